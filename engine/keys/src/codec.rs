@@ -244,7 +244,8 @@ mod tests {
 
     #[test]
     fn varint_vectors() {
-        for (v, hex) in [(0, "00"), (127, "7f"), (300, "ac02"), (3000, "b817"), (u64::MAX, "ffffffffffffffffff01")]
+        for (v, hex) in
+            [(0, "00"), (127, "7f"), (300, "ac02"), (3000, "b817"), (u64::MAX, "ffffffffffffffffff01")]
         {
             let mut buf = Vec::new();
             encode_var_u64(&mut buf, v);

@@ -1,0 +1,37 @@
+//! The types that transactions are made of: timestamps, keys, locks, writes.
+//!
+//! Mirrors `components/txn_types`; encodings are byte for byte those of TiKV.
+
+mod conflict;
+mod error;
+mod key;
+mod last_change;
+mod lock;
+mod mutation;
+mod pessimistic;
+mod shared;
+#[cfg(test)]
+mod test_util;
+mod timestamp;
+mod write;
+
+pub use conflict::{check_ts_conflict, check_ts_conflict_for_replica_read};
+pub use error::{Error, Result};
+pub use key::{Key, KvPair, Value};
+pub use last_change::LastChange;
+pub use lock::{Lock, LockType, decode_lock_start_ts, decode_lock_type};
+pub use mutation::{Mutation, MutationType};
+pub use pessimistic::PessimisticLock;
+pub use shared::{LockOrSharedLocks, SharedLocks, parse_lock};
+pub use timestamp::{TSO_PHYSICAL_SHIFT_BITS, TimeStamp, TsSet};
+pub use write::{Write, WriteRef, WriteType};
+
+/// Values up to this many bytes live in the lock and write records instead of CF default.
+pub const SHORT_VALUE_MAX_LEN: usize = 255;
+
+const SHORT_VALUE_PREFIX: u8 = b'v';
+
+/// Whether `value` belongs into the lock and write records.
+pub fn is_short_value(value: &[u8]) -> bool {
+    value.len() <= SHORT_VALUE_MAX_LEN
+}

@@ -1,0 +1,243 @@
+//! Shared locks: several transactions that hold one key together.
+
+use std::collections::BTreeMap;
+
+use keys::codec;
+use kvproto::kvrpcpb::{LockInfo, Op};
+
+use crate::{
+    Error, Lock, LockType, Result, TimeStamp,
+    lock::{bad_lock, decode_list, decode_lock_type},
+};
+
+const TXNS_INFO_PREFIX: u8 = b'h';
+const FLAGS_PREFIX: u8 = b'i';
+const SHRINK_ONLY: u8 = 1;
+
+/// What a record in CF lock can be.
+#[derive(Debug, PartialEq, Clone)]
+pub enum LockOrSharedLocks {
+    /// One transaction's lock.
+    Lock(Lock),
+    /// Locks that several transactions share.
+    Shared(SharedLocks),
+}
+
+impl LockOrSharedLocks {
+    /// This lock as clients see it.
+    pub fn into_lock_info(self, raw_key: Vec<u8>) -> LockInfo {
+        match self {
+            LockOrSharedLocks::Lock(lock) => lock.into_lock_info(raw_key),
+            LockOrSharedLocks::Shared(shared) => shared.into_lock_info(raw_key),
+        }
+    }
+}
+
+/// Decodes a record of CF lock, whichever kind it is.
+pub fn parse_lock(data: &[u8]) -> Result<LockOrSharedLocks> {
+    match decode_lock_type(data)? {
+        LockType::Shared => SharedLocks::parse(data).map(LockOrSharedLocks::Shared),
+        _ => Lock::parse(data).map(LockOrSharedLocks::Lock),
+    }
+}
+
+/// Locks on one key, by start timestamp of the transactions that hold them.
+///
+/// TiKV: `txn_types::lock::SharedLocks`.
+#[derive(Debug, PartialEq, Clone, Default)]
+pub struct SharedLocks {
+    shrink_only: bool,
+    locks: BTreeMap<TimeStamp, Lock>,
+}
+
+impl SharedLocks {
+    /// No locks.
+    pub fn new() -> SharedLocks {
+        SharedLocks::default()
+    }
+
+    /// Number of transactions that hold the key.
+    pub fn len(&self) -> usize {
+        self.locks.len()
+    }
+
+    /// Whether no transaction holds the key.
+    pub fn is_empty(&self) -> bool {
+        self.locks.is_empty()
+    }
+
+    /// Whether no further transaction may join.
+    pub fn is_shrink_only(&self) -> bool {
+        self.shrink_only
+    }
+
+    /// Lets no further transaction join; for good.
+    pub fn set_shrink_only(&mut self) {
+        self.shrink_only = true;
+    }
+
+    /// Start timestamps of the transactions, ascending.
+    pub fn iter_ts(&self) -> impl Iterator<Item = TimeStamp> + '_ {
+        self.locks.keys().copied()
+    }
+
+    /// The locks, by ascending start timestamp.
+    pub fn iter(&self) -> impl Iterator<Item = &Lock> {
+        self.locks.values()
+    }
+
+    /// The lock of the transaction that started at `ts`.
+    pub fn get_lock(&self, ts: TimeStamp) -> Option<&Lock> {
+        self.locks.get(&ts)
+    }
+
+    /// Takes out the lock of the transaction that started at `ts`.
+    pub fn remove_lock(&mut self, ts: TimeStamp) -> Option<Lock> {
+        self.locks.remove(&ts)
+    }
+
+    /// Adds the lock of a transaction that does not hold the key yet.
+    pub fn insert_lock(&mut self, lock: Lock) -> Result<()> {
+        check_type(&lock)?;
+        if self.shrink_only || self.locks.contains_key(&lock.ts) {
+            let why = if self.shrink_only { "no further lock may join" } else { "it holds the key already" };
+            return Err(Error::InvalidOperation(format!("cannot add shared lock {}: {why}", lock.ts)));
+        }
+        self.locks.insert(lock.ts, lock);
+        Ok(())
+    }
+
+    /// Replaces the lock of a transaction that holds the key.
+    pub fn update_lock(&mut self, lock: Lock) -> Result<()> {
+        check_type(&lock)?;
+        match self.locks.get_mut(&lock.ts) {
+            Some(old) => {
+                *old = lock;
+                Ok(())
+            }
+            None => {
+                Err(Error::InvalidOperation(format!("cannot update shared lock {}: there is none", lock.ts)))
+            }
+        }
+    }
+
+    /// Decodes a record whose first byte is `H`.
+    pub fn parse(data: &[u8]) -> Result<SharedLocks> {
+        if decode_lock_type(data)? != LockType::Shared {
+            return Err(bad_lock("shared locks expected, one transaction's lock met", data));
+        }
+        let mut shared = SharedLocks::new();
+        let mut input = &data[1..];
+        while let Some((field, rest)) = input.split_first() {
+            input = rest;
+            match *field {
+                FLAGS_PREFIX => match codec::decode_u8(&mut input)? {
+                    0 => {}
+                    SHRINK_ONLY => shared.shrink_only = true,
+                    _ => return Err(bad_lock("unknown flags of shared locks", data)),
+                },
+                TXNS_INFO_PREFIX => {
+                    for bytes in decode_list(&mut input, codec::decode_compact_bytes)? {
+                        let lock = Lock::parse(bytes)?;
+                        shared.locks.insert(lock.ts, lock);
+                    }
+                }
+                _ => break,
+            }
+        }
+        Ok(shared)
+    }
+
+    /// The bytes that CF lock holds.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut buf = vec![LockType::Shared.to_u8()];
+        if self.shrink_only {
+            buf.extend_from_slice(&[FLAGS_PREFIX, SHRINK_ONLY]);
+        }
+        buf.push(TXNS_INFO_PREFIX);
+        codec::encode_var_u64(&mut buf, self.locks.len() as u64);
+        for lock in self.locks.values() {
+            codec::encode_compact_bytes(&mut buf, &lock.to_bytes());
+        }
+        buf
+    }
+
+    /// These locks as clients see them.
+    pub fn into_lock_info(self, raw_key: Vec<u8>) -> LockInfo {
+        let infos = self.locks.into_values().map(|lock| lock.into_lock_info(raw_key.clone())).collect();
+        LockInfo {
+            key: raw_key.clone(),
+            lock_type: Op::SharedLock.into(),
+            shared_lock_infos: infos,
+            ..Default::default()
+        }
+    }
+}
+
+fn check_type(lock: &Lock) -> Result<()> {
+    match lock.lock_type {
+        LockType::Lock | LockType::Pessimistic => Ok(()),
+        other => Err(Error::InvalidOperation(format!("a lock of type {other:?} cannot be shared"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{lock::tests::random_lock, test_util::Random};
+
+    #[test]
+    fn shared_locks_round_trip() {
+        let mut random = Random::new(31);
+        for count in 0..50 {
+            let mut shared = SharedLocks::new();
+            for i in 0..count {
+                let mut lock = random_lock(&mut random, LockType::Pessimistic);
+                lock.ts = i.into();
+                shared.insert_lock(lock).unwrap();
+            }
+            if random.flip() {
+                shared.set_shrink_only();
+            }
+            assert_eq!(shared.len() as u64, count);
+            assert_eq!(parse_lock(&shared.to_bytes()), Ok(LockOrSharedLocks::Shared(shared)));
+        }
+    }
+
+    #[test]
+    fn joining_follows_the_rules() {
+        let mut random = Random::new(32);
+        let lock = random_lock(&mut random, LockType::Lock);
+        let mut shared = SharedLocks::new();
+        assert!(shared.update_lock(lock.clone()).is_err());
+        shared.insert_lock(lock.clone()).unwrap();
+        assert!(shared.insert_lock(lock.clone()).is_err(), "the same transaction twice");
+        assert!(shared.insert_lock(random_lock(&mut random, LockType::Put)).is_err());
+        shared.update_lock(lock.clone()).unwrap();
+        shared.set_shrink_only();
+        assert!(shared.insert_lock(random_lock(&mut random, LockType::Lock)).is_err());
+        assert_eq!(shared.remove_lock(lock.ts), Some(lock));
+        assert!(shared.is_empty());
+    }
+
+    #[test]
+    fn lock_info_nests_the_holders() {
+        let mut random = Random::new(33);
+        let mut shared = SharedLocks::new();
+        shared.insert_lock(random_lock(&mut random, LockType::Pessimistic)).unwrap();
+        let info = shared.into_lock_info(b"k".to_vec());
+        assert_eq!((info.lock_type(), info.shared_lock_infos.len()), (Op::SharedLock, 1));
+        assert_eq!(info.shared_lock_infos[0].key, b"k");
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic() {
+        let mut random = Random::new(34);
+        for _ in 0..20_000 {
+            let bytes = [b"Hh", &random.bytes(40)[..]].concat();
+            let _ = parse_lock(&bytes);
+            let _ = parse_lock(&bytes[1..]);
+        }
+        assert!(matches!(SharedLocks::parse(b"Hi\x02"), Err(Error::BadFormatLock { .. })));
+    }
+}
