@@ -1,0 +1,93 @@
+//! The stage catalogue: every named place on a request's way, generated from `catalogue.toml`.
+use serde::Serialize;
+
+/// Index of a stage in [`STAGES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct StageId(pub u16);
+
+impl StageId {
+    /// The stage's catalogue entry.
+    pub fn stage(self) -> &'static Stage {
+        &STAGES[self.0 as usize % STAGES.len()]
+    }
+
+    pub fn name(self) -> &'static str {
+        self.stage().name
+    }
+}
+
+/// How a gate holds a request at a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hold {
+    /// The request's task waits; its thread goes on with others.
+    Await,
+    /// The region's FSM is parked; its poller goes on with other regions.
+    Fsm,
+    /// The thread waits, and whoever shares it waits too.
+    Thread,
+    /// The stage is only observed.
+    None,
+}
+
+/// Where a stage's time belongs in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    /// On the request's own way: the stages of this lane sum to its wall time.
+    Main,
+    /// On one replica, beside the main lane: joined by region, term and index.
+    Replica,
+}
+
+/// One entry of the catalogue.
+#[derive(Debug, Serialize)]
+pub struct Stage {
+    pub id: StageId,
+    /// Lower-case name, e.g. `grpc_receive`.
+    pub name: &'static str,
+    pub layer: &'static str,
+    pub meaning: &'static str,
+    /// `path::Type::function` in tikv/tikv.
+    pub tikv: &'static str,
+    /// TiKV's metric for this stage, or empty.
+    pub metric: &'static str,
+    /// Chapter of the guide, e.g. `point-get`.
+    pub chapter: &'static str,
+    pub hold: Hold,
+    pub lane: Lane,
+}
+
+impl Stage {
+    /// The source file of TiKV's function: what stands before the first `::`.
+    pub fn tikv_file(&self) -> &'static str {
+        self.tikv.split("::").next().unwrap_or(self.tikv)
+    }
+}
+
+include!(concat!(env!("OUT_DIR"), "/table.rs"));
+
+/// One constant per stage, e.g. [`stage::GRPC_RECEIVE`].
+pub mod stage {
+    include!(concat!(env!("OUT_DIR"), "/consts.rs"));
+}
+
+/// Finds a stage by its name, in any case.
+pub fn find(name: &str) -> Option<&'static Stage> {
+    STAGES.iter().find(|s| s.name.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_names_a_tikv_function_and_is_found_by_name() {
+        for (i, s) in STAGES.iter().enumerate() {
+            assert_eq!(s.id.0 as usize, i);
+            assert!(s.tikv.contains("::"), "{}: `tikv` wants path::Type::function, has {:?}", s.name, s.tikv);
+            assert!(s.tikv_file().contains('.'), "{}: no file in {:?}", s.name, s.tikv);
+            assert!(std::ptr::eq(find(s.name).unwrap(), s));
+        }
+    }
+}

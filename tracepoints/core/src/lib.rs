@@ -1,0 +1,31 @@
+//! Stamps, the stage catalogue, request-scoped gates, engine time and traces.
+//!
+//! A request leaves a [`stamp!`] at every stage boundary. The stamps of one request, folded, are its [`trace::Trace`].
+//! A [`session::Session`] watches one request live, holds it at gates and hears the probes its owners publish.
+#[macro_use]
+mod macros;
+
+pub mod catalogue;
+pub mod clock;
+pub mod field;
+pub mod gate;
+pub mod probe;
+pub mod recorder;
+pub mod request;
+pub mod ring;
+pub mod session;
+pub mod site;
+pub mod stack;
+pub mod symbolize;
+pub mod thread;
+pub mod trace;
+
+pub use catalogue::{Hold, Lane, Stage, StageId, find as find_stage, stage};
+pub use clock::EngineClock;
+pub use gate::FsmGate;
+pub use probe::Probe;
+pub use recorder::Stamp;
+pub use request::{Req, RequestInfo, RequestKind};
+pub use session::{Session, SessionConfig, SessionEvent};
+pub use site::StampSite;
+pub use thread::register_thread;

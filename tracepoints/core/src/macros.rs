@@ -1,0 +1,76 @@
+//! The stamp macros: the only way a stage is stamped, so that every call site carries its own file and line.
+
+/// Stamps that `req` reached a stage: `stamp!(GRPC_DECODE, req, region = r, term = t)`; up to four fields.
+#[macro_export]
+macro_rules! stamp {
+    ($stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+        #[allow(clippy::items_after_statements)]
+        fn __here() {}
+        fn __function() -> &'static str {
+            std::any::type_name_of_val(&__here)
+        }
+        static SITE: $crate::StampSite = $crate::StampSite::new(
+            $crate::stage::$stage, file!(), line!(), &[$(stringify!($name)),*], __function,
+        );
+        if $crate::recorder::on() {
+            $crate::recorder::record(&SITE, $req, $crate::field::pack([$($crate::field::Field::to_u64($value)),*]));
+        }
+    }};
+}
+
+/// Stamps a stage in a task and, if the request is stepped and a gate is set here, waits until it is released.
+#[macro_export]
+macro_rules! step {
+    ($stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+        let __req: $crate::Req = $req;
+        $crate::stamp!($stage, __req $(, $name = $value)*);
+        if __req.stepped() {
+            $crate::gate::hold($crate::stage::$stage, __req).await;
+        }
+    }};
+}
+
+/// As [`step!`] where no task can wait: the thread itself waits. For stages whose catalogue entry says `hold = "thread"`.
+#[macro_export]
+macro_rules! step_thread {
+    ($stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+        let __req: $crate::Req = $req;
+        $crate::stamp!($stage, __req $(, $name = $value)*);
+        if __req.stepped() {
+            $crate::gate::block($crate::stage::$stage, __req);
+        }
+    }};
+}
+
+/// As [`step!`] in an FSM: `true` if the FSM must park now and run again, from here, when `wake` is called.
+#[macro_export]
+macro_rules! step_fsm {
+    ($gate:expr, $wake:expr, $stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+        let __req: $crate::Req = $req;
+        if !$gate.resumes($crate::stage::$stage) {
+            $crate::stamp!($stage, __req $(, $name = $value)*);
+        }
+        __req.stepped() && $gate.holds($crate::stage::$stage, __req, $wake)
+    }};
+}
+
+/// Publishes state its owner holds, if the request is stepped: `probe!(req, || Probe::Note(..))`.
+#[macro_export]
+macro_rules! probe {
+    ($req:expr, $make:expr) => {{
+        let __req: $crate::Req = $req;
+        if __req.stepped() {
+            $crate::session::publish(__req, $make);
+        }
+    }};
+}
+
+/// Publishes a region's state, if a request in that region is being stepped: `probe_region!(region_id, || Probe::Raft(..))`.
+#[macro_export]
+macro_rules! probe_region {
+    ($region:expr, $make:expr) => {{
+        if $crate::session::watches_region($region) {
+            $crate::session::publish($crate::Req::NONE, $make);
+        }
+    }};
+}

@@ -1,0 +1,125 @@
+//! State that its owner attaches to a stamp of a stepped request.
+use serde::{Deserialize, Serialize};
+
+/// What an owner publishes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    Raft(RaftProbe),
+    Mvcc(MvccProbe),
+    Latches(LatchesProbe),
+    Perf(PerfProbe),
+    Note(String),
+}
+
+/// One peer of a Raft group, by its own account.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RaftProbe {
+    pub store: u64,
+    pub region: u64,
+    pub peer: u64,
+    /// `Leader`, `Follower`, `Candidate`, `PreCandidate`.
+    pub role: String,
+    pub term: u64,
+    pub vote: u64,
+    /// Peer id of the leader it knows, or 0.
+    pub leader: u64,
+    pub first_index: u64,
+    pub last_index: u64,
+    pub persisted: u64,
+    pub commit: u64,
+    pub applied: u64,
+    pub lease: Option<LeaseProbe>,
+    /// Of a leader: how far each peer has come.
+    pub progress: Vec<ProgressProbe>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeaseProbe {
+    /// `valid`, `expired`, `suspect`.
+    pub state: String,
+    /// Engine time left.
+    pub remaining_ms: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProgressProbe {
+    pub peer: u64,
+    pub store: u64,
+    pub matched: u64,
+    pub next: u64,
+    /// `Probe`, `Replicate`, `Snapshot`.
+    pub state: String,
+}
+
+/// The rows of one key in the three column families, as one snapshot sees them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MvccProbe {
+    pub store: u64,
+    /// The user key, escaped as tikv-ctl prints it.
+    pub key: String,
+    /// Timestamp the reader reads at, or 0.
+    pub read_ts: u64,
+    pub lock: Option<LockRow>,
+    pub writes: Vec<WriteRow>,
+    pub defaults: Vec<DefaultRow>,
+    /// commit_ts of the version the reader returns.
+    pub chosen: Option<u64>,
+    /// Rows beyond these exist.
+    pub more: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LockRow {
+    /// `Put`, `Delete`, `Lock`, `Pessimistic`.
+    pub kind: String,
+    pub start_ts: u64,
+    pub primary: String,
+    pub ttl_ms: u64,
+    pub for_update_ts: u64,
+    pub min_commit_ts: u64,
+    pub short_value: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WriteRow {
+    pub commit_ts: u64,
+    pub start_ts: u64,
+    /// `Put`, `Delete`, `Lock`, `Rollback`.
+    pub kind: String,
+    pub short_value: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DefaultRow {
+    pub start_ts: u64,
+    pub value_len: u64,
+    /// The first bytes of the value, escaped.
+    pub value: String,
+}
+
+/// The latches a command waits for or holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatchesProbe {
+    pub store: u64,
+    pub slots: Vec<LatchSlot>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatchSlot {
+    pub slot: u64,
+    /// Command ids in the queue; the first holds the latch.
+    pub queue: Vec<u64>,
+}
+
+/// RocksDB's perf context of one read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PerfProbe {
+    pub block_cache_hit_count: u64,
+    pub block_read_count: u64,
+    pub block_read_byte: u64,
+    pub block_read_nanos: u64,
+    pub get_from_memtable_count: u64,
+    pub internal_key_skipped_count: u64,
+    pub internal_delete_skipped_count: u64,
+}

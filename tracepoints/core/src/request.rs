@@ -1,0 +1,118 @@
+//! Requests: their ids, which travel in the tasks that carry them, and what is known of each.
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::session;
+
+const STEPPED: u64 = 1 << 63;
+
+/// A request's id. It travels in the request's task, scheduler command, proposal and callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Req(u64);
+
+impl Req {
+    /// No request: background work, or a batch whose requests are linked by region, term and index.
+    pub const NONE: Req = Req(0);
+
+    /// Whether a session steps this request, so that its stamps are also published live.
+    #[inline(always)]
+    pub fn stepped(self) -> bool {
+        self.0 & STEPPED != 0
+    }
+
+    /// The number people see.
+    pub fn id(self) -> u64 {
+        self.0 & !STEPPED
+    }
+
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn with_step(self) -> Req {
+        Req(self.0 | STEPPED)
+    }
+}
+
+/// What kind of request: TiKV's RPC name in snake case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestKind {
+    /// A client's whole operation; the RPCs it sends are its children.
+    Client,
+    Tso,
+    KvGet,
+    KvBatchGet,
+    KvScan,
+    KvPrewrite,
+    KvCommit,
+    KvBatchRollback,
+    KvCleanup,
+    KvCheckTxnStatus,
+    KvCheckSecondaryLocks,
+    KvTxnHeartBeat,
+    KvResolveLock,
+    KvScanLock,
+    KvPessimisticLock,
+    KvPessimisticRollback,
+    KvGc,
+    KvDeleteRange,
+    RawGet,
+    RawBatchGet,
+    RawPut,
+    RawBatchPut,
+    RawDelete,
+    RawBatchDelete,
+    RawScan,
+    RawDeleteRange,
+    Other,
+}
+
+impl RequestKind {
+    /// Snake-case name, e.g. `kv_get`.
+    pub fn name(self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::String(s)) => s,
+            _ => format!("{self:?}"),
+        }
+    }
+
+    /// Finds a kind by its snake-case name.
+    pub fn parse(name: &str) -> Option<Self> {
+        serde_json::from_value(serde_json::Value::String(name.to_ascii_lowercase())).ok()
+    }
+}
+
+/// What is known of a stepped request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RequestInfo {
+    pub id: u64,
+    /// The client operation it belongs to, or 0.
+    pub parent: u64,
+    pub kind: RequestKind,
+    /// The first user key, without any encoding (empty if it has none).
+    pub key: Vec<u8>,
+    pub region: u64,
+    pub store: u64,
+}
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+pub(crate) fn next_id() -> Req {
+    Req(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Gives a request its id on arrival. If a session waits for such a request, the id is marked as stepped.
+/// `key` is the first user key as the client means it (not memcomparable-encoded).
+pub fn begin(kind: RequestKind, key: &[u8], region: u64) -> Req {
+    let req = next_id();
+    if session::active() { session::adopt(req, kind, key, region) } else { req }
+}
+
+/// Tells a session that the request has left the server.
+pub fn end(req: Req) {
+    if req.stepped() {
+        session::finished(req);
+    }
+}

@@ -1,0 +1,107 @@
+//! Turns return addresses of this process into functions, files and lines, inlined frames included.
+use std::{collections::HashMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// One frame as a person reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    pub function: String,
+    pub file: String,
+    pub line: u32,
+    /// Compiled into the frame below it.
+    pub inlined: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SymbolError {
+    #[error("cannot find this program's own file: {0}")]
+    Exe(std::io::Error),
+    #[error("cannot read debug information from {0}: {1}")]
+    Load(PathBuf, String),
+}
+
+/// Resolves addresses with the debug information of the running binary; remembers what it resolved.
+pub struct Symbolizer {
+    loader: addr2line::Loader,
+    base: u64,
+    cache: HashMap<usize, Vec<Frame>>,
+}
+
+impl Symbolizer {
+    pub fn for_this_process() -> Result<Self, SymbolError> {
+        let exe = std::env::current_exe().map_err(SymbolError::Exe)?;
+        let loader =
+            addr2line::Loader::new(&exe).map_err(|e| SymbolError::Load(exe.clone(), e.to_string()))?;
+        Ok(Self { loader, base: load_base(), cache: HashMap::new() })
+    }
+
+    /// Frames of a stack, innermost first; an address without symbols is shown as hex.
+    pub fn resolve(&mut self, stack: &[usize]) -> Vec<Frame> {
+        let mut out = Vec::new();
+        for &address in stack {
+            if !self.cache.contains_key(&address) {
+                let frames = self.lookup(address);
+                self.cache.insert(address, frames);
+            }
+            out.extend(self.cache[&address].iter().cloned());
+        }
+        out
+    }
+
+    fn lookup(&self, address: usize) -> Vec<Frame> {
+        // A return address points behind its call.
+        let probe = (address as u64).wrapping_sub(1).wrapping_sub(self.base);
+        let mut frames = Vec::new();
+        if let Ok(mut found) = self.loader.find_frames(probe) {
+            while let Ok(Some(frame)) = found.next() {
+                frames.push(to_frame(&frame));
+            }
+        }
+        if frames.is_empty() {
+            let function = match self.loader.find_symbol(probe) {
+                Some(symbol) => format!("{:#}", rustc_demangle::demangle(symbol)),
+                None => format!("{address:#x}"),
+            };
+            frames.push(Frame { function, ..Frame::default() });
+        }
+        let last = frames.len() - 1;
+        for frame in &mut frames[..last] {
+            frame.inlined = true;
+        }
+        frames
+    }
+}
+
+fn to_frame(frame: &addr2line::Frame<'_, addr2line::LoaderReader<'_>>) -> Frame {
+    let raw = frame.function.as_ref().and_then(|f| f.raw_name().ok());
+    let (file, line) = match &frame.location {
+        Some(l) => (l.file.unwrap_or_default().to_owned(), l.line.unwrap_or(0)),
+        None => Default::default(),
+    };
+    let function = raw.map(|name| format!("{:#}", rustc_demangle::demangle(&name)));
+    Frame { function: function.unwrap_or_else(|| "??".into()), file, line, inlined: false }
+}
+
+/// Where the main program was loaded: 0 unless it is position independent.
+#[cfg(target_os = "linux")]
+fn load_base() -> u64 {
+    unsafe extern "C" fn first(
+        info: *mut libc::dl_phdr_info,
+        _size: libc::size_t,
+        out: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: the loader passes a valid info, and `out` is the u64 below.
+        unsafe { *out.cast::<u64>() = (*info).dlpi_addr as u64 };
+        1
+    }
+    let mut base = 0u64;
+    // SAFETY: the callback only writes to `base`, which outlives the call; the first object is the program.
+    unsafe { libc::dl_iterate_phdr(Some(first), (&raw mut base).cast()) };
+    base
+}
+
+#[cfg(not(target_os = "linux"))]
+fn load_base() -> u64 {
+    0
+}
