@@ -1,0 +1,42 @@
+//! The wire: messages and services with kvproto's package names, field names and field numbers
+//! (pingcap/kvproto b6cdca1), generated from `proto/*.proto`, plus our own [`tracecontrol`].
+//!
+//! `bytes` fields are `Vec<u8>`. prost drops fields it does not know: a message that must keep them is kept as
+//! bytes by whoever forwards it.
+
+mod ext;
+
+macro_rules! packages {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            #[allow(clippy::all, rustdoc::all)]
+            pub mod $name {
+                include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
+            }
+        )+
+    };
+}
+
+packages!(
+    apipb,
+    coprocessor,
+    deadlock,
+    debugpb,
+    disk_usage,
+    encryptionpb,
+    enginepb,
+    eraftpb,
+    errorpb,
+    import_sstpb,
+    keyspacepb,
+    kvrpcpb,
+    metapb,
+    pdpb,
+    raft_cmdpb,
+    raft_serverpb,
+    replication_modepb,
+    resource_manager,
+    tikvpb,
+    tracecontrol,
+    tracepb,
+);
