@@ -73,13 +73,13 @@ impl Symbolizer {
     }
 }
 
-fn to_frame(frame: &addr2line::Frame<'_, addr2line::LoaderReader<'_>>) -> Frame {
+fn to_frame<R: addr2line::gimli::Reader>(frame: &addr2line::Frame<'_, R>) -> Frame {
     let raw = frame.function.as_ref().and_then(|f| f.raw_name().ok());
     let (file, line) = match &frame.location {
         Some(l) => (l.file.unwrap_or_default().to_owned(), l.line.unwrap_or(0)),
         None => Default::default(),
     };
-    let function = raw.map(|name| format!("{:#}", rustc_demangle::demangle(&name)));
+    let function = raw.map(|name| format!("{:#}", rustc_demangle::demangle(name.as_ref())));
     Frame { function: function.unwrap_or_else(|| "??".into()), file, line, inlined: false }
 }
 
