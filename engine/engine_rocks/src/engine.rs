@@ -1,0 +1,210 @@
+//! The engine: one RocksDB, shared by all threads.
+
+use std::{path::Path, sync::Arc};
+
+use prost::Message;
+use rocksdb::{ColumnFamily, DB, IngestExternalFileOptions, Options, WriteOptions};
+
+use crate::{
+    CF_DEFAULT, DbConfig, Error, EventCounts, IterOptions, Result, RocksEngineIterator, RocksSnapshot,
+    RocksWriteBatch, event_listener::EventCounters, open,
+};
+
+/// A RocksDB with TiKV's column families. Clones share it; the last one closes it.
+///
+/// TiKV: `engine_rocks::engine::RocksEngine`.
+#[derive(Clone)]
+pub struct RocksEngine {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub db: DB,
+    options: Options,
+    counters: Arc<EventCounters>,
+    write: WriteOptions,
+    write_sync: WriteOptions,
+}
+
+impl From<open::Opened> for RocksEngine {
+    fn from(opened: open::Opened) -> RocksEngine {
+        let mut write_sync = WriteOptions::default();
+        write_sync.set_sync(true);
+        let open::Opened { db, options, counters } = opened;
+        let inner = Inner { db, options, counters, write: WriteOptions::default(), write_sync };
+        RocksEngine { inner: Arc::new(inner) }
+    }
+}
+
+impl RocksEngine {
+    /// Opens the database in `path`, or makes one if the options allow.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::HalfWritten`], [`Error::MissingDir`], [`Error::NoDatabase`], [`Error::Open`].
+    pub fn open(path: impl AsRef<Path>, config: &DbConfig) -> Result<RocksEngine> {
+        open::open(path.as_ref(), config).map(RocksEngine::from)
+    }
+
+    /// Opens the database in `path` for reading, also while another process writes it. It sees what was
+    /// there at this moment. Nothing in `path` is changed but RocksDB's own LOG.
+    pub fn open_readonly(path: impl AsRef<Path>, config: &DbConfig) -> Result<RocksEngine> {
+        open::open_readonly(path.as_ref(), config).map(RocksEngine::from)
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    pub(crate) fn db(&self) -> &DB {
+        &self.inner.db
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    pub(crate) fn write_options(&self, sync: bool) -> &WriteOptions {
+        if sync { &self.inner.write_sync } else { &self.inner.write }
+    }
+
+    pub(crate) fn cf(&self, cf: &str) -> Result<&ColumnFamily> {
+        self.inner.cf(cf)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.db().path()
+    }
+
+    /// Names of the column families, sorted.
+    pub fn cf_names(&self) -> Vec<String> {
+        self.inner.cf_names()
+    }
+
+    /// The value of `key` in `cf`.
+    pub fn get_value_cf(&self, cf: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let value = self.db().get_pinned_cf(self.cf(cf)?, key)?;
+        Ok(value.map(|v| v.to_vec()))
+    }
+
+    /// The value of `key` in CF default.
+    pub fn get_value(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.get_value_cf(CF_DEFAULT, key)
+    }
+
+    /// The protobuf message at `key` in `cf`.
+    pub fn get_msg_cf<M: Message + Default>(&self, cf: &str, key: &[u8]) -> Result<Option<M>> {
+        let value = self.db().get_pinned_cf(self.cf(cf)?, key)?;
+        value.map(|v| decode_msg(cf, key, &v)).transpose()
+    }
+
+    /// The protobuf message at `key` in CF default.
+    pub fn get_msg<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>> {
+        self.get_msg_cf(CF_DEFAULT, key)
+    }
+
+    /// Puts `value` at `key` in `cf`, without waiting for the disk.
+    pub fn put_cf(&self, cf: &str, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.db().put_cf_opt(self.cf(cf)?, key, value, self.write_options(false))?)
+    }
+
+    /// Puts `value` at `key` in CF default, without waiting for the disk.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.put_cf(CF_DEFAULT, key, value)
+    }
+
+    /// Puts a protobuf message at `key` in `cf`, without waiting for the disk.
+    pub fn put_msg_cf<M: Message>(&self, cf: &str, key: &[u8], msg: &M) -> Result<()> {
+        self.put_cf(cf, key, &msg.encode_to_vec())
+    }
+
+    /// Puts a protobuf message at `key` in CF default, without waiting for the disk.
+    pub fn put_msg<M: Message>(&self, key: &[u8], msg: &M) -> Result<()> {
+        self.put_msg_cf(CF_DEFAULT, key, msg)
+    }
+
+    /// Deletes `key` in `cf`, without waiting for the disk.
+    pub fn delete_cf(&self, cf: &str, key: &[u8]) -> Result<()> {
+        Ok(self.db().delete_cf_opt(self.cf(cf)?, key, self.write_options(false))?)
+    }
+
+    /// Deletes `key` in CF default, without waiting for the disk.
+    pub fn delete(&self, key: &[u8]) -> Result<()> {
+        self.delete_cf(CF_DEFAULT, key)
+    }
+
+    /// An empty batch for this database.
+    pub fn write_batch(&self) -> RocksWriteBatch {
+        RocksWriteBatch::new(self.clone())
+    }
+
+    /// The data as it is now, for as long as the snapshot lives.
+    pub fn snapshot(&self) -> RocksSnapshot {
+        RocksSnapshot::new(self.inner.clone())
+    }
+
+    /// An iterator over `cf` as it is now.
+    pub fn iterator_cf(&self, cf: &str, options: IterOptions) -> Result<RocksEngineIterator> {
+        self.snapshot().iterator_cf(cf, options)
+    }
+
+    /// Calls `visit` with each key and value of `cf` in `start..end` until it returns false.
+    pub fn scan_cf(
+        &self,
+        cf: &str,
+        start: &[u8],
+        end: &[u8],
+        visit: impl FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        self.snapshot().scan_cf(cf, start, end, visit)
+    }
+
+    /// Makes everything written so far survive a crash of the machine.
+    pub fn sync_wal(&self) -> Result<()> {
+        Ok(self.db().flush_wal(true)?)
+    }
+
+    /// Moves external SST files into `cf`; the files are gone from their places then.
+    pub fn ingest_external_file_cf(&self, cf: &str, files: &[impl AsRef<Path>]) -> Result<()> {
+        let mut opts = IngestExternalFileOptions::default();
+        opts.set_move_files(true);
+        let files = files.iter().map(AsRef::as_ref).collect();
+        Ok(self.db().ingest_external_file_cf_opts(self.cf(cf)?, &opts, files)?)
+    }
+
+    /// Sequence number of the last write.
+    pub fn latest_sequence_number(&self) -> u64 {
+        self.db().latest_sequence_number()
+    }
+
+    /// What background work has done since the database was opened.
+    pub fn event_counts(&self) -> EventCounts {
+        self.inner.counters.get()
+    }
+}
+
+impl std::fmt::Debug for RocksEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RocksEngine").field("path", &self.path()).finish()
+    }
+}
+
+impl Inner {
+    pub(crate) fn cf(&self, cf: &str) -> Result<&ColumnFamily> {
+        let unknown = || Error::UnknownCf { cf: cf.to_owned(), known: self.cf_names() };
+        self.db.cf_handle(cf).ok_or_else(unknown)
+    }
+
+    fn cf_names(&self) -> Vec<String> {
+        let mut names = self.db.cf_names();
+        names.sort();
+        names
+    }
+}
+
+pub(crate) fn decode_msg<M: Message + Default>(cf: &str, key: &[u8], value: &[u8]) -> Result<M> {
+    M::decode(value).map_err(|source| {
+        let key = key.iter().map(|b| format!("{b:02X}")).collect();
+        Error::BadMessage { cf: cf.to_owned(), key, source }
+    })
+}

@@ -1,0 +1,33 @@
+//! RocksDB behind small concrete types, with TiKV's column families and options.
+//!
+//! Mirrors `components/engine_rocks`. TiKV's user table properties (`tikv.mvcc-properties-collector`,
+//! `tikv.range-properties-collector`) are not written: RocksDB's C interface has no constructor for a
+//! collector. Sizes and key counts come from RocksDB's own estimates instead; see [`RocksEngine::approximate_size_cf`].
+
+mod cf_names;
+mod config;
+mod delete_range;
+mod engine;
+mod error;
+mod event_listener;
+mod iterator;
+mod open;
+mod perf_context;
+mod properties;
+mod slice_transform;
+mod snapshot;
+mod sst;
+mod write_batch;
+
+pub use cf_names::{ALL_CFS, CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, CfName, DATA_CFS, name_to_cf};
+pub use config::{CfConfig, CompressionType, DbConfig};
+pub use delete_range::DeleteStrategy;
+pub use engine::RocksEngine;
+pub use error::{Error, Result};
+pub use event_listener::{EventCounters, EventCounts};
+pub use iterator::{IterOptions, RocksEngineIterator};
+pub use perf_context::{PerfContext, PerfStats};
+pub use rocksdb::statistics::Ticker;
+pub use snapshot::RocksSnapshot;
+pub use sst::{ExternalSstFileInfo, RocksSstWriter};
+pub use write_batch::RocksWriteBatch;

@@ -1,0 +1,133 @@
+//! What RocksDB did on this thread for a piece of work.
+
+use std::cell::RefCell;
+
+use rocksdb::{PerfMetric, PerfStatsLevel, perf};
+
+thread_local! {
+    // RocksDB's counters are one per thread; this is only the handle to read them by.
+    static CONTEXT: RefCell<Option<perf::PerfContext>> = const { RefCell::new(None) };
+}
+
+macro_rules! perf_stats {
+    ($($(#[$doc:meta])* $field:ident = $metric:ident),+ $(,)?) => {
+        /// Counters of RocksDB's perf context; times in nanoseconds. TiKV: `ReadPerfContext`, `WritePerfContext`.
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+        pub struct PerfStats {
+            $($(#[$doc])* pub $field: u64,)+
+        }
+
+        impl PerfStats {
+            fn read(context: &perf::PerfContext) -> PerfStats {
+                PerfStats { $($field: context.metric(PerfMetric::$metric),)+ }
+            }
+
+            /// What was added since `earlier`.
+            #[must_use]
+            pub fn since(&self, earlier: &PerfStats) -> PerfStats {
+                PerfStats { $($field: self.$field.wrapping_sub(earlier.$field),)+ }
+            }
+
+            /// Names, as RocksDB has them, and values, in the order of the fields.
+            pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((PerfMetric::$metric.name(), self.$field),)+].into_iter()
+            }
+        }
+    };
+}
+
+perf_stats! {
+    /// Key comparisons.
+    user_key_comparison_count = UserKeyComparisonCount,
+    /// Blocks found in the block cache.
+    block_cache_hit_count = BlockCacheHitCount,
+    /// Blocks read from files.
+    block_read_count = BlockReadCount,
+    /// Bytes of them.
+    block_read_byte = BlockReadByte,
+    /// Time to read them.
+    block_read_time_ns = BlockReadTime,
+    /// Time to check their checksums.
+    block_checksum_time_ns = BlockChecksumTime,
+    /// Time to decompress them.
+    block_decompress_time_ns = BlockDecompressTime,
+    /// Bytes that gets returned.
+    get_read_bytes = GetReadBytes,
+    /// Bytes that iterators returned.
+    iter_read_bytes = IterReadBytes,
+    /// Entries skipped because they are superseded.
+    internal_key_skipped_count = InternalKeySkippedCount,
+    /// Tombstones skipped.
+    internal_delete_skipped_count = InternalDeleteSkippedCount,
+    /// Entries skipped because they are newer than the snapshot.
+    internal_recent_skipped_count = InternalRecentSkippedCount,
+    /// Time to take snapshots inside RocksDB.
+    get_snapshot_time_ns = GetSnapshotTime,
+    /// Gets that asked memtables.
+    get_from_memtable_count = GetFromMemtableCount,
+    /// Time of gets in memtables.
+    get_from_memtable_time_ns = GetFromMemtableTime,
+    /// Time of gets in files.
+    get_from_output_files_time_ns = GetFromOutputFilesTime,
+    /// Seeks in memtables.
+    seek_on_memtable_count = SeekOnMemtableCount,
+    /// Time of seeks in memtables.
+    seek_on_memtable_time_ns = SeekOnMemtableTime,
+    /// Steps forward in memtables.
+    next_on_memtable_count = NextOnMemtableCount,
+    /// Steps back in memtables.
+    prev_on_memtable_count = PrevOnMemtableCount,
+    /// Seeks in files.
+    seek_child_seek_count = SeekChildSeekCount,
+    /// Time of seeks in files.
+    seek_child_seek_time_ns = SeekChildSeekTime,
+    /// Time of seeks as a whole.
+    seek_internal_seek_time_ns = SeekInternalSeekTime,
+    /// Time to find the next entry that counts.
+    find_next_user_entry_time_ns = FindNextUserEntryTime,
+    /// Bloom filters of memtables that let a key pass.
+    bloom_memtable_hit_count = BloomMemtableHitCount,
+    /// Bloom filters of memtables that ruled a key out.
+    bloom_memtable_miss_count = BloomMemtableMissCount,
+    /// Bloom filters of files that let a key pass.
+    bloom_sst_hit_count = BloomSstHitCount,
+    /// Bloom filters of files that ruled a key out.
+    bloom_sst_miss_count = BloomSstMissCount,
+    /// Time to write the WAL.
+    write_wal_time_ns = WriteWalTime,
+    /// Time to write memtables.
+    write_memtable_time_ns = WriteMemtableTime,
+    /// Time writes were held back.
+    write_delay_time_ns = WriteDelayTime,
+    /// Time writes waited for others.
+    write_pre_and_post_process_time_ns = WritePreAndPostProcessTime,
+    /// Time to wait for the database's mutex.
+    db_mutex_lock_nanos = DbMutexLockNanos,
+}
+
+fn read_now() -> PerfStats {
+    CONTEXT.with(|context| match context.try_borrow_mut() {
+        Ok(mut context) => PerfStats::read(context.get_or_insert_with(perf::PerfContext::default)),
+        Err(_) => PerfStats::default(),
+    })
+}
+
+/// Measures what RocksDB does on this thread from `start` to `report`. Several may run at once: counters
+/// are never reset.
+#[derive(Debug, Clone, Copy)]
+pub struct PerfContext {
+    start: PerfStats,
+}
+
+impl PerfContext {
+    /// Starts to measure, with times but without those of mutexes.
+    pub fn start() -> PerfContext {
+        perf::set_perf_stats(PerfStatsLevel::EnableTimeExceptForMutex);
+        PerfContext { start: read_now() }
+    }
+
+    /// What was done on this thread since the start. Call it on the thread that started.
+    pub fn report(&self) -> PerfStats {
+        read_now().since(&self.start)
+    }
+}

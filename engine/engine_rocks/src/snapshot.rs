@@ -1,0 +1,110 @@
+//! Snapshots that own what they need, so that they can travel between threads.
+
+use std::{mem, sync::Arc};
+
+use prost::Message;
+use rocksdb::{DB, ReadOptions, Snapshot};
+
+use crate::{
+    CF_DEFAULT, IterOptions, Result, RocksEngineIterator,
+    engine::{Inner, decode_msg},
+};
+
+/// The data of a database at one moment. Clones share it; the last one releases it.
+///
+/// TiKV: `engine_rocks::snapshot::RocksSnapshot`.
+#[derive(Clone)]
+pub struct RocksSnapshot {
+    inner: Arc<SnapshotInner>,
+}
+
+/// Fields are dropped in this order: options that point at the snapshot, the snapshot, its database.
+pub(crate) struct SnapshotInner {
+    get: ReadOptions,
+    snapshot: Snapshot<'static>,
+    engine: Arc<Inner>,
+}
+
+impl RocksSnapshot {
+    pub(crate) fn new(engine: Arc<Inner>) -> RocksSnapshot {
+        let snapshot = engine.db.snapshot();
+        // SAFETY: the snapshot borrows the DB behind `engine`, an Arc, so its address is fixed; it stays
+        // alive until `engine` is dropped, which is after `snapshot`, since fields drop in order.
+        let snapshot = unsafe { mem::transmute::<Snapshot<'_>, Snapshot<'static>>(snapshot) };
+        let mut get = ReadOptions::default();
+        get.set_snapshot(&snapshot);
+        RocksSnapshot { inner: Arc::new(SnapshotInner { get, snapshot, engine }) }
+    }
+
+    fn db(&self) -> &DB {
+        &self.inner.engine.db
+    }
+
+    /// The value of `key` in `cf`.
+    pub fn get_value_cf(&self, cf: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let value = self.db().get_pinned_cf_opt(self.inner.engine.cf(cf)?, key, &self.inner.get)?;
+        Ok(value.map(|v| v.to_vec()))
+    }
+
+    /// The value of `key` in CF default.
+    pub fn get_value(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.get_value_cf(CF_DEFAULT, key)
+    }
+
+    /// The value of `key` in `cf`, read without filling the block cache where `fill_cache` is false.
+    pub fn get_value_cf_opt(&self, cf: &str, key: &[u8], fill_cache: bool) -> Result<Option<Vec<u8>>> {
+        if fill_cache {
+            return self.get_value_cf(cf, key);
+        }
+        let mut opts = ReadOptions::default();
+        opts.set_snapshot(&self.inner.snapshot);
+        opts.fill_cache(false);
+        let value = self.db().get_pinned_cf_opt(self.inner.engine.cf(cf)?, key, &opts)?;
+        Ok(value.map(|v| v.to_vec()))
+    }
+
+    /// The protobuf message at `key` in `cf`.
+    pub fn get_msg_cf<M: Message + Default>(&self, cf: &str, key: &[u8]) -> Result<Option<M>> {
+        let value = self.db().get_pinned_cf_opt(self.inner.engine.cf(cf)?, key, &self.inner.get)?;
+        value.map(|v| decode_msg(cf, key, &v)).transpose()
+    }
+
+    /// An iterator over `cf`, which keeps this snapshot alive.
+    pub fn iterator_cf(&self, cf: &str, options: IterOptions) -> Result<RocksEngineIterator> {
+        let mut opts = options.into_read_options();
+        opts.set_snapshot(&self.inner.snapshot);
+        let handle = self.inner.engine.cf(cf)?;
+        let iter = self.db().raw_iterator_cf_opt(handle, opts);
+        // SAFETY: the iterator borrows the DB that `self.inner` keeps alive; `RocksEngineIterator` holds a
+        // clone of `self.inner` and drops the iterator first.
+        Ok(unsafe { RocksEngineIterator::new(iter, self.inner.clone()) })
+    }
+
+    /// Calls `visit` with each key and value of `cf` in `start..end` until it returns false. An empty
+    /// `end` means no end.
+    pub fn scan_cf(
+        &self,
+        cf: &str,
+        start: &[u8],
+        end: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool>,
+    ) -> Result<()> {
+        let mut iter = self.iterator_cf(cf, IterOptions::range(start, end))?;
+        let mut valid = iter.seek(start)?;
+        while valid && visit(iter.key(), iter.value())? {
+            valid = iter.next()?;
+        }
+        Ok(())
+    }
+
+    /// Sequence number of the last write that it sees.
+    pub fn sequence_number(&self) -> u64 {
+        self.inner.snapshot.sequence_number().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for RocksSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RocksSnapshot").field("sequence_number", &self.sequence_number()).finish()
+    }
+}
