@@ -164,7 +164,7 @@ pub struct CfConfig {
 
 impl Default for CfConfig {
     fn default() -> CfConfig {
-        use CompressionType::{Lz4, None, Zstd};
+        use DBCompressionType::{Lz4, None, Zstd};
         CfConfig {
             block_size: 32 * KIB,
             write_buffer_size: 128 * MIB,

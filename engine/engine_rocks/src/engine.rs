@@ -51,10 +51,6 @@ impl RocksEngine {
         open::open_readonly(path.as_ref(), config).map(RocksEngine::from)
     }
 
-    pub(crate) fn inner(&self) -> &Arc<Inner> {
-        &self.inner
-    }
-
     pub(crate) fn db(&self) -> &DB {
         &self.inner.db
     }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rocksdb::{Options, SstFileWriter};
@@ -30,7 +31,7 @@ pub struct ExternalSstFileInfo {
 pub struct RocksSstWriter {
     // Dropped before the options that it borrows.
     writer: SstFileWriter<'static>,
-    _options: Box<Options>,
+    _options: Arc<Options>,
     info: ExternalSstFileInfo,
 }
 
@@ -41,11 +42,12 @@ impl RocksSstWriter {
         cf: &str,
         compression: Option<CompressionType>,
     ) -> Result<RocksSstWriter> {
-        let mut options = Box::new(DbConfig::default().cf(cf).sst_options());
+        let mut options = DbConfig::default().cf(cf).sst_options();
         options.set_compression_type(compression.unwrap_or(CompressionType::None));
-        // SAFETY: the options live in a box, so their address is fixed, and in the same struct behind the
-        // writer, so they are dropped after it.
-        let borrowed: &'static Options = unsafe { &*std::ptr::from_ref::<Options>(&options) };
+        let options = Arc::new(options);
+        // SAFETY: the options live behind an Arc, so their address is fixed, and the struct holds the Arc
+        // behind the writer, so they are dropped after it.
+        let borrowed: &'static Options = unsafe { &*Arc::as_ptr(&options) };
         let mut writer = SstFileWriter::create(borrowed);
         writer.open(&path)?;
         let info = ExternalSstFileInfo {
