@@ -1,0 +1,165 @@
+//! Finding PD's leader and keeping a channel to it.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use kvproto::pdpb::{GetMembersRequest, GetMembersResponse, pd_client::PdClient as PdGrpc};
+use parking_lot::RwLock;
+use tonic::transport::{Channel, Endpoint};
+
+use super::error::{Error, Result, check_header};
+
+/// How long one attempt to connect or to ask for members may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// A channel to PD's leader, and where else to look when it is gone.
+pub struct Connection {
+    pub cluster_id: u64,
+    state: RwLock<State>,
+    /// One search for the leader at a time.
+    searching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+struct State {
+    endpoints: BTreeSet<String>,
+    grpc: PdGrpc<Channel>,
+    /// Counts the searches, so that a caller knows whether somebody searched since it took its channel.
+    generation: u64,
+}
+
+impl Connection {
+    /// Connects to the leader of the PD cluster that `endpoints` belong to, trying again for `wait`.
+    pub async fn open(endpoints: &[String], wait: Duration) -> Result<Connection> {
+        if endpoints.is_empty() {
+            return Err(Error::NoEndpoints);
+        }
+        let endpoints: BTreeSet<String> = endpoints.iter().map(|endpoint| to_url(endpoint)).collect();
+        for endpoint in &endpoints {
+            to_endpoint(endpoint)?;
+        }
+        let (grpc, members) = find_leader(&endpoints, None, wait).await?;
+        let cluster_id = members.header.as_ref().map_or(0, |header| header.cluster_id);
+        let state = State { endpoints: with_members(endpoints, &members), grpc, generation: 0 };
+        Ok(Connection { cluster_id, state: RwLock::new(state), searching: tokio::sync::Mutex::new(()) })
+    }
+
+    /// The channel, and the generation to hand back to [`Connection::reconnect`] if it fails.
+    pub fn current(&self) -> (PdGrpc<Channel>, u64) {
+        let state = self.state.read();
+        (state.grpc.clone(), state.generation)
+    }
+
+    /// Looks for the leader anew, unless somebody did since `generation`.
+    pub async fn reconnect(&self, generation: u64, wait: Duration) -> Result<()> {
+        let _searching = self.searching.lock().await;
+        let State { endpoints, generation: now, .. } = self.state.read().clone();
+        if now != generation {
+            return Ok(());
+        }
+        let (grpc, members) = find_leader(&endpoints, Some(self.cluster_id), wait).await?;
+        *self.state.write() =
+            State { endpoints: with_members(endpoints, &members), grpc, generation: now + 1 };
+        Ok(())
+    }
+}
+
+fn with_members(mut endpoints: BTreeSet<String>, members: &GetMembersResponse) -> BTreeSet<String> {
+    endpoints.extend(members.members.iter().flat_map(|member| member.client_urls.clone()));
+    endpoints
+}
+
+/// `host:port` as people write it, as a URL.
+fn to_url(endpoint: &str) -> String {
+    if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") }
+}
+
+fn to_endpoint(url: &str) -> Result<Endpoint> {
+    let bad =
+        |e: tonic::transport::Error| Error::BadEndpoint { endpoint: url.to_owned(), reason: e.to_string() };
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(bad)?;
+    if endpoint.uri().port().is_none() {
+        let reason = "it has no port".to_owned();
+        return Err(Error::BadEndpoint { endpoint: url.to_owned(), reason });
+    }
+    Ok(endpoint.connect_timeout(ATTEMPT).tcp_nodelay(true).keep_alive_while_idle(true))
+}
+
+async fn find_leader(
+    endpoints: &BTreeSet<String>,
+    cluster_id: Option<u64>,
+    wait: Duration,
+) -> Result<(PdGrpc<Channel>, GetMembersResponse)> {
+    let started = Instant::now();
+    let mut last = None;
+    loop {
+        for endpoint in endpoints {
+            match leader_through(endpoint, cluster_id).await {
+                Ok(found) => return Ok(found),
+                Err(e @ (Error::ClusterId { .. } | Error::BadEndpoint { .. })) => return Err(e),
+                Err(e) => last = Some(e),
+            }
+        }
+        if started.elapsed() >= wait {
+            let last = last.map_or_else(String::new, |e| e.to_string());
+            return Err(Error::Unreachable {
+                endpoints: endpoints.iter().cloned().collect(),
+                waited: wait,
+                last,
+            });
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+/// Asks one PD who leads, and connects to that one.
+async fn leader_through(
+    endpoint: &str,
+    cluster_id: Option<u64>,
+) -> Result<(PdGrpc<Channel>, GetMembersResponse)> {
+    let (grpc, members) = members_of(endpoint).await?;
+    let got = members.header.as_ref().map_or(0, |header| header.cluster_id);
+    if let Some(expected) = cluster_id.filter(|expected| *expected != got) {
+        return Err(Error::ClusterId { endpoint: endpoint.to_owned(), expected, got });
+    }
+    let urls = members.leader.as_ref().map(|leader| leader.client_urls.clone()).unwrap_or_default();
+    if urls.iter().any(|url| url == endpoint) {
+        return Ok((grpc, members));
+    }
+    let mut last = Error::Incomplete { what: "GetMembers", missing: "a leader with client URLs" };
+    for url in &urls {
+        match members_of(url).await {
+            Ok(found) => return Ok(found),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+async fn members_of(url: &str) -> Result<(PdGrpc<Channel>, GetMembersResponse)> {
+    let endpoint = to_endpoint(url)?;
+    let asked = async {
+        let channel = endpoint.connect().await.map_err(|e| tonic::Status::unavailable(describe(&e)))?;
+        let mut grpc = PdGrpc::new(channel);
+        let members = grpc.get_members(GetMembersRequest::default()).await?.into_inner();
+        check_header(members.header.as_ref())?;
+        Ok((grpc, members))
+    };
+    tokio::time::timeout(ATTEMPT, asked)
+        .await
+        .unwrap_or(Err(Error::Timeout { what: "GetMembers", waited: ATTEMPT }))
+}
+
+/// An error with its causes: tonic's own text is only "transport error".
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

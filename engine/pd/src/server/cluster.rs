@@ -1,0 +1,369 @@
+//! The cluster as PD knows it: one lock over stores, regions, ids and safe points; on disk before it is answered.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use kvproto::{
+    metapb::{self, Region, Store},
+    pdpb::{self, ErrorType, StoreStats},
+};
+use parking_lot::{Mutex, MutexGuard};
+use prost::Message;
+
+use super::{
+    clock::PdClock,
+    error::{Error, Refusal, Result},
+    heartbeat_streams::HeartbeatStreams,
+    operator::Operator,
+    regions::{RegionInfo, RegionTable},
+    safe_point::{SafePoints, ServiceSafePoint},
+    saved::{SavedRegion, SavedState},
+    state_file::{DirLock, StateFile},
+    stores::{StoreInfo, Stores},
+    tso::TimestampOracle,
+};
+
+/// Ids are promised to disk in windows of this many (PD `allocStep`).
+const ID_WINDOW: u64 = 1000;
+/// PD's `max-replicas` where nobody says otherwise.
+const DEFAULT_MAX_PEERS: u32 = 3;
+
+pub type Answer<T> = std::result::Result<T, Refusal>;
+
+pub struct Cluster {
+    pub cluster_id: u64,
+    pub tso: TimestampOracle,
+    pub(super) clock: Arc<dyn PdClock>,
+    file: StateFile,
+    inner: Mutex<Inner>,
+    _lock: DirLock,
+}
+
+#[derive(Default)]
+pub struct Inner {
+    cluster_id: u64,
+    bootstrapped: bool,
+    pub max_peer_count: u32,
+    last_id: u64,
+    id_bound: u64,
+    pub stores: Stores,
+    pub regions: RegionTable,
+    pub operators: HashMap<u64, Operator>,
+    pub streams: HeartbeatStreams,
+    safe_points: SafePoints,
+}
+
+impl Cluster {
+    /// Opens the state in `dir`, or begins a new cluster there. `cluster_id` must match what is there.
+    pub fn open(
+        dir: &Path,
+        cluster_id: Option<u64>,
+        max_peers: Option<u32>,
+        clock: Arc<dyn PdClock>,
+    ) -> Result<Cluster> {
+        let lock = DirLock::take(dir)?;
+        let file = StateFile::new(dir, "cluster.state");
+        let tso_file = StateFile::new(dir, "tso.state");
+        let tso_exists = tso_file.path().exists();
+        let tso = TimestampOracle::open(tso_file, clock.clone())?;
+        let mut inner = match file.load()? {
+            Some(_) if !tso_exists => return Err(file.corrupt("tso.state beside it is missing")),
+            Some(payload) => Inner::restore(decode(&file, &payload)?),
+            None if tso.was_used() => {
+                return Err(file.corrupt("it is missing, but tso.state beside it was used"));
+            }
+            None => Inner { cluster_id: cluster_id.unwrap_or_else(new_cluster_id), ..Default::default() },
+        };
+        if let Some(wanted) = cluster_id.filter(|wanted| *wanted != inner.cluster_id) {
+            return Err(Error::ClusterId { path: dir.to_owned(), found: inner.cluster_id, wanted });
+        }
+        if let Some(max_peers) = max_peers {
+            inner.max_peer_count = max_peers;
+        } else if inner.max_peer_count == 0 {
+            inner.max_peer_count = DEFAULT_MAX_PEERS;
+        }
+        if !tso_exists {
+            tso.create()?;
+        }
+        file.save(&inner.save().encode_to_vec())?;
+        Ok(Cluster { cluster_id: inner.cluster_id, tso, clock, file, inner: Mutex::new(inner), _lock: lock })
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.clock.wall_ms()
+    }
+
+    pub(super) fn save(&self, inner: &Inner) -> Result<()> {
+        self.file.save(&inner.save().encode_to_vec())
+    }
+
+    /// The state, whether or not the cluster is bootstrapped.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    /// The state of a bootstrapped cluster (PD answers NOT_BOOTSTRAPPED before).
+    pub(super) fn running(&self) -> Answer<MutexGuard<'_, Inner>> {
+        let inner = self.lock();
+        if inner.bootstrapped {
+            Ok(inner)
+        } else {
+            Err(Refusal::new(ErrorType::NotBootstrapped, "cluster is not bootstrapped"))
+        }
+    }
+
+    pub fn is_bootstrapped(&self) -> bool {
+        self.lock().bootstrapped
+    }
+
+    /// Takes the first store and the first region in (PD `GrpcServer.Bootstrap`).
+    pub fn bootstrap(&self, store: Store, region: Region) -> Answer<()> {
+        check_first_region(&store, &region)?;
+        let mut inner = self.lock();
+        if inner.bootstrapped {
+            return Err(Refusal::new(ErrorType::AlreadyBootstrapped, "cluster is already bootstrapped"));
+        }
+        inner.stores.put(store, self.now_ms())?;
+        inner.put_region(RegionInfo { meta: region, ..Default::default() })?;
+        inner.bootstrapped = true;
+        Ok(self.save(&inner)?)
+    }
+
+    /// Allocates `count` ids; returns the last of them.
+    pub fn alloc_id(&self, count: u32) -> Answer<u64> {
+        self.alloc_ids(&mut self.lock(), u64::from(count.max(1)))
+    }
+
+    pub(super) fn alloc_ids(&self, inner: &mut Inner, count: u64) -> Answer<u64> {
+        let last = inner.last_id + count;
+        if last > inner.id_bound {
+            let before = std::mem::replace(&mut inner.id_bound, last + ID_WINDOW);
+            if let Err(e) = self.save(inner) {
+                inner.id_bound = before;
+                return Err(e.into());
+            }
+        }
+        inner.last_id = last;
+        Ok(last)
+    }
+
+    pub fn put_store(&self, store: Store) -> Answer<()> {
+        let mut inner = self.running()?;
+        inner.stores.put(store, self.now_ms())?;
+        Ok(self.save(&inner)?)
+    }
+
+    pub fn store(&self, id: u64) -> Answer<StoreInfo> {
+        self.running()?.stores.get(id).cloned()
+    }
+
+    pub fn all_stores(&self, exclude_tombstone: bool) -> Answer<Vec<Store>> {
+        let inner = self.running()?;
+        let wanted = |store: &&StoreInfo| {
+            !exclude_tombstone || store.meta.state != metapb::StoreState::Tombstone as i32
+        };
+        Ok(inner.stores.0.values().filter(wanted).map(|store| store.meta.clone()).collect())
+    }
+
+    /// Takes a store heartbeat in; returns the cluster's version.
+    pub fn store_heartbeat(&self, stats: StoreStats) -> Answer<String> {
+        let mut inner = self.running()?;
+        inner.stores.heard(stats, self.now_ms())?;
+        Ok(inner.stores.cluster_version())
+    }
+
+    pub fn region(&self, id: u64) -> Answer<Option<RegionInfo>> {
+        Ok(self.running()?.regions.get(id).cloned())
+    }
+
+    pub fn region_of_key(&self, key: &[u8]) -> Answer<Option<RegionInfo>> {
+        Ok(self.running()?.regions.by_key(key).cloned())
+    }
+
+    pub fn region_before_key(&self, key: &[u8]) -> Answer<Option<RegionInfo>> {
+        Ok(self.running()?.regions.previous(key).cloned())
+    }
+
+    /// Up to `limit` (<= 0: all) regions of `[start, end)` in key order.
+    pub fn scan_regions(&self, start: &[u8], end: &[u8], limit: i32) -> Answer<Vec<pdpb::Region>> {
+        let inner = self.running()?;
+        Ok(inner.regions.scan(start, end, limit_of(limit)).into_iter().map(RegionInfo::to_pb).collect())
+    }
+
+    /// As [`Cluster::scan_regions`] for sorted ranges that do not overlap; no region twice.
+    pub fn batch_scan_regions(&self, request: &pdpb::BatchScanRegionsRequest) -> Answer<Vec<pdpb::Region>> {
+        check_ranges(&request.ranges)?;
+        let inner = self.running()?;
+        let mut found: Vec<&RegionInfo> = Vec::new();
+        for range in &request.ranges {
+            let regions = inner.regions.scan(&range.start_key, &range.end_key, usize::MAX);
+            if request.contain_all_key_range {
+                check_covered(range, &regions)?;
+            }
+            let last = found.last().map(|info| info.meta.id);
+            found.extend(regions.into_iter().filter(|info| Some(info.meta.id) != last));
+        }
+        Ok(found.into_iter().take(limit_of(request.limit)).map(RegionInfo::to_pb).collect())
+    }
+
+    pub fn config(&self) -> Answer<metapb::Cluster> {
+        Ok(metapb::Cluster { id: self.cluster_id, max_peer_count: self.running()?.max_peer_count })
+    }
+
+    pub fn put_config(&self, config: metapb::Cluster) -> Answer<()> {
+        if config.id != self.cluster_id {
+            return Err(Refusal::unknown(format!(
+                "invalid cluster id {}, mismatch {}",
+                config.id, self.cluster_id
+            )));
+        }
+        if config.max_peer_count == 0 {
+            return Err(Refusal::unknown("max_peer_count must be at least 1, got 0"));
+        }
+        let mut inner = self.running()?;
+        inner.max_peer_count = config.max_peer_count;
+        Ok(self.save(&inner)?)
+    }
+
+    pub fn gc_safe_point(&self) -> Answer<u64> {
+        Ok(self.running()?.safe_points.gc)
+    }
+
+    pub fn update_gc_safe_point(&self, safe_point: u64) -> Answer<u64> {
+        let mut inner = self.running()?;
+        let now = inner.safe_points.advance(safe_point);
+        self.save(&inner)?;
+        Ok(now)
+    }
+
+    /// Returns the lowest service safe point and the second at which it is seen.
+    pub fn update_service_safe_point(
+        &self,
+        id: &str,
+        ttl_s: i64,
+        safe_point: u64,
+    ) -> Answer<(ServiceSafePoint, i64)> {
+        let mut inner = self.running()?;
+        let now_s = (self.now_ms() / 1000) as i64;
+        let lowest = inner.safe_points.update_service(id, ttl_s, safe_point, now_s)?;
+        self.save(&inner)?;
+        Ok((lowest, now_s))
+    }
+}
+
+impl Inner {
+    fn restore(saved: SavedState) -> Inner {
+        let mut inner = Inner {
+            cluster_id: saved.cluster_id,
+            bootstrapped: saved.bootstrapped,
+            max_peer_count: saved.max_peer_count,
+            last_id: saved.id_bound,
+            id_bound: saved.id_bound,
+            safe_points: saved.safe_points.unwrap_or_default(),
+            ..Default::default()
+        };
+        let store = |meta: Store| (meta.id, StoreInfo { meta, ..Default::default() });
+        inner.stores = Stores(saved.stores.into_iter().map(store).collect());
+        for SavedRegion { meta, leader } in saved.regions {
+            // Saved together, so none is behind another.
+            let _ = inner.regions.put(RegionInfo {
+                meta: meta.unwrap_or_default(),
+                leader,
+                ..Default::default()
+            });
+        }
+        inner
+    }
+
+    fn save(&self) -> SavedState {
+        let region = |info: &RegionInfo| SavedRegion { meta: Some(info.meta.clone()), leader: info.leader };
+        SavedState {
+            cluster_id: self.cluster_id,
+            bootstrapped: self.bootstrapped,
+            max_peer_count: self.max_peer_count,
+            id_bound: self.id_bound,
+            stores: self.stores.0.values().map(|store| store.meta.clone()).collect(),
+            regions: self.regions.iter().map(region).collect(),
+            safe_points: Some(self.safe_points.clone()),
+        }
+    }
+
+    pub fn put_region(&mut self, info: RegionInfo) -> Answer<bool> {
+        self.regions.put(info).map_err(|stale| Refusal::unknown(stale.to_string()))
+    }
+
+    pub fn peer_counts(&self) -> BTreeMap<u64, usize> {
+        let mut counts = BTreeMap::new();
+        for peer in self.regions.iter().flat_map(|info| &info.meta.peers) {
+            *counts.entry(peer.store_id).or_default() += 1;
+        }
+        counts
+    }
+}
+
+fn decode(file: &StateFile, payload: &[u8]) -> Result<SavedState> {
+    SavedState::decode(payload).map_err(|e| file.corrupt(format!("its payload cannot be decoded: {e}")))
+}
+
+/// Seconds and chance, as tikv/pd `server.initOrGetClusterID`.
+fn new_cluster_id() -> u64 {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    (seconds << 32) + u64::from(rand::random::<u32>())
+}
+
+fn limit_of(limit: i32) -> usize {
+    usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX)
+}
+
+fn check_first_region(store: &Store, region: &Region) -> Answer<()> {
+    let whole = region.start_key.is_empty() && region.end_key.is_empty();
+    let peer_ok = matches!(region.peers.as_slice(), [peer] if peer.store_id == store.id && peer.id != 0);
+    if region.id == 0 || !whole || !peer_ok {
+        let message = format!(
+            "invalid bootstrap: the first region must have an id, cover all keys, and have one peer on store {}; got {region:?}",
+            store.id
+        );
+        return Err(Refusal::unknown(message));
+    }
+    Ok(())
+}
+
+fn check_ranges(ranges: &[pdpb::KeyRange]) -> Answer<()> {
+    let apart =
+        |pair: &[pdpb::KeyRange]| matches!(pair, [a, b] if !a.end_key.is_empty() && a.end_key <= b.start_key);
+    let sorted = ranges.windows(2).all(apart);
+    let right_way = ranges.iter().all(|range| range.end_key.is_empty() || range.start_key < range.end_key);
+    if sorted && right_way {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        ErrorType::InvalidValue,
+        "ranges must be sorted and not overlap, each start below its end",
+    ))
+}
+
+/// No key of the range may be without a region.
+fn check_covered(range: &pdpb::KeyRange, regions: &[&RegionInfo]) -> Answer<()> {
+    let mut next: Option<&[u8]> = Some(&range.start_key);
+    for info in regions {
+        match next {
+            Some(from) if info.meta.start_key.as_slice() <= from => {}
+            _ => break,
+        }
+        next = Some(&info.meta.end_key).filter(|end| !end.is_empty()).map(Vec::as_slice);
+    }
+    let reached = next.is_none_or(|from| !range.end_key.is_empty() && from >= range.end_key.as_slice());
+    if reached && !regions.is_empty() {
+        return Ok(());
+    }
+    let message = "found regions do not contain all the key range";
+    Err(Refusal::new(ErrorType::RegionsNotContainAllKeyRange, message))
+}
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;

@@ -1,0 +1,207 @@
+use kvproto::metapb::{Peer, RegionEpoch};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::server::{clock::ManualClock, operator::Step};
+
+fn open(dir: &Path, clock: &Arc<ManualClock>) -> Cluster {
+    Cluster::open(dir, None, None, clock.clone()).unwrap()
+}
+
+fn store(id: u64) -> Store {
+    Store { id, address: format!("127.0.0.1:{id}"), version: "8.5.0".to_owned(), ..Default::default() }
+}
+
+fn region(conf_ver: u64, version: u64, stores: &[u64]) -> Region {
+    Region {
+        id: 2,
+        region_epoch: Some(RegionEpoch { conf_ver, version }),
+        peers: stores.iter().map(|store| Peer::voter(*store, store + 100)).collect(),
+        ..Default::default()
+    }
+}
+
+fn heartbeat(region: Region, term: u64) -> pdpb::RegionHeartbeatRequest {
+    let leader = region.peers.first().copied();
+    pdpb::RegionHeartbeatRequest { region: Some(region), leader, term, ..Default::default() }
+}
+
+#[test]
+fn nothing_is_served_before_bootstrap_and_bootstrap_happens_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = open(dir.path(), &ManualClock::at(1_000));
+    assert_eq!(cluster.put_store(store(1)).unwrap_err().kind, ErrorType::NotBootstrapped);
+    assert_eq!(cluster.region(2).unwrap_err().kind, ErrorType::NotBootstrapped);
+    assert!(cluster.bootstrap(store(1), region(1, 1, &[2])).is_err(), "the peer must be on the store");
+    assert!(cluster.bootstrap(store(1), region(1, 1, &[1, 2])).is_err(), "one peer");
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    let again = cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap_err();
+    assert_eq!(again.kind, ErrorType::AlreadyBootstrapped);
+}
+
+#[test]
+fn a_restart_finds_everything_and_allocates_no_id_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(1_000);
+    let cluster = open(dir.path(), &clock);
+    let (id, cluster_id) = (cluster.alloc_id(1).unwrap(), cluster.cluster_id);
+    assert_eq!(id, 1);
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    cluster.put_store(store(7)).unwrap();
+    let (stream, _responses) = mpsc::channel(8);
+    cluster.region_heartbeat(heartbeat(region(1, 5, &[1]), 6), &stream).unwrap();
+    cluster.update_gc_safe_point(42).unwrap();
+    drop(cluster);
+
+    let cluster = open(dir.path(), &clock);
+    assert_eq!(cluster.cluster_id, cluster_id);
+    assert!(cluster.alloc_id(1).unwrap() > id);
+    assert_eq!(cluster.all_stores(false).unwrap().len(), 2);
+    let found = cluster.region_of_key(b"any").unwrap().unwrap();
+    assert_eq!(found.meta.epoch().version, 5);
+    assert_eq!(found.leader_store(), Some(1));
+    assert_eq!(cluster.gc_safe_point().unwrap(), 42);
+    cluster.region_heartbeat(heartbeat(region(1, 5, &[1]), 1), &stream).expect("terms begin anew");
+}
+
+#[test]
+fn damaged_missing_and_foreign_state_is_refused_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(1_000);
+    let cluster = open(dir.path(), &clock);
+    cluster.tso.grant(1).unwrap();
+    let cluster_id = cluster.cluster_id;
+    drop(cluster);
+    let refused = |cluster_id| Cluster::open(dir.path(), cluster_id, None, clock.clone()).err().unwrap();
+
+    assert!(matches!(refused(Some(cluster_id + 1)), Error::ClusterId { .. }));
+    let state = dir.path().join("cluster.state");
+    let good = std::fs::read(&state).unwrap();
+    std::fs::write(&state, &good[..good.len() - 1]).unwrap();
+    assert!(matches!(refused(None), Error::Corrupt { .. }));
+    assert_eq!(std::fs::read(&state).unwrap(), good[..good.len() - 1], "never overwritten");
+    std::fs::remove_file(&state).unwrap();
+    assert!(matches!(refused(None), Error::Corrupt { .. }));
+    assert!(!state.exists());
+    std::fs::write(&state, &good).unwrap();
+    std::fs::remove_file(dir.path().join("tso.state")).unwrap();
+    assert!(matches!(refused(None), Error::Corrupt { .. }));
+}
+
+#[test]
+fn a_region_heartbeat_is_answered_with_the_next_peer_until_there_are_three() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = open(dir.path(), &ManualClock::at(1_000));
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    let (stream, mut responses) = mpsc::channel(8);
+    let mut beat = |region: &Region| {
+        cluster.region_heartbeat(heartbeat(region.clone(), 6), &stream).unwrap();
+        responses.try_recv().ok().map(|response| response.unwrap())
+    };
+
+    let mut now = region(1, 1, &[1]);
+    assert_eq!(beat(&now), None, "there is no other store");
+    cluster.put_store(store(2)).unwrap();
+    cluster.put_store(store(3)).unwrap();
+    for store in [2, 3] {
+        let response = beat(&now).expect("a conf change");
+        assert_eq!((response.region_id, response.target_peer), (2, now.peers.first().copied()));
+        let change = response.change_peer.clone().expect("a conf change");
+        assert_eq!(change.change_type, kvproto::eraftpb::ConfChangeType::AddNode as i32);
+        let peer = change.peer.unwrap();
+        assert_eq!(peer.store_id, store);
+        assert_eq!(beat(&now), Some(response), "asked again, the answer is the same peer");
+        now.peers.push(peer);
+        now.region_epoch.as_mut().unwrap().conf_ver += 1;
+    }
+    assert_eq!(beat(&now), None);
+    assert_eq!(cluster.operator(2).unwrap().status, pdpb::OperatorStatus::Success);
+}
+
+#[test]
+fn stale_heartbeats_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = open(dir.path(), &ManualClock::at(1_000));
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    let (stream, _responses) = mpsc::channel(8);
+    cluster.region_heartbeat(heartbeat(region(2, 3, &[1]), 6), &stream).unwrap();
+    for stale in
+        [heartbeat(region(1, 3, &[1]), 6), heartbeat(region(2, 2, &[1]), 6), heartbeat(region(2, 3, &[1]), 5)]
+    {
+        let refusal = cluster.region_heartbeat(stale, &stream).unwrap_err();
+        assert!(refusal.message.contains("region is stale"), "{refusal}");
+    }
+    let mut leaderless = heartbeat(region(2, 3, &[1]), 7);
+    leaderless.leader = None;
+    assert!(cluster.region_heartbeat(leaderless, &stream).is_err());
+}
+
+#[test]
+fn a_transfer_of_leadership_is_sent_at_once_and_ends_when_the_leader_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = open(dir.path(), &ManualClock::at(1_000));
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    cluster.put_store(store(2)).unwrap();
+    let (stream, mut responses) = mpsc::channel(8);
+    let both = region(2, 1, &[1, 2]);
+    cluster.region_heartbeat(heartbeat(both.clone(), 6), &stream).unwrap();
+    assert!(responses.try_recv().is_err());
+
+    assert!(cluster.add_operator(2, Step::TransferLeader { to_store: 3 }).is_err());
+    cluster.add_operator(2, Step::TransferLeader { to_store: 2 }).unwrap();
+    let response = responses.try_recv().expect("sent without a heartbeat").unwrap();
+    assert_eq!(response.transfer_leader.unwrap().peer, Some(Peer::voter(2, 102)));
+
+    let mut changed = heartbeat(both, 7);
+    changed.leader = Some(Peer::voter(2, 102));
+    cluster.region_heartbeat(changed, &stream).unwrap();
+    assert!(responses.try_recv().is_err());
+    assert!(!cluster.operator(2).unwrap().is_running());
+}
+
+#[test]
+fn a_split_gets_fresh_ids_for_regions_and_peers() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = open(dir.path(), &ManualClock::at(1_000));
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    let ids = cluster.ask_split(&region(1, 1, &[1, 2, 3]), 2).unwrap();
+    let split = |new_region_id, new_peer_ids: [u64; 3]| pdpb::SplitId {
+        new_region_id,
+        new_peer_ids: new_peer_ids.into(),
+    };
+    assert_eq!(ids, [split(1, [2, 3, 4]), split(5, [6, 7, 8])]);
+    assert!(cluster.ask_split(&region(1, 0, &[1]), 1).is_err(), "a stale region may not split");
+    let half = |start: &str, end: &str| Region {
+        start_key: start.into(),
+        end_key: end.into(),
+        ..region(1, 2, &[1])
+    };
+    cluster.report_split(&[half("", "m"), half("m", "")]).unwrap();
+    assert!(cluster.report_split(&[half("", "m"), half("n", "")]).is_err());
+}
+
+#[test]
+fn ranges_are_scanned_in_order_without_repeats_and_holes_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = open(dir.path(), &ManualClock::at(1_000));
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    let (stream, _responses) = mpsc::channel(8);
+    let part = |id, start: &str, end: &str| {
+        let region = Region { id, start_key: start.into(), end_key: end.into(), ..region(1, 2, &[1]) };
+        heartbeat(region, 6)
+    };
+    for part in [part(3, "", "d"), part(2, "d", "m")] {
+        cluster.region_heartbeat(part, &stream).unwrap();
+    }
+    let range = |start: &str, end: &str| pdpb::KeyRange { start_key: start.into(), end_key: end.into() };
+    let scan = |ranges: Vec<pdpb::KeyRange>, contain_all_key_range| {
+        let request = pdpb::BatchScanRegionsRequest { ranges, contain_all_key_range, ..Default::default() };
+        let regions = cluster.batch_scan_regions(&request)?;
+        Answer::Ok(regions.into_iter().filter_map(|found| Some(found.region?.id)).collect::<Vec<_>>())
+    };
+    assert_eq!(scan(vec![range("a", "b"), range("c", "e"), range("f", "g")], true), Ok(vec![3, 2]));
+    assert_eq!(scan(vec![range("e", "z")], false), Ok(vec![2]));
+    let hole = scan(vec![range("e", "z")], true).unwrap_err();
+    assert_eq!(hole.kind, ErrorType::RegionsNotContainAllKeyRange);
+    assert!(scan(vec![range("c", "e"), range("a", "b")], false).is_err());
+}

@@ -1,0 +1,164 @@
+//! Starts and stops a PD.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use kvproto::{
+    keyspacepb::keyspace_server::KeyspaceServer, metapb::Peer, pdpb::pd_server::PdServer as PdGrpc,
+};
+use tokio::runtime::{Builder, Runtime};
+use tonic::transport::server::{Server, TcpIncoming};
+
+use super::{
+    clock::PdClock,
+    cluster::Cluster,
+    error::{Error, Refusal, Result},
+    operator::Step,
+    scheduling::no_region,
+    service::PdService,
+};
+
+const THREADS: usize = 2;
+
+/// How to start a PD.
+pub struct PdConfig {
+    /// Created if missing; holds `cluster.state`, `tso.state` and `LOCK`.
+    pub data_dir: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// What clients are told to connect to, `host:port`; `None`: `addr`.
+    pub advertise_addr: Option<String>,
+    /// `None`: what the directory says, or a new one.
+    pub cluster_id: Option<u64>,
+    /// Peers a region should have; `None`: what the directory says, or 3.
+    pub max_replicas: Option<u32>,
+    pub clock: Arc<dyn PdClock>,
+}
+
+/// The embedded PD.
+pub struct PdServer;
+
+impl PdServer {
+    /// Opens the state, listens, and serves on threads of its own named `pd-server-N`.
+    pub fn start(config: PdConfig) -> Result<PdHandle> {
+        let cluster = Cluster::open(&config.data_dir, config.cluster_id, config.max_replicas, config.clock)?;
+        let cluster = Arc::new(cluster);
+        let listen = |source| Error::Listen { addr: config.addr, source };
+        let listener = TcpListener::bind(config.addr).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(listen)?;
+        let addr = listener.local_addr().map_err(listen)?;
+        let runtime = start_runtime()?;
+        let incoming = {
+            let _guard = runtime.enter();
+            TcpIncoming::from(tokio::net::TcpListener::from_std(listener).map_err(listen)?)
+                .with_nodelay(Some(true))
+        };
+        let advertised = config.advertise_addr.unwrap_or_else(|| addr.to_string());
+        let service = PdService::new(cluster.clone(), format!("http://{advertised}"));
+        runtime.spawn(async move {
+            let services = Server::builder()
+                .add_service(PdGrpc::new(service.clone()))
+                .add_service(KeyspaceServer::new(service));
+            if let Err(e) = services.serve_with_incoming(incoming).await {
+                log::error!("pd: the gRPC server on {addr} ended: {e}");
+            }
+        });
+        Ok(PdHandle { addr, cluster, runtime: Some(runtime) })
+    }
+}
+
+fn start_runtime() -> Result<Runtime> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name_fn(|| format!("pd-server-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+        .on_thread_start(|| {
+            tracepoints::register_thread(std::thread::current().name().unwrap_or("pd-server"), 0);
+        })
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)
+}
+
+/// A running PD; dropping it stops it.
+pub struct PdHandle {
+    addr: SocketAddr,
+    cluster: Arc<Cluster>,
+    runtime: Option<Runtime>,
+}
+
+impl PdHandle {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub fn cluster_id(&self) -> u64 {
+        self.cluster.cluster_id
+    }
+
+    /// Who led the region when it last reported.
+    pub fn region_leader(&self, region_id: u64) -> Option<Peer> {
+        self.cluster.region(region_id).ok().flatten()?.leader
+    }
+
+    /// Asks the region's leader to hand over to the peer on `to_store`; returns before that happened.
+    pub fn transfer_leader(&self, region_id: u64, to_store: u64) -> std::result::Result<(), Refusal> {
+        self.cluster.add_operator(region_id, Step::TransferLeader { to_store })
+    }
+
+    /// Asks the region's leader to add a peer on `store_id`; returns the new peer.
+    pub fn add_peer(&self, region_id: u64, store_id: u64) -> std::result::Result<Peer, Refusal> {
+        let peer = Peer::voter(store_id, self.cluster.alloc_id(1)?);
+        self.cluster.add_operator(region_id, Step::AddPeer { peer })?;
+        Ok(peer)
+    }
+
+    /// Asks the region's leader to remove the peer on `store_id`. The replica checker adds one again, there or on another
+    /// store, while the region has fewer than [`PdHandle::set_max_replicas`].
+    pub fn remove_peer(&self, region_id: u64, store_id: u64) -> std::result::Result<(), Refusal> {
+        self.cluster.add_operator(region_id, Step::RemovePeer { store_id })
+    }
+
+    /// How many peers every region should have.
+    pub fn set_max_replicas(&self, max_peer_count: u32) -> std::result::Result<(), Refusal> {
+        let id = self.cluster.cluster_id;
+        self.cluster.put_config(kvproto::metapb::Cluster { id, max_peer_count })
+    }
+
+    /// The region's peers as PD knows them.
+    pub fn region_peers(&self, region_id: u64) -> std::result::Result<Vec<Peer>, Refusal> {
+        Ok(self.cluster.region(region_id)?.ok_or_else(|| no_region(region_id))?.meta.peers)
+    }
+
+    /// Stops serving and frees the port and the directory.
+    pub fn shutdown(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        // On a thread of its own: tokio forbids waiting for a runtime inside another one.
+        let stopper = std::thread::Builder::new()
+            .name("pd-stop".to_owned())
+            .spawn(move || runtime.shutdown_timeout(Duration::from_secs(2)));
+        match stopper.map(std::thread::JoinHandle::join) {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => log::error!("pd: stopping its threads panicked"),
+            Err(e) => log::error!("pd: cannot start a thread to stop: {e}"),
+        }
+    }
+}
+
+impl Drop for PdHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,23 @@
+//! One PD, durable, without a quorum of its own: members, timestamps, ids, stores, regions, replica scheduling.
+
+pub mod clock;
+mod cluster;
+mod error;
+mod handle;
+mod heartbeat_streams;
+mod keyspace;
+mod operator;
+mod regions;
+mod replica_checker;
+mod safe_point;
+mod saved;
+mod scheduling;
+mod service;
+mod state_file;
+mod stores;
+mod tso;
+
+pub use clock::{EngineWallClock, PdClock};
+pub use error::{Error, Refusal, Result};
+pub use handle::{PdConfig, PdHandle, PdServer};
+pub use operator::{Operator, Step};

@@ -1,0 +1,230 @@
+//! The regions as their leaders last reported them, by id and by start key (tikv/pd `core.RegionsInfo`).
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
+
+use kvproto::{
+    metapb::{Peer, Region},
+    pdpb,
+};
+
+/// One region and what its leader said about it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegionInfo {
+    pub meta: Region,
+    pub leader: Option<Peer>,
+    /// The leader's raft term; 0 if it was not reported.
+    pub term: u64,
+    pub down_peers: Vec<pdpb::PeerStats>,
+    pub pending_peers: Vec<Peer>,
+}
+
+impl RegionInfo {
+    pub fn from_heartbeat(request: pdpb::RegionHeartbeatRequest) -> RegionInfo {
+        RegionInfo {
+            meta: request.region.unwrap_or_default(),
+            leader: request.leader,
+            term: request.term,
+            down_peers: request.down_peers,
+            pending_peers: request.pending_peers,
+        }
+    }
+
+    pub fn to_pb(&self) -> pdpb::Region {
+        pdpb::Region {
+            region: Some(self.meta.clone()),
+            leader: self.leader,
+            down_peers: self.down_peers.clone(),
+            pending_peers: self.pending_peers.clone(),
+            buckets: None,
+        }
+    }
+
+    /// The store that leads, if known.
+    pub fn leader_store(&self) -> Option<u64> {
+        self.leader.map(|leader| leader.store_id)
+    }
+}
+
+/// A heartbeat that is behind what PD knows (tikv/pd `errs.ErrRegionIsStale`).
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("region is stale: region {region:?} origin {origin:?}")]
+pub struct Stale {
+    pub region: Box<Region>,
+    pub origin: Box<Region>,
+}
+
+#[derive(Default)]
+pub struct RegionTable {
+    by_start: BTreeMap<Vec<u8>, u64>,
+    by_id: HashMap<u64, RegionInfo>,
+}
+
+impl RegionTable {
+    /// Takes a report in. `true` if anything changed that must outlive a restart. What the region newly covers is
+    /// taken from older regions, which vanish. [`Stale`] if the report is behind (PD `PreCheckPutRegion`).
+    pub fn put(&mut self, info: RegionInfo) -> Result<bool, Stale> {
+        self.check_fresh(&info)?;
+        let changed = match self.by_id.get(&info.meta.id) {
+            Some(origin) => origin.meta != info.meta || origin.leader != info.leader,
+            None => true,
+        };
+        if changed {
+            for id in self.overlapping(&info.meta.start_key, &info.meta.end_key) {
+                self.remove(id);
+            }
+            self.remove(info.meta.id);
+            self.by_start.insert(info.meta.start_key.clone(), info.meta.id);
+        }
+        self.by_id.insert(info.meta.id, info);
+        Ok(changed)
+    }
+
+    fn check_fresh(&self, info: &RegionInfo) -> Result<(), Stale> {
+        let epoch = info.meta.epoch();
+        let stale = |origin: &RegionInfo| {
+            Err(Stale { region: Box::new(info.meta.clone()), origin: Box::new(origin.meta.clone()) })
+        };
+        if let Some(origin) = self.by_id.get(&info.meta.id) {
+            let behind_term = info.term > 0 && info.term < origin.term;
+            if behind_term || epoch.is_stale(&origin.meta.epoch()) {
+                return stale(origin);
+            }
+        }
+        for id in self.overlapping(&info.meta.start_key, &info.meta.end_key) {
+            match self.by_id.get(&id) {
+                Some(other) if id != info.meta.id && epoch.version < other.meta.epoch().version => {
+                    return stale(other);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, id: u64) {
+        if let Some(old) = self.by_id.remove(&id) {
+            self.by_start.remove(&old.meta.start_key);
+        }
+    }
+
+    /// Ids of the regions that share a key with `[start, end)`; an empty end is unbounded.
+    fn overlapping(&self, start: &[u8], end: &[u8]) -> Vec<u64> {
+        self.scan(start, end, usize::MAX).iter().map(|info| info.meta.id).collect()
+    }
+
+    pub fn get(&self, id: u64) -> Option<&RegionInfo> {
+        self.by_id.get(&id)
+    }
+
+    /// The region that holds `key`.
+    pub fn by_key(&self, key: &[u8]) -> Option<&RegionInfo> {
+        self.at_or_before(Bound::Included(key)).filter(|info| info.meta.contains(key))
+    }
+
+    /// The region that ends where the region of `key` begins.
+    pub fn previous(&self, key: &[u8]) -> Option<&RegionInfo> {
+        let start = &self.by_key(key)?.meta.start_key;
+        self.at_or_before(Bound::Excluded(start)).filter(|info| info.meta.end_key == *start)
+    }
+
+    fn at_or_before(&self, bound: Bound<&[u8]>) -> Option<&RegionInfo> {
+        let (_, id) = self.by_start.range::<[u8], _>((Bound::Unbounded, bound)).next_back()?;
+        self.by_id.get(id)
+    }
+
+    /// Up to `limit` regions that share a key with `[start, end)`, in key order; an empty end is unbounded.
+    pub fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Vec<&RegionInfo> {
+        let first = self.by_key(start).map_or(start, |info| info.meta.start_key.as_slice());
+        self.by_start
+            .range::<[u8], _>((Bound::Included(first), Bound::Unbounded))
+            .take_while(|(from, _)| end.is_empty() || from.as_slice() < end)
+            .take(limit)
+            .filter_map(|(_, id)| self.by_id.get(id))
+            .collect()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &RegionInfo> {
+        self.by_start.values().filter_map(|id| self.by_id.get(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kvproto::metapb::RegionEpoch;
+
+    use super::*;
+
+    fn region(id: u64, start: &str, end: &str, version: u64) -> RegionInfo {
+        let meta = Region {
+            id,
+            start_key: start.into(),
+            end_key: end.into(),
+            region_epoch: Some(RegionEpoch { conf_ver: 1, version }),
+            peers: vec![Peer::voter(1, id + 100)],
+            ..Default::default()
+        };
+        RegionInfo { leader: meta.peers.first().copied(), meta, term: 5, ..Default::default() }
+    }
+
+    fn ids<'a>(regions: impl IntoIterator<Item = &'a RegionInfo>) -> Vec<u64> {
+        regions.into_iter().map(|info| info.meta.id).collect()
+    }
+
+    fn split_table() -> RegionTable {
+        let mut table = RegionTable::default();
+        for info in [region(1, "", "b", 2), region(2, "b", "d", 2), region(3, "d", "", 2)] {
+            assert_eq!(table.put(info), Ok(true));
+        }
+        table
+    }
+
+    #[test]
+    fn regions_are_found_by_key() {
+        let table = split_table();
+        for (key, id) in [("", 1), ("a", 1), ("b", 2), ("czz", 2), ("d", 3), ("zz", 3)] {
+            assert_eq!(table.by_key(key.as_bytes()).map(|info| info.meta.id), Some(id), "{key}");
+        }
+        assert_eq!(table.previous(b"c").map(|info| info.meta.id), Some(1));
+        assert_eq!(table.previous(b"a"), None);
+        assert_eq!(ids(table.scan(b"c", b"", 10)), [2, 3]);
+        assert_eq!(ids(table.scan(b"", b"d", 10)), [1, 2]);
+        assert_eq!(ids(table.scan(b"", b"", 2)), [1, 2]);
+    }
+
+    #[test]
+    fn a_split_leaves_a_hole_until_both_halves_report() {
+        let mut table = RegionTable::default();
+        table.put(region(1, "", "", 1)).unwrap();
+        table.put(region(2, "", "m", 2)).unwrap();
+        assert_eq!(ids(table.iter()), [2], "the whole is older than its half");
+        assert!(table.by_key(b"x").is_none());
+        table.put(region(1, "m", "", 2)).unwrap();
+        assert_eq!(ids(table.iter()), [2, 1]);
+    }
+
+    #[test]
+    fn a_report_behind_in_epoch_term_or_range_is_stale() {
+        let mut table = split_table();
+        assert!(table.put(region(2, "b", "d", 1)).is_err(), "older version");
+        let mut older_term = region(2, "b", "d", 2);
+        older_term.term = 4;
+        assert!(table.put(older_term.clone()).is_err(), "the leader of an earlier term");
+        older_term.term = 0;
+        assert_eq!(table.put(older_term), Ok(false), "a term that is not reported is not compared");
+        assert!(table.put(region(9, "a", "z", 1)).is_err(), "covers newer regions");
+        assert_eq!(ids(table.iter()), [1, 2, 3]);
+    }
+
+    #[test]
+    fn only_what_changed_must_be_saved() {
+        let mut table = split_table();
+        let mut info = region(2, "b", "d", 2);
+        info.pending_peers = info.meta.peers.clone();
+        assert_eq!(table.put(info.clone()), Ok(false));
+        info.meta.region_epoch = Some(RegionEpoch { conf_ver: 2, version: 2 });
+        assert_eq!(table.put(info), Ok(true));
+    }
+}

@@ -1,0 +1,34 @@
+//! What PD keeps on disk besides timestamps.
+
+use kvproto::metapb::{Peer, Region, Store};
+
+use super::safe_point::SafePoints;
+
+/// The payload of `cluster.state`; fields may be added, never renumbered.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SavedState {
+    #[prost(uint64, tag = "1")]
+    pub cluster_id: u64,
+    #[prost(bool, tag = "2")]
+    pub bootstrapped: bool,
+    #[prost(uint32, tag = "3")]
+    pub max_peer_count: u32,
+    /// No id above this was ever allocated.
+    #[prost(uint64, tag = "4")]
+    pub id_bound: u64,
+    #[prost(message, repeated, tag = "5")]
+    pub stores: Vec<Store>,
+    #[prost(message, repeated, tag = "6")]
+    pub regions: Vec<SavedRegion>,
+    #[prost(message, optional, tag = "7")]
+    pub safe_points: Option<SafePoints>,
+}
+
+/// A region, and who led it: a hint for clients until the leader's next heartbeat.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SavedRegion {
+    #[prost(message, optional, tag = "1")]
+    pub meta: Option<Region>,
+    #[prost(message, optional, tag = "2")]
+    pub leader: Option<Peer>,
+}

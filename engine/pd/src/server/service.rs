@@ -1,0 +1,502 @@
+//! pdpb and keyspacepb over gRPC: headers checked on the way in, set on the way out (tikv/pd `server/grpc_service.go`).
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use kvproto::{
+    keyspacepb::{self, keyspace_server::Keyspace},
+    metapb,
+    pdpb::{self, ErrorType, pd_server::Pd},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
+use tracepoints::{Req, stamp};
+
+use super::{
+    cluster::{Answer, Cluster},
+    error::Refusal,
+    heartbeat_streams::ResponseSender,
+    keyspace,
+    regions::RegionInfo,
+};
+
+/// Operators that wait for a slow reader before newer ones are dropped.
+const HEARTBEAT_STREAM_CAPACITY: usize = 256;
+
+type Reply<T> = Result<Response<T>, Status>;
+
+#[derive(Clone)]
+pub struct PdService {
+    cluster: Arc<Cluster>,
+    client_url: String,
+}
+
+/// Requests that carry the id of the cluster they are meant for.
+trait HasHeader {
+    fn header(&self) -> Option<&pdpb::RequestHeader>;
+}
+
+macro_rules! has_header {
+    ($($request:ty),+ $(,)?) => {
+        $(impl HasHeader for $request {
+            fn header(&self) -> Option<&pdpb::RequestHeader> {
+                self.header.as_ref()
+            }
+        })+
+    };
+}
+
+has_header!(
+    keyspacepb::GetAllKeyspacesRequest,
+    keyspacepb::LoadKeyspaceByIdRequest,
+    keyspacepb::LoadKeyspaceRequest,
+    pdpb::AllocIdRequest,
+    pdpb::AskBatchSplitRequest,
+    pdpb::AskSplitRequest,
+    pdpb::BatchScanRegionsRequest,
+    pdpb::BootstrapRequest,
+    pdpb::GetAllStoresRequest,
+    pdpb::GetClusterConfigRequest,
+    pdpb::GetGcSafePointRequest,
+    pdpb::GetMinTsRequest,
+    pdpb::GetOperatorRequest,
+    pdpb::GetRegionByIdRequest,
+    pdpb::GetRegionRequest,
+    pdpb::GetStoreRequest,
+    pdpb::IsBootstrappedRequest,
+    pdpb::IsSnapshotRecoveringRequest,
+    pdpb::PutClusterConfigRequest,
+    pdpb::PutStoreRequest,
+    pdpb::RegionHeartbeatRequest,
+    pdpb::ReportBatchSplitRequest,
+    pdpb::ReportSplitRequest,
+    pdpb::ScanRegionsRequest,
+    pdpb::ScatterRegionRequest,
+    pdpb::StoreHeartbeatRequest,
+    pdpb::TsoRequest,
+    pdpb::UpdateGcSafePointRequest,
+    pdpb::UpdateServiceGcSafePointRequest,
+);
+
+impl PdService {
+    pub fn new(cluster: Arc<Cluster>, client_url: String) -> PdService {
+        PdService { cluster, client_url }
+    }
+
+    /// The request, if it is meant for this cluster.
+    fn admit<T: HasHeader>(&self, request: Request<T>) -> Result<T, Status> {
+        self.check(request.get_ref())?;
+        Ok(request.into_inner())
+    }
+
+    fn check<T: HasHeader>(&self, request: &T) -> Result<(), Status> {
+        let (need, got) = (self.cluster.cluster_id, request.header().map_or(0, |header| header.cluster_id));
+        if need == got {
+            return Ok(());
+        }
+        Err(Status::failed_precondition(format!("mismatch cluster id, need {need} but got {got}")))
+    }
+
+    fn header(&self) -> Option<pdpb::ResponseHeader> {
+        Some(pdpb::ResponseHeader { cluster_id: self.cluster.cluster_id, error: None })
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Option<pdpb::ResponseHeader> {
+        let error = Some(refusal.to_header_error());
+        Some(pdpb::ResponseHeader { cluster_id: self.cluster.cluster_id, error })
+    }
+
+    /// The header for an answer, and the answer or its default.
+    fn split<T: Default>(&self, answer: Answer<T>) -> (Option<pdpb::ResponseHeader>, T) {
+        match answer {
+            Ok(value) => (self.header(), value),
+            Err(refusal) => (self.refuse(&refusal), T::default()),
+        }
+    }
+
+    fn region_reply(&self, answer: Answer<Option<RegionInfo>>) -> Reply<pdpb::GetRegionResponse> {
+        let (header, found) = self.split(answer);
+        let mut response = pdpb::GetRegionResponse { header, ..Default::default() };
+        if let Some(info) = found {
+            response.region = Some(info.meta);
+            response.leader = info.leader;
+            response.down_peers = info.down_peers;
+            response.pending_peers = info.pending_peers;
+        }
+        Ok(Response::new(response))
+    }
+
+    fn grant(&self, request: &pdpb::TsoRequest) -> Result<pdpb::TsoResponse, Status> {
+        self.check(request)?;
+        let granted = self.cluster.tso.grant(request.count);
+        let timestamp = granted.map_err(|refusal| Status::invalid_argument(refusal.message))?;
+        stamp!(PD_TSO, Req::NONE, count = u64::from(request.count), ts = timestamp.to_ts());
+        Ok(pdpb::TsoResponse { header: self.header(), count: request.count, timestamp: Some(timestamp) })
+    }
+
+    /// One heartbeat of a stream; a refusal goes back by the stream, which stays open.
+    fn heartbeat(&self, request: pdpb::RegionHeartbeatRequest, stream: &ResponseSender) {
+        let target_peer = request.leader;
+        let region_id = request.region.as_ref().map_or(0, |region| region.id);
+        if let Err(refusal) = self.cluster.region_heartbeat(request, stream) {
+            log::warn!("pd: heartbeat of region {region_id} refused: {refusal}");
+            let header = self.refuse(&refusal);
+            let response =
+                pdpb::RegionHeartbeatResponse { header, region_id, target_peer, ..Default::default() };
+            // A stream that is full or gone: the sender does not read, and will report again.
+            let _ = stream.try_send(Ok(response));
+        }
+    }
+
+    async fn serve_heartbeats(
+        self,
+        mut requests: Streaming<pdpb::RegionHeartbeatRequest>,
+        stream: ResponseSender,
+    ) {
+        loop {
+            match requests.message().await {
+                Ok(Some(request)) => match self.check(&request) {
+                    Ok(()) => self.heartbeat(request, &stream),
+                    Err(status) => {
+                        let _ = stream.try_send(Err(status));
+                        break;
+                    }
+                },
+                Ok(None) => break,
+                Err(status) => {
+                    log::info!("pd: a region heartbeat stream ended: {status}");
+                    break;
+                }
+            }
+        }
+        self.cluster.unbind_stream(&stream);
+    }
+
+    fn member(&self) -> pdpb::Member {
+        pdpb::Member {
+            name: "pd".to_owned(),
+            member_id: 1,
+            peer_urls: vec![self.client_url.clone()],
+            client_urls: vec![self.client_url.clone()],
+            ..Default::default()
+        }
+    }
+}
+
+macro_rules! reply {
+    ($response:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {
+        Ok(Response::new(pdpb::$response { $($field $(: $value)?,)* ..Default::default() }))
+    };
+}
+
+#[tonic::async_trait]
+impl Pd for PdService {
+    async fn get_cluster_info(
+        &self,
+        _: Request<pdpb::GetClusterInfoRequest>,
+    ) -> Reply<pdpb::GetClusterInfoResponse> {
+        reply!(GetClusterInfoResponse {
+            header: self.header(),
+            service_modes: vec![pdpb::ServiceMode::PdSvcMode as i32],
+        })
+    }
+
+    async fn get_members(&self, _: Request<pdpb::GetMembersRequest>) -> Reply<pdpb::GetMembersResponse> {
+        reply!(GetMembersResponse {
+            header: self.header(),
+            members: vec![self.member()],
+            leader: Some(self.member()),
+            etcd_leader: Some(self.member()),
+        })
+    }
+
+    async fn tso(
+        &self,
+        request: Request<Streaming<pdpb::TsoRequest>>,
+    ) -> Reply<BoxStream<pdpb::TsoResponse>> {
+        let service = self.clone();
+        let grants = request.into_inner().map(move |request| service.grant(&request?));
+        Ok(Response::new(Box::pin(grants)))
+    }
+
+    async fn get_min_ts(&self, request: Request<pdpb::GetMinTsRequest>) -> Reply<pdpb::GetMinTsResponse> {
+        self.admit(request)?;
+        let (header, timestamp) = self.split(self.cluster.tso.grant(1).map(Some));
+        reply!(GetMinTsResponse { header, timestamp })
+    }
+
+    async fn bootstrap(&self, request: Request<pdpb::BootstrapRequest>) -> Reply<pdpb::BootstrapResponse> {
+        let request = self.admit(request)?;
+        let (store, region) = (request.store.unwrap_or_default(), request.region.unwrap_or_default());
+        let (header, ()) = self.split(self.cluster.bootstrap(store, region));
+        reply!(BootstrapResponse { header })
+    }
+
+    async fn is_bootstrapped(
+        &self,
+        request: Request<pdpb::IsBootstrappedRequest>,
+    ) -> Reply<pdpb::IsBootstrappedResponse> {
+        self.admit(request)?;
+        reply!(IsBootstrappedResponse { header: self.header(), bootstrapped: self.cluster.is_bootstrapped() })
+    }
+
+    async fn alloc_id(&self, request: Request<pdpb::AllocIdRequest>) -> Reply<pdpb::AllocIdResponse> {
+        let count = self.admit(request)?.count.max(1);
+        let (header, id) = self.split(self.cluster.alloc_id(count));
+        reply!(AllocIdResponse { header, id, count })
+    }
+
+    async fn is_snapshot_recovering(
+        &self,
+        request: Request<pdpb::IsSnapshotRecoveringRequest>,
+    ) -> Reply<pdpb::IsSnapshotRecoveringResponse> {
+        self.admit(request)?;
+        reply!(IsSnapshotRecoveringResponse { header: self.header(), marked: false })
+    }
+
+    async fn get_store(&self, request: Request<pdpb::GetStoreRequest>) -> Reply<pdpb::GetStoreResponse> {
+        let request = self.admit(request)?;
+        let (header, found) = self.split(self.cluster.store(request.store_id).map(Some));
+        let (store, stats) = found.map(|info| (info.meta, info.stats)).unzip();
+        reply!(GetStoreResponse { header, store, stats })
+    }
+
+    async fn put_store(&self, request: Request<pdpb::PutStoreRequest>) -> Reply<pdpb::PutStoreResponse> {
+        let store = self.admit(request)?.store.unwrap_or_default();
+        let (header, ()) = self.split(self.cluster.put_store(store));
+        reply!(PutStoreResponse { header })
+    }
+
+    async fn get_all_stores(
+        &self,
+        request: Request<pdpb::GetAllStoresRequest>,
+    ) -> Reply<pdpb::GetAllStoresResponse> {
+        let request = self.admit(request)?;
+        let (header, stores) = self.split(self.cluster.all_stores(request.exclude_tombstone_stores));
+        reply!(GetAllStoresResponse { header, stores })
+    }
+
+    async fn store_heartbeat(
+        &self,
+        request: Request<pdpb::StoreHeartbeatRequest>,
+    ) -> Reply<pdpb::StoreHeartbeatResponse> {
+        let stats = self.admit(request)?.stats.unwrap_or_default();
+        let (header, cluster_version) = self.split(self.cluster.store_heartbeat(stats));
+        let state = metapb::NodeState::Serving as i32;
+        reply!(StoreHeartbeatResponse { header, cluster_version, state })
+    }
+
+    async fn region_heartbeat(
+        &self,
+        request: Request<Streaming<pdpb::RegionHeartbeatRequest>>,
+    ) -> Reply<BoxStream<pdpb::RegionHeartbeatResponse>> {
+        let (sender, receiver) = mpsc::channel(HEARTBEAT_STREAM_CAPACITY);
+        tokio::spawn(self.clone().serve_heartbeats(request.into_inner(), sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn get_region(&self, request: Request<pdpb::GetRegionRequest>) -> Reply<pdpb::GetRegionResponse> {
+        let request = self.admit(request)?;
+        self.region_reply(self.cluster.region_of_key(&request.region_key))
+    }
+
+    async fn get_prev_region(
+        &self,
+        request: Request<pdpb::GetRegionRequest>,
+    ) -> Reply<pdpb::GetRegionResponse> {
+        let request = self.admit(request)?;
+        self.region_reply(self.cluster.region_before_key(&request.region_key))
+    }
+
+    async fn get_region_by_id(
+        &self,
+        request: Request<pdpb::GetRegionByIdRequest>,
+    ) -> Reply<pdpb::GetRegionResponse> {
+        let request = self.admit(request)?;
+        self.region_reply(self.cluster.region(request.region_id))
+    }
+
+    async fn scan_regions(
+        &self,
+        request: Request<pdpb::ScanRegionsRequest>,
+    ) -> Reply<pdpb::ScanRegionsResponse> {
+        let request = self.admit(request)?;
+        let found = self.cluster.scan_regions(&request.start_key, &request.end_key, request.limit);
+        let (header, regions) = self.split(found);
+        // Clients of both ages: metas and leaders apart, and together.
+        let region_metas = regions.iter().filter_map(|region| region.region.clone()).collect();
+        let leaders = regions.iter().map(|region| region.leader.unwrap_or_default()).collect();
+        reply!(ScanRegionsResponse { header, region_metas, leaders, regions })
+    }
+
+    async fn batch_scan_regions(
+        &self,
+        request: Request<pdpb::BatchScanRegionsRequest>,
+    ) -> Reply<pdpb::BatchScanRegionsResponse> {
+        let request = self.admit(request)?;
+        let (header, regions) = self.split(self.cluster.batch_scan_regions(&request));
+        reply!(BatchScanRegionsResponse { header, regions })
+    }
+
+    async fn ask_split(&self, request: Request<pdpb::AskSplitRequest>) -> Reply<pdpb::AskSplitResponse> {
+        let region = self.admit(request)?.region.unwrap_or_default();
+        let (header, ids) = self.split(self.cluster.ask_split(&region, 1));
+        let pdpb::SplitId { new_region_id, new_peer_ids } = ids.into_iter().next().unwrap_or_default();
+        reply!(AskSplitResponse { header, new_region_id, new_peer_ids })
+    }
+
+    async fn ask_batch_split(
+        &self,
+        request: Request<pdpb::AskBatchSplitRequest>,
+    ) -> Reply<pdpb::AskBatchSplitResponse> {
+        let request = self.admit(request)?;
+        let region = request.region.unwrap_or_default();
+        let (header, ids) = self.split(self.cluster.ask_split(&region, request.split_count));
+        reply!(AskBatchSplitResponse { header, ids })
+    }
+
+    async fn report_split(
+        &self,
+        request: Request<pdpb::ReportSplitRequest>,
+    ) -> Reply<pdpb::ReportSplitResponse> {
+        let request = self.admit(request)?;
+        let halves: Vec<_> = request.left.into_iter().chain(request.right).collect();
+        let (header, ()) = self.split(self.cluster.report_split(&halves));
+        reply!(ReportSplitResponse { header })
+    }
+
+    async fn report_batch_split(
+        &self,
+        request: Request<pdpb::ReportBatchSplitRequest>,
+    ) -> Reply<pdpb::ReportBatchSplitResponse> {
+        let request = self.admit(request)?;
+        let (header, ()) = self.split(self.cluster.report_split(&request.regions));
+        reply!(ReportBatchSplitResponse { header })
+    }
+
+    async fn get_cluster_config(
+        &self,
+        request: Request<pdpb::GetClusterConfigRequest>,
+    ) -> Reply<pdpb::GetClusterConfigResponse> {
+        self.admit(request)?;
+        let (header, cluster) = self.split(self.cluster.config().map(Some));
+        reply!(GetClusterConfigResponse { header, cluster })
+    }
+
+    async fn put_cluster_config(
+        &self,
+        request: Request<pdpb::PutClusterConfigRequest>,
+    ) -> Reply<pdpb::PutClusterConfigResponse> {
+        let cluster = self.admit(request)?.cluster.unwrap_or_default();
+        let (header, ()) = self.split(self.cluster.put_config(cluster));
+        reply!(PutClusterConfigResponse { header })
+    }
+
+    /// Every region already sits on the stores it can sit on: there is nothing to scatter.
+    async fn scatter_region(
+        &self,
+        request: Request<pdpb::ScatterRegionRequest>,
+    ) -> Reply<pdpb::ScatterRegionResponse> {
+        self.admit(request)?;
+        let (header, _) = self.split(self.cluster.config());
+        reply!(ScatterRegionResponse { header, finished_percentage: 100 })
+    }
+
+    async fn get_gc_safe_point(
+        &self,
+        request: Request<pdpb::GetGcSafePointRequest>,
+    ) -> Reply<pdpb::GetGcSafePointResponse> {
+        self.admit(request)?;
+        let (header, safe_point) = self.split(self.cluster.gc_safe_point());
+        reply!(GetGcSafePointResponse { header, safe_point })
+    }
+
+    async fn update_gc_safe_point(
+        &self,
+        request: Request<pdpb::UpdateGcSafePointRequest>,
+    ) -> Reply<pdpb::UpdateGcSafePointResponse> {
+        let request = self.admit(request)?;
+        let (header, new_safe_point) = self.split(self.cluster.update_gc_safe_point(request.safe_point));
+        reply!(UpdateGcSafePointResponse { header, new_safe_point })
+    }
+
+    async fn update_service_gc_safe_point(
+        &self,
+        request: Request<pdpb::UpdateServiceGcSafePointRequest>,
+    ) -> Reply<pdpb::UpdateServiceGcSafePointResponse> {
+        let request = self.admit(request)?;
+        let id = String::from_utf8_lossy(&request.service_id);
+        let answer = self.cluster.update_service_safe_point(&id, request.ttl, request.safe_point);
+        let (header, (lowest, now_s)) = self.split(answer);
+        reply!(UpdateServiceGcSafePointResponse {
+            header,
+            service_id: lowest.service_id.into_bytes(),
+            ttl: lowest.expires_s.saturating_sub(now_s),
+            min_safe_point: lowest.safe_point,
+        })
+    }
+
+    async fn get_operator(
+        &self,
+        request: Request<pdpb::GetOperatorRequest>,
+    ) -> Reply<pdpb::GetOperatorResponse> {
+        let region_id = self.admit(request)?.region_id;
+        let (header, operator) = self.split(self.cluster.operator(region_id).map(Some));
+        let mut response = pdpb::GetOperatorResponse { header, region_id, ..Default::default() };
+        if let Some(operator) = operator {
+            response.desc = operator.describe().into_bytes();
+            response.kind = operator.kind().into();
+            response.status = operator.status as i32;
+        }
+        Ok(Response::new(response))
+    }
+}
+
+impl PdService {
+    fn keyspace_reply(
+        &self,
+        found: Option<keyspacepb::KeyspaceMeta>,
+    ) -> Reply<keyspacepb::LoadKeyspaceResponse> {
+        let missing = || Refusal::new(ErrorType::EntryNotFound, "keyspace does not exist");
+        let (header, keyspace) = self.split(found.ok_or_else(missing).map(Some));
+        Ok(Response::new(keyspacepb::LoadKeyspaceResponse { header, keyspace }))
+    }
+}
+
+#[tonic::async_trait]
+impl Keyspace for PdService {
+    async fn load_keyspace(
+        &self,
+        request: Request<keyspacepb::LoadKeyspaceRequest>,
+    ) -> Reply<keyspacepb::LoadKeyspaceResponse> {
+        let request = self.admit(request)?;
+        self.keyspace_reply(keyspace::by_name(&request.name))
+    }
+
+    async fn load_keyspace_by_id(
+        &self,
+        request: Request<keyspacepb::LoadKeyspaceByIdRequest>,
+    ) -> Reply<keyspacepb::LoadKeyspaceResponse> {
+        use keyspacepb::load_keyspace_by_id_request::Keyspace::Id;
+        let request = self.admit(request)?;
+        self.keyspace_reply(match request.keyspace {
+            Some(Id(id)) => keyspace::by_id(id),
+            _ => None,
+        })
+    }
+
+    async fn get_all_keyspaces(
+        &self,
+        request: Request<keyspacepb::GetAllKeyspacesRequest>,
+    ) -> Reply<keyspacepb::GetAllKeyspacesResponse> {
+        use keyspacepb::get_all_keyspaces_request::StartKeyspace::StartId;
+        let request = self.admit(request)?;
+        let first = match request.start_keyspace {
+            Some(StartId(id)) => id,
+            _ => 0,
+        };
+        let keyspaces = keyspace::by_id(first).into_iter().collect();
+        Ok(Response::new(keyspacepb::GetAllKeyspacesResponse { header: self.header(), keyspaces }))
+    }
+}

@@ -1,0 +1,161 @@
+//! The timestamp oracle: physical milliseconds and a logical counter, never granted twice, not even after a crash.
+//!
+//! Saved is an upper bound of the physical part, one window ahead (tikv/pd `pkg/tso`): a start begins at the bound.
+
+use std::sync::Arc;
+
+use kvproto::pdpb::Timestamp;
+use parking_lot::Mutex;
+
+use super::{
+    clock::PdClock,
+    error::{Refusal, Result},
+    state_file::StateFile,
+};
+
+/// How far ahead of the physical part the saved bound goes (PD `tso-save-interval`).
+const SAVE_WINDOW_MS: u64 = 3000;
+/// The logical part has 18 bits of a timestamp.
+const LOGICAL_LIMIT: u64 = 1 << 18;
+
+pub struct TimestampOracle {
+    clock: Arc<dyn PdClock>,
+    file: StateFile,
+    state: Mutex<TsoState>,
+}
+
+struct TsoState {
+    physical: u64,
+    logical: u64,
+    /// No timestamp at or above this was ever granted; what is on disk.
+    saved: u64,
+}
+
+impl TimestampOracle {
+    /// Opens the bound in `file`, which holds 0 until the first timestamp; `None` from [`StateFile::load`] also means 0.
+    pub fn open(file: StateFile, clock: Arc<dyn PdClock>) -> Result<TimestampOracle> {
+        let saved = match file.load()? {
+            None => 0,
+            Some(bytes) => match <[u8; 8]>::try_from(bytes.as_slice()) {
+                Ok(bytes) => u64::from_le_bytes(bytes),
+                Err(_) => {
+                    return Err(file.corrupt(format!("its payload has {} bytes, expected 8", bytes.len())));
+                }
+            },
+        };
+        Ok(TimestampOracle {
+            clock,
+            file,
+            state: Mutex::new(TsoState { physical: saved, logical: 0, saved }),
+        })
+    }
+
+    /// Makes sure that the file exists, so that its absence later means that it was lost.
+    pub fn create(&self) -> Result<()> {
+        self.file.save(&self.state.lock().saved.to_le_bytes())
+    }
+
+    /// Whether a timestamp may have been granted from this directory.
+    pub fn was_used(&self) -> bool {
+        self.state.lock().saved > 0
+    }
+
+    /// Grants `count` timestamps with one physical part; returns the largest (pdpb `TsoResponse.timestamp`).
+    pub fn grant(&self, count: u32) -> std::result::Result<Timestamp, Refusal> {
+        let count = u64::from(count);
+        if count == 0 || count >= LOGICAL_LIMIT {
+            return Err(Refusal::unknown(format!("tso count must be in 1..{LOGICAL_LIMIT}, got {count}")));
+        }
+        let mut state = self.state.lock();
+        state.advance(self.clock.wall_ms(), count);
+        if state.physical >= state.saved {
+            let bound = state.physical + SAVE_WINDOW_MS;
+            self.file.save(&bound.to_le_bytes())?;
+            state.saved = bound;
+        }
+        state.logical += count;
+        Ok(Timestamp { physical: state.physical as i64, logical: state.logical as i64, ..Default::default() })
+    }
+}
+
+impl TsoState {
+    /// Follows the clock, and makes room for `count` more when the logical part would overflow.
+    fn advance(&mut self, clock_ms: u64, count: u64) {
+        if clock_ms > self.physical {
+            self.physical = clock_ms;
+            self.logical = 0;
+        }
+        if self.logical + count >= LOGICAL_LIMIT {
+            self.physical += 1;
+            self.logical = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::clock::ManualClock;
+
+    fn open(dir: &std::path::Path, clock: &Arc<ManualClock>) -> TimestampOracle {
+        TimestampOracle::open(StateFile::new(dir, "tso.state"), clock.clone()).unwrap()
+    }
+
+    #[test]
+    fn a_batch_ends_with_its_largest_timestamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(1000);
+        let oracle = open(dir.path(), &clock);
+        let first = oracle.grant(10).unwrap();
+        assert_eq!((first.physical, first.logical), (1000, 10));
+        assert_eq!(oracle.grant(1).unwrap().logical, 11);
+        clock.set(1001);
+        let next = oracle.grant(2).unwrap();
+        assert_eq!((next.physical, next.logical), (1001, 2));
+        clock.set(900);
+        assert_eq!(
+            oracle.grant(1).unwrap().to_ts(),
+            next.to_ts() + 1,
+            "a clock that falls back is not followed"
+        );
+    }
+
+    #[test]
+    fn under_a_frozen_clock_timestamps_grow_and_logical_stays_in_18_bits() {
+        let dir = tempfile::tempdir().unwrap();
+        let oracle = open(dir.path(), &ManualClock::at(1000));
+        let mut last = 0;
+        for _ in 0..40 {
+            let ts = oracle.grant(20_000).unwrap();
+            assert!(ts.logical < 1 << 18, "logical {} ran past its 18 bits", ts.logical);
+            assert!(ts.to_ts() - 19_999 > last, "the first of a batch is above the last of the one before");
+            last = ts.to_ts();
+        }
+        assert_eq!(Timestamp::from_ts(last).physical, 1003);
+    }
+
+    #[test]
+    fn a_restart_never_grants_a_timestamp_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(50_000);
+        let mut last = 0;
+        for _ in 0..5 {
+            let oracle = open(dir.path(), &clock);
+            for _ in 0..3 {
+                let ts = oracle.grant(200_000).unwrap();
+                assert!(ts.to_ts() - 199_999 > last);
+                last = ts.to_ts();
+            }
+            clock.set(clock.wall_ms() - 10_000);
+        }
+    }
+
+    #[test]
+    fn counts_that_cannot_be_granted_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let oracle = open(dir.path(), &ManualClock::at(1000));
+        assert!(oracle.grant(0).is_err());
+        assert!(oracle.grant(1 << 18).is_err());
+        assert!(oracle.grant((1 << 18) - 1).is_ok());
+    }
+}

@@ -1,0 +1,227 @@
+//! The client against the server, over gRPC, as a store uses it.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use kvproto::{
+    metapb::{Peer, Region, RegionEpoch, Store},
+    pdpb::{self, pd_client::PdClient as PdGrpc},
+};
+use pd::{
+    client::{Error, HeartbeatHandler, PdClient, RegionHeartbeats},
+    server::{EngineWallClock, PdConfig, PdHandle, PdServer},
+};
+
+const WAIT: Duration = Duration::from_secs(10);
+
+fn start(dir: &Path, addr: SocketAddr) -> PdHandle {
+    let config = PdConfig {
+        data_dir: dir.to_owned(),
+        addr,
+        advertise_addr: None,
+        cluster_id: None,
+        max_replicas: None,
+        clock: Arc::new(EngineWallClock),
+    };
+    PdServer::start(config).expect("PD starts")
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+async fn connect(handle: &PdHandle) -> PdClient {
+    PdClient::connect(&[handle.addr().to_string()]).await.expect("PD answers")
+}
+
+fn store(id: u64) -> Store {
+    Store { id, address: format!("127.0.0.1:2016{id}"), ..Default::default() }
+}
+
+fn region(stores: &[u64]) -> Region {
+    Region {
+        id: 2,
+        region_epoch: Some(RegionEpoch { conf_ver: stores.len() as u64, version: 1 }),
+        peers: stores.iter().map(|store| Peer::voter(*store, store + 100)).collect(),
+        ..Default::default()
+    }
+}
+
+fn report(region: &Region) -> pdpb::RegionHeartbeatRequest {
+    let leader = region.peers.first().copied();
+    pdpb::RegionHeartbeatRequest { region: Some(region.clone()), leader, term: 6, ..Default::default() }
+}
+
+/// Hands what PD sends, and reconnections (`None`), to the test.
+struct Forward(mpsc::Sender<Option<pdpb::RegionHeartbeatResponse>>);
+
+impl HeartbeatHandler for Forward {
+    fn on_response(&self, response: pdpb::RegionHeartbeatResponse) {
+        let _ = self.0.send(Some(response));
+    }
+
+    fn on_reconnect(&self) {
+        let _ = self.0.send(None);
+    }
+}
+
+type Responses = mpsc::Receiver<Option<pdpb::RegionHeartbeatResponse>>;
+
+fn heartbeats(client: &PdClient) -> (RegionHeartbeats, Responses) {
+    let (sender, receiver) = mpsc::channel();
+    (client.region_heartbeats(Arc::new(Forward(sender))), receiver)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_bootstraps_the_cluster_and_its_region_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let handle = start(dir.path(), any_port());
+    let client = connect(&handle).await;
+    assert_eq!(client.cluster_id(), handle.cluster_id());
+    assert!(!client.is_cluster_bootstrapped().await.unwrap());
+    assert!(matches!(client.put_store(store(1)).await, Err(Error::NotBootstrapped(_))));
+    let (a, b) = (client.alloc_id().await.unwrap(), client.alloc_id().await.unwrap());
+    assert!(a < b);
+
+    client.bootstrap_cluster(store(1), region(&[1])).await.unwrap();
+    assert!(client.is_cluster_bootstrapped().await.unwrap());
+    let again = client.bootstrap_cluster(store(1), region(&[1])).await;
+    assert!(matches!(again, Err(Error::AlreadyBootstrapped(_))));
+    assert_eq!(client.get_store(1).await.unwrap().address, "127.0.0.1:20161");
+    assert!(matches!(client.get_store(9).await, Err(Error::Refused(_))));
+
+    let (reports, _responses) = heartbeats(&client);
+    assert!(reports.send(report(&region(&[1]))));
+    wait_for_leader(&client, 1).await;
+    assert_eq!(handle.region_leader(2), Some(Peer::voter(1, 101)));
+    assert_eq!(client.get_region_by_id(2).await.unwrap().region, region(&[1]));
+    assert!(matches!(client.get_region_by_id(3).await, Err(Error::RegionNotFound(3))));
+    assert_eq!(client.scan_regions(b"", b"", 0).await.unwrap().len(), 1);
+    assert_eq!(client.ask_batch_split(region(&[1]), 2).await.unwrap().len(), 2);
+    assert_eq!(client.update_gc_safe_point(7).await.unwrap(), 7);
+    assert_eq!(client.get_gc_safe_point().await.unwrap(), 7);
+    let stats = pdpb::StoreStats { store_id: 1, ..Default::default() };
+    client.store_heartbeat(stats).await.unwrap();
+}
+
+async fn wait_for_leader(client: &PdClient, store: u64) {
+    let led = async {
+        while client.get_region(b"k").await.unwrap().leader.map(|leader| leader.store_id) != Some(store) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, led).await.expect("PD knows the leader");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_come_by_the_heartbeat_stream_also_after_pd_restarted() {
+    let dir = tempfile::tempdir().unwrap();
+    let handle = start(dir.path(), any_port());
+    let addr = handle.addr();
+    let client = connect(&handle).await;
+    client.bootstrap_cluster(store(1), region(&[1])).await.unwrap();
+    client.put_store(store(2)).await.unwrap();
+    let (reports, responses) = heartbeats(&client);
+    let next = || responses.recv_timeout(WAIT).expect("PD answers a heartbeat");
+
+    assert!(reports.send(report(&region(&[1]))));
+    let change = next().expect("an operator").change_peer.expect("a conf change");
+    assert_eq!(change.peer.map(|peer| peer.store_id), Some(2));
+
+    handle.shutdown();
+    assert_eq!(next(), None, "the handler hears that the stream was lost");
+    let handle = start(dir.path(), addr);
+    client.put_store(store(2)).await.expect("the client finds PD again");
+    assert!(reports.send(report(&region(&[1, 2]))));
+    wait_for_leader(&client, 1).await;
+    wait_for_peers(&handle, 2).await;
+    handle.transfer_leader(2, 2).unwrap();
+    let transfer = loop {
+        if let Some(transfer) = next().and_then(|response| response.transfer_leader) {
+            break transfer;
+        }
+    };
+    assert_eq!(transfer.peer, Some(Peer::voter(2, 102)));
+}
+
+async fn wait_for_peers(handle: &PdHandle, count: usize) {
+    let known = async {
+        while handle.region_peers(2).unwrap().len() != count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, known).await.expect("PD knows the peers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timestamps_grow_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let handle = start(dir.path(), any_port());
+    let (addr, cluster_id) = (handle.addr(), handle.cluster_id());
+    let client = connect(&handle).await;
+    let mut last = client.get_tso(1).await.unwrap().to_ts();
+    for count in [1, 64, 1000] {
+        let ts = client.get_tso(count).await.unwrap().to_ts();
+        assert!(ts >= last + u64::from(count));
+        last = ts;
+    }
+    handle.shutdown();
+    let handle = start(dir.path(), addr);
+    assert_eq!(handle.cluster_id(), cluster_id);
+    assert!(client.get_tso(1).await.unwrap().to_ts() > last);
+    assert!(matches!(client.get_tso(0).await, Err(Error::Rpc(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_another_cluster_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let handle = start(dir.path(), any_port());
+    let mut grpc = PdGrpc::connect(format!("http://{}", handle.addr())).await.unwrap();
+    let header = Some(pdpb::RequestHeader { cluster_id: handle.cluster_id() + 1, ..Default::default() });
+    let status = grpc.alloc_id(pdpb::AllocIdRequest { header, count: 1 }).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    assert!(status.message().contains("mismatch cluster id"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pd_that_is_not_there_gives_a_clear_error_in_bounded_time() {
+    let free = std::net::TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
+    let wait = Duration::from_millis(200);
+    let error = PdClient::connect_within(&[free.to_string()], wait).await.err().expect("nobody listens");
+    assert!(matches!(error, Error::Unreachable { .. }));
+    assert!(error.to_string().contains(&free.to_string()), "{error}");
+    let error = PdClient::connect_within(&["no port".to_owned()], wait).await.err().expect("no endpoint");
+    assert!(matches!(error, Error::BadEndpoint { .. }), "{error}");
+}
+
+#[test]
+fn a_port_and_a_directory_in_use_give_clear_errors() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let handle = start(dir.path(), any_port());
+    let config = |data_dir: &Path, addr| PdConfig {
+        data_dir: data_dir.to_owned(),
+        addr,
+        advertise_addr: None,
+        cluster_id: None,
+        max_replicas: None,
+        clock: Arc::new(EngineWallClock),
+    };
+    let error = PdServer::start(config(dir.path(), any_port())).err().expect("locked").to_string();
+    assert!(error.contains("in use by another PD"), "{error}");
+    let error = PdServer::start(config(other.path(), handle.addr())).err().expect("listening").to_string();
+    assert!(error.contains("cannot listen on"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_client_gets_timestamps() {
+    let dir = tempfile::tempdir().unwrap();
+    let handle = start(dir.path(), any_port());
+    let client = tikv_client::TransactionClient::new(vec![handle.addr().to_string()]).await.unwrap();
+    let first = client.current_timestamp().await.unwrap();
+    let second = client.current_timestamp().await.unwrap();
+    assert!((first.physical, first.logical) < (second.physical, second.logical));
+}
