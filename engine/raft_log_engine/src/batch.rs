@@ -1,0 +1,91 @@
+use kvproto::raft_serverpb::RaftLocalState;
+use prost::Message;
+use raft::eraftpb::Entry;
+use raft_engine::{Command, LogBatch};
+
+use crate::{Error, MessageExtTyped, RAFT_LOG_STATE_KEY, Result};
+
+/// Changes to the log that take effect together.
+///
+/// TiKV: `raft_log_engine::engine::RaftLogBatch`.
+#[derive(Default)]
+pub struct RaftLogBatch {
+    pub(crate) batch: LogBatch,
+    /// What is appended, in order, to be checked before it is written.
+    pub(crate) appended: Vec<Appended>,
+    /// Regions that are cleaned: appends to them follow nothing.
+    pub(crate) cleaned: Vec<u64>,
+}
+
+/// One run of entries.
+pub(crate) struct Appended {
+    pub region_id: u64,
+    pub first: u64,
+    pub last: u64,
+}
+
+impl RaftLogBatch {
+    /// An empty batch with room for `capacity` changes.
+    pub fn with_capacity(capacity: usize) -> RaftLogBatch {
+        RaftLogBatch { batch: LogBatch::with_capacity(capacity), ..RaftLogBatch::default() }
+    }
+
+    /// Appends entries; those in the log at their indexes and behind are replaced.
+    pub fn append(&mut self, region_id: u64, entries: Vec<Entry>) -> Result<()> {
+        for pair in entries.windows(2) {
+            let (expected, met) = (pair[0].index + 1, pair[1].index);
+            if expected != met {
+                return Err(Error::NotContiguous { region_id, expected, met });
+            }
+        }
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            self.batch.add_entries::<MessageExtTyped>(region_id, &entries)?;
+            self.appended.push(Appended { region_id, first: first.index, last: last.index });
+        }
+        Ok(())
+    }
+
+    /// Says that entries in `from..to` are stale. raft-engine drops them by itself when entries are
+    /// appended before them, so nothing needs to be written; it is here because TiKV's writer says it.
+    pub fn cut_logs(&mut self, _region_id: u64, _from: u64, _to: u64) {}
+
+    /// Puts the region's Raft state.
+    pub fn put_raft_state(&mut self, region_id: u64, state: &RaftLocalState) -> Result<()> {
+        Ok(self.batch.put(region_id, RAFT_LOG_STATE_KEY.to_vec(), state.encode_to_vec())?)
+    }
+
+    /// Removes everything about the region.
+    pub fn clean(&mut self, region_id: u64) {
+        self.batch.add_command(region_id, Command::Clean);
+        self.cleaned.push(region_id);
+    }
+
+    /// Removes entries below `to`.
+    pub fn gc(&mut self, region_id: u64, to: u64) {
+        self.batch.add_command(region_id, Command::Compact { index: to });
+    }
+
+    /// Bytes that it takes on disk, before compression.
+    pub fn persist_size(&self) -> usize {
+        self.batch.approximate_size()
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Takes over the changes of `other`, behind those of this batch.
+    pub fn merge(&mut self, mut other: RaftLogBatch) -> Result<()> {
+        self.batch.merge(&mut other.batch)?;
+        self.appended.append(&mut other.appended);
+        self.cleaned.append(&mut other.cleaned);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for RaftLogBatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RaftLogBatch").field("persist_size", &self.persist_size()).finish()
+    }
+}

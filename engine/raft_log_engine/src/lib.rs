@@ -1,0 +1,30 @@
+//! The Raft log: raft-engine with TiKV's keys, and conversions of Raft's messages.
+//!
+//! Mirrors `components/raft_log_engine`.
+
+mod batch;
+mod config;
+pub mod convert;
+mod engine;
+mod error;
+
+pub use batch::RaftLogBatch;
+pub use config::{RaftEngineConfig, RecoveryMode};
+pub use engine::RaftLogEngine;
+pub use error::{Error, Result};
+pub use raft_engine::{PerfContext as RaftEnginePerfContext, take_perf_context};
+
+/// The key of a region's `RaftLocalState` within its group. TiKV: `RAFT_LOG_STATE_KEY`.
+const RAFT_LOG_STATE_KEY: &[u8] = b"R";
+
+/// Tells raft-engine how Raft's entries are numbered.
+#[derive(Clone)]
+struct MessageExtTyped;
+
+impl raft_engine::MessageExt for MessageExtTyped {
+    type Entry = raft::eraftpb::Entry;
+
+    fn index(entry: &Self::Entry) -> u64 {
+        entry.index
+    }
+}
