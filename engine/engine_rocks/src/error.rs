@@ -28,6 +28,14 @@ pub enum Error {
         /// What is missing.
         what: String,
     },
+    /// Values are in Titan's blob files, which RocksDB alone cannot read and would leave dangling.
+    #[error(
+        "RocksDB in {path} keeps values in Titan blob files (titandb/); open it read-only: values in blobs then fail to read"
+    )]
+    Titan {
+        /// The database directory.
+        path: PathBuf,
+    },
     /// Somebody else has the database open.
     #[error(
         "RocksDB in {path} is locked: another process (or this one) has it open; stop it or open read-only: {detail}"

@@ -22,6 +22,9 @@ pub(crate) fn open(path: &Path, config: &DbConfig) -> Result<Opened> {
     if !exists && !config.create_if_missing {
         return Err(absent(path));
     }
+    if has_blobs(path) {
+        return Err(Error::Titan { path: path.to_owned() });
+    }
     fs::create_dir_all(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let mut names: Vec<String> = ALL_CFS.iter().map(|cf| cf.to_string()).collect();
     if exists {
@@ -42,7 +45,6 @@ pub(crate) fn open_readonly(path: &Path, config: &DbConfig) -> Result<Opened> {
     }
     let config = DbConfig { create_if_missing: false, ..config.clone() };
     let mut options = config.db_options();
-    // A reader keeps no log of its own beside the writer's.
     options.create_missing_column_families(false);
     let names = list_cfs(path)?;
     let db = DB::open_cf_descriptors_read_only(&options, path, descriptors(&config, &names), false);
@@ -103,6 +105,12 @@ fn database_files(path: &Path) -> Result<Vec<String>> {
     names.sort();
     names.truncate(SHOWN);
     Ok(names)
+}
+
+/// Whether TiKV's Titan has written blob files there.
+fn has_blobs(path: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(path.join("titandb")) else { return false };
+    entries.flatten().any(|entry| entry.path().extension().is_some_and(|ext| ext == "blob"))
 }
 
 fn open_error(path: &Path, source: rocksdb::Error) -> Error {

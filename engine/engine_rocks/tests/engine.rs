@@ -294,6 +294,18 @@ fn half_a_database_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_directory_with_titan_blobs_is_not_opened_for_writing() {
+    let dir = TempDir::new().unwrap();
+    drop(open(&dir));
+    let path = dir.path().join("db");
+    fs::create_dir(path.join("titandb")).unwrap();
+    drop(open(&dir));
+    fs::write(path.join("titandb/000008.blob"), b"").unwrap();
+    assert!(matches!(RocksEngine::open(&path, &DbConfig::small()), Err(Error::Titan { .. })));
+    assert!(RocksEngine::open_readonly(&path, &DbConfig::small()).is_ok());
+}
+
+#[test]
 fn a_column_family_of_another_version_is_kept() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("db");

@@ -203,7 +203,7 @@ mod tests {
 
     fn random_bytes(state: &mut u64, max: u64) -> Vec<u8> {
         let len = random(state) % (max + 1);
-        (0..len).map(|_| if random(state) % 3 == 0 { 0 } else { random(state) as u8 }).collect()
+        (0..len).map(|_| if random(state).is_multiple_of(3) { 0 } else { random(state) as u8 }).collect()
     }
 
     #[test]

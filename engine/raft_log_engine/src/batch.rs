@@ -33,7 +33,7 @@ impl RaftLogBatch {
     /// Appends entries; those in the log at their indexes and behind are replaced.
     pub fn append(&mut self, region_id: u64, entries: Vec<Entry>) -> Result<()> {
         for pair in entries.windows(2) {
-            let (expected, met) = (pair[0].index + 1, pair[1].index);
+            let (expected, met) = (pair[0].index.saturating_add(1), pair[1].index);
             if expected != met {
                 return Err(Error::NotContiguous { region_id, expected, met });
             }

@@ -53,14 +53,15 @@ impl RaftEngineConfig {
 
     pub(crate) fn for_dir(&self, dir: &Path) -> Result<Config> {
         let dir = dir.to_str().ok_or_else(|| Error::BadPath { dir: dir.to_owned() })?;
-        let mut config = Config::default();
-        config.dir = dir.to_owned();
-        config.target_file_size = ReadableSize(self.target_file_size);
-        config.purge_threshold = ReadableSize(self.purge_threshold);
-        config.batch_compression_threshold = ReadableSize(self.batch_compression_threshold);
-        config.recovery_mode = self.recovery_mode;
-        config.recovery_threads = self.recovery_threads;
-        config.enable_log_recycle = self.enable_log_recycle;
-        Ok(config)
+        Ok(Config {
+            dir: dir.to_owned(),
+            target_file_size: ReadableSize(self.target_file_size),
+            purge_threshold: ReadableSize(self.purge_threshold),
+            batch_compression_threshold: ReadableSize(self.batch_compression_threshold),
+            recovery_mode: self.recovery_mode,
+            recovery_threads: self.recovery_threads,
+            enable_log_recycle: self.enable_log_recycle,
+            ..Config::default()
+        })
     }
 }

@@ -65,7 +65,7 @@ impl RaftLogEngine {
             let at = spans.iter().position(|(id, ..)| *id == region_id);
             let span = at.map(|at| (spans[at].1, spans[at].2)).or_else(|| self.span(region_id));
             let first = span.map_or(met, |(first, _)| first);
-            let end = span.map_or(met, |(_, last)| last + 1);
+            let end = span.map_or(met, |(_, last)| last.saturating_add(1));
             if met < first || met > end {
                 let expected = if met < first { first } else { end };
                 return Err(Error::NotContiguous { region_id, expected, met });
