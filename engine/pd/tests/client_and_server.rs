@@ -82,6 +82,7 @@ async fn a_store_bootstraps_the_cluster_and_its_region_is_found() {
     let handle = start(dir.path(), any_port());
     let client = connect(&handle).await;
     assert_eq!(client.cluster_id(), handle.cluster_id());
+    assert_eq!(client.leader_addr(), handle.addr().to_string());
     assert!(!client.is_cluster_bootstrapped().await.unwrap());
     assert!(matches!(client.put_store(store(1)).await, Err(Error::NotBootstrapped(_))));
     let (a, b) = (client.alloc_id().await.unwrap(), client.alloc_id().await.unwrap());

@@ -27,6 +27,8 @@ pub struct Connection {
 struct State {
     endpoints: BTreeSet<String>,
     grpc: PdGrpc<Channel>,
+    /// The leader's `host:port`.
+    leader: String,
     /// Counts the searches, so that a caller knows whether somebody searched since it took its channel.
     generation: u64,
 }
@@ -41,9 +43,10 @@ impl Connection {
         for endpoint in &endpoints {
             to_endpoint(endpoint)?;
         }
-        let (grpc, members) = find_leader(&endpoints, None, wait).await?;
+        let Found { grpc, url, members } = find_leader(&endpoints, None, wait).await?;
         let cluster_id = members.header.as_ref().map_or(0, |header| header.cluster_id);
-        let state = State { endpoints: with_members(endpoints, &members), grpc, generation: 0 };
+        let (endpoints, leader) = (with_members(endpoints, &members), without_scheme(&url));
+        let state = State { endpoints, grpc, leader, generation: 0 };
         Ok(Connection { cluster_id, state: RwLock::new(state), searching: tokio::sync::Mutex::new(()) })
     }
 
@@ -53,6 +56,11 @@ impl Connection {
         (state.grpc.clone(), state.generation)
     }
 
+    /// Where the leader was last found, `host:port`.
+    pub fn leader(&self) -> String {
+        self.state.read().leader.clone()
+    }
+
     /// Looks for the leader anew, unless somebody did since `generation`.
     pub async fn reconnect(&self, generation: u64, wait: Duration) -> Result<()> {
         let _searching = self.searching.lock().await;
@@ -60,9 +68,9 @@ impl Connection {
         if now != generation {
             return Ok(());
         }
-        let (grpc, members) = find_leader(&endpoints, Some(self.cluster_id), wait).await?;
-        *self.state.write() =
-            State { endpoints: with_members(endpoints, &members), grpc, generation: now + 1 };
+        let Found { grpc, url, members } = find_leader(&endpoints, Some(self.cluster_id), wait).await?;
+        let (endpoints, leader) = (with_members(endpoints, &members), without_scheme(&url));
+        *self.state.write() = State { endpoints, grpc, leader, generation: now + 1 };
         Ok(())
     }
 }
@@ -77,6 +85,10 @@ fn to_url(endpoint: &str) -> String {
     if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") }
 }
 
+fn without_scheme(url: &str) -> String {
+    url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/').to_owned()
+}
+
 fn to_endpoint(url: &str) -> Result<Endpoint> {
     let bad =
         |e: tonic::transport::Error| Error::BadEndpoint { endpoint: url.to_owned(), reason: e.to_string() };
@@ -88,11 +100,14 @@ fn to_endpoint(url: &str) -> Result<Endpoint> {
     Ok(endpoint.connect_timeout(ATTEMPT).tcp_nodelay(true).keep_alive_while_idle(true))
 }
 
-async fn find_leader(
-    endpoints: &BTreeSet<String>,
-    cluster_id: Option<u64>,
-    wait: Duration,
-) -> Result<(PdGrpc<Channel>, GetMembersResponse)> {
+/// A PD that answered.
+struct Found {
+    grpc: PdGrpc<Channel>,
+    url: String,
+    members: GetMembersResponse,
+}
+
+async fn find_leader(endpoints: &BTreeSet<String>, cluster_id: Option<u64>, wait: Duration) -> Result<Found> {
     let started = Instant::now();
     let mut last = None;
     loop {
@@ -116,18 +131,15 @@ async fn find_leader(
 }
 
 /// Asks one PD who leads, and connects to that one.
-async fn leader_through(
-    endpoint: &str,
-    cluster_id: Option<u64>,
-) -> Result<(PdGrpc<Channel>, GetMembersResponse)> {
-    let (grpc, members) = members_of(endpoint).await?;
-    let got = members.header.as_ref().map_or(0, |header| header.cluster_id);
+async fn leader_through(endpoint: &str, cluster_id: Option<u64>) -> Result<Found> {
+    let found = members_of(endpoint).await?;
+    let got = found.members.header.as_ref().map_or(0, |header| header.cluster_id);
     if let Some(expected) = cluster_id.filter(|expected| *expected != got) {
         return Err(Error::ClusterId { endpoint: endpoint.to_owned(), expected, got });
     }
-    let urls = members.leader.as_ref().map(|leader| leader.client_urls.clone()).unwrap_or_default();
+    let urls = found.members.leader.as_ref().map(|leader| leader.client_urls.clone()).unwrap_or_default();
     if urls.iter().any(|url| url == endpoint) {
-        return Ok((grpc, members));
+        return Ok(found);
     }
     let mut last = Error::Incomplete { what: "GetMembers", missing: "a leader with client URLs" };
     for url in &urls {
@@ -139,14 +151,14 @@ async fn leader_through(
     Err(last)
 }
 
-async fn members_of(url: &str) -> Result<(PdGrpc<Channel>, GetMembersResponse)> {
+async fn members_of(url: &str) -> Result<Found> {
     let endpoint = to_endpoint(url)?;
     let asked = async {
         let channel = endpoint.connect().await.map_err(|e| tonic::Status::unavailable(describe(&e)))?;
         let mut grpc = PdGrpc::new(channel);
         let members = grpc.get_members(GetMembersRequest::default()).await?.into_inner();
         check_header(members.header.as_ref())?;
-        Ok((grpc, members))
+        Ok(Found { grpc, url: url.to_owned(), members })
     };
     tokio::time::timeout(ATTEMPT, asked)
         .await

@@ -47,6 +47,8 @@ fn request_header(cluster_id: u64) -> Option<pdpb::RequestHeader> {
 /// One unary request: builds it, sends it with retries, checks the response's header.
 macro_rules! call {
     ($client:expr, $method:ident, $request:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {{
+        // Some requests have no further field.
+        #[allow(clippy::needless_update)]
         let request = pdpb::$request {
             header: request_header($client.connection.cluster_id),
             $($field $(: $value)?,)*
@@ -100,6 +102,11 @@ impl PdClient {
         self.connection.cluster_id
     }
 
+    /// Where PD's leader was last found, `host:port`.
+    pub fn leader_addr(&self) -> String {
+        self.connection.leader()
+    }
+
     pub async fn is_cluster_bootstrapped(&self) -> Result<bool> {
         Ok(call!(self, is_bootstrapped, IsBootstrappedRequest {})?.bootstrapped)
     }
@@ -136,7 +143,7 @@ impl PdClient {
     }
 
     pub async fn store_heartbeat(&self, stats: pdpb::StoreStats) -> Result<pdpb::StoreHeartbeatResponse> {
-        call!(self, store_heartbeat, StoreHeartbeatRequest { stats: Some(stats.clone()) })
+        call!(self, store_heartbeat, StoreHeartbeatRequest { stats: Some(stats) })
     }
 
     /// Opens the region heartbeat stream on the current tokio runtime.

@@ -106,7 +106,7 @@ fn a_region_heartbeat_is_answered_with_the_next_peer_until_there_are_three() {
     for store in [2, 3] {
         let response = beat(&now).expect("a conf change");
         assert_eq!((response.region_id, response.target_peer), (2, now.peers.first().copied()));
-        let change = response.change_peer.clone().expect("a conf change");
+        let change = response.change_peer.expect("a conf change");
         assert_eq!(change.change_type, kvproto::eraftpb::ConfChangeType::AddNode as i32);
         let peer = change.peer.unwrap();
         assert_eq!(peer.store_id, store);

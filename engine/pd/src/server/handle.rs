@@ -12,6 +12,7 @@ use std::{
 
 use kvproto::{
     keyspacepb::keyspace_server::KeyspaceServer, metapb::Peer, pdpb::pd_server::PdServer as PdGrpc,
+    tracecontrol::trace_control_server::TraceControlServer,
 };
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::server::{Server, TcpIncoming};
@@ -20,6 +21,7 @@ use super::{
     clock::PdClock,
     cluster::Cluster,
     error::{Error, Refusal, Result},
+    freeze::Freezer,
     operator::Step,
     scheduling::no_region,
     service::PdService,
@@ -65,7 +67,8 @@ impl PdServer {
         runtime.spawn(async move {
             let services = Server::builder()
                 .add_service(PdGrpc::new(service.clone()))
-                .add_service(KeyspaceServer::new(service));
+                .add_service(KeyspaceServer::new(service))
+                .add_service(TraceControlServer::new(Freezer::default()));
             if let Err(e) = services.serve_with_incoming(incoming).await {
                 log::error!("pd: the gRPC server on {addr} ended: {e}");
             }

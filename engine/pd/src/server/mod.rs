@@ -3,6 +3,7 @@
 pub mod clock;
 mod cluster;
 mod error;
+mod freeze;
 mod handle;
 mod heartbeat_streams;
 mod keyspace;

@@ -130,7 +130,10 @@ impl PdService {
     fn grant(&self, request: &pdpb::TsoRequest) -> Result<pdpb::TsoResponse, Status> {
         self.check(request)?;
         let granted = self.cluster.tso.grant(request.count);
-        let timestamp = granted.map_err(|refusal| Status::invalid_argument(refusal.message))?;
+        let timestamp = granted.map_err(|refusal| match refusal.kind {
+            ErrorType::InvalidValue => Status::invalid_argument(refusal.message),
+            _ => Status::internal(refusal.message),
+        })?;
         stamp!(PD_TSO, Req::NONE, count = u64::from(request.count), ts = timestamp.to_ts());
         Ok(pdpb::TsoResponse { header: self.header(), count: request.count, timestamp: Some(timestamp) })
     }
@@ -186,6 +189,8 @@ impl PdService {
 
 macro_rules! reply {
     ($response:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {
+        // Some responses have no further field.
+        #[allow(clippy::needless_update)]
         Ok(Response::new(pdpb::$response { $($field $(: $value)?,)* ..Default::default() }))
     };
 }

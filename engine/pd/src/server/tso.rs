@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use kvproto::pdpb::Timestamp;
+use kvproto::pdpb::{ErrorType, Timestamp};
 use parking_lot::Mutex;
 
 use super::{
@@ -64,7 +64,8 @@ impl TimestampOracle {
     pub fn grant(&self, count: u32) -> std::result::Result<Timestamp, Refusal> {
         let count = u64::from(count);
         if count == 0 || count >= LOGICAL_LIMIT {
-            return Err(Refusal::unknown(format!("tso count must be in 1..{LOGICAL_LIMIT}, got {count}")));
+            let message = format!("tso count must be in 1..{LOGICAL_LIMIT}, got {count}");
+            return Err(Refusal::new(ErrorType::InvalidValue, message));
         }
         let mut state = self.state.lock();
         state.advance(self.clock.wall_ms(), count);
