@@ -61,7 +61,11 @@ fn entries_and_states_survive_a_reopen() {
     assert_eq!(engine.get_entry(1, 10).unwrap(), None);
     assert_eq!(engine.raft_groups(), [1, 2]);
     let mut seen = Vec::new();
-    engine.for_each_raft_group(|id| -> Result<()> { Ok(seen.push(id)) }).unwrap();
+    let visit = |id| -> Result<()> {
+        seen.push(id);
+        Ok(())
+    };
+    engine.for_each_raft_group(visit).unwrap();
     assert_eq!(seen, [1, 2]);
 }
 
