@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,
+    process::ExitCode,
     sync::Arc,
 };
 
@@ -31,8 +32,17 @@ struct Args {
     max_replicas: Option<u32>,
 }
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
     let handle = PdServer::start(PdConfig {
         data_dir: args.data_dir,
         addr: resolve(&args.addr)?,
