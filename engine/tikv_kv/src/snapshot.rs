@@ -20,13 +20,18 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     fn get_cf(&self, cf: CfName, key: &Key) -> Result<Option<Value>>;
     fn iter(&self, cf: CfName, opts: IterOptions) -> Result<Self::Iter>;
 
-    /// The region's version (epoch), for extra-op checks; 0 if the engine has no regions.
+    /// The region's id; 0 if the engine has no regions.
     fn region_id(&self) -> u64 {
         0
     }
     /// Term in which the snapshot was taken by a leader.
     fn term(&self) -> Option<u64> {
         None
+    }
+    /// Whether max_ts covers all reads at earlier leaders, so that async commit and 1PC are safe; without it
+    /// they fall back to two phases. TiKV: `SnapshotExt::is_max_ts_synced`.
+    fn is_max_ts_synced(&self) -> bool {
+        false
     }
     /// Index up to which the snapshot is applied.
     fn apply_index(&self) -> Option<u64> {
