@@ -4,7 +4,7 @@
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -21,15 +21,66 @@ fn base() -> &'static Base {
     static BASE: OnceLock<Base> = OnceLock::new();
     BASE.get_or_init(|| {
         let clock = quanta::Clock::new();
+        READS_TSC.store(is_tsc(&clock), Ordering::Relaxed);
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Base { raw: clock.raw(), clock, unix_ns: unix.as_nanos() as u64 }
     })
 }
 
+/// Set once quanta has found that the time stamp counter is invariant, so that [`raw`] may read it directly.
+static READS_TSC: AtomicBool = AtomicBool::new(false);
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn tsc() -> u64 {
+    // SAFETY: every x86-64 has the counter, and Linux, macOS and Windows let programs read it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// Whether quanta's clock is the counter itself: then its reading lies between two of ours, every time.
+#[cfg(target_arch = "x86_64")]
+fn is_tsc(clock: &quanta::Clock) -> bool {
+    (0..8).all(|_| {
+        let (before, theirs, after) = (tsc(), clock.raw(), tsc());
+        before <= theirs && theirs <= after
+    })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_tsc(_: &quanta::Clock) -> bool {
+    false
+}
+
 /// Reads the time stamp counter: one instruction where it is invariant, the monotonic clock elsewhere.
 #[inline(always)]
 pub fn raw() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if READS_TSC.load(Ordering::Relaxed) {
+        return tsc();
+    }
+    raw_by_quanta()
+}
+
+#[inline(never)]
+fn raw_by_quanta() -> u64 {
     base().clock.raw()
+}
+
+/// Keeps the counter from being read before or after its place in the program.
+#[inline(always)]
+fn in_place() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE2 is part of x86-64.
+    unsafe {
+        core::arch::x86_64::_mm_lfence();
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    fence(Ordering::SeqCst);
+}
+
+/// Unix time at which this process first read its clock, in ns: `raw_to_ns` counts from there.
+pub fn unix_base_ns() -> u64 {
+    base().unix_ns
 }
 
 /// Nanoseconds since this process first read its clock.
@@ -75,13 +126,17 @@ static HOLDERS: Mutex<u64> = Mutex::new(0);
 pub struct EngineClock;
 
 impl EngineClock {
+    /// Reads it without a lock; never runs backwards, over all threads.
     pub fn now() -> EngineInstant {
         loop {
             let seq = SEQ.load(Ordering::Acquire);
+            in_place();
             let now = now_ns();
-            let (frozen, lost) = (FROZEN_AT.load(Ordering::Acquire), LOST_NS.load(Ordering::Acquire));
-            if seq & 1 == 0 && SEQ.load(Ordering::Acquire) == seq {
-                return EngineInstant(if frozen != 0 { frozen } else { now - lost.min(now) });
+            in_place();
+            let (frozen, lost) = (FROZEN_AT.load(Ordering::Relaxed), LOST_NS.load(Ordering::Relaxed));
+            fence(Ordering::Acquire);
+            if seq & 1 == 0 && SEQ.load(Ordering::Relaxed) == seq {
+                return EngineInstant(if frozen != 0 { frozen } else { now.saturating_sub(lost) });
             }
             std::hint::spin_loop();
         }
@@ -92,22 +147,32 @@ impl EngineClock {
         (base().unix_ns + Self::now().0) / 1_000_000
     }
 
+    /// Whether anything holds engine time.
     pub fn is_frozen() -> bool {
-        FROZEN_AT.load(Ordering::Acquire) != 0
+        FROZEN_AT.load(Ordering::Relaxed) != 0
     }
 
     /// Stops engine time until the guard is dropped; freezes nest.
     pub fn freeze() -> FreezeGuard {
         let mut holders = HOLDERS.lock();
         if *holders == 0 {
-            let now = Self::now().0.max(1);
-            SEQ.fetch_add(1, Ordering::AcqRel);
-            FROZEN_AT.store(now, Ordering::Release);
-            SEQ.fetch_add(1, Ordering::AcqRel);
+            change(|| {
+                let now = now_ns().saturating_sub(LOST_NS.load(Ordering::Relaxed));
+                FROZEN_AT.store(now.max(1), Ordering::Relaxed);
+            });
         }
         *holders += 1;
         FreezeGuard(())
     }
+}
+
+/// Changes freeze and loss as one; the caller holds HOLDERS. Readers that meet it read again.
+fn change(write: impl FnOnce()) {
+    SEQ.fetch_add(1, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+    in_place();
+    write();
+    SEQ.fetch_add(1, Ordering::Release);
 }
 
 /// Keeps engine time standing still.
@@ -120,10 +185,10 @@ impl Drop for FreezeGuard {
         let mut holders = HOLDERS.lock();
         *holders -= 1;
         if *holders == 0 {
-            SEQ.fetch_add(1, Ordering::AcqRel);
-            let frozen = FROZEN_AT.swap(0, Ordering::AcqRel);
-            LOST_NS.store(now_ns().saturating_sub(frozen), Ordering::Release);
-            SEQ.fetch_add(1, Ordering::AcqRel);
+            change(|| {
+                let frozen = FROZEN_AT.swap(0, Ordering::Relaxed);
+                LOST_NS.store(now_ns().saturating_sub(frozen), Ordering::Relaxed);
+            });
         }
     }
 }
@@ -144,5 +209,37 @@ mod tests {
         let after = EngineClock::now();
         assert!(after >= stood, "engine time never runs backwards");
         assert!(now_ns() - after.0 >= 20_000_000, "the frozen time is not made up for");
+    }
+
+    #[test]
+    fn engine_time_never_runs_backwards_while_others_freeze_it() {
+        use std::sync::{Arc, atomic::AtomicBool};
+        let stop = Arc::new(AtomicBool::new(false));
+        let last = Arc::new(AtomicU64::new(0));
+        let readers = (0..3).map(|_| {
+            let (stop, last) = (stop.clone(), last.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let floor = last.load(Ordering::SeqCst);
+                    let now = EngineClock::now().0;
+                    assert!(now >= floor, "{now} was read after {floor}");
+                    last.fetch_max(now, Ordering::SeqCst);
+                }
+            })
+        });
+        let readers: Vec<_> = readers.collect();
+        for _ in 0..20_000 {
+            drop(EngineClock::freeze());
+        }
+        stop.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|r| r.join().unwrap());
+    }
+
+    #[test]
+    fn the_raw_counter_and_wall_time_keep_pace_with_the_system() {
+        let (raw, system) = (now_ns(), std::time::Instant::now());
+        std::thread::sleep(Duration::from_millis(50));
+        let (ours, theirs) = (now_ns() - raw, system.elapsed().as_nanos() as u64);
+        assert!(ours.abs_diff(theirs) < theirs / 10, "{ours} ns by the counter, {theirs} ns by the system");
     }
 }

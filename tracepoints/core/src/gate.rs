@@ -22,29 +22,40 @@ pub fn block(stage: StageId, req: Req) {
     }
 }
 
+struct Parked {
+    stage: StageId,
+    req: Req,
+    ticket: Ticket,
+}
+
 /// An FSM's place to be held: kept in the FSM, so that it resumes where it was parked. Use [`step_fsm!`](crate::step_fsm).
+///
+/// While [`FsmGate::parked`] the FSM leaves its messages in the mailbox. Dropped with its FSM, it gives the hold up.
 #[derive(Default)]
 pub struct FsmGate {
-    held: Option<(StageId, Ticket)>,
+    held: Option<Parked>,
 }
 
 impl FsmGate {
-    /// Whether the FSM was parked at this stage and comes back to it, so that it must not be stamped again.
+    /// Whether the FSM was parked at this stage.
     pub fn resumes(&self, stage: StageId) -> bool {
-        matches!(&self.held, Some((s, _)) if *s == stage)
+        self.held.as_ref().is_some_and(|p| p.stage == stage)
+    }
+
+    /// Whether the FSM was parked at this stage with this request and comes back to it, so that it is not stamped again.
+    pub fn resumes_with(&self, stage: StageId, req: Req) -> bool {
+        self.held.as_ref().is_some_and(|p| p.stage == stage && p.req == req)
     }
 
     /// Whether the FSM is parked; it must not run on until the gate is released.
     pub fn parked(&self) -> bool {
-        self.held.as_ref().is_some_and(|(_, ticket)| !ticket.released())
+        self.held.as_ref().is_some_and(|p| !p.ticket.released())
     }
 
-    /// True if the FSM must park here now; `wake` is called once when it may run again.
+    /// True if the FSM must park here now; `wake` is called once when it may run again, at once if it may already.
     pub fn holds(&mut self, stage: StageId, req: Req, wake: impl FnOnce() + Send + 'static) -> bool {
-        if let Some((at, ticket)) = &self.held
-            && *at == stage
-        {
-            if !ticket.released() {
+        if self.resumes_with(stage, req) {
+            if self.parked() {
                 return true;
             }
             self.held = None;
@@ -52,7 +63,7 @@ impl FsmGate {
         }
         let Some(ticket) = session::current_inner().and_then(|s| s.arrive(stage, req)) else { return false };
         ticket.on_release(Box::new(wake));
-        self.held = Some((stage, ticket));
+        self.held = Some(Parked { stage, req, ticket });
         true
     }
 }

@@ -7,8 +7,10 @@ mod macros;
 
 pub mod catalogue;
 pub mod clock;
+pub mod collector;
 pub mod field;
 pub mod gate;
+mod local;
 pub mod probe;
 pub mod recorder;
 pub mod request;
@@ -19,9 +21,11 @@ pub mod stack;
 pub mod symbolize;
 pub mod thread;
 pub mod trace;
+pub mod trace_file;
 
 pub use catalogue::{Hold, Lane, Stage, StageId, find as find_stage, stage};
 pub use clock::EngineClock;
+pub use collector::{Collector, CollectorConfig};
 pub use gate::FsmGate;
 pub use probe::Probe;
 pub use recorder::Stamp;

@@ -4,7 +4,6 @@
 #[macro_export]
 macro_rules! stamp {
     ($stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
-        #[allow(clippy::items_after_statements)]
         fn __here() {}
         fn __function() -> &'static str {
             std::any::type_name_of_val(&__here)
@@ -47,7 +46,7 @@ macro_rules! step_thread {
 macro_rules! step_fsm {
     ($gate:expr, $wake:expr, $stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
         let __req: $crate::Req = $req;
-        if !$gate.resumes($crate::stage::$stage) {
+        if !$gate.resumes_with($crate::stage::$stage, __req) {
             $crate::stamp!($stage, __req $(, $name = $value)*);
         }
         __req.stepped() && $gate.holds($crate::stage::$stage, __req, $wake)

@@ -1,7 +1,12 @@
 //! Records stamps: an atomic load when off; when on, one counter read and one 64-byte write.
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{clock, request::Req, ring, session, site::StampSite, thread};
+use crate::{
+    clock, local,
+    request::{Req, RequestKind},
+    session,
+    site::StampSite,
+};
 
 /// One record that a request reached a stage. 64 bytes, plain data.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +35,30 @@ impl Stamp {
         let i = self.site?.fields.iter().position(|f| *f == name)?;
         self.fields.get(i).copied()
     }
+
+    /// Region, term and index of the one entry that this stamp names.
+    pub(crate) fn entry(&self) -> Option<(u64, u64, u64)> {
+        let join = &self.site?.join;
+        let index = self.at_place(join.index).filter(|i| *i != 0)?;
+        Some((self.at_place(join.region)?, self.at_place(join.term)?, index))
+    }
+
+    /// Region, term, first and last index of the entries that this stamp of a batch or a replica is about.
+    pub(crate) fn entries(&self) -> Option<(u64, u64, u64, u64)> {
+        let join = &self.site?.join;
+        let (first, last) = (self.at_place(join.first)?, self.at_place(join.last)?);
+        Some((self.at_place(join.region)?, self.at_place(join.term)?, first, last))
+    }
+
+    /// The read index round that this stamp names.
+    pub(crate) fn read_id(&self) -> Option<u64> {
+        self.at_place(self.site?.join.read_id).filter(|id| *id != 0)
+    }
+
+    #[inline]
+    fn at_place(&self, place: u8) -> Option<u64> {
+        self.fields.get(usize::from(place)).copied()
+    }
 }
 
 static ON: AtomicBool = AtomicBool::new(true);
@@ -46,19 +75,52 @@ pub fn set_on(on: bool) -> bool {
 }
 
 /// Writes one stamp. Use [`stamp!`](crate::stamp), which checks [`on`] first.
-#[inline(always)]
+///
+/// Never inlined: it is compiled here, with this crate's optimisation, whatever that of the stamping crate is.
+#[inline(never)]
 pub fn record(site: &'static StampSite, req: Req, fields: [u64; 4]) {
-    let stamp = Stamp {
+    let mut stamp = Stamp {
         at: clock::raw(),
         req,
         site: Some(site),
-        thread: thread::id(),
-        store: thread::store(),
+        thread: 0,
+        store: 0,
         field_count: site.fields.len() as u32,
         fields,
     };
-    ring::push(stamp);
+    local::push(&mut stamp);
     if req.stepped() {
         session::observe(stamp);
     }
+}
+
+/// Marks are stamps for the collector only: they belong to no stage.
+pub(crate) static BEGIN: StampSite =
+    StampSite::mark("begin", &["kind_and_key_len", "region", "key_0", "key_8"]);
+pub(crate) static END: StampSite = StampSite::mark("end", &[]);
+
+/// A request begins: its kind, its region and the first 16 bytes of its key.
+pub(crate) fn mark_begin(req: Req, kind: RequestKind, key: &[u8], region: u64) {
+    if on() {
+        let mut head = [0u8; 16];
+        let n = key.len().min(16);
+        head[..n].copy_from_slice(&key[..n]);
+        let (low, high) = head.split_at(8);
+        let word = |b: &[u8]| b.try_into().map_or(0, u64::from_be_bytes);
+        let kind_and_len = (kind as u64) << 32 | (key.len() as u64).min(u64::from(u32::MAX));
+        mark(&BEGIN, req, [kind_and_len, region, word(low), word(high)]);
+    }
+}
+
+pub(crate) fn mark_end(req: Req) {
+    if on() {
+        mark(&END, req, [0; 4]);
+    }
+}
+
+#[inline(never)]
+fn mark(site: &'static StampSite, req: Req, fields: [u64; 4]) {
+    let field_count = site.fields.len() as u32;
+    let mut stamp = Stamp { at: clock::raw(), req, site: Some(site), field_count, fields, ..Stamp::EMPTY };
+    local::push(&mut stamp);
 }

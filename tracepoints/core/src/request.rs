@@ -3,13 +3,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::session;
+use crate::{recorder, session};
 
 const STEPPED: u64 = 1 << 63;
 
 /// A request's id. It travels in the request's task, scheduler command, proposal and callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Req(u64);
+pub struct Req(pub(crate) u64);
 
 impl Req {
     /// No request: background work, or a batch whose requests are linked by region, term and index.
@@ -28,6 +28,11 @@ impl Req {
 
     pub fn is_none(self) -> bool {
         self.0 == 0
+    }
+
+    /// A request of a recording.
+    pub(crate) fn of(id: u64) -> Req {
+        Req(id & !STEPPED)
     }
 
     pub(crate) fn with_step(self) -> Req {
@@ -70,6 +75,37 @@ pub enum RequestKind {
 }
 
 impl RequestKind {
+    /// Every kind, in the order of its number.
+    pub const ALL: [RequestKind; 27] = [
+        Self::Client,
+        Self::Tso,
+        Self::KvGet,
+        Self::KvBatchGet,
+        Self::KvScan,
+        Self::KvPrewrite,
+        Self::KvCommit,
+        Self::KvBatchRollback,
+        Self::KvCleanup,
+        Self::KvCheckTxnStatus,
+        Self::KvCheckSecondaryLocks,
+        Self::KvTxnHeartBeat,
+        Self::KvResolveLock,
+        Self::KvScanLock,
+        Self::KvPessimisticLock,
+        Self::KvPessimisticRollback,
+        Self::KvGc,
+        Self::KvDeleteRange,
+        Self::RawGet,
+        Self::RawBatchGet,
+        Self::RawPut,
+        Self::RawBatchPut,
+        Self::RawDelete,
+        Self::RawBatchDelete,
+        Self::RawScan,
+        Self::RawDeleteRange,
+        Self::Other,
+    ];
+
     /// Snake-case name, e.g. `kv_get`.
     pub fn name(self) -> String {
         match serde_json::to_value(self) {
@@ -85,7 +121,7 @@ impl RequestKind {
 }
 
 /// What is known of a stepped request.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestInfo {
     pub id: u64,
     /// The client operation it belongs to, or 0.
@@ -106,13 +142,40 @@ pub(crate) fn next_id() -> Req {
 /// Gives a request its id on arrival. If a session waits for such a request, the id is marked as stepped.
 /// `key` is the first user key as the client means it (not memcomparable-encoded).
 pub fn begin(kind: RequestKind, key: &[u8], region: u64) -> Req {
-    let req = next_id();
-    if session::active() { session::adopt(req, kind, key, region) } else { req }
+    let mut req = next_id();
+    if session::active() {
+        req = session::adopt(req, kind, key, region);
+    }
+    recorder::mark_begin(req, kind, key, region);
+    req
 }
 
 /// Tells a session that the request has left the server.
 pub fn end(req: Req) {
+    recorder::mark_end(req);
     if req.stepped() {
         session::finished(req);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_found_by_number_and_by_name() {
+        for (i, kind) in RequestKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, i);
+            assert_eq!(RequestKind::parse(&kind.name()), Some(kind));
+        }
+        assert_eq!(RequestKind::KvCheckTxnStatus.name(), "kv_check_txn_status");
+        assert_eq!(RequestKind::parse("kv_nothing"), None);
+    }
+
+    #[test]
+    fn being_stepped_does_not_change_the_number() {
+        let req = next_id();
+        assert!(!req.stepped() && req.with_step().stepped());
+        assert_eq!(req.id(), req.with_step().id());
     }
 }

@@ -1,96 +1,125 @@
 //! One ring of stamps per thread: its thread writes, the collector reads; when full, stamps are dropped and counted.
 use std::{
-    cell::UnsafeCell,
+    cell::{Cell, UnsafeCell},
+    mem::MaybeUninit,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
+use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::recorder::Stamp;
 
-/// Stamps a ring holds: 256 KiB a thread.
+/// Stamps a ring holds: 256 KiB a thread, of which the system gives only what is written.
 pub const CAPACITY: usize = 4096;
 
-/// A single-producer, single-consumer ring.
+type Slot = UnsafeCell<MaybeUninit<Stamp>>;
+
+/// A single-producer ring; any number of readers take turns.
 pub struct Ring {
-    slots: Box<[UnsafeCell<Stamp>]>,
+    slots: Box<[Slot]>,
     /// Next slot to write; only the owner thread stores it.
-    head: AtomicUsize,
-    /// Next slot to read; only the collector stores it.
-    tail: AtomicUsize,
+    head: CachePadded<AtomicUsize>,
+    /// Next slot to read; stored under `reader`.
+    tail: CachePadded<AtomicUsize>,
     dropped: AtomicU64,
+    reader: Mutex<()>,
+    /// The owner's thread id.
     pub thread: u16,
 }
 
-// SAFETY: a slot between tail and head is read only by the consumer, any other only by the producer;
-// head and tail are published with release and read with acquire.
+// SAFETY: a slot between tail and head is read only by the one reader that holds `reader`, any other is written only by
+// the producer; head and tail are published with release and read with acquire.
 unsafe impl Sync for Ring {}
+// SAFETY: a stamp is plain data.
 unsafe impl Send for Ring {}
 
 impl Ring {
+    /// `capacity` is rounded up to a power of two.
     pub fn new(capacity: usize, thread: u16) -> Self {
-        let slots = (0..capacity.next_power_of_two()).map(|_| UnsafeCell::new(Stamp::EMPTY)).collect();
+        let slots =
+            (0..capacity.next_power_of_two()).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
         Self {
             slots,
-            head: AtomicUsize::new(0),
-            tail: AtomicUsize::new(0),
+            head: CachePadded::default(),
+            tail: CachePadded::default(),
             dropped: AtomicU64::new(0),
+            reader: Mutex::new(()),
             thread,
         }
     }
 
-    /// Only the ring's owner thread may call this.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Stamps that wait to be read.
+    pub fn len(&self) -> usize {
+        self.head.load(Ordering::Acquire).wrapping_sub(self.tail.load(Ordering::Acquire))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes a stamp, or drops and counts it if the ring is full.
+    ///
+    /// # Safety
+    /// Only one thread may ever push, always with the same `limit`, which begins as [`Ring::capacity`].
     #[inline(always)]
-    pub fn push(&self, stamp: Stamp) {
+    pub unsafe fn push(&self, limit: &Cell<usize>, stamp: Stamp) {
         let head = self.head.load(Ordering::Relaxed);
-        if head.wrapping_sub(self.tail.load(Ordering::Acquire)) >= self.slots.len() {
-            self.dropped.store(self.dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if head == limit.get() && !self.make_room(head, limit) {
             return;
         }
-        // SAFETY: the slot is free (checked above) and this thread is the only producer.
-        unsafe { *self.slots[head & (self.slots.len() - 1)].get() = stamp };
+        // SAFETY: the mask keeps the index in bounds; the slot is free and this thread is the only producer.
+        unsafe { (*self.slots.get_unchecked(head & (self.slots.len() - 1)).get()).write(stamp) };
         self.head.store(head.wrapping_add(1), Ordering::Release);
     }
 
-    /// Takes what is there. Only one thread at a time may call this.
+    /// Looks how far the reader has come; the writer asks only when it has used up what it knew of.
+    #[inline(never)]
+    fn make_room(&self, head: usize, limit: &Cell<usize>) -> bool {
+        let free_until = self.tail.load(Ordering::Acquire).wrapping_add(self.capacity());
+        limit.set(free_until);
+        if free_until == head {
+            self.dropped.store(self.dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+        free_until != head
+    }
+
+    /// Takes what is there, in the order it was written.
     pub fn drain(&self, mut sink: impl FnMut(Stamp)) -> usize {
+        let _reader = self.reader.lock();
         let (tail, head) = (self.tail.load(Ordering::Relaxed), self.head.load(Ordering::Acquire));
         let n = head.wrapping_sub(tail);
         for i in 0..n {
-            // SAFETY: slots between tail and head were published by the producer and are not written until tail moves.
-            sink(unsafe { *self.slots[tail.wrapping_add(i) & (self.slots.len() - 1)].get() });
+            let slot = &self.slots[tail.wrapping_add(i) & (self.slots.len() - 1)];
+            // SAFETY: slots between tail and head were written and published by the producer, which leaves them alone
+            // until tail moves; `reader` keeps other readers out.
+            sink(unsafe { (*slot.get()).assume_init() });
         }
         self.tail.store(head, Ordering::Release);
         n
     }
 
+    /// Stamps dropped because the ring was full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
 static RINGS: Mutex<Vec<Arc<Ring>>> = Mutex::new(Vec::new());
+/// What rings that are gone had dropped.
+static DROPPED_BEFORE: AtomicU64 = AtomicU64::new(0);
 
-thread_local! {
-    static RING: Arc<Ring> = {
-        let ring = Arc::new(Ring::new(CAPACITY, crate::thread::id()));
-        RINGS.lock().push(ring.clone());
-        ring
-    };
-}
-
-/// Makes this thread's ring, so that its first stamp need not.
-pub fn prepare() {
-    let _ = RING.try_with(|_| ());
-}
-
-/// Writes into this thread's ring; a thread that is ending drops its stamp.
-#[inline(always)]
-pub fn push(stamp: Stamp) {
-    let _ = RING.try_with(|ring| ring.push(stamp));
+pub(crate) fn new_for_thread(thread: u16) -> Arc<Ring> {
+    let ring = Arc::new(Ring::new(CAPACITY, thread));
+    RINGS.lock().push(ring.clone());
+    ring
 }
 
 /// All rings, for the collector.
@@ -101,11 +130,72 @@ pub fn rings() -> Vec<Arc<Ring>> {
 /// Forgets rings whose threads ended and whose stamps are read.
 pub fn sweep() {
     RINGS.lock().retain(|r| {
-        Arc::strong_count(r) > 1 || r.head.load(Ordering::Acquire) != r.tail.load(Ordering::Acquire)
+        let keep = Arc::strong_count(r) > 1 || !r.is_empty();
+        if !keep {
+            DROPPED_BEFORE.fetch_add(r.dropped(), Ordering::Relaxed);
+        }
+        keep
     });
 }
 
 /// Stamps dropped by all threads so far.
 pub fn dropped() -> u64 {
-    RINGS.lock().iter().map(|r| r.dropped()).sum()
+    let rings = RINGS.lock();
+    let now: u64 = rings.iter().map(|r| r.dropped()).sum();
+    now + DROPPED_BEFORE.load(Ordering::Relaxed) + crate::local::lost()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(at: u64) -> Stamp {
+        Stamp { at, fields: [at, !at, at * 3, 7], ..Stamp::EMPTY }
+    }
+
+    #[test]
+    fn a_full_ring_drops_the_newest_and_counts_them() {
+        let ring = Ring::new(8, 0);
+        let limit = Cell::new(ring.capacity());
+        // SAFETY: this thread is the only producer.
+        (0..11).for_each(|at| unsafe { ring.push(&limit, stamp(at)) });
+        assert_eq!((ring.len(), ring.dropped()), (8, 3));
+        let mut seen = Vec::new();
+        assert_eq!(ring.drain(|s| seen.push(s.at)), 8);
+        assert_eq!(seen, (0..8).collect::<Vec<_>>());
+        // SAFETY: as above.
+        unsafe { ring.push(&limit, stamp(20)) };
+        assert_eq!((ring.len(), ring.dropped()), (1, 3), "room again after reading");
+    }
+
+    #[test]
+    fn a_reader_beside_the_writer_sees_every_stamp_whole_and_in_order() {
+        const N: u64 = 200_000;
+        let ring = Arc::new(Ring::new(64, 0));
+        let writer = std::thread::spawn({
+            let ring = ring.clone();
+            move || {
+                let limit = Cell::new(ring.capacity());
+                for at in 1..=N {
+                    while ring.len() == ring.capacity() {
+                        std::thread::yield_now();
+                    }
+                    // SAFETY: this thread is the only producer.
+                    unsafe { ring.push(&limit, stamp(at)) };
+                }
+            }
+        });
+        let mut last = 0;
+        while last < N {
+            let n = ring.drain(|s| {
+                assert_eq!((s.at, s.fields), (last + 1, stamp(last + 1).fields));
+                last = s.at;
+            });
+            if n == 0 {
+                std::thread::yield_now();
+            }
+        }
+        writer.join().unwrap();
+        assert_eq!(ring.dropped(), 0);
+    }
 }

@@ -10,7 +10,60 @@ pub struct StampSite {
     pub line: u32,
     /// Names of the stamp's fields, in order.
     pub fields: &'static [&'static str],
-    function: fn() -> &'static str,
+    function: Function,
+    pub(crate) join: Join,
+}
+
+/// How a site knows its function: asked of the compiler, or read from a file.
+#[derive(Debug)]
+enum Function {
+    Here(fn() -> &'static str),
+    Recorded(&'static str),
+}
+
+/// Which of a site's fields join its stamps to requests; [`Join::NO`] where there is none.
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub region: u8,
+    pub term: u8,
+    pub index: u8,
+    pub first: u8,
+    pub last: u8,
+    pub read_id: u8,
+}
+
+impl Join {
+    const NO: u8 = u8::MAX;
+
+    const fn of(fields: &[&str]) -> Self {
+        Self {
+            region: place(fields, "region"),
+            term: place(fields, "term"),
+            index: place(fields, "index"),
+            first: place(fields, "first"),
+            last: place(fields, "last"),
+            read_id: place(fields, "read_id"),
+        }
+    }
+}
+
+const fn place(fields: &[&str], wanted: &str) -> u8 {
+    let mut i = 0;
+    while i < fields.len() {
+        if same(fields[i].as_bytes(), wanted.as_bytes()) {
+            return i as u8;
+        }
+        i += 1;
+    }
+    Join::NO
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
 }
 
 impl StampSite {
@@ -21,12 +74,124 @@ impl StampSite {
         fields: &'static [&'static str],
         function: fn() -> &'static str,
     ) -> Self {
-        Self { stage, file, line, fields, function }
+        Self { stage, file, line, fields, function: Function::Here(function), join: Join::of(fields) }
     }
 
-    /// The function that holds the stamp, e.g. `storage::mvcc::reader::point_getter::PointGetter<S>::get`.
+    /// A site of the recorder itself, of no stage; `file` is the mark's name.
+    pub(crate) const fn mark(name: &'static str, fields: &'static [&'static str]) -> Self {
+        Self {
+            stage: StageId(u16::MAX),
+            file: name,
+            line: 0,
+            fields,
+            function: Function::Recorded(""),
+            join: Join::of(&[]),
+        }
+    }
+
+    /// A site that another process had.
+    pub(crate) fn recorded(
+        stage: StageId,
+        file: &'static str,
+        line: u32,
+        fields: &'static [&'static str],
+        function: &'static str,
+    ) -> Self {
+        Self { stage, file, line, fields, function: Function::Recorded(function), join: Join::of(fields) }
+    }
+
+    pub(crate) fn is_mark(&self) -> bool {
+        self.stage.0 == u16::MAX
+    }
+
+    /// The function that holds the stamp, e.g. `storage::mvcc::reader::point_getter::PointGetter::get`.
     pub fn function(&self) -> String {
-        let full = (self.function)();
-        full.trim_end_matches("::__here").replace("::{{closure}}", "")
+        match self.function {
+            Function::Here(full) => pretty(full()),
+            Function::Recorded(pretty) => pretty.to_owned(),
+        }
+    }
+}
+
+/// From the path of the macro's inner item to the function a person looks for: no generics, no closures, no `as Trait`.
+fn pretty(full: &str) -> String {
+    let path = full.trim_end_matches("::__here").replace("::{{closure}}", "");
+    strip_generics(&unwrap_trait(&path))
+}
+
+/// `<a::Type<S> as b::Trait>::call` to `a::Type<S>::call`.
+fn unwrap_trait(path: &str) -> String {
+    let Some(inner) = path.strip_prefix('<') else { return path.to_owned() };
+    let Some(close) = closing(inner) else { return path.to_owned() };
+    let (ty, rest) = (&inner[..close], &inner[close + 1..]);
+    let ty = split_as(ty).unwrap_or(ty);
+    format!("{}{rest}", unwrap_trait(ty))
+}
+
+/// Where the bracket that stands open before `text` is closed; the `>` of `->` closes nothing.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 1;
+    let mut before = ' ';
+    for (i, c) in text.char_indices() {
+        match c {
+            '<' => depth += 1,
+            '>' if before != '-' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(i);
+        }
+        before = c;
+    }
+    None
+}
+
+/// What stands before ` as ` outside of any bracket.
+fn split_as(ty: &str) -> Option<&str> {
+    let mut depth = 0;
+    for (i, c) in ty.char_indices() {
+        match c {
+            '<' => depth += 1,
+            '>' => depth -= 1,
+            ' ' if depth == 0 && ty[i..].starts_with(" as ") => return Some(&ty[..i]),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn strip_generics(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(open) = rest.find('<') {
+        let Some(close) = closing(&rest[open + 1..]) else { break };
+        out.push_str(rest[..open].trim_end_matches("::"));
+        rest = &rest[open + 1 + close + 1..];
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_knows_which_fields_join() {
+        let join = Join::of(&["region", "term", "first", "last"]);
+        assert_eq!((join.region, join.term, join.first, join.last), (0, 1, 2, 3));
+        assert_eq!((join.index, join.read_id), (Join::NO, Join::NO));
+    }
+
+    #[test]
+    fn functions_are_named_as_a_person_would() {
+        for (full, want) in [
+            ("storage::get::__here", "storage::get"),
+            ("storage::Getter<S>::get::{{closure}}::__here", "storage::Getter::get"),
+            ("<a::b::Kv<R> as c::Engine<X>>::write::{{closure}}::{{closure}}::__here", "a::b::Kv::write"),
+            ("a::Map<alloc::vec::Vec<u8>, fn() -> u8>::run::__here", "a::Map::run"),
+            ("<<a::X as b::T>::Out as c::U>::go::__here", "a::X::Out::go"),
+        ] {
+            assert_eq!(pretty(full), want, "{full}");
+        }
     }
 }

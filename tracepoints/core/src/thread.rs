@@ -1,59 +1,91 @@
 //! Who stamps: every thread has a name and, if it belongs to a store, that store's id.
-use std::cell::Cell;
+use std::collections::HashMap;
 
 use parking_lot::RwLock;
 
-/// A thread that stamps.
-#[derive(Clone, Debug)]
+use crate::local;
+
+/// A thread that stamps. Threads of one name and store share an id, so that short-lived threads do not fill the table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ThreadInfo {
     pub name: String,
     pub store: u64,
 }
 
-static THREADS: RwLock<Vec<ThreadInfo>> = RwLock::new(Vec::new());
-
-thread_local! {
-    static ID: Cell<u16> = const { Cell::new(u16::MAX) };
-    static STORE: Cell<u16> = const { Cell::new(0) };
+#[derive(Default)]
+struct Table {
+    infos: Vec<ThreadInfo>,
+    ids: HashMap<ThreadInfo, u16>,
 }
+
+static THREADS: RwLock<Option<Table>> = RwLock::new(None);
 
 /// Names this thread and binds it to a store (0: none). Call it first thing in a thread of the engine.
 pub fn register_thread(name: &str, store: u64) {
-    let id = insert(ThreadInfo { name: name.to_owned(), store });
-    ID.with(|c| c.set(id));
-    STORE.with(|c| c.set(store.min(u64::from(u16::MAX)) as u16));
-    crate::ring::prepare();
+    let id = intern(ThreadInfo { name: name.to_owned(), store });
+    local::set_identity(id, store.min(u64::from(u16::MAX)) as u16);
+    local::prepare();
 }
 
-fn insert(info: ThreadInfo) -> u16 {
+/// Past 65 534 names all further ones share the last id.
+fn intern(info: ThreadInfo) -> u16 {
     let mut threads = THREADS.write();
-    let id = threads.len().min(usize::from(u16::MAX) - 1);
-    if id == threads.len() {
-        threads.push(info);
+    let table = threads.get_or_insert_default();
+    if let Some(id) = table.ids.get(&info) {
+        return *id;
     }
-    id as u16
+    let id = table.infos.len().min(usize::from(u16::MAX) - 1) as u16;
+    if usize::from(id) == table.infos.len() {
+        table.infos.push(info.clone());
+        table.ids.insert(info, id);
+    }
+    id
 }
 
-/// This thread's id, registering it under its operating system name if nobody did.
-#[inline(always)]
+/// The id of a thread that a recording names.
+pub(crate) fn intern_as(name: String, store: u64) -> u16 {
+    intern(ThreadInfo { name, store })
+}
+
+/// This thread's id and store; registers it under its operating system name if nobody did.
+pub(crate) fn identity() -> (u16, u16) {
+    local::identity().unwrap_or_else(|| {
+        register_thread(std::thread::current().name().unwrap_or("unnamed"), 0);
+        local::identity().unwrap_or_default()
+    })
+}
+
+/// This thread's id.
 pub fn id() -> u16 {
-    let id = ID.with(Cell::get);
-    if id != u16::MAX { id } else { register_unnamed() }
-}
-
-#[cold]
-fn register_unnamed() -> u16 {
-    register_thread(std::thread::current().name().unwrap_or("unnamed"), 0);
-    ID.with(Cell::get)
+    identity().0
 }
 
 /// The store this thread belongs to, or 0.
-#[inline(always)]
 pub fn store() -> u16 {
-    STORE.with(Cell::get)
+    local::identity().map_or(0, |(_, store)| store)
 }
 
+/// Name and store of a thread id.
 pub fn info(id: u16) -> ThreadInfo {
-    let unknown = || ThreadInfo { name: format!("thread-{id}"), store: 0 };
-    THREADS.read().get(usize::from(id)).cloned().unwrap_or_else(unknown)
+    let found = THREADS.read().as_ref().and_then(|t| t.infos.get(usize::from(id)).cloned());
+    found.unwrap_or_else(|| ThreadInfo { name: format!("thread-{id}"), store: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_of_one_name_share_an_id_and_a_nameless_one_registers_itself() {
+        let named = || {
+            register_thread("raftstore-9-0", 9);
+            (id(), store())
+        };
+        let a = std::thread::spawn(named).join().unwrap();
+        let b = std::thread::spawn(named).join().unwrap();
+        assert_eq!((a, a.1), (b, 9));
+        assert_eq!(info(a.0), ThreadInfo { name: "raftstore-9-0".into(), store: 9 });
+        let other = std::thread::spawn(|| (id(), store())).join().unwrap();
+        assert_eq!((info(other.0).name.as_str(), other.1), ("unnamed", 0));
+    }
 }

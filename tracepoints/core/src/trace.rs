@@ -1,4 +1,8 @@
 //! A trace: the steps of a client operation or a request, with the state of the engine folded to each of them.
+mod lanes;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -6,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalogue::{Lane, find},
     probe::{LatchesProbe, MvccProbe, PerfProbe, Probe, RaftProbe},
-    request::{RequestInfo, RequestKind},
+    request::RequestInfo,
     session::{ProbeEvent, SessionEvent, StepEvent},
     symbolize::{Frame, Symbolizer},
     thread,
 };
+use lanes::Lanes;
 
 /// State as it was at a step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,7 +47,7 @@ pub struct Step {
     pub lane: String,
     /// Engine time since the trace began.
     pub at_ns: u64,
-    /// Until the next step of the same lane (and store, on a replica lane).
+    /// Until the request's next step on the main lane, or its next on this store on the replica lane; 0 while it runs.
     pub dur_ns: u64,
     pub file: String,
     pub line: u32,
@@ -54,51 +59,73 @@ pub struct Step {
     pub state: StateView,
 }
 
+/// How much of a trace's time its stages account for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Sum of the main lane's stages.
+    /// Time that stages of the main lane cover; where requests run side by side it counts once.
     pub stage_ns: u64,
+    /// From the first step of the client operation to its end; attached without a client, of the requests.
     pub wall_ns: u64,
     /// Share of the wall time that stages cover, 0 to 1.
     pub accounted: f64,
+    /// Stamps that are missing because a ring was full. A live trace misses none.
     pub dropped: u64,
 }
 
-/// Grows event by event; steps never move once they are in.
+/// A trace as it is kept in a file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TraceRecord {
+    pub requests: Vec<RequestInfo>,
+    pub steps: Vec<Step>,
+    pub summary: Summary,
+}
+
+/// Grows event by event, in the order of engine time; steps never move once they are in.
 #[derive(Debug, Default)]
 pub struct Trace {
     pub requests: Vec<RequestInfo>,
     pub steps: Vec<Step>,
     state: StateView,
+    lanes: Lanes,
+    /// Engine time of the first step.
     start_ns: u64,
-    end_ns: u64,
-    finished: bool,
     dropped: u64,
 }
 
 impl Trace {
     pub fn new() -> Self {
-        Self { dropped: crate::ring::dropped(), ..Self::default() }
+        Self::default()
     }
 
     /// Takes one event; `symbols` resolves stacks if given.
     pub fn apply(&mut self, event: &SessionEvent, symbols: Option<&mut Symbolizer>) {
         match event {
-            SessionEvent::Request(info) => self.requests.push(info.clone()),
+            SessionEvent::Request(info) => {
+                self.lanes.begin(info.id, info.parent);
+                self.requests.push(info.clone());
+            }
             SessionEvent::Step(event) => self.push(event, symbols),
             SessionEvent::Probe(event) => self.attach(event),
-            SessionEvent::Finished { req, engine_ns } => self.finish(req.id(), *engine_ns),
+            SessionEvent::Finished { req, engine_ns } => {
+                let at = engine_ns.saturating_sub(self.start_ns);
+                self.lanes.finish(req.id(), at, &mut self.steps);
+            }
             SessionEvent::Held(_) | SessionEvent::Released(_) => {}
         }
     }
 
-    /// Whether the client operation, or the only request, has ended.
+    /// Whether the client operation has ended, or, without one, every request that came.
     pub fn finished(&self) -> bool {
-        self.finished
+        self.lanes.finished()
+    }
+
+    /// Notes that stamps of this trace's time are missing.
+    pub fn note_dropped(&mut self, stamps: u64) {
+        self.dropped += stamps;
     }
 
     fn push(&mut self, event: &StepEvent, symbols: Option<&mut Symbolizer>) {
-        let Some(site) = event.stamp.site else { return };
+        let Some(site) = event.stamp.site.filter(|s| !s.is_mark()) else { return };
         let stage = site.stage.stage();
         if self.steps.is_empty() {
             self.start_ns = event.engine_ns;
@@ -106,6 +133,8 @@ impl Trace {
         let id = event.stamp.req.id();
         let info = self.requests.iter().find(|r| r.id == id);
         let names = site.fields.iter().map(|n| (*n).to_owned());
+        // Events come in the order of engine time; a recording that is not quite so is put right here.
+        let floor = self.steps.last().map_or(0, |s| s.at_ns);
         let step = Step {
             step: self.steps.len(),
             stage: stage.name.into(),
@@ -115,7 +144,7 @@ impl Trace {
             request: id,
             kind: info.map_or_else(String::new, |i| i.kind.name()),
             lane: if stage.lane == Lane::Main { "main" } else { "replica" }.into(),
-            at_ns: event.engine_ns.saturating_sub(self.start_ns),
+            at_ns: event.engine_ns.saturating_sub(self.start_ns).max(floor),
             dur_ns: 0,
             file: site.file.into(),
             line: site.line,
@@ -126,47 +155,28 @@ impl Trace {
             stack: symbols.map(|s| trim(s.resolve(&event.stack))).unwrap_or_default(),
             state: self.state.clone(),
         };
-        self.end_ns = self.end_ns.max(event.engine_ns);
-        self.close_previous(&step);
         self.steps.push(step);
+        self.lanes.push(event.stamp.thread, &mut self.steps);
     }
 
-    /// The step before, in the same lane, lasts until this one.
-    fn close_previous(&mut self, step: &Step) {
-        let same = |s: &&mut Step| s.lane == step.lane && (s.lane == "main" || s.store == step.store);
-        if let Some(previous) = self.steps.iter_mut().rev().find(same) {
-            previous.dur_ns = step.at_ns.saturating_sub(previous.at_ns);
-        }
-    }
-
+    /// A probe belongs to the step its owner was in; from there on it is known.
     fn attach(&mut self, event: &ProbeEvent) {
         fold(&mut self.state, &event.probe);
-        let name = thread::info(event.thread).name;
-        if let Some(last) = self.steps.last_mut()
-            && (last.thread == name || event.req.is_none())
-        {
-            last.state = self.state.clone();
-        }
-    }
-
-    fn finish(&mut self, id: u64, engine_ns: u64) {
-        let root = self.requests.first().is_none_or(|r| r.id == id);
-        let has_op = self.requests.iter().any(|r| r.kind == RequestKind::Client);
-        if root || !has_op {
-            self.finished = true;
-            self.end_ns = self.end_ns.max(engine_ns);
-            let at = self.end_ns - self.start_ns;
-            if let Some(last) = self.steps.iter_mut().rev().find(|s| s.lane == "main") {
-                last.dur_ns = at.saturating_sub(last.at_ns);
-            }
+        let from = self.lanes.owner(event.req.id(), event.thread, &self.steps);
+        for step in self.steps.iter_mut().skip(from) {
+            fold(&mut step.state, &event.probe);
         }
     }
 
     pub fn summary(&self) -> Summary {
-        let stage_ns = self.steps.iter().filter(|s| s.lane == "main").map(|s| s.dur_ns).sum();
-        let wall_ns = self.end_ns.saturating_sub(self.start_ns);
+        let (stage_ns, wall_ns) = self.lanes.covered(&self.steps);
         let accounted = if wall_ns == 0 { 1.0 } else { stage_ns as f64 / wall_ns as f64 };
-        Summary { stage_ns, wall_ns, accounted, dropped: crate::ring::dropped().saturating_sub(self.dropped) }
+        Summary { stage_ns, wall_ns, accounted, dropped: self.dropped }
+    }
+
+    /// What a trace file keeps of it.
+    pub fn to_record(&self) -> TraceRecord {
+        TraceRecord { requests: self.requests.clone(), steps: self.steps.clone(), summary: self.summary() }
     }
 }
 

@@ -1,0 +1,238 @@
+//! The collector: one thread that empties all rings, keeps the requests of late, and writes a trace file when asked to.
+mod fold;
+mod id_hash;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+pub(crate) use fold::Folder;
+pub use fold::RecordedRequest;
+
+use crate::{
+    clock,
+    recorder::Stamp,
+    ring, thread,
+    trace_file::{TraceFileError, TraceFileWriter},
+};
+
+#[derive(Clone, Debug)]
+pub struct CollectorConfig {
+    /// Finished requests kept.
+    pub recent: usize,
+    /// Requests on their way; past it the oldest is given up.
+    pub in_flight: usize,
+    /// Stamps kept of one request; further ones are only counted.
+    pub stamps_per_request: usize,
+    /// Real time between two rounds. A ring must not fill up within it.
+    pub interval: Duration,
+}
+
+impl Default for CollectorConfig {
+    fn default() -> Self {
+        let interval = Duration::from_millis(5);
+        Self { recent: 1024, in_flight: 4096, stamps_per_request: 512, interval }
+    }
+}
+
+/// Counts since the collector started; `dropped` since the process did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CollectorStats {
+    pub stamps: u64,
+    /// Stamps that full rings dropped.
+    pub dropped: u64,
+    /// By thread name; only threads that run and dropped any.
+    pub dropped_by_thread: Vec<(String, u64)>,
+    pub requests: u64,
+    /// Requests given up unfinished because too many were on their way.
+    pub given_up: u64,
+    /// Stamps of replicas and batches that belonged to no request known.
+    pub unjoined: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    #[error("a collector already runs in this process; there is one for all threads")]
+    Busy,
+    #[error("cannot start the thread trace-collector: {0}")]
+    Spawn(std::io::Error),
+    #[error("a recording already runs; stop it before another is started")]
+    Recording,
+    #[error("no recording runs")]
+    NotRecording,
+    #[error(transparent)]
+    File(#[from] TraceFileError),
+}
+
+struct Shared {
+    state: Mutex<State>,
+    stop: AtomicBool,
+}
+
+struct State {
+    folder: Folder,
+    stamps: u64,
+    batch: Vec<Stamp>,
+    file: Option<TraceFileWriter>,
+    /// Why the recording ended by itself.
+    file_error: Option<TraceFileError>,
+}
+
+/// Only one collector may empty the rings.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// The running collector. Dropping it ends its thread; a recording is then finished.
+pub struct Collector {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Collector {
+    /// Starts the thread `trace-collector`.
+    ///
+    /// # Errors
+    /// [`CollectorError::Busy`] if one runs already.
+    pub fn start(config: CollectorConfig) -> Result<Self, CollectorError> {
+        if RUNNING.swap(true, Ordering::AcqRel) {
+            return Err(CollectorError::Busy);
+        }
+        let interval = config.interval;
+        let state = State {
+            folder: Folder::new(config.recent, config.in_flight, config.stamps_per_request),
+            stamps: 0,
+            batch: Vec::new(),
+            file: None,
+            file_error: None,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), stop: AtomicBool::new(false) });
+        let of_thread = shared.clone();
+        let run = move || {
+            while !of_thread.stop.load(Ordering::Acquire) {
+                of_thread.state.lock().round();
+                std::thread::park_timeout(interval);
+            }
+        };
+        match std::thread::Builder::new().name("trace-collector".into()).spawn(run) {
+            Ok(thread) => Ok(Self { shared, thread: Some(thread) }),
+            Err(e) => {
+                RUNNING.store(false, Ordering::Release);
+                Err(CollectorError::Spawn(e))
+            }
+        }
+    }
+
+    /// Empties the rings now, so that what was stamped before is seen by what is asked after.
+    pub fn flush(&self) {
+        self.shared.state.lock().round();
+    }
+
+    /// The finished requests of late, oldest first.
+    pub fn recent(&self) -> Vec<RecordedRequest> {
+        let mut state = self.shared.state.lock();
+        state.round();
+        state.folder.recent()
+    }
+
+    pub fn stats(&self) -> CollectorStats {
+        let state = self.shared.state.lock();
+        let by_thread = ring::rings().iter().map(|r| (thread::info(r.thread).name, r.dropped())).collect();
+        CollectorStats {
+            stamps: state.stamps,
+            dropped: ring::dropped(),
+            dropped_by_thread: add_up(by_thread),
+            requests: state.folder.requests,
+            given_up: state.folder.given_up,
+            unjoined: state.folder.unjoined,
+        }
+    }
+
+    /// Writes every stamp from now on to a new file.
+    ///
+    /// # Errors
+    /// If a recording runs, or the file exists or cannot be made.
+    pub fn record_to(&self, path: &Path) -> Result<(), CollectorError> {
+        let mut state = self.shared.state.lock();
+        if state.file.is_some() {
+            return Err(CollectorError::Recording);
+        }
+        // What was stamped before is not part of the recording.
+        state.round();
+        state.file = Some(TraceFileWriter::create(path)?);
+        Ok(())
+    }
+
+    /// Ends the recording; returns how many stamps were written.
+    ///
+    /// # Errors
+    /// If none runs, or writing failed on the way or now.
+    pub fn stop_recording(&self) -> Result<u64, CollectorError> {
+        let mut state = self.shared.state.lock();
+        state.round();
+        if let Some(e) = state.file_error.take() {
+            return Err(e.into());
+        }
+        let file = state.file.take().ok_or(CollectorError::NotRecording)?;
+        Ok(file.finish()?)
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A collector that panicked has nothing more to say.
+            let _ = thread.join();
+        }
+        let mut state = self.shared.state.lock();
+        state.round();
+        if let Some(file) = state.file.take() {
+            // Nobody is left to hear of a failure; what is written so far can be read.
+            let _ = file.finish();
+        }
+        RUNNING.store(false, Ordering::Release);
+    }
+}
+
+impl State {
+    fn round(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        for ring in ring::rings() {
+            ring.drain(|mut stamp| {
+                stamp.at = clock::raw_to_ns(stamp.at);
+                batch.push(stamp);
+            });
+        }
+        ring::sweep();
+        self.stamps += batch.len() as u64;
+        if let Some(file) = &mut self.file
+            && let Err(e) = file.stamps(&batch)
+        {
+            self.file = None;
+            self.file_error = Some(e);
+        }
+        self.folder.take(&batch);
+        batch.clear();
+        self.batch = batch;
+    }
+}
+
+/// Sums of one name; without those of nothing.
+fn add_up(mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
+    counts.retain(|(_, n)| *n > 0);
+    counts.sort();
+    counts.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        kept.1 += if same { next.1 } else { 0 };
+        same
+    });
+    counts
+}

@@ -1,0 +1,378 @@
+//! Folds stamps by request. Stamps of batches and replicas carry no request: they are joined by region, term and index,
+//! or by the id of a read index round.
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::id_hash::IdMap;
+use crate::{
+    recorder::{self, Stamp},
+    request::{Req, RequestInfo, RequestKind},
+    session::{SessionEvent, StepEvent},
+    trace::Trace,
+};
+
+/// A request as its stamps tell it.
+#[derive(Clone, Debug)]
+pub struct RecordedRequest {
+    pub id: u64,
+    /// `Other` if its begin was not seen.
+    pub kind: RequestKind,
+    /// The first bytes of its key, 16 at most.
+    pub key_head: Vec<u8>,
+    pub key_len: u32,
+    pub region: u64,
+    pub store: u64,
+    /// In ns, on the clock of the stamps.
+    pub begin_ns: u64,
+    /// None while it is on its way.
+    pub end_ns: Option<u64>,
+    /// `at` in ns: since the process first read its clock, or, from a file, since the Unix epoch. In order.
+    pub stamps: Vec<Stamp>,
+    /// Stamps beyond those kept.
+    pub truncated: u64,
+    entries: Vec<(u64, u64, u64)>,
+    reads: Vec<u64>,
+}
+
+impl RecordedRequest {
+    fn new(id: u64) -> Self {
+        Self {
+            id,
+            kind: RequestKind::Other,
+            key_head: Vec::new(),
+            key_len: 0,
+            region: 0,
+            store: 0,
+            begin_ns: 0,
+            end_ns: None,
+            stamps: Vec::new(),
+            truncated: 0,
+            entries: Vec::new(),
+            reads: Vec::new(),
+        }
+    }
+
+    pub fn info(&self) -> RequestInfo {
+        let key = self.key_head.clone();
+        RequestInfo { id: self.id, parent: 0, kind: self.kind, key, region: self.region, store: self.store }
+    }
+
+    /// The same steps as a live session shows, without probes and stacks; times are real ones.
+    pub fn trace(&self) -> Trace {
+        let mut trace = Trace::new();
+        trace.apply(&SessionEvent::Request(self.info()), None);
+        let mut end = self.end_ns;
+        for stamp in &self.stamps {
+            if let Some(at) = end.filter(|at| *at < stamp.at) {
+                trace.apply(&self.finished(at), None);
+                end = None;
+            }
+            let mut stamp = *stamp;
+            if stamp.req.id() != self.id {
+                stamp.req = Req::of(self.id);
+            }
+            trace.apply(&SessionEvent::Step(StepEvent { stamp, engine_ns: stamp.at, stack: vec![] }), None);
+        }
+        if let Some(at) = end {
+            trace.apply(&self.finished(at), None);
+        }
+        trace.note_dropped(self.truncated);
+        trace
+    }
+
+    fn finished(&self, at: u64) -> SessionEvent {
+        SessionEvent::Finished { req: Req::of(self.id), engine_ns: at }
+    }
+
+    fn begin(&mut self, stamp: &Stamp) {
+        let [kind_and_len, region, low, high] = stamp.fields;
+        self.kind =
+            RequestKind::ALL.get((kind_and_len >> 32) as usize).copied().unwrap_or(RequestKind::Other);
+        self.key_len = kind_and_len as u32;
+        self.key_head = [low.to_be_bytes(), high.to_be_bytes()].concat();
+        self.key_head.truncate(self.key_len as usize);
+        (self.region, self.store, self.begin_ns) = (region, u64::from(stamp.store), stamp.at);
+    }
+}
+
+/// Bounded in all it keeps: see [`super::CollectorConfig`].
+pub(crate) struct Folder {
+    max_recent: usize,
+    max_live: usize,
+    max_stamps: usize,
+    requests_by_id: IdMap<RecordedRequest>,
+    /// Ids on their way, by arrival; some have ended since.
+    live: VecDeque<u64>,
+    live_count: usize,
+    /// Ids that ended, by their end.
+    ended: VecDeque<u64>,
+    entries: HashMap<(u64, u64), BTreeMap<u64, u64>>,
+    reads: IdMap<u64>,
+    /// Stamps that found no request in this round, and those that did not in the last one.
+    waiting: Vec<Stamp>,
+    pub(crate) requests: u64,
+    pub(crate) given_up: u64,
+    pub(crate) unjoined: u64,
+}
+
+impl Folder {
+    pub(crate) fn new(max_recent: usize, max_live: usize, max_stamps: usize) -> Self {
+        Self {
+            max_recent,
+            max_live,
+            max_stamps,
+            requests_by_id: IdMap::default(),
+            live: VecDeque::new(),
+            live_count: 0,
+            ended: VecDeque::new(),
+            entries: HashMap::new(),
+            reads: IdMap::default(),
+            waiting: Vec::new(),
+            requests: 0,
+            given_up: 0,
+            unjoined: 0,
+        }
+    }
+
+    /// Takes a round's stamps, in any order over threads: first those that name their request, then those to be joined.
+    pub(crate) fn take(&mut self, batch: &[Stamp]) {
+        let mut late = std::mem::take(&mut self.waiting);
+        let mut to_join = Vec::new();
+        for stamp in batch {
+            if !stamp.req.is_none() {
+                self.of_request(stamp);
+            }
+            if stamp.req.is_none() || stamp.entries().is_some() {
+                to_join.push(*stamp);
+            }
+        }
+        // The proposer's stamp may come a round later than a follower's: each waits for one round.
+        late.retain(|stamp| !self.join(stamp));
+        self.unjoined += late.len() as u64;
+        to_join.retain(|stamp| !self.join(stamp) && stamp.req.is_none());
+        self.waiting = to_join;
+        self.forget();
+    }
+
+    fn of_request(&mut self, stamp: &Stamp) {
+        let Some(site) = stamp.site else { return };
+        let id = stamp.req.id();
+        let max = self.max_stamps;
+        let request = self.requests_by_id.entry(id).or_insert_with(|| {
+            self.live.push_back(id);
+            self.live_count += 1;
+            RecordedRequest::new(id)
+        });
+        if std::ptr::eq(site, &recorder::BEGIN) {
+            return request.begin(stamp);
+        }
+        if std::ptr::eq(site, &recorder::END) {
+            if request.end_ns.replace(stamp.at).is_none() {
+                self.ended.push_back(id);
+                self.live_count -= 1;
+                self.requests += 1;
+            }
+            return;
+        }
+        keep(request, stamp, max);
+        if let Some((region, term, index)) = stamp.entry() {
+            request.entries.push((region, term, index));
+            self.entries.entry((region, term)).or_default().insert(index, id);
+        } else if let Some(read) = stamp.read_id() {
+            request.reads.push(read);
+            self.reads.insert(read, id);
+        }
+    }
+
+    /// Gives a stamp to all requests whose entries it is about; true if there is one, or it is about none.
+    fn join(&mut self, stamp: &Stamp) -> bool {
+        let (own, max) = (stamp.req.id(), self.max_stamps);
+        let range = stamp.entries().or_else(|| stamp.entry().map(|(r, t, i)| (r, t, i, i)));
+        let mut found = false;
+        if let Some((region, term, first, last)) = range {
+            // A batch without entries is about no request.
+            if last == 0 || first > last {
+                return true;
+            }
+            let entries = self.entries.get(&(region, term));
+            for (_, id) in entries.into_iter().flat_map(|e| e.range(first..=last)) {
+                found = true;
+                if let Some(request) = self.requests_by_id.get_mut(id).filter(|_| *id != own) {
+                    keep(request, stamp, max);
+                }
+            }
+            return found;
+        }
+        let Some(read) = stamp.read_id() else { return true };
+        if let Some(request) = self.reads.get(&read).and_then(|id| self.requests_by_id.get_mut(id)) {
+            found = true;
+            keep(request, stamp, max);
+        }
+        found
+    }
+
+    fn forget(&mut self) {
+        while self.ended.len() > self.max_recent {
+            let id = self.ended.pop_front().unwrap_or_default();
+            self.remove(id);
+        }
+        while self.live_count > self.max_live {
+            let Some(id) = self.live.pop_front() else { break };
+            if self.requests_by_id.get(&id).is_some_and(|r| r.end_ns.is_none()) {
+                self.remove(id);
+                self.live_count -= 1;
+                self.given_up += 1;
+            }
+        }
+        // Ids that ended are left in the queue; it is cleared of them once they are the most.
+        if self.live.len() > 2 * self.live_count + 1024 {
+            self.live.retain(|id| self.requests_by_id.get(id).is_some_and(|r| r.end_ns.is_none()));
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(request) = self.requests_by_id.remove(&id) else { return };
+        for (region, term, index) in request.entries {
+            if let Some(entries) = self.entries.get_mut(&(region, term)) {
+                if entries.get(&index) == Some(&id) {
+                    entries.remove(&index);
+                }
+                if entries.is_empty() {
+                    self.entries.remove(&(region, term));
+                }
+            }
+        }
+        for read in request.reads {
+            if self.reads.get(&read) == Some(&id) {
+                self.reads.remove(&read);
+            }
+        }
+    }
+
+    /// Finished requests, in the order of their end.
+    pub(crate) fn recent(&self) -> Vec<RecordedRequest> {
+        self.in_order(self.ended.iter())
+    }
+
+    /// All requests, also those whose end is not known, in the order of their arrival.
+    pub(crate) fn all(&self) -> Vec<RecordedRequest> {
+        let mut ids: Vec<u64> = self.requests_by_id.keys().copied().collect();
+        ids.sort_unstable();
+        self.in_order(ids.iter())
+    }
+
+    fn in_order<'a>(&self, ids: impl Iterator<Item = &'a u64>) -> Vec<RecordedRequest> {
+        let mut out: Vec<RecordedRequest> =
+            ids.filter_map(|id| self.requests_by_id.get(id)).cloned().collect();
+        out.iter_mut().for_each(|r| r.stamps.sort_by_key(|s| s.at));
+        out
+    }
+}
+
+fn keep(request: &mut RecordedRequest, stamp: &Stamp, max: usize) {
+    if request.stamps.len() < max {
+        request.stamps.push(*stamp);
+    } else {
+        request.truncated += 1;
+    }
+    if request.store == 0 && !stamp.req.is_none() {
+        request.store = u64::from(stamp.store);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{StageId, StampSite, catalogue::stage, thread};
+
+    fn site(stage: StageId, fields: &'static [&'static str]) -> &'static StampSite {
+        Box::leak(Box::new(StampSite::new(stage, "f.rs", 1, fields, || "f::__here")))
+    }
+
+    fn stamp(at: u64, id: u64, stage: StageId, names: &'static [&'static str], fields: [u64; 4]) -> Stamp {
+        let thread = thread::id();
+        Stamp {
+            at,
+            req: Req::of(id),
+            site: Some(site(stage, names)),
+            thread,
+            fields,
+            store: 1,
+            ..Stamp::EMPTY
+        }
+    }
+
+    fn mark(at: u64, id: u64, site: &'static StampSite, fields: [u64; 4]) -> Stamp {
+        Stamp { at, req: Req::of(id), site: Some(site), fields, store: 1, ..Stamp::EMPTY }
+    }
+
+    const ENTRY: &[&str] = &["region", "term", "index"];
+    const BATCH: &[&str] = &["region", "term", "first", "last"];
+
+    fn stages(request: &RecordedRequest) -> Vec<&'static str> {
+        request.stamps.iter().map(|s| s.site.unwrap().stage.name()).collect()
+    }
+
+    #[test]
+    fn replicas_are_joined_by_region_term_and_index_even_if_they_are_read_first() {
+        let mut folder = Folder::new(8, 8, 64);
+        let follower = stamp(30, 0, stage::FOLLOWER_RECEIVE, BATCH, [1, 6, 10, 12]);
+        let other_term = stamp(31, 0, stage::FOLLOWER_APPEND, BATCH, [1, 7, 10, 12]);
+        folder.take(&[follower, other_term]);
+        let kind = (RequestKind::RawPut as u64) << 32 | 3;
+        folder.take(&[
+            mark(1, 5, &recorder::BEGIN, [kind, 1, u64::from_be_bytes(*b"abc\0\0\0\0\0"), 0]),
+            stamp(20, 5, stage::RAFT_PROPOSE, ENTRY, [1, 6, 11, 0]),
+            mark(40, 5, &recorder::END, [0; 4]),
+            stamp(50, 0, stage::APPLY_BEGIN, BATCH, [1, 6, 11, 11]),
+            stamp(51, 0, stage::APPLY_BEGIN, BATCH, [1, 6, 12, 20]),
+        ]);
+        let recent = folder.recent();
+        assert_eq!(recent.len(), 1);
+        let put = &recent[0];
+        assert_eq!((put.kind, put.key_head.as_slice(), put.region), (RequestKind::RawPut, &b"abc"[..], 1));
+        assert_eq!((put.begin_ns, put.end_ns), (1, Some(40)));
+        assert_eq!(stages(put), ["raft_propose", "follower_receive", "apply_begin"]);
+        assert_eq!(folder.unjoined, 1, "the other term's");
+        let trace = put.trace();
+        assert!(trace.finished());
+        let at: Vec<u64> = trace.steps.iter().map(|s| s.at_ns).collect();
+        assert_eq!(at, [0, 10, 30]);
+        assert_eq!(trace.summary().stage_ns, 20, "from the first stamp to the end");
+    }
+
+    #[test]
+    fn a_batch_belongs_to_all_requests_in_it_also_to_those_that_are_not_stepped() {
+        let mut folder = Folder::new(8, 8, 64);
+        folder.take(&[
+            stamp(1, 5, stage::RAFT_PROPOSE, ENTRY, [1, 6, 11, 0]),
+            stamp(2, 6, stage::RAFT_PROPOSE, ENTRY, [1, 6, 12, 0]),
+            stamp(3, 5, stage::RAFT_READY, BATCH, [1, 6, 11, 12]),
+            stamp(4, 7, stage::READ_INDEX_PROPOSE, &["region", "term", "read_id"], [1, 6, 99, 0]),
+            stamp(5, 0, stage::READ_INDEX_HEARTBEAT, &["region", "read_id"], [1, 99, 0, 0]),
+        ]);
+        let all = folder.all();
+        assert_eq!(stages(&all[0]), ["raft_propose", "raft_ready"], "its own stamp is not taken twice");
+        assert_eq!(stages(&all[1]), ["raft_propose", "raft_ready"]);
+        assert_eq!(stages(&all[2]), ["read_index_propose", "read_index_heartbeat"]);
+    }
+
+    #[test]
+    fn everything_kept_is_bounded() {
+        let mut folder = Folder::new(3, 4, 2);
+        for id in 1..=50 {
+            let index = [1, 1, id, 0];
+            let mut stamps = vec![stamp(id * 10, id, stage::RAFT_PROPOSE, ENTRY, index)];
+            stamps.extend((1..5).map(|i| stamp(id * 10 + i, id, stage::MVCC_GET, &[], [0; 4])));
+            if id % 2 == 0 {
+                stamps.push(mark(id * 10 + 9, id, &recorder::END, [0; 4]));
+            }
+            folder.take(&stamps);
+        }
+        let ids: Vec<u64> = folder.recent().iter().map(|r| r.id).collect();
+        assert_eq!(ids, [46, 48, 50]);
+        assert!(folder.recent().iter().all(|r| (r.stamps.len(), r.truncated) == (2, 3)));
+        assert_eq!((folder.requests, folder.given_up, folder.live_count), (25, 21, 4));
+        assert_eq!(folder.requests_by_id.len(), 7);
+        assert_eq!(folder.entries[&(1, 1)].len(), 7, "links go with their requests");
+    }
+}

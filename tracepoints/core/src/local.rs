@@ -1,0 +1,136 @@
+//! What a thread keeps for stamping: its id, its store and its ring, in plain thread-local cells without a lazy check.
+use std::{
+    cell::{Cell, OnceCell},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    recorder::Stamp,
+    ring::{self, Ring},
+    thread,
+};
+
+/// No thread has this id.
+const UNKNOWN: u16 = u16::MAX;
+
+pub(crate) struct Local {
+    /// Null before the first stamp and after the thread's owner cell is gone.
+    ring: Cell<*const Ring>,
+    /// Slot up to which the ring is known to be free.
+    limit: Cell<usize>,
+    id: Cell<u16>,
+    store: Cell<u16>,
+}
+
+/// Keeps the ring alive while its thread may stamp.
+struct Owner(Arc<Ring>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        LOCAL.with(|l| l.ring.set(std::ptr::null()));
+    }
+}
+
+thread_local! {
+    static LOCAL: Local = const { Local {
+        ring: Cell::new(std::ptr::null()),
+        limit: Cell::new(0),
+        id: Cell::new(UNKNOWN),
+        store: Cell::new(0),
+    } };
+    static OWNER: OnceCell<Owner> = const { OnceCell::new() };
+}
+
+/// Stamps of threads that had already given up their ring.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// This thread's id and store, if it is registered.
+#[inline(always)]
+pub(crate) fn identity() -> Option<(u16, u16)> {
+    LOCAL.with(|l| (l.id.get() != UNKNOWN).then(|| (l.id.get(), l.store.get())))
+}
+
+pub(crate) fn set_identity(id: u16, store: u16) {
+    LOCAL.with(|l| {
+        l.id.set(id);
+        l.store.set(store);
+    });
+}
+
+/// Makes this thread's ring, so that its first stamp need not. False if the thread is ending.
+pub(crate) fn prepare() -> bool {
+    // Known before the cell is entered: a thread without an id would come back here to register.
+    let (id, _) = thread::identity();
+    let made = OWNER.try_with(|owner| {
+        let ring = &owner.get_or_init(|| Owner(ring::new_for_thread(id))).0;
+        LOCAL.with(|l| {
+            if l.ring.get().is_null() {
+                l.ring.set(Arc::as_ptr(ring));
+                l.limit.set(ring.capacity());
+            }
+        });
+    });
+    made.is_ok()
+}
+
+/// Gives a stamp its thread and store and writes it into the thread's ring.
+#[inline(always)]
+pub(crate) fn push(stamp: &mut Stamp) {
+    LOCAL.with(|l| {
+        let ring = l.ring.get();
+        if ring.is_null() {
+            return push_first(stamp);
+        }
+        stamp.thread = l.id.get();
+        stamp.store = l.store.get();
+        // SAFETY: OWNER keeps the ring alive and nulls the pointer before it lets go; this thread is the one producer
+        // and `limit` is the cell that belongs to this ring.
+        unsafe { (*ring).push(&l.limit, *stamp) };
+    });
+}
+
+/// The first stamp of a thread, or one of a thread that is ending: that is lost, and counted.
+#[cold]
+#[inline(never)]
+fn push_first(stamp: &mut Stamp) {
+    (stamp.thread, stamp.store) = thread::identity();
+    if prepare() {
+        push(stamp);
+    } else {
+        LOST.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_while_the_thread_ends_is_counted_as_lost() {
+        struct StampsAtTheEnd;
+        impl Drop for StampsAtTheEnd {
+            fn drop(&mut self) {
+                push(&mut { Stamp::EMPTY });
+            }
+        }
+        thread_local!(static LATE: StampsAtTheEnd = const { StampsAtTheEnd });
+        let before = lost();
+        // Destructors run in no promised order: the late stamp may come before or after the ring is given up.
+        let thread = std::thread::spawn(|| {
+            LATE.with(|_| ());
+            assert!(prepare(), "also a thread that nobody registered");
+            thread::register_thread("ends-with-a-stamp", 0);
+            thread::id()
+        });
+        let id = thread.join().unwrap();
+        let kept = ring::rings().iter().filter(|r| r.thread == id).map(|r| r.len()).sum::<usize>();
+        assert!(lost() > before || kept > 0, "the late stamp is either kept or counted");
+    }
+}

@@ -1,0 +1,127 @@
+//! What a session is asked for, and what it tells.
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    catalogue::StageId,
+    probe::Probe,
+    recorder::Stamp,
+    request::{Req, RequestInfo, RequestKind},
+};
+
+/// Which requests a session adopts. An empty matcher adopts none; a client operation adopts everything while it runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Matcher {
+    /// The user key, without encoding.
+    pub key: Option<Vec<u8>>,
+    pub region: Option<u64>,
+    pub kinds: Vec<RequestKind>,
+    /// Adopt whatever comes, if nothing above is given.
+    pub any: bool,
+}
+
+impl Matcher {
+    /// Timestamps are asked for all the time and by everybody: only a matcher that names their kind adopts them.
+    pub fn matches(&self, kind: RequestKind, key: &[u8], region: u64) -> bool {
+        let said = self.key.is_some() || self.region.is_some() || !self.kinds.is_empty();
+        let kind_matches =
+            if self.kinds.is_empty() { kind != RequestKind::Tso } else { self.kinds.contains(&kind) };
+        (said || self.any)
+            && kind_matches
+            && self.key.as_deref().is_none_or(|k| k == key)
+            && self.region.is_none_or(|r| r == region)
+    }
+}
+
+/// When a stepped request is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Never.
+    #[default]
+    Run,
+    /// At every stage that can hold.
+    Step,
+    /// At the stages with a gate.
+    ToGate,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SessionConfig {
+    pub matcher: Matcher,
+    pub mode: Mode,
+    pub gates: HashSet<StageId>,
+    /// Capture the call stack at each stamp.
+    pub stacks: bool,
+    /// Adopt at most this many requests by the matcher (0: no bound).
+    pub max_requests: u32,
+}
+
+/// A stamp of a stepped request, as it happened.
+#[derive(Clone, Debug)]
+pub struct StepEvent {
+    pub stamp: Stamp,
+    /// Engine time in ns: a hold does not count.
+    pub engine_ns: u64,
+    /// Return addresses, innermost first; empty if stacks are not captured.
+    pub stack: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProbeEvent {
+    pub req: Req,
+    pub thread: u16,
+    pub engine_ns: u64,
+    pub probe: Probe,
+}
+
+/// A request that stands at a gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldInfo {
+    pub id: u64,
+    pub req: Req,
+    pub stage: StageId,
+    pub store: u64,
+    pub thread: u16,
+}
+
+#[derive(Clone, Debug)]
+pub enum SessionEvent {
+    Request(RequestInfo),
+    Step(StepEvent),
+    Probe(ProbeEvent),
+    Held(HoldInfo),
+    Released(u64),
+    /// The request has left the server, or the client operation has ended.
+    Finished {
+        req: Req,
+        engine_ns: u64,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(
+        "another session is stepping in this process; end it first (only one request is stepped at a time)"
+    )]
+    Busy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matcher_wants_all_that_it_names() {
+        let get = RequestKind::KvGet;
+        assert!(!Matcher::default().matches(get, b"k", 1), "an empty matcher adopts none");
+        let any = Matcher { any: true, ..Matcher::default() };
+        assert!(any.matches(get, b"k", 1) && !any.matches(RequestKind::Tso, b"", 0));
+        let tso = Matcher { kinds: vec![RequestKind::Tso], ..Matcher::default() };
+        assert!(tso.matches(RequestKind::Tso, b"", 0) && !tso.matches(get, b"k", 1));
+        let key = Matcher { key: Some(b"k".to_vec()), region: Some(2), ..Matcher::default() };
+        assert!(key.matches(get, b"k", 2));
+        assert!(!key.matches(get, b"k", 1) && !key.matches(get, b"kk", 2));
+    }
+}

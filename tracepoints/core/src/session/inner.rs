@@ -1,0 +1,298 @@
+//! The state that a session shares with the threads whose requests it steps.
+//!
+//! Lock order: `CURRENT`, then `state`, then the clock's. Wakers and callbacks run outside of all of them.
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    task::Waker,
+};
+
+use crossbeam::channel::Sender;
+use parking_lot::{Condvar, Mutex};
+
+use super::{
+    Ticket,
+    config::{HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionEvent, StepEvent},
+    current_inner,
+    links::{Links, watch_region},
+};
+use crate::{
+    catalogue::{Hold, StageId},
+    clock::{EngineClock, FreezeGuard},
+    probe::Probe,
+    recorder::Stamp,
+    request::{Req, RequestInfo, RequestKind},
+    stack, thread,
+};
+
+pub(super) struct Held {
+    info: HoldInfo,
+    pub(super) waker: Option<Waker>,
+    pub(super) callbacks: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+#[derive(Default)]
+struct State {
+    mode: Mode,
+    gates: HashSet<StageId>,
+    held: VecDeque<Held>,
+    next_hold: u64,
+    freeze: Option<FreezeGuard>,
+    op: Option<Req>,
+    /// Requests adopted by the matcher so far.
+    adopted: u32,
+    /// Every request of this session: one of an earlier session that is still on its way is not ours.
+    known: HashSet<u64>,
+    links: Links,
+    closed: bool,
+}
+
+pub(crate) struct Inner {
+    matcher: Matcher,
+    stacks: bool,
+    max_requests: u32,
+    /// The receiver may be gone; then nobody listens and nothing is lost.
+    events: Sender<SessionEvent>,
+    state: Mutex<State>,
+    released: Condvar,
+}
+
+/// A stamp of a stepped request: publishes it and notes the entry or read round it names.
+#[cold]
+#[inline(never)]
+pub(crate) fn observe(stamp: Stamp) {
+    if let Some(inner) = current_inner() {
+        inner.observe(stamp);
+    }
+}
+
+/// Publishes a probe; use [`probe!`](crate::probe) or [`probe_region!`](crate::probe_region).
+#[cold]
+#[inline(never)]
+pub fn publish(req: Req, make: impl FnOnce() -> Probe) {
+    let Some(inner) = current_inner() else { return };
+    if !req.is_none() && !inner.state.lock().known.contains(&req.id()) {
+        return;
+    }
+    // Made outside of the lock: it may read much.
+    let (probe, thread) = (make(), thread::id());
+    inner.send_now(|engine_ns| SessionEvent::Probe(ProbeEvent { req, thread, engine_ns, probe }));
+}
+
+/// Marks a new request as stepped if the session wants it.
+#[cold]
+pub(crate) fn adopt(req: Req, kind: RequestKind, key: &[u8], region: u64) -> Req {
+    match current_inner() {
+        Some(inner) if inner.adopt(req, kind, key, region) => req.with_step(),
+        _ => req,
+    }
+}
+
+#[cold]
+pub(crate) fn finished(req: Req) {
+    if let Some(inner) = current_inner() {
+        inner.finished(req);
+    }
+}
+
+impl Inner {
+    pub(super) fn new(config: SessionConfig, events: Sender<SessionEvent>) -> Self {
+        let state = State { mode: config.mode, gates: config.gates, ..State::default() };
+        Self {
+            matcher: config.matcher,
+            stacks: config.stacks,
+            max_requests: config.max_requests,
+            events,
+            state: Mutex::new(state),
+            released: Condvar::new(),
+        }
+    }
+
+    fn send(&self, event: SessionEvent) {
+        let _ = self.events.send(event);
+    }
+
+    /// Reads the clock and sends under one lock, so that events come in the order of their engine time.
+    fn send_now(&self, event: impl FnOnce(u64) -> SessionEvent) {
+        let _order = self.state.lock();
+        self.send(event(EngineClock::now().0));
+    }
+
+    fn observe(&self, stamp: Stamp) {
+        let mut state = self.state.lock();
+        if state.known.contains(&stamp.req.id()) {
+            let engine_ns = EngineClock::now().0;
+            state.links.note(&stamp);
+            let stack = if self.stacks { stack::capture() } else { Vec::new() };
+            self.send(SessionEvent::Step(StepEvent { stamp, engine_ns, stack }));
+        }
+    }
+
+    fn adopt(&self, req: Req, kind: RequestKind, key: &[u8], region: u64) -> bool {
+        let store = u64::from(thread::store());
+        let mut state = self.state.lock();
+        let by_matcher = self.matcher.matches(kind, key, region)
+            && (self.max_requests == 0 || state.adopted < self.max_requests);
+        if state.closed || !(state.op.is_some() || by_matcher) {
+            return false;
+        }
+        state.known.insert(req.id());
+        state.adopted += u32::from(state.op.is_none());
+        if region != 0 {
+            watch_region(region);
+        }
+        let parent = state.op.unwrap_or_default().id();
+        self.send(SessionEvent::Request(RequestInfo {
+            id: req.id(),
+            parent,
+            kind,
+            key: key.to_vec(),
+            region,
+            store,
+        }));
+        true
+    }
+
+    fn finished(&self, req: Req) {
+        let state = self.state.lock();
+        if state.known.contains(&req.id()) {
+            self.send(SessionEvent::Finished { req, engine_ns: EngineClock::now().0 });
+        }
+    }
+
+    pub(super) fn begin_op(&self, op: Req, key: &[u8]) {
+        let mut state = self.state.lock();
+        state.op = Some(op);
+        state.known.insert(op.id());
+        self.send(SessionEvent::Request(RequestInfo {
+            id: op.id(),
+            parent: 0,
+            kind: RequestKind::Client,
+            key: key.to_vec(),
+            region: 0,
+            store: 0,
+        }));
+    }
+
+    pub(super) fn end_op(&self, op: Req) {
+        let mut state = self.state.lock();
+        if state.op == Some(op) {
+            state.op = None;
+        }
+        self.send(SessionEvent::Finished { req: op, engine_ns: EngineClock::now().0 });
+    }
+
+    /// A request is at `stage`: holds it, if the mode says so, and freezes engine time.
+    pub(crate) fn arrive(self: &Arc<Self>, stage: StageId, req: Req) -> Option<Ticket> {
+        if stage.stage().hold == Hold::None {
+            return None;
+        }
+        let (store, thread) = (u64::from(thread::store()), thread::id());
+        let mut state = self.state.lock();
+        let wanted = match state.mode {
+            Mode::Run => false,
+            Mode::Step => true,
+            Mode::ToGate => state.gates.contains(&stage),
+        };
+        if state.closed || !wanted || !state.known.contains(&req.id()) {
+            return None;
+        }
+        state.next_hold += 1;
+        let id = state.next_hold;
+        let info = HoldInfo { id, req, stage, store, thread };
+        state.freeze.get_or_insert_with(EngineClock::freeze);
+        state.held.push_back(Held { info: info.clone(), waker: None, callbacks: Vec::new() });
+        self.send(SessionEvent::Held(info));
+        Some(Ticket { inner: self.clone(), id })
+    }
+
+    pub(super) fn resume(&self, mode: Mode, count: usize) -> bool {
+        let held = {
+            let mut state = self.state.lock();
+            state.mode = mode;
+            self.release(&mut state, count)
+        };
+        self.wake(held)
+    }
+
+    fn release(&self, state: &mut State, count: usize) -> Vec<Held> {
+        let n = count.min(state.held.len());
+        let out: Vec<Held> = state.held.drain(..n).collect();
+        self.let_go(state, &out);
+        out
+    }
+
+    /// Tells who is released, and lets engine time go on once nobody is held.
+    fn let_go(&self, state: &mut State, out: &[Held]) {
+        out.iter().for_each(|h| self.send(SessionEvent::Released(h.info.id)));
+        if state.held.is_empty() {
+            state.freeze = None;
+        }
+    }
+
+    /// Wakes outside of the lock: a callback may come back to this session.
+    pub(super) fn wake(&self, held: Vec<Held>) -> bool {
+        let any = !held.is_empty();
+        self.released.notify_all();
+        for h in held {
+            h.waker.into_iter().for_each(Waker::wake);
+            h.callbacks.into_iter().for_each(|call| call());
+        }
+        any
+    }
+
+    /// Nobody waits at this hold any more.
+    pub(super) fn abandon(&self, id: u64) {
+        let mut state = self.state.lock();
+        if let Some(i) = state.held.iter().position(|h| h.info.id == id)
+            && let Some(held) = state.held.remove(i)
+        {
+            self.let_go(&mut state, std::slice::from_ref(&held));
+            // A callback may own anything: it is dropped outside of the lock.
+            drop(state);
+        }
+    }
+
+    pub(super) fn with_held<T>(&self, id: u64, f: impl FnOnce(Option<&mut Held>) -> T) -> T {
+        f(self.state.lock().held.iter_mut().find(|h| h.info.id == id))
+    }
+
+    pub(super) fn with_links<T>(&self, f: impl FnOnce(&Links) -> T) -> T {
+        f(&self.state.lock().links)
+    }
+
+    pub(super) fn wait(&self, id: u64) {
+        let mut state = self.state.lock();
+        while state.held.iter().any(|h| h.info.id == id) {
+            self.released.wait(&mut state);
+        }
+    }
+
+    pub(super) fn set_mode(&self, mode: Mode) {
+        self.state.lock().mode = mode;
+    }
+
+    pub(super) fn toggle_gate(&self, stage: StageId) -> bool {
+        let mut state = self.state.lock();
+        let removed = state.gates.remove(&stage);
+        if !removed {
+            state.gates.insert(stage);
+        }
+        !removed
+    }
+
+    pub(super) fn gates(&self) -> HashSet<StageId> {
+        self.state.lock().gates.clone()
+    }
+
+    pub(super) fn held(&self) -> Vec<HoldInfo> {
+        self.state.lock().held.iter().map(|h| h.info.clone()).collect()
+    }
+
+    /// Holds nobody from now on; returns who was held.
+    pub(super) fn close(&self) -> Vec<Held> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        self.release(&mut state, usize::MAX)
+    }
+}

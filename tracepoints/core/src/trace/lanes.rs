@@ -1,0 +1,150 @@
+//! How long each step lasts, which step is open where, and how much of the wall time the steps cover.
+use std::collections::HashMap;
+
+use super::Step;
+
+/// One request's place in the trace.
+#[derive(Debug, Default)]
+struct Span {
+    parent: u64,
+    /// Its first step, or that of its first child.
+    start: Option<u64>,
+    end: Option<u64>,
+    /// Its step of the main lane that still lasts.
+    open: Option<usize>,
+}
+
+/// A replica lane: the steps of one request on one store.
+type Replica = (u64, u64);
+
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    spans: HashMap<u64, Span>,
+    replicas: HashMap<Replica, usize>,
+    /// Ended, but lasts until somebody else's step: nobody else is on the way in between.
+    gap: Option<usize>,
+    /// Thread ids of the steps, in their order.
+    threads: Vec<u16>,
+}
+
+impl Lanes {
+    pub(super) fn begin(&mut self, id: u64, parent: u64) {
+        self.spans.entry(id).or_default().parent = parent;
+    }
+
+    /// The last of `steps` is new: closes what it ends.
+    pub(super) fn push(&mut self, thread: u16, steps: &mut [Step]) {
+        self.threads.push(thread);
+        let Some(step) = steps.last() else { return };
+        let (id, at, index, store) = (step.request, step.at_ns, step.step, step.store);
+        if step.lane != "main" {
+            close(self.replicas.insert((id, store), index), at, steps);
+            return;
+        }
+        let span = self.spans.entry(id).or_default();
+        let (parent, first) = (span.parent, span.start.is_none());
+        span.start.get_or_insert(at);
+        // A step after the end (work that the reply does not wait for) takes none of the request's time.
+        if span.end.is_none() {
+            close(span.open.replace(index), at, steps);
+            close(self.gap.take(), at, steps);
+        }
+        if first && let Some(parent) = self.spans.get_mut(&parent) {
+            parent.start.get_or_insert(at);
+            close(parent.open.take(), at, steps);
+        }
+    }
+
+    /// A request has ended; the end of an operation ends its children too.
+    pub(super) fn finish(&mut self, id: u64, at: u64, steps: &mut [Step]) {
+        let at = at.max(steps.last().map_or(0, |s| s.at_ns));
+        let last = self.end(id, at, steps);
+        let children: Vec<u64> = self.live_children(id).collect();
+        for child in children {
+            self.end(child, at, steps);
+        }
+        let Some(parent) = self.spans.get(&id).map(|s| s.parent) else { return };
+        if parent == 0 {
+            close(self.gap.take(), at, steps);
+        } else if self.spans.get(&parent).is_some_and(|p| p.open.is_none() && p.end.is_none())
+            && !self.spans.values().any(|s| s.parent == parent && s.open.is_some())
+        {
+            self.gap = last;
+        }
+    }
+
+    fn live_children(&self, parent: u64) -> impl Iterator<Item = u64> {
+        self.spans.iter().filter(move |(_, s)| s.parent == parent && s.end.is_none()).map(|(id, _)| *id)
+    }
+
+    fn end(&mut self, id: u64, at: u64, steps: &mut [Step]) -> Option<usize> {
+        let span = self.spans.get_mut(&id).filter(|s| s.end.is_none())?;
+        span.end = Some(at);
+        let open = span.open.take();
+        close(open, at, steps);
+        open
+    }
+
+    fn roots(&self) -> impl Iterator<Item = &Span> {
+        self.spans.values().filter(|s| s.parent == 0)
+    }
+
+    pub(super) fn finished(&self) -> bool {
+        !self.spans.is_empty() && self.roots().all(|s| s.end.is_some())
+    }
+
+    /// The step that a probe belongs to: the open one of its request on its store, or of its thread; else the newest.
+    pub(super) fn owner(&self, request: u64, thread: u16, steps: &[Step]) -> usize {
+        let store = crate::thread::info(thread).store;
+        let open = self.spans.values().filter_map(|s| s.open).chain(self.replicas.values().copied());
+        let ours = open.filter(|i| match request {
+            0 => self.threads.get(*i) == Some(&thread),
+            _ => steps[*i].request == request && steps[*i].store == store,
+        });
+        ours.max().unwrap_or(steps.len().saturating_sub(1))
+    }
+
+    /// Time that main-lane steps cover within the roots, and the roots' own time, both in ns.
+    pub(super) fn covered(&self, steps: &[Step]) -> (u64, u64) {
+        let newest = steps.last().map_or(0, |s| s.at_ns);
+        let roots = self.roots().filter_map(|s| Some((s.start?, s.end.unwrap_or(newest))));
+        let roots = union(roots.collect());
+        let main = steps.iter().filter(|s| s.lane == "main").map(|s| (s.at_ns, s.at_ns + s.dur_ns));
+        let main = union(main.collect());
+        let length = |spans: &[(u64, u64)]| spans.iter().map(|(a, b)| b - a).sum();
+        (length(&intersection(&main, &roots)), length(&roots))
+    }
+}
+
+fn close(step: Option<usize>, at: u64, steps: &mut [Step]) {
+    if let Some(step) = step.and_then(|i| steps.get_mut(i)) {
+        step.dur_ns = at.saturating_sub(step.at_ns);
+    }
+}
+
+/// Disjoint intervals in order, covering what any of `spans` covers.
+fn union(mut spans: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    spans.retain(|(a, b)| a < b);
+    spans.sort_unstable();
+    let mut out: Vec<(u64, u64)> = Vec::with_capacity(spans.len());
+    for (from, to) in spans {
+        match out.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => out.push((from, to)),
+        }
+    }
+    out
+}
+
+/// What both cover; each is disjoint and in order.
+fn intersection(left: &[(u64, u64)], right: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let (mut i, mut j, mut out) = (0, 0, Vec::new());
+    while let (Some(l), Some(r)) = (left.get(i), right.get(j)) {
+        let both = (l.0.max(r.0), l.1.min(r.1));
+        if both.0 < both.1 {
+            out.push(both);
+        }
+        if l.1 < r.1 { i += 1 } else { j += 1 }
+    }
+    out
+}
