@@ -1,0 +1,83 @@
+//! Turns kvproto's `.proto` files into a table of messages and enums, by which any of them can be printed as text.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+type Fallible = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Fallible {
+    let dir = Path::new("../engine/kvproto/proto");
+    println!("cargo::rerun-if-changed={}", dir.display());
+    let entries = std::fs::read_dir(dir)?.map(|entry| entry.map(|e| e.path()));
+    let mut files: Vec<PathBuf> = entries.collect::<Result<_, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|ext| ext == "proto"));
+    files.sort();
+    let set = protox::compile(&files, [dir])?;
+    let (mut messages, mut enums) = (Vec::new(), Vec::new());
+    for file in &set.file {
+        for message in &file.message_type {
+            add_message(file.package(), message, &mut messages, &mut enums)?;
+        }
+        for kind in &file.enum_type {
+            enums.push(enum_row(file.package(), kind)?);
+        }
+    }
+    // The tables are searched by name.
+    messages.sort();
+    enums.sort();
+    let text = format!(
+        "pub static MESSAGES: &[Message] = &[\n{}];\npub static ENUMS: &[Enum] = &[\n{}];\n",
+        messages.concat(),
+        enums.concat()
+    );
+    let out = PathBuf::from(std::env::var("OUT_DIR")?).join("schema.rs");
+    Ok(std::fs::write(out, text)?)
+}
+
+fn add_message(
+    scope: &str,
+    message: &protox_types::DescriptorProto,
+    messages: &mut Vec<String>,
+    enums: &mut Vec<String>,
+) -> Fallible {
+    let name = format!("{scope}.{}", message.name());
+    let mut row = format!("Message {{ name: {name:?}, fields: &[");
+    for field in &message.field {
+        let type_name = field.type_name().trim_start_matches('.');
+        let repeated = field.label() == protox_types::field_descriptor_proto::Label::Repeated;
+        write!(
+            row,
+            "Field {{ number: {}, name: {:?}, kind: Kind::{:?}, type_name: {type_name:?}, repeated: {repeated} }}, ",
+            field.number(),
+            field.name(),
+            field.r#type(),
+        )?;
+    }
+    row.push_str("] },\n");
+    messages.push(row);
+    for nested in &message.nested_type {
+        add_message(&name, nested, messages, enums)?;
+    }
+    for kind in &message.enum_type {
+        enums.push(enum_row(&name, kind)?);
+    }
+    Ok(())
+}
+
+fn enum_row(scope: &str, kind: &protox_types::EnumDescriptorProto) -> Result<String, std::fmt::Error> {
+    let mut row = format!("Enum {{ name: {:?}, values: &[", format!("{scope}.{}", kind.name()));
+    for value in &kind.value {
+        write!(row, "({}, {:?}), ", value.number(), value.name())?;
+    }
+    row.push_str("] },\n");
+    Ok(row)
+}
+
+/// The descriptor types, by the names protox gives them.
+mod protox_types {
+    pub use protox::prost_reflect::prost_types::{
+        DescriptorProto, EnumDescriptorProto, field_descriptor_proto,
+    };
+}

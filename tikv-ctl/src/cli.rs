@@ -1,0 +1,281 @@
+//! All flags of tikv-ctl, with TiKV's names. What TiKV's tool does not have is marked "(not in TiKV)".
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+use crate::{flamegraph::FlamegraphArgs, key::KeyFormat, output::Format};
+
+const RAW_KEY_HINT: &str = "Raw key (generally starts with \"z\") in escaped form; see --key-format";
+const CFS: &str = "default,write,lock";
+
+/// Inspects TiKV data directories and live servers. Nothing it does changes a file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tikv-ctl",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed (message on standard error), 2 wrong flags, 255 failed as TiKV's \
+                  tikv-ctl fails (message on standard output)."
+)]
+pub struct Opt {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(flatten)]
+    pub convert: Convert,
+    #[command(subcommand)]
+    pub cmd: Option<Cmd>,
+}
+
+/// What applies to every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Set the remote host: a server's gRPC address
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub host: Option<String>,
+    /// TiKV data-dir
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// TiKV config path; only the places of files are read from it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Form of the output (not in TiKV)
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub format: Format,
+    /// How keys are written on the command line (not in TiKV)
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub key_format: KeyFormat,
+}
+
+/// Conversions of keys, which need neither a directory nor a server.
+#[derive(Clone, Debug, Default, Args)]
+#[command(group = ArgGroup::new("conversion").multiple(false))]
+pub struct Convert {
+    /// Convert a hex key to escaped key
+    #[arg(long = "to-escaped", value_name = "HEX", group = "conversion")]
+    pub hex_to_escaped: Option<String>,
+    /// Convert an escaped key to hex key
+    #[arg(long = "to-hex", value_name = "ESCAPED", group = "conversion")]
+    pub escaped_to_hex: Option<String>,
+    /// Decode a key in escaped format
+    #[arg(long, value_name = "ESCAPED", group = "conversion")]
+    pub decode: Option<String>,
+    /// Encode a key in escaped format
+    #[arg(long, value_name = "ESCAPED", group = "conversion")]
+    pub encode: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Cmd {
+    /// Print a raft log entry
+    Raft {
+        #[command(subcommand)]
+        cmd: RaftCmd,
+    },
+    /// Print region info (the same as `raft region`)
+    Region(RegionArgs),
+    /// Print region size
+    Size {
+        /// Set the region id, if not specified, print all regions
+        #[arg(short = 'r', value_name = "REGION")]
+        region: Option<u64>,
+        /// Set the cf name, if not specified, print all cf
+        #[arg(short = 'c', value_name = "CF", value_delimiter = ',', default_value = CFS)]
+        cf: Vec<String>,
+    },
+    /// Print the range db range
+    Scan {
+        #[arg(short = 'f', long, value_name = "KEY", help = RAW_KEY_HINT)]
+        from: String,
+        #[arg(short = 't', long, value_name = "KEY", help = RAW_KEY_HINT)]
+        to: Option<String>,
+        /// Set the scan limit
+        #[arg(long)]
+        limit: Option<u64>,
+        #[command(flatten)]
+        filter: MvccFilter,
+    },
+    /// Print all raw keys in the range
+    RawScan {
+        #[arg(short = 'f', long, value_name = "KEY", default_value = "", hide_default_value = true, help = RAW_KEY_HINT)]
+        from: String,
+        #[arg(short = 't', long, value_name = "KEY", default_value = "", hide_default_value = true, help = RAW_KEY_HINT)]
+        to: String,
+        /// Limit the number of keys to scan
+        #[arg(long, default_value_t = 30)]
+        limit: usize,
+        /// The column family name
+        #[arg(long, default_value = "default", value_parser = ["default", "lock", "write", "raft"])]
+        cf: String,
+    },
+    /// Print the raw value
+    Print {
+        /// The column family name
+        #[arg(short = 'c', value_name = "CF", default_value = "default", value_parser = ["default", "lock", "write", "raft"])]
+        cf: String,
+        #[arg(short = 'k', value_name = "KEY", help = RAW_KEY_HINT)]
+        key: String,
+    },
+    /// Print the mvcc value
+    Mvcc {
+        #[arg(short = 'k', value_name = "KEY", help = RAW_KEY_HINT)]
+        key: String,
+        #[command(flatten)]
+        filter: MvccFilter,
+    },
+    /// Get all regions with corrupt raft
+    BadRegions {},
+    /// Show region properties
+    RegionProperties {
+        /// The target region id
+        #[arg(short = 'r', value_name = "REGION")]
+        region: u64,
+    },
+    /// Show range properties
+    RangeProperties {
+        /// Hex start key, not starting with "z"
+        #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
+        start: String,
+        /// Hex end key, not starting with "z"
+        #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
+        end: String,
+    },
+    /// Print the store id and api version
+    Store {},
+    /// Print the cluster id
+    Cluster {},
+    /// Show the cluster id
+    ShowClusterId {},
+    /// Print the metrics of a server
+    Metrics {
+        /// The metrics to print
+        #[arg(short = 't', long, value_delimiter = ',', default_value = "prometheus",
+              value_parser = ["prometheus", "jemalloc", "rocksdb_raft", "rocksdb_kv"])]
+        tag: Vec<String>,
+    },
+    /// Force a consistency-check for a specified region on a server
+    ConsistencyCheck {
+        /// The target region
+        #[arg(short = 'r', value_name = "REGION")]
+        region: u64,
+    },
+    /// Get the state of a region's read progress from a server
+    GetRegionReadProgress {
+        /// The target region id
+        #[arg(short = 'r', long, value_name = "REGION")]
+        region: u64,
+        /// When specified, prints the locks associated with the transaction that has the smallest start_ts
+        #[arg(long)]
+        log: bool,
+        /// The smallest start_ts of the target transaction
+        #[arg(long, default_value_t = 0)]
+        min_start_ts: u64,
+    },
+    /// Control for Raft Engine: `-- dump|check --path PATH`
+    RaftEngineCtl {
+        /// Arguments, after `--`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Look into an SST file: its properties, its blocks, its keys (not in TiKV)
+    Sst(SstArgs),
+    /// Draw a flame graph: CPU of a server, or wall clock of a trace (not in TiKV)
+    Flamegraph(FlamegraphArgs),
+}
+
+/// `raft log` and `raft region`.
+#[derive(Debug, Subcommand)]
+pub enum RaftCmd {
+    /// Print the raft log entry info
+    #[command(group = ArgGroup::new("entry").args(["key", "region"]).required(true))]
+    Log {
+        /// Set the region id
+        #[arg(short = 'r', value_name = "REGION", requires = "index", conflicts_with = "key")]
+        region: Option<u64>,
+        /// Set the raft log index
+        #[arg(short = 'i', value_name = "INDEX", requires = "region", conflicts_with = "key")]
+        index: Option<u64>,
+        #[arg(
+            short = 'k',
+            value_name = "KEY",
+            help = "Raft log key (01 02 region 01 index) in escaped form or 0x hex"
+        )]
+        key: Option<String>,
+        /// Print the entry's data as hexadecimal
+        #[arg(short = 'b')]
+        binary: bool,
+    },
+    /// Print region info
+    #[command(alias = "info")]
+    Region(RegionArgs),
+}
+
+/// Which regions.
+#[derive(Clone, Debug, Args)]
+pub struct RegionArgs {
+    /// Set the region ids, separated with commas if multiple
+    #[arg(short = 'r', value_name = "REGION", value_delimiter = ',', conflicts_with = "all_regions")]
+    pub regions: Option<Vec<u64>>,
+    /// Print info for all regions
+    #[arg(long)]
+    pub all_regions: bool,
+    /// Hex start key
+    #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
+    pub start: String,
+    /// Hex end key
+    #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
+    pub end: String,
+    /// Limit the number of keys to scan; 0: no limit
+    #[arg(long, default_value_t = 16)]
+    pub limit: usize,
+    /// Skip tombstone regions
+    #[arg(long)]
+    pub skip_tombstone: bool,
+}
+
+/// What to show of MVCC records.
+#[derive(Clone, Debug, Args)]
+pub struct MvccFilter {
+    /// Set start_ts as filter
+    #[arg(long)]
+    pub start_ts: Option<u64>,
+    /// Set commit_ts as filter
+    #[arg(long)]
+    pub commit_ts: Option<u64>,
+    /// Column family names, combined from default/lock/write
+    #[arg(long, value_name = "CF", value_delimiter = ',', default_value = "default")]
+    pub show_cf: Vec<String>,
+}
+
+/// An SST file, and what of it.
+#[derive(Clone, Debug, Args)]
+pub struct SstArgs {
+    /// The file
+    pub path: PathBuf,
+    /// What to print
+    #[arg(value_enum, default_value_t)]
+    pub what: SstView,
+    /// First user key of `keys`; see --key-format
+    #[arg(short = 'f', long, value_name = "KEY")]
+    pub from: Option<String>,
+    /// Where `keys` ends (exclusive)
+    #[arg(short = 't', long, value_name = "KEY")]
+    pub to: Option<String>,
+    /// Print at most so many keys; 0: no limit
+    #[arg(long, default_value_t = 0)]
+    pub limit: u64,
+}
+
+/// A view of an SST file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SstView {
+    /// The table's properties, TiKV's decoded
+    #[default]
+    Properties,
+    /// Every entry
+    Keys,
+    /// The blocks: where they are, how they are compressed
+    Layout,
+    /// Read every block and check it
+    Verify,
+}

@@ -1,0 +1,301 @@
+//! `size`, `scan`, `mvcc`, `raw-scan`, `print`.
+
+use keys::{escape, hex_upper};
+use kvproto::kvrpcpb::MvccInfo;
+use prost::Message;
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Result,
+    cli::MvccFilter,
+    key::{KeyFormat, KeyUse, parse_key},
+    output::Output,
+    source::Source,
+    text::{message_json, message_text},
+};
+
+const DATA_CFS: [&str; 3] = ["default", "lock", "write"];
+const ALL_CFS: [&str; 4] = ["default", "lock", "write", "raft"];
+
+/// A size as TiKV prints it.
+pub fn convert_gbmb(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    if bytes < MIB {
+        return format!("{bytes}B");
+    }
+    let gib = if bytes >= GIB { format!("{}GiB ", bytes / GIB) } else { String::new() };
+    let mib = if bytes.is_multiple_of(GIB) {
+        String::new()
+    } else {
+        format!("{:.3}MiB", (bytes % GIB) as f64 / MIB as f64)
+    };
+    gib + &mib
+}
+
+fn known_cf(cf: &str, known: &[&str]) -> Result<()> {
+    if known.contains(&cf) {
+        return Ok(());
+    }
+    Err(Error::other(format!("CF {cf:?} doesn't exist. There are {}", known.join(", "))))
+}
+
+/// `size`: bytes of keys and values by column family, of one region or of all.
+pub fn size(region: Option<u64>, cfs: &[String], source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    cfs.iter().try_for_each(|cf| known_cf(cf, &ALL_CFS))?;
+    let of = |function| format!("{}::{function}", source.executor());
+    let regions = match region {
+        Some(region) => vec![region],
+        None => source.all_regions().map_err(|e| e.of(&of("get_all_regions_in_store")))?,
+    };
+    let (mut total, mut objects) = (0, Vec::new());
+    for id in &regions {
+        let sizes = source.region_size(*id, cfs).map_err(|e| e.of(&of("region_size")))?;
+        total += sizes.iter().map(|(_, size)| size).sum::<u64>();
+        if out.is_json() {
+            let by_cf: serde_json::Map<_, _> =
+                sizes.into_iter().map(|(cf, size)| (cf, json!(size))).collect();
+            objects.push(json!({ "region_id": id, "cfs": by_cf }));
+            continue;
+        }
+        out.line(format!("region id: {id}"))?;
+        for (cf, size) in sizes {
+            out.line(format!("cf {cf} region size: {}", convert_gbmb(size)))?;
+        }
+    }
+    if out.is_json() {
+        return out.json(&json!({ "regions": objects, "total_bytes": total }));
+    }
+    if region.is_none() {
+        out.line(format!("total region number: {}", regions.len()))?;
+        out.line(format!("total region size: {}", convert_gbmb(total)))?;
+    }
+    Ok(())
+}
+
+fn read_key(text: &str, format: KeyFormat, usage: KeyUse, out: &mut Output<'_>) -> Result<Vec<u8>> {
+    let parsed = parse_key(text, format, usage)?;
+    if let Some(note) = parsed.note {
+        out.note(&note);
+    }
+    Ok(parsed.key)
+}
+
+/// `mvcc`: the records of one key.
+pub fn mvcc(
+    key: &str,
+    filter: &MvccFilter,
+    format: KeyFormat,
+    source: &dyn Source,
+    out: &mut Output<'_>,
+) -> Result<()> {
+    let key = read_key(key, format, KeyUse::Mvcc, out)?;
+    dump(&key, &[], 0, filter, source, out)
+}
+
+/// `scan`: the records of keys in a range.
+pub fn scan(
+    from: &str,
+    to: Option<&str>,
+    limit: Option<u64>,
+    filter: &MvccFilter,
+    format: KeyFormat,
+    source: &dyn Source,
+    out: &mut Output<'_>,
+) -> Result<()> {
+    let from = read_key(from, format, KeyUse::MvccBound, out)?;
+    let to = to.map(|to| read_key(to, format, KeyUse::MvccBound, out)).transpose()?.unwrap_or_default();
+    let limit = limit.unwrap_or(0);
+    if to.is_empty() && limit == 0 {
+        return Err(Error::Tikv("please pass \"to\" or \"limit\"".to_owned()));
+    }
+    dump(&from, &to, limit, filter, source, out)
+}
+
+/// Prints MVCC records (TiKV `dump_mvccs_infos`). Neither `to` nor `limit`: only the key `from`.
+fn dump(
+    from: &[u8],
+    to: &[u8],
+    limit: u64,
+    filter: &MvccFilter,
+    source: &dyn Source,
+    out: &mut Output<'_>,
+) -> Result<()> {
+    let has_z = |key: &[u8]| key.first() == Some(&keys::DATA_PREFIX);
+    if !has_z(from) || (!to.is_empty() && !has_z(to)) {
+        return Err(Error::Tikv("from and to should start with \"z\"".to_owned()));
+    }
+    if !to.is_empty() && to < from {
+        return Err(Error::Tikv("\"to\" must be greater than \"from\"".to_owned()));
+    }
+    filter.show_cf.iter().try_for_each(|cf| known_cf(cf, &DATA_CFS))?;
+    let point = to.is_empty() && limit == 0;
+    let limit = if point { 1 } else { limit };
+    // Up to the next possible key: a point query need not look further.
+    let mut found = false;
+    let mut list = out.list();
+    let scanned = source.scan_mvcc(from, to, limit, &mut |key, info| {
+        if point && key != from {
+            return Ok(());
+        }
+        found = true;
+        if out.is_json() {
+            let object = mvcc_json(&key, &info, filter)?;
+            return list.push(out, &object);
+        }
+        print_mvcc(&key, &info, filter, out)
+    });
+    scanned.map_err(|e| e.of(&format!("{}::scan_mvcc", source.executor())))?;
+    if point && !found {
+        return Err(Error::Tikv(format!("no mvcc infos for {}\nno mvcc infos", escape(from))));
+    }
+    if out.is_json() { list.end(out) } else { Ok(()) }
+}
+
+impl MvccFilter {
+    fn shows(&self, cf: &str) -> bool {
+        self.show_cf.iter().any(|shown| shown == cf)
+    }
+
+    fn keeps_start(&self, ts: u64) -> bool {
+        self.start_ts.is_none_or(|wanted| wanted == ts)
+    }
+
+    fn keeps_commit(&self, ts: u64) -> bool {
+        self.commit_ts.is_none_or(|wanted| wanted == ts)
+    }
+
+    /// `info` without what was filtered out. As in TiKV's tool, `--commit-ts` filters values by their start.
+    fn apply(&self, info: &MvccInfo) -> MvccInfo {
+        let lock = info.lock.clone().filter(|lock| self.shows("lock") && self.keeps_start(lock.start_ts));
+        let values =
+            info.values.iter().filter(|value| self.shows("default") && self.keeps_commit(value.start_ts));
+        let writes = info.writes.iter().filter(|write| {
+            self.shows("write") && self.keeps_start(write.start_ts) && self.keeps_commit(write.commit_ts)
+        });
+        MvccInfo { lock, writes: writes.cloned().collect(), values: values.cloned().collect() }
+    }
+}
+
+fn print_mvcc(key: &[u8], info: &MvccInfo, filter: &MvccFilter, out: &mut Output<'_>) -> Result<()> {
+    let shown = filter.apply(info);
+    out.line(format!("key: {}", escape(key)))?;
+    if let Some(lock) = &shown.lock {
+        out.line(format!("\tlock cf value: {}", message_text("kvrpcpb.MvccLock", &lock.encode_to_vec())?))?;
+    }
+    for value in &shown.values {
+        out.line(format!(
+            "\tdefault cf value: {}",
+            message_text("kvrpcpb.MvccValue", &value.encode_to_vec())?
+        ))?;
+    }
+    for write in &shown.writes {
+        out.line(format!(
+            "\t write cf value: {}",
+            message_text("kvrpcpb.MvccWrite", &write.encode_to_vec())?
+        ))?;
+    }
+    out.line("")
+}
+
+fn mvcc_json(key: &[u8], info: &MvccInfo, filter: &MvccFilter) -> Result<Value> {
+    let mut object = key_json(key);
+    let info = message_json("kvrpcpb.MvccInfo", &filter.apply(info).encode_to_vec())?;
+    if let (Some(object), Value::Object(info)) = (object.as_object_mut(), info) {
+        object.extend(info);
+    }
+    Ok(object)
+}
+
+/// A RocksDB key in its forms.
+pub fn key_json(key: &[u8]) -> Value {
+    let user_key = key.strip_prefix(&[keys::DATA_PREFIX]).and_then(|mut rest| {
+        let raw = keys::codec::decode_bytes_from(&mut rest).ok()?;
+        matches!(rest.len(), 0 | 8).then(|| escape(&raw))
+    });
+    json!({ "key": escape(key), "key_hex": hex_upper(key), "user_key": user_key })
+}
+
+/// `raw-scan`: keys and values as they are in RocksDB.
+pub fn raw_scan(
+    (from, to): (&str, &str),
+    limit: usize,
+    cf: &str,
+    format: KeyFormat,
+    source: &dyn Source,
+    out: &mut Output<'_>,
+) -> Result<()> {
+    let from = bound(from, format, out)?;
+    let to = bound(to, format, out)?;
+    if !to.is_empty() && from >= to {
+        return Err(Error::other(format!(
+            "to_key should be greater than from_key, but got from_key: \"{}\", to_key: \"{}\"",
+            escape(&from),
+            escape(&to)
+        )));
+    }
+    if limit == 0 {
+        return Err(Error::other("limit should be greater than 0"));
+    }
+    let mut count = 0;
+    let mut list = out.list();
+    let scanned = source.raw_scan(&from, &to, limit, cf, &mut |key, value| {
+        count += 1;
+        if out.is_json() {
+            let mut object = key_json(key);
+            object["value"] = json!(hex_upper(value));
+            return list.push(out, &object);
+        }
+        out.line(format!("key: \"{}\", value: \"{}\"", escape(key), escape(value)))
+    });
+    scanned.map_err(|e| e.of(&format!("{}::raw_scan_impl", source.executor())))?;
+    if out.is_json() {
+        return list.end(out);
+    }
+    out.line("")?;
+    out.line(format!("Total scanned keys: {count}"))
+}
+
+/// An empty bound is none, whatever the format.
+fn bound(text: &str, format: KeyFormat, out: &mut Output<'_>) -> Result<Vec<u8>> {
+    if text.is_empty() { Ok(Vec::new()) } else { read_key(text, format, KeyUse::Raw, out) }
+}
+
+/// `print`: a value as it is in RocksDB.
+pub fn print(
+    cf: &str,
+    key: &str,
+    format: KeyFormat,
+    source: &dyn Source,
+    out: &mut Output<'_>,
+) -> Result<()> {
+    let key = read_key(key, format, KeyUse::Raw, out)?;
+    let value = source.get(cf, &key).map_err(|e| e.of(&format!("{}::get", source.executor())))?;
+    out.either(
+        || format!("value: {}", escape(&value)),
+        || {
+            let mut object = key_json(&key);
+            object["value"] = json!(hex_upper(&value));
+            object
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_print_as_in_tikv() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1_048_575, "1048575B"),
+            (1_048_576, "1.000MiB"),
+            (838_543_048, "799.697MiB"),
+            (1 << 30, "1GiB "),
+            ((1 << 30) + (2 << 20), "1GiB 2.000MiB"),
+        ] {
+            assert_eq!(convert_gbmb(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What each command prints.
+
+mod convert;
+mod data;
+mod raft;
+mod raft_engine;
+mod remote;
+mod sst;
+mod store;
+
+use crate::{
+    Error, Offline, Online, Result, StoreConfig,
+    cli::{Cmd, Global, Opt, RaftCmd},
+    flamegraph,
+    output::Output,
+    source::Source,
+};
+
+/// Runs the command that `opt` names.
+pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
+    let Opt { global, convert, cmd } = opt;
+    if convert::run(&convert, out)? {
+        return Ok(());
+    }
+    match cmd {
+        Some(Cmd::Sst(args)) => sst::run(&args, global.key_format, out),
+        Some(Cmd::RaftEngineCtl { args }) => raft_engine::run(&args, out),
+        Some(Cmd::Flamegraph(args)) => flamegraph::run(&args, &global, out),
+        Some(cmd) => with_store(cmd, &global, out),
+        None => {
+            let help = <Opt as clap::CommandFactory>::command().render_help();
+            out.bytes(help.to_string().as_bytes())
+        }
+    }
+}
+
+/// Runs a command that asks a store.
+fn with_store(cmd: Cmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    if let Some(host) = &global.host {
+        let online = Online::connect(host)?;
+        return match remote::run(&cmd, &online, out)? {
+            true => Ok(()),
+            false => dispatch(cmd, global, &online, out),
+        };
+    }
+    let Some(dir) = &global.data_dir else {
+        return Err(Error::other(
+            "[host|data-dir] is not specified: give --data-dir DIR to read a directory, or --host ADDR to ask a server",
+        ));
+    };
+    if let Some(message) = remote::only_remote(&cmd) {
+        return Err(Error::Tikv(message.to_owned()));
+    }
+    let config = global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default();
+    let offline = Offline::open(dir, &config)?;
+    for warning in offline.warnings() {
+        out.note(&format!("warning: {warning}"));
+    }
+    dispatch(cmd, global, &offline, out)
+}
+
+fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    let format = global.key_format;
+    match cmd {
+        Cmd::Raft { cmd: RaftCmd::Region(args) } | Cmd::Region(args) => raft::regions(&args, source, out),
+        Cmd::Raft { cmd: RaftCmd::Log { region, index, key, binary } } => {
+            let (region, index) = raft::entry_place(region, index, key.as_deref())?;
+            raft::log(region, index, binary, source, out)
+        }
+        Cmd::Size { region, cf } => data::size(region, &cf, source, out),
+        Cmd::Scan { from, to, limit, filter } => {
+            data::scan(&from, to.as_deref(), limit, &filter, format, source, out)
+        }
+        Cmd::Mvcc { key, filter } => data::mvcc(&key, &filter, format, source, out),
+        Cmd::RawScan { from, to, limit, cf } => data::raw_scan((&from, &to), limit, &cf, format, source, out),
+        Cmd::Print { cf, key } => data::print(&cf, &key, format, source, out),
+        Cmd::BadRegions {} => store::bad_regions(source, out),
+        Cmd::RegionProperties { region } => store::region_properties(region, source, out),
+        Cmd::RangeProperties { start, end } => store::range_properties(&start, &end, source, out),
+        Cmd::Store {} => store::info(source, out),
+        Cmd::Cluster {} => store::cluster(source, out),
+        Cmd::ShowClusterId {} => store::cluster_id(source, out),
+        Cmd::Metrics { .. }
+        | Cmd::ConsistencyCheck { .. }
+        | Cmd::GetRegionReadProgress { .. }
+        | Cmd::RaftEngineCtl { .. }
+        | Cmd::Sst(_)
+        | Cmd::Flamegraph(_) => Err(Error::other("this command does not ask a store")),
+    }
+}

@@ -1,0 +1,307 @@
+//! `raft region` and `raft log`.
+
+use keys::{escape, hex_upper};
+use kvproto::{
+    eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType},
+    metapb::Region,
+    raft_serverpb::PeerState,
+};
+use prost::Message;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Result,
+    cli::RegionArgs,
+    key::{escaped, hex},
+    output::Output,
+    schema::enum_value,
+    source::{RegionInfo, Source},
+    text::{message_json, message_text},
+};
+
+#[derive(Serialize)]
+struct RegionInfos {
+    region_infos: ById,
+}
+
+/// Objects by region id, in the order in which they were found.
+struct ById(Vec<(u64, RegionView)>);
+
+impl Serialize for ById {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (id, view) in &self.0 {
+            map.serialize_entry(&id.to_string(), view)?;
+        }
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+struct RegionView {
+    region_id: u64,
+    region_local_state: Option<RegionLocalStateView>,
+    raft_local_state: Option<RaftLocalStateView>,
+    raft_apply_state: Option<ApplyStateView>,
+}
+
+#[derive(Serialize)]
+struct RegionLocalStateView {
+    region: RegionMeta,
+}
+
+#[derive(Serialize)]
+struct RegionMeta {
+    id: u64,
+    state: String,
+    start_key: String,
+    end_key: String,
+    region_epoch: EpochView,
+    peers: Vec<PeerView>,
+}
+
+#[derive(Serialize)]
+struct EpochView {
+    conf_ver: u64,
+    version: u64,
+}
+
+#[derive(Serialize)]
+struct PeerView {
+    id: u64,
+    store_id: u64,
+    role: String,
+}
+
+#[derive(Serialize)]
+struct RaftLocalStateView {
+    hard_state: HardStateView,
+    last_index: u64,
+}
+
+#[derive(Serialize)]
+struct HardStateView {
+    term: u64,
+    vote: u64,
+    commit: u64,
+}
+
+#[derive(Serialize)]
+struct ApplyStateView {
+    applied_index: u64,
+    commit_index: u64,
+    commit_term: u64,
+    truncated_state: TruncatedView,
+}
+
+#[derive(Serialize)]
+struct TruncatedView {
+    index: u64,
+    term: u64,
+}
+
+impl RegionView {
+    fn new(region_id: u64, info: &RegionInfo) -> RegionView {
+        RegionView {
+            region_id,
+            region_local_state: info.region_local_state.as_ref().map(|state| RegionLocalStateView {
+                region: RegionMeta::new(
+                    state.region.as_ref().unwrap_or(&Region::default()),
+                    enum_value("raft_serverpb.PeerState", state.state.into()),
+                ),
+            }),
+            raft_local_state: info.raft_local_state.as_ref().map(|state| {
+                let hard = state.hard_state.unwrap_or_default();
+                let hard_state = HardStateView { term: hard.term, vote: hard.vote, commit: hard.commit };
+                RaftLocalStateView { hard_state, last_index: state.last_index }
+            }),
+            raft_apply_state: info.raft_apply_state.as_ref().map(|state| {
+                let truncated = state.truncated_state.unwrap_or_default();
+                ApplyStateView {
+                    applied_index: state.applied_index,
+                    commit_index: state.commit_index,
+                    commit_term: state.commit_term,
+                    truncated_state: TruncatedView { index: truncated.index, term: truncated.term },
+                }
+            }),
+        }
+    }
+}
+
+impl RegionMeta {
+    fn new(region: &Region, state: String) -> RegionMeta {
+        let epoch = region.epoch();
+        let peers = region.peers.iter().map(|peer| PeerView {
+            id: peer.id,
+            store_id: peer.store_id,
+            role: enum_value("metapb.PeerRole", peer.role.into()),
+        });
+        RegionMeta {
+            id: region.id,
+            state,
+            start_key: hex_upper(&region.start_key),
+            end_key: hex_upper(&region.end_key),
+            region_epoch: EpochView { conf_ver: epoch.conf_ver, version: epoch.version },
+            peers: peers.collect(),
+        }
+    }
+}
+
+/// Whether the ranges meet, ends included where TiKV includes them (`check_intersect_of_range`).
+fn ranges_meet(region: &Region, start: &[u8], end: &[u8]) -> bool {
+    let before = !region.end_key.is_empty() && !start.is_empty() && region.end_key.as_slice() <= start;
+    let after = !end.is_empty() && !region.start_key.is_empty() && end < region.start_key.as_slice();
+    !before && !after
+}
+
+/// `raft region`: the states of regions, as JSON in any format.
+pub fn regions(args: &RegionArgs, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    let of = |function| format!("{}::{function}", source.executor());
+    let (start, end) = (hex(&args.start)?, hex(&args.end)?);
+    let ids = match &args.regions {
+        Some(ids) => ids.clone(),
+        None => source.all_regions().map_err(|e| e.of(&of("get_all_regions_in_store")))?,
+    };
+    let mut found = Vec::new();
+    for id in ids {
+        if args.limit > 0 && found.len() >= args.limit {
+            break;
+        }
+        let info = source.region_info(id).map_err(|e| e.of(&of("region_info")))?;
+        if let Some(state) = &info.region_local_state {
+            let gone = args.skip_tombstone && state.state() == PeerState::Tombstone;
+            let region = state.region.clone().unwrap_or_default();
+            if gone || !ranges_meet(&region, &start, &end) {
+                continue;
+            }
+        }
+        found.push((id, RegionView::new(id, &info)));
+    }
+    out.json(&RegionInfos { region_infos: ById(found) })
+}
+
+/// Region and index, from flags or from a log key.
+pub fn entry_place(region: Option<u64>, index: Option<u64>, key: Option<&str>) -> Result<(u64, u64)> {
+    if let Some(text) = key {
+        let bytes =
+            if text.starts_with("0x") || text.starts_with("0X") { hex(text)? } else { escaped(text)? };
+        return keys::decode_raft_log_key(&bytes).map_err(|e| Error::other(format!("-k {text}: {e}")));
+    }
+    region.zip(index).ok_or_else(|| Error::other("give -r REGION -i INDEX, or -k KEY"))
+}
+
+/// `raft log`: an entry and the command it carries.
+pub fn log(region: u64, index: u64, binary: bool, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    let fetch =
+        || source.raft_log(region, index).map_err(|e| e.of(&format!("{}::raft_log", source.executor())));
+    if out.is_json() {
+        let entry = fetch()?;
+        return out.json(&entry_json(region, &entry)?);
+    }
+    out.line(format!("idx_key: {}", escape(&keys::raft_log_key(region, index))))?;
+    out.line(format!("region: {region}"))?;
+    out.line(format!("log index: {index}"))?;
+    let mut entry = fetch()?;
+    let data = std::mem::take(&mut entry.data);
+    out.line(format!("entry {}", message_text("eraftpb.Entry", &entry.encode_to_vec())?))?;
+    out.line(format!("msg len: {}", data.len()))?;
+    if data.is_empty() {
+        return Ok(());
+    }
+    if binary {
+        return out.line(format!("data: \n{}", hex_upper(&data)));
+    }
+    for line in data_lines(&entry, &data)? {
+        out.line(line)?;
+    }
+    Ok(())
+}
+
+fn data_lines(entry: &Entry, data: &[u8]) -> Result<Vec<String>> {
+    let bad = |e: prost::DecodeError| {
+        Error::other(format!("the entry's data does not decode: {e}; give -b for its bytes"))
+    };
+    let (name, message, context) = match entry.entry_type() {
+        EntryType::EntryNormal if data[0] == 0 => {
+            return Ok(vec!["SimpleWrite: an entry of raftstore-v2, which -b shows as bytes".to_owned()]);
+        }
+        EntryType::EntryNormal => {
+            return Ok(vec![format!("Normal: {}", message_text("raft_cmdpb.RaftCmdRequest", data)?)]);
+        }
+        EntryType::EntryConfChange => {
+            let mut change = ConfChange::decode(data).map_err(bad)?;
+            let context = std::mem::take(&mut change.context);
+            ("ConfChange", message_text("eraftpb.ConfChange", &change.encode_to_vec())?, context)
+        }
+        EntryType::EntryConfChangeV2 => {
+            let mut change = ConfChangeV2::decode(data).map_err(bad)?;
+            let context = std::mem::take(&mut change.context);
+            ("ConfChangeV2", message_text("eraftpb.ConfChangeV2", &change.encode_to_vec())?, context)
+        }
+    };
+    let command = message_text("raft_cmdpb.RaftCmdRequest", &context)?;
+    Ok(vec![format!("{name}: {message}"), format!("{name}.RaftCmdRequest: {command}")])
+}
+
+fn entry_json(region: u64, entry: &Entry) -> Result<Value> {
+    let command = |bytes: &[u8]| message_json("raft_cmdpb.RaftCmdRequest", bytes);
+    let (mut change, mut request) = (Value::Null, Value::Null);
+    match entry.entry_type() {
+        EntryType::EntryNormal if entry.data.first() == Some(&0) || entry.data.is_empty() => {}
+        EntryType::EntryNormal => request = command(&entry.data)?,
+        EntryType::EntryConfChange => {
+            change = message_json("eraftpb.ConfChange", &entry.data)?;
+            let context = ConfChange::decode(entry.data.as_slice()).map(|c| c.context).unwrap_or_default();
+            request = command(&context)?;
+        }
+        EntryType::EntryConfChangeV2 => {
+            change = message_json("eraftpb.ConfChangeV2", &entry.data)?;
+            let context = ConfChangeV2::decode(entry.data.as_slice()).map(|c| c.context).unwrap_or_default();
+            request = command(&context)?;
+        }
+    }
+    Ok(json!({
+        "region_id": region,
+        "index": entry.index,
+        "term": entry.term,
+        "entry_type": enum_value("eraftpb.EntryType", entry.entry_type.into()),
+        "context": hex_upper(&entry.context),
+        "data": hex_upper(&entry.data),
+        "conf_change": change,
+        "request": request,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_meet_as_in_tikv() {
+        let region = |start: &[u8], end: &[u8]| Region {
+            start_key: start.to_vec(),
+            end_key: end.to_vec(),
+            ..Default::default()
+        };
+        let r = region(b"b", b"e");
+        for (start, end, meets) in [
+            (&b"b"[..], &b"e"[..], true),
+            (b"", b"", true),
+            (b"e", b"f", false),
+            (b"d", b"", true),
+            (b"", b"b", true),
+            (b"", b"a", false),
+        ] {
+            assert_eq!(ranges_meet(&r, start, end), meets, "{start:?} {end:?}");
+        }
+        assert!(ranges_meet(&region(b"", b""), b"x", b"y"));
+    }
+
+    #[test]
+    fn a_log_key_names_its_entry() {
+        let key = escape(&keys::raft_log_key(7, 9));
+        assert_eq!(entry_place(None, None, Some(&key)).unwrap(), (7, 9));
+        assert!(entry_place(None, None, Some("zk")).is_err());
+    }
+}

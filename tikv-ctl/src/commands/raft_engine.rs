@@ -1,0 +1,73 @@
+//! `raft-engine-ctl -- dump` and `check`, with the arguments of raft-engine's own tool.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use serde_json::json;
+
+use crate::{Error, Result, output::Output, raft_engine};
+
+/// Looks into the files of raft-engine. `repair` and `try-purge`, which write, are not here.
+#[derive(Debug, Parser)]
+#[command(name = "raft-engine-ctl", no_binary_name = true)]
+enum Ctl {
+    /// Dump log entries in data file(s)
+    Dump {
+        /// Path of log file, or of a directory with log files
+        #[arg(short, long)]
+        path: PathBuf,
+        /// Raft groups; all if absent
+        #[arg(short, long, value_delimiter = ',')]
+        raft_groups: Vec<u64>,
+    },
+    /// Check data files for logical errors
+    Check {
+        /// Path of the directory
+        #[arg(short, long)]
+        path: PathBuf,
+    },
+}
+
+/// Runs the tool with the arguments after `--`.
+pub fn run(args: &[String], out: &mut Output<'_>) -> Result<()> {
+    let ctl = match Ctl::try_parse_from(args) {
+        Ok(ctl) => ctl,
+        Err(e) if e.use_stderr() => return Err(Error::other(e.render().to_string().trim_end())),
+        Err(e) => return out.bytes(e.render().to_string().as_bytes()),
+    };
+    match ctl {
+        Ctl::Dump { path, raft_groups } => dump(&path, &raft_groups, out),
+        Ctl::Check { path } => check(&path, out),
+    }
+}
+
+fn dump(path: &std::path::Path, groups: &[u64], out: &mut Output<'_>) -> Result<()> {
+    if !out.is_json() {
+        return raft_engine::dump(path, groups, |line| out.line(line))?;
+    }
+    let mut list = out.list();
+    raft_engine::dump(path, groups, |line| list.push(out, &line))??;
+    list.end(out)
+}
+
+fn check(path: &std::path::Path, out: &mut Output<'_>) -> Result<()> {
+    let (broken, damages) = raft_engine::check(path)?;
+    if out.is_json() {
+        let groups: Vec<_> = broken
+            .iter()
+            .map(|(id, last)| json!({ "raft_group_id": id, "last_intact_index": last }))
+            .collect();
+        out.json(&json!({ "broken_groups": groups, "damaged_files": damages }))?;
+    } else if broken.is_empty() && damages.is_empty() {
+        return out.line("All data is Ok");
+    } else {
+        out.line("Corrupted info are as follows:\nraft_group_id, last_intact_index")?;
+        for (group, last) in &broken {
+            out.line(format!("{group}, {last}"))?;
+        }
+    }
+    match damages.is_empty() && broken.is_empty() {
+        true => Ok(()),
+        false => Err(Error::other(format!("{} groups broken; {}", broken.len(), damages.join("; ")))),
+    }
+}

@@ -1,0 +1,99 @@
+//! A GET over HTTP/1.1, as the status server needs: one request, one connection.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use crate::{Error, Result};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// No profile is larger, in bytes.
+const MAX_REPLY: u64 = 1 << 30;
+
+/// The body at `path` of the server at `host` (`HOST:PORT`), which may take `patience` to answer.
+pub fn get(host: &str, path: &str, headers: &[(&str, &str)], patience: Duration) -> Result<Vec<u8>> {
+    let fail = |what: String| Error::other(format!("http://{host}{path}: {what}"));
+    let address = host
+        .to_socket_addrs()
+        .map_err(|e| fail(format!("expected HOST:PORT of a status server: {e}")))?
+        .next()
+        .ok_or_else(|| fail("the name has no address".to_owned()))?;
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|e| {
+        fail(format!("cannot connect: {e}; give the address that the server's --status-addr names"))
+    })?;
+    let mut reply = Vec::new();
+    let mut exchange = || {
+        stream.set_read_timeout(Some(patience))?;
+        let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n")?;
+        (&mut stream).take(MAX_REPLY).read_to_end(&mut reply)
+    };
+    exchange().map_err(|e| fail(format!("the server went away: {e}")))?;
+    parse(&reply).map_err(fail)
+}
+
+/// The body of a whole reply; the error says what is wrong with it.
+fn parse(reply: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let end =
+        reply.windows(4).position(|w| w == b"\r\n\r\n").ok_or("the answer is not HTTP, or was cut short")?;
+    let head = String::from_utf8_lossy(&reply[..end]).into_owned();
+    let rest = &reply[end + 4..];
+    let mut lines = head.lines();
+    let status = lines.next().unwrap_or_default();
+    let code: u16 = status
+        .strip_prefix("HTTP/1.")
+        .and_then(|s| s.split(' ').nth(1))
+        .and_then(|code| code.parse().ok())
+        .ok_or_else(|| format!("expected an HTTP/1.1 answer, met {status:?}"))?;
+    let header = |name: &str| {
+        let found = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        found.filter(|(n, _)| n.trim().eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned()).next()
+    };
+    let body = if header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
+        unchunk(rest).ok_or("the answer was cut short")?
+    } else {
+        let len = header("content-length").and_then(|v| v.parse().ok()).unwrap_or(rest.len());
+        rest.get(..len).ok_or("the answer was cut short")?.to_vec()
+    };
+    if code != 200 {
+        let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+        return Err(format!("answered {code}: {}", text.trim()));
+    }
+    Ok(body)
+}
+
+fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|w| w == b"\r\n")?;
+        let size = std::str::from_utf8(&rest[..end]).ok()?.split(';').next()?.trim();
+        let size = usize::from_str_radix(size, 16).ok()?;
+        rest = &rest[end + 2..];
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(..size)?);
+        rest = rest.get(size..)?.strip_prefix(b"\r\n")?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_parse_whole_or_not_at_all() {
+        let plain = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+        assert_eq!(parse(plain).unwrap(), b"abc");
+        assert!(parse(&plain[..plain.len() - 1]).is_err());
+        let chunked =
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1;x\r\nc\r\n0\r\n\r\n";
+        assert_eq!(parse(chunked).unwrap(), b"abc");
+        assert!(parse(&chunked[..chunked.len() - 8]).is_err());
+        let failed = b"HTTP/1.1 500 Internal\r\n\r\nAlready in CPU Profiling";
+        assert_eq!(parse(failed).unwrap_err(), "answered 500: Already in CPU Profiling");
+        assert!(parse(b"\x00\x00 grpc").is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! The last bytes of an SST: which checksum, which format, where the meta index is.
+
+use super::{
+    Cursor, RandomFile, Result,
+    checksum::{ChecksumType, context_modifier},
+    table::{BLOCK_TRAILER_LEN, BlockHandle},
+};
+
+const MAGIC: u64 = 0x88e2_41b7_85f4_cff7;
+const LEGACY_MAGIC: u64 = 0xdb47_7524_8b80_fb57;
+const PLAIN_TABLE_MAGICS: [u64; 2] = [0x8242_2296_63bf_9564, 0x4f34_18eb_7a8f_13b8];
+const EXTENDED_MAGIC: [u8; 4] = [0x3e, 0x00, 0x7a, 0x00];
+const LEN: u64 = 53;
+const LEGACY_LEN: u64 = 48;
+
+/// What the footer tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Footer {
+    /// How blocks are checked.
+    pub checksum: ChecksumType,
+    /// The table's format_version.
+    pub version: u32,
+    /// Where the meta index block is.
+    pub metaindex: BlockHandle,
+    /// Where the index is; in the meta index from version 6 on.
+    pub index: Option<BlockHandle>,
+    /// Added to checksums from version 6 on.
+    pub base_context: u32,
+}
+
+impl Footer {
+    /// Reads the footer of `file`.
+    pub fn read(file: &RandomFile) -> Result<Footer> {
+        let not_sst = |what: String| {
+            file.corrupt(file.size().saturating_sub(8), format!("expected an SST of RocksDB: {what}"))
+        };
+        if file.size() < LEGACY_LEN {
+            return Err(not_sst(format!("the file has only {} bytes", file.size())));
+        }
+        let len = LEN.min(file.size());
+        let start = file.size() - len;
+        let data = file.read(start, len)?;
+        let magic = data.last_chunk::<8>().map(|m| u64::from_le_bytes(*m)).unwrap_or_default();
+        match magic {
+            MAGIC if len == LEN => parse(file, start, &data),
+            LEGACY_MAGIC => parse_legacy(file, start, &data[data.len() - LEGACY_LEN as usize..]),
+            m if PLAIN_TABLE_MAGICS.contains(&m) => {
+                Err(file.unsupported("a plain table; only block-based tables are read"))
+            }
+            m => Err(not_sst(format!(
+                "magic number {MAGIC:#018x} expected, {m:#018x} met; it is another file or was cut short"
+            ))),
+        }
+    }
+}
+
+fn handles(file: &RandomFile, at: u64, data: &[u8]) -> Result<(BlockHandle, BlockHandle)> {
+    let mut cursor = Cursor::new(data);
+    match (BlockHandle::decode(&mut cursor), BlockHandle::decode(&mut cursor)) {
+        (Some(metaindex), Some(index)) => Ok((metaindex, index)),
+        _ => Err(file.corrupt(at, "the footer's block handles do not decode")),
+    }
+}
+
+fn parse_legacy(file: &RandomFile, start: u64, data: &[u8]) -> Result<Footer> {
+    let (metaindex, index) = handles(file, start, &data[..40])?;
+    Ok(Footer { checksum: ChecksumType::Crc32c, version: 0, metaindex, index: Some(index), base_context: 0 })
+}
+
+fn parse(file: &RandomFile, start: u64, data: &[u8]) -> Result<Footer> {
+    let checksum = ChecksumType::from_u8(data[0])
+        .ok_or_else(|| file.corrupt(start, format!("checksum type 0 to 4 expected, {} met", data[0])))?;
+    let version = Cursor::new(&data[41..]).u32().unwrap_or_default();
+    match version {
+        1..=5 => {
+            let (metaindex, index) = handles(file, start + 1, &data[1..41])?;
+            Ok(Footer { checksum, version, metaindex, index: Some(index), base_context: 0 })
+        }
+        6 | 7 => parse_extended(file, start, data, checksum, version),
+        _ => Err(file.unsupported(format!("format_version 0 to 7 is understood, {version} met"))),
+    }
+}
+
+fn parse_extended(
+    file: &RandomFile,
+    start: u64,
+    data: &[u8],
+    checksum: ChecksumType,
+    version: u32,
+) -> Result<Footer> {
+    let mut cursor = Cursor::new(&data[1..41]);
+    let bad = || file.corrupt(start, "the footer of format_version 6 does not decode");
+    if cursor.bytes(4) != Some(&EXTENDED_MAGIC[..]) {
+        return Err(bad());
+    }
+    let stored = cursor.u32().ok_or_else(bad)?;
+    let base_context = cursor.u32().ok_or_else(bad)?;
+    let metaindex_size = u64::from(cursor.u32().ok_or_else(bad)?);
+    let mut plain = data.to_vec();
+    plain[5..9].fill(0);
+    let computed = checksum.of(&plain).wrapping_add(context_modifier(base_context, start));
+    if checksum != ChecksumType::None && stored != computed {
+        let what = format!("footer checksum {computed:08x} computed, {stored:08x} stored");
+        return Err(file.corrupt(start, what));
+    }
+    let offset = start.checked_sub(metaindex_size + BLOCK_TRAILER_LEN).ok_or_else(bad)?;
+    let metaindex = BlockHandle { offset, size: metaindex_size };
+    Ok(Footer { checksum, version, metaindex, index: None, base_context })
+}

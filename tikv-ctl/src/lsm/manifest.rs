@@ -1,0 +1,231 @@
+//! CURRENT and MANIFEST: which SST files and logs make up the database.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Cursor, Error, Result,
+    log::{LogReader, Record},
+};
+
+const SAFE_TO_IGNORE: u32 = 1 << 13;
+const FILE_TAG_UNSAFE: u32 = 1 << 6;
+
+/// An SST as the MANIFEST tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileMeta {
+    pub level: u32,
+    pub number: u64,
+    pub size: u64,
+    /// Encoded internal keys.
+    pub smallest: Vec<u8>,
+    pub largest: Vec<u8>,
+    pub smallest_seqno: u64,
+    pub largest_seqno: u64,
+}
+
+/// A column family's current state.
+#[derive(Clone, Debug, Default)]
+pub struct FamilyState {
+    pub name: String,
+    /// Logs below this number hold nothing of this family that is not in its SSTs.
+    pub log_number: u64,
+    pub comparator: String,
+    /// By file number.
+    pub files: BTreeMap<u64, FileMeta>,
+}
+
+/// What the MANIFEST says in the end.
+#[derive(Clone, Debug, Default)]
+pub struct VersionState {
+    pub path: PathBuf,
+    /// By column family id.
+    pub families: BTreeMap<u32, FamilyState>,
+    pub last_sequence: u64,
+    /// Bytes of the MANIFEST that were there to read.
+    pub manifest_len: u64,
+}
+
+/// One parsed version edit.
+#[derive(Debug, Default)]
+struct Edit {
+    family: u32,
+    add: Option<String>,
+    drop: bool,
+    log_number: Option<u64>,
+    last_sequence: Option<u64>,
+    comparator: Option<String>,
+    atomic_rest: Option<u32>,
+    deleted: Vec<u64>,
+    added: Vec<FileMeta>,
+}
+
+/// Reads CURRENT and the MANIFEST it names.
+pub fn read(dir: &Path) -> Result<VersionState> {
+    let current = dir.join("CURRENT");
+    let text =
+        std::fs::read_to_string(&current).map_err(|source| Error::Io { path: current.clone(), source })?;
+    let name = text.trim_end_matches('\n');
+    if !name.starts_with("MANIFEST-") || name.contains('/') || text == name {
+        let what = format!("expected MANIFEST-<number> and a line end, met {text:?}");
+        return Err(Error::Corruption { path: current, offset: 0, what });
+    }
+    let path = dir.join(name);
+    let data = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    replay(path, &data)
+}
+
+fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
+    let mut state =
+        VersionState { path: path.clone(), manifest_len: data.len() as u64, ..Default::default() };
+    state.families.insert(0, FamilyState { name: "default".into(), ..Default::default() });
+    let mut reader = LogReader::new(data, 0);
+    let mut group = Vec::new();
+    loop {
+        match reader.next_record() {
+            Record::End => break,
+            Record::Corrupt { offset, what } => return Err(Error::Corruption { path, offset, what }),
+            Record::Data { offset, data } => {
+                let edit = parse(&data)
+                    .ok_or_else(|| bad(&path, offset, "a version edit that does not decode".into()))?;
+                let last = edit.atomic_rest.unwrap_or(0) == 0;
+                group.push(edit);
+                // An atomic group counts only when its last edit is there.
+                if last {
+                    group.drain(..).for_each(|edit| state.apply(edit));
+                }
+            }
+        }
+    }
+    if state.families.values().all(|family| family.comparator.is_empty()) {
+        return Err(bad(
+            &path,
+            0,
+            "no version edit names a comparator: the file is empty or cut short".into(),
+        ));
+    }
+    state.families.retain(|_, family| !family.name.is_empty());
+    Ok(state)
+}
+
+fn bad(path: &Path, offset: u64, what: String) -> Error {
+    Error::Corruption { path: path.to_owned(), offset, what }
+}
+
+impl VersionState {
+    fn apply(&mut self, edit: Edit) {
+        self.last_sequence = edit.last_sequence.unwrap_or(self.last_sequence);
+        if edit.drop {
+            self.families.remove(&edit.family);
+            return;
+        }
+        let family = self.families.entry(edit.family).or_default();
+        if let Some(name) = edit.add {
+            family.name = name;
+        }
+        if let Some(number) = edit.log_number {
+            family.log_number = family.log_number.max(number);
+        }
+        if let Some(comparator) = edit.comparator {
+            family.comparator = comparator;
+        }
+        // A file that moves to another level is deleted and added in one edit.
+        for number in edit.deleted {
+            family.files.remove(&number);
+        }
+        family.files.extend(edit.added.into_iter().map(|file| (file.number, file)));
+    }
+
+    /// Ids by family name.
+    pub fn ids(&self) -> HashMap<&str, u32> {
+        self.families.iter().map(|(id, family)| (family.name.as_str(), *id)).collect()
+    }
+}
+
+fn parse(record: &[u8]) -> Option<Edit> {
+    let mut cursor = Cursor::new(record);
+    let mut edit = Edit::default();
+    while !cursor.is_empty() {
+        let tag = cursor.varint32()?;
+        field(tag, &mut cursor, &mut edit)?;
+    }
+    Some(edit)
+}
+
+fn field(tag: u32, cursor: &mut Cursor<'_>, edit: &mut Edit) -> Option<()> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match tag {
+        1 => edit.comparator = Some(text(cursor.slice()?)),
+        2 => edit.log_number = Some(cursor.varint()?),
+        4 => edit.last_sequence = Some(cursor.varint()?),
+        // Next file number, previous log, least log to keep, greatest family: nothing that a reader needs.
+        3 | 9 | 10 | 203 => drop(cursor.varint()?),
+        5 => drop((cursor.varint32()?, cursor.slice()?)),
+        6 => {
+            cursor.varint32()?;
+            edit.deleted.push(cursor.varint()?);
+        }
+        7 | 100 | 102 | 103 => edit.added.push(new_file(tag, cursor)?),
+        200 => edit.family = cursor.varint32()?,
+        201 => edit.add = Some(text(cursor.slice()?)),
+        202 => edit.drop = true,
+        300 => edit.atomic_rest = Some(cursor.varint32()?),
+        400 | 401 => return blob_file(tag, cursor),
+        // Logs in the MANIFEST, in the form that has no length before it.
+        t if t == SAFE_TO_IGNORE + 4 => {
+            cursor.varint()?;
+            while cursor.varint32()? != 1 {
+                cursor.varint()?;
+            }
+        }
+        t if t == SAFE_TO_IGNORE + 5 => drop(cursor.varint()?),
+        t if t & SAFE_TO_IGNORE != 0 => drop(cursor.slice()?),
+        _ => return None,
+    }
+    Some(())
+}
+
+fn new_file(tag: u32, cursor: &mut Cursor<'_>) -> Option<FileMeta> {
+    let mut file = FileMeta { level: cursor.varint32()?, number: cursor.varint()?, ..Default::default() };
+    if tag == 102 {
+        cursor.varint32()?;
+    }
+    file.size = cursor.varint()?;
+    file.smallest = cursor.slice()?.to_vec();
+    file.largest = cursor.slice()?.to_vec();
+    if tag != 7 {
+        file.smallest_seqno = cursor.varint()?;
+        file.largest_seqno = cursor.varint()?;
+    }
+    if tag == 103 {
+        loop {
+            let custom = cursor.varint32()?;
+            if custom == 1 {
+                break;
+            }
+            let value = cursor.slice()?;
+            // A path other than the first would have the file elsewhere.
+            if custom & FILE_TAG_UNSAFE != 0 && value != [0] {
+                return None;
+            }
+        }
+    }
+    let keys_fit = file.smallest.len() >= 8 && file.largest.len() >= 8;
+    keys_fit.then_some(file)
+}
+
+fn blob_file(tag: u32, cursor: &mut Cursor<'_>) -> Option<()> {
+    for _ in 0..3 {
+        cursor.varint()?;
+    }
+    if tag == 400 {
+        cursor.slice()?;
+        cursor.slice()?;
+    }
+    while cursor.varint32()? != 0 {
+        cursor.slice()?;
+    }
+    Some(())
+}

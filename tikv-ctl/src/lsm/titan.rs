@@ -1,0 +1,94 @@
+//! Values that Titan keeps in blob files (`titandb/*.blob`), by the index that the SST has in their place.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{Cursor, Error, RandomFile, Result, checksum::crc32c, compress};
+
+const BLOB_RECORD: u8 = 1;
+const MAGIC: u32 = 0x2be0_a614;
+const HAS_DICTIONARY: u32 = 1;
+const RECORD_HEADER: usize = 9;
+
+/// The blob files of a database, each opened when it is first needed.
+#[derive(Debug)]
+pub struct Titan {
+    dir: PathBuf,
+    files: Mutex<HashMap<u64, Arc<RandomFile>>>,
+}
+
+impl Titan {
+    /// Blob files of the database in `db_dir`.
+    pub fn new(db_dir: &Path) -> Titan {
+        Titan { dir: db_dir.join("titandb"), files: Mutex::default() }
+    }
+
+    /// The value that the blob index `index` of `key` points to.
+    pub fn read(&self, key: &[u8], index: &[u8]) -> Result<Vec<u8>> {
+        let mut cursor = Cursor::new(index);
+        let parsed = (|| {
+            let kind = cursor.u8()?;
+            Some((kind, cursor.varint()?, cursor.varint()?, cursor.varint()?))
+        })();
+        let Some((BLOB_RECORD, number, offset, size)) = parsed else {
+            let what = format!("the blob index of key {} does not decode", keys::hex_upper(key));
+            return Err(Error::Unsupported { path: self.dir.clone(), what });
+        };
+        let file = self.file(number)?;
+        let record = file.read(offset, size)?;
+        let (found, value) = decode(&record).map_err(|what| file.corrupt(offset, what))?;
+        if found != key {
+            return Err(file.corrupt(offset, "the record belongs to another key than the SST says"));
+        }
+        Ok(value)
+    }
+
+    fn file(&self, number: u64) -> Result<Arc<RandomFile>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = files.get(&number) {
+            return Ok(file.clone());
+        }
+        let file = Arc::new(RandomFile::open(&self.dir.join(format!("{number:06}.blob")))?);
+        check_header(&file)?;
+        files.insert(number, file.clone());
+        Ok(file)
+    }
+}
+
+fn check_header(file: &RandomFile) -> Result<()> {
+    let head = file.read(0, 12.min(file.size()))?;
+    let mut cursor = Cursor::new(&head);
+    match (cursor.u32(), cursor.u32(), cursor.u32()) {
+        (Some(MAGIC), Some(1), _) => Ok(()),
+        (Some(MAGIC), Some(2 | 3), Some(flags)) if flags & HAS_DICTIONARY == 0 => Ok(()),
+        (Some(MAGIC), Some(2 | 3), Some(_)) => {
+            Err(file.unsupported("the blob file is compressed with a dictionary, which is not supported"))
+        }
+        (Some(MAGIC), version, _) => {
+            Err(file.unsupported(format!("blob file version 1 to 3 is understood, {version:?} met")))
+        }
+        _ => Err(file.corrupt(0, "expected a Titan blob file, met another magic number")),
+    }
+}
+
+/// Key and value of a blob record.
+fn decode(record: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
+    let (header, body) =
+        record.split_at_checked(RECORD_HEADER).ok_or("a blob record shorter than its header")?;
+    let mut cursor = Cursor::new(header);
+    let (stored, size) = (cursor.u32().unwrap_or_default(), cursor.u32().unwrap_or_default());
+    let kind = cursor.u8().unwrap_or_default();
+    if size as usize != body.len() {
+        return Err(format!("a blob record of {} bytes that says it has {size}", body.len()));
+    }
+    if crc32c(crc32c(0, &header[4..]), body) != stored {
+        return Err("the checksum of the blob record does not match".into());
+    }
+    let plain = compress::decompress(kind, body, &[], true)?;
+    let mut cursor = Cursor::new(&plain);
+    let pair = cursor.slice().zip(cursor.slice()).ok_or("the blob record's key and value do not decode")?;
+    Ok((pair.0.to_vec(), pair.1.to_vec()))
+}

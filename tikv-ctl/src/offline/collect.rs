@@ -1,0 +1,148 @@
+//! TiKV's table properties, of the file or, where it has none, computed from its entries as TiKV's collectors do
+//! (`MvccPropertiesCollector`, `RangePropertiesCollector`).
+
+use std::sync::Arc;
+
+use txn_types::{Key, Write, WriteType};
+
+use crate::lsm::{RangeOffsets, Result, Table, ValueType};
+
+/// A point in the range index is set after so many bytes or keys.
+const SIZE_INDEX_DISTANCE: u64 = 4 << 20;
+const KEYS_INDEX_DISTANCE: u64 = 40 * 1024;
+
+/// What the MVCC properties of a file say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MvccProperties {
+    pub min_ts: u64,
+    pub max_ts: u64,
+    pub num_rows: u64,
+    pub num_puts: u64,
+    pub num_deletes: u64,
+    pub num_versions: u64,
+    pub max_row_versions: u64,
+}
+
+impl Default for MvccProperties {
+    fn default() -> Self {
+        MvccProperties {
+            min_ts: u64::MAX,
+            max_ts: 0,
+            num_rows: 0,
+            num_puts: 0,
+            num_deletes: 0,
+            num_versions: 0,
+            max_row_versions: 0,
+        }
+    }
+}
+
+impl MvccProperties {
+    /// The properties of `table`, an SST of CF write.
+    pub fn of(table: &Arc<Table>) -> Result<MvccProperties> {
+        match MvccProperties::stored(table) {
+            Some(stored) => Ok(stored),
+            None => MvccProperties::computed(table),
+        }
+    }
+
+    fn stored(table: &Table) -> Option<MvccProperties> {
+        let number = |name: &str| table.properties().tikv_number(name);
+        let (num_puts, num_versions) = (number("tikv.num_puts")?, number("tikv.num_versions")?);
+        Some(MvccProperties {
+            min_ts: number("tikv.min_ts")?,
+            max_ts: number("tikv.max_ts")?,
+            num_rows: number("tikv.num_rows")?,
+            num_puts,
+            // Files of old versions do not count their deletes.
+            num_deletes: number("tikv.num_deletes").unwrap_or(num_versions.saturating_sub(num_puts)),
+            num_versions,
+            max_row_versions: number("tikv.max_row_versions")?,
+        })
+    }
+
+    fn computed(table: &Arc<Table>) -> Result<MvccProperties> {
+        let mut all = MvccProperties::default();
+        let (mut row, mut row_versions) = (Vec::new(), 0);
+        let mut iter = table.iter()?;
+        while iter.advance()? {
+            let (key, kind) = (iter.key(), iter.key().value_type());
+            let known = matches!(kind, ValueType::Value | ValueType::Deletion | ValueType::BlobIndex);
+            if !known || !keys::validate_data_key(key.user_key) {
+                continue;
+            }
+            let Ok((user_key, ts)) = Key::split_on_ts_for(key.user_key) else { continue };
+            all.min_ts = all.min_ts.min(ts.into_inner());
+            all.max_ts = all.max_ts.max(ts.into_inner());
+            if kind == ValueType::Deletion {
+                continue;
+            }
+            all.num_versions += 1;
+            if user_key == row.as_slice() {
+                row_versions += 1;
+            } else {
+                all.num_rows += 1;
+                row_versions = 1;
+                row = user_key.to_vec();
+            }
+            all.max_row_versions = all.max_row_versions.max(row_versions);
+            match Write::parse_type(iter.value()) {
+                _ if kind == ValueType::BlobIndex => all.num_puts += 1,
+                Ok(WriteType::Put) => all.num_puts += 1,
+                Ok(WriteType::Delete) => all.num_deletes += 1,
+                _ => {}
+            }
+        }
+        Ok(all)
+    }
+
+    /// Adds another file's.
+    pub fn add(&mut self, other: &MvccProperties) {
+        self.min_ts = self.min_ts.min(other.min_ts);
+        self.max_ts = self.max_ts.max(other.max_ts);
+        self.num_rows += other.num_rows;
+        self.num_puts += other.num_puts;
+        self.num_deletes += other.num_deletes;
+        self.num_versions += other.num_versions;
+        self.max_row_versions = self.max_row_versions.max(other.max_row_versions);
+    }
+}
+
+/// Keys in order, each with what lies before it.
+pub type RangeIndex = Vec<(Vec<u8>, RangeOffsets)>;
+
+/// The range index of `table`.
+pub fn range_index(table: &Arc<Table>) -> Result<RangeIndex> {
+    let properties = table.properties();
+    // Versions before 3.0 wrote an index of sizes only, in the same form.
+    match properties.range_index("tikv.range_index").or_else(|| properties.range_index("tikv.size_index")) {
+        Some(stored) => Ok(stored),
+        None => computed_index(table),
+    }
+}
+
+fn computed_index(table: &Arc<Table>) -> Result<RangeIndex> {
+    let mut index = RangeIndex::new();
+    let (mut now, mut last) = (RangeOffsets::default(), RangeOffsets::default());
+    let mut last_key = Vec::new();
+    let mut iter = table.iter()?;
+    while iter.advance()? {
+        if !matches!(iter.key().value_type(), ValueType::Value | ValueType::BlobIndex) {
+            continue;
+        }
+        let key = iter.key().user_key;
+        now.size += (key.len() + iter.value().len()) as u64;
+        now.keys += 1;
+        let far = now.size - last.size >= SIZE_INDEX_DISTANCE || now.keys - last.keys >= KEYS_INDEX_DISTANCE;
+        if last_key.is_empty() || far {
+            index.push((key.to_vec(), now));
+            last = now;
+        }
+        last_key.clear();
+        last_key.extend_from_slice(key);
+    }
+    if now != last {
+        index.push((last_key, now));
+    }
+    Ok(index)
+}

@@ -1,0 +1,82 @@
+//! The few settings that say where a store's files are.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// Where the parts of a data directory are when not at their usual places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// `raft-engine.enable`: whether raft-engine holds the Raft log; `None`: as the directory looks.
+    pub raft_engine_enable: Option<bool>,
+    /// `raft-engine.dir`.
+    pub raft_engine_dir: Option<PathBuf>,
+    /// `raftstore.raftdb-path`.
+    pub raftdb_path: Option<PathBuf>,
+    /// `rocksdb.wal-dir`.
+    pub wal_dir: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", default)]
+struct Toml {
+    raft_engine: RaftEngineToml,
+    raftstore: RaftstoreToml,
+    rocksdb: RocksdbToml,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RaftEngineToml {
+    enable: Option<bool>,
+    dir: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", default)]
+struct RaftstoreToml {
+    raftdb_path: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", default)]
+struct RocksdbToml {
+    wal_dir: String,
+}
+
+impl StoreConfig {
+    /// Reads a TiKV configuration file; settings that do not matter here may be anything.
+    pub fn from_file(path: &Path) -> Result<StoreConfig> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::other(format!("--config {}: {e}", path.display())))?;
+        StoreConfig::from_toml(&text).map_err(|e| {
+            Error::other(format!("--config {}: expected a TiKV configuration in TOML: {e}", path.display()))
+        })
+    }
+
+    fn from_toml(text: &str) -> std::result::Result<StoreConfig, toml::de::Error> {
+        let toml: Toml = toml::from_str(text)?;
+        let path = |text: String| (!text.is_empty()).then(|| PathBuf::from(text));
+        Ok(StoreConfig {
+            raft_engine_enable: toml.raft_engine.enable,
+            raft_engine_dir: path(toml.raft_engine.dir),
+            raftdb_path: path(toml.raftstore.raftdb_path),
+            wal_dir: path(toml.rocksdb.wal_dir),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_places_matter() {
+        let text = "[log]\nlevel = \"info\"\n[raft-engine]\ndir = \"/r\"\n[rocksdb]\nwal-dir = \"\"\nx = 1\n";
+        let config = StoreConfig::from_toml(text).unwrap();
+        assert_eq!(config, StoreConfig { raft_engine_dir: Some("/r".into()), ..Default::default() });
+        assert!(StoreConfig::from_toml("[raft-engine]\nenable = 3\n").is_err());
+    }
+}

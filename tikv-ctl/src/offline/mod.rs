@@ -1,0 +1,238 @@
+//! A data directory read as it lies: nothing is locked, created or changed, and a server may be running on it.
+
+mod collect;
+mod config;
+mod health;
+mod mvcc;
+mod properties;
+mod raft;
+
+use std::path::{Path, PathBuf};
+
+use kvproto::{
+    eraftpb::Entry,
+    kvrpcpb::ApiVersion,
+    metapb::Region,
+    raft_serverpb::{RaftApplyState, RegionLocalState, StoreIdent},
+};
+use prost::Message;
+
+use crate::{
+    Error,
+    error::DebugError,
+    lsm::Db,
+    source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
+};
+
+pub use config::StoreConfig;
+use raft::RaftStore;
+
+pub(crate) const CF_DEFAULT: &str = "default";
+pub(crate) const CF_LOCK: &str = "lock";
+pub(crate) const CF_WRITE: &str = "write";
+pub(crate) const CF_RAFT: &str = "raft";
+
+/// A store's data directory (RaftKv: `db/` and `raft-engine/` or `raft/`).
+#[derive(Debug)]
+pub struct Offline {
+    dir: PathBuf,
+    kv: Db,
+    raft: RaftStore,
+}
+
+impl Offline {
+    /// Opens `dir` for reading.
+    pub fn open(dir: &Path, config: &StoreConfig) -> crate::Result<Offline> {
+        check_layout(dir)?;
+        let kv = Db::open(&dir.join("db"), config.wal_dir.as_deref())?;
+        if kv.family(CF_RAFT).is_err() {
+            let what = "has no column family raft: it is a RocksDB of something else than TiKV";
+            return Err(Error::other(format!("{}: {what}", dir.join("db").display())));
+        }
+        let raft = RaftStore::open(dir, config)?;
+        Ok(Offline { dir: dir.to_owned(), kv, raft })
+    }
+
+    /// What was wrong with the files but could be read around.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.kv.warnings().iter().chain(self.raft.warnings())
+    }
+
+    /// The RocksDB of the data.
+    pub fn kv(&self) -> &Db {
+        &self.kv
+    }
+
+    fn message<M: Message + Default>(&self, cf: &str, key: &[u8]) -> Answer<Option<M>> {
+        let Some(value) = self.kv.get(cf, key)? else { return Ok(None) };
+        let message = M::decode(value.as_slice());
+        message.map(Some).map_err(|e| {
+            DebugError::Other(format!("the value of key {} does not decode: {e}", keys::hex_upper(key)))
+        })
+    }
+
+    fn region_state(&self, region: u64) -> Answer<Option<RegionLocalState>> {
+        self.message(CF_RAFT, &keys::region_state_key(region))
+    }
+
+    fn apply_state(&self, region: u64) -> Answer<Option<RaftApplyState>> {
+        self.message(CF_RAFT, &keys::apply_state_key(region))
+    }
+
+    fn store_ident(&self) -> Answer<StoreIdent> {
+        self.message(CF_DEFAULT, keys::STORE_IDENT_KEY)?
+            .ok_or_else(|| DebugError::NotFound("No store ident key".to_owned()))
+    }
+
+    /// Calls `take` with the id and the value of each region's `RegionLocalState`.
+    fn each_region(&self, mut take: impl FnMut(u64, &[u8]) -> Answer<()>) -> Answer<()> {
+        let mut iter = self.kv.scan(CF_RAFT, keys::REGION_META_MIN_KEY, keys::REGION_META_MAX_KEY)?;
+        while iter.advance()? {
+            let (region, suffix) = keys::decode_region_meta_key(iter.key())
+                .map_err(|e| DebugError::Other(format!("in CF raft: {e}")))?;
+            if suffix == keys::REGION_STATE_SUFFIX {
+                take(region, iter.value())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells what is wrong with a directory that is no TiKV data directory.
+fn check_layout(dir: &Path) -> crate::Result<()> {
+    let fail = |what: &str| Err(Error::other(format!("--data-dir {}: {what}", dir.display())));
+    if !dir.exists() {
+        return fail("no such directory");
+    }
+    if !dir.is_dir() {
+        return fail("expected a directory, met a file");
+    }
+    match (dir.join("db").is_dir(), dir.join("tablets").is_dir()) {
+        (true, false) => {}
+        (false, true) => {
+            return fail(
+                "it has tablets/ (partitioned-raft-kv), only the layout with db/ (raft-kv) is understood",
+            );
+        }
+        (true, true) => return fail("it has both db/ and tablets/: two stores are mixed up in it"),
+        (false, false) if dir.join("CURRENT").is_file() => {
+            return fail("it is a RocksDB itself; give the directory that holds db/");
+        }
+        (false, false) => {
+            return fail("it has no db/: expected a TiKV data directory with db/ and raft-engine/ or raft/");
+        }
+    }
+    if dir.join("file.dict").is_file() {
+        return fail("it has file.dict, so its files are encrypted at rest, which is not supported");
+    }
+    Ok(())
+}
+
+impl Source for Offline {
+    fn executor(&self) -> &'static str {
+        "Debugger"
+    }
+
+    fn all_regions(&self) -> Answer<Vec<u64>> {
+        let mut regions = Vec::new();
+        self.each_region(|region, _| {
+            regions.push(region);
+            Ok(())
+        })?;
+        regions.sort_unstable();
+        Ok(regions)
+    }
+
+    fn get(&self, cf: &str, key: &[u8]) -> Answer<Vec<u8>> {
+        self.kv.get(cf, key)?.ok_or_else(|| {
+            // The database's description as TiKV's error has it.
+            let path = self.dir.join("db");
+            DebugError::NotFound(format!(
+                "value for key {key:?} in db RocksEngine {{ db: Db [path={}], support_multi_batch_write: true, \
+                 ingest_latch: RangeLatch {{ range_latches: Mutex {{ data: {{}}, poisoned: false, .. }} }} }}",
+                path.display()
+            ))
+        })
+    }
+
+    fn region_info(&self, region: u64) -> Answer<RegionInfo> {
+        let info = RegionInfo {
+            raft_local_state: self.raft.local_state(region)?,
+            raft_apply_state: self.apply_state(region)?,
+            region_local_state: self.region_state(region)?,
+        };
+        if info == RegionInfo::default() {
+            return Err(DebugError::NotFound(format!("info for region {region}")));
+        }
+        Ok(info)
+    }
+
+    fn region_size(&self, region: u64, cfs: &[String]) -> Answer<Vec<(String, u64)>> {
+        let state = self
+            .region_state(region)?
+            .ok_or_else(|| DebugError::NotFound(format!("none region {region}")))?;
+        let (start, end) = bounds(state.region.as_ref());
+        let mut sizes = Vec::with_capacity(cfs.len());
+        for cf in cfs {
+            let mut iter = self.kv.scan(cf, &start, &end)?;
+            let mut size = 0;
+            while iter.advance()? {
+                size += (iter.key().len() + iter.value().len()) as u64;
+            }
+            sizes.push((cf.clone(), size));
+        }
+        Ok(sizes)
+    }
+
+    fn raft_log(&self, region: u64, index: u64) -> Answer<Entry> {
+        let missing = || DebugError::NotFound(format!("raft log for region {region} at index {index}"));
+        self.raft.entry(region, index)?.ok_or_else(missing)
+    }
+
+    fn scan_mvcc(&self, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) -> Answer<()> {
+        if to.is_empty() && limit == 0 {
+            return Err(DebugError::InvalidArgument("no limit and to_key".to_owned()));
+        }
+        mvcc::scan(&self.kv, from, to, limit, take)
+    }
+
+    fn raw_scan(&self, from: &[u8], to: &[u8], limit: usize, cf: &str, take: RawTaker<'_>) -> Answer<()> {
+        let mut iter = self.kv.scan(cf, from, to)?;
+        for _ in 0..limit {
+            if !iter.advance()? {
+                break;
+            }
+            take(iter.key(), iter.value())?;
+        }
+        Ok(())
+    }
+
+    fn region_properties(&self, region: u64) -> Answer<Vec<(String, String)>> {
+        let state =
+            self.region_state(region)?.ok_or_else(|| DebugError::NotFound(format!("region {region}")))?;
+        properties::of_region(&self.kv, &state.region.unwrap_or_default())
+    }
+
+    fn range_properties(&self, start: &[u8], end: &[u8]) -> Answer<Vec<(String, String)>> {
+        properties::of_range(&self.kv, &keys::data_key(start), &keys::data_end_key(end))
+    }
+
+    fn store_info(&self) -> Answer<(u64, ApiVersion)> {
+        let ident = self.store_ident()?;
+        Ok((ident.store_id, ident.api_version()))
+    }
+
+    fn cluster_id(&self) -> Answer<u64> {
+        Ok(self.store_ident()?.cluster_id)
+    }
+
+    fn bad_regions(&self) -> Answer<Vec<(u64, String)>> {
+        health::bad_regions(self)
+    }
+}
+
+/// A region's range in RocksDB.
+fn bounds(region: Option<&Region>) -> (Vec<u8>, Vec<u8>) {
+    let (start, end) = region.map_or((&[][..], &[][..]), |r| (&r.start_key, &r.end_key));
+    (keys::data_key(start), keys::data_end_key(end))
+}

@@ -1,0 +1,129 @@
+//! Locks, writes and values joined by key (TiKV `MvccInfoScanner`, `MvccInfoCollector`).
+
+use std::cmp::Ordering;
+
+use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite, Op};
+use txn_types::{Key, LockOrSharedLocks, TimeStamp, WriteRef, WriteType, parse_lock};
+
+use super::{CF_DEFAULT, CF_LOCK, CF_WRITE};
+use crate::{
+    error::DebugError,
+    lsm::{Db, DbIter},
+    source::{Answer, MvccTaker},
+};
+
+/// A walk over one column family, on an entry or at the end.
+struct Rows<'a> {
+    iter: DbIter<'a>,
+    valid: bool,
+    /// Bytes of the timestamp behind each key.
+    versioned: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn new(db: &'a Db, cf: &str, from: &[u8], to: &[u8]) -> Answer<Rows<'a>> {
+        let mut rows = Rows { iter: db.scan(cf, from, to)?, valid: true, versioned: cf != CF_LOCK };
+        rows.advance()?;
+        Ok(rows)
+    }
+
+    fn advance(&mut self) -> Answer<()> {
+        self.valid = self.iter.advance()?;
+        // What is shorter than a timestamp is no version: a raw key among them.
+        while self.valid && self.versioned && self.iter.key().len() <= 8 {
+            self.valid = self.iter.advance()?;
+        }
+        Ok(())
+    }
+
+    /// The key without its timestamp.
+    fn user_key(&self) -> Option<&[u8]> {
+        let key = self.valid.then(|| self.iter.key())?;
+        if self.versioned { Key::truncate_ts_for(key).ok() } else { Some(key) }
+    }
+
+    fn ts(&self) -> u64 {
+        Key::decode_ts_from(self.iter.key()).unwrap_or(TimeStamp::zero()).into_inner()
+    }
+}
+
+/// Gives `take` the records of each key in `[from, to)` that has a lock or a write.
+pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) -> Answer<()> {
+    let from = if from.is_empty() { keys::DATA_MIN_KEY } else { from };
+    let to = if to.is_empty() { keys::DATA_MAX_KEY } else { to };
+    for key in [from, to] {
+        if !keys::validate_data_key(key) && key != keys::DATA_MAX_KEY {
+            return Err(DebugError::Other(format!("non-mvcc area {}", keys::hex_upper(key))));
+        }
+    }
+    let mut locks = Rows::new(db, CF_LOCK, from, to)?;
+    let mut writes = Rows::new(db, CF_WRITE, from, to)?;
+    let mut values = Rows::new(db, CF_DEFAULT, from, to)?;
+    let mut count = 0;
+    while limit == 0 || count < limit {
+        let key = match (locks.user_key(), writes.user_key()) {
+            (None, None) => break,
+            (Some(key), None) | (None, Some(key)) => key,
+            (Some(lock), Some(write)) => lock.min(write),
+        }
+        .to_vec();
+        let mut info = MvccInfo::default();
+        while writes.user_key() == Some(&key) {
+            info.writes.push(write_info(&writes)?);
+            writes.advance()?;
+        }
+        if locks.user_key() == Some(&key) {
+            info.lock = Some(lock_info(&key, locks.iter.value())?);
+            locks.advance()?;
+        }
+        while let Some(order) = values.user_key().map(|value_key| value_key.cmp(&key)) {
+            match order {
+                Ordering::Greater => break,
+                // A value that neither a lock nor a write leads to.
+                Ordering::Less => {}
+                Ordering::Equal => {
+                    info.values
+                        .push(MvccValue { start_ts: values.ts(), value: values.iter.value().to_vec() });
+                }
+            }
+            values.advance()?;
+        }
+        take(key, info)?;
+        count += 1;
+    }
+    Ok(())
+}
+
+fn write_info(rows: &Rows<'_>) -> Answer<MvccWrite> {
+    let write = WriteRef::parse(rows.iter.value())
+        .map_err(|e| DebugError::Other(format!("key {}: {e}", keys::hex_upper(rows.iter.key()))))?;
+    let op = match write.write_type {
+        WriteType::Put => Op::Put,
+        WriteType::Delete => Op::Del,
+        WriteType::Lock => Op::Lock,
+        WriteType::Rollback => Op::Rollback,
+    };
+    Ok(MvccWrite {
+        r#type: op.into(),
+        start_ts: write.start_ts.into_inner(),
+        commit_ts: rows.ts(),
+        short_value: write.short_value.unwrap_or_default().to_vec(),
+        ..Default::default()
+    })
+}
+
+fn lock_info(key: &[u8], value: &[u8]) -> Answer<MvccLock> {
+    let lock =
+        parse_lock(value).map_err(|e| DebugError::Other(format!("key {}: {e}", keys::hex_upper(key))))?;
+    Ok(match lock {
+        LockOrSharedLocks::Lock(lock) => MvccLock {
+            r#type: Op::from(lock.lock_type).into(),
+            start_ts: lock.ts.into_inner(),
+            primary: lock.primary,
+            short_value: lock.short_value.unwrap_or_default(),
+            ..Default::default()
+        },
+        // Held by many: there is no one start and no one primary.
+        LockOrSharedLocks::Shared(_) => MvccLock { r#type: Op::SharedLock.into(), ..Default::default() },
+    })
+}

@@ -1,0 +1,88 @@
+//! Where the Raft log is: in raft-engine, or in a RocksDB of its own.
+
+use std::path::Path;
+
+use kvproto::{eraftpb::Entry, raft_serverpb::RaftLocalState};
+use prost::Message;
+
+use super::{CF_DEFAULT, StoreConfig};
+use crate::{
+    Error,
+    error::DebugError,
+    lsm::Db,
+    raft_engine::{RaftEngineDir, is_raft_engine_dir},
+    source::Answer,
+};
+
+/// Key of a group's `RaftLocalState` in raft-engine (TiKV `raft_log_engine`).
+const RAFT_LOG_STATE_KEY: &[u8] = b"R";
+
+/// The store of the Raft log.
+#[derive(Debug)]
+pub enum RaftStore {
+    Engine(RaftEngineDir),
+    Db(Db),
+}
+
+impl RaftStore {
+    /// Opens what `config` says, or what is in the data directory `dir`.
+    pub fn open(dir: &Path, config: &StoreConfig) -> crate::Result<RaftStore> {
+        let engine_dir = config.raft_engine_dir.clone().unwrap_or_else(|| dir.join("raft-engine"));
+        let db_dir = config.raftdb_path.clone().unwrap_or_else(|| dir.join("raft"));
+        let has_db = db_dir.join("CURRENT").is_file();
+        let use_engine = config.raft_engine_enable.unwrap_or(is_raft_engine_dir(&engine_dir) || !has_db);
+        if use_engine {
+            if !engine_dir.is_dir() {
+                let what = "no such directory; the Raft log is missing, or elsewhere: give --config with \
+                            raft-engine.dir";
+                return Err(Error::other(format!(
+                    "raft engine not exists: {}: {what}",
+                    engine_dir.display()
+                )));
+            }
+            return Ok(RaftStore::Engine(RaftEngineDir::open(&engine_dir)?));
+        }
+        if !has_db {
+            let what = "expected a RocksDB with the Raft log; give --config with raftstore.raftdb-path";
+            return Err(Error::other(format!("raft db not exists: {}: {what}", db_dir.display())));
+        }
+        Ok(RaftStore::Db(Db::open(&db_dir, None)?))
+    }
+
+    /// What was wrong but could be read around.
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            RaftStore::Engine(engine) => engine.warnings(),
+            RaftStore::Db(db) => db.warnings(),
+        }
+    }
+
+    /// A region's `RaftLocalState`.
+    pub fn local_state(&self, region: u64) -> Answer<Option<RaftLocalState>> {
+        let value = match self {
+            RaftStore::Engine(engine) => engine.get(region, RAFT_LOG_STATE_KEY).map(<[u8]>::to_vec),
+            RaftStore::Db(db) => db.get(CF_DEFAULT, &keys::raft_state_key(region))?,
+        };
+        let Some(value) = value else { return Ok(None) };
+        let state = RaftLocalState::decode(value.as_slice());
+        let bad =
+            |e| DebugError::Other(format!("the RaftLocalState of region {region} does not decode: {e}"));
+        state.map(Some).map_err(bad)
+    }
+
+    /// The entry of `region` at `index`.
+    pub fn entry(&self, region: u64, index: u64) -> Answer<Option<Entry>> {
+        match self {
+            RaftStore::Engine(engine) => Ok(engine.entry(region, index)?),
+            RaftStore::Db(db) => {
+                let Some(value) = db.get(CF_DEFAULT, &keys::raft_log_key(region, index))? else {
+                    return Ok(None);
+                };
+                let entry = Entry::decode(value.as_slice());
+                let bad =
+                    |e| DebugError::Other(format!("entry {index} of region {region} does not decode: {e}"));
+                entry.map(Some).map_err(bad)
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A store asked over gRPC (kvproto `debugpb.Debug`).
+
+use std::{future::Future, time::Duration};
+
+use kvproto::{
+    debugpb::{self, debug_client::DebugClient},
+    eraftpb::Entry,
+    kvrpcpb::ApiVersion,
+};
+use tonic::{Code, Response, Status, transport::Channel};
+
+use crate::{
+    Error,
+    error::DebugError,
+    source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
+};
+
+/// As TiKV's tool sets it: answers of up to 1 GiB.
+const MAX_MESSAGE_LEN: usize = 1 << 30;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3));
+
+/// A server.
+#[derive(Debug)]
+pub struct Online {
+    host: String,
+    runtime: tokio::runtime::Runtime,
+    client: DebugClient<Channel>,
+}
+
+/// A connection to `host`, and the runtime that drives it.
+pub(crate) fn connect(host: &str) -> crate::Result<(tokio::runtime::Runtime, Channel)> {
+    let address = host.strip_prefix("http://").unwrap_or(host);
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|e| Error::other(format!("--host {host}: expected HOST:PORT: {e}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::other(format!("starting a runtime: {e}")))?;
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE.0)
+        .keep_alive_timeout(KEEPALIVE.1);
+    let channel = runtime.block_on(endpoint.connect()).map_err(|e| {
+        let why = innermost(&e);
+        Error::other(format!(
+            "--host {host}: cannot connect: {why}; give the address that the server's --addr names, and see that it runs"
+        ))
+    })?;
+    Ok((runtime, channel))
+}
+
+/// What a chain of errors begins with.
+fn innermost(e: &dyn std::error::Error) -> String {
+    let mut last = e;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+impl Online {
+    /// Connects to the server whose gRPC address is `host`.
+    pub fn connect(host: &str) -> crate::Result<Online> {
+        let (runtime, channel) = connect(host)?;
+        let client = DebugClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_LEN)
+            .max_encoding_message_size(MAX_MESSAGE_LEN);
+        Ok(Online { host: host.to_owned(), runtime, client })
+    }
+
+    fn call<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Answer<T> {
+        self.runtime.block_on(call).map(Response::into_inner).map_err(|e| self.failure(&e))
+    }
+
+    /// The status as grpcio prints it; a server that went away is told in plain words.
+    fn failure(&self, status: &Status) -> DebugError {
+        let name = match status.code() {
+            Code::Ok => "OK",
+            Code::Cancelled => "CANCELLED",
+            Code::Unknown => "UNKNOWN",
+            Code::InvalidArgument => "INVALID_ARGUMENT",
+            Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Code::NotFound => "NOT_FOUND",
+            Code::AlreadyExists => "ALREADY_EXISTS",
+            Code::PermissionDenied => "PERMISSION_DENIED",
+            Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Code::FailedPrecondition => "FAILED_PRECONDITION",
+            Code::Aborted => "ABORTED",
+            Code::OutOfRange => "OUT_OF_RANGE",
+            Code::Unimplemented => "UNIMPLEMENTED",
+            Code::Internal => "INTERNAL",
+            Code::Unavailable => "UNAVAILABLE",
+            Code::DataLoss => "DATA_LOSS",
+            Code::Unauthenticated => "UNAUTHENTICATED",
+        };
+        let mut text = format!("{}-{name} {}", status.code() as i32, status.message());
+        if matches!(status.code(), Code::Unavailable) {
+            text.push_str(&format!(" (the server at {} went away or does not answer)", self.host));
+        }
+        DebugError::Rpc(text)
+    }
+
+    /// Metrics of the server; all of them or Prometheus' only.
+    pub fn metrics(&self, all: bool) -> Answer<debugpb::GetMetricsResponse> {
+        self.call(self.client.clone().get_metrics(debugpb::GetMetricsRequest { all }))
+    }
+
+    /// Has the server propose a consistency check.
+    pub fn check_region_consistency(&self, region_id: u64) -> Answer<()> {
+        let request = debugpb::RegionConsistencyCheckRequest { region_id };
+        self.call(self.client.clone().check_region_consistency(request)).map(|_| ())
+    }
+
+    /// How far a region's resolved timestamp is.
+    pub fn region_read_progress(
+        &self,
+        region_id: u64,
+        log_locks: bool,
+        min_start_ts: u64,
+    ) -> Answer<debugpb::GetRegionReadProgressResponse> {
+        let request = debugpb::GetRegionReadProgressRequest { region_id, log_locks, min_start_ts };
+        self.call(self.client.clone().get_region_read_progress(request))
+    }
+}
+
+impl Source for Online {
+    fn executor(&self) -> &'static str {
+        "DebugClient"
+    }
+
+    fn all_regions(&self) -> Answer<Vec<u64>> {
+        let request = debugpb::GetAllRegionsInStoreRequest {};
+        Ok(self.call(self.client.clone().get_all_regions_in_store(request))?.regions)
+    }
+
+    fn get(&self, cf: &str, key: &[u8]) -> Answer<Vec<u8>> {
+        let db = debugpb::Db::Kv.into();
+        let request = debugpb::GetRequest { db, cf: cf.to_owned(), key: key.to_vec() };
+        Ok(self.call(self.client.clone().get(request))?.value)
+    }
+
+    fn region_info(&self, region_id: u64) -> Answer<RegionInfo> {
+        let reply = self.call(self.client.clone().region_info(debugpb::RegionInfoRequest { region_id }))?;
+        Ok(RegionInfo {
+            raft_local_state: reply.raft_local_state,
+            raft_apply_state: reply.raft_apply_state,
+            region_local_state: reply.region_local_state,
+        })
+    }
+
+    fn region_size(&self, region_id: u64, cfs: &[String]) -> Answer<Vec<(String, u64)>> {
+        let request = debugpb::RegionSizeRequest { region_id, cfs: cfs.to_vec() };
+        let reply = self.call(self.client.clone().region_size(request))?;
+        Ok(reply.entries.into_iter().map(|entry| (entry.cf, entry.size)).collect())
+    }
+
+    fn raft_log(&self, region_id: u64, log_index: u64) -> Answer<Entry> {
+        let request = debugpb::RaftLogRequest { region_id, log_index };
+        Ok(self.call(self.client.clone().raft_log(request))?.entry.unwrap_or_default())
+    }
+
+    fn scan_mvcc(&self, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) -> Answer<()> {
+        let request = debugpb::ScanMvccRequest { from_key: from.to_vec(), to_key: to.to_vec(), limit };
+        let mut stream = self.call(self.client.clone().scan_mvcc(request))?;
+        loop {
+            match self.runtime.block_on(stream.message()) {
+                Ok(Some(reply)) => take(reply.key, reply.info.unwrap_or_default())?,
+                Ok(None) => return Ok(()),
+                Err(e) => return Err(self.failure(&e)),
+            }
+        }
+    }
+
+    fn raw_scan(&self, _: &[u8], _: &[u8], _: usize, _: &str, _: RawTaker<'_>) -> Answer<()> {
+        Err(Error::other(
+            "raw-scan reads a directory: servers have no call for it; give --data-dir, or use scan or print",
+        )
+        .into())
+    }
+
+    fn region_properties(&self, region_id: u64) -> Answer<Vec<(String, String)>> {
+        let request = debugpb::GetRegionPropertiesRequest { region_id };
+        let reply = self.call(self.client.clone().get_region_properties(request))?;
+        Ok(reply.props.into_iter().map(|p| (p.name, p.value)).collect())
+    }
+
+    fn range_properties(&self, start: &[u8], end: &[u8]) -> Answer<Vec<(String, String)>> {
+        let request = debugpb::GetRangePropertiesRequest { start_key: start.to_vec(), end_key: end.to_vec() };
+        let reply = self.call(self.client.clone().get_range_properties(request))?;
+        Ok(reply.properties.into_iter().map(|p| (p.key, p.value)).collect())
+    }
+
+    fn store_info(&self) -> Answer<(u64, ApiVersion)> {
+        let reply = self.call(self.client.clone().get_store_info(debugpb::GetStoreInfoRequest {}))?;
+        Ok((reply.store_id, reply.api_version()))
+    }
+
+    fn cluster_id(&self) -> Answer<u64> {
+        Ok(self.call(self.client.clone().get_cluster_info(debugpb::GetClusterInfoRequest {}))?.cluster_id)
+    }
+
+    fn bad_regions(&self) -> Answer<Vec<(u64, String)>> {
+        Err(Error::other(
+            "bad-regions reads a directory: servers have no call for it; give --data-dir (the server may run on it)",
+        )
+        .into())
+    }
+}

@@ -1,0 +1,161 @@
+//! Log batches: the unit that raft-engine writes at once.
+
+use super::{
+    LogItem,
+    item::{self},
+};
+
+const FILE_MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
+const BATCH_HEADER: usize = 16;
+const CRC: usize = 4;
+
+/// Offset in the file, and what is wrong there.
+pub type BadBatch = (u64, String);
+
+/// What a file's header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileHeader {
+    /// 1 or 2.
+    pub version: u64,
+    /// Batches start at multiples of this; 0: anywhere.
+    pub alignment: u64,
+    /// Bytes of the header.
+    pub len: usize,
+}
+
+impl FileHeader {
+    /// Reads the header of a log file.
+    pub fn parse(data: &[u8]) -> Result<FileHeader, BadBatch> {
+        let bad = |what: &str| (0, format!("expected a raft-engine log file: {what}"));
+        let rest = data.strip_prefix(FILE_MAGIC).ok_or_else(|| bad("another header met"))?;
+        let number = |at: usize| rest.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
+        match number(0) {
+            Some(1) => Ok(FileHeader { version: 1, alignment: 0, len: FILE_MAGIC.len() + 8 }),
+            Some(2) => {
+                let alignment = number(8).ok_or_else(|| bad("it is cut short"))?;
+                Ok(FileHeader { version: 2, alignment, len: FILE_MAGIC.len() + 16 })
+            }
+            Some(version) => Err(bad(&format!("version 1 or 2 is understood, {version} met"))),
+            None => Err(bad("it is cut short")),
+        }
+    }
+}
+
+/// A batch that passed its checks.
+#[derive(Debug)]
+pub struct LogBatch<'a> {
+    /// Where it starts in the file.
+    pub offset: u64,
+    /// Where its entries block starts.
+    pub entries_offset: u64,
+    /// Bytes of the entries block, checksum included.
+    pub entries_len: u64,
+    /// Whether the entries block is an LZ4 block.
+    pub compressed: bool,
+    /// The entries block, without its checksum.
+    pub entries: &'a [u8],
+    /// What it says, in order.
+    pub items: Vec<LogItem>,
+}
+
+/// Walks the batches of a file.
+#[derive(Debug)]
+pub struct BatchIter<'a> {
+    data: &'a [u8],
+    seq: u64,
+    header: FileHeader,
+    at: usize,
+}
+
+impl<'a> BatchIter<'a> {
+    /// Walks the file `data` with the sequence number `seq`.
+    pub fn new(data: &'a [u8], seq: u64) -> Result<BatchIter<'a>, BadBatch> {
+        let header = FileHeader::parse(data)?;
+        let mut iter = BatchIter { data, seq, header, at: header.len };
+        iter.align();
+        Ok(iter)
+    }
+
+    fn align(&mut self) {
+        if self.header.alignment > 0 {
+            let alignment = usize::try_from(self.header.alignment).unwrap_or(usize::MAX);
+            self.at = self.at.checked_next_multiple_of(alignment).unwrap_or(usize::MAX);
+        }
+    }
+
+    fn number(&self, at: usize) -> Option<u64> {
+        self.data.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    /// The next batch; `Ok(None)` at the end of what was written.
+    pub fn next_batch(&mut self) -> Result<Option<LogBatch<'a>>, BadBatch> {
+        let at = self.at;
+        let bad = |what: &str| (at as u64, what.to_owned());
+        let (Some(packed), Some(footer_offset)) = (self.number(at), self.number(at.saturating_add(8))) else {
+            return Ok(None);
+        };
+        if packed == 0 && footer_offset == 0 {
+            // Allocated ahead, not written yet.
+            return Ok(None);
+        }
+        let total = usize::try_from(packed >> 8).map_err(|_| bad("an impossible batch length"))?;
+        let footer_at = usize::try_from(footer_offset).map_err(|_| bad("an impossible footer offset"))?;
+        let batch = at
+            .checked_add(total)
+            .and_then(|end| self.data.get(at..end))
+            .ok_or_else(|| bad("the batch goes beyond the end of the file"))?;
+        if footer_at < BATCH_HEADER || footer_at + CRC > total {
+            return Err(bad("the batch's footer lies outside of it"));
+        }
+        let compressed = match packed & 0xff {
+            0 => false,
+            1 => true,
+            other => return Err(bad(&format!("compression 0 (none) or 1 (lz4) expected, {other} met"))),
+        };
+        let footer = checked(&batch[footer_at..], self.signature())
+            .ok_or_else(|| bad("the checksum of the batch's items does not match"))?;
+        let block = &batch[BATCH_HEADER..footer_at];
+        let entries = match block.len() {
+            0 => block,
+            _ => {
+                checked(block, 0).ok_or_else(|| bad("the checksum of the batch's entries does not match"))?
+            }
+        };
+        let items = item::parse(footer).ok_or_else(|| bad("an item of the batch does not decode"))?;
+        self.at = at + total;
+        self.align();
+        let entries_offset = (at + BATCH_HEADER) as u64;
+        let entries_len = block.len() as u64;
+        Ok(Some(LogBatch { offset: at as u64, entries_offset, entries_len, compressed, entries, items }))
+    }
+
+    /// From version 2 on checksums are bound to the file, so that the remains of a recycled file fail.
+    fn signature(&self) -> u32 {
+        if self.header.version >= 2 { self.seq as u32 } else { 0 }
+    }
+}
+
+/// `block` without the CRC-32 at its end, if that is right.
+fn checked(block: &[u8], signature: u32) -> Option<&[u8]> {
+    let (body, crc) = block.split_last_chunk::<CRC>()?;
+    (crc32fast::hash(body) ^ signature == u32::from_le_bytes(*crc)).then_some(body)
+}
+
+/// The plain bytes of an entries block without its checksum.
+pub(super) fn plain_entries(block: &[u8], compressed: bool) -> Result<Vec<u8>, String> {
+    if !compressed {
+        return Ok(block.to_vec());
+    }
+    let (len, body) =
+        block.split_first_chunk::<4>().ok_or("a compressed entries block without its length")?;
+    let len = u32::from_le_bytes(*len) as usize;
+    if len > 1 << 30 {
+        return Err(format!("an entries block that claims {len} bytes"));
+    }
+    lz4_flex::block::decompress(body, len).map_err(|e| format!("lz4: {e}"))
+}
+
+/// An entries block as read from a file, its checksum taken off and checked.
+pub(super) fn checked_entries(block: &[u8]) -> Result<&[u8], String> {
+    checked(block, 0).ok_or_else(|| "the checksum of the entries does not match".to_owned())
+}

@@ -1,0 +1,215 @@
+//! The files of a raft-engine directory, and the state they replay to.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use kvproto::eraftpb::Entry;
+use prost::Message;
+
+use super::{BatchIter, Content, LogBatch, MemTable, item::INTERNAL_KEY_PREFIX, memtable::EntryPlace};
+use crate::lsm::{Error, Result};
+
+const ATTEMPTS: usize = 20;
+
+/// Which of the two logs a file belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Queue {
+    Append,
+    Rewrite,
+}
+
+impl Queue {
+    fn extension(self) -> &'static str {
+        match self {
+            Queue::Append => "raftlog",
+            Queue::Rewrite => "rewrite",
+        }
+    }
+}
+
+/// A log file by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    pub queue: Queue,
+    pub seq: u64,
+    pub path: PathBuf,
+}
+
+impl LogFile {
+    /// The file that `path` names; `None` when its name is none of raft-engine's.
+    pub fn from_path(path: &Path) -> Option<LogFile> {
+        let (stem, extension) = path.file_name()?.to_str()?.split_once('.')?;
+        let queue =
+            [Queue::Append, Queue::Rewrite].into_iter().find(|queue| queue.extension() == extension)?;
+        let numbered = stem.len() == 16 && stem.bytes().all(|b| b.is_ascii_digit());
+        let seq = numbered.then(|| stem.parse().ok())??;
+        Some(LogFile { queue, seq, path: path.to_owned() })
+    }
+
+    /// The file's bytes.
+    pub fn read(&self) -> Result<Vec<u8>> {
+        std::fs::read(&self.path).map_err(|source| Error::Io { path: self.path.clone(), source })
+    }
+}
+
+impl fmt::Display for LogFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileId {{ queue: {:?}, seq: {} }}", self.queue, self.seq)
+    }
+}
+
+/// Whether `dir` has files of raft-engine.
+pub fn is_raft_engine_dir(dir: &Path) -> bool {
+    files(dir).is_ok_and(|files| !files.is_empty())
+}
+
+/// The log files in `dir`: the append queue's, then the rewrite queue's, oldest first.
+pub(super) fn files(dir: &Path) -> Result<Vec<LogFile>> {
+    let io = |source| Error::Io { path: dir.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        files.extend(LogFile::from_path(&entry.map_err(io)?.path()));
+    }
+    files.sort_by_key(|file| (file.queue, file.seq));
+    Ok(files)
+}
+
+/// The newest run of files whose numbers have no hole; what lies before a hole is of no use.
+fn contiguous(files: &[LogFile]) -> &[LogFile] {
+    let hole = files.windows(2).rposition(|pair| pair[0].seq + 1 != pair[1].seq);
+    &files[hole.map_or(0, |at| at + 1)..]
+}
+
+/// A directory replayed: what each Raft group has.
+#[derive(Debug, Default)]
+pub struct RaftEngineDir {
+    dir: PathBuf,
+    groups: BTreeMap<u64, MemTable>,
+    warnings: Vec<String>,
+}
+
+impl RaftEngineDir {
+    /// Replays the files of `dir`. Damaged batches end their file and are told in [`Self::warnings`].
+    pub fn open(dir: &Path) -> Result<RaftEngineDir> {
+        if !is_raft_engine_dir(dir) {
+            let what = "expected a raft-engine directory with .raftlog files, met none; where it is elsewhere, \
+                        give --config with raft-engine.dir";
+            return Err(Error::NotADb(format!("{}: {what}", dir.display())));
+        }
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            match RaftEngineDir::replay(dir) {
+                // A running server purged a file between listing and reading.
+                Err(e) if e.is_not_found() => last = Some(e),
+                done => return done,
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::NotADb(format!("{}: it changes all the time", dir.display()))))
+    }
+
+    fn replay(dir: &Path) -> Result<RaftEngineDir> {
+        let mut engine = RaftEngineDir { dir: dir.to_owned(), ..Default::default() };
+        let all = files(dir)?;
+        let (append, rewrite): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|file| file.queue == Queue::Append);
+        for queue in [&rewrite, &append] {
+            let run = contiguous(queue);
+            if run.len() < queue.len() {
+                let what = "numbers of log files are missing; the files before the hole are left out";
+                engine.warnings.push(format!("{}: {what}", dir.display()));
+            }
+            for (i, file) in run.iter().enumerate() {
+                engine.replay_file(file, i + 1 == run.len())?;
+            }
+        }
+        Ok(engine)
+    }
+
+    fn replay_file(&mut self, file: &LogFile, last: bool) -> Result<()> {
+        let data = file.read()?;
+        let mut batches = match BatchIter::new(&data, file.seq) {
+            Ok(batches) => batches,
+            // A file just created, or not written yet.
+            Err(_) if last => return Ok(()),
+            Err((offset, what)) => return Err(Error::Corruption { path: file.path.clone(), offset, what }),
+        };
+        loop {
+            match batches.next_batch() {
+                Ok(None) => return Ok(()),
+                Ok(Some(batch)) => self.apply(file, batch),
+                Err((offset, what)) => {
+                    // The tail of the last file may be unfinished; elsewhere the loss is real.
+                    if !last {
+                        let path = file.path.display();
+                        self.warnings.push(format!(
+                            "{path} at byte {offset}: {what}; the rest of the file is left out"
+                        ));
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, file: &LogFile, batch: LogBatch<'_>) {
+        for item in batch.items {
+            let table = self.groups.entry(item.group).or_default();
+            match item.content {
+                Content::Entries(indexes) => table.append(indexes.into_iter().map(|index| EntryPlace {
+                    path: file.path.clone(),
+                    block_offset: batch.entries_offset,
+                    block_len: batch.entries_len,
+                    compressed: batch.compressed,
+                    index,
+                })),
+                Content::Clean => *table = MemTable::default(),
+                Content::Compact(index) => table.compact_to(index),
+                Content::Put(key, _) if key.starts_with(INTERNAL_KEY_PREFIX) => {}
+                Content::Put(key, value) => table.put(key, value),
+                Content::Delete(key) => table.delete(&key),
+            }
+        }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What was wrong but could be read around.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Ids of the Raft groups that have anything.
+    pub fn groups(&self) -> impl Iterator<Item = u64> {
+        self.groups.iter().filter(|(_, table)| !table.is_empty()).map(|(id, _)| *id)
+    }
+
+    /// What a group has.
+    pub fn group(&self, id: u64) -> Option<&MemTable> {
+        self.groups.get(&id)
+    }
+
+    /// A key-value of a group.
+    pub fn get(&self, group: u64, key: &[u8]) -> Option<&[u8]> {
+        self.groups.get(&group)?.get(key)
+    }
+
+    /// The entry of `group` at `index`.
+    pub fn entry(&self, group: u64, index: u64) -> Result<Option<Entry>> {
+        let Some(place) = self.groups.get(&group).and_then(|table| table.entry(index)) else {
+            return Ok(None);
+        };
+        let bytes = place.read()?;
+        let entry = Entry::decode(bytes.as_slice()).map_err(|e| Error::Corruption {
+            path: place.path.clone(),
+            offset: place.block_offset,
+            what: format!("entry {index} of group {group} does not decode: {e}"),
+        })?;
+        Ok(Some(entry))
+    }
+}

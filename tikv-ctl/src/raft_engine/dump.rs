@@ -1,0 +1,137 @@
+//! `raft-engine-ctl dump` and `check`.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{BatchIter, Content, LogFile, Queue, dir::files, item::ItemText};
+use crate::lsm::{Error, Result};
+
+/// The log files at `path`, a directory or one file.
+fn log_files(path: &Path) -> Result<Vec<LogFile>> {
+    let files = if path.is_dir() { files(path)? } else { LogFile::from_path(path).into_iter().collect() };
+    if files.is_empty() {
+        let what = if path.exists() {
+            "expected a raft-engine directory or a file NNNNNNNNNNNNNNNN.raftlog or .rewrite"
+        } else {
+            "no such file or directory"
+        };
+        return Err(Error::NotADb(format!("{}: {what}", path.display())));
+    }
+    Ok(files)
+}
+
+/// Calls `print` with each item of the files at `path`, in raft-engine's own text; `groups` empty means all.
+/// A damaged batch ends its file, and `print` gets a line that says so.
+pub fn dump<E>(
+    path: &Path,
+    groups: &[u64],
+    mut print: impl FnMut(&str) -> std::result::Result<(), E>,
+) -> Result<std::result::Result<(), E>> {
+    for file in log_files(path)? {
+        let data = file.read()?;
+        for line in file_lines(&file, &data, groups) {
+            if let Err(e) = print(&line) {
+                return Ok(Err(e));
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn file_lines(file: &LogFile, data: &[u8], groups: &[u64]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let damage = |(offset, what): (u64, String)| {
+        let name = file.path.display().to_string();
+        format!("Err(Corruption({:?}))", format!("{name} at byte {offset}: {what}"))
+    };
+    let mut batches = match BatchIter::new(data, file.seq) {
+        Ok(batches) => batches,
+        Err(bad) => return vec![damage(bad)],
+    };
+    loop {
+        match batches.next_batch() {
+            Ok(None) => return lines,
+            Ok(Some(batch)) => {
+                let block = (batch.entries_offset, batch.entries_len);
+                let wanted =
+                    batch.items.iter().filter(|item| groups.is_empty() || groups.contains(&item.group));
+                lines.extend(wanted.map(|item| {
+                    ItemText { item, file: file.to_string(), block, compressed: batch.compressed }.to_string()
+                }));
+            }
+            Err(bad) => {
+                lines.push(damage(bad));
+                return lines;
+            }
+        }
+    }
+}
+
+/// Groups whose entries have a hole or end in a damaged batch, with the last index before it (raft-engine
+/// `Engine::consistency_check`), and what is wrong with the files.
+pub fn check(path: &Path) -> Result<(Vec<(u64, u64)>, Vec<String>)> {
+    let files = log_files(path)?;
+    let mut last_index: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut broken: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut damages = Vec::new();
+    let last_append = files.iter().filter(|file| file.queue == Queue::Append).map(|file| file.seq).max();
+    for file in rewrite_first(&files) {
+        let data = file.read()?;
+        let tail_may_tear = file.queue == Queue::Append && Some(file.seq) == last_append;
+        let mut bad = |(offset, what): (u64, String)| {
+            if !tail_may_tear {
+                damages.push(format!("{} at byte {offset}: {what}", file.path.display()));
+            }
+        };
+        let mut batches = match BatchIter::new(&data, file.seq) {
+            Ok(batches) => batches,
+            Err(e) => {
+                bad(e);
+                continue;
+            }
+        };
+        loop {
+            match batches.next_batch() {
+                Ok(None) => break,
+                Ok(Some(batch)) => {
+                    batch
+                        .items
+                        .iter()
+                        .for_each(|item| follow(item.group, &item.content, &mut last_index, &mut broken));
+                }
+                Err(e) => {
+                    bad(e);
+                    break;
+                }
+            }
+        }
+    }
+    Ok((broken.into_iter().collect(), damages))
+}
+
+fn rewrite_first(files: &[LogFile]) -> impl Iterator<Item = &LogFile> {
+    let of = |queue| files.iter().filter(move |file| file.queue == queue);
+    of(Queue::Rewrite).chain(of(Queue::Append))
+}
+
+fn follow(group: u64, content: &Content, last: &mut BTreeMap<u64, u64>, broken: &mut BTreeMap<u64, u64>) {
+    match content {
+        Content::Entries(indexes) => {
+            let (Some(first), Some(end)) = (indexes.first(), indexes.last()) else { return };
+            if let Some(before) = last.get(&group).filter(|before| **before + 1 < first.index) {
+                broken.entry(group).or_insert(*before);
+            }
+            last.insert(group, end.index);
+        }
+        Content::Clean => {
+            last.remove(&group);
+            broken.remove(&group);
+        }
+        Content::Compact(index) => {
+            // What was compacted away leaves no hole.
+            if last.get(&group).is_some_and(|before| before + 1 < *index) {
+                last.insert(group, index - 1);
+            }
+        }
+        Content::Put(..) | Content::Delete(_) => {}
+    }
+}

@@ -1,0 +1,137 @@
+//! What a Raft group has after replay.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+};
+
+use super::{
+    EntryIndex,
+    batch::{checked_entries, plain_entries},
+};
+use crate::lsm::{Error, RandomFile, Result};
+
+/// Where an entry is on disk.
+#[derive(Clone, Debug)]
+pub struct EntryPlace {
+    /// The log file.
+    pub path: PathBuf,
+    /// Where the entries block of its batch starts.
+    pub block_offset: u64,
+    /// Bytes of that block, checksum included.
+    pub block_len: u64,
+    /// Whether the block is compressed.
+    pub compressed: bool,
+    /// Where it is in the plain block.
+    pub index: EntryIndex,
+}
+
+impl EntryPlace {
+    /// The entry's bytes.
+    pub fn read(&self) -> Result<Vec<u8>> {
+        let file = RandomFile::open(&self.path)?;
+        let block = file.read(self.block_offset, self.block_len)?;
+        let plain = checked_entries(&block).and_then(|body| plain_entries(body, self.compressed));
+        let plain = plain.map_err(|what| file.corrupt(self.block_offset, what))?;
+        let (start, len) = (self.index.offset as usize, self.index.len as usize);
+        let bytes = start.checked_add(len).and_then(|end| plain.get(start..end));
+        bytes
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| file.corrupt(self.block_offset, "an entry goes beyond its entries block"))
+    }
+}
+
+/// Keys and entries of a Raft group.
+#[derive(Debug, Default)]
+pub struct MemTable {
+    keys: BTreeMap<Vec<u8>, Vec<u8>>,
+    entries: VecDeque<EntryPlace>,
+}
+
+impl MemTable {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.entries.is_empty()
+    }
+
+    /// First and last index of the entries.
+    pub fn span(&self) -> Option<(u64, u64)> {
+        Some((self.entries.front()?.index.index, self.entries.back()?.index.index))
+    }
+
+    /// A key's value.
+    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        self.keys.get(key).map(Vec::as_slice)
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.keys.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
+    }
+
+    /// The entry at `index`.
+    pub fn entry(&self, index: u64) -> Option<&EntryPlace> {
+        let first = self.entries.front()?.index.index;
+        self.entries.get(usize::try_from(index.checked_sub(first)?).ok()?)
+    }
+
+    pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.keys.insert(key, value);
+    }
+
+    pub(super) fn delete(&mut self, key: &[u8]) {
+        self.keys.remove(key);
+    }
+
+    pub(super) fn compact_to(&mut self, index: u64) {
+        while self.entries.front().is_some_and(|place| place.index.index < index) {
+            self.entries.pop_front();
+        }
+    }
+
+    /// Appends entries; an index that is there already removes it and all after it.
+    pub(super) fn append(&mut self, places: impl Iterator<Item = EntryPlace>) {
+        for place in places {
+            let index = place.index.index;
+            while self.entries.back().is_some_and(|last| last.index.index >= index) {
+                self.entries.pop_back();
+            }
+            // After a hole only the new entries count.
+            if self.entries.back().is_some_and(|last| last.index.index + 1 != index) {
+                self.entries.clear();
+            }
+            self.entries.push_back(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(indexes: std::ops::RangeInclusive<u64>) -> impl Iterator<Item = EntryPlace> {
+        indexes.map(|index| EntryPlace {
+            path: PathBuf::new(),
+            block_offset: index,
+            block_len: 0,
+            compressed: false,
+            index: EntryIndex { index, offset: 0, len: 0 },
+        })
+    }
+
+    #[test]
+    fn appending_truncates_and_compaction_drops() {
+        let mut table = MemTable::default();
+        table.append(places(5..=10));
+        table.append(places(8..=9));
+        assert_eq!(table.span(), Some((5, 9)));
+        table.compact_to(7);
+        assert_eq!(table.span(), Some((7, 9)));
+        assert!(table.entry(6).is_none() && table.entry(10).is_none());
+        assert_eq!(table.entry(8).map(|place| place.index.index), Some(8));
+        table.append(places(20..=21));
+        assert_eq!(table.span(), Some((20, 21)));
+        table.append(places(3..=3));
+        assert_eq!(table.span(), Some((3, 3)));
+    }
+}

@@ -1,0 +1,15 @@
+//! A reader of raft-engine directories: opened read-only, no lock taken, torn tails and damage told, not repaired.
+//!
+//! Formats: raft-engine's `src/file_pipe_log/format.rs`, `src/log_batch.rs`.
+
+mod batch;
+mod dir;
+mod dump;
+mod item;
+mod memtable;
+
+pub use batch::{BatchIter, FileHeader, LogBatch};
+pub use dir::{LogFile, Queue, RaftEngineDir, is_raft_engine_dir};
+pub use dump::{check, dump};
+pub use item::{Content, EntryIndex, LogItem};
+pub use memtable::MemTable;

@@ -1,0 +1,63 @@
+//! kvproto's messages and enums as tables, made from the `.proto` files when the crate is built.
+
+/// Scalar types of protobuf, by the names descriptors give them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Double,
+    Float,
+    Int64,
+    Uint64,
+    Int32,
+    Fixed64,
+    Fixed32,
+    Bool,
+    String,
+    Group,
+    Message,
+    Bytes,
+    Uint32,
+    Enum,
+    Sfixed32,
+    Sfixed64,
+    Sint32,
+    Sint64,
+}
+
+/// A field of a message.
+#[derive(Debug)]
+pub struct Field {
+    pub number: i32,
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Full name of the message or enum; empty for scalars.
+    pub type_name: &'static str,
+    pub repeated: bool,
+}
+
+/// A message and its fields in the order of the `.proto` file.
+#[derive(Debug)]
+pub struct Message {
+    pub name: &'static str,
+    pub fields: &'static [Field],
+}
+
+/// An enum and its values.
+#[derive(Debug)]
+pub struct Enum {
+    pub name: &'static str,
+    pub values: &'static [(i32, &'static str)],
+}
+
+include!(concat!(env!("OUT_DIR"), "/schema.rs"));
+
+/// The message with this full name, such as `metapb.Region`.
+pub fn message(name: &str) -> Option<&'static Message> {
+    MESSAGES.binary_search_by(|message| message.name.cmp(name)).ok().map(|at| &MESSAGES[at])
+}
+
+/// The name of an enum's value; the number where it has none.
+pub fn enum_value(name: &str, number: i64) -> String {
+    let found = ENUMS.binary_search_by(|kind| kind.name.cmp(name)).ok();
+    let value = found.and_then(|at| ENUMS[at].values.iter().find(|(n, _)| i64::from(*n) == number));
+    value.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}

@@ -1,0 +1,145 @@
+//! A small data directory in TiKV's layout, written by RocksDB and raft-engine, and a way to run the tool on it.
+
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
+
+use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, DbConfig, RocksEngine};
+use kvproto::{
+    eraftpb::{Entry, HardState},
+    kvrpcpb::ApiVersion,
+    metapb::{Peer, Region, RegionEpoch},
+    raft_cmdpb::{CmdType, PutRequest, RaftCmdRequest, RaftRequestHeader, Request},
+    raft_serverpb::{RaftApplyState, RaftLocalState, RaftTruncatedState, RegionLocalState, StoreIdent},
+};
+use prost::Message;
+use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
+use txn_types::{Key, Lock, LockType, Write, WriteType};
+
+/// Both engines of a store, open.
+pub struct Store {
+    pub kv: RocksEngine,
+    pub raft: RaftLogEngine,
+}
+
+fn data_key(user_key: &[u8]) -> Vec<u8> {
+    keys::data_key(Key::from_raw(user_key).as_encoded())
+}
+
+fn versioned(user_key: &[u8], ts: u64) -> Vec<u8> {
+    keys::data_key(Key::from_raw(user_key).append_ts(ts.into()).as_encoded())
+}
+
+impl Store {
+    pub fn open(dir: &Path) -> Store {
+        let kv = RocksEngine::open(dir.join("db"), &DbConfig::small()).unwrap();
+        let raft = RaftLogEngine::open(dir.join("raft-engine"), &RaftEngineConfig::small()).unwrap();
+        Store { kv, raft }
+    }
+
+    pub fn put_version(&self, key: &[u8], start: u64, commit: u64, value: &[u8]) {
+        let short = (value.len() <= 255).then(|| value.to_vec());
+        if short.is_none() {
+            self.kv.put_cf(CF_DEFAULT, &versioned(key, start), value).unwrap();
+        }
+        let write = Write::new(WriteType::Put, start.into(), short);
+        self.kv.put_cf(CF_WRITE, &versioned(key, commit), &write.to_bytes()).unwrap();
+    }
+
+    pub fn put_lock(&self, key: &[u8], start: u64) {
+        let zero = 0.into();
+        let lock = Lock::new(
+            LockType::Put,
+            key.to_vec(),
+            start.into(),
+            3000,
+            Some(b"new".to_vec()),
+            zero,
+            1,
+            zero,
+            false,
+        );
+        self.kv.put_cf(CF_LOCK, &data_key(key), &lock.to_bytes()).unwrap();
+    }
+
+    pub fn put_region(&self, id: u64, start_key: &[u8], end_key: &[u8]) {
+        let encoded =
+            |key: &[u8]| if key.is_empty() { Vec::new() } else { Key::from_raw(key).into_encoded() };
+        let region = Region {
+            id,
+            start_key: encoded(start_key),
+            end_key: encoded(end_key),
+            region_epoch: Some(RegionEpoch { conf_ver: 1, version: 2 }),
+            peers: vec![Peer { id: id + 1, store_id: 1, ..Default::default() }],
+            ..Default::default()
+        };
+        let state = RegionLocalState { region: Some(region), ..Default::default() };
+        self.kv.put_msg_cf(CF_RAFT, &keys::region_state_key(id), &state).unwrap();
+        let apply = RaftApplyState {
+            applied_index: 7,
+            commit_index: 7,
+            commit_term: 6,
+            truncated_state: Some(RaftTruncatedState { index: 5, term: 5 }),
+            ..Default::default()
+        };
+        self.kv.put_msg_cf(CF_RAFT, &keys::apply_state_key(id), &apply).unwrap();
+        let mut batch = self.raft.log_batch(2);
+        batch.append(id, (6..=7).map(|index| entry(id, index)).collect()).unwrap();
+        let hard_state = HardState { term: 6, vote: id + 1, commit: 7 };
+        batch.put_raft_state(id, &RaftLocalState { hard_state: Some(hard_state), last_index: 7 }).unwrap();
+        self.raft.consume(&mut batch, true).unwrap();
+    }
+}
+
+/// Entry 6 is the leader's empty one, 7 a put.
+fn entry(region_id: u64, index: u64) -> Entry {
+    let request = RaftCmdRequest {
+        header: Some(RaftRequestHeader { region_id, ..Default::default() }),
+        requests: vec![Request {
+            cmd_type: CmdType::Put.into(),
+            put: Some(PutRequest { cf: String::new(), key: b"k".to_vec(), value: b"v".to_vec() }),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let data = if index == 7 { request.encode_to_vec() } else { Vec::new() };
+    Entry { term: 6, index, data, ..Default::default() }
+}
+
+/// Two regions, split at `m`; some rows are in SSTs, some only in the WAL.
+pub fn fill(store: &Store) {
+    let ident = StoreIdent { cluster_id: 77, store_id: 1, api_version: ApiVersion::V1.into() };
+    store.kv.put_msg(keys::STORE_IDENT_KEY, &ident).unwrap();
+    store.put_region(2, b"", b"m");
+    store.put_region(4, b"m", b"");
+    store.put_version(b"a", 10, 11, b"first");
+    store.put_version(b"big", 10, 11, &[b'B'; 300]);
+    store.put_version(b"gone", 10, 11, b"x");
+    store.kv.flush_cfs(&[CF_DEFAULT, CF_LOCK, CF_WRITE, CF_RAFT], true).unwrap();
+    store.put_version(b"a", 20, 21, b"second");
+    store.put_version(b"n", 20, 21, b"right");
+    store.put_lock(b"a", 30);
+    store.kv.delete_cf(CF_WRITE, &versioned(b"gone", 11)).unwrap();
+    store.kv.put_cf(CF_DEFAULT, b"zraw\x01", b"plain").unwrap();
+}
+
+/// Exit code and what went to standard output and standard error.
+pub fn ctl(args: &[&str]) -> (u8, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = tikv_ctl::run(std::iter::once("tikv-ctl").chain(args.iter().copied()), &mut out, &mut err);
+    let number = (0..=255).find(|n| format!("{:?}", ExitCode::from(*n)) == format!("{code:?}")).unwrap();
+    (number, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+/// Every file below `dir` with its bytes.
+pub fn contents(dir: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(contents(&path));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            files.insert(path, bytes);
+        }
+    }
+    files
+}

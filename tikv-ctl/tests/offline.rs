@@ -1,0 +1,252 @@
+//! The commands on a data directory: their text, and that nothing in it changes.
+
+mod common;
+
+use common::{Store, contents, ctl, fill};
+
+fn filled() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&Store::open(dir.path()));
+    let path = dir.path().display().to_string();
+    (dir, path)
+}
+
+fn ok(dir: &str, args: &[&str]) -> String {
+    let all: Vec<&str> = ["--data-dir", dir].iter().chain(args).copied().collect();
+    let (code, out, err) = ctl(&all);
+    assert_eq!(code, 0, "{args:?}: {out}{err}");
+    out
+}
+
+#[test]
+fn text_is_tikvs() {
+    let (_guard, dir) = filled();
+    assert_eq!(ok(&dir, &["store"]), "store id: 1\napi version: V1\n");
+    assert_eq!(ok(&dir, &["cluster"]), "cluster id: 77\n");
+    assert_eq!(ok(&dir, &["bad-regions"]), "all regions are healthy\n");
+    assert_eq!(
+        ok(&dir, &["raft", "log", "-r", "2", "-i", "7"]),
+        "idx_key: \\001\\002\\000\\000\\000\\000\\000\\000\\000\\002\\001\\000\\000\\000\\000\\000\\000\\000\\007\n\
+         region: 2\nlog index: 7\nentry term: 6 index: 7\nmsg len: 14\n\
+         Normal: header { region_id: 2 } requests { cmd_type: Put put { key: 6B value: 76 } }\n"
+    );
+    assert_eq!(
+        ok(&dir, &["mvcc", "-k", r"za\000\000\000\000\000\000\000\370", "--show-cf", "default,write,lock"]),
+        "key: za\\000\\000\\000\\000\\000\\000\\000\\370\n\
+         \tlock cf value: start_ts: 30 primary: 61 short_value: 6E6577\n\
+         \t write cf value: start_ts: 20 commit_ts: 21 short_value: 7365636F6E64\n\
+         \t write cf value: start_ts: 10 commit_ts: 11 short_value: 6669727374\n\n"
+    );
+    assert_eq!(
+        ok(&dir, &["size", "-r", "4"]),
+        "region id: 4\ncf default region size: 10B\ncf write region size: 27B\ncf lock region size: 0B\n"
+    );
+    assert_eq!(
+        ok(&dir, &["raw-scan", "-f", "zr", "-t", "zs"]),
+        "key: \"zraw\\001\", value: \"plain\"\n\nTotal scanned keys: 1\n"
+    );
+    assert_eq!(ok(&dir, &["print", "-k", "zraw\\001"]), "value: plain\n");
+}
+
+#[test]
+fn deleted_rows_and_big_values_show_as_they_are() {
+    let (_guard, dir) = filled();
+    let out = ok(&dir, &["scan", "-f", "za", "-t", "zz", "--show-cf", "default,write"]);
+    let keys: Vec<&str> =
+        out.lines().filter_map(|line| line.strip_prefix("key: ")).map(|key| &key[..3]).collect();
+    assert_eq!(keys, ["za\\", "zbi", "zn\\"]);
+    assert!(out.contains(&format!("\tdefault cf value: start_ts: 10 value: {}", "42".repeat(300))));
+}
+
+#[test]
+fn keys_are_taken_in_any_form() {
+    let (_guard, dir) = filled();
+    let want = ok(&dir, &["mvcc", "-k", r"zn\000\000\000\000\000\000\000\370", "--show-cf", "write"]);
+    for args in [
+        &["-k", "n", "--key-format", "raw"][..],
+        &["-k", "0x7a6e00000000000000f8"],
+        &["-k", "7A6E00000000000000F8"],
+        &["-k", "6e00000000000000f8", "--key-format", "hex"],
+        &["-k", r"n\000\000\000\000\000\000\000\370", "--key-format", "escaped"],
+    ] {
+        let all: Vec<&str> = ["mvcc", "--show-cf", "write"].iter().chain(args).copied().collect();
+        assert_eq!(ok(&dir, &all), want, "{args:?}");
+    }
+    let (code, out, err) = ctl(&["--data-dir", &dir, "mvcc", "-k", "n"]);
+    assert_eq!((code, out.as_str()), (255, "from and to should start with \"z\"\n"));
+    assert!(err.contains("ambiguous"), "{err}");
+}
+
+#[test]
+fn json_is_json_for_every_command() {
+    let (_guard, dir) = filled();
+    for args in EVERY_COMMAND {
+        let all: Vec<&str> = args.iter().chain(&["--format", "json"]).copied().collect();
+        let out = ok(&dir, &all);
+        let value: serde_json::Value =
+            serde_json::from_str(&out).unwrap_or_else(|e| panic!("{args:?}: {e}: {out}"));
+        assert!(value.is_object() || value.is_array(), "{args:?}: {out}");
+    }
+    let out =
+        ok(&dir, &["--format", "json", "mvcc", "-k", "a", "--key-format", "raw", "--show-cf", "lock,write"]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(value[0]["user_key"], "a");
+    assert_eq!(value[0]["writes"][0]["commit_ts"], 21);
+    assert_eq!(value[0]["lock"]["start_ts"], 30);
+}
+
+const EVERY_COMMAND: &[&[&str]] = &[
+    &["raft", "region"],
+    &["region", "-r", "2"],
+    &["raft", "log", "-r", "2", "-i", "7"],
+    &["size"],
+    &["scan", "-f", "z", "-t", "{", "--show-cf", "default,lock,write", "--key-format", "escaped"],
+    &["mvcc", "-k", "a", "--key-format", "raw"],
+    &["raw-scan", "--cf", "write"],
+    &["print", "-k", "zraw\\001"],
+    &["bad-regions"],
+    &["region-properties", "-r", "2"],
+    &["range-properties"],
+    &["store"],
+    &["cluster"],
+    &["show-cluster-id"],
+];
+
+#[test]
+fn no_command_changes_a_byte_even_beside_a_running_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path());
+    fill(&store);
+    let path = dir.path().display().to_string();
+    let before = contents(dir.path());
+    for args in EVERY_COMMAND {
+        ok(&path, args);
+    }
+    let engine = dir.path().join("raft-engine").display().to_string();
+    for command in ["dump", "check"] {
+        let (code, out, err) = ctl(&["raft-engine-ctl", "--", command, "--path", &engine]);
+        assert_eq!(code, 0, "{out}{err}");
+    }
+    for (file, _) in before.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "sst")) {
+        for what in ["properties", "keys", "layout", "verify"] {
+            let (code, out, err) = ctl(&["sst", &file.display().to_string(), what]);
+            assert_eq!(code, 0, "{out}{err}");
+        }
+    }
+    let after = contents(dir.path());
+    let changed: Vec<_> = after.iter().filter(|(path, bytes)| before.get(*path) != Some(bytes)).collect();
+    assert!(
+        changed.is_empty() && before.len() == after.len(),
+        "{:?}",
+        changed.iter().map(|c| c.0).collect::<Vec<_>>()
+    );
+    store.put_version(b"later", 40, 41, b"seen");
+    assert!(ok(&path, &["scan", "-f", "zl", "-t", "zm", "--show-cf", "write"]).contains("commit_ts: 41"));
+}
+
+#[test]
+fn bad_input_is_one_clear_line() {
+    let (guard, dir) = filled();
+    let missing = guard.path().join("none").display().to_string();
+    let empty = tempfile::tempdir().unwrap();
+    let empty = empty.path().display().to_string();
+    let file = guard.path().join("db/CURRENT").display().to_string();
+    for (args, says) in [
+        (vec!["--data-dir", &missing, "store"], "no such directory"),
+        (vec!["--data-dir", &empty, "store"], "has no db/"),
+        (vec!["--data-dir", &file, "store"], "met a file"),
+        (vec!["store"], "is not specified"),
+        (vec!["--data-dir", &dir, "mvcc", "-k", "z\\9"], "escaped form"),
+        (vec!["--data-dir", &dir, "size", "-c", "nope"], "doesn't exist"),
+        (vec!["--data-dir", &dir, "raw-scan", "-f", "zb", "-t", "za"], "greater than from_key"),
+        (vec!["sst", &file], "expected an SST"),
+        (vec!["sst", &missing], "expected an SST file, met nothing"),
+        (vec!["--host", "127.0.0.1:1", "store"], "cannot connect"),
+        (vec!["raft-engine-ctl", "--", "dump", "--path", &missing], "no such file"),
+    ] {
+        let (code, out, err) = ctl(&args);
+        assert!(code != 0 && out.is_empty(), "{args:?}: {code} {out}");
+        assert!(err.contains(says), "{args:?}: {err}");
+        assert_eq!(err.trim_end().lines().count(), 1, "{args:?}: {err}");
+    }
+    let (code, out, _) = ctl(&["--data-dir", &dir, "raft", "region", "-r", "9"]);
+    assert_eq!((code, out.as_str()), (255, "Debugger::region_info: Not Found \"info for region 9\"\n"));
+    let (code, out, _) = ctl(&["--data-dir", &dir, "--format", "json", "raft", "region", "-r", "9"]);
+    assert_eq!((code, out.contains("\"error\"")), (255, true));
+}
+
+#[test]
+fn half_written_directories_are_told_and_never_panic() {
+    let (guard, dir) = filled();
+    for name in ["CURRENT", "MANIFEST"] {
+        let copy = copy_of(guard.path());
+        let db = copy.path().join("db");
+        for entry in std::fs::read_dir(&db).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_str().unwrap().starts_with(name) {
+                let bytes = std::fs::read(&path).unwrap();
+                std::fs::write(&path, &bytes[..bytes.len() / 3]).unwrap();
+            }
+        }
+        let (code, _, err) = ctl(&["--data-dir", &copy.path().display().to_string(), "raft", "region"]);
+        assert!(code != 0 && err.contains(name), "{name}: {err}");
+    }
+    // A missing SST is named.
+    let copy = copy_of(guard.path());
+    let ssts: Vec<_> =
+        contents(copy.path()).into_keys().filter(|p| p.extension().is_some_and(|e| e == "sst")).collect();
+    std::fs::remove_file(&ssts[0]).unwrap();
+    let (code, _, err) = ctl(&["--data-dir", &copy.path().display().to_string(), "size"]);
+    assert!(code != 0 && err.contains(".sst"), "{err}");
+    // A flipped bit in a block is found by its checksum.
+    let damaged = guard.path().join("damaged.sst");
+    let mut bytes =
+        std::fs::read(ssts.last().unwrap().to_str().unwrap().replace(copy.path().to_str().unwrap(), &dir))
+            .unwrap();
+    bytes[3] ^= 1;
+    std::fs::write(&damaged, &bytes).unwrap();
+    let (code, _, err) = ctl(&["sst", damaged.to_str().unwrap(), "verify"]);
+    assert!(code != 0 && err.contains("checksum"), "{err}");
+    // A torn WAL gives what was whole.
+    let copy = copy_of(guard.path());
+    let wal = contents(copy.path())
+        .into_keys()
+        .filter(|p| p.extension().is_some_and(|e| e == "log"))
+        .next_back()
+        .unwrap();
+    let bytes = std::fs::read(&wal).unwrap();
+    std::fs::write(&wal, &bytes[..bytes.len() - 3]).unwrap();
+    let out = ok(&copy.path().display().to_string(), &["scan", "-f", "z", "-t", "{", "--show-cf", "write"]);
+    assert!(out.contains("commit_ts: 21"));
+}
+
+fn copy_of(dir: &std::path::Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for (path, bytes) in contents(dir) {
+        let to = copy.path().join(path.strip_prefix(dir).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(to, bytes).unwrap();
+    }
+    copy
+}
+
+/// A pipe whose reader has gone.
+struct Closed;
+
+impl std::io::Write for Closed {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let (_guard, dir) = filled();
+    let mut err = Vec::new();
+    let code = tikv_ctl::run(["tikv-ctl", "--data-dir", &dir, "raft", "region"], &mut Closed, &mut err);
+    assert_eq!(format!("{code:?}"), format!("{:?}", std::process::ExitCode::SUCCESS));
+    assert!(err.is_empty());
+}
