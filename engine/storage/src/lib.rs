@@ -1,1 +1,39 @@
-//! stub
+//! The transaction layer: reads at a timestamp, the scheduler with its latches, Percolator's commands, raw keys.
+//!
+//! Mirrors `src/storage`. It knows [`tikv_kv::Engine`] only: whether Raft lies below is none of its business.
+#[macro_use]
+mod macros;
+
+pub mod concurrency_manager;
+mod config;
+mod deadline;
+pub mod errors;
+pub mod mvcc;
+mod perf;
+mod raw;
+mod read;
+mod read_pool;
+mod snapshot;
+mod statistics;
+mod storage;
+#[cfg(test)]
+mod tests;
+pub mod txn;
+mod types;
+
+pub use concurrency_manager::ConcurrencyManager;
+pub use config::Config;
+pub use deadline::Deadline;
+pub use errors::{
+    Error, ErrorInner, Result, extract_committed, extract_key_error, extract_key_errors, extract_kv_pairs,
+    extract_region_error, extract_region_error_from_error,
+};
+pub use read::ScanRange;
+pub use read_pool::Pool;
+pub use statistics::{CfStatistics, KvGetStatistics, SchedulerDetails, StageLatencyStats, Statistics};
+pub use storage::Storage;
+pub use txn::scheduler::TxnScheduler;
+pub use types::{
+    CommandOutput, PessimisticLockKeyResult, PessimisticLockResults, PrewriteResult, ProcessResult,
+    SecondaryLocksStatus, TxnStatus,
+};

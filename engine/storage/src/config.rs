@@ -1,0 +1,38 @@
+//! How much of everything the storage layer takes.
+//!
+//! Mirrors `src/storage/config.rs` and `[readpool.unified]`.
+
+/// TiKV's keys and defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `storage.scheduler-concurrency`: slots of the latches, rounded up to a power of two.
+    pub scheduler_concurrency: usize,
+    /// `storage.scheduler-worker-pool-size`: threads that run commands.
+    pub scheduler_worker_pool_size: usize,
+    /// `storage.scheduler-pending-write-threshold`, in bytes: above it commands are turned away.
+    pub scheduler_pending_write_threshold: usize,
+    /// `storage.max-key-size`, in bytes of the encoded key.
+    pub max_key_size: usize,
+    /// Whether clients may commit by prewrite alone (async commit), or in one phase. Without: two phases.
+    pub enable_async_commit: bool,
+    pub enable_one_pc: bool,
+    /// `readpool.unified.max-thread-count`.
+    pub read_pool_threads: usize,
+    /// `readpool.unified.max-tasks-per-worker`: above it reads are turned away.
+    pub max_tasks_per_worker: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            scheduler_concurrency: 1024 * 512,
+            scheduler_worker_pool_size: 4,
+            scheduler_pending_write_threshold: 100 << 20,
+            max_key_size: 8 * 1024,
+            enable_async_commit: true,
+            enable_one_pc: true,
+            read_pool_threads: 4,
+            max_tasks_per_worker: 2000,
+        }
+    }
+}

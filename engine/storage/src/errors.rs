@@ -1,0 +1,251 @@
+//! Errors of the storage layer, and what clients get to see of them.
+//!
+//! Mirrors `src/storage/errors.rs`.
+use keys::hex_upper;
+use kvproto::{errorpb, kvrpcpb};
+use txn_types::{KvPair, TimeStamp};
+
+use crate::mvcc;
+
+/// TiKV: `storage::ErrorInner`, `txn::ErrorInner`.
+#[derive(Debug, thiserror::Error)]
+pub enum ErrorInner {
+    #[error(transparent)]
+    Kv(tikv_kv::Error),
+    #[error(transparent)]
+    Mvcc(mvcc::Error),
+    #[error("invalid transaction tso with start_ts: {start_ts}, commit_ts: {commit_ts}")]
+    InvalidTxnTso { start_ts: TimeStamp, commit_ts: TimeStamp },
+    #[error("invalid request: {0}")]
+    InvalidRequest(txn_types::Error),
+    #[error("scheduler is too busy")]
+    SchedTooBusy,
+    #[error("storage is closed")]
+    Closed,
+    #[error("deadline is exceeded")]
+    DeadlineExceeded,
+    #[error("key max length {limit} exceeded with key of {size} bytes {}...", hex_upper(.key))]
+    KeyTooLarge { size: usize, limit: usize, key: Vec<u8> },
+    #[error("invalid cf name: {0}; expected default, lock or write")]
+    InvalidCf(String),
+    #[error("ttl is not enabled, but get put request with ttl")]
+    TtlNotEnabled,
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Boxed, since it travels in every result.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(#[from] pub Box<ErrorInner>);
+
+impl Error {
+    pub fn other(what: impl Into<String>) -> Self {
+        ErrorInner::Other(what.into()).into()
+    }
+}
+
+impl From<ErrorInner> for Error {
+    fn from(e: ErrorInner) -> Self {
+        Error(Box::new(e))
+    }
+}
+
+impl From<tikv_kv::Error> for Error {
+    fn from(e: tikv_kv::Error) -> Self {
+        ErrorInner::Kv(e).into()
+    }
+}
+
+impl From<mvcc::Error> for Error {
+    fn from(e: mvcc::Error) -> Self {
+        ErrorInner::Mvcc(e).into()
+    }
+}
+
+impl From<txn_types::Error> for Error {
+    /// A conflict or a bad record; what a client asked wrongly is made an `InvalidRequest` where it is decoded.
+    fn from(e: txn_types::Error) -> Self {
+        mvcc::Error::from(e).into()
+    }
+}
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The region error that makes a client retry elsewhere or later; None for all others.
+pub fn extract_region_error_from_error(e: &Error) -> Option<errorpb::Error> {
+    let busy = |reason: &str, message: String| errorpb::Error {
+        message,
+        server_is_busy: Some(errorpb::ServerIsBusy { reason: reason.into(), ..Default::default() }),
+        ..Default::default()
+    };
+    match &*e.0 {
+        ErrorInner::Kv(e) => region_error_of_engine(e),
+        ErrorInner::Mvcc(e) => match &*e.0 {
+            mvcc::ErrorInner::Kv(e) => region_error_of_engine(e),
+            _ => None,
+        },
+        ErrorInner::SchedTooBusy => Some(busy("scheduler is busy", String::new())),
+        ErrorInner::DeadlineExceeded => Some(busy("deadline is exceeded", e.to_string())),
+        // Clients retry a region error that says no more than a message.
+        ErrorInner::Closed => Some(errorpb::Error { message: "TiKV is Closing".into(), ..Default::default() }),
+        _ => None,
+    }
+}
+
+fn region_error_of_engine(e: &tikv_kv::Error) -> Option<errorpb::Error> {
+    match &*e.0 {
+        tikv_kv::ErrorInner::Request(e) => Some(e.clone()),
+        closed @ tikv_kv::ErrorInner::Closed => {
+            Some(errorpb::Error { message: closed.to_string(), ..Default::default() })
+        }
+        _ => None,
+    }
+}
+
+/// As [`extract_region_error_from_error`], of a result.
+pub fn extract_region_error<T>(res: &Result<T>) -> Option<errorpb::Error> {
+    res.as_ref().err().and_then(extract_region_error_from_error)
+}
+
+/// commit_ts where a rollback met a committed transaction.
+pub fn extract_committed(e: &Error) -> Option<TimeStamp> {
+    match &*e.0 {
+        ErrorInner::Mvcc(e) => match &*e.0 {
+            mvcc::ErrorInner::Committed { commit_ts, .. } => Some(*commit_ts),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What a client gets to see of an error that is no region error.
+pub fn extract_key_error(e: &Error) -> kvrpcpb::KeyError {
+    let known = match &*e.0 {
+        ErrorInner::Mvcc(mvcc) => mvcc_key_error(&mvcc.0, e),
+        _ => None,
+    };
+    known.unwrap_or_else(|| {
+        log::warn!("txn aborts: {e:?}");
+        kvrpcpb::KeyError { abort: format!("{e:?}"), ..Default::default() }
+    })
+}
+
+fn mvcc_key_error(inner: &mvcc::ErrorInner, whole: &Error) -> Option<kvrpcpb::KeyError> {
+    use mvcc::ErrorInner as E;
+    let mut out = kvrpcpb::KeyError::default();
+    match inner {
+        E::KeyIsLocked(info) => out.locked = Some((**info).clone()),
+        E::WriteConflict { start_ts, conflict_start_ts, conflict_commit_ts, key, primary, reason } => {
+            out.conflict = Some(kvrpcpb::WriteConflict {
+                start_ts: start_ts.into_inner(),
+                conflict_ts: conflict_start_ts.into_inner(),
+                conflict_commit_ts: conflict_commit_ts.into_inner(),
+                key: key.clone(),
+                primary: primary.clone(),
+                reason: (*reason).into(),
+            });
+            // Old clients know this field only.
+            out.retryable = format!("{whole:?}");
+        }
+        E::AlreadyExist { key, .. } => out.already_exist = Some(kvrpcpb::AlreadyExist { key: key.clone() }),
+        E::TxnLockNotFound { key, .. } => {
+            log::warn!("txn conflicts: {whole}");
+            out.retryable = format!("{whole:?}");
+            out.txn_lock_not_found = Some(kvrpcpb::TxnLockNotFound { key: key.clone() });
+        }
+        E::TxnNotFound { start_ts, key } => {
+            let (start_ts, primary_key) = (start_ts.into_inner(), key.clone());
+            out.txn_not_found = Some(kvrpcpb::TxnNotFound { start_ts, primary_key });
+        }
+        E::CommitTsExpired { start_ts, commit_ts, key, min_commit_ts } => {
+            out.commit_ts_expired = Some(kvrpcpb::CommitTsExpired {
+                start_ts: start_ts.into_inner(),
+                attempted_commit_ts: commit_ts.into_inner(),
+                key: key.clone(),
+                min_commit_ts: min_commit_ts.into_inner(),
+            });
+        }
+        E::CommitTsTooLarge { min_commit_ts, .. } => {
+            let commit_ts = min_commit_ts.into_inner();
+            out.commit_ts_too_large = Some(kvrpcpb::CommitTsTooLarge { commit_ts });
+        }
+        E::AssertionFailed { start_ts, key, assertion, existing_start_ts, existing_commit_ts } => {
+            out.assertion_failed = Some(kvrpcpb::AssertionFailed {
+                start_ts: start_ts.into_inner(),
+                key: key.clone(),
+                assertion: (*assertion).into(),
+                existing_start_ts: existing_start_ts.into_inner(),
+                existing_commit_ts: existing_commit_ts.into_inner(),
+            });
+        }
+        E::PrimaryMismatch(info) => {
+            out.primary_mismatch = Some(kvrpcpb::PrimaryMismatch { lock_info: Some((**info).clone()) });
+        }
+        _ => return None,
+    }
+    Some(out)
+}
+
+/// The errors among a command's results.
+pub fn extract_key_errors(res: Result<Vec<Result<()>>>) -> Vec<kvrpcpb::KeyError> {
+    match res {
+        Ok(results) => results.iter().filter_map(|r| r.as_ref().err()).map(extract_key_error).collect(),
+        Err(e) => vec![extract_key_error(&e)],
+    }
+}
+
+/// Pairs of a batch get or scan on the wire; an error of the whole is one pair.
+pub fn extract_kv_pairs(res: Result<Vec<Result<KvPair>>>) -> Vec<kvrpcpb::KvPair> {
+    let pair = |r: Result<KvPair>| match r {
+        Ok((key, value)) => kvrpcpb::KvPair { key, value, ..Default::default() },
+        Err(e) => kvrpcpb::KvPair { error: Some(extract_key_error(&e)), ..Default::default() },
+    };
+    match res {
+        Ok(pairs) => pairs.into_iter().map(pair).collect(),
+        Err(e) => vec![pair(Err(e))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_error_comes_through_every_layer() {
+        let region = errorpb::Error { message: "m".into(), ..Default::default() };
+        let kv = || tikv_kv::Error::from(tikv_kv::ErrorInner::Request(region.clone()));
+        for e in [Error::from(kv()), Error::from(mvcc::Error::from(kv()))] {
+            assert_eq!(extract_region_error::<()>(&Err(e)), Some(region.clone()));
+        }
+        let busy = extract_region_error_from_error(&ErrorInner::SchedTooBusy.into());
+        assert_eq!(busy.and_then(|e| e.server_is_busy).map(|b| b.reason), Some("scheduler is busy".into()));
+    }
+
+    #[test]
+    fn a_conflict_is_retryable_and_an_unknown_error_aborts() {
+        let conflict = mvcc::ErrorInner::WriteConflict {
+            start_ts: 110.into(),
+            conflict_start_ts: 108.into(),
+            conflict_commit_ts: 111.into(),
+            key: b"k".to_vec(),
+            primary: b"p".to_vec(),
+            reason: kvrpcpb::write_conflict::Reason::Optimistic,
+        };
+        let error = extract_key_error(&mvcc::Error::from(conflict).into());
+        let wire = error.conflict.unwrap();
+        assert_eq!((wire.start_ts, wire.conflict_ts, wire.conflict_commit_ts), (110, 108, 111));
+        assert!(error.retryable.contains("WriteConflict"), "{}", error.retryable);
+        let aborted = extract_key_error(&Error::other("broken"));
+        assert!(aborted.abort.contains("broken"));
+        assert_eq!(extract_region_error_from_error(&Error::other("broken")), None);
+    }
+
+    #[test]
+    fn a_rollback_that_met_a_commit_tells_its_timestamp() {
+        let committed =
+            mvcc::ErrorInner::Committed { start_ts: 1.into(), commit_ts: 2.into(), key: b"k".to_vec() };
+        assert_eq!(extract_committed(&mvcc::Error::from(committed).into()), Some(2.into()));
+    }
+}

@@ -1,0 +1,124 @@
+//! A cursor that counts what it does, and steps where a seek would cost more.
+//!
+//! Mirrors `components/tikv_kv/src/cursor.rs`.
+use std::cmp::Ordering;
+
+use tikv_kv::{IterOptions, Iterator, Result, Snapshot};
+use txn_types::Key;
+
+use crate::statistics::CfStatistics;
+
+/// Steps forward before a seek is cheaper.
+pub const SEEK_BOUND: u64 = 8;
+/// Steps backward before a seek is cheaper.
+pub const REVERSE_SEEK_BOUND: u64 = 16;
+
+/// Which way a cursor goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanMode {
+    Forward,
+    Backward,
+    Mixed,
+}
+
+/// A cursor over one column family.
+pub struct Cursor<I: Iterator> {
+    iter: I,
+    /// Bound to the user key of its first seek; it cannot go back by `prev`.
+    prefix_seek: bool,
+}
+
+impl<I: Iterator> Cursor<I> {
+    /// Opens a cursor on `cf` with these bounds.
+    pub fn open<S: Snapshot<Iter = I>>(snapshot: &S, cf: &'static str, opts: IterOptions) -> Result<Self> {
+        let prefix_seek = opts.prefix_same_as_start;
+        Ok(Self { iter: snapshot.iter(cf, opts)?, prefix_seek })
+    }
+
+    pub fn valid(&self) -> Result<bool> {
+        self.iter.valid()
+    }
+
+    /// Only when valid.
+    pub fn key(&self) -> &[u8] {
+        self.iter.key()
+    }
+
+    /// Only when valid.
+    pub fn value(&self) -> &[u8] {
+        self.iter.value()
+    }
+
+    /// To the first entry at or after `key`.
+    pub fn seek(&mut self, key: &Key, stats: &mut CfStatistics) -> Result<bool> {
+        stats.seek += 1;
+        self.iter.seek(key)
+    }
+
+    /// To the last entry at or before `key`.
+    pub fn seek_for_prev(&mut self, key: &Key, stats: &mut CfStatistics) -> Result<bool> {
+        stats.seek_for_prev += 1;
+        self.iter.seek_for_prev(key)
+    }
+
+    pub fn seek_to_first(&mut self, stats: &mut CfStatistics) -> Result<bool> {
+        stats.seek += 1;
+        self.iter.seek_to_first()
+    }
+
+    pub fn seek_to_last(&mut self, stats: &mut CfStatistics) -> Result<bool> {
+        stats.seek += 1;
+        self.iter.seek_to_last()
+    }
+
+    pub fn next(&mut self, stats: &mut CfStatistics) -> Result<bool> {
+        stats.next += 1;
+        self.iter.next()
+    }
+
+    pub fn prev(&mut self, stats: &mut CfStatistics) -> Result<bool> {
+        stats.prev += 1;
+        self.iter.prev()
+    }
+
+    /// As [`Cursor::seek`], for a key that is probably near.
+    pub fn near_seek(&mut self, key: &Key, stats: &mut CfStatistics) -> Result<bool> {
+        if !self.iter.valid()? {
+            return self.seek(key, stats);
+        }
+        match self.iter.key().cmp(key.as_encoded()) {
+            Ordering::Equal => Ok(true),
+            Ordering::Less => self.step_forward_to(key, stats),
+            Ordering::Greater if self.prefix_seek => self.seek(key, stats),
+            Ordering::Greater => self.step_back_to(key, stats),
+        }
+    }
+
+    fn step_forward_to(&mut self, key: &Key, stats: &mut CfStatistics) -> Result<bool> {
+        for _ in 0..SEEK_BOUND {
+            if !self.next(stats)? {
+                return Ok(false);
+            }
+            if self.iter.key() >= key.as_encoded().as_slice() {
+                return Ok(true);
+            }
+        }
+        stats.over_seek_bound += 1;
+        self.seek(key, stats)
+    }
+
+    fn step_back_to(&mut self, key: &Key, stats: &mut CfStatistics) -> Result<bool> {
+        for _ in 0..SEEK_BOUND {
+            if !self.prev(stats)? {
+                return self.seek_to_first(stats);
+            }
+            match self.iter.key().cmp(key.as_encoded()) {
+                Ordering::Equal => return Ok(true),
+                Ordering::Less => return self.next(stats),
+                Ordering::Greater => {}
+            }
+        }
+        stats.over_seek_bound += 1;
+        self.seek(key, stats)
+    }
+}

@@ -1,0 +1,23 @@
+//! Multi-version concurrency control: locks, writes and values of keys in three column families.
+//!
+//! Mirrors `src/storage/mvcc`.
+mod cursor;
+mod error;
+pub mod probe;
+pub mod reader;
+mod txn;
+
+pub use cursor::{Cursor, REVERSE_SEEK_BOUND, SEEK_BOUND, ScanMode};
+pub use error::{Error, ErrorInner, PessimisticLockNotFoundReason, Result};
+pub use reader::{
+    BackwardScanner, EntryScanner, ForwardScanner, MvccReader, OverlappedWrite, PointGetter,
+    PointGetterBuilder, Scanner, ScannerConfig, SnapshotReader, TxnCommitRecord, ValueEntry,
+};
+pub use txn::{MAX_TXN_WRITE_SIZE, MvccTxn, ReleasedLock};
+
+use kvproto::kvrpcpb::IsolationLevel;
+
+/// Whether a read at this level looks at locks at all.
+pub fn need_check_locks(level: IsolationLevel) -> bool {
+    matches!(level, IsolationLevel::Si | IsolationLevel::RcCheckTs)
+}

@@ -1,0 +1,52 @@
+//! Readers of locks, writes and values.
+mod point_getter;
+#[allow(clippy::module_inception)] // TiKV's name, which its contributors know
+mod reader;
+mod scanner;
+
+pub use point_getter::{PointGetter, PointGetterBuilder};
+pub use reader::{MvccReader, OverlappedWrite, SnapshotReader, TxnCommitRecord};
+pub use scanner::{BackwardScanner, EntryScanner, ForwardScanner, Scanner, ScannerConfig};
+
+use keys::hex_upper;
+use txn_types::{Key, TimeStamp, Value, Write, WriteRef, WriteType};
+
+use super::{Error, ErrorInner};
+
+/// A value, and when it was committed if the reader was asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueEntry {
+    pub value: Value,
+    pub commit_ts: Option<TimeStamp>,
+}
+
+/// CF write says that CF default has this value, and it has not.
+fn default_not_found_error(key: &Key, start_ts: TimeStamp) -> Error {
+    let key = key.clone().append_ts(start_ts).into_encoded();
+    log::error!("default value not found: key {}", hex_upper(&key));
+    ErrorInner::DefaultNotFound { key }.into()
+}
+
+/// A record that owns its value.
+fn owned(write: &WriteRef<'_>) -> Write {
+    Write {
+        write_type: write.write_type,
+        start_ts: write.start_ts,
+        short_value: write.short_value.map(<[u8]>::to_vec),
+        has_overlapped_rollback: write.has_overlapped_rollback,
+        gc_fence: write.gc_fence,
+        last_change: write.last_change,
+        txn_source: write.txn_source,
+    }
+}
+
+/// `last_change` of a record must name a PUT or a DELETE.
+fn check_last_change(write_type: WriteType, key: &Key, commit_ts: TimeStamp) -> Result<(), Error> {
+    match write_type {
+        WriteType::Put | WriteType::Delete => Ok(()),
+        other => Err(ErrorInner::Other(format!(
+            "last_change_ts {commit_ts} of key {key} must name a PUT or DELETE, names a {other:?}"
+        ))
+        .into()),
+    }
+}

@@ -1,0 +1,287 @@
+//! The reader that commands use: locks, writes by timestamp, what became of a transaction.
+//!
+//! Mirrors `src/storage/mvcc/reader/reader.rs`.
+use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
+use tikv_kv::{IterOptions, Snapshot};
+use txn_types::{Key, LastChange, LockOrSharedLocks, TimeStamp, Value, Write, WriteRef, WriteType};
+
+use super::{check_last_change, default_not_found_error, owned};
+use crate::{
+    mvcc::{Cursor, Result, SEEK_BOUND, ScanMode},
+    statistics::Statistics,
+};
+
+/// A record at exactly the start_ts of a transaction that wants to leave a rollback there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OverlappedWrite {
+    pub write: Write,
+    /// commit_ts of the next newer PUT or DELETE; zero where there is none.
+    pub gc_fence: TimeStamp,
+}
+
+/// What became of a transaction on a key.
+#[derive(Debug)]
+pub enum TxnCommitRecord {
+    /// No record of it.
+    None { overlapped_write: Option<OverlappedWrite> },
+    /// Its own record: committed, or rolled back.
+    SingleRecord { commit_ts: TimeStamp, write: Write },
+    /// Rolled back, noted in the record of a transaction that was committed at its start_ts.
+    OverlappedRollback { commit_ts: TimeStamp },
+}
+
+/// Reads one snapshot, for one transaction.
+///
+/// TiKV: `SnapshotReader`.
+pub struct SnapshotReader<S: Snapshot> {
+    pub reader: MvccReader<S>,
+    pub start_ts: TimeStamp,
+}
+
+impl<S: Snapshot> SnapshotReader<S> {
+    pub fn new(start_ts: TimeStamp, snapshot: S, fill_cache: bool) -> Self {
+        Self { reader: MvccReader::new(snapshot, None, fill_cache), start_ts }
+    }
+
+    /// See [`MvccReader::get_txn_commit_record`].
+    pub fn get_txn_commit_record(&mut self, key: &Key) -> Result<TxnCommitRecord> {
+        self.reader.get_txn_commit_record(key, self.start_ts)
+    }
+
+    /// See [`MvccReader::load_lock`].
+    pub fn load_lock(&mut self, key: &Key) -> Result<Option<LockOrSharedLocks>> {
+        self.reader.load_lock(key)
+    }
+
+    /// See [`MvccReader::seek_write`].
+    pub fn seek_write(&mut self, key: &Key, ts: TimeStamp) -> Result<Option<(TimeStamp, Write)>> {
+        self.reader.seek_write(key, ts)
+    }
+
+    /// The PUT that this transaction sees at `ts`, unless GC has taken it.
+    pub fn get_write(&mut self, key: &Key, ts: TimeStamp) -> Result<Option<Write>> {
+        Ok(self.get_write_with_commit_ts(key, ts)?.map(|(write, _)| write))
+    }
+
+    /// As [`SnapshotReader::get_write`], with the commit timestamp.
+    pub fn get_write_with_commit_ts(
+        &mut self,
+        key: &Key,
+        ts: TimeStamp,
+    ) -> Result<Option<(Write, TimeStamp)>> {
+        self.reader.get_write_with_commit_ts(key, ts, Some(self.start_ts))
+    }
+
+    /// The value that this transaction sees at `ts`.
+    pub fn get(&mut self, key: &Key, ts: TimeStamp) -> Result<Option<Value>> {
+        match self.get_write(key, ts)? {
+            Some(write) => Ok(Some(self.load_data(key, write)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// See [`MvccReader::load_data`].
+    pub fn load_data(&mut self, key: &Key, write: Write) -> Result<Value> {
+        self.reader.load_data(key, write)
+    }
+}
+
+/// Reads one snapshot.
+///
+/// TiKV: `MvccReader`.
+pub struct MvccReader<S: Snapshot> {
+    snapshot: S,
+    pub statistics: Statistics,
+    lock_cursor: Option<Cursor<S::Iter>>,
+    write_cursor: Option<Cursor<S::Iter>>,
+    /// None: single keys, each by a prefix seek.
+    scan_mode: Option<ScanMode>,
+    /// The key that the write cursor is bound to by its prefix.
+    current_key: Option<Key>,
+    fill_cache: bool,
+}
+
+impl<S: Snapshot> MvccReader<S> {
+    pub fn new(snapshot: S, scan_mode: Option<ScanMode>, fill_cache: bool) -> Self {
+        Self {
+            snapshot,
+            statistics: Statistics::default(),
+            lock_cursor: None,
+            write_cursor: None,
+            scan_mode,
+            current_key: None,
+            fill_cache,
+        }
+    }
+
+    pub fn snapshot(&self) -> &S {
+        &self.snapshot
+    }
+
+    /// The value of `write`, which must be a PUT: its own short value, or the one in CF default.
+    pub fn load_data(&mut self, key: &Key, write: Write) -> Result<Value> {
+        debug_assert_eq!(write.write_type, WriteType::Put);
+        if let Some(value) = write.short_value {
+            return Ok(value);
+        }
+        self.statistics.data.get += 1;
+        match self.snapshot.get_cf(CF_DEFAULT, &key.clone().append_ts(write.start_ts))? {
+            Some(value) => {
+                self.statistics.data.processed_keys += 1;
+                Ok(value)
+            }
+            None => Err(default_not_found_error(key, write.start_ts)),
+        }
+    }
+
+    /// The lock on `key`.
+    pub fn load_lock(&mut self, key: &Key) -> Result<Option<LockOrSharedLocks>> {
+        self.statistics.lock.get += 1;
+        let Some(data) = self.snapshot.get_cf(CF_LOCK, key)? else { return Ok(None) };
+        self.statistics.lock.processed_keys += 1;
+        Ok(Some(txn_types::parse_lock(&data)?))
+    }
+
+    /// The newest record of `key` that was committed at or before `ts`, whatever its type.
+    pub fn seek_write(&mut self, key: &Key, ts: TimeStamp) -> Result<Option<(TimeStamp, Write)>> {
+        if self.scan_mode.is_none() && self.current_key.as_ref() != Some(key) {
+            self.current_key = Some(key.clone());
+            self.write_cursor = None;
+        }
+        let cursor = match &mut self.write_cursor {
+            Some(cursor) => cursor,
+            none => none.insert(open_write_cursor(&self.snapshot, self.scan_mode, self.fill_cache)?),
+        };
+        if !cursor.near_seek(&key.clone().append_ts(ts), &mut self.statistics.write)? {
+            return Ok(None);
+        }
+        let (user_key, commit_ts) = Key::split_on_ts_for(cursor.key())?;
+        if user_key != key.as_encoded().as_slice() {
+            return Ok(None);
+        }
+        Ok(Some((commit_ts, owned(&WriteRef::parse(cursor.value())?))))
+    }
+
+    /// The PUT of `key` that is the latest at `ts`, with its commit timestamp. With `gc_fence_limit` a record
+    /// that GC has taken at that timestamp does not count.
+    pub fn get_write_with_commit_ts(
+        &mut self,
+        key: &Key,
+        mut ts: TimeStamp,
+        gc_fence_limit: Option<TimeStamp>,
+    ) -> Result<Option<(Write, TimeStamp)>> {
+        loop {
+            let Some((mut commit_ts, mut write)) = self.seek_write(key, ts)? else { return Ok(None) };
+            let gone =
+                |w: &Write| gc_fence_limit.is_some_and(|at| !w.as_ref().check_gc_fence_as_latest_version(at));
+            if gone(&write) {
+                return Ok(None);
+            }
+            if let WriteType::Lock | WriteType::Rollback = write.write_type {
+                match write.last_change {
+                    LastChange::NotExist => return Ok(None),
+                    LastChange::Exist { last_change_ts, estimated_versions_to_last_change: versions }
+                        if versions >= SEEK_BOUND =>
+                    {
+                        let Some(found) = self.load_write(key, last_change_ts)? else { return Ok(None) };
+                        (commit_ts, write) = (last_change_ts, found);
+                        if gone(&write) {
+                            return Ok(None);
+                        }
+                    }
+                    _ if commit_ts.is_zero() => return Ok(None),
+                    _ => {
+                        ts = commit_ts.prev();
+                        continue;
+                    }
+                }
+            }
+            return Ok((write.write_type == WriteType::Put).then_some((write, commit_ts)));
+        }
+    }
+
+    /// The record of `key` at exactly `commit_ts`, which must be a PUT or a DELETE.
+    fn load_write(&mut self, key: &Key, commit_ts: TimeStamp) -> Result<Option<Write>> {
+        self.statistics.write.get += 1;
+        let Some(data) = self.snapshot.get_cf(CF_WRITE, &key.clone().append_ts(commit_ts))? else {
+            return Ok(None);
+        };
+        let write = owned(&WriteRef::parse(&data)?);
+        check_last_change(write.write_type, key, commit_ts)?;
+        Ok(Some(write))
+    }
+
+    /// What became of the transaction that started at `start_ts` on `key`.
+    pub fn get_txn_commit_record(&mut self, key: &Key, start_ts: TimeStamp) -> Result<TxnCommitRecord> {
+        let mut seek_ts = TimeStamp::max();
+        let mut gc_fence = TimeStamp::zero();
+        while let Some((commit_ts, write)) = self.seek_write(key, seek_ts)? {
+            if write.start_ts == start_ts {
+                return Ok(TxnCommitRecord::SingleRecord { commit_ts, write });
+            }
+            if commit_ts == start_ts {
+                if write.has_overlapped_rollback {
+                    return Ok(TxnCommitRecord::OverlappedRollback { commit_ts });
+                }
+                let overlapped_write = Some(OverlappedWrite { write, gc_fence });
+                return Ok(TxnCommitRecord::None { overlapped_write });
+            }
+            if let WriteType::Put | WriteType::Delete = write.write_type {
+                gc_fence = commit_ts;
+            }
+            if commit_ts < start_ts || commit_ts.is_zero() {
+                break;
+            }
+            seek_ts = commit_ts.prev();
+        }
+        Ok(TxnCommitRecord::None { overlapped_write: None })
+    }
+
+    /// Locks from `start` (included) to `end` (excluded) that `filter` wants, at most `limit` (0: no bound);
+    /// and whether more may follow.
+    pub fn scan_locks(
+        &mut self,
+        start: Option<&Key>,
+        end: Option<&Key>,
+        filter: impl Fn(&LockOrSharedLocks) -> bool,
+        limit: usize,
+    ) -> Result<(Vec<(Key, LockOrSharedLocks)>, bool)> {
+        let cursor = match &mut self.lock_cursor {
+            Some(cursor) => cursor,
+            none => {
+                let opts = IterOptions { fill_cache: self.fill_cache, ..Default::default() };
+                none.insert(Cursor::open(&self.snapshot, CF_LOCK, opts)?)
+            }
+        };
+        let stats = &mut self.statistics.lock;
+        let mut found = match start {
+            Some(key) => cursor.seek(key, stats)?,
+            None => cursor.seek_to_first(stats)?,
+        };
+        let mut locks = Vec::new();
+        while found {
+            if end.is_some_and(|end| cursor.key() >= end.as_encoded().as_slice()) {
+                return Ok((locks, false));
+            }
+            let lock = txn_types::parse_lock(cursor.value())?;
+            if filter(&lock) {
+                stats.processed_keys += 1;
+                locks.push((Key::from_encoded_slice(cursor.key()), lock));
+                if limit > 0 && locks.len() == limit {
+                    return Ok((locks, true));
+                }
+            }
+            found = cursor.next(stats)?;
+        }
+        Ok((locks, false))
+    }
+}
+
+fn open_write_cursor<S: Snapshot>(
+    snapshot: &S,
+    scan_mode: Option<ScanMode>,
+    fill_cache: bool,
+) -> Result<Cursor<S::Iter>> {
+    let opts = IterOptions { fill_cache, prefix_same_as_start: scan_mode.is_none(), ..Default::default() };
+    Ok(Cursor::open(snapshot, CF_WRITE, opts)?)
+}

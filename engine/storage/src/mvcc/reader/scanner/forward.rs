@@ -1,0 +1,204 @@
+//! Walks CF write and CF lock side by side, upwards.
+use std::cmp::Ordering;
+
+use kvproto::kvrpcpb::IsolationLevel;
+use tikv_kv::Snapshot;
+use txn_types::{Key, LastChange, TimeStamp, Write, WriteRef, WriteType};
+
+use super::{EntryScanner, ScannerConfig};
+use crate::{
+    mvcc::{
+        Cursor, Result, SEEK_BOUND,
+        reader::{ValueEntry, check_last_change, owned, point_getter::rc_check_ts_conflict},
+    },
+    statistics::Statistics,
+};
+
+/// TiKV: `ForwardScanner` with `LatestKvPolicy`.
+pub struct ForwardScanner<S: Snapshot> {
+    cfg: ScannerConfig<S>,
+    lock_cursor: Option<Cursor<S::Iter>>,
+    write_cursor: Cursor<S::Iter>,
+    statistics: Statistics,
+    is_started: bool,
+}
+
+/// Where the cursors stand: the smaller user key, and which of them are on it.
+struct Current {
+    user_key: Key,
+    has_write: bool,
+    has_lock: bool,
+}
+
+impl<S: Snapshot> ForwardScanner<S> {
+    pub fn new(cfg: ScannerConfig<S>) -> Result<Self> {
+        let (lock_cursor, write_cursor) = (cfg.lock_cursor()?, cfg.write_cursor()?);
+        Ok(Self { cfg, lock_cursor, write_cursor, statistics: Statistics::default(), is_started: false })
+    }
+
+    /// To the first entries; the cursors' bounds are the range's.
+    fn start(&mut self) -> Result<()> {
+        self.write_cursor.seek_to_first(&mut self.statistics.write)?;
+        if let Some(cursor) = &mut self.lock_cursor {
+            cursor.seek_to_first(&mut self.statistics.lock)?;
+        }
+        self.is_started = true;
+        Ok(())
+    }
+
+    fn current(&self) -> Result<Option<Current>> {
+        let write = match self.write_cursor.valid()? {
+            true => Some(Key::truncate_ts_for(self.write_cursor.key())?),
+            false => None,
+        };
+        let lock = match &self.lock_cursor {
+            Some(cursor) if cursor.valid()? => Some(cursor.key()),
+            _ => None,
+        };
+        let (key, order) = match (write, lock) {
+            (None, None) => return Ok(None),
+            (Some(write), None) => (write, Ordering::Less),
+            (None, Some(lock)) => (lock, Ordering::Greater),
+            (Some(write), Some(lock)) => (write.min(lock), write.cmp(lock)),
+        };
+        Ok(Some(Current {
+            user_key: Key::from_encoded_slice(key),
+            has_write: order != Ordering::Greater,
+            has_lock: order != Ordering::Less,
+        }))
+    }
+
+    /// One user key: its lock first, then its versions. The cursors are moved behind it in any case.
+    fn read_key(&mut self, at: &Current) -> Result<Option<ValueEntry>> {
+        if at.has_lock
+            && let Some(result) = self.handle_lock(&at.user_key).transpose()
+        {
+            if at.has_write {
+                self.move_write_cursor_to_next_user_key(&at.user_key)?;
+            }
+            return result.map(|entry| entry.0);
+        }
+        if !at.has_write {
+            return Ok(None);
+        }
+        let found = self.get_version(&at.user_key);
+        self.move_write_cursor_to_next_user_key(&at.user_key)?;
+        let Some((write, commit_ts)) = found? else { return Ok(None) };
+        let entry = self.cfg.load_data_by_write(&at.user_key, write, commit_ts, &mut self.statistics)?;
+        Ok(Some(entry))
+    }
+
+    /// Some where the lock decides: an obstacle (an error), or read through. None: the versions decide.
+    fn handle_lock(&mut self, user_key: &Key) -> Result<Option<(Option<ValueEntry>,)>> {
+        let Some(cursor) = &mut self.lock_cursor else { return Ok(None) };
+        let checked = self.cfg.check_lock(user_key, cursor.value(), &mut self.statistics);
+        cursor.next(&mut self.statistics.lock)?;
+        match checked? {
+            Some(lock) => Ok(Some((self.cfg.load_data_by_lock(user_key, lock, &mut self.statistics)?,))),
+            None => Ok(None),
+        }
+    }
+
+    /// The PUT that is the latest at the scan's timestamp.
+    fn get_version(&mut self, user_key: &Key) -> Result<Option<(Write, TimeStamp)>> {
+        if !self.move_write_cursor_to_ts(user_key)? {
+            return Ok(None);
+        }
+        loop {
+            let (key, commit_ts) = Key::split_on_ts_for(self.write_cursor.key())?;
+            if key != user_key.as_encoded().as_slice() {
+                return Ok(None);
+            }
+            let write = WriteRef::parse(self.write_cursor.value())?;
+            if !write.check_gc_fence_as_latest_version(self.cfg.ts) {
+                return Ok(None);
+            }
+            match (write.write_type, write.last_change) {
+                (WriteType::Put, _) => return Ok(Some((owned(&write), commit_ts))),
+                (WriteType::Delete, _) | (_, LastChange::NotExist) => return Ok(None),
+                (_, LastChange::Exist { last_change_ts, estimated_versions_to_last_change: versions })
+                    if versions >= SEEK_BOUND =>
+                {
+                    return self.load_last_change(user_key, last_change_ts);
+                }
+                _ => {}
+            }
+            if !self.write_cursor.next(&mut self.statistics.write)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn load_last_change(&mut self, user_key: &Key, commit_ts: TimeStamp) -> Result<Option<(Write, TimeStamp)>> {
+        let key = user_key.clone().append_ts(commit_ts);
+        if !self.write_cursor.seek(&key, &mut self.statistics.write)? || self.write_cursor.key() != key.as_encoded() {
+            return Ok(None);
+        }
+        let write = WriteRef::parse(self.write_cursor.value())?;
+        check_last_change(write.write_type, user_key, commit_ts)?;
+        let counts = write.check_gc_fence_as_latest_version(self.cfg.ts) && write.write_type == WriteType::Put;
+        Ok(counts.then(|| (owned(&write), commit_ts)))
+    }
+
+    /// From the newest version of `user_key` to the first at or before the timestamp; false if there is none.
+    fn move_write_cursor_to_ts(&mut self, user_key: &Key) -> Result<bool> {
+        for step in 0..SEEK_BOUND {
+            if step > 0 && !self.write_cursor.next(&mut self.statistics.write)? {
+                return Ok(false);
+            }
+            let (key, commit_ts) = Key::split_on_ts_for(self.write_cursor.key())?;
+            if key != user_key.as_encoded().as_slice() {
+                return Ok(false);
+            }
+            if commit_ts <= self.cfg.ts {
+                return Ok(true);
+            }
+            if self.cfg.isolation_level == IsolationLevel::RcCheckTs {
+                return Err(rc_check_ts_conflict(self.cfg.ts, commit_ts, user_key)?);
+            }
+        }
+        self.statistics.write.over_seek_bound += 1;
+        let key = user_key.clone().append_ts(self.cfg.ts);
+        let found = self.write_cursor.seek(&key, &mut self.statistics.write)?;
+        Ok(found && Key::is_user_key_eq(self.write_cursor.key(), user_key.as_encoded()))
+    }
+
+    /// Behind all versions of `user_key`, by steps if they are few.
+    fn move_write_cursor_to_next_user_key(&mut self, user_key: &Key) -> Result<()> {
+        for step in 0..SEEK_BOUND {
+            if step > 0 {
+                self.write_cursor.next(&mut self.statistics.write)?;
+            }
+            if !self.write_cursor.valid()? || Key::truncate_ts_for(self.write_cursor.key())? > user_key.as_encoded().as_slice() {
+                return Ok(());
+            }
+        }
+        self.statistics.write.over_seek_bound += 1;
+        // Zero is the last timestamp of a key; a version at zero itself is stepped over.
+        let last = user_key.clone().append_ts(TimeStamp::zero());
+        if self.write_cursor.seek(&last, &mut self.statistics.write)? && self.write_cursor.key() == last.as_encoded() {
+            self.write_cursor.next(&mut self.statistics.write)?;
+        }
+        Ok(())
+    }
+}
+
+impl<S: Snapshot> EntryScanner for ForwardScanner<S> {
+    fn read_next(&mut self) -> Result<Option<(Key, ValueEntry)>> {
+        if !self.is_started {
+            self.start()?;
+        }
+        while let Some(at) = self.current()? {
+            if let Some(entry) = self.read_key(&at)? {
+                self.statistics.write.processed_keys += 1;
+                self.statistics.processed_size += at.user_key.len() + entry.value.len();
+                return Ok(Some((at.user_key, entry)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn take_statistics(&mut self) -> Statistics {
+        std::mem::take(&mut self.statistics)
+    }
+}

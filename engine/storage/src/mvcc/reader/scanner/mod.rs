@@ -1,0 +1,176 @@
+//! Scanners: ranges of keys as of one timestamp, forward and backward.
+//!
+//! Mirrors `src/storage/mvcc/reader/scanner`.
+mod backward;
+mod forward;
+
+pub use backward::BackwardScanner;
+pub use forward::ForwardScanner;
+
+use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
+use kvproto::kvrpcpb::IsolationLevel;
+use tikv_kv::{IterOptions, Snapshot};
+use txn_types::{Key, Lock, LockOrSharedLocks, LockType, TimeStamp, TsSet, Value, Write};
+
+use super::{ValueEntry, default_not_found_error};
+use crate::{
+    mvcc::{Cursor, Result, need_check_locks},
+    statistics::Statistics,
+};
+
+/// What to scan, and how.
+#[derive(Clone)]
+pub struct ScannerConfig<S: Snapshot> {
+    pub snapshot: S,
+    pub ts: TimeStamp,
+    /// Encoded, without a timestamp.
+    pub lower_bound: Option<Key>,
+    /// Excluded.
+    pub upper_bound: Option<Key>,
+    pub isolation_level: IsolationLevel,
+    pub fill_cache: bool,
+    /// Values are left empty.
+    pub omit_value: bool,
+    pub load_commit_ts: bool,
+    pub bypass_locks: TsSet,
+    pub access_locks: TsSet,
+    pub desc: bool,
+}
+
+impl<S: Snapshot> ScannerConfig<S> {
+    /// All keys at `ts`, forward, under SI.
+    pub fn new(snapshot: S, ts: TimeStamp) -> Self {
+        Self {
+            snapshot,
+            ts,
+            lower_bound: None,
+            upper_bound: None,
+            isolation_level: IsolationLevel::Si,
+            fill_cache: true,
+            omit_value: false,
+            load_commit_ts: false,
+            bypass_locks: TsSet::Empty,
+            access_locks: TsSet::Empty,
+            desc: false,
+        }
+    }
+
+    /// Opens the scanner.
+    pub fn build(self) -> Result<Scanner<S>> {
+        Ok(if self.desc {
+            Scanner::Backward(BackwardScanner::new(self)?)
+        } else {
+            Scanner::Forward(ForwardScanner::new(self)?)
+        })
+    }
+
+    fn open(&self, cf: &'static str) -> Result<Cursor<S::Iter>> {
+        let bound = |key: &Option<Key>| key.as_ref().map(|k| k.as_encoded().clone());
+        let opts = IterOptions {
+            lower_bound: bound(&self.lower_bound),
+            upper_bound: bound(&self.upper_bound),
+            fill_cache: self.fill_cache,
+            ..IterOptions::default()
+        };
+        Ok(Cursor::open(&self.snapshot, cf, opts)?)
+    }
+
+    fn lock_cursor(&self) -> Result<Option<Cursor<S::Iter>>> {
+        need_check_locks(self.isolation_level).then(|| self.open(CF_LOCK)).transpose()
+    }
+
+    fn write_cursor(&self) -> Result<Cursor<S::Iter>> {
+        self.open(CF_WRITE)
+    }
+
+    /// The lock in `data` if it is to be read through; None if it is no obstacle.
+    fn check_lock(&self, user_key: &Key, data: &[u8], stats: &mut Statistics) -> Result<Option<Lock>> {
+        let LockOrSharedLocks::Lock(lock) = txn_types::parse_lock(data)? else { return Ok(None) };
+        let (bypass, level) = (&self.bypass_locks, self.isolation_level);
+        let Err(e) = txn_types::check_ts_conflict(&lock, user_key, self.ts, bypass, level) else {
+            return Ok(None);
+        };
+        stats.lock.processed_keys += 1;
+        let access = !self.load_commit_ts && self.access_locks.contains(lock.ts);
+        if access { Ok(Some(lock)) } else { Err(e.into()) }
+    }
+
+    /// The value of a lock that is read through; None for a DELETE.
+    fn load_data_by_lock(
+        &self,
+        user_key: &Key,
+        lock: Lock,
+        stats: &mut Statistics,
+    ) -> Result<Option<ValueEntry>> {
+        if lock.lock_type != LockType::Put {
+            return Ok(None);
+        }
+        let value = self.load_value(user_key, lock.short_value, lock.ts, stats)?;
+        Ok(Some(ValueEntry { value, commit_ts: None }))
+    }
+
+    /// The value of a PUT.
+    fn load_data_by_write(
+        &self,
+        user_key: &Key,
+        write: Write,
+        commit_ts: TimeStamp,
+        stats: &mut Statistics,
+    ) -> Result<ValueEntry> {
+        let value = self.load_value(user_key, write.short_value, write.start_ts, stats)?;
+        Ok(ValueEntry { value, commit_ts: self.load_commit_ts.then_some(commit_ts) })
+    }
+
+    fn load_value(
+        &self,
+        user_key: &Key,
+        short_value: Option<Value>,
+        start_ts: TimeStamp,
+        stats: &mut Statistics,
+    ) -> Result<Value> {
+        if self.omit_value {
+            return Ok(Value::new());
+        }
+        if let Some(value) = short_value {
+            return Ok(value);
+        }
+        stats.data.get += 1;
+        match self.snapshot.get_cf(CF_DEFAULT, &user_key.clone().append_ts(start_ts))? {
+            Some(value) => {
+                stats.data.processed_keys += 1;
+                Ok(value)
+            }
+            None => Err(default_not_found_error(user_key, start_ts)),
+        }
+    }
+}
+
+/// One key after the other. After an error for one key (a lock), the next call goes on behind it.
+pub trait EntryScanner {
+    /// The next key in the scan's direction that has a value.
+    fn read_next(&mut self) -> Result<Option<(Key, ValueEntry)>>;
+    /// What it did since it was last asked.
+    fn take_statistics(&mut self) -> Statistics;
+}
+
+/// A scanner in either direction.
+pub enum Scanner<S: Snapshot> {
+    Forward(ForwardScanner<S>),
+    Backward(BackwardScanner<S>),
+}
+
+impl<S: Snapshot> EntryScanner for Scanner<S> {
+    fn read_next(&mut self) -> Result<Option<(Key, ValueEntry)>> {
+        match self {
+            Scanner::Forward(scanner) => scanner.read_next(),
+            Scanner::Backward(scanner) => scanner.read_next(),
+        }
+    }
+
+    fn take_statistics(&mut self) -> Statistics {
+        match self {
+            Scanner::Forward(scanner) => scanner.take_statistics(),
+            Scanner::Backward(scanner) => scanner.take_statistics(),
+        }
+    }
+}

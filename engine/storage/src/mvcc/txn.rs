@@ -1,0 +1,133 @@
+//! What a command wants written, collected.
+use std::fmt;
+
+use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
+use tikv_kv::Modify;
+use txn_types::{Key, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write};
+
+use super::Result;
+use crate::concurrency_manager::{ConcurrencyManager, KeyHandleGuard};
+
+/// A command that resolves many locks writes about this many bytes at a time.
+pub const MAX_TXN_WRITE_SIZE: usize = 32 * 1024;
+
+/// A lock that a command took away.
+#[derive(Debug, PartialEq, Clone)]
+pub struct ReleasedLock {
+    pub start_ts: TimeStamp,
+    /// Zero where the transaction was rolled back.
+    pub commit_ts: TimeStamp,
+    pub key: Key,
+    pub pessimistic: bool,
+}
+
+/// The modifications of one transaction's command, in order.
+///
+/// TiKV: `src/storage/mvcc/txn.rs` `MvccTxn`.
+pub struct MvccTxn {
+    pub start_ts: TimeStamp,
+    pub concurrency_manager: ConcurrencyManager,
+    /// Memory locks that must live until the write is applied.
+    pub guards: Vec<KeyHandleGuard>,
+    /// Keys to be committed in one phase, their locks, and whether a pessimistic lock must go.
+    pub locks_for_1pc: Vec<(Key, Lock, bool)>,
+    modifies: Vec<Modify>,
+    write_size: usize,
+}
+
+impl MvccTxn {
+    pub fn new(start_ts: TimeStamp, concurrency_manager: ConcurrencyManager) -> MvccTxn {
+        MvccTxn {
+            start_ts,
+            concurrency_manager,
+            guards: Vec::new(),
+            locks_for_1pc: Vec::new(),
+            modifies: Vec::new(),
+            write_size: 0,
+        }
+    }
+
+    /// What is to be written.
+    pub fn into_modifies(self) -> Vec<Modify> {
+        debug_assert!(self.locks_for_1pc.is_empty());
+        self.modifies
+    }
+
+    /// Bytes of the keys and values collected.
+    pub fn write_size(&self) -> usize {
+        self.write_size
+    }
+
+    fn push(&mut self, modify: Modify) {
+        self.write_size += modify.size();
+        self.modifies.push(modify);
+    }
+
+    pub fn put_lock(&mut self, key: Key, lock: &Lock) {
+        self.push(Modify::Put(CF_LOCK, key, lock.to_bytes()));
+    }
+
+    pub fn put_pessimistic_lock(&mut self, key: Key, lock: PessimisticLock) {
+        self.put_lock(key, &lock.into_lock());
+    }
+
+    /// Takes the lock away; `commit_ts` is zero where nothing was committed.
+    pub fn unlock_key(&mut self, key: Key, pessimistic: bool, commit_ts: TimeStamp) -> ReleasedLock {
+        let released = ReleasedLock { start_ts: self.start_ts, commit_ts, key: key.clone(), pessimistic };
+        self.push(Modify::Delete(CF_LOCK, key));
+        released
+    }
+
+    pub fn put_value(&mut self, key: Key, ts: TimeStamp, value: Value) {
+        self.push(Modify::Put(CF_DEFAULT, key.append_ts(ts), value));
+    }
+
+    pub fn delete_value(&mut self, key: Key, ts: TimeStamp) {
+        self.push(Modify::Delete(CF_DEFAULT, key.append_ts(ts)));
+    }
+
+    pub fn put_write(&mut self, key: Key, ts: TimeStamp, write: &Write) {
+        self.push(Modify::Put(CF_WRITE, key.append_ts(ts), write.to_bytes()));
+    }
+
+    pub fn delete_write(&mut self, key: Key, ts: TimeStamp) {
+        self.push(Modify::Delete(CF_WRITE, key.append_ts(ts)));
+    }
+
+    /// Notes in another transaction's lock that this one is rolled back here: an async-commit transaction
+    /// may be committed at our start_ts, and its record would overwrite our rollback's.
+    pub fn mark_rollback_on_mismatching_lock(&mut self, key: &Key, mut lock: Lock, is_protected: bool) {
+        let cannot_overlap = self.start_ts < lock.min_commit_ts || !lock.use_async_commit;
+        if lock.ts == self.start_ts || !is_protected || cannot_overlap {
+            return;
+        }
+        lock.rollback_ts.push(self.start_ts);
+        self.put_lock(key.clone(), &lock);
+    }
+
+    /// The lock that this command has put or removed itself: commands may name a key twice.
+    pub fn get_pending_lock(&self, key: &Key) -> Result<Option<Option<LockOrSharedLocks>>> {
+        for modify in self.modifies.iter().rev() {
+            match modify {
+                Modify::Put(CF_LOCK, k, v) if k == key => return Ok(Some(Some(txn_types::parse_lock(v)?))),
+                Modify::Delete(CF_LOCK, k) if k == key => return Ok(Some(None)),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Forgets everything: the command turned out to be a repetition.
+    pub fn clear(&mut self) {
+        self.write_size = 0;
+        self.modifies.clear();
+        self.locks_for_1pc.clear();
+        self.guards.clear();
+    }
+}
+
+impl fmt::Debug for MvccTxn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "txn @{}", self.start_ts)
+    }
+}

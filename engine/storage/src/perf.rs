@@ -1,0 +1,33 @@
+//! RocksDB's counters around a piece of synchronous work.
+use engine_rocks::{PerfContext, PerfStats};
+use tracepoints::{Probe, Req, probe::PerfProbe};
+
+/// Runs `f` and says what RocksDB did for it. Where the request is stepped, a gate inside of `f` may hold this
+/// thread: then its other tasks move to another one first.
+pub fn with_perf_context<T>(req: Req, f: impl FnOnce() -> T) -> (T, PerfStats) {
+    if req.stepped() { tokio::task::block_in_place(|| measure(req, f)) } else { measure(req, f) }
+}
+
+fn measure<T>(req: Req, f: impl FnOnce() -> T) -> (T, PerfStats) {
+    let context = PerfContext::start();
+    let result = f();
+    let perf = context.report();
+    tracepoints::stamp!(
+        ROCKSDB_PERF,
+        req,
+        block_read_count = perf.block_read_count,
+        block_cache_hit_count = perf.block_cache_hit_count,
+        get_from_memtable_count = perf.get_from_memtable_count,
+        internal_key_skipped_count = perf.internal_key_skipped_count,
+    );
+    tracepoints::probe!(req, || Probe::Perf(PerfProbe {
+        block_cache_hit_count: perf.block_cache_hit_count,
+        block_read_count: perf.block_read_count,
+        block_read_byte: perf.block_read_byte,
+        block_read_nanos: perf.block_read_time_ns,
+        get_from_memtable_count: perf.get_from_memtable_count,
+        internal_key_skipped_count: perf.internal_key_skipped_count,
+        internal_delete_skipped_count: perf.internal_delete_skipped_count,
+    }));
+    (result, perf)
+}

@@ -1,0 +1,294 @@
+//! Reads: the way of a get from the gRPC handler through the read pool to a snapshot, and back.
+//!
+//! Mirrors `Storage::get`, `batch_get`, `scan` and `scan_lock` of `src/storage/mod.rs`.
+use kvproto::kvrpcpb::{Context, IsolationLevel, LockInfo};
+use tikv_kv::{Engine, Snapshot};
+use tracepoints::{EngineClock, Req, clock::EngineInstant};
+use txn_types::{Key, KvPair, LockOrSharedLocks, TimeStamp, TsSet, Value};
+
+use crate::{
+    concurrency_manager::ConcurrencyManager,
+    deadline::Deadline,
+    errors::Result,
+    mvcc::{self, MvccReader, ScanMode, ValueEntry, need_check_locks},
+    perf::with_perf_context,
+    statistics::{KvGetStatistics, StageLatencyStats, Statistics},
+    storage::Storage,
+    txn::store::{EntryResult, ScanParams, SnapshotStore},
+};
+
+/// A range to scan, as the request says it: a reverse scan goes from `start` (excluded) down to `end` (included).
+#[derive(Clone, Debug, Default)]
+pub struct ScanRange {
+    /// Encoded; None: unbounded.
+    pub start_key: Option<Key>,
+    /// Encoded; None: unbounded.
+    pub end_key: Option<Key>,
+    pub limit: usize,
+    /// Takes one key of so many; 0 and 1: all.
+    pub sample_step: usize,
+    pub key_only: bool,
+    pub reverse: bool,
+}
+
+impl ScanRange {
+    /// Lower (included) and upper (excluded) bound.
+    fn into_bounds(self) -> (Option<Key>, Option<Key>) {
+        if self.reverse { (self.end_key, self.start_key) } else { (self.start_key, self.end_key) }
+    }
+}
+
+/// What must not be locked in memory.
+pub(crate) enum LockCheck {
+    /// A raw read.
+    None,
+    Keys(TimeStamp, Vec<Key>, TsSet),
+    Range(TimeStamp, Option<Key>, Option<Key>, TsSet),
+    /// Any lock up to the timestamp, whatever its type.
+    AllUpTo(TimeStamp, Option<Key>, Option<Key>),
+}
+
+impl LockCheck {
+    fn ts(&self) -> TimeStamp {
+        match self {
+            LockCheck::None => TimeStamp::zero(),
+            LockCheck::Keys(ts, ..) | LockCheck::Range(ts, ..) | LockCheck::AllUpTo(ts, ..) => *ts,
+        }
+    }
+
+    fn keys(&self) -> &[Key] {
+        match self {
+            LockCheck::Keys(_, keys, _) => keys,
+            _ => &[],
+        }
+    }
+
+    /// Raises max_ts first, so that a writer who comes later commits above this read.
+    ///
+    /// TiKV: `prepare_snap_ctx`.
+    fn run(&self, ctx: &Context, cm: &ConcurrencyManager) -> mvcc::Result<()> {
+        if !ctx.stale_read {
+            cm.update_max_ts(self.ts());
+        }
+        let level = ctx.isolation_level();
+        let all_levels = matches!(self, LockCheck::AllUpTo(..));
+        if !all_levels && !need_check_locks(level) {
+            return Ok(());
+        }
+        match self {
+            LockCheck::None => Ok(()),
+            LockCheck::Keys(ts, keys, bypass) => keys.iter().try_for_each(|key| {
+                cm.read_key_check(key, |lock| {
+                    Ok(txn_types::check_ts_conflict(lock, key, *ts, bypass, level)?)
+                })
+            }),
+            LockCheck::Range(ts, start, end, bypass) => {
+                cm.read_range_check(start.as_ref(), end.as_ref(), |key, lock| {
+                    Ok(txn_types::check_ts_conflict(lock, key, *ts, bypass, level)?)
+                })
+            }
+            LockCheck::AllUpTo(ts, start, end) => {
+                cm.read_range_check(start.as_ref(), end.as_ref(), |key, lock| {
+                    if lock.ts > *ts {
+                        return Ok(());
+                    }
+                    let info = lock.clone().into_lock_info(key.to_raw()?);
+                    Err(mvcc::ErrorInner::KeyIsLocked(Box::new(info)).into())
+                })
+            }
+        }
+    }
+}
+
+/// When a read reached its stages, in engine time.
+struct Times {
+    begin: EngineInstant,
+    scheduled: EngineInstant,
+    snapshot: EngineInstant,
+}
+
+impl Times {
+    fn stats(&self) -> StageLatencyStats {
+        let between = |a: EngineInstant, b: EngineInstant| b.saturating_since(a).as_nanos() as u64;
+        StageLatencyStats {
+            schedule_wait_time_ns: between(self.begin, self.scheduled),
+            snapshot_wait_time_ns: between(self.scheduled, self.snapshot),
+            wait_wall_time_ns: between(self.begin, self.snapshot),
+            process_wall_time_ns: between(self.snapshot, EngineClock::now()),
+        }
+    }
+}
+
+impl<E: Engine> Storage<E> {
+    /// The value of one key at `start_ts`.
+    pub async fn get(
+        &self,
+        ctx: Context,
+        key: Key,
+        start_ts: TimeStamp,
+        req: Req,
+    ) -> Result<(Option<Value>, KvGetStatistics)> {
+        let (entry, stats) = self.get_entry(ctx, key, start_ts, false, req).await?;
+        Ok((entry.map(|e| e.value), stats))
+    }
+
+    /// As [`Storage::get`], with the commit timestamp if `load_commit_ts`.
+    pub async fn get_entry(
+        &self,
+        ctx: Context,
+        key: Key,
+        start_ts: TimeStamp,
+        load_commit_ts: bool,
+        req: Req,
+    ) -> Result<(Option<ValueEntry>, KvGetStatistics)> {
+        let (store, bypass) = store_of(&ctx, start_ts, req);
+        let check = LockCheck::Keys(start_ts, vec![key.clone()], bypass);
+        let get = move |snapshot, stats: &mut Statistics| {
+            store(snapshot).get_entry(&key, load_commit_ts, stats)
+        };
+        self.read(ctx, check, req, get).await
+    }
+
+    /// Several keys at `start_ts`; those without a value are left out, those that are locked are errors.
+    pub async fn batch_get(
+        &self,
+        ctx: Context,
+        keys: Vec<Key>,
+        start_ts: TimeStamp,
+        req: Req,
+    ) -> Result<(Vec<Result<KvPair>>, KvGetStatistics)> {
+        let (entries, stats) = self.batch_get_entry(ctx, keys, start_ts, false, req).await?;
+        Ok((entries.into_iter().map(|e| e.map(|(key, entry)| (key, entry.value))).collect(), stats))
+    }
+
+    /// As [`Storage::batch_get`], with commit timestamps if `load_commit_ts`.
+    pub async fn batch_get_entry(
+        &self,
+        ctx: Context,
+        keys: Vec<Key>,
+        start_ts: TimeStamp,
+        load_commit_ts: bool,
+        req: Req,
+    ) -> Result<(Vec<EntryResult>, KvGetStatistics)> {
+        let (store, bypass) = store_of(&ctx, start_ts, req);
+        let check = LockCheck::Keys(start_ts, keys.clone(), bypass);
+        let get = move |snapshot, stats: &mut Statistics| {
+            store(snapshot).batch_get(&keys, load_commit_ts, stats)
+        };
+        self.read(ctx, check, req, get).await
+    }
+
+    /// Keys of a range at `start_ts`; those that are locked are errors.
+    pub async fn scan(
+        &self,
+        ctx: Context,
+        range: ScanRange,
+        start_ts: TimeStamp,
+        req: Req,
+    ) -> Result<(Vec<Result<KvPair>>, KvGetStatistics)> {
+        let (store, bypass) = store_of(&ctx, start_ts, req);
+        let (limit, key_only, desc) = (range.limit, range.key_only, range.reverse);
+        let sample_step = range.sample_step;
+        let (lower_bound, upper_bound) = range.into_bounds();
+        let check = LockCheck::Range(start_ts, lower_bound.clone(), upper_bound.clone(), bypass);
+        let params =
+            ScanParams { lower_bound, upper_bound, limit, sample_step, key_only, desc, load_commit_ts: false };
+        let scan = move |snapshot, stats: &mut Statistics| {
+            let entries = store(snapshot).scan(params, stats)?;
+            Ok(entries.into_iter().map(|e| e.map(|(key, entry)| (key, entry.value))).collect())
+        };
+        self.read(ctx, check, req, scan).await
+    }
+
+    /// Locks of transactions that started at or before `max_ts`, in the range.
+    pub async fn scan_lock(
+        &self,
+        ctx: Context,
+        max_ts: TimeStamp,
+        start_key: Option<Key>,
+        end_key: Option<Key>,
+        limit: usize,
+        req: Req,
+    ) -> Result<(Vec<LockInfo>, KvGetStatistics)> {
+        let check = LockCheck::AllUpTo(max_ts, start_key.clone(), end_key.clone());
+        let fill_cache = !ctx.not_fill_cache;
+        let scan = move |snapshot, stats: &mut Statistics| {
+            tracepoints::step_thread!(MVCC_SCAN, req, ts = max_ts.into_inner(), limit = limit);
+            let mut reader = MvccReader::new(snapshot, Some(ScanMode::Forward), fill_cache);
+            let old = |lock: &LockOrSharedLocks| match lock {
+                LockOrSharedLocks::Lock(lock) => lock.ts <= max_ts,
+                LockOrSharedLocks::Shared(shared) => shared.iter_ts().any(|ts| ts <= max_ts),
+            };
+            let found = reader.scan_locks(start_key.as_ref(), end_key.as_ref(), old, limit);
+            stats.add(&reader.statistics);
+            let info = |(key, lock): (Key, LockOrSharedLocks)| Ok(lock.into_lock_info(key.into_raw()?));
+            found?.0.into_iter().map(info).collect()
+        };
+        self.read(ctx, check, req, scan).await
+    }
+
+    /// The way of every read.
+    pub(crate) async fn read<T, F>(
+        &self,
+        ctx: Context,
+        check: LockCheck,
+        req: Req,
+        f: F,
+    ) -> Result<(T, KvGetStatistics)>
+    where
+        T: Send + 'static,
+        F: FnOnce(E::Snap, &mut Statistics) -> Result<T> + Send + 'static,
+    {
+        tracepoints::step!(READ_POOL_QUEUE, req, region = ctx.region_id, ts = check.ts().into_inner());
+        let (engine, cm) = (self.engine.clone(), self.concurrency_manager.clone());
+        let (begin, deadline) = (EngineClock::now(), Deadline::of(&ctx));
+        let task = async move {
+            tracepoints::step!(READ_POOL_RUN, req, region = ctx.region_id, ts = check.ts().into_inner());
+            let scheduled = EngineClock::now();
+            deadline.check()?;
+            if !matches!(check, LockCheck::None) {
+                tracepoints::step!(
+                    MEM_LOCK_CHECK, req, ts = check.ts().into_inner(), max_ts = cm.max_ts().into_inner(),
+                );
+                check.run(&ctx, &cm)?;
+            }
+            let snapshot = crate::snapshot::take(&engine, &ctx, req, check.ts(), check.keys()).await?;
+            deadline.check()?;
+            let times = Times { begin, scheduled, snapshot: EngineClock::now() };
+            let mut stats = Statistics::default();
+            let (result, perf) = with_perf_context(req, || f(snapshot, &mut stats));
+            tracepoints::stamp!(
+                READ_DONE,
+                req,
+                processed_keys = stats.write.processed_keys,
+                processed_bytes = stats.processed_size,
+                failed = result.is_err(),
+            );
+            Ok((result?, KvGetStatistics { stats, latency_stats: times.stats(), perf }))
+        };
+        self.read_pool.spawn_handle(task)?.await
+    }
+}
+
+/// How to look at a snapshot for the request, and the locks it bypasses.
+fn store_of<S: Snapshot>(
+    ctx: &Context,
+    start_ts: TimeStamp,
+    req: Req,
+) -> (impl FnOnce(S) -> SnapshotStore<S> + use<S>, TsSet) {
+    let isolation_level: IsolationLevel = ctx.isolation_level();
+    let fill_cache = !ctx.not_fill_cache;
+    let bypass_locks = TsSet::from_u64s(ctx.resolved_locks.clone());
+    let access_locks = TsSet::from_u64s(ctx.committed_locks.clone());
+    let bypass = bypass_locks.clone();
+    let store = move |snapshot| SnapshotStore {
+        snapshot,
+        start_ts,
+        isolation_level,
+        fill_cache,
+        bypass_locks,
+        access_locks,
+        req,
+    };
+    (store, bypass)
+}

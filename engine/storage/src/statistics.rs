@@ -1,0 +1,178 @@
+//! What a read or a command did to the column families, and how long its stages took.
+//!
+//! Mirrors `components/tikv_kv/src/stats.rs` and `src/storage/txn/tracker.rs`.
+use std::ops::AddAssign;
+
+use engine_rocks::PerfStats;
+use kvproto::kvrpcpb::{ScanDetailV2, TimeDetailV2, WriteDetail};
+
+/// Operations on one column family.
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CfStatistics {
+    /// Keys that were of use to the reader.
+    pub processed_keys: usize,
+    pub get: usize,
+    pub next: usize,
+    pub prev: usize,
+    pub seek: usize,
+    pub seek_for_prev: usize,
+    /// How often stepping gave up after [`crate::mvcc::SEEK_BOUND`] steps and sought instead.
+    pub over_seek_bound: usize,
+}
+
+impl CfStatistics {
+    /// All operations.
+    pub fn total_op_count(&self) -> usize {
+        self.get + self.next + self.prev + self.seek + self.seek_for_prev
+    }
+}
+
+impl AddAssign<&CfStatistics> for CfStatistics {
+    fn add_assign(&mut self, other: &CfStatistics) {
+        self.processed_keys += other.processed_keys;
+        self.get += other.get;
+        self.next += other.next;
+        self.prev += other.prev;
+        self.seek += other.seek;
+        self.seek_for_prev += other.seek_for_prev;
+        self.over_seek_bound += other.over_seek_bound;
+    }
+}
+
+/// Operations on the three column families.
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    pub lock: CfStatistics,
+    pub write: CfStatistics,
+    pub data: CfStatistics,
+    /// Bytes of the keys and values that were read.
+    pub processed_size: usize,
+}
+
+impl Statistics {
+    /// Adds what another reader did.
+    pub fn add(&mut self, other: &Statistics) {
+        self.lock += &other.lock;
+        self.write += &other.write;
+        self.data += &other.data;
+        self.processed_size += other.processed_size;
+    }
+
+    /// Fills the versions' part of the reply's scan detail.
+    pub fn write_scan_detail(&self, detail: &mut ScanDetailV2) {
+        detail.processed_versions = self.write.processed_keys as u64;
+        detail.processed_versions_size = self.processed_size as u64;
+        detail.total_versions = self.write.total_op_count() as u64;
+    }
+}
+
+/// Fills RocksDB's part of the reply's scan detail.
+fn write_perf_detail(perf: &PerfStats, detail: &mut ScanDetailV2) {
+    detail.rocksdb_delete_skipped_count = perf.internal_delete_skipped_count;
+    detail.rocksdb_key_skipped_count = perf.internal_key_skipped_count;
+    detail.rocksdb_block_cache_hit_count = perf.block_cache_hit_count;
+    detail.rocksdb_block_read_count = perf.block_read_count;
+    detail.rocksdb_block_read_byte = perf.block_read_byte;
+    detail.rocksdb_block_read_nanos = perf.block_read_time_ns;
+}
+
+/// Engine time that a read spent in its stages, in nanoseconds.
+///
+/// TiKV: `src/storage/mod.rs` `StageLatencyStats`.
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageLatencyStats {
+    /// In the read pool's queue.
+    pub schedule_wait_time_ns: u64,
+    /// Waiting for the snapshot.
+    pub snapshot_wait_time_ns: u64,
+    /// Both, and what lies between them.
+    pub wait_wall_time_ns: u64,
+    /// Reading.
+    pub process_wall_time_ns: u64,
+}
+
+/// What a read reports beside its result.
+#[derive(Default, Clone, Copy, Debug, PartialEq)]
+pub struct KvGetStatistics {
+    pub stats: Statistics,
+    pub latency_stats: StageLatencyStats,
+    pub perf: PerfStats,
+}
+
+impl KvGetStatistics {
+    /// The reply's scan detail.
+    pub fn scan_detail_v2(&self) -> ScanDetailV2 {
+        let mut detail = ScanDetailV2 {
+            get_snapshot_nanos: self.latency_stats.snapshot_wait_time_ns,
+            read_pool_schedule_wait_nanos: self.latency_stats.schedule_wait_time_ns,
+            ..Default::default()
+        };
+        self.stats.write_scan_detail(&mut detail);
+        write_perf_detail(&self.perf, &mut detail);
+        detail
+    }
+
+    /// The reply's time detail; the caller adds what only gRPC knows.
+    pub fn time_detail_v2(&self) -> TimeDetailV2 {
+        let times = &self.latency_stats;
+        TimeDetailV2 {
+            wait_wall_time_ns: times.wait_wall_time_ns,
+            process_wall_time_ns: times.process_wall_time_ns,
+            kv_read_wall_time_ns: times.wait_wall_time_ns + times.process_wall_time_ns,
+            ..Default::default()
+        }
+    }
+}
+
+/// What a scheduler command reports beside its result; times in nanoseconds of engine time.
+///
+/// TiKV: `src/storage/txn/scheduler.rs` `SchedulerDetails`.
+#[derive(Default, Clone, Copy, Debug, PartialEq)]
+pub struct SchedulerDetails {
+    pub stat: Statistics,
+    pub perf: PerfStats,
+    pub latch_wait_nanos: u64,
+    pub async_snapshot_nanos: u64,
+    pub cmd_process_nanos: u64,
+    pub async_write_nanos: u64,
+}
+
+impl SchedulerDetails {
+    /// The reply's scan detail.
+    pub fn scan_detail_v2(&self) -> ScanDetailV2 {
+        let mut detail = ScanDetailV2 { get_snapshot_nanos: self.async_snapshot_nanos, ..Default::default() };
+        self.stat.write_scan_detail(&mut detail);
+        write_perf_detail(&self.perf, &mut detail);
+        detail
+    }
+
+    /// The scheduler's part of the reply's write detail.
+    pub fn write_detail(&self) -> WriteDetail {
+        WriteDetail {
+            latch_wait_nanos: self.latch_wait_nanos,
+            process_nanos: self.cmd_process_nanos,
+            ..Default::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_detail_counts_versions_of_cf_write() {
+        let mut total = Statistics::default();
+        let one = Statistics {
+            write: CfStatistics { processed_keys: 1, seek: 1, next: 2, ..Default::default() },
+            lock: CfStatistics { get: 5, ..Default::default() },
+            processed_size: 7,
+            ..Default::default()
+        };
+        total.add(&one);
+        total.add(&one);
+        let detail = KvGetStatistics { stats: total, ..Default::default() }.scan_detail_v2();
+        assert_eq!((detail.processed_versions, detail.total_versions), (2, 6));
+        assert_eq!(detail.processed_versions_size, 14);
+    }
+}

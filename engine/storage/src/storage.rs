@@ -1,0 +1,69 @@
+//! The storage of one store: everything that gRPC handlers call.
+use std::sync::Arc;
+
+use tikv_kv::Engine;
+use tracepoints::Req;
+use txn_types::TimeStamp;
+
+use crate::{
+    concurrency_manager::ConcurrencyManager,
+    config::Config,
+    errors::Result,
+    read_pool::Pool,
+    statistics::SchedulerDetails,
+    txn::{commands::TypedCommand, scheduler::TxnScheduler},
+    types::CommandOutput,
+};
+
+/// TiKV: `src/storage/mod.rs` `Storage`. Cheap to clone; reads are in `read.rs`, raw keys in `raw`.
+#[derive(Clone)]
+pub struct Storage<E: Engine> {
+    pub(crate) engine: E,
+    pub(crate) concurrency_manager: ConcurrencyManager,
+    pub(crate) read_pool: Arc<Pool>,
+    pub(crate) sched: TxnScheduler<E>,
+    pub(crate) config: Config,
+}
+
+impl<E: Engine> Storage<E> {
+    /// Starts the threads `unified-read-pool-{n}` and `sched-worker-pool-{n}` of one store.
+    ///
+    /// # Errors
+    /// Where the operating system gives no threads.
+    pub fn new(engine: E, config: Config, store_id: u64) -> Result<Self> {
+        let concurrency_manager = ConcurrencyManager::new(TimeStamp::zero());
+        let limit = config.max_tasks_per_worker.saturating_mul(config.read_pool_threads.max(1));
+        let read_pool = Pool::new("unified-read-pool", config.read_pool_threads, limit, store_id)?;
+        let sched = TxnScheduler::new(engine.clone(), concurrency_manager.clone(), &config, store_id)?;
+        Ok(Self { engine, concurrency_manager, read_pool: Arc::new(read_pool), sched, config })
+    }
+
+    /// Runs a transaction command; the details hold whatever the result.
+    ///
+    /// TiKV: `Storage::sched_txn_command`.
+    pub async fn sched_txn_command<T: CommandOutput>(
+        &self,
+        cmd: impl Into<TypedCommand<T>>,
+        req: Req,
+    ) -> (Result<T>, SchedulerDetails) {
+        self.sched.run_cmd(cmd.into(), req).await
+    }
+
+    pub fn get_concurrency_manager(&self) -> &ConcurrencyManager {
+        &self.concurrency_manager
+    }
+
+    pub fn get_scheduler(&self) -> &TxnScheduler<E> {
+        &self.sched
+    }
+
+    pub fn get_engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// Drops all reads and commands at their next wait; their callers get `Closed`.
+    pub fn stop(&self) {
+        self.read_pool.shutdown();
+        self.sched.stop();
+    }
+}

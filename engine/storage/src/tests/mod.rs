@@ -1,0 +1,10 @@
+//! The laws of transactions, on one RocksDB without Raft.
+mod async_commit;
+mod model;
+mod percolator;
+mod pessimistic;
+mod raw;
+mod reads;
+mod resolve;
+mod stages;
+mod store;

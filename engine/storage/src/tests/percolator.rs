@@ -1,0 +1,249 @@
+//! Prewrite, commit, rollback: what Percolator promises.
+use kvproto::kvrpcpb::{Assertion, AssertionLevel, Op, write_conflict::Reason};
+
+use super::store::{TestStore, at_ms, key_error, op, prewrite_request, put};
+use crate::{TxnStatus, extract_committed};
+
+#[test]
+fn a_transaction_is_seen_from_its_commit_on() {
+    let store = TestStore::new();
+    store.must_get_none(b"k", 1);
+    store.must_prewrite(vec![put(b"k", b"v"), put(b"l", b"w")], 5);
+    store.must_get_none(b"k", 4);
+    let lock = store.must_be_locked(b"l", 6);
+    assert_eq!((lock.primary_lock, lock.lock_version, lock.lock_ttl), (b"k".to_vec(), 5, 3000));
+    assert_eq!(store.commit(&[b"k", b"l"], 5, 10).unwrap(), TxnStatus::Committed { commit_ts: 10.into() });
+    store.must_get_none(b"k", 9);
+    store.must_get(b"k", 10, b"v");
+    store.must_get(b"l", u64::MAX, b"w");
+}
+
+#[test]
+fn old_versions_stay_readable() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v1", 5, 10);
+    store.must_put(b"k", b"v2", 15, 20);
+    store.must_delete(b"k", 25, 30);
+    store.must_get_none(b"k", 9);
+    store.must_get(b"k", 19, b"v1");
+    store.must_get(b"k", 29, b"v2");
+    store.must_get_none(b"k", 30);
+}
+
+#[test]
+fn locks_and_rollbacks_are_stepped_over() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v", 5, 10);
+    for i in 0..20 {
+        let ts = 20 + i * 4;
+        store.must_prewrite(vec![op(Op::Lock, b"k")], ts);
+        // A mere lock blocks no reader.
+        store.must_get(b"k", ts + 1, b"v");
+        store.commit(&[b"k"], ts, ts + 1).unwrap();
+        store.must_prewrite(vec![put(b"k", b"x")], ts + 2);
+        store.rollback(&[b"k"], ts + 2).unwrap();
+    }
+    store.must_get(b"k", u64::MAX, b"v");
+    store.must_put(b"k", b"w", 200, 210);
+    store.must_get(b"k", 205, b"v");
+    store.must_get(b"k", 210, b"w");
+}
+
+#[test]
+fn a_newer_commit_is_a_conflict() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v", 5, 10);
+    let error = store.prewrite(vec![put(b"k", b"w")], 8).unwrap_err();
+    let conflict = key_error(&error).conflict.unwrap();
+    assert_eq!((conflict.start_ts, conflict.conflict_ts, conflict.conflict_commit_ts), (8, 5, 10));
+    assert_eq!((conflict.reason(), conflict.key), (Reason::Optimistic, b"k".to_vec()));
+    store.must_get(b"k", 20, b"v");
+}
+
+#[test]
+fn a_locked_key_stops_the_whole_prewrite() {
+    let store = TestStore::new();
+    store.must_prewrite(vec![put(b"k", b"v")], 5);
+    let result = store.prewrite(vec![put(b"a", b"x"), put(b"k", b"w")], 7).unwrap();
+    let [Err(error)] = result.locks.as_slice() else { panic!("one lock expected: {:?}", result.locks) };
+    assert_eq!(key_error(error).locked.unwrap().lock_version, 5);
+    store.must_get_none(b"a", 100);
+}
+
+#[test]
+fn asking_twice_is_fine() {
+    let store = TestStore::new();
+    store.must_prewrite(vec![put(b"k", b"v")], 5);
+    store.must_prewrite(vec![put(b"k", b"v")], 5);
+    store.commit(&[b"k"], 5, 10).unwrap();
+    store.commit(&[b"k"], 5, 10).unwrap();
+    // A prewrite that comes after its commit finds that out.
+    store.must_prewrite(vec![put(b"k", b"v")], 5);
+    store.must_get(b"k", 10, b"v");
+    store.rollback(&[b"z"], 7).unwrap();
+    store.rollback(&[b"z"], 7).unwrap();
+}
+
+#[test]
+fn rolled_back_means_rolled_back_for_good() {
+    let store = TestStore::new();
+    store.must_prewrite(vec![put(b"k", &[b'v'; 300])], 5);
+    store.rollback(&[b"k"], 5).unwrap();
+    store.must_get_none(b"k", 100);
+    let lost = store.commit(&[b"k"], 5, 10).unwrap_err();
+    assert_eq!(key_error(&lost).txn_lock_not_found.unwrap().key, b"k");
+    let late = key_error(&store.prewrite(vec![put(b"k", b"v")], 5).unwrap_err());
+    assert_eq!(late.conflict.unwrap().reason(), Reason::SelfRolledBack);
+    store.must_put(b"k", b"w", 20, 30);
+    store.must_get(b"k", 30, b"w");
+}
+
+#[test]
+fn a_rollback_before_its_prewrite_wins() {
+    let store = TestStore::new();
+    store.cleanup(b"k", 5, 0).unwrap();
+    let late = key_error(&store.prewrite(vec![put(b"k", b"v")], 5).unwrap_err());
+    assert_eq!(late.conflict.unwrap().reason(), Reason::SelfRolledBack);
+}
+
+#[test]
+fn what_is_committed_is_not_rolled_back() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v", 5, 10);
+    let error = store.rollback(&[b"k"], 5).unwrap_err();
+    assert_eq!(extract_committed(&error), Some(10.into()));
+    store.must_get(b"k", 10, b"v");
+}
+
+#[test]
+fn a_commit_needs_its_lock_and_a_later_timestamp() {
+    let store = TestStore::new();
+    let error = store.commit(&[b"k"], 5, 10).unwrap_err();
+    assert!(key_error(&error).txn_lock_not_found.is_some());
+    assert!(!key_error(&error).retryable.is_empty());
+    store.must_prewrite(vec![put(b"k", b"v")], 5);
+    assert!(key_error(&store.commit(&[b"k"], 5, 5).unwrap_err()).abort.contains("InvalidTxnTso"));
+    assert!(store.commit(&[b"k"], 4, 10).is_err());
+    store.commit(&[b"k"], 5, 6).unwrap();
+}
+
+#[test]
+fn cleanup_respects_the_ttl() {
+    let store = TestStore::new();
+    let start = at_ms(1000);
+    store.must_prewrite(vec![put(b"k", b"v")], start);
+    let alive = store.cleanup(b"k", start, at_ms(4000)).unwrap_err();
+    assert_eq!(key_error(&alive).locked.unwrap().lock_version, start);
+    store.cleanup(b"k", start, at_ms(4001)).unwrap();
+    store.must_get_none(b"k", at_ms(5000));
+}
+
+#[test]
+fn big_values_live_in_cf_default() {
+    let store = TestStore::new();
+    for len in [0, 1, 255, 256, 100_000] {
+        let (key, value) = (format!("k{len}"), vec![b'x'; len]);
+        store.must_put(key.as_bytes(), &value, 5, 10);
+        let (got, stats) = store.get_with(Default::default(), key.as_bytes(), 10).unwrap();
+        assert_eq!(got.unwrap(), value);
+        assert_eq!(stats.stats.data.get, usize::from(len > 255));
+        assert_eq!((stats.stats.lock.get, stats.stats.write.seek, stats.stats.write.processed_keys), (1, 1, 1));
+    }
+}
+
+/// A commit of one transaction at the start of another: the rollback of the other must not erase it.
+#[test]
+fn a_rollback_does_not_overwrite_a_commit_at_its_timestamp() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v", 5, 10);
+    store.cleanup(b"k", 10, 0).unwrap();
+    store.must_get(b"k", 10, b"v");
+    let late = key_error(&store.prewrite(vec![put(b"k", b"w")], 10).unwrap_err());
+    assert_eq!(late.conflict.unwrap().reason(), Reason::SelfRolledBack);
+    // Unprotected ones leave no trace, and no harm.
+    store.must_put(b"l", b"v", 5, 10);
+    store.rollback(&[b"l"], 10).unwrap();
+    store.must_get(b"l", 10, b"v");
+    // The record was rewritten; its commit is still its own.
+    store.commit(&[b"k"], 5, 10).unwrap();
+}
+
+/// Unprotected rollbacks collapse into the newest; a primary's stays.
+#[test]
+fn rollbacks_collapse_but_protected_ones_stay() {
+    let store = TestStore::new();
+    for ts in [5, 6, 7] {
+        store.must_prewrite(vec![put(b"p", b"v"), put(b"s", b"v")], ts);
+        store.rollback(&[b"p", b"s"], ts).unwrap();
+    }
+    let refused = |key: &[u8], ts| {
+        let mutation = vec![put(key, b"x")];
+        match store.prewrite(mutation, ts) {
+            Ok(result) => result.locks.len() > 1,
+            Err(e) => key_error(&e).conflict.is_some_and(|c| c.reason() == Reason::SelfRolledBack),
+        }
+    };
+    assert!(refused(b"p", 7));
+    assert!(refused(b"s", 7));
+    // 5 and 6 are gone on the secondary, so that they meet the rollback of 7 as a newer record.
+    let error = key_error(&store.prewrite(vec![put(b"s", b"x")], 6).unwrap_err());
+    assert_eq!(error.conflict.unwrap().reason(), Reason::Optimistic);
+    let status = |ts| {
+        store.check_txn_status(kvproto::kvrpcpb::CheckTxnStatusRequest {
+            primary_key: b"p".to_vec(),
+            lock_ts: ts,
+            ..Default::default()
+        })
+    };
+    assert_eq!(status(5).unwrap(), TxnStatus::RolledBack);
+    assert_eq!(status(6).unwrap(), TxnStatus::RolledBack);
+}
+
+#[test]
+fn inserts_and_checks_need_that_there_is_no_value() {
+    let store = TestStore::new();
+    let insert = |key: &[u8]| {
+        let mut m = put(key, b"v");
+        m.op = Op::Insert.into();
+        vec![m]
+    };
+    store.must_prewrite(insert(b"k"), 5);
+    store.commit(&[b"k"], 5, 10).unwrap();
+    let exists = key_error(&store.prewrite(insert(b"k"), 15).unwrap_err());
+    assert_eq!(exists.already_exist.unwrap().key, b"k");
+    let check = |key: &[u8], ts| store.prewrite(vec![op(Op::CheckNotExists, key)], ts);
+    assert!(key_error(&check(b"k", 16).unwrap_err()).already_exist.is_some());
+    store.must_delete(b"k", 20, 30);
+    assert!(check(b"k", 40).unwrap().locks.is_empty());
+    // A check leaves no lock.
+    store.must_get_none(b"k", 50);
+    store.must_prewrite(insert(b"k"), 60);
+}
+
+#[test]
+fn assertions_are_checked() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v", 5, 10);
+    let prewrite = |key: &[u8], assertion: Assertion, ts| {
+        let mut m = put(key, b"w");
+        m.assertion = assertion.into();
+        let mut req = prewrite_request(vec![m], ts);
+        req.assertion_level = AssertionLevel::Strict.into();
+        store.prewrite_with(req)
+    };
+    let failed = key_error(&prewrite(b"k", Assertion::NotExist, 20).unwrap_err()).assertion_failed.unwrap();
+    assert_eq!((failed.existing_start_ts, failed.existing_commit_ts), (5, 10));
+    assert!(key_error(&prewrite(b"z", Assertion::Exist, 20).unwrap_err()).assertion_failed.is_some());
+    assert!(prewrite(b"k", Assertion::Exist, 20).unwrap().locks.is_empty());
+    assert!(prewrite(b"z", Assertion::NotExist, 20).unwrap().locks.is_empty());
+}
+
+#[test]
+fn a_bad_request_is_said_to_be_one() {
+    let store = TestStore::new();
+    let error = store.prewrite(vec![op(Op::Rollback, b"k")], 5).unwrap_err();
+    assert!(key_error(&error).abort.contains("InvalidRequest"), "{error:?}");
+    let error = store.prewrite(vec![put(&[b'k'; 9000], b"v")], 5).unwrap_err();
+    assert!(error.to_string().contains("key max length 8192 exceeded"), "{error}");
+    store.must_become_idle();
+}

@@ -1,0 +1,152 @@
+//! Pessimistic locks: taken before they are written, given back, prewritten, committed.
+use kvproto::kvrpcpb::{
+    self, Action, Assertion, Op, prewrite_request::PessimisticAction, write_conflict::Reason,
+};
+
+use super::store::{TestStore, at_ms, key_error, op, prewrite_request, put};
+use crate::{
+    PessimisticLockResults, Result, TxnStatus, types::PrewriteResult,
+    txn::commands::{AcquirePessimisticLock, PessimisticRollback},
+};
+
+fn lock_request(key: &[u8], start_ts: u64, for_update_ts: u64) -> kvrpcpb::PessimisticLockRequest {
+    kvrpcpb::PessimisticLockRequest {
+        mutations: vec![op(Op::PessimisticLock, key)],
+        primary_lock: key.to_vec(),
+        start_version: start_ts,
+        for_update_ts,
+        lock_ttl: 3000,
+        ..Default::default()
+    }
+}
+
+fn acquire(store: &TestStore, req: kvrpcpb::PessimisticLockRequest) -> Result<PessimisticLockResults> {
+    store.run(AcquirePessimisticLock::try_from(req)?)
+}
+
+fn prewrite(store: &TestStore, key: &[u8], start_ts: u64, for_update_ts: u64) -> Result<PrewriteResult> {
+    let mut req = prewrite_request(vec![put(key, b"new")], start_ts);
+    req.for_update_ts = for_update_ts;
+    req.pessimistic_actions = vec![PessimisticAction::DoPessimisticCheck.into()];
+    store.prewrite_with(req)
+}
+
+#[test]
+fn a_lock_blocks_writers_but_no_readers() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v", 5, 10);
+    acquire(&store, lock_request(b"k", 20, 20)).unwrap();
+    acquire(&store, lock_request(b"k", 20, 20)).unwrap();
+    store.must_get(b"k", 30, b"v");
+    let other = key_error(&acquire(&store, lock_request(b"k", 21, 21)).unwrap_err()).locked.unwrap();
+    assert_eq!((other.lock_version, other.lock_type()), (20, Op::PessimisticLock));
+    assert_eq!(store.prewrite(vec![put(b"k", b"w")], 22).unwrap().locks.len(), 1);
+    assert!(prewrite(&store, b"k", 20, 20).unwrap().locks.is_empty());
+    store.commit(&[b"k"], 20, 30).unwrap();
+    store.must_get(b"k", 30, b"new");
+}
+
+#[test]
+fn values_and_existence_are_returned_as_of_for_update_ts() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v", 5, 30);
+    let ask = |key: &[u8], values, existence| {
+        let mut req = lock_request(key, 20, 40);
+        (req.return_values, req.check_existence) = (values, existence);
+        acquire(&store, req).unwrap().into_legacy_values_and_not_founds()
+    };
+    assert_eq!(ask(b"k", true, false), (vec![b"v".to_vec()], vec![false]));
+    assert_eq!(ask(b"k", false, true), (vec![], vec![false]));
+    assert_eq!(ask(b"none", true, false), (vec![vec![]], vec![true]));
+    assert_eq!(ask(b"none", false, true), (vec![], vec![true]));
+    assert_eq!(ask(b"k2", false, false), (vec![], vec![]));
+    assert!(store.storage.get_concurrency_manager().max_ts() >= 40.into());
+}
+
+#[test]
+fn a_newer_version_asks_for_a_retry() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v", 5, 30);
+    let error = key_error(&acquire(&store, lock_request(b"k", 20, 25)).unwrap_err());
+    let conflict = error.conflict.unwrap();
+    assert_eq!((conflict.reason(), conflict.conflict_commit_ts), (Reason::PessimisticRetry, 30));
+    acquire(&store, lock_request(b"k", 20, 31)).unwrap();
+    let mut absent = lock_request(b"k", 20, 32);
+    absent.mutations[0].assertion = Assertion::NotExist.into();
+    assert!(key_error(&acquire(&store, absent).unwrap_err()).already_exist.is_some());
+}
+
+#[test]
+fn a_lost_lock_is_amended_only_if_nobody_wrote() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v", 5, 10);
+    assert!(prewrite(&store, b"k", 20, 20).unwrap().locks.is_empty());
+    store.rollback(&[b"k"], 20).unwrap();
+    store.must_put(b"l", b"v", 5, 25);
+    let error = prewrite(&store, b"l", 20, 20).unwrap_err();
+    assert!(error.to_string().contains("LockMissingAmendFail"), "{error}");
+    acquire(&store, lock_request(b"m", 30, 30)).unwrap();
+    assert!(prewrite(&store, b"m", 31, 31).unwrap_err().to_string().contains("LockTsMismatch"));
+}
+
+#[test]
+fn locks_are_given_back_up_to_for_update_ts() {
+    let store = TestStore::new();
+    acquire(&store, lock_request(b"a", 20, 20)).unwrap();
+    acquire(&store, lock_request(b"b", 20, 30)).unwrap();
+    let req = kvrpcpb::PessimisticRollbackRequest {
+        start_version: 20,
+        for_update_ts: 25,
+        keys: vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()],
+        ..Default::default()
+    };
+    store.run(PessimisticRollback::from(req)).unwrap();
+    acquire(&store, lock_request(b"a", 40, 40)).unwrap();
+    assert!(acquire(&store, lock_request(b"b", 40, 40)).is_err());
+}
+
+#[test]
+fn a_rolled_back_transaction_gets_no_lock() {
+    let store = TestStore::new();
+    store.cleanup(b"k", 20, 0).unwrap();
+    let error = acquire(&store, lock_request(b"k", 20, 20)).unwrap_err();
+    assert!(error.to_string().contains("already rolled back"), "{error}");
+    // Also where a newer record hides the rollback.
+    store.must_put(b"k", b"v", 21, 25);
+    let error = acquire(&store, lock_request(b"k", 20, 30)).unwrap_err();
+    assert!(error.to_string().contains("already rolled back"), "{error}");
+}
+
+#[test]
+fn the_status_check_ends_expired_pessimistic_locks() {
+    let store = TestStore::new();
+    let start = at_ms(1000);
+    let check = |resolving| {
+        let req = kvrpcpb::CheckTxnStatusRequest {
+            primary_key: b"p".to_vec(),
+            lock_ts: start,
+            current_ts: at_ms(5000),
+            rollback_if_not_exist: true,
+            resolving_pessimistic_lock: resolving,
+            ..Default::default()
+        };
+        store.check_txn_status(req).unwrap()
+    };
+    acquire(&store, lock_request(b"p", start, start)).unwrap();
+    assert_eq!(check(true), TxnStatus::PessimisticRollBack);
+    assert_eq!(check(true), TxnStatus::LockNotExistDoNothing);
+    let reply = TxnStatus::PessimisticRollBack.into_check_response(vec![]);
+    assert_eq!(reply.action(), Action::TtlExpirePessimisticRollback);
+    acquire(&store, lock_request(b"p", start, start)).unwrap();
+    assert_eq!(check(false), TxnStatus::TtlExpire);
+    assert!(acquire(&store, lock_request(b"p", start, start)).is_err());
+}
+
+#[test]
+fn committing_a_pessimistic_lock_only_removes_it() {
+    let store = TestStore::new();
+    acquire(&store, lock_request(b"k", 20, 20)).unwrap();
+    store.commit(&[b"k"], 20, 30).unwrap();
+    store.must_get_none(b"k", 40);
+    acquire(&store, lock_request(b"k", 41, 41)).unwrap();
+}

@@ -1,0 +1,92 @@
+//! Raw keys.
+use kvproto::kvrpcpb::Context;
+use tracepoints::Req;
+
+use super::store::{TestStore, wait};
+use crate::Result;
+
+fn put(store: &TestStore, cf: &str, key: &[u8], value: &[u8]) -> Result<()> {
+    wait(store.storage.raw_put(Context::default(), cf.into(), key.to_vec(), value.to_vec(), 0, Req::NONE))
+}
+
+fn get(store: &TestStore, cf: &str, key: &[u8]) -> Option<Vec<u8>> {
+    wait(store.storage.raw_get(Context::default(), cf.into(), key.to_vec(), Req::NONE)).unwrap().0
+}
+
+fn scan(store: &TestStore, start: &[u8], end: &[u8], limit: usize, reverse: bool) -> String {
+    let (start, end) = (start.to_vec(), end.to_vec());
+    let scan =
+        store.storage.raw_scan(Context::default(), String::new(), start, end, limit, false, reverse, Req::NONE);
+    wait(scan).unwrap().0.into_iter().map(|(k, _)| String::from_utf8(k).unwrap()).collect()
+}
+
+#[test]
+fn raw_keys_are_put_got_and_deleted() {
+    let store = TestStore::new();
+    put(&store, "", b"k", b"v").unwrap();
+    put(&store, "write", b"k", b"w").unwrap();
+    assert_eq!(get(&store, "default", b"k").unwrap(), b"v");
+    assert_eq!(get(&store, "write", b"k").unwrap(), b"w");
+    assert_eq!(get(&store, "lock", b"k"), None);
+    wait(store.storage.raw_delete(Context::default(), String::new(), b"k".to_vec(), Req::NONE)).unwrap();
+    assert_eq!(get(&store, "", b"k"), None);
+    assert_eq!(get(&store, "write", b"k").unwrap(), b"w");
+}
+
+#[test]
+fn batches_are_put_got_and_deleted() {
+    let store = TestStore::new();
+    let pairs: Vec<_> = [b"a", b"b", b"c"].iter().map(|k| (k.to_vec(), b"v".to_vec())).collect();
+    let put = store.storage.raw_batch_put(Context::default(), String::new(), pairs.clone(), vec![], Req::NONE);
+    wait(put).unwrap();
+    let keys = vec![b"c".to_vec(), b"x".to_vec(), b"a".to_vec()];
+    let get = || {
+        let get = store.storage.raw_batch_get(Context::default(), String::new(), keys.clone(), Req::NONE);
+        wait(get).unwrap().0
+    };
+    assert_eq!(get(), [pairs[2].clone(), pairs[0].clone()]);
+    let gone = vec![b"a".to_vec(), b"c".to_vec()];
+    wait(store.storage.raw_batch_delete(Context::default(), String::new(), gone, Req::NONE)).unwrap();
+    assert_eq!(get(), []);
+    assert_eq!(scan(&store, b"", b"", 10, false), "b");
+}
+
+#[test]
+fn scans_honour_their_ends() {
+    let store = TestStore::new();
+    for key in [b"a", b"b", b"c", b"d", b"e"] {
+        put(&store, "", key, b"v").unwrap();
+    }
+    assert_eq!(scan(&store, b"b", b"d", 10, false), "bc");
+    assert_eq!(scan(&store, b"b", b"", 2, false), "bc");
+    assert_eq!(scan(&store, b"d", b"b", 10, true), "cb");
+    assert_eq!(scan(&store, b"", b"", 2, true), "ed");
+    assert_eq!(scan(&store, b"d", b"b", 10, false), "");
+    assert_eq!(scan(&store, b"", b"", 0, false), "");
+    let keys_only = store.storage.raw_scan(
+        Context::default(), String::new(), vec![], b"b".to_vec(), 9, true, false, Req::NONE,
+    );
+    assert_eq!(wait(keys_only).unwrap().0, [(b"a".to_vec(), vec![])]);
+}
+
+#[test]
+fn a_range_is_deleted_up_to_its_end() {
+    let store = TestStore::new();
+    for key in [b"a", b"b", b"c", b"d"] {
+        put(&store, "", key, b"v").unwrap();
+    }
+    let delete = store.storage.raw_delete_range(
+        Context::default(), String::new(), b"b".to_vec(), b"d".to_vec(), Req::NONE,
+    );
+    wait(delete).unwrap();
+    assert_eq!(scan(&store, b"", b"", 10, false), "ad");
+}
+
+#[test]
+fn what_api_v1_has_not_is_refused() {
+    let store = TestStore::new();
+    assert!(put(&store, "raft", b"k", b"v").unwrap_err().to_string().contains("invalid cf name: raft"));
+    assert!(put(&store, "", &[0; 8193], b"v").unwrap_err().to_string().contains("key max length"));
+    let ttl = store.storage.raw_put(Context::default(), String::new(), b"k".to_vec(), vec![], 5, Req::NONE);
+    assert!(wait(ttl).unwrap_err().to_string().contains("ttl is not enabled"));
+}

@@ -1,0 +1,195 @@
+//! What a person who steps sees: stages in their order, state at each, others who go on.
+use std::time::{Duration, Instant};
+
+use kvproto::kvrpcpb::Context;
+use parking_lot::Mutex;
+use tracepoints::{
+    Probe, Req, RequestKind, Session, SessionConfig, SessionEvent, find_stage,
+    request,
+    session::{Matcher, Mode},
+};
+use txn_types::Key;
+
+use super::store::{LIMIT, TestStore, prewrite_request, put, wait};
+use crate::txn::commands::{Commit, typed_prewrite};
+
+/// One session at a time in a process.
+static SESSION: Mutex<()> = Mutex::new(());
+
+fn session(key: &[u8], mode: Mode, gates: &[&str]) -> Session {
+    let matcher = Matcher { key: Some(key.to_vec()), ..Default::default() };
+    let gates = gates.iter().map(|name| find_stage(name).unwrap().id).collect();
+    Session::start(SessionConfig { matcher, mode, gates, ..Default::default() }).unwrap()
+}
+
+/// Steps until the request is finished: names of stages, held ones marked by `*`, and all probes.
+fn step_through(session: &Session) -> (Vec<String>, Vec<(String, Probe)>) {
+    let (mut stages, mut probes) = (Vec::<String>::new(), Vec::new());
+    let end = Instant::now() + LIMIT;
+    loop {
+        match session.events().recv_deadline(end).expect("no event in time") {
+            SessionEvent::Step(event) => stages.push(event.stamp.site.unwrap().stage.name().into()),
+            SessionEvent::Probe(event) => {
+                probes.push((stages.last().cloned().unwrap_or_default(), event.probe));
+            }
+            SessionEvent::Held(_) => {
+                stages.last_mut().unwrap().push('*');
+                assert!(session.step());
+            }
+            SessionEvent::Finished { .. } => return (stages, probes),
+            SessionEvent::Request(_) | SessionEvent::Released(_) => {}
+        }
+    }
+}
+
+/// Runs `f` in a thread of its own, as a request.
+fn spawn(
+    kind: RequestKind,
+    key: &'static [u8],
+    f: impl FnOnce(Req) + Send + 'static,
+) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let req = request::begin(kind, key, 1);
+        f(req);
+        request::end(req);
+    })
+}
+
+fn get(store: &TestStore, key: &'static [u8]) -> impl FnOnce(Req) + Send + 'static {
+    let storage = store.storage.clone();
+    move |req| drop(wait(storage.get(Context::default(), Key::from_raw(key), 50.into(), req)).unwrap())
+}
+
+#[test]
+fn a_get_passes_its_stages_in_order_and_can_be_held_at_each() {
+    let _one = SESSION.lock();
+    let store = TestStore::new();
+    let key = b"stepped get";
+    store.must_put(key, b"old", 5, 10);
+    store.must_put(key, &[b'v'; 300], 15, 20);
+    let session = session(key, Mode::Step, &[]);
+    let request = spawn(RequestKind::KvGet, key, get(&store, key));
+    let (stages, probes) = step_through(&session);
+    request.join().unwrap();
+    let want = [
+        "read_pool_queue*", "read_pool_run*", "mem_lock_check*", "snapshot_request*", "snapshot_ready*",
+        "mvcc_get*", "lock_cf_get*", "write_cf_seek*", "write_cf_found*", "default_cf_get*", "rocksdb_perf",
+        "read_done",
+    ];
+    assert_eq!(stages, want);
+    // Published before the hold: the name has no mark yet.
+    let rows = |at: &str| {
+        probes.iter().find_map(|(stage, probe)| match probe {
+            Probe::Mvcc(rows) if stage == at => Some(rows.clone()),
+            _ => None,
+        })
+    };
+    let found = rows("write_cf_found").unwrap();
+    assert_eq!((found.chosen, found.read_ts, found.key.as_str()), (Some(20), 50, "stepped get"));
+    let commits: Vec<u64> = found.writes.iter().map(|w| w.commit_ts).collect();
+    assert_eq!(commits, [20, 10]);
+    assert_eq!((found.defaults[0].start_ts, found.defaults[0].value_len), (15, 300));
+    assert_eq!(rows("mvcc_get").unwrap().chosen, None);
+    let perf = probes.iter().any(|(_, p)| matches!(p, Probe::Perf(p) if p.get_from_memtable_count > 0));
+    assert!(perf, "RocksDB's counters are missing: {probes:?}");
+}
+
+#[test]
+fn a_prewrite_and_a_commit_pass_their_stages_in_order() {
+    let _one = SESSION.lock();
+    let store = TestStore::new();
+    let key = b"stepped put";
+    let session = session(key, Mode::Step, &[]);
+    let want = [
+        "sched_receive*", "latch_wait", "latch_acquired*", "snapshot_request*", "snapshot_ready*",
+        "sched_process*", "rocksdb_perf", "sched_write*", "sched_finish*",
+    ];
+    let storage = store.storage.clone();
+    let request = spawn(RequestKind::KvPrewrite, key, move |req| {
+        let prewrite = typed_prewrite(prewrite_request(vec![put(key, b"v")], 10)).unwrap();
+        wait(storage.sched_txn_command(prewrite, req)).0.unwrap();
+    });
+    let (stages, probes) = step_through(&session);
+    request.join().unwrap();
+    assert_eq!(stages, want);
+    let locks = |probes: &[(String, Probe)]| -> Vec<(String, bool)> {
+        let lock = |(stage, probe): &(String, Probe)| match probe {
+            Probe::Mvcc(rows) => Some((stage.clone(), rows.lock.is_some())),
+            _ => None,
+        };
+        probes.iter().filter_map(lock).collect()
+    };
+    assert_eq!(locks(&probes), [("sched_process".into(), false), ("sched_finish".into(), true)]);
+    let latches = probes.iter().any(|(stage, p)| match p {
+        Probe::Latches(l) => stage == "latch_acquired" && l.slots.len() == 1 && l.slots[0].queue.len() == 1,
+        _ => false,
+    });
+    assert!(latches, "{probes:?}");
+    let storage = store.storage.clone();
+    let request = spawn(RequestKind::KvCommit, key, move |req| {
+        let commit = Commit {
+            ctx: Context::default(), keys: vec![Key::from_raw(key)], lock_ts: 10.into(), commit_ts: 20.into(),
+        };
+        wait(storage.sched_txn_command(commit, req)).0.unwrap();
+    });
+    let (stages, probes) = step_through(&session);
+    request.join().unwrap();
+    assert_eq!(stages, want);
+    assert_eq!(locks(&probes), [("sched_process".into(), true), ("sched_finish".into(), false)]);
+}
+
+/// Waits until the session holds somebody at `stage`.
+fn wait_held(session: &Session, stage: &str) {
+    let end = Instant::now() + LIMIT;
+    while !session.held().iter().any(|h| h.stage.name() == stage) {
+        assert!(Instant::now() < end, "nobody held at {stage}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_held_read_does_not_hold_others() {
+    let _one = SESSION.lock();
+    let config = crate::Config { read_pool_threads: 1, scheduler_worker_pool_size: 1, ..Default::default() };
+    let store = TestStore::with_config(config);
+    let key = b"held get";
+    store.must_put(key, b"v", 5, 10);
+    let session = session(key, Mode::ToGate, &["write_cf_seek"]);
+    let request = spawn(RequestKind::KvGet, key, get(&store, key));
+    wait_held(&session, "write_cf_seek");
+    for _ in 0..20 {
+        store.must_get(key, 50, b"v");
+    }
+    assert!(!request.is_finished());
+    session.run();
+    request.join().unwrap();
+}
+
+#[test]
+fn who_wants_a_held_latch_waits_and_others_go_on() {
+    let _one = SESSION.lock();
+    let store = TestStore::new();
+    let key = b"held latch";
+    let session = session(key, Mode::ToGate, &["sched_process"]);
+    let prewrite = |store: &TestStore, ts| {
+        let storage = store.storage.clone();
+        move |req| {
+            let prewrite = typed_prewrite(prewrite_request(vec![put(b"held latch", b"v")], ts)).unwrap();
+            drop(wait(storage.sched_txn_command(prewrite, req)).0);
+        }
+    };
+    let first = spawn(RequestKind::KvPrewrite, key, prewrite(&store, 10));
+    wait_held(&session, "sched_process");
+    let second = std::thread::spawn({
+        let f = prewrite(&store, 11);
+        move || f(Req::NONE)
+    });
+    store.must_put(b"another key", b"v", 12, 13);
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!second.is_finished(), "two commands run on one key");
+    session.run();
+    first.join().unwrap();
+    second.join().unwrap();
+    assert_eq!(store.must_be_locked(key, 50).lock_version, 10);
+    store.must_become_idle();
+}

@@ -1,0 +1,248 @@
+//! What became of a transaction, and the rollback of what will never be committed.
+//!
+//! Mirrors `src/storage/txn/actions/check_txn_status.rs`.
+use tikv_kv::Snapshot;
+use txn_types::{Key, Lock, LockType, TimeStamp, Write, WriteType};
+
+use crate::{
+    mvcc::{ErrorInner, MvccTxn, OverlappedWrite, ReleasedLock, Result, SnapshotReader, TxnCommitRecord},
+    types::TxnStatus,
+};
+
+/// The question, as CheckTxnStatus asks it.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusQuery {
+    /// Decides whether the lock has outlived its TTL.
+    pub current_ts: TimeStamp,
+    /// start_ts of the transaction that met the lock; zero for none.
+    pub caller_start_ts: TimeStamp,
+    /// Treat an async-commit lock as a plain one.
+    pub force_sync_commit: bool,
+    pub resolving_pessimistic_lock: bool,
+    pub verify_is_primary: bool,
+    pub rollback_if_not_exist: bool,
+}
+
+/// Whether a lock's TTL is over.
+fn is_expired(lock: &Lock, current_ts: TimeStamp) -> bool {
+    lock.ts.physical().saturating_add(lock.ttl) < current_ts.physical()
+}
+
+/// The primary is locked by the transaction: looks at its TTL, pushes its min_commit_ts above the caller.
+pub fn check_txn_status_lock_exists<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    primary_key: Key,
+    mut lock: Lock,
+    query: StatusQuery,
+) -> Result<(TxnStatus, Option<ReleasedLock>)> {
+    if query.verify_is_primary && !primary_key.is_encoded_from(&lock.primary) {
+        return check_mismatching_primary(txn, reader, primary_key, lock, query);
+    }
+    if lock.use_async_commit && !query.force_sync_commit {
+        // Only all of its locks together tell whether it is committed.
+        return Ok((TxnStatus::Uncommitted { lock, min_commit_ts_pushed: false }, None));
+    }
+    if lock.is_pessimistic_lock() {
+        if let Some((status, released)) =
+            check_pessimistic_primary(txn, reader, primary_key.clone(), &lock, query)?
+        {
+            return Ok((status, Some(released)));
+        }
+    } else if is_expired(&lock, query.current_ts) {
+        let is_pessimistic_txn = lock.is_pessimistic_txn();
+        let released = rollback_lock(txn, reader, primary_key, &lock, is_pessimistic_txn, true)?;
+        return Ok((TxnStatus::TtlExpire, Some(released)));
+    }
+    let caller = query.caller_start_ts;
+    if !lock.min_commit_ts.is_zero() && !caller.is_max() && caller >= lock.min_commit_ts {
+        lock.min_commit_ts = caller.next().max(query.current_ts);
+        txn.put_lock(primary_key, &lock);
+    }
+    let pushed = caller.is_max() || (!caller.is_zero() && lock.min_commit_ts > caller);
+    Ok((TxnStatus::Uncommitted { lock, min_commit_ts_pushed: pushed }, None))
+}
+
+/// The key is not the primary that the lock names.
+fn check_mismatching_primary<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    primary_key: Key,
+    lock: Lock,
+    query: StatusQuery,
+) -> Result<(TxnStatus, Option<ReleasedLock>)> {
+    if query.resolving_pessimistic_lock || !lock.is_pessimistic_lock() {
+        let info = lock.into_lock_info(primary_key.into_raw()?);
+        return Err(ErrorInner::PrimaryMismatch(Box::new(info)).into());
+    }
+    // A pessimistic lock of a retried statement, whose primary has moved since: the lock is stale.
+    let action = MissingLockAction::rollback(query.rollback_if_not_exist);
+    let status = check_txn_status_missing_lock(txn, reader, primary_key.clone(), None, action, false)?;
+    Ok((status, Some(txn.unlock_key(primary_key, true, TimeStamp::zero()))))
+}
+
+/// Some where the pessimistic lock is gone now.
+fn check_pessimistic_primary<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    primary_key: Key,
+    lock: &Lock,
+    query: StatusQuery,
+) -> Result<Option<(TxnStatus, ReleasedLock)>> {
+    if lock.is_pessimistic_lock_with_conflict()
+        && let Some(status) = check_determined_txn_status(reader, &primary_key)?
+    {
+        // Taken again by a late retry, after the transaction had ended.
+        return Ok(Some((status, txn.unlock_key(primary_key, true, TimeStamp::zero()))));
+    }
+    if !is_expired(lock, query.current_ts) {
+        return Ok(None);
+    }
+    if query.resolving_pessimistic_lock {
+        let released = txn.unlock_key(primary_key, true, TimeStamp::zero());
+        return Ok(Some((TxnStatus::PessimisticRollBack, released)));
+    }
+    let released = rollback_lock(txn, reader, primary_key, lock, true, true)?;
+    Ok(Some((TxnStatus::TtlExpire, released)))
+}
+
+/// The status that a record settles; None without one.
+fn check_determined_txn_status<S: Snapshot>(
+    reader: &mut SnapshotReader<S>,
+    key: &Key,
+) -> Result<Option<TxnStatus>> {
+    Ok(match reader.get_txn_commit_record(key)? {
+        TxnCommitRecord::SingleRecord { write, .. } if write.write_type == WriteType::Rollback => {
+            Some(TxnStatus::RolledBack)
+        }
+        TxnCommitRecord::SingleRecord { commit_ts, .. } => Some(TxnStatus::Committed { commit_ts }),
+        TxnCommitRecord::OverlappedRollback { .. } => Some(TxnStatus::RolledBack),
+        TxnCommitRecord::None { .. } => None,
+    })
+}
+
+/// The transaction does not lock the key: its record tells, or `action` is taken. `mismatch_lock` is the
+/// lock that another transaction has there.
+pub fn check_txn_status_missing_lock<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    primary_key: Key,
+    mismatch_lock: Option<Lock>,
+    action: MissingLockAction,
+    resolving_pessimistic_lock: bool,
+) -> Result<TxnStatus> {
+    let overlapped_write = match reader.get_txn_commit_record(&primary_key)? {
+        TxnCommitRecord::SingleRecord { write, .. } if write.write_type == WriteType::Rollback => {
+            return Ok(TxnStatus::RolledBack);
+        }
+        TxnCommitRecord::SingleRecord { commit_ts, .. } => return Ok(TxnStatus::Committed { commit_ts }),
+        TxnCommitRecord::OverlappedRollback { .. } => return Ok(TxnStatus::RolledBack),
+        TxnCommitRecord::None { overlapped_write } => overlapped_write,
+    };
+    let protected = match action {
+        MissingLockAction::ReturnError => {
+            let (start_ts, key) = (reader.start_ts, primary_key.into_raw()?);
+            return Err(ErrorInner::TxnNotFound { start_ts, key }.into());
+        }
+        MissingLockAction::Rollback => false,
+        MissingLockAction::ProtectedRollback => true,
+    };
+    if resolving_pessimistic_lock {
+        return Ok(TxnStatus::LockNotExistDoNothing);
+    }
+    if !protected {
+        collapse_prev_rollback(txn, reader, &primary_key)?;
+    }
+    if let (Some(lock), None) = (mismatch_lock, &overlapped_write) {
+        txn.mark_rollback_on_mismatching_lock(&primary_key, lock, protected);
+    }
+    if let Some(write) = make_rollback(reader.start_ts, protected, overlapped_write) {
+        txn.put_write(primary_key, reader.start_ts, &write);
+    }
+    Ok(TxnStatus::LockNotExist)
+}
+
+/// Rolls back one key that the transaction has locked.
+pub fn rollback_lock<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    key: Key,
+    lock: &Lock,
+    is_pessimistic_txn: bool,
+    collapse_rollback: bool,
+) -> Result<ReleasedLock> {
+    let overlapped_write = match reader.get_txn_commit_record(&key)? {
+        TxnCommitRecord::None { overlapped_write } => overlapped_write,
+        TxnCommitRecord::SingleRecord { write, commit_ts } if write.write_type != WriteType::Rollback => {
+            return Err(ErrorInner::Other(format!(
+                "key {key} is locked by transaction {}, which is committed there at {commit_ts}",
+                lock.ts
+            ))
+            .into());
+        }
+        _ => return Ok(txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero())),
+    };
+    if lock.short_value.is_none() && lock.lock_type == LockType::Put {
+        txn.delete_value(key.clone(), lock.ts);
+    }
+    // The primary's rollback is what others learn the transaction's end from: it must not be overwritten.
+    let protected = key.is_encoded_from(&lock.primary) || lock.generation > 0;
+    if let Some(write) = make_rollback(reader.start_ts, protected, overlapped_write) {
+        txn.put_write(key.clone(), reader.start_ts, &write);
+    }
+    if collapse_rollback {
+        collapse_prev_rollback(txn, reader, &key)?;
+    }
+    Ok(txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero()))
+}
+
+/// Removes the rollback record right below: one that nobody protects tells nothing that the newer does not.
+pub fn collapse_prev_rollback<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    key: &Key,
+) -> Result<()> {
+    if let Some((commit_ts, write)) = reader.seek_write(key, reader.start_ts)?
+        && write.write_type == WriteType::Rollback
+        && !write.as_ref().is_protected()
+    {
+        txn.delete_write(key.clone(), commit_ts);
+    }
+    Ok(())
+}
+
+/// The record that a rollback leaves. Where a commit stands at the same timestamp it is kept, and marked if
+/// the rollback is protected; an unprotected one then leaves nothing.
+pub fn make_rollback(
+    start_ts: TimeStamp,
+    protected: bool,
+    overlapped_write: Option<OverlappedWrite>,
+) -> Option<Write> {
+    match overlapped_write {
+        None => Some(Write::new_rollback(start_ts, protected)),
+        Some(OverlappedWrite { write, gc_fence }) => {
+            debug_assert!(start_ts > write.start_ts);
+            protected.then(|| write.set_overlapped_rollback(true, Some(gc_fence)))
+        }
+    }
+}
+
+/// What to do where neither lock nor record is found.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum MissingLockAction {
+    Rollback,
+    ProtectedRollback,
+    ReturnError,
+}
+
+impl MissingLockAction {
+    /// For a rollback.
+    pub fn rollback_protect(protect_rollback: bool) -> Self {
+        if protect_rollback { Self::ProtectedRollback } else { Self::Rollback }
+    }
+
+    /// For a status check.
+    pub fn rollback(rollback_if_not_exist: bool) -> Self {
+        if rollback_if_not_exist { Self::ProtectedRollback } else { Self::ReturnError }
+    }
+}

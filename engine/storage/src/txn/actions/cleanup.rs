@@ -1,0 +1,49 @@
+//! Rolls back one key of a transaction, whether it is locked or not.
+use tikv_kv::Snapshot;
+use txn_types::{Key, TimeStamp};
+
+use super::{
+    check_txn_status::{MissingLockAction, check_txn_status_missing_lock, rollback_lock},
+    common::{LockState, load_lock_state},
+};
+use crate::{
+    mvcc::{ErrorInner, MvccTxn, ReleasedLock, Result, SnapshotReader},
+    types::TxnStatus,
+};
+
+/// Rolls back `key`. With a `current_ts` only if the lock's TTL is over by then; zero: in any case.
+///
+/// TiKV: `actions/cleanup.rs`.
+///
+/// # Errors
+/// `KeyIsLocked` where the TTL is not over, `Committed` where the transaction is committed.
+pub fn cleanup<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    key: Key,
+    current_ts: TimeStamp,
+    protect_rollback: bool,
+) -> Result<Option<ReleasedLock>> {
+    match load_lock_state(txn, reader, &key)? {
+        LockState::Own(lock) => {
+            let alive = lock.ts.physical().saturating_add(lock.ttl) >= current_ts.physical();
+            if !current_ts.is_zero() && alive {
+                let info = lock.into_lock_info(key.into_raw()?);
+                return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());
+            }
+            let is_pessimistic_txn = lock.is_pessimistic_txn();
+            rollback_lock(txn, reader, key, &lock, is_pessimistic_txn, !protect_rollback).map(Some)
+        }
+        state => {
+            let action = MissingLockAction::rollback_protect(protect_rollback);
+            let other = state.other();
+            match check_txn_status_missing_lock(txn, reader, key.clone(), other, action, false)? {
+                TxnStatus::Committed { commit_ts } => {
+                    let (start_ts, key) = (reader.start_ts, key.into_raw()?);
+                    Err(ErrorInner::Committed { start_ts, commit_ts, key }.into())
+                }
+                _ => Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Commits one key of a transaction.
+use tikv_kv::Snapshot;
+use txn_types::{Key, TimeStamp, Write, WriteType};
+
+use super::common::{LockState, load_lock_state};
+use crate::mvcc::{ErrorInner, MvccTxn, ReleasedLock, Result, SnapshotReader, TxnCommitRecord};
+
+/// Commits `key` at `commit_ts`. None where it is committed already.
+///
+/// TiKV: `actions/commit.rs`.
+///
+/// # Errors
+/// `TxnLockNotFound` where the transaction was rolled back or never prewrote the key, `CommitTsExpired`
+/// where a reader has pushed its min_commit_ts above `commit_ts`.
+pub fn commit<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    key: Key,
+    commit_ts: TimeStamp,
+) -> Result<Option<ReleasedLock>> {
+    let LockState::Own(lock) = load_lock_state(txn, reader, &key)? else {
+        return handle_lock_not_found(reader, key, commit_ts).map(|()| None);
+    };
+    let start_ts = reader.start_ts;
+    if commit_ts < lock.min_commit_ts {
+        let (key, min_commit_ts) = (key.into_raw()?, lock.min_commit_ts);
+        return Err(ErrorInner::CommitTsExpired { start_ts, commit_ts, key, min_commit_ts }.into());
+    }
+    let is_pessimistic_txn = lock.is_pessimistic_txn();
+    let Some(write_type) = WriteType::from_lock_type(lock.lock_type) else {
+        // Never prewritten: the client gave the key up, and lost the rollback of its pessimistic lock.
+        log::warn!("rolling back a pessimistic lock at its commit: key {key}, start_ts {start_ts}");
+        return Ok(Some(txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero())));
+    };
+    let mut write = Write::new(write_type, start_ts, lock.short_value)
+        .set_last_change(lock.last_change)
+        .set_txn_source(lock.txn_source);
+    if lock.rollback_ts.contains(&commit_ts) {
+        write = write.set_overlapped_rollback(true, None);
+    }
+    txn.put_write(key.clone(), commit_ts, &write);
+    Ok(Some(txn.unlock_key(key, is_pessimistic_txn, commit_ts)))
+}
+
+/// Fine if the transaction is committed: the client asks twice.
+fn handle_lock_not_found<S: Snapshot>(
+    reader: &mut SnapshotReader<S>,
+    key: Key,
+    commit_ts: TimeStamp,
+) -> Result<()> {
+    match reader.get_txn_commit_record(&key)? {
+        TxnCommitRecord::SingleRecord { write, .. } if write.write_type != WriteType::Rollback => Ok(()),
+        _ => {
+            let (start_ts, key) = (reader.start_ts, key.into_raw()?);
+            Err(ErrorInner::TxnLockNotFound { start_ts, commit_ts, key }.into())
+        }
+    }
+}

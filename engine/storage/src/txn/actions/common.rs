@@ -1,0 +1,82 @@
+//! What several actions need.
+use tikv_kv::Snapshot;
+use txn_types::{Key, LastChange, Lock, LockOrSharedLocks, TimeStamp, Write, WriteType};
+
+use crate::mvcc::{ErrorInner, MvccReader, MvccTxn, Result, SnapshotReader};
+
+/// A key's lock as the transaction that asks sees it.
+pub enum LockState {
+    None,
+    /// The transaction's own.
+    Own(Lock),
+    /// Another transaction's.
+    Other(Lock),
+    /// Shared among other transactions.
+    Shared(txn_types::SharedLocks),
+}
+
+impl LockState {
+    /// The lock of another transaction, if there is exactly one.
+    pub fn other(self) -> Option<Lock> {
+        match self {
+            LockState::Other(lock) => Some(lock),
+            _ => None,
+        }
+    }
+}
+
+/// The lock of `key`: as this command has left it, else as the snapshot has it.
+pub fn load_lock_state<S: Snapshot>(
+    txn: &MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    key: &Key,
+) -> Result<LockState> {
+    let lock = match txn.get_pending_lock(key)? {
+        Some(pending) => pending,
+        None => reader.load_lock(key)?,
+    };
+    match lock {
+        None => Ok(LockState::None),
+        Some(LockOrSharedLocks::Lock(lock)) if lock.ts == reader.start_ts => Ok(LockState::Own(lock)),
+        Some(LockOrSharedLocks::Lock(lock)) => Ok(LockState::Other(lock)),
+        Some(LockOrSharedLocks::Shared(shared)) if shared.get_lock(reader.start_ts).is_some() => {
+            Err(shared_lock_error(key))
+        }
+        Some(LockOrSharedLocks::Shared(shared)) => Ok(LockState::Shared(shared)),
+    }
+}
+
+/// This engine reads past shared locks and tells clients of them, but takes and resolves none.
+pub fn shared_lock_error(key: &Key) -> crate::mvcc::Error {
+    ErrorInner::Other(format!("key {key}: an exclusive lock expected, a shared lock met; resolve it with TiKV"))
+        .into()
+}
+
+/// Where the last PUT or DELETE is, for a record that will stand right above `write`.
+pub fn next_last_change_info<S: Snapshot>(
+    key: &Key,
+    write: &Write,
+    commit_ts: TimeStamp,
+    reader: &mut SnapshotReader<S>,
+) -> Result<LastChange> {
+    if let WriteType::Put | WriteType::Delete = write.write_type {
+        return Ok(LastChange::make_exist(commit_ts, 1));
+    }
+    match write.last_change {
+        LastChange::NotExist => Ok(LastChange::NotExist),
+        LastChange::Exist { last_change_ts, estimated_versions_to_last_change: versions } => {
+            Ok(LastChange::make_exist(last_change_ts, versions + 1))
+        }
+        LastChange::Unknown => {
+            // Another reader, so that the steps it takes can be counted.
+            let mut counting = MvccReader::new(reader.reader.snapshot().clone(), None, true);
+            let found = counting.get_write_with_commit_ts(key, commit_ts, Some(reader.start_ts));
+            let steps = counting.statistics.write.next as u64;
+            reader.reader.statistics.add(&counting.statistics);
+            Ok(match found? {
+                None => LastChange::NotExist,
+                Some((_, last_change_ts)) => LastChange::make_exist(last_change_ts, steps + 1),
+            })
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Prewrites one mutation: checks locks, newer versions and constraints, and leaves a lock.
+//!
+//! Mirrors `src/storage/txn/actions/prewrite.rs`.
+use kvproto::kvrpcpb::{Assertion, AssertionLevel, prewrite_request::PessimisticAction, write_conflict::Reason};
+use tikv_kv::Snapshot;
+use txn_types::{
+    Key, LastChange, Lock, LockOrSharedLocks, LockType, Mutation, TimeStamp, Value, Write, WriteType,
+    is_short_value,
+};
+
+use super::{
+    check_data_constraint::check_data_constraint,
+    common::{next_last_change_info, shared_lock_error},
+};
+use crate::mvcc::{Error, ErrorInner, MvccTxn, PessimisticLockNotFoundReason, Result, SnapshotReader};
+
+/// What all mutations of a prewrite share.
+#[derive(Clone, Debug)]
+pub struct TransactionProperties<'a> {
+    pub start_ts: TimeStamp,
+    pub kind: TransactionKind,
+    pub commit_kind: CommitKind,
+    /// Raw.
+    pub primary: &'a [u8],
+    pub txn_size: u64,
+    pub lock_ttl: u64,
+    pub min_commit_ts: TimeStamp,
+    pub is_retry_request: bool,
+    pub assertion_level: AssertionLevel,
+    pub txn_source: u64,
+}
+
+impl TransactionProperties<'_> {
+    fn is_pessimistic(&self) -> bool {
+        matches!(self.kind, TransactionKind::Pessimistic(_))
+    }
+
+    /// Zero for an optimistic transaction.
+    fn for_update_ts(&self) -> TimeStamp {
+        match self.kind {
+            TransactionKind::Optimistic(_) => TimeStamp::zero(),
+            TransactionKind::Pessimistic(ts) => ts,
+        }
+    }
+}
+
+/// How the transaction means to commit; with the greatest commit_ts it allows (zero: any).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitKind {
+    TwoPc,
+    OnePc(TimeStamp),
+    Async(TimeStamp),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionKind {
+    /// Whether the check for newer versions can be skipped.
+    Optimistic(bool),
+    /// for_update_ts.
+    Pessimistic(TimeStamp),
+}
+
+/// Prewrites one mutation. Gives the min_commit_ts of its lock if that counts, else zero. `secondary_keys`
+/// makes it an async-commit lock; they are empty on all keys but the primary.
+///
+/// # Errors
+/// `KeyIsLocked`, `WriteConflict`, `AlreadyExist`, `PessimisticLockNotFound`, `AssertionFailed`.
+pub fn prewrite<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    txn_props: &TransactionProperties<'_>,
+    mutation: Mutation,
+    secondary_keys: Option<&[Vec<u8>]>,
+    pessimistic_action: PessimisticAction,
+    expected_for_update_ts: Option<TimeStamp>,
+) -> Result<TimeStamp> {
+    let mut mutation = PrewriteMutation::new(mutation, secondary_keys, pessimistic_action, txn_props)?;
+    // A check that there is no value is a read at start_ts.
+    if mutation.should_not_exist {
+        txn.concurrency_manager.update_max_ts(txn_props.start_ts);
+    }
+    let mut amended = false;
+    let lock_status = match reader.load_lock(&mutation.key)? {
+        Some(LockOrSharedLocks::Lock(lock)) => mutation.check_lock(lock, expected_for_update_ts)?,
+        Some(LockOrSharedLocks::Shared(shared)) => {
+            let info = shared.into_lock_info(mutation.key.to_raw()?);
+            return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());
+        }
+        None if pessimistic_action == PessimisticAction::DoPessimisticCheck => {
+            mutation.amend_pessimistic_lock(reader)?;
+            amended = true;
+            LockStatus::None
+        }
+        None => LockStatus::None,
+    };
+    // The client asks twice.
+    if let LockStatus::Locked(min_commit_ts) = lock_status {
+        return Ok(min_commit_ts);
+    }
+    let newest = match mutation.skip_constraint_check() {
+        true => None,
+        false => Some(mutation.check_for_newer_version(reader)?),
+    };
+    if !amended {
+        mutation.check_assertion(reader, newest)?;
+    }
+    if mutation.should_not_write {
+        txn.concurrency_manager.update_max_ts(txn_props.start_ts);
+        let counts = txn_props.commit_kind != CommitKind::TwoPc;
+        let min_commit_ts = txn_props.min_commit_ts.max(txn_props.start_ts.next());
+        return Ok(if counts { min_commit_ts } else { TimeStamp::zero() });
+    }
+    mutation.write_lock(lock_status, txn)
+}
+
+#[derive(Clone, Copy)]
+enum LockStatus {
+    /// Prewritten already, with this min_commit_ts.
+    Locked(TimeStamp),
+    /// Its pessimistic lock is there, with this for_update_ts.
+    Pessimistic(TimeStamp),
+    None,
+}
+
+struct PrewriteMutation<'a> {
+    key: Key,
+    value: Option<Value>,
+    lock_type: LockType,
+    secondary_keys: Option<&'a [Vec<u8>]>,
+    pessimistic_action: PessimisticAction,
+    min_commit_ts: TimeStamp,
+    lock_ttl: u64,
+    last_change: LastChange,
+    should_not_exist: bool,
+    should_not_write: bool,
+    assertion: Assertion,
+    props: &'a TransactionProperties<'a>,
+}
+
+impl<'a> PrewriteMutation<'a> {
+    fn new(
+        mutation: Mutation,
+        secondary_keys: Option<&'a [Vec<u8>]>,
+        pessimistic_action: PessimisticAction,
+        props: &'a TransactionProperties<'a>,
+    ) -> Result<Self> {
+        let should_not_write = mutation.should_not_write();
+        if props.is_pessimistic() && should_not_write {
+            let what = "a pessimistic transaction cannot prewrite CheckNotExists; lock the key instead";
+            return Err(ErrorInner::Other(what.into()).into());
+        }
+        if let Mutation::SharedLock(key, _) = &mutation {
+            return Err(shared_lock_error(key));
+        }
+        Ok(Self {
+            lock_type: LockType::from_mutation(&mutation).unwrap_or(LockType::Lock),
+            should_not_exist: mutation.should_not_exists(),
+            assertion: mutation.get_assertion(),
+            secondary_keys,
+            pessimistic_action,
+            min_commit_ts: props.min_commit_ts,
+            lock_ttl: props.lock_ttl,
+            last_change: LastChange::Unknown,
+            should_not_write,
+            props,
+            key: mutation.key().clone(),
+            value: mutation.into_key_value().1,
+        })
+    }
+
+    /// The key is locked: by us, or it is an error.
+    fn check_lock(&mut self, lock: Lock, expected_for_update_ts: Option<TimeStamp>) -> Result<LockStatus> {
+        if lock.ts != self.props.start_ts {
+            if self.pessimistic_action == PessimisticAction::DoPessimisticCheck {
+                return Err(self.pessimistic_lock_not_found(PessimisticLockNotFoundReason::LockTsMismatch)?);
+            }
+            let mut info = lock.into_lock_info(self.key.to_raw()?);
+            // A pessimistic transaction meets this only where a key needs no lock; TiKV lets it not wait.
+            if self.props.is_pessimistic() {
+                info.lock_ttl = 0;
+            }
+            return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());
+        }
+        self.last_change = lock.last_change;
+        if !lock.is_pessimistic_lock() {
+            let min_commit_ts = if lock.use_async_commit { lock.min_commit_ts } else { TimeStamp::zero() };
+            return Ok(LockStatus::Locked(min_commit_ts));
+        }
+        if !self.props.is_pessimistic() {
+            let (start_ts, key) = (self.props.start_ts, self.key.to_raw()?);
+            return Err(ErrorInner::LockTypeNotMatch { start_ts, key, pessimistic: true }.into());
+        }
+        if expected_for_update_ts.is_some_and(|ts| ts != lock.for_update_ts) {
+            let reason = PessimisticLockNotFoundReason::LockForUpdateTsMismatch;
+            return Err(self.pessimistic_lock_not_found(reason)?);
+        }
+        // Heartbeats and readers may have moved these on.
+        self.lock_ttl = self.lock_ttl.max(lock.ttl);
+        self.min_commit_ts = self.min_commit_ts.max(lock.min_commit_ts);
+        Ok(LockStatus::Pessimistic(lock.for_update_ts))
+    }
+
+    fn pessimistic_lock_not_found(&self, reason: PessimisticLockNotFoundReason) -> Result<Error> {
+        let (start_ts, key) = (self.props.start_ts, self.key.to_raw()?);
+        Ok(ErrorInner::PessimisticLockNotFound { start_ts, key, reason }.into())
+    }
+
+    /// The pessimistic lock was lost (pipelined locking may do so). Harmless if nobody wrote since start_ts.
+    fn amend_pessimistic_lock<S: Snapshot>(&mut self, reader: &mut SnapshotReader<S>) -> Result<()> {
+        let newest = reader.seek_write(&self.key, TimeStamp::max())?;
+        self.last_change = match &newest {
+            Some((commit_ts, _)) if *commit_ts >= reader.start_ts => {
+                let reason = PessimisticLockNotFoundReason::LockMissingAmendFail;
+                return Err(self.pessimistic_lock_not_found(reason)?);
+            }
+            Some((commit_ts, write)) => next_last_change_info(&self.key, write, *commit_ts, reader)?,
+            None => LastChange::NotExist,
+        };
+        self.check_assertion(reader, Some(newest.map(|(ts, write)| (write, ts))))
+    }
+
+    /// The newest record, after all checks that concern it.
+    fn check_for_newer_version<S: Snapshot>(
+        &mut self,
+        reader: &mut SnapshotReader<S>,
+    ) -> Result<Option<(Write, TimeStamp)>> {
+        let start_ts = self.props.start_ts;
+        let mut seek_ts = TimeStamp::max();
+        while let Some((commit_ts, write)) = reader.seek_write(&self.key, seek_ts)? {
+            let rolled_back = write.write_type == WriteType::Rollback || write.has_overlapped_rollback;
+            if commit_ts == start_ts && rolled_back {
+                return Err(self.write_conflict(&write, commit_ts, Reason::SelfRolledBack)?);
+            }
+            if seek_ts.is_max() {
+                self.last_change = next_last_change_info(&self.key, &write, commit_ts, reader)?;
+            }
+            match self.props.kind {
+                TransactionKind::Optimistic(_) if commit_ts > start_ts => {
+                    return Err(self.write_conflict(&write, commit_ts, Reason::Optimistic)?);
+                }
+                TransactionKind::Pessimistic(for_update_ts) => {
+                    let lazy = self.pessimistic_action == PessimisticAction::DoConstraintCheck;
+                    if lazy && commit_ts > start_ts {
+                        return Err(self.write_conflict(&write, commit_ts, Reason::LazyUniquenessCheck)?);
+                    }
+                    if commit_ts > for_update_ts && write.write_type == WriteType::Rollback {
+                        seek_ts = commit_ts.prev();
+                        continue;
+                    }
+                    if commit_ts > for_update_ts {
+                        let reason = PessimisticLockNotFoundReason::NonLockKeyConflict;
+                        return Err(self.pessimistic_lock_not_found(reason)?);
+                    }
+                }
+                TransactionKind::Optimistic(_) => {}
+            }
+            check_data_constraint(reader, self.should_not_exist, &write, commit_ts, &self.key)?;
+            return Ok(Some((write, commit_ts)));
+        }
+        if seek_ts.is_max() {
+            self.last_change = LastChange::NotExist;
+        }
+        Ok(None)
+    }
+
+    fn write_conflict(&self, write: &Write, commit_ts: TimeStamp, reason: Reason) -> Result<Error> {
+        Ok(ErrorInner::WriteConflict {
+            start_ts: self.props.start_ts,
+            conflict_start_ts: write.start_ts,
+            conflict_commit_ts: commit_ts,
+            key: self.key.to_raw()?,
+            primary: self.props.primary.to_vec(),
+            reason,
+        }
+        .into())
+    }
+
+    /// Leaves the lock, and a long value in CF default.
+    fn write_lock(self, lock_status: LockStatus, txn: &mut MvccTxn) -> Result<TimeStamp> {
+        let from_request = self.props.for_update_ts();
+        let (for_update_ts, had_pessimistic_lock) = match lock_status {
+            LockStatus::Pessimistic(from_lock) => (from_request.max(from_lock), true),
+            _ => (from_request, false),
+        };
+        let props = self.props;
+        let mut lock = Lock::new(
+            self.lock_type,
+            props.primary.to_vec(),
+            props.start_ts,
+            self.lock_ttl,
+            None,
+            for_update_ts,
+            props.txn_size,
+            self.min_commit_ts,
+            false,
+        )
+        .set_txn_source(props.txn_source);
+        if self.lock_type == LockType::Lock {
+            lock = lock.set_last_change(self.last_change);
+        }
+        match self.value {
+            Some(value) if is_short_value(&value) => lock.short_value = Some(value),
+            Some(value) => txn.put_value(self.key.clone(), props.start_ts, value),
+            None => {}
+        }
+        let max_commit_ts = match props.commit_kind {
+            CommitKind::TwoPc => {
+                txn.put_lock(self.key, &lock);
+                return Ok(TimeStamp::zero());
+            }
+            CommitKind::OnePc(max) | CommitKind::Async(max) => max,
+        };
+        lock.use_one_pc = self.secondary_keys.is_none();
+        if let Some(secondaries) = self.secondary_keys {
+            lock = lock.use_async_commit(secondaries.to_vec());
+        }
+        let result = async_commit_timestamps(&self.key, &mut lock, for_update_ts, max_commit_ts, txn);
+        if let Err(ErrorInner::CommitTsTooLarge { .. }) = &result {
+            // The caller falls back to two phases: this lock is a plain one then.
+            (lock.use_one_pc, lock.use_async_commit) = (false, false);
+            lock.secondaries = Vec::new();
+        }
+        if lock.use_one_pc {
+            txn.locks_for_1pc.push((self.key, lock, had_pessimistic_lock));
+        } else {
+            txn.put_lock(self.key, &lock);
+        }
+        Ok(result?)
+    }
+
+    /// `newest`: the newest record if it was looked up.
+    fn check_assertion<S: Snapshot>(
+        &mut self,
+        reader: &mut SnapshotReader<S>,
+        newest: Option<Option<(Write, TimeStamp)>>,
+    ) -> Result<()> {
+        let level = self.props.assertion_level;
+        let skip = level != AssertionLevel::Strict && newest.is_none();
+        if self.assertion == Assertion::None || level == AssertionLevel::Off || skip {
+            return Ok(());
+        }
+        // GC took a version whose fence is set: a writer sees the latest.
+        let taken = |(w, _): &(Write, TimeStamp)| w.gc_fence.is_some_and(|fence| !fence.is_zero());
+        let is_data = |w: &Write| matches!(w.write_type, WriteType::Put | WriteType::Delete);
+        let version = match newest {
+            Some(found) => match found.filter(|v| !taken(v)) {
+                Some((write, ts)) if !is_data(&write) => reader.get_write_with_commit_ts(&self.key, ts)?,
+                other => other,
+            },
+            None => reader.get_write_with_commit_ts(&self.key, TimeStamp::max())?,
+        };
+        let exists = version.as_ref().is_some_and(|(w, _)| w.write_type == WriteType::Put);
+        let held = match self.assertion {
+            Assertion::Exist => exists,
+            Assertion::NotExist => !exists,
+            Assertion::None => true,
+        };
+        if held {
+            return Ok(());
+        }
+        // A conflict tells the client more than a failed assertion.
+        if self.skip_constraint_check() {
+            self.check_for_newer_version(reader)?;
+        }
+        let (existing_start_ts, existing_commit_ts) =
+            version.map_or((TimeStamp::zero(), TimeStamp::zero()), |(w, ts)| (w.start_ts, ts));
+        Err(ErrorInner::AssertionFailed {
+            start_ts: self.props.start_ts,
+            key: self.key.to_raw()?,
+            assertion: self.assertion,
+            existing_start_ts,
+            existing_commit_ts,
+        }
+        .into())
+    }
+
+    /// Whether no newer version can be there, or none matters.
+    fn skip_constraint_check(&self) -> bool {
+        match self.props.kind {
+            TransactionKind::Optimistic(skip) => skip,
+            TransactionKind::Pessimistic(_) => match self.pessimistic_action {
+                PessimisticAction::DoPessimisticCheck => true,
+                // A retry may come after the transaction was committed.
+                PessimisticAction::SkipPessimisticCheck => !self.props.is_retry_request,
+                PessimisticAction::DoConstraintCheck => false,
+            },
+        }
+    }
+}
+
+/// Sets the lock's min_commit_ts above all reads so far, and puts the lock into the memory table, so that
+/// reads to come either raise max_ts before or meet the lock.
+fn async_commit_timestamps(
+    key: &Key,
+    lock: &mut Lock,
+    for_update_ts: TimeStamp,
+    max_commit_ts: TimeStamp,
+    txn: &mut MvccTxn,
+) -> std::result::Result<TimeStamp, ErrorInner> {
+    let guard = txn.concurrency_manager.lock_key(key);
+    let min_commit_ts = guard.with_lock(|slot| {
+        let max_ts = txn.concurrency_manager.max_ts();
+        let min_commit_ts = max_ts.max(lock.ts).max(for_update_ts).next().max(lock.min_commit_ts);
+        if !max_commit_ts.is_zero() && min_commit_ts > max_commit_ts {
+            return Err(ErrorInner::CommitTsTooLarge { start_ts: lock.ts, min_commit_ts, max_commit_ts });
+        }
+        lock.min_commit_ts = min_commit_ts;
+        *slot = Some(lock.clone());
+        Ok(min_commit_ts)
+    })?;
+    txn.guards.push(guard);
+    Ok(min_commit_ts)
+}

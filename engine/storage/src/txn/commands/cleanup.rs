@@ -1,0 +1,41 @@
+//! Cleanup: rolls back one key if its lock has outlived its TTL.
+use kvproto::kvrpcpb::{self, Context};
+use tikv_kv::Snapshot;
+use txn_types::{Key, TimeStamp};
+
+use super::{WriteCommand, WriteContext, WriteResult, command_ext};
+use crate::{errors::Result, txn::actions::cleanup::cleanup, types::ProcessResult};
+
+/// TiKV: `commands/cleanup.rs`.
+#[derive(Clone, Debug)]
+pub struct Cleanup {
+    pub ctx: Context,
+    pub key: Key,
+    pub start_ts: TimeStamp,
+    /// Zero: whatever the TTL.
+    pub current_ts: TimeStamp,
+}
+
+impl From<kvrpcpb::CleanupRequest> for Cleanup {
+    fn from(req: kvrpcpb::CleanupRequest) -> Self {
+        Self {
+            ctx: req.context.unwrap_or_default(),
+            key: Key::from_raw(&req.key),
+            start_ts: req.start_version.into(),
+            current_ts: req.current_ts.into(),
+        }
+    }
+}
+
+command_ext!(Cleanup, "cleanup", ts: start_ts, keys: key);
+
+impl WriteCommand for Cleanup {
+    fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
+        let mut txn = context.txn(self.start_ts);
+        context.read(self.start_ts, snapshot, &self.ctx, |reader| {
+            // Another transaction rolls this one back: its late prewrite must find the record.
+            Ok(cleanup(&mut txn, reader, self.key, self.current_ts, true)?)
+        })?;
+        Ok(WriteResult::new(txn, ProcessResult::Res))
+    }
+}

@@ -1,0 +1,51 @@
+//! Commit: the second phase.
+use kvproto::kvrpcpb::{self, Context};
+use tikv_kv::Snapshot;
+use txn_types::{Key, TimeStamp};
+
+use super::{WriteCommand, WriteContext, WriteResult, command_ext, encode_keys};
+use crate::{
+    errors::{ErrorInner, Result},
+    txn::actions::commit::commit,
+    types::{ProcessResult, TxnStatus},
+};
+
+/// TiKV: `commands/commit.rs`.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    pub ctx: Context,
+    pub keys: Vec<Key>,
+    pub lock_ts: TimeStamp,
+    pub commit_ts: TimeStamp,
+}
+
+impl From<kvrpcpb::CommitRequest> for Commit {
+    fn from(req: kvrpcpb::CommitRequest) -> Self {
+        Self {
+            ctx: req.context.unwrap_or_default(),
+            keys: encode_keys(req.keys),
+            lock_ts: req.start_version.into(),
+            commit_ts: req.commit_version.into(),
+        }
+    }
+}
+
+command_ext!(Commit, "commit", ts: lock_ts, keys: keys);
+
+impl WriteCommand for Commit {
+    fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
+        let (start_ts, commit_ts) = (self.lock_ts, self.commit_ts);
+        if commit_ts <= start_ts {
+            return Err(ErrorInner::InvalidTxnTso { start_ts, commit_ts }.into());
+        }
+        let mut txn = context.txn(start_ts);
+        context.read(start_ts, snapshot, &self.ctx, |reader| {
+            for key in self.keys {
+                commit(&mut txn, reader, key, commit_ts)?;
+            }
+            Ok(())
+        })?;
+        let txn_status = TxnStatus::Committed { commit_ts };
+        Ok(WriteResult::new(txn, ProcessResult::TxnStatus { txn_status }))
+    }
+}

@@ -1,0 +1,225 @@
+//! Commands: what the scheduler runs, each from a request on the wire to what must be written.
+//!
+//! Mirrors `src/storage/txn/commands`.
+mod acquire_pessimistic_lock;
+mod check_secondary_locks;
+mod check_txn_status;
+mod cleanup;
+mod commit;
+mod pessimistic_rollback;
+mod prewrite;
+mod resolve_lock;
+mod rollback;
+mod txn_heart_beat;
+
+pub use acquire_pessimistic_lock::AcquirePessimisticLock;
+pub use check_secondary_locks::CheckSecondaryLocks;
+pub use check_txn_status::CheckTxnStatus;
+pub use cleanup::Cleanup;
+pub use commit::Commit;
+pub use pessimistic_rollback::PessimisticRollback;
+pub use prewrite::{Prewrite, PrewritePessimistic, typed_prewrite};
+pub use resolve_lock::{RESOLVE_LOCK_BATCH_SIZE, ResolveLock, ResolveLockLite, ResolveLockReadPhase, typed_resolve_lock};
+pub use rollback::Rollback;
+pub use txn_heart_beat::TxnHeartBeat;
+
+use std::marker::PhantomData;
+
+use kvproto::kvrpcpb::Context;
+use tikv_kv::{Modify, Snapshot};
+use txn_types::{Key, TimeStamp};
+
+use crate::{
+    concurrency_manager::{ConcurrencyManager, KeyHandleGuard},
+    errors::Result,
+    mvcc::{MvccTxn, SnapshotReader},
+    statistics::Statistics,
+    types::ProcessResult,
+};
+
+/// What the scheduler must know of every command.
+pub trait CommandExt {
+    fn ctx(&self) -> &Context;
+    /// Lower-case name, as in TiKV's metrics.
+    fn tag(&self) -> &'static str;
+    /// start_ts of the transaction; zero where the command is about several.
+    fn ts(&self) -> TimeStamp;
+    /// Keys whose latches it needs.
+    fn latch_keys(&self) -> Vec<&Key>;
+    /// Bytes of its request, for flow control.
+    fn write_bytes(&self) -> usize {
+        self.latch_keys().iter().map(|k| k.len()).sum()
+    }
+    /// Whether it is turned away when the scheduler is too busy: commands that end transactions are not.
+    fn need_flow_control(&self) -> bool {
+        true
+    }
+}
+
+/// What a command is given to run.
+pub struct WriteContext<'a> {
+    pub concurrency_manager: ConcurrencyManager,
+    pub statistics: &'a mut Statistics,
+    pub enable_async_commit: bool,
+    pub enable_one_pc: bool,
+}
+
+impl WriteContext<'_> {
+    /// An empty set of modifications for the transaction.
+    fn txn(&self, start_ts: TimeStamp) -> MvccTxn {
+        MvccTxn::new(start_ts, self.concurrency_manager.clone())
+    }
+
+    /// Runs `f` with a reader, and takes its statistics whatever comes out.
+    fn read<S: Snapshot, T>(
+        &mut self,
+        start_ts: TimeStamp,
+        snapshot: S,
+        ctx: &Context,
+        f: impl FnOnce(&mut SnapshotReader<S>) -> Result<T>,
+    ) -> Result<T> {
+        let mut reader = SnapshotReader::new(start_ts, snapshot, !ctx.not_fill_cache);
+        let result = f(&mut reader);
+        self.statistics.add(&reader.reader.statistics);
+        result
+    }
+}
+
+/// What a command wants written, and what it answers once that is done.
+pub struct WriteResult {
+    pub modifies: Vec<Modify>,
+    pub pr: ProcessResult,
+    /// Memory locks that go when the write is applied.
+    pub lock_guards: Vec<KeyHandleGuard>,
+}
+
+impl WriteResult {
+    fn new(mut txn: MvccTxn, pr: ProcessResult) -> Self {
+        let lock_guards = std::mem::take(&mut txn.guards);
+        Self { modifies: txn.into_modifies(), pr, lock_guards }
+    }
+}
+
+/// A command that may write.
+pub trait WriteCommand: CommandExt {
+    fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult>;
+}
+
+/// A command that the scheduler runs for type `T` of answer.
+pub struct TypedCommand<T> {
+    pub cmd: Command,
+    answer: PhantomData<fn() -> T>,
+}
+
+impl<T> TypedCommand<T> {
+    fn new(cmd: Command) -> Self {
+        Self { cmd, answer: PhantomData }
+    }
+}
+
+macro_rules! commands {
+    ($($name:ident => $answer:ty),+ $(,)?) => {
+        /// Any command.
+        #[derive(Debug)]
+        pub enum Command {
+            $($name($name),)+
+        }
+
+        impl Command {
+            fn ext(&self) -> &dyn CommandExt {
+                match self { $(Command::$name(cmd) => cmd,)+ }
+            }
+
+            /// Works out what must be written.
+            pub fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult> {
+                match self { $(Command::$name(cmd) => cmd.process_write(snapshot, context),)+ }
+            }
+        }
+
+        $(impl From<$name> for TypedCommand<$answer> {
+            fn from(cmd: $name) -> Self {
+                TypedCommand::new(Command::$name(cmd))
+            }
+        })+
+    };
+}
+commands! {
+    Prewrite => crate::types::PrewriteResult,
+    PrewritePessimistic => crate::types::PrewriteResult,
+    AcquirePessimisticLock => crate::types::PessimisticLockResults,
+    Commit => crate::types::TxnStatus,
+    Cleanup => (),
+    Rollback => (),
+    PessimisticRollback => Vec<Result<()>>,
+    TxnHeartBeat => crate::types::TxnStatus,
+    CheckTxnStatus => crate::types::TxnStatus,
+    CheckSecondaryLocks => crate::types::SecondaryLocksStatus,
+    ResolveLockReadPhase => (),
+    ResolveLock => (),
+    ResolveLockLite => (),
+}
+
+impl CommandExt for Command {
+    fn ctx(&self) -> &Context {
+        self.ext().ctx()
+    }
+    fn tag(&self) -> &'static str {
+        self.ext().tag()
+    }
+    fn ts(&self) -> TimeStamp {
+        self.ext().ts()
+    }
+    fn latch_keys(&self) -> Vec<&Key> {
+        self.ext().latch_keys()
+    }
+    fn write_bytes(&self) -> usize {
+        self.ext().write_bytes()
+    }
+    fn need_flow_control(&self) -> bool {
+        self.ext().need_flow_control()
+    }
+}
+
+/// Encodes raw keys of a request.
+fn encode_keys(keys: Vec<Vec<u8>>) -> Vec<Key> {
+    keys.iter().map(|k| Key::from_raw(k)).collect()
+}
+
+/// Writes `CommandExt` for a command whose fields have the usual names.
+macro_rules! command_ext {
+    ($name:ty, $tag:literal, ts: $ts:ident, keys: $keys:ident $(, $extra:item)*) => {
+        impl $crate::txn::commands::CommandExt for $name {
+            fn ctx(&self) -> &kvproto::kvrpcpb::Context {
+                &self.ctx
+            }
+            fn tag(&self) -> &'static str {
+                $tag
+            }
+            fn ts(&self) -> txn_types::TimeStamp {
+                self.$ts
+            }
+            fn latch_keys(&self) -> Vec<&txn_types::Key> {
+                $crate::txn::commands::LatchKeys::latch_keys(&self.$keys)
+            }
+            $($extra)*
+        }
+    };
+}
+use command_ext;
+
+/// One key or many.
+trait LatchKeys {
+    fn latch_keys(&self) -> Vec<&Key>;
+}
+
+impl LatchKeys for Key {
+    fn latch_keys(&self) -> Vec<&Key> {
+        vec![self]
+    }
+}
+
+impl LatchKeys for Vec<Key> {
+    fn latch_keys(&self) -> Vec<&Key> {
+        self.iter().collect()
+    }
+}

@@ -1,0 +1,347 @@
+//! Prewrite: the first phase. Optimistic, or of keys that are pessimistically locked before.
+//!
+//! Mirrors `src/storage/txn/commands/prewrite.rs`.
+use kvproto::kvrpcpb::{self, AssertionLevel, Context, prewrite_request::PessimisticAction};
+use tikv_kv::Snapshot;
+use txn_types::{Key, Mutation, TimeStamp, Write, WriteType};
+
+use super::{CommandExt, TypedCommand, WriteCommand, WriteContext, WriteResult};
+use crate::{
+    errors::{Error, ErrorInner, Result},
+    mvcc::{self, MvccTxn, SnapshotReader, TxnCommitRecord},
+    txn::actions::prewrite::{CommitKind, TransactionKind, TransactionProperties, prewrite},
+    types::{PrewriteResult, ProcessResult},
+};
+
+/// What both kinds of prewrite have.
+#[derive(Clone, Debug)]
+pub struct PrewriteParams {
+    pub ctx: Context,
+    /// Raw.
+    pub primary: Vec<u8>,
+    pub start_ts: TimeStamp,
+    pub lock_ttl: u64,
+    pub txn_size: u64,
+    pub min_commit_ts: TimeStamp,
+    pub max_commit_ts: TimeStamp,
+    /// Raw; Some: the client asks for an async commit.
+    pub secondary_keys: Option<Vec<Vec<u8>>>,
+    pub try_one_pc: bool,
+    pub assertion_level: AssertionLevel,
+}
+
+/// Prewrite of an optimistic transaction.
+#[derive(Clone, Debug)]
+pub struct Prewrite {
+    pub params: PrewriteParams,
+    pub mutations: Vec<Mutation>,
+    pub skip_constraint_check: bool,
+}
+
+/// A mutation of a pessimistic transaction.
+#[derive(Clone, Debug)]
+pub struct PessimisticMutation {
+    pub mutation: Mutation,
+    pub action: PessimisticAction,
+    pub expected_for_update_ts: Option<TimeStamp>,
+}
+
+/// Prewrite of a pessimistic transaction.
+#[derive(Clone, Debug)]
+pub struct PrewritePessimistic {
+    pub params: PrewriteParams,
+    pub mutations: Vec<PessimisticMutation>,
+    pub for_update_ts: TimeStamp,
+}
+
+/// The prewrite that a request asks for.
+///
+/// # Errors
+/// `InvalidRequest` where a mutation is none, or the lists do not match.
+pub fn typed_prewrite(req: kvrpcpb::PrewriteRequest) -> Result<TypedCommand<PrewriteResult>> {
+    let params = PrewriteParams {
+        primary: req.primary_lock,
+        start_ts: req.start_version.into(),
+        lock_ttl: req.lock_ttl,
+        txn_size: req.txn_size,
+        min_commit_ts: req.min_commit_ts.into(),
+        max_commit_ts: req.max_commit_ts.into(),
+        secondary_keys: req.use_async_commit.then_some(req.secondaries),
+        try_one_pc: req.try_one_pc,
+        assertion_level: AssertionLevel::try_from(req.assertion_level).unwrap_or(AssertionLevel::Off),
+        ctx: req.context.unwrap_or_default(),
+    };
+    let mutations = req.mutations.into_iter().map(Mutation::try_from).collect::<txn_types::Result<Vec<_>>>();
+    let mutations = mutations.map_err(|e| Error::from(ErrorInner::InvalidRequest(e)))?;
+    if req.for_update_ts == 0 {
+        let skip_constraint_check = req.skip_constraint_check;
+        return Ok(Prewrite { params, mutations, skip_constraint_check }.into());
+    }
+    let action = |i: usize| {
+        let action = req.pessimistic_actions.get(i).copied().unwrap_or_default();
+        PessimisticAction::try_from(action).unwrap_or(PessimisticAction::SkipPessimisticCheck)
+    };
+    let mut mutations: Vec<_> = mutations
+        .into_iter()
+        .enumerate()
+        .map(|(i, mutation)| PessimisticMutation { mutation, action: action(i), expected_for_update_ts: None })
+        .collect();
+    let count = mutations.len();
+    for constraint in req.for_update_ts_constraints {
+        let Some(mutation) = mutations.get_mut(constraint.index as usize) else {
+            let what = format!("for_update_ts_constraints names mutation {} of {count}", constraint.index);
+            return Err(ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what)).into());
+        };
+        mutation.expected_for_update_ts = Some(constraint.expected_for_update_ts.into());
+    }
+    Ok(PrewritePessimistic { params, mutations, for_update_ts: req.for_update_ts.into() }.into())
+}
+
+fn write_bytes_of(mutation: &Mutation) -> usize {
+    match mutation {
+        Mutation::Put((key, value), _) | Mutation::Insert((key, value), _) => key.len() + value.len(),
+        Mutation::CheckNotExists(..) => 0,
+        other => other.key().len(),
+    }
+}
+
+impl CommandExt for Prewrite {
+    fn ctx(&self) -> &Context {
+        &self.params.ctx
+    }
+    fn tag(&self) -> &'static str {
+        "prewrite"
+    }
+    fn ts(&self) -> TimeStamp {
+        self.params.start_ts
+    }
+    fn latch_keys(&self) -> Vec<&Key> {
+        self.mutations.iter().map(Mutation::key).collect()
+    }
+    fn write_bytes(&self) -> usize {
+        self.mutations.iter().map(write_bytes_of).sum()
+    }
+}
+
+impl CommandExt for PrewritePessimistic {
+    fn ctx(&self) -> &Context {
+        &self.params.ctx
+    }
+    fn tag(&self) -> &'static str {
+        "prewrite"
+    }
+    fn ts(&self) -> TimeStamp {
+        self.params.start_ts
+    }
+    fn latch_keys(&self) -> Vec<&Key> {
+        self.mutations.iter().map(|m| m.mutation.key()).collect()
+    }
+    fn write_bytes(&self) -> usize {
+        self.mutations.iter().map(|m| write_bytes_of(&m.mutation)).sum()
+    }
+}
+
+impl WriteCommand for Prewrite {
+    fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult> {
+        let plain = |mutation| PessimisticMutation {
+            mutation,
+            action: PessimisticAction::SkipPessimisticCheck,
+            expected_for_update_ts: None,
+        };
+        let kind = TransactionKind::Optimistic(self.skip_constraint_check);
+        let mutations = self.mutations.into_iter().map(plain).collect();
+        Prewriter { kind, mutations, params: self.params }.process_write(snapshot, context)
+    }
+}
+
+impl WriteCommand for PrewritePessimistic {
+    fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult> {
+        let kind = TransactionKind::Pessimistic(self.for_update_ts);
+        Prewriter { kind, mutations: self.mutations, params: self.params }.process_write(snapshot, context)
+    }
+}
+
+struct Prewriter {
+    kind: TransactionKind,
+    mutations: Vec<PessimisticMutation>,
+    params: PrewriteParams,
+}
+
+/// How far a prewrite of several keys has come.
+struct Progress {
+    locks: Vec<Result<()>>,
+    /// Zero once the transaction has fallen back to two phases.
+    final_min_commit_ts: TimeStamp,
+    assertion_failure: Option<mvcc::Error>,
+}
+
+impl Prewriter {
+    fn process_write<S: Snapshot>(mut self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
+        // Without all reads of earlier leaders in max_ts no min_commit_ts can be promised: two phases then.
+        let synced = snapshot.is_max_ts_synced();
+        self.params.try_one_pc &= synced && context.enable_one_pc;
+        if !(synced && context.enable_async_commit) {
+            self.params.secondary_keys = None;
+        }
+        let mut txn = context.txn(self.params.start_ts);
+        let (start_ts, ctx) = (self.params.start_ts, self.params.ctx.clone());
+        let done = context.read(start_ts, snapshot, &ctx, |reader| self.prewrite(&mut txn, reader))?;
+        Ok(self.write_result(txn, done))
+    }
+
+    fn prewrite<S: Snapshot>(
+        &mut self,
+        txn: &mut MvccTxn,
+        reader: &mut SnapshotReader<S>,
+    ) -> Result<Progress> {
+        let mut progress =
+            Progress { locks: Vec::new(), final_min_commit_ts: TimeStamp::zero(), assertion_failure: None };
+        for mutation in std::mem::take(&mut self.mutations) {
+            let key = mutation.mutation.key().clone();
+            let result = self.prewrite_one(txn, reader, mutation);
+            match result.map_err(|e| *e.0) {
+                Ok(ts) if !(self.needs_min_commit_ts() && ts.is_zero()) => {
+                    progress.final_min_commit_ts = progress.final_min_commit_ts.max(ts);
+                }
+                // Prewritten before, as one of two phases.
+                Ok(_) => self.fall_back_to_2pc(txn, &mut progress),
+                Err(mvcc::ErrorInner::CommitTsTooLarge { .. }) => {
+                    if let Some(commit_ts) = committed_before(txn, reader, &key)? {
+                        return Ok(already_committed(commit_ts));
+                    }
+                    self.fall_back_to_2pc(txn, &mut progress);
+                }
+                Err(e @ mvcc::ErrorInner::KeyIsLocked(_)) => {
+                    if let Some(commit_ts) = committed_before(txn, reader, &key)? {
+                        return Ok(already_committed(commit_ts));
+                    }
+                    progress.locks.push(Err(mvcc::Error::from(e).into()));
+                }
+                Err(e) if may_be_committed(&e) => {
+                    return match committed_before(txn, reader, &key)? {
+                        Some(commit_ts) => Ok(already_committed(commit_ts)),
+                        None => Err(mvcc::Error::from(e).into()),
+                    };
+                }
+                // Told only if nothing else is wrong: a conflict is the likelier cause.
+                Err(e @ mvcc::ErrorInner::AssertionFailed { .. }) => {
+                    progress.assertion_failure.get_or_insert(e.into());
+                }
+                Err(e) => return Err(mvcc::Error::from(e).into()),
+            }
+        }
+        match progress.assertion_failure.take() {
+            Some(e) => Err(e.into()),
+            None => Ok(progress),
+        }
+    }
+
+    fn prewrite_one<S: Snapshot>(
+        &self,
+        txn: &mut MvccTxn,
+        reader: &mut SnapshotReader<S>,
+        mutation: PessimisticMutation,
+    ) -> mvcc::Result<TimeStamp> {
+        let params = &self.params;
+        let is_primary = mutation.mutation.key().is_encoded_from(&params.primary);
+        let secondaries = params.secondary_keys.as_deref().map(|keys| if is_primary { keys } else { &[] });
+        let props = TransactionProperties {
+            start_ts: params.start_ts,
+            kind: self.kind,
+            commit_kind: self.commit_kind(),
+            primary: &params.primary,
+            txn_size: params.txn_size,
+            lock_ttl: params.lock_ttl,
+            min_commit_ts: params.min_commit_ts,
+            is_retry_request: params.ctx.is_retry_request,
+            assertion_level: params.assertion_level,
+            txn_source: params.ctx.txn_source,
+        };
+        let one_pc = params.try_one_pc;
+        let secondaries = if one_pc { None } else { secondaries };
+        let PessimisticMutation { mutation, action, expected_for_update_ts } = mutation;
+        prewrite(txn, reader, &props, mutation, secondaries, action, expected_for_update_ts)
+    }
+
+    fn commit_kind(&self) -> CommitKind {
+        match (self.params.try_one_pc, &self.params.secondary_keys) {
+            (true, _) => CommitKind::OnePc(self.params.max_commit_ts),
+            (false, Some(_)) => CommitKind::Async(self.params.max_commit_ts),
+            (false, None) => CommitKind::TwoPc,
+        }
+    }
+
+    fn needs_min_commit_ts(&self) -> bool {
+        self.commit_kind() != CommitKind::TwoPc
+    }
+
+    fn fall_back_to_2pc(&mut self, txn: &mut MvccTxn, progress: &mut Progress) {
+        self.params.secondary_keys = None;
+        self.params.try_one_pc = false;
+        for (key, mut lock, _) in std::mem::take(&mut txn.locks_for_1pc) {
+            lock.use_one_pc = false;
+            txn.put_lock(key, &lock);
+        }
+        txn.guards.clear();
+        progress.final_min_commit_ts = TimeStamp::zero();
+    }
+
+    fn write_result(self, mut txn: MvccTxn, done: Progress) -> WriteResult {
+        let is_async = self.params.secondary_keys.is_some();
+        let min_commit_ts = if is_async { done.final_min_commit_ts } else { TimeStamp::zero() };
+        let mut result = PrewriteResult { locks: done.locks, min_commit_ts, ..Default::default() };
+        if !result.locks.is_empty() {
+            // One key is locked: nothing is written, the client comes again.
+            txn.clear();
+        } else if self.params.try_one_pc {
+            result.one_pc_commit_ts = done.final_min_commit_ts;
+            one_pc_commit(&mut txn, done.final_min_commit_ts);
+        }
+        WriteResult::new(txn, ProcessResult::PrewriteResult { result })
+    }
+}
+
+/// A conflict with what may be our own commit: the request came late, or twice.
+fn may_be_committed(e: &mvcc::ErrorInner) -> bool {
+    match e {
+        mvcc::ErrorInner::WriteConflict { start_ts, conflict_commit_ts, .. } => conflict_commit_ts > start_ts,
+        mvcc::ErrorInner::PessimisticLockNotFound { .. } => true,
+        _ => false,
+    }
+}
+
+/// commit_ts if the transaction is committed on `key`; then nothing is left to write.
+///
+/// TiKV: `check_committed_record_on_err`.
+fn committed_before<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    key: &Key,
+) -> mvcc::Result<Option<TimeStamp>> {
+    match reader.get_txn_commit_record(key)? {
+        TxnCommitRecord::SingleRecord { commit_ts, write } if write.write_type != WriteType::Rollback => {
+            txn.clear();
+            Ok(Some(commit_ts))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn already_committed(commit_ts: TimeStamp) -> Progress {
+    Progress { locks: Vec::new(), final_min_commit_ts: commit_ts, assertion_failure: None }
+}
+
+/// Turns the collected locks into commit records.
+fn one_pc_commit(txn: &mut MvccTxn, commit_ts: TimeStamp) {
+    for (key, lock, delete_pessimistic_lock) in std::mem::take(&mut txn.locks_for_1pc) {
+        if let Some(write_type) = WriteType::from_lock_type(lock.lock_type) {
+            let write = Write::new(write_type, txn.start_ts, lock.short_value)
+                .set_last_change(lock.last_change)
+                .set_txn_source(lock.txn_source);
+            txn.put_write(key.clone(), commit_ts, &write);
+        }
+        if delete_pessimistic_lock {
+            txn.unlock_key(key, true, commit_ts);
+        }
+    }
+}

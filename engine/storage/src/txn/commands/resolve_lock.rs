@@ -1,0 +1,212 @@
+//! ResolveLock: commits or rolls back the locks of transactions whose end is known.
+//!
+//! Mirrors `commands/resolve_lock.rs`, `resolve_lock_readphase.rs` and `resolve_lock_lite.rs`.
+use std::{collections::HashMap, sync::Arc};
+
+use kvproto::kvrpcpb::{self, Context};
+use tikv_kv::Snapshot;
+use txn_types::{Key, Lock, LockOrSharedLocks, TimeStamp};
+
+use super::{
+    Command, CommandExt, TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext, encode_keys,
+};
+use crate::{
+    errors::{ErrorInner, Result},
+    mvcc::{self, MAX_TXN_WRITE_SIZE, MvccReader, MvccTxn, ScanMode, SnapshotReader},
+    txn::actions::{cleanup::cleanup, commit::commit},
+    types::ProcessResult,
+};
+
+/// Locks that are looked for at a time.
+pub const RESOLVE_LOCK_BATCH_SIZE: usize = 256;
+
+/// start_ts to commit_ts; zero: rolled back.
+pub type TxnStatusMap = Arc<HashMap<TimeStamp, TimeStamp>>;
+
+/// The command that a request asks for: known keys are resolved at once, others are looked for.
+pub fn typed_resolve_lock(req: kvrpcpb::ResolveLockRequest) -> TypedCommand<()> {
+    let ctx = req.context.unwrap_or_default();
+    let (start_ts, commit_ts) = (req.start_version.into(), req.commit_version.into());
+    if !req.keys.is_empty() {
+        let resolve_keys = encode_keys(req.keys);
+        return ResolveLockLite { ctx, start_ts, commit_ts, resolve_keys }.into();
+    }
+    let mut txn_status: HashMap<_, _> =
+        req.txn_infos.iter().map(|info| (info.txn.into(), info.status.into())).collect();
+    if !start_ts.is_zero() {
+        txn_status.insert(start_ts, commit_ts);
+    }
+    ResolveLockReadPhase { ctx, txn_status: Arc::new(txn_status), scan_key: None }.into()
+}
+
+/// Ends the lock of one transaction on one key.
+fn resolve_one<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    key: Key,
+    start_ts: TimeStamp,
+    commit_ts: TimeStamp,
+) -> Result<()> {
+    (txn.start_ts, reader.start_ts) = (start_ts, start_ts);
+    if commit_ts.is_zero() {
+        cleanup(txn, reader, key, TimeStamp::zero(), false)?;
+    } else if commit_ts > start_ts {
+        commit(txn, reader, key, commit_ts)?;
+    } else {
+        return Err(ErrorInner::InvalidTxnTso { start_ts, commit_ts }.into());
+    }
+    Ok(())
+}
+
+/// Resolves named keys of one transaction.
+#[derive(Clone, Debug)]
+pub struct ResolveLockLite {
+    pub ctx: Context,
+    pub start_ts: TimeStamp,
+    pub commit_ts: TimeStamp,
+    pub resolve_keys: Vec<Key>,
+}
+
+command_ext!(
+    ResolveLockLite, "resolve_lock_lite", ts: start_ts, keys: resolve_keys,
+    fn need_flow_control(&self) -> bool {
+        false
+    }
+);
+
+impl WriteCommand for ResolveLockLite {
+    fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
+        let mut txn = context.txn(self.start_ts);
+        context.read(self.start_ts, snapshot, &self.ctx, |reader| {
+            for key in self.resolve_keys {
+                resolve_one(&mut txn, reader, key, self.start_ts, self.commit_ts)?;
+            }
+            Ok(())
+        })?;
+        Ok(WriteResult::new(txn, ProcessResult::Res))
+    }
+}
+
+/// Looks for locks of the transactions; needs no latches.
+#[derive(Clone, Debug)]
+pub struct ResolveLockReadPhase {
+    pub ctx: Context,
+    pub txn_status: TxnStatusMap,
+    /// Where to go on.
+    pub scan_key: Option<Key>,
+}
+
+impl CommandExt for ResolveLockReadPhase {
+    fn ctx(&self) -> &Context {
+        &self.ctx
+    }
+    fn tag(&self) -> &'static str {
+        "resolve_lock"
+    }
+    fn ts(&self) -> TimeStamp {
+        TimeStamp::zero()
+    }
+    fn latch_keys(&self) -> Vec<&Key> {
+        Vec::new()
+    }
+    fn need_flow_control(&self) -> bool {
+        false
+    }
+}
+
+impl WriteCommand for ResolveLockReadPhase {
+    fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult> {
+        let txn = context.txn(TimeStamp::zero());
+        let fill_cache = !self.ctx.not_fill_cache;
+        let mut reader = MvccReader::new(snapshot, Some(ScanMode::Forward), fill_cache);
+        let wanted = |lock: &LockOrSharedLocks| match lock {
+            LockOrSharedLocks::Lock(lock) => self.txn_status.contains_key(&lock.ts),
+            LockOrSharedLocks::Shared(shared) => shared.iter_ts().any(|ts| self.txn_status.contains_key(&ts)),
+        };
+        let found = reader.scan_locks(self.scan_key.as_ref(), None, wanted, RESOLVE_LOCK_BATCH_SIZE);
+        context.statistics.add(&reader.statistics);
+        let (locks, has_remain) = found?;
+        let mut key_locks = Vec::with_capacity(locks.len());
+        for (key, lock) in locks {
+            match lock {
+                LockOrSharedLocks::Lock(lock) => key_locks.push((key, lock)),
+                LockOrSharedLocks::Shared(shared) => {
+                    let of_these = shared.iter().filter(|l| self.txn_status.contains_key(&l.ts));
+                    key_locks.extend(of_these.map(|l| (key.clone(), l.clone())));
+                }
+            }
+        }
+        let pr = match key_locks.last() {
+            None => ProcessResult::Res,
+            Some((last, _)) => {
+                let scan_key = has_remain.then(|| last.clone());
+                let (ctx, txn_status) = (self.ctx, self.txn_status);
+                let cmd = ResolveLock { ctx, txn_status, scan_key, key_locks };
+                ProcessResult::NextCommand { cmd: Box::new(Command::ResolveLock(cmd)) }
+            }
+        };
+        Ok(WriteResult::new(txn, pr))
+    }
+}
+
+/// Resolves locks that were found, then looks for more.
+#[derive(Clone, Debug)]
+pub struct ResolveLock {
+    pub ctx: Context,
+    pub txn_status: TxnStatusMap,
+    /// Where to go on looking; None: all are found.
+    pub scan_key: Option<Key>,
+    pub key_locks: Vec<(Key, Lock)>,
+}
+
+impl CommandExt for ResolveLock {
+    fn ctx(&self) -> &Context {
+        &self.ctx
+    }
+    fn tag(&self) -> &'static str {
+        "resolve_lock"
+    }
+    fn ts(&self) -> TimeStamp {
+        TimeStamp::zero()
+    }
+    fn latch_keys(&self) -> Vec<&Key> {
+        self.key_locks.iter().map(|(key, _)| key).collect()
+    }
+    fn need_flow_control(&self) -> bool {
+        false
+    }
+}
+
+impl WriteCommand for ResolveLock {
+    fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
+        let mut txn = context.txn(TimeStamp::zero());
+        let (txn_status, mut scan_key) = (self.txn_status, self.scan_key);
+        context.read(TimeStamp::zero(), snapshot, &self.ctx, |reader| {
+            for (key, lock) in self.key_locks {
+                let Some(commit_ts) = txn_status.get(&lock.ts).copied() else { continue };
+                match resolve_one(&mut txn, reader, key.clone(), lock.ts, commit_ts) {
+                    // The pessimistic lock has gone since it was found.
+                    Err(e) if lock.is_pessimistic_lock() && is_lock_not_found(&e) => {}
+                    other => other?,
+                }
+                if txn.write_size() >= MAX_TXN_WRITE_SIZE {
+                    scan_key = Some(key);
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+        let pr = match scan_key {
+            None => ProcessResult::Res,
+            Some(key) => {
+                let next = ResolveLockReadPhase { ctx: self.ctx, txn_status, scan_key: Some(key) };
+                ProcessResult::NextCommand { cmd: Box::new(Command::ResolveLockReadPhase(next)) }
+            }
+        };
+        Ok(WriteResult::new(txn, pr))
+    }
+}
+
+fn is_lock_not_found(e: &crate::errors::Error) -> bool {
+    matches!(&*e.0, ErrorInner::Mvcc(e) if matches!(&*e.0, mvcc::ErrorInner::TxnLockNotFound { .. }))
+}

@@ -1,0 +1,62 @@
+//! TxnHeartBeat: makes the primary's lock live longer.
+use kvproto::kvrpcpb::{self, Context};
+use tikv_kv::Snapshot;
+use txn_types::{Key, TimeStamp};
+
+use super::{WriteCommand, WriteContext, WriteResult, command_ext};
+use crate::{
+    errors::Result,
+    mvcc::ErrorInner,
+    txn::actions::common::{LockState, load_lock_state},
+    types::{ProcessResult, TxnStatus},
+};
+
+/// TiKV: `commands/txn_heart_beat.rs`.
+#[derive(Clone, Debug)]
+pub struct TxnHeartBeat {
+    pub ctx: Context,
+    pub primary_key: Key,
+    pub start_ts: TimeStamp,
+    /// Milliseconds.
+    pub advise_ttl: u64,
+    /// Of pipelined transactions; zero for others.
+    pub min_commit_ts: TimeStamp,
+}
+
+impl From<kvrpcpb::TxnHeartBeatRequest> for TxnHeartBeat {
+    fn from(req: kvrpcpb::TxnHeartBeatRequest) -> Self {
+        Self {
+            ctx: req.context.unwrap_or_default(),
+            primary_key: Key::from_raw(&req.primary_lock),
+            start_ts: req.start_version.into(),
+            advise_ttl: req.advise_lock_ttl,
+            min_commit_ts: req.min_commit_ts.into(),
+        }
+    }
+}
+
+command_ext!(TxnHeartBeat, "txn_heart_beat", ts: start_ts, keys: primary_key);
+
+impl WriteCommand for TxnHeartBeat {
+    fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
+        let (start_ts, key) = (self.start_ts, self.primary_key);
+        let mut txn = context.txn(start_ts);
+        let lock = context.read(start_ts, snapshot, &self.ctx, |reader| {
+            let LockState::Own(mut lock) = load_lock_state(&txn, reader, &key)? else {
+                let key = key.to_raw()?;
+                return Err(crate::mvcc::Error::from(ErrorInner::TxnNotFound { start_ts, key }).into());
+            };
+            let pushes = lock.generation > 0 && !lock.use_async_commit && lock.min_commit_ts < self.min_commit_ts;
+            if lock.ttl < self.advise_ttl || pushes {
+                lock.ttl = lock.ttl.max(self.advise_ttl);
+                if pushes {
+                    lock.min_commit_ts = self.min_commit_ts;
+                }
+                txn.put_lock(key, &lock);
+            }
+            Ok(lock)
+        })?;
+        let txn_status = TxnStatus::Uncommitted { lock, min_commit_ts_pushed: false };
+        Ok(WriteResult::new(txn, ProcessResult::TxnStatus { txn_status }))
+    }
+}

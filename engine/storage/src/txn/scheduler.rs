@@ -1,0 +1,393 @@
+//! The transaction scheduler: gives commands their latches and a snapshot, runs them, writes what they want.
+//!
+//! Mirrors `src/storage/txn/scheduler.rs`.
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::FutureExt;
+use parking_lot::Mutex;
+use tikv_kv::{Engine, SnapContext, WriteData};
+use tokio::sync::oneshot;
+use tracepoints::{EngineClock, Probe, Req, clock::EngineInstant};
+use txn_types::{Key, TimeStamp};
+
+use super::{
+    commands::{Command, CommandExt, TypedCommand, WriteContext, WriteResult},
+    latch::{Latches, Lock},
+};
+use crate::{
+    concurrency_manager::ConcurrencyManager,
+    config::Config,
+    deadline::Deadline,
+    errors::{Error, ErrorInner, Result},
+    mvcc::probe::mvcc_rows,
+    perf::with_perf_context,
+    read_pool::Pool,
+    statistics::SchedulerDetails,
+    types::{CommandOutput, ProcessResult},
+};
+
+/// Keys of a command whose rows are published.
+const PROBED_KEYS: usize = 4;
+/// Real time that a person's view of the rows may take.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
+
+type Answer = (Result<ProcessResult>, SchedulerDetails);
+
+/// A command on its way.
+struct Task {
+    cid: u64,
+    req: Req,
+    cmd: Command,
+    lock: Lock,
+    deadline: Deadline,
+    received: EngineInstant,
+    details: SchedulerDetails,
+    answer: oneshot::Sender<Answer>,
+    bytes: RunningBytes,
+}
+
+/// Bytes of commands that are not finished.
+struct RunningBytes {
+    total: Arc<AtomicUsize>,
+    own: usize,
+}
+
+impl RunningBytes {
+    fn add(total: &Arc<AtomicUsize>, own: usize) -> Self {
+        total.fetch_add(own, Ordering::Relaxed);
+        Self { total: total.clone(), own }
+    }
+}
+
+impl Drop for RunningBytes {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.own, Ordering::Relaxed);
+    }
+}
+
+struct Inner<E: Engine> {
+    engine: E,
+    latches: Latches,
+    /// Commands that wait for latches, by id.
+    waiting: Mutex<HashMap<u64, Task>>,
+    next_id: AtomicU64,
+    running_write_bytes: Arc<AtomicUsize>,
+    concurrency_manager: ConcurrencyManager,
+    config: Config,
+    pool: Pool,
+    stopped: AtomicBool,
+}
+
+/// TiKV: `TxnScheduler`. Cheap to clone.
+#[derive(Clone)]
+pub struct TxnScheduler<E: Engine> {
+    inner: Arc<Inner<E>>,
+}
+
+impl<E: Engine> TxnScheduler<E> {
+    /// Starts the threads `sched-worker-pool-{n}`.
+    ///
+    /// # Errors
+    /// Where the operating system gives no threads.
+    pub fn new(
+        engine: E,
+        concurrency_manager: ConcurrencyManager,
+        config: &Config,
+        store_id: u64,
+    ) -> Result<Self> {
+        let threads = config.scheduler_worker_pool_size;
+        let pool = Pool::new("sched-worker-pool", threads, usize::MAX, store_id)?;
+        let inner = Inner {
+            engine,
+            latches: Latches::new(config.scheduler_concurrency),
+            waiting: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            running_write_bytes: Arc::default(),
+            concurrency_manager,
+            config: config.clone(),
+            pool,
+            stopped: AtomicBool::new(false),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Gives a command its id. Raw writes, which take no latches, have ids as well.
+    pub(crate) fn gen_id(&self) -> u64 {
+        self.inner.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.inner.pool
+    }
+
+    /// Whether nobody holds or waits for a latch, and no bytes are on their way.
+    pub fn is_idle(&self) -> bool {
+        self.inner.latches.is_idle()
+            && self.inner.waiting.lock().is_empty()
+            && self.inner.running_write_bytes.load(Ordering::Relaxed) == 0
+    }
+
+    /// Drops all commands at their next wait.
+    pub fn stop(&self) {
+        self.inner.stopped.store(true, Ordering::Release);
+        self.inner.pool.shutdown();
+        self.inner.waiting.lock().clear();
+    }
+
+    /// Runs a command. It runs on to its end if the caller goes away meanwhile.
+    ///
+    /// TiKV: `TxnScheduler::run_cmd`.
+    pub async fn run_cmd<T: CommandOutput>(
+        &self,
+        cmd: TypedCommand<T>,
+        req: Req,
+    ) -> (Result<T>, SchedulerDetails) {
+        let cmd = cmd.cmd;
+        let cid = self.gen_id();
+        tracepoints::step!(
+            SCHED_RECEIVE,
+            req,
+            cid = cid,
+            ts = cmd.ts().into_inner(),
+            region = cmd.ctx().region_id,
+            keys = cmd.latch_keys().len(),
+        );
+        if let Err(e) = self.check(&cmd) {
+            return (Err(e), SchedulerDetails::default());
+        }
+        let (answer, wait) = oneshot::channel();
+        self.inner.clone().schedule_command(cid, cmd, req, SchedulerDetails::default(), answer);
+        match wait.await {
+            Ok((result, details)) => (result.and_then(T::from_result), details),
+            Err(_) => (Err(ErrorInner::Closed.into()), SchedulerDetails::default()),
+        }
+    }
+
+    fn check(&self, cmd: &Command) -> Result<()> {
+        if self.inner.stopped.load(Ordering::Acquire) {
+            return Err(ErrorInner::Closed.into());
+        }
+        let limit = self.inner.config.max_key_size;
+        if let Some(key) = cmd.latch_keys().into_iter().find(|k| k.len() > limit) {
+            let start = key.as_encoded()[..32.min(key.len())].to_vec();
+            return Err(ErrorInner::KeyTooLarge { size: key.len(), limit, key: start }.into());
+        }
+        let running = self.inner.running_write_bytes.load(Ordering::Relaxed);
+        if cmd.need_flow_control() && running >= self.inner.config.scheduler_pending_write_threshold {
+            return Err(ErrorInner::SchedTooBusy.into());
+        }
+        Ok(())
+    }
+}
+
+impl<E: Engine> Inner<E> {
+    /// Queues the command for its latches, and runs it as soon as it has them.
+    fn schedule_command(
+        self: Arc<Self>,
+        cid: u64,
+        cmd: Command,
+        req: Req,
+        details: SchedulerDetails,
+        answer: oneshot::Sender<Answer>,
+    ) {
+        let lock = Lock::new(cmd.latch_keys());
+        tracepoints::stamp!(LATCH_WAIT, req, cid = cid, latches = lock.len());
+        let task = Task {
+            cid,
+            req,
+            lock,
+            deadline: Deadline::of(cmd.ctx()),
+            received: EngineClock::now(),
+            details,
+            answer,
+            bytes: RunningBytes::add(&self.running_write_bytes, cmd.write_bytes()),
+            cmd,
+        };
+        self.acquire_lock(task);
+    }
+
+    /// Runs the task if it has its latches; else it waits until it is woken.
+    fn acquire_lock(self: Arc<Self>, mut task: Task) {
+        // Under this lock, so that who releases the latch finds the task.
+        let mut waiting = self.waiting.lock();
+        let acquired = self.latches.acquire(&mut task.lock, task.cid);
+        tracepoints::probe!(task.req, || Probe::Latches(self.latches.probe(&task.lock)));
+        if acquired {
+            drop(waiting);
+            self.spawn(task);
+        } else {
+            waiting.insert(task.cid, task);
+        }
+    }
+
+    fn spawn(self: Arc<Self>, task: Task) {
+        let inner = self.clone();
+        self.pool.spawn(inner.execute(task).boxed());
+    }
+
+    /// TiKV: `TxnScheduler::try_to_wake_up`.
+    fn wake_up(self: Arc<Self>, cids: Vec<u64>) {
+        if self.stopped.load(Ordering::Acquire) {
+            return;
+        }
+        for cid in cids {
+            let task = self.waiting.lock().remove(&cid);
+            if let Some(task) = task {
+                self.clone().acquire_lock(task);
+            }
+        }
+    }
+
+    /// TiKV: `TxnScheduler::execute` to `on_write_finished`.
+    async fn execute(self: Arc<Self>, task: Task) {
+        let Task { cid, req, cmd, lock, deadline, received, mut details, answer, bytes } = task;
+        // Latches go when this goes, whatever happens.
+        let latches = LatchGuard { inner: self.clone(), lock, cid };
+        details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
+        let queues = || Probe::Latches(self.latches.probe(&latches.lock));
+        step_probe!(
+            LATCH_ACQUIRED, req, queues,
+            cid = cid, latches = latches.lock.len(), waited_ns = details.latch_wait_nanos,
+        );
+        let keys: Vec<Key> = match req.stepped() {
+            true => cmd.latch_keys().into_iter().take(PROBED_KEYS).cloned().collect(),
+            false => Vec::new(),
+        };
+        let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
+        let result = self.process(cmd, req, &keys, deadline, &mut details).await;
+        let failed = result.is_err();
+        let rows = if keys.is_empty() { Vec::new() } else { self.fresh_rows(&ctx, &keys, ts).await };
+        tracepoints::stamp!(
+            SCHED_FINISH, req, cid = cid, ts = ts.into_inner(), failed = failed, write_ns = details.async_write_nanos,
+        );
+        if req.stepped() {
+            rows.into_iter().for_each(|rows| tracepoints::probe!(req, || rows));
+            tracepoints::probe!(req, queues);
+            tracepoints::gate::hold(tracepoints::stage::SCHED_FINISH, req).await;
+        }
+        drop(bytes);
+        match result {
+            Ok(ProcessResult::NextCommand { cmd }) => {
+                let next = self.next_id.fetch_add(1, Ordering::Relaxed);
+                self.clone().schedule_command(next, *cmd, req, details, answer);
+            }
+            // The client may have gone.
+            other => drop(answer.send((other, details))),
+        }
+        drop(latches);
+    }
+
+    /// Snapshot, command, write.
+    async fn process(
+        &self,
+        cmd: Command,
+        req: Req,
+        keys: &[Key],
+        deadline: Deadline,
+        details: &mut SchedulerDetails,
+    ) -> Result<ProcessResult> {
+        deadline.check()?;
+        let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
+        let begin = EngineClock::now();
+        let snapshot = crate::snapshot::take(&self.engine, &ctx, req, TimeStamp::zero(), &[]).await?;
+        let taken = EngineClock::now();
+        details.async_snapshot_nanos += taken.saturating_since(begin).as_nanos() as u64;
+        deadline.check()?;
+        let rows = || Probe::Mvcc(mvcc_rows(&snapshot, &keys[0], ts, None));
+        tracepoints::stamp!(SCHED_PROCESS, req, ts = ts.into_inner(), region = ctx.region_id, keys = cmd.latch_keys().len());
+        if req.stepped() {
+            if !keys.is_empty() {
+                tracepoints::probe!(req, rows);
+            }
+            tracepoints::gate::hold(tracepoints::stage::SCHED_PROCESS, req).await;
+        }
+        let begin = EngineClock::now();
+        let written = self.process_write(cmd, req, snapshot, details);
+        details.cmd_process_nanos += begin.elapsed().as_nanos() as u64;
+        let WriteResult { modifies, pr, lock_guards } = written?;
+        if !modifies.is_empty() {
+            self.write(ctx, req, modifies, deadline, details).await?;
+        }
+        drop(lock_guards);
+        Ok(pr)
+    }
+
+    fn process_write(
+        &self,
+        cmd: Command,
+        req: Req,
+        snapshot: E::Snap,
+        details: &mut SchedulerDetails,
+    ) -> Result<WriteResult> {
+        let context = WriteContext {
+            concurrency_manager: self.concurrency_manager.clone(),
+            statistics: &mut details.stat,
+            enable_async_commit: self.config.enable_async_commit,
+            enable_one_pc: self.config.enable_one_pc,
+        };
+        let (result, perf) = with_perf_context(req, || cmd.process_write(snapshot, context));
+        details.perf = perf;
+        result
+    }
+
+    /// TiKV: `RaftKv::async_write`, called by `TxnScheduler::process_write`.
+    async fn write(
+        &self,
+        pb_ctx: kvproto::kvrpcpb::Context,
+        req: Req,
+        modifies: Vec<tikv_kv::Modify>,
+        deadline: Deadline,
+        details: &mut SchedulerDetails,
+    ) -> Result<()> {
+        deadline.check()?;
+        let data = WriteData::from_modifies(modifies);
+        tracepoints::step!(
+            SCHED_WRITE,
+            req,
+            region = pb_ctx.region_id,
+            modifies = data.modifies.len(),
+            bytes = data.size(),
+        );
+        let begin = EngineClock::now();
+        let ctx = SnapContext { pb_ctx, req, ..Default::default() };
+        let result = self.engine.async_write(ctx, data).await;
+        details.async_write_nanos += begin.elapsed().as_nanos() as u64;
+        result.map_err(Error::from)
+    }
+
+    /// The keys' rows as they are now. Not for the request: its own stages end before.
+    async fn fresh_rows(
+        &self,
+        ctx: &kvproto::kvrpcpb::Context,
+        keys: &[Key],
+        ts: TimeStamp,
+    ) -> Vec<Probe> {
+        let ctx = SnapContext { pb_ctx: ctx.clone(), ..Default::default() };
+        match tokio::time::timeout(PROBE_TIMEOUT, self.engine.async_snapshot(ctx)).await {
+            // The last one published stays in view: that of the first key, which is the primary as a rule.
+            Ok(Ok(snap)) => keys.iter().rev().map(|k| Probe::Mvcc(mvcc_rows(&snap, k, ts, None))).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A command's latches. Wakes who waits behind when dropped.
+struct LatchGuard<E: Engine> {
+    inner: Arc<Inner<E>>,
+    lock: Lock,
+    cid: u64,
+}
+
+impl<E: Engine> Drop for LatchGuard<E> {
+    fn drop(&mut self) {
+        let wakeup = self.inner.latches.release(&self.lock, self.cid);
+        self.inner.clone().wake_up(wakeup);
+    }
+}

@@ -1,0 +1,134 @@
+//! One snapshot at one timestamp, as reads see it.
+//!
+//! Mirrors `src/storage/txn/store.rs`.
+use kvproto::kvrpcpb::IsolationLevel;
+use tikv_kv::Snapshot;
+use tracepoints::Req;
+use txn_types::{Key, TimeStamp, TsSet};
+
+use crate::{
+    errors::Result,
+    mvcc::{self, EntryScanner, PointGetter, PointGetterBuilder, ScannerConfig, ValueEntry},
+    statistics::Statistics,
+};
+
+/// A key, raw, and its value; or what stands in the way of that key.
+pub type EntryResult = Result<(Vec<u8>, ValueEntry)>;
+
+/// TiKV: `SnapshotStore`.
+pub struct SnapshotStore<S: Snapshot> {
+    pub snapshot: S,
+    pub start_ts: TimeStamp,
+    pub isolation_level: IsolationLevel,
+    pub fill_cache: bool,
+    pub bypass_locks: TsSet,
+    pub access_locks: TsSet,
+    pub req: Req,
+}
+
+/// What a scan wants.
+#[derive(Clone, Debug, Default)]
+pub struct ScanParams {
+    /// Encoded; included.
+    pub lower_bound: Option<Key>,
+    /// Encoded; excluded.
+    pub upper_bound: Option<Key>,
+    pub limit: usize,
+    /// Takes one key of so many; 0 and 1: all.
+    pub sample_step: usize,
+    pub key_only: bool,
+    pub desc: bool,
+    pub load_commit_ts: bool,
+}
+
+impl<S: Snapshot> SnapshotStore<S> {
+    fn point_getter(self) -> Result<PointGetter<S>> {
+        Ok(PointGetterBuilder::new(self.snapshot, self.start_ts)
+            .req(self.req)
+            .fill_cache(self.fill_cache)
+            .isolation_level(self.isolation_level)
+            .bypass_locks(self.bypass_locks)
+            .access_locks(self.access_locks)
+            .build()?)
+    }
+
+    /// One key.
+    pub fn get_entry(
+        self,
+        key: &Key,
+        load_commit_ts: bool,
+        statistics: &mut Statistics,
+    ) -> Result<Option<ValueEntry>> {
+        let mut getter = self.point_getter()?;
+        let result = getter.get_entry(key, load_commit_ts);
+        statistics.add(&getter.take_statistics());
+        Ok(result?)
+    }
+
+    /// Several keys; those without a value are left out. A key that is locked is an error among the others.
+    pub fn batch_get(
+        self,
+        keys: &[Key],
+        load_commit_ts: bool,
+        statistics: &mut Statistics,
+    ) -> Result<Vec<EntryResult>> {
+        let mut getter = self.point_getter()?;
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            match getter.get_entry(key, load_commit_ts) {
+                Ok(Some(entry)) => entries.push(Ok((key.to_raw()?, entry))),
+                Ok(None) => {}
+                Err(e) => entries.push(Err(key_error(e)?)),
+            }
+        }
+        statistics.add(&getter.take_statistics());
+        Ok(entries)
+    }
+
+    /// A range.
+    pub fn scan(self, params: ScanParams, statistics: &mut Statistics) -> Result<Vec<EntryResult>> {
+        tracepoints::step_thread!(
+            MVCC_SCAN,
+            self.req,
+            ts = self.start_ts.into_inner(),
+            limit = params.limit,
+            key_only = params.key_only,
+            desc = params.desc,
+        );
+        let mut config = ScannerConfig::new(self.snapshot, self.start_ts);
+        config.lower_bound = params.lower_bound;
+        config.upper_bound = params.upper_bound;
+        config.isolation_level = self.isolation_level;
+        config.fill_cache = self.fill_cache;
+        config.omit_value = params.key_only;
+        config.load_commit_ts = params.load_commit_ts;
+        config.bypass_locks = self.bypass_locks;
+        config.access_locks = self.access_locks;
+        config.desc = params.desc;
+        let mut scanner = config.build()?;
+        let mut entries = Vec::new();
+        for row in 0_usize.. {
+            if entries.len() == params.limit {
+                break;
+            }
+            let entry = match scanner.read_next() {
+                Ok(Some((key, entry))) => Ok((key.into_raw()?, entry)),
+                Ok(None) => break,
+                Err(e) => Err(key_error(e)?),
+            };
+            if row % params.sample_step.max(1) == 0 {
+                entries.push(entry);
+            }
+        }
+        statistics.add(&scanner.take_statistics());
+        Ok(entries)
+    }
+}
+
+/// Of one key if a client can do something about it; anything else fails the whole read.
+fn key_error(e: mvcc::Error) -> Result<crate::errors::Error> {
+    match &*e.0 {
+        mvcc::ErrorInner::KeyIsLocked(_) | mvcc::ErrorInner::WriteConflict { .. } => Ok(e.into()),
+        _ => Err(e.into()),
+    }
+}
