@@ -58,18 +58,45 @@ impl Symbolizer {
                 frames.push(to_frame(&frame));
             }
         }
-        if frames.is_empty() {
-            let function = match self.loader.find_symbol(probe) {
-                Some(symbol) => format!("{:#}", rustc_demangle::demangle(symbol)),
-                None => format!("{address:#x}"),
-            };
-            frames.push(Frame { function, ..Frame::default() });
-        }
-        let last = frames.len() - 1;
-        for frame in &mut frames[..last] {
-            frame.inlined = true;
+        // Line tables know a function's last name only; the symbol has its whole path.
+        let symbol = self.loader.find_symbol(probe).map(|s| format!("{:#}", rustc_demangle::demangle(s)));
+        match (frames.split_last_mut(), symbol) {
+            (Some((last, inlined)), symbol) => {
+                inlined.iter_mut().for_each(|f| f.inlined = true);
+                if let Some(function) = symbol {
+                    last.function = function;
+                }
+            }
+            (None, symbol) => {
+                let function = symbol.unwrap_or_else(|| in_library(address));
+                frames.push(Frame { function, ..Frame::default() });
+            }
         }
         frames
+    }
+}
+
+/// The function, or at least the shared library, that the dynamic loader knows at an address.
+fn in_library(address: usize) -> String {
+    let mut info = libc::Dl_info {
+        dli_fname: std::ptr::null(),
+        dli_fbase: std::ptr::null_mut(),
+        dli_sname: std::ptr::null(),
+        dli_saddr: std::ptr::null_mut(),
+    };
+    // SAFETY: dladdr takes any address and fills in `info`.
+    if unsafe { libc::dladdr(address as *const libc::c_void, &mut info) } == 0 {
+        return format!("{address:#x}");
+    }
+    // SAFETY: names that dladdr gives belong to loaded objects and end with a zero.
+    let text = |p: *const libc::c_char| {
+        (!p.is_null()).then(|| unsafe { std::ffi::CStr::from_ptr(p) }.to_string_lossy().into_owned())
+    };
+    let file = text(info.dli_fname).unwrap_or_default();
+    let library = file.rsplit('/').next().unwrap_or_default();
+    match text(info.dli_sname) {
+        Some(name) => format!("{:#} ({library})", rustc_demangle::demangle(&name)),
+        None => format!("{library}+{:#x}", address.wrapping_sub(info.dli_fbase as usize)),
     }
 }
 

@@ -182,7 +182,8 @@ impl Trace {
 
 /// Frames of the recorder itself are of no interest.
 fn trim(frames: Vec<Frame>) -> Vec<Frame> {
-    let ours = |f: &Frame| f.function.starts_with("tracepoints::");
+    let ours =
+        |f: &Frame| f.function.starts_with("tracepoints::") || f.file.contains("tracepoints/core/src/");
     let skip = frames.iter().take_while(|f| ours(f)).count();
     frames.into_iter().skip(skip).collect()
 }

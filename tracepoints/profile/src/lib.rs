@@ -1,1 +1,16 @@
-//! stub
+//! Profiles: where the CPU's time goes (sampled in process), and where a request's time goes (from its trace).
+//!
+//! Both end as folded stacks ([`Folded`]): one line a stack, outermost frame first, with a count. [`flame::svg`] draws
+//! them, [`diff()`] compares two.
+pub mod cpu;
+mod diff;
+mod error;
+pub mod flame;
+mod folded;
+pub mod wall;
+
+pub use cpu::CpuProfile;
+pub use diff::{Diff, diff};
+pub use error::ProfileError;
+pub use flame::FlameOptions;
+pub use folded::Folded;

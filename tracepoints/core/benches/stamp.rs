@@ -1,0 +1,176 @@
+//! What a stamp costs, on and off, beside `tracing` and `fastrace`; and how fast the collector reads.
+//!
+//! `cargo bench -p tracepoints --profile dev --bench stamp`. The best of several rounds is shown: noise only ever adds.
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use tracepoints::{Collector, CollectorConfig, Req, RequestKind, recorder, request, ring};
+use tracing_subscriber::prelude::*;
+
+const ROUNDS: usize = 200;
+/// Stamps of a round: less than a ring holds, so that none is dropped.
+const STAMPS: u64 = 4000;
+
+/// ns per call, the best round.
+fn best(mut call: impl FnMut(u64), mut between: impl FnMut()) -> f64 {
+    let mut best = f64::MAX;
+    for _ in 0..ROUNDS {
+        let from = Instant::now();
+        for i in 0..STAMPS {
+            call(black_box(i));
+        }
+        best = best.min(from.elapsed().as_nanos() as f64 / STAMPS as f64);
+        between();
+    }
+    best
+}
+
+fn empty_rings() {
+    ring::rings().iter().for_each(|r| _ = r.drain(|s| _ = black_box(s)));
+}
+
+fn stamps(on: bool, req: Req) -> f64 {
+    let was = recorder::set_on(on);
+    let ns = best(|i| tracepoints::stamp!(MVCC_GET, req, region = i, ts = i), empty_rings);
+    recorder::set_on(was);
+    ns
+}
+
+fn tracing_event(i: u64) {
+    tracing::info!(region = i, ts = i, "mvcc_get");
+}
+
+fn tracing_span(i: u64) {
+    let _entered = tracing::info_span!("mvcc_get", region = i, ts = i).entered();
+}
+
+fn fastrace_span(_: u64) {
+    let _span = fastrace::local::LocalSpan::enter_with_local_parent("mvcc_get");
+}
+
+/// fastrace keeps local spans until their parent ends, so each round has its own.
+fn fastrace_round() -> f64 {
+    let mut best_ns = f64::MAX;
+    for _ in 0..ROUNDS {
+        let root = fastrace::Span::root("request", fastrace::prelude::SpanContext::random());
+        let from = {
+            let _local = root.set_local_parent();
+            let from = Instant::now();
+            (0..STAMPS).for_each(|i| fastrace_span(black_box(i)));
+            from.elapsed()
+        };
+        best_ns = best_ns.min(from.as_nanos() as f64 / STAMPS as f64);
+    }
+    best_ns
+}
+
+/// M stamps/s that the collector folds while two threads stamp whole requests without a pause, and how many were lost.
+fn collector() -> (f64, f64) {
+    let config = CollectorConfig { interval: Duration::from_micros(200), ..CollectorConfig::default() };
+    let collector = Collector::start(config).expect("the only collector of this process");
+    let (before, dropped) = (collector.stats().stamps, ring::dropped());
+    let from = Instant::now();
+    let threads = [1, 2].map(|n| {
+        std::thread::spawn(move || {
+            tracepoints::register_thread(&format!("unified-read-pool-{n}"), 1);
+            while from.elapsed() < Duration::from_secs(1) {
+                point_get();
+            }
+        })
+    });
+    threads.into_iter().for_each(|t| _ = t.join());
+    collector.flush();
+    let taken = (collector.stats().stamps - before) as f64;
+    let lost = (ring::dropped() - dropped) as f64;
+    (taken / from.elapsed().as_secs_f64() / 1e6, lost / (taken + lost))
+}
+
+/// M stamps/s that it folds when there is nothing else to do: its own cost per stamp.
+fn collector_alone() -> f64 {
+    let config = CollectorConfig { interval: Duration::from_secs(60), ..CollectorConfig::default() };
+    let collector = Collector::start(config).expect("the only collector of this process");
+    std::thread::sleep(Duration::from_millis(20));
+    collector.flush();
+    let (mut spent, mut taken) = (Duration::ZERO, 0);
+    for _ in 0..ROUNDS {
+        (0..STAMPS / 16).for_each(|_| point_get());
+        let (from, before) = (Instant::now(), collector.stats().stamps);
+        collector.flush();
+        spent += from.elapsed();
+        taken += collector.stats().stamps - before;
+    }
+    taken as f64 / spent.as_secs_f64() / 1e6
+}
+
+/// The stamps of a point get: 14, and its begin and end.
+fn point_get() {
+    let req = request::begin(RequestKind::KvGet, b"key", 1);
+    tracepoints::stamp!(GRPC_RECEIVE, req);
+    tracepoints::stamp!(GRPC_DECODE, req, region = 1u64);
+    tracepoints::stamp!(READ_POOL_QUEUE, req);
+    tracepoints::stamp!(READ_POOL_RUN, req);
+    tracepoints::stamp!(MEM_LOCK_CHECK, req);
+    tracepoints::stamp!(SNAPSHOT_REQUEST, req);
+    tracepoints::stamp!(LOCAL_READ, req, region = 1u64, term = 6u64);
+    tracepoints::stamp!(SNAPSHOT_READY, req);
+    tracepoints::stamp!(MVCC_GET, req, ts = 7u64);
+    tracepoints::stamp!(LOCK_CF_GET, req);
+    tracepoints::stamp!(WRITE_CF_SEEK, req);
+    tracepoints::stamp!(WRITE_CF_FOUND, req);
+    tracepoints::stamp!(READ_DONE, req);
+    tracepoints::stamp!(GRPC_REPLY, req);
+    request::end(req);
+}
+
+fn main() {
+    tracepoints::register_thread("bench", 1);
+    let req = request::begin(RequestKind::KvGet, b"key", 1);
+    let loop_alone = best(|i| _ = black_box(i), || ());
+    let on = stamps(true, req);
+    let off = stamps(false, req);
+    let whole = best(
+        |i| {
+            if i % 16 == 0 {
+                point_get()
+            }
+        },
+        empty_rings,
+    ) * 16.0;
+    let mut rows = vec![("stamp, on (2 fields)", on), ("stamp, off", off)];
+    rows.push(("begin, 14 stamps, end of a point get", whole));
+    rows.push(("tracing event, no subscriber", best(tracing_event, || ())));
+    rows.push(("tracing span, no subscriber", best(tracing_span, || ())));
+    fastrace::set_reporter(Forget, fastrace::collector::Config::default());
+    rows.push(("fastrace local span", fastrace_round()));
+    tracing_subscriber::registry().init();
+    rows.push(("tracing event, registry", best(tracing_event, || ())));
+    rows.push(("tracing span, registry", best(tracing_span, || ())));
+    println!("{:<40} {:>10} {:>12}", "", "ns", "x stamp on");
+    println!("{:<40} {loop_alone:>10.2}", "the loop itself");
+    for (name, ns) in &rows {
+        println!("{name:<40} {ns:>10.2} {:>12.2}", ns / on);
+    }
+    let ((live, lost), alone) = (collector(), collector_alone());
+    println!("{:<40} {alone:>10.1} M stamps/s", "collector alone");
+    println!(
+        "{:<40} {live:>10.1} M stamps/s, {:.1} % dropped",
+        "collector, two writers at full speed",
+        lost * 100.0
+    );
+    println!("bars: stamp on <= 25 ns: {}; off <= 1 ns: {}", met(on <= 25.0), met(off - loop_alone <= 1.0));
+}
+
+/// fastrace's spans are of no interest here.
+struct Forget;
+
+impl fastrace::collector::Reporter for Forget {
+    fn report(&mut self, spans: Vec<fastrace::collector::SpanRecord>) {
+        drop(spans);
+    }
+}
+
+fn met(met: bool) -> &'static str {
+    if met { "met" } else { "missed" }
+}

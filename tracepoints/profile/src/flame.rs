@@ -1,0 +1,152 @@
+//! Draws folded stacks as an SVG that zooms and searches by itself in a browser.
+use inferno::flamegraph::{
+    self, Direction, Options, TextTruncateDirection,
+    color::{BasicPalette, MultiPalette, Palette},
+};
+
+use crate::ProfileError;
+
+/// What the widths stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Measure {
+    /// Samples of the CPU: warm colours by function.
+    #[default]
+    Samples,
+    /// Wall-clock ns of requests: cool colours by stage.
+    Nanoseconds,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct FlameOptions {
+    pub measure: Measure,
+    /// Stands below the title, e.g. how the profile was taken.
+    pub subtitle: Option<String>,
+    /// In pixels; None: as wide as the window.
+    pub width: Option<usize>,
+    /// Root on top, as icicles.
+    pub inverted: bool,
+}
+
+/// Draws folded lines.
+///
+/// # Errors
+/// [`ProfileError::Empty`] if there is nothing to draw, [`ProfileError::Draw`] if a line has no count.
+pub fn svg<S: AsRef<str>>(
+    lines: impl IntoIterator<Item = S>,
+    title: &str,
+    options: &FlameOptions,
+) -> Result<String, ProfileError> {
+    let lines: Vec<S> = lines.into_iter().collect();
+    if lines.iter().all(|l| l.as_ref().trim().is_empty()) {
+        return Err(ProfileError::Empty("there is no stack to draw; profile for longer, or under load"));
+    }
+    let mut options = to_inferno(title, options);
+    let mut out = Vec::new();
+    let lines = lines.iter().map(AsRef::as_ref).filter(|l: &&str| !l.trim().is_empty());
+    flamegraph::from_lines(&mut options, lines, &mut out).map_err(ProfileError::Draw)?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+pub(crate) fn to_inferno<'a>(title: &str, options: &FlameOptions) -> Options<'a> {
+    let mut out = Options::default();
+    title.clone_into(&mut out.title);
+    out.subtitle.clone_from(&options.subtitle);
+    out.image_width = options.width;
+    // Colours stay the same from one picture to the next.
+    out.deterministic = true;
+    out.text_truncate_direction = TextTruncateDirection::Right;
+    out.font_type = "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace".into();
+    if options.inverted {
+        out.direction = Direction::Inverted;
+    }
+    match options.measure {
+        Measure::Samples => {
+            out.colors = Palette::Multi(MultiPalette::Rust);
+            out.count_name = "samples".into();
+        }
+        Measure::Nanoseconds => {
+            out.colors = Palette::Basic(BasicPalette::Aqua);
+            out.count_name = "ns".into();
+            out.name_type = "Stage:".into();
+        }
+    }
+    out
+}
+
+/// Well-formed: every tag is closed by its own, all attributes are quoted, no bare `<` or `&`.
+#[cfg(test)]
+pub(crate) fn assert_well_formed(svg: &str) {
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = svg;
+    while let Some(at) = rest.find('<') {
+        let text = &rest[..at];
+        for (i, _) in text.match_indices('&') {
+            let entity = text[i + 1..].split(';').next().unwrap_or_default();
+            let known = ["lt", "gt", "amp", "quot", "apos"].contains(&entity) || entity.starts_with('#');
+            assert!(known, "a bare & in {text:?}");
+        }
+        rest = &rest[at..];
+        let skip = |end: &str| rest.find(end).map(|i| i + end.len());
+        let len = if rest.starts_with("<?") {
+            skip("?>")
+        } else if rest.starts_with("<!--") {
+            skip("-->")
+        } else if rest.starts_with("<![CDATA[") {
+            skip("]]>")
+        } else {
+            skip(">")
+        };
+        let len = len.expect("every tag ends");
+        let tag = &rest[..len];
+        rest = &rest[len..];
+        if tag.starts_with("<?") || tag.starts_with("<!") {
+            continue;
+        }
+        assert_eq!(tag.matches('"').count() % 2, 0, "quotes in {tag}");
+        let name = tag.trim_matches(['<', '>', '/']).split_whitespace().next().expect("a tag has a name");
+        if tag.starts_with("</") {
+            assert_eq!(open.pop(), Some(name), "closed by {tag}");
+        } else if !tag.ends_with("/>") {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "left open: {open:?}");
+    assert!(svg.contains("<svg "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_well_formed_and_holds_every_frame_with_its_share() {
+        let lines = ["main;run;<Vec<u8> as Get>::get 30", "main;run;\"b\" & c 70", "main;idle 100"];
+        for measure in [Measure::Samples, Measure::Nanoseconds] {
+            let options = FlameOptions {
+                measure,
+                subtitle: Some("99 Hz < 1 kHz".into()),
+                width: Some(1200),
+                inverted: measure == Measure::Samples,
+            };
+            let svg = svg(lines, "point get & co", &options).unwrap();
+            assert_well_formed(&svg);
+            for text in
+                ["main", "&lt;Vec&lt;u8&gt; as Get&gt;::get", "point get &amp; co", "99 Hz &lt; 1 kHz"]
+            {
+                assert!(svg.contains(text), "{text}");
+            }
+            assert!(svg.contains("50.00%") && svg.contains("15.00%") && svg.contains("35.00%"));
+            let unit = if measure == Measure::Samples { "(30 samples" } else { "(30 ns" };
+            assert!(svg.contains(unit));
+        }
+    }
+
+    #[test]
+    fn nothing_to_draw_is_an_error_that_says_what_to_do() {
+        for lines in [vec![], vec!["", "  "]] {
+            let error = svg(lines, "t", &FlameOptions::default()).unwrap_err();
+            assert!(error.to_string().contains("profile for longer"), "{error}");
+        }
+        assert!(matches!(svg(["no count"], "t", &FlameOptions::default()), Err(ProfileError::Draw(_))));
+    }
+}
