@@ -1,0 +1,110 @@
+//! The command line: one truth for what it takes and what its help says.
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Steps one request through the whole storage engine, stage by stage, in the terminal.
+#[derive(Debug, Parser)]
+#[command(name = "tikv-tui", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const EXAMPLES: &str = "Without a command: tikv-tui step point_get
+
+Examples:
+  tikv-tui                                     step a point get through an embedded three-store cluster
+  tikv-tui step txn_2pc --gate raft_commit     run a two-phase commit up to its quorum commit
+  tikv-tui step my.txt --plain                 print the steps of a scenario file as a table
+  tikv-tui attach 127.0.0.1:20160 --key k1     step the next request for k1 on a running tikv-server";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Step a recipe or a scenario file on an embedded cluster
+    Step(StepArgs),
+    /// List the recipes
+    List,
+    /// Step the next matching request on a running tikv-server, whoever sends it
+    Attach(AttachArgs),
+    /// Open the steps that `--json` printed or the palette saved
+    Trace(TraceArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct TraceArgs {
+    /// A file of JSON lines
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct StepArgs {
+    /// A recipe's name (see `tikv-tui list`) or the path of a scenario file (*.txt)
+    #[arg(value_name = "NAME|FILE.txt", default_value = "point_get")]
+    pub name: String,
+    /// Keep the cluster's data here [default: a fresh temporary directory that is removed]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Do not capture call stacks
+    #[arg(long)]
+    pub no_stacks: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct AttachArgs {
+    /// Address of a tikv-server (its --addr)
+    #[arg(value_name = "HOST:PORT")]
+    pub address: String,
+    /// Only requests for this key: raw text, z-escaped (\ooo, \xhh) or 0x hex
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Only requests in this region
+    #[arg(long, value_name = "ID", default_value_t = 0, hide_default_value = true)]
+    pub region: u64,
+    /// Only requests of this type, e.g. kv_get, kv_prewrite, raw_put
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct Common {
+    /// Hold the request at this stage (may be given several times) [default: at every stage]
+    #[arg(long = "gate", value_name = "STAGE")]
+    pub gates: Vec<String>,
+    /// Print the steps as a table; so also if the output is not a terminal
+    #[arg(long, conflicts_with = "json")]
+    pub plain: bool,
+    /// Print one JSON object a step, a line each, and a summary last
+    #[arg(long)]
+    pub json: bool,
+    /// A checkout of tikv/tikv, to read the source of TiKV's functions
+    #[arg(long, value_name = "DIR")]
+    pub tikv_src: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn plain_and_json_exclude_each_other() {
+        assert!(Cli::try_parse_from(["tikv-tui", "step", "x", "--plain", "--json"]).is_err());
+        let cli = Cli::try_parse_from(["tikv-tui", "step", "x", "--gate", "a", "--gate", "b"]).unwrap();
+        let Some(Command::Step(args)) = cli.command else { panic!("step") };
+        assert_eq!((args.name.as_str(), args.common.gates), ("x", vec!["a".to_owned(), "b".to_owned()]));
+    }
+}

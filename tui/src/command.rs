@@ -1,0 +1,196 @@
+//! What each command does.
+use std::io::IsTerminal;
+
+use anyhow::{Context as _, Result, bail};
+use tracepoints::{catalogue::STAGES, request::RequestKind};
+
+use crate::{
+    cli::{AttachArgs, Cli, Command, Common, StepArgs, TraceArgs},
+    plain::{self, Format},
+    run,
+    source::{
+        attached::{Attached, Wanted},
+        recorded::Recorded,
+    },
+    state::{Screen, Start, StepSource, screen::Options, search},
+    view::theme::Theme,
+};
+
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        None => step(StepArgs {
+            name: "point_get".into(),
+            data_dir: None,
+            no_stacks: false,
+            common: Common::default(),
+        }),
+        Some(Command::Step(args)) => step(args),
+        Some(Command::List) => list(),
+        Some(Command::Attach(args)) => attach(args),
+        Some(Command::Trace(args)) => trace(args),
+    }
+}
+
+#[cfg(feature = "embedded")]
+fn step(args: StepArgs) -> Result<()> {
+    let start = start(&args.common, !args.no_stacks)?;
+    let source = crate::source::embedded::Embedded::start(&args.name, args.data_dir, start)?;
+    show(Box::new(source), &args.common)
+}
+
+#[cfg(not(feature = "embedded"))]
+fn step(_: StepArgs) -> Result<()> {
+    bail!("built without the embedded cluster")
+}
+
+#[cfg(feature = "embedded")]
+fn list() -> Result<()> {
+    let recipes = crate::source::embedded::recipes()?;
+    let width = recipes.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, title) in recipes {
+        println!("{name:<width$}  {title}");
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "embedded"))]
+fn list() -> Result<()> {
+    bail!("built without the embedded cluster")
+}
+
+fn attach(args: AttachArgs) -> Result<()> {
+    let wanted = Wanted {
+        key: args.key.as_deref().map(parse_key).transpose()?.unwrap_or_default(),
+        region: args.region,
+        kind: args.kind.as_deref().map(kind).transpose()?.unwrap_or_default(),
+    };
+    let source = Attached::start(&args.address, wanted, start(&args.common, true)?)?;
+    show(Box::new(source), &args.common)
+}
+
+/// A saved trace opens at its first step, or, with gates, at the first of them.
+fn trace(args: TraceArgs) -> Result<()> {
+    let gates = start(&args.common, false)?.gates;
+    show(Box::new(Recorded::open(&args.file, gates)?), &args.common)
+}
+
+/// Whether the steps are printed rather than shown.
+fn printed(common: &Common) -> Option<Format> {
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    match (common.json, common.plain || !terminal) {
+        (true, _) => Some(Format::Json),
+        (false, true) => Some(Format::Table),
+        (false, false) => None,
+    }
+}
+
+fn start(common: &Common, stacks: bool) -> Result<Start> {
+    let gates = common.gates.iter().map(|g| gate(g)).collect::<Result<_>>()?;
+    Ok(Start { gates, run: printed(common).is_some(), stacks })
+}
+
+/// A stage that can hold a request, by its name in any case.
+pub fn gate(name: &str) -> Result<String> {
+    let Some(stage) = tracepoints::find_stage(name) else {
+        let near = search::near(name, STAGES.iter().map(|s| s.name));
+        let hint = if near.is_empty() {
+            let all: Vec<_> = STAGES.iter().map(|s| s.name).collect();
+            format!("the stages are {}", all.join(", "))
+        } else {
+            format!("did you mean {}?", near.join(", "))
+        };
+        bail!("--gate: there is no stage `{name}`; {hint}");
+    };
+    if stage.hold == tracepoints::Hold::None {
+        bail!(
+            "--gate: `{}` is only observed, a request cannot be held there; choose a stage before or after it",
+            stage.name
+        );
+    }
+    Ok(stage.name.into())
+}
+
+fn kind(name: &str) -> Result<String> {
+    if let Some(kind) = RequestKind::parse(name) {
+        return Ok(kind.name());
+    }
+    const KINDS: [RequestKind; 12] = {
+        use RequestKind::*;
+        [
+            KvGet,
+            KvBatchGet,
+            KvScan,
+            KvPrewrite,
+            KvCommit,
+            KvCleanup,
+            KvResolveLock,
+            KvCheckTxnStatus,
+            RawGet,
+            RawPut,
+            RawDelete,
+            RawScan,
+        ]
+    };
+    let names: Vec<String> = KINDS.iter().map(|k| k.name()).collect();
+    bail!(
+        "--type: there is no request type `{name}`; types are named as TiKV's RPCs: {}, ...",
+        names.join(", ")
+    )
+}
+
+fn parse_key(text: &str) -> Result<Vec<u8>> {
+    if let Some(hex) = text.strip_prefix("0x") {
+        let bad = || format!("--key: `{text}` is no hex: expected 0x and an even number of hex digits");
+        if hex.len() % 2 != 0 || !hex.is_ascii() {
+            bail!(bad());
+        }
+        let pair = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).with_context(bad);
+        return (0..hex.len()).step_by(2).map(pair).collect();
+    }
+    keys::unescape(text).with_context(|| {
+        format!("--key: `{text}` has a bad escape; write \\ooo, \\xhh, \\n, \\t, \\\\ or 0x hex")
+    })
+}
+
+/// On the screen, or printed if that was asked for or the output is no terminal.
+fn show(mut source: Box<dyn StepSource>, common: &Common) -> Result<()> {
+    if let Some(dir) = &common.tikv_src
+        && !dir.is_dir()
+    {
+        bail!("--tikv-src: {} is no directory; give a checkout of tikv/tikv", dir.display());
+    }
+    match printed(common) {
+        Some(format) => plain::print(source.as_mut(), format, &mut std::io::stdout().lock()),
+        None => {
+            let options = Options { tikv_src: common.tikv_src.clone(), color: Theme::wanted() };
+            match run::run(Screen::new(source, options))? {
+                Some(failure) => bail!(failure),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_stage_brings_the_near_ones() {
+        assert_eq!(gate("Lock_CF_get").unwrap(), "lock_cf_get");
+        let near = gate("lock_cf").unwrap_err().to_string();
+        assert!(near.contains("lock_cf_get"), "{near}");
+        assert!(gate("qqqqqqqq").unwrap_err().to_string().contains("grpc_receive, grpc_decode"));
+        assert!(gate("raft_ack").unwrap_err().to_string().contains("only observed"));
+    }
+
+    #[test]
+    fn keys_and_types_are_read_or_refused_with_a_way_out() {
+        assert_eq!(parse_key("0x6b31").unwrap(), b"k1");
+        assert_eq!(parse_key("k\\0001").unwrap(), b"k\x001");
+        assert!(parse_key("0x6").unwrap_err().to_string().contains("even number"));
+        assert!(parse_key("k\\q").unwrap_err().to_string().contains("bad escape"));
+        assert_eq!(kind("KV_GET").unwrap(), "kv_get");
+        assert!(kind("get").unwrap_err().to_string().contains("kv_get"));
+    }
+}

@@ -1,0 +1,181 @@
+//! Every action of the program, with its keys and words: the one truth behind keys, help and palette.
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    Next,
+    Back,
+    ToGate,
+    Run,
+    Gate,
+    First,
+    Last,
+    Held,
+    NextOperation,
+    Tikv,
+    Editor,
+    Copy,
+    Flame,
+    SaveFlame,
+    SaveTrace,
+    NextPane,
+    PreviousPane,
+    Pane(usize),
+    Zoom,
+    Down,
+    Up,
+    Left,
+    Right,
+    PageDown,
+    PageUp,
+    Search,
+    NextMatch,
+    PreviousMatch,
+    Palette,
+    Help,
+    Cancel,
+    Quit,
+}
+
+/// Which part of the help an action stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Step,
+    Look,
+    Move,
+    Program,
+}
+
+pub struct Binding {
+    pub action: Action,
+    /// As shown; `keys::parse` reads them.
+    pub keys: &'static [&'static str],
+    pub title: &'static str,
+    pub group: Group,
+}
+
+const fn bind(action: Action, keys: &'static [&'static str], title: &'static str, group: Group) -> Binding {
+    Binding { action, keys, title, group }
+}
+
+pub const BINDINGS: &[Binding] = &[
+    bind(
+        Action::Next,
+        &["n", "→"],
+        "step forward; at the newest step: release the held request",
+        Group::Step,
+    ),
+    bind(Action::Back, &["p", "←"], "step back; state is shown as it was", Group::Step),
+    bind(Action::ToGate, &["c"], "continue to the next gate", Group::Step),
+    bind(Action::Run, &["r"], "run to the end", Group::Step),
+    bind(Action::Gate, &["b"], "set or remove a gate at this stage", Group::Step),
+    bind(Action::First, &["gg", "Home"], "first step", Group::Step),
+    bind(Action::Last, &["G", "End"], "newest step", Group::Step),
+    bind(Action::Held, &["H"], "to the step that is held", Group::Step),
+    bind(Action::NextOperation, &["N"], "start the scenario's next operation", Group::Step),
+    bind(Action::Tikv, &["t"], "TiKV's function for this stage, or our code", Group::Look),
+    bind(Action::Flame, &["f"], "wall-clock flame of this operation", Group::Look),
+    bind(Action::Editor, &["o"], "open the source in $EDITOR at the line", Group::Look),
+    bind(Action::Copy, &["y"], "copy this pane's line: step, file:line, frame or row", Group::Look),
+    bind(Action::SaveFlame, &[], "save the flame as folded stacks and SVG", Group::Look),
+    bind(Action::SaveTrace, &[], "save the steps as JSON lines", Group::Look),
+    bind(Action::NextPane, &["Tab"], "next pane", Group::Move),
+    bind(Action::PreviousPane, &["Shift-Tab"], "previous pane", Group::Move),
+    bind(Action::Pane(0), &["1"], "pane: path", Group::Move),
+    bind(Action::Pane(1), &["2"], "pane: source", Group::Move),
+    bind(Action::Pane(2), &["3"], "pane: stack", Group::Move),
+    bind(Action::Pane(3), &["4"], "pane: state", Group::Move),
+    bind(Action::Pane(4), &["5"], "pane: log", Group::Move),
+    bind(Action::Zoom, &["z"], "zoom this pane, or back", Group::Move),
+    bind(Action::Down, &["j", "↓"], "down: next row, frame or line", Group::Move),
+    bind(Action::Up, &["k", "↑"], "up", Group::Move),
+    bind(Action::Left, &["h"], "scroll left", Group::Move),
+    bind(Action::Right, &["l"], "scroll right", Group::Move),
+    bind(Action::PageDown, &["Ctrl-d", "PageDown"], "half a page down", Group::Move),
+    bind(Action::PageUp, &["Ctrl-u", "PageUp"], "half a page up", Group::Move),
+    bind(Action::Search, &["/"], "search in this pane", Group::Move),
+    bind(Action::NextMatch, &["]"], "next match", Group::Move),
+    bind(Action::PreviousMatch, &["["], "previous match", Group::Move),
+    bind(Action::Palette, &[":"], "palette: every action by name", Group::Program),
+    bind(Action::Help, &["?"], "help for this pane", Group::Program),
+    bind(Action::Cancel, &["Esc"], "back: close what is open, end search and zoom", Group::Program),
+    bind(Action::Quit, &["q", "Ctrl-c"], "back, or quit", Group::Program),
+];
+
+/// The binding of an action. Every action has one (a test holds it).
+pub fn binding(action: Action) -> Option<&'static Binding> {
+    BINDINGS.iter().find(|b| b.action == action)
+}
+
+/// A key as bindings write it: `n`, `Ctrl-d`, `→`, `Shift-Tab`.
+pub fn key_name(key: KeyEvent) -> String {
+    let name = match key.code {
+        KeyCode::Char(c) => c.to_string(),
+        KeyCode::Right => "→".into(),
+        KeyCode::Left => "←".into(),
+        KeyCode::Up => "↑".into(),
+        KeyCode::Down => "↓".into(),
+        KeyCode::BackTab => return "Shift-Tab".into(),
+        KeyCode::Tab if key.modifiers.contains(KeyModifiers::SHIFT) => return "Shift-Tab".into(),
+        other => format!("{other:?}"),
+    };
+    if key.modifiers.contains(KeyModifiers::CONTROL) { format!("Ctrl-{name}") } else { name }
+}
+
+/// What a key does: an action, a wait for the second key of a pair, or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressed {
+    Action(Action),
+    /// The first of two keys.
+    Prefix(char),
+    Nothing,
+}
+
+/// Looks a key up; `prefix` is the key before it, if that one waits for a second.
+pub fn press(prefix: Option<char>, key: KeyEvent) -> Pressed {
+    let name = key_name(key);
+    let whole = prefix.map_or(name.clone(), |p| format!("{p}{name}"));
+    if let Some(b) = BINDINGS.iter().find(|b| b.keys.contains(&whole.as_str())) {
+        return Pressed::Action(b.action);
+    }
+    let first = name.chars().next().filter(|_| prefix.is_none() && name.chars().count() == 1);
+    match first.filter(|c| BINDINGS.iter().flat_map(|b| b.keys).any(|k| k.len() == 2 && k.starts_with(*c))) {
+        Some(c) => Pressed::Prefix(c),
+        None => Pressed::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(c: char) -> KeyEvent {
+        KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)
+    }
+
+    #[test]
+    fn no_key_means_two_things() {
+        let mut keys: Vec<_> = BINDINGS.iter().flat_map(|b| b.keys).collect();
+        let all = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
+    }
+
+    #[test]
+    fn keys_and_pairs_find_their_action() {
+        assert_eq!(press(None, key('n')), Pressed::Action(Action::Next));
+        assert_eq!(press(None, key('g')), Pressed::Prefix('g'));
+        assert_eq!(press(Some('g'), key('g')), Pressed::Action(Action::First));
+        assert_eq!(press(Some('g'), key('x')), Pressed::Nothing);
+        assert_eq!(
+            press(None, KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)),
+            Pressed::Action(Action::Quit)
+        );
+        assert_eq!(
+            press(None, KeyEvent::new(KeyCode::BackTab, KeyModifiers::SHIFT)),
+            Pressed::Action(Action::PreviousPane)
+        );
+        assert_eq!(press(None, key('Z')), Pressed::Nothing);
+    }
+}

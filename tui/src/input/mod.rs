@@ -1,0 +1,4 @@
+//! Keys and what they mean.
+pub mod action;
+
+pub use action::{Action, Binding, Group};

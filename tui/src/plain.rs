@@ -1,0 +1,123 @@
+//! The same steps without a screen: a table, or JSON lines.
+use std::io::{self, Write};
+
+use anyhow::{Context as _, Result, bail};
+use tracepoints::trace::{Step, Summary};
+
+use crate::state::{SourceEvent, StepSource, units};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Table,
+    Json,
+}
+
+/// One JSON object a step, and the summary last.
+pub fn json_lines(steps: &[Step], summary: Option<&Summary>) -> Result<String> {
+    let mut out = String::new();
+    for step in steps {
+        out.push_str(&serde_json::to_string(step).context("cannot write a step as JSON")?);
+        out.push('\n');
+    }
+    if let Some(summary) = summary {
+        out.push_str(&serde_json::json!({ "summary": summary }).to_string());
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+const HEAD: [&str; 7] = ["step", "at", "took", "store", "layer", "stage", "source"];
+
+/// The steps as a table, with the summary below.
+pub fn table(steps: &[Step], summary: &Summary, outcome: &str) -> String {
+    let rows: Vec<[String; 7]> = steps.iter().map(row).collect();
+    let width =
+        |i: usize| rows.iter().map(|r| r[i].chars().count()).chain([HEAD[i].len()]).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    let mut out = String::new();
+    for row in std::iter::once(HEAD.map(String::from)).chain(rows) {
+        let cells = row.iter().enumerate().map(|(i, c)| match i {
+            0..=3 => format!("{c:>w$}", w = widths[i]),
+            _ => format!("{c:<w$}", w = widths[i]),
+        });
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    if !outcome.is_empty() {
+        out.push_str(&format!("result: {outcome}\n"));
+    }
+    let covered =
+        format!("stages cover {} of {}", units::duration(summary.stage_ns), units::duration(summary.wall_ns));
+    out.push_str(&format!(
+        "{covered} ({:.1} %), {} stamps dropped\n",
+        summary.accounted * 100.0,
+        summary.dropped
+    ));
+    out
+}
+
+fn row(step: &Step) -> [String; 7] {
+    let store = if step.store == 0 { "-".into() } else { step.store.to_string() };
+    // A replica's lane stands beside the main way: its stages are set in.
+    let stage = if step.lane == "main" { step.stage.clone() } else { format!("  {}", step.stage) };
+    let (at, took) = (units::duration(step.at_ns), units::duration(step.dur_ns));
+    let number = (step.step + 1).to_string();
+    [number, at, took, store, step.layer.clone(), stage, format!("{}:{}", step.file, step.line)]
+}
+
+/// One operation as it was heard.
+#[derive(Default)]
+struct Heard {
+    title: String,
+    steps: Vec<Step>,
+}
+
+/// Runs a source to its end and prints every operation. A hold is told on standard error and released at once.
+pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -> Result<()> {
+    let mut heard = Heard::default();
+    loop {
+        for event in source.poll() {
+            match event {
+                SourceEvent::Begin { title } => heard = Heard { title, ..Heard::default() },
+                SourceEvent::Step(step) => heard.take(*step),
+                SourceEvent::Held(hold) => {
+                    eprintln!("held at {} on store {}; going on", hold.stage, hold.store);
+                    source.to_gate()?;
+                }
+                SourceEvent::Finished { summary, outcome, more } => {
+                    heard.write(&summary, &outcome, format, out)?;
+                    if !more {
+                        return Ok(());
+                    }
+                    source.next_operation()?;
+                }
+                SourceEvent::Failed(why) => bail!(why),
+                SourceEvent::Log(line) => eprintln!("{line}"),
+                SourceEvent::Request(_) | SourceEvent::Released(_) => {}
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+impl Heard {
+    fn take(&mut self, step: Step) {
+        match self.steps.get_mut(step.step) {
+            Some(known) => *known = step,
+            None => self.steps.push(step),
+        }
+    }
+
+    fn write(&self, summary: &Summary, outcome: &str, format: Format, out: &mut dyn Write) -> Result<()> {
+        let text = match format {
+            Format::Json => json_lines(&self.steps, Some(summary))?,
+            Format::Table if self.title.is_empty() => table(&self.steps, summary, outcome),
+            Format::Table => format!("{}\n{}", self.title, table(&self.steps, summary, outcome)),
+        };
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // Whoever read our output has seen enough.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.context("cannot write the steps to standard output"),
+        }
+    }
+}

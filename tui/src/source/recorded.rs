@@ -1,0 +1,193 @@
+//! Steps that are known already: a saved trace, stepped as if it were live.
+use std::{collections::BTreeSet, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+use tracepoints::{
+    Hold as HoldKind, find_stage,
+    request::RequestInfo,
+    session::Mode,
+    trace::{Step, Summary},
+};
+
+use crate::state::{Hold, SourceEvent, Start, StepSource};
+
+/// A recorded operation.
+pub struct Recorded {
+    title: String,
+    steps: Vec<Step>,
+    summary: Summary,
+    outcome: String,
+    gates: BTreeSet<String>,
+    mode: Mode,
+    /// Steps told so far.
+    told: usize,
+    held: Option<u64>,
+    ended: bool,
+    queue: Vec<SourceEvent>,
+}
+
+impl Recorded {
+    pub fn new(title: &str, steps: Vec<Step>, summary: Summary, start: &Start) -> Self {
+        Self {
+            title: title.into(),
+            steps,
+            summary,
+            outcome: String::new(),
+            gates: start.gates.iter().cloned().collect(),
+            mode: start.mode(),
+            told: 0,
+            held: None,
+            ended: false,
+            queue: Vec::new(),
+        }
+    }
+
+    /// What the operation gave and which requests it sent.
+    pub fn with(mut self, outcome: &str, requests: Vec<RequestInfo>) -> Self {
+        self.outcome = outcome.into();
+        self.queue.extend(requests.into_iter().map(SourceEvent::Request));
+        self
+    }
+
+    /// Reads JSON lines as `--json` prints them.
+    pub fn open(path: &Path, gates: Vec<String>) -> Result<Self> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the trace {shown}"))?;
+        let (mut steps, mut summary) = (Vec::new(), None);
+        for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+            let at = || format!("{shown}:{}: expected a step or a summary as `--json` prints them", i + 1);
+            if summary.is_some() {
+                bail!("{}, but the summary came before; one file holds one operation", at());
+            }
+            let value: serde_json::Value = serde_json::from_str(line).with_context(at)?;
+            match value.get("summary") {
+                Some(s) => summary = Some(serde_json::from_value(s.clone()).with_context(at)?),
+                None => steps.push(serde_json::from_value::<Step>(value).with_context(at)?),
+            }
+        }
+        if steps.is_empty() {
+            bail!("{shown} holds no step; `tikv-tui step NAME --json > FILE` writes a trace");
+        }
+        steps.iter_mut().enumerate().for_each(|(i, s)| s.step = i);
+        let summary =
+            summary.with_context(|| format!("{shown} ends without its summary: it was cut short"))?;
+        let title = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self::new(&title, steps, summary, &Start { gates, run: true, stacks: false }))
+    }
+
+    fn tell(&mut self) {
+        while self.held.is_none() && self.told < self.steps.len() {
+            let i = self.told;
+            self.told += 1;
+            if let Some(before) = (0..i).rev().find(|b| same_lane(&self.steps[*b], &self.steps[i])) {
+                self.queue.push(SourceEvent::Step(Box::new(self.steps[before].clone())));
+            }
+            let step = &self.steps[i];
+            let hold = self.holds(step).then(|| Hold {
+                id: i as u64 + 1,
+                stage: step.stage.clone(),
+                store: step.store,
+                thread: step.thread.clone(),
+            });
+            self.queue.push(SourceEvent::Step(Box::new(Step { dur_ns: 0, ..step.clone() })));
+            self.held = hold.as_ref().map(|h| h.id);
+            self.queue.extend(hold.map(SourceEvent::Held));
+        }
+        if self.held.is_none() && !self.ended {
+            self.ended = true;
+            // The last step of each lane has its time only now.
+            self.queue.extend(self.steps.iter().map(|s| SourceEvent::Step(Box::new(s.clone()))));
+            let (summary, outcome) = (self.summary.clone(), self.outcome.clone());
+            self.queue.push(SourceEvent::Finished { summary, outcome, more: false });
+        }
+    }
+
+    fn holds(&self, step: &Step) -> bool {
+        let can = find_stage(&step.stage).is_some_and(|s| s.hold != HoldKind::None);
+        can && match self.mode {
+            Mode::Run => false,
+            Mode::Step => true,
+            Mode::ToGate => self.gates.contains(&step.stage),
+        }
+    }
+
+    fn go(&mut self, mode: Mode) -> Result<()> {
+        self.mode = mode;
+        self.queue.extend(self.held.take().map(SourceEvent::Released));
+        Ok(())
+    }
+}
+
+fn same_lane(a: &Step, b: &Step) -> bool {
+    a.lane == b.lane && (a.lane == "main" || a.store == b.store)
+}
+
+impl StepSource for Recorded {
+    fn title(&self) -> String {
+        self.title.clone()
+    }
+
+    fn poll(&mut self) -> Vec<SourceEvent> {
+        self.tell();
+        std::mem::take(&mut self.queue)
+    }
+
+    fn step(&mut self) -> Result<()> {
+        self.go(Mode::Step)
+    }
+
+    fn to_gate(&mut self) -> Result<()> {
+        self.go(Mode::ToGate)
+    }
+
+    fn run(&mut self) -> Result<()> {
+        self.go(Mode::Run)
+    }
+
+    fn toggle_gate(&mut self, stage: &str) -> Result<bool> {
+        let removed = self.gates.remove(stage);
+        if !removed {
+            self.gates.insert(stage.to_owned());
+        }
+        Ok(!removed)
+    }
+
+    fn gates(&self) -> Vec<String> {
+        self.gates.iter().cloned().collect()
+    }
+
+    fn next_operation(&mut self) -> Result<()> {
+        bail!("a trace holds one operation")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(text: &str) -> Result<Recorded> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Recorded::open(file.path(), Vec::new())
+    }
+
+    #[test]
+    fn what_json_prints_is_read_back() {
+        let steps = vec![Step { stage: "grpc_receive".into(), dur_ns: 5, ..Step::default() }];
+        let summary = Summary { stage_ns: 5, wall_ns: 5, accounted: 1.0, dropped: 0 };
+        let text = crate::plain::json_lines(&steps, Some(&summary)).unwrap();
+        let read = open(&text).unwrap();
+        assert_eq!((read.steps, read.summary), (steps, summary));
+    }
+
+    #[test]
+    fn a_bad_trace_is_an_error_with_its_line() {
+        let message = |text| format!("{:#}", open(text).err().unwrap());
+        assert!(message("").contains("holds no step"));
+        assert!(message("{}\n").contains(":1: expected a step"));
+        let good = serde_json::to_string(&Step::default()).unwrap();
+        assert!(message(&good).contains("cut short"));
+        assert!(message(&format!("{good}\nnot json\n")).contains(":2: expected"));
+        assert!(Recorded::open(Path::new("/no/such"), Vec::new()).is_err());
+    }
+}

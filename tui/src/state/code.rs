@@ -1,0 +1,73 @@
+//! Source files: the project's own from this binary, others from disk.
+use std::path::{Path, PathBuf};
+
+static BLOB: &str = include_str!(concat!(env!("OUT_DIR"), "/sources.txt"));
+static INDEX: &[(&str, usize, usize)] = include!(concat!(env!("OUT_DIR"), "/index.rs"));
+
+/// Paths of all packed files, relative to the project's root.
+pub fn packed_files() -> impl Iterator<Item = &'static str> {
+    INDEX.iter().map(|(path, _, _)| *path)
+}
+
+/// A packed file by its path; a longer path (as debug information has it) finds the file it ends with.
+pub fn packed(path: &str) -> Option<(&'static str, &'static str)> {
+    let path = path.replace('\\', "/");
+    let ends = |p: &str| path == p || path.strip_suffix(p).is_some_and(|head| head.ends_with('/'));
+    let (name, at, len) = INDEX.iter().find(|(p, _, _)| ends(p))?;
+    Some((name, BLOB.get(*at..at + len)?))
+}
+
+/// The text of a file: packed, or read from disk (at most 8 MiB).
+pub fn text(path: &str) -> Result<String, String> {
+    if let Some((_, text)) = packed(path) {
+        return Ok(text.to_owned());
+    }
+    match on_disk(path) {
+        Some(found) => read(&found),
+        None => Err(format!("{path} is not on this disk")),
+    }
+}
+
+/// Reads a source file from disk, or says why not.
+pub fn read(path: &Path) -> Result<String, String> {
+    const BIG: u64 = 8 << 20;
+    let meta = std::fs::metadata(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    if !meta.is_file() || meta.len() > BIG {
+        return Err(format!("{} is no source file of at most 8 MiB", path.display()));
+    }
+    std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
+}
+
+/// Where a file stands on disk: as given, below the working directory's ancestors, or below where this binary was built.
+pub fn on_disk(path: &str) -> Option<PathBuf> {
+    let given = Path::new(path);
+    if given.is_absolute() {
+        return given.is_file().then(|| given.to_owned());
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned);
+    here.ancestors().map(Path::to_owned).chain(built).map(|root| root.join(path)).find(|p| p.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_projects_files_are_packed_whole() {
+        let path = "tracepoints/core/src/recorder.rs";
+        let (name, text) = packed(path).expect("packed");
+        assert_eq!(name, path);
+        assert!(text.contains("pub fn record(") && text.ends_with("}\n"));
+        assert_eq!(packed(&format!("/somewhere/else/{path}")).map(|f| f.0), Some(path));
+        assert_eq!(packed("recorder.rs"), None);
+        assert!(packed_files().all(|p| packed(p).is_some()));
+    }
+
+    #[test]
+    fn a_file_that_is_nowhere_is_an_error_that_names_it() {
+        assert!(text("/no/such/file.rs").unwrap_err().contains("/no/such/file.rs"));
+        assert_eq!(on_disk("/no/such/file.rs"), None);
+        assert!(on_disk("tracepoints/core/src/recorder.rs").is_some());
+    }
+}

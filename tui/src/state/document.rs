@@ -1,0 +1,110 @@
+//! What the source pane shows: our code at the stage or frame, or TiKV's function.
+use std::path::PathBuf;
+
+use tracepoints::{catalogue, trace::Step};
+
+use super::{
+    code,
+    highlight::{CodeLine, highlight},
+    screen::Screen,
+    tikv,
+};
+
+/// What a document is made from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Key {
+    pub file: String,
+    pub line: u32,
+    /// Shows TiKV's function of this stage, from this checkout if there is one.
+    pub tikv: Option<(String, Option<PathBuf>)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    pub title: String,
+    /// Facts above the code: a word and its text.
+    pub info: Vec<(&'static str, String)>,
+    pub lines: Vec<CodeLine>,
+    /// The line it is about, from 0.
+    pub current: Option<usize>,
+    /// Path and line for an editor.
+    pub place: Option<(String, u32)>,
+}
+
+/// Which document the screen wants now.
+pub fn key(screen: &Screen) -> Key {
+    let Some(step) = screen.step() else { return Key::default() };
+    if screen.tikv {
+        let tikv = Some((step.stage.clone(), screen.options.tikv_src.clone()));
+        return Key { file: step.file.clone(), line: step.line, tikv };
+    }
+    match screen.frame.and_then(|i| step.stack.get(i)) {
+        Some(frame) => Key { file: frame.file.clone(), line: frame.line, tikv: None },
+        None => Key { file: step.file.clone(), line: step.line, tikv: None },
+    }
+}
+
+pub fn load(key: &Key, step: Option<&Step>) -> Document {
+    match (&key.tikv, step) {
+        (_, None) => Document { title: "Source".into(), ..Document::default() },
+        (Some((_, checkout)), Some(step)) => tikv_document(step, checkout.as_ref()),
+        (None, Some(_)) => own_document(key),
+    }
+}
+
+fn own_document(key: &Key) -> Document {
+    if key.file.is_empty() {
+        let why = "the debug information names no file for this frame".to_owned();
+        return Document { title: "no source".into(), info: vec![("source", why)], ..Document::default() };
+    }
+    let path = code::packed(&key.file).map_or(key.file.as_str(), |(name, _)| name);
+    let title = format!("{path}:{}", key.line);
+    let place = Some((path.to_owned(), key.line));
+    match code::text(&key.file) {
+        Ok(text) => {
+            let current = Some(key.line.saturating_sub(1) as usize);
+            let lines = highlight(&text, path.ends_with(".rs"));
+            Document { title, info: Vec::new(), lines, current, place }
+        }
+        Err(why) => {
+            let why = format!("{why}; it is not packed into this binary either");
+            Document { title, info: vec![("source", why)], place, ..Document::default() }
+        }
+    }
+}
+
+fn tikv_document(step: &Step, checkout: Option<&PathBuf>) -> Document {
+    let place = tikv::Place::parse(&step.tikv);
+    let stage = catalogue::find(&step.stage);
+    let repository = place.repository.as_deref().unwrap_or("tikv/tikv");
+    let mut info = vec![("function", place.name()), ("file", format!("{repository} {}", place.file))];
+    info.extend(stage.map(|s| ("meaning", s.meaning.to_owned())));
+    info.extend(stage.filter(|s| !s.metric.is_empty()).map(|s| ("metric", s.metric.to_owned())));
+    info.push(("ours", format!("{} ({}:{})", step.function, step.file, step.line)));
+    let title = format!("TiKV {}", place.name());
+    let Some(root) = checkout else {
+        info.push((
+            "source",
+            "start with --tikv-src DIR, a checkout of tikv/tikv, to read the function here".into(),
+        ));
+        return Document { title, info, ..Document::default() };
+    };
+    match tikv::find(root, &place) {
+        Ok(found) => {
+            let path = found.path.to_string_lossy().into_owned();
+            info.retain(|(word, _)| matches!(*word, "meaning" | "metric"));
+            let rust = path.ends_with(".rs");
+            Document {
+                title: format!("TiKV {}:{} {}", place.file, found.line, place.name()),
+                info,
+                lines: highlight(&found.text, rust),
+                current: Some(found.line.saturating_sub(1) as usize),
+                place: Some((path, found.line)),
+            }
+        }
+        Err(why) => {
+            info.push(("source", why));
+            Document { title, info, ..Document::default() }
+        }
+    }
+}

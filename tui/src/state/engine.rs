@@ -1,0 +1,268 @@
+//! The engine's state at a step as tables of cells, each marked if it changed since the step before.
+use tracepoints::{
+    probe::{LatchesProbe, MvccProbe, PerfProbe, RaftProbe},
+    trace::{StateView, Step},
+};
+
+use super::units;
+
+/// One cell: its text, and whether it differs from the step before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    pub text: String,
+    pub changed: bool,
+}
+
+/// What a row is, beyond its cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Names of the columns.
+    Head,
+    #[default]
+    Row,
+    /// The leader, or the version that the read returns.
+    Marked,
+    /// A line of its own, not in columns.
+    Text,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableRow {
+    pub kind: Kind,
+    pub cells: Vec<Cell>,
+}
+
+/// A titled table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Section {
+    pub title: String,
+    pub rows: Vec<TableRow>,
+}
+
+impl Section {
+    fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), rows: Vec::new() }
+    }
+
+    fn head(&mut self, names: &[&str]) {
+        let cells = names.iter().map(|n| cell(*n, false)).collect();
+        self.rows.push(TableRow { kind: Kind::Head, cells });
+    }
+
+    fn row(&mut self, kind: Kind, cells: Vec<Cell>) {
+        self.rows.push(TableRow { kind, cells });
+    }
+
+    fn text(&mut self, text: impl Into<String>, changed: bool) {
+        self.row(Kind::Text, vec![cell(text, changed)]);
+    }
+}
+
+fn cell(text: impl Into<String>, changed: bool) -> Cell {
+    Cell { text: text.into(), changed }
+}
+
+/// A number, changed if `old` is known and differs.
+fn number(now: u64, old: Option<u64>) -> Cell {
+    cell(now.to_string(), old.is_some_and(|o| o != now))
+}
+
+/// The tables of a step; `before` is the step before it, if there is one.
+pub fn sections(step: &Step, before: Option<&Step>) -> Vec<Section> {
+    let none = StateView::default();
+    let old = before.map_or(&none, |s| &s.state);
+    let fresh = before.is_none();
+    let now = &step.state;
+    let mut out = vec![stamp(step)];
+    let mut regions: Vec<u64> = now.raft.iter().map(|r| r.region).collect();
+    regions.dedup();
+    out.extend(regions.into_iter().map(|region| raft(region, now, old)));
+    out.extend(now.mvcc.as_ref().map(|m| mvcc(m, old.mvcc.as_ref(), fresh)));
+    out.extend(now.latches.as_ref().map(|l| latches(l, old.latches.as_ref(), fresh)));
+    out.extend(now.perf.as_ref().map(|p| perf(p, old.perf.as_ref())));
+    if !now.notes.is_empty() {
+        let mut notes = Section::new("Notes");
+        let seen = old.notes.len();
+        now.notes.iter().enumerate().for_each(|(i, n)| notes.text(n, !fresh && i >= seen));
+        out.push(notes);
+    }
+    out
+}
+
+fn stamp(step: &Step) -> Section {
+    let mut section = Section::new("Stamp");
+    let place = if step.store == 0 { "client".into() } else { format!("store {}", step.store) };
+    section.text(format!("{place}, thread {}, at {}", step.thread, units::duration(step.at_ns)), false);
+    if !step.fields.is_empty() {
+        let fields: Vec<_> = step.fields.iter().map(|(k, v)| format!("{k} {v}")).collect();
+        section.text(fields.join(", "), false);
+    }
+    section
+}
+
+fn raft(region: u64, now: &StateView, old: &StateView) -> Section {
+    let mut section = Section::new(format!("Raft group of region {region}"));
+    section.head(&["store", "role", "term", "vote", "commit", "applied", "last", "lease"]);
+    let group: Vec<&RaftProbe> = now.raft.iter().filter(|r| r.region == region).collect();
+    for peer in &group {
+        let before = old.raft.iter().find(|o| o.store == peer.store && o.region == region);
+        let kind = if peer.role == "Leader" { Kind::Marked } else { Kind::Row };
+        let state = |r: &RaftProbe| r.lease.as_ref().map(|l| l.state.clone());
+        section.row(
+            kind,
+            vec![
+                cell(peer.store.to_string(), false),
+                cell(&*peer.role, before.is_some_and(|b| b.role != peer.role)),
+                number(peer.term, before.map(|b| b.term)),
+                number(peer.vote, before.map(|b| b.vote)),
+                number(peer.commit, before.map(|b| b.commit)),
+                number(peer.applied, before.map(|b| b.applied)),
+                number(peer.last_index, before.map(|b| b.last_index)),
+                cell(lease(peer), before.is_some_and(|b| state(b) != state(peer))),
+            ],
+        );
+    }
+    if let Some(leader) = group.iter().find(|p| !p.progress.is_empty()) {
+        let before = old.raft.iter().find(|o| o.store == leader.store && o.region == region);
+        progress(&mut section, leader, before);
+    }
+    section
+}
+
+fn lease(peer: &RaftProbe) -> String {
+    match &peer.lease {
+        Some(l) if l.state == "valid" => format!("valid {:.1} s", l.remaining_ms as f64 / 1e3),
+        Some(l) => l.state.clone(),
+        None => "-".into(),
+    }
+}
+
+fn progress(section: &mut Section, leader: &RaftProbe, old: Option<&RaftProbe>) {
+    for p in leader.progress.iter().filter(|p| p.store != leader.store) {
+        let before = old.and_then(|o| o.progress.iter().find(|b| b.peer == p.peer));
+        let text = format!(
+            "leader's view of store {}: matched {}, next {}, {}",
+            p.store,
+            p.matched,
+            p.next,
+            p.state.to_lowercase()
+        );
+        section.text(text, before.is_some_and(|b| b != p));
+    }
+}
+
+fn mvcc(now: &MvccProbe, old: Option<&MvccProbe>, fresh: bool) -> Section {
+    let mut section = Section::new(format!("MVCC rows of {}", now.key));
+    let isnew = |known: bool| !fresh && !known;
+    if now.read_ts != 0 {
+        let time = units::timestamp(now.read_ts).map(|t| format!(" ({t})")).unwrap_or_default();
+        section.text(
+            format!("read at {}{time}", now.read_ts),
+            isnew(old.is_some_and(|o| o.read_ts == now.read_ts)),
+        );
+    }
+    section.head(&["cf", "commit_ts", "start_ts", "kind", "value"]);
+    let known = old.is_some_and(|o| o.lock == now.lock);
+    match &now.lock {
+        None => section.row(Kind::Row, row(["lock", "", "", "none", ""], isnew(known))),
+        Some(l) => {
+            let value = format!(
+                "primary {}, ttl {}{}",
+                l.primary,
+                units::duration(l.ttl_ms * 1_000_000),
+                short(&l.short_value)
+            );
+            section.row(Kind::Row, row(["lock", "", &l.start_ts.to_string(), &l.kind, &value], isnew(known)));
+        }
+    }
+    for w in &now.writes {
+        let known = old.is_some_and(|o| {
+            o.writes.contains(w) && (o.chosen == Some(w.commit_ts)) == (now.chosen == Some(w.commit_ts))
+        });
+        let kind = if now.chosen == Some(w.commit_ts) { Kind::Marked } else { Kind::Row };
+        let value = w.short_value.as_deref().unwrap_or(if w.kind == "Put" { "in default" } else { "" });
+        let (commit, start) = (w.commit_ts.to_string(), w.start_ts.to_string());
+        section.row(kind, row(["write", &commit, &start, &w.kind, value], isnew(known)));
+    }
+    for d in &now.defaults {
+        let known = old.is_some_and(|o| o.defaults.contains(d));
+        let value = format!("{} bytes {}", d.value_len, d.value);
+        section.row(Kind::Row, row(["default", "", &d.start_ts.to_string(), "", &value], isnew(known)));
+    }
+    if now.writes.is_empty() {
+        section.row(Kind::Row, row(["write", "", "", "none", ""], false));
+    }
+    if now.more {
+        section.text("older rows exist and are not shown", false);
+    }
+    section
+}
+
+fn short(value: &Option<String>) -> String {
+    value.as_ref().map(|v| format!(", value {v}")).unwrap_or_default()
+}
+
+fn row(texts: [&str; 5], changed: bool) -> Vec<Cell> {
+    let last = texts.iter().rposition(|t| !t.is_empty()).unwrap_or(0);
+    texts.iter().enumerate().map(|(i, t)| cell(*t, changed && i == last)).collect()
+}
+
+fn latches(now: &LatchesProbe, old: Option<&LatchesProbe>, fresh: bool) -> Section {
+    let mut section = Section::new(format!("Latches of store {}", now.store));
+    if now.slots.is_empty() {
+        section.text("none held", !fresh && old.is_some_and(|o| !o.slots.is_empty()));
+    }
+    for slot in &now.slots {
+        let known = old.is_some_and(|o| o.slots.contains(slot));
+        let waiting: Vec<_> = slot.queue.iter().skip(1).map(|c| c.to_string()).collect();
+        let text = match (slot.queue.first(), waiting.is_empty()) {
+            (None, _) => format!("slot {}: free", slot.slot),
+            (Some(c), true) => format!("slot {}: command {c} holds it, nobody waits", slot.slot),
+            (Some(c), false) => {
+                format!("slot {}: command {c} holds it, {} wait", slot.slot, waiting.join(" "))
+            }
+        };
+        section.text(text, !fresh && !known);
+    }
+    section
+}
+
+fn perf(now: &PerfProbe, old: Option<&PerfProbe>) -> Section {
+    let mut section = Section::new("RocksDB perf context");
+    let get = |f: fn(&PerfProbe) -> u64| (f(now), old.map(f));
+    let rows: [(&str, (u64, Option<u64>)); 7] = [
+        ("get_from_memtable_count", get(|p| p.get_from_memtable_count)),
+        ("block_cache_hit_count", get(|p| p.block_cache_hit_count)),
+        ("block_read_count", get(|p| p.block_read_count)),
+        ("block_read_byte", get(|p| p.block_read_byte)),
+        ("block_read_nanos", get(|p| p.block_read_nanos)),
+        ("internal_key_skipped_count", get(|p| p.internal_key_skipped_count)),
+        ("internal_delete_skipped_count", get(|p| p.internal_delete_skipped_count)),
+    ];
+    for (name, (value, before)) in rows {
+        section.row(Kind::Row, vec![cell(name, false), number(value, before)]);
+    }
+    section
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raft_step(commit: u64) -> Step {
+        let peer = RaftProbe { store: 2, region: 7, role: "Follower".into(), commit, ..RaftProbe::default() };
+        let state = StateView { raft: vec![peer], ..StateView::default() };
+        Step { state, ..Step::default() }
+    }
+
+    #[test]
+    fn only_what_changed_since_the_step_before_is_marked() {
+        let (old, new) = (raft_step(11), raft_step(12));
+        let sections = sections(&new, Some(&old));
+        let row = &sections[1].rows[1];
+        let changed: Vec<_> = row.cells.iter().filter(|c| c.changed).map(|c| c.text.as_str()).collect();
+        assert_eq!(changed, ["12"]);
+        let first = super::sections(&new, None);
+        assert!(first.iter().flat_map(|s| &s.rows).flat_map(|r| &r.cells).all(|c| !c.changed));
+    }
+}

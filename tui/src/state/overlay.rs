@@ -1,0 +1,84 @@
+//! What lies over the screen or in its place: help, the palette, a search being typed, the flame.
+use tracepoints::catalogue::STAGES;
+
+use super::search;
+use crate::input::action::{Action, BINDINGS};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Overlay {
+    #[default]
+    None,
+    Help {
+        scroll: usize,
+    },
+    Palette {
+        query: String,
+        selected: usize,
+    },
+    /// A search being typed, for the pane in focus.
+    Search {
+        input: String,
+    },
+    /// The flame, with the bar that is selected.
+    Flame {
+        selected: usize,
+    },
+}
+
+/// What choosing an entry of the palette does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Choice {
+    Action(Action),
+    /// Sets or removes a gate at this stage.
+    Gate(&'static str),
+    Step(usize),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub choice: Choice,
+    pub title: String,
+    pub keys: String,
+}
+
+/// Entries that fit the query, best first: all actions, a gate at any stage, any step.
+pub fn entries(query: &str, stages_passed: &[&str], gates: &[&str]) -> Vec<Entry> {
+    let mut all: Vec<Entry> = BINDINGS
+        .iter()
+        .filter(|b| b.action != Action::Palette)
+        .map(|b| Entry { choice: Choice::Action(b.action), title: b.title.into(), keys: b.keys.join(" ") })
+        .collect();
+    for stage in STAGES.iter().filter(|s| s.hold != tracepoints::Hold::None) {
+        let verb = if gates.contains(&stage.name) { "remove gate at" } else { "set gate at" };
+        let title = format!("{verb} {}", stage.name);
+        all.push(Entry { choice: Choice::Gate(stage.name), title, keys: String::new() });
+    }
+    for (i, stage) in stages_passed.iter().enumerate() {
+        let title = format!("go to step {} {stage}", i + 1);
+        all.push(Entry { choice: Choice::Step(i), title, keys: String::new() });
+    }
+    if query.is_empty() {
+        return all;
+    }
+    let mut found: Vec<_> =
+        all.into_iter().filter_map(|e| search::fuzzy(&e.title, query).map(|s| (s, e))).collect();
+    found.sort_by_key(|(score, _)| *score);
+    found.into_iter().map(|(_, e)| e).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_palette_has_every_action_and_finds_by_letters() {
+        let all = entries("", &["grpc_receive"], &[]);
+        for b in BINDINGS.iter().filter(|b| b.action != Action::Palette) {
+            assert!(all.iter().any(|e| e.choice == Choice::Action(b.action)), "{}", b.title);
+        }
+        assert_eq!(entries("quit", &[], &[])[0].choice, Choice::Action(Action::Quit));
+        assert_eq!(entries("gate at lock_cf", &[], &[])[0].choice, Choice::Gate("lock_cf_get"));
+        assert_eq!(entries("remove gate at", &[], &["lock_cf_get"])[0].title, "remove gate at lock_cf_get");
+        assert_eq!(entries("step 1", &["grpc_receive"], &[])[0].choice, Choice::Step(0));
+    }
+}

@@ -1,0 +1,207 @@
+//! The path: an operation's requests, their stages and the replicas' lanes, as the rows of a tree.
+use tracepoints::{request::RequestInfo, trace::Step};
+
+/// One row of the path pane.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Row {
+    /// Branches that lead to the row: `│ ├ `.
+    pub branch: String,
+    pub label: String,
+    /// The step, or None for a row that heads a group.
+    pub step: Option<usize>,
+    /// Steps of a group, first and last; of a stage, itself twice.
+    pub span: (usize, usize),
+    pub dur_ns: u64,
+    /// Not yet known how long: the next step of its lane has not come.
+    pub open: bool,
+    /// Part of the whole operation's time; replicas' rows count beside it.
+    pub share: f64,
+    pub layer: String,
+    pub replica: bool,
+}
+
+#[derive(Default)]
+struct Node {
+    key: Key,
+    label: String,
+    steps: Vec<usize>,
+    children: Vec<Node>,
+}
+
+#[derive(Default, PartialEq, Clone, Copy)]
+enum Key {
+    #[default]
+    Root,
+    Stage,
+    Request(u64),
+    Store(u64),
+}
+
+/// Builds the rows. Durations of replicas' lanes stand beside the operation's time and have no share in it.
+pub fn rows(title: &str, steps: &[Step], requests: &[RequestInfo], finished: bool) -> Vec<Row> {
+    if steps.is_empty() {
+        return Vec::new();
+    }
+    let op = steps.iter().find(|s| s.kind == "client").map(|s| s.request);
+    let mut root = Node { label: format!("client {title}"), ..Node::default() };
+    for (i, step) in steps.iter().enumerate() {
+        root.steps.push(i);
+        if Some(step.request) == op {
+            root.children.push(stage(step, i));
+            continue;
+        }
+        let request = child(&mut root, Key::Request(step.request), || request_label(step, requests));
+        request.steps.push(i);
+        place(request, step, i, steps);
+    }
+    let walk = Walk { steps, wall: wall_ns(steps).max(1) as f64, finished };
+    let mut out = Vec::new();
+    if op.is_some() {
+        walk.node(&root, String::new(), "", &mut out);
+    } else {
+        for node in &root.children {
+            walk.node(node, String::new(), "", &mut out);
+        }
+    }
+    out
+}
+
+/// Time of the main lane so far.
+pub fn wall_ns(steps: &[Step]) -> u64 {
+    steps.iter().filter(|s| s.lane == "main").map(|s| s.dur_ns).sum()
+}
+
+/// A main step stands in the request itself; a replica's step in its store's lane since the last main step.
+fn place(request: &mut Node, step: &Step, i: usize, steps: &[Step]) {
+    if step.lane == "main" {
+        request.children.push(stage(step, i));
+        return;
+    }
+    let key = Key::Store(step.store);
+    let lanes = request.children.iter().rposition(|n| n.key == Key::Stage).map_or(0, |p| p + 1);
+    let found = request.children[lanes..].iter().position(|n| n.key == key).map(|p| p + lanes);
+    let at = found.unwrap_or_else(|| {
+        request.children.push(Node { key, label: lane_label(step, steps), ..Node::default() });
+        request.children.len() - 1
+    });
+    let lane = &mut request.children[at];
+    lane.steps.push(i);
+    lane.children.push(stage(step, i));
+}
+
+fn stage(step: &Step, i: usize) -> Node {
+    Node { key: Key::Stage, label: step.stage.clone(), steps: vec![i], children: Vec::new() }
+}
+
+fn child(parent: &mut Node, key: Key, label: impl FnOnce() -> String) -> &mut Node {
+    let at = parent.children.iter().position(|n| n.key == key).unwrap_or_else(|| {
+        parent.children.push(Node { key, label: label(), ..Node::default() });
+        parent.children.len() - 1
+    });
+    &mut parent.children[at]
+}
+
+fn request_label(step: &Step, requests: &[RequestInfo]) -> String {
+    let kind = if step.kind.is_empty() { "request" } else { &step.kind };
+    let store = requests.iter().find(|r| r.id == step.request).map_or(step.store, |r| r.store);
+    let store = if store == 0 { step.store } else { store };
+    if store == 0 { kind.to_owned() } else { format!("{kind} on store {store}") }
+}
+
+/// `store 2, follower`: the role by the store's own account, as last published before the end.
+fn lane_label(step: &Step, steps: &[Step]) -> String {
+    let role = steps.iter().rev().flat_map(|s| &s.state.raft).find(|r| r.store == step.store);
+    match role.map(|r| r.role.to_lowercase()) {
+        Some(role) if !role.is_empty() => format!("store {}, {role}", step.store),
+        _ => format!("store {}", step.store),
+    }
+}
+
+struct Walk<'a> {
+    steps: &'a [Step],
+    wall: f64,
+    finished: bool,
+}
+
+impl Walk<'_> {
+    fn node(&self, node: &Node, branch: String, indent: &str, out: &mut Vec<Row>) {
+        let (first, last) = (node.steps[0], node.steps[node.steps.len() - 1]);
+        let lane = matches!(node.key, Key::Store(_));
+        let is_stage = node.key == Key::Stage;
+        let replica = lane || (is_stage && self.steps[first].lane != "main");
+        let mine = node.steps.iter().map(|i| &self.steps[*i]).filter(|s| replica || s.lane == "main");
+        let dur_ns = mine.map(|s| s.dur_ns).sum::<u64>();
+        out.push(Row {
+            branch,
+            label: node.label.clone(),
+            step: is_stage.then_some(first),
+            span: (first, last),
+            dur_ns,
+            open: is_stage && !self.finished && self.steps[first].dur_ns == 0,
+            share: if replica { 0.0 } else { dur_ns as f64 / self.wall },
+            layer: self.steps[first].layer.clone(),
+            replica,
+        });
+        for (i, child) in node.children.iter().enumerate() {
+            let last = i + 1 == node.children.len();
+            let (tip, more) = if last { ("└ ", "  ") } else { ("├ ", "│ ") };
+            self.node(child, format!("{indent}{tip}"), &format!("{indent}{more}"), out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(i: usize, stage: &str, request: u64, kind: &str, lane: &str, store: u64) -> Step {
+        let (stage, kind, lane) = (stage.into(), kind.into(), lane.into());
+        Step { step: i, stage, request, kind, lane, store, dur_ns: 10, ..Step::default() }
+    }
+
+    #[test]
+    fn replicas_stand_in_lanes_between_the_main_stages() {
+        let steps = [
+            step(0, "client_send", 1, "client", "main", 0),
+            step(1, "raft_propose", 2, "kv_prewrite", "main", 1),
+            step(2, "raft_write_begin", 2, "kv_prewrite", "replica", 1),
+            step(3, "follower_receive", 2, "kv_prewrite", "replica", 2),
+            step(4, "raft_write_end", 2, "kv_prewrite", "replica", 1),
+            step(5, "sched_finish", 2, "kv_prewrite", "main", 1),
+            step(6, "apply_begin", 2, "kv_prewrite", "replica", 2),
+            step(7, "client_reply", 1, "client", "main", 0),
+        ];
+        let rows = rows("put", &steps, &[], true);
+        let shown: Vec<_> = rows.iter().map(|r| format!("{}{}", r.branch, r.label)).collect();
+        assert_eq!(
+            shown,
+            [
+                "client put",
+                "├ client_send",
+                "├ kv_prewrite on store 1",
+                "│ ├ raft_propose",
+                "│ ├ store 1",
+                "│ │ ├ raft_write_begin",
+                "│ │ └ raft_write_end",
+                "│ ├ store 2",
+                "│ │ └ follower_receive",
+                "│ ├ sched_finish",
+                "│ └ store 2",
+                "│   └ apply_begin",
+                "└ client_reply",
+            ]
+        );
+        assert_eq!(rows[2].dur_ns, 20, "a request's time is that of its main lane");
+        assert_eq!(rows[4].share, 0.0, "a replica's time stands beside the operation's");
+        let main: f64 = rows.iter().filter(|r| r.step.is_some()).map(|r| r.share).sum();
+        assert!((main - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn without_a_client_operation_the_request_is_the_root() {
+        let steps = [step(0, "grpc_receive", 5, "kv_get", "main", 3)];
+        let shown: Vec<_> = rows("x", &steps, &[], false).into_iter().map(|r| r.branch + &r.label).collect();
+        assert_eq!(shown, ["kv_get on store 3", "└ grpc_receive"]);
+        assert_eq!(rows("x", &[], &[], false), []);
+    }
+}

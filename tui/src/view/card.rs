@@ -1,0 +1,70 @@
+//! The stage in words: what happens here, for how long, and what TiKV calls it.
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+use tracepoints::trace::{Step, meaning};
+
+use super::{text, theme::Theme};
+use crate::state::{Screen, path::wall_ns, tikv::Place, units};
+
+pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme) {
+    let area = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
+    let Some(step) = screen.step() else {
+        let wait = Line::styled("The first stage has not been reached yet.", theme.dim());
+        return frame.render_widget(Paragraph::new(wait), area);
+    };
+    let width = usize::from(area.width);
+    let mut lines = vec![first(screen, step, theme)];
+    let held = screen.holds.iter().find(|h| screen.held_step(h) == Some(screen.cursor));
+    let last = match held {
+        Some(hold) => {
+            Line::styled(text::fit(&format!("‖ held here: {}", hold.shared_with()), width), theme.held())
+        }
+        None => tikv(step, theme, width),
+    };
+    let both = usize::from(area.height >= 5 && held.is_some());
+    let room = usize::from(area.height).saturating_sub(2 + both);
+    let mut words = text::wrap(meaning(step), width);
+    if words.len() > room {
+        words.truncate(room);
+        if let Some(last) = words.last_mut() {
+            *last = text::fit(&format!("{last} …"), width);
+        }
+    }
+    lines.extend(words.into_iter().map(Line::from));
+    if both == 1 {
+        lines.push(tikv(step, theme, width));
+    }
+    lines.push(last);
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn first(screen: &Screen, step: &Step, theme: Theme) -> Line<'static> {
+    let place = if step.store == 0 { String::new() } else { format!("store {} · ", step.store) };
+    let mut spans = vec![
+        Span::styled(step.stage.clone(), theme.here()),
+        Span::raw(format!("  {} · {place}thread {}", step.layer, step.thread)),
+    ];
+    let wall = wall_ns(&screen.steps);
+    if step.dur_ns > 0 {
+        spans.push(Span::raw(format!(" · {}", units::duration(step.dur_ns))));
+        if step.lane == "main" && wall > 0 {
+            spans.push(Span::raw(format!(" ({})", units::percent(step.dur_ns as f64 / wall as f64))));
+        }
+    }
+    if step.lane != "main" {
+        spans.push(Span::styled(" · beside the main way", theme.dim()));
+    }
+    Line::from(spans)
+}
+
+fn tikv(step: &Step, theme: Theme, width: usize) -> Line<'static> {
+    let place = Place::parse(&step.tikv);
+    let metric = tracepoints::find_stage(&step.stage).map_or("", |s| s.metric);
+    let metric = if metric.is_empty() { String::new() } else { format!("  metric {metric}") };
+    let text = format!("TiKV {}  {}{metric}", place.name(), place.file);
+    Line::from(Span::styled(text::fit(&text, width), theme.dim()))
+}

@@ -1,0 +1,82 @@
+//! Help: what the pane in focus shows, and every key.
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+    widgets::{Block, Clear, Paragraph},
+};
+
+use super::{text, theme::Theme};
+use crate::{
+    input::action::{BINDINGS, Group},
+    state::{Pane, Screen},
+};
+
+fn about(pane: Pane) -> &'static str {
+    match pane {
+        Pane::Path => {
+            "The way of one client operation: its requests, the stages of each, and the lanes of the replicas between \
+             them. Right of a stage: how long it lasted, its part of the whole. ▶ is the step you see, ‖ held is where \
+             the live request stands, ● gate is a stage that will hold it. j and k walk the tree, n and p walk in time."
+        }
+        Pane::Source => {
+            "Our code at the stage, from the copy in this program; with a frame selected in the stack, that frame's. t \
+             shows TiKV's function for the stage, and its source with --tikv-src. o opens the line in $EDITOR."
+        }
+        Pane::Stack => {
+            "The call stack at the stamp, innermost first; inlined, or i, marks a function compiled into the one below it. j and k \
+             select a frame and show its source. Frames outside this project are dim."
+        }
+        Pane::State => {
+            "What the owners published at this step, as it was then: the Raft group on all stores, the rows of the key \
+             in CF lock, write and default, latches, RocksDB's counters. ▸ marks the leader and the version the read \
+             returns; * marks what changed since the step before."
+        }
+        Pane::Log => {
+            "What happened, in order: requests, holds and releases, gates, the scenario's output, errors."
+        }
+    }
+}
+
+/// A box in the middle of `area`, cleared.
+pub fn popup(frame: &mut Frame<'_>, area: Rect, width: u16, height: u16, title: &str, theme: Theme) -> Rect {
+    let (width, height) = (width.min(area.width), height.min(area.height));
+    let at =
+        Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    let block = Block::bordered()
+        .border_style(theme.strong())
+        .title(Line::styled(format!(" {title} "), theme.strong()));
+    let inner = block.inner(at);
+    frame.render_widget(Clear, at);
+    frame.render_widget(block, at);
+    inner
+}
+
+pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, scroll: usize) {
+    let width = area.width.min(84);
+    let lines = lines(screen.focus, theme, usize::from(width.saturating_sub(4)));
+    let height = (lines.len() as u16 + 2).min(area.height);
+    let title = format!("Help: {}", screen.focus.name().to_lowercase());
+    let inner = popup(frame, area, width, height, &title, theme);
+    let last = lines.len().saturating_sub(inner.height.into());
+    frame.render_widget(Paragraph::new(lines).scroll((scroll.min(last) as u16, 0)), inner);
+}
+
+fn lines(pane: Pane, theme: Theme, width: usize) -> Vec<Line<'static>> {
+    let mut out: Vec<Line<'static>> =
+        text::wrap(about(pane), width).into_iter().map(|l| Line::from(format!(" {l}"))).collect();
+    let groups =
+        [(Group::Step, "Step"), (Group::Look, "Look"), (Group::Move, "Move"), (Group::Program, "Program")];
+    for (group, title) in groups {
+        out.push(Line::default());
+        out.push(Line::styled(format!(" {title}"), theme.strong()));
+        for b in BINDINGS.iter().filter(|b| b.group == group) {
+            let keys = if b.keys.is_empty() { "palette".into() } else { b.keys.join(" ") };
+            out.push(Line::from(vec![
+                Span::styled(format!("   {keys:<16}"), theme.key()),
+                Span::raw(text::fit(b.title, width.saturating_sub(18))),
+            ]));
+        }
+    }
+    out
+}

@@ -1,0 +1,74 @@
+//! The path pane: a tree of requests, stages and replica lanes, with what each took.
+use ratatui::text::{Line, Span};
+
+use super::{
+    panel::{Content, centre},
+    text,
+    theme::Theme,
+};
+use crate::state::{Screen, path::Row, units};
+
+pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Content {
+    let rows = screen.rows();
+    let at = rows.iter().position(|r| r.step == Some(screen.cursor)).unwrap_or(0);
+    let offset = centre(at, height, rows.len());
+    let lines: Vec<_> = rows.iter().map(|r| line(screen, theme, r, width)).collect();
+    Content { title: String::new(), offset, lines, ..Content::default() }
+}
+
+fn line(screen: &Screen, theme: Theme, row: &Row, width: usize) -> Line<'static> {
+    let bar_width = match width {
+        0..44 => 0,
+        44..54 => 6,
+        54..90 => 10,
+        _ => 20,
+    };
+    let percent_width = if width >= 56 { 6 } else { 0 };
+    let right = 8 + percent_width + if bar_width > 0 { bar_width + 1 } else { 0 };
+    let current = row.step == Some(screen.cursor);
+    let held = row.step.is_some_and(|s| screen.is_held(s));
+    let gated = row.step.is_some() && screen.gates.contains(&row.label);
+    let later = row.span.0 > screen.cursor;
+    let base = if later || row.step.is_none() { theme.dim() } else { theme.plain() };
+    let sign = match (held, gated) {
+        (true, _) => Span::styled("‖", theme.held()),
+        (_, true) => Span::styled("●", theme.gate()),
+        _ => Span::raw(" "),
+    };
+    let room = width.saturating_sub(3 + right + 1);
+    let mut label = row.label.clone();
+    if held {
+        label.push_str(" held");
+    } else if gated {
+        label.push_str(" gate");
+    }
+    let branch = row.branch.chars().count();
+    let label = text::pad(&label, room.saturating_sub(branch));
+    let name = if current {
+        theme.current()
+    } else if row.step.is_none() {
+        theme.strong()
+    } else {
+        base
+    };
+    let mut spans = vec![
+        Span::styled(if current { "▶" } else { " " }, theme.here()),
+        sign,
+        Span::raw(" "),
+        Span::styled(row.branch.clone(), theme.dim()),
+        Span::styled(label, name),
+        Span::styled(format!(" {}", text::pad_left(&took(row), 8)), base),
+    ];
+    if percent_width > 0 {
+        spans.push(Span::styled(text::pad_left(&units::percent(row.share), percent_width), base));
+    }
+    if bar_width > 0 {
+        let share = if row.step.is_some() { row.share } else { 0.0 };
+        spans.push(Span::styled(format!(" {}", text::bar(share, bar_width)), theme.layer(&row.layer)));
+    }
+    Line::from(spans)
+}
+
+fn took(row: &Row) -> String {
+    if row.open { "…".into() } else { units::duration(row.dur_ns) }
+}

@@ -1,0 +1,107 @@
+//! Styles. The terminal's own sixteen colours and modifiers only, no backgrounds: light and dark both read well.
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::state::highlight::Class;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Theme {
+    color: bool,
+}
+
+impl Theme {
+    pub fn new(color: bool) -> Self {
+        Self { color }
+    }
+
+    /// Whether the environment wants colours: NO_COLOR set to anything but nothing says no.
+    pub fn wanted() -> bool {
+        std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    }
+
+    fn fg(self, color: Color) -> Style {
+        if self.color { Style::new().fg(color) } else { Style::new() }
+    }
+
+    pub fn plain(self) -> Style {
+        Style::new()
+    }
+
+    pub fn dim(self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    pub fn strong(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    /// The row or line a person stands on.
+    pub fn current(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    /// The line of the source.
+    pub fn here(self) -> Style {
+        self.fg(Color::Cyan).add_modifier(Modifier::BOLD)
+    }
+
+    pub fn held(self) -> Style {
+        self.fg(Color::Magenta).add_modifier(Modifier::BOLD)
+    }
+
+    pub fn gate(self) -> Style {
+        self.fg(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    pub fn good(self) -> Style {
+        self.fg(Color::Green).add_modifier(Modifier::BOLD)
+    }
+
+    pub fn bad(self) -> Style {
+        self.fg(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    /// What changed since the step before.
+    pub fn changed(self) -> Style {
+        self.fg(Color::Magenta).add_modifier(Modifier::BOLD)
+    }
+
+    /// The leader, or the version that is returned.
+    pub fn marked(self) -> Style {
+        self.fg(Color::Green).add_modifier(Modifier::BOLD)
+    }
+
+    pub fn found(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
+    }
+
+    /// Keys in help and hints.
+    pub fn key(self) -> Style {
+        self.fg(Color::Cyan).add_modifier(Modifier::BOLD)
+    }
+
+    /// A layer's colour, for bars.
+    pub fn layer(self, layer: &str) -> Style {
+        self.fg(match layer {
+            "client" | "pd" => Color::Blue,
+            "grpc" => Color::Cyan,
+            "storage" | "scheduler" => Color::Green,
+            "mvcc" => Color::Magenta,
+            "raftkv" | "raftstore" => Color::Yellow,
+            "apply" | "rocksdb" => Color::Red,
+            _ => Color::Reset,
+        })
+    }
+
+    pub fn code(self, class: Class) -> Style {
+        match class {
+            Class::Plain => Style::new(),
+            Class::Comment => self.dim().add_modifier(Modifier::ITALIC),
+            Class::Text => self.fg(Color::Green),
+            Class::Number | Class::Lifetime => self.fg(Color::Magenta),
+            Class::Keyword => self.fg(Color::Blue).add_modifier(Modifier::BOLD),
+            Class::Type => self.fg(Color::Cyan),
+            Class::Function => self.strong(),
+            Class::Macro => self.fg(Color::Red),
+        }
+    }
+}

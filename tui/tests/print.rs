@@ -1,0 +1,104 @@
+//! What the program prints: steps as a table and as JSON, its help, and its errors.
+use std::process::{Command, Output};
+
+use clap::CommandFactory;
+use tikv_tui::{
+    cli::Cli,
+    plain::{self, Format},
+    state::Start,
+};
+
+mod common;
+
+fn printed(format: Format, gates: &[&str]) -> String {
+    let gates = gates.iter().map(|g| (*g).to_owned()).collect();
+    let start = Start { run: true, gates, stacks: true };
+    let mut source = common::source("point_get", common::point_get(), &start);
+    let mut out = Vec::new();
+    plain::print(&mut source, format, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn the_table_has_every_step_and_the_sum() {
+    insta::assert_snapshot!("table", printed(Format::Table, &[]));
+    assert_eq!(
+        printed(Format::Table, &["lock_cf_get"]),
+        printed(Format::Table, &[]),
+        "a hold is released at once"
+    );
+}
+
+#[test]
+fn json_is_one_object_a_step_with_all_keys_and_a_summary_last() {
+    let text = printed(Format::Json, &[]);
+    let objects: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let (summary, steps) = objects.split_last().unwrap();
+    assert_eq!(steps.len(), common::point_get().len());
+    for (i, step) in steps.iter().enumerate() {
+        assert_eq!(step["step"], i);
+        for key in ["stage", "layer", "thread", "file", "function", "tikv", "tikv_file"] {
+            assert!(step[key].as_str().is_some_and(|s| !s.is_empty()), "{key} of {step}");
+        }
+        for key in ["store", "at_ns", "dur_ns", "line"] {
+            assert!(step[key].is_u64(), "{key} of {step}");
+        }
+        assert!(step["fields"].is_object() && step["stack"].is_array());
+        assert!(step["tikv"].as_str().unwrap().starts_with(step["tikv_file"].as_str().unwrap()));
+        for key in ["raft", "mvcc", "latches"] {
+            assert!(step["state"].get(key).is_some(), "state.{key} of {step}");
+        }
+    }
+    let keys: Vec<&str> = summary["summary"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["accounted", "dropped", "stage_ns", "wall_ns"]);
+    let total: u64 = steps.iter().map(|s| s["dur_ns"].as_u64().unwrap()).sum();
+    assert_eq!(summary["summary"]["stage_ns"], total);
+}
+
+#[test]
+fn the_help_of_every_command() {
+    let mut cli = Cli::command();
+    cli.build();
+    insta::assert_snapshot!("help_tikv_tui", cli.render_help());
+    for command in cli.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+        insta::assert_snapshot!(format!("help_{}", command.get_name()), command.render_help());
+    }
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tikv-tui")).args(args).output().unwrap()
+}
+
+fn fails(args: &[&str]) -> String {
+    let output = run(args);
+    assert!(!output.status.success(), "{args:?} must fail");
+    assert!(output.stdout.is_empty(), "{args:?} printed {}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+#[test]
+fn mistakes_are_errors_with_a_way_out() {
+    assert!(fails(&["trace", "/no/such/file"]).contains("cannot read the trace /no/such/file"));
+    assert!(fails(&["trace", "x", "--gate", "lock_cf"]).contains("did you mean lock_cf_get"));
+    assert!(fails(&["attach", "nowhere"]).contains("expected HOST:PORT"));
+    assert!(fails(&["attach", "127.0.0.1:1", "--type", "get"]).contains("kv_get"));
+    assert!(fails(&["attach", "127.0.0.1:1", "--plain"]).contains("no tikv-server answers at 127.0.0.1:1"));
+    assert!(fails(&["stpe"]).contains("step"), "clap names the near command");
+}
+
+#[test]
+fn a_saved_trace_is_printed_without_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("trace.jsonl");
+    std::fs::write(&path, printed(Format::Json, &[])).unwrap();
+    let path = path.to_str().unwrap();
+    let table = run(&["trace", path]);
+    assert!(table.status.success());
+    assert!(String::from_utf8(table.stdout).unwrap().contains("write_cf_seek"));
+    let json = run(&["trace", path, "--json"]);
+    assert_eq!(String::from_utf8(json.stdout).unwrap(), printed(Format::Json, &[]));
+    let missing = fails(&["trace", path, "--tikv-src", "/no/such/dir"]);
+    assert!(missing.contains("--tikv-src: /no/such/dir is no directory"));
+}

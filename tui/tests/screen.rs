@@ -1,0 +1,342 @@
+//! The screen as a person sees it, at the sizes they have.
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::{Terminal, backend::TestBackend, style::Color};
+use tikv_tui::{
+    state::{Effect, Pane, Screen, Start, screen::Options, screen::Phase},
+    view,
+};
+use tracepoints::trace::Step;
+
+mod common;
+
+struct Rig {
+    screen: Screen,
+    terminal: Terminal<TestBackend>,
+}
+
+impl Rig {
+    fn new(steps: Vec<Step>, start: Start, size: (u16, u16), color: bool) -> Self {
+        let title = if steps.len() > 18 { "txn_2pc" } else { "point_get" };
+        let source = common::source(title, steps, &start);
+        let screen = Screen::new(Box::new(source), Options { color, tikv_src: None });
+        let terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
+        let mut rig = Self { screen, terminal };
+        rig.settle();
+        rig
+    }
+
+    /// Held at every stage from the first on.
+    fn stepped(size: (u16, u16)) -> Self {
+        Self::new(common::point_get(), Start::default(), size, true)
+    }
+
+    fn settle(&mut self) {
+        while self.screen.poll() {}
+        self.terminal.draw(|f| view::draw(f, &mut self.screen)).unwrap();
+    }
+
+    fn key(&mut self, code: KeyCode) -> Effect {
+        let effect = self.screen.on_key(KeyEvent::new(code, KeyModifiers::NONE));
+        self.settle();
+        effect
+    }
+
+    fn keys(&mut self, keys: &str) -> Effect {
+        keys.chars().map(|c| self.key(KeyCode::Char(c))).last().unwrap_or(Effect::None)
+    }
+
+    fn text(&self) -> String {
+        self.terminal.backend().to_string()
+    }
+
+    fn stage(&self) -> &str {
+        self.screen.step().map_or("", |s| &s.stage)
+    }
+}
+
+const SMALL: (u16, u16) = (80, 24);
+const LARGE: (u16, u16) = (160, 50);
+
+macro_rules! shot {
+    ($name:literal, $rig:expr) => {
+        insta::assert_snapshot!($name, $rig.terminal.backend())
+    };
+}
+
+#[test]
+fn the_held_request_on_a_small_and_a_large_terminal() {
+    for (name, size) in [("small", SMALL), ("medium", (120, 30)), ("large", LARGE)] {
+        let mut rig = Rig::stepped(size);
+        rig.keys("nnnnnnnnnnn");
+        assert_eq!((rig.stage(), rig.screen.phase()), ("write_cf_seek", Phase::Held));
+        insta::assert_snapshot!(format!("held_{name}"), rig.terminal.backend());
+    }
+}
+
+#[test]
+fn the_end_of_the_request() {
+    for (name, size) in [("small", SMALL), ("large", LARGE)] {
+        let mut rig = Rig::stepped(size);
+        rig.keys("r");
+        assert_eq!(rig.screen.phase(), Phase::Finished);
+        insta::assert_snapshot!(format!("ended_{name}"), rig.terminal.backend());
+    }
+}
+
+#[test]
+fn every_pane_on_a_small_terminal() {
+    let mut rig = Rig::stepped(SMALL);
+    rig.keys("nnnnnnnnnnnn");
+    for pane in Pane::ALL {
+        rig.keys(&(pane as usize + 1).to_string());
+        insta::assert_snapshot!(format!("pane_{}", pane.name().to_lowercase()), rig.terminal.backend());
+        rig.keys("z");
+        insta::assert_snapshot!(format!("zoom_{}", pane.name().to_lowercase()), rig.terminal.backend());
+        rig.keys("z");
+    }
+}
+
+#[test]
+fn replicas_stand_in_lanes_and_latches_in_the_state() {
+    let mut rig = Rig::new(common::prewrite(), Start { run: true, ..Start::default() }, LARGE, true);
+    shot!("replicas", rig);
+    rig.keys("]");
+    rig.screen.act(tikv_tui::input::Action::First);
+    rig.keys("nnnn");
+    assert_eq!(rig.stage(), "latch_acquired");
+    rig.keys("4z");
+    shot!("latches", rig);
+    rig.keys("zf");
+    shot!("flame_replicas", rig);
+}
+
+#[test]
+fn tikvs_function_help_palette_flame_and_search() {
+    let mut rig = Rig::stepped(SMALL);
+    rig.keys("nnnnnnnnnnt");
+    shot!("tikv", rig);
+    rig.keys("t?");
+    shot!("help", rig);
+    rig.key(KeyCode::Esc);
+    rig.keys(":");
+    shot!("palette", rig);
+    rig.keys("gate write");
+    shot!("palette_filtered", rig);
+    rig.key(KeyCode::Esc);
+    rig.keys("f");
+    shot!("flame", rig);
+    rig.key(KeyCode::Esc);
+    rig.keys("2/Isolation");
+    shot!("search_typed", rig);
+    rig.key(KeyCode::Enter);
+    shot!("search_found", rig);
+}
+
+#[test]
+fn help_of_every_pane_fits_and_names_it() {
+    let mut rig = Rig::stepped(LARGE);
+    for pane in Pane::ALL {
+        rig.keys(&(pane as usize + 1).to_string());
+        rig.keys("?");
+        assert!(rig.text().contains(&format!("Help: {}", pane.name().to_lowercase())), "{}", rig.text());
+        rig.keys("q");
+    }
+}
+
+#[test]
+fn without_colour_no_cell_has_one_and_held_is_still_said() {
+    let mut rig = Rig::new(common::point_get(), Start::default(), LARGE, false);
+    for key in "nnnnnnnnb:".chars() {
+        rig.key(KeyCode::Char(key));
+        let buffer = rig.terminal.backend().buffer();
+        assert!(buffer.content.iter().all(|c| c.fg == Color::Reset && c.bg == Color::Reset));
+    }
+    rig.key(KeyCode::Esc);
+    shot!("no_color", rig);
+    assert!(rig.text().contains("‖ held at snapshot_ready"));
+}
+
+#[test]
+fn no_cell_ever_has_a_background() {
+    let mut rig = Rig::stepped(LARGE);
+    for key in "nnnnnbt?q:".chars() {
+        rig.key(KeyCode::Char(key));
+        assert!(rig.terminal.backend().buffer().content.iter().all(|c| c.bg == Color::Reset));
+    }
+}
+
+#[test]
+fn a_terminal_that_is_too_small_says_so() {
+    let mut rig = Rig::stepped((50, 10));
+    shot!("too_small", rig);
+    for (w, h) in [(0, 0), (1, 1), (59, 16), (60, 15), (60, 16), (61, 17), (300, 90), (130, 34), (129, 20)] {
+        rig.terminal.backend_mut().resize(w, h);
+        for key in "nz?q:".chars() {
+            rig.key(KeyCode::Char(key));
+        }
+        rig.key(KeyCode::Esc);
+        rig.keys("zfj");
+        rig.key(KeyCode::Esc);
+    }
+}
+
+#[test]
+fn stepping_goes_forward_and_back_and_state_is_as_it_was() {
+    let mut rig = Rig::stepped(LARGE);
+    assert_eq!((rig.stage(), rig.screen.phase(), rig.screen.steps.len()), ("client_send", Phase::Held, 1));
+    rig.keys("nnnnnnnnnnnn");
+    assert_eq!(rig.stage(), "write_cf_found");
+    assert!(rig.text().contains("▸ write"), "the chosen version is marked");
+    let newest = rig.screen.steps.len();
+    rig.keys("p");
+    assert_eq!((rig.stage(), rig.screen.steps.len()), ("write_cf_seek", newest));
+    assert!(!rig.text().contains("▸ write"), "it was not chosen yet");
+    rig.key(KeyCode::Right);
+    assert_eq!((rig.stage(), rig.screen.steps.len()), ("write_cf_found", newest), "forward over known steps");
+    rig.keys("gg");
+    assert_eq!(rig.stage(), "client_send");
+    rig.keys("p");
+    assert_eq!(rig.screen.message.as_deref(), Some("this is the first step"));
+    rig.keys("H");
+    assert_eq!(rig.stage(), "write_cf_found");
+}
+
+#[test]
+fn gates_hold_the_request_and_c_goes_to_them() {
+    let mut rig = Rig::new(
+        common::point_get(),
+        Start { gates: vec!["lock_cf_get".into()], ..Start::default() },
+        LARGE,
+        true,
+    );
+    assert_eq!((rig.stage(), rig.screen.phase()), ("lock_cf_get", Phase::Held));
+    rig.keys(":gate at grpc_reply");
+    rig.key(KeyCode::Enter);
+    assert!(rig.screen.gates.contains("grpc_reply"));
+    rig.keys("c");
+    assert_eq!((rig.stage(), rig.screen.phase()), ("grpc_reply", Phase::Held));
+    rig.keys("ggc");
+    assert_eq!(rig.stage(), "lock_cf_get", "over known steps first");
+    rig.keys("b");
+    assert!(!rig.screen.gates.contains("lock_cf_get"));
+    rig.keys("Gc");
+    assert_eq!((rig.stage(), rig.screen.phase()), ("client_reply", Phase::Finished));
+    rig.keys("b");
+    assert!(rig.screen.message.as_ref().is_some_and(|m| m.contains("only observed")));
+    rig.keys("n");
+    assert!(rig.screen.message.as_ref().is_some_and(|m| m.contains("has ended")));
+}
+
+#[test]
+fn observed_stages_are_not_skipped() {
+    let mut rig = Rig::stepped(LARGE);
+    let mut seen = vec![rig.stage().to_owned()];
+    for _ in 0..40 {
+        rig.keys("n");
+        if seen.last().map(String::as_str) != Some(rig.stage()) {
+            seen.push(rig.stage().to_owned());
+        }
+    }
+    let all: Vec<String> = common::point_get().into_iter().map(|s| s.stage).collect();
+    assert_eq!(seen, all, "n visits every step once, held or only observed");
+}
+
+#[test]
+fn keys_of_panes_search_zoom_and_quit() {
+    let mut rig = Rig::stepped(SMALL);
+    rig.keys("nnnnnnnnnnn3j");
+    assert_eq!(rig.screen.frame, Some(1));
+    rig.keys("2");
+    assert!(rig.text().contains("point_getter.rs:19"), "the frame's source: {}", rig.text());
+    rig.key(KeyCode::Esc);
+    assert_eq!(rig.screen.frame, None);
+    rig.keys("/fn load_value");
+    rig.key(KeyCode::Enter);
+    assert!(rig.text().contains("fn load_value"));
+    rig.keys("1/grpc");
+    rig.key(KeyCode::Enter);
+    assert_eq!(rig.stage(), "grpc_receive");
+    rig.keys("]");
+    assert_eq!(rig.stage(), "grpc_decode");
+    rig.keys("[");
+    assert_eq!(rig.stage(), "grpc_receive");
+    rig.keys("/nothing like this");
+    rig.key(KeyCode::Enter);
+    assert!(rig.screen.message.as_ref().is_some_and(|m| m.contains("no match")));
+    rig.keys("z");
+    assert_eq!(rig.keys("q"), Effect::None, "q leaves the zoom first");
+    assert_eq!(rig.keys("q"), Effect::None, "then the search");
+    assert_eq!(rig.keys("q"), Effect::Quit);
+    let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    rig.keys(":x");
+    assert_eq!(rig.screen.on_key(ctrl_c), Effect::Quit, "from anywhere");
+}
+
+#[test]
+fn editor_copy_and_save_ask_the_program() {
+    let mut rig = Rig::stepped(LARGE);
+    rig.keys("nnnnnnnnnnn");
+    let Effect::Edit { path, line } = rig.keys("o") else { panic!("an editor") };
+    assert!(path.ends_with("tui/tests/data/point_getter.rs") && path.is_file() && line == 31);
+    assert_eq!(rig.keys("2y"), Effect::Copy("tui/tests/data/point_getter.rs:31".into()));
+    let Effect::Copy(state) = rig.keys("4y") else { panic!("a copy") };
+    assert!(state.contains("Raft group of region 2") && state.contains("Leader"));
+    let Effect::Save(files) = rig.screen.act(tikv_tui::input::Action::SaveFlame) else { panic!("files") };
+    assert_eq!(files.iter().map(|f| f.0.as_str()).collect::<Vec<_>>(), ["point_get.folded", "point_get.svg"]);
+    assert!(files[0].1.contains("point_get;kv_get (store 1);mvcc;lock_cf_get 18900"), "{}", files[0].1);
+    let Effect::Save(files) = rig.screen.act(tikv_tui::input::Action::SaveTrace) else { panic!("files") };
+    assert_eq!(files[0].1.lines().count(), rig.screen.steps.len());
+    rig.screen.steps[11].file = "no/such/file.rs".into();
+    assert_eq!(rig.keys("to"), Effect::None, "the catalogue's function is no file here");
+    rig.keys("t");
+    assert!(rig.text().contains("no/such/file.rs is not on this disk"), "{}", rig.text());
+}
+
+#[test]
+fn the_mouse_selects_steps_frames_and_panes_and_scrolls() {
+    let mut rig = Rig::stepped(LARGE);
+    rig.keys("nnnnnnnn");
+    let mouse = |kind, column, row| MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
+    let (x, y, ..) = rig.screen.drawn[Pane::Path as usize].area;
+    rig.screen.on_mouse(mouse(MouseEventKind::Down(MouseButton::Left), x + 5, y + 3));
+    assert_eq!((rig.stage(), rig.screen.focus), ("grpc_receive", Pane::Path));
+    let (x, y, ..) = rig.screen.drawn[Pane::Stack as usize].area;
+    rig.screen.on_mouse(mouse(MouseEventKind::Down(MouseButton::Left), x + 1, y + 2));
+    assert_eq!((rig.screen.frame, rig.screen.focus), (Some(2), Pane::Stack));
+    let (x, y, ..) = rig.screen.drawn[Pane::Source as usize].area;
+    rig.settle();
+    let before = rig.screen.drawn[Pane::Source as usize].offset;
+    rig.screen.on_mouse(mouse(MouseEventKind::ScrollDown, x + 1, y + 1));
+    rig.settle();
+    assert_eq!(rig.screen.drawn[Pane::Source as usize].offset, before + 3);
+    let mut small = Rig::stepped(SMALL);
+    let (pane, x, y, _) = small.screen.tabs[2];
+    small.screen.on_mouse(mouse(MouseEventKind::Down(MouseButton::Left), x + 1, y));
+    assert_eq!((small.screen.tab, pane), (Pane::State, Pane::State));
+}
+
+#[test]
+fn no_sequence_of_keys_panics() {
+    let mut rig = Rig::new(common::prewrite(), Start::default(), (100, 30), true);
+    let keys: Vec<char> = "npcrbgGHNtfoyzjkhl/:?q[]12345x ".chars().collect();
+    let codes = [
+        KeyCode::Esc,
+        KeyCode::Enter,
+        KeyCode::Tab,
+        KeyCode::BackTab,
+        KeyCode::Down,
+        KeyCode::Up,
+        KeyCode::Backspace,
+    ];
+    let mut seed = 0x2545_f491_4f6c_dd1du64;
+    for _ in 0..4_000 {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let pick = (seed >> 33) as usize;
+        let code =
+            if pick % 4 == 0 { codes[pick % codes.len()] } else { KeyCode::Char(keys[pick % keys.len()]) };
+        rig.key(code);
+        assert!(rig.screen.cursor < rig.screen.steps.len());
+    }
+}
