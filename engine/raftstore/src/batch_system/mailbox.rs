@@ -1,0 +1,139 @@
+//! A mailbox: the messages of one FSM, and the FSM itself while nobody runs it.
+use std::sync::Arc;
+
+use crossbeam::queue::SegQueue;
+use parking_lot::Mutex;
+
+use super::Fsm;
+
+/// Why a message was not taken; it comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SendError<M> {
+    /// There is no such FSM, or it has stopped.
+    Disconnected(M),
+}
+
+/// Where the FSM is.
+struct Place<F> {
+    /// The FSM, while it is idle or parked.
+    fsm: Option<Box<F>>,
+    /// Only `wake` may schedule it.
+    parked: bool,
+    /// `wake` was called before the FSM came back to be parked.
+    woken: bool,
+    closed: bool,
+}
+
+struct Inner<F: Fsm> {
+    messages: SegQueue<F::Message>,
+    place: Mutex<Place<F>>,
+    schedule: Schedule<F>,
+}
+
+/// Hands an FSM, with its mailbox, to the pollers.
+pub(super) type Schedule<F> = Box<dyn Fn(Mailbox<F>, Box<F>) + Send + Sync>;
+
+/// A handle to an FSM. TiKV: `batch_system::mailbox::BasicMailbox`.
+pub struct Mailbox<F: Fsm> {
+    inner: Arc<Inner<F>>,
+}
+
+impl<F: Fsm> Clone for Mailbox<F> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<F: Fsm> Mailbox<F> {
+    /// A mailbox of an idle FSM; `schedule` hands it to the pollers.
+    pub(super) fn new(fsm: Box<F>, schedule: Schedule<F>) -> Self {
+        let place = Place { fsm: Some(fsm), parked: false, woken: false, closed: false };
+        Self { inner: Arc::new(Inner { messages: SegQueue::new(), place: Mutex::new(place), schedule }) }
+    }
+
+    /// Adds a message and schedules the FSM if it is idle.
+    pub fn send(&self, message: F::Message) -> Result<(), SendError<F::Message>> {
+        if self.inner.place.lock().closed {
+            return Err(SendError::Disconnected(message));
+        }
+        self.inner.messages.push(message);
+        let mut place = self.inner.place.lock();
+        let fsm = if place.parked { None } else { place.fsm.take() };
+        drop(place);
+        if let Some(fsm) = fsm {
+            (self.inner.schedule)(self.clone(), fsm);
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Number of messages that wait.
+    pub fn len(&self) -> usize {
+        self.inner.messages.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.inner.messages.is_empty()
+    }
+
+    /// The next message, for the poller that runs the FSM.
+    pub fn try_recv(&self) -> Option<F::Message> {
+        self.inner.messages.pop()
+    }
+
+    /// Schedules the FSM again if it is parked, or as soon as it is.
+    pub fn wake(&self) {
+        let fsm = {
+            let mut place = self.inner.place.lock();
+            match place.fsm.take() {
+                Some(fsm) => {
+                    place.parked = false;
+                    Some(fsm)
+                }
+                None => {
+                    place.woken = true;
+                    None
+                }
+            }
+        };
+        if let Some(fsm) = fsm {
+            (self.inner.schedule)(self.clone(), fsm);
+        }
+    }
+
+    /// Takes the FSM back from its poller. `park`: it stays until `wake`, whatever arrives.
+    pub(super) fn release(&self, fsm: Box<F>, park: bool) {
+        let again = {
+            let mut place = self.inner.place.lock();
+            if place.closed {
+                return;
+            }
+            let woken = std::mem::take(&mut place.woken);
+            if (park && woken) || (!park && !self.inner.messages.is_empty()) {
+                place.parked = false;
+                Some(fsm)
+            } else {
+                place.parked = park;
+                place.fsm = Some(fsm);
+                None
+            }
+        };
+        if let Some(fsm) = again {
+            (self.inner.schedule)(self.clone(), fsm);
+        }
+    }
+
+    /// No message is taken any more. Those that wait are dropped, and so is the FSM if it is idle.
+    pub(super) fn close(&self) {
+        let fsm = {
+            let mut place = self.inner.place.lock();
+            place.closed = true;
+            place.fsm.take()
+        };
+        drop(fsm);
+        while self.inner.messages.pop().is_some() {}
+    }
+}

@@ -1,0 +1,78 @@
+//! What tikv-ctl and the status server ask: region states, from disk or from their owner.
+use engine_rocks::{CF_RAFT, RocksEngine};
+use kvproto::{
+    metapb::Region,
+    raft_serverpb::{RaftApplyState, RaftLocalState, RegionLocalState},
+};
+use serde::Serialize;
+use tracepoints::probe::RaftProbe;
+
+use crate::{Error, Result, store::Engines};
+
+/// A region as its peer knows it. TiKV: `raftstore::store::region_meta::RegionMeta`.
+#[derive(Clone, Debug)]
+pub struct RegionMeta {
+    pub region: Region,
+    /// Raft's state, as probes show it.
+    pub raft: RaftProbe,
+    pub apply_state: RaftApplyState,
+    pub applied_term: u64,
+    pub approximate_size: u64,
+}
+
+/// The three states of a region on disk. TiKV: `debug::RegionInfo`.
+#[derive(Clone, Debug, Default)]
+pub struct RegionInfo {
+    pub raft_local_state: Option<RaftLocalState>,
+    pub raft_apply_state: Option<RaftApplyState>,
+    pub region_local_state: Option<RegionLocalState>,
+}
+
+/// A summary that goes into JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct RegionSummary {
+    pub region_id: u64,
+    pub leader: u64,
+    pub term: u64,
+    pub applied: u64,
+}
+
+impl From<&RegionMeta> for RegionSummary {
+    fn from(meta: &RegionMeta) -> Self {
+        Self {
+            region_id: meta.region.id,
+            leader: meta.raft.leader,
+            term: meta.raft.term,
+            applied: meta.raft.applied,
+        }
+    }
+}
+
+/// The states of a region.
+///
+/// # Errors
+/// [`Error::RegionNotFound`] if the store has none of them.
+pub fn region_info(engines: &Engines, region_id: u64) -> Result<RegionInfo> {
+    let info = RegionInfo {
+        raft_local_state: engines.raft.get_raft_state(region_id)?,
+        raft_apply_state: engines.kv.get_msg_cf(CF_RAFT, &keys::apply_state_key(region_id))?,
+        region_local_state: engines.kv.get_msg_cf(CF_RAFT, &keys::region_state_key(region_id))?,
+    };
+    let nothing = info.raft_local_state.is_none()
+        && info.raft_apply_state.is_none()
+        && info.region_local_state.is_none();
+    if nothing { Err(Error::RegionNotFound(region_id)) } else { Ok(info) }
+}
+
+/// The local states of all regions, tombstones included, by id.
+pub fn all_regions(kv: &RocksEngine) -> Result<Vec<RegionLocalState>> {
+    let mut states = Vec::new();
+    kv.scan_cf(CF_RAFT, keys::REGION_META_MIN_KEY, keys::REGION_META_MAX_KEY, |key, value| {
+        if let Ok((_, keys::REGION_STATE_SUFFIX)) = keys::decode_region_meta_key(key) {
+            states.push(value.to_vec());
+        }
+        Ok(true)
+    })?;
+    let decode = |bytes: Vec<u8>| <RegionLocalState as prost::Message>::decode(bytes.as_slice());
+    Ok(states.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?)
+}

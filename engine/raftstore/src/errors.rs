@@ -1,0 +1,129 @@
+//! Errors of the RaftStore; those a client must act on become region errors.
+use kvproto::{errorpb, metapb};
+
+/// What can go wrong with a request, a message or the store itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("raft entry is too large, region {region_id}, entry size {entry_size}; split the write")]
+    RaftEntryTooLarge { region_id: u64, entry_size: u64 },
+    #[error("to store id {to_store_id}, mine {my_store_id}")]
+    StoreNotMatch { to_store_id: u64, my_store_id: u64 },
+    #[error("mismatch peer id {request_peer_id} != {store_peer_id}")]
+    MismatchPeerId { request_peer_id: u64, store_peer_id: u64 },
+    #[error("region {0} not found")]
+    RegionNotFound(u64),
+    #[error("region {0} not initialized yet")]
+    RegionNotInitialized(u64),
+    #[error("peer is not leader for region {0}, leader may {1:?}")]
+    NotLeader(u64, Option<metapb::Peer>),
+    #[error("key {} is not in region key range [{}, {}) for region {}",
+        keys::hex_upper(.0), keys::hex_upper(&.1.start_key), keys::hex_upper(&.1.end_key), .1.id)]
+    KeyNotInRegion(Vec<u8>, metapb::Region),
+    #[error("epoch not match {0}")]
+    EpochNotMatch(String, Vec<metapb::Region>),
+    #[error("stale command")]
+    StaleCommand,
+    #[error("server is busy: {0}")]
+    ServerIsBusy(String),
+    #[error("read index not ready, reason {reason}, region {region_id}")]
+    ReadIndexNotReady { reason: &'static str, region_id: u64 },
+    #[error("{0}")]
+    Transport(String),
+    #[error("snapshot: {0}")]
+    Snapshot(#[from] crate::store::SnapError),
+    #[error(transparent)]
+    Engine(#[from] engine_rocks::Error),
+    #[error("raft log: {0}")]
+    RaftLog(#[from] raft_log_engine::Error),
+    #[error("raft: {0}")]
+    Raft(#[from] raft::Error),
+    #[error("protobuf: {0}")]
+    Protobuf(#[from] protobuf::ProtobufError),
+    #[error("protobuf: {0}")]
+    Decode(#[from] prost::DecodeError),
+    #[error("io: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Other(String),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn other(message: impl Into<String>) -> Self {
+        Error::Other(message.into())
+    }
+}
+
+/// The region error a client gets.
+impl From<Error> for errorpb::Error {
+    fn from(err: Error) -> errorpb::Error {
+        let mut pb = errorpb::Error { message: err.to_string(), ..Default::default() };
+        match err {
+            Error::RaftEntryTooLarge { region_id, entry_size } => {
+                pb.raft_entry_too_large = Some(errorpb::RaftEntryTooLarge { region_id, entry_size });
+            }
+            Error::StoreNotMatch { to_store_id, my_store_id } => {
+                let e =
+                    errorpb::StoreNotMatch { request_store_id: to_store_id, actual_store_id: my_store_id };
+                pb.store_not_match = Some(e);
+            }
+            Error::MismatchPeerId { request_peer_id, store_peer_id } => {
+                pb.mismatch_peer_id = Some(errorpb::MismatchPeerId { request_peer_id, store_peer_id });
+            }
+            Error::RegionNotFound(region_id) => {
+                pb.region_not_found = Some(errorpb::RegionNotFound { region_id });
+            }
+            Error::RegionNotInitialized(region_id) => {
+                pb.region_not_initialized = Some(errorpb::RegionNotInitialized { region_id });
+            }
+            Error::NotLeader(region_id, leader) => {
+                pb.not_leader = Some(errorpb::NotLeader { region_id, leader });
+            }
+            Error::KeyNotInRegion(key, region) => {
+                pb.key_not_in_region = Some(errorpb::KeyNotInRegion {
+                    key,
+                    region_id: region.id,
+                    start_key: region.start_key,
+                    end_key: region.end_key,
+                });
+            }
+            Error::EpochNotMatch(_, current_regions) => {
+                pb.epoch_not_match = Some(errorpb::EpochNotMatch { current_regions });
+            }
+            Error::StaleCommand => pb.stale_command = Some(errorpb::StaleCommand {}),
+            Error::ServerIsBusy(reason) => {
+                pb.server_is_busy = Some(errorpb::ServerIsBusy { reason, ..Default::default() });
+            }
+            Error::Transport(reason) => {
+                pb.server_is_busy = Some(errorpb::ServerIsBusy { reason, ..Default::default() });
+            }
+            Error::ReadIndexNotReady { reason, region_id } => {
+                pb.read_index_not_ready =
+                    Some(errorpb::ReadIndexNotReady { reason: reason.to_owned(), region_id });
+            }
+            _ => {}
+        }
+        pb
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_error_carries_its_fields() {
+        let leader = metapb::Peer::voter(3, 7);
+        let pb: errorpb::Error = Error::NotLeader(2, Some(leader)).into();
+        let not_leader = pb.not_leader.unwrap();
+        assert_eq!((not_leader.region_id, not_leader.leader.unwrap().store_id), (2, 3));
+        assert!(pb.message.contains("not leader"));
+
+        let region = metapb::Region { id: 2, start_key: b"b".to_vec(), ..Default::default() };
+        let pb: errorpb::Error = Error::KeyNotInRegion(b"a".to_vec(), region).into();
+        assert_eq!(pb.key_not_in_region.unwrap().start_key, b"b");
+        let pb: errorpb::Error = Error::other("disk").into();
+        assert_eq!(pb, errorpb::Error { message: "disk".into(), ..Default::default() });
+    }
+}

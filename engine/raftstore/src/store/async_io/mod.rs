@@ -1,0 +1,2 @@
+//! Writing logs away from the pollers.
+pub mod write;

@@ -1,0 +1,216 @@
+//! Store writers: threads that append what peers hand them to raft-engine, many peers in one fsync.
+//!
+//! Mirrors `raftstore::store::async_io::write`.
+use std::thread::{self, JoinHandle};
+
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use engine_rocks::RocksWriteBatch;
+use kvproto::raft_serverpb::RaftLocalState;
+use raft::eraftpb::Entry;
+
+use crate::{
+    RaftRouter, Result,
+    store::{Engines, PeerMsg, PersistedMsg, config::Config, spans},
+};
+
+/// What one Ready must have on disk.
+pub struct WriteTask {
+    pub region_id: u64,
+    pub peer_id: u64,
+    pub ready_number: u64,
+    pub entries: Vec<Entry>,
+    pub raft_state: Option<RaftLocalState>,
+    /// The log begins anew: a snapshot took its place.
+    pub clean_log: bool,
+    /// Region states that must be there before the log changes.
+    pub kv_wb: Option<RocksWriteBatch>,
+}
+
+impl WriteTask {
+    pub fn new(region_id: u64, peer_id: u64, ready_number: u64) -> Self {
+        Self {
+            region_id,
+            peer_id,
+            ready_number,
+            entries: Vec::new(),
+            raft_state: None,
+            clean_log: false,
+            kv_wb: None,
+        }
+    }
+
+    /// Whether anything is to be written.
+    pub fn has_data(&self) -> bool {
+        !self.entries.is_empty() || self.raft_state.is_some() || self.kv_wb.is_some()
+    }
+}
+
+enum WriteMsg {
+    Task(Box<WriteTask>),
+    Stop,
+}
+
+/// The writers' entrance. A peer's tasks all go to one writer, so they are written in order.
+#[derive(Clone)]
+pub struct WriteSenders {
+    senders: Vec<Sender<WriteMsg>>,
+}
+
+impl WriteSenders {
+    pub fn send(&self, task: WriteTask) {
+        let writer = (task.region_id % self.senders.len() as u64) as usize;
+        // A writer ends only at shutdown.
+        let _ = self.senders[writer].send(WriteMsg::Task(Box::new(task)));
+    }
+}
+
+/// The threads `store-writer-{n}`. TiKV: `StoreWriters`.
+pub struct StoreWriters {
+    senders: WriteSenders,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl StoreWriters {
+    pub fn spawn(config: &Config, engines: &Engines, router: &RaftRouter) -> Result<Self> {
+        let (mut senders, mut handles) = (Vec::new(), Vec::new());
+        for n in 0..config.store_io_pool_size.max(1) {
+            let (tx, receiver) = unbounded();
+            let mut worker = Worker {
+                receiver,
+                engines: engines.clone(),
+                router: router.clone(),
+                size_limit: config.raft_write_size_limit.0 as usize,
+                tasks: Vec::new(),
+            };
+            let name = format!("store-writer-{n}");
+            let store = router.store_id();
+            handles.push(thread::Builder::new().name(name.clone()).spawn(move || {
+                tracepoints::register_thread(&name, store);
+                worker.run();
+            })?);
+            senders.push(tx);
+        }
+        Ok(Self { senders: WriteSenders { senders }, handles })
+    }
+
+    pub fn senders(&self) -> WriteSenders {
+        self.senders.clone()
+    }
+
+    /// Writes what is queued and ends the threads.
+    pub fn shutdown(&mut self) {
+        for sender in &self.senders.senders {
+            let _ = sender.send(WriteMsg::Stop);
+        }
+        for handle in self.handles.drain(..) {
+            if handle.join().is_err() {
+                log::error!("a store writer ended by a panic");
+            }
+        }
+    }
+}
+
+struct Worker {
+    receiver: Receiver<WriteMsg>,
+    engines: Engines,
+    router: RaftRouter,
+    size_limit: usize,
+    tasks: Vec<WriteTask>,
+}
+
+impl Worker {
+    fn run(&mut self) {
+        let mut running = true;
+        while running {
+            running = self.collect();
+            if self.tasks.is_empty() {
+                continue;
+            }
+            if let Err(err) = self.write_to_db() {
+                // Nothing of it was acknowledged; going on could acknowledge what is not on disk.
+                self.router.stop_store(&format!("cannot write the Raft log: {err}"));
+                return;
+            }
+            self.notify();
+        }
+    }
+
+    /// Waits for a task, then takes what else is there, up to the size limit. False: stop after these.
+    fn collect(&mut self) -> bool {
+        let Ok(mut next) = self.receiver.recv() else { return false };
+        let mut size = 0;
+        loop {
+            match next {
+                WriteMsg::Stop => return false,
+                WriteMsg::Task(task) => {
+                    size += task.entries.iter().map(|e| e.data.len()).sum::<usize>();
+                    self.tasks.push(*task);
+                }
+            }
+            if size >= self.size_limit {
+                return true;
+            }
+            match self.receiver.try_recv() {
+                Ok(msg) => next = msg,
+                Err(_) => return true,
+            }
+        }
+    }
+
+    fn write_to_db(&mut self) -> Result<()> {
+        for task in &self.tasks {
+            let region = task.region_id;
+            spans::for_each_run(&task.entries, |term, first, last| {
+                let req = tracepoints::session::joined(region, term, first, last);
+                tracepoints::step_thread!(
+                    RAFT_WRITE_BEGIN,
+                    req,
+                    region = region,
+                    term = term,
+                    first = first,
+                    last = last
+                );
+            });
+        }
+        let mut batch = self.engines.raft.log_batch(self.tasks.len() * 2);
+        for task in &mut self.tasks {
+            // Region states first: they say what the log must become if this is cut short.
+            if let Some(kv_wb) = &mut task.kv_wb {
+                kv_wb.write_opt(true)?;
+            }
+            if task.clean_log {
+                batch.clean(task.region_id);
+            }
+            batch.append(task.region_id, task.entries.clone())?;
+            if let Some(state) = &task.raft_state {
+                batch.put_raft_state(task.region_id, state)?;
+            }
+        }
+        if !batch.is_empty() {
+            self.engines.raft.consume(&mut batch, true)?;
+        }
+        for task in &self.tasks {
+            let region = task.region_id;
+            spans::for_each_run(&task.entries, |term, first, last| {
+                let req = tracepoints::session::joined(region, term, first, last);
+                tracepoints::step_thread!(
+                    RAFT_WRITE_END,
+                    req,
+                    region = region,
+                    term = term,
+                    first = first,
+                    last = last
+                );
+            });
+        }
+        Ok(())
+    }
+
+    fn notify(&mut self) {
+        for task in self.tasks.drain(..) {
+            let msg = PersistedMsg { peer_id: task.peer_id, ready_number: task.ready_number };
+            // The peer may have been destroyed meanwhile.
+            let _ = self.router.send_peer(task.region_id, PeerMsg::Persisted(msg));
+        }
+    }
+}

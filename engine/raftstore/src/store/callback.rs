@@ -1,0 +1,150 @@
+//! Callbacks: how a command's answer gets back to whoever sent it.
+use futures::channel::oneshot;
+use kvproto::{errorpb, raft_cmdpb::RaftCmdResponse};
+
+use super::{RegionSnapshot, cmd_resp};
+
+/// The answer to a write.
+#[derive(Clone, Debug)]
+pub struct WriteResponse {
+    pub response: RaftCmdResponse,
+}
+
+/// The answer to a read: a snapshot, or an error in the response's header.
+#[derive(Clone)]
+pub struct ReadResponse {
+    pub response: RaftCmdResponse,
+    pub snapshot: Option<RegionSnapshot>,
+}
+
+type BoxWrite = Box<dyn FnOnce(WriteResponse) + Send>;
+type BoxRead = Box<dyn FnOnce(ReadResponse) + Send>;
+
+/// Called exactly once. One that is dropped says that the peer is gone: its region is not on this store any more.
+///
+/// TiKV: `raftstore::store::msg::Callback`.
+pub enum Callback {
+    None,
+    Read(Once<ReadResponse>),
+    Write(Once<WriteResponse>),
+}
+
+/// A function to be called once; if it is dropped uncalled, it is called with an error.
+pub struct Once<T: From<RaftCmdResponse>> {
+    call: Option<Box<dyn FnOnce(T) + Send>>,
+}
+
+impl<T: From<RaftCmdResponse>> Once<T> {
+    fn new(call: Box<dyn FnOnce(T) + Send>) -> Self {
+        Self { call: Some(call) }
+    }
+
+    fn invoke(mut self, answer: T) {
+        if let Some(call) = self.call.take() {
+            call(answer);
+        }
+    }
+}
+
+impl<T: From<RaftCmdResponse>> Drop for Once<T> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            call(T::from(cmd_resp::new_error(crate::Error::StaleCommand)));
+        }
+    }
+}
+
+impl From<RaftCmdResponse> for WriteResponse {
+    fn from(response: RaftCmdResponse) -> Self {
+        Self { response }
+    }
+}
+
+impl From<RaftCmdResponse> for ReadResponse {
+    fn from(response: RaftCmdResponse) -> Self {
+        Self { response, snapshot: None }
+    }
+}
+
+impl WriteResponse {
+    /// The region error, if the write was refused.
+    pub fn error(&self) -> Option<&errorpb::Error> {
+        self.response.header.as_ref()?.error.as_ref()
+    }
+}
+
+impl ReadResponse {
+    /// The snapshot, or why there is none.
+    pub fn into_snapshot(self) -> Result<RegionSnapshot, errorpb::Error> {
+        match (self.snapshot, self.response.header.and_then(|h| h.error)) {
+            (Some(snapshot), None) => Ok(snapshot),
+            (_, Some(error)) => Err(error),
+            (None, None) => Err(crate::Error::other("the read was answered without a snapshot").into()),
+        }
+    }
+}
+
+impl Callback {
+    pub fn write(call: BoxWrite) -> Self {
+        Callback::Write(Once::new(call))
+    }
+
+    pub fn read(call: BoxRead) -> Self {
+        Callback::Read(Once::new(call))
+    }
+
+    /// A write callback and the future of its answer.
+    pub fn paired_write() -> (Self, oneshot::Receiver<WriteResponse>) {
+        let (tx, rx) = oneshot::channel();
+        // Whoever waited may have gone; the answer is then nobody's.
+        (Self::write(Box::new(move |resp| drop(tx.send(resp)))), rx)
+    }
+
+    /// A read callback and the future of its answer.
+    pub fn paired_read() -> (Self, oneshot::Receiver<ReadResponse>) {
+        let (tx, rx) = oneshot::channel();
+        (Self::read(Box::new(move |resp| drop(tx.send(resp)))), rx)
+    }
+
+    pub fn is_none(&self) -> bool {
+        matches!(self, Callback::None)
+    }
+
+    /// Answers without a snapshot.
+    pub fn invoke_with_response(self, response: RaftCmdResponse) {
+        match self {
+            Callback::None => {}
+            Callback::Read(call) => call.invoke(ReadResponse { response, snapshot: None }),
+            Callback::Write(call) => call.invoke(WriteResponse { response }),
+        }
+    }
+
+    /// Answers a read. A write callback gets the response alone.
+    pub fn invoke_read(self, answer: ReadResponse) {
+        match self {
+            Callback::Read(call) => call.invoke(answer),
+            other => other.invoke_with_response(answer.response),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_callback_answers_stale_command() {
+        let (cb, mut rx) = Callback::paired_write();
+        drop(cb);
+        let answer = rx.try_recv().unwrap().unwrap();
+        assert!(answer.error().unwrap().stale_command.is_some());
+    }
+
+    #[test]
+    fn an_answer_arrives_once() {
+        let (cb, mut rx) = Callback::paired_read();
+        cb.invoke_with_response(cmd_resp::new_error(crate::Error::RegionNotFound(7)));
+        let err = rx.try_recv().unwrap().unwrap().into_snapshot().err().unwrap();
+        assert_eq!(err.region_not_found.unwrap().region_id, 7);
+    }
+}

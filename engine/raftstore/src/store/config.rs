@@ -1,0 +1,246 @@
+//! The keys of TiKV's `[raftstore]` section that this RaftStore obeys, with TiKV's defaults.
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::util::{ReadableDuration, ReadableSize};
+
+/// TiKV: `raftstore::store::config::Config`. All times are engine time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Config {
+    /// Ask for a quorum's consent before an election disturbs the term.
+    pub prevote: bool,
+    /// Bytes this store offers PD; zero: the disk's capacity.
+    pub capacity: ReadableSize,
+    pub raft_base_tick_interval: ReadableDuration,
+    pub raft_heartbeat_ticks: usize,
+    pub raft_election_timeout_ticks: usize,
+    /// Zero: `raft_election_timeout_ticks`.
+    pub raft_min_election_timeout_ticks: usize,
+    /// Zero: twice `raft_election_timeout_ticks`.
+    pub raft_max_election_timeout_ticks: usize,
+    pub raft_max_size_per_msg: ReadableSize,
+    pub raft_max_inflight_msgs: usize,
+    /// A larger write is refused.
+    pub raft_entry_max_size: ReadableSize,
+    pub raft_log_gc_tick_interval: ReadableDuration,
+    /// Entries that stay behind a lagging follower's need before the log is cut.
+    pub raft_log_gc_threshold: u64,
+    /// Entries after which the log is cut even if a follower still needs them; none: by `region_split_size`.
+    pub raft_log_gc_count_limit: Option<u64>,
+    pub raft_log_gc_size_limit: Option<ReadableSize>,
+    /// Ticks for which a log that could be cut is kept for a follower that is away.
+    pub raft_log_reserve_max_ticks: usize,
+    pub raft_engine_purge_interval: ReadableDuration,
+    /// Ticks after which an unanswered read index is asked again.
+    pub raft_read_index_retry_interval_ticks: usize,
+    pub pd_heartbeat_tick_interval: ReadableDuration,
+    pub pd_store_heartbeat_tick_interval: ReadableDuration,
+    pub split_region_check_tick_interval: ReadableDuration,
+    /// Size at which a region asks to be split.
+    pub region_max_size: ReadableSize,
+    /// Size of the regions that a split makes.
+    pub region_split_size: ReadableSize,
+    pub snap_mgr_gc_tick_interval: ReadableDuration,
+    pub snap_gc_timeout: ReadableDuration,
+    pub messages_per_tick: usize,
+    pub notify_capacity: usize,
+    pub max_peer_down_duration: ReadableDuration,
+    pub max_leader_missing_duration: ReadableDuration,
+    pub peer_stale_state_check_interval: ReadableDuration,
+    /// A follower further behind may not become leader by transfer.
+    pub leader_transfer_max_log_lag: u64,
+    /// For how long a leader may read locally after a quorum answered it; zero: never, every read asks a quorum.
+    pub raft_store_max_leader_lease: ReadableDuration,
+    /// Zero: a quarter of the lease.
+    pub check_leader_lease_interval: ReadableDuration,
+    /// A lease with less than this left is renewed; zero: a quarter of the lease.
+    pub renew_leader_lease_advance_duration: ReadableDuration,
+    /// Vote soon after a start, when a lease that this store helped to renew may still hold.
+    pub allow_unsafe_vote_after_start: bool,
+    pub right_derive_when_split: bool,
+    pub allow_remove_leader: bool,
+    pub store_max_batch_size: usize,
+    /// Pollers of PeerFsms, threads `raftstore-{store}-{n}`.
+    pub store_pool_size: usize,
+    pub apply_max_batch_size: usize,
+    /// Pollers of ApplyFsms, threads `apply-{n}`.
+    pub apply_pool_size: usize,
+    /// Threads `store-writer-{n}`. At least one here: TiKV's zero (write on the poller) is taken as one.
+    pub store_io_pool_size: usize,
+    pub snap_generator_pool_size: usize,
+    pub raft_write_size_limit: ReadableSize,
+    pub max_committed_size_per_ready: ReadableSize,
+    /// Bytes in flight before a leader refuses proposals.
+    pub max_uncommitted_size: ReadableSize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            prevote: true,
+            capacity: ReadableSize(0),
+            raft_base_tick_interval: ReadableDuration::secs(1),
+            raft_heartbeat_ticks: 2,
+            raft_election_timeout_ticks: 10,
+            raft_min_election_timeout_ticks: 0,
+            raft_max_election_timeout_ticks: 0,
+            raft_max_size_per_msg: ReadableSize::mb(1),
+            raft_max_inflight_msgs: 256,
+            raft_entry_max_size: ReadableSize::mb(8),
+            raft_log_gc_tick_interval: ReadableDuration::secs(3),
+            raft_log_gc_threshold: 50,
+            raft_log_gc_count_limit: None,
+            raft_log_gc_size_limit: None,
+            raft_log_reserve_max_ticks: 6,
+            raft_engine_purge_interval: ReadableDuration::secs(10),
+            raft_read_index_retry_interval_ticks: 4,
+            pd_heartbeat_tick_interval: ReadableDuration::minutes(1),
+            pd_store_heartbeat_tick_interval: ReadableDuration::secs(10),
+            split_region_check_tick_interval: ReadableDuration::secs(10),
+            region_max_size: ReadableSize::mb(384),
+            region_split_size: ReadableSize::mb(256),
+            snap_mgr_gc_tick_interval: ReadableDuration::minutes(1),
+            snap_gc_timeout: ReadableDuration::hours(4),
+            messages_per_tick: 4096,
+            notify_capacity: 40960,
+            max_peer_down_duration: ReadableDuration::minutes(10),
+            max_leader_missing_duration: ReadableDuration::hours(2),
+            peer_stale_state_check_interval: ReadableDuration::minutes(5),
+            leader_transfer_max_log_lag: 128,
+            raft_store_max_leader_lease: ReadableDuration::secs(9),
+            check_leader_lease_interval: ReadableDuration::ZERO,
+            renew_leader_lease_advance_duration: ReadableDuration::ZERO,
+            allow_unsafe_vote_after_start: false,
+            right_derive_when_split: true,
+            allow_remove_leader: false,
+            store_max_batch_size: 256,
+            store_pool_size: 2,
+            apply_max_batch_size: 256,
+            apply_pool_size: 2,
+            store_io_pool_size: 1,
+            snap_generator_pool_size: 2,
+            raft_write_size_limit: ReadableSize::mb(1),
+            max_committed_size_per_ready: ReadableSize::mb(16),
+            max_uncommitted_size: ReadableSize::gb(1),
+        }
+    }
+}
+
+impl Config {
+    pub fn raft_store_max_leader_lease(&self) -> Duration {
+        self.raft_store_max_leader_lease.0
+    }
+
+    pub fn election_timeout(&self) -> Duration {
+        self.raft_base_tick_interval.0 * self.raft_election_timeout_ticks as u32
+    }
+
+    fn or_quarter_lease(&self, d: ReadableDuration) -> Duration {
+        if d.is_zero() { self.raft_store_max_leader_lease.0 / 4 } else { d.0 }
+    }
+
+    pub fn check_leader_lease_interval(&self) -> Duration {
+        self.or_quarter_lease(self.check_leader_lease_interval)
+    }
+
+    pub fn renew_leader_lease_advance_duration(&self) -> Duration {
+        self.or_quarter_lease(self.renew_leader_lease_advance_duration)
+    }
+
+    /// Entries after which the log is cut whatever followers need.
+    pub fn raft_log_gc_count_limit(&self) -> u64 {
+        // TiKV's rule: three quarters of the entries that fill a region, at one KiB each.
+        self.raft_log_gc_count_limit.unwrap_or(self.region_split_size.0 * 3 / 4 / 1024)
+    }
+
+    /// The same in bytes.
+    pub fn raft_log_gc_size_limit(&self) -> u64 {
+        self.raft_log_gc_size_limit.map_or(self.region_split_size.0 * 3 / 4, |s| s.0)
+    }
+
+    /// # Errors
+    /// A text that names the key, what was expected and what was met.
+    pub fn validate(&self) -> Result<(), String> {
+        let positive = [
+            ("raftstore.raft-heartbeat-ticks", self.raft_heartbeat_ticks as u64),
+            ("raftstore.raft-log-gc-threshold", self.raft_log_gc_threshold),
+            ("raftstore.raft-max-size-per-msg", self.raft_max_size_per_msg.0),
+            ("raftstore.raft-entry-max-size", self.raft_entry_max_size.0),
+            ("raftstore.store-pool-size", self.store_pool_size as u64),
+            ("raftstore.apply-pool-size", self.apply_pool_size as u64),
+            ("raftstore.messages-per-tick", self.messages_per_tick as u64),
+            ("raftstore.raft-base-tick-interval", self.raft_base_tick_interval.0.as_micros() as u64),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{key} must be greater than 0"));
+        }
+        if self.raft_election_timeout_ticks <= self.raft_heartbeat_ticks {
+            return Err(format!(
+                "raftstore.raft-election-timeout-ticks ({}) must be greater than raftstore.raft-heartbeat-ticks ({})",
+                self.raft_election_timeout_ticks, self.raft_heartbeat_ticks
+            ));
+        }
+        let min = self.raft_min_election_timeout_ticks;
+        let max = self.raft_max_election_timeout_ticks;
+        if min != 0 && (min < self.raft_election_timeout_ticks || (max != 0 && min >= max)) {
+            return Err(format!(
+                "raftstore.raft-min-election-timeout-ticks ({min}) must be at least \
+                 raftstore.raft-election-timeout-ticks ({}) and less than the maximum ({max})",
+                self.raft_election_timeout_ticks
+            ));
+        }
+        let (lease, election) = (self.raft_store_max_leader_lease.0, self.election_timeout());
+        if lease > election {
+            return Err(format!(
+                "raftstore.raft-store-max-leader-lease ({lease:?}) must not exceed the election timeout ({election:?}): \
+                 a new leader could be elected while the old one still reads by its lease"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The `raft` crate's configuration of one peer.
+    pub fn new_raft_config(&self, peer_id: u64, applied: u64) -> raft::Config {
+        raft::Config {
+            id: peer_id,
+            election_tick: self.raft_election_timeout_ticks,
+            heartbeat_tick: self.raft_heartbeat_ticks,
+            min_election_tick: self.raft_min_election_timeout_ticks,
+            max_election_tick: self.raft_max_election_timeout_ticks,
+            max_size_per_msg: self.raft_max_size_per_msg.0,
+            max_inflight_msgs: self.raft_max_inflight_msgs,
+            applied,
+            check_quorum: true,
+            skip_bcast_commit: false,
+            pre_vote: self.prevote,
+            max_committed_size_per_ready: self.max_committed_size_per_ready.0,
+            max_uncommitted_size: self.max_uncommitted_size.0,
+            ..Default::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_leave_the_lease_below_the_election_timeout() {
+        let config = Config::default();
+        config.validate().unwrap();
+        assert!(config.raft_store_max_leader_lease() < config.election_timeout());
+        config.new_raft_config(1, 0).validate().unwrap();
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let bad = Config { raft_store_max_leader_lease: ReadableDuration::secs(11), ..Config::default() };
+        assert!(bad.validate().unwrap_err().contains("raft-store-max-leader-lease"));
+        let bad = Config { apply_pool_size: 0, ..Config::default() };
+        assert!(bad.validate().unwrap_err().contains("apply-pool-size"));
+        let bad = Config { raft_heartbeat_ticks: 10, ..Config::default() };
+        assert!(bad.validate().unwrap_err().contains("raft-election-timeout-ticks"));
+    }
+}

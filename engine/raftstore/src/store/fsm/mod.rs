@@ -1,0 +1,4 @@
+//! The state machines: store, peer, apply.
+pub mod apply;
+pub mod peer;
+pub mod store;

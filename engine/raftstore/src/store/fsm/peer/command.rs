@@ -1,0 +1,122 @@
+//! Commands from clients and admins: checks, then the way that fits. Mirrors `propose_raft_command`.
+use kvproto::raft_cmdpb::{AdminCmdType, AdminResponse, RaftCmdRequest, RaftCmdResponse, RaftResponseHeader};
+use tracepoints::{EngineClock, Req};
+
+use super::{Cont, PeerFsmDelegate};
+use crate::{
+    Error, Result,
+    store::{Callback, RaftCommand, Transport, cmd_resp, peer::RequestPolicy, proposals::Proposal, util},
+};
+
+impl<T: Transport> PeerFsmDelegate<'_, T> {
+    pub(super) fn on_raft_command(&mut self, cmd: RaftCommand) {
+        let RaftCommand { request, callback, req, .. } = cmd;
+        if let Err(err) = self.pre_propose(&request) {
+            let term = self.fsm.peer.term();
+            callback.invoke_with_response(cmd_resp::err_resp(err, term));
+            return;
+        }
+        self.propose(request, callback, req);
+    }
+
+    /// TiKV: `pre_propose_raft_command`.
+    fn pre_propose(&self, request: &RaftCmdRequest) -> Result<()> {
+        let missing = || Error::other("expected a header in the request, met none");
+        let header = request.header.as_ref().ok_or_else(missing)?;
+        let peer = &self.fsm.peer;
+        util::check_store_id(header, self.ctx.store_id)?;
+        if !peer.is_initialized() {
+            return Err(Error::RegionNotInitialized(peer.region_id));
+        }
+        let replica_read = util::is_read(request) && header.replica_read;
+        if !peer.is_leader() && !replica_read {
+            return Err(Error::NotLeader(peer.region_id, peer.leader()));
+        }
+        util::check_peer_id(header, peer.peer_id())?;
+        util::check_term(header, peer.term())?;
+        util::check_cmd_epoch(request, peer.region())
+    }
+
+    /// TiKV: `Peer::propose`.
+    fn propose(&mut self, request: RaftCmdRequest, callback: Callback, req: Req) {
+        let now = EngineClock::now();
+        let config = self.ctx.config.clone();
+        let peer = &mut self.fsm.peer;
+        let (proposed, is_conf_change) = match peer.inspect(&request) {
+            Ok(RequestPolicy::ReadLocal) => {
+                callback.invoke_read(peer.execute_read(&request));
+                return;
+            }
+            Ok(RequestPolicy::ReadIndex) => {
+                if let Some(read_id) = peer.read_index(request, callback, req) {
+                    self.fsm.conts.push_back(Cont::ReadIndexProposed { req, read_id });
+                }
+                return;
+            }
+            Ok(RequestPolicy::ProposeTransferLeader) => {
+                return self.propose_transfer_leader(&request, callback);
+            }
+            Ok(RequestPolicy::ProposeNormal) => (peer.propose_normal(&config, &request), false),
+            Ok(RequestPolicy::ProposeConfChange) => (peer.propose_conf_change(&config, &request), true),
+            Err(err) => (Err(err), false),
+        };
+        let term = peer.term();
+        match proposed {
+            Ok(index) => {
+                let proposal = Proposal { is_conf_change, index, term, cb: callback, req, propose_time: now };
+                peer.proposals.push(proposal);
+                self.fsm.conts.push_back(Cont::Proposed { req, term, index });
+            }
+            Err(err) => callback.invoke_with_response(cmd_resp::err_resp(err, term)),
+        }
+    }
+
+    /// It is no log entry: answered as soon as it has begun.
+    fn propose_transfer_leader(&mut self, request: &RaftCmdRequest, callback: Callback) {
+        let to = request.admin_request.as_ref().and_then(|a| a.transfer_leader.as_ref()?.peer);
+        let begun = match &to {
+            Some(to) => self.fsm.peer.transfer_leader(&self.ctx.config, to),
+            None => Err(Error::other("expected a peer to transfer the leadership to, met none")),
+        };
+        let term = self.fsm.peer.term();
+        let response = match begun {
+            Ok(()) => RaftCmdResponse {
+                header: Some(RaftResponseHeader { current_term: term, ..Default::default() }),
+                admin_response: Some(AdminResponse {
+                    cmd_type: AdminCmdType::TransferLeader as i32,
+                    transfer_leader: Some(Default::default()),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+            Err(err) => cmd_resp::err_resp(err, term),
+        };
+        callback.invoke_with_response(response);
+    }
+
+    /// A command of the store's own, which nobody waits for.
+    pub(super) fn propose_admin(&mut self, request: RaftCmdRequest) {
+        match self.pre_propose(&request) {
+            Ok(()) => self.propose(request, Callback::None, Req::NONE),
+            Err(err) => log::debug!("region {}: {err}", self.fsm.region_id()),
+        }
+    }
+
+    /// Asks PD for ids; it proposes the split then. TiKV: `on_prepare_split_region`.
+    pub(super) fn on_split_region(&mut self, split_keys: Vec<Vec<u8>>, callback: Callback) {
+        let (peer, config) = (&self.fsm.peer, &self.ctx.config);
+        let region = (**peer.region()).clone();
+        if !peer.is_leader() {
+            let err = Error::NotLeader(region.id, peer.leader());
+            callback.invoke_with_response(cmd_resp::err_resp(err, peer.term()));
+            return;
+        }
+        let outside = split_keys.iter().find(|k| !region.contains(k) || **k == region.start_key);
+        if let Some(key) = outside {
+            let err = Error::KeyNotInRegion(key.clone(), region);
+            callback.invoke_with_response(cmd_resp::err_resp(err, peer.term()));
+            return;
+        }
+        self.ctx.pd.ask_batch_split(region, split_keys, peer.peer, config.right_derive_when_split, callback);
+    }
+}

@@ -1,0 +1,75 @@
+//! Leaving the store: first everything that still writes comes to an end, then the peer's traces go. Mirrors `destroy_peer`.
+use super::{Destroying, PeerFsmDelegate};
+use crate::store::{
+    PeerMsg, Transport, fsm::apply::ApplyMsg, peer::Unpersisted, peer_storage, worker::region::RegionTask,
+};
+
+impl<T: Transport> PeerFsmDelegate<'_, T> {
+    pub(super) fn start_destroy(&mut self) {
+        if self.fsm.destroying.is_some() {
+            return;
+        }
+        let region_id = self.fsm.region_id();
+        log::info!("region {region_id}: peer {} leaves this store", self.fsm.peer.peer_id());
+        self.ctx.delegates.remove(&region_id);
+        let initialized = self.fsm.peer.is_initialized();
+        self.fsm.destroying = Some(Destroying { apply_done: !initialized });
+        if initialized {
+            self.ctx.apply_router.schedule(region_id, ApplyMsg::Destroy);
+        }
+        self.maybe_finish_destroy();
+    }
+
+    /// Only what ends the waiting counts; commands dropped here answer their senders that they are stale.
+    pub(super) fn handle_msg_while_leaving(&mut self, msg: PeerMsg) {
+        match msg {
+            PeerMsg::Persisted(msg) if msg.peer_id == self.fsm.peer.peer_id() => {
+                let peer = &mut self.fsm.peer;
+                let done = |r: &Unpersisted| r.number <= msg.ready_number;
+                // Its data was not asked for yet, and never will be.
+                if peer.unpersisted.iter().any(|r| done(r) && r.snapshot.is_some()) {
+                    peer.storage().finish_applying();
+                }
+                peer.unpersisted.retain(|r| !done(r));
+            }
+            PeerMsg::ApplyDestroyed => {
+                if let Some(destroying) = &mut self.fsm.destroying {
+                    destroying.apply_done = true;
+                }
+            }
+            PeerMsg::SnapshotApplied(_) => self.fsm.peer.storage().finish_applying(),
+            _ => return,
+        }
+        self.maybe_finish_destroy();
+    }
+
+    fn maybe_finish_destroy(&mut self) {
+        let peer = &self.fsm.peer;
+        let applied = self.fsm.destroying.is_some_and(|d| d.apply_done);
+        let written = peer.unpersisted.iter().all(|r| !r.has_data);
+        // A snapshot whose states are written is given to the region worker, which answers.
+        if applied && written && !peer.storage().is_applying_snapshot() {
+            self.destroy();
+        }
+    }
+
+    fn destroy(&mut self) {
+        let peer = &self.fsm.peer;
+        let region = (**peer.region()).clone();
+        {
+            let mut meta = self.ctx.store_meta.lock();
+            meta.remove_pending_snapshot(region.id);
+            if let Some(old) = meta.regions.remove(&region.id) {
+                meta.remove_range(&old);
+            }
+        }
+        if let Err(err) = peer_storage::write_tombstone(&peer.storage().engines, &region, &peer.peer) {
+            self.ctx.router.stop_store(&format!("region {}: cannot bury its peer: {err}", region.id));
+        }
+        if peer.is_initialized() {
+            self.ctx.region_scheduler.schedule(RegionTask::Destroy { region });
+        }
+        self.fsm.conts.clear();
+        self.fsm.stopped = true;
+    }
+}

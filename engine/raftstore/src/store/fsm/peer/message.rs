@@ -1,0 +1,178 @@
+//! Messages from other peers: which of them are for this peer, and stepping them. Mirrors `on_raft_message`.
+use kvproto::{
+    metapb::{self, Region},
+    raft_serverpb::RaftMessage,
+};
+use raft::eraftpb::{Message, MessageType};
+use raft_log_engine::convert;
+
+use super::{Cont, PeerFsmDelegate};
+use crate::{
+    Error, Result,
+    store::{SnapKey, Transport, peer::is_initial_msg, read_queue::read_id},
+};
+
+/// Raft's mark on a vote request of a transferred leadership.
+const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
+
+pub(crate) fn msg_type(msg: &RaftMessage) -> MessageType {
+    let number = msg.message.as_ref().map_or(-1, |m| m.msg_type);
+    protobuf::ProtobufEnum::from_i32(number).unwrap_or(MessageType::MsgHup)
+}
+
+/// A vote request or the first heartbeat, on the wire.
+pub(crate) fn is_initial(msg: &RaftMessage) -> bool {
+    msg.message.as_ref().is_some_and(|m| is_initial_msg(msg_type(msg), m.commit))
+}
+
+/// Tells a peer that it does not belong to its region any more. TiKV: `handle_stale_msg`.
+pub(crate) fn tombstone_reply(msg: &RaftMessage, epoch: metapb::RegionEpoch) -> RaftMessage {
+    RaftMessage {
+        region_id: msg.region_id,
+        from_peer: msg.to_peer,
+        to_peer: msg.from_peer,
+        region_epoch: Some(epoch),
+        is_tombstone: true,
+        ..Default::default()
+    }
+}
+
+impl<T: Transport> PeerFsmDelegate<'_, T> {
+    pub(super) fn on_raft_message(&mut self, msg: RaftMessage) -> Result<()> {
+        let (Some(from), Some(to)) = (msg.from_peer, msg.to_peer) else {
+            return Err(Error::other("expected a message with from_peer and to_peer"));
+        };
+        if to.store_id != self.ctx.store_id {
+            return Err(Error::StoreNotMatch { to_store_id: to.store_id, my_store_id: self.ctx.store_id });
+        }
+        if msg.is_tombstone {
+            self.on_gc_peer_msg(&msg, &to);
+            return Ok(());
+        }
+        if !self.check_msg(&msg, &from, &to) {
+            return Ok(());
+        }
+        let Some(wire) = &msg.message else { return Ok(()) };
+        if let Some(snapshot) = wire.snapshot.as_ref().filter(|_| msg_type(&msg) == MessageType::MsgSnapshot)
+        {
+            self.check_snapshot(&to, snapshot)?;
+        }
+        self.fsm.peer.remember_peer(from);
+        let raft_msg = msg.message.unwrap_or_default();
+        let raft_msg = convert::message_to_raft(raft_msg).map_err(|e| Error::other(e.to_string()))?;
+        if self.must_not_vote_yet(&raft_msg) {
+            return Ok(());
+        }
+        self.fsm.conts.push_back(Cont::Step(Box::new(raft_msg)));
+        Ok(())
+    }
+
+    /// Whether the message is from a member, for this peer. TiKV: `check_msg`.
+    fn check_msg(&mut self, msg: &RaftMessage, from: &metapb::Peer, to: &metapb::Peer) -> bool {
+        let (region, epoch) = (self.fsm.peer.region().clone(), msg.region_epoch.unwrap_or_default());
+        let stale_sender = epoch.is_stale(&region.epoch()) && region.find_peer(from.store_id).is_none();
+        if stale_sender && self.fsm.peer.is_initialized() {
+            // It was removed while it was away. It learns that from the first who knows.
+            if is_initial(msg) {
+                let _ = self.ctx.trans.send(tombstone_reply(msg, region.epoch()));
+            }
+            return false;
+        }
+        let me = self.fsm.peer.peer_id();
+        if to.id < me {
+            log::debug!("region {}: a message for peer {}, which was here before {me}", region.id, to.id);
+            return false;
+        }
+        if to.id > me {
+            // This peer was removed and another added; the next message makes that one.
+            log::info!("region {}: peer {me} makes room for peer {}", region.id, to.id);
+            self.start_destroy();
+            return false;
+        }
+        true
+    }
+
+    /// Another store says that this peer is no member any more. TiKV: `handle_gc_peer_msg`.
+    fn on_gc_peer_msg(&mut self, msg: &RaftMessage, to: &metapb::Peer) {
+        let theirs = msg.region_epoch.unwrap_or_default();
+        let ours = self.fsm.peer.region().epoch();
+        if to.id == self.fsm.peer.peer_id() && ours.is_stale(&theirs) {
+            log::info!("region {}: peer {} was removed from it", msg.region_id, to.id);
+            self.start_destroy();
+        }
+    }
+
+    /// A snapshot must be for this peer, be here whole, and overlap no other region. TiKV: `check_snapshot`.
+    fn check_snapshot(&mut self, to: &metapb::Peer, snapshot: &kvproto::eraftpb::Snapshot) -> Result<()> {
+        let (key, data) = SnapKey::from_wire(snapshot)?;
+        let region = data.region.unwrap_or_default();
+        if !region.peers.iter().any(|p| p.id == to.id) {
+            return Err(Error::other(format!("snapshot {key} is of members without peer {}", to.id)));
+        }
+        let mut meta = self.ctx.store_meta.lock();
+        let other = meta.overlapping(&region).or_else(|| meta.overlapping_pending(&region));
+        if let Some(other) = other {
+            return Err(Error::other(format!("snapshot {key} overlaps region {}", other.id)));
+        }
+        if !self.ctx.snap_mgr.has_received(&key) {
+            return Err(Error::other(format!("snapshot {key} was not received")));
+        }
+        meta.add_pending_snapshot(region);
+        Ok(())
+    }
+
+    /// Soon after a start a lease may still hold that this peer helped to renew before. TiKV: `allow_unsafe_vote_after_start`.
+    fn must_not_vote_yet(&self, msg: &Message) -> bool {
+        let votes =
+            matches!(msg.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        votes
+            && !self.ctx.config.allow_unsafe_vote_after_start
+            && msg.context != CAMPAIGN_TRANSFER
+            && self.fsm.peer.started_within(self.ctx.config.raft_store_max_leader_lease())
+    }
+
+    pub(super) fn step(&mut self, msg: Message) {
+        let (region, from, kind) = (self.fsm.region_id(), msg.from, msg.get_msg_type());
+        self.fsm.peer.heard_of(from);
+        if kind == MessageType::MsgHeartbeatResponse && !msg.context.is_empty() {
+            let id = read_id(&msg.context);
+            let req = tracepoints::session::joined_read(id);
+            tracepoints::stamp!(READ_INDEX_ACK, req, region = region, read_id = id, from = from);
+        }
+        let acks = kind == MessageType::MsgAppendResponse && !msg.reject;
+        let before = self.matched(from);
+        if let Err(err) = self.fsm.peer.raft_group.step(msg) {
+            log::debug!("region {region}: {kind:?} from peer {from}: {err}");
+        }
+        // An outdated snapshot is not taken; its range is free again.
+        if kind == MessageType::MsgSnapshot && self.fsm.peer.raft_group.snap().is_none() {
+            self.ctx.store_meta.lock().remove_pending_snapshot(region);
+        }
+        let after = self.matched(from);
+        if acks && after > before {
+            self.stamp_acks(before + 1, after);
+        }
+    }
+
+    fn matched(&self, peer: u64) -> u64 {
+        self.fsm.peer.raft_group.raft.prs().get(peer).map_or(0, |p| p.matched)
+    }
+
+    /// The entries may be of several terms; those of the newest, and those of the oldest, are told.
+    fn stamp_acks(&self, first: u64, last: u64) {
+        let region = self.fsm.region_id();
+        let log = &self.fsm.peer.raft_group.raft.raft_log;
+        let (old, new) = (log.term(first).unwrap_or(0), log.term(last).unwrap_or(0));
+        let terms = if old == new || old == 0 { [Some(new), None] } else { [Some(old), Some(new)] };
+        for term in terms.into_iter().flatten() {
+            let req = tracepoints::session::joined(region, term, first, last);
+            tracepoints::stamp!(RAFT_ACK, req, region = region, term = term, first = first, last = last);
+        }
+    }
+}
+
+/// Whether two ranges of keys share a key; an empty end is none.
+pub(crate) fn overlaps(a: &Region, b: &Region) -> bool {
+    let below = |start: &[u8], end: &[u8]| end.is_empty() || start < end;
+    below(&a.start_key, &b.end_key) && below(&b.start_key, &a.end_key)
+}

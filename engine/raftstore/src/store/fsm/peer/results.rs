@@ -1,0 +1,157 @@
+//! What comes back from the apply FSM and the region worker. Mirrors `on_apply_res`, `on_ready_result` and friends.
+use kvproto::metapb::{self, Region};
+use raft::eraftpb::ConfChangeV2;
+
+use super::{PeerFsm, PeerFsmDelegate};
+use crate::store::{
+    CasualMessage, PeerMsg, SnapshotApplied, Transport,
+    fsm::apply::{ApplyRes, ExecResult, Registration},
+    peer::Peer,
+    worker::raftlog_gc::RaftlogGcTask,
+};
+
+/// What the apply FSM of a peer begins with.
+pub(crate) fn registration(peer: &Peer) -> Registration {
+    let storage = peer.storage();
+    Registration {
+        peer: peer.peer,
+        term: peer.term(),
+        region: (**storage.region()).clone(),
+        apply_state: *storage.apply_state(),
+        applied_term: storage.applied_term(),
+    }
+}
+
+impl<T: Transport> PeerFsmDelegate<'_, T> {
+    pub(super) fn on_apply_res(&mut self, res: ApplyRes) {
+        // Of a peer that was here before, or from before a snapshot.
+        let outdated = res.apply_state.applied_index < self.fsm.peer.storage().applied_index();
+        if res.peer_id != self.fsm.peer.peer_id()
+            || outdated
+            || self.fsm.peer.storage().is_applying_snapshot()
+        {
+            return;
+        }
+        for result in res.exec_results {
+            match result {
+                ExecResult::ChangePeer { change, region, peers } => {
+                    self.on_change_peer(&change, region, &peers)
+                }
+                ExecResult::CompactLog { index } => self.on_compact_log(index),
+                ExecResult::SplitRegion { regions, derived } => self.on_split(regions, derived),
+            }
+        }
+        let peer = &mut self.fsm.peer;
+        peer.written_bytes += res.written_bytes;
+        peer.written_keys += res.written_keys;
+        peer.storage_mut().set_applied(res.apply_state, res.applied_term);
+        if self.fsm.destroying.is_none() {
+            self.fsm.peer.raft_group.advance_apply_to(res.apply_state.applied_index);
+            self.collect_reads();
+        }
+    }
+
+    /// TiKV: `on_ready_change_peer`.
+    fn on_change_peer(&mut self, change: &ConfChangeV2, region: Region, peers: &[metapb::Peer]) {
+        if let Err(err) = self.fsm.peer.raft_group.apply_conf_change(change) {
+            log::error!("region {}: Raft refuses an applied conf change: {err}", region.id);
+        }
+        let removed = region.find_peer_by_id(self.fsm.peer.peer_id()).is_none();
+        self.ctx.store_meta.lock().set_region(&region);
+        self.fsm.peer.set_region(region);
+        if removed {
+            self.start_destroy();
+            return;
+        }
+        for peer in peers {
+            if self.fsm.peer.region().find_peer_by_id(peer.id).is_some() {
+                self.fsm.peer.heard_of(peer.id);
+            }
+        }
+        if self.fsm.peer.is_leader() {
+            // A new peer hears of its region by a heartbeat: better now than at the next tick.
+            self.fsm.peer.raft_group.ping();
+            self.fsm.peer.heartbeat_pd(self.ctx);
+        }
+    }
+
+    /// TiKV: `on_ready_compact_log`.
+    fn on_compact_log(&mut self, index: u64) {
+        let task = RaftlogGcTask::Gc { region_id: self.fsm.region_id(), end: index + 1 };
+        self.ctx.raftlog_gc.schedule(task);
+    }
+
+    /// TiKV: `on_ready_split_region`.
+    fn on_split(&mut self, regions: Vec<Region>, derived: Region) {
+        let was_leader = self.fsm.peer.is_leader();
+        {
+            let mut meta = self.ctx.store_meta.lock();
+            let old = self.fsm.peer.region().clone();
+            meta.remove_range(&old);
+            for region in &regions {
+                meta.set_region(region);
+            }
+        }
+        self.fsm.peer.set_region(derived.clone());
+        if was_leader {
+            self.fsm.peer.heartbeat_pd(self.ctx);
+            self.ctx.pd.report_batch_split(regions.clone());
+        }
+        for region in regions.into_iter().filter(|r| r.id != derived.id) {
+            self.create_split_peer(region, was_leader);
+        }
+    }
+
+    fn create_split_peer(&mut self, region: Region, campaigns: bool) {
+        let (region_id, ctx) = (region.id, &*self.ctx);
+        let engines = self.fsm.peer.storage().engines.clone();
+        let fsm = match PeerFsm::create(ctx.store_id, &ctx.config, engines, region, false) {
+            Ok(fsm) => fsm,
+            Err(err) => {
+                log::error!("region {region_id}: cannot make the peer of a new region: {err}");
+                return;
+            }
+        };
+        ctx.apply_router.register(registration(&fsm.peer));
+        // A peer that was made by an early message knows nothing yet and is replaced.
+        let mailbox = ctx.router.inner().register(region_id, fsm);
+        let _ = mailbox.send(PeerMsg::Start);
+        if campaigns {
+            let _ = mailbox.send(PeerMsg::Casual(CasualMessage::Campaign));
+        }
+        for msg in self.ctx.store_meta.lock().take_pending_votes(region_id) {
+            let _ = mailbox.send(PeerMsg::RaftMessage(Box::new(msg)));
+        }
+    }
+
+    /// The data of a snapshot is in place. TiKV: `on_ready_apply_snapshot`.
+    pub(super) fn on_snapshot_applied(&mut self, applied: SnapshotApplied) {
+        let peer = &mut self.fsm.peer;
+        if applied.key != peer.storage().snap_key() || !peer.storage().is_applying_snapshot() {
+            return;
+        }
+        if let Err(err) = applied.result {
+            // The peer stays as it is: it takes part in nothing, and the next start tries again.
+            log::error!("region {}: cannot apply snapshot {}: {err}", peer.region_id, applied.key);
+            return;
+        }
+        peer.storage().finish_applying();
+        let region = (**peer.region()).clone();
+        peer.set_region(region.clone());
+        peer.raft_group.advance_apply_to(applied.key.idx);
+        {
+            let mut meta = self.ctx.store_meta.lock();
+            meta.remove_pending_snapshot(region.id);
+            if let Some(old) = meta.regions.get(&region.id).cloned() {
+                meta.remove_range(&old);
+            }
+            meta.set_region(&region);
+        }
+        self.ctx.apply_router.register(registration(&self.fsm.peer));
+        if let Err(err) = self.ctx.snap_mgr.delete_snapshot(&applied.key, false) {
+            log::warn!("snapshot {} stays: {err}", applied.key);
+        }
+        log::info!("region {}: snapshot {} is applied", region.id, applied.key);
+        self.collect_reads();
+    }
+}

@@ -1,0 +1,298 @@
+//! Running a peer FSM: Conts first, then messages, then Readies, until nothing is left or a gate holds.
+use raft::eraftpb::MessageType;
+
+use super::{Cont, PeerFsm};
+use crate::{
+    batch_system::{HandleResult, Mailbox},
+    store::{
+        CasualMessage, PeerMsg, SignificantMsg, Transport, fsm::store::PollContext, read_queue::read_id,
+        spans, worker::region::RegionTask,
+    },
+};
+
+/// Whether a Cont was done.
+pub(super) enum Flow {
+    Done,
+    /// Held: it comes back to the front.
+    Park(Cont),
+}
+
+pub struct PeerFsmDelegate<'a, T: Transport> {
+    pub fsm: &'a mut PeerFsm,
+    pub ctx: &'a mut PollContext<T>,
+}
+
+/// `step_fsm!` with this FSM's gate and a wake through its mailbox.
+macro_rules! gate {
+    ($self:expr, $stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {
+        tracepoints::step_fsm!($self.fsm.gate, $self.ctx.router.waker($self.fsm.peer.region_id), $stage, $req
+            $(, $name = $value)*)
+    };
+}
+
+impl<T: Transport> PeerFsmDelegate<'_, T> {
+    /// TiKV: `RaftPoller::handle_normal`, `handle_msgs`, `collect_ready`.
+    pub fn run(&mut self, mailbox: &Mailbox<PeerFsm>) -> HandleResult {
+        let result = self.run_inner(mailbox);
+        if !self.fsm.stopped {
+            let advance = self.ctx.config.renew_leader_lease_advance_duration();
+            self.fsm.peer.publish_delegate(&self.ctx.delegates, advance);
+            self.fsm.peer.publish_probe(self.ctx.store_id, false);
+        }
+        result
+    }
+
+    fn run_inner(&mut self, mailbox: &Mailbox<PeerFsm>) -> HandleResult {
+        let mut taken = 0;
+        loop {
+            while let Some(cont) = self.fsm.conts.pop_front() {
+                if let Flow::Park(cont) = self.run_cont(cont) {
+                    self.fsm.conts.push_front(cont);
+                    return HandleResult::Park;
+                }
+            }
+            if self.fsm.stopped {
+                return HandleResult::Stop;
+            }
+            if taken < self.ctx.config.messages_per_tick
+                && let Some(msg) = mailbox.try_recv()
+            {
+                taken += 1;
+                self.handle_msg(msg);
+                continue;
+            }
+            if !self.collect_ready() {
+                return HandleResult::Release;
+            }
+        }
+    }
+
+    fn handle_msg(&mut self, msg: PeerMsg) {
+        if self.fsm.destroying.is_some() {
+            return self.handle_msg_while_leaving(msg);
+        }
+        match msg {
+            PeerMsg::RaftMessage(msg) => {
+                if let Err(err) = self.on_raft_message(*msg) {
+                    log::warn!("region {}: a message is refused: {err}", self.fsm.region_id());
+                }
+            }
+            PeerMsg::RaftCommand(cmd) => self.on_raft_command(*cmd),
+            PeerMsg::Tick(tick) => self.on_tick(tick),
+            PeerMsg::ApplyRes(res) => self.on_apply_res(*res),
+            PeerMsg::Persisted(msg) if msg.peer_id == self.fsm.peer.peer_id() => {
+                self.fsm.conts.push_back(Cont::Persisted { number: msg.ready_number, at: 0 });
+            }
+            PeerMsg::SnapshotApplied(applied) => self.on_snapshot_applied(applied),
+            PeerMsg::Significant(msg) => self.on_significant(msg),
+            PeerMsg::Casual(msg) => self.on_casual(msg),
+            PeerMsg::Destroy { to_peer_id } => {
+                if to_peer_id == self.fsm.peer.peer_id() {
+                    self.start_destroy();
+                }
+            }
+            PeerMsg::Start | PeerMsg::Noop | PeerMsg::Persisted(_) | PeerMsg::ApplyDestroyed => {}
+        }
+    }
+
+    fn on_significant(&mut self, msg: SignificantMsg) {
+        let group = &mut self.fsm.peer.raft_group;
+        match msg {
+            SignificantMsg::SnapshotStatus { to_peer_id, status } => {
+                group.report_snapshot(to_peer_id, status)
+            }
+            SignificantMsg::Unreachable { to_peer_id } => group.report_unreachable(to_peer_id),
+            SignificantMsg::StoreUnreachable { store_id } => {
+                if let Some(peer) = self.fsm.peer.region().find_peer(store_id).map(|p| p.id) {
+                    self.fsm.peer.raft_group.report_unreachable(peer);
+                }
+            }
+            // Whoever asked may have gone.
+            SignificantMsg::QueryMeta(tx) => drop(tx.send(self.fsm.peer.region_meta(self.ctx.store_id))),
+        }
+    }
+
+    fn on_casual(&mut self, msg: CasualMessage) {
+        match msg {
+            CasualMessage::TransferLeader { to } => {
+                if let Err(err) = self.fsm.peer.transfer_leader(&self.ctx.config, &to) {
+                    log::info!("region {}: {err}", self.fsm.region_id());
+                }
+            }
+            CasualMessage::SplitRegion { split_keys, callback } => self.on_split_region(split_keys, callback),
+            CasualMessage::ForceCompactRaftLogs => self.on_raft_log_gc(true),
+            CasualMessage::RenewLease => self.fsm.peer.try_renew_leader_lease(),
+            CasualMessage::PublishProbe => self.fsm.peer.publish_probe(self.ctx.store_id, true),
+            // The followers' answers make Raft send what it could not send before.
+            CasualMessage::SnapshotGenerated => self.fsm.peer.raft_group.ping(),
+            CasualMessage::Campaign => {
+                if let Err(err) = self.fsm.peer.raft_group.campaign() {
+                    log::info!("region {}: cannot campaign: {err}", self.fsm.region_id());
+                }
+            }
+        }
+    }
+
+    /// Takes a Ready if there is one; false if there is nothing to do now.
+    fn collect_ready(&mut self) -> bool {
+        let peer = &mut self.fsm.peer;
+        let waits = self.fsm.destroying.is_some()
+            || peer.storage().is_applying_snapshot()
+            || peer.must_wait_for_apply();
+        if self.fsm.stopped || waits {
+            return false;
+        }
+        self.schedule_gen_snapshot();
+        let peer = &mut self.fsm.peer;
+        if !peer.raft_group.has_ready() {
+            return false;
+        }
+        let ready = Box::new(peer.raft_group.ready());
+        self.fsm.conts.push_back(Cont::Ready { ready, at: 0 });
+        true
+    }
+
+    /// Raft asked for a snapshot while it made messages.
+    fn schedule_gen_snapshot(&mut self) {
+        if let Some(task) = self.fsm.peer.storage().take_gen_snap_task() {
+            let msg = crate::store::fsm::apply::ApplyMsg::GenSnapshot(task);
+            self.ctx.apply_router.schedule(self.fsm.region_id(), msg);
+        }
+    }
+
+    fn run_cont(&mut self, cont: Cont) -> Flow {
+        let region = self.fsm.region_id();
+        match cont {
+            Cont::Step(msg) => return self.run_step(msg),
+            Cont::Proposed { req, term, index } => {
+                if gate!(self, RAFT_PROPOSE, req, region = region, term = term, index = index) {
+                    return Flow::Park(Cont::Proposed { req, term, index });
+                }
+            }
+            Cont::ReadIndexProposed { req, read_id } => {
+                let term = self.fsm.peer.term();
+                if gate!(self, READ_INDEX_PROPOSE, req, region = region, term = term, read_id = read_id) {
+                    return Flow::Park(Cont::ReadIndexProposed { req, read_id });
+                }
+            }
+            Cont::Ready { ready, at } => return self.run_ready(ready, at),
+            Cont::Committed { entries, at } => return self.run_committed(entries, at),
+            Cont::Persisted { number, at } => return self.run_persisted(number, at),
+            Cont::ReadConfirmed(read) => {
+                let (req, id, applied) = (read.req, read.read_id(), self.fsm.peer.storage().applied_index());
+                if gate!(self, READ_INDEX_CONFIRM, req, region = region, read_id = id, applied = applied) {
+                    return Flow::Park(Cont::ReadConfirmed(read));
+                }
+                self.fsm.peer.answer_read(*read);
+            }
+        }
+        Flow::Done
+    }
+
+    fn run_step(&mut self, msg: Box<raft::eraftpb::Message>) -> Flow {
+        let region = self.fsm.region_id();
+        match msg.get_msg_type() {
+            MessageType::MsgAppend => {
+                if let (Some(first), Some(last)) = (msg.entries.first(), msg.entries.last()) {
+                    let (term, first, last) = (last.term, first.index, last.index);
+                    let req = tracepoints::session::joined(region, term, first, last);
+                    if gate!(
+                        self,
+                        FOLLOWER_RECEIVE,
+                        req,
+                        region = region,
+                        term = term,
+                        first = first,
+                        last = last
+                    ) {
+                        return Flow::Park(Cont::Step(msg));
+                    }
+                }
+            }
+            MessageType::MsgHeartbeat if !msg.context.is_empty() => {
+                let id = read_id(&msg.context);
+                let req = tracepoints::session::joined_read(id);
+                if gate!(self, READ_INDEX_HEARTBEAT, req, region = region, term = msg.term, read_id = id) {
+                    return Flow::Park(Cont::Step(msg));
+                }
+            }
+            _ => {}
+        }
+        self.step(*msg);
+        Flow::Done
+    }
+
+    fn run_ready(&mut self, ready: Box<raft::Ready>, mut at: usize) -> Flow {
+        let region = self.fsm.region_id();
+        let leader = self.fsm.peer.is_leader();
+        while at < ready.entries().len() {
+            let end = spans::run_end(ready.entries(), at);
+            let entries = ready.entries();
+            let (term, first, last) = (entries[at].term, entries[at].index, entries[end - 1].index);
+            let req = tracepoints::session::joined(region, term, first, last);
+            let held = if leader {
+                gate!(self, RAFT_READY, req, region = region, term = term, first = first, last = last)
+            } else {
+                gate!(self, FOLLOWER_APPEND, req, region = region, term = term, first = first, last = last)
+            };
+            if held {
+                return Flow::Park(Cont::Ready { ready, at });
+            }
+            at = end;
+        }
+        let outcome = self.fsm.peer.handle_raft_ready_append(self.ctx, *ready);
+        if !outcome.committed.is_empty() {
+            self.fsm.conts.push_back(Cont::Committed { entries: outcome.committed, at: 0 });
+        }
+        if let Some(number) = outcome.persisted {
+            self.on_persisted(number);
+        }
+        self.collect_reads();
+        Flow::Done
+    }
+
+    fn run_committed(&mut self, entries: Vec<raft::eraftpb::Entry>, mut at: usize) -> Flow {
+        let region = self.fsm.region_id();
+        while at < entries.len() {
+            let end = spans::run_end(&entries, at);
+            let (term, first, last) = (entries[at].term, entries[at].index, entries[end - 1].index);
+            let req = tracepoints::session::joined(region, term, first, last);
+            if gate!(self, RAFT_COMMIT, req, region = region, term = term, first = first, last = last) {
+                return Flow::Park(Cont::Committed { entries, at });
+            }
+            at = end;
+        }
+        self.fsm.peer.schedule_apply(self.ctx, entries);
+        Flow::Done
+    }
+
+    /// `at` counts the runs of all Readies up to this number.
+    fn run_persisted(&mut self, number: u64, mut at: usize) -> Flow {
+        let region = self.fsm.region_id();
+        let readies = self.fsm.peer.unpersisted.iter().filter(|r| r.number <= number);
+        let runs: Vec<(u64, u64, u64)> = readies.flat_map(|r| r.runs.iter().copied()).collect();
+        while let Some(&(term, first, last)) = runs.get(at) {
+            let req = tracepoints::session::joined(region, term, first, last);
+            if gate!(self, RAFT_PERSISTED, req, region = region, term = term, first = first, last = last) {
+                return Flow::Park(Cont::Persisted { number, at });
+            }
+            at += 1;
+        }
+        self.on_persisted(number);
+        Flow::Done
+    }
+
+    fn on_persisted(&mut self, number: u64) {
+        let Some(key) = self.fsm.peer.on_persist_ready(self.ctx, number) else { return };
+        // Its states are on disk: the data may replace what was there.
+        let region = (**self.fsm.peer.region()).clone();
+        self.ctx.region_scheduler.schedule(RegionTask::Apply { key, region });
+    }
+
+    /// Reads that may be answered now.
+    pub(super) fn collect_reads(&mut self) {
+        while let Some(read) = self.fsm.peer.next_ready_read() {
+            self.fsm.conts.push_back(Cont::ReadConfirmed(Box::new(read)));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What a poller hands to the FSMs it runs. Mirrors `PollContext`.
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::StoreMeta;
+use crate::{
+    RaftRouter,
+    store::{
+        Config, Engines, PdReporter, ReadDelegates, SnapManager, Transport,
+        async_io::write::WriteSenders,
+        fsm::apply::ApplyRouter,
+        worker::{raftlog_gc::RaftlogGcScheduler, region::RegionScheduler},
+    },
+};
+
+#[derive(Clone)]
+pub struct PollContext<T: Transport> {
+    pub config: Arc<Config>,
+    pub store_id: u64,
+    pub engines: Engines,
+    pub router: RaftRouter,
+    pub apply_router: ApplyRouter,
+    pub store_meta: Arc<Mutex<StoreMeta>>,
+    pub delegates: ReadDelegates,
+    pub write_senders: WriteSenders,
+    pub region_scheduler: RegionScheduler,
+    pub raftlog_gc: RaftlogGcScheduler,
+    pub snap_mgr: SnapManager,
+    pub pd: Arc<dyn PdReporter>,
+    pub trans: T,
+}

@@ -1,0 +1,107 @@
+//! Which regions the store has, and where. Mirrors `StoreMeta`.
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use kvproto::{metapb::Region, raft_serverpb::RaftMessage};
+
+use crate::store::fsm::peer::overlaps;
+
+/// Votes for regions that a split is about to make.
+const PENDING_VOTES: usize = 20;
+
+#[derive(Default)]
+pub struct StoreMeta {
+    /// From the end of each region's range (as RocksDB holds it) to its id.
+    pub region_ranges: BTreeMap<Vec<u8>, u64>,
+    pub regions: HashMap<u64, Region>,
+    /// Regions whose snapshot is on its way into RocksDB.
+    pending_snapshots: Vec<Region>,
+    pending_votes: VecDeque<RaftMessage>,
+}
+
+impl StoreMeta {
+    pub fn set_region(&mut self, region: &Region) {
+        self.region_ranges.insert(keys::enc_end_key(region), region.id);
+        self.regions.insert(region.id, region.clone());
+    }
+
+    /// The range is free for another region, if this one had it.
+    pub fn remove_range(&mut self, region: &Region) {
+        let end = keys::enc_end_key(region);
+        if self.region_ranges.get(&end) == Some(&region.id) {
+            self.region_ranges.remove(&end);
+        }
+    }
+
+    /// Another region of this store that has keys of `region`.
+    pub fn overlapping(&self, region: &Region) -> Option<Region> {
+        let start = keys::enc_start_key(region);
+        let mut behind =
+            self.region_ranges.range((std::ops::Bound::Excluded(start), std::ops::Bound::Unbounded));
+        let other = behind.find(|(_, id)| **id != region.id).and_then(|(_, id)| self.regions.get(id))?;
+        overlaps(other, region).then(|| other.clone())
+    }
+
+    pub fn overlapping_pending(&self, region: &Region) -> Option<Region> {
+        self.pending_snapshots.iter().find(|r| r.id != region.id && overlaps(r, region)).cloned()
+    }
+
+    pub fn add_pending_snapshot(&mut self, region: Region) {
+        self.remove_pending_snapshot(region.id);
+        self.pending_snapshots.push(region);
+    }
+
+    pub fn remove_pending_snapshot(&mut self, region_id: u64) {
+        self.pending_snapshots.retain(|r| r.id != region_id);
+    }
+
+    /// Keeps a vote request for a region that is not there yet.
+    pub fn add_pending_vote(&mut self, msg: RaftMessage) {
+        if self.pending_votes.len() == PENDING_VOTES {
+            self.pending_votes.pop_front();
+        }
+        self.pending_votes.push_back(msg);
+    }
+
+    pub fn take_pending_votes(&mut self, region_id: u64) -> Vec<RaftMessage> {
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            self.pending_votes.drain(..).partition(|m| m.region_id == region_id);
+        self.pending_votes = kept.into();
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(id: u64, start: &[u8], end: &[u8]) -> Region {
+        Region { id, start_key: start.to_vec(), end_key: end.to_vec(), ..Default::default() }
+    }
+
+    #[test]
+    fn overlaps_are_found_and_neighbours_are_none() {
+        let mut meta = StoreMeta::default();
+        meta.set_region(&region(1, b"", b"b"));
+        meta.set_region(&region(2, b"d", b""));
+        assert!(meta.overlapping(&region(3, b"b", b"d")).is_none());
+        assert_eq!(meta.overlapping(&region(3, b"a", b"c")).unwrap().id, 1);
+        assert_eq!(meta.overlapping(&region(3, b"c", b"")).unwrap().id, 2);
+        assert_eq!(meta.overlapping(&region(3, b"c", b"e")).unwrap().id, 2);
+        assert!(meta.overlapping(&region(2, b"d", b"")).is_none(), "not with itself");
+        meta.remove_range(&region(2, b"d", b""));
+        assert!(meta.overlapping(&region(3, b"c", b"")).is_none());
+        meta.add_pending_snapshot(region(4, b"x", b"y"));
+        assert_eq!(meta.overlapping_pending(&region(3, b"c", b"")).unwrap().id, 4);
+    }
+
+    #[test]
+    fn votes_wait_for_their_region() {
+        let mut meta = StoreMeta::default();
+        for region_id in [7, 8, 7] {
+            meta.add_pending_vote(RaftMessage { region_id, ..Default::default() });
+        }
+        assert_eq!(meta.take_pending_votes(7).len(), 2);
+        assert_eq!(meta.take_pending_votes(7).len(), 0);
+        assert_eq!(meta.take_pending_votes(8).len(), 1);
+    }
+}

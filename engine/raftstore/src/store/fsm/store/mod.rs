@@ -1,0 +1,13 @@
+//! The store FSM and the system around the peers: what all pollers share, the start, the end. Mirrors
+//! `raftstore::store::fsm::store`.
+mod context;
+mod meta;
+mod poller;
+mod store_fsm;
+mod system;
+mod ticker;
+
+pub use context::PollContext;
+pub use meta::StoreMeta;
+pub use store_fsm::StoreFsm;
+pub use system::{RaftBatchSystem, StoreParts};

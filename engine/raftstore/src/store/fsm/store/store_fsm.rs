@@ -1,0 +1,170 @@
+//! The store FSM: messages for peers that are not there, and the store's periodic work. Mirrors `StoreFsmDelegate`.
+use engine_rocks::CF_RAFT;
+use kvproto::{
+    metapb::{Peer, Region},
+    raft_serverpb::{PeerState, RaftMessage, RegionLocalState},
+};
+
+use super::PollContext;
+use crate::{
+    Error, Result,
+    batch_system::Fsm,
+    store::{
+        PeerMsg, SignificantMsg, StoreHeartbeat, StoreMsg, StoreTick, Transport,
+        fsm::peer::{PeerFsm, is_initial, tombstone_reply},
+        worker::raftlog_gc::RaftlogGcTask,
+    },
+};
+
+pub struct StoreFsm {
+    pub store_id: u64,
+}
+
+impl Fsm for StoreFsm {
+    type Message = StoreMsg;
+
+    fn is_stopped(&self) -> bool {
+        false
+    }
+}
+
+pub struct StoreFsmDelegate<'a, T: Transport> {
+    pub store: &'a mut StoreFsm,
+    pub ctx: &'a mut PollContext<T>,
+}
+
+impl<T: Transport> StoreFsmDelegate<'_, T> {
+    pub fn handle_msg(&mut self, msg: StoreMsg) {
+        match msg {
+            StoreMsg::RaftMessage(msg) => {
+                let region_id = msg.region_id;
+                if let Err(err) = self.on_raft_message(*msg) {
+                    log::info!(
+                        "store {}: a message for region {region_id} is refused: {err}",
+                        self.store.store_id
+                    );
+                }
+            }
+            StoreMsg::Tick(tick) => self.on_tick(tick),
+            StoreMsg::StoreUnreachable { store_id } => self
+                .ctx
+                .router
+                .inner()
+                .broadcast(|| PeerMsg::Significant(SignificantMsg::StoreUnreachable { store_id })),
+        }
+    }
+
+    /// There was no such peer when the message came: makes one if it should be there. TiKV: `on_raft_message`.
+    fn on_raft_message(&mut self, msg: RaftMessage) -> Result<()> {
+        let region_id = msg.region_id;
+        // It may be there by now.
+        if self.ctx.router.inner().mailbox(region_id).is_some() {
+            return self.forward(msg);
+        }
+        let (Some(from), Some(to)) = (msg.from_peer, msg.to_peer) else {
+            return Err(Error::other("expected a message with from_peer and to_peer"));
+        };
+        if to.store_id != self.store.store_id {
+            let my_store_id = self.store.store_id;
+            return Err(Error::StoreNotMatch { to_store_id: to.store_id, my_store_id });
+        }
+        if msg.is_tombstone || !is_initial(&msg) || self.was_buried(&msg, &from, &to)? {
+            return Ok(());
+        }
+        if self.must_wait_for_split(&msg) {
+            self.ctx.store_meta.lock().add_pending_vote(msg);
+            return Ok(());
+        }
+        let engines = self.ctx.engines.clone();
+        let fsm = PeerFsm::replicate(self.store.store_id, &self.ctx.config, engines, region_id, to)?;
+        log::info!("store {}: peer {} of region {region_id} is made", self.store.store_id, to.id);
+        self.ctx.router.inner().register(region_id, fsm);
+        self.forward(msg)
+    }
+
+    fn forward(&self, msg: RaftMessage) -> Result<()> {
+        self.ctx.router.send_peer(msg.region_id, PeerMsg::RaftMessage(Box::new(msg)))
+    }
+
+    /// Whether the message is for a peer that left this store. TiKV: `check_msg`.
+    fn was_buried(&mut self, msg: &RaftMessage, from: &Peer, to: &Peer) -> Result<bool> {
+        let key = keys::region_state_key(msg.region_id);
+        let Some(state) = self.ctx.engines.kv.get_msg_cf::<RegionLocalState>(CF_RAFT, &key)? else {
+            return Ok(false);
+        };
+        if state.state() != PeerState::Tombstone {
+            // Its peer is being made or loaded right now; the sender tries again.
+            return Ok(true);
+        }
+        let region = state.region.unwrap_or_default();
+        let epoch = msg.region_epoch.unwrap_or_default();
+        if epoch.is_stale(&region.epoch()) {
+            if region.find_peer(from.store_id).is_none() {
+                let _ = self.ctx.trans.send(tombstone_reply(msg, region.epoch()));
+            }
+            return Ok(true);
+        }
+        // A peer id is used once.
+        Ok(region.find_peer_by_id(to.id).is_some())
+    }
+
+    /// The range still belongs to a region here that will be split. TiKV: `is_region_overlapped` in `maybe_create_peer`.
+    fn must_wait_for_split(&self, msg: &RaftMessage) -> bool {
+        if msg.start_key.is_empty() && msg.end_key.is_empty() && self.ctx.store_meta.lock().regions.is_empty()
+        {
+            return false;
+        }
+        let region = Region {
+            id: msg.region_id,
+            start_key: msg.start_key.clone(),
+            end_key: msg.end_key.clone(),
+            ..Default::default()
+        };
+        self.ctx.store_meta.lock().overlapping(&region).is_some()
+    }
+
+    fn on_tick(&mut self, tick: StoreTick) {
+        match tick {
+            StoreTick::PdStoreHeartbeat => self.store_heartbeat_pd(),
+            StoreTick::SnapGc => self.gc_snapshots(),
+            StoreTick::RaftEnginePurge => self.ctx.raftlog_gc.schedule(RaftlogGcTask::Purge),
+        }
+    }
+
+    /// TiKV: `store_heartbeat_pd`.
+    fn store_heartbeat_pd(&self) {
+        let engines = &self.ctx.engines;
+        let used = engines.kv.get_engine_used_size().unwrap_or_default() + engines.raft.get_engine_size();
+        self.ctx.pd.store_heartbeat(StoreHeartbeat {
+            store_id: self.store.store_id,
+            region_count: self.ctx.router.inner().addresses().len() as u64,
+            snap: self.ctx.snap_mgr.stats(),
+            used_size: used,
+            capacity: self.ctx.config.capacity.0,
+        });
+    }
+
+    /// Snapshots that nobody came for. TiKV: `on_snap_mgr_gc`.
+    fn gc_snapshots(&self) {
+        let timeout = self.ctx.config.snap_gc_timeout.0;
+        let idle = match self.ctx.snap_mgr.list_idle_snap() {
+            Ok(idle) => idle,
+            Err(err) => return log::warn!("cannot list snapshots: {err}"),
+        };
+        for (key, sending, age) in idle {
+            // One to be applied after a restart is needed whatever its age; its region says so.
+            if age < timeout || (!sending && self.is_applying(key.region_id)) {
+                continue;
+            }
+            if let Err(err) = self.ctx.snap_mgr.delete_snapshot(&key, sending) {
+                log::warn!("snapshot {key} stays: {err}");
+            }
+        }
+    }
+
+    fn is_applying(&self, region_id: u64) -> bool {
+        let state =
+            self.ctx.engines.kv.get_msg_cf::<RegionLocalState>(CF_RAFT, &keys::region_state_key(region_id));
+        state.ok().flatten().is_some_and(|s| s.state() == PeerState::Applying)
+    }
+}

@@ -1,0 +1,191 @@
+//! Starting and ending a store's RaftStore. Mirrors `RaftBatchSystem`.
+use std::sync::Arc;
+
+use engine_rocks::CF_RAFT;
+use kvproto::{
+    metapb::Region,
+    raft_serverpb::{PeerState, RegionLocalState},
+};
+use parking_lot::Mutex;
+
+use super::{PollContext, StoreFsm, StoreMeta, poller::RaftPollerBuilder, ticker::Ticker};
+use crate::{
+    RaftRouter, Result,
+    batch_system::BatchSystem,
+    debug,
+    store::{
+        Config, Engines, LocalReader, PdReporter, PeerMsg, ReadDelegates, SnapManager, StoreMsg, StoreTick,
+        Transport,
+        async_io::write::StoreWriters,
+        fsm::{
+            apply::{ApplyBatchSystem, ApplyBuilder, ApplyRouter, new_batch_system},
+            peer::{PeerFsm, registration},
+        },
+        worker::{
+            Worker,
+            raftlog_gc::{self, RaftlogGcTask},
+            region::{RegionTask, RegionWorkers},
+        },
+    },
+};
+
+/// What a store is made of.
+pub struct StoreParts<T: Transport> {
+    pub store_id: u64,
+    pub config: Config,
+    pub engines: Engines,
+    pub trans: T,
+    pub snap_mgr: SnapManager,
+    pub pd: Arc<dyn PdReporter>,
+}
+
+/// All threads of a store's RaftStore.
+pub struct RaftBatchSystem {
+    system: BatchSystem<PeerFsm, StoreFsm>,
+    apply_system: ApplyBatchSystem,
+    router: RaftRouter,
+    delegates: ReadDelegates,
+    engines: Engines,
+    running: Option<Running>,
+}
+
+/// What is there between `spawn` and `shutdown`.
+struct Running {
+    writers: StoreWriters,
+    region_workers: RegionWorkers,
+    raftlog_gc: Worker<RaftlogGcTask>,
+    ticker: Ticker,
+}
+
+impl RaftBatchSystem {
+    /// The router works at once; what it sends waits for [`RaftBatchSystem::spawn`].
+    pub fn new(store_id: u64, config: &Config, engines: Engines) -> Self {
+        let store = Box::new(StoreFsm { store_id });
+        let system = BatchSystem::new(store, PeerFsm::region_id, config.store_max_batch_size);
+        let router = RaftRouter::new(system.router().clone(), store_id);
+        let apply_system = new_batch_system(config.apply_max_batch_size);
+        Self { system, apply_system, router, delegates: ReadDelegates::default(), engines, running: None }
+    }
+
+    pub fn router(&self) -> RaftRouter {
+        self.router.clone()
+    }
+
+    /// A reader for the read pool; clone it for each thread.
+    pub fn local_reader(&self) -> LocalReader {
+        LocalReader::new(self.engines.kv.clone(), self.delegates.clone(), self.router.clone())
+    }
+
+    /// Loads all peers from disk and starts the threads.
+    ///
+    /// # Errors
+    /// A bad configuration, states on disk that contradict each other, or no thread to be had.
+    pub fn spawn<T: Transport>(&mut self, parts: StoreParts<T>) -> Result<()> {
+        parts.config.validate().map_err(crate::Error::Other)?;
+        let StoreParts { store_id, config, engines, trans, snap_mgr, pd } = parts;
+        let writers = StoreWriters::spawn(&config, &engines, &self.router)?;
+        let generators = config.snap_generator_pool_size;
+        let region_workers = RegionWorkers::spawn(&engines, &snap_mgr, &self.router, generators)?;
+        let raftlog_gc = raftlog_gc::spawn(engines.clone(), store_id)?;
+        let ctx = PollContext {
+            config: Arc::new(config),
+            store_id,
+            engines,
+            router: self.router.clone(),
+            apply_router: ApplyRouter::new(self.apply_system.router().clone()),
+            store_meta: Arc::new(Mutex::new(StoreMeta::default())),
+            delegates: self.delegates.clone(),
+            write_senders: writers.senders(),
+            region_scheduler: region_workers.scheduler(),
+            raftlog_gc: raftlog_gc.scheduler(),
+            snap_mgr,
+            pd,
+            trans,
+        };
+        self.load_peers(&ctx)?;
+        self.spawn_pollers(&ctx)?;
+        let ticker = Ticker::spawn(&ctx.config, self.router.clone())?;
+        self.running = Some(Running { writers, region_workers, raftlog_gc, ticker });
+        // Every peer runs once: a lone voter takes its election, readers get their delegates.
+        self.router.inner().broadcast(|| PeerMsg::Start);
+        let _ = self.router.inner().send_control(StoreMsg::Tick(StoreTick::PdStoreHeartbeat));
+        Ok(())
+    }
+
+    fn spawn_pollers<T: Transport>(&mut self, ctx: &PollContext<T>) -> Result<()> {
+        let apply = ApplyBuilder {
+            kv: ctx.engines.kv.clone(),
+            router: self.router.clone(),
+            region_scheduler: ctx.region_scheduler.clone(),
+            messages_per_tick: ctx.config.messages_per_tick,
+        };
+        self.apply_system.spawn("apply", ctx.store_id, ctx.config.apply_pool_size, apply)?;
+        let builder = RaftPollerBuilder { ctx: ctx.clone() };
+        let name = format!("raftstore-{}", ctx.store_id);
+        self.system.spawn(&name, ctx.store_id, ctx.config.store_pool_size, builder)?;
+        Ok(())
+    }
+
+    /// TiKV: `RaftPollerBuilder::init`.
+    fn load_peers<T: Transport>(&self, ctx: &PollContext<T>) -> Result<()> {
+        for state in debug::all_regions(&ctx.engines.kv)? {
+            match state.state() {
+                PeerState::Tombstone => self.clear_grave(ctx, &state)?,
+                _ => self.load_peer(ctx, state)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A burial that was cut short leaves a log behind.
+    fn clear_grave<T: Transport>(&self, ctx: &PollContext<T>, state: &RegionLocalState) -> Result<()> {
+        let Some(region) = &state.region else { return Ok(()) };
+        if ctx.engines.raft.get_raft_state(region.id)?.is_some() {
+            ctx.engines.raft.clean(region.id, true)?;
+        }
+        let apply_key = keys::apply_state_key(region.id);
+        if ctx.engines.kv.get_value_cf(CF_RAFT, &apply_key)?.is_some() {
+            ctx.engines.kv.delete_cf(CF_RAFT, &apply_key)?;
+        }
+        Ok(())
+    }
+
+    fn load_peer<T: Transport>(&self, ctx: &PollContext<T>, state: RegionLocalState) -> Result<()> {
+        let applying = state.state() == PeerState::Applying;
+        let Some(region) = state.region else { return Ok(()) };
+        let region: Region = region;
+        let fsm = PeerFsm::create(ctx.store_id, &ctx.config, ctx.engines.clone(), region.clone(), true)?;
+        if applying {
+            fsm.peer.storage().set_applying();
+            let key = fsm.peer.storage().snap_key();
+            ctx.store_meta.lock().add_pending_snapshot(region.clone());
+            ctx.region_scheduler.schedule(RegionTask::Apply { key, region: region.clone() });
+        } else {
+            ctx.store_meta.lock().set_region(&region);
+        }
+        ctx.apply_router.register(registration(&fsm.peer));
+        self.router.inner().register(region.id, fsm);
+        Ok(())
+    }
+
+    /// Ends all threads; what is acknowledged is on disk. Every pending command is answered as stale.
+    pub fn shutdown(&mut self) {
+        let Some(mut running) = self.running.take() else { return };
+        running.ticker.shutdown();
+        self.system.shutdown();
+        self.apply_system.shutdown();
+        running.region_workers.shutdown();
+        running.writers.shutdown();
+        running.raftlog_gc.shutdown();
+        self.delegates.clear();
+        if let Err(err) = self.engines.kv.sync_wal() {
+            log::warn!("RocksDB's WAL is not synced at shutdown; the Raft log will replay: {err}");
+        }
+    }
+}
+
+impl Drop for RaftBatchSystem {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}

@@ -1,0 +1,95 @@
+//! The ticker: makes periodic work happen as engine time goes on. While it is frozen nothing ticks.
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tracepoints::{EngineClock, clock::EngineInstant};
+
+use crate::{
+    RaftRouter,
+    store::{Config, PeerMsg, PeerTick, StoreMsg, StoreTick},
+};
+
+/// Real time between two looks at engine time.
+const MAX_POLL: Duration = Duration::from_millis(20);
+
+enum Kind {
+    Peer(PeerTick),
+    Store(StoreTick),
+}
+
+struct Timer {
+    kind: Kind,
+    interval: Duration,
+    next: EngineInstant,
+}
+
+/// The thread `ticker-{store}`.
+pub struct Ticker {
+    stop: Arc<AtomicBool>,
+    handle: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    pub fn spawn(config: &Config, router: RaftRouter) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, mut timers) = (stop.clone(), timers(config));
+        let poll = (config.raft_base_tick_interval.0 / 4).min(MAX_POLL);
+        let name = format!("ticker-{}", router.store_id());
+        let handle = thread::Builder::new().name(name.clone()).spawn(move || {
+            tracepoints::register_thread(&name, router.store_id());
+            while !stopped.load(Ordering::Acquire) {
+                thread::sleep(poll);
+                fire(&mut timers, &router);
+            }
+        })?;
+        Ok(Self { stop, handle: Some(handle) })
+    }
+
+    pub fn shutdown(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(handle) = self.handle.take()
+            && handle.join().is_err()
+        {
+            log::error!("the ticker ended by a panic");
+        }
+    }
+}
+
+fn timers(config: &Config) -> Vec<Timer> {
+    let peer = |tick, interval| (Kind::Peer(tick), interval);
+    let store = |tick, interval| (Kind::Store(tick), interval);
+    let all = [
+        peer(PeerTick::Raft, config.raft_base_tick_interval.0),
+        peer(PeerTick::RaftLogGc, config.raft_log_gc_tick_interval.0),
+        peer(PeerTick::PdHeartbeat, config.pd_heartbeat_tick_interval.0),
+        peer(PeerTick::CheckLeaderLease, config.check_leader_lease_interval()),
+        peer(PeerTick::SplitRegionCheck, config.split_region_check_tick_interval.0),
+        peer(PeerTick::CheckPeerStaleState, config.peer_stale_state_check_interval.0),
+        store(StoreTick::PdStoreHeartbeat, config.pd_store_heartbeat_tick_interval.0),
+        store(StoreTick::SnapGc, config.snap_mgr_gc_tick_interval.0),
+        store(StoreTick::RaftEnginePurge, config.raft_engine_purge_interval.0),
+    ];
+    let now = EngineClock::now();
+    // Zero turns a periodic work off.
+    let on = all.into_iter().filter(|(_, interval)| !interval.is_zero());
+    on.map(|(kind, interval)| Timer { kind, interval, next: now + interval }).collect()
+}
+
+/// A timer that fell behind fires once: ticks are not made up for.
+fn fire(timers: &mut [Timer], router: &RaftRouter) {
+    let now = EngineClock::now();
+    for timer in timers.iter_mut().filter(|t| t.next <= now) {
+        timer.next = (timer.next + timer.interval).max(now);
+        match timer.kind {
+            Kind::Peer(tick) => router.inner().broadcast(|| PeerMsg::Tick(tick)),
+            // At shutdown nobody takes it.
+            Kind::Store(tick) => drop(router.inner().send_control(StoreMsg::Tick(tick))),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! A store: its peers, their logs, their data, and the workers beside them.
+mod async_io;
+mod bootstrap;
+mod callback;
+pub mod cmd_resp;
+mod config;
+mod engines;
+mod entry_cache;
+pub mod fsm;
+mod lease;
+mod msg;
+pub mod peer;
+mod peer_storage;
+mod proposals;
+mod read_queue;
+mod region_snapshot;
+mod snap;
+mod spans;
+mod transport;
+pub mod util;
+pub mod worker;
+
+pub use bootstrap::{
+    bootstrap_store, clear_prepare_bootstrap_cluster, clear_prepare_bootstrap_key, initial_region,
+    load_prepare_bootstrap_region, load_store_ident, prepare_bootstrap_cluster,
+};
+pub use callback::{Callback, ReadResponse, WriteResponse};
+pub use config::Config;
+pub use engines::Engines;
+pub use fsm::store::{RaftBatchSystem, StoreMeta, StoreParts};
+pub use lease::{Lease, LeaseState, RemoteLease};
+pub use msg::{
+    CasualMessage, PeerMsg, PeerTick, PersistedMsg, RaftCommand, SignificantMsg, StoreMsg, StoreTick,
+};
+pub use peer_storage::{
+    PeerStorage, SnapshotApplied, initial_apply_state, initial_raft_state, write_apply_state,
+    write_peer_state,
+};
+pub use region_snapshot::{RegionIterator, RegionSnapshot};
+pub use snap::{
+    ReceivingSnapshot, SNAP_CHUNK_LEN, SendingSnapshot, SnapEntry, SnapError, SnapKey, SnapManager,
+    SnapStats, build_snapshot, clear_range,
+};
+pub use transport::Transport;
+pub use worker::{
+    pd::{NoPd, PdReporter, RegionHeartbeat, StoreHeartbeat},
+    read::{LocalReader, ReadDelegate, ReadDelegates, RejectReason},
+};

@@ -1,0 +1,83 @@
+//! The lease, and what reading threads see of this peer.
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use raft::StateRole;
+use tracepoints::{EngineClock, clock::EngineInstant};
+
+use super::Peer;
+use crate::store::{LeaseState, ReadDelegate, ReadDelegates};
+
+impl Peer {
+    /// A quorum answered something sent at `send_ts`. TiKV: `maybe_renew_leader_lease`.
+    pub fn maybe_renew_leader_lease(&mut self, send_ts: EngineInstant) {
+        // While leadership is handed over, the other may win an election at once, whatever was promised to us.
+        if self.is_leader() && self.raft_group.raft.lead_transferee.is_none() {
+            self.leader_lease.renew(send_ts);
+        }
+    }
+
+    /// Whether this leader may read by itself now. TiKV: `inspect_lease`, `has_applied_to_current_term`.
+    pub fn can_read_locally(&self) -> bool {
+        self.is_leader()
+            && self.storage().applied_term() == self.term()
+            && self.leader_lease.inspect(EngineClock::now()) == LeaseState::Valid
+    }
+
+    pub(super) fn on_role_changed(&mut self, role: StateRole) {
+        log::info!(
+            "region {} peer {} is now {role:?} at term {}",
+            self.region_id,
+            self.peer_id(),
+            self.term()
+        );
+        let now = EngineClock::now();
+        match role {
+            StateRole::Leader => {
+                self.became_leader = Some((self.term(), now));
+                let members: Vec<u64> = self.region().peers.iter().map(|p| p.id).collect();
+                self.peer_heartbeats = members.into_iter().map(|id| (id, now)).collect();
+            }
+            StateRole::Follower => {
+                self.leader_lease.expire();
+                self.became_leader = None;
+                self.drop_reads();
+            }
+            StateRole::Candidate | StateRole::PreCandidate => {}
+        }
+    }
+
+    /// Gives reading threads a new view if anything in it changed. TiKV: `maybe_update_read_progress`.
+    pub fn publish_delegate(&mut self, delegates: &ReadDelegates, advance: Duration) {
+        if !self.is_initialized() {
+            return;
+        }
+        let (term, applied_term) = (self.term(), self.storage().applied_term());
+        self.applied_gauge.store(self.storage().applied_index(), Ordering::Release);
+        let leads = self.is_leader() && !self.leader_lease.is_suspect();
+        let fresh = if leads { self.leader_lease.maybe_new_remote_lease(term) } else { None };
+        let old = self.published.as_deref();
+        let same = old.is_some_and(|d| {
+            (d.term, d.applied_term, d.leader_lease.is_some()) == (term, applied_term, leads)
+                && Arc::ptr_eq(&d.region, self.region())
+                && d.peer_id == self.peer_id()
+        });
+        if same && fresh.is_none() {
+            return;
+        }
+        let kept = old.and_then(|d| d.leader_lease.clone()).filter(|l| leads && l.term() == term);
+        let delegate = Arc::new(ReadDelegate {
+            region: self.region().clone(),
+            peer_id: self.peer_id(),
+            term,
+            applied_term,
+            applied_index: self.applied_gauge.clone(),
+            leader_lease: fresh.or(kept),
+            renew_lease_advance: advance,
+        });
+        delegates.insert(self.region_id, delegate.clone());
+        self.published = Some(delegate);
+    }
+}

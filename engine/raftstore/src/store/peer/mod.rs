@@ -1,0 +1,205 @@
+//! One peer of a Raft group: the `raft` crate's node and what belongs to it. Mirrors `raftstore::store::peer::Peer`.
+mod lease;
+mod probe;
+mod propose;
+mod read;
+mod ready;
+mod report;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use kvproto::metapb::{self, Region};
+use raft::{RawNode, StateRole, eraftpb::Message};
+use tracepoints::{EngineClock, clock::EngineInstant, probe::RaftProbe};
+
+pub use propose::RequestPolicy;
+pub use ready::{ReadyOutcome, is_initial_msg};
+
+use super::{
+    Config, Engines, Lease, PeerStorage, ReadDelegate, SnapKey, proposals::ProposalQueue,
+    read_queue::ReadIndexQueue,
+};
+use crate::{Result, util::slog_bridge};
+
+/// A Ready whose log changes are on their way to the disk.
+pub struct Unpersisted {
+    pub number: u64,
+    /// Runs of its entries: term, first, last.
+    pub runs: Vec<(u64, u64, u64)>,
+    /// To be sent once it is durable.
+    pub messages: Vec<Message>,
+    pub snapshot: Option<SnapKey>,
+    /// False: nothing of it goes to the disk, it only waits for those before it.
+    pub has_data: bool,
+}
+
+pub struct Peer {
+    pub peer: metapb::Peer,
+    pub region_id: u64,
+    pub raft_group: RawNode<PeerStorage>,
+    pub proposals: ProposalQueue,
+    pub pending_reads: ReadIndexQueue,
+    pub leader_lease: Lease,
+    pub unpersisted: VecDeque<Unpersisted>,
+    /// Up to here entries were given to the apply FSM.
+    pub last_applying_idx: u64,
+    peer_cache: HashMap<u64, metapb::Peer>,
+    /// When each peer was last heard of, on a leader.
+    peer_heartbeats: HashMap<u64, EngineInstant>,
+    /// Term and time of becoming leader, until the term's first entry is committed.
+    became_leader: Option<(u64, EngineInstant)>,
+    started_at: EngineInstant,
+    /// There was a peer here before the store started: it may have helped to renew a lease that still holds.
+    existed: bool,
+    pub leader_missing_since: Option<EngineInstant>,
+    pub skip_gc_raft_log_ticks: usize,
+    /// Written since the last heartbeat to PD.
+    pub written_bytes: u64,
+    pub written_keys: u64,
+    last_pd_heartbeat: EngineInstant,
+    published: Option<Arc<ReadDelegate>>,
+    applied_gauge: Arc<AtomicU64>,
+    last_probe: Option<RaftProbe>,
+}
+
+impl Peer {
+    /// A peer as it is on disk. `existed`: loaded when the store started.
+    pub fn new(
+        config: &Config,
+        engines: Engines,
+        store_id: u64,
+        region: Region,
+        peer: metapb::Peer,
+        existed: bool,
+    ) -> Result<Self> {
+        let region_id = region.id;
+        let storage = PeerStorage::new(engines, region, peer.id)?;
+        let applied = storage.applied_index();
+        let raft_config = config.new_raft_config(peer.id, applied);
+        let logger = slog_bridge::logger(store_id, region_id, peer.id);
+        let raft_group = RawNode::new(&raft_config, storage, &logger)?;
+        let now = EngineClock::now();
+        let lease =
+            Lease::new(config.raft_store_max_leader_lease(), config.renew_leader_lease_advance_duration());
+        let mut peer = Peer {
+            peer,
+            region_id,
+            raft_group,
+            proposals: ProposalQueue::default(),
+            pending_reads: ReadIndexQueue::default(),
+            leader_lease: lease,
+            unpersisted: VecDeque::new(),
+            last_applying_idx: applied,
+            peer_cache: HashMap::new(),
+            peer_heartbeats: HashMap::new(),
+            became_leader: None,
+            started_at: now,
+            existed,
+            leader_missing_since: Some(now),
+            skip_gc_raft_log_ticks: 0,
+            written_bytes: 0,
+            written_keys: 0,
+            last_pd_heartbeat: now,
+            published: None,
+            applied_gauge: Arc::new(AtomicU64::new(applied)),
+            last_probe: None,
+        };
+        peer.remember_members();
+        // Nobody else could be leader.
+        if peer.region().peers.len() == 1
+            && peer.region().peers[0].id == peer.peer.id
+            && !peer.peer.is_learner()
+        {
+            peer.raft_group.campaign()?;
+        }
+        Ok(peer)
+    }
+
+    pub fn storage(&self) -> &PeerStorage {
+        self.raft_group.store()
+    }
+
+    pub fn storage_mut(&mut self) -> &mut PeerStorage {
+        self.raft_group.mut_store()
+    }
+
+    pub fn region(&self) -> &Arc<Region> {
+        self.storage().region()
+    }
+
+    pub fn peer_id(&self) -> u64 {
+        self.peer.id
+    }
+
+    pub fn term(&self) -> u64 {
+        self.raft_group.raft.term
+    }
+
+    pub fn is_leader(&self) -> bool {
+        self.raft_group.raft.state == StateRole::Leader
+    }
+
+    pub fn is_initialized(&self) -> bool {
+        self.storage().is_initialized()
+    }
+
+    /// The leader this peer knows, as clients need it.
+    pub fn leader(&self) -> Option<metapb::Peer> {
+        self.find_peer(self.raft_group.raft.leader_id)
+    }
+
+    /// A member, or somebody heard of before the membership is known.
+    pub fn find_peer(&self, peer_id: u64) -> Option<metapb::Peer> {
+        let cached = || self.peer_cache.get(&peer_id).copied();
+        self.region().find_peer_by_id(peer_id).copied().or_else(cached)
+    }
+
+    pub fn remember_peer(&mut self, peer: metapb::Peer) {
+        self.peer_cache.insert(peer.id, peer);
+    }
+
+    fn remember_members(&mut self) {
+        for peer in self.region().peers.clone() {
+            self.peer_cache.insert(peer.id, peer);
+        }
+    }
+
+    pub fn heard_of(&mut self, peer_id: u64) {
+        self.peer_heartbeats.insert(peer_id, EngineClock::now());
+    }
+
+    /// The membership or the range changed.
+    pub fn set_region(&mut self, region: Region) {
+        if let Some(me) = region.find_peer_by_id(self.peer.id) {
+            self.peer = *me;
+        }
+        let members: Vec<u64> = region.peers.iter().map(|p| p.id).collect();
+        self.peer_heartbeats.retain(|id, _| members.contains(id));
+        self.peer_cache.retain(|id, _| members.contains(id));
+        self.storage_mut().set_region(region);
+        self.remember_members();
+    }
+
+    /// Whether it was loaded at a start less than `d` ago, with others that could elect.
+    pub fn started_within(&self, d: Duration) -> bool {
+        self.existed && self.region().peers.len() > 1 && self.started_at.elapsed() < d
+    }
+
+    /// For how long no leader is known.
+    pub fn check_leader_missing(&mut self) -> Duration {
+        if self.raft_group.raft.leader_id != raft::INVALID_ID {
+            self.leader_missing_since = None;
+            return Duration::ZERO;
+        }
+        self.leader_missing_since.get_or_insert_with(EngineClock::now).elapsed()
+    }
+
+    /// Whether a snapshot waits to be taken while entries are still being applied.
+    pub fn must_wait_for_apply(&self) -> bool {
+        self.raft_group.snap().is_some() && self.storage().applied_index() < self.last_applying_idx
+    }
+}

@@ -1,0 +1,100 @@
+//! The peer's state by its own account.
+use raft::{ProgressState, StateRole};
+use tracepoints::{
+    EngineClock, Probe,
+    probe::{LeaseProbe, ProgressProbe, RaftProbe},
+};
+
+use super::Peer;
+use crate::{debug::RegionMeta, store::LeaseState};
+
+impl Peer {
+    /// Publishes the state to a session that watches the region, if it changed since the last time or if `force`.
+    pub fn publish_probe(&mut self, store_id: u64, force: bool) {
+        if !tracepoints::session::watches_region(self.region_id) {
+            return;
+        }
+        let probe = self.probe(store_id);
+        // That the lease runs down is no change.
+        let without_time = |p: &RaftProbe| {
+            let mut p = p.clone();
+            p.lease.iter_mut().for_each(|l| l.remaining_ms = 0);
+            p
+        };
+        let same = self.last_probe.as_ref().is_some_and(|old| without_time(old) == without_time(&probe));
+        if force || !same {
+            self.last_probe = Some(probe.clone());
+            tracepoints::probe_region!(self.region_id, || Probe::Raft(probe));
+        }
+    }
+
+    pub fn probe(&self, store_id: u64) -> RaftProbe {
+        let raft = &self.raft_group.raft;
+        let role = match raft.state {
+            StateRole::Leader => "Leader",
+            StateRole::Follower => "Follower",
+            StateRole::Candidate => "Candidate",
+            StateRole::PreCandidate => "PreCandidate",
+        };
+        RaftProbe {
+            store: store_id,
+            region: self.region_id,
+            peer: self.peer_id(),
+            role: role.to_owned(),
+            term: raft.term,
+            vote: raft.vote,
+            leader: raft.leader_id,
+            first_index: self.storage().log_first_index(),
+            last_index: raft.raft_log.last_index(),
+            persisted: raft.raft_log.persisted,
+            commit: raft.raft_log.committed,
+            applied: self.storage().applied_index(),
+            lease: self.is_leader().then(|| self.lease_probe()),
+            progress: self.progress_probes(),
+        }
+    }
+
+    fn lease_probe(&self) -> LeaseProbe {
+        let now = EngineClock::now();
+        let state = match self.leader_lease.inspect(now) {
+            LeaseState::Valid => "valid",
+            LeaseState::Expired => "expired",
+            LeaseState::Suspect => "suspect",
+        };
+        let remaining = self.leader_lease.remaining(now);
+        LeaseProbe { state: state.to_owned(), remaining_ms: remaining.as_millis() as u64 }
+    }
+
+    fn progress_probes(&self) -> Vec<ProgressProbe> {
+        if !self.is_leader() {
+            return Vec::new();
+        }
+        let mut probes: Vec<ProgressProbe> = Vec::new();
+        for (id, progress) in self.raft_group.raft.prs().iter() {
+            let state = match progress.state {
+                ProgressState::Probe => "Probe",
+                ProgressState::Replicate => "Replicate",
+                ProgressState::Snapshot => "Snapshot",
+            };
+            probes.push(ProgressProbe {
+                peer: *id,
+                store: self.find_peer(*id).map_or(0, |p| p.store_id),
+                matched: progress.matched,
+                next: progress.next_idx,
+                state: state.to_owned(),
+            });
+        }
+        probes.sort_by_key(|p| (p.store, p.peer));
+        probes
+    }
+
+    pub fn region_meta(&self, store_id: u64) -> RegionMeta {
+        RegionMeta {
+            region: (**self.region()).clone(),
+            raft: self.probe(store_id),
+            apply_state: *self.storage().apply_state(),
+            applied_term: self.storage().applied_term(),
+            approximate_size: self.approximate_size(),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Proposing: which way a command goes, and making it a log entry. Mirrors `Peer::propose` and its helpers.
+use kvproto::{
+    metapb,
+    raft_cmdpb::{AdminCmdType, ChangePeerRequest, RaftCmdRequest},
+};
+use prost::Message;
+use raft::{
+    ProgressState,
+    eraftpb::{ConfChange, ConfChangeTransition, ConfChangeV2},
+};
+
+use super::Peer;
+use crate::{
+    Error, Result,
+    store::{Config, util},
+};
+
+/// The bit of an entry's context that says it splits the region. TiKV: `ProposalContext::SPLIT`.
+const CONTEXT_SPLIT: u8 = 0b10;
+
+/// TiKV: `RequestPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestPolicy {
+    ReadLocal,
+    ReadIndex,
+    ProposeNormal,
+    ProposeTransferLeader,
+    ProposeConfChange,
+}
+
+impl Peer {
+    /// TiKV: `RequestInspector::inspect`.
+    pub fn inspect(&self, cmd: &RaftCmdRequest) -> Result<RequestPolicy> {
+        if let Some(admin) = &cmd.admin_request {
+            return Ok(match admin.cmd_type() {
+                AdminCmdType::TransferLeader => RequestPolicy::ProposeTransferLeader,
+                AdminCmdType::ChangePeer | AdminCmdType::ChangePeerV2 => RequestPolicy::ProposeConfChange,
+                _ => RequestPolicy::ProposeNormal,
+            });
+        }
+        if util::is_read(cmd) {
+            let forced = cmd.header.as_ref().is_some_and(|h| h.read_quorum);
+            let local = !forced && self.can_read_locally();
+            return Ok(if local { RequestPolicy::ReadLocal } else { RequestPolicy::ReadIndex });
+        }
+        let reads = |r: &kvproto::raft_cmdpb::Request| matches!(r.cmd_type, 1 | 5 | 9);
+        if cmd.requests.is_empty() || cmd.requests.iter().any(reads) {
+            return Err(Error::other("expected a command that only reads or only writes"));
+        }
+        Ok(RequestPolicy::ProposeNormal)
+    }
+
+    fn not_leader(&self) -> Error {
+        Error::NotLeader(self.region_id, self.leader())
+    }
+
+    /// Runs one proposal and tells its index, or that it was dropped: a leader on its way out takes none.
+    fn propose_with(&mut self, propose: impl FnOnce(&mut Self) -> raft::Result<()>) -> Result<u64> {
+        if !self.is_leader() {
+            return Err(self.not_leader());
+        }
+        let index = self.raft_group.raft.raft_log.last_index() + 1;
+        match propose(self) {
+            Err(raft::Error::ProposalDropped) => return Err(Error::NotLeader(self.region_id, None)),
+            other => other?,
+        }
+        if self.raft_group.raft.raft_log.last_index() < index {
+            return Err(Error::NotLeader(self.region_id, None));
+        }
+        Ok(index)
+    }
+
+    /// TiKV: `propose_normal`.
+    pub fn propose_normal(&mut self, config: &Config, cmd: &RaftCmdRequest) -> Result<u64> {
+        let splits = cmd.admin_request.as_ref().is_some_and(|a| a.cmd_type() == AdminCmdType::BatchSplit);
+        let context = if splits { vec![CONTEXT_SPLIT] } else { Vec::new() };
+        let data = self.encode(config, cmd)?;
+        self.propose_with(|peer| peer.raft_group.propose(context, data))
+    }
+
+    fn encode(&self, config: &Config, cmd: &RaftCmdRequest) -> Result<Vec<u8>> {
+        let data = cmd.encode_to_vec();
+        if data.len() as u64 > config.raft_entry_max_size.0 {
+            return Err(Error::RaftEntryTooLarge {
+                region_id: self.region_id,
+                entry_size: data.len() as u64,
+            });
+        }
+        Ok(data)
+    }
+
+    /// TiKV: `propose_conf_change`.
+    pub fn propose_conf_change(&mut self, config: &Config, cmd: &RaftCmdRequest) -> Result<u64> {
+        let admin = cmd.admin_request.as_ref().ok_or_else(|| Error::other("expected an admin request"))?;
+        if self.raft_group.raft.has_pending_conf() {
+            let text = format!("region {}: there is a pending conf change, try later", self.region_id);
+            return Err(Error::other(text));
+        }
+        let v2 = admin.cmd_type() == AdminCmdType::ChangePeerV2;
+        let changes: Vec<ChangePeerRequest> = match (&admin.change_peer_v2, &admin.change_peer) {
+            (Some(many), _) if v2 => many.changes.clone(),
+            (_, Some(one)) if !v2 => vec![one.clone()],
+            _ => return Err(Error::other("expected the changes of a conf change in the request, met none")),
+        };
+        self.check_conf_change(config, &changes)?;
+        let context = self.encode(config, cmd)?;
+        if v2 {
+            let transition =
+                if changes.len() <= 1 { ConfChangeTransition::Auto } else { ConfChangeTransition::Explicit };
+            let mut change = ConfChangeV2 { transition, context: context.into(), ..Default::default() };
+            change.set_changes(changes.iter().map(util::change_single).collect::<Vec<_>>().into());
+            return self.propose_with(|peer| peer.raft_group.propose_conf_change(Vec::new(), change));
+        }
+        let single = util::change_single(&changes[0]);
+        let change = ConfChange {
+            change_type: single.change_type,
+            node_id: single.node_id,
+            context: context.into(),
+            ..Default::default()
+        };
+        self.propose_with(|peer| peer.raft_group.propose_conf_change(Vec::new(), change))
+    }
+
+    /// Refuses changes that would leave the region without its leader or a quorum that answers.
+    fn check_conf_change(&self, config: &Config, changes: &[ChangePeerRequest]) -> Result<()> {
+        const REMOVE: i32 = 1;
+        let removes =
+            |id: u64| changes.iter().any(|c| c.change_type == REMOVE && c.peer.is_some_and(|p| p.id == id));
+        if removes(self.peer_id()) && !config.allow_remove_leader && changes.len() == 1 {
+            return Err(Error::other(format!(
+                "region {}: ignore remove leader; transfer the leadership first",
+                self.region_id
+            )));
+        }
+        let prs = self.raft_group.raft.prs();
+        let voters = self.region().peers.iter().filter(|p| !p.is_learner() && !removes(p.id));
+        let (mut total, mut current) = (0, 0);
+        let truncated = self.storage().truncated_index();
+        for voter in voters {
+            total += 1;
+            current += usize::from(prs.get(voter.id).is_some_and(|p| p.matched >= truncated));
+        }
+        if total > 0 && current * 2 <= total && changes.iter().any(|c| c.change_type == REMOVE) {
+            return Err(Error::other(format!(
+                "region {}: unsafe to remove {changes:?}: only {current} of {total} remaining voters are up to date",
+                self.region_id
+            )));
+        }
+        Ok(())
+    }
+
+    /// Begins to hand over. TiKV: `execute_transfer_leader`, `ready_to_transfer_leader`.
+    ///
+    /// # Errors
+    /// Why the peer cannot become leader now.
+    pub fn transfer_leader(&mut self, config: &Config, to: &metapb::Peer) -> Result<()> {
+        if !self.is_leader() {
+            return Err(self.not_leader());
+        }
+        let refused =
+            |why: String| Err(Error::other(format!("cannot transfer leadership to peer {}: {why}", to.id)));
+        if to.id == self.peer_id() {
+            return Ok(());
+        }
+        let raft = &self.raft_group.raft;
+        let last = raft.raft_log.last_index();
+        let Some(progress) = raft.prs().get(to.id) else {
+            return refused(format!("it is not in region {}", self.region_id));
+        };
+        if self.region().find_peer_by_id(to.id).is_some_and(metapb::Peer::is_learner) {
+            return refused("it is a learner".into());
+        }
+        if progress.state == ProgressState::Snapshot {
+            return refused("it waits for a snapshot".into());
+        }
+        if raft.has_pending_conf() {
+            return refused("a conf change is pending".into());
+        }
+        let lag = last.saturating_sub(progress.matched);
+        if lag > config.leader_transfer_max_log_lag {
+            return refused(format!("its log is {lag} entries behind"));
+        }
+        self.raft_group.transfer_leader(to.id);
+        Ok(())
+    }
+}

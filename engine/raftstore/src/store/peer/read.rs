@@ -1,0 +1,139 @@
+//! Reads that ask a quorum, and answering reads. Mirrors `Peer::read_index` and `Peer::apply_reads`.
+use kvproto::raft_cmdpb::{
+    CmdType, RaftCmdRequest, RaftCmdResponse, RaftResponseHeader, Response, SnapResponse,
+};
+use raft::ReadState;
+use tracepoints::{EngineClock, Req};
+
+use super::Peer;
+use crate::{
+    Error,
+    store::{
+        Callback, ReadResponse, RegionSnapshot, cmd_resp,
+        read_queue::{ReadIndexRequest, read_id},
+        util,
+    },
+};
+
+impl Peer {
+    /// Begins a round; its id for stamps, or none if the read was answered at once by an error.
+    pub fn read_index(&mut self, cmd: RaftCmdRequest, callback: Callback, req: Req) -> Option<u64> {
+        if self.raft_group.raft.leader_id == raft::INVALID_ID {
+            let err = Error::NotLeader(self.region_id, None);
+            callback.invoke_with_response(cmd_resp::err_resp(err, self.term()));
+            return None;
+        }
+        // Raft drops it silently until the leader has committed an entry of its own term.
+        if self.is_leader() && !self.raft_group.raft.commit_to_current_term() {
+            callback.invoke_with_response(cmd_resp::err_resp(Error::StaleCommand, self.term()));
+            return None;
+        }
+        let read = ReadIndexRequest::new(Some((cmd, callback)), req, EngineClock::now());
+        Some(self.ask_quorum(read))
+    }
+
+    fn ask_quorum(&mut self, read: ReadIndexRequest) -> u64 {
+        let id = read.read_id();
+        self.raft_group.read_index(read.id.as_bytes().to_vec());
+        self.pending_reads.push(read);
+        id
+    }
+
+    /// Renews a lease that is about to end, by a round without a read. TiKV: `try_renew_leader_lease`.
+    pub fn try_renew_leader_lease(&mut self) {
+        let now = EngineClock::now();
+        let useful = self.is_leader()
+            && self.leader_lease.need_renew(now)
+            && self.raft_group.raft.commit_to_current_term()
+            && self.raft_group.raft.lead_transferee.is_none();
+        // One such round at a time; one that got lost is repeated by Raft's heartbeats.
+        if useful && self.pending_reads.iter_mut().all(|r| r.cmd.is_some()) {
+            self.ask_quorum(ReadIndexRequest::new(None, Req::NONE, now));
+        }
+    }
+
+    /// A quorum confirmed these rounds. TiKV: `apply_reads`.
+    pub fn confirm_reads(&mut self, states: Vec<ReadState>) {
+        let leader = self.is_leader();
+        for state in states {
+            let asked_at = self.pending_reads.confirm(&state.request_ctx, state.index, leader);
+            match asked_at {
+                Some(at) if leader => self.maybe_renew_leader_lease(at),
+                Some(_) => {}
+                None => {
+                    log::debug!("region {}: unknown read {:x}", self.region_id, read_id(&state.request_ctx))
+                }
+            }
+        }
+    }
+
+    /// The next read that may be answered. Rounds that only renewed the lease end here.
+    pub fn next_ready_read(&mut self) -> Option<ReadIndexRequest> {
+        loop {
+            let read = self.pending_reads.pop_ready(self.storage().applied_index())?;
+            if read.cmd.is_some() {
+                return Some(read);
+            }
+        }
+    }
+
+    /// Answers a read whose time has come.
+    pub fn answer_read(&self, read: ReadIndexRequest) {
+        if let Some((cmd, callback)) = read.cmd {
+            callback.invoke_read(self.execute_read(&cmd));
+        }
+    }
+
+    /// A snapshot of the region as it is applied now. TiKV: `ReadExecutor::execute`.
+    pub fn execute_read(&self, cmd: &RaftCmdRequest) -> ReadResponse {
+        let (storage, term) = (self.storage(), self.term());
+        let refused = |err| ReadResponse { response: cmd_resp::err_resp(err, term), snapshot: None };
+        // It may have been split since it was asked.
+        if let Err(err) = util::check_cmd_epoch(cmd, self.region()) {
+            return refused(err);
+        }
+        if !cmd.requests.iter().all(|r| matches!(r.cmd_type(), CmdType::Snap | CmdType::ReadIndex)) {
+            return refused(Error::other("expected a snapshot request: values are read from the snapshot"));
+        }
+        let region = self.region().clone();
+        let snap = storage.engines.kv.snapshot();
+        let responses = cmd.requests.iter().map(|r| Response {
+            cmd_type: r.cmd_type,
+            snap: Some(SnapResponse { region: Some((*region).clone()) }),
+            ..Default::default()
+        });
+        let header = Some(RaftResponseHeader { current_term: term, ..Default::default() });
+        let response = RaftCmdResponse { header, responses: responses.collect(), ..Default::default() };
+        let snapshot = RegionSnapshot::new(snap, region, term, storage.applied_index());
+        ReadResponse { response, snapshot: Some(snapshot) }
+    }
+
+    /// A follower's question may get lost: asks again after some ticks. TiKV: `retry_pending_reads`.
+    pub fn retry_pending_reads(&mut self, interval_ticks: usize) {
+        if self.is_leader() || self.raft_group.raft.leader_id == raft::INVALID_ID {
+            return;
+        }
+        let mut again = Vec::new();
+        for read in self.pending_reads.iter_mut().filter(|r| r.read_index.is_none()) {
+            read.waited_ticks += 1;
+            if read.waited_ticks >= interval_ticks {
+                read.waited_ticks = 0;
+                again.push(read.id);
+            }
+        }
+        for id in again {
+            self.raft_group.read_index(id.as_bytes().to_vec());
+        }
+    }
+
+    /// The leader steps down: its rounds are void.
+    pub(super) fn drop_reads(&mut self) {
+        let term = self.term();
+        for read in self.pending_reads.take_all() {
+            if let Some((_, callback)) = read.cmd {
+                let err = Error::NotLeader(self.region_id, self.leader());
+                callback.invoke_with_response(cmd_resp::err_resp(err, term));
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Taking a Ready apart: what to send, what to write, what to apply. Mirrors `Peer::handle_raft_ready_append`.
+use kvproto::raft_serverpb::{RaftMessage, RaftSnapshotData};
+use prost::Message as _;
+use raft::{
+    Ready, SnapshotStatus,
+    eraftpb::{Entry, Message, MessageType},
+};
+use raft_log_engine::convert;
+use tracepoints::EngineClock;
+
+use super::{Peer, Unpersisted};
+use crate::{
+    Result,
+    store::{
+        SnapKey, Transport,
+        async_io::write::WriteTask,
+        fsm::{
+            apply::{Apply, ApplyMsg},
+            store::PollContext,
+        },
+        spans,
+    },
+};
+
+/// What is left to do of a Ready.
+#[derive(Default)]
+pub struct ReadyOutcome {
+    pub committed: Vec<Entry>,
+    /// Nothing had to be written, so it counts as persisted at once.
+    pub persisted: Option<u64>,
+}
+
+/// Whether a message may make a peer that does not exist yet. TiKV: `util::is_initial_msg`.
+pub fn is_initial_msg(msg_type: MessageType, commit: u64) -> bool {
+    matches!(msg_type, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
+        // The leader does not know how far the peer is: it is probably new.
+        || (msg_type == MessageType::MsgHeartbeat && commit == 0)
+}
+
+impl Peer {
+    /// TiKV: `handle_raft_ready_append`. Between `ready()` and its end nothing may step Raft.
+    pub fn handle_raft_ready_append<T: Transport>(
+        &mut self,
+        ctx: &mut PollContext<T>,
+        mut ready: Ready,
+    ) -> ReadyOutcome {
+        if let Some(ss) = ready.ss() {
+            let role = ss.raft_state;
+            self.on_role_changed(role);
+            if self.is_leader() {
+                self.heartbeat_pd(ctx);
+            }
+        }
+        let mut outcome = ReadyOutcome { committed: ready.take_committed_entries(), persisted: None };
+        self.send_ready_messages(ctx, &mut ready);
+        let read_states = ready.take_read_states();
+        if !read_states.is_empty() {
+            self.confirm_reads(read_states);
+        }
+
+        let number = ready.number();
+        let mut task = WriteTask::new(self.region_id, self.peer_id(), number);
+        let snapshot = match self.collect_changes(&mut ready, &mut task) {
+            Ok(snapshot) => snapshot,
+            Err(err) => {
+                ctx.router.stop_store(&format!("region {}: cannot take a Ready: {err}", self.region_id));
+                None
+            }
+        };
+        let mut runs = Vec::new();
+        spans::for_each_run(&task.entries, |term, first, last| runs.push((term, first, last)));
+        let has_data = task.has_data();
+        let messages = ready.take_persisted_messages();
+        self.unpersisted.push_back(Unpersisted { number, runs, messages, snapshot, has_data });
+        self.raft_group.advance_append_async(ready);
+        if has_data {
+            ctx.write_senders.send(task);
+        } else if self.unpersisted.len() == 1 {
+            outcome.persisted = Some(number);
+        }
+        outcome
+    }
+
+    /// A leader sends before its own disk has the entries.
+    fn send_ready_messages<T: Transport>(&mut self, ctx: &mut PollContext<T>, ready: &mut Ready) {
+        let messages = ready.take_messages();
+        let sends_entries = messages.iter().any(|m| !m.entries.is_empty());
+        self.send_raft_messages(ctx, messages);
+        if sends_entries {
+            let region = self.region_id;
+            spans::for_each_run(ready.entries(), |term, first, last| {
+                let req = tracepoints::session::joined(region, term, first, last);
+                tracepoints::stamp!(RAFT_SEND, req, region = region, term = term, first = first, last = last);
+            });
+        }
+    }
+
+    fn collect_changes(&mut self, ready: &mut Ready, task: &mut WriteTask) -> Result<Option<SnapKey>> {
+        let mut changed = false;
+        if let Some(hs) = ready.hs() {
+            self.storage_mut().set_hard_state(hs);
+            changed = true;
+        }
+        let mut key = None;
+        if !ready.snapshot().is_empty() {
+            let data = RaftSnapshotData::decode(&ready.snapshot().data[..])?;
+            let region = data.region.unwrap_or_default();
+            key = Some(SnapKey::from_region_snap(self.region_id, ready.snapshot()));
+            self.storage_mut().apply_snapshot(ready.snapshot(), region, task)?;
+            self.last_applying_idx = self.storage().truncated_index();
+            changed = true;
+        }
+        let entries = ready.take_entries();
+        if !entries.is_empty() {
+            self.storage_mut().append(entries, task);
+            changed = true;
+        }
+        if changed {
+            task.raft_state = Some(*self.storage().raft_state());
+        }
+        Ok(key)
+    }
+
+    /// Readies up to this one are on disk. Returns the key of a snapshot among them, whose data may now be applied.
+    ///
+    /// TiKV: `on_persist_ready`.
+    pub fn on_persist_ready<T: Transport>(
+        &mut self,
+        ctx: &mut PollContext<T>,
+        number: u64,
+    ) -> Option<SnapKey> {
+        let (mut last, mut snapshot) = (None, None);
+        while let Some(front) = self.unpersisted.front() {
+            if front.number > number && front.has_data {
+                break;
+            }
+            let Some(ready) = self.unpersisted.pop_front() else { break };
+            last = Some(ready.number);
+            snapshot = ready.snapshot.or(snapshot);
+            self.send_persisted_messages(ctx, ready.messages, &ready.runs);
+        }
+        if let Some(last) = last {
+            self.raft_group.on_persist_ready(last);
+        }
+        snapshot
+    }
+
+    /// A follower's acknowledgements, now that they are true.
+    fn send_persisted_messages<T: Transport>(
+        &mut self,
+        ctx: &mut PollContext<T>,
+        messages: Vec<Message>,
+        runs: &[(u64, u64, u64)],
+    ) {
+        let acks = messages.iter().any(|m| m.get_msg_type() == MessageType::MsgAppendResponse && !m.reject);
+        if acks {
+            let region = self.region_id;
+            for &(term, first, last) in runs {
+                let req = tracepoints::session::joined(region, term, first, last);
+                tracepoints::stamp!(
+                    FOLLOWER_ACK,
+                    req,
+                    region = region,
+                    term = term,
+                    first = first,
+                    last = last
+                );
+            }
+        }
+        self.send_raft_messages(ctx, messages);
+    }
+
+    /// TiKV: `send_raft_messages`.
+    pub fn send_raft_messages<T: Transport>(&mut self, ctx: &mut PollContext<T>, messages: Vec<Message>) {
+        for msg in messages {
+            let (to, msg_type) = (msg.to, msg.get_msg_type());
+            if msg_type == MessageType::MsgTimeoutNow {
+                // From here on the other may be elected at once.
+                self.leader_lease.suspect(EngineClock::now());
+            }
+            let Some(wire) = self.wrap_message(msg) else { continue };
+            if let Err(err) = ctx.trans.send(wire) {
+                log::debug!("region {}: {msg_type:?} to peer {to} is dropped: {err}", self.region_id);
+                // Through the mailbox: Raft may not be stepped while a Ready is out.
+                let _ = ctx.router.report_unreachable(self.region_id, to);
+                if msg_type == MessageType::MsgSnapshot {
+                    let _ = ctx.router.report_snapshot_status(self.region_id, to, SnapshotStatus::Failure);
+                }
+            }
+        }
+    }
+
+    fn wrap_message(&self, msg: Message) -> Option<RaftMessage> {
+        let Some(to_peer) = self.find_peer(msg.to) else {
+            log::debug!("region {}: no peer {} to send to", self.region_id, msg.to);
+            return None;
+        };
+        let region = self.region();
+        let mut wire = RaftMessage {
+            region_id: self.region_id,
+            from_peer: Some(self.peer),
+            to_peer: Some(to_peer),
+            region_epoch: region.region_epoch,
+            ..Default::default()
+        };
+        // So that the other store can tell a new peer from one that a split is about to make.
+        if self.is_initialized() && is_initial_msg(msg.get_msg_type(), msg.commit) {
+            wire.start_key = region.start_key.clone();
+            wire.end_key = region.end_key.clone();
+        }
+        wire.message = Some(convert::message_from_raft(msg));
+        Some(wire)
+    }
+
+    /// Hands committed entries to the apply FSM. TiKV: `handle_raft_committed_entries`.
+    pub fn schedule_apply<T: Transport>(&mut self, ctx: &mut PollContext<T>, entries: Vec<Entry>) {
+        let Some(last) = entries.last() else { return };
+        let (index, term) = (last.index, last.term);
+        self.renew_lease_by_commit(&entries);
+        self.last_applying_idx = index;
+        let apply = Apply {
+            peer_id: self.peer_id(),
+            term: self.term(),
+            commit_index: index,
+            commit_term: term,
+            proposals: self.proposals.take_until(term, index),
+            entries,
+        };
+        ctx.apply_router.schedule(self.region_id, ApplyMsg::Apply(apply));
+    }
+
+    /// A quorum has the entries: it answered after they were proposed.
+    fn renew_lease_by_commit(&mut self, entries: &[Entry]) {
+        if !self.is_leader() {
+            return;
+        }
+        let term = self.term();
+        if let Some((led_term, at)) = self.became_leader
+            && led_term == term
+            && entries.iter().any(|e| e.term == term)
+        {
+            self.became_leader = None;
+            self.maybe_renew_leader_lease(at);
+        }
+        let proposed = entries.iter().rev().find_map(|e| self.proposals.find_propose_time(e.term, e.index));
+        if let Some(at) = proposed {
+            self.maybe_renew_leader_lease(at);
+        }
+    }
+}

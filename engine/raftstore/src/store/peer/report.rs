@@ -1,0 +1,149 @@
+//! What a leader tells PD, and when logs may be cut.
+use engine_rocks::DATA_CFS;
+use kvproto::{
+    metapb,
+    pdpb::PeerStats,
+    raft_cmdpb::{AdminCmdType, AdminRequest, CompactLogRequest, RaftCmdRequest, RaftRequestHeader},
+};
+use tracepoints::EngineClock;
+
+use super::Peer;
+use crate::store::{Config, RegionHeartbeat, Transport, fsm::store::PollContext};
+
+/// Versions of one user key stay in one region: the timestamp behind an encoded key is cut off.
+fn user_key(key: &[u8]) -> Vec<u8> {
+    let len = keys::codec::encoded_prefix_len(key).unwrap_or(key.len());
+    key[..len.min(key.len())].to_vec()
+}
+
+impl Peer {
+    /// TiKV: `heartbeat_pd`.
+    pub fn heartbeat_pd<T: Transport>(&mut self, ctx: &PollContext<T>) {
+        if !self.is_leader() || !self.is_initialized() {
+            return;
+        }
+        let heartbeat = RegionHeartbeat {
+            region: (**self.region()).clone(),
+            peer: self.peer,
+            term: self.term(),
+            down_peers: self.down_peers(&ctx.config),
+            pending_peers: self.pending_peers(),
+            written_bytes: std::mem::take(&mut self.written_bytes),
+            written_keys: std::mem::take(&mut self.written_keys),
+            approximate_size: self.approximate_size(),
+            approximate_keys: self.approximate_keys(),
+            last_heartbeat: self.last_pd_heartbeat,
+        };
+        self.last_pd_heartbeat = EngineClock::now();
+        ctx.pd.region_heartbeat(heartbeat);
+    }
+
+    fn down_peers(&self, config: &Config) -> Vec<PeerStats> {
+        let limit = config.max_peer_down_duration.0;
+        let others = self.region().peers.iter().filter(|p| p.id != self.peer_id());
+        let silent = others.filter_map(|p| {
+            let since = self.peer_heartbeats.get(&p.id)?.elapsed();
+            (since >= limit).then(|| PeerStats { peer: Some(*p), down_seconds: since.as_secs() })
+        });
+        silent.collect()
+    }
+
+    /// Peers that still need a snapshot.
+    fn pending_peers(&self) -> Vec<metapb::Peer> {
+        let (prs, truncated) = (self.raft_group.raft.prs(), self.storage().truncated_index());
+        let behind = |p: &&metapb::Peer| {
+            p.id != self.peer_id() && prs.get(p.id).is_some_and(|progress| progress.matched < truncated)
+        };
+        self.region().peers.iter().filter(behind).copied().collect()
+    }
+
+    /// Bytes of the region's data, by RocksDB's estimate.
+    pub fn approximate_size(&self) -> u64 {
+        self.estimate(|kv, cf, start, end| kv.approximate_size_cf(cf, start, end))
+    }
+
+    fn approximate_keys(&self) -> u64 {
+        self.estimate(|kv, cf, start, end| kv.approximate_keys_cf(cf, start, end))
+    }
+
+    fn estimate(
+        &self,
+        of: impl Fn(&engine_rocks::RocksEngine, &str, &[u8], &[u8]) -> engine_rocks::Result<u64>,
+    ) -> u64 {
+        let region = self.region();
+        let (start, end) = (keys::enc_start_key(region), keys::enc_end_key(region));
+        let kv = &self.storage().engines.kv;
+        DATA_CFS.iter().map(|cf| of(kv, cf, &start, &end).unwrap_or_default()).sum()
+    }
+
+    /// A key in the middle of the region: the boundary of an SST file about half of the files from its start.
+    pub fn middle_key(&self) -> crate::Result<Option<Vec<u8>>> {
+        let region = self.region();
+        let mut bounds = Vec::new();
+        for cf in DATA_CFS {
+            for file in self.storage().engines.kv.live_files_cf(cf)? {
+                let start = file.start_key.as_deref().and_then(|key| keys::origin_key(key).ok());
+                bounds.extend(start.map(user_key));
+            }
+        }
+        bounds.retain(|k| region.contains(k) && *k != region.start_key);
+        bounds.sort();
+        bounds.dedup();
+        Ok(bounds.get(bounds.len() / 2).cloned())
+    }
+
+    /// Up to where a leader may cut the log now; none if it is not worth it. `force`: as far as it is applied.
+    ///
+    /// TiKV: `PeerFsmDelegate::on_raft_gc_log_tick`.
+    pub fn compact_index(&mut self, config: &Config, force: bool) -> Option<u64> {
+        if !self.is_leader() {
+            return None;
+        }
+        let (first, applied) = (self.storage().log_first_index(), self.storage().applied_index());
+        let last = self.raft_group.raft.raft_log.last_index();
+        let replicated = self.raft_group.raft.prs().iter().map(|(_, p)| p.matched).min().unwrap_or(0);
+        if force {
+            return (applied > first).then_some(applied - 1);
+        }
+        let compact = if applied > first && applied - first >= config.raft_log_gc_count_limit() {
+            replicated.max(first + (last - first) / 2).min(applied)
+        } else if replicated < first || last - first < 3 {
+            return None;
+        } else if replicated - first < config.raft_log_gc_threshold
+            && self.skip_gc_raft_log_ticks < config.raft_log_reserve_max_ticks
+        {
+            self.skip_gc_raft_log_ticks += 1;
+            return None;
+        } else {
+            replicated.min(applied)
+        };
+        self.skip_gc_raft_log_ticks = 0;
+        // The entry itself stays, so that its term is known.
+        (compact > first).then_some(compact - 1)
+    }
+
+    /// The command that cuts the log.
+    pub fn compact_log_request(&self, compact_index: u64) -> Option<RaftCmdRequest> {
+        let compact_term = self.raft_group.raft.raft_log.term(compact_index).ok()?;
+        let compact = CompactLogRequest { compact_index, compact_term, ..Default::default() };
+        Some(RaftCmdRequest {
+            header: Some(self.admin_header()),
+            admin_request: Some(AdminRequest {
+                cmd_type: AdminCmdType::CompactLog as i32,
+                compact_log: Some(compact),
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
+    }
+
+    pub fn admin_header(&self) -> RaftRequestHeader {
+        RaftRequestHeader {
+            region_id: self.region_id,
+            peer: Some(self.peer),
+            region_epoch: self.region().region_epoch,
+            term: self.term(),
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Proposals that wait for their entries to be committed. Mirrors `raftstore::store::peer::ProposalQueue`.
+use std::collections::VecDeque;
+
+use tracepoints::{Req, clock::EngineInstant};
+
+use super::Callback;
+
+/// A command that became a log entry here.
+pub struct Proposal {
+    pub is_conf_change: bool,
+    pub index: u64,
+    pub term: u64,
+    pub cb: Callback,
+    pub req: Req,
+    pub propose_time: EngineInstant,
+}
+
+/// In the order of their entries.
+#[derive(Default)]
+pub struct ProposalQueue {
+    queue: VecDeque<Proposal>,
+}
+
+impl ProposalQueue {
+    pub fn push(&mut self, proposal: Proposal) {
+        self.queue.push_back(proposal);
+    }
+
+    /// When the entry was proposed, if it was proposed here.
+    pub fn find_propose_time(&self, term: u64, index: u64) -> Option<EngineInstant> {
+        self.queue.iter().find(|p| (p.term, p.index) == (term, index)).map(|p| p.propose_time)
+    }
+
+    /// Takes all that the commit of an entry decides: those up to its index, and those of older terms, which are lost.
+    pub fn take_until(&mut self, term: u64, index: u64) -> Vec<Proposal> {
+        let decided = self.queue.iter().take_while(|p| p.index <= index || p.term < term).count();
+        self.queue.drain(..decided).collect()
+    }
+
+    pub fn take_all(&mut self) -> Vec<Proposal> {
+        self.queue.drain(..).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposal(term: u64, index: u64) -> Proposal {
+        Proposal {
+            is_conf_change: false,
+            index,
+            term,
+            cb: Callback::None,
+            req: Req::NONE,
+            propose_time: EngineInstant(index),
+        }
+    }
+
+    #[test]
+    fn a_commit_decides_what_is_before_it_and_what_is_of_older_terms() {
+        let mut queue = ProposalQueue::default();
+        for (term, index) in [(5, 6), (5, 7), (5, 8), (7, 9)] {
+            queue.push(proposal(term, index));
+        }
+        assert_eq!(queue.find_propose_time(5, 7), Some(EngineInstant(7)));
+        assert_eq!(queue.find_propose_time(6, 7), None);
+        assert_eq!(queue.take_until(5, 6).len(), 1);
+        let taken: Vec<_> = queue.take_until(6, 7).iter().map(|p| p.index).collect();
+        assert_eq!(taken, [7, 8], "8 was proposed in a term that lost");
+        assert_eq!(queue.take_all().len(), 1);
+    }
+}

@@ -1,0 +1,115 @@
+//! Reads that ask a quorum. Mirrors `raftstore::store::read_queue`.
+use std::collections::VecDeque;
+
+use kvproto::raft_cmdpb::RaftCmdRequest;
+use tracepoints::{Req, clock::EngineInstant};
+use uuid::Uuid;
+
+use super::Callback;
+
+/// One round: the leader asks by heartbeats, a follower asks the leader.
+pub struct ReadIndexRequest {
+    pub id: Uuid,
+    /// None: a round that only renews the lease.
+    pub cmd: Option<(RaftCmdRequest, Callback)>,
+    pub req: Req,
+    pub propose_time: EngineInstant,
+    /// The commit index to wait for, once a quorum has confirmed.
+    pub read_index: Option<u64>,
+    /// Ticks since it was asked last; followers ask again.
+    pub waited_ticks: usize,
+}
+
+impl ReadIndexRequest {
+    pub fn new(cmd: Option<(RaftCmdRequest, Callback)>, req: Req, propose_time: EngineInstant) -> Self {
+        Self { id: Uuid::new_v4(), cmd, req, propose_time, read_index: None, waited_ticks: 0 }
+    }
+
+    /// What stamps carry of the id.
+    pub fn read_id(&self) -> u64 {
+        read_id(self.id.as_bytes())
+    }
+}
+
+/// The first eight bytes of a round's context as a number; 0 if there is none.
+pub fn read_id(context: &[u8]) -> u64 {
+    context.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Rounds in the order in which they were asked.
+#[derive(Default)]
+pub struct ReadIndexQueue {
+    reads: VecDeque<ReadIndexRequest>,
+}
+
+impl ReadIndexQueue {
+    pub fn push(&mut self, read: ReadIndexRequest) {
+        self.reads.push_back(read);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.reads.is_empty()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut ReadIndexRequest> {
+        self.reads.iter_mut()
+    }
+
+    /// A round was confirmed with this commit index. On a leader every earlier round is confirmed by it too.
+    /// Returns when the round was asked, if it is known.
+    pub fn confirm(&mut self, id: &[u8], index: u64, leader: bool) -> Option<EngineInstant> {
+        let at = self.reads.iter().position(|r| r.id.as_bytes() == id)?;
+        let from = if leader { 0 } else { at };
+        for read in self.reads.range_mut(from..=at) {
+            read.read_index.get_or_insert(index);
+        }
+        Some(self.reads[at].propose_time)
+    }
+
+    /// The first round, if it is confirmed and applied; later ones may be taken before it on a follower.
+    pub fn pop_ready(&mut self, applied: u64) -> Option<ReadIndexRequest> {
+        let at = self.reads.iter().position(|r| r.read_index.is_some_and(|i| i <= applied))?;
+        self.reads.remove(at)
+    }
+
+    pub fn take_all(&mut self) -> Vec<ReadIndexRequest> {
+        self.reads.drain(..).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(time: u64) -> ReadIndexRequest {
+        ReadIndexRequest::new(None, Req::NONE, EngineInstant(time))
+    }
+
+    #[test]
+    fn a_leaders_round_confirms_those_before_it() {
+        let mut queue = ReadIndexQueue::default();
+        let reads = [read(1), read(2), read(3)];
+        let ids = reads.each_ref().map(|r| *r.id.as_bytes());
+        reads.into_iter().for_each(|r| queue.push(r));
+        assert_eq!(queue.confirm(&ids[1], 7, true), Some(EngineInstant(2)));
+        assert!(queue.pop_ready(6).is_none(), "not applied yet");
+        assert_eq!(queue.pop_ready(7).unwrap().propose_time, EngineInstant(1));
+        assert_eq!(queue.pop_ready(7).unwrap().propose_time, EngineInstant(2));
+        assert!(queue.pop_ready(7).is_none());
+        assert_eq!(queue.confirm(b"unknown", 7, true), None);
+    }
+
+    #[test]
+    fn a_followers_round_stands_for_itself() {
+        let mut queue = ReadIndexQueue::default();
+        let (first, second) = (read(1), read(2));
+        let id = *second.id.as_bytes();
+        assert_eq!(second.read_id(), read_id(&id));
+        queue.push(first);
+        queue.push(second);
+        queue.confirm(&id, 9, false);
+        assert_eq!(queue.pop_ready(9).unwrap().propose_time, EngineInstant(2));
+        assert!(queue.pop_ready(9).is_none());
+        assert!(!queue.is_empty());
+    }
+}

@@ -1,0 +1,146 @@
+//! A RocksDB snapshot as one region: keys without the data prefix, none from outside.
+use std::sync::Arc;
+
+use engine_rocks::{CfName, RocksEngineIterator, RocksSnapshot};
+use kvproto::{errorpb, metapb::Region};
+use tikv_kv::{ErrorInner, IterOptions, Result};
+use txn_types::{Key, Value};
+
+use crate::Error;
+
+/// A consistent view of one region. TiKV: `raftstore::store::region_snapshot::RegionSnapshot`.
+#[derive(Clone)]
+pub struct RegionSnapshot {
+    snap: RocksSnapshot,
+    region: Arc<Region>,
+    term: u64,
+    apply_index: u64,
+}
+
+impl RegionSnapshot {
+    /// `term`: the leader's when it was taken; `apply_index`: what it holds at least.
+    pub fn new(snap: RocksSnapshot, region: Arc<Region>, term: u64, apply_index: u64) -> Self {
+        Self { snap, region, term, apply_index }
+    }
+
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// The whole store's snapshot below.
+    pub fn snapshot(&self) -> &RocksSnapshot {
+        &self.snap
+    }
+
+    fn check(&self, key: &[u8]) -> Result<()> {
+        if self.region.contains(key) {
+            return Ok(());
+        }
+        let err = Error::KeyNotInRegion(key.to_vec(), Region::clone(&self.region));
+        Err(ErrorInner::Request(errorpb::Error::from(err)).into())
+    }
+}
+
+impl tikv_kv::Snapshot for RegionSnapshot {
+    type Iter = RegionIterator;
+
+    fn get_cf(&self, cf: CfName, key: &Key) -> Result<Option<Value>> {
+        self.check(key.as_encoded())?;
+        Ok(self.snap.get_value_cf(cf, &keys::data_key(key.as_encoded()))?)
+    }
+
+    fn iter(&self, cf: CfName, opts: IterOptions) -> Result<RegionIterator> {
+        let start = opts.lower_bound.unwrap_or_default();
+        let lower = keys::data_key(start.as_slice().max(self.region.start_key.as_slice()));
+        let end = keys::data_end_key(opts.upper_bound.as_deref().unwrap_or_default());
+        let upper = end.min(keys::enc_end_key(&self.region));
+        let options = engine_rocks::IterOptions {
+            lower_bound: Some(lower.clone()),
+            upper_bound: Some(upper.clone()),
+            prefix_same_as_start: opts.prefix_same_as_start,
+            fill_cache: opts.fill_cache,
+            ..Default::default()
+        };
+        Ok(RegionIterator {
+            iter: self.snap.iterator_cf(cf, options)?,
+            region: self.region.clone(),
+            lower,
+            upper,
+        })
+    }
+
+    fn region_id(&self) -> u64 {
+        self.region.id
+    }
+
+    fn term(&self) -> Option<u64> {
+        Some(self.term)
+    }
+
+    fn apply_index(&self) -> Option<u64> {
+        Some(self.apply_index)
+    }
+}
+
+/// A cursor that stays within the region. TiKV: `RegionIterator`.
+pub struct RegionIterator {
+    iter: RocksEngineIterator,
+    region: Arc<Region>,
+    lower: Vec<u8>,
+    upper: Vec<u8>,
+}
+
+impl RegionIterator {
+    /// A key to seek may be the region's end, but not outside of it.
+    fn data_key(&self, key: &Key) -> Result<Vec<u8>> {
+        let (raw, region) = (key.as_encoded().as_slice(), &self.region);
+        if raw >= region.start_key.as_slice()
+            && (region.end_key.is_empty() || raw <= region.end_key.as_slice())
+        {
+            return Ok(keys::data_key(raw));
+        }
+        let err = Error::KeyNotInRegion(raw.to_vec(), Region::clone(region));
+        Err(ErrorInner::Request(errorpb::Error::from(err)).into())
+    }
+}
+
+impl tikv_kv::Iterator for RegionIterator {
+    fn seek(&mut self, key: &Key) -> Result<bool> {
+        let key = self.data_key(key)?.max(self.lower.clone());
+        Ok(self.iter.seek(&key)?)
+    }
+
+    fn seek_for_prev(&mut self, key: &Key) -> Result<bool> {
+        let key = self.data_key(key)?;
+        if key >= self.upper { Ok(self.iter.seek_to_last()?) } else { Ok(self.iter.seek_for_prev(&key)?) }
+    }
+
+    fn seek_to_first(&mut self) -> Result<bool> {
+        Ok(self.iter.seek_to_first()?)
+    }
+
+    fn seek_to_last(&mut self) -> Result<bool> {
+        Ok(self.iter.seek_to_last()?)
+    }
+
+    fn next(&mut self) -> Result<bool> {
+        Ok(self.iter.next()?)
+    }
+
+    fn prev(&mut self) -> Result<bool> {
+        Ok(self.iter.prev()?)
+    }
+
+    fn valid(&self) -> Result<bool> {
+        Ok(self.iter.valid()?)
+    }
+
+    fn key(&self) -> &[u8] {
+        // Every key lies within the bounds, so it has the prefix.
+        keys::origin_key(self.iter.key()).unwrap_or_default()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.iter.value()
+    }
+}

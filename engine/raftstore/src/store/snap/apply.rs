@@ -1,0 +1,55 @@
+//! Taking a received snapshot's data into RocksDB.
+use engine_rocks::{CF_LOCK, DATA_CFS, DeleteStrategy, RocksEngine, RocksWriteBatch, name_to_cf};
+use kvproto::metapb::Region;
+
+use super::{Result, SnapError, SnapKey, SnapManager, clone_path, plain, recv};
+
+/// Bytes of a write batch of locks.
+const BATCH_BYTES: usize = 10 << 20;
+
+/// Replaces what the store has in the region's range by the snapshot's data, on disk when it returns.
+///
+/// TiKV: `region.rs::Runner::apply_snap`, `snap::Snapshot::apply`. Can be repeated after a crash: the range is cleared first.
+pub fn apply_snapshot(manager: &SnapManager, key: &SnapKey, kv: &RocksEngine, region: &Region) -> Result<()> {
+    let paths = manager.paths(key, false);
+    let missing = || SnapError::NotFound(*key, manager.path().to_owned());
+    let meta = paths.read_meta()?.ok_or_else(missing)?;
+    recv::check_files(&paths, &meta)?;
+    clear_range(kv, region)?;
+    for file in paths.cf_files(&meta).iter().filter(|f| f.size > 0) {
+        let unknown =
+            || SnapError::BadMessage(format!("snapshot {key}: unknown column family {:?}", file.cf));
+        let cf = name_to_cf(&file.cf).ok_or_else(unknown)?;
+        if cf == CF_LOCK {
+            apply_plain(kv, &file.path)?;
+        } else {
+            // The snapshot itself stays whole, should this be cut short.
+            let clone = clone_path(&file.path);
+            plain::link_or_copy(&file.path, &clone)?;
+            kv.ingest_external_file_cf(cf, &[clone])?;
+        }
+    }
+    Ok(kv.sync_wal()?)
+}
+
+/// Deletes the region's data on this store.
+pub fn clear_range(kv: &RocksEngine, region: &Region) -> Result<()> {
+    let (start, end) = (keys::enc_start_key(region), keys::enc_end_key(region));
+    for cf in DATA_CFS {
+        kv.delete_ranges_cf(cf, DeleteStrategy::DeleteByRange, &[(&start, &end)], false)?;
+    }
+    Ok(())
+}
+
+fn apply_plain(kv: &RocksEngine, path: &std::path::Path) -> Result<()> {
+    let mut batch: RocksWriteBatch = kv.write_batch();
+    plain::read_plain(path, |key, value| {
+        batch.put_cf(CF_LOCK, key, value)?;
+        if batch.data_size() >= BATCH_BYTES {
+            batch.write_opt(false)?;
+            batch.clear();
+        }
+        Ok(())
+    })?;
+    Ok(batch.write_opt(false)?)
+}

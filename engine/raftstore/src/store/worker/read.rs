@@ -1,0 +1,234 @@
+//! Reads on the reader's own thread, as long as the leader's lease holds. Mirrors `raftstore::store::worker::read`.
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use dashmap::DashMap;
+use engine_rocks::RocksEngine;
+use futures::future::{Either, ready};
+use kvproto::{
+    errorpb, metapb,
+    raft_cmdpb::{CmdType, RaftCmdRequest, RaftRequestHeader, Request},
+};
+use tracepoints::{EngineClock, Req, clock::EngineInstant};
+
+use crate::{
+    Error, RaftRouter,
+    store::{Callback, CasualMessage, LeaseState, RegionSnapshot, RemoteLease, util},
+};
+
+/// What reading threads need to know of a peer; replaced whole whenever it changes.
+#[derive(Clone, Debug)]
+pub struct ReadDelegate {
+    pub region: Arc<metapb::Region>,
+    pub peer_id: u64,
+    pub term: u64,
+    /// Term of the last applied entry: a new leader must have applied one of its own before it reads.
+    pub applied_term: u64,
+    pub applied_index: Arc<AtomicU64>,
+    pub leader_lease: Option<RemoteLease>,
+    pub renew_lease_advance: Duration,
+}
+
+impl ReadDelegate {
+    fn lease_state(&self, now: EngineInstant) -> Option<LeaseState> {
+        let lease = self.leader_lease.as_ref()?;
+        (lease.term() == self.term).then(|| lease.inspect(now))
+    }
+}
+
+/// The delegates of all peers of a store.
+pub type ReadDelegates = Arc<DashMap<u64, Arc<ReadDelegate>>>;
+
+/// Why a read was not answered locally. TiKV's label values of `tikv_raftstore_local_read_reject_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum RejectReason {
+    StoreIdMismatch = 1,
+    PeerIdMismatch = 2,
+    TermMismatch = 3,
+    LeaseExpire = 4,
+    NoRegion = 5,
+    NoLease = 6,
+    Epoch = 7,
+    AppliedTerm = 8,
+    /// The request asks for a quorum (`read_quorum`) or for a follower's read (`replica_read`).
+    ReadQuorum = 9,
+}
+
+impl RejectReason {
+    /// TiKV's label; `read_quorum` is ours.
+    pub fn name(self) -> &'static str {
+        match self {
+            RejectReason::StoreIdMismatch => "store_id_mismatch",
+            RejectReason::PeerIdMismatch => "peer_id_mismatch",
+            RejectReason::TermMismatch => "term_mismatch",
+            RejectReason::LeaseExpire => "lease_expire",
+            RejectReason::NoRegion => "no_region",
+            RejectReason::NoLease => "no_lease",
+            RejectReason::Epoch => "epoch",
+            RejectReason::AppliedTerm => "applied_term",
+            RejectReason::ReadQuorum => "read_quorum",
+        }
+    }
+
+    /// The reason whose code a stamp carries.
+    pub fn from_code(code: u64) -> Option<Self> {
+        use RejectReason::*;
+        let all = [
+            StoreIdMismatch,
+            PeerIdMismatch,
+            TermMismatch,
+            LeaseExpire,
+            NoRegion,
+            NoLease,
+            Epoch,
+            AppliedTerm,
+            ReadQuorum,
+        ];
+        all.into_iter().find(|r| *r as u64 == code)
+    }
+}
+
+/// Takes snapshots of regions: by the lease, or else through the peer's FSM.
+#[derive(Clone)]
+pub struct LocalReader {
+    store_id: u64,
+    kv_engine: RocksEngine,
+    delegates: ReadDelegates,
+    router: RaftRouter,
+}
+
+/// What the delegate says to a request.
+enum Verdict {
+    /// The lease holds, it seems.
+    Local(Arc<ReadDelegate>),
+    Redirect(RejectReason),
+    Refuse(RejectReason, Error),
+}
+
+impl LocalReader {
+    pub fn new(kv_engine: RocksEngine, delegates: ReadDelegates, router: RaftRouter) -> Self {
+        Self { store_id: router.store_id(), kv_engine, delegates, router }
+    }
+
+    /// A snapshot of the region named by the header that holds every write acknowledged before this call.
+    ///
+    /// Ready at once if the lease holds. `read_quorum` in the header forces a read index; `replica_read` allows a follower.
+    pub fn snapshot(
+        &self,
+        header: RaftRequestHeader,
+        req: Req,
+    ) -> impl Future<Output = Result<RegionSnapshot, errorpb::Error>> + Send + 'static + use<> {
+        match self.try_local(&header, req) {
+            Ok(Some(snapshot)) => Either::Left(ready(Ok(snapshot))),
+            Ok(None) => Either::Right(self.redirect(header, req)),
+            Err(err) => Either::Left(ready(Err(err.into()))),
+        }
+    }
+
+    /// None: the FSM must decide.
+    fn try_local(&self, header: &RaftRequestHeader, req: Req) -> Result<Option<RegionSnapshot>, Error> {
+        let region = header.region_id;
+        let reason = match self.inspect(header) {
+            Verdict::Local(delegate) => {
+                let snap = self.kv_engine.snapshot();
+                // Checked after the snapshot too: its data is no newer than a moment at which the lease still held.
+                if delegate.lease_state(EngineClock::now()) == Some(LeaseState::Valid) {
+                    self.maybe_renew_lease_advance(&delegate);
+                    let (term, applied) = (delegate.term, delegate.applied_index.load(Ordering::Acquire));
+                    tracepoints::stamp!(LOCAL_READ, req, region = region, term = term, applied = applied);
+                    return Ok(Some(RegionSnapshot::new(snap, delegate.region.clone(), term, applied)));
+                }
+                RejectReason::LeaseExpire
+            }
+            Verdict::Redirect(reason) => reason,
+            Verdict::Refuse(reason, err) => {
+                tracepoints::stamp!(LOCAL_READ_REJECT, req, region = region, reason = reason as u64);
+                return Err(err);
+            }
+        };
+        tracepoints::stamp!(LOCAL_READ_REJECT, req, region = region, reason = reason as u64);
+        Ok(None)
+    }
+
+    /// TiKV: `LocalReaderCore::validate_request` and `inspect`.
+    fn inspect(&self, header: &RaftRequestHeader) -> Verdict {
+        let Some(delegate) = self.delegates.get(&header.region_id).map(|d| d.value().clone()) else {
+            return Verdict::Redirect(RejectReason::NoRegion);
+        };
+        if let Err(err) = util::check_store_id(header, self.store_id) {
+            return Verdict::Refuse(RejectReason::StoreIdMismatch, err);
+        }
+        if let Err(err) = util::check_peer_id(header, delegate.peer_id) {
+            return Verdict::Refuse(RejectReason::PeerIdMismatch, err);
+        }
+        if util::check_term(header, delegate.term).is_err() {
+            return Verdict::Redirect(RejectReason::TermMismatch);
+        }
+        // A stale epoch here may be news that has not reached the delegate: the FSM knows.
+        if util::check_region_epoch(header, &delegate.region).is_err() {
+            return Verdict::Redirect(RejectReason::Epoch);
+        }
+        if header.read_quorum {
+            return Verdict::Redirect(RejectReason::ReadQuorum);
+        }
+        if delegate.applied_term != delegate.term {
+            return Verdict::Redirect(RejectReason::AppliedTerm);
+        }
+        match delegate.lease_state(EngineClock::now()) {
+            None => Verdict::Redirect(RejectReason::NoLease),
+            Some(LeaseState::Valid) => Verdict::Local(delegate),
+            Some(_) => Verdict::Redirect(RejectReason::LeaseExpire),
+        }
+    }
+
+    /// TiKV: `ReadDelegate::maybe_renew_lease_advance`.
+    fn maybe_renew_lease_advance(&self, delegate: &ReadDelegate) {
+        let Some(lease) = &delegate.leader_lease else { return };
+        if lease.need_renew(EngineClock::now(), delegate.renew_lease_advance) {
+            // A lost hint costs one read index later.
+            let _ = self.router.send_casual_msg(delegate.region.id, CasualMessage::RenewLease);
+        }
+    }
+
+    fn redirect(
+        &self,
+        header: RaftRequestHeader,
+        req: Req,
+    ) -> impl Future<Output = Result<RegionSnapshot, errorpb::Error>> + Send + 'static + use<> {
+        let region_id = header.region_id;
+        let snap =
+            Request { cmd_type: CmdType::Snap as i32, snap: Some(Default::default()), ..Default::default() };
+        let cmd = RaftCmdRequest { header: Some(header), requests: vec![snap], ..Default::default() };
+        let (callback, answer) = Callback::paired_read();
+        // An error has been given to the callback.
+        let _ = self.router.send_read(cmd, callback, req);
+        async move {
+            match answer.await {
+                Ok(response) => response.into_snapshot(),
+                Err(_) => Err(Error::RegionNotFound(region_id).into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_go_into_a_stamp_and_back() {
+        for code in 1..=9 {
+            let reason = RejectReason::from_code(code).unwrap();
+            assert_eq!(reason as u64, code);
+            assert!(!reason.name().is_empty());
+        }
+        assert_eq!(RejectReason::from_code(0), None);
+    }
+}

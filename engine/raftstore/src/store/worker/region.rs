@@ -1,0 +1,168 @@
+//! Generating and applying snapshots, removing data of regions. Mirrors `raftstore::store::worker::region` and `snap_gen`.
+use std::sync::mpsc::SyncSender;
+
+use engine_rocks::{CF_RAFT, RocksSnapshot};
+use kvproto::{
+    metapb::Region,
+    raft_serverpb::{PeerState, RaftApplyState, RegionLocalState},
+};
+use prost::Message;
+use raft::eraftpb::Snapshot;
+
+use super::{Scheduler, Worker};
+use crate::{
+    Error, RaftRouter, Result,
+    store::{
+        CasualMessage, Engines, PeerMsg, SnapEntry, SnapKey, SnapManager, build_snapshot, clear_range,
+        peer_storage, peer_storage::SnapshotApplied, util::conf_state_from_region,
+    },
+};
+
+/// Asked by Raft through its storage.
+pub struct GenSnapTask {
+    pub region_id: u64,
+    pub notifier: SyncSender<Snapshot>,
+}
+
+pub enum RegionTask {
+    Gen {
+        task: GenSnapTask,
+        snapshot: RocksSnapshot,
+        last_applied_term: u64,
+    },
+    Apply {
+        key: SnapKey,
+        region: Region,
+    },
+    /// Removes the data of a region that left the store.
+    Destroy {
+        region: Region,
+    },
+}
+
+/// Sends generation to its own threads, so that a long one holds no snapshot's applying up.
+#[derive(Clone)]
+pub struct RegionScheduler {
+    generator: Scheduler<RegionTask>,
+    region: Scheduler<RegionTask>,
+}
+
+impl RegionScheduler {
+    pub fn schedule(&self, task: RegionTask) {
+        match task {
+            RegionTask::Gen { .. } => self.generator.schedule(task),
+            _ => self.region.schedule(task),
+        }
+    }
+}
+
+/// The threads `snap-generator-{n}` and `region-worker-0`.
+pub struct RegionWorkers {
+    generator: Worker<RegionTask>,
+    region: Worker<RegionTask>,
+}
+
+impl RegionWorkers {
+    pub fn spawn(
+        engines: &Engines,
+        manager: &SnapManager,
+        router: &RaftRouter,
+        generators: usize,
+    ) -> std::io::Result<Self> {
+        let make = || {
+            let runner =
+                Runner { engines: engines.clone(), manager: manager.clone(), router: router.clone() };
+            move |task| runner.run(task)
+        };
+        let store = router.store_id();
+        Ok(Self {
+            generator: Worker::spawn("snap-generator", store, generators, make)?,
+            region: Worker::spawn("region-worker", store, 1, make)?,
+        })
+    }
+
+    pub fn scheduler(&self) -> RegionScheduler {
+        RegionScheduler { generator: self.generator.scheduler(), region: self.region.scheduler() }
+    }
+
+    pub fn shutdown(&mut self) {
+        self.generator.shutdown();
+        self.region.shutdown();
+    }
+}
+
+struct Runner {
+    engines: Engines,
+    manager: SnapManager,
+    router: RaftRouter,
+}
+
+impl Runner {
+    fn run(&self, task: RegionTask) {
+        match task {
+            RegionTask::Gen { task, snapshot, last_applied_term } => {
+                let region_id = task.region_id;
+                match self.generate(region_id, &snapshot, last_applied_term) {
+                    // The asker may have gone.
+                    Ok(snap) => drop(task.notifier.try_send(snap)),
+                    Err(err) => log::error!("region {region_id}: cannot generate a snapshot: {err}"),
+                }
+                // Dropped without a snapshot, the notifier says that it failed; Raft asks again.
+                drop(task);
+                let _ = self.router.send_casual_msg(region_id, CasualMessage::SnapshotGenerated);
+            }
+            RegionTask::Apply { key, region } => {
+                self.manager.register(key, SnapEntry::Applying);
+                let result = self.apply(&key, &region).map_err(|e| e.to_string());
+                self.manager.deregister(&key, SnapEntry::Applying);
+                let msg = PeerMsg::SnapshotApplied(SnapshotApplied { key, result });
+                let _ = self.router.send_peer(region.id, msg);
+            }
+            RegionTask::Destroy { region } => {
+                if let Err(err) = clear_range(&self.engines.kv, &region) {
+                    log::error!("region {}: cannot remove its data: {err}", region.id);
+                }
+            }
+        }
+    }
+
+    /// TiKV: `peer_storage::do_snapshot`. Region and apply state are those of the RocksDB snapshot itself.
+    fn generate(&self, region_id: u64, snapshot: &RocksSnapshot, term: u64) -> Result<Snapshot> {
+        let missing =
+            |what| Error::other(format!("expected {what} of region {region_id} in CF raft, met none"));
+        let apply_state: RaftApplyState = snapshot
+            .get_msg_cf(CF_RAFT, &keys::apply_state_key(region_id))?
+            .ok_or_else(|| missing("the apply state"))?;
+        let state: RegionLocalState = snapshot
+            .get_msg_cf(CF_RAFT, &keys::region_state_key(region_id))?
+            .ok_or_else(|| missing("the region state"))?;
+        if state.state() != PeerState::Normal {
+            return Err(Error::other(format!(
+                "region {region_id} is {:?}, it gives no snapshots",
+                state.state()
+            )));
+        }
+        let region = state.region.ok_or_else(|| missing("the region"))?;
+        let key = SnapKey::new(region_id, term, apply_state.applied_index);
+        self.manager.register(key, SnapEntry::Generating);
+        let data = build_snapshot(&self.manager, &key, snapshot, &region);
+        self.manager.deregister(&key, SnapEntry::Generating);
+        let mut snap = Snapshot::default();
+        snap.data = data?.encode_to_vec().into();
+        let meta = snap.mut_metadata();
+        meta.index = key.idx;
+        meta.term = key.term;
+        meta.set_conf_state(conf_state_from_region(&region));
+        Ok(snap)
+    }
+
+    /// The region is normal only once its data is all there.
+    fn apply(&self, key: &SnapKey, region: &Region) -> Result<()> {
+        self.manager.apply_snapshot(key, &self.engines.kv, region)?;
+        let mut batch = self.engines.kv.write_batch();
+        peer_storage::write_peer_state(&mut batch, region, PeerState::Normal)?;
+        batch.delete_cf(CF_RAFT, &keys::snapshot_raft_state_key(region.id))?;
+        batch.write_opt(true)?;
+        Ok(())
+    }
+}
