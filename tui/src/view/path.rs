@@ -37,11 +37,12 @@ fn line(screen: &Screen, theme: Theme, row: &Row, width: usize) -> Line<'static>
     };
     let room = width.saturating_sub(3 + right + 1);
     let mut label = row.label.clone();
-    if held {
-        label.push_str(" held");
-    } else if gated {
-        label.push_str(" gate");
-    }
+    label.push_str(match (held, gated) {
+        (true, true) => " held, gate",
+        (true, false) => " held",
+        (false, true) => " gate",
+        (false, false) => "",
+    });
     let branch = row.branch.chars().count();
     let label = text::pad(&label, room.saturating_sub(branch));
     let name = if current {

@@ -1,0 +1,182 @@
+//! Attached to a server: what its stream brings, and what is left when it goes away.
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use kvproto::tracecontrol::{
+    ContinueReply, ContinueRequest, GatesReply, GatesRequest, StepEvent, SubscribeRequest,
+    trace_control_server::{TraceControl, TraceControlServer},
+};
+use tikv_tui::{
+    input::Action,
+    plain::{self, Format},
+    source::attached::{Attached, Wanted},
+    state::{
+        Screen, Start, StepSource,
+        screen::{Options, Phase},
+    },
+};
+use tokio::{runtime::Runtime, sync::mpsc};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Request, Response, Status, codegen::BoxStream, transport::server::TcpIncoming};
+use tracepoints::trace::Step;
+
+mod common;
+
+/// Serves recorded steps one at a time, as the server does: step, hold, release.
+#[derive(Clone, Default)]
+struct Server {
+    steps: Vec<Step>,
+    asked: Arc<Mutex<Vec<SubscribeRequest>>>,
+    stream: Arc<Mutex<Option<mpsc::UnboundedSender<Result<StepEvent, Status>>>>>,
+    next: Arc<Mutex<usize>>,
+    gates: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn send(&self, event: StepEvent) {
+        if let Some(stream) = &*self.stream.lock().unwrap() {
+            // A client that has gone hears nothing.
+            let _ = stream.send(Ok(event));
+        }
+    }
+
+    fn send_step(&self, step: &Step, held: bool) {
+        let hold_stage = if held { step.stage.clone() } else { String::new() };
+        self.send(StepEvent { json: serde_json::to_vec(step).unwrap(), held, hold_stage, end: false });
+    }
+
+    /// The next step, held; or the end.
+    fn go(&self, hold: bool) {
+        loop {
+            let mut next = self.next.lock().unwrap();
+            let Some(step) = self.steps.get(*next) else { break };
+            *next += 1;
+            self.send_step(step, false);
+            if hold {
+                return self.send_step(step, true);
+            }
+        }
+        let summary = serde_json::json!({ "summary": common::summary(&self.steps) });
+        self.send(StepEvent { json: summary.to_string().into_bytes(), end: true, ..StepEvent::default() });
+        *self.stream.lock().unwrap() = None;
+    }
+}
+
+#[tonic::async_trait]
+impl TraceControl for Server {
+    async fn subscribe(
+        &self,
+        request: Request<SubscribeRequest>,
+    ) -> Result<Response<BoxStream<StepEvent>>, Status> {
+        let request = request.into_inner();
+        let hold = request.single_step;
+        self.asked.lock().unwrap().push(request);
+        let (events, stream) = mpsc::unbounded_channel();
+        *self.stream.lock().unwrap() = Some(events);
+        self.go(hold);
+        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(stream))))
+    }
+
+    async fn r#continue(&self, request: Request<ContinueRequest>) -> Result<Response<ContinueReply>, Status> {
+        let held = self.next.lock().unwrap().checked_sub(1).map(|i| self.steps[i].stage.clone());
+        self.send(StepEvent { hold_stage: held.unwrap_or_default(), ..StepEvent::default() });
+        self.go(request.into_inner().mode == 0);
+        Ok(Response::new(ContinueReply { released: true }))
+    }
+
+    async fn set_gates(&self, request: Request<GatesRequest>) -> Result<Response<GatesReply>, Status> {
+        let request = request.into_inner();
+        let mut gates = self.gates.lock().unwrap();
+        gates.retain(|g| !request.remove.contains(g));
+        gates.extend(request.add);
+        Ok(Response::new(GatesReply { gates: gates.clone() }))
+    }
+}
+
+/// The steps that a server would send: those of the request alone.
+fn steps() -> Vec<Step> {
+    let mut steps: Vec<Step> = common::point_get().into_iter().filter(|s| s.kind != "client").collect();
+    steps.iter_mut().enumerate().for_each(|(i, s)| s.step = i);
+    steps
+}
+
+/// A server on a runtime of its own; dropping the runtime is the server going away.
+fn serve() -> (Runtime, SocketAddr, Server) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = Server { steps: steps(), ..Server::default() };
+    let service = TraceControlServer::new(server.clone());
+    let incoming = runtime.block_on(async { TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap() });
+    let address = incoming.local_addr().unwrap();
+    runtime.spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    (runtime, address, server)
+}
+
+fn until(screen: &mut Screen, what: &str, done: impl Fn(&Screen) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done(screen) {
+        assert!(Instant::now() < deadline, "{what} did not come; log: {:#?}", screen.log);
+        screen.poll();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn attach(address: SocketAddr, wanted: Wanted, start: Start) -> Screen {
+    let source = Attached::start(&address.to_string(), wanted, start).unwrap();
+    Screen::new(Box::new(source), Options::default())
+}
+
+#[test]
+fn a_request_on_a_server_is_stepped_to_its_end() {
+    let (_runtime, address, server) = serve();
+    let wanted = Wanted { key: b"k1".to_vec(), region: 2, kind: "kv_get".into() };
+    let mut screen = attach(address, wanted, Start { stacks: true, ..Start::default() });
+    until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
+    let asked = server.asked.lock().unwrap()[0].clone();
+    assert_eq!(
+        (asked.key.as_slice(), asked.region_id, asked.request_type.as_str()),
+        (&b"k1"[..], 2, "kv_get")
+    );
+    assert!(asked.single_step && asked.capture_stacks && asked.max_requests == 1);
+    assert_eq!(screen.step().unwrap().stage, "grpc_receive");
+    screen.act(Action::Next);
+    until(&mut screen, "the second hold", |s| s.phase() == Phase::Held);
+    assert_eq!((screen.step().unwrap().stage.as_str(), screen.holds.len()), ("grpc_decode", 1));
+    screen.act(Action::Gate);
+    assert!(screen.gates.contains("grpc_decode"));
+    screen.act(Action::Run);
+    until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
+    assert_eq!(screen.steps, steps());
+    assert_eq!(*server.gates.lock().unwrap(), ["grpc_decode"]);
+    assert_eq!(screen.ending.as_ref().unwrap().summary, common::summary(&steps()));
+}
+
+#[test]
+fn a_server_that_goes_away_is_an_error_and_the_steps_stay() {
+    let (runtime, address, _server) = serve();
+    let mut screen = attach(address, Wanted::default(), Start::default());
+    until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
+    runtime.shutdown_background();
+    until(&mut screen, "the failure", |s| s.phase() == Phase::Failed);
+    let why = screen.failure.clone().unwrap();
+    assert!(why.contains(&address.to_string()), "{why}");
+    assert_eq!((screen.steps.len(), screen.holds.len()), (1, 0));
+    screen.act(Action::Next);
+    assert!(screen.message.as_ref().is_some_and(|m| m.contains("see the log")));
+}
+
+#[test]
+fn attached_without_a_screen_prints_the_steps() {
+    let (_runtime, address, _server) = serve();
+    let start = Start { run: true, ..Start::default() };
+    let mut source = Attached::start(&address.to_string(), Wanted::default(), start).unwrap();
+    let mut out = Vec::new();
+    plain::print(&mut source, Format::Json, &mut out).unwrap();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        plain::json_lines(&steps(), Some(&common::summary(&steps()))).unwrap()
+    );
+    assert!(source.next_operation().is_err());
+}
