@@ -89,7 +89,9 @@ pub fn extract_region_error_from_error(e: &Error) -> Option<errorpb::Error> {
         ErrorInner::SchedTooBusy => Some(busy("scheduler is busy", String::new())),
         ErrorInner::DeadlineExceeded => Some(busy("deadline is exceeded", e.to_string())),
         // Clients retry a region error that says no more than a message.
-        ErrorInner::Closed => Some(errorpb::Error { message: "TiKV is Closing".into(), ..Default::default() }),
+        ErrorInner::Closed => {
+            Some(errorpb::Error { message: "TiKV is Closing".into(), ..Default::default() })
+        }
         _ => None,
     }
 }

@@ -143,9 +143,8 @@ impl<E: Engine> Storage<E> {
     ) -> Result<(Option<ValueEntry>, KvGetStatistics)> {
         let (store, bypass) = store_of(&ctx, start_ts, req);
         let check = LockCheck::Keys(start_ts, vec![key.clone()], bypass);
-        let get = move |snapshot, stats: &mut Statistics| {
-            store(snapshot).get_entry(&key, load_commit_ts, stats)
-        };
+        let get =
+            move |snapshot, stats: &mut Statistics| store(snapshot).get_entry(&key, load_commit_ts, stats);
         self.read(ctx, check, req, get).await
     }
 
@@ -172,9 +171,8 @@ impl<E: Engine> Storage<E> {
     ) -> Result<(Vec<EntryResult>, KvGetStatistics)> {
         let (store, bypass) = store_of(&ctx, start_ts, req);
         let check = LockCheck::Keys(start_ts, keys.clone(), bypass);
-        let get = move |snapshot, stats: &mut Statistics| {
-            store(snapshot).batch_get(&keys, load_commit_ts, stats)
-        };
+        let get =
+            move |snapshot, stats: &mut Statistics| store(snapshot).batch_get(&keys, load_commit_ts, stats);
         self.read(ctx, check, req, get).await
     }
 
@@ -191,8 +189,15 @@ impl<E: Engine> Storage<E> {
         let sample_step = range.sample_step;
         let (lower_bound, upper_bound) = range.into_bounds();
         let check = LockCheck::Range(start_ts, lower_bound.clone(), upper_bound.clone(), bypass);
-        let params =
-            ScanParams { lower_bound, upper_bound, limit, sample_step, key_only, desc, load_commit_ts: false };
+        let params = ScanParams {
+            lower_bound,
+            upper_bound,
+            limit,
+            sample_step,
+            key_only,
+            desc,
+            load_commit_ts: false,
+        };
         let scan = move |snapshot, stats: &mut Statistics| {
             let entries = store(snapshot).scan(params, stats)?;
             Ok(entries.into_iter().map(|e| e.map(|(key, entry)| (key, entry.value))).collect())
@@ -248,7 +253,10 @@ impl<E: Engine> Storage<E> {
             deadline.check()?;
             if !matches!(check, LockCheck::None) {
                 tracepoints::step!(
-                    MEM_LOCK_CHECK, req, ts = check.ts().into_inner(), max_ts = cm.max_ts().into_inner(),
+                    MEM_LOCK_CHECK,
+                    req,
+                    ts = check.ts().into_inner(),
+                    max_ts = cm.max_ts().into_inner(),
                 );
                 check.run(&ctx, &cm)?;
             }

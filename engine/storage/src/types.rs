@@ -19,8 +19,13 @@ pub enum TxnStatus {
     /// There was nothing of it; a rollback record has been left.
     LockNotExist,
     /// It is still locked.
-    Uncommitted { lock: Lock, min_commit_ts_pushed: bool },
-    Committed { commit_ts: TimeStamp },
+    Uncommitted {
+        lock: Lock,
+        min_commit_ts_pushed: bool,
+    },
+    Committed {
+        commit_ts: TimeStamp,
+    },
     /// Its pessimistic lock had outlived its TTL and has been removed now.
     PessimisticRollBack,
     /// There was nothing of it, and nothing has been done.
@@ -121,13 +126,25 @@ impl PessimisticLockResults {
 #[derive(Debug)]
 pub enum ProcessResult {
     Res,
-    MultiRes { results: Vec<Result<()>> },
-    PrewriteResult { result: PrewriteResult },
-    TxnStatus { txn_status: TxnStatus },
-    PessimisticLockRes { res: PessimisticLockResults },
-    SecondaryLocksStatus { status: SecondaryLocksStatus },
+    MultiRes {
+        results: Vec<Result<()>>,
+    },
+    PrewriteResult {
+        result: PrewriteResult,
+    },
+    TxnStatus {
+        txn_status: TxnStatus,
+    },
+    PessimisticLockRes {
+        res: PessimisticLockResults,
+    },
+    SecondaryLocksStatus {
+        status: SecondaryLocksStatus,
+    },
     /// The command goes on as another one.
-    NextCommand { cmd: Box<Command> },
+    NextCommand {
+        cmd: Box<Command>,
+    },
 }
 
 /// What a caller gets out of a [`ProcessResult`]; an error if the command answered something else.

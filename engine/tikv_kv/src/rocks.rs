@@ -4,7 +4,8 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use txn_types::{Key, Value};
 
 use crate::{
-    Engine, IterOptions, Iterator, Result, SnapContext, Snapshot, modify::CfName, modify::Modify, modify::WriteData,
+    Engine, IterOptions, Iterator, Result, SnapContext, Snapshot, modify::CfName, modify::Modify,
+    modify::WriteData,
 };
 
 /// A local engine. Keys carry the data prefix, as RaftKv's do.
@@ -26,7 +27,11 @@ impl RocksKv {
                 Modify::Delete(cf, k) => batch.delete_cf(cf, &keys::data_key(k.as_encoded()))?,
                 Modify::DeleteRange(_, _, _, true) => {}
                 Modify::DeleteRange(cf, a, b, false) => {
-                    batch.delete_range_cf(cf, &keys::data_key(a.as_encoded()), &keys::data_end_key(b.as_encoded()))?;
+                    batch.delete_range_cf(
+                        cf,
+                        &keys::data_key(a.as_encoded()),
+                        &keys::data_end_key(b.as_encoded()),
+                    )?;
                 }
             }
         }
@@ -107,7 +112,7 @@ impl Iterator for RocksKvIterator {
         Ok(self.iter.valid()?)
     }
     fn key(&self) -> &[u8] {
-        keys::origin_key(self.iter.key())
+        keys::origin_key(self.iter.key()).unwrap_or_default()
     }
     fn value(&self) -> &[u8] {
         self.iter.value()

@@ -23,7 +23,11 @@ fn get_key<S: Snapshot>(
     stats.data.get += 1;
     let value = snapshot.get_cf(cf, &Key::from_encoded_slice(key))?;
     tracepoints::step_thread!(
-        RAW_GET, req, found = value.is_some(), value_len = value.as_ref().map(Vec::len), key_len = key.len(),
+        RAW_GET,
+        req,
+        found = value.is_some(),
+        value_len = value.as_ref().map(Vec::len),
+        key_len = key.len(),
     );
     if let Some(value) = &value {
         stats.data.processed_keys += 1;

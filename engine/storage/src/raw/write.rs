@@ -48,7 +48,13 @@ impl<E: Engine> Storage<E> {
     }
 
     /// Deletes several raw keys, all or none.
-    pub async fn raw_batch_delete(&self, ctx: Context, cf: String, keys: Vec<Vec<u8>>, req: Req) -> Result<()> {
+    pub async fn raw_batch_delete(
+        &self,
+        ctx: Context,
+        cf: String,
+        keys: Vec<Vec<u8>>,
+        req: Req,
+    ) -> Result<()> {
         let cf = rawkv_cf(&cf)?;
         let delete = |key| Modify::Delete(cf, Key::from_encoded(key));
         self.raw_write(ctx, keys.into_iter().map(delete).collect(), req).await
@@ -86,7 +92,12 @@ impl<E: Engine> Storage<E> {
             let result = engine.async_write(SnapContext { pb_ctx, req, ..Default::default() }, data).await;
             let write_ns = begin.elapsed().as_nanos() as u64;
             tracepoints::step!(
-                SCHED_FINISH, req, cid = cid, ts = 0_u64, failed = result.is_err(), write_ns = write_ns,
+                SCHED_FINISH,
+                req,
+                cid = cid,
+                ts = 0_u64,
+                failed = result.is_err(),
+                write_ns = write_ns,
             );
             result.map_err(Error::from)
         };

@@ -40,7 +40,11 @@ impl Model {
     fn read(&self, key: &[u8], ts: u64) -> std::result::Result<Value, u64> {
         match self.locks.get(key) {
             Some((start, true)) if *start <= ts => Err(*start),
-            _ => Ok(self.versions.get(key).and_then(|v| v.range(..=ts).next_back()).and_then(|(_, v)| v.clone())),
+            _ => Ok(self
+                .versions
+                .get(key)
+                .and_then(|v| v.range(..=ts).next_back())
+                .and_then(|(_, v)| v.clone())),
         }
     }
 
@@ -206,7 +210,9 @@ impl Client {
             let get =
                 self.store.storage.get(Default::default(), Key::from_raw(&account(i)), ts.into(), Req::NONE);
             match get.await {
-                Ok((value, _)) => return value.map_or(BALANCE, |v| String::from_utf8(v).unwrap().parse().unwrap()),
+                Ok((value, _)) => {
+                    return value.map_or(BALANCE, |v| String::from_utf8(v).unwrap().parse().unwrap());
+                }
                 Err(e) => self.resolve(key_error(&e).locked.expect("only locks stand in the way")).await,
             }
         }
@@ -220,7 +226,8 @@ impl Client {
             return Ok(false);
         }
         let write = |i, balance: u64| put(&account(i), balance.to_string().as_bytes());
-        let mut req = super::store::prewrite_request(vec![write(from, a - amount), write(to, b + amount)], start);
+        let mut req =
+            super::store::prewrite_request(vec![write(from, a - amount), write(to, b + amount)], start);
         req.lock_ttl = 20;
         let result = self.store.storage.sched_txn_command(typed_prewrite(req)?, Req::NONE).await.0;
         for lock in match result {

@@ -147,7 +147,10 @@ fn big_values_live_in_cf_default() {
         let (got, stats) = store.get_with(Default::default(), key.as_bytes(), 10).unwrap();
         assert_eq!(got.unwrap(), value);
         assert_eq!(stats.stats.data.get, usize::from(len > 255));
-        assert_eq!((stats.stats.lock.get, stats.stats.write.seek, stats.stats.write.processed_keys), (1, 1, 1));
+        assert_eq!(
+            (stats.stats.lock.get, stats.stats.write.seek, stats.stats.write.processed_keys),
+            (1, 1, 1)
+        );
     }
 }
 

@@ -5,8 +5,9 @@ use kvproto::kvrpcpb::{
 
 use super::store::{TestStore, at_ms, key_error, op, prewrite_request, put};
 use crate::{
-    PessimisticLockResults, Result, TxnStatus, types::PrewriteResult,
+    PessimisticLockResults, Result, TxnStatus,
     txn::commands::{AcquirePessimisticLock, PessimisticRollback},
+    types::PrewriteResult,
 };
 
 fn lock_request(key: &[u8], start_ts: u64, for_update_ts: u64) -> kvrpcpb::PessimisticLockRequest {

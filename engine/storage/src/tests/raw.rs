@@ -15,8 +15,16 @@ fn get(store: &TestStore, cf: &str, key: &[u8]) -> Option<Vec<u8>> {
 
 fn scan(store: &TestStore, start: &[u8], end: &[u8], limit: usize, reverse: bool) -> String {
     let (start, end) = (start.to_vec(), end.to_vec());
-    let scan =
-        store.storage.raw_scan(Context::default(), String::new(), start, end, limit, false, reverse, Req::NONE);
+    let scan = store.storage.raw_scan(
+        Context::default(),
+        String::new(),
+        start,
+        end,
+        limit,
+        false,
+        reverse,
+        Req::NONE,
+    );
     wait(scan).unwrap().0.into_iter().map(|(k, _)| String::from_utf8(k).unwrap()).collect()
 }
 
@@ -37,7 +45,8 @@ fn raw_keys_are_put_got_and_deleted() {
 fn batches_are_put_got_and_deleted() {
     let store = TestStore::new();
     let pairs: Vec<_> = [b"a", b"b", b"c"].iter().map(|k| (k.to_vec(), b"v".to_vec())).collect();
-    let put = store.storage.raw_batch_put(Context::default(), String::new(), pairs.clone(), vec![], Req::NONE);
+    let put =
+        store.storage.raw_batch_put(Context::default(), String::new(), pairs.clone(), vec![], Req::NONE);
     wait(put).unwrap();
     let keys = vec![b"c".to_vec(), b"x".to_vec(), b"a".to_vec()];
     let get = || {
@@ -64,7 +73,14 @@ fn scans_honour_their_ends() {
     assert_eq!(scan(&store, b"d", b"b", 10, false), "");
     assert_eq!(scan(&store, b"", b"", 0, false), "");
     let keys_only = store.storage.raw_scan(
-        Context::default(), String::new(), vec![], b"b".to_vec(), 9, true, false, Req::NONE,
+        Context::default(),
+        String::new(),
+        vec![],
+        b"b".to_vec(),
+        9,
+        true,
+        false,
+        Req::NONE,
     );
     assert_eq!(wait(keys_only).unwrap().0, [(b"a".to_vec(), vec![])]);
 }
@@ -76,7 +92,11 @@ fn a_range_is_deleted_up_to_its_end() {
         put(&store, "", key, b"v").unwrap();
     }
     let delete = store.storage.raw_delete_range(
-        Context::default(), String::new(), b"b".to_vec(), b"d".to_vec(), Req::NONE,
+        Context::default(),
+        String::new(),
+        b"b".to_vec(),
+        b"d".to_vec(),
+        Req::NONE,
     );
     wait(delete).unwrap();
     assert_eq!(scan(&store, b"", b"", 10, false), "ad");

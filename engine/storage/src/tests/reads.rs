@@ -68,7 +68,8 @@ fn a_batch_get_leaves_out_what_is_not_there() {
     store.must_put(b"c", b"3", 5, 10);
     store.must_prewrite(vec![put(b"d", b"4")], 15);
     let keys = [b"c", b"b", b"a", b"d"].iter().map(|k| Key::from_raw(*k)).collect();
-    let (pairs, stats) = wait(store.storage.batch_get(Context::default(), keys, 20.into(), Req::NONE)).unwrap();
+    let (pairs, stats) =
+        wait(store.storage.batch_get(Context::default(), keys, 20.into(), Req::NONE)).unwrap();
     assert_eq!(pairs.len(), 3);
     assert_eq!(pairs[0].as_ref().unwrap(), &(b"c".to_vec(), b"3".to_vec()));
     assert_eq!(pairs[1].as_ref().unwrap(), &(b"a".to_vec(), b"1".to_vec()));
@@ -102,7 +103,10 @@ fn scan_fixture() -> TestStore {
 }
 
 fn keys(found: &[Option<(Vec<u8>, Vec<u8>)>]) -> String {
-    found.iter().map(|p| p.as_ref().map_or("!".into(), |(k, _)| String::from_utf8_lossy(k).into_owned())).collect()
+    found
+        .iter()
+        .map(|p| p.as_ref().map_or("!".into(), |(k, _)| String::from_utf8_lossy(k).into_owned()))
+        .collect()
 }
 
 #[test]
@@ -176,7 +180,15 @@ fn a_read_raises_max_ts_and_meets_memory_locks() {
     let guard = cm.lock_key(&Key::from_raw(b"k"));
     let zero = txn_types::TimeStamp::zero();
     let lock = txn_types::Lock::new(
-        txn_types::LockType::Put, b"k".to_vec(), 80.into(), 10, None, zero, 1, zero, false,
+        txn_types::LockType::Put,
+        b"k".to_vec(),
+        80.into(),
+        10,
+        None,
+        zero,
+        1,
+        zero,
+        false,
     );
     guard.with_lock(|slot| *slot = Some(lock));
     assert_eq!(store.must_be_locked(b"k", 90).lock_version, 80);

@@ -5,7 +5,13 @@ use tracepoints::Req;
 use super::store::{TestStore, at_ms, key_error, prewrite_request, put, wait};
 use crate::TxnStatus;
 
-fn check(store: &TestStore, lock_ms: u64, now_ms: u64, caller: u64, rollback: bool) -> crate::Result<TxnStatus> {
+fn check(
+    store: &TestStore,
+    lock_ms: u64,
+    now_ms: u64,
+    caller: u64,
+    rollback: bool,
+) -> crate::Result<TxnStatus> {
     store.check_txn_status(kvrpcpb::CheckTxnStatusRequest {
         primary_key: b"p".to_vec(),
         lock_ts: at_ms(lock_ms),
@@ -52,7 +58,10 @@ fn the_status_of_ended_and_unknown_transactions() {
     // The answer left a rollback, so that the late prewrite fails.
     assert!(store.prewrite(vec![put(b"p", b"v")], at_ms(500)).is_err());
     store.must_put(b"p", b"v", at_ms(1000), at_ms(1001));
-    assert_eq!(check(&store, 1000, 9000, 0, true).unwrap(), TxnStatus::Committed { commit_ts: at_ms(1001).into() });
+    assert_eq!(
+        check(&store, 1000, 9000, 0, true).unwrap(),
+        TxnStatus::Committed { commit_ts: at_ms(1001).into() }
+    );
 }
 
 #[test]
@@ -68,7 +77,8 @@ fn a_reader_pushes_min_commit_ts_above_itself() {
     assert_eq!(status.clone().into_check_response(vec![]).action(), Action::MinCommitTsPushed);
     // The reader goes past the lock, and the writer must commit above it.
     store.must_get_none(b"p", reader);
-    let expired = key_error(&store.commit(&[b"p"], at_ms(1000), reader).unwrap_err()).commit_ts_expired.unwrap();
+    let expired =
+        key_error(&store.commit(&[b"p"], at_ms(1000), reader).unwrap_err()).commit_ts_expired.unwrap();
     assert_eq!((expired.attempted_commit_ts, expired.min_commit_ts), (reader, reader + 1));
     store.commit(&[b"p"], at_ms(1000), reader + 1).unwrap();
     store.must_get_none(b"p", reader);
@@ -155,8 +165,14 @@ fn scan_lock_finds_old_locks_of_the_range() {
     }
     let scan = |max_ts: u64, start: &[u8], end: &[u8], limit| {
         let key = txn_types::Key::from_raw_maybe_unbounded;
-        let scan =
-            store.storage.scan_lock(Context::default(), max_ts.into(), key(start), key(end), limit, Req::NONE);
+        let scan = store.storage.scan_lock(
+            Context::default(),
+            max_ts.into(),
+            key(start),
+            key(end),
+            limit,
+            Req::NONE,
+        );
         let (locks, _) = wait(scan).unwrap();
         locks.into_iter().map(|l| l.lock_version).collect::<Vec<_>>()
     };

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 use kvproto::kvrpcpb::Context;
 use parking_lot::Mutex;
 use tracepoints::{
-    Probe, Req, RequestKind, Session, SessionConfig, SessionEvent, find_stage,
-    request,
+    Probe, Req, RequestKind, Session, SessionConfig, SessionEvent, find_stage, request,
     session::{Matcher, Mode},
 };
 use txn_types::Key;
@@ -72,8 +71,17 @@ fn a_get_passes_its_stages_in_order_and_can_be_held_at_each() {
     let (stages, probes) = step_through(&session);
     request.join().unwrap();
     let want = [
-        "read_pool_queue*", "read_pool_run*", "mem_lock_check*", "snapshot_request*", "snapshot_ready*",
-        "mvcc_get*", "lock_cf_get*", "write_cf_seek*", "write_cf_found*", "default_cf_get*", "rocksdb_perf",
+        "read_pool_queue*",
+        "read_pool_run*",
+        "mem_lock_check*",
+        "snapshot_request*",
+        "snapshot_ready*",
+        "mvcc_get*",
+        "lock_cf_get*",
+        "write_cf_seek*",
+        "write_cf_found*",
+        "default_cf_get*",
+        "rocksdb_perf",
         "read_done",
     ];
     assert_eq!(stages, want);
@@ -101,8 +109,15 @@ fn a_prewrite_and_a_commit_pass_their_stages_in_order() {
     let key = b"stepped put";
     let session = session(key, Mode::Step, &[]);
     let want = [
-        "sched_receive*", "latch_wait", "latch_acquired*", "snapshot_request*", "snapshot_ready*",
-        "sched_process*", "rocksdb_perf", "sched_write*", "sched_finish*",
+        "sched_receive*",
+        "latch_wait",
+        "latch_acquired*",
+        "snapshot_request*",
+        "snapshot_ready*",
+        "sched_process*",
+        "rocksdb_perf",
+        "sched_write*",
+        "sched_finish*",
     ];
     let storage = store.storage.clone();
     let request = spawn(RequestKind::KvPrewrite, key, move |req| {
@@ -128,7 +143,10 @@ fn a_prewrite_and_a_commit_pass_their_stages_in_order() {
     let storage = store.storage.clone();
     let request = spawn(RequestKind::KvCommit, key, move |req| {
         let commit = Commit {
-            ctx: Context::default(), keys: vec![Key::from_raw(key)], lock_ts: 10.into(), commit_ts: 20.into(),
+            ctx: Context::default(),
+            keys: vec![Key::from_raw(key)],
+            lock_ts: 10.into(),
+            commit_ts: 20.into(),
         };
         wait(storage.sched_txn_command(commit, req)).0.unwrap();
     });

@@ -9,8 +9,7 @@ use tracepoints::Req;
 use txn_types::{Key, TimeStamp};
 
 use crate::{
-    CommandOutput, Config, Error, KvGetStatistics, Result, ScanRange, Storage, TxnStatus,
-    extract_key_error,
+    CommandOutput, Config, Error, KvGetStatistics, Result, ScanRange, Storage, TxnStatus, extract_key_error,
     txn::commands::{
         CheckTxnStatus, Cleanup, Commit, Rollback, TxnHeartBeat, TypedCommand, typed_prewrite,
         typed_resolve_lock,

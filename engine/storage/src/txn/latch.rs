@@ -30,7 +30,9 @@ impl Latch {
         if let Some(at) = self.waiting.iter().position(|entry| *entry == (hash, who)) {
             self.waiting.remove(at);
         }
-        if self.waiting.capacity() > WAITING_LIST_MAX_CAPACITY && self.waiting.len() < WAITING_LIST_SHRINK_SIZE {
+        if self.waiting.capacity() > WAITING_LIST_MAX_CAPACITY
+            && self.waiting.len() < WAITING_LIST_SHRINK_SIZE
+        {
             self.waiting.shrink_to_fit();
         }
         self.first_by_hash(hash)
@@ -206,8 +208,9 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(7);
         for _ in 0..50 {
             let latches = Latches::new(4);
-            let keys: Vec<Vec<u8>> =
-                (0..40).map(|_| (0..rng.random_range(1..4)).map(|_| rng.random_range(0..6)).collect()).collect();
+            let keys: Vec<Vec<u8>> = (0..40)
+                .map(|_| (0..rng.random_range(1..4)).map(|_| rng.random_range(0..6)).collect())
+                .collect();
             let mut locks: Vec<Lock> = keys.iter().map(Lock::new).collect();
             let mut runnable: Vec<usize> = (0..keys.len()).collect();
             let (mut running, mut done) = (Vec::<usize>::new(), 0);

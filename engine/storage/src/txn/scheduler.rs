@@ -253,8 +253,12 @@ impl<E: Engine> Inner<E> {
         details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
         let queues = || Probe::Latches(self.latches.probe(&latches.lock));
         step_probe!(
-            LATCH_ACQUIRED, req, queues,
-            cid = cid, latches = latches.lock.len(), waited_ns = details.latch_wait_nanos,
+            LATCH_ACQUIRED,
+            req,
+            queues,
+            cid = cid,
+            latches = latches.lock.len(),
+            waited_ns = details.latch_wait_nanos,
         );
         let keys: Vec<Key> = match req.stepped() {
             true => cmd.latch_keys().into_iter().take(PROBED_KEYS).cloned().collect(),
@@ -265,7 +269,12 @@ impl<E: Engine> Inner<E> {
         let failed = result.is_err();
         let rows = if keys.is_empty() { Vec::new() } else { self.fresh_rows(&ctx, &keys, ts).await };
         tracepoints::stamp!(
-            SCHED_FINISH, req, cid = cid, ts = ts.into_inner(), failed = failed, write_ns = details.async_write_nanos,
+            SCHED_FINISH,
+            req,
+            cid = cid,
+            ts = ts.into_inner(),
+            failed = failed,
+            write_ns = details.async_write_nanos,
         );
         if req.stepped() {
             rows.into_iter().for_each(|rows| tracepoints::probe!(req, || rows));
@@ -301,7 +310,13 @@ impl<E: Engine> Inner<E> {
         details.async_snapshot_nanos += taken.saturating_since(begin).as_nanos() as u64;
         deadline.check()?;
         let rows = || Probe::Mvcc(mvcc_rows(&snapshot, &keys[0], ts, None));
-        tracepoints::stamp!(SCHED_PROCESS, req, ts = ts.into_inner(), region = ctx.region_id, keys = cmd.latch_keys().len());
+        tracepoints::stamp!(
+            SCHED_PROCESS,
+            req,
+            ts = ts.into_inner(),
+            region = ctx.region_id,
+            keys = cmd.latch_keys().len()
+        );
         if req.stepped() {
             if !keys.is_empty() {
                 tracepoints::probe!(req, rows);
@@ -363,12 +378,7 @@ impl<E: Engine> Inner<E> {
     }
 
     /// The keys' rows as they are now. Not for the request: its own stages end before.
-    async fn fresh_rows(
-        &self,
-        ctx: &kvproto::kvrpcpb::Context,
-        keys: &[Key],
-        ts: TimeStamp,
-    ) -> Vec<Probe> {
+    async fn fresh_rows(&self, ctx: &kvproto::kvrpcpb::Context, keys: &[Key], ts: TimeStamp) -> Vec<Probe> {
         let ctx = SnapContext { pb_ctx: ctx.clone(), ..Default::default() };
         match tokio::time::timeout(PROBE_TIMEOUT, self.engine.async_snapshot(ctx)).await {
             // The last one published stays in view: that of the first key, which is the primary as a rule.

@@ -122,7 +122,13 @@ impl<S: Snapshot> PointGetter<S> {
     pub fn get_entry(&mut self, user_key: &Key, load_commit_ts: bool) -> Result<Option<ValueEntry>> {
         let (req, ts) = (self.with.req, self.with.ts);
         let rows = || Probe::Mvcc(mvcc_rows(&self.with.snapshot, user_key, ts, None));
-        step_thread_probe!(MVCC_GET, req, rows, ts = ts.into_inner(), isolation = self.with.isolation_level as i32);
+        step_thread_probe!(
+            MVCC_GET,
+            req,
+            rows,
+            ts = ts.into_inner(),
+            isolation = self.with.isolation_level as i32
+        );
         if need_check_locks(self.with.isolation_level)
             && let Some(lock) = self.load_and_check_lock(user_key, !load_commit_ts)?
         {
@@ -131,7 +137,8 @@ impl<S: Snapshot> PointGetter<S> {
         }
         let version = self.load_data(user_key)?;
         self.publish_version(user_key, version.as_ref());
-        let Some(Version { write, commit_ts }) = version.filter(|v| v.write.write_type == WriteType::Put) else {
+        let Some(Version { write, commit_ts }) = version.filter(|v| v.write.write_type == WriteType::Put)
+        else {
             return Ok(None);
         };
         self.statistics.write.processed_keys += 1;

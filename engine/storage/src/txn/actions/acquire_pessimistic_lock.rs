@@ -3,7 +3,9 @@
 //! Mirrors `src/storage/txn/actions/acquire_pessimistic_lock.rs`.
 use kvproto::kvrpcpb::write_conflict::Reason;
 use tikv_kv::Snapshot;
-use txn_types::{Key, LastChange, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write, WriteType};
+use txn_types::{
+    Key, LastChange, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write, WriteType,
+};
 
 use super::{check_data_constraint::check_data_constraint, common::next_last_change_info};
 use crate::{

@@ -48,8 +48,10 @@ pub fn load_lock_state<S: Snapshot>(
 
 /// This engine reads past shared locks and tells clients of them, but takes and resolves none.
 pub fn shared_lock_error(key: &Key) -> crate::mvcc::Error {
-    ErrorInner::Other(format!("key {key}: an exclusive lock expected, a shared lock met; resolve it with TiKV"))
-        .into()
+    ErrorInner::Other(format!(
+        "key {key}: an exclusive lock expected, a shared lock met; resolve it with TiKV"
+    ))
+    .into()
 }
 
 /// Where the last PUT or DELETE is, for a record that will stand right above `write`.

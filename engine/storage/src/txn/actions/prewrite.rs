@@ -1,7 +1,9 @@
 //! Prewrites one mutation: checks locks, newer versions and constraints, and leaves a lock.
 //!
 //! Mirrors `src/storage/txn/actions/prewrite.rs`.
-use kvproto::kvrpcpb::{Assertion, AssertionLevel, prewrite_request::PessimisticAction, write_conflict::Reason};
+use kvproto::kvrpcpb::{
+    Assertion, AssertionLevel, prewrite_request::PessimisticAction, write_conflict::Reason,
+};
 use tikv_kv::Snapshot;
 use txn_types::{
     Key, LastChange, Lock, LockOrSharedLocks, LockType, Mutation, TimeStamp, Value, Write, WriteType,

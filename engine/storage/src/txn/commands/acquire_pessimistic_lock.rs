@@ -36,7 +36,8 @@ impl TryFrom<kvrpcpb::PessimisticLockRequest> for AcquirePessimisticLock {
         let key = |m: &kvrpcpb::Mutation| match m.op() {
             Op::PessimisticLock => Ok((Key::from_raw(&m.key), m.assertion() == Assertion::NotExist)),
             other => {
-                let what = format!("a pessimistic lock request wants PessimisticLock mutations, has {other:?}");
+                let what =
+                    format!("a pessimistic lock request wants PessimisticLock mutations, has {other:?}");
                 Err(Error::from(ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what))))
             }
         };
@@ -83,8 +84,7 @@ impl WriteCommand for AcquirePessimisticLock {
             lock_only_if_exists: self.lock_only_if_exists,
         };
         let results = context.read(self.start_ts, snapshot, &self.ctx, |reader| {
-            let lock =
-                |(key, absent)| Ok(acquire_pessimistic_lock(&mut txn, reader, key, absent, &props)?);
+            let lock = |(key, absent)| Ok(acquire_pessimistic_lock(&mut txn, reader, key, absent, &props)?);
             self.keys.into_iter().map(lock).collect::<Result<Vec<_>>>()
         })?;
         let res = PessimisticLockResults(results);

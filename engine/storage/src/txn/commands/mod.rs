@@ -19,7 +19,9 @@ pub use cleanup::Cleanup;
 pub use commit::Commit;
 pub use pessimistic_rollback::PessimisticRollback;
 pub use prewrite::{Prewrite, PrewritePessimistic, typed_prewrite};
-pub use resolve_lock::{RESOLVE_LOCK_BATCH_SIZE, ResolveLock, ResolveLockLite, ResolveLockReadPhase, typed_resolve_lock};
+pub use resolve_lock::{
+    RESOLVE_LOCK_BATCH_SIZE, ResolveLock, ResolveLockLite, ResolveLockReadPhase, typed_resolve_lock,
+};
 pub use rollback::Rollback;
 pub use txn_heart_beat::TxnHeartBeat;
 

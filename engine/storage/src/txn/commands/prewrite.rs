@@ -84,7 +84,11 @@ pub fn typed_prewrite(req: kvrpcpb::PrewriteRequest) -> Result<TypedCommand<Prew
     let mut mutations: Vec<_> = mutations
         .into_iter()
         .enumerate()
-        .map(|(i, mutation)| PessimisticMutation { mutation, action: action(i), expected_for_update_ts: None })
+        .map(|(i, mutation)| PessimisticMutation {
+            mutation,
+            action: action(i),
+            expected_for_update_ts: None,
+        })
         .collect();
     let count = mutations.len();
     for constraint in req.for_update_ts_constraints {
@@ -176,7 +180,11 @@ struct Progress {
 }
 
 impl Prewriter {
-    fn process_write<S: Snapshot>(mut self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
+    fn process_write<S: Snapshot>(
+        mut self,
+        snapshot: S,
+        mut context: WriteContext<'_>,
+    ) -> Result<WriteResult> {
         // Without all reads of earlier leaders in max_ts no min_commit_ts can be promised: two phases then.
         let synced = snapshot.is_max_ts_synced();
         self.params.try_one_pc &= synced && context.enable_one_pc;

@@ -46,7 +46,8 @@ impl WriteCommand for TxnHeartBeat {
                 let key = key.to_raw()?;
                 return Err(crate::mvcc::Error::from(ErrorInner::TxnNotFound { start_ts, key }).into());
             };
-            let pushes = lock.generation > 0 && !lock.use_async_commit && lock.min_commit_ts < self.min_commit_ts;
+            let pushes =
+                lock.generation > 0 && !lock.use_async_commit && lock.min_commit_ts < self.min_commit_ts;
             if lock.ttl < self.advise_ttl || pushes {
                 lock.ttl = lock.ttl.max(self.advise_ttl);
                 if pushes {

@@ -129,14 +129,21 @@ impl<S: Snapshot> ForwardScanner<S> {
         }
     }
 
-    fn load_last_change(&mut self, user_key: &Key, commit_ts: TimeStamp) -> Result<Option<(Write, TimeStamp)>> {
+    fn load_last_change(
+        &mut self,
+        user_key: &Key,
+        commit_ts: TimeStamp,
+    ) -> Result<Option<(Write, TimeStamp)>> {
         let key = user_key.clone().append_ts(commit_ts);
-        if !self.write_cursor.seek(&key, &mut self.statistics.write)? || self.write_cursor.key() != key.as_encoded() {
+        if !self.write_cursor.seek(&key, &mut self.statistics.write)?
+            || self.write_cursor.key() != key.as_encoded()
+        {
             return Ok(None);
         }
         let write = WriteRef::parse(self.write_cursor.value())?;
         check_last_change(write.write_type, user_key, commit_ts)?;
-        let counts = write.check_gc_fence_as_latest_version(self.cfg.ts) && write.write_type == WriteType::Put;
+        let counts =
+            write.check_gc_fence_as_latest_version(self.cfg.ts) && write.write_type == WriteType::Put;
         Ok(counts.then(|| (owned(&write), commit_ts)))
     }
 
@@ -169,14 +176,18 @@ impl<S: Snapshot> ForwardScanner<S> {
             if step > 0 {
                 self.write_cursor.next(&mut self.statistics.write)?;
             }
-            if !self.write_cursor.valid()? || Key::truncate_ts_for(self.write_cursor.key())? > user_key.as_encoded().as_slice() {
+            if !self.write_cursor.valid()?
+                || Key::truncate_ts_for(self.write_cursor.key())? > user_key.as_encoded().as_slice()
+            {
                 return Ok(());
             }
         }
         self.statistics.write.over_seek_bound += 1;
         // Zero is the last timestamp of a key; a version at zero itself is stepped over.
         let last = user_key.clone().append_ts(TimeStamp::zero());
-        if self.write_cursor.seek(&last, &mut self.statistics.write)? && self.write_cursor.key() == last.as_encoded() {
+        if self.write_cursor.seek(&last, &mut self.statistics.write)?
+            && self.write_cursor.key() == last.as_encoded()
+        {
             self.write_cursor.next(&mut self.statistics.write)?;
         }
         Ok(())
