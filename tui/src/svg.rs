@@ -1,17 +1,13 @@
 //! The flame as SVG.
-use anyhow::{Context as _, Result};
-use inferno::flamegraph::{Options, from_lines};
+use tracepoints_profile::{
+    FlameOptions, ProfileError,
+    flame::{self, Measure},
+};
 
 /// Draws folded stacks whose counts are nanoseconds of wall time.
-pub fn flame(title: &str, folded: &str) -> Result<String> {
-    let mut options = Options::default();
-    options.title = format!("{title}: wall-clock time by stage");
-    options.count_name = "ns".into();
-    // The stages stand in the order of time, not of the alphabet.
-    options.flame_chart = true;
-    let mut out = Vec::new();
-    from_lines(&mut options, folded.lines(), &mut out).context("cannot draw the flame")?;
-    String::from_utf8(out).context("the flame's SVG is not UTF-8")
+pub fn flame(title: &str, folded: &str) -> Result<String, ProfileError> {
+    let options = FlameOptions { measure: Measure::Nanoseconds, ..FlameOptions::default() };
+    flame::svg(folded.lines(), &format!("{title}: wall-clock time by stage"), &options)
 }
 
 #[cfg(test)]

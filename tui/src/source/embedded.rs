@@ -231,7 +231,7 @@ impl Operation<'_> {
     fn run(mut self, runner: &mut Runner) -> Result<Option<Symbolizer>> {
         let mut ended: Option<(Instant, String)> = None;
         loop {
-            self.hear()?;
+            self.hear();
             if ended.is_none() {
                 ended = self.op.outcome().map(|text| (Instant::now(), text));
             }
@@ -249,25 +249,23 @@ impl Operation<'_> {
         }
     }
 
-    fn hear(&mut self) -> Result<()> {
+    fn hear(&mut self) {
         let first = self.op.session.events().recv_timeout(SLICE).ok();
         let rest: Vec<SessionEvent> = self.op.session.events().try_iter().collect();
-        for event in first.into_iter().chain(rest) {
-            for told in self.feed.apply(&event) {
-                match &told {
-                    SourceEvent::Held(hold) => {
-                        self.held.push(hold.id);
-                        if self.passes(hold) {
-                            self.op.session.to_gate();
-                        }
+        let events: Vec<SessionEvent> = first.into_iter().chain(rest).collect();
+        for told in self.feed.apply(&events) {
+            match &told {
+                SourceEvent::Held(hold) => {
+                    self.held.push(hold.id);
+                    if self.passes(hold) {
+                        self.op.session.to_gate();
                     }
-                    SourceEvent::Released(id) => self.held.retain(|h| h != id),
-                    _ => {}
                 }
-                self.work.tell(told);
+                SourceEvent::Released(id) => self.held.retain(|h| h != id),
+                _ => {}
             }
+            self.work.tell(told);
         }
-        Ok(())
     }
 
     /// The scenario means a later visit of the stage.

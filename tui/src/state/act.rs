@@ -272,7 +272,7 @@ impl Screen {
         let mut files = vec![(format!("{}.folded", self.file_stem()), folded.clone())];
         match crate::svg::flame(&self.operation, &folded) {
             Ok(svg) => files.push((format!("{}.svg", self.file_stem()), svg)),
-            Err(why) => self.say(format!("no SVG: {why:#}")),
+            Err(why) => self.say(format!("no SVG: {why}")),
         }
         Effect::Save(files)
     }

@@ -48,35 +48,35 @@ pub fn folded(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Fold
 /// The bars, by depth and time: neighbours with the same names above them are one bar.
 pub fn bars(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Bar> {
     let stacks = stacks(title, steps, requests);
-    let total = stacks.iter().map(|(_, s)| s.dur_ns).sum::<u64>().max(1) as f64;
+    let total = super::path::wall_ns(steps).max(1) as f64;
     let depth = stacks.iter().map(|(n, _)| n.len()).max().unwrap_or(0);
     let mut out: Vec<Bar> = Vec::new();
     for level in 0..depth {
-        let (mut at, mut above): (u64, Option<&[String]>) = (0, None);
+        let mut above: Option<&[String]> = None;
         for (names, step) in &stacks {
-            let leaf = level + 1 == names.len();
-            if let Some(label) = names.get(level) {
-                let path = &names[..=level];
-                match out.last_mut() {
-                    Some(bar) if above == Some(path) && !leaf => {
-                        bar.dur_ns += step.dur_ns;
-                        bar.width += step.dur_ns as f64 / total;
-                    }
-                    _ => out.push(Bar {
-                        depth: level,
-                        at: at as f64 / total,
-                        width: step.dur_ns as f64 / total,
-                        label: label.clone(),
-                        layer: step.layer.clone(),
-                        dur_ns: step.dur_ns,
-                        step: leaf.then_some(step.step),
-                    }),
-                }
-                above = Some(path);
-            } else {
+            let Some(label) = names.get(level) else {
                 above = None;
+                continue;
+            };
+            let leaf = level + 1 == names.len();
+            let path = &names[..=level];
+            let to = (step.at_ns + step.dur_ns) as f64 / total;
+            match out.last_mut() {
+                Some(bar) if above == Some(path) && !leaf => {
+                    bar.dur_ns += step.dur_ns;
+                    bar.width = bar.width.max(to - bar.at);
+                }
+                _ => out.push(Bar {
+                    depth: level,
+                    at: step.at_ns as f64 / total,
+                    width: step.dur_ns as f64 / total,
+                    label: label.clone(),
+                    layer: step.layer.clone(),
+                    dur_ns: step.dur_ns,
+                    step: leaf.then_some(step.step),
+                }),
             }
-            at += step.dur_ns;
+            above = Some(path);
         }
     }
     out
@@ -88,7 +88,8 @@ mod tests {
 
     fn step(i: usize, kind: &str, layer: &str, stage: &str, dur_ns: u64) -> Step {
         let (kind, layer, stage, lane) = (kind.into(), layer.into(), stage.into(), "main".into());
-        Step { step: i, kind, layer, stage, lane, dur_ns, request: 1, ..Step::default() }
+        let at_ns = [0, 50, 60, 80][i];
+        Step { step: i, kind, layer, stage, lane, at_ns, dur_ns, request: 1, ..Step::default() }
     }
 
     #[test]
