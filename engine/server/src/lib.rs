@@ -1,1 +1,33 @@
-//! stub
+//! A TiKV-like store as a server: node assembly, gRPC services, Raft transport, status server, configuration.
+//!
+//! Mirrors tikv/tikv `src/server` and `components/server`. [`TikvServer::start`] runs one store; several may run in a
+//! process, each with threads of its own.
+
+pub mod config;
+pub mod data_dir;
+mod error;
+pub mod grpc;
+mod local_stores;
+pub mod logger;
+mod metrics;
+pub mod net_faults;
+mod node;
+mod pd_worker;
+mod raft_client;
+mod raftkv;
+mod resolve;
+mod runtime;
+mod server;
+pub mod service;
+mod snap;
+mod status;
+
+pub use config::TikvConfig;
+pub use error::StartError;
+pub use metrics::Metrics;
+pub use net_faults::{NetFaults, Verdict};
+pub use raftkv::RaftKv;
+pub use server::{ServerHandle, StartOptions, TikvServer};
+
+/// The transaction layer over this server's engine.
+pub type Storage = storage::Storage<RaftKv>;

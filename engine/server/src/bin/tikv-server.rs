@@ -1,0 +1,82 @@
+//! One store as a process; with `--embedded-pd` also the cluster's PD.
+use std::{net::ToSocketAddrs, process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use clap::Parser;
+use pd::server::{EngineWallClock, PdConfig, PdHandle, PdServer};
+use server::{
+    StartOptions, TikvServer,
+    config::{Cli, TikvConfig},
+    logger,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("tikv-server: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    let (mut config, unknown) = cli.resolve()?;
+    if cli.config_check {
+        println!("the configuration is valid");
+        return Ok(());
+    }
+    if cli.config_info {
+        println!("{}", serde_json::to_string_pretty(&config)?);
+        return Ok(());
+    }
+    logger::init(logger::parse_level(&config.log.level).map_err(anyhow::Error::msg)?);
+    if !unknown.is_empty() {
+        log::warn!("configuration keys that this server does not read: {}", unknown.join(", "));
+    }
+    let signals = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let pd = cli.embedded_pd.as_deref().map(|addr| start_pd(addr, &config)).transpose()?;
+    if let (Some(pd), true) = (&pd, cli.pd_endpoints.is_empty()) {
+        // The port may have been left to the system.
+        config.pd.endpoints = vec![pd.addr().to_string()];
+    }
+    let store = TikvServer::start(config, StartOptions::default())?;
+    println!("store {} serves on {}; ctrl-c stops it", store.store_id(), store.addr());
+    signals.block_on(stop_signal())?;
+    log::info!("stopping");
+    store.shutdown();
+    if let Some(pd) = pd {
+        pd.shutdown();
+    }
+    Ok(())
+}
+
+/// PD's data lie beside the store's: `pd/` in the data directory.
+fn start_pd(addr: &str, config: &TikvConfig) -> anyhow::Result<PdHandle> {
+    let expected = || format!("--embedded-pd: expected IP:PORT, met {addr:?}");
+    let socket = addr.to_socket_addrs().with_context(expected)?.next().with_context(expected)?;
+    // The store checks its directory before anything is written there.
+    let parent = &config.storage.data_dir;
+    drop(server::data_dir::DataDir::open(parent)?);
+    let pd = PdServer::start(PdConfig {
+        data_dir: parent.join("pd"),
+        addr: socket,
+        advertise_addr: Some(addr.to_owned()),
+        cluster_id: None,
+        max_replicas: None,
+        clock: Arc::new(EngineWallClock),
+    })
+    .context("cannot start the embedded PD")?;
+    println!("PD serves on {}", pd.addr());
+    Ok(pd)
+}
+
+/// Ctrl-C, or a polite kill.
+async fn stop_signal() -> std::io::Result<()> {
+    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        ctrl_c = tokio::signal::ctrl_c() => ctrl_c,
+        _ = term.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,150 @@
+//! The flags of `tikv-server`, named as TiKV's (`cmd/tikv-server/src/main.rs`); a flag wins over the file.
+use std::path::PathBuf;
+
+use super::{ConfigError, TikvConfig};
+
+pub const DEFAULT_PD_ADDR: &str = "127.0.0.1:2379";
+
+/// One store of a TiKV-like cluster whose requests can be stepped.
+#[derive(clap::Parser, Clone, Debug, Default)]
+#[command(name = "tikv-server", version)]
+pub struct Cli {
+    /// Configuration file, TiKV's tikv.toml
+    #[arg(short = 'C', long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Check the configuration file and exit; unknown keys are errors then
+    #[arg(long, requires = "config")]
+    pub config_check: bool,
+    /// Print the configuration in effect as JSON and exit
+    #[arg(long)]
+    pub config_info: bool,
+    /// Address gRPC listens on [default: 127.0.0.1:20160]
+    #[arg(short = 'A', long, value_name = "IP:PORT")]
+    pub addr: Option<String>,
+    /// Address other stores and clients dial [default: that of --addr]
+    #[arg(long, value_name = "IP:PORT")]
+    pub advertise_addr: Option<String>,
+    /// Address of the HTTP status server; empty for none [default: 127.0.0.1:20180]
+    #[arg(long, value_name = "IP:PORT")]
+    pub status_addr: Option<String>,
+    /// Address under which the status server is announced [default: that of --status-addr]
+    #[arg(long, value_name = "IP:PORT")]
+    pub advertise_status_addr: Option<String>,
+    /// Directory of this store's data
+    #[arg(short = 's', long, value_name = "PATH", visible_alias = "store")]
+    pub data_dir: Option<PathBuf>,
+    /// PD addresses, comma separated [default: 127.0.0.1:2379]
+    #[arg(long, value_name = "ADDR,..", visible_alias = "pd", value_delimiter = ',')]
+    pub pd_endpoints: Vec<String>,
+    /// Labels told to PD, e.g. zone=z1,host=h1
+    #[arg(long, value_name = "KEY=VALUE,..", value_delimiter = ',')]
+    pub labels: Vec<String>,
+    /// trace, debug, info, warn, error or fatal [default: info]
+    #[arg(short = 'L', long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Run PD in this process, listening here; its data lie in pd/ of the data directory
+    #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = DEFAULT_PD_ADDR)]
+    pub embedded_pd: Option<String>,
+}
+
+impl Cli {
+    /// File and flags together, checked. Also returns the file's unknown keys.
+    pub fn resolve(&self) -> Result<(TikvConfig, Vec<String>), ConfigError> {
+        let (mut config, unknown) = match &self.config {
+            Some(path) => TikvConfig::from_file(path)?,
+            None => (TikvConfig::default(), Vec::new()),
+        };
+        if let (true, Some(path), false) = (self.config_check, &self.config, unknown.is_empty()) {
+            return Err(ConfigError::Unknown(path.clone(), unknown.join(", ")));
+        }
+        self.overwrite(&mut config)?;
+        config.validate()?;
+        Ok((config, unknown))
+    }
+
+    fn overwrite(&self, config: &mut TikvConfig) -> Result<(), ConfigError> {
+        let server = &mut config.server;
+        for (flag, key) in [
+            (&self.addr, &mut server.addr),
+            (&self.advertise_addr, &mut server.advertise_addr),
+            (&self.status_addr, &mut server.status_addr),
+            (&self.advertise_status_addr, &mut server.advertise_status_addr),
+            (&self.log_level, &mut config.log.level),
+        ] {
+            if let Some(value) = flag {
+                key.clone_from(value);
+            }
+        }
+        for label in &self.labels {
+            let Some((key, value)) = label.split_once('=') else {
+                return Err(ConfigError::Invalid(format!("--labels: expected KEY=VALUE, met {label:?}")));
+            };
+            server.labels.insert(key.into(), value.into());
+        }
+        if let Some(dir) = &self.data_dir {
+            config.storage.data_dir.clone_from(dir);
+        }
+        match (&self.embedded_pd, self.pd_endpoints.is_empty()) {
+            (Some(addr), true) => config.pd.endpoints = vec![addr.clone()],
+            (_, false) => config.pd.endpoints.clone_from(&self.pd_endpoints),
+            (None, true) => {}
+        }
+        crate::logger::parse_level(&config.log.level).map_err(ConfigError::Invalid)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn resolve(args: &[&str]) -> Result<TikvConfig, String> {
+        let all = std::iter::once("tikv-server").chain(args.iter().copied());
+        let cli = Cli::try_parse_from(all).map_err(|e| e.to_string())?;
+        cli.resolve().map(|(config, _)| config).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tikv.toml");
+        std::fs::write(&file, "[server]\naddr = \"127.0.0.1:1\"\nstatus-addr = \"127.0.0.1:2\"\n").unwrap();
+        let file = file.to_str().unwrap();
+        let config =
+            resolve(&["-C", file, "--addr", "127.0.0.1:3", "--pd", "a:1,b:2", "--labels", "zone=z1"])
+                .unwrap();
+        assert_eq!(
+            (config.server.addr.as_str(), config.server.status_addr.as_str()),
+            ("127.0.0.1:3", "127.0.0.1:2")
+        );
+        assert_eq!(config.pd.endpoints, ["a:1", "b:2"]);
+        assert_eq!(config.server.labels["zone"], "z1");
+    }
+
+    #[test]
+    fn mistakes_say_what_was_expected() {
+        assert!(resolve(&["--adr", "x"]).unwrap_err().contains("--addr"));
+        assert!(resolve(&["--labels", "zone"]).unwrap_err().contains("KEY=VALUE"));
+        assert!(resolve(&["--log-level", "loud"]).unwrap_err().contains("trace, debug"));
+        assert!(resolve(&["--config", "/does/not/exist.toml"]).unwrap_err().contains("check the path"));
+        assert!(resolve(&["--pd-endpoints", "nowhere"]).unwrap_err().contains("HOST:PORT"));
+    }
+
+    #[test]
+    fn config_check_refuses_unknown_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tikv.toml");
+        std::fs::write(&file, "[server]\nadr = \"127.0.0.1:1\"\n").unwrap();
+        let file = file.to_str().unwrap();
+        assert!(resolve(&["-C", file]).is_ok(), "unknown keys alone are only warned of");
+        assert!(resolve(&["-C", file, "--config-check"]).unwrap_err().contains("server.adr"));
+    }
+
+    #[test]
+    fn the_embedded_pd_is_the_pd_unless_told_otherwise() {
+        assert_eq!(resolve(&["--embedded-pd"]).unwrap().pd.endpoints, [DEFAULT_PD_ADDR]);
+        assert_eq!(resolve(&["--embedded-pd", "127.0.0.1:9"]).unwrap().pd.endpoints, ["127.0.0.1:9"]);
+    }
+}

@@ -1,0 +1,153 @@
+//! TiKV's configuration: the keys this server reads, under TiKV's names and defaults (`src/config/mod.rs`).
+mod build;
+mod cli;
+mod sections;
+mod unknown;
+
+use std::{fs, io, path::Path, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use cli::{Cli, DEFAULT_PD_ADDR};
+pub use raftstore::util::{ReadableDuration, ReadableSize};
+pub use sections::{
+    BlockCacheConfig, CfConfig, LogConfig, PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig,
+    ServerConfig, StorageConfig, UnifiedReadPoolConfig,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration {0}: {1}; check the path given to --config")]
+    Read(PathBuf, io::Error),
+    #[error("the configuration {0} is not valid:\n{1}")]
+    Parse(PathBuf, String),
+    #[error("configuration: {0}")]
+    Invalid(String),
+    #[error(
+        "the configuration {0} has keys this server does not read: {1}; remove them, or run without --config-check"
+    )]
+    Unknown(PathBuf, String),
+}
+
+/// Everything that a `tikv.toml` can say to this server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct TikvConfig {
+    pub log: LogConfig,
+    pub server: ServerConfig,
+    pub storage: StorageConfig,
+    pub pd: PdConfig,
+    #[serde(rename = "readpool")]
+    pub read_pool: ReadPoolConfig,
+    #[serde(rename = "raftstore")]
+    pub raft_store: raftstore::store::Config,
+    pub rocksdb: RocksDbConfig,
+    pub raft_engine: RaftEngineConfig,
+}
+
+impl TikvConfig {
+    /// Reads a TOML file; also returns the keys in it that this server does not know, as dotted paths.
+    pub fn from_file(path: &Path) -> Result<(Self, Vec<String>), ConfigError> {
+        let text = fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))?;
+        Self::from_toml(&text).map_err(|e| ConfigError::Parse(path.to_owned(), e))
+    }
+
+    /// As [`TikvConfig::from_file`], from the text itself. The error says line and column.
+    pub fn from_toml(text: &str) -> Result<(Self, Vec<String>), String> {
+        let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        let given: toml::Table = toml::from_str(text).map_err(|e| e.to_string())?;
+        let known = toml::Table::try_from(&config).map_err(|e| e.to_string())?;
+        Ok((config, unknown::paths(&given, &known)))
+    }
+
+    /// The whole configuration as TOML, defaults included.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        toml::to_string_pretty(self)
+            .map_err(|e| ConfigError::Invalid(format!("cannot be written as TOML: {e}")))
+    }
+
+    /// Fills what follows from other keys, and refuses what cannot work.
+    pub fn validate(&mut self) -> Result<(), ConfigError> {
+        self.server.validate().map_err(ConfigError::Invalid)?;
+        self.pd.validate().map_err(ConfigError::Invalid)?;
+        self.raft_store.validate().map_err(|e| ConfigError::Invalid(format!("[raftstore] {e}")))?;
+        if self.storage.data_dir.as_os_str().is_empty() {
+            return Err(ConfigError::Invalid(
+                "storage.data-dir is empty; give a directory (--data-dir)".into(),
+            ));
+        }
+        if self.storage.api_version != 1 || self.storage.enable_ttl {
+            let message = "storage.api-version 2 and storage.enable-ttl are not supported; use api-version 1 without TTL";
+            return Err(ConfigError::Invalid(message.into()));
+        }
+        if !self.raft_engine.enable {
+            let message =
+                "raft-engine.enable = false (the Raft log in RocksDB) is not supported; leave it true";
+            return Err(ConfigError::Invalid(message.into()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tikvs_own_keys_are_read() {
+        let text = "
+            [server]
+            addr = \"127.0.0.1:0\"
+            labels = { zone = \"z1\" }
+            grpc-concurrency = 2
+            [storage]
+            data-dir = \"/tmp/x\"
+            [pd]
+            endpoints = [\"127.0.0.1:2379\"]
+            [raft-engine]
+            target-file-size = \"16MiB\"
+            [readpool.unified]
+            max-thread-count = 3
+        ";
+        let (mut config, unknown) = TikvConfig::from_toml(text).unwrap();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        config.validate().unwrap();
+        assert_eq!(config.server.grpc_concurrency, 2);
+        assert_eq!(config.read_pool.unified.max_thread_count, 3);
+        assert_eq!(config.raft_engine.target_file_size, ReadableSize::mb(16));
+        assert_eq!(config.server.labels["zone"], "z1");
+    }
+
+    #[test]
+    fn unknown_keys_are_listed_with_their_paths() {
+        let text = "spelling = 1\n[server]\nadr = \"x\"\n[rocksdb.titan]\nenabled = true\n";
+        let (_, unknown) = TikvConfig::from_toml(text).unwrap();
+        assert_eq!(unknown, ["rocksdb.titan", "server.adr", "spelling"]);
+    }
+
+    #[test]
+    fn a_mistake_names_its_line() {
+        let error =
+            TikvConfig::from_toml("[server]\naddr = \"a\"\ngrpc-concurrency = \"many\"\n").unwrap_err();
+        assert!(error.contains("line 3"), "{error}");
+        let error = TikvConfig::from_toml("[raft-engine]\ntarget-file-size = \"big\"\n").unwrap_err();
+        assert!(error.contains("expected a size"), "{error}");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let config = TikvConfig::default();
+        let (read, unknown) = TikvConfig::from_toml(&config.to_toml().unwrap()).unwrap();
+        assert_eq!((read, unknown), (config, vec![]));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        let mut config = TikvConfig::default();
+        config.server.addr = "nowhere".into();
+        assert!(config.validate().unwrap_err().to_string().contains("HOST:PORT"));
+        let mut config = TikvConfig::default();
+        config.storage.api_version = 2;
+        assert!(config.validate().unwrap_err().to_string().contains("api-version"));
+    }
+}

@@ -1,0 +1,276 @@
+//! The sections of `tikv.toml`, with TiKV's defaults (`src/config/mod.rs`, `src/server/config.rs`, `src/storage/config.rs`).
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ReadableDuration, ReadableSize};
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct LogConfig {
+    pub level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into() }
+    }
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct ServerConfig {
+    /// Where gRPC listens; port 0 takes a free port.
+    pub addr: String,
+    /// What other stores and clients dial; empty: the address gRPC listens on.
+    pub advertise_addr: String,
+    /// Where the HTTP status server listens; empty: nowhere.
+    pub status_addr: String,
+    pub advertise_status_addr: String,
+    /// Threads of the gRPC runtime.
+    pub grpc_concurrency: usize,
+    /// HTTP/2 streams per connection.
+    pub grpc_concurrent_stream: u32,
+    pub grpc_stream_initial_window_size: ReadableSize,
+    pub grpc_keepalive_time: ReadableDuration,
+    pub grpc_keepalive_timeout: ReadableDuration,
+    /// Bytes of the largest reply.
+    pub max_grpc_send_msg_len: i32,
+    /// Raft messages waiting for one store before they are dropped.
+    pub raft_client_queue_size: usize,
+    /// Raft messages in one BatchRaftMessage.
+    pub raft_msg_max_batch_size: usize,
+    pub raft_client_initial_reconnect_backoff: ReadableDuration,
+    pub raft_client_max_backoff: ReadableDuration,
+    /// Snapshots sent at once.
+    pub concurrent_send_snap_limit: usize,
+    /// Snapshots received at once.
+    pub concurrent_recv_snap_limit: usize,
+    pub background_thread_count: usize,
+    /// What PD shall know of this store, e.g. `{ zone = "z1" }`.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            addr: "127.0.0.1:20160".into(),
+            advertise_addr: String::new(),
+            status_addr: "127.0.0.1:20180".into(),
+            advertise_status_addr: String::new(),
+            grpc_concurrency: 5,
+            grpc_concurrent_stream: 1024,
+            grpc_stream_initial_window_size: ReadableSize::mb(2),
+            grpc_keepalive_time: ReadableDuration::secs(10),
+            grpc_keepalive_timeout: ReadableDuration::secs(3),
+            max_grpc_send_msg_len: 10 << 20,
+            raft_client_queue_size: 16_384,
+            raft_msg_max_batch_size: 256,
+            raft_client_initial_reconnect_backoff: ReadableDuration::millis(100),
+            raft_client_max_backoff: ReadableDuration::secs(1),
+            concurrent_send_snap_limit: 32,
+            concurrent_recv_snap_limit: 32,
+            background_thread_count: 2,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+impl ServerConfig {
+    pub(super) fn validate(&mut self) -> Result<(), String> {
+        host_port("server.addr", &self.addr)?;
+        for (name, value) in [
+            ("server.advertise-addr", &self.advertise_addr),
+            ("server.status-addr", &self.status_addr),
+            ("server.advertise-status-addr", &self.advertise_status_addr),
+        ] {
+            if !value.is_empty() {
+                host_port(name, value)?;
+            }
+        }
+        let unreachable = ["0.0.0.0:", "[::]:"].iter().any(|any| self.advertise_addr.starts_with(any));
+        if unreachable {
+            return Err(format!(
+                "server.advertise-addr {} cannot be dialled; give this host's address",
+                self.advertise_addr
+            ));
+        }
+        self.grpc_concurrency = self.grpc_concurrency.max(1);
+        self.background_thread_count = self.background_thread_count.max(1);
+        self.raft_msg_max_batch_size = self.raft_msg_max_batch_size.max(1);
+        self.raft_client_queue_size = self.raft_client_queue_size.max(1);
+        Ok(())
+    }
+}
+
+/// Refuses what is not HOST:PORT.
+fn host_port(name: &str, value: &str) -> Result<(), String> {
+    let port =
+        value.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(()),
+        _ => Err(format!("{name}: expected HOST:PORT such as 127.0.0.1:20160, met {value:?}")),
+    }
+}
+
+/// `[storage]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct StorageConfig {
+    pub data_dir: PathBuf,
+    /// Latch slots.
+    pub scheduler_concurrency: usize,
+    pub scheduler_worker_pool_size: usize,
+    pub scheduler_pending_write_threshold: ReadableSize,
+    /// Bytes of the longest key, encoded.
+    pub max_key_size: usize,
+    pub block_cache: BlockCacheConfig,
+    /// 1 only.
+    pub api_version: u8,
+    pub enable_ttl: bool,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: "./".into(),
+            scheduler_concurrency: 512 * 1024,
+            scheduler_worker_pool_size: 4,
+            scheduler_pending_write_threshold: ReadableSize::mb(100),
+            max_key_size: 8 << 10,
+            block_cache: BlockCacheConfig::default(),
+            api_version: 1,
+            enable_ttl: false,
+        }
+    }
+}
+
+/// `[storage.block-cache]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct BlockCacheConfig {
+    /// TiKV takes 45 % of the memory; a store that is looked at needs less.
+    pub capacity: ReadableSize,
+}
+
+impl Default for BlockCacheConfig {
+    fn default() -> Self {
+        Self { capacity: ReadableSize::mb(128) }
+    }
+}
+
+/// `[pd]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct PdConfig {
+    pub endpoints: Vec<String>,
+}
+
+impl Default for PdConfig {
+    fn default() -> Self {
+        Self { endpoints: vec![super::DEFAULT_PD_ADDR.into()] }
+    }
+}
+
+impl PdConfig {
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.endpoints.is_empty() {
+            return Err(
+                "pd.endpoints is empty; give at least one PD address (--pd-endpoints HOST:PORT)".into()
+            );
+        }
+        let without_scheme = |e: &str| e.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        self.endpoints.iter().try_for_each(|e| host_port("pd.endpoints", &without_scheme(e)))
+    }
+}
+
+/// `[readpool]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct ReadPoolConfig {
+    pub unified: UnifiedReadPoolConfig,
+}
+
+/// `[readpool.unified]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct UnifiedReadPoolConfig {
+    pub min_thread_count: usize,
+    pub max_thread_count: usize,
+    /// Above it reads are turned away.
+    pub max_tasks_per_worker: usize,
+}
+
+impl Default for UnifiedReadPoolConfig {
+    fn default() -> Self {
+        let cpus = std::thread::available_parallelism().map_or(4, usize::from);
+        Self { min_thread_count: 1, max_thread_count: (cpus * 4 / 5).max(4), max_tasks_per_worker: 2000 }
+    }
+}
+
+/// `[rocksdb]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct RocksDbConfig {
+    pub max_open_files: i32,
+    pub max_background_jobs: i32,
+    pub max_total_wal_size: ReadableSize,
+    pub defaultcf: CfConfig,
+    pub writecf: CfConfig,
+    pub lockcf: CfConfig,
+    pub raftcf: CfConfig,
+}
+
+impl Default for RocksDbConfig {
+    fn default() -> Self {
+        let cf = |mb| CfConfig { write_buffer_size: ReadableSize::mb(mb) };
+        Self {
+            max_open_files: 40_960,
+            max_background_jobs: 2,
+            max_total_wal_size: ReadableSize::gb(4),
+            defaultcf: cf(128),
+            writecf: cf(128),
+            lockcf: cf(32),
+            raftcf: cf(128),
+        }
+    }
+}
+
+/// `[rocksdb.defaultcf]` and its like.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct CfConfig {
+    pub write_buffer_size: ReadableSize,
+}
+
+impl Default for CfConfig {
+    fn default() -> Self {
+        Self { write_buffer_size: ReadableSize::mb(128) }
+    }
+}
+
+/// `[raft-engine]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct RaftEngineConfig {
+    pub enable: bool,
+    /// Empty: `raft-engine/` in the data directory.
+    pub dir: String,
+    pub target_file_size: ReadableSize,
+    pub purge_threshold: ReadableSize,
+    pub batch_compression_threshold: ReadableSize,
+}
+
+impl Default for RaftEngineConfig {
+    fn default() -> Self {
+        Self {
+            enable: true,
+            dir: String::new(),
+            target_file_size: ReadableSize::mb(128),
+            purge_threshold: ReadableSize::gb(10),
+            batch_compression_threshold: ReadableSize::kb(8),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The data directory: whose it is, who uses it now, whether it is whole; checked before anything in it is opened.
+//!
+//! Layout as TiKV's: `db/`, `raft-engine/`, `snap/`, `LOCK`, `last_tikv.toml`.
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+/// What TiKV and this server put into a data directory.
+const OURS: [&str; 14] = [
+    "db",
+    "raft",
+    "raft-engine",
+    "snap",
+    "import",
+    "LOCK",
+    "last_tikv.toml",
+    "tmp_tikv.toml",
+    "tablets",
+    "space_placeholder_file",
+    "panic_mark_file",
+    "key.dict",
+    "file.dict",
+    "pd",
+];
+
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    #[error(
+        "data dir {0}: its parent directory does not exist; create it (mkdir -p) or choose another --data-dir"
+    )]
+    NoParent(PathBuf),
+    #[error("data dir {0} is not a directory; choose another --data-dir")]
+    NotADirectory(PathBuf),
+    #[error(
+        "data dir {dir} holds files that are no store's ({files}); choose an empty directory, or one that a store made"
+    )]
+    Foreign { dir: PathBuf, files: String },
+    #[error("data dir {dir} is in use by {owner}; stop that server first, or choose another --data-dir")]
+    Locked { dir: PathBuf, owner: String },
+    #[error(
+        "data dir {dir} is not whole: {what}; restore it from a copy, or remove the directory and start anew"
+    )]
+    HalfWritten { dir: PathBuf, what: String },
+    #[error("data dir {dir} was made by a server with Raft store v2 (tablets/); this server reads db/ only")]
+    Tablets { dir: PathBuf },
+    #[error(
+        "data dir {dir} carries panic_mark_file: an earlier server met corrupt data; check it with tikv-ctl first"
+    )]
+    PanicMark { dir: PathBuf },
+    #[error("data dir {dir}: cannot {what}: {error}; check permissions and free space")]
+    Io { dir: PathBuf, what: &'static str, error: io::Error },
+}
+
+/// A checked and locked data directory. The lock is released when this is dropped, or when the process dies.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Checks `path`, creates it if its parent exists, and takes its lock.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        create(path)?;
+        check_content(path)?;
+        let lock = lock(path)?;
+        check_whole(path)?;
+        let path = path.canonicalize().map_err(io_error(path, "resolve its path"))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// RocksDB with the column families default, lock, write and raft.
+    pub fn kv(&self) -> PathBuf {
+        self.path.join("db")
+    }
+
+    pub fn raft_engine(&self) -> PathBuf {
+        self.path.join("raft-engine")
+    }
+
+    pub fn snap(&self) -> PathBuf {
+        self.path.join("snap")
+    }
+
+    /// Writes the configuration in effect beside the data, all of it or nothing.
+    pub fn write_last_config(&self, toml: &str) -> Result<(), DataDirError> {
+        let (tmp, last) = (self.path.join("tmp_tikv.toml"), self.path.join("last_tikv.toml"));
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&tmp)?;
+            file.write_all(toml.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&tmp, &last)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(io_error(&self.path, "write last_tikv.toml"))
+    }
+}
+
+fn io_error(dir: &Path, what: &'static str) -> impl FnOnce(io::Error) -> DataDirError {
+    let dir = dir.to_owned();
+    move |error| DataDirError::Io { dir, what, error }
+}
+
+fn create(path: &Path) -> Result<(), DataDirError> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(DataDirError::NotADirectory(path.to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !parent.is_dir() {
+                return Err(DataDirError::NoParent(path.to_owned()));
+            }
+            fs::create_dir(path).map_err(io_error(path, "create it"))
+        }
+        Err(e) => Err(io_error(path, "read it")(e)),
+    }
+}
+
+fn names(path: &Path) -> Result<Vec<String>, DataDirError> {
+    let entries = fs::read_dir(path).map_err(io_error(path, "list it"))?;
+    let names = entries.map(|e| e.map(|e| e.file_name().to_string_lossy().into_owned()));
+    names.collect::<io::Result<Vec<_>>>().map_err(io_error(path, "list it"))
+}
+
+fn check_content(path: &Path) -> Result<(), DataDirError> {
+    let dir = || path.to_owned();
+    let names = names(path)?;
+    let has = |name: &str| names.iter().any(|n| n == name);
+    // Logs may lie beside the data; a directory with nothing of a store's in it belongs to somebody else.
+    let made_by_a_store = names.is_empty() || ["LOCK", "db", "raft-engine", "tablets"].iter().any(|n| has(n));
+    if !made_by_a_store {
+        let mut foreign: Vec<_> = names.into_iter().filter(|n| !OURS.contains(&n.as_str())).collect();
+        foreign.sort();
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        foreign.truncate(3);
+        return Err(DataDirError::Foreign { dir: dir(), files: foreign.join(", ") });
+    }
+    if has("panic_mark_file") {
+        return Err(DataDirError::PanicMark { dir: dir() });
+    }
+    if has("tablets") && !has("db") {
+        return Err(DataDirError::Tablets { dir: dir() });
+    }
+    Ok(())
+}
+
+fn lock(path: &Path) -> Result<File, DataDirError> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path.join("LOCK"))
+        .map_err(io_error(path, "open its LOCK file"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(DataDirError::Locked { dir: path.to_owned(), owner: owner(&mut file) });
+        }
+        Err(TryLockError::Error(e)) => return Err(io_error(path, "lock its LOCK file")(e)),
+    }
+    let mut say_who = || -> io::Result<()> {
+        file.set_len(0)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
+        file.flush()
+    };
+    say_who().map_err(io_error(path, "write its LOCK file"))?;
+    Ok(file)
+}
+
+/// Who holds the lock, by the process id it wrote.
+fn owner(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(32).read_to_string(&mut text));
+    match (read, text.trim().parse::<u32>()) {
+        (Ok(_), Ok(pid)) if pid == std::process::id() => format!("this process ({pid})"),
+        (Ok(_), Ok(pid)) => format!("process {pid}"),
+        _ => "another process".into(),
+    }
+}
+
+/// raft-engine is opened before RocksDB, so a RocksDB without a Raft log has lost its other half.
+fn check_whole(path: &Path) -> Result<(), DataDirError> {
+    let half = |what: &str| Err(DataDirError::HalfWritten { dir: path.to_owned(), what: what.into() });
+    let (db, raft) = (path.join("db"), path.join("raft-engine"));
+    let has_db = db.join("CURRENT").is_file();
+    let has_ext = |dir: &Path, ext: &str| {
+        dir.is_dir() && names(dir).unwrap_or_default().iter().any(|n| n.rsplit('.').next() == Some(ext))
+    };
+    if !has_db && (has_ext(&db, "sst") || has_ext(&db, "log")) {
+        return half("db/ has data files but no CURRENT file");
+    }
+    if has_db && !has_ext(&raft, "raftlog") {
+        return half("db/ is there but raft-engine/ has no log files");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(path: &Path) -> String {
+        DataDir::open(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_fresh_directory_is_made_and_locked_until_it_is_dropped() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("store");
+        let first = DataDir::open(&path).unwrap();
+        let second = message(&path);
+        assert!(second.contains("in use by this process") && second.contains("stop that server"), "{second}");
+        drop(first);
+        DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_missing_parent_a_file_and_a_foreign_directory_are_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        assert!(message(&tmp.path().join("a/b")).contains("parent directory does not exist"));
+        fs::write(tmp.path().join("thesis.txt"), "dear").unwrap();
+        assert!(message(&tmp.path().join("thesis.txt")).contains("not a directory"));
+        let foreign = message(tmp.path());
+        assert!(foreign.contains("thesis.txt"), "{foreign}");
+        assert!(!tmp.path().join("LOCK").exists(), "nothing is written into a foreign directory");
+    }
+
+    #[test]
+    fn a_half_written_directory_is_refused() {
+        let tmp = tempfile::tempdir().unwrap();
+        fs::create_dir(tmp.path().join("db")).unwrap();
+        fs::write(tmp.path().join("db/000012.sst"), "").unwrap();
+        assert!(message(tmp.path()).contains("no CURRENT"));
+        fs::write(tmp.path().join("db/CURRENT"), "MANIFEST-000001\n").unwrap();
+        assert!(message(tmp.path()).contains("raft-engine/ has no log files"));
+    }
+
+    #[test]
+    fn the_last_configuration_is_replaced_whole() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(&tmp.path().join("s")).unwrap();
+        dir.write_last_config("a = 1\n").unwrap();
+        dir.write_last_config("a = 2\n").unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("last_tikv.toml")).unwrap(), "a = 2\n");
+        assert!(!dir.path().join("tmp_tikv.toml").exists());
+    }
+}

@@ -1,0 +1,163 @@
+//! Accepts connections and serves gRPC on them with hyper. Not tonic's own server: it enforces `grpc-timeout` in real time.
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("{what}: cannot resolve {addr}: {error}; expected HOST:PORT")]
+    Resolve { what: &'static str, addr: String, error: io::Error },
+    #[error(
+        "{what}: {addr} is in use; stop the program that listens there (ss -ltnp), or choose another port ({flag})"
+    )]
+    InUse { what: &'static str, addr: String, flag: &'static str },
+    #[error("{what}: cannot listen on {addr}: {error}; choose an address of this host ({flag})")]
+    Listen { what: &'static str, addr: String, flag: &'static str, error: io::Error },
+}
+
+/// Listens on `addr`; `what` and `flag` name it in errors, e.g. "gRPC server" and "--addr".
+pub fn bind(what: &'static str, flag: &'static str, addr: &str) -> Result<StdListener, BindError> {
+    use std::net::ToSocketAddrs;
+    let resolve = |error| BindError::Resolve { what, addr: addr.into(), error };
+    let addrs: Vec<SocketAddr> = addr.to_socket_addrs().map_err(resolve)?.collect();
+    let listen = || {
+        let listener = StdListener::bind(addrs.as_slice())?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    listen().map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { what, addr: addr.into(), flag },
+        _ => BindError::Listen { what, addr: addr.into(), flag, error },
+    })
+}
+
+/// Limits of HTTP/2 connections.
+#[derive(Clone, Debug)]
+pub struct Http2Options {
+    pub concurrent_streams: u32,
+    pub stream_window: u32,
+    pub connection_window: u32,
+    pub keepalive_time: Duration,
+    pub keepalive_timeout: Duration,
+}
+
+/// A server that accepts connections on the current runtime until it is stopped or dropped.
+#[derive(Debug)]
+pub struct GrpcServer {
+    stop: watch::Sender<bool>,
+    done: tokio::task::JoinHandle<()>,
+}
+
+impl GrpcServer {
+    /// Must be called within a tokio runtime.
+    pub fn start(listener: StdListener, router: Router, options: Http2Options) -> io::Result<Self> {
+        let listener = TcpListener::from_std(listener)?;
+        let (stop, stopped) = watch::channel(false);
+        let done = tokio::spawn(accept(listener, router, builder(&options), stopped));
+        Ok(Self { stop, done })
+    }
+
+    /// Takes no more connections or requests and waits at most `timeout` for what runs.
+    pub async fn stop(mut self, timeout: Duration) {
+        let _ = self.stop.send(true);
+        if tokio::time::timeout(timeout, &mut self.done).await.is_err() {
+            self.done.abort();
+        }
+    }
+}
+
+impl Drop for GrpcServer {
+    fn drop(&mut self) {
+        self.done.abort();
+    }
+}
+
+fn builder(options: &Http2Options) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.concurrent_streams)
+        .initial_stream_window_size(options.stream_window)
+        .initial_connection_window_size(options.connection_window)
+        .max_frame_size(1 << 20)
+        .keep_alive_interval(options.keepalive_time)
+        .keep_alive_timeout(options.keepalive_timeout);
+    builder.http2_only()
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    builder: Builder<TokioExecutor>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let builder = Arc::new(builder);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = wait(&mut stopped) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    // Small replies must not wait for more to send.
+                    let _ = stream.set_nodelay(true);
+                    connections.spawn(connection(stream, router.clone(), builder.clone(), stopped.clone()));
+                }
+                Err(e) => {
+                    log::warn!("gRPC server cannot accept a connection: {e}");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Until the server is to stop, or is gone.
+async fn wait(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn connection(
+    stream: tokio::net::TcpStream,
+    router: Router,
+    builder: Arc<Builder<TokioExecutor>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = wait(&mut stopped) => connection.as_mut().graceful_shutdown(),
+    }
+    // An error here is the client's going away, of which nobody needs to hear.
+    let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_says_so_and_how_to_go_on() {
+        let first = bind("gRPC server", "--addr", "127.0.0.1:0").unwrap();
+        let addr = first.local_addr().unwrap().to_string();
+        let error = bind("gRPC server", "--addr", &addr).unwrap_err().to_string();
+        assert!(error.contains("is in use") && error.contains("--addr"), "{error}");
+        let error = bind("gRPC server", "--addr", "203.0.113.7:0").unwrap_err().to_string();
+        assert!(error.contains("cannot listen"), "{error}");
+    }
+}

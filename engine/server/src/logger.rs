@@ -1,0 +1,106 @@
+//! Logs to stderr in TiKV's format (`components/log_wrappers`): `[time] [LEVEL] [file:line] ["message"] [thread=..]`.
+use std::{
+    io::Write,
+    str::FromStr,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+struct StderrLogger;
+
+impl Log for StderrLogger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Libraries below are heard only when they warn.
+        let chatty = ["h2", "hyper", "tonic", "tower", "tokio", "mio"];
+        let root = metadata.target().split("::").next().unwrap_or_default();
+        metadata.level() <= Level::Warn || !chatty.contains(&root)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let line = format_line(record, unix.as_secs(), unix.subsec_millis());
+            // A closed stderr must not stop a store.
+            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn format_line(record: &Record<'_>, unix_secs: u64, millis: u32) -> String {
+    let (year, month, day) = civil_date(unix_secs / 86_400);
+    let second = unix_secs % 86_400;
+    let file = record.file().unwrap_or("?").rsplit('/').next().unwrap_or("?");
+    let thread = std::thread::current();
+    format!(
+        "[{year}/{month:02}/{day:02} {:02}:{:02}:{:02}.{millis:03} +00:00] [{}] [{file}:{}] [{:?}] [thread={}]\n",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        record.level(),
+        record.line().unwrap_or(0),
+        record.args().to_string(),
+        thread.name().unwrap_or("?"),
+    )
+}
+
+/// Year, month and day of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn civil_date(days: u64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day_of_year - (153 * shifted + 2) / 5 + 1)
+}
+
+/// Reads a level as TiKV names them; `critical` and `fatal` show errors only.
+pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "critical" | "fatal" => Ok(LevelFilter::Error),
+        "warning" => Ok(LevelFilter::Warn),
+        other => LevelFilter::from_str(other).map_err(|_| {
+            format!("expected a log level (trace, debug, info, warn, error, fatal), met {text:?}")
+        }),
+    }
+}
+
+/// Installs the logger; a second call only changes the level.
+pub fn init(level: LevelFilter) {
+    static LOGGER: StderrLogger = StderrLogger;
+    // Err: a logger is there already, ours or the embedding program's.
+    let _ = log::set_logger(&LOGGER);
+    log::set_max_level(level);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_tikvs_form() {
+        let args = format_args!("store \"1\" is up");
+        let record =
+            Record::builder().args(args).level(Level::Info).file(Some("a/b/node.rs")).line(Some(7)).build();
+        let line = format_line(&record, 1_795_230_245, 42);
+        let begin = r#"[2026/11/21 03:04:05.042 +00:00] [INFO] [node.rs:7] ["store \"1\" is up"] [thread="#;
+        assert!(line.starts_with(begin), "{line}");
+    }
+
+    #[test]
+    fn dates_hold_over_leap_days() {
+        assert_eq!(civil_date(0), (1970, 1, 1));
+        assert_eq!(civil_date(11_016), (2000, 2, 29));
+        assert_eq!(civil_date(20_513), (2026, 3, 1));
+    }
+
+    #[test]
+    fn a_level_that_is_none_lists_the_levels() {
+        assert_eq!(parse_level("WARNING"), Ok(LevelFilter::Warn));
+        assert!(parse_level("loud").unwrap_err().contains("trace, debug"));
+    }
+}

@@ -1,0 +1,126 @@
+//! Faults between stores, for recipes and tests: partitions, lost and late messages. Checked where a store sends.
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::RwLock;
+
+/// What becomes of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Drop,
+    /// Engine time.
+    Delay(Duration),
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    from: u64,
+    to: u64,
+    message_type: Option<i32>,
+    verdict: Verdict,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    /// Pairs, the smaller store id first.
+    cut: HashSet<(u64, u64)>,
+    rules: Vec<Rule>,
+}
+
+/// Shared by all stores of a process. Costs one load per message while there is no fault.
+#[derive(Clone, Debug, Default)]
+pub struct NetFaults {
+    any: Arc<AtomicBool>,
+    faults: Arc<RwLock<Faults>>,
+}
+
+impl NetFaults {
+    /// Nothing passes between the two stores, in either direction.
+    pub fn partition(&self, a: u64, b: u64) {
+        self.change(|f| {
+            f.cut.insert((a.min(b), a.max(b)));
+        });
+    }
+
+    /// Cuts `store` off from each of `others`.
+    pub fn isolate(&self, store: u64, others: &[u64]) {
+        others.iter().filter(|o| **o != store).for_each(|o| self.partition(store, *o));
+    }
+
+    pub fn heal(&self, a: u64, b: u64) {
+        self.change(|f| {
+            f.cut.remove(&(a.min(b), a.max(b)));
+        });
+    }
+
+    /// Ends all partitions, losses and delays.
+    pub fn heal_all(&self) {
+        self.change(|f| *f = Faults::default());
+    }
+
+    /// Messages from `from` to `to` are lost; `message_type` (`eraftpb.MessageType`) limits it to one type.
+    pub fn drop_messages(&self, from: u64, to: u64, message_type: Option<i32>) {
+        self.change(|f| f.rules.push(Rule { from, to, message_type, verdict: Verdict::Drop }));
+    }
+
+    /// Messages from `from` to `to` arrive late by `delay` of engine time.
+    pub fn delay_messages(&self, from: u64, to: u64, message_type: Option<i32>, delay: Duration) {
+        self.change(|f| f.rules.push(Rule { from, to, message_type, verdict: Verdict::Delay(delay) }));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Faults)) {
+        let mut faults = self.faults.write();
+        change(&mut faults);
+        self.any.store(!faults.cut.is_empty() || !faults.rules.is_empty(), Ordering::Release);
+    }
+
+    pub fn verdict(&self, from: u64, to: u64, message_type: i32) -> Verdict {
+        if !self.any.load(Ordering::Acquire) {
+            return Verdict::Pass;
+        }
+        let faults = self.faults.read();
+        if faults.cut.contains(&(from.min(to), from.max(to))) {
+            return Verdict::Drop;
+        }
+        let hit =
+            |r: &&Rule| (r.from, r.to) == (from, to) && r.message_type.is_none_or(|t| t == message_type);
+        faults.rules.iter().rev().find(hit).map_or(Verdict::Pass, |r| r.verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_cuts_both_ways_until_it_is_healed() {
+        let net = NetFaults::default();
+        assert_eq!(net.verdict(1, 2, 3), Verdict::Pass);
+        net.isolate(1, &[1, 2, 3]);
+        for (from, to) in [(1, 2), (2, 1), (3, 1)] {
+            assert_eq!(net.verdict(from, to, 3), Verdict::Drop);
+        }
+        assert_eq!(net.verdict(2, 3, 3), Verdict::Pass);
+        net.heal(2, 1);
+        assert_eq!((net.verdict(1, 2, 3), net.verdict(1, 3, 3)), (Verdict::Pass, Verdict::Drop));
+        net.heal_all();
+        assert_eq!(net.verdict(1, 3, 3), Verdict::Pass);
+    }
+
+    #[test]
+    fn the_newest_rule_that_fits_decides() {
+        let net = NetFaults::default();
+        net.delay_messages(1, 2, None, Duration::from_millis(5));
+        net.drop_messages(1, 2, Some(3));
+        assert_eq!(net.verdict(1, 2, 3), Verdict::Drop);
+        assert_eq!(net.verdict(1, 2, 4), Verdict::Delay(Duration::from_millis(5)));
+        assert_eq!(net.verdict(2, 1, 3), Verdict::Pass);
+    }
+}

@@ -1,0 +1,250 @@
+//! The store's talk with PD: heartbeats go out, PD's wishes come in as admin commands (TiKV `raftstore/src/store/worker/pd.rs`).
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use kvproto::{
+    metapb::{Peer, Region},
+    pdpb::{RegionHeartbeatRequest, RegionHeartbeatResponse, StoreStats, TimeInterval},
+    raft_cmdpb::{
+        AdminCmdType, AdminRequest, BatchSplitRequest, ChangePeerRequest, ChangePeerV2Request,
+        RaftCmdRequest, RaftRequestHeader, SplitRequest, TransferLeaderRequest,
+    },
+};
+use pd::client::{HeartbeatHandler, PdClient, RegionHeartbeats};
+use raftstore::{
+    RaftRouter,
+    store::{Callback, PdReporter, RegionHeartbeat, StoreHeartbeat, cmd_resp},
+};
+use tokio::runtime::Handle;
+use tracepoints::{EngineClock, Req};
+
+/// Reports for one store.
+#[derive(Clone)]
+pub struct PdWorker {
+    pd: Arc<PdClient>,
+    heartbeats: RegionHeartbeats,
+    runtime: Handle,
+    data_dir: PathBuf,
+    start_secs: u32,
+    router: Arc<OnceLock<RaftRouter>>,
+}
+
+impl PdWorker {
+    /// Requests run on `runtime`. PD's wishes are obeyed from [`PdWorker::set_router`] on.
+    pub fn new(pd: Arc<PdClient>, runtime: Handle, data_dir: PathBuf) -> Self {
+        let router = Arc::<OnceLock<RaftRouter>>::default();
+        let _guard = runtime.enter();
+        let heartbeats = pd.region_heartbeats(Arc::new(Wishes { router: router.clone() }));
+        let start_secs = (EngineClock::wall_ms() / 1000) as u32;
+        Self { pd, heartbeats, runtime: runtime.clone(), data_dir, start_secs, router }
+    }
+
+    pub fn set_router(&self, router: RaftRouter) {
+        // The first one counts; there is only one.
+        let _ = self.router.set(router);
+    }
+
+    fn stats(&self, heartbeat: StoreHeartbeat) -> StoreStats {
+        let total = fs4::total_space(&self.data_dir).unwrap_or(0);
+        let free = fs4::available_space(&self.data_dir).unwrap_or(0);
+        let capacity = if heartbeat.capacity == 0 { total } else { heartbeat.capacity.min(total) };
+        StoreStats {
+            store_id: heartbeat.store_id,
+            capacity,
+            available: free.min(capacity.saturating_sub(heartbeat.used_size)),
+            region_count: heartbeat.region_count as u32,
+            sending_snap_count: heartbeat.snap.sending as u32,
+            receiving_snap_count: heartbeat.snap.receiving as u32,
+            applying_snap_count: heartbeat.snap.applying as u32,
+            start_time: self.start_secs,
+            used_size: heartbeat.used_size,
+            ..StoreStats::default()
+        }
+    }
+}
+
+impl PdReporter for PdWorker {
+    fn region_heartbeat(&self, heartbeat: RegionHeartbeat) {
+        let end = EngineClock::wall_ms() / 1000;
+        let since = heartbeat.last_heartbeat.elapsed().as_secs();
+        let report = RegionHeartbeatRequest {
+            region: Some(heartbeat.region),
+            leader: Some(heartbeat.peer),
+            term: heartbeat.term,
+            down_peers: heartbeat.down_peers,
+            pending_peers: heartbeat.pending_peers,
+            bytes_written: heartbeat.written_bytes,
+            keys_written: heartbeat.written_keys,
+            approximate_size: heartbeat.approximate_size,
+            approximate_keys: heartbeat.approximate_keys,
+            interval: Some(TimeInterval { start_timestamp: end.saturating_sub(since), end_timestamp: end }),
+            ..RegionHeartbeatRequest::default()
+        };
+        if !self.heartbeats.send(report) {
+            log::debug!("a region heartbeat is lost: PD does not keep up");
+        }
+    }
+
+    fn store_heartbeat(&self, heartbeat: StoreHeartbeat) {
+        let worker = self.clone();
+        self.runtime.spawn(async move {
+            if let Err(e) = worker.pd.store_heartbeat(worker.stats(heartbeat)).await {
+                log::warn!("the store heartbeat did not reach PD: {e}");
+            }
+        });
+    }
+
+    fn ask_batch_split(
+        &self,
+        region: Region,
+        split_keys: Vec<Vec<u8>>,
+        peer: Peer,
+        right_derive: bool,
+        callback: Callback,
+    ) {
+        let worker = self.clone();
+        self.runtime.spawn(async move {
+            let ids = worker.pd.ask_batch_split(region.clone(), split_keys.len() as u32).await;
+            let (ids, router) = match (ids, worker.router.get()) {
+                (Ok(ids), Some(router)) => (ids, router),
+                (ids, _) => {
+                    let why = ids.err().map_or_else(|| "the store is starting".to_owned(), |e| e.to_string());
+                    let error = raftstore::Error::other(format!("PD gives no ids for a split: {why}"));
+                    return callback.invoke_with_response(cmd_resp::new_error(error));
+                }
+            };
+            let requests = split_keys.into_iter().zip(ids).map(|(split_key, id)| SplitRequest {
+                split_key,
+                new_region_id: id.new_region_id,
+                new_peer_ids: id.new_peer_ids,
+                ..SplitRequest::default()
+            });
+            let splits =
+                BatchSplitRequest { requests: requests.collect(), right_derive, ..Default::default() };
+            let admin = AdminRequest { splits: Some(splits), ..admin(AdminCmdType::BatchSplit) };
+            let command = admin_command(region.id, region.region_epoch, peer, admin);
+            // A failure is told to the callback.
+            let _ = router.send_command(command, callback, Req::NONE);
+        });
+    }
+
+    fn report_batch_split(&self, regions: Vec<Region>) {
+        let pd = self.pd.clone();
+        self.runtime.spawn(async move {
+            if let Err(e) = pd.report_batch_split(regions).await {
+                log::warn!("a split was not reported to PD: {e}; the next heartbeats tell it");
+            }
+        });
+    }
+
+    fn validate_peer(&self, region: Region, peer: Peer) {
+        let worker = self.clone();
+        self.runtime.spawn(async move {
+            // A region that PD does not know may be split off and not reported yet.
+            let Ok(known) = worker.pd.get_region_by_id(region.id).await else { return };
+            let theirs = known.region.epoch();
+            if theirs.is_stale(&region.epoch()) || known.region.find_peer_by_id(peer.id).is_some() {
+                return;
+            }
+            log::info!(
+                "region {}: peer {} is no member any more, says PD; it is removed here",
+                region.id,
+                peer.id
+            );
+            if let Some(router) = worker.router.get() {
+                // It may be gone already.
+                let _ = router.destroy_peer(region.id, peer.id);
+            }
+        });
+    }
+}
+
+fn admin(kind: AdminCmdType) -> AdminRequest {
+    AdminRequest { cmd_type: kind as i32, ..AdminRequest::default() }
+}
+
+fn admin_command(
+    region_id: u64,
+    region_epoch: Option<kvproto::metapb::RegionEpoch>,
+    peer: Peer,
+    admin: AdminRequest,
+) -> RaftCmdRequest {
+    let header = RaftRequestHeader { region_id, region_epoch, peer: Some(peer), ..Default::default() };
+    RaftCmdRequest { header: Some(header), admin_request: Some(admin), ..Default::default() }
+}
+
+/// What PD's answers to region heartbeats ask for.
+struct Wishes {
+    router: Arc<OnceLock<RaftRouter>>,
+}
+
+impl HeartbeatHandler for Wishes {
+    fn on_response(&self, response: RegionHeartbeatResponse) {
+        let region = response.region_id;
+        let Some(router) = self.router.get() else { return };
+        let Some((admin, what)) = wish(&response) else { return };
+        log::info!("region {region}: PD asks to {what}");
+        let peer = response.target_peer.unwrap_or_default();
+        let command = admin_command(region, response.region_epoch, peer, admin);
+        let refused = move |answer: raftstore::store::WriteResponse| {
+            if let Some(e) = answer.error() {
+                log::warn!("region {region}: PD's wish to {what} is refused: {}", e.message);
+            }
+        };
+        // A failure is told to the callback.
+        let _ = router.send_command(command, Callback::write(Box::new(refused)), Req::NONE);
+    }
+}
+
+fn wish(response: &RegionHeartbeatResponse) -> Option<(AdminRequest, &'static str)> {
+    let change =
+        |c: &kvproto::pdpb::ChangePeer| ChangePeerRequest { change_type: c.change_type, peer: c.peer };
+    if let Some(c) = &response.change_peer {
+        let admin = AdminRequest { change_peer: Some(change(c)), ..admin(AdminCmdType::ChangePeer) };
+        return Some((admin, "change a peer"));
+    }
+    if let Some(c) = &response.change_peer_v2 {
+        let changes = c.changes.iter().map(change).collect();
+        let change_peer_v2 = Some(ChangePeerV2Request { changes });
+        return Some((AdminRequest { change_peer_v2, ..admin(AdminCmdType::ChangePeerV2) }, "change peers"));
+    }
+    if let Some(t) = &response.transfer_leader {
+        let transfer_leader = Some(TransferLeaderRequest { peer: t.peer, peers: t.peers.clone() });
+        return Some((
+            AdminRequest { transfer_leader, ..admin(AdminCmdType::TransferLeader) },
+            "transfer its leader",
+        ));
+    }
+    if response.merge.is_some() || response.split_region.is_some() || response.switch_witnesses.is_some() {
+        log::warn!(
+            "region {}: PD asks for a merge, split or witness, which this store does not do",
+            response.region_id
+        );
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use kvproto::pdpb;
+
+    use super::*;
+
+    #[test]
+    fn pds_wishes_become_admin_commands() {
+        let peer = Some(Peer::voter(2, 5));
+        let transfer = RegionHeartbeatResponse {
+            transfer_leader: Some(pdpb::TransferLeader { peer, peers: vec![] }),
+            ..Default::default()
+        };
+        let (request, _) = wish(&transfer).unwrap();
+        assert_eq!(request.cmd_type, AdminCmdType::TransferLeader as i32);
+        assert_eq!(request.transfer_leader.and_then(|t| t.peer), peer);
+        let add = pdpb::ChangePeer { peer, change_type: 0 };
+        let change = RegionHeartbeatResponse { change_peer: Some(add), ..Default::default() };
+        assert_eq!(wish(&change).unwrap().0.change_peer.and_then(|c| c.peer), peer);
+        assert!(wish(&RegionHeartbeatResponse::default()).is_none());
+    }
+}

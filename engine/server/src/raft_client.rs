@@ -1,0 +1,295 @@
+//! Raft messages to other stores over gRPC, one connection a store (TiKV `src/server/raft_client.rs`).
+//!
+//! A message is lost when its store's queue is full or its connection breaks; the peer that sent it hears that the
+//! other is unreachable, and Raft sends again.
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use dashmap::DashMap;
+use kvproto::{
+    eraftpb::MessageType,
+    raft_serverpb::RaftMessage,
+    tikvpb::{BatchRaftMessage, tikv_client::TikvClient},
+};
+use raft::SnapshotStatus;
+use raftstore::{RaftRouter, store::Transport};
+use tokio::{runtime::Handle, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tracepoints::EngineClock;
+
+use crate::{
+    config::ServerConfig,
+    net_faults::{NetFaults, Verdict},
+    resolve::Resolver,
+    snap::SnapSender,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How connections behave.
+#[derive(Clone, Debug)]
+pub struct Options {
+    queue: usize,
+    batch: usize,
+    first_backoff: Duration,
+    max_backoff: Duration,
+    pub keepalive_time: Duration,
+    pub keepalive_timeout: Duration,
+}
+
+impl From<&ServerConfig> for Options {
+    fn from(config: &ServerConfig) -> Self {
+        Self {
+            queue: config.raft_client_queue_size,
+            batch: config.raft_msg_max_batch_size,
+            first_backoff: config.raft_client_initial_reconnect_backoff.0,
+            max_backoff: config.raft_client_max_backoff.0,
+            keepalive_time: config.grpc_keepalive_time.0,
+            keepalive_timeout: config.grpc_keepalive_timeout.0,
+        }
+    }
+}
+
+struct Inner {
+    store_id: u64,
+    queues: DashMap<u64, mpsc::Sender<RaftMessage>>,
+    runtime: Handle,
+    resolver: Resolver,
+    faults: NetFaults,
+    options: Options,
+    snapshots: SnapSender,
+    /// Set once the RaftStore exists, which itself needs this client first.
+    router: OnceLock<RaftRouter>,
+}
+
+/// The transport of one store; clones share its connections.
+#[derive(Clone)]
+pub struct RaftClient(Arc<Inner>);
+
+impl RaftClient {
+    /// Connections live on `runtime`.
+    pub fn new(
+        store_id: u64,
+        runtime: Handle,
+        resolver: Resolver,
+        faults: NetFaults,
+        options: Options,
+        snapshots: SnapSender,
+    ) -> Self {
+        let inner = Inner {
+            store_id,
+            queues: DashMap::new(),
+            runtime,
+            resolver,
+            faults,
+            options,
+            snapshots,
+            router: OnceLock::new(),
+        };
+        Self(Arc::new(inner))
+    }
+
+    /// Who is told of messages that were lost; the first call counts.
+    pub fn set_router(&self, router: RaftRouter) {
+        let _ = self.0.router.set(router);
+    }
+
+    fn push(&self, message: RaftMessage) -> raftstore::Result<()> {
+        if kind(&message) == MessageType::MsgSnapshot as i32 {
+            return self.send_snapshot(message);
+        }
+        let to = to_store(&message);
+        let sent = self.queue(to).try_send(message);
+        sent.map_err(|e| {
+            let reason = match &e {
+                mpsc::error::TrySendError::Full(_) => "its queue is full",
+                mpsc::error::TrySendError::Closed(_) => "this store is shutting down",
+            };
+            raftstore::Error::Transport(format!("a Raft message to store {to} is dropped: {reason}"))
+        })
+    }
+
+    fn send_snapshot(&self, message: RaftMessage) -> raftstore::Result<()> {
+        let inner = &self.0;
+        let (resolver, sender) = (inner.resolver.clone(), inner.snapshots.clone());
+        let router = inner.router.get().cloned();
+        inner.runtime.spawn(async move {
+            let (region, to) = (message.region_id, message.to_peer.unwrap_or_default());
+            let sent = sender.send(&resolver, message).await;
+            if let Err(e) = &sent {
+                log::warn!("region {region}: the snapshot to store {} failed: {e}", to.store_id);
+            }
+            if let Some(router) = router {
+                let status = if sent.is_ok() { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+                // The peer may be gone by now.
+                let _ = router.report_snapshot_status(region, to.id, status);
+            }
+        });
+        Ok(())
+    }
+
+    fn queue(&self, to: u64) -> mpsc::Sender<RaftMessage> {
+        if let Some(queue) = self.0.queues.get(&to) {
+            return queue.clone();
+        }
+        let start = || {
+            let (queue, received) = mpsc::channel(self.0.options.queue);
+            self.0.runtime.spawn(connection(self.0.clone(), to, received));
+            queue
+        };
+        self.0.queues.entry(to).or_insert_with(start).clone()
+    }
+
+    fn push_later(&self, message: RaftMessage, delay: Duration) {
+        let (client, due) = (self.clone(), EngineClock::now() + delay);
+        self.0.runtime.spawn(async move {
+            loop {
+                let left = due.saturating_since(EngineClock::now());
+                if left.is_zero() {
+                    break;
+                }
+                tokio::time::sleep(left.max(Duration::from_millis(1))).await;
+            }
+            if let Err(e) = client.push(message) {
+                log::debug!("{e}");
+            }
+        });
+    }
+}
+
+impl Transport for RaftClient {
+    fn send(&mut self, message: RaftMessage) -> raftstore::Result<()> {
+        match self.0.faults.verdict(self.0.store_id, to_store(&message), kind(&message)) {
+            Verdict::Pass => self.push(message),
+            Verdict::Delay(delay) => {
+                self.push_later(message, delay);
+                Ok(())
+            }
+            Verdict::Drop if kind(&message) == MessageType::MsgSnapshot as i32 => {
+                Err(raftstore::Error::Transport("the network between the stores is cut by a fault".into()))
+            }
+            // As in a real partition, the sender does not learn of the loss.
+            Verdict::Drop => Ok(()),
+        }
+    }
+
+    /// A queue wakes its connection by itself.
+    fn need_flush(&self) -> bool {
+        false
+    }
+
+    fn flush(&mut self) {}
+}
+
+fn to_store(message: &RaftMessage) -> u64 {
+    message.to_peer.as_ref().map_or(0, |p| p.store_id)
+}
+
+/// The type of Raft's message; that of a heartbeat for messages without one (extra messages).
+fn kind(message: &RaftMessage) -> i32 {
+    message.message.as_ref().map_or(MessageType::MsgHeartbeat as i32, |m| m.msg_type)
+}
+
+/// A channel to a store's gRPC server.
+pub async fn connect(address: &str, options: &Options) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(options.keepalive_time)
+        .keep_alive_timeout(options.keepalive_timeout)
+        .initial_stream_window_size(2 << 20)
+        .initial_connection_window_size(8 << 20)
+        .connect()
+        .await
+        .map_err(|e| format!("cannot connect to {address}: {}", root_cause(&e)))
+}
+
+/// tonic's errors say "transport error" and keep the reason inside.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+/// Keeps one store's connection as long as the runtime lives.
+async fn connection(inner: Arc<Inner>, to: u64, mut messages: mpsc::Receiver<RaftMessage>) {
+    let options = inner.options.clone();
+    let mut backoff = options.first_backoff;
+    let mut told = false;
+    loop {
+        let (connected, end) = stream(&inner, to, &mut messages).await;
+        let Err(e) = end else { return };
+        if connected {
+            (backoff, told) = (options.first_backoff, false);
+        }
+        if !told {
+            log::warn!("store {}: Raft messages to store {to} are dropped: {e}", inner.store_id);
+            told = true;
+        }
+        inner.resolver.forget(to);
+        report_unreachable(&inner, &mut messages);
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(options.max_backoff);
+    }
+}
+
+/// Streams until the connection breaks (`Err`) or nobody can send any more; also whether it was connected.
+async fn stream(
+    inner: &Arc<Inner>,
+    to: u64,
+    messages: &mut mpsc::Receiver<RaftMessage>,
+) -> (bool, Result<(), String>) {
+    let channel = match inner.resolver.resolve(to).await {
+        Ok(address) => connect(&address, &inner.options).await,
+        Err(e) => Err(e.to_string()),
+    };
+    let channel = match channel {
+        Ok(channel) => channel,
+        Err(e) => return (false, Err(e)),
+    };
+    let (batches, outgoing) = mpsc::channel(16);
+    let mut client = TikvClient::new(channel).max_encoding_message_size(usize::MAX);
+    let call = client.batch_raft(ReceiverStream::new(outgoing));
+    tokio::pin!(call);
+    let mut buffer = Vec::new();
+    loop {
+        tokio::select! {
+            ended = &mut call => {
+                let why = ended.map_or_else(|e| e.message().to_owned(), |_| "the other store ended the stream".into());
+                return (true, Err(why));
+            }
+            n = messages.recv_many(&mut buffer, inner.options.batch) => {
+                if n == 0 {
+                    return (true, Ok(()));
+                }
+                let batch = BatchRaftMessage { msgs: std::mem::take(&mut buffer), last_observed_time: 0 };
+                tokio::select! {
+                    _ = batches.send(batch) => {}
+                    ended = &mut call => {
+                        return (true, Err(ended.map_or_else(|e| e.message().to_owned(), |_| "ended".into())));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Drops what waits, and tells each peer that sent it.
+fn report_unreachable(inner: &Inner, messages: &mut mpsc::Receiver<RaftMessage>) {
+    let mut peers = HashSet::new();
+    while let Ok(message) = messages.try_recv() {
+        peers.insert((message.region_id, message.to_peer.map_or(0, |p| p.id)));
+    }
+    if let Some(router) = inner.router.get() {
+        for (region, peer) in peers {
+            let _ = router.report_unreachable(region, peer);
+        }
+    }
+}

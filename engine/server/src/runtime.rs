@@ -1,0 +1,36 @@
+//! tokio runtimes whose threads carry TiKV's names and are known to stamps.
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::StartError;
+
+/// Threads `{name}-{n}` of one store (0: not known yet).
+pub fn build(name: &'static str, threads: usize, store_id: u64) -> Result<Runtime, StartError> {
+    let next = AtomicUsize::new(0);
+    Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .max_blocking_threads(16)
+        .thread_name_fn(move || format!("{name}-{}", next.fetch_add(1, Ordering::Relaxed)))
+        .on_thread_start(move || {
+            tracepoints::register_thread(thread::current().name().unwrap_or(name), store_id)
+        })
+        .enable_all()
+        .build()
+        .map_err(|e| StartError::Threads(name, e))
+}
+
+/// Ends a runtime from wherever the caller is: tokio forbids waiting for one inside of another.
+pub fn stop(runtime: Runtime, patience: Duration) {
+    let stopper =
+        thread::Builder::new().name("runtime-stop".into()).spawn(move || runtime.shutdown_timeout(patience));
+    match stopper.map(thread::JoinHandle::join) {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => log::error!("stopping a runtime panicked"),
+        Err(e) => log::error!("cannot start a thread to stop a runtime: {e}"),
+    }
+}

@@ -1,0 +1,298 @@
+//! One store, whole: opens its data, joins the cluster, starts the RaftStore, serves (TiKV `components/server/src/server.rs`).
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use axum::Router;
+use kvproto::{
+    debugpb::debug_server::DebugServer, tikvpb::tikv_server::TikvServer as TikvGrpc,
+    tracecontrol::trace_control_server::TraceControlServer,
+};
+use pd::client::PdClient;
+use raftstore::{
+    RaftRouter,
+    store::{Engines, RaftBatchSystem, SnapManager, StoreParts},
+};
+use tokio::runtime::Runtime;
+use tonic::service::Routes;
+
+use crate::{
+    Storage,
+    config::TikvConfig,
+    data_dir::DataDir,
+    error::StartError,
+    grpc::{ArrivalLayer, GrpcServer, Http2Options, OngoingLayer, bind},
+    local_stores::{LocalStore, OtherProcesses},
+    metrics::Metrics,
+    net_faults::NetFaults,
+    node,
+    pd_worker::PdWorker,
+    raft_client::RaftClient,
+    raftkv::RaftKv,
+    resolve::Resolver,
+    runtime,
+    service::{
+        DebugService, KvService,
+        control::{ControlService, PeerFreezer},
+    },
+    snap::{SnapReceiver, SnapSender},
+    status,
+};
+
+/// How long a shutdown waits for requests that run.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long it waits for the threads of a runtime.
+const STOP: Duration = Duration::from_secs(2);
+
+/// What a configuration cannot say: for programs that embed stores.
+#[derive(Clone, Debug, Default)]
+pub struct StartOptions {
+    /// Shared by the stores of one process.
+    pub faults: NetFaults,
+}
+
+/// Starts stores.
+pub struct TikvServer;
+
+impl TikvServer {
+    /// Starts one store and returns when it serves. Blocks; may be called from within a runtime.
+    ///
+    /// # Errors
+    /// What stands in the way and how to remove it; nothing runs then.
+    pub fn start(config: TikvConfig, options: StartOptions) -> Result<ServerHandle, StartError> {
+        let started = thread::scope(|scope| {
+            let starter = thread::Builder::new().name("tikv-server-start".into());
+            let starter = starter.spawn_scoped(scope, move || start(config, options));
+            starter.map(|s| s.join()).map_err(|e| StartError::Threads("the thread that starts a store", e))
+        })?;
+        started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// The runtimes of a store, in the order in which they stop.
+struct Runtimes {
+    grpc: Runtime,
+    raft_stream: Runtime,
+    background: Runtime,
+    pd: Runtime,
+}
+
+struct Running {
+    grpc: GrpcServer,
+    storage: Storage,
+    system: RaftBatchSystem,
+    runtimes: Runtimes,
+    _local: LocalStore,
+    engines: Engines,
+    /// Last: the lock goes when nothing is open any more.
+    _data_dir: DataDir,
+}
+
+/// A running store. Dropping it shuts it down.
+pub struct ServerHandle {
+    store_id: u64,
+    addr: SocketAddr,
+    status_addr: Option<SocketAddr>,
+    advertise_addr: String,
+    router: RaftRouter,
+    config: TikvConfig,
+    running: Option<Running>,
+}
+
+fn open_engines(dir: &DataDir, config: &TikvConfig) -> Result<Engines, StartError> {
+    let raft_dir = match config.raft_engine.dir.as_str() {
+        "" => dir.raft_engine(),
+        other => other.into(),
+    };
+    let raft = raft_log_engine::RaftLogEngine::open(raft_dir, &config.raft_engine.build())?;
+    let kv = engine_rocks::RocksEngine::open(dir.kv(), &config.build_db_config())?;
+    Ok(Engines::new(kv, raft))
+}
+
+fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, StartError> {
+    config.validate()?;
+    let listener = bind("gRPC server", "--addr", &config.server.addr)?;
+    let status_listener = match config.server.status_addr.as_str() {
+        "" => None,
+        addr => Some(bind("status server", "--status-addr", addr)?),
+    };
+    let io = |e| StartError::Threads("the gRPC server", e);
+    let addr = listener.local_addr().map_err(io)?;
+    let status_addr = status_listener.as_ref().map(|l| l.local_addr()).transpose().map_err(io)?;
+    let advertise_addr = advertised(&config.server.advertise_addr, &config.server.addr, Some(addr));
+    let advertise_status =
+        advertised(&config.server.advertise_status_addr, &config.server.status_addr, status_addr);
+
+    let data_dir = DataDir::open(&config.storage.data_dir)?;
+    let engines = open_engines(&data_dir, &config)?;
+    data_dir.write_last_config(&config.to_toml()?)?;
+
+    let pd_runtime = runtime::build("pd-worker", 1, 0)?;
+    let pd = Arc::new(pd_runtime.block_on(PdClient::connect(&config.pd.endpoints))?);
+    let store_id = pd_runtime.block_on(node::check_store(&engines, &pd))?;
+    let store = node::describe(store_id, &advertise_addr, &advertise_status, &config);
+    pd_runtime.block_on(node::join(&engines, &pd, store))?;
+
+    let runtimes = Runtimes {
+        grpc: runtime::build("grpc-server", config.server.grpc_concurrency, store_id)?,
+        raft_stream: runtime::build("raft-stream", 1, store_id)?,
+        background: runtime::build("background", config.server.background_thread_count, store_id)?,
+        pd: pd_runtime,
+    };
+    let snap_mgr = SnapManager::open(data_dir.snap())?;
+    let client = RaftClient::new(
+        store_id,
+        runtimes.raft_stream.handle().clone(),
+        Resolver::new(pd.clone()),
+        options.faults,
+        (&config.server).into(),
+        SnapSender::new(snap_mgr.clone(), &config.server),
+    );
+    let reporter = PdWorker::new(pd.clone(), runtimes.pd.handle().clone(), data_dir.path().to_owned());
+    let mut system = RaftBatchSystem::new(store_id, &config.raft_store, engines.clone());
+    let router = system.router();
+    client.set_router(router.clone());
+    reporter.set_router(router.clone());
+    system.spawn(StoreParts {
+        store_id,
+        config: config.raft_store.clone(),
+        engines: engines.clone(),
+        trans: client,
+        snap_mgr: snap_mgr.clone(),
+        pd: Arc::new(reporter),
+    })?;
+
+    let engine = RaftKv::new(system.local_reader(), router.clone());
+    let storage = Storage::new(engine, config.build_storage_config(), store_id)?;
+    let metrics = Metrics::new(store_id);
+    let freezer = PeerFreezer::new(
+        Arc::new(OtherProcesses { pd: pd.clone(), endpoints: config.pd.endpoints.clone() }),
+        runtimes.background.handle(),
+        format!("store {store_id} at {advertise_addr}, process {}", std::process::id()),
+    );
+    let receiver = SnapReceiver::new(snap_mgr, &config.server);
+    let kv = KvService::new(store_id, storage.clone(), router.clone(), receiver, metrics.clone());
+    let debug = DebugService::new(engines.clone(), pd.cluster_id(), store_id, metrics.clone());
+    let services =
+        routes(kv, debug, ControlService::new(store_id, freezer), config.server.max_grpc_send_msg_len);
+    let grpc = {
+        let _guard = runtimes.grpc.enter();
+        GrpcServer::start(listener, services, http2(&config)).map_err(io)?
+    };
+    if let Some(listener) = status_listener {
+        let _guard = runtimes.background.enter();
+        let status = status::Status { metrics, config: config.clone(), router: router.clone() };
+        status::start(listener, status).map_err(|e| StartError::Threads("the status server", e))?;
+    }
+    log::info!("store {store_id} serves gRPC on {addr}, data in {}", data_dir.path().display());
+    let local = LocalStore::register(&advertise_addr);
+    let running = Running { grpc, storage, system, runtimes, _local: local, engines, _data_dir: data_dir };
+    Ok(ServerHandle { store_id, addr, status_addr, advertise_addr, router, config, running: Some(running) })
+}
+
+/// What is announced: what was given for it, else the configured address with the port that was taken.
+fn advertised(given: &str, configured: &str, taken: Option<SocketAddr>) -> String {
+    match (given, taken, configured.rsplit_once(':')) {
+        (given, _, _) if !given.is_empty() => given.to_owned(),
+        (_, Some(taken), Some((host, _))) => format!("{host}:{}", taken.port()),
+        _ => String::new(),
+    }
+}
+
+fn http2(config: &TikvConfig) -> Http2Options {
+    let window = config.server.grpc_stream_initial_window_size.0.clamp(65_535, 1 << 30) as u32;
+    Http2Options {
+        concurrent_streams: config.server.grpc_concurrent_stream,
+        stream_window: window,
+        connection_window: window.saturating_mul(4).min((1 << 31) - 1),
+        keepalive_time: config.server.grpc_keepalive_time.0,
+        keepalive_timeout: config.server.grpc_keepalive_timeout.0,
+    }
+}
+
+fn routes(kv: KvService, debug: DebugService, control: ControlService, max_reply: i32) -> Router {
+    let max_reply = usize::try_from(max_reply).unwrap_or(usize::MAX);
+    let kv = TikvGrpc::new(kv).max_decoding_message_size(usize::MAX).max_encoding_message_size(max_reply);
+    let debug = DebugServer::new(debug).max_decoding_message_size(usize::MAX);
+    let routes = Routes::new(kv).add_service(debug).add_service(TraceControlServer::new(control));
+    routes.prepare().into_axum_router().layer(OngoingLayer).layer(ArrivalLayer)
+}
+
+impl ServerHandle {
+    pub fn store_id(&self) -> u64 {
+        self.store_id
+    }
+
+    /// Where gRPC listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub fn status_addr(&self) -> Option<SocketAddr> {
+        self.status_addr
+    }
+
+    /// What others dial.
+    pub fn advertise_addr(&self) -> &str {
+        &self.advertise_addr
+    }
+
+    /// The way to this store's peers, for programs that embed it.
+    pub fn router(&self) -> &RaftRouter {
+        &self.router
+    }
+
+    /// What is on this store's disk; none once it is shut down.
+    pub fn engines(&self) -> Option<&Engines> {
+        self.running.as_ref().map(|r| &r.engines)
+    }
+
+    /// The configuration in effect; starting with it again opens the same data.
+    pub fn config(&self) -> &TikvConfig {
+        &self.config
+    }
+
+    /// Lets requests that run end, for half a second, then stops everything and frees port and directory.
+    pub fn shutdown(mut self) {
+        self.stop(GRACE);
+    }
+
+    /// Stops without letting anything end: what a crash of this store looks like to others.
+    pub fn kill(mut self) {
+        self.stop(Duration::ZERO);
+    }
+
+    fn stop(&mut self, grace: Duration) {
+        let Some(running) = self.running.take() else { return };
+        let Running { grpc, storage, mut system, runtimes, .. } = running;
+        let handle = runtimes.grpc.handle().clone();
+        let stopper = thread::spawn(move || handle.block_on(grpc.stop(grace)));
+        if stopper.join().is_err() {
+            log::error!("stopping the gRPC server panicked");
+        }
+        runtime::stop(runtimes.grpc, STOP);
+        storage.stop();
+        system.shutdown();
+        runtime::stop(runtimes.raft_stream, STOP);
+        runtime::stop(runtimes.background, STOP);
+        runtime::stop(runtimes.pd, STOP);
+        log::info!("store {} has stopped", self.store_id);
+    }
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.stop(GRACE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_that_was_taken_is_announced() {
+        let taken: SocketAddr = "127.0.0.1:4321".parse().unwrap();
+        assert_eq!(advertised("", "localhost:0", Some(taken)), "localhost:4321");
+        assert_eq!(advertised("db1:20160", "0.0.0.0:20160", Some(taken)), "db1:20160");
+        assert_eq!(advertised("", "", None), "");
+    }
+}

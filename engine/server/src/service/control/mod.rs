@@ -1,0 +1,165 @@
+//! `tracecontrol.TraceControl`: steps the requests of a running server from another process.
+//!
+//! A subscription is a [`tracepoints::Session`] run by a thread of its own, `trace-control`: a held engine thread can
+//! never hold the stepper. The stream's end, for whatever reason, ends the session and so releases what is held.
+mod freeze;
+mod pump;
+mod record;
+mod updates;
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kvproto::tracecontrol::{
+    ContinueReply, ContinueRequest, FreezeReply, FreezeRequest, GatesReply, GatesRequest, RecordChunk,
+    RecordRequest, StatusReply, StatusRequest, StepEvent, SubscribeRequest,
+    continue_request::Mode as ContinueMode, trace_control_server::TraceControl,
+};
+use parking_lot::Mutex;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tonic::{Request, Response, Status, codegen::BoxStream};
+use tracepoints::{
+    EngineClock, RequestKind, Session, SessionConfig, StageId, clock, find_stage,
+    session::{Matcher, Mode},
+};
+
+pub use freeze::{PeerFreezer, Peers};
+
+/// The session of this process that a client started; the clock and the sessions are the process's, not a store's.
+static LIVE: Mutex<Option<Arc<Session>>> = Mutex::new(None);
+
+/// The control service of one store.
+#[derive(Clone)]
+pub struct ControlService {
+    store_id: u64,
+    freezer: Arc<PeerFreezer>,
+}
+
+impl ControlService {
+    /// `freezer` stops engine time in the cluster's other processes while a request is held here.
+    pub fn new(store_id: u64, freezer: PeerFreezer) -> Self {
+        Self { store_id, freezer: Arc::new(freezer) }
+    }
+}
+
+fn live() -> Result<Arc<Session>, Status> {
+    let none = || Status::failed_precondition("nobody steps requests here; call Subscribe first");
+    LIVE.lock().clone().ok_or_else(none)
+}
+
+fn session_config(request: &SubscribeRequest) -> Result<SessionConfig, Status> {
+    let kinds = request.request_type.split(',').map(str::trim).filter(|k| !k.is_empty()).map(|name| {
+        RequestKind::parse(name).ok_or_else(|| {
+            Status::invalid_argument(format!(
+                "expected a request type such as kv_get or raw_put, met {name:?}"
+            ))
+        })
+    });
+    let kinds = kinds.collect::<Result<Vec<_>, _>>()?;
+    let key = (!request.key.is_empty()).then(|| request.key.clone());
+    let region = (request.region_id != 0).then_some(request.region_id);
+    let any = key.is_none() && region.is_none() && kinds.is_empty();
+    let gates = stages(&request.gates)?;
+    let mode = match (request.single_step, gates.is_empty()) {
+        (true, _) => Mode::Step,
+        (false, false) => Mode::ToGate,
+        (false, true) => Mode::Run,
+    };
+    Ok(SessionConfig {
+        matcher: Matcher { key, region, kinds, any },
+        mode,
+        gates,
+        stacks: request.capture_stacks,
+        max_requests: request.max_requests,
+    })
+}
+
+fn stages(names: &[String]) -> Result<HashSet<StageId>, Status> {
+    let unknown = |name: &str| {
+        Status::invalid_argument(format!("no stage is called {name:?}; see the stage catalogue"))
+    };
+    names.iter().map(|name| find_stage(name).map(|s| s.id).ok_or_else(|| unknown(name))).collect()
+}
+
+#[tonic::async_trait]
+impl TraceControl for ControlService {
+    async fn subscribe(
+        &self,
+        request: Request<SubscribeRequest>,
+    ) -> Result<Response<BoxStream<StepEvent>>, Status> {
+        let request = request.into_inner();
+        let config = session_config(&request)?;
+        let mut slot = LIVE.lock();
+        let session = Session::start(config).map_err(|e| Status::resource_exhausted(e.to_string()))?;
+        let session = Arc::new(session);
+        let (events, stream) = tokio::sync::mpsc::unbounded_channel();
+        let ends = pump::Ends { max_requests: request.max_requests, stacks: request.capture_stacks };
+        pump::spawn(session.clone(), events, ends, self.freezer.clone(), self.store_id).map_err(|e| {
+            Status::internal(format!(
+                "cannot start the thread trace-control: {e}; the process is out of threads"
+            ))
+        })?;
+        *slot = Some(session);
+        Ok(Response::new(UnboundedReceiverStream::new(stream).boxed()))
+    }
+
+    async fn set_gates(&self, request: Request<GatesRequest>) -> Result<Response<GatesReply>, Status> {
+        let request = request.into_inner();
+        let (session, add, remove) = (live()?, stages(&request.add)?, stages(&request.remove)?);
+        let set = session.gates();
+        for stage in add.difference(&set).chain(remove.intersection(&set)) {
+            session.toggle_gate(*stage);
+        }
+        let mut gates: Vec<_> = session.gates().iter().map(|s| s.name().to_owned()).collect();
+        gates.sort();
+        Ok(Response::new(GatesReply { gates }))
+    }
+
+    async fn r#continue(&self, request: Request<ContinueRequest>) -> Result<Response<ContinueReply>, Status> {
+        let session = live()?;
+        let released = match request.into_inner().mode() {
+            ContinueMode::Step => session.step(),
+            ContinueMode::Continue => session.to_gate(),
+            ContinueMode::Run => session.run(),
+        };
+        Ok(Response::new(ContinueReply { released }))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+        let held = LIVE.lock().as_ref().and_then(|s| s.held().into_iter().next());
+        Ok(Response::new(StatusReply {
+            frozen_ns: clock::now_ns().saturating_sub(EngineClock::now().0),
+            held: held.is_some(),
+            hold_stage: held.map_or_else(String::new, |h| h.stage.name().to_owned()),
+            dropped: tracepoints::ring::dropped(),
+            store_id: self.store_id,
+        }))
+    }
+
+    async fn freeze(&self, request: Request<FreezeRequest>) -> Result<Response<FreezeReply>, Status> {
+        let FreezeRequest { frozen, owner } = request.into_inner();
+        if owner.is_empty() {
+            return Err(Status::invalid_argument("owner is empty; name who freezes, e.g. HOST:PID"));
+        }
+        freeze::set(&owner, frozen);
+        Ok(Response::new(FreezeReply { engine_ns: EngineClock::now().0 }))
+    }
+
+    async fn record(
+        &self,
+        request: Request<RecordRequest>,
+    ) -> Result<Response<BoxStream<RecordChunk>>, Status> {
+        let seconds = request.into_inner().seconds;
+        if !(1..=record::MAX_SECONDS).contains(&seconds) {
+            let expected = format!("expected 1 to {} seconds, met {seconds}", record::MAX_SECONDS);
+            return Err(Status::invalid_argument(expected));
+        }
+        let (chunks, stream) = tokio::sync::mpsc::channel(4);
+        record::spawn(seconds, chunks)
+            .map_err(|e| Status::internal(format!("cannot start the thread trace-record: {e}")))?;
+        Ok(Response::new(ReceiverStream::new(stream).boxed()))
+    }
+}
+
+/// How long replicas may still stamp for a request that has left the server.
+const LINGER: Duration = Duration::from_millis(300);

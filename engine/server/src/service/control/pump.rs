@@ -1,0 +1,125 @@
+//! The thread `trace-control`: turns a session's events into the stream's messages.
+//!
+//! A step is sent as soon as it is known and again when its duration or state has become known: a later message with
+//! the same `request` and `step` replaces the earlier one. `held` with `hold_stage` and the step says that the request
+//! stands at a gate; a message with `hold_stage` alone says that it was released; `end` carries `{"summary": ..}`.
+use std::{io, sync::Arc, thread, time::Duration};
+
+use kvproto::tracecontrol::StepEvent;
+use tokio::sync::mpsc::UnboundedSender;
+use tracepoints::{Session, SessionEvent, session::HoldInfo, symbolize::Symbolizer};
+
+use super::{LINGER, LIVE, freeze::PeerFreezer, updates::Traces};
+
+/// How soon a client that has gone is noticed.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What ends a subscription besides its client.
+#[derive(Clone, Copy)]
+pub struct Ends {
+    /// After this many requests; 0: never.
+    pub max_requests: u32,
+    pub stacks: bool,
+}
+
+struct Pump {
+    session: Arc<Session>,
+    events: UnboundedSender<Result<StepEvent, tonic::Status>>,
+    ends: Ends,
+    freezer: Arc<PeerFreezer>,
+    traces: Traces,
+    holds: Vec<HoldInfo>,
+    finished: u32,
+}
+
+pub fn spawn(
+    session: Arc<Session>,
+    events: UnboundedSender<Result<StepEvent, tonic::Status>>,
+    ends: Ends,
+    freezer: Arc<PeerFreezer>,
+    store_id: u64,
+) -> io::Result<()> {
+    let run = move || {
+        tracepoints::register_thread("trace-control", store_id);
+        let symbols = ends
+            .stacks
+            .then(Symbolizer::for_this_process)
+            .and_then(|s| s.map_err(|e| log::warn!("call stacks are shown as addresses: {e}")).ok());
+        let traces = Traces::new(symbols);
+        Pump { session, events, ends, freezer, traces, holds: Vec::new(), finished: 0 }.run();
+    };
+    thread::Builder::new().name("trace-control".into()).spawn(run).map(drop)
+}
+
+impl Pump {
+    fn run(mut self) {
+        while !self.events.is_closed() && !self.enough() {
+            if let Ok(first) = self.session.events().recv_timeout(POLL) {
+                self.on_event(first);
+                while let Ok(event) = self.session.events().try_recv() {
+                    self.on_event(event);
+                }
+            }
+            self.send_changes();
+            self.send_finished();
+            self.freezer.keep(!self.holds.is_empty());
+        }
+        self.freezer.keep(false);
+        // The session ends with its last reference; a concurrent Continue may hold one for an instant.
+        let mut slot = LIVE.lock();
+        if slot.as_ref().is_some_and(|live| Arc::ptr_eq(live, &self.session)) {
+            *slot = None;
+        }
+        drop(self.session);
+    }
+
+    fn enough(&self) -> bool {
+        self.ends.max_requests != 0 && self.finished >= self.ends.max_requests
+    }
+
+    fn on_event(&mut self, event: SessionEvent) {
+        self.traces.apply(&event);
+        match event {
+            SessionEvent::Held(hold) => {
+                self.send_changes();
+                let stage = hold.stage.name();
+                let json = self.traces.step_at(hold.req.id(), stage).map(to_json).unwrap_or_default();
+                self.send(StepEvent { json, held: true, hold_stage: stage.into(), end: false });
+                self.holds.push(hold);
+            }
+            SessionEvent::Released(id) => {
+                if let Some(at) = self.holds.iter().position(|h| h.id == id) {
+                    let hold = self.holds.remove(at);
+                    self.send(StepEvent { hold_stage: hold.stage.name().into(), ..StepEvent::default() });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn send_changes(&mut self) {
+        for step in self.traces.changed() {
+            self.send(StepEvent { json: to_json(&step), ..StepEvent::default() });
+        }
+    }
+
+    fn send_finished(&mut self) {
+        for (steps, summary) in self.traces.take_finished(LINGER) {
+            for step in steps {
+                self.send(StepEvent { json: to_json(&step), ..StepEvent::default() });
+            }
+            let json = to_json(&serde_json::json!({ "summary": summary }));
+            self.send(StepEvent { json, end: true, ..StepEvent::default() });
+            self.finished += 1;
+        }
+    }
+
+    /// A client that has gone is noticed by `run`.
+    fn send(&self, event: StepEvent) {
+        let _ = self.events.send(Ok(event));
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}

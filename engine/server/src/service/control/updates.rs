@@ -1,0 +1,94 @@
+//! The traces of one subscription, and which of their steps a client has not seen in their present form.
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tracepoints::{
+    SessionEvent,
+    symbolize::Symbolizer,
+    trace::{Step, Summary, Trace},
+};
+
+/// Only this many of a trace's last steps may still change.
+const OPEN_STEPS: usize = 64;
+
+#[derive(Default)]
+struct Live {
+    trace: Trace,
+    sent: Vec<Step>,
+    /// Real time: a stepper's patience, not the engine's.
+    finished: Option<Instant>,
+}
+
+impl Live {
+    /// Steps that are new or have changed since they were last taken.
+    fn changed(&mut self) -> Vec<Step> {
+        let steps = &self.trace.steps;
+        let from = self.sent.len().min(steps.len()).saturating_sub(OPEN_STEPS);
+        let mut out = Vec::new();
+        for (i, step) in steps.iter().enumerate().skip(from) {
+            match self.sent.get_mut(i) {
+                Some(sent) if sent == step => continue,
+                Some(sent) => sent.clone_from(step),
+                None => self.sent.push(step.clone()),
+            }
+            out.push(step.clone());
+        }
+        out
+    }
+}
+
+/// One trace a request, by request id.
+#[derive(Default)]
+pub struct Traces {
+    live: BTreeMap<u64, Live>,
+    symbols: Option<Symbolizer>,
+}
+
+impl Traces {
+    pub fn new(symbols: Option<Symbolizer>) -> Self {
+        Self { live: BTreeMap::new(), symbols }
+    }
+
+    pub fn apply(&mut self, event: &SessionEvent) {
+        let id = match event {
+            SessionEvent::Request(info) => {
+                self.live.insert(info.id, Live { trace: Trace::new(), ..Live::default() });
+                info.id
+            }
+            SessionEvent::Step(step) => step.stamp.req.id(),
+            SessionEvent::Finished { req, .. } => req.id(),
+            SessionEvent::Probe(probe) if !probe.req.is_none() => probe.req.id(),
+            // State of the region: it belongs to whatever is stepped in it.
+            SessionEvent::Probe(_) => {
+                self.live.values_mut().for_each(|live| live.trace.apply(event, None));
+                return;
+            }
+            SessionEvent::Held(_) | SessionEvent::Released(_) => return,
+        };
+        if let Some(live) = self.live.get_mut(&id) {
+            live.trace.apply(event, self.symbols.as_mut());
+            if live.trace.finished() {
+                live.finished.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    pub fn changed(&mut self) -> Vec<Step> {
+        self.live.values_mut().flat_map(Live::changed).collect()
+    }
+
+    /// The newest step of `request` at `stage`.
+    pub fn step_at(&self, request: u64, stage: &str) -> Option<&Step> {
+        self.live.get(&request)?.trace.steps.iter().rev().find(|s| s.stage == stage)
+    }
+
+    /// Takes the traces out that finished at least `linger` ago: last changes and summary of each.
+    pub fn take_finished(&mut self, linger: Duration) -> Vec<(Vec<Step>, Summary)> {
+        let over = |live: &Live| live.finished.is_some_and(|at| at.elapsed() >= linger);
+        let ids: Vec<u64> = self.live.iter().filter(|(_, live)| over(live)).map(|(id, _)| *id).collect();
+        let finished = ids.into_iter().filter_map(|id| self.live.remove(&id));
+        finished.map(|mut live| (live.changed(), live.trace.summary())).collect()
+    }
+}

@@ -1,0 +1,256 @@
+//! `debugpb.Debug`, what tikv-ctl asks a running store (TiKV `src/server/service/debug.rs`, `src/server/debug.rs`).
+mod mvcc;
+mod properties;
+
+use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, RocksEngine};
+use futures::StreamExt;
+use kvproto::{
+    debugpb::{debug_server::Debug, *},
+    raft_serverpb::{PeerState, RaftApplyState, RegionLocalState},
+};
+use raftstore::store::Engines;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, codegen::BoxStream};
+
+use crate::metrics::Metrics;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DebugError {
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    InvalidArgument(String),
+    #[error("{0}")]
+    Rocks(#[from] engine_rocks::Error),
+    #[error("{0}")]
+    RaftLog(#[from] raft_log_engine::Error),
+    #[error("{0}")]
+    Txn(#[from] txn_types::Error),
+}
+
+impl From<DebugError> for Status {
+    fn from(e: DebugError) -> Self {
+        match e {
+            DebugError::NotFound(message) => Status::not_found(message),
+            DebugError::InvalidArgument(message) => Status::invalid_argument(message),
+            other => Status::unknown(other.to_string()),
+        }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The debug service of one store. It only reads.
+#[derive(Clone)]
+pub struct DebugService {
+    engines: Engines,
+    cluster_id: u64,
+    store_id: u64,
+    metrics: Metrics,
+}
+
+impl DebugService {
+    pub fn new(engines: Engines, cluster_id: u64, store_id: u64, metrics: Metrics) -> Self {
+        Self { engines, cluster_id, store_id, metrics }
+    }
+
+    /// Runs what reads from disk on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Engines) -> Result<T, DebugError> + Send + 'static,
+    ) -> Answer<T> {
+        let engines = self.engines.clone();
+        let read = tokio::task::spawn_blocking(move || read(engines)).await;
+        Ok(Response::new(read.map_err(|e| Status::internal(e.to_string()))??))
+    }
+}
+
+fn check_cf(db: Db, cf: &str) -> Result<&'static str, DebugError> {
+    let wrong = |text: String| Err(DebugError::InvalidArgument(text));
+    match (db, [CF_DEFAULT, CF_WRITE, CF_LOCK, CF_RAFT].into_iter().find(|c| *c == cf)) {
+        (Db::Kv, Some(cf)) => Ok(cf),
+        (Db::Kv, None) => wrong(format!("expected cf default, write, lock or raft, met {cf:?}")),
+        (Db::Raft, _) => wrong("the Raft log is in raft-engine, which has no such keys; use RaftLog".into()),
+        (Db::Invalid, _) => wrong("db is not given; expected KV".into()),
+    }
+}
+
+fn region_state(kv: &RocksEngine, region_id: u64) -> Result<Option<RegionLocalState>, DebugError> {
+    Ok(kv.get_msg_cf(CF_RAFT, &keys::region_state_key(region_id))?)
+}
+
+/// Data keys of a region that is here.
+fn region_range(kv: &RocksEngine, region_id: u64) -> Result<(Vec<u8>, Vec<u8>), DebugError> {
+    let state = region_state(kv, region_id)?.filter(|s| s.state != PeerState::Tombstone as i32);
+    let region = state.and_then(|s| s.region);
+    let region =
+        region.ok_or_else(|| DebugError::NotFound(format!("region {region_id} is not on this store")))?;
+    Ok((keys::enc_start_key(&region), keys::enc_end_key(&region)))
+}
+
+fn region_info(engines: &Engines, region_id: u64) -> Result<RegionInfoResponse, DebugError> {
+    let raft_apply_state: Option<RaftApplyState> =
+        engines.kv.get_msg_cf(CF_RAFT, &keys::apply_state_key(region_id))?;
+    let info = RegionInfoResponse {
+        raft_local_state: engines.raft.get_raft_state(region_id)?,
+        raft_apply_state,
+        region_local_state: region_state(&engines.kv, region_id)?,
+    };
+    if info == RegionInfoResponse::default() {
+        return Err(DebugError::NotFound(format!("info for region {region_id}")));
+    }
+    Ok(info)
+}
+
+fn region_size(kv: &RocksEngine, request: &RegionSizeRequest) -> Result<RegionSizeResponse, DebugError> {
+    let (start, end) = region_range(kv, request.region_id)?;
+    let mut entries = Vec::new();
+    for name in &request.cfs {
+        let cf = check_cf(Db::Kv, name)?;
+        let mut size = 0;
+        kv.scan_cf(cf, &start, &end, |key, value| {
+            size += (key.len() + value.len()) as u64;
+            Ok(true)
+        })?;
+        entries.push(region_size_response::Entry { cf: name.clone(), size });
+    }
+    Ok(RegionSizeResponse { entries })
+}
+
+fn all_regions(kv: &RocksEngine) -> Result<Vec<u64>, DebugError> {
+    let mut regions = Vec::new();
+    kv.scan_cf(CF_RAFT, keys::REGION_META_MIN_KEY, keys::REGION_META_MAX_KEY, |key, _| {
+        if let Ok((region_id, keys::REGION_STATE_SUFFIX)) = keys::decode_region_meta_key(key) {
+            regions.push(region_id);
+        }
+        Ok(true)
+    })?;
+    regions.sort_unstable();
+    Ok(regions)
+}
+
+fn region_properties(kv: &RocksEngine, region_id: u64) -> Result<GetRegionPropertiesResponse, DebugError> {
+    let (start, end) = region_range(kv, region_id)?;
+    let mut props = properties::range(kv, &start, &end)?;
+    props.push(("region.start_key".into(), keys::hex_lower(keys::origin_key(&start).unwrap_or_default())));
+    props.push(("region.end_key".into(), keys::hex_lower(keys::origin_end_key(&end).unwrap_or_default())));
+    let props = props.into_iter().map(|(name, value)| Property { name, value }).collect();
+    Ok(GetRegionPropertiesResponse { props })
+}
+
+/// Sends rows until the limit, the end, or until nobody listens.
+fn scan_mvcc(
+    kv: &RocksEngine,
+    request: &ScanMvccRequest,
+    rows: &tokio::sync::mpsc::Sender<Result<ScanMvccResponse, Status>>,
+) -> Result<(), DebugError> {
+    let mut scanner = mvcc::MvccInfoScanner::new(kv, &request.from_key, &request.to_key)?;
+    let mut sent = 0;
+    while request.limit == 0 || sent < request.limit {
+        let Some((key, info)) = scanner.next_key()? else { break };
+        if rows.blocking_send(Ok(ScanMvccResponse { key, info: Some(info) })).is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    Ok(())
+}
+
+#[tonic::async_trait]
+impl Debug for DebugService {
+    async fn get(&self, request: Request<GetRequest>) -> Answer<GetResponse> {
+        let request = request.into_inner();
+        let cf = check_cf(request.db(), &request.cf)?;
+        self.read(move |engines| {
+            let value = engines.kv.get_value_cf(cf, &request.key)?;
+            let absent =
+                || DebugError::NotFound(format!("value for key {:?} in db Kv", keys::escape(&request.key)));
+            Ok(GetResponse { value: value.ok_or_else(absent)? })
+        })
+        .await
+    }
+
+    async fn raft_log(&self, request: Request<RaftLogRequest>) -> Answer<RaftLogResponse> {
+        let RaftLogRequest { region_id, log_index } = request.into_inner();
+        self.read(move |engines| {
+            let absent =
+                || DebugError::NotFound(format!("raft log for region {region_id} at index {log_index}"));
+            let entry = engines.raft.get_entry(region_id, log_index)?.ok_or_else(absent)?;
+            Ok(RaftLogResponse { entry: Some(raft_log_engine::convert::entry_from_raft(entry)) })
+        })
+        .await
+    }
+
+    async fn region_info(&self, request: Request<RegionInfoRequest>) -> Answer<RegionInfoResponse> {
+        let region_id = request.into_inner().region_id;
+        self.read(move |engines| region_info(&engines, region_id)).await
+    }
+
+    async fn region_size(&self, request: Request<RegionSizeRequest>) -> Answer<RegionSizeResponse> {
+        let request = request.into_inner();
+        self.read(move |engines| region_size(&engines.kv, &request)).await
+    }
+
+    async fn scan_mvcc(&self, request: Request<ScanMvccRequest>) -> Answer<BoxStream<ScanMvccResponse>> {
+        let request = request.into_inner();
+        if request.to_key.is_empty() && request.limit == 0 {
+            return Err(Status::invalid_argument("no limit and to_key"));
+        }
+        let (rows, stream) = tokio::sync::mpsc::channel(64);
+        let kv = self.engines.kv.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(e) = scan_mvcc(&kv, &request, &rows) {
+                // The client may have gone.
+                let _ = rows.blocking_send(Err(e.into()));
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream).boxed()))
+    }
+
+    async fn get_metrics(&self, _: Request<GetMetricsRequest>) -> Answer<GetMetricsResponse> {
+        let (prometheus, store_id) = (self.metrics.to_text(), self.store_id);
+        self.read(move |engines| {
+            let stats = engines.kv.property_value_cf(CF_DEFAULT, "rocksdb.stats")?;
+            let rocksdb_kv = stats.unwrap_or_default();
+            Ok(GetMetricsResponse { prometheus, rocksdb_kv, store_id, ..GetMetricsResponse::default() })
+        })
+        .await
+    }
+
+    async fn get_region_properties(
+        &self,
+        request: Request<GetRegionPropertiesRequest>,
+    ) -> Answer<GetRegionPropertiesResponse> {
+        let region_id = request.into_inner().region_id;
+        self.read(move |engines| region_properties(&engines.kv, region_id)).await
+    }
+
+    async fn get_range_properties(
+        &self,
+        request: Request<GetRangePropertiesRequest>,
+    ) -> Answer<GetRangePropertiesResponse> {
+        let request = request.into_inner();
+        self.read(move |engines| {
+            let (start, end) = (keys::data_key(&request.start_key), keys::data_end_key(&request.end_key));
+            let properties = properties::range(&engines.kv, &start, &end)?.into_iter();
+            let to_wire = |(key, value)| get_range_properties_response::RangeProperty { key, value };
+            Ok(GetRangePropertiesResponse { properties: properties.map(to_wire).collect() })
+        })
+        .await
+    }
+
+    async fn get_store_info(&self, _: Request<GetStoreInfoRequest>) -> Answer<GetStoreInfoResponse> {
+        Ok(Response::new(GetStoreInfoResponse { store_id: self.store_id, ..GetStoreInfoResponse::default() }))
+    }
+
+    async fn get_cluster_info(&self, _: Request<GetClusterInfoRequest>) -> Answer<GetClusterInfoResponse> {
+        Ok(Response::new(GetClusterInfoResponse { cluster_id: self.cluster_id }))
+    }
+
+    async fn get_all_regions_in_store(
+        &self,
+        _: Request<GetAllRegionsInStoreRequest>,
+    ) -> Answer<GetAllRegionsInStoreResponse> {
+        self.read(|engines| Ok(GetAllRegionsInStoreResponse { regions: all_regions(&engines.kv)? })).await
+    }
+}

@@ -1,0 +1,168 @@
+//! The MVCC rows of a key range, key by key, as `ScanMvcc` tells them (TiKV `src/server/debug.rs`, `MvccInfoIterator`).
+use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, IterOptions, RocksEngine, RocksEngineIterator};
+use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite, Op};
+use txn_types::{Key, Lock, LockOrSharedLocks, LockType, WriteRef, WriteType, parse_lock};
+
+use super::DebugError;
+
+/// Goes through three column families side by side. Keys are data keys, with their `z`.
+pub struct MvccInfoScanner {
+    lock: RocksEngineIterator,
+    write: RocksEngineIterator,
+    default: RocksEngineIterator,
+}
+
+impl MvccInfoScanner {
+    /// Rows of `from..to`; an empty `to` is unbounded.
+    pub fn new(kv: &RocksEngine, from: &[u8], to: &[u8]) -> Result<Self, DebugError> {
+        let end = if to.is_empty() { keys::DATA_MAX_KEY } else { to };
+        let snapshot = kv.snapshot();
+        let open = |cf| -> Result<RocksEngineIterator, DebugError> {
+            let mut iter = snapshot.iterator_cf(cf, IterOptions::range(from, end))?;
+            iter.seek(from)?;
+            Ok(iter)
+        };
+        Ok(Self { lock: open(CF_LOCK)?, write: open(CF_WRITE)?, default: open(CF_DEFAULT)? })
+    }
+
+    /// The next key that has any row: its data key without a timestamp, and its rows.
+    pub fn next_key(&mut self) -> Result<Option<(Vec<u8>, MvccInfo)>, DebugError> {
+        self.skip_raw()?;
+        let lock = current(&self.lock)?.map(<[u8]>::to_vec);
+        let write = user_key(&self.write)?;
+        let default = user_key(&self.default)?;
+        let Some(key) = [lock, write, default].into_iter().flatten().min() else { return Ok(None) };
+        let mut info = MvccInfo::default();
+        if current(&self.lock)? == Some(key.as_slice()) {
+            info.lock = Some(lock_row(self.lock.value())?);
+            self.lock.next()?;
+        }
+        while let Some(ts) = ts_of(&self.write, &key)? {
+            info.writes.push(write_row(self.write.value(), ts)?);
+            self.write.next()?;
+        }
+        while let Some(ts) = ts_of(&self.default, &key)? {
+            info.values.push(MvccValue { start_ts: ts, value: self.default.value().to_vec() });
+            self.default.next()?;
+        }
+        Ok(Some((key, info)))
+    }
+
+    /// CF default also has raw keys, which have no versions.
+    fn skip_raw(&mut self) -> Result<(), DebugError> {
+        while let Some(key) = current(&self.default)? {
+            let versioned =
+                Key::split_on_ts_for(key).is_ok_and(|(user, _)| keys::decode_bytes(&user[1..]).is_ok());
+            if versioned {
+                break;
+            }
+            self.default.next()?;
+        }
+        Ok(())
+    }
+}
+
+fn current(iter: &RocksEngineIterator) -> Result<Option<&[u8]>, DebugError> {
+    Ok(if iter.valid()? { Some(iter.key()) } else { None })
+}
+
+fn user_key(iter: &RocksEngineIterator) -> Result<Option<Vec<u8>>, DebugError> {
+    let Some(key) = current(iter)? else { return Ok(None) };
+    Ok(Some(Key::truncate_ts_for(key)?.to_vec()))
+}
+
+/// The timestamp of the iterator's row if it belongs to `key`.
+fn ts_of(iter: &RocksEngineIterator, key: &[u8]) -> Result<Option<u64>, DebugError> {
+    let Some(row) = current(iter)? else { return Ok(None) };
+    let (user, ts) = Key::split_on_ts_for(row)?;
+    Ok((user == key).then(|| ts.into_inner()))
+}
+
+fn lock_row(value: &[u8]) -> Result<MvccLock, DebugError> {
+    match parse_lock(value)? {
+        LockOrSharedLocks::Lock(lock) => Ok(to_mvcc_lock(lock)),
+        // Several transactions share it; the wire has no room for them.
+        LockOrSharedLocks::Shared(_) => Ok(MvccLock { r#type: Op::SharedLock as i32, ..MvccLock::default() }),
+    }
+}
+
+fn to_mvcc_lock(lock: Lock) -> MvccLock {
+    let op = match lock.lock_type {
+        LockType::Put => Op::Put,
+        LockType::Delete => Op::Del,
+        LockType::Lock => Op::Lock,
+        LockType::Pessimistic => Op::PessimisticLock,
+        LockType::Shared => Op::SharedLock,
+    };
+    let (last_change_ts, versions) = lock.last_change.to_parts();
+    MvccLock {
+        r#type: op as i32,
+        start_ts: lock.ts.into_inner(),
+        primary: lock.primary,
+        short_value: lock.short_value.unwrap_or_default(),
+        ttl: lock.ttl,
+        for_update_ts: lock.for_update_ts.into_inner(),
+        txn_size: lock.txn_size,
+        use_async_commit: lock.use_async_commit,
+        secondaries: lock.secondaries,
+        rollback_ts: lock.rollback_ts.into_iter().map(|ts| ts.into_inner()).collect(),
+        last_change_ts: last_change_ts.into_inner(),
+        versions_to_last_change: versions,
+    }
+}
+
+fn write_row(value: &[u8], commit_ts: u64) -> Result<MvccWrite, DebugError> {
+    let write = WriteRef::parse(value)?;
+    let op = match write.write_type {
+        WriteType::Put => Op::Put,
+        WriteType::Delete => Op::Del,
+        WriteType::Lock => Op::Lock,
+        WriteType::Rollback => Op::Rollback,
+    };
+    let (last_change_ts, versions) = write.last_change.to_parts();
+    Ok(MvccWrite {
+        r#type: op as i32,
+        start_ts: write.start_ts.into_inner(),
+        commit_ts,
+        short_value: write.short_value.unwrap_or_default().to_vec(),
+        has_overlapped_rollback: write.has_overlapped_rollback,
+        has_gc_fence: write.gc_fence.is_some(),
+        gc_fence: write.gc_fence.map_or(0, |ts| ts.into_inner()),
+        last_change_ts: last_change_ts.into_inner(),
+        versions_to_last_change: versions,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_rocks::DbConfig;
+    use txn_types::{TimeStamp, Write};
+
+    use super::*;
+
+    #[test]
+    fn rows_of_a_key_come_together_and_raw_keys_are_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
+        let data = |key: Key| keys::data_key(key.as_encoded());
+        for (start, commit) in [(5, 8), (10, 12)] {
+            let write = Write::new(WriteType::Put, TimeStamp::new(start), Some(b"v".to_vec()));
+            kv.put_cf(CF_WRITE, &data(Key::from_raw(b"a").append_ts(commit.into())), &write.to_bytes())
+                .unwrap();
+        }
+        kv.put_cf(CF_DEFAULT, &data(Key::from_raw(b"a").append_ts(5.into())), b"long").unwrap();
+        kv.put_cf(CF_DEFAULT, b"zraw", b"plain").unwrap();
+        let lock =
+            Lock::new(LockType::Put, b"b".to_vec(), 20.into(), 3000, None, 0.into(), 1, 0.into(), false);
+        kv.put_cf(CF_LOCK, &data(Key::from_raw(b"b")), &lock.to_bytes()).unwrap();
+
+        let mut scanner = MvccInfoScanner::new(&kv, b"z", b"").unwrap();
+        let (key, info) = scanner.next_key().unwrap().unwrap();
+        assert_eq!(key, data(Key::from_raw(b"a")));
+        let commits: Vec<_> = info.writes.iter().map(|w| w.commit_ts).collect();
+        assert_eq!((commits, info.values[0].start_ts), (vec![12, 8], 5));
+        let (key, info) = scanner.next_key().unwrap().unwrap();
+        assert_eq!((key, info.lock.map(|l| l.start_ts)), (data(Key::from_raw(b"b")), Some(20)));
+        assert!(scanner.next_key().unwrap().is_none());
+    }
+}

@@ -1,0 +1,195 @@
+//! `tikvpb.Tikv`: what clients and other stores call (TiKV `src/server/service/kv.rs`).
+use std::{future::Future, pin::Pin};
+
+use futures::StreamExt;
+use kvproto::{kvrpcpb::*, raft_serverpb, tikvpb, tikvpb::tikv_server::Tikv};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
+use tracepoints::{request, step};
+
+use super::{batch_commands, call::Call, command::Command, split};
+use crate::{
+    Storage,
+    grpc::{Arrival, Ongoing, within},
+    metrics::Metrics,
+    snap::SnapReceiver,
+};
+
+/// Replies of one BatchCommandsResponse at most.
+const BATCH_RESPONSES: usize = 128;
+
+/// The key-value service of one store.
+#[derive(Clone)]
+pub struct KvService {
+    pub(super) store_id: u64,
+    pub(super) storage: Storage,
+    pub(super) router: raftstore::RaftRouter,
+    pub(super) snapshots: SnapReceiver,
+    pub(super) metrics: Metrics,
+}
+
+impl KvService {
+    pub fn new(
+        store_id: u64,
+        storage: Storage,
+        router: raftstore::RaftRouter,
+        snapshots: SnapReceiver,
+        metrics: Metrics,
+    ) -> Self {
+        Self { store_id, storage, router, snapshots, metrics }
+    }
+
+    /// Runs one command from its arrival to its reply. The request ends when the returned [`Ongoing`] is dropped.
+    pub(super) async fn serve<C: Command>(&self, command: C, arrival: Arrival) -> (C::Reply, Ongoing) {
+        let region = command.context().map_or(0, |c| c.region_id);
+        let req = request::begin(C::KIND, command.first_key(), region);
+        let ongoing = Ongoing::new(req);
+        step!(GRPC_RECEIVE, req, region = region);
+        step!(GRPC_DECODE, req, region = region, wait_ns = arrival.elapsed_ns());
+        let reply = command.execute(self.storage.clone(), Call::new(req, arrival)).await;
+        step!(GRPC_REPLY, req, region = region);
+        self.metrics.request(C::KIND, arrival.elapsed_ns());
+        (reply, ongoing)
+    }
+
+    async fn unary<C: Command>(&self, request: Request<C>) -> Result<Response<C::Reply>, Status> {
+        let arrival = Arrival::of(&request);
+        let (reply, ongoing) = within(arrival.deadline, self.serve(request.into_inner(), arrival)).await?;
+        let mut response = Response::new(reply);
+        response.extensions_mut().insert(ongoing);
+        Ok(response)
+    }
+
+    fn on_raft_message(&self, message: raft_serverpb::RaftMessage) -> Result<(), Status> {
+        let to = message.to_peer.as_ref().map_or(0, |p| p.store_id);
+        if to != self.store_id {
+            let text = format!(
+                "this is store {}, the message is for store {to}; ask PD for its address",
+                self.store_id
+            );
+            return Err(Status::invalid_argument(text));
+        }
+        // A message for a region that is not here, or to a full mailbox, is lost; Raft sends again.
+        if let Err(e) = self.router.send_raft_message(message) {
+            log::debug!("a Raft message is dropped: {e}");
+        }
+        Ok(())
+    }
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send + 'a>>;
+
+/// The methods of the service that answer a [`Command`].
+macro_rules! unary {
+    ($($method:ident: $request:ident,)*) => {$(
+        fn $method<'a, 's>(&'a self, request: Request<$request>) -> Answer<'s, <$request as Command>::Reply>
+        where
+            'a: 's,
+            Self: 's,
+        {
+            Box::pin(self.unary(request))
+        }
+    )*};
+}
+
+impl Tikv for KvService {
+    unary! {
+        kv_get: GetRequest,
+        kv_scan: ScanRequest,
+        kv_prewrite: PrewriteRequest,
+        kv_pessimistic_lock: PessimisticLockRequest,
+        kv_pessimistic_rollback: PessimisticRollbackRequest,
+        kv_txn_heart_beat: TxnHeartBeatRequest,
+        kv_check_txn_status: CheckTxnStatusRequest,
+        kv_check_secondary_locks: CheckSecondaryLocksRequest,
+        kv_commit: CommitRequest,
+        kv_cleanup: CleanupRequest,
+        kv_batch_get: BatchGetRequest,
+        kv_batch_rollback: BatchRollbackRequest,
+        kv_scan_lock: ScanLockRequest,
+        kv_resolve_lock: ResolveLockRequest,
+        raw_get: RawGetRequest,
+        raw_batch_get: RawBatchGetRequest,
+        raw_put: RawPutRequest,
+        raw_batch_put: RawBatchPutRequest,
+        raw_delete: RawDeleteRequest,
+        raw_batch_delete: RawBatchDeleteRequest,
+        raw_scan: RawScanRequest,
+        raw_delete_range: RawDeleteRangeRequest,
+    }
+
+    fn split_region<'a, 's>(&'a self, request: Request<SplitRegionRequest>) -> Answer<'s, SplitRegionResponse>
+    where
+        'a: 's,
+        Self: 's,
+    {
+        Box::pin(
+            async move { Ok(Response::new(split::split_region(&self.router, request.into_inner()).await)) },
+        )
+    }
+
+    fn batch_commands<'a, 's>(
+        &'a self,
+        request: Request<Streaming<tikvpb::BatchCommandsRequest>>,
+    ) -> Answer<'s, BoxStream<tikvpb::BatchCommandsResponse>>
+    where
+        'a: 's,
+        Self: 's,
+    {
+        Box::pin(async move {
+            let replies = batch_commands::serve(self.clone(), request.into_inner());
+            let batches =
+                replies.ready_chunks(BATCH_RESPONSES).map(|replies| Ok(batch_commands::pack(replies)));
+            Ok(Response::new(batches.boxed()))
+        })
+    }
+
+    fn raft<'a, 's>(
+        &'a self,
+        request: Request<Streaming<raft_serverpb::RaftMessage>>,
+    ) -> Answer<'s, raft_serverpb::Done>
+    where
+        'a: 's,
+        Self: 's,
+    {
+        Box::pin(async move {
+            let mut messages = request.into_inner();
+            while let Some(message) = messages.message().await? {
+                self.on_raft_message(message)?;
+            }
+            Ok(Response::new(raft_serverpb::Done {}))
+        })
+    }
+
+    fn batch_raft<'a, 's>(
+        &'a self,
+        request: Request<Streaming<tikvpb::BatchRaftMessage>>,
+    ) -> Answer<'s, raft_serverpb::Done>
+    where
+        'a: 's,
+        Self: 's,
+    {
+        Box::pin(async move {
+            let mut batches = request.into_inner();
+            while let Some(batch) = batches.message().await? {
+                self.metrics.raft_batch(batch.msgs.len() as u64);
+                batch.msgs.into_iter().try_for_each(|message| self.on_raft_message(message))?;
+            }
+            Ok(Response::new(raft_serverpb::Done {}))
+        })
+    }
+
+    fn snapshot<'a, 's>(
+        &'a self,
+        request: Request<Streaming<raft_serverpb::SnapshotChunk>>,
+    ) -> Answer<'s, raft_serverpb::Done>
+    where
+        'a: 's,
+        Self: 's,
+    {
+        Box::pin(async move {
+            let message = self.snapshots.receive(request.into_inner()).await?;
+            self.on_raft_message(message)?;
+            Ok(Response::new(raft_serverpb::Done {}))
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! The gRPC services of a store.
+mod batch_commands;
+mod call;
+mod command;
+pub mod control;
+mod debug;
+mod kv;
+mod raw;
+mod split;
+mod txn;
+
+pub use debug::DebugService;
+pub use kv::KvService;

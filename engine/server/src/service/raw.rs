@@ -1,0 +1,109 @@
+//! Raw commands: plain keys in CF default (TiKV `src/server/service/kv.rs`, `future_raw_*`).
+use kvproto::{errorpb, kvrpcpb::*};
+use storage::{KvGetStatistics, extract_kv_pairs, extract_region_error};
+
+use super::call::Call;
+use crate::Storage;
+
+/// Fills the error fields of a raw reply: a region error, or a text.
+macro_rules! reply {
+    ($reply:ident, $result:expr, |$value:pat_param| $fill:expr) => {
+        if let Some(e) = extract_region_error(&$result) {
+            $reply.region_error = Some(e);
+        } else {
+            match $result {
+                Ok($value) => $fill,
+                Err(e) => $reply.error = e.to_string(),
+            }
+        }
+    };
+}
+
+/// The region error of a read of several keys, or its pairs; another error is a pair of its own.
+fn pairs(result: storage::Result<(Vec<RawPair>, KvGetStatistics)>) -> (Option<errorpb::Error>, Vec<KvPair>) {
+    match extract_region_error(&result) {
+        Some(e) => (Some(e), Vec::new()),
+        None => (None, extract_kv_pairs(result.map(|(pairs, _)| pairs.into_iter().map(Ok).collect()))),
+    }
+}
+
+type RawPair = (Vec<u8>, Vec<u8>);
+
+pub async fn get(storage: Storage, request: RawGetRequest, call: Call) -> RawGetResponse {
+    let ctx = request.context.unwrap_or_default();
+    let result = storage.raw_get(ctx, request.cf, request.key, call.req).await.map(|(value, _)| value);
+    let mut reply = RawGetResponse::default();
+    reply!(reply, result, |value| match value {
+        Some(value) => reply.value = value,
+        None => reply.not_found = true,
+    });
+    reply
+}
+
+pub async fn batch_get(storage: Storage, request: RawBatchGetRequest, call: Call) -> RawBatchGetResponse {
+    let ctx = request.context.unwrap_or_default();
+    let result = storage.raw_batch_get(ctx, request.cf, request.keys, call.req).await;
+    let mut reply = RawBatchGetResponse::default();
+    (reply.region_error, reply.pairs) = pairs(result);
+    reply
+}
+
+pub async fn put(storage: Storage, request: RawPutRequest, call: Call) -> RawPutResponse {
+    let ctx = request.context.unwrap_or_default();
+    let result = storage.raw_put(ctx, request.cf, request.key, request.value, request.ttl, call.req).await;
+    let mut reply = RawPutResponse::default();
+    reply!(reply, result, |()| ());
+    reply
+}
+
+pub async fn batch_put(storage: Storage, request: RawBatchPutRequest, call: Call) -> RawBatchPutResponse {
+    let ctx = request.context.unwrap_or_default();
+    let pairs = request.pairs.into_iter().map(|p| (p.key, p.value)).collect();
+    let result = storage.raw_batch_put(ctx, request.cf, pairs, request.ttls, call.req).await;
+    let mut reply = RawBatchPutResponse::default();
+    reply!(reply, result, |()| ());
+    reply
+}
+
+pub async fn delete(storage: Storage, request: RawDeleteRequest, call: Call) -> RawDeleteResponse {
+    let ctx = request.context.unwrap_or_default();
+    let result = storage.raw_delete(ctx, request.cf, request.key, call.req).await;
+    let mut reply = RawDeleteResponse::default();
+    reply!(reply, result, |()| ());
+    reply
+}
+
+pub async fn batch_delete(
+    storage: Storage,
+    request: RawBatchDeleteRequest,
+    call: Call,
+) -> RawBatchDeleteResponse {
+    let ctx = request.context.unwrap_or_default();
+    let result = storage.raw_batch_delete(ctx, request.cf, request.keys, call.req).await;
+    let mut reply = RawBatchDeleteResponse::default();
+    reply!(reply, result, |()| ());
+    reply
+}
+
+pub async fn scan(storage: Storage, request: RawScanRequest, call: Call) -> RawScanResponse {
+    let (ctx, limit) = (request.context.unwrap_or_default(), request.limit as usize);
+    let (start, end, key_only, reverse) =
+        (request.start_key, request.end_key, request.key_only, request.reverse);
+    let result = storage.raw_scan(ctx, request.cf, start, end, limit, key_only, reverse, call.req).await;
+    let mut reply = RawScanResponse::default();
+    (reply.region_error, reply.kvs) = pairs(result);
+    reply
+}
+
+pub async fn delete_range(
+    storage: Storage,
+    request: RawDeleteRangeRequest,
+    call: Call,
+) -> RawDeleteRangeResponse {
+    let ctx = request.context.unwrap_or_default();
+    let result =
+        storage.raw_delete_range(ctx, request.cf, request.start_key, request.end_key, call.req).await;
+    let mut reply = RawDeleteRangeResponse::default();
+    reply!(reply, result, |()| ());
+    reply
+}

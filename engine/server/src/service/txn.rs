@@ -1,0 +1,261 @@
+//! Transactional commands: from the wire to the storage layer and back (TiKV `src/server/service/kv.rs`, `future_*`).
+use kvproto::kvrpcpb::*;
+use storage::{
+    KvGetStatistics, ScanRange, SchedulerDetails, TxnStatus, extract_committed, extract_key_error,
+    extract_key_errors, extract_kv_pairs, extract_region_error,
+    txn::commands::{
+        AcquirePessimisticLock, CheckSecondaryLocks, CheckTxnStatus, Cleanup, Commit, PessimisticRollback,
+        Rollback, TxnHeartBeat, TypedCommand, typed_prewrite, typed_resolve_lock,
+    },
+    txn::store::EntryResult,
+};
+use txn_types::{Key, TimeStamp};
+
+use super::call::Call;
+use crate::Storage;
+
+/// Fills the error fields that most replies have: one region error, one key error.
+macro_rules! reply {
+    ($reply:ident, $result:expr, |$value:pat_param| $fill:expr) => {
+        if let Some(e) = extract_region_error(&$result) {
+            $reply.region_error = Some(e);
+        } else {
+            match $result {
+                Ok($value) => $fill,
+                Err(e) => $reply.error = Some(extract_key_error(&e)),
+            }
+        }
+    };
+}
+
+/// Parts a read's result from what it says of its way; a read that failed says nothing.
+fn split<T>(result: storage::Result<(T, KvGetStatistics)>) -> (storage::Result<T>, KvGetStatistics) {
+    match result {
+        Ok((value, stats)) => (Ok(value), stats),
+        Err(e) => (Err(e), KvGetStatistics::default()),
+    }
+}
+
+pub async fn get(storage: Storage, request: GetRequest, call: Call) -> GetResponse {
+    let (ctx, key) = (request.context.unwrap_or_default(), Key::from_raw(&request.key));
+    let found = storage.get_entry(ctx, key, request.version.into(), request.need_commit_ts, call.req).await;
+    let (result, stats) = split(found);
+    let mut reply = GetResponse { exec_details_v2: call.read_details(&stats), ..GetResponse::default() };
+    reply!(reply, result, |entry| match entry {
+        Some(entry) => {
+            reply.value = entry.value;
+            reply.commit_ts = entry.commit_ts.map_or(0, TimeStamp::into_inner);
+        }
+        None => reply.not_found = true,
+    });
+    reply
+}
+
+pub async fn batch_get(storage: Storage, request: BatchGetRequest, call: Call) -> BatchGetResponse {
+    let ctx = request.context.unwrap_or_default();
+    let keys = request.keys.iter().map(|k| Key::from_raw(k)).collect();
+    let (version, load_commit_ts) = (request.version.into(), request.need_commit_ts);
+    let (result, stats) = split(storage.batch_get_entry(ctx, keys, version, load_commit_ts, call.req).await);
+    let mut reply =
+        BatchGetResponse { exec_details_v2: call.read_details(&stats), ..BatchGetResponse::default() };
+    reply!(reply, result, |entries| reply.pairs = entries.into_iter().map(to_pair).collect());
+    // Old clients look at the pairs only.
+    reply.pairs.extend(reply.error.clone().map(|e| KvPair { error: Some(e), ..KvPair::default() }));
+    reply
+}
+
+fn to_pair(entry: EntryResult) -> KvPair {
+    match entry {
+        Ok((key, entry)) => {
+            let commit_ts = entry.commit_ts.map_or(0, TimeStamp::into_inner);
+            KvPair { key, value: entry.value, commit_ts, error: None }
+        }
+        Err(e) => KvPair { error: Some(extract_key_error(&e)), ..KvPair::default() },
+    }
+}
+
+pub async fn scan(storage: Storage, request: ScanRequest, call: Call) -> ScanResponse {
+    let range = ScanRange {
+        start_key: Key::from_raw_maybe_unbounded(&request.start_key),
+        end_key: Key::from_raw_maybe_unbounded(&request.end_key),
+        limit: request.limit as usize,
+        sample_step: request.sample_step as usize,
+        key_only: request.key_only,
+        reverse: request.reverse,
+    };
+    let ctx = request.context.unwrap_or_default();
+    let (result, _) = split(storage.scan(ctx, range, request.version.into(), call.req).await);
+    let mut reply = ScanResponse::default();
+    match extract_region_error(&result) {
+        Some(e) => reply.region_error = Some(e),
+        None => {
+            reply.error = result.as_ref().err().map(extract_key_error);
+            reply.pairs = extract_kv_pairs(result);
+        }
+    }
+    reply
+}
+
+pub async fn scan_lock(storage: Storage, request: ScanLockRequest, call: Call) -> ScanLockResponse {
+    let start = Key::from_raw_maybe_unbounded(&request.start_key);
+    let end = Key::from_raw_maybe_unbounded(&request.end_key);
+    let (ctx, limit) = (request.context.unwrap_or_default(), request.limit as usize);
+    let found = storage.scan_lock(ctx, request.max_version.into(), start, end, limit, call.req).await;
+    let (result, stats) = split(found);
+    let mut reply =
+        ScanLockResponse { exec_details_v2: call.read_details(&stats), ..ScanLockResponse::default() };
+    reply!(reply, result, |locks| reply.locks = locks);
+    reply
+}
+
+async fn run<T: storage::CommandOutput>(
+    storage: &Storage,
+    command: TypedCommand<T>,
+    call: Call,
+) -> (storage::Result<T>, SchedulerDetails) {
+    storage.sched_txn_command(command, call.req).await
+}
+
+/// A command whose request may be malformed.
+async fn run_checked<T: storage::CommandOutput>(
+    storage: &Storage,
+    command: storage::Result<TypedCommand<T>>,
+    call: Call,
+) -> (storage::Result<T>, SchedulerDetails) {
+    match command {
+        Ok(command) => run(storage, command, call).await,
+        Err(e) => (Err(e), SchedulerDetails::default()),
+    }
+}
+
+pub async fn prewrite(storage: Storage, request: PrewriteRequest, call: Call) -> PrewriteResponse {
+    let (result, details) = run_checked(&storage, typed_prewrite(request), call).await;
+    let mut reply =
+        PrewriteResponse { exec_details_v2: call.write_details(&details), ..PrewriteResponse::default() };
+    if let Some(e) = extract_region_error(&result) {
+        reply.region_error = Some(e);
+        return reply;
+    }
+    let result = result.map(|prewritten| {
+        reply.min_commit_ts = prewritten.min_commit_ts.into_inner();
+        reply.one_pc_commit_ts = prewritten.one_pc_commit_ts.into_inner();
+        prewritten.locks
+    });
+    reply.errors = extract_key_errors(result);
+    reply
+}
+
+pub async fn pessimistic_lock(
+    storage: Storage,
+    request: PessimisticLockRequest,
+    call: Call,
+) -> PessimisticLockResponse {
+    let command = AcquirePessimisticLock::try_from(request).map(Into::into);
+    let (result, details) = run_checked(&storage, command, call).await;
+    let exec_details_v2 = call.write_details(&details);
+    let mut reply = PessimisticLockResponse { exec_details_v2, ..PessimisticLockResponse::default() };
+    if let Some(e) = extract_region_error(&result) {
+        reply.region_error = Some(e);
+        return reply;
+    }
+    match result {
+        Ok(results) => (reply.values, reply.not_founds) = results.into_legacy_values_and_not_founds(),
+        Err(e) => reply.errors = vec![extract_key_error(&e)],
+    }
+    reply
+}
+
+pub async fn pessimistic_rollback(
+    storage: Storage,
+    request: PessimisticRollbackRequest,
+    call: Call,
+) -> PessimisticRollbackResponse {
+    let (result, details) = run(&storage, PessimisticRollback::from(request).into(), call).await;
+    let exec_details_v2 = call.write_details(&details);
+    let mut reply = PessimisticRollbackResponse { exec_details_v2, ..PessimisticRollbackResponse::default() };
+    match extract_region_error(&result) {
+        Some(e) => reply.region_error = Some(e),
+        None => reply.errors = extract_key_errors(result),
+    }
+    reply
+}
+
+pub async fn commit(storage: Storage, request: CommitRequest, call: Call) -> CommitResponse {
+    let (result, details) = run(&storage, Commit::from(request).into(), call).await;
+    let mut reply =
+        CommitResponse { exec_details_v2: call.write_details(&details), ..CommitResponse::default() };
+    reply!(reply, result, |status| if let TxnStatus::Committed { commit_ts } = status {
+        reply.commit_version = commit_ts.into_inner();
+    });
+    reply
+}
+
+pub async fn batch_rollback(
+    storage: Storage,
+    request: BatchRollbackRequest,
+    call: Call,
+) -> BatchRollbackResponse {
+    let (result, details) = run(&storage, Rollback::from(request).into(), call).await;
+    let exec_details_v2 = call.write_details(&details);
+    let mut reply = BatchRollbackResponse { exec_details_v2, ..BatchRollbackResponse::default() };
+    reply!(reply, result, |()| ());
+    reply
+}
+
+pub async fn cleanup(storage: Storage, request: CleanupRequest, call: Call) -> CleanupResponse {
+    let (result, _) = run(&storage, Cleanup::from(request).into(), call).await;
+    let mut reply = CleanupResponse::default();
+    // A transaction that is committed cannot be cleaned up, which is an answer and no error.
+    match result.as_ref().err().and_then(extract_committed) {
+        Some(commit_ts) => reply.commit_version = TimeStamp::into_inner(commit_ts),
+        None => reply!(reply, result, |()| ()),
+    }
+    reply
+}
+
+pub async fn check_txn_status(
+    storage: Storage,
+    request: CheckTxnStatusRequest,
+    call: Call,
+) -> CheckTxnStatusResponse {
+    let primary = request.primary_key.clone();
+    let (result, details) = run(&storage, CheckTxnStatus::from(request).into(), call).await;
+    let mut reply = CheckTxnStatusResponse::default();
+    reply!(reply, result, |status| reply = TxnStatus::into_check_response(status, primary));
+    reply.exec_details_v2 = call.write_details(&details);
+    reply
+}
+
+pub async fn check_secondary_locks(
+    storage: Storage,
+    request: CheckSecondaryLocksRequest,
+    call: Call,
+) -> CheckSecondaryLocksResponse {
+    let (result, details) = run(&storage, CheckSecondaryLocks::from(request).into(), call).await;
+    let mut reply = CheckSecondaryLocksResponse::default();
+    reply!(reply, result, |status| reply = status.into_response());
+    reply.exec_details_v2 = call.write_details(&details);
+    reply
+}
+
+pub async fn txn_heart_beat(
+    storage: Storage,
+    request: TxnHeartBeatRequest,
+    call: Call,
+) -> TxnHeartBeatResponse {
+    let (result, details) = run(&storage, TxnHeartBeat::from(request).into(), call).await;
+    let exec_details_v2 = call.write_details(&details);
+    let mut reply = TxnHeartBeatResponse { exec_details_v2, ..TxnHeartBeatResponse::default() };
+    reply!(reply, result, |status| if let TxnStatus::Uncommitted { lock, .. } = status {
+        reply.lock_ttl = lock.ttl;
+    });
+    reply
+}
+
+pub async fn resolve_lock(storage: Storage, request: ResolveLockRequest, call: Call) -> ResolveLockResponse {
+    let (result, details) = run(&storage, typed_resolve_lock(request), call).await;
+    let exec_details_v2 = call.write_details(&details);
+    let mut reply = ResolveLockResponse { exec_details_v2, ..ResolveLockResponse::default() };
+    reply!(reply, result, |()| ());
+    reply
+}

@@ -1,0 +1,184 @@
+//! The control service: a running server's requests stepped from outside. Sessions are the process's, so one at a time.
+mod harness;
+
+use std::time::Duration;
+
+use harness::Harness;
+use kvproto::{
+    kvrpcpb::{Context, RawGetRequest},
+    tikvpb::tikv_client::TikvClient,
+    tracecontrol::{
+        ContinueRequest, FreezeRequest, GatesRequest, StatusReply, StatusRequest, StepEvent,
+        SubscribeRequest, continue_request::Mode, trace_control_client::TraceControlClient,
+    },
+};
+use parking_lot::{Mutex, MutexGuard};
+use tonic::{Streaming, transport::Channel};
+use tracepoints::{EngineClock, trace::Step};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+struct Stepper {
+    h: Harness,
+    ctx: Context,
+    kv: TikvClient<Channel>,
+    control: TraceControlClient<Channel>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+fn stepper() -> Stepper {
+    let turn = ONE_AT_A_TIME.lock();
+    let h = Harness::start(1);
+    h.raw_put(b"k", b"v");
+    let (ctx, kv) = h.leader();
+    let address = format!("http://{}", h.store(0).addr());
+    let control = h.block_on(TraceControlClient::connect(address)).unwrap();
+    Stepper { h, ctx, kv, control, _turn: turn }
+}
+
+impl Stepper {
+    /// Sends a raw get of `k` in the background.
+    fn get(&self) -> tokio::task::JoinHandle<Vec<u8>> {
+        let (mut kv, context) = (self.kv.clone(), Some(self.ctx.clone()));
+        self.h.runtime.spawn(async move {
+            let request = RawGetRequest { context, key: b"k".to_vec(), ..Default::default() };
+            kv.raw_get(request).await.unwrap().into_inner().value
+        })
+    }
+
+    fn subscribe(&mut self, request: SubscribeRequest) -> Streaming<StepEvent> {
+        self.h.block_on(self.control.subscribe(request)).unwrap().into_inner()
+    }
+
+    fn next(&self, stream: &mut Streaming<StepEvent>) -> StepEvent {
+        self.h.block_on(stream.message()).unwrap().expect("the stream goes on")
+    }
+
+    fn until_held(&self, stream: &mut Streaming<StepEvent>) -> StepEvent {
+        loop {
+            let event = self.next(stream);
+            if event.held {
+                return event;
+            }
+        }
+    }
+
+    fn status(&mut self) -> StatusReply {
+        self.h.block_on(self.control.status(StatusRequest {})).unwrap().into_inner()
+    }
+
+    fn go(&mut self, mode: Mode) -> bool {
+        self.h
+            .block_on(self.control.r#continue(ContinueRequest { mode: mode as i32 }))
+            .unwrap()
+            .into_inner()
+            .released
+    }
+}
+
+fn raw_gets() -> SubscribeRequest {
+    SubscribeRequest {
+        key: b"k".to_vec(),
+        request_type: "raw_get".into(),
+        max_requests: 1,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_subscriber_sees_the_steps_of_a_request_and_their_sum() {
+    let mut s = stepper();
+    let mut stream = s.subscribe(SubscribeRequest { capture_stacks: true, ..raw_gets() });
+    let get = s.get();
+    let (mut steps, mut summary) = (std::collections::BTreeMap::new(), None);
+    while let Some(event) = s.h.block_on(stream.message()).unwrap() {
+        if event.end {
+            summary =
+                serde_json::from_slice::<serde_json::Value>(&event.json).unwrap().get("summary").cloned();
+        } else if !event.json.is_empty() {
+            let step: Step = serde_json::from_slice(&event.json).unwrap();
+            steps.insert(step.step, step);
+        }
+    }
+    assert_eq!(s.h.block_on(get).unwrap(), b"v");
+    let stages: Vec<_> = steps.values().map(|s| s.stage.as_str()).collect();
+    for stage in ["grpc_receive", "grpc_decode", "read_pool_run", "snapshot_request", "raw_get", "grpc_reply"]
+    {
+        assert!(stages.contains(&stage), "{stage} is not in {stages:?}");
+    }
+    assert_eq!(steps[&0].kind, "raw_get");
+    assert!(steps[&0].thread.starts_with("grpc-server-"), "{}", steps[&0].thread);
+    assert!(steps[&0].stack.iter().any(|f| f.function.contains("KvService")), "{:?}", steps[&0].stack);
+    let accounted = summary.unwrap()["accounted"].as_f64().unwrap();
+    assert!(accounted > 0.99, "{accounted}");
+}
+
+#[test]
+fn a_gate_holds_the_request_and_engine_time_until_it_is_continued() {
+    let mut s = stepper();
+    let mut stream = s.subscribe(SubscribeRequest { gates: vec!["grpc_decode".into()], ..raw_gets() });
+    let get = s.get();
+    let held = s.until_held(&mut stream);
+    assert_eq!(held.hold_stage, "grpc_decode");
+    let step: Step = serde_json::from_slice(&held.json).unwrap();
+    assert_eq!(step.stage, "grpc_decode");
+    let stood = EngineClock::now();
+    let status = s.status();
+    assert!(status.held && status.hold_stage == "grpc_decode" && status.store_id == s.h.store(0).store_id());
+    // Longer than leases and election timeouts of this cluster.
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(EngineClock::now(), stood, "engine time stands while the request is held");
+    assert!(!get.is_finished());
+
+    let gates = GatesRequest { add: vec!["raw_get".into()], remove: vec!["grpc_decode".into()] };
+    let gates = s.h.block_on(s.control.set_gates(gates)).unwrap().into_inner().gates;
+    assert_eq!(gates, ["raw_get"]);
+    assert!(s.go(Mode::Continue));
+    assert_eq!(s.until_held(&mut stream).hold_stage, "raw_get");
+    assert!(s.go(Mode::Step));
+    s.until_held(&mut stream);
+    assert!(s.go(Mode::Run));
+    assert_eq!(s.h.block_on(get).unwrap(), b"v");
+    assert!(!s.status().held);
+}
+
+#[test]
+fn a_client_that_goes_away_releases_what_it_held() {
+    let mut s = stepper();
+    let mut stream = s.subscribe(SubscribeRequest { single_step: true, ..raw_gets() });
+    let get = s.get();
+    s.until_held(&mut stream);
+    let busy = s.h.block_on(s.control.subscribe(raw_gets())).unwrap_err();
+    assert_eq!(busy.code(), tonic::Code::ResourceExhausted, "{busy}");
+    drop(stream);
+    assert_eq!(s.h.block_on(get).unwrap(), b"v");
+    // The session is free again for the next one.
+    let mut control = s.control.clone();
+    s.h.until("another client may step", async || control.subscribe(raw_gets()).await.ok());
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_a_reason() {
+    let mut s = stepper();
+    let mut refused = |request| s.h.block_on(s.control.subscribe(request)).unwrap_err();
+    let kind = refused(SubscribeRequest { request_type: "kv_nothing".into(), ..Default::default() });
+    assert!(kind.code() == tonic::Code::InvalidArgument && kind.message().contains("kv_get"), "{kind}");
+    let gate = refused(SubscribeRequest { gates: vec!["nowhere".into()], ..Default::default() });
+    assert!(gate.message().contains("nowhere"), "{gate}");
+    let nobody = s.h.block_on(s.control.r#continue(ContinueRequest::default())).unwrap_err();
+    assert!(nobody.message().contains("Subscribe"), "{nobody}");
+    let owner =
+        s.h.block_on(s.control.freeze(FreezeRequest { frozen: true, owner: String::new() })).unwrap_err();
+    assert_eq!(owner.code(), tonic::Code::InvalidArgument);
+}
+
+#[test]
+fn another_process_may_freeze_engine_time() {
+    let mut s = stepper();
+    let freeze = |frozen| FreezeRequest { frozen, owner: "a test".into() };
+    let frozen = s.h.block_on(s.control.freeze(freeze(true))).unwrap().into_inner();
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(EngineClock::now().0, frozen.engine_ns);
+    s.h.block_on(s.control.freeze(freeze(false))).unwrap();
+    s.h.until("engine time runs on", async || (EngineClock::now().0 > frozen.engine_ns).then_some(()));
+}

@@ -1,0 +1,160 @@
+//! A cluster in this process: a PD and stores on free ports, in a directory that is removed at the end.
+#![allow(dead_code)] // not every test needs all of it
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+
+use kvproto::{
+    kvrpcpb::{self, Context},
+    metapb::{Peer, Region},
+    tikvpb::tikv_client::TikvClient,
+};
+use pd::{
+    client::PdClient,
+    server::{EngineWallClock, PdConfig, PdHandle, PdServer},
+};
+use server::{
+    NetFaults, ServerHandle, StartOptions, TikvServer,
+    config::{ReadableDuration, TikvConfig},
+};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, time::Instant};
+use tonic::transport::Channel;
+
+/// Nothing here takes longer, or the test fails.
+pub const BOUND: Duration = Duration::from_secs(60);
+
+pub struct Harness {
+    pub stores: Vec<Option<ServerHandle>>,
+    pub pd: PdHandle,
+    pub client: PdClient,
+    pub faults: NetFaults,
+    pub runtime: Runtime,
+    pub dir: TempDir,
+}
+
+impl Harness {
+    pub fn start(stores: usize) -> Self {
+        server::logger::init(log::LevelFilter::Warn);
+        let dir = tempfile::tempdir().unwrap();
+        let pd = PdServer::start(PdConfig {
+            data_dir: dir.path().join("pd"),
+            addr: ([127, 0, 0, 1], 0).into(),
+            advertise_addr: None,
+            cluster_id: None,
+            max_replicas: Some(stores as u32),
+            clock: Arc::new(EngineWallClock),
+        })
+        .unwrap();
+        let runtime = Runtime::new().unwrap();
+        let endpoint = pd.addr().to_string();
+        let client = runtime.block_on(PdClient::connect(&[endpoint])).unwrap();
+        let mut harness = Self { stores: Vec::new(), pd, client, faults: NetFaults::default(), runtime, dir };
+        for n in 0..stores {
+            harness.stores.push(None);
+            harness.start_store(n);
+        }
+        harness
+    }
+
+    pub fn config(&self, n: usize) -> TikvConfig {
+        let dir: PathBuf = self.dir.path().join(format!("s{n}"));
+        let mut config = TikvConfig::for_embedding(dir, self.pd.addr().to_string());
+        let raft = &mut config.raft_store;
+        raft.raft_base_tick_interval = ReadableDuration::millis(100);
+        raft.raft_store_max_leader_lease = ReadableDuration::millis(900);
+        raft.pd_heartbeat_tick_interval = ReadableDuration::millis(300);
+        raft.pd_store_heartbeat_tick_interval = ReadableDuration::millis(300);
+        config
+    }
+
+    pub fn start_store(&mut self, n: usize) {
+        let options = StartOptions { faults: self.faults.clone() };
+        self.stores[n] = Some(TikvServer::start(self.config(n), options).unwrap());
+    }
+
+    pub fn store(&self, n: usize) -> &ServerHandle {
+        self.stores[n].as_ref().unwrap()
+    }
+
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        let bounded = async { tokio::time::timeout(BOUND, future).await.expect("within the bound") };
+        self.runtime.block_on(bounded)
+    }
+
+    /// Tries until there is an answer.
+    pub fn until<T>(&self, what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+        self.block_on(async {
+            let deadline = Instant::now() + BOUND / 2;
+            loop {
+                if let Some(found) = attempt().await {
+                    return found;
+                }
+                assert!(Instant::now() < deadline, "{what}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+    }
+
+    /// The region of all keys, once it has a leader on a running store and this many peers.
+    pub fn region(&self, peers: usize) -> (Region, Peer) {
+        self.until("the region has a leader and its peers", async || {
+            let found = self.client.get_region(b"").await.ok()?;
+            let leader = found.leader?;
+            let running = self.stores.iter().flatten().any(|s| s.store_id() == leader.store_id);
+            (running && found.region.peers.len() == peers).then_some((found.region, leader))
+        })
+    }
+
+    /// The context a client sends to the leader, and a connection to it.
+    pub fn leader(&self) -> (Context, TikvClient<Channel>) {
+        let (region, leader) = self.region(self.stores.len());
+        let store = self.stores.iter().flatten().find(|s| s.store_id() == leader.store_id).unwrap();
+        let client = self.block_on(TikvClient::connect(format!("http://{}", store.addr()))).unwrap();
+        (context(&region, leader), client)
+    }
+
+    /// Puts a raw key through whoever leads.
+    pub fn raw_put(&self, key: &[u8], value: &[u8]) {
+        self.until("a raw put succeeds", async || {
+            let found = self.client.get_region(b"").await.ok()?;
+            let leader = found.leader?;
+            let store = self.stores.iter().flatten().find(|s| s.store_id() == leader.store_id)?;
+            let mut client = TikvClient::connect(format!("http://{}", store.addr())).await.ok()?;
+            let request = kvrpcpb::RawPutRequest {
+                context: Some(context(&found.region, leader)),
+                key: key.to_vec(),
+                value: value.to_vec(),
+                ..Default::default()
+            };
+            let put =
+                tokio::time::timeout(Duration::from_secs(5), client.raw_put(request)).await.ok()?.ok()?;
+            let put = put.into_inner();
+            (put.region_error.is_none() && put.error.is_empty()).then_some(())
+        });
+    }
+
+    /// Reads a raw key from whoever leads.
+    pub fn raw_get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.until("a raw get succeeds", async || {
+            let found = self.client.get_region(b"").await.ok()?;
+            let leader = found.leader?;
+            let store = self.stores.iter().flatten().find(|s| s.store_id() == leader.store_id)?;
+            let mut client = TikvClient::connect(format!("http://{}", store.addr())).await.ok()?;
+            let context = Some(context(&found.region, leader));
+            let request = kvrpcpb::RawGetRequest { context, key: key.to_vec(), ..Default::default() };
+            let got =
+                tokio::time::timeout(Duration::from_secs(5), client.raw_get(request)).await.ok()?.ok()?;
+            let got = got.into_inner();
+            (got.region_error.is_none() && got.error.is_empty())
+                .then_some((!got.not_found).then_some(got.value))
+        })
+    }
+}
+
+pub fn context(region: &Region, peer: Peer) -> Context {
+    Context {
+        region_id: region.id,
+        region_epoch: region.region_epoch,
+        peer: Some(peer),
+        ..Context::default()
+    }
+}
