@@ -1,5 +1,6 @@
 //! The laws of transactions, on one RocksDB without Raft.
 mod async_commit;
+mod faults;
 mod model;
 mod percolator;
 mod pessimistic;

@@ -230,13 +230,13 @@ impl Client {
             super::store::prewrite_request(vec![write(from, a - amount), write(to, b + amount)], start);
         req.lock_ttl = 20;
         let result = self.store.storage.sched_txn_command(typed_prewrite(req)?, Req::NONE).await.0;
-        for lock in match result {
-            Ok(result) if result.locks.is_empty() => Vec::new(),
-            Ok(result) => result.locks,
+        let locked = match result {
+            Ok(result) => result.locks.into_iter().next(),
             Err(e) if key_error(&e).conflict.is_some() => return Ok(false),
             Err(e) => return Err(e),
-        } {
-            self.resolve(key_error(&lock.unwrap_err()).locked.unwrap()).await;
+        };
+        if let Some(Err(e)) = locked {
+            self.resolve(key_error(&e).locked.unwrap()).await;
             return Ok(false);
         }
         if dies {

@@ -6,7 +6,7 @@ use kvproto::kvrpcpb::{
 use super::store::{TestStore, at_ms, key_error, op, prewrite_request, put};
 use crate::{
     PessimisticLockResults, Result, TxnStatus,
-    txn::commands::{AcquirePessimisticLock, PessimisticRollback},
+    txn::commands::{AcquirePessimisticLock, RESOLVE_LOCK_BATCH_SIZE, typed_pessimistic_rollback},
     types::PrewriteResult,
 };
 
@@ -101,9 +101,28 @@ fn locks_are_given_back_up_to_for_update_ts() {
         keys: vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()],
         ..Default::default()
     };
-    store.run(PessimisticRollback::from(req)).unwrap();
+    store.run(typed_pessimistic_rollback(req)).unwrap();
     acquire(&store, lock_request(b"a", 40, 40)).unwrap();
     assert!(acquire(&store, lock_request(b"b", 40, 40)).is_err());
+}
+
+#[test]
+fn without_keys_all_locks_of_the_transaction_are_given_back() {
+    let store = TestStore::new();
+    let key = |i: usize| format!("k{i:04}").into_bytes();
+    let count = RESOLVE_LOCK_BATCH_SIZE + 10;
+    let mut req = lock_request(b"k0000", 20, 20);
+    req.mutations = (0..count).map(|i| op(Op::PessimisticLock, &key(i))).collect();
+    acquire(&store, req).unwrap();
+    acquire(&store, lock_request(b"other", 21, 21)).unwrap();
+    let req =
+        kvrpcpb::PessimisticRollbackRequest { start_version: 20, for_update_ts: 20, ..Default::default() };
+    store.run(typed_pessimistic_rollback(req)).unwrap();
+    let mut again = lock_request(b"k0000", 30, 30);
+    again.mutations = (0..count).map(|i| op(Op::PessimisticLock, &key(i))).collect();
+    acquire(&store, again).unwrap();
+    assert!(acquire(&store, lock_request(b"other", 30, 30)).is_err());
+    store.must_become_idle();
 }
 
 #[test]

@@ -17,7 +17,9 @@ pub use check_secondary_locks::CheckSecondaryLocks;
 pub use check_txn_status::CheckTxnStatus;
 pub use cleanup::Cleanup;
 pub use commit::Commit;
-pub use pessimistic_rollback::PessimisticRollback;
+pub use pessimistic_rollback::{
+    PessimisticRollback, PessimisticRollbackReadPhase, typed_pessimistic_rollback,
+};
 pub use prewrite::{Prewrite, PrewritePessimistic, typed_prewrite};
 pub use resolve_lock::{
     RESOLVE_LOCK_BATCH_SIZE, ResolveLock, ResolveLockLite, ResolveLockReadPhase, typed_resolve_lock,
@@ -153,6 +155,7 @@ commands! {
     Cleanup => (),
     Rollback => (),
     PessimisticRollback => Vec<Result<()>>,
+    PessimisticRollbackReadPhase => Vec<Result<()>>,
     TxnHeartBeat => crate::types::TxnStatus,
     CheckTxnStatus => crate::types::TxnStatus,
     CheckSecondaryLocks => crate::types::SecondaryLocksStatus,

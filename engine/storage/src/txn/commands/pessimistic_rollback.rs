@@ -1,30 +1,49 @@
 //! PessimisticRollback: gives pessimistic locks back; the transaction goes on.
+//!
+//! Mirrors `commands/pessimistic_rollback.rs` and `pessimistic_rollback_read_phase.rs`.
 use kvproto::kvrpcpb::{self, Context};
 use tikv_kv::Snapshot;
 use txn_types::{Key, LockOrSharedLocks, TimeStamp};
 
-use super::{WriteCommand, WriteContext, WriteResult, command_ext, encode_keys};
-use crate::{errors::Result, types::ProcessResult};
+use super::{
+    Command, CommandExt, RESOLVE_LOCK_BATCH_SIZE, TypedCommand, WriteCommand, WriteContext, WriteResult,
+    command_ext, encode_keys,
+};
+use crate::{
+    errors::Result,
+    mvcc::{MvccReader, ScanMode},
+    types::ProcessResult,
+};
 
-/// TiKV: `commands/pessimistic_rollback.rs`.
+/// The command that a request asks for: without keys all of the transaction's locks in the region go.
+pub fn typed_pessimistic_rollback(req: kvrpcpb::PessimisticRollbackRequest) -> TypedCommand<Vec<Result<()>>> {
+    let ctx = req.context.unwrap_or_default();
+    let (start_ts, for_update_ts) = (req.start_version.into(), req.for_update_ts.into());
+    if req.keys.is_empty() {
+        return PessimisticRollbackReadPhase { ctx, start_ts, for_update_ts, scan_key: None }.into();
+    }
+    PessimisticRollback { ctx, keys: encode_keys(req.keys), start_ts, for_update_ts, scan_key: None }.into()
+}
+
+/// Whether the lock goes. One with a later for_update_ts was taken by a later statement, and stays.
+fn goes(lock: &LockOrSharedLocks, start_ts: TimeStamp, for_update_ts: TimeStamp) -> bool {
+    match lock {
+        LockOrSharedLocks::Lock(lock) => {
+            lock.is_pessimistic_lock() && lock.ts == start_ts && lock.for_update_ts <= for_update_ts
+        }
+        LockOrSharedLocks::Shared(_) => false,
+    }
+}
+
+/// Gives the locks of these keys back.
 #[derive(Clone, Debug)]
 pub struct PessimisticRollback {
     pub ctx: Context,
     pub keys: Vec<Key>,
     pub start_ts: TimeStamp,
-    /// Locks with a later one were taken by a later statement, and stay.
     pub for_update_ts: TimeStamp,
-}
-
-impl From<kvrpcpb::PessimisticRollbackRequest> for PessimisticRollback {
-    fn from(req: kvrpcpb::PessimisticRollbackRequest) -> Self {
-        Self {
-            ctx: req.context.unwrap_or_default(),
-            keys: encode_keys(req.keys),
-            start_ts: req.start_version.into(),
-            for_update_ts: req.for_update_ts.into(),
-        }
-    }
+    /// Where to go on looking for more; None: these are all.
+    pub scan_key: Option<Key>,
 }
 
 command_ext!(
@@ -36,23 +55,74 @@ command_ext!(
 
 impl WriteCommand for PessimisticRollback {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
-        let mut txn = context.txn(self.start_ts);
-        let ours = |lock: &LockOrSharedLocks| match lock {
-            LockOrSharedLocks::Lock(lock) => {
-                lock.is_pessimistic_lock()
-                    && lock.ts == self.start_ts
-                    && lock.for_update_ts <= self.for_update_ts
-            }
-            LockOrSharedLocks::Shared(_) => false,
-        };
-        context.read(self.start_ts, snapshot, &self.ctx, |reader| {
+        let (start_ts, for_update_ts) = (self.start_ts, self.for_update_ts);
+        let mut txn = context.txn(start_ts);
+        context.read(start_ts, snapshot, &self.ctx, |reader| {
             for key in self.keys {
-                if reader.load_lock(&key)?.is_some_and(|lock| ours(&lock)) {
+                if reader.load_lock(&key)?.is_some_and(|lock| goes(&lock, start_ts, for_update_ts)) {
                     txn.unlock_key(key, true, TimeStamp::zero());
                 }
             }
             Ok(())
         })?;
-        Ok(WriteResult::new(txn, ProcessResult::MultiRes { results: Vec::new() }))
+        let pr = match self.scan_key {
+            None => ProcessResult::MultiRes { results: Vec::new() },
+            scan_key => {
+                let next = PessimisticRollbackReadPhase { ctx: self.ctx, start_ts, for_update_ts, scan_key };
+                ProcessResult::NextCommand { cmd: Box::new(Command::PessimisticRollbackReadPhase(next)) }
+            }
+        };
+        Ok(WriteResult::new(txn, pr))
+    }
+}
+
+/// Looks for the transaction's pessimistic locks; needs no latches.
+#[derive(Clone, Debug)]
+pub struct PessimisticRollbackReadPhase {
+    pub ctx: Context,
+    pub start_ts: TimeStamp,
+    pub for_update_ts: TimeStamp,
+    /// Where to go on.
+    pub scan_key: Option<Key>,
+}
+
+impl CommandExt for PessimisticRollbackReadPhase {
+    fn ctx(&self) -> &Context {
+        &self.ctx
+    }
+    fn tag(&self) -> &'static str {
+        "pessimistic_rollback"
+    }
+    fn ts(&self) -> TimeStamp {
+        self.start_ts
+    }
+    fn latch_keys(&self) -> Vec<&Key> {
+        Vec::new()
+    }
+    fn need_flow_control(&self) -> bool {
+        false
+    }
+}
+
+impl WriteCommand for PessimisticRollbackReadPhase {
+    fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult> {
+        let (start_ts, for_update_ts) = (self.start_ts, self.for_update_ts);
+        let txn = context.txn(start_ts);
+        let fill_cache = !self.ctx.not_fill_cache;
+        let mut reader = MvccReader::new(snapshot, Some(ScanMode::Forward), fill_cache);
+        let wanted = |lock: &LockOrSharedLocks| goes(lock, start_ts, for_update_ts);
+        let found = reader.scan_locks(self.scan_key.as_ref(), None, wanted, RESOLVE_LOCK_BATCH_SIZE);
+        context.statistics.add(&reader.statistics);
+        let (locks, has_remain) = found?;
+        let keys: Vec<Key> = locks.into_iter().map(|(key, _)| key).collect();
+        let pr = match keys.last().cloned() {
+            None => ProcessResult::MultiRes { results: Vec::new() },
+            Some(last) => {
+                let scan_key = has_remain.then_some(last);
+                let next = PessimisticRollback { ctx: self.ctx, keys, start_ts, for_update_ts, scan_key };
+                ProcessResult::NextCommand { cmd: Box::new(Command::PessimisticRollback(next)) }
+            }
+        };
+        Ok(WriteResult::new(txn, pr))
     }
 }

@@ -1,0 +1,214 @@
+//! An engine below that fails, hangs or panics: every command is answered, no latch stays.
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use engine_rocks::{DbConfig, RocksEngine};
+use futures::{FutureExt, future::BoxFuture};
+use kvproto::errorpb;
+use tempfile::TempDir;
+use tikv_kv::{Engine, RocksKv, SnapContext, WriteData};
+use tokio::sync::Notify;
+use tracepoints::Req;
+
+use super::store::{prewrite_request, put, wait};
+use crate::{Config, PrewriteResult, Result, Storage, extract_region_error, txn::commands::typed_prewrite};
+
+const FINE: u8 = 0;
+const FAIL_SNAPSHOT: u8 = 1;
+const FAIL_WRITE: u8 = 2;
+const PANIC_IN_WRITE: u8 = 3;
+const HOLD_WRITE: u8 = 4;
+
+#[derive(Clone)]
+struct FaultyEngine {
+    below: RocksKv,
+    fault: Arc<AtomicU8>,
+    /// Writes that were held, ever.
+    held: Arc<AtomicUsize>,
+    release: Arc<Notify>,
+}
+
+fn not_leader() -> tikv_kv::Error {
+    let not_leader = Some(errorpb::NotLeader { region_id: 7, ..Default::default() });
+    tikv_kv::ErrorInner::Request(errorpb::Error { not_leader, ..Default::default() }).into()
+}
+
+impl Engine for FaultyEngine {
+    type Snap = <RocksKv as Engine>::Snap;
+
+    fn async_snapshot(&self, ctx: SnapContext) -> BoxFuture<'static, tikv_kv::Result<Self::Snap>> {
+        match self.fault.load(Ordering::SeqCst) {
+            FAIL_SNAPSHOT => async { Err(not_leader()) }.boxed(),
+            _ => self.below.async_snapshot(ctx),
+        }
+    }
+
+    fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, tikv_kv::Result<()>> {
+        let this = self.clone();
+        async move {
+            match this.fault.load(Ordering::SeqCst) {
+                FAIL_WRITE => return Err(not_leader()),
+                PANIC_IN_WRITE => panic!("a fault of this test"),
+                HOLD_WRITE => {
+                    let released = this.release.notified();
+                    this.held.fetch_add(1, Ordering::SeqCst);
+                    released.await;
+                }
+                _ => {}
+            }
+            this.below.async_write(ctx, data).await
+        }
+        .boxed()
+    }
+}
+
+struct Faulty {
+    storage: Storage<FaultyEngine>,
+    engine: FaultyEngine,
+    _dir: TempDir,
+}
+
+impl Faulty {
+    fn new(config: Config) -> Self {
+        let dir = TempDir::new().unwrap();
+        let db = RocksEngine::open(dir.path().join("db"), &DbConfig::small()).unwrap();
+        let engine = FaultyEngine {
+            below: RocksKv::new(db),
+            fault: Arc::default(),
+            held: Arc::default(),
+            release: Arc::default(),
+        };
+        Self { storage: Storage::new(engine.clone(), config, 1).unwrap(), engine, _dir: dir }
+    }
+
+    fn set(&self, fault: u8) {
+        self.engine.fault.store(fault, Ordering::SeqCst);
+    }
+
+    fn prewrite(&self, key: &'static [u8], ts: u64) -> impl Future<Output = Result<PrewriteResult>> + use<> {
+        let storage = self.storage.clone();
+        async move {
+            let cmd = typed_prewrite(prewrite_request(vec![put(key, b"v")], ts))?;
+            storage.sched_txn_command(cmd, Req::NONE).await.0
+        }
+    }
+
+    async fn until_a_write_is_held(&self) {
+        while self.engine.held.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn must_become_idle(&self) {
+        wait(async {
+            while !self.storage.get_scheduler().is_idle() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        self.storage.stop();
+    }
+}
+
+#[test]
+fn a_region_error_goes_to_the_client_and_the_latch_back() {
+    let store = Faulty::new(Config::default());
+    for fault in [FAIL_SNAPSHOT, FAIL_WRITE] {
+        store.set(fault);
+        let error = extract_region_error(&wait(store.prewrite(b"k", 5))).unwrap();
+        assert_eq!(error.not_leader.unwrap().region_id, 7);
+        store.must_become_idle();
+    }
+    store.set(FINE);
+    assert!(wait(store.prewrite(b"k", 5)).unwrap().locks.is_empty());
+}
+
+#[test]
+fn a_panic_below_closes_its_command_only() {
+    let store = Faulty::new(Config::default());
+    store.set(PANIC_IN_WRITE);
+    let error = wait(store.prewrite(b"k", 5)).unwrap_err();
+    assert!(matches!(*error.0, crate::ErrorInner::Closed), "{error}");
+    store.must_become_idle();
+    store.set(FINE);
+    assert!(wait(store.prewrite(b"k", 5)).unwrap().locks.is_empty());
+}
+
+#[test]
+fn a_command_outlives_its_caller() {
+    let store = Faulty::new(Config::default());
+    store.set(HOLD_WRITE);
+    wait(async {
+        let called = tokio::spawn(store.prewrite(b"k", 5));
+        store.until_a_write_is_held().await;
+        called.abort();
+        assert!(called.await.unwrap_err().is_cancelled());
+    });
+    assert!(!store.storage.get_scheduler().is_idle());
+    store.set(FINE);
+    store.engine.release.notify_one();
+    store.must_become_idle();
+    let locked = wait(store.prewrite(b"k", 6)).unwrap();
+    assert_eq!(locked.locks.len(), 1);
+}
+
+#[test]
+fn commands_behind_a_slow_one_go_on() {
+    let store = Faulty::new(Config::default());
+    store.set(HOLD_WRITE);
+    let waiting: Vec<_> = (0..10).map(|i| store.prewrite(b"k", 10 + i)).collect();
+    let results = wait(async {
+        let joined: Vec<_> = waiting.into_iter().map(tokio::spawn).collect();
+        store.until_a_write_is_held().await;
+        store.set(FAIL_WRITE);
+        store.engine.release.notify_one();
+        futures::future::join_all(joined).await
+    });
+    // The held write went through; the others found its lock before they could fail.
+    let locks: Vec<_> = results.into_iter().map(|r| r.unwrap().unwrap().locks.len()).collect();
+    assert_eq!(locks.iter().filter(|n| **n == 0).count(), 1, "{locks:?}");
+    store.must_become_idle();
+}
+
+#[test]
+fn too_many_bytes_on_their_way_turn_commands_away() {
+    let store = Faulty::new(Config { scheduler_pending_write_threshold: 1, ..Config::default() });
+    store.set(HOLD_WRITE);
+    let held = store.prewrite(b"k", 5);
+    let (first, second) = wait(async {
+        let first = tokio::spawn(held);
+        store.until_a_write_is_held().await;
+        let second = store.prewrite(b"l", 6).await;
+        store.engine.release.notify_one();
+        (first.await.unwrap(), second)
+    });
+    assert!(first.unwrap().locks.is_empty());
+    let busy = extract_region_error(&second).unwrap().server_is_busy.unwrap();
+    assert_eq!(busy.reason, "scheduler is busy");
+    store.must_become_idle();
+}
+
+#[test]
+fn stopping_answers_everybody() {
+    let store = Faulty::new(Config::default());
+    store.set(HOLD_WRITE);
+    let commands: Vec<_> = (0..5).map(|i| store.prewrite(b"k", 10 + i)).collect();
+    let results = wait(async {
+        let joined: Vec<_> = commands.into_iter().map(tokio::spawn).collect();
+        store.until_a_write_is_held().await;
+        store.storage.stop();
+        futures::future::join_all(joined).await
+    });
+    for result in results {
+        assert!(matches!(*result.unwrap().unwrap_err().0, crate::ErrorInner::Closed));
+    }
+}
