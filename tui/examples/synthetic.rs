@@ -1,12 +1,63 @@
-//! The screen on a made-up operation, to look at it without a cluster: `cargo run -p tikv-tui --example synthetic [put]`.
+//! The screen on a made-up operation, to look at it without a cluster: `cargo run -p tikv-tui --example synthetic [put|panic|panic-behind]`.
 use tikv_tui::{
     run,
-    state::{Screen, Start, screen::Options},
+    source::recorded::Recorded,
+    state::{Screen, SourceEvent, Start, StepSource, screen::Options},
     view::theme::Theme,
 };
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+
+/// Panics at its second poll, in the thread that draws or in one behind it.
+struct Faulty {
+    source: Recorded,
+    fault: String,
+}
+
+impl StepSource for Faulty {
+    fn title(&self) -> String {
+        self.source.title()
+    }
+
+    fn poll(&mut self) -> Vec<SourceEvent> {
+        let events = self.source.poll();
+        match self.fault.as_str() {
+            "panic" if events.is_empty() => panic!("asked to panic"),
+            "panic-behind" if events.is_empty() => {
+                self.fault.clear();
+                let behind = std::thread::Builder::new().name("store-writer".into());
+                behind.spawn(|| panic!("asked to panic")).expect("a thread");
+            }
+            _ => {}
+        }
+        events
+    }
+
+    fn step(&mut self) -> anyhow::Result<()> {
+        self.source.step()
+    }
+
+    fn to_gate(&mut self) -> anyhow::Result<()> {
+        self.source.to_gate()
+    }
+
+    fn run(&mut self) -> anyhow::Result<()> {
+        self.source.run()
+    }
+
+    fn toggle_gate(&mut self, stage: &str) -> anyhow::Result<bool> {
+        self.source.toggle_gate(stage)
+    }
+
+    fn gates(&self) -> Vec<String> {
+        self.source.gates()
+    }
+
+    fn next_operation(&mut self) -> anyhow::Result<()> {
+        self.source.next_operation()
+    }
+}
 
 fn main() -> anyhow::Result<()> {
     let start = Start { stacks: true, ..Start::default() };
@@ -14,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Some("put") => common::source("txn_2pc", common::prewrite(), &start),
         _ => common::source("point_get", common::point_get(), &start),
     };
+    let source = Faulty { source, fault: std::env::args().nth(1).unwrap_or_default() };
     let options = Options { color: Theme::wanted(), ..Options::default() };
     run::run(Screen::new(Box::new(source), options)).map(drop)
 }

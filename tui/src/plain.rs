@@ -75,7 +75,11 @@ struct Heard {
 /// Runs a source to its end and prints every operation. A hold is told on standard error and released at once.
 pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -> Result<()> {
     let mut heard = Heard::default();
+    let asked = crate::terminal::asked_to_end();
     loop {
+        if asked.load(std::sync::atomic::Ordering::SeqCst) {
+            bail!("stopped by a signal before the end");
+        }
         for event in source.poll() {
             match event {
                 SourceEvent::Begin { title } => heard = Heard { title, ..Heard::default() },

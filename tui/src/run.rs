@@ -27,6 +27,10 @@ pub fn run(mut screen: Screen) -> Result<Option<String>> {
     let mut dirty = true;
     while !asked.load(Ordering::SeqCst) {
         dirty |= screen.poll();
+        for panic in terminal::background_panics() {
+            screen.warn(format!("a thread of the engine panicked: {panic}"));
+            dirty = true;
+        }
         if dirty {
             term.draw(|frame| view::draw(frame, &mut screen)).context("cannot draw")?;
             dirty = false;

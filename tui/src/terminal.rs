@@ -2,7 +2,7 @@
 use std::{
     io::{self, Write},
     sync::{
-        Arc, Once,
+        Arc, Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -20,18 +20,30 @@ use ratatui::{Terminal, backend::CrosstermBackend};
 pub type Screen = Terminal<CrosstermBackend<io::Stdout>>;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Panics of other threads, while the screen is taken: told in the log, not written over the panes.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Holds the terminal; dropping it gives the terminal back.
 pub struct Guard(());
 
-/// Takes the terminal for the whole screen. A panic anywhere gives it back before it prints.
+/// Panics of background threads since the last call.
+pub fn background_panics() -> Vec<String> {
+    std::mem::take(&mut *PANICS.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Takes the terminal for the whole screen. A panic of the thread that draws gives it back before it prints.
 pub fn take() -> Result<(Screen, Guard)> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
+        let drawing = std::thread::current().id();
         std::panic::set_hook(Box::new(move |info| {
-            give_back();
-            before(info);
+            if std::thread::current().id() == drawing || !TAKEN.load(Ordering::SeqCst) {
+                give_back();
+                return before(info);
+            }
+            let name = std::thread::current().name().unwrap_or("unnamed").to_owned();
+            PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(format!("thread {name}: {info}"));
         }));
     });
     let guard = Guard(());
@@ -72,7 +84,7 @@ pub fn copy(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Becomes true when the program is asked to end from outside (SIGTERM, SIGHUP).
+/// Becomes true when the program is asked to end from outside (SIGTERM, SIGHUP, SIGINT).
 pub fn asked_to_end() -> Arc<AtomicBool> {
     let asked = Arc::new(AtomicBool::new(false));
     #[cfg(unix)]
@@ -89,13 +101,15 @@ fn wait_for_signal(flag: &AtomicBool) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
-        let (Ok(mut term), Ok(mut hup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+        let kinds = (SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt());
+        let (Ok(mut term), Ok(mut hup), Ok(mut int)) = (signal(kinds.0), signal(kinds.1), signal(kinds.2))
         else {
             return;
         };
         tokio::select! {
             _ = term.recv() => {}
             _ = hup.recv() => {}
+            _ = int.recv() => {}
         }
         flag.store(true, Ordering::SeqCst);
     });

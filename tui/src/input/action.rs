@@ -72,7 +72,12 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::First, &["gg", "Home"], "first step", Group::Step),
     bind(Action::Last, &["G", "End"], "newest step", Group::Step),
     bind(Action::Held, &["H"], "to the step that is held", Group::Step),
-    bind(Action::NextOperation, &["N"], "start the scenario's next operation", Group::Step),
+    bind(
+        Action::NextOperation,
+        &["N"],
+        "go on with the scenario: its next directive or operation",
+        Group::Step,
+    ),
     bind(Action::Tikv, &["t"], "TiKV's function for this stage, or our code", Group::Look),
     bind(Action::Flame, &["f"], "wall-clock flame of this operation", Group::Look),
     bind(Action::Editor, &["o"], "open the source in $EDITOR at the line", Group::Look),

@@ -44,8 +44,25 @@ fn lock(shared: &SharedRef) -> std::sync::MutexGuard<'_, Shared> {
 pub struct Embedded {
     name: String,
     events: Receiver<SourceEvent>,
-    next: Sender<()>,
+    /// Gone when the screen goes.
+    next: Option<Sender<()>>,
     shared: SharedRef,
+    /// Closed when the scenario's thread has ended, with its cluster.
+    ended: Receiver<()>,
+}
+
+/// How long stores may take to shut down when the screen goes.
+const GOODBYE: Duration = Duration::from_secs(15);
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.next = None;
+        if let Ok(session) = self.session() {
+            session.run();
+        }
+        // The thread removes the temporary data; if it hangs, the process ends without.
+        let _ = self.ended.recv_timeout(GOODBYE);
+    }
 }
 
 impl Embedded {
@@ -63,12 +80,16 @@ impl Embedded {
             Arc::new(Mutex::new(Shared { session: None, gates: start.gates.iter().cloned().collect() }));
         let (events_tx, events) = channel();
         let (next, next_rx) = channel();
+        let (alive, ended) = channel();
         let work = Work { events: events_tx, next: next_rx, shared: shared.clone(), start };
         std::thread::Builder::new()
             .name("scenario".into())
-            .spawn(move || work.run(scenario, data_dir))
+            .spawn(move || {
+                work.run(scenario, data_dir);
+                drop::<Sender<()>>(alive);
+            })
             .context("cannot start the thread that runs the scenario")?;
-        Ok(Self { name, events, next, shared })
+        Ok(Self { name, events, next: Some(next), shared, ended })
     }
 
     fn session(&self) -> Result<Arc<Session>> {
@@ -124,7 +145,7 @@ impl StepSource for Embedded {
     }
 
     fn next_operation(&mut self) -> Result<()> {
-        self.next.send(()).ok().context("the scenario is over")
+        self.next.as_ref().and_then(|n| n.send(()).ok()).context("the scenario is over")
     }
 }
 
@@ -259,6 +280,7 @@ impl Operation<'_> {
                     self.held.push(hold.id);
                     if self.passes(hold) {
                         self.op.session.to_gate();
+                        continue;
                     }
                 }
                 SourceEvent::Released(id) => self.held.retain(|h| h != id),
@@ -289,6 +311,10 @@ impl Operation<'_> {
     }
 
     fn directive(&mut self, runner: &mut Runner) -> Result<()> {
+        if self.stage.is_none() {
+            self.work.tell(SourceEvent::Log("the scenario goes on when this operation has ended".into()));
+            return Ok(());
+        }
         let Some(text) = runner.peek().filter(|b| !stepped(b)).map(|b| b.text.clone()) else { return Ok(()) };
         self.work.tell(SourceEvent::Log(text.clone()));
         if text.starts_with("release") || text.starts_with("continue") {

@@ -200,12 +200,11 @@ impl Screen {
 
     fn next_operation(&mut self) {
         match &self.ending {
-            Some(e) if e.more => {
+            Some(e) if !e.more => self.say("the scenario has no further operation"),
+            _ => {
                 let result = self.source.next_operation();
                 self.tell(result);
             }
-            Some(_) => self.say("the scenario has no further operation"),
-            None => self.say("this operation has not ended yet; r runs it to its end"),
         }
     }
 

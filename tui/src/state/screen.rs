@@ -316,6 +316,12 @@ impl Screen {
         self.ending = Some(ending);
     }
 
+    /// Tells the person something that nobody asked for.
+    pub fn warn(&mut self, text: String) {
+        self.note(text.clone());
+        self.message = Some(text.lines().next().unwrap_or_default().to_owned());
+    }
+
     pub(super) fn note(&mut self, line: String) {
         if self.log.len() >= LOG_LINES {
             self.log.remove(0);

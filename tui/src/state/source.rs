@@ -67,7 +67,8 @@ pub trait StepSource: Send {
     fn toggle_gate(&mut self, stage: &str) -> Result<bool>;
     /// Stages that have a gate.
     fn gates(&self) -> Vec<String>;
-    /// Starts the next operation, after one has finished and said that there is more.
+    /// Goes on with the scenario: to its next operation after one has finished; while one is held by the scenario, to
+    /// the next thing it does to the cluster.
     fn next_operation(&mut self) -> Result<()>;
 }
 
