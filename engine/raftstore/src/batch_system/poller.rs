@@ -232,7 +232,7 @@ mod tests {
     }
 
     fn system(pollers: usize) -> BatchSystem<Counter, Counter> {
-        let mut system = BatchSystem::new(counter(0), |c| c.addr, 2);
+        let mut system = BatchSystem::new(counter(0), |c: &Counter| c.addr, 2);
         system.spawn("test", 1, pollers, Handler(Arc::default())).unwrap();
         system
     }

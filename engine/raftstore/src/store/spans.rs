@@ -28,6 +28,6 @@ mod tests {
         let mut runs = Vec::new();
         for_each_run(&entries, |term, first, last| runs.push((term, first, last)));
         assert_eq!(runs, [(5, 6, 7), (6, 8, 8)]);
-        for_each_run(&[], |..| unreachable!());
+        for_each_run(&[], |_, _, _| unreachable!());
     }
 }

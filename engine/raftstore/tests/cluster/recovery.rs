@@ -1,0 +1,107 @@
+//! Stops, restarts and leader changes: nothing acknowledged is lost.
+use raftstore::store::CasualMessage;
+
+use crate::harness::{Cluster, REGION, quick_config, until};
+
+#[test]
+fn one_store_bootstraps_writes_reads_and_comes_back() {
+    let mut cluster = Cluster::new(&[1], quick_config());
+    cluster.must_put(b"k1", b"v1");
+    assert_eq!(cluster.must_read(b"k1").as_deref(), Some(&b"v1"[..]));
+    assert_eq!(cluster.must_read(b"k2"), None);
+    for n in 0..50_u8 {
+        cluster.must_put(&[b'x', n], &[n]);
+    }
+    let term = cluster.meta(1, REGION).unwrap().raft.term;
+    cluster.stop(1);
+    cluster.start(1);
+    assert_eq!(cluster.must_read(b"k1").as_deref(), Some(&b"v1"[..]));
+    for n in 0..50_u8 {
+        assert_eq!(cluster.must_read(&[b'x', n]).as_deref(), Some(&[n][..]));
+    }
+    assert!(cluster.meta(1, REGION).unwrap().raft.term > term);
+}
+
+#[test]
+fn a_new_leader_has_what_the_old_one_acknowledged() {
+    let mut cluster = Cluster::new(&[1, 2, 3], quick_config());
+    cluster.must_put(b"k1", b"v1");
+    for store in 1..=3 {
+        cluster.wait_applied(store, b"k1", b"v1");
+    }
+    let old = cluster.wait_leader(REGION);
+    cluster.must_put(b"k2", b"v2");
+    cluster.stop(old);
+    assert_eq!(cluster.must_read(b"k2").as_deref(), Some(&b"v2"[..]));
+    cluster.must_put(b"k3", b"v3");
+    assert_ne!(cluster.wait_leader(REGION), old);
+    // The old leader comes back and catches up by the log.
+    cluster.start(old);
+    cluster.wait_applied(old, b"k3", b"v3");
+    assert_eq!(cluster.meta(old, REGION).unwrap().raft.first_index, 6, "no snapshot was needed");
+}
+
+#[test]
+fn a_leader_cut_off_does_not_acknowledge_and_steps_back_in_line() {
+    let cluster = Cluster::new(&[1, 2, 3], quick_config());
+    cluster.must_put(b"k1", b"v1");
+    let old = cluster.wait_leader(REGION);
+    cluster.isolate(old);
+    let new = until("another leader", || {
+        let others = (1..=3).filter(|s| *s != old);
+        others.into_iter().find(|s| cluster.meta(*s, REGION).is_some_and(|m| m.raft.role == "Leader"))
+    });
+    cluster.must_put(b"k1", b"v2");
+    until("the old leader steps down", || (cluster.meta(old, REGION)?.raft.role != "Leader").then_some(()));
+    let refused = cluster.snapshot(old, cluster.header(old, REGION)).err().unwrap();
+    assert!(refused.not_leader.is_some(), "{refused:?}");
+    cluster.heal();
+    cluster.wait_applied(old, b"k1", b"v2");
+    assert_eq!(cluster.meta(new, REGION).unwrap().raft.role, "Leader", "pre-vote keeps the new leader");
+}
+
+#[test]
+fn a_follower_whose_log_is_gone_gets_a_snapshot() {
+    let mut cluster = Cluster::new(&[1, 2, 3], quick_config());
+    cluster.must_put(b"k1", b"old");
+    let leader = cluster.wait_leader(REGION);
+    let away = (1..=3).find(|s| *s != leader).unwrap();
+    cluster.wait_applied(away, b"k1", b"old");
+    cluster.stop(away);
+    for n in 0..30_u8 {
+        cluster.must_put(&[b'a', n], &[n; 100]);
+    }
+    cluster.must_put(b"k1", b"new");
+    let behind = 30;
+    until("the log is cut", || {
+        let leader = cluster.wait_leader(REGION);
+        cluster.nodes[&leader].router.send_casual_msg(REGION, CasualMessage::ForceCompactRaftLogs).ok()?;
+        (cluster.meta(leader, REGION)?.raft.first_index > behind).then_some(())
+    });
+    cluster.start(away);
+    cluster.wait_applied(away, b"k1", b"new");
+    for n in 0..30_u8 {
+        cluster.wait_applied(away, &[b'a', n], &[n; 100]);
+    }
+    until("the follower's log begins behind the snapshot", || {
+        (cluster.meta(away, REGION)?.raft.first_index > behind).then_some(())
+    });
+    // It goes on by the log, and its snapshot survives a restart.
+    cluster.must_put(b"k2", b"v2");
+    cluster.wait_applied(away, b"k2", b"v2");
+    cluster.stop(away);
+    cluster.start(away);
+    cluster.must_put(b"k3", b"v3");
+    cluster.wait_applied(away, b"k3", b"v3");
+}
+
+#[test]
+fn leadership_moves_on_request() {
+    let cluster = Cluster::new(&[1, 2, 3], quick_config());
+    cluster.must_put(b"k1", b"v1");
+    for store in [2, 3, 1] {
+        cluster.must_transfer_leader(store);
+        cluster.must_put(b"k1", &[store as u8]);
+        assert_eq!(cluster.must_read(b"k1"), Some(vec![store as u8]));
+    }
+}
