@@ -38,6 +38,15 @@ pub struct Global {
     /// TiKV config path; only the places of files are read from it
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Taken for compatibility: nothing is logged
+    #[arg(long, global = true, hide = true)]
+    pub log_level: Option<String>,
+    /// Taken for compatibility: nothing is logged
+    #[arg(long, global = true, hide = true)]
+    pub log_format: Option<String>,
+    /// Taken for compatibility: what is read is always checked
+    #[arg(long, global = true, hide = true)]
+    pub skip_paranoid_checks: bool,
     /// Form of the output (not in TiKV)
     #[arg(long, global = true, value_enum, default_value_t)]
     pub format: Format,
@@ -177,10 +186,32 @@ pub enum Cmd {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Print encryption metadata
+    EncryptionMeta {
+        #[command(subcommand)]
+        cmd: EncryptionMetaCmd,
+    },
     /// Look into an SST file: its properties, its blocks, its keys (not in TiKV)
     Sst(SstArgs),
     /// Draw a flame graph: CPU of a server, or wall clock of a trace (not in TiKV)
     Flamegraph(FlamegraphArgs),
+}
+
+/// `encryption-meta dump-key` and `dump-file`.
+#[derive(Debug, Subcommand)]
+pub enum EncryptionMetaCmd {
+    /// Dump data keys, which are exposed as plaintext: asks for consent
+    DumpKey {
+        /// Key ids, separated with commas; all if absent
+        #[arg(long, value_delimiter = ',')]
+        ids: Vec<u64>,
+    },
+    /// Dump file encryption info
+    DumpFile {
+        /// Path to the file; all if absent
+        #[arg(long)]
+        path: Option<PathBuf>,
+    },
 }
 
 /// `raft log` and `raft region`.

@@ -1,18 +1,123 @@
-//! `flamegraph`
-use std::path::PathBuf;
+//! `flamegraph`: where CPU time goes (a server's profile), or where wall-clock time goes (the stages of requests).
+
+mod pprof;
+mod wall;
+
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use serde_json::json;
+use tracepoints_profile::{
+    FlameOptions, Folded,
+    flame::{self, Measure},
+    wall::WallOptions,
+};
 
-use crate::{Result, cli::Global, output::Output};
+use crate::{Error, Result, cli::Global, http, output::Output};
+
+/// How much longer than asked for a profile may take until it is there.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the stacks come from, and where the picture goes.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "CPU:        tikv-ctl flamegraph --host STATUS_ADDR --seconds 10 -o cpu.svg\n\
+                        Wall clock: tikv-ctl flamegraph --wall --host ADDR -o wall.svg\n\
+                        \x20           tikv-ctl flamegraph --trace FILE -o wall.svg")]
 pub struct FlamegraphArgs {
-    /// Where to write
+    /// Wall clock of the requests in a trace file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["wall", "host"])]
+    pub trace: Option<PathBuf>,
+    /// Wall clock of the requests that the server at --host (its gRPC address) serves meanwhile
+    #[arg(long, requires = "host")]
+    pub wall: bool,
+    /// How long to look at a server
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub seconds: u32,
+    /// CPU samples a second
+    #[arg(long, default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub frequency: u32,
+    /// Where to write; standard output if absent
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Write folded stacks (`frame;frame COUNT`) and no picture
+    #[arg(long)]
+    pub folded: bool,
+    /// Wall clock: also what replicas did meanwhile, which is no part of a request's sum
+    #[arg(long)]
+    pub replicas: bool,
+    /// Wall clock: name the store of each stage
+    #[arg(long)]
+    pub stores: bool,
+    /// Wall clock: add the call stacks, where they were captured
+    #[arg(long)]
+    pub frames: bool,
 }
 
-pub fn run(_args: &FlamegraphArgs, _global: &Global, _out: &mut Output<'_>) -> Result<()> {
+/// Stacks and what they are.
+struct Profile {
+    folded: Folded,
+    measure: Measure,
+    title: String,
+    subtitle: String,
+}
+
+/// Runs `flamegraph`.
+pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let options = WallOptions { stores: args.stores, replicas: args.replicas, frames: args.frames };
+    let profile = match (&args.trace, &global.host) {
+        (Some(path), _) => wall::of_file(path, options, out)?,
+        (None, Some(host)) if args.wall => wall::of_server(host, args.seconds, options, out)?,
+        (None, Some(host)) => cpu(host, args.seconds, args.frequency, out)?,
+        (None, None) => {
+            return Err(Error::other(
+                "give --host STATUS_ADDR for a CPU profile, --wall --host ADDR or --trace FILE for wall clock",
+            ));
+        }
+    };
+    let total = profile.folded.total();
+    let unit = if profile.measure == Measure::Samples { "samples" } else { "ns" };
+    write(args, &profile, out)?;
+    if let Some(path) = &args.output {
+        out.note(&format!("{}: {} stacks, {total} {unit}", path.display(), profile.folded.lines().len()));
+    }
     Ok(())
+}
+
+/// A CPU profile of the status server at `host`.
+fn cpu(host: &str, seconds: u32, frequency: u32, out: &mut Output<'_>) -> Result<Profile> {
+    out.note(&format!("profiling {host} for {seconds} s at {frequency} Hz ..."));
+    let path = format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}");
+    let patience = Duration::from_secs(seconds.into()) + PATIENCE;
+    // TiKV chooses the form of its answer by the request's content type.
+    let body = http::get(host, &path, &[("Content-Type", "application/protobuf")], patience)?;
+    let folded = pprof::fold(&body).map_err(|what| Error::other(format!("http://{host}{path}: {what}")))?;
+    let subtitle = format!("{} samples, {seconds} s at {frequency} Hz", folded.total());
+    Ok(Profile { folded, measure: Measure::Samples, title: format!("CPU of {host}"), subtitle })
+}
+
+fn write(args: &FlamegraphArgs, profile: &Profile, out: &mut Output<'_>) -> Result<()> {
+    let text = if out.is_json() {
+        let stacks: Vec<_> = profile
+            .folded
+            .iter()
+            .map(|(stack, count)| json!({ "stack": stack.split(';').collect::<Vec<_>>(), "count": count }))
+            .collect();
+        format!("{:#}\n", json!(stacks))
+    } else if args.folded {
+        profile.folded.to_string()
+    } else {
+        let options = FlameOptions {
+            measure: profile.measure,
+            subtitle: Some(profile.subtitle.clone()),
+            ..FlameOptions::default()
+        };
+        let svg = flame::svg(profile.folded.lines(), &profile.title, &options);
+        svg.map_err(|e| Error::other(format!("flamegraph: {e}")))?
+    };
+    match &args.output {
+        Some(path) => {
+            std::fs::write(path, text).map_err(|e| Error::other(format!("{}: {e}", path.display())))
+        }
+        None => out.bytes(text.as_bytes()),
+    }
 }

@@ -73,8 +73,16 @@ fn from_user_key(user_key: &[u8], usage: KeyUse) -> Vec<u8> {
     }
 }
 
+/// Whether `key` is `{`, the end of all data.
+fn is_end(key: &[u8], usage: KeyUse) -> bool {
+    usage == KeyUse::MvccBound && key == keys::DATA_MAX_KEY
+}
+
 /// Adds what `key` lacks: its `z`, and the memcomparable form.
 fn complete(key: &[u8], usage: KeyUse) -> ParsedKey {
+    if is_end(key, usage) {
+        return ParsedKey::plain(key.to_vec());
+    }
     if key.first() == Some(&DATA_PREFIX) {
         let encoded = codec::encoded_prefix_len(&key[1..]).is_ok();
         let note = (!encoded && usage == KeyUse::Mvcc).then(|| {
@@ -120,7 +128,7 @@ fn auto(text: &str, usage: KeyUse) -> Result<ParsedKey> {
 
 /// What to try where a key is not one that TiKV's tool takes.
 fn hint(text: &str, key: &[u8], usage: KeyUse) -> Option<String> {
-    if key.is_empty() || usage == KeyUse::Raw {
+    if key.is_empty() || usage == KeyUse::Raw || is_end(key, usage) {
         return None;
     }
     let after_z = key.strip_prefix(&[DATA_PREFIX]);
@@ -172,7 +180,9 @@ mod tests {
         assert_eq!(parsed.key, b"7a61");
         assert!(parsed.note.unwrap().contains("0x7a61"));
         assert!(parse_key("zebra", KeyFormat::Auto, KeyUse::Mvcc).unwrap().note.is_some());
-        assert_eq!(parse_key("zebra", KeyFormat::Auto, KeyUse::MvccBound).unwrap().note, None);
+        for bound in ["zebra", "{"] {
+            assert_eq!(parse_key(bound, KeyFormat::Auto, KeyUse::MvccBound).unwrap().note, None);
+        }
     }
 
     #[test]

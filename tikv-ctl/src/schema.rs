@@ -2,6 +2,7 @@
 
 /// Scalar types of protobuf, by the names descriptors give them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // which of them kvproto uses is its own affair
 pub enum Kind {
     Double,
     Float,

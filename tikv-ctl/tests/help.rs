@@ -25,6 +25,9 @@ const COMMANDS: &[&[&str]] = &[
     &["consistency-check"],
     &["get-region-read-progress"],
     &["raft-engine-ctl"],
+    &["encryption-meta"],
+    &["encryption-meta", "dump-key"],
+    &["encryption-meta", "dump-file"],
     &["sst"],
     &["flamegraph"],
 ];

@@ -39,7 +39,6 @@ impl Random {
 fn exercise(dir: &Path, options: &Options, seed: u64) -> (Model, DB) {
     let families = ["default", "write"].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
     let db = DB::open_cf_descriptors(options, dir, families).unwrap();
-    let cf = db.cf_handle("write").unwrap();
     let (mut random, mut model) = (Random(seed), Model::new());
     for round in 0..3000u64 {
         let key = format!("key{:05}", random.next(2000)).into_bytes();
@@ -48,29 +47,28 @@ fn exercise(dir: &Path, options: &Options, seed: u64) -> (Model, DB) {
                 let end = format!("key{:05}", random.next(2000)).into_bytes();
                 if key < end {
                     let mut batch = WriteBatch::default();
-                    batch.delete_range_cf(&cf, &key, &end);
+                    batch.delete_range_cf(db.cf_handle("write").unwrap(), &key, &end);
                     db.write(&batch).unwrap();
                     model.retain(|k, _| *k < key || *k >= end);
                 }
             }
             1..=8 => {
-                db.delete_cf(&cf, &key).unwrap();
+                db.delete_cf(db.cf_handle("write").unwrap(), &key).unwrap();
                 model.remove(&key);
             }
             _ => {
                 let value = format!("value {round} ").repeat(random.next(20) as usize).into_bytes();
-                db.put_cf(&cf, &key, &value).unwrap();
+                db.put_cf(db.cf_handle("write").unwrap(), &key, &value).unwrap();
                 model.insert(key, value);
             }
         }
         match random.next(600) {
-            0 => db.flush_cf(&cf).unwrap(),
-            1 => db.compact_range_cf(&cf, None::<&[u8]>, None::<&[u8]>),
+            0 => db.flush_cf(db.cf_handle("write").unwrap()).unwrap(),
+            1 => db.compact_range_cf(db.cf_handle("write").unwrap(), None::<&[u8]>, None::<&[u8]>),
             2 => db.flush().unwrap(),
             _ => {}
         }
     }
-    drop(cf);
     (model, db)
 }
 

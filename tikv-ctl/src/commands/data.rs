@@ -122,7 +122,7 @@ fn dump(
     out: &mut Output<'_>,
 ) -> Result<()> {
     let has_z = |key: &[u8]| key.first() == Some(&keys::DATA_PREFIX);
-    if !has_z(from) || (!to.is_empty() && !has_z(to)) {
+    if !has_z(from) || (!to.is_empty() && !has_z(to) && to != keys::DATA_MAX_KEY) {
         return Err(Error::Tikv("from and to should start with \"z\"".to_owned()));
     }
     if !to.is_empty() && to < from {
@@ -131,7 +131,6 @@ fn dump(
     filter.show_cf.iter().try_for_each(|cf| known_cf(cf, &DATA_CFS))?;
     let point = to.is_empty() && limit == 0;
     let limit = if point { 1 } else { limit };
-    // Up to the next possible key: a point query need not look further.
     let mut found = false;
     let mut list = out.list();
     let scanned = source.scan_mvcc(from, to, limit, &mut |key, info| {

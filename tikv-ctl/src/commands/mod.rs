@@ -2,6 +2,7 @@
 
 mod convert;
 mod data;
+mod encryption;
 mod raft;
 mod raft_engine;
 mod remote;
@@ -25,6 +26,10 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     match cmd {
         Some(Cmd::Sst(args)) => sst::run(&args, global.key_format, out),
         Some(Cmd::RaftEngineCtl { args }) => raft_engine::run(&args, out),
+        Some(Cmd::EncryptionMeta { cmd }) => match &global.data_dir {
+            Some(dir) => encryption::run(&cmd, dir, out),
+            None => Err(Error::other("encryption-meta reads a directory: give --data-dir DIR")),
+        },
         Some(Cmd::Flamegraph(args)) => flamegraph::run(&args, &global, out),
         Some(cmd) => with_store(cmd, &global, out),
         None => {
@@ -84,6 +89,7 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
         | Cmd::ConsistencyCheck { .. }
         | Cmd::GetRegionReadProgress { .. }
         | Cmd::RaftEngineCtl { .. }
+        | Cmd::EncryptionMeta { .. }
         | Cmd::Sst(_)
         | Cmd::Flamegraph(_) => Err(Error::other("this command does not ask a store")),
     }

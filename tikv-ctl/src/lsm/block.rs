@@ -34,11 +34,6 @@ impl Block {
         Ok(Block { data: Arc::new(data), entries_end, restarts })
     }
 
-    /// Bytes of the plain block.
-    pub fn len(&self) -> usize {
-        self.data.len()
-    }
-
     fn restart(&self, index: usize) -> Option<usize> {
         let at = self.entries_end + index * 4;
         let offset = Cursor::new(self.data.get(at..at + 4)?).u32()? as usize;

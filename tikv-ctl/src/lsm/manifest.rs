@@ -1,7 +1,7 @@
 //! CURRENT and MANIFEST: which SST files and logs make up the database.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -136,11 +136,6 @@ impl VersionState {
             family.files.remove(&number);
         }
         family.files.extend(edit.added.into_iter().map(|file| (file.number, file)));
-    }
-
-    /// Ids by family name.
-    pub fn ids(&self) -> HashMap<&str, u32> {
-        self.families.iter().map(|(id, family)| (family.name.as_str(), *id)).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     EntryIndex,
     batch::{checked_entries, plain_entries},
 };
-use crate::lsm::{Error, RandomFile, Result};
+use crate::lsm::{RandomFile, Result};
 
 /// Where an entry is on disk.
 #[derive(Clone, Debug)]

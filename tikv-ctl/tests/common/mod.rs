@@ -1,3 +1,4 @@
+#![allow(dead_code)] // each test file uses a part of it
 //! A small data directory in TiKV's layout, written by RocksDB and raft-engine, and a way to run the tool on it.
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode};
@@ -11,7 +12,7 @@ use kvproto::{
     raft_serverpb::{RaftApplyState, RaftLocalState, RaftTruncatedState, RegionLocalState, StoreIdent},
 };
 use prost::Message;
-use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
+use raft_log_engine::{RaftEngineConfig, RaftLogEngine, convert::entry_to_raft};
 use txn_types::{Key, Lock, LockType, Write, WriteType};
 
 /// Both engines of a store, open.
@@ -82,7 +83,7 @@ impl Store {
         };
         self.kv.put_msg_cf(CF_RAFT, &keys::apply_state_key(id), &apply).unwrap();
         let mut batch = self.raft.log_batch(2);
-        batch.append(id, (6..=7).map(|index| entry(id, index)).collect()).unwrap();
+        batch.append(id, (6..=7).map(|index| entry_to_raft(entry(id, index)).unwrap()).collect()).unwrap();
         let hard_state = HardState { term: 6, vote: id + 1, commit: 7 };
         batch.put_raft_state(id, &RaftLocalState { hard_state: Some(hard_state), last_index: 7 }).unwrap();
         self.raft.consume(&mut batch, true).unwrap();
