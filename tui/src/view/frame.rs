@@ -18,47 +18,54 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     let used = Line::from(spans.clone()).width() + 1;
     let room = usize::from(width).saturating_sub(used);
     let (long, short) = place(screen);
-    // What does not fit whole gives way: first the time, then what is said of the phase.
-    let right = if more.chars().count() + long.chars().count() + 2 <= room { long } else { short };
+    // What does not fit gives way: first the time, then what is said of the phase, part by part.
+    let whole: usize = more.iter().map(|m| m.chars().count()).sum();
+    let right = if whole + long.chars().count() + 2 <= room { long } else { short };
     let room = room.saturating_sub(right.chars().count());
-    spans.push(Span::raw(text::pad(&text::fit(&more, room.saturating_sub(2)), room)));
+    let mut said = String::new();
+    for part in &more {
+        if said.chars().count() + part.chars().count() + 2 <= room {
+            said.push_str(part);
+        }
+    }
+    if said.is_empty() {
+        said = text::fit(more.first().map_or("", String::as_str), room.saturating_sub(2));
+    }
+    spans.push(Span::raw(text::pad(&said, room)));
     spans.push(Span::styled(format!("{right} "), theme.strong()));
     Paragraph::new(Line::from(spans))
 }
 
-fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, String, ratatui::style::Style) {
+/// A sign and a word for how the operation stands, and what more can be said of it, the dearest first.
+fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, Vec<String>, ratatui::style::Style) {
     match screen.phase() {
-        Phase::Starting => ("○", "starting".into(), starting(screen), theme.strong()),
-        Phase::Running => ("▷", "running".into(), String::new(), theme.good()),
+        Phase::Starting => ("○", "starting".into(), told(screen.log.last()), theme.strong()),
+        Phase::Running => ("▷", "running".into(), Vec::new(), theme.good()),
         Phase::Held => {
             let hold = &screen.holds[0];
-            let others = match screen.holds.len() {
-                1 => String::new(),
-                n => format!(", {} more held", n - 1),
-            };
-            let word = format!("held at {}", hold.stage);
-            ("‖", word, format!("{others} · engine time stands still"), theme.held())
+            let mut more = vec![" · engine time stands still".to_owned()];
+            if screen.holds.len() > 1 {
+                more.insert(0, format!(", {} more held", screen.holds.len() - 1));
+            }
+            ("‖", format!("held at {}", hold.stage), more, theme.held())
         }
         Phase::Finished => ("■", "ended".into(), ended(screen), theme.good()),
-        Phase::Failed => ("!", "failed".into(), failed(screen), theme.bad()),
+        Phase::Failed => ("!", "failed".into(), told(screen.failure.as_ref()), theme.bad()),
     }
 }
 
-fn starting(screen: &Screen) -> String {
-    screen.log.last().map(|l| format!(": {l}")).unwrap_or_default()
+fn told(text: Option<&String>) -> Vec<String> {
+    text.and_then(|t| t.lines().next()).map(|l| format!(": {}", l.trim())).into_iter().collect()
 }
 
-fn failed(screen: &Screen) -> String {
-    screen.failure.as_ref().map(|f| format!(": {}", f.lines().next().unwrap_or_default())).unwrap_or_default()
-}
-
-fn ended(screen: &Screen) -> String {
-    let Some(ending) = &screen.ending else { return String::new() };
+fn ended(screen: &Screen) -> Vec<String> {
+    let Some(ending) = &screen.ending else { return Vec::new() };
     let s = &ending.summary;
-    let wall = units::duration(s.wall_ns);
-    let covered = format!("{wall}, {:.1} % in stages, {} dropped", s.accounted * 100.0, s.dropped);
     let outcome = if ending.outcome.is_empty() { String::new() } else { format!(": {}", ending.outcome) };
-    format!("{outcome} · {covered}")
+    let wall = units::duration(s.wall_ns);
+    let more = if ending.more { " · N goes on" } else { "" };
+    let covered = format!(" · {wall}, {:.1} % in stages, {} dropped", s.accounted * 100.0, s.dropped);
+    vec![outcome, covered, more.into()]
 }
 
 /// Where the person stands, with the time and without.
