@@ -18,7 +18,7 @@ pub enum Error {
     NotLeader(u64, Option<metapb::Peer>),
     #[error("key {} is not in region key range [{}, {}) for region {}",
         keys::hex_upper(.0), keys::hex_upper(&.1.start_key), keys::hex_upper(&.1.end_key), .1.id)]
-    KeyNotInRegion(Vec<u8>, metapb::Region),
+    KeyNotInRegion(Vec<u8>, Box<metapb::Region>),
     #[error("epoch not match {0}")]
     EpochNotMatch(String, Vec<metapb::Region>),
     #[error("stale command")]
@@ -121,7 +121,7 @@ mod tests {
         assert!(pb.message.contains("not leader"));
 
         let region = metapb::Region { id: 2, start_key: b"b".to_vec(), ..Default::default() };
-        let pb: errorpb::Error = Error::KeyNotInRegion(b"a".to_vec(), region).into();
+        let pb: errorpb::Error = Error::KeyNotInRegion(b"a".to_vec(), Box::new(region)).into();
         assert_eq!(pb.key_not_in_region.unwrap().start_key, b"b");
         let pb: errorpb::Error = Error::other("disk").into();
         assert_eq!(pb, errorpb::Error { message: "disk".into(), ..Default::default() });

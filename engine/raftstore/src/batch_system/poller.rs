@@ -160,10 +160,7 @@ impl<N: Fsm, C: Fsm, H: PollHandler<N, C>> Poller<N, C, H> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{Arc, atomic::AtomicU64},
-        time::Duration,
-    };
+    use std::time::Duration;
 
     use crossbeam::channel::{Sender, bounded};
 
@@ -192,7 +189,7 @@ mod tests {
     }
 
     #[derive(Clone)]
-    struct Handler(Arc<AtomicU64>);
+    struct Handler;
 
     impl PollHandler<Counter, Counter> for Handler {
         fn begin(&mut self, _: usize) {}
@@ -233,7 +230,7 @@ mod tests {
 
     fn system(pollers: usize) -> BatchSystem<Counter, Counter> {
         let mut system = BatchSystem::new(counter(0), |c: &Counter| c.addr, 2);
-        system.spawn("test", 1, pollers, Handler(Arc::default())).unwrap();
+        system.spawn("test", 1, pollers, Handler).unwrap();
         system
     }
 

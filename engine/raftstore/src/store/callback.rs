@@ -75,6 +75,7 @@ impl WriteResponse {
 
 impl ReadResponse {
     /// The snapshot, or why there is none.
+    #[allow(clippy::result_large_err)] // it goes straight into a reply
     pub fn into_snapshot(self) -> Result<RegionSnapshot, errorpb::Error> {
         match (self.snapshot, self.response.header.and_then(|h| h.error)) {
             (Some(snapshot), None) => Ok(snapshot),

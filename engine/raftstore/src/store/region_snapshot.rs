@@ -36,7 +36,7 @@ impl RegionSnapshot {
         if self.region.contains(key) {
             return Ok(());
         }
-        let err = Error::KeyNotInRegion(key.to_vec(), Region::clone(&self.region));
+        let err = Error::KeyNotInRegion(key.to_vec(), Box::new(Region::clone(&self.region)));
         Err(ErrorInner::Request(errorpb::Error::from(err)).into())
     }
 }
@@ -99,7 +99,7 @@ impl RegionIterator {
         {
             return Ok(keys::data_key(raw));
         }
-        let err = Error::KeyNotInRegion(raw.to_vec(), Region::clone(region));
+        let err = Error::KeyNotInRegion(raw.to_vec(), Box::new(Region::clone(region)));
         Err(ErrorInner::Request(errorpb::Error::from(err)).into())
     }
 }

@@ -73,14 +73,18 @@ pub fn check_cmd_epoch(req: &RaftCmdRequest, region: &Region) -> Result<()> {
 }
 
 pub fn check_key_in_region(key: &[u8], region: &Region) -> Result<()> {
-    if region.contains(key) { Ok(()) } else { Err(Error::KeyNotInRegion(key.to_vec(), region.clone())) }
+    if region.contains(key) {
+        Ok(())
+    } else {
+        Err(Error::KeyNotInRegion(key.to_vec(), Box::new(region.clone())))
+    }
 }
 
 /// An end key may be the region's own.
 pub fn check_end_key_in_region(key: &[u8], region: &Region) -> Result<()> {
     let inside = key >= region.start_key.as_slice()
         && (region.end_key.is_empty() || (!key.is_empty() && key <= region.end_key.as_slice()));
-    if inside { Ok(()) } else { Err(Error::KeyNotInRegion(key.to_vec(), region.clone())) }
+    if inside { Ok(()) } else { Err(Error::KeyNotInRegion(key.to_vec(), Box::new(region.clone()))) }
 }
 
 /// Whether a command only reads.

@@ -19,8 +19,15 @@ fn a_write_held_at_every_stage_changes_no_leader() {
     let leader = cluster.wait_leader(REGION);
     let term = cluster.meta(leader, REGION).unwrap().raft.term;
     let gates = [
-        stage::RAFT_PROPOSE, stage::RAFT_READY, stage::RAFT_WRITE_BEGIN, stage::FOLLOWER_RECEIVE,
-        stage::FOLLOWER_APPEND, stage::RAFT_PERSISTED, stage::RAFT_COMMIT, stage::APPLY_BEGIN, stage::APPLY_WRITE,
+        stage::RAFT_PROPOSE,
+        stage::RAFT_READY,
+        stage::RAFT_WRITE_BEGIN,
+        stage::FOLLOWER_RECEIVE,
+        stage::FOLLOWER_APPEND,
+        stage::RAFT_PERSISTED,
+        stage::RAFT_COMMIT,
+        stage::APPLY_BEGIN,
+        stage::APPLY_WRITE,
     ];
     let session = until("a session", || {
         let matcher = Matcher { kinds: vec![RequestKind::RawPut], ..Default::default() };
@@ -40,7 +47,9 @@ fn a_write_held_at_every_stage_changes_no_leader() {
     for gate in gates {
         assert!(held.contains(&gate), "never held at {gate:?}: {held:?}");
     }
-    for stage in [stage::RAFT_ROUTE, stage::RAFT_SEND, stage::RAFT_ACK, stage::FOLLOWER_ACK, stage::APPLY_DONE] {
+    for stage in
+        [stage::RAFT_ROUTE, stage::RAFT_SEND, stage::RAFT_ACK, stage::FOLLOWER_ACK, stage::APPLY_DONE]
+    {
         assert!(stamped.contains(&stage), "never stamped: {stage:?}");
     }
     assert!(probes.len() >= 3, "all three peers told their state: {probes:?}");
@@ -75,7 +84,6 @@ fn quorum_read(cluster: &Cluster, leader: u64) {
     for stage in [stage::LOCAL_READ_REJECT, stage::READ_INDEX_ACK] {
         assert!(stamped.contains(&stage), "never stamped: {stage:?}");
     }
-
 }
 
 type Seen = (Vec<tracepoints::StageId>, Vec<tracepoints::StageId>, std::collections::BTreeSet<u64>);

@@ -2,7 +2,7 @@
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     task::{Context, Poll},
     thread,
@@ -11,8 +11,7 @@ use std::{
 
 use engine_rocks::{DbConfig, RocksEngine};
 use kvproto::{
-    eraftpb,
-    errorpb,
+    eraftpb, errorpb,
     metapb::{Peer, Region},
     raft_cmdpb::{
         AdminCmdType, AdminRequest, ChangePeerRequest, CmdType, PutRequest, RaftCmdRequest, RaftCmdResponse,
@@ -100,7 +99,8 @@ pub struct Node {
 }
 
 pub struct Cluster {
-    dir: TempDir,
+    dir: PathBuf,
+    _temp: Option<TempDir>,
     net: Arc<Net>,
     pub config: Config,
     pub nodes: HashMap<u64, Node>,
@@ -145,8 +145,16 @@ pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
 impl Cluster {
     /// One region with a peer on each of `stores`; the peer's id is 10 + the store's.
     pub fn new(stores: &[u64], config: Config) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Cluster { dir, net: Arc::default(), config, nodes: HashMap::new() };
+        let temp = tempfile::tempdir().unwrap();
+        let mut cluster = Self::open(temp.path(), stores, config);
+        cluster._temp = Some(temp);
+        cluster
+    }
+
+    /// The stores of a directory; new ones get the region.
+    pub fn open(dir: &Path, stores: &[u64], config: Config) -> Self {
+        let (dir, net) = (dir.to_owned(), Arc::default());
+        let mut cluster = Cluster { dir, _temp: None, net, config, nodes: HashMap::new() };
         let mut region = initial_region(stores[0], REGION, 10 + stores[0]);
         region.peers = stores.iter().map(|s| Peer::voter(*s, 10 + s)).collect();
         for store in stores {
@@ -156,7 +164,7 @@ impl Cluster {
     }
 
     fn path(&self, store: u64, part: &str) -> PathBuf {
-        let path = self.dir.path().join(store.to_string()).join(part);
+        let path = self.dir.join(store.to_string()).join(part);
         std::fs::create_dir_all(&path).unwrap();
         path
     }
@@ -252,7 +260,11 @@ impl Cluster {
 
     /// Writes through whoever leads, until it is acknowledged.
     pub fn must_put(&self, key: &[u8], value: &[u8]) {
-        let region = if self.nodes.values().any(|n| n.router.region_ids().len() > 1) { self.region_of(key) } else { REGION };
+        let region = if self.nodes.values().any(|n| n.router.region_ids().len() > 1) {
+            self.region_of(key)
+        } else {
+            REGION
+        };
         until("an acknowledged put", || {
             let (leader, _) = self.leader(region)?;
             let cmd = self.put_cmd(leader, region, key, value);
@@ -271,7 +283,11 @@ impl Cluster {
 
     pub fn admin(&self, store: u64, region: u64, admin: AdminRequest) -> RaftCmdResponse {
         let header = Some(self.header(store, region));
-        self.send(store, RaftCmdRequest { header, admin_request: Some(admin), ..Default::default() }, Req::NONE)
+        self.send(
+            store,
+            RaftCmdRequest { header, admin_request: Some(admin), ..Default::default() },
+            Req::NONE,
+        )
     }
 
     /// Proposes an admin command to whoever leads until it is done.
@@ -301,7 +317,10 @@ impl Cluster {
             if leader == to_store {
                 return Some(());
             }
-            let transfer = TransferLeaderRequest { peer: meta.region.find_peer(to_store).copied(), ..Default::default() };
+            let transfer = TransferLeaderRequest {
+                peer: meta.region.find_peer(to_store).copied(),
+                ..Default::default()
+            };
             self.admin(
                 leader,
                 REGION,

@@ -7,10 +7,8 @@ use crate::harness::{Cluster, REGION, error_of, quick_config, read, until};
 
 #[test]
 fn a_read_index_round_sees_what_was_written() {
-    let config = raftstore::store::Config {
-        raft_store_max_leader_lease: ReadableDuration::ZERO,
-        ..quick_config()
-    };
+    let config =
+        raftstore::store::Config { raft_store_max_leader_lease: ReadableDuration::ZERO, ..quick_config() };
     let cluster = Cluster::new(&[1, 2, 3], config);
     for n in 0..20_u8 {
         cluster.must_put(b"k", &[n]);
@@ -65,7 +63,7 @@ fn refusals_say_what_a_client_needs() {
 
     let err = until("the follower names the leader", || {
         let resp = cluster.send(follower, put(follower), Req::NONE);
-        error_of(&resp)?.not_leader.clone().filter(|e| e.leader.is_some())
+        error_of(&resp)?.not_leader.filter(|e| e.leader.is_some())
     });
     assert_eq!((err.region_id, err.leader.unwrap().store_id), (REGION, leader));
 

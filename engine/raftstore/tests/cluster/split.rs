@@ -21,7 +21,11 @@ fn both_halves_serve_and_survive_a_restart() {
         REGION,
         AdminRequest {
             cmd_type: AdminCmdType::BatchSplit as i32,
-            splits: Some(BatchSplitRequest { requests: vec![split], right_derive: true, ..Default::default() }),
+            splits: Some(BatchSplitRequest {
+                requests: vec![split],
+                right_derive: true,
+                ..Default::default()
+            }),
             ..Default::default()
         },
     );
@@ -29,10 +33,10 @@ fn both_halves_serve_and_survive_a_restart() {
     cluster.must_put(b"b", b"3");
     cluster.must_put(b"y", b"4");
     let leader = cluster.wait_leader(REGION);
-    let err = cluster.snapshot(leader, kvproto::raft_cmdpb::RaftRequestHeader {
-        peer: cluster.header(leader, REGION).peer,
-        ..stale
-    });
+    let err = cluster.snapshot(
+        leader,
+        kvproto::raft_cmdpb::RaftRequestHeader { peer: cluster.header(leader, REGION).peer, ..stale },
+    );
     assert!(err.err().unwrap().epoch_not_match.is_some());
     for store in 1..=3 {
         cluster.wait_applied(store, b"b", b"3");

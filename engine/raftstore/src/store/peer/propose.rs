@@ -99,7 +99,7 @@ impl Peer {
         let v2 = admin.cmd_type() == AdminCmdType::ChangePeerV2;
         let changes: Vec<ChangePeerRequest> = match (&admin.change_peer_v2, &admin.change_peer) {
             (Some(many), _) if v2 => many.changes.clone(),
-            (_, Some(one)) if !v2 => vec![one.clone()],
+            (_, Some(one)) if !v2 => vec![*one],
             _ => return Err(Error::other("expected the changes of a conf change in the request, met none")),
         };
         self.check_conf_change(config, &changes)?;

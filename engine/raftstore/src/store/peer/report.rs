@@ -43,7 +43,7 @@ impl Peer {
         let others = self.region().peers.iter().filter(|p| p.id != self.peer_id());
         let silent = others.filter_map(|p| {
             let since = self.peer_heartbeats.get(&p.id)?.elapsed();
-            (since >= limit).then(|| PeerStats { peer: Some(*p), down_seconds: since.as_secs() })
+            (since >= limit).then_some(PeerStats { peer: Some(*p), down_seconds: since.as_secs() })
         });
         silent.collect()
     }

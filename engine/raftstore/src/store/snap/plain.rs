@@ -93,7 +93,7 @@ pub(super) fn read_plain(path: &Path, mut visit: impl FnMut(&[u8], &[u8]) -> Res
             return Ok(());
         }
         let value = keys::codec::decode_compact_bytes(&mut rest).map_err(bad)?;
-        visit(&key, &value)?;
+        visit(key, value)?;
     }
 }
 

@@ -147,8 +147,7 @@ impl Runner {
         self.manager.register(key, SnapEntry::Generating);
         let data = build_snapshot(&self.manager, &key, snapshot, &region);
         self.manager.deregister(&key, SnapEntry::Generating);
-        let mut snap = Snapshot::default();
-        snap.data = data?.encode_to_vec().into();
+        let mut snap = Snapshot { data: data?.encode_to_vec().into(), ..Default::default() };
         let meta = snap.mut_metadata();
         meta.index = key.idx;
         meta.term = key.term;

@@ -50,7 +50,7 @@ fn a_joint_state_is_entered_and_left() {
     assert_eq!((role(&left, 3), role(&left, 2)), (PeerRole::Voter, PeerRole::Learner));
     assert_eq!(left.epoch().conf_ver, 6);
     assert!(leave_joint(&left).unwrap_err().to_string().contains("not in a joint state"));
-    assert!(enter_joint(&region(), &[change(1, Peer::voter(2, 12)), changes[1].clone()]).is_err());
+    assert!(enter_joint(&region(), &[change(1, Peer::voter(2, 12)), changes[1]]).is_err());
 }
 
 fn split(keys: &[&[u8]], right_derive: bool) -> BatchSplitRequest {
@@ -82,7 +82,9 @@ fn a_split_covers_the_old_range_without_holes() {
 fn bad_splits_are_refused() {
     let mut few_peers = split(&[b"b"], true);
     few_peers.requests[0].new_peer_ids.pop();
-    for bad in [split(&[], true), split(&[b"m", b"b"], true), split(&[b"zz"], true), split(&[b""], true), few_peers] {
+    for bad in
+        [split(&[], true), split(&[b"m", b"b"], true), split(&[b"zz"], true), split(&[b""], true), few_peers]
+    {
         assert!(split_region(&region(), &bad).is_err());
     }
 }

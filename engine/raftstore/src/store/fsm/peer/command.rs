@@ -113,7 +113,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
         let outside = split_keys.iter().find(|k| !region.contains(k) || **k == region.start_key);
         if let Some(key) = outside {
-            let err = Error::KeyNotInRegion(key.clone(), region);
+            let err = Error::KeyNotInRegion(key.clone(), Box::new(region));
             callback.invoke_with_response(cmd_resp::err_resp(err, peer.term()));
             return;
         }
