@@ -25,12 +25,14 @@ use tracepoints::trace::Step;
 
 mod common;
 
+type Stream = mpsc::UnboundedSender<Result<StepEvent, Status>>;
+
 /// Serves recorded steps one at a time, as the server does: step, hold, release.
 #[derive(Clone, Default)]
 struct Server {
     steps: Vec<Step>,
     asked: Arc<Mutex<Vec<SubscribeRequest>>>,
-    stream: Arc<Mutex<Option<mpsc::UnboundedSender<Result<StepEvent, Status>>>>>,
+    stream: Arc<Mutex<Option<Stream>>>,
     next: Arc<Mutex<usize>>,
     gates: Arc<Mutex<Vec<String>>>,
 }

@@ -334,8 +334,11 @@ fn no_sequence_of_keys_panics() {
         seed ^= seed >> 7;
         seed ^= seed << 17;
         let pick = (seed >> 33) as usize;
-        let code =
-            if pick % 4 == 0 { codes[pick % codes.len()] } else { KeyCode::Char(keys[pick % keys.len()]) };
+        let code = if pick.is_multiple_of(4) {
+            codes[pick % codes.len()]
+        } else {
+            KeyCode::Char(keys[pick % keys.len()])
+        };
         rig.key(code);
         assert!(rig.screen.cursor < rig.screen.steps.len());
     }

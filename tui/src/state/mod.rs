@@ -1,16 +1,20 @@
 //! What the screen shows and how it changes; nothing here draws.
-pub mod act;
+mod act;
 pub mod code;
 pub mod document;
 pub mod engine;
 pub mod flame;
+mod flame_keys;
+mod give;
 pub mod highlight;
+mod mouse;
 pub mod overlay;
 pub mod path;
 pub mod screen;
 pub mod search;
 pub mod source;
 pub mod tikv;
+mod typing;
 pub mod units;
 
 pub use screen::{Effect, Pane, Screen};

@@ -1,0 +1,123 @@
+//! What is typed: a search, and the palette's filter.
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::{
+    overlay::{self, Choice, Overlay},
+    screen::{Effect, Pane, Screen},
+    search,
+};
+
+impl Screen {
+    pub(super) fn go_to_match(&mut self, forward: bool) {
+        if self.query.is_empty() {
+            return self.say("nothing searched for yet; / searches in this pane");
+        }
+        let lines = self.lines(self.focus);
+        let from = self.search_from();
+        let Some(found) = search::next(&lines, &self.query, from, forward) else {
+            return self.say(format!(
+                "no match for `{}` in {}",
+                self.query,
+                self.focus.name().to_lowercase()
+            ));
+        };
+        match self.focus {
+            Pane::Path => {
+                let step = self.rows().get(found).map(|r| r.step.unwrap_or(r.span.0));
+                self.go_to(step.unwrap_or(self.cursor));
+            }
+            Pane::Stack => {
+                self.frame = Some(found);
+                self.scroll[Pane::Source as usize] = None;
+            }
+            pane => self.scroll[pane as usize] = Some(found),
+        }
+    }
+
+    pub(super) fn search_from(&self) -> usize {
+        match self.focus {
+            Pane::Path => self.rows().iter().position(|r| r.step == Some(self.cursor)).unwrap_or(0),
+            Pane::Stack => self.frame.unwrap_or(0),
+            pane => self.scroll[pane as usize].unwrap_or(self.drawn[pane as usize].offset),
+        }
+    }
+
+    pub(super) fn search_key(&mut self, key: KeyEvent) -> Effect {
+        let Overlay::Search { input } = &mut self.overlay else { return Effect::None };
+        match typed(input, key) {
+            Typed::Open => {}
+            Typed::Closed => self.overlay = Overlay::None,
+            Typed::Done => {
+                self.query = std::mem::take(input);
+                self.overlay = Overlay::None;
+                if !self.query.is_empty() {
+                    self.go_to_match(true);
+                }
+            }
+        }
+        Effect::None
+    }
+
+    pub fn palette_entries(&self, query: &str) -> Vec<overlay::Entry> {
+        let stages: Vec<&str> = self.steps.iter().map(|s| s.stage.as_str()).collect();
+        let gates: Vec<&str> = self.gates.iter().map(String::as_str).collect();
+        overlay::entries(query, &stages, &gates)
+    }
+
+    pub(super) fn palette_key(&mut self, key: KeyEvent) -> Effect {
+        let Overlay::Palette { query, selected } = &mut self.overlay else { return Effect::None };
+        match key.code {
+            KeyCode::Down => *selected += 1,
+            KeyCode::Up => *selected = selected.saturating_sub(1),
+            _ => match typed(query, key) {
+                Typed::Open => *selected = 0,
+                Typed::Closed => self.overlay = Overlay::None,
+                Typed::Done => return self.choose(),
+            },
+        }
+        self.clamp_palette();
+        Effect::None
+    }
+
+    pub(super) fn clamp_palette(&mut self) {
+        let Overlay::Palette { query, selected } = &self.overlay else { return };
+        let last = self.palette_entries(query).len().saturating_sub(1);
+        self.overlay = Overlay::Palette { query: query.clone(), selected: (*selected).min(last) };
+    }
+
+    pub(super) fn choose(&mut self) -> Effect {
+        let Overlay::Palette { query, selected } = std::mem::take(&mut self.overlay) else {
+            return Effect::None;
+        };
+        match self.palette_entries(&query).into_iter().nth(selected).map(|e| e.choice) {
+            Some(Choice::Action(action)) => return self.act(action),
+            Some(Choice::Gate(stage)) => self.toggle_gate(stage),
+            Some(Choice::Step(step)) => self.jump(step),
+            None => self.say(format!("no action fits `{query}`")),
+        }
+        Effect::None
+    }
+}
+
+enum Typed {
+    Open,
+    Closed,
+    Done,
+}
+
+/// Edits one line of input.
+fn typed(input: &mut String, key: KeyEvent) -> Typed {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        KeyCode::Esc => return Typed::Closed,
+        KeyCode::Enter => return Typed::Done,
+        KeyCode::Backspace if input.is_empty() => return Typed::Closed,
+        KeyCode::Backspace => {
+            input.pop();
+        }
+        KeyCode::Char('u') if control => input.clear(),
+        KeyCode::Char(c) if !control => input.push(c),
+        _ => {}
+    }
+    Typed::Open
+}
