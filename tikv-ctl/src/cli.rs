@@ -28,6 +28,7 @@ pub struct Opt {
 
 /// What applies to every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Set the remote host: a server's gRPC address
     #[arg(long, global = true, value_name = "ADDR")]
@@ -47,17 +48,18 @@ pub struct Global {
     /// Taken for compatibility: what is read is always checked
     #[arg(long, global = true, hide = true)]
     pub skip_paranoid_checks: bool,
-    /// Form of the output (not in TiKV)
-    #[arg(long, global = true, value_enum, default_value_t)]
+    /// Form of the output: text (TiKV's) or json (not in TiKV)
+    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true)]
     pub format: Format,
-    /// How keys are written on the command line (not in TiKV)
-    #[arg(long, global = true, value_enum, default_value_t)]
+    /// How keys are written: auto (TiKV's escaped form with z, or 0x and hex), raw (the user key), hex, escaped
+    /// (not in TiKV)
+    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true)]
     pub key_format: KeyFormat,
 }
 
 /// Conversions of keys, which need neither a directory nor a server.
 #[derive(Clone, Debug, Default, Args)]
-#[command(group = ArgGroup::new("conversion").multiple(false))]
+#[command(group = ArgGroup::new("conversion").multiple(false), next_help_heading = "Conversions of keys")]
 pub struct Convert {
     /// Convert a hex key to escaped key
     #[arg(long = "to-escaped", value_name = "HEX", group = "conversion")]
@@ -283,8 +285,8 @@ pub struct MvccFilter {
 pub struct SstArgs {
     /// The file
     pub path: PathBuf,
-    /// What to print
-    #[arg(value_enum, default_value_t)]
+    /// What to print: properties, keys, layout (where the blocks are), verify (read and check everything)
+    #[arg(value_enum, default_value_t, hide_possible_values = true)]
     pub what: SstView,
     /// First user key of `keys`; see --key-format
     #[arg(short = 'f', long, value_name = "KEY")]
