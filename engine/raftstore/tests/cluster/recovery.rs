@@ -1,5 +1,8 @@
 //! Stops, restarts and leader changes: nothing acknowledged is lost.
-use raftstore::store::CasualMessage;
+use raftstore::{
+    store::{CasualMessage, Config},
+    util::ReadableDuration,
+};
 
 use crate::harness::{Cluster, REGION, quick_config, until};
 
@@ -103,5 +106,36 @@ fn leadership_moves_on_request() {
         cluster.must_transfer_leader(store);
         cluster.must_put(b"k1", &[store as u8]);
         assert_eq!(cluster.must_read(b"k1"), Some(vec![store as u8]));
+    }
+}
+
+#[test]
+fn the_log_is_cut_once_all_have_it() {
+    let config = Config {
+        raft_log_gc_tick_interval: ReadableDuration::millis(100),
+        raft_log_gc_threshold: 10,
+        ..quick_config()
+    };
+    let mut cluster = Cluster::new(&[1, 2, 3], config);
+    for n in 0..60_u8 {
+        cluster.must_put(&[b'k', n], &[n]);
+    }
+    for store in 1..=3 {
+        until("the store's log is cut", || {
+            (cluster.meta(store, REGION)?.raft.first_index > 40).then_some(())
+        });
+        until("raft-engine has dropped the entries", || {
+            let first = cluster.nodes[&store].engines.raft.first_index(REGION);
+            first.is_none_or(|first| first > 40).then_some(())
+        });
+    }
+    for store in 1..=3 {
+        cluster.stop(store);
+    }
+    for store in 1..=3 {
+        cluster.start(store);
+    }
+    for n in 0..60_u8 {
+        assert_eq!(cluster.must_read(&[b'k', n]), Some(vec![n]));
     }
 }

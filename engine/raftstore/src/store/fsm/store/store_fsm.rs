@@ -93,7 +93,8 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
             return Ok(false);
         };
         if state.state() != PeerState::Tombstone {
-            // Its peer is being made or loaded right now; the sender tries again.
+            // A split has just written it, its peer is about to be made.
+            self.ctx.store_meta.lock().add_pending_vote(msg.clone());
             return Ok(true);
         }
         let region = state.region.unwrap_or_default();

@@ -2,10 +2,7 @@
 use std::sync::Arc;
 
 use engine_rocks::CF_RAFT;
-use kvproto::{
-    metapb::Region,
-    raft_serverpb::{PeerState, RegionLocalState},
-};
+use kvproto::raft_serverpb::{PeerState, RegionLocalState};
 use parking_lot::Mutex;
 
 use super::{PollContext, StoreFsm, StoreMeta, poller::RaftPollerBuilder, ticker::Ticker};
@@ -153,18 +150,20 @@ impl RaftBatchSystem {
     fn load_peer<T: Transport>(&self, ctx: &PollContext<T>, state: RegionLocalState) -> Result<()> {
         let applying = state.state() == PeerState::Applying;
         let Some(region) = state.region else { return Ok(()) };
-        let region: Region = region;
         let fsm = PeerFsm::create(ctx.store_id, &ctx.config, ctx.engines.clone(), region.clone(), true)?;
+        let key = fsm.peer.storage().snap_key();
         if applying {
             fsm.peer.storage().set_applying();
-            let key = fsm.peer.storage().snap_key();
             ctx.store_meta.lock().add_pending_snapshot(region.clone());
-            ctx.region_scheduler.schedule(RegionTask::Apply { key, region: region.clone() });
         } else {
             ctx.store_meta.lock().set_region(&region);
         }
         ctx.apply_router.register(registration(&fsm.peer));
         self.router.inner().register(region.id, fsm);
+        // Only now is there a peer to hear that it is done.
+        if applying {
+            ctx.region_scheduler.schedule(RegionTask::Apply { key, region });
+        }
         Ok(())
     }
 
