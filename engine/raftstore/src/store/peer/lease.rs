@@ -13,8 +13,9 @@ use crate::store::{LeaseState, ReadDelegate, ReadDelegates};
 impl Peer {
     /// A quorum answered something sent at `send_ts`. TiKV: `maybe_renew_leader_lease`.
     pub fn maybe_renew_leader_lease(&mut self, send_ts: EngineInstant) {
-        // While leadership is handed over, the other may win an election at once, whatever was promised to us.
-        if self.is_leader() && self.raft_group.raft.lead_transferee.is_none() {
+        // While leadership is handed over, the other may win an election at once, whatever was promised to us. While a
+        // split is applied, peers of a new region that exist elsewhere wait no longer than the lease that we have.
+        if self.is_leader() && self.raft_group.raft.lead_transferee.is_none() && !self.is_splitting() {
             self.leader_lease.renew(send_ts);
         }
     }

@@ -47,6 +47,8 @@ pub struct Peer {
     pub unpersisted: VecDeque<Unpersisted>,
     /// Up to here entries were given to the apply FSM.
     pub last_applying_idx: u64,
+    /// Index of the last split that is committed. Until it is applied here, the new regions' ranges may have other leaders.
+    last_committed_split_idx: u64,
     peer_cache: HashMap<u64, metapb::Peer>,
     /// When each peer was last heard of, on a leader.
     peer_heartbeats: HashMap<u64, EngineInstant>,
@@ -94,6 +96,7 @@ impl Peer {
             leader_lease: lease,
             unpersisted: VecDeque::new(),
             last_applying_idx: applied,
+            last_committed_split_idx: 0,
             peer_cache: HashMap::new(),
             peer_heartbeats: HashMap::new(),
             became_leader: None,
@@ -182,6 +185,11 @@ impl Peer {
         self.peer_cache.retain(|id, _| members.contains(id));
         self.storage_mut().set_region(region);
         self.remember_members();
+    }
+
+    /// Whether a committed split is not applied yet. TiKV: `is_splitting`.
+    pub fn is_splitting(&self) -> bool {
+        self.last_committed_split_idx > self.storage().applied_index()
     }
 
     /// Whether it was loaded at a start less than `d` ago, with others that could elect.

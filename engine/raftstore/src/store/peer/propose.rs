@@ -6,7 +6,7 @@ use kvproto::{
 use prost::Message;
 use raft::{
     ProgressState,
-    eraftpb::{ConfChange, ConfChangeTransition, ConfChangeV2},
+    eraftpb::{ConfChange, ConfChangeTransition, ConfChangeV2, Entry},
 };
 
 use super::Peer;
@@ -17,6 +17,10 @@ use crate::{
 
 /// The bit of an entry's context that says it splits the region. TiKV: `ProposalContext::SPLIT`.
 const CONTEXT_SPLIT: u8 = 0b10;
+
+pub(super) fn is_split(entry: &Entry) -> bool {
+    entry.context.first().is_some_and(|bits| bits & CONTEXT_SPLIT != 0)
+}
 
 /// TiKV: `RequestPolicy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,6 +28,12 @@ impl Peer {
             callback.invoke_with_response(cmd_resp::err_resp(Error::StaleCommand, self.term()));
             return None;
         }
+        if self.is_leader() && self.is_splitting() {
+            let reason = "can not read index due to split";
+            let err = Error::ReadIndexNotReady { reason, region_id: self.region_id };
+            callback.invoke_with_response(cmd_resp::err_resp(err, self.term()));
+            return None;
+        }
         let read = ReadIndexRequest::new(Some((cmd, callback)), req, EngineClock::now());
         Some(self.ask_quorum(read))
     }
@@ -123,6 +129,15 @@ impl Peer {
         }
         for id in again {
             self.raft_group.read_index(id.as_bytes().to_vec());
+        }
+    }
+
+    /// The peer leaves: whoever waits must look elsewhere.
+    pub fn refuse_all(&mut self) {
+        let proposed = self.proposals.take_all().into_iter().map(|p| p.cb);
+        let read = self.pending_reads.take_all().into_iter().filter_map(|r| r.cmd).map(|(_, cb)| cb);
+        for callback in proposed.chain(read) {
+            callback.invoke_with_response(cmd_resp::new_error(Error::RegionNotFound(self.region_id)));
         }
     }
 

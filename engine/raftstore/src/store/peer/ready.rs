@@ -8,7 +8,7 @@ use raft::{
 use raft_log_engine::convert;
 use tracepoints::EngineClock;
 
-use super::{Peer, Unpersisted};
+use super::{Peer, Unpersisted, propose::is_split};
 use crate::{
     Result,
     store::{
@@ -218,6 +218,9 @@ impl Peer {
         let (index, term) = (last.index, last.term);
         self.renew_lease_by_commit(&entries);
         self.last_applying_idx = index;
+        if let Some(split) = entries.iter().rev().find(|e| is_split(e)) {
+            self.last_committed_split_idx = split.index;
+        }
         let apply = Apply {
             peer_id: self.peer_id(),
             term: self.term(),

@@ -12,6 +12,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let region_id = self.fsm.region_id();
         log::info!("region {region_id}: peer {} leaves this store", self.fsm.peer.peer_id());
         self.ctx.delegates.remove(&region_id);
+        self.fsm.peer.leader_lease.expire();
+        self.fsm.peer.refuse_all();
         let initialized = self.fsm.peer.is_initialized();
         self.fsm.destroying = Some(Destroying { apply_done: !initialized });
         if initialized {
