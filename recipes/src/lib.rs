@@ -1,1 +1,13 @@
-//! stub
+//! Recipes: request paths as text scenarios that are test, tour and document at once, and the cluster they run on.
+pub mod client;
+pub mod cluster;
+pub mod directive;
+pub mod library;
+pub mod print;
+pub mod rows;
+pub mod runner;
+pub mod scenario;
+
+pub use cluster::{Cluster, ClusterConfig};
+pub use runner::{Progress, Runner, RunningOp, drain};
+pub use scenario::{Scenario, ScenarioError};

@@ -240,6 +240,11 @@ impl ServerHandle {
         &self.router
     }
 
+    /// The transaction layer, for programs that embed a store and ask it without gRPC; none once it is shut down.
+    pub fn storage(&self) -> Option<&Storage> {
+        self.running.as_ref().map(|r| &r.storage)
+    }
+
     /// What is on this store's disk; none once it is shut down.
     pub fn engines(&self) -> Option<&Engines> {
         self.running.as_ref().map(|r| &r.engines)

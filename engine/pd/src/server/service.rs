@@ -11,7 +11,7 @@ use kvproto::{
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
-use tracepoints::{Req, stamp};
+use tracepoints::{RequestKind, request, stamp};
 
 use super::{
     cluster::{Answer, Cluster},
@@ -134,7 +134,9 @@ impl PdService {
             ErrorType::InvalidValue => Status::invalid_argument(refusal.message),
             _ => Status::internal(refusal.message),
         })?;
-        stamp!(PD_TSO, Req::NONE, count = u64::from(request.count), ts = timestamp.to_ts());
+        let req = request::begin(RequestKind::Tso, &[], 0);
+        stamp!(PD_TSO, req, count = u64::from(request.count), ts = timestamp.to_ts());
+        request::end(req);
         Ok(pdpb::TsoResponse { header: self.header(), count: request.count, timestamp: Some(timestamp) })
     }
 

@@ -4,8 +4,8 @@ use storage::{
     KvGetStatistics, ScanRange, SchedulerDetails, TxnStatus, extract_committed, extract_key_error,
     extract_key_errors, extract_kv_pairs, extract_region_error,
     txn::commands::{
-        AcquirePessimisticLock, CheckSecondaryLocks, CheckTxnStatus, Cleanup, Commit, PessimisticRollback,
-        Rollback, TxnHeartBeat, TypedCommand, typed_prewrite, typed_resolve_lock,
+        AcquirePessimisticLock, CheckSecondaryLocks, CheckTxnStatus, Cleanup, Commit,
+        Rollback, TxnHeartBeat, TypedCommand, typed_prewrite, typed_resolve_lock, typed_pessimistic_rollback,
     },
     txn::store::EntryResult,
 };
@@ -170,7 +170,7 @@ pub async fn pessimistic_rollback(
     request: PessimisticRollbackRequest,
     call: Call,
 ) -> PessimisticRollbackResponse {
-    let (result, details) = run(&storage, PessimisticRollback::from(request).into(), call).await;
+    let (result, details) = run(&storage, typed_pessimistic_rollback(request), call).await;
     let exec_details_v2 = call.write_details(&details);
     let mut reply = PessimisticRollbackResponse { exec_details_v2, ..PessimisticRollbackResponse::default() };
     match extract_region_error(&result) {

@@ -1,0 +1,91 @@
+//! Runs operations with the real TiKV client, and stamps where each begins and ends.
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context as _, Result};
+use tikv_client::{CheckLevel, Config, RawClient, Timestamp, TimestampExt, TransactionClient, TransactionOptions};
+use tracepoints::Req;
+
+use crate::directive::Op;
+
+/// A held request may stand for as long as a person thinks.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// Both clients of one cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Clients {
+    txn: TransactionClient,
+    raw: RawClient,
+}
+
+impl Clients {
+    pub async fn connect(pd: &str) -> Result<Self> {
+        let config = Config::default().with_timeout(PATIENCE);
+        let endpoints = vec![pd.to_owned()];
+        let txn = TransactionClient::new_with_config(endpoints.clone(), config.clone()).await;
+        let txn = txn.with_context(|| format!("the TiKV client cannot connect to PD at {pd}"))?;
+        let raw = RawClient::new_with_config(endpoints, config).await;
+        let raw = raw.with_context(|| format!("the raw TiKV client cannot connect to PD at {pd}"))?;
+        Ok(Self { txn, raw })
+    }
+
+    pub async fn timestamp(&self) -> Result<u64> {
+        Ok(self.txn.current_timestamp().await?.version())
+    }
+
+    /// Runs one operation as request `req`; returns what a person would see of its result.
+    pub async fn run(&self, op: &Op, req: Req, names: &BTreeMap<String, u64>) -> Result<String> {
+        tracepoints::step!(CLIENT_SEND, req);
+        let result = self.call(op, names).await;
+        tracepoints::stamp!(CLIENT_REPLY, req, ok = result.is_ok());
+        result
+    }
+
+    async fn call(&self, op: &Op, names: &BTreeMap<String, u64>) -> Result<String> {
+        match op {
+            Op::Get { key, at } => self.get(key, at.as_deref(), names).await.map(show),
+            Op::Put { key, value } => self.write(key, Some(value)).await,
+            Op::Delete { key } => self.write(key, None).await,
+            Op::RawGet { key } => Ok(show(self.raw.get(key.clone()).await?)),
+            Op::RawPut { key, value } => {
+                self.raw.put(key.clone(), value.clone()).await?;
+                Ok("ok".into())
+            }
+        }
+    }
+
+    async fn get(&self, key: &[u8], at: Option<&str>, names: &BTreeMap<String, u64>) -> Result<Option<Vec<u8>>> {
+        let ts = match at {
+            Some(name) => Timestamp::from_version(
+                *names.get(name).with_context(|| format!("no timestamp is named {name}; write `ts {name}` before"))?,
+            ),
+            None => self.txn.current_timestamp().await?,
+        };
+        let options = TransactionOptions::new_optimistic().drop_check(CheckLevel::None);
+        Ok(self.txn.snapshot(ts, options).get(key.to_vec()).await?)
+    }
+
+    async fn write(&self, key: &[u8], value: Option<&Vec<u8>>) -> Result<String> {
+        let mut txn = self.txn.begin_optimistic().await?;
+        match value {
+            Some(value) => txn.put(key.to_vec(), value.clone()).await?,
+            None => txn.delete(key.to_vec()).await?,
+        }
+        match txn.commit().await {
+            Ok(_) => Ok("ok".into()),
+            Err(e) => {
+                // The locks are left to whoever meets them; a failed rollback changes nothing for the caller.
+                let _ = txn.rollback().await;
+                Err(e.into())
+            }
+        }
+    }
+}
+
+/// A value as text: short ones as they are, long ones by length.
+fn show(value: Option<Vec<u8>>) -> String {
+    match value {
+        None => "(none)".into(),
+        Some(v) if v.len() <= 64 => keys::escape(&v),
+        Some(v) => format!("({} bytes)", v.len()),
+    }
+}

@@ -1,0 +1,412 @@
+//! The embedded cluster: a placement driver and a few stores in this process, on loopback, each with threads of its own.
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use kvproto::{debugpb, kvrpcpb, tikvpb::tikv_client::TikvClient};
+use pd::server::{PdConfig, PdHandle, PdServer};
+use raftstore::{RaftRouter, debug::RegionMeta, store::CasualMessage};
+use server::{
+    StartOptions, TikvServer,
+    config::{ReadableDuration, ReadableSize, TikvConfig},
+    net_faults::NetFaults,
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::{directive::Who, rows::Rows};
+
+/// How long anything may take in real time.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// What a cluster shall be like.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    pub stores: usize,
+    /// Whether leaders may answer reads by their lease.
+    pub lease: bool,
+    /// Whether the Raft log is cut on its own.
+    pub log_gc: bool,
+    /// None: a fresh temporary directory, removed at the end.
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self { stores: 3, lease: true, log_gc: false, data_dir: None }
+    }
+}
+
+struct Slot {
+    config: TikvConfig,
+    store_id: u64,
+    server: Option<server::ServerHandle>,
+}
+
+/// A running cluster. Dropping it stops it.
+pub struct Cluster {
+    slots: Vec<Slot>,
+    faults: NetFaults,
+    pd: PdHandle,
+    runtime: Runtime,
+    /// Where the data stands.
+    dir: PathBuf,
+    _temporary: Option<TempDir>,
+}
+
+impl Cluster {
+    pub fn start(config: ClusterConfig) -> Result<Self> {
+        let (dir, temporary) = data_dir(config.data_dir.as_deref())?;
+        let pd = PdServer::start(PdConfig {
+            data_dir: dir.join("pd"),
+            addr: ([127, 0, 0, 1], 0).into(),
+            advertise_addr: None,
+            cluster_id: None,
+            max_replicas: Some(config.stores.min(3) as u32),
+            clock: std::sync::Arc::new(pd::server::EngineWallClock),
+        })
+        .context("the embedded placement driver did not start")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("cluster")
+            .enable_all()
+            .build()
+            .context("cannot start the cluster's runtime")?;
+        let mut cluster =
+            Self { slots: Vec::new(), faults: NetFaults::default(), pd, runtime, dir, _temporary: temporary };
+        for n in 1..=config.stores {
+            let store = store_config(&config, &cluster.dir, n, &cluster.pd_endpoint());
+            cluster.slots.push(Slot { config: store, store_id: 0, server: None });
+            cluster.start_slot(n - 1)?;
+        }
+        cluster.wait_for_replicas(config.stores.min(3))?;
+        Ok(cluster)
+    }
+
+    pub fn pd_endpoint(&self) -> String {
+        self.pd.addr().to_string()
+    }
+
+    /// Where the data stands: `pd`, `s1`, `s2` ...
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn summary(&self) -> String {
+        match self.slots.len() {
+            1 => "1 store".into(),
+            n => format!("{n} stores"),
+        }
+    }
+
+    /// Handles of the stores that run.
+    pub fn servers(&self) -> impl Iterator<Item = &server::ServerHandle> {
+        self.slots.iter().filter_map(|s| s.server.as_ref())
+    }
+
+    fn start_slot(&mut self, i: usize) -> Result<()> {
+        let options = StartOptions { faults: self.faults.clone(), ..StartOptions::default() };
+        let handle = TikvServer::start(self.slots[i].config.clone(), options)
+            .with_context(|| format!("store {} did not start", i + 1))?;
+        self.slots[i].store_id = handle.store_id();
+        self.slots[i].server = Some(handle);
+        Ok(())
+    }
+
+    fn routers(&self) -> Vec<RaftRouter> {
+        self.servers().map(|s| s.router().clone()).collect()
+    }
+
+    /// What each running store's peer of the region says of itself.
+    fn metas(&self, region_id: u64) -> Vec<RegionMeta> {
+        let routers = self.routers();
+        self.runtime.block_on(async move {
+            let mut metas = Vec::new();
+            for router in routers {
+                let query = router.query_region_meta(region_id);
+                if let Ok(Some(meta)) = tokio::time::timeout(Duration::from_secs(2), query).await {
+                    metas.push(meta);
+                }
+            }
+            metas
+        })
+    }
+
+    /// The region that holds a user key, whether it is a transactional or a raw one: scenarios have one region a key range.
+    fn region_of(&self, key: &[u8]) -> Result<u64> {
+        let routers = self.routers();
+        let ids: Vec<u64> = routers.first().map(RaftRouter::region_ids).unwrap_or_default();
+        let encoded = txn_types::Key::from_raw(key).into_encoded();
+        for id in ids {
+            if let Some(meta) = self.metas(id).into_iter().next() {
+                let (start, end) = (&meta.region.start_key, &meta.region.end_key);
+                if *start <= encoded && (end.is_empty() || encoded < *end) {
+                    return Ok(id);
+                }
+            }
+        }
+        bail!("no store has a region that holds the key {}", keys::escape(key))
+    }
+
+    /// The store that leads the key's region, by the highest term among those who say they lead.
+    pub fn leader_of(&self, key: &[u8]) -> Result<u64> {
+        let region = self.region_of(key)?;
+        self.wait("no store leads the region", |c| c.leader(region))
+    }
+
+    fn leader(&self, region: u64) -> Option<u64> {
+        let leaders = self.metas(region).into_iter().filter(|m| m.raft.role == "Leader");
+        leaders.max_by_key(|m| m.raft.term).map(|m| m.raft.store)
+    }
+
+    /// Waits until `done` answers.
+    fn wait<T>(&self, what: &str, done: impl Fn(&Self) -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + BOUND;
+        loop {
+            if let Some(found) = done(self) {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                bail!("{what} within {BOUND:?}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn wait_for_replicas(&self, replicas: usize) -> Result<()> {
+        let region = self.region_of(b"")?;
+        self.wait("the first region did not get all of its peers", |c| {
+            let metas = c.metas(region);
+            let leader = metas.iter().find(|m| m.raft.role == "Leader")?;
+            let all = leader.region.peers.len() == replicas && metas.len() >= replicas;
+            let level = metas.iter().all(|m| m.raft.applied == leader.raft.applied && m.raft.leader == leader.raft.peer);
+            (all && level).then_some(())
+        })
+    }
+
+    /// Asks every peer for its Raft state, so that a session knows all stores from its first step.
+    pub fn publish_raft_state(&self) {
+        for router in self.routers() {
+            for region in router.region_ids() {
+                tracepoints::session::watch_region(region);
+                // A store that is going away has nothing to say.
+                let _ = router.send_casual_msg(region, CasualMessage::PublishProbe);
+            }
+        }
+    }
+
+    /// Terms of all peers, to see whether any changed.
+    pub fn terms(&self) -> Vec<u64> {
+        self.region_of(b"").map(|r| self.metas(r).iter().map(|m| m.raft.term).collect()).unwrap_or_default()
+    }
+
+    fn slot_of(&self, who: Who) -> Result<usize> {
+        let region = self.region_of(b"")?;
+        let store = match who {
+            Who::Store(id) => id,
+            Who::Leader => self.leader_of(b"")?,
+            Who::Follower => {
+                let leader = self.leader(region);
+                let running = self.slots.iter().filter(|s| s.server.is_some() && Some(s.store_id) != leader);
+                match running.map(|s| s.store_id).min() {
+                    Some(id) => id,
+                    None => self.slots.iter().find(|s| s.server.is_none()).map_or(0, |s| s.store_id),
+                }
+            }
+        };
+        let found = self.slots.iter().position(|s| s.store_id == store);
+        found.with_context(|| format!("there is no store s{store}; the stores are s1 to s{}", self.slots.len()))
+    }
+
+    /// Stops a store as a crash does: nothing is flushed.
+    pub fn stop(&mut self, who: Who) -> Result<String> {
+        let i = self.slot_of(who)?;
+        let Some(handle) = self.slots[i].server.take() else { bail!("that store is stopped already") };
+        handle.kill();
+        Ok("stopped".into())
+    }
+
+    /// Starts the stopped store; `follower` and `leader` mean the one that was stopped.
+    pub fn start_store(&mut self, who: Who) -> Result<String> {
+        let i = match who {
+            Who::Store(_) => self.slot_of(who)?,
+            _ => self.slots.iter().position(|s| s.server.is_none()).context("no store is stopped")?,
+        };
+        if self.slots[i].server.is_some() {
+            bail!("that store runs already");
+        }
+        self.start_slot(i)?;
+        Ok("started".into())
+    }
+
+    pub fn transfer_leader(&mut self, who: Who) -> Result<String> {
+        let to = self.slots[self.slot_of(who)?].store_id;
+        let region = self.region_of(b"")?;
+        let from = self.leader_of(b"")?;
+        let meta = self.metas(region).into_iter().find(|m| m.raft.store == from).context("the leader is gone")?;
+        let peer = meta.region.peers.iter().find(|p| p.store_id == to).cloned().context("that store has no peer")?;
+        let router = self.routers().into_iter().find(|r| r.store_id() == from).context("the leader's store is stopped")?;
+        router.transfer_leader(region, peer)?;
+        self.wait("the leadership did not move", |c| (c.leader(region) == Some(to)).then_some(()))?;
+        Ok("transferred".into())
+    }
+
+    /// Cuts a store off from all others.
+    pub fn partition(&mut self, who: Who) -> Result<String> {
+        let store = self.slots[self.slot_of(who)?].store_id;
+        let others: Vec<u64> = self.slots.iter().map(|s| s.store_id).collect();
+        self.faults.isolate(store, &others);
+        Ok("cut off".into())
+    }
+
+    pub fn heal(&mut self) -> Result<String> {
+        self.faults.heal_all();
+        Ok("healed".into())
+    }
+
+    pub fn wait_for_leader_other_than(&mut self, old: u64) -> Result<String> {
+        let region = self.region_of(b"")?;
+        self.wait("no other store became leader", |c| c.leader(region).filter(|l| *l != old))?;
+        Ok("another store leads".into())
+    }
+
+    /// Waits until every running store has applied what its leader has.
+    pub fn caught_up(&mut self) -> Result<String> {
+        self.settle()?;
+        Ok("all stores have applied what the leader has".into())
+    }
+
+    /// Waits until the running stores are level.
+    pub fn settle(&self) -> Result<()> {
+        let region = self.region_of(b"")?;
+        self.wait("the stores did not become level", |c| {
+            let metas = c.metas(region);
+            let leader = metas.iter().filter(|m| m.raft.role == "Leader").max_by_key(|m| m.raft.term)?;
+            let level = |m: &RegionMeta| m.raft.applied == leader.raft.last_index && m.raft.persisted == leader.raft.last_index;
+            metas.iter().all(level).then_some(())
+        })
+    }
+
+    /// Has the leader cut its log, and waits until it has.
+    pub fn compact_log(&mut self) -> Result<String> {
+        let region = self.region_of(b"")?;
+        let leader = self.leader_of(b"")?;
+        let router = self.routers().into_iter().find(|r| r.store_id() == leader).context("the leader's store is stopped")?;
+        let first = |c: &Self| c.metas(region).iter().find(|m| m.raft.store == leader).map(|m| m.raft.first_index);
+        let before = first(self);
+        router.send_casual_msg(region, CasualMessage::ForceCompactRaftLogs)?;
+        self.wait("the log was not cut", |c| (first(c) > before).then_some(()))?;
+        Ok("cut".into())
+    }
+
+    /// The key's rows, as the debug service of its leader tells them.
+    pub fn rows(&self, key: &[u8]) -> Result<Rows> {
+        let leader = self.leader_of(key)?;
+        let addr = self.addr(leader)?;
+        let from = keys::data_key(txn_types::Key::from_raw(key).as_encoded());
+        let mut to = from.clone();
+        to.push(0xff);
+        self.runtime.block_on(async move {
+            let mut client = debugpb::debug_client::DebugClient::connect(format!("http://{addr}")).await?;
+            let request = debugpb::ScanMvccRequest { from_key: from, to_key: to, limit: 1 };
+            let mut replies = client.scan_mvcc(request).await?.into_inner();
+            Ok(replies.message().await?.map(Rows::from).unwrap_or_default())
+        })
+    }
+
+    fn addr(&self, store: u64) -> Result<String> {
+        let slot = self.slots.iter().find(|s| s.store_id == store);
+        let server = slot.and_then(|s| s.server.as_ref());
+        Ok(server.with_context(|| format!("store s{store} is stopped"))?.addr().to_string())
+    }
+
+    /// What a client would send with a request for this key: region, epoch and leader.
+    pub fn context(&self, key: &[u8]) -> Result<kvrpcpb::Context> {
+        let region = self.region_of(key)?;
+        let leader = self.leader_of(key)?;
+        let meta = self.metas(region).into_iter().find(|m| m.raft.store == leader).context("the leader is gone")?;
+        Ok(kvrpcpb::Context {
+            region_id: region,
+            region_epoch: meta.region.region_epoch,
+            peer: meta.region.peers.iter().find(|p| p.store_id == leader).cloned(),
+            ..Default::default()
+        })
+    }
+
+    /// Leaves a lock, as a client does that dies between prewrite and commit.
+    pub fn prewrite(&self, key: &[u8], value: &[u8], start_ts: u64, ttl_ms: u64) -> Result<()> {
+        let addr = self.addr(self.leader_of(key)?)?;
+        let request = kvrpcpb::PrewriteRequest {
+            context: Some(self.context(key)?),
+            mutations: vec![kvrpcpb::Mutation {
+                op: kvrpcpb::Op::Put as i32,
+                key: key.to_vec(),
+                value: value.to_vec(),
+                ..Default::default()
+            }],
+            primary_lock: key.to_vec(),
+            start_version: start_ts,
+            lock_ttl: ttl_ms,
+            txn_size: 1,
+            ..Default::default()
+        };
+        let reply = self.runtime.block_on(async move {
+            let mut client = TikvClient::connect(format!("http://{addr}")).await?;
+            anyhow::Ok(client.kv_prewrite(request).await?.into_inner())
+        })?;
+        if reply.region_error.is_some() || !reply.errors.is_empty() {
+            bail!("the prewrite was refused: {:?} {:?}", reply.region_error, reply.errors);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for slot in &mut self.slots {
+            if let Some(handle) = slot.server.take() {
+                handle.shutdown();
+            }
+        }
+    }
+}
+
+fn data_dir(wanted: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
+    match wanted {
+        Some(dir) => {
+            std::fs::create_dir_all(dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
+            Ok((dir.to_owned(), None))
+        }
+        None => {
+            let temporary = tempfile::Builder::new().prefix("tikv-step-").tempdir();
+            let temporary = temporary.context("cannot create a temporary data directory")?;
+            Ok((temporary.path().to_owned(), Some(temporary)))
+        }
+    }
+}
+
+/// Small and quick: elections take a second, not ten; everything else is TiKV's default or a little less of it.
+fn store_config(cluster: &ClusterConfig, dir: &Path, n: usize, pd: &str) -> TikvConfig {
+    let mut config = TikvConfig::default();
+    config.server.addr = "127.0.0.1:0".into();
+    config.server.status_addr = String::new();
+    config.server.grpc_concurrency = 2;
+    config.storage.data_dir = dir.join(format!("s{n}"));
+    config.storage.scheduler_concurrency = 2048;
+    config.storage.scheduler_worker_pool_size = 1;
+    config.pd.endpoints = vec![pd.into()];
+    config.raft_engine.target_file_size = ReadableSize::mb(4);
+    let raft = &mut config.raft_store;
+    raft.raft_base_tick_interval = ReadableDuration::millis(100);
+    raft.pd_heartbeat_tick_interval = ReadableDuration::secs(1);
+    raft.pd_store_heartbeat_tick_interval = ReadableDuration::secs(1);
+    raft.raft_store_max_leader_lease = ReadableDuration::millis(if cluster.lease { 900 } else { 0 });
+    raft.store_pool_size = 1;
+    raft.apply_pool_size = 1;
+    if !cluster.log_gc {
+        raft.raft_log_gc_tick_interval = ReadableDuration::hours(24);
+    }
+    config
+}

@@ -1,0 +1,236 @@
+//! What a scenario's words mean: one variant a directive, and the client operations that can be stepped.
+use tracepoints::{Stage, find_stage};
+
+/// A client operation, run by the real TiKV client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// A snapshot point get at now, or at a remembered timestamp.
+    Get { key: Vec<u8>, at: Option<String> },
+    /// An optimistic transaction of one put: prewrite and commit.
+    Put { key: Vec<u8>, value: Vec<u8> },
+    Delete { key: Vec<u8> },
+    RawGet { key: Vec<u8> },
+    RawPut { key: Vec<u8>, value: Vec<u8> },
+}
+
+impl Op {
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Op::Get { key, .. } | Op::Put { key, .. } | Op::Delete { key } | Op::RawGet { key } | Op::RawPut { key, .. } => key,
+        }
+    }
+}
+
+/// Which store a directive is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Leader,
+    /// The follower with the smallest store id.
+    Follower,
+    Store(u64),
+}
+
+#[derive(Clone, Debug)]
+pub enum Directive {
+    /// Start the cluster: how many stores, and whether leaders may read by lease.
+    Cluster { stores: usize, lease: bool, log_gc: bool },
+    Run(Op),
+    /// Run an operation and print the stages it passed.
+    Step(Op),
+    /// Begin an operation and wait until it stands at the stage for the `nth` time.
+    Hold { stage: &'static Stage, nth: usize, op: Op },
+    /// Let the held operation go, without waiting for its end.
+    Release,
+    /// Let the held operation go to its end and print what `step` prints, or, `brief`, only its result.
+    Continue { brief: bool },
+    /// Wait until a store other than the held operation's leader leads.
+    NewLeader,
+    /// Do nothing for so long; says whether engine time stood still.
+    Pause { ms: u64 },
+    /// Remember a timestamp under a name.
+    Ts { name: String },
+    /// Prewrite without commit: a lock stays.
+    Lock { key: Vec<u8>, value: Vec<u8>, ttl_ms: u64 },
+    /// The key's rows in the three column families, on its leader.
+    Rows { key: Vec<u8> },
+    Stop(Who),
+    Start(Who),
+    TransferLeader(Who),
+    Partition(Who),
+    Heal,
+    /// So many raw puts, to make the log grow.
+    Load { count: u64 },
+    /// Wait until all running stores have applied what the leader has.
+    CaughtUp,
+    /// Cut the leader's log behind what it has applied.
+    CompactLog,
+}
+
+/// The known directives, for messages.
+pub const KNOWN: &[&str] = &[
+    "cluster [stores=N] [lease=on|off] [log-gc=on|off]",
+    "get KEY [at=NAME]",
+    "put KEY VALUE|bytes=N",
+    "delete KEY",
+    "raw-get KEY",
+    "raw-put KEY VALUE|bytes=N",
+    "step OP",
+    "hold STAGE[#NTH] OP",
+    "release",
+    "continue [brief]",
+    "new-leader",
+    "pause MS",
+    "ts NAME",
+    "lock KEY VALUE ttl=MS",
+    "rows KEY",
+    "stop WHO",
+    "start WHO",
+    "transfer-leader WHO",
+    "partition WHO",
+    "heal",
+    "load COUNT",
+    "caught-up",
+    "compact-log",
+];
+
+/// Reads a directive's words; the error says what was expected.
+pub fn parse(words: &[String]) -> Result<Directive, String> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Ok(match words.as_slice() {
+        ["cluster", args @ ..] => cluster(args)?,
+        ["step", op @ ..] => Directive::Step(parse_op(op)?),
+        ["hold", stage, op @ ..] => {
+            let (stage, nth) = stage.split_once('#').unwrap_or((stage, "1"));
+            let nth = number(nth, "how often the stage is reached")? as usize;
+            Directive::Hold { stage: parse_stage(stage)?, nth, op: parse_op(op)? }
+        }
+        ["release"] => Directive::Release,
+        ["continue"] => Directive::Continue { brief: false },
+        ["continue", "brief"] => Directive::Continue { brief: true },
+        ["new-leader"] => Directive::NewLeader,
+        ["pause", ms] => Directive::Pause { ms: number(ms, "milliseconds")? },
+        ["ts", name] => Directive::Ts { name: (*name).into() },
+        ["lock", key, value, ttl] => Directive::Lock {
+            key: (*key).into(),
+            value: (*value).into(),
+            ttl_ms: number(option(ttl, "ttl")?, "ttl in milliseconds")?,
+        },
+        ["rows", key] => Directive::Rows { key: (*key).into() },
+        ["stop", who] => Directive::Stop(parse_who(who)?),
+        ["start", who] => Directive::Start(parse_who(who)?),
+        ["transfer-leader", who] => Directive::TransferLeader(parse_who(who)?),
+        ["partition", who] => Directive::Partition(parse_who(who)?),
+        ["heal"] => Directive::Heal,
+        ["load", count] => Directive::Load { count: number(count, "a number of puts")? },
+        ["caught-up"] => Directive::CaughtUp,
+        ["compact-log"] => Directive::CompactLog,
+        op => Directive::Run(parse_op(op)?),
+    })
+}
+
+fn cluster(args: &[&str]) -> Result<Directive, String> {
+    let (mut stores, mut lease, mut log_gc) = (3, true, false);
+    for arg in args {
+        match arg.split_once('=') {
+            Some(("stores", n)) => stores = number(n, "a number of stores")? as usize,
+            Some(("lease", v)) => lease = on_off(v)?,
+            Some(("log-gc", v)) => log_gc = on_off(v)?,
+            _ => return Err(format!("expected stores=N, lease=on|off or log-gc=on|off, found `{arg}`")),
+        }
+    }
+    if !(1..=7).contains(&stores) {
+        return Err(format!("expected 1 to 7 stores, found {stores}"));
+    }
+    Ok(Directive::Cluster { stores, lease, log_gc })
+}
+
+fn parse_op(words: &[&str]) -> Result<Op, String> {
+    Ok(match words {
+        ["get", key] => Op::Get { key: (*key).into(), at: None },
+        ["get", key, at] => Op::Get { key: (*key).into(), at: Some(option(at, "at")?.into()) },
+        ["put", key, value] => Op::Put { key: (*key).into(), value: parse_value(value)? },
+        ["delete", key] => Op::Delete { key: (*key).into() },
+        ["raw-get", key] => Op::RawGet { key: (*key).into() },
+        ["raw-put", key, value] => Op::RawPut { key: (*key).into(), value: parse_value(value)? },
+        other => return Err(format!("expected one of: {}; found `{}`", KNOWN.join(", "), other.join(" "))),
+    })
+}
+
+/// A value as written, or `bytes=N`: N bytes of `x`.
+fn parse_value(word: &str) -> Result<Vec<u8>, String> {
+    match word.strip_prefix("bytes=") {
+        Some(n) => match number(n, "a number of bytes")? {
+            n if n <= 1 << 20 => Ok(vec![b'x'; n as usize]),
+            n => Err(format!("expected at most 1048576 bytes, found {n}")),
+        },
+        None => Ok(word.into()),
+    }
+}
+
+pub fn parse_stage(word: &str) -> Result<&'static Stage, String> {
+    find_stage(word).ok_or_else(|| {
+        let near: Vec<&str> = tracepoints::catalogue::STAGES
+            .iter()
+            .map(|s| s.name)
+            .filter(|n| n.split('_').any(|part| part.len() > 2 && word.contains(part)))
+            .collect();
+        let hint = if near.is_empty() { "see `tikv-tui list --stages`".into() } else { format!("near: {}", near.join(", ")) };
+        format!("expected a stage of the catalogue, found `{word}` ({hint})")
+    })
+}
+
+fn parse_who(word: &str) -> Result<Who, String> {
+    match word {
+        "leader" => Ok(Who::Leader),
+        "follower" => Ok(Who::Follower),
+        s => s
+            .strip_prefix('s')
+            .and_then(|n| n.parse().ok())
+            .map(Who::Store)
+            .ok_or_else(|| format!("expected leader, follower or a store such as s1, found `{word}`")),
+    }
+}
+
+fn option<'a>(word: &'a str, name: &str) -> Result<&'a str, String> {
+    word.strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix('='))
+        .ok_or_else(|| format!("expected {name}=..., found `{word}`"))
+}
+
+fn number(word: &str, what: &str) -> Result<u64, String> {
+    word.parse().map_err(|_| format!("expected {what}, found `{word}`"))
+}
+
+fn on_off(word: &str) -> Result<bool, String> {
+    match word {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("expected on or off, found `{word}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_wrong_word_is_named_with_what_was_expected() {
+        let wrong = |t: &str| parse(&words(t)).unwrap_err();
+        assert!(wrong("hold rft_propose put k v").contains("near: "));
+        assert!(wrong("stop nobody").contains("leader, follower or a store"));
+        assert!(wrong("fetch k").contains("get KEY"));
+        assert!(wrong("put k bytes=99999999").contains("at most"));
+        assert!(wrong("cluster stores=0").contains("1 to 7"));
+    }
+
+    #[test]
+    fn operations_and_options_are_read() {
+        assert!(matches!(parse(&words("get k at=t1")).unwrap(), Directive::Run(Op::Get { at: Some(t), .. }) if t == "t1"));
+        assert!(matches!(parse(&words("put k bytes=300")).unwrap(), Directive::Run(Op::Put { value, .. }) if value.len() == 300));
+        assert!(matches!(parse(&words("lock k v ttl=5")).unwrap(), Directive::Lock { ttl_ms: 5, .. }));
+    }
+}

@@ -1,0 +1,56 @@
+//! The recipes that come with the program.
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::scenario::Scenario;
+
+include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
+
+/// Every recipe, parsed, by name.
+pub fn all() -> Result<Vec<Scenario>> {
+    RECIPES.iter().map(|(name, text)| Ok(Scenario::parse(&PathBuf::from(format!("{name}.txt")), text)?)).collect()
+}
+
+/// A recipe by its name, or a scenario file by its path.
+pub fn find(name: &str) -> Result<Scenario> {
+    if let Some((name, text)) = RECIPES.iter().find(|(n, _)| *n == name) {
+        return Ok(Scenario::parse(&PathBuf::from(format!("{name}.txt")), text)?);
+    }
+    let path = Path::new(name);
+    if path.exists() || name.contains(['/', '.']) {
+        return Scenario::read(path);
+    }
+    let near = near(name);
+    let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
+    let known: Vec<&str> = RECIPES.iter().map(|(n, _)| *n).collect();
+    bail!("no recipe is named `{name}`, and there is no such file.{hint} The recipes are: {}", known.join(", "))
+}
+
+/// Recipes whose name shares a word with `name`, or begins alike.
+fn near(name: &str) -> Vec<&'static str> {
+    let words: Vec<&str> = name.split(['_', '-']).filter(|w| w.len() > 2).collect();
+    RECIPES.iter().map(|(n, _)| *n).filter(|n| words.iter().any(|w| n.contains(w))).take(4).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_parses_and_says_what_it_shows() {
+        for scenario in all().unwrap() {
+            assert!(!scenario.title.is_empty() && !scenario.about.is_empty(), "{}: title and about", scenario.name);
+            for block in &scenario.blocks {
+                crate::directive::parse(&block.words).unwrap_or_else(|e| panic!("{}:{}: {e}", scenario.name, block.line));
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_brings_the_near_ones() {
+        let e = find("point_gte").unwrap_err().to_string();
+        assert!(e.contains("point_get or") && e.contains("The recipes are"), "{e}");
+        assert!(find("nowhere/x.txt").unwrap_err().to_string().contains("cannot read the scenario file"));
+    }
+}

@@ -1,0 +1,150 @@
+//! A trace as a recipe prints it: stages in order, without anything that differs from run to run.
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracepoints::{catalogue::STAGES, trace::Step};
+
+/// Prints the main lane in order, request by request, then what each replica passed, in the catalogue's order.
+///
+/// On replicas the order of events depends on who is faster (a quorum of followers may be durable before the leader),
+/// so there only the set of stages is the same in every run.
+pub fn steps(steps: &[Step], leader: u64) -> String {
+    let mut out = String::new();
+    let mut last = u64::MAX;
+    for step in steps.iter().filter(|s| s.lane == "main") {
+        if step.request != last {
+            last = step.request;
+            out.push_str(&format!("{}{}\n", step.kind, at(step.store, leader)));
+        }
+        out.push_str(&format!("  {:<20} {}\n", step.stage, step.layer));
+    }
+    out.push_str(&replicas(steps, leader));
+    out
+}
+
+fn at(store: u64, leader: u64) -> &'static str {
+    match store {
+        0 => "",
+        s if s == leader => " @leader",
+        _ => " @follower",
+    }
+}
+
+/// One line per role and kind of request: `follower x2: follower_receive follower_append ...`.
+fn replicas(steps: &[Step], leader: u64) -> String {
+    let mut seen: BTreeMap<(usize, u64), BTreeSet<usize>> = BTreeMap::new();
+    let mut requests: Vec<(u64, String)> = Vec::new();
+    for step in steps.iter().filter(|s| s.lane == "replica") {
+        let nth = match requests.iter().position(|(id, _)| *id == step.request) {
+            Some(i) => i,
+            None => {
+                requests.push((step.request, step.kind.clone()));
+                requests.len() - 1
+            }
+        };
+        let stage = STAGES.iter().position(|s| s.name == step.stage).unwrap_or(usize::MAX);
+        seen.entry((nth, step.store)).or_default().insert(stage);
+    }
+    let mut lines: BTreeMap<(usize, &str, String), usize> = BTreeMap::new();
+    for ((nth, store), stages) in &seen {
+        let names: Vec<&str> = stages.iter().filter_map(|i| STAGES.get(*i)).map(|s| s.name).collect();
+        let role = if *store == leader { "leader" } else { "follower" };
+        *lines.entry((*nth, role, names.join(" "))).or_default() += 1;
+    }
+    let mut out = String::new();
+    let mut last = usize::MAX;
+    // "leader" before "follower": reverse alphabetical order within a request.
+    let mut sorted: Vec<_> = lines.into_iter().collect();
+    sorted.sort_by(|(a, _), (b, _)| (a.0, std::cmp::Reverse(a.1), &a.2).cmp(&(b.0, std::cmp::Reverse(b.1), &b.2)));
+    for ((nth, role, names), count) in sorted {
+        if nth != last {
+            last = nth;
+            out.push_str(&format!("replicas of {}\n", requests[nth].1));
+        }
+        out.push_str(&format!("  {role} x{count}: {names}\n"));
+    }
+    out
+}
+
+/// `ts1`, `ts2` ... for timestamps, in the order they are met.
+#[derive(Debug, Default)]
+pub struct Symbols {
+    seen: Vec<u64>,
+}
+
+impl Symbols {
+    pub fn ts(&mut self, ts: u64) -> String {
+        if ts == 0 {
+            return "0".into();
+        }
+        let i = match self.seen.iter().position(|t| *t == ts) {
+            Some(i) => i,
+            None => {
+                self.seen.push(ts);
+                self.seen.len() - 1
+            }
+        };
+        format!("ts{}", i + 1)
+    }
+
+    /// Puts symbols in place of every number of a message that is a timestamp (18 digits and more) and names ports away.
+    pub fn clean(&mut self, message: &str) -> String {
+        let mut out = String::new();
+        let mut digits = String::new();
+        for c in message.chars().chain(std::iter::once('\n')) {
+            if c.is_ascii_digit() {
+                digits.push(c);
+                continue;
+            }
+            match digits.parse::<u64>() {
+                Ok(n) if digits.len() >= 17 => out.push_str(&self.ts(n)),
+                _ => out.push_str(&digits),
+            }
+            digits.clear();
+            out.push(c);
+        }
+        out.pop();
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(stage: &str, lane: &str, store: u64, request: u64, kind: &str) -> Step {
+        Step {
+            stage: stage.into(),
+            lane: lane.into(),
+            store,
+            request,
+            kind: kind.into(),
+            layer: "x".into(),
+            ..Step::default()
+        }
+    }
+
+    #[test]
+    fn main_lane_keeps_order_and_replicas_are_sets() {
+        let all = [
+            step("client_send", "main", 0, 1, "client"),
+            step("grpc_decode", "main", 2, 2, "raw_put"),
+            step("raft_write_end", "replica", 2, 2, "raw_put"),
+            step("raft_write_begin", "replica", 1, 2, "raw_put"),
+            step("raft_write_begin", "replica", 3, 2, "raw_put"),
+            step("client_reply", "main", 0, 1, "client"),
+        ];
+        let text = steps(&all, 2);
+        assert_eq!(
+            text,
+            "client\n  client_send          x\nraw_put @leader\n  grpc_decode          x\nclient\n  client_reply         x\n\
+             replicas of raw_put\n  leader x1: raft_write_end\n  follower x2: raft_write_begin\n"
+        );
+    }
+
+    #[test]
+    fn timestamps_get_names() {
+        let mut symbols = Symbols::default();
+        assert_eq!(symbols.ts(470607130203521025), "ts1");
+        assert_eq!(symbols.clean("lock 470607130203521025 on 470607130203521099, port 20160"), "lock ts1 on ts2, port 20160");
+    }
+}

@@ -1,0 +1,216 @@
+//! Scenario files: a directive with arguments, `----`, and what it must print; after etcd-raft's data-driven tests.
+//!
+//! ```text
+//! title: A point get
+//! about: What the file shows, in a paragraph; the guide prints it.
+//!
+//! put k1 v1
+//! ----
+//! ok
+//! ```
+//! Blocks are separated by empty lines. Lines that begin with `#` before a directive are its comment.
+use std::path::{Path, PathBuf};
+
+/// A parsed scenario file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// Where it came from, for messages.
+    pub path: PathBuf,
+    /// File stem, e.g. `point_get`.
+    pub name: String,
+    pub title: String,
+    pub about: String,
+    pub blocks: Vec<Block>,
+}
+
+/// One directive and its expected output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// 1-based line of the directive.
+    pub line: usize,
+    pub comment: String,
+    /// The directive line as written.
+    pub text: String,
+    pub words: Vec<String>,
+    pub expected: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{}:{line}: {problem}", path.display())]
+pub struct ScenarioError {
+    pub path: PathBuf,
+    pub line: usize,
+    pub problem: String,
+}
+
+impl Scenario {
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| anyhow::anyhow!("cannot read the scenario file {}: {e}", path.display()))?;
+        Ok(Self::parse(path, &text)?)
+    }
+
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ScenarioError> {
+        let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut scenario = Scenario {
+            path: path.to_owned(),
+            name,
+            title: String::new(),
+            about: String::new(),
+            blocks: Vec::new(),
+        };
+        let lines: Vec<&str> = text.lines().collect();
+        let mut at = scenario.header(&lines);
+        while at < lines.len() {
+            if lines[at].trim().is_empty() {
+                at += 1;
+                continue;
+            }
+            at = scenario.block(&lines, at)?;
+        }
+        if scenario.blocks.is_empty() {
+            return Err(scenario.error(lines.len().max(1), "expected at least one directive, e.g. `step get k1`, found none"));
+        }
+        Ok(scenario)
+    }
+
+    fn error(&self, line: usize, problem: impl Into<String>) -> ScenarioError {
+        ScenarioError { path: self.path.clone(), line, problem: problem.into() }
+    }
+
+    /// Reads `title:` and `about:`; returns the line where blocks begin.
+    fn header(&mut self, lines: &[&str]) -> usize {
+        let mut at = 0;
+        let mut in_about = false;
+        while at < lines.len() && !lines[at].trim().is_empty() {
+            if let Some(title) = lines[at].strip_prefix("title:") {
+                self.title = title.trim().into();
+            } else if let Some(about) = lines[at].strip_prefix("about:") {
+                self.about = about.trim().into();
+                in_about = true;
+            } else if in_about && lines[at].starts_with(' ') {
+                self.about.push(' ');
+                self.about.push_str(lines[at].trim());
+            } else {
+                return at;
+            }
+            at += 1;
+        }
+        at
+    }
+
+    fn block(&mut self, lines: &[&str], mut at: usize) -> Result<usize, ScenarioError> {
+        let mut comment = Vec::new();
+        while at < lines.len() && lines[at].starts_with('#') {
+            comment.push(lines[at].trim_start_matches('#').trim());
+            at += 1;
+        }
+        if at == lines.len() || lines[at].trim().is_empty() {
+            return Ok(at + 1);
+        }
+        let (line, text) = (at + 1, lines[at].trim());
+        let words = split_words(text).map_err(|e| self.error(line, e))?;
+        at += 1;
+        if lines.get(at).map(|l| l.trim()) != Some("----") {
+            let found = lines.get(at).map_or("the end of the file".into(), |l| format!("`{l}`"));
+            return Err(self.error(at + 1, format!("expected `----` after the directive `{text}`, found {found}")));
+        }
+        at += 1;
+        let mut expected = String::new();
+        while at < lines.len() && !lines[at].trim().is_empty() {
+            expected.push_str(lines[at].trim_end());
+            expected.push('\n');
+            at += 1;
+        }
+        let text = text.to_owned();
+        self.blocks.push(Block { line, comment: comment.join(" "), text, words, expected });
+        Ok(at)
+    }
+
+    /// The file again, with these outputs in place of the expected ones.
+    pub fn rewrite(&self, original: &str, outputs: &[String]) -> String {
+        let lines: Vec<&str> = original.lines().collect();
+        let mut out = String::new();
+        let mut at = 0;
+        for (block, output) in self.blocks.iter().zip(outputs) {
+            for line in &lines[at..block.line] {
+                out.push_str(line);
+                out.push('\n');
+            }
+            out.push_str("----\n");
+            out.push_str(output);
+            at = block.line + 1 + block.expected.lines().count();
+        }
+        for line in lines.get(at..).unwrap_or_default() {
+            out.push_str(line);
+            out.push('\n');
+        }
+        out
+    }
+}
+
+/// Splits at spaces; double quotes keep them.
+fn split_words(text: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let (mut quoted, mut any) = (false, false);
+    for c in text.chars() {
+        match c {
+            '"' => {
+                quoted = !quoted;
+                any = true;
+            }
+            c if c.is_whitespace() && !quoted => {
+                if any {
+                    words.push(std::mem::take(&mut word));
+                }
+                any = false;
+            }
+            c => {
+                word.push(c);
+                any = true;
+            }
+        }
+    }
+    if quoted {
+        return Err(format!("expected a closing `\"` in `{text}`"));
+    }
+    if any {
+        words.push(word);
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "title: T\nabout: a\n b\n\n# why\nput k1 \"v 1\"\n----\nok\n\nget k1\n----\nv 1\n";
+
+    #[test]
+    fn parses_title_comment_words_and_output() {
+        let s = Scenario::parse(Path::new("x/t.txt"), TEXT).unwrap();
+        assert_eq!((s.name.as_str(), s.title.as_str(), s.about.as_str()), ("t", "T", "a b"));
+        assert_eq!(s.blocks[0].words, ["put", "k1", "v 1"]);
+        assert_eq!(s.blocks[0].comment, "why");
+        assert_eq!(s.blocks[1].expected, "v 1\n");
+        assert_eq!(s.blocks[1].line, 10);
+    }
+
+    #[test]
+    fn a_mistake_names_file_line_and_what_was_expected() {
+        let e = Scenario::parse(Path::new("bad.txt"), "put k1 v1\nok\n").unwrap_err().to_string();
+        assert_eq!(e, "bad.txt:2: expected `----` after the directive `put k1 v1`, found `ok`");
+        let e = Scenario::parse(Path::new("bad.txt"), "put \"k1\n----\n").unwrap_err().to_string();
+        assert_eq!(e, "bad.txt:1: expected a closing `\"` in `put \"k1`");
+        assert!(Scenario::parse(Path::new("bad.txt"), "").unwrap_err().to_string().contains("at least one directive"));
+    }
+
+    #[test]
+    fn rewrite_changes_only_outputs() {
+        let s = Scenario::parse(Path::new("t.txt"), TEXT).unwrap();
+        assert_eq!(s.rewrite(TEXT, &["ok\n".into(), "v 1\n".into()]), TEXT);
+        let changed = s.rewrite(TEXT, &["fine\nyes\n".into(), "v 2\n".into()]);
+        assert_eq!(changed, TEXT.replace("ok", "fine\nyes").replace("\nv 1", "\nv 2"));
+    }
+}
