@@ -26,7 +26,8 @@ pub(crate) use ticket::Ticket;
 
 use crate::{
     catalogue::StageId,
-    request::{self, Req},
+    recorder,
+    request::{self, Req, RequestKind},
 };
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -70,14 +71,22 @@ impl Session {
         &self.events
     }
 
+    /// Events that were left out because too many waited in [`Session::events`].
+    pub fn missed(&self) -> u64 {
+        self.inner.missed()
+    }
+
     /// Begins a client operation: until [`Session::end_op`], every request that arrives is its child.
     pub fn begin_op(&self, key: &[u8]) -> Req {
         let op = request::next_id().with_step();
         self.inner.begin_op(op, key);
+        recorder::mark_begin(op, RequestKind::Client, key, 0);
         op
     }
 
+    /// Ends a client operation.
     pub fn end_op(&self, op: Req) {
+        recorder::mark_end(op);
         self.inner.end_op(op);
     }
 

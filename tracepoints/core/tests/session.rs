@@ -406,3 +406,18 @@ fn observed_stages_cannot_be_held() {
     assert!(!tracepoints::step_fsm!(FsmGate::default(), || (), READ_DONE, req), "{}", observed.name());
     assert!(session.held().is_empty());
 }
+
+#[test]
+fn a_stepper_that_does_not_listen_misses_steps_and_is_told_how_many() {
+    let _one = alone();
+    let session = Session::start(any(Mode::Run)).unwrap();
+    let req = begin(RequestKind::KvGet, b"k", 1);
+    for _ in 0..300_000 {
+        tracepoints::stamp!(MVCC_GET, req);
+    }
+    end(req);
+    let events: Vec<SessionEvent> = session.events().try_iter().collect();
+    let steps = events.iter().filter(|e| matches!(e, SessionEvent::Step(_))).count() as u64;
+    assert!(session.missed() > 0 && steps + session.missed() == 300_000);
+    assert!(matches!(events.last(), Some(SessionEvent::Finished { .. })), "the end is never missed");
+}

@@ -1,5 +1,6 @@
 //! A CPU profile of this process: SIGPROF by CPU time, stacks unwound by framehop.
 use std::{
+    collections::HashMap,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -73,8 +74,23 @@ pub fn start(frequency: i32) -> Result<Running, ProfileError> {
         return Err(ProfileError::Frequency(frequency));
     }
     let turn = Turn::take()?;
+    warm_up()?;
     let guard = pprof::ProfilerGuardBuilder::default().frequency(frequency).build()?;
     Ok(Running { guard, frequency, from: std::time::Instant::now(), _turn: turn })
+}
+
+/// Runs the signal handler once, on this thread and outside of the allocator. The first run loads the unwind tables of
+/// all libraries, which allocates: on a thread that was interrupted inside the allocator that would never end.
+fn warm_up() -> Result<(), ProfileError> {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !DONE.load(Ordering::Acquire) {
+        // At 1 Hz the timer itself does not fire before the signal is raised.
+        let _guard = pprof::ProfilerGuardBuilder::default().frequency(1).build()?;
+        // SAFETY: the handler for SIGPROF is in place while the guard lives.
+        unsafe { libc::raise(libc::SIGPROF) };
+        DONE.store(true, Ordering::Release);
+    }
+    Ok(())
 }
 
 impl Running {
@@ -84,8 +100,12 @@ impl Running {
     /// [`ProfileError::Empty`] if no thread used the CPU long enough to be met.
     pub fn finish(self) -> Result<CpuProfile, ProfileError> {
         let duration = self.from.elapsed();
-        let report = self.guard.report().build()?;
+        let raw = self.guard.report().build_unresolved()?;
         drop(self.guard);
+        let mut report = pprof::Report { data: HashMap::new(), timing: raw.timing };
+        for (stack, count) in raw.data {
+            *report.data.entry(stack.into()).or_default() += count;
+        }
         if report.data.is_empty() {
             return Err(ProfileError::Empty(
                 "no thread used the CPU while it was taken; put load on the process, or sample for longer",

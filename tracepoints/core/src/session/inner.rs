@@ -3,7 +3,10 @@
 //! Lock order: `CURRENT`, then `state`, then the clock's. Wakers and callbacks run outside of all of them.
 use std::{
     collections::{HashSet, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Waker,
 };
 
@@ -24,6 +27,9 @@ use crate::{
     request::{Req, RequestInfo, RequestKind},
     stack, thread,
 };
+
+/// Events that may wait for the stepper.
+const MAX_WAITING: usize = 1 << 18;
 
 pub(super) struct Held {
     info: HoldInfo,
@@ -53,6 +59,7 @@ pub(crate) struct Inner {
     max_requests: u32,
     /// The receiver may be gone; then nobody listens and nothing is lost.
     events: Sender<SessionEvent>,
+    missed: AtomicU64,
     state: Mutex<State>,
     released: Condvar,
 }
@@ -103,13 +110,24 @@ impl Inner {
             stacks: config.stacks,
             max_requests: config.max_requests,
             events,
+            missed: AtomicU64::new(0),
             state: Mutex::new(state),
             released: Condvar::new(),
         }
     }
 
+    /// Steps and probes have a bound; what tells of requests and holds always goes through.
     fn send(&self, event: SessionEvent) {
-        let _ = self.events.send(event);
+        let may_miss = matches!(event, SessionEvent::Step(_) | SessionEvent::Probe(_));
+        if may_miss && self.events.len() >= MAX_WAITING {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let _ = self.events.send(event);
+        }
+    }
+
+    pub(super) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
     }
 
     /// Reads the clock and sends under one lock, so that events come in the order of their engine time.
