@@ -2,7 +2,7 @@
 use engine_rocks::CF_RAFT;
 use kvproto::{
     metapb::{Peer, Region},
-    raft_serverpb::{PeerState, RaftMessage, RegionLocalState},
+    raft_serverpb::{PeerState, RaftApplyState, RaftMessage, RegionLocalState},
 };
 
 use super::PollContext;
@@ -154,13 +154,22 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
         };
         for (key, sending, age) in idle {
             // One to be applied after a restart is needed whatever its age; its region says so.
-            if age < timeout || (!sending && self.is_applying(key.region_id)) {
+            let needed = !sending && self.is_applying(key.region_id);
+            let useless = sending && key.idx < self.truncated_index(key.region_id);
+            if needed || (age < timeout && !useless) {
                 continue;
             }
             if let Err(err) = self.ctx.snap_mgr.delete_snapshot(&key, sending) {
                 log::warn!("snapshot {key} stays: {err}");
             }
         }
+    }
+
+    /// A snapshot to send that is behind the log's first entry helps nobody.
+    fn truncated_index(&self, region_id: u64) -> u64 {
+        let state =
+            self.ctx.engines.kv.get_msg_cf::<RaftApplyState>(CF_RAFT, &keys::apply_state_key(region_id));
+        state.ok().flatten().and_then(|s| s.truncated_state).map_or(0, |t| t.index)
     }
 
     fn is_applying(&self, region_id: u64) -> bool {
