@@ -27,7 +27,7 @@ fn text_is_tikvs() {
     assert_eq!(
         ok(&dir, &["raft", "log", "-r", "2", "-i", "7"]),
         "idx_key: \\001\\002\\000\\000\\000\\000\\000\\000\\000\\002\\001\\000\\000\\000\\000\\000\\000\\000\\007\n\
-         region: 2\nlog index: 7\nentry term: 6 index: 7\nmsg len: 14\n\
+         region: 2\nlog index: 7\nentry term: 6 index: 7\nmsg len: 16\n\
          Normal: header { region_id: 2 } requests { cmd_type: Put put { key: 6B value: 76 } }\n"
     );
     assert_eq!(
@@ -112,35 +112,51 @@ const EVERY_COMMAND: &[&[&str]] = &[
     &["show-cluster-id"],
 ];
 
+/// Runs every command that reads the directory or its files.
+fn run_everything(dir: &std::path::Path) {
+    let path = dir.display().to_string();
+    EVERY_COMMAND.iter().for_each(|args| drop(ok(&path, args)));
+    let engine = dir.join("raft-engine").display().to_string();
+    let mut others: Vec<Vec<String>> = ["dump", "check"]
+        .map(|command| ["raft-engine-ctl", "--", command, "--path", &engine].map(str::to_owned).to_vec())
+        .to_vec();
+    for file in contents(dir).keys().filter(|path| path.extension().is_some_and(|e| e == "sst")) {
+        let file = file.display().to_string();
+        others.extend(
+            ["properties", "keys", "layout", "verify"]
+                .map(|what| vec!["sst".into(), file.clone(), what.into()]),
+        );
+    }
+    for args in others {
+        let (code, out, err) = ctl(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(code, 0, "{args:?}: {out}{err}");
+    }
+}
+
 #[test]
-fn no_command_changes_a_byte_even_beside_a_running_store() {
+fn no_command_changes_a_byte() {
+    let (guard, _) = filled();
+    let before = contents(guard.path());
+    run_everything(guard.path());
+    assert_eq!(contents(guard.path()), before);
+}
+
+#[test]
+fn a_running_store_is_read_without_its_lock_and_not_disturbed() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path());
     fill(&store);
-    let path = dir.path().display().to_string();
-    let before = contents(dir.path());
-    for args in EVERY_COMMAND {
-        ok(&path, args);
-    }
-    let engine = dir.path().join("raft-engine").display().to_string();
-    for command in ["dump", "check"] {
-        let (code, out, err) = ctl(&["raft-engine-ctl", "--", command, "--path", &engine]);
-        assert_eq!(code, 0, "{out}{err}");
-    }
-    for (file, _) in before.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "sst")) {
-        for what in ["properties", "keys", "layout", "verify"] {
-            let (code, out, err) = ctl(&["sst", &file.display().to_string(), what]);
-            assert_eq!(code, 0, "{out}{err}");
-        }
-    }
-    let after = contents(dir.path());
-    let changed: Vec<_> = after.iter().filter(|(path, bytes)| before.get(*path) != Some(bytes)).collect();
-    assert!(
-        changed.is_empty() && before.len() == after.len(),
-        "{:?}",
-        changed.iter().map(|c| c.0).collect::<Vec<_>>()
-    );
+    // RocksDB itself goes on writing its LOG.
+    let without_log = || {
+        let mut files = contents(dir.path());
+        files.retain(|path, _| !path.ends_with("db/LOG"));
+        files
+    };
+    let before = without_log();
+    run_everything(dir.path());
+    assert_eq!(without_log(), before);
     store.put_version(b"later", 40, 41, b"seen");
+    let path = dir.path().display().to_string();
     assert!(ok(&path, &["scan", "-f", "zl", "-t", "zm", "--show-cf", "write"]).contains("commit_ts: 41"));
 }
 

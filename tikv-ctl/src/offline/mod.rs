@@ -46,7 +46,7 @@ impl Offline {
         check_layout(dir)?;
         let kv = Db::open(&dir.join("db"), config.wal_dir.as_deref())?;
         if kv.family(CF_RAFT).is_err() {
-            let what = "has no column family raft: it is a RocksDB of something else than TiKV";
+            let what = "has no column family raft: another program's RocksDB, or its MANIFEST was cut short";
             return Err(Error::other(format!("{}: {what}", dir.join("db").display())));
         }
         let raft = RaftStore::open(dir, config)?;
