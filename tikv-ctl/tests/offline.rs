@@ -2,6 +2,11 @@
 
 mod common;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
 use common::{Store, contents, ctl, fill};
 
 fn filled() -> (tempfile::TempDir, String) {
@@ -133,12 +138,18 @@ fn run_everything(dir: &std::path::Path) {
     }
 }
 
+/// Files that are there once only, or with other bytes.
+fn changed(a: &BTreeMap<PathBuf, Vec<u8>>, b: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<PathBuf> {
+    let paths: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+    paths.into_iter().filter(|path| a.get(*path) != b.get(*path)).cloned().collect()
+}
+
 #[test]
 fn no_command_changes_a_byte() {
     let (guard, _) = filled();
     let before = contents(guard.path());
     run_everything(guard.path());
-    assert_eq!(contents(guard.path()), before);
+    assert_eq!(changed(&before, &contents(guard.path())), [] as [PathBuf; 0]);
 }
 
 #[test]
@@ -152,9 +163,19 @@ fn a_running_store_is_read_without_its_lock_and_not_disturbed() {
         files.retain(|path, _| !path.ends_with("db/LOG"));
         files
     };
-    let before = without_log();
+    // After a flush RocksDB still drops old logs in the background, and says so in its MANIFEST.
+    let mut before = without_log();
+    for _ in 0..50 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let now = without_log();
+        let quiet = now == before;
+        before = now;
+        if quiet {
+            break;
+        }
+    }
     run_everything(dir.path());
-    assert_eq!(without_log(), before);
+    assert_eq!(changed(&before, &without_log()), [] as [PathBuf; 0]);
     store.put_version(b"later", 40, 41, b"seen");
     let path = dir.path().display().to_string();
     assert!(ok(&path, &["scan", "-f", "zl", "-t", "zm", "--show-cf", "write"]).contains("commit_ts: 41"));
