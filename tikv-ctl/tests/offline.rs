@@ -246,11 +246,7 @@ fn half_written_directories_are_told_and_never_panic() {
     assert!(code != 0 && err.contains("checksum"), "{err}");
     // A torn WAL gives what was whole.
     let copy = copy_of(guard.path());
-    let wal = contents(copy.path())
-        .into_keys()
-        .filter(|p| p.extension().is_some_and(|e| e == "log"))
-        .next_back()
-        .unwrap();
+    let wal = contents(copy.path()).into_keys().rfind(|p| p.extension().is_some_and(|e| e == "log")).unwrap();
     let bytes = std::fs::read(&wal).unwrap();
     std::fs::write(&wal, &bytes[..bytes.len() - 3]).unwrap();
     let out = ok(&copy.path().display().to_string(), &["scan", "-f", "z", "-t", "{", "--show-cf", "write"]);

@@ -51,7 +51,7 @@ fn dump(path: &std::path::Path, groups: &[u64], out: &mut Output<'_>) -> Result<
 }
 
 fn check(path: &std::path::Path, out: &mut Output<'_>) -> Result<()> {
-    let (broken, damages) = raft_engine::check(path)?;
+    let raft_engine::Checked { broken, damages } = raft_engine::check(path)?;
     if out.is_json() {
         let groups: Vec<_> = broken
             .iter()

@@ -19,7 +19,7 @@ const COMPARATOR: &str = "leveldb.BytewiseComparator";
 const ATTEMPTS: usize = 20;
 
 /// A deleted range: start, end (exclusive) and sequence number.
-pub(super) type RangeTombstone = (Vec<u8>, Vec<u8>, u64);
+pub type RangeTombstone = (Vec<u8>, Vec<u8>, u64);
 
 /// An entry that only the WAL has: user key, packed sequence and type, value.
 pub(super) type MemEntry = (Vec<u8>, u64, Vec<u8>);

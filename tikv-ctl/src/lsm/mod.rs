@@ -22,7 +22,7 @@ mod wal;
 
 pub use checksum::crc32c;
 pub use cursor::Cursor;
-pub use db::{ColumnFamily, Db, SstFile};
+pub use db::{ColumnFamily, Db, RangeTombstone, SstFile};
 pub use error::{Error, Result};
 pub use file::RandomFile;
 pub use internal_key::{InternalKey, ValueType};

@@ -10,6 +10,7 @@ use super::{
     block::{Block, BlockIter},
     checksum::{ChecksumType, context_modifier},
     compress,
+    db::RangeTombstone,
     footer::Footer,
     internal_key::compare,
 };
@@ -239,7 +240,7 @@ impl Table {
     }
 
     /// Range deletions: start, end (exclusive) and sequence number.
-    pub fn range_deletions(&self) -> Result<Vec<(Vec<u8>, Vec<u8>, u64)>> {
+    pub fn range_deletions(&self) -> Result<Vec<RangeTombstone>> {
         let Some(handle) = self.find_meta(&["rocksdb.range_del"]) else { return Ok(Vec::new()) };
         let mut iter = self.block(handle)?.iter();
         let mut all = Vec::new();

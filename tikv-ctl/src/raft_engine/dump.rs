@@ -66,9 +66,17 @@ fn file_lines(file: &LogFile, data: &[u8], groups: &[u64]) -> Vec<String> {
     }
 }
 
-/// Groups whose entries have a hole or end in a damaged batch, with the last index before it (raft-engine
-/// `Engine::consistency_check`), and what is wrong with the files.
-pub fn check(path: &Path) -> Result<(Vec<(u64, u64)>, Vec<String>)> {
+/// What [`check`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Groups whose entries have a hole, and the last index before it.
+    pub broken: Vec<(u64, u64)>,
+    /// Files that are damaged elsewhere than at the tail of the last, and how.
+    pub damages: Vec<String>,
+}
+
+/// Follows the files at `path` from the first batch to the last (raft-engine `Engine::consistency_check`).
+pub fn check(path: &Path) -> Result<Checked> {
     let files = log_files(path)?;
     let mut last_index: BTreeMap<u64, u64> = BTreeMap::new();
     let mut broken: BTreeMap<u64, u64> = BTreeMap::new();
@@ -105,7 +113,7 @@ pub fn check(path: &Path) -> Result<(Vec<(u64, u64)>, Vec<String>)> {
             }
         }
     }
-    Ok((broken.into_iter().collect(), damages))
+    Ok(Checked { broken: broken.into_iter().collect(), damages })
 }
 
 fn rewrite_first(files: &[LogFile]) -> impl Iterator<Item = &LogFile> {
