@@ -80,6 +80,7 @@ struct Shared {
 struct State {
     folder: Folder,
     stamps: u64,
+    /// Stamps of this round for the file.
     batch: Vec<Stamp>,
     file: Option<TraceFileWriter>,
     /// Why the recording ended by itself.
@@ -204,24 +205,25 @@ impl Drop for Collector {
 
 impl State {
     fn round(&mut self) {
-        let mut batch = std::mem::take(&mut self.batch);
         for ring in ring::rings() {
-            ring.drain(|mut stamp| {
+            let taken = ring.drain(|mut stamp| {
                 stamp.at = clock::raw_to_ns(stamp.at);
-                batch.push(stamp);
+                self.folder.push(&stamp);
+                if self.file.is_some() {
+                    self.batch.push(stamp);
+                }
             });
+            self.stamps += taken as u64;
         }
         ring::sweep();
-        self.stamps += batch.len() as u64;
+        self.folder.end_round();
         if let Some(file) = &mut self.file
-            && let Err(e) = file.stamps(&batch)
+            && let Err(e) = file.stamps(&self.batch)
         {
             self.file = None;
             self.file_error = Some(e);
         }
-        self.folder.take(&batch);
-        batch.clear();
-        self.batch = batch;
+        self.batch.clear();
     }
 }
 

@@ -30,19 +30,24 @@ pub(crate) struct Join {
     pub first: u8,
     pub last: u8,
     pub read_id: u8,
+    /// Whether any of them is there.
+    pub any: bool,
 }
 
 impl Join {
     const NO: u8 = u8::MAX;
 
     const fn of(fields: &[&str]) -> Self {
+        let (index, first) = (place(fields, "index"), place(fields, "first"));
+        let read_id = place(fields, "read_id");
         Self {
             region: place(fields, "region"),
             term: place(fields, "term"),
-            index: place(fields, "index"),
-            first: place(fields, "first"),
+            index,
+            first,
             last: place(fields, "last"),
-            read_id: place(fields, "read_id"),
+            read_id,
+            any: index != Self::NO || first != Self::NO || read_id != Self::NO,
         }
     }
 }
@@ -179,7 +184,8 @@ mod tests {
     fn a_site_knows_which_fields_join() {
         let join = Join::of(&["region", "term", "first", "last"]);
         assert_eq!((join.region, join.term, join.first, join.last), (0, 1, 2, 3));
-        assert_eq!((join.index, join.read_id), (Join::NO, Join::NO));
+        assert_eq!((join.index, join.read_id, join.any), (Join::NO, Join::NO, true));
+        assert!(!Join::of(&["region", "ts"]).any);
     }
 
     #[test]

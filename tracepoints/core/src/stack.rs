@@ -65,7 +65,7 @@ pub fn capture() -> Vec<usize> {
     let (low, high) = bounds();
     let mut frames = Vec::with_capacity(MAX_FRAMES);
     let mut fp = frame_pointer();
-    while frames.len() < MAX_FRAMES && fp >= low && fp.saturating_add(16) <= high && fp % 8 == 0 {
+    while frames.len() < MAX_FRAMES && fp >= low && fp.saturating_add(16) <= high && fp.is_multiple_of(8) {
         // SAFETY: fp and fp + 8 lie within this thread's own stack and are aligned.
         let (next, ret) = unsafe { (*(fp as *const usize), *((fp + 8) as *const usize)) };
         if ret == 0 {

@@ -13,6 +13,9 @@ pub struct Frame {
     pub inlined: bool,
 }
 
+/// Below this function there is only what starts a thread: the standard library hides it from its backtraces, too.
+pub const THREAD_START: &str = "__rust_begin_short_backtrace";
+
 #[derive(Debug, thiserror::Error)]
 pub enum SymbolError {
     #[error("cannot find this program's own file: {0}")]
@@ -49,6 +52,15 @@ impl Symbolizer {
         out
     }
 
+    /// The whole path of the function, inlined ones aside, at an address as it is in the program's file.
+    pub fn function_in_file(&self, address: u64) -> Option<String> {
+        self.symbol(address)
+    }
+
+    fn symbol(&self, probe: u64) -> Option<String> {
+        self.loader.find_symbol(probe).map(|s| format!("{:#}", rustc_demangle::demangle(s)))
+    }
+
     fn lookup(&self, address: usize) -> Vec<Frame> {
         // A return address points behind its call.
         let probe = (address as u64).wrapping_sub(1).wrapping_sub(self.base);
@@ -59,8 +71,7 @@ impl Symbolizer {
             }
         }
         // Line tables know a function's last name only; the symbol has its whole path.
-        let symbol = self.loader.find_symbol(probe).map(|s| format!("{:#}", rustc_demangle::demangle(s)));
-        match (frames.split_last_mut(), symbol) {
+        match (frames.split_last_mut(), self.symbol(probe)) {
             (Some((last, inlined)), symbol) => {
                 inlined.iter_mut().for_each(|f| f.inlined = true);
                 if let Some(function) = symbol {
@@ -119,7 +130,7 @@ fn load_base() -> u64 {
         out: *mut libc::c_void,
     ) -> libc::c_int {
         // SAFETY: the loader passes a valid info, and `out` is the u64 below.
-        unsafe { *out.cast::<u64>() = (*info).dlpi_addr as u64 };
+        unsafe { *out.cast::<u64>() = (*info).dlpi_addr };
         1
     }
     let mut base = 0u64;

@@ -12,7 +12,7 @@ use crate::{
     probe::{LatchesProbe, MvccProbe, PerfProbe, Probe, RaftProbe},
     request::RequestInfo,
     session::{ProbeEvent, SessionEvent, StepEvent},
-    symbolize::{Frame, Symbolizer},
+    symbolize::{self, Frame, Symbolizer},
     thread,
 };
 use lanes::Lanes;
@@ -180,12 +180,15 @@ impl Trace {
     }
 }
 
-/// Frames of the recorder itself are of no interest.
-fn trim(frames: Vec<Frame>) -> Vec<Frame> {
+/// Without the frames of the recorder itself, and of what starts a thread.
+fn trim(mut frames: Vec<Frame>) -> Vec<Frame> {
     let ours =
-        |f: &Frame| f.function.starts_with("tracepoints::") || f.file.contains("tracepoints/core/src/");
-    let skip = frames.iter().take_while(|f| ours(f)).count();
-    frames.into_iter().skip(skip).collect()
+        |f: &&Frame| f.function.starts_with("tracepoints::") || f.file.contains("tracepoints/core/src/");
+    let skip = frames.iter().take_while(ours).count();
+    frames.drain(..skip);
+    let thread = frames.iter().position(|f| f.function.contains(symbolize::THREAD_START));
+    frames.truncate(thread.unwrap_or(frames.len()));
+    frames
 }
 
 /// Puts a probe into the state; a newer one of the same kind and store replaces the older.

@@ -394,6 +394,7 @@ fn a_stack_leads_from_the_stamp_to_its_caller() {
     let at = names.iter().position(|n| n.ends_with("stamps_in_here"));
     assert_eq!(at, Some(0), "{names:#?}");
     assert!(stack[0].file.ends_with("tests/session.rs") && stack[0].line > 0, "{:?}", stack[0]);
+    assert!(!names.iter().any(|n| n.contains("__rust_begin_short_backtrace")), "{names:#?}");
     assert!(names[1..].iter().any(|n| n.contains("a_stack_leads_from_the_stamp")), "{names:#?}");
 }
 

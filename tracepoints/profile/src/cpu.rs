@@ -6,6 +6,7 @@ use std::{
 };
 
 use pprof::protos::Message as _;
+use tracepoints::symbolize::{Symbolizer, THREAD_START};
 
 use crate::{Folded, ProfileError, flame, flame::FlameOptions};
 
@@ -103,8 +104,11 @@ impl Running {
         let raw = self.guard.report().build_unresolved()?;
         drop(self.guard);
         let mut report = pprof::Report { data: HashMap::new(), timing: raw.timing };
+        let mut names = Names::default();
         for (stack, count) in raw.data {
-            *report.data.entry(stack.into()).or_default() += count;
+            let mut frames = pprof::Frames::from(stack);
+            names.complete(&mut frames);
+            *report.data.entry(frames).or_default() += count;
         }
         if report.data.is_empty() {
             return Err(ProfileError::Empty(
@@ -127,6 +131,49 @@ pub fn profile(duration: Duration, frequency: i32) -> Result<CpuProfile, Profile
     let running = start(frequency)?;
     std::thread::sleep(duration);
     running.finish()
+}
+
+/// Whole paths of functions: the sampler knows the last name only where debug information is limited to line tables.
+struct Names {
+    symbols: Option<Symbolizer>,
+    known: HashMap<usize, Option<String>>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        // Without symbols, the sampler's names stand.
+        Self { symbols: Symbolizer::for_this_process().ok(), known: HashMap::new() }
+    }
+}
+
+impl Names {
+    /// Names the functions, and leaves out what only starts a thread.
+    fn complete(&mut self, stack: &mut pprof::Frames) {
+        for symbol in stack.frames.iter_mut().filter_map(|inlined| inlined.last_mut()) {
+            // The sampler gives the address as it is in the file, of whichever library.
+            let Some(address) = symbol.addr.map(|a| a as usize) else { continue };
+            let symbols = &self.symbols;
+            let find = || symbols.as_ref().and_then(|s| s.function_in_file(address as u64));
+            let whole = self.known.entry(address).or_insert_with(find);
+            let short = symbol.name();
+            let short = short.split('<').next().unwrap_or_default();
+            if let Some(whole) = whole.as_ref().filter(|w| !short.is_empty() && w.contains(short)) {
+                symbol.name = Some(whole.clone().into_bytes());
+            }
+        }
+        let starts = |s: &pprof::Symbol| s.name().contains(THREAD_START);
+        let start = stack
+            .frames
+            .iter()
+            .enumerate()
+            .find_map(|(i, inlined)| Some((i, inlined.iter().position(starts)?)));
+        if let Some((i, within)) = start {
+            stack.frames.truncate(i + 1);
+            stack.frames[i].truncate(within);
+        }
+        // Samples of one stack count together, whenever they were taken.
+        stack.sample_timestamp = std::time::UNIX_EPOCH;
+    }
 }
 
 fn fold(report: &pprof::Report) -> Folded {
@@ -176,7 +223,8 @@ mod tests {
         assert!(met.is_some(), "{:?}", profile.folded.lines());
         let svg = profile.svg("burner").unwrap();
         assert_well_formed(&svg);
-        assert!(svg.contains("burn_the_cpu") && svg.contains("at 500 Hz"));
+        assert!(svg.contains("cpu::tests::burn_the_cpu") && svg.contains("at 500 Hz"));
+        assert!(!svg.contains(THREAD_START));
         let read = pprof::protos::Profile::parse_from_bytes(&profile.pprof).unwrap();
         let counted: i64 = read.sample.iter().map(|s| s.value[0]).sum();
         assert_eq!(counted as u64, profile.samples());

@@ -1,7 +1,7 @@
 //! Draws folded stacks as an SVG that zooms and searches by itself in a browser.
 use inferno::flamegraph::{
     self, Direction, Options, TextTruncateDirection,
-    color::{BasicPalette, MultiPalette, Palette},
+    color::{BackgroundColor, BasicPalette, Color, MultiPalette, Palette},
 };
 
 use crate::ProfileError;
@@ -52,6 +52,7 @@ pub(crate) fn to_inferno<'a>(title: &str, options: &FlameOptions) -> Options<'a>
     title.clone_into(&mut out.title);
     out.subtitle.clone_from(&options.subtitle);
     out.image_width = options.width;
+    out.bgcolors = Some(BackgroundColor::Flat(Color { r: 255, g: 255, b: 255 }));
     // Colours stay the same from one picture to the next.
     out.deterministic = true;
     out.text_truncate_direction = TextTruncateDirection::Right;

@@ -55,6 +55,7 @@ mod tests {
     };
 
     /// A real request through a real session.
+    #[inline(never)]
     fn trace() -> Trace {
         let matcher = Matcher { any: true, ..Matcher::default() };
         let config = SessionConfig { matcher, stacks: true, ..SessionConfig::default() };

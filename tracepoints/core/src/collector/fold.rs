@@ -7,8 +7,12 @@ use crate::{
     recorder::{self, Stamp},
     request::{Req, RequestInfo, RequestKind},
     session::{SessionEvent, StepEvent},
+    site::StampSite,
     trace::Trace,
 };
+
+/// Stamps for which a slot keeps room.
+const ROOM: usize = 32;
 
 /// A request as its stamps tell it.
 #[derive(Clone, Debug)]
@@ -49,6 +53,14 @@ impl RecordedRequest {
             entries: Vec::new(),
             reads: Vec::new(),
         }
+    }
+
+    /// Another request in the same room, unless that is unusually large.
+    fn reset(&mut self, id: u64) {
+        let mut stamps = std::mem::take(&mut self.stamps);
+        stamps.clear();
+        stamps.shrink_to(ROOM);
+        *self = Self { stamps, ..Self::new(id) };
     }
 
     pub fn info(&self) -> RequestInfo {
@@ -99,7 +111,12 @@ pub(crate) struct Folder {
     max_recent: usize,
     max_live: usize,
     max_stamps: usize,
-    requests_by_id: IdMap<RecordedRequest>,
+    /// Requests by slot; a slot is used again, with the room it had, for another request.
+    slots: Vec<RecordedRequest>,
+    free: Vec<usize>,
+    by_id: IdMap<usize>,
+    /// The request of the last stamp and its slot: the next stamp is often of the same. Id 0 is nobody's.
+    last: (u64, usize),
     /// Ids on their way, by arrival; some have ended since.
     live: VecDeque<u64>,
     live_count: usize,
@@ -107,7 +124,8 @@ pub(crate) struct Folder {
     ended: VecDeque<u64>,
     entries: HashMap<(u64, u64), BTreeMap<u64, u64>>,
     reads: IdMap<u64>,
-    /// Stamps that found no request in this round, and those that did not in the last one.
+    /// Stamps of this round that are to be joined, and those that found no request in the last one.
+    to_join: Vec<Stamp>,
     waiting: Vec<Stamp>,
     pub(crate) requests: u64,
     pub(crate) given_up: u64,
@@ -120,12 +138,16 @@ impl Folder {
             max_recent,
             max_live,
             max_stamps,
-            requests_by_id: IdMap::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_id: IdMap::default(),
+            last: (0, 0),
             live: VecDeque::new(),
             live_count: 0,
             ended: VecDeque::new(),
             entries: HashMap::new(),
             reads: IdMap::default(),
+            to_join: Vec::new(),
             waiting: Vec::new(),
             requests: 0,
             given_up: 0,
@@ -133,47 +155,86 @@ impl Folder {
         }
     }
 
-    /// Takes a round's stamps, in any order over threads: first those that name their request, then those to be joined.
-    pub(crate) fn take(&mut self, batch: &[Stamp]) {
-        let mut late = std::mem::take(&mut self.waiting);
-        let mut to_join = Vec::new();
-        for stamp in batch {
-            if !stamp.req.is_none() {
-                self.of_request(stamp);
-            }
-            if stamp.req.is_none() || stamp.entries().is_some() {
-                to_join.push(*stamp);
-            }
+    /// Takes a stamp of this round; they may come in any order over threads.
+    #[inline]
+    pub(crate) fn push(&mut self, stamp: &Stamp) {
+        let Some(site) = stamp.site else { return };
+        if !stamp.req.is_none() {
+            self.of_request(site, stamp);
         }
+        if site.join.any && (stamp.req.is_none() || stamp.entries().is_some()) {
+            self.to_join.push(*stamp);
+        }
+    }
+
+    /// Joins what names no request, now that all requests of the round are known.
+    pub(crate) fn end_round(&mut self) {
         // The proposer's stamp may come a round later than a follower's: each waits for one round.
+        let mut late = std::mem::take(&mut self.waiting);
         late.retain(|stamp| !self.join(stamp));
         self.unjoined += late.len() as u64;
+        late.clear();
+        let mut to_join = std::mem::replace(&mut self.to_join, late);
         to_join.retain(|stamp| !self.join(stamp) && stamp.req.is_none());
         self.waiting = to_join;
         self.forget();
     }
 
-    fn of_request(&mut self, stamp: &Stamp) {
-        let Some(site) = stamp.site else { return };
+    /// The slot of a request, a new one if it is not known.
+    #[inline]
+    fn slot(&mut self, id: u64) -> usize {
+        if self.last.0 != id {
+            let known = self.by_id.get(&id).copied();
+            self.last = (id, known.unwrap_or_else(|| self.arrive(id)));
+        }
+        self.last.1
+    }
+
+    fn arrive(&mut self, id: u64) -> usize {
+        let slot = self.free.pop().unwrap_or(self.slots.len());
+        match self.slots.get_mut(slot) {
+            Some(used) => used.reset(id),
+            None => self.slots.push(RecordedRequest::new(id)),
+        }
+        self.by_id.insert(id, slot);
+        self.live.push_back(id);
+        self.live_count += 1;
+        slot
+    }
+
+    fn get(&self, id: u64) -> Option<&RecordedRequest> {
+        self.slots.get(*self.by_id.get(&id)?)
+    }
+
+    #[inline]
+    fn of_request(&mut self, site: &'static StampSite, stamp: &Stamp) {
         let id = stamp.req.id();
-        let max = self.max_stamps;
-        let request = self.requests_by_id.entry(id).or_insert_with(|| {
-            self.live.push_back(id);
-            self.live_count += 1;
-            RecordedRequest::new(id)
-        });
+        let slot = self.slot(id);
+        let request = &mut self.slots[slot];
+        if site.is_mark() {
+            return self.mark(site, slot, stamp);
+        }
+        keep(request, stamp, self.max_stamps);
+        if site.join.any {
+            self.link(slot, stamp);
+        }
+    }
+
+    fn mark(&mut self, site: &'static StampSite, slot: usize, stamp: &Stamp) {
+        let request = &mut self.slots[slot];
         if std::ptr::eq(site, &recorder::BEGIN) {
-            return request.begin(stamp);
+            request.begin(stamp);
+        } else if std::ptr::eq(site, &recorder::END) && request.end_ns.replace(stamp.at).is_none() {
+            self.ended.push_back(request.id);
+            self.live_count -= 1;
+            self.requests += 1;
         }
-        if std::ptr::eq(site, &recorder::END) {
-            if request.end_ns.replace(stamp.at).is_none() {
-                self.ended.push_back(id);
-                self.live_count -= 1;
-                self.requests += 1;
-            }
-            return;
-        }
-        keep(request, stamp, max);
+    }
+
+    /// Notes the entry or the read round that a request's stamp names.
+    fn link(&mut self, slot: usize, stamp: &Stamp) {
+        let request = &mut self.slots[slot];
+        let id = request.id;
         if let Some((region, term, index)) = stamp.entry() {
             request.entries.push((region, term, index));
             self.entries.entry((region, term)).or_default().insert(index, id);
@@ -196,16 +257,16 @@ impl Folder {
             let entries = self.entries.get(&(region, term));
             for (_, id) in entries.into_iter().flat_map(|e| e.range(first..=last)) {
                 found = true;
-                if let Some(request) = self.requests_by_id.get_mut(id).filter(|_| *id != own) {
-                    keep(request, stamp, max);
+                if let Some(slot) = self.by_id.get(id).filter(|_| *id != own) {
+                    keep(&mut self.slots[*slot], stamp, max);
                 }
             }
             return found;
         }
         let Some(read) = stamp.read_id() else { return true };
-        if let Some(request) = self.reads.get(&read).and_then(|id| self.requests_by_id.get_mut(id)) {
+        if let Some(slot) = self.reads.get(&read).and_then(|id| self.by_id.get(id)) {
             found = true;
-            keep(request, stamp, max);
+            keep(&mut self.slots[*slot], stamp, max);
         }
         found
     }
@@ -217,7 +278,7 @@ impl Folder {
         }
         while self.live_count > self.max_live {
             let Some(id) = self.live.pop_front() else { break };
-            if self.requests_by_id.get(&id).is_some_and(|r| r.end_ns.is_none()) {
+            if self.get(id).is_some_and(|r| r.end_ns.is_none()) {
                 self.remove(id);
                 self.live_count -= 1;
                 self.given_up += 1;
@@ -225,13 +286,18 @@ impl Folder {
         }
         // Ids that ended are left in the queue; it is cleared of them once they are the most.
         if self.live.len() > 2 * self.live_count + 1024 {
-            self.live.retain(|id| self.requests_by_id.get(id).is_some_and(|r| r.end_ns.is_none()));
+            let mut live = std::mem::take(&mut self.live);
+            live.retain(|id| self.get(*id).is_some_and(|r| r.end_ns.is_none()));
+            self.live = live;
         }
     }
 
     fn remove(&mut self, id: u64) {
-        let Some(request) = self.requests_by_id.remove(&id) else { return };
-        for (region, term, index) in request.entries {
+        let Some(slot) = self.by_id.remove(&id) else { return };
+        self.last = (0, 0);
+        self.free.push(slot);
+        let request = &mut self.slots[slot];
+        for (region, term, index) in request.entries.drain(..) {
             if let Some(entries) = self.entries.get_mut(&(region, term)) {
                 if entries.get(&index) == Some(&id) {
                     entries.remove(&index);
@@ -241,7 +307,7 @@ impl Folder {
                 }
             }
         }
-        for read in request.reads {
+        for read in request.reads.drain(..) {
             if self.reads.get(&read) == Some(&id) {
                 self.reads.remove(&read);
             }
@@ -255,14 +321,13 @@ impl Folder {
 
     /// All requests, also those whose end is not known, in the order of their arrival.
     pub(crate) fn all(&self) -> Vec<RecordedRequest> {
-        let mut ids: Vec<u64> = self.requests_by_id.keys().copied().collect();
+        let mut ids: Vec<u64> = self.by_id.keys().copied().collect();
         ids.sort_unstable();
         self.in_order(ids.iter())
     }
 
     fn in_order<'a>(&self, ids: impl Iterator<Item = &'a u64>) -> Vec<RecordedRequest> {
-        let mut out: Vec<RecordedRequest> =
-            ids.filter_map(|id| self.requests_by_id.get(id)).cloned().collect();
+        let mut out: Vec<RecordedRequest> = ids.filter_map(|id| self.get(*id)).cloned().collect();
         out.iter_mut().for_each(|r| r.stamps.sort_by_key(|s| s.at));
         out
     }
@@ -282,7 +347,7 @@ fn keep(request: &mut RecordedRequest, stamp: &Stamp, max: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{StageId, StampSite, catalogue::stage, thread};
+    use crate::{StageId, catalogue::stage, thread};
 
     fn site(stage: StageId, fields: &'static [&'static str]) -> &'static StampSite {
         Box::leak(Box::new(StampSite::new(stage, "f.rs", 1, fields, || "f::__here")))
@@ -305,6 +370,11 @@ mod tests {
         Stamp { at, req: Req::of(id), site: Some(site), fields, store: 1, ..Stamp::EMPTY }
     }
 
+    fn round(folder: &mut Folder, stamps: &[Stamp]) {
+        stamps.iter().for_each(|s| folder.push(s));
+        folder.end_round();
+    }
+
     const ENTRY: &[&str] = &["region", "term", "index"];
     const BATCH: &[&str] = &["region", "term", "first", "last"];
 
@@ -317,15 +387,18 @@ mod tests {
         let mut folder = Folder::new(8, 8, 64);
         let follower = stamp(30, 0, stage::FOLLOWER_RECEIVE, BATCH, [1, 6, 10, 12]);
         let other_term = stamp(31, 0, stage::FOLLOWER_APPEND, BATCH, [1, 7, 10, 12]);
-        folder.take(&[follower, other_term]);
+        round(&mut folder, &[follower, other_term]);
         let kind = (RequestKind::RawPut as u64) << 32 | 3;
-        folder.take(&[
-            mark(1, 5, &recorder::BEGIN, [kind, 1, u64::from_be_bytes(*b"abc\0\0\0\0\0"), 0]),
-            stamp(20, 5, stage::RAFT_PROPOSE, ENTRY, [1, 6, 11, 0]),
-            mark(40, 5, &recorder::END, [0; 4]),
-            stamp(50, 0, stage::APPLY_BEGIN, BATCH, [1, 6, 11, 11]),
-            stamp(51, 0, stage::APPLY_BEGIN, BATCH, [1, 6, 12, 20]),
-        ]);
+        round(
+            &mut folder,
+            &[
+                mark(1, 5, &recorder::BEGIN, [kind, 1, u64::from_be_bytes(*b"abc\0\0\0\0\0"), 0]),
+                stamp(20, 5, stage::RAFT_PROPOSE, ENTRY, [1, 6, 11, 0]),
+                mark(40, 5, &recorder::END, [0; 4]),
+                stamp(50, 0, stage::APPLY_BEGIN, BATCH, [1, 6, 11, 11]),
+                stamp(51, 0, stage::APPLY_BEGIN, BATCH, [1, 6, 12, 20]),
+            ],
+        );
         let recent = folder.recent();
         assert_eq!(recent.len(), 1);
         let put = &recent[0];
@@ -343,13 +416,16 @@ mod tests {
     #[test]
     fn a_batch_belongs_to_all_requests_in_it_also_to_those_that_are_not_stepped() {
         let mut folder = Folder::new(8, 8, 64);
-        folder.take(&[
-            stamp(1, 5, stage::RAFT_PROPOSE, ENTRY, [1, 6, 11, 0]),
-            stamp(2, 6, stage::RAFT_PROPOSE, ENTRY, [1, 6, 12, 0]),
-            stamp(3, 5, stage::RAFT_READY, BATCH, [1, 6, 11, 12]),
-            stamp(4, 7, stage::READ_INDEX_PROPOSE, &["region", "term", "read_id"], [1, 6, 99, 0]),
-            stamp(5, 0, stage::READ_INDEX_HEARTBEAT, &["region", "read_id"], [1, 99, 0, 0]),
-        ]);
+        round(
+            &mut folder,
+            &[
+                stamp(1, 5, stage::RAFT_PROPOSE, ENTRY, [1, 6, 11, 0]),
+                stamp(2, 6, stage::RAFT_PROPOSE, ENTRY, [1, 6, 12, 0]),
+                stamp(3, 5, stage::RAFT_READY, BATCH, [1, 6, 11, 12]),
+                stamp(4, 7, stage::READ_INDEX_PROPOSE, &["region", "term", "read_id"], [1, 6, 99, 0]),
+                stamp(5, 0, stage::READ_INDEX_HEARTBEAT, &["region", "read_id"], [1, 99, 0, 0]),
+            ],
+        );
         let all = folder.all();
         assert_eq!(stages(&all[0]), ["raft_propose", "raft_ready"], "its own stamp is not taken twice");
         assert_eq!(stages(&all[1]), ["raft_propose", "raft_ready"]);
@@ -366,13 +442,13 @@ mod tests {
             if id % 2 == 0 {
                 stamps.push(mark(id * 10 + 9, id, &recorder::END, [0; 4]));
             }
-            folder.take(&stamps);
+            round(&mut folder, &stamps);
         }
         let ids: Vec<u64> = folder.recent().iter().map(|r| r.id).collect();
         assert_eq!(ids, [46, 48, 50]);
         assert!(folder.recent().iter().all(|r| (r.stamps.len(), r.truncated) == (2, 3)));
         assert_eq!((folder.requests, folder.given_up, folder.live_count), (25, 21, 4));
-        assert_eq!(folder.requests_by_id.len(), 7);
+        assert_eq!(folder.by_id.len(), 7);
         assert_eq!(folder.entries[&(1, 1)].len(), 7, "links go with their requests");
     }
 }

@@ -213,8 +213,8 @@ impl TraceFile {
     /// The recorded requests with all their stamps, in the order of their ids.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         let mut folder = Folder::new(usize::MAX, usize::MAX, usize::MAX);
-        let stamps: Vec<Stamp> = self.stamps().collect();
-        folder.take(&stamps);
+        self.stamps().for_each(|stamp| folder.push(&stamp));
+        folder.end_round();
         folder.all()
     }
 }
