@@ -277,9 +277,13 @@ impl Operation<'_> {
         for told in self.feed.apply(&events) {
             match &told {
                 SourceEvent::Held(hold) => {
-                    self.held.push(hold.id);
                     if self.passes(hold) {
                         self.op.session.to_gate();
+                        continue;
+                    }
+                    self.held.push(hold.id);
+                    // Nobody steps: what the scenario holds, the scenario lets go.
+                    if self.work.start.run && self.stage.as_ref() == Some(&hold.stage) {
                         continue;
                     }
                 }
