@@ -27,7 +27,9 @@ fn main() -> Result<()> {
     let server = cluster.servers().next().context("the store runs")?;
     let (addr, context) = (format!("http://{}", server.addr()), cluster.context(b"")?);
     runtime.block_on(load(&addr, &context))?;
-    println!("{KEYS} keys of 100 B, {CLIENTS} clients, {ROUNDS} rounds of {ROUND:?}; ops/s, median of the rounds\n");
+    println!(
+        "{KEYS} keys of 100 B, {CLIENTS} clients, {ROUNDS} rounds of {ROUND:?}; ops/s, median of the rounds\n"
+    );
     println!("{:<28} {:>12} {:>12} {:>9}", "", "recorded", "not", "cost");
 
     let grpc = |on| runtime.block_on(over_grpc(&addr, &context, on));
@@ -38,7 +40,10 @@ fn main() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let rocks = open_rocks(dir.path())?;
     println!("{:<28} {:>12.0}", "RocksDB get, one thread", raw_rocks(&rocks)?);
-    println!("\nstamps dropped: {} (full rings drop and count; they never wait)", tracepoints::ring::dropped());
+    println!(
+        "\nstamps dropped: {} (full rings drop and count; they never wait)",
+        tracepoints::ring::dropped()
+    );
     Ok(())
 }
 
@@ -125,7 +130,12 @@ async fn over_grpc(addr: &str, context: &kvrpcpb::Context, on: bool) -> Result<f
             let mut i = done.load(Ordering::Relaxed) * 7919;
             while !stop.load(Ordering::Relaxed) {
                 i += 1;
-                let get = kvrpcpb::GetRequest { context: Some(context.clone()), key: key(i), version: 30, ..Default::default() };
+                let get = kvrpcpb::GetRequest {
+                    context: Some(context.clone()),
+                    key: key(i),
+                    version: 30,
+                    ..Default::default()
+                };
                 let reply = client.kv_get(get).await?.into_inner();
                 anyhow::ensure!(reply.value.len() == 100, "kv_get: {reply:?}");
                 done.fetch_add(1, Ordering::Relaxed);

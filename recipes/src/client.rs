@@ -2,7 +2,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result};
-use tikv_client::{CheckLevel, Config, RawClient, Timestamp, TimestampExt, TransactionClient, TransactionOptions};
+use tikv_client::{
+    CheckLevel, Config, RawClient, Timestamp, TimestampExt, TransactionClient, TransactionOptions,
+};
 use tracepoints::Req;
 
 use crate::directive::Op;
@@ -53,10 +55,17 @@ impl Clients {
         }
     }
 
-    async fn get(&self, key: &[u8], at: Option<&str>, names: &BTreeMap<String, u64>) -> Result<Option<Vec<u8>>> {
+    async fn get(
+        &self,
+        key: &[u8],
+        at: Option<&str>,
+        names: &BTreeMap<String, u64>,
+    ) -> Result<Option<Vec<u8>>> {
         let ts = match at {
             Some(name) => Timestamp::from_version(
-                *names.get(name).with_context(|| format!("no timestamp is named {name}; write `ts {name}` before"))?,
+                *names
+                    .get(name)
+                    .with_context(|| format!("no timestamp is named {name}; write `ts {name}` before"))?,
             ),
             None => self.txn.current_timestamp().await?,
         };

@@ -5,18 +5,35 @@ use tracepoints::{Stage, find_stage};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     /// A snapshot point get at now, or at a remembered timestamp.
-    Get { key: Vec<u8>, at: Option<String> },
+    Get {
+        key: Vec<u8>,
+        at: Option<String>,
+    },
     /// An optimistic transaction of one put: prewrite and commit.
-    Put { key: Vec<u8>, value: Vec<u8> },
-    Delete { key: Vec<u8> },
-    RawGet { key: Vec<u8> },
-    RawPut { key: Vec<u8>, value: Vec<u8> },
+    Put {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: Vec<u8>,
+    },
+    RawGet {
+        key: Vec<u8>,
+    },
+    RawPut {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
 }
 
 impl Op {
     pub fn key(&self) -> &[u8] {
         match self {
-            Op::Get { key, .. } | Op::Put { key, .. } | Op::Delete { key } | Op::RawGet { key } | Op::RawPut { key, .. } => key,
+            Op::Get { key, .. }
+            | Op::Put { key, .. }
+            | Op::Delete { key }
+            | Op::RawGet { key }
+            | Op::RawPut { key, .. } => key,
         }
     }
 }
@@ -33,33 +50,55 @@ pub enum Who {
 #[derive(Clone, Debug)]
 pub enum Directive {
     /// Start the cluster: how many stores, and whether leaders may read by lease.
-    Cluster { stores: usize, lease: bool, log_gc: bool },
+    Cluster {
+        stores: usize,
+        lease: bool,
+        log_gc: bool,
+    },
     Run(Op),
     /// Run an operation and print the stages it passed.
     Step(Op),
     /// Begin an operation and wait until it stands at the stage for the `nth` time.
-    Hold { stage: &'static Stage, nth: usize, op: Op },
+    Hold {
+        stage: &'static Stage,
+        nth: usize,
+        op: Op,
+    },
     /// Let the held operation go, without waiting for its end.
     Release,
     /// Let the held operation go to its end and print what `step` prints, or, `brief`, only its result.
-    Continue { brief: bool },
+    Continue {
+        brief: bool,
+    },
     /// Wait until a store other than the held operation's leader leads.
     NewLeader,
     /// Do nothing for so long; says whether engine time stood still.
-    Pause { ms: u64 },
+    Pause {
+        ms: u64,
+    },
     /// Remember a timestamp under a name.
-    Ts { name: String },
+    Ts {
+        name: String,
+    },
     /// Prewrite without commit: a lock stays.
-    Lock { key: Vec<u8>, value: Vec<u8>, ttl_ms: u64 },
+    Lock {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        ttl_ms: u64,
+    },
     /// The key's rows in the three column families, on its leader.
-    Rows { key: Vec<u8> },
+    Rows {
+        key: Vec<u8>,
+    },
     Stop(Who),
     Start(Who),
     TransferLeader(Who),
     Partition(Who),
     Heal,
     /// So many raw puts, to make the log grow.
-    Load { count: u64 },
+    Load {
+        count: u64,
+    },
     /// Wait until all running stores have applied what the leader has.
     CaughtUp,
     /// Cut the leader's log behind what it has applied.
@@ -174,7 +213,11 @@ pub fn parse_stage(word: &str) -> Result<&'static Stage, String> {
             .map(|s| s.name)
             .filter(|n| n.split('_').any(|part| part.len() > 2 && word.contains(part)))
             .collect();
-        let hint = if near.is_empty() { "see `tikv-tui list --stages`".into() } else { format!("near: {}", near.join(", ")) };
+        let hint = if near.is_empty() {
+            "see `tikv-tui list --stages`".into()
+        } else {
+            format!("near: {}", near.join(", "))
+        };
         format!("expected a stage of the catalogue, found `{word}` ({hint})")
     })
 }
@@ -229,8 +272,12 @@ mod tests {
 
     #[test]
     fn operations_and_options_are_read() {
-        assert!(matches!(parse(&words("get k at=t1")).unwrap(), Directive::Run(Op::Get { at: Some(t), .. }) if t == "t1"));
-        assert!(matches!(parse(&words("put k bytes=300")).unwrap(), Directive::Run(Op::Put { value, .. }) if value.len() == 300));
+        assert!(
+            matches!(parse(&words("get k at=t1")).unwrap(), Directive::Run(Op::Get { at: Some(t), .. }) if t == "t1")
+        );
+        assert!(
+            matches!(parse(&words("put k bytes=300")).unwrap(), Directive::Run(Op::Put { value, .. }) if value.len() == 300)
+        );
         assert!(matches!(parse(&words("lock k v ttl=5")).unwrap(), Directive::Lock { ttl_ms: 5, .. }));
     }
 }

@@ -9,7 +9,10 @@ include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
 /// Every recipe, parsed, by name.
 pub fn all() -> Result<Vec<Scenario>> {
-    RECIPES.iter().map(|(name, text)| Ok(Scenario::parse(&PathBuf::from(format!("{name}.txt")), text)?)).collect()
+    RECIPES
+        .iter()
+        .map(|(name, text)| Ok(Scenario::parse(&PathBuf::from(format!("{name}.txt")), text)?))
+        .collect()
 }
 
 /// A recipe by its name, or a scenario file by its path.
@@ -24,7 +27,10 @@ pub fn find(name: &str) -> Result<Scenario> {
     let near = near(name);
     let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
     let known: Vec<&str> = RECIPES.iter().map(|(n, _)| *n).collect();
-    bail!("no recipe is named `{name}`, and there is no such file.{hint} The recipes are: {}", known.join(", "))
+    bail!(
+        "no recipe is named `{name}`, and there is no such file.{hint} The recipes are: {}",
+        known.join(", ")
+    )
 }
 
 /// Recipes whose name shares a word with `name`, or begins alike.
@@ -40,9 +46,14 @@ mod tests {
     #[test]
     fn every_recipe_parses_and_says_what_it_shows() {
         for scenario in all().unwrap() {
-            assert!(!scenario.title.is_empty() && !scenario.about.is_empty(), "{}: title and about", scenario.name);
+            assert!(
+                !scenario.title.is_empty() && !scenario.about.is_empty(),
+                "{}: title and about",
+                scenario.name
+            );
             for block in &scenario.blocks {
-                crate::directive::parse(&block.words).unwrap_or_else(|e| panic!("{}:{}: {e}", scenario.name, block.line));
+                crate::directive::parse(&block.words)
+                    .unwrap_or_else(|e| panic!("{}:{}: {e}", scenario.name, block.line));
             }
         }
     }

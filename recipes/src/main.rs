@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use recipes::{Runner, Scenario};
+use recipes::Scenario;
 
 fn main() -> Result<()> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
@@ -17,7 +17,10 @@ fn main() -> Result<()> {
         different += usize::from(!run(file, rewrite)?);
     }
     if different > 0 && !rewrite {
-        bail!("{different} of {} scenarios print something else; --rewrite takes what they print now", files.len());
+        bail!(
+            "{different} of {} scenarios print something else; --rewrite takes what they print now",
+            files.len()
+        );
     }
     Ok(())
 }
@@ -25,7 +28,8 @@ fn main() -> Result<()> {
 /// The checkout's own recipes, when run from its root.
 fn own_scenarios() -> Result<Vec<PathBuf>> {
     let dir = Path::new("recipes/scenarios");
-    let entries = std::fs::read_dir(dir).context("expected FILE arguments, or to be run from the checkout's root")?;
+    let entries =
+        std::fs::read_dir(dir).context("expected FILE arguments, or to be run from the checkout's root")?;
     let mut files: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
     files.retain(|f| f.extension().is_some_and(|e| e == "txt"));
     files.sort();
@@ -33,7 +37,8 @@ fn own_scenarios() -> Result<Vec<PathBuf>> {
 }
 
 fn run(file: &Path, rewrite: bool) -> Result<bool> {
-    let original = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let original =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let scenario = Scenario::parse(file, &original)?;
     let outputs = recipes::runner::run_all(scenario.clone())?;
     let new = scenario.rewrite(&original, &outputs);
@@ -43,7 +48,13 @@ fn run(file: &Path, rewrite: bool) -> Result<bool> {
         std::fs::write(file, new).with_context(|| format!("cannot write {}", file.display()))?;
     } else if !same {
         for (block, output) in scenario.blocks.iter().zip(&outputs).filter(|(b, o)| b.expected != **o) {
-            println!("{}:{}: `{}`\n-- expected\n{}-- printed\n{output}", file.display(), block.line, block.text, block.expected);
+            println!(
+                "{}:{}: `{}`\n-- expected\n{}-- printed\n{output}",
+                file.display(),
+                block.line,
+                block.text,
+                block.expected
+            );
         }
     }
     Ok(same)

@@ -54,7 +54,9 @@ fn replicas(steps: &[Step], leader: u64) -> String {
     let mut last = usize::MAX;
     // "leader" before "follower": reverse alphabetical order within a request.
     let mut sorted: Vec<_> = lines.into_iter().collect();
-    sorted.sort_by(|(a, _), (b, _)| (a.0, std::cmp::Reverse(a.1), &a.2).cmp(&(b.0, std::cmp::Reverse(b.1), &b.2)));
+    sorted.sort_by(|(a, _), (b, _)| {
+        (a.0, std::cmp::Reverse(a.1), &a.2).cmp(&(b.0, std::cmp::Reverse(b.1), &b.2))
+    });
     for ((nth, role, names), count) in sorted {
         if nth != last {
             last = nth;
@@ -145,6 +147,9 @@ mod tests {
     fn timestamps_get_names() {
         let mut symbols = Symbols::default();
         assert_eq!(symbols.ts(470607130203521025), "ts1");
-        assert_eq!(symbols.clean("lock 470607130203521025 on 470607130203521099, port 20160"), "lock ts1 on ts2, port 20160");
+        assert_eq!(
+            symbols.clean("lock 470607130203521025 on 470607130203521099, port 20160"),
+            "lock ts1 on ts2, port 20160"
+        );
     }
 }

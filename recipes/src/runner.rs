@@ -8,10 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tokio::runtime::Runtime;
 use tracepoints::{
-    EngineClock, Req, Session, SessionConfig,
-    session::Mode,
-    symbolize::Symbolizer,
-    trace::Trace,
+    EngineClock, Req, Session, SessionConfig, session::Mode, symbolize::Symbolizer, trace::Trace,
 };
 
 use crate::{
@@ -44,7 +41,11 @@ pub struct Runner {
 /// What the runner met.
 pub enum Progress {
     /// A directive ran and printed this.
-    Ran { line: usize, text: String, output: String },
+    Ran {
+        line: usize,
+        text: String,
+        output: String,
+    },
     /// The next directive steps an operation: call [`Runner::start`] or [`Runner::run_next`].
     AtStep,
     Done,
@@ -65,7 +66,9 @@ impl RunningOp {
         match self.outcome.try_recv() {
             Ok(Ok(text)) => Some(text),
             Ok(Err(e)) => Some(format!("error: {e:#}")),
-            Err(tokio::sync::oneshot::error::TryRecvError::Closed) => Some("error: the client's task ended without an answer".into()),
+            Err(tokio::sync::oneshot::error::TryRecvError::Closed) => {
+                Some("error: the client's task ended without an answer".into())
+            }
             Err(tokio::sync::oneshot::error::TryRecvError::Empty) => None,
         }
     }
@@ -144,13 +147,19 @@ impl Runner {
 
     /// Starts the operation of the next `step` or `hold` under `config`; the caller drives its session.
     pub fn start(&mut self, config: SessionConfig) -> Result<RunningOp> {
-        let block = self.scenario.blocks.get(self.next).cloned().context("the scenario has no further directive")?;
+        let block =
+            self.scenario.blocks.get(self.next).cloned().context("the scenario has no further directive")?;
         match parse(&self.scenario, &block)? {
             Directive::Step(op) | Directive::Hold { op, .. } => {
                 self.next += 1;
                 self.start_op(op, config)
             }
-            _ => bail!("{}:{}: expected `step` or `hold`, found `{}`", self.scenario.path.display(), block.line, block.text),
+            _ => bail!(
+                "{}:{}: expected `step` or `hold`, found `{}`",
+                self.scenario.path.display(),
+                block.line,
+                block.text
+            ),
         }
     }
 
@@ -185,17 +194,20 @@ impl Runner {
             }
             Directive::Hold { stage, nth, op } => self.hold(stage, nth, op),
             Directive::Release => {
-                let running = self.held.as_ref().context("nothing is held; `hold STAGE OP` comes before `release`")?;
+                let running =
+                    self.held.as_ref().context("nothing is held; `hold STAGE OP` comes before `release`")?;
                 running.session.run();
                 Ok("released".into())
             }
             Directive::Continue { brief } => {
-                let running = self.held.take().context("nothing is held; `hold STAGE OP` comes before `continue`")?;
+                let running =
+                    self.held.take().context("nothing is held; `hold STAGE OP` comes before `continue`")?;
                 running.session.run();
                 self.finish(running, brief)
             }
             Directive::NewLeader => {
-                let old = self.led.context("no operation has begun; `hold STAGE OP` comes before `new-leader`")?;
+                let old =
+                    self.led.context("no operation has begun; `hold STAGE OP` comes before `new-leader`")?;
                 self.started()?.wait_for_leader_other_than(old)
             }
             Directive::Pause { ms } => self.pause(Duration::from_millis(ms)),
@@ -285,7 +297,11 @@ impl Runner {
     }
 
     fn hold(&mut self, stage: &'static tracepoints::Stage, nth: usize, op: Op) -> Result<String> {
-        let config = SessionConfig { mode: Mode::ToGate, gates: HashSet::from([stage.id]), ..SessionConfig::default() };
+        let config = SessionConfig {
+            mode: Mode::ToGate,
+            gates: HashSet::from([stage.id]),
+            ..SessionConfig::default()
+        };
         let running = self.start_op(op, config)?;
         let deadline = Instant::now() + BOUND;
         let mut met = HashSet::new();
@@ -333,7 +349,10 @@ impl Runner {
                 break outcome;
             }
             if Instant::now() > deadline {
-                bail!("the operation did not end within {BOUND:?}; it is held at {:?}", running.session.held());
+                bail!(
+                    "the operation did not end within {BOUND:?}; it is held at {:?}",
+                    running.session.held()
+                );
             }
         };
         if brief {
@@ -353,7 +372,12 @@ impl Runner {
 }
 
 /// Applies the events that come within `wait` of each other; true if any came.
-pub fn drain(session: &Session, trace: &mut Trace, mut symbols: Option<&mut Symbolizer>, wait: Duration) -> bool {
+pub fn drain(
+    session: &Session,
+    trace: &mut Trace,
+    mut symbols: Option<&mut Symbolizer>,
+    wait: Duration,
+) -> bool {
     let mut any = false;
     while let Ok(event) = session.events().recv_timeout(wait) {
         trace.apply(&event, symbols.as_deref_mut());

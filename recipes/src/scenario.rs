@@ -69,7 +69,10 @@ impl Scenario {
             at = scenario.block(&lines, at)?;
         }
         if scenario.blocks.is_empty() {
-            return Err(scenario.error(lines.len().max(1), "expected at least one directive, e.g. `step get k1`, found none"));
+            return Err(scenario.error(
+                lines.len().max(1),
+                "expected at least one directive, e.g. `step get k1`, found none",
+            ));
         }
         Ok(scenario)
     }
@@ -113,7 +116,9 @@ impl Scenario {
         at += 1;
         if lines.get(at).map(|l| l.trim()) != Some("----") {
             let found = lines.get(at).map_or("the end of the file".into(), |l| format!("`{l}`"));
-            return Err(self.error(at + 1, format!("expected `----` after the directive `{text}`, found {found}")));
+            return Err(
+                self.error(at + 1, format!("expected `----` after the directive `{text}`, found {found}"))
+            );
         }
         at += 1;
         let mut expected = String::new();
@@ -203,7 +208,12 @@ mod tests {
         assert_eq!(e, "bad.txt:2: expected `----` after the directive `put k1 v1`, found `ok`");
         let e = Scenario::parse(Path::new("bad.txt"), "put \"k1\n----\n").unwrap_err().to_string();
         assert_eq!(e, "bad.txt:1: expected a closing `\"` in `put \"k1`");
-        assert!(Scenario::parse(Path::new("bad.txt"), "").unwrap_err().to_string().contains("at least one directive"));
+        assert!(
+            Scenario::parse(Path::new("bad.txt"), "")
+                .unwrap_err()
+                .to_string()
+                .contains("at least one directive")
+        );
     }
 
     #[test]

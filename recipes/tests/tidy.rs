@@ -58,12 +58,15 @@ fn crates_import_downwards_only() {
     let mut seen = 0;
     for manifest in files(&root(), "toml").into_iter().filter(|p| p.ends_with("Cargo.toml")) {
         let text = fs::read_to_string(&manifest).unwrap();
-        let Some(name) = text.lines().find_map(|l| l.strip_prefix("name = \"")).map(|n| n.trim_end_matches('"')) else {
+        let Some(name) =
+            text.lines().find_map(|l| l.strip_prefix("name = \"")).map(|n| n.trim_end_matches('"'))
+        else {
             continue;
         };
         let floor = *floors.get(name).unwrap_or_else(|| panic!("{name} has no floor in {}", file!()));
         seen += 1;
-        let dependencies = text.split("[dependencies]").nth(1).unwrap_or("").split("\n[dev").next().unwrap_or("");
+        let dependencies =
+            text.split("[dependencies]").nth(1).unwrap_or("").split("\n[dev").next().unwrap_or("");
         for line in dependencies.lines() {
             let dependency = line.split(['.', ' ', '=']).next().unwrap_or("");
             if let Some(below) = floors.get(dependency) {
@@ -76,12 +79,14 @@ fn crates_import_downwards_only() {
 
 #[test]
 fn every_stage_is_stamped_somewhere() {
-    let all: String = sources().into_iter().filter(|(p, _)| !p.ends_with("tidy.rs")).map(|(_, t)| t).collect();
+    let all: String =
+        sources().into_iter().filter(|(p, _)| !p.ends_with("tidy.rs")).map(|(_, t)| t).collect();
     for stage in STAGES {
         let name = stage.name.to_uppercase();
-        let used = ["stamp!(", "step!(", "step_thread!("].iter().any(|m| all.contains(&format!("{m}{name},")))
-            || all.contains(&format!(" {name}, "))
-            || all.contains(&format!(" {name},\n"));
+        let used =
+            ["stamp!(", "step!(", "step_thread!("].iter().any(|m| all.contains(&format!("{m}{name},")))
+                || all.contains(&format!(" {name}, "))
+                || all.contains(&format!(" {name},\n"));
         assert!(used, "no stamp names the stage {}", stage.name);
     }
 }
@@ -97,7 +102,8 @@ fn no_source_file_is_longer_than_800_lines() {
 
 #[test]
 fn every_recipe_is_in_the_guide() {
-    let guide: String = files(&root().join("docs/src"), "md").iter().map(|p| fs::read_to_string(p).unwrap()).collect();
+    let guide: String =
+        files(&root().join("docs/src"), "md").iter().map(|p| fs::read_to_string(p).unwrap()).collect();
     for (name, _) in recipes::library::RECIPES {
         assert!(guide.contains(&format!("scenarios/{name}.txt}}}}")), "no chapter shows the recipe {name}");
     }
@@ -118,7 +124,11 @@ fn links_in_the_guide_and_the_readme_lead_somewhere() {
             assert!(target.exists(), "{}: the link to {link} leads nowhere", page.display());
         }
         for include in text.split("{{#include ").skip(1).filter_map(|rest| rest.split("}}").next()) {
-            assert!(page.parent().unwrap().join(include).exists(), "{}: cannot include {include}", page.display());
+            assert!(
+                page.parent().unwrap().join(include).exists(),
+                "{}: cannot include {include}",
+                page.display()
+            );
         }
     }
 }
@@ -148,7 +158,10 @@ fn stage_page() -> String {
         }
         let metric = if stage.metric.is_empty() { String::new() } else { format!("`{}`", stage.metric) };
         let held = format!("{:?}", stage.hold).to_lowercase().replace("await", "task");
-        page.push_str(&format!("| `{}` | {} | `{}` | {metric} | {held} |\n", stage.name, stage.meaning, stage.tikv));
+        page.push_str(&format!(
+            "| `{}` | {} | `{}` | {metric} | {held} |\n",
+            stage.name, stage.meaning, stage.tikv
+        ));
     }
     page
 }

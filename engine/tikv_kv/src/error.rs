@@ -2,6 +2,7 @@
 use kvproto::errorpb;
 
 #[derive(Debug, thiserror::Error)]
+#[expect(clippy::large_enum_variant, reason = "always boxed, by Error")]
 pub enum ErrorInner {
     /// The client must act on it: another leader, epoch, region.
     #[error("region error: {0:?}")]
