@@ -93,9 +93,16 @@ fn stamp(step: &Step) -> Section {
     let mut section = Section::new("Stamp");
     let place = if step.store == 0 { "client".into() } else { format!("store {}", step.store) };
     section.text(format!("{place}, thread {}, at {}", step.thread, units::duration(step.at_ns)), false);
-    if !step.fields.is_empty() {
-        let fields: Vec<_> = step.fields.iter().map(|(k, v)| format!("{k} {v}")).collect();
-        section.text(fields.join(", "), false);
+    let mut line = String::new();
+    for (name, value) in &step.fields {
+        let field = format!("{name} {value}");
+        if !line.is_empty() && line.len() + field.len() > 66 {
+            section.text(std::mem::take(&mut line), false);
+        }
+        line = if line.is_empty() { field } else { format!("{line}, {field}") };
+    }
+    if !line.is_empty() {
+        section.text(line, false);
     }
     section
 }

@@ -274,6 +274,7 @@ impl Screen {
             self.go_to(self.steps.len() - 1);
         } else if self.wanted > 0 {
             self.wanted -= 1;
+            self.message = None;
             self.go_to(self.cursor + 1);
         }
     }
