@@ -218,6 +218,14 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     last.to_string()
 }
 
+fn why_ended(ended: Result<(), tonic::Status>) -> String {
+    match ended {
+        Ok(()) => "the other store ended the stream".into(),
+        Err(status) if std::error::Error::source(&status).is_none() => status.message().to_owned(),
+        Err(status) => root_cause(&status),
+    }
+}
+
 /// Keeps one store's connection as long as the runtime lives.
 async fn connection(inner: Arc<Inner>, to: u64, mut messages: mpsc::Receiver<RaftMessage>) {
     let options = inner.options.clone();
@@ -261,10 +269,7 @@ async fn stream(
     let mut buffer = Vec::new();
     loop {
         tokio::select! {
-            ended = &mut call => {
-                let why = ended.map_or_else(|e| e.message().to_owned(), |_| "the other store ended the stream".into());
-                return (true, Err(why));
-            }
+            ended = &mut call => return (true, Err(why_ended(ended.map(drop)))),
             n = messages.recv_many(&mut buffer, inner.options.batch) => {
                 if n == 0 {
                     return (true, Ok(()));
@@ -272,9 +277,7 @@ async fn stream(
                 let batch = BatchRaftMessage { msgs: std::mem::take(&mut buffer), last_observed_time: 0 };
                 tokio::select! {
                     _ = batches.send(batch) => {}
-                    ended = &mut call => {
-                        return (true, Err(ended.map_or_else(|e| e.message().to_owned(), |_| "ended".into())));
-                    }
+                    ended = &mut call => return (true, Err(why_ended(ended.map(drop)))),
                 }
             }
         }

@@ -9,11 +9,24 @@ use std::{
 use kvproto::{
     kvrpcpb::{Context, RawGetRequest, RawPutRequest},
     tikvpb::tikv_client::TikvClient,
+    tracecontrol::{
+        ContinueRequest, StatusRequest, SubscribeRequest, continue_request::Mode,
+        trace_control_client::TraceControlClient,
+    },
 };
 use pd::client::PdClient;
 use tonic::transport::Channel;
 
 const BOUND: Duration = Duration::from_secs(60);
+
+/// Elections within a second, reports to PD often.
+const QUICK: &str = r#"
+[raftstore]
+raft-base-tick-interval = "100ms"
+raft-store-max-leader-lease = "900ms"
+pd-heartbeat-tick-interval = "300ms"
+pd-store-heartbeat-tick-interval = "300ms"
+"#;
 
 fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tikv-server"))
@@ -66,7 +79,7 @@ fn help_names_tikvs_flags() {
     }
 }
 
-/// A store with a PD inside, in a process of its own.
+/// A store in a process of its own.
 struct Process {
     child: Child,
     pd: String,
@@ -74,20 +87,17 @@ struct Process {
 }
 
 impl Process {
-    fn start(dir: &Path) -> Self {
+    /// Without `pd` it has one inside.
+    fn start(dir: &Path, pd: Option<&str>) -> Self {
+        let config = dir.with_extension("toml");
+        std::fs::write(&config, QUICK).unwrap();
         let mut child = binary()
-            .args([
-                "--embedded-pd",
-                "127.0.0.1:0",
-                "--addr",
-                "127.0.0.1:0",
-                "--status-addr",
-                "",
-                "--log-level",
-                "warn",
-            ])
+            .args(["--addr", "127.0.0.1:0", "--status-addr", "", "--log-level", "warn"])
+            .args(pd.map_or(["--embedded-pd", "127.0.0.1:0"], |pd| ["--pd-endpoints", pd]))
             .arg("--data-dir")
             .arg(dir)
+            .arg("--config")
+            .arg(&config)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -97,8 +107,13 @@ impl Process {
                 lines.by_ref().find(|l| l.contains(what)).unwrap_or_else(|| panic!("{what} was not printed"));
             line.split(what).nth(1).unwrap().trim().split(';').next().unwrap().to_owned()
         };
-        let (pd, store) = (after("PD serves on"), after(" serves on "));
+        let pd = pd.map_or_else(|| after("PD serves on"), str::to_owned);
+        let store = after(" serves on ");
         Self { child, pd, store }
+    }
+
+    async fn control(&self) -> TraceControlClient<Channel> {
+        TraceControlClient::connect(format!("http://{}", self.store)).await.unwrap()
     }
 
     /// Until the store leads its region.
@@ -136,7 +151,7 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("s");
     {
-        let process = Process::start(&dir);
+        let process = Process::start(&dir, None);
         let (context, mut kv) = process.leader().await;
         for i in 0..20u8 {
             let request = RawPutRequest {
@@ -149,7 +164,7 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
             assert!(put.region_error.is_none() && put.error.is_empty(), "{put:?}");
         }
     }
-    let process = Process::start(&dir);
+    let process = Process::start(&dir, None);
     let deadline = Instant::now() + BOUND;
     let (mut context, mut kv) = process.leader().await;
     for i in 0..20u8 {
@@ -177,4 +192,48 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("it did not stop");
+}
+
+/// Nanoseconds for which the process's engine time has stood still so far.
+async fn frozen_ns(control: &mut TraceControlClient<Channel>) -> u64 {
+    control.status(StatusRequest {}).await.unwrap().into_inner().frozen_ns
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_held_in_one_process_stops_the_clock_of_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Process::start(&dir.path().join("s1"), None);
+    let second = Process::start(&dir.path().join("s2"), Some(&first.pd));
+    let (context, mut kv) = first.leader().await;
+    let (mut control, mut other) = (first.control().await, second.control().await);
+    let gates = vec!["grpc_decode".to_owned()];
+    let request = SubscribeRequest { gates, max_requests: 1, ..SubscribeRequest::default() };
+    let mut steps = control.subscribe(request).await.unwrap().into_inner();
+    let get = tokio::spawn(async move {
+        let request = RawGetRequest { context: Some(context), key: b"k".to_vec(), ..Default::default() };
+        kv.raw_get(request).await.unwrap().into_inner()
+    });
+    let held = async { while !steps.message().await.unwrap().expect("the stream goes on").held {} };
+    tokio::time::timeout(BOUND, held).await.unwrap();
+
+    let deadline = Instant::now() + BOUND;
+    while frozen_ns(&mut other).await == 0 {
+        assert!(Instant::now() < deadline, "the other process hears of the hold");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let before = frozen_ns(&mut other).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(frozen_ns(&mut other).await >= before + 300_000_000, "it stands as long as the hold lasts");
+
+    control.r#continue(ContinueRequest { mode: Mode::Run as i32 }).await.unwrap();
+    let got = tokio::time::timeout(BOUND, get).await.unwrap().unwrap();
+    assert!(got.region_error.is_none() && got.not_found, "{got:?}");
+    loop {
+        assert!(Instant::now() < deadline, "the other process hears of the release");
+        let before = frozen_ns(&mut other).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if frozen_ns(&mut other).await == before {
+            break;
+        }
+    }
 }

@@ -62,7 +62,8 @@ fn start_pd(addr: &str, config: &TikvConfig) -> anyhow::Result<PdHandle> {
     let pd = PdServer::start(PdConfig {
         data_dir: parent.join("pd"),
         addr: socket,
-        advertise_addr: Some(addr.to_owned()),
+        // A port that the system is to choose is not known yet.
+        advertise_addr: (socket.port() != 0).then(|| addr.to_owned()),
         cluster_id: None,
         max_replicas: None,
         clock: Arc::new(EngineWallClock),

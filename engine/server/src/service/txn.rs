@@ -4,8 +4,8 @@ use storage::{
     KvGetStatistics, ScanRange, SchedulerDetails, TxnStatus, extract_committed, extract_key_error,
     extract_key_errors, extract_kv_pairs, extract_region_error,
     txn::commands::{
-        AcquirePessimisticLock, CheckSecondaryLocks, CheckTxnStatus, Cleanup, Commit,
-        Rollback, TxnHeartBeat, TypedCommand, typed_prewrite, typed_resolve_lock, typed_pessimistic_rollback,
+        AcquirePessimisticLock, CheckSecondaryLocks, CheckTxnStatus, Cleanup, Commit, Rollback, TxnHeartBeat,
+        TypedCommand, typed_pessimistic_rollback, typed_prewrite, typed_resolve_lock,
     },
     txn::store::EntryResult,
 };

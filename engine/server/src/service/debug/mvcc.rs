@@ -44,6 +44,7 @@ impl MvccInfoScanner {
         while let Some(ts) = ts_of(&self.default, &key)? {
             info.values.push(MvccValue { start_ts: ts, value: self.default.value().to_vec() });
             self.default.next()?;
+            self.skip_raw()?;
         }
         Ok(Some((key, info)))
     }
