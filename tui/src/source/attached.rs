@@ -167,7 +167,7 @@ impl Session {
             capture_stacks: start.stacks,
             max_requests: 1,
         };
-        let reply = client.subscribe(request).await.map_err(|s| refused(&server, &s))?;
+        let reply = subscribe(&mut client, request).await.map_err(|s| refused(&server, &s))?;
         let mut stream = reply.into_inner();
         self.tell(SourceEvent::Log("attached; waiting for a request that matches".into()));
         loop {
@@ -240,6 +240,21 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// A session that has just ended may take a moment to go: asks again for a second.
+async fn subscribe(
+    client: &mut TraceControlClient<Channel>,
+    request: SubscribeRequest,
+) -> Result<tonic::Response<tonic::Streaming<StepEvent>>, tonic::Status> {
+    for _ in 0..5 {
+        match client.subscribe(request.clone()).await {
+            Err(status) if status.code() == tonic::Code::ResourceExhausted => {}
+            other => return other,
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    client.subscribe(request).await
 }
 
 fn refused(server: &str, status: &tonic::Status) -> anyhow::Error {

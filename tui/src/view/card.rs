@@ -13,8 +13,13 @@ use crate::state::{Screen, path::wall_ns, tikv::Place, units};
 pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme) {
     let area = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
     let Some(step) = screen.step() else {
-        let wait = Line::styled("The first stage has not been reached yet.", theme.dim());
-        return frame.render_widget(Paragraph::new(wait), area);
+        let (text, style) = match &screen.failure {
+            Some(why) => (format!("! {why}"), theme.bad()),
+            None => ("The first stage has not been reached yet.".into(), theme.dim()),
+        };
+        let lines: Vec<Line<'static>> =
+            text::wrap(&text, area.width.into()).into_iter().map(|l| Line::styled(l, style)).collect();
+        return frame.render_widget(Paragraph::new(lines), area);
     };
     let width = usize::from(area.width);
     let mut lines = vec![first(screen, step, theme)];
