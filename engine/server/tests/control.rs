@@ -8,13 +8,13 @@ use kvproto::{
     kvrpcpb::{Context, RawGetRequest},
     tikvpb::tikv_client::TikvClient,
     tracecontrol::{
-        ContinueRequest, FreezeRequest, GatesRequest, StatusReply, StatusRequest, StepEvent,
-        SubscribeRequest, continue_request::Mode, trace_control_client::TraceControlClient,
+        ContinueRequest, FreezeRequest, GatesRequest, RecordChunk, RecordRequest, StatusReply, StatusRequest,
+        StepEvent, SubscribeRequest, continue_request::Mode, trace_control_client::TraceControlClient,
     },
 };
 use parking_lot::{Mutex, MutexGuard};
 use tonic::{Streaming, transport::Channel};
-use tracepoints::{EngineClock, trace::Step};
+use tracepoints::{EngineClock, RequestKind, trace::Step, trace_file::TraceFile};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -170,6 +170,36 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     let owner =
         s.h.block_on(s.control.freeze(FreezeRequest { frozen: true, owner: String::new() })).unwrap_err();
     assert_eq!(owner.code(), tonic::Code::InvalidArgument);
+}
+
+#[test]
+fn a_recording_holds_the_requests_of_its_time() {
+    let mut s = stepper();
+    let mut chunks = s.h.block_on(s.control.record(RecordRequest { seconds: 1 })).unwrap().into_inner();
+    let got = s.h.block_on(async {
+        let mut file = Vec::new();
+        while let Some(chunk) = {
+            // Requests come all the while, so that some fall into the recording.
+            let request =
+                RawGetRequest { context: Some(s.ctx.clone()), key: b"k".to_vec(), ..Default::default() };
+            s.kv.raw_get(request).await.unwrap();
+            match tokio::time::timeout(Duration::from_millis(20), chunks.message()).await {
+                Ok(chunk) => chunk.unwrap(),
+                Err(_) => Some(RecordChunk::default()),
+            }
+        } {
+            file.extend(chunk.data);
+        }
+        file
+    });
+    let path = s.h.dir.path().join("record.trace");
+    std::fs::write(&path, got).unwrap();
+    let file = TraceFile::open(&path).unwrap();
+    assert!(file.cut().is_none() && file.damage().is_empty());
+    let recorded = file.requests();
+    assert!(recorded.iter().any(|r| r.kind == RequestKind::RawGet), "{} requests", recorded.len());
+    let endless = s.h.block_on(s.control.record(RecordRequest { seconds: 0 })).unwrap_err();
+    assert!(endless.message().contains("1 to 600"), "{endless}");
 }
 
 #[test]

@@ -4,6 +4,10 @@ mod harness;
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use harness::Harness;
@@ -43,6 +47,31 @@ fn the_status_server_answers_where_tikvs_does() {
 }
 
 #[test]
+fn a_cpu_profile_is_a_picture_or_protobuf_and_mistakes_are_named() {
+    let h = Harness::start(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let of_thread = stop.clone();
+    let burner = std::thread::spawn(move || {
+        let mut x = 1u64;
+        while !of_thread.load(Ordering::Relaxed) {
+            x = std::hint::black_box(x.wrapping_mul(0x9e37_79b9).rotate_left(7));
+        }
+    });
+    let path = "/debug/pprof/profile?seconds=1&frequency=99";
+    let (head, body) = http(&h, path, "");
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("image/svg+xml"), "{head}");
+    assert!(String::from_utf8_lossy(&body).contains("<svg"));
+    let (head, body) = http(&h, path, "Content-Type: application/protobuf\r\n");
+    assert!(head.contains("application/octet-stream") && !body.is_empty(), "{head}");
+    stop.store(true, Ordering::Relaxed);
+    burner.join().unwrap();
+    for wrong in ["seconds=x", "seconds=0", "frequency=100000"] {
+        let (head, body) = http(&h, &format!("/debug/pprof/profile?{wrong}"), "");
+        assert!(head.starts_with("HTTP/1.1 400") && !body.is_empty(), "{wrong}: {head}");
+    }
+}
+
+#[test]
 fn the_debug_service_tells_regions_logs_and_rows() {
     let h = Harness::start(1);
     h.raw_put(b"k", b"v");
@@ -65,6 +94,10 @@ fn the_debug_service_tells_regions_logs_and_rows() {
         assert_eq!(debug.get(bad).await.unwrap_err().code(), tonic::Code::InvalidArgument);
         let size = RegionSizeRequest { region_id: region.id, cfs: vec!["default".into()] };
         assert_eq!(debug.region_size(size).await.unwrap().into_inner().entries[0].size, 3);
+        let properties = GetRegionPropertiesRequest { region_id: region.id };
+        let properties = debug.get_region_properties(properties).await.unwrap().into_inner().props;
+        let value = |name: &str| properties.iter().find(|p| p.name == name).map(|p| p.value.as_str());
+        assert_eq!((value("defaultcf.num_entries"), value("mvcc.num_rows")), (Some("1"), Some("0")));
         let store = debug.get_store_info(GetStoreInfoRequest {}).await.unwrap().into_inner();
         assert_eq!(store.store_id, h.store(0).store_id());
         let endless =

@@ -2,6 +2,7 @@
 mod harness;
 
 use harness::Harness;
+use kvproto::{kvrpcpb::RawGetRequest, tikvpb::tikv_client::TikvClient};
 use server::{StartOptions, TikvServer};
 
 fn refused(config: server::TikvConfig) -> String {
@@ -71,6 +72,23 @@ fn three_stores_survive_the_loss_of_their_leader() {
     assert_ne!(h.region(3).1.store_id, first.store_id);
     h.start_store(lost);
     assert_eq!(h.raw_get(b"after"), Some(b"2".to_vec()));
+}
+
+#[test]
+fn a_follower_refuses_and_names_the_leader() {
+    let h = Harness::start(3);
+    let (region, leader) = h.region(3);
+    h.raw_put(b"k", b"v");
+    let follower = h.stores.iter().flatten().find(|s| s.store_id() != leader.store_id).unwrap();
+    let peer = *region.find_peer(follower.store_id()).unwrap();
+    let hint = h.until("the follower knows its leader", async || {
+        let mut client = TikvClient::connect(format!("http://{}", follower.addr())).await.ok()?;
+        let context = Some(harness::context(&region, peer));
+        let request = RawGetRequest { context, key: b"k".to_vec(), ..Default::default() };
+        let refused = client.raw_get(request).await.ok()?.into_inner().region_error?;
+        refused.not_leader?.leader
+    });
+    assert_eq!(hint.store_id, leader.store_id);
 }
 
 #[test]
