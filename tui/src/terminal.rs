@@ -19,6 +19,9 @@ use ratatui::{Terminal, backend::CrosstermBackend};
 
 pub type Screen = Terminal<CrosstermBackend<io::Stdout>>;
 
+/// How long the screen may take to end by itself once it was asked to.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Panics of other threads, while the screen is taken: told in the log, not written over the panes.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -112,5 +115,11 @@ fn wait_for_signal(flag: &AtomicBool) {
             _ = int.recv() => {}
         }
         flag.store(true, Ordering::SeqCst);
+        // A terminal that has gone away reads as an endless end of file, in which the event reader turns for ever.
+        tokio::time::sleep(GRACE).await;
+        give_back();
+        #[cfg(feature = "embedded")]
+        recipes::cluster::remove_temporary();
+        std::process::exit(1);
     });
 }

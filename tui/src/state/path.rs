@@ -54,7 +54,8 @@ pub fn rows(title: &str, steps: &[Step], requests: &[RequestInfo], finished: boo
         request.steps.push(i);
         place(request, step, i, steps);
     }
-    let walk = Walk { steps, wall: wall_ns(steps).max(1) as f64, finished };
+    let newest = steps.last().filter(|_| !finished).map_or(0, |s| s.at_ns);
+    let walk = Walk { steps, wall: wall_ns(steps).max(newest).max(1) as f64, finished };
     let mut out = Vec::new();
     if op.is_some() {
         walk.node(&root, String::new(), "", &mut out);

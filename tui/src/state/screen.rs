@@ -198,6 +198,12 @@ impl Screen {
         self.holds.iter().any(|h| self.held_step(h) == Some(step))
     }
 
+    /// The operation's time: to its end, or so far.
+    pub fn wall_ns(&self) -> u64 {
+        let newest = self.steps.last().filter(|_| self.ending.is_none()).map_or(0, |s| s.at_ns);
+        path::wall_ns(&self.steps).max(newest)
+    }
+
     pub fn rows(&self) -> Vec<Row> {
         path::rows(&self.operation, &self.steps, &self.requests, self.ending.is_some())
     }

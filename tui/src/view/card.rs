@@ -8,7 +8,7 @@ use ratatui::{
 use tracepoints::trace::{Step, meaning};
 
 use super::{text, theme::Theme};
-use crate::state::{Screen, path::wall_ns, tikv::Place, units};
+use crate::state::{Screen, tikv::Place, units};
 
 pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme) {
     let area = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
@@ -53,7 +53,7 @@ fn first(screen: &Screen, step: &Step, theme: Theme) -> Line<'static> {
         Span::styled(step.stage.clone(), theme.here()),
         Span::raw(format!("  {} · {place}thread {}", step.layer, step.thread)),
     ];
-    let wall = wall_ns(&screen.steps);
+    let wall = screen.wall_ns();
     if step.dur_ns > 0 {
         spans.push(Span::raw(format!(" · {}", units::duration(step.dur_ns))));
         if step.lane == "main" && wall > 0 {

@@ -5,7 +5,7 @@ use ratatui::{
 };
 
 use super::{text, theme::Theme};
-use crate::state::{Screen, overlay::Overlay, path::wall_ns, screen::Phase, units};
+use crate::state::{Screen, overlay::Overlay, screen::Phase, units};
 
 /// What is stepped, how it stands, and where the person is in it.
 pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
@@ -71,7 +71,7 @@ fn ended(screen: &Screen) -> Vec<String> {
 /// Where the person stands, with the time and without.
 fn place(screen: &Screen) -> (String, String) {
     let Some(step) = screen.step() else { return Default::default() };
-    let time = format!("{} of {}", units::duration(step.at_ns), units::duration(wall_ns(&screen.steps)));
+    let time = format!("{} of {}", units::duration(step.at_ns), units::duration(screen.wall_ns()));
     let place = format!("step {} of {}", screen.cursor + 1, screen.steps.len());
     (format!("{place} · {time}"), place)
 }

@@ -37,13 +37,14 @@ fn line(screen: &Screen, theme: Theme, row: &Row, width: usize) -> Line<'static>
     };
     let room = width.saturating_sub(3 + right + 1);
     let mut label = row.label.clone();
+    let branch = row.branch.chars().count();
+    let fits = |word: &str| branch + row.label.chars().count() + word.chars().count() <= room;
     label.push_str(match (held, gated) {
-        (true, true) => " held, gate",
-        (true, false) => " held",
+        (true, true) if fits(" held, gate") => " held, gate",
+        (true, _) => " held",
         (false, true) => " gate",
         (false, false) => "",
     });
-    let branch = row.branch.chars().count();
     let label = text::pad(&label, room.saturating_sub(branch));
     let name = if current {
         theme.current()
