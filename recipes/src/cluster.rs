@@ -213,6 +213,10 @@ impl Cluster {
                 let _ = router.send_casual_msg(region, CasualMessage::PublishProbe);
             }
         }
+        // A peer answers in order: when it has, it has published.
+        if let Some(router) = self.routers().first() {
+            router.region_ids().into_iter().for_each(|region| drop(self.metas(region)));
+        }
     }
 
     /// Terms of all peers, to see whether any changed.

@@ -30,7 +30,9 @@ fn stepper() -> Stepper {
     let turn = ONE_AT_A_TIME.lock();
     let h = Harness::start(1);
     // The server hears a moment later that the client of the test before has gone.
-    h.until("the session of the test before has ended", async || (!tracepoints::session::active()).then_some(()));
+    h.until("the session of the test before has ended", async || {
+        (!tracepoints::session::active()).then_some(())
+    });
     h.raw_put(b"k", b"v");
     let (ctx, kv) = h.leader();
     let address = format!("http://{}", h.store(0).addr());
