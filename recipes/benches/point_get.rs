@@ -13,13 +13,17 @@ use anyhow::{Context as _, Result};
 use engine_rocks::{CF_DEFAULT, DbConfig, RocksEngine};
 use kvproto::{kvrpcpb, tikvpb::tikv_client::TikvClient};
 use recipes::{Cluster, ClusterConfig};
-use tracepoints::{Req, RequestKind, request};
+use tracepoints::{
+    Req, RequestKind,
+    collector::{Collector, CollectorConfig},
+    request,
+};
 use txn_types::{Key, TimeStamp};
 
 const KEYS: u64 = 10_000;
 const CLIENTS: usize = 16;
 const ROUND: Duration = Duration::from_millis(1500);
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 fn main() -> Result<()> {
     let cluster = Cluster::start(ClusterConfig { stores: 1, ..ClusterConfig::default() })?;
@@ -27,6 +31,8 @@ fn main() -> Result<()> {
     let server = cluster.servers().next().context("the store runs")?;
     let (addr, context) = (format!("http://{}", server.addr()), cluster.context(b"")?);
     runtime.block_on(load(&addr, &context))?;
+    // Recorded means read and folded too, as in a server that records always.
+    let collector = Collector::start(CollectorConfig::default())?;
     println!(
         "{KEYS} keys of 100 B, {CLIENTS} clients, {ROUNDS} rounds of {ROUND:?}; ops/s, median of the rounds\n"
     );
