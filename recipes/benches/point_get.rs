@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     let (addr, context) = (format!("http://{}", server.addr()), cluster.context(b"")?);
     runtime.block_on(load(&addr, &context))?;
     // Recorded means read and folded too, as in a server that records always.
-    let collector = Collector::start(CollectorConfig::default())?;
+    let _collector = Collector::start(CollectorConfig::default())?;
     println!(
         "{KEYS} keys of 100 B, {CLIENTS} clients, {ROUNDS} rounds of {ROUND:?}; ops/s, median of the rounds\n"
     );
