@@ -1,12 +1,14 @@
 //! Profiles: where the CPU's time goes (sampled in process), and where a request's time goes (from its trace).
 //!
-//! Both end as folded stacks ([`Folded`]): one line a stack, outermost frame first, with a count. [`flame::svg`] draws
+//! A [`Profile`] holds either, with labels and several weights; every reader makes one and every writer takes one. Folded
+//! stacks ([`Folded`]) are the short form: one line a stack, outermost frame first, with a count. [`flame::svg`] draws
 //! them, [`diff()`] compares two.
 pub mod cpu;
 mod diff;
 mod error;
 pub mod flame;
 mod folded;
+pub mod model;
 pub mod wall;
 
 pub use cpu::CpuProfile;
@@ -14,3 +16,4 @@ pub use diff::{Diff, diff};
 pub use error::ProfileError;
 pub use flame::FlameOptions;
 pub use folded::Folded;
+pub use model::{FoldOptions, Profile};

@@ -1,0 +1,197 @@
+//! A profile of any origin: stacks of frames with weights and labels. Every reader makes one, every writer takes one.
+//!
+//! Texts, frames, stacks and label sets are interned; a stack is a node of a tree of callers, so that a million samples
+//! of deep stacks stay small and a flame graph is drawn from the tree as it is.
+mod fold;
+mod labels;
+mod parts;
+mod samples;
+
+use ahash::RandomState;
+use indexmap::IndexSet;
+
+pub use fold::FoldOptions;
+pub use labels::{Label, LabelValue, keys};
+pub use parts::{Frame, FrameId, LabelsId, Module, ModuleId, StackId, StrId, ValueType};
+pub use samples::Sample;
+
+type Set<T> = IndexSet<T, RandomState>;
+
+/// Stacks with their weights, and what they are weights of.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    strings: Set<Box<str>>,
+    frames: Set<Frame>,
+    modules: Set<Module>,
+    /// Caller and frame. Node 0 is the root, of which no frame is known.
+    stacks: Set<(StackId, FrameId)>,
+    labels: Set<Box<[Label]>>,
+    samples: samples::Samples,
+    value_types: Vec<ValueType>,
+    /// What one sample stands for, e.g. 10 ms of CPU time at 100 Hz; 0 if unknown.
+    pub period: i64,
+    pub period_type: Option<ValueType>,
+    /// When it was begun, in ns since 1970; 0 if unknown. Sample times count from here.
+    pub time_ns: i64,
+    /// How long it was taken; 0 if unknown.
+    pub duration_ns: i64,
+    /// How it was taken and what was lost, for people.
+    pub comments: Vec<String>,
+}
+
+impl Default for Profile {
+    /// A profile of samples.
+    fn default() -> Self {
+        let mut profile = Self::empty();
+        let samples = profile.value_type("samples", "count");
+        profile.value_types.push(samples);
+        profile
+    }
+}
+
+impl Profile {
+    /// A profile of the weights named: kind and unit as pprof names them, `("cpu", "nanoseconds")`. There is at least one.
+    pub fn new(values: &[(&str, &str)]) -> Self {
+        let mut profile = Self::empty();
+        for (kind, unit) in values {
+            let value_type = profile.value_type(kind, unit);
+            profile.value_types.push(value_type);
+        }
+        if values.is_empty() { Self::default() } else { profile }
+    }
+
+    fn empty() -> Self {
+        Self {
+            strings: Set::from_iter([Box::from("")]),
+            frames: Set::default(),
+            modules: Set::default(),
+            stacks: Set::from_iter([(StackId::ROOT, FrameId(u32::MAX))]),
+            labels: Set::from_iter([Box::from([])]),
+            samples: samples::Samples::default(),
+            value_types: Vec::new(),
+            period: 0,
+            period_type: None,
+            time_ns: 0,
+            duration_ns: 0,
+            comments: Vec::new(),
+        }
+    }
+
+    /// Interns a text.
+    pub fn intern(&mut self, text: &str) -> StrId {
+        match self.strings.get_index_of(text) {
+            Some(at) => StrId(at as u32),
+            None => StrId(self.strings.insert_full(text.into()).0 as u32),
+        }
+    }
+
+    /// The text behind an id; empty for an id of another profile.
+    pub fn text(&self, id: StrId) -> &str {
+        self.strings.get_index(id.0 as usize).map_or("", |text| text)
+    }
+
+    /// All texts; the first is empty.
+    pub fn strings(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.strings.iter().map(|text| &**text)
+    }
+
+    pub fn value_type(&mut self, kind: &str, unit: &str) -> ValueType {
+        ValueType { kind: self.intern(kind), unit: self.intern(unit) }
+    }
+
+    /// What the weights of a sample are, in order.
+    pub fn value_types(&self) -> &[ValueType] {
+        &self.value_types
+    }
+
+    pub fn module(&mut self, module: Module) -> ModuleId {
+        ModuleId(self.modules.insert_full(module).0 as u32)
+    }
+
+    pub fn modules(&self) -> impl ExactSizeIterator<Item = &Module> {
+        self.modules.iter()
+    }
+
+    pub fn module_of(&self, id: ModuleId) -> Option<&Module> {
+        self.modules.get_index(id.0 as usize)
+    }
+
+    pub fn add_frame(&mut self, frame: Frame) -> FrameId {
+        FrameId(self.frames.insert_full(frame).0 as u32)
+    }
+
+    /// A frame of which only the function is known.
+    pub fn add_function(&mut self, function: &str) -> FrameId {
+        let function = self.intern(function);
+        self.add_frame(Frame { function, ..Frame::default() })
+    }
+
+    /// All frames; a [`FrameId`] is the place among them.
+    pub fn frames(&self) -> impl ExactSizeIterator<Item = &Frame> {
+        self.frames.iter()
+    }
+
+    /// # Panics
+    /// On an id of another profile.
+    pub fn frame(&self, id: FrameId) -> &Frame {
+        &self.frames[id.0 as usize]
+    }
+
+    /// The function of a frame; without one its module and address, or the bare address.
+    pub fn frame_name(&self, id: FrameId) -> String {
+        let frame = self.frame(id);
+        let function = self.text(frame.function);
+        if !function.is_empty() {
+            return function.to_owned();
+        }
+        match frame.module.and_then(|m| self.module_of(m)) {
+            Some(module) => {
+                let path = self.text(module.path);
+                let name = path.rsplit('/').next().unwrap_or(path);
+                format!("{name}+{:#x}", module.file_offset(frame.address))
+            }
+            None if frame.address != 0 => format!("{:#x}", frame.address),
+            None => "(unknown)".to_owned(),
+        }
+    }
+
+    /// The stack that `caller` becomes when it calls `frame`.
+    pub fn push(&mut self, caller: StackId, frame: FrameId) -> StackId {
+        StackId(self.stacks.insert_full((caller, frame)).0 as u32)
+    }
+
+    /// The stack of frames, given from the outermost.
+    pub fn stack(&mut self, frames: impl IntoIterator<Item = FrameId>) -> StackId {
+        frames.into_iter().fold(StackId::ROOT, |caller, frame| self.push(caller, frame))
+    }
+
+    /// Caller and last frame of a stack; None for the root.
+    pub fn node(&self, stack: StackId) -> Option<(StackId, FrameId)> {
+        if stack == StackId::ROOT { None } else { self.stacks.get_index(stack.0 as usize).copied() }
+    }
+
+    /// All stacks but the root, callers before callees; the first has the id 1.
+    pub fn stacks(&self) -> impl ExactSizeIterator<Item = (StackId, FrameId)> {
+        self.stacks.iter().skip(1).copied()
+    }
+
+    /// The frames of a stack, from the innermost.
+    pub fn walk(&self, stack: StackId) -> impl Iterator<Item = FrameId> {
+        let mut at = stack;
+        std::iter::from_fn(move || {
+            let (caller, frame) = self.node(at)?;
+            at = caller;
+            Some(frame)
+        })
+    }
+
+    /// The frames of a stack, from the outermost.
+    pub fn frames_of(&self, stack: StackId) -> Vec<FrameId> {
+        let mut frames: Vec<_> = self.walk(stack).collect();
+        frames.reverse();
+        frames
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! What is known of a sample besides its stack.
+use super::{LabelsId, Profile, StrId};
+
+/// Keys that this house gives; every other tool's are kept as they are.
+pub mod keys {
+    /// Name of the thread, as pprof's sampler writes it.
+    pub const THREAD: &str = "thread";
+    /// Threads that share their work: `unified-read-pool`, `raftstore`.
+    pub const POOL: &str = "pool";
+    /// Stage of the catalogue that the request was in.
+    pub const STAGE: &str = "stage";
+    /// Request type, `kv_get`.
+    pub const REQUEST: &str = "request";
+    pub const REGION: &str = "region";
+    /// Program that a thread belongs to.
+    pub const PROCESS: &str = "process";
+    pub const PID: &str = "pid";
+    pub const TID: &str = "tid";
+}
+
+/// One thing known of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Label {
+    pub key: StrId,
+    pub value: LabelValue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LabelValue {
+    Text(StrId),
+    /// A number and its unit, which may be empty.
+    Number(i64, StrId),
+}
+
+impl Profile {
+    pub fn text_label(&mut self, key: &str, value: &str) -> Label {
+        Label { key: self.intern(key), value: LabelValue::Text(self.intern(value)) }
+    }
+
+    pub fn number_label(&mut self, key: &str, value: i64, unit: &str) -> Label {
+        Label { key: self.intern(key), value: LabelValue::Number(value, self.intern(unit)) }
+    }
+
+    /// Interns a set of labels, in any order.
+    pub fn labels(&mut self, labels: &[Label]) -> LabelsId {
+        let mut labels = labels.to_vec();
+        labels.sort_unstable();
+        labels.dedup();
+        LabelsId(self.labels.insert_full(labels.into()).0 as u32)
+    }
+
+    /// Interns labels of texts.
+    pub fn text_labels(&mut self, labels: &[(&str, &str)]) -> LabelsId {
+        let labels: Vec<_> = labels.iter().map(|(key, value)| self.text_label(key, value)).collect();
+        self.labels(&labels)
+    }
+
+    /// All sets of labels; a [`LabelsId`] is the place among them, the first is empty.
+    pub fn label_sets(&self) -> impl ExactSizeIterator<Item = &[Label]> {
+        self.labels.iter().map(|set| &**set)
+    }
+
+    pub fn labels_of(&self, id: LabelsId) -> &[Label] {
+        self.labels.get_index(id.index()).map_or(&[], |set| set)
+    }
+
+    /// The value of a label as text, a number with its unit.
+    pub fn label(&self, id: LabelsId, key: &str) -> Option<String> {
+        let found = self.labels_of(id).iter().find(|label| self.text(label.key) == key)?;
+        Some(self.label_text(found))
+    }
+
+    pub fn label_text(&self, label: &Label) -> String {
+        match label.value {
+            LabelValue::Text(text) => self.text(text).to_owned(),
+            LabelValue::Number(n, unit) => format!("{n}{}", self.text(unit)),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a profile is made of. Ids are places in the profile's tables.
+
+/// A text; 0 is the empty one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StrId(pub(crate) u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FrameId(pub(crate) u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StackId(pub(crate) u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModuleId(pub(crate) u32);
+
+/// A set of labels; 0 is the empty one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LabelsId(pub(crate) u32);
+
+impl StackId {
+    /// The stack without frames.
+    pub const ROOT: StackId = StackId(0);
+}
+
+macro_rules! index {
+    ($($id:ty),*) => {$(
+        impl $id {
+            /// Its place in the profile's table.
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    )*};
+}
+index!(StrId, FrameId, StackId, ModuleId, LabelsId);
+
+/// What a weight is, and its unit, as pprof names them: `cpu` in `nanoseconds`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ValueType {
+    pub kind: StrId,
+    pub unit: StrId,
+}
+
+/// One frame of a stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// As a person reads it, demangled; empty if unknown.
+    pub function: StrId,
+    /// As the linker knows it, where that differs.
+    pub system_name: StrId,
+    pub file: StrId,
+    /// 0 if unknown.
+    pub line: u32,
+    pub column: u32,
+    pub module: Option<ModuleId>,
+    /// In the process; 0 if unknown.
+    pub address: u64,
+    /// Compiled into its caller, which has the same address.
+    pub inlined: bool,
+}
+
+/// A program or a shared library, where it was mapped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Module {
+    pub path: StrId,
+    /// In hex; empty if unknown.
+    pub build_id: StrId,
+    /// First address in the process.
+    pub start: u64,
+    /// First address behind it.
+    pub end: u64,
+    /// Where in the file the mapping begins.
+    pub offset: u64,
+}
+
+impl Module {
+    /// Where in the file an address of the process lies.
+    pub fn file_offset(&self, address: u64) -> u64 {
+        address.wrapping_sub(self.start).wrapping_add(self.offset)
+    }
+}

@@ -1,0 +1,88 @@
+//! The samples of a profile: stack, labels, weights, and the time where it is known.
+use std::collections::HashMap;
+
+use ahash::RandomState;
+
+use super::{LabelsId, Profile, StackId};
+
+/// One sample, or several of one stack with the same labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample<'a> {
+    pub stack: StackId,
+    pub labels: LabelsId,
+    /// One for each value type.
+    pub values: &'a [i64],
+    /// In ns from the profile's beginning.
+    pub time_ns: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Samples {
+    keys: Vec<(StackId, LabelsId)>,
+    /// As many a sample as there are value types.
+    values: Vec<i64>,
+    /// Empty as long as no sample has a time.
+    times: Vec<Option<u64>>,
+    /// Where the samples without a time are.
+    known: HashMap<(StackId, LabelsId), usize, RandomState>,
+}
+
+impl Profile {
+    /// Adds to the sample of this stack and these labels; values that are missing count 0, surplus ones are left out.
+    pub fn add(&mut self, stack: StackId, labels: LabelsId, values: &[i64]) {
+        let next = self.samples.keys.len();
+        let at = *self.samples.known.entry((stack, labels)).or_insert(next);
+        if at == next {
+            return self.append(stack, labels, values, None);
+        }
+        let width = self.value_types.len();
+        let own = &mut self.samples.values[at * width..][..width];
+        own.iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.saturating_add(*value));
+    }
+
+    /// Adds a sample that stands for itself, as its time is known.
+    pub fn add_at(&mut self, time_ns: u64, stack: StackId, labels: LabelsId, values: &[i64]) {
+        self.append(stack, labels, values, Some(time_ns));
+    }
+
+    fn append(&mut self, stack: StackId, labels: LabelsId, values: &[i64], time: Option<u64>) {
+        let width = self.value_types.len();
+        let samples = &mut self.samples;
+        if time.is_some() || !samples.times.is_empty() {
+            samples.times.resize(samples.keys.len(), None);
+            samples.times.push(time);
+        }
+        samples.keys.push((stack, labels));
+        samples.values.extend((0..width).map(|i| values.get(i).copied().unwrap_or(0)));
+    }
+
+    pub fn samples(&self) -> impl ExactSizeIterator<Item = Sample<'_>> {
+        let width = self.value_types.len();
+        self.samples.keys.iter().enumerate().map(move |(i, (stack, labels))| Sample {
+            stack: *stack,
+            labels: *labels,
+            values: &self.samples.values[i * width..][..width],
+            time_ns: self.samples.times.get(i).copied().flatten(),
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.samples.keys.is_empty()
+    }
+
+    /// Whether any sample has a time.
+    pub fn is_timed(&self) -> bool {
+        !self.samples.times.is_empty()
+    }
+
+    /// Sum of one kind of weight over all samples; 0 for a kind that is not there.
+    pub fn total(&self, value: usize) -> i64 {
+        let of = |s: Sample<'_>| s.values.get(value).copied().unwrap_or(0);
+        self.samples().map(of).fold(0, i64::saturating_add)
+    }
+
+    /// The place of a kind of weight, by its name.
+    pub fn value_named(&self, kind: &str) -> Option<usize> {
+        self.value_types.iter().position(|value| self.text(value.kind) == kind)
+    }
+}
