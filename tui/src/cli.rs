@@ -3,6 +3,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod trace;
+
+pub use trace::{By, DiffArgs, GrepArgs, InfoArgs, OpenArgs, TopArgs, TraceArgs, TraceCommand, Wanted};
+
 /// Steps one request through the whole storage engine, stage by stage, in the terminal.
 #[derive(Debug, Parser)]
 #[command(name = "tikv-tui", version, after_help = EXAMPLES, max_term_width = 100)]
@@ -27,17 +31,8 @@ pub enum Command {
     List,
     /// Step the next matching request on a running tikv-server, whoever sends it
     Attach(AttachArgs),
-    /// Open the steps that `--json` printed or the palette saved
+    /// Open, search and compare recordings, and steps that `--json` printed or the palette saved
     Trace(TraceArgs),
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct TraceArgs {
-    /// A file of JSON lines
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    #[command(flatten)]
-    pub common: Common,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -2,12 +2,12 @@
 use std::io::IsTerminal;
 
 use anyhow::{Context as _, Result, bail};
-use tracepoints::{catalogue::STAGES, request::RequestKind};
+use tracepoints::{Stage, catalogue::STAGES, request::RequestKind, trace_file::TraceFile};
 
 use crate::{
-    cli::{AttachArgs, Cli, Command, Common, StepArgs, TraceArgs},
+    cli::{AttachArgs, Cli, Command, Common, OpenArgs, StepArgs, TraceArgs, TraceCommand, Wanted as Filter},
     plain::{self, Format},
-    run,
+    recording, run,
     source::{
         attached::{Attached, Wanted},
         recorded::Recorded,
@@ -60,18 +60,64 @@ fn list() -> Result<()> {
 
 fn attach(args: AttachArgs) -> Result<()> {
     let wanted = Wanted {
-        key: args.key.as_deref().map(parse_key).transpose()?.unwrap_or_default(),
+        key: args.key.as_deref().map(|k| parse_key("--key", k)).transpose()?.unwrap_or_default(),
         region: args.region,
-        kind: args.kind.as_deref().map(kind).transpose()?.unwrap_or_default(),
+        kind: args
+            .kind
+            .as_deref()
+            .map(|k| Ok::<_, anyhow::Error>(kind("--type", k)?.name()))
+            .transpose()?
+            .unwrap_or_default(),
     };
     let source = Attached::start(&args.address, wanted, start(&args.common, true)?)?;
     show(Box::new(source), &args.common)
 }
 
-/// A saved trace opens at its first step, or, with gates, at the first of them.
 fn trace(args: TraceArgs) -> Result<()> {
-    let gates = start(&args.common, false)?.gates;
-    show(Box::new(Recorded::open(&args.file, gates)?), &args.common)
+    let out = &mut std::io::stdout().lock();
+    let done = match &args.command {
+        None => return open(&args.open),
+        Some(TraceCommand::Info(args)) => recording::info::run(args, out),
+        Some(TraceCommand::Grep(args)) => recording::grep::run(args, out),
+        Some(TraceCommand::Top(args)) => recording::top::run(args, out),
+        Some(TraceCommand::Diff(args)) => recording::diff::run(args, out),
+    };
+    unless_pipe_closed(done)
+}
+
+/// Whoever reads our output may have seen enough.
+fn unless_pipe_closed(done: Result<()>) -> Result<()> {
+    let closed = |e: &anyhow::Error| {
+        e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    match done {
+        Err(e) if closed(&e) => Ok(()),
+        other => other,
+    }
+}
+
+/// A saved trace opens at its first step, or, with gates, at the first of them; so does a request of a recording.
+fn open(args: &OpenArgs) -> Result<()> {
+    let start = Start { run: true, ..start(&args.common, false)? };
+    let file = args.file.as_deref().context("expected a FILE")?;
+    if !recording::open::is_recording(file) {
+        if args.request.is_some() {
+            bail!("--request: {} is no recording, it holds one operation only", file.display());
+        }
+        return show(Box::new(Recorded::open(file, start.gates)?), &args.common);
+    }
+    let file = TraceFile::open(file)?;
+    match (args.request, printed(&args.common)) {
+        (Some(id), _) => {
+            let request = recording::open::request(&file, id)?;
+            show(Box::new(recording::open::steps(&request, &start)), &args.common)
+        }
+        (None, format) => {
+            let (all, json) = (Filter::default(), format == Some(Format::Json));
+            let out = &mut std::io::stdout().lock();
+            unless_pipe_closed(recording::grep::print(&file, &all, usize::MAX, json, out))
+        }
+    }
 }
 
 /// Whether the steps are printed rather than shown.
@@ -89,18 +135,24 @@ fn start(common: &Common, stacks: bool) -> Result<Start> {
     Ok(Start { gates, run: printed(common).is_some(), stacks })
 }
 
+/// A stage by its name in any case.
+pub fn stage(flag: &str, name: &str) -> Result<&'static Stage> {
+    if let Some(stage) = tracepoints::find_stage(name) {
+        return Ok(stage);
+    }
+    let near = search::near(name, STAGES.iter().map(|s| s.name));
+    let hint = if near.is_empty() {
+        let all: Vec<_> = STAGES.iter().map(|s| s.name).collect();
+        format!("the stages are {}", all.join(", "))
+    } else {
+        format!("did you mean {}?", near.join(", "))
+    };
+    bail!("{flag}: there is no stage `{name}`; {hint}");
+}
+
 /// A stage that can hold a request, by its name in any case.
 pub fn gate(name: &str) -> Result<String> {
-    let Some(stage) = tracepoints::find_stage(name) else {
-        let near = search::near(name, STAGES.iter().map(|s| s.name));
-        let hint = if near.is_empty() {
-            let all: Vec<_> = STAGES.iter().map(|s| s.name).collect();
-            format!("the stages are {}", all.join(", "))
-        } else {
-            format!("did you mean {}?", near.join(", "))
-        };
-        bail!("--gate: there is no stage `{name}`; {hint}");
-    };
+    let stage = stage("--gate", name)?;
     if stage.hold == tracepoints::Hold::None {
         bail!(
             "--gate: `{}` is only observed, a request cannot be held there; choose a stage before or after it",
@@ -110,9 +162,10 @@ pub fn gate(name: &str) -> Result<String> {
     Ok(stage.name.into())
 }
 
-fn kind(name: &str) -> Result<String> {
+/// A request type by its name in any case.
+pub fn kind(flag: &str, name: &str) -> Result<RequestKind> {
     if let Some(kind) = RequestKind::parse(name) {
-        return Ok(kind.name());
+        return Ok(kind);
     }
     const KINDS: [RequestKind; 12] = {
         use RequestKind::*;
@@ -133,14 +186,15 @@ fn kind(name: &str) -> Result<String> {
     };
     let names: Vec<String> = KINDS.iter().map(|k| k.name()).collect();
     bail!(
-        "--type: there is no request type `{name}`; types are named as TiKV's RPCs: {}, ...",
+        "{flag}: there is no request type `{name}`; types are named as TiKV's RPCs: {}, ...",
         names.join(", ")
     )
 }
 
-fn parse_key(text: &str) -> Result<Vec<u8>> {
+/// Raw text, z-escaped or 0x hex.
+pub fn parse_key(flag: &str, text: &str) -> Result<Vec<u8>> {
     if let Some(hex) = text.strip_prefix("0x") {
-        let bad = || format!("--key: `{text}` is no hex: expected 0x and an even number of hex digits");
+        let bad = || format!("{flag}: `{text}` is no hex: expected 0x and an even number of hex digits");
         if hex.len() % 2 != 0 || !hex.is_ascii() {
             bail!(bad());
         }
@@ -148,7 +202,7 @@ fn parse_key(text: &str) -> Result<Vec<u8>> {
         return (0..hex.len()).step_by(2).map(pair).collect();
     }
     keys::unescape(text).with_context(|| {
-        format!("--key: `{text}` has a bad escape; write \\ooo, \\xhh, \\n, \\t, \\\\ or 0x hex")
+        format!("{flag}: `{text}` has a bad escape; write \\ooo, \\xhh, \\n, \\t, \\\\ or 0x hex")
     })
 }
 
@@ -186,11 +240,11 @@ mod tests {
 
     #[test]
     fn keys_and_types_are_read_or_refused_with_a_way_out() {
-        assert_eq!(parse_key("0x6b31").unwrap(), b"k1");
-        assert_eq!(parse_key("k\\0001").unwrap(), b"k\x001");
-        assert!(parse_key("0x6").unwrap_err().to_string().contains("even number"));
-        assert!(parse_key("k\\q").unwrap_err().to_string().contains("bad escape"));
-        assert_eq!(kind("KV_GET").unwrap(), "kv_get");
-        assert!(kind("get").unwrap_err().to_string().contains("kv_get"));
+        assert_eq!(parse_key("--key", "0x6b31").unwrap(), b"k1");
+        assert_eq!(parse_key("--key", "k\\0001").unwrap(), b"k\x001");
+        assert!(parse_key("--key", "0x6").unwrap_err().to_string().contains("even number"));
+        assert!(parse_key("--key", "k\\q").unwrap_err().to_string().contains("bad escape"));
+        assert_eq!(kind("--type", "KV_GET").unwrap(), RequestKind::KvGet);
+        assert!(kind("--type", "get").unwrap_err().to_string().contains("kv_get"));
     }
 }

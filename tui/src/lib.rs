@@ -5,6 +5,7 @@ pub mod cli;
 pub mod command;
 pub mod input;
 pub mod plain;
+pub mod recording;
 pub mod run;
 pub mod source;
 pub mod state;

@@ -60,8 +60,14 @@ fn the_help_of_every_command() {
     let mut cli = Cli::command();
     cli.build();
     insta::assert_snapshot!("help_tikv_tui", cli.render_help());
-    for command in cli.get_subcommands_mut().filter(|c| c.get_name() != "help") {
-        insta::assert_snapshot!(format!("help_{}", command.get_name()), command.render_help());
+    help_below("help", &mut cli);
+}
+
+fn help_below(path: &str, command: &mut clap::Command) {
+    for command in command.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+        let path = format!("{path}_{}", command.get_name());
+        insta::assert_snapshot!(path.clone(), command.render_help());
+        help_below(&path, command);
     }
 }
 
@@ -82,6 +88,9 @@ fn fails(args: &[&str]) -> String {
 fn mistakes_are_errors_with_a_way_out() {
     assert!(fails(&["trace", "/no/such/file"]).contains("cannot read the trace /no/such/file"));
     assert!(fails(&["trace", "x", "--gate", "lock_cf"]).contains("did you mean lock_cf_get"));
+    assert!(fails(&["trace", "info", "/no/such/file"]).contains("/no/such/file: No such file"));
+    assert!(fails(&["trace", "grep", "/dev/null"]).contains("is not a trace file"));
+    assert!(fails(&["trace"]).contains("<FILE>"));
     assert!(fails(&["attach", "nowhere"]).contains("expected HOST:PORT"));
     assert!(fails(&["attach", "127.0.0.1:1", "--type", "get"]).contains("kv_get"));
     assert!(fails(&["attach", "127.0.0.1:1", "--plain"]).contains("no tikv-server answers at 127.0.0.1:1"));

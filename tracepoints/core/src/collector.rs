@@ -1,6 +1,7 @@
 //! The collector: one thread that empties all rings, keeps the requests of late, and writes a trace file when asked to.
 mod fold;
 mod id_hash;
+mod spans;
 
 use std::{
     path::Path,
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 pub(crate) use fold::Folder;
 pub use fold::RecordedRequest;
+pub use spans::Span;
 
 use crate::{
     clock,

@@ -3,11 +3,13 @@
 //! A file is a header of 16 bytes (magic, version, CRC-32 of both) and chunks. A chunk is a header of 16 bytes (mark, kind,
 //! length, CRC-32 of kind, length and content) and its content. All numbers are little-endian.
 mod chunk;
+mod query;
 mod read;
 mod write;
 
 use std::{io, path::PathBuf};
 
+pub use query::Query;
 pub use read::{Damage, TraceFile};
 pub use write::TraceFileWriter;
 

@@ -25,7 +25,9 @@ pub struct RecordedRequest {
     pub key_len: u32,
     pub region: u64,
     pub store: u64,
-    /// In ns, on the clock of the stamps.
+    /// Whether its begin was seen; else what is known of it starts with its first stamp.
+    pub began: bool,
+    /// In ns, on the clock of the stamps: of its begin, or of its first stamp.
     pub begin_ns: u64,
     /// None while it is on its way.
     pub end_ns: Option<u64>,
@@ -46,6 +48,7 @@ impl RecordedRequest {
             key_len: 0,
             region: 0,
             store: 0,
+            began: false,
             begin_ns: 0,
             end_ns: None,
             stamps: Vec::new(),
@@ -91,6 +94,15 @@ impl RecordedRequest {
         trace
     }
 
+    /// Once all its stamps are there: sorts them by time.
+    pub(crate) fn put_in_order(&mut self) {
+        self.stamps.sort_by_key(|s| s.at);
+        if !self.began {
+            let own = self.stamps.iter().find(|s| s.req.id() == self.id);
+            self.begin_ns = own.map(|s| s.at).or(self.end_ns).unwrap_or_default();
+        }
+    }
+
     fn finished(&self, at: u64) -> SessionEvent {
         SessionEvent::Finished { req: Req::of(self.id), engine_ns: at }
     }
@@ -103,6 +115,7 @@ impl RecordedRequest {
         self.key_head = [low.to_be_bytes(), high.to_be_bytes()].concat();
         self.key_head.truncate(self.key_len as usize);
         (self.region, self.store, self.begin_ns) = (region, u64::from(stamp.store), stamp.at);
+        self.began = true;
     }
 }
 
@@ -328,7 +341,7 @@ impl Folder {
 
     fn in_order<'a>(&self, ids: impl Iterator<Item = &'a u64>) -> Vec<RecordedRequest> {
         let mut out: Vec<RecordedRequest> = ids.filter_map(|id| self.get(*id)).cloned().collect();
-        out.iter_mut().for_each(|r| r.stamps.sort_by_key(|s| s.at));
+        out.iter_mut().for_each(RecordedRequest::put_in_order);
         out
     }
 }

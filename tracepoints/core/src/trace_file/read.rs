@@ -4,7 +4,7 @@ use std::{collections::HashMap, fs::File, ops::Range, path::Path, path::PathBuf}
 use parking_lot::Mutex;
 
 use super::{
-    HEADER, MAGIC, TraceFileError, VERSION,
+    HEADER, MAGIC, Query, TraceFileError, VERSION,
     chunk::{self, Kind, Met, Row, Site, Thread},
 };
 use crate::{
@@ -25,6 +25,12 @@ pub struct Damage {
     /// Bytes that were passed over.
     pub len: u64,
     pub reason: String,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "at byte {}: {} ({} bytes passed over)", self.offset, self.reason, self.len)
+    }
 }
 
 /// An opened trace file.
@@ -48,6 +54,9 @@ impl TraceFile {
     pub fn open(path: &Path) -> Result<Self, TraceFileError> {
         let io = |source| TraceFileError::Io { path: path.into(), source };
         let file = File::open(path).map_err(io)?;
+        if !file.metadata().map_err(io)?.is_file() {
+            return Err(TraceFileError::NotATraceFile { path: path.into(), found: Vec::new() });
+        }
         // SAFETY: trace files are only appended to, and a half-written end is cut off only before a writer goes on; what
         // is mapped here is the length as of now. All content is checked before it is used.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
@@ -143,6 +152,17 @@ impl TraceFile {
         });
     }
 
+    /// What every trace file begins with.
+    pub const MAGIC: &[u8; 8] = MAGIC;
+
+    /// Times of the first and of the last stamp, in Unix ns.
+    pub fn span(&self) -> Option<(u64, u64)> {
+        self.rows().map(|r| r.at).fold(None, |span, at| match span {
+            None => Some((at, at)),
+            Some((first, last)) => Some((at.min(first), at.max(last))),
+        })
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -208,6 +228,16 @@ impl TraceFile {
                 fields: row.fields,
             })
         })
+    }
+
+    /// The requests that a query wants.
+    pub fn find<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = RecordedRequest> + 'a {
+        self.requests().into_iter().filter(|r| query.matches(r))
+    }
+
+    /// One request, by the number that people see.
+    pub fn request(&self, id: u64) -> Option<RecordedRequest> {
+        self.requests().into_iter().find(|r| r.id == id)
     }
 
     /// The recorded requests with all their stamps, in the order of their ids.

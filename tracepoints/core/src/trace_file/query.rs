@@ -1,0 +1,69 @@
+//! Which requests of a recording are wanted.
+use crate::{
+    catalogue::StageId,
+    collector::{RecordedRequest, Span},
+    request::RequestKind,
+};
+
+/// All that is set must hold; the default wants every request.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    pub request: Option<u64>,
+    /// One of these; empty: any.
+    pub kinds: Vec<RequestKind>,
+    pub region: Option<u64>,
+    pub store: Option<u64>,
+    /// The first user key. A recording holds its first 16 bytes and its length: keys that differ behind are not told apart.
+    pub key: Option<Vec<u8>>,
+    /// What the key begins with; of a longer one the first 16 bytes count.
+    pub key_prefix: Vec<u8>,
+    /// Went through all of these.
+    pub stages: Vec<StageId>,
+    /// The request took at least this long; with stages, one of these stages did. A request without a known end has no duration.
+    pub min_ns: u64,
+    /// Began at or behind this time; Unix ns.
+    pub since_ns: Option<u64>,
+    /// Began before this time; Unix ns.
+    pub until_ns: Option<u64>,
+}
+
+/// Bytes of a key that a stamp has room for.
+pub(super) const KEY_HEAD: usize = 16;
+
+impl Query {
+    /// What can be said without the request's stages.
+    pub(super) fn wants(&self, r: &RecordedRequest) -> bool {
+        self.request.is_none_or(|id| id == r.id)
+            && (self.kinds.is_empty() || self.kinds.contains(&r.kind))
+            && self.region.is_none_or(|region| region == r.region)
+            && self.store.is_none_or(|store| store == r.store)
+            && self.since_ns.is_none_or(|since| r.begin_ns >= since)
+            && self.until_ns.is_none_or(|until| r.begin_ns < until)
+            && self.key.as_ref().is_none_or(|key| same_key(key, &r.key_head, r.key_len))
+            && begins_with(&self.key_prefix, &r.key_head, r.key_len)
+    }
+
+    /// Whether it is wanted.
+    pub fn matches(&self, request: &RecordedRequest) -> bool {
+        self.wants(request) && self.stages_match(request)
+    }
+
+    fn stages_match(&self, request: &RecordedRequest) -> bool {
+        if self.stages.is_empty() {
+            return self.min_ns == 0 || request.duration_ns().is_some_and(|ns| ns >= self.min_ns);
+        }
+        let spans = request.spans();
+        let took =
+            |stage: StageId| spans.iter().filter(move |s: &&Span| s.stage == stage).map(|s| s.dur_ns).max();
+        let longest: Option<Vec<u64>> = self.stages.iter().map(|s| took(*s)).collect();
+        longest.is_some_and(|longest| longest.iter().any(|ns| *ns >= self.min_ns))
+    }
+}
+
+pub(super) fn same_key(key: &[u8], head: &[u8], len: u32) -> bool {
+    key.len() == len as usize && key[..key.len().min(KEY_HEAD)] == *head
+}
+
+fn begins_with(prefix: &[u8], head: &[u8], len: u32) -> bool {
+    prefix.len() <= len as usize && head.starts_with(&prefix[..prefix.len().min(KEY_HEAD)])
+}

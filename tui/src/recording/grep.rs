@@ -1,0 +1,135 @@
+//! `trace grep`: the requests that match.
+use std::io::Write;
+
+use anyhow::Result;
+use serde_json::json;
+use tracepoints::{
+    collector::{RecordedRequest, Span},
+    trace_file::TraceFile,
+};
+
+use super::{
+    select,
+    table::{self, Column},
+    times,
+};
+use crate::{
+    cli::{GrepArgs, Wanted},
+    state::units,
+};
+
+pub fn run(args: &GrepArgs, out: &mut dyn Write) -> Result<()> {
+    let file = super::open(&args.file)?;
+    let limit = args.limit.unwrap_or(usize::MAX);
+    if args.count {
+        let query = select::query(&args.wanted, &file)?;
+        return Ok(writeln!(out, "{}", file.find(&query).count())?);
+    }
+    print(&file, &args.wanted, limit, args.json, out)
+}
+
+/// Rows are written in pages, so that the first ones are seen at once; a page's columns are as wide as its cells.
+const PAGE: usize = 1000;
+
+pub fn print(file: &TraceFile, wanted: &Wanted, limit: usize, json: bool, out: &mut dyn Write) -> Result<()> {
+    let query = select::query(wanted, file)?;
+    let mut found = file.find(&query).take(limit).peekable();
+    if json {
+        return found.try_for_each(|r| Ok(writeln!(out, "{}", object(&r))?));
+    }
+    if found.peek().is_none() {
+        eprintln!("no request matches");
+    }
+    while found.peek().is_some() {
+        let rows: Vec<Vec<String>> = found.by_ref().take(PAGE).map(|r| row(&r)).collect();
+        out.write_all(table::lines(COLUMNS, &rows).as_bytes())?;
+    }
+    Ok(())
+}
+
+pub const COLUMNS: &[Column] = &[
+    Column("request", true),
+    Column("began (UTC)", false),
+    Column("took", true),
+    Column("kind", false),
+    Column("region", true),
+    Column("store", true),
+    Column("key", false),
+    Column("stamps", true),
+    Column("slowest stage", false),
+    Column("", false),
+];
+
+pub fn row(r: &RecordedRequest) -> Vec<String> {
+    let spans = r.spans();
+    let slowest = spans.iter().filter(|s| is_main(s)).max_by_key(|s| s.dur_ns);
+    let number = |n: u64| if n == 0 { "-".into() } else { n.to_string() };
+    vec![
+        r.id.to_string(),
+        times::time_of_day(r.begin_ns),
+        r.duration_ns().map_or_else(|| "?".into(), units::duration),
+        r.kind.name(),
+        number(r.region),
+        number(r.store),
+        key(r),
+        spans.len().to_string(),
+        slowest.map_or_else(String::new, |s| format!("{} {}", s.stage.name(), units::duration(s.dur_ns))),
+        losses(r),
+    ]
+}
+
+fn is_main(span: &Span) -> bool {
+    span.lane() == tracepoints::Lane::Main
+}
+
+/// What is not known of the request.
+pub fn losses(r: &RecordedRequest) -> String {
+    let mut said = Vec::new();
+    if !r.began {
+        said.push("begin not seen".to_owned());
+    }
+    if r.end_ns.is_none() {
+        said.push("end not seen".to_owned());
+    }
+    if r.truncated > 0 {
+        said.push(format!("{} stamps not kept", r.truncated));
+    }
+    said.join(", ")
+}
+
+/// The key as text, with `...` if the recording holds its begin only.
+pub fn key(r: &RecordedRequest) -> String {
+    let more = if r.key_len as usize > r.key_head.len() { "..." } else { "" };
+    format!("{}{more}", keys::escape(&r.key_head))
+}
+
+/// A request with its stages.
+pub fn object(r: &RecordedRequest) -> serde_json::Value {
+    let spans = r.spans();
+    let stages: Vec<_> = spans
+        .iter()
+        .map(|s| {
+            json!({
+                "stage": s.stage.name(),
+                "lane": if is_main(s) { "main" } else { "replica" },
+                "store": s.store,
+                "thread": tracepoints::thread::info(s.thread).name,
+                "at_ns": s.at_ns.saturating_sub(r.begin_ns),
+                "dur_ns": s.dur_ns,
+            })
+        })
+        .collect();
+    json!({
+        "request": r.id,
+        "kind": r.kind.name(),
+        "region": r.region,
+        "store": r.store,
+        "key": keys::escape(&r.key_head),
+        "key_len": r.key_len,
+        "begin": times::utc(r.begin_ns),
+        "begin_ns": r.begin_ns,
+        "duration_ns": r.duration_ns(),
+        "losses": losses(r),
+        "stages": stages,
+    })
+}

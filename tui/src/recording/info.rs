@@ -1,0 +1,108 @@
+//! `trace info`: what a recording holds.
+use std::{collections::BTreeMap, io::Write};
+
+use anyhow::Result;
+use serde_json::json;
+use tracepoints::trace_file::{Query, TraceFile};
+
+use super::{
+    stats::Stats,
+    table::{self, Column},
+    times,
+};
+use crate::{cli::InfoArgs, state::units};
+
+/// Counts over all requests of a file.
+#[derive(Default)]
+struct Found {
+    requests: u64,
+    unfinished: u64,
+    traces: u64,
+    stamps: u64,
+    threads: BTreeMap<String, u64>,
+    stats: Stats,
+}
+
+fn look(file: &TraceFile) -> Found {
+    let mut found = Found { traces: file.traces().count() as u64, ..Found::default() };
+    for stamp in file.stamps() {
+        found.stamps += 1;
+        *found.threads.entry(tracepoints::thread::info(stamp.thread).name).or_default() += 1;
+    }
+    for request in file.find(&Query::default()) {
+        found.requests += 1;
+        found.unfinished += u64::from(request.duration_ns().is_none());
+        found.stats.add_whole(&request);
+    }
+    found
+}
+
+pub fn run(args: &InfoArgs, out: &mut dyn Write) -> Result<()> {
+    let file = TraceFile::open(&args.file)?;
+    let found = look(&file);
+    match args.json {
+        true => Ok(writeln!(out, "{}", object(&file, &found))?),
+        false => Ok(out.write_all(text(&file, &found).as_bytes())?),
+    }
+}
+
+fn text(file: &TraceFile, found: &Found) -> String {
+    let mut out = format!("file      {}\n", file.path().display());
+    if let Some((begin, end)) = file.span() {
+        let took = units::duration(end.saturating_sub(begin));
+        out += &format!("recorded  {} to {} UTC, {took}\n", times::utc(begin), times::time_of_day(end));
+    }
+    out += &format!("stamps    {} of {} threads\n", found.stamps, found.threads.len());
+    out += &format!("requests  {}, {} of them without a begin or an end\n", found.requests, found.unfinished);
+    if found.traces > 0 {
+        out += &format!("traces    {}\n", found.traces);
+    }
+    out += &match (file.damage(), file.cut()) {
+        ([], None) => "damage    none\n".to_owned(),
+        (damage, cut) => {
+            let mut lines: Vec<String> = damage.iter().map(|d| format!("damage    {d}\n")).collect();
+            lines.extend(cut.map(|at| format!("damage    cut short at byte {at}\n")));
+            lines.concat()
+        }
+    };
+    if !found.stats.of.is_empty() {
+        out += "\n";
+        out += &kinds(&found.stats);
+    }
+    out
+}
+
+fn kinds(stats: &Stats) -> String {
+    let right = |name| Column(name, true);
+    let columns = [Column("kind", false), right("count"), right("p50"), right("p99"), right("max")];
+    let row = |(m, d): (&super::stats::Measured, &super::stats::Durations)| {
+        let mut row = vec![m.kind().name(), d.count.to_string()];
+        row.extend([d.quantile(0.5), d.quantile(0.99), d.max].map(units::duration));
+        row
+    };
+    table::lines(&columns, &stats.of.iter().map(row).collect::<Vec<_>>())
+}
+
+fn object(file: &TraceFile, found: &Found) -> serde_json::Value {
+    let damage =
+        |d: &tracepoints::trace_file::Damage| json!({ "offset": d.offset, "len": d.len, "reason": d.reason });
+    let kinds = found.stats.of.iter().map(|(m, d)| {
+        let of = json!({
+            "count": d.count, "p50_ns": d.quantile(0.5), "p99_ns": d.quantile(0.99), "max_ns": d.max,
+        });
+        (m.kind().name(), of)
+    });
+    json!({
+        "file": file.path(),
+        "begin_ns": file.span().map(|s| s.0),
+        "end_ns": file.span().map(|s| s.1),
+        "stamps": found.stamps,
+        "stamps_by_thread": found.threads,
+        "requests": found.requests,
+        "unfinished": found.unfinished,
+        "traces": found.traces,
+        "cut": file.cut(),
+        "damage": file.damage().iter().map(damage).collect::<Vec<_>>(),
+        "kinds": kinds.collect::<serde_json::Map<_, _>>(),
+    })
+}

@@ -1,0 +1,30 @@
+//! Opens one request of a recording as steps.
+use std::{fs::File, io::Read as _, path::Path};
+
+use anyhow::{Result, bail};
+use tracepoints::{collector::RecordedRequest, trace_file::TraceFile};
+
+use super::grep;
+use crate::{source::recorded::Recorded, state::Start};
+
+/// Whether a file begins as recordings do; one that cannot be read is for others to complain about.
+pub fn is_recording(path: &Path) -> bool {
+    let mut head = [0; TraceFile::MAGIC.len()];
+    File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok() && head == *TraceFile::MAGIC
+}
+
+/// A request as the step screen takes it.
+pub fn steps(request: &RecordedRequest, start: &Start) -> Recorded {
+    let trace = request.trace();
+    let title = format!("request {} {} {}", request.id, request.kind.name(), grep::key(request));
+    let outcome = grep::losses(request);
+    Recorded::new(&title, trace.steps.clone(), trace.summary(), start).with(&outcome, vec![request.info()])
+}
+
+/// The request with this number.
+pub fn request(file: &TraceFile, id: u64) -> Result<RecordedRequest> {
+    let Some(request) = file.request(id) else {
+        bail!("{} holds no request {id}; `tikv-tui trace grep FILE` lists them", file.path().display());
+    };
+    Ok(request)
+}
