@@ -11,6 +11,7 @@ use tracepoints::catalogue::STAGES;
 const FLOORS: &[(&str, u32)] = &[
     ("tracepoints", 10),
     ("tracepoints-profile", 11),
+    ("tracepoints-export", 11),
     ("kvproto", 20),
     ("keys", 21),
     ("txn_types", 22),

@@ -1,0 +1,216 @@
+//! A request and its spans, free of any format.
+
+/// What an attribute may hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Bool(bool),
+    Uint(u64),
+    /// A negative number; others are [`Value::Uint`].
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl Value {
+    pub fn int(n: i64) -> Self {
+        u64::try_from(n).map_or(Self::Int(n), Self::Uint)
+    }
+
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn uint(&self) -> Option<u64> {
+        match self {
+            Self::Uint(n) => Some(*n),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bool(b) => b.fmt(f),
+            Self::Uint(n) => n.fmt(f),
+            Self::Int(n) => n.fmt(f),
+            Self::Float(x) => x.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// In the order in which they were told.
+pub type Attributes = Vec<(String, Value)>;
+
+/// Takes a value out of a list of attributes.
+pub(crate) fn take(attributes: &mut Attributes, name: &str) -> Option<Value> {
+    let at = attributes.iter().position(|(n, _)| n == name)?;
+    Some(attributes.remove(at).1)
+}
+
+pub(crate) fn take_text(attributes: &mut Attributes, name: &str) -> String {
+    take(attributes, name).map(|v| v.to_string()).unwrap_or_default()
+}
+
+pub(crate) fn take_uint(attributes: &mut Attributes, name: &str) -> u64 {
+    take(attributes, name).and_then(|v| v.uint()).unwrap_or_default()
+}
+
+/// Where a span's time belongs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// On the request's own way.
+    #[default]
+    Main,
+    /// On a replica, beside the request.
+    Replica,
+}
+
+impl Lane {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Replica => "replica",
+        }
+    }
+}
+
+/// A place in the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Source {
+    pub file: String,
+    pub line: u32,
+    pub function: String,
+}
+
+/// A stage of a request; of another tool's trace, any span.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Span {
+    pub name: String,
+    /// The stage's layer, or the category.
+    pub category: String,
+    pub lane: Lane,
+    /// 0: the client, PD, or another program.
+    pub store: u64,
+    pub thread: String,
+    /// Unix time in ns.
+    pub start_ns: u64,
+    pub dur_ns: u64,
+    /// The span around this one, by its place in the request; None: the request itself.
+    pub parent: Option<usize>,
+    pub source: Option<Source>,
+    pub attributes: Attributes,
+}
+
+impl Span {
+    pub fn end_ns(&self) -> u64 {
+        self.start_ns.saturating_add(self.dur_ns)
+    }
+}
+
+/// A request with all its spans, in the order of their start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// Its id, or its place in a foreign file.
+    pub id: u64,
+    /// The request that sent this one; 0: none known.
+    pub parent: u64,
+    /// 16 bytes that are the same for all requests of one operation, on every machine.
+    pub trace_id: [u8; 16],
+    /// The kind, e.g. `kv_get`; of another tool, the name of the outermost span.
+    pub name: String,
+    pub store: u64,
+    /// Unix time in ns.
+    pub start_ns: u64,
+    pub dur_ns: u64,
+    /// Its end is not known: it was on its way, or the recording ended first.
+    pub unfinished: bool,
+    /// Stamps that are missing.
+    pub dropped: u64,
+    pub attributes: Attributes,
+    pub spans: Vec<Span>,
+}
+
+impl Request {
+    pub fn end_ns(&self) -> u64 {
+        self.start_ns.saturating_add(self.dur_ns)
+    }
+
+    /// Puts the spans into the order of their start, and the times of the request around them if it has none.
+    pub(crate) fn settle(&mut self) {
+        let mut order: Vec<usize> = (0..self.spans.len()).collect();
+        order.sort_by_key(|i| (self.spans[*i].start_ns, std::cmp::Reverse(self.spans[*i].dur_ns), *i));
+        let mut place = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(new, old)| place[*old] = new);
+        let mut spans: Vec<Option<Span>> = std::mem::take(&mut self.spans).into_iter().map(Some).collect();
+        self.spans = order.iter().filter_map(|i| spans[*i].take()).collect();
+        for span in &mut self.spans {
+            span.parent = span.parent.and_then(|p| place.get(p).copied());
+        }
+        self.cut_circles();
+        if self.start_ns == 0 {
+            self.start_ns = self.spans.iter().map(|s| s.start_ns).min().unwrap_or(0);
+            let end = self.spans.iter().map(Span::end_ns).max().unwrap_or(0);
+            self.dur_ns = end.saturating_sub(self.start_ns);
+        }
+    }
+}
+
+impl Request {
+    /// A file may name parents in a circle: whoever follows them must come to an end.
+    fn cut_circles(&mut self) {
+        const NEW: usize = usize::MAX;
+        let mut seen = vec![NEW; self.spans.len()];
+        for first in 0..self.spans.len() {
+            let mut at = first;
+            while seen[at] == NEW {
+                seen[at] = first;
+                match self.spans[at].parent {
+                    Some(above) if seen[above] == first => self.spans[at].parent = None,
+                    Some(above) => at = above,
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settling_orders_spans_and_keeps_their_parents() {
+        let span = |name: &str, start_ns, dur_ns, parent| Span {
+            name: name.into(),
+            start_ns,
+            dur_ns,
+            parent,
+            ..Span::default()
+        };
+        let spans = vec![span("inner", 5, 2, Some(2)), span("late", 9, 4, None), span("outer", 5, 3, None)];
+        let mut request = Request { spans, ..Request::default() };
+        request.settle();
+        let told: Vec<_> = request.spans.iter().map(|s| (s.name.as_str(), s.parent)).collect();
+        assert_eq!(told, [("outer", None), ("inner", Some(0)), ("late", None)]);
+        assert_eq!((request.start_ns, request.dur_ns), (5, 8));
+    }
+
+    #[test]
+    fn parents_in_a_circle_are_cut() {
+        let span = |parent| Span { parent, ..Span::default() };
+        let spans = vec![span(Some(1)), span(Some(2)), span(Some(0)), span(Some(3)), span(Some(2))];
+        let mut request = Request { spans, ..Request::default() };
+        request.settle();
+        for mut at in 0..5 {
+            for _ in 0..5 {
+                at = request.spans[at].parent.unwrap_or(at);
+            }
+            assert_eq!(request.spans[at].parent, None);
+        }
+    }
+}

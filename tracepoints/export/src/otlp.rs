@@ -1,0 +1,34 @@
+//! OpenTelemetry's protocol: a trace a request, a span a stage, a resource a store.
+mod attributes;
+pub mod json;
+mod read;
+mod write;
+
+pub use read::{is_json, read_json, read_protobuf};
+pub use write::{Batch, JsonWriter, ProtobufWriter};
+
+/// Generated from `proto/opentelemetry.proto`.
+pub mod proto {
+    #![allow(clippy::all, missing_docs)]
+    tonic::include_proto!("opentelemetry.proto.collector.trace.v1");
+}
+
+/// The name under which back ends list us; it is TiKV's.
+pub const SERVICE: &str = "tikv";
+/// What made the spans.
+const SCOPE: &str = "tracepoints";
+
+/// Attributes that are no field of a stamp. Those of threads and code are OpenTelemetry's own names.
+mod names {
+    pub const REQUEST: &str = "tikv.request.id";
+    pub const PARENT: &str = "tikv.request.parent";
+    pub const DROPPED: &str = "tikv.stamps.dropped";
+    pub const UNFINISHED: &str = "tikv.request.unfinished";
+    pub const LAYER: &str = "tikv.layer";
+    pub const LANE: &str = "tikv.lane";
+    pub const STORE: &str = "tikv.store";
+    pub const THREAD: &str = "thread.name";
+    pub const FILE: &str = "code.file.path";
+    pub const LINE: &str = "code.line.number";
+    pub const FUNCTION: &str = "code.function.name";
+}

@@ -1,0 +1,248 @@
+//! The queue, and the thread that empties it.
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+
+use super::{Protocol, SendConfig, grpc::Grpc, http::Http, retry};
+use crate::{
+    ExportError, Request,
+    otlp::{
+        Batch,
+        proto::{ExportTraceServiceRequest, ExportTraceServiceResponse},
+    },
+};
+
+/// What became of everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Spans the collector took.
+    pub sent: u64,
+    /// Spans it refused while it took the rest.
+    pub rejected: u64,
+    /// Spans that could not be delivered.
+    pub failed: u64,
+    /// Requests that found the queue full, or came after the end.
+    pub dropped_requests: u64,
+    pub messages: u64,
+    pub retries: u64,
+    /// Why the last message that failed did, or what the collector said of those it refused.
+    pub last_error: Option<String>,
+}
+
+#[derive(Default)]
+struct Counts {
+    sent: AtomicU64,
+    rejected: AtomicU64,
+    failed: AtomicU64,
+    dropped: AtomicU64,
+    messages: AtomicU64,
+    retries: AtomicU64,
+    last_error: std::sync::Mutex<Option<String>>,
+    /// Nothing more is sent.
+    stopped: AtomicBool,
+}
+
+impl Counts {
+    fn report(&self) -> Report {
+        let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        Report {
+            sent: get(&self.sent),
+            rejected: get(&self.rejected),
+            failed: get(&self.failed),
+            dropped_requests: get(&self.dropped),
+            messages: get(&self.messages),
+            retries: get(&self.retries),
+            last_error: self.last_error.lock().map(|e| e.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn error(&self, what: String) {
+        if let Ok(mut last) = self.last_error.lock() {
+            *last = Some(what);
+        }
+    }
+}
+
+/// A running sender. Dropping it without [`Sender::finish`] leaves what waits to its fate.
+pub struct Sender {
+    queue: Option<mpsc::Sender<Request>>,
+    counts: Arc<Counts>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sender {
+    /// Starts the thread `otlp-sender`. Nothing is dialed before there is something to send.
+    ///
+    /// # Errors
+    /// If the thread or its runtime cannot be made.
+    pub fn start(config: SendConfig) -> Result<Self, ExportError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (queue, receiver) = mpsc::channel(config.queue.max(1));
+        let counts = Arc::new(Counts::default());
+        let worker = Worker { receiver, counts: counts.clone(), batch: Batch::default() };
+        let run = move || runtime.block_on(worker.run(config));
+        let thread = std::thread::Builder::new().name("otlp-sender".into()).spawn(run)?;
+        Ok(Self { queue: Some(queue), counts, thread: Some(thread) })
+    }
+
+    /// Puts a request into the queue, or drops and counts it; never waits.
+    pub fn offer(&self, request: Request) -> bool {
+        let offered = self.queue.as_ref().is_some_and(|q| q.try_send(request).is_ok());
+        if !offered {
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        offered
+    }
+
+    /// Puts a request into the queue, waiting for room; false once nothing more is sent. Not for a thread of a runtime.
+    pub fn put(&self, request: Request) -> bool {
+        let put = !self.counts.stopped.load(Ordering::Acquire)
+            && self.queue.as_ref().is_some_and(|q| q.blocking_send(request).is_ok());
+        if !put {
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        put
+    }
+
+    pub fn report(&self) -> Report {
+        self.counts.report()
+    }
+
+    /// Sends what waits, with all retries, and tells what became of everything.
+    pub fn finish(mut self) -> Report {
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            self.counts.error("the sender ended by a panic".into());
+        }
+        self.counts.report()
+    }
+}
+
+enum Wire {
+    Grpc(Box<Grpc>),
+    Http(Http),
+}
+
+impl Wire {
+    fn new(config: &SendConfig) -> Result<Self, ExportError> {
+        Ok(match config.endpoint.protocol {
+            Protocol::Grpc => Self::Grpc(Box::new(Grpc::new(config)?)),
+            Protocol::Http => Self::Http(Http::new(config)),
+        })
+    }
+
+    async fn send(
+        &mut self,
+        message: &ExportTraceServiceRequest,
+    ) -> Result<ExportTraceServiceResponse, retry::Failure> {
+        match self {
+            Self::Grpc(grpc) => grpc.send(message).await,
+            Self::Http(http) => http.send(message).await,
+        }
+    }
+}
+
+struct Worker {
+    receiver: mpsc::Receiver<Request>,
+    counts: Arc<Counts>,
+    batch: Batch,
+}
+
+impl Worker {
+    async fn run(mut self, config: SendConfig) {
+        let mut wire = match Wire::new(&config) {
+            Ok(wire) => wire,
+            Err(e) => return self.counts.error(e.to_string()),
+        };
+        while self.fill(&config).await {
+            let spans = self.batch.spans() as u64;
+            let message = self.batch.take();
+            let delivered = self.deliver(&config, &mut wire, &message, spans).await;
+            if !delivered && config.stop_at_failure {
+                self.give_up().await;
+                return;
+            }
+        }
+    }
+
+    /// Gathers a batch; false when there is none and none will come.
+    async fn fill(&mut self, config: &SendConfig) -> bool {
+        match self.receiver.recv().await {
+            Some(request) => self.batch.push(&request),
+            None => return false,
+        }
+        let until = Instant::now() + config.linger;
+        while self.batch.spans() < config.batch_spans {
+            match timeout_at(until, self.receiver.recv()).await {
+                Ok(Some(request)) => self.batch.push(&request),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        true
+    }
+
+    async fn deliver(
+        &self,
+        config: &SendConfig,
+        wire: &mut Wire,
+        message: &ExportTraceServiceRequest,
+        spans: u64,
+    ) -> bool {
+        let mut tries = 0;
+        loop {
+            let failure = match wire.send(message).await {
+                Ok(reply) => {
+                    self.took(reply, spans);
+                    return true;
+                }
+                Err(failure) => failure,
+            };
+            if !failure.retry || tries >= config.retries {
+                self.counts.failed.fetch_add(spans, Ordering::Relaxed);
+                self.counts.error(format!("{} (after {} attempts)", failure.what, tries + 1));
+                return false;
+            }
+            tokio::time::sleep(retry::wait(config, tries, &failure, spread())).await;
+            self.counts.retries.fetch_add(1, Ordering::Relaxed);
+            tries += 1;
+        }
+    }
+
+    fn took(&self, reply: ExportTraceServiceResponse, spans: u64) {
+        let partial = reply.partial_success.unwrap_or_default();
+        let rejected = u64::try_from(partial.rejected_spans).unwrap_or(0).min(spans);
+        self.counts.sent.fetch_add(spans - rejected, Ordering::Relaxed);
+        self.counts.rejected.fetch_add(rejected, Ordering::Relaxed);
+        self.counts.messages.fetch_add(1, Ordering::Relaxed);
+        if !partial.error_message.is_empty() {
+            self.counts.error(partial.error_message);
+        }
+    }
+
+    /// What still waits counts as dropped.
+    async fn give_up(&mut self) {
+        self.counts.stopped.store(true, Ordering::Release);
+        self.receiver.close();
+        while self.receiver.recv().await.is_some() {
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Anything that differs from sender to sender and from time to time.
+fn spread() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::from(now.subsec_micros())
+}
