@@ -1,10 +1,15 @@
 //! All flags of tikv-ctl, with TiKV's names. What TiKV's tool does not have is marked "(not in TiKV)".
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::{flamegraph::FlamegraphArgs, key::KeyFormat, output::Format};
+use crate::{
+    Error, Result,
+    flamegraph::FlamegraphArgs,
+    key::KeyFormat,
+    output::{Format, OutputFile},
+};
 
 const RAW_KEY_HINT: &str = "Raw key (generally starts with \"z\") in escaped form; see --key-format";
 const CFS: &str = "default,write,lock";
@@ -48,13 +53,37 @@ pub struct Global {
     /// Taken for compatibility: what is read is always checked
     #[arg(long, global = true, hide = true)]
     pub skip_paranoid_checks: bool,
-    /// Form of the output: text (TiKV's) or json (not in TiKV)
+    /// Form of the output: text (TiKV's), json, or jsonl, which has each element of a list on a line (not in TiKV)
     #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true)]
     pub format: Format,
-    /// How keys are written: auto (TiKV's escaped form with z, or 0x and hex), raw (the user key), hex, escaped
-    /// (not in TiKV)
+    /// How keys are written: auto (TiKV's escaped form with z, 0x and hex, TiDB's t100_r5, and hex or base64 that can be
+    /// nothing else), raw (the user key), hex, escaped, base64, tidb (not in TiKV)
     #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true)]
     pub key_format: KeyFormat,
+    /// Write the output to FILE and not to standard output (not in TiKV)
+    #[arg(short = 'o', long, global = true, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+impl Global {
+    /// The file of `--output`; refused where it would lie in the directory that is looked at.
+    pub fn open_output(&self) -> Result<Option<OutputFile>> {
+        let Some(path) = &self.output else { return Ok(None) };
+        let fail = |what: String| Error::other(format!("--output {}: {what}", path.display()));
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = std::fs::canonicalize(parent.unwrap_or(Path::new(".")));
+        let data_dir = self.data_dir.as_ref().and_then(|dir| std::fs::canonicalize(dir).ok());
+        let parent = parent.map_err(|e| fail(format!("its directory: {e}")))?;
+        if data_dir.is_some_and(|dir| parent.starts_with(dir)) {
+            return Err(fail(
+                "it is in the data directory, where nothing is written; name another".to_owned(),
+            ));
+        }
+        if path.is_dir() {
+            return Err(fail("expected a file, met a directory".to_owned()));
+        }
+        Ok(Some(OutputFile::new(path)))
+    }
 }
 
 /// Conversions of keys, which need neither a directory nor a server.
@@ -195,6 +224,39 @@ pub enum Cmd {
     },
     /// Look into an SST file: its properties, its blocks, its keys (not in TiKV)
     Sst(SstArgs),
+    /// Find every place where a key's versions live, and what a read of it returns (not in TiKV)
+    #[command(
+        after_help = "Looked through are the Raft log, the WAL, SSTs and blob files. The same record in several \
+                            places is one entry of the list, in order of time."
+    )]
+    Find {
+        /// The key, in any form; see --key-format
+        #[arg(value_name = "KEY", allow_hyphen_values = true)]
+        key: String,
+        /// Read at this timestamp; the newest if absent
+        #[arg(long, value_name = "TS")]
+        ts: Option<u64>,
+    },
+    /// Explain a key: its forms, its table, its column values, its timestamp, its region (not in TiKV)
+    Key {
+        /// The key, in any form; see --key-format
+        #[arg(value_name = "KEY", allow_hyphen_values = true)]
+        key: String,
+        /// Decode this value, too, as hex: a TiDB row, a write or a lock record
+        #[arg(long, value_name = "HEX")]
+        value: Option<String>,
+    },
+    /// Print the completions of a shell (not in TiKV)
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages, one for each command (not in TiKV)
+    Man {
+        /// Where to: a directory, created if it is not there
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
     /// Draw a flame graph: CPU of a server, or wall clock of a trace (not in TiKV)
     Flamegraph(FlamegraphArgs),
 }

@@ -36,9 +36,6 @@ pub struct FlamegraphArgs {
     /// CPU samples a second
     #[arg(long, default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
-    /// Where to write; standard output if absent
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
     /// Write folded stacks (`frame;frame COUNT`) and no picture
     #[arg(long)]
     pub folded: bool,
@@ -77,7 +74,7 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
     let total = profile.folded.total();
     let unit = if profile.measure == Measure::Samples { "samples" } else { "ns" };
     write(args, &profile, out)?;
-    if let Some(path) = &args.output {
+    if let Some(path) = &global.output {
         out.note(&format!("{}: {} stacks, {total} {unit}", path.display(), profile.folded.lines().len()));
     }
     Ok(())
@@ -114,10 +111,5 @@ fn write(args: &FlamegraphArgs, profile: &Profile, out: &mut Output<'_>) -> Resu
         let svg = flame::svg(profile.folded.lines(), &profile.title, &options);
         svg.map_err(|e| Error::other(format!("flamegraph: {e}")))?
     };
-    match &args.output {
-        Some(path) => {
-            std::fs::write(path, text).map_err(|e| Error::other(format!("{}: {e}", path.display())))
-        }
-        None => out.bytes(text.as_bytes()),
-    }
+    out.bytes(text.as_bytes())
 }

@@ -1,13 +1,15 @@
 //! Keys as people type them.
 
+use base64::Engine;
 use keys::{DATA_PREFIX, codec, data_key, escape, hex_upper, unescape};
 
-use crate::{Error, Result};
+use crate::{Error, Result, tidb::TableKey};
 
 /// How the text of a key is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum KeyFormat {
-    /// TiKV's escaped form of a key with `z`, or hexadecimal after `0x`, or hexadecimal that can be nothing else.
+    /// TiKV's escaped form of a key with `z`, hexadecimal after `0x`, TiDB's `t100_r5`, or hexadecimal and base64 that
+    /// can be nothing else.
     #[default]
     Auto,
     /// The user key itself, byte for byte: it is encoded and given its `z` as the command needs.
@@ -16,6 +18,10 @@ pub enum KeyFormat {
     Hex,
     /// Escaped: `\n \r \t \" \\` and `\ooo` in octal.
     Escaped,
+    /// Base64, of the standard or the URL alphabet.
+    Base64,
+    /// A table's key: `t100_r5`, `t100_i2_{1,"a"}`.
+    Tidb,
 }
 
 /// What a key is for.
@@ -48,6 +54,8 @@ pub fn parse_key(text: &str, format: KeyFormat, usage: KeyUse) -> Result<ParsedK
         KeyFormat::Raw => Ok(ParsedKey::plain(from_user_key(text.as_bytes(), usage))),
         KeyFormat::Hex => Ok(complete(&hex(text)?, usage)),
         KeyFormat::Escaped => Ok(complete(&escaped(text)?, usage)),
+        KeyFormat::Base64 => Ok(complete(&base64(text)?, usage)),
+        KeyFormat::Tidb => Ok(ParsedKey::plain(from_user_key(&tidb(text)?, usage))),
         KeyFormat::Auto => auto(text, usage),
     }
 }
@@ -63,6 +71,103 @@ pub fn hex(text: &str) -> Result<Vec<u8>> {
 pub fn escaped(text: &str) -> Result<Vec<u8>> {
     unescape(text)
         .map_err(|e| Error::other(format!("key {text:?} is not in escaped form: {e}; see --key-format")))
+}
+
+/// Reads base64, padded or not.
+pub fn base64(text: &str) -> Result<Vec<u8>> {
+    decode_base64(text).ok_or_else(|| Error::other(format!("key {text:?} is not base64; see --key-format")))
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let bare = text.trim_end_matches('=');
+    let (standard, url) =
+        (base64::engine::general_purpose::STANDARD_NO_PAD, base64::engine::general_purpose::URL_SAFE_NO_PAD);
+    standard.decode(bare).or_else(|_| url.decode(bare)).ok()
+}
+
+/// The user key that a table key's text names.
+pub fn tidb(text: &str) -> Result<Vec<u8>> {
+    TableKey::parse(text).and_then(|key| key.encode()).ok_or_else(|| {
+        Error::other(format!(
+            "key {text:?} is not one of a TiDB table: expected t100, t100_r5, t100_r{{\"a\",1}}, t100_i2_{{1,\"a\"}}; \
+             see --key-format"
+        ))
+    })
+}
+
+/// What a key holds once its outer forms are taken off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inner {
+    pub user_key: Vec<u8>,
+    /// The timestamp behind it, of CF default and write.
+    pub ts: Option<u64>,
+}
+
+/// Takes `z` and the memcomparable form off `key`; `None` when it has not that form, which checks itself.
+pub fn inner(key: &[u8]) -> Option<Inner> {
+    let encoded = |mut rest: &[u8]| {
+        let user_key = codec::decode_bytes_from(&mut rest).ok()?;
+        let ts = match rest.len() {
+            0 => None,
+            8 => Some(codec::decode_u64_desc(&mut rest).ok()?),
+            _ => return None,
+        };
+        Some(Inner { user_key, ts })
+    };
+    key.strip_prefix(&[DATA_PREFIX]).and_then(encoded).or_else(|| encoded(key))
+}
+
+/// A way in which a key's text can be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The form, by its name as a `--key-format`.
+    pub form: &'static str,
+    /// The bytes that the text stands for.
+    pub bytes: Vec<u8>,
+    /// The user key in them.
+    pub inner: Inner,
+}
+
+/// All ways to understand `text`. Where some find a memcomparable key, whose form checks itself, they are the only ones.
+pub fn readings(text: &str) -> Vec<Reading> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let hexadecimal = keys::hex_decode(digits.unwrap_or(text)).ok().filter(|_| !text.is_empty());
+    let escaped = unescape(text).ok();
+    let forms = [("escaped", escaped.clone()), ("hex", hexadecimal), ("base64", decode_base64(text))];
+    let whole = |bytes: Vec<u8>| Inner { user_key: bytes, ts: None };
+    let checked: Vec<Reading> = forms
+        .iter()
+        .filter_map(|(form, bytes)| {
+            let bytes = bytes.clone()?;
+            Some(Reading { form, inner: inner(&bytes)?, bytes })
+        })
+        .collect();
+    if !checked.is_empty() {
+        return checked;
+    }
+    let mut all = Vec::new();
+    let mut add = |form, bytes: Vec<u8>| all.push(Reading { form, inner: whole(bytes.clone()), bytes });
+    if let Some(bytes) = tidb(text).ok() {
+        add("tidb", bytes);
+    }
+    if let (Some(bytes), true) = (&forms[1].1, digits.is_some()) {
+        add("hex", bytes.clone());
+        return all;
+    }
+    if let Some(bytes) = escaped.filter(|bytes| bytes != text.as_bytes()) {
+        add("escaped", bytes);
+    }
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) || !text.is_ascii() {
+        add("raw", text.as_bytes().to_vec());
+    }
+    // Two digits or less are more likely text.
+    if let Some(bytes) = forms[1].1.clone().filter(|bytes| bytes.len() > 1) {
+        add("hex", bytes);
+    }
+    if let Some(bytes) = forms[2].1.clone().filter(|bytes| bytes.len() > 5 && text.ends_with('=')) {
+        add("base64", bytes);
+    }
+    all
 }
 
 fn from_user_key(user_key: &[u8], usage: KeyUse) -> Vec<u8> {
@@ -110,6 +215,18 @@ fn auto(text: &str, usage: KeyUse) -> Result<ParsedKey> {
     }
     let key = escaped(text)?;
     let digits = (!text.is_empty()).then(|| keys::hex_decode(text).ok()).flatten();
+    if inner(&key).is_none() && digits.as_deref().and_then(inner).is_none() {
+        if let Some(bytes) = decode_base64(text).filter(|bytes| inner(bytes).is_some()) {
+            return Ok(complete(&bytes, usage));
+        }
+        if let Ok(user_key) = tidb(text) {
+            let note = format!(
+                "note: {text} is taken as a key of a TiDB table; for a user key of that very text give --key-format raw"
+            );
+            let whole = data_key(&codec::encode_bytes(&user_key));
+            return Ok(ParsedKey { key: whole, note: Some(note) });
+        }
+    }
     match digits {
         // No transactional key starts with a hexadecimal digit's letter, so this can only be the other form.
         Some(bytes) if usage != KeyUse::Raw && bytes.first() == Some(&DATA_PREFIX) => {
@@ -166,9 +283,39 @@ mod tests {
             ("6B30303030", KeyFormat::Hex),
             (r"k0000\000\000\000\374", KeyFormat::Escaped),
             ("k0000", KeyFormat::Escaped),
+            ("emswMDAwAAAA/A==", KeyFormat::Auto),
+            ("emswMDAwAAAA_A", KeyFormat::Base64),
+            ("azAwMDA=", KeyFormat::Base64),
         ] {
             assert_eq!(key(text, format, KeyUse::Mvcc), want, "{text} {format:?}");
         }
+    }
+
+    #[test]
+    fn a_table_s_key_is_known_by_its_shape() {
+        let parsed = parse_key("t100_r5", KeyFormat::Auto, KeyUse::Mvcc).unwrap();
+        assert!(parsed.note.unwrap().contains("--key-format raw"));
+        let user_key = inner(&parsed.key).unwrap().user_key;
+        assert_eq!(TableKey::decode(&user_key).unwrap().to_string(), "t100_r5");
+        assert_eq!(key("t100_r5", KeyFormat::Tidb, KeyUse::MvccBound), parsed.key);
+        assert_eq!(key("t100_r5", KeyFormat::Auto, KeyUse::Raw), parsed.key);
+        assert!(tidb("t100_x").is_err());
+    }
+
+    #[test]
+    fn readings_are_one_where_the_form_checks_itself_and_all_where_not() {
+        let forms = |text: &str| readings(text).iter().map(|r| r.form).collect::<Vec<_>>();
+        for text in [r"zk0000\000\000\000\374", r"k0000\000\000\000\374"] {
+            assert_eq!(forms(text), ["escaped"]);
+        }
+        assert_eq!(forms("7A6B30303030000000FC"), ["hex"]);
+        assert_eq!(forms("emswMDAwAAAA/A=="), ["base64"]);
+        assert_eq!(forms("t100_r5"), ["tidb", "raw"]);
+        assert_eq!(forms("0x6162"), ["hex"]);
+        assert_eq!(forms("6162"), ["raw", "hex"]);
+        assert_eq!(forms("k0000"), ["raw"]);
+        let ts = readings("7a6100000000000000f8fffffffffffffffe");
+        assert_eq!(ts[0].inner, Inner { user_key: b"a".to_vec(), ts: Some(1) });
     }
 
     #[test]

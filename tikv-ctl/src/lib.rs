@@ -7,6 +7,7 @@
 mod cli;
 mod commands;
 mod error;
+pub mod find;
 mod flamegraph;
 mod http;
 pub mod key;
@@ -18,8 +19,14 @@ pub mod raft_engine;
 mod schema;
 pub mod source;
 pub mod text;
+pub mod tidb;
+pub mod timestamp;
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -36,7 +43,10 @@ const TIKV_FAILED: u8 = 255;
 
 /// Runs the tool with the process's arguments and standard streams.
 pub fn main() -> ExitCode {
-    run(std::env::args_os(), &mut std::io::stdout(), &mut std::io::stderr())
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    // What is printed to the terminal shows itself how far it is.
+    let progress = err.is_terminal() && !out.is_terminal();
+    run_with(std::env::args_os(), &mut out, &mut err, progress)
 }
 
 /// Runs the tool: results go to `out`, notes and our own errors to `err`.
@@ -45,14 +55,39 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> ExitCode {
+    run_with(args, out, err, false)
+}
+
+fn run_with(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+    progress: bool,
+) -> ExitCode {
     let opt = match cli::Opt::try_parse_from(args) {
         Ok(opt) => opt,
         Err(e) => return usage(&e, out, err),
     };
     let format = opt.global.format;
+    let mut file = match opt.global.open_output() {
+        Ok(file) => file,
+        Err(e) => return fail(&e, format, out, err),
+    };
+    let progress = progress || (file.is_some() && std::io::stderr().is_terminal());
     let result = {
-        let mut output = Output::new(format, out, err);
-        commands::run(opt, &mut output).and_then(|()| output.flush())
+        let to: &mut dyn Write = match &mut file {
+            Some(file) => file,
+            None => &mut *out,
+        };
+        let mut output = Output::new(format, to, err);
+        if progress {
+            output = output.with_progress();
+        }
+        let result = commands::run(opt, &mut output);
+        output.done();
+        // What was found before an error is a result, too.
+        let flushed = output.flush();
+        result.and(flushed)
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,7 +106,7 @@ fn usage(e: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode 
 
 fn fail(e: &Error, format: Format, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let is_tikvs = matches!(e, Error::Tikv(_));
-    let _ = if format == Format::Json {
+    let _ = if format != Format::Text {
         writeln!(out, "{}", serde_json::json!({ "error": e.to_string() }))
     } else if is_tikvs {
         writeln!(out, "{e}")

@@ -1,8 +1,14 @@
 //! Where results go: text or JSON on standard output, notes on standard error.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::Result;
 
@@ -12,8 +18,39 @@ pub enum Format {
     /// TiKV's text.
     #[default]
     Text,
-    /// JSON.
+    /// JSON: one value for a command, lists and objects over several lines.
     Json,
+    /// JSON: each element of a list on a line of its own.
+    Jsonl,
+}
+
+/// A file that is created, or emptied, by the first byte that is written: a command that fails before leaves it as it
+/// was.
+#[derive(Debug)]
+pub struct OutputFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl OutputFile {
+    /// A file at `path`.
+    pub fn new(path: &Path) -> OutputFile {
+        OutputFile { path: path.to_owned(), file: None }
+    }
+}
+
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", self.path.display()));
+        if self.file.is_none() {
+            self.file = Some(File::create(&self.path).map_err(named)?);
+        }
+        self.file.as_mut().map_or(Ok(0), |file| file.write(bytes).map_err(named))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Takes what a command prints.
@@ -21,17 +58,42 @@ pub struct Output<'a> {
     format: Format,
     out: BufWriter<&'a mut dyn Write>,
     notes: &'a mut dyn Write,
+    progress: Option<ProgressBar>,
 }
 
 impl<'a> Output<'a> {
     /// Prints to `out`, and notes to `notes`.
     pub fn new(format: Format, out: &'a mut dyn Write, notes: &'a mut dyn Write) -> Output<'a> {
-        Output { format, out: BufWriter::with_capacity(64 * 1024, out), notes }
+        Output { format, out: BufWriter::with_capacity(64 * 1024, out), notes, progress: None }
+    }
+
+    /// Shows how far long work is, on standard error if it is a terminal.
+    pub fn with_progress(mut self) -> Output<'a> {
+        let style = ProgressStyle::with_template("{spinner} {elapsed} {pos} {msg} ({per_sec})");
+        self.progress = style.ok().map(|style| ProgressBar::new_spinner().with_style(style));
+        self
+    }
+
+    /// Tells that one more of `what` (a plural) is done.
+    pub fn tick(&mut self, what: &'static str) {
+        if let Some(bar) = &self.progress {
+            if bar.position() == 0 {
+                bar.set_message(what);
+            }
+            bar.inc(1);
+        }
+    }
+
+    /// Ends what [`Output::tick`] shows.
+    pub fn done(&mut self) {
+        if let Some(bar) = self.progress.take() {
+            bar.finish_and_clear();
+        }
     }
 
     /// Whether JSON is wanted.
     pub fn is_json(&self) -> bool {
-        self.format == Format::Json
+        self.format != Format::Text
     }
 
     /// Prints a line of text.
@@ -45,9 +107,21 @@ impl<'a> Output<'a> {
         Ok(self.out.write_all(bytes)?)
     }
 
-    /// Prints a JSON value, over several lines.
+    /// Prints a JSON value: over several lines, or as a line for each element.
     pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        if self.format == Format::Jsonl {
+            let value = serde_json::to_value(value).map_err(io::Error::from)?;
+            return match value {
+                Value::Array(list) => list.iter().try_for_each(|element| self.json_line(element)),
+                value => self.json_line(&value),
+            };
+        }
         serde_json::to_writer_pretty(&mut self.out, value).map_err(io::Error::from)?;
+        self.line("")
+    }
+
+    fn json_line(&mut self, value: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.out, value).map_err(io::Error::from)?;
         self.line("")
     }
 
@@ -67,6 +141,9 @@ impl<'a> Output<'a> {
 
     /// Tells something that is no result. A closed standard error is no reason to stop.
     pub fn note(&mut self, text: &str) {
+        if let Some(bar) = &self.progress {
+            return bar.suspend(|| drop(writeln!(self.notes, "{text}")));
+        }
         let _ = writeln!(self.notes, "{text}");
     }
 
@@ -85,6 +162,10 @@ pub struct JsonList {
 impl JsonList {
     /// Prints an element.
     pub fn push(&mut self, out: &mut Output<'_>, value: &impl Serialize) -> Result<()> {
+        if out.format == Format::Jsonl {
+            self.empty = false;
+            return out.json_line(value);
+        }
         out.bytes(if self.empty { b"[\n  " } else { b",\n  " })?;
         self.empty = false;
         Ok(serde_json::to_writer(&mut out.out, value).map_err(io::Error::from)?)
@@ -92,6 +173,9 @@ impl JsonList {
 
     /// Ends the array.
     pub fn end(self, out: &mut Output<'_>) -> Result<()> {
-        out.line(if self.empty { "[]" } else { "\n]" })
+        match out.format {
+            Format::Jsonl => Ok(()),
+            _ => out.line(if self.empty { "[]" } else { "\n]" }),
+        }
     }
 }

@@ -29,6 +29,10 @@ const COMMANDS: &[&[&str]] = &[
     &["encryption-meta", "dump-key"],
     &["encryption-meta", "dump-file"],
     &["sst"],
+    &["key"],
+    &["find"],
+    &["completions"],
+    &["man"],
     &["flamegraph"],
 ];
 

@@ -51,6 +51,7 @@ pub fn size(region: Option<u64>, cfs: &[String], source: &dyn Source, out: &mut 
     let (mut total, mut objects) = (0, Vec::new());
     for id in &regions {
         let sizes = source.region_size(*id, cfs).map_err(|e| e.of(&of("region_size")))?;
+        out.tick("regions");
         total += sizes.iter().map(|(_, size)| size).sum::<u64>();
         if out.is_json() {
             let by_cf: serde_json::Map<_, _> =
@@ -138,6 +139,7 @@ fn dump(
             return Ok(());
         }
         found = true;
+        out.tick("keys");
         if out.is_json() {
             let object = mvcc_json(&key, &info, filter)?;
             return list.push(out, &object);
@@ -240,6 +242,7 @@ pub fn raw_scan(
     let mut list = out.list();
     let scanned = source.raw_scan(&from, &to, limit, cf, &mut |key, value| {
         count += 1;
+        out.tick("keys");
         if out.is_json() {
             let mut object = key_json(key);
             object["value"] = json!(hex_upper(value));

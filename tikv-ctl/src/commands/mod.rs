@@ -3,6 +3,9 @@
 mod convert;
 mod data;
 mod encryption;
+mod find;
+mod key;
+mod manual;
 mod raft;
 mod raft_engine;
 mod remote;
@@ -30,6 +33,10 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
             Some(dir) => encryption::run(&cmd, dir, out),
             None => Err(Error::other("encryption-meta reads a directory: give --data-dir DIR")),
         },
+        Some(Cmd::Find { key, ts }) => find::run(&key, ts, &global, out),
+        Some(Cmd::Key { key, value }) => key::run(&key, value.as_deref(), &global, out),
+        Some(Cmd::Completions { shell }) => manual::completions(shell, out),
+        Some(Cmd::Man { dir }) => manual::pages(&dir, out),
         Some(Cmd::Flamegraph(args)) => flamegraph::run(&args, &global, out),
         Some(cmd) => with_store(cmd, &global, out),
         None => {
@@ -48,20 +55,37 @@ fn with_store(cmd: Cmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
             false => dispatch(cmd, global, &online, out),
         };
     }
+    if let (Some(message), Some(_)) = (remote::only_remote(&cmd), &global.data_dir) {
+        return Err(Error::Tikv(message.to_owned()));
+    }
+    let offline = open_offline(global, out)?;
+    dispatch(cmd, global, &offline, out)
+}
+
+/// Opens the directory that `--data-dir` names.
+fn open_offline(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
     let Some(dir) = &global.data_dir else {
         return Err(Error::other(
             "[host|data-dir] is not specified: give --data-dir DIR to read a directory, or --host ADDR to ask a server",
         ));
     };
-    if let Some(message) = remote::only_remote(&cmd) {
-        return Err(Error::Tikv(message.to_owned()));
-    }
     let config = global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default();
     let offline = Offline::open(dir, &config)?;
     for warning in offline.warnings() {
         out.note(&format!("warning: {warning}"));
     }
-    dispatch(cmd, global, &offline, out)
+    Ok(offline)
+}
+
+/// The store that the flags name, if they name one.
+fn open_source(global: &Global, out: &mut Output<'_>) -> Result<Option<Box<dyn Source>>> {
+    if let Some(host) = &global.host {
+        return Ok(Some(Box::new(Online::connect(host)?)));
+    }
+    if global.data_dir.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(open_offline(global, out)?)))
 }
 
 fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
@@ -91,6 +115,10 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
         | Cmd::RaftEngineCtl { .. }
         | Cmd::EncryptionMeta { .. }
         | Cmd::Sst(_)
+        | Cmd::Key { .. }
+        | Cmd::Find { .. }
+        | Cmd::Completions { .. }
+        | Cmd::Man { .. }
         | Cmd::Flamegraph(_) => Err(Error::other("this command does not ask a store")),
     }
 }

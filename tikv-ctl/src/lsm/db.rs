@@ -299,7 +299,7 @@ fn open_sst(dir: &Path, meta: FileMeta) -> Result<SstFile> {
 }
 
 /// Numbers and paths of the logs in `dir`, oldest first.
-fn logs(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+pub(crate) fn logs(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let io = |source| Error::Io { path: dir.to_owned(), source };
     let mut logs = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(io)? {

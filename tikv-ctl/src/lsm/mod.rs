@@ -22,10 +22,14 @@ mod wal;
 
 pub use checksum::crc32c;
 pub use cursor::Cursor;
+pub(crate) use db::logs;
 pub use db::{ColumnFamily, Db, RangeTombstone, SstFile};
 pub use error::{Error, Result};
 pub use file::RandomFile;
 pub use internal_key::{InternalKey, ValueType};
+pub use log::{LogReader, Record};
+pub(crate) use manifest::read as read_manifest;
 pub use merge::DbIter;
 pub use properties::{RangeOffsets, TableProperties};
 pub use table::{BlockHandle, Table, TableIter};
+pub use wal::read_batch;

@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub use config::StoreConfig;
-use raft::RaftStore;
+pub(crate) use raft::RaftStore;
 
 pub(crate) const CF_DEFAULT: &str = "default";
 pub(crate) const CF_LOCK: &str = "lock";
@@ -36,6 +36,7 @@ pub(crate) const CF_RAFT: &str = "raft";
 #[derive(Debug)]
 pub struct Offline {
     dir: PathBuf,
+    wal_dir: PathBuf,
     kv: Db,
     raft: RaftStore,
 }
@@ -50,7 +51,18 @@ impl Offline {
             return Err(Error::other(format!("{}: {what}", dir.join("db").display())));
         }
         let raft = RaftStore::open(dir, config)?;
-        Ok(Offline { dir: dir.to_owned(), kv, raft })
+        let wal_dir = config.wal_dir.clone().unwrap_or_else(|| dir.join("db"));
+        Ok(Offline { dir: dir.to_owned(), wal_dir, kv, raft })
+    }
+
+    /// Where the WAL of the data is.
+    pub(crate) fn wal_dir(&self) -> &Path {
+        &self.wal_dir
+    }
+
+    /// The Raft log.
+    pub(crate) fn raft(&self) -> &RaftStore {
+        &self.raft
     }
 
     /// What was wrong with the files but could be read around.

@@ -70,6 +70,22 @@ impl RaftStore {
         state.map(Some).map_err(bad)
     }
 
+    /// Calls `take` with the region and the bytes of each entry, in no order; what could not be read is returned.
+    pub fn each_entry(&self, take: &mut dyn FnMut(u64, &[u8])) -> Answer<Vec<String>> {
+        match self {
+            RaftStore::Engine(engine) => Ok(engine.each_entry(take)?),
+            RaftStore::Db(db) => {
+                let mut iter = db.scan(CF_DEFAULT, &[keys::LOCAL_PREFIX, 2], &[keys::LOCAL_PREFIX, 3])?;
+                while iter.advance()? {
+                    if let Ok((region, _)) = keys::decode_raft_log_key(iter.key()) {
+                        take(region, iter.value());
+                    }
+                }
+                Ok(Vec::new())
+            }
+        }
+    }
+
     /// The entry of `region` at `index`.
     pub fn entry(&self, region: u64, index: u64) -> Answer<Option<Entry>> {
         match self {

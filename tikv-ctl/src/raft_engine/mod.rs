@@ -5,6 +5,7 @@
 mod batch;
 mod dir;
 mod dump;
+mod entries;
 mod item;
 mod memtable;
 

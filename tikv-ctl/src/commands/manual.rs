@@ -1,0 +1,28 @@
+//! `completions` and `man`.
+
+use std::path::Path;
+
+use clap::CommandFactory;
+
+use crate::{Error, Result, cli::Opt, output::Output};
+
+/// Prints what `shell` reads to complete the tool's words.
+pub fn completions(shell: clap_complete::Shell, out: &mut Output<'_>) -> Result<()> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Opt::command(), "tikv-ctl", &mut text);
+    out.bytes(&text)
+}
+
+/// Writes `tikv-ctl.1` and a page for each command into `dir`.
+pub fn pages(dir: &Path, out: &mut Output<'_>) -> Result<()> {
+    let fail = |e: std::io::Error| Error::other(format!("{}: {e}", dir.display()));
+    std::fs::create_dir_all(dir).map_err(fail)?;
+    clap_mangen::generate_to(Opt::command(), dir).map_err(fail)?;
+    let pages = std::fs::read_dir(dir).map_err(fail)?.count();
+    out.note(&format!(
+        "{}: {pages} pages; read them with man -l {}/tikv-ctl.1",
+        dir.display(),
+        dir.display()
+    ));
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Places in RocksDB: WAL records, SSTs, blob files.
+
+use std::sync::Arc;
+
+use super::{Hit, Kind, Place, Target, kind_of};
+use crate::{
+    Offline, Result,
+    lsm::{Cursor, LogReader, Record, SstFile, ValueType, logs, read_batch, read_manifest},
+};
+
+const CFS: [&str; 3] = ["default", "lock", "write"];
+/// More than a timestamp can be.
+const BEHIND_TS: [u8; 9] = [0xff; 9];
+
+/// Adds the records of all WAL files that are still there, flushed or not.
+pub(super) fn add_wal(
+    store: &Offline,
+    target: &Target,
+    hits: &mut Vec<Hit>,
+    damages: &mut Vec<String>,
+) -> Result<()> {
+    let state = read_manifest(store.kv().dir())?;
+    for (number, path) in logs(store.wal_dir())? {
+        let Ok(data) = std::fs::read(&path) else {
+            // A running server removed it: what it held is in SSTs.
+            continue;
+        };
+        let mut reader = LogReader::new(&data, number);
+        loop {
+            let (offset, record) = match reader.next_record() {
+                Record::Data { offset, data } => (offset, data),
+                Record::End => break,
+                Record::Corrupt { offset, what } => {
+                    damages.push(format!("{} at byte {offset}: {what}", path.display()));
+                    break;
+                }
+            };
+            let read = read_batch(&record, |entry| {
+                let name =
+                    state.families.get(&entry.cf).map(|family| family.name.as_str()).unwrap_or_default();
+                if !CFS.contains(&name) {
+                    return;
+                }
+                let place = Place::Wal { path: path.clone(), offset, sequence: entry.sequence };
+                add(store, target, name, (entry.key, entry.value, entry.value_type), place, hits);
+            });
+            if let Err(what) = read {
+                damages.push(format!("{} at byte {offset}: {what}", path.display()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add(
+    store: &Offline,
+    target: &Target,
+    cf: &str,
+    (key, value, value_type): (&[u8], &[u8], ValueType),
+    place: Place,
+    hits: &mut Vec<Hit>,
+) {
+    let Some(bare) = key.strip_prefix(&[keys::DATA_PREFIX]) else { return };
+    if value_type == ValueType::RangeDeletion {
+        let whole = keys::data_key(&target.encoded);
+        if key <= whole.as_slice() && whole.as_slice() < value {
+            hits.push(Hit::new(place, cf, Kind::DeleteRange, None, &[]));
+        }
+        return;
+    }
+    let Some(ts) = target.matches(cf, bare) else { return };
+    if value_type == ValueType::BlobIndex {
+        hits.push(Hit::new(place, cf, Kind::Put, ts, &[]));
+        if let Some(blob) = blob_place(store, value) {
+            let value = store.kv().get(cf, key).ok().flatten().unwrap_or_default();
+            hits.push(Hit::new(blob, cf, Kind::Put, ts, &value));
+        }
+        return;
+    }
+    let kind = kind_of(value_type);
+    hits.push(Hit::new(place, cf, kind, ts, if kind == Kind::Put { value } else { &[] }));
+}
+
+/// Where a blob index points.
+fn blob_place(store: &Offline, index: &[u8]) -> Option<Place> {
+    let mut cursor = Cursor::new(index);
+    let (_, number, offset, size) = (cursor.u8()?, cursor.varint()?, cursor.varint()?, cursor.varint()?);
+    let path = store.kv().dir().join("titandb").join(format!("{number:06}.blob"));
+    Some(Place::Blob { path, offset, size })
+}
+
+/// Adds the entries of SSTs whose bounds the key lies in; a file that cannot be read is told of.
+pub(super) fn add_ssts(
+    store: &Offline,
+    target: &Target,
+    hits: &mut Vec<Hit>,
+    damages: &mut Vec<String>,
+) -> Result<()> {
+    let encoded = keys::data_key(&target.encoded);
+    let raw = keys::data_key(&target.user_key);
+    for cf in CFS {
+        for file in store.kv().family(cf)?.files() {
+            let mut ranges = vec![(encoded.clone(), [encoded.as_slice(), &BEHIND_TS].concat())];
+            if cf == "default" {
+                ranges.push((raw.clone(), [raw.as_slice(), &[0]].concat()));
+            }
+            ranges.retain(|(from, to)| file.overlaps(from, to));
+            if ranges.is_empty() {
+                continue;
+            }
+            if let Err(e) = add_sst(store, target, cf, file, &ranges, hits) {
+                damages.push(e.to_string());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add_sst(
+    store: &Offline,
+    target: &Target,
+    cf: &str,
+    file: &Arc<SstFile>,
+    ranges: &[(Vec<u8>, Vec<u8>)],
+    hits: &mut Vec<Hit>,
+) -> Result<()> {
+    let table = file.table()?;
+    let place = |sequence| Place::Sst { path: file.path().to_owned(), level: file.level(), sequence };
+    for (start, end, sequence) in table.range_deletions()? {
+        add(store, target, cf, (&start, &end, ValueType::RangeDeletion), place(sequence), hits);
+    }
+    for (from, to) in ranges {
+        let mut iter = table.iter_from(from)?;
+        while iter.advance()? {
+            let key = iter.key();
+            if key.user_key >= to.as_slice() {
+                break;
+            }
+            let entry = (key.user_key, iter.value(), key.value_type());
+            add(store, target, cf, entry, place(key.sequence()), hits);
+        }
+    }
+    Ok(())
+}

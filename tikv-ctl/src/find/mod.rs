@@ -1,0 +1,244 @@
+//! `find`: every place where a key's versions live, and what a read of the key would return.
+
+mod lsm_places;
+mod raft_places;
+mod read_at;
+
+use std::path::PathBuf;
+
+use txn_types::{LockOrSharedLocks, TimeStamp, WriteRef, parse_lock};
+
+pub use read_at::{ReadResult, Seen, read_at};
+
+use crate::{Offline, Result, key::inner, lsm::ValueType};
+
+/// What is looked for: the key as transactions write it, and as raw keys are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The user key.
+    pub user_key: Vec<u8>,
+    /// Its memcomparable form.
+    pub encoded: Vec<u8>,
+}
+
+impl Target {
+    /// Looks for `user_key`.
+    pub fn new(user_key: &[u8]) -> Target {
+        Target { user_key: user_key.to_vec(), encoded: keys::encode_bytes(user_key) }
+    }
+
+    /// Whether `key`, without `z`, is one of the key's records; with the timestamp behind it.
+    fn matches(&self, cf: &str, key: &[u8]) -> Option<Option<u64>> {
+        if cf == "default" && key == self.user_key {
+            return Some(None);
+        }
+        let found = inner(key).filter(|_| key.starts_with(&self.encoded))?;
+        (found.user_key == self.user_key && (cf == "lock") == found.ts.is_none()).then_some(found.ts)
+    }
+}
+
+/// Where a record is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A Raft log entry: the region's log it is in, and where its batch lies.
+    RaftLog { region: u64, term: u64, index: u64 },
+    /// A record of RocksDB's WAL.
+    Wal { path: PathBuf, offset: u64, sequence: u64 },
+    /// An SST.
+    Sst { path: PathBuf, level: u32, sequence: u64 },
+    /// A Titan blob file, named by an SST or the WAL.
+    Blob { path: PathBuf, offset: u64, size: u64 },
+}
+
+impl Place {
+    fn sequence(&self) -> Option<u64> {
+        match self {
+            Place::Wal { sequence, .. } | Place::Sst { sequence, .. } => Some(*sequence),
+            _ => None,
+        }
+    }
+}
+
+/// What happened to the record there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Put,
+    Delete,
+    DeleteRange,
+    Ingest,
+}
+
+/// A record in one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    pub place: Place,
+    pub cf: String,
+    pub kind: Kind,
+    /// The timestamp in the key: of commit in CF write, of start in CF default.
+    pub key_ts: Option<u64>,
+    /// The value; empty for what is not a put, and for what lies in a blob file.
+    pub value: Vec<u8>,
+    /// The timestamp that orders it, where one can be told.
+    pub time: Option<u64>,
+}
+
+impl Hit {
+    fn new(place: Place, cf: &str, kind: Kind, key_ts: Option<u64>, value: &[u8]) -> Hit {
+        let lock_ts = || match parse_lock(value) {
+            Ok(LockOrSharedLocks::Lock(lock)) => Some(lock.ts.into_inner()),
+            _ => None,
+        };
+        let time = key_ts.or_else(|| if cf == "lock" && kind == Kind::Put { lock_ts() } else { None });
+        Hit { place, cf: cf.to_owned(), kind, key_ts, value: value.to_vec(), time }
+    }
+}
+
+/// One version of a record and all the places that have it.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub hit: Hit,
+    pub places: Vec<Place>,
+}
+
+/// Everything there is of a key.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// In order of time.
+    pub events: Vec<Event>,
+    /// What could not be read, and why.
+    pub damages: Vec<String>,
+}
+
+/// Looks for `target` in all files of `store`.
+pub fn find(store: &Offline, target: &Target) -> Result<Found> {
+    let mut found = Found::default();
+    let mut hits = Vec::new();
+    raft_places::add(store, target, &mut hits, &mut found.damages);
+    lsm_places::add_wal(store, target, &mut hits, &mut found.damages)?;
+    lsm_places::add_ssts(store, target, &mut hits, &mut found.damages)?;
+    guess_times(&mut hits);
+    found.events = group(hits);
+    Ok(found)
+}
+
+/// What has no timestamp is placed behind what was written before it: by Raft index, or by sequence number.
+fn guess_times(hits: &mut [Hit]) {
+    let before = |all: &[Hit], hit: &Hit| {
+        let earlier = all.iter().filter(|other| match (&hit.place, &other.place) {
+            (
+                Place::RaftLog { region, index, .. },
+                Place::RaftLog { region: other_region, index: other_index, .. },
+            ) => region == other_region && other_index <= index,
+            (a, b) => match (a.sequence(), b.sequence()) {
+                // Sequence number 0 says only that it is old.
+                (Some(a), Some(b)) => b <= a && a > 0,
+                _ => false,
+            },
+        });
+        earlier.filter_map(|other| other.time).max()
+    };
+    let guesses: Vec<Option<u64>> =
+        hits.iter().map(|hit| if hit.time.is_some() { hit.time } else { before(hits, hit) }).collect();
+    hits.iter_mut().zip(guesses).for_each(|(hit, guess)| hit.time = guess);
+}
+
+/// Joins hits of the same record, ordered by time; at the same time values come before the records that point to them.
+fn group(hits: Vec<Hit>) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    for hit in hits {
+        let same = |event: &&mut Event| {
+            let of = |hit: &Hit| (hit.cf.clone(), hit.kind, hit.key_ts, hit.time);
+            let values = (&event.hit.value, &hit.value);
+            of(&event.hit) == of(&hit) && (values.0 == values.1 || is_by_reference(&event.hit, &hit))
+        };
+        match events.iter_mut().find(same) {
+            Some(event) => {
+                if event.hit.value.is_empty() {
+                    event.hit.value.clone_from(&hit.value);
+                }
+                if !event.places.contains(&hit.place) {
+                    event.places.push(hit.place);
+                }
+            }
+            None => events.push(Event { places: vec![hit.place.clone()], hit }),
+        }
+    }
+    let rank = |event: &Event| match (event.hit.cf.as_str(), event.hit.kind) {
+        ("default", _) => 0,
+        ("lock", Kind::Put) => 1,
+        ("write", _) => 2,
+        _ => 3,
+    };
+    events.sort_by_key(|event| (event.hit.time.unwrap_or(0), rank(event)));
+    events
+}
+
+/// Whether one of them is only a blob file's index of the other's value.
+fn is_by_reference(a: &Hit, b: &Hit) -> bool {
+    let blob = |hit: &Hit| matches!(hit.place, Place::Blob { .. });
+    a.cf == "default"
+        && a.kind == Kind::Put
+        && (blob(a) || blob(b))
+        && (a.value.is_empty() || b.value.is_empty())
+}
+
+fn kind_of(value_type: ValueType) -> Kind {
+    match value_type {
+        ValueType::Deletion | ValueType::SingleDeletion => Kind::Delete,
+        ValueType::RangeDeletion => Kind::DeleteRange,
+        _ => Kind::Put,
+    }
+}
+
+/// What a record means.
+pub fn meaning(hit: &Hit) -> String {
+    let what = match hit.kind {
+        Kind::Delete => "removed",
+        Kind::DeleteRange => "removed with a range",
+        Kind::Ingest => "ingested with an SST",
+        Kind::Put => match hit.cf.as_str() {
+            "lock" => return lock_meaning(&hit.value),
+            "write" => return write_meaning(&hit.value),
+            _ if hit.key_ts.is_some() => "the value that this transaction wrote",
+            _ => "a raw value",
+        },
+    };
+    what.to_owned()
+}
+
+fn lock_meaning(value: &[u8]) -> String {
+    match parse_lock(value) {
+        Ok(LockOrSharedLocks::Lock(lock)) => {
+            let kind = format!("{:?}", lock.lock_type);
+            let mut text =
+                format!("{kind} lock, primary {}, ttl {} ms", keys::escape(&lock.primary), lock.ttl);
+            if lock.use_async_commit {
+                text.push_str(&format!(", async commit with {} secondaries", lock.secondaries.len()));
+            }
+            if lock.for_update_ts != TimeStamp::zero() {
+                text.push_str(&format!(", pessimistic, for_update_ts {}", lock.for_update_ts));
+            }
+            text
+        }
+        Ok(LockOrSharedLocks::Shared(_)) => "shared lock".to_owned(),
+        Err(e) => format!("a lock that does not decode: {e}"),
+    }
+}
+
+fn write_meaning(value: &[u8]) -> String {
+    let write = match WriteRef::parse(value) {
+        Ok(write) => write,
+        Err(e) => return format!("a write record that does not decode: {e}"),
+    };
+    let mut text = format!("{:?} of the transaction that started at {}", write.write_type, write.start_ts);
+    if write.short_value.is_some() {
+        text.push_str(", value here");
+    }
+    if write.has_overlapped_rollback {
+        text.push_str(", and a rollback at this timestamp");
+    }
+    if let Some(fence) = write.gc_fence {
+        text.push_str(&format!(", GC fence {fence}"));
+    }
+    text
+}

@@ -1,0 +1,119 @@
+//! What a transaction's read at a timestamp returns, and why not the other versions (TiKV `PointGetter`).
+
+use kvproto::kvrpcpb::{MvccInfo, Op};
+
+/// What becomes of a version in a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub commit_ts: u64,
+    pub start_ts: u64,
+    pub op: Op,
+    /// Why it is returned or not.
+    pub why: String,
+}
+
+/// What a read finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadResult {
+    pub ts: u64,
+    /// Commit timestamp and value of the version that is returned; the value is missing where CF default lost it.
+    pub returned: Option<(u64, Option<Vec<u8>>)>,
+    /// The lock that the read waits for.
+    pub lock: Option<String>,
+    /// Versions, the newest first.
+    pub versions: Vec<Seen>,
+}
+
+/// Reads at `ts` in the records of a key.
+pub fn read_at(info: &MvccInfo, ts: u64) -> ReadResult {
+    let mut result = ReadResult { ts, returned: None, lock: lock_in_the_way(info, ts), versions: Vec::new() };
+    let mut decided: Option<u64> = None;
+    for write in &info.writes {
+        let op = write.r#type();
+        let why = if write.commit_ts > ts {
+            "committed after the read's timestamp".to_owned()
+        } else if let Some(by) = decided {
+            format!("older than the version at {by}, which decides")
+        } else {
+            match op {
+                Op::Put => {
+                    decided = Some(write.commit_ts);
+                    let value = value_of(info, write.start_ts, &write.short_value);
+                    let missing = value.is_none();
+                    result.returned = Some((write.commit_ts, value));
+                    match missing {
+                        false => "returned: the newest version at or before the timestamp".to_owned(),
+                        true => {
+                            "would be returned, but CF default has no value for it: data is lost".to_owned()
+                        }
+                    }
+                }
+                Op::Del => {
+                    decided = Some(write.commit_ts);
+                    "a delete: the read returns nothing".to_owned()
+                }
+                Op::Rollback => "a rollback: no data, passed over".to_owned(),
+                _ => "a lock record: no data, passed over".to_owned(),
+            }
+        };
+        result.versions.push(Seen { commit_ts: write.commit_ts, start_ts: write.start_ts, op, why });
+    }
+    result
+}
+
+fn value_of(info: &MvccInfo, start_ts: u64, short: &[u8]) -> Option<Vec<u8>> {
+    let long = info.values.iter().find(|value| value.start_ts == start_ts).map(|value| value.value.clone());
+    // An empty value is short, too: only the absence of both is told apart by the caller's records.
+    long.or_else(|| Some(short.to_vec()))
+}
+
+fn lock_in_the_way(info: &MvccInfo, ts: u64) -> Option<String> {
+    let lock = info.lock.as_ref()?;
+    let kind = match lock.r#type() {
+        Op::Put => "Put",
+        Op::Del => "Delete",
+        // Neither a Lock nor a pessimistic lock changes what is read.
+        _ => return None,
+    };
+    (lock.start_ts <= ts).then(|| {
+        format!(
+            "a {kind} lock of the transaction that started at {}: the read waits until it is committed or rolled \
+             back (its primary is {})",
+            lock.start_ts,
+            keys::escape(&lock.primary)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use kvproto::kvrpcpb::{MvccLock, MvccValue, MvccWrite};
+
+    use super::*;
+
+    fn write(op: Op, start_ts: u64, commit_ts: u64) -> MvccWrite {
+        MvccWrite { r#type: op.into(), start_ts, commit_ts, ..Default::default() }
+    }
+
+    #[test]
+    fn the_newest_committed_version_is_read() {
+        let info = MvccInfo {
+            writes: vec![
+                write(Op::Put, 30, 31),
+                write(Op::Rollback, 25, 25),
+                write(Op::Put, 20, 21),
+                write(Op::Del, 10, 11),
+                write(Op::Put, 5, 6),
+            ],
+            values: vec![MvccValue { start_ts: 20, value: b"long".to_vec() }],
+            lock: Some(MvccLock { r#type: Op::Put.into(), start_ts: 40, ..Default::default() }),
+        };
+        let at = |ts| read_at(&info, ts);
+        assert_eq!(at(26).returned, Some((21, Some(b"long".to_vec()))));
+        assert!(at(26).versions[0].why.contains("after") && at(26).versions[1].why.contains("rollback"));
+        assert!(at(26).versions[3].why.contains("older than the version at 21"));
+        assert_eq!(at(15).returned, None);
+        assert_eq!(at(6).returned.map(|(ts, _)| ts), Some(6));
+        assert!(at(39).lock.is_none() && at(40).lock.is_some());
+    }
+}

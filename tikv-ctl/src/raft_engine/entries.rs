@@ -1,0 +1,55 @@
+//! A walk over the entries of all Raft groups, each block of entries read once.
+
+use super::{BatchIter, Content, RaftEngineDir, batch::plain_entries, dir::files};
+use crate::lsm::Result;
+
+impl RaftEngineDir {
+    /// Calls `take` with the group and the bytes of each entry that counts: overwritten and compacted ones do not. What
+    /// could not be read is returned.
+    pub fn each_entry(&self, take: &mut dyn FnMut(u64, &[u8])) -> Result<Vec<String>> {
+        let mut damages = Vec::new();
+        for file in files(self.dir())? {
+            let Ok(data) = file.read() else {
+                // A running server purged it.
+                continue;
+            };
+            // What is wrong with files and batches the replay has told already.
+            let Ok(mut batches) = BatchIter::new(&data, file.seq) else { continue };
+            while let Ok(Some(batch)) = batches.next_batch() {
+                if batch.entries.is_empty() {
+                    continue;
+                }
+                let plain = match plain_entries(batch.entries, batch.compressed) {
+                    Ok(plain) => plain,
+                    Err(what) => {
+                        damages.push(format!(
+                            "{} at byte {}: {what}",
+                            file.path.display(),
+                            batch.entries_offset
+                        ));
+                        continue;
+                    }
+                };
+                for item in &batch.items {
+                    let Content::Entries(indexes) = &item.content else { continue };
+                    for index in indexes {
+                        let counts = self
+                            .group(item.group)
+                            .and_then(|group| group.entry(index.index))
+                            .is_some_and(|place| {
+                                place.block_offset == batch.entries_offset
+                                    && place.index == *index
+                                    && place.path == file.path
+                            });
+                        let (start, len) = (index.offset as usize, index.len as usize);
+                        let bytes = start.checked_add(len).and_then(|end| plain.get(start..end));
+                        if let (true, Some(bytes)) = (counts, bytes) {
+                            take(item.group, bytes);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(damages)
+    }
+}

@@ -1,0 +1,10 @@
+//! TiDB's keys and values as they lie in TiKV: tables, rows, indexes, datums (TiDB `pkg/tablecodec`, `pkg/util/codec`,
+//! `pkg/util/rowcodec`). Without the table's schema a value's type is not always known: what fits is shown.
+
+pub mod datum;
+mod decimal;
+pub mod row;
+pub mod table;
+
+pub use datum::Datum;
+pub use table::{TableKey, TableKeyKind};

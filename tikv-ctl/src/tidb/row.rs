@@ -1,0 +1,183 @@
+//! A row's value: format v2 (ids, offsets and values side by side) or v1 (ids and datums by turns).
+
+use keys::{codec, escape, hex_upper};
+use serde_json::{Value, json};
+
+use super::datum::{self, Datum};
+
+const V2: u8 = 128;
+const BIG: u8 = 1;
+const CHECKSUM: u8 = 2;
+
+/// A decoded row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// 1 or 2.
+    pub version: u8,
+    /// Column ids and what they hold.
+    pub columns: Vec<(i64, Column)>,
+    /// v2 with a checksum: its header byte and the checksums.
+    pub checksum: Option<(u8, Vec<u32>)>,
+}
+
+/// What a column holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Column {
+    /// v1 says the type.
+    Datum(Datum),
+    /// v2 does not: the schema would.
+    Bytes(Vec<u8>),
+}
+
+/// Decodes a row's value; `None` when it is none.
+pub fn decode(value: &[u8]) -> Option<Row> {
+    match value.first() {
+        Some(&V2) => decode_v2(value),
+        _ => decode_v1(value),
+    }
+}
+
+fn decode_v1(value: &[u8]) -> Option<Row> {
+    // A row in which no column is set.
+    if value == [0] {
+        return Some(Row { version: 1, columns: Vec::new(), checksum: None });
+    }
+    let datums = datum::decode_all(value)?;
+    if datums.is_empty() || datums.len() % 2 != 0 {
+        return None;
+    }
+    let columns = datums.chunks_exact(2).map(|pair| match &pair[0] {
+        Datum::Int(id) => Some((*id, Column::Datum(pair[1].clone()))),
+        _ => None,
+    });
+    Some(Row { version: 1, columns: columns.collect::<Option<_>>()?, checksum: None })
+}
+
+fn take_number(input: &mut &[u8], len: usize) -> Option<u32> {
+    let bytes = codec::take(input, len, "number").ok()?;
+    Some(bytes.iter().rev().fold(0u32, |value, byte| value << 8 | u32::from(*byte)))
+}
+
+fn decode_v2(value: &[u8]) -> Option<Row> {
+    let mut input = value.get(2..)?;
+    let flags = value[1];
+    let (id_len, offset_len) = if flags & BIG != 0 { (4, 4) } else { (1, 2) };
+    let not_null = take_number(&mut input, 2)? as usize;
+    let null = take_number(&mut input, 2)? as usize;
+    let take = |input: &mut &[u8], count: usize, len: usize| {
+        (0..count).map(|_| take_number(input, len)).collect::<Option<Vec<u32>>>()
+    };
+    let ids = take(&mut input, not_null + null, id_len)?;
+    let ends = take(&mut input, not_null, offset_len)?;
+    let mut columns = Vec::with_capacity(ids.len());
+    let mut start = 0;
+    for (id, end) in ids.iter().zip(&ends) {
+        let end = *end as usize;
+        columns.push((i64::from(*id), Column::Bytes(input.get(start..end)?.to_vec())));
+        start = end;
+    }
+    columns.extend(ids[not_null..].iter().map(|id| (i64::from(*id), Column::Datum(Datum::Null))));
+    columns.sort_by_key(|(id, _)| *id);
+    input = &input[start..];
+    let checksum = if flags & CHECKSUM != 0 { Some(decode_checksum(&mut input)?) } else { None };
+    input.is_empty().then_some(Row { version: 2, columns, checksum })
+}
+
+/// A header, a checksum, and where the header says so a second.
+fn decode_checksum(input: &mut &[u8]) -> Option<(u8, Vec<u32>)> {
+    let header = codec::decode_u8(input).ok()?;
+    let mut sums = vec![take_number(input, 4)?];
+    if header & 8 != 0 {
+        sums.push(take_number(input, 4)?);
+    }
+    Some((header, sums))
+}
+
+/// What the bytes of a v2 column may be, as no type is kept with them.
+fn readings(bytes: &[u8]) -> Vec<(&'static str, Value)> {
+    let mut list = Vec::new();
+    if matches!(bytes.len(), 1 | 2 | 4 | 8) {
+        let unsigned = bytes.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+        let shift = 64 - 8 * bytes.len() as u32;
+        let signed = ((unsigned << shift) as i64) >> shift;
+        list.push(("int", json!(signed)));
+        if signed < 0 {
+            list.push(("uint", json!(unsigned)));
+        }
+    }
+    if !bytes.is_empty() && std::str::from_utf8(bytes).is_ok_and(|t| !t.chars().any(char::is_control)) {
+        list.push(("text", json!(String::from_utf8_lossy(bytes))));
+    }
+    list
+}
+
+impl Row {
+    /// One line for each column.
+    pub fn lines(&self) -> Vec<String> {
+        self.columns.iter().map(|(id, column)| format!("column {id}: {}", column.text())).collect()
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Value {
+        let columns = self.columns.iter().map(|(id, column)| {
+            let value = match column {
+                Column::Datum(datum) => datum.json(),
+                Column::Bytes(bytes) => {
+                    let mut object = json!({ "hex": hex_upper(bytes) });
+                    readings(bytes).into_iter().for_each(|(name, value)| object[name] = value);
+                    object
+                }
+            };
+            json!({ "id": id, "value": value })
+        });
+        json!({ "version": self.version, "columns": columns.collect::<Vec<_>>() })
+    }
+}
+
+impl Column {
+    fn text(&self) -> String {
+        match self {
+            Column::Datum(datum) => datum.to_string(),
+            Column::Bytes(bytes) => {
+                let may = readings(bytes).into_iter().map(|(name, value)| format!("{name} {value}"));
+                let may = may.collect::<Vec<_>>().join(" or ");
+                if may.is_empty() { format!("\"{}\"", escape(bytes)) } else { may }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn both_formats_decode() {
+        // Ids 1 and 3 are set, 2 is null.
+        let v2 = [128, 0, 2, 0, 1, 0, 1, 3, 2, 1, 0, 4, 0, 7, b'a', b'b', b'c'];
+        let row = decode(&v2).unwrap();
+        assert_eq!(row.lines(), ["column 1: int 7", "column 2: null", "column 3: text \"abc\""]);
+        // 1: varint 5, 2: compact bytes "x"
+        let v1 = [8, 2, 8, 10, 8, 4, 2, 2, b'x'];
+        assert_eq!(decode(&v1).unwrap().lines(), ["column 1: 5", "column 2: \"x\""]);
+        assert_eq!(decode(&[0]).unwrap().columns, []);
+        for cut in 1..v2.len() {
+            assert_eq!(decode(&v2[..cut]), None);
+        }
+    }
+
+    #[test]
+    fn what_is_negative_may_be_great() {
+        assert_eq!(Column::Bytes(vec![0xFF]).text(), "int -1 or uint 255");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80), v2 in any::<bool>()) {
+            let value = if v2 { [&[128u8][..], &bytes].concat() } else { bytes };
+            let _ = decode(&value);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Keys of tables: `t`, the table's id, then `_r` and a handle or `_i`, an index's id and its values.
+
+use std::fmt;
+
+use keys::{codec, escape};
+use serde_json::{Value, json};
+
+use super::datum::{self, Datum};
+
+/// A key of a TiDB table, or the beginning of one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableKey {
+    /// The table's (or the partition's) id.
+    pub table_id: i64,
+    /// What it is within the table.
+    pub kind: TableKeyKind,
+}
+
+/// What a key is within its table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TableKeyKind {
+    /// All of the table: `t100`.
+    Table,
+    /// All rows: `t100_r`.
+    Rows,
+    /// A row by its integer handle: `t100_r5`.
+    Row(i64),
+    /// A row by the columns of its clustered primary key: `t100_r{"a",5}`.
+    CommonRow(Vec<Datum>),
+    /// An index, with values or not: `t100_i2`, `t100_i2_{1,"b"}`.
+    Index(i64, Vec<Datum>),
+}
+
+impl TableKey {
+    /// Decodes a user key; `None` when it is none of a table.
+    pub fn decode(user_key: &[u8]) -> Option<TableKey> {
+        let mut rest = user_key.strip_prefix(b"t")?;
+        let table_id = codec::decode_i64(&mut rest).ok()?;
+        let kind = if rest.is_empty() {
+            TableKeyKind::Table
+        } else if let Some(handle) = rest.strip_prefix(b"_r") {
+            match handle.len() {
+                0 => TableKeyKind::Rows,
+                8 => TableKeyKind::Row(codec::decode_i64(&mut &*handle).ok()?),
+                _ => TableKeyKind::CommonRow(datum::decode_all(handle)?),
+            }
+        } else {
+            let mut rest = rest.strip_prefix(b"_i")?;
+            let index_id = codec::decode_i64(&mut rest).ok()?;
+            TableKeyKind::Index(index_id, datum::decode_all(rest)?)
+        };
+        Some(TableKey { table_id, kind })
+    }
+
+    /// Reads the form that [`TableKey`]'s `Display` writes; braces may be left out.
+    pub fn parse(text: &str) -> Option<TableKey> {
+        let rest = text.strip_prefix('t')?;
+        let (id, kind) = rest.split_once('_').unwrap_or((rest, ""));
+        let table_id = number(id)?;
+        let kind = if kind.is_empty() {
+            if rest.contains('_') {
+                return None;
+            }
+            TableKeyKind::Table
+        } else if let Some(handle) = kind.strip_prefix('r') {
+            match number(handle) {
+                _ if handle.is_empty() => TableKeyKind::Rows,
+                Some(handle) => TableKeyKind::Row(handle),
+                None => TableKeyKind::CommonRow(values(handle.strip_prefix('{')?.strip_suffix('}')?)?),
+            }
+        } else {
+            let index = kind.strip_prefix('i')?;
+            let (id, list) = index.split_once('_').unwrap_or((index, ""));
+            let list = list.strip_prefix('{').and_then(|l| l.strip_suffix('}')).unwrap_or(list);
+            TableKeyKind::Index(number(id)?, values(list)?)
+        };
+        Some(TableKey { table_id, kind })
+    }
+
+    /// The user key; `None` when a value has no form in keys.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let mut key = b"t".to_vec();
+        codec::encode_i64(&mut key, self.table_id);
+        let list = match &self.kind {
+            TableKeyKind::Table => &[][..],
+            TableKeyKind::Rows => {
+                key.extend_from_slice(b"_r");
+                &[]
+            }
+            TableKeyKind::Row(handle) => {
+                key.extend_from_slice(b"_r");
+                codec::encode_i64(&mut key, *handle);
+                &[]
+            }
+            TableKeyKind::CommonRow(list) => {
+                key.extend_from_slice(b"_r");
+                list
+            }
+            TableKeyKind::Index(id, list) => {
+                key.extend_from_slice(b"_i");
+                codec::encode_i64(&mut key, *id);
+                list
+            }
+        };
+        list.iter().try_for_each(|datum| datum.encode_key(&mut key))?;
+        Some(key)
+    }
+
+    /// Whether a value under this key is a row.
+    pub fn is_row(&self) -> bool {
+        matches!(self.kind, TableKeyKind::Row(_) | TableKeyKind::CommonRow(_))
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Value {
+        let list = |list: &[Datum]| list.iter().map(Datum::json).collect::<Vec<_>>();
+        let mut object = json!({ "text": self.to_string(), "table_id": self.table_id });
+        match &self.kind {
+            TableKeyKind::Table | TableKeyKind::Rows => {}
+            TableKeyKind::Row(handle) => object["handle"] = json!(handle),
+            TableKeyKind::CommonRow(values) => object["common_handle"] = json!(list(values)),
+            TableKeyKind::Index(id, values) => {
+                object["index_id"] = json!(id);
+                object["values"] = json!(list(values));
+            }
+        }
+        object
+    }
+}
+
+/// A number in its only form, so that text which merely looks like one is left alone.
+fn number(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+/// Values between commas; a comma within quotes belongs to its value.
+fn values(text: &str) -> Option<Vec<Datum>> {
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    let (mut list, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => {
+                list.push(Datum::parse(text.get(start..at)?)?);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    list.push(Datum::parse(text.get(start..)?)?);
+    Some(list)
+}
+
+impl fmt::Display for TableKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |list: &[Datum]| list.iter().map(Datum::to_string).collect::<Vec<_>>().join(",");
+        write!(f, "t{}", self.table_id)?;
+        match &self.kind {
+            TableKeyKind::Table => Ok(()),
+            TableKeyKind::Rows => f.write_str("_r"),
+            TableKeyKind::Row(handle) => write!(f, "_r{handle}"),
+            TableKeyKind::CommonRow(values) => write!(f, "_r{{{}}}", list(values)),
+            TableKeyKind::Index(id, values) if values.is_empty() => write!(f, "_i{id}"),
+            TableKeyKind::Index(id, values) => write!(f, "_i{id}_{{{}}}", list(values)),
+        }
+    }
+}
+
+/// TiDB's own records: `m`, the name of a structure, what of it, and its field (TiDB `pkg/structure`).
+pub fn meta_text(user_key: &[u8]) -> Option<String> {
+    let mut rest = user_key.strip_prefix(b"m")?;
+    let name = codec::decode_bytes_from(&mut rest).ok()?;
+    let kind = char::from_u32(u32::try_from(codec::decode_u64(&mut rest).ok()?).ok()?)?;
+    let kind_text = match kind {
+        's' => "string",
+        'h' => "hash field",
+        'H' => "hash",
+        'l' => "list item",
+        'L' => "list",
+        _ => return None,
+    };
+    let field = match kind {
+        'h' => format!(" {}", escape(&codec::decode_bytes_from(&mut rest).ok()?)),
+        'l' => format!(" {}", codec::decode_i64(&mut rest).ok()?),
+        _ => String::new(),
+    };
+    rest.is_empty().then(|| format!("m {} {kind_text}{field}", escape(&name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn text_and_bytes_are_the_same_key() {
+        for text in [
+            "t100",
+            "t100_r",
+            "t100_r5",
+            "t100_r-5",
+            "t-1_r9223372036854775807",
+            "t100_i2",
+            "t100_i2_{1,\"b,\\\"c\",null}",
+            "t100_r{\"a\",5}",
+        ] {
+            let key = TableKey::parse(text).unwrap();
+            assert_eq!(key.to_string(), text);
+            assert_eq!(TableKey::decode(&key.encode().unwrap()), Some(key), "{text}");
+        }
+        assert_eq!(TableKey::parse("t100_i2_7,abc").unwrap().to_string(), "t100_i2_{7,\"abc\"}");
+        for text in ["t", "t1x", "t100_", "t100_x", "table", "t100_r5x", "t1_r{", "t+1"] {
+            assert_eq!(TableKey::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn meta_keys_name_what_they_hold() {
+        let mut key = b"m".to_vec();
+        codec::encode_bytes_to(&mut key, b"DBs");
+        codec::encode_u64(&mut key, u64::from(b'h'));
+        codec::encode_bytes_to(&mut key, b"DB:1");
+        assert_eq!(meta_text(&key).unwrap(), "m DBs hash field DB:1");
+        assert_eq!(meta_text(b"mx"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_input_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..40), text in ".{0,30}") {
+            let _ = TableKey::decode(&[b"t", bytes.as_slice()].concat());
+            let _ = meta_text(&[b"m", bytes.as_slice()].concat());
+            let _ = TableKey::parse(&format!("t{text}"));
+            let _ = TableKey::parse(&format!("t1_i2_{text}"));
+        }
+    }
+}
