@@ -147,7 +147,7 @@ pub fn readings(text: &str) -> Vec<Reading> {
     }
     let mut all = Vec::new();
     let mut add = |form, bytes: Vec<u8>| all.push(Reading { form, inner: whole(bytes.clone()), bytes });
-    if let Some(bytes) = tidb(text).ok() {
+    if let Ok(bytes) = tidb(text) {
         add("tidb", bytes);
     }
     if let (Some(bytes), true) = (&forms[1].1, digits.is_some()) {

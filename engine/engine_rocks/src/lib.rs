@@ -27,7 +27,7 @@ pub use error::{Error, Result};
 pub use event_listener::{EventCounters, EventCounts};
 pub use iterator::{IterOptions, RocksEngineIterator};
 pub use perf_context::{PerfContext, PerfStats};
-pub use rocksdb::statistics::Ticker;
+pub use rocksdb::{BottommostLevelCompaction, statistics::Ticker};
 pub use snapshot::RocksSnapshot;
 pub use sst::{ExternalSstFileInfo, RocksSstWriter};
 pub use write_batch::RocksWriteBatch;

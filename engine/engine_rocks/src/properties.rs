@@ -1,6 +1,9 @@
 //! What the database knows of itself: sizes, counts, statistics; and its upkeep on demand.
 
-use rocksdb::{CompactOptions, FlushOptions, LiveFile, Range, SizeApproximationFlags, statistics::Ticker};
+use rocksdb::{
+    BottommostLevelCompaction, CompactOptions, FlushOptions, LiveFile, Range, SizeApproximationFlags,
+    statistics::Ticker,
+};
 
 use crate::{Result, RocksEngine};
 
@@ -111,5 +114,27 @@ impl RocksEngine {
         opts.set_exclusive_manual_compaction(false);
         self.db().compact_range_cf_opt(self.cf(cf)?, start, end, &opts);
         Ok(())
+    }
+
+    /// Compacts as [`RocksEngine::compact_range_cf`] does, with up to `threads` threads and as told for the last level.
+    pub fn manual_compact_range_cf(
+        &self,
+        cf: &str,
+        start: Option<&[u8]>,
+        end: Option<&[u8]>,
+        threads: u32,
+        bottommost: BottommostLevelCompaction,
+    ) -> Result<()> {
+        let mut opts = CompactOptions::default();
+        opts.set_exclusive_manual_compaction(false);
+        opts.set_max_subcompactions(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+        opts.set_bottommost_level_compaction(bottommost);
+        self.db().compact_range_cf_opt(self.cf(cf)?, start, end, &opts);
+        Ok(())
+    }
+
+    /// Changes options of a column family while it is open, by RocksDB's names.
+    pub fn set_options_cf(&self, cf: &str, options: &[(&str, &str)]) -> Result<()> {
+        Ok(self.db().set_options_cf(self.cf(cf)?, options)?)
     }
 }

@@ -1,4 +1,6 @@
 //! `debugpb.Debug`, what tikv-ctl asks a running store (TiKV `src/server/service/debug.rs`, `src/server/debug.rs`).
+mod config;
+mod maintenance;
 mod mvcc;
 mod properties;
 
@@ -12,7 +14,7 @@ use raftstore::store::Engines;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
-use crate::metrics::Metrics;
+use crate::{config::TikvConfig, metrics::Metrics};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DebugError {
@@ -26,6 +28,9 @@ pub enum DebugError {
     RaftLog(#[from] raft_log_engine::Error),
     #[error("{0}")]
     Txn(#[from] txn_types::Error),
+    /// The debug text of what is wrong, as TiKV quotes it.
+    #[error("\"failed to update config, err: {}\"", .0.replace('"', "\\\""))]
+    Config(String),
 }
 
 impl From<DebugError> for Status {
@@ -40,18 +45,25 @@ impl From<DebugError> for Status {
 
 type Answer<T> = Result<Response<T>, Status>;
 
-/// The debug service of one store. It only reads.
+/// The debug service of one store.
 #[derive(Clone)]
 pub struct DebugService {
     engines: Engines,
     cluster_id: u64,
     store_id: u64,
     metrics: Metrics,
+    config: TikvConfig,
 }
 
 impl DebugService {
-    pub fn new(engines: Engines, cluster_id: u64, store_id: u64, metrics: Metrics) -> Self {
-        Self { engines, cluster_id, store_id, metrics }
+    pub fn new(
+        engines: Engines,
+        cluster_id: u64,
+        store_id: u64,
+        metrics: Metrics,
+        config: TikvConfig,
+    ) -> Self {
+        Self { engines, cluster_id, store_id, metrics, config }
     }
 
     /// Runs what reads from disk on a thread that may block.
@@ -252,5 +264,76 @@ impl Debug for DebugService {
         _: Request<GetAllRegionsInStoreRequest>,
     ) -> Answer<GetAllRegionsInStoreResponse> {
         self.read(|engines| Ok(GetAllRegionsInStoreResponse { regions: all_regions(&engines.kv)? })).await
+    }
+
+    async fn compact(&self, request: Request<CompactRequest>) -> Answer<CompactResponse> {
+        let request = request.into_inner();
+        self.read(move |engines| maintenance::compact(&engines.kv, &request)).await
+    }
+
+    async fn modify_tikv_config(
+        &self,
+        request: Request<ModifyTikvConfigRequest>,
+    ) -> Answer<ModifyTikvConfigResponse> {
+        let ModifyTikvConfigRequest { config_name, config_value, .. } = request.into_inner();
+        let known = self.config.clone();
+        self.read(move |engines| {
+            config::modify(&engines.kv, &known, &config_name, &config_value)
+                .map_err(|e| DebugError::Config(format!("{e:?}")))?;
+            log::info!("the configuration {config_name} is {config_value} now");
+            Ok(ModifyTikvConfigResponse {})
+        })
+        .await
+    }
+
+    async fn inject_fail_point(
+        &self,
+        request: Request<InjectFailPointRequest>,
+    ) -> Answer<InjectFailPointResponse> {
+        let InjectFailPointRequest { name, actions } = request.into_inner();
+        if name.is_empty() {
+            return Err(Status::invalid_argument("the name of the fail point is empty"));
+        }
+        fail::cfg(name, &actions).map_err(Status::unknown)?;
+        Ok(Response::new(InjectFailPointResponse {}))
+    }
+
+    async fn recover_fail_point(
+        &self,
+        request: Request<RecoverFailPointRequest>,
+    ) -> Answer<RecoverFailPointResponse> {
+        let name = request.into_inner().name;
+        if name.is_empty() {
+            return Err(Status::invalid_argument("the name of the fail point is empty"));
+        }
+        fail::remove(name);
+        Ok(Response::new(RecoverFailPointResponse {}))
+    }
+
+    async fn list_fail_points(&self, _: Request<ListFailPointsRequest>) -> Answer<ListFailPointsResponse> {
+        let entries = fail::list().into_iter();
+        let entries = entries.map(|(name, actions)| list_fail_points_response::Entry { name, actions });
+        Ok(Response::new(ListFailPointsResponse { entries: entries.collect() }))
+    }
+
+    async fn reset_to_version(
+        &self,
+        request: Request<ResetToVersionRequest>,
+    ) -> Answer<ResetToVersionResponse> {
+        let ts = request.into_inner().ts;
+        self.read(move |engines| {
+            let removed = maintenance::reset_to_version(&engines.kv, ts)?;
+            log::warn!("reset to version {ts}: {removed} records removed");
+            Ok(ResetToVersionResponse {})
+        })
+        .await
+    }
+
+    async fn get_region_read_progress(
+        &self,
+        request: Request<GetRegionReadProgressRequest>,
+    ) -> Answer<GetRegionReadProgressResponse> {
+        let region_id = request.into_inner().region_id;
+        self.read(move |engines| maintenance::read_progress(&engines.kv, region_id)).await
     }
 }
