@@ -3,6 +3,7 @@ pub mod client;
 pub mod cluster;
 pub mod directive;
 pub mod library;
+pub mod overhead;
 pub mod print;
 pub mod rows;
 pub mod runner;

@@ -33,6 +33,18 @@ pub enum Command {
     Attach(AttachArgs),
     /// Open, search and compare recordings, and steps that `--json` printed or the palette saved
     Trace(TraceArgs),
+    /// Measure what recording every request costs on this machine, and print a receipt
+    Overhead(OverheadArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct OverheadArgs {
+    /// Measure for about so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Print the receipt as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Args)]

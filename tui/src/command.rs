@@ -5,7 +5,10 @@ use anyhow::{Context as _, Result, bail};
 use tracepoints::{Stage, catalogue::STAGES, request::RequestKind, trace_file::TraceFile};
 
 use crate::{
-    cli::{AttachArgs, Cli, Command, Common, OpenArgs, StepArgs, TraceArgs, TraceCommand, Wanted as Filter},
+    cli::{
+        AttachArgs, Cli, Command, Common, OpenArgs, OverheadArgs, StepArgs, TraceArgs, TraceCommand,
+        Wanted as Filter,
+    },
     plain::{self, Format},
     recording, run,
     source::{
@@ -28,7 +31,18 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Command::List) => list(),
         Some(Command::Attach(args)) => attach(args),
         Some(Command::Trace(args)) => trace(args),
+        Some(Command::Overhead(args)) => overhead(args),
     }
+}
+
+#[cfg(feature = "embedded")]
+fn overhead(args: OverheadArgs) -> Result<()> {
+    crate::overhead::run(args.seconds, args.json)
+}
+
+#[cfg(not(feature = "embedded"))]
+fn overhead(_: OverheadArgs) -> Result<()> {
+    bail!("built without the embedded cluster")
 }
 
 #[cfg(feature = "embedded")]

@@ -4,6 +4,8 @@
 pub mod cli;
 pub mod command;
 pub mod input;
+#[cfg(feature = "embedded")]
+pub mod overhead;
 pub mod plain;
 pub mod recording;
 pub mod run;

@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracepoints::{Collector, CollectorConfig, Req, RequestKind, recorder, request, ring};
+use tracepoints::{
+    Collector, CollectorConfig, RequestKind,
+    overhead::{best_of, empty_rings, stamp_ns},
+    request, ring,
+};
 use tracing_subscriber::prelude::*;
 
 const ROUNDS: usize = 200;
@@ -14,28 +18,8 @@ const ROUNDS: usize = 200;
 const STAMPS: u64 = 4000;
 
 /// ns per call, the best round.
-fn best(mut call: impl FnMut(u64), mut between: impl FnMut()) -> f64 {
-    let mut best = f64::MAX;
-    for _ in 0..ROUNDS {
-        let from = Instant::now();
-        for i in 0..STAMPS {
-            call(black_box(i));
-        }
-        best = best.min(from.elapsed().as_nanos() as f64 / STAMPS as f64);
-        between();
-    }
-    best
-}
-
-fn empty_rings() {
-    ring::rings().iter().for_each(|r| _ = r.drain(|s| _ = black_box(s)));
-}
-
-fn stamps(on: bool, req: Req) -> f64 {
-    let was = recorder::set_on(on);
-    let ns = best(|i| tracepoints::stamp!(MVCC_GET, req, region = i, ts = i), empty_rings);
-    recorder::set_on(was);
-    ns
+fn best(call: impl FnMut(u64), between: impl FnMut()) -> f64 {
+    best_of(ROUNDS, STAMPS, call, between)
 }
 
 fn tracing_event(i: u64) {
@@ -127,10 +111,8 @@ fn point_get() {
 
 fn main() {
     tracepoints::register_thread("bench", 1);
-    let req = request::begin(RequestKind::KvGet, b"key", 1);
     let loop_alone = best(|i| _ = black_box(i), || ());
-    let on = stamps(true, req);
-    let off = stamps(false, req);
+    let (on, off) = stamp_ns();
     let whole = best(
         |i| {
             if i % 16 == 0 {

@@ -34,7 +34,7 @@ pub struct CollectorConfig {
     pub in_flight: usize,
     /// Stamps kept of one request; further ones are only counted.
     pub stamps_per_request: usize,
-    /// Real time between two rounds. A ring must not fill up within it.
+    /// Real time between two rounds; while a ring fills up faster than that, rounds come sooner.
     pub interval: Duration,
 }
 
@@ -49,6 +49,8 @@ impl Default for CollectorConfig {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CollectorStats {
     pub stamps: u64,
+    /// CPU time spent on reading and folding them.
+    pub cpu_ns: u64,
     /// Stamps that full rings dropped.
     pub dropped: u64,
     /// By thread name; only threads that run and dropped any.
@@ -82,12 +84,16 @@ struct Shared {
 struct State {
     folder: Folder,
     stamps: u64,
+    cpu_ns: u64,
     /// Stamps of this round for the file.
     batch: Vec<Stamp>,
     file: Option<TraceFileWriter>,
     /// Why the recording ended by itself.
     file_error: Option<TraceFileError>,
 }
+
+/// Between two rounds, however fast the rings fill.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
 
 /// Only one collector may empty the rings.
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -111,6 +117,7 @@ impl Collector {
         let state = State {
             folder: Folder::new(config.recent, config.in_flight, config.stamps_per_request),
             stamps: 0,
+            cpu_ns: 0,
             batch: Vec::new(),
             file: None,
             file_error: None,
@@ -118,9 +125,11 @@ impl Collector {
         let shared = Arc::new(Shared { state: Mutex::new(state), stop: AtomicBool::new(false) });
         let of_thread = shared.clone();
         let run = move || {
+            let mut pause = interval;
             while !of_thread.stop.load(Ordering::Acquire) {
-                of_thread.state.lock().round();
-                std::thread::park_timeout(interval);
+                let fullest = of_thread.state.lock().round();
+                pause = next_pause(pause, interval, fullest);
+                std::thread::park_timeout(pause);
             }
         };
         match std::thread::Builder::new().name("trace-collector".into()).spawn(run) {
@@ -149,6 +158,7 @@ impl Collector {
         let by_thread = ring::rings().iter().map(|r| (thread::info(r.thread).name, r.dropped())).collect();
         CollectorStats {
             stamps: state.stamps,
+            cpu_ns: state.cpu_ns,
             dropped: ring::dropped(),
             dropped_by_thread: add_up(by_thread),
             requests: state.folder.requests,
@@ -206,7 +216,10 @@ impl Drop for Collector {
 }
 
 impl State {
-    fn round(&mut self) {
+    /// Reads all rings; returns the most stamps that one of them held.
+    fn round(&mut self) -> usize {
+        let from = clock::thread_cpu_ns();
+        let mut fullest = 0;
         for ring in ring::rings() {
             let taken = ring.drain(|mut stamp| {
                 stamp.at = clock::raw_to_ns(stamp.at);
@@ -216,6 +229,7 @@ impl State {
                 }
             });
             self.stamps += taken as u64;
+            fullest = fullest.max(taken);
         }
         ring::sweep();
         self.folder.end_round();
@@ -226,6 +240,19 @@ impl State {
             self.file_error = Some(e);
         }
         self.batch.clear();
+        self.cpu_ns += clock::thread_cpu_ns().saturating_sub(from);
+        fullest
+    }
+}
+
+/// Half the pause while a ring was more than a quarter full, twice the pause, up to what is wanted, while none was.
+fn next_pause(pause: Duration, wanted: Duration, fullest: usize) -> Duration {
+    if fullest > ring::CAPACITY / 4 {
+        (pause / 2).max(SHORTEST_PAUSE)
+    } else if fullest < ring::CAPACITY / 16 {
+        (pause * 2).min(wanted)
+    } else {
+        pause
     }
 }
 

@@ -11,6 +11,7 @@ pub mod collector;
 pub mod field;
 pub mod gate;
 mod local;
+pub mod overhead;
 pub mod probe;
 pub mod recorder;
 pub mod request;

@@ -1,0 +1,85 @@
+//! What recording every request costs on this machine, measured on a cluster of one store.
+mod load;
+mod paired;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+pub use paired::{Paired, Plan, Round};
+use serde::Serialize;
+use tracepoints::{
+    RequestKind, Stamp,
+    collector::{Collector, CollectorConfig, RecordedRequest},
+    overhead::stamp_ns,
+};
+
+use crate::{Cluster, ClusterConfig};
+
+/// The figures of one measurement; times in ns unless named otherwise.
+#[derive(Debug, Serialize)]
+pub struct Receipt {
+    pub stamp_on_ns: f64,
+    pub stamp_off_ns: f64,
+    pub stamp_bytes: usize,
+    /// `kv_get` by clients over gRPC, in this process.
+    pub over_grpc: Paired,
+    /// The same read asked of the storage layer, without gRPC.
+    pub in_process: Paired,
+    pub collector: CollectorShare,
+    /// Stamps that full rings dropped, of all that were made.
+    pub dropped: u64,
+    pub stamps_per_get: f64,
+    /// Share of the recent point gets' wall time that no stage covers, 0 to 1.
+    pub unaccounted: f64,
+}
+
+/// What the collector's thread did.
+#[derive(Debug, Serialize)]
+pub struct CollectorShare {
+    pub stamps: u64,
+    pub cpu_ns_per_stamp: f64,
+}
+
+/// Measures; takes about four times `plan.round * plan.pairs` and keeps the machine busy meanwhile.
+///
+/// # Errors
+/// If the cluster does not start, a read fails, or a collector already runs in this process.
+pub fn measure(plan: &Plan) -> Result<Receipt> {
+    let (stamp_on_ns, stamp_off_ns) = stamp_ns();
+    let cluster = Cluster::start(ClusterConfig { stores: 1, ..ClusterConfig::default() })?;
+    cluster.settle()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let server = cluster.servers().next().context("the store runs")?;
+    let target = load::Target::new(&runtime, server, cluster.context(b"")?, plan.keys)?;
+    // Recorded means read and folded too, as in a server that records always.
+    let collector = Collector::start(CollectorConfig::default())?;
+    let over_grpc = paired::compare(plan, |on| runtime.block_on(target.over_grpc(plan, on)))?;
+    let in_process = paired::compare(plan, |on| runtime.block_on(target.in_process(plan, on)))?;
+    // Those of the last rounds, and a few over gRPC so that all stages are there.
+    let settle = Plan { round: Duration::from_millis(50), clients: 1, ..*plan };
+    runtime.block_on(target.over_grpc(&settle, true))?;
+    let gets: Vec<RecordedRequest> =
+        collector.recent().into_iter().filter(|r| r.kind == RequestKind::KvGet).collect();
+    anyhow::ensure!(!gets.is_empty(), "the collector kept no kv_get");
+    let stats = collector.stats();
+    Ok(Receipt {
+        stamp_on_ns,
+        stamp_off_ns,
+        stamp_bytes: size_of::<Stamp>(),
+        over_grpc,
+        in_process,
+        collector: CollectorShare {
+            stamps: stats.stamps,
+            cpu_ns_per_stamp: stats.cpu_ns as f64 / stats.stamps.max(1) as f64,
+        },
+        dropped: stats.dropped,
+        stamps_per_get: gets.iter().map(|r| r.stamps.len()).sum::<usize>() as f64 / gets.len() as f64,
+        unaccounted: unaccounted(&gets),
+    })
+}
+
+fn unaccounted(gets: &[RecordedRequest]) -> f64 {
+    let sums = gets.iter().map(|r| r.trace().summary());
+    let (stages, wall) = sums.fold((0, 0), |(s, w), x| (s + x.stage_ns, w + x.wall_ns));
+    1.0 - stages as f64 / wall.max(1) as f64
+}
