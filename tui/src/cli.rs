@@ -32,7 +32,7 @@ pub enum Command {
     /// Step the next matching request on a running tikv-server, whoever sends it
     Attach(AttachArgs),
     /// Open, search and compare recordings, and steps that `--json` printed or the palette saved
-    Trace(TraceArgs),
+    Trace(Box<TraceArgs>),
     /// Measure what recording every request costs on this machine, and print a receipt
     Overhead(OverheadArgs),
 }
