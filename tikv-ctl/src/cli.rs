@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::{
     Error, Result,
+    commands::{FilesCmd, SstArgs},
     flamegraph::FlamegraphArgs,
     key::KeyFormat,
     output::{Format, OutputFile},
@@ -222,7 +223,7 @@ pub enum Cmd {
         #[command(subcommand)]
         cmd: EncryptionMetaCmd,
     },
-    /// Look into an SST file: its properties, its blocks, its keys (not in TiKV)
+    /// Look into an SST file: its properties, its blocks, its keys; check it (not in TiKV)
     Sst(SstArgs),
     /// Find every place where a key's versions live, and what a read of it returns (not in TiKV)
     #[command(
@@ -257,6 +258,8 @@ pub enum Cmd {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
+    #[command(flatten)]
+    Files(FilesCmd),
     /// Draw a flame graph: CPU of a server, or wall clock of a trace (not in TiKV)
     Flamegraph(FlamegraphArgs),
 }
@@ -340,37 +343,4 @@ pub struct MvccFilter {
     /// Column family names, combined from default/lock/write
     #[arg(long, value_name = "CF", value_delimiter = ',', default_value = "default")]
     pub show_cf: Vec<String>,
-}
-
-/// An SST file, and what of it.
-#[derive(Clone, Debug, Args)]
-pub struct SstArgs {
-    /// The file
-    pub path: PathBuf,
-    /// What to print: properties, keys, layout (where the blocks are), verify (read and check everything)
-    #[arg(value_enum, default_value_t, hide_possible_values = true)]
-    pub what: SstView,
-    /// First user key of `keys`; see --key-format
-    #[arg(short = 'f', long, value_name = "KEY")]
-    pub from: Option<String>,
-    /// Where `keys` ends (exclusive)
-    #[arg(short = 't', long, value_name = "KEY")]
-    pub to: Option<String>,
-    /// Print at most so many keys; 0: no limit
-    #[arg(long, default_value_t = 0)]
-    pub limit: u64,
-}
-
-/// A view of an SST file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum SstView {
-    /// The table's properties, TiKV's decoded
-    #[default]
-    Properties,
-    /// Every entry
-    Keys,
-    /// The blocks: where they are, how they are compressed
-    Layout,
-    /// Read every block and check it
-    Verify,
 }

@@ -13,6 +13,12 @@ pub enum Error {
     /// Any other message: what was expected, what was met, what to do. Goes to standard error.
     #[error("{0}")]
     Other(String),
+    /// All was done that could be, around damage that is told before.
+    #[error(
+        "{0} damaged places, told above: what they held is missing from the output, and older versions of those keys \
+         may show; take the keys from another replica"
+    )]
+    Damaged(usize),
     /// The output could not be written.
     #[error("writing the output: {0}")]
     Output(#[from] io::Error),

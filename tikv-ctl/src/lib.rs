@@ -11,6 +11,7 @@ pub mod find;
 mod flamegraph;
 mod http;
 pub mod key;
+pub mod line;
 pub mod lsm;
 mod offline;
 mod online;

@@ -33,6 +33,10 @@ const COMMANDS: &[&[&str]] = &[
     &["find"],
     &["completions"],
     &["man"],
+    &["manifest"],
+    &["wal"],
+    &["lsm"],
+    &["log"],
     &["flamegraph"],
 ];
 

@@ -6,7 +6,7 @@ use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType, Options,
     WriteBatch,
 };
-use tikv_ctl::lsm::Db;
+use tikv_ctl::lsm::{Db, Table, verify};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -162,4 +162,89 @@ fn damage_anywhere_is_an_error_or_no_change_never_a_panic() {
         }
         std::fs::write(path, &original).unwrap();
     }
+}
+
+#[test]
+fn a_bloom_filter_says_no_to_what_is_not_there_and_never_to_what_is() {
+    for version in [2, 4] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options(DBCompressionType::None, &|table| {
+            table.set_format_version(version);
+            table.set_bloom_filter(10.0, false);
+        });
+        drop(exercise(dir.path(), &options, 21));
+        let (mut asked, mut no) = (0, 0);
+        for (_, table) in tables(dir.path()) {
+            let table = std::sync::Arc::new(table);
+            let mut iter = table.iter().unwrap();
+            while iter.advance().unwrap() {
+                let key = iter.key().user_key.to_vec();
+                assert!(table.may_hold(Some(&key), &key).unwrap());
+            }
+            for i in 0..200 {
+                let key = format!("none{i}").into_bytes();
+                asked += 1;
+                no += usize::from(!table.may_hold(Some(&key), &key).unwrap());
+            }
+        }
+        assert!(no * 10 > asked * 9, "format_version {version}: {no} of {asked}");
+    }
+}
+
+fn tables(dir: &Path) -> Vec<(std::path::PathBuf, Table)> {
+    let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let ssts = paths.filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
+    ssts.map(|path| (path.clone(), Table::open(&path).unwrap())).collect()
+}
+
+#[test]
+fn verification_counts_what_the_properties_say_and_finds_a_flip_in_any_block() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(exercise(dir.path(), &options(DBCompressionType::Zstd, &|_| {}), 31));
+    for (path, table) in tables(dir.path()) {
+        let (one, two) = (verify(&table, 1).unwrap(), verify(&table, 2).unwrap());
+        assert!(one.damages.is_empty(), "{:?}", one.damages);
+        assert_eq!(one.entries + one.range_deletions, table.properties().num_entries());
+        assert_eq!((one.entries, one.bytes, &one.types), (two.entries, two.bytes, &two.types));
+        let whole = std::fs::read(&path).unwrap();
+        let index = table.index().unwrap();
+        for at in (0..index.len()).step_by(7) {
+            let mut bytes = whole.clone();
+            bytes[index.handle(at).offset as usize + 3] ^= 0x10;
+            std::fs::write(&path, &bytes).unwrap();
+            let found = verify(&Table::open(&path).unwrap(), 2).unwrap();
+            let lost = found.damages.first().and_then(|damage| damage.lost_keys());
+            assert_eq!(lost, Some((index.before(at), index.separator(at))), "{:?}", found.damages);
+            assert!(found.entries < one.entries);
+        }
+        std::fs::write(&path, &whole).unwrap();
+    }
+}
+
+#[test]
+fn without_its_manifest_a_database_is_read_from_its_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, db) = exercise(dir.path(), &options(DBCompressionType::Lz4, &|_| {}), 41);
+    db.compact_range_cf(db.cf_handle("write").unwrap(), None::<&[u8]>, None::<&[u8]>);
+    drop(db);
+    let all = |db: &Db| {
+        let (mut iter, mut all) = (db.scan("write", b"", b"").unwrap(), Model::new());
+        while iter.advance().unwrap() {
+            all.insert(iter.key().to_vec(), iter.value().to_vec());
+        }
+        all
+    };
+    std::fs::remove_file(dir.path().join("CURRENT")).unwrap();
+    let db = Db::open(dir.path(), None).unwrap();
+    assert!(db.warnings()[0].contains("the newest there is"), "{:?}", db.warnings());
+    assert_eq!(all(&db), model);
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("MANIFEST") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let db = Db::open(dir.path(), None).unwrap();
+    assert!(db.warnings()[0].contains("Levels are not known"), "{:?}", db.warnings());
+    assert_eq!(all(&db), model);
 }

@@ -14,7 +14,6 @@ use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::oneshot,
 };
-use tracepoints::label::labelled;
 
 use crate::errors::{Error, ErrorInner, Result};
 
@@ -49,7 +48,7 @@ impl Pool {
 
     /// Lets a thread of the pool run `f`.
     pub fn spawn(&self, f: impl Future<Output = ()> + Send + 'static) {
-        self.handle.spawn(labelled(f));
+        self.handle.spawn(f);
     }
 
     /// Lets a thread of the pool run `f` and hands back its result.
@@ -66,13 +65,12 @@ impl Pool {
             return Err(ErrorInner::SchedTooBusy.into());
         }
         let (tx, rx) = oneshot::channel();
-        let task = labelled(async move {
+        self.handle.spawn(async move {
             let result = f.await;
             drop(running);
             // The client may have gone.
             let _ = tx.send(result);
         });
-        self.handle.spawn(task);
         Ok(async { rx.await.unwrap_or_else(|_| Err(ErrorInner::Closed.into())) })
     }
 

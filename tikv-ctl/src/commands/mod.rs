@@ -3,6 +3,7 @@
 mod convert;
 mod data;
 mod encryption;
+mod files;
 mod find;
 mod key;
 mod manual;
@@ -20,6 +21,9 @@ use crate::{
     source::Source,
 };
 
+pub use files::FilesCmd;
+pub use sst::SstArgs;
+
 /// Runs the command that `opt` names.
 pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     let Opt { global, convert, cmd } = opt;
@@ -28,6 +32,7 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     }
     match cmd {
         Some(Cmd::Sst(args)) => sst::run(&args, global.key_format, out),
+        Some(Cmd::Files(cmd)) => files::run(&cmd, &global, out),
         Some(Cmd::RaftEngineCtl { args }) => raft_engine::run(&args, out),
         Some(Cmd::EncryptionMeta { cmd }) => match &global.data_dir {
             Some(dir) => encryption::run(&cmd, dir, out),
@@ -59,7 +64,12 @@ fn with_store(cmd: Cmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
         return Err(Error::Tikv(message.to_owned()));
     }
     let offline = open_offline(global, out)?;
-    dispatch(cmd, global, &offline, out)
+    let done = dispatch(cmd, global, &offline, out);
+    // What could not be read is told even when the command failed, perhaps because of it.
+    let damages = offline.damages();
+    damages.iter().for_each(|damage| out.note(damage));
+    done?;
+    if damages.is_empty() { Ok(()) } else { Err(Error::Damaged(damages.len())) }
 }
 
 /// Opens the directory that `--data-dir` names.
@@ -119,6 +129,7 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
         | Cmd::Find { .. }
         | Cmd::Completions { .. }
         | Cmd::Man { .. }
+        | Cmd::Files(_)
         | Cmd::Flamegraph(_) => Err(Error::other("this command does not ask a store")),
     }
 }

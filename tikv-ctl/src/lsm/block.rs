@@ -1,22 +1,40 @@
 //! A block of sorted, prefix-compressed entries.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::cmp::Ordering;
 
 use super::Cursor;
 
 const HASH_INDEX_FLAG: u32 = 1 << 31;
+/// Sequence number and type behind a user key.
+const KEY_TRAILER: usize = 8;
 
-/// A block's plain bytes, its entries' end and its restart points.
-#[derive(Clone, Debug)]
-pub struct Block {
-    data: Arc<Vec<u8>>,
+/// Walks the entries of a block forwards; the block's plain bytes are given to each call.
+#[derive(Debug, Default)]
+pub struct BlockCursor {
     entries_end: usize,
     restarts: usize,
+    next: usize,
+    key: Vec<u8>,
+    value: std::ops::Range<usize>,
+    delta_values: bool,
+    shared: usize,
 }
 
-impl Block {
-    /// Finds the restart points of a block's plain bytes; the error says what is wrong with them.
-    pub fn new(data: Vec<u8>) -> Result<Block, String> {
+impl BlockCursor {
+    /// Stands before the first entry of the block `data`; the error says what is wrong with it.
+    pub fn new(data: &[u8]) -> Result<BlockCursor, String> {
+        let mut cursor = BlockCursor::default();
+        cursor.reset(data)?;
+        Ok(cursor)
+    }
+
+    /// The same for an index block whose values are handles without a length (format_version 4 and later).
+    pub fn with_delta_values(data: &[u8]) -> Result<BlockCursor, String> {
+        Ok(BlockCursor { delta_values: true, ..BlockCursor::new(data)? })
+    }
+
+    /// Goes before the first entry of another block.
+    pub fn reset(&mut self, data: &[u8]) -> Result<(), String> {
         let bad = |what: &str| format!("{what} in a block of {} bytes", data.len());
         let mut end = data.len().checked_sub(4).ok_or_else(|| bad("no room for the restart count"))?;
         let packed = Cursor::new(&data[end..]).u32().unwrap_or_default();
@@ -26,84 +44,92 @@ impl Block {
             end = end.checked_sub(buckets.into()).ok_or_else(|| bad("a hash index too long"))?;
         }
         // Newer flags beside the hash index's would show here as an impossible count.
-        let restarts = (packed & !HASH_INDEX_FLAG) as usize;
-        let entries_end = restarts
+        self.restarts = (packed & !HASH_INDEX_FLAG) as usize;
+        self.entries_end = self
+            .restarts
             .checked_mul(4)
             .and_then(|len| end.checked_sub(len))
             .ok_or_else(|| bad("an impossible number of restart points"))?;
-        Ok(Block { data: Arc::new(data), entries_end, restarts })
+        self.next = 0;
+        self.shared = 0;
+        self.value = 0..0;
+        self.key.clear();
+        Ok(())
     }
 
-    fn restart(&self, index: usize) -> Option<usize> {
+    fn restart(&self, data: &[u8], index: usize) -> Option<usize> {
         let at = self.entries_end + index * 4;
-        let offset = Cursor::new(self.data.get(at..at + 4)?).u32()? as usize;
+        let offset = Cursor::new(data.get(at..at + 4)?).u32()? as usize;
         (offset <= self.entries_end).then_some(offset)
     }
 
-    /// Iterates over entries whose values have their length before them.
-    pub fn iter(&self) -> BlockIter {
-        BlockIter {
-            block: self.clone(),
-            next: 0,
-            key: Vec::new(),
-            value: 0..0,
-            delta_values: false,
-            shared: 0,
+    /// Lengths of the next entry's shared and own key bytes and of its value, and where its key begins.
+    #[inline]
+    fn header(&self, data: &[u8]) -> Option<(usize, usize, usize, usize)> {
+        if let Some(&[shared, unshared, value_len, ..]) = data.get(self.next..self.entries_end)
+            && (shared | unshared | value_len) < 0x80
+            && !self.delta_values
+        {
+            return Some((shared.into(), unshared.into(), value_len.into(), self.next + 3));
         }
+        let mut cursor = Cursor::new(data.get(self.next..self.entries_end)?);
+        let shared = cursor.varint32()? as usize;
+        let unshared = cursor.varint32()? as usize;
+        let value_len = if self.delta_values { 0 } else { cursor.varint32()? as usize };
+        Some((shared, unshared, value_len, self.next + cursor.position()))
     }
 
-    /// Iterates over an index block whose values are handles without a length (format_version 4 and later).
-    pub fn iter_delta_values(&self) -> BlockIter {
-        BlockIter { delta_values: true, ..self.iter() }
+    fn bad(&self) -> String {
+        format!("the entry at byte {} of the plain block does not decode", self.next)
     }
-}
 
-/// Walks a block's entries forwards.
-#[derive(Debug)]
-pub struct BlockIter {
-    block: Block,
-    next: usize,
-    key: Vec<u8>,
-    value: std::ops::Range<usize>,
-    delta_values: bool,
-    shared: usize,
-}
-
-impl BlockIter {
     /// Goes to the next entry; `Ok(false)` at the end.
-    pub fn advance(&mut self) -> Result<bool, String> {
-        if self.next >= self.block.entries_end {
+    #[inline]
+    pub fn advance(&mut self, data: &[u8]) -> Result<bool, String> {
+        self.step(data, |_, _, _| {})
+    }
+
+    /// As [`Self::advance`], and tells how the entry's internal key compares to the one before it.
+    #[inline]
+    pub fn advance_ordered(&mut self, data: &[u8]) -> Result<Option<Ordering>, String> {
+        let mut order = Ordering::Greater;
+        let moved =
+            self.step(data, |before, shared, suffix| order = compare_to_next(before, shared, suffix))?;
+        Ok(moved.then_some(order))
+    }
+
+    #[inline]
+    fn step(&mut self, data: &[u8], mut see: impl FnMut(&[u8], usize, &[u8])) -> Result<bool, String> {
+        if self.next >= self.entries_end {
             return Ok(false);
         }
-        let data = &self.block.data[..self.block.entries_end];
-        let mut cursor = Cursor::new(&data[self.next..]);
-        let bad = |next: usize| format!("the entry at byte {next} of the plain block does not decode");
-        let parsed = (|| {
-            let shared = cursor.varint32()? as usize;
-            let unshared = cursor.varint32()? as usize;
-            let value_len = if self.delta_values { 0 } else { cursor.varint32()? as usize };
-            let key = cursor.bytes(unshared)?;
-            (shared <= self.key.len()).then_some((shared, key, value_len))
-        })();
-        let Some((shared, suffix, value_len)) = parsed else { return Err(bad(self.next)) };
+        let Some((shared, unshared, value_len, key_at)) = self.header(data) else { return Err(self.bad()) };
+        // Both lengths fit 32 bits, so the sums do not overflow.
+        let value_at = key_at + unshared;
+        let end = value_at + value_len;
+        if shared > self.key.len() || end > self.entries_end {
+            return Err(self.bad());
+        }
+        let suffix = &data[key_at..value_at];
+        see(&self.key, shared, suffix);
         self.key.truncate(shared);
         self.key.extend_from_slice(suffix);
         self.shared = shared;
-        let start = self.next + cursor.position();
-        let end = start.checked_add(value_len).filter(|end| *end <= self.block.entries_end);
-        self.value = start..end.ok_or_else(|| bad(self.next))?;
-        self.next = self.value.end;
+        self.value = value_at..end;
+        self.next = end;
         Ok(true)
     }
 
     /// The current entry's key.
+    #[inline]
     pub fn key(&self) -> &[u8] {
         &self.key
     }
 
     /// The current entry's value.
-    pub fn value(&self) -> &[u8] {
-        &self.block.data[self.value.clone()]
+    #[inline]
+    pub fn value<'a>(&self, data: &'a [u8]) -> &'a [u8] {
+        data.get(self.value.clone()).unwrap_or_default()
     }
 
     /// Bytes that the current key shares with the one before; 0 at a restart point.
@@ -112,8 +138,8 @@ impl BlockIter {
     }
 
     /// For values without a length: everything from the value on; tell by [`Self::skip`] how much was taken.
-    pub fn open_value(&self) -> &[u8] {
-        &self.block.data[self.value.start..self.block.entries_end]
+    pub fn open_value<'a>(&self, data: &'a [u8]) -> &'a [u8] {
+        &data[self.value.start..self.entries_end]
     }
 
     /// Says that the current value, which has no length before it, took `len` bytes.
@@ -123,20 +149,20 @@ impl BlockIter {
     }
 
     /// Goes to the first entry for which `order` is not `Less`; `Ok(false)` when there is none.
-    pub fn seek(&mut self, order: impl Fn(&[u8]) -> Ordering) -> Result<bool, String> {
-        let (mut low, mut high) = (0, self.block.restarts);
+    pub fn seek(&mut self, data: &[u8], order: impl Fn(&[u8]) -> Ordering) -> Result<bool, String> {
+        let (mut low, mut high) = (0, self.restarts);
         // The last restart point whose key is less than the target.
         while low + 1 < high {
             let middle = low.midpoint(high);
-            self.jump(middle)?;
-            if self.advance()? && order(&self.key) == Ordering::Less {
+            self.jump(data, middle)?;
+            if self.advance(data)? && order(&self.key) == Ordering::Less {
                 low = middle;
             } else {
                 high = middle;
             }
         }
-        self.jump(low)?;
-        while self.advance()? {
+        self.jump(data, low)?;
+        while self.advance(data)? {
             if order(&self.key) != Ordering::Less {
                 return Ok(true);
             }
@@ -144,10 +170,36 @@ impl BlockIter {
         Ok(false)
     }
 
-    fn jump(&mut self, restart: usize) -> Result<(), String> {
+    fn jump(&mut self, data: &[u8], restart: usize) -> Result<(), String> {
         self.key.clear();
-        let known = if self.block.restarts == 0 { Some(0) } else { self.block.restart(restart) };
+        let known = if self.restarts == 0 { Some(0) } else { self.restart(data, restart) };
         self.next = known.ok_or("a restart point lies outside the block")?;
         Ok(())
     }
+}
+
+/// How the key with `suffix` behind `shared` bytes of `before` compares to `before`; internal keys.
+#[inline]
+fn compare_to_next(before: &[u8], shared: usize, suffix: &[u8]) -> Ordering {
+    let old = &before[shared..];
+    let both = old.len().min(suffix.len()).saturating_sub(KEY_TRAILER);
+    match suffix[..both].cmp(&old[..both]) {
+        Ordering::Equal => compare_whole(before, shared, suffix),
+        decided => decided,
+    }
+}
+
+#[cold]
+fn compare_whole(before: &[u8], shared: usize, suffix: &[u8]) -> Ordering {
+    let key = [&before[..shared], suffix].concat();
+    let split = |key: &[u8]| {
+        let (user, trailer) = key.split_at(key.len().saturating_sub(KEY_TRAILER));
+        (user.to_vec(), Cursor::new(trailer).u64().unwrap_or_default())
+    };
+    // Before the first entry there is nothing, and that is less than anything.
+    if before.is_empty() {
+        return Ordering::Greater;
+    }
+    let ((user, packed), (user_before, packed_before)) = (split(&key), split(before));
+    user.cmp(&user_before).then(packed_before.cmp(&packed))
 }

@@ -2,49 +2,10 @@
 
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};
 
-const POLYNOMIAL: u32 = 0x82f6_3b78;
 const MASK_DELTA: u32 = 0xa282_ead8;
-const TABLES: [[u32; 256]; 8] = tables();
-
-const fn tables() -> [[u32; 256]; 8] {
-    let mut tables = [[0; 256]; 8];
-    let mut i = 0;
-    while i < 256 {
-        let mut crc = i as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ POLYNOMIAL } else { crc >> 1 };
-            bit += 1;
-        }
-        tables[0][i] = crc;
-        i += 1;
-    }
-    let mut k = 1;
-    while k < 8 {
-        let mut i = 0;
-        while i < 256 {
-            let before: u32 = tables[k - 1][i];
-            tables[k][i] = (before >> 8) ^ tables[0][(before & 0xff) as usize];
-            i += 1;
-        }
-        k += 1;
-    }
-    tables
-}
-
 /// CRC-32C (Castagnoli) of `data` appended to what `crc` covers; start with 0.
 pub fn crc32c(crc: u32, data: &[u8]) -> u32 {
-    let mut crc = !crc;
-    let (chunks, rest) = data.as_chunks::<8>();
-    for chunk in chunks {
-        let word = u64::from_le_bytes(*chunk) ^ u64::from(crc);
-        let at = |k: usize| TABLES[7 - k][(word >> (8 * k)) as usize & 0xff];
-        crc = at(0) ^ at(1) ^ at(2) ^ at(3) ^ at(4) ^ at(5) ^ at(6) ^ at(7);
-    }
-    for byte in rest {
-        crc = (crc >> 8) ^ TABLES[0][((crc ^ u32::from(*byte)) & 0xff) as usize];
-    }
-    !crc
+    crc32c::crc32c_append(crc, data)
 }
 
 /// The form in which RocksDB stores a CRC, so that a CRC of data holding CRCs stays good.

@@ -2,6 +2,10 @@
 
 /// No block is allowed to claim more than this, in bytes.
 const MAX_BLOCK: usize = 1 << 30;
+/// Claims above this are not trusted: the memory is mapped, and touched only by what comes out.
+const PLAUSIBLE: usize = 4 << 20;
+/// LZ4 cannot make more than this of a byte.
+const LZ4_MOST: usize = 255;
 
 /// The name RocksDB gives a compression type, as in `LOG` files.
 pub fn name(kind: u8) -> &'static str {
@@ -19,50 +23,139 @@ pub fn name(kind: u8) -> &'static str {
     }
 }
 
-/// The plain bytes of `data`, compressed as `kind` says; `dict` may be empty.
-///
-/// `sized`: a varint of the plain length stands before the data (RocksDB format_version 2 and later).
-/// The error says what was wrong.
-pub fn decompress(kind: u8, data: &[u8], dict: &[u8], sized: bool) -> Result<Vec<u8>, String> {
-    match kind {
-        0 => Ok(data.to_vec()),
-        1 => {
-            let len = snap::raw::decompress_len(data).map_err(|e| format!("snappy: {e}"))?;
-            limit(len)?;
-            snap::raw::Decoder::new().decompress_vec(data).map_err(|e| format!("snappy: {e}"))
-        }
-        2 | 4 | 5 | 7 | 0x40 if !sized => {
-            Err(format!("{} blocks of format_version 0 and 1 are not supported", name(kind)))
-        }
-        2 => {
-            let (len, body) = plain_len(data)?;
-            let out = miniz_oxide::inflate::decompress_to_vec_with_limit(body, len);
-            exact(out.map_err(|e| format!("zlib: {:?}", e.status))?, len)
-        }
-        4 | 5 => {
-            let (len, body) = plain_len(data)?;
-            let out = lz4_flex::block::decompress_with_dict(body, len, dict);
-            exact(out.map_err(|e| format!("lz4: {e}"))?, len)
-        }
-        7 | 0x40 => {
-            let (len, body) = plain_len(data)?;
-            exact(zstd(body, len, dict)?, len)
-        }
-        _ => Err(format!("blocks compressed with {} ({kind}) are not supported", name(kind))),
+/// Decompresses blocks one after another, with the contexts of its libraries kept.
+#[derive(Default)]
+pub struct Decompressor {
+    zstd: Option<zstd_safe::DCtx<'static>>,
+}
+
+impl std::fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decompressor").finish_non_exhaustive()
     }
 }
 
-fn zstd(body: &[u8], len: usize, dict: &[u8]) -> Result<Vec<u8>, String> {
-    let explain = |code| format!("zstd: {}", zstd_safe::get_error_name(code));
-    let mut out = vec![0; len];
-    let mut context = zstd_safe::DCtx::try_create().ok_or("zstd: no memory for a context")?;
-    let written = if dict.is_empty() {
-        context.decompress(&mut out[..], body)
-    } else {
-        context.decompress_using_dict(&mut out[..], body, dict)
-    };
-    out.truncate(written.map_err(explain)?);
+impl Decompressor {
+    /// Puts the plain bytes of `data`, compressed as `kind` says, in `out` instead of what it held; `dict` may be
+    /// empty.
+    ///
+    /// `sized`: a varint of the plain length stands before the data (RocksDB format_version 2 and later).
+    /// The error says what was wrong.
+    pub fn run(
+        &mut self,
+        kind: u8,
+        data: &[u8],
+        dict: &[u8],
+        sized: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        match kind {
+            0 => {
+                out.clear();
+                out.extend_from_slice(data);
+                Ok(())
+            }
+            1 => snappy(data, out),
+            2 | 4 | 5 | 7 | 0x40 if !sized => {
+                Err(format!("{} blocks of format_version 0 and 1 are not supported", name(kind)))
+            }
+            2 => zlib(data, out),
+            4 | 5 => lz4(data, dict, out),
+            7 | 0x40 => self.zstd(data, dict, out),
+            _ => Err(format!("blocks compressed with {} ({kind}) are not supported", name(kind))),
+        }
+    }
+
+    fn zstd(&mut self, data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        let (len, body) = plain_len(data)?;
+        let explain = |code| format!("zstd: {}", zstd_safe::get_error_name(code));
+        // What the frame says of itself must agree before memory is taken for it.
+        if let Ok(Some(said)) = zstd_safe::get_frame_content_size(body)
+            && said != len as u64
+        {
+            return Err(format!("zstd: {len} plain bytes expected, the frame says {said}"));
+        }
+        if self.zstd.is_none() {
+            self.zstd = zstd_safe::DCtx::try_create();
+        }
+        let context = self.zstd.as_mut().ok_or("zstd: no memory for a context")?;
+        room(out, len);
+        let written = if dict.is_empty() {
+            context.decompress(&mut out[..], body)
+        } else {
+            context.decompress_using_dict(&mut out[..], body, dict)
+        };
+        exact(written.map_err(explain)?, len)
+    }
+}
+
+/// The plain bytes of one block; see [`Decompressor::run`].
+pub fn decompress(kind: u8, data: &[u8], dict: &[u8], sized: bool) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    Decompressor::default().run(kind, data, dict, sized, &mut out)?;
     Ok(out)
+}
+
+/// The compressions that [`compress_with`] knows.
+pub fn compressions() -> impl Iterator<Item = &'static str> {
+    ["none", "snappy", "zlib", "lz4", "zstd-1", "zstd-3", "zstd-9"].into_iter()
+}
+
+/// `block` compressed as `name` says; `None`: it cannot be.
+pub fn compress_with(name: &str, block: &[u8]) -> Option<Vec<u8>> {
+    match name {
+        "none" => Some(block.to_vec()),
+        "snappy" => snap::raw::Encoder::new().compress_vec(block).ok(),
+        "zlib" => Some(miniz_oxide::deflate::compress_to_vec(block, 6)),
+        "lz4" => Some(lz4_flex::block::compress(block)),
+        _ => {
+            let level = name.strip_prefix("zstd-")?.parse().ok()?;
+            let mut out = vec![0; zstd_safe::compress_bound(block.len())];
+            let written = zstd_safe::compress(&mut out[..], block, level).ok()?;
+            out.truncate(written);
+            Some(out)
+        }
+    }
+}
+
+fn snappy(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    let len = snap::raw::decompress_len(data).map_err(|e| format!("snappy: {e}"))?;
+    limit(len)?;
+    room(out, len);
+    let written = snap::raw::Decoder::new().decompress(data, out).map_err(|e| format!("snappy: {e}"))?;
+    exact(written, len)
+}
+
+fn zlib(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    let (len, body) = plain_len(data)?;
+    room(out, len);
+    // RocksDB writes raw deflate, without zlib's header.
+    let written =
+        miniz_oxide::inflate::decompress_slice_iter_to_slice(out, std::iter::once(body), false, true);
+    exact(written.map_err(|e| format!("zlib: {e:?}"))?, len)
+}
+
+fn lz4(data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    let (len, body) = plain_len(data)?;
+    if len > body.len().saturating_mul(LZ4_MOST) + 16 {
+        return Err(format!("lz4: {} bytes cannot hold {len} plain bytes", body.len()));
+    }
+    room(out, len);
+    let written = if dict.is_empty() {
+        lz4_flex::block::decompress_into(body, out)
+    } else {
+        lz4_flex::block::decompress_into_with_dict(body, out, dict)
+    };
+    exact(written.map_err(|e| format!("lz4: {e}"))?, len)
+}
+
+/// Makes `out` `len` bytes long; what they are does not matter.
+fn room(out: &mut Vec<u8>, len: usize) {
+    if len > PLAUSIBLE && len > out.capacity() {
+        *out = vec![0; len];
+    } else {
+        out.resize(len, 0);
+    }
 }
 
 fn plain_len(data: &[u8]) -> Result<(usize, &[u8]), String> {
@@ -81,10 +174,6 @@ fn limit(len: usize) -> Result<(), String> {
     }
 }
 
-fn exact(out: Vec<u8>, len: usize) -> Result<Vec<u8>, String> {
-    if out.len() == len {
-        Ok(out)
-    } else {
-        Err(format!("{len} plain bytes expected, {} came out", out.len()))
-    }
+fn exact(written: usize, len: usize) -> Result<(), String> {
+    if written == len { Ok(()) } else { Err(format!("{len} plain bytes expected, {written} came out")) }
 }

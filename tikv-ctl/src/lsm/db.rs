@@ -7,9 +7,10 @@ use std::{
 };
 
 use super::{
-    DbIter, Error, InternalKey, RandomFile, Result, Table, ValueType,
+    DbIter, Error, InternalKey, MemEntry, RandomFile, Result, Table,
     log::{LogReader, Record},
     manifest::{self, FileMeta, VersionState},
+    mem, rescue,
     titan::Titan,
     wal,
 };
@@ -17,12 +18,11 @@ use super::{
 const COMPARATOR: &str = "leveldb.BytewiseComparator";
 /// How often a directory that a server is changing is read again.
 const ATTEMPTS: usize = 20;
+/// So many damaged places are told one by one.
+const MOST_DAMAGES: usize = 1000;
 
 /// A deleted range: start, end (exclusive) and sequence number.
 pub type RangeTombstone = (Vec<u8>, Vec<u8>, u64);
-
-/// An entry that only the WAL has: user key, packed sequence and type, value.
-pub(super) type MemEntry = (Vec<u8>, u64, Vec<u8>);
 
 /// An SST of the current version. It stays readable when a running server deletes it meanwhile.
 #[derive(Debug)]
@@ -37,6 +37,11 @@ impl SstFile {
     /// The level it is on.
     pub fn level(&self) -> u32 {
         self.meta.level
+    }
+
+    /// What the MANIFEST says of it.
+    pub fn meta(&self) -> &FileMeta {
+        &self.meta
     }
 
     /// Where it is.
@@ -96,7 +101,7 @@ impl ColumnFamily {
 
     /// What only the WAL has, in order: keys, and lengths of their values.
     pub fn unflushed(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        self.mem.iter().map(|(key, _, value)| (key.as_slice(), value.len()))
+        self.mem.iter().map(|entry| (entry.key.as_slice(), entry.value.len()))
     }
 
     pub(super) fn mem(&self) -> &Arc<Vec<MemEntry>> {
@@ -115,6 +120,7 @@ pub struct Db {
     families: BTreeMap<String, ColumnFamily>,
     titan: Titan,
     warnings: Vec<String>,
+    damages: Mutex<Vec<(String, Error)>>,
 }
 
 impl Db {
@@ -123,34 +129,48 @@ impl Db {
         if !dir.is_dir() {
             return Err(Error::NotADb(format!("{}: expected a RocksDB directory, met none", dir.display())));
         }
-        if !dir.join("CURRENT").is_file() {
+        if !dir.join("CURRENT").is_file() && !rescue::has_tables(dir) {
             let what = "expected a RocksDB directory, met one without a CURRENT file: it is another \
                         directory, or the database was never created";
             return Err(Error::NotADb(format!("{}: {what}", dir.display())));
         }
         let wal_dir = wal_dir.unwrap_or(dir);
-        let mut last = None;
-        for attempt in 0..ATTEMPTS {
-            match Db::open_once(dir, wal_dir) {
-                Ok((db, state)) => {
+        for attempt in 1..=ATTEMPTS {
+            // What is still missing at the last attempt is missing for good.
+            let tolerant = attempt == ATTEMPTS;
+            let state = match manifest::read(dir) {
+                Ok(state) => state,
+                Err(e) if e.is_not_found() && !tolerant => {
+                    pause();
+                    continue;
+                }
+                Err(e) => rescue::state(dir, &e)?,
+            };
+            match Db::open_at(dir, wal_dir, &state, tolerant) {
+                Ok(db) => {
                     // A MANIFEST that grew meanwhile may have moved data from a log, read too late, to an SST.
                     let again = manifest::read(dir)
                         .is_ok_and(|now| now.path != state.path || now.manifest_len != state.manifest_len);
-                    if !again || attempt + 1 == ATTEMPTS {
+                    if !again || tolerant {
                         return Ok(db);
                     }
                 }
-                Err(e) if e.is_not_found() => last = Some(e),
+                Err(e) if e.is_not_found() && !tolerant => {}
                 Err(e) => return Err(e),
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            pause();
         }
-        Err(last.unwrap_or_else(|| Error::NotADb(format!("{}: it changes all the time", dir.display()))))
+        Err(Error::NotADb(format!("{}: it changes all the time", dir.display())))
     }
 
-    fn open_once(dir: &Path, wal_dir: &Path) -> Result<(Db, VersionState)> {
-        let state = manifest::read(dir)?;
-        let mut families = BTreeMap::new();
+    fn open_at(dir: &Path, wal_dir: &Path, state: &VersionState, tolerant: bool) -> Result<Db> {
+        let mut db = Db {
+            dir: dir.to_owned(),
+            families: BTreeMap::new(),
+            titan: Titan::new(dir),
+            warnings: state.warnings.clone(),
+            damages: Mutex::default(),
+        };
         for family in state.families.values() {
             if family.comparator != COMPARATOR {
                 let what = format!(
@@ -161,22 +181,18 @@ impl Db {
             }
             let mut files = Vec::with_capacity(family.files.len());
             for meta in family.files.values() {
-                files.push(Arc::new(open_sst(dir, meta.clone())?));
+                let (file, missing) = open_sst(dir, meta.clone(), tolerant)?;
+                if let Some(e) = missing {
+                    db.note_damage(&family.name, e.losing(file.smallest(), file.largest()));
+                }
+                files.push(Arc::new(file));
             }
-            files.sort_by(|a, b| {
-                let by_key = if a.level() == 0 {
-                    a.meta.number.cmp(&b.meta.number)
-                } else {
-                    a.smallest().cmp(b.smallest())
-                };
-                a.level().cmp(&b.level()).then(by_key)
-            });
+            sort(&mut files);
             let name = family.name.clone();
-            families.insert(name.clone(), ColumnFamily { name, files, ..Default::default() });
+            db.families.insert(name.clone(), ColumnFamily { name, files, ..Default::default() });
         }
-        let mut db = Db { dir: dir.to_owned(), families, titan: Titan::new(dir), warnings: Vec::new() };
-        db.read_logs(wal_dir, &state)?;
-        Ok((db, state))
+        db.read_logs(wal_dir, state)?;
+        Ok(db)
     }
 
     fn read_logs(&mut self, wal_dir: &Path, state: &VersionState) -> Result<()> {
@@ -191,18 +207,12 @@ impl Db {
                 break;
             }
         }
-        for (id, mut list) in entries {
+        for (id, list) in entries {
             let name = state.families.get(&id).map(|family| family.name.as_str()).unwrap_or_default();
             let Some(family) = self.families.get_mut(name) else { continue };
-            list.retain(|(key, packed, value)| {
-                let deletes = ValueType::from_u8(*packed as u8) == ValueType::RangeDeletion;
-                if deletes {
-                    family.mem_deletions.push((key.clone(), value.clone(), packed >> 8));
-                }
-                !deletes
-            });
-            list.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+            let (list, deletions) = mem::sort(list);
             family.mem = Arc::new(list);
+            family.mem_deletions = deletions;
         }
         Ok(())
     }
@@ -220,15 +230,28 @@ impl Db {
         let mut reader = LogReader::new(data, number);
         loop {
             let (offset, what) = match reader.next_record() {
-                Record::End => return true,
+                Record::End => {
+                    if reader.is_torn() {
+                        self.warnings.push(format!(
+                            "{} at byte {} of {}: the last record is not whole, as a crash leaves it; it is left out",
+                            path.display(),
+                            reader.offset(),
+                            data.len()
+                        ));
+                    }
+                    return true;
+                }
                 Record::Corrupt { offset, what } => (offset, what),
                 Record::Data { offset, data } => {
                     let applied = wal::read_batch(&data, |entry| {
                         let family = state.families.get(&entry.cf);
                         if family.is_some_and(|family| family.log_number <= number) {
                             let packed = entry.sequence << 8 | u64::from(entry.value_type.to_u8());
-                            let list = entries.entry(entry.cf).or_default();
-                            list.push((entry.key.to_vec(), packed, entry.value.to_vec()));
+                            entries.entry(entry.cf).or_default().push(MemEntry {
+                                key: entry.key.to_vec(),
+                                packed,
+                                value: entry.value.to_vec(),
+                            });
                         }
                     });
                     match applied {
@@ -238,8 +261,10 @@ impl Db {
                 }
             };
             self.warnings.push(format!(
-                "{} at byte {offset}: {what}; what the log holds from there on is left out",
-                path.display()
+                "{} at byte {offset} of {}: {what}; what this log and later ones hold from there on is left out \
+                 (`tikv-ctl wal` shows what can be read)",
+                path.display(),
+                data.len()
             ));
             return false;
         }
@@ -253,6 +278,28 @@ impl Db {
     /// What was wrong but could be read around.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What could not be read so far: column family and error, in the order in which it was met.
+    pub fn damages(&self) -> Vec<(String, Error)> {
+        self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what could not be read, once.
+    pub(crate) fn note_damage(&self, cf: &str, e: Error) {
+        let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = e.to_string();
+        if damages.len() < MOST_DAMAGES && !damages.iter().any(|(_, known)| known.to_string() == text) {
+            damages.push((cf.to_owned(), e));
+        }
+    }
+
+    /// The table of `file`; `None`, and the damage is kept, when it cannot be opened.
+    pub(crate) fn table(&self, cf: &str, file: &SstFile) -> Option<Arc<Table>> {
+        let table = file.table().map_err(|e| self.note_damage(cf, e.losing(file.smallest(), file.largest())));
+        let table = table.ok()?;
+        table.damages().iter().for_each(|e| self.note_damage(cf, e.clone()));
+        Some(table)
     }
 
     /// All column families.
@@ -269,13 +316,14 @@ impl Db {
         })
     }
 
-    pub(super) fn titan(&self) -> &Titan {
+    /// Its blob files.
+    pub fn titan(&self) -> &Titan {
         &self.titan
     }
 
     /// Walks the newest versions of the keys in `[from, to)`; an empty `to` is no bound.
     pub fn scan<'a>(&'a self, cf: &str, from: &[u8], to: &[u8]) -> Result<DbIter<'a>> {
-        DbIter::new(self, self.family(cf)?, from, to)
+        Ok(DbIter::new(self, self.family(cf)?, from, to))
     }
 
     /// The newest version of `key`.
@@ -287,19 +335,34 @@ impl Db {
     }
 }
 
-fn open_sst(dir: &Path, meta: FileMeta) -> Result<SstFile> {
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(10));
+}
+
+/// By level and then by least key; on level 0 by number.
+fn sort(files: &mut [Arc<SstFile>]) {
+    files.sort_by(|a, b| {
+        let by_key =
+            if a.level() == 0 { a.meta.number.cmp(&b.meta.number) } else { a.smallest().cmp(b.smallest()) };
+        a.level().cmp(&b.level()).then(by_key)
+    });
+}
+
+/// Opens an SST, so that it stays readable; with `tolerant` a file that is not there is told beside.
+fn open_sst(dir: &Path, meta: FileMeta, tolerant: bool) -> Result<(SstFile, Option<Error>)> {
     let path = dir.join(format!("{:06}.sst", meta.number));
-    let handle = match RandomFile::open(&path) {
-        Ok(file) => Some(file),
+    let (handle, missing) = match RandomFile::open(&path) {
+        Ok(file) => (Some(file), None),
         // With more SSTs than file descriptors the rest is opened when it is needed.
-        Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EMFILE) => None,
+        Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EMFILE) => (None, None),
+        Err(e) if tolerant => (None, Some(e)),
         Err(e) => return Err(e),
     };
-    Ok(SstFile { meta, path, handle: Mutex::new(handle), table: OnceLock::new() })
+    Ok((SstFile { meta, path, handle: Mutex::new(handle), table: OnceLock::new() }, missing))
 }
 
 /// Numbers and paths of the logs in `dir`, oldest first.
-pub(crate) fn logs(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+pub fn logs(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let io = |source| Error::Io { path: dir.to_owned(), source };
     let mut logs = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(io)? {

@@ -6,10 +6,17 @@ use std::{
 
 use super::{Error, Result};
 
+/// Where the bytes are.
+#[derive(Debug)]
+enum Bytes {
+    File(File),
+    Memory(Vec<u8>),
+}
+
 /// A file opened for reading, read at offsets.
 #[derive(Debug)]
 pub struct RandomFile {
-    file: File,
+    bytes: Bytes,
     path: PathBuf,
     len: u64,
 }
@@ -26,7 +33,12 @@ impl RandomFile {
                 what: "expected a file, met something else".into(),
             });
         }
-        Ok(RandomFile { file, path: path.to_owned(), len: meta.len() })
+        Ok(RandomFile { bytes: Bytes::File(file), path: path.to_owned(), len: meta.len() })
+    }
+
+    /// A file that is in memory; errors name it `path`.
+    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> RandomFile {
+        RandomFile { len: bytes.len() as u64, bytes: Bytes::Memory(bytes), path: path.to_owned() }
     }
 
     /// The path it was opened by.
@@ -41,17 +53,41 @@ impl RandomFile {
 
     /// `len` bytes at `offset`.
     pub fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
+        self.check_range(offset, len)?;
+        let mut buf = vec![0; len as usize];
+        self.read_exact(offset, &mut buf)?;
+        Ok(buf)
+    }
+
+    /// Puts `len` bytes at `offset` in `buf` instead of what it held.
+    pub fn read_into(&self, offset: u64, len: u64, buf: &mut Vec<u8>) -> Result<()> {
+        self.check_range(offset, len)?;
+        buf.resize(len as usize, 0);
+        self.read_exact(offset, buf)
+    }
+
+    /// The range is checked before.
+    fn read_exact(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        match &self.bytes {
+            Bytes::File(file) => file
+                .read_exact_at(buf, offset)
+                .map_err(|source| Error::Io { path: self.path.clone(), source }),
+            Bytes::Memory(bytes) => {
+                let start = offset as usize;
+                buf.copy_from_slice(&bytes[start..start + buf.len()]);
+                Ok(())
+            }
+        }
+    }
+
+    fn check_range(&self, offset: u64, len: u64) -> Result<()> {
         if offset.checked_add(len).is_none_or(|end| end > self.len) {
             return Err(self.corrupt(
                 offset,
                 format!("{len} bytes expected, the file has {} bytes in all: it was cut short", self.len),
             ));
         }
-        let mut buf = vec![0; len as usize];
-        self.file
-            .read_exact_at(&mut buf, offset)
-            .map_err(|source| Error::Io { path: self.path.clone(), source })?;
-        Ok(buf)
+        Ok(())
     }
 
     /// An error about the bytes at `offset`.

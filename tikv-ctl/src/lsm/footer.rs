@@ -24,6 +24,8 @@ pub struct Footer {
     pub metaindex: BlockHandle,
     /// Where the index is; in the meta index from version 6 on.
     pub index: Option<BlockHandle>,
+    /// Where it begins in the file.
+    pub offset: u64,
     /// Added to checksums from version 6 on.
     pub base_context: u32,
 }
@@ -43,7 +45,9 @@ impl Footer {
         let magic = data.last_chunk::<8>().map(|m| u64::from_le_bytes(*m)).unwrap_or_default();
         match magic {
             MAGIC if len == LEN => parse(file, start, &data),
-            LEGACY_MAGIC => parse_legacy(file, start, &data[data.len() - LEGACY_LEN as usize..]),
+            LEGACY_MAGIC => {
+                parse_legacy(file, file.size() - LEGACY_LEN, &data[data.len() - LEGACY_LEN as usize..])
+            }
             m if PLAIN_TABLE_MAGICS.contains(&m) => {
                 Err(file.unsupported("a plain table; only block-based tables are read"))
             }
@@ -64,7 +68,14 @@ fn handles(file: &RandomFile, at: u64, data: &[u8]) -> Result<(BlockHandle, Bloc
 
 fn parse_legacy(file: &RandomFile, start: u64, data: &[u8]) -> Result<Footer> {
     let (metaindex, index) = handles(file, start, &data[..40])?;
-    Ok(Footer { checksum: ChecksumType::Crc32c, version: 0, metaindex, index: Some(index), base_context: 0 })
+    Ok(Footer {
+        checksum: ChecksumType::Crc32c,
+        version: 0,
+        metaindex,
+        index: Some(index),
+        offset: start,
+        base_context: 0,
+    })
 }
 
 fn parse(file: &RandomFile, start: u64, data: &[u8]) -> Result<Footer> {
@@ -74,7 +85,7 @@ fn parse(file: &RandomFile, start: u64, data: &[u8]) -> Result<Footer> {
     match version {
         1..=5 => {
             let (metaindex, index) = handles(file, start + 1, &data[1..41])?;
-            Ok(Footer { checksum, version, metaindex, index: Some(index), base_context: 0 })
+            Ok(Footer { checksum, version, metaindex, index: Some(index), offset: start, base_context: 0 })
         }
         6 | 7 => parse_extended(file, start, data, checksum, version),
         _ => Err(file.unsupported(format!("format_version 0 to 7 is understood, {version} met"))),
@@ -105,5 +116,5 @@ fn parse_extended(
     }
     let offset = start.checked_sub(metaindex_size + BLOCK_TRAILER_LEN).ok_or_else(bad)?;
     let metaindex = BlockHandle { offset, size: metaindex_size };
-    Ok(Footer { checksum, version, metaindex, index: None, base_context })
+    Ok(Footer { checksum, version, metaindex, index: None, offset: start, base_context })
 }

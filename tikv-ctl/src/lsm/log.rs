@@ -27,6 +27,7 @@ pub struct LogReader<'a> {
     data: &'a [u8],
     at: usize,
     log_number: u64,
+    torn: bool,
 }
 
 enum Fragment<'a> {
@@ -39,7 +40,23 @@ enum Fragment<'a> {
 impl<'a> LogReader<'a> {
     /// Reads the whole log `data`, whose file has the number `log_number`.
     pub fn new(data: &'a [u8], log_number: u64) -> LogReader<'a> {
-        LogReader { data, at: 0, log_number }
+        LogReader { data, at: 0, log_number, torn: false }
+    }
+
+    /// Whether the end that was met is that of an unfinished record: a torn write, or damage to its length.
+    pub fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Where the next record begins.
+    pub fn offset(&self) -> u64 {
+        self.at as u64
+    }
+
+    /// Goes on at the next block of 32 KiB: after damage, records can begin there. `false` at the end.
+    pub fn resync(&mut self) -> bool {
+        self.at = (self.at / BLOCK + 1) * BLOCK;
+        self.at < self.data.len()
     }
 
     /// The next record.
@@ -49,7 +66,10 @@ impl<'a> LogReader<'a> {
             let offset = self.at as u64;
             match self.fragment() {
                 Fragment::Skip => {}
-                Fragment::End => return Record::End,
+                Fragment::End => {
+                    self.torn |= assembled.is_some();
+                    return Record::End;
+                }
                 Fragment::Corrupt(what) => return Record::Corrupt { offset, what },
                 Fragment::Part { kind, payload } => match (kind, assembled.take()) {
                     (1, _) => return Record::Data { offset, data: payload.to_vec() },
@@ -79,9 +99,13 @@ impl<'a> LogReader<'a> {
         }
         let mut cursor = Cursor::new(self.data.get(self.at..).unwrap_or_default());
         let header = (|| Some((cursor.u32()?, cursor.u16()?, cursor.u8()?)))();
-        let Some((stored, len, kind)) = header else { return Fragment::End };
+        let Some((stored, len, kind)) = header else {
+            self.torn = !cursor.is_empty() || self.at < self.data.len();
+            return Fragment::End;
+        };
         if kind == 0 && len == 0 {
             // Preallocated, not yet written.
+            self.torn = stored != 0;
             return Fragment::End;
         }
         let recyclable = (5..=8).contains(&kind) || matches!(kind, 10 | 12 | 131);
@@ -90,7 +114,10 @@ impl<'a> LogReader<'a> {
             return Fragment::End;
         }
         let header_len = if recyclable { RECYCLABLE_HEADER } else { HEADER };
-        let Some(payload) = cursor.bytes(len.into()) else { return Fragment::End };
+        let Some(payload) = cursor.bytes(len.into()) else {
+            self.torn = true;
+            return Fragment::End;
+        };
         let covered = &self.data[self.at + 6..self.at + header_len + usize::from(len)];
         if mask(crc32c(0, covered)) != stored {
             return Fragment::Corrupt(format!("the checksum of a record of {len} bytes does not match"));

@@ -16,22 +16,30 @@ const FILE_TAG_UNSAFE: u32 = 1 << 6;
 /// An SST as the MANIFEST tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileMeta {
+    /// Its level.
     pub level: u32,
+    /// Its number, which is its name.
     pub number: u64,
+    /// Bytes.
     pub size: u64,
-    /// Encoded internal keys.
+    /// The least key; an encoded internal key.
     pub smallest: Vec<u8>,
+    /// The greatest key; an encoded internal key.
     pub largest: Vec<u8>,
+    /// The least sequence number.
     pub smallest_seqno: u64,
+    /// The greatest sequence number.
     pub largest_seqno: u64,
 }
 
 /// A column family's current state.
 #[derive(Clone, Debug, Default)]
 pub struct FamilyState {
+    /// Its name.
     pub name: String,
     /// Logs below this number hold nothing of this family that is not in its SSTs.
     pub log_number: u64,
+    /// The order of its keys.
     pub comparator: String,
     /// By file number.
     pub files: BTreeMap<u64, FileMeta>,
@@ -40,26 +48,41 @@ pub struct FamilyState {
 /// What the MANIFEST says in the end.
 #[derive(Clone, Debug, Default)]
 pub struct VersionState {
+    /// The MANIFEST.
     pub path: PathBuf,
     /// By column family id.
     pub families: BTreeMap<u32, FamilyState>,
+    /// The greatest sequence number.
     pub last_sequence: u64,
     /// Bytes of the MANIFEST that were there to read.
     pub manifest_len: u64,
+    /// What was wrong but could be read around.
+    pub warnings: Vec<String>,
 }
 
-/// One parsed version edit.
-#[derive(Debug, Default)]
-struct Edit {
-    family: u32,
-    add: Option<String>,
-    drop: bool,
-    log_number: Option<u64>,
-    last_sequence: Option<u64>,
-    comparator: Option<String>,
-    atomic_rest: Option<u32>,
-    deleted: Vec<u64>,
-    added: Vec<FileMeta>,
+/// One version edit: what a record of the MANIFEST changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edit {
+    /// The column family's id.
+    pub family: u32,
+    /// Makes the family, by this name.
+    pub add: Option<String>,
+    /// Drops the family.
+    pub drop: bool,
+    /// Logs below this number are of no use to the family any more.
+    pub log_number: Option<u64>,
+    /// The next number of a file.
+    pub next_file: Option<u64>,
+    /// The greatest sequence number.
+    pub last_sequence: Option<u64>,
+    /// The order of keys.
+    pub comparator: Option<String>,
+    /// How many edits of its atomic group follow.
+    pub atomic_rest: Option<u32>,
+    /// Levels and numbers of SSTs that go.
+    pub deleted: Vec<(u32, u64)>,
+    /// SSTs that come.
+    pub added: Vec<FileMeta>,
 }
 
 /// Reads CURRENT and the MANIFEST it names.
@@ -72,12 +95,17 @@ pub fn read(dir: &Path) -> Result<VersionState> {
         let what = format!("expected MANIFEST-<number> and a line end, met {text:?}");
         return Err(Error::Corruption { path: current, offset: 0, what });
     }
-    let path = dir.join(name);
-    let data = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-    replay(path, &data)
+    read_file(&dir.join(name))
 }
 
-fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
+/// Reads the MANIFEST at `path`.
+pub fn read_file(path: &Path) -> Result<VersionState> {
+    let data = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    replay(path.to_owned(), &data)
+}
+
+/// What the MANIFEST `data` adds up to; errors name it `path`.
+pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
     let mut state =
         VersionState { path: path.clone(), manifest_len: data.len() as u64, ..Default::default() };
     state.families.insert(0, FamilyState { name: "default".into(), ..Default::default() });
@@ -85,7 +113,17 @@ fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
     let mut group = Vec::new();
     loop {
         match reader.next_record() {
-            Record::End => break,
+            Record::End => {
+                if reader.is_torn() {
+                    state.warnings.push(format!(
+                        "{} at byte {} of {}: the last version edit is not whole; files that it tells of are not known",
+                        path.display(),
+                        reader.offset(),
+                        data.len()
+                    ));
+                }
+                break;
+            }
             Record::Corrupt { offset, what } => return Err(Error::Corruption { path, offset, what }),
             Record::Data { offset, data } => {
                 let edit = parse(&data)
@@ -115,7 +153,8 @@ fn bad(path: &Path, offset: u64, what: String) -> Error {
 }
 
 impl VersionState {
-    fn apply(&mut self, edit: Edit) {
+    /// Changes the state as `edit` says.
+    pub fn apply(&mut self, edit: Edit) {
         self.last_sequence = edit.last_sequence.unwrap_or(self.last_sequence);
         if edit.drop {
             self.families.remove(&edit.family);
@@ -132,14 +171,15 @@ impl VersionState {
             family.comparator = comparator;
         }
         // A file that moves to another level is deleted and added in one edit.
-        for number in edit.deleted {
+        for (_, number) in edit.deleted {
             family.files.remove(&number);
         }
         family.files.extend(edit.added.into_iter().map(|file| (file.number, file)));
     }
 }
 
-fn parse(record: &[u8]) -> Option<Edit> {
+/// Decodes a record of the MANIFEST.
+pub fn parse(record: &[u8]) -> Option<Edit> {
     let mut cursor = Cursor::new(record);
     let mut edit = Edit::default();
     while !cursor.is_empty() {
@@ -155,12 +195,12 @@ fn field(tag: u32, cursor: &mut Cursor<'_>, edit: &mut Edit) -> Option<()> {
         1 => edit.comparator = Some(text(cursor.slice()?)),
         2 => edit.log_number = Some(cursor.varint()?),
         4 => edit.last_sequence = Some(cursor.varint()?),
-        // Next file number, previous log, least log to keep, greatest family: nothing that a reader needs.
-        3 | 9 | 10 | 203 => drop(cursor.varint()?),
+        3 => edit.next_file = Some(cursor.varint()?),
+        // Previous log, least log to keep, greatest family: nothing that a reader needs.
+        9 | 10 | 203 => drop(cursor.varint()?),
         5 => drop((cursor.varint32()?, cursor.slice()?)),
         6 => {
-            cursor.varint32()?;
-            edit.deleted.push(cursor.varint()?);
+            edit.deleted.push((cursor.varint32()?, cursor.varint()?));
         }
         7 | 100 | 102 | 103 => edit.added.push(new_file(tag, cursor)?),
         200 => edit.family = cursor.varint32()?,

@@ -1,25 +1,25 @@
 //! The newest visible version of each key, merged from the WAL and all SSTs.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    ColumnFamily, Db, Error, Result, SstFile, TableIter, ValueType,
-    db::{MemEntry, RangeTombstone},
+    ColumnFamily, Db, Error, MemEntry, RangeTombstone, Result, SstFile, TableIter, ValueType,
     internal_key::compare,
 };
 
 #[derive(Debug)]
 enum Source {
     Mem { entries: Arc<Vec<MemEntry>>, at: usize },
-    Files { files: Vec<Arc<SstFile>>, next: usize, current: Option<TableIter>, from: Vec<u8> },
+    Files { files: Vec<Arc<SstFile>>, next: usize, current: Option<Box<TableIter>>, from: Vec<u8> },
 }
 
 impl Source {
     /// The entry that this source stands on.
+    #[inline]
     fn entry(&self) -> Option<(&[u8], u64, &[u8])> {
         match self {
             Source::Mem { entries, at } => {
-                entries.get(*at).map(|(key, packed, value)| (key.as_slice(), *packed, value.as_slice()))
+                entries.get(*at).map(|entry| (entry.key.as_slice(), entry.packed, entry.value.as_slice()))
             }
             Source::Files { current, .. } => current.as_ref().map(|iter| {
                 let key = iter.key();
@@ -28,29 +28,50 @@ impl Source {
         }
     }
 
-    fn advance(&mut self) -> Result<()> {
+    /// Goes to the next entry; what cannot be read is told to `db` and left out.
+    #[inline]
+    fn advance(&mut self, db: &Db, cf: &str) {
         match self {
             Source::Mem { at, .. } => *at += 1,
             Source::Files { files, next, current, from } => loop {
                 if let Some(iter) = current {
-                    if iter.advance()? {
-                        break;
+                    match iter.advance() {
+                        Ok(true) => return,
+                        Ok(false) => *current = None,
+                        Err(e) => db.note_damage(cf, e),
                     }
-                    *current = None;
+                    continue;
                 }
-                let Some(file) = files.get(*next) else { break };
+                let Some(file) = files.get(*next) else { return };
                 *next += 1;
-                *current = Some(file.table()?.iter_from(from)?);
+                *current = open_at(db, cf, file, from);
             },
         }
-        Ok(())
+    }
+}
+
+/// The entries of `file` from `from` on. Where the block of `from` is damaged: from the next one on.
+fn open_at(db: &Db, cf: &str, file: &SstFile, from: &[u8]) -> Option<Box<TableIter>> {
+    let table = db.table(cf, file)?;
+    match table.iter_from(from) {
+        Ok(iter) => Some(Box::new(iter)),
+        Err(e) => {
+            let up_to = e.lost_keys().map(|(_, up_to)| up_to.to_vec());
+            db.note_damage(cf, e);
+            let mut next = up_to?;
+            next.push(0);
+            table.iter_from(&next).map(Box::new).map_err(|e| db.note_damage(cf, e)).ok()
+        }
     }
 }
 
 /// A walk over the keys of a column family. Starts before the first: call [`DbIter::advance`].
+///
+/// Blocks and files that cannot be read are left out and told in [`Db::damages`].
 #[derive(Debug)]
 pub struct DbIter<'a> {
     db: &'a Db,
+    cf: &'a str,
     sources: Vec<Source>,
     tombstones: Vec<RangeTombstone>,
     to: Vec<u8>,
@@ -59,17 +80,14 @@ pub struct DbIter<'a> {
 }
 
 impl<'a> DbIter<'a> {
-    pub(super) fn new(db: &'a Db, family: &ColumnFamily, from: &[u8], to: &[u8]) -> Result<DbIter<'a>> {
+    pub(super) fn new(db: &'a Db, family: &'a ColumnFamily, from: &[u8], to: &[u8]) -> DbIter<'a> {
         let entries = family.mem().clone();
-        let at = entries.partition_point(|(key, ..)| key.as_slice() < from);
+        let at = entries.partition_point(|entry| entry.key.as_slice() < from);
         let mut sources = vec![Source::Mem { entries, at }];
         let mut tombstones = family.mem_deletions().to_vec();
         let mut levels: Vec<(u32, Vec<Arc<SstFile>>)> = Vec::new();
         for file in family.files().iter().filter(|file| file.overlaps(from, to)) {
-            let table = file.table()?;
-            if table.properties().number("rocksdb.num.range-deletions").unwrap_or(0) > 0 {
-                tombstones.append(&mut table.range_deletions()?);
-            }
+            tombstones.append(&mut deletions(db, family.name(), file));
             match levels.last_mut() {
                 // Files of a level below the first do not overlap: one after another.
                 Some((level, files)) if *level == file.level() && *level > 0 => files.push(file.clone()),
@@ -78,66 +96,82 @@ impl<'a> DbIter<'a> {
         }
         for (_, files) in levels {
             let mut source = Source::Files { files, next: 0, current: None, from: from.to_vec() };
-            source.advance()?;
+            source.advance(db, family.name());
             sources.push(source);
         }
-        Ok(DbIter { db, sources, tombstones, to: to.to_vec(), key: Vec::new(), value: Vec::new() })
+        let cf = family.name();
+        DbIter { db, cf, sources, tombstones, to: to.to_vec(), key: Vec::new(), value: Vec::new() }
     }
 
     /// Goes to the next key that is not deleted; `Ok(false)` at the end.
     pub fn advance(&mut self) -> Result<bool> {
         loop {
-            let Some((source, packed)) = self.newest() else { return Ok(false) };
-            if let Some((key, _, value)) = self.sources[source].entry() {
-                self.key.clear();
-                self.key.extend_from_slice(key);
-                self.value.clear();
-                self.value.extend_from_slice(value);
-            }
-            if !self.to.is_empty() && self.key >= self.to {
+            let Some(at) = self.newest() else { return Ok(false) };
+            let Some((key, packed, value)) = self.sources[at].entry() else { return Ok(false) };
+            if !self.to.is_empty() && key >= self.to.as_slice() {
                 return Ok(false);
             }
-            self.skip_older()?;
+            self.key.clear();
+            self.key.extend_from_slice(key);
+            self.value.clear();
+            self.value.extend_from_slice(value);
+            self.sources[at].advance(self.db, self.cf);
+            self.skip_older();
             if self.visible(packed)? {
                 return Ok(true);
             }
         }
     }
 
-    /// The source whose entry comes first in RocksDB's order.
-    fn newest(&self) -> Option<(usize, u64)> {
-        let entries = self
-            .sources
-            .iter()
-            .enumerate()
-            .filter_map(|(i, source)| source.entry().map(|(key, packed, _)| (i, key, packed)));
-        let first = entries.min_by(|a, b| compare((a.1, a.2), (b.1, b.2)))?;
-        Some((first.0, first.2))
+    /// The source whose entry comes first in RocksDB's order; those at their end are dropped.
+    #[inline]
+    fn newest(&mut self) -> Option<usize> {
+        let mut first: Option<usize> = None;
+        let mut at = 0;
+        while at < self.sources.len() {
+            let Some((key, packed, _)) = self.sources[at].entry() else {
+                self.sources.swap_remove(at);
+                continue;
+            };
+            let best = first.and_then(|first| self.sources[first].entry());
+            if best.is_none_or(|best| compare((key, packed), (best.0, best.1)).is_lt()) {
+                first = Some(at);
+            }
+            at += 1;
+        }
+        first
     }
 
-    fn skip_older(&mut self) -> Result<()> {
+    #[inline]
+    fn skip_older(&mut self) {
         for source in &mut self.sources {
-            while source.entry().is_some_and(|(key, ..)| key.cmp(&self.key) != Ordering::Greater) {
-                source.advance()?;
+            while source.entry().is_some_and(|(key, ..)| key == self.key.as_slice()) {
+                source.advance(self.db, self.cf);
             }
         }
-        Ok(())
     }
 
+    #[inline]
     fn visible(&mut self, packed: u64) -> Result<bool> {
         let sequence = packed >> 8;
         let covers =
             |(start, end, at): &RangeTombstone| *at > sequence && *start <= self.key && self.key < *end;
-        if self.tombstones.iter().any(covers) {
+        if !self.tombstones.is_empty() && self.tombstones.iter().any(covers) {
             return Ok(false);
         }
         match ValueType::from_u8(packed as u8) {
             ValueType::Value => Ok(true),
             ValueType::Deletion | ValueType::SingleDeletion => Ok(false),
-            ValueType::BlobIndex => {
-                self.value = self.db.titan().read(&self.key, &self.value)?;
-                Ok(true)
-            }
+            ValueType::BlobIndex => match self.db.titan().read(&self.key, &self.value) {
+                Ok(value) => {
+                    self.value = value;
+                    Ok(true)
+                }
+                Err(e) => {
+                    self.db.note_damage(self.cf, e.losing(&self.key, &self.key));
+                    Ok(false)
+                }
+            },
             other => Err(Error::Unsupported {
                 path: self.db.dir().to_owned(),
                 what: format!(
@@ -149,12 +183,26 @@ impl<'a> DbIter<'a> {
     }
 
     /// The current key.
+    #[inline]
     pub fn key(&self) -> &[u8] {
         &self.key
     }
 
     /// The current value.
+    #[inline]
     pub fn value(&self) -> &[u8] {
         &self.value
     }
+}
+
+/// The range deletions of `file`.
+fn deletions(db: &Db, cf: &str, file: &SstFile) -> Vec<RangeTombstone> {
+    let Some(table) = db.table(cf, file) else { return Vec::new() };
+    if table.properties().number("rocksdb.num.range-deletions") == Some(0) {
+        return Vec::new();
+    }
+    table.range_deletions().unwrap_or_else(|e| {
+        db.note_damage(cf, e.in_block("rocksdb.range_del"));
+        Vec::new()
+    })
 }

@@ -24,6 +24,16 @@ impl TableProperties {
         self.all.insert(String::from_utf8_lossy(name).into_owned(), value.to_vec());
     }
 
+    /// What RocksDB writes by default, where the block of properties cannot be read.
+    pub(super) fn assume(&mut self, format_version: u32) {
+        if format_version >= 3 {
+            self.insert(b"rocksdb.index.key.is.user.key", &[1]);
+        }
+        if format_version >= 4 {
+            self.insert(b"rocksdb.index.value.is.delta.encoded", &[1]);
+        }
+    }
+
     /// All of them, by name.
     pub fn all(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.all
@@ -59,6 +69,17 @@ impl TableProperties {
         self.get("rocksdb.block.based.table.index.type")
             .and_then(|v| Cursor::new(v).u32())
             .unwrap_or_default()
+    }
+
+    /// How the data blocks are found: RocksDB's name of the index type.
+    pub fn index_type_name(&self) -> &'static str {
+        match self.index_type() {
+            0 => "binary search",
+            1 => "hash search",
+            2 => "two-level (partitioned)",
+            3 => "binary search with first keys",
+            _ => "unknown",
+        }
     }
 
     pub(super) fn is_partitioned(&self) -> bool {

@@ -13,6 +13,28 @@ const MAGIC: u32 = 0x2be0_a614;
 const HAS_DICTIONARY: u32 = 1;
 const RECORD_HEADER: usize = 9;
 
+/// What an SST has in the place of a value that Titan keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobIndex {
+    /// Number of the blob file.
+    pub file: u64,
+    /// Where its record begins.
+    pub offset: u64,
+    /// Bytes of the record.
+    pub size: u64,
+}
+
+impl BlobIndex {
+    /// Reads the value of an entry of type `BlobIndex`.
+    pub fn decode(value: &[u8]) -> Option<BlobIndex> {
+        let mut cursor = Cursor::new(value);
+        if cursor.u8()? != BLOB_RECORD {
+            return None;
+        }
+        Some(BlobIndex { file: cursor.varint()?, offset: cursor.varint()?, size: cursor.varint()? })
+    }
+}
+
 /// The blob files of a database, each opened when it is first needed.
 #[derive(Debug)]
 pub struct Titan {
@@ -28,22 +50,22 @@ impl Titan {
 
     /// The value that the blob index `index` of `key` points to.
     pub fn read(&self, key: &[u8], index: &[u8]) -> Result<Vec<u8>> {
-        let mut cursor = Cursor::new(index);
-        let parsed = (|| {
-            let kind = cursor.u8()?;
-            Some((kind, cursor.varint()?, cursor.varint()?, cursor.varint()?))
-        })();
-        let Some((BLOB_RECORD, number, offset, size)) = parsed else {
+        let Some(BlobIndex { file: number, offset, size }) = BlobIndex::decode(index) else {
             let what = format!("the blob index of key {} does not decode", keys::hex_upper(key));
             return Err(Error::Unsupported { path: self.dir.clone(), what });
         };
         let file = self.file(number)?;
         let record = file.read(offset, size)?;
-        let (found, value) = decode(&record).map_err(|what| file.corrupt(offset, what))?;
+        let (found, value) = decode_record(&record).map_err(|what| file.corrupt(offset, what))?;
         if found != key {
             return Err(file.corrupt(offset, "the record belongs to another key than the SST says"));
         }
         Ok(value)
+    }
+
+    /// Where blob file `number` is.
+    pub fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number:06}.blob"))
     }
 
     fn file(&self, number: u64) -> Result<Arc<RandomFile>> {
@@ -51,7 +73,7 @@ impl Titan {
         if let Some(file) = files.get(&number) {
             return Ok(file.clone());
         }
-        let file = Arc::new(RandomFile::open(&self.dir.join(format!("{number:06}.blob")))?);
+        let file = Arc::new(RandomFile::open(&self.path(number))?);
         check_header(&file)?;
         files.insert(number, file.clone());
         Ok(file)
@@ -75,7 +97,7 @@ fn check_header(file: &RandomFile) -> Result<()> {
 }
 
 /// Key and value of a blob record.
-fn decode(record: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
+pub fn decode_record(record: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
     let (header, body) =
         record.split_at_checked(RECORD_HEADER).ok_or("a blob record shorter than its header")?;
     let mut cursor = Cursor::new(header);

@@ -2,6 +2,7 @@
 
 mod collect;
 mod config;
+mod damage;
 mod health;
 mod mvcc;
 mod properties;

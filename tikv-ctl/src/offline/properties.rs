@@ -6,7 +6,7 @@ use kvproto::metapb::Region;
 
 use super::{
     CF_DEFAULT, CF_LOCK, CF_WRITE, bounds,
-    collect::{MvccProperties, range_index},
+    collect::{MvccProperties, RangeIndex, range_index},
 };
 use crate::{
     error::DebugError,
@@ -38,7 +38,7 @@ pub fn of_range(db: &Db, start: &[u8], end: &[u8]) -> Answer<Properties> {
     let files = files(db, CF_DEFAULT, start, end)?;
     let mut entries = 0;
     for file in &files {
-        entries += file.table()?.properties().num_entries();
+        entries += db.table(CF_DEFAULT, file).map_or(0, |table| table.properties().num_entries());
     }
     let mut add = |name: &str, value: String| all.push((format!("defaultcf.{name}"), value));
     add("num_entries", entries.to_string());
@@ -51,9 +51,12 @@ fn write_cf(db: &Db, start: &[u8], end: &[u8]) -> Answer<Properties> {
     let files = files(db, CF_WRITE, start, end)?;
     let (mut mvcc, mut entries) = (MvccProperties::default(), 0);
     for file in &files {
-        let table = file.table()?;
+        let Some(table) = db.table(CF_WRITE, file) else { continue };
         entries += table.properties().num_entries();
-        mvcc.add(&MvccProperties::of(&table)?);
+        match MvccProperties::of(&table) {
+            Ok(of_file) => mvcc.add(&of_file),
+            Err(e) => db.note_damage(CF_WRITE, e),
+        }
     }
     let numbers = [
         ("mvcc.min_ts", if mvcc.min_ts == u64::MAX { 0 } else { mvcc.min_ts }),
@@ -109,7 +112,7 @@ fn approximate_size(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<u64> 
     let in_logs = db.family(cf)?.unflushed().filter(|(key, _)| *key >= start && *key < end);
     let mut size: u64 = in_logs.map(|(key, len)| (key.len() + len) as u64).sum();
     for file in files(db, cf, start, end)? {
-        let index = range_index(&file.table()?)?;
+        let index = index_of(db, cf, file);
         let before = |key: &[u8]| match index.binary_search_by(|(k, _)| k.as_slice().cmp(key)) {
             Ok(at) => index[at].1.size,
             Err(at) => at.checked_sub(1).map_or(0, |at| index[at].1.size),
@@ -119,11 +122,20 @@ fn approximate_size(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<u64> 
     Ok(size)
 }
 
+/// The range index of `file`; empty, and told, where it cannot be read.
+fn index_of(db: &Db, cf: &str, file: &SstFile) -> RangeIndex {
+    let index = db.table(cf, file).map(|table| range_index(&table));
+    index.unwrap_or_else(|| Ok(RangeIndex::new())).unwrap_or_else(|e| {
+        db.note_damage(cf, e);
+        RangeIndex::new()
+    })
+}
+
 /// The middle one of the keys that the SSTs' range indexes have strictly inside the range.
 fn split_key(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<Option<Vec<u8>>> {
     let mut inside: Vec<Vec<u8>> = Vec::new();
     for file in files(db, cf, start, end)? {
-        let index = range_index(&file.table()?)?;
+        let index = index_of(db, cf, file);
         inside.extend(
             index
                 .into_iter()

@@ -58,6 +58,13 @@ pub struct LogBatch<'a> {
     pub items: Vec<LogItem>,
 }
 
+impl LogBatch<'_> {
+    /// The plain bytes of the entries.
+    pub fn plain(&self) -> Result<Vec<u8>, String> {
+        if self.entries.is_empty() { Ok(Vec::new()) } else { plain_entries(self.entries, self.compressed) }
+    }
+}
+
 /// Walks the batches of a file.
 #[derive(Debug)]
 pub struct BatchIter<'a> {
@@ -74,6 +81,41 @@ impl<'a> BatchIter<'a> {
         let mut iter = BatchIter { data, seq, header, at: header.len };
         iter.align();
         Ok(iter)
+    }
+
+    /// What the file's header says.
+    pub fn header(&self) -> FileHeader {
+        self.header
+    }
+
+    /// After damage: goes to the next place where an intact batch begins, and tells it.
+    pub fn resync(&mut self) -> Option<u64> {
+        let step = usize::try_from(self.header.alignment).ok().filter(|step| *step > 0).unwrap_or(1);
+        let last = self.data.len().checked_sub(BATCH_HEADER + CRC)?;
+        let damaged = self.at;
+        while self.at + step <= last {
+            self.at += step;
+            let at = self.at;
+            if self.plausible() && matches!(self.next_batch(), Ok(Some(_))) {
+                self.at = at;
+                return Some(at as u64);
+            }
+            self.at = at;
+        }
+        self.at = self.data.len().max(damaged);
+        None
+    }
+
+    /// Whether the header here can be one: cheap, before checksums are computed.
+    fn plausible(&self) -> bool {
+        let (Some(packed), Some(footer)) = (self.number(self.at), self.number(self.at + 8)) else {
+            return false;
+        };
+        let (total, left) = (packed >> 8, (self.data.len() - self.at) as u64);
+        let fits =
+            total <= left && footer >= BATCH_HEADER as u64 && footer.saturating_add(CRC as u64) < total;
+        // Most batches are small: a false header with a large footer would cost a checksum of all of it.
+        fits && packed & 0xff <= 1
     }
 
     fn align(&mut self) {
@@ -149,7 +191,7 @@ pub(super) fn plain_entries(block: &[u8], compressed: bool) -> Result<Vec<u8>, S
     let (len, body) =
         block.split_first_chunk::<4>().ok_or("a compressed entries block without its length")?;
     let len = u32::from_le_bytes(*len) as usize;
-    if len > 1 << 30 {
+    if len > 1 << 30 || len > body.len().saturating_mul(255) + 16 {
         return Err(format!("an entries block that claims {len} bytes"));
     }
     lz4_flex::block::decompress(body, len).map_err(|e| format!("lz4: {e}"))

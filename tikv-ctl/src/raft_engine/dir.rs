@@ -117,9 +117,14 @@ impl RaftEngineDir {
             all.into_iter().partition(|file| file.queue == Queue::Append);
         for queue in [&rewrite, &append] {
             let run = contiguous(queue);
-            if run.len() < queue.len() {
-                let what = "numbers of log files are missing; the files before the hole are left out";
-                engine.warnings.push(format!("{}: {what}", dir.display()));
+            if let (true, Some(first)) = (run.len() < queue.len(), run.first()) {
+                engine.warnings.push(format!(
+                    "{}: numbers of log files are missing before {}: what was in those files is lost, and the {} \
+                     files before them are left out, as raft-engine does",
+                    dir.display(),
+                    first.path.file_name().unwrap_or_default().display(),
+                    queue.len() - run.len()
+                ));
             }
             for (i, file) in run.iter().enumerate() {
                 engine.replay_file(file, i + 1 == run.len())?;
@@ -133,21 +138,26 @@ impl RaftEngineDir {
         let mut batches = match BatchIter::new(&data, file.seq) {
             Ok(batches) => batches,
             // A file just created, or not written yet.
-            Err(_) if last => return Ok(()),
-            Err((offset, what)) => return Err(Error::Corruption { path: file.path.clone(), offset, what }),
+            Err(_) if last && data.iter().all(|byte| *byte == 0) => return Ok(()),
+            Err((offset, what)) => {
+                let path = file.path.display();
+                self.warnings.push(format!("{path} at byte {offset}: {what}; the whole file is left out"));
+                return Ok(());
+            }
         };
         loop {
             match batches.next_batch() {
                 Ok(None) => return Ok(()),
                 Ok(Some(batch)) => self.apply(file, batch),
                 Err((offset, what)) => {
-                    // The tail of the last file may be unfinished; elsewhere the loss is real.
-                    if !last {
-                        let path = file.path.display();
-                        self.warnings.push(format!(
-                            "{path} at byte {offset}: {what}; the rest of the file is left out"
-                        ));
-                    }
+                    let why = if last {
+                        "the log ends before: a torn write, as a crash leaves it, or the remains of a recycled file; \
+                         if it is neither, entries are lost"
+                    } else {
+                        "what this file holds from there on is left out: entries are lost"
+                    };
+                    let path = file.path.display();
+                    self.warnings.push(format!("{path} at byte {offset} of {}: {what}; {why}", data.len()));
                     return Ok(());
                 }
             }

@@ -6,7 +6,7 @@ use super::{BatchIter, Content, LogFile, Queue, dir::files, item::ItemText};
 use crate::lsm::{Error, Result};
 
 /// The log files at `path`, a directory or one file.
-fn log_files(path: &Path) -> Result<Vec<LogFile>> {
+pub fn log_files(path: &Path) -> Result<Vec<LogFile>> {
     let files = if path.is_dir() { files(path)? } else { LogFile::from_path(path).into_iter().collect() };
     if files.is_empty() {
         let what = if path.exists() {

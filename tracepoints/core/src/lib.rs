@@ -10,7 +10,6 @@ pub mod clock;
 pub mod collector;
 pub mod field;
 pub mod gate;
-pub mod label;
 mod local;
 pub mod overhead;
 pub mod probe;

@@ -8,8 +8,6 @@ mod diff;
 mod error;
 pub mod flame;
 mod folded;
-pub mod format;
-pub mod heap;
 pub mod model;
 pub mod wall;
 

@@ -8,12 +8,11 @@ use std::{
 
 use axum::Router;
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use tracepoints::label::labelled;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -84,21 +83,8 @@ impl Drop for GrpcServer {
     }
 }
 
-/// Spawns each HTTP/2 stream as a task of its own that keeps its request's label.
-#[derive(Clone, Copy, Debug)]
-struct StreamExecutor;
-
-impl<F> hyper::rt::Executor<F> for StreamExecutor
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, stream: F) {
-        tokio::spawn(labelled(stream));
-    }
-}
-
-fn builder(options: &Http2Options) -> Builder<StreamExecutor> {
-    let mut builder = Builder::new(StreamExecutor);
+fn builder(options: &Http2Options) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -114,7 +100,7 @@ fn builder(options: &Http2Options) -> Builder<StreamExecutor> {
 async fn accept(
     listener: TcpListener,
     router: Router,
-    builder: Builder<StreamExecutor>,
+    builder: Builder<TokioExecutor>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let builder = Arc::new(builder);
@@ -148,7 +134,7 @@ async fn wait(stopped: &mut watch::Receiver<bool>) {
 async fn connection(
     stream: tokio::net::TcpStream,
     router: Router,
-    builder: Arc<Builder<StreamExecutor>>,
+    builder: Arc<Builder<TokioExecutor>>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));

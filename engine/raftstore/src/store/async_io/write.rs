@@ -132,7 +132,6 @@ impl Worker {
                 return;
             }
             self.notify();
-            tracepoints::label::clear();
         }
     }
 

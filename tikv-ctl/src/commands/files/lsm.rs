@@ -1,0 +1,207 @@
+//! `lsm`: the levels of each column family: files, bounds, overlaps, region borders.
+
+use std::path::Path;
+
+use keys::escape;
+use kvproto::{metapb::Region, raft_serverpb::RegionLocalState};
+use prost::Message;
+use serde_json::{Value, json};
+
+use super::{check_exists, lsm_svg, part_of};
+use crate::{
+    Error, Result,
+    commands::data::{convert_gbmb, key_json},
+    lsm::{ColumnFamily, Db, SstFile},
+    output::Output,
+};
+
+/// A file, and how it lies to others.
+pub(super) struct Row<'a> {
+    pub file: &'a SstFile,
+    pub entries: u64,
+    /// Files of the same level that share keys with it; only on level 0.
+    pub beside: usize,
+    /// Files of the next level that share keys with it: what a compaction of it rewrites.
+    pub below: usize,
+    /// Regions that it has keys of.
+    pub regions: Vec<u64>,
+}
+
+/// A column family with the rows of its files.
+pub(super) struct Family<'a> {
+    pub name: &'a str,
+    pub unflushed: usize,
+    pub rows: Vec<Row<'a>>,
+}
+
+pub fn run(path: &Path, svg: Option<&Path>, out: &mut Output<'_>) -> Result<()> {
+    check_exists(path, "a RocksDB directory or a data directory")?;
+    let db = Db::open(&part_of(path, "db"), None)?;
+    for warning in db.warnings() {
+        out.note(&format!("warning: {warning}"));
+    }
+    let regions = regions(&db);
+    let families: Vec<Family<'_>> = db.families().map(|family| rows(&db, family, &regions)).collect();
+    if let Some(path) = svg {
+        let drawn = lsm_svg::draw(&families, &regions);
+        std::fs::write(path, drawn).map_err(|e| Error::other(format!("--svg {}: {e}", path.display())))?;
+        out.note(&format!("drawn to {}", path.display()));
+    }
+    if out.is_json() {
+        out.json(&as_json(&families, &regions))?;
+    } else {
+        families.iter().try_for_each(|family| print(family, out))?;
+        print_regions(&regions, out)?;
+    }
+    let damages = db.damages();
+    damages.iter().for_each(|(cf, e)| out.note(&format!("damage in CF {cf}: {e}")));
+    if damages.is_empty() { Ok(()) } else { Err(Error::Damaged(damages.len())) }
+}
+
+/// The regions of the store, by start key; none where the database is a tablet.
+fn regions(db: &Db) -> Vec<Region> {
+    let mut regions = Vec::new();
+    let Ok(mut iter) = db.scan("raft", keys::REGION_META_MIN_KEY, keys::REGION_META_MAX_KEY) else {
+        return regions;
+    };
+    while let Ok(true) = iter.advance() {
+        let state = RegionLocalState::decode(iter.value()).ok().filter(|state| {
+            keys::decode_region_meta_key(iter.key()).is_ok()
+                && state.state() != kvproto::raft_serverpb::PeerState::Tombstone
+        });
+        regions.extend(state.and_then(|state| state.region));
+    }
+    regions.sort_by(|a, b| a.start_key.cmp(&b.start_key));
+    regions
+}
+
+pub(super) fn bounds(region: &Region) -> (Vec<u8>, Vec<u8>) {
+    (keys::data_key(&region.start_key), keys::data_end_key(&region.end_key))
+}
+
+fn shares(a: &SstFile, b: &SstFile) -> bool {
+    a.smallest() <= b.largest() && b.smallest() <= a.largest()
+}
+
+fn rows<'a>(db: &Db, family: &'a ColumnFamily, regions: &[Region]) -> Family<'a> {
+    let files = family.files();
+    let on = |level: u32| files.iter().filter(move |file| file.level() == level);
+    let next = |level: u32| files.iter().map(|file| file.level()).filter(|other| *other > level).min();
+    let row = |file: &'a SstFile| Row {
+        file,
+        entries: db.table(family.name(), file).map_or(0, |table| table.properties().num_entries()),
+        beside: on(file.level()).filter(|other| shares(file, other)).count().saturating_sub(1),
+        below: next(file.level()).map_or(0, |level| on(level).filter(|other| shares(file, other)).count()),
+        regions: regions
+            .iter()
+            .filter(|region| {
+                let (start, end) = bounds(region);
+                file.largest() >= start.as_slice() && file.smallest() < end.as_slice()
+            })
+            .map(|region| region.id)
+            .collect(),
+    };
+    Family {
+        name: family.name(),
+        unflushed: family.unflushed().count(),
+        rows: files.iter().map(|file| row(file)).collect(),
+    }
+}
+
+/// A RocksDB key as a person knows it: the user key and its timestamp, where it is one of TiKV's data keys.
+pub(super) fn readable(key: &[u8]) -> String {
+    let decoded = key.strip_prefix(&[keys::DATA_PREFIX]).and_then(|mut rest| {
+        let user_key = keys::codec::decode_bytes_from(&mut rest).ok()?;
+        match rest.len() {
+            0 => Some(escape(&user_key)),
+            8 => Some(format!("{}@{}", escape(&user_key), keys::codec::decode_u64_desc(&mut rest).ok()?)),
+            _ => None,
+        }
+    });
+    decoded.unwrap_or_else(|| escape(key))
+}
+
+fn levels<'a, 'b>(family: &'b Family<'a>) -> impl Iterator<Item = (u32, Vec<&'b Row<'a>>)> {
+    let mut levels: Vec<(u32, Vec<&Row<'_>>)> = Vec::new();
+    for row in &family.rows {
+        match levels.last_mut() {
+            Some((level, rows)) if *level == row.file.level() => rows.push(row),
+            _ => levels.push((row.file.level(), vec![row])),
+        }
+    }
+    levels.into_iter()
+}
+
+fn size(row: &Row<'_>) -> u64 {
+    // Without a MANIFEST the file itself says how big it is.
+    row.file.meta().size
+}
+
+fn print(family: &Family<'_>, out: &mut Output<'_>) -> Result<()> {
+    let bytes: u64 = family.rows.iter().map(size).sum();
+    out.line(format!(
+        "CF {}: {} files, {}, {} entries only in the WAL",
+        family.name,
+        family.rows.len(),
+        convert_gbmb(bytes),
+        family.unflushed
+    ))?;
+    for (level, rows) in levels(family) {
+        let bytes: u64 = rows.iter().map(|row| size(row)).sum();
+        out.line(format!("  level {level}: {} files, {}", rows.len(), convert_gbmb(bytes)))?;
+        for row in rows {
+            let name = row.file.path().file_name().unwrap_or_default().display();
+            let regions: Vec<String> = row.regions.iter().take(8).map(u64::to_string).collect();
+            let more = if row.regions.len() > 8 { ".." } else { "" };
+            let beside =
+                if row.beside > 0 { format!(", overlaps {} beside", row.beside) } else { String::new() };
+            let below = if row.below > 0 { format!(", {} below", row.below) } else { String::new() };
+            let of = if regions.is_empty() {
+                String::new()
+            } else {
+                format!(", regions {}{more}", regions.join(","))
+            };
+            out.line(format!(
+                "    {name} {} {} entries, {} .. {}{of}{beside}{below}",
+                convert_gbmb(size(row)),
+                row.entries,
+                readable(row.file.smallest()),
+                readable(row.file.largest())
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn print_regions(regions: &[Region], out: &mut Output<'_>) -> Result<()> {
+    for region in regions {
+        let (start, end) = bounds(region);
+        out.line(format!("region {}: {} .. {}", region.id, readable(&start), readable(&end)))?;
+    }
+    Ok(())
+}
+
+fn as_json(families: &[Family<'_>], regions: &[Region]) -> Value {
+    let of_row = |row: &Row<'_>| {
+        json!({
+            "file": row.file.path().display().to_string(), "level": row.file.level(), "size": size(row),
+            "entries": row.entries, "smallest": key_json(row.file.smallest()), "largest": key_json(row.file.largest()),
+            "regions": row.regions, "overlaps_beside": row.beside, "overlaps_below": row.below,
+        })
+    };
+    let families: Vec<Value> = families
+        .iter()
+        .map(|family| {
+            let rows: Vec<Value> = family.rows.iter().map(of_row).collect();
+            json!({ "cf": family.name, "unflushed_entries": family.unflushed, "files": rows })
+        })
+        .collect();
+    let regions: Vec<Value> = regions
+        .iter()
+        .map(|region| {
+            let (start, end) = bounds(region);
+            json!({ "region": region.id, "start": key_json(&start), "end": key_json(&end) })
+        })
+        .collect();
+    json!({ "cfs": families, "regions": regions })
+}

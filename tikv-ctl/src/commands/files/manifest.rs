@@ -1,0 +1,183 @@
+//! `manifest`: the version edits of a MANIFEST, and what they add up to.
+
+use std::path::{Path, PathBuf};
+
+use keys::escape;
+use serde_json::{Value, json};
+
+use super::{check_exists, part_of};
+use crate::{
+    Error, Result,
+    lsm::{
+        InternalKey, LogReader, Record,
+        manifest::{self, Edit, FileMeta, VersionState},
+    },
+    output::Output,
+};
+
+pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
+    check_exists(path, "a MANIFEST file or a RocksDB directory")?;
+    let dir = part_of(path, "db");
+    let file = if path.is_file() { path.to_owned() } else { current(&dir, out)? };
+    let data = std::fs::read(&file).map_err(|e| Error::other(format!("{}: {e}", file.display())))?;
+    let mut reader = LogReader::new(&data, 0);
+    let (mut rows, mut state, mut damages) = (Vec::new(), VersionState::default(), Vec::new());
+    let mut edits = 0;
+    loop {
+        let (offset, what) = match reader.next_record() {
+            Record::End => break,
+            Record::Data { offset, data } => match manifest::parse(&data) {
+                Some(edit) => {
+                    edits += 1;
+                    if !summary && out.is_json() {
+                        rows.push(edit_json(offset, &edit));
+                    } else if !summary {
+                        print_edit(offset, &edit, out)?;
+                    }
+                    state.apply(edit);
+                    continue;
+                }
+                None => (offset, "a version edit that does not decode".to_owned()),
+            },
+            Record::Corrupt { offset, what } => (offset, what),
+        };
+        damages.push(format!(
+            "{} at byte {offset} of {}: {what}; edits are missing from here on, so which files are live is not certain",
+            file.display(),
+            data.len()
+        ));
+        out.note(damages.last().map_or("", String::as_str));
+        if !reader.resync() {
+            break;
+        }
+    }
+    if edits == 0 && damages.is_empty() && !data.is_empty() {
+        let what = format!("{} at byte 0: expected a MANIFEST, met no version edit", file.display());
+        return Err(Error::other(what));
+    }
+    if out.is_json() {
+        let state = state_json(&state);
+        out.json(
+            &json!({ "file": file.display().to_string(), "edits": rows, "state": state, "damages": damages }),
+        )?;
+    } else {
+        print_state(&file, edits, &state, out)?;
+    }
+    if damages.is_empty() { Ok(()) } else { Err(Error::Damaged(damages.len())) }
+}
+
+/// The MANIFEST that CURRENT names, or the newest.
+fn current(dir: &Path, out: &mut Output<'_>) -> Result<PathBuf> {
+    let named = std::fs::read_to_string(dir.join("CURRENT"));
+    let named = named.map(|name| dir.join(name.trim_end())).map_err(|e| e.to_string());
+    let why = match named {
+        Ok(path) if path.is_file() => return Ok(path),
+        Ok(path) => format!("CURRENT names {}, which is not there", path.display()),
+        Err(e) => format!("CURRENT: {e}"),
+    };
+    let number = |name: &str| name.strip_prefix("MANIFEST-")?.parse::<u64>().ok();
+    let entries = std::fs::read_dir(dir).map_err(|e| Error::other(format!("{}: {e}", dir.display())))?;
+    let newest = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            Some((number(path.file_name()?.to_str()?)?, path))
+        })
+        .max();
+    let (_, path) = newest.ok_or_else(|| Error::other(format!("{}: no MANIFEST; {why}", dir.display())))?;
+    out.note(&format!("warning: {}: {why}; the newest MANIFEST is read", dir.display()));
+    Ok(path)
+}
+
+fn user_key(encoded: &[u8]) -> String {
+    escape(InternalKey::decode(encoded).map_or(&[], |key| key.user_key))
+}
+
+fn file_json(file: &FileMeta) -> Value {
+    json!({
+        "number": file.number, "level": file.level, "size": file.size, "smallest": user_key(&file.smallest),
+        "largest": user_key(&file.largest), "smallest_seq": file.smallest_seqno, "largest_seq": file.largest_seqno,
+    })
+}
+
+fn edit_json(offset: u64, edit: &Edit) -> Value {
+    let deleted: Vec<Value> =
+        edit.deleted.iter().map(|(level, number)| json!({ "level": level, "number": number })).collect();
+    json!({
+        "offset": offset, "family": edit.family, "add_family": edit.add, "drop_family": edit.drop,
+        "log_number": edit.log_number, "next_file_number": edit.next_file, "last_sequence": edit.last_sequence,
+        "comparator": edit.comparator, "atomic_group_rest": edit.atomic_rest, "deleted": deleted,
+        "added": edit.added.iter().map(file_json).collect::<Vec<_>>(),
+    })
+}
+
+fn print_edit(offset: u64, edit: &Edit, out: &mut Output<'_>) -> Result<()> {
+    let mut head = format!("{offset:>10} family {}", edit.family);
+    if let Some(name) = &edit.add {
+        head += &format!(", add {name:?}");
+    }
+    if edit.drop {
+        head += ", drop it";
+    }
+    if let Some(name) = &edit.comparator {
+        head += &format!(", comparator {name}");
+    }
+    for (name, number) in
+        [("log", edit.log_number), ("next file", edit.next_file), ("last sequence", edit.last_sequence)]
+    {
+        if let Some(number) = number {
+            head += &format!(", {name} {number}");
+        }
+    }
+    if let Some(rest) = edit.atomic_rest {
+        head += &format!(", {rest} more of its atomic group");
+    }
+    out.line(head)?;
+    for (level, number) in &edit.deleted {
+        out.line(format!("             - level {level} {number:06}.sst"))?;
+    }
+    edit.added.iter().try_for_each(|file| out.line(format!("             + {}", file_text(file))))
+}
+
+fn file_text(file: &FileMeta) -> String {
+    format!(
+        "level {} {:06}.sst, {} bytes, seq {}..{}, {} .. {}",
+        file.level,
+        file.number,
+        file.size,
+        file.smallest_seqno,
+        file.largest_seqno,
+        user_key(&file.smallest),
+        user_key(&file.largest)
+    )
+}
+
+fn state_json(state: &VersionState) -> Value {
+    let families: Vec<Value> = state
+        .families
+        .iter()
+        .map(|(id, family)| {
+            json!({
+                "id": id, "name": family.name, "comparator": family.comparator, "log_number": family.log_number,
+                "files": family.files.values().map(file_json).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({ "last_sequence": state.last_sequence, "families": families })
+}
+
+fn print_state(file: &Path, edits: usize, state: &VersionState, out: &mut Output<'_>) -> Result<()> {
+    out.line(format!("{}: {edits} edits, last sequence {}", file.display(), state.last_sequence))?;
+    for (id, family) in &state.families {
+        let bytes: u64 = family.files.values().map(|file| file.size).sum();
+        let name = if family.name.is_empty() { "default" } else { &family.name };
+        out.line(format!(
+            "family {id} {name}: {} files, {bytes} bytes, logs from {:06} on",
+            family.files.len(),
+            family.log_number
+        ))?;
+        for file in family.files.values() {
+            out.line(format!("  {}", file_text(file)))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Commands that read the files of a store one by one: `manifest`, `wal`, `lsm`, `log`.
+
+mod log;
+mod lsm;
+mod lsm_svg;
+mod manifest;
+mod wal;
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use crate::{Error, Result, cli::Global, output::Output};
+
+/// What of a store's files to read.
+#[derive(Debug, Subcommand)]
+pub enum FilesCmd {
+    /// Print the version edits of a MANIFEST, and what they add up to (not in TiKV)
+    Manifest {
+        /// A MANIFEST file, a RocksDB directory or a data directory
+        path: PathBuf,
+        /// Only what the edits add up to
+        #[arg(long)]
+        summary: bool,
+    },
+    /// Print the write batches of RocksDB's logs (not in TiKV)
+    Wal {
+        /// A .log file, a RocksDB directory or a data directory
+        path: PathBuf,
+        /// Print keys without values
+        #[arg(long)]
+        keys_only: bool,
+    },
+    /// Print the levels of each column family: files, bounds, overlaps, region borders (not in TiKV)
+    Lsm {
+        /// A RocksDB directory or a data directory; --data-dir if absent
+        path: Option<PathBuf>,
+        /// Draw it
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Print raft-engine's log files: batches, entries, states (not in TiKV)
+    Log {
+        /// A .raftlog or .rewrite file, a raft-engine directory or a data directory
+        path: PathBuf,
+        /// Raft groups (regions), separated with commas; all if absent
+        #[arg(short = 'r', long = "region", value_delimiter = ',')]
+        regions: Vec<u64>,
+        /// Only a summary of each file and group
+        #[arg(long)]
+        summary: bool,
+    },
+}
+
+/// Runs a command on files.
+pub fn run(cmd: &FilesCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    match cmd {
+        FilesCmd::Manifest { path, summary } => manifest::run(path, *summary, out),
+        FilesCmd::Wal { path, keys_only } => wal::run(path, *keys_only, out),
+        FilesCmd::Lsm { path, svg } => {
+            let Some(dir) = path.as_ref().or(global.data_dir.as_ref()) else {
+                return Err(Error::other("lsm reads a directory: give it, or --data-dir DIR"));
+            };
+            lsm::run(dir, svg.as_deref(), out)
+        }
+        FilesCmd::Log { path, regions, summary } => log::run(path, regions, *summary, out),
+    }
+}
+
+/// The directory that is meant by `path`: itself, or its part `part` when it is a data directory.
+fn part_of(path: &Path, part: &str) -> PathBuf {
+    let inner = path.join(part);
+    if inner.is_dir() { inner } else { path.to_owned() }
+}
+
+/// An error about a path that is not there.
+fn check_exists(path: &Path, expected: &str) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    Err(Error::other(format!("{}: expected {expected}, met nothing", path.display())))
+}

@@ -1,0 +1,191 @@
+//! `wal`: the write batches of RocksDB's logs.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use keys::hex_upper;
+use serde_json::{Value, json};
+
+use super::{check_exists, part_of};
+use crate::{
+    Error, Result,
+    commands::data::key_json,
+    line::Line,
+    lsm::{
+        LogReader, Record, ValueType, logs, manifest,
+        wal::{WalEntry, read_batch},
+    },
+    output::Output,
+};
+
+/// What is printed, and how.
+struct Printer {
+    keys_only: bool,
+    families: BTreeMap<u32, String>,
+    damages: usize,
+    batches: u64,
+    changes: u64,
+}
+
+pub fn run(path: &Path, keys_only: bool, out: &mut Output<'_>) -> Result<()> {
+    check_exists(path, "a log file or a RocksDB directory")?;
+    let files = log_files(path)?;
+    let dir = if path.is_file() { path.parent().unwrap_or(path).to_owned() } else { part_of(path, "db") };
+    // Names of families are a help; without a MANIFEST their numbers must do.
+    let families = manifest::read(&dir).map(|state| state.families).unwrap_or_default();
+    let families = families.into_iter().map(|(id, family)| (id, family.name)).collect();
+    let mut printer = Printer { keys_only, families, damages: 0, batches: 0, changes: 0 };
+    let mut list = out.list();
+    for (number, file) in &files {
+        let data = std::fs::read(file).map_err(|e| Error::other(format!("{}: {e}", file.display())))?;
+        printer.print_file(*number, file, &data, &mut list, out)?;
+    }
+    let Printer { damages, batches, changes, .. } = printer;
+    if out.is_json() {
+        list.end(out)?;
+    } else {
+        out.line(format!("{} logs, {batches} write batches, {changes} changes", files.len()))?;
+    }
+    if damages > 0 { Err(Error::Damaged(damages)) } else { Ok(()) }
+}
+
+fn log_files(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    if path.is_dir() {
+        return Ok(logs(&part_of(path, "db"))?);
+    }
+    let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+    let is_log = path.extension().is_some_and(|extension| extension == "log");
+    match number {
+        Some(number) if is_log => Ok(vec![(number, path.to_owned())]),
+        _ => Err(Error::other(format!(
+            "{}: expected a log of RocksDB, NNNNNN.log: its number is needed to tell its records from a recycled \
+             file's; met another name",
+            path.display()
+        ))),
+    }
+}
+
+impl Printer {
+    fn print_file(
+        &mut self,
+        number: u64,
+        path: &Path,
+        data: &[u8],
+        list: &mut crate::output::JsonList,
+        out: &mut Output<'_>,
+    ) -> Result<()> {
+        if !out.is_json() {
+            out.line(format!("{}: {} bytes", path.display(), data.len()))?;
+        }
+        let mut reader = LogReader::new(data, number);
+        loop {
+            let (offset, what) = match reader.next_record() {
+                Record::End => return self.tell_tail(path, data, reader.offset(), out),
+                Record::Corrupt { offset, what } => (offset, what),
+                Record::Data { offset, data: batch } => {
+                    self.batches += 1;
+                    let mut changes = Vec::new();
+                    let read = read_batch(&batch, |entry| changes.push(entry));
+                    self.changes += changes.len() as u64;
+                    self.print_batch(path, offset, &changes, list, out)?;
+                    match read {
+                        Ok(()) => continue,
+                        Err(what) => {
+                            self.damages += 1;
+                            out.note(&format!("{} at byte {offset}: {what}", path.display()));
+                            continue;
+                        }
+                    }
+                }
+            };
+            self.damages += 1;
+            out.note(&format!(
+                "{} at byte {offset} of {}: {what}; RocksDB recovers what is before it only; what follows is from the \
+                 next block on",
+                path.display(),
+                data.len()
+            ));
+            if !reader.resync() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says when a log ends before its file does, with something else than zeros.
+    fn tell_tail(&mut self, path: &Path, data: &[u8], end: u64, out: &mut Output<'_>) -> Result<()> {
+        let rest = data.get(end as usize..).unwrap_or_default();
+        if rest.iter().any(|byte| *byte != 0) {
+            out.note(&format!(
+                "{} at byte {end}: the log ends here, {} bytes follow that belong to no finished record: a torn write, \
+                 or the remains of the file that was recycled",
+                path.display(),
+                rest.len()
+            ));
+        }
+        Ok(())
+    }
+
+    fn family(&self, id: u32) -> String {
+        self.families.get(&id).filter(|name| !name.is_empty()).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    fn print_batch(
+        &self,
+        path: &Path,
+        offset: u64,
+        changes: &[WalEntry<'_>],
+        list: &mut crate::output::JsonList,
+        out: &mut Output<'_>,
+    ) -> Result<()> {
+        let first = changes.first().map_or(0, |change| change.sequence);
+        if out.is_json() {
+            let changes: Vec<Value> = changes.iter().map(|change| self.change_json(change)).collect();
+            let path = path.display().to_string();
+            return list.push(
+                out,
+                &json!({ "file": path, "offset": offset, "sequence": first, "changes": changes }),
+            );
+        }
+        let mut text = Line::default();
+        text.format(format_args!("{offset:>10} seq {first}, {} changes\n", changes.len()));
+        for change in changes {
+            text.format(format_args!("           {} {} ", verb(change.value_type), self.family(change.cf)));
+            text.escaped(change.key);
+            if change.value_type == ValueType::RangeDeletion {
+                text.push(b" .. ");
+                text.escaped(change.value);
+            } else if !self.keys_only && !change.value.is_empty() {
+                text.push(b" => ");
+                text.escaped(change.value);
+            }
+            text.push(b"\n");
+        }
+        out.bytes(text.as_bytes())
+    }
+
+    fn change_json(&self, change: &WalEntry<'_>) -> Value {
+        let mut object = key_json(change.key);
+        object["op"] = json!(verb(change.value_type));
+        object["cf"] = json!(self.family(change.cf));
+        object["seq"] = json!(change.sequence);
+        if !self.keys_only {
+            object["value"] = json!(hex_upper(change.value));
+        }
+        object
+    }
+}
+
+fn verb(kind: ValueType) -> String {
+    match kind {
+        ValueType::Value => "put".to_owned(),
+        ValueType::Deletion => "delete".to_owned(),
+        ValueType::SingleDeletion => "single-delete".to_owned(),
+        ValueType::RangeDeletion => "delete-range".to_owned(),
+        ValueType::Merge => "merge".to_owned(),
+        ValueType::BlobIndex => "put-blob-index".to_owned(),
+        ValueType::WideColumnEntity => "put-entity".to_owned(),
+        ValueType::Other(byte) => format!("type-{byte}"),
+    }
+}

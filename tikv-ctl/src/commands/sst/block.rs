@@ -1,0 +1,44 @@
+//! `sst PATH block`: the entries of one data block, with where they are in its plain bytes.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::keys::{entry_json, entry_line};
+use crate::{Error, Result, line::Line, lsm::Table, output::Output};
+
+pub fn run(table: &Arc<Table>, number: usize, out: &mut Output<'_>) -> Result<()> {
+    let index = table.index()?;
+    if number >= index.len() {
+        let what = format!("data block {number} asked for, there are {} (from 0 on)", index.len());
+        return Err(Error::other(format!("{}: {what}", table.file().path().display())));
+    }
+    let handle = index.handle(number);
+    let mut entries = Vec::new();
+    let mut text = Line::default();
+    let plain = table.read_block(handle)?.len();
+    let mut iter = table.iter_block(number)?;
+    while iter.advance()? {
+        let restart = if iter.shared() == 0 { "restart" } else { "       " };
+        text.format(format_args!("{restart} shared {:>3}  ", iter.shared()));
+        if out.is_json() {
+            let mut entry = entry_json(iter.key(), iter.value());
+            entry["shared"] = json!(iter.shared());
+            entries.push(entry);
+        } else {
+            entry_line(iter.key(), iter.value(), &mut text);
+        }
+    }
+    let compression = table.block_compression(handle)?;
+    if out.is_json() {
+        return out.json(&json!({
+            "block": number, "offset": handle.offset, "size": handle.size, "plain_size": plain,
+            "compression": compression, "entries": entries,
+        }));
+    }
+    out.line(format!(
+        "data block {number} at byte {}: {} bytes, {plain} plain, {compression}",
+        handle.offset, handle.size
+    ))?;
+    out.bytes(text.as_bytes())
+}

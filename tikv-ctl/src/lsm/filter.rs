@@ -1,0 +1,213 @@
+//! Filters: what kind a table has, and whether a key may be in it (RocksDB `table/block_based/filter_policy.cc`,
+//! `util/bloom_impl.h`).
+
+use super::{BlockHandle, Cursor, Result, Table};
+
+/// Bytes of a cache line in the tables that RocksDB writes on common machines, as a power of two.
+const CACHE_LINE_BITS: u32 = 6;
+const METADATA: usize = 5;
+const BLOOM_SEED: u32 = 0xbc9f_1d34;
+
+/// The filter of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Bits in cache lines, of tables up to format_version 4.
+    LegacyBloom {
+        /// Bits looked at for a key.
+        probes: u32,
+        /// Cache lines.
+        lines: u32,
+        /// The bits.
+        bits: Vec<u8>,
+    },
+    /// Bits in cache lines, found with XXH3, of tables from format_version 5 on.
+    FastBloom {
+        /// Bits looked at for a key.
+        probes: u32,
+        /// Bytes of the bits.
+        len: usize,
+    },
+    /// A Ribbon filter.
+    Ribbon {
+        /// Blocks of 128 slots.
+        blocks: u32,
+        /// Bytes.
+        len: usize,
+    },
+    /// One that always says yes.
+    Always,
+    /// One that always says no: of no keys.
+    Never,
+    /// Of another implementation.
+    Unknown(u8),
+}
+
+impl Filter {
+    /// Reads the plain bytes of a filter block.
+    pub fn parse(data: &[u8]) -> Filter {
+        let Some(len) = data.len().checked_sub(METADATA).filter(|len| *len > 0) else { return Filter::Never };
+        let (bits, meta) = data.split_at(len);
+        match meta[0] as i8 {
+            probes @ 1.. => {
+                let lines = Cursor::new(&meta[1..]).u32().unwrap_or_default();
+                let fits = lines > 0 && u64::from(lines) << CACHE_LINE_BITS == len as u64;
+                if !fits {
+                    return Filter::Always;
+                }
+                Filter::LegacyBloom { probes: probes.unsigned_abs().into(), lines, bits: bits.to_vec() }
+            }
+            0 => Filter::Always,
+            -1 if meta[1] == 0 => Filter::FastBloom { probes: u32::from(meta[2] & 31), len },
+            -2 => {
+                let blocks = u32::from_le_bytes([meta[2], meta[3], meta[4], 0]);
+                Filter::Ribbon { blocks, len }
+            }
+            _ => Filter::Unknown(meta[0]),
+        }
+    }
+
+    /// Whether `key` may be in the table; where the filter cannot be asked, yes.
+    pub fn may_contain(&self, key: &[u8]) -> bool {
+        match self {
+            Filter::LegacyBloom { probes, lines, bits } => legacy_match(key, *probes, *lines, bits),
+            Filter::Never => false,
+            _ => true,
+        }
+    }
+
+    fn text(&self, of: &str) -> String {
+        match self {
+            Filter::LegacyBloom { probes, bits, .. } => {
+                format!("{of} bloom, {probes} probes, {} bytes", bits.len())
+            }
+            Filter::FastBloom { probes, len } => format!("{of} fast bloom, {probes} probes, {len} bytes"),
+            Filter::Ribbon { blocks, len } => format!("{of} ribbon, {blocks} blocks, {len} bytes"),
+            Filter::Always => format!("{of}, says yes always"),
+            Filter::Never => format!("{of}, empty"),
+            Filter::Unknown(kind) => format!("{of}, of unknown kind {kind:#x}"),
+        }
+    }
+}
+
+/// LevelDB's hash of a key.
+fn hash(data: &[u8], seed: u32) -> u32 {
+    const M: u32 = 0xc6a4_a793;
+    let mut h = seed ^ (data.len() as u32).wrapping_mul(M);
+    let (words, rest) = data.as_chunks::<4>();
+    for word in words {
+        h = h.wrapping_add(u32::from_le_bytes(*word)).wrapping_mul(M);
+        h ^= h >> 16;
+    }
+    // The last bytes count as signed ones.
+    let signed = |at: usize| rest.get(at).map_or(0, |byte| *byte as i8 as u32);
+    if !rest.is_empty() {
+        h = h.wrapping_add(signed(2) << 16).wrapping_add(signed(1) << 8).wrapping_add(signed(0));
+        h = h.wrapping_mul(M);
+        h ^= h >> 24;
+    }
+    h
+}
+
+fn legacy_match(key: &[u8], probes: u32, lines: u32, bits: &[u8]) -> bool {
+    let mut h = hash(key, BLOOM_SEED);
+    let delta = h.rotate_right(17);
+    let line = ((h % lines) as usize) << CACHE_LINE_BITS;
+    let line = bits.get(line..line + (1 << CACHE_LINE_BITS)).unwrap_or(&[0xff; 1 << CACHE_LINE_BITS]);
+    (0..probes).all(|_| {
+        let bit = h & ((8 << CACHE_LINE_BITS) - 1);
+        h = h.wrapping_add(delta);
+        line[bit as usize / 8] & (1 << (bit % 8)) != 0
+    })
+}
+
+impl Table {
+    /// The block that holds the filter of all keys, and whether it is the top of a partitioned one.
+    fn filter_block(&self) -> Option<(BlockHandle, bool)> {
+        self.meta_blocks().iter().find_map(|block| {
+            let partitioned = block.name.starts_with("partitionedfilter.");
+            (partitioned || block.name.starts_with("fullfilter.")).then_some((block.handle, partitioned))
+        })
+    }
+
+    /// The filter of all keys; `None`: the table has none, or one in partitions.
+    pub fn filter(&self) -> Result<Option<Filter>> {
+        match self.filter_block() {
+            Some((handle, false)) => Ok(Some(Filter::parse(&self.read_block(handle)?))),
+            _ => Ok(None),
+        }
+    }
+
+    /// What filter there is, in words.
+    pub fn filter_text(&self) -> String {
+        let of = match (self.whole_keys_filtered(), self.prefixes_filtered()) {
+            (true, true) => "of whole keys and prefixes:",
+            (false, true) => "of prefixes:",
+            _ => "of whole keys:",
+        };
+        if self.meta_blocks().iter().any(|block| block.name.starts_with("filter.")) {
+            return "one for each block (of RocksDB before 7)".to_owned();
+        }
+        match self.filter_block() {
+            None => "none".to_owned(),
+            Some((_, true)) => format!("{of} in partitions"),
+            Some((handle, false)) => match self.read_block(handle) {
+                Ok(data) => Filter::parse(&data).text(of),
+                Err(e) => format!("cannot be read: {e}"),
+            },
+        }
+    }
+
+    fn whole_keys_filtered(&self) -> bool {
+        self.properties().get("rocksdb.block.based.table.whole.key.filtering") != Some(b"0")
+    }
+
+    fn prefixes_filtered(&self) -> bool {
+        self.properties().get("rocksdb.block.based.table.prefix.filtering") == Some(b"1")
+    }
+
+    /// Whether the table may hold the whole key `user_key` or, where the filter is of prefixes without TiKV's
+    /// timestamps, any version of `row`. Without a filter that can be asked: yes.
+    pub fn may_hold(&self, user_key: Option<&[u8]>, row: &[u8]) -> Result<bool> {
+        let Some(filter) = self.filter()? else { return Ok(true) };
+        if self.prefixes_filtered()
+            && self.properties().get("rocksdb.prefix.extractor.name").is_some_and(is_without_timestamp)
+        {
+            return Ok(filter.may_contain(row));
+        }
+        Ok(match user_key {
+            Some(key) if self.whole_keys_filtered() => filter.may_contain(key),
+            _ => true,
+        })
+    }
+}
+
+/// TiKV's extractor for CF write: the key without its last 8 bytes.
+fn is_without_timestamp(name: &[u8]) -> bool {
+    name.starts_with(b"FixedSuffixSliceTransform")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_leveldbs() {
+        // From LevelDB's own test, util/hash_test.cc.
+        assert_eq!(hash(b"", BLOOM_SEED), 0xbc9f_1d34);
+        assert_eq!(hash(&[0x62], BLOOM_SEED), 0xef13_45c4);
+        assert_eq!(hash(&[0xc3, 0x97], BLOOM_SEED), 0x5b66_3814);
+        assert_eq!(hash(&[0xe2, 0x99, 0xa5], BLOOM_SEED), 0x323c_078f);
+        assert_eq!(hash(&[0xe1, 0x80, 0xb9, 0x32], BLOOM_SEED), 0xed21_633a);
+    }
+
+    #[test]
+    fn any_bytes_are_a_filter_or_none() {
+        for len in 0..200 {
+            for byte in [0, 1, 6, 127, 128, 254, 255] {
+                let filter = Filter::parse(&vec![byte; len]);
+                filter.may_contain(b"key");
+                filter.text("");
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The index of an SST: its data blocks in order, from all partitions.
+
+use super::{Cursor, Error, InternalKey, Result, Table, block::BlockCursor, table::BlockHandle};
+
+/// The data blocks of a table, each with a user key between its last and the next block's first.
+#[derive(Debug, Default)]
+pub struct Index {
+    separators: Vec<u8>,
+    /// Where each separator ends.
+    ends: Vec<usize>,
+    handles: Vec<BlockHandle>,
+    partitions: usize,
+    damages: Vec<Error>,
+}
+
+impl Index {
+    /// Reads the index whose top block is at `top`. Partitions that cannot be read are left out and told.
+    pub(super) fn read(table: &Table, top: BlockHandle) -> Result<Index> {
+        let mut index = Index::default();
+        index.read_block(table, top)?;
+        if !table.properties().is_partitioned() {
+            return Ok(index);
+        }
+        let mut all = Index { partitions: index.len(), ..Default::default() };
+        for at in 0..index.len() {
+            let before = all.len();
+            if let Err(e) = all.read_block(table, index.handle(at)) {
+                all.truncate(before);
+                all.damages.push(e.losing(index.before(at), index.separator(at)));
+            }
+        }
+        Ok(all)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.handles.truncate(len);
+        self.ends.truncate(len);
+        self.separators.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
+    fn read_block(&mut self, table: &Table, handle: BlockHandle) -> Result<()> {
+        let properties = table.properties();
+        let delta = properties.index_value_is_delta_encoded();
+        let bad = || table.file().corrupt(handle.offset, "an entry of the index does not decode");
+        let wrong = |what| table.file().corrupt(handle.offset, what);
+        let data = table.read_block(handle)?;
+        let cursor = if delta { BlockCursor::with_delta_values(&data) } else { BlockCursor::new(&data) };
+        let mut cursor = cursor.map_err(wrong)?;
+        let mut before = BlockHandle::default();
+        while cursor.advance(&data).map_err(wrong)? {
+            let mut value = Cursor::new(if delta { cursor.open_value(&data) } else { cursor.value(&data) });
+            before = if delta && cursor.shared() > 0 {
+                BlockHandle::decode_delta(&mut value, before)
+            } else {
+                BlockHandle::decode(&mut value)
+            }
+            .ok_or_else(bad)?;
+            if properties.index_has_first_key() {
+                value.slice().ok_or_else(bad)?;
+            }
+            let separator = if properties.index_key_is_user_key() {
+                cursor.key()
+            } else {
+                InternalKey::decode(cursor.key()).ok_or_else(bad)?.user_key
+            };
+            self.separators.extend_from_slice(separator);
+            self.ends.push(self.separators.len());
+            self.handles.push(before);
+            if delta {
+                cursor.skip(value.position());
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of data blocks.
+    pub fn len(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// Whether there is no data block.
+    pub fn is_empty(&self) -> bool {
+        self.handles.is_empty()
+    }
+
+    /// Number of partitions; 0 when the index is one block.
+    pub fn partitions(&self) -> usize {
+        self.partitions
+    }
+
+    /// Where block `at` is.
+    pub fn handle(&self, at: usize) -> BlockHandle {
+        self.handles[at]
+    }
+
+    /// A user key not less than any of block `at`.
+    pub fn separator(&self, at: usize) -> &[u8] {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.separators[start..self.ends[at]]
+    }
+
+    /// The separator of the block before `at`; empty before the first.
+    pub fn before(&self, at: usize) -> &[u8] {
+        at.checked_sub(1).map_or(&[], |before| self.separator(before))
+    }
+
+    /// The first block that may hold `user_key` or a greater one.
+    pub fn find(&self, user_key: &[u8]) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.separator(middle) < user_key {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// Partitions that could not be read.
+    pub fn damages(&self) -> &[Error] {
+        &self.damages
+    }
+}

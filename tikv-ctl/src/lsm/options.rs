@@ -1,0 +1,88 @@
+//! OPTIONS files: with which settings the database was opened last.
+
+use std::path::{Path, PathBuf};
+
+use super::{Error, Result};
+
+/// A section: its name, such as `CFOptions`, its argument, such as `default`, and its settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Section {
+    /// What it is about.
+    pub name: String,
+    /// Of which column family; empty where there is none.
+    pub of: String,
+    /// Names and values, in the order of the file.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Section {
+    /// The value of a setting.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The newest OPTIONS file of `dir`.
+pub fn newest(dir: &Path) -> Option<PathBuf> {
+    let numbered = |path: PathBuf| {
+        let number: u64 = path.file_name()?.to_str()?.strip_prefix("OPTIONS-")?.parse().ok()?;
+        Some((number, path))
+    };
+    let entries = std::fs::read_dir(dir).ok()?;
+    let paths = entries.filter_map(|entry| numbered(entry.ok()?.path()));
+    paths.max().map(|(_, path)| path)
+}
+
+/// Reads the OPTIONS file at `path`.
+pub fn read(path: &Path) -> Result<Vec<Section>> {
+    let text = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    parse(&String::from_utf8_lossy(&text)).map_err(|(line, what)| Error::Corruption {
+        path: path.to_owned(),
+        offset: line,
+        what: format!("line {line}: {what}"),
+    })
+}
+
+/// Parses an OPTIONS file; the error is a line's number and what is wrong with it.
+pub fn parse(text: &str) -> std::result::Result<Vec<Section>, (u64, String)> {
+    let mut sections: Vec<Section> = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        if let Some(inner) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let (name, of) = inner.split_once(' ').unwrap_or((inner, ""));
+            let of = of.trim().trim_matches('"').to_owned();
+            sections.push(Section { name: name.to_owned(), of, settings: Vec::new() });
+        } else if let (Some((name, value)), Some(section)) = (line.split_once('='), sections.last_mut()) {
+            section.settings.push((name.trim().to_owned(), value.trim().to_owned()));
+        } else {
+            return Err((number, format!("expected [section] or name=value, met {line:?}")));
+        }
+    }
+    Ok(sections)
+}
+
+/// The column families that the newest OPTIONS file of `dir` names, in the order in which they were made.
+pub fn families(dir: &Path) -> Vec<String> {
+    let sections = newest(dir).and_then(|path| read(&path).ok()).unwrap_or_default();
+    sections.into_iter().filter(|section| section.name == "CFOptions").map(|section| section.of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_and_settings() {
+        let text =
+            "# comment\n[Version]\n  rocksdb_version=8.10.2\n\n[CFOptions \"write\"]\n  a=1 # x\n  b=\n";
+        let all = parse(text).unwrap();
+        assert_eq!(all[0].get("rocksdb_version"), Some("8.10.2"));
+        assert_eq!((all[1].name.as_str(), all[1].of.as_str()), ("CFOptions", "write"));
+        assert_eq!((all[1].get("a"), all[1].get("b"), all[1].get("c")), (Some("1"), Some(""), None));
+        assert_eq!(parse("[a]\nnothing").unwrap_err().0, 2);
+        assert!(parse("x=1").is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! Reads blocks of an SST one after another into buffers that are kept: memory is bounded by the size of a block.
+
+use super::{
+    Cursor, Result, Table,
+    checksum::{ChecksumType, context_modifier},
+    compress::Decompressor,
+    table::{BLOCK_TRAILER_LEN, BlockHandle},
+};
+
+/// A walk over all blocks reads the file in pieces of so many bytes: they stay in the second-level cache.
+pub const READAHEAD: u64 = 256 << 10;
+
+/// The block that was read last, and the buffers it is in.
+#[derive(Debug, Default)]
+pub struct BlockReader {
+    /// A piece of the file.
+    raw: Vec<u8>,
+    raw_at: u64,
+    plain: Vec<u8>,
+    /// Where the block is in `raw`; `None`: it is all of `plain`.
+    in_raw: Option<std::ops::Range<usize>>,
+    codec: Decompressor,
+}
+
+impl BlockReader {
+    /// Reads, checks and decompresses the block at `handle`; where the file must be read, `ahead` bytes of it at
+    /// least.
+    pub fn load(&mut self, table: &Table, handle: BlockHandle, ahead: u64) -> Result<()> {
+        let len = handle.size.saturating_add(BLOCK_TRAILER_LEN);
+        let start = self.fill(table, handle.offset, len, ahead)?;
+        let bytes = &self.raw[start..start + len as usize];
+        let (covered, stored) = bytes.split_at(handle.size as usize + 1);
+        check(table, handle, covered, stored)?;
+        let kind = covered[covered.len() - 1];
+        if kind == 0 {
+            self.in_raw = Some(start..start + handle.size as usize);
+            return Ok(());
+        }
+        self.in_raw = None;
+        let body = &covered[..covered.len() - 1];
+        let sized = table.format_version() >= 2;
+        self.codec
+            .run(kind, body, table.dict(), sized, &mut self.plain)
+            .map_err(|what| table.file().corrupt(handle.offset, what))
+    }
+
+    /// The plain bytes of the block.
+    pub fn data(&self) -> &[u8] {
+        match &self.in_raw {
+            Some(range) => &self.raw[range.clone()],
+            None => &self.plain,
+        }
+    }
+
+    /// Sees to it that `raw` has `len` bytes of the file from `offset` on, and tells where in it.
+    fn fill(&mut self, table: &Table, offset: u64, len: u64, ahead: u64) -> Result<usize> {
+        let have = self.raw_at..self.raw_at + self.raw.len() as u64;
+        let end = offset.checked_add(len);
+        if have.contains(&offset) && end.is_some_and(|end| end <= have.end) {
+            return Ok((offset - self.raw_at) as usize);
+        }
+        let left = table.file().size().saturating_sub(offset);
+        self.in_raw = None;
+        self.raw_at = offset;
+        let filled = table.file().read_into(offset, len.max(ahead.min(left)), &mut self.raw);
+        if filled.is_err() {
+            self.raw.clear();
+        }
+        filled.map(|()| 0)
+    }
+}
+
+fn check(table: &Table, handle: BlockHandle, covered: &[u8], stored: &[u8]) -> Result<()> {
+    let (kind, base) = (table.checksum_type(), table.base_context());
+    if kind == ChecksumType::None {
+        return Ok(());
+    }
+    let stored = Cursor::new(stored).u32().unwrap_or_default();
+    let computed = kind.of(covered).wrapping_add(context_modifier(base, handle.offset));
+    if computed == stored {
+        return Ok(());
+    }
+    let what = format!(
+        "block checksum {computed:08x} computed, {stored:08x} stored: the block of {} bytes is damaged",
+        handle.size
+    );
+    Err(table.file().corrupt(handle.offset, what))
+}

@@ -1,0 +1,206 @@
+//! Reads every block of an SST and every entry of it, on one core or on several.
+
+use std::{
+    cmp::Ordering,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use super::{
+    Error, InternalKey, Result, Table, ValueType,
+    block::BlockCursor,
+    index::Index,
+    internal_key::compare,
+    reader::{BlockReader, READAHEAD},
+};
+
+/// Blocks that a thread takes at once.
+const PIECE: usize = 64;
+
+/// What a verification found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Entries in data blocks.
+    pub entries: u64,
+    /// Range deletions, which lie in a block of their own.
+    pub range_deletions: u64,
+    /// Data blocks.
+    pub blocks: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// Entries by the number of their type.
+    pub types: Vec<(ValueType, u64)>,
+    /// All that is wrong, in the order of the file.
+    pub damages: Vec<Error>,
+}
+
+/// What a piece of the table holds.
+#[derive(Debug, Default)]
+struct Piece {
+    number: usize,
+    entries: u64,
+    bytes: u64,
+    types: Vec<(u8, u64)>,
+    first: Vec<u8>,
+    last: Vec<u8>,
+    damages: Vec<Error>,
+}
+
+/// Reads all of `table` with `threads` threads: checksums, entries, their order, and whether there are as many as the
+/// properties say.
+pub fn verify(table: &Table, threads: usize) -> Result<Verified> {
+    let index = table.index()?;
+    let pieces = read_pieces(table, &index, threads.max(1));
+    let mut found = Verified { blocks: index.len() as u64, ..Default::default() };
+    found.damages.extend_from_slice(index.damages());
+    let mut types = [0u64; 256];
+    let mut last: &[u8] = &[];
+    for piece in &pieces {
+        found.entries += piece.entries;
+        found.bytes += piece.bytes;
+        piece.types.iter().for_each(|(kind, count)| types[usize::from(*kind)] += count);
+        if !last.is_empty() && !piece.first.is_empty() && order(last, &piece.first) != Ordering::Less {
+            found.damages.push(out_of_order(table, &index, piece.number * PIECE, &piece.first));
+        }
+        if !piece.last.is_empty() {
+            last = &piece.last;
+        }
+    }
+    found.damages.extend(pieces.into_iter().flat_map(|piece| piece.damages));
+    let counted = types.iter().enumerate().filter(|(_, count)| **count > 0);
+    found.types = counted.map(|(kind, count)| (ValueType::from_u8(kind as u8), *count)).collect();
+    rest(table, &mut found);
+    Ok(found)
+}
+
+/// The meta blocks, and the number of entries.
+fn rest(table: &Table, found: &mut Verified) {
+    for block in table.meta_blocks() {
+        if let Err(e) = table.read_block(block.handle) {
+            found.damages.push(e.in_block(&block.name));
+        }
+    }
+    // Range deletions are counted as entries but lie in their own block.
+    match table.range_deletions() {
+        Ok(deletions) => found.range_deletions = deletions.len() as u64,
+        Err(_) => return,
+    }
+    let (met, told) = (found.entries + found.range_deletions, table.properties().num_entries());
+    if met != told && told != 0 && found.damages.is_empty() {
+        let at = table.find_meta(&["rocksdb.properties", "rocksdb.stats"]).unwrap_or_default().offset;
+        let what = format!("the properties say there are {told} entries, {met} met");
+        found.damages.push(table.file().corrupt(at, what));
+    }
+}
+
+fn read_pieces(table: &Table, index: &Index, threads: usize) -> Vec<Piece> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        let (mut reader, mut cursor) = (BlockReader::default(), BlockCursor::default());
+        loop {
+            let number = next.fetch_add(1, Relaxed);
+            if number * PIECE >= index.len() {
+                return;
+            }
+            let piece = read_piece(table, index, number, &mut reader, &mut cursor);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(index.len().div_ceil(PIECE)) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut pieces = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pieces.sort_by_key(|piece| piece.number);
+    pieces
+}
+
+fn read_piece(
+    table: &Table,
+    index: &Index,
+    number: usize,
+    reader: &mut BlockReader,
+    cursor: &mut BlockCursor,
+) -> Piece {
+    let mut piece = Piece { number, ..Default::default() };
+    let mut types = [0u64; 256];
+    let start = number * PIECE;
+    for at in start..(start + PIECE).min(index.len()) {
+        let handle = index.handle(at);
+        // Not beyond the last block of the piece: another thread reads on from there.
+        let end = index.handle((start + PIECE).min(index.len()) - 1);
+        let left = end.offset.saturating_add(end.size).saturating_add(5).saturating_sub(handle.offset);
+        let read = reader.load(table, handle, READAHEAD.min(left));
+        let read = read.and_then(|()| {
+            let data = reader.data();
+            cursor.reset(data).map_err(|what| table.file().corrupt(handle.offset, what))?;
+            read_block(table, index, at, (data, cursor), &mut piece, &mut types)
+        });
+        if let Err(e) = read {
+            piece.damages.push(e.losing(index.before(at), index.separator(at)));
+        }
+    }
+    let counted = types.iter().enumerate().filter(|(_, count)| **count > 0);
+    piece.types = counted.map(|(kind, count)| (kind as u8, *count)).collect();
+    piece
+}
+
+fn read_block(
+    table: &Table,
+    index: &Index,
+    at: usize,
+    (data, cursor): (&[u8], &mut BlockCursor),
+    piece: &mut Piece,
+    types: &mut [u64; 256],
+) -> Result<()> {
+    let offset = index.handle(at).offset;
+    let wrong = |what: String| table.file().corrupt(offset, what);
+    let mut first = true;
+    while let Some(order_now) = cursor.advance_ordered(data).map_err(wrong)? {
+        let key = cursor.key();
+        let Some(kind) = key.len().checked_sub(8).map(|at| key[at]) else {
+            return Err(wrong("a key of this block is shorter than its 8-byte trailer".into()));
+        };
+        types[usize::from(kind)] += 1;
+        piece.entries += 1;
+        piece.bytes += (key.len() - 8 + cursor.value(data).len()) as u64;
+        let ordered = match first {
+            true if piece.last.is_empty() => true,
+            true => order(&piece.last, key) == Ordering::Less,
+            false => order_now == Ordering::Greater,
+        };
+        if !ordered {
+            piece.damages.push(out_of_order(table, index, at, key));
+        }
+        if first && piece.first.is_empty() {
+            piece.first = key.to_vec();
+        }
+        first = false;
+    }
+    if !first {
+        piece.last.clear();
+        piece.last.extend_from_slice(cursor.key());
+        let last = InternalKey::decode(cursor.key()).map_or(&[][..], |key| key.user_key);
+        if last > index.separator(at) {
+            let what = format!("the block's last key {} lies beyond its index entry", keys::escape(last));
+            return Err(wrong(what));
+        }
+    }
+    Ok(())
+}
+
+/// How the encoded internal key `a` compares to `b`.
+fn order(a: &[u8], b: &[u8]) -> Ordering {
+    let split = |key| InternalKey::decode(key).map_or((&[][..], 0), |key| (key.user_key, key.packed));
+    compare(split(a), split(b))
+}
+
+fn out_of_order(table: &Table, index: &Index, at: usize, key: &[u8]) -> Error {
+    let user_key = InternalKey::decode(key).map_or(&[][..], |key| key.user_key);
+    let what = format!("key {} is not in order", keys::escape(user_key));
+    table.file().corrupt(index.handle(at).offset, what)
+}

@@ -1,0 +1,150 @@
+//! A store damaged in one place after another: every command says so or shows what it showed before; none panics.
+
+mod common;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use common::{Store, contents, ctl, fill};
+
+const COMMANDS: &[&[&str]] = &[
+    &["raft", "region", "--limit", "0"],
+    &["scan", "-f", "z", "-t", "{", "--show-cf", "default,lock,write", "--key-format", "escaped"],
+    &["size"],
+    &["region-properties", "-r", "2"],
+    &["raft", "log", "-r", "2", "-i", "7"],
+];
+
+fn filled() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&Store::open(dir.path()));
+    dir
+}
+
+/// Runs `args` on `dir`; the text of the directory's own path does not count.
+fn run(dir: &str, args: &[&str]) -> (u8, String, String) {
+    let offline: Vec<&str> = ["--data-dir", dir].iter().chain(args).copied().collect();
+    let (code, out, err) = ctl(&offline);
+    (code, out.replace(dir, "DIR"), err.replace(dir, "DIR"))
+}
+
+/// The files whose damage matters, and so many places in each.
+fn targets(files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<(PathBuf, Vec<usize>)> {
+    let kinds = ["sst", "log", "raftlog", "rewrite"];
+    let matters = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("MANIFEST")
+            || name == "CURRENT"
+            || path.extension().is_some_and(|extension| kinds.contains(&extension.to_str().unwrap()))
+    };
+    let places = |bytes: &[u8]| {
+        // What is preallocated and was never written cannot be damaged.
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        (0..end).step_by((end / 12).max(1)).collect()
+    };
+    files
+        .iter()
+        .filter(|(path, _)| matters(path))
+        .map(|(path, bytes)| (path.clone(), places(bytes)))
+        .collect()
+}
+
+#[test]
+fn a_flipped_bit_is_told_or_changes_nothing() {
+    let guard = filled();
+    let dir = guard.path().display().to_string();
+    let whole: Vec<_> = COMMANDS.iter().map(|args| run(&dir, args)).collect();
+    let files = contents(guard.path());
+    let mut told = 0;
+    for (path, places) in targets(&files) {
+        for at in places {
+            let mut bytes = files[&path].clone();
+            bytes[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &bytes).unwrap();
+            for (args, before) in COMMANDS.iter().zip(&whole) {
+                let now = run(&dir, args);
+                let says = now.0 != 0 || !now.2.is_empty();
+                told += usize::from(says);
+                let place = format!("{} at byte {at}, {args:?}: {now:?}", path.display());
+                assert!(says || now == *before, "{place}");
+            }
+        }
+        std::fs::write(&path, &files[&path]).unwrap();
+    }
+    assert!(told > 100, "only {told} damages were met");
+}
+
+#[test]
+fn a_file_cut_short_is_told_or_changes_nothing() {
+    let guard = filled();
+    let dir = guard.path().display().to_string();
+    let files = contents(guard.path());
+    for (path, places) in targets(&files) {
+        for at in places {
+            std::fs::write(&path, &files[&path][..at]).unwrap();
+            for args in COMMANDS {
+                let (code, out, err) = run(&dir, args);
+                let torn = path.extension().is_some_and(|e| e == "log" || e == "raftlog" || e == "rewrite");
+                let place = format!("{} cut to {at}, {args:?}: {out}{err}", path.display());
+                // A log may end anywhere: that is how a crash leaves it.
+                let names = ["Not Found", "not found", "no mvcc", "region", "size"];
+                let says = code == 0 || !err.is_empty() || names.iter().any(|name| out.contains(name));
+                assert!(says, "{place}");
+                let other = path.file_name().unwrap().to_str().unwrap();
+                assert!(
+                    torn || code != 0 || err.contains(other) || !err.is_empty() || !out.is_empty(),
+                    "{place}"
+                );
+            }
+        }
+        std::fs::write(&path, &files[&path]).unwrap();
+    }
+}
+
+#[test]
+fn the_rest_is_read_around_a_bad_block_and_the_regions_are_named() {
+    let guard = filled();
+    let dir = guard.path().display().to_string();
+    let scan = COMMANDS[1];
+    let (code, whole, _) = run(&dir, scan);
+    assert_eq!(code, 0);
+    let files = contents(guard.path());
+    let mut with_regions = 0;
+    for (path, bytes) in files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "sst")) {
+        let mut damaged = bytes.clone();
+        damaged[2] ^= 1;
+        std::fs::write(path, damaged).unwrap();
+        let (code, out, err) = run(&dir, scan);
+        if err.contains("damage in CF") {
+            assert!(code != 0 && err.contains("at byte 0") && err.contains("lost: keys"), "{err}");
+            with_regions += usize::from(err.contains("; regions 2"));
+            // What the WAL has is there still.
+            assert!(out.contains("zn") && whole.contains("zn"), "{out}");
+        } else {
+            assert_eq!(out, whole, "{}", path.display());
+        }
+        std::fs::write(path, bytes).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let (code, _, err) = run(&dir, scan);
+        assert!(code == 0 || err.contains(path.file_name().unwrap().to_str().unwrap()), "{err}");
+        std::fs::write(path, bytes).unwrap();
+    }
+    assert!(with_regions > 0);
+}
+
+#[test]
+fn a_log_shows_what_follows_damage() {
+    let guard = filled();
+    let files = contents(guard.path());
+    let (path, bytes) =
+        files.iter().find(|(path, _)| path.extension().is_some_and(|e| e == "raftlog")).unwrap();
+    let text = path.display().to_string();
+    let (code, whole, _) = ctl(&["log", &text]);
+    assert!(code == 0 && whole.contains("region 4 entry 7"), "{whole}");
+    let mut damaged = bytes.clone();
+    // In the first batch, behind the file's header.
+    damaged[69 + 20] ^= 1;
+    std::fs::write(path, &damaged).unwrap();
+    let (code, out, err) = ctl(&["log", &text]);
+    assert!(code != 0 && err.contains("at byte 69") && err.contains("the next batch is at byte"), "{err}");
+    assert!(out.contains("region 4 entry 7") && !out.contains("region 2 entry 7"), "{out}");
+}

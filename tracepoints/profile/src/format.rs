@@ -1,2 +1,0 @@
-//! The forms in which profiles are kept.
-pub mod pprof;
