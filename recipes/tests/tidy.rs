@@ -149,19 +149,22 @@ fn the_guide_has_the_catalogue() {
 fn stage_page() -> String {
     let mut page = String::from(
         "# The stages\n\nMade from `tracepoints/core/catalogue.toml`. TiKV's functions are those of tikv/tikv 8e964719. *Held* says \
-         what waits when a gate holds a request there.\n",
+         what waits when a gate holds a request there, *time* what the time from the stage to the next goes to.\n",
     );
     let mut layer = "";
     for stage in STAGES {
         if stage.layer != layer {
             layer = stage.layer;
-            page.push_str(&format!("\n## {layer}\n\n| stage | what happens | in TiKV | TiKV's metric | held |\n|---|---|---|---|---|\n"));
+            page.push_str(&format!("\n## {layer}\n\n| stage | what happens | time | in TiKV | TiKV's metric | held |\n|---|---|---|---|---|---|\n"));
         }
         let metric = if stage.metric.is_empty() { String::new() } else { format!("`{}`", stage.metric) };
         let held = format!("{:?}", stage.hold).to_lowercase().replace("await", "task");
         page.push_str(&format!(
-            "| `{}` | {} | `{}` | {metric} | {held} |\n",
-            stage.name, stage.meaning, stage.tikv
+            "| `{}` | {} | {} | `{}` | {metric} | {held} |\n",
+            stage.name,
+            stage.meaning,
+            stage.class.name(),
+            stage.tikv
         ));
     }
     page

@@ -11,6 +11,7 @@ struct Catalogue {
 struct Stage {
     name: String,
     layer: String,
+    class: String,
     meaning: String,
     tikv: String,
     #[serde(default)]
@@ -41,8 +42,8 @@ fn main() {
     for (id, s) in catalogue.stage.iter().enumerate() {
         writeln!(
             table,
-            "Stage {{ id: StageId({id}), name: {:?}, layer: {:?}, meaning: {:?}, tikv: {:?}, metric: {:?}, chapter: {:?}, hold: {}, lane: {} }},",
-            s.name, s.layer, s.meaning, s.tikv, s.metric, s.chapter,
+            "Stage {{ id: StageId({id}), name: {:?}, layer: {:?}, class: {}, meaning: {:?}, tikv: {:?}, metric: {:?}, chapter: {:?}, hold: {}, lane: {} }},",
+            s.name, s.layer, variant("Class", &s.class), s.meaning, s.tikv, s.metric, s.chapter,
             variant("Hold", &s.hold), variant("Lane", &s.lane),
         )
         .expect("writing to a String");

@@ -1,5 +1,5 @@
 //! The stage catalogue: every named place on a request's way, generated from `catalogue.toml`.
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Index of a stage in [`STAGES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -40,6 +40,44 @@ pub enum Lane {
     Replica,
 }
 
+/// What the time from a stage to the next on its way goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// A thread runs for the request.
+    Work,
+    /// It waits for a thread, or for an FSM.
+    Queue,
+    /// It waits for the latches of other commands.
+    Latch,
+    /// It waits for the lock of another transaction.
+    Lock,
+    /// Leadership is confirmed by a round of messages, as no lease holds.
+    Lease,
+    /// A log is written and synced to disk.
+    Fsync,
+    /// A message is on its way between client, PD and stores.
+    Network,
+}
+
+impl Class {
+    pub const ALL: [Class; 7] =
+        [Self::Work, Self::Queue, Self::Latch, Self::Lock, Self::Lease, Self::Fsync, Self::Network];
+
+    /// As `catalogue.toml` writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Queue => "queue",
+            Self::Latch => "latch",
+            Self::Lock => "lock",
+            Self::Lease => "lease",
+            Self::Fsync => "fsync",
+            Self::Network => "network",
+        }
+    }
+}
+
 /// One entry of the catalogue.
 #[derive(Debug, Serialize)]
 pub struct Stage {
@@ -47,6 +85,7 @@ pub struct Stage {
     /// Lower-case name, e.g. `grpc_receive`.
     pub name: &'static str,
     pub layer: &'static str,
+    pub class: Class,
     pub meaning: &'static str,
     /// `path::Type::function` in tikv/tikv.
     pub tikv: &'static str,

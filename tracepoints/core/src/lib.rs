@@ -8,6 +8,7 @@ mod macros;
 pub mod catalogue;
 pub mod clock;
 pub mod collector;
+pub mod critical;
 pub mod field;
 pub mod gate;
 mod local;
@@ -24,7 +25,7 @@ pub mod thread;
 pub mod trace;
 pub mod trace_file;
 
-pub use catalogue::{Hold, Lane, Stage, StageId, find as find_stage, stage};
+pub use catalogue::{Class, Hold, Lane, Stage, StageId, find as find_stage, stage};
 pub use clock::EngineClock;
 pub use collector::{Collector, CollectorConfig};
 pub use gate::FsmGate;

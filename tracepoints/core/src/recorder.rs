@@ -2,10 +2,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
-    clock, local,
+    clock,
+    field::split_from_count,
+    local,
     request::{Req, RequestKind},
     session,
-    site::StampSite,
+    site::{FROM_COUNT, StampSite},
 };
 
 /// One record that a request reached a stage. 64 bytes, plain data.
@@ -36,6 +38,21 @@ impl Stamp {
         self.fields.get(i).copied()
     }
 
+    /// The fields by their names; two that share a place are told apart.
+    pub fn named_fields(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = self.site.map_or(&[][..], |s| s.fields);
+        let last = self.field("last").unwrap_or_default();
+        let parts = names.iter().zip(self.fields).flat_map(move |(name, value)| {
+            if *name != FROM_COUNT {
+                return [Some((*name, value)), None, None];
+            }
+            let (from, learner, count) = split_from_count(value);
+            let first = last.saturating_add(1).saturating_sub(count);
+            [Some(("from", from)), Some(("first", first)), learner.then_some(("learner", 1))]
+        });
+        parts.flatten()
+    }
+
     /// Region, term and index of the one entry that this stamp names.
     pub(crate) fn entry(&self) -> Option<(u64, u64, u64)> {
         let join = &self.site?.join;
@@ -46,7 +63,11 @@ impl Stamp {
     /// Region, term, first and last index of the entries that this stamp of a batch or a replica is about.
     pub(crate) fn entries(&self) -> Option<(u64, u64, u64, u64)> {
         let join = &self.site?.join;
-        let (first, last) = (self.at_place(join.first)?, self.at_place(join.last)?);
+        let last = self.at_place(join.last)?;
+        let first = match self.at_place(join.from_count) {
+            Some(packed) => last.saturating_add(1).saturating_sub(split_from_count(packed).2),
+            None => self.at_place(join.first)?,
+        };
         Some((self.at_place(join.region)?, self.at_place(join.term)?, first, last))
     }
 

@@ -29,10 +29,14 @@ pub(crate) struct Join {
     pub index: u8,
     pub first: u8,
     pub last: u8,
+    pub from_count: u8,
     pub read_id: u8,
     /// Whether any of them is there.
     pub any: bool,
 }
+
+/// Who sent an acknowledgement and of how many entries, in one field: see [`crate::field::from_count`].
+pub(crate) const FROM_COUNT: &str = "from_count";
 
 impl Join {
     const NO: u8 = u8::MAX;
@@ -40,14 +44,16 @@ impl Join {
     const fn of(fields: &[&str]) -> Self {
         let (index, first) = (place(fields, "index"), place(fields, "first"));
         let read_id = place(fields, "read_id");
+        let from_count = place(fields, FROM_COUNT);
         Self {
             region: place(fields, "region"),
             term: place(fields, "term"),
             index,
             first,
             last: place(fields, "last"),
+            from_count,
             read_id,
-            any: index != Self::NO || first != Self::NO || read_id != Self::NO,
+            any: index != Self::NO || first != Self::NO || from_count != Self::NO || read_id != Self::NO,
         }
     }
 }

@@ -132,7 +132,6 @@ impl Trace {
         }
         let id = event.stamp.req.id();
         let info = self.requests.iter().find(|r| r.id == id);
-        let names = site.fields.iter().map(|n| (*n).to_owned());
         // Events come in the order of engine time; a recording that is not quite so is put right here.
         let floor = self.steps.last().map_or(0, |s| s.at_ns);
         let step = Step {
@@ -151,7 +150,7 @@ impl Trace {
             function: site.function(),
             tikv: stage.tikv.into(),
             tikv_file: stage.tikv_file().into(),
-            fields: names.zip(event.stamp.fields).collect(),
+            fields: event.stamp.named_fields().map(|(n, v)| (n.to_owned(), v)).collect(),
             stack: symbols.map(|s| trim(s.resolve(&event.stack))).unwrap_or_default(),
             state: self.state.clone(),
         };

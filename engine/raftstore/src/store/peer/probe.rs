@@ -65,6 +65,11 @@ impl Peer {
         LeaseProbe { state: state.to_owned(), remaining_ms: remaining.as_millis() as u64 }
     }
 
+    /// How many peers vote; a quorum is more than half of them.
+    pub fn voters(&self) -> usize {
+        self.region().peers.iter().filter(|p| !p.is_learner()).count()
+    }
+
     fn progress_probes(&self) -> Vec<ProgressProbe> {
         if !self.is_leader() {
             return Vec::new();

@@ -137,7 +137,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if kind == MessageType::MsgHeartbeatResponse && !msg.context.is_empty() {
             let id = read_id(&msg.context);
             let req = tracepoints::session::joined_read(id);
-            tracepoints::stamp!(READ_INDEX_ACK, req, region = region, read_id = id, from = from);
+            let store = self.fsm.peer.region().find_peer_by_id(from).map_or(0, |p| p.store_id);
+            tracepoints::stamp!(READ_INDEX_ACK, req, region = region, read_id = id, from = store);
         }
         let acks = kind == MessageType::MsgAppendResponse && !msg.reject;
         let before = self.matched(from);
@@ -150,7 +151,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
         let after = self.matched(from);
         if acks && after > before {
-            self.stamp_acks(before + 1, after);
+            self.stamp_acks(from, before + 1, after);
         }
     }
 
@@ -159,14 +160,17 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     }
 
     /// The entries may be of several terms; those of the newest, and those of the oldest, are told.
-    fn stamp_acks(&self, first: u64, last: u64) {
+    fn stamp_acks(&self, from: u64, first: u64, last: u64) {
         let region = self.fsm.region_id();
+        let sender = self.fsm.peer.region().find_peer_by_id(from);
+        let (store, learner) = sender.map_or((0, false), |p| (p.store_id, p.is_learner()));
+        let from = tracepoints::field::from_count(store, learner, last + 1 - first);
         let log = &self.fsm.peer.raft_group.raft.raft_log;
         let (old, new) = (log.term(first).unwrap_or(0), log.term(last).unwrap_or(0));
         let terms = if old == new || old == 0 { [Some(new), None] } else { [Some(old), Some(new)] };
         for term in terms.into_iter().flatten() {
             let req = tracepoints::session::joined(region, term, first, last);
-            tracepoints::stamp!(RAFT_ACK, req, region = region, term = term, first = first, last = last);
+            tracepoints::stamp!(RAFT_ACK, req, region = region, term = term, last = last, from_count = from);
         }
     }
 }

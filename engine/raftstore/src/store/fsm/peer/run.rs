@@ -165,13 +165,31 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         match cont {
             Cont::Step(msg) => return self.run_step(msg),
             Cont::Proposed { req, term, index } => {
-                if gate!(self, RAFT_PROPOSE, req, region = region, term = term, index = index) {
+                let voters = self.fsm.peer.voters();
+                if gate!(
+                    self,
+                    RAFT_PROPOSE,
+                    req,
+                    region = region,
+                    term = term,
+                    index = index,
+                    voters = voters
+                ) {
                     return Flow::Park(Cont::Proposed { req, term, index });
                 }
             }
             Cont::ReadIndexProposed { req, read_id } => {
                 let term = self.fsm.peer.term();
-                if gate!(self, READ_INDEX_PROPOSE, req, region = region, term = term, read_id = read_id) {
+                let voters = self.fsm.peer.voters();
+                if gate!(
+                    self,
+                    READ_INDEX_PROPOSE,
+                    req,
+                    region = region,
+                    term = term,
+                    read_id = read_id,
+                    voters = voters
+                ) {
                     return Flow::Park(Cont::ReadIndexProposed { req, read_id });
                 }
             }

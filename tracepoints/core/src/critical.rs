@@ -1,0 +1,158 @@
+//! The critical path of an operation: the stages that its time hung on, through the quorum of a write or of a read index.
+//!
+//! It is walked backwards from the end. Main-lane stages cover an operation's time already; while a write is with Raft,
+//! its way goes on through the replica that made the quorum: to a follower, its disk, back by its acknowledgement, or over
+//! the leader's own disk, if that was what the commit waited for. A stage that is not on the way could have been faster
+//! without any effect.
+mod main_way;
+mod quorum;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    catalogue::{Class, find},
+    trace::Step,
+};
+pub use quorum::{Quorum, Replica, Verdict};
+pub use text::lines;
+
+/// A stretch of the path: from a step's stamp to that of the next step on the path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The step it begins with.
+    pub step: usize,
+    /// The main-lane step within which it lies: itself, or the one that waited for the replicas.
+    pub main: usize,
+    pub stage: String,
+    pub store: u64,
+    /// In ns since the trace began.
+    pub at_ns: u64,
+    pub dur_ns: u64,
+    pub class: Class,
+    /// Who ran, or who or what was waited for: a thread or its pool, or a store.
+    pub on: String,
+}
+
+/// What an operation's time hung on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CriticalPath {
+    /// Sum of the segments, which is the time that the main lane covers.
+    pub total_ns: u64,
+    /// How the total splits.
+    pub classes: BTreeMap<Class, u64>,
+    /// One for each entry or read index round that the operation waited for.
+    pub quorums: Vec<Quorum>,
+    /// In the order of time; none overlap.
+    pub segments: Vec<Segment>,
+}
+
+impl CriticalPath {
+    /// The path of the operation that `steps` are of, in their order, as a [`crate::trace::Trace`] has them.
+    pub fn of(steps: &[Step]) -> Self {
+        let mut replicas: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (i, step) in steps.iter().enumerate().filter(|(_, s)| s.lane != "main") {
+            replicas.entry(step.request).or_default().push(i);
+        }
+        let mut links = Vec::new();
+        let mut quorums = Vec::new();
+        for (main, from, to) in main_way::walk(steps) {
+            let beside = replicas.get(&steps[main].request).map_or(&[][..], Vec::as_slice);
+            let (chain, quorum) = quorum::way(steps, beside, main, to);
+            quorums.extend(quorum);
+            tile(steps, &chain, (main, from, to), &mut links);
+        }
+        let segments = segments(steps, &links);
+        let mut path = Self { quorums, ..Self::default() };
+        for segment in &segments {
+            path.total_ns += segment.dur_ns;
+            *path.classes.entry(segment.class).or_default() += segment.dur_ns;
+        }
+        Self { segments, ..path }
+    }
+
+    /// Whether a step is on the path.
+    pub fn has(&self, step: usize) -> bool {
+        self.segments.iter().any(|s| s.step == step)
+    }
+
+    /// The segment that took longest.
+    pub fn longest(&self) -> Option<&Segment> {
+        self.segments.iter().max_by_key(|s| s.dur_ns)
+    }
+}
+
+/// A step on the path, the main step around it, and the time it has there.
+struct Link {
+    step: usize,
+    main: usize,
+    from: u64,
+    to: u64,
+}
+
+/// Gives each step of the chain the time to the next; together they cover the main step's time on the path.
+fn tile(steps: &[Step], chain: &[usize], (main, from, to): (usize, u64, u64), out: &mut Vec<Link>) {
+    let mut at = from;
+    for (n, step) in chain.iter().enumerate() {
+        let next = chain.get(n + 1).map_or(to, |s| steps[*s].at_ns.clamp(at, to));
+        out.push(Link { step: *step, main, from: at, to: next });
+        at = next;
+    }
+}
+
+fn segments(steps: &[Step], links: &[Link]) -> Vec<Segment> {
+    let mut out = Vec::with_capacity(links.len());
+    for (n, link) in links.iter().enumerate() {
+        let step = &steps[link.step];
+        let next = links.get(n + 1).filter(|l| l.from == link.to).map(|l| &steps[l.step]);
+        let within = link.step != link.main || links.get(n + 1).is_some_and(|l| l.main == link.main);
+        let class = class(step, next.filter(|_| within));
+        out.push(Segment {
+            step: link.step,
+            main: link.main,
+            stage: step.stage.clone(),
+            store: step.store,
+            at_ns: link.from,
+            dur_ns: link.to - link.from,
+            class,
+            on: on(class, step, next),
+        });
+    }
+    out
+}
+
+/// A stage's class; among replicas, what leads to another store is the network, and what does not is not.
+fn class(step: &Step, next_replica: Option<&Step>) -> Class {
+    let own = find(&step.stage).map_or(Class::Work, |s| s.class);
+    match next_replica {
+        Some(next) if next.store != step.store => Class::Network,
+        Some(_) if matches!(own, Class::Network | Class::Lease) => Class::Queue,
+        _ => own,
+    }
+}
+
+fn on(class: Class, step: &Step, next: Option<&Step>) -> String {
+    let place = |s: &Step| if s.store == 0 { "the client".to_owned() } else { format!("store {}", s.store) };
+    match (class, next) {
+        (Class::Network, Some(next)) if next.store != step.store => place(next),
+        (Class::Network, _) if step.store != 0 => "the client".into(),
+        (Class::Network, _) => "PD or a store".into(),
+        (Class::Queue, Some(next)) => pool(&next.thread).to_owned(),
+        (Class::Latch, _) => "commands before it on the same keys".into(),
+        (Class::Lock, _) => "another transaction".into(),
+        (Class::Lease, _) => "a quorum that confirms the leader".into(),
+        _ => pool(&step.thread).to_owned(),
+    }
+}
+
+/// A thread's name without its number in the pool.
+pub fn pool(thread: &str) -> &str {
+    match thread.rsplit_once('-') {
+        Some((pool, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => pool,
+        _ => thread,
+    }
+}
