@@ -15,6 +15,10 @@ pub enum ProfileError {
     Sampler(#[from] pprof::Error),
     #[error("cannot encode the profile as pprof: {0}")]
     Encode(String),
+    #[error("cannot write the page's data: {0}")]
+    Page(serde_json::Error),
+    #[error("nothing fits {wanted}; recorded are {known}")]
+    Nothing { wanted: String, known: String },
     #[error("line {line}: expected a folded stack `frame;frame;... COUNT`, found {text:?}")]
     Line { line: usize, text: String },
     #[error("cannot draw the flamegraph: {0}")]

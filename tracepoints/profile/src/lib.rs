@@ -2,15 +2,22 @@
 //!
 //! A [`Profile`] holds either, with labels and several weights; every reader makes one and every writer takes one. Folded
 //! stacks ([`Folded`]) are the short form: one line a stack, outermost frame first, with a count. [`flame::svg`] draws
-//! them, [`diff()`] compares two.
+//! them, [`compare()`] compares two, [`html`] shows either on a page.
+pub mod cohort;
+pub mod compare;
 pub mod cpu;
 mod diff;
 mod error;
 pub mod flame;
 mod folded;
+pub mod html;
+pub mod join;
 pub mod model;
+mod tree;
 pub mod wall;
 
+pub use cohort::{Operation, Pick};
+pub use compare::{Comparison, compare};
 pub use cpu::CpuProfile;
 pub use diff::{Diff, diff};
 pub use error::ProfileError;

@@ -1,7 +1,7 @@
 //! Where a request's wall-clock time went: its stages as a flamegraph, from the steps of its trace.
-use tracepoints::trace::Step;
+use tracepoints::{catalogue::Class, critical::Segment, trace::Step};
 
-use crate::Folded;
+use crate::{Folded, cohort::Operation};
 
 /// The root under which replica lanes stand: they run beside the request and are no part of its sum.
 pub const REPLICAS: &str = "replicas";
@@ -14,6 +14,67 @@ pub struct WallOptions {
     pub replicas: bool,
     /// Adds the call stack that was captured at the stage's stamp.
     pub frames: bool,
+    /// Splits each stage along the critical path, and says at its leaf what ran, or what was waited for and on whom.
+    pub waits: bool,
+}
+
+/// Folds an operation; with [`WallOptions::waits`] to `kind;stage[;stage on store-N];waits: fsync, store-writer-2`.
+pub fn operation(operation: &Operation, options: WallOptions) -> Folded {
+    if !options.waits {
+        return fold(&operation.steps, options);
+    }
+    let steps = &operation.steps;
+    let mut folded = Folded::default();
+    for segment in &operation.path.segments {
+        let (mut stack, leaf) = frames(operation, segment, options);
+        stack.push(leaf);
+        folded.add(stack, segment.dur_ns);
+    }
+    if options.replicas {
+        let beside: Vec<Step> = steps.iter().filter(|s| s.lane != "main").cloned().collect();
+        folded.merge(&fold(&beside, options));
+    }
+    folded
+}
+
+/// The frames of a segment of the critical path, and the leaf that says what it went to.
+pub(crate) fn frames(
+    operation: &Operation,
+    segment: &Segment,
+    options: WallOptions,
+) -> (Vec<String>, String) {
+    let steps = &operation.steps;
+    let mut frames = stack(&steps[segment.main], WallOptions { frames: false, ..options });
+    if segment.step != segment.main {
+        frames.push(format!("{} on store-{}", segment.stage, segment.store));
+    }
+    if options.frames {
+        frames.extend(steps[segment.step].stack.iter().rev().map(|f| f.function.clone()));
+    }
+    (frames, leaf(segment.class, &segment.on))
+}
+
+/// `runs: grpc-server`, or `waits: queue, unified-read-pool`.
+fn leaf(class: Class, on: &str) -> String {
+    let on = if on.is_empty() { "?" } else { on };
+    match class {
+        Class::Work => format!("runs: {on}"),
+        class => format!("waits: {}, {on}", class.name()),
+    }
+}
+
+/// What the time of a frame goes to, if the frame tells: a leaf as above, or a stage.
+pub fn class_of(frame: &str) -> Option<Class> {
+    if frame.starts_with("runs: ") {
+        return Some(Class::Work);
+    }
+    if let Some(waits) = frame.strip_prefix("waits: ") {
+        let name = waits.split(',').next().unwrap_or_default();
+        return Class::ALL.into_iter().find(|c| c.name() == name);
+    }
+    let mut words = frame.split(' ');
+    let stage = words.next().and_then(tracepoints::find_stage)?;
+    matches!(words.next(), None | Some("on")).then_some(stage.class)
 }
 
 /// Folds steps to `kind;stage[;store]`, in ns. Without replicas the sum is the time of the main lane.
@@ -54,6 +115,36 @@ mod tests {
         trace::Trace,
     };
 
+    #[test]
+    fn waits_are_named_and_the_sum_stays() {
+        let trace = trace();
+        let op = Operation::new(1, "kv_prewrite", 0, trace.steps.clone());
+        let options = WallOptions { waits: true, ..WallOptions::default() };
+        let folded = operation(&op, options);
+        assert_eq!(folded.total(), op.duration_ns());
+        let stacks: Vec<&str> = folded.iter().map(|(stack, _)| stack).collect();
+        assert!(stacks.iter().any(|s| s.starts_with("kv_prewrite;raft_propose;runs: ")), "{stacks:?}");
+        let all = operation(&op, WallOptions { replicas: true, frames: true, ..options });
+        assert!(all.total() > folded.total() && all.iter().any(|(s, _)| s.starts_with(REPLICAS)));
+        assert!(all.iter().any(|(s, _)| s.contains("wall::tests::trace") && s.contains(";runs: ")));
+    }
+
+    #[test]
+    fn frames_tell_their_class() {
+        for (frame, class) in [
+            ("runs: apply", Some(Class::Work)),
+            ("waits: fsync, store-writer-2", Some(Class::Fsync)),
+            ("latch_wait", Some(Class::Latch)),
+            ("raft_write_begin on store-2", Some(Class::Fsync)),
+            ("kv_get", None),
+            ("main::run", None),
+            ("waits: nothing", None),
+            ("", None),
+        ] {
+            assert_eq!(class_of(frame), class, "{frame}");
+        }
+    }
+
     /// A real request through a real session.
     #[inline(never)]
     fn trace() -> Trace {
@@ -90,7 +181,7 @@ mod tests {
         assert_eq!(main.total(), trace.summary().stage_ns);
         let stages: Vec<&str> = main.iter().map(|(stack, _)| stack).collect();
         assert!(stages.contains(&"kv_prewrite;raft_propose"), "{stages:?}");
-        let both = fold(&trace.steps, WallOptions { replicas: true, stores: true, frames: false });
+        let both = fold(&trace.steps, WallOptions { replicas: true, stores: true, ..WallOptions::default() });
         let (replicas, own): (Vec<_>, Vec<_>) = both.iter().partition(|(s, _)| s.starts_with(REPLICAS));
         assert_eq!(own.iter().map(|(_, n)| n).sum::<u64>(), trace.summary().stage_ns);
         assert_eq!(replicas.len(), 1, "{replicas:?}");

@@ -1,0 +1,262 @@
+//! Pages as they are written, and, where a Chromium is at hand, as they run.
+use std::{path::Path, process::Command};
+
+use tracepoints::{Lane, find_stage, trace::Step};
+
+use super::*;
+use crate::{
+    cohort,
+    compare::{Side, compare},
+    wall::WallOptions,
+};
+
+/// A write of 1 ms on three stores: store 2 makes the quorum, store 3 comes late.
+pub(crate) fn write(id: u64, begin_ns: u64) -> Operation {
+    let mut steps = Vec::new();
+    let mut add = |stage: &str, store: u64, thread: &str, at_ns: u64, dur_ns: u64, fields: &[(&str, u64)]| {
+        let entry = find_stage(stage).unwrap();
+        steps.push(Step {
+            stage: stage.into(),
+            layer: entry.layer.into(),
+            lane: if entry.lane == Lane::Main { "main" } else { "replica" }.into(),
+            thread: thread.into(),
+            kind: "raw_put".into(),
+            fields: fields.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect(),
+            request: id,
+            store,
+            at_ns,
+            dur_ns,
+            ..Step::default()
+        });
+    };
+    let (grpc, poller) = ("grpc-server-1-0", "raftstore-1-0");
+    add("grpc_receive", 1, grpc, 0, 40_000, &[]);
+    add("raft_propose", 1, poller, 40_000, 10_000, &[("index", 9), ("term", 6), ("voters", 3)]);
+    add("raft_send", 1, poller, 50_000, 850_000, &[]);
+    add("raft_write_begin", 1, "store-writer-1-0", 60_000, 540_000, &[]);
+    for (store, slow) in [(2, 0), (3, 500_000)] {
+        let (raft, writer) = (format!("raftstore-{store}-0"), format!("store-writer-{store}-0"));
+        add("follower_receive", store, &raft, 90_000, 10_000, &[]);
+        add("follower_append", store, &raft, 100_000, 20_000, &[]);
+        add("raft_write_begin", store, &writer, 120_000, 400_000 + slow, &[]);
+        add("raft_write_end", store, &writer, 520_000 + slow, 10_000, &[]);
+        add("raft_persisted", store, &raft, 530_000 + slow, 5_000, &[]);
+        add("follower_ack", store, &raft, 535_000 + slow, 0, &[]);
+        add("raft_ack", 1, poller, 565_000 + slow, 0, &[("from", store)]);
+    }
+    add("raft_persisted", 1, poller, 600_000, 10_000, &[]);
+    add("raft_commit", 1, poller, 610_000, 40_000, &[]);
+    add("apply_begin", 1, "apply-0", 650_000, 50_000, &[]);
+    add("apply_done", 1, "apply-0", 850_000, 0, &[]);
+    add("sched_finish", 1, "sched-worker-pool-0", 900_000, 30_000, &[]);
+    add("grpc_reply", 1, grpc, 930_000, 70_000, &[]);
+    steps.sort_by_key(|s| s.at_ns);
+    steps.iter_mut().enumerate().for_each(|(i, s)| s.step = i);
+    Operation::new(id, "raw_put", begin_ns, steps)
+}
+
+fn heading(title: &str) -> Heading {
+    Heading {
+        title: title.into(),
+        subtitle: "a < b & \"c\"".into(),
+        notes: vec!["taken by </script> hand".into()],
+    }
+}
+
+fn traced(title: &str, operations: &[Operation]) -> Result<String, ProfileError> {
+    let options = WallOptions { waits: true, ..WallOptions::default() };
+    trace(&heading(title), operations, &cohort::sum(&cohort::stacks(operations, options)))
+}
+
+fn pages() -> [(&'static str, String); 3] {
+    let folded = Folded::parse("main;run;<Vec<u8> as Get>::get 30\nmain;</script><b> 70\n").unwrap();
+    let side = |label: &str, n: u64, ns: u64| {
+        let of = |i: u64| Folded::parse(&format!("get;mvcc_get {}\nget;grpc_receive 90\n", ns + i)).unwrap();
+        Side::cohort(label, (0..n).map(of).collect())
+    };
+    let c = compare(side("p50", 40, 10), side("p99", 20, 700), Measure::Nanoseconds).unwrap();
+    [
+        ("trace", traced("one write", &[write(7, 1_000)]).unwrap()),
+        ("profile", profile(&heading("%DATA% of CPU"), &folded, Measure::Samples).unwrap()),
+        ("diff", diff(&heading("p50 and p99"), &c).unwrap()),
+    ]
+}
+
+fn data(page: &str) -> serde_json::Value {
+    let from = page.find("id=\"data\">").unwrap() + "id=\"data\">".len();
+    let json = page[from..].split("</script>").next().unwrap();
+    serde_json::from_str(json).unwrap()
+}
+
+/// Without scripts and styles, whose text is free: every tag is closed by its own.
+fn markup(page: &str) -> String {
+    let mut out = page.to_owned();
+    for tag in ["script", "style"] {
+        let (open, close) = (format!("<{tag}"), format!("</{tag}>"));
+        while let Some(from) = out.find(&open) {
+            let to = from + out[from..].find(&close).unwrap() + close.len();
+            out.replace_range(from..to, "");
+        }
+    }
+    let out = out.replace("<!DOCTYPE html>", "").replace("<meta charset=\"utf-8\"/>", "");
+    // The check is one for SVG, too.
+    out.replace("<body>", "<body><svg /></body><body>").replacen("</body><body>", "", 1)
+}
+
+#[test]
+fn pages_are_whole_and_refer_to_nothing_outside() {
+    for (kind, page) in pages() {
+        crate::flame::assert_well_formed(&markup(&page).replace("<svg />", "<svg x=\"\"/>"));
+        assert!(!page.contains("http:") && !page.contains("https:"), "{kind} refers to the network");
+        for reference in ["src=", "href=", "@import", "url(", "fetch(", "XMLHttpRequest", "import("] {
+            assert!(!page.contains(reference), "{kind} loads by {reference}");
+        }
+        let ends = page.matches("</script>").count();
+        assert_eq!(ends, page.matches("<script").count(), "data cannot end its script");
+        let data = data(&page);
+        assert_eq!(data["kind"], kind);
+        assert_eq!(data["notes"][0], "taken by </script> hand");
+        let nodes = data["flame"]["parent"].as_array().unwrap().len();
+        for list in ["name", "class"] {
+            assert_eq!(data["flame"][list].as_array().unwrap().len(), nodes, "{kind}: {list}");
+        }
+        for side in data["flame"]["value"].as_array().unwrap() {
+            assert_eq!(side.as_array().unwrap().len(), nodes);
+        }
+        for row in data["table"]["rows"].as_array().unwrap() {
+            let columns = data["table"]["columns"].as_array().unwrap().len();
+            assert_eq!(row.as_array().unwrap().len(), columns, "{kind}");
+        }
+        assert!(page.contains("a &lt; b &amp; &quot;c&quot;"));
+    }
+}
+
+#[test]
+fn a_trace_has_its_lanes_its_messages_and_its_critical_path() {
+    let page = traced("t", &[write(7, 1_000), write(8, 5_000)]).unwrap();
+    let all = data(&page);
+    let (timeline, names) = (&all["timeline"], all["names"].as_array().unwrap());
+    let lanes: Vec<&str> =
+        timeline["lanes"].as_array().unwrap().iter().map(|l| l["label"].as_str().unwrap()).collect();
+    assert!(lanes.contains(&"1 · raftstore-1-0") && lanes.contains(&"3 · store-writer-3-0"), "{lanes:?}");
+    let list = |of: &serde_json::Value| {
+        of.as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let spans = &timeline["spans"];
+    assert_eq!(list(&spans["at"]).len(), 2 * write(7, 0).steps.len());
+    assert_eq!(timeline["end"], 1_004_000u64.max(1_075_000 + 4_000));
+    let (name, arrows) = (list(&spans["name"]), &timeline["arrows"]);
+    let of = |span: u64| names[name[span as usize] as usize].as_str().unwrap();
+    let shown: Vec<_> = list(&arrows["from"])
+        .into_iter()
+        .zip(list(&arrows["to"]))
+        .zip(list(&arrows["critical"]))
+        .map(|((from, to), critical)| (of(from), of(to), critical))
+        .collect();
+    assert_eq!(shown.len(), 8, "{shown:?}");
+    assert_eq!(shown.iter().filter(|a| **a == ("raft_send", "follower_receive", 1)).count(), 2);
+    assert_eq!(
+        shown.iter().filter(|a| **a == ("follower_ack", "raft_ack", 0)).count(),
+        4,
+        "the leader's disk decided"
+    );
+    let one = data(&pages()[0].1);
+    let notes = one["notes"].to_string();
+    assert!(
+        notes.contains("store 2's ack made the quorum") || notes.contains("leader's own disk"),
+        "{notes}"
+    );
+    let classes: u64 = one["classes"].as_array().unwrap().iter().map(|c| c[1].as_u64().unwrap()).sum();
+    assert_eq!(classes, 1_000_000);
+}
+
+#[test]
+fn nothing_to_show_is_an_error() {
+    assert!(profile(&heading("t"), &Folded::default(), Measure::Samples).is_err());
+    assert!(traced("t", &[]).unwrap_err().to_string().contains("record for longer"));
+}
+
+/// Draws a page in a headless Chromium after `script` ran in it; None where there is none.
+fn run(page: &str, script: &str) -> Option<String> {
+    let chromium = ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()));
+    let Some(chromium) = chromium else {
+        eprintln!("skipped: there is no chromium here to run the page in");
+        return None;
+    };
+    let dir = std::env::temp_dir().join(format!("html-page-{}-{script:p}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("page.html");
+    let steps = format!(
+        "<script>addEventListener('load', () => {{ const key = (k) => dispatchEvent(new KeyboardEvent('keydown', {{ key: k }})); const frame = () => new Promise((r) => setTimeout(r, 60)); (async () => {{ await frame(); {script} }})(); }});</script></body>"
+    );
+    std::fs::write(&path, page.replace("</body>", &steps)).unwrap();
+    let dom = dump(chromium, &dir, &path);
+    let _ = std::fs::remove_dir_all(&dir);
+    Some(dom)
+}
+
+fn dump(chromium: &str, dir: &Path, path: &Path) -> String {
+    let output = Command::new("timeout")
+        .args(["60", chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,800"])
+        .arg(format!("--user-data-dir={}", dir.join("profile").display()))
+        .args(["--virtual-time-budget=8000", "--dump-dom"])
+        .arg(format!("file://{}", path.display()))
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn text_of<'a>(dom: &'a str, id: &str) -> &'a str {
+    let from = dom.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no {id} in {dom}"));
+    dom[from..].split('>').nth(1).unwrap().split('<').next().unwrap()
+}
+
+#[test]
+fn a_trace_page_runs_by_its_keys() {
+    let [(_, page), ..] = pages();
+    // The critical path's search is met; the timeline is walked to the next lane; the table is sorted.
+    let Some(dom) = run(&page, "key('ArrowUp'); key('ArrowUp'); await frame();") else { return };
+    assert!(dom.contains("data-ready=\"1\"") && dom.contains("data-view=\"flame\""), "{dom}");
+    assert!(text_of(&dom, "detail").contains("all › raw_put › raft_send"), "{}", text_of(&dom, "detail"));
+    let dom =
+        run(&page, "key('2'); await frame(); key('ArrowDown'); key('ArrowRight'); await frame();").unwrap();
+    assert!(dom.contains("data-view=\"timeline\""));
+    assert!(text_of(&dom, "detail").contains("raftstore-1-0 — at"), "{}", text_of(&dom, "detail"));
+    let dom = run(&page, "key('3'); await frame(); key('ArrowDown'); await frame();").unwrap();
+    let rows = dom.matches("<tr aria-selected").count();
+    assert!(dom.contains("data-view=\"table\"") && rows > 10, "{rows} rows");
+    assert!(dom.contains("on the critical path ▾"));
+    let search = "document.getElementById('search').value='fsync'; setSearch('fsync'); await frame();";
+    let dom = run(&page, search).unwrap();
+    assert!(text_of(&dom, "hits").contains("1 met"), "{}", text_of(&dom, "hits"));
+}
+
+#[test]
+fn a_comparison_runs_on_both_sides_and_on_each() {
+    let [_, _, (_, page)] = pages();
+    let Some(dom) = run(&page, "key('ArrowUp'); key('ArrowUp'); await frame();") else { return };
+    assert!(
+        text_of(&dom, "detail").contains("p50") && text_of(&dom, "detail").contains("a request"),
+        "{}",
+        text_of(&dom, "detail")
+    );
+    let dom = run(&page, "key('d'); await frame();").unwrap();
+    assert!(dom.contains("only p50"));
+    let dom = run(&page, "key('3'); await frame();").unwrap();
+    assert!(dom.contains("significant") && dom.contains("delta ▾"));
+}
+
+#[test]
+fn fifty_thousand_spans_are_drawn() {
+    let each = write(0, 0).steps.len() as u64;
+    let many: Vec<Operation> = (0..50_000 / each + 1).map(|i| write(i, i * 130_000)).collect();
+    let page = traced("many", &many).unwrap();
+    let script = "key('2'); await frame(); const a = performance.now(); views.timeline.draw(); \
+                  document.body.dataset.took = String(performance.now() - a);";
+    let Some(dom) = run(&page, script) else { return };
+    let drawn: u64 = dom.split("data-drawn=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+    assert!(drawn > 1_000, "{drawn} spans drawn");
+    assert!(dom.contains("data-took="));
+}
