@@ -1,5 +1,8 @@
 //! `flamegraph`: where CPU time goes (a server's profile), or where wall-clock time goes (the stages of requests).
 
+mod cpu;
+mod diff;
+mod page;
 mod pprof;
 mod wall;
 
@@ -8,7 +11,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use serde_json::json;
 use tracepoints_profile::{
-    FlameOptions, Folded,
+    FlameOptions, Folded, Operation, Pick,
     flame::{self, Measure},
     wall::WallOptions,
 };
@@ -20,10 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the stacks come from, and where the picture goes.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "CPU:        tikv-ctl flamegraph --host STATUS_ADDR --seconds 10 -o cpu.svg\n\
+#[command(
+    after_help = "CPU:        tikv-ctl flamegraph --host STATUS_ADDR --seconds 10 -o cpu.svg\n\
                         Wall clock: tikv-ctl flamegraph --wall --host ADDR -o wall.svg\n\
-                        \x20           tikv-ctl flamegraph --trace FILE -o wall.svg")]
+                        \x20           tikv-ctl flamegraph --trace FILE --kind kv_get --percentile 99..100 -o slow.html\n\
+                        Difference: tikv-ctl flamegraph diff BEFORE AFTER",
+    args_conflicts_with_subcommands = true
+)]
 pub struct FlamegraphArgs {
+    #[command(subcommand)]
+    pub command: Option<FlamegraphCommand>,
     /// Wall clock of the requests in a trace file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["wall", "host"])]
     pub trace: Option<PathBuf>,
@@ -36,6 +45,24 @@ pub struct FlamegraphArgs {
     /// CPU samples a second
     #[arg(long, default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
+    /// Wall clock: only requests of this kind, e.g. kv_get, kv_prewrite; `client`: whole operations
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// Wall clock: only the request of this id
+    #[arg(long, value_name = "ID")]
+    pub request: Option<u64>,
+    /// Wall clock: only requests whose duration is in this band of their kind, e.g. 99..100
+    #[arg(long, value_name = "BAND", value_parser = Pick::band)]
+    pub percentile: Option<(f64, f64)>,
+    /// Wall clock: a CPU profile of the same time in pprof's protobuf: what each stage ran, and what it only waited for
+    #[arg(long, value_name = "FILE")]
+    pub cpu: Option<PathBuf>,
+    /// Wall clock of a server: take its CPU profile meanwhile, from this status address
+    #[arg(long, value_name = "STATUS_ADDR", requires = "wall", conflicts_with = "cpu")]
+    pub status: Option<String>,
+    /// Write one page with flame, timeline and table that needs no network; so also if the name of --output ends in .html
+    #[arg(long, conflicts_with = "folded")]
+    pub html: bool,
     /// Write folded stacks (`frame;frame COUNT`) and no picture
     #[arg(long)]
     pub folded: bool,
@@ -48,6 +75,16 @@ pub struct FlamegraphArgs {
     /// Wall clock: add the call stacks, where they were captured
     #[arg(long)]
     pub frames: bool,
+    /// Wall clock: only stages, not what ran in them, what they waited for, and on whom
+    #[arg(long)]
+    pub no_waits: bool,
+}
+
+/// What else there is.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum FlamegraphCommand {
+    /// Compare two profiles, two recordings, or two bands of one recording, frame by frame
+    Diff(diff::DiffArgs),
 }
 
 /// Stacks and what they are.
@@ -56,15 +93,38 @@ struct Profile {
     measure: Measure,
     title: String,
     subtitle: String,
+    /// Wall clock: the requests themselves.
+    operations: Vec<Operation>,
 }
 
 /// Runs `flamegraph`.
 pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
-    let options = WallOptions { stores: args.stores, replicas: args.replicas, frames: args.frames };
+    if let Some(FlamegraphCommand::Diff(args)) = &args.command {
+        return diff::run(args, global, out);
+    }
+    let options = WallOptions {
+        stores: args.stores,
+        replicas: args.replicas,
+        frames: args.frames,
+        waits: !args.no_waits,
+    };
+    let pick = Pick { kind: args.kind.clone(), request: args.request, percentile: args.percentile };
+    let samples = match (&args.cpu, &args.status) {
+        (Some(path), _) => Some(cpu::Samples::of_file(path)?),
+        (None, Some(status)) => Some(cpu::Samples::of_server(status, args.seconds, args.frequency)),
+        (None, None) => None,
+    };
     let profile = match (&args.trace, &global.host) {
-        (Some(path), _) => wall::of_file(path, options, out)?,
-        (None, Some(host)) if args.wall => wall::of_server(host, args.seconds, options, out)?,
-        (None, Some(host)) => cpu(host, args.seconds, args.frequency, out)?,
+        (Some(path), _) => wall::of_file(path, out)?.profile(&pick, options, samples, out)?,
+        (None, Some(host)) if args.wall => {
+            wall::of_server(host, args.seconds, out)?.profile(&pick, options, samples, out)?
+        }
+        (None, Some(_)) if pick != Pick::default() || samples.is_some() => {
+            return Err(Error::other(
+                "--kind, --request, --percentile and --cpu are for the wall clock of requests: add --wall, or --trace FILE",
+            ));
+        }
+        (None, Some(host)) => of_cpu(host, args.seconds, args.frequency, out)?,
         (None, None) => {
             return Err(Error::other(
                 "give --host STATUS_ADDR for a CPU profile, --wall --host ADDR or --trace FILE for wall clock",
@@ -73,7 +133,7 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
     };
     let total = profile.folded.total();
     let unit = if profile.measure == Measure::Samples { "samples" } else { "ns" };
-    write(args, &profile, out)?;
+    write(args, global, &profile, out)?;
     if let Some(path) = &global.output {
         out.note(&format!("{}: {} stacks, {total} {unit}", path.display(), profile.folded.lines().len()));
     }
@@ -81,7 +141,7 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
 }
 
 /// A CPU profile of the status server at `host`.
-fn cpu(host: &str, seconds: u32, frequency: u32, out: &mut Output<'_>) -> Result<Profile> {
+fn of_cpu(host: &str, seconds: u32, frequency: u32, out: &mut Output<'_>) -> Result<Profile> {
     out.note(&format!("profiling {host} for {seconds} s at {frequency} Hz ..."));
     let path = format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}");
     let patience = Duration::from_secs(seconds.into()) + PATIENCE;
@@ -89,10 +149,11 @@ fn cpu(host: &str, seconds: u32, frequency: u32, out: &mut Output<'_>) -> Result
     let body = http::get(host, &path, &[("Content-Type", "application/protobuf")], patience)?;
     let folded = pprof::fold(&body).map_err(|what| Error::other(format!("http://{host}{path}: {what}")))?;
     let subtitle = format!("{} samples, {seconds} s at {frequency} Hz", folded.total());
-    Ok(Profile { folded, measure: Measure::Samples, title: format!("CPU of {host}"), subtitle })
+    let title = format!("CPU of {host}");
+    Ok(Profile { folded, measure: Measure::Samples, title, subtitle, operations: Vec::new() })
 }
 
-fn write(args: &FlamegraphArgs, profile: &Profile, out: &mut Output<'_>) -> Result<()> {
+fn write(args: &FlamegraphArgs, global: &Global, profile: &Profile, out: &mut Output<'_>) -> Result<()> {
     let text = if out.is_json() {
         let stacks: Vec<_> = profile
             .folded
@@ -102,6 +163,8 @@ fn write(args: &FlamegraphArgs, profile: &Profile, out: &mut Output<'_>) -> Resu
         format!("{:#}\n", json!(stacks))
     } else if args.folded {
         profile.folded.to_string()
+    } else if page::wanted(args.html, global.output.as_deref()) {
+        page::of(profile)?
     } else {
         let options = FlameOptions {
             measure: profile.measure,

@@ -26,18 +26,19 @@ fn a_trace_file_folds_to_its_stages() {
     let path = dir.path().join("one.trace");
     let request =
         RequestInfo { id: 1, parent: 0, kind: RequestKind::KvGet, key: b"k".to_vec(), region: 2, store: 2 };
-    let steps = vec![
+    let mut steps = vec![
         step("GRPC_RECEIVE", "main", 300),
         step("MVCC_GET", "main", 700),
         step("RAFT_APPEND", "replica", 50),
     ];
+    (steps[1].step, steps[1].at_ns) = (1, 300);
     let mut writer = TraceFileWriter::create(&path).unwrap();
     writer.trace(&TraceRecord { requests: vec![request], steps, ..TraceRecord::default() }).unwrap();
     writer.finish().unwrap();
     let path = path.display().to_string();
-    let (code, out, err) = ctl(&["flamegraph", "--trace", &path, "--folded"]);
+    let (code, out, err) = ctl(&["flamegraph", "--trace", &path, "--folded", "--no-waits"]);
     assert_eq!((code, out.as_str()), (0, "kv_get;GRPC_RECEIVE 300\nkv_get;MVCC_GET 700\n"), "{err}");
-    let (_, out, _) = ctl(&["flamegraph", "--trace", &path, "--folded", "--replicas"]);
+    let (_, out, _) = ctl(&["flamegraph", "--trace", &path, "--folded", "--no-waits", "--replicas"]);
     assert!(out.contains("replicas;kv_get;RAFT_APPEND;store-2 50"), "{out}");
     let svg = dir.path().join("wall.svg");
     let (code, out, err) = ctl(&["flamegraph", "--trace", &path, "-o", svg.to_str().unwrap()]);
@@ -138,5 +139,113 @@ fn what_cannot_be_drawn_is_told() {
     ] {
         let (code, out, err) = ctl(args);
         assert!(code == 1 && out.is_empty() && err.contains(says), "{args:?}: {out}{err}");
+    }
+}
+
+/// A trace file of requests whose queue is long for the last few.
+fn recording(dir: &std::path::Path, name: &str, requests: u64) -> String {
+    let path = dir.join(name);
+    let mut writer = TraceFileWriter::create(&path).unwrap();
+    for id in 1..=requests {
+        let kind = RequestKind::KvGet;
+        let request = RequestInfo { id, parent: 0, kind, key: b"k".to_vec(), region: 2, store: 2 };
+        let queue = if id + 10 > requests { 50_000 + id } else { 1_000 + id };
+        let mut steps =
+            vec![step("read_pool_queue", "main", queue), step("mvcc_get", "main", 4_000 + id % 5)];
+        (steps[0].request, steps[1].request) = (id, id);
+        (steps[0].thread, steps[1].thread) = ("grpc-server-0".into(), "unified-read-pool-3".into());
+        (steps[1].at_ns, steps[1].step) = (queue, 1);
+        writer.trace(&TraceRecord { requests: vec![request], steps, ..TraceRecord::default() }).unwrap();
+    }
+    writer.finish().unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn requests_are_picked_and_their_waits_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = recording(dir.path(), "gets.trace", 100);
+    let (code, out, err) = ctl(&["flamegraph", "--trace", &file, "--request", "3", "--folded"]);
+    let wanted = "kv_get;mvcc_get;runs: unified-read-pool 4003\nkv_get;read_pool_queue;waits: queue, unified-read-pool 1003\n";
+    assert_eq!((code, out.as_str()), (0, wanted), "{err}");
+    let slow = ["flamegraph", "--trace", &file, "--kind", "kv_get", "--percentile", "99..100", "--folded"];
+    let (_, out, _) = ctl(&slow);
+    assert!(out.contains("waits: queue, unified-read-pool 50099\n"), "{out}");
+    let (code, _, err) = ctl(&["flamegraph", "--trace", &file, "--kind", "kv_scan"]);
+    assert!(code == 1 && err.contains("nothing fits kv_scan; recorded are 100 kv_get"), "{err}");
+    let (code, _, err) = ctl(&["flamegraph", "--trace", &file, "--percentile", "99-100"]);
+    assert!(code != 0 && err.contains("99..100"), "{err}");
+    let (code, _, err) = ctl(&["flamegraph", "--host", "127.0.0.1:1", "--kind", "kv_get"]);
+    assert!(code == 1 && err.contains("add --wall"), "{err}");
+}
+
+#[test]
+fn a_page_is_written_by_flag_or_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = recording(dir.path(), "gets.trace", 20);
+    let html = dir.path().join("wall.html");
+    let (code, out, err) = ctl(&["flamegraph", "--trace", &file, "-o", html.to_str().unwrap()]);
+    assert!(code == 0 && out.is_empty(), "{err}");
+    let page = std::fs::read_to_string(html).unwrap();
+    assert!(
+        page.starts_with("<!DOCTYPE html>") && page.contains("unified-read-pool") && !page.contains("http")
+    );
+    let (_, out, _) = ctl(&["flamegraph", "--trace", &file, "--html"]);
+    assert_eq!(out, page);
+}
+
+#[test]
+fn two_bands_two_files_and_two_profiles_are_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = recording(dir.path(), "gets.trace", 200);
+    let bands = [
+        "flamegraph",
+        "diff",
+        &file,
+        "--kind",
+        "kv_get",
+        "--percentile",
+        "40..60",
+        "--percentile",
+        "95..100",
+    ];
+    let (code, out, err) = ctl(&bands);
+    assert_eq!(code, 0, "{err}");
+    let queue = out.lines().find(|l| l.ends_with("read_pool_queue")).unwrap();
+    assert!(queue.contains("+49.1 µs") && queue.contains(" * "), "{out}");
+    let run = out.lines().find(|l| l.ends_with("kv_get;mvcc_get"));
+    assert!(run.is_none_or(|l| !l.contains(" * ")), "{out}");
+    assert!(out.contains("of 40 requests") && out.contains("of 10 requests") && out.contains("Mann-Whitney"));
+    for name in ["d.svg", "d.html"] {
+        let path = dir.path().join(name);
+        let (code, out, err) = ctl(&[&bands[..], &["-o", path.to_str().unwrap()]].concat());
+        assert!(code == 0 && out.is_empty() && err.contains("of 10 requests"), "{err}");
+        let picture = std::fs::read_to_string(path).unwrap();
+        assert!(picture.contains("read_pool_queue") && picture.contains("Mann-Whitney"));
+    }
+    let after = recording(dir.path(), "after.trace", 200);
+    let (code, out, err) = ctl(&["flamegraph", "diff", &file, &after]);
+    assert!(code == 0 && !out.contains(" * "), "the same twice: {out}{err}");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (old, new) = (write("old.folded", "m;a 500\nm;b 500\n"), write("new.folded", "m;a 900\nm;b 100\n"));
+    let (code, out, err) = ctl(&["flamegraph", "diff", &old, &new]);
+    assert!(code == 0 && out.contains("two-proportion z") && out.contains("+40.00 %"), "{out}{err}");
+    let (_, out, _) = ctl(&["--format", "json", "flamegraph", "diff", &old, &new]);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(value["frames"].as_array().map(Vec::len), Some(4));
+    let bad = write("bad.folded", "no count here\n");
+    for (args, says) in [
+        (&[old.as_str()][..], "two bands"),
+        (&[&old, &file], "only like"),
+        (&[&old, &bad], "line 1"),
+        (&[&old, "/none"], "/none"),
+        (&[&old, &new, "--kind", "kv_get"], "trace file"),
+    ] {
+        let (code, _, err) = ctl(&[&["flamegraph", "diff"], args].concat());
+        assert!(code == 1 && err.contains(says), "{args:?}: {err}");
     }
 }

@@ -38,6 +38,7 @@ const COMMANDS: &[&[&str]] = &[
     &["lsm"],
     &["log"],
     &["flamegraph"],
+    &["flamegraph", "diff"],
 ];
 
 #[test]

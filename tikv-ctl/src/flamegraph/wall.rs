@@ -4,17 +4,13 @@ use std::{collections::HashSet, io::Write, path::Path};
 
 use kvproto::tracecontrol::{RecordRequest, trace_control_client::TraceControlClient};
 use tracepoints::trace_file::TraceFile;
-use tracepoints_profile::{
-    Folded,
-    flame::Measure,
-    wall::{self, WallOptions},
-};
+use tracepoints_profile::{Operation, Pick, cohort, flame::Measure, join, wall::WallOptions};
 
-use super::Profile;
+use super::{Profile, cpu::Samples};
 use crate::{Error, Result, online, output::Output};
 
 /// The requests in the trace file at `path`.
-pub fn of_file(path: &Path, options: WallOptions, out: &mut Output<'_>) -> Result<Profile> {
+pub fn of_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
     let file = TraceFile::open(path).map_err(|e| Error::other(format!("--trace: {e}")))?;
     for damage in file.damage() {
         out.note(&format!(
@@ -26,11 +22,11 @@ pub fn of_file(path: &Path, options: WallOptions, out: &mut Output<'_>) -> Resul
         ));
     }
     let title = format!("Wall clock of {}", path.file_name().unwrap_or_default().to_string_lossy());
-    Ok(profile(title, &file, options))
+    Ok(Recording::of(title, &file))
 }
 
 /// The requests that the server at `host` serves in the next `seconds`.
-pub fn of_server(host: &str, seconds: u32, options: WallOptions, out: &mut Output<'_>) -> Result<Profile> {
+pub fn of_server(host: &str, seconds: u32, out: &mut Output<'_>) -> Result<Recording> {
     let (runtime, channel) = online::connect(host)?;
     out.note(&format!("recording {host} for {seconds} s ..."));
     let fail = |what: &dyn std::fmt::Display| Error::other(format!("--host {host}: recording: {what}"));
@@ -47,7 +43,7 @@ pub fn of_server(host: &str, seconds: u32, options: WallOptions, out: &mut Outpu
         })
         .map_err(|e: RecordError| fail(&e))?;
     let file = TraceFile::open(recorded.path()).map_err(|e| fail(&e))?;
-    Ok(profile(format!("Wall clock of {host}, {seconds} s"), &file, options))
+    Ok(Recording::of(format!("Wall clock of {host}, {seconds} s"), &file))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,19 +54,60 @@ enum RecordError {
     Io(#[from] std::io::Error),
 }
 
-fn profile(title: String, file: &TraceFile, options: WallOptions) -> Profile {
-    let mut folded = Folded::default();
-    let (mut traced, mut count) = (HashSet::new(), 0);
-    for trace in file.traces().flatten() {
-        traced.extend(trace.requests.iter().map(|request| request.id));
-        count += trace.requests.len();
-        folded.merge(&wall::fold(&trace.steps, options));
+/// Requests as they were recorded.
+pub struct Recording {
+    title: String,
+    /// Stepped operations as wholes, then the requests that were recorded besides.
+    operations: Vec<Operation>,
+    /// The requests of the stepped operations, one by one.
+    requests: Vec<Operation>,
+}
+
+impl Recording {
+    fn of(title: String, file: &TraceFile) -> Self {
+        let (mut operations, mut requests, mut traced) = (Vec::new(), Vec::new(), HashSet::new());
+        for trace in file.traces().flatten() {
+            traced.extend(trace.requests.iter().map(|request| request.id));
+            requests.extend(Operation::requests_of(&trace));
+            operations.push(Operation::stepped(&trace));
+        }
+        // A stepped request may have been recorded, too.
+        for request in file.requests().iter().filter(|request| !traced.contains(&request.id)) {
+            operations.push(Operation::recorded(request));
+            requests.push(Operation::recorded(request));
+        }
+        Self { title, operations, requests }
     }
-    // A stepped request may have been recorded, too.
-    for request in file.requests().iter().filter(|request| !traced.contains(&request.id)) {
-        count += 1;
-        folded.merge(&wall::fold(&request.trace().steps, options));
+
+    /// Whole operations, unless a kind or a request is wanted.
+    pub fn pick(self, pick: &Pick) -> Result<Vec<Operation>> {
+        let client = pick.kind.as_deref().is_some_and(|k| k.eq_ignore_ascii_case("client"));
+        let whole = (pick.kind.is_none() || client) && pick.request.is_none();
+        let all = if whole { self.operations } else { self.requests };
+        pick.of(all).map_err(|e| Error::other(format!("{}: {e}", self.title)))
     }
-    let subtitle = format!("{count} requests, {:.3} ms in all", folded.total() as f64 / 1e6);
-    Profile { folded, measure: Measure::Nanoseconds, title, subtitle }
+
+    /// `samples` say what stages ran; they are of the time of all recorded requests.
+    pub fn profile(
+        self,
+        pick: &Pick,
+        options: WallOptions,
+        samples: Option<Samples>,
+        out: &mut Output<'_>,
+    ) -> Result<Profile> {
+        let mut title = self.title.clone();
+        if *pick != Pick::default() {
+            title.push_str(&format!(": {}", pick.words()));
+        }
+        let cpu = samples.map(|s| s.take(out)).transpose()?.flatten();
+        let all = if cpu.is_some() { self.operations.clone() } else { Vec::new() };
+        let operations = self.pick(pick)?;
+        let folded = match cpu {
+            Some(cpu) => join::stacks(&operations, &all, &cpu, options),
+            None => cohort::sum(&cohort::stacks(&operations, options)),
+        };
+        let count = operations.len();
+        let subtitle = format!("{count} requests, {:.3} ms in all", folded.total() as f64 / 1e6);
+        Ok(Profile { folded, measure: Measure::Nanoseconds, title, subtitle, operations })
+    }
 }
