@@ -2,7 +2,10 @@
 use std::io::{self, Write};
 
 use anyhow::{Context as _, Result, bail};
-use tracepoints::trace::{Step, Summary};
+use tracepoints::{
+    critical::{self, CriticalPath},
+    trace::{Step, Summary},
+};
 
 use crate::state::{SourceEvent, StepSource, units};
 
@@ -12,7 +15,7 @@ pub enum Format {
     Json,
 }
 
-/// One JSON object a step, and the summary last.
+/// One JSON object a step, and the summary with the critical path last.
 pub fn json_lines(steps: &[Step], summary: Option<&Summary>) -> Result<String> {
     let mut out = String::new();
     for step in steps {
@@ -20,7 +23,10 @@ pub fn json_lines(steps: &[Step], summary: Option<&Summary>) -> Result<String> {
         out.push('\n');
     }
     if let Some(summary) = summary {
-        out.push_str(&serde_json::json!({ "summary": summary }).to_string());
+        let mut value = serde_json::to_value(summary).context("cannot write the summary as JSON")?;
+        value["critical_path"] = serde_json::to_value(CriticalPath::of(steps))
+            .context("cannot write the critical path as JSON")?;
+        out.push_str(&serde_json::json!({ "summary": value }).to_string());
         out.push('\n');
     }
     Ok(out)
@@ -28,7 +34,7 @@ pub fn json_lines(steps: &[Step], summary: Option<&Summary>) -> Result<String> {
 
 const HEAD: [&str; 7] = ["step", "at", "took", "store", "layer", "stage", "source"];
 
-/// The steps as a table, with the summary below.
+/// The steps as a table, with the summary and the critical path below.
 pub fn table(steps: &[Step], summary: &Summary, outcome: &str) -> String {
     let rows: Vec<[String; 7]> = steps.iter().map(row).collect();
     let width =
@@ -53,6 +59,10 @@ pub fn table(steps: &[Step], summary: &Summary, outcome: &str) -> String {
         summary.accounted * 100.0,
         summary.dropped
     ));
+    for line in critical::lines(&CriticalPath::of(steps), &units::duration) {
+        out.push_str(&line);
+        out.push('\n');
+    }
     out
 }
 

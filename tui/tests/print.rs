@@ -50,9 +50,13 @@ fn json_is_one_object_a_step_with_all_keys_and_a_summary_last() {
         }
     }
     let keys: Vec<&str> = summary["summary"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(keys, ["accounted", "dropped", "stage_ns", "wall_ns"]);
+    assert_eq!(keys, ["accounted", "critical_path", "dropped", "stage_ns", "wall_ns"]);
     let total: u64 = steps.iter().map(|s| s["dur_ns"].as_u64().unwrap()).sum();
     assert_eq!(summary["summary"]["stage_ns"], total);
+    let path = &summary["summary"]["critical_path"];
+    assert_eq!(path["total_ns"], total, "a read by lease waits for nobody beside it");
+    assert_eq!(path["segments"].as_array().map(Vec::len), Some(steps.len()));
+    assert_eq!(path["classes"]["queue"], 61_100, "the read pool's queue, and the way back");
 }
 
 #[test]

@@ -111,6 +111,53 @@ fn replicas_stand_in_lanes_and_latches_in_the_state() {
 }
 
 #[test]
+fn the_flame_is_zoomed_searched_filtered_coloured_and_turned() {
+    for (name, size) in [("small", SMALL), ("large", LARGE)] {
+        let mut rig = Rig::new(common::prewrite(), Start { run: true, ..Start::default() }, size, true);
+        let shot = |rig: &Rig, what: &str| {
+            insta::assert_snapshot!(format!("flame_{what}_{name}"), rig.terminal.backend());
+        };
+        rig.keys("f");
+        assert!(rig.text().contains("store 2's ack made the quorum"), "{}", rig.text());
+        rig.keys("kkkkjlz");
+        shot(&rig, "zoomed");
+        assert!(rig.text().contains("from 390 µs on"), "{}", rig.text());
+        rig.keys("/raft");
+        rig.key(KeyCode::Enter);
+        rig.keys("]");
+        shot(&rig, "searched");
+        assert!(rig.text().contains("/raft: ") && !rig.text().contains("/raft: 0"));
+        rig.keys("mi");
+        shot(&rig, "classes_inverted");
+        rig.keys("s");
+        assert!(rig.text().contains("only raft"), "{}", rig.text());
+        shot(&rig, "filtered");
+        for _ in 0..3 {
+            rig.key(KeyCode::Esc);
+            assert!(rig.text().contains("Flame"), "zoom, filter and search are taken back first");
+        }
+        rig.key(KeyCode::Esc);
+        assert!(!rig.text().contains("Flame"));
+    }
+}
+
+#[test]
+fn the_flame_is_compared_with_the_operation_before() {
+    let mut rig = Rig::new(common::prewrite(), Start { run: true, ..Start::default() }, LARGE, true);
+    rig.keys("fmm");
+    assert!(rig.screen.message.as_ref().is_some_and(|m| m.contains("no operation before")));
+    let earlier = [("kv_prewrite;raftstore;raft_send", 400_000), ("kv_prewrite;grpc;grpc_receive", 50_000)];
+    let earlier = earlier.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    rig.screen.earlier = Some(("put k0 v0".into(), earlier));
+    rig.keys("mm");
+    shot!("flame_diff", rig);
+    let text = rig.text();
+    assert!(text.contains("▲ more ▼ less than put k0 v0") && text.contains("▲raft_send"), "{text}");
+    rig.keys("kkkkllljj");
+    assert!(rig.text().contains("before "), "{}", rig.text());
+}
+
+#[test]
 fn tikvs_function_help_palette_flame_and_search() {
     let mut rig = Rig::stepped(SMALL);
     rig.keys("nnnnnnnnnnt");
@@ -282,8 +329,12 @@ fn editor_copy_and_save_ask_the_program() {
     let Effect::Copy(state) = rig.keys("4y") else { panic!("a copy") };
     assert!(state.contains("Raft group of region 2") && state.contains("Leader"));
     let Effect::Save(files) = rig.screen.act(tikv_tui::input::Action::SaveFlame) else { panic!("files") };
-    assert_eq!(files.iter().map(|f| f.0.as_str()).collect::<Vec<_>>(), ["point_get.folded", "point_get.svg"]);
+    assert_eq!(
+        files.iter().map(|f| f.0.as_str()).collect::<Vec<_>>(),
+        ["point_get.folded", "point_get.svg", "point_get.html"]
+    );
     assert!(files[0].1.contains("point_get;kv_get (store 1);mvcc;lock_cf_get 18900"), "{}", files[0].1);
+    assert!(files[2].1.starts_with("<!DOCTYPE html>") && files[2].1.contains("critical path"));
     let Effect::Save(files) = rig.screen.act(tikv_tui::input::Action::SaveTrace) else { panic!("files") };
     assert_eq!(files[0].1.lines().count(), rig.screen.steps.len());
     rig.screen.steps[11].file = "no/such/file.rs".into();
@@ -318,7 +369,7 @@ fn the_mouse_selects_steps_frames_and_panes_and_scrolls() {
 #[test]
 fn no_sequence_of_keys_panics() {
     let mut rig = Rig::new(common::prewrite(), Start::default(), (100, 30), true);
-    let keys: Vec<char> = "npcrbgGHNtfoyzjkhl/:?q[]12345x ".chars().collect();
+    let keys: Vec<char> = "npcrbgGHNtfoyzjkhl/:?q[]12345xmsi ".chars().collect();
     let codes = [
         KeyCode::Esc,
         KeyCode::Enter,

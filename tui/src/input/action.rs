@@ -82,7 +82,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::Flame, &["f"], "wall-clock flame of this operation", Group::Look),
     bind(Action::Editor, &["o"], "open the source in $EDITOR at the line", Group::Look),
     bind(Action::Copy, &["y"], "copy this pane's line: step, file:line, frame or row", Group::Look),
-    bind(Action::SaveFlame, &[], "save the flame as folded stacks and SVG", Group::Look),
+    bind(Action::SaveFlame, &[], "save the flame as folded stacks, SVG and a page", Group::Look),
     bind(Action::SaveTrace, &[], "save the steps as JSON lines", Group::Look),
     bind(Action::NextPane, &["Tab"], "next pane", Group::Move),
     bind(Action::PreviousPane, &["Shift-Tab"], "previous pane", Group::Move),

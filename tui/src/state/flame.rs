@@ -1,17 +1,72 @@
 //! The wall-clock flame of an operation: operation, request, layer, stage, each as wide as its time.
-use tracepoints::{request::RequestInfo, trace::Step};
+use std::collections::BTreeMap;
 
-/// One bar of the flame; `at` and `width` are shares of the whole, 0 to 1.
+use tracepoints::{catalogue::Class, find_stage, request::RequestInfo, trace::Step};
+
+/// One bar of the flame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bar {
     pub depth: usize,
-    pub at: f64,
-    pub width: f64,
+    /// In ns since the operation began.
+    pub from_ns: u64,
+    pub to_ns: u64,
     pub label: String,
     pub layer: String,
+    /// Of a stage's bar.
+    pub class: Option<Class>,
+    /// Time of its stages: as long as the bar, if there is no gap in it.
     pub dur_ns: u64,
     /// The step a stage's bar stands for.
     pub step: Option<usize>,
+    /// The same in any operation: its names without the operation's and without stores.
+    pub key: String,
+}
+
+/// What the bars' colours say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Colours {
+    #[default]
+    Layer,
+    /// What the time goes to: work, queue, latch ...
+    Class,
+    /// More or less than in the operation before.
+    Diff,
+}
+
+/// How the flame is looked at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FlameView {
+    pub selected: usize,
+    /// Windows of time, each within the one before; the last is shown.
+    pub zoom: Vec<(u64, u64)>,
+    pub query: String,
+    /// The query is being typed.
+    pub typing: bool,
+    /// The operation stands at the bottom.
+    pub inverted: bool,
+    pub colours: Colours,
+    /// Only what has this frame is shown.
+    pub only: Option<String>,
+}
+
+impl FlameView {
+    /// The window of time that is shown, of an operation that took `wall_ns`.
+    pub fn window(&self, wall_ns: u64) -> (u64, u64) {
+        self.zoom.last().copied().unwrap_or((0, wall_ns.max(1)))
+    }
+
+    pub fn hits(&self, label: &str) -> bool {
+        !self.query.is_empty() && label.to_lowercase().contains(&self.query.to_lowercase())
+    }
+}
+
+/// What each frame took, by [`Bar::key`], to compare another operation with.
+pub type Spent = BTreeMap<String, u64>;
+
+pub fn spent(bars: &[Bar]) -> Spent {
+    let mut out = Spent::new();
+    bars.iter().for_each(|b| *out.entry(b.key.clone()).or_default() += b.dur_ns);
+    out
 }
 
 /// A stack of the operation's wall time: its names from the operation down to the stage, and their nanoseconds.
@@ -45,41 +100,49 @@ pub fn folded(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Fold
     out
 }
 
-/// The bars, by depth and time: neighbours with the same names above them are one bar.
-pub fn bars(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Bar> {
-    let stacks = stacks(title, steps, requests);
-    let total = super::path::wall_ns(steps).max(1) as f64;
+/// The bars, by depth and time: neighbours with the same names above them are one bar. `only`: of stacks with that frame.
+pub fn bars(title: &str, steps: &[Step], requests: &[RequestInfo], only: Option<&str>) -> Vec<Bar> {
+    let mut stacks = stacks(title, steps, requests);
+    if let Some(only) = only {
+        stacks.retain(|(names, _)| names.iter().any(|n| n == only));
+    }
     let depth = stacks.iter().map(|(n, _)| n.len()).max().unwrap_or(0);
     let mut out: Vec<Bar> = Vec::new();
     for level in 0..depth {
         let mut above: Option<&[String]> = None;
         for (names, step) in &stacks {
-            let Some(label) = names.get(level) else {
+            if level >= names.len() {
                 above = None;
                 continue;
-            };
+            }
             let leaf = level + 1 == names.len();
             let path = &names[..=level];
-            let to = (step.at_ns + step.dur_ns) as f64 / total;
             match out.last_mut() {
                 Some(bar) if above == Some(path) && !leaf => {
                     bar.dur_ns += step.dur_ns;
-                    bar.width = bar.width.max(to - bar.at);
+                    bar.to_ns = bar.to_ns.max(step.at_ns + step.dur_ns);
                 }
-                _ => out.push(Bar {
-                    depth: level,
-                    at: step.at_ns as f64 / total,
-                    width: step.dur_ns as f64 / total,
-                    label: label.clone(),
-                    layer: step.layer.clone(),
-                    dur_ns: step.dur_ns,
-                    step: leaf.then_some(step.step),
-                }),
+                _ => out.push(bar(path, step, leaf)),
             }
             above = Some(path);
         }
     }
     out
+}
+
+fn bar(path: &[String], step: &Step, leaf: bool) -> Bar {
+    let plain = path.iter().skip(1).map(|n| n.split(" (").next().unwrap_or(n));
+    Bar {
+        depth: path.len() - 1,
+        from_ns: step.at_ns,
+        to_ns: step.at_ns + step.dur_ns,
+        label: path.last().cloned().unwrap_or_default(),
+        layer: step.layer.clone(),
+        class: find_stage(&step.stage).filter(|_| leaf).map(|s| s.class),
+        dur_ns: step.dur_ns,
+        step: leaf.then_some(step.step),
+        key: plain.collect::<Vec<_>>().join(";"),
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +163,7 @@ mod tests {
             step(2, "kv_get", "mvcc", "lock_cf_get", 20),
             step(3, "kv_get", "mvcc", "write_cf_seek", 20),
         ];
-        let bars = bars("get", &steps, &[]);
+        let bars = bars("get", &steps, &[], None);
         let level = |d| {
             bars.iter()
                 .filter(move |b| b.depth == d)
@@ -111,6 +174,14 @@ mod tests {
         assert_eq!(level(1), [("client", 50), ("kv_get", 50)]);
         assert_eq!(level(2), [("client_send", 50), ("grpc", 10), ("mvcc", 40)]);
         assert_eq!(level(3), [("grpc_receive", 10), ("lock_cf_get", 20), ("write_cf_seek", 20)]);
+        assert_eq!((bars[2].from_ns, bars[2].to_ns, bars[2].class), (50, 100, None));
+        assert_eq!(
+            bars.last().map(|b| (b.class, b.key.as_str())),
+            Some((Some(Class::Work), "kv_get;mvcc;write_cf_seek"))
+        );
+        let only = super::bars("get", &steps, &[], Some("mvcc"));
+        assert_eq!(only.iter().map(|b| b.dur_ns).collect::<Vec<_>>(), [40, 40, 40, 20, 20]);
+        assert_eq!(spent(&only)["kv_get;mvcc"], 40);
         assert_eq!(folded("get", &steps, &[]).iter().map(|f| f.1).sum::<u64>(), 100);
     }
 }

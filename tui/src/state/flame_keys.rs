@@ -1,53 +1,153 @@
-//! Moving in the flame.
+//! Moving in the flame, and looking at a part of it.
 use crossterm::event::{KeyCode, KeyEvent};
 
-use super::{flame, overlay::Overlay, screen::Screen};
+use super::{
+    flame::{self, Bar, Colours, FlameView},
+    overlay::Overlay,
+    screen::Screen,
+};
 
 impl Screen {
+    pub fn flame_bars(&self, view: &FlameView) -> Vec<Bar> {
+        flame::bars(&self.operation, &self.steps, &self.requests, view.only.as_deref())
+    }
+
     pub(super) fn toggle_flame(&mut self) {
         self.overlay = match self.overlay {
-            Overlay::Flame { .. } => Overlay::None,
+            Overlay::Flame(_) => Overlay::None,
             _ => {
-                let bars = flame::bars(&self.operation, &self.steps, &self.requests);
-                Overlay::Flame {
-                    selected: bars.iter().position(|b| b.step == Some(self.cursor)).unwrap_or(0),
-                }
+                let mut view = FlameView::default();
+                let bars = self.flame_bars(&view);
+                view.selected = bars.iter().position(|b| b.step == Some(self.cursor)).unwrap_or(0);
+                Overlay::Flame(view)
             }
         };
     }
 
     /// Moves in the flame; false if the key means something else.
     pub(super) fn flame_key(&mut self, key: KeyEvent) -> bool {
-        let Overlay::Flame { selected } = self.overlay else { return false };
-        let bars = flame::bars(&self.operation, &self.steps, &self.requests);
-        let Some(bar) = bars.get(selected) else { return false };
-        let level = |depth: usize| bars.iter().enumerate().filter(move |(_, b)| b.depth == depth);
-        let over = |depth: usize| {
-            let middle = bar.at + bar.width / 2.0;
-            level(depth).rfind(|(_, b)| b.at <= middle).map(|(i, _)| i)
-        };
-        let to = match key.code {
-            KeyCode::Char('l' | 'n') | KeyCode::Right => {
-                level(bar.depth).map(|(i, _)| i).find(|i| *i > selected)
-            }
-            KeyCode::Char('h' | 'p') | KeyCode::Left => {
-                level(bar.depth).map(|(i, _)| i).rfind(|i| *i < selected)
-            }
-            KeyCode::Char('j') | KeyCode::Down => {
-                let inside = |b: &flame::Bar| b.at >= bar.at - 1e-9 && b.at <= bar.at + bar.width;
-                level(bar.depth + 1).find(|(_, b)| inside(b)).map(|(i, _)| i)
-            }
-            KeyCode::Char('k') | KeyCode::Up => bar.depth.checked_sub(1).and_then(over),
-            KeyCode::Enter => {
-                if let Some(step) = bar.step {
+        let Overlay::Flame(view) = &self.overlay else { return false };
+        let mut view = view.clone();
+        let bars = self.flame_bars(&view);
+        let taken =
+            if view.typing { typed(&mut view, key.code) } else { self.look(&mut view, &bars, key.code) };
+        if matches!(self.overlay, Overlay::Flame(_)) {
+            self.overlay = Overlay::Flame(view);
+        }
+        taken
+    }
+
+    fn look(&mut self, view: &mut FlameView, bars: &[Bar], code: KeyCode) -> bool {
+        match code {
+            KeyCode::Char('/') => (view.typing, view.query) = (true, String::new()),
+            KeyCode::Char('i') => view.inverted = !view.inverted,
+            KeyCode::Char('m') => self.next_colours(view),
+            KeyCode::Char(c @ (']' | '[')) => self.next_hit(view, bars, c == ']'),
+            KeyCode::Char('s') => self.only(view, bars),
+            KeyCode::Char('z') => zoom(view, bars),
+            KeyCode::Enter => match bars.get(view.selected).map(|b| b.step) {
+                Some(Some(step)) => {
                     self.overlay = Overlay::None;
                     self.jump(step);
                 }
-                return true;
-            }
-            _ => return false,
-        };
-        self.overlay = Overlay::Flame { selected: to.unwrap_or(selected) };
+                _ => zoom(view, bars),
+            },
+            KeyCode::Esc | KeyCode::Backspace => return self.undo(view),
+            code => return step_to(view, bars, code),
+        }
         true
     }
+
+    /// Layers, then classes, then the difference to the operation before, if there was one.
+    fn next_colours(&mut self, view: &mut FlameView) {
+        view.colours = match view.colours {
+            Colours::Layer => Colours::Class,
+            Colours::Class if self.earlier.is_some() => Colours::Diff,
+            Colours::Class => {
+                self.say("colours by layer; there is no operation before this one to compare with");
+                Colours::Layer
+            }
+            Colours::Diff => Colours::Layer,
+        };
+    }
+
+    fn next_hit(&mut self, view: &mut FlameView, bars: &[Bar], forward: bool) {
+        let n = bars.len();
+        let at = |step: usize| (view.selected + if forward { step } else { n - step }) % n;
+        match (1..=n).map(at).find(|i| view.hits(&bars[*i].label)) {
+            Some(hit) => view.selected = hit,
+            None => self.say("no match; / searches the flame"),
+        }
+    }
+
+    /// Only what has the selected frame, or everything again.
+    fn only(&mut self, view: &mut FlameView, bars: &[Bar]) {
+        let Some(bar) = bars.get(view.selected) else { return };
+        view.only = if view.only.is_some() { None } else { Some(bar.label.clone()) };
+        let same = |b: &Bar| b.key == bar.key && b.from_ns == bar.from_ns;
+        view.selected = self.flame_bars(view).iter().position(same).unwrap_or(0);
+    }
+
+    /// Takes back the last thing done to the flame; false if there is none.
+    fn undo(&mut self, view: &mut FlameView) -> bool {
+        if view.zoom.pop().is_some() {
+            return true;
+        }
+        if view.only.take().is_some() {
+            view.selected = 0;
+            return true;
+        }
+        !std::mem::take(&mut view.query).is_empty()
+    }
+}
+
+fn typed(view: &mut FlameView, code: KeyCode) -> bool {
+    match code {
+        KeyCode::Char(c) => view.query.push(c),
+        KeyCode::Backspace => _ = view.query.pop(),
+        KeyCode::Enter => view.typing = false,
+        KeyCode::Esc => (view.typing, view.query) = (false, String::new()),
+        _ => {}
+    }
+    true
+}
+
+fn zoom(view: &mut FlameView, bars: &[Bar]) {
+    if let Some(bar) = bars.get(view.selected).filter(|b| b.to_ns > b.from_ns) {
+        let window = (bar.from_ns, bar.to_ns);
+        if view.zoom.last() != Some(&window) {
+            view.zoom.push(window);
+        }
+    }
+}
+
+/// To a neighbour, to the caller or to what it is made of, as they stand on the screen.
+fn step_to(view: &mut FlameView, bars: &[Bar], code: KeyCode) -> bool {
+    let Some(bar) = bars.get(view.selected) else { return false };
+    let level = |depth: usize| bars.iter().enumerate().filter(move |(_, b)| b.depth == depth);
+    let over = |depth: usize| {
+        let middle = bar.from_ns + (bar.to_ns - bar.from_ns) / 2;
+        level(depth).rfind(|(_, b)| b.from_ns <= middle).map(|(i, _)| i)
+    };
+    let inside = |b: &Bar| b.from_ns == bar.from_ns || (bar.from_ns..bar.to_ns).contains(&b.from_ns);
+    let inner = || level(bar.depth + 1).find(|(_, b)| inside(b)).map(|(i, _)| i);
+    let outer = || bar.depth.checked_sub(1).and_then(over);
+    let down = match code {
+        KeyCode::Char('j') | KeyCode::Down => true,
+        KeyCode::Char('k') | KeyCode::Up => false,
+        KeyCode::Char('l' | 'n') | KeyCode::Right => {
+            let next = level(bar.depth).map(|(i, _)| i).find(|i| *i > view.selected);
+            view.selected = next.unwrap_or(view.selected);
+            return true;
+        }
+        KeyCode::Char('h' | 'p') | KeyCode::Left => {
+            let before = level(bar.depth).map(|(i, _)| i).rfind(|i| *i < view.selected);
+            view.selected = before.unwrap_or(view.selected);
+            return true;
+        }
+        _ => return false,
+    };
+    let to = if down == view.inverted { outer() } else { inner() };
+    view.selected = to.unwrap_or(view.selected);
+    true
 }

@@ -62,6 +62,10 @@ impl Screen {
             Ok(svg) => files.push((format!("{}.svg", self.file_stem()), svg)),
             Err(why) => self.say(format!("no SVG: {why}")),
         }
+        match crate::svg::page(&self.operation, &self.steps) {
+            Ok(page) => files.push((format!("{}.html", self.file_stem()), page)),
+            Err(why) => self.say(format!("no page: {why}")),
+        }
         Effect::Save(files)
     }
 

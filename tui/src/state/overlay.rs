@@ -1,7 +1,7 @@
 //! What lies over the screen or in its place: help, the palette, a search being typed, the flame.
 use tracepoints::catalogue::STAGES;
 
-use super::search;
+use super::{flame::FlameView, search};
 use crate::input::action::{Action, BINDINGS};
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,10 +19,7 @@ pub enum Overlay {
     Search {
         input: String,
     },
-    /// The flame, with the bar that is selected.
-    Flame {
-        selected: usize,
-    },
+    Flame(FlameView),
 }
 
 /// What choosing an entry of the palette does.

@@ -2,12 +2,14 @@
 use std::{cell::RefCell, collections::BTreeSet, path::PathBuf, rc::Rc};
 
 use tracepoints::{
+    critical::CriticalPath,
     request::RequestInfo,
     trace::{Step, Summary},
 };
 
 use super::{
     document::{self, Document},
+    flame,
     overlay::Overlay,
     path::{self, Row},
     source::{Hold, SourceEvent, StepSource},
@@ -125,6 +127,10 @@ pub struct Screen {
     /// So many steps forward the person has asked for and not seen yet.
     pub(super) wanted: usize,
     pub(super) document: RefCell<Option<(document::Key, Rc<Document>)>>,
+    /// The operation before this one and what its frames took, to compare with.
+    pub earlier: Option<(String, flame::Spent)>,
+    /// The critical path, and of how many steps.
+    critical: RefCell<Option<(usize, Rc<CriticalPath>)>>,
 }
 
 /// Lines of log that are kept.
@@ -162,6 +168,8 @@ impl Screen {
             follow: true,
             wanted: 0,
             document: RefCell::new(None),
+            earlier: None,
+            critical: RefCell::new(None),
         }
     }
 
@@ -206,6 +214,20 @@ impl Screen {
 
     pub fn rows(&self) -> Vec<Row> {
         path::rows(&self.operation, &self.steps, &self.requests, self.ending.is_some())
+    }
+
+    /// What the operation's time hung on; known when it has ended.
+    pub fn critical(&self) -> Option<Rc<CriticalPath>> {
+        self.ending.as_ref()?;
+        let mut cached = self.critical.borrow_mut();
+        match &*cached {
+            Some((steps, path)) if *steps == self.steps.len() => Some(path.clone()),
+            _ => {
+                let path = Rc::new(CriticalPath::of(&self.steps));
+                *cached = Some((self.steps.len(), path.clone()));
+                Some(path)
+            }
+        }
     }
 
     /// What the source pane shows.
@@ -261,12 +283,17 @@ impl Screen {
 
     fn begin(&mut self, title: String) {
         self.note(format!("operation: {title}"));
+        if self.ending.is_some() {
+            let bars = flame::bars(&self.operation, &self.steps, &self.requests, None);
+            self.earlier = Some((self.operation.clone(), flame::spent(&bars)));
+        }
         self.operation = title;
         (self.steps, self.requests, self.holds) = Default::default();
         (self.cursor, self.ending, self.frame) = (0, None, None);
         (self.follow, self.wanted) = (true, 0);
         self.scroll = [None; 5];
         *self.document.borrow_mut() = None;
+        *self.critical.borrow_mut() = None;
     }
 
     fn take_step(&mut self, mut step: Step) {

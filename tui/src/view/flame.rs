@@ -1,142 +1,258 @@
 //! The flame screen: the operation's wall time as nested bars, the replicas' lanes below at their time.
+use std::collections::BTreeSet;
+
 use ratatui::{
     Frame,
     layout::Rect,
-    style::Modifier,
+    style::{Modifier, Style},
     text::{Line, Span},
     widgets::{Block, Paragraph},
 };
-use tracepoints::trace::Step;
+use tracepoints::{critical, trace::Step};
 
 use super::{text, theme::Theme};
 use crate::state::{
     Screen,
-    flame::{self, Bar},
+    flame::{Bar, Colours, FlameView, Spent, spent},
     path::wall_ns,
     units,
 };
 
-pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, selected: usize) {
-    let block = Block::bordered()
-        .border_style(theme.dim())
-        .title(Line::styled(" Flame: wall-clock time of the operation ", theme.strong()));
+/// What drawing a flame needs to know.
+struct Flame<'a> {
+    screen: &'a Screen,
+    view: &'a FlameView,
+    theme: Theme,
+    bars: Vec<Bar>,
+    /// The window of time that is shown.
+    from: u64,
+    to: u64,
+    wall_ns: u64,
+    width: usize,
+    now: Spent,
+}
+
+pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, view: &FlameView) {
+    let wall = wall_ns(&screen.steps).max(1);
+    let (from, to) = view.window(wall);
+    let bars = screen.flame_bars(view);
+    let now = spent(&bars);
+    let width = usize::from(area.width.saturating_sub(2));
+    let flame = Flame { screen, view, theme, bars, from, to, wall_ns: wall, width, now };
+    let block = Block::bordered().border_style(theme.dim()).title(flame.title());
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let bars = flame::bars(&screen.operation, &screen.steps, &screen.requests);
-    let width = usize::from(inner.width);
-    let mut lines = Vec::new();
-    if bars.is_empty() {
-        lines.push(Line::styled(" No step yet.", theme.dim()));
-    }
-    let depth = bars.iter().map(|b| b.depth + 1).max().unwrap_or(0);
-    for level in 0..depth {
-        lines.push(level_line(&bars, level, selected, width, theme));
-    }
-    lines.push(Line::default());
-    lines.extend(replicas(screen, width, theme));
-    lines.extend(bars.get(selected).into_iter().flat_map(|b| detail(b, screen, theme, width)));
-    lines.extend(longest(&bars, usize::from(inner.height).saturating_sub(lines.len()), theme));
-    frame.render_widget(Paragraph::new(lines), inner);
+    frame.render_widget(Paragraph::new(flame.lines(inner.height.into())), inner);
 }
 
-fn columns(at: f64, width: f64, total: usize) -> (usize, usize) {
-    let from = (at * total as f64).round() as usize;
-    let to = ((at + width) * total as f64).round() as usize;
-    (from.min(total), to.min(total))
-}
-
-/// One depth: bars in reverse video with their label; the selected one plain and in brackets.
-fn level_line(bars: &[Bar], level: usize, selected: usize, width: usize, theme: Theme) -> Line<'static> {
-    let (mut spans, mut x) = (Vec::new(), 0);
-    for (i, bar) in bars.iter().enumerate().filter(|(_, b)| b.depth == level) {
-        let (from, to) = columns(bar.at, bar.width, width);
-        let (from, to) = (from.max(x), to.max(if i == selected { x + 1 } else { x }).min(width));
-        if to <= from {
-            continue;
+impl Flame<'_> {
+    fn title(&self) -> Line<'static> {
+        let mut parts = vec!["Flame: wall-clock time of the operation".to_owned()];
+        if !self.view.zoom.is_empty() {
+            let (len, at) = (units::duration(self.to - self.from), units::duration(self.from));
+            parts[0] = format!("Flame: {len} of {} from {at} on", units::duration(self.wall_ns));
         }
-        spans.push(Span::raw(" ".repeat(from - x)));
-        spans.push(block(bar, to - from, i == selected, theme));
-        x = to;
+        parts.extend(self.view.only.as_ref().map(|only| format!("only {only}")));
+        match (self.view.colours, &self.screen.earlier) {
+            (Colours::Layer, _) => {}
+            (Colours::Class, _) => parts.push("colours: class".into()),
+            (Colours::Diff, earlier) => {
+                let than = earlier.as_ref().map_or("", |(title, _)| title.as_str());
+                parts.push(format!("▲ more ▼ less than {than}"));
+            }
+        }
+        if !self.view.query.is_empty() && !self.view.typing {
+            let hits = self.bars.iter().filter(|b| self.view.hits(&b.label)).count();
+            parts.push(format!("/{}: {hits} met", self.view.query));
+        }
+        Line::styled(
+            format!(" {} ", text::fit(&parts.join(" · "), self.width.saturating_sub(4))),
+            self.theme.strong(),
+        )
     }
-    Line::from(spans)
-}
 
-fn block(bar: &Bar, width: usize, selected: bool, theme: Theme) -> Span<'static> {
-    let style = theme.layer(&bar.layer);
-    if selected {
-        let text =
-            if width >= 3 { format!("[{}]", text::pad(&bar.label, width - 2)) } else { "▼".repeat(width) };
-        return Span::styled(text, style.add_modifier(Modifier::BOLD));
+    fn lines(&self, height: usize) -> Vec<Line<'static>> {
+        let mut lines = Vec::new();
+        if self.bars.is_empty() {
+            lines.push(Line::styled(" No step yet.", self.theme.dim()));
+        }
+        let depth = self.bars.iter().map(|b| b.depth + 1).max().unwrap_or(0);
+        lines.extend((0..depth).map(|level| self.level_line(level)));
+        if self.view.inverted {
+            lines.reverse();
+        }
+        lines.push(Line::default());
+        lines.extend(self.replicas());
+        lines.extend(self.bars.get(self.view.selected).into_iter().flat_map(|b| self.detail(b)));
+        lines.extend(self.critical(height.saturating_sub(lines.len())));
+        lines.extend(self.longest(height.saturating_sub(lines.len())));
+        lines
     }
-    let label =
-        if width >= 4 { text::pad(&format!("│{}", bar.label), width) } else { text::pad("│", width) };
-    Span::styled(label, style.add_modifier(Modifier::REVERSED))
-}
 
-/// A lane for each store: its stages at the time they ran, beside the operation's own.
-fn replicas(screen: &Screen, width: usize, theme: Theme) -> Vec<Line<'static>> {
-    let mut stores: Vec<u64> = screen.steps.iter().filter(|s| s.lane != "main").map(|s| s.store).collect();
-    stores.sort();
-    stores.dedup();
-    if stores.is_empty() {
-        return Vec::new();
+    /// Columns that a stretch of time takes, of `total`; none outside of the window.
+    fn columns(&self, from: u64, to: u64, total: usize) -> Option<(usize, usize)> {
+        if to < self.from || from > self.to {
+            return None;
+        }
+        let scale = total as f64 / (self.to - self.from).max(1) as f64;
+        let column = |ns: u64| (ns.saturating_sub(self.from) as f64 * scale).round() as usize;
+        Some((column(from).min(total), column(to).min(total)))
     }
-    let total = wall_ns(&screen.steps).max(1) as f64;
-    let mut out = vec![Line::styled(" Replicas beside it, at their time", theme.strong())];
-    for store in stores {
-        let name = format!(" store {store} ");
-        let room = width.saturating_sub(name.len());
-        let mut lane = vec![Span::raw(name)];
-        let mut x = 0;
-        for step in screen.steps.iter().filter(|s| s.lane != "main" && s.store == store) {
-            let (from, to) = columns(step.at_ns as f64 / total, step.dur_ns as f64 / total, room);
-            let (from, to) = (from.max(x), to.max(from.max(x) + 1).min(room));
+
+    /// One depth: bars in reverse video with their label; the selected one plain and in brackets.
+    fn level_line(&self, level: usize) -> Line<'static> {
+        let (mut spans, mut x) = (Vec::new(), 0);
+        for (i, bar) in self.bars.iter().enumerate().filter(|(_, b)| b.depth == level) {
+            let selected = i == self.view.selected;
+            let Some((from, to)) = self.columns(bar.from_ns, bar.to_ns, self.width) else { continue };
+            let (from, to) = (from.max(x), to.max(if selected { x + 1 } else { x }).min(self.width));
             if to <= from {
                 continue;
             }
-            lane.push(Span::raw(" ".repeat(from - x)));
-            lane.push(lane_block(step, to - from, theme));
+            spans.push(Span::raw(" ".repeat(from - x)));
+            spans.push(self.block(bar, to - from, selected));
             x = to;
         }
-        out.push(Line::from(lane));
+        Line::from(spans)
     }
-    out.push(Line::default());
-    out
-}
 
-fn lane_block(step: &Step, width: usize, theme: Theme) -> Span<'static> {
-    let label =
-        if width >= 4 { text::pad(&format!("│{}", step.stage), width) } else { text::pad("│", width) };
-    Span::styled(label, theme.layer(&step.layer).add_modifier(Modifier::REVERSED))
-}
+    fn block(&self, bar: &Bar, width: usize, selected: bool) -> Span<'static> {
+        let (mut style, sign) = self.look(bar);
+        if self.view.hits(&bar.label) {
+            style = style.patch(self.theme.found());
+        }
+        let label = format!("{sign}{}", bar.label);
+        if selected {
+            let text =
+                if width >= 3 { format!("[{}]", text::pad(&label, width - 2)) } else { "▼".repeat(width) };
+            return Span::styled(text, style.add_modifier(Modifier::BOLD));
+        }
+        let label =
+            if width >= 4 { text::pad(&format!("│{label}"), width) } else { text::pad("│", width) };
+        Span::styled(label, style.add_modifier(Modifier::REVERSED))
+    }
 
-/// The stages that took longest, as many as there is room for.
-fn longest(bars: &[Bar], room: usize, theme: Theme) -> Vec<Line<'static>> {
-    let mut stages: Vec<&Bar> = bars.iter().filter(|b| b.step.is_some()).collect();
-    stages.sort_by_key(|b| std::cmp::Reverse(b.dur_ns));
-    if room < 4 || stages.is_empty() {
-        return Vec::new();
+    /// A bar's colour, and a sign that says the same.
+    fn look(&self, bar: &Bar) -> (Style, &'static str) {
+        match self.view.colours {
+            Colours::Layer => (self.theme.layer(&bar.layer), ""),
+            Colours::Class => (self.theme.class(bar.class), ""),
+            Colours::Diff => match self.change(bar) {
+                None => (self.theme.plain(), ""),
+                Some((then, now)) if now.abs_diff(then) * 20 < now.max(then) => (self.theme.plain(), ""),
+                Some((then, now)) if now > then => (self.theme.grew(), "▲"),
+                Some(_) => (self.theme.shrank(), "▼"),
+            },
+        }
     }
-    let mut out = vec![Line::default(), Line::styled(" Longest stages", theme.strong())];
-    for bar in stages.into_iter().take(room - 2) {
-        out.push(Line::from(vec![
-            Span::raw(format!(" {:<22}{:<11}", bar.label, bar.layer)),
-            Span::raw(format!("{:>8} {:>6}  ", units::duration(bar.dur_ns), units::percent(bar.width))),
-            Span::styled(text::bar(bar.width, 24), theme.layer(&bar.layer)),
-        ]));
-    }
-    out
-}
 
-fn detail(bar: &Bar, screen: &Screen, theme: Theme, width: usize) -> Vec<Line<'static>> {
-    let share = units::percent(bar.width);
-    let mut out = vec![Line::from(vec![
-        Span::styled(format!(" {}", bar.label), theme.here()),
-        Span::raw(format!("  {}  {share} of the operation  {}", units::duration(bar.dur_ns), bar.layer)),
-    ])];
-    if let Some(step) = bar.step.and_then(|i| screen.steps.get(i)) {
-        let words = text::wrap(tracepoints::trace::meaning(step), width.saturating_sub(2));
-        out.extend(words.into_iter().map(|l| Line::from(format!(" {l}"))));
+    /// What the frame took in the operation before, and takes in this one, wherever it stands in it.
+    fn change(&self, bar: &Bar) -> Option<(u64, u64)> {
+        let (_, earlier) = self.screen.earlier.as_ref()?;
+        Some((earlier.get(&bar.key).copied().unwrap_or(0), self.now.get(&bar.key).copied().unwrap_or(0)))
     }
-    out
+
+    /// A lane for each store: its stages at the time they ran, beside the operation's own.
+    fn replicas(&self) -> Vec<Line<'static>> {
+        let of_replicas = || self.screen.steps.iter().filter(|s| s.lane != "main");
+        let stores: BTreeSet<u64> = of_replicas().map(|s| s.store).collect();
+        if stores.is_empty() {
+            return Vec::new();
+        }
+        let path = self.screen.critical();
+        let on_path = |s: &Step| path.as_ref().is_some_and(|p| p.has(s.step));
+        let mut out = vec![Line::styled(
+            " Replicas beside it, at their time (◆ on the critical path)",
+            self.theme.strong(),
+        )];
+        for store in stores {
+            let name = format!(" store {store} ");
+            let room = self.width.saturating_sub(name.len());
+            let (mut lane, mut x) = (vec![Span::raw(name)], 0);
+            for step in of_replicas().filter(|s| s.store == store) {
+                let Some((from, to)) = self.columns(step.at_ns, step.at_ns + step.dur_ns, room) else {
+                    continue;
+                };
+                let (from, to) = (from.max(x), to.max(from.max(x) + 1).min(room));
+                if to > from {
+                    lane.push(Span::raw(" ".repeat(from - x)));
+                    lane.push(self.lane_block(step, to - from, on_path(step)));
+                    x = to;
+                }
+            }
+            out.push(Line::from(lane));
+        }
+        out.push(Line::default());
+        out
+    }
+
+    fn lane_block(&self, step: &Step, width: usize, critical: bool) -> Span<'static> {
+        let sign = if critical { "◆" } else { "│" };
+        let label = if width >= 4 { format!("{sign}{}", step.stage) } else { sign.to_owned() };
+        let class = tracepoints::find_stage(&step.stage).map(|s| s.class);
+        let style = if self.view.colours == Colours::Class {
+            self.theme.class(class)
+        } else {
+            self.theme.layer(&step.layer)
+        };
+        let style = if self.view.hits(&step.stage) { style.patch(self.theme.found()) } else { style };
+        Span::styled(text::pad(&label, width), style.add_modifier(Modifier::REVERSED))
+    }
+
+    fn detail(&self, bar: &Bar) -> Vec<Line<'static>> {
+        let share = units::percent(bar.dur_ns as f64 / self.wall_ns as f64);
+        let class = bar.class.map_or("", |c| c.name());
+        let mut said =
+            format!("  {}  {share} of the operation  {}  {class}", units::duration(bar.dur_ns), bar.layer);
+        if let Some((then, now)) = self.change(bar).filter(|_| self.view.colours == Colours::Diff) {
+            said.push_str(&format!("  before {}, now {}", units::duration(then), units::duration(now)));
+        }
+        let mut out = vec![Line::from(vec![
+            Span::styled(format!(" {}", bar.label), self.theme.here()),
+            Span::raw(said.trim_end().to_owned()),
+        ])];
+        if let Some(step) = bar.step.and_then(|i| self.screen.steps.get(i)) {
+            let words = text::wrap(tracepoints::trace::meaning(step), self.width.saturating_sub(2));
+            out.extend(words.into_iter().map(|l| Line::from(format!(" {l}"))));
+        }
+        out
+    }
+
+    /// What the time hung on; known when the operation has ended.
+    fn critical(&self, room: usize) -> Vec<Line<'static>> {
+        let Some(path) = self.screen.critical() else { return Vec::new() };
+        let said = critical::lines(&path, &units::duration);
+        let wrapped = said.iter().flat_map(|l| {
+            let indent = l.chars().take_while(|c| *c == ' ').count() + 1;
+            let lines = text::wrap(l, self.width.saturating_sub(indent + 1));
+            lines.into_iter().map(move |l| format!("{}{l}", " ".repeat(indent)))
+        });
+        let mut out = vec![Line::default()];
+        out.extend(wrapped.map(Line::from));
+        if out.len() > room || out.len() < 2 {
+            return Vec::new();
+        }
+        out[1] = out[1].clone().style(self.theme.strong());
+        out
+    }
+
+    /// The stages that took longest, as many as there is room for.
+    fn longest(&self, room: usize) -> Vec<Line<'static>> {
+        let inside = |b: &&Bar| b.step.is_some() && b.to_ns > self.from && b.from_ns < self.to;
+        let mut stages: Vec<&Bar> = self.bars.iter().filter(inside).collect();
+        stages.sort_by_key(|b| std::cmp::Reverse(b.dur_ns));
+        if room < 4 || stages.is_empty() {
+            return Vec::new();
+        }
+        let mut out = vec![Line::default(), Line::styled(" Longest stages", self.theme.strong())];
+        for bar in stages.into_iter().take(room - 2) {
+            let share = bar.dur_ns as f64 / self.wall_ns as f64;
+            out.push(Line::from(vec![
+                Span::raw(format!(" {:<22}{:<11}", bar.label, bar.layer)),
+                Span::raw(format!("{:>8} {:>6}  ", units::duration(bar.dur_ns), units::percent(share))),
+                Span::styled(text::bar(share, 24), self.look(bar).0),
+            ]));
+        }
+        out
+    }
 }

@@ -87,6 +87,16 @@ pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
         ];
         return Paragraph::new(Line::from(line));
     }
+    if let Overlay::Flame(view) = &screen.overlay
+        && view.typing
+    {
+        let line = vec![
+            Span::styled(" /", theme.key()),
+            Span::raw(format!("{}▏", view.query)),
+            Span::styled("  in the flame", theme.dim()),
+        ];
+        return Paragraph::new(Line::from(line));
+    }
     if let Some(message) = &screen.message {
         return Paragraph::new(Line::from(Span::styled(format!(" {message}"), theme.strong())));
     }
@@ -96,7 +106,7 @@ pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     let hints = match (&screen.overlay, screen.query.is_empty()) {
         (Overlay::Help { .. }, _) => HELP,
         (Overlay::Palette { .. }, _) => PALETTE,
-        (Overlay::Flame { .. }, _) => FLAME,
+        (Overlay::Flame(_), _) => FLAME,
         (_, false) => FOUND,
         _ => STEP,
     };
@@ -133,11 +143,15 @@ const STEP: Hints = &[
 const HELP: Hints = &[("j k", "scroll"), ("Esc", "close")];
 const PALETTE: Hints = &[("↑ ↓", "choose"), ("Enter", "do it"), ("Esc", "close")];
 const FLAME: Hints = &[
-    ("h l", "sideways"),
-    ("j k", "down, up"),
-    ("Enter", "go to the step"),
+    ("h l j k", "move"),
+    ("z", "zoom"),
+    ("/", "search"),
+    ("m", "colours"),
+    ("s", "only this"),
+    ("i", "invert"),
+    ("Enter", "to the step"),
+    ("Esc", "back"),
     (":", "save as SVG"),
-    ("Esc", "close"),
 ];
 const FOUND: Hints =
     &[("]", "next match"), ("[", "previous match"), ("/", "search again"), ("Esc", "end search")];

@@ -17,7 +17,8 @@ fn about(pane: Pane) -> &'static str {
         Pane::Path => {
             "The way of one client operation: its requests, the stages of each, and the lanes of the replicas between \
              them. Right of a stage: how long it lasted, its part of the whole. ▶ is the step you see, ‖ held is where \
-             the live request stands, ● gate is a stage that will hold it. j and k walk the tree, n and p walk in time."
+             the live request stands, ● gate is a stage that will hold it, ◆ is on the critical path, which the operation's \
+             time hung on. j and k walk the tree, n and p walk in time."
         }
         Pane::Source => {
             "Our code at the stage, from the copy in this program; with a frame selected in the stack, that frame's. t \

@@ -37,8 +37,8 @@ pub fn draw(frame: &mut Frame<'_>, screen: &mut Screen) {
     let [head, body, foot] =
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1), Constraint::Length(1)]).areas(area);
     frame.render_widget(frame::head(screen, theme, head.width), head);
-    match screen.overlay {
-        Overlay::Flame { selected } => flame::draw(frame, body, screen, theme, selected),
+    match &screen.overlay {
+        Overlay::Flame(view) => flame::draw(frame, body, screen, theme, view),
         _ => panes(frame, body, screen, theme),
     }
     frame.render_widget(frame::foot(screen, theme, foot.width), foot);

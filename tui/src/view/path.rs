@@ -1,5 +1,8 @@
 //! The path pane: a tree of requests, stages and replica lanes, with what each took.
+use std::collections::BTreeSet;
+
 use ratatui::text::{Line, Span};
+use tracepoints::trace::Step;
 
 use super::{
     panel::{Content, centre},
@@ -12,11 +15,23 @@ pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Co
     let rows = screen.rows();
     let at = rows.iter().position(|r| r.step == Some(screen.cursor)).unwrap_or(0);
     let offset = centre(at, height, rows.len());
-    let lines: Vec<_> = rows.iter().map(|r| line(screen, theme, r, width)).collect();
+    let critical = critical(screen);
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|r| line(screen, theme, r, width, r.step.is_some_and(|s| critical.contains(&s))))
+        .collect();
     Content { title: String::new(), offset, lines, ..Content::default() }
 }
 
-fn line(screen: &Screen, theme: Theme, row: &Row, width: usize) -> Line<'static> {
+/// The steps on the critical path, if there are others too: replicas, or requests side by side.
+fn critical(screen: &Screen) -> BTreeSet<usize> {
+    let Some(path) = screen.critical() else { return BTreeSet::new() };
+    let on: BTreeSet<usize> = path.segments.iter().map(|s| s.step).collect();
+    let beside = |s: &Step| s.dur_ns > 0 && !on.contains(&s.step);
+    if screen.steps.iter().any(beside) { on } else { BTreeSet::new() }
+}
+
+fn line(screen: &Screen, theme: Theme, row: &Row, width: usize, critical: bool) -> Line<'static> {
     let bar_width = match width {
         0..44 => 0,
         44..54 => 6,
@@ -56,7 +71,7 @@ fn line(screen: &Screen, theme: Theme, row: &Row, width: usize) -> Line<'static>
     let mut spans = vec![
         Span::styled(if current { "▶" } else { " " }, theme.here()),
         sign,
-        Span::raw(" "),
+        if critical { Span::styled("◆", theme.critical()) } else { Span::raw(" ") },
         Span::styled(row.branch.clone(), theme.dim()),
         Span::styled(label, name),
         Span::styled(format!(" {}", text::pad_left(&took(row), 8)), base),

@@ -52,6 +52,11 @@ impl Theme {
         self.fg(Color::Red).add_modifier(Modifier::BOLD)
     }
 
+    /// What the operation's time hung on.
+    pub fn critical(self) -> Style {
+        self.fg(Color::Yellow).add_modifier(Modifier::BOLD)
+    }
+
     pub fn good(self) -> Style {
         self.fg(Color::Green).add_modifier(Modifier::BOLD)
     }
@@ -90,6 +95,30 @@ impl Theme {
             "apply" | "rocksdb" => Color::Red,
             _ => Color::Reset,
         })
+    }
+
+    /// What a stage's time goes to.
+    pub fn class(self, class: Option<tracepoints::Class>) -> Style {
+        use tracepoints::Class::{Fsync, Latch, Lease, Lock, Network, Queue, Work};
+        match class {
+            Some(Work) => self.fg(Color::Green),
+            Some(Queue) => self.fg(Color::Yellow),
+            Some(Latch | Lock) => self.fg(Color::Magenta),
+            Some(Lease) => self.fg(Color::Cyan),
+            Some(Fsync) => self.fg(Color::Red),
+            Some(Network) => self.fg(Color::Blue),
+            None => Style::new(),
+        }
+    }
+
+    /// More than before.
+    pub fn grew(self) -> Style {
+        self.fg(Color::Red)
+    }
+
+    /// Less than before.
+    pub fn shrank(self) -> Style {
+        self.fg(Color::Blue)
     }
 
     pub fn code(self, class: Class) -> Style {

@@ -240,14 +240,17 @@ pub fn prewrite() -> Vec<Step> {
         (975_000, "follower_receive", 3, "raftstore-3-0", 30_000),
         (950_000, "raft_write_begin", 2, "store-writer-2-0", 400_000),
         (640_000, "raft_write_end", 1, "store-writer-1-0", 12_000),
+        (600_000, "raft_persisted", 1, poller, 120_000),
         (540_000, "raft_write_end", 2, "store-writer-2-0", 9_000),
         (520_000, "follower_ack", 2, "raftstore-2-0", 30_000),
+        (490_000, "raft_ack", 1, poller, 10_000),
         (480_000, "raft_commit", 1, poller, 40_000),
         (430_000, "apply_begin", 1, "apply-0", 60_000),
         (370_000, "apply_write", 1, "apply-0", 300_000),
     ] {
         m.now = sent - at;
-        m.step(stage, kind, "replica", store, thread, ns, &entry);
+        let ack = [&entry[..], &[("from", 2)]].concat();
+        m.step(stage, kind, "replica", store, thread, ns, if stage == "raft_ack" { &ack } else { &entry });
         match stage {
             "raft_commit" => m.publish(|s| (s.raft[0].commit, s.raft[1].last_index) = (13, 13)),
             "apply_write" => m.publish(|s| {
