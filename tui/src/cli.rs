@@ -5,7 +5,9 @@ use clap::{Args, Parser, Subcommand};
 
 mod trace;
 
-pub use trace::{By, DiffArgs, GrepArgs, InfoArgs, OpenArgs, TopArgs, TraceArgs, TraceCommand, Wanted};
+pub use trace::{
+    By, DiffArgs, GrepArgs, InfoArgs, OpenArgs, RecordArgs, TopArgs, TraceArgs, TraceCommand, Wanted,
+};
 
 /// Steps one request through the whole storage engine, stage by stage, in the terminal.
 #[derive(Debug, Parser)]
@@ -31,6 +33,8 @@ pub enum Command {
     List,
     /// Step the next matching request on a running tikv-server, whoever sends it
     Attach(AttachArgs),
+    /// Record all requests of a running tikv-server into a file
+    Record(RecordArgs),
     /// Open, search and compare recordings, and steps that `--json` printed or the palette saved
     Trace(Box<TraceArgs>),
     /// Measure what recording every request costs on this machine, and print a receipt

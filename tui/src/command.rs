@@ -30,6 +30,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Command::Step(args)) => step(args),
         Some(Command::List) => list(),
         Some(Command::Attach(args)) => attach(args),
+        Some(Command::Record(args)) => recording::record::run(&args),
         Some(Command::Trace(args)) => trace(*args),
         Some(Command::Overhead(args)) => overhead(args),
     }

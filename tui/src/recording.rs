@@ -3,6 +3,7 @@ pub mod diff;
 pub mod grep;
 pub mod info;
 pub mod open;
+pub mod record;
 mod select;
 mod stats;
 mod table;

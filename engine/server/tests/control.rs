@@ -199,8 +199,8 @@ fn a_recording_holds_the_requests_of_its_time() {
     let path = s.h.dir.path().join("record.trace");
     std::fs::write(&path, got).unwrap();
     let file = TraceFile::open(&path).unwrap();
-    assert!(file.cut().is_none() && file.damage().is_empty());
-    let recorded = file.requests();
+    assert!(file.cut().is_none() && file.verify().is_empty());
+    let recorded: Vec<_> = file.requests().collect();
     assert!(recorded.iter().any(|r| r.kind == RequestKind::RawGet), "{} requests", recorded.len());
     let endless = s.h.block_on(s.control.record(RecordRequest { seconds: 0 })).unwrap_err();
     assert!(endless.message().contains("1 to 600"), "{endless}");

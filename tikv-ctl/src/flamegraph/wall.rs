@@ -72,9 +72,9 @@ impl Recording {
             operations.push(Operation::stepped(&trace));
         }
         // A stepped request may have been recorded, too.
-        for request in file.requests().iter().filter(|request| !traced.contains(&request.id)) {
-            operations.push(Operation::recorded(request));
-            requests.push(Operation::recorded(request));
+        for request in file.requests().filter(|request| !traced.contains(&request.id)) {
+            operations.push(Operation::recorded(&request));
+            requests.push(Operation::recorded(&request));
         }
         Self { title, operations, requests }
     }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 pub(crate) use fold::Folder;
 pub use fold::RecordedRequest;
+pub(crate) use id_hash::IdMap;
 pub use spans::Span;
 
 use crate::{
@@ -257,7 +258,7 @@ fn next_pause(pause: Duration, wanted: Duration, fullest: usize) -> Duration {
 }
 
 /// Sums of one name; without those of nothing.
-fn add_up(mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
+pub(crate) fn add_up(mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
     counts.retain(|(_, n)| *n > 0);
     counts.sort();
     counts.dedup_by(|next, kept| {

@@ -32,6 +32,12 @@ impl Stamp {
     pub const EMPTY: Stamp =
         Stamp { at: 0, req: Req::NONE, site: None, thread: 0, store: 0, field_count: 0, fields: [0; 4] };
 
+    /// Whether it is the same one, not merely one like it.
+    pub(crate) fn is(&self, other: &Stamp) -> bool {
+        (self.at, self.thread, self.req, self.fields) == (other.at, other.thread, other.req, other.fields)
+            && self.site.map(std::ptr::from_ref) == other.site.map(std::ptr::from_ref)
+    }
+
     /// The value of a named field.
     pub fn field(&self, name: &str) -> Option<u64> {
         let i = self.site?.fields.iter().position(|f| *f == name)?;

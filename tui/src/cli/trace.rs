@@ -6,7 +6,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::Common;
 
 const EXAMPLES: &str = "Examples:
-  tikv-tui trace a.trace                                    choose a request and step through it
+  tikv-tui record 127.0.0.1:20160 -o a.trace                 record all requests of a server for 10 s
+  tikv-tui trace a.trace --request 17                        step through a request
   tikv-tui trace grep a.trace --kind kv_get --min-duration 5ms
   tikv-tui trace top a.trace --by p99                       which stages take the time
   tikv-tui trace diff before.trace after.trace
@@ -28,7 +29,7 @@ pub struct OpenArgs {
     /// A recording, or steps that `--json` printed or the palette saved
     #[arg(value_name = "FILE", required = true)]
     pub file: Option<PathBuf>,
-    /// Open this request of a recording [default: choose from a list]
+    /// Open this request of a recording [default: list all requests]
     #[arg(long, value_name = "ID")]
     pub request: Option<u64>,
     #[command(flatten)]
@@ -52,6 +53,9 @@ pub struct InfoArgs {
     /// A recording
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// By the index only: checksums are not looked at, threads not counted
+    #[arg(long)]
+    pub quick: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -150,4 +154,17 @@ pub struct DiffArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RecordArgs {
+    /// Address of a tikv-server (its --addr)
+    #[arg(value_name = "HOST:PORT")]
+    pub address: String,
+    /// The recording; a file that exists is not overwritten
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// How long, 1 to 600
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub seconds: u32,
 }

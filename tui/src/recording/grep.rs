@@ -23,7 +23,7 @@ pub fn run(args: &GrepArgs, out: &mut dyn Write) -> Result<()> {
     let limit = args.limit.unwrap_or(usize::MAX);
     if args.count {
         let query = select::query(&args.wanted, &file)?;
-        return Ok(writeln!(out, "{}", file.find(&query).count())?);
+        return Ok(writeln!(out, "{}", file.heads(&query).count())?);
     }
     print(&file, &args.wanted, limit, args.json, out)
 }
@@ -92,7 +92,10 @@ pub fn losses(r: &RecordedRequest) -> String {
         said.push("end not seen".to_owned());
     }
     if r.truncated > 0 {
-        said.push(format!("{} stamps not kept", r.truncated));
+        said.push(format!("{} stamps missing", r.truncated));
+    }
+    if r.lost > 0 {
+        said.push(format!("{} stamps dropped meanwhile", r.lost));
     }
     said.join(", ")
 }

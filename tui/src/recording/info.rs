@@ -1,5 +1,8 @@
 //! `trace info`: what a recording holds.
-use std::{collections::BTreeMap, io::Write};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+};
 
 use anyhow::Result;
 use serde_json::json;
@@ -18,18 +21,20 @@ struct Found {
     requests: u64,
     unfinished: u64,
     traces: u64,
-    stamps: u64,
-    threads: BTreeMap<String, u64>,
+    /// Stamps by thread; empty if nobody counted.
+    threads: HashMap<u16, u64>,
     stats: Stats,
 }
 
-fn look(file: &TraceFile) -> Found {
+fn look(file: &TraceFile, quick: bool) -> Found {
     let mut found = Found { traces: file.traces().count() as u64, ..Found::default() };
-    for stamp in file.stamps() {
-        found.stamps += 1;
-        *found.threads.entry(tracepoints::thread::info(stamp.thread).name).or_default() += 1;
+    if !quick {
+        file.verify();
+        for stamp in file.stamps() {
+            *found.threads.entry(stamp.thread).or_default() += 1;
+        }
     }
-    for request in file.find(&Query::default()) {
+    for request in file.heads(&Query::default()) {
         found.requests += 1;
         found.unfinished += u64::from(request.duration_ns().is_none());
         found.stats.add_whole(&request);
@@ -39,7 +44,7 @@ fn look(file: &TraceFile) -> Found {
 
 pub fn run(args: &InfoArgs, out: &mut dyn Write) -> Result<()> {
     let file = TraceFile::open(&args.file)?;
-    let found = look(&file);
+    let found = look(&file, args.quick);
     match args.json {
         true => Ok(writeln!(out, "{}", object(&file, &found))?),
         false => Ok(out.write_all(text(&file, &found).as_bytes())?),
@@ -52,12 +57,28 @@ fn text(file: &TraceFile, found: &Found) -> String {
         let took = units::duration(end.saturating_sub(begin));
         out += &format!("recorded  {} to {} UTC, {took}\n", times::utc(begin), times::time_of_day(end));
     }
-    out += &format!("stamps    {} of {} threads\n", found.stamps, found.threads.len());
+    let ending = file.ending().map_or("its writer was killed, or still writes".into(), |e| e.to_string());
+    out += &format!("ended     {ending}\n");
+    let notes = file.notes();
+    if let (Some(first), Some(last)) = (notes.first(), notes.last()) {
+        out += &format!("by        {}, process {}\n", first.program, first.pid);
+        let drift = last.drift_ns() - first.drift_ns();
+        out += &format!("clock     went {} ns off the system's\n", drift);
+    }
+    let threads = match found.threads.len() {
+        0 => String::new(),
+        n => format!(", of {n} threads"),
+    };
+    out += &format!("stamps    {}{threads}\n", file.stamp_count());
+    out += &format!("dropped   {}\n", file.dropped());
+    for (thread, n) in notes.last().map_or(&[][..], |n| &n.dropped_by_thread) {
+        out += &format!("          {n} by {thread}\n");
+    }
     out += &format!("requests  {}, {} of them without a begin or an end\n", found.requests, found.unfinished);
     if found.traces > 0 {
         out += &format!("traces    {}\n", found.traces);
     }
-    out += &match (file.damage(), file.cut()) {
+    out += &match (file.damage().as_slice(), file.cut()) {
         ([], None) => "damage    none\n".to_owned(),
         (damage, cut) => {
             let mut lines: Vec<String> = damage.iter().map(|d| format!("damage    {d}\n")).collect();
@@ -83,6 +104,14 @@ fn kinds(stats: &Stats) -> String {
     table::lines(&columns, &stats.of.iter().map(row).collect::<Vec<_>>())
 }
 
+fn by_name(threads: &HashMap<u16, u64>) -> BTreeMap<String, u64> {
+    let mut named = BTreeMap::new();
+    for (thread, n) in threads {
+        *named.entry(tracepoints::thread::info(*thread).name).or_default() += n;
+    }
+    named
+}
+
 fn object(file: &TraceFile, found: &Found) -> serde_json::Value {
     let damage =
         |d: &tracepoints::trace_file::Damage| json!({ "offset": d.offset, "len": d.len, "reason": d.reason });
@@ -96,8 +125,11 @@ fn object(file: &TraceFile, found: &Found) -> serde_json::Value {
         "file": file.path(),
         "begin_ns": file.span().map(|s| s.0),
         "end_ns": file.span().map(|s| s.1),
-        "stamps": found.stamps,
-        "stamps_by_thread": found.threads,
+        "ended": file.ending().map(|e| e.to_string()),
+        "notes": file.notes(),
+        "stamps": file.stamp_count(),
+        "stamps_by_thread": by_name(&found.threads),
+        "dropped": file.dropped(),
         "requests": found.requests,
         "unfinished": found.unfinished,
         "traces": found.traces,

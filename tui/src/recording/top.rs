@@ -27,7 +27,7 @@ pub fn run(args: &TopArgs, out: &mut dyn Write) -> Result<()> {
 fn requests(file: &TraceFile, query: &Query, args: &TopArgs, out: &mut dyn Write) -> Result<()> {
     // The shortest of the longest on top; the id decides between equals.
     let mut longest: BinaryHeap<Reverse<(u64, u64)>> = BinaryHeap::new();
-    for request in file.find(query) {
+    for request in file.heads(query) {
         let Some(ns) = request.duration_ns() else { continue };
         longest.push(Reverse((ns, request.id)));
         if longest.len() > args.limit {

@@ -70,7 +70,7 @@ impl Attached {
     }
 }
 
-fn endpoint(address: &str) -> Result<Endpoint> {
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint> {
     let expected = || format!("expected HOST:PORT, the --addr of a tikv-server, found `{address}`");
     let bare = address.strip_prefix("http://").unwrap_or(address);
     let Some((host, port)) = bare.rsplit_once(':') else { bail!(expected()) };

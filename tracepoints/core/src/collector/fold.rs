@@ -33,14 +33,16 @@ pub struct RecordedRequest {
     pub end_ns: Option<u64>,
     /// `at` in ns: since the process first read its clock, or, from a file, since the Unix epoch. In order.
     pub stamps: Vec<Stamp>,
-    /// Stamps beyond those kept.
+    /// Stamps that are known to be missing: beyond those kept, or in a damaged part of a file.
     pub truncated: u64,
+    /// Stamps that full rings dropped while it was on its way: some of them may have been its own.
+    pub lost: u64,
     entries: Vec<(u64, u64, u64)>,
     reads: Vec<u64>,
 }
 
 impl RecordedRequest {
-    fn new(id: u64) -> Self {
+    pub(crate) fn new(id: u64) -> Self {
         Self {
             id,
             kind: RequestKind::Other,
@@ -53,6 +55,7 @@ impl RecordedRequest {
             end_ns: None,
             stamps: Vec::new(),
             truncated: 0,
+            lost: 0,
             entries: Vec::new(),
             reads: Vec::new(),
         }
@@ -90,7 +93,7 @@ impl RecordedRequest {
         if let Some(at) = end {
             trace.apply(&self.finished(at), None);
         }
-        trace.note_dropped(self.truncated);
+        trace.note_dropped(self.truncated + self.lost);
         trace
     }
 
@@ -107,7 +110,7 @@ impl RecordedRequest {
         SessionEvent::Finished { req: Req::of(self.id), engine_ns: at }
     }
 
-    fn begin(&mut self, stamp: &Stamp) {
+    pub(crate) fn begin(&mut self, stamp: &Stamp) {
         let [kind_and_len, region, low, high] = stamp.fields;
         self.kind =
             RequestKind::ALL.get((kind_and_len >> 32) as usize).copied().unwrap_or(RequestKind::Other);
@@ -271,7 +274,11 @@ impl Folder {
             for (_, id) in entries.into_iter().flat_map(|e| e.range(first..=last)) {
                 found = true;
                 if let Some(slot) = self.by_id.get(id).filter(|_| *id != own) {
-                    keep(&mut self.slots[*slot], stamp, max);
+                    let request = &mut self.slots[*slot];
+                    // A batch that speaks of two entries of the request belongs to it once.
+                    if !request.stamps.last().is_some_and(|last| last.is(stamp)) {
+                        keep(request, stamp, max);
+                    }
                 }
             }
             return found;
@@ -333,6 +340,7 @@ impl Folder {
     }
 
     /// All requests, also those whose end is not known, in the order of their arrival.
+    #[cfg(test)]
     pub(crate) fn all(&self) -> Vec<RecordedRequest> {
         let mut ids: Vec<u64> = self.by_id.keys().copied().collect();
         ids.sort_unstable();

@@ -1,10 +1,10 @@
 //! A hash for ids that are counted up: one multiplication.
 use std::hash::{BuildHasherDefault, Hasher};
 
-pub(super) type IdMap<V> = std::collections::HashMap<u64, V, BuildHasherDefault<IdHasher>>;
+pub(crate) type IdMap<V> = std::collections::HashMap<u64, V, BuildHasherDefault<IdHasher>>;
 
 #[derive(Default)]
-pub(super) struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {

@@ -1,138 +1,172 @@
-//! One chunk: its header, its checksum, and the fixed-size form of a stamp.
-use crate::recorder::Stamp;
+//! One chunk: its header, its checksums, and where the next one stands.
 
 /// Begins every chunk, so that a reader finds the next one behind damage.
 pub(super) const MARK: [u8; 4] = *b"TPck";
-pub(super) const HEADER: usize = 16;
-/// Largest content.
+pub(super) const HEADER: usize = 32;
+/// Largest head and body together.
 pub(super) const MAX: usize = 64 << 20;
-pub(super) const STAMP: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// JSON of a [`crate::trace::TraceRecord`].
     Trace = 1,
-    /// Stamps of 64 bytes.
+    /// Head: [`super::summary::OfStamps`]; body: rows of 64 bytes, then the numbers of linked rows.
     Stamps = 2,
-    /// JSON of a list of sites, numbered on.
+    /// JSON of a list of [`super::tables::Site`].
     Sites = 3,
-    /// JSON of a list of threads, numbered on.
+    /// JSON of a list of [`super::tables::Thread`].
     Threads = 4,
+    /// Head: [`super::summary::OfRequests`]; body: entries, then a Bloom filter.
+    Requests = 5,
+    /// Entries of stamps that came after their request was entered.
+    Late = 6,
+    /// Entries of requests still on their way at a checkpoint.
+    Live = 7,
+    /// JSON of a [`super::tables::Note`].
+    Note = 8,
+    /// See [`super::directory`].
+    Directory = 9,
+    /// The last chunk of a file that was finished: where its last directory stands, and why it ended.
+    End = 10,
 }
 
 impl Kind {
-    fn of(n: u32) -> Option<Self> {
-        [Self::Trace, Self::Stamps, Self::Sites, Self::Threads].into_iter().find(|k| *k as u32 == n)
+    const ALL: [Self; 10] = [
+        Self::Trace,
+        Self::Stamps,
+        Self::Sites,
+        Self::Threads,
+        Self::Requests,
+        Self::Late,
+        Self::Live,
+        Self::Note,
+        Self::Directory,
+        Self::End,
+    ];
+
+    pub(super) fn of(n: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| *k as u32 == n)
     }
 }
 
-/// A place in the source, as a file keeps it. `stage` is empty for a mark, whose name is in `file`.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Site {
-    pub stage: String,
-    pub file: String,
-    pub line: u32,
-    pub function: String,
-    pub fields: Vec<String>,
+/// Where a chunk stands, and how long its parts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Of its header, in bytes from the file's start.
+    pub at: usize,
+    pub head: usize,
+    pub body: usize,
 }
 
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Thread {
-    pub name: String,
-    pub store: u64,
+impl Place {
+    pub(super) fn head_range(&self) -> std::ops::Range<usize> {
+        let from = self.at + HEADER;
+        from..from + self.head
+    }
+
+    pub(super) fn body_range(&self) -> std::ops::Range<usize> {
+        let from = self.head_range().end;
+        from..from + self.body
+    }
+
+    pub(super) fn end(&self) -> usize {
+        self.body_range().end
+    }
 }
 
-fn checksum(kind: u32, content: &[u8]) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&kind.to_le_bytes());
-    crc.update(&(content.len() as u32).to_le_bytes());
-    crc.update(content);
-    crc.finalize()
-}
-
-pub(super) fn head(kind: Kind, content: &[u8]) -> [u8; HEADER] {
-    let mut out = [0; HEADER];
-    out[..4].copy_from_slice(&MARK);
-    out[4..8].copy_from_slice(&(kind as u32).to_le_bytes());
-    out[8..12].copy_from_slice(&(content.len() as u32).to_le_bytes());
-    out[12..].copy_from_slice(&checksum(kind as u32, content).to_le_bytes());
+/// A whole chunk, as it is written at an offset of the file.
+pub(super) fn encode(kind: Kind, at: u64, head: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + head.len() + body.len());
+    out.extend_from_slice(&MARK);
+    out.extend_from_slice(&(kind as u32).to_le_bytes());
+    out.extend_from_slice(&(head.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    out.extend_from_slice(&at.to_le_bytes());
+    out.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
+    let crc = head_checksum(&out, head);
+    out.extend_from_slice(&crc.to_le_bytes());
+    out.extend_from_slice(head);
+    out.extend_from_slice(body);
     out
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+/// Of the header's first 28 bytes and the head; the body has its own.
+fn head_checksum(header: &[u8], head: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(header);
+    crc.update(head);
+    crc.finalize()
+}
+
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// What a reader meets at an offset.
-pub(super) enum Met<'a> {
-    Chunk(Kind, &'a [u8]),
-    /// A whole chunk of a kind that a later program writes.
-    Unknown(u32, usize),
+/// What a reader meets at an offset. Bodies are not looked at: see [`body_is_whole`].
+#[derive(Debug)]
+pub(super) enum Met {
+    Chunk(Kind, Place),
+    /// A chunk of a kind that a later program writes.
+    Unknown(u32, Place),
     /// The file ends within the chunk.
     Cut,
     Bad(&'static str),
 }
 
-pub(super) fn parse(bytes: &[u8], at: usize) -> Met<'_> {
-    let Some(head) = bytes.get(at..at + HEADER) else { return Met::Cut };
-    let numbers = (u32_at(head, 4), u32_at(head, 8), u32_at(head, 12));
-    let (Some(kind), Some(len), Some(crc)) = numbers else { return Met::Cut };
-    if head[..4] != MARK {
+pub(super) fn parse(bytes: &[u8], at: usize) -> Met {
+    let Some(header) = at.checked_add(HEADER).and_then(|end| bytes.get(at..end)) else {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let begins = rest.iter().zip(&MARK).all(|(a, b)| a == b);
+        return if begins { Met::Cut } else { Met::Bad("no chunk begins here") };
+    };
+    let number = |at| u32_at(header, at).unwrap_or_default();
+    let (kind, head, body) = (number(4), number(8) as usize, number(12) as usize);
+    if header[..4] != MARK {
         return Met::Bad("no chunk begins here");
     }
-    if len as usize > MAX {
+    if head.saturating_add(body) > MAX {
         return Met::Bad("the chunk's length is out of bounds");
     }
-    let from = at + HEADER;
-    let Some(content) = bytes.get(from..from + len as usize) else { return Met::Cut };
-    if checksum(kind, content) != crc {
+    if u64_at(header, 16) != Some(at as u64) {
+        return Met::Bad("the chunk was written for another place");
+    }
+    let place = Place { at, head, body };
+    let Some(head) = bytes.get(place.head_range()) else { return Met::Cut };
+    if head_checksum(&header[..28], head) != number(28) {
         return Met::Bad("the chunk's checksum is wrong");
     }
+    if place.end() > bytes.len() {
+        return Met::Cut;
+    }
     match Kind::of(kind) {
-        Some(kind) => Met::Chunk(kind, content),
-        None => Met::Unknown(kind, content.len()),
+        Some(kind) => Met::Chunk(kind, place),
+        None => Met::Unknown(kind, place),
     }
 }
 
-/// A stamp with the file's own numbers for site and thread, and `at` in Unix ns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub at: u64,
-    pub req: u64,
-    pub site: u32,
-    pub thread: u16,
-    pub store: u16,
-    pub fields: [u64; 4],
+/// Whether the body is as it was written.
+pub(super) fn body_is_whole(bytes: &[u8], place: &Place) -> bool {
+    let crc = u32_at(bytes, place.at + 24);
+    bytes.get(place.body_range()).is_some_and(|body| Some(crc32fast::hash(body)) == crc)
 }
 
-impl Row {
-    pub(super) fn new(stamp: &Stamp, at: u64, site: u32, thread: u16) -> Self {
-        Self { at, req: stamp.req.id(), site, thread, store: stamp.store, fields: stamp.fields }
-    }
-
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.at.to_le_bytes());
-        out.extend_from_slice(&self.req.to_le_bytes());
-        out.extend_from_slice(&self.site.to_le_bytes());
-        out.extend_from_slice(&self.thread.to_le_bytes());
-        out.extend_from_slice(&self.store.to_le_bytes());
-        out.extend_from_slice(&[0; 8]);
-        self.fields.iter().for_each(|f| out.extend_from_slice(&f.to_le_bytes()));
-    }
-
-    pub(super) fn get(bytes: &[u8]) -> Option<Self> {
-        let threads = u32_at(bytes, 20)?;
-        Some(Self {
-            at: u64_at(bytes, 0)?,
-            req: u64_at(bytes, 8)?,
-            site: u32_at(bytes, 16)?,
-            thread: threads as u16,
-            store: (threads >> 16) as u16,
-            fields: [u64_at(bytes, 32)?, u64_at(bytes, 40)?, u64_at(bytes, 48)?, u64_at(bytes, 56)?],
-        })
+/// The next offset at which a chunk stands, or one that the end of the file cuts short.
+pub(super) fn next(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let found = bytes.get(at..)?.windows(MARK.len()).position(|w| w == MARK)?;
+        at += found;
+        if matches!(parse(bytes, at), Met::Chunk(..) | Met::Unknown(..)) {
+            return Some(at);
+        }
+        at += 1;
     }
 }

@@ -1,4 +1,5 @@
 //! Which requests of a recording are wanted.
+pub(super) use super::entry::KEY_HEAD;
 use crate::{
     catalogue::StageId,
     collector::{RecordedRequest, Span},
@@ -26,9 +27,6 @@ pub struct Query {
     /// Began before this time; Unix ns.
     pub until_ns: Option<u64>,
 }
-
-/// Bytes of a key that a stamp has room for.
-pub(super) const KEY_HEAD: usize = 16;
 
 impl Query {
     /// What can be said without the request's stages.
@@ -60,7 +58,7 @@ impl Query {
     }
 }
 
-pub(super) fn same_key(key: &[u8], head: &[u8], len: u32) -> bool {
+fn same_key(key: &[u8], head: &[u8], len: u32) -> bool {
     key.len() == len as usize && key[..key.len().min(KEY_HEAD)] == *head
 }
 

@@ -1,17 +1,27 @@
 //! Reads a trace file as far as it is whole: over damage to the next chunk, and up to a cut.
-use std::{collections::HashMap, fs::File, ops::Range, path::Path, path::PathBuf};
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
 
 use parking_lot::Mutex;
 
 use super::{
-    HEADER, MAGIC, Query, TraceFileError, VERSION,
-    chunk::{self, Kind, Met, Row, Site, Thread},
+    Ended, HEADER, MAGIC, Note, Query, TraceFileError, VERSION,
+    chunk::{self, Kind, Place},
+    entry::{BEGAN, Entry},
+    index::Index,
+    opened::{Cache, Names, Opened},
+    row::Row,
+    tables::{Site, Thread},
+    tracker::{Tracker, What},
 };
 use crate::{
     catalogue,
-    collector::{Folder, RecordedRequest},
+    collector::RecordedRequest,
     recorder::{self, Stamp},
-    request::Req,
     site::StampSite,
     thread,
     trace::TraceRecord,
@@ -33,20 +43,44 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// An opened trace file.
+/// An opened trace file. Opening reads the directories only; the rest is read, and its checksums are looked at, when it is
+/// asked for, so that a file of any size opens at once and little of it is held in memory.
 #[derive(Debug)]
 pub struct TraceFile {
     path: PathBuf,
     bytes: memmap2::Mmap,
-    chunks: Vec<(Kind, Range<usize>)>,
-    sites: Vec<Option<&'static StampSite>>,
-    threads: Vec<u16>,
-    damage: Vec<Damage>,
-    cut: Option<u64>,
+    index: Index,
+    names: Names,
+    /// Names of the file's stages by their bits.
+    stages: Vec<String>,
+    next_site: u32,
+    next_thread: u16,
+    /// Entries that a killed writer had not written.
+    rebuilt: Vec<Entry>,
+    /// Entries of late stamps, by request.
+    late: OnceLock<HashMap<u64, Vec<Entry>>>,
+    with_reads: OnceLock<Vec<u32>>,
+    cache: Mutex<Cache>,
+    /// Damage that was found since the file was opened.
+    found: Mutex<Vec<Damage>>,
+}
+
+/// What a writer that goes on with the file must know.
+pub(super) struct Numbers {
+    pub site: u32,
+    pub thread: u16,
+    pub chunk: u32,
+    pub stages: Vec<String>,
+    pub directory: u64,
+    pub directory_end: u64,
+    pub undirected: Vec<u8>,
 }
 
 impl TraceFile {
-    /// Opens a file and checks all of it.
+    /// What every trace file begins with.
+    pub const MAGIC: &[u8; 8] = MAGIC;
+
+    /// Opens a file by its directories.
     ///
     /// # Errors
     /// If it cannot be read, is no trace file or one of another version. Damage behind the header is no error: see
@@ -61,193 +95,371 @@ impl TraceFile {
         // is mapped here is the length as of now. All content is checked before it is used.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
         check_header(&bytes, path)?;
+        let index = Index::of(&bytes);
         let mut opened = Self {
             path: path.into(),
             bytes,
-            chunks: Vec::new(),
-            sites: Vec::new(),
-            threads: Vec::new(),
-            damage: Vec::new(),
-            cut: None,
+            index,
+            names: Names::default(),
+            stages: Vec::new(),
+            next_site: 0,
+            next_thread: 0,
+            rebuilt: Vec::new(),
+            late: OnceLock::new(),
+            with_reads: OnceLock::new(),
+            cache: Mutex::default(),
+            found: Mutex::default(),
         };
-        opened.index();
+        opened.read_tables();
+        opened.rebuild();
+        opened.forget(0, opened.bytes.len());
         Ok(opened)
     }
 
-    fn index(&mut self) {
-        let mut at = HEADER;
-        while at < self.bytes.len() {
-            match chunk::parse(&self.bytes, at) {
-                Met::Chunk(kind, content) => {
-                    let from = at + chunk::HEADER;
-                    at = from + content.len();
-                    self.chunks.push((kind, from..at));
-                    self.read_table(kind, from..at);
-                }
-                Met::Unknown(kind, len) => {
-                    let reason = format!("a chunk of kind {kind}, which this version does not know");
-                    self.skip(at, at + chunk::HEADER + len, reason);
-                    at += chunk::HEADER + len;
-                }
-                Met::Bad(reason) => at = self.resume_behind(at, reason),
-                // A length that is wrong looks like a cut, too: only if no chunk follows it is one.
-                Met::Cut => match self.next_chunk(at + 1) {
-                    Some(next) => {
-                        self.skip(at, next, "the chunk's length is wrong".into());
-                        at = next;
-                    }
-                    None => {
-                        self.cut = Some(at as u64);
-                        break;
-                    }
-                },
+    fn read_tables(&mut self) {
+        let of = |kind| self.index.of_kind(kind).collect::<Vec<_>>();
+        for place in of(Kind::Sites) {
+            let Some(sites) = self.json::<Vec<Site>>(&place) else { continue };
+            for site in sites {
+                self.take_site(&site);
+            }
+        }
+        for place in self.index.of_kind(Kind::Threads).collect::<Vec<_>>() {
+            for t in self.json::<Vec<Thread>>(&place).unwrap_or_default() {
+                let at = usize::from(t.number);
+                self.names.threads.resize(self.names.threads.len().max(at + 1), u16::MAX);
+                self.names.threads[at] = thread::intern_as(t.name, t.store);
+                self.next_thread = self.next_thread.max(t.number.saturating_add(1));
             }
         }
     }
 
-    fn resume_behind(&mut self, at: usize, reason: &str) -> usize {
-        let next = self.next_chunk(at + 1).unwrap_or(self.bytes.len());
-        self.skip(at, next, reason.to_owned());
-        next
+    fn take_site(&mut self, site: &Site) {
+        /// A file with more sites than this is no recording of a program.
+        const MAX_SITES: u32 = 1 << 20;
+        if site.number >= MAX_SITES {
+            return;
+        }
+        let at = site.number as usize;
+        self.names.sites.resize(self.names.sites.len().max(at + 1), None);
+        self.names.sites[at] = known_site(site);
+        self.next_site = self.next_site.max(site.number + 1);
+        if site.stage.is_empty() {
+            self.names.marks.insert(site.number);
+        } else {
+            let bit = usize::from(site.bit);
+            self.stages.resize(self.stages.len().max(bit + 1), String::new());
+            self.stages[bit].clone_from(&site.stage);
+        }
     }
 
-    fn skip(&mut self, from: usize, to: usize, reason: String) {
-        self.damage.push(Damage { offset: from as u64, len: (to - from) as u64, reason });
+    /// Decodes a chunk of JSON; what cannot be is damage.
+    fn json<T: serde::de::DeserializeOwned>(&self, place: &Place) -> Option<T> {
+        let reason = match self.checked_body(place).map(serde_json::from_slice) {
+            Some(Ok(value)) => return Some(value),
+            Some(Err(e)) => format!("the chunk cannot be decoded: {e}"),
+            // Noted when it was looked at.
+            None => return None,
+        };
+        self.note_damage(place, reason);
+        None
     }
 
-    /// The next offset at which a whole chunk stands.
-    fn next_chunk(&self, from: usize) -> Option<usize> {
-        let mut at = from;
-        loop {
-            let found = self.bytes.get(at..)?.windows(chunk::MARK.len()).position(|w| w == chunk::MARK)?;
-            at += found;
-            if matches!(chunk::parse(&self.bytes, at), Met::Chunk(..) | Met::Unknown(..)) {
-                return Some(at);
+    /// The body of a small chunk, if it is as it was written.
+    fn checked_body(&self, place: &Place) -> Option<&[u8]> {
+        if !chunk::body_is_whole(&self.bytes, place) {
+            self.note_damage(place, BAD_BODY.into());
+            return None;
+        }
+        self.bytes.get(place.body_range())
+    }
+
+    fn note_damage(&self, place: &Place, reason: String) {
+        let damage = Damage { offset: place.at as u64, len: (place.end() - place.at) as u64, reason };
+        let mut found = self.found.lock();
+        if !found.contains(&damage) {
+            found.push(damage);
+        }
+    }
+
+    /// Makes the entries that a killed writer had in memory: from the live table of its last checkpoint and the stamps behind.
+    fn rebuild(&mut self) {
+        let from = self.index.undirected_from;
+        let behind: Vec<_> = self.index.stamps.iter().filter(|c| c.of.number >= from).cloned().collect();
+        if self.index.ending.is_some() && behind.is_empty() {
+            return;
+        }
+        let live = self.index.live.and_then(|p| self.bytes.get(p.body_range())).unwrap_or_default();
+        let mut tracker = Tracker::resume(Entry::all(live));
+        let bits: HashMap<&str, u8> =
+            self.stages.iter().enumerate().map(|(bit, name)| (name.as_str(), bit.min(255) as u8)).collect();
+        for chunk in behind {
+            let Some(body) = self.checked_body(&chunk.place) else { continue };
+            for row in (chunk.of.loose..chunk.of.rows).filter_map(|i| Row::nth(body, i as usize)) {
+                let slot = tracker.slot(row.req, row.at);
+                tracker.stamp(slot, chunk.of.number, row.at, row.store, self.what(&row, &bits));
             }
-            at += 1;
+            self.forget(chunk.place.at, chunk.place.end());
+        }
+        let taken = tracker.take_all().requests;
+        // A checkpoint that was cut short has entered some of them itself.
+        let behind = self.index.directory.1 as usize;
+        let missing = taken.into_iter().filter(|e| !self.entered(e.id, behind));
+        let (late, rebuilt): (Vec<Entry>, Vec<Entry>) =
+            missing.partition(|e| !e.has(BEGAN) && self.entered(e.id, 0));
+        self.rebuilt = rebuilt;
+        if !late.is_empty() {
+            let mut known = self.read_late();
+            for entry in late {
+                let parts = known.entry(entry.id).or_default();
+                if parts.iter().all(|part| part.chunks != entry.chunks) {
+                    parts.push(entry);
+                }
+            }
+            self.late = OnceLock::from(known);
         }
     }
 
-    fn read_table(&mut self, kind: Kind, range: Range<usize>) {
-        let content = &self.bytes[range];
-        match kind {
-            Kind::Sites => match serde_json::from_slice::<Vec<Site>>(content) {
-                Ok(sites) => self.sites.extend(sites.iter().map(known_site)),
-                Err(e) => self.bad_table("sites", &e),
-            },
-            Kind::Threads => match serde_json::from_slice::<Vec<Thread>>(content) {
-                Ok(rows) => self.threads.extend(rows.into_iter().map(|t| thread::intern_as(t.name, t.store))),
-                Err(e) => self.bad_table("threads", &e),
-            },
-            Kind::Trace | Kind::Stamps => {}
+    fn what(&self, row: &Row, bits: &HashMap<&str, u8>) -> What {
+        let Some(stamp) = self.names.stamp(row) else {
+            return if self.names.is_mark(row.site) { What::Mark } else { What::Stage(255, false) };
+        };
+        let is = |mark: &'static StampSite| stamp.site.is_some_and(|s| std::ptr::eq(s, mark));
+        if is(&recorder::BEGIN) {
+            return What::Begin(row.fields);
         }
+        if is(&recorder::END) {
+            return What::End;
+        }
+        if self.names.is_mark(row.site) {
+            return What::Mark;
+        }
+        let name = stamp.site.map_or("", |s| s.stage.name());
+        let joins = stamp.entry().is_some() || stamp.read_id().is_some();
+        What::Stage(bits.get(name).copied().unwrap_or(255), joins)
     }
 
-    fn bad_table(&mut self, what: &str, e: &serde_json::Error) {
-        let offset = self.chunks.last().map_or(0, |(_, r)| r.start as u64);
-        self.damage.push(Damage {
-            offset,
-            len: 0,
-            reason: format!("the table of {what} cannot be read: {e}"),
-        });
+    /// Whether the table has a request, in a chunk at or behind an offset.
+    fn entered(&self, id: u64, from: usize) -> bool {
+        let of = |(place, of): &(Place, super::summary::OfRequests)| {
+            let within = place.at >= from && (of.min_id..=of.max_id).contains(&id);
+            within && self.entries_of(place, of.rows).any(|e| e.id == id)
+        };
+        self.index.requests.iter().any(of)
     }
 
-    /// What every trace file begins with.
-    pub const MAGIC: &[u8; 8] = MAGIC;
+    pub(super) fn entries_of(&self, place: &Place, rows: u32) -> impl Iterator<Item = Entry> + '_ {
+        let body = self.checked_body(place).unwrap_or_default();
+        Entry::all(&body[..body.len().min(rows as usize * Entry::SIZE)])
+    }
 
-    /// Times of the first and of the last stamp, in Unix ns.
-    pub fn span(&self) -> Option<(u64, u64)> {
-        self.rows().map(|r| r.at).fold(None, |span, at| match span {
-            None => Some((at, at)),
-            Some((first, last)) => Some((at.min(first), at.max(last))),
-        })
+    fn read_late(&self) -> HashMap<u64, Vec<Entry>> {
+        let mut late: HashMap<u64, Vec<Entry>> = HashMap::new();
+        for place in self.index.of_kind(Kind::Late) {
+            for entry in Entry::all(self.checked_body(&place).unwrap_or_default()) {
+                late.entry(entry.id).or_default().push(entry);
+            }
+        }
+        late
+    }
+
+    pub(super) fn late_of(&self, id: u64) -> &[Entry] {
+        self.late.get_or_init(|| self.read_late()).get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn chunks_with_reads(&self) -> &[u32] {
+        let of = || self.index.stamps.iter().filter(|c| c.of.reads).map(|c| c.of.number).collect();
+        self.with_reads.get_or_init(of)
+    }
+
+    /// Drops that the writer noticed between two chunks, both included.
+    pub(super) fn dropped_in(&self, first: u32, last: u32) -> u64 {
+        let from = self.index.stamps.partition_point(|c| c.of.number < first);
+        let of = self.index.stamps[from..].iter().take_while(|c| c.of.number <= last);
+        of.map(|c| c.of.dropped).sum()
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The bit of a stage in this file; None if no stamp has it.
+    pub(super) fn bit_of(&self, stage: catalogue::StageId) -> Option<u8> {
+        self.stages.iter().position(|s| s == stage.name()).map(|bit| bit.min(255) as u8)
+    }
+
+    /// A chunk of stamps by its number; None if it is missing or damaged.
+    pub(super) fn chunk(&self, number: u32) -> Option<Arc<Opened>> {
+        let chunk = &self.index.stamps[self.index.stamps_chunk(number)?];
+        let got = self.cache.lock().get(&self.bytes, chunk, &self.names);
+        if got.newly_damaged {
+            self.note_damage(&chunk.place, BAD_BODY.into());
+        }
+        if let Some(gone) = got.gone {
+            self.forget(gone.at, gone.end());
+        }
+        got.chunk
+    }
+
+    pub(super) fn body(&self, chunk: &Opened) -> &[u8] {
+        chunk.place.and_then(|p| self.bytes.get(p.body_range())).unwrap_or_default()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Lets the system take back the memory of a part that was read; it is read again if asked for again.
+    pub(super) fn forget(&self, from: usize, to: usize) {
+        #[cfg(unix)]
+        // SAFETY: the map is of a file and never written: what is given back comes from the file again.
+        let _ = unsafe {
+            self.bytes.unchecked_advise_range(
+                memmap2::UncheckedAdvice::DontNeed,
+                from,
+                to.saturating_sub(from),
+            )
+        };
+        #[cfg(not(unix))]
+        let _ = (from, to);
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What was passed over.
-    pub fn damage(&self) -> &[Damage] {
-        &self.damage
+    /// Bytes.
+    pub fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Never: a file without a header is not opened.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What was found damaged so far. [`TraceFile::verify`] looks at all of it.
+    pub fn damage(&self) -> Vec<Damage> {
+        let mut all = self.index.damage.clone();
+        all.extend(self.found.lock().iter().cloned());
+        all.sort_by_key(|d| d.offset);
+        all
+    }
+
+    /// Looks at every checksum; returns all damage.
+    pub fn verify(&self) -> Vec<Damage> {
+        let mut all: Vec<Place> = self.index.all().collect();
+        all.sort_by_key(|p| p.at);
+        for place in all {
+            let header = chunk::parse(&self.bytes, place.at);
+            let sound = matches!(header, chunk::Met::Chunk(_, found) if found == place);
+            if !sound || !chunk::body_is_whole(&self.bytes, &place) {
+                self.note_damage(&place, BAD_BODY.into());
+            }
+            self.forget(place.at, place.end());
+        }
+        self.damage()
     }
 
     /// Where the file ends within a chunk: its writer was killed, or still writes.
     pub fn cut(&self) -> Option<u64> {
-        self.cut
+        self.index.cut
+    }
+
+    /// Why the recording ended; None if its writer was killed or still writes.
+    pub fn ending(&self) -> Option<Ended> {
+        self.index.ending
+    }
+
+    /// What was noted at the begin, at checkpoints and at the end, in this order.
+    pub fn notes(&self) -> Vec<Note> {
+        self.index.of_kind(Kind::Note).filter_map(|place| self.json(&place)).collect()
+    }
+
+    /// Times of the first and of the last stamp, in Unix ns.
+    pub fn span(&self) -> Option<(u64, u64)> {
+        let of = |c: &super::index::StampsChunk| (c.of.min_at, c.of.max_at);
+        self.index.stamps.iter().map(of).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// Stamps in the file, marks of begin and end included.
+    pub fn stamp_count(&self) -> u64 {
+        self.index.stamps.iter().map(|c| u64::from(c.of.rows)).sum()
+    }
+
+    /// Requests in the table.
+    pub fn request_count(&self) -> u64 {
+        let entered: u64 = self.index.requests.iter().map(|(_, of)| u64::from(of.rows)).sum();
+        entered + self.rebuilt.len() as u64
+    }
+
+    /// Stamps that full rings dropped while this was recorded.
+    pub fn dropped(&self) -> u64 {
+        self.index.stamps.iter().map(|c| c.of.dropped).sum()
     }
 
     /// Where the last whole chunk ends.
     pub(super) fn end(&self) -> u64 {
-        self.cut.unwrap_or(self.bytes.len() as u64)
+        self.index.cut.unwrap_or(self.bytes.len() as u64)
     }
 
-    /// Numbers of sites and threads used so far; damaged tables may have used up some, so all stamps are asked too.
-    pub(super) fn table_sizes(&self) -> (u32, u16) {
-        let (mut sites, mut threads) = (self.sites.len() as u32, self.threads.len() as u16);
+    pub(super) fn rebuilt(&self) -> &[Entry] {
+        &self.rebuilt
+    }
+
+    pub(super) fn numbers(&self) -> Numbers {
+        // Tables that are damaged may have used numbers up: all rows are asked.
+        let (mut site, mut thread) = (self.next_site, self.next_thread);
         for row in self.rows() {
-            sites = sites.max(row.site.saturating_add(1));
-            threads = threads.max(row.thread.saturating_add(1));
+            site = site.max(row.site.saturating_add(1));
+            thread = thread.max(row.thread.saturating_add(1));
         }
-        (sites, threads)
+        let (directory, end) = self.index.directory;
+        Numbers {
+            site,
+            thread,
+            chunk: self.index.stamps.last().map_or(0, |c| c.of.number + 1),
+            stages: self.stages.clone(),
+            directory,
+            directory_end: end.max(HEADER as u64),
+            undirected: self.index.undirected.clone(),
+        }
     }
 
     /// The finished traces, in the order they were written; one that cannot be decoded is reported by its offset.
     pub fn traces(&self) -> impl Iterator<Item = Result<TraceRecord, Damage>> {
-        self.of(Kind::Trace).map(|range| {
-            serde_json::from_slice(&self.bytes[range.clone()]).map_err(|e| Damage {
-                offset: range.start as u64,
-                len: range.len() as u64,
-                reason: format!("the trace cannot be decoded: {e}"),
-            })
+        self.index.of_kind(Kind::Trace).map(|place| {
+            let damage =
+                |reason| Damage { offset: place.at as u64, len: (place.end() - place.at) as u64, reason };
+            let body = self.checked_body(&place).ok_or_else(|| damage(BAD_BODY.into()))?;
+            serde_json::from_slice(body).map_err(|e| damage(format!("the trace cannot be decoded: {e}")))
         })
-    }
-
-    fn of(&self, wanted: Kind) -> impl Iterator<Item = Range<usize>> {
-        self.chunks.iter().filter(move |(kind, _)| *kind == wanted).map(|(_, range)| range.clone())
     }
 
     fn rows(&self) -> impl Iterator<Item = Row> {
-        self.of(Kind::Stamps)
-            .flat_map(|range| self.bytes[range].chunks_exact(chunk::STAMP).filter_map(Row::get))
+        let numbers = self.index.stamps.iter().map(|c| c.of.number);
+        numbers
+            .filter_map(|n| self.chunk(n))
+            .flat_map(move |chunk| (0..chunk.rows).filter_map(move |i| Row::nth(self.body(&chunk), i)))
     }
 
-    /// The recorded stamps, `at` in ns since the Unix epoch. Those of a stage that this program does not know, or whose
-    /// site is lost, are left out.
+    /// The recorded stamps, `at` in ns since the Unix epoch, by chunk and request. Those of a stage that this program does
+    /// not know, or whose site is lost, are left out.
     pub fn stamps(&self) -> impl Iterator<Item = Stamp> {
-        self.rows().filter_map(|row| {
-            let site = self.sites.get(row.site as usize).copied().flatten()?;
-            let thread = self.threads.get(usize::from(row.thread)).copied().unwrap_or(u16::MAX);
-            Some(Stamp {
-                at: row.at,
-                req: Req::of(row.req),
-                site: Some(site),
-                thread,
-                store: row.store,
-                field_count: site.fields.len() as u32,
-                fields: row.fields,
-            })
-        })
+        self.rows().filter_map(|row| self.names.stamp(&row))
     }
 
-    /// The requests that a query wants.
-    pub fn find<'a>(&'a self, query: &'a Query) -> impl Iterator<Item = RecordedRequest> + 'a {
-        self.requests().into_iter().filter(|r| query.matches(r))
-    }
-
-    /// One request, by the number that people see.
-    pub fn request(&self, id: u64) -> Option<RecordedRequest> {
-        self.requests().into_iter().find(|r| r.id == id)
-    }
-
-    /// The recorded requests with all their stamps, in the order of their ids.
-    pub fn requests(&self) -> Vec<RecordedRequest> {
-        let mut folder = Folder::new(usize::MAX, usize::MAX, usize::MAX);
-        self.stamps().for_each(|stamp| folder.push(&stamp));
-        folder.end_round();
-        folder.all()
+    /// All requests with their stamps, in the order of their begin as far as the writer knew it.
+    pub fn requests(&self) -> impl Iterator<Item = RecordedRequest> {
+        self.entries(Query::default()).map(|entry| self.load(&entry))
     }
 }
+
+const BAD_BODY: &str = "the chunk's checksum is wrong";
 
 fn check_header(bytes: &[u8], path: &Path) -> Result<(), TraceFileError> {
     let path = || path.to_owned();
@@ -275,7 +487,7 @@ fn known_site(site: &Site) -> Option<&'static StampSite> {
         return marks.into_iter().find(|m| m.file == site.file);
     }
     let stage = catalogue::find(&site.stage)?.id;
-    let key = format!("{site:?}");
+    let key = format!("{}:{}:{}:{}:{:?}", site.stage, site.file, site.line, site.function, site.fields);
     let mut known = KNOWN.lock();
     let known = known.get_or_insert_default();
     Some(*known.entry(key).or_insert_with(|| {

@@ -1,4 +1,6 @@
 //! Files that are whole, cut short, damaged, foreign.
+mod made_up;
+
 use std::{fs, path::PathBuf};
 
 use super::*;
@@ -6,6 +8,7 @@ use crate::{
     Req, StampSite,
     catalogue::stage,
     clock,
+    collector::{Folder, RecordedRequest},
     recorder::{BEGIN, END, Stamp},
     request::{RequestInfo, RequestKind},
     thread,
@@ -49,7 +52,7 @@ fn record(id: u64) -> TraceRecord {
 }
 
 fn ids(file: &TraceFile) -> Vec<u64> {
-    file.requests().iter().map(|r| r.id).collect()
+    file.requests().map(|r| r.id).collect()
 }
 
 #[test]
@@ -61,70 +64,153 @@ fn what_was_written_is_read() {
     writer.stamps(&stamps(3)).unwrap();
     assert_eq!(writer.finish().unwrap(), 12);
     let read = TraceFile::open(&path).unwrap();
-    assert_eq!((read.damage(), read.cut()), (&[][..], None));
+    assert_eq!((read.verify(), read.cut(), read.ending()), (vec![], None, Some(Ended::Stopped)));
     assert_eq!(read.traces().collect::<Vec<_>>(), [Ok(record(7))]);
-    assert_eq!(ids(&read), [1, 2, 3]);
-    let second = &read.requests()[1];
+    assert_eq!((ids(&read), read.request_count(), read.stamp_count()), (vec![1, 2, 3], 3, 12));
+    let second = read.request(2).unwrap();
     assert_eq!((second.kind, second.region, second.store), (RequestKind::KvGet, 4, 2));
-    assert_eq!(second.begin_ns, clock::unix_base_ns() + 200);
+    assert_eq!((second.begin_ns, second.duration_ns()), (clock::unix_base_ns() + 200, Some(7)));
+    assert_eq!((second.truncated, second.lost), (0, 0));
     let trace = second.trace();
     let step = &trace.steps[0];
     assert_eq!((step.stage.as_str(), step.function.as_str(), step.line), ("mvcc_get", "mvcc::get", 7));
     assert_eq!((step.fields["region"], step.fields["ts"], step.dur_ns), (2, 201, 2));
     assert_eq!(step.thread, thread::info(thread::id()).name);
     assert_eq!(trace.summary(), Summary { stage_ns: 6, wall_ns: 6, accounted: 1.0, dropped: 0 });
+    let notes = read.notes();
+    assert_eq!(notes.first().map(|n| (n.pid, n.stamps)), Some((std::process::id(), 0)));
+    assert_eq!(notes.last().map(|n| n.stamps), Some(12));
+    assert!(read.request(9).is_none());
+}
+
+/// Several chunks and checkpoints, with requests on their way at each of them.
+fn long(path: &std::path::Path) -> Vec<u8> {
+    let mut writer = TraceFileWriter::create(path).unwrap();
+    for id in 1..=7 {
+        let mut parts = stamps(id);
+        let after = parts.split_off(2);
+        writer.stamps(&parts).unwrap();
+        writer.cut().unwrap();
+        if id % 3 == 0 {
+            writer.checkpoint(None).unwrap();
+        }
+        writer.stamps(&after).unwrap();
+    }
+    writer.trace(&record(7)).unwrap();
+    writer.finish().unwrap();
+    fs::read(path).unwrap()
+}
+
+fn shown(r: &RecordedRequest) -> (u64, RequestKind, u64, Option<u64>, usize) {
+    (r.id, r.kind, r.begin_ns, r.end_ns, r.stamps.len())
 }
 
 #[test]
 fn a_file_cut_anywhere_opens_up_to_the_cut_and_goes_on_from_there() {
     let (_dir, path) = file();
-    let mut writer = TraceFileWriter::create(&path).unwrap();
-    writer.stamps(&stamps(1)).unwrap();
-    let first = fs::metadata(&path).unwrap().len() as usize;
-    writer.stamps(&stamps(2)).unwrap();
-    drop(writer);
-    let whole = fs::read(&path).unwrap();
+    let whole = long(&path);
+    let all: Vec<_> = TraceFile::open(&path).unwrap().requests().map(|r| shown(&r)).collect();
+    assert_eq!(all.len(), 7);
+    let mut before = 0;
     for end in 16..whole.len() {
         fs::write(&path, &whole[..end]).unwrap();
         let read = TraceFile::open(&path).unwrap();
-        assert!(read.damage().is_empty(), "cut at {end}: {:?}", read.damage());
-        assert_eq!(ids(&read), if end < first { vec![] } else { vec![1] }, "cut at {end}");
-        assert_eq!(read.cut().is_some(), end != first && !read_ends_at(&read, end), "cut at {end}");
+        assert!(read.verify().is_empty(), "cut at {end}: {:?}", read.damage());
+        assert_eq!(read.ending(), None, "cut at {end}");
+        assert!(read.end() <= end as u64);
+        let mut found: Vec<_> = read.requests().map(|r| shown(&r)).collect();
+        found.sort_by_key(|r| r.0);
+        assert!(found.len() >= before, "cut at {end}: more of the file shows no fewer requests");
+        before = found.len();
+        let last = found.len().saturating_sub(1);
+        assert_eq!(&found[..last], &all[..last], "cut at {end}: all but the last are whole");
     }
     let mut writer = TraceFileWriter::append(&path).unwrap();
-    writer.stamps(&stamps(3)).unwrap();
+    writer.stamps(&stamps(8)).unwrap();
     writer.finish().unwrap();
     let read = TraceFile::open(&path).unwrap();
-    assert_eq!((ids(&read), read.cut()), (vec![1, 3], None));
-    assert_eq!(read.requests()[1].stamps.len(), 2);
-}
-
-/// Whether a chunk ends exactly there.
-fn read_ends_at(read: &TraceFile, end: usize) -> bool {
-    read.cut().is_none() && read.end() == end as u64
+    assert_eq!((read.verify(), read.cut(), read.ending()), (vec![], None, Some(Ended::Stopped)));
+    let mut found: Vec<_> = read.requests().map(|r| shown(&r)).collect();
+    found.sort_by_key(|r| r.0);
+    assert_eq!((found.len(), &found[..7]), (8, &all[..]), "what was only in memory is entered now");
+    assert_eq!(found[7].4, 2);
 }
 
 #[test]
-fn a_damaged_chunk_is_told_with_its_offset_and_passed_over() {
+fn any_damaged_byte_is_told_and_costs_its_chunk_only() {
     let (_dir, path) = file();
-    let mut writer = TraceFileWriter::create(&path).unwrap();
-    writer.stamps(&stamps(1)).unwrap();
-    let second = fs::metadata(&path).unwrap().len() as usize;
-    writer.trace(&record(2)).unwrap();
-    let third = fs::metadata(&path).unwrap().len() as usize;
-    writer.trace(&record(3)).unwrap();
-    drop(writer);
-    let whole = fs::read(&path).unwrap();
-    for at in second..third {
+    let whole = long(&path);
+    let all: Vec<_> = TraceFile::open(&path).unwrap().requests().map(|r| shown(&r)).collect();
+    for at in 16..whole.len() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x41;
         fs::write(&path, &bytes).unwrap();
         let read = TraceFile::open(&path).unwrap();
-        let damage = read.damage();
-        assert_eq!(damage.len(), 1, "byte {at}: {damage:?}");
-        assert_eq!((damage[0].offset, damage[0].len), (second as u64, (third - second) as u64), "byte {at}");
-        assert_eq!(read.traces().collect::<Vec<_>>(), [Ok(record(3))], "byte {at}");
-        assert_eq!(ids(&read), [1]);
+        let damage = read.verify();
+        let mut hits: Vec<_> = damage.iter().map(|d| d.offset..d.offset + d.len).collect();
+        // A length that is wrong in the last chunk looks like a cut.
+        hits.extend(read.cut().map(|from| from..whole.len() as u64));
+        assert_eq!(hits.len(), 1, "byte {at}: {damage:?}");
+        assert!(hits[0].contains(&(at as u64)), "byte {at}: {damage:?}");
+        for request in read.requests() {
+            let sound = all.iter().find(|r| r.0 == request.id).unwrap();
+            let declared = request.truncated > 0 || !request.began || request.end_ns.is_none();
+            assert!(shown(&request) == *sound || declared, "byte {at}: {request:?}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_ends_the_recording_with_its_index_and_says_so() {
+    let (_dir, path) = file();
+    let mut writer = TraceFileWriter::create(&path).unwrap();
+    writer.limit(20_000);
+    let mut failed = None;
+    for id in 1..100 {
+        writer.stamps(&stamps(id)).unwrap();
+        if let Err(e) = writer.cut() {
+            failed = Some((id, e.to_string()));
+            break;
+        }
+    }
+    let (id, why) = failed.unwrap();
+    assert!(why.contains("a.trace"), "{why}");
+    assert!(writer.stamps(&stamps(200)).is_err() || writer.cut().is_err(), "nothing is taken any more");
+    let read = TraceFile::open(&path).unwrap();
+    assert_eq!((read.verify(), read.cut(), read.ending()), (vec![], None, Some(Ended::SizeLimit)));
+    let found: Vec<_> = read.requests().collect();
+    assert!(found.len() as u64 >= id - 1, "{} of {id}", found.len());
+    assert!(found.iter().all(|r| r.truncated > 0 || r.stamps.len() == 2), "what is missing is declared");
+}
+
+#[test]
+fn the_table_answers_what_a_look_at_every_request_would() {
+    let (_dir, path) = file();
+    long(&path);
+    let read = TraceFile::open(&path).unwrap();
+    let base = clock::unix_base_ns();
+    let any = Query::default;
+    for query in [
+        any(),
+        Query { request: Some(5), ..any() },
+        Query { kinds: vec![RequestKind::KvGet], ..any() },
+        Query { kinds: vec![RequestKind::RawPut], ..any() },
+        Query { region: Some(4), ..any() },
+        Query { region: Some(5), ..any() },
+        Query { min_ns: 7, ..any() },
+        Query { min_ns: 8, ..any() },
+        Query { since_ns: Some(base + 300), until_ns: Some(base + 700), ..any() },
+        Query { key: Some(vec![]), ..any() },
+        Query { key: Some(b"k".to_vec()), ..any() },
+        Query { key_prefix: b"k".to_vec(), ..any() },
+        Query { stages: vec![stage::MVCC_GET], min_ns: 2, ..any() },
+        Query { stages: vec![stage::MVCC_GET], min_ns: 3, ..any() },
+        Query { stages: vec![stage::RAFT_COMMIT], ..any() },
+    ] {
+        let found: Vec<u64> = read.find(&query).map(|r| r.id).collect();
+        let wanted: Vec<u64> = read.requests().filter(|r| query.matches(r)).map(|r| r.id).collect();
+        assert_eq!(found, wanted, "{query:?}");
+        assert_eq!(read.heads(&query).map(|r| r.id).collect::<Vec<_>>(), wanted, "{query:?}");
     }
 }
 
@@ -140,10 +226,10 @@ fn other_files_are_refused_with_a_reason() {
     assert!(open(b"TPT").contains("is not a trace file"));
     assert!(open(b"").contains("is not a trace file"));
     let mut later = header();
-    later[8] = 2;
+    later[8] = 9;
     let crc = crc32fast::hash(&later[..12]);
     later[12..].copy_from_slice(&crc.to_le_bytes());
-    assert!(open(&later).contains("version 2; this program reads version 1"));
+    assert!(open(&later).contains("version 9; this program reads version 2"));
     let mut flipped = header();
     flipped[9] ^= 1;
     assert!(open(&flipped).contains("checksum"));

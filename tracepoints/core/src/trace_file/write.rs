@@ -1,31 +1,107 @@
-//! Writes a trace file. Every chunk goes to the system as soon as it is whole, so a killed program loses at most the last.
+//! Writes a trace file. A chunk of stamps goes to the system when it is full or a fifth of a second old, so a killed program
+//! loses at most that; a checkpoint enters the finished requests into the table and writes a directory.
 use std::{
-    collections::HashMap,
-    fs::{File, OpenOptions},
-    io::{self, Write as _},
+    fs::OpenOptions,
+    io,
     path::{Path, PathBuf},
 };
 
 use super::{
-    TraceFileError,
-    chunk::{self, Kind, Row, Site, Thread},
+    Ended, Note, TraceFileError,
+    chunk::{self, Kind, Place},
+    directory,
+    disk::Disk,
+    entry::Entry,
     header,
     read::TraceFile,
+    row::Row,
+    summary::{OfRequests, OfStamps, Ranges, table_body},
+    tables::{Site, Thread},
+    tracker::{Taken, Tracker, What},
 };
-use crate::{clock, recorder::Stamp, site::StampSite, thread, trace::TraceRecord};
+use crate::{
+    clock,
+    collector::IdMap,
+    recorder::{self, Stamp},
+    ring,
+    site::StampSite,
+    thread,
+    trace::TraceRecord,
+};
 
 /// Stamps of one chunk at the most: a damaged chunk costs no more than these.
 const STAMPS_PER_CHUNK: usize = 8192;
+/// Requests of one chunk of the table.
+const REQUESTS_PER_CHUNK: usize = 4096;
+/// Stamps wait no longer for their chunk to fill up.
+const CHUNK_AGE_NS: u64 = 200_000_000;
+/// A checkpoint is due after so many bytes, or so much time if there is anything new.
+const CHECKPOINT_BYTES: u64 = 32 << 20;
+const CHECKPOINT_AGE_NS: u64 = 10_000_000_000;
+
+/// What a file knows of a site.
+#[derive(Clone, Copy)]
+struct Known {
+    number: u32,
+    bit: u8,
+    /// Whether its stamps can belong to requests that they do not name.
+    joins: bool,
+}
 
 pub struct TraceFileWriter {
-    file: File,
+    disk: Disk,
     path: PathBuf,
-    /// Sites by address, and threads by id, to their numbers in the file.
-    sites: HashMap<usize, u32>,
-    threads: HashMap<u16, u16>,
+    /// By address of the site.
+    sites: IdMap<Known>,
     next_site: u32,
+    /// Stages by name, in the order of their bits.
+    stages: Vec<String>,
+    /// By thread id.
+    threads: Vec<Option<u16>>,
     next_thread: u16,
+    tracker: Tracker,
+    pending: Vec<Stamp>,
+    pending_since: u64,
+    next_chunk: u32,
+    /// Body of the next directory, and where what it speaks for begins.
+    directory: Vec<u8>,
+    directory_from: u64,
+    previous_directory: u64,
+    checkpoint_at: u64,
+    drops: Drops,
     written: u64,
+    /// Set when a write failed: nothing is written from then on.
+    ended: Option<Ended>,
+}
+
+/// What rings had dropped when the recording began, and up to the last chunk.
+struct Drops {
+    at_begin: u64,
+    by_ring: Vec<(usize, u64)>,
+    last: u64,
+}
+
+impl Drops {
+    fn now() -> Self {
+        let rings = ring::rings();
+        let by_ring = rings.iter().map(|r| (std::sync::Arc::as_ptr(r) as usize, r.dropped())).collect();
+        let at_begin = ring::dropped();
+        Self { at_begin, by_ring, last: at_begin }
+    }
+
+    fn since_last(&mut self) -> u64 {
+        let now = ring::dropped();
+        now.saturating_sub(std::mem::replace(&mut self.last, now))
+    }
+
+    fn by_thread(&self) -> Vec<(String, u64)> {
+        let before = |at: usize| self.by_ring.iter().find(|(a, _)| *a == at).map_or(0, |(_, n)| *n);
+        let of = |r: &std::sync::Arc<ring::Ring>| {
+            let n = r.dropped().saturating_sub(before(std::sync::Arc::as_ptr(r) as usize));
+            (thread::info(r.thread).name, n)
+        };
+        crate::collector::add_up(ring::rings().iter().map(of).collect())
+    }
 }
 
 impl TraceFileWriter {
@@ -39,8 +115,10 @@ impl TraceFileWriter {
                 io::ErrorKind::AlreadyExists => TraceFileError::Exists(path.into()),
                 _ => TraceFileError::Io { path: path.into(), source: e },
             })?;
-        let mut writer = Self::over(file, path, (0, 0));
-        writer.raw(&header())?;
+        let mut writer = Self::over(Disk::new(file, 0), path);
+        writer.disk.append(&header()).map_err(|e| writer.error(e))?;
+        writer.directory_from = writer.disk.end;
+        writer.note()?;
         Ok(writer)
     }
 
@@ -49,19 +127,61 @@ impl TraceFileWriter {
     /// # Errors
     /// If it is not a trace file, or cannot be written.
     pub fn append(path: &Path) -> Result<Self, TraceFileError> {
-        let (tables, end) = {
-            let before = TraceFile::open(path)?;
-            (before.table_sizes(), before.end())
-        };
+        let before = TraceFile::open(path)?;
         let io = |source| TraceFileError::Io { path: path.into(), source };
-        OpenOptions::new().write(true).open(path).and_then(|f| f.set_len(end)).map_err(io)?;
+        OpenOptions::new().write(true).open(path).and_then(|f| f.set_len(before.end())).map_err(io)?;
         let file = OpenOptions::new().append(true).open(path).map_err(io)?;
-        Ok(Self::over(file, path, tables))
+        let mut writer = Self::over(Disk::new(file, before.end()), path);
+        let numbers = before.numbers();
+        (writer.next_site, writer.next_thread, writer.next_chunk) =
+            (numbers.site, numbers.thread, numbers.chunk);
+        writer.stages = numbers.stages;
+        (writer.previous_directory, writer.directory_from) = (numbers.directory, numbers.directory_end);
+        // What stands behind the last directory is told again by the next one.
+        writer.directory = numbers.undirected;
+        let rebuilt = Taken { requests: before.rebuilt().to_vec(), late: Vec::new() };
+        drop(before);
+        writer.enter(rebuilt)?;
+        writer.note()?;
+        Ok(writer)
     }
 
-    fn over(file: File, path: &Path, (next_site, next_thread): (u32, u16)) -> Self {
-        let (sites, threads) = (HashMap::new(), HashMap::new());
-        Self { file, path: path.into(), sites, threads, next_site, next_thread, written: 0 }
+    fn over(disk: Disk, path: &Path) -> Self {
+        Self {
+            disk,
+            path: path.into(),
+            sites: IdMap::default(),
+            next_site: 0,
+            stages: Vec::new(),
+            threads: Vec::new(),
+            next_thread: 0,
+            tracker: Tracker::default(),
+            pending: Vec::with_capacity(STAMPS_PER_CHUNK),
+            pending_since: 0,
+            next_chunk: 0,
+            directory: Vec::new(),
+            directory_from: 0,
+            previous_directory: 0,
+            checkpoint_at: clock::now_ns(),
+            drops: Drops::now(),
+            written: 0,
+            ended: None,
+        }
+    }
+
+    /// The recording ends by itself once the file is so large.
+    pub fn limit(&mut self, max_bytes: u64) {
+        self.disk.max_bytes = max_bytes;
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> u64 {
+        self.disk.end
+    }
+
+    /// Whether nothing was written yet; never, since a file has a header.
+    pub fn is_empty(&self) -> bool {
+        self.disk.end == 0
     }
 
     /// Appends a finished trace, as one chunk.
@@ -69,24 +189,137 @@ impl TraceFileWriter {
     /// # Errors
     /// If it cannot be written or is too large.
     pub fn trace(&mut self, trace: &TraceRecord) -> Result<(), TraceFileError> {
+        self.still_runs()?;
         let json = serde_json::to_vec(trace).map_err(TraceFileError::Encode)?;
-        self.chunk(Kind::Trace, &json)
+        self.chunk(Kind::Trace, &[], &json).map(drop)
     }
 
-    /// Appends stamps whose `at` is in ns since the process first read its clock.
-    pub(crate) fn stamps(&mut self, stamps: &[Stamp]) -> Result<(), TraceFileError> {
-        for some in stamps.chunks(STAMPS_PER_CHUNK) {
-            self.tables(some)?;
-            let mut content = Vec::with_capacity(some.len() * chunk::STAMP);
-            for stamp in some {
-                let site = stamp.site.and_then(|s| self.sites.get(&address(s)));
-                if let (Some(site), Some(thread)) = (site, self.threads.get(&stamp.thread)) {
-                    Row::new(stamp, clock::unix_base_ns() + stamp.at, *site, *thread).put(&mut content);
-                }
+    /// Takes stamps whose `at` is in ns since the process first read its clock. To be called now and then also without
+    /// any: it writes what has waited long enough.
+    ///
+    /// # Errors
+    /// If they cannot be written: the file is then closed with its index, and nothing more is taken.
+    pub fn stamps(&mut self, stamps: &[Stamp]) -> Result<(), TraceFileError> {
+        self.still_runs()?;
+        let mut rest = stamps;
+        while !rest.is_empty() {
+            if self.pending.is_empty() {
+                self.pending_since = clock::now_ns();
             }
-            self.chunk(Kind::Stamps, &content)?;
-            self.written += (content.len() / chunk::STAMP) as u64;
+            let (now, later) = rest.split_at(rest.len().min(STAMPS_PER_CHUNK - self.pending.len()));
+            self.pending.extend_from_slice(now);
+            rest = later;
+            if self.pending.len() == STAMPS_PER_CHUNK {
+                self.cut()?;
+            }
         }
+        let now = clock::now_ns();
+        if !self.pending.is_empty() && now.saturating_sub(self.pending_since) >= CHUNK_AGE_NS {
+            self.cut()?;
+        }
+        let bytes = self.disk.end - self.directory_from;
+        let aged = now.saturating_sub(self.checkpoint_at) >= CHECKPOINT_AGE_NS && !self.directory.is_empty();
+        if bytes >= CHECKPOINT_BYTES || aged {
+            self.checkpoint(None)?;
+        }
+        Ok(())
+    }
+
+    fn still_runs(&self) -> Result<(), TraceFileError> {
+        match self.ended {
+            Some(why) => Err(TraceFileError::Ended { path: self.path.clone(), why }),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the pending stamps as one chunk, by request.
+    pub(super) fn cut(&mut self) -> Result<(), TraceFileError> {
+        let pending = std::mem::take(&mut self.pending);
+        let done = self.chunk_of(&pending);
+        self.pending = pending;
+        self.pending.clear();
+        done
+    }
+
+    fn chunk_of(&mut self, stamps: &[Stamp]) -> Result<(), TraceFileError> {
+        self.tables(stamps)?;
+        let base = clock::unix_base_ns();
+        let mut of = OfStamps { number: self.next_chunk, min_at: u64::MAX, ..OfStamps::default() };
+        let mut ranges = Ranges::default();
+        // For each stamp the group it belongs to: the stamps of one request, by the order of their first.
+        let mut groups: Vec<(u64, u32)> = vec![(0, 0)];
+        let mut group_of: Vec<u32> = Vec::with_capacity(stamps.len());
+        let mut group_by_slot: IdMap<u32> = IdMap::default();
+        let mut last = (0u64, 0u32, 0usize);
+        for stamp in stamps {
+            let (id, at) = (stamp.req.id(), base + stamp.at);
+            let known = stamp.site.and_then(|s| self.sites.get(&address(s))).copied();
+            (of.min_at, of.max_at) = (of.min_at.min(at), of.max_at.max(at));
+            if known.is_some_and(|k| k.joins) {
+                let entries = stamp.entries().or_else(|| stamp.entry().map(|(r, t, i)| (r, t, i, i)));
+                if let Some(range) =
+                    entries.filter(|(_, _, first, last)| id == 0 || *last > 0 && first <= last)
+                {
+                    ranges.add(range);
+                }
+                of.reads |= stamp.read_id().is_some();
+            }
+            if id == 0 {
+                group_of.push(0);
+                groups[0].1 += 1;
+                continue;
+            }
+            if last.0 != id {
+                let slot = self.tracker.slot(id, at);
+                let group = *group_by_slot.entry(slot as u64).or_insert_with(|| {
+                    groups.push((id, 0));
+                    groups.len() as u32 - 1
+                });
+                last = (id, group, slot);
+            }
+            groups[last.1 as usize].1 += 1;
+            group_of.push(last.1);
+            self.tracker.stamp(last.2, of.number, at, stamp.store, what(stamp, known));
+        }
+        self.finish_chunk(stamps, of, ranges, &groups, &group_of)
+    }
+
+    /// Lays the rows out by request and writes the chunk.
+    fn finish_chunk(
+        &mut self,
+        stamps: &[Stamp],
+        mut of: OfStamps,
+        ranges: Ranges,
+        groups: &[(u64, u32)],
+        group_of: &[u32],
+    ) -> Result<(), TraceFileError> {
+        let mut order: Vec<u32> = (0..groups.len() as u32).collect();
+        order.sort_unstable_by_key(|g| groups[*g as usize].0);
+        let mut next = vec![0usize; groups.len()];
+        let mut at = 0;
+        for group in order {
+            next[group as usize] = at;
+            at += groups[group as usize].1 as usize;
+        }
+        let (base, mut linked) = (clock::unix_base_ns(), Vec::new());
+        let mut body = vec![0; stamps.len() * Row::SIZE];
+        for (stamp, group) in stamps.iter().zip(group_of) {
+            let index = next[*group as usize];
+            next[*group as usize] += 1;
+            let site = stamp.site.and_then(|s| self.sites.get(&address(s))).map_or(u32::MAX, |k| k.number);
+            let thread = self.threads.get(usize::from(stamp.thread)).copied().flatten().unwrap_or(u16::MAX);
+            Row::new(stamp, base + stamp.at, site, thread).put(&mut body[index * Row::SIZE..]);
+            if *group != 0 && stamp.entries().is_some() {
+                linked.push(index as u16);
+            }
+        }
+        (of.rows, of.loose, of.linked) = (stamps.len() as u32, groups[0].1, linked.len() as u32);
+        of.dropped = self.drops.since_last();
+        ranges.into_summary(&mut of);
+        linked.iter().for_each(|i| body.extend_from_slice(&i.to_le_bytes()));
+        self.chunk(Kind::Stamps, &of.put(), &body)?;
+        self.next_chunk += 1;
+        self.written += stamps.len() as u64;
         Ok(())
     }
 
@@ -97,19 +330,37 @@ impl TraceFileWriter {
             if let Some(site) = stamp.site
                 && !self.sites.contains_key(&address(site))
             {
-                self.sites.insert(address(site), self.next_site);
-                self.next_site += 1;
-                sites.push(describe(site));
+                sites.push(self.new_site(site));
             }
-            if !self.threads.contains_key(&stamp.thread) {
-                let info = thread::info(stamp.thread);
-                self.threads.insert(stamp.thread, self.next_thread);
-                self.next_thread = self.next_thread.saturating_add(1);
-                threads.push(Thread { name: info.name, store: info.store });
+            let id = usize::from(stamp.thread);
+            if self.threads.len() <= id {
+                self.threads.resize(id + 1, None);
+            }
+            if self.threads[id].is_none() {
+                let (info, number) = (thread::info(stamp.thread), self.next_thread);
+                self.threads[id] = Some(number);
+                self.next_thread = number.saturating_add(1);
+                threads.push(Thread { number, name: info.name, store: info.store });
             }
         }
         self.table(Kind::Sites, &sites)?;
         self.table(Kind::Threads, &threads)
+    }
+
+    fn new_site(&mut self, site: &'static StampSite) -> Site {
+        let bit = if site.is_mark() { 0 } else { self.bit(site.stage.name()) };
+        let number = self.next_site;
+        self.next_site += 1;
+        self.sites.insert(address(site), Known { number, bit, joins: site.join.any });
+        Site::describe(site, number, bit)
+    }
+
+    fn bit(&mut self, stage: &str) -> u8 {
+        let known = self.stages.iter().position(|s| s == stage).unwrap_or_else(|| {
+            self.stages.push(stage.to_owned());
+            self.stages.len() - 1
+        });
+        known.min(255) as u8
     }
 
     fn table<T: serde::Serialize>(&mut self, kind: Kind, rows: &[T]) -> Result<(), TraceFileError> {
@@ -117,47 +368,144 @@ impl TraceFileWriter {
             return Ok(());
         }
         let json = serde_json::to_vec(rows).map_err(TraceFileError::Encode)?;
-        self.chunk(kind, &json)
+        self.chunk(kind, &[], &json).map(drop)
     }
 
-    fn chunk(&mut self, kind: Kind, content: &[u8]) -> Result<(), TraceFileError> {
-        if content.len() > chunk::MAX {
-            return Err(TraceFileError::TooLarge { len: content.len() });
+    fn note(&mut self) -> Result<(), TraceFileError> {
+        let json = serde_json::to_vec(&self.describe()).map_err(TraceFileError::Encode)?;
+        self.chunk(Kind::Note, &[], &json).map(drop)
+    }
+
+    fn describe(&self) -> Note {
+        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Note {
+            unix_ns: unix.as_nanos() as u64,
+            stamps_ns: clock::unix_base_ns() + clock::now_ns(),
+            program: program(),
+            pid: std::process::id(),
+            dropped: ring::dropped().saturating_sub(self.drops.at_begin),
+            dropped_by_thread: self.drops.by_thread(),
+            stamps: self.written,
         }
-        let mut whole = Vec::with_capacity(chunk::HEADER + content.len());
-        whole.extend_from_slice(&chunk::head(kind, content));
-        whole.extend_from_slice(content);
-        self.raw(&whole)
     }
 
-    fn raw(&mut self, bytes: &[u8]) -> Result<(), TraceFileError> {
-        self.file.write_all(bytes).map_err(|e| self.error(e))
+    /// Enters what has ended, and writes a directory; at the end all is entered.
+    pub(super) fn checkpoint(&mut self, end: Option<Ended>) -> Result<(), TraceFileError> {
+        let taken = match end {
+            None => self.tracker.take_ended(self.next_chunk.saturating_sub(1)),
+            Some(_) => self.tracker.take_all(),
+        };
+        self.enter(taken)?;
+        self.note()?;
+        let mut live = Vec::new();
+        self.tracker.live().for_each(|e| e.put(&mut live));
+        let live = match live.is_empty() {
+            true => 0,
+            false => self.chunk(Kind::Live, &[], &live)?,
+        };
+        let head = directory::Head { previous: self.previous_directory, live, from: self.directory_from };
+        let body = std::mem::take(&mut self.directory);
+        self.previous_directory = self.chunk(Kind::Directory, &head.put(), &body)?;
+        self.directory.clear();
+        self.directory_from = self.disk.end;
+        self.checkpoint_at = clock::now_ns();
+        Ok(())
+    }
+
+    fn enter(&mut self, taken: Taken) -> Result<(), TraceFileError> {
+        for some in taken.requests.chunks(REQUESTS_PER_CHUNK) {
+            self.chunk(Kind::Requests, &OfRequests::of(some).put(), &table_body(some))?;
+        }
+        for some in taken.late.chunks(REQUESTS_PER_CHUNK) {
+            let mut body = Vec::with_capacity(some.len() * Entry::SIZE);
+            some.iter().for_each(|e| e.put(&mut body));
+            self.chunk(Kind::Late, &[], &body)?;
+        }
+        Ok(())
+    }
+
+    /// Appends a chunk; returns where it stands.
+    fn chunk(&mut self, kind: Kind, head: &[u8], body: &[u8]) -> Result<u64, TraceFileError> {
+        if head.len() + body.len() > chunk::MAX {
+            return Err(TraceFileError::TooLarge { len: head.len() + body.len() });
+        }
+        let at = self.disk.end;
+        let whole = chunk::encode(kind, at, head, body);
+        let done = match self.ended {
+            None => self.disk.append(&whole),
+            Some(_) => self.disk.last_words(&whole),
+        };
+        if let Err(e) = done {
+            if self.ended.is_none() {
+                self.close_on(&e);
+            }
+            return Err(self.error(e));
+        }
+        let place = Place { at: at as usize, head: head.len(), body: body.len() };
+        directory::note(&mut self.directory, kind, &place, head);
+        Ok(at)
+    }
+
+    /// A write failed: what is there gets its index, out of the reserve.
+    fn close_on(&mut self, e: &io::Error) {
+        let why = match e.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ended::DiskFull,
+            io::ErrorKind::FileTooLarge => Ended::SizeLimit,
+            _ => Ended::Failed,
+        };
+        self.ended = Some(why);
+        self.disk.give_back();
+        // If that fails, too, a reader finds a file without an end and rebuilds its index.
+        let _ = self.end(why);
+    }
+
+    fn end(&mut self, why: Ended) -> Result<(), TraceFileError> {
+        self.checkpoint(Some(why))?;
+        let head = directory::put_end(self.previous_directory, why as u32);
+        self.chunk(Kind::End, &head, &[]).map(drop)
     }
 
     fn error(&self, source: io::Error) -> TraceFileError {
         TraceFileError::Io { path: self.path.clone(), source }
     }
 
-    /// Makes the file durable; returns how many stamps were written.
+    /// Closes the file with its index and makes it durable; returns how many stamps were written.
     ///
     /// # Errors
     /// If the system could not write it to the disk.
-    pub fn finish(self) -> Result<u64, TraceFileError> {
-        self.file.sync_all().map_err(|e| self.error(e))?;
+    pub fn finish(mut self) -> Result<u64, TraceFileError> {
+        if self.ended.is_none() {
+            if !self.pending.is_empty() {
+                self.cut()?;
+            }
+            self.end(Ended::Stopped)?;
+        }
+        let path = self.path.clone();
+        self.disk.close().map_err(|source| TraceFileError::Io { path, source })?;
         Ok(self.written)
     }
 }
 
-fn address(site: &'static StampSite) -> usize {
-    std::ptr::from_ref(site) as usize
+fn address(site: &'static StampSite) -> u64 {
+    std::ptr::from_ref(site) as u64
 }
 
-fn describe(site: &StampSite) -> Site {
-    Site {
-        stage: if site.is_mark() { String::new() } else { site.stage.name().into() },
-        file: site.file.into(),
-        line: site.line,
-        function: site.function(),
-        fields: site.fields.iter().map(|f| (*f).to_owned()).collect(),
+fn what(stamp: &Stamp, known: Option<Known>) -> What {
+    let is = |mark: &'static StampSite| stamp.site.is_some_and(|s| std::ptr::eq(s, mark));
+    if is(&recorder::BEGIN) {
+        What::Begin(stamp.fields)
+    } else if is(&recorder::END) {
+        What::End
+    } else if stamp.site.is_some_and(StampSite::is_mark) {
+        What::Mark
+    } else {
+        let joins = known.is_some_and(|k| k.joins) && (stamp.entry().is_some() || stamp.read_id().is_some());
+        What::Stage(known.map_or(0, |k| k.bit), joins)
     }
+}
+
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    format!("{name} {}", env!("CARGO_PKG_VERSION"))
 }

@@ -26,8 +26,7 @@ pub fn requests() -> &'static [Request] {
             collector.recent().iter().map(|r| recorded::request(r, Origin::Process)).collect();
         collector.stop_recording().unwrap();
         let file = tracepoints::trace_file::TraceFile::open(&path).unwrap();
-        let mut read: Vec<Request> =
-            file.requests().iter().map(|r| recorded::request(r, Origin::Unix)).collect();
+        let mut read: Vec<Request> = file.requests().map(|r| recorded::request(&r, Origin::Unix)).collect();
         read.sort_by_key(|r| live.iter().position(|l| l.id == r.id));
         assert_eq!(read, live, "live and from a file it is the same");
         read

@@ -1,0 +1,265 @@
+//! Finds the chunks of a file: by its directories where they are whole, by walking from chunk to chunk where not.
+use super::{
+    Damage, Ended, HEADER,
+    chunk::{self, Kind, Met, Place},
+    directory::{self, END_LEN},
+    summary::{OfRequests, OfStamps},
+};
+
+/// A chunk of stamps. What it says of ranges stands in [`Index::joins`].
+#[derive(Clone, Debug)]
+pub(super) struct StampsChunk {
+    pub place: Place,
+    pub of: OfStamps,
+}
+
+/// One range of entries that a chunk's batches and replicas speak of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Join {
+    pub region: u64,
+    pub term: u64,
+    pub first: u64,
+    pub last: u64,
+    /// The furthest that this range and those before it of the region and term reach.
+    pub reach: u64,
+    /// Number of the chunk.
+    pub chunk: u32,
+}
+
+/// Where everything stands.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// By number.
+    pub stamps: Vec<StampsChunk>,
+    pub requests: Vec<(Place, OfRequests)>,
+    /// By region, term and first entry.
+    pub joins: Vec<Join>,
+    /// Numbers of chunks that may hold stamps of any entry.
+    pub any_range: Vec<u32>,
+    /// Chunks of the other kinds, in the order of the file.
+    pub others: Vec<(Kind, Place)>,
+    pub damage: Vec<Damage>,
+    pub cut: Option<u64>,
+    /// Where the last directory stands and ends; both 0 if there is none.
+    pub directory: (u64, u64),
+    /// The live table of the last checkpoint.
+    pub live: Option<Place>,
+    /// Chunks behind the last directory, as the next one will tell them.
+    pub undirected: Vec<u8>,
+    /// Number of the first chunk of stamps behind the last directory.
+    pub undirected_from: u32,
+    pub ending: Option<Ended>,
+}
+
+impl Index {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        let mut index = Self::default();
+        let tail = index.by_directories(bytes);
+        index.undirected_from = index.stamps.iter().map(|c| c.of.number + 1).max().unwrap_or(0);
+        index.walk(bytes, tail, bytes.len(), true);
+        index.stamps.sort_by_key(|c| c.of.number);
+        index.stamps.dedup_by_key(|c| c.of.number);
+        index.gather_joins();
+        index
+    }
+
+    /// Takes all chunks that directories speak for; returns where the rest begins.
+    fn by_directories(&mut self, bytes: &[u8]) -> usize {
+        let Some(last) = last_directory(bytes) else { return HEADER };
+        let mut chain = vec![last];
+        let mut gap = HEADER;
+        while let Some(head) = chain.last().and_then(|p| directory_head(bytes, p)) {
+            let before = (head.previous != 0).then(|| directory_at(bytes, head.previous as usize));
+            match before {
+                Some(Some(place)) if place.end() as u64 == head.from => chain.push(place),
+                Some(_) => {
+                    // The one before is damaged: what it spoke for is walked.
+                    gap = (head.from as usize).min(bytes.len());
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.walk(bytes, HEADER, gap, false);
+        for place in chain.iter().rev() {
+            self.take_directory(bytes, place);
+        }
+        self.directory = (last.at as u64, last.end() as u64);
+        let live = directory_head(bytes, &last).map_or(0, |h| h.live as usize);
+        if let Met::Chunk(Kind::Live, place) = chunk::parse(bytes, live)
+            && chunk::body_is_whole(bytes, &place)
+        {
+            self.live = Some(place);
+        }
+        last.end()
+    }
+
+    fn take_directory(&mut self, bytes: &[u8], place: &Place) {
+        for one in directory::chunks(bytes.get(place.body_range()).unwrap_or_default()) {
+            match one.filter(|(_, p, _)| {
+                p.at.checked_add(HEADER + p.head + p.body).is_some_and(|end| end <= bytes.len())
+            }) {
+                Some((kind, chunk, head)) => self.take(kind, chunk, head),
+                None => self.skip(place.at, place.end(), "the directory makes no sense".into()),
+            }
+        }
+        self.others.push((Kind::Directory, *place));
+    }
+
+    fn take(&mut self, kind: Kind, place: Place, head: &[u8]) {
+        match kind {
+            Kind::Stamps => match OfStamps::get(head)
+                .filter(|of| of.rows as usize * super::row::Row::SIZE <= place.body)
+            {
+                Some(of) => self.stamps.push(StampsChunk { place, of }),
+                None => self.skip(place.at, place.end(), "the summary of the stamps makes no sense".into()),
+            },
+            Kind::Requests => match OfRequests::get(head) {
+                Some(of) => self.requests.push((place, of)),
+                None => self.skip(place.at, place.end(), "the summary of the requests makes no sense".into()),
+            },
+            _ => self.others.push((kind, place)),
+        }
+    }
+
+    /// Visits each chunk of a part of the file; `tail` for what no directory speaks for yet.
+    fn walk(&mut self, bytes: &[u8], from: usize, to: usize, tail: bool) {
+        let mut at = from;
+        while at < to {
+            match chunk::parse(bytes, at) {
+                Met::Chunk(kind, place) => {
+                    self.visit(bytes, kind, place, tail);
+                    at = place.end();
+                }
+                Met::Unknown(kind, place) => {
+                    let reason = format!("a chunk of kind {kind}, which this version does not know");
+                    self.skip(at, place.end(), reason);
+                    at = place.end();
+                }
+                Met::Bad(reason) => {
+                    let next = chunk::next(bytes, at + 1).unwrap_or(bytes.len()).min(to);
+                    self.skip(at, next, reason.into());
+                    at = next;
+                }
+                // A length that is wrong looks like a cut, too: only if no chunk follows it is one.
+                Met::Cut => match chunk::next(bytes, at + 1) {
+                    Some(next) => {
+                        self.skip(at, next.min(to), "the chunk's length is wrong".into());
+                        at = next;
+                    }
+                    None => {
+                        self.cut = Some(at as u64);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn visit(&mut self, bytes: &[u8], kind: Kind, place: Place, tail: bool) {
+        let head = bytes.get(place.head_range()).unwrap_or_default();
+        if tail {
+            directory::note(&mut self.undirected, kind, &place, head);
+            // A writer that went on behind an end has not come to its own yet.
+            self.ending = match kind {
+                Kind::End => directory::get_end(head).map(|(_, why)| Ended::of(why)),
+                _ => None,
+            };
+        }
+        self.take(kind, place, head);
+    }
+
+    fn skip(&mut self, from: usize, to: usize, reason: String) {
+        self.damage.push(Damage { offset: from as u64, len: to.saturating_sub(from) as u64, reason });
+    }
+
+    fn gather_joins(&mut self) {
+        for chunk in &mut self.stamps {
+            if chunk.of.any_range {
+                self.any_range.push(chunk.of.number);
+            }
+            let number = chunk.of.number;
+            self.joins.extend(std::mem::take(&mut chunk.of.ranges).into_iter().map(|r| Join {
+                region: r.region,
+                term: r.term,
+                first: r.first,
+                last: r.last,
+                reach: r.last,
+                chunk: number,
+            }));
+        }
+        self.joins.sort_unstable_by_key(|j| (j.region, j.term, j.first, j.chunk));
+        for i in 1..self.joins.len() {
+            let before = self.joins[i - 1];
+            let join = &mut self.joins[i];
+            if (before.region, before.term) == (join.region, join.term) {
+                join.reach = join.reach.max(before.reach);
+            }
+        }
+    }
+
+    /// Numbers of the chunks whose batches and replicas may speak of an entry.
+    pub(super) fn chunks_of_entry(
+        &self,
+        (region, term, index): (u64, u64, u64),
+    ) -> impl Iterator<Item = u32> {
+        let end = self.joins.partition_point(|j| (j.region, j.term, j.first) <= (region, term, index));
+        let same = move |j: &&Join| (j.region, j.term) == (region, term) && j.reach >= index;
+        self.joins[..end].iter().rev().take_while(same).filter(move |j| j.last >= index).map(|j| j.chunk)
+    }
+
+    pub(super) fn stamps_chunk(&self, number: u32) -> Option<usize> {
+        self.stamps.binary_search_by_key(&number, |c| c.of.number).ok()
+    }
+
+    /// Chunks of one of the other kinds.
+    pub(super) fn of_kind(&self, wanted: Kind) -> impl Iterator<Item = Place> {
+        self.others.iter().filter(move |(kind, _)| *kind == wanted).map(|(_, place)| *place)
+    }
+
+    /// All chunks, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = Place> {
+        let stamps = self.stamps.iter().map(|c| c.place);
+        stamps.chain(self.requests.iter().map(|(p, _)| *p)).chain(self.others.iter().map(|(_, p)| *p))
+    }
+}
+
+fn directory_at(bytes: &[u8], at: usize) -> Option<Place> {
+    match chunk::parse(bytes, at) {
+        Met::Chunk(Kind::Directory, place) if chunk::body_is_whole(bytes, &place) => Some(place),
+        _ => None,
+    }
+}
+
+fn directory_head(bytes: &[u8], place: &Place) -> Option<directory::Head> {
+    // Directories reach backwards only: a chain of them ends.
+    directory::Head::get(bytes.get(place.head_range())?)
+        .filter(|h| h.previous < place.at as u64 && h.from <= place.at as u64)
+}
+
+/// The last whole directory: the one that the end names, or else the last that is found.
+fn last_directory(bytes: &[u8]) -> Option<Place> {
+    if let Some(at) = bytes.len().checked_sub(END_LEN)
+        && let Met::Chunk(Kind::End, place) = chunk::parse(bytes, at)
+        && let Some((directory, _)) = directory::get_end(bytes.get(place.head_range())?)
+        && let Some(found) = directory_at(bytes, directory as usize)
+    {
+        return Some(found);
+    }
+    let mut to = bytes.len();
+    const BLOCK: usize = 1 << 20;
+    while to > HEADER {
+        let from = to.saturating_sub(BLOCK).max(HEADER);
+        // Marks that lie across the border are found with the block before.
+        let block = bytes.get(from..(to + chunk::MARK.len() - 1).min(bytes.len()))?;
+        for at in (0..block.len()).rev() {
+            if block[at..].starts_with(&chunk::MARK)
+                && let Some(found) = directory_at(bytes, from + at)
+            {
+                return Some(found);
+            }
+        }
+        to = from;
+    }
+    None
+}

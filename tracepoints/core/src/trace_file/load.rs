@@ -1,0 +1,115 @@
+//! Puts a request together: its own rows, and those of the batches and replicas that speak of its entries.
+use super::{
+    entry::{Entry, JOINS},
+    read::TraceFile,
+    row::Row,
+};
+use crate::{
+    collector::RecordedRequest,
+    recorder::{self, Stamp},
+};
+
+/// How long before its first stamp and behind its end a request's read rounds are looked for.
+const READ_BEFORE_NS: u64 = 50_000_000;
+const READ_BEHIND_NS: u64 = 200_000_000;
+
+impl TraceFile {
+    /// A request of the table with all its stamps.
+    pub(super) fn load(&self, entry: &Entry) -> RecordedRequest {
+        let mut request = entry.to_request();
+        let (mut expected, mut found, mut joins) = (0u64, 0u64, false);
+        let mut numbers = Vec::new();
+        for part in std::iter::once(entry).chain(self.late_of(entry.id)) {
+            expected += u64::from(part.stamps);
+            joins |= part.has(JOINS);
+            numbers.extend(part.chunks.iter());
+            request.lost += self.dropped_in(part.chunks.first, part.chunks.last);
+        }
+        // Two parts may speak of one chunk.
+        numbers.sort_unstable();
+        numbers.dedup();
+        for number in numbers {
+            found += self.own_rows(number, &mut request);
+        }
+        if joins {
+            self.join(entry, &mut request);
+        }
+        request.truncated += expected.saturating_sub(found);
+        request.put_in_order();
+        request
+    }
+
+    /// Adds the request's rows in a chunk; returns how many there are.
+    fn own_rows(&self, number: u32, request: &mut RecordedRequest) -> u64 {
+        let Some(chunk) = self.chunk(number) else { return 0 };
+        let body = self.body(&chunk);
+        let rows = chunk.of_request(body, request.id);
+        let count = rows.len() as u64;
+        for row in rows.filter_map(|i| Row::nth(body, i)) {
+            match self.names().stamp(&row) {
+                Some(stamp) => take(request, &stamp),
+                None if self.names().is_mark(row.site) => {}
+                None => request.truncated += 1,
+            }
+        }
+        count
+    }
+
+    fn join(&self, entry: &Entry, request: &mut RecordedRequest) {
+        let mut found: Vec<(u32, u16)> = Vec::new();
+        let mut entries: Vec<_> = request.stamps.iter().filter_map(Stamp::entry).collect();
+        entries.sort_unstable();
+        entries.dedup();
+        for wanted in entries {
+            let numbers = self.index().chunks_of_entry(wanted);
+            for number in numbers.chain(self.near(entry, &self.index().any_range)) {
+                if let Some(chunk) = self.chunk(number) {
+                    found.extend(chunk.of_entry(wanted).map(|row| (number, row)));
+                }
+            }
+        }
+        let single = |s: &Stamp| s.entry().is_none() && s.entries().is_none();
+        let mut reads: Vec<u64> =
+            request.stamps.iter().filter(|s| single(s)).filter_map(Stamp::read_id).collect();
+        reads.sort_unstable();
+        reads.dedup();
+        if !reads.is_empty() {
+            for number in self.near(entry, &self.chunks_with_reads()) {
+                if let Some(chunk) = self.chunk(number) {
+                    found.extend(reads.iter().flat_map(|r| chunk.of_read(*r)).map(|row| (number, row)));
+                }
+            }
+        }
+        // A batch that speaks of two entries of the request belongs to it once.
+        found.sort_unstable();
+        found.dedup();
+        for (number, row) in found {
+            let Some(chunk) = self.chunk(number) else { continue };
+            let stamp = Row::nth(self.body(&chunk), usize::from(row)).and_then(|r| self.names().stamp(&r));
+            request.stamps.extend(stamp.filter(|s| s.req.id() != request.id));
+        }
+    }
+
+    /// Those of some chunks that were written about when the request was on its way.
+    fn near<'a>(&'a self, entry: &Entry, numbers: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+        let from = entry.begin_ns.saturating_sub(READ_BEFORE_NS);
+        let to = entry.end_ns.max(entry.begin_ns).saturating_add(READ_BEHIND_NS);
+        let chunks = numbers.iter().filter_map(|n| self.index().stamps_chunk(*n));
+        let of = chunks.map(|i| &self.index().stamps[i].of);
+        of.filter(move |of| of.min_at <= to && of.max_at >= from).map(|of| of.number)
+    }
+}
+
+fn take(request: &mut RecordedRequest, stamp: &Stamp) {
+    let is = |mark: &'static crate::StampSite| stamp.site.is_some_and(|s| std::ptr::eq(s, mark));
+    if is(&recorder::BEGIN) {
+        request.begin(stamp);
+    } else if is(&recorder::END) {
+        request.end_ns = Some(stamp.at);
+    } else {
+        if request.store == 0 {
+            request.store = u64::from(stamp.store);
+        }
+        request.stamps.push(*stamp);
+    }
+}

@@ -1,0 +1,169 @@
+//! Chunks of stamps that are in use: checked once, their batches and replicas sorted for joining, few at a time.
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    chunk::{self, Place, u16_at},
+    index::StampsChunk,
+    row::Row,
+};
+use crate::{recorder::Stamp, request::Req, site::StampSite};
+
+/// Chunks that are kept: 64 of half a MiB, and what joins of them.
+const KEPT: usize = 64;
+
+/// What a joinable row speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Batch {
+    region: u64,
+    term: u64,
+    first: u64,
+    last: u64,
+    reach: u64,
+    row: u16,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    pub place: Option<Place>,
+    pub rows: usize,
+    loose: usize,
+    batches: Vec<Batch>,
+    reads: Vec<(u64, u16)>,
+}
+
+/// Sites and threads by the file's numbers.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub sites: Vec<Option<&'static StampSite>>,
+    pub threads: Vec<u16>,
+    /// Sites that belong to no stage.
+    pub marks: std::collections::HashSet<u32>,
+}
+
+impl Names {
+    /// Whether it is a mark, of a kind that this program may not know.
+    pub(super) fn is_mark(&self, site: u32) -> bool {
+        self.marks.contains(&site)
+    }
+
+    /// None if this program does not know the stage, or the site is lost.
+    pub(super) fn stamp(&self, row: &Row) -> Option<Stamp> {
+        let site = self.sites.get(row.site as usize).copied().flatten()?;
+        Some(Stamp {
+            at: row.at,
+            req: Req::of(row.req),
+            site: Some(site),
+            thread: self.threads.get(usize::from(row.thread)).copied().unwrap_or(u16::MAX),
+            store: row.store,
+            field_count: site.fields.len() as u32,
+            fields: row.fields,
+        })
+    }
+}
+
+impl Opened {
+    fn of(bytes: &[u8], chunk: &StampsChunk, names: &Names) -> Self {
+        let body = bytes.get(chunk.place.body_range()).unwrap_or_default();
+        let (rows, loose) = (chunk.of.rows as usize, (chunk.of.loose as usize).min(chunk.of.rows as usize));
+        let mut opened =
+            Self { place: Some(chunk.place), rows, loose, batches: Vec::new(), reads: Vec::new() };
+        let linked = (0..chunk.of.linked as usize).filter_map(|i| u16_at(body, rows * Row::SIZE + 2 * i));
+        for row in (0..loose.min(usize::from(u16::MAX)) as u16).chain(linked) {
+            if let Some(stamp) = Row::nth(body, usize::from(row)).and_then(|r| names.stamp(&r)) {
+                opened.take(&stamp, row);
+            }
+        }
+        opened.batches.sort_unstable();
+        for i in 1..opened.batches.len() {
+            let before = opened.batches[i - 1];
+            let batch = &mut opened.batches[i];
+            if (before.region, before.term) == (batch.region, batch.term) {
+                batch.reach = batch.reach.max(before.reach);
+            }
+        }
+        opened.reads.sort_unstable();
+        opened
+    }
+
+    /// A range of entries, or a read round: the same that the live fold joins by.
+    fn take(&mut self, stamp: &Stamp, row: u16) {
+        let single = stamp.entry().filter(|_| stamp.req.is_none()).map(|(r, t, i)| (r, t, i, i));
+        if let Some((region, term, first, last)) = stamp.entries().or(single) {
+            if last != 0 && first <= last {
+                self.batches.push(Batch { region, term, first, last, reach: last, row });
+            }
+        } else if let Some(read) = stamp.read_id() {
+            self.reads.push((read, row));
+        }
+    }
+
+    pub(super) fn of_entry(&self, (region, term, index): (u64, u64, u64)) -> impl Iterator<Item = u16> {
+        let end = self.batches.partition_point(|b| (b.region, b.term, b.first) <= (region, term, index));
+        let same = move |b: &&Batch| (b.region, b.term) == (region, term) && b.reach >= index;
+        self.batches[..end].iter().rev().take_while(same).filter(move |b| b.last >= index).map(|b| b.row)
+    }
+
+    pub(super) fn of_read(&self, read: u64) -> impl Iterator<Item = u16> {
+        let from = self.reads.partition_point(|(id, _)| *id < read);
+        self.reads[from..].iter().take_while(move |(id, _)| *id == read).map(|(_, row)| *row)
+    }
+
+    /// The rows of a request: they stand together.
+    pub(super) fn of_request(&self, body: &[u8], id: u64) -> std::ops::Range<usize> {
+        let below = |wanted: u64| {
+            let (mut from, mut to) = (self.loose, self.rows);
+            while from < to {
+                let middle = from + (to - from) / 2;
+                match Row::req_of(body, middle) {
+                    Some(req) if req < wanted => from = middle + 1,
+                    _ => to = middle,
+                }
+            }
+            from
+        };
+        let from = below(id);
+        from..below(id.saturating_add(1)).max(from)
+    }
+}
+
+/// The chunks in use.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    by_number: HashMap<u32, Option<Arc<Opened>>>,
+    order: VecDeque<(u32, Place)>,
+    /// Chunks whose checksum was looked at: whether it was right.
+    checked: HashMap<u32, bool>,
+}
+
+/// What opening a chunk brought about.
+pub(super) struct Got {
+    /// None: it is damaged.
+    pub chunk: Option<Arc<Opened>>,
+    /// It was found damaged just now.
+    pub newly_damaged: bool,
+    /// A chunk that is no longer in use.
+    pub gone: Option<Place>,
+}
+
+impl Cache {
+    pub(super) fn get(&mut self, bytes: &[u8], chunk: &StampsChunk, names: &Names) -> Got {
+        let number = chunk.of.number;
+        if let Some(known) = self.by_number.get(&number) {
+            return Got { chunk: known.clone(), newly_damaged: false, gone: None };
+        }
+        let before = self.checked.get(&number).copied();
+        let whole = before.unwrap_or_else(|| chunk::body_is_whole(bytes, &chunk.place));
+        self.checked.insert(number, whole);
+        let opened = whole.then(|| Arc::new(Opened::of(bytes, chunk, names)));
+        self.by_number.insert(number, opened.clone());
+        self.order.push_back((number, chunk.place));
+        let gone = if self.order.len() > KEPT { self.order.pop_front() } else { None };
+        if let Some((number, _)) = gone {
+            self.by_number.remove(&number);
+        }
+        Got { chunk: opened, newly_damaged: !whole && before.is_none(), gone: gone.map(|(_, place)| place) }
+    }
+}

@@ -1,0 +1,205 @@
+//! What stands at the head of a chunk, so that a reader knows without its body whether to look into it.
+use std::collections::HashMap;
+
+use super::{
+    bloom,
+    chunk::{u32_at, u64_at},
+    entry::{Entry, StageSet},
+};
+
+/// Entries of one region and term, as far as a chunk's batches and replicas speak of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct JoinRange {
+    pub region: u64,
+    pub term: u64,
+    pub first: u64,
+    pub last: u64,
+}
+
+/// Past so many ranges a chunk says only that it may hold any.
+const MAX_RANGES: usize = 512;
+
+/// Of a chunk of stamps: rows by request, first those of none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OfStamps {
+    /// Chunks of stamps are counted.
+    pub number: u32,
+    pub rows: u32,
+    /// Rows at the front that name no request.
+    pub loose: u32,
+    /// Rows that name a request and yet belong to others, too: their numbers stand behind the rows.
+    pub linked: u32,
+    pub min_at: u64,
+    pub max_at: u64,
+    /// Stamps that full rings dropped since the chunk before.
+    pub dropped: u64,
+    /// It may hold stamps of any entry.
+    pub any_range: bool,
+    /// It holds stamps of read rounds.
+    pub reads: bool,
+    pub ranges: Vec<JoinRange>,
+}
+
+impl OfStamps {
+    pub(super) fn put(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(56 + self.ranges.len() * 32);
+        for n in [self.number, self.rows, self.loose, self.linked] {
+            out.extend_from_slice(&n.to_le_bytes());
+        }
+        for n in [self.min_at, self.max_at, self.dropped] {
+            out.extend_from_slice(&n.to_le_bytes());
+        }
+        let flags = u32::from(self.any_range) | u32::from(self.reads) << 1;
+        out.extend_from_slice(&flags.to_le_bytes());
+        out.extend_from_slice(&(self.ranges.len() as u32).to_le_bytes());
+        for r in &self.ranges {
+            [r.region, r.term, r.first, r.last].iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
+        }
+        out
+    }
+
+    pub(super) fn get(head: &[u8]) -> Option<Self> {
+        let (flags, ranges) = (u32_at(head, 40)?, u32_at(head, 44)? as usize);
+        let range = |i: usize| {
+            let at = 48 + i * 32;
+            Some(JoinRange {
+                region: u64_at(head, at)?,
+                term: u64_at(head, at + 8)?,
+                first: u64_at(head, at + 16)?,
+                last: u64_at(head, at + 24)?,
+            })
+        };
+        Some(Self {
+            number: u32_at(head, 0)?,
+            rows: u32_at(head, 4)?,
+            loose: u32_at(head, 8)?,
+            linked: u32_at(head, 12)?,
+            min_at: u64_at(head, 16)?,
+            max_at: u64_at(head, 24)?,
+            dropped: u64_at(head, 32)?,
+            any_range: flags & 1 != 0,
+            reads: flags & 2 != 0,
+            ranges: if ranges > MAX_RANGES {
+                return None;
+            } else {
+                (0..ranges).map(range).collect::<Option<_>>()?
+            },
+        })
+    }
+}
+
+/// Gathers the ranges of a chunk.
+#[derive(Default)]
+pub(super) struct Ranges(HashMap<(u64, u64), (u64, u64)>);
+
+impl Ranges {
+    pub(super) fn add(&mut self, (region, term, first, last): (u64, u64, u64, u64)) {
+        let range = self.0.entry((region, term)).or_insert((first, last));
+        *range = (range.0.min(first), range.1.max(last));
+    }
+
+    pub(super) fn into_summary(self, of: &mut OfStamps) {
+        of.any_range = self.0.len() > MAX_RANGES;
+        if !of.any_range {
+            let range = |((region, term), (first, last))| JoinRange { region, term, first, last };
+            of.ranges = self.0.into_iter().map(range).collect();
+            of.ranges.sort_unstable_by_key(|r| (r.region, r.term));
+        }
+    }
+}
+
+/// Of a chunk of the request table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OfRequests {
+    pub rows: u32,
+    /// Whether some request names entries or read rounds.
+    pub joins: bool,
+    pub min_id: u64,
+    pub max_id: u64,
+    pub min_begin: u64,
+    pub max_begin: u64,
+    pub max_end: u64,
+    /// The longest duration that is known.
+    pub max_ns: u64,
+    /// One bit for each kind.
+    pub kinds: u64,
+    pub min_key: [u8; 16],
+    pub max_key: [u8; 16],
+    pub stages: StageSet,
+}
+
+impl OfRequests {
+    const SIZE: usize = 128;
+
+    pub(super) fn of(entries: &[Entry]) -> Self {
+        let mut of = Self {
+            rows: entries.len() as u32,
+            joins: false,
+            min_id: u64::MAX,
+            max_id: 0,
+            min_begin: u64::MAX,
+            max_begin: 0,
+            max_end: 0,
+            max_ns: 0,
+            kinds: 0,
+            min_key: [u8::MAX; 16],
+            max_key: [0; 16],
+            stages: StageSet::default(),
+        };
+        for e in entries {
+            (of.min_id, of.max_id) = (of.min_id.min(e.id), of.max_id.max(e.id));
+            (of.min_begin, of.max_begin) = (of.min_begin.min(e.begin_ns), of.max_begin.max(e.begin_ns));
+            (of.min_key, of.max_key) = (of.min_key.min(e.key_head), of.max_key.max(e.key_head));
+            of.max_end = of.max_end.max(e.end_ns);
+            of.max_ns = of.max_ns.max(e.duration_ns().unwrap_or(0));
+            of.kinds |= 1 << (e.kind() as u32 & 63);
+            of.stages.add(&e.stages);
+            of.joins |= e.has(super::entry::JOINS);
+        }
+        of
+    }
+
+    pub(super) fn put(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(Self::SIZE);
+        out.extend_from_slice(&self.rows.to_le_bytes());
+        out.extend_from_slice(&u32::from(self.joins).to_le_bytes());
+        let numbers =
+            [self.min_id, self.max_id, self.min_begin, self.max_begin, self.max_end, self.max_ns, self.kinds];
+        numbers.iter().chain(&self.stages.0).for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
+        out.extend_from_slice(&self.min_key);
+        out.extend_from_slice(&self.max_key);
+        out
+    }
+
+    pub(super) fn get(head: &[u8]) -> Option<Self> {
+        let n = |i: usize| u64_at(head, 8 + 8 * i);
+        let key = |at: usize| head.get(at..at + 16)?.try_into().ok();
+        Some(Self {
+            rows: u32_at(head, 0)?,
+            joins: u32_at(head, 4)? != 0,
+            min_id: n(0)?,
+            max_id: n(1)?,
+            min_begin: n(2)?,
+            max_begin: n(3)?,
+            max_end: n(4)?,
+            max_ns: n(5)?,
+            kinds: n(6)?,
+            stages: StageSet([n(7)?, n(8)?, n(9)?, n(10)?]),
+            min_key: key(96)?,
+            max_key: key(112)?,
+        })
+    }
+}
+
+/// The body of a chunk of the request table: the entries, and what they are found by.
+pub(super) fn table_body(entries: &[Entry]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(entries.len() * (Entry::SIZE + 2) + 8);
+    entries.iter().for_each(|e| e.put(&mut body));
+    let mut filter = bloom::Filter::for_items(2 * entries.len());
+    for e in entries {
+        filter.insert(bloom::of_key(e.key_head(), e.key_len));
+        filter.insert(bloom::of_region(e.region));
+    }
+    body.extend_from_slice(&filter.into_bytes());
+    body
+}

@@ -1,0 +1,222 @@
+//! Made-up traffic of several stores: what a file gives back is what the fold of the same stamps gives.
+use proptest::prelude::*;
+
+use super::*;
+
+const ENTRY: &[&str] = &["region", "term", "index"];
+const BATCH: &[&str] = &["region", "term", "first", "last"];
+
+fn site(stage: crate::StageId, fields: &'static [&'static str]) -> &'static StampSite {
+    Box::leak(Box::new(StampSite::new(stage, "src/f.rs", 1, fields, || "f::__here")))
+}
+
+struct Sites {
+    get: &'static StampSite,
+    propose: &'static StampSite,
+    ready: &'static StampSite,
+    follower: &'static StampSite,
+    read: &'static StampSite,
+    heartbeat: &'static StampSite,
+}
+
+fn sites() -> &'static Sites {
+    static SITES: std::sync::OnceLock<Sites> = std::sync::OnceLock::new();
+    SITES.get_or_init(|| Sites {
+        get: site(stage::MVCC_GET, &[]),
+        propose: site(stage::RAFT_PROPOSE, ENTRY),
+        ready: site(stage::RAFT_READY, BATCH),
+        follower: site(stage::FOLLOWER_APPEND, BATCH),
+        read: site(stage::READ_INDEX_PROPOSE, &["region", "term", "read_id"]),
+        heartbeat: site(stage::READ_INDEX_HEARTBEAT, &["region", "read_id"]),
+    })
+}
+
+/// One thing that happens: which, at which request, at what time, on which store, with which numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    what: u8,
+    id: u64,
+    at: u64,
+    store: u16,
+    index: u64,
+    len: u64,
+    /// It never reaches the collector: its ring was full.
+    dropped: bool,
+    /// A chunk, a checkpoint or a round ends behind it.
+    then: u8,
+}
+
+pub(super) fn event() -> impl Strategy<Value = Event> {
+    let numbers = (0u8..8, 1u64..9, 0u64..2000, 0u16..4);
+    (numbers, 0u64..12, 0u64..4, proptest::bool::weighted(0.1), 0u8..24).prop_map(
+        |((what, id, at, store), index, len, dropped, then)| Event {
+            what,
+            id,
+            at,
+            store,
+            index,
+            len,
+            dropped,
+            then,
+        },
+    )
+}
+
+impl Event {
+    /// Stores other than the first have clocks that are off.
+    fn stamp(&self, skew: [u64; 4]) -> Stamp {
+        let sites = sites();
+        // An entry and a read round belong to one request; a request may have two entries.
+        let (region, term, own) = (1, 6, self.id + 8 * (self.index % 2));
+        let (site, fields, req) = match self.what {
+            0 => (&BEGIN, [(RequestKind::KvGet as u64) << 32 | 1, region, 0, 0], self.id),
+            1 => (&END, [0; 4], self.id),
+            2 => (sites.get, [0; 4], self.id),
+            3 => (sites.propose, [region, term, own, 0], self.id),
+            4 => (sites.ready, [region, term, self.index, self.index + 3 * self.len], self.id),
+            5 => (sites.follower, [region, term, self.index, self.index + 3 * self.len], 0),
+            6 => (sites.read, [region, term, own, 0], self.id),
+            _ => (sites.heartbeat, [region, self.index, 0, 0], 0),
+        };
+        Stamp {
+            // Nothing of a request comes before its begin.
+            at: if self.what == 0 { 5_000 } else { 5_000 + self.at + skew[usize::from(self.store)] },
+            req: Req::of(req),
+            site: Some(site),
+            thread: thread::id(),
+            store: self.store,
+            field_count: site.fields.len() as u32,
+            fields,
+        }
+    }
+}
+
+fn folded(events: &[Event], skew: [u64; 4]) -> Vec<RecordedRequest> {
+    let mut folder = Folder::new(usize::MAX, usize::MAX, usize::MAX);
+    events.iter().filter(|e| !e.dropped).for_each(|e| folder.push(&e.stamp(skew)));
+    folder.end_round();
+    folder.all()
+}
+
+fn written(path: &std::path::Path, events: &[Event], skew: [u64; 4]) {
+    let mut writer = TraceFileWriter::create(path).unwrap();
+    for e in events.iter().filter(|e| !e.dropped) {
+        writer.stamps(&[e.stamp(skew)]).unwrap();
+        if e.then < 6 {
+            writer.cut().unwrap();
+        }
+        if e.then == 0 {
+            writer.checkpoint(None).unwrap();
+        }
+    }
+    writer.finish().unwrap();
+}
+
+type Shown = (u64, RequestKind, bool, u64, Option<u64>, u64, Vec<(u64, u64, u16, [u64; 4], &'static str)>);
+
+fn shown(r: &RecordedRequest, base: u64) -> Shown {
+    let of = |s: &Stamp| (s.at - base, s.req.id(), s.store, s.fields, s.site.unwrap().stage.name());
+    let mut stamps: Vec<_> = r.stamps.iter().map(of).collect();
+    stamps.sort_unstable();
+    let end = r.end_ns.map(|at| at - base);
+    (r.id, r.kind, r.began, r.begin_ns - base, end, r.truncated, stamps)
+}
+
+/// Spans that are sound: none negative, those of the main lane side by side without a gap or an overlap, within the request
+/// and up to its end; and the same as the steps of its trace.
+fn check(r: &RecordedRequest) {
+    use crate::Lane;
+    let spans = r.spans();
+    let trace = r.trace();
+    let steps: Vec<_> = trace.steps.iter().map(|s| (s.stage.as_str(), s.dur_ns)).collect();
+    assert_eq!(spans.iter().map(|s| (s.stage.name(), s.dur_ns)).collect::<Vec<_>>(), steps, "{r:?}");
+    assert!(spans.is_sorted_by_key(|s| s.at_ns));
+    let inside = |at: u64| r.end_ns.is_none_or(|end| at <= end);
+    let main: Vec<_> = spans.iter().filter(|s| s.lane() == Lane::Main && inside(s.at_ns)).collect();
+    for pair in main.windows(2) {
+        assert_eq!(pair[0].at_ns + pair[0].dur_ns, pair[1].at_ns, "a gap or an overlap: {r:?}");
+    }
+    if let (Some(first), Some(last), Some(end)) = (main.first(), main.last(), r.end_ns) {
+        assert_eq!(last.at_ns + last.dur_ns, end, "the last stage lasts until the end: {r:?}");
+        assert_eq!(main.iter().map(|s| s.dur_ns).sum::<u64>(), end - first.at_ns, "the sum: {r:?}");
+    }
+    for store in 0..4 {
+        let of: Vec<_> = spans.iter().filter(|s| s.lane() == Lane::Replica && s.store == store).collect();
+        assert!(of.windows(2).all(|p| p[0].at_ns + p[0].dur_ns == p[1].at_ns), "store {store}: {r:?}");
+    }
+    let summary = trace.summary();
+    assert!(summary.stage_ns <= summary.wall_ns && (0.0..=1.0).contains(&summary.accounted), "{summary:?}");
+    assert_eq!(summary.dropped, r.truncated + r.lost, "losses are declared");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever comes in whatever order: the spans are sound.
+    #[test]
+    fn spans_of_any_traffic_are_sound(events in proptest::collection::vec(event(), 1..80), skew in any::<[u8; 3]>()) {
+        let skew = [0, u64::from(skew[0]), u64::from(skew[1]) * 10, u64::from(skew[2]) * 1000];
+        folded(&events, skew).iter().for_each(check);
+    }
+
+    /// A file gives back the fold of what was written, and its index answers as a look at every request would.
+    #[test]
+    fn a_file_gives_back_the_fold(events in proptest::collection::vec(event(), 1..80), skew in any::<[u8; 3]>()) {
+        let skew = [0, u64::from(skew[0]), u64::from(skew[1]) * 10, u64::from(skew[2]) * 1000];
+        let (_dir, path) = file();
+        written(&path, &events, skew);
+        let read = TraceFile::open(&path).unwrap();
+        prop_assert_eq!((read.verify(), read.cut()), (vec![], None));
+        let mut requests: Vec<_> = read.requests().collect();
+        requests.iter().for_each(check);
+        requests.sort_by_key(|r| r.id);
+        let live: Vec<_> = folded(&events, skew).iter().map(|r| shown(r, 0)).collect();
+        prop_assert_eq!(requests.iter().map(|r| shown(r, clock::unix_base_ns())).collect::<Vec<_>>(), live);
+        for stage in [stage::MVCC_GET, stage::RAFT_READY, stage::FOLLOWER_APPEND, stage::READ_INDEX_HEARTBEAT] {
+            let query = Query { stages: vec![stage], min_ns: 20, ..Query::default() };
+            let mut found: Vec<u64> = read.find(&query).map(|r| r.id).collect();
+            found.sort_unstable();
+            let wanted: Vec<u64> = requests.iter().filter(|r| query.matches(r)).map(|r| r.id).collect();
+            prop_assert_eq!(found, wanted);
+        }
+    }
+
+    /// Cut at any byte it opens, every span is sound, and a request of which something is missing says so.
+    #[test]
+    fn a_cut_file_declares_what_it_lacks(events in proptest::collection::vec(event(), 1..60), cut in 0.0..1.0f64) {
+        let (_dir, path) = file();
+        written(&path, &events, [0; 4]);
+        let whole = fs::read(&path).unwrap();
+        let kept = 16 + ((whole.len() - 16) as f64 * cut) as usize;
+        fs::write(&path, &whole[..kept]).unwrap();
+        let read = TraceFile::open(&path).unwrap();
+        prop_assert!(read.ending().is_none() && read.verify().is_empty());
+        let live = folded(&events, [0; 4]);
+        for request in read.requests() {
+            check(&request);
+            let wanted = live.iter().find(|r| r.id == request.id);
+            prop_assert!(wanted.is_some_and(|w| request.stamps.len() <= w.stamps.len()));
+        }
+    }
+
+    /// No bytes make it panic.
+    #[test]
+    fn arbitrary_bytes_are_read_without_a_panic(
+        events in proptest::collection::vec(event(), 1..30),
+        at in any::<proptest::sample::Index>(),
+        garbage in proptest::collection::vec(any::<u8>(), 1..64),
+    ) {
+        let (_dir, path) = file();
+        written(&path, &events, [0; 4]);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = 16 + at.index(bytes.len() - 16);
+        let to = (at + garbage.len()).min(bytes.len());
+        bytes[at..to].copy_from_slice(&garbage[..to - at]);
+        fs::write(&path, &bytes).unwrap();
+        let read = TraceFile::open(&path).unwrap();
+        read.verify();
+        read.requests().for_each(|r| check(&r));
+        read.traces().for_each(drop);
+        read.notes();
+    }
+}

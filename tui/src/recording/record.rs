@@ -1,0 +1,66 @@
+//! `record`: all requests of a running server, into a file.
+use std::{
+    fs::{File, OpenOptions},
+    io::Write as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use kvproto::tracecontrol::{RecordRequest, trace_control_client::TraceControlClient};
+use tracepoints::trace_file::TraceFile;
+
+use crate::{cli::RecordArgs, source::attached::endpoint};
+
+pub fn run(args: &RecordArgs) -> Result<()> {
+    let output = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&args.output)
+        .with_context(|| format!("cannot make {}", args.output.display()))?;
+    if let Err(e) = record(args, output) {
+        remove_if_empty(&args.output);
+        return Err(e);
+    }
+    let file = TraceFile::open(&args.output)?;
+    super::warn_of_damage(&file);
+    println!(
+        "{}: {} requests, {} stamps, {} dropped; `tikv-tui trace {0}` lists them",
+        args.output.display(),
+        file.request_count(),
+        file.stamp_count(),
+        file.dropped()
+    );
+    Ok(())
+}
+
+/// What came before a failure is kept: a trace file that is cut short can be read.
+fn remove_if_empty(path: &Path) {
+    if std::fs::metadata(path).is_ok_and(|m| m.len() == 0) {
+        // It stays as an empty file then.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn record(args: &RecordArgs, mut output: File) -> Result<()> {
+    let address = &args.address;
+    let endpoint = endpoint(address)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the network runtime")?;
+    eprintln!("recording {address} for {} s ...", args.seconds);
+    runtime.block_on(async {
+        let channel =
+            endpoint.connect().await.with_context(|| format!("no tikv-server answers at {address}"))?;
+        let mut client = TraceControlClient::new(channel);
+        let refused = || format!("{address} does not record; does it serve trace control?");
+        let request = RecordRequest { seconds: args.seconds };
+        let mut chunks = client.record(request).await.with_context(refused)?.into_inner();
+        while let Some(chunk) = chunks.message().await.with_context(refused)? {
+            output
+                .write_all(&chunk.data)
+                .with_context(|| format!("cannot write {}", args.output.display()))?;
+        }
+        output.sync_all().with_context(|| format!("cannot write {}", args.output.display()))
+    })
+}
