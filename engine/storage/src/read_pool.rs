@@ -14,6 +14,7 @@ use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::oneshot,
 };
+use tracepoints::label::labelled;
 
 use crate::errors::{Error, ErrorInner, Result};
 
@@ -48,7 +49,7 @@ impl Pool {
 
     /// Lets a thread of the pool run `f`.
     pub fn spawn(&self, f: impl Future<Output = ()> + Send + 'static) {
-        self.handle.spawn(f);
+        self.handle.spawn(labelled(f));
     }
 
     /// Lets a thread of the pool run `f` and hands back its result.
@@ -65,12 +66,13 @@ impl Pool {
             return Err(ErrorInner::SchedTooBusy.into());
         }
         let (tx, rx) = oneshot::channel();
-        self.handle.spawn(async move {
+        let task = labelled(async move {
             let result = f.await;
             drop(running);
             // The client may have gone.
             let _ = tx.send(result);
         });
+        self.handle.spawn(task);
         Ok(async { rx.await.unwrap_or_else(|_| Err(ErrorInner::Closed.into())) })
     }
 

@@ -11,6 +11,7 @@ pub mod collector;
 pub mod critical;
 pub mod field;
 pub mod gate;
+pub mod label;
 mod local;
 pub mod overhead;
 pub mod probe;

@@ -8,8 +8,11 @@ use std::{
 };
 
 use crate::{
+    label::Label,
     recorder::Stamp,
+    request::Req,
     ring::{self, Ring},
+    site::StampSite,
     thread,
 };
 
@@ -23,6 +26,10 @@ pub(crate) struct Local {
     limit: Cell<usize>,
     id: Cell<u16>,
     store: Cell<u16>,
+    /// The last stamp, see [`crate::label`]; a signal handler on this thread may read them at any time.
+    req: Cell<Req>,
+    site: Cell<Option<&'static StampSite>>,
+    region: Cell<u64>,
 }
 
 /// Keeps the ring alive while its thread may stamp.
@@ -40,6 +47,9 @@ thread_local! {
         limit: Cell::new(0),
         id: Cell::new(UNKNOWN),
         store: Cell::new(0),
+        req: Cell::new(Req::NONE),
+        site: Cell::new(None),
+        region: Cell::new(0),
     } };
     static OWNER: OnceCell<Owner> = const { OnceCell::new() };
 }
@@ -61,6 +71,20 @@ pub(crate) fn set_identity(id: u16, store: u16) {
     LOCAL.with(|l| {
         l.id.set(id);
         l.store.set(store);
+    });
+}
+
+#[inline(always)]
+pub(crate) fn label() -> Label {
+    LOCAL.with(|l| Label { req: l.req.get(), site: l.site.get(), region: l.region.get() })
+}
+
+#[inline(always)]
+pub(crate) fn set_label(label: Label) {
+    LOCAL.with(|l| {
+        l.req.set(label.req);
+        l.site.set(label.site);
+        l.region.set(label.region);
     });
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::{
     clock,
     field::split_from_count,
+    label::Label,
     local,
     request::{Req, RequestKind},
     session,
@@ -115,6 +116,8 @@ pub fn record(site: &'static StampSite, req: Req, fields: [u64; 4]) {
         field_count: site.fields.len() as u32,
         fields,
     };
+    let region = stamp.at_place(site.join.region).unwrap_or(0);
+    local::set_label(Label { req, site: stamp.site, region });
     local::push(&mut stamp);
     if req.stepped() {
         session::observe(stamp);

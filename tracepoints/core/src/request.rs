@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{recorder, session};
+use crate::{label, recorder, session};
 
 const STEPPED: u64 = 1 << 63;
 
@@ -147,12 +147,14 @@ pub fn begin(kind: RequestKind, key: &[u8], region: u64) -> Req {
         req = session::adopt(req, kind, key, region);
     }
     recorder::mark_begin(req, kind, key, region);
+    label::begins(req, kind, region);
     req
 }
 
 /// Tells a session that the request has left the server.
 pub fn end(req: Req) {
     recorder::mark_end(req);
+    label::ended(req);
     if req.stepped() {
         session::finished(req);
     }

@@ -3,6 +3,8 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam::channel::{Receiver, unbounded};
 
+use tracepoints::label;
+
 use super::{Fsm, Mailbox, Router, router::Scheduled};
 
 /// What becomes of an FSM after it ran.
@@ -142,13 +144,16 @@ impl<N: Fsm, C: Fsm, H: PollHandler<N, C>> Poller<N, C, H> {
             let mailbox = self.router.control().clone();
             self.handler.handle_control(&mut fsm, &mailbox);
             mailbox.release(fsm, false);
+            label::clear();
         }
         let mut results = Vec::with_capacity(normals.len());
         for (mailbox, fsm) in normals.iter_mut() {
             let stopped = fsm.is_stopped();
             results.push(if stopped { HandleResult::Stop } else { self.handler.handle_normal(fsm, mailbox) });
+            label::clear();
         }
         self.handler.end();
+        label::clear();
         for ((mailbox, fsm), result) in normals.drain(..).zip(results) {
             match result {
                 HandleResult::Stop => self.router.close_mailbox((self.address)(&fsm), &mailbox),

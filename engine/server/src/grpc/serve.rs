@@ -8,11 +8,12 @@ use std::{
 
 use axum::Router;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tracepoints::label::labelled;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -83,8 +84,21 @@ impl Drop for GrpcServer {
     }
 }
 
-fn builder(options: &Http2Options) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+/// Spawns each HTTP/2 stream as a task of its own that keeps its request's label.
+#[derive(Clone, Copy, Debug)]
+struct StreamExecutor;
+
+impl<F> hyper::rt::Executor<F> for StreamExecutor
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        tokio::spawn(labelled(stream));
+    }
+}
+
+fn builder(options: &Http2Options) -> Builder<StreamExecutor> {
+    let mut builder = Builder::new(StreamExecutor);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -100,7 +114,7 @@ fn builder(options: &Http2Options) -> Builder<TokioExecutor> {
 async fn accept(
     listener: TcpListener,
     router: Router,
-    builder: Builder<TokioExecutor>,
+    builder: Builder<StreamExecutor>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let builder = Arc::new(builder);
@@ -134,7 +148,7 @@ async fn wait(stopped: &mut watch::Receiver<bool>) {
 async fn connection(
     stream: tokio::net::TcpStream,
     router: Router,
-    builder: Arc<Builder<TokioExecutor>>,
+    builder: Arc<Builder<StreamExecutor>>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));

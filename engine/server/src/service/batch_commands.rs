@@ -8,6 +8,7 @@ use kvproto::tikvpb::{
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
+use tracepoints::label::labelled;
 
 use super::KvService;
 use crate::grpc::{Arrival, Ongoing};
@@ -42,11 +43,11 @@ fn start(service: &KvService, batch: BatchCommandsRequest, replies: &UnboundedSe
     let arrival = Arrival::now();
     for (id, request) in batch.request_ids.into_iter().zip(batch.requests) {
         let (service, replies) = (service.clone(), replies.clone());
-        tokio::spawn(async move {
+        tokio::spawn(labelled(async move {
             let (cmd, ongoing) = run(&service, request.cmd, arrival).await;
             // Nobody listens any more: the client has gone.
             let _ = replies.send(Reply { id, cmd, _ongoing: ongoing });
-        });
+        }));
     }
 }
 

@@ -132,6 +132,7 @@ impl Worker {
                 return;
             }
             self.notify();
+            tracepoints::label::clear();
         }
     }
 

@@ -49,6 +49,7 @@ impl<T: Send + 'static> Worker<T> {
                 tracepoints::register_thread(&name, store_id);
                 while let Ok(Some(task)) = receiver.recv() {
                     run(task);
+                    tracepoints::label::clear();
                 }
             })?);
         }

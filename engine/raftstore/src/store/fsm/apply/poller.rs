@@ -77,6 +77,7 @@ impl PollHandler<ApplyFsm, ControlFsm> for ApplyPoller {
     fn handle_normal(&mut self, fsm: &mut ApplyFsm, mailbox: &Mailbox<ApplyFsm>) -> HandleResult {
         for _ in 0..self.messages_per_tick {
             let Some(msg) = mailbox.try_recv() else { break };
+            tracepoints::label::clear();
             match msg {
                 ApplyMsg::Apply(apply) => fsm.delegate.handle_apply(&mut self.ctx, apply),
                 ApplyMsg::Registration(registration) => fsm.delegate.register(*registration),

@@ -54,6 +54,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             if self.fsm.stopped {
                 return HandleResult::Stop;
             }
+            // What comes next is another's: a message, or what all of them led to.
+            tracepoints::label::clear();
             if taken < self.ctx.config.messages_per_tick
                 && let Some(msg) = mailbox.try_recv()
             {
