@@ -1,4 +1,6 @@
 //! What tikv-ctl and the status server ask: region states, from disk or from their owner.
+use std::collections::HashMap;
+
 use engine_rocks::{CF_RAFT, RocksEngine};
 use kvproto::{
     metapb::Region,
@@ -18,6 +20,17 @@ pub struct RegionMeta {
     pub apply_state: RaftApplyState,
     pub applied_term: u64,
     pub approximate_size: u64,
+    /// What a leader knows of its followers beyond the probe, by peer.
+    pub flows: HashMap<u64, PeerFlow>,
+}
+
+/// How messages to a follower flow.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerFlow {
+    pub paused: bool,
+    pub pending_snapshot: u64,
+    pub pending_request_snapshot: u64,
+    pub recent_active: bool,
 }
 
 /// The three states of a region on disk. TiKV: `debug::RegionInfo`.

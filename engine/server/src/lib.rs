@@ -7,6 +7,7 @@ pub mod config;
 pub mod data_dir;
 mod error;
 pub mod grpc;
+pub mod heap;
 mod local_stores;
 pub mod logger;
 mod metrics;

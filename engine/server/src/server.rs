@@ -6,6 +6,7 @@ use kvproto::{
     debugpb::debug_server::DebugServer, tikvpb::tikv_server::TikvServer as TikvGrpc,
     tracecontrol::trace_control_server::TraceControlServer,
 };
+use parking_lot::RwLock;
 use pd::client::PdClient;
 use raftstore::{
     RaftRouter,
@@ -180,7 +181,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     };
     if let Some(listener) = status_listener {
         let _guard = runtimes.background.enter();
-        let status = status::Status { metrics, config: config.clone(), router: router.clone() };
+        let status = status::Status { metrics, config: RwLock::new(config.clone()), router: router.clone() };
         status::start(listener, status).map_err(|e| StartError::Threads("the status server", e))?;
     }
     log::info!("store {store_id} serves gRPC on {addr}, data in {}", data_dir.path().display());

@@ -4,10 +4,6 @@ mod harness;
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
 use harness::Harness;
@@ -44,31 +40,6 @@ fn the_status_server_answers_where_tikvs_does() {
     assert_eq!(config["server"]["grpc-concurrency"], 2);
     assert!(http(&h, "/nothing", "").0.starts_with("HTTP/1.1 404"));
     assert!(http(&h, "/status", "").0.starts_with("HTTP/1.1 200"));
-}
-
-#[test]
-fn a_cpu_profile_is_a_picture_or_protobuf_and_mistakes_are_named() {
-    let h = Harness::start(1);
-    let stop = Arc::new(AtomicBool::new(false));
-    let of_thread = stop.clone();
-    let burner = std::thread::spawn(move || {
-        let mut x = 1u64;
-        while !of_thread.load(Ordering::Relaxed) {
-            x = std::hint::black_box(x.wrapping_mul(0x9e37_79b9).rotate_left(7));
-        }
-    });
-    let path = "/debug/pprof/profile?seconds=1&frequency=99";
-    let (head, body) = http(&h, path, "");
-    assert!(head.starts_with("HTTP/1.1 200") && head.contains("image/svg+xml"), "{head}");
-    assert!(String::from_utf8_lossy(&body).contains("<svg"));
-    let (head, body) = http(&h, path, "Content-Type: application/protobuf\r\n");
-    assert!(head.contains("application/octet-stream") && !body.is_empty(), "{head}");
-    stop.store(true, Ordering::Relaxed);
-    burner.join().unwrap();
-    for wrong in ["seconds=x", "seconds=0", "frequency=100000"] {
-        let (head, body) = http(&h, &format!("/debug/pprof/profile?{wrong}"), "");
-        assert!(head.starts_with("HTTP/1.1 400") && !body.is_empty(), "{wrong}: {head}");
-    }
 }
 
 #[test]

@@ -13,6 +13,14 @@ pub struct Frame {
     pub inlined: bool,
 }
 
+/// A linker's name as a person reads it, of Rust or C++; any other as it is.
+pub fn demangle(symbol: &str) -> String {
+    if let Ok(rust) = rustc_demangle::try_demangle(symbol) {
+        return format!("{rust:#}");
+    }
+    addr2line::demangle_auto(symbol.into(), None).into_owned()
+}
+
 /// Below this function there is only what starts a thread: the standard library hides it from its backtraces, too.
 pub const THREAD_START: &str = "__rust_begin_short_backtrace";
 
@@ -58,7 +66,7 @@ impl Symbolizer {
     }
 
     fn symbol(&self, probe: u64) -> Option<String> {
-        self.loader.find_symbol(probe).map(|s| format!("{:#}", rustc_demangle::demangle(s)))
+        self.loader.find_symbol(probe).map(demangle)
     }
 
     fn lookup(&self, address: usize) -> Vec<Frame> {
@@ -106,7 +114,7 @@ fn in_library(address: usize) -> String {
     let file = text(info.dli_fname).unwrap_or_default();
     let library = file.rsplit('/').next().unwrap_or_default();
     match text(info.dli_sname) {
-        Some(name) => format!("{:#} ({library})", rustc_demangle::demangle(&name)),
+        Some(name) => format!("{} ({library})", demangle(&name)),
         None => format!("{library}+{:#x}", address.wrapping_sub(info.dli_fbase as usize)),
     }
 }
@@ -117,7 +125,7 @@ fn to_frame<R: addr2line::gimli::Reader>(frame: &addr2line::Frame<'_, R>) -> Fra
         Some(l) => (l.file.unwrap_or_default().to_owned(), l.line.unwrap_or(0)),
         None => Default::default(),
     };
-    let function = raw.map(|name| format!("{:#}", rustc_demangle::demangle(name.as_ref())));
+    let function = raw.map(|name| demangle(&name));
     Frame { function: function.unwrap_or_else(|| "??".into()), file, line, inlined: false }
 }
 
@@ -142,4 +150,19 @@ fn load_base() -> u64 {
 #[cfg(not(target_os = "linux"))]
 fn load_base() -> u64 {
     0
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn symbols_of_both_languages_are_read() {
+        for (symbol, name) in [
+            ("_ZN11tracepoints5stack7capture17h0123456789abcdefE", "tracepoints::stack::capture"),
+            ("_RNvCskwGfYPst2Cb_3foo16example_function", "foo::example_function"),
+            ("_ZN7rocksdb6DBImpl10CloseHelperEv", "rocksdb::DBImpl::CloseHelper()"),
+            ("memcpy", "memcpy"),
+        ] {
+            assert_eq!(super::demangle(symbol), name);
+        }
+    }
 }

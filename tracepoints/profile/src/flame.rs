@@ -14,6 +14,8 @@ pub enum Measure {
     Samples,
     /// Wall-clock ns of requests: cool colours by stage.
     Nanoseconds,
+    /// Memory in use: cool colours by function.
+    Bytes,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -64,6 +66,10 @@ pub(crate) fn to_inferno<'a>(title: &str, options: &FlameOptions) -> Options<'a>
         Measure::Samples => {
             out.colors = Palette::Multi(MultiPalette::Rust);
             out.count_name = "samples".into();
+        }
+        Measure::Bytes => {
+            out.colors = Palette::Basic(BasicPalette::Green);
+            out.count_name = "bytes".into();
         }
         Measure::Nanoseconds => {
             out.colors = Palette::Basic(BasicPalette::Aqua);

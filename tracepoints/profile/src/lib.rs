@@ -10,6 +10,8 @@ mod diff;
 mod error;
 pub mod flame;
 mod folded;
+pub mod format;
+pub mod heap;
 pub mod html;
 pub mod join;
 pub mod model;

@@ -1,16 +1,24 @@
-//! The HTTP status server (TiKV `src/server/status_server/mod.rs`): metrics, configuration, regions, profiles.
+//! The HTTP status server (TiKV `src/server/status_server/mod.rs`): metrics, configuration, regions, profiles. Paths,
+//! codes, headers and shapes are TiKV's.
+mod config;
+mod heap;
 mod profile;
+mod ready;
+mod region;
 mod region_meta;
+mod symbol;
 
 use std::{net::TcpListener as StdListener, sync::Arc};
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+    routing::{get, put},
 };
+use parking_lot::RwLock;
 use raftstore::RaftRouter;
 
 use crate::{config::TikvConfig, metrics::Metrics};
@@ -18,9 +26,12 @@ use crate::{config::TikvConfig, metrics::Metrics};
 /// What the status server tells.
 pub struct Status {
     pub metrics: Metrics,
-    pub config: TikvConfig,
+    /// As it is in effect: what is changed online is changed here.
+    pub config: RwLock<TikvConfig>,
     pub router: RaftRouter,
 }
+
+type Shared = State<Arc<Status>>;
 
 /// Serves on the current runtime until that ends.
 pub fn start(listener: StdListener, status: Status) -> std::io::Result<()> {
@@ -35,38 +46,75 @@ pub fn start(listener: StdListener, status: Status) -> std::io::Result<()> {
 }
 
 fn routes() -> Router<Arc<Status>> {
+    let not_found = || async { text(StatusCode::NOT_FOUND, "path not found") };
     Router::new()
         .route("/metrics", get(metrics))
-        .route("/status", get(|| async {}))
-        .route("/config", get(config))
-        .route("/engine_type", get(|| async { "raft-kv" }))
-        .route("/region/{id}", get(region))
+        .route("/status", get(|| async { text(StatusCode::OK, "") }))
+        .route("/ready", get(ready::ready))
+        .route("/config", get(config::get).post(config::update))
+        .route("/log-level", put(config::log_level))
+        .route("/engine_type", get(|| async { typed("text/plain", "raft-kv") }))
+        .route("/region/{id}", get(region::region))
+        .route("/resource_groups", get(none))
+        .route("/force_partition_ranges", get(none))
+        .route("/debug/fail_point", get(|| async { text(StatusCode::OK, "") }))
+        .route("/debug/ime/cached_regions", get(no_memory_engine))
         .route("/debug/pprof/profile", get(profile::cpu))
+        .route("/debug/pprof/heap", get(heap::heap))
+        .route("/debug/pprof/heap_list", get(heap::gone_list))
+        .route("/debug/pprof/heap_activate", get(heap::gone_switch))
+        .route("/debug/pprof/heap_deactivate", get(heap::gone_switch))
+        .route("/debug/pprof/symbol", get(symbol::count).post(symbol::resolve))
         .route("/debug/pprof/cmdline", get(cmdline))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "path not found") })
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
 }
 
-async fn metrics(State(status): State<Arc<Status>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], status.metrics.to_text()).into_response()
+/// An answer without a content type, as TiKV's plain ones are.
+fn text(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response
 }
 
-async fn config(State(status): State<Arc<Status>>) -> Response {
-    Json(&status.config).into_response()
+/// 200 with exactly this content type.
+fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
-async fn region(State(status): State<Arc<Status>>, Path(id): Path<String>) -> Response {
-    let Ok(id) = id.parse::<u64>() else {
-        return (StatusCode::BAD_REQUEST, format!("expected a region id, a number, met {id:?}"))
-            .into_response();
-    };
-    match status.router.query_region_meta(id).await {
-        Some(meta) => Json(region_meta::to_json(&meta)).into_response(),
-        None => (StatusCode::NOT_FOUND, format!("region({id}) not found")).into_response(),
+/// What browsers must not take for something else.
+fn no_sniff(mut response: Response) -> Response {
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn attachment(mut response: Response, disposition: &'static str) -> Response {
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
+    response
+}
+
+async fn metrics(State(status): Shared) -> Response {
+    typed("text/plain; version=0.0.4", status.metrics.to_text())
+}
+
+/// There are no resource groups here, and no ranges that are kept apart.
+async fn none() -> Response {
+    typed("application/json", "[]")
+}
+
+/// TiKV's words where that engine is switched off.
+async fn no_memory_engine() -> Response {
+    text(StatusCode::BAD_REQUEST, "In memory engine is not enabled")
+}
+
+/// The arguments of this process, a zero byte after each.
+async fn cmdline() -> Response {
+    let mut out = Vec::new();
+    for arg in std::env::args_os() {
+        out.extend_from_slice(std::os::unix::ffi::OsStrExt::as_bytes(arg.as_os_str()));
+        out.push(0);
     }
-}
-
-/// The arguments of this process, separated by zero bytes.
-async fn cmdline() -> String {
-    let args: Vec<_> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
-    args.join("\0")
+    no_sniff(typed("text/plain", Bytes::from(out)))
 }

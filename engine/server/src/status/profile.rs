@@ -2,11 +2,14 @@
 use std::time::Duration;
 
 use axum::{
+    body::Body,
     extract::{Query, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use tracepoints_profile::{CpuProfile, ProfileError, cpu};
+use tracepoints_profile::{ProfileError, cpu, format};
+
+use super::{attachment, text, typed};
 
 #[derive(serde::Deserialize)]
 #[serde(default)]
@@ -25,26 +28,32 @@ impl Default for Params {
 pub async fn cpu(params: Result<Query<Params>, QueryRejection>, headers: HeaderMap) -> Response {
     let Ok(Query(params)) = params else {
         let expected = "expected seconds and frequency as numbers, e.g. ?seconds=10&frequency=99";
-        return (StatusCode::BAD_REQUEST, expected).into_response();
+        return text(StatusCode::BAD_REQUEST, expected);
     };
     let protobuf = headers.get(header::CONTENT_TYPE).is_some_and(|v| v == "application/protobuf");
-    match tokio::task::spawn_blocking(move || take(&params, protobuf)).await {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(e)) => (status_of(&e), e.to_string()).into_response(),
-        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
+    match take(&params, protobuf).await {
+        Ok(body) => {
+            let content_type = if protobuf { "application/octet-stream" } else { "image/svg+xml" };
+            attachment(typed(content_type, body), "attachment; filename=\"cpu_profile\"")
+        }
+        Err(e) => text(status_of(&e), e.to_string()),
     }
 }
 
-fn take(params: &Params, protobuf: bool) -> Result<Response, ProfileError> {
-    let profile: CpuProfile = cpu::profile(Duration::from_secs(params.seconds), params.frequency)?;
-    if protobuf {
-        let headers = [
-            (header::CONTENT_TYPE, "application/octet-stream"),
-            (header::CONTENT_DISPOSITION, "attachment; filename=\"cpu_profile\""),
-        ];
-        return Ok((headers, profile.pprof).into_response());
-    }
-    Ok(([(header::CONTENT_TYPE, "image/svg+xml")], profile.svg("CPU")?).into_response())
+/// A client that goes away ends the profile: this future is dropped, and the sampler with it.
+async fn take(params: &Params, protobuf: bool) -> Result<Body, ProfileError> {
+    let duration = Duration::from_secs(params.seconds);
+    cpu::check_duration(duration)?;
+    let running = cpu::start(params.frequency)?;
+    tokio::time::sleep(duration).await;
+    let finish = move || {
+        let profile = running.finish()?;
+        Ok(match protobuf {
+            true => format::pprof::write(&profile.profile).into(),
+            false => profile.svg("CPU")?.into(),
+        })
+    };
+    tokio::task::spawn_blocking(finish).await.unwrap_or(Err(ProfileError::Reader))
 }
 
 fn status_of(error: &ProfileError) -> StatusCode {

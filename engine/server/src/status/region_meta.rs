@@ -1,5 +1,4 @@
-//! A region's state as JSON, shaped as TiKV's `RegionMeta` (`components/raftstore/src/store/region_meta.rs`). Fields
-//! of TiKV's that this store does not know are left out.
+//! A region's state as JSON, shaped as TiKV's `RegionMeta` (`components/raftstore/src/store/region_meta.rs`).
 use kvproto::metapb::PeerRole;
 use raftstore::debug::RegionMeta;
 use serde_json::{Map, Value, json};
@@ -26,6 +25,8 @@ pub fn to_json(meta: &RegionMeta) -> Value {
             "truncated_state": { "index": truncated.index, "term": truncated.term },
         },
         "region_state": region_state(meta),
+        // Regions have no buckets here.
+        "bucket_keys": [],
     })
 }
 
@@ -33,7 +34,17 @@ fn progress(meta: &RegionMeta, learners: bool) -> Value {
     let is_learner = |peer: u64| meta.region.find_peer_by_id(peer).is_some_and(|p| p.is_learner());
     let of = meta.raft.progress.iter().filter(|p| is_learner(p.peer) == learners);
     let entry = |p: &tracepoints::probe::ProgressProbe| {
-        (p.peer.to_string(), json!({ "matched": p.matched, "next_idx": p.next, "state": p.state }))
+        let flow = meta.flows.get(&p.peer);
+        let about = json!({
+            "matched": p.matched,
+            "next_idx": p.next,
+            "state": p.state,
+            "paused": flow.is_some_and(|f| f.paused),
+            "pending_snapshot": flow.map_or(0, |f| f.pending_snapshot),
+            "pending_request_snapshot": flow.map_or(0, |f| f.pending_request_snapshot),
+            "recent_active": flow.is_some_and(|f| f.recent_active),
+        });
+        (p.peer.to_string(), about)
     };
     Value::Object(of.map(entry).collect::<Map<_, _>>())
 }
@@ -54,5 +65,8 @@ fn region_state(meta: &RegionMeta) -> Value {
         "end_key": region.end_key,
         "epoch": { "conf_ver": epoch.conf_ver, "version": epoch.version },
         "peers": peers,
+        // Regions do not merge here, and share one RocksDB.
+        "merge_state": null,
+        "tablet_index": 0,
     })
 }

@@ -102,7 +102,11 @@ fn flame(tree: &Tree, names: &mut Names, sides: Vec<Side>) -> Flame {
 }
 
 fn unit(measure: Measure) -> &'static str {
-    if measure == Measure::Samples { "samples" } else { "ns" }
+    match measure {
+        Measure::Samples => "samples",
+        Measure::Nanoseconds => "ns",
+        Measure::Bytes => "bytes",
+    }
 }
 
 fn classes(of: impl Fn(Class) -> u64) -> Vec<(&'static str, u64)> {

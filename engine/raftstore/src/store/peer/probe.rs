@@ -1,4 +1,6 @@
 //! The peer's state by its own account.
+use std::collections::HashMap;
+
 use raft::{ProgressState, StateRole};
 use tracepoints::{
     EngineClock, Probe,
@@ -6,7 +8,10 @@ use tracepoints::{
 };
 
 use super::Peer;
-use crate::{debug::RegionMeta, store::LeaseState};
+use crate::{
+    debug::{PeerFlow, RegionMeta},
+    store::LeaseState,
+};
 
 impl Peer {
     /// Publishes the state to a session that watches the region, if it changed since the last time or if `force`.
@@ -93,6 +98,16 @@ impl Peer {
         probes
     }
 
+    fn flows(&self) -> HashMap<u64, PeerFlow> {
+        let flow = |p: &raft::Progress| PeerFlow {
+            paused: p.paused,
+            pending_snapshot: p.pending_snapshot,
+            pending_request_snapshot: p.pending_request_snapshot,
+            recent_active: p.recent_active,
+        };
+        self.raft_group.raft.prs().iter().map(|(id, p)| (*id, flow(p))).collect()
+    }
+
     pub fn region_meta(&self, store_id: u64) -> RegionMeta {
         RegionMeta {
             region: (**self.region()).clone(),
@@ -100,6 +115,7 @@ impl Peer {
             apply_state: *self.storage().apply_state(),
             applied_term: self.storage().applied_term(),
             approximate_size: self.approximate_size(),
+            flows: self.flows(),
         }
     }
 }

@@ -1,0 +1,227 @@
+//! What a CPU profile costs a server under load, and whether it lasts: a tikv-server of its own, a few clients, rounds
+//! with and without a profile by turns.
+//!
+//! `cargo bench --profile dev -p server --bench profile -- [--minutes N] [--hz N]`. It ends with an error if the server
+//! dies, keeps file descriptors, or its samples do not add up to the CPU time it used.
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use kvproto::{kvrpcpb::*, tikvpb::tikv_client::TikvClient};
+use pd::client::PdClient;
+use tonic::transport::Channel;
+
+const CLIENTS: u64 = 8;
+const KEYS: u64 = 1000;
+/// Of one round; a profile of so long is one answer of the status server.
+const ROUND: Duration = Duration::from_secs(10);
+/// Samples times their period may differ from the CPU time by so much, and by a tick of the kernel for each thread in each
+/// round: the kernel looks at timers no more often.
+const DRIFT: f64 = 0.02;
+const TICK: f64 = 0.01;
+
+struct Server {
+    child: Child,
+    pd: String,
+    store: String,
+    status: String,
+}
+
+impl Server {
+    fn start(dir: &Path) -> Result<Self> {
+        let status = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tikv-server"))
+            .args(["--addr", "127.0.0.1:0", "--log-level", "warn", "--embedded-pd", "127.0.0.1:0"])
+            .args(["--status-addr", &status, "--data-dir"])
+            .arg(dir.join("store"))
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().context("the server's output")?;
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        let mut after = |what: &str| -> Result<String> {
+            let line = lines.find(|l| l.contains(what)).with_context(|| format!("{what} was not printed"))?;
+            Ok(line.split(what).nth(1).unwrap_or("").trim().split(';').next().unwrap_or("").to_owned())
+        };
+        let (pd, store) = (after("PD serves on")?, after(" serves on ")?);
+        Ok(Self { child, pd, store, status })
+    }
+
+    fn descriptors(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
+    fn threads(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/task", self.child.id()))?.count())
+    }
+
+    fn rss_mb(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
+    }
+
+    /// A profile in protobuf; the error of one that was refused.
+    fn profile(&self, seconds: u64, hz: u32) -> Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(&self.status)?;
+        stream.set_read_timeout(Some(Duration::from_secs(seconds + 60)))?;
+        let path = format!("/debug/pprof/profile?seconds={seconds}&frequency={hz}");
+        let headers = "Host: s\r\nConnection: close\r\nContent-Type: application/protobuf";
+        write!(stream, "GET {path} HTTP/1.1\r\n{headers}\r\n\r\n")?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply)?;
+        let end = reply.windows(4).position(|w| w == b"\r\n\r\n").context("an HTTP answer")?;
+        ensure!(reply.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&reply));
+        Ok(reply.split_off(end + 4))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Seconds of CPU time sampled and used: the profile's own comment says both.
+fn accounted(profile: &[u8]) -> Result<(f64, f64)> {
+    let text = String::from_utf8_lossy(profile);
+    let mut found = text.split("sampled ").filter_map(|after| after.split_once(" s of CPU time, of "));
+    let (sampled, after) = found.next().context("the comment")?;
+    let used = after.split(' ').next().context("a number")?;
+    Ok((sampled.parse()?, used.parse()?))
+}
+
+/// Clients that get and put as fast as they are answered.
+async fn load(server: &Server, done: &Arc<AtomicU64>, stop: &Arc<AtomicBool>) -> Result<()> {
+    let pd = PdClient::connect(std::slice::from_ref(&server.pd)).await?;
+    let (deadline, found) = (Instant::now() + Duration::from_secs(60), loop_until_led(&pd));
+    let (region, leader) = tokio::time::timeout_at(deadline.into(), found).await??;
+    let context = Context {
+        region_id: region.id,
+        region_epoch: region.region_epoch,
+        peer: Some(leader),
+        ..Context::default()
+    };
+    for n in 0..CLIENTS {
+        let client = TikvClient::connect(format!("http://{}", server.store)).await?;
+        tokio::spawn(run_client(n, client, context.clone(), done.clone(), stop.clone()));
+    }
+    Ok(())
+}
+
+async fn loop_until_led(pd: &PdClient) -> Result<(kvproto::metapb::Region, kvproto::metapb::Peer)> {
+    loop {
+        if let Ok(found) = pd.get_region(b"").await
+            && let Some(leader) = found.leader
+        {
+            return Ok((found.region, leader));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn run_client(
+    n: u64,
+    mut client: TikvClient<Channel>,
+    context: Context,
+    done: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+) {
+    let mut i = n * 7919;
+    while !stop.load(Ordering::Relaxed) {
+        i += 1;
+        let (context, key) = (Some(context.clone()), format!("k{:06}", i % KEYS).into_bytes());
+        let answered = match i % 4 {
+            0 => {
+                let value = vec![i as u8; 100];
+                let put = RawPutRequest { context, key, value, ..Default::default() };
+                client.raw_put(put).await.is_ok()
+            }
+            1 => client.raw_get(RawGetRequest { context, key, ..Default::default() }).await.is_ok(),
+            _ => {
+                let version = u64::MAX >> 1;
+                client.kv_get(GetRequest { context, key, version, ..Default::default() }).await.is_ok()
+            }
+        };
+        if answered {
+            done.fetch_add(1, Ordering::Relaxed);
+        } else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn argument(name: &str, default: u64) -> Result<u64> {
+    let args: Vec<String> = std::env::args().collect();
+    match args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)) {
+        Some(value) => value.parse().with_context(|| format!("{name}: expected a number, met {value:?}")),
+        None => Ok(default),
+    }
+}
+
+fn main() -> Result<()> {
+    let (minutes, hz) = (argument("--minutes", 2)?, argument("--hz", 999)? as u32);
+    let dir = tempfile::tempdir()?;
+    let mut server = Server::start(dir.path())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    runtime.block_on(load(&server, &done, &stop))?;
+    std::thread::sleep(Duration::from_secs(3));
+    println!("{CLIENTS} clients, {hz} Hz, rounds of {ROUND:?}, {minutes} min\n");
+    println!("  round    ops/s without       with   sampled s    used s   fds   RSS MB");
+    let (mut off, mut on, mut sums, mut fds) = (Vec::new(), Vec::new(), (0.0, 0.0), Vec::new());
+    let end = Instant::now() + Duration::from_secs(minutes * 60);
+    while Instant::now() < end {
+        let pause = || {
+            std::thread::sleep(ROUND);
+            Ok(())
+        };
+        off.push(rate(&done, pause)?.1);
+        let (profile, with) = rate(&done, || server.profile(ROUND.as_secs(), hz))?;
+        on.push(with);
+        let (sampled, used) = accounted(&profile)?;
+        sums = (sums.0 + sampled, sums.1 + used);
+        fds.push(server.descriptors()?);
+        let (round, without) = (on.len(), off[off.len() - 1]);
+        let (fd, rss) = (fds[fds.len() - 1], server.rss_mb()?);
+        println!("{round:>7} {without:>16.0} {with:>10.0} {sampled:>11.2} {used:>9.2} {fd:>5} {rss:>8}");
+        if let Some(status) = server.child.try_wait()? {
+            bail!("the server ended: {status}");
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (without, with) = (median(&mut off), median(&mut on));
+    println!(
+        "\nmedian of the rounds: {without:.0} ops/s without, {with:.0} with: {:+.1} %",
+        (with / without - 1.0) * 100.0
+    );
+    let drift = sums.0 / sums.1 - 1.0;
+    println!("samples stand for {:.2} s of {:.2} s of CPU time: {:+.2} %", sums.0, sums.1, drift * 100.0);
+    let ticks = TICK * on.len() as f64 * server.threads()? as f64;
+    ensure!((sums.0 - sums.1).abs() < DRIFT * sums.1 + ticks, "samples do not add up to the CPU time");
+    let (first, last) = (fds.get(1).or(fds.first()).context("a round")?, fds.last().context("a round")?);
+    ensure!(*last <= first + 4, "file descriptors grow: {fds:?}");
+    Ok(())
+}
+
+/// Answers per second while `run` runs.
+fn rate<T>(done: &AtomicU64, run: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let (from, before) = (Instant::now(), done.load(Ordering::Relaxed));
+    let out = run()?;
+    Ok((out, (done.load(Ordering::Relaxed) - before) as f64 / from.elapsed().as_secs_f64()))
+}
+
+fn median(rates: &mut [f64]) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,31 @@
+//! `/ready`: whether this store has come so far that it serves as it should (TiKV `GLOBAL_SERVER_READINESS`).
+use axum::{
+    extract::{RawQuery, State},
+    http::StatusCode,
+    response::Response,
+};
+
+use super::{Shared, text};
+
+/// Entries that a peer may have committed and not applied yet (TiKV: `raftstore.leader-transfer-max-log-lag`).
+const MAX_LAG: u64 = 128;
+
+/// `?verbose` tells what it depends on.
+pub async fn ready(State(status): Shared, RawQuery(query): RawQuery) -> Response {
+    // This server is not started before its store has joined the cluster.
+    let connected_to_pd = true;
+    let mut caught_up = true;
+    for id in status.router.region_ids() {
+        if let Some(meta) = status.router.query_region_meta(id).await {
+            caught_up &= meta.raft.commit.saturating_sub(meta.raft.applied) <= MAX_LAG;
+        }
+    }
+    let code = if caught_up { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let body = match query.is_some_and(|q| q.contains("verbose")) {
+        true => format!(
+            "{{\n  \"connected_to_pd\": {connected_to_pd},\n  \"raft_peers_caught_up\": {caught_up}\n}}"
+        ),
+        false => String::new(),
+    };
+    text(code, body)
+}

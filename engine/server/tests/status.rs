@@ -1,0 +1,251 @@
+//! The status server's contract: paths, codes, headers and shapes of a real TiKV (9.0.0-beta.2, `curl -i`).
+mod harness;
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use harness::Harness;
+use serde_json::Value;
+
+struct Reply {
+    code: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    /// Empty if it is not there.
+    fn header(&self, name: &str) -> &str {
+        let of = |line: &'_ str| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
+        self.head.lines().find(|l| of(l)).and_then(|l| l.split_once(':')).map_or("", |(_, v)| v.trim())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// One HTTP request by hand.
+fn http(h: &Harness, request: &str, headers: &str, body: &str) -> Reply {
+    let mut stream = TcpStream::connect(h.store(0).status_addr().unwrap()).unwrap();
+    stream.set_read_timeout(Some(harness::BOUND)).unwrap();
+    let length = body.len();
+    let head = format!("{request} HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Length: {length}\r\n");
+    write!(stream, "{head}{headers}\r\n{body}").unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    let end = reply.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&reply[..end]).into_owned();
+    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Reply { code, head, body: reply[end + 4..].to_vec() }
+}
+
+fn get(h: &Harness, path: &str) -> Reply {
+    http(h, &format!("GET {path}"), "", "")
+}
+
+/// Request, body; code, content type and body of the answer.
+const ANSWERS: &[(&str, &str, u16, &str, &str)] = &[
+    ("GET /status", "", 200, "", ""),
+    ("GET /ready", "", 200, "", ""),
+    (
+        "GET /ready?verbose",
+        "",
+        200,
+        "",
+        "{\n  \"connected_to_pd\": true,\n  \"raft_peers_caught_up\": true\n}",
+    ),
+    ("GET /engine_type", "", 200, "text/plain", "raft-kv"),
+    ("GET /debug/fail_point", "", 200, "", ""),
+    ("GET /force_partition_ranges", "", 200, "application/json", "[]"),
+    ("GET /debug/ime/cached_regions", "", 400, "", "In memory engine is not enabled"),
+    ("GET /nope", "", 404, "", "path not found"),
+    ("POST /status", "", 404, "", "path not found"),
+    ("GET /region/99999", "", 404, "", "region(99999) not found"),
+    ("GET /region/x", "", 404, "", "path /region/x not found"),
+    ("PUT /log-level", "{\"log-level\":\"warn\"}", 200, "", ""),
+    ("GET /config?full=perhaps", "", 400, "", "provided string was not `true` or `false`"),
+    ("GET /debug/pprof/symbol", "", 200, "text/plain", "num_symbols: 1\n"),
+    ("POST /debug/pprof/symbol", "0x0000000000000008", 200, "text/plain", "0x8 ??\n"),
+    (
+        "GET /debug/pprof/heap_activate?interval=60",
+        "",
+        410,
+        "",
+        "Deprecated, use config `memory.enable_heap_profiling` to toggle",
+    ),
+    (
+        "GET /debug/pprof/heap_deactivate",
+        "",
+        410,
+        "",
+        "Deprecated, use config `memory.enable_heap_profiling` to toggle",
+    ),
+    (
+        "GET /debug/pprof/heap_list",
+        "",
+        410,
+        "",
+        "Deprecated, heap profiling is always enabled by default, just use /debug/pprof/heap to get the heap profile when \
+         needed",
+    ),
+];
+
+#[test]
+fn answers_are_tikvs() {
+    let h = Harness::start(1);
+    h.region(1);
+    for (request, body, code, content_type, answer) in ANSWERS {
+        let reply = http(&h, request, "", body);
+        let met = (reply.code, reply.header("content-type"), reply.text());
+        assert_eq!(met, (*code, *content_type, (*answer).to_owned()), "{request}");
+    }
+    let cmdline = get(&h, "/debug/pprof/cmdline");
+    assert_eq!(
+        (cmdline.header("content-type"), cmdline.header("x-content-type-options")),
+        ("text/plain", "nosniff")
+    );
+    let args: Vec<String> = std::env::args().collect();
+    assert_eq!(cmdline.text(), args.join("\0") + "\0");
+    // This program's allocator does not sample.
+    let heap = get(&h, "/debug/pprof/heap");
+    assert!(heap.code == 500 && heap.text().contains("jemalloc"), "{}", heap.text());
+}
+
+#[test]
+fn the_log_level_and_the_configuration_change_online_as_far_as_they_can() {
+    let h = Harness::start(1);
+    let level = |h: &Harness| {
+        let reply = get(h, "/config?full=true");
+        assert_eq!(reply.header("content-type"), "application/json");
+        serde_json::from_slice::<Value>(&reply.body).unwrap()["log"]["level"].as_str().unwrap().to_owned()
+    };
+    let post = |body: &str| http(&h, "POST /config", "", body);
+    assert_eq!(post("{\"log.level\":\"error\"}").code, 200);
+    assert_eq!(level(&h), "error");
+    let refused = post("{\"log.level\":\"info\",\"server.addr\":\"x\"}");
+    assert_eq!(refused.code, 500);
+    assert!(
+        refused.text().starts_with("failed to update, error: ") && refused.text().contains("server.addr")
+    );
+    assert!(post("level").text().starts_with("failed to decode, error: "));
+    assert_eq!(level(&h), "error", "all or none");
+    let put = |body: &str| http(&h, "PUT /log-level", "", body);
+    assert_eq!((put("{\"log-level\":\"warn\"}").code, level(&h).as_str()), (200, "warn"));
+    for wrong in ["", "{}", "{\"log-level\":\"loud\"}", "\u{0}"] {
+        let reply = put(wrong);
+        assert!(reply.code == 400 && !reply.body.is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_region_has_the_shape_of_tikvs() {
+    // `/region/2` of a real TiKV.
+    let real = r#"{"group_state":"Ordered","raft_status":{"id":3,"hard_state":{"term":8,"vote":3,"commit":127},
+        "soft_state":{"leader_id":3,"raft_state":"Leader"},"applied":127,"voters":{"3":{"matched":127,"next_idx":128,
+        "state":"Replicate","paused":false,"pending_snapshot":0,"pending_request_snapshot":0,"recent_active":true}},
+        "learners":{},"last_index":127,"persisted_index":127},"raft_apply":{"applied_index":127,"commit_index":127,
+        "commit_term":8,"truncated_state":{"index":123,"term":6}},"region_state":{"id":2,"start_key":[114],"end_key":[],
+        "epoch":{"conf_ver":1,"version":4},"peers":[{"id":3,"store_id":1,"role":"Voter","is_witness":false}],
+        "merge_state":null,"tablet_index":0},"bucket_keys":[]}"#;
+    let h = Harness::start(1);
+    h.raw_put(b"k", b"v");
+    let (region, leader) = h.region(1);
+    let reply = get(&h, &format!("/region/{}", region.id));
+    assert_eq!(reply.header("content-type"), "application/json");
+    let ours: Value = serde_json::from_slice(&reply.body).unwrap();
+    let own_peer = |key: &str| if key == leader.id.to_string() { "3".to_owned() } else { key.to_owned() };
+    let mut met = shape(&ours, "", &own_peer);
+    let mut wanted = shape(&serde_json::from_str(real).unwrap(), "", &str::to_owned);
+    met.sort();
+    wanted.sort();
+    assert_eq!(met, wanted);
+    assert_eq!(ours["raft_status"]["soft_state"]["raft_state"], "Leader");
+}
+
+/// Paths and types of all that is in a JSON value; of a list, of its first element.
+fn shape(value: &Value, path: &str, rename: &impl Fn(&str) -> String) -> Vec<String> {
+    match value {
+        Value::Object(map) => {
+            map.iter().flat_map(|(k, v)| shape(v, &format!("{path}.{}", rename(k)), rename)).collect()
+        }
+        Value::Array(list) if list.first().is_some_and(Value::is_object) => {
+            shape(&list[0], &format!("{path}[]"), rename)
+        }
+        Value::Array(_) => vec![format!("{path}: list")],
+        Value::Null => vec![format!("{path}: null")],
+        Value::Bool(_) => vec![format!("{path}: bool")],
+        Value::Number(_) => vec![format!("{path}: number")],
+        Value::String(_) => vec![format!("{path}: string")],
+    }
+}
+
+/// Burns the CPU until it is dropped.
+struct Burner(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+
+impl Burner {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let of_thread = stop.clone();
+        let burn = move || {
+            let mut x = 1u64;
+            while !of_thread.load(Ordering::Relaxed) {
+                x = std::hint::black_box(x.wrapping_mul(0x9e37_79b9).rotate_left(7));
+            }
+        };
+        Self(stop, Some(std::thread::spawn(burn)))
+    }
+}
+
+impl Drop for Burner {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.take().unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn a_cpu_profile_is_a_picture_or_protobuf_one_at_a_time_and_mistakes_are_named() {
+    let h = Harness::start(1);
+    let burner = Burner::start();
+    let path = "/debug/pprof/profile?seconds=1&frequency=99";
+    let svg = get(&h, path);
+    assert_eq!((svg.code, svg.header("content-type")), (200, "image/svg+xml"), "{}", svg.text());
+    assert_eq!(svg.header("content-disposition"), "attachment; filename=\"cpu_profile\"");
+    assert!(svg.text().contains("<svg"));
+    let protobuf = http(&h, &format!("GET {path}"), "Content-Type: application/protobuf\r\n", "");
+    assert_eq!((protobuf.code, protobuf.header("content-type")), (200, "application/octet-stream"));
+    assert_eq!(protobuf.header("content-disposition"), "attachment; filename=\"cpu_profile\"");
+    assert!(protobuf.text().contains("nanoseconds") && protobuf.text().contains("pool"));
+
+    // A client that goes away gives its profile up.
+    let deadline = Instant::now() + harness::BOUND;
+    let (gone, busy) = loop {
+        let mut long = TcpStream::connect(h.store(0).status_addr().unwrap()).unwrap();
+        write!(long, "GET /debug/pprof/profile?seconds=600 HTTP/1.1\r\nHost: s\r\n\r\n").unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let second = get(&h, path);
+        // Else the second was the first to come, and the long one was refused.
+        if second.code != 200 || Instant::now() > deadline {
+            break (long, second);
+        }
+    };
+    assert_eq!((busy.code, busy.text().as_str()), (500, "Already in CPU Profiling"));
+    drop(gone);
+    while get(&h, path).code != 200 {
+        assert!(Instant::now() < deadline, "the sampler is free again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(burner);
+    for wrong in ["seconds=x", "seconds=0", "frequency=100000"] {
+        let reply = get(&h, &format!("/debug/pprof/profile?{wrong}"));
+        assert!(reply.code == 400 && !reply.body.is_empty(), "{wrong}: {}", reply.head);
+    }
+}

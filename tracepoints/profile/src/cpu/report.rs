@@ -1,0 +1,163 @@
+//! From addresses to a profile that people and tools read.
+use tracepoints::symbolize::{Frame as Named, Symbolizer, THREAD_START};
+
+use super::collect::{Tally, Who};
+use crate::model::{Frame, FrameId, LabelsId, Profile, StackId, keys};
+
+type Map<K, V> = std::collections::HashMap<K, V, ahash::RandomState>;
+
+/// Names what was sampled; takes seconds for a large program.
+pub fn profile(tally: &Tally, started: std::time::SystemTime) -> Profile {
+    let mut report =
+        Report { profile: Profile::new(&[("samples", "count"), ("cpu", "nanoseconds")]), ..Report::new() };
+    for ((who, stack), count) in &tally.stacks {
+        let stack = report.stack(stack);
+        let labels = report.labels(who, &tally.threads);
+        let count = i64::try_from(*count).unwrap_or(i64::MAX);
+        report.profile.add(stack, labels, &[count, count.saturating_mul(tally.period_ns)]);
+    }
+    let mut profile = report.profile;
+    profile.period = tally.period_ns;
+    profile.period_type = Some(profile.value_type("cpu", "nanoseconds"));
+    let since_1970 = started.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    profile.time_ns = i64::try_from(since_1970.as_nanos()).unwrap_or(0);
+    profile.duration_ns = i64::try_from(tally.duration.as_nanos()).unwrap_or(0);
+    profile.comments = comments(tally);
+    profile
+}
+
+/// How it was taken and what was lost.
+fn comments(tally: &Tally) -> Vec<String> {
+    let sampled: u64 = tally.stacks.values().sum();
+    let sampled = sampled as f64 * tally.period_ns as f64 / 1e9;
+    let used = tally.process_cpu_ns as f64 / 1e9;
+    let mut out = vec![format!("sampled {sampled:.2} s of CPU time, of {used:.2} s that the process used")];
+    let mut add = |n: u64, what: &str| {
+        if n > 0 {
+            out.push(format!("{n} {what}"));
+        }
+    };
+    add(tally.dropped, "samples dropped: the buffer was full");
+    add(tally.cut, "samples whose stack is cut: it was too deep, or had no unwind table");
+    add(tally.refused, "threads not sampled: the system gave no timer (ulimit -i)");
+    out
+}
+
+struct Report {
+    profile: Profile,
+    /// Without symbols, addresses stand.
+    symbols: Option<Symbolizer>,
+    /// The frames at an address, outermost first; None where a thread begins, with those inside of that.
+    known: Map<usize, Frames>,
+    labels: Map<Who, LabelsId>,
+}
+
+#[derive(Clone)]
+struct Frames {
+    ids: Vec<FrameId>,
+    /// Only what starts a thread lies further out.
+    starts: bool,
+}
+
+impl Report {
+    fn new() -> Self {
+        Self {
+            profile: Profile::default(),
+            symbols: Symbolizer::for_this_process().ok(),
+            known: Map::default(),
+            labels: Map::default(),
+        }
+    }
+
+    /// The stack of return addresses, given from the innermost.
+    fn stack(&mut self, addresses: &[usize]) -> StackId {
+        let mut outwards = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let frames = self.frames(*address);
+            let starts = frames.starts;
+            outwards.push(frames.ids);
+            if starts {
+                break;
+            }
+        }
+        self.profile.stack(outwards.into_iter().rev().flatten())
+    }
+
+    fn frames(&mut self, address: usize) -> Frames {
+        if let Some(known) = self.known.get(&address) {
+            return known.clone();
+        }
+        let mut named = self.symbols.as_mut().map(|s| s.resolve(&[address])).unwrap_or_default();
+        let start = named.iter().position(|f| f.function.contains(THREAD_START));
+        named.truncate(start.unwrap_or(named.len()));
+        let ids = named.iter().rev().map(|f| self.frame(address, f)).collect();
+        let frames = Frames { ids, starts: start.is_some() };
+        self.known.insert(address, frames.clone());
+        frames
+    }
+
+    fn frame(&mut self, address: usize, named: &Named) -> FrameId {
+        let frame = Frame {
+            function: self.profile.intern(&named.function),
+            file: self.profile.intern(&named.file),
+            line: named.line,
+            address: address as u64,
+            inlined: named.inlined,
+            ..Frame::default()
+        };
+        self.profile.add_frame(frame)
+    }
+
+    fn labels(&mut self, who: &Who, threads: &[String]) -> LabelsId {
+        if let Some(known) = self.labels.get(who) {
+            return *known;
+        }
+        let thread = threads.get(who.thread).map_or("", String::as_str);
+        let profile = &mut self.profile;
+        let mut labels =
+            vec![profile.text_label(keys::THREAD, thread), profile.text_label(keys::POOL, pool(thread))];
+        if let Some(stage) = who.stage {
+            labels.push(profile.text_label(keys::STAGE, stage.name()));
+        }
+        if let Some(kind) = who.kind {
+            labels.push(profile.text_label(keys::REQUEST, &kind.name()));
+        }
+        if who.region != 0 {
+            labels.push(profile.number_label(keys::REGION, who.region as i64, ""));
+        }
+        let labels = self.profile.labels(&labels);
+        self.labels.insert(who.clone(), labels);
+        labels
+    }
+}
+
+/// The pool of a thread: its name without the numbers at the end, `raftstore` of `raftstore-1-0`.
+pub fn pool(thread: &str) -> &str {
+    let mut name = thread;
+    loop {
+        let cut = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let cut = if cut.len() < name.len() { cut.trim_end_matches(['-', '_']) } else { cut };
+        if cut.len() == name.len() || cut.is_empty() {
+            return name;
+        }
+        name = cut;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_pool_is_a_name_without_its_numbers() {
+        for (thread, pool) in [
+            ("raftstore-1-100", "raftstore"),
+            ("grpc-server-5", "grpc-server"),
+            ("rocksdb:bg1000", "rocksdb:bg"),
+            ("unified-read-pool-0", "unified-read-pool"),
+            ("apply_0", "apply"),
+            ("main", "main"),
+            ("17", "17"),
+        ] {
+            assert_eq!(super::pool(thread), pool);
+        }
+    }
+}

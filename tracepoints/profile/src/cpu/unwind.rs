@@ -1,0 +1,228 @@
+//! Walks a copied stack. Where the program says how (`.eh_frame`: all of Rust, C++ and the C library), by that; else by
+//! frame pointers. Every read is a look-up in the copy, so that registers and words of any value end a walk at worst.
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use gimli::{CfaRule, RegisterRule, UnwindContext, UnwindTableRow};
+
+use super::{
+    modules::{self, Module},
+    regs::Regs,
+};
+
+/// Frames kept at the most.
+const MAX_FRAMES: usize = 256;
+/// Code may be loaded while a profile is taken; it is looked for at most so often.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// At the function that began the thread.
+    Root,
+    /// The stack is deeper than what was copied, or than what is kept.
+    Deep,
+    /// At a word that is no address of code.
+    Broken,
+}
+
+/// How to get from a function to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// The caller's stack pointer is sp or fp plus `offset`; the return address, and the caller's fp if it was saved, lie
+    /// there at these distances.
+    Table {
+        from_fp: bool,
+        offset: i64,
+        ra: i64,
+        fp: Option<i64>,
+    },
+    FramePointer,
+    Root,
+}
+
+pub struct Unwinder {
+    modules: Vec<Module>,
+    read_at: Instant,
+    rules: HashMap<usize, Option<Rule>, ahash::RandomState>,
+    ctx: Box<UnwindContext<usize>>,
+}
+
+impl Unwinder {
+    pub fn new() -> Self {
+        Self {
+            modules: modules::loaded(),
+            read_at: Instant::now(),
+            rules: HashMap::default(),
+            ctx: Box::new(UnwindContext::new()),
+        }
+    }
+
+    /// Fills `out` with return addresses, innermost first; the interrupted address is given as if it were one, too.
+    pub fn walk(&mut self, regs: Regs, stack: &[u64], out: &mut Vec<usize>) -> End {
+        out.clear();
+        let copy = Copied { from: regs.stack_from(), words: stack };
+        // An address within the interrupted function; those further out point behind a call.
+        let (mut regs, mut within) = (regs, regs.pc);
+        out.push(regs.pc.wrapping_add(1));
+        loop {
+            let Some(rule) = self.rule(within) else {
+                // Not code: a jump into nowhere, or code that somebody made at run time.
+                if out.len() > 1 {
+                    out.pop();
+                }
+                return End::Broken;
+            };
+            if rule == Rule::Root {
+                return End::Root;
+            }
+            let caller = match step(rule, regs, &copy) {
+                Ok(caller) => caller,
+                Err(end) => return end,
+            };
+            // Nothing calls address 0; a stack that does not shrink would have no end.
+            if caller.pc == 0 {
+                return End::Root;
+            }
+            if caller.sp <= regs.sp {
+                return End::Broken;
+            }
+            if out.len() == MAX_FRAMES {
+                return End::Deep;
+            }
+            out.push(caller.pc);
+            within = caller.pc.wrapping_sub(1);
+            regs = caller;
+        }
+    }
+
+    /// None: there is no code.
+    fn rule(&mut self, pc: usize) -> Option<Rule> {
+        if let Some(known) = self.rules.get(&pc) {
+            if known.is_some() || self.read_at.elapsed() < REFRESH {
+                return *known;
+            }
+            self.rules.clear();
+            self.modules = modules::loaded();
+            self.read_at = Instant::now();
+        }
+        let module = self.modules.iter().find(|m| m.holds(pc));
+        let rule = module.map(|m| m.row(pc, &mut self.ctx, of_row).flatten().unwrap_or(Rule::FramePointer));
+        self.rules.insert(pc, rule);
+        rule
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod number {
+    pub const FP: u16 = 6;
+    pub const SP: u16 = 7;
+    pub const RA: u16 = 16;
+}
+#[cfg(not(target_arch = "x86_64"))]
+mod number {
+    pub const FP: u16 = 29;
+    pub const SP: u16 = 31;
+    pub const RA: u16 = 30;
+}
+
+/// None where the table says something that is rare: an expression, another register.
+fn of_row(row: &UnwindTableRow<usize>) -> Option<Rule> {
+    let at = |n: u16| row.register(gimli::Register(n));
+    let ra = match at(number::RA) {
+        Some(RegisterRule::Undefined) => return Some(Rule::Root),
+        Some(RegisterRule::Offset(ra)) => ra,
+        _ => return None,
+    };
+    let fp = match at(number::FP) {
+        Some(RegisterRule::Offset(fp)) => Some(fp),
+        None | Some(RegisterRule::SameValue | RegisterRule::Undefined) => None,
+        _ => return None,
+    };
+    let CfaRule::RegisterAndOffset { register, offset } = row.cfa() else { return None };
+    let from_fp = match register.0 {
+        number::FP => true,
+        number::SP => false,
+        _ => return None,
+    };
+    Some(Rule::Table { from_fp, offset: *offset, ra, fp })
+}
+
+/// The caller's registers.
+fn step(rule: Rule, regs: Regs, stack: &Copied<'_>) -> Result<Regs, End> {
+    let Rule::Table { from_fp, offset, ra, fp } = rule else {
+        // The frame pointer lies below the stack pointer in code that keeps none.
+        if regs.fp < regs.sp {
+            return Err(End::Broken);
+        }
+        let (fp, pc) = (stack.word(regs.fp)?, stack.word(regs.fp.wrapping_add(8))?);
+        return Ok(Regs { pc, sp: regs.fp.wrapping_add(16), fp });
+    };
+    let cfa = if from_fp { regs.fp } else { regs.sp }.wrapping_add_signed(offset as isize);
+    let word = |distance: i64| stack.word(cfa.wrapping_add_signed(distance as isize));
+    let saved = fp.map(word).transpose()?;
+    Ok(Regs { pc: word(ra)?, sp: cfa, fp: saved.unwrap_or(regs.fp) })
+}
+
+/// The words of a stack that were copied.
+struct Copied<'a> {
+    from: usize,
+    words: &'a [u64],
+}
+
+impl Copied<'_> {
+    fn word(&self, address: usize) -> Result<usize, End> {
+        let distance = address.checked_sub(self.from).filter(|d| d.is_multiple_of(8)).ok_or(End::Broken)?;
+        match self.words.get(distance / 8) {
+            Some(word) => Ok(*word as usize),
+            // Just beyond: the stack goes on; far beyond: it is no address of this stack.
+            None if distance < (8 << 20) => Err(End::Deep),
+            None => Err(End::Broken),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn walked(regs: Regs, stack: &[u64]) -> (Vec<usize>, End) {
+        thread_local!(static UNWINDER: RefCell<Unwinder> = RefCell::new(Unwinder::new()));
+        let mut out = Vec::new();
+        let end = UNWINDER.with(|u| u.borrow_mut().walk(regs, stack, &mut out));
+        (out, end)
+    }
+
+    #[test]
+    fn registers_of_any_value_end_the_walk() {
+        let here = walked as fn(Regs, &[u64]) -> _ as usize;
+        for word in [0, 1, 7, 8, 0x1000, 0x1008, usize::MAX, usize::MAX - 7, 1 << 47, here, here + 9] {
+            for fp in [0, 8, 0x1000, 0x1010, 0x7fff_0000_0000, usize::MAX, here] {
+                for sp in [0, 3, 0x1000, usize::MAX, usize::MAX - 15] {
+                    let stack = [word as u64; 64];
+                    let (frames, _) = walked(Regs { pc: word, sp, fp }, &stack);
+                    assert!(frames.len() <= MAX_FRAMES);
+                    walked(Regs { pc: here, sp, fp }, &stack[..word % 64]);
+                }
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn stacks_of_any_words_end_the_walk(
+            pc: usize, sp: usize, fp: usize, inside: bool, words in proptest::collection::vec(proptest::num::u64::ANY, 0..80),
+        ) {
+            let fp = if inside { (sp & !7).wrapping_add(fp % 640) } else { fp };
+            let here = Unwinder::new as fn() -> Unwinder as usize;
+            for pc in [pc, here + pc % 64] {
+                let (frames, _) = walked(Regs { pc, sp, fp }, &words);
+                proptest::prop_assert!(frames.len() <= MAX_FRAMES, "{}", frames.len());
+            }
+        }
+    }
+}

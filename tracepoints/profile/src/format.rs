@@ -1,0 +1,2 @@
+//! The forms in which profiles are kept.
+pub mod pprof;

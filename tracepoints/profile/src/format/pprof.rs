@@ -1,0 +1,8 @@
+//! pprof's `profile.proto`: what `go tool pprof` and most continuous profilers speak.
+mod schema;
+mod write;
+
+pub use write::{write, write_gzip};
+
+/// Number label by which a sample's time is told, in ns since 1970: what Datadog's and OpenTelemetry's tools use.
+const TIME_LABEL: &str = "end_timestamp_ns";
