@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::{
     Error, Result,
-    commands::{FilesCmd, SstArgs},
+    commands::{AdminCmd, FilesCmd, SstArgs, WriteCmd},
     flamegraph::FlamegraphArgs,
     key::KeyFormat,
     output::{Format, OutputFile},
@@ -15,7 +15,7 @@ use crate::{
 const RAW_KEY_HINT: &str = "Raw key (generally starts with \"z\") in escaped form; see --key-format";
 const CFS: &str = "default,write,lock";
 
-/// Inspects TiKV data directories and live servers. Nothing it does changes a file.
+/// Inspects TiKV data directories and live servers. Only the commands that say so change anything.
 #[derive(Debug, Parser)]
 #[command(
     name = "tikv-ctl",
@@ -36,6 +36,9 @@ pub struct Opt {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
+    /// Set the address of PD
+    #[arg(long, global = true, value_name = "ADDR")]
+    pub pd: Option<String>,
     /// Set the remote host: a server's gRPC address
     #[arg(long, global = true, value_name = "ADDR")]
     pub host: Option<String>,
@@ -222,6 +225,51 @@ pub enum Cmd {
     EncryptionMeta {
         #[command(subcommand)]
         cmd: EncryptionMetaCmd,
+    },
+    #[command(flatten)]
+    Admin(AdminCmd),
+    #[command(flatten)]
+    Write(WriteCmd),
+    /// Compare the data of a region with another store's
+    Diff {
+        /// The target region id
+        #[arg(short = 'r', value_name = "REGION")]
+        region: u64,
+        /// Data directory of the other store
+        #[arg(long, value_name = "DIR", required_unless_present = "to_host")]
+        to_data_dir: Option<PathBuf>,
+        /// Config file of the other store
+        #[arg(long, value_name = "FILE")]
+        to_config: Option<PathBuf>,
+        /// gRPC address of the other store
+        #[arg(long, value_name = "ADDR", conflicts_with = "to_data_dir")]
+        to_host: Option<String>,
+    },
+    /// Dump the meta file of a snapshot
+    DumpSnapMeta {
+        /// The .meta file
+        #[arg(short = 'f', long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Run ldb: list_column_families, manifest_dump, scan, get
+    #[command(disable_help_flag = true)]
+    Ldb {
+        /// Arguments of ldb, such as --db=DIR --column_family=write --hex scan
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run sst_dump: --command=scan, check, verify, none; --show_properties
+    #[command(name = "sst_dump", alias = "sst-dump", disable_help_flag = true)]
+    SstDump {
+        /// Arguments of sst_dump, such as --file=FILE --command=scan --output_hex
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Find SSTs that are damaged, what they held and what to do; regions are those of the directory
+    BadSsts {
+        /// Taken for compatibility: the directory's own MANIFEST is read
+        #[arg(long, hide = true)]
+        manifest: Option<PathBuf>,
     },
     /// Look into an SST file: its properties, its blocks, its keys; check it (not in TiKV)
     Sst(SstArgs),

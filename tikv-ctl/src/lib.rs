@@ -16,12 +16,14 @@ pub mod lsm;
 mod offline;
 mod online;
 mod output;
+mod pd;
 pub mod raft_engine;
 mod schema;
 pub mod source;
 pub mod text;
 pub mod tidb;
 pub mod timestamp;
+mod write;
 
 use std::{
     ffi::OsString,

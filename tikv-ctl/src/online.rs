@@ -12,6 +12,7 @@ use tonic::{Code, Response, Status, transport::Channel};
 use crate::{
     Error,
     error::DebugError,
+    offline::health::check_region,
     source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
 };
 
@@ -112,6 +113,41 @@ impl Online {
         self.call(self.client.clone().check_region_consistency(request)).map(|_| ())
     }
 
+    /// Compacts a range.
+    pub fn compact(&self, request: debugpb::CompactRequest) -> Answer<()> {
+        self.call(self.client.clone().compact(request)).map(|_| ())
+    }
+
+    /// Changes a setting.
+    pub fn modify_tikv_config(&self, name: &str, value: &str) -> Answer<()> {
+        let (config_name, config_value) = (name.to_owned(), value.to_owned());
+        let request = debugpb::ModifyTikvConfigRequest { config_name, config_value, ..Default::default() };
+        self.call(self.client.clone().modify_tikv_config(request)).map(|_| ())
+    }
+
+    /// Sets a fail point.
+    pub fn inject_fail_point(&self, name: &str, actions: &str) -> Answer<()> {
+        let request = debugpb::InjectFailPointRequest { name: name.to_owned(), actions: actions.to_owned() };
+        self.call(self.client.clone().inject_fail_point(request)).map(|_| ())
+    }
+
+    /// Clears a fail point.
+    pub fn recover_fail_point(&self, name: &str) -> Answer<()> {
+        let request = debugpb::RecoverFailPointRequest { name: name.to_owned() };
+        self.call(self.client.clone().recover_fail_point(request)).map(|_| ())
+    }
+
+    /// Names and actions of the fail points that are set.
+    pub fn fail_points(&self) -> Answer<Vec<(String, String)>> {
+        let reply = self.call(self.client.clone().list_fail_points(debugpb::ListFailPointsRequest {}))?;
+        Ok(reply.entries.into_iter().map(|entry| (entry.name, entry.actions)).collect())
+    }
+
+    /// Removes what came after `ts`.
+    pub fn reset_to_version(&self, ts: u64) -> Answer<()> {
+        self.call(self.client.clone().reset_to_version(debugpb::ResetToVersionRequest { ts })).map(|_| ())
+    }
+
     /// How far a region's resolved timestamp is.
     pub fn region_read_progress(
         &self,
@@ -201,9 +237,19 @@ impl Source for Online {
     }
 
     fn bad_regions(&self) -> Answer<Vec<(u64, String)>> {
-        Err(Error::other(
-            "bad-regions reads a directory: servers have no call for it; give --data-dir (the server may run on it)",
-        )
-        .into())
+        let store_id = self.store_info()?.0;
+        let entry = |region, index| match self.raft_log(region, index) {
+            Ok(entry) => Ok(Some(entry)),
+            Err(DebugError::Rpc(text)) if text.contains("NOT_FOUND") => Ok(None),
+            Err(e) => Err(e),
+        };
+        let mut bad = Vec::new();
+        for id in self.all_regions()? {
+            let info = self.region_info(id)?;
+            if let Err(why) = check_region(store_id, id, &info, &entry)? {
+                bad.push((id, format!("{why:?}")));
+            }
+        }
+        Ok(bad)
     }
 }

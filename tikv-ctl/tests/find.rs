@@ -14,8 +14,7 @@ fn found(path: &str, args: &[&str]) -> Value {
 #[test]
 fn versions_are_found_in_the_sst_and_the_wal_in_order_of_time() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path());
-    fill(&store);
+    fill(&Store::open(dir.path()));
     let path = dir.path().to_str().unwrap();
     let before = contents(dir.path());
     let key = found(path, &["a", "--key-format", "raw"]);
@@ -38,7 +37,7 @@ fn versions_are_found_in_the_sst_and_the_wal_in_order_of_time() {
     // The deletion in the WAL, and what it deleted in the SST.
     let gone = found(path, &["gone", "--key-format", "raw"]);
     assert_eq!(gone["events"].as_array().unwrap().len(), 2, "{gone}");
-    assert_eq!(before, contents(dir.path()), "nothing was changed");
+    assert!(before == contents(dir.path()), "nothing was changed");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What each command prints.
 
+mod admin;
 mod convert;
+mod damage;
 mod data;
+mod diff;
 mod encryption;
 mod files;
 mod find;
@@ -10,8 +13,13 @@ mod manual;
 mod raft;
 mod raft_engine;
 mod remote;
+mod rocksdb_tools;
 mod sst;
 mod store;
+mod write;
+
+pub use admin::AdminCmd;
+pub use write::WriteCmd;
 
 use crate::{
     Error, Offline, Online, Result, StoreConfig,
@@ -38,6 +46,21 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
             Some(dir) => encryption::run(&cmd, dir, out),
             None => Err(Error::other("encryption-meta reads a directory: give --data-dir DIR")),
         },
+        Some(Cmd::Admin(cmd)) => admin::run(&cmd, &global, out),
+        Some(Cmd::Write(cmd)) => write::run(&cmd, &global, out),
+        Some(Cmd::Ldb { args }) => rocksdb_tools::ldb(&args, out),
+        Some(Cmd::SstDump { args }) => rocksdb_tools::sst_dump(&args, out),
+        Some(Cmd::DumpSnapMeta { file }) => damage::snap_meta(&file, out),
+        Some(Cmd::BadSsts { .. }) => damage::bad_ssts(&open_offline(&global, out)?, out),
+        Some(Cmd::Diff { region, to_data_dir, to_config, to_host }) => {
+            let other = Global { data_dir: to_data_dir, config: to_config, host: to_host, ..global.clone() };
+            match (open_source(&global, out)?, open_source(&other, out)?) {
+                (Some(ours), Some(theirs)) => diff::run(region, &*ours, &*theirs, out),
+                _ => {
+                    Err(Error::other("[host|data-dir] is not specified: give --data-dir DIR or --host ADDR"))
+                }
+            }
+        }
         Some(Cmd::Find { key, ts }) => find::run(&key, ts, &global, out),
         Some(Cmd::Key { key, value }) => key::run(&key, value.as_deref(), &global, out),
         Some(Cmd::Completions { shell }) => manual::completions(shell, out),
@@ -127,6 +150,13 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
         | Cmd::Sst(_)
         | Cmd::Key { .. }
         | Cmd::Find { .. }
+        | Cmd::Admin(_)
+        | Cmd::Write(_)
+        | Cmd::Diff { .. }
+        | Cmd::DumpSnapMeta { .. }
+        | Cmd::BadSsts { .. }
+        | Cmd::Ldb { .. }
+        | Cmd::SstDump { .. }
         | Cmd::Completions { .. }
         | Cmd::Man { .. }
         | Cmd::Files(_)

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{Error, Result, output::Output, raft_engine};
 
-/// Looks into the files of raft-engine. `repair` and `try-purge`, which write, are not here.
+/// Looks into the files of raft-engine
 #[derive(Debug, Parser)]
 #[command(name = "raft-engine-ctl", no_binary_name = true)]
 enum Ctl {
@@ -19,6 +19,18 @@ enum Ctl {
         /// Raft groups; all if absent
         #[arg(short, long, value_delimiter = ',')]
         raft_groups: Vec<u64>,
+    },
+    /// Purge what is not needed any more; needs the directory for itself
+    TryPurge {
+        /// Path of the directory
+        #[arg(short, long)]
+        path: PathBuf,
+    },
+    /// Repair log entry holes by a script: not here, see below
+    Repair {
+        /// Arguments of raft-engine's own tool
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
     },
     /// Check data files for logical errors
     Check {
@@ -38,6 +50,15 @@ pub fn run(args: &[String], out: &mut Output<'_>) -> Result<()> {
     match ctl {
         Ctl::Dump { path, raft_groups } => dump(&path, &raft_groups, out),
         Ctl::Check { path } => check(&path, out),
+        Ctl::TryPurge { path } => {
+            let engine = crate::write::open_raft(&path)?;
+            let groups = engine.manual_purge().map_err(|e| Error::other(e.to_string()))?;
+            out.either(|| "Purge is done".to_owned(), || json!({ "groups_to_rewrite": groups }))
+        }
+        Ctl::Repair { .. } => Err(Error::other(
+            "repair runs a script over damaged log files, which this tool does not: a torn tail is left out by every \
+             reader and cut off when the store is opened; for holes see check, and unsafe-recover drop-unapplied-raftlog",
+        )),
     }
 }
 

@@ -1,13 +1,17 @@
 //! Regions that a store could not start with (TiKV `bad_regions`: what `PeerStorage` checks as it loads).
 
 use kvproto::{
+    eraftpb::Entry,
     metapb::Region,
     raft_serverpb::{PeerState, RaftApplyState, RaftLocalState, RegionLocalState},
 };
 use prost::Message;
 
 use super::Offline;
-use crate::{source::Answer, text::message_text};
+use crate::{
+    source::{Answer, RegionInfo},
+    text::message_text,
+};
 
 /// First index and term of a region's log (TiKV `RAFT_INIT_LOG_INDEX`, `RAFT_INIT_LOG_TERM`).
 const RAFT_INIT_LOG_INDEX: u64 = 5;
@@ -30,16 +34,35 @@ fn check(store: &Offline, store_id: u64, id: u64, value: &[u8]) -> Answer<Result
         Ok(state) => state,
         Err(e) => return Ok(Err(format!("RegionLocalState does not decode: {e}"))),
     };
+    let info = RegionInfo {
+        raft_local_state: store.raft.local_state(id)?,
+        raft_apply_state: store.apply_state(id)?,
+        region_local_state: Some(state),
+    };
+    check_region(store_id, id, &info, &|id, index| store.raft.entry(id, index))
+}
+
+/// Finds a region's log entry.
+pub type EntryOf<'a> = &'a dyn Fn(u64, u64) -> Answer<Option<Entry>>;
+
+/// What is wrong with the states of region `id` on store `store_id`.
+pub fn check_region(
+    store_id: u64,
+    id: u64,
+    info: &RegionInfo,
+    entry: EntryOf<'_>,
+) -> Answer<Result<(), String>> {
+    let Some(state) = &info.region_local_state else { return Ok(Ok(())) };
     if matches!(state.state(), PeerState::Tombstone | PeerState::Applying) {
         return Ok(Ok(()));
     }
-    let region = state.region.unwrap_or_default();
+    let region = state.region.clone().unwrap_or_default();
     if region.find_peer(store_id).is_none() {
         return Ok(Err("RegionLocalState doesn't contains peer itself".to_owned()));
     }
-    let raft = store.raft.local_state(id)?.unwrap_or_else(|| initial_raft_state(&region));
-    let apply = store.apply_state(id)?.unwrap_or_else(|| initial_apply_state(&region));
-    check_states(store, id, &raft, &apply)
+    let raft = info.raft_local_state.unwrap_or_else(|| initial_raft_state(&region));
+    let apply = info.raft_apply_state.unwrap_or_else(|| initial_apply_state(&region));
+    check_states(entry, id, &raft, &apply)
 }
 
 fn initial_raft_state(region: &Region) -> RaftLocalState {
@@ -55,7 +78,7 @@ fn initial_apply_state(region: &Region) -> RaftApplyState {
 }
 
 fn check_states(
-    store: &Offline,
+    entry_of: EntryOf<'_>,
     id: u64,
     raft: &RaftLocalState,
     apply: &RaftApplyState,
@@ -72,7 +95,7 @@ fn check_states(
     };
     let mut commit = hard.commit;
     if commit < apply.commit_index {
-        let entry = store.raft.entry(id, apply.commit_index)?;
+        let entry = entry_of(id, apply.commit_index)?;
         if entry.is_none_or(|entry| entry.term != apply.commit_term) {
             return Ok(Err(format!(
                 "log at recorded commit index [{}] {} doesn't exist, may lose data, {}",
@@ -92,7 +115,7 @@ fn check_states(
     // The entries at the ends must be there, but for what was truncated or never written.
     for index in [raft.last_index, apply.applied_index.min(raft.last_index)] {
         let known = [0, RAFT_INIT_LOG_INDEX, truncated.index].contains(&index);
-        if !known && store.raft.entry(id, index)?.is_none() {
+        if !known && entry_of(id, index)?.is_none() {
             return Ok(Err(format!("[region {id}] entry at {index} doesn't exist, may lose data.")));
         }
     }

@@ -3,7 +3,7 @@
 mod collect;
 mod config;
 mod damage;
-mod health;
+pub(crate) mod health;
 mod mvcc;
 mod properties;
 mod raft;

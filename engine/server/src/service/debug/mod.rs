@@ -336,4 +336,22 @@ impl Debug for DebugService {
         let region_id = request.into_inner().region_id;
         self.read(move |engines| maintenance::read_progress(&engines.kv, region_id)).await
     }
+
+    async fn check_region_consistency(
+        &self,
+        _: Request<RegionConsistencyCheckRequest>,
+    ) -> Answer<RegionConsistencyCheckResponse> {
+        Err(Status::unimplemented(
+            "this RaftStore has no ComputeHash and VerifyHash; tikv-ctl diff compares a region of two stores",
+        ))
+    }
+
+    async fn flashback_to_version(
+        &self,
+        _: Request<FlashbackToVersionRequest>,
+    ) -> Answer<FlashbackToVersionResponse> {
+        Err(Status::unimplemented(
+            "this RaftStore has no flashback; reset-to-version sets all stores back, one by one, while nobody writes",
+        ))
+    }
 }

@@ -1,0 +1,354 @@
+//! Commands that change a data directory: shown first, confirmed, and written down to be undone.
+
+use std::{io::BufRead, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::open_offline;
+use crate::{
+    Error, Offline, Online, Result, StoreConfig,
+    cli::Global,
+    output::Output,
+    pd::Pd,
+    source::Source,
+    write::{Change, Engines, Target, UndoFile, mvcc_check, plans, plans::Plan},
+};
+
+/// How changes are made.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "How it is done (not in TiKV)")]
+pub struct How {
+    /// Print exactly what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+    /// Where to write what undoes it; a new file in the working directory if absent
+    #[arg(long, value_name = "FILE")]
+    pub undo_file: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum WriteCmd {
+    /// Set some regions on the node to tombstone by manual
+    Tombstone {
+        /// The target regions, separated with commas if multiple
+        #[arg(short = 'r', value_name = "REGION", value_delimiter = ',', required = true)]
+        regions: Vec<u64>,
+        /// PD endpoints
+        #[arg(short = 'p', value_name = "PD", value_delimiter = ',')]
+        pd: Option<Vec<String>>,
+        /// Skip what PD would be asked
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Recover mvcc data by deleting records that the other column families contradict
+    RecoverMvcc {
+        /// Recover the whole db
+        #[arg(short = 'a', long, conflicts_with = "regions")]
+        all: bool,
+        /// The target regions
+        #[arg(short = 'r', value_name = "REGION", value_delimiter = ',', required_unless_present = "all")]
+        regions: Vec<u64>,
+        /// Taken for compatibility: PD is not asked
+        #[arg(short = 'p', value_name = "PD", hide = true)]
+        pd: Option<String>,
+        /// Taken for compatibility
+        #[arg(long, hide = true)]
+        threads: Option<usize>,
+        /// Skip deleting: the same as --dry-run
+        #[arg(short = 'R', long)]
+        read_only: bool,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Unsafely recover when the store can not start normally; this recover may lose data
+    UnsafeRecover {
+        #[command(subcommand)]
+        cmd: UnsafeRecoverCmd,
+    },
+    /// Recreate a region with given metadata, but alloc new id for it
+    RecreateRegion {
+        /// PD endpoints
+        #[arg(short = 'p', value_name = "PD", value_delimiter = ',', required = true)]
+        pd: Vec<String>,
+        /// The origin region id
+        #[arg(short = 'r', value_name = "REGION")]
+        region: u64,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Reset data in a TiKV to a certain version: locks and versions committed later are deleted
+    ResetToVersion {
+        /// The version to reset TiKV to
+        #[arg(short = 'v', value_name = "TS")]
+        version: u64,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Undo what a command that writes did (not in TiKV)
+    Undo {
+        /// The file that the command wrote
+        file: PathBuf,
+        /// Print exactly what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
+}
+
+/// `unsafe-recover remove-fail-stores` and `drop-unapplied-raftlog`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum UnsafeRecoverCmd {
+    /// Remove the failed machines from the peer list for the regions
+    RemoveFailStores {
+        /// Stores to be removed
+        #[arg(short = 's', value_name = "STORE", value_delimiter = ',', required = true)]
+        stores: Vec<u64>,
+        /// Only for these regions
+        #[arg(
+            short = 'r',
+            value_name = "REGION",
+            value_delimiter = ',',
+            conflicts_with = "all_regions",
+            required_unless_present = "all_regions"
+        )]
+        regions: Option<Vec<u64>>,
+        /// Promote learner to voter
+        #[arg(long)]
+        promote_learner: bool,
+        /// Do the command for all regions
+        #[arg(long)]
+        all_regions: bool,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Remove unapplied raftlogs on the regions
+    DropUnappliedRaftlog {
+        /// Only for these regions
+        #[arg(
+            short = 'r',
+            value_name = "REGION",
+            value_delimiter = ',',
+            conflicts_with = "all_regions",
+            required_unless_present = "all_regions"
+        )]
+        regions: Option<Vec<u64>>,
+        /// Do the command for all regions
+        #[arg(long)]
+        all_regions: bool,
+        #[command(flatten)]
+        how: How,
+    },
+}
+
+/// Runs `cmd`.
+pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    if let WriteCmd::Undo { file, dry_run, yes } = cmd {
+        let how = How { dry_run: *dry_run, yes: *yes, undo_file: None };
+        return undo(file, &how, global, out);
+    }
+    if let (Some(host), WriteCmd::ResetToVersion { version, how }) = (&global.host, cmd) {
+        return reset_online(host, *version, how, out);
+    }
+    if global.host.is_some() {
+        return Err(Error::Tikv("This command is only for local mode".to_owned()));
+    }
+    let store = open_offline(global, out)?;
+    let (name, how, plan, done) = match cmd {
+        WriteCmd::Tombstone { regions, pd, force, how } => {
+            let plan = match (pd, force) {
+                (_, true) => plans::tombstone(&store, regions, None)?,
+                (Some(pd), false) => {
+                    let pd = Pd::connect_to(pd)?;
+                    plans::tombstone(&store, regions, Some(&|id| pd.region(id).map(|(region, _)| region)))?
+                }
+                (None, false) => {
+                    return Err(Error::other(
+                        "give -p PD, which knows whether the peers are gone, or --force",
+                    ));
+                }
+            };
+            ("tombstone", how, plan, "success!")
+        }
+        WriteCmd::RecoverMvcc { all, regions, read_only, how, .. } => {
+            let plan = recover_mvcc(&store, (!all).then_some(regions), out)?;
+            let how = How { dry_run: how.dry_run || *read_only, ..how.clone() };
+            return make("recover-mvcc", &how, &plan, "success!", global, out);
+        }
+        WriteCmd::UnsafeRecover { cmd } => match cmd {
+            UnsafeRecoverCmd::RemoveFailStores { stores, regions, promote_learner, how, .. } => {
+                if !out.is_json() {
+                    out.line(format!("removing stores {stores:?} from configurations..."))?;
+                }
+                let plan = plans::remove_fail_stores(&store, stores, regions.as_deref(), *promote_learner)?;
+                ("remove-fail-stores", how, plan, "success")
+            }
+            UnsafeRecoverCmd::DropUnappliedRaftlog { regions, how, .. } => {
+                if !out.is_json() {
+                    out.line("removing unapplied raftlog on region ...")?;
+                }
+                ("drop-unapplied-raftlog", how, plans::drop_unapplied(&store, regions.as_deref())?, "success")
+            }
+        },
+        WriteCmd::RecreateRegion { pd, region, how } => {
+            let pd = Pd::connect_to(pd)?;
+            let lost = pd.region(*region)?.0;
+            let (id, peer) = (pd.alloc_id()?, pd.alloc_id()?);
+            if !out.is_json() {
+                out.line(format!("initing empty region {id} with peer_id {peer}..."))?;
+            }
+            ("recreate-region", how, plans::recreate_region(&store, &lost, id, peer)?, "success")
+        }
+        WriteCmd::ResetToVersion { version, how } => {
+            ("reset-to-version", how, plans::reset_to_version(&store, *version)?, "")
+        }
+        WriteCmd::Undo { .. } => return Ok(()),
+    };
+    drop(store);
+    make(name, how, &plan, done, global, out)
+}
+
+fn recover_mvcc(store: &Offline, regions: Option<&Vec<u64>>, out: &mut Output<'_>) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let mut ranges = Vec::new();
+    match regions {
+        None => ranges.push((keys::DATA_MIN_KEY.to_vec(), keys::DATA_MAX_KEY.to_vec())),
+        Some(regions) => {
+            for id in regions {
+                let state = store.region_info(*id).ok().and_then(|info| info.region_local_state);
+                match state.and_then(|state| state.region) {
+                    Some(region) => ranges.push((keys::enc_start_key(&region), keys::enc_end_key(&region))),
+                    None => plan.errors.push((*id, format!("region {id} is not on this store"))),
+                }
+            }
+        }
+    }
+    for (from, to) in ranges {
+        plan.changes.extend(mvcc_check::check(store.kv(), &from, &to, &mut || out.tick("keys"))?);
+    }
+    Ok(plan)
+}
+
+fn reset_online(host: &str, version: u64, how: &How, out: &mut Output<'_>) -> Result<()> {
+    if how.dry_run {
+        return Err(Error::other(
+            "a server does not tell beforehand what it would delete: --dry-run needs --data-dir",
+        ));
+    }
+    let online = Online::connect(host)?;
+    let what = format!(
+        "{host} deletes all locks and all versions committed after {version}. There is no undo file for a server."
+    );
+    confirm("reset-to-version", &what, how, out)?;
+    online.reset_to_version(version).map_err(|e| e.of("DebugClient::reset_to_version"))
+}
+
+/// Asks for the command's name to be typed.
+fn confirm(name: &str, what: &str, how: &How, out: &mut Output<'_>) -> Result<()> {
+    if how.yes {
+        return Ok(());
+    }
+    out.flush()?;
+    out.note(&format!("{what}\nType \"{name}\" to go on, anything else to leave all as it is:"));
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if answer.trim() == name {
+        return Ok(());
+    }
+    Err(Error::other("nothing was changed: it was not confirmed (--yes does not ask)"))
+}
+
+fn print_changes(changes: &[Change], out: &mut Output<'_>) -> Result<()> {
+    changes.iter().try_for_each(|change| out.line(change.text()))
+}
+
+/// Shows the plan, or carries it out.
+fn make(name: &str, how: &How, plan: &Plan, done: &str, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let failed = || {
+        let list: Vec<String> =
+            plan.errors.iter().map(|(id, e)| format!("region: {id}, error: {e}")).collect();
+        if list.is_empty() { Ok(()) } else { Err(Error::Tikv(list.join("\n"))) }
+    };
+    if how.dry_run {
+        if out.is_json() {
+            let errors = plan.errors.iter().map(|(id, e)| json!({ "region_id": id, "error": e }));
+            out.json(&json!({
+                "command": name, "dry_run": true, "changes": plan.changes, "errors": errors.collect::<Vec<_>>()
+            }))?;
+        } else {
+            print_changes(&plan.changes, out)?;
+            out.line(format!("{} changes; nothing was changed (--dry-run)", plan.changes.len()))?;
+        }
+        return failed();
+    }
+    let mut undo_path = None;
+    if !plan.changes.is_empty() {
+        undo_path = Some(carry_out(name, how, &plan.changes, true, global, out)?);
+    }
+    failed()?;
+    if out.is_json() {
+        return out.json(&json!({
+            "command": name, "dry_run": false, "changes": plan.changes.len(), "undo_file": undo_path
+        }));
+    }
+    if done.is_empty() { Ok(()) } else { out.line(done) }
+}
+
+/// Locks the store, checks the plan against it, writes the undo file if one is wanted, and makes the changes.
+fn carry_out(
+    name: &str,
+    how: &How,
+    changes: &[Change],
+    with_undo: bool,
+    global: &Global,
+    out: &mut Output<'_>,
+) -> Result<PathBuf> {
+    let dir = global.data_dir.as_ref().ok_or_else(|| Error::other("give --data-dir DIR"))?;
+    let config = global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default();
+    let raft = changes.iter().any(|change| matches!(change.target, Target::RaftState { .. }));
+    if raft && config.raft_engine_enable == Some(false) {
+        return Err(Error::other(
+            "the Raft log is in a RocksDB (raft-engine.enable is false), which is not written to",
+        ));
+    }
+    let path = how.undo_file.clone().unwrap_or_else(|| UndoFile::default_path(name));
+    let what = format!("{} changes of {} (--dry-run shows them).", changes.len(), dir.display());
+    confirm(name, &what, how, out)?;
+    let engines = Engines::open(dir, &config, raft)?;
+    engines.check(changes)?;
+    if with_undo {
+        UndoFile::new(name, dir, changes).write(&path)?;
+        out.note(&format!("to undo it: tikv-ctl undo {}", path.display()));
+    }
+    engines.apply(changes)?;
+    Ok(path)
+}
+
+fn undo(file: &std::path::Path, how: &How, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let saved = UndoFile::read(file)?;
+    let changes = saved.inverse();
+    if how.dry_run {
+        return out.either(
+            || {
+                let texts: Vec<String> = changes.iter().map(Change::text).collect();
+                format!("{}\n{} changes; nothing was changed (--dry-run)", texts.join("\n"), changes.len())
+            },
+            || json!({ "command": "undo", "dry_run": true, "changes": changes }),
+        );
+    }
+    let data_dir = global.data_dir.clone().or(Some(saved.data_dir));
+    let global = Global { data_dir, ..global.clone() };
+    carry_out("undo", how, &changes, false, &global, out)?;
+    out.either(
+        || format!("{} changes of {} undone", changes.len(), saved.command),
+        || json!({ "command": "undo", "dry_run": false, "changes": changes.len() }),
+    )
+}

@@ -1,0 +1,67 @@
+//! The Placement Driver, asked one thing at a time.
+
+use kvproto::metapb::{Peer, Region, Store};
+use pd::client::PdClient;
+
+use crate::{Error, Result, cli::Global};
+
+/// A connection to PD.
+pub struct Pd {
+    address: String,
+    runtime: tokio::runtime::Runtime,
+    client: PdClient,
+}
+
+impl Pd {
+    /// Connects to the PD that `--pd` names.
+    pub fn connect(global: &Global) -> Result<Pd> {
+        let address =
+            global.pd.as_ref().ok_or_else(|| Error::other("this command asks PD: give --pd ADDR"))?;
+        Pd::connect_to(std::slice::from_ref(address))
+    }
+
+    /// Connects to one of the PDs at these addresses.
+    pub fn connect_to(addresses: &[String]) -> Result<Pd> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|e| Error::other(format!("starting a runtime: {e}")))?;
+        let endpoints: Vec<String> =
+            addresses.iter().flat_map(|list| list.split(',').map(str::to_owned)).collect();
+        let address = endpoints.join(",");
+        let client = runtime
+            .block_on(PdClient::connect(&endpoints))
+            .map_err(|e| Error::other(format!("--pd {address}: {e}; see that PD runs there")))?;
+        Ok(Pd { address, runtime, client })
+    }
+
+    fn ask<T>(&self, what: &str, answer: pd::client::Result<T>) -> Result<T> {
+        answer.map_err(|e| Error::other(format!("PD at {}: {what}: {e}", self.address)))
+    }
+
+    /// A region, and its leader if PD knows it.
+    pub fn region(&self, id: u64) -> Result<(Region, Option<Peer>)> {
+        let found = self.runtime.block_on(self.client.get_region_by_id(id));
+        let found = self.ask(&format!("region {id}"), found)?;
+        Ok((found.region, found.leader))
+    }
+
+    /// A store.
+    pub fn store(&self, id: u64) -> Result<Store> {
+        let found = self.runtime.block_on(self.client.get_store(id));
+        self.ask(&format!("store {id}"), found)
+    }
+
+    /// All stores that are not gone.
+    pub fn stores(&self) -> Result<Vec<Store>> {
+        let found = self.runtime.block_on(self.client.get_all_stores(true));
+        self.ask("all stores", found)
+    }
+
+    /// An id that nothing else has.
+    pub fn alloc_id(&self) -> Result<u64> {
+        let found = self.runtime.block_on(self.client.alloc_id());
+        self.ask("a new id", found)
+    }
+}

@@ -1,0 +1,74 @@
+//! The undo file: what was changed, with the values before and after.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::Change;
+use crate::{Error, Result};
+
+const VERSION: u32 = 1;
+
+/// An undo file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoFile {
+    /// The file's format: 1.
+    pub tikv_ctl_undo: u32,
+    /// The command that made the changes.
+    pub command: String,
+    /// The directory that was changed.
+    pub data_dir: PathBuf,
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+}
+
+impl UndoFile {
+    /// What undoes `changes` of `data_dir`.
+    pub fn new(command: &str, data_dir: &Path, changes: &[Change]) -> UndoFile {
+        let data_dir = std::fs::canonicalize(data_dir).unwrap_or(data_dir.to_owned());
+        UndoFile { tikv_ctl_undo: VERSION, command: command.to_owned(), data_dir, changes: changes.to_vec() }
+    }
+
+    /// A name that no other file has.
+    pub fn default_path(command: &str) -> PathBuf {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        PathBuf::from(format!("tikv-ctl-undo-{command}-{}.json", now.as_millis()))
+    }
+
+    /// Writes it to a new file and waits until it is on the disk.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let fail = |e: &dyn std::fmt::Display| {
+            Error::other(format!("the undo file {}: {e}; nothing was changed", path.display()))
+        };
+        let text = serde_json::to_vec_pretty(self).map_err(|e| fail(&e))?;
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| fail(&e))?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(|e| fail(&e))?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()).map_err(|e| fail(&e))
+    }
+
+    /// Reads what [`UndoFile::write`] wrote.
+    pub fn read(path: &Path) -> Result<UndoFile> {
+        let fail = |what: String| Error::other(format!("{}: {what}", path.display()));
+        let text = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+        let file: UndoFile = serde_json::from_slice(&text)
+            .map_err(|e| fail(format!("expected an undo file that tikv-ctl wrote: {e}")))?;
+        if file.tikv_ctl_undo != VERSION {
+            return Err(fail(format!(
+                "an undo file of version {VERSION} expected, {} met",
+                file.tikv_ctl_undo
+            )));
+        }
+        Ok(file)
+    }
+
+    /// The changes that restore what was.
+    pub fn inverse(&self) -> Vec<Change> {
+        self.changes.iter().rev().map(Change::inverse).collect()
+    }
+}

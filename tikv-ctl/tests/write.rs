@@ -1,0 +1,174 @@
+//! Commands that write: what they would do, what they do, and what undoes it.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Store, contents, ctl, fill};
+use engine_rocks::CF_DEFAULT;
+
+fn store() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&Store::open(dir.path()));
+    let path = dir.path().to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+fn run(path: &str, args: &[&str]) -> (u8, String, String) {
+    ctl(&[args, &["--data-dir", path]].concat())
+}
+
+/// Everything that the tool shows of a store.
+fn shown(path: &str) -> String {
+    let text = |args: &[&str]| {
+        let (code, out, err) = run(path, args);
+        assert_eq!(code, 0, "{args:?}: {err}");
+        out
+    };
+    let scan = |cf: &str| text(&["raw-scan", "--cf", cf, "--limit", "1000"]);
+    text(&["region"]) + &scan("default") + &scan("write") + &scan("lock")
+}
+
+/// Does `args` with an undo file, then undoes it; what the store showed in between.
+fn there_and_back(path: &str, args: &[&str]) -> String {
+    let before = shown(path);
+    let other = tempfile::tempdir().unwrap();
+    let undo = other.path().join("undo.json");
+    let undo = undo.to_str().unwrap();
+    let bytes = contents(Path::new(path));
+    let (code, out, err) = run(path, &[args, &["--dry-run"]].concat());
+    assert!(code == 0 && out.contains("nothing was changed"), "{out}{err}");
+    assert!(bytes == contents(Path::new(path)), "--dry-run changes no byte");
+    let (code, out, err) = run(path, &[args, &["--yes", "--undo-file", undo]].concat());
+    assert_eq!(code, 0, "{out}{err}");
+    let between = shown(path);
+    assert_ne!(before, between, "{args:?} changed something");
+    let (code, out, err) = ctl(&["undo", undo, "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(before, shown(path), "undo restores");
+    // A second time there is nothing to undo: the values are not those that it knows.
+    let (code, _, err) = ctl(&["undo", undo, "--yes"]);
+    assert!(code == 1 && err.contains("changed since"), "{err}");
+    between
+}
+
+#[test]
+fn a_tombstone_is_set_and_undone() {
+    let (_dir, path) = store();
+    let between = there_and_back(&path, &["tombstone", "-r", "4", "--force"]);
+    assert!(between.contains("\"Tombstone\""), "{between}");
+    let (code, _, err) = run(&path, &["tombstone", "-r", "4"]);
+    assert!(code == 1 && err.contains("--force"), "{err}");
+    let (code, out, _) = run(&path, &["tombstone", "-r", "99", "--force", "--yes"]);
+    assert!(code == 255 && out.contains("region: 99, error"), "{out}");
+}
+
+#[test]
+fn unsafe_recovery_is_done_and_undone() {
+    let (_dir, path) = store();
+    let args = ["unsafe-recover", "remove-fail-stores", "-s", "1", "-r", "4"];
+    let between = there_and_back(&path, &args);
+    assert!(between.contains("\"peers\": []"), "{between}");
+}
+
+#[test]
+fn a_reset_removes_what_came_later_and_undo_brings_it_back() {
+    let (_dir, path) = store();
+    there_and_back(&path, &["reset-to-version", "-v", "15"]);
+    let (code, ..) = run(&path, &["reset-to-version", "-v", "15", "--yes", "--undo-file", "/no/such/dir/u"]);
+    assert_eq!(code, 1, "without an undo file nothing is changed");
+}
+
+#[test]
+fn records_that_contradict_each_other_are_removed() {
+    let (dir, path) = store();
+    let (code, out, _) = run(&path, &["recover-mvcc", "--all", "--dry-run"]);
+    assert!(code == 0 && out.starts_with("0 changes"), "{out}");
+    let orphan = keys::data_key(txn_types::Key::from_raw(b"orphan").append_ts(7.into()).as_encoded());
+    Store::open(dir.path()).kv.put_cf(CF_DEFAULT, &orphan, b"nobody leads here").unwrap();
+    let (_, out, _) = run(&path, &["recover-mvcc", "-r", "4", "--dry-run"]);
+    assert!(out.contains("neither a lock nor a write") && out.contains("1 changes"), "{out}");
+    there_and_back(&path, &["recover-mvcc", "--all"]);
+}
+
+#[test]
+fn unapplied_entries_are_dropped() {
+    let (dir, path) = store();
+    let apply = kvproto::raft_serverpb::RaftApplyState { applied_index: 6, ..Default::default() };
+    Store::open(dir.path()).kv.put_msg_cf("raft", &keys::apply_state_key(2), &apply).unwrap();
+    let between = there_and_back(&path, &["unsafe-recover", "drop-unapplied-raftlog", "-r", "2"]);
+    assert!(between.contains("\"last_index\": 6"), "{between}");
+}
+
+#[test]
+fn a_directory_in_use_is_left_alone() {
+    let (dir, path) = store();
+    let held = Store::open(dir.path());
+    let (code, _, err) =
+        run(&path, &["tombstone", "-r", "4", "--force", "--yes", "--undo-file", "/dev/null/x"]);
+    assert!(code == 1 && err.contains("stop the server"), "{err}");
+    drop(held);
+    let (code, out, _) = run(&path, &["compact", "-c", "write"]);
+    assert!(code == 0 && out.ends_with("range:[[], []) success!\n"), "{out}");
+}
+
+#[test]
+fn a_store_is_compared_with_a_copy() {
+    let ((_dir, path), (other, there)) = (store(), store());
+    let (code, out, _) = run(&path, &["diff", "-r", "4", "--to-data-dir", &there]);
+    assert!(code == 0 && out.contains("db1 and db2 have same data in region: 4"), "{out}");
+    Store::open(other.path()).put_version(b"zz", 40, 41, b"more");
+    let (_, out, _) = run(&path, &["diff", "-r", "4", "--to-data-dir", &there]);
+    assert!(out.contains("only db2 has: zzz") && out.contains("db1 has 1 keys, db2 has 2 keys"), "{out}");
+}
+
+#[test]
+fn a_damaged_sst_is_told_with_its_regions() {
+    let (dir, path) = store();
+    let (code, out, _) = run(&path, &["bad-ssts"]);
+    assert!(code == 0 && out == "corruption analysis has completed\n", "{out}");
+    let (name, mut bytes) = contents(dir.path())
+        .into_iter()
+        .find(|(name, _)| name.extension().is_some_and(|e| e == "sst"))
+        .unwrap();
+    bytes[3] ^= 0xff;
+    std::fs::write(&name, bytes).unwrap();
+    let (code, out, err) = run(&path, &["bad-ssts"]);
+    assert!(code == 1 && err.contains("1 SSTs are damaged"), "{err}");
+    assert!(out.contains("unsafe_remove_sst_file") && out.contains("overlap region:"), "{out}");
+}
+
+#[test]
+fn a_snapshot_s_meta_is_dumped_and_another_file_is_refused() {
+    use kvproto::raft_serverpb::{SnapshotCfFile, SnapshotMeta};
+    use prost::Message;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gen_1_6_7.meta");
+    let file = SnapshotCfFile { cf: "write".into(), size: 10, checksum: 99 };
+    std::fs::write(&path, SnapshotMeta { cf_files: vec![file], ..Default::default() }.encode_to_vec())
+        .unwrap();
+    let (code, out, _) = ctl(&["dump-snap-meta", "-f", path.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (0, "cf write, size 10, checksum: 99\n"));
+    std::fs::write(&path, b"hello world").unwrap();
+    let (code, _, err) = ctl(&["dump-snap-meta", "-f", path.to_str().unwrap()]);
+    assert!(code == 1 && err.contains(".meta"), "{err}");
+}
+
+#[test]
+fn rocksdb_s_tools_read() {
+    let (dir, path) = store();
+    let db = format!("--db={path}/db");
+    let (code, out, err) = ctl(&["ldb", &db, "list_column_families"]);
+    assert!(code == 0 && out.contains("default") && out.contains("raft"), "{out}{err}");
+    let (_, out, _) = ctl(&["ldb", &db, "--column_family=write", "--hex", "--max_keys=2", "scan"]);
+    assert!(out.lines().count() == 2 && out.starts_with("0x7A61"), "{out}");
+    let (_, out, _) = ctl(&["ldb", &db, "manifest_dump"]);
+    assert!(out.contains("Column family \"write\""), "{out}");
+    let (code, _, err) = ctl(&["ldb", &db, "unsafe_remove_sst_file", "1"]);
+    assert!(code == 1 && err.contains("commands that read"), "{err}");
+    let is_sst = |name: &std::path::PathBuf| name.extension().is_some_and(|e| e == "sst");
+    let (name, _) = contents(dir.path()).into_iter().find(|(name, _)| is_sst(name)).unwrap();
+    let file = format!("--file={}", name.display());
+    let (code, out, err) = ctl(&["sst_dump", &file, "--command=scan", "--output_hex", "--show_properties"]);
+    assert!(code == 0 && out.contains("seq:") && out.contains("rocksdb.num.entries"), "{out}{err}");
+}
