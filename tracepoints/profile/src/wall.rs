@@ -148,6 +148,9 @@ mod tests {
     /// A real request through a real session.
     #[inline(never)]
     fn trace() -> Trace {
+        // There is one session in a process.
+        static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let matcher = Matcher { any: true, ..Matcher::default() };
         let config = SessionConfig { matcher, stacks: true, ..SessionConfig::default() };
         let session = Session::start(config).unwrap();

@@ -85,16 +85,17 @@ mod tests {
     fn the_largest_difference_stands_first_and_the_rest_is_counted() {
         let side = |label: &str, text: &str| Side::samples(label, Folded::parse(text).unwrap());
         let before = side("old", "a;b 500\na;c 400\na;e 100\n");
-        let after = side("new", "a;b 700\na;c 200\na;e 80\na;d 20\n");
-        let table = compare(before, after, Measure::Samples).unwrap().table(3);
+        let after = side("new", "a;b 720\na;c 200\na;e 60\na;d 20\n");
+        let table = compare(before, after, Measure::Samples).unwrap().table(4);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0], "old 1000 samples; new 1000 samples");
         assert!(
-            lines[3].ends_with("a;b") && lines[3].contains("+20.00 %") && lines[3].contains("* "),
+            lines[3].ends_with("a;b") && lines[3].contains("+22.00 %") && lines[3].contains("* "),
             "{table}"
         );
-        assert!(lines[4].contains("-50.0 %") && lines[5].contains("new"), "{table}");
-        assert_eq!(lines[6], "2 more frames differ less");
+        assert!(lines[4].contains("-50.0 %") && lines[5].contains("-40.0 %"), "{table}");
+        assert!(lines[6].contains("new"), "{table}");
+        assert_eq!(lines[7], "1 more frames differ less");
         assert_eq!(
             (duration(999.6), duration(-12_345_678.0), duration(5e9)),
             ("1.00 µs".into(), "-12.3 ms".into(), "5.00 s".into())

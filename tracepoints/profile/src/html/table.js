@@ -8,6 +8,7 @@ views.table = (() => {
     if (column.unit === "text") return v;
     if (column.unit === "percent") return percent(v);
     if (column.unit === "change") return (v > 0 ? "+" : "") + (v * 100).toFixed(1) + " %";
+    if (column.unit === "points") return (v > 0 ? "+" : "") + (v * 100).toFixed(2) + " points";
     if (column.unit === "delta") return (v > 0 ? "+" : "") + amount(v);
     if (column.unit === "p") return v < 1e-4 ? v.toExponential(1) : v.toFixed(4);
     if (column.unit === "count") return number(v);
@@ -29,7 +30,7 @@ views.table = (() => {
   head.append(line);
   function arrange() {
     rows = hit ? t.rows.filter((r) => t.columns.some((c, i) => c.unit === "text" && hit(r[i] || ""))) : t.rows.slice();
-    const size = t.columns[by].unit === "delta" || t.columns[by].unit === "change" ? Math.abs : (v) => v;
+    const size = ["delta", "points", "change"].includes(t.columns[by].unit) ? Math.abs : (v) => v;
     rows.sort((a, b) => {
       const [x, y] = [a[by], b[by]];
       if (x === null || y === null) return (x === null) - (y === null);

@@ -33,7 +33,7 @@ pub(crate) fn write(id: u64, begin_ns: u64) -> Operation {
     add("grpc_receive", 1, grpc, 0, 40_000, &[]);
     add("raft_propose", 1, poller, 40_000, 10_000, &[("index", 9), ("term", 6), ("voters", 3)]);
     add("raft_send", 1, poller, 50_000, 850_000, &[]);
-    add("raft_write_begin", 1, "store-writer-1-0", 60_000, 540_000, &[]);
+    add("raft_write_begin", 1, "store-writer-1-0", 60_000, 440_000, &[]);
     for (store, slow) in [(2, 0), (3, 500_000)] {
         let (raft, writer) = (format!("raftstore-{store}-0"), format!("store-writer-{store}-0"));
         add("follower_receive", store, &raft, 90_000, 10_000, &[]);
@@ -44,7 +44,7 @@ pub(crate) fn write(id: u64, begin_ns: u64) -> Operation {
         add("follower_ack", store, &raft, 535_000 + slow, 0, &[]);
         add("raft_ack", 1, poller, 565_000 + slow, 0, &[("from", store)]);
     }
-    add("raft_persisted", 1, poller, 600_000, 10_000, &[]);
+    add("raft_persisted", 1, poller, 500_000, 10_000, &[]);
     add("raft_commit", 1, poller, 610_000, 40_000, &[]);
     add("apply_begin", 1, "apply-0", 650_000, 50_000, &[]);
     add("apply_done", 1, "apply-0", 850_000, 0, &[]);
@@ -144,7 +144,7 @@ fn a_trace_has_its_lanes_its_messages_and_its_critical_path() {
     };
     let spans = &timeline["spans"];
     assert_eq!(list(&spans["at"]).len(), 2 * write(7, 0).steps.len());
-    assert_eq!(timeline["end"], 1_004_000u64.max(1_075_000 + 4_000));
+    assert_eq!(timeline["end"], 1_065_000 + 4_000);
     let (name, arrows) = (list(&spans["name"]), &timeline["arrows"]);
     let of = |span: u64| names[name[span as usize] as usize].as_str().unwrap();
     let shown: Vec<_> = list(&arrows["from"])
@@ -155,11 +155,10 @@ fn a_trace_has_its_lanes_its_messages_and_its_critical_path() {
         .collect();
     assert_eq!(shown.len(), 8, "{shown:?}");
     assert_eq!(shown.iter().filter(|a| **a == ("raft_send", "follower_receive", 1)).count(), 2);
-    assert_eq!(
-        shown.iter().filter(|a| **a == ("follower_ack", "raft_ack", 0)).count(),
-        4,
-        "the leader's disk decided"
-    );
+    for (critical, who) in [(1, "store 2"), (0, "store 3")] {
+        let acks = shown.iter().filter(|a| **a == ("follower_ack", "raft_ack", critical)).count();
+        assert_eq!(acks, 2, "{who}'s, of each write");
+    }
     let one = data(&pages()[0].1);
     let notes = one["notes"].to_string();
     assert!(
@@ -199,7 +198,7 @@ fn run(page: &str, script: &str) -> Option<String> {
 
 fn dump(chromium: &str, dir: &Path, path: &Path) -> String {
     let output = Command::new("timeout")
-        .args(["60", chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,800"])
+        .args(["120", chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,800"])
         .arg(format!("--user-data-dir={}", dir.join("profile").display()))
         .args(["--virtual-time-budget=8000", "--dump-dom"])
         .arg(format!("file://{}", path.display()))

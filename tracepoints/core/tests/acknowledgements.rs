@@ -1,0 +1,27 @@
+//! Five values in four fields: an acknowledgement says its entries, and whose it is.
+use tracepoints::{Req, Stamp, StampSite, field::from_count, stage};
+
+fn named(fields: &'static [&'static str], values: [u64; 4]) -> Vec<(&'static str, u64)> {
+    let site = Box::leak(Box::new(StampSite::new(stage::RAFT_ACK, "f.rs", 1, fields, || "f::__here")));
+    let stamp = Stamp { req: Req::NONE, site: Some(site), fields: values, ..Stamp::EMPTY };
+    stamp.named_fields().collect()
+}
+
+const ACK: &[&str] = &["region", "term", "last", "from_count"];
+
+#[test]
+fn the_sender_and_the_first_entry_are_told_apart() {
+    let shown = named(ACK, [2, 6, 13, from_count(5, false, 3)]);
+    assert_eq!(shown, [("region", 2), ("term", 6), ("last", 13), ("from", 5), ("first", 11)]);
+    let learner = named(ACK, [2, 6, 13, from_count(u64::from(u32::MAX) / 2, true, 1)]);
+    assert_eq!(learner[3..], [("from", u64::from(u32::MAX) / 2), ("first", 13), ("learner", 1)]);
+}
+
+#[test]
+fn what_does_not_fit_gives_way_and_nothing_panics() {
+    let many = named(ACK, [2, 6, 1 << 40, from_count(5, false, 1 << 40)]);
+    assert_eq!(many[3], ("from", 5), "the count is capped, the sender stays");
+    assert_eq!(named(ACK, [0; 4])[3..], [("from", 0), ("first", 1)]);
+    assert_eq!(named(ACK, [u64::MAX; 4]).len(), 6);
+    assert_eq!(named(&["region"], [7, 0, 0, 0]), [("region", 7)]);
+}
