@@ -2,8 +2,13 @@
 mod fold;
 mod id_hash;
 mod spans;
+mod in_flight;
+mod keep;
+mod metrics;
+mod observe;
 
 use std::{
+    ops::Deref,
     path::Path,
     sync::{
         Arc,
@@ -19,6 +24,11 @@ pub(crate) use fold::Folder;
 pub use fold::RecordedRequest;
 pub(crate) use id_hash::IdMap;
 pub use spans::Span;
+pub use in_flight::{InFlight, WaitsFor};
+pub use keep::{TailConfig, Wanted, Why};
+pub use metrics::TextWriter;
+use observe::Observer;
+pub use observe::SlowRequest;
 
 use crate::{
     clock,
@@ -37,12 +47,24 @@ pub struct CollectorConfig {
     pub stamps_per_request: usize,
     /// Real time between two rounds; while a ring fills up faster than that, rounds come sooner.
     pub interval: Duration,
+    /// Which requests are kept beyond `recent`.
+    pub tail: TailConfig,
+    /// Names the code that a stamp of `local_read_reject` carries.
+    pub reject_reason: fn(u64) -> &'static str,
 }
 
 impl Default for CollectorConfig {
     fn default() -> Self {
         let interval = Duration::from_millis(5);
-        Self { recent: 1024, in_flight: 4096, stamps_per_request: 512, interval }
+        let tail = TailConfig::default();
+        Self {
+            recent: 1024,
+            in_flight: 4096,
+            stamps_per_request: 512,
+            interval,
+            tail,
+            reject_reason: |_| "unknown",
+        }
     }
 }
 
@@ -54,13 +76,17 @@ pub struct CollectorStats {
     pub cpu_ns: u64,
     /// Stamps that full rings dropped.
     pub dropped: u64,
-    /// By thread name; only threads that run and dropped any.
+    /// By thread name; only threads that dropped any.
     pub dropped_by_thread: Vec<(String, u64)>,
     pub requests: u64,
     /// Requests given up unfinished because too many were on their way.
     pub given_up: u64,
     /// Stamps of replicas and batches that belonged to no request known.
     pub unjoined: u64,
+    /// Requests on their way.
+    pub in_flight: u64,
+    /// Slow requests that were not told of because whoever writes them down did not keep up.
+    pub slow_dropped: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +110,7 @@ struct Shared {
 
 struct State {
     folder: Folder,
+    observer: Observer,
     stamps: u64,
     cpu_ns: u64,
     /// Stamps of this round for the file.
@@ -98,11 +125,32 @@ const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
 
 /// Only one collector may empty the rings.
 static RUNNING: AtomicBool = AtomicBool::new(false);
+/// That one.
+static CURRENT: Mutex<Option<CollectorHandle>> = Mutex::new(None);
 
 /// The running collector. Dropping it ends its thread; a recording is then finished.
 pub struct Collector {
-    shared: Arc<Shared>,
+    handle: CollectorHandle,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Asks the collector. Cheap to clone.
+#[derive(Clone)]
+pub struct CollectorHandle {
+    shared: Arc<Shared>,
+}
+
+/// The collector that runs in this process, whoever started it.
+pub fn current() -> Option<CollectorHandle> {
+    CURRENT.lock().clone()
+}
+
+impl Deref for Collector {
+    type Target = CollectorHandle;
+
+    fn deref(&self) -> &CollectorHandle {
+        &self.handle
+    }
 }
 
 impl Collector {
@@ -115,8 +163,10 @@ impl Collector {
             return Err(CollectorError::Busy);
         }
         let interval = config.interval;
+        let folder = Folder::new(config.recent, config.in_flight, config.stamps_per_request);
         let state = State {
-            folder: Folder::new(config.recent, config.in_flight, config.stamps_per_request),
+            folder: folder.keep(config.tail.keep),
+            observer: Observer::new(&config),
             stamps: 0,
             cpu_ns: 0,
             batch: Vec::new(),
@@ -134,14 +184,20 @@ impl Collector {
             }
         };
         match std::thread::Builder::new().name("trace-collector".into()).spawn(run) {
-            Ok(thread) => Ok(Self { shared, thread: Some(thread) }),
+            Ok(thread) => {
+                let handle = CollectorHandle { shared };
+                *CURRENT.lock() = Some(handle.clone());
+                Ok(Self { handle, thread: Some(thread) })
+            }
             Err(e) => {
                 RUNNING.store(false, Ordering::Release);
                 Err(CollectorError::Spawn(e))
             }
         }
     }
+}
 
+impl CollectorHandle {
     /// Empties the rings now, so that what was stamped before is seen by what is asked after.
     pub fn flush(&self) {
         self.shared.state.lock().round();
@@ -156,15 +212,17 @@ impl Collector {
 
     pub fn stats(&self) -> CollectorStats {
         let state = self.shared.state.lock();
-        let by_thread = ring::rings().iter().map(|r| (thread::info(r.thread).name, r.dropped())).collect();
+        let by_thread = ring::dropped_by_thread().into_iter().map(|(id, n)| (thread::info(id).name, n));
         CollectorStats {
             stamps: state.stamps,
             cpu_ns: state.cpu_ns,
             dropped: ring::dropped(),
-            dropped_by_thread: add_up(by_thread),
+            dropped_by_thread: add_up(by_thread.collect()),
             requests: state.folder.requests,
             given_up: state.folder.given_up,
             unjoined: state.folder.unjoined,
+            in_flight: state.folder.live_count() as u64,
+            slow_dropped: state.observer.slow_dropped(),
         }
     }
 
@@ -200,13 +258,14 @@ impl Collector {
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
+        *CURRENT.lock() = None;
+        self.handle.shared.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             // A collector that panicked has nothing more to say.
             let _ = thread.join();
         }
-        let mut state = self.shared.state.lock();
+        let mut state = self.handle.shared.state.lock();
         state.round();
         if let Some(file) = state.file.take() {
             // Nobody is left to hear of a failure; what is written so far can be read.
@@ -233,7 +292,9 @@ impl State {
             fullest = fullest.max(taken);
         }
         ring::sweep();
-        self.folder.end_round();
+        self.folder.note_dropped(ring::dropped());
+        let observer = &mut self.observer;
+        self.folder.end_round_with(&mut |request| observer.see(request));
         if let Some(file) = &mut self.file
             && let Err(e) = file.stamps(&self.batch)
         {

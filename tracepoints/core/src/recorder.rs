@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::{
     clock,
     field::split_from_count,
+    ending::{Ending, Wait},
     label::Label,
     local,
     request::{Req, RequestKind},
@@ -127,7 +128,8 @@ pub fn record(site: &'static StampSite, req: Req, fields: [u64; 4]) {
 /// Marks are stamps for the collector only: they belong to no stage.
 pub(crate) static BEGIN: StampSite =
     StampSite::mark("begin", &["kind_and_key_len", "region", "key_0", "key_8"]);
-pub(crate) static END: StampSite = StampSite::mark("end", &[]);
+pub(crate) static END: StampSite = StampSite::mark("end", &["outcome", "limit_ms", "trace_0", "trace_8"]);
+pub(crate) static WAITS: StampSite = StampSite::mark("waits", &["what", "id_0", "id_1"]);
 
 /// A request begins: its kind, its region and the first 16 bytes of its key.
 pub(crate) fn mark_begin(req: Req, kind: RequestKind, key: &[u8], region: u64) {
@@ -142,9 +144,15 @@ pub(crate) fn mark_begin(req: Req, kind: RequestKind, key: &[u8], region: u64) {
     }
 }
 
-pub(crate) fn mark_end(req: Req) {
+pub(crate) fn mark_end(req: Req, ending: Ending) {
     if on() {
-        mark(&END, req, [0; 4]);
+        mark(&END, req, ending.to_fields());
+    }
+}
+
+pub(crate) fn mark_wait(req: Req, wait: Wait) {
+    if on() {
+        mark(&WAITS, req, wait.to_fields());
     }
 }
 

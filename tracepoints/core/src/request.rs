@@ -3,7 +3,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{label, recorder, session};
+use crate::{
+    ending::{Ending, Wait},
+    label, recorder, session,
+};
 
 const STEPPED: u64 = 1 << 63;
 
@@ -151,12 +154,24 @@ pub fn begin(kind: RequestKind, key: &[u8], region: u64) -> Req {
     req
 }
 
-/// Tells a session that the request has left the server.
+/// As [`end_with`] for a request whose outcome nobody knows.
 pub fn end(req: Req) {
-    recorder::mark_end(req);
+    end_with(req, Ending::default());
+}
+
+/// Tells the collector and a session that the request has left the server, and how.
+pub fn end_with(req: Req, ending: Ending) {
+    recorder::mark_end(req, ending);
     label::ended(req);
     if req.stepped() {
         session::finished(req);
+    }
+}
+
+/// Tells the collector what the request waits for from now on; its next stage ends the wait.
+pub fn waits(req: Req, wait: Wait) {
+    if !req.is_none() {
+        recorder::mark_wait(req, wait);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One ring of stamps per thread: its thread writes, the collector reads; when full, stamps are dropped and counted.
 use std::{
     cell::{Cell, UnsafeCell},
+    collections::BTreeMap,
     mem::MaybeUninit,
     sync::{
         Arc,
@@ -156,8 +157,8 @@ impl Ring {
 }
 
 static RINGS: Mutex<Vec<Arc<Ring>>> = Mutex::new(Vec::new());
-/// What rings that are gone had dropped.
-static DROPPED_BEFORE: AtomicU64 = AtomicU64::new(0);
+/// What rings that are gone had dropped, by thread id.
+static DROPPED_BEFORE: Mutex<BTreeMap<u16, u64>> = Mutex::new(BTreeMap::new());
 
 pub(crate) fn new_for_thread(thread: u16) -> Arc<Ring> {
     let ring = Arc::new(Ring::new(CAPACITY, thread));
@@ -174,8 +175,8 @@ pub fn rings() -> Vec<Arc<Ring>> {
 pub fn sweep() {
     RINGS.lock().retain(|r| {
         let keep = Arc::strong_count(r) > 1 || !r.is_empty();
-        if !keep {
-            DROPPED_BEFORE.fetch_add(r.dropped(), Ordering::Relaxed);
+        if !keep && r.dropped() > 0 {
+            *DROPPED_BEFORE.lock().entry(r.thread).or_default() += r.dropped();
         }
         keep
     });
@@ -185,7 +186,17 @@ pub fn sweep() {
 pub fn dropped() -> u64 {
     let rings = RINGS.lock();
     let now: u64 = rings.iter().map(|r| r.dropped()).sum();
-    now + DROPPED_BEFORE.load(Ordering::Relaxed) + crate::local::lost()
+    now + DROPPED_BEFORE.lock().values().sum::<u64>() + crate::local::lost()
+}
+
+/// Stamps dropped so far by each thread id that dropped any, also by threads that have ended.
+pub fn dropped_by_thread() -> BTreeMap<u16, u64> {
+    let rings = RINGS.lock();
+    let mut out = DROPPED_BEFORE.lock().clone();
+    for ring in rings.iter().filter(|r| r.dropped() > 0) {
+        *out.entry(ring.thread).or_default() += ring.dropped();
+    }
+    out
 }
 
 #[cfg(test)]

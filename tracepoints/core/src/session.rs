@@ -86,7 +86,7 @@ impl Session {
 
     /// Ends a client operation.
     pub fn end_op(&self, op: Req) {
-        recorder::mark_end(op);
+        recorder::mark_end(op, crate::ending::Ending::default());
         self.inner.end_op(op);
     }
 

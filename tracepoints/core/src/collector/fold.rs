@@ -2,14 +2,22 @@
 //! or by the id of a read index round.
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::id_hash::IdMap;
+use super::{
+    id_hash::IdMap,
+    keep::{Kept, Why},
+};
 use crate::{
+    clock,
+    ending::{Ending, Outcome, Wait},
     recorder::{self, Stamp},
     request::{Req, RequestInfo, RequestKind},
     session::{SessionEvent, StepEvent},
     site::StampSite,
     trace::Trace,
 };
+
+/// A request that has not stamped for so long, and whose stamps may have been dropped, is given up.
+const GHOST_NS: u64 = 60_000_000_000;
 
 /// Stamps for which a slot keeps room.
 const ROOM: usize = 32;
@@ -35,8 +43,15 @@ pub struct RecordedRequest {
     pub stamps: Vec<Stamp>,
     /// Stamps that are known to be missing: beyond those kept, or in a damaged part of a file.
     pub truncated: u64,
-    /// Stamps that full rings dropped while it was on its way: some of them may have been its own.
+    /// How it ended, if it has.
+    pub ending: Ending,
+    /// What it last waited for beside its stages, and since when, in ns.
+    pub wait: Option<(u64, Wait)>,
+    /// Stamps that rings of this process dropped while it was on its way: some of them may have been its own.
     pub lost: u64,
+    /// What rings had dropped when it arrived.
+    dropped_before: u64,
+    why: Option<Why>,
     entries: Vec<(u64, u64, u64)>,
     reads: Vec<u64>,
 }
@@ -55,7 +70,11 @@ impl RecordedRequest {
             end_ns: None,
             stamps: Vec::new(),
             truncated: 0,
+            ending: Ending::default(),
+            wait: None,
             lost: 0,
+            dropped_before: 0,
+            why: None,
             entries: Vec::new(),
             reads: Vec::new(),
         }
@@ -67,6 +86,17 @@ impl RecordedRequest {
         stamps.clear();
         stamps.shrink_to(ROOM);
         *self = Self { stamps, ..Self::new(id) };
+    }
+
+    /// From its begin to its end; 0 if one of them is not known.
+    pub fn took_ns(&self) -> u64 {
+        self.end_ns.map_or(0, |end| end.saturating_sub(self.begin_ns))
+    }
+
+    /// Whether it ran out of the time that its client gave it, also if it was answered still.
+    pub fn past_deadline(&self) -> bool {
+        self.ending.outcome == Outcome::DeadlineExceeded
+            || (self.ending.limit_ms != 0 && self.took_ns() / 1_000_000 >= self.ending.limit_ms)
     }
 
     pub fn info(&self) -> RequestInfo {
@@ -136,8 +166,15 @@ pub(crate) struct Folder {
     /// Ids on their way, by arrival; some have ended since.
     live: VecDeque<u64>,
     live_count: usize,
-    /// Ids that ended, by their end.
+    /// Ids that ended, by their end; the last of them, by this and the round before, may still be joined.
     ended: VecDeque<u64>,
+    ended_before: usize,
+    ended_now: usize,
+    /// Ids that have left `ended` and are kept for a reason.
+    kept: Kept,
+    /// What all rings have dropped so far, and when, in ns, they last did.
+    dropped: u64,
+    last_drop_ns: u64,
     entries: HashMap<(u64, u64), BTreeMap<u64, u64>>,
     reads: IdMap<u64>,
     /// Stamps of this round that are to be joined, and those that found no request in the last one.
@@ -161,6 +198,11 @@ impl Folder {
             live: VecDeque::new(),
             live_count: 0,
             ended: VecDeque::new(),
+            ended_before: 0,
+            ended_now: 0,
+            kept: Kept::default(),
+            dropped: 0,
+            last_drop_ns: 0,
             entries: HashMap::new(),
             reads: IdMap::default(),
             to_join: Vec::new(),
@@ -183,8 +225,20 @@ impl Folder {
         }
     }
 
+    /// So many are kept for each reason that [`Folder::end_round_with`] is told.
+    pub(super) fn keep(mut self, max: usize) -> Self {
+        self.kept = Kept::new(max);
+        self
+    }
+
     /// Joins what names no request, now that all requests of the round are known.
     pub(crate) fn end_round(&mut self) {
+        self.end_round_with(&mut |_| None);
+    }
+
+    /// As [`Folder::end_round`]; each request that has ended is shown to `see` once, a round later, when the stamps of
+    /// other stores are there. It says why the request is to be kept.
+    pub(super) fn end_round_with(&mut self, see: &mut impl FnMut(&RecordedRequest) -> Option<Why>) {
         // The proposer's stamp may come a round later than a follower's: each waits for one round.
         let mut late = std::mem::take(&mut self.waiting);
         late.retain(|stamp| !self.join(stamp));
@@ -193,7 +247,36 @@ impl Folder {
         let mut to_join = std::mem::replace(&mut self.to_join, late);
         to_join.retain(|stamp| !self.join(stamp) && stamp.req.is_none());
         self.waiting = to_join;
-        self.forget();
+        let settled = self.ended.len() - self.ended_now;
+        for i in settled - self.ended_before..settled {
+            self.settle(self.ended[i], see);
+        }
+        self.ended_before = std::mem::take(&mut self.ended_now);
+        self.forget(see);
+    }
+
+    /// Takes what all rings have dropped so far.
+    pub(super) fn note_dropped(&mut self, dropped: u64) {
+        if dropped > self.dropped {
+            (self.dropped, self.last_drop_ns) = (dropped, clock::now_ns());
+        }
+    }
+
+    /// When stamps were last dropped, in ns; 0: never.
+    pub(super) fn last_drop_ns(&self) -> u64 {
+        self.last_drop_ns
+    }
+
+    pub(super) fn live_count(&self) -> usize {
+        self.live_count
+    }
+
+    fn settle(&mut self, id: u64, see: &mut impl FnMut(&RecordedRequest) -> Option<Why>) {
+        let Some(slot) = self.by_id.get(&id) else { return };
+        let request = &mut self.slots[*slot];
+        request.stamps.sort_by_key(|s| s.at);
+        request.lost = self.dropped.saturating_sub(request.dropped_before);
+        request.why = see(request);
     }
 
     /// The slot of a request, a new one if it is not known.
@@ -212,6 +295,7 @@ impl Folder {
             Some(used) => used.reset(id),
             None => self.slots.push(RecordedRequest::new(id)),
         }
+        self.slots[slot].dropped_before = self.dropped;
         self.by_id.insert(id, slot);
         self.live.push_back(id);
         self.live_count += 1;
@@ -240,8 +324,12 @@ impl Folder {
         let request = &mut self.slots[slot];
         if std::ptr::eq(site, &recorder::BEGIN) {
             request.begin(stamp);
+        } else if std::ptr::eq(site, &recorder::WAITS) {
+            request.wait = Wait::from_fields(stamp.fields).map(|wait| (stamp.at, wait));
         } else if std::ptr::eq(site, &recorder::END) && request.end_ns.replace(stamp.at).is_none() {
+            request.ending = Ending::from_fields(stamp.fields);
             self.ended.push_back(request.id);
+            self.ended_now += 1;
             self.live_count -= 1;
             self.requests += 1;
         }
@@ -291,12 +379,20 @@ impl Folder {
         found
     }
 
-    fn forget(&mut self) {
+    fn forget(&mut self, see: &mut impl FnMut(&RecordedRequest) -> Option<Why>) {
         while self.ended.len() > self.max_recent {
-            let id = self.ended.pop_front().unwrap_or_default();
-            self.remove(id);
+            let Some(id) = self.ended.pop_front() else { break };
+            if self.ended.len() < self.ended_before + self.ended_now {
+                // More end in a round than are kept: it cannot wait for what other stores say.
+                let round = if self.ended_before > 0 { &mut self.ended_before } else { &mut self.ended_now };
+                *round -= 1;
+                self.settle(id, see);
+            }
+            let why = self.get(id).and_then(|r| r.why);
+            let gone = why.map_or(Some(id), |why| self.kept.push(why, id));
+            gone.into_iter().for_each(|id| self.remove(id));
         }
-        while self.live_count > self.max_live {
+        while self.live_count > self.max_live || self.front_is_a_ghost() {
             let Some(id) = self.live.pop_front() else { break };
             if self.get(id).is_some_and(|r| r.end_ns.is_none()) {
                 self.remove(id);
@@ -310,6 +406,16 @@ impl Folder {
             live.retain(|id| self.get(*id).is_some_and(|r| r.end_ns.is_none()));
             self.live = live;
         }
+    }
+
+    /// Whether the oldest request has most likely ended, but the stamp that said so was dropped.
+    fn front_is_a_ghost(&self) -> bool {
+        if self.last_drop_ns == 0 {
+            return false;
+        }
+        let Some(oldest) = self.live.front().and_then(|id| self.get(*id)) else { return false };
+        let last = oldest.stamps.last().map_or(oldest.begin_ns, |s| s.at);
+        oldest.end_ns.is_none() && last < self.last_drop_ns && clock::now_ns().saturating_sub(last) > GHOST_NS
     }
 
     fn remove(&mut self, id: u64) {
@@ -337,6 +443,19 @@ impl Folder {
     /// Finished requests, in the order of their end.
     pub(crate) fn recent(&self) -> Vec<RecordedRequest> {
         self.in_order(self.ended.iter())
+    }
+
+    /// What is kept for this reason, oldest first; also what is still among [`Folder::recent`].
+    pub(super) fn kept(&self, why: Why) -> Vec<RecordedRequest> {
+        let recent =
+            self.ended.iter().copied().filter(|id| self.get(*id).is_some_and(|r| r.why == Some(why)));
+        let ids: Vec<u64> = self.kept.of(why).chain(recent).collect();
+        self.in_order(ids.iter())
+    }
+
+    /// Requests on their way, oldest first.
+    pub(super) fn on_their_way(&self) -> impl Iterator<Item = &RecordedRequest> {
+        self.live.iter().filter_map(|id| self.get(*id)).filter(|r| r.end_ns.is_none())
     }
 
     /// All requests, also those whose end is not known, in the order of their arrival.

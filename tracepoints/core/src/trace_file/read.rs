@@ -482,7 +482,7 @@ static KNOWN: Mutex<Option<HashMap<String, &'static StampSite>>> = Mutex::new(No
 
 /// None for a stage of which this program knows nothing.
 fn known_site(site: &Site) -> Option<&'static StampSite> {
-    let marks = [&recorder::BEGIN, &recorder::END];
+    let marks = [&recorder::BEGIN, &recorder::END, &recorder::WAITS];
     if site.stage.is_empty() {
         return marks.into_iter().find(|m| m.file == site.file);
     }

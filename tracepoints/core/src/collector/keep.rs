@@ -1,0 +1,210 @@
+//! Tail sampling: which finished requests are kept longer than the last ones, decided when all of their stamps are there.
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::RecordedRequest;
+use crate::request::RequestKind;
+
+/// Why a request is kept. One that has several reasons counts under the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Its client asked, by a trace id or by a call.
+    Asked,
+    /// It took longer than its kind's threshold, or than its own deadline.
+    Slow,
+    /// Its reply carries an error, or it had none.
+    Failed,
+    /// One of so many.
+    Sampled,
+}
+
+impl Why {
+    pub const ALL: [Why; 4] = [Self::Asked, Self::Slow, Self::Failed, Self::Sampled];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Slow => "slow",
+            Self::Failed => "failed",
+            Self::Sampled => "sampled",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|w| w.name() == name)
+    }
+}
+
+/// What is kept, and how much of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TailConfig {
+    /// A request of a kind not in `slow_by_kind` is slow from so many ns on.
+    pub slow_ns: u64,
+    pub slow_by_kind: Vec<(RequestKind, u64)>,
+    /// Keeps every request whose id is a multiple of it; 0: none.
+    pub one_in: u64,
+    /// Requests kept for each reason; past it the oldest is given up.
+    pub keep: usize,
+}
+
+impl Default for TailConfig {
+    fn default() -> Self {
+        Self { slow_ns: 1_000_000_000, slow_by_kind: Vec::new(), one_in: 1000, keep: 256 }
+    }
+}
+
+/// Requests that a caller asked to be kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// None: of every kind.
+    pub kind: Option<RequestKind>,
+    /// 0: of every region.
+    pub region: u64,
+    /// The key's beginning, 16 bytes of which are looked at; empty: every key.
+    pub key: Vec<u8>,
+    /// How many of them.
+    pub count: u64,
+}
+
+impl Wanted {
+    fn matches(&self, request: &RecordedRequest) -> bool {
+        let head = &self.key[..self.key.len().min(16)];
+        self.kind.is_none_or(|k| k == request.kind)
+            && (self.region == 0 || self.region == request.region)
+            && request.key_head.starts_with(head)
+    }
+}
+
+/// Decides. Cheap: it is asked for every request.
+pub(super) struct TailSampler {
+    slow_ns: [u64; RequestKind::ALL.len()],
+    one_in: u64,
+    wanted: Option<Wanted>,
+}
+
+impl TailSampler {
+    pub(super) fn new(config: &TailConfig) -> Self {
+        let mut slow_ns = [config.slow_ns; RequestKind::ALL.len()];
+        for (kind, ns) in &config.slow_by_kind {
+            slow_ns[*kind as usize] = *ns;
+        }
+        Self { slow_ns, one_in: config.one_in, wanted: None }
+    }
+
+    pub(super) fn want(&mut self, wanted: Wanted) {
+        self.wanted = Some(wanted).filter(|w| w.count > 0);
+    }
+
+    /// Whether it took longer than its kind may.
+    pub(super) fn is_slow(&self, request: &RecordedRequest) -> bool {
+        request.began && request.took_ns() >= self.slow_ns[request.kind as usize]
+    }
+
+    pub(super) fn why(&mut self, request: &RecordedRequest) -> Option<Why> {
+        if request.ending.asked || self.is_wanted(request) {
+            Some(Why::Asked)
+        } else if self.is_slow(request) || request.past_deadline() {
+            Some(Why::Slow)
+        } else if request.ending.outcome.failed() {
+            Some(Why::Failed)
+        } else if self.one_in != 0 && request.id.is_multiple_of(self.one_in) {
+            Some(Why::Sampled)
+        } else {
+            None
+        }
+    }
+
+    fn is_wanted(&mut self, request: &RecordedRequest) -> bool {
+        let Some(wanted) = self.wanted.as_mut().filter(|w| w.matches(request)) else { return false };
+        wanted.count -= 1;
+        if wanted.count == 0 {
+            self.wanted = None;
+        }
+        true
+    }
+}
+
+/// Ids of what is kept, by reason, oldest first.
+#[derive(Default)]
+pub(super) struct Kept {
+    ids: [VecDeque<u64>; Why::ALL.len()],
+    max: usize,
+}
+
+impl Kept {
+    pub(super) fn new(max: usize) -> Self {
+        Self { ids: Default::default(), max }
+    }
+
+    /// Keeps one; returns the one that must go for it.
+    pub(super) fn push(&mut self, why: Why, id: u64) -> Option<u64> {
+        let ids = &mut self.ids[why as usize];
+        ids.push_back(id);
+        if ids.len() > self.max { ids.pop_front() } else { None }
+    }
+
+    pub(super) fn of(&self, why: Why) -> impl Iterator<Item = u64> {
+        self.ids[why as usize].iter().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ending::{Ending, Outcome};
+
+    fn request(id: u64, took_ns: u64, ending: Ending) -> RecordedRequest {
+        let mut request = RecordedRequest::new(id);
+        (request.kind, request.begin_ns, request.end_ns) = (RequestKind::KvGet, 10, Some(10 + took_ns));
+        request.began = true;
+        request.key_head = b"key-1".to_vec();
+        request.ending = ending;
+        request
+    }
+
+    #[test]
+    fn slow_failed_asked_and_one_in_n_are_kept_and_nothing_else() {
+        let config = TailConfig {
+            slow_ns: 1000,
+            slow_by_kind: vec![(RequestKind::KvGet, 100)],
+            one_in: 10,
+            ..TailConfig::default()
+        };
+        let mut sampler = TailSampler::new(&config);
+        let ok = Ending::of(Outcome::Ok);
+        let mut why = |id, took, ending| sampler.why(&request(id, took, ending));
+        assert_eq!(why(1, 99, ok), None);
+        assert_eq!(why(1, 100, ok), Some(Why::Slow));
+        assert_eq!(why(10, 5, ok), Some(Why::Sampled));
+        assert_eq!(why(1, 5, Ending::of(Outcome::RegionError)), Some(Why::Failed));
+        assert_eq!(why(1, 5, Ending::of(Outcome::Unknown)), None);
+        assert_eq!(why(1, 5, Ending { asked: true, ..ok }), Some(Why::Asked));
+        let late = Ending { limit_ms: 1, ..ok };
+        assert_eq!(
+            TailSampler::new(&TailConfig::default()).why(&request(1, 1_000_001, late)),
+            Some(Why::Slow)
+        );
+    }
+
+    #[test]
+    fn so_many_as_were_wanted_are_kept() {
+        let mut sampler = TailSampler::new(&TailConfig { one_in: 0, ..TailConfig::default() });
+        let ok = Ending::of(Outcome::Ok);
+        sampler.want(Wanted { key: b"key".to_vec(), count: 2, ..Wanted::default() });
+        let other = Wanted { kind: Some(RequestKind::RawGet), count: 1, ..Wanted::default() };
+        assert!(!other.matches(&request(1, 5, ok)));
+        let why: Vec<_> = (1..4).map(|id| sampler.why(&request(id, 5, ok))).collect();
+        assert_eq!(why, [Some(Why::Asked), Some(Why::Asked), None]);
+    }
+
+    #[test]
+    fn each_reason_has_its_own_room() {
+        let mut kept = Kept::new(2);
+        assert_eq!([1, 2, 3].map(|id| kept.push(Why::Failed, id)), [None, None, Some(1)]);
+        assert_eq!(kept.push(Why::Slow, 4), None);
+        assert_eq!(kept.of(Why::Failed).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(kept.of(Why::Slow).collect::<Vec<_>>(), [4]);
+    }
+}

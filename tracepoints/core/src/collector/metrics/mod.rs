@@ -1,0 +1,122 @@
+//! TiKV's metrics, counted by the collector from requests that are whole: no request's thread spends time on them.
+//!
+//! Plain integers of one thread, and a writer of Prometheus' text format of its own: a registry crate would bring atomics,
+//! locks and label maps that nothing here needs.
+mod counters;
+mod families;
+mod histogram;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use counters::Counters;
+use families::{DURATIONS, Point};
+use histogram::Histogram;
+pub use text::TextWriter;
+
+use super::RecordedRequest;
+use crate::{StageId, catalogue::STAGES, ending::Outcome, request::RequestKind};
+
+const KINDS: usize = RequestKind::ALL.len();
+const OUTCOMES: usize = Outcome::ALL.len();
+
+/// The stages a request has reached, one bit each.
+type Mask = u128;
+const _: () = assert!(STAGES.len() <= Mask::BITS as usize);
+
+fn bit(stage: StageId) -> Mask {
+    1 << stage.0
+}
+
+fn mask(stages: &[StageId]) -> Mask {
+    stages.iter().fold(0, |m, s| m | bit(*s))
+}
+
+/// What a row of [`DURATIONS`] asks of a request, made once.
+struct Need {
+    all: Mask,
+    none: Mask,
+}
+
+/// The counts of all stores of this process.
+pub(super) struct Metrics {
+    needs: Vec<Need>,
+    /// When the request at hand reached each stage; valid where its mask says so.
+    first: Box<[u64; STAGES.len()]>,
+    stores: Vec<Store>,
+    reject_reason: fn(u64) -> &'static str,
+}
+
+struct Store {
+    id: u64,
+    /// By row of [`DURATIONS`] and kind.
+    durations: Vec<Option<Histogram>>,
+    requests: Box<[[u64; OUTCOMES]; KINDS]>,
+    counters: Counters,
+}
+
+impl Store {
+    fn new(id: u64) -> Self {
+        let durations = vec![None; DURATIONS.len() * KINDS];
+        Self { id, durations, requests: Box::new([[0; OUTCOMES]; KINDS]), counters: Counters::default() }
+    }
+}
+
+impl Metrics {
+    pub(super) fn new(reject_reason: fn(u64) -> &'static str) -> Self {
+        let point = |p: Point| if let Point::At(stage) = p { bit(stage) } else { 0 };
+        let need = |d: &families::Duration| Need {
+            all: mask(d.with) | point(d.from) | point(d.to),
+            none: mask(d.without),
+        };
+        let needs = DURATIONS.iter().map(need).collect();
+        Self { needs, first: Box::new([0; STAGES.len()]), stores: Vec::new(), reject_reason }
+    }
+
+    /// Counts a request that has ended.
+    pub(super) fn count(&mut self, request: &RecordedRequest) {
+        let Some(end) = request.end_ns.filter(|_| request.began) else { return };
+        let at = match self.stores.iter().position(|s| s.id == request.store) {
+            Some(at) => at,
+            None => {
+                self.stores.push(Store::new(request.store));
+                self.stores.len() - 1
+            }
+        };
+        let (store, first) = (&mut self.stores[at], &mut self.first);
+        let kind = request.kind as usize;
+        store.requests[kind][request.ending.outcome as usize] += 1;
+        let mut seen: Mask = 0;
+        for stamp in &request.stamps {
+            let Some(site) = stamp.site.filter(|_| u64::from(stamp.store) == request.store) else { continue };
+            store.counters.count(request.kind, site.stage, stamp);
+            if seen & bit(site.stage) == 0 {
+                seen |= bit(site.stage);
+                first[usize::from(site.stage.0)] = stamp.at;
+            }
+        }
+        store.counters.count_request(request, seen);
+        let when = |p: Point, first: &[u64]| match p {
+            Point::Begin => request.begin_ns,
+            Point::End => end,
+            Point::At(stage) => first[usize::from(stage.0)],
+        };
+        for (i, need) in self.needs.iter().enumerate() {
+            if seen & need.all == need.all && seen & need.none == 0 {
+                let row = &DURATIONS[i];
+                let ns = when(row.to, &**first).saturating_sub(when(row.from, &**first));
+                let slot = &mut store.durations[i * KINDS + kind];
+                slot.get_or_insert_with(|| Histogram::new(&row.buckets)).observe(&row.buckets, ns);
+            }
+        }
+    }
+
+    /// Writes what one store has counted.
+    pub(super) fn write(&self, store: u64, out: &mut TextWriter) {
+        if let Some(store) = self.stores.iter().find(|s| s.id == store) {
+            text::durations(&store.durations, out);
+            store.counters.write(self.reject_reason, out);
+            text::requests(&store.requests, out);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What is done with each request that has ended: it is counted, told of if it was slow, and kept if there is a reason to.
+use std::sync::atomic::Ordering;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use super::{
+    CollectorConfig, CollectorHandle, InFlight, RecordedRequest, TextWriter, Wanted, Why,
+    in_flight::{self, Row},
+    keep::TailSampler,
+    metrics::Metrics,
+};
+
+/// A request that took longer than it may.
+#[derive(Clone, Debug)]
+pub struct SlowRequest {
+    pub request: RecordedRequest,
+    /// Longer than its client gave it; else longer than its kind's threshold.
+    pub past_deadline: bool,
+}
+
+/// Runs on the collector's thread, once per request.
+pub(super) struct Observer {
+    sampler: TailSampler,
+    metrics: Metrics,
+    slow: Option<Sender<SlowRequest>>,
+    slow_dropped: u64,
+    reject_reason: fn(u64) -> &'static str,
+}
+
+impl Observer {
+    pub(super) fn new(config: &CollectorConfig) -> Self {
+        Self {
+            sampler: TailSampler::new(&config.tail),
+            metrics: Metrics::new(config.reject_reason),
+            slow: None,
+            slow_dropped: 0,
+            reject_reason: config.reject_reason,
+        }
+    }
+
+    pub(super) fn slow_dropped(&self) -> u64 {
+        self.slow_dropped
+    }
+
+    pub(super) fn see(&mut self, request: &RecordedRequest) -> Option<Why> {
+        self.metrics.count(request);
+        let why = self.sampler.why(request);
+        // Most requests have no reason to be kept: those are not slow either.
+        if why.is_some() {
+            let past_deadline = request.past_deadline();
+            if past_deadline || self.sampler.is_slow(request) {
+                self.tell(SlowRequest { request: request.clone(), past_deadline });
+            }
+        }
+        why
+    }
+
+    fn tell(&mut self, slow: SlowRequest) {
+        if let Some(sender) = &self.slow
+            && sender.try_send(slow).is_err()
+        {
+            self.slow_dropped += 1;
+        }
+    }
+}
+
+impl CollectorHandle {
+    /// Requests that take longer than they may, from now on. At most `capacity` of them wait; further ones are counted
+    /// in [`super::CollectorStats::slow_dropped`] only. The newest receiver gets them.
+    pub fn slow_requests(&self, capacity: usize) -> Receiver<SlowRequest> {
+        let (sender, receiver) = bounded(capacity);
+        self.shared.state.lock().observer.slow = Some(sender);
+        receiver
+    }
+
+    /// Keeps the next requests of this description, in the place of what was wanted before.
+    pub fn want(&self, wanted: Wanted) {
+        self.shared.state.lock().observer.sampler.want(wanted);
+    }
+
+    /// What is kept for this reason, oldest first.
+    pub fn kept(&self, why: Why) -> Vec<RecordedRequest> {
+        let mut state = self.shared.state.lock();
+        state.settle();
+        state.folder.kept(why)
+    }
+
+    /// The requests that are inside now, oldest first; those of one store, unless `store` is 0. At most `limit` are
+    /// shown; also returns how many there are.
+    pub fn in_flight(&self, store: u64, limit: usize) -> (Vec<InFlight>, usize) {
+        let (rows, last_drop_ns, reason) = {
+            let mut state = self.shared.state.lock();
+            state.round();
+            let rows: Vec<Row> = state.folder.on_their_way().filter_map(Row::of).collect();
+            (rows, state.folder.last_drop_ns(), state.observer.reject_reason)
+        };
+        let mut table = in_flight::table(&rows, last_drop_ns, reason);
+        table.retain(|row| store == 0 || row.store == store);
+        let all = table.len();
+        table.sort_by_key(|row| std::cmp::Reverse(row.age_ns));
+        table.truncate(limit);
+        (table, all)
+    }
+
+    /// TiKV's metrics of one store that follow from stamps, and the collector's own.
+    pub fn write_metrics(&self, store: u64, out: &mut TextWriter) {
+        self.shared.state.lock().settle();
+        let stats = self.stats();
+        let state = self.shared.state.lock();
+        state.observer.metrics.write(store, out);
+        drop(state);
+        for (name, help, kind, value) in [
+            ("tikv_trace_stamps_total", "Stamps that the collector has read.", "counter", stats.stamps),
+            (
+                "tikv_trace_requests_given_up_total",
+                "Requests whose end the collector did not wait for: too many were on their way.",
+                "counter",
+                stats.given_up,
+            ),
+            (
+                "tikv_trace_stamps_unjoined_total",
+                "Stamps of batches and replicas that belonged to no request known.",
+                "counter",
+                stats.unjoined,
+            ),
+            (
+                "tikv_trace_slow_log_dropped_total",
+                "Slow requests that the slow log missed because its writer did not keep up.",
+                "counter",
+                stats.slow_dropped,
+            ),
+            ("tikv_trace_in_flight", "Requests of this process that are inside.", "gauge", stats.in_flight),
+        ] {
+            out.family(name, help, kind);
+            out.sample(&[], value);
+        }
+        let help = "Stamps that were lost because the thread's ring was full.";
+        out.family("tikv_trace_stamps_dropped_total", help, "counter");
+        for (thread, n) in &stats.dropped_by_thread {
+            out.sample(&[("thread", thread)], n);
+        }
+    }
+}
+
+impl super::State {
+    /// After it every request has been seen whose end was stamped before.
+    fn settle(&mut self) {
+        self.round();
+        self.round();
+    }
+}
+
+impl CollectorHandle {
+    /// Whether the collector's thread still runs.
+    pub fn is_running(&self) -> bool {
+        !self.shared.stop.load(Ordering::Acquire)
+    }
+}

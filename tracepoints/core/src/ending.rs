@@ -1,0 +1,133 @@
+//! How a request ended, and what it waited for: what marks tell the collector beside the stages.
+use serde::{Deserialize, Serialize};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Outcome {
+    /// Nobody said: its end was not seen, or it is of a kind that has no outcome.
+    #[default]
+    Unknown,
+    Ok,
+    /// The reply carries a key error: a lock, a write conflict, ...
+    KeyError,
+    /// The reply carries a region error: not leader, epoch not match, server is busy, ...
+    RegionError,
+    /// It ran out of the time that its client gave it.
+    DeadlineExceeded,
+    /// The reply carries an error of another kind.
+    Error,
+    /// The client went away before there was a reply.
+    Cancelled,
+}
+
+impl Outcome {
+    pub const ALL: [Outcome; 7] = [
+        Self::Unknown,
+        Self::Ok,
+        Self::KeyError,
+        Self::RegionError,
+        Self::DeadlineExceeded,
+        Self::Error,
+        Self::Cancelled,
+    ];
+
+    /// Snake-case name, e.g. `key_error`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ok => "ok",
+            Self::KeyError => "key_error",
+            Self::RegionError => "region_error",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub fn failed(self) -> bool {
+        !matches!(self, Self::Unknown | Self::Ok)
+    }
+}
+
+/// A request's end, as its mark carries it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    pub outcome: Outcome,
+    /// Its client asked that it be kept.
+    pub asked: bool,
+    /// `Context.max_execution_duration_ms`; 0: none.
+    pub limit_ms: u64,
+    /// The first 16 bytes of `Context.trace_id`; zeros: none.
+    pub trace_id: [u8; 16],
+}
+
+const ASKED: u64 = 1 << 8;
+
+impl Ending {
+    pub fn of(outcome: Outcome) -> Self {
+        Self { outcome, ..Self::default() }
+    }
+
+    pub(crate) fn to_fields(self) -> [u64; 4] {
+        let id = u128::from_be_bytes(self.trace_id);
+        let outcome = self.outcome as u64 | if self.asked { ASKED } else { 0 };
+        [outcome, self.limit_ms, (id >> 64) as u64, id as u64]
+    }
+
+    pub(crate) fn from_fields([outcome, limit_ms, high, low]: [u64; 4]) -> Self {
+        let id = u128::from(high) << 64 | u128::from(low);
+        Self {
+            outcome: Outcome::ALL.get((outcome & 0xff) as usize).copied().unwrap_or_default(),
+            asked: outcome & ASKED != 0,
+            limit_ms,
+            trace_id: id.to_be_bytes(),
+        }
+    }
+}
+
+/// What a request waits for that no stage tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// A latch that the command `holder` of the same store has; `cid` is the waiting command.
+    Latch { cid: u64, holder: u64 },
+    /// The lock of the transaction that began at `lock_ts`.
+    Lock { lock_ts: u64 },
+}
+
+impl Wait {
+    pub(crate) fn to_fields(self) -> [u64; 4] {
+        match self {
+            Wait::Latch { cid, holder } => [1, cid, holder, 0],
+            Wait::Lock { lock_ts } => [2, lock_ts, 0, 0],
+        }
+    }
+
+    pub(crate) fn from_fields(fields: [u64; 4]) -> Option<Self> {
+        match fields {
+            [1, cid, holder, _] => Some(Wait::Latch { cid, holder }),
+            [2, lock_ts, ..] => Some(Wait::Lock { lock_ts }),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_and_a_wait_go_into_a_mark_and_back() {
+        for (i, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, i);
+            let ending = Ending { outcome, asked: i % 2 == 0, limit_ms: 77, trace_id: [i as u8; 16] };
+            assert_eq!(Ending::from_fields(ending.to_fields()), ending);
+        }
+        for wait in [Wait::Latch { cid: 1, holder: 2 }, Wait::Lock { lock_ts: 3 }] {
+            assert_eq!(Wait::from_fields(wait.to_fields()), Some(wait));
+        }
+        assert_eq!(Wait::from_fields([9, 1, 1, 1]), None);
+        assert_eq!(Ending::from_fields([250, 0, 0, 0]).outcome, Outcome::Unknown);
+    }
+}
