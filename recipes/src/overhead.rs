@@ -9,7 +9,7 @@ pub use paired::{Paired, Plan, Round};
 use serde::Serialize;
 use tracepoints::{
     RequestKind, Stamp,
-    collector::{Collector, CollectorConfig, RecordedRequest},
+    collector::{self, RecordedRequest},
     overhead::stamp_ns,
 };
 
@@ -43,7 +43,7 @@ pub struct CollectorShare {
 /// Measures; takes about four times `plan.round * plan.pairs` and keeps the machine busy meanwhile.
 ///
 /// # Errors
-/// If the cluster does not start, a read fails, or a collector already runs in this process.
+/// If the cluster does not start, a read fails, or the store records no requests.
 pub fn measure(plan: &Plan) -> Result<Receipt> {
     let (stamp_on_ns, stamp_off_ns) = stamp_ns();
     let cluster = Cluster::start(ClusterConfig { stores: 1, ..ClusterConfig::default() })?;
@@ -51,8 +51,8 @@ pub fn measure(plan: &Plan) -> Result<Receipt> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let server = cluster.servers().next().context("the store runs")?;
     let target = load::Target::new(&runtime, server, cluster.context(b"")?, plan.keys)?;
-    // Recorded means read and folded too, as in a server that records always.
-    let collector = Collector::start(CollectorConfig::default())?;
+    // Recorded means read, folded and counted too: the store's own collector does it.
+    let collector = collector::current().context("the store records no requests")?;
     let over_grpc = paired::compare(plan, |on| runtime.block_on(target.over_grpc(plan, on)))?;
     let in_process = paired::compare(plan, |on| runtime.block_on(target.in_process(plan, on)))?;
     // Those of the last rounds, and a few over gRPC so that all stages are there.

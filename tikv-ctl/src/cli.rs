@@ -308,8 +308,56 @@ pub enum Cmd {
     },
     #[command(flatten)]
     Files(FilesCmd),
+    /// Print the requests that are inside a server now (not in TiKV)
+    Inflight(InflightArgs),
+    /// Have a server keep the next requests that match (not in TiKV)
+    Keep(KeepArgs),
+    /// Fetch the requests that a server has kept, as a trace file (not in TiKV)
+    Kept(KeptArgs),
     /// Draw a flame graph: CPU of a server, or wall clock of a trace (not in TiKV)
     Flamegraph(FlamegraphArgs),
+}
+
+/// What of the requests inside to print, and how often.
+#[derive(Clone, Debug, Args)]
+pub struct InflightArgs {
+    /// Print again every so many seconds, until it is stopped
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
+    pub watch: Option<f64>,
+    /// Print at most so many, the oldest
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+    /// Those of all stores that run in the server's process
+    #[arg(long)]
+    pub all_stores: bool,
+}
+
+/// Which requests to keep. What is not given matches all.
+#[derive(Clone, Debug, Args)]
+pub struct KeepArgs {
+    /// Type of the request, e.g. kv_get or raw_put
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// What its first key begins with; 16 bytes of it are looked at
+    #[arg(short = 'k', long)]
+    pub key: Option<String>,
+    /// Its region
+    #[arg(short = 'r', long, default_value_t = 0, hide_default_value = true)]
+    pub region: u64,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = 10)]
+    pub count: u64,
+}
+
+/// Which of the kept requests, and where to.
+#[derive(Clone, Debug, Args)]
+pub struct KeptArgs {
+    /// Why they are kept: asked, slow, failed, sampled; all if absent
+    #[arg(long, value_delimiter = ',', value_parser = ["asked", "slow", "failed", "sampled"])]
+    pub why: Vec<String>,
+    /// The trace file to write
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub output: PathBuf,
 }
 
 /// `encryption-meta dump-key` and `dump-file`.

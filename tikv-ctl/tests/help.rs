@@ -58,6 +58,9 @@ const COMMANDS: &[&[&str]] = &[
     &["wal"],
     &["lsm"],
     &["log"],
+    &["inflight"],
+    &["keep"],
+    &["kept"],
     &["flamegraph"],
     &["flamegraph", "diff"],
 ];

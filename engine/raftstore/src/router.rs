@@ -2,7 +2,7 @@
 use futures::channel::oneshot;
 use kvproto::{metapb, raft_cmdpb::RaftCmdRequest, raft_serverpb::RaftMessage};
 use raft::SnapshotStatus;
-use tracepoints::{EngineClock, Req};
+use tracepoints::{EngineClock, Req, clock::EngineInstant};
 
 use crate::{
     Error, Result,
@@ -39,15 +39,29 @@ impl RaftRouter {
     /// # Errors
     /// [`Error::RegionNotFound`]; the callback got it too.
     pub fn send_command(&self, request: RaftCmdRequest, callback: Callback, req: Req) -> Result<()> {
+        self.send_write(request, callback, req, None)
+    }
+
+    /// As [`RaftRouter::send_command`]; past `deadline` it is not proposed any more, but refused as TiKV refuses it.
+    pub fn send_write(
+        &self,
+        request: RaftCmdRequest,
+        callback: Callback,
+        req: Req,
+        deadline: Option<EngineInstant>,
+    ) -> Result<()> {
         let region_id = request.header.as_ref().map_or(0, |h| h.region_id);
         tracepoints::stamp!(RAFT_ROUTE, req, region = region_id);
-        self.send_read(request, callback, req)
+        self.send(RaftCommand { send_time: EngineClock::now(), request, callback, req, deadline })
     }
 
     /// As [`RaftRouter::send_command`], for a read, which does not become a log entry.
     pub fn send_read(&self, request: RaftCmdRequest, callback: Callback, req: Req) -> Result<()> {
-        let region_id = request.header.as_ref().map_or(0, |h| h.region_id);
-        let cmd = RaftCommand { send_time: EngineClock::now(), request, callback, req };
+        self.send(RaftCommand { send_time: EngineClock::now(), request, callback, req, deadline: None })
+    }
+
+    fn send(&self, cmd: RaftCommand) -> Result<()> {
+        let region_id = cmd.request.header.as_ref().map_or(0, |h| h.region_id);
         match self.router.send(region_id, PeerMsg::RaftCommand(Box::new(cmd))) {
             Ok(()) => Ok(()),
             Err(SendError::Disconnected(PeerMsg::RaftCommand(cmd))) => {

@@ -20,8 +20,10 @@ mod resolve;
 mod runtime;
 mod server;
 pub mod service;
+mod slow_log;
 mod snap;
 mod status;
+mod trace;
 
 pub use config::TikvConfig;
 pub use error::StartError;

@@ -29,16 +29,38 @@ impl Log for StderrLogger {
     fn flush(&self) {}
 }
 
-fn format_line(record: &Record<'_>, unix_secs: u64, millis: u32) -> String {
+/// Writes a line that is formatted already to where the log goes, if this level is logged.
+pub(crate) fn write_line(level: Level, line: &str) {
+    if level <= log::max_level() {
+        // A closed stderr must not stop a store.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// `[time] [LEVEL] [file:line] [message]`, the time in ns since the Unix epoch.
+pub(crate) fn head(unix_ns: u64, level: Level, file: &str, line: u32, message: &str) -> String {
+    let (secs, millis) = (unix_ns / 1_000_000_000, unix_ns / 1_000_000 % 1000);
+    format!("{} [{level}] [{file}:{line}] [{}]", time(secs, millis as u32), escape(message))
+}
+
+/// As the unified log format wants it: JSON if it has spaces, quotes, brackets or an equals sign in it.
+pub(crate) fn escape(value: &str) -> std::borrow::Cow<'_, str> {
+    let special = |b: u8| b <= b' ' || matches!(b, b'"' | b'=' | b'[' | b']');
+    if value.bytes().any(special) { serde_json::Value::from(value).to_string().into() } else { value.into() }
+}
+
+fn time(unix_secs: u64, millis: u32) -> String {
     let (year, month, day) = civil_date(unix_secs / 86_400);
-    let second = unix_secs % 86_400;
+    let (hour, minute, second) = (unix_secs / 3600 % 24, unix_secs / 60 % 60, unix_secs % 60);
+    format!("[{year}/{month:02}/{day:02} {hour:02}:{minute:02}:{second:02}.{millis:03} +00:00]")
+}
+
+fn format_line(record: &Record<'_>, unix_secs: u64, millis: u32) -> String {
     let file = record.file().unwrap_or("?").rsplit('/').next().unwrap_or("?");
     let thread = std::thread::current();
     format!(
-        "[{year}/{month:02}/{day:02} {:02}:{:02}:{:02}.{millis:03} +00:00] [{}] [{file}:{}] [{:?}] [thread={}]\n",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
+        "{} [{}] [{file}:{}] [{:?}] [thread={}]\n",
+        time(unix_secs, millis),
         record.level(),
         record.line().unwrap_or(0),
         record.args().to_string(),

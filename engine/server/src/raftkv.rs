@@ -52,11 +52,11 @@ impl Engine for RaftKv {
             requests: data.modifies.into_iter().map(to_request).collect(),
             ..RaftCmdRequest::default()
         };
-        let (router, req) = (self.router.clone(), ctx.req);
+        let (router, req, deadline) = (self.router.clone(), ctx.req, data.deadline);
         async move {
             let (callback, answer) = Callback::paired_write();
             // A failure to send is told to the callback as well.
-            let _ = router.send_command(request, callback, req);
+            let _ = router.send_write(request, callback, req, deadline);
             match answer.await {
                 Ok(response) => check(&response),
                 Err(_) => Err(ErrorInner::Closed.into()),

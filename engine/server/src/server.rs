@@ -36,6 +36,7 @@ use crate::{
     },
     snap::{SnapReceiver, SnapSender},
     status,
+    trace::Recording,
 };
 
 /// How long a shutdown waits for requests that run.
@@ -83,6 +84,7 @@ struct Running {
     runtimes: Runtimes,
     _local: LocalStore,
     engines: Engines,
+    _recording: Arc<Recording>,
     /// Last: the lock goes when nothing is open any more.
     _data_dir: DataDir,
 }
@@ -122,6 +124,8 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     let advertise_status =
         advertised(&config.server.advertise_status_addr, &config.server.status_addr, status_addr);
 
+    // Before any thread of the store: what they stamp is followed from the first on.
+    let recording = Recording::share(&config);
     let data_dir = DataDir::open(&config.storage.data_dir)?;
     let engines = open_engines(&data_dir, &config)?;
     data_dir.write_last_config(&config.to_toml()?)?;
@@ -181,12 +185,22 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     };
     if let Some(listener) = status_listener {
         let _guard = runtimes.background.enter();
-        let status = status::Status { metrics, config: RwLock::new(config.clone()), router: router.clone() };
+        let status =
+            status::Status { store_id, metrics, config: RwLock::new(config.clone()), router: router.clone() };
         status::start(listener, status).map_err(|e| StartError::Threads("the status server", e))?;
     }
     log::info!("store {store_id} serves gRPC on {addr}, data in {}", data_dir.path().display());
     let local = LocalStore::register(&advertise_addr);
-    let running = Running { grpc, storage, system, runtimes, _local: local, engines, _data_dir: data_dir };
+    let running = Running {
+        grpc,
+        storage,
+        system,
+        runtimes,
+        _local: local,
+        engines,
+        _recording: recording,
+        _data_dir: data_dir,
+    };
     Ok(ServerHandle { store_id, addr, status_addr, advertise_addr, router, config, running: Some(running) })
 }
 

@@ -29,7 +29,10 @@ fn the_status_server_answers_where_tikvs_does() {
     let (head, body) = http(&h, "/metrics", "");
     let text = String::from_utf8_lossy(&body).into_owned();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    assert!(text.contains("tikv_grpc_msg_duration_seconds_count{type=\"raw_put\"}"), "{text}");
+    assert!(
+        text.contains("tikv_grpc_msg_duration_seconds_count{type=\"raw_put\",priority=\"unknown\"}"),
+        "{text}"
+    );
     let (head, body) = http(&h, &format!("/region/{}", region.id), "");
     assert!(head.starts_with("HTTP/1.1 200") && !body.is_empty(), "{head}");
     let (head, body) = http(&h, "/region/4711", "");

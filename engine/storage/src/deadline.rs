@@ -13,7 +13,11 @@ const DEFAULT_EXECUTION_DURATION_LIMIT: Duration = Duration::from_secs(24 * 60 *
 
 /// A point in engine time.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline(EngineInstant);
+pub struct Deadline {
+    at: EngineInstant,
+    /// Whether the client said so.
+    limited: bool,
+}
 
 impl Deadline {
     /// That of a request that has just arrived.
@@ -22,12 +26,28 @@ impl Deadline {
             0 => DEFAULT_EXECUTION_DURATION_LIMIT,
             ms => Duration::from_millis(ms),
         };
-        Self(EngineClock::now() + limit)
+        Self { at: EngineClock::now() + limit, limited: ctx.max_execution_duration_ms != 0 }
+    }
+
+    pub(crate) fn at(self) -> EngineInstant {
+        self.at
+    }
+
+    pub(crate) fn is_limited(self) -> bool {
+        self.limited
+    }
+
+    /// Real time may run ahead of engine time: looks again until engine time is there.
+    pub(crate) async fn passed(self) {
+        while self.check().is_ok() {
+            let left = self.at.saturating_since(EngineClock::now());
+            tokio::time::sleep(left.max(Duration::from_millis(1))).await;
+        }
     }
 
     /// # Errors
     /// `DeadlineExceeded` once it is over.
     pub fn check(self) -> Result<()> {
-        if EngineClock::now() > self.0 { Err(ErrorInner::DeadlineExceeded.into()) } else { Ok(()) }
+        if EngineClock::now() > self.at { Err(ErrorInner::DeadlineExceeded.into()) } else { Ok(()) }
     }
 }

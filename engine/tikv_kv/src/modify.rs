@@ -1,4 +1,5 @@
 //! Modifications: what a command wants written.
+use tracepoints::clock::EngineInstant;
 use txn_types::{Key, Value};
 
 /// CF names are `engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE}`.
@@ -27,11 +28,13 @@ impl Modify {
 #[derive(Clone, Debug, Default)]
 pub struct WriteData {
     pub modifies: Vec<Modify>,
+    /// After it the write is not begun any more.
+    pub deadline: Option<EngineInstant>,
 }
 
 impl WriteData {
     pub fn from_modifies(modifies: Vec<Modify>) -> Self {
-        Self { modifies }
+        Self { modifies, deadline: None }
     }
 
     pub fn size(&self) -> usize {

@@ -8,6 +8,7 @@ mod diff;
 mod encryption;
 mod files;
 mod find;
+mod inside;
 mod key;
 mod manual;
 mod raft;
@@ -66,6 +67,9 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
         Some(Cmd::Completions { shell }) => manual::completions(shell, out),
         Some(Cmd::Man { dir }) => manual::pages(&dir, out),
         Some(Cmd::Flamegraph(args)) => flamegraph::run(&args, &global, out),
+        Some(Cmd::Inflight(args)) => inside::inflight(&args, &global, out),
+        Some(Cmd::Keep(args)) => inside::keep(&args, &global, out),
+        Some(Cmd::Kept(args)) => inside::kept(&args, &global, out),
         Some(cmd) => with_store(cmd, &global, out),
         None => {
             let help = <Opt as clap::CommandFactory>::command().render_help();
@@ -160,6 +164,9 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
         | Cmd::Completions { .. }
         | Cmd::Man { .. }
         | Cmd::Files(_)
+        | Cmd::Inflight(_)
+        | Cmd::Keep(_)
+        | Cmd::Kept(_)
         | Cmd::Flamegraph(_) => Err(Error::other("this command does not ask a store")),
     }
 }

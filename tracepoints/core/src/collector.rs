@@ -1,11 +1,12 @@
 //! The collector: one thread that empties all rings, keeps the requests of late, and writes a trace file when asked to.
+mod dump;
 mod fold;
 mod id_hash;
-mod spans;
 mod in_flight;
 mod keep;
 mod metrics;
 mod observe;
+mod spans;
 
 use std::{
     ops::Deref,
@@ -23,12 +24,12 @@ use parking_lot::Mutex;
 pub(crate) use fold::Folder;
 pub use fold::RecordedRequest;
 pub(crate) use id_hash::IdMap;
-pub use spans::Span;
 pub use in_flight::{InFlight, WaitsFor};
 pub use keep::{TailConfig, Wanted, Why};
 pub use metrics::TextWriter;
 use observe::Observer;
 pub use observe::SlowRequest;
+pub use spans::Span;
 
 use crate::{
     clock,

@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
     clock,
-    field::split_from_count,
     ending::{Ending, Wait},
+    field::split_from_count,
     label::Label,
     local,
     request::{Req, RequestKind},

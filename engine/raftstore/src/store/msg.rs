@@ -14,6 +14,8 @@ pub struct RaftCommand {
     pub callback: Callback,
     /// The request it belongs to.
     pub req: Req,
+    /// Past it the command is not proposed any more.
+    pub deadline: Option<EngineInstant>,
 }
 
 /// Periodic work of a peer.

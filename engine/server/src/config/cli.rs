@@ -1,7 +1,7 @@
 //! The flags of `tikv-server`, named as TiKV's (`cmd/tikv-server/src/main.rs`); a flag wins over the file.
 use std::path::PathBuf;
 
-use super::{ConfigError, TikvConfig};
+use super::{ConfigError, ReadableDuration, TikvConfig};
 
 pub const DEFAULT_PD_ADDR: &str = "127.0.0.1:2379";
 
@@ -42,6 +42,15 @@ pub struct Cli {
     /// trace, debug, info, warn, error or fatal [default: info]
     #[arg(short = 'L', long, value_name = "LEVEL")]
     pub log_level: Option<String>,
+    /// File for requests that took long, with all their stages [default: where the log goes]
+    #[arg(long, value_name = "FILE")]
+    pub slow_log_file: Option<PathBuf>,
+    /// From how long on a request is slow, e.g. 200ms [default: 1s]
+    #[arg(long, value_name = "DURATION")]
+    pub slow_log_threshold: Option<ReadableDuration>,
+    /// Keep one finished request in so many; 0: none [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub trace_sample_one_in: Option<u64>,
     /// Run PD in this process, listening here; its data lie in pd/ of the data directory
     #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = DEFAULT_PD_ADDR)]
     pub embedded_pd: Option<String>,
@@ -84,6 +93,11 @@ impl Cli {
         if let Some(dir) = &self.data_dir {
             config.storage.data_dir.clone_from(dir);
         }
+        if let Some(file) = &self.slow_log_file {
+            config.slow_log_file = file.to_string_lossy().into_owned();
+        }
+        config.slow_log_threshold = self.slow_log_threshold.unwrap_or(config.slow_log_threshold);
+        config.trace.sample_one_in = self.trace_sample_one_in.unwrap_or(config.trace.sample_one_in);
         match (&self.embedded_pd, self.pd_endpoints.is_empty()) {
             (Some(addr), true) => config.pd.endpoints = vec![addr.clone()],
             (_, false) => config.pd.endpoints.clone_from(&self.pd_endpoints),

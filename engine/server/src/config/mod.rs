@@ -2,6 +2,7 @@
 mod build;
 mod cli;
 mod sections;
+mod trace;
 mod unknown;
 
 use std::{fs, io, path::Path, path::PathBuf};
@@ -14,6 +15,7 @@ pub use sections::{
     BlockCacheConfig, CfConfig, LogConfig, PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig,
     ServerConfig, StorageConfig, UnifiedReadPoolConfig,
 };
+pub use trace::TraceConfig;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -30,9 +32,13 @@ pub enum ConfigError {
 }
 
 /// Everything that a `tikv.toml` can say to this server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct TikvConfig {
+    /// Where slow requests are logged; empty: where everything else is.
+    pub slow_log_file: String,
+    /// From how long on a request is slow.
+    pub slow_log_threshold: ReadableDuration,
     pub log: LogConfig,
     pub server: ServerConfig,
     pub storage: StorageConfig,
@@ -43,6 +49,25 @@ pub struct TikvConfig {
     pub raft_store: raftstore::store::Config,
     pub rocksdb: RocksDbConfig,
     pub raft_engine: RaftEngineConfig,
+    pub trace: TraceConfig,
+}
+
+impl Default for TikvConfig {
+    fn default() -> Self {
+        Self {
+            slow_log_file: String::new(),
+            slow_log_threshold: ReadableDuration::secs(1),
+            log: LogConfig::default(),
+            server: ServerConfig::default(),
+            storage: StorageConfig::default(),
+            pd: PdConfig::default(),
+            read_pool: ReadPoolConfig::default(),
+            raft_store: raftstore::store::Config::default(),
+            rocksdb: RocksDbConfig::default(),
+            raft_engine: RaftEngineConfig::default(),
+            trace: TraceConfig::default(),
+        }
+    }
 }
 
 impl TikvConfig {
@@ -70,6 +95,7 @@ impl TikvConfig {
     pub fn validate(&mut self) -> Result<(), ConfigError> {
         self.server.validate().map_err(ConfigError::Invalid)?;
         self.pd.validate().map_err(ConfigError::Invalid)?;
+        self.trace.validate().map_err(ConfigError::Invalid)?;
         self.raft_store.validate().map_err(|e| ConfigError::Invalid(format!("[raftstore] {e}")))?;
         if self.storage.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Invalid(
@@ -116,6 +142,19 @@ mod tests {
         assert_eq!(config.read_pool.unified.max_thread_count, 3);
         assert_eq!(config.raft_engine.target_file_size, ReadableSize::mb(16));
         assert_eq!(config.server.labels["zone"], "z1");
+    }
+
+    #[test]
+    fn slow_requests_have_keys_of_their_own() {
+        let text = "slow-log-threshold = \"200ms\"\n[trace]\nsample-one-in = 7\nslow-thresholds = { kv_get = \"5ms\" }\n";
+        let (mut config, unknown) = TikvConfig::from_toml(text).unwrap();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        config.validate().unwrap();
+        let tail = config.build_collector_config(|_| "").tail;
+        assert_eq!((tail.slow_ns, tail.one_in), (200_000_000, 7));
+        assert_eq!(tail.slow_by_kind, [(tracepoints::RequestKind::KvGet, 5_000_000)]);
+        config.trace.slow_thresholds.insert("kv_got".into(), ReadableDuration::secs(1));
+        assert!(config.validate().unwrap_err().to_string().contains("kv_got"));
     }
 
     #[test]

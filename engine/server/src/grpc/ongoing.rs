@@ -3,7 +3,10 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -13,28 +16,49 @@ use axum::{
 };
 use hyper::body::{Frame, SizeHint};
 use tower::{Layer, Service};
-use tracepoints::{Req, request};
+use tracepoints::{Ending, EngineClock, Outcome, Req, clock::EngineInstant, request};
 
 #[derive(Debug)]
-struct EndOnDrop(Req);
+struct EndOnDrop {
+    req: Req,
+    ending: Ending,
+    deadline: Option<EngineInstant>,
+    /// One of [`Outcome::ALL`]; `Unknown` until there is a reply.
+    outcome: AtomicU8,
+}
 
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        request::end(self.0);
+impl EndOnDrop {
+    /// Without a reply the client's deadline has passed, or the client has gone.
+    fn outcome(&self) -> Outcome {
+        match Outcome::ALL.get(usize::from(self.outcome.load(Ordering::Relaxed))) {
+            Some(Outcome::Unknown) | None => {
+                let late = self.deadline.is_some_and(|d| EngineClock::now() >= d);
+                if late { Outcome::DeadlineExceeded } else { Outcome::Cancelled }
+            }
+            Some(told) => *told,
+        }
     }
 }
 
-/// Tells the session that the request has left when the last clone is dropped.
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        request::end_with(self.req, Ending { outcome: self.outcome(), ..self.ending });
+    }
+}
+
+/// Tells that the request has left, and how, when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Ongoing(Arc<EndOnDrop>);
 
 impl Ongoing {
-    pub fn new(req: Req) -> Self {
-        Self(Arc::new(EndOnDrop(req)))
+    /// `ending` says what is known of the end already; `deadline` is that of the gRPC call.
+    pub fn new(req: Req, ending: Ending, deadline: Option<EngineInstant>) -> Self {
+        Self(Arc::new(EndOnDrop { req, ending, deadline, outcome: AtomicU8::new(Outcome::Unknown as u8) }))
     }
 
-    pub fn req(&self) -> Req {
-        self.0.0
+    /// There is a reply.
+    pub fn answered(&self, outcome: Outcome) {
+        self.0.outcome.store(outcome as u8, Ordering::Relaxed);
     }
 }
 

@@ -5,12 +5,12 @@ use kvproto::kvrpcpb::*;
 use prost::Message;
 use tracepoints::RequestKind;
 
-use super::{call::Call, raw, txn};
+use super::{call::Call, outcome::Judge, raw, txn};
 use crate::Storage;
 
 /// A request of `tikvpb.Tikv` that one store answers by itself.
 pub trait Command: Message + Sized + Send + 'static {
-    type Reply: Message + Default + Send + 'static;
+    type Reply: Message + Default + Judge + Send + 'static;
     const KIND: RequestKind;
 
     fn context(&self) -> Option<&Context>;

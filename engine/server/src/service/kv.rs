@@ -4,9 +4,9 @@ use std::{future::Future, pin::Pin};
 use futures::StreamExt;
 use kvproto::{kvrpcpb::*, raft_serverpb, tikvpb, tikvpb::tikv_server::Tikv};
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
-use tracepoints::{request, step};
+use tracepoints::{Ending, Outcome, ending::Wait, request, step};
 
-use super::{batch_commands, call::Call, command::Command, split};
+use super::{batch_commands, call::Call, command::Command, outcome::Judge, split};
 use crate::{
     Storage,
     grpc::{Arrival, Ongoing, within},
@@ -42,12 +42,16 @@ impl KvService {
     pub(super) async fn serve<C: Command>(&self, command: C, arrival: Arrival) -> (C::Reply, Ongoing) {
         let region = command.context().map_or(0, |c| c.region_id);
         let req = request::begin(C::KIND, command.first_key(), region);
-        let ongoing = Ongoing::new(req);
+        let ongoing = Ongoing::new(req, ending_of(command.context()), arrival.deadline);
         step!(GRPC_RECEIVE, req, region = region);
         step!(GRPC_DECODE, req, region = region, wait_ns = arrival.elapsed_ns());
         let reply = command.execute(self.storage.clone(), Call::new(req, arrival)).await;
+        let verdict = reply.verdict();
+        ongoing.answered(verdict.outcome);
+        if verdict.lock_ts != 0 {
+            request::waits(req, Wait::Lock { lock_ts: verdict.lock_ts });
+        }
         step!(GRPC_REPLY, req, region = region);
-        self.metrics.request(C::KIND, arrival.elapsed_ns());
         (reply, ongoing)
     }
 
@@ -74,6 +78,16 @@ impl KvService {
         }
         Ok(())
     }
+}
+
+/// What the client says of how its request may end.
+fn ending_of(context: Option<&Context>) -> Ending {
+    let Some(context) = context else { return Ending::default() };
+    let mut trace_id = [0; 16];
+    let n = context.trace_id.len().min(16);
+    trace_id[..n].copy_from_slice(&context.trace_id[..n]);
+    let asked = n > 0 || context.trace_context.is_some();
+    Ending { outcome: Outcome::Unknown, asked, limit_ms: context.max_execution_duration_ms, trace_id }
 }
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send + 'a>>;

@@ -5,6 +5,7 @@ mod command;
 pub mod control;
 mod debug;
 mod kv;
+mod outcome;
 mod raw;
 mod split;
 mod txn;

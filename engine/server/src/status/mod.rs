@@ -1,5 +1,6 @@
 //! The HTTP status server (TiKV `src/server/status_server/mod.rs`): metrics, configuration, regions, profiles. Paths,
 //! codes, headers and shapes are TiKV's.
+mod async_tasks;
 mod config;
 mod heap;
 mod profile;
@@ -25,6 +26,7 @@ use crate::{config::TikvConfig, metrics::Metrics};
 
 /// What the status server tells.
 pub struct Status {
+    pub store_id: u64,
     pub metrics: Metrics,
     /// As it is in effect: what is changed online is changed here.
     pub config: RwLock<TikvConfig>,
@@ -59,6 +61,7 @@ fn routes() -> Router<Arc<Status>> {
         .route("/force_partition_ranges", get(none))
         .route("/debug/fail_point", get(|| async { text(StatusCode::OK, "") }))
         .route("/debug/ime/cached_regions", get(no_memory_engine))
+        .route("/async_tasks", get(async_tasks::table))
         .route("/debug/pprof/profile", get(profile::cpu))
         .route("/debug/pprof/heap", get(heap::heap))
         .route("/debug/pprof/heap_list", get(heap::gone_list))

@@ -29,10 +29,16 @@ pub struct Harness {
     pub faults: NetFaults,
     pub runtime: Runtime,
     pub dir: TempDir,
+    tune: Box<dyn Fn(&mut TikvConfig)>,
 }
 
 impl Harness {
     pub fn start(stores: usize) -> Self {
+        Self::start_with(stores, |_| ())
+    }
+
+    /// `tune` has the last word on each store's configuration.
+    pub fn start_with(stores: usize, tune: impl Fn(&mut TikvConfig) + 'static) -> Self {
         server::logger::init(log::LevelFilter::Warn);
         let dir = tempfile::tempdir().unwrap();
         let pd = PdServer::start(PdConfig {
@@ -47,7 +53,8 @@ impl Harness {
         let runtime = Runtime::new().unwrap();
         let endpoint = pd.addr().to_string();
         let client = runtime.block_on(PdClient::connect(&[endpoint])).unwrap();
-        let mut harness = Self { stores: Vec::new(), pd, client, faults: NetFaults::default(), runtime, dir };
+        let (stores_of, faults) = (Vec::new(), NetFaults::default());
+        let mut harness = Self { stores: stores_of, pd, client, faults, runtime, dir, tune: Box::new(tune) };
         for n in 0..stores {
             harness.stores.push(None);
             harness.start_store(n);
@@ -63,6 +70,7 @@ impl Harness {
         raft.raft_store_max_leader_lease = ReadableDuration::millis(900);
         raft.pd_heartbeat_tick_interval = ReadableDuration::millis(300);
         raft.pd_store_heartbeat_tick_interval = ReadableDuration::millis(300);
+        (self.tune)(&mut config);
         config
     }
 

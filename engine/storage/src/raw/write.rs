@@ -86,7 +86,7 @@ impl<E: Engine> Storage<E> {
         let (engine, deadline) = (self.engine.clone(), Deadline::of(&pb_ctx));
         let task = async move {
             deadline.check()?;
-            let data = WriteData::from_modifies(modifies);
+            let data = WriteData { modifies, deadline: Some(deadline.at()) };
             tracepoints::step!(SCHED_WRITE, req, region = region, modifies = keys, bytes = data.size());
             let begin = EngineClock::now();
             let result = engine.async_write(SnapContext { pb_ctx, req, ..Default::default() }, data).await;

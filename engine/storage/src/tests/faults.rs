@@ -198,6 +198,32 @@ fn too_many_bytes_on_their_way_turn_commands_away() {
 }
 
 #[test]
+fn who_waits_for_a_latch_past_its_deadline_is_answered_and_holds_nobody_up() {
+    let store = Faulty::new(Config::default());
+    store.set(HOLD_WRITE);
+    let mut late = prewrite_request(vec![put(b"k", b"v")], 6);
+    late.context.get_or_insert_default().max_execution_duration_ms = 50;
+    let (held, behind) = (store.prewrite(b"k", 5), store.prewrite(b"k", 7));
+    let storage = store.storage.clone();
+    let (first, refused, last) = wait(async {
+        let first = tokio::spawn(held);
+        store.until_a_write_is_held().await;
+        let late = async move { storage.sched_txn_command(typed_prewrite(late).unwrap(), Req::NONE).await };
+        let (late, behind) = (tokio::spawn(late), tokio::spawn(behind));
+        // It is answered while the command before it still has the latch.
+        let refused = late.await.unwrap().0;
+        store.set(FINE);
+        store.engine.release.notify_one();
+        (first.await.unwrap(), refused, behind.await.unwrap())
+    });
+    assert!(first.unwrap().locks.is_empty());
+    let busy = extract_region_error(&refused).unwrap().server_is_busy.unwrap();
+    assert_eq!(busy.reason, "deadline is exceeded");
+    assert_eq!(last.unwrap().locks.len(), 1, "it met the first one's lock");
+    store.must_become_idle();
+}
+
+#[test]
 fn stopping_answers_everybody() {
     let store = Faulty::new(Config::default());
     store.set(HOLD_WRITE);

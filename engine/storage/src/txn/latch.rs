@@ -25,8 +25,9 @@ impl Latch {
         self.waiting.iter().find(|(h, _)| *h == hash).map(|(_, cid)| *cid)
     }
 
-    /// Takes the holder of `hash` out, and tells who holds it then.
+    /// Takes `who` out; if it held `hash`, tells who holds it then.
     fn pop(&mut self, hash: u64, who: u64) -> Option<u64> {
+        let held = self.first_by_hash(hash) == Some(who);
         if let Some(at) = self.waiting.iter().position(|entry| *entry == (hash, who)) {
             self.waiting.remove(at);
         }
@@ -35,7 +36,7 @@ impl Latch {
         {
             self.waiting.shrink_to_fit();
         }
-        self.first_by_hash(hash)
+        self.first_by_hash(hash).filter(|_| held)
     }
 }
 
@@ -120,12 +121,18 @@ impl Latches {
             if i > lock.owned_count {
                 break;
             }
-            let next = self.slots[self.slot_of(hash)].lock().pop(hash, who);
-            wakeup.extend(next.filter(|_| i < lock.owned_count));
+            // It may have come to hold the last one without having heard of it yet.
+            wakeup.extend(self.slots[self.slot_of(hash)].lock().pop(hash, who));
         }
         wakeup.sort_unstable();
         wakeup.dedup();
         wakeup
+    }
+
+    /// Who has the latch that `lock` waits for.
+    pub fn holder(&self, lock: &Lock) -> Option<u64> {
+        let hash = *lock.required_hashes.get(lock.owned_count)?;
+        self.slots[self.slot_of(hash)].lock().first_by_hash(hash)
     }
 
     /// The queues of the slots that `lock` is about.
@@ -168,6 +175,7 @@ mod tests {
         assert!(!latches.acquire(&mut b, 2));
         assert!(!latches.acquire(&mut c, 3));
         assert_eq!(latches.probe(&a).slots[0].queue, [1, 2, 3]);
+        assert_eq!((latches.holder(&c), latches.holder(&a)), (Some(1), None));
         assert_eq!(latches.release(&a, 1), [2]);
         assert!(latches.acquire(&mut b, 2));
         assert_eq!(latches.release(&b, 2), [3]);
@@ -199,6 +207,17 @@ mod tests {
         assert!(latches.acquire(&mut c, 3));
         latches.release(&c, 3);
         assert!(latches.is_idle());
+    }
+
+    #[test]
+    fn who_gives_up_what_it_was_just_given_passes_it_on() {
+        let latches = Latches::new(16);
+        let (mut a, mut b, mut c) = (Lock::new(&["k"]), Lock::new(&["k"]), Lock::new(&["k"]));
+        assert!(latches.acquire(&mut a, 1));
+        assert!(!latches.acquire(&mut b, 2) && !latches.acquire(&mut c, 3));
+        assert_eq!(latches.release(&a, 1), [2]);
+        assert_eq!(latches.release(&b, 2), [3], "2 was woken, but did not acquire");
+        assert!(latches.acquire(&mut c, 3));
     }
 
     /// Commands with random keys, woken in random order: nobody ever runs beside another on the same key,

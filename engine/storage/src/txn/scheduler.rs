@@ -14,7 +14,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tikv_kv::{Engine, SnapContext, WriteData};
 use tokio::sync::oneshot;
-use tracepoints::{EngineClock, Probe, Req, clock::EngineInstant};
+use tracepoints::{EngineClock, Probe, Req, clock::EngineInstant, ending::Wait};
 use txn_types::{Key, TimeStamp};
 
 use super::{
@@ -49,7 +49,8 @@ struct Task {
     deadline: Deadline,
     received: EngineInstant,
     details: SchedulerDetails,
-    answer: oneshot::Sender<Answer>,
+    /// None once it has been given up.
+    answer: Option<oneshot::Sender<Answer>>,
     bytes: RunningBytes,
 }
 
@@ -163,7 +164,7 @@ impl<E: Engine> TxnScheduler<E> {
             return (Err(e), SchedulerDetails::default());
         }
         let (answer, wait) = oneshot::channel();
-        self.inner.clone().schedule_command(cid, cmd, req, SchedulerDetails::default(), answer);
+        self.inner.clone().schedule_command(cid, cmd, req, SchedulerDetails::default(), Some(answer));
         match wait.await {
             Ok((result, details)) => (result.and_then(T::from_result), details),
             Err(_) => (Err(ErrorInner::Closed.into()), SchedulerDetails::default()),
@@ -195,7 +196,7 @@ impl<E: Engine> Inner<E> {
         cmd: Command,
         req: Req,
         details: SchedulerDetails,
-        answer: oneshot::Sender<Answer>,
+        answer: Option<oneshot::Sender<Answer>>,
     ) {
         let lock = Lock::new(cmd.latch_keys());
         tracepoints::stamp!(LATCH_WAIT, req, cid = cid, latches = lock.len());
@@ -219,12 +220,36 @@ impl<E: Engine> Inner<E> {
         let mut waiting = self.waiting.lock();
         let acquired = self.latches.acquire(&mut task.lock, task.cid);
         tracepoints::probe!(task.req, || Probe::Latches(self.latches.probe(&task.lock)));
-        if acquired {
+        if acquired || task.deadline.check().is_err() {
+            // Past its deadline it does not wait: it ends, and gives its latches back.
             drop(waiting);
             self.spawn(task);
         } else {
-            waiting.insert(task.cid, task);
+            let cid = task.cid;
+            if let Some(holder) = self.latches.holder(&task.lock) {
+                tracepoints::request::waits(task.req, Wait::Latch { cid, holder });
+            }
+            let limited = task.deadline.is_limited().then_some(task.deadline);
+            waiting.insert(cid, task);
+            drop(waiting);
+            limited.into_iter().for_each(|deadline| self.clone().watch_deadline(cid, deadline));
         }
+    }
+
+    /// Answers a command that still waits for latches when its time is over. It keeps its place in their queues until it
+    /// is woken, and ends then. TiKV: `TxnScheduler::fail_fast_or_check_deadline`.
+    fn watch_deadline(self: Arc<Self>, cid: u64, deadline: Deadline) {
+        // A weak one: a scheduler that is gone has nobody to answer.
+        let weak = Arc::downgrade(&self);
+        self.pool.spawn(async move {
+            deadline.passed().await;
+            let Some(inner) = weak.upgrade() else { return };
+            let answer = inner.waiting.lock().get_mut(&cid).and_then(|task| task.answer.take());
+            if let Some(answer) = answer {
+                // The client may have gone.
+                drop(answer.send((Err(ErrorInner::DeadlineExceeded.into()), SchedulerDetails::default())));
+            }
+        });
     }
 
     fn spawn(self: Arc<Self>, task: Task) {
@@ -288,7 +313,7 @@ impl<E: Engine> Inner<E> {
                 self.clone().schedule_command(next, *cmd, req, details, answer);
             }
             // The client may have gone.
-            other => drop(answer.send((other, details))),
+            other => drop(answer.map(|answer| answer.send((other, details)))),
         }
         drop(latches);
     }
@@ -362,7 +387,7 @@ impl<E: Engine> Inner<E> {
         details: &mut SchedulerDetails,
     ) -> Result<()> {
         deadline.check()?;
-        let data = WriteData::from_modifies(modifies);
+        let data = WriteData { modifies, deadline: Some(deadline.at()) };
         tracepoints::step!(
             SCHED_WRITE,
             req,

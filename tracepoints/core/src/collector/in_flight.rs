@@ -33,6 +33,30 @@ pub struct InFlight {
     pub uncertain: bool,
 }
 
+impl InFlight {
+    /// Two lines: the request, and what it waits for; the second only if it waits.
+    pub fn to_text(&self) -> String {
+        let ms = |ns: u64| format!("{}.{:03} ms", ns / 1_000_000, ns / 1000 % 1000);
+        let mut out = format!(
+            "{} {} [store {} region {}] key {} age {} at {} for {} on {}{}\n",
+            self.request,
+            self.kind,
+            self.store,
+            self.region,
+            if self.key.is_empty() { "-" } else { &self.key },
+            ms(self.age_ns),
+            self.stage,
+            ms(self.in_stage_ns),
+            self.thread,
+            if self.uncertain { " (uncertain: stamps were lost)" } else { "" },
+        );
+        if let Some(waits) = &self.waits_for {
+            out.push_str(&format!("    waits for {}: {}\n", waits.what, waits.holder));
+        }
+        out
+    }
+}
+
 /// What a request waits for, and who has it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WaitsFor {

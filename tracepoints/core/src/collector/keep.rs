@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::RecordedRequest;
 use crate::request::RequestKind;
 
-/// Why a request is kept. One that has several reasons counts under the first.
+/// Why a request is kept. One that has several reasons counts under one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
@@ -103,12 +103,15 @@ impl TailSampler {
     }
 
     pub(super) fn why(&mut self, request: &RecordedRequest) -> Option<Why> {
-        if request.ending.asked || self.is_wanted(request) {
+        if self.is_wanted(request) {
             Some(Why::Asked)
         } else if self.is_slow(request) || request.past_deadline() {
             Some(Why::Slow)
         } else if request.ending.outcome.failed() {
             Some(Why::Failed)
+        } else if request.ending.asked {
+            // Behind the rarer ones: there are clients that give every request a trace id.
+            Some(Why::Asked)
         } else if self.one_in != 0 && request.id.is_multiple_of(self.one_in) {
             Some(Why::Sampled)
         } else {

@@ -3,6 +3,7 @@
 //! A subscription is a [`tracepoints::Session`] run by a thread of its own, `trace-control`: a held engine thread can
 //! never hold the stepper. The stream's end, for whatever reason, ends the session and so releases what is held.
 mod freeze;
+mod keep;
 mod pump;
 mod record;
 mod updates;
@@ -11,9 +12,10 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use kvproto::tracecontrol::{
-    ContinueReply, ContinueRequest, FreezeReply, FreezeRequest, GatesReply, GatesRequest, RecordChunk,
-    RecordRequest, StatusReply, StatusRequest, StepEvent, SubscribeRequest,
-    continue_request::Mode as ContinueMode, trace_control_server::TraceControl,
+    ContinueReply, ContinueRequest, FreezeReply, FreezeRequest, GatesReply, GatesRequest, InFlightReply,
+    InFlightRequest, KeepReply, KeepRequest, KeptRequest, RecordChunk, RecordRequest, StatusReply,
+    StatusRequest, StepEvent, SubscribeRequest, continue_request::Mode as ContinueMode,
+    trace_control_server::TraceControl,
 };
 use parking_lot::Mutex;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
@@ -157,6 +159,20 @@ impl TraceControl for ControlService {
         let (chunks, stream) = tokio::sync::mpsc::channel(4);
         record::spawn(seconds, chunks)
             .map_err(|e| Status::internal(format!("cannot start the thread trace-record: {e}")))?;
+        Ok(Response::new(ReceiverStream::new(stream).boxed()))
+    }
+
+    async fn in_flight(&self, request: Request<InFlightRequest>) -> Result<Response<InFlightReply>, Status> {
+        keep::in_flight(self.store_id, request.into_inner()).map(Response::new)
+    }
+
+    async fn keep(&self, request: Request<KeepRequest>) -> Result<Response<KeepReply>, Status> {
+        keep::keep(request.into_inner()).map(|()| Response::new(KeepReply {}))
+    }
+
+    async fn kept(&self, request: Request<KeptRequest>) -> Result<Response<BoxStream<RecordChunk>>, Status> {
+        let (chunks, stream) = tokio::sync::mpsc::channel(4);
+        keep::kept(&request.into_inner(), chunks)?;
         Ok(Response::new(ReceiverStream::new(stream).boxed()))
     }
 }

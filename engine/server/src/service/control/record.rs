@@ -9,7 +9,7 @@ use std::{
 use kvproto::tracecontrol::RecordChunk;
 use tokio::sync::mpsc::Sender;
 use tonic::Status;
-use tracepoints::collector::{Collector, CollectorConfig};
+use tracepoints::collector;
 
 const CHUNK: usize = 1 << 20;
 pub const MAX_SECONDS: u32 = 600;
@@ -30,7 +30,7 @@ pub fn spawn(seconds: u32, chunks: Chunks) -> std::io::Result<()> {
 fn record(seconds: u32, chunks: &Chunks) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| format!("cannot make a temporary directory: {e}"))?;
     let path = dir.path().join("record.trace");
-    let collector = Collector::start(CollectorConfig::default()).map_err(|e| e.to_string())?;
+    let collector = collector::current().ok_or("requests are not recorded here: no collector runs")?;
     collector.record_to(&path).map_err(|e| e.to_string())?;
     let end = Instant::now() + Duration::from_secs(seconds.into());
     while Instant::now() < end && !chunks.is_closed() {

@@ -153,7 +153,7 @@ pub(super) static DURATIONS: &[Duration] = &[
     },
     duration(COMMAND_NAME, COMMAND_HELP, Labels::Command(""), SCHED_RECEIVE, SCHED_FINISH),
     duration(REQUEST_WAIT_NAME, REQUEST_WAIT_HELP, Labels::None, RAFT_ROUTE, RAFT_PROPOSE),
-    duration(REQUEST_WAIT_NAME, REQUEST_WAIT_HELP, Labels::None, RAFT_ROUTE, READ_INDEX_PROPOSE),
+    duration(REQUEST_WAIT_NAME, REQUEST_WAIT_HELP, Labels::None, LOCAL_READ_REJECT, READ_INDEX_PROPOSE),
     waterfall(
         "tikv_raftstore_store_wf_batch_wait_duration_seconds",
         "Bucketed histogram of proposals' wait batch duration.",

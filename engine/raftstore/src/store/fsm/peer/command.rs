@@ -8,10 +8,17 @@ use crate::{
     store::{Callback, RaftCommand, Transport, cmd_resp, peer::RequestPolicy, proposals::Proposal, util},
 };
 
+/// TiKV: `Error::DeadlineExceeded`, which clients hear of as a busy server.
+fn deadline_exceeded() -> Error {
+    Error::ServerIsBusy("deadline is exceeded".into())
+}
+
 impl<T: Transport> PeerFsmDelegate<'_, T> {
     pub(super) fn on_raft_command(&mut self, cmd: RaftCommand) {
-        let RaftCommand { request, callback, req, .. } = cmd;
-        if let Err(err) = self.pre_propose(&request) {
+        let RaftCommand { request, callback, req, deadline, .. } = cmd;
+        let late = deadline.is_some_and(|at| EngineClock::now() > at);
+        let refused = if late { Err(deadline_exceeded()) } else { self.pre_propose(&request) };
+        if let Err(err) = refused {
             let term = self.fsm.peer.term();
             callback.invoke_with_response(cmd_resp::err_resp(err, term));
             return;

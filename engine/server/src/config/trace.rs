@@ -1,0 +1,89 @@
+//! `[trace]`: what is kept of the requests that were recorded. Not in TiKV, which records none.
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tracepoints::{CollectorConfig, RequestKind, collector::TailConfig};
+
+use super::{ReadableDuration, TikvConfig};
+
+/// `[trace]`. The collector and the slow log are the process's: where several stores run in one, the first one's count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct TraceConfig {
+    /// Finished requests kept, whatever they were.
+    pub recent: usize,
+    /// Requests on their way that are followed; past it the oldest is given up.
+    pub in_flight: usize,
+    /// Stamps kept of one request, 64 bytes each.
+    pub stamps_per_request: usize,
+    /// Requests kept beyond `recent` for each reason: slow, failed, asked for, one in so many.
+    pub keep: usize,
+    /// Keeps one request in so many; 0: none.
+    pub sample_one_in: u64,
+    /// What is slow, by type, e.g. `{ kv_get = "50ms" }`; other types have `slow-log-threshold`.
+    pub slow_thresholds: BTreeMap<String, ReadableDuration>,
+}
+
+impl Default for TraceConfig {
+    fn default() -> Self {
+        Self {
+            recent: 1024,
+            in_flight: 4096,
+            stamps_per_request: 512,
+            keep: 256,
+            sample_one_in: 1000,
+            slow_thresholds: BTreeMap::new(),
+        }
+    }
+}
+
+impl TraceConfig {
+    pub(super) fn validate(&self) -> Result<(), String> {
+        for (name, value) in [
+            ("recent", self.recent),
+            ("in-flight", self.in_flight),
+            ("stamps-per-request", self.stamps_per_request),
+        ] {
+            if value == 0 {
+                return Err(format!("trace.{name} is 0; it must be at least 1"));
+            }
+        }
+        let unknown = self.slow_thresholds.keys().find(|name| RequestKind::parse(name).is_none());
+        match unknown {
+            Some(name) => Err(format!(
+                "trace.slow-thresholds: expected request types such as kv_get or raw_put, met {name:?}"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn ns(duration: &ReadableDuration) -> u64 {
+    u64::try_from(duration.0.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl TikvConfig {
+    /// None: slow requests are logged where everything else is.
+    pub(crate) fn slow_log_path(&self) -> Option<PathBuf> {
+        (!self.slow_log_file.is_empty()).then(|| PathBuf::from(&self.slow_log_file))
+    }
+
+    pub(crate) fn build_collector_config(&self, reject_reason: fn(u64) -> &'static str) -> CollectorConfig {
+        let trace = &self.trace;
+        let by_kind = trace.slow_thresholds.iter();
+        let tail = TailConfig {
+            slow_ns: ns(&self.slow_log_threshold),
+            slow_by_kind: by_kind.filter_map(|(name, d)| Some((RequestKind::parse(name)?, ns(d)))).collect(),
+            one_in: trace.sample_one_in,
+            keep: trace.keep,
+        };
+        CollectorConfig {
+            recent: trace.recent,
+            in_flight: trace.in_flight,
+            stamps_per_request: trace.stamps_per_request,
+            tail,
+            reject_reason,
+            ..CollectorConfig::default()
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A log file that may fail: what cannot be written is lost and counted, and said once.
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// How soon a file that failed is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    file: Option<File>,
+    /// Lines that could not be written since writing last succeeded.
+    lost: u64,
+    failed: Option<Instant>,
+}
+
+impl LogFile {
+    /// Never fails: an unwritable file is said in the log, and tried again.
+    pub(super) fn open(path: PathBuf) -> Self {
+        let mut opened = Self { path, file: None, lost: 0, failed: None };
+        if let Err(e) = opened.reopen() {
+            opened.fail(&e);
+        }
+        opened
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = Some(OpenOptions::new().create(true).append(true).open(&self.path)?);
+        Ok(())
+    }
+
+    /// Says so the first time; after that only counts.
+    fn fail(&mut self, e: &io::Error) {
+        self.file = None;
+        if self.failed.replace(Instant::now()).is_none() {
+            log::error!(
+                "the slow log {} cannot be written: {e}; the store goes on without it, and tries again every {} s",
+                self.path.display(),
+                RETRY.as_secs()
+            );
+        }
+    }
+
+    pub(super) fn write(&mut self, line: &str) {
+        if self.file.is_none() && self.failed.is_some_and(|at| at.elapsed() < RETRY) {
+            self.lost += 1;
+            return;
+        }
+        match self.try_write(line) {
+            Ok(()) if self.failed.take().is_some() => {
+                let lost = std::mem::take(&mut self.lost);
+                log::warn!("the slow log {} is written again; {lost} lines were lost", self.path.display());
+            }
+            Ok(()) => {}
+            Err(e) => {
+                self.lost += 1;
+                self.fail(&e);
+            }
+        }
+    }
+
+    fn try_write(&mut self, line: &str) -> io::Result<()> {
+        if self.file.is_none() || self.was_moved() {
+            self.reopen()?;
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.write_all(line.as_bytes())
+    }
+
+    /// Whether a log rotation has put the file away.
+    fn was_moved(&self) -> bool {
+        let there = std::fs::metadata(&self.path).map(|m| (m.dev(), m.ino()));
+        let ours = self.file.as_ref().map(File::metadata);
+        match (there, ours) {
+            (Ok(there), Some(Ok(ours))) => there != (ours.dev(), ours.ino()),
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_to_the_path_also_after_a_rotation() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slow.log");
+        let mut log = LogFile::open(path.clone());
+        log.write("1\n");
+        std::fs::rename(&path, dir.path().join("slow.log.1")).unwrap();
+        log.write("2\n");
+        log.write("3\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "2\n3\n");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_and_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("not-there").join("slow.log");
+        let mut log = LogFile::open(path.clone());
+        assert!(log.failed.is_some());
+        log.write("1\n");
+        log.write("2\n");
+        assert_eq!(log.lost, 2);
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        log.failed = Some(Instant::now() - RETRY);
+        log.write("3\n");
+        assert_eq!((log.lost, log.failed), (0, None));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "3\n");
+    }
+
+    #[test]
+    fn a_full_disk_loses_lines_and_nothing_else() {
+        // Linux' device that is always full.
+        let mut log = LogFile::open("/dev/full".into());
+        assert!(log.failed.is_none());
+        log.write("1\n");
+        assert_eq!((log.lost, log.file.is_none(), log.failed.is_some()), (1, true, true));
+    }
+}

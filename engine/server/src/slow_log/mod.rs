@@ -1,0 +1,53 @@
+//! The slow log and the deadline log: one line, with all its stages, for each request that took longer than it may.
+//!
+//! TiKV logs slow coprocessor requests only and none that ran into its deadline. The lines have the form of TiKV's log,
+//! and its names where it has them (`src/coprocessor/tracker.rs`). A thread of its own writes them: neither a request nor
+//! the collector ever waits for a disk.
+mod file;
+mod line;
+
+use std::{path::PathBuf, thread::JoinHandle};
+
+use crossbeam::channel::Receiver;
+use tracepoints::collector::{CollectorHandle, SlowRequest};
+
+use file::LogFile;
+
+/// Slow requests that may wait for the writer.
+const QUEUE: usize = 1024;
+
+/// Ends its thread when the collector that feeds it ends, or another slow log takes its place.
+#[derive(Debug)]
+pub struct SlowLog {
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SlowLog {
+    /// Starts the thread `slow-logger`. Without a file, lines go where the log goes.
+    ///
+    /// # Errors
+    /// Where the operating system gives no thread.
+    pub fn start(collector: &CollectorHandle, file: Option<PathBuf>) -> std::io::Result<Self> {
+        let requests = collector.slow_requests(QUEUE);
+        let run = move || write_all(&requests, file);
+        let thread = std::thread::Builder::new().name("slow-logger".into()).spawn(run)?;
+        Ok(Self { thread: Some(thread) })
+    }
+
+    /// Waits until what was told before the collector ended is written.
+    pub fn join(mut self) {
+        // A writer that panicked has nothing more to write.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn write_all(requests: &Receiver<SlowRequest>, path: Option<PathBuf>) {
+    let mut file = path.map(LogFile::open);
+    while let Ok(slow) = requests.recv() {
+        let line = line::format(&slow);
+        match &mut file {
+            Some(file) => file.write(&line),
+            None => crate::logger::write_line(log::Level::Info, &line),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a server knows of requests: those that are inside now, and those that it has kept.
+
+use std::{
+    fs::OpenOptions,
+    io::{IsTerminal, Write},
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use kvproto::tracecontrol::{
+    InFlightRequest, KeepRequest, KeptRequest, trace_control_client::TraceControlClient,
+};
+use serde_json::json;
+use tonic::{Code, Status, transport::Channel};
+use tracepoints::collector::InFlight;
+
+use crate::{
+    Error, Result,
+    cli::{Global, InflightArgs, KeepArgs, KeptArgs},
+    online,
+    output::Output,
+};
+
+/// A server's trace control.
+struct Server<'a> {
+    host: &'a str,
+    runtime: tokio::runtime::Runtime,
+    client: TraceControlClient<Channel>,
+}
+
+impl<'a> Server<'a> {
+    fn connect(global: &'a Global, command: &str) -> Result<Self> {
+        let Some(host) = &global.host else {
+            return Err(Error::other(format!("{command} asks a running server: give --host HOST:PORT")));
+        };
+        let (runtime, channel) = online::connect(host)?;
+        Ok(Self { host, runtime, client: TraceControlClient::new(channel) })
+    }
+
+    fn failure(&self, status: &Status) -> Error {
+        let host = self.host;
+        Error::other(match status.code() {
+            Code::Unimplemented => format!(
+                "--host {host}: this server has no trace control (TiKV has none); it works with this project's tikv-server"
+            ),
+            _ => format!("--host {host}: {}", status.message()),
+        })
+    }
+}
+
+/// `inflight`: once, or again and again.
+pub fn inflight(args: &InflightArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let server = Server::connect(global, "inflight")?;
+    loop {
+        let request = InFlightRequest { all_stores: args.all_stores, limit: args.limit };
+        let reply = server.runtime.block_on(server.client.clone().in_flight(request));
+        let reply = reply.map_err(|e| server.failure(&e))?.into_inner();
+        let rows: Vec<InFlight> = serde_json::from_slice(&reply.json)
+            .map_err(|e| Error::other(format!("the server's answer is not a list of requests: {e}")))?;
+        if args.watch.is_some() && !out.is_json() && std::io::stdout().is_terminal() {
+            out.bytes(b"\x1b[2J\x1b[H")?;
+        }
+        print(&rows, reply.total, out)?;
+        let Some(seconds) = args.watch else { return Ok(()) };
+        out.flush()?;
+        thread::sleep(Duration::from_secs_f64(seconds.clamp(0.05, 3600.0)));
+    }
+}
+
+fn print(rows: &[InFlight], total: u64, out: &mut Output<'_>) -> Result<()> {
+    if out.is_json() {
+        return out.json(&json!({ "requests": total, "in_flight": rows }));
+    }
+    out.line(format!("requests inside: {total}"))?;
+    rows.iter().try_for_each(|row| out.bytes(row.to_text().as_bytes()))?;
+    if total > rows.len() as u64 {
+        out.line(format!("and {} more; see --limit", total - rows.len() as u64))?;
+    }
+    Ok(())
+}
+
+/// `keep`: the server keeps the next requests that match.
+pub fn keep(args: &KeepArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let server = Server::connect(global, "keep")?;
+    let request = KeepRequest {
+        key: args.key.clone().unwrap_or_default().into_bytes(),
+        region_id: args.region,
+        request_type: args.kind.clone().unwrap_or_default(),
+        count: args.count,
+    };
+    server.runtime.block_on(server.client.clone().keep(request)).map_err(|e| server.failure(&e))?;
+    let text =
+        || format!("the next {} matching requests are kept; fetch them with kept --why asked", args.count);
+    out.either(text, || json!({ "count": args.count }))
+}
+
+/// `kept`: fetches them as a trace file.
+pub fn kept(args: &KeptArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let server = Server::connect(global, "kept")?;
+    let request = KeptRequest { why: args.why.clone() };
+    let chunks = server.runtime.block_on(server.client.clone().kept(request));
+    let mut chunks = chunks.map_err(|e| server.failure(&e))?.into_inner();
+    let path = &args.output;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| cannot(path, &e))?;
+    let mut bytes = 0;
+    loop {
+        match server.runtime.block_on(chunks.message()) {
+            Ok(Some(chunk)) => {
+                file.write_all(&chunk.data).map_err(|e| cannot(path, &e))?;
+                bytes += chunk.data.len();
+            }
+            Ok(None) => break,
+            Err(e) => return Err(server.failure(&e)),
+        }
+    }
+    let text = || format!("{bytes} bytes are in {}", path.display());
+    out.either(text, || json!({ "bytes": bytes, "file": path }))
+}
+
+fn cannot(path: &Path, e: &std::io::Error) -> Error {
+    Error::other(format!("-o {}: {e}; name a file that does not exist yet", path.display()))
+}
