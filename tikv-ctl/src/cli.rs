@@ -355,9 +355,6 @@ pub struct KeptArgs {
     /// Why they are kept: asked, slow, failed, sampled; all if absent
     #[arg(long, value_delimiter = ',', value_parser = ["asked", "slow", "failed", "sampled"])]
     pub why: Vec<String>,
-    /// The trace file to write
-    #[arg(short = 'o', long, value_name = "FILE")]
-    pub output: PathBuf,
 }
 
 /// `encryption-meta dump-key` and `dump-file`.

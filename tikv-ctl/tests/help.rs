@@ -58,9 +58,6 @@ const COMMANDS: &[&[&str]] = &[
     &["wal"],
     &["lsm"],
     &["log"],
-    &["inflight"],
-    &["keep"],
-    &["kept"],
     &["flamegraph"],
     &["flamegraph", "diff"],
 ];

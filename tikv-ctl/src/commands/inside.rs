@@ -1,12 +1,6 @@
 //! What a server knows of requests: those that are inside now, and those that it has kept.
 
-use std::{
-    fs::OpenOptions,
-    io::{IsTerminal, Write},
-    path::Path,
-    thread,
-    time::Duration,
-};
+use std::{io::IsTerminal, thread, time::Duration};
 
 use kvproto::tracecontrol::{
     InFlightRequest, KeepRequest, KeptRequest, trace_control_client::TraceControlClient,
@@ -101,24 +95,14 @@ pub fn kept(args: &KeptArgs, global: &Global, out: &mut Output<'_>) -> Result<()
     let request = KeptRequest { why: args.why.clone() };
     let chunks = server.runtime.block_on(server.client.clone().kept(request));
     let mut chunks = chunks.map_err(|e| server.failure(&e))?.into_inner();
-    let path = &args.output;
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| cannot(path, &e))?;
-    let mut bytes = 0;
+    if global.output.is_none() && std::io::stdout().is_terminal() {
+        return Err(Error::other("a trace file is no text for a terminal: give -o FILE"));
+    }
     loop {
         match server.runtime.block_on(chunks.message()) {
-            Ok(Some(chunk)) => {
-                file.write_all(&chunk.data).map_err(|e| cannot(path, &e))?;
-                bytes += chunk.data.len();
-            }
-            Ok(None) => break,
+            Ok(Some(chunk)) => out.bytes(&chunk.data)?,
+            Ok(None) => return Ok(()),
             Err(e) => return Err(server.failure(&e)),
         }
     }
-    let text = || format!("{bytes} bytes are in {}", path.display());
-    out.either(text, || json!({ "bytes": bytes, "file": path }))
-}
-
-fn cannot(path: &Path, e: &std::io::Error) -> Error {
-    Error::other(format!("-o {}: {e}; name a file that does not exist yet", path.display()))
 }

@@ -232,7 +232,8 @@ impl Folder {
     }
 
     /// Joins what names no request, now that all requests of the round are known.
-    pub(crate) fn end_round(&mut self) {
+    #[cfg(test)]
+    fn end_round(&mut self) {
         self.end_round_with(&mut |_| None);
     }
 

@@ -106,7 +106,8 @@ fn take(request: &mut RecordedRequest, stamp: &Stamp) {
         request.begin(stamp);
     } else if is(&recorder::END) {
         request.end_ns = Some(stamp.at);
-    } else {
+        request.ending = crate::Ending::from_fields(stamp.fields);
+    } else if stamp.site.is_none_or(|s| !s.is_mark()) {
         if request.store == 0 {
             request.store = u64::from(stamp.store);
         }
