@@ -156,7 +156,8 @@ impl Tracker {
 
     fn enter(&mut self, mut entries: Vec<Entry>) -> Taken {
         entries.append(&mut self.given_up);
-        let known = |e: &Entry| !e.has(BEGAN) && self.entered.iter().any(|ids| ids.contains(&e.id));
+        // Whatever it is: ids are given once.
+        let known = |e: &Entry| self.entered.iter().any(|ids| ids.contains(&e.id));
         let (late, mut requests): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(known);
         requests.sort_unstable_by_key(|e| (e.begin_ns, e.id));
         self.entered.push_front(requests.iter().map(|e| e.id).collect());
