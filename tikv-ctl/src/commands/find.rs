@@ -2,6 +2,7 @@
 
 use keys::{data_key, escape, hex_upper};
 use serde_json::{Value, json};
+use txn_types::WriteRef;
 
 use super::open_offline;
 use crate::{
@@ -61,7 +62,8 @@ pub fn run(text: &str, ts: Option<u64>, global: &Global, out: &mut Output<'_>) -
             continue;
         }
         let info = current(&store, target)?;
-        let read = info.as_ref().map(|info| read_at(info, ts.unwrap_or(u64::MAX)));
+        let is_short = |commit_ts| is_short(&store, target, commit_ts);
+        let read = info.as_ref().map(|info| read_at(info, ts.unwrap_or(u64::MAX), &is_short));
         if out.is_json() {
             objects.push(found_json(target, &found, read.as_ref()));
         } else {
@@ -105,6 +107,14 @@ fn current(store: &Offline, target: &Target) -> Result<Option<kvproto::kvrpcpb::
     });
     scanned.map_err(|e| e.of("Debugger::scan_mvcc"))?;
     Ok(found)
+}
+
+/// Whether the write record at `commit_ts` has the value in it.
+fn is_short(store: &Offline, target: &Target, commit_ts: u64) -> bool {
+    let mut key = data_key(&target.encoded);
+    keys::codec::encode_u64_desc(&mut key, commit_ts);
+    let record = store.kv().get("write", &key).ok().flatten();
+    record.is_some_and(|record| WriteRef::parse(&record).is_ok_and(|write| write.short_value.is_some()))
 }
 
 fn place_text(place: &Place) -> String {
@@ -163,7 +173,7 @@ fn print(
 /// The value that a record carries: decoded where it is a row.
 fn value_lines(event: &Event, table: Option<&TableKey>) -> Vec<String> {
     let hit = &event.hit;
-    let write = txn_types::WriteRef::parse(&hit.value).ok().and_then(|write| write.short_value);
+    let write = WriteRef::parse(&hit.value).ok().and_then(|write| write.short_value);
     let value = match (hit.kind, hit.cf.as_str()) {
         (Kind::Put, "default") => Some(hit.value.as_slice()),
         (Kind::Put, "write") => write,

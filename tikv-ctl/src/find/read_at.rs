@@ -24,8 +24,9 @@ pub struct ReadResult {
     pub versions: Vec<Seen>,
 }
 
-/// Reads at `ts` in the records of a key.
-pub fn read_at(info: &MvccInfo, ts: u64) -> ReadResult {
+/// Reads at `ts` in the records of a key. `is_short` tells whether the write record at a commit timestamp has the value in
+/// it, as an empty one and none look alike in `info`.
+pub fn read_at(info: &MvccInfo, ts: u64, is_short: &dyn Fn(u64) -> bool) -> ReadResult {
     let mut result = ReadResult { ts, returned: None, lock: lock_in_the_way(info, ts), versions: Vec::new() };
     let mut decided: Option<u64> = None;
     for write in &info.writes {
@@ -38,7 +39,8 @@ pub fn read_at(info: &MvccInfo, ts: u64) -> ReadResult {
             match op {
                 Op::Put => {
                     decided = Some(write.commit_ts);
-                    let value = value_of(info, write.start_ts, &write.short_value);
+                    let short = is_short(write.commit_ts).then_some(write.short_value.as_slice());
+                    let value = value_of(info, write.start_ts, short);
                     let missing = value.is_none();
                     result.returned = Some((write.commit_ts, value));
                     match missing {
@@ -61,10 +63,9 @@ pub fn read_at(info: &MvccInfo, ts: u64) -> ReadResult {
     result
 }
 
-fn value_of(info: &MvccInfo, start_ts: u64, short: &[u8]) -> Option<Vec<u8>> {
+fn value_of(info: &MvccInfo, start_ts: u64, short: Option<&[u8]>) -> Option<Vec<u8>> {
     let long = info.values.iter().find(|value| value.start_ts == start_ts).map(|value| value.value.clone());
-    // An empty value is short, too: only the absence of both is told apart by the caller's records.
-    long.or_else(|| Some(short.to_vec()))
+    short.map(<[u8]>::to_vec).or(long)
 }
 
 fn lock_in_the_way(info: &MvccInfo, ts: u64) -> Option<String> {
@@ -108,11 +109,13 @@ mod tests {
             values: vec![MvccValue { start_ts: 20, value: b"long".to_vec() }],
             lock: Some(MvccLock { r#type: Op::Put.into(), start_ts: 40, ..Default::default() }),
         };
-        let at = |ts| read_at(&info, ts);
+        let at = |ts| read_at(&info, ts, &|commit_ts| commit_ts != 21);
         assert_eq!(at(26).returned, Some((21, Some(b"long".to_vec()))));
         assert!(at(26).versions[0].why.contains("after") && at(26).versions[1].why.contains("rollback"));
         assert!(at(26).versions[3].why.contains("older than the version at 21"));
         assert_eq!(at(15).returned, None);
+        let lost = read_at(&MvccInfo { values: Vec::new(), ..info.clone() }, 26, &|_| false);
+        assert!(lost.returned == Some((21, None)) && lost.versions[2].why.contains("data is lost"));
         assert_eq!(at(6).returned.map(|(ts, _)| ts), Some(6));
         assert!(at(39).lock.is_none() && at(40).lock.is_some());
     }
