@@ -2,6 +2,7 @@
 //!
 //! A [`Request`] is what every writer takes and every reader gives. Writers take one request after the other, so that a
 //! recording of any size passes through.
+pub mod bridge;
 pub mod chrome;
 mod error;
 pub mod folded;

@@ -75,7 +75,7 @@ fn of_info(info: &RequestInfo, record: &TraceRecord, start_ns: u64) -> Option<Re
         id: info.id,
         parent: info.parent,
         trace_id: trace_id(start_ns, root(record, info.id)),
-        name: info.kind.name(),
+        name: name(info, record),
         store: info.store,
         start_ns: start_ns.saturating_add(from),
         dur_ns: to - from,
@@ -83,6 +83,15 @@ fn of_info(info: &RequestInfo, record: &TraceRecord, start_ns: u64) -> Option<Re
         spans,
         ..Request::default()
     })
+}
+
+/// Another tool's request has a name that is no kind of ours; its steps know it.
+fn name(info: &RequestInfo, record: &TraceRecord) -> String {
+    let known = record.steps.iter().find(|s| s.request == info.id && !s.kind.is_empty());
+    match known {
+        Some(step) if info.kind == RequestKind::Other => step.kind.clone(),
+        _ => info.kind.name(),
+    }
 }
 
 /// From the first to the last of a request's steps and of those it caused; replicas may take longer.
