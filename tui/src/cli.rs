@@ -3,8 +3,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod exchange;
 mod trace;
 
+pub use exchange::{ExportArgs, ImportArgs, TraceFormat};
 pub use trace::{
     By, DiffArgs, GrepArgs, InfoArgs, OpenArgs, RecordArgs, TopArgs, TraceArgs, TraceCommand, Wanted,
 };

@@ -6,8 +6,8 @@ use tracepoints::{Stage, catalogue::STAGES, request::RequestKind, trace_file::Tr
 
 use crate::{
     cli::{
-        AttachArgs, Cli, Command, Common, OpenArgs, OverheadArgs, StepArgs, TraceArgs, TraceCommand,
-        Wanted as Filter,
+        AttachArgs, Cli, Command, Common, ImportArgs, OpenArgs, OverheadArgs, StepArgs, TraceArgs,
+        TraceCommand, Wanted as Filter,
     },
     plain::{self, Format},
     recording, run,
@@ -96,8 +96,19 @@ fn trace(args: TraceArgs) -> Result<()> {
         Some(TraceCommand::Grep(args)) => recording::grep::run(args, out),
         Some(TraceCommand::Top(args)) => recording::top::run(args, out),
         Some(TraceCommand::Diff(args)) => recording::diff::run(args, out),
+        Some(TraceCommand::Export(args)) => recording::export::run(args),
+        Some(TraceCommand::Import(args)) => return import(args),
     };
     unless_pipe_closed(done)
+}
+
+/// Lists what another tool recorded, or opens one of it as steps.
+fn import(args: &ImportArgs) -> Result<()> {
+    let Some(id) = args.request else {
+        return unless_pipe_closed(recording::import::run(args, &mut std::io::stdout().lock()));
+    };
+    let start = Start { run: true, ..start(&args.common, false)? };
+    show(Box::new(recording::import::open(&args.file, id, &start)?), &args.common)
 }
 
 /// Whoever reads our output may have seen enough.
@@ -124,13 +135,21 @@ fn open(args: &OpenArgs) -> Result<()> {
     let file = TraceFile::open(file)?;
     match (args.request, printed(&args.common)) {
         (Some(id), _) => {
-            let request = recording::open::request(&file, id)?;
-            show(Box::new(recording::open::steps(&request, &start)), &args.common)
+            let found = match recording::import::kept(&file, id, &start) {
+                Some(kept) => kept,
+                None => recording::open::steps(&recording::open::request(&file, id)?, &start),
+            };
+            show(Box::new(found), &args.common)
         }
         (None, format) => {
             let (all, json) = (Filter::default(), format == Some(Format::Json));
             let out = &mut std::io::stdout().lock();
-            unless_pipe_closed(recording::grep::print(&file, &all, usize::MAX, json, out))
+            let listed = recording::import::list_kept(&file, json, out).and_then(|kept| match kept {
+                // A file of imported traces has no stamps.
+                true if file.stamps().next().is_none() => Ok(()),
+                _ => recording::grep::print(&file, &all, usize::MAX, json, out),
+            });
+            unless_pipe_closed(listed)
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `tikv-tui trace`: what a recording holds, printed.
 pub mod diff;
+pub mod export;
 pub mod grep;
+pub mod import;
 pub mod info;
 pub mod open;
 pub mod record;

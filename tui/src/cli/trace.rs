@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Common;
+use super::{Common, ExportArgs, ImportArgs};
 
 const EXAMPLES: &str = "Examples:
   tikv-tui record 127.0.0.1:20160 -o a.trace                 record all requests of a server for 10 s
@@ -46,6 +46,10 @@ pub enum TraceCommand {
     Top(TopArgs),
     /// Compare two recordings, by request type and stage
     Diff(DiffArgs),
+    /// Write requests for other tools (Perfetto, Chrome, OTLP, flamegraphs), or send them to an OTLP collector
+    Export(ExportArgs),
+    /// List, search, open or keep traces of other tools (Chrome JSON, OTLP)
+    Import(ImportArgs),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -62,7 +66,7 @@ pub struct InfoArgs {
 }
 
 /// Which requests.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Args)]
 pub struct Wanted {
     /// The request with this number
     #[arg(long, value_name = "ID")]

@@ -6,7 +6,7 @@ use tracepoints::{
     Hold as HoldKind, find_stage,
     request::RequestInfo,
     session::Mode,
-    trace::{Step, Summary},
+    trace::{Step, Summary, TraceRecord},
 };
 
 use crate::state::{Hold, SourceEvent, Start, StepSource};
@@ -49,8 +49,15 @@ impl Recorded {
         self
     }
 
-    /// Reads JSON lines as `--json` prints them.
+    /// Opens JSON lines as `--json` prints them.
     pub fn open(path: &Path, gates: Vec<String>) -> Result<Self> {
+        let record = Self::read(path)?;
+        let title = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self::new(&title, record.steps, record.summary, &Start { gates, run: true, stacks: false }))
+    }
+
+    /// Reads JSON lines as `--json` prints them.
+    pub fn read(path: &Path) -> Result<TraceRecord> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the trace {shown}"))?;
         let (mut steps, mut summary) = (Vec::new(), None);
@@ -71,8 +78,7 @@ impl Recorded {
         steps.iter_mut().enumerate().for_each(|(i, s)| s.step = i);
         let summary =
             summary.with_context(|| format!("{shown} ends without its summary: it was cut short"))?;
-        let title = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self::new(&title, steps, summary, &Start { gates, run: true, stacks: false }))
+        Ok(TraceRecord { requests: Vec::new(), steps, summary })
     }
 
     fn tell(&mut self) {

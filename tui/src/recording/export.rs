@@ -1,0 +1,197 @@
+//! `trace export`: requests for other tools, as a file or to a collector.
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+use tracepoints::trace_file::TraceFile;
+use tracepoints_export::{
+    Request, chrome, folded, import, otlp, perfetto,
+    recorded::{self, Origin},
+    send::{Endpoint, Report, SendConfig, Sender},
+};
+
+use super::{open::is_recording, select};
+use crate::{
+    cli::{ExportArgs, TraceFormat, Wanted},
+    source::recorded::Recorded,
+};
+
+pub fn run(args: &ExportArgs) -> Result<()> {
+    match (&args.to, args.format, &args.output) {
+        (Some(to), ..) => send(args, to),
+        (None, Some(format), Some(output)) => write(args, format, output),
+        _ => bail!("say where to: --format FORMAT -o OUT, or --to URL"),
+    }
+}
+
+/// Gives all wanted requests of a file, one after the other.
+fn each(args: &ExportArgs, mut take: impl FnMut(&Request) -> Result<()>) -> Result<()> {
+    let path = &args.file;
+    if is_recording(path) {
+        let file = super::open(path)?;
+        let query = select::query(&args.wanted, &file)?;
+        for found in file.find(&query) {
+            take(&recorded::request(&found, Origin::Unix))?;
+        }
+        return kept(&file, &args.wanted, &mut take);
+    }
+    let wanted = only_request(&args.wanted).with_context(|| {
+        format!("{} is no recording: of the filters it takes --request only", path.display())
+    })?;
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let requests = match import::read(&bytes) {
+        Ok(imported) => {
+            imported.notes.iter().for_each(|note| eprintln!("warning: {}: {note}", path.display()));
+            imported.requests
+        }
+        Err(not_foreign) => steps(path).with_context(|| format!("{}: {not_foreign}", path.display()))?,
+    };
+    requests.iter().filter(|r| wanted.is_none_or(|id| r.id == id)).try_for_each(take)
+}
+
+/// The finished traces that a recording keeps beside its stamps; only an id tells one of them.
+fn kept(file: &TraceFile, wanted: &Wanted, take: &mut impl FnMut(&Request) -> Result<()>) -> Result<()> {
+    let Some(wanted) = only_request(wanted) else { return Ok(()) };
+    let base = changed_ns(file.path())?;
+    for trace in file.traces() {
+        match trace {
+            Ok(trace) => {
+                let requests = recorded::requests(&trace, base);
+                requests.iter().filter(|r| wanted.is_none_or(|id| r.id == id)).try_for_each(&mut *take)?;
+            }
+            Err(damage) => eprintln!("warning: {}: {damage}", file.path().display()),
+        }
+    }
+    Ok(())
+}
+
+/// The id that is wanted, if that is all that is said; None if more is.
+fn only_request(wanted: &Wanted) -> Option<Option<u64>> {
+    let rest = Wanted { request: None, ..wanted.clone() };
+    (rest == Wanted::default()).then_some(wanted.request)
+}
+
+/// Steps as `--json` prints them; they know no wall time.
+fn steps(path: &Path) -> Result<Vec<Request>> {
+    let record = Recorded::read(path)?;
+    Ok(recorded::requests(&record, changed_ns(path)?))
+}
+
+/// When a file was last changed, in Unix ns.
+fn changed_ns(path: &Path) -> Result<u64> {
+    let changed = path.metadata().and_then(|m| m.modified());
+    Ok(recorded::unix_ns(changed.with_context(|| format!("cannot look at {}", path.display()))?))
+}
+
+#[derive(Default)]
+struct Count {
+    requests: u64,
+    spans: u64,
+}
+
+impl Count {
+    fn add(&mut self, request: &Request) {
+        self.requests += 1;
+        self.spans += request.spans.len() as u64 + 1;
+    }
+
+    fn none(&self, path: &Path) -> Result<()> {
+        if self.requests == 0 {
+            bail!("{} holds no request that matches, so there is nothing to export", path.display());
+        }
+        Ok(())
+    }
+}
+
+/// Under another name first: what stood there stays if this fails.
+fn write(args: &ExportArgs, format: TraceFormat, output: &Path) -> Result<()> {
+    if output == Path::new("-") {
+        fill(args, format, std::io::stdout().lock())?;
+        return Ok(());
+    }
+    let mut name = output.file_name().context("-o: expected the name of a file")?.to_owned();
+    name.push(".partial");
+    let partial = output.with_file_name(name);
+    let file = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
+    let done = fill(args, format, file).and_then(|count| {
+        std::fs::rename(&partial, output).with_context(|| format!("cannot write {}", output.display()))?;
+        Ok(count)
+    });
+    match done {
+        Ok(count) => eprintln!("{}: {} requests, {} spans", output.display(), count.requests, count.spans),
+        Err(e) => {
+            // It is of no use, and that it cannot be removed matters less than why.
+            let _ = std::fs::remove_file(&partial);
+            return Err(e);
+        }
+    }
+    Ok(())
+}
+
+fn fill(args: &ExportArgs, format: TraceFormat, out: impl Write) -> Result<Count> {
+    let mut out = BufWriter::with_capacity(1 << 20, out);
+    let mut count = Count::default();
+    macro_rules! all {
+        ($writer:expr) => {{
+            let mut writer = $writer;
+            each(args, |r| {
+                count.add(r);
+                Ok(writer.request(r)?)
+            })?;
+            count.none(&args.file)?;
+            writer.finish()?;
+        }};
+    }
+    match format {
+        TraceFormat::Perfetto => all!(perfetto::Writer::new(out)),
+        TraceFormat::Chrome => all!(chrome::Writer::new(out)),
+        TraceFormat::Otlp => all!(otlp::ProtobufWriter::new(out)),
+        TraceFormat::OtlpJson => all!(otlp::JsonWriter::new(out)),
+        TraceFormat::Folded => {
+            let mut folder = folded::Folder::default();
+            each(args, |r| {
+                count.add(r);
+                folder.request(r);
+                Ok(())
+            })?;
+            count.none(&args.file)?;
+            folder.write(&mut out)?;
+        }
+    }
+    Ok(count)
+}
+
+fn send(args: &ExportArgs, to: &str) -> Result<()> {
+    let endpoint: Endpoint = to.parse().context("--to")?;
+    let config = SendConfig { stop_at_failure: true, ..SendConfig::new(endpoint.clone()) };
+    let sender = Sender::start(config)?;
+    let mut count = Count::default();
+    let read = each(args, |r| {
+        count.add(r);
+        sender.put(r.clone());
+        Ok(())
+    });
+    // What was read goes out, even if the file ends in an error.
+    let report = sender.finish();
+    read.and_then(|()| count.none(&args.file))?;
+    judge(&endpoint, &count, &report)
+}
+
+fn judge(endpoint: &Endpoint, count: &Count, report: &Report) -> Result<()> {
+    let sent =
+        format!("{} of {} spans in {} messages to {endpoint}", report.sent, count.spans, report.messages);
+    if report.sent == count.spans {
+        eprintln!("sent {sent}");
+        return Ok(());
+    }
+    let why = report.last_error.clone().unwrap_or_else(|| "no reason is known".into());
+    let unsent = count.spans - report.sent - report.failed - report.rejected;
+    bail!(
+        "sent {sent}; {} could not be delivered, {} were refused, {unsent} were not tried any more: {why}",
+        report.failed,
+        report.rejected,
+    )
+}
