@@ -54,8 +54,8 @@ const MESSAGES: [(&str, &str); 4] = [
 impl Timeline {
     pub(super) fn of(operations: &[Operation], names: &mut Names) -> Self {
         let lanes = lanes(operations);
-        let mut out = Self::default();
-        out.lanes = lanes.keys().map(|(store, thread)| Lane { label: lane_label(*store, thread) }).collect();
+        let labels = lanes.keys().map(|(store, thread)| Lane { label: lane_label(*store, thread) });
+        let mut out = Self { lanes: labels.collect(), ..Self::default() };
         let place: BTreeMap<_, usize> = lanes.keys().enumerate().map(|(n, key)| (key.clone(), n)).collect();
         let start = operations.iter().map(|o| o.begin_ns).min().unwrap_or(0);
         for operation in operations {
