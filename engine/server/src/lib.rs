@@ -3,6 +3,7 @@
 //! Mirrors tikv/tikv `src/server` and `components/server`. [`TikvServer::start`] runs one store; several may run in a
 //! process, each with threads of its own.
 
+pub mod bridge;
 pub mod config;
 pub mod data_dir;
 mod error;

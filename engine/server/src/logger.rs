@@ -1,4 +1,5 @@
-//! Logs to stderr in TiKV's format (`components/log_wrappers`): `[time] [LEVEL] [file:line] ["message"] [thread=..]`.
+//! Logs to stderr in TiKV's format (`components/log_wrappers`): `[time] [LEVEL] [file:line] ["message"] [thread=..]`, and
+//! `[request=..]` where a thread is at one, by its last stamp (see `tracepoints::label`).
 use std::{
     io::Write,
     str::FromStr,
@@ -6,6 +7,7 @@ use std::{
 };
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use tracepoints::Req;
 
 struct StderrLogger;
 
@@ -58,8 +60,13 @@ fn time(unix_secs: u64, millis: u32) -> String {
 fn format_line(record: &Record<'_>, unix_secs: u64, millis: u32) -> String {
     let file = record.file().unwrap_or("?").rsplit('/').next().unwrap_or("?");
     let thread = std::thread::current();
+    let request = match tracepoints::label::current().req {
+        Req::NONE => String::new(),
+        req => format!(" [request={}]", req.id()),
+    };
     format!(
-        "{} [{}] [{file}:{}] [{:?}] [thread={}]\n",
+        "{} [{}] [{file}:{}] [{:?}] [thread={}]{request}
+",
         time(unix_secs, millis),
         record.level(),
         record.line().unwrap_or(0),
@@ -111,6 +118,12 @@ mod tests {
         let line = format_line(&record, 1_795_230_245, 42);
         let begin = r#"[2026/11/21 03:04:05.042 +00:00] [INFO] [node.rs:7] ["store \"1\" is up"] [thread="#;
         assert!(line.starts_with(begin), "{line}");
+        assert!(!line.contains("[request="), "{line}");
+        let req = tracepoints::request::begin(tracepoints::RequestKind::Other, b"", 0);
+        tracepoints::stamp!(GRPC_RECEIVE, req);
+        let line = format_line(&record, 1_795_230_245, 42);
+        assert!(line.ends_with(&format!("] [request={}]\n", req.id())), "{line}");
+        tracepoints::label::clear();
     }
 
     #[test]

@@ -20,6 +20,8 @@ use raftstore::{
 use tokio::runtime::Handle;
 use tracepoints::{EngineClock, Req};
 
+use crate::runtime;
+
 /// Reports for one store.
 #[derive(Clone)]
 pub struct PdWorker {
@@ -89,7 +91,7 @@ impl PdReporter for PdWorker {
 
     fn store_heartbeat(&self, heartbeat: StoreHeartbeat) {
         let worker = self.clone();
-        self.runtime.spawn(async move {
+        runtime::spawn(&self.runtime, "store-heartbeat", async move {
             if let Err(e) = worker.pd.store_heartbeat(worker.stats(heartbeat)).await {
                 log::warn!("the store heartbeat did not reach PD: {e}");
             }
@@ -105,7 +107,7 @@ impl PdReporter for PdWorker {
         callback: Callback,
     ) {
         let worker = self.clone();
-        self.runtime.spawn(async move {
+        runtime::spawn(&self.runtime, "ask-batch-split", async move {
             let ids = worker.pd.ask_batch_split(region.clone(), split_keys.len() as u32).await;
             let (ids, router) = match (ids, worker.router.get()) {
                 (Ok(ids), Some(router)) => (ids, router),
@@ -132,7 +134,7 @@ impl PdReporter for PdWorker {
 
     fn report_batch_split(&self, regions: Vec<Region>) {
         let pd = self.pd.clone();
-        self.runtime.spawn(async move {
+        runtime::spawn(&self.runtime, "report-batch-split", async move {
             if let Err(e) = pd.report_batch_split(regions).await {
                 log::warn!("a split was not reported to PD: {e}; the next heartbeats tell it");
             }
@@ -141,7 +143,7 @@ impl PdReporter for PdWorker {
 
     fn validate_peer(&self, region: Region, peer: Peer) {
         let worker = self.clone();
-        self.runtime.spawn(async move {
+        runtime::spawn(&self.runtime, "validate-peer", async move {
             // A region that PD does not know may be split off and not reported yet.
             let Ok(known) = worker.pd.get_region_by_id(region.id).await else { return };
             let theirs = known.region.epoch();

@@ -25,6 +25,7 @@ use crate::{
     config::ServerConfig,
     net_faults::{NetFaults, Verdict},
     resolve::Resolver,
+    runtime,
     snap::SnapSender,
 };
 
@@ -117,7 +118,7 @@ impl RaftClient {
         let inner = &self.0;
         let (resolver, sender) = (inner.resolver.clone(), inner.snapshots.clone());
         let router = inner.router.get().cloned();
-        inner.runtime.spawn(async move {
+        runtime::spawn(&inner.runtime, "snapshot-send", async move {
             let (region, to) = (message.region_id, message.to_peer.unwrap_or_default());
             let sent = sender.send(&resolver, message).await;
             if let Err(e) = &sent {
@@ -138,7 +139,7 @@ impl RaftClient {
         }
         let start = || {
             let (queue, received) = mpsc::channel(self.0.options.queue);
-            self.0.runtime.spawn(connection(self.0.clone(), to, received));
+            runtime::spawn(&self.0.runtime, "raft-connection", connection(self.0.clone(), to, received));
             queue
         };
         self.0.queues.entry(to).or_insert_with(start).clone()
@@ -146,7 +147,7 @@ impl RaftClient {
 
     fn push_later(&self, message: RaftMessage, delay: Duration) {
         let (client, due) = (self.clone(), EngineClock::now() + delay);
-        self.0.runtime.spawn(async move {
+        runtime::spawn(&self.0.runtime, "raft-delay", async move {
             loop {
                 let left = due.saturating_since(EngineClock::now());
                 if left.is_zero() {

@@ -1,18 +1,22 @@
 //! tokio runtimes whose threads carry TiKV's names and are known to stamps.
 use std::{
+    future::Future,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{self, Handle, Runtime},
+    task::{Builder, JoinHandle},
+};
 
 use crate::error::StartError;
 
 /// Threads `{name}-{n}` of one store (0: not known yet).
 pub fn build(name: &'static str, threads: usize, store_id: u64) -> Result<Runtime, StartError> {
     let next = AtomicUsize::new(0);
-    Builder::new_multi_thread()
+    runtime::Builder::new_multi_thread()
         .worker_threads(threads.max(1))
         .max_blocking_threads(16)
         .thread_name_fn(move || format!("{name}-{}", next.fetch_add(1, Ordering::Relaxed)))
@@ -22,6 +26,15 @@ pub fn build(name: &'static str, threads: usize, store_id: u64) -> Result<Runtim
         .enable_all()
         .build()
         .map_err(|e| StartError::Threads(name, e))
+}
+
+/// Spawns a task under a name, which tokio-console shows.
+pub fn spawn<F>(on: &Handle, name: &'static str, task: F) -> Option<JoinHandle<F::Output>>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let spawned = Builder::new().name(name).spawn_on(task, on);
+    spawned.inspect_err(|e| log::error!("the task {name} is not spawned: {e}")).ok()
 }
 
 /// Ends a runtime from wherever the caller is: tokio forbids waiting for one inside of another.

@@ -20,6 +20,7 @@ use crate::errors::{Error, ErrorInner, Result};
 
 /// Threads named `{prefix}-{n}`, registered for stamps of one store.
 pub struct Pool {
+    prefix: &'static str,
     handle: Handle,
     /// Taken on shutdown: dropping a runtime inside of another would block.
     runtime: Mutex<Option<Runtime>>,
@@ -44,12 +45,20 @@ impl Pool {
             .map_err(|e| Error::other(format!("cannot start the {threads} threads of {prefix}: {e}")))?;
         let handle = runtime.handle().clone();
         let running = Arc::default();
-        Ok(Self { handle, runtime: Mutex::new(Some(runtime)), running, max_tasks })
+        Ok(Self { prefix, handle, runtime: Mutex::new(Some(runtime)), running, max_tasks })
     }
 
     /// Lets a thread of the pool run `f`.
     pub fn spawn(&self, f: impl Future<Output = ()> + Send + 'static) {
-        self.handle.spawn(labelled(f));
+        self.spawn_named(labelled(f));
+    }
+
+    /// Under the pool's name, which tokio-console shows.
+    fn spawn_named(&self, f: impl Future<Output = ()> + Send + 'static) {
+        let spawned = tokio::task::Builder::new().name(self.prefix).spawn_on(f, &self.handle);
+        if let Err(e) = spawned {
+            log::error!("{}: a task is not spawned: {e}", self.prefix);
+        }
     }
 
     /// Lets a thread of the pool run `f` and hands back its result.
@@ -72,7 +81,7 @@ impl Pool {
             // The client may have gone.
             let _ = tx.send(result);
         });
-        self.handle.spawn(task);
+        self.spawn_named(task);
         Ok(async { rx.await.unwrap_or_else(|_| Err(ErrorInner::Closed.into())) })
     }
 

@@ -9,6 +9,7 @@ use clap::Parser;
 use pd::server::{EngineWallClock, PdConfig, PdHandle, PdServer};
 use server::{
     StartOptions, TikvServer,
+    bridge::Bridge,
     config::{Cli, TikvConfig},
     logger,
 };
@@ -45,10 +46,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         // The port may have been left to the system.
         config.pd.endpoints = vec![pd.addr().to_string()];
     }
+    let bridge = Bridge::start(&cli.bridge)?;
     let store = TikvServer::start(config, StartOptions::default())?;
     println!("store {} serves on {}; ctrl-c stops it", store.store_id(), store.addr());
     signals.block_on(stop_signal())?;
     log::info!("stopping");
+    bridge.finish();
     store.shutdown();
     if let Some(pd) = pd {
         pd.shutdown();

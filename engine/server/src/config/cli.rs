@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use super::{ConfigError, ReadableDuration, TikvConfig};
+use crate::bridge::BridgeSink;
 
 pub const DEFAULT_PD_ADDR: &str = "127.0.0.1:2379";
 
@@ -51,6 +52,10 @@ pub struct Cli {
     /// Keep one finished request in so many; 0: none [default: 1000]
     #[arg(long, value_name = "N")]
     pub trace_sample_one_in: Option<u64>,
+    /// Tell of each finished request: fmt (lines to standard error), chrome=FILE, otlp=grpc://HOST:PORT or
+    /// otlp=http://HOST:PORT
+    #[arg(long, value_name = "SINK,..", value_delimiter = ',')]
+    pub bridge: Vec<BridgeSink>,
     /// Run PD in this process, listening here; its data lie in pd/ of the data directory
     #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = DEFAULT_PD_ADDR)]
     pub embedded_pd: Option<String>,

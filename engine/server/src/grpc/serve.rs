@@ -1,5 +1,6 @@
 //! Accepts connections and serves gRPC on them with hyper. Not tonic's own server: it enforces `grpc-timeout` in real time.
 use std::{
+    future::Future,
     io,
     net::{SocketAddr, TcpListener as StdListener},
     sync::Arc,
@@ -12,8 +13,10 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Handle, sync::watch, task::JoinSet};
 use tracepoints::label::labelled;
+
+use crate::runtime;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -65,7 +68,8 @@ impl GrpcServer {
     pub fn start(listener: StdListener, router: Router, options: Http2Options) -> io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
-        let done = tokio::spawn(accept(listener, router, builder(&options), stopped));
+        let accept = accept(listener, router, builder(&options), stopped);
+        let done = tokio::task::Builder::new().name("grpc-accept").spawn(accept)?;
         Ok(Self { stop, done })
     }
 
@@ -93,7 +97,7 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(labelled(stream));
+        runtime::spawn(&Handle::current(), "grpc-request", labelled(stream));
     }
 }
 
@@ -127,7 +131,10 @@ async fn accept(
                 Ok((stream, _)) => {
                     // Small replies must not wait for more to send.
                     let _ = stream.set_nodelay(true);
-                    connections.spawn(connection(stream, router.clone(), builder.clone(), stopped.clone()));
+                    let connection = connection(stream, router.clone(), builder.clone(), stopped.clone());
+                    if let Err(e) = connections.build_task().name("grpc-connection").spawn(connection) {
+                        log::error!("a connection is not served: {e}");
+                    }
                 }
                 Err(e) => {
                     log::warn!("gRPC server cannot accept a connection: {e}");

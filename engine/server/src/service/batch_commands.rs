@@ -5,13 +5,19 @@ use kvproto::tikvpb::{
     batch_commands_request::request::Cmd as RequestCmd,
     batch_commands_response::{Response, response::Cmd as ResponseCmd},
 };
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{UnboundedSender, unbounded_channel},
+};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
 use tracepoints::label::labelled;
 
 use super::KvService;
-use crate::grpc::{Arrival, Ongoing};
+use crate::{
+    grpc::{Arrival, Ongoing},
+    runtime,
+};
 
 /// One answered command; its request ends once the answer is packed.
 pub struct Reply {
@@ -23,7 +29,7 @@ pub struct Reply {
 /// Serves until the client ends the stream or goes away; commands that run then still run to their end.
 pub fn serve(service: KvService, mut batches: Streaming<BatchCommandsRequest>) -> impl Stream<Item = Reply> {
     let (replies, received) = unbounded_channel();
-    tokio::spawn(async move {
+    runtime::spawn(&Handle::current(), "batch-commands", async move {
         loop {
             let batch = tokio::select! {
                 batch = batches.message() => batch,
@@ -43,11 +49,15 @@ fn start(service: &KvService, batch: BatchCommandsRequest, replies: &UnboundedSe
     let arrival = Arrival::now();
     for (id, request) in batch.request_ids.into_iter().zip(batch.requests) {
         let (service, replies) = (service.clone(), replies.clone());
-        tokio::spawn(labelled(async move {
-            let (cmd, ongoing) = run(&service, request.cmd, arrival).await;
-            // Nobody listens any more: the client has gone.
-            let _ = replies.send(Reply { id, cmd, _ongoing: ongoing });
-        }));
+        runtime::spawn(
+            &Handle::current(),
+            "batch-command",
+            labelled(async move {
+                let (cmd, ongoing) = run(&service, request.cmd, arrival).await;
+                // Nobody listens any more: the client has gone.
+                let _ = replies.send(Reply { id, cmd, _ongoing: ongoing });
+            }),
+        );
     }
 }
 

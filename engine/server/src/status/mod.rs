@@ -21,8 +21,9 @@ use axum::{
 };
 use parking_lot::RwLock;
 use raftstore::RaftRouter;
+use tokio::runtime::Handle;
 
-use crate::{config::TikvConfig, metrics::Metrics};
+use crate::{config::TikvConfig, metrics::Metrics, runtime};
 
 /// What the status server tells.
 pub struct Status {
@@ -39,7 +40,7 @@ type Shared = State<Arc<Status>>;
 pub fn start(listener: StdListener, status: Status) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let router = routes().with_state(Arc::new(status));
-    tokio::spawn(async move {
+    runtime::spawn(&Handle::current(), "status-server", async move {
         if let Err(e) = axum::serve(listener, router).await {
             log::warn!("the status server ended: {e}");
         }

@@ -1,0 +1,179 @@
+//! `--bridge`: finished requests leave this process as they end - as `tracing` spans for a formatter or a Chrome file, or
+//! as OTLP for a collector. No request waits for any of it.
+use std::{
+    fs::File,
+    io::{self, BufWriter},
+    path::PathBuf,
+    str::FromStr,
+    sync::Arc,
+};
+
+use tracepoints::{
+    catalogue::STAGES,
+    collector::{Collector, CollectorConfig, CollectorError},
+};
+use tracepoints_export::{
+    ExportError,
+    bridge::{self, ChromeLayer, Feed, TARGET},
+    send::{Endpoint, SendConfig, Sender},
+};
+use tracing_subscriber::{
+    Layer, filter::LevelFilter, filter::Targets, fmt::format::FmtSpan, layer::SubscriberExt, registry,
+};
+
+/// Which spans are told, e.g. `request=info` or `raftstore=debug`; without it all of requests and stages.
+const FILTER: &str = "RUST_LOG";
+
+/// Where finished requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BridgeSink {
+    /// A line for each request and stage, to standard error.
+    Fmt,
+    /// Trace-event JSON.
+    Chrome(PathBuf),
+    /// An OTLP collector.
+    Otlp(Endpoint),
+}
+
+impl FromStr for BridgeSink {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            None if text == "fmt" => Ok(Self::Fmt),
+            Some(("chrome", file)) if !file.is_empty() => Ok(Self::Chrome(file.into())),
+            Some(("otlp", url)) => url.parse().map(Self::Otlp).map_err(|e: ExportError| e.to_string()),
+            _ => Err(format!("expected fmt, chrome=FILE or otlp=URL, met {text:?}")),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    #[error("--bridge chrome: cannot write {0}: {1}")]
+    File(PathBuf, io::Error),
+    #[error("--bridge: {FILTER} is no list of TARGET=LEVEL: {0}")]
+    Filter(tracing_subscriber::filter::ParseError),
+    #[error("--bridge: {0}")]
+    Subscriber(#[from] tracing::subscriber::SetGlobalDefaultError),
+    #[error("--bridge otlp: {0}")]
+    Send(#[from] ExportError),
+    #[error("--bridge: {0}")]
+    Collector(#[from] CollectorError),
+    #[error("--bridge: cannot start its thread: {0}")]
+    Thread(io::Error),
+}
+
+type Chrome = ChromeLayer<BufWriter<File>>;
+
+/// What runs for `--bridge`; nothing without it.
+pub struct Bridge {
+    feed: Option<Feed>,
+    chrome: Option<Chrome>,
+    sender: Option<Arc<Sender>>,
+}
+
+impl Bridge {
+    /// Installs the subscriber of this process and starts the thread `trace-bridge`. With the feature `tokio-console` the
+    /// subscriber is installed in any case.
+    ///
+    /// # Errors
+    /// What stands in the way; nothing runs then.
+    pub fn start(sinks: &[BridgeSink]) -> Result<Self, BridgeError> {
+        let mut bridge = Self { feed: None, chrome: None, sender: None };
+        for sink in sinks {
+            match sink {
+                BridgeSink::Fmt => {}
+                BridgeSink::Chrome(path) => bridge.chrome = Some(chrome(path)?),
+                BridgeSink::Otlp(to) => {
+                    bridge.sender = Some(Arc::new(Sender::start(SendConfig::new(to.clone()))?))
+                }
+            }
+        }
+        let fmt = sinks.contains(&BridgeSink::Fmt);
+        let spans = fmt || bridge.chrome.is_some();
+        if spans || cfg!(feature = "tokio-console") {
+            install(fmt, bridge.chrome.clone())?;
+        }
+        if !sinks.is_empty() {
+            bridge.feed = Some(feed(spans, bridge.sender.clone())?);
+        }
+        Ok(bridge)
+    }
+
+    /// Hands on what is left and says what was lost.
+    pub fn finish(self) {
+        let Some(feed) = self.feed else { return };
+        let report = feed.finish();
+        log::info!("bridge: {} requests told, {} missed", report.told, report.missed);
+        if let Some(Err(e)) = self.chrome.map(|c| c.finish()) {
+            log::error!("bridge: the Chrome file is not whole: {e}");
+        }
+        // The feed is gone, and with it the other owner.
+        if let Some(Ok(sender)) = self.sender.map(Arc::try_unwrap) {
+            let report = sender.finish();
+            log::info!("bridge: OTLP {report:?}");
+        }
+    }
+}
+
+fn chrome(path: &PathBuf) -> Result<Chrome, BridgeError> {
+    let file = File::create(path).map_err(|e| BridgeError::File(path.clone(), e))?;
+    Ok(ChromeLayer::new(BufWriter::new(file)))
+}
+
+/// Libraries have spans, too; only ours are wanted.
+fn filter() -> Result<Targets, BridgeError> {
+    match std::env::var(FILTER) {
+        Ok(text) => text.parse().map_err(BridgeError::Filter),
+        Err(_) => {
+            let layers = STAGES.iter().map(|s| (s.layer, LevelFilter::DEBUG));
+            Ok(Targets::new().with_target(TARGET, LevelFilter::DEBUG).with_targets(layers))
+        }
+    }
+}
+
+fn install(fmt: bool, chrome: Option<Chrome>) -> Result<(), BridgeError> {
+    let fmt = fmt.then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_span_events(FmtSpan::NEW)
+            .with_writer(io::stderr)
+    });
+    let ours = registry().with(fmt.map(|l| filter().map(|f| l.with_filter(f))).transpose()?);
+    let ours = ours.with(chrome.map(|l| filter().map(|f| l.with_filter(f))).transpose()?);
+    #[cfg(feature = "tokio-console")]
+    let ours = ours.with(console_subscriber::spawn());
+    Ok(tracing::subscriber::set_global_default(ours)?)
+}
+
+fn feed(spans: bool, sender: Option<Arc<Sender>>) -> Result<Feed, BridgeError> {
+    let collector = Collector::start(CollectorConfig::default())?;
+    let look = move || Some((collector.recent(), collector.stats().requests));
+    let take = move |request| {
+        if spans {
+            bridge::emit(&request);
+        }
+        if let Some(sender) = &sender {
+            // A full queue is counted there.
+            sender.offer(request);
+        }
+    };
+    Feed::start(look, take).map_err(BridgeError::Thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sinks_are_read_or_refused() {
+        assert_eq!("fmt".parse(), Ok(BridgeSink::Fmt));
+        assert_eq!("chrome=/tmp/a=b.json".parse(), Ok(BridgeSink::Chrome("/tmp/a=b.json".into())));
+        assert!(matches!("otlp=grpc://a:1".parse(), Ok(BridgeSink::Otlp(_))));
+        for wrong in ["", "chrome", "chrome=", "Fmt=1"] {
+            assert!(wrong.parse::<BridgeSink>().unwrap_err().contains("chrome=FILE"), "{wrong}");
+        }
+        assert!("otlp=nowhere".parse::<BridgeSink>().unwrap_err().contains("HOST:PORT"));
+    }
+}
