@@ -8,10 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use tracepoints::{
-    catalogue::STAGES,
-    collector::{Collector, CollectorConfig, CollectorError},
-};
+use tracepoints::{catalogue::STAGES, collector};
 use tracepoints_export::{
     ExportError,
     bridge::{self, ChromeLayer, Feed, TARGET},
@@ -58,8 +55,6 @@ pub enum BridgeError {
     Subscriber(#[from] tracing::subscriber::SetGlobalDefaultError),
     #[error("--bridge otlp: {0}")]
     Send(#[from] ExportError),
-    #[error("--bridge: {0}")]
-    Collector(#[from] CollectorError),
     #[error("--bridge: cannot start its thread: {0}")]
     Thread(io::Error),
 }
@@ -148,8 +143,8 @@ fn install(fmt: bool, chrome: Option<Chrome>) -> Result<(), BridgeError> {
 }
 
 fn feed(spans: bool, sender: Option<Arc<Sender>>) -> Result<Feed, BridgeError> {
-    let collector = Collector::start(CollectorConfig::default())?;
-    let look = move || Some((collector.recent(), collector.stats().requests));
+    // The stores of this process start the collector after this, and end it before.
+    let look = || collector::current().map(|c| (c.recent(), c.stats().requests));
     let take = move |request| {
         if spans {
             bridge::emit(&request);

@@ -212,7 +212,7 @@ async fn keys_of(o: &Observed, why: &str) -> Vec<Vec<u8>> {
     while let Some(RecordChunk { data }) = stream.message().await.unwrap() {
         file.write_all(&data).unwrap();
     }
-    let requests = TraceFile::open(file.path()).unwrap().requests();
+    let requests = TraceFile::open(file.path()).unwrap().requests().collect::<Vec<_>>();
     assert!(
         requests.iter().all(|r| r.end_ns.is_some() && r.kind == RequestKind::KvGet && r.stamps.len() > 8)
     );
@@ -224,7 +224,7 @@ fn kept_keys(o: &Observed, mut stream: Streaming<RecordChunk>) -> Vec<Vec<u8>> {
     while let Some(RecordChunk { data }) = o.h.block_on(stream.message()).unwrap() {
         file.write_all(&data).unwrap();
     }
-    TraceFile::open(file.path()).unwrap().requests().into_iter().map(|r| r.key_head).collect()
+    TraceFile::open(file.path()).unwrap().requests().map(|r| r.key_head).collect()
 }
 
 #[test]

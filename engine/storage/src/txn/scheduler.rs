@@ -313,7 +313,11 @@ impl<E: Engine> Inner<E> {
                 self.clone().schedule_command(next, *cmd, req, details, answer);
             }
             // The client may have gone.
-            other => drop(answer.map(|answer| answer.send((other, details)))),
+            other => {
+                if let Some(answer) = answer {
+                    let _ = answer.send((other, details));
+                }
+            }
         }
         drop(latches);
     }

@@ -233,7 +233,7 @@ impl Folder {
 
     /// Joins what names no request, now that all requests of the round are known.
     #[cfg(test)]
-    fn end_round(&mut self) {
+    pub(crate) fn end_round(&mut self) {
         self.end_round_with(&mut |_| None);
     }
 

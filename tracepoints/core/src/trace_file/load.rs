@@ -74,7 +74,7 @@ impl TraceFile {
         reads.sort_unstable();
         reads.dedup();
         if !reads.is_empty() {
-            for number in self.near(entry, &self.chunks_with_reads()) {
+            for number in self.near(entry, self.chunks_with_reads()) {
                 if let Some(chunk) = self.chunk(number) {
                     found.extend(reads.iter().flat_map(|r| chunk.of_read(*r)).map(|row| (number, row)));
                 }
