@@ -2,6 +2,8 @@
 
 mod cpu;
 mod diff;
+mod form;
+mod input;
 mod page;
 mod pprof;
 mod wall;
@@ -11,10 +13,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use serde_json::json;
 use tracepoints_profile::{
-    FlameOptions, Folded, Operation, Pick,
-    flame::{self, Measure},
-    wall::WallOptions,
+    Folded, Operation, Pick, Profile as Stacks, flame::Measure, format, wall::WallOptions,
 };
+
+pub use form::Form;
+pub use input::InputArgs;
 
 use crate::{Error, Result, cli::Global, http, output::Output};
 
@@ -27,12 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
     after_help = "CPU:        tikv-ctl flamegraph --host STATUS_ADDR --seconds 10 -o cpu.svg\n\
                         Wall clock: tikv-ctl flamegraph --wall --host ADDR -o wall.svg\n\
                         \x20           tikv-ctl flamegraph --trace FILE --kind kv_get --percentile 99..100 -o slow.html\n\
-                        Difference: tikv-ctl flamegraph diff BEFORE AFTER",
+                        Difference: tikv-ctl flamegraph diff BEFORE AFTER\n\
+                        A file:     tikv-ctl flamegraph perf.data --as firefox -o profile.json",
     args_conflicts_with_subcommands = true
 )]
 pub struct FlamegraphArgs {
     #[command(subcommand)]
     pub command: Option<FlamegraphCommand>,
+    #[command(flatten)]
+    pub input: InputArgs,
     /// Wall clock of the requests in a trace file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["wall", "host"])]
     pub trace: Option<PathBuf>,
@@ -63,7 +69,10 @@ pub struct FlamegraphArgs {
     /// Write one page with flame, timeline and table that needs no network; so also if the name of --output ends in .html
     #[arg(long, conflicts_with = "folded")]
     pub html: bool,
-    /// Write folded stacks (`frame;frame COUNT`) and no picture
+    /// What to write: a picture, or a profile for other tools
+    #[arg(long = "as", value_name = "FORM", value_enum, default_value_t = Form::Svg, conflicts_with = "folded")]
+    pub form: Form,
+    /// Write folded stacks (`frame;frame COUNT`) and no picture: --as folded
     #[arg(long)]
     pub folded: bool,
     /// Wall clock: also what replicas did meanwhile, which is no part of a request's sum
@@ -95,6 +104,8 @@ struct Profile {
     subtitle: String,
     /// Wall clock: the requests themselves.
     operations: Vec<Operation>,
+    /// With all that is known of them, where they come with more than names.
+    stacks: Option<Stacks>,
 }
 
 /// Runs `flamegraph`.
@@ -115,6 +126,7 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
         (None, None) => None,
     };
     let profile = match (&args.trace, &global.host) {
+        _ if args.input.file.is_some() => input::read(&args.input, out)?,
         (Some(path), _) => wall::of_file(path, out)?.profile(&pick, options, samples, out)?,
         (None, Some(host)) if args.wall => {
             wall::of_server(host, args.seconds, out)?.profile(&pick, options, samples, out)?
@@ -127,7 +139,8 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
         (None, Some(host)) => of_cpu(host, args.seconds, args.frequency, out)?,
         (None, None) => {
             return Err(Error::other(
-                "give --host STATUS_ADDR for a CPU profile, --wall --host ADDR or --trace FILE for wall clock",
+                "give --host STATUS_ADDR for a CPU profile, --wall --host ADDR or --trace FILE for wall clock, \
+                 or a profile's file",
             ));
         }
     };
@@ -147,32 +160,34 @@ fn of_cpu(host: &str, seconds: u32, frequency: u32, out: &mut Output<'_>) -> Res
     let patience = Duration::from_secs(seconds.into()) + PATIENCE;
     // TiKV chooses the form of its answer by the request's content type.
     let body = http::get(host, &path, &[("Content-Type", "application/protobuf")], patience)?;
-    let folded = pprof::fold(&body).map_err(|what| Error::other(format!("http://{host}{path}: {what}")))?;
+    let fail = |what: &dyn std::fmt::Display| Error::other(format!("http://{host}{path}: {what}"));
+    let read = format::read(&body, &format::ReadOptions::default());
+    let (_, stacks) = read.map_err(|e| fail(&e))?;
+    let folded = stacks.fold(&tracepoints_profile::FoldOptions::default());
     let subtitle = format!("{} samples, {seconds} s at {frequency} Hz", folded.total());
     let title = format!("CPU of {host}");
-    Ok(Profile { folded, measure: Measure::Samples, title, subtitle, operations: Vec::new() })
+    Ok(Profile {
+        folded,
+        measure: Measure::Samples,
+        title,
+        subtitle,
+        operations: Vec::new(),
+        stacks: Some(stacks),
+    })
 }
 
 fn write(args: &FlamegraphArgs, global: &Global, profile: &Profile, out: &mut Output<'_>) -> Result<()> {
-    let text = if out.is_json() {
+    if out.is_json() {
         let stacks: Vec<_> = profile
             .folded
             .iter()
             .map(|(stack, count)| json!({ "stack": stack.split(';').collect::<Vec<_>>(), "count": count }))
             .collect();
-        format!("{:#}\n", json!(stacks))
-    } else if args.folded {
-        profile.folded.to_string()
-    } else if page::wanted(args.html, global.output.as_deref()) {
-        page::of(profile)?
-    } else {
-        let options = FlameOptions {
-            measure: profile.measure,
-            subtitle: Some(profile.subtitle.clone()),
-            ..FlameOptions::default()
-        };
-        let svg = flame::svg(profile.folded.lines(), &profile.title, &options);
-        svg.map_err(|e| Error::other(format!("flamegraph: {e}")))?
-    };
-    out.bytes(text.as_bytes())
+        return out.bytes(format!("{:#}\n", json!(stacks)).as_bytes());
+    }
+    if page::wanted(args.html, global.output.as_deref()) {
+        return out.bytes(page::of(profile)?.as_bytes());
+    }
+    let form = if args.folded { Form::Folded } else { args.form };
+    out.bytes(&form.of(profile, args.input.value.as_deref())?)
 }

@@ -249,3 +249,46 @@ fn two_bands_two_files_and_two_profiles_are_compared() {
         assert!(code == 1 && err.contains(says), "{args:?}: {err}");
     }
 }
+
+#[test]
+fn a_profile_of_any_tool_becomes_one_of_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("out.perf");
+    let text = "get 7/8 1.5: 9 cycles:u: \n\t55d0 leaf+0x1 (/bin/a)\n\t55d1 main+0x2 (/bin/a)\n\n";
+    std::fs::write(&script, text).unwrap();
+    let mut path = script.display().to_string();
+    // Each form is read as the next one's source, so nothing of the stack may be lost on the way.
+    for form in ["pprof", "firefox", "speedscope", "folded"] {
+        let next = dir.path().join(form).display().to_string();
+        let (code, out, err) = ctl(&["flamegraph", &path, "--as", form, "-o", &next]);
+        assert!(code == 0 && out.is_empty() && err.contains("1 stacks, 1 samples"), "{form}: {out}{err}");
+        path = next;
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "get;main;leaf 1\n");
+    let (code, out, err) = ctl(&["flamegraph", &path]);
+    assert!(code == 0 && out.contains("leaf (1 samples, 100.00%)"), "{err}");
+    let perf = script.display().to_string();
+    let (_, out, err) = ctl(&["flamegraph", &perf, "--value", "cycles:u", "--folded"]);
+    assert_eq!(out, "get;main;leaf 9\n", "{err}");
+}
+
+#[test]
+fn a_file_that_is_no_profile_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes, says) in [
+        ("empty", &b""[..], "the file is empty"),
+        ("svg", b"<?xml version=\"1.0\"?>", "a picture"),
+        ("cut", b"\x1f\x8b\x08\x00", "gzip"),
+        ("line", b"a;b 3\nc\n", "line 2"),
+    ] {
+        let path = dir.path().join(name).display().to_string();
+        std::fs::write(&path, bytes).unwrap();
+        let (code, out, err) = ctl(&["flamegraph", &path]);
+        assert!(
+            code == 1 && out.is_empty() && err.contains(says) && err.contains(name),
+            "{name}: {out}{err}"
+        );
+    }
+    let (code, _, err) = ctl(&["flamegraph", "/none.perf"]);
+    assert!(code == 1 && err.contains("/none.perf"), "{err}");
+}

@@ -108,6 +108,6 @@ impl Recording {
         };
         let count = operations.len();
         let subtitle = format!("{count} requests, {:.3} ms in all", folded.total() as f64 / 1e6);
-        Ok(Profile { folded, measure: Measure::Nanoseconds, title, subtitle, operations })
+        Ok(Profile { folded, measure: Measure::Nanoseconds, title, subtitle, operations, stacks: None })
     }
 }

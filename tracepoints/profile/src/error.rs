@@ -26,6 +26,17 @@ pub enum ProfileError {
     Heap { line: usize, text: String },
     #[error("line {line}: expected a folded stack `frame;frame;... COUNT`, found {text:?}")]
     Line { line: usize, text: String },
+    #[error("{at} of this {format}: {what}; the file is damaged, or not what it seems")]
+    Format {
+        format: crate::format::Format,
+        /// Line, byte, or the record that is wrong.
+        at: String,
+        what: String,
+    },
+    #[error(
+        "expected a profile (pprof, perf.data, perf script, Firefox, speedscope, folded stacks), found {0}"
+    )]
+    Unknown(&'static str),
     #[error("cannot draw the flamegraph: {0}")]
     Draw(io::Error),
 }

@@ -4,7 +4,9 @@ use inferno::flamegraph::{
     color::{BackgroundColor, BasicPalette, Color, MultiPalette, Palette},
 };
 
-use crate::ProfileError;
+use crate::{Folded, ProfileError};
+
+mod prune;
 
 /// What the widths stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -47,6 +49,14 @@ pub fn svg<S: AsRef<str>>(
     let lines = lines.iter().map(AsRef::as_ref).filter(|l: &&str| !l.trim().is_empty());
     flamegraph::from_lines(&mut options, lines, &mut out).map_err(ProfileError::Draw)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// Draws folded stacks. Frames too narrow to be seen are left out before, so this is the way for many stacks.
+///
+/// # Errors
+/// As [`svg`].
+pub fn svg_of(folded: &Folded, title: &str, options: &FlameOptions) -> Result<String, ProfileError> {
+    svg(prune::visible(folded), title, options)
 }
 
 pub(crate) fn to_inferno<'a>(title: &str, options: &FlameOptions) -> Options<'a> {

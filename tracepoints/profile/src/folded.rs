@@ -51,6 +51,11 @@ impl Folded {
         self.stacks.is_empty()
     }
 
+    /// How many stacks there are.
+    pub fn len(&self) -> usize {
+        self.stacks.len()
+    }
+
     /// Sum of all counts.
     pub fn total(&self) -> u64 {
         self.stacks.values().sum()

@@ -15,6 +15,7 @@ pub mod heap;
 pub mod html;
 pub mod join;
 pub mod model;
+pub mod symbols;
 mod tree;
 pub mod wall;
 

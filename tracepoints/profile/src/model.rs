@@ -104,6 +104,13 @@ impl Profile {
         &self.value_types
     }
 
+    /// Says what a weight is, once that is known.
+    pub fn set_value_type(&mut self, at: usize, value: ValueType) {
+        if let Some(known) = self.value_types.get_mut(at) {
+            *known = value;
+        }
+    }
+
     pub fn module(&mut self, module: Module) -> ModuleId {
         ModuleId(self.modules.insert_full(module).0 as u32)
     }
@@ -148,7 +155,10 @@ impl Profile {
             Some(module) => {
                 let path = self.text(module.path);
                 let name = path.rsplit('/').next().unwrap_or(path);
-                format!("{name}+{:#x}", module.file_offset(frame.address))
+                match frame.address {
+                    0 => format!("[{}]", name.trim_matches(['[', ']'])),
+                    address => format!("{name}+{:#x}", module.file_offset(address)),
+                }
             }
             None if frame.address != 0 => format!("{:#x}", frame.address),
             None => "(unknown)".to_owned(),
@@ -185,6 +195,28 @@ impl Profile {
         })
     }
 
+    /// The same samples with other frames: `change` gives those that stand in place of one, the outermost first.
+    pub fn map_frames(&self, mut change: impl FnMut(&mut Self, FrameId) -> Vec<FrameId>) -> Self {
+        let mut out = self.clone();
+        out.stacks.truncate(1);
+        out.samples = samples::Samples::default();
+        let mut changed: Vec<Option<Vec<FrameId>>> = vec![None; self.frames.len()];
+        let mut stacks = vec![StackId::ROOT];
+        for (caller, frame) in self.stacks() {
+            let frames = changed[frame.index()].get_or_insert_with(|| change(&mut out, frame));
+            let caller = stacks[caller.index()];
+            stacks.push(frames.iter().fold(caller, |caller, frame| out.push(caller, *frame)));
+        }
+        for sample in self.samples() {
+            let stack = stacks[sample.stack.index()];
+            match sample.time_ns {
+                Some(time) => out.add_at(time, stack, sample.labels, sample.values),
+                None => out.add(stack, sample.labels, sample.values),
+            }
+        }
+        out
+    }
+
     /// The frames of a stack, from the outermost.
     pub fn frames_of(&self, stack: StackId) -> Vec<FrameId> {
         let mut frames: Vec<_> = self.walk(stack).collect();
@@ -195,3 +227,5 @@ impl Profile {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::sample_profile;

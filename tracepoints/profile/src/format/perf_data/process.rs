@@ -1,0 +1,194 @@
+//! Follows processes through the records: names of threads, and what was mapped when a sample was taken.
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    super::ReadOptions,
+    header::Header,
+    record::{Event, Records, Sample},
+    wrong,
+};
+use crate::{
+    ProfileError,
+    model::{Frame, FrameId, LabelsId, Module, ModuleId, Profile, StackId, keys},
+};
+
+/// Mappings of the kernel are of this process.
+const KERNEL: u32 = u32::MAX;
+/// Half of the addresses are the kernel's.
+const KERNEL_START: u64 = 1 << 63;
+
+struct Follower<'a> {
+    header: &'a Header,
+    options: &'a ReadOptions,
+    profile: Profile,
+    /// By the first address; of each process.
+    maps: HashMap<u32, BTreeMap<u64, (u64, ModuleId)>>,
+    names: HashMap<u32, String>,
+    labels: HashMap<(u32, u32), LabelsId>,
+    /// The event that is kept.
+    attr: Option<usize>,
+    others: BTreeMap<usize, u64>,
+    start: Option<u64>,
+    last: u64,
+    lost: u64,
+}
+
+pub fn fold(header: &Header, records: Records, options: &ReadOptions) -> Result<Profile, ProfileError> {
+    let attr = match &options.event {
+        Some(name) => Some(named(header, name)?),
+        None => None,
+    };
+    let mut follower = Follower {
+        header,
+        options,
+        profile: Profile::new(&[("samples", "count"), ("period", "count")]),
+        maps: HashMap::new(),
+        names: HashMap::new(),
+        labels: HashMap::new(),
+        attr,
+        others: BTreeMap::new(),
+        start: None,
+        last: 0,
+        lost: 0,
+    };
+    for event in records.events {
+        follower.event(event);
+    }
+    follower.finish(records.cut)
+}
+
+fn named(header: &Header, name: &str) -> Result<usize, ProfileError> {
+    let is =
+        |full: &str| full.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+    header.attrs.iter().position(|attr| is(&attr.name)).ok_or_else(|| {
+        let names: Vec<_> = header.attrs.iter().map(|attr| attr.name.as_str()).collect();
+        wrong(0, format!("there is no event {name:?}; there are {}", names.join(", ")))
+    })
+}
+
+impl Follower<'_> {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Map { pid, start, len, offset, path, build_id } => {
+                self.map(pid, start, len, offset, &path, build_id);
+            }
+            Event::Comm { pid, tid, name } => {
+                self.labels.remove(&(pid, tid));
+                self.names.insert(tid, name);
+            }
+            Event::Fork { pid, parent, tid } => {
+                if pid != parent {
+                    let maps = self.maps.get(&parent).cloned().unwrap_or_default();
+                    self.maps.insert(pid, maps);
+                }
+                if let Some(name) = self.names.get(&parent).cloned() {
+                    self.names.entry(tid).or_insert(name);
+                }
+            }
+            Event::Lost(n) => self.lost = self.lost.saturating_add(n),
+            Event::Sample(sample) => self.sample(&sample),
+        }
+    }
+
+    fn map(&mut self, pid: u32, start: u64, len: u64, offset: u64, path: &str, build_id: String) {
+        let known =
+            if build_id.is_empty() { self.header.build_ids.get(path).cloned() } else { Some(build_id) };
+        let end = start.saturating_add(len);
+        let path = self.profile.intern(path);
+        let build_id = self.profile.intern(&known.unwrap_or_default());
+        let module = self.profile.module(Module { path, build_id, start, end, offset });
+        let maps = self.maps.entry(pid).or_default();
+        // What it replaces is gone.
+        let gone: Vec<u64> =
+            maps.range(..end).rev().take_while(|(_, (e, _))| *e > start).map(|(s, _)| *s).collect();
+        for start in gone {
+            maps.remove(&start);
+        }
+        maps.insert(start, (end, module));
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        if *self.attr.get_or_insert(sample.attr) != sample.attr {
+            *self.others.entry(sample.attr).or_default() += 1;
+            return;
+        }
+        let labels = self.labels_of(sample.pid, sample.tid);
+        let mut stack = StackId::ROOT;
+        for address in sample.addresses.iter().rev() {
+            let frame = self.frame(sample.pid, *address);
+            stack = self.profile.push(stack, frame);
+        }
+        let values = [1, i64::try_from(sample.period).unwrap_or(i64::MAX)];
+        // Records stand in order of time, so the first is the earliest.
+        let start = *self.start.get_or_insert(sample.time.unwrap_or(0));
+        self.last = self.last.max(sample.time.unwrap_or(0));
+        match sample.time.filter(|_| self.options.times) {
+            Some(time) => self.profile.add_at(time.saturating_sub(start), stack, labels, &values),
+            None => self.profile.add(stack, labels, &values),
+        }
+    }
+
+    fn labels_of(&mut self, pid: u32, tid: u32) -> LabelsId {
+        if let Some(known) = self.labels.get(&(pid, tid)) {
+            return *known;
+        }
+        let name = match self.names.get(&tid).or_else(|| self.names.get(&pid)) {
+            Some(name) => name.clone(),
+            None if pid == 0 => "swapper".to_owned(),
+            None => format!(":{tid}"),
+        };
+        let labels = [
+            self.profile.text_label(keys::THREAD, &name),
+            self.profile.number_label(keys::PID, pid.into(), ""),
+            self.profile.number_label(keys::TID, tid.into(), ""),
+        ];
+        let labels = self.profile.labels(&labels);
+        self.labels.insert((pid, tid), labels);
+        labels
+    }
+
+    fn frame(&mut self, pid: u32, address: u64) -> FrameId {
+        let kernel = address >= KERNEL_START;
+        let maps = self.maps.get(if kernel { &KERNEL } else { &pid });
+        let found = maps.and_then(|maps| maps.range(..=address).next_back());
+        let module = found.filter(|(_, (end, _))| address < *end).map(|(_, (_, module))| *module);
+        let named = module.and_then(|m| self.profile.module_of(m)).map_or("", |m| self.profile.text(m.path));
+        if kernel
+            && (module.is_none() || named.starts_with("[kernel.kallsyms]") || named.starts_with("[guest"))
+        {
+            // Its addresses differ with every boot, and its names are not in a file.
+            let path = self.profile.intern("[kernel.kallsyms]");
+            let module = Some(self.profile.module(Module { path, ..Module::default() }));
+            return self.profile.add_frame(Frame { module, ..Frame::default() });
+        }
+        self.profile.add_frame(Frame { module, address, ..Frame::default() })
+    }
+
+    fn finish(mut self, cut: Option<String>) -> Result<Profile, ProfileError> {
+        if self.profile.is_empty() {
+            return Err(match cut {
+                Some(cut) => wrong(0, format!("{cut}, and there is no sample")),
+                None => ProfileError::Empty("perf.data holds no sample; record for longer, or under load"),
+            });
+        }
+        let name = |attr: usize| self.header.attrs.get(attr).map_or("", |attr| attr.name.as_str());
+        self.profile.set_event(name(self.attr.unwrap_or(0)));
+        self.profile.duration_ns =
+            i64::try_from(self.last.saturating_sub(self.start.unwrap_or(0))).unwrap_or(i64::MAX);
+        for (attr, n) in &self.others {
+            let name = name(*attr);
+            self.profile
+                .comments
+                .push(format!("{n} samples of event {name} are left out; choose it with --event"));
+        }
+        if self.lost > 0 {
+            self.profile
+                .comments
+                .push(format!("perf lost {} events or samples: they are left out", self.lost));
+        }
+        if let Some(cut) = cut {
+            self.profile.comments.push(format!("{cut}: what comes after it is left out"));
+        }
+        Ok(self.profile)
+    }
+}

@@ -1,0 +1,158 @@
+//! Finds the file that was mapped, and the one with its debug information.
+use std::{
+    ffi::OsStr,
+    fmt::Write as _,
+    fs::File,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use memmap2::Mmap;
+use object::{Object as _, ObjectSegment as _};
+
+use super::SymbolOptions;
+
+/// Where distributions install debug information.
+const SYSTEM_DEBUG_DIR: &str = "/usr/lib/debug";
+
+/// A program or library, and where its debug information is.
+#[derive(Debug)]
+pub struct Located {
+    /// The file to look names up in: the program's own, or a split one.
+    pub debug: PathBuf,
+    /// In hex; empty if it has none.
+    pub build_id: String,
+    pub has_debug_info: bool,
+    /// Offset and size in the file, and the address that the linker gave.
+    segments: Vec<(u64, u64, u64)>,
+}
+
+impl Located {
+    /// The linker's address of a byte of the file; None outside of what is loaded.
+    pub fn address(&self, offset: u64) -> Option<u64> {
+        let of = |(start, size, address): &(u64, u64, u64)| {
+            let within = offset.checked_sub(*start).filter(|within| within < size)?;
+            address.checked_add(within)
+        };
+        self.segments.iter().find_map(of)
+    }
+}
+
+/// What an object file says about itself.
+struct Facts {
+    build_id: String,
+    has_debug_info: bool,
+    link: Option<PathBuf>,
+    segments: Vec<(u64, u64, u64)>,
+}
+
+fn facts(path: &Path) -> Result<Facts, String> {
+    let file = File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    // SAFETY: only read; a program that is replaced meanwhile is replaced by a new file, not written into.
+    let map = unsafe { Mmap::map(&file) }.map_err(|e| format!("{}: {e}", path.display()))?;
+    let object = object::File::parse(&*map).map_err(|e| format!("{}: {e}", path.display()))?;
+    let link = object.gnu_debuglink().ok().flatten().map(|(name, _)| PathBuf::from(OsStr::from_bytes(name)));
+    Ok(Facts {
+        build_id: object.build_id().ok().flatten().map(hex).unwrap_or_default(),
+        // Skeletons of split DWARF count: the rest is in .dwo or .dwp.
+        has_debug_info: object.section_by_name(".debug_info").is_some()
+            || object.section_by_name(".zdebug_info").is_some(),
+        link,
+        segments: object
+            .segments()
+            .map(|s| {
+                let (offset, size) = s.file_range();
+                (offset, size, s.address())
+            })
+            .collect(),
+    })
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Finds what was mapped as `path`. A file with another build id is another program, whatever its name.
+pub fn locate(path: &str, build_id: &str, options: &SymbolOptions) -> Result<Located, String> {
+    let path = Path::new(path);
+    let mut refused = None;
+    for candidate in candidates(path, build_id, options) {
+        match facts(&candidate) {
+            Ok(facts)
+                if build_id.is_empty() || facts.build_id.is_empty() || same(&facts.build_id, build_id) =>
+            {
+                return Ok(with_debug(&candidate, facts, options));
+            }
+            Ok(facts) => {
+                let found = facts.build_id;
+                refused = Some(format!(
+                    "{} has build id {found}, the profile is of {build_id}; give the program that ran as --binary",
+                    candidate.display()
+                ));
+            }
+            Err(what) => refused = refused.or(Some(what)),
+        }
+    }
+    Err(refused
+        .unwrap_or_else(|| "it is not on this machine; copy it here and give it as --binary".to_owned()))
+}
+
+/// perf may keep a longer id padded with zeros.
+fn same(a: &str, b: &str) -> bool {
+    let trim = |id: &str| id.trim_end_matches('0').to_ascii_lowercase();
+    trim(a) == trim(b)
+}
+
+fn candidates(path: &Path, build_id: &str, options: &SymbolOptions) -> Vec<PathBuf> {
+    let given = options.binaries.iter().filter(|binary| {
+        let by_id = || facts(binary).is_ok_and(|f| !build_id.is_empty() && same(&f.build_id, build_id));
+        binary.file_name() == path.file_name() || by_id()
+    });
+    let mut found: Vec<PathBuf> = given.cloned().collect();
+    found.push(path.to_path_buf());
+    for dir in &options.debug_dirs {
+        found.push(dir.join(path.strip_prefix("/").unwrap_or(path)));
+        found.extend(path.file_name().map(|name| dir.join(name)));
+    }
+    found.retain(|candidate| candidate.is_file());
+    found
+}
+
+fn with_debug(path: &Path, facts: Facts, options: &SymbolOptions) -> Located {
+    let mut located = Located {
+        debug: path.to_path_buf(),
+        build_id: facts.build_id.clone(),
+        has_debug_info: facts.has_debug_info,
+        segments: facts.segments.clone(),
+    };
+    if !facts.has_debug_info
+        && let Some(split) = split_debug(path, &facts, options)
+    {
+        located.debug = split;
+        located.has_debug_info = true;
+    }
+    located
+}
+
+/// The file with the debug information that was split off, by build id or by the program's link to it.
+fn split_debug(path: &Path, of: &Facts, options: &SymbolOptions) -> Option<PathBuf> {
+    let roots = || options.debug_dirs.iter().cloned().chain([PathBuf::from(SYSTEM_DEBUG_DIR)]);
+    let mut found = Vec::new();
+    if let Some((head, tail)) = of.build_id.split_at_checked(2) {
+        found.extend(roots().map(|root| root.join(".build-id").join(head).join(format!("{tail}.debug"))));
+    }
+    if let Some(link) = &of.link {
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        found.extend([dir.join(link), dir.join(".debug").join(link)]);
+        let below = dir.strip_prefix("/").unwrap_or(dir);
+        found.extend(roots().flat_map(|root| [root.join(below).join(link), root.join(link)]));
+    }
+    found.into_iter().filter(|candidate| candidate != path && candidate.is_file()).find(|candidate| {
+        facts(candidate)
+            .is_ok_and(|f| f.has_debug_info && (f.build_id.is_empty() || f.build_id == of.build_id))
+    })
+}
