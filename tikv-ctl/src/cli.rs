@@ -315,7 +315,7 @@ pub enum Cmd {
     /// Fetch the requests that a server has kept, as a trace file (not in TiKV)
     Kept(KeptArgs),
     /// Draw a flame graph: CPU of a server, or wall clock of a trace (not in TiKV)
-    Flamegraph(FlamegraphArgs),
+    Flamegraph(Box<FlamegraphArgs>),
 }
 
 /// What of the requests inside to print, and how often.
