@@ -1,20 +1,8 @@
-//! Any bytes as a raft-engine file: batches, entries, and what follows damage.
+//! See `readers.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tikv_ctl::raft_engine::BatchIter;
+#[allow(dead_code)] // each target uses one of them
+#[path = "../readers.rs"]
+mod readers;
 
-fuzz_target!(|data: &[u8]| {
-    let Ok(mut batches) = BatchIter::new(data, 1) else { return };
-    loop {
-        match batches.next_batch() {
-            Ok(None) => break,
-            Ok(Some(batch)) => drop(batch.plain()),
-            Err(_) => {
-                if batches.resync().is_none() {
-                    break;
-                }
-            }
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| readers::raft_log(data));

@@ -1,19 +1,23 @@
 //! `size`, `scan`, `mvcc`, `raw-scan`, `print`.
 
 use keys::{escape, hex_upper};
-use kvproto::kvrpcpb::MvccInfo;
+use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};
 use prost::Message;
 use serde_json::{Value, json};
 
+use super::mvcc_text;
 use crate::{
     Error, Result,
     cli::MvccFilter,
     key::{KeyFormat, KeyUse, parse_key},
+    line::Line,
     output::Output,
     source::Source,
-    text::{message_json, message_text},
+    text::message_json,
 };
 
+/// Text is handed on when so many bytes have come together.
+const FLUSH_AT: usize = 64 << 10;
 const DATA_CFS: [&str; 3] = ["default", "lock", "write"];
 const ALL_CFS: [&str; 4] = ["default", "lock", "write", "raft"];
 
@@ -134,6 +138,7 @@ fn dump(
     let limit = if point { 1 } else { limit };
     let mut found = false;
     let mut list = out.list();
+    let mut text = Line::default();
     let scanned = source.scan_mvcc(from, to, limit, &mut |key, info| {
         if point && key != from {
             return Ok(());
@@ -144,8 +149,15 @@ fn dump(
             let object = mvcc_json(&key, &info, filter)?;
             return list.push(out, &object);
         }
-        print_mvcc(&key, &info, filter, out)
+        mvcc_text::row(&key, &info, filter, &mut text);
+        if text.len() >= FLUSH_AT {
+            out.bytes(text.as_bytes())?;
+            text.clear();
+        }
+        Ok(())
     });
+    // What was found before a failure is shown too.
+    out.bytes(text.as_bytes())?;
     scanned.map_err(|e| e.of(&format!("{}::scan_mvcc", source.executor())))?;
     if point && !found {
         return Err(Error::Tikv(format!("no mvcc infos for {}\nno mvcc infos", escape(from))));
@@ -166,37 +178,28 @@ impl MvccFilter {
         self.commit_ts.is_none_or(|wanted| wanted == ts)
     }
 
-    /// `info` without what was filtered out. As in TiKV's tool, `--commit-ts` filters values by their start.
+    /// Whether this lock is shown.
+    pub fn shows_lock(&self, lock: &MvccLock) -> bool {
+        self.shows("lock") && self.keeps_start(lock.start_ts)
+    }
+
+    /// Whether this value is shown. As in TiKV's tool, `--commit-ts` filters values by their start.
+    pub fn shows_value(&self, value: &MvccValue) -> bool {
+        self.shows("default") && self.keeps_commit(value.start_ts)
+    }
+
+    /// Whether this write is shown.
+    pub fn shows_write(&self, write: &MvccWrite) -> bool {
+        self.shows("write") && self.keeps_start(write.start_ts) && self.keeps_commit(write.commit_ts)
+    }
+
+    /// `info` without what was filtered out.
     fn apply(&self, info: &MvccInfo) -> MvccInfo {
-        let lock = info.lock.clone().filter(|lock| self.shows("lock") && self.keeps_start(lock.start_ts));
-        let values =
-            info.values.iter().filter(|value| self.shows("default") && self.keeps_commit(value.start_ts));
-        let writes = info.writes.iter().filter(|write| {
-            self.shows("write") && self.keeps_start(write.start_ts) && self.keeps_commit(write.commit_ts)
-        });
+        let lock = info.lock.clone().filter(|lock| self.shows_lock(lock));
+        let values = info.values.iter().filter(|value| self.shows_value(value));
+        let writes = info.writes.iter().filter(|write| self.shows_write(write));
         MvccInfo { lock, writes: writes.cloned().collect(), values: values.cloned().collect() }
     }
-}
-
-fn print_mvcc(key: &[u8], info: &MvccInfo, filter: &MvccFilter, out: &mut Output<'_>) -> Result<()> {
-    let shown = filter.apply(info);
-    out.line(format!("key: {}", escape(key)))?;
-    if let Some(lock) = &shown.lock {
-        out.line(format!("\tlock cf value: {}", message_text("kvrpcpb.MvccLock", &lock.encode_to_vec())?))?;
-    }
-    for value in &shown.values {
-        out.line(format!(
-            "\tdefault cf value: {}",
-            message_text("kvrpcpb.MvccValue", &value.encode_to_vec())?
-        ))?;
-    }
-    for write in &shown.writes {
-        out.line(format!(
-            "\t write cf value: {}",
-            message_text("kvrpcpb.MvccWrite", &write.encode_to_vec())?
-        ))?;
-    }
-    out.line("")
 }
 
 fn mvcc_json(key: &[u8], info: &MvccInfo, filter: &MvccFilter) -> Result<Value> {

@@ -11,6 +11,7 @@ mod find;
 mod inside;
 mod key;
 mod manual;
+mod mvcc_text;
 mod raft;
 mod raft_engine;
 mod remote;

@@ -4,8 +4,11 @@
 const MAX_BLOCK: usize = 1 << 30;
 /// Claims above this are not trusted: the memory is mapped, and touched only by what comes out.
 const PLAUSIBLE: usize = 4 << 20;
-/// LZ4 cannot make more than this of a byte.
+/// What the codecs can make of a byte at most: a claim of more is a lie, and no memory is taken for it.
 const LZ4_MOST: usize = 255;
+const SNAPPY_MOST: usize = 32;
+const DEFLATE_MOST: usize = 1040;
+const ZSTD_MOST: usize = 128 << 10;
 
 /// The name RocksDB gives a compression type, as in `LOG` files.
 pub fn name(kind: u8) -> &'static str {
@@ -75,6 +78,7 @@ impl Decompressor {
         {
             return Err(format!("zstd: {len} plain bytes expected, the frame says {said}"));
         }
+        plausible("zstd", body, len, ZSTD_MOST)?;
         if self.zstd.is_none() {
             self.zstd = zstd_safe::DCtx::try_create();
         }
@@ -121,6 +125,7 @@ pub fn compress_with(name: &str, block: &[u8]) -> Option<Vec<u8>> {
 fn snappy(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let len = snap::raw::decompress_len(data).map_err(|e| format!("snappy: {e}"))?;
     limit(len)?;
+    plausible("snappy", data, len, SNAPPY_MOST)?;
     room(out, len);
     let written = snap::raw::Decoder::new().decompress(data, out).map_err(|e| format!("snappy: {e}"))?;
     exact(written, len)
@@ -128,6 +133,7 @@ fn snappy(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
 
 fn zlib(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let (len, body) = plain_len(data)?;
+    plausible("zlib", body, len, DEFLATE_MOST)?;
     room(out, len);
     // RocksDB writes raw deflate, without zlib's header.
     let written =
@@ -137,9 +143,7 @@ fn zlib(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
 
 fn lz4(data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let (len, body) = plain_len(data)?;
-    if len > body.len().saturating_mul(LZ4_MOST) + 16 {
-        return Err(format!("lz4: {} bytes cannot hold {len} plain bytes", body.len()));
-    }
+    plausible("lz4", body, len, LZ4_MOST)?;
     room(out, len);
     let written = if dict.is_empty() {
         lz4_flex::block::decompress_into(body, out)
@@ -147,6 +151,13 @@ fn lz4(data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
         lz4_flex::block::decompress_into_with_dict(body, out, dict)
     };
     exact(written.map_err(|e| format!("lz4: {e}"))?, len)
+}
+
+fn plausible(codec: &str, body: &[u8], len: usize, most: usize) -> Result<(), String> {
+    if len > body.len().saturating_mul(most).saturating_add(64) {
+        return Err(format!("{codec}: {} bytes cannot hold {len} plain bytes", body.len()));
+    }
+    Ok(())
 }
 
 /// Makes `out` `len` bytes long; what they are does not matter.
