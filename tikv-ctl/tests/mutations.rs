@@ -109,8 +109,11 @@ fn seeds(dir: &Path, compression: DBCompressionType, version: i32) -> Vec<(Strin
         .collect()
 }
 
-fn all_seeds() -> Vec<(fn(&[u8]), Vec<u8>)> {
-    let mut all: Vec<(fn(&[u8]), Vec<u8>)> = Vec::new();
+/// A reader, and bytes that it reads.
+type Seed = (fn(&[u8]), Vec<u8>);
+
+fn all_seeds() -> Vec<Seed> {
+    let mut all: Vec<Seed> = Vec::new();
     for (compression, version) in [
         (DBCompressionType::None, 2),
         (DBCompressionType::Snappy, 3),
