@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("server", 31),
     ("recipes", 40),
     ("tikv-ctl", 40),
+    ("tikv-ctl-fuzz", 41),
     ("tikv-tui", 50),
 ];
 
