@@ -118,8 +118,8 @@ impl Observed {
         (head.to_owned(), body.to_owned())
     }
 
-    fn in_flight(&self) -> Vec<InFlight> {
-        let reply = self.h.block_on(self.control.clone().in_flight(InFlightRequest::default())).unwrap();
+    async fn in_flight(&self) -> Vec<InFlight> {
+        let reply = self.control.clone().in_flight(InFlightRequest::default()).await.unwrap();
         serde_json::from_slice(&reply.into_inner().json).unwrap()
     }
 }
@@ -236,7 +236,7 @@ fn who_waits_for_a_latch_is_shown_with_its_holder() {
     until_held(&session);
     let second = o.prewrite(b"k", 20, 0);
     let (holder, waiter) = o.h.until("the second waits for the first", async || {
-        let mut table = o.in_flight();
+        let mut table = o.in_flight().await;
         let waiter = table.pop().filter(|r| r.waits_for.as_ref().is_some_and(|w| w.what == "latch"))?;
         Some((table.pop()?, waiter))
     });
@@ -258,7 +258,7 @@ fn who_waits_for_a_latch_is_shown_with_its_holder() {
     drop(session);
     assert!(o.h.block_on(first).unwrap().errors.is_empty());
     assert_eq!(o.h.block_on(second).unwrap().errors.len(), 1, "it met the first one's lock");
-    o.h.until("all have left", async || o.in_flight().is_empty().then_some(()));
+    o.h.until("all have left", async || o.in_flight().await.is_empty().then_some(()));
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_request_past_its_deadline_is_refused_and_logged() {
     let first = o.prewrite(b"k", 10, 0);
     o.h.until("the first waits for a quorum", async || {
         let quorum = |r: &InFlight| r.waits_for.as_ref().is_some_and(|w| w.what == "quorum");
-        o.in_flight().first().filter(|r| quorum(r)).map(|_| ())
+        o.in_flight().await.first().filter(|r| quorum(r)).map(|_| ())
     });
     let reply = o.h.block_on(o.prewrite(b"k", 20, 20)).unwrap();
     let busy = reply.region_error.and_then(|e| e.server_is_busy).unwrap();

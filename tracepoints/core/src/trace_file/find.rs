@@ -38,7 +38,7 @@ impl TraceFile {
                 let stages = stages.as_ref().filter(|s| self.chunk_may_hold(place, of, &query, s));
                 let found: Vec<Entry> = match stages {
                     Some(stages) => {
-                        self.entries_of(place, of.rows).filter(|e| e.wanted_by(&query, stages)).collect()
+                        self.entries_of(place, of.rows).filter(|e| self.wanted(e, &query, stages)).collect()
                     }
                     None => Vec::new(),
                 };
@@ -49,7 +49,11 @@ impl TraceFile {
             })
         };
         let rebuilt = self.rebuilt().iter().copied();
-        of_table.chain(rebuilt.filter(move |e| stages.as_ref().is_some_and(|s| e.wanted_by(&query, s))))
+        of_table.chain(rebuilt.filter(move |e| stages.as_ref().is_some_and(|s| self.wanted(e, &query, s))))
+    }
+
+    fn wanted(&self, entry: &Entry, query: &Query, stages: &[(u8, Lane)]) -> bool {
+        entry.wanted_by(query, stages, !self.late_of(entry.id).is_empty())
     }
 
     /// The bits of the stages that a query wants, with their lanes; None if the file has no stamp of one of them.
@@ -71,7 +75,8 @@ impl TraceFile {
             && query.until_ns.is_none_or(|until| of.min_begin < until)
             && (!query.stages.is_empty() || of.max_ns >= query.min_ns)
             && query.key.as_ref().is_none_or(|key| keys(key))
-            && stages.iter().all(|(bit, _)| of.joins || of.stages.contains(*bit));
+            && (self.has_late(of.min_id, of.max_id)
+                || stages.iter().all(|(bit, _)| of.joins || of.stages.contains(*bit)));
         by_summary && self.filter_may_hold(place, of, query)
     }
 
@@ -90,14 +95,15 @@ impl TraceFile {
 
 impl Entry {
     /// Whether the request may be wanted: all but what its stages must tell.
-    fn wanted_by(&self, query: &Query, stages: &[(u8, Lane)]) -> bool {
-        // Replicas may take longer than their request.
-        let as_long = !stages.is_empty() && stages.iter().any(|(_, lane)| *lane == Lane::Replica);
+    fn wanted_by(&self, query: &Query, stages: &[(u8, Lane)], has_late: bool) -> bool {
+        // Replicas may take longer than their request; what came late is not in the entry.
+        let as_long =
+            !stages.is_empty() && (has_late || stages.iter().any(|(_, lane)| *lane == Lane::Replica));
         query.wants(&self.to_request())
             && (query.min_ns == 0
                 || as_long
                 || self.duration_ns().map_or(!stages.is_empty(), |ns| ns >= query.min_ns))
             // What is joined is not in the set.
-            && stages.iter().all(|(bit, _)| self.has(JOINS) || self.stages.contains(*bit))
+            && stages.iter().all(|(bit, _)| has_late || self.has(JOINS) || self.stages.contains(*bit))
     }
 }

@@ -263,6 +263,11 @@ impl TraceFile {
         late
     }
 
+    /// Whether a request with a number between these has stamps that came late.
+    pub(super) fn has_late(&self, min_id: u64, max_id: u64) -> bool {
+        self.late.get_or_init(|| self.read_late()).keys().any(|id| (min_id..=max_id).contains(id))
+    }
+
     pub(super) fn late_of(&self, id: u64) -> &[Entry] {
         self.late.get_or_init(|| self.read_late()).get(&id).map_or(&[], Vec::as_slice)
     }
