@@ -159,7 +159,7 @@ mod tests {
         for (symbol, name) in [
             ("_ZN11tracepoints5stack7capture17h0123456789abcdefE", "tracepoints::stack::capture"),
             ("_RNvCskwGfYPst2Cb_3foo16example_function", "foo::example_function"),
-            ("_ZN7rocksdb6DBImpl10CloseHelperEv", "rocksdb::DBImpl::CloseHelper()"),
+            ("_ZN7rocksdb6DBImpl11CloseHelperEv", "rocksdb::DBImpl::CloseHelper()"),
             ("memcpy", "memcpy"),
         ] {
             assert_eq!(super::demangle(symbol), name);
