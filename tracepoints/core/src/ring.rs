@@ -40,17 +40,17 @@ const READ_AHEAD: usize = 8;
 /// After so many slots the reader gives them back to the writer, also in the midst of a long round.
 const GIVE_BACK: usize = 256;
 
-/// Asks for a slot's cache line, which is in the writer's core, before it is read.
+/// Asks for the first cache line of something before it is read.
 #[inline(always)]
-fn read_soon(slot: &Slot) {
+pub(crate) fn read_soon<T>(it: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch touches nothing, and SSE is part of x86-64.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(slot.get().cast());
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(it).cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = slot;
+    let _ = it;
 }
 
 /// A single-producer ring; any number of readers take turns.

@@ -11,6 +11,7 @@ use crate::{
     ending::{Ending, Outcome, Wait},
     recorder::{self, Stamp},
     request::{Req, RequestInfo, RequestKind},
+    ring,
     session::{SessionEvent, StepEvent},
     site::StampSite,
     trace::Trace,
@@ -21,6 +22,8 @@ const GHOST_NS: u64 = 60_000_000_000;
 
 /// Stamps for which a slot keeps room.
 const ROOM: usize = 32;
+/// Requests ahead of the one that is settled whose stamps are fetched: others have used the cache since they were written.
+const SETTLE_AHEAD: usize = 2;
 
 /// A request as its stamps tell it.
 #[derive(Clone, Debug)]
@@ -39,7 +42,8 @@ pub struct RecordedRequest {
     pub begin_ns: u64,
     /// None while it is on its way.
     pub end_ns: Option<u64>,
-    /// `at` in ns: since the process first read its clock, or, from a file, since the Unix epoch. In order.
+    /// `at` in ns: since the process first read its clock, or, from a file, since the Unix epoch. In order once the
+    /// request has left the collector.
     pub stamps: Vec<Stamp>,
     /// Stamps that are known to be missing: beyond those kept, or in a damaged part of a file.
     pub truncated: u64,
@@ -82,10 +86,12 @@ impl RecordedRequest {
 
     /// Another request in the same room, unless that is unusually large.
     fn reset(&mut self, id: u64) {
-        let mut stamps = std::mem::take(&mut self.stamps);
+        let (mut stamps, mut key_head) =
+            (std::mem::take(&mut self.stamps), std::mem::take(&mut self.key_head));
         stamps.clear();
         stamps.shrink_to(ROOM);
-        *self = Self { stamps, ..Self::new(id) };
+        key_head.clear();
+        *self = Self { stamps, key_head, ..Self::new(id) };
     }
 
     /// From its begin to its end; 0 if one of them is not known.
@@ -145,7 +151,9 @@ impl RecordedRequest {
         self.kind =
             RequestKind::ALL.get((kind_and_len >> 32) as usize).copied().unwrap_or(RequestKind::Other);
         self.key_len = kind_and_len as u32;
-        self.key_head = [low.to_be_bytes(), high.to_be_bytes()].concat();
+        self.key_head.clear();
+        self.key_head.extend_from_slice(&low.to_be_bytes());
+        self.key_head.extend_from_slice(&high.to_be_bytes());
         self.key_head.truncate(self.key_len as usize);
         (self.region, self.store, self.begin_ns) = (region, u64::from(stamp.store), stamp.at);
         self.began = true;
@@ -166,8 +174,8 @@ pub(crate) struct Folder {
     /// Ids on their way, by arrival; some have ended since.
     live: VecDeque<u64>,
     live_count: usize,
-    /// Ids that ended, by their end; the last of them, by this and the round before, may still be joined.
-    ended: VecDeque<u64>,
+    /// Ids that ended and their slots, by their end; the last of them, by this and the round before, may still be joined.
+    ended: VecDeque<(u64, usize)>,
     ended_before: usize,
     ended_now: usize,
     /// Ids that have left `ended` and are kept for a reason.
@@ -238,7 +246,8 @@ impl Folder {
     }
 
     /// As [`Folder::end_round`]; each request that has ended is shown to `see` once, a round later, when the stamps of
-    /// other stores are there. It says why the request is to be kept.
+    /// other stores are there. It says why the request is to be kept. Its stamps are not in order yet: most requests are
+    /// never looked at again.
     pub(super) fn end_round_with(&mut self, see: &mut impl FnMut(&RecordedRequest) -> Option<Why>) {
         // The proposer's stamp may come a round later than a follower's: each waits for one round.
         let mut late = std::mem::take(&mut self.waiting);
@@ -250,7 +259,10 @@ impl Folder {
         self.waiting = to_join;
         let settled = self.ended.len() - self.ended_now;
         for i in settled - self.ended_before..settled {
-            self.settle(self.ended[i], see);
+            if let Some((_, soon)) = self.ended.get(i + SETTLE_AHEAD) {
+                fetch_soon(&self.slots[*soon]);
+            }
+            self.settle(self.ended[i].1, see);
         }
         self.ended_before = std::mem::take(&mut self.ended_now);
         self.forget(see);
@@ -272,10 +284,8 @@ impl Folder {
         self.live_count
     }
 
-    fn settle(&mut self, id: u64, see: &mut impl FnMut(&RecordedRequest) -> Option<Why>) {
-        let Some(slot) = self.by_id.get(&id) else { return };
-        let request = &mut self.slots[*slot];
-        request.stamps.sort_by_key(|s| s.at);
+    fn settle(&mut self, slot: usize, see: &mut impl FnMut(&RecordedRequest) -> Option<Why>) {
+        let request = &mut self.slots[slot];
         request.lost = self.dropped.saturating_sub(request.dropped_before);
         request.why = see(request);
     }
@@ -329,7 +339,7 @@ impl Folder {
             request.wait = Wait::from_fields(stamp.fields).map(|wait| (stamp.at, wait));
         } else if std::ptr::eq(site, &recorder::END) && request.end_ns.replace(stamp.at).is_none() {
             request.ending = Ending::from_fields(stamp.fields);
-            self.ended.push_back(request.id);
+            self.ended.push_back((request.id, slot));
             self.ended_now += 1;
             self.live_count -= 1;
             self.requests += 1;
@@ -382,15 +392,14 @@ impl Folder {
 
     fn forget(&mut self, see: &mut impl FnMut(&RecordedRequest) -> Option<Why>) {
         while self.ended.len() > self.max_recent {
-            let Some(id) = self.ended.pop_front() else { break };
+            let Some((id, slot)) = self.ended.pop_front() else { break };
             if self.ended.len() < self.ended_before + self.ended_now {
                 // More end in a round than are kept: it cannot wait for what other stores say.
                 let round = if self.ended_before > 0 { &mut self.ended_before } else { &mut self.ended_now };
                 *round -= 1;
-                self.settle(id, see);
+                self.settle(slot, see);
             }
-            let why = self.get(id).and_then(|r| r.why);
-            let gone = why.map_or(Some(id), |why| self.kept.push(why, id));
+            let gone = self.slots[slot].why.map_or(Some(id), |why| self.kept.push(why, id));
             gone.into_iter().for_each(|id| self.remove(id));
         }
         while self.live_count > self.max_live || self.front_is_a_ghost() {
@@ -443,13 +452,13 @@ impl Folder {
 
     /// Finished requests, in the order of their end.
     pub(crate) fn recent(&self) -> Vec<RecordedRequest> {
-        self.in_order(self.ended.iter())
+        self.in_order(self.ended.iter().map(|(id, _)| id))
     }
 
     /// What is kept for this reason, oldest first; also what is still among [`Folder::recent`].
     pub(super) fn kept(&self, why: Why) -> Vec<RecordedRequest> {
         let recent =
-            self.ended.iter().copied().filter(|id| self.get(*id).is_some_and(|r| r.why == Some(why)));
+            self.ended.iter().filter(|(_, slot)| self.slots[*slot].why == Some(why)).map(|(id, _)| *id);
         let ids: Vec<u64> = self.kept.of(why).chain(recent).collect();
         self.in_order(ids.iter())
     }
@@ -472,6 +481,12 @@ impl Folder {
         out.iter_mut().for_each(RecordedRequest::put_in_order);
         out
     }
+}
+
+/// Asks for the cache lines of a request's stamps, before they are read.
+#[inline]
+fn fetch_soon(request: &RecordedRequest) {
+    request.stamps.iter().take(ROOM).for_each(ring::read_soon);
 }
 
 fn keep(request: &mut RecordedRequest, stamp: &Stamp, max: usize) {

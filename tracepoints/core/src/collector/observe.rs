@@ -49,7 +49,9 @@ impl Observer {
         if why.is_some() {
             let past_deadline = request.past_deadline();
             if past_deadline || self.sampler.is_slow(request) {
-                self.tell(SlowRequest { request: request.clone(), past_deadline });
+                let mut request = request.clone();
+                request.put_in_order();
+                self.tell(SlowRequest { request, past_deadline });
             }
         }
         why

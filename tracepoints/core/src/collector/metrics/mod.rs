@@ -73,7 +73,7 @@ impl Metrics {
         Self { needs, first: Box::new([0; STAGES.len()]), stores: Vec::new(), reject_reason }
     }
 
-    /// Counts a request that has ended.
+    /// Counts a request that has ended; its stamps may be in any order.
     pub(super) fn count(&mut self, request: &RecordedRequest) {
         let Some(end) = request.end_ns.filter(|_| request.began) else { return };
         let at = match self.stores.iter().position(|s| s.id == request.store) {
@@ -90,10 +90,9 @@ impl Metrics {
         for stamp in &request.stamps {
             let Some(site) = stamp.site.filter(|_| u64::from(stamp.store) == request.store) else { continue };
             store.counters.count(request.kind, site.stage, stamp);
-            if seen & bit(site.stage) == 0 {
-                seen |= bit(site.stage);
-                first[usize::from(site.stage.0)] = stamp.at;
-            }
+            let first = &mut first[usize::from(site.stage.0)];
+            *first = if seen & bit(site.stage) == 0 { stamp.at } else { stamp.at.min(*first) };
+            seen |= bit(site.stage);
         }
         store.counters.count_request(request, seen);
         let when = |p: Point, first: &[u64]| match p {
