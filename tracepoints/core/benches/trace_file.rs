@@ -38,10 +38,7 @@ fn write(path: &Path, bytes: u64) {
             i += 1;
         }
         ring::rings().iter().for_each(|r| {
-            r.drain(|mut stamp| {
-                stamp.at = clock::raw_to_ns(stamp.at);
-                batch.push(stamp);
-            });
+            r.drain(|stamp| batch.push(stamp.with_at(clock::raw_to_ns(stamp.at))));
         });
         let from = Instant::now();
         writer.stamps(&batch).expect("room on the disk");

@@ -282,11 +282,11 @@ impl State {
         let from = clock::thread_cpu_ns();
         let mut fullest = 0;
         for ring in ring::rings() {
-            let taken = ring.drain(|mut stamp| {
-                stamp.at = clock::raw_to_ns(stamp.at);
-                self.folder.push(&stamp);
+            let taken = ring.drain(|stamp| {
+                let at = clock::raw_to_ns(stamp.at);
+                self.folder.push(stamp, at);
                 if self.file.is_some() {
-                    self.batch.push(stamp);
+                    self.batch.push(stamp.with_at(at));
                 }
             });
             self.stamps += taken as u64;

@@ -34,6 +34,12 @@ impl Stamp {
     pub const EMPTY: Stamp =
         Stamp { at: 0, req: Req::NONE, site: None, thread: 0, store: 0, field_count: 0, fields: [0; 4] };
 
+    /// The same at another time. A copy made in one go: one that is written to afterwards makes the next read of it wait.
+    #[inline(always)]
+    pub fn with_at(&self, at: u64) -> Self {
+        Self { at, ..*self }
+    }
+
     /// Whether it is the same one, not merely one like it.
     pub(crate) fn is(&self, other: &Stamp) -> bool {
         (self.at, self.thread, self.req, self.fields) == (other.at, other.thread, other.req, other.fields)

@@ -22,17 +22,17 @@ type Slot = UnsafeCell<MaybeUninit<Stamp>>;
 /// Slots ahead of the writer that are fetched for it.
 const AHEAD: usize = 2;
 
-/// Asks for a slot's cache line, which the collector's core read last, before it is written: a store that waits for its
+/// Asks for the cache line at an address, which another core had last, before it is written: a store that waits for its
 /// line would hold up the next atomic operation of the stamping thread.
 #[inline(always)]
-fn own_soon(slot: &Slot) {
+pub(crate) fn own_soon<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch touches nothing; every x86-64 processor takes the instruction, old ones as a no-op.
     unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) slot.get(), options(nostack, preserves_flags));
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags));
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = slot;
+    let _ = at;
 }
 
 /// Slots ahead of the reader that are fetched for it; never beyond what is published, where the writer is at work.
@@ -40,17 +40,17 @@ const READ_AHEAD: usize = 8;
 /// After so many slots the reader gives them back to the writer, also in the midst of a long round.
 const GIVE_BACK: usize = 256;
 
-/// Asks for the first cache line of something before it is read.
+/// Asks for the cache line at an address before it is read.
 #[inline(always)]
-pub(crate) fn read_soon<T>(it: &T) {
+pub(crate) fn read_soon<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch touches nothing, and SSE is part of x86-64.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(it).cast());
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = it;
+    let _ = at;
 }
 
 /// A single-producer ring; any number of readers take turns.
@@ -114,7 +114,7 @@ impl Ring {
         // SAFETY: the mask keeps the index in bounds; the slot is free and this thread is the only producer.
         unsafe { (*self.slots.get_unchecked(head & mask).get()).write(stamp) };
         self.head.store(head.wrapping_add(1), Ordering::Release);
-        own_soon(&self.slots[head.wrapping_add(AHEAD) & mask]);
+        own_soon(self.slots[head.wrapping_add(AHEAD) & mask].get());
     }
 
     /// Looks how far the reader has come; the writer asks only when it has used up what it knew of.
@@ -128,15 +128,15 @@ impl Ring {
         free_until != head
     }
 
-    /// Takes what is there, in the order it was written.
-    pub fn drain(&self, mut sink: impl FnMut(Stamp)) -> usize {
+    /// Shows what is there, in the order it was written, and takes it.
+    pub fn drain(&self, mut sink: impl FnMut(&Stamp)) -> usize {
         let _reader = self.reader.lock();
         let (tail, head) = (self.tail.load(Ordering::Relaxed), self.head.load(Ordering::Acquire));
         let n = head.wrapping_sub(tail);
         let slot = |i: usize| &self.slots[tail.wrapping_add(i) & (self.slots.len() - 1)];
         for i in 0..n {
             if i + READ_AHEAD < n {
-                read_soon(slot(i + READ_AHEAD));
+                read_soon(slot(i + READ_AHEAD).get());
             }
             if i % GIVE_BACK == 0 {
                 self.tail.store(tail.wrapping_add(i), Ordering::Release);
@@ -144,7 +144,7 @@ impl Ring {
             let slot = slot(i);
             // SAFETY: slots between tail and head were written and published by the producer, which leaves them alone
             // until tail moves; `reader` keeps other readers out.
-            sink(unsafe { (*slot.get()).assume_init() });
+            sink(unsafe { (*slot.get()).assume_init_ref() });
         }
         self.tail.store(head, Ordering::Release);
         n

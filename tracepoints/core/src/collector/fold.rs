@@ -22,6 +22,8 @@ const GHOST_NS: u64 = 60_000_000_000;
 
 /// Stamps for which a slot keeps room.
 const ROOM: usize = 32;
+/// Of a request's stamps so many are made room for in the cache before they come.
+const FIRST: usize = 16;
 /// Requests ahead of the one that is settled whose stamps are fetched: others have used the cache since they were written.
 const SETTLE_AHEAD: usize = 2;
 
@@ -146,7 +148,7 @@ impl RecordedRequest {
         SessionEvent::Finished { req: Req::of(self.id), engine_ns: at }
     }
 
-    pub(crate) fn begin(&mut self, stamp: &Stamp) {
+    pub(crate) fn begin(&mut self, stamp: &Stamp, at: u64) {
         let [kind_and_len, region, low, high] = stamp.fields;
         self.kind =
             RequestKind::ALL.get((kind_and_len >> 32) as usize).copied().unwrap_or(RequestKind::Other);
@@ -155,7 +157,7 @@ impl RecordedRequest {
         self.key_head.extend_from_slice(&low.to_be_bytes());
         self.key_head.extend_from_slice(&high.to_be_bytes());
         self.key_head.truncate(self.key_len as usize);
-        (self.region, self.store, self.begin_ns) = (region, u64::from(stamp.store), stamp.at);
+        (self.region, self.store, self.begin_ns) = (region, u64::from(stamp.store), at);
         self.began = true;
     }
 }
@@ -221,15 +223,15 @@ impl Folder {
         }
     }
 
-    /// Takes a stamp of this round; they may come in any order over threads.
+    /// Takes a stamp of this round, whose time in ns is `at`; they may come in any order over threads.
     #[inline]
-    pub(crate) fn push(&mut self, stamp: &Stamp) {
+    pub(crate) fn push(&mut self, stamp: &Stamp, at: u64) {
         let Some(site) = stamp.site else { return };
         if !stamp.req.is_none() {
-            self.of_request(site, stamp);
+            self.of_request(site, stamp, at);
         }
         if site.join.any && (stamp.req.is_none() || stamp.entries().is_some()) {
-            self.to_join.push(*stamp);
+            self.to_join.push(stamp.with_at(at));
         }
     }
 
@@ -302,6 +304,11 @@ impl Folder {
 
     fn arrive(&mut self, id: u64) -> usize {
         let slot = self.free.pop().unwrap_or(self.slots.len());
+        // Those that come next, with the place of their first stamps: nobody has looked at them for long.
+        if let [.., later, next] = self.free[..] {
+            fetch_slot(&self.slots[later]);
+            self.slots[next].stamps.spare_capacity_mut().iter().take(FIRST).for_each(|s| ring::own_soon(s));
+        }
         match self.slots.get_mut(slot) {
             Some(used) => used.reset(id),
             None => self.slots.push(RecordedRequest::new(id)),
@@ -318,26 +325,26 @@ impl Folder {
     }
 
     #[inline]
-    fn of_request(&mut self, site: &'static StampSite, stamp: &Stamp) {
+    fn of_request(&mut self, site: &'static StampSite, stamp: &Stamp, at: u64) {
         let id = stamp.req.id();
         let slot = self.slot(id);
         let request = &mut self.slots[slot];
         if site.is_mark() {
-            return self.mark(site, slot, stamp);
+            return self.mark(site, slot, stamp, at);
         }
-        keep(request, stamp, self.max_stamps);
+        keep(request, stamp, at, self.max_stamps);
         if site.join.any {
             self.link(slot, stamp);
         }
     }
 
-    fn mark(&mut self, site: &'static StampSite, slot: usize, stamp: &Stamp) {
+    fn mark(&mut self, site: &'static StampSite, slot: usize, stamp: &Stamp, at: u64) {
         let request = &mut self.slots[slot];
         if std::ptr::eq(site, &recorder::BEGIN) {
-            request.begin(stamp);
+            request.begin(stamp, at);
         } else if std::ptr::eq(site, &recorder::WAITS) {
-            request.wait = Wait::from_fields(stamp.fields).map(|wait| (stamp.at, wait));
-        } else if std::ptr::eq(site, &recorder::END) && request.end_ns.replace(stamp.at).is_none() {
+            request.wait = Wait::from_fields(stamp.fields).map(|wait| (at, wait));
+        } else if std::ptr::eq(site, &recorder::END) && request.end_ns.replace(at).is_none() {
             request.ending = Ending::from_fields(stamp.fields);
             self.ended.push_back((request.id, slot));
             self.ended_now += 1;
@@ -376,7 +383,7 @@ impl Folder {
                     let request = &mut self.slots[*slot];
                     // A batch that speaks of two entries of the request belongs to it once.
                     if !request.stamps.last().is_some_and(|last| last.is(stamp)) {
-                        keep(request, stamp, max);
+                        keep(request, stamp, stamp.at, max);
                     }
                 }
             }
@@ -385,7 +392,7 @@ impl Folder {
         let Some(read) = stamp.read_id() else { return true };
         if let Some(slot) = self.reads.get(&read).and_then(|id| self.by_id.get(id)) {
             found = true;
-            keep(&mut self.slots[*slot], stamp, max);
+            keep(&mut self.slots[*slot], stamp, stamp.at, max);
         }
         found
     }
@@ -483,15 +490,23 @@ impl Folder {
     }
 }
 
+/// Asks for the cache lines of a slot itself.
+#[inline]
+fn fetch_slot(request: &RecordedRequest) {
+    let lines = size_of::<RecordedRequest>().div_ceil(64);
+    (0..lines).for_each(|i| ring::read_soon(std::ptr::from_ref(request).cast::<[u8; 64]>().wrapping_add(i)));
+}
+
 /// Asks for the cache lines of a request's stamps, before they are read.
 #[inline]
 fn fetch_soon(request: &RecordedRequest) {
-    request.stamps.iter().take(ROOM).for_each(ring::read_soon);
+    request.stamps.iter().take(ROOM).for_each(|s| ring::read_soon(s));
 }
 
-fn keep(request: &mut RecordedRequest, stamp: &Stamp, max: usize) {
+#[inline]
+fn keep(request: &mut RecordedRequest, stamp: &Stamp, at: u64, max: usize) {
     if request.stamps.len() < max {
-        request.stamps.push(*stamp);
+        request.stamps.push(stamp.with_at(at));
     } else {
         request.truncated += 1;
     }
@@ -527,7 +542,7 @@ mod tests {
     }
 
     fn round(folder: &mut Folder, stamps: &[Stamp]) {
-        stamps.iter().for_each(|s| folder.push(s));
+        stamps.iter().for_each(|s| folder.push(s, s.at));
         folder.end_round();
     }
 

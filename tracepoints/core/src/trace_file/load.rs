@@ -103,7 +103,7 @@ impl TraceFile {
 fn take(request: &mut RecordedRequest, stamp: &Stamp) {
     let is = |mark: &'static crate::StampSite| stamp.site.is_some_and(|s| std::ptr::eq(s, mark));
     if is(&recorder::BEGIN) {
-        request.begin(stamp);
+        request.begin(stamp, stamp.at);
     } else if is(&recorder::END) {
         request.end_ns = Some(stamp.at);
         request.ending = crate::Ending::from_fields(stamp.fields);

@@ -93,7 +93,10 @@ impl Event {
 
 fn folded(events: &[Event], skew: [u64; 4]) -> Vec<RecordedRequest> {
     let mut folder = Folder::new(usize::MAX, usize::MAX, usize::MAX);
-    events.iter().filter(|e| !e.dropped).for_each(|e| folder.push(&e.stamp(skew)));
+    events.iter().filter(|e| !e.dropped).for_each(|e| {
+        let stamp = e.stamp(skew);
+        folder.push(&stamp, stamp.at);
+    });
     folder.end_round();
     folder.all()
 }
