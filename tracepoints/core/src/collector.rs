@@ -308,10 +308,12 @@ impl State {
     }
 }
 
-/// Half the pause while a ring was more than a quarter full, twice the pause, up to what is wanted, while none was.
+/// Half the pause, or less, while a ring was more than a quarter full: so much that it will be an eighth full. Twice the
+/// pause, up to what is wanted, while none was.
 fn next_pause(pause: Duration, wanted: Duration, fullest: usize) -> Duration {
     if fullest > ring::CAPACITY / 4 {
-        (pause / 2).max(SHORTEST_PAUSE)
+        let eighths = (fullest * 8 / ring::CAPACITY) as u32;
+        (pause / eighths.max(2)).max(SHORTEST_PAUSE)
     } else if fullest < ring::CAPACITY / 16 {
         (pause * 2).min(wanted)
     } else {

@@ -88,12 +88,19 @@ impl RecordedRequest {
 
     /// Another request in the same room, unless that is unusually large.
     fn reset(&mut self, id: u64) {
-        let (mut stamps, mut key_head) =
-            (std::mem::take(&mut self.stamps), std::mem::take(&mut self.key_head));
-        stamps.clear();
-        stamps.shrink_to(ROOM);
-        key_head.clear();
-        *self = Self { stamps, key_head, ..Self::new(id) };
+        *self = Self {
+            stamps: std::mem::take(&mut self.stamps),
+            key_head: std::mem::take(&mut self.key_head),
+            entries: std::mem::take(&mut self.entries),
+            reads: std::mem::take(&mut self.reads),
+            ..Self::new(id)
+        };
+        self.stamps.clear();
+        self.stamps.shrink_to(ROOM);
+        self.key_head.clear();
+        self.entries.clear();
+        self.entries.shrink_to(ROOM);
+        self.reads.clear();
     }
 
     /// From its begin to its end; 0 if one of them is not known.
@@ -239,6 +246,11 @@ impl Folder {
     pub(super) fn keep(mut self, max: usize) -> Self {
         self.kept = Kept::new(max);
         self
+    }
+
+    /// So many are kept for each reason from now on; what is too much now goes.
+    pub(super) fn keep_at_most(&mut self, max: usize) {
+        self.kept.resize(max).into_iter().for_each(|id| self.remove(id));
     }
 
     /// Joins what names no request, now that all requests of the round are known.

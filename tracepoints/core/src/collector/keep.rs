@@ -86,11 +86,18 @@ pub(super) struct TailSampler {
 
 impl TailSampler {
     pub(super) fn new(config: &TailConfig) -> Self {
-        let mut slow_ns = [config.slow_ns; RequestKind::ALL.len()];
+        let mut sampler = Self { slow_ns: [0; RequestKind::ALL.len()], one_in: 0, wanted: None };
+        sampler.configure(config);
+        sampler
+    }
+
+    /// From now on; what was wanted still is.
+    pub(super) fn configure(&mut self, config: &TailConfig) {
+        self.slow_ns = [config.slow_ns; RequestKind::ALL.len()];
         for (kind, ns) in &config.slow_by_kind {
-            slow_ns[*kind as usize] = *ns;
+            self.slow_ns[*kind as usize] = *ns;
         }
-        Self { slow_ns, one_in: config.one_in, wanted: None }
+        self.one_in = config.one_in;
     }
 
     pub(super) fn want(&mut self, wanted: Wanted) {
@@ -146,6 +153,13 @@ impl Kept {
         let ids = &mut self.ids[why as usize];
         ids.push_back(id);
         if ids.len() > self.max { ids.pop_front() } else { None }
+    }
+
+    /// Another room for each reason; returns those that must go for it.
+    pub(super) fn resize(&mut self, max: usize) -> Vec<u64> {
+        self.max = max;
+        let drain = |ids: &mut VecDeque<u64>| ids.drain(..ids.len().saturating_sub(max)).collect::<Vec<_>>();
+        self.ids.iter_mut().flat_map(drain).collect()
     }
 
     pub(super) fn of(&self, why: Why) -> impl Iterator<Item = u64> {
@@ -209,5 +223,7 @@ mod tests {
         assert_eq!(kept.push(Why::Slow, 4), None);
         assert_eq!(kept.of(Why::Failed).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(kept.of(Why::Slow).collect::<Vec<_>>(), [4]);
+        assert_eq!(kept.resize(1), [2]);
+        assert_eq!(kept.push(Why::Failed, 5), Some(3));
     }
 }

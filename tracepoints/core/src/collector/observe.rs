@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::{
-    CollectorConfig, CollectorHandle, InFlight, RecordedRequest, TextWriter, Wanted, Why,
+    CollectorConfig, CollectorHandle, InFlight, RecordedRequest, TailConfig, TextWriter, Wanted, Why,
     in_flight::{self, Row},
     keep::TailSampler,
     metrics::Metrics,
@@ -73,6 +73,13 @@ impl CollectorHandle {
         let (sender, receiver) = bounded(capacity);
         self.shared.state.lock().observer.slow = Some(sender);
         receiver
+    }
+
+    /// What is slow, and what is kept, from now on.
+    pub fn sample(&self, tail: &TailConfig) {
+        let mut state = self.shared.state.lock();
+        state.observer.sampler.configure(tail);
+        state.folder.keep_at_most(tail.keep);
     }
 
     /// Keeps the next requests of this description, in the place of what was wanted before.
