@@ -118,7 +118,7 @@ impl Cluster {
     }
 
     fn start_slot(&mut self, i: usize) -> Result<()> {
-        let options = StartOptions { faults: self.faults.clone() };
+        let options = StartOptions { faults: self.faults.clone(), ..StartOptions::default() };
         let handle = TikvServer::start(self.slots[i].config.clone(), options)
             .with_context(|| format!("store {} did not start", i + 1))?;
         self.slots[i].store_id = handle.store_id();

@@ -17,10 +17,10 @@ use tonic::service::Routes;
 
 use crate::{
     Storage,
-    config::TikvConfig,
+    config::{Cli, TikvConfig},
     data_dir::DataDir,
     error::StartError,
-    grpc::{ArrivalLayer, GrpcServer, Http2Options, OngoingLayer, bind},
+    grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, OngoingLayer, bind},
     local_stores::{LocalStore, OtherProcesses},
     metrics::Metrics,
     net_faults::NetFaults,
@@ -49,6 +49,8 @@ const STOP: Duration = Duration::from_secs(2);
 pub struct StartOptions {
     /// Shared by the stores of one process.
     pub faults: NetFaults,
+    /// Where the configuration came from: `PUT /config/reload` reads it again.
+    pub cli: Option<Cli>,
 }
 
 /// Starts stores.
@@ -78,7 +80,7 @@ struct Runtimes {
 }
 
 struct Running {
-    grpc: GrpcServer,
+    grpc: GrpcServiceManager,
     storage: Storage,
     system: RaftBatchSystem,
     runtimes: Runtimes,
@@ -179,14 +181,18 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         DebugService::new(engines.clone(), pd.cluster_id(), store_id, metrics.clone(), config.clone());
     let services =
         routes(kv, debug, ControlService::new(store_id, freezer), config.server.max_grpc_send_msg_len);
-    let grpc = {
-        let _guard = runtimes.grpc.enter();
-        GrpcServer::start(listener, services, http2(&config)).map_err(io)?
-    };
+    let grpc_runtime = runtimes.grpc.handle().clone();
+    let grpc = GrpcServiceManager::start(listener, services, http2(&config), grpc_runtime).map_err(io)?;
     if let Some(listener) = status_listener {
         let _guard = runtimes.background.enter();
-        let status =
-            status::Status { store_id, metrics, config: RwLock::new(config.clone()), router: router.clone() };
+        let status = status::Status {
+            store_id,
+            metrics,
+            config: RwLock::new(config.clone()),
+            cli: options.cli,
+            router: router.clone(),
+            grpc: grpc.clone(),
+        };
         status::start(listener, status).map_err(|e| StartError::Threads("the status server", e))?;
     }
     log::info!("store {store_id} serves gRPC on {addr}, data in {}", data_dir.path().display());

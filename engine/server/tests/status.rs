@@ -146,6 +146,64 @@ fn the_log_level_and_the_configuration_change_online_as_far_as_they_can() {
 }
 
 #[test]
+fn slow_requests_are_set_online_and_an_embedded_store_has_no_file_to_read_again() {
+    let h = Harness::start(1);
+    let post = |body: &str| http(&h, "POST /config", "", body);
+    let config = || serde_json::from_slice::<Value>(&get(&h, "/config").body).unwrap();
+    let changes =
+        r#"{"slow_log_threshold":"20ms","trace.sample-one-in":"7","trace.slow-thresholds":{"kv_get":"5ms"}}"#;
+    let reply = post(changes);
+    assert_eq!((reply.code, reply.text().as_str()), (200, ""));
+    let changed = config();
+    assert_eq!(changed["slow-log-threshold"], "20ms");
+    assert_eq!(changed["trace"]["sample-one-in"], 7);
+    assert_eq!(changed["trace"]["slow-thresholds"]["kv_get"], "5ms");
+    let refused = post(r#"{"trace.sample-one-in":3,"slow-log-threshold":"soon"}"#);
+    assert!(refused.code == 500 && refused.text().contains("slow-log-threshold"), "{}", refused.text());
+    assert_eq!(config(), changed, "all or none");
+    let reload = http(&h, "PUT /config/reload", "", "");
+    assert!(
+        reload.code == 500 && reload.text().starts_with("failed to update, error: "),
+        "{}",
+        reload.text()
+    );
+    assert_eq!(http(&h, "GET /config/reload", "", "").code, 404);
+}
+
+#[test]
+fn a_paused_store_is_off_the_network_until_it_is_resumed() {
+    let h = Harness::start(1);
+    h.raw_put(b"k", b"v");
+    let put = |path: &str| {
+        let reply = http(&h, &format!("PUT {path}"), "", "");
+        (reply.code, reply.text())
+    };
+    let connects = || TcpStream::connect(h.store(0).addr()).is_ok();
+    assert!(connects());
+    for _ in 0..2 {
+        assert_eq!(put("/pause_grpc"), (200, "Successfully pause grpc service".into()));
+        assert!(!connects(), "nobody listens");
+    }
+    assert_eq!(get(&h, "/status").code, 200, "the status server goes on");
+    for _ in 0..2 {
+        assert_eq!(put("/resume_grpc"), (200, "Successfully resume grpc service".into()));
+        assert!(connects());
+    }
+    h.raw_put(b"k", b"w");
+    assert_eq!(get(&h, "/pause_grpc").code, 404);
+    // Another program that has taken the port is named.
+    assert_eq!(put("/pause_grpc").0, 200);
+    let other = std::net::TcpListener::bind(h.store(0).addr()).unwrap();
+    let (code, text) = put("/resume_grpc");
+    assert!(
+        code == 500 && text.starts_with("fails to resume grpc: ") && text.contains("is in use"),
+        "{text}"
+    );
+    drop(other);
+    assert_eq!(put("/resume_grpc").0, 200);
+}
+
+#[test]
 fn a_region_has_the_shape_of_tikvs() {
     // `/region/2` of a real TiKV.
     let real = r#"{"group_state":"Ordered","raft_status":{"id":3,"hard_state":{"term":8,"vote":3,"commit":127},

@@ -47,7 +47,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         config.pd.endpoints = vec![pd.addr().to_string()];
     }
     let bridge = Bridge::start(&cli.bridge)?;
-    let store = TikvServer::start(config, StartOptions::default())?;
+    let store =
+        TikvServer::start(config, StartOptions { cli: Some(cli.clone()), ..StartOptions::default() })?;
     println!("store {} serves on {}; ctrl-c stops it", store.store_id(), store.addr());
     signals.block_on(stop_signal())?;
     log::info!("stopping");

@@ -68,20 +68,25 @@ impl TikvConfig {
         (!self.slow_log_file.is_empty()).then(|| PathBuf::from(&self.slow_log_file))
     }
 
-    pub(crate) fn build_collector_config(&self, reject_reason: fn(u64) -> &'static str) -> CollectorConfig {
+    /// What is kept of the requests.
+    pub(crate) fn build_tail_config(&self) -> TailConfig {
         let trace = &self.trace;
         let by_kind = trace.slow_thresholds.iter();
-        let tail = TailConfig {
+        TailConfig {
             slow_ns: ns(&self.slow_log_threshold),
             slow_by_kind: by_kind.filter_map(|(name, d)| Some((RequestKind::parse(name)?, ns(d)))).collect(),
             one_in: trace.sample_one_in,
             keep: trace.keep,
-        };
+        }
+    }
+
+    pub(crate) fn build_collector_config(&self, reject_reason: fn(u64) -> &'static str) -> CollectorConfig {
+        let trace = &self.trace;
         CollectorConfig {
             recent: trace.recent,
             in_flight: trace.in_flight,
             stamps_per_request: trace.stamps_per_request,
-            tail,
+            tail: self.build_tail_config(),
             reject_reason,
             ..CollectorConfig::default()
         }

@@ -2,7 +2,9 @@
 mod arrival;
 mod ongoing;
 mod serve;
+mod service_manager;
 
 pub use arrival::{Arrival, ArrivalLayer, within};
 pub use ongoing::{Ongoing, OngoingLayer};
 pub use serve::{BindError, GrpcServer, Http2Options, bind};
+pub use service_manager::{GrpcServiceManager, ServiceError};

@@ -8,11 +8,8 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Shared, text, typed};
-use crate::logger;
-
-/// What can be changed online, under its name in `tikv.toml`.
-const ONLINE: &str = "log.level";
+use super::{Shared, online, text, typed};
+use crate::config::TikvConfig;
 
 #[derive(Deserialize)]
 pub struct Params {
@@ -38,33 +35,48 @@ pub async fn update(State(status): Shared, body: Bytes) -> Response {
             return text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to decode, error: {e}"));
         }
     };
-    // All or none.
-    let level = match changes.iter().map(|(name, value)| level_of(name, value)).collect::<Result<Vec<_>, _>>()
-    {
-        Ok(levels) => levels.last().copied(),
-        Err(e) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to update, error: {e}")),
+    answer(change(&status, |config| online::with(config, &changes)))
+}
+
+/// Reads file and flags again, as at the start.
+pub async fn reload(State(status): Shared) -> Response {
+    let Some(cli) = status.cli.as_ref().filter(|cli| cli.config.is_some()) else {
+        return answer(Err("this store was started without a configuration file (--config)".into()));
     };
-    if let Some(level) = level {
-        set_level(&status, level);
+    let read = match cli.resolve() {
+        Ok((read, _)) => read,
+        Err(e) => return answer(Err(e.to_string())),
+    };
+    let mut rest = Vec::new();
+    let changed = change(&status, |config| {
+        let read = TikvConfig { pd: config.pd.clone(), ..read };
+        let (merged, others) = online::merge(config, &read)?;
+        rest = others;
+        Ok(merged)
+    });
+    if !rest.is_empty() {
+        log::warn!("changed in the configuration file, in effect only after a restart: {}", rest.join(", "));
     }
-    text(StatusCode::OK, "")
+    answer(changed)
 }
 
-fn level_of<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
-    if name != ONLINE {
-        return Err(format!(
-            "config {name} can not be changed online, only {ONLINE} can; change tikv.toml and restart the store"
-        ));
+fn answer(changed: Result<(), String>) -> Response {
+    match changed {
+        Ok(()) => text(StatusCode::OK, ""),
+        Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to update, error: {e}")),
     }
-    let level = value.as_str().ok_or_else(|| format!("expected the name of a log level, met {value}"))?;
-    logger::parse_level(level).map(|_| level)
 }
 
-fn set_level(status: &super::Status, level: &str) {
-    if let Ok(filter) = logger::parse_level(level) {
-        logger::init(filter);
-        level.clone_into(&mut status.config.write().log.level);
-    }
+/// Puts another configuration in the place of the one in effect.
+fn change(
+    status: &super::Status,
+    to: impl FnOnce(&TikvConfig) -> Result<TikvConfig, String>,
+) -> Result<(), String> {
+    let mut config = status.config.write();
+    let changed = to(&config)?;
+    online::apply(&changed);
+    *config = changed;
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -76,11 +88,12 @@ struct LogLevel {
 /// `{"log-level": "info"}`
 pub async fn log_level(State(status): Shared, body: Bytes) -> Response {
     let level = serde_json::from_slice::<LogLevel>(&body).map_err(|e| e.to_string());
-    match level.and_then(|l| logger::parse_level(&l.log_level).map(|_| l.log_level)) {
-        Ok(level) => {
-            set_level(&status, &level);
-            text(StatusCode::OK, "")
-        }
+    let changed = level.and_then(|level| {
+        let changes = Map::from_iter([("log.level".to_owned(), level.log_level.into())]);
+        change(&status, |config| online::with(config, &changes))
+    });
+    match changed {
+        Ok(()) => text(StatusCode::OK, ""),
         Err(e) => text(StatusCode::BAD_REQUEST, e),
     }
 }

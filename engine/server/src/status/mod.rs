@@ -2,7 +2,9 @@
 //! codes, headers and shapes are TiKV's.
 mod async_tasks;
 mod config;
+mod grpc_service;
 mod heap;
+mod online;
 mod profile;
 mod ready;
 mod region;
@@ -23,7 +25,12 @@ use parking_lot::RwLock;
 use raftstore::RaftRouter;
 use tokio::runtime::Handle;
 
-use crate::{config::TikvConfig, metrics::Metrics, runtime};
+use crate::{
+    config::{Cli, TikvConfig},
+    grpc::GrpcServiceManager,
+    metrics::Metrics,
+    runtime,
+};
 
 /// What the status server tells.
 pub struct Status {
@@ -31,7 +38,10 @@ pub struct Status {
     pub metrics: Metrics,
     /// As it is in effect: what is changed online is changed here.
     pub config: RwLock<TikvConfig>,
+    /// Where it came from; none in a program that embeds the store.
+    pub cli: Option<Cli>,
     pub router: RaftRouter,
+    pub grpc: GrpcServiceManager,
 }
 
 type Shared = State<Arc<Status>>;
@@ -55,6 +65,9 @@ fn routes() -> Router<Arc<Status>> {
         .route("/status", get(|| async { text(StatusCode::OK, "") }))
         .route("/ready", get(ready::ready))
         .route("/config", get(config::get).post(config::update))
+        .route("/config/reload", put(config::reload))
+        .route("/pause_grpc", put(grpc_service::pause))
+        .route("/resume_grpc", put(grpc_service::resume))
         .route("/log-level", put(config::log_level))
         .route("/engine_type", get(|| async { typed("text/plain", "raft-kv") }))
         .route("/region/{id}", get(region::region))

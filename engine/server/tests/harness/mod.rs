@@ -75,7 +75,7 @@ impl Harness {
     }
 
     pub fn start_store(&mut self, n: usize) {
-        let options = StartOptions { faults: self.faults.clone() };
+        let options = StartOptions { faults: self.faults.clone(), ..StartOptions::default() };
         self.stores[n] = Some(TikvServer::start(self.config(n), options).unwrap());
     }
 

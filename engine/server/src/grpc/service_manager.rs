@@ -1,0 +1,101 @@
+//! Pauses and resumes the gRPC server of a running store (TiKV `components/service/src/service_manager.rs`).
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use tokio::{runtime::Handle, sync::Mutex};
+
+use super::{BindError, GrpcServer, Http2Options, bind};
+
+/// How long a pause waits for requests that run.
+const GRACE: Duration = Duration::from_millis(500);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error("the store is stopping")]
+    Stopping,
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("{0}")]
+    Start(#[from] io::Error),
+}
+
+struct Service {
+    addr: SocketAddr,
+    router: Router,
+    options: Http2Options,
+    runtime: Handle,
+    /// None while it is paused.
+    server: Option<GrpcServer>,
+    stopping: bool,
+}
+
+/// Holds a store's gRPC server. Clones are of the same one.
+#[derive(Clone)]
+pub struct GrpcServiceManager(Arc<Mutex<Service>>);
+
+impl GrpcServiceManager {
+    /// Serves on `runtime`.
+    pub fn start(
+        listener: TcpListener,
+        router: Router,
+        options: Http2Options,
+        runtime: Handle,
+    ) -> io::Result<Self> {
+        let addr = listener.local_addr()?;
+        let mut service = Service { addr, router, options, runtime, server: None, stopping: false };
+        service.server = Some(service.serve(listener)?);
+        Ok(Self(Arc::new(Mutex::new(service))))
+    }
+
+    /// Closes the port and the connections, those of other stores too, once the requests that run have ended or half a
+    /// second has passed. Nothing happens to one that is paused already.
+    pub async fn pause(&self) -> Result<(), ServiceError> {
+        let mut service = self.0.lock().await;
+        if service.stopping {
+            return Err(ServiceError::Stopping);
+        }
+        if let Some(server) = service.server.take() {
+            server.stop(GRACE).await;
+            log::info!("the gRPC server on {} is paused", service.addr);
+        }
+        Ok(())
+    }
+
+    /// Listens on the same address again. Nothing happens to one that is not paused.
+    ///
+    /// # Errors
+    /// If another program has taken the port meanwhile, or the store is stopping.
+    pub async fn resume(&self) -> Result<(), ServiceError> {
+        let mut service = self.0.lock().await;
+        if service.stopping {
+            return Err(ServiceError::Stopping);
+        }
+        if service.server.is_none() {
+            let listener = bind("gRPC server", "--addr", &service.addr.to_string())?;
+            service.server = Some(service.serve(listener)?);
+            log::info!("the gRPC server on {} is resumed", service.addr);
+        }
+        Ok(())
+    }
+
+    /// For good; waits at most `timeout` for what runs.
+    pub async fn stop(&self, timeout: Duration) {
+        let mut service = self.0.lock().await;
+        service.stopping = true;
+        if let Some(server) = service.server.take() {
+            server.stop(timeout).await;
+        }
+    }
+}
+
+impl Service {
+    fn serve(&self, listener: TcpListener) -> io::Result<GrpcServer> {
+        let _guard = self.runtime.enter();
+        GrpcServer::start(listener, self.router.clone(), self.options.clone())
+    }
+}

@@ -1,0 +1,130 @@
+//! What can be changed while a store runs: the names, how a change is read, and how it takes effect.
+use serde_json::{Map, Value};
+use tracepoints::collector;
+
+use crate::{config::TikvConfig, logger};
+
+/// Under their names in `tikv.toml`.
+pub const ONLINE: [&str; 5] =
+    ["log.level", "slow-log-threshold", "trace.keep", "trace.sample-one-in", "trace.slow-thresholds"];
+
+/// The configuration with these changes, all of them or none: dotted names, with `-` or `_`, and their new values.
+///
+/// # Errors
+/// The first name or value that cannot be taken, and why.
+pub fn with(config: &TikvConfig, changes: &Map<String, Value>) -> Result<TikvConfig, String> {
+    let mut tree = serde_json::to_value(config).map_err(|e| e.to_string())?;
+    for (name, value) in changes {
+        let name = name.replace('_', "-");
+        if !ONLINE.contains(&name.as_str()) {
+            let all = ONLINE.join(", ");
+            return Err(format!(
+                "config {name} can not be changed online; these can: {all}. For others change tikv.toml and restart the store"
+            ));
+        }
+        let place = name.split('.').try_fold(&mut tree, |at, part| at.get_mut(part));
+        let place = place.ok_or_else(|| format!("config {name} is not there"))?;
+        *place = like(place, value);
+        // One by one, so that the name of what is wrong is known.
+        serde_json::from_value::<TikvConfig>(tree.clone()).map_err(|e| format!("config {name}: {e}"))?;
+    }
+    let mut changed: TikvConfig = serde_json::from_value(tree).map_err(|e| e.to_string())?;
+    check(&mut changed)?;
+    Ok(changed)
+}
+
+/// What is new in `read` and can be changed online, put into `config`; and the names of what is new and cannot.
+pub fn merge(config: &TikvConfig, read: &TikvConfig) -> Result<(TikvConfig, Vec<String>), String> {
+    let json = |config: &TikvConfig| serde_json::to_value(config).map_err(|e| e.to_string());
+    let (mut tree, mut rest) = (json(config)?, Vec::new());
+    merge_into(&mut tree, &json(read)?, "", &mut rest);
+    let mut merged: TikvConfig = serde_json::from_value(tree).map_err(|e| e.to_string())?;
+    check(&mut merged)?;
+    Ok((merged, rest))
+}
+
+fn merge_into(at: &mut Value, new: &Value, path: &str, rest: &mut Vec<String>) {
+    if at == new {
+        return;
+    }
+    if ONLINE.contains(&path) {
+        at.clone_from(new);
+        return;
+    }
+    match (at, new) {
+        (Value::Object(at), Value::Object(new)) => {
+            for (name, new) in new {
+                let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                merge_into(at.entry(name).or_insert(Value::Null), new, &below, rest);
+            }
+        }
+        _ => rest.push(path.to_owned()),
+    }
+}
+
+fn check(config: &mut TikvConfig) -> Result<(), String> {
+    logger::parse_level(&config.log.level)?;
+    config.validate().map_err(|e| e.to_string())
+}
+
+/// TiKV's tools send numbers as text, too.
+fn like(old: &Value, new: &Value) -> Value {
+    match (old, new) {
+        (Value::Number(_), Value::String(text)) => serde_json::from_str(text).unwrap_or_else(|_| new.clone()),
+        _ => new.clone(),
+    }
+}
+
+/// Makes it so. The collector is the process's: of several stores in one, the last that was changed counts.
+pub fn apply(config: &TikvConfig) {
+    if let Ok(level) = logger::parse_level(&config.log.level) {
+        logger::init(level);
+    }
+    if let Some(collector) = collector::current() {
+        collector.sample(&config.build_tail_config());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn changes(value: &Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn all_changes_are_taken_or_none_and_mistakes_are_named() {
+        let config = TikvConfig::default();
+        let new = json!({"log.level": "warn", "slow_log_threshold": "20ms", "trace.sample-one-in": "7",
+            "trace.slow-thresholds": {"kv_get": "5ms"}});
+        let changed = with(&config, &changes(&new)).unwrap();
+        let tail = changed.build_tail_config();
+        assert_eq!((tail.slow_ns, tail.one_in, changed.log.level.as_str()), (20_000_000, 7, "warn"));
+        assert_eq!(tail.slow_by_kind, [(tracepoints::RequestKind::KvGet, 5_000_000)]);
+        for (wrong, named) in [
+            (json!({"server.addr": "x"}), "server.addr can not be changed online"),
+            (json!({"log.level": "loud"}), "loud"),
+            (json!({"slow-log-threshold": "soon"}), "slow-log-threshold"),
+            (json!({"trace.sample-one-in": "x"}), "trace.sample-one-in"),
+            (json!({"trace.slow-thresholds": {"kv_got": "5ms"}}), "kv_got"),
+        ] {
+            let error = with(&config, &changes(&wrong)).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn of_a_file_that_changed_what_can_be_taken_is_and_the_rest_is_named() {
+        let config = TikvConfig::default();
+        let text = "[log]\nlevel = \"error\"\n[server]\ngrpc-concurrency = 2\nlabels = { zone = \"z1\" }\n";
+        let (read, _) = TikvConfig::from_toml(text).unwrap();
+        let (merged, rest) = merge(&config, &read).unwrap();
+        assert_eq!(merged.log.level, "error");
+        assert_eq!(rest, ["server.grpc-concurrency", "server.labels.zone"]);
+        assert_eq!(merged.server, config.server);
+        assert_eq!(merge(&read, &read).unwrap(), (read, vec![]));
+    }
+}
