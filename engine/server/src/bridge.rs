@@ -6,13 +6,14 @@ use std::{
     path::PathBuf,
     str::FromStr,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use tracepoints::{catalogue::STAGES, collector};
 use tracepoints_export::{
     ExportError,
     bridge::{self, ChromeLayer, Feed, TARGET},
-    send::{Endpoint, SendConfig, Sender},
+    send::{Endpoint, Report, SendConfig, Sender},
 };
 use tracing_subscriber::{
     Layer, filter::LevelFilter, filter::Targets, fmt::format::FmtSpan, layer::SubscriberExt, registry,
@@ -107,7 +108,12 @@ impl Bridge {
         // The feed is gone, and with it the other owner.
         if let Some(Ok(sender)) = self.sender.map(Arc::try_unwrap) {
             let report = sender.finish();
-            log::info!("bridge: OTLP {report:?}");
+            log::info!(
+                "bridge: {} spans sent to the OTLP collector in {} messages",
+                report.sent,
+                report.messages
+            );
+            report_losses(&report);
         }
     }
 }
@@ -145,6 +151,7 @@ fn install(fmt: bool, chrome: Option<Chrome>) -> Result<(), BridgeError> {
 fn feed(spans: bool, sender: Option<Arc<Sender>>) -> Result<Feed, BridgeError> {
     // The stores of this process start the collector after this, and end it before.
     let look = || collector::current().map(|c| (c.recent(), c.stats().requests));
+    let mut losses = Losses::default();
     let take = move |request| {
         if spans {
             bridge::emit(&request);
@@ -152,9 +159,49 @@ fn feed(spans: bool, sender: Option<Arc<Sender>>) -> Result<Feed, BridgeError> {
         if let Some(sender) = &sender {
             // A full queue is counted there.
             sender.offer(request);
+            losses.look(sender);
         }
     };
     Feed::start(look, take).map_err(BridgeError::Thread)
+}
+
+/// Between two log lines of what a collector did not take.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Says while the server runs that the OTLP collector does not take what it is sent.
+#[derive(Default)]
+struct Losses {
+    told: u64,
+    at: Option<Instant>,
+}
+
+impl Losses {
+    fn look(&mut self, sender: &Sender) {
+        if self.at.is_some_and(|at| at.elapsed() < QUIET) {
+            return;
+        }
+        self.at = Some(Instant::now());
+        let report = sender.report();
+        if lost(&report) > self.told {
+            self.told = lost(&report);
+            report_losses(&report);
+        }
+    }
+}
+
+fn lost(report: &Report) -> u64 {
+    report.failed + report.rejected + report.dropped_requests
+}
+
+fn report_losses(report: &Report) {
+    if lost(report) > 0 {
+        let Report { failed, rejected, dropped_requests, .. } = report;
+        let why = report.last_error.as_deref().unwrap_or("the queue is full");
+        log::warn!(
+            "bridge: so far {failed} spans could not be sent to the OTLP collector, it refused {rejected}, and \
+             {dropped_requests} requests found the queue full: {why}"
+        );
+    }
 }
 
 #[cfg(test)]

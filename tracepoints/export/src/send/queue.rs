@@ -118,7 +118,8 @@ impl Sender {
         self.counts.report()
     }
 
-    /// Sends what waits, with all retries, and tells what became of everything.
+    /// Sends what waits, with all retries, up to the first message that cannot be delivered, and tells what became of
+    /// everything.
     pub fn finish(mut self) -> Report {
         self.queue = None;
         if let Some(thread) = self.thread.take()
@@ -170,7 +171,8 @@ impl Worker {
             let spans = self.batch.spans() as u64;
             let message = self.batch.take();
             let delivered = self.deliver(&config, &mut wire, &message, spans).await;
-            if !delivered && config.stop_at_failure {
+            // A collector that is down must not keep a program from ending: who waits for the rest has waited for one message.
+            if !delivered && (config.stop_at_failure || self.receiver.is_closed()) {
                 self.give_up().await;
                 return;
             }
