@@ -1,8 +1,9 @@
 //! What a CPU profile costs a server under load, and whether it lasts: a tikv-server of its own, a few clients, rounds
 //! with and without a profile by turns.
 //!
-//! `cargo bench --profile dev -p server --bench profile -- [--minutes N] [--hz N]`. It ends with an error if the server
-//! dies, keeps file descriptors, or its samples do not add up to the CPU time it used.
+//! `cargo bench --profile dev --workspace --bench profile -- [--minutes N] [--hz N] [--ops N] [--always 1]`: `--ops` bounds what the
+//! clients ask for in a second, `--always` leaves out the rounds without a profile. It ends with an error if the server dies,
+//! keeps file descriptors, or its samples do not add up to the CPU time it used.
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -101,8 +102,8 @@ fn accounted(profile: &[u8]) -> Result<(f64, f64)> {
     Ok((sampled.parse()?, used.parse()?))
 }
 
-/// Clients that get and put as fast as they are answered.
-async fn load(server: &Server, done: &Arc<AtomicU64>, stop: &Arc<AtomicBool>) -> Result<()> {
+/// Clients that get and put as fast as they are answered, or `ops` times in a second if that is not 0.
+async fn load(server: &Server, ops: u64, done: &Arc<AtomicU64>, stop: &Arc<AtomicBool>) -> Result<()> {
     let pd = PdClient::connect(std::slice::from_ref(&server.pd)).await?;
     let (deadline, found) = (Instant::now() + Duration::from_secs(60), loop_until_led(&pd));
     let (region, leader) = tokio::time::timeout_at(deadline.into(), found).await??;
@@ -114,7 +115,8 @@ async fn load(server: &Server, done: &Arc<AtomicU64>, stop: &Arc<AtomicBool>) ->
     };
     for n in 0..CLIENTS {
         let client = TikvClient::connect(format!("http://{}", server.store)).await?;
-        tokio::spawn(run_client(n, client, context.clone(), done.clone(), stop.clone()));
+        let every = (ops > 0).then(|| Duration::from_secs(CLIENTS) / ops as u32);
+        tokio::spawn(run_client(n, every, client, context.clone(), done.clone(), stop.clone()));
     }
     Ok(())
 }
@@ -132,14 +134,20 @@ async fn loop_until_led(pd: &PdClient) -> Result<(kvproto::metapb::Region, kvpro
 
 async fn run_client(
     n: u64,
+    every: Option<Duration>,
     mut client: TikvClient<Channel>,
     context: Context,
     done: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 ) {
     let mut i = n * 7919;
+    let mut next = tokio::time::Instant::now();
     while !stop.load(Ordering::Relaxed) {
         i += 1;
+        if let Some(every) = every {
+            next = tokio::time::Instant::now().max(next + every);
+            tokio::time::sleep_until(next).await;
+        }
         let (context, key) = (Some(context.clone()), format!("k{:06}", i % KEYS).into_bytes());
         let answered = match i % 4 {
             0 => {
@@ -171,29 +179,34 @@ fn argument(name: &str, default: u64) -> Result<u64> {
 
 fn main() -> Result<()> {
     let (minutes, hz) = (argument("--minutes", 2)?, argument("--hz", 999)? as u32);
+    let (ops, always) = (argument("--ops", 0)?, argument("--always", 0)? != 0);
     let dir = tempfile::tempdir()?;
     let mut server = Server::start(dir.path())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    runtime.block_on(load(&server, &done, &stop))?;
+    runtime.block_on(load(&server, ops, &done, &stop))?;
     std::thread::sleep(Duration::from_secs(3));
     println!("{CLIENTS} clients, {hz} Hz, rounds of {ROUND:?}, {minutes} min\n");
     println!("  round    ops/s without       with   sampled s    used s   fds   RSS MB");
-    let (mut off, mut on, mut sums, mut fds) = (Vec::new(), Vec::new(), (0.0, 0.0), Vec::new());
+    let (mut off, mut on, mut sums) = (Vec::new(), Vec::new(), (0.0, 0.0));
+    let (mut fds, mut memory) = (Vec::new(), Vec::new());
     let end = Instant::now() + Duration::from_secs(minutes * 60);
     while Instant::now() < end {
         let pause = || {
             std::thread::sleep(ROUND);
             Ok(())
         };
-        off.push(rate(&done, pause)?.1);
+        if !always {
+            off.push(rate(&done, pause)?.1);
+        }
         let (profile, with) = rate(&done, || server.profile(ROUND.as_secs(), hz))?;
         on.push(with);
         let (sampled, used) = accounted(&profile)?;
         sums = (sums.0 + sampled, sums.1 + used);
         fds.push(server.descriptors()?);
-        let (round, without) = (on.len(), off[off.len() - 1]);
+        let (round, without) = (on.len(), off.last().copied().unwrap_or(f64::NAN));
         let (fd, rss) = (fds[fds.len() - 1], server.rss_mb()?);
+        memory.push(rss);
         println!("{round:>7} {without:>16.0} {with:>10.0} {sampled:>11.2} {used:>9.2} {fd:>5} {rss:>8}");
         if let Some(status) = server.child.try_wait()? {
             bail!("the server ended: {status}");
@@ -211,6 +224,9 @@ fn main() -> Result<()> {
     ensure!((sums.0 - sums.1).abs() < DRIFT * sums.1 + ticks, "samples do not add up to the CPU time");
     let (first, last) = (fds.get(1).or(fds.first()).context("a round")?, fds.last().context("a round")?);
     ensure!(*last <= first + 4, "file descriptors grow: {fds:?}");
+    // Memtables grow until they are flushed: how much is too much is for a person to say.
+    let ends = (memory.first().context("a round")?, memory.last().context("a round")?);
+    println!("file descriptors {first} at first, {last} at last; resident {} MB, then {} MB", ends.0, ends.1);
     Ok(())
 }
 
