@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use prost::Message;
+use prost::{Message, encoding::decode_varint};
 
 use super::*;
 use crate::{
@@ -40,6 +40,54 @@ fn a_real_servers_profile_keeps_its_samples() {
     assert_eq!(folded.total(), profile.total(0) as u64);
     assert!(folded.iter().any(|(stack, _)| stack.contains("tikv::")), "{folded}");
     same(&profile, &read(&write(&profile)).unwrap());
+}
+
+/// Number fields and texts of a message by their way there, e.g. `2.3.1` for the key of a sample's label; by field number only,
+/// so that it knows nothing of [`schema`].
+fn by_number(bytes: &[u8], path: &str, out: &mut Vec<String>) {
+    const MESSAGES: [&str; 8] = [".1", ".2", ".2.3", ".3", ".4", ".4.4", ".5", ".11"];
+    const PACKED: [&str; 3] = [".2.1", ".2.2", ".13"];
+    let mut left = bytes;
+    while !left.is_empty() {
+        let tag = decode_varint(&mut left).unwrap();
+        let path = format!("{path}.{}", tag >> 3);
+        match tag & 7 {
+            0 => out.push(format!("{path} = {}", decode_varint(&mut left).unwrap())),
+            2 => {
+                let len = decode_varint(&mut left).unwrap() as usize;
+                let (mut value, rest) = left.split_at(len);
+                left = rest;
+                if MESSAGES.contains(&path.as_str()) {
+                    by_number(value, &path, out);
+                } else if PACKED.contains(&path.as_str()) {
+                    while !value.is_empty() {
+                        out.push(format!("{path} = {}", decode_varint(&mut value).unwrap()));
+                    }
+                } else {
+                    out.push(format!("{path} = {}", String::from_utf8_lossy(value)));
+                }
+            }
+            other => panic!("{path}: no field of profile.proto has the wire type {other}"),
+        }
+    }
+}
+
+#[test]
+fn the_field_numbers_are_those_of_a_real_server() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tikv.pb.gz");
+    let real = unzip(&std::fs::read(path).unwrap()).unwrap();
+    let ours = schema::Profile::decode(real.as_slice()).unwrap().encode_to_vec();
+    let told = |bytes: &[u8]| {
+        let mut out = Vec::new();
+        by_number(bytes, "", &mut out);
+        out.sort();
+        out
+    };
+    let (real, ours) = (told(&real), told(&ours));
+    for path in [".1.1", ".2.1", ".2.2", ".2.3.1", ".4.4.1", ".5.2", ".6", ".9", ".11.1", ".12"] {
+        assert!(real.iter().any(|line| line.starts_with(&format!("{path} = "))), "{path} is in the file");
+    }
+    assert_eq!(real, ours);
 }
 
 #[test]
