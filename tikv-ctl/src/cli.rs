@@ -226,6 +226,18 @@ pub enum Cmd {
         #[command(subcommand)]
         cmd: EncryptionMetaCmd,
     },
+    /// Decrypt an encrypted file (needs --data-dir)
+    DecryptFile {
+        /// The file, in the data directory
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// Where to write its plain bytes to
+        #[arg(long, value_name = "FILE")]
+        out_file: PathBuf,
+        /// Do not ask (not in TiKV)
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
     #[command(flatten)]
     Admin(AdminCmd),
     #[command(flatten)]

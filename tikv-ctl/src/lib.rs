@@ -6,6 +6,7 @@
 
 mod cli;
 mod commands;
+pub mod encryption;
 mod error;
 pub mod find;
 mod flamegraph;

@@ -101,6 +101,105 @@ fn unapplied_entries_are_dropped() {
 }
 
 #[test]
+fn a_lost_region_is_made_anew_and_undone() {
+    use kvproto::metapb::{Peer, Region, RegionEpoch};
+    let (_dir, path) = store();
+    let pd_dir = tempfile::tempdir().unwrap();
+    let config = pd::server::PdConfig {
+        data_dir: pd_dir.path().to_owned(),
+        addr: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+        advertise_addr: None,
+        cluster_id: None,
+        max_replicas: None,
+        clock: std::sync::Arc::new(pd::server::EngineWallClock),
+    };
+    let server = pd::server::PdServer::start(config).unwrap();
+    let address = server.addr().to_string();
+    // PD knows one region, whose replicas are all lost; here two regions are in its way.
+    let lost = Region {
+        id: 900,
+        region_epoch: Some(RegionEpoch { conf_ver: 3, version: 8 }),
+        peers: vec![Peer { id: 901, store_id: 9, ..Default::default() }],
+        ..Default::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = pd::client::PdClient::connect(&[address.clone()]).await.unwrap();
+        let store = kvproto::metapb::Store { id: 9, address: "127.0.0.1:1".into(), ..Default::default() };
+        client.bootstrap_cluster(store, lost).await.unwrap();
+    });
+    let args = ["recreate-region", "-r", "900", "-p", &address];
+    let (code, out, _) = run(&path, &[&args[..], &["--dry-run"]].concat());
+    assert!(code == 255 && out.contains("overlaps it: tombstone it first"), "{out}");
+    for id in ["2", "4"] {
+        let undo = pd_dir.path().join(format!("undo{id}"));
+        let how = ["--force", "--yes", "--undo-file", undo.to_str().unwrap()];
+        assert_eq!(run(&path, &[&["tombstone", "-r", id][..], &how].concat()).0, 0);
+    }
+    let between = there_and_back(&path, &args);
+    let shown: serde_json::Value = serde_json::from_str(between.split("\nkey: ").next().unwrap()).unwrap();
+    let regions = shown["region_infos"].as_object().unwrap();
+    let (id, new) = regions.iter().find(|(id, _)| !["2", "4"].contains(&id.as_str())).unwrap();
+    let region = &new["region_local_state"]["region"];
+    assert_eq!(
+        (region["region_epoch"]["version"].as_u64(), region["region_epoch"]["conf_ver"].as_u64()),
+        (Some(9), Some(1))
+    );
+    assert_eq!(region["peers"][0]["store_id"], 1);
+    assert_eq!(
+        (&new["raft_local_state"]["last_index"], &new["raft_apply_state"]["applied_index"]),
+        (&5.into(), &5.into())
+    );
+    assert_eq!(id, &region["id"].to_string());
+}
+
+#[test]
+fn a_flashback_writes_what_was_there_again_and_is_undone() {
+    let (dir, path) = store();
+    {
+        let open = Store::open(dir.path());
+        open.put_version(b"big", 22, 23, &[b'N'; 400]);
+        open.put_version(b"fresh", 22, 23, b"not there at 15");
+    }
+    let between = there_and_back(&path, &["flashback", "-v", "15"]);
+    assert!(between.len() > shown(&path).len(), "nothing that was committed is removed");
+    let undo = dir.path().with_extension("undo");
+    let how = ["--yes", "--undo-file", undo.to_str().unwrap()];
+    let (code, out, err) = run(&path, &[&["flashback", "-v", "15", "--start-ts", "100"][..], &how].concat());
+    assert!(
+        code == 0 && out.contains("start_ts 100, commit_ts 101") && out.ends_with("success!\n"),
+        "{out}{err}"
+    );
+    std::fs::remove_file(&undo).unwrap();
+    let read = |key: &str| {
+        let (_, out, _) = run(&path, &["find", key, "--key-format", "raw", "--format", "json"]);
+        let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+        found[0]["read"].clone()
+    };
+    // What was there at 15 is what a read returns now; what a later transaction wrote, or held, is not.
+    assert_eq!(
+        (&read("a")["returned_commit_ts"], &read("a")["lock"]),
+        (&101.into(), &serde_json::Value::Null)
+    );
+    assert!(
+        read("a").to_string().contains("first") || read("a")["returned_value"] == "6669727374",
+        "{}",
+        read("a")
+    );
+    assert!(read("big")["returned_value"].to_string().contains(&"42".repeat(300)), "{}", read("big"));
+    for gone in ["fresh", "n"] {
+        assert_eq!(read(gone)["returned_value"], serde_json::Value::Null, "{gone}");
+    }
+    let (code, out, _) = run(&path, &["recover-mvcc", "--all", "--dry-run"]);
+    assert!(code == 0 && out.starts_with("0 changes"), "the records agree: {out}");
+    // Once more there is nothing to do but what the flashback itself wrote.
+    let (_, out, _) = run(&path, &["flashback", "-v", "101", "--dry-run"]);
+    assert!(out.contains("0 changes"), "{out}");
+    let (code, _, err) = ctl(&["flashback", "-v", "15", "--pd", "127.0.0.1:1"]);
+    assert!(code == 1 && err.contains("--data-dir"), "{err}");
+}
+
+#[test]
 fn a_directory_in_use_is_left_alone() {
     let (dir, path) = store();
     let held = Store::open(dir.path());

@@ -7,11 +7,16 @@ use kvproto::{metapb::Region, raft_serverpb::SnapshotMeta};
 use prost::Message;
 use serde_json::json;
 
-use crate::{Error, Offline, Result, lsm::SstFile, output::Output, source::Source};
+use crate::{
+    Error, Offline, Result,
+    lsm::{SstFile, read_whole},
+    output::Output,
+    source::Source,
+};
 
 /// `dump-snap-meta`: what a snapshot's `.meta` file says of its files.
 pub fn snap_meta(path: &Path, out: &mut Output<'_>) -> Result<()> {
-    let bytes = std::fs::read(path).map_err(|e| Error::other(format!("{}: {e}", path.display())))?;
+    let bytes = read_whole(path)?;
     let meta = SnapshotMeta::decode(bytes.as_slice()).map_err(|e| {
         let what = "expected the SnapshotMeta of a .meta file in snap/, which does not decode";
         Error::other(format!("{}: {what}: {e}", path.display()))
@@ -34,6 +39,11 @@ pub fn snap_meta(path: &Path, out: &mut Output<'_>) -> Result<()> {
 /// Reads every entry of a file; what is wrong with it.
 fn verify(file: &SstFile) -> std::result::Result<(), crate::lsm::Error> {
     let table = file.table()?;
+    let index = table.index()?;
+    // What could be read around is damage all the same.
+    if let Some(e) = table.damages().iter().chain(index.damages()).next() {
+        return Err(e.clone());
+    }
     table.range_deletions()?;
     let mut iter = table.iter()?;
     while iter.advance()? {}

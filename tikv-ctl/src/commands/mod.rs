@@ -26,7 +26,7 @@ pub use write::WriteCmd;
 use crate::{
     Error, Offline, Online, Result, StoreConfig,
     cli::{Cmd, Global, Opt, RaftCmd},
-    flamegraph,
+    encryption as encryption_keys, flamegraph,
     output::Output,
     source::Source,
 };
@@ -37,6 +37,7 @@ pub use sst::SstArgs;
 /// Runs the command that `opt` names.
 pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     let Opt { global, convert, cmd } = opt;
+    know_keys(&cmd, &global, out)?;
     if convert::run(&convert, out)? {
         return Ok(());
     }
@@ -44,10 +45,10 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
         Some(Cmd::Sst(args)) => sst::run(&args, global.key_format, out),
         Some(Cmd::Files(cmd)) => files::run(&cmd, &global, out),
         Some(Cmd::RaftEngineCtl { args }) => raft_engine::run(&args, out),
-        Some(Cmd::EncryptionMeta { cmd }) => match &global.data_dir {
-            Some(dir) => encryption::run(&cmd, dir, out),
-            None => Err(Error::other("encryption-meta reads a directory: give --data-dir DIR")),
-        },
+        Some(Cmd::EncryptionMeta { cmd }) => encryption::run(&cmd, &global, out),
+        Some(Cmd::DecryptFile { file, out_file, yes }) => {
+            encryption::decrypt_file(&file, &out_file, yes, &global, out)
+        }
         Some(Cmd::Admin(cmd)) => admin::run(&cmd, &global, out),
         Some(Cmd::Write(cmd)) => write::run(&cmd, &global, out),
         Some(Cmd::Ldb { args }) => rocksdb_tools::ldb(&args, out),
@@ -79,6 +80,31 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     }
 }
 
+/// Makes the keys known of the data directory that the command's files lie in, so that encrypted ones can be read.
+fn know_keys(cmd: &Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let path = match cmd {
+        Some(Cmd::Sst(args)) => Some(args.path.as_path()),
+        Some(Cmd::Files(cmd)) => cmd.path().or(global.data_dir.as_deref()),
+        Some(Cmd::DumpSnapMeta { file }) => Some(file.as_path()),
+        _ => None,
+    };
+    let mut warnings = Vec::new();
+    if let Some(path) = path {
+        warnings.extend(encryption_keys::register_around(path, &store_config(global)?.encryption)?);
+    }
+    // A file outside may be one of the directory's: raft-engine can lie elsewhere.
+    if let (Some(_), Some(dir)) = (path, &global.data_dir) {
+        warnings.extend(encryption_keys::register(dir, &store_config(global)?.encryption)?);
+    }
+    warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
+    Ok(())
+}
+
+/// The configuration that `--config` names.
+fn store_config(global: &Global) -> Result<StoreConfig> {
+    Ok(global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default())
+}
+
 /// Runs a command that asks a store.
 fn with_store(cmd: Cmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if let Some(host) = &global.host {
@@ -107,8 +133,7 @@ fn open_offline(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
             "[host|data-dir] is not specified: give --data-dir DIR to read a directory, or --host ADDR to ask a server",
         ));
     };
-    let config = global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default();
-    let offline = Offline::open(dir, &config)?;
+    let offline = Offline::open(dir, &store_config(global)?)?;
     for warning in offline.warnings() {
         out.note(&format!("warning: {warning}"));
     }
@@ -152,6 +177,7 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
         | Cmd::GetRegionReadProgress { .. }
         | Cmd::RaftEngineCtl { .. }
         | Cmd::EncryptionMeta { .. }
+        | Cmd::DecryptFile { .. }
         | Cmd::Sst(_)
         | Cmd::Key { .. }
         | Cmd::Find { .. }

@@ -5,14 +5,19 @@ use std::{io::BufRead, path::PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::open_offline;
+use super::{encryption, open_offline};
 use crate::{
     Error, Offline, Online, Result, StoreConfig,
     cli::Global,
+    encryption::FILE_DICT,
+    key::hex,
     output::Output,
     pd::Pd,
     source::Source,
-    write::{Change, Engines, Target, UndoFile, mvcc_check, plans, plans::Plan},
+    write::{
+        Change, Engines, Target, UndoFile, files, files::DirLock, flashback, flashback::Stamps, mvcc_check,
+        plans, plans::Plan,
+    },
 };
 
 /// How changes are made.
@@ -91,6 +96,47 @@ pub enum WriteCmd {
         #[command(flatten)]
         how: How,
     },
+    /// Flash the data back to a version: what was there then is written again, on top of what came later
+    #[command(
+        after_help = "Works on the directory of a store that is stopped, and on that store alone. Where a region has more \
+                            replicas, do the same on each of them, with the same --start-ts."
+    )]
+    Flashback {
+        /// The version to flash back to
+        #[arg(short = 'v', value_name = "TS")]
+        version: u64,
+        /// Only these regions
+        #[arg(short = 'r', value_name = "REGION", value_delimiter = ',')]
+        regions: Vec<u64>,
+        /// Hex start key, as `raft region` shows it
+        #[arg(
+            long,
+            value_name = "HEX",
+            default_value = "",
+            hide_default_value = true,
+            conflicts_with = "regions"
+        )]
+        start: String,
+        /// Hex end key
+        #[arg(
+            long,
+            value_name = "HEX",
+            default_value = "",
+            hide_default_value = true,
+            conflicts_with = "regions"
+        )]
+        end: String,
+        /// Timestamp of the new versions; behind all of the store if absent (not in TiKV)
+        #[arg(long, value_name = "TS")]
+        start_ts: Option<u64>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Remove the entries of file.dict whose files are gone
+    CleanupEncryptionMeta {
+        #[command(flatten)]
+        how: How,
+    },
     /// Undo what a command that writes did (not in TiKV)
     Undo {
         /// The file that the command wrote
@@ -158,8 +204,23 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
     if let (Some(host), WriteCmd::ResetToVersion { version, how }) = (&global.host, cmd) {
         return reset_online(host, *version, how, out);
     }
+    if matches!(cmd, WriteCmd::Flashback { .. }) && global.data_dir.is_none() {
+        return Err(Error::other(
+            "flashback changes the directory of a store that is stopped: give --data-dir DIR. A running cluster is flashed \
+             back by SQL (FLASHBACK CLUSTER TO TSO) or by TiKV's own tikv-ctl",
+        ));
+    }
     if global.host.is_some() {
         return Err(Error::Tikv("This command is only for local mode".to_owned()));
+    }
+    if let WriteCmd::CleanupEncryptionMeta { how } = cmd {
+        let Some(dir) = &global.data_dir else {
+            return Err(Error::other("cleanup-encryption-meta changes a directory: give --data-dir DIR"));
+        };
+        if !dir.join(FILE_DICT).is_file() {
+            return out.either(|| "Encryption is disabled".to_owned(), || json!({ "encrypted": false }));
+        }
+        return make("cleanup-encryption-meta", how, &encryption::cleanup_plan(dir)?, "", global, out);
     }
     let store = open_offline(global, out)?;
     let (name, how, plan, done) = match cmd {
@@ -179,7 +240,7 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
             ("tombstone", how, plan, "success!")
         }
         WriteCmd::RecoverMvcc { all, regions, read_only, how, .. } => {
-            let plan = recover_mvcc(&store, (!all).then_some(regions), out)?;
+            let plan = recover_mvcc(&store, (!all).then_some(regions.as_slice()), out)?;
             let how = How { dry_run: how.dry_run || *read_only, ..how.clone() };
             return make("recover-mvcc", &how, &plan, "success!", global, out);
         }
@@ -210,27 +271,50 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
         WriteCmd::ResetToVersion { version, how } => {
             ("reset-to-version", how, plans::reset_to_version(&store, *version)?, "")
         }
-        WriteCmd::Undo { .. } => return Ok(()),
+        WriteCmd::Flashback { version, regions, start, end, start_ts, how } => {
+            let stamps = Stamps::new(&store, *start_ts)?;
+            let mut plan = Plan::default();
+            let ranges = if regions.is_empty() {
+                vec![(keys::data_key(&hex(start)?), keys::data_end_key(&hex(end)?))]
+            } else {
+                ranges(&store, Some(regions), &mut plan)
+            };
+            if !out.is_json() {
+                out.line(format!(
+                    "flashback to {version}: new versions have start_ts {}, commit_ts {}",
+                    stamps.start, stamps.commit
+                ))?;
+            }
+            for (from, to) in ranges {
+                flashback::plan(store.kv(), *version, (&from, &to), stamps, &mut plan)?;
+            }
+            ("flashback", how, plan, "flashback all stores success!")
+        }
+        WriteCmd::CleanupEncryptionMeta { .. } | WriteCmd::Undo { .. } => return Ok(()),
     };
     drop(store);
     make(name, how, &plan, done, global, out)
 }
 
-fn recover_mvcc(store: &Offline, regions: Option<&Vec<u64>>, out: &mut Output<'_>) -> Result<Plan> {
-    let mut plan = Plan::default();
+/// Data keys of the regions, or of the whole store; a region that is not there is an error of the plan.
+fn ranges(store: &Offline, regions: Option<&[u64]>, plan: &mut Plan) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let Some(regions) = regions else {
+        return vec![(keys::DATA_MIN_KEY.to_vec(), keys::DATA_MAX_KEY.to_vec())];
+    };
     let mut ranges = Vec::new();
-    match regions {
-        None => ranges.push((keys::DATA_MIN_KEY.to_vec(), keys::DATA_MAX_KEY.to_vec())),
-        Some(regions) => {
-            for id in regions {
-                let state = store.region_info(*id).ok().and_then(|info| info.region_local_state);
-                match state.and_then(|state| state.region) {
-                    Some(region) => ranges.push((keys::enc_start_key(&region), keys::enc_end_key(&region))),
-                    None => plan.errors.push((*id, format!("region {id} is not on this store"))),
-                }
-            }
+    for id in regions {
+        let state = store.region_info(*id).ok().and_then(|info| info.region_local_state);
+        match state.and_then(|state| state.region) {
+            Some(region) => ranges.push((keys::enc_start_key(&region), keys::enc_end_key(&region))),
+            None => plan.errors.push((*id, format!("region {id} is not on this store"))),
         }
     }
+    ranges
+}
+
+fn recover_mvcc(store: &Offline, regions: Option<&[u64]>, out: &mut Output<'_>) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let ranges = ranges(store, regions, &mut plan);
     for (from, to) in ranges {
         plan.changes.extend(mvcc_check::check(store.kv(), &from, &to, &mut || out.tick("keys"))?);
     }
@@ -322,13 +406,16 @@ fn carry_out(
     let path = how.undo_file.clone().unwrap_or_else(|| UndoFile::default_path(name));
     let what = format!("{} changes of {} (--dry-run shows them).", changes.len(), dir.display());
     confirm(name, &what, how, out)?;
-    let engines = Engines::open(dir, &config, raft)?;
-    engines.check(changes)?;
+    let lock = if files::only_files(changes) { Some(DirLock::take(dir)?) } else { None };
+    let engines = if lock.is_none() { Some(Engines::open(dir, &config, raft)?) } else { None };
+    files::check(dir, changes)?;
+    engines.iter().try_for_each(|engines| engines.check(changes))?;
     if with_undo {
         UndoFile::new(name, dir, changes).write(&path)?;
         out.note(&format!("to undo it: tikv-ctl undo {}", path.display()));
     }
-    engines.apply(changes)?;
+    engines.iter().try_for_each(|engines| engines.apply(changes))?;
+    files::apply(dir, changes)?;
     Ok(path)
 }
 

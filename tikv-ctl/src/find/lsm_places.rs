@@ -1,11 +1,11 @@
 //! Places in RocksDB: WAL records, SSTs, blob files.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::{Hit, Kind, Place, Target, kind_of};
 use crate::{
     Offline, Result,
-    lsm::{Cursor, LogReader, Record, SstFile, ValueType, logs, read_batch, read_manifest},
+    lsm::{Cursor, LogReader, Record, SstFile, ValueType, logs, read_batch, read_manifest, read_whole},
 };
 
 const CFS: [&str; 3] = ["default", "lock", "write"];
@@ -19,10 +19,23 @@ pub(super) fn add_wal(
     hits: &mut Vec<Hit>,
     damages: &mut Vec<String>,
 ) -> Result<()> {
+    for (dir, wal_dir) in store.db_dirs() {
+        add_wal_of(store, (dir, wal_dir), target, hits, damages)?;
+    }
+    Ok(())
+}
+
+fn add_wal_of(
+    store: &Offline,
+    (dir, wal_dir): (&Path, &Path),
+    target: &Target,
+    hits: &mut Vec<Hit>,
+    damages: &mut Vec<String>,
+) -> Result<()> {
     // Without a MANIFEST the families of the WAL are not known.
-    let state = read_manifest(store.kv().dir()).unwrap_or_default();
-    for (number, path) in logs(store.wal_dir())? {
-        let Ok(data) = std::fs::read(&path) else {
+    let state = read_manifest(dir).unwrap_or_default();
+    for (number, path) in logs(wal_dir)? {
+        let Ok(data) = read_whole(&path) else {
             // A running server removed it: what it held is in SSTs.
             continue;
         };
@@ -86,7 +99,10 @@ fn add(
 fn blob_place(store: &Offline, index: &[u8]) -> Option<Place> {
     let mut cursor = Cursor::new(index);
     let (_, number, offset, size) = (cursor.u8()?, cursor.varint()?, cursor.varint()?, cursor.varint()?);
-    let path = store.kv().dir().join("titandb").join(format!("{number:06}.blob"));
+    let dirs = store.db_dirs();
+    let mut paths = dirs.iter().map(|(dir, _)| dir.join("titandb").join(format!("{number:06}.blob")));
+    let first = paths.next()?;
+    let path = if first.exists() { first } else { paths.find(|path| path.exists()).unwrap_or(first) };
     Some(Place::Blob { path, offset, size })
 }
 

@@ -100,6 +100,27 @@ pub fn decompress(kind: u8, data: &[u8], dict: &[u8], sized: bool) -> Result<Vec
     Ok(out)
 }
 
+/// The plain bytes of a zstd frame that does not tell its size, as logs have them.
+pub fn decompress_stream(data: &[u8]) -> Result<Vec<u8>, String> {
+    let explain = |code| format!("zstd: {}", zstd_safe::get_error_name(code));
+    let mut context = zstd_safe::DCtx::try_create().ok_or("zstd: no memory for a context")?;
+    let (mut plain, mut input) = (Vec::new(), zstd_safe::InBuffer::around(data));
+    let mut piece = vec![0; zstd_safe::DCtx::out_size()];
+    loop {
+        let mut output = zstd_safe::OutBuffer::around(&mut piece[..]);
+        let left = context.decompress_stream(&mut output, &mut input).map_err(explain)?;
+        let written = output.as_slice();
+        plain.extend_from_slice(written);
+        limit(plain.len())?;
+        if left == 0 {
+            return Ok(plain);
+        }
+        if written.is_empty() && input.pos() == data.len() {
+            return Err("zstd: the compressed record ends too early".into());
+        }
+    }
+}
+
 /// The compressions that [`compress_with`] knows.
 pub fn compressions() -> impl Iterator<Item = &'static str> {
     ["none", "snappy", "zlib", "lz4", "zstd-1", "zstd-3", "zstd-9"].into_iter()

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     DbIter, Error, InternalKey, MemEntry, RandomFile, Result, Table,
+    file::read_whole,
     log::{LogReader, Record},
     manifest::{self, FileMeta, VersionState},
     mem, rescue,
@@ -121,9 +122,43 @@ pub struct Db {
     titan: Titan,
     warnings: Vec<String>,
     damages: Mutex<Vec<(String, Error)>>,
+    parts: Vec<Part>,
+}
+
+/// A database that holds the keys of one range of a store.
+#[derive(Debug)]
+pub struct Part {
+    /// The first key.
+    pub start: Vec<u8>,
+    /// The key behind the last; what else the database has does not count.
+    pub end: Vec<u8>,
+    pub db: Db,
 }
 
 impl Db {
+    /// Databases that hold a range each, as one: `parts` in the order of their keys.
+    pub fn join(dir: &Path, parts: Vec<Part>) -> Db {
+        let mut families: BTreeMap<String, ColumnFamily> = BTreeMap::new();
+        for name in ["default", "lock", "write"] {
+            families.insert(name.to_owned(), ColumnFamily { name: name.to_owned(), ..Default::default() });
+        }
+        for family in parts.iter().flat_map(|part| part.db.families.values()) {
+            let name = family.name.clone();
+            let all =
+                families.entry(name.clone()).or_insert_with(|| ColumnFamily { name, ..Default::default() });
+            all.files.extend(family.files.iter().cloned());
+        }
+        families.values_mut().for_each(|family| sort(&mut family.files));
+        let warnings = parts.iter().flat_map(|part| part.db.warnings.clone()).collect();
+        let (dir, titan) = (dir.to_owned(), Titan::new(dir));
+        Db { dir, families, titan, warnings, damages: Mutex::default(), parts }
+    }
+
+    /// The databases that this one is joined from; none: it is one.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
     /// Reads the directory `dir`, with its WAL in `wal_dir` or beside the SSTs.
     pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<Db> {
         if !dir.is_dir() {
@@ -170,6 +205,7 @@ impl Db {
             titan: Titan::new(dir),
             warnings: state.warnings.clone(),
             damages: Mutex::default(),
+            parts: Vec::new(),
         };
         for family in state.families.values() {
             if family.comparator != COMPARATOR {
@@ -202,7 +238,7 @@ impl Db {
             if number < oldest {
                 continue;
             }
-            let data = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+            let data = read_whole(&path)?;
             if !self.read_log(&path, number, &data, state, &mut entries) {
                 break;
             }
@@ -282,7 +318,9 @@ impl Db {
 
     /// What could not be read so far: column family and error, in the order in which it was met.
     pub fn damages(&self) -> Vec<(String, Error)> {
-        self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut all = self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.extend(self.parts.iter().flat_map(|part| part.db.damages()));
+        all
     }
 
     /// Keeps what could not be read, once.

@@ -81,6 +81,20 @@ impl Error {
         }
     }
 
+    /// The same error, with more to tell.
+    #[must_use]
+    pub fn also(self, more: &str) -> Error {
+        match self {
+            Error::Corruption { path, offset, what } => {
+                Error::Corruption { path, offset, what: format!("{what}; {more}") }
+            }
+            Error::Lost { path, offset, what, after, up_to } => {
+                Error::Lost { path, offset, what: format!("{what}; {more}"), after, up_to }
+            }
+            other => other,
+        }
+    }
+
     /// The user keys between which some are lost; an empty one is no bound.
     pub fn lost_keys(&self) -> Option<(&[u8], &[u8])> {
         match self {

@@ -5,6 +5,7 @@ use std::{
 };
 
 use super::{Error, Result};
+use crate::encryption::{Cipher, cipher_of};
 
 /// Where the bytes are.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct RandomFile {
     bytes: Bytes,
     path: PathBuf,
     len: u64,
+    cipher: Option<Cipher>,
 }
 
 impl RandomFile {
@@ -33,12 +35,18 @@ impl RandomFile {
                 what: "expected a file, met something else".into(),
             });
         }
-        Ok(RandomFile { bytes: Bytes::File(file), path: path.to_owned(), len: meta.len() })
+        let cipher = cipher_of(path)?;
+        Ok(RandomFile { bytes: Bytes::File(file), path: path.to_owned(), len: meta.len(), cipher })
     }
 
     /// A file that is in memory; errors name it `path`.
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> RandomFile {
-        RandomFile { len: bytes.len() as u64, bytes: Bytes::Memory(bytes), path: path.to_owned() }
+        RandomFile {
+            len: bytes.len() as u64,
+            bytes: Bytes::Memory(bytes),
+            path: path.to_owned(),
+            cipher: None,
+        }
     }
 
     /// The path it was opened by.
@@ -69,9 +77,14 @@ impl RandomFile {
     /// The range is checked before.
     fn read_exact(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         match &self.bytes {
-            Bytes::File(file) => file
-                .read_exact_at(buf, offset)
-                .map_err(|source| Error::Io { path: self.path.clone(), source }),
+            Bytes::File(file) => {
+                file.read_exact_at(buf, offset)
+                    .map_err(|source| Error::Io { path: self.path.clone(), source })?;
+                if let Some(cipher) = &self.cipher {
+                    cipher.apply(offset, buf);
+                }
+                Ok(())
+            }
             Bytes::Memory(bytes) => {
                 let start = offset as usize;
                 buf.copy_from_slice(&bytes[start..start + buf.len()]);
@@ -99,4 +112,13 @@ impl RandomFile {
     pub fn unsupported(&self, what: impl Into<String>) -> Error {
         Error::Unsupported { path: self.path.clone(), what: what.into() }
     }
+}
+
+/// All bytes of the file `path`, decrypted.
+pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    if let Some(cipher) = cipher_of(path)? {
+        cipher.apply(0, &mut bytes);
+    }
+    Ok(bytes)
 }

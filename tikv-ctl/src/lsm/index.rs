@@ -63,14 +63,29 @@ impl Index {
             } else {
                 InternalKey::decode(cursor.key()).ok_or_else(bad)?.user_key
             };
-            self.separators.extend_from_slice(separator);
-            self.ends.push(self.separators.len());
-            self.handles.push(before);
+            self.push(separator, before);
             if delta {
                 cursor.skip(value.position());
             }
         }
         Ok(())
+    }
+
+    /// Adds a data block behind the others.
+    pub(super) fn push(&mut self, separator: &[u8], handle: BlockHandle) {
+        self.separators.extend_from_slice(separator);
+        self.ends.push(self.separators.len());
+        self.handles.push(handle);
+    }
+
+    /// Where the first data block is.
+    pub(super) fn first(&self) -> Option<BlockHandle> {
+        self.handles.first().copied()
+    }
+
+    /// Adds what could not be read.
+    pub(super) fn note(&mut self, damage: Error) {
+        self.damages.push(damage);
     }
 
     /// Number of data blocks.

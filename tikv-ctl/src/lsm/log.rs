@@ -3,12 +3,15 @@
 use super::{
     Cursor,
     checksum::{crc32c, mask},
+    compress::decompress_stream,
 };
 
 const BLOCK: usize = 32 * 1024;
 const HEADER: usize = 7;
 const RECYCLABLE_HEADER: usize = 11;
 const SET_COMPRESSION: [u8; 2] = [9, 10];
+/// The one compression that RocksDB writes logs with.
+const ZSTD: u32 = 7;
 
 /// What a log reader gives.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +31,7 @@ pub struct LogReader<'a> {
     at: usize,
     log_number: u64,
     torn: bool,
+    compressed: bool,
 }
 
 enum Fragment<'a> {
@@ -40,7 +44,7 @@ enum Fragment<'a> {
 impl<'a> LogReader<'a> {
     /// Reads the whole log `data`, whose file has the number `log_number`.
     pub fn new(data: &'a [u8], log_number: u64) -> LogReader<'a> {
-        LogReader { data, at: 0, log_number, torn: false }
+        LogReader { data, at: 0, log_number, torn: false, compressed: false }
     }
 
     /// Whether the end that was met is that of an unfinished record: a torn write, or damage to its length.
@@ -72,7 +76,7 @@ impl<'a> LogReader<'a> {
                 }
                 Fragment::Corrupt(what) => return Record::Corrupt { offset, what },
                 Fragment::Part { kind, payload } => match (kind, assembled.take()) {
-                    (1, _) => return Record::Data { offset, data: payload.to_vec() },
+                    (1, _) => return self.whole(offset, payload.to_vec()),
                     (2, _) => assembled = Some((offset, payload.to_vec())),
                     (3, Some((start, mut data))) => {
                         data.extend_from_slice(payload);
@@ -80,7 +84,7 @@ impl<'a> LogReader<'a> {
                     }
                     (4, Some((offset, mut data))) => {
                         data.extend_from_slice(payload);
-                        return Record::Data { offset, data };
+                        return self.whole(offset, data);
                     }
                     _ => {
                         let what = "a later fragment of a record without its first".into();
@@ -88,6 +92,17 @@ impl<'a> LogReader<'a> {
                     }
                 },
             }
+        }
+    }
+
+    /// A record whose fragments are all there.
+    fn whole(&self, offset: u64, data: Vec<u8>) -> Record {
+        if !self.compressed {
+            return Record::Data { offset, data };
+        }
+        match decompress_stream(&data) {
+            Ok(data) => Record::Data { offset, data },
+            Err(what) => Record::Corrupt { offset, what },
         }
     }
 
@@ -126,9 +141,16 @@ impl<'a> LogReader<'a> {
         match kind {
             1..=4 => Fragment::Part { kind, payload },
             5..=8 => Fragment::Part { kind: kind - 4, payload },
-            kind if SET_COMPRESSION.contains(&kind) => {
-                Fragment::Corrupt("compressed logs are not supported".into())
-            }
+            kind if SET_COMPRESSION.contains(&kind) => match Cursor::new(payload).u32() {
+                Some(ZSTD) => {
+                    self.compressed = true;
+                    Fragment::Skip
+                }
+                Some(0) => Fragment::Skip,
+                other => Fragment::Corrupt(format!(
+                    "a log compressed with zstd ({ZSTD}) expected, met compression type {other:?}"
+                )),
+            },
             // Timestamp sizes and the predecessor's name: nothing to apply.
             _ => Fragment::Skip,
         }

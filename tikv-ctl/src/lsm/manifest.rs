@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Cursor, Error, Result,
+    file::read_whole,
     log::{LogReader, Record},
 };
 
@@ -88,8 +89,8 @@ pub struct Edit {
 /// Reads CURRENT and the MANIFEST it names.
 pub fn read(dir: &Path) -> Result<VersionState> {
     let current = dir.join("CURRENT");
-    let text =
-        std::fs::read_to_string(&current).map_err(|source| Error::Io { path: current.clone(), source })?;
+    let bytes = read_whole(&current)?;
+    let text = String::from_utf8_lossy(&bytes);
     let name = text.trim_end_matches('\n');
     if !name.starts_with("MANIFEST-") || name.contains('/') || text == name {
         let what = format!("expected MANIFEST-<number> and a line end, met {text:?}");
@@ -100,7 +101,7 @@ pub fn read(dir: &Path) -> Result<VersionState> {
 
 /// Reads the MANIFEST at `path`.
 pub fn read_file(path: &Path) -> Result<VersionState> {
-    let data = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let data = read_whole(path)?;
     replay(path.to_owned(), &data)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    ColumnFamily, Db, Error, MemEntry, RangeTombstone, Result, SstFile, TableIter, ValueType,
+    ColumnFamily, Db, Error, MemEntry, Part, RangeTombstone, Result, SstFile, TableIter, ValueType,
     internal_key::compare,
 };
 
@@ -53,6 +53,9 @@ impl Source {
 /// The entries of `file` from `from` on. Where the block of `from` is damaged: from the next one on.
 fn open_at(db: &Db, cf: &str, file: &SstFile, from: &[u8]) -> Option<Box<TableIter>> {
     let table = db.table(cf, file)?;
+    if let Ok(index) = table.index() {
+        index.damages().iter().for_each(|e| db.note_damage(cf, e.clone()));
+    }
     match table.iter_from(from) {
         Ok(iter) => Some(Box::new(iter)),
         Err(e) => {
@@ -77,16 +80,38 @@ pub struct DbIter<'a> {
     to: Vec<u8>,
     key: Vec<u8>,
     value: Vec<u8>,
+    /// What is to be walked behind this, and from where to where.
+    rest: std::slice::Iter<'a, Part>,
+    range: (Vec<u8>, Vec<u8>),
 }
 
 impl<'a> DbIter<'a> {
+    /// Goes on with the next database of a joined one that has keys of the range; `false`: there is none.
+    fn next_part(&mut self) -> bool {
+        let (from, to) = &self.range;
+        for part in self.rest.by_ref() {
+            let begin = part.start.as_slice().max(from);
+            let end = if to.is_empty() { part.end.as_slice() } else { part.end.as_slice().min(to) };
+            let Ok(family) = part.db.family(self.cf) else { continue };
+            if begin < end {
+                let inner = DbIter::new(&part.db, family, begin, end);
+                (self.db, self.sources, self.tombstones, self.to) =
+                    (inner.db, inner.sources, inner.tombstones, inner.to);
+                return true;
+            }
+        }
+        false
+    }
+
     pub(super) fn new(db: &'a Db, family: &'a ColumnFamily, from: &[u8], to: &[u8]) -> DbIter<'a> {
         let entries = family.mem().clone();
         let at = entries.partition_point(|entry| entry.key.as_slice() < from);
         let mut sources = vec![Source::Mem { entries, at }];
         let mut tombstones = family.mem_deletions().to_vec();
         let mut levels: Vec<(u32, Vec<Arc<SstFile>>)> = Vec::new();
-        for file in family.files().iter().filter(|file| file.overlaps(from, to)) {
+        // The files of all databases are listed in a joined one, but each is read as a part of its own.
+        let own = if db.parts().is_empty() { family.files() } else { &[] };
+        for file in own.iter().filter(|file| file.overlaps(from, to)) {
             tombstones.append(&mut deletions(db, family.name(), file));
             match levels.last_mut() {
                 // Files of a level below the first do not overlap: one after another.
@@ -100,11 +125,34 @@ impl<'a> DbIter<'a> {
             sources.push(source);
         }
         let cf = family.name();
-        DbIter { db, cf, sources, tombstones, to: to.to_vec(), key: Vec::new(), value: Vec::new() }
+        let (rest, range) = (db.parts().iter(), (from.to_vec(), to.to_vec()));
+        DbIter {
+            db,
+            cf,
+            sources,
+            tombstones,
+            to: to.to_vec(),
+            key: Vec::new(),
+            value: Vec::new(),
+            rest,
+            range,
+        }
     }
 
     /// Goes to the next key that is not deleted; `Ok(false)` at the end.
     pub fn advance(&mut self) -> Result<bool> {
+        loop {
+            if self.advance_here()? {
+                return Ok(true);
+            }
+            if !self.next_part() {
+                return Ok(false);
+            }
+        }
+    }
+
+    #[inline]
+    fn advance_here(&mut self) -> Result<bool> {
         loop {
             let Some(at) = self.newest() else { return Ok(false) };
             let Some((key, packed, value)) = self.sources[at].entry() else { return Ok(false) };

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Error, Result};
+use super::{Error, Result, file::read_whole};
 
 /// A section: its name, such as `CFOptions`, its argument, such as `default`, and its settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub fn newest(dir: &Path) -> Option<PathBuf> {
 
 /// Reads the OPTIONS file at `path`.
 pub fn read(path: &Path) -> Result<Vec<Section>> {
-    let text = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    let text = read_whole(path)?;
     parse(&String::from_utf8_lossy(&text)).map_err(|(line, what)| Error::Corruption {
         path: path.to_owned(),
         offset: line,

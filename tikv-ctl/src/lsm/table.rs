@@ -14,6 +14,7 @@ use super::{
     footer::Footer,
     index::Index,
     reader::{BlockReader, READAHEAD},
+    salvage,
 };
 
 /// Bytes behind each block: compression type and checksum.
@@ -73,7 +74,15 @@ impl Table {
     /// Reads footer and properties of `file`. `largest_seqno`, from the MANIFEST, is the sequence number of all
     /// entries of an ingested file.
     pub fn from_file(file: RandomFile, largest_seqno: Option<u64>) -> Result<Table> {
-        let footer = Footer::read(&file)?;
+        let (footer, damage) = match Footer::read(&file) {
+            Ok(footer) => (footer, None),
+            // Data blocks can be found without it; what has none is another file.
+            Err(e @ Error::Corruption { .. }) => match salvage::footer(&file) {
+                Some(footer) => (footer, Some(e)),
+                None => return Err(e),
+            },
+            Err(e) => return Err(e),
+        };
         let mut table = Table {
             file,
             footer,
@@ -84,7 +93,17 @@ impl Table {
             index: OnceLock::new(),
             damages: Vec::new(),
         };
-        table.meta_blocks = table.read_meta_index()?;
+        if let Some(e) = damage {
+            table.damages.push(e.in_block("the footer"));
+            return Ok(table);
+        }
+        match table.read_meta_index() {
+            Ok(blocks) => table.meta_blocks = blocks,
+            Err(e) => {
+                table.damages.push(e.in_block("the meta index"));
+                table.properties.assume(table.format_version());
+            }
+        }
         if let Some(handle) = table.find_meta(&["rocksdb.properties", "rocksdb.stats"]) {
             match table.read_properties(handle) {
                 Ok(properties) => table.properties = properties,
@@ -120,6 +139,10 @@ impl Table {
     /// How blocks are checked.
     pub fn checksum_type(&self) -> ChecksumType {
         self.footer.checksum
+    }
+
+    pub(super) fn footer(&self) -> &Footer {
+        &self.footer
     }
 
     /// What format_version 6 adds to checksums.
@@ -204,7 +227,9 @@ impl Table {
         if let Some(index) = self.index.get() {
             return Ok(index.clone());
         }
-        let index = Arc::new(Index::read(self, self.index_handle()?)?);
+        let read = self.index_handle().and_then(|top| Index::read(self, top));
+        let index = read.or_else(|e| salvage::index(self, e.in_block("the index")))?;
+        let index = Arc::new(index);
         Ok(self.index.get_or_init(|| index).clone())
     }
 

@@ -6,11 +6,21 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Cursor, Error, RandomFile, Result, checksum::crc32c, compress};
+use super::{
+    BlockHandle, Cursor, Error, RandomFile, Result,
+    block::BlockCursor,
+    checksum::{crc32c, mask},
+    compress,
+    table::BLOCK_TRAILER_LEN,
+};
 
 const BLOB_RECORD: u8 = 1;
 const MAGIC: u32 = 0x2be0_a614;
 const HAS_DICTIONARY: u32 = 1;
+const FOOTER_MAGIC: u64 = 0x2be0_a614_8e39_edc6;
+/// A padded handle, the magic number, a checksum.
+const FOOTER: u64 = 20 + 8 + 4;
+const DICTIONARY: &[u8] = b"rocksdb.compression_dict";
 const RECORD_HEADER: usize = 9;
 
 /// What an SST has in the place of a value that Titan keeps.
@@ -39,7 +49,15 @@ impl BlobIndex {
 #[derive(Debug)]
 pub struct Titan {
     dir: PathBuf,
-    files: Mutex<HashMap<u64, Arc<RandomFile>>>,
+    files: Mutex<HashMap<u64, Arc<BlobFile>>>,
+}
+
+/// An open blob file.
+#[derive(Debug)]
+struct BlobFile {
+    file: RandomFile,
+    /// What its records are compressed with; empty: none.
+    dict: Vec<u8>,
 }
 
 impl Titan {
@@ -54,9 +72,11 @@ impl Titan {
             let what = format!("the blob index of key {} does not decode", keys::hex_upper(key));
             return Err(Error::Unsupported { path: self.dir.clone(), what });
         };
-        let file = self.file(number)?;
+        let blob = self.file(number)?;
+        let file = &blob.file;
         let record = file.read(offset, size)?;
-        let (found, value) = decode_record(&record).map_err(|what| file.corrupt(offset, what))?;
+        let (found, value) =
+            decode_record_with(&record, &blob.dict).map_err(|what| file.corrupt(offset, what))?;
         if found != key {
             return Err(file.corrupt(offset, "the record belongs to another key than the SST says"));
         }
@@ -68,27 +88,26 @@ impl Titan {
         self.dir.join(format!("{number:06}.blob"))
     }
 
-    fn file(&self, number: u64) -> Result<Arc<RandomFile>> {
+    fn file(&self, number: u64) -> Result<Arc<BlobFile>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = files.get(&number) {
             return Ok(file.clone());
         }
-        let file = Arc::new(RandomFile::open(&self.path(number))?);
-        check_header(&file)?;
+        let file = RandomFile::open(&self.path(number))?;
+        let dict = if has_dictionary(&file)? { dictionary(&file)? } else { Vec::new() };
+        let file = Arc::new(BlobFile { file, dict });
         files.insert(number, file.clone());
         Ok(file)
     }
 }
 
-fn check_header(file: &RandomFile) -> Result<()> {
+/// Checks the header; whether the records are compressed with a dictionary.
+fn has_dictionary(file: &RandomFile) -> Result<bool> {
     let head = file.read(0, 12.min(file.size()))?;
     let mut cursor = Cursor::new(&head);
     match (cursor.u32(), cursor.u32(), cursor.u32()) {
-        (Some(MAGIC), Some(1), _) => Ok(()),
-        (Some(MAGIC), Some(2 | 3), Some(flags)) if flags & HAS_DICTIONARY == 0 => Ok(()),
-        (Some(MAGIC), Some(2 | 3), Some(_)) => {
-            Err(file.unsupported("the blob file is compressed with a dictionary, which is not supported"))
-        }
+        (Some(MAGIC), Some(1), _) => Ok(false),
+        (Some(MAGIC), Some(2 | 3), Some(flags)) => Ok(flags & HAS_DICTIONARY != 0),
         (Some(MAGIC), version, _) => {
             Err(file.unsupported(format!("blob file version 1 to 3 is understood, {version:?} met")))
         }
@@ -96,8 +115,49 @@ fn check_header(file: &RandomFile) -> Result<()> {
     }
 }
 
-/// Key and value of a blob record.
+/// The dictionary that the footer leads to, by way of the meta index.
+fn dictionary(file: &RandomFile) -> Result<Vec<u8>> {
+    let at = file.size().saturating_sub(FOOTER);
+    let footer = file.read(at, FOOTER.min(file.size()))?;
+    let (handle, end) = footer.split_at(footer.len().saturating_sub(12));
+    if Cursor::new(end).u64() != Some(FOOTER_MAGIC) {
+        let what = "the footer of a blob file with a dictionary expected, met another magic number: it was cut short";
+        return Err(file.corrupt(at, what));
+    }
+    let bad = || file.corrupt(at, "the handle of the meta index does not decode");
+    let handle = BlockHandle::decode(&mut Cursor::new(handle)).ok_or_else(bad)?;
+    let block = meta_block(file, handle)?;
+    let wrong = |what| file.corrupt(handle.offset, what);
+    let mut cursor = BlockCursor::new(&block).map_err(wrong)?;
+    while cursor.advance(&block).map_err(wrong)? {
+        if cursor.key() == DICTIONARY {
+            let handle = BlockHandle::decode(&mut Cursor::new(cursor.value(&block))).ok_or_else(bad)?;
+            return meta_block(file, handle);
+        }
+    }
+    Err(file.corrupt(
+        handle.offset,
+        "the meta index of the blob file has no dictionary, though its header says so",
+    ))
+}
+
+/// A block with a trailer, as in an SST, never compressed.
+fn meta_block(file: &RandomFile, handle: BlockHandle) -> Result<Vec<u8>> {
+    let mut bytes = file.read(handle.offset, handle.size.saturating_add(BLOCK_TRAILER_LEN))?;
+    let stored = bytes.split_off(handle.size as usize + 1);
+    if Cursor::new(&stored).u32() != Some(mask(crc32c(0, &bytes))) {
+        return Err(file.corrupt(handle.offset, "the checksum of a meta block does not match"));
+    }
+    bytes.pop();
+    Ok(bytes)
+}
+
+/// Key and value of a blob record that needs no dictionary.
 pub fn decode_record(record: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
+    decode_record_with(record, &[])
+}
+
+fn decode_record_with(record: &[u8], dict: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
     let (header, body) =
         record.split_at_checked(RECORD_HEADER).ok_or("a blob record shorter than its header")?;
     let mut cursor = Cursor::new(header);
@@ -109,8 +169,87 @@ pub fn decode_record(record: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), S
     if crc32c(crc32c(0, &header[4..]), body) != stored {
         return Err("the checksum of the blob record does not match".into());
     }
-    let plain = compress::decompress(kind, body, &[], true)?;
+    let plain = compress::decompress(kind, body, dict, true)?;
     let mut cursor = Cursor::new(&plain);
     let pair = cursor.slice().zip(cursor.slice()).ok_or("the blob record's key and value do not decode")?;
     Ok((pair.0.to_vec(), pair.1.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_trailer(block: &[u8], at: &mut u64, file: &mut Vec<u8>) -> Vec<u8> {
+        let mut covered = block.to_vec();
+        covered.push(0);
+        file.extend_from_slice(&covered);
+        file.extend_from_slice(&mask(crc32c(0, &covered)).to_le_bytes());
+        let mut handle = Vec::new();
+        for number in [*at, block.len() as u64] {
+            keys::codec::encode_var_u64(&mut handle, number);
+        }
+        *at = file.len() as u64;
+        handle
+    }
+
+    /// A blob file with one record of `key` and `value`, compressed with a dictionary; the record's blob index.
+    fn blob_file(key: &[u8], value: &[u8], dict: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let mut plain = Vec::new();
+        for part in [key, value] {
+            keys::codec::encode_var_u64(&mut plain, part.len() as u64);
+            plain.extend_from_slice(part);
+        }
+        let mut body = Vec::new();
+        keys::codec::encode_var_u64(&mut body, plain.len() as u64);
+        let mut packed = vec![0; zstd_safe::compress_bound(plain.len())];
+        let mut context = zstd_safe::CCtx::create();
+        let len = context.compress_using_dict(&mut packed[..], &plain, dict, 3).unwrap();
+        body.extend_from_slice(&packed[..len]);
+        let mut record = (body.len() as u32).to_le_bytes().to_vec();
+        record.push(7);
+        record.extend_from_slice(&body);
+        let crc = crc32c(0, &record);
+        let mut file = [MAGIC.to_le_bytes(), 2u32.to_le_bytes(), HAS_DICTIONARY.to_le_bytes()].concat();
+        let mut index = vec![BLOB_RECORD];
+        for number in [1, file.len() as u64, record.len() as u64 + 4] {
+            keys::codec::encode_var_u64(&mut index, number);
+        }
+        file.extend_from_slice(&crc.to_le_bytes());
+        file.extend_from_slice(&record);
+        let mut at = file.len() as u64;
+        let handle = with_trailer(dict, &mut at, &mut file);
+        // One entry, one restart point.
+        let mut block = vec![0, DICTIONARY.len() as u8, handle.len() as u8];
+        block.extend_from_slice(DICTIONARY);
+        block.extend_from_slice(&handle);
+        block.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0]);
+        let mut footer = with_trailer(&block, &mut at, &mut file);
+        footer.resize(20, 0);
+        footer.extend_from_slice(&FOOTER_MAGIC.to_le_bytes());
+        let crc = crc32c(0, &footer);
+        file.extend_from_slice(&footer);
+        file.extend_from_slice(&crc.to_le_bytes());
+        (file, index)
+    }
+
+    #[test]
+    fn a_record_that_is_compressed_with_a_dictionary_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let value = b"a value that looks much like the others do".repeat(9);
+        let (file, index) = blob_file(b"key", &value, b"the others do look much like a value that is here");
+        let path = dir.path().join("titandb/000001.blob");
+        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &file).unwrap();
+        assert_eq!(Titan::new(dir.path()).read(b"key", &index).unwrap(), value);
+        for cut in [file.len() - 1, file.len() - 40, 20, 3] {
+            std::fs::write(&path, &file[..cut]).unwrap();
+            let e = Titan::new(dir.path()).read(b"key", &index).unwrap_err();
+            assert!(e.to_string().contains("000001.blob"), "{e}");
+        }
+        let mut damaged = file.clone();
+        let at = file.len() - 32 - 30;
+        damaged[at] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        assert!(Titan::new(dir.path()).read(b"key", &index).unwrap_err().to_string().contains("checksum"));
+    }
 }

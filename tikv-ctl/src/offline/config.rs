@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::{Error, Result};
+use crate::{Error, Result, encryption::EncryptionConfig};
 
 /// Where the parts of a data directory are when not at their usual places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct StoreConfig {
     pub raftdb_path: Option<PathBuf>,
     /// `rocksdb.wal-dir`.
     pub wal_dir: Option<PathBuf>,
+    /// `security.encryption`: where the master key is.
+    pub encryption: EncryptionConfig,
 }
 
 #[derive(Deserialize, Default)]
@@ -25,6 +27,7 @@ struct Toml {
     raft_engine: RaftEngineToml,
     raftstore: RaftstoreToml,
     rocksdb: RocksdbToml,
+    security: SecurityToml,
 }
 
 #[derive(Deserialize, Default)]
@@ -46,6 +49,12 @@ struct RocksdbToml {
     wal_dir: String,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct SecurityToml {
+    encryption: EncryptionConfig,
+}
+
 impl StoreConfig {
     /// Reads a TiKV configuration file; settings that do not matter here may be anything.
     pub fn from_file(path: &Path) -> Result<StoreConfig> {
@@ -64,6 +73,7 @@ impl StoreConfig {
             raft_engine_dir: path(toml.raft_engine.dir),
             raftdb_path: path(toml.raftstore.raftdb_path),
             wal_dir: path(toml.rocksdb.wal_dir),
+            encryption: toml.security.encryption,
         })
     }
 }

@@ -7,19 +7,15 @@ pub(crate) mod health;
 mod mvcc;
 mod properties;
 mod raft;
+mod states;
+mod tablets;
 
 use std::path::{Path, PathBuf};
 
-use kvproto::{
-    eraftpb::Entry,
-    kvrpcpb::ApiVersion,
-    metapb::Region,
-    raft_serverpb::{RaftApplyState, RegionLocalState, StoreIdent},
-};
-use prost::Message;
+use kvproto::{eraftpb::Entry, kvrpcpb::ApiVersion, metapb::Region};
 
 use crate::{
-    Error,
+    Error, encryption,
     error::DebugError,
     lsm::Db,
     source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
@@ -33,19 +29,31 @@ pub(crate) const CF_LOCK: &str = "lock";
 pub(crate) const CF_WRITE: &str = "write";
 pub(crate) const CF_RAFT: &str = "raft";
 
-/// A store's data directory (RaftKv: `db/` and `raft-engine/` or `raft/`).
+/// A store's data directory (RaftKv: `db/` and `raft-engine/` or `raft/`; RaftKv2: `tablets/` and `raft-engine/`).
 #[derive(Debug)]
 pub struct Offline {
     dir: PathBuf,
     wal_dir: PathBuf,
     kv: Db,
     raft: RaftStore,
+    /// Each region has a RocksDB of its own, in `tablets/`.
+    has_tablets: bool,
+    warnings: Vec<String>,
 }
 
 impl Offline {
     /// Opens `dir` for reading.
     pub fn open(dir: &Path, config: &StoreConfig) -> crate::Result<Offline> {
         check_layout(dir)?;
+        let mut notes = encryption::register(dir, &config.encryption)?;
+        let has_tablets = dir.join("tablets").is_dir();
+        if has_tablets {
+            let raft = RaftStore::open(dir, config)?;
+            let (kv, missing) = tablets::open(dir, &raft)?;
+            notes.extend(missing.into_iter().chain(kv.warnings().iter().chain(raft.warnings()).cloned()));
+            let wal_dir = dir.join("tablets");
+            return Ok(Offline { dir: dir.to_owned(), wal_dir, kv, raft, has_tablets, warnings: notes });
+        }
         let kv = Db::open(&dir.join("db"), config.wal_dir.as_deref())?;
         if kv.family(CF_RAFT).is_err() {
             let what = "has no column family raft: another program's RocksDB, or its MANIFEST was cut short";
@@ -53,12 +61,16 @@ impl Offline {
         }
         let raft = RaftStore::open(dir, config)?;
         let wal_dir = config.wal_dir.clone().unwrap_or_else(|| dir.join("db"));
-        Ok(Offline { dir: dir.to_owned(), wal_dir, kv, raft })
+        notes.extend(kv.warnings().iter().chain(raft.warnings()).cloned());
+        Ok(Offline { dir: dir.to_owned(), wal_dir, kv, raft, has_tablets, warnings: notes })
     }
 
-    /// Where the WAL of the data is.
-    pub(crate) fn wal_dir(&self) -> &Path {
-        &self.wal_dir
+    /// The directories of the data's RocksDB, or of all of them, each with that of its WAL.
+    pub(crate) fn db_dirs(&self) -> Vec<(&Path, &Path)> {
+        if !self.has_tablets {
+            return vec![(self.kv.dir(), &self.wal_dir)];
+        }
+        self.kv.parts().iter().map(|part| (part.db.dir(), part.db.dir())).collect()
     }
 
     /// The Raft log.
@@ -68,46 +80,12 @@ impl Offline {
 
     /// What was wrong with the files but could be read around.
     pub fn warnings(&self) -> impl Iterator<Item = &String> {
-        self.kv.warnings().iter().chain(self.raft.warnings())
+        self.warnings.iter()
     }
 
     /// The RocksDB of the data.
     pub fn kv(&self) -> &Db {
         &self.kv
-    }
-
-    fn message<M: Message + Default>(&self, cf: &str, key: &[u8]) -> Answer<Option<M>> {
-        let Some(value) = self.kv.get(cf, key)? else { return Ok(None) };
-        let message = M::decode(value.as_slice());
-        message.map(Some).map_err(|e| {
-            DebugError::Other(format!("the value of key {} does not decode: {e}", keys::hex_upper(key)))
-        })
-    }
-
-    fn region_state(&self, region: u64) -> Answer<Option<RegionLocalState>> {
-        self.message(CF_RAFT, &keys::region_state_key(region))
-    }
-
-    fn apply_state(&self, region: u64) -> Answer<Option<RaftApplyState>> {
-        self.message(CF_RAFT, &keys::apply_state_key(region))
-    }
-
-    fn store_ident(&self) -> Answer<StoreIdent> {
-        self.message(CF_DEFAULT, keys::STORE_IDENT_KEY)?
-            .ok_or_else(|| DebugError::NotFound("No store ident key".to_owned()))
-    }
-
-    /// Calls `take` with the id and the value of each region's `RegionLocalState`.
-    fn each_region(&self, mut take: impl FnMut(u64, &[u8]) -> Answer<()>) -> Answer<()> {
-        let mut iter = self.kv.scan(CF_RAFT, keys::REGION_META_MIN_KEY, keys::REGION_META_MAX_KEY)?;
-        while iter.advance()? {
-            let (region, suffix) = keys::decode_region_meta_key(iter.key())
-                .map_err(|e| DebugError::Other(format!("in CF raft: {e}")))?;
-            if suffix == keys::REGION_STATE_SUFFIX {
-                take(region, iter.value())?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -121,22 +99,16 @@ fn check_layout(dir: &Path) -> crate::Result<()> {
         return fail("expected a directory, met a file");
     }
     match (dir.join("db").is_dir(), dir.join("tablets").is_dir()) {
-        (true, false) => {}
-        (false, true) => {
-            return fail(
-                "it has tablets/ (partitioned-raft-kv), only the layout with db/ (raft-kv) is understood",
-            );
-        }
+        (true, false) | (false, true) => {}
         (true, true) => return fail("it has both db/ and tablets/: two stores are mixed up in it"),
         (false, false) if dir.join("CURRENT").is_file() => {
             return fail("it is a RocksDB itself; give the directory that holds db/");
         }
         (false, false) => {
-            return fail("it has no db/: expected a TiKV data directory with db/ and raft-engine/ or raft/");
+            return fail(
+                "it has no db/: expected a TiKV data directory with db/ (or tablets/) and raft-engine/ or raft/",
+            );
         }
-    }
-    if dir.join("file.dict").is_file() {
-        return fail("it has file.dict, so its files are encrypted at rest, which is not supported");
     }
     Ok(())
 }
@@ -223,7 +195,10 @@ impl Source for Offline {
     fn region_properties(&self, region: u64) -> Answer<Vec<(String, String)>> {
         let state =
             self.region_state(region)?.ok_or_else(|| DebugError::NotFound(format!("region {region}")))?;
-        properties::of_region(&self.kv, &state.region.unwrap_or_default())
+        let region = state.region.unwrap_or_default();
+        // A tablet may still have files of what was split off: only the region's own tells.
+        let tablet = self.kv.parts().iter().find(|part| part.start == bounds(Some(&region)).0);
+        properties::of_region(tablet.map_or(&self.kv, |part| &part.db), &region)
     }
 
     fn range_properties(&self, start: &[u8], end: &[u8]) -> Answer<Vec<(String, String)>> {

@@ -10,7 +10,7 @@ use kvproto::eraftpb::Entry;
 use prost::Message;
 
 use super::{BatchIter, Content, LogBatch, MemTable, item::INTERNAL_KEY_PREFIX, memtable::EntryPlace};
-use crate::lsm::{Error, Result};
+use crate::lsm::{Error, Result, read_whole};
 
 const ATTEMPTS: usize = 20;
 
@@ -51,7 +51,7 @@ impl LogFile {
 
     /// The file's bytes.
     pub fn read(&self) -> Result<Vec<u8>> {
-        std::fs::read(&self.path).map_err(|source| Error::Io { path: self.path.clone(), source })
+        read_whole(&self.path)
     }
 }
 

@@ -69,6 +69,15 @@ impl MemTable {
         self.keys.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
+    /// The number and the value of the key that is `prefix` and the greatest number.
+    pub fn newest(&self, prefix: u8) -> Option<(u64, &[u8])> {
+        let (least, most) = (vec![prefix], vec![prefix + 1]);
+        self.keys.range(least..most).rev().find_map(|(key, value)| {
+            let number: [u8; 8] = key.get(1..)?.try_into().ok()?;
+            Some((u64::from_be_bytes(number), value.as_slice()))
+        })
+    }
+
     /// The entry at `index`.
     pub fn entry(&self, index: u64) -> Option<&EntryPlace> {
         let first = self.entries.front()?.index.index;

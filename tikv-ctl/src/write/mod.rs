@@ -1,6 +1,8 @@
 //! Changes of a data directory that no server runs on: planned from what is read, shown, confirmed, written down so that
 //! they can be undone, and only then made.
 
+pub mod files;
+pub mod flashback;
 pub mod mvcc_check;
 pub mod plans;
 mod undo;
@@ -25,6 +27,8 @@ pub enum Target {
     Kv { cf: String, key: String },
     /// The Raft state of a region in raft-engine.
     RaftState { region_id: u64 },
+    /// All bytes of a file of the data directory.
+    File { path: PathBuf },
 }
 
 /// One change: values in hexadecimal, none where there is no value.
@@ -67,6 +71,12 @@ impl Change {
         }
     }
 
+    /// A change of the whole file `path`, by its place in the data directory.
+    pub fn file(path: &Path, old: &[u8], new: &[u8], why: impl Into<String>) -> Change {
+        let target = Target::File { path: path.to_owned() };
+        Change { target, old: Some(keys::hex_upper(old)), new: Some(keys::hex_upper(new)), why: why.into() }
+    }
+
     fn inverse(&self) -> Change {
         Change { old: self.new.clone(), new: self.old.clone(), why: "undo".to_owned(), ..self.clone() }
     }
@@ -79,6 +89,15 @@ impl Change {
                 Some("raft_serverpb.RaftLocalState"),
             ),
             Target::Kv { cf, key } => (format!("CF {cf}, key {key}"), kv_message(cf, key)),
+            Target::File { path } => {
+                let bytes = |hex: &Option<String>| hex.as_ref().map_or(0, |hex| hex.len() / 2);
+                let (old, new) = (bytes(&self.old), bytes(&self.new));
+                return format!(
+                    "file {}: {}\n  old {old} bytes\n  new {new} bytes",
+                    path.display(),
+                    self.why
+                );
+            }
         };
         let value = |hex: &Option<String>| match hex {
             None => "none".to_owned(),
@@ -122,6 +141,18 @@ impl Engines {
                 "rocksdb.wal-dir is set: a command that writes does not support a WAL elsewhere; nothing was changed",
             ));
         }
+        if dir.join(crate::encryption::FILE_DICT).is_file() {
+            return Err(Error::other(format!(
+                "{}: it is encrypted at rest (it has file.dict): such a directory is read, not written; nothing was changed",
+                dir.display()
+            )));
+        }
+        if dir.join("tablets").is_dir() {
+            return Err(Error::other(format!(
+                "{}: it has tablets/ (partitioned-raft-kv): such a directory is read, not written; nothing was changed",
+                dir.display()
+            )));
+        }
         let db = DbConfig { create_if_missing: false, ..DbConfig::small() };
         let kv = RocksEngine::open(dir.join("db"), &db).map_err(locked)?;
         let raft = if raft { Some(open_raft(&raft_dir(dir, config))?) } else { None };
@@ -143,6 +174,7 @@ impl Engines {
                 let state = self.raft()?.get_raft_state(*region_id).map_err(|e| fail(&e))?;
                 state.map(|state| keys::hex_upper(&state.encode_to_vec()))
             }
+            Target::File { .. } => None,
         })
     }
 

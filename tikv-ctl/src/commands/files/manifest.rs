@@ -11,6 +11,7 @@ use crate::{
     lsm::{
         InternalKey, LogReader, Record,
         manifest::{self, Edit, FileMeta, VersionState},
+        read_whole,
     },
     output::Output,
 };
@@ -19,7 +20,7 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
     check_exists(path, "a MANIFEST file or a RocksDB directory")?;
     let dir = part_of(path, "db");
     let file = if path.is_file() { path.to_owned() } else { current(&dir, out)? };
-    let data = std::fs::read(&file).map_err(|e| Error::other(format!("{}: {e}", file.display())))?;
+    let data = read_whole(&file)?;
     let mut reader = LogReader::new(&data, 0);
     let (mut rows, mut state, mut damages) = (Vec::new(), VersionState::default(), Vec::new());
     let mut edits = 0;
@@ -68,8 +69,9 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
 
 /// The MANIFEST that CURRENT names, or the newest.
 fn current(dir: &Path, out: &mut Output<'_>) -> Result<PathBuf> {
-    let named = std::fs::read_to_string(dir.join("CURRENT"));
-    let named = named.map(|name| dir.join(name.trim_end())).map_err(|e| e.to_string());
+    let named = read_whole(&dir.join("CURRENT"));
+    let named =
+        named.map(|name| dir.join(String::from_utf8_lossy(&name).trim_end())).map_err(|e| e.to_string());
     let why = match named {
         Ok(path) if path.is_file() => return Ok(path),
         Ok(path) => format!("CURRENT names {}, which is not there", path.display()),

@@ -17,16 +17,16 @@ use crate::{Error, Result, cli::Global, output::Output};
 pub enum FilesCmd {
     /// Print the version edits of a MANIFEST, and what they add up to (not in TiKV)
     Manifest {
-        /// A MANIFEST file, a RocksDB directory or a data directory
-        path: PathBuf,
+        /// A MANIFEST file, a RocksDB directory or a data directory; --data-dir if absent
+        path: Option<PathBuf>,
         /// Only what the edits add up to
         #[arg(long)]
         summary: bool,
     },
     /// Print the write batches of RocksDB's logs (not in TiKV)
     Wal {
-        /// A .log file, a RocksDB directory or a data directory
-        path: PathBuf,
+        /// A .log file, a RocksDB directory or a data directory; --data-dir if absent
+        path: Option<PathBuf>,
         /// Print keys without values
         #[arg(long)]
         keys_only: bool,
@@ -41,8 +41,8 @@ pub enum FilesCmd {
     },
     /// Print raft-engine's log files: batches, entries, states (not in TiKV)
     Log {
-        /// A .raftlog or .rewrite file, a raft-engine directory or a data directory
-        path: PathBuf,
+        /// A .raftlog or .rewrite file, a raft-engine directory or a data directory; --data-dir if absent
+        path: Option<PathBuf>,
         /// Raft groups (regions), separated with commas; all if absent
         #[arg(short = 'r', long = "region", value_delimiter = ',')]
         regions: Vec<u64>,
@@ -52,18 +52,30 @@ pub enum FilesCmd {
     },
 }
 
+impl FilesCmd {
+    /// The file or directory that is read.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            FilesCmd::Manifest { path, .. }
+            | FilesCmd::Wal { path, .. }
+            | FilesCmd::Log { path, .. }
+            | FilesCmd::Lsm { path, .. } => path.as_deref(),
+        }
+    }
+}
+
 /// Runs a command on files.
 pub fn run(cmd: &FilesCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let Some(path) = cmd.path().or(global.data_dir.as_deref()) else {
+        return Err(Error::other(
+            "this command reads files: give the file or the directory, or --data-dir DIR",
+        ));
+    };
     match cmd {
-        FilesCmd::Manifest { path, summary } => manifest::run(path, *summary, out),
-        FilesCmd::Wal { path, keys_only } => wal::run(path, *keys_only, out),
-        FilesCmd::Lsm { path, svg } => {
-            let Some(dir) = path.as_ref().or(global.data_dir.as_ref()) else {
-                return Err(Error::other("lsm reads a directory: give it, or --data-dir DIR"));
-            };
-            lsm::run(dir, svg.as_deref(), out)
-        }
-        FilesCmd::Log { path, regions, summary } => log::run(path, regions, *summary, out),
+        FilesCmd::Manifest { summary, .. } => manifest::run(path, *summary, out),
+        FilesCmd::Wal { keys_only, .. } => wal::run(path, *keys_only, out),
+        FilesCmd::Lsm { svg, .. } => lsm::run(path, svg.as_deref(), out),
+        FilesCmd::Log { regions, summary, .. } => log::run(path, regions, *summary, out),
     }
 }
 

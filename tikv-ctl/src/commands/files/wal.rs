@@ -14,7 +14,7 @@ use crate::{
     commands::data::key_json,
     line::Line,
     lsm::{
-        LogReader, Record, ValueType, logs, manifest,
+        LogReader, Record, ValueType, logs, manifest, read_whole,
         wal::{WalEntry, read_batch},
     },
     output::Output,
@@ -39,7 +39,7 @@ pub fn run(path: &Path, keys_only: bool, out: &mut Output<'_>) -> Result<()> {
     let mut printer = Printer { keys_only, families, damages: 0, batches: 0, changes: 0 };
     let mut list = out.list();
     for (number, file) in &files {
-        let data = std::fs::read(file).map_err(|e| Error::other(format!("{}: {e}", file.display())))?;
+        let data = read_whole(file)?;
         printer.print_file(*number, file, &data, &mut list, out)?;
     }
     let Printer { damages, batches, changes, .. } = printer;

@@ -4,6 +4,7 @@ mod block;
 mod histogram;
 mod keys;
 mod layout;
+mod plain;
 mod properties;
 mod recompress;
 mod verify;
@@ -71,18 +72,35 @@ pub fn run(args: &SstArgs, format: KeyFormat, out: &mut Output<'_>) -> Result<()
         let met = if args.path.is_dir() { "a directory" } else { "nothing" };
         return Err(Error::other(format!("{}: expected an SST file, met {met}", args.path.display())));
     }
+    if plain::is_named_so(&args.path) && plain::run(&args.path, out)? {
+        return Ok(());
+    }
     let table = Arc::new(Table::open(&args.path)?);
     for damage in table.damages() {
         out.note(&format!("warning: {damage}"));
     }
+    let index = table.index();
+    let around = index.as_ref().map_or(&[][..], |index| index.damages());
+    // `verify` tells them itself.
+    if args.what != SstView::Verify {
+        around.iter().for_each(|damage| out.note(&damage.to_string()));
+    }
+    show(&table, args, format, out)?;
+    match around.len() {
+        0 => Ok(()),
+        count => Err(damaged(count)),
+    }
+}
+
+fn show(table: &Arc<Table>, args: &SstArgs, format: KeyFormat, out: &mut Output<'_>) -> Result<()> {
     match args.what {
-        SstView::Properties => properties::run(&table, out),
-        SstView::Layout => layout::run(&table, out),
-        SstView::Keys => keys::run(&table, args, format, out),
-        SstView::Block => block::run(&table, args.number, out),
-        SstView::Verify => verify::run(&table, args.threads, out),
-        SstView::Recompress => recompress::run(&table, out),
-        SstView::Histogram => histogram::run(&table, out),
+        SstView::Properties => properties::run(table, out),
+        SstView::Layout => layout::run(table, out),
+        SstView::Keys => keys::run(table, args, format, out),
+        SstView::Block => block::run(table, args.number, out),
+        SstView::Verify => verify::run(table, args.threads, out),
+        SstView::Recompress => recompress::run(table, out),
+        SstView::Histogram => histogram::run(table, out),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A store asked over gRPC (kvproto `debugpb.Debug`).
 
+mod raw_scan;
+
 use std::{future::Future, time::Duration};
 
 use kvproto::{
@@ -26,6 +28,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 pub struct Online {
     host: String,
     runtime: tokio::runtime::Runtime,
+    channel: Channel,
     client: DebugClient<Channel>,
 }
 
@@ -64,10 +67,10 @@ impl Online {
     /// Connects to the server whose gRPC address is `host`.
     pub fn connect(host: &str) -> crate::Result<Online> {
         let (runtime, channel) = connect(host)?;
-        let client = DebugClient::new(channel)
+        let client = DebugClient::new(channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_LEN)
             .max_encoding_message_size(MAX_MESSAGE_LEN);
-        Ok(Online { host: host.to_owned(), runtime, client })
+        Ok(Online { host: host.to_owned(), runtime, channel, client })
     }
 
     fn call<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Answer<T> {
@@ -208,11 +211,8 @@ impl Source for Online {
         }
     }
 
-    fn raw_scan(&self, _: &[u8], _: &[u8], _: usize, _: &str, _: RawTaker<'_>) -> Answer<()> {
-        Err(Error::other(
-            "raw-scan reads a directory: servers have no call for it; give --data-dir, or use scan or print",
-        )
-        .into())
+    fn raw_scan(&self, from: &[u8], to: &[u8], limit: usize, cf: &str, take: RawTaker<'_>) -> Answer<()> {
+        self.scan_raw(from, to, limit, cf, take)
     }
 
     fn region_properties(&self, region_id: u64) -> Answer<Vec<(String, String)>> {

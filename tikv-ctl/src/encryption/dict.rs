@@ -1,0 +1,169 @@
+//! The dictionary files: a header with a checksum, a message, and in `file.dict` a log of changes behind it
+//! (TiKV `encrypted_file`, `file_dict_file.rs`).
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use kvproto::encryptionpb::{FileDictionary, FileInfo};
+use prost::Message;
+
+use crate::{Error, Result};
+
+pub const FILE_DICT: &str = "file.dict";
+pub const KEY_DICT: &str = "key.dict";
+const HEADER: usize = 16;
+/// The version whose content a log follows.
+const WITH_LOG: u8 = 2;
+
+/// What `file.dict` says: names of files, and how each is encrypted.
+#[derive(Clone, Debug, Default)]
+pub struct FileDict {
+    pub path: PathBuf,
+    /// The format: 1, or 2 with a log.
+    pub version: u8,
+    pub files: BTreeMap<String, FileInfo>,
+    /// The file as it was read.
+    pub bytes: Vec<u8>,
+    /// What was wrong but could be read around.
+    pub warnings: Vec<String>,
+}
+
+impl FileDict {
+    /// Reads the dictionary of the data directory `dir`.
+    pub fn read(dir: &Path) -> Result<FileDict> {
+        let path = dir.join(FILE_DICT);
+        let (bytes, version, rest) = read(&path)?;
+        let dictionary: FileDictionary = decode(&path, &bytes[HEADER..rest])?;
+        let mut files = dictionary.files.into_iter().collect();
+        let mut warnings = Vec::new();
+        if version >= WITH_LOG
+            && let Some(torn) = replay(&bytes[rest..], &mut files)
+        {
+            let (at, path) = (rest + torn, path.display());
+            warnings.push(format!("{path} at byte {at}: the last record is torn and left out"));
+        }
+        Ok(FileDict { path, version, files, bytes, warnings })
+    }
+}
+
+/// The bytes of a `file.dict` with `files` and an empty log.
+pub fn encode_files(version: u8, files: &BTreeMap<String, FileInfo>) -> Vec<u8> {
+    let files = files.iter().map(|(name, info)| (name.clone(), info.clone())).collect();
+    with_header(version, &FileDictionary { files }.encode_to_vec())
+}
+
+/// `content` behind its header.
+pub(super) fn with_header(version: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![version, 0, 0, 0];
+    bytes.extend_from_slice(&crc32fast::hash(content).to_be_bytes());
+    bytes.extend_from_slice(&(content.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+/// The bytes of a dictionary file, its version, and where what follows its content begins.
+pub(super) fn read(path: &Path) -> Result<(Vec<u8>, u8, usize)> {
+    let fail = |what: String| Error::other(format!("{}: {what}", path.display()));
+    let data = std::fs::read(path).map_err(|e| {
+        fail(format!("{e}; a data directory has this file when encryption at rest is on, or was"))
+    })?;
+    let number = |at: usize| data.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
+    let crc = data.get(4..8).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+    let (Some(crc), Some(size)) = (crc, number(8)) else {
+        return Err(fail(format!("expected a header of {HEADER} bytes, met {}", data.len())));
+    };
+    let end = usize::try_from(size).ok().and_then(|size| size.checked_add(HEADER));
+    let Some(end) = end.filter(|end| *end <= data.len()) else {
+        return Err(fail(format!("{size} bytes of content expected, {} met", data.len() - HEADER)));
+    };
+    if crc32fast::hash(&data[HEADER..end]) != crc {
+        return Err(fail(
+            "at byte 16: the checksum of the content does not match: the file is damaged; take it from a backup"
+                .to_owned(),
+        ));
+    }
+    let version = data[0];
+    Ok((data, version, end))
+}
+
+pub(super) fn decode<M: Message + Default>(path: &Path, content: &[u8]) -> Result<M> {
+    M::decode(content)
+        .map_err(|e| Error::other(format!("{} at byte 16: the content does not decode: {e}", path.display())))
+}
+
+/// Applies the log records behind the content of version 2; where a torn one ends them, where that is.
+fn replay(log: &[u8], files: &mut BTreeMap<String, FileInfo>) -> Option<usize> {
+    let mut rest = log;
+    while !rest.is_empty() {
+        match record(rest, files) {
+            Some(after) => rest = after,
+            None => return Some(log.len() - rest.len()),
+        }
+    }
+    None
+}
+
+/// Applies one record; what follows it.
+fn record<'a>(rest: &'a [u8], files: &mut BTreeMap<String, FileInfo>) -> Option<&'a [u8]> {
+    let (header, body) = rest.split_at_checked(9)?;
+    let crc = u32::from_be_bytes(header[..4].try_into().ok()?);
+    let len = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
+    let (name_len, info_len) = (len(4), len(6));
+    let (record, after) = body.split_at_checked(name_len + info_len)?;
+    if crc32fast::hash(record) != crc {
+        return None;
+    }
+    let name = String::from_utf8_lossy(&record[..name_len]).into_owned();
+    match header[8] {
+        1 => drop(files.insert(name, FileInfo::decode(&record[name_len..]).ok()?)),
+        2 => drop(files.remove(&name)),
+        _ => return None,
+    }
+    Some(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record_of(kind: u8, name: &str, info: &[u8]) -> Vec<u8> {
+        let body = [name.as_bytes(), info].concat();
+        let mut record = crc32fast::hash(&body).to_be_bytes().to_vec();
+        record.extend_from_slice(&(name.len() as u16).to_be_bytes());
+        record.extend_from_slice(&(info.len() as u16).to_be_bytes());
+        record.push(kind);
+        record.extend_from_slice(&body);
+        record
+    }
+
+    #[test]
+    fn records_insert_and_remove_and_a_torn_tail_is_left_out() {
+        let info = FileInfo { key_id: 7, ..Default::default() };
+        let log =
+            [record_of(1, "/a", &info.encode_to_vec()), record_of(1, "/b", &[]), record_of(2, "/b", &[])];
+        let last = log[0].len() + log[1].len();
+        let log = log.concat();
+        let mut files = BTreeMap::new();
+        assert_eq!(replay(&log, &mut files), None);
+        assert_eq!(files, BTreeMap::from([("/a".to_owned(), info)]));
+        assert_eq!(replay(&log[..log.len() - 1], &mut BTreeMap::new()), Some(last));
+    }
+
+    #[test]
+    fn a_dictionary_reads_as_it_was_written_and_damage_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let info = FileInfo { key_id: 7, iv: vec![1, 2], method: 4 };
+        let files = BTreeMap::from([("/d/db/1.sst".to_owned(), info)]);
+        let mut bytes = encode_files(2, &files);
+        let path = dir.path().join(FILE_DICT);
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(FileDict::read(dir.path()).unwrap().files, files);
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(FileDict::read(dir.path()).unwrap_err().to_string().contains("checksum"));
+        std::fs::write(&path, &bytes[..7]).unwrap();
+        assert!(FileDict::read(dir.path()).unwrap_err().to_string().contains("met 7"));
+    }
+}

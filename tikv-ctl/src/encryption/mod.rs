@@ -1,0 +1,141 @@
+//! Encryption at rest: which key encrypts which file (`file.dict`), the data keys (`key.dict`), and reading through them
+//! (TiKV `components/encryption`, `DataKeyManager`).
+//!
+//! A data directory is made known once, by [`register`]; from then on every reader asks [`cipher_of`] for its files.
+
+mod cipher;
+mod dict;
+mod master;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use kvproto::encryptionpb::{EncryptionMethod, FileInfo, KeyDictionary};
+
+use crate::{Result, lsm};
+
+pub use cipher::Cipher;
+pub use dict::{FILE_DICT, FileDict, KEY_DICT, encode_files};
+pub use master::{EncryptionConfig, MasterKey, read_keys};
+
+/// Directories of a store: what follows the last of them in a file's name is the same in a copy of the store.
+const PARTS: [&str; 6] = ["db", "raft-engine", "raft", "snap", "import", "tablets"];
+
+/// The dictionaries of one data directory.
+#[derive(Debug)]
+struct Vault {
+    dir: PathBuf,
+    /// By the names that the dictionary has.
+    files: BTreeMap<PathBuf, FileInfo>,
+    /// By the places in the data directory, so that a copy of it can be read.
+    inside: BTreeMap<PathBuf, FileInfo>,
+    /// The data keys, or why they are not known.
+    keys: std::result::Result<KeyDictionary, String>,
+}
+
+static VAULTS: RwLock<Vec<Arc<Vault>>> = RwLock::new(Vec::new());
+/// Spares those who read plain directories the lock.
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// Makes the data directory `dir` known, if it is encrypted. What is wrong with its dictionaries is returned as warnings.
+pub fn register(dir: &Path, config: &EncryptionConfig) -> Result<Vec<String>> {
+    if !dir.join(FILE_DICT).is_file() {
+        return Ok(Vec::new());
+    }
+    let dir = std::fs::canonicalize(dir)?;
+    let FileDict { files, warnings, .. } = FileDict::read(&dir)?;
+    let keys = read_keys(&dir, config).map_err(|e| e.to_string());
+    let inside = files.iter().map(|(name, info)| (place_in(Path::new(name), &dir), info.clone())).collect();
+    let files = files.into_iter().map(|(name, info)| (PathBuf::from(name), info)).collect();
+    let mut vaults = VAULTS.write().unwrap_or_else(PoisonError::into_inner);
+    vaults.retain(|vault| vault.dir != dir);
+    vaults.push(Arc::new(Vault { dir, files, inside, keys }));
+    ANY.store(true, Ordering::Release);
+    Ok(warnings)
+}
+
+/// Makes the data directory known that the file `path` lies in, if there is one.
+pub fn register_around(path: &Path, config: &EncryptionConfig) -> Result<Vec<String>> {
+    let Ok(path) = std::fs::canonicalize(path) else { return Ok(Vec::new()) };
+    match path.ancestors().take(4).find(|dir| dir.join(FILE_DICT).is_file()) {
+        Some(dir) => register(dir, config),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Where the file `name`, of the data directory `dir` or of what it is a copy of, lies in it.
+pub fn place_in(name: &Path, dir: &Path) -> PathBuf {
+    if let Ok(place) = name.strip_prefix(dir) {
+        return place.to_owned();
+    }
+    let parts: Vec<_> = name.components().collect();
+    let at = parts.iter().rposition(|part| PARTS.iter().any(|known| part.as_os_str() == *known));
+    parts[at.unwrap_or(0)..].iter().collect()
+}
+
+/// What decrypts the file `path`; `None`: it is plain.
+///
+/// # Errors
+/// It is encrypted and its key is not known; the message says what to do.
+pub fn cipher_of(path: &Path) -> lsm::Result<Option<Cipher>> {
+    if !ANY.load(Ordering::Acquire) {
+        return Ok(None);
+    }
+    let Ok(whole) = std::fs::canonicalize(path) else { return Ok(None) };
+    let vaults = VAULTS.read().unwrap_or_else(PoisonError::into_inner);
+    for vault in vaults.iter() {
+        let info = match whole.strip_prefix(&vault.dir) {
+            Ok(place) => vault.inside.get(place).or_else(|| vault.files.get(&whole)),
+            Err(_) => vault.files.get(&whole),
+        };
+        if let Some(info) = info {
+            return vault
+                .cipher(info)
+                .map_err(|what| lsm::Error::Unsupported { path: path.to_owned(), what });
+        }
+    }
+    Ok(None)
+}
+
+impl Vault {
+    fn cipher(&self, info: &FileInfo) -> std::result::Result<Option<Cipher>, String> {
+        let method = info.method();
+        if method == EncryptionMethod::Plaintext {
+            return Ok(None);
+        }
+        let name = method.as_str_name();
+        let keys = self
+            .keys
+            .as_ref()
+            .map_err(|why| format!("it is encrypted ({name}, data key {}); {why}", info.key_id))?;
+        let key = keys.keys.get(&info.key_id).ok_or_else(|| {
+            format!(
+                "it is encrypted ({name}) with data key {}, which {} does not have: give the directory with the \
+                 key.dict of the same time",
+                info.key_id,
+                self.dir.join(KEY_DICT).display()
+            )
+        })?;
+        Cipher::new(method, &key.key, &info.iv).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_s_files_are_found_by_their_places() {
+        let place = |name: &str| place_in(Path::new(name), Path::new("/copy"));
+        assert_eq!(place("/copy/db/1.sst"), Path::new("db/1.sst"));
+        assert_eq!(place("/db/tikv/db/titandb/1.blob"), Path::new("db/titandb/1.blob"));
+        assert_eq!(place("/data/raft-engine/0000000000000001.raftlog").components().count(), 2);
+        assert_eq!(place("other"), Path::new("other"));
+    }
+}

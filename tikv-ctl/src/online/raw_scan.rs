@@ -1,0 +1,171 @@
+//! `raw-scan` of a server: no call of `debugpb` lists keys, but `RawScan` does for what the server leads, and the keys
+//! that are no data are known by their names.
+
+use kvproto::{
+    debugpb,
+    kvrpcpb::{Context, RawScanRequest},
+    metapb::Region,
+    raft_serverpb::PeerState,
+    tikvpb::tikv_client::TikvClient,
+};
+
+use super::Online;
+use crate::{
+    Error,
+    error::DebugError,
+    source::{Answer, RawTaker, Source},
+};
+
+/// Pairs that one call asks for.
+const PIECE: u32 = 256;
+const CF_RAFT: &str = "raft";
+const CF_DEFAULT: &str = "default";
+
+/// What is left of a scan.
+struct Rest<'a, 'b> {
+    to: &'a [u8],
+    limit: usize,
+    take: RawTaker<'b>,
+}
+
+impl Rest<'_, '_> {
+    /// Hands a pair on; `false`: that was all.
+    fn push(&mut self, key: &[u8], value: &[u8]) -> Answer<bool> {
+        if self.limit == 0 || (!self.to.is_empty() && key >= self.to) {
+            return Ok(false);
+        }
+        self.limit -= 1;
+        (self.take)(key, value)?;
+        Ok(self.limit > 0)
+    }
+}
+
+impl Online {
+    pub(super) fn scan_raw(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+        cf: &str,
+        take: RawTaker<'_>,
+    ) -> Answer<()> {
+        let mut rest = Rest { to, limit, take };
+        for key in self.local_keys(cf)?.into_iter().filter(|key| key.as_slice() >= from) {
+            if let Some(value) = self.get_if_there(cf, &key)?
+                && !rest.push(&key, &value)?
+            {
+                return Ok(());
+            }
+        }
+        if cf == CF_RAFT {
+            return Ok(());
+        }
+        for region in self.regions()? {
+            let (start, end) = (keys::enc_start_key(&region), keys::enc_end_key(&region));
+            let begins = start.as_slice().max(from).to_vec();
+            let in_range = begins < end && (to.is_empty() || begins.as_slice() < to);
+            if in_range && !self.scan_region(&region, &begins, &end, cf, &mut rest)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys that are no data, in order.
+    fn local_keys(&self, cf: &str) -> Answer<Vec<Vec<u8>>> {
+        let mut all = Vec::new();
+        if cf == CF_DEFAULT {
+            all.extend([keys::STORE_IDENT_KEY, keys::PREPARE_BOOTSTRAP_KEY].map(<[u8]>::to_vec));
+        }
+        if cf == CF_RAFT {
+            for id in self.all_regions()? {
+                all.push(keys::apply_state_key(id).to_vec());
+                all.push(keys::snapshot_raft_state_key(id).to_vec());
+                all.push(keys::region_state_key(id).to_vec());
+            }
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    fn get_if_there(&self, cf: &str, key: &[u8]) -> Answer<Option<Vec<u8>>> {
+        let request =
+            debugpb::GetRequest { db: debugpb::Db::Kv.into(), cf: cf.to_owned(), key: key.to_vec() };
+        match self.runtime.block_on(self.client.clone().get(request)) {
+            Ok(reply) => Ok(Some(reply.into_inner().value)),
+            Err(status) if status.code() == tonic::Code::NotFound => Ok(None),
+            Err(status) => Err(self.failure(&status)),
+        }
+    }
+
+    /// The regions of the store that are not gone, in the order of their keys.
+    fn regions(&self) -> Answer<Vec<Region>> {
+        let mut regions = Vec::new();
+        for id in self.all_regions()? {
+            let state = self.region_info(id)?.region_local_state;
+            let here = state.filter(|state| state.state() != PeerState::Tombstone);
+            regions.extend(here.and_then(|state| state.region));
+        }
+        regions.sort_by(|a, b| a.start_key.cmp(&b.start_key));
+        Ok(regions)
+    }
+
+    /// Scans `[from, end)`, data keys of `region`; `false`: the scan is over.
+    fn scan_region(
+        &self,
+        region: &Region,
+        from: &[u8],
+        end: &[u8],
+        cf: &str,
+        rest: &mut Rest<'_, '_>,
+    ) -> Answer<bool> {
+        let store_id = self.store_info()?.0;
+        let context = Context {
+            region_id: region.id,
+            region_epoch: region.region_epoch,
+            peer: region.peers.iter().find(|peer| peer.store_id == store_id).cloned(),
+            ..Default::default()
+        };
+        let mut client =
+            TikvClient::new(self.channel.clone()).max_decoding_message_size(super::MAX_MESSAGE_LEN);
+        let mut next = from.to_vec();
+        loop {
+            let request = RawScanRequest {
+                context: Some(context.clone()),
+                start_key: next.strip_prefix(&[keys::DATA_PREFIX]).unwrap_or_default().to_vec(),
+                end_key: end.strip_prefix(&[keys::DATA_PREFIX]).unwrap_or_default().to_vec(),
+                limit: PIECE.min(u32::try_from(rest.limit).unwrap_or(PIECE)),
+                cf: cf.to_owned(),
+                ..Default::default()
+            };
+            let asked = request.limit;
+            let reply = self.call(client.raw_scan(request))?;
+            if let Some(error) = reply.region_error {
+                return Err(elsewhere(region.id, &error.message));
+            }
+            let count = reply.kvs.len();
+            for pair in reply.kvs {
+                if let Some(error) = pair.error {
+                    return Err(elsewhere(region.id, &format!("{error:?}")));
+                }
+                let key = keys::data_key(&pair.key);
+                if !rest.push(&key, &pair.value)? {
+                    return Ok(false);
+                }
+                next = key;
+                next.push(0);
+            }
+            if count < asked as usize {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+fn elsewhere(region: u64, why: &str) -> DebugError {
+    Error::other(format!(
+        "raw-scan of region {region}: the server answers RawScan only for regions that it leads: {why}; ask the store that \
+         leads it, or give --data-dir"
+    ))
+    .into()
+}

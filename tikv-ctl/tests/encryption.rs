@@ -1,0 +1,208 @@
+//! A data directory that is encrypted at rest reads as the plain one does, with its key; without it every command says
+//! which file is encrypted and what to do.
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use common::{Store, contents, ctl, fill};
+use kvproto::encryptionpb::{DataKey, EncryptedContent, EncryptionMethod, FileInfo, KeyDictionary};
+use prost::Message;
+use tikv_ctl::encryption::{Cipher, encode_files};
+
+const METHODS: [EncryptionMethod; 4] = [
+    EncryptionMethod::Aes128Ctr,
+    EncryptionMethod::Aes192Ctr,
+    EncryptionMethod::Aes256Ctr,
+    EncryptionMethod::Sm4Ctr,
+];
+
+fn key_of(method: EncryptionMethod) -> Vec<u8> {
+    let len = match method {
+        EncryptionMethod::Aes192Ctr => 24,
+        EncryptionMethod::Aes256Ctr => 32,
+        _ => 16,
+    };
+    (0..len).map(|byte| byte * 7 + method as u8).collect()
+}
+
+/// Encrypts the files of `plain` into `dir`, each with another method, under the names that another directory gave them.
+fn encrypt(plain: &Path, dir: &Path) {
+    let mut files = BTreeMap::new();
+    for (number, (path, mut bytes)) in contents(plain).into_iter().enumerate() {
+        let place = path.strip_prefix(plain).unwrap();
+        let to = dir.join(place);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let name = to.file_name().unwrap().to_str().unwrap();
+        if name != "LOCK" && name != "LOG" {
+            let method = METHODS[number % METHODS.len()];
+            let iv = vec![0xf0 | number as u8; 16];
+            Cipher::new(method, &key_of(method), &iv).unwrap().apply(0, &mut bytes);
+            let info = FileInfo { key_id: method as u64, iv, method: method.into() };
+            files.insert(format!("/var/lib/tikv/{}", place.display()), info);
+        }
+        std::fs::write(to, bytes).unwrap();
+    }
+    std::fs::write(dir.join("file.dict"), encode_files(2, &files)).unwrap();
+}
+
+/// A `key.dict` with `content` in it.
+fn key_dict(dir: &Path, content: &EncryptedContent) {
+    // The same header as that of file.dict, which is version, CRC and size.
+    let content = content.encode_to_vec();
+    let mut bytes = vec![1, 0, 0, 0];
+    bytes.extend_from_slice(&crc32fast::hash(&content).to_be_bytes());
+    bytes.extend_from_slice(&(content.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(&content);
+    std::fs::write(dir.join("key.dict"), bytes).unwrap();
+}
+
+fn plain_keys() -> KeyDictionary {
+    let key = |method: EncryptionMethod| DataKey {
+        key: key_of(method),
+        method: method.into(),
+        ..Default::default()
+    };
+    KeyDictionary { keys: METHODS.map(|method| (method as u64, key(method))).into(), current_key_id: 4 }
+}
+
+fn plaintext() -> EncryptedContent {
+    let metadata = [("method".to_owned(), b"plaintext".to_vec())].into();
+    EncryptedContent { metadata, content: plain_keys().encode_to_vec(), ..Default::default() }
+}
+
+fn stores() -> (tempfile::TempDir, tempfile::TempDir) {
+    let (plain, secret) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(&Store::open(plain.path()));
+    encrypt(plain.path(), secret.path());
+    (plain, secret)
+}
+
+fn run(dir: &Path, args: &[&str]) -> (u8, String, String) {
+    let text = dir.display().to_string();
+    let (code, out, err) = ctl(&[args, &["--data-dir", &text]].concat());
+    (code, out.replace(&text, "DIR"), err.replace(&text, "DIR"))
+}
+
+const COMMANDS: &[&[&str]] = &[
+    &["raft", "region", "--all-regions"],
+    &["raft", "log", "-r", "2", "-i", "7"],
+    &["size"],
+    &["scan", "-f", "z", "-t", "{", "--show-cf", "default,lock,write", "--key-format", "escaped"],
+    &["raw-scan", "--limit", "100", "--cf", "write"],
+    &["region-properties", "-r", "2"],
+    &["bad-regions"],
+    &["bad-ssts"],
+    &["store"],
+    &["find", "a", "--key-format", "raw"],
+];
+
+#[test]
+fn with_its_keys_it_reads_as_the_plain_one() {
+    let (plain, secret) = stores();
+    key_dict(secret.path(), &plaintext());
+    let before = contents(secret.path());
+    for args in COMMANDS {
+        assert_eq!(run(secret.path(), args), run(plain.path(), args), "{args:?}");
+    }
+    assert!(before == contents(secret.path()), "no byte was changed");
+    // Commands on single files find the dictionary around them.
+    for part in ["lsm", "manifest", "wal", "log"] {
+        let of = |dir: &Path| {
+            let text = dir.display().to_string();
+            let (code, out, err) = ctl(&[part, &text]);
+            (code, out.replace(&text, "DIR"), err.replace(&text, "DIR"))
+        };
+        let (here, there) = (of(secret.path()), of(plain.path()));
+        assert_eq!(here, there, "{part}");
+        assert_eq!(here.0, 0, "{part}: {}", here.2);
+    }
+    let (code, _, err) = run(secret.path(), &["tombstone", "-r", "4", "--force", "--yes"]);
+    assert!(code == 1 && err.contains("encrypted at rest") && err.contains("nothing was changed"), "{err}");
+}
+
+#[test]
+fn without_its_keys_every_command_names_the_file_and_the_way_out() {
+    let (_plain, secret) = stores();
+    let metadata =
+        ["iv", "aes_gcm_tag"].map(|name| (name.to_owned(), vec![1; if name == "iv" { 12 } else { 16 }]));
+    let mut metadata: std::collections::HashMap<String, Vec<u8>> = metadata.into();
+    metadata.insert("method".into(), b"aes256-gcm".to_vec());
+    let content = EncryptedContent {
+        metadata: metadata.into_iter().collect(),
+        content: vec![1; 40],
+        ..Default::default()
+    };
+    key_dict(secret.path(), &content);
+    for args in COMMANDS {
+        let (code, _, err) = run(secret.path(), args);
+        let says = err.contains("DIR/db/") && err.contains("DIR/key.dict") && err.contains("--config FILE");
+        assert!(code == 1 && says && err.lines().count() == 1, "{args:?}: {err}");
+    }
+    std::fs::remove_file(secret.path().join("key.dict")).unwrap();
+    let (code, _, err) = run(secret.path(), &["size"]);
+    assert!(code == 1 && err.contains("key.dict"), "{err}");
+}
+
+#[test]
+fn a_file_is_decrypted_to_its_plain_bytes() {
+    let (plain, secret) = stores();
+    key_dict(secret.path(), &plaintext());
+    let other = tempfile::tempdir().unwrap();
+    let to = other.path().join("plain");
+    for (path, bytes) in contents(plain.path()) {
+        let place = path.strip_prefix(plain.path()).unwrap();
+        if ["LOCK", "LOG"].contains(&place.file_name().unwrap().to_str().unwrap()) {
+            continue;
+        }
+        let from = secret.path().join(place);
+        let args =
+            ["decrypt-file", "--yes", "--file", from.to_str().unwrap(), "--out-file", to.to_str().unwrap()];
+        let (code, out, err) = run(secret.path(), &args);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.ends_with(&format!("crc32: {}\n", crc32fast::hash(&bytes))), "{out}");
+        assert!(std::fs::read(&to).unwrap() == bytes, "{}", place.display());
+    }
+    let file = secret.path().join("db/CURRENT");
+    let inside = secret.path().join("x");
+    let args =
+        ["decrypt-file", "-y", "--file", file.to_str().unwrap(), "--out-file", inside.to_str().unwrap()];
+    let (code, _, err) = run(secret.path(), &args);
+    assert!(code == 1 && err.contains("in the data directory"), "{err}");
+    let (code, _, err) = ctl(&args);
+    assert!(code == 1 && err.contains("--data-dir"), "{err}");
+}
+
+#[test]
+fn entries_of_files_that_are_gone_are_cleaned_up_and_brought_back() {
+    let (_plain, secret) = stores();
+    key_dict(secret.path(), &plaintext());
+    let dict = secret.path().join("file.dict");
+    let before = contents(secret.path());
+    let (code, out, _) = run(secret.path(), &["cleanup-encryption-meta", "--dry-run"]);
+    assert!(code == 0 && out.starts_with("0 changes"), "{out}");
+    let gone = before.keys().find(|path| path.extension().is_some_and(|e| e == "sst")).unwrap();
+    std::fs::remove_file(gone).unwrap();
+    let name = gone.file_name().unwrap().to_str().unwrap();
+    let (code, out, _) = run(secret.path(), &["cleanup-encryption-meta", "--dry-run"]);
+    assert!(
+        code == 0 && out.contains("1 entries") && out.contains(name) && out.contains("--dry-run"),
+        "{out}"
+    );
+    assert!(std::fs::read(&dict).unwrap() == before[&dict]);
+    let undo: PathBuf = tempfile::tempdir().unwrap().path().with_extension("undo");
+    let undo = undo.to_str().unwrap();
+    let (code, _, err) = run(secret.path(), &["cleanup-encryption-meta", "--yes", "--undo-file", undo]);
+    assert_eq!(code, 0, "{err}");
+    let (_, out, _) = run(secret.path(), &["encryption-meta", "dump-file"]);
+    assert!(!out.contains(name) && out.contains("db/CURRENT"), "{out}");
+    let (code, out, err) = ctl(&["undo", undo, "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(std::fs::read(&dict).unwrap() == before[&dict], "undo restores every byte");
+    let (code, _, err) = ctl(&["undo", undo, "--yes"]);
+    assert!(code == 1 && err.contains("changed since"), "{err}");
+    std::fs::remove_file(undo).unwrap();
+}

@@ -1,0 +1,153 @@
+//! SSTs whose index or footer is lost, and logs that are compressed: what can be read is.
+
+use std::{path::Path, sync::Arc};
+
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, ChecksumType, DB, DBCompressionType, Options};
+use tikv_ctl::lsm::{Db, Error, Table, verify};
+
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn options(table: &dyn Fn(&mut BlockBasedOptions)) -> Options {
+    let mut block = BlockBasedOptions::default();
+    block.set_block_size(512);
+    block.set_bloom_filter(10.0, false);
+    table(&mut block);
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_block_based_table_factory(&block);
+    options
+}
+
+/// A database with one SST of many blocks; where the SST is.
+fn one_table(dir: &Path, options: &Options) -> std::path::PathBuf {
+    let db = DB::open(options, dir).unwrap();
+    for i in 0..3000u32 {
+        db.put(format!("zkey{i:05}"), format!("value {i} ").repeat(i as usize % 7)).unwrap();
+    }
+    db.flush().unwrap();
+    drop(db);
+    let mut paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    paths.find(|path| path.extension().is_some_and(|extension| extension == "sst")).unwrap()
+}
+
+fn rows(path: &Path) -> (Rows, Vec<Error>) {
+    let table = Arc::new(Table::open(path).unwrap());
+    let mut damages = table.damages().to_vec();
+    damages.extend_from_slice(table.index().unwrap().damages());
+    let (mut iter, mut rows) = (table.iter().unwrap(), Rows::new());
+    while iter.advance().unwrap() {
+        rows.push((iter.key().user_key.to_vec(), iter.value().to_vec()));
+    }
+    (rows, damages)
+}
+
+fn all(db: &Db) -> Rows {
+    let (mut iter, mut rows) = (db.scan("default", b"", b"").unwrap(), Rows::new());
+    while iter.advance().unwrap() {
+        rows.push((iter.key().to_vec(), iter.value().to_vec()));
+    }
+    rows
+}
+
+#[test]
+fn data_blocks_are_found_without_the_index() {
+    let kinds: [(&str, &dyn Fn(&mut BlockBasedOptions)); 5] = [
+        ("crc32c", &|table| table.set_checksum_type(ChecksumType::CRC32c)),
+        ("xxh3", &|table| table.set_checksum_type(ChecksumType::XXH3)),
+        ("format_version 2", &|table| table.set_format_version(2)),
+        ("format_version 6", &|table| table.set_format_version(6)),
+        ("partitioned", &|table| {
+            table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+            table.set_metadata_block_size(256);
+        }),
+    ];
+    for (name, table) in kinds {
+        let dir = tempfile::tempdir().unwrap();
+        let path = one_table(dir.path(), &options(table));
+        let (whole, none) = rows(&path);
+        assert!(none.is_empty() && whole.len() == 3000, "{name}");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = Table::open(&path).unwrap().index_handle().unwrap().offset as usize;
+        bytes[at + 3] ^= 4;
+        std::fs::write(&path, &bytes).unwrap();
+        let (found, damages) = rows(&path);
+        assert!(found == whole, "{name}: {} rows of {}", found.len(), whole.len());
+        let said = damages.iter().map(Error::to_string).collect::<String>();
+        assert!(
+            said.contains(&format!("at byte {at}")) && said.contains("nothing is lost"),
+            "{name}: {said}"
+        );
+        assert!(!verify(&Table::open(&path).unwrap(), 1).unwrap().damages.is_empty(), "{name}");
+        // The whole database shows the same, and tells it.
+        let db = Db::open(dir.path(), None).unwrap();
+        assert_eq!(all(&db), whole, "{name}");
+        assert!(!db.damages().is_empty(), "{name}");
+        // A block that is damaged, too, ends the walk: what is behind it is told as lost.
+        bytes[at / 2] ^= 4;
+        std::fs::write(&path, &bytes).unwrap();
+        let (found, damages) = rows(&path);
+        assert!(found.len() < whole.len() && found == whole[..found.len()] && found.len() > 500, "{name}");
+        let lost = damages.iter().find_map(Error::lost_keys).unwrap();
+        assert_eq!(lost, (found.last().unwrap().0.as_slice(), &[][..]), "{name}");
+    }
+}
+
+#[test]
+fn a_table_cut_short_is_read_up_to_the_cut() {
+    // From format_version 6 on a checksum has a number in it that only the footer tells.
+    for version in [2, 5] {
+        let table = &|table: &mut BlockBasedOptions| {
+            table.set_checksum_type(if version == 2 { ChecksumType::CRC32c } else { ChecksumType::XXH3 });
+            table.set_format_version(version);
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = one_table(dir.path(), &options(table));
+        let (whole, _) = rows(&path);
+        let bytes = std::fs::read(&path).unwrap();
+        for cut in [bytes.len() - 1, bytes.len() - 60, bytes.len() - 1000, bytes.len() / 2, bytes.len() / 9] {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let (found, damages) = rows(&path);
+            assert!(found == whole[..found.len()], "cut to {cut}: {} rows", found.len());
+            assert!(
+                cut < bytes.len() - 100 || found.len() == whole.len(),
+                "cut to {cut}: {} rows",
+                found.len()
+            );
+            assert!(!damages.is_empty() && !found.is_empty(), "cut to {cut}");
+        }
+        for other in
+            [&b""[..], &[0; 200_000], b"hello world, this is no table at all, and it has no checksum"]
+        {
+            std::fs::write(&path, other).unwrap();
+            let said = Table::open(&path).unwrap_err().to_string();
+            assert!(said.contains("expected an SST"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn compressed_logs_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(&|_| {});
+    options.set_wal_compression_type(DBCompressionType::Zstd);
+    let db = DB::open(&options, dir.path()).unwrap();
+    for i in 0..300u32 {
+        // Some records are longer than a block of the log.
+        db.put(format!("zkey{i:05}"), format!("value {i} ").repeat(i as usize * 40)).unwrap();
+    }
+    let expected: Rows = db
+        .iterator(rocksdb::IteratorMode::Start)
+        .map(|row| row.unwrap())
+        .map(|(k, v)| (k.into(), v.into()))
+        .collect();
+    // As kill -9 leaves it: nothing is flushed.
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    let read = Db::open(copy.path(), None).unwrap();
+    assert_eq!(read.warnings(), [] as [String; 0]);
+    assert!(all(&read) == expected && expected.len() == 300);
+}
