@@ -40,10 +40,10 @@ pub struct FlamegraphArgs {
     #[command(flatten)]
     pub input: InputArgs,
     /// Wall clock of the requests in a trace file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["wall", "host"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "host")]
     pub trace: Option<PathBuf>,
-    /// Wall clock of the requests that the server at --host (its gRPC address) serves meanwhile
-    #[arg(long, requires = "host")]
+    /// Wall clock of the requests that the server at --host (its gRPC address) serves meanwhile, or of --trace
+    #[arg(long)]
     pub wall: bool,
     /// How long to look at a server
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
@@ -137,6 +137,9 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
             ));
         }
         (None, Some(host)) => of_cpu(host, args.seconds, args.frequency, out)?,
+        (None, None) if args.wall => {
+            return Err(Error::other("--wall: give --host ADDR, a server's gRPC address, or --trace FILE"));
+        }
         (None, None) => {
             return Err(Error::other(
                 "give --host STATUS_ADDR for a CPU profile, --wall --host ADDR or --trace FILE for wall clock, \

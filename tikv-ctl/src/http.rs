@@ -30,14 +30,19 @@ pub fn get(host: &str, path: &str, headers: &[(&str, &str)], patience: Duration)
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n")?;
         (&mut stream).take(MAX_REPLY).read_to_end(&mut reply)
     };
-    exchange().map_err(|e| fail(format!("the server went away: {e}")))?;
+    if let Err(e) = exchange() {
+        // A gRPC server hangs up on HTTP/1.1.
+        return Err(fail(format!("the server went away: {e}; is it the address that --status-addr names?")));
+    }
     parse(&reply).map_err(fail)
 }
 
 /// The body of a whole reply; the error says what is wrong with it.
 fn parse(reply: &[u8]) -> std::result::Result<Vec<u8>, String> {
-    let end =
-        reply.windows(4).position(|w| w == b"\r\n\r\n").ok_or("the answer is not HTTP, or was cut short")?;
+    let end = reply
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .ok_or("the answer is not HTTP/1.1, or was cut short; is it the address that --status-addr names?")?;
     let head = String::from_utf8_lossy(&reply[..end]).into_owned();
     let rest = &reply[end + 4..];
     let mut lines = head.lines();

@@ -136,6 +136,7 @@ fn what_cannot_be_drawn_is_told() {
         (&["flamegraph", "--host", "127.0.0.1:1"], "cannot connect"),
         (&["flamegraph", "--wall", "--host", "127.0.0.1:1"], "cannot connect"),
         (&["flamegraph"], "--trace FILE"),
+        (&["flamegraph", "--wall"], "--trace FILE"),
     ] {
         let (code, out, err) = ctl(args);
         assert!(code == 1 && out.is_empty() && err.contains(says), "{args:?}: {out}{err}");
@@ -168,6 +169,8 @@ fn requests_are_picked_and_their_waits_named() {
     let (code, out, err) = ctl(&["flamegraph", "--trace", &file, "--request", "3", "--folded"]);
     let wanted = "kv_get;mvcc_get;runs: unified-read-pool 4003\nkv_get;read_pool_queue;waits: queue, unified-read-pool 1003\n";
     assert_eq!((code, out.as_str()), (0, wanted), "{err}");
+    let (code, again, _) = ctl(&["flamegraph", "--wall", "--trace", &file, "--request", "3", "--folded"]);
+    assert_eq!((code, again), (0, out), "--wall says only what it is anyway");
     let slow = ["flamegraph", "--trace", &file, "--kind", "kv_get", "--percentile", "99..100", "--folded"];
     let (_, out, _) = ctl(&slow);
     assert!(out.contains("waits: queue, unified-read-pool 50099\n"), "{out}");

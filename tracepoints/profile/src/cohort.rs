@@ -92,6 +92,9 @@ impl Pick {
     /// # Errors
     /// [`ProfileError::Nothing`] if that is none, with what there was.
     pub fn of(&self, mut all: Vec<Operation>) -> Result<Vec<Operation>, ProfileError> {
+        if all.is_empty() {
+            return Err(ProfileError::NoRequest);
+        }
         let known = known(&all);
         if let Some(kind) = &self.kind {
             all.retain(|o| o.kind.eq_ignore_ascii_case(kind));
@@ -103,9 +106,7 @@ impl Pick {
             all = in_band(all, band);
         }
         if all.is_empty() {
-            let wanted = self.words();
-            let wanted = if wanted.is_empty() { "any request".into() } else { wanted };
-            return Err(ProfileError::Nothing { wanted, known });
+            return Err(ProfileError::Nothing { wanted: self.words(), known });
         }
         Ok(all)
     }
@@ -116,7 +117,7 @@ fn known(all: &[Operation]) -> String {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     all.iter().for_each(|o| *kinds.entry(&o.kind).or_default() += 1);
     let words: Vec<String> = kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-    if words.is_empty() { "none at all".into() } else { words.join(", ") }
+    words.join(", ")
 }
 
 /// Those whose rank in their kind lies in the band; at least one of each kind.
@@ -192,7 +193,7 @@ mod tests {
         let error =
             pick.of(vec![operation(1, "kv_get", 5), operation(2, "kv_get", 6)]).unwrap_err().to_string();
         assert!(error.contains("kv_scan") && error.contains("2 kv_get"), "{error}");
-        assert!(pick.of(vec![]).unwrap_err().to_string().contains("none at all"));
+        assert!(pick.of(vec![]).unwrap_err().to_string().contains("no request was recorded"));
         for text in ["", "x", "50..40", "-1..5", "99..101", "5..5", "nan"] {
             assert!(Pick::band(text).unwrap_err().contains("99..100"), "{text}");
         }

@@ -20,6 +20,11 @@ pub enum ProfileError {
     Duration(Duration),
     #[error("cannot write the page's data: {0}")]
     Page(serde_json::Error),
+    #[error(
+        "no request was recorded; of a server, record while clients send to it: reads and writes go to the store that \
+         leads their region"
+    )]
+    NoRequest,
     #[error("nothing fits {wanted}; recorded are {known}")]
     Nothing { wanted: String, known: String },
     #[error("line {line}: expected a heap profile of jemalloc (heap_v2), found {text:?}")]
