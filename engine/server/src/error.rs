@@ -1,5 +1,5 @@
 //! Why a store does not start.
-use std::io;
+use std::{error::Error, io};
 
 use crate::{config::ConfigError, data_dir::DataDirError, grpc::BindError};
 
@@ -32,4 +32,30 @@ pub enum StartError {
     Storage(#[from] storage::Error),
     #[error("cannot start {0}: {1}")]
     Threads(&'static str, io::Error),
+}
+
+/// An error and its causes in one line; a cause that the text before it has told already is not told again.
+pub fn told<'a>(chain: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
+    chain.into_iter().fold(String::new(), |told, cause| match cause.to_string() {
+        text if told.is_empty() => text,
+        text if told.contains(&text) => told,
+        text => format!("{told}: {text}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_told_twice() {
+        let in_use = || io::Error::new(io::ErrorKind::AddrInUse, "address in use");
+        let start: anyhow::Result<()> = Err(StartError::Threads("PD", in_use()).into());
+        let error = start.context("the store did not start").unwrap_err();
+        assert_eq!(told(error.chain()), "the store did not start: cannot start PD: address in use");
+        let other: anyhow::Result<()> = Err(in_use()).context("cannot listen");
+        assert_eq!(told(other.unwrap_err().chain()), "cannot listen: address in use");
+    }
 }

@@ -27,7 +27,7 @@ mod status;
 mod trace;
 
 pub use config::TikvConfig;
-pub use error::StartError;
+pub use error::{StartError, told};
 pub use metrics::Metrics;
 pub use net_faults::{NetFaults, Verdict};
 pub use raftkv::RaftKv;

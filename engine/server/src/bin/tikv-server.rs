@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("tikv-server: {e:#}");
+            eprintln!("tikv-server: {}", server::told(e.chain()));
             ExitCode::FAILURE
         }
     }
