@@ -154,7 +154,8 @@ impl Cluster {
     pub fn put_store(&self, store: Store) -> Answer<()> {
         let mut inner = self.running()?;
         inner.stores.put(store, self.now_ms())?;
-        Ok(self.save(&inner)?)
+        self.save(&inner)?;
+        self.patrol(&mut inner)
     }
 
     pub fn store(&self, id: u64) -> Answer<StoreInfo> {
@@ -173,6 +174,7 @@ impl Cluster {
     pub fn store_heartbeat(&self, stats: StoreStats) -> Answer<String> {
         let mut inner = self.running()?;
         inner.stores.heard(stats, self.now_ms())?;
+        self.patrol(&mut inner)?;
         Ok(inner.stores.cluster_version())
     }
 

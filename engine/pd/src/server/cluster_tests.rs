@@ -96,7 +96,7 @@ fn a_region_heartbeat_is_answered_with_the_next_peer_until_there_are_three() {
     let (stream, mut responses) = mpsc::channel(8);
     let mut beat = |region: &Region| {
         cluster.region_heartbeat(heartbeat(region.clone(), 6), &stream).unwrap();
-        responses.try_recv().ok().map(|response| response.unwrap())
+        std::iter::from_fn(|| responses.try_recv().ok()).last().map(|response| response.unwrap())
     };
 
     let mut now = region(1, 1, &[1]);
@@ -116,6 +116,36 @@ fn a_region_heartbeat_is_answered_with_the_next_peer_until_there_are_three() {
     }
     assert_eq!(beat(&now), None);
     assert_eq!(cluster.operator(2).unwrap().status, pdpb::OperatorStatus::Success);
+}
+
+#[test]
+fn a_store_that_comes_gets_a_peer_without_waiting_for_the_regions_heartbeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(1_000);
+    let cluster = open(dir.path(), &clock);
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    let (stream, mut responses) = mpsc::channel(8);
+    cluster.region_heartbeat(heartbeat(region(1, 1, &[1]), 6), &stream).unwrap();
+    let mut asked = || {
+        let response = responses.try_recv().ok()?.unwrap();
+        Some(response.change_peer?.peer?.store_id)
+    };
+    assert_eq!(asked(), None, "there is no other store");
+    cluster.put_store(store(2)).unwrap();
+    assert_eq!(asked(), Some(2));
+    cluster.put_store(store(3)).unwrap();
+    assert_eq!(asked(), None, "one change at a time");
+
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = open(dir.path(), &clock);
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    cluster.put_store(store(2)).unwrap();
+    clock.set(61_000);
+    let (stream, mut responses) = mpsc::channel(8);
+    cluster.region_heartbeat(heartbeat(region(1, 1, &[1]), 6), &stream).unwrap();
+    assert!(responses.try_recv().is_err(), "store 2 was silent for too long");
+    cluster.store_heartbeat(pdpb::StoreStats { store_id: 2, ..Default::default() }).unwrap();
+    assert!(responses.try_recv().is_ok(), "it is back");
 }
 
 #[test]

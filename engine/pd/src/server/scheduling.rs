@@ -14,6 +14,9 @@ use super::{
     replica_checker::{Plan, View},
 };
 
+/// Regions that one patrol gives an operator; the next one goes on.
+const PATROL: usize = 128;
+
 impl Cluster {
     /// Takes a region heartbeat in and sends its leader what to do, if anything (PD `GrpcServer.RegionHeartbeat`).
     pub fn region_heartbeat(
@@ -41,6 +44,16 @@ impl Cluster {
     /// Forgets a stream that ended.
     pub fn unbind_stream(&self, stream: &ResponseSender) {
         self.lock().streams.unbind(stream);
+    }
+
+    /// Looks at regions that lack peers, without waiting for their next heartbeat, which is a minute away: a store that
+    /// has come may take what they lack (tikv/pd `checker` `patrolRegions`).
+    pub(super) fn patrol(&self, inner: &mut Inner) -> Answer<()> {
+        let wanted = inner.max_peer_count as usize;
+        let idle = |id: &u64| !inner.operators.get(id).is_some_and(Operator::is_running);
+        let short = inner.regions.iter().filter(|region| region.meta.peers.len() < wanted);
+        let ids: Vec<u64> = short.map(|region| region.meta.id).filter(idle).take(PATROL).collect();
+        ids.into_iter().try_for_each(|id| self.schedule(inner, id))
     }
 
     /// Sends the region's leader the operator under way, or a new one if its replicas are not as they should be.

@@ -153,6 +153,12 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if acks && after > before {
             self.stamp_acks(from, before + 1, after);
         }
+        // It needs no snapshot any more: PD, which adds one peer at a time, need not wait for the next heartbeat.
+        // TiKV: `any_new_peer_catch_up`.
+        let truncated = self.fsm.peer.storage().truncated_index();
+        if before < truncated && after >= truncated {
+            self.fsm.peer.heartbeat_pd(self.ctx);
+        }
     }
 
     fn matched(&self, peer: u64) -> u64 {
