@@ -14,15 +14,20 @@ pub use trace::{
 /// Steps one request through the whole storage engine, stage by stage, in the terminal.
 #[derive(Debug, Parser)]
 #[command(name = "tikv-tui", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Without a command, those of `step point_get`
+    #[command(flatten)]
+    pub step: StepFlags,
 }
 
 const EXAMPLES: &str = "Without a command: tikv-tui step point_get
 
 Examples:
   tikv-tui                                     step a point get through an embedded three-store cluster
+  tikv-tui --json                              the same, printed: one object a step
   tikv-tui step txn_2pc --gate raft_commit     run a two-phase commit up to its quorum commit
   tikv-tui step my.txt --plain                 print the steps of a scenario file as a table
   tikv-tui attach 127.0.0.1:20160 --key k1     step the next request for k1 on a running tikv-server";
@@ -58,6 +63,12 @@ pub struct StepArgs {
     /// A recipe's name (see `tikv-tui list`) or the path of a scenario file (*.txt)
     #[arg(value_name = "NAME|FILE.txt", default_value = "point_get")]
     pub name: String,
+    #[command(flatten)]
+    pub flags: StepFlags,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct StepFlags {
     /// Keep the cluster's data here [default: a fresh temporary directory that is removed]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -118,6 +129,17 @@ mod tests {
         assert!(Cli::try_parse_from(["tikv-tui", "step", "x", "--plain", "--json"]).is_err());
         let cli = Cli::try_parse_from(["tikv-tui", "step", "x", "--gate", "a", "--gate", "b"]).unwrap();
         let Some(Command::Step(args)) = cli.command else { panic!("step") };
-        assert_eq!((args.name.as_str(), args.common.gates), ("x", vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(
+            (args.name.as_str(), args.flags.common.gates),
+            ("x", vec!["a".to_owned(), "b".to_owned()])
+        );
+    }
+
+    #[test]
+    fn without_a_command_the_flags_are_those_of_step() {
+        let cli = Cli::try_parse_from(["tikv-tui", "--json", "--gate", "mvcc_get"]).unwrap();
+        assert!(cli.command.is_none() && cli.step.common.json);
+        assert_eq!(cli.step.common.gates, ["mvcc_get"]);
+        assert!(Cli::try_parse_from(["tikv-tui", "--json", "list"]).is_err(), "not a flag of `list`");
     }
 }

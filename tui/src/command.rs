@@ -6,7 +6,7 @@ use tracepoints::{Stage, catalogue::STAGES, request::RequestKind, trace_file::Tr
 
 use crate::{
     cli::{
-        AttachArgs, Cli, Command, Common, ImportArgs, OpenArgs, OverheadArgs, StepArgs, TraceArgs,
+        AttachArgs, Cli, Command, Common, ImportArgs, OpenArgs, OverheadArgs, StepArgs, StepFlags, TraceArgs,
         TraceCommand, Wanted as Filter,
     },
     plain::{self, Format},
@@ -21,12 +21,7 @@ use crate::{
 
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        None => step(StepArgs {
-            name: "point_get".into(),
-            data_dir: None,
-            no_stacks: false,
-            common: Common::default(),
-        }),
+        None => step(StepArgs { name: "point_get".into(), flags: cli.step }),
         Some(Command::Step(args)) => step(args),
         Some(Command::List) => list(),
         Some(Command::Attach(args)) => attach(args),
@@ -48,9 +43,10 @@ fn overhead(_: OverheadArgs) -> Result<()> {
 
 #[cfg(feature = "embedded")]
 fn step(args: StepArgs) -> Result<()> {
-    let start = start(&args.common, !args.no_stacks)?;
-    let source = crate::source::embedded::Embedded::start(&args.name, args.data_dir, start)?;
-    show(Box::new(source), &args.common)
+    let StepFlags { data_dir, no_stacks, common } = args.flags;
+    let start = start(&common, !no_stacks)?;
+    let source = crate::source::embedded::Embedded::start(&args.name, data_dir, start)?;
+    show(Box::new(source), &common)
 }
 
 #[cfg(not(feature = "embedded"))]
