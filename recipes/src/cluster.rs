@@ -416,6 +416,7 @@ fn data_dir(wanted: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
         Some(dir) => {
             std::fs::create_dir_all(dir)
                 .with_context(|| format!("cannot create the data directory {}", dir.display()))?;
+            refuse_foreign(dir)?;
             Ok((dir.to_owned(), None))
         }
         None => {
@@ -425,6 +426,22 @@ fn data_dir(wanted: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
             Ok((temporary.path().to_owned(), Some(temporary)))
         }
     }
+}
+
+/// A directory with files in it must be one that a cluster made.
+fn refuse_foreign(dir: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(dir)
+        .with_context(|| format!("cannot read the data directory {}", dir.display()))?;
+    let mut names: Vec<_> = entries.filter_map(|e| Some(e.ok()?.file_name())).collect();
+    names.sort();
+    if let (false, Some(first)) = (names.iter().any(|n| n == "pd"), names.first()) {
+        bail!(
+            "the directory {} holds files that are no cluster's ({}); choose an empty directory, or one that a cluster made",
+            dir.display(),
+            first.display()
+        );
+    }
+    Ok(())
 }
 
 /// Small and quick: elections take a second, not ten; everything else is TiKV's default or a little less of it.
@@ -449,4 +466,20 @@ fn store_config(cluster: &ClusterConfig, dir: &Path, n: usize, pd: &str) -> Tikv
         raft.raft_log_gc_tick_interval = ReadableDuration::hours(24);
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_of_somebody_else_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        refuse_foreign(dir.path()).unwrap();
+        std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
+        let why = data_dir(Some(dir.path())).unwrap_err().to_string();
+        assert!(why.contains("thesis.tex") && why.contains("choose an empty directory"), "{why}");
+        std::fs::create_dir(dir.path().join("pd")).unwrap();
+        data_dir(Some(dir.path())).unwrap();
+    }
 }

@@ -1,5 +1,9 @@
 //! What a scenario's words mean: one variant a directive, and the client operations that can be stepped.
+use std::collections::BTreeSet;
+
 use tracepoints::{Stage, find_stage};
+
+use crate::scenario::{Scenario, ScenarioError};
 
 /// A client operation, run by the real TiKV client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,16 +136,42 @@ pub const KNOWN: &[&str] = &[
     "compact-log",
 ];
 
+/// What can be stepped; `KNOWN` has it too.
+const OPS: &[&str] =
+    &["get KEY [at=NAME]", "put KEY VALUE|bytes=N", "delete KEY", "raw-get KEY", "raw-put KEY VALUE|bytes=N"];
+
+/// Reads every directive before any is run; the error names the line.
+pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
+    let mut named = BTreeSet::new();
+    for block in &scenario.blocks {
+        let fail = |problem| scenario.error(block.line, problem);
+        match parse(&block.words).map_err(fail)? {
+            Directive::Ts { name } => {
+                named.insert(name);
+            }
+            Directive::Run(op) | Directive::Step(op) | Directive::Hold { op, .. } => {
+                if let Op::Get { at: Some(name), .. } = op
+                    && !named.contains(&name)
+                {
+                    return Err(fail(format!("expected `ts {name}` before `at={name}`, found none")));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Reads a directive's words; the error says what was expected.
 pub fn parse(words: &[String]) -> Result<Directive, String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(match words.as_slice() {
         ["cluster", args @ ..] => cluster(args)?,
-        ["step", op @ ..] => Directive::Step(parse_op(op)?),
+        ["step", op @ ..] => Directive::Step(parse_op(op, OPS)?),
         ["hold", stage, op @ ..] => {
             let (stage, nth) = stage.split_once('#').unwrap_or((stage, "1"));
             let nth = number(nth, "how often the stage is reached")? as usize;
-            Directive::Hold { stage: parse_stage(stage)?, nth, op: parse_op(op)? }
+            Directive::Hold { stage: parse_stage(stage)?, nth, op: parse_op(op, OPS)? }
         }
         ["release"] => Directive::Release,
         ["continue"] => Directive::Continue { brief: false },
@@ -163,7 +193,7 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["load", count] => Directive::Load { count: number(count, "a number of puts")? },
         ["caught-up"] => Directive::CaughtUp,
         ["compact-log"] => Directive::CompactLog,
-        op => Directive::Run(parse_op(op)?),
+        op => Directive::Run(parse_op(op, KNOWN)?),
     })
 }
 
@@ -183,7 +213,7 @@ fn cluster(args: &[&str]) -> Result<Directive, String> {
     Ok(Directive::Cluster { stores, lease, log_gc })
 }
 
-fn parse_op(words: &[&str]) -> Result<Op, String> {
+fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
     Ok(match words {
         ["get", key] => Op::Get { key: (*key).into(), at: None },
         ["get", key, at] => Op::Get { key: (*key).into(), at: Some(option(at, "at")?.into()) },
@@ -191,8 +221,26 @@ fn parse_op(words: &[&str]) -> Result<Op, String> {
         ["delete", key] => Op::Delete { key: (*key).into() },
         ["raw-get", key] => Op::RawGet { key: (*key).into() },
         ["raw-put", key, value] => Op::RawPut { key: (*key).into(), value: parse_value(value)? },
-        other => return Err(format!("expected one of: {}; found `{}`", KNOWN.join(", "), other.join(" "))),
+        other => return Err(wrong(other, known)),
     })
+}
+
+/// A known word takes other arguments; for an unknown one the nearest is named, or all are.
+fn wrong(words: &[&str], known: &[&str]) -> String {
+    let name = |usage: &str| usage.split(' ').next().unwrap_or_default().to_owned();
+    let found = words.join(" ");
+    let Some(word) = words.first() else {
+        return format!("expected an operation ({}), found none", known.join(", "));
+    };
+    if let Some(usage) = known.iter().find(|usage| name(usage) == *word) {
+        return format!("expected `{usage}`, found `{found}`");
+    }
+    let likeness = |usage: &&str| strsim::jaro_winkler(word, &name(usage));
+    let near = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match near.filter(|usage| likeness(usage) > 0.8) {
+        Some(usage) => format!("expected a directive such as `{usage}`, found `{found}`"),
+        None => format!("expected one of: {}; found `{found}`", known.join(", ")),
+    }
 }
 
 /// A value as written, or `bytes=N`: N bytes of `x`.
@@ -208,13 +256,11 @@ fn parse_value(word: &str) -> Result<Vec<u8>, String> {
 
 pub fn parse_stage(word: &str) -> Result<&'static Stage, String> {
     find_stage(word).ok_or_else(|| {
-        let near: Vec<&str> = tracepoints::catalogue::STAGES
-            .iter()
-            .map(|s| s.name)
-            .filter(|n| n.split('_').any(|part| part.len() > 2 && word.contains(part)))
-            .collect();
+        let all = || tracepoints::catalogue::STAGES.iter().map(|s| s.name);
+        let near = |n: &&str| n.split('_').any(|part| part.len() > 2 && word.contains(part));
+        let near: Vec<&str> = all().filter(near).collect();
         let hint = if near.is_empty() {
-            "see `tikv-tui list --stages`".into()
+            format!("the stages are {}", all().collect::<Vec<_>>().join(", "))
         } else {
             format!("near: {}", near.join(", "))
         };
@@ -265,9 +311,25 @@ mod tests {
         let wrong = |t: &str| parse(&words(t)).unwrap_err();
         assert!(wrong("hold rft_propose put k v").contains("near: "));
         assert!(wrong("stop nobody").contains("leader, follower or a store"));
+        assert!(wrong("hold zzz put k v").contains("grpc_receive, grpc_decode"));
         assert!(wrong("fetch k").contains("get KEY"));
+        assert_eq!(wrong("stpe get k1"), "expected a directive such as `step OP`, found `stpe get k1`");
+        assert_eq!(wrong("step get"), "expected `get KEY [at=NAME]`, found `get`");
+        assert_eq!(wrong("pause"), "expected `pause MS`, found `pause`");
+        assert!(wrong("step stop s1").contains("raw-put KEY"), "only operations can be stepped");
+        assert!(wrong("step").contains("an operation (get KEY"));
         assert!(wrong("put k bytes=99999999").contains("at most"));
         assert!(wrong("cluster stores=0").contains("1 to 7"));
+    }
+
+    #[test]
+    fn a_timestamp_must_be_named_before_it_is_used() {
+        let check = |text: &str| check(&Scenario::parse(std::path::Path::new("t.txt"), text).unwrap());
+        check("ts a\n----\n\nget k at=a\n----\n").unwrap();
+        let told = check("ts a\n----\n\nstep get k at=b\n----\n").unwrap_err().to_string();
+        assert_eq!(told, "t.txt:4: expected `ts b` before `at=b`, found none");
+        let told = check("get k\n----\n\nstpe get k\n----\n").unwrap_err().to_string();
+        assert!(told.starts_with("t.txt:4: expected a directive such as `step OP`"), "{told}");
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub enum Progress {
         line: usize,
         text: String,
         output: String,
+        /// What the file says it must print, if that is something else, with file and line.
+        mistake: Option<String>,
     },
     /// The next directive steps an operation: call [`Runner::start`] or [`Runner::run_next`].
     AtStep,
@@ -76,9 +78,7 @@ impl RunningOp {
 
 impl Runner {
     pub fn new(scenario: Scenario) -> Result<Self> {
-        for block in &scenario.blocks {
-            parse(&scenario, block)?;
-        }
+        directive::check(&scenario)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("client")
@@ -121,7 +121,8 @@ impl Runner {
             return Ok(Progress::AtStep);
         }
         let output = self.run_next()?;
-        Ok(Progress::Ran { line: block.line, text: block.text, output })
+        let mistake = self.scenario.mismatch(&block, &output);
+        Ok(Progress::Ran { line: block.line, text: block.text, output, mistake })
     }
 
     /// The next directive.
@@ -387,10 +388,7 @@ pub fn drain(
 }
 
 fn parse(scenario: &Scenario, block: &Block) -> Result<Directive> {
-    directive::parse(&block.words).map_err(|problem| {
-        let (path, line) = (scenario.path.clone(), block.line);
-        crate::scenario::ScenarioError { path, line, problem }.into()
-    })
+    Ok(directive::parse(&block.words).map_err(|problem| scenario.error(block.line, problem))?)
 }
 
 async fn bounded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

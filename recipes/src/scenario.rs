@@ -77,7 +77,27 @@ impl Scenario {
         Ok(scenario)
     }
 
-    fn error(&self, line: usize, problem: impl Into<String>) -> ScenarioError {
+    /// What is wrong with a directive that printed `output`; none if the file says so, or leaves it open.
+    pub fn mismatch(&self, block: &Block, output: &str) -> Option<String> {
+        if block.expected.is_empty() || block.expected == output {
+            return None;
+        }
+        let (mut wanted, mut met) = (block.expected.lines(), output.lines());
+        let mut line = block.line + 1;
+        loop {
+            line += 1;
+            match (wanted.next(), met.next()) {
+                (a, b) if a == b => {}
+                (a, b) => {
+                    let quoted = |l: Option<&str>| l.map_or("no further line".into(), |l| format!("`{l}`"));
+                    let problem = format!("expected {} of `{}`, found {}", quoted(a), block.text, quoted(b));
+                    return Some(self.error(line, problem).to_string());
+                }
+            }
+        }
+    }
+
+    pub(crate) fn error(&self, line: usize, problem: impl Into<String>) -> ScenarioError {
         ScenarioError { path: self.path.clone(), line, problem: problem.into() }
     }
 
@@ -214,6 +234,18 @@ mod tests {
                 .to_string()
                 .contains("at least one directive")
         );
+    }
+
+    #[test]
+    fn an_output_that_differs_is_told_with_its_line() {
+        let s = Scenario::parse(Path::new("t.txt"), TEXT).unwrap();
+        assert_eq!(s.mismatch(&s.blocks[1], "v 1\n"), None);
+        let told = s.mismatch(&s.blocks[1], "v 2\n").unwrap();
+        assert_eq!(told, "t.txt:12: expected `v 1` of `get k1`, found `v 2`");
+        let told = s.mismatch(&s.blocks[1], "v 1\nmore\n").unwrap();
+        assert_eq!(told, "t.txt:13: expected no further line of `get k1`, found `more`");
+        let open = Scenario::parse(Path::new("t.txt"), "get k1\n----\n").unwrap();
+        assert_eq!(open.mismatch(&open.blocks[0], "v 1\n"), None, "not written yet");
     }
 
     #[test]

@@ -85,6 +85,7 @@ struct Heard {
 /// Runs a source to its end and prints every operation. A hold is told on standard error and released at once.
 pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -> Result<()> {
     let mut heard = Heard::default();
+    let mut mistakes: Vec<String> = Vec::new();
     let asked = crate::terminal::asked_to_end();
     loop {
         if asked.load(std::sync::atomic::Ordering::SeqCst) {
@@ -101,12 +102,13 @@ pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -
                 SourceEvent::Finished { summary, outcome, more } => {
                     heard.write(&summary, &outcome, format, out)?;
                     if !more {
-                        return Ok(());
+                        return if mistakes.is_empty() { Ok(()) } else { bail!(mistakes.join("\n")) };
                     }
                     source.next_operation()?;
                 }
                 SourceEvent::Failed(why) => bail!(why),
                 SourceEvent::Log(line) => eprintln!("{line}"),
+                SourceEvent::Mistake(text) => mistakes.push(text),
                 SourceEvent::Request(_) | SourceEvent::Released(_) => {}
             }
         }

@@ -73,3 +73,36 @@ fn a_scenario_with_a_mistake_names_its_line() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && error.contains("mistake.txt:4"), "{error}");
 }
+
+#[test]
+fn a_word_that_is_no_directive_is_named_before_that_nothing_is_stepped() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mistake.txt");
+    std::fs::write(&path, "put k1 v1\n----\nok\n\nstpe get k1\n----\n").unwrap();
+    let output = run(&["step", path.to_str().unwrap(), "--plain"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && error.contains("mistake.txt:5") && error.contains("`step OP`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_output_that_the_scenario_did_not_expect_is_told_after_the_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.txt");
+    let text =
+        "cluster stores=1\n----\n1 store\n\nput k1 v1\n----\nok\n\nget k1\n----\nv9\n\nstep get k1\n----\n";
+    std::fs::write(&path, text).unwrap();
+    let output = run(&["step", path.to_str().unwrap(), "--plain"]);
+    let (out, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(out.contains("write_cf_found") && out.contains("result: v1"), "{out}");
+    assert!(!output.status.success(), "whoever calls must see it");
+    assert!(error.contains("other.txt:11: expected `v9` of `get k1`, found `v1`"), "{error}");
+}
+
+#[test]
+fn without_a_command_a_point_get_is_printed() {
+    let (steps, _) = json(&["--json"]);
+    assert!(steps.iter().any(|s| s.stage == "write_cf_found"));
+}

@@ -70,6 +70,7 @@ impl Embedded {
     pub fn start(name: &str, data_dir: Option<PathBuf>, start: Start) -> Result<Self> {
         let scenario = recipes::library::find(name)?;
         let name = scenario.name.clone();
+        recipes::directive::check(&scenario)?;
         if !scenario.blocks.iter().any(stepped) {
             bail!(
                 "{name} has no operation to step: write `step get k1`, for one, into {}",
@@ -183,7 +184,12 @@ impl Work {
                 self.tell(SourceEvent::Log(block.text.clone()));
             }
             match runner.advance()? {
-                Progress::Ran { output, .. } => self.tell(SourceEvent::Log(indent(&output))),
+                Progress::Ran { output, mistake, .. } => {
+                    self.tell(SourceEvent::Log(indent(&output)));
+                    if let Some(mistake) = mistake {
+                        self.tell(SourceEvent::Mistake(mistake));
+                    }
+                }
                 Progress::AtStep => {
                     symbols = self.operation(&mut runner, symbols)?;
                     // The cluster lives until the screen goes.

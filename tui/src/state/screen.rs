@@ -273,9 +273,12 @@ impl Screen {
                 self.finish(Ending { summary, outcome, more })
             }
             SourceEvent::Log(line) => self.note(line),
+            SourceEvent::Mistake(text) => self.warn(text),
             SourceEvent::Failed(why) => {
                 self.note(format!("error: {why}"));
                 self.holds.clear();
+                // The head line may have no room for it.
+                self.message = why.lines().next().map(str::to_owned);
                 self.failure = Some(why);
             }
         }
@@ -302,6 +305,10 @@ impl Screen {
             return;
         }
         step.step = self.steps.len();
+        if self.steps.is_empty() {
+            // That there is no step yet is not true any more.
+            self.message = None;
+        }
         self.steps.push(step);
         if self.follow {
             self.go_to(self.steps.len() - 1);
@@ -346,7 +353,10 @@ impl Screen {
         );
         self.note(format!("ended: {text}"));
         self.holds.clear();
-        self.wanted = 0;
+        // Whoever waits for a step must not go on to read so.
+        if std::mem::take(&mut self.wanted) > 0 {
+            self.message = None;
+        }
         self.ending = Some(ending);
     }
 

@@ -47,6 +47,8 @@ pub enum SourceEvent {
         more: bool,
     },
     Log(String),
+    /// The scenario says something else than what happened: file, line, what was expected and what was found.
+    Mistake(String),
     /// The source cannot go on; steps so far stay.
     Failed(String),
 }
