@@ -6,7 +6,8 @@ use std::{
 };
 
 use kvproto::tracecontrol::{
-    ContinueReply, ContinueRequest, GatesReply, GatesRequest, StepEvent, SubscribeRequest,
+    ContinueReply, ContinueRequest, GatesReply, GatesRequest, StatusReply, StatusRequest, StepEvent,
+    SubscribeRequest,
     trace_control_server::{TraceControl, TraceControlServer},
 };
 use tikv_tui::{
@@ -35,6 +36,8 @@ struct Server {
     stream: Arc<Mutex<Option<Stream>>>,
     next: Arc<Mutex<usize>>,
     gates: Arc<Mutex<Vec<String>>>,
+    /// As the server says at the end; null: an older one, which does not.
+    outcome: serde_json::Value,
 }
 
 impl Server {
@@ -61,7 +64,8 @@ impl Server {
                 return self.send_step(step, true);
             }
         }
-        let summary = serde_json::json!({ "summary": common::summary(&self.steps) });
+        let summary = common::summary(&self.steps);
+        let summary = serde_json::json!({ "summary": summary, "outcome": self.outcome });
         self.send(StepEvent { json: summary.to_string().into_bytes(), end: true, ..StepEvent::default() });
         *self.stream.lock().unwrap() = None;
     }
@@ -89,6 +93,10 @@ impl TraceControl for Server {
         Ok(Response::new(ContinueReply { released: true }))
     }
 
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+        Ok(Response::new(StatusReply { store_id: 4, ..StatusReply::default() }))
+    }
+
     async fn set_gates(&self, request: Request<GatesRequest>) -> Result<Response<GatesReply>, Status> {
         let request = request.into_inner();
         let mut gates = self.gates.lock().unwrap();
@@ -105,10 +113,14 @@ fn steps() -> Vec<Step> {
     steps
 }
 
-/// A server on a runtime of its own; dropping the runtime is the server going away.
 fn serve() -> (Runtime, SocketAddr, Server) {
+    serve_ending(serde_json::Value::Null)
+}
+
+/// A server on a runtime of its own; dropping the runtime is the server going away.
+fn serve_ending(outcome: serde_json::Value) -> (Runtime, SocketAddr, Server) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let server = Server { steps: steps(), ..Server::default() };
+    let server = Server { steps: steps(), outcome, ..Server::default() };
     let service = TraceControlServer::new(server.clone());
     let incoming = runtime.block_on(async { TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap() });
     let address = incoming.local_addr().unwrap();
@@ -153,6 +165,37 @@ fn a_request_on_a_server_is_stepped_to_its_end() {
     assert_eq!(screen.steps, steps());
     assert_eq!(*server.gates.lock().unwrap(), ["grpc_decode"]);
     assert_eq!(screen.ending.as_ref().unwrap().summary, common::summary(&steps()));
+}
+
+#[test]
+fn a_client_that_gave_its_request_up_is_told() {
+    let (_runtime, address, _server) = serve_ending("cancelled".into());
+    let mut screen = attach(address, Wanted::default(), Start::default());
+    until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
+    screen.act(Action::Run);
+    until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
+    let outcome = &screen.ending.as_ref().unwrap().outcome;
+    assert!(outcome.contains("its client gave it up"), "{outcome}");
+}
+
+#[test]
+fn what_is_no_tikv_server_is_told_as_such() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    // As a status server: HTTP/2, but no gRPC.
+    runtime.spawn(async move {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let router = axum::Router::new().fallback(|| async { (axum::http::StatusCode::NOT_FOUND, "none") });
+        axum::serve(listener, router).await.unwrap();
+    });
+    let mut screen = attach(address, Wanted::default(), Start::default());
+    until(&mut screen, "the failure", |s| s.phase() == Phase::Failed);
+    let why = screen.failure.clone().unwrap();
+    assert!(why.contains("no tikv-server answers") && why.contains("--status-addr"), "{why}");
+    assert!(!screen.log.iter().any(|l| l.contains("waiting")), "{:?}", screen.log);
+    assert!(screen.message.as_ref().is_some_and(|m| why.starts_with(m.as_str())), "in full, below");
 }
 
 #[test]

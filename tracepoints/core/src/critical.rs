@@ -139,7 +139,9 @@ fn on(class: Class, step: &Step, next: Option<&Step>) -> String {
     let place = |s: &Step| if s.store == 0 { "the client".to_owned() } else { format!("store {}", s.store) };
     match (class, next) {
         (Class::Network, Some(next)) if next.store != step.store => place(next),
-        (Class::Network, _) if step.store != 0 => "the client".into(),
+        (Class::Network, _) if step.stage == "grpc_reply" => "the client".into(),
+        // Raft's messages went out, and no answer that is known ended the wait.
+        (Class::Network, _) if step.store != 0 => "the region's other stores".into(),
         (Class::Network, _) => "PD or a store".into(),
         (Class::Queue, Some(next)) => pool(&next.thread).to_owned(),
         (Class::Latch, _) => "commands before it on the same keys".into(),

@@ -164,7 +164,7 @@ pub fn end_with(req: Req, ending: Ending) {
     recorder::mark_end(req, ending);
     label::ended(req);
     if req.stepped() {
-        session::finished(req);
+        session::finished(req, ending.outcome);
     }
 }
 

@@ -106,7 +106,7 @@ impl Trace {
             }
             SessionEvent::Step(event) => self.push(event, symbols),
             SessionEvent::Probe(event) => self.attach(event),
-            SessionEvent::Finished { req, engine_ns } => {
+            SessionEvent::Finished { req, engine_ns, .. } => {
                 let at = engine_ns.saturating_sub(self.start_ns);
                 self.lanes.finish(req.id(), at, &mut self.steps);
             }

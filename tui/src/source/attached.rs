@@ -7,12 +7,15 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use kvproto::tracecontrol::{
-    ContinueRequest, GatesRequest, StepEvent, SubscribeRequest, continue_request::Mode,
+    ContinueRequest, GatesRequest, StatusRequest, StepEvent, SubscribeRequest, continue_request::Mode,
     trace_control_client::TraceControlClient,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tonic::transport::{Channel, Endpoint};
-use tracepoints::trace::{Step, Summary};
+use tracepoints::{
+    Outcome,
+    trace::{Step, Summary},
+};
 
 use crate::state::{Hold, SourceEvent, Start, StepSource};
 
@@ -154,9 +157,7 @@ impl Session {
     ) -> Result<()> {
         let server = self.server.clone();
         self.tell(SourceEvent::Log(format!("connecting to {server}")));
-        let channel = endpoint.connect().await.with_context(|| {
-            format!("no tikv-server answers at {server}; is it running, and is this its --addr (not --status-addr)?")
-        })?;
+        let channel = endpoint.connect().await.with_context(|| nobody(&server))?;
         let mut client = TraceControlClient::new(channel).max_decoding_message_size(64 << 20);
         let request = SubscribeRequest {
             key: wanted.key,
@@ -167,9 +168,13 @@ impl Session {
             capture_stacks: start.stacks,
             max_requests: 1,
         };
+        // A stream tells only with its first step that nobody serves it.
+        let status = client.status(StatusRequest {}).await.map_err(|s| refused(&server, &s))?.into_inner();
         let reply = subscribe(&mut client, request).await.map_err(|s| refused(&server, &s))?;
         let mut stream = reply.into_inner();
-        self.tell(SourceEvent::Log("attached; waiting for a request that matches".into()));
+        self.tell(SourceEvent::Log("reads and writes come to the store that leads their region".into()));
+        let store = status.store_id;
+        self.tell(SourceEvent::Log(format!("store {store}: waiting for a request that matches")));
         loop {
             tokio::select! {
                 event = stream.message() => match event.map_err(|s| gone(&server, &s))? {
@@ -199,9 +204,11 @@ impl Session {
             || format!("{} sent a step this program cannot read; are both of one version?", self.server);
         if event.end {
             let value: serde_json::Value = serde_json::from_slice(&event.json).with_context(bad)?;
+            let outcome = value.get("outcome").and_then(|o| serde_json::from_value(o.clone()).ok());
             let summary = value.get("summary").cloned().unwrap_or(value);
             let summary: Summary = serde_json::from_value(summary).with_context(bad)?;
-            self.tell(SourceEvent::Finished { summary, outcome: String::new(), more: false });
+            let outcome = ending(outcome.unwrap_or_default()).to_owned();
+            self.tell(SourceEvent::Finished { summary, outcome, more: false });
             return Ok(true);
         }
         let mut place = (0, String::new());
@@ -257,13 +264,33 @@ async fn subscribe(
     client.subscribe(request).await
 }
 
+/// How the request ended, for people; empty where the server did not say.
+fn ending(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unknown => "",
+        Outcome::Ok => "answered",
+        Outcome::KeyError => "answered with a key error (a lock or a conflict)",
+        Outcome::RegionError => "answered with a region error; the client will ask again",
+        Outcome::DeadlineExceeded => "past its client's deadline",
+        Outcome::Error => "answered with an error",
+        Outcome::Cancelled => "its client gave it up; clients have time limits of their own, often 2 s",
+    }
+}
+
 fn refused(server: &str, status: &tonic::Status) -> anyhow::Error {
     match status.code() {
         tonic::Code::Unimplemented => anyhow::anyhow!(
             "{server} has no TraceControl service: it is no tikv-server of this project (TiKV itself cannot be stepped)"
         ),
-        _ => anyhow::anyhow!("{server} refused to be stepped: {}", status.message()),
+        tonic::Code::ResourceExhausted | tonic::Code::InvalidArgument => {
+            anyhow::anyhow!("{server} refused to be stepped: {}", status.message())
+        }
+        _ => anyhow::anyhow!("{}: {}", nobody(server), status.message()),
     }
+}
+
+fn nobody(server: &str) -> String {
+    format!("no tikv-server answers at {server}; is it running, and is this its --addr (not --status-addr)?")
 }
 
 fn gone(server: &str, status: &tonic::Status) -> anyhow::Error {

@@ -152,7 +152,7 @@ impl RecordedRequest {
     }
 
     fn finished(&self, at: u64) -> SessionEvent {
-        SessionEvent::Finished { req: Req::of(self.id), engine_ns: at }
+        SessionEvent::Finished { req: Req::of(self.id), engine_ns: at, outcome: self.ending.outcome }
     }
 
     pub(crate) fn begin(&mut self, stamp: &Stamp, at: u64) {

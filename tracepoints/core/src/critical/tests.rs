@@ -239,6 +239,20 @@ fn of_requests_side_by_side_the_later_one_is_on_the_path() {
 }
 
 #[test]
+fn messages_that_nobody_answered_waited_for_the_other_stores_and_only_the_reply_for_the_client() {
+    let steps = numbered(vec![
+        step("raft_route", 1, 0, 10),
+        step("raft_send", 1, 10, 900),
+        step("sched_finish", 1, 910, 10),
+        step("grpc_reply", 1, 920, 30),
+    ]);
+    let path = CriticalPath::of(&steps);
+    let on = |stage: &str| path.segments.iter().find(|s| s.stage == stage).map(|s| s.on.clone());
+    assert_eq!(on("raft_send").as_deref(), Some("the region's other stores"));
+    assert_eq!(on("grpc_reply").as_deref(), Some("the client"));
+}
+
+#[test]
 fn every_class_is_named_as_the_catalogue_writes_it() {
     for class in Class::ALL {
         assert_eq!(serde_json::to_value(class).unwrap(), class.name());

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     catalogue::StageId,
+    ending::Outcome,
     probe::Probe,
     recorder::Stamp,
     request::{Req, RequestInfo, RequestKind},
@@ -97,6 +98,7 @@ pub enum SessionEvent {
     Finished {
         req: Req,
         engine_ns: u64,
+        outcome: Outcome,
     },
 }
 

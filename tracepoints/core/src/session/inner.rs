@@ -22,6 +22,7 @@ use super::{
 use crate::{
     catalogue::{Hold, StageId},
     clock::{EngineClock, FreezeGuard},
+    ending::Outcome,
     probe::Probe,
     recorder::Stamp,
     request::{Req, RequestInfo, RequestKind},
@@ -96,9 +97,9 @@ pub(crate) fn adopt(req: Req, kind: RequestKind, key: &[u8], region: u64) -> Req
 }
 
 #[cold]
-pub(crate) fn finished(req: Req) {
+pub(crate) fn finished(req: Req, outcome: Outcome) {
     if let Some(inner) = current_inner() {
-        inner.finished(req);
+        inner.finished(req, outcome);
     }
 }
 
@@ -171,10 +172,10 @@ impl Inner {
         true
     }
 
-    fn finished(&self, req: Req) {
+    fn finished(&self, req: Req, outcome: Outcome) {
         let state = self.state.lock();
         if state.known.contains(&req.id()) {
-            self.send(SessionEvent::Finished { req, engine_ns: EngineClock::now().0 });
+            self.send(SessionEvent::Finished { req, engine_ns: EngineClock::now().0, outcome });
         }
     }
 
@@ -197,7 +198,8 @@ impl Inner {
         if state.op == Some(op) {
             state.op = None;
         }
-        self.send(SessionEvent::Finished { req: op, engine_ns: EngineClock::now().0 });
+        let (engine_ns, outcome) = (EngineClock::now().0, Outcome::Unknown);
+        self.send(SessionEvent::Finished { req: op, engine_ns, outcome });
     }
 
     /// A request is at `stage`: holds it, if the mode says so, and freezes engine time.

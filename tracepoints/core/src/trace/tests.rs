@@ -1,7 +1,7 @@
 //! Traces of made-up events: who sums to what.
 use super::*;
 use crate::{
-    StageId, StampSite,
+    Outcome, StageId, StampSite,
     catalogue::stage,
     probe::RaftProbe,
     recorder::Stamp,
@@ -61,7 +61,7 @@ impl Feed {
     }
 
     fn finish(&mut self, at: u64, req: Req) {
-        self.trace.apply(&SessionEvent::Finished { req, engine_ns: 1000 + at }, None);
+        self.trace.apply(&SessionEvent::Finished { req, engine_ns: 1000 + at, outcome: Outcome::Ok }, None);
     }
 
     fn durations(&self) -> Vec<u64> {

@@ -2,7 +2,7 @@
 //!
 //! A step is sent as soon as it is known and again when its duration or state has become known: a later message with
 //! the same `request` and `step` replaces the earlier one. `held` with `hold_stage` and the step says that the request
-//! stands at a gate; a message with `hold_stage` alone says that it was released; `end` carries `{"summary": ..}`.
+//! stands at a gate; a message with `hold_stage` alone says that it was released; `end` carries `{"summary": .., "outcome": ..}`.
 use std::{io, sync::Arc, thread, time::Duration};
 
 use kvproto::tracecontrol::StepEvent;
@@ -104,11 +104,12 @@ impl Pump {
     }
 
     fn send_finished(&mut self) {
-        for (steps, summary) in self.traces.take_finished(LINGER) {
-            for step in steps {
+        for ended in self.traces.take_finished(LINGER) {
+            for step in ended.steps {
                 self.send(StepEvent { json: to_json(&step), ..StepEvent::default() });
             }
-            let json = to_json(&serde_json::json!({ "summary": summary }));
+            let end = serde_json::json!({ "summary": ended.summary, "outcome": ended.outcome });
+            let json = to_json(&end);
             self.send(StepEvent { json, end: true, ..StepEvent::default() });
             self.finished += 1;
         }

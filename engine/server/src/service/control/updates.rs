@@ -5,7 +5,7 @@ use std::{
 };
 
 use tracepoints::{
-    SessionEvent,
+    Outcome, SessionEvent,
     symbolize::Symbolizer,
     trace::{Step, Summary, Trace},
 };
@@ -19,6 +19,15 @@ struct Live {
     sent: Vec<Step>,
     /// Real time: a stepper's patience, not the engine's.
     finished: Option<Instant>,
+    outcome: Outcome,
+}
+
+/// A trace that has ended.
+pub struct Ended {
+    /// What is new or changed since the last time.
+    pub steps: Vec<Step>,
+    pub summary: Summary,
+    pub outcome: Outcome,
 }
 
 impl Live {
@@ -69,6 +78,9 @@ impl Traces {
         };
         if let Some(live) = self.live.get_mut(&id) {
             live.trace.apply(event, self.symbols.as_mut());
+            if let SessionEvent::Finished { outcome, .. } = event {
+                live.outcome = *outcome;
+            }
             if live.trace.finished() {
                 live.finished.get_or_insert_with(Instant::now);
             }
@@ -84,11 +96,15 @@ impl Traces {
         self.live.get(&request)?.trace.steps.iter().rev().find(|s| s.stage == stage)
     }
 
-    /// Takes the traces out that finished at least `linger` ago: last changes and summary of each.
-    pub fn take_finished(&mut self, linger: Duration) -> Vec<(Vec<Step>, Summary)> {
+    /// Takes the traces out that finished at least `linger` ago.
+    pub fn take_finished(&mut self, linger: Duration) -> Vec<Ended> {
         let over = |live: &Live| live.finished.is_some_and(|at| at.elapsed() >= linger);
         let ids: Vec<u64> = self.live.iter().filter(|(_, live)| over(live)).map(|(id, _)| *id).collect();
         let finished = ids.into_iter().filter_map(|id| self.live.remove(&id));
-        finished.map(|mut live| (live.changed(), live.trace.summary())).collect()
+        let ended = |mut live: Live| {
+            let (steps, summary) = (live.changed(), live.trace.summary());
+            Ended { steps, summary, outcome: live.outcome }
+        };
+        finished.map(ended).collect()
     }
 }
