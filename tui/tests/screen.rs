@@ -74,6 +74,19 @@ fn the_held_request_on_a_small_and_a_large_terminal() {
 }
 
 #[test]
+fn that_time_stands_is_told_in_whole_words_beside_an_operations_name() {
+    let mut rig = Rig::stepped(SMALL);
+    rig.keys("nnnnnnnnnnn");
+    rig.screen.operation = "get k1".into();
+    rig.settle();
+    let head = rig.text().lines().next().unwrap().to_owned();
+    assert!(
+        head.contains("held at write_cf_seek · time stands still") && head.contains("step 12 of 12"),
+        "{head}"
+    );
+}
+
+#[test]
 fn the_end_of_the_request() {
     for (name, size) in [("small", SMALL), ("large", LARGE)] {
         let mut rig = Rig::stepped(size);

@@ -28,7 +28,10 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
             said.push_str(part);
         }
     }
-    if said.is_empty() {
+    if said.is_empty() && screen.phase() == Phase::Held {
+        let short = [" · time stands still", " · clock stopped", ""];
+        said = short.into_iter().find(|s| s.chars().count() + 2 <= room).unwrap_or_default().to_owned();
+    } else if said.is_empty() {
         said = text::fit(more.first().map_or("", String::as_str), room.saturating_sub(2));
     }
     spans.push(Span::raw(text::pad(&said, room)));
