@@ -8,8 +8,13 @@ use std::{
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> Fallible {
-    let dir = Path::new("../engine/kvproto/proto");
+    make(Path::new("../engine/kvproto/proto"))
+}
+
+/// Writes the table of the messages in `dir`.
+pub fn make(dir: &Path) -> Fallible {
     println!("cargo::rerun-if-changed={}", dir.display());
+    println!("cargo::rustc-check-cfg=cfg(fuzzing)");
     let entries = std::fs::read_dir(dir)?.map(|entry| entry.map(|e| e.path()));
     let mut files: Vec<PathBuf> = entries.collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|ext| ext == "proto"));

@@ -4,12 +4,17 @@
 use std::{path::Path, sync::Arc};
 
 use tikv_ctl::{
+    key::{
+        KeyFormat::{Auto, Base64, Escaped, Hex, Raw, Tidb},
+        KeyUse, inner, parse_key, readings,
+    },
     lsm::{
         BlobIndex, Filter, LogReader, RandomFile, Record, Table, decode_record, manifest, options,
         read_batch, verify,
     },
     raft_engine::BatchIter,
     text::{message_json, message_text},
+    tidb::{self, TableKey},
 };
 
 /// As an SST: opened, verified, walked, searched, filtered.
@@ -79,4 +84,20 @@ pub fn records(data: &[u8]) {
     for message in ["raft_cmdpb.RaftCmdRequest", "raft_serverpb.RegionLocalState", "eraftpb.Entry"] {
         let _ = (message_text(message, data).is_ok(), message_json(message, data).is_ok());
     }
+}
+
+/// As keys and rows: the text of a key in every form, TiDB's keys, rows and column values.
+pub fn keys(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for form in [Auto, Raw, Hex, Escaped, Base64, Tidb] {
+        for usage in [KeyUse::Raw, KeyUse::Mvcc, KeyUse::MvccBound] {
+            let _ = parse_key(&text, form, usage).map(|parsed| TableKey::decode(&parsed.key));
+        }
+    }
+    let _ = (readings(&text), inner(data), tidb::table::meta_text(data));
+    if let Some(key) = TableKey::decode(data) {
+        let _ = (key.to_string(), key.json(), key.encode());
+    }
+    let _ = tidb::datum::decode_all(data).map(|all| all.iter().map(|datum| datum.json()).count());
+    let _ = tidb::row::decode(data).map(|row| (row.lines(), row.json()));
 }

@@ -164,30 +164,69 @@ fn damage_anywhere_is_an_error_or_no_change_never_a_panic() {
     }
 }
 
+/// An SST with keys of many lengths and the filter that `table` asks for.
+fn filtered(path: &Path, table: &dyn Fn(&mut BlockBasedOptions)) -> (std::sync::Arc<Table>, Vec<Vec<u8>>) {
+    let mut keys: Vec<Vec<u8>> = (0..6000u32)
+        .map(|i| {
+            let mut key = vec![b'a' + (i % 7) as u8; 5 + i as usize % 300];
+            key[1..5].copy_from_slice(&i.to_be_bytes());
+            key
+        })
+        .collect();
+    keys.extend((1..=16).map(|len| vec![b'z'; len]));
+    keys.sort();
+    let options = options(DBCompressionType::None, table);
+    let mut writer = rocksdb::SstFileWriter::create(&options);
+    writer.open(path).unwrap();
+    keys.iter().for_each(|key| writer.put(key, b"v").unwrap());
+    writer.finish().unwrap();
+    (std::sync::Arc::new(Table::open(path).unwrap()), keys)
+}
+
 #[test]
-fn a_bloom_filter_says_no_to_what_is_not_there_and_never_to_what_is() {
-    for version in [2, 4] {
-        let dir = tempfile::tempdir().unwrap();
-        let options = options(DBCompressionType::None, &|table| {
+fn a_filter_says_no_to_what_is_not_there_and_never_to_what_is() {
+    let bloom = |version: i32| {
+        move |table: &mut BlockBasedOptions| {
             table.set_format_version(version);
             table.set_bloom_filter(10.0, false);
-        });
-        drop(exercise(dir.path(), &options, 21));
-        let (mut asked, mut no) = (0, 0);
-        for (_, table) in tables(dir.path()) {
-            let table = std::sync::Arc::new(table);
-            let mut iter = table.iter().unwrap();
-            while iter.advance().unwrap() {
-                let key = iter.key().user_key.to_vec();
-                assert!(table.may_hold(Some(&key), &key).unwrap());
-            }
-            for i in 0..200 {
-                let key = format!("none{i}").into_bytes();
-                asked += 1;
-                no += usize::from(!table.may_hold(Some(&key), &key).unwrap());
-            }
         }
-        assert!(no * 10 > asked * 9, "format_version {version}: {no} of {asked}");
+    };
+    let partitions = |table: &mut BlockBasedOptions| {
+        table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        table.set_partition_filters(true);
+        table.set_metadata_block_size(1024);
+    };
+    let ribbon = |table: &mut BlockBasedOptions| {
+        table.set_format_version(5);
+        table.set_ribbon_filter(10.0);
+    };
+    type Setting<'a> = (&'a str, Box<dyn Fn(&mut BlockBasedOptions) + 'a>);
+    let settings: [Setting<'_>; 7] = [
+        (": bloom", Box::new(bloom(2))),
+        (": bloom", Box::new(bloom(4))),
+        (": fast bloom", Box::new(bloom(5))),
+        (": fast bloom", Box::new(bloom(6))),
+        (": ribbon", Box::new(ribbon)),
+        ("partitions", Box::new(|table| (bloom(5)(table), partitions(table)).1)),
+        ("partitions", Box::new(|table| (ribbon(table), partitions(table)).1)),
+    ];
+    for (kind, setting) in settings {
+        let dir = tempfile::tempdir().unwrap();
+        let (table, keys) = filtered(&dir.path().join("a.sst"), &*setting);
+        let text = table.filter_text();
+        assert!(text.contains(kind), "{text}");
+        for key in &keys {
+            assert!(table.may_hold(Some(key), key).unwrap(), "{text}: {key:?}");
+        }
+        // What is longer is not hashed here, and not asked of the newer filters.
+        let others = keys.iter().filter(|key| (5..240).contains(&key.len())).map(|key| {
+            let mut other = key.clone();
+            other.push(b'!');
+            other
+        });
+        let admitted = others.map(|key| usize::from(table.may_hold(Some(&key), &key).unwrap()));
+        let (no, all) = admitted.fold((0, 0), |(no, all), yes| (no + 1 - yes, all + 1));
+        assert!(no * 100 > all * 97, "{text}: {no} of {all}");
     }
 }
 

@@ -1,48 +1,14 @@
 //! Every reader on files that were changed at random: no panic, no hang, no memory that the file does not account for.
 //! `MUTATIONS=100000` tries more of them than a test run has time for; `tikv-ctl/fuzz` does the same under libFuzzer.
 
+#[path = "../fuzz/memory.rs"]
+mod memory;
 #[path = "../fuzz/readers.rs"]
 mod readers;
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    path::Path,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 use rocksdb::{BlockBasedOptions, ChecksumType, DB, DBCompressionType, Options};
-
-/// Counts what is allocated, and the most of it.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all calls go to the system's allocator as they came; only numbers are kept beside.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        MOST.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        MOST.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Beside four times the input: buffers, and what a compressed block of a few bytes may rightly hold.
-const SPARE: usize = 16 << 20;
-const LONGEST: Duration = Duration::from_secs(10);
 
 struct Random(u64);
 
@@ -144,6 +110,14 @@ fn all_seeds() -> Vec<Seed> {
     let written = raft_log.iter().rposition(|byte| *byte != 0).unwrap_or(0);
     raft_log.truncate(written + 64);
     all.push((readers::raft_log, raft_log));
+    for key in [
+        &b"t100_r5"[..],
+        b"0x7A748000000000000064",
+        b"zt\\200\\000\\001",
+        b"t\x80\0\0\0\0\0\0\x64_r\x80\0\0\0\0\0\0\x05",
+    ] {
+        all.push((readers::keys, key.to_vec()));
+    }
     for record in
         [&b"P\x05v\x01xR"[..], b"P\x04pk\x05\xb8\x17v\x01xf\0\0\0\0\0\0\0\x05", &[8, 2, 18, 4, 10, 2, 8, 1]]
     {
@@ -160,18 +134,12 @@ fn no_reader_panics_hangs_or_eats_memory() {
         read(&seed);
         for round in 0..rounds {
             let data = random.mutate(&seed);
-            let (before, start) = (NOW.load(Relaxed), Instant::now());
-            MOST.store(before, Relaxed);
-            let ended = std::panic::catch_unwind(|| read(&data));
-            let (took, most) = (start.elapsed(), MOST.load(Relaxed) - before);
-            let bad = ended.is_err() || took > LONGEST || most > 4 * data.len() + SPARE;
-            if bad {
+            let ended = std::panic::catch_unwind(|| memory::bounded(&data, read));
+            if let Err(panic) = ended {
                 let path = std::env::temp_dir().join(format!("tikv-ctl-mutation-{number}-{round}"));
                 std::fs::write(&path, &data).unwrap();
-                panic!(
-                    "seed {number}, round {round}: took {took:?}, {most} bytes; the file is {}",
-                    path.display()
-                );
+                let why = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
+                panic!("seed {number}, round {round}: {why}; the file is {}", path.display());
             }
         }
     }

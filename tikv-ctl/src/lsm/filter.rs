@@ -1,11 +1,13 @@
 //! Filters: what kind a table has, and whether a key may be in it (RocksDB `table/block_based/filter_policy.cc`,
 //! `util/bloom_impl.h`).
 
-use super::{BlockHandle, Cursor, Result, Table};
+use super::{BlockHandle, Cursor, Index, Result, Table, ribbon, xxph3::hash64};
 
 /// Bytes of a cache line in the tables that RocksDB writes on common machines, as a power of two.
 const CACHE_LINE_BITS: u32 = 6;
 const METADATA: usize = 5;
+/// More than any timestamp behind a row.
+const BEHIND_TS: [u8; 9] = [0xff; 9];
 const BLOOM_SEED: u32 = 0xbc9f_1d34;
 
 /// The filter of a table.
@@ -24,15 +26,17 @@ pub enum Filter {
     FastBloom {
         /// Bits looked at for a key.
         probes: u32,
-        /// Bytes of the bits.
-        len: usize,
+        /// The bits.
+        bits: Vec<u8>,
     },
     /// A Ribbon filter.
     Ribbon {
         /// Blocks of 128 slots.
         blocks: u32,
-        /// Bytes.
-        len: usize,
+        /// What the hash is mixed with.
+        seed: u8,
+        /// The solution.
+        bits: Vec<u8>,
     },
     /// One that always says yes.
     Always,
@@ -57,10 +61,13 @@ impl Filter {
                 Filter::LegacyBloom { probes: probes.unsigned_abs().into(), lines, bits: bits.to_vec() }
             }
             0 => Filter::Always,
-            -1 if meta[1] == 0 => Filter::FastBloom { probes: u32::from(meta[2] & 31), len },
+            // Other cache lines than of 64 bytes, and 0 and 31 probes, are for what is yet to come.
+            -1 if meta[1] == 0 && (1..31).contains(&meta[2]) => {
+                Filter::FastBloom { probes: meta[2].into(), bits: bits.to_vec() }
+            }
             -2 => {
                 let blocks = u32::from_le_bytes([meta[2], meta[3], meta[4], 0]);
-                Filter::Ribbon { blocks, len }
+                Filter::Ribbon { blocks, seed: meta[1], bits: bits.to_vec() }
             }
             _ => Filter::Unknown(meta[0]),
         }
@@ -70,6 +77,12 @@ impl Filter {
     pub fn may_contain(&self, key: &[u8]) -> bool {
         match self {
             Filter::LegacyBloom { probes, lines, bits } => legacy_match(key, *probes, *lines, bits),
+            Filter::FastBloom { probes, bits } => {
+                hash64(key).is_none_or(|hash| fast_match(hash, *probes, bits))
+            }
+            Filter::Ribbon { blocks, seed, bits } => {
+                hash64(key).is_none_or(|hash| ribbon::may_contain(hash, *seed, *blocks, bits))
+            }
             Filter::Never => false,
             _ => true,
         }
@@ -80,8 +93,12 @@ impl Filter {
             Filter::LegacyBloom { probes, bits, .. } => {
                 format!("{of} bloom, {probes} probes, {} bytes", bits.len())
             }
-            Filter::FastBloom { probes, len } => format!("{of} fast bloom, {probes} probes, {len} bytes"),
-            Filter::Ribbon { blocks, len } => format!("{of} ribbon, {blocks} blocks, {len} bytes"),
+            Filter::FastBloom { probes, bits } => {
+                format!("{of} fast bloom, {probes} probes, {} bytes", bits.len())
+            }
+            Filter::Ribbon { blocks, bits, .. } => {
+                format!("{of} ribbon, {blocks} blocks, {} bytes", bits.len())
+            }
             Filter::Always => format!("{of}, says yes always"),
             Filter::Never => format!("{of}, empty"),
             Filter::Unknown(kind) => format!("{of}, of unknown kind {kind:#x}"),
@@ -120,6 +137,19 @@ fn legacy_match(key: &[u8], probes: u32, lines: u32, bits: &[u8]) -> bool {
     })
 }
 
+/// Half of the hash finds the cache line, the other half the bits in it.
+fn fast_match(hash: u64, probes: u32, bits: &[u8]) -> bool {
+    let lines = (bits.len() >> CACHE_LINE_BITS) as u64;
+    let line = (((hash & 0xffff_ffff) * lines) >> 32 << CACHE_LINE_BITS) as usize;
+    let Some(line) = bits.get(line..line + (1 << CACHE_LINE_BITS)) else { return true };
+    let mut h = (hash >> 32) as u32;
+    (0..probes).all(|_| {
+        let bit = h >> (32 - 3 - CACHE_LINE_BITS);
+        h = h.wrapping_mul(0x9e37_79b9);
+        line[bit as usize / 8] & (1 << (bit % 8)) != 0
+    })
+}
+
 impl Table {
     /// The block that holds the filter of all keys, and whether it is the top of a partitioned one.
     fn filter_block(&self) -> Option<(BlockHandle, bool)> {
@@ -129,12 +159,20 @@ impl Table {
         })
     }
 
-    /// The filter of all keys; `None`: the table has none, or one in partitions.
-    pub fn filter(&self) -> Result<Option<Filter>> {
-        match self.filter_block() {
-            Some((handle, false)) => Ok(Some(Filter::parse(&self.read_block(handle)?))),
-            _ => Ok(None),
+    /// Whether the filter lets `key`, or a prefix that keys up to `last` have, be in the table.
+    fn filter_admits(&self, key: &[u8], last: &[u8]) -> Result<bool> {
+        let Some((handle, partitioned)) = self.filter_block() else { return Ok(true) };
+        if !partitioned {
+            return Ok(Filter::parse(&self.read_block(handle)?).may_contain(key));
         }
+        let partitions = Index::read_top(self, handle)?;
+        // Behind the last partition there is no key.
+        for at in partitions.find(key)..(partitions.find(last) + 1).min(partitions.len()) {
+            if Filter::parse(&self.read_block(partitions.handle(at))?).may_contain(key) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What filter there is, in words.
@@ -168,16 +206,15 @@ impl Table {
     /// Whether the table may hold the whole key `user_key` or, where the filter is of prefixes without TiKV's
     /// timestamps, any version of `row`. Without a filter that can be asked: yes.
     pub fn may_hold(&self, user_key: Option<&[u8]>, row: &[u8]) -> Result<bool> {
-        let Some(filter) = self.filter()? else { return Ok(true) };
         if self.prefixes_filtered()
             && self.properties().get("rocksdb.prefix.extractor.name").is_some_and(is_without_timestamp)
         {
-            return Ok(filter.may_contain(row));
+            return self.filter_admits(row, &[row, &BEHIND_TS].concat());
         }
-        Ok(match user_key {
-            Some(key) if self.whole_keys_filtered() => filter.may_contain(key),
-            _ => true,
-        })
+        match user_key {
+            Some(key) if self.whole_keys_filtered() => self.filter_admits(key, key),
+            _ => Ok(true),
+        }
     }
 }
 

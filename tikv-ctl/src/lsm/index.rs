@@ -2,6 +2,9 @@
 
 use super::{Cursor, Error, InternalKey, Result, Table, block::BlockCursor, table::BlockHandle};
 
+/// Bytes that keys of the index may take beside four times the file's.
+const SPARE: u64 = 16 << 20;
+
 /// The data blocks of a table, each with a user key between its last and the next block's first.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -32,6 +35,13 @@ impl Index {
         Ok(all)
     }
 
+    /// Reads the one index block at `top`, such as that of the partitions of a filter.
+    pub(super) fn read_top(table: &Table, top: BlockHandle) -> Result<Index> {
+        let mut index = Index::default();
+        index.read_block(table, top)?;
+        Ok(index)
+    }
+
     fn truncate(&mut self, len: usize) {
         self.handles.truncate(len);
         self.ends.truncate(len);
@@ -47,6 +57,9 @@ impl Index {
         let cursor = if delta { BlockCursor::with_delta_values(&data) } else { BlockCursor::new(&data) };
         let mut cursor = cursor.map_err(wrong)?;
         let mut before = BlockHandle::default();
+        let mut end = self.handles.last().map_or(0, |last| last.offset.saturating_add(last.size));
+        // Keys that share what stands before them could add up to any size.
+        let most = table.file().size().saturating_mul(4).saturating_add(SPARE);
         while cursor.advance(&data).map_err(wrong)? {
             let mut value = Cursor::new(if delta { cursor.open_value(&data) } else { cursor.value(&data) });
             before = if delta && cursor.shared() > 0 {
@@ -63,6 +76,15 @@ impl Index {
             } else {
                 InternalKey::decode(cursor.key()).ok_or_else(bad)?.user_key
             };
+            if before.offset < end {
+                return Err(wrong("a block that begins before the end of the one before".to_owned()));
+            }
+            end = before.offset.saturating_add(before.size);
+            if self.separators.len() as u64 > most {
+                return Err(wrong(format!(
+                    "its keys take more than {most} bytes, more than the file can tell of"
+                )));
+            }
             self.push(separator, before);
             if delta {
                 cursor.skip(value.position());

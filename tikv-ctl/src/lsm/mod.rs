@@ -23,13 +23,16 @@ pub mod options;
 mod properties;
 mod reader;
 mod rescue;
+mod ribbon;
 mod salvage;
 mod table;
 mod titan;
 mod verify;
 pub mod wal;
+mod xxph3;
 
 pub use checksum::crc32c;
+pub(crate) use checksum::matches as checksum_matches;
 pub use compress::{compress_with, compressions};
 pub use cursor::Cursor;
 pub use db::{ColumnFamily, Db, Part, RangeTombstone, SstFile, logs};

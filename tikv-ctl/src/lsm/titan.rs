@@ -9,7 +9,7 @@ use std::{
 use super::{
     BlockHandle, Cursor, Error, RandomFile, Result,
     block::BlockCursor,
-    checksum::{crc32c, mask},
+    checksum::{crc32c, mask, matches},
     compress,
     table::BLOCK_TRAILER_LEN,
 };
@@ -166,7 +166,7 @@ fn decode_record_with(record: &[u8], dict: &[u8]) -> std::result::Result<(Vec<u8
     if size as usize != body.len() {
         return Err(format!("a blob record of {} bytes that says it has {size}", body.len()));
     }
-    if crc32c(crc32c(0, &header[4..]), body) != stored {
+    if !matches(crc32c(crc32c(0, &header[4..]), body), stored) {
         return Err("the checksum of the blob record does not match".into());
     }
     let plain = compress::decompress(kind, body, dict, true)?;

@@ -1,13 +1,13 @@
 //! Log batches: the unit that raft-engine writes at once.
 
-use super::{
-    LogItem,
-    item::{self},
-};
+use super::{LogItem, item};
+use crate::lsm::checksum_matches;
 
 const FILE_MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
 const BATCH_HEADER: usize = 16;
 const CRC: usize = 4;
+/// How often each byte of a file is summed up at most, on the average, while an intact batch is looked for.
+const SEARCH: usize = 16;
 
 /// Offset in the file, and what is wrong there.
 pub type BadBatch = (u64, String);
@@ -93,12 +93,17 @@ impl<'a> BatchIter<'a> {
         let step = usize::try_from(self.header.alignment).ok().filter(|step| *step > 0).unwrap_or(1);
         let last = self.data.len().checked_sub(BATCH_HEADER + CRC)?;
         let damaged = self.at;
-        while self.at + step <= last {
+        // Bytes that may be summed up in vain: many false headers, each with a large footer, would take forever.
+        let mut budget = SEARCH.saturating_mul(self.data.len());
+        while self.at.saturating_add(step) <= last && budget > 0 {
             self.at += step;
             let at = self.at;
-            if self.plausible() && matches!(self.next_batch(), Ok(Some(_))) {
-                self.at = at;
-                return Some(at as u64);
+            if let Some(cost) = self.plausible() {
+                if matches!(self.next_batch(), Ok(Some(_))) {
+                    self.at = at;
+                    return Some(at as u64);
+                }
+                budget = budget.saturating_sub(cost);
             }
             self.at = at;
         }
@@ -106,16 +111,13 @@ impl<'a> BatchIter<'a> {
         None
     }
 
-    /// Whether the header here can be one: cheap, before checksums are computed.
-    fn plausible(&self) -> bool {
-        let (Some(packed), Some(footer)) = (self.number(self.at), self.number(self.at + 8)) else {
-            return false;
-        };
+    /// Whether the header here can be one: cheap, before checksums are computed. How many bytes those would be of.
+    fn plausible(&self) -> Option<usize> {
+        let (packed, footer) = (self.number(self.at)?, self.number(self.at.saturating_add(8))?);
         let (total, left) = (packed >> 8, (self.data.len() - self.at) as u64);
         let fits =
             total <= left && footer >= BATCH_HEADER as u64 && footer.saturating_add(CRC as u64) < total;
-        // Most batches are small: a false header with a large footer would cost a checksum of all of it.
-        fits && packed & 0xff <= 1
+        (fits && packed & 0xff <= 1).then(|| (total - footer) as usize)
     }
 
     fn align(&mut self) {
@@ -180,7 +182,7 @@ impl<'a> BatchIter<'a> {
 /// `block` without the CRC-32 at its end, if that is right.
 fn checked(block: &[u8], signature: u32) -> Option<&[u8]> {
     let (body, crc) = block.split_last_chunk::<CRC>()?;
-    (crc32fast::hash(body) ^ signature == u32::from_le_bytes(*crc)).then_some(body)
+    checksum_matches(crc32fast::hash(body) ^ signature, u32::from_le_bytes(*crc)).then_some(body)
 }
 
 /// The plain bytes of an entries block without its checksum.
@@ -200,4 +202,36 @@ pub(super) fn plain_entries(block: &[u8], compressed: bool) -> Result<Vec<u8>, S
 /// An entries block as read from a file, its checksum taken off and checked.
 pub(super) fn checked_entries(block: &[u8]) -> Result<&[u8], String> {
     checked(block, 0).ok_or_else(|| "the checksum of the entries does not match".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of version 1 and, behind its header, `rest`.
+    fn file(rest: &[u8]) -> Vec<u8> {
+        [FILE_MAGIC, &1u64.to_be_bytes(), rest].concat()
+    }
+
+    #[test]
+    fn a_header_whose_footer_lies_beyond_its_batch_is_none() {
+        let header = [(40u64 << 8).to_be_bytes(), 300u64.to_be_bytes()].concat();
+        let data = file(&header.repeat(8));
+        let mut batches = BatchIter::new(&data, 1).unwrap();
+        assert!(batches.next_batch().is_err());
+        assert_eq!(batches.resync(), None);
+    }
+
+    #[test]
+    fn a_search_among_false_headers_ends() {
+        // Each of them claims all that follows: summed up for each, that would be a minute of work.
+        let len = 2 << 20;
+        let headers = (0..len / BATCH_HEADER).flat_map(|i| {
+            let left = (len - i * BATCH_HEADER) as u64;
+            [(left << 8).to_be_bytes(), (BATCH_HEADER as u64).to_be_bytes()].concat()
+        });
+        let data = file(&headers.collect::<Vec<u8>>());
+        let mut batches = BatchIter::new(&data, 1).unwrap();
+        assert_eq!(batches.resync(), None);
+    }
 }

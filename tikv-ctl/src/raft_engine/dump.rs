@@ -125,7 +125,7 @@ fn follow(group: u64, content: &Content, last: &mut BTreeMap<u64, u64>, broken: 
     match content {
         Content::Entries(indexes) => {
             let (Some(first), Some(end)) = (indexes.first(), indexes.last()) else { return };
-            if let Some(before) = last.get(&group).filter(|before| **before + 1 < first.index) {
+            if let Some(before) = last.get(&group).filter(|before| before.saturating_add(1) < first.index) {
                 broken.entry(group).or_insert(*before);
             }
             last.insert(group, end.index);
@@ -136,7 +136,7 @@ fn follow(group: u64, content: &Content, last: &mut BTreeMap<u64, u64>, broken: 
         }
         Content::Compact(index) => {
             // What was compacted away leaves no hole.
-            if last.get(&group).is_some_and(|before| before + 1 < *index) {
+            if last.get(&group).is_some_and(|before| before.saturating_add(1) < *index) {
                 last.insert(group, index - 1);
             }
         }

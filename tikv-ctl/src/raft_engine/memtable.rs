@@ -106,7 +106,7 @@ impl MemTable {
                 self.entries.pop_back();
             }
             // After a hole only the new entries count.
-            if self.entries.back().is_some_and(|last| last.index.index + 1 != index) {
+            if self.entries.back().is_some_and(|last| last.index.index.checked_add(1) != Some(index)) {
                 self.entries.clear();
             }
             self.entries.push_back(place);
@@ -126,6 +126,15 @@ mod tests {
             compressed: false,
             index: EntryIndex { index, offset: 0, len: 0 },
         })
+    }
+
+    #[test]
+    fn the_greatest_index_is_followed_by_none() {
+        let mut table = MemTable::default();
+        table.append(places(u64::MAX..=u64::MAX));
+        table.append(places(1..=2));
+        table.append(places(u64::MAX..=u64::MAX));
+        assert_eq!(table.span(), Some((u64::MAX, u64::MAX)));
     }
 
     #[test]

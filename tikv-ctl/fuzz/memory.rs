@@ -1,0 +1,48 @@
+//! What a reader may take: four times its input, and some for buffers; and how long it may be at it.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+/// Counts what is allocated, and the most of it.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: all calls go to the system's allocator as they came; only numbers are kept beside.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        MOST.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        MOST.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Beside four times the input: buffers, and what a compressed block of a few bytes may rightly hold.
+const SPARE: usize = 16 << 20;
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Reads `data`; panics where that takes too long or too much.
+pub fn bounded(data: &[u8], read: fn(&[u8])) {
+    let (before, start) = (NOW.load(Relaxed), Instant::now());
+    MOST.store(before, Relaxed);
+    read(data);
+    let (took, most) = (start.elapsed(), MOST.load(Relaxed).saturating_sub(before));
+    assert!(most <= 4 * data.len() + SPARE, "{most} bytes for an input of {}", data.len());
+    assert!(took <= LONGEST, "{took:?} for an input of {} bytes", data.len());
+}
