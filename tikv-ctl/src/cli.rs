@@ -126,6 +126,10 @@ pub enum Cmd {
         /// Set the cf name, if not specified, print all cf
         #[arg(short = 'c', value_name = "CF", value_delimiter = ',', default_value = CFS)]
         cf: Vec<String>,
+        /// From the properties and indexes of the SSTs, without reading the data: older versions and what deletions
+        /// hide are counted, too (not in TiKV)
+        #[arg(long)]
+        approximate: bool,
     },
     /// Print the range db range
     Scan {

@@ -5,6 +5,9 @@ const HEX: [u8; 512] = hex_table();
 const ESCAPES: [u64; 256] = escapes();
 /// So many bytes are looked at together.
 const CHUNK: usize = 16;
+/// Room that a chunk has in the buffer whatever it becomes: twice four bytes for each, so that the compiler sees that
+/// no write can leave it.
+const WINDOW: usize = 8 * CHUNK;
 
 /// The text of each byte in TiKV's escaped form: in the low four bytes of a word, and its length in the highest.
 const fn escapes() -> [u64; 256] {
@@ -118,18 +121,24 @@ impl Line {
     /// Adds `bytes` in TiKV's escaped form.
     #[inline]
     pub fn escaped(&mut self, bytes: &[u8]) {
-        let room = self.room(4 * bytes.len());
+        let room = self.room(4 * bytes.len() + WINDOW);
         let mut at = 0;
         let (chunks, rest) = bytes.as_chunks::<CHUNK>();
         for chunk in chunks {
-            if is_plain(chunk) {
-                room[at..at + CHUNK].copy_from_slice(chunk);
-                at += CHUNK;
-            } else {
-                at = escape_each(chunk, room, at);
+            let Some(window) = room.get_mut(at..).and_then(<[u8]>::first_chunk_mut) else { break };
+            at += if is_plain(chunk) { copy(chunk, window) } else { escape_each(chunk, window) };
+        }
+        match bytes.last_chunk::<CHUNK>() {
+            // The end once more with what stands before it: that is plain, too, and became itself.
+            Some(last) if is_plain(last) => {
+                at += rest.len();
+                room[at - CHUNK..at].copy_from_slice(last);
+            }
+            _ => {
+                let window = room.get_mut(at..).and_then(<[u8]>::first_chunk_mut);
+                at += window.map_or(0, |window| escape_each(rest, window));
             }
         }
-        at = escape_each(rest, room, at);
         self.len += at;
     }
 
@@ -154,11 +163,20 @@ impl Line {
 }
 
 #[inline]
-fn escape_each(bytes: &[u8], room: &mut [u8], mut at: usize) -> usize {
+fn copy(chunk: &[u8; CHUNK], window: &mut [u8; WINDOW]) -> usize {
+    window[..CHUNK].copy_from_slice(chunk);
+    CHUNK
+}
+
+/// Adds at most a chunk of bytes, one by one; tells how many they become.
+#[inline]
+fn escape_each(bytes: &[u8], window: &mut [u8; WINDOW]) -> usize {
+    let mut at = 0;
     for byte in bytes {
         let escape = ESCAPES[usize::from(*byte)];
-        // There is room for four bytes for each: what is too much is written over.
-        room[at..at + 4].copy_from_slice(&(escape as u32).to_le_bytes());
+        // Four bytes whatever it becomes: what is too much is written over.
+        let place = at % (WINDOW / 2);
+        window[place..place + 4].copy_from_slice(&(escape as u32).to_le_bytes());
         at += (escape >> 56) as usize;
     }
     at

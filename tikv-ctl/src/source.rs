@@ -19,8 +19,9 @@ pub struct RegionInfo {
     pub region_local_state: Option<RegionLocalState>,
 }
 
-/// Takes the rows of an MVCC scan: the RocksDB key without a timestamp, and what is known of it. An error ends it.
-pub type MvccTaker<'a> = &'a mut dyn FnMut(Vec<u8>, MvccInfo) -> crate::Result<()>;
+/// Takes the rows of an MVCC scan: the RocksDB key without a timestamp, and what is known of it, which may be taken
+/// out. An error ends it.
+pub type MvccTaker<'a> = &'a mut dyn FnMut(&[u8], &mut MvccInfo) -> crate::Result<()>;
 
 /// Takes the rows of a raw scan.
 pub type RawTaker<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> crate::Result<()>;
@@ -41,6 +42,9 @@ pub trait Source {
 
     /// Bytes of keys and values by column family.
     fn region_size(&self, region: u64, cfs: &[String]) -> Answer<Vec<(String, u64)>>;
+
+    /// About the same, from properties and indexes and without a scan.
+    fn approximate_region_size(&self, region: u64, cfs: &[String]) -> Answer<Vec<(String, u64)>>;
 
     /// A Raft log entry.
     fn raft_log(&self, region: u64, index: u64) -> Answer<Entry>;

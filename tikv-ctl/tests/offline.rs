@@ -8,6 +8,7 @@ use std::{
 };
 
 use common::{Store, contents, ctl, fill};
+use engine_rocks::{CF_DEFAULT, CF_RAFT, CF_WRITE};
 
 fn filled() -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
@@ -46,6 +47,8 @@ fn text_is_tikvs() {
         ok(&dir, &["size", "-r", "4"]),
         "region id: 4\ncf default region size: 10B\ncf write region size: 27B\ncf lock region size: 0B\n"
     );
+    // Of the region's own keys only, all of them in the WAL: nothing is left to guess.
+    assert_eq!(ok(&dir, &["size", "-r", "4", "--approximate"]), ok(&dir, &["size", "-r", "4"]));
     assert_eq!(
         ok(&dir, &["raw-scan", "-f", "zr", "-t", "zs"]),
         "key: \"zraw\\001\", value: \"plain\"\n\nTotal scanned keys: 1\n"
@@ -289,4 +292,34 @@ fn a_closed_pipe_is_no_failure() {
     let code = tikv_ctl::run(["tikv-ctl", "--data-dir", &dir, "raft", "region"], &mut Closed, &mut err);
     assert_eq!(format!("{code:?}"), format!("{:?}", std::process::ExitCode::SUCCESS));
     assert!(err.is_empty());
+}
+
+#[test]
+fn approximate_sizes_are_near_the_exact_ones_where_a_region_s_border_cuts_a_file() {
+    let tmp = tempfile::tempdir().unwrap();
+    let dir = tmp.path().display().to_string();
+    let store = Store::open(tmp.path());
+    for i in 0..4000 {
+        store.put_version(format!("k{i:05}").as_bytes(), 10, 11, &vec![b'v'; i % 400]);
+    }
+    store.put_region(2, b"", b"k01000");
+    store.put_region(4, b"k01000", b"");
+    store.kv.flush_cfs(&[CF_DEFAULT, CF_WRITE, CF_RAFT], true).unwrap();
+    let sizes = |args: &[&str]| {
+        let (code, out, err) =
+            ctl(&[&["--data-dir", &dir, "--format", "json", "size", "-c", "default,write"], args].concat());
+        assert_eq!((code, err.as_str()), (0, ""));
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json["approximate"].as_bool().is_some(), !args.is_empty());
+        let cfs = json["regions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|region| ["default", "write"].map(|cf| region["cfs"][cf].as_f64().unwrap()));
+        cfs.collect::<Vec<f64>>()
+    };
+    for (exact, near) in sizes(&[]).into_iter().zip(sizes(&["--approximate"])) {
+        // The block that the border is in counts on both sides.
+        assert!((exact - near).abs() < exact * 0.05 + 36_000.0, "{exact} exact, {near} near");
+    }
 }

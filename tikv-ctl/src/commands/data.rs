@@ -44,8 +44,14 @@ fn known_cf(cf: &str, known: &[&str]) -> Result<()> {
     Err(Error::other(format!("CF {cf:?} doesn't exist. There are {}", known.join(", "))))
 }
 
-/// `size`: bytes of keys and values by column family, of one region or of all.
-pub fn size(region: Option<u64>, cfs: &[String], source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+/// `size`: bytes of keys and values by column family, of one region or of all; about, or by a scan.
+pub fn size(
+    region: Option<u64>,
+    cfs: &[String],
+    approximate: bool,
+    source: &dyn Source,
+    out: &mut Output<'_>,
+) -> Result<()> {
     cfs.iter().try_for_each(|cf| known_cf(cf, &ALL_CFS))?;
     let of = |function| format!("{}::{function}", source.executor());
     let regions = match region {
@@ -54,7 +60,11 @@ pub fn size(region: Option<u64>, cfs: &[String], source: &dyn Source, out: &mut 
     };
     let (mut total, mut objects) = (0, Vec::new());
     for id in &regions {
-        let sizes = source.region_size(*id, cfs).map_err(|e| e.of(&of("region_size")))?;
+        let sizes = match approximate {
+            true => source.approximate_region_size(*id, cfs),
+            false => source.region_size(*id, cfs),
+        };
+        let sizes = sizes.map_err(|e| e.of(&of("region_size")))?;
         out.tick("regions");
         total += sizes.iter().map(|(_, size)| size).sum::<u64>();
         if out.is_json() {
@@ -69,7 +79,11 @@ pub fn size(region: Option<u64>, cfs: &[String], source: &dyn Source, out: &mut 
         }
     }
     if out.is_json() {
-        return out.json(&json!({ "regions": objects, "total_bytes": total }));
+        let mut object = json!({ "regions": objects, "total_bytes": total });
+        if approximate {
+            object["approximate"] = json!(true);
+        }
+        return out.json(&object);
     }
     if region.is_none() {
         out.line(format!("total region number: {}", regions.len()))?;
@@ -146,10 +160,10 @@ fn dump(
         found = true;
         out.tick("keys");
         if out.is_json() {
-            let object = mvcc_json(&key, &info, filter)?;
+            let object = mvcc_json(key, info, filter)?;
             return list.push(out, &object);
         }
-        mvcc_text::row(&key, &info, filter, &mut text);
+        mvcc_text::row(key, info, filter, &mut text);
         if text.len() >= FLUSH_AT {
             out.bytes(text.as_bytes())?;
             text.clear();

@@ -33,7 +33,7 @@ impl<'a> Rows<'a> {
         if let (true, Some(from)) = (self.page.is_empty(), self.next.take()) {
             let page = &mut self.page;
             let scanned = self.source.scan_mvcc(&from, &self.to, PAGE, &mut |key, info| {
-                page.push_back((key, info));
+                page.push_back((key.to_vec(), std::mem::take(info)));
                 Ok(())
             });
             scanned.map_err(|e| e.of(&format!("{}::scan_mvcc", self.source.executor())))?;

@@ -102,7 +102,7 @@ fn current(store: &Offline, target: &Target) -> Result<Option<kvproto::kvrpcpb::
     to.extend_from_slice(&[0xff; 9]);
     let mut found = None;
     let scanned = store.scan_mvcc(&from, &to, 1, &mut |_, info| {
-        found = Some(info);
+        found = Some(std::mem::take(info));
         Ok(())
     });
     scanned.map_err(|e| e.of("Debugger::scan_mvcc"))?;

@@ -159,7 +159,7 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
             let (region, index) = raft::entry_place(region, index, key.as_deref())?;
             raft::log(region, index, binary, source, out)
         }
-        Cmd::Size { region, cf } => data::size(region, &cf, source, out),
+        Cmd::Size { region, cf, approximate } => data::size(region, &cf, approximate, source, out),
         Cmd::Scan { from, to, limit, filter } => {
             data::scan(&from, to.as_deref(), limit, &filter, format, source, out)
         }

@@ -9,9 +9,13 @@ use serde_json::json;
 use crate::{
     Error, Result,
     key::{KeyFormat, KeyUse, parse_key},
+    line::Line,
     lsm::{Db, InternalKey, Table, read_manifest},
     output::Output,
 };
+
+/// Text is handed on when so many bytes have come together.
+const FLUSH_AT: usize = 64 << 10;
 
 /// RocksDB's `ldb`, read only
 #[derive(Debug, Parser)]
@@ -203,9 +207,11 @@ fn manifest_dump(dir: &Path, out: &mut Output<'_>) -> Result<()> {
 pub fn sst_dump(args: &[String], out: &mut Output<'_>) -> Result<()> {
     let Some(tool) = parse::<SstDump>(args, out)? else { return Ok(()) };
     let table = std::sync::Arc::new(Table::open(&tool.file)?);
-    let shown = |bytes: &[u8]| {
-        if tool.output_hex { hex_upper(bytes) } else { String::from_utf8_lossy(bytes).into_owned() }
+    let add = |bytes: &[u8], text: &mut Line| match tool.output_hex {
+        true => text.hex(bytes),
+        false => text.push(bytes),
     };
+    let mut text = Line::default();
     if !out.is_json() {
         out.line(format!("Process {}\nSst file format: block-based", tool.file.display()))?;
     }
@@ -224,11 +230,22 @@ pub fn sst_dump(args: &[String], out: &mut Output<'_>) -> Result<()> {
                                   "type": key.value_type().to_u8(), "value": hex_upper(iter.value()) });
                 list.push(out, &row)?;
             } else if print {
-                let (sequence, kind) = (key.sequence(), key.value_type().to_u8());
-                let (key, value) = (shown(key.user_key), shown(iter.value()));
-                out.line(format!("'{key}' seq:{sequence}, type:{kind} => {value}"))?;
+                text.push(b"'");
+                add(key.user_key, &mut text);
+                text.push(b"' seq:");
+                text.number(key.sequence());
+                text.push(b", type:");
+                text.number(key.packed & 0xff);
+                text.push(b" => ");
+                add(iter.value(), &mut text);
+                text.push(b"\n");
+                if text.len() >= FLUSH_AT {
+                    out.bytes(text.as_bytes())?;
+                    text.clear();
+                }
             }
         }
+        out.bytes(text.as_bytes())?;
         table.range_deletions()?;
     }
     if out.is_json() {

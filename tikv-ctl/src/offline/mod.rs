@@ -1,5 +1,6 @@
 //! A data directory read as it lies: nothing is locked, created or changed, and a server may be running on it.
 
+mod approximate;
 mod collect;
 mod config;
 mod damage;
@@ -167,6 +168,14 @@ impl Source for Offline {
             sizes.push((cf.clone(), size));
         }
         Ok(sizes)
+    }
+
+    fn approximate_region_size(&self, region: u64, cfs: &[String]) -> Answer<Vec<(String, u64)>> {
+        let state = self
+            .region_state(region)?
+            .ok_or_else(|| DebugError::NotFound(format!("none region {region}")))?;
+        let (start, end) = bounds(state.region.as_ref());
+        cfs.iter().map(|cf| Ok((cf.clone(), approximate::size(&self.kv, cf, &start, &end)?))).collect()
     }
 
     fn raft_log(&self, region: u64, index: u64) -> Answer<Entry> {

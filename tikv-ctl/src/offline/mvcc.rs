@@ -60,16 +60,23 @@ pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) ->
     let mut writes = Rows::new(db, CF_WRITE, from, to)?;
     let mut values = Rows::new(db, CF_DEFAULT, from, to)?;
     let mut count = 0;
+    let (mut key, mut info, mut spare) = (Vec::new(), MvccInfo::default(), Vec::new());
     while limit == 0 || count < limit {
-        let key = match (locks.user_key(), writes.user_key()) {
+        let first = match (locks.user_key(), writes.user_key()) {
             (None, None) => break,
             (Some(key), None) | (None, Some(key)) => key,
             (Some(lock), Some(write)) => lock.min(write),
-        }
-        .to_vec();
-        let mut info = MvccInfo::default();
+        };
+        key.clear();
+        key.extend_from_slice(first);
+        // Millions of rows are made one after another: the memory of the last one serves the next.
+        spare.append(&mut info.writes);
+        info.lock = None;
+        info.values.clear();
         while writes.user_key() == Some(&key) {
-            info.writes.push(write_info(&writes)?);
+            let mut write = spare.pop().unwrap_or_default();
+            write_info(&writes, &mut write)?;
+            info.writes.push(write);
             writes.advance()?;
         }
         if locks.user_key() == Some(&key) {
@@ -88,13 +95,14 @@ pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) ->
             }
             values.advance()?;
         }
-        take(key, info)?;
+        take(&key, &mut info)?;
         count += 1;
     }
     Ok(())
 }
 
-fn write_info(rows: &Rows<'_>) -> Answer<MvccWrite> {
+/// Puts the record that `rows` stands on in `info`, whatever that was.
+fn write_info(rows: &Rows<'_>, info: &mut MvccWrite) -> Answer<()> {
     let write = WriteRef::parse(rows.iter.value())
         .map_err(|e| DebugError::Other(format!("key {}: {e}", keys::hex_upper(rows.iter.key()))))?;
     let op = match write.write_type {
@@ -103,13 +111,17 @@ fn write_info(rows: &Rows<'_>) -> Answer<MvccWrite> {
         WriteType::Lock => Op::Lock,
         WriteType::Rollback => Op::Rollback,
     };
-    Ok(MvccWrite {
+    let mut short_value = std::mem::take(&mut info.short_value);
+    short_value.clear();
+    short_value.extend_from_slice(write.short_value.unwrap_or_default());
+    *info = MvccWrite {
         r#type: op.into(),
         start_ts: write.start_ts.into_inner(),
         commit_ts: rows.ts(),
-        short_value: write.short_value.unwrap_or_default().to_vec(),
+        short_value,
         ..Default::default()
-    })
+    };
+    Ok(())
 }
 
 fn lock_info(key: &[u8], value: &[u8]) -> Answer<MvccLock> {

@@ -194,6 +194,14 @@ impl Source for Online {
         Ok(reply.entries.into_iter().map(|entry| (entry.cf, entry.size)).collect())
     }
 
+    fn approximate_region_size(&self, _: u64, _: &[String]) -> Answer<Vec<(String, u64)>> {
+        Err(Error::other(
+            "size --approximate reads the SSTs of a directory: servers have no call for it; give --data-dir, or leave \
+             --approximate out",
+        )
+        .into())
+    }
+
     fn raft_log(&self, region_id: u64, log_index: u64) -> Answer<Entry> {
         let request = debugpb::RaftLogRequest { region_id, log_index };
         Ok(self.call(self.client.clone().raft_log(request))?.entry.unwrap_or_default())
@@ -204,7 +212,7 @@ impl Source for Online {
         let mut stream = self.call(self.client.clone().scan_mvcc(request))?;
         loop {
             match self.runtime.block_on(stream.message()) {
-                Ok(Some(reply)) => take(reply.key, reply.info.unwrap_or_default())?,
+                Ok(Some(reply)) => take(&reply.key, &mut reply.info.unwrap_or_default())?,
                 Ok(None) => return Ok(()),
                 Err(e) => return Err(self.failure(&e)),
             }

@@ -1,0 +1,59 @@
+//! Sizes without a scan: from the tables' properties and, for a table that a range cuts, from TiKV's range index or the
+//! index of its blocks.
+
+use std::sync::Arc;
+
+use crate::{
+    lsm::{Db, SstFile, Table},
+    source::Answer,
+};
+
+/// Bytes behind each user key, which the properties count as the key's.
+const KEY_TRAILER: u64 = 8;
+
+/// About how many bytes of keys and values `cf` has in `[start, end)`: older versions and what deletions hide are among
+/// them until a compaction removes them.
+pub fn size(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<u64> {
+    let family = db.family(cf)?;
+    let inside = |key: &[u8]| key >= start && (end.is_empty() || key < end);
+    let in_logs = family.unflushed().filter(|(key, _)| inside(key));
+    let mut size: u64 = in_logs.map(|(key, len)| (key.len() + len) as u64).sum();
+    for file in family.files().iter().filter(|file| file.overlaps(start, end)) {
+        let Some(table) = db.table(cf, file) else { continue };
+        size += match inside(file.smallest()) && inside(file.largest()) {
+            true => plain_bytes(&table),
+            false => part(db, cf, (file, &table), start, end),
+        };
+    }
+    Ok(size)
+}
+
+/// Bytes of keys and values of all of the table.
+fn plain_bytes(table: &Table) -> u64 {
+    let number = |name| table.properties().number(name).unwrap_or_default();
+    let keys = number("rocksdb.raw.key.size");
+    let trailers = KEY_TRAILER * table.properties().num_entries();
+    keys.saturating_sub(trailers) + number("rocksdb.raw.value.size")
+}
+
+/// Bytes of the part of the table that lies in the range.
+fn part(db: &Db, cf: &str, (file, table): (&SstFile, &Arc<Table>), start: &[u8], end: &[u8]) -> u64 {
+    if let Some(index) = table.properties().range_index("tikv.range_index").filter(|index| !index.is_empty())
+    {
+        let before = |key: &[u8]| index.partition_point(|(known, _)| known.as_slice() <= key);
+        let at = |key: &[u8]| before(key).checked_sub(1).map_or(0, |at| index[at].1.size);
+        let all = index.last().map_or(0, |(_, offsets)| offsets.size);
+        return if end.is_empty() { all } else { at(end) }.saturating_sub(at(start));
+    }
+    let index = match table.index() {
+        Ok(index) => index,
+        Err(e) => {
+            db.note_damage(cf, e.losing(file.smallest(), file.largest()));
+            return 0;
+        }
+    };
+    let blocks = |from: usize, to: usize| (from..to).map(|at| index.handle(at).size).sum::<u64>();
+    let last = if end.is_empty() { index.len() } else { (index.find(end) + 1).min(index.len()) };
+    let (met, all) = (blocks(index.find(start).min(last), last), blocks(0, index.len()));
+    (u128::from(plain_bytes(table)) * u128::from(met) / u128::from(all.max(1))) as u64
+}
