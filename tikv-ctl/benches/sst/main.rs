@@ -1,0 +1,131 @@
+//! The figures of tikv-ctl, as ratios in one run: `sst keys`, `sst verify` and `scan` beside sst_dump (Debian's
+//! rocksdb-tools) on the same files, `find` and `size` on a store of a gibibyte, and the memory that they take.
+//!
+//! `cargo bench --profile dev -p tikv-ctl --bench sst`, or `./run bench`. `SST_BENCH_ENTRIES` and
+//! `SST_BENCH_STORE_MIB` say how large the files are; they are made once and kept in the target's `tmp`.
+
+mod files;
+mod measure;
+
+use std::{path::Path, process::Command};
+
+use files::{Compression, Sizes};
+use measure::{Cost, median, ms};
+
+const CTL: &str = env!("CARGO_BIN_EXE_tikv-ctl");
+const ROUNDS: usize = 5;
+
+fn main() {
+    let number = |name, or| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(or);
+    let sizes = Sizes {
+        entries: number("SST_BENCH_ENTRIES", 1_000_000),
+        store: number("SST_BENCH_STORE_MIB", 1024) << 20,
+    };
+    let has_peer = Command::new("sst_dump").arg("--help").output().is_ok();
+    if !has_peer {
+        println!("sst_dump is missing, so nothing is compared with it: apt-get install rocksdb-tools");
+    }
+    println!(
+        "{} records of CF write in a file; CPU time (user and system) on one core, median of {ROUNDS} runs; in \
+         brackets the ratio that is wanted",
+        sizes.entries
+    );
+    println!("{:<30}{:>14}{:>14}{:>9}", "", "tikv-ctl", "peer", "ratio");
+    for compression in Compression::ALL {
+        let sst = files::sst(compression, &sizes);
+        verify(&sst, compression, has_peer);
+        if has_peer {
+            print(&sst, compression);
+            scan(compression, &sizes);
+        }
+    }
+    store(&sizes);
+}
+
+/// One core, so that both sides have the same.
+fn alone(tool: &str, args: &[&str]) -> Cost {
+    let rounds =
+        (0..ROUNDS).map(|_| measure::run(Command::new("taskset").args(["-c", "0", tool]).args(args)));
+    median(rounds.collect())
+}
+
+fn dump(sst: &Path, args: &[&str]) -> Cost {
+    let file = format!("--file={}", sst.display());
+    alone("sst_dump", &[&[file.as_str()], args].concat())
+}
+
+fn print(sst: &Path, compression: Compression) {
+    let file = sst.display().to_string();
+    let ours = alone(CTL, &["sst", &file, "keys"]);
+    let theirs = dump(sst, &["--command=scan"]);
+    line(&format!("{compression} print"), &ours, &theirs, "[3]");
+    let hex = dump(sst, &["--command=scan", "--output_hex"]);
+    line(&format!("{compression} print, beside hex"), &ours, &hex, "");
+}
+
+fn verify(sst: &Path, compression: Compression, has_peer: bool) {
+    let file = sst.display().to_string();
+    let one = alone(CTL, &["sst", &file, "verify", "--threads", "1"]);
+    if has_peer {
+        let theirs = dump(sst, &["--command=check", "--verify_checksum"]);
+        line(&format!("{compression} verify"), &one, &theirs, "[1]");
+    }
+    let threads = |threads: &str| {
+        let runs = (0..ROUNDS).map(|_| {
+            measure::run(Command::new(CTL).args(["sst", file.as_str(), "verify", "--threads", threads]))
+        });
+        runs.map(|cost| cost.wall).min().unwrap_or_default()
+    };
+    let (one_core, two) = (threads("1"), threads("2"));
+    println!(
+        "{:<30}{:>11.1} ms{:>11.1} ms{:>8.2}x [1.7]  two threads beside one, least wall time",
+        format!("{compression} verify, 2 cores"),
+        ms(two),
+        ms(one_core),
+        ms(one_core) / ms(two)
+    );
+    let size = sst.metadata().map_or(0, |meta| meta.len());
+    println!(
+        "{:<30}{:>11.1} MiB resident at most, of a file of {:.1} MiB",
+        format!("{compression} verify, memory"),
+        one.peak as f64 / 1048576.0,
+        size as f64 / 1048576.0
+    );
+}
+
+/// The same rows with MVCC decoded, from a data directory that holds the one file.
+fn scan(compression: Compression, sizes: &Sizes) {
+    let (dir, sst) = files::one_sst_store(compression, sizes);
+    let dir = dir.display().to_string();
+    let ours = alone(CTL, &["--data-dir", &dir, "scan", "--from", "z", "--to", "{"]);
+    let theirs = dump(&sst, &["--command=scan"]);
+    line(&format!("{compression} scan, MVCC decoded"), &ours, &theirs, "[1.67]");
+}
+
+fn store(sizes: &Sizes) {
+    let store = files::store(sizes);
+    let dir = store.dir.display().to_string();
+    let mib = store.bytes as f64 / 1048576.0;
+    println!("\na store of {mib:.0} MiB in {} SSTs and a Raft log of {} MiB", store.ssts, store.raft >> 20);
+    for (what, key) in [("find, a key that is there", &store.key), ("find, one that is not", &store.no_key)] {
+        // It fails where there is nothing: that is what it is to say.
+        let runs =
+            (0..ROUNDS).map(|_| measure::try_run(Command::new(CTL).args(["--data-dir", &dir, "find", key])));
+        let cost = median(runs.collect());
+        println!("{what:<30}{:>11.1} ms wall, {:.1} ms CPU [1000 ms]", ms(cost.wall), ms(cost.cpu));
+    }
+    let exact = alone(CTL, &["--data-dir", &dir, "size"]);
+    let near = alone(CTL, &["--data-dir", &dir, "size", "--approximate"]);
+    line("size, approximate beside exact", &near, &exact, "");
+    for args in [&["size"][..], &["size", "--approximate"]] {
+        let out = Command::new(CTL).args(["--data-dir", &dir]).args(args).output();
+        let text = out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+        println!("    {:<20}{}", args.join(" "), text.lines().last().unwrap_or_default());
+    }
+    println!("size, memory: {:.1} MiB resident at most", exact.peak as f64 / 1048576.0);
+}
+
+fn line(what: &str, ours: &Cost, theirs: &Cost, wanted: &str) {
+    let (ours, theirs) = (ms(ours.cpu), ms(theirs.cpu));
+    println!("{what:<30}{ours:>11.1} ms{theirs:>11.1} ms{:>8.2}x {wanted}", theirs / ours);
+}
