@@ -68,7 +68,7 @@ impl debugpb::debug_server::Debug for Service {
         let r = r.into_inner();
         let mut rows = Vec::new();
         let scanned = self.0.scan_mvcc(&r.from_key, &r.to_key, r.limit, &mut |key, info| {
-            rows.push(Ok(debugpb::ScanMvccResponse { key, info: Some(info) }));
+            rows.push(Ok(debugpb::ScanMvccResponse { key: key.to_vec(), info: Some(std::mem::take(info)) }));
             Ok(())
         });
         reply(scanned.map(|()| Box::pin(tokio_stream::iter(rows)) as BoxStream<_>))
