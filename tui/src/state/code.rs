@@ -49,6 +49,25 @@ pub fn on_disk(path: &str) -> Option<PathBuf> {
     here.ancestors().map(Path::to_owned).chain(built).map(|root| root.join(path)).find(|p| p.is_file())
 }
 
+/// Writes a packed file below the user's cache, for an editor where there is no checkout.
+pub fn unpack(path: &str) -> Result<PathBuf, String> {
+    let dir = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = dir("XDG_CACHE_HOME").or_else(|| Some(dir("HOME")?.join(".cache")));
+    unpack_below(&cache.ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("tikv-toolkit/source"), path)
+}
+
+fn unpack_below(root: &Path, path: &str) -> Result<PathBuf, String> {
+    let (name, text) = packed(path).ok_or_else(|| format!("{path} is not on this disk"))?;
+    let file = root.join(name);
+    let fail = |e: std::io::Error| format!("cannot write {}: {e}", file.display());
+    if std::fs::read(&file).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(file);
+    }
+    std::fs::create_dir_all(file.parent().unwrap_or(root)).map_err(fail)?;
+    std::fs::write(&file, text).map_err(fail)?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +81,23 @@ mod tests {
         assert_eq!(packed(&format!("/somewhere/else/{path}")).map(|f| f.0), Some(path));
         assert_eq!(packed("recorder.rs"), None);
         assert!(packed_files().all(|p| packed(p).is_some()));
+    }
+
+    #[test]
+    fn without_a_checkout_an_editor_gets_the_packed_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = "tracepoints/core/src/recorder.rs";
+        for _ in 0..2 {
+            let file = unpack_below(dir.path(), &format!("/gone/{path}")).unwrap();
+            assert_eq!(file, dir.path().join(path));
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), packed(path).unwrap().1);
+            // Whatever somebody typed into it is not our source.
+            std::fs::write(&file, "changed").unwrap();
+        }
+        assert!(unpack_below(dir.path(), "/no/such/file.rs").unwrap_err().contains("/no/such/file.rs"));
+        std::fs::write(dir.path().join("engine"), "in the way").unwrap();
+        let why = unpack_below(dir.path(), "engine/keys/src/lib.rs").unwrap_err();
+        assert!(why.contains("cannot write"), "{why}");
     }
 
     #[test]

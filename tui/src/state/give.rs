@@ -11,10 +11,10 @@ impl Screen {
             self.say("no source file here");
             return Effect::None;
         };
-        match code::on_disk(&file) {
-            Some(path) => Effect::Edit { path, line },
-            None => {
-                self.say(format!("{file} is not on this disk: it is shown from the copy in this program"));
+        match code::on_disk(&file).map_or_else(|| code::unpack(&file), Ok) {
+            Ok(path) => Effect::Edit { path, line },
+            Err(why) => {
+                self.say(why);
                 Effect::None
             }
         }
