@@ -38,6 +38,8 @@ pub struct DbConfig {
     pub wal_dir: Option<PathBuf>,
     /// Whether RocksDB counts its tickers and histograms.
     pub enable_statistics: bool,
+    /// Memtables are not flushed at open and at close: for tools that leave SSTs as they are.
+    pub avoid_flush: bool,
     /// Column family default.
     pub defaultcf: CfConfig,
     /// Column family lock.
@@ -58,6 +60,7 @@ impl Default for DbConfig {
             max_total_wal_size: 4 * GIB,
             wal_dir: None,
             enable_statistics: true,
+            avoid_flush: false,
             defaultcf: CfConfig::default(),
             lockcf: CfConfig {
                 block_size: 16 * KIB,
@@ -123,6 +126,8 @@ impl DbConfig {
         opts.set_keep_log_file_num(10);
         opts.set_stats_dump_period_sec(0);
         opts.set_stats_persist_period_sec(0);
+        opts.set_avoid_flush_during_recovery(self.avoid_flush);
+        opts.set_avoid_flush_during_shutdown(self.avoid_flush);
         if let Some(dir) = &self.wal_dir {
             opts.set_wal_dir(dir);
         }

@@ -9,7 +9,10 @@ use kvproto::{
 use serde::Serialize;
 use tracepoints::probe::RaftProbe;
 
-use crate::{Error, Result, store::Engines};
+use crate::{
+    Error, Result,
+    store::{ConsistencyVerdict, Engines},
+};
 
 /// A region as its peer knows it. TiKV: `raftstore::store::region_meta::RegionMeta`.
 #[derive(Clone, Debug)]
@@ -22,6 +25,8 @@ pub struct RegionMeta {
     pub approximate_size: u64,
     /// What a leader knows of its followers beyond the probe, by peer.
     pub flows: HashMap<u64, PeerFlow>,
+    /// What the last consistency check said of this peer.
+    pub consistency: Option<ConsistencyVerdict>,
 }
 
 /// How messages to a follower flow.

@@ -177,8 +177,14 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     );
     let receiver = SnapReceiver::new(snap_mgr, &config.server);
     let kv = KvService::new(store_id, storage.clone(), router.clone(), receiver, metrics.clone());
-    let debug =
-        DebugService::new(engines.clone(), pd.cluster_id(), store_id, metrics.clone(), config.clone());
+    let debug = DebugService::new(
+        engines.clone(),
+        router.clone(),
+        pd.cluster_id(),
+        store_id,
+        metrics.clone(),
+        config.clone(),
+    );
     let services =
         routes(kv, debug, ControlService::new(store_id, freezer), config.server.max_grpc_send_msg_len);
     let grpc_runtime = runtimes.grpc.handle().clone();

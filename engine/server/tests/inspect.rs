@@ -77,8 +77,9 @@ fn the_debug_service_tells_regions_logs_and_rows() {
         let endless =
             debug.scan_mvcc(ScanMvccRequest { from_key: b"z".to_vec(), ..Default::default() }).await;
         assert_eq!(endless.unwrap_err().message(), "no limit and to_key");
-        let missing =
-            debug.check_region_consistency(RegionConsistencyCheckRequest::default()).await.unwrap_err();
-        assert_eq!(missing.code(), tonic::Code::Unimplemented);
+        let check = |region_id| RegionConsistencyCheckRequest { region_id };
+        debug.check_region_consistency(check(region.id)).await.unwrap();
+        let missing = debug.check_region_consistency(check(4711)).await.unwrap_err();
+        assert_eq!(missing.code(), tonic::Code::NotFound);
     });
 }

@@ -32,6 +32,7 @@ pub use lease::{Lease, LeaseState, RemoteLease};
 pub use msg::{
     CasualMessage, PeerMsg, PeerTick, PersistedMsg, RaftCommand, SignificantMsg, StoreMsg, StoreTick,
 };
+pub use peer::ConsistencyVerdict;
 pub use peer_storage::{
     PeerStorage, SnapshotApplied, initial_apply_state, initial_raft_state, write_apply_state,
     write_peer_state,

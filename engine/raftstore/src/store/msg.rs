@@ -51,6 +51,8 @@ pub enum CasualMessage {
     PublishProbe,
     /// A snapshot to be sent was generated (or not), so Raft may go on.
     SnapshotGenerated,
+    /// The region's data is hashed, as of entry `index`.
+    ComputeHashResult { index: u64, hash: Vec<u8> },
     /// Campaign now, as a test or the owner of a new region does.
     Campaign,
 }

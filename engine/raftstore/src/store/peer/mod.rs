@@ -1,4 +1,5 @@
 //! One peer of a Raft group: the `raft` crate's node and what belongs to it. Mirrors `raftstore::store::peer::Peer`.
+mod consistency;
 mod lease;
 mod probe;
 mod propose;
@@ -16,6 +17,7 @@ use kvproto::metapb::{self, Region};
 use raft::{RawNode, StateRole, eraftpb::Message};
 use tracepoints::{EngineClock, clock::EngineInstant, probe::RaftProbe};
 
+pub use consistency::{ConsistencyState, ConsistencyVerdict};
 pub use propose::RequestPolicy;
 pub use ready::{ReadyOutcome, is_initial_msg};
 
@@ -44,6 +46,7 @@ pub struct Peer {
     pub proposals: ProposalQueue,
     pub pending_reads: ReadIndexQueue,
     pub leader_lease: Lease,
+    pub consistency: ConsistencyState,
     pub unpersisted: VecDeque<Unpersisted>,
     /// Up to here entries were given to the apply FSM.
     pub last_applying_idx: u64,
@@ -94,6 +97,7 @@ impl Peer {
             proposals: ProposalQueue::default(),
             pending_reads: ReadIndexQueue::default(),
             leader_lease: lease,
+            consistency: ConsistencyState::default(),
             unpersisted: VecDeque::new(),
             last_applying_idx: applied,
             last_committed_split_idx: 0,

@@ -116,6 +116,7 @@ impl Peer {
             applied_term: self.storage().applied_term(),
             approximate_size: self.approximate_size(),
             flows: self.flows(),
+            consistency: self.consistency.verdict(),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Background workers: each a thread that takes tasks from a channel.
+pub mod consistency_check;
 pub mod pd;
 pub mod raftlog_gc;
 pub mod read;

@@ -9,7 +9,7 @@ use kvproto::{
 use prost::Message;
 use raft::eraftpb::Snapshot;
 
-use super::{Scheduler, Worker};
+use super::{Scheduler, Worker, consistency_check::compute_hash};
 use crate::{
     Error, RaftRouter, Result,
     store::{
@@ -34,6 +34,12 @@ pub enum RegionTask {
         key: SnapKey,
         region: Region,
     },
+    /// Hashes the data of a region, as of entry `index`.
+    ComputeHash {
+        region: Region,
+        index: u64,
+        snapshot: RocksSnapshot,
+    },
     /// Removes the data of a region that left the store.
     Destroy {
         region: Region,
@@ -50,7 +56,7 @@ pub struct RegionScheduler {
 impl RegionScheduler {
     pub fn schedule(&self, task: RegionTask) {
         match task {
-            RegionTask::Gen { .. } => self.generator.schedule(task),
+            RegionTask::Gen { .. } | RegionTask::ComputeHash { .. } => self.generator.schedule(task),
             _ => self.region.schedule(task),
         }
     }
@@ -118,6 +124,14 @@ impl Runner {
                 let msg = PeerMsg::SnapshotApplied(SnapshotApplied { key, result });
                 let _ = self.router.send_peer(region.id, msg);
             }
+            RegionTask::ComputeHash { region, index, snapshot } => match compute_hash(&snapshot, &region) {
+                Ok(hash) => {
+                    let hash = hash.to_be_bytes().to_vec();
+                    let msg = CasualMessage::ComputeHashResult { index, hash };
+                    let _ = self.router.send_casual_msg(region.id, msg);
+                }
+                Err(err) => log::error!("region {}: cannot hash its data: {err}", region.id),
+            },
             RegionTask::Destroy { region } => {
                 if let Err(err) = clear_range(&self.engines.kv, &region) {
                     log::error!("region {}: cannot remove its data: {err}", region.id);

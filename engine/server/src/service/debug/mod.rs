@@ -1,5 +1,6 @@
 //! `debugpb.Debug`, what tikv-ctl asks a running store (TiKV `src/server/service/debug.rs`, `src/server/debug.rs`).
 mod config;
+mod consistency;
 mod maintenance;
 mod mvcc;
 mod properties;
@@ -10,7 +11,7 @@ use kvproto::{
     debugpb::{debug_server::Debug, *},
     raft_serverpb::{PeerState, RaftApplyState, RegionLocalState},
 };
-use raftstore::store::Engines;
+use raftstore::{RaftRouter, store::Engines};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
@@ -49,6 +50,7 @@ type Answer<T> = Result<Response<T>, Status>;
 #[derive(Clone)]
 pub struct DebugService {
     engines: Engines,
+    router: RaftRouter,
     cluster_id: u64,
     store_id: u64,
     metrics: Metrics,
@@ -58,12 +60,13 @@ pub struct DebugService {
 impl DebugService {
     pub fn new(
         engines: Engines,
+        router: RaftRouter,
         cluster_id: u64,
         store_id: u64,
         metrics: Metrics,
         config: TikvConfig,
     ) -> Self {
-        Self { engines, cluster_id, store_id, metrics, config }
+        Self { engines, router, cluster_id, store_id, metrics, config }
     }
 
     /// Runs what reads from disk on a thread that may block.
@@ -339,11 +342,10 @@ impl Debug for DebugService {
 
     async fn check_region_consistency(
         &self,
-        _: Request<RegionConsistencyCheckRequest>,
+        request: Request<RegionConsistencyCheckRequest>,
     ) -> Answer<RegionConsistencyCheckResponse> {
-        Err(Status::unimplemented(
-            "this RaftStore has no ComputeHash and VerifyHash; tikv-ctl diff compares a region of two stores",
-        ))
+        consistency::check(&self.router, request.into_inner().region_id).await?;
+        Ok(Response::new(RegionConsistencyCheckResponse {}))
     }
 
     async fn flashback_to_version(

@@ -95,20 +95,13 @@ fn to_mvcc_lock(lock: Lock) -> MvccLock {
         LockType::Pessimistic => Op::PessimisticLock,
         LockType::Shared => Op::SharedLock,
     };
-    let (last_change_ts, versions) = lock.last_change.to_parts();
+    // Only what TiKV's `MvccInfoCollector` tells.
     MvccLock {
         r#type: op as i32,
         start_ts: lock.ts.into_inner(),
         primary: lock.primary,
         short_value: lock.short_value.unwrap_or_default(),
-        ttl: lock.ttl,
-        for_update_ts: lock.for_update_ts.into_inner(),
-        txn_size: lock.txn_size,
-        use_async_commit: lock.use_async_commit,
-        secondaries: lock.secondaries,
-        rollback_ts: lock.rollback_ts.into_iter().map(|ts| ts.into_inner()).collect(),
-        last_change_ts: last_change_ts.into_inner(),
-        versions_to_last_change: versions,
+        ..MvccLock::default()
     }
 }
 
@@ -120,17 +113,12 @@ fn write_row(value: &[u8], commit_ts: u64) -> Result<MvccWrite, DebugError> {
         WriteType::Lock => Op::Lock,
         WriteType::Rollback => Op::Rollback,
     };
-    let (last_change_ts, versions) = write.last_change.to_parts();
     Ok(MvccWrite {
         r#type: op as i32,
         start_ts: write.start_ts.into_inner(),
         commit_ts,
         short_value: write.short_value.unwrap_or_default().to_vec(),
-        has_overlapped_rollback: write.has_overlapped_rollback,
-        has_gc_fence: write.gc_fence.is_some(),
-        gc_fence: write.gc_fence.map_or(0, |ts| ts.into_inner()),
-        last_change_ts: last_change_ts.into_inner(),
-        versions_to_last_change: versions,
+        ..MvccWrite::default()
     })
 }
 

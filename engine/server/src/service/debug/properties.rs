@@ -65,8 +65,8 @@ fn mvcc(kv: &RocksEngine, start: &[u8], end: &[u8]) -> Result<Mvcc, DebugError> 
         if row != user {
             row = user.to_vec();
             row_versions = 0;
-            // The newest version decides whether the row still counts, as in TiKV's collector.
-            out.rows += u64::from(write.write_type != WriteType::Rollback);
+            // A row that was only rolled back counts, as in TiKV's collector.
+            out.rows += 1;
         }
         row_versions += 1;
         out.max_row_versions = out.max_row_versions.max(row_versions);

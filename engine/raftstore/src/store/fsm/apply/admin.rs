@@ -2,13 +2,20 @@
 use kvproto::{
     raft_cmdpb::{
         AdminCmdType, AdminRequest, AdminResponse, CompactLogRequest, RaftCmdResponse, RaftResponseHeader,
+        VerifyHashRequest,
     },
     raft_serverpb::RaftTruncatedState,
 };
 use raft::eraftpb::Entry;
 
 use super::{ApplyDelegate, ExecResult, context::ApplyContext};
-use crate::{Error, Result, store::peer_storage::first_index};
+use crate::{
+    Error, Result,
+    store::{
+        peer_storage::{self, first_index},
+        worker::region::RegionTask,
+    },
+};
 
 pub(super) fn admin_response(admin: AdminResponse) -> RaftCmdResponse {
     let header = Some(RaftResponseHeader::default());
@@ -25,6 +32,8 @@ impl ApplyDelegate {
         let response = match admin.cmd_type() {
             AdminCmdType::CompactLog => self.exec_compact_log(admin.compact_log.as_ref(), entry)?,
             AdminCmdType::BatchSplit => self.exec_batch_split(ctx, admin)?,
+            AdminCmdType::ComputeHash => self.exec_compute_hash(ctx, entry)?,
+            AdminCmdType::VerifyHash => self.exec_verify_hash(admin.verify_hash.as_ref())?,
             other => {
                 return Err(Error::other(format!(
                     "admin command {other:?} is not supported by this RaftStore"
@@ -33,6 +42,25 @@ impl ApplyDelegate {
         };
         let cmd_type = admin.cmd_type() as i32;
         Ok(admin_response(AdminResponse { cmd_type, ..response }))
+    }
+
+    /// The data as it is behind this entry, on every peer, is hashed by a worker.
+    fn exec_compute_hash(&mut self, ctx: &mut ApplyContext, entry: &Entry) -> Result<AdminResponse> {
+        // What is in RocksDB without its apply state would be applied again after a crash.
+        peer_storage::write_apply_state(&mut ctx.wb, self.region.id, &self.apply_state)?;
+        ctx.flush();
+        if !ctx.failed() {
+            let (region, snapshot) = (self.region.clone(), ctx.kv.snapshot());
+            ctx.region_scheduler.schedule(RegionTask::ComputeHash { region, index: entry.index, snapshot });
+        }
+        Ok(AdminResponse::default())
+    }
+
+    fn exec_verify_hash(&mut self, request: Option<&VerifyHashRequest>) -> Result<AdminResponse> {
+        let request =
+            request.ok_or_else(|| Error::other("expected a verify_hash in the request, met none"))?;
+        self.push_result(ExecResult::VerifyHash { index: request.index, hash: request.hash.clone() });
+        Ok(AdminResponse { verify_hash: Some(Default::default()), ..Default::default() })
     }
 
     fn exec_compact_log(

@@ -53,6 +53,7 @@ pub enum ExecResult {
     ChangePeer { change: ConfChangeV2, region: Region, peers: Vec<metapb::Peer> },
     CompactLog { index: u64 },
     SplitRegion { regions: Vec<Region>, derived: Region },
+    VerifyHash { index: u64, hash: Vec<u8> },
 }
 
 /// What was applied in one round.

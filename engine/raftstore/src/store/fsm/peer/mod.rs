@@ -3,6 +3,7 @@
 //! Where a request may be held the FSM's work is cut into [`Cont`]s: each passes its gate first and acts then, so that a
 //! parked FSM goes on exactly where it stood. Messages are taken only when no Cont is left.
 mod command;
+mod consistency;
 mod destroy;
 mod message;
 mod results;

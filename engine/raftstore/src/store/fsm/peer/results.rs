@@ -39,6 +39,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                 }
                 ExecResult::CompactLog { index } => self.on_compact_log(index),
                 ExecResult::SplitRegion { regions, derived } => self.on_split(regions, derived),
+                ExecResult::VerifyHash { index, hash } => self.on_verify_hash(index, hash),
             }
         }
         let peer = &mut self.fsm.peer;

@@ -127,6 +127,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             CasualMessage::PublishProbe => self.fsm.peer.publish_probe(self.ctx.store_id, true),
             // The followers' answers make Raft send what it could not send before.
             CasualMessage::SnapshotGenerated => self.fsm.peer.raft_group.ping(),
+            CasualMessage::ComputeHashResult { index, hash } => self.on_hash_computed(index, hash),
             CasualMessage::Campaign => {
                 if let Err(err) = self.fsm.peer.raft_group.campaign() {
                     log::info!("region {}: cannot campaign: {err}", self.fsm.region_id());

@@ -1,0 +1,55 @@
+//! Consistency checks: every peer hashes its data at the same entry, and the leader's hash goes through the log.
+//! Mirrors `on_ready_compute_hash`, `on_hash_computed`, `on_ready_verify_hash`.
+use kvproto::raft_cmdpb::{AdminCmdType, AdminRequest, RaftCmdRequest, RaftRequestHeader, VerifyHashRequest};
+
+use super::PeerFsmDelegate;
+use crate::store::{Transport, peer::ConsistencyVerdict};
+
+impl<T: Transport> PeerFsmDelegate<'_, T> {
+    /// The worker has hashed the data as of entry `index`.
+    pub(super) fn on_hash_computed(&mut self, index: u64, hash: Vec<u8>) {
+        let peer = &mut self.fsm.peer;
+        if peer.is_leader() {
+            let verify = VerifyHashRequest { index, hash: hash.clone(), ..Default::default() };
+            let request = RaftCmdRequest {
+                header: Some(RaftRequestHeader {
+                    region_id: peer.region_id,
+                    peer: Some(peer.peer),
+                    region_epoch: Some(peer.region().epoch()),
+                    term: peer.term(),
+                    ..Default::default()
+                }),
+                admin_request: Some(AdminRequest {
+                    cmd_type: AdminCmdType::VerifyHash as i32,
+                    verify_hash: Some(verify),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            };
+            self.propose_admin(request);
+        }
+        let verdict = self.fsm.peer.consistency.computed(index, hash);
+        self.on_verdict(verdict);
+    }
+
+    /// The leader's hash is applied.
+    pub(super) fn on_verify_hash(&mut self, index: u64, hash: Vec<u8>) {
+        let verdict = self.fsm.peer.consistency.expect(index, hash);
+        self.on_verdict(verdict);
+    }
+
+    /// A TiKV panics where hashes differ; here the peer goes on serving and says it, loudly.
+    fn on_verdict(&self, verdict: Option<ConsistencyVerdict>) {
+        let (region, store) = (self.fsm.region_id(), self.ctx.store_id);
+        match verdict {
+            Some(ConsistencyVerdict { index, matches: true }) => {
+                log::info!("region {region}: consistency check at entry {index}: the data is the leader's");
+            }
+            Some(ConsistencyVerdict { index, matches: false }) => log::error!(
+                "region {region}: consistency check at entry {index}: the data of store {store} is NOT the leader's; \
+                 `tikv-ctl diff` shows the keys, remove the peer and let it be made anew"
+            ),
+            None => {}
+        }
+    }
+}
