@@ -20,6 +20,7 @@ mod output;
 mod pd;
 pub mod raft_engine;
 mod schema;
+pub mod simple_write;
 pub mod source;
 pub mod text;
 pub mod tidb;

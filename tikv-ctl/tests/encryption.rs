@@ -120,6 +120,9 @@ fn with_its_keys_it_reads_as_the_plain_one() {
         assert_eq!(here, there, "{part}");
         assert_eq!(here.0, 0, "{part}: {}", here.2);
     }
+    let raft = secret.path().join("raft-engine").display().to_string();
+    let (code, out, err) = ctl(&["raft-engine-ctl", "--", "check", "-p", &raft]);
+    assert_eq!((code, out.as_str()), (0, "All data is Ok\n"), "{err}");
     let (code, _, err) = run(secret.path(), &["tombstone", "-r", "4", "--force", "--yes"]);
     assert!(code == 1 && err.contains("encrypted at rest") && err.contains("nothing was changed"), "{err}");
 }

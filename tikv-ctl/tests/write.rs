@@ -43,6 +43,11 @@ fn there_and_back(path: &str, args: &[&str]) -> String {
     assert_eq!(code, 0, "{out}{err}");
     let between = shown(path);
     assert_ne!(before, between, "{args:?} changed something");
+    let ssts = |files: &std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>| {
+        let is_sst = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "sst");
+        files.iter().filter(|(path, _)| is_sst(path)).map(|(p, b)| (p.clone(), b.clone())).collect::<Vec<_>>()
+    };
+    assert!(ssts(&bytes) == ssts(&contents(Path::new(path))), "SSTs stay as they were");
     let (code, out, err) = ctl(&["undo", undo, "--yes"]);
     assert_eq!(code, 0, "{out}{err}");
     assert_eq!(before, shown(path), "undo restores");
@@ -124,7 +129,7 @@ fn a_lost_region_is_made_anew_and_undone() {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let client = pd::client::PdClient::connect(&[address.clone()]).await.unwrap();
+        let client = pd::client::PdClient::connect(std::slice::from_ref(&address)).await.unwrap();
         let store = kvproto::metapb::Store { id: 9, address: "127.0.0.1:1".into(), ..Default::default() };
         client.bootstrap_cluster(store, lost).await.unwrap();
     });

@@ -20,6 +20,8 @@ mod sst;
 mod store;
 mod write;
 
+use std::path::Path;
+
 pub use admin::AdminCmd;
 pub use write::WriteCmd;
 
@@ -44,7 +46,7 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     match cmd {
         Some(Cmd::Sst(args)) => sst::run(&args, global.key_format, out),
         Some(Cmd::Files(cmd)) => files::run(&cmd, &global, out),
-        Some(Cmd::RaftEngineCtl { args }) => raft_engine::run(&args, out),
+        Some(Cmd::RaftEngineCtl { args }) => raft_engine::run(&args, &global, out),
         Some(Cmd::EncryptionMeta { cmd }) => encryption::run(&cmd, &global, out),
         Some(Cmd::DecryptFile { file, out_file, yes }) => {
             encryption::decrypt_file(&file, &out_file, yes, &global, out)
@@ -88,14 +90,19 @@ fn know_keys(cmd: &Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Result
         Some(Cmd::DumpSnapMeta { file }) => Some(file.as_path()),
         _ => None,
     };
-    let mut warnings = Vec::new();
-    if let Some(path) = path {
-        warnings.extend(encryption_keys::register_around(path, &store_config(global)?.encryption)?);
-    }
+    path.map_or(Ok(()), |path| know_keys_around(path, global, out))
+}
+
+/// The same for a file or directory that a command reads.
+fn know_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let config = store_config(global)?.encryption;
+    let mut warnings = encryption_keys::register_around(path, &config)?;
     // A file outside may be one of the directory's: raft-engine can lie elsewhere.
-    if let (Some(_), Some(dir)) = (path, &global.data_dir) {
-        warnings.extend(encryption_keys::register(dir, &store_config(global)?.encryption)?);
+    if let Some(dir) = &global.data_dir {
+        warnings.extend(encryption_keys::register(dir, &config)?);
     }
+    warnings.sort();
+    warnings.dedup();
     warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::{
     key::{escaped, hex},
     output::Output,
     schema::enum_value,
+    simple_write,
     source::{RegionInfo, Source},
     text::{message_json, message_text},
 };
@@ -223,8 +224,12 @@ fn data_lines(entry: &Entry, data: &[u8]) -> Result<Vec<String>> {
         Error::other(format!("the entry's data does not decode: {e}; give -b for its bytes"))
     };
     let (name, message, context) = match entry.entry_type() {
-        EntryType::EntryNormal if data[0] == 0 => {
-            return Ok(vec!["SimpleWrite: an entry of raftstore-v2, which -b shows as bytes".to_owned()]);
+        EntryType::EntryNormal if simple_write::is_simple(data) => {
+            let command = simple_write::decode(data).ok_or_else(|| {
+                Error::other("the entry's data, of raftstore-v2, does not decode; give -b for its bytes")
+            })?;
+            let text = message_text("raft_cmdpb.RaftCmdRequest", &command.encode_to_vec())?;
+            return Ok(vec![format!("SimpleWrite: {text}")]);
         }
         EntryType::EntryNormal => {
             return Ok(vec![format!("Normal: {}", message_text("raft_cmdpb.RaftCmdRequest", data)?)]);
@@ -248,7 +253,12 @@ fn entry_json(region: u64, entry: &Entry) -> Result<Value> {
     let command = |bytes: &[u8]| message_json("raft_cmdpb.RaftCmdRequest", bytes);
     let (mut change, mut request) = (Value::Null, Value::Null);
     match entry.entry_type() {
-        EntryType::EntryNormal if entry.data.first() == Some(&0) || entry.data.is_empty() => {}
+        EntryType::EntryNormal if entry.data.is_empty() => {}
+        EntryType::EntryNormal if simple_write::is_simple(&entry.data) => {
+            if let Some(simple) = simple_write::decode(&entry.data) {
+                request = command(&simple.encode_to_vec())?;
+            }
+        }
         EntryType::EntryNormal => request = command(&entry.data)?,
         EntryType::EntryConfChange => {
             change = message_json("eraftpb.ConfChange", &entry.data)?;

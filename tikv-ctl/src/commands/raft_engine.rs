@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use serde_json::json;
 
-use crate::{Error, Result, output::Output, raft_engine};
+use super::know_keys_around;
+use crate::{Error, Result, cli::Global, output::Output, raft_engine};
 
 /// Looks into the files of raft-engine
 #[derive(Debug, Parser)]
@@ -41,12 +42,15 @@ enum Ctl {
 }
 
 /// Runs the tool with the arguments after `--`.
-pub fn run(args: &[String], out: &mut Output<'_>) -> Result<()> {
+pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()> {
     let ctl = match Ctl::try_parse_from(args) {
         Ok(ctl) => ctl,
         Err(e) if e.use_stderr() => return Err(Error::other(e.render().to_string().trim_end())),
         Err(e) => return out.bytes(e.render().to_string().as_bytes()),
     };
+    if let Ctl::Dump { path, .. } | Ctl::Check { path } = &ctl {
+        know_keys_around(path, global, out)?;
+    }
     match ctl {
         Ctl::Dump { path, raft_groups } => dump(&path, &raft_groups, out),
         Ctl::Check { path } => check(&path, out),

@@ -7,7 +7,7 @@ use kvproto::{
 use prost::Message;
 
 use super::{Hit, Kind, Place, Target};
-use crate::Offline;
+use crate::{Offline, simple_write};
 
 /// Adds the entries of all regions: before a split another region's log had the key.
 pub(super) fn add(store: &Offline, target: &Target, hits: &mut Vec<Hit>, damages: &mut Vec<String>) {
@@ -54,7 +54,8 @@ fn add_entry(region: u64, entry: &Entry, target: &Target, hits: &mut Vec<Hit>) {
     if entry.entry_type() != EntryType::EntryNormal || entry.data.is_empty() {
         return;
     }
-    let Ok(command) = RaftCmdRequest::decode(entry.data.as_slice()) else { return };
+    let simple = simple_write::is_simple(&entry.data).then(|| simple_write::decode(&entry.data)).flatten();
+    let Some(command) = simple.or_else(|| RaftCmdRequest::decode(entry.data.as_slice()).ok()) else { return };
     let place = Place::RaftLog { region, term: entry.term, index: entry.index };
     let first = hits.len();
     for request in &command.requests {

@@ -153,7 +153,11 @@ impl Engines {
                 dir.display()
             )));
         }
-        let db = DbConfig { create_if_missing: false, ..DbConfig::small() };
+        // SSTs stay as TiKV wrote them, with its properties: only the WAL grows.
+        let mut db = DbConfig { create_if_missing: false, avoid_flush: true, ..DbConfig::small() };
+        for cf in [&mut db.defaultcf, &mut db.lockcf, &mut db.writecf, &mut db.raftcf] {
+            cf.disable_auto_compactions = true;
+        }
         let kv = RocksEngine::open(dir.join("db"), &db).map_err(locked)?;
         let raft = if raft { Some(open_raft(&raft_dir(dir, config))?) } else { None };
         Ok(Engines { kv, raft })
