@@ -2,7 +2,7 @@
 use std::io::IsTerminal;
 
 use anyhow::{Context as _, Result, bail};
-use tracepoints::{Stage, catalogue::STAGES, request::RequestKind, trace_file::TraceFile};
+use tracepoints::{Stage, catalogue::STAGES, request::RequestKind};
 
 use crate::{
     cli::{
@@ -128,7 +128,7 @@ fn open(args: &OpenArgs) -> Result<()> {
         }
         return show(Box::new(Recorded::open(file, start.gates)?), &args.common);
     }
-    let file = TraceFile::open(file)?;
+    let file = recording::open(file)?;
     match (args.request, printed(&args.common)) {
         (Some(id), _) => {
             let found = match recording::import::kept(&file, id, &start) {

@@ -15,21 +15,43 @@ pub mod top;
 use std::path::Path;
 
 use anyhow::Result;
-use tracepoints::trace_file::TraceFile;
+use tracepoints::trace_file::{Damage, TraceFile};
 
-/// Opens a recording and tells on standard error where it is not whole.
-fn open(path: &Path) -> Result<TraceFile> {
-    let file = TraceFile::open(path)?;
-    warn_of_damage(&file);
-    Ok(file)
+/// A recording that tells on standard error where it is not whole: when it is opened, and, of what is only read later, when
+/// it is done with.
+pub struct Recording {
+    file: TraceFile,
+    told: Vec<Damage>,
 }
 
-fn warn_of_damage(file: &TraceFile) {
-    let shown = file.path().display();
-    for damage in file.damage() {
+impl std::ops::Deref for Recording {
+    type Target = TraceFile;
+
+    fn deref(&self) -> &TraceFile {
+        &self.file
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let path = self.file.path().display();
+        for damage in self.file.damage().iter().filter(|d| !self.told.contains(d)) {
+            eprintln!(
+                "warning: {path}: {damage}; what it held is not among the above, `tikv-tui trace info` tells how much"
+            );
+        }
+    }
+}
+
+/// Opens a recording.
+pub fn open(path: &Path) -> Result<Recording> {
+    let file = TraceFile::open(path)?;
+    let (shown, told) = (path.display(), file.damage());
+    for damage in &told {
         eprintln!("warning: {shown}: {damage}");
     }
     if let Some(at) = file.cut() {
         eprintln!("warning: {shown} is cut short at byte {at}; what stands before is read");
     }
+    Ok(Recording { file, told })
 }

@@ -12,17 +12,19 @@ use crate::{Error, Result, online, output::Output};
 /// The requests in the trace file at `path`.
 pub fn of_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
     let file = TraceFile::open(path).map_err(|e| Error::other(format!("--trace: {e}")))?;
+    let title = format!("Wall clock of {}", path.file_name().unwrap_or_default().to_string_lossy());
+    let recording = Recording::of(title, &file);
+    // Afterwards: most damage is met while requests are read.
     for damage in file.damage() {
+        out.note(&format!("warning: {}: {damage}; what it held is missing", path.display()));
+    }
+    if let Some(at) = file.cut() {
         out.note(&format!(
-            "warning: {} at byte {}: {} ({} bytes passed over)",
-            path.display(),
-            damage.offset,
-            damage.reason,
-            damage.len
+            "warning: {} is cut short at byte {at}; what stands before is read",
+            path.display()
         ));
     }
-    let title = format!("Wall clock of {}", path.file_name().unwrap_or_default().to_string_lossy());
-    Ok(Recording::of(title, &file))
+    Ok(recording)
 }
 
 /// The requests that the server at `host` serves in the next `seconds`.

@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use kvproto::tracecontrol::{RecordRequest, trace_control_client::TraceControlClient};
-use tracepoints::trace_file::TraceFile;
 
 use crate::{cli::RecordArgs, source::attached::endpoint};
 
@@ -21,8 +20,7 @@ pub fn run(args: &RecordArgs) -> Result<()> {
         remove_if_empty(&args.output);
         return Err(e);
     }
-    let file = TraceFile::open(&args.output)?;
-    super::warn_of_damage(&file);
+    let file = super::open(&args.output)?;
     println!(
         "{}: {} requests, {} stamps, {} dropped; `tikv-tui trace {0}` lists them",
         args.output.display(),
