@@ -23,17 +23,19 @@ impl Comparison {
         Ok(self.recolour(&svg))
     }
 
-    /// `before;...` and `after;...`, in ns a request or parts of a million.
+    /// The stacks of both sides, each below a frame of its own, in ns a request or parts of a million.
     fn halves(&self) -> Folded {
         let mut out = Folded::default();
-        for (side, name) in [(&self.before, BEFORE), (&self.after, AFTER)] {
+        for (side, n) in [(&self.before, 1), (&self.after, 2)] {
+            // inferno puts frames in the order of their names.
+            let name = format!("{n}: {}", side.label.replace(';', ","));
             let scale = match self.basis {
                 Basis::Request => 1.0 / side.requests.len() as f64,
                 Basis::Share => PARTS / side.total() as f64,
             };
             for (stack, count) in side.folded.iter() {
                 let count = (count as f64 * scale).round() as u64;
-                out.add(std::iter::once(name).chain(stack.split(';')), count);
+                out.add(std::iter::once(name.as_str()).chain(stack.split(';')), count);
             }
         }
         out
@@ -89,9 +91,6 @@ impl Comparison {
     }
 }
 
-const BEFORE: &str = "before";
-const AFTER: &str = "after";
-
 /// A frame as inferno drew it: the places of its title and colour in the text, and its place in the picture.
 struct Box<'a> {
     title: std::ops::Range<usize>,
@@ -131,7 +130,7 @@ fn next_box(svg: &str, from: usize) -> Option<Box<'_>> {
     Some(Box { title: start..end, fill: attribute("fill")?, name, x, y, width })
 }
 
-/// The frames from the root to each box, `all;before;a;b`, by which box stands within which.
+/// The frames from the root to each box, `all;1: before;a;b`, by which box stands within which.
 fn paths(boxes: &[Box<'_>]) -> Vec<String> {
     let mut rows: Vec<u64> = boxes.iter().map(|b| b.y).collect();
     rows.sort_unstable();
@@ -207,12 +206,12 @@ mod tests {
             assert!(gone[0].0.contains("-100.0 %") && gone[0].1 == "rgb(75,124,214)", "{gone:?}");
             let same = shown(&svg, "&lt;T as &quot;X&quot;&gt;::same &amp; more");
             assert!(same.len() == 2 && same.iter().all(|s| s.1 == "rgb(224,228,232)"), "{same:?}");
-            let halves: Vec<u64> = boxes(&svg)
+            let halves: Vec<(u64, u64)> = boxes(&svg)
                 .iter()
-                .filter(|b| ["before", "after", "old", "new"].contains(&b.name))
-                .map(|b| b.width)
+                .filter(|b| ["1: old", "2: new"].contains(&b.name))
+                .map(|b| (b.x, b.width))
                 .collect();
-            assert_eq!(halves.iter().sum::<u64>(), 550, "200 ns a request before, 350 after: {halves:?}");
+            assert_eq!(halves, [(0, 200), (200, 350)], "200 ns a request before, 350 after, in this order");
             assert!(svg.contains("old 2.00 µs of 10 requests; new 3.50 µs of 10 requests"));
         }
     }
