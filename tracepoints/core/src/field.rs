@@ -20,18 +20,70 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-const LEARNER: u64 = 1 << 32;
+/// In which of a region's two configurations a peer votes; there are two only while several peers change at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Vote {
+    #[default]
+    Both,
+    Learner,
+    /// In the one to come.
+    Joining,
+    /// In the one that was.
+    Leaving,
+}
 
-/// The store an acknowledgement came from, whether it is a learner's, and the number of entries it is about, in one field,
-/// as a stamp has four.
-pub const fn from_count(from: u64, learner: bool, count: u64) -> u64 {
+impl Vote {
+    const fn of(bits: u64) -> Self {
+        match bits & 3 {
+            0 => Self::Both,
+            1 => Self::Learner,
+            2 => Self::Joining,
+            _ => Self::Leaving,
+        }
+    }
+
+    /// What a stamp says of it; nothing of a peer that votes as usual.
+    pub(crate) const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Both => None,
+            Self::Learner => Some("learner"),
+            Self::Joining => Some("joining"),
+            Self::Leaving => Some("leaving"),
+        }
+    }
+}
+
+/// The store an acknowledgement came from, how it votes, and the number of entries it is about, in one field, as a stamp
+/// has four.
+pub const fn from_count(from: u64, vote: Vote, count: u64) -> u64 {
     let low = u32::MAX as u64;
-    from << 33 | if learner { LEARNER } else { 0 } | if count < low { count } else { low }
+    from << 34 | (vote as u64) << 32 | if count < low { count } else { low }
 }
 
 /// Takes [`from_count`] apart again.
-pub(crate) const fn split_from_count(packed: u64) -> (u64, bool, u64) {
-    (packed >> 33, packed & LEARNER != 0, packed & u32::MAX as u64)
+pub(crate) const fn split_from_count(packed: u64) -> (u64, Vote, u64) {
+    (packed >> 34, Vote::of(packed >> 32), packed & u32::MAX as u64)
+}
+
+/// How many vote, how many voted in the configuration that is left (0: none is), and how the leader votes, in one field. A plain
+/// number where one configuration is in force.
+pub const fn voters(voters: u64, outgoing: u64, leader: Vote) -> u64 {
+    voters & 0xffff | (outgoing & 0xffff) << 16 | (leader as u64) << 32
+}
+
+/// Takes [`voters`] apart again.
+pub(crate) const fn split_voters(packed: u64) -> (u64, u64, Vote) {
+    (packed & 0xffff, packed >> 16 & 0xffff, Vote::of(packed >> 32))
+}
+
+/// A store and how it votes, in one field. A plain number where it votes as usual.
+pub const fn from(store: u64, vote: Vote) -> u64 {
+    store & u32::MAX as u64 | (vote as u64) << 32
+}
+
+/// Takes [`from`] apart again.
+pub(crate) const fn split_from(packed: u64) -> (u64, Vote) {
+    (packed & u32::MAX as u64, Vote::of(packed >> 32))
 }
 
 /// Puts up to four values into a stamp's fields; more do not compile.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::{
     clock,
     ending::{Ending, Wait},
-    field::split_from_count,
+    field::{Vote, split_from, split_from_count, split_voters},
     label::Label,
     local,
     request::{Req, RequestKind},
@@ -57,12 +57,23 @@ impl Stamp {
         let names = self.site.map_or(&[][..], |s| s.fields);
         let last = self.field("last").unwrap_or_default();
         let parts = names.iter().zip(self.fields).flat_map(move |(name, value)| {
-            if *name != FROM_COUNT {
-                return [Some((*name, value)), None, None];
+            let flag = |vote: Vote| vote.name().map(|name| (name, 1));
+            match *name {
+                FROM_COUNT => {
+                    let (from, vote, count) = split_from_count(value);
+                    let first = last.saturating_add(1).saturating_sub(count);
+                    [Some(("from", from)), Some(("first", first)), flag(vote)]
+                }
+                "voters" => {
+                    let (voters, outgoing, vote) = split_voters(value);
+                    [Some(("voters", voters)), (outgoing != 0).then_some(("outgoing", outgoing)), flag(vote)]
+                }
+                "from" => {
+                    let (from, vote) = split_from(value);
+                    [Some(("from", from)), flag(vote), None]
+                }
+                name => [Some((name, value)), None, None],
             }
-            let (from, learner, count) = split_from_count(value);
-            let first = last.saturating_add(1).saturating_sub(count);
-            [Some(("from", from)), Some(("first", first)), learner.then_some(("learner", 1))]
         });
         parts.flatten()
     }

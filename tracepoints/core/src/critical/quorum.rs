@@ -46,10 +46,17 @@ pub struct Quorum {
     /// How many vote, and how many of them are needed.
     pub voters: usize,
     pub needed: usize,
+    /// How many voted before, while several peers change at once: most of them are needed, too. 0: no such change.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub outgoing: usize,
     /// The store that completed it. None: the stamps that tell are missing, or old ones without a sender.
     pub decided_by: Option<u64>,
     pub decided_ns: Option<u64>,
     pub replicas: Vec<Replica>,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Steps of one request beside its main lane, from a main-lane step on.
@@ -128,11 +135,11 @@ pub(super) fn way(steps: &[Step], replicas: &[usize], main: usize, to: u64) -> (
 
 fn write(beside: &Beside<'_>, main: usize, commit: usize, to: u64) -> (Vec<usize>, Option<Quorum>) {
     let leader = beside.steps[main].store;
-    let mut quorum = begin(beside, main, "raft_propose");
+    let (mut quorum, role) = begin(beside, main, "raft_propose");
     let own = beside.of("raft_persisted", leader).next();
-    let mut counted: Vec<Vote> = own.map(|step| Vote::own(step, leader)).into_iter().collect();
+    let mut counted: Vec<Vote> = own.map(|step| Vote::own(step, leader, role)).into_iter().collect();
     counted.extend(acks(beside, "raft_ack", leader));
-    let decided = decide(beside, &mut counted, quorum.needed, beside.at(commit));
+    let decided = decide(beside, &mut counted, &quorum, beside.at(commit));
     fill(beside, &mut quorum, &counted, decided);
     let mut way = vec![main];
     match decided.map(|n| &counted[n]) {
@@ -153,10 +160,10 @@ fn write(beside: &Beside<'_>, main: usize, commit: usize, to: u64) -> (Vec<usize
 /// A leader without a lease counts itself at once and waits for the answers to its heartbeat.
 fn read(beside: &Beside<'_>, main: usize, to: u64) -> (Vec<usize>, Option<Quorum>) {
     let leader = beside.steps[main].store;
-    let mut quorum = begin(beside, main, "read_index_propose");
-    let mut counted = vec![Vote::own(main, leader)];
+    let (mut quorum, role) = begin(beside, main, "read_index_propose");
+    let mut counted = vec![Vote::own(main, leader, role)];
     counted.extend(acks(beside, "read_index_ack", leader));
-    let decided = decide(beside, &mut counted, quorum.needed, to);
+    let decided = decide(beside, &mut counted, &quorum, to);
     fill(beside, &mut quorum, &counted, decided);
     let mut way = vec![main];
     if let Some(vote) = decided.map(|n| &counted[n]).filter(|v| !v.own) {
@@ -174,12 +181,31 @@ struct Vote {
     /// None if the stamp does not say whose it is.
     store: Option<u64>,
     own: bool,
-    learner: bool,
+    role: Role,
 }
 
 impl Vote {
-    fn own(step: usize, leader: u64) -> Self {
-        Self { step, store: Some(leader), own: true, learner: false }
+    fn own(step: usize, leader: u64, role: Role) -> Self {
+        Self { step, store: Some(leader), own: true, role }
+    }
+}
+
+/// Whether a replica votes in the configuration to come, and in the one that is left.
+#[derive(Clone, Copy)]
+struct Role {
+    incoming: bool,
+    outgoing: bool,
+}
+
+impl Role {
+    fn of(step: Option<&Step>) -> Self {
+        let is = |name: &str| step.is_some_and(|s| s.fields.contains_key(name));
+        let learner = is("learner");
+        Self { incoming: !learner && !is("leaving"), outgoing: !learner && !is("joining") }
+    }
+
+    fn is_learner(self) -> bool {
+        !self.incoming && !self.outgoing
     }
 }
 
@@ -187,24 +213,33 @@ impl Vote {
 fn acks(beside: &Beside<'_>, stage: &str, leader: u64) -> Vec<Vote> {
     let mut out: Vec<Vote> = Vec::new();
     for step in beside.of(stage, leader) {
-        let fields = &beside.steps[step].fields;
-        let store = fields.get("from").copied().filter(|s| *s != 0);
+        let stamped = &beside.steps[step];
+        let store = stamped.fields.get("from").copied().filter(|s| *s != 0);
         if store.is_none() || !out.iter().any(|v| v.store == store) {
-            out.push(Vote { step, store, own: false, learner: fields.contains_key("learner") });
+            out.push(Vote { step, store, own: false, role: Role::of(Some(stamped)) });
         }
     }
     out
 }
 
 /// Puts the votes in the order they were counted; the place of the one that completed the quorum.
-fn decide(beside: &Beside<'_>, votes: &mut [Vote], needed: usize, before: u64) -> Option<usize> {
+fn decide(beside: &Beside<'_>, votes: &mut [Vote], quorum: &Quorum, before: u64) -> Option<usize> {
     votes.sort_by_key(|v| beside.at(v.step));
-    let voting = votes.iter().enumerate().filter(|(_, v)| !v.learner);
-    voting.filter(|(_, v)| beside.at(v.step) <= before).map(|(n, _)| n).nth(needed.checked_sub(1)?)
+    // Of two configurations each needs most of its own.
+    let mut left = [quorum.needed, if quorum.outgoing > 0 { quorum.outgoing / 2 + 1 } else { 0 }];
+    let in_time = votes.iter().enumerate().take_while(|(_, v)| beside.at(v.step) <= before);
+    for (n, vote) in in_time.filter(|(_, v)| !v.role.is_learner()) {
+        left[0] = left[0].saturating_sub(usize::from(vote.role.incoming));
+        left[1] = left[1].saturating_sub(usize::from(vote.role.outgoing));
+        if left == [0, 0] {
+            return Some(n);
+        }
+    }
+    None
 }
 
-/// The quorum of the request that `main` is of; `asked` is the stage that says who votes.
-fn begin(beside: &Beside<'_>, main: usize, asked: &str) -> Quorum {
+/// The quorum of the request that `main` is of, and how its leader votes; `asked` is the stage that says who votes.
+fn begin(beside: &Beside<'_>, main: usize, asked: &str) -> (Quorum, Role) {
     let step = &beside.steps[main];
     let mut own = beside.steps[..=main].iter().rev().filter(|s| s.request == step.request);
     let propose = own.find(|s| s.stage == asked);
@@ -213,7 +248,7 @@ fn begin(beside: &Beside<'_>, main: usize, asked: &str) -> Quorum {
         0 => guess_voters(beside, step),
         voters => voters,
     };
-    Quorum {
+    let quorum = Quorum {
         request: step.request,
         kind: step.kind.clone(),
         region: field("region"),
@@ -221,10 +256,12 @@ fn begin(beside: &Beside<'_>, main: usize, asked: &str) -> Quorum {
         index: field("index"),
         voters,
         needed: voters / 2 + 1,
+        outgoing: field("outgoing") as usize,
         decided_by: None,
         decided_ns: None,
         replicas: Vec::new(),
-    }
+    };
+    (quorum, Role::of(propose))
 }
 
 /// Of a recording whose stamps do not say how many vote: as the leader's probe says, else as many as were met.
@@ -257,7 +294,7 @@ fn fill(beside: &Beside<'_>, quorum: &mut Quorum, votes: &[Vote], decided: Optio
         let counted_ns = place.map(|n| beside.at(votes[n].step));
         let verdict = match place {
             None => Verdict::Silent,
-            Some(n) if votes[n].learner => Verdict::Learner,
+            Some(n) if votes[n].role.is_learner() => Verdict::Learner,
             Some(n) if Some(n) == decided => Verdict::Decided,
             Some(n) if decided.is_some_and(|d| n > d) => Verdict::Late,
             Some(_) => Verdict::Counted,

@@ -152,6 +152,33 @@ fn followers_may_make_the_quorum_without_the_leaders_disk() {
 }
 
 #[test]
+fn while_several_peers_change_at_once_both_configurations_need_most_of_their_own() {
+    // Stores 1 and 2 stay, 3 joins, 4 leaves: {1, 2, 3} to come, {1, 2, 4} before.
+    let times = [Times { disk: 800, ack: 830 }, Times { disk: 300, ack: 330 }, Times { disk: 500, ack: 530 }];
+    let mut steps = put(200, &times, 535);
+    for step in &mut steps {
+        let said: &[(&str, u64)] = match (step.stage.as_str(), step.fields.get("from")) {
+            ("raft_propose", _) => &[("voters", 3), ("outgoing", 3)],
+            ("raft_ack", Some(3)) => &[("joining", 1)],
+            ("raft_ack", Some(4)) => &[("leaving", 1)],
+            _ => &[],
+        };
+        step.fields.extend(said.iter().map(|(name, n)| ((*name).to_owned(), *n)));
+    }
+    let path = CriticalPath::of(&steps);
+    let quorum = &path.quorums[0];
+    assert_eq!((quorum.voters, quorum.needed, quorum.outgoing), (3, 2, 3));
+    // Two of three to come are there at 330; of those before, only store 4's answer makes the second.
+    assert_eq!((quorum.decided_by, quorum.decided_ns), (Some(4), Some(530)));
+    assert_eq!(
+        verdicts(&path),
+        [(1, Verdict::Counted), (2, Verdict::Late), (3, Verdict::Counted), (4, Verdict::Decided)]
+    );
+    let text = lines(&path, &|ns| format!("{ns} ns")).join("\n");
+    assert!(text.contains("2 of 3 to come and 2 of 3 before (joint consensus): store 4's ack"), "{text}");
+}
+
+#[test]
 fn of_five_voters_three_are_needed_whoever_was_met() {
     let acks = [(200, 220), (300, 320), (400, 420), (800, 820)].map(|(disk, ack)| Times { disk, ack });
     let path = CriticalPath::of(&put(700, &acks, 425));

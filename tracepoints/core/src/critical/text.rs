@@ -39,7 +39,11 @@ fn quorum(quorum: &Quorum, duration: &dyn Fn(u64) -> String) -> String {
     }];
     parts.extend(quorum.replicas.iter().filter_map(|r| replica(r, duration)));
     let (needed, voters) = (quorum.needed, quorum.voters);
-    format!("  {what}, {needed} of {voters}: {}", parts.join("; "))
+    let joint = match quorum.outgoing {
+        0 => String::new(),
+        n => format!(" to come and {} of {n} before (joint consensus)", n / 2 + 1),
+    };
+    format!("  {what}, {needed} of {voters}{joint}: {}", parts.join("; "))
 }
 
 fn replica(replica: &Replica, duration: &dyn Fn(u64) -> String) -> Option<String> {

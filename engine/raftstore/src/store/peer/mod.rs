@@ -18,6 +18,7 @@ use raft::{RawNode, StateRole, eraftpb::Message};
 use tracepoints::{EngineClock, clock::EngineInstant, probe::RaftProbe};
 
 pub use consistency::{ConsistencyState, ConsistencyVerdict};
+pub(crate) use probe::vote;
 pub use propose::RequestPolicy;
 pub use ready::{ReadyOutcome, is_initial_msg};
 

@@ -1,9 +1,11 @@
 //! The peer's state by its own account.
 use std::collections::HashMap;
 
+use kvproto::metapb::{self, PeerRole};
 use raft::{ProgressState, StateRole};
 use tracepoints::{
     EngineClock, Probe,
+    field::{self, Vote},
     probe::{LeaseProbe, ProgressProbe, RaftProbe},
 };
 
@@ -12,6 +14,16 @@ use crate::{
     debug::{PeerFlow, RegionMeta},
     store::LeaseState,
 };
+
+/// How a peer votes, as a stamp says it.
+pub(crate) fn vote(peer: &metapb::Peer) -> Vote {
+    match peer.role() {
+        PeerRole::Voter => Vote::Both,
+        PeerRole::Learner => Vote::Learner,
+        PeerRole::IncomingVoter => Vote::Joining,
+        PeerRole::DemotingVoter => Vote::Leaving,
+    }
+}
 
 impl Peer {
     /// Publishes the state to a session that watches the region, if it changed since the last time or if `force`.
@@ -70,9 +82,14 @@ impl Peer {
         LeaseProbe { state: state.to_owned(), remaining_ms: remaining.as_millis() as u64 }
     }
 
-    /// How many peers vote; a quorum is more than half of them.
-    pub fn voters(&self) -> usize {
-        self.region().peers.iter().filter(|p| !p.is_learner()).count()
+    /// How many peers vote, and in which configuration, as a stamp says it; a quorum is more than half of them.
+    pub fn voters(&self) -> u64 {
+        let votes = || self.region().peers.iter().map(vote);
+        let incoming = votes().filter(|v| matches!(v, Vote::Both | Vote::Joining)).count();
+        let joint = votes().any(|v| matches!(v, Vote::Joining | Vote::Leaving));
+        let outgoing = votes().filter(|v| matches!(v, Vote::Both | Vote::Leaving)).count();
+        let own = self.find_peer(self.peer_id()).map_or(Vote::Both, |p| vote(&p));
+        field::voters(incoming as u64, if joint { outgoing as u64 } else { 0 }, own)
     }
 
     fn progress_probes(&self) -> Vec<ProgressProbe> {

@@ -5,11 +5,16 @@ use kvproto::{
 };
 use raft::eraftpb::{Message, MessageType};
 use raft_log_engine::convert;
+use tracepoints::field::{self, Vote};
 
 use super::{Cont, PeerFsmDelegate};
 use crate::{
     Error, Result,
-    store::{SnapKey, Transport, peer::is_initial_msg, read_queue::read_id},
+    store::{
+        SnapKey, Transport,
+        peer::{is_initial_msg, vote},
+        read_queue::read_id,
+    },
 };
 
 /// Raft's mark on a vote request of a transferred leadership.
@@ -137,8 +142,9 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if kind == MessageType::MsgHeartbeatResponse && !msg.context.is_empty() {
             let id = read_id(&msg.context);
             let req = tracepoints::session::joined_read(id);
-            let store = self.fsm.peer.region().find_peer_by_id(from).map_or(0, |p| p.store_id);
-            tracepoints::stamp!(READ_INDEX_ACK, req, region = region, read_id = id, from = store);
+            let sender = self.fsm.peer.region().find_peer_by_id(from);
+            let from = sender.map_or(0, |p| field::from(p.store_id, vote(p)));
+            tracepoints::stamp!(READ_INDEX_ACK, req, region = region, read_id = id, from = from);
         }
         let acks = kind == MessageType::MsgAppendResponse && !msg.reject;
         let before = self.matched(from);
@@ -169,8 +175,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     fn stamp_acks(&self, from: u64, first: u64, last: u64) {
         let region = self.fsm.region_id();
         let sender = self.fsm.peer.region().find_peer_by_id(from);
-        let (store, learner) = sender.map_or((0, false), |p| (p.store_id, p.is_learner()));
-        let from = tracepoints::field::from_count(store, learner, last + 1 - first);
+        let (store, vote) = sender.map_or((0, Vote::Both), |p| (p.store_id, vote(p)));
+        let from = field::from_count(store, vote, last + 1 - first);
         let log = &self.fsm.peer.raft_group.raft.raft_log;
         let (old, new) = (log.term(first).unwrap_or(0), log.term(last).unwrap_or(0));
         let terms = if old == new || old == 0 { [Some(new), None] } else { [Some(old), Some(new)] };
