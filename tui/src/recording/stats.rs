@@ -31,7 +31,7 @@ impl Durations {
     }
 
     pub fn quantile(&self, q: f64) -> u64 {
-        self.histogram.value_at_quantile(q).min(self.max)
+        if q >= 1.0 { self.max } else { self.histogram.value_at_quantile(q).min(self.max) }
     }
 
     pub fn mean(&self) -> u64 {

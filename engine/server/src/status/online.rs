@@ -55,7 +55,10 @@ fn merge_into(at: &mut Value, new: &Value, path: &str, rest: &mut Vec<String>) {
         (Value::Object(at), Value::Object(new)) => {
             for (name, new) in new {
                 let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                merge_into(at.entry(name).or_insert(Value::Null), new, &below, rest);
+                match at.get_mut(name) {
+                    Some(at) => merge_into(at, new, &below, rest),
+                    None => rest.push(below),
+                }
             }
         }
         _ => rest.push(path.to_owned()),

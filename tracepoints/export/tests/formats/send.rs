@@ -204,7 +204,8 @@ fn a_full_queue_drops_and_counts() {
     let offered = (0..50).filter(|_| sender.offer(sample::requests()[2].clone())).count() as u64;
     assert!((2..50).contains(&offered), "the queue holds two: {offered}");
     let report = sender.finish();
-    assert_eq!(report.dropped_requests, 50 - offered);
-    assert_eq!(report.failed, offered * 3, "spans of what was taken: {report:?}");
+    // After the first message that fails at the end, what still waits is dropped.
+    assert!(report.failed >= 3 && report.dropped_requests >= 50 - offered, "{report:?}");
+    assert_eq!(report.dropped_requests + report.failed / 3, 50, "each is counted once: {report:?}");
     assert!(report.last_error.unwrap().contains("no answer within"));
 }
