@@ -27,6 +27,7 @@ pub fn try_run(command: &mut Command) -> Cost {
     wait(command).0
 }
 
+#[allow(clippy::zombie_processes)] // wait4 waits for it, and tells what it cost
 fn wait(command: &mut Command) -> (Cost, i32) {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();

@@ -52,6 +52,14 @@ impl BlockReader {
         }
     }
 
+    /// The plain bytes of the block, for good.
+    pub fn into_data(self) -> Vec<u8> {
+        match self.in_raw {
+            Some(range) => self.raw[range].to_vec(),
+            None => self.plain,
+        }
+    }
+
     /// Sees to it that `raw` has `len` bytes of the file from `offset` on, and tells where in it.
     fn fill(&mut self, table: &Table, offset: u64, len: u64, ahead: u64) -> Result<usize> {
         let have = self.raw_at..self.raw_at + self.raw.len() as u64;

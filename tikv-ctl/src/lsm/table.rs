@@ -178,7 +178,7 @@ impl Table {
     pub fn read_block(&self, handle: BlockHandle) -> Result<Vec<u8>> {
         let mut reader = BlockReader::default();
         reader.load(self, handle, 0)?;
-        Ok(reader.data().to_vec())
+        Ok(reader.into_data())
     }
 
     /// Calls `take` with each key and value of the block at `handle`.

@@ -148,7 +148,7 @@ impl<'a> BatchIter<'a> {
             .checked_add(total)
             .and_then(|end| self.data.get(at..end))
             .ok_or_else(|| bad("the batch goes beyond the end of the file"))?;
-        if footer_at < BATCH_HEADER || footer_at + CRC > total {
+        if footer_at < BATCH_HEADER || footer_at.saturating_add(CRC) > total {
             return Err(bad("the batch's footer lies outside of it"));
         }
         let compressed = match packed & 0xff {
@@ -220,6 +220,8 @@ mod tests {
         let mut batches = BatchIter::new(&data, 1).unwrap();
         assert!(batches.next_batch().is_err());
         assert_eq!(batches.resync(), None);
+        let greatest = file(&[(40u64 << 8).to_be_bytes(), u64::MAX.to_be_bytes()].concat().repeat(8));
+        assert!(BatchIter::new(&greatest, 1).unwrap().next_batch().is_err());
     }
 
     #[test]
