@@ -52,7 +52,8 @@ fn all(db: &Db) -> Rows {
 
 #[test]
 fn data_blocks_are_found_without_the_index() {
-    let kinds: [(&str, &dyn Fn(&mut BlockBasedOptions)); 5] = [
+    type Tune<'a> = &'a dyn Fn(&mut BlockBasedOptions);
+    let kinds: [(&str, Tune); 5] = [
         ("crc32c", &|table| table.set_checksum_type(ChecksumType::CRC32c)),
         ("xxh3", &|table| table.set_checksum_type(ChecksumType::XXH3)),
         ("format_version 2", &|table| table.set_format_version(2)),
