@@ -1,6 +1,8 @@
 //! The readers of `tikv-ctl`, compiled from its sources: what they need is little and builds in a minute, while the
 //! tool itself needs RocksDB, which libFuzzer's flags would build again.
 
+#[path = "../src/encryption/mod.rs"]
+pub mod encryption;
 #[path = "../src/error.rs"]
 mod error;
 #[path = "../src/key.rs"]
