@@ -14,7 +14,10 @@ fn main() {
     let mut table = String::from("pub static RECIPES: &[(&str, &str)] = &[\n");
     for file in &files {
         let name = file.file_stem().and_then(|s| s.to_str()).expect("recipe names are ASCII");
-        table.push_str(&format!("({name:?}, include_str!({:?})),\n", file.display().to_string()));
+        // Not its absolute path: a build folder outlives the checkout that it was first used for.
+        table.push_str(&format!(
+            "({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/scenarios/{name}.txt\"))),\n"
+        ));
     }
     table.push_str("];\n");
     let out = Path::new(&env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("recipes.rs");

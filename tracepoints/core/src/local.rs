@@ -97,7 +97,7 @@ pub(crate) fn prepare() -> bool {
         LOCAL.with(|l| {
             if l.ring.get().is_null() {
                 l.ring.set(Arc::as_ptr(ring));
-                l.limit.set(ring.capacity());
+                l.limit.set(ring.first_limit());
             }
         });
     });

@@ -14,10 +14,14 @@ use parking_lot::Mutex;
 
 use crate::recorder::Stamp;
 
-/// Stamps a ring holds: 256 KiB a thread, of which the system gives only what is written. Four times as much would drop
-/// nothing where threads without a rest take all cores, but its lines fall out of the cache before they are written again: a
-/// point get in process then costs a tenth more.
-pub const CAPACITY: usize = 4096;
+/// Stamps of a ring's first lane: 64 KiB a thread. It is small so that its lines are still in the cache of their core when
+/// they are written again.
+pub(crate) const FIRST: usize = 1024;
+/// Stamps of its second lane, which takes what the first has no room for: 512 KiB, of which the system gives only what is
+/// written. Threads without a rest on all cores fill it while the collector waits for its turn.
+const SECOND: usize = 8192;
+/// Stamps that a thread may be ahead of the collector.
+pub const CAPACITY: usize = FIRST + SECOND;
 
 type Slot = UnsafeCell<MaybeUninit<Stamp>>;
 
@@ -55,13 +59,70 @@ pub(crate) fn read_soon<T>(at: *const T) {
     let _ = at;
 }
 
-/// A single-producer ring; any number of readers take turns.
-pub struct Ring {
+/// Slots that one thread fills and the collector empties.
+struct Lane {
     slots: Box<[Slot]>,
     /// Next slot to write; only the owner thread stores it.
     head: CachePadded<AtomicUsize>,
     /// Next slot to read; stored under `reader`.
     tail: CachePadded<AtomicUsize>,
+}
+
+impl Lane {
+    fn new(capacity: usize) -> Self {
+        let slots =
+            (0..capacity.next_power_of_two()).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
+        Self { slots, head: CachePadded::default(), tail: CachePadded::default() }
+    }
+
+    fn len(&self) -> usize {
+        self.head.load(Ordering::Acquire).wrapping_sub(self.tail.load(Ordering::Acquire))
+    }
+
+    /// The position up to which slots are free, as the reader has come so far.
+    fn free_until(&self) -> usize {
+        self.tail.load(Ordering::Acquire).wrapping_add(self.slots.len())
+    }
+
+    /// # Safety
+    /// Only the one producer may call it, and only if `head`, which is this lane's, is below [`Lane::free_until`].
+    #[inline(always)]
+    unsafe fn write(&self, head: usize, stamp: Stamp) {
+        let mask = self.slots.len() - 1;
+        // SAFETY: the mask keeps the index in bounds; the slot is free and the caller is the only producer.
+        unsafe { (*self.slots.get_unchecked(head & mask).get()).write(stamp) };
+        self.head.store(head.wrapping_add(1), Ordering::Release);
+        own_soon(self.slots[head.wrapping_add(AHEAD) & mask].get());
+    }
+
+    /// # Safety
+    /// Only one reader at a time.
+    unsafe fn drain(&self, sink: &mut impl FnMut(&Stamp)) -> usize {
+        let (tail, head) = (self.tail.load(Ordering::Relaxed), self.head.load(Ordering::Acquire));
+        let n = head.wrapping_sub(tail);
+        let slot = |i: usize| &self.slots[tail.wrapping_add(i) & (self.slots.len() - 1)];
+        for i in 0..n {
+            if i + READ_AHEAD < n {
+                read_soon(slot(i + READ_AHEAD).get());
+            }
+            if i % GIVE_BACK == 0 {
+                self.tail.store(tail.wrapping_add(i), Ordering::Release);
+            }
+            let slot = slot(i);
+            // SAFETY: slots between tail and head were written and published by the producer, which leaves them alone
+            // until tail moves; the caller keeps other readers out.
+            sink(unsafe { (*slot.get()).assume_init_ref() });
+        }
+        self.tail.store(head, Ordering::Release);
+        n
+    }
+}
+
+/// A single-producer ring; any number of readers take turns.
+pub struct Ring {
+    first: Lane,
+    /// What comes while `first` is full.
+    second: Lane,
     dropped: AtomicU64,
     reader: Mutex<()>,
     /// The owner's thread id.
@@ -75,84 +136,74 @@ unsafe impl Sync for Ring {}
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// `capacity` is rounded up to a power of two.
-    pub fn new(capacity: usize, thread: u16) -> Self {
-        let slots =
-            (0..capacity.next_power_of_two()).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect();
+    /// Room in the two lanes, each rounded up to a power of two.
+    pub fn new(first: usize, second: usize, thread: u16) -> Self {
         Self {
-            slots,
-            head: CachePadded::default(),
-            tail: CachePadded::default(),
+            first: Lane::new(first),
+            second: Lane::new(second),
             dropped: AtomicU64::new(0),
             reader: Mutex::new(()),
             thread,
         }
     }
 
-    pub fn capacity(&self) -> usize {
-        self.slots.len()
+    /// What a writer may fill before it asks how far the reader has come.
+    pub fn first_limit(&self) -> usize {
+        self.first.slots.len()
     }
 
     /// Stamps that wait to be read.
     pub fn len(&self) -> usize {
-        self.head.load(Ordering::Acquire).wrapping_sub(self.tail.load(Ordering::Acquire))
+        self.first.len() + self.second.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes a stamp, or drops and counts it if the ring is full.
+    /// Writes a stamp, or drops and counts it if both lanes are full.
     ///
     /// # Safety
-    /// Only one thread may ever push, always with the same `limit`, which begins as [`Ring::capacity`].
+    /// Only one thread may ever push, always with the same `limit`, which begins as [`Ring::first_limit`].
     #[inline(always)]
     pub unsafe fn push(&self, limit: &Cell<usize>, stamp: Stamp) {
-        let head = self.head.load(Ordering::Relaxed);
+        let head = self.first.head.load(Ordering::Relaxed);
         if head == limit.get() && !self.make_room(head, limit) {
-            return;
+            // SAFETY: the caller is the only producer.
+            return unsafe { self.push_second(stamp) };
         }
-        let mask = self.slots.len() - 1;
-        // SAFETY: the mask keeps the index in bounds; the slot is free and this thread is the only producer.
-        unsafe { (*self.slots.get_unchecked(head & mask).get()).write(stamp) };
-        self.head.store(head.wrapping_add(1), Ordering::Release);
-        own_soon(self.slots[head.wrapping_add(AHEAD) & mask].get());
+        // SAFETY: the caller is the only producer, and the limit says that the slot is free.
+        unsafe { self.first.write(head, stamp) };
     }
 
     /// Looks how far the reader has come; the writer asks only when it has used up what it knew of.
     #[inline(never)]
     fn make_room(&self, head: usize, limit: &Cell<usize>) -> bool {
-        let free_until = self.tail.load(Ordering::Acquire).wrapping_add(self.capacity());
-        limit.set(free_until);
-        if free_until == head {
-            self.dropped.store(self.dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        }
-        free_until != head
+        limit.set(self.first.free_until());
+        limit.get() != head
     }
 
-    /// Shows what is there, in the order it was written, and takes it.
+    /// # Safety
+    /// Only the one producer may call it.
+    #[inline(never)]
+    unsafe fn push_second(&self, stamp: Stamp) {
+        let head = self.second.head.load(Ordering::Relaxed);
+        if head == self.second.free_until() {
+            self.dropped.store(self.dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        } else {
+            // SAFETY: the caller is the only producer, and the slot is free.
+            unsafe { self.second.write(head, stamp) };
+        }
+    }
+
+    /// Shows what is there and takes it; each lane's stamps in the order in which they were written.
     pub fn drain(&self, mut sink: impl FnMut(&Stamp)) -> usize {
         let _reader = self.reader.lock();
-        let (tail, head) = (self.tail.load(Ordering::Relaxed), self.head.load(Ordering::Acquire));
-        let n = head.wrapping_sub(tail);
-        let slot = |i: usize| &self.slots[tail.wrapping_add(i) & (self.slots.len() - 1)];
-        for i in 0..n {
-            if i + READ_AHEAD < n {
-                read_soon(slot(i + READ_AHEAD).get());
-            }
-            if i % GIVE_BACK == 0 {
-                self.tail.store(tail.wrapping_add(i), Ordering::Release);
-            }
-            let slot = slot(i);
-            // SAFETY: slots between tail and head were written and published by the producer, which leaves them alone
-            // until tail moves; `reader` keeps other readers out.
-            sink(unsafe { (*slot.get()).assume_init_ref() });
-        }
-        self.tail.store(head, Ordering::Release);
-        n
+        // SAFETY: `reader` keeps other readers out.
+        unsafe { self.first.drain(&mut sink) + self.second.drain(&mut sink) }
     }
 
-    /// Stamps dropped because the ring was full.
+    /// Stamps dropped because both lanes were full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -163,7 +214,7 @@ static RINGS: Mutex<Vec<Arc<Ring>>> = Mutex::new(Vec::new());
 static DROPPED_BEFORE: Mutex<BTreeMap<u16, u64>> = Mutex::new(BTreeMap::new());
 
 pub(crate) fn new_for_thread(thread: u16) -> Arc<Ring> {
-    let ring = Arc::new(Ring::new(CAPACITY, thread));
+    let ring = Arc::new(Ring::new(FIRST, SECOND, thread));
     RINGS.lock().push(ring.clone());
     ring
 }
@@ -211,29 +262,61 @@ mod tests {
 
     #[test]
     fn a_full_ring_drops_the_newest_and_counts_them() {
-        let ring = Ring::new(8, 0);
-        let limit = Cell::new(ring.capacity());
+        let ring = Ring::new(8, 4, 0);
+        let limit = Cell::new(ring.first_limit());
         // SAFETY: this thread is the only producer.
-        (0..11).for_each(|at| unsafe { ring.push(&limit, stamp(at)) });
-        assert_eq!((ring.len(), ring.dropped()), (8, 3));
+        (0..15).for_each(|at| unsafe { ring.push(&limit, stamp(at)) });
+        assert_eq!((ring.len(), ring.dropped()), (12, 3));
         let mut seen = Vec::new();
-        assert_eq!(ring.drain(|s| seen.push(s.at)), 8);
-        assert_eq!(seen, (0..8).collect::<Vec<_>>());
+        assert_eq!(ring.drain(|s| seen.push(s.at)), 12);
+        assert_eq!(seen, (0..12).collect::<Vec<_>>());
         // SAFETY: as above.
         unsafe { ring.push(&limit, stamp(20)) };
         assert_eq!((ring.len(), ring.dropped()), (1, 3), "room again after reading");
     }
 
     #[test]
-    fn a_reader_beside_the_writer_sees_every_stamp_whole_and_in_order() {
+    fn the_second_lane_loses_nothing_beside_a_reader_that_is_late() {
         const N: u64 = 200_000;
-        let ring = Arc::new(Ring::new(64, 0));
+        let ring = Arc::new(Ring::new(16, 64, 0));
         let writer = std::thread::spawn({
             let ring = ring.clone();
             move || {
-                let limit = Cell::new(ring.capacity());
+                let limit = Cell::new(ring.first_limit());
                 for at in 1..=N {
-                    while ring.len() == ring.capacity() {
+                    while ring.second.len() == 64 {
+                        std::thread::yield_now();
+                    }
+                    // SAFETY: this thread is the only producer.
+                    unsafe { ring.push(&limit, stamp(at)) };
+                }
+            }
+        });
+        let (mut sum, mut count) = (0, 0);
+        while count < N {
+            let n = ring.drain(|s| {
+                assert_eq!(s.fields, stamp(s.at).fields);
+                sum += s.at;
+            });
+            count += n as u64;
+            if n == 0 {
+                std::thread::yield_now();
+            }
+        }
+        writer.join().unwrap();
+        assert_eq!((sum, ring.dropped()), (N * (N + 1) / 2, 0), "each once");
+    }
+
+    #[test]
+    fn a_reader_beside_the_writer_sees_every_stamp_whole_and_in_order() {
+        const N: u64 = 200_000;
+        let ring = Arc::new(Ring::new(64, 0, 0));
+        let writer = std::thread::spawn({
+            let ring = ring.clone();
+            move || {
+                let limit = Cell::new(ring.first_limit());
+                for at in 1..=N {
+                    while ring.len() == ring.first_limit() {
                         std::thread::yield_now();
                     }
                     // SAFETY: this thread is the only producer.

@@ -27,7 +27,7 @@ pub struct TraceConfig {
 impl Default for TraceConfig {
     fn default() -> Self {
         Self {
-            recent: 1024,
+            recent: 256,
             in_flight: 4096,
             stamps_per_request: 512,
             keep: 256,
