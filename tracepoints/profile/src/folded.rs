@@ -21,6 +21,18 @@ impl Folded {
         }
     }
 
+    /// From whole stacks whose frames went through [`clean`]; quickest if they are nearly in order.
+    pub(crate) fn from_clean(mut stacks: Vec<(String, u64)>) -> Self {
+        stacks.retain(|(stack, count)| *count > 0 && !stack.is_empty());
+        stacks.sort();
+        stacks.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            kept.1 += if same { next.1 } else { 0 };
+            same
+        });
+        Self { stacks: stacks.into_iter().collect() }
+    }
+
     /// Adds all of another.
     pub fn merge(&mut self, other: &Folded) {
         for (stack, count) in &other.stacks {
@@ -74,12 +86,15 @@ impl Folded {
 
 impl Display for Folded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.iter().try_for_each(|(stack, count)| writeln!(f, "{stack} {count}"))
+        self.iter().try_for_each(|(stack, count)| {
+            f.write_str(stack)?;
+            writeln!(f, " {count}")
+        })
     }
 }
 
 /// A frame without what has a meaning in the text: `;`, line ends, and a number after a space, which would be a count.
-fn clean(frame: &str) -> String {
+pub(crate) fn clean(frame: &str) -> String {
     let mut out: String = frame
         .trim()
         .chars()

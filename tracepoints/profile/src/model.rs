@@ -6,6 +6,7 @@ mod fold;
 mod labels;
 mod parts;
 mod samples;
+mod stacks;
 
 use ahash::RandomState;
 use indexmap::IndexSet;
@@ -23,8 +24,7 @@ pub struct Profile {
     strings: Set<Box<str>>,
     frames: Set<Frame>,
     modules: Set<Module>,
-    /// Caller and frame. Node 0 is the root, of which no frame is known.
-    stacks: Set<(StackId, FrameId)>,
+    stacks: stacks::Stacks,
     labels: Set<Box<[Label]>>,
     samples: samples::Samples,
     value_types: Vec<ValueType>,
@@ -65,7 +65,7 @@ impl Profile {
             strings: Set::from_iter([Box::from("")]),
             frames: Set::default(),
             modules: Set::default(),
-            stacks: Set::from_iter([(StackId::ROOT, FrameId(u32::MAX))]),
+            stacks: stacks::Stacks::default(),
             labels: Set::from_iter([Box::from([])]),
             samples: samples::Samples::default(),
             value_types: Vec::new(),
@@ -165,9 +165,14 @@ impl Profile {
         }
     }
 
+    /// Makes room for so many stacks, before they come.
+    pub(crate) fn reserve(&mut self, stacks: usize) {
+        self.stacks.reserve(stacks);
+    }
+
     /// The stack that `caller` becomes when it calls `frame`.
     pub fn push(&mut self, caller: StackId, frame: FrameId) -> StackId {
-        StackId(self.stacks.insert_full((caller, frame)).0 as u32)
+        self.stacks.push(caller, frame)
     }
 
     /// The stack of frames, given from the outermost.
@@ -177,12 +182,12 @@ impl Profile {
 
     /// Caller and last frame of a stack; None for the root.
     pub fn node(&self, stack: StackId) -> Option<(StackId, FrameId)> {
-        if stack == StackId::ROOT { None } else { self.stacks.get_index(stack.0 as usize).copied() }
+        self.stacks.get(stack)
     }
 
     /// All stacks but the root, callers before callees; the first has the id 1.
     pub fn stacks(&self) -> impl ExactSizeIterator<Item = (StackId, FrameId)> {
-        self.stacks.iter().skip(1).copied()
+        self.stacks.iter()
     }
 
     /// The frames of a stack, from the innermost.
@@ -198,7 +203,7 @@ impl Profile {
     /// The same samples with other frames: `change` gives those that stand in place of one, the outermost first.
     pub fn map_frames(&self, mut change: impl FnMut(&mut Self, FrameId) -> Vec<FrameId>) -> Self {
         let mut out = self.clone();
-        out.stacks.truncate(1);
+        out.stacks = stacks::Stacks::default();
         out.samples = samples::Samples::default();
         let mut changed: Vec<Option<Vec<FrameId>>> = vec![None; self.frames.len()];
         let mut stacks = vec![StackId::ROOT];

@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 
 use ahash::RandomState;
+use memchr::memrchr;
 
 use super::{Format, ReadOptions, fail, perf_header};
 use crate::{
@@ -24,6 +25,7 @@ pub fn is_one(head: &[u8]) -> bool {
 /// [`ProfileError::Format`] with the line that is none of perf's.
 pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError> {
     let mut reader = Reader::new(options);
+    reader.profile.reserve(bytes.len() / BYTES_A_STACK);
     let (mut rest, mut number) = (bytes, 0);
     while !rest.is_empty() {
         let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
@@ -40,13 +42,16 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError
     reader.finish()
 }
 
+/// Text for each new stack, at the least that is likely: a line is longer than half of it, and most are of stacks known.
+const BYTES_A_STACK: usize = 128;
+
 struct Reader<'a> {
     profile: Profile,
     options: &'a ReadOptions,
     event: Option<Vec<u8>>,
     others: HashMap<Vec<u8>, u64, RandomState>,
-    /// By the text behind the address.
-    frames: HashMap<&'a [u8], FrameId, RandomState>,
+    /// By symbol and module.
+    frames: HashMap<(&'a [u8], &'a [u8]), FrameId, RandomState>,
     threads: HashMap<(&'a [u8], u32, u32), LabelsId, RandomState>,
     /// Of the sample that is being read; None between two, and within one that is left out.
     current: Option<(LabelsId, Option<u64>, u64)>,
@@ -55,6 +60,8 @@ struct Reader<'a> {
     flat: bool,
     /// Innermost first.
     stack: Vec<FrameId>,
+    /// The stack of the sample before, outermost first: the next one begins alike.
+    before: Vec<(FrameId, StackId)>,
     start: u64,
     last: u64,
 }
@@ -72,6 +79,7 @@ impl<'a> Reader<'a> {
             skipping: false,
             flat: false,
             stack: Vec::new(),
+            before: Vec::new(),
             start: u64::MAX,
             last: 0,
         }
@@ -82,14 +90,14 @@ impl<'a> Reader<'a> {
         let inside = self.current.is_some() || self.skipping;
         // A short thread name is padded to the right, so the first line of a sample may begin with spaces.
         let next = self.flat && perf_header::parse(line).is_some();
-        if indented && inside && !next && !line.trim_ascii().is_empty() {
+        let line = line.trim_ascii();
+        if indented && inside && !next && !line.is_empty() {
             if !self.skipping {
-                self.frame(line.trim_ascii())?;
+                self.frame(line)?;
             }
             return Some(());
         }
         self.end_of_sample();
-        let line = line.trim_ascii();
         if line.is_empty() || line.starts_with(b"#") {
             return Some(());
         }
@@ -135,14 +143,15 @@ impl<'a> Reader<'a> {
     fn frame(&mut self, line: &'a [u8]) -> Option<()> {
         let space = memchr::memchr(b' ', line)?;
         let (address, text) = (&line[..space], &line[space + 1..]);
-        if address.is_empty() || !address.iter().all(u8::is_ascii_hexdigit) {
+        if address.is_empty() || !is_hex(address) {
             return None;
         }
-        let frame = match self.frames.get(text) {
+        let (symbol, module) = parts(text.trim_ascii());
+        let frame = match self.frames.get(&(symbol, module)) {
             Some(known) => *known,
             None => {
-                let frame = self.parse_frame(text);
-                self.frames.insert(text, frame);
+                let frame = self.new_frame(symbol, module);
+                self.frames.insert((symbol, module), frame);
                 frame
             }
         };
@@ -150,22 +159,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    fn parse_frame(&mut self, text: &[u8]) -> FrameId {
-        let text = text.trim_ascii();
-        // The file is gone, or was replaced since: `name+0x1 (/path (deleted))`.
-        let inner = text.strip_suffix(b")").unwrap_or_default();
-        let inner = inner.strip_suffix(b" (deleted)").unwrap_or(inner);
-        let (symbol, module) = match memchr::memmem::rfind(inner, b" (") {
-            Some(at) => (&inner[..at], &inner[at + 2..]),
-            None if inner.starts_with(b"(") => (&b""[..], &inner[1..]),
-            None => (text, &b""[..]),
-        };
-        let symbol = symbol.trim_ascii();
-        // The place within the function differs from sample to sample, the function does not.
-        let symbol = match memchr::memmem::rfind(symbol, b"+0x") {
-            Some(at) if symbol[at + 3..].iter().all(u8::is_ascii_hexdigit) => &symbol[..at],
-            _ => symbol,
-        };
+    fn new_frame(&mut self, symbol: &[u8], module: &[u8]) -> FrameId {
         let inlined = module == b"inlined";
         let bare = inlined || module.is_empty() || module == b"[unknown]";
         let module = (!bare).then(|| {
@@ -180,13 +174,24 @@ impl<'a> Reader<'a> {
     fn end_of_sample(&mut self) {
         self.skipping = false;
         let Some((labels, time, period)) = self.current.take() else { return };
-        let stack =
-            self.stack.drain(..).rev().fold(StackId::ROOT, |caller, frame| self.profile.push(caller, frame));
+        let stack = self.take_stack();
         let values = [1, i64::try_from(period).unwrap_or(i64::MAX)];
         match time.filter(|_| self.options.times) {
             Some(time) => self.profile.add_at(time - self.start.min(time), stack, labels, &values),
             None => self.profile.add(stack, labels, &values),
         }
+    }
+
+    fn take_stack(&mut self) -> StackId {
+        let frames = self.stack.iter().rev();
+        let same = frames.zip(&self.before).take_while(|(frame, (known, _))| *frame == known).count();
+        self.before.truncate(same);
+        let mut at = self.before.last().map_or(StackId::ROOT, |(_, stack)| *stack);
+        for frame in self.stack.drain(..).rev().skip(same) {
+            at = self.profile.push(at, frame);
+            self.before.push((frame, at));
+        }
+        at
     }
 
     fn finish(mut self) -> Result<Profile, ProfileError> {
@@ -211,6 +216,31 @@ impl<'a> Reader<'a> {
         }
         Ok(self.profile)
     }
+}
+
+/// Symbol and module of `symbol+0x1f (module)`; the place within the function differs from sample to sample.
+fn parts(text: &[u8]) -> (&[u8], &[u8]) {
+    // The file is gone, or was replaced since: `name+0x1 (/path (deleted))`.
+    let inner = text.strip_suffix(b")").unwrap_or_default();
+    let inner = inner.strip_suffix(b" (deleted)").unwrap_or(inner);
+    let mut open = memrchr(b'(', inner);
+    while let Some(at) = open.filter(|at| *at > 0 && inner[at - 1] != b' ') {
+        open = memrchr(b'(', &inner[..at]);
+    }
+    let (symbol, module) = match open {
+        Some(at) => (&inner[..at], &inner[at + 1..]),
+        None => (text, &b""[..]),
+    };
+    let symbol = symbol.trim_ascii();
+    match memrchr(b'+', symbol) {
+        Some(at) if symbol[at + 1..].strip_prefix(b"0x").is_some_and(is_hex) => (&symbol[..at], module),
+        _ => (symbol, module),
+    }
+}
+
+fn is_hex(text: &[u8]) -> bool {
+    // Without a branch for each digit.
+    text.iter().fold(true, |so_far, b| so_far & (b.is_ascii_digit() | (b | 0x20).wrapping_sub(b'a').lt(&6)))
 }
 
 /// perf demangles C++ and, since 6.x, Rust; what it could not is demangled here.

@@ -1,10 +1,11 @@
 //! To folded stacks and back.
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use ahash::RandomState;
+use indexmap::IndexSet;
 
-use super::{Frame, LabelsId, Profile, Sample, StackId, keys};
-use crate::Folded;
+use super::{Frame, FrameId, LabelsId, Profile, Sample, StackId, keys};
+use crate::{Folded, folded::clean};
 
 /// What of a profile goes into its folded stacks.
 #[derive(Clone, Debug)]
@@ -31,17 +32,15 @@ impl Profile {
             let weight = values.get(options.value).and_then(|v| u64::try_from(*v).ok()).unwrap_or(0);
             *sums.entry((stack, labels)).or_default() += weight;
         }
-        let names: Vec<String> =
-            (0..self.frames.len()).map(|i| self.frame_name(super::FrameId(i as u32))).collect();
-        let mut folded = Folded::default();
+        let mut names = Names::new(self, &options.roots);
+        let mut stacks = Vec::with_capacity(sums.len());
         for ((stack, labels), weight) in sums {
-            let roots = options.roots.iter().filter_map(|key| self.label(labels, key));
-            let frames = self.frames_of(stack);
-            let frames = frames.iter().map(|frame| names[frame.index()].as_str());
-            let roots: Vec<String> = roots.collect();
-            folded.add(roots.iter().map(String::as_str).chain(frames), weight);
+            let start = names.parts.len();
+            names.push_stack(stack, labels);
+            stacks.push((start..names.parts.len(), weight));
         }
-        folded
+        names.in_order(&mut stacks);
+        Folded::from_clean(stacks.into_iter().map(|(parts, weight)| (names.text(parts), weight)).collect())
     }
 
     /// Folded stacks as a profile of one weight; which frames are threads is not known any more.
@@ -57,5 +56,59 @@ impl Profile {
             profile.add(at, LabelsId::default(), &[i64::try_from(count).unwrap_or(i64::MAX)]);
         }
         profile
+    }
+}
+
+/// The stacks of a fold as numbers of their frames' names, so that they are compared and joined without the texts.
+struct Names<'a> {
+    profile: &'a Profile,
+    roots: &'a [String],
+    names: IndexSet<String, RandomState>,
+    /// By frame.
+    of_frame: Vec<u32>,
+    /// The roots that a set of labels gives.
+    of_labels: HashMap<LabelsId, Vec<u32>, RandomState>,
+    /// All stacks, one behind the other, each from its outermost frame.
+    parts: Vec<u32>,
+}
+
+impl<'a> Names<'a> {
+    fn new(profile: &'a Profile, roots: &'a [String]) -> Self {
+        let mut names = IndexSet::default();
+        let frames = (0..profile.frames.len()).map(|i| profile.frame_name(FrameId(i as u32)));
+        let of_frame = frames.map(|name| names.insert_full(clean(&name)).0 as u32).collect();
+        Self { profile, roots, names, of_frame, of_labels: HashMap::default(), parts: Vec::new() }
+    }
+
+    fn push_stack(&mut self, stack: StackId, labels: LabelsId) {
+        let Self { profile, roots, names, of_frame, of_labels, parts } = self;
+        let roots = of_labels.entry(labels).or_insert_with(|| {
+            let texts = roots.iter().filter_map(|key| profile.label(labels, key));
+            texts.map(|text| names.insert_full(clean(&text)).0 as u32).collect()
+        });
+        parts.extend_from_slice(roots);
+        let start = parts.len();
+        parts.extend(profile.walk(stack).map(|frame| of_frame[frame.index()]));
+        parts[start..].reverse();
+    }
+
+    /// Nearly as their texts are: names that are the beginning of others may stand wrong.
+    fn in_order(&self, stacks: &mut [(Range<usize>, u64)]) {
+        let mut order: Vec<usize> = (0..self.names.len()).collect();
+        order.sort_by(|a, b| self.names[*a].cmp(&self.names[*b]));
+        let mut rank = vec![0u32; order.len()];
+        order.iter().enumerate().for_each(|(at, name)| rank[*name] = at as u32);
+        let ranks: Vec<u32> = self.parts.iter().map(|name| rank[*name as usize]).collect();
+        stacks.sort_by(|(a, _), (b, _)| ranks[a.clone()].cmp(&ranks[b.clone()]));
+    }
+
+    fn text(&self, stack: Range<usize>) -> String {
+        let names = || self.parts[stack.clone()].iter().map(|name| self.names[*name as usize].as_str());
+        let mut out = String::with_capacity(names().map(|name| name.len() + 1).sum());
+        for (i, name) in names().enumerate() {
+            out.push_str(if i == 0 { "" } else { ";" });
+            out.push_str(name);
+        }
+        out
     }
 }
