@@ -7,11 +7,13 @@
 mod cli;
 mod commands;
 pub mod encryption;
+pub mod entry_lines;
 mod error;
 pub mod find;
 mod flamegraph;
 mod http;
 pub mod key;
+mod key_text;
 pub mod line;
 pub mod lsm;
 mod offline;

@@ -1,7 +1,6 @@
 //! Text made fast: bytes escaped or in hexadecimal, and numbers, into a buffer that is kept. A scan prints millions of
 //! lines; nothing here allocates once the buffer has grown.
 
-const HEX: [u8; 512] = hex_table();
 const ESCAPES: [u64; 256] = escapes();
 /// So many bytes are looked at together.
 const CHUNK: usize = 16;
@@ -35,20 +34,8 @@ const fn escapes() -> [u64; 256] {
     table
 }
 
-const fn hex_table() -> [u8; 512] {
-    let digits = *b"0123456789ABCDEF";
-    let mut table = [0; 512];
-    let mut byte = 0;
-    while byte < 256 {
-        table[2 * byte] = digits[byte >> 4];
-        table[2 * byte + 1] = digits[byte & 15];
-        byte += 1;
-    }
-    table
-}
-
 /// Whether every byte stands for itself; written so that the compiler compares them side by side.
-#[inline]
+#[inline(always)]
 fn is_plain(chunk: &[u8; CHUNK]) -> bool {
     let mut special = 0u8;
     for byte in chunk {
@@ -142,14 +129,33 @@ impl Line {
         self.len += at;
     }
 
+    /// Adds `bytes` in TiKV's escaped form; `ends`, of as many places, gets where in the text each of them ends.
+    #[inline]
+    pub fn escaped_with_ends(&mut self, bytes: &[u8], ends: &mut [usize]) {
+        let start = self.len;
+        let room = self.room(4 * bytes.len() + WINDOW);
+        let mut at = 0usize;
+        for (bytes, ends) in bytes.chunks(CHUNK).zip(ends.chunks_mut(CHUNK)) {
+            let Some(window) = room.get_mut(at..).and_then(<[u8]>::first_chunk_mut) else { break };
+            let mut ends = ends.iter_mut();
+            let base = start.wrapping_add(at);
+            let len = escape_with(bytes, window, |end| {
+                if let Some(place) = ends.next() {
+                    *place = base.wrapping_add(end);
+                }
+            });
+            at = at.wrapping_add(len);
+        }
+        self.len += at;
+    }
+
     /// Adds `bytes` in upper-case hexadecimal.
     #[inline]
     pub fn hex(&mut self, bytes: &[u8]) {
         let room = self.room(2 * bytes.len());
         let (pairs, _) = room.as_chunks_mut::<2>();
         for (pair, byte) in pairs.iter_mut().zip(bytes) {
-            let at = 2 * usize::from(*byte);
-            *pair = [HEX[at], HEX[at + 1]];
+            *pair = [digit(byte >> 4), digit(byte & 15)];
         }
         self.len += 2 * bytes.len();
     }
@@ -171,15 +177,32 @@ fn copy(chunk: &[u8; CHUNK], window: &mut [u8; WINDOW]) -> usize {
 /// Adds at most a chunk of bytes, one by one; tells how many they become.
 #[inline]
 fn escape_each(bytes: &[u8], window: &mut [u8; WINDOW]) -> usize {
-    let mut at = 0;
+    escape_with(bytes, window, |_| {})
+}
+
+/// The same; `end` is told where each of them ends.
+#[inline(always)]
+fn escape_with(bytes: &[u8], window: &mut [u8; WINDOW], mut end: impl FnMut(usize)) -> usize {
+    let mut at = 0usize;
     for byte in bytes {
         let escape = ESCAPES[usize::from(*byte)];
-        // Four bytes whatever it becomes: what is too much is written over.
-        let place = at % (WINDOW / 2);
-        window[place..place + 4].copy_from_slice(&(escape as u32).to_le_bytes());
-        at += (escape >> 56) as usize;
+        // Four bytes whatever it becomes: what is too much is written over. One by one, so that it is seen that they
+        // fit: the compiler makes one write of them.
+        let (place, text) = (at % (WINDOW / 2), (escape as u32).to_le_bytes());
+        window[place] = text[0];
+        window[place + 1] = text[1];
+        window[place + 2] = text[2];
+        window[place + 3] = text[3];
+        at = at.wrapping_add((escape >> 56) as usize);
+        end(at);
     }
     at
+}
+
+/// The digit of a number below 16.
+#[inline(always)]
+fn digit(number: u8) -> u8 {
+    number + if number > 9 { b'A' - 10 } else { b'0' }
 }
 
 impl std::fmt::Write for Line {

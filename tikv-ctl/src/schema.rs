@@ -56,9 +56,14 @@ pub fn message(name: &str) -> Option<&'static Message> {
     MESSAGES.binary_search_by(|message| message.name.cmp(name)).ok().map(|at| &MESSAGES[at])
 }
 
+/// The values of the enum with this full name, such as `kvrpcpb.Op`, and their names.
+pub fn enum_values(name: &str) -> &'static [(i32, &'static str)] {
+    let found = ENUMS.binary_search_by(|kind| kind.name.cmp(name)).ok();
+    found.map_or(&[], |at| ENUMS[at].values)
+}
+
 /// The name of an enum's value; the number where it has none.
 pub fn enum_value(name: &str, number: i64) -> String {
-    let found = ENUMS.binary_search_by(|kind| kind.name.cmp(name)).ok();
-    let value = found.and_then(|at| ENUMS[at].values.iter().find(|(n, _)| i64::from(*n) == number));
+    let value = enum_values(name).iter().find(|(n, _)| i64::from(*n) == number);
     value.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }

@@ -10,6 +10,7 @@ use crate::{
     Error, Result,
     cli::MvccFilter,
     key::{KeyFormat, KeyUse, parse_key},
+    key_text::KeyText,
     line::Line,
     output::Output,
     source::Source,
@@ -152,7 +153,7 @@ fn dump(
     let limit = if point { 1 } else { limit };
     let mut found = false;
     let mut list = out.list();
-    let mut text = Line::default();
+    let (mut text, mut keys) = (Line::default(), KeyText::default());
     let scanned = source.scan_mvcc(from, to, limit, &mut |key, info| {
         if point && key != from {
             return Ok(());
@@ -163,7 +164,7 @@ fn dump(
             let object = mvcc_json(key, info, filter)?;
             return list.push(out, &object);
         }
-        mvcc_text::row(key, info, filter, &mut text);
+        mvcc_text::row(key, info, filter, &mut keys, &mut text);
         if text.len() >= FLUSH_AT {
             out.bytes(text.as_bytes())?;
             text.clear();

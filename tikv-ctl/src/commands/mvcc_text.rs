@@ -1,14 +1,16 @@
 //! MVCC records as TiKV's tool prints them: the text that [`crate::text::message_text`] makes of these three messages,
 //! made without encoding them first. A scan prints millions.
 
+use std::sync::OnceLock;
+
 use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};
 
-use crate::{cli::MvccFilter, line::Line, schema::enum_value};
+use crate::{cli::MvccFilter, key_text::KeyText, line::Line, schema::enum_values};
 
-/// Adds a row: the key and what `filter` shows of it.
-pub fn row(key: &[u8], info: &MvccInfo, filter: &MvccFilter, line: &mut Line) {
+/// Adds a row: the key, in the text that `keys` makes of it, and what `filter` shows of it.
+pub fn row(key: &[u8], info: &MvccInfo, filter: &MvccFilter, keys: &mut KeyText, line: &mut Line) {
     line.push(b"key: ");
-    line.escaped(key);
+    line.push(keys.of(key));
     line.push(b"\n");
     if let Some(info) = info.lock.as_ref().filter(|lock| filter.shows_lock(lock)) {
         line.push(b"\tlock cf value:");
@@ -80,9 +82,15 @@ fn or_space(before: usize, line: &mut Line) {
 }
 
 fn op(op: i32, line: &mut Line) {
-    if op != 0 {
-        line.push(b" r_type: ");
-        line.push(enum_value("kvrpcpb.Op", op.into()).as_bytes());
+    static NAMES: OnceLock<&[(i32, &str)]> = OnceLock::new();
+    if op == 0 {
+        return;
+    }
+    line.push(b" r_type: ");
+    let names = NAMES.get_or_init(|| enum_values("kvrpcpb.Op"));
+    match names.iter().find(|(number, _)| *number == op) {
+        Some((_, name)) => line.push(name.as_bytes()),
+        None => line.format(format_args!("{op}")),
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::{
     Error, Result,
+    entry_lines::{EntryLines, Form},
     key::{KeyFormat, KeyUse, parse_key},
     line::Line,
     lsm::{Db, InternalKey, Table, read_manifest},
@@ -207,10 +208,7 @@ fn manifest_dump(dir: &Path, out: &mut Output<'_>) -> Result<()> {
 pub fn sst_dump(args: &[String], out: &mut Output<'_>) -> Result<()> {
     let Some(tool) = parse::<SstDump>(args, out)? else { return Ok(()) };
     let table = std::sync::Arc::new(Table::open(&tool.file)?);
-    let add = |bytes: &[u8], text: &mut Line| match tool.output_hex {
-        true => text.hex(bytes),
-        false => text.push(bytes),
-    };
+    let mut lines = EntryLines::new(if tool.output_hex { Form::Hex } else { Form::Plain });
     let mut text = Line::default();
     if !out.is_json() {
         out.line(format!("Process {}\nSst file format: block-based", tool.file.display()))?;
@@ -230,15 +228,7 @@ pub fn sst_dump(args: &[String], out: &mut Output<'_>) -> Result<()> {
                                   "type": key.value_type().to_u8(), "value": hex_upper(iter.value()) });
                 list.push(out, &row)?;
             } else if print {
-                text.push(b"'");
-                add(key.user_key, &mut text);
-                text.push(b"' seq:");
-                text.number(key.sequence());
-                text.push(b", type:");
-                text.number(key.packed & 0xff);
-                text.push(b" => ");
-                add(iter.value(), &mut text);
-                text.push(b"\n");
+                lines.add(key, iter.shared(), iter.value(), &mut text);
                 if text.len() >= FLUSH_AT {
                     out.bytes(text.as_bytes())?;
                     text.clear();

@@ -64,14 +64,26 @@ impl BlockCursor {
     }
 
     /// Lengths of the next entry's shared and own key bytes and of its value, and where its key begins.
-    #[inline]
+    #[inline(always)]
     fn header(&self, data: &[u8]) -> Option<(usize, usize, usize, usize)> {
-        if let Some(&[shared, unshared, value_len, ..]) = data.get(self.next..self.entries_end)
-            && (shared | unshared | value_len) < 0x80
+        // Nearly all lengths fit a byte, those of values two.
+        if let Some(&[shared, unshared, low, high, ..]) = data.get(self.next..self.entries_end)
+            && (shared | unshared) < 0x80
+            && (low < 0x80 || high < 0x80)
             && !self.delta_values
         {
-            return Some((shared.into(), unshared.into(), value_len.into(), self.next + 3));
+            let (value_len, len) = match low {
+                0..0x80 => (usize::from(low), 3),
+                _ => (usize::from(high) << 7 | usize::from(low & 0x7f), 4),
+            };
+            return Some((shared.into(), unshared.into(), value_len, self.next.wrapping_add(len)));
         }
+        self.long_header(data)
+    }
+
+    /// The same, whatever the lengths.
+    #[cold]
+    fn long_header(&self, data: &[u8]) -> Option<(usize, usize, usize, usize)> {
         let mut cursor = Cursor::new(data.get(self.next..self.entries_end)?);
         let shared = cursor.varint32()? as usize;
         let unshared = cursor.varint32()? as usize;
@@ -79,12 +91,13 @@ impl BlockCursor {
         Some((shared, unshared, value_len, self.next + cursor.position()))
     }
 
+    #[cold]
     fn bad(&self) -> String {
         format!("the entry at byte {} of the plain block does not decode", self.next)
     }
 
     /// Goes to the next entry; `Ok(false)` at the end.
-    #[inline]
+    #[inline(always)]
     pub fn advance(&mut self, data: &[u8]) -> Result<bool, String> {
         self.step(data, |_, _, _| {})
     }
@@ -98,7 +111,7 @@ impl BlockCursor {
         Ok(moved.then_some(order))
     }
 
-    #[inline]
+    #[inline(always)]
     fn step(&mut self, data: &[u8], mut see: impl FnMut(&[u8], usize, &[u8])) -> Result<bool, String> {
         if self.next >= self.entries_end {
             return Ok(false);

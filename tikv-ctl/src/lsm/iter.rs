@@ -95,6 +95,15 @@ impl TableIter {
     /// Goes to the next entry; `Ok(false)` at the end.
     #[inline]
     pub fn advance(&mut self) -> Result<bool> {
+        if self.loaded && !self.on_entry && matches!(self.cursor.advance(self.reader.data()), Ok(true)) {
+            return self.take_key();
+        }
+        self.advance_slowly()
+    }
+
+    /// The same at the end of a block, or where something is wrong with it: it is met once more.
+    #[cold]
+    fn advance_slowly(&mut self) -> Result<bool> {
         loop {
             if self.loaded {
                 let moved = std::mem::take(&mut self.on_entry)
@@ -117,7 +126,7 @@ impl TableIter {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_key(&mut self) -> Result<bool> {
         let Some((user_key, trailer)) = self.cursor.key().split_last_chunk::<8>() else {
             self.loaded = false;

@@ -12,34 +12,42 @@ use crate::{
     source::{Answer, MvccTaker},
 };
 
+const TS_LEN: usize = 8;
+
 /// A walk over one column family, on an entry or at the end.
 struct Rows<'a> {
     iter: DbIter<'a>,
     valid: bool,
-    /// Bytes of the timestamp behind each key.
-    versioned: bool,
+    /// Bytes of the timestamp behind each key: keys have at least so many.
+    ts_len: usize,
 }
 
 impl<'a> Rows<'a> {
     fn new(db: &'a Db, cf: &str, from: &[u8], to: &[u8]) -> Answer<Rows<'a>> {
-        let mut rows = Rows { iter: db.scan(cf, from, to)?, valid: true, versioned: cf != CF_LOCK };
+        let mut rows = Rows {
+            iter: db.scan(cf, from, to)?,
+            valid: true,
+            ts_len: if cf == CF_LOCK { 0 } else { TS_LEN },
+        };
         rows.advance()?;
         Ok(rows)
     }
 
+    #[inline]
     fn advance(&mut self) -> Answer<()> {
         self.valid = self.iter.advance()?;
         // What is shorter than a timestamp is no version: a raw key among them.
-        while self.valid && self.versioned && self.iter.key().len() <= 8 {
+        while self.valid && self.ts_len > 0 && self.iter.key().len() <= self.ts_len {
             self.valid = self.iter.advance()?;
         }
         Ok(())
     }
 
     /// The key without its timestamp.
+    #[inline]
     fn user_key(&self) -> Option<&[u8]> {
         let key = self.valid.then(|| self.iter.key())?;
-        if self.versioned { Key::truncate_ts_for(key).ok() } else { Some(key) }
+        key.get(..key.len().saturating_sub(self.ts_len))
     }
 
     fn ts(&self) -> u64 {

@@ -4,8 +4,14 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::keys::{entry_json, entry_line};
-use crate::{Error, Result, line::Line, lsm::Table, output::Output};
+use super::keys::entry_json;
+use crate::{
+    Error, Result,
+    entry_lines::{EntryLines, Form},
+    line::Line,
+    lsm::Table,
+    output::Output,
+};
 
 pub fn run(table: &Arc<Table>, number: usize, out: &mut Output<'_>) -> Result<()> {
     let index = table.index()?;
@@ -15,7 +21,7 @@ pub fn run(table: &Arc<Table>, number: usize, out: &mut Output<'_>) -> Result<()
     }
     let handle = index.handle(number);
     let mut entries = Vec::new();
-    let mut text = Line::default();
+    let (mut text, mut lines) = (Line::default(), EntryLines::new(Form::Escaped));
     let plain = table.read_block(handle)?.len();
     let mut iter = table.iter_block(number)?;
     while iter.advance()? {
@@ -26,7 +32,7 @@ pub fn run(table: &Arc<Table>, number: usize, out: &mut Output<'_>) -> Result<()
             entry["shared"] = json!(iter.shared());
             entries.push(entry);
         } else {
-            entry_line(iter.key(), iter.value(), &mut text);
+            lines.add(iter.key(), iter.shared(), iter.value(), &mut text);
         }
     }
     let compression = table.block_compression(handle)?;

@@ -9,6 +9,7 @@ use super::{SstArgs, damaged, type_name};
 use crate::{
     Result,
     commands::data::key_json,
+    entry_lines::{EntryLines, Form},
     key::{KeyFormat, KeyUse, parse_key},
     line::Line,
     lsm::{InternalKey, Table, TableIter},
@@ -39,6 +40,7 @@ pub fn run(table: &Arc<Table>, args: &SstArgs, format: KeyFormat, out: &mut Outp
 }
 
 /// Goes to the next entry that can be read; what cannot is told.
+#[inline]
 fn advance(iter: &mut TableIter, damages: &mut usize, out: &mut Output<'_>) -> bool {
     loop {
         match iter.advance() {
@@ -53,13 +55,14 @@ fn advance(iter: &mut TableIter, damages: &mut usize, out: &mut Output<'_>) -> b
 
 fn as_text(mut iter: TableIter, to: Option<&[u8]>, limit: u64, out: &mut Output<'_>) -> Result<()> {
     let (mut text, mut count, mut damages) = (Line::default(), 0, 0);
+    let mut lines = EntryLines::new(Form::Escaped);
     while count < limit && advance(&mut iter, &mut damages, out) {
         let key = iter.key();
         if to.is_some_and(|to| key.user_key >= to) {
             break;
         }
         count += 1;
-        entry_line(key, iter.value(), &mut text);
+        lines.add(key, iter.shared(), iter.value(), &mut text);
         if text.len() >= FLUSH_AT {
             out.bytes(text.as_bytes())?;
             text.clear();
@@ -68,20 +71,6 @@ fn as_text(mut iter: TableIter, to: Option<&[u8]>, limit: u64, out: &mut Output<
     out.bytes(text.as_bytes())?;
     out.line(format!("\nTotal keys: {count}"))?;
     if damages > 0 { Err(damaged(damages)) } else { Ok(()) }
-}
-
-/// An entry as sst_dump prints it, but escaped so that every byte shows.
-#[inline]
-pub(super) fn entry_line(key: InternalKey<'_>, value: &[u8], text: &mut Line) {
-    text.push(b"'");
-    text.escaped(key.user_key);
-    text.push(b"' seq:");
-    text.number(key.sequence());
-    text.push(b", type:");
-    text.number(key.packed & 0xff);
-    text.push(b" => ");
-    text.escaped(value);
-    text.push(b"\n");
 }
 
 fn as_json(mut iter: TableIter, to: Option<&[u8]>, limit: u64, out: &mut Output<'_>) -> Result<()> {
