@@ -56,11 +56,16 @@ impl ChecksumType {
             (ChecksumType::XxHash64, _) => XxHash64::oneshot(0, data) as u32,
             // The last byte (of a block: its compression type) is mixed in apart.
             (ChecksumType::Xxh3, Some((last, rest))) => {
-                XxHash3_64::oneshot(rest) as u32 ^ u32::from(*last).wrapping_mul(0x6b90_83d9)
+                with_last_byte(XxHash3_64::oneshot(rest) as u32, *last)
             }
             (ChecksumType::Xxh3, None) => 0,
         }
     }
+}
+
+/// How the last byte is mixed into the XXH3 of those before it.
+pub fn with_last_byte(hash: u32, last: u8) -> u32 {
+    hash ^ u32::from(last).wrapping_mul(0x6b90_83d9)
 }
 
 /// What format_version 6 adds to a checksum, so that a block read from elsewhere fails.
