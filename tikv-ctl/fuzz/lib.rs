@@ -13,6 +13,10 @@ pub mod lsm;
 pub mod raft_engine;
 #[path = "../src/schema.rs"]
 mod schema;
+#[path = "../src/simple_write.rs"]
+pub mod simple_write;
+#[path = "../src/snapshot.rs"]
+pub mod snapshot;
 #[path = "../src/text.rs"]
 pub mod text;
 #[path = "../src/tidb/mod.rs"]

@@ -37,7 +37,17 @@ static ALLOCATOR: Counting = Counting;
 const SPARE: usize = 16 << 20;
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// What `run` returns, and how much it had allocated at most; of other threads, too.
+#[allow(dead_code)] // not every user of this file asks
+pub fn most_of<T>(run: impl FnOnce() -> T) -> (T, usize) {
+    let before = NOW.load(Relaxed);
+    MOST.store(before, Relaxed);
+    let result = run();
+    (result, MOST.load(Relaxed).saturating_sub(before))
+}
+
 /// Reads `data`; panics where that takes too long or too much.
+#[allow(dead_code)]
 pub fn bounded(data: &[u8], read: fn(&[u8])) {
     let (before, start) = (NOW.load(Relaxed), Instant::now());
     MOST.store(before, Relaxed);

@@ -23,6 +23,7 @@ mod pd;
 pub mod raft_engine;
 mod schema;
 pub mod simple_write;
+pub mod snapshot;
 pub mod source;
 pub mod text;
 pub mod tidb;

@@ -9,11 +9,11 @@ use std::{
 use kvproto::encryptionpb::{FileDictionary, FileInfo};
 use prost::Message;
 
-use crate::{Error, Result};
+use crate::{Error, Result, lsm::checksum_matches};
 
 pub const FILE_DICT: &str = "file.dict";
 pub const KEY_DICT: &str = "key.dict";
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 /// The version whose content a log follows.
 const WITH_LOG: u8 = 2;
 
@@ -34,7 +34,13 @@ impl FileDict {
     /// Reads the dictionary of the data directory `dir`.
     pub fn read(dir: &Path) -> Result<FileDict> {
         let path = dir.join(FILE_DICT);
-        let (bytes, version, rest) = read(&path)?;
+        let bytes = read(&path)?;
+        FileDict::parse(path, bytes)
+    }
+
+    /// Reads the dictionary that the file `path` has as its `bytes`.
+    pub fn parse(path: PathBuf, bytes: Vec<u8>) -> Result<FileDict> {
+        let (version, rest) = content(&path, &bytes)?;
         let dictionary: FileDictionary = decode(&path, &bytes[HEADER..rest])?;
         let mut files = dictionary.files.into_iter().collect();
         let mut warnings = Vec::new();
@@ -63,12 +69,17 @@ pub(super) fn with_header(version: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The bytes of a dictionary file, its version, and where what follows its content begins.
-pub(super) fn read(path: &Path) -> Result<(Vec<u8>, u8, usize)> {
+/// The bytes of the dictionary file `path`.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| {
+        let why = "a data directory has this file when encryption at rest is on, or was";
+        Error::other(format!("{}: {e}; {why}", path.display()))
+    })
+}
+
+/// The version of a dictionary file, and where its content, which begins behind the header, ends.
+pub(super) fn content(path: &Path, data: &[u8]) -> Result<(u8, usize)> {
     let fail = |what: String| Error::other(format!("{}: {what}", path.display()));
-    let data = std::fs::read(path).map_err(|e| {
-        fail(format!("{e}; a data directory has this file when encryption at rest is on, or was"))
-    })?;
     let number = |at: usize| data.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
     let crc = data.get(4..8).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
     let (Some(crc), Some(size)) = (crc, number(8)) else {
@@ -78,14 +89,13 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, u8, usize)> {
     let Some(end) = end.filter(|end| *end <= data.len()) else {
         return Err(fail(format!("{size} bytes of content expected, {} met", data.len() - HEADER)));
     };
-    if crc32fast::hash(&data[HEADER..end]) != crc {
+    if !checksum_matches(crc32fast::hash(&data[HEADER..end]), crc) {
         return Err(fail(
             "at byte 16: the checksum of the content does not match: the file is damaged; take it from a backup"
                 .to_owned(),
         ));
     }
-    let version = data[0];
-    Ok((data, version, end))
+    Ok((data[0], end))
 }
 
 pub(super) fn decode<M: Message + Default>(path: &Path, content: &[u8]) -> Result<M> {
@@ -112,7 +122,7 @@ fn record<'a>(rest: &'a [u8], files: &mut BTreeMap<String, FileInfo>) -> Option<
     let len = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
     let (name_len, info_len) = (len(4), len(6));
     let (record, after) = body.split_at_checked(name_len + info_len)?;
-    if crc32fast::hash(record) != crc {
+    if !checksum_matches(crc32fast::hash(record), crc) {
         return None;
     }
     let name = String::from_utf8_lossy(&record[..name_len]).into_owned();

@@ -44,14 +44,19 @@ pub enum MasterKey {
 /// They are encrypted, and the master key is missing or another one; the message names the file and what to do.
 pub fn read_keys(dir: &Path, config: &EncryptionConfig) -> Result<KeyDictionary> {
     let path = dir.join(KEY_DICT);
-    let (bytes, _, end) = dict::read(&path)?;
-    let content: EncryptedContent = dict::decode(&path, &bytes[16..end])?;
+    parse_keys(&path, &dict::read(&path)?, config)
+}
+
+/// The data keys that the file `path` has as its `bytes`; fails as [`read_keys`] does.
+pub fn parse_keys(path: &Path, bytes: &[u8], config: &EncryptionConfig) -> Result<KeyDictionary> {
+    let (_, end) = dict::content(path, bytes)?;
+    let content: EncryptedContent = dict::decode(path, &bytes[dict::HEADER..end])?;
     let method = content.metadata.get(METHOD).map(Vec::as_slice).unwrap_or_default();
     match method {
-        b"plaintext" => dict::decode(&path, &content.content),
+        b"plaintext" => dict::decode(path, &content.content),
         b"aes256-gcm" => {
-            let plain = unlock(&path, &content, config)?;
-            dict::decode(&path, &plain)
+            let plain = unlock(path, &content, config)?;
+            dict::decode(path, &plain)
         }
         other => Err(Error::other(format!(
             "{}: the data keys are encrypted by the method {:?}; plaintext and aes256-gcm are understood",

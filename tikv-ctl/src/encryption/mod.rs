@@ -22,7 +22,7 @@ use crate::{Result, lsm};
 
 pub use cipher::Cipher;
 pub use dict::{FILE_DICT, FileDict, KEY_DICT, encode_files};
-pub use master::{EncryptionConfig, MasterKey, read_keys};
+pub use master::{EncryptionConfig, MasterKey, parse_keys, read_keys};
 
 /// Directories of a store: what follows the last of them in a file's name is the same in a copy of the store.
 const PARTS: [&str; 6] = ["db", "raft-engine", "raft", "snap", "import", "tablets"];

@@ -33,7 +33,7 @@ mod xxph3;
 
 pub use checksum::crc32c;
 pub(crate) use checksum::matches as checksum_matches;
-pub use compress::{compress_with, compressions};
+pub use compress::{compress_with, compressions, decompress};
 pub use cursor::Cursor;
 pub use db::{ColumnFamily, Db, Part, RangeTombstone, SstFile, logs};
 pub use error::{Error, Result};

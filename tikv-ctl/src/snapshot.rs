@@ -1,0 +1,69 @@
+//! The lock file of a snapshot (`..._lock.sst`): pairs of keys and values one behind the other, and no SST for its name
+//! (TiKV `store::snap::io::build_plain_cf_file`).
+
+use keys::codec::decode_compact_bytes;
+
+/// Walks the pairs of a lock file.
+#[derive(Debug)]
+pub struct LockFile<'a> {
+    all: &'a [u8],
+    rest: &'a [u8],
+    done: bool,
+}
+
+/// A key and its value.
+pub type LockPair<'a> = (&'a [u8], &'a [u8]);
+
+impl<'a> LockFile<'a> {
+    /// Walks the file with these bytes.
+    pub fn new(bytes: &'a [u8]) -> LockFile<'a> {
+        LockFile { all: bytes, rest: bytes, done: false }
+    }
+
+    fn pair(&mut self) -> Result<Option<LockPair<'a>>, &'static str> {
+        let key = decode_compact_bytes(&mut self.rest)
+            .map_err(|_| "a key or the end expected, the file ends: it was cut short")?;
+        match (key, self.rest) {
+            ([], []) => Ok(None),
+            ([], _) => Err("the end of a snapshot's lock file, met with bytes behind it"),
+            _ => {
+                let value = decode_compact_bytes(&mut self.rest)
+                    .map_err(|_| "a key and a value expected, the file ends within: it was cut short")?;
+                Ok(Some((key, value)))
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for LockFile<'a> {
+    /// A pair, or where the file ends too early and why.
+    type Item = Result<LockPair<'a>, (usize, &'static str)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let at = self.all.len() - self.rest.len();
+        let pair = self.pair();
+        self.done = !matches!(pair, Ok(Some(_)));
+        pair.map_err(|what| (at, what)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_end_with_an_empty_key() {
+        let file = [2, b'k', 4, b'v', b'w', 0];
+        fn all(bytes: &[u8]) -> Option<Result<LockPair<'_>, usize>> {
+            LockFile::new(bytes).map(|pair| pair.map_err(|(at, _)| at)).last()
+        }
+        assert_eq!(all(&file), Some(Ok((&b"k"[..], &b"vw"[..]))));
+        assert_eq!(all(&file[..5]), Some(Err(5)));
+        assert_eq!(all(&file[..3]), Some(Err(0)));
+        assert_eq!(all(&[0, 7]), Some(Err(0)));
+        assert_eq!(all(&[0]), None);
+    }
+}
