@@ -234,10 +234,16 @@ impl Db {
     fn read_logs(&mut self, wal_dir: &Path, state: &VersionState) -> Result<()> {
         let mut entries: BTreeMap<u32, Vec<MemEntry>> = BTreeMap::new();
         let oldest = state.families.values().map(|family| family.log_number).min().unwrap_or(0);
-        for (number, path) in logs(wal_dir)? {
-            if number < oldest {
-                continue;
-            }
+        let logs: Vec<_> = logs(wal_dir)?.into_iter().filter(|(number, _)| *number >= oldest).collect();
+        // A database that is open has one always, and leaves it behind.
+        if logs.is_empty() && oldest > 0 {
+            self.warnings.push(format!(
+                "{}: no log (WAL) numbered {oldest} or later is here: what only logs had is lost, unless this is a \
+                 checkpoint, which needs none",
+                wal_dir.display()
+            ));
+        }
+        for (number, path) in logs {
             let data = read_whole(&path)?;
             if !self.read_log(&path, number, &data, state, &mut entries) {
                 break;

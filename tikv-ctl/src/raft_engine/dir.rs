@@ -115,6 +115,13 @@ impl RaftEngineDir {
         let all = files(dir)?;
         let (append, rewrite): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|file| file.queue == Queue::Append);
+        // The one that is written to is there always.
+        if append.is_empty() {
+            let dir = dir.display();
+            engine
+                .warnings
+                .push(format!("{dir}: no .raftlog file is here, only .rewrite files: what it held is lost"));
+        }
         for queue in [&rewrite, &append] {
             let run = contiguous(queue);
             if let (true, Some(first)) = (run.len() < queue.len(), run.first()) {
