@@ -3,11 +3,14 @@
 # its tikv-ctl printed. They are not committed.
 #
 #   fuzz/seed.sh DIR...      DIR: folders with data directories (db/, raft-engine/) and captures (*.txt) in them
+#
+# What TiKV did not write there (other compressions, filters, indexes; encryption; snapshots) the tests make:
+#   FUZZ_CORPUS=$PWD/tikv-ctl/fuzz/corpus cargo test -p tikv-ctl --test mutations seeds
 set -euo pipefail
 [ $# -gt 0 ] || { echo "usage: $0 DIR... (folders with data directories of TiKV in them)" >&2; exit 1; }
 corpus="$(cd "$(dirname "$0")" && pwd)/corpus"
 longest=65536
-mkdir -p "$corpus"/{sst,manifest,wal,raft_log,records,keys}
+mkdir -p "$corpus"/{sst,salvage,manifest,options,wal,raft_log,records,keys}
 
 # A seed is named by what it holds, so that a second run adds nothing.
 add() {
@@ -18,8 +21,12 @@ add() {
 
 for dir in "$@"; do
     # A table is read from its end: longer ones cannot be cut.
-    find "$dir" -name '*.sst' -size -128k | while read -r file; do add sst "$file" 131072; done
-    find "$dir" \( -name 'MANIFEST-*' -o -name 'OPTIONS-*' \) | while read -r file; do add manifest "$file" $longest; done
+    find "$dir" -name '*.sst' -size -128k | while read -r file; do
+        add sst "$file" 131072
+        add salvage "$file" 131072
+    done
+    find "$dir" -name 'MANIFEST-*' | while read -r file; do add manifest "$file" $longest; done
+    find "$dir" -name 'OPTIONS-*' | while read -r file; do add options "$file" $longest; done
     find "$dir" -path '*/db/*.log' -size +0 | while read -r file; do add wal "$file" $longest; done
     find "$dir" \( -name '*.raftlog' -o -name '*.rewrite' \) | while read -r file; do add raft_log "$file" $longest; done
     find "$dir" -name '*.blob' -size +0 | while read -r file; do add records "$file" 4096; done

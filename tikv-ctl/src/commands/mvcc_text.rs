@@ -75,6 +75,7 @@ fn write(write: &MvccWrite, line: &mut Line) {
 }
 
 /// An empty message stands behind its name with a space all the same.
+#[inline(always)]
 fn or_space(before: usize, line: &mut Line) {
     if line.len() == before {
         line.push(b" ");
@@ -94,7 +95,7 @@ fn op(op: i32, line: &mut Line) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn number(name: &[u8], number: u64, line: &mut Line) {
     if number != 0 {
         line.push(name);
@@ -102,7 +103,7 @@ fn number(name: &[u8], number: u64, line: &mut Line) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn bytes(name: &[u8], bytes: &[u8], line: &mut Line) {
     if !bytes.is_empty() {
         line.push(name);
@@ -110,6 +111,7 @@ fn bytes(name: &[u8], bytes: &[u8], line: &mut Line) {
     }
 }
 
+#[inline(always)]
 fn flag(text: &[u8], set: bool, line: &mut Line) {
     if set {
         line.push(text);

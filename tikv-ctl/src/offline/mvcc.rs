@@ -50,6 +50,7 @@ impl<'a> Rows<'a> {
         key.get(..key.len().saturating_sub(self.ts_len))
     }
 
+    #[inline]
     fn ts(&self) -> u64 {
         Key::decode_ts_from(self.iter.key()).unwrap_or(TimeStamp::zero()).into_inner()
     }
@@ -109,7 +110,8 @@ pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) ->
     Ok(())
 }
 
-/// Puts the record that `rows` stands on in `info`, whatever that was.
+/// Puts the record that `rows` stands on in `info`, which is new or was filled by this.
+#[inline]
 fn write_info(rows: &Rows<'_>, info: &mut MvccWrite) -> Answer<()> {
     let write = WriteRef::parse(rows.iter.value())
         .map_err(|e| DebugError::Other(format!("key {}: {e}", keys::hex_upper(rows.iter.key()))))?;
@@ -119,16 +121,12 @@ fn write_info(rows: &Rows<'_>, info: &mut MvccWrite) -> Answer<()> {
         WriteType::Lock => Op::Lock,
         WriteType::Rollback => Op::Rollback,
     };
-    let mut short_value = std::mem::take(&mut info.short_value);
-    short_value.clear();
-    short_value.extend_from_slice(write.short_value.unwrap_or_default());
-    *info = MvccWrite {
-        r#type: op.into(),
-        start_ts: write.start_ts.into_inner(),
-        commit_ts: rows.ts(),
-        short_value,
-        ..Default::default()
-    };
+    // The other fields are not told here, and so have never been set.
+    info.r#type = op.into();
+    info.start_ts = write.start_ts.into_inner();
+    info.commit_ts = rows.ts();
+    info.short_value.clear();
+    info.short_value.extend_from_slice(write.short_value.unwrap_or_default());
     Ok(())
 }
 
