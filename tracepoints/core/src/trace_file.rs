@@ -8,7 +8,7 @@
 //! |---|---|
 //! | stamps | rows of 64 bytes, sorted by request; the head says times, drops, and the Raft entries that rows without a request speak of |
 //! | sites, threads | what rows name by number, as JSON |
-//! | requests | the table: entries of 112 bytes (id, times, kind, region, store, key, stages, chunks of its stamps), and a Bloom filter of keys and regions; the head holds the least and greatest of all |
+//! | requests | the table: entries of 112 bytes (id, times, kind, region, store, key, stages, chunks of its stamps), and a Bloom filter of keys and regions; the head holds the least and greatest of all and the filter's CRC-32 |
 //! | late | entries of stamps that came after their request was entered |
 //! | live | requests on their way at a checkpoint |
 //! | note | clocks, drops by thread, who recorded, as JSON |
@@ -20,8 +20,13 @@
 //! and maps the rest when it is asked for. A file without an end (its writer was killed, or still writes) is opened by its
 //! last directory; the chunks behind it are walked, and the requests in them entered in memory. Where a directory is
 //! damaged, the chunks it spoke for are walked, too.
+//!
+//! The stamps are the recording, tables an index over it: a table that is damaged is made again from the stamps since the
+//! checkpoint before. What stamps name is written more than once: sites and threads stand again at checkpoints 1, 2, 4, 8 ...
+//! and at the end. A damaged chunk of stamps costs those stamps; whoever they may have belonged to says so.
 mod bloom;
 mod chunk;
+mod damage;
 mod directory;
 mod disk;
 mod entry;
@@ -31,6 +36,7 @@ mod load;
 mod opened;
 mod query;
 mod read;
+mod rebuild;
 mod row;
 mod summary;
 mod tables;
@@ -39,8 +45,10 @@ mod write;
 
 use std::{io, path::PathBuf};
 
+pub use damage::Damage;
+pub use disk::Medium;
 pub use query::Query;
-pub use read::{Damage, TraceFile};
+pub use read::TraceFile;
 pub use tables::{Ended, Note};
 pub use write::TraceFileWriter;
 

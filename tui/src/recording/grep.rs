@@ -95,7 +95,7 @@ pub fn losses(r: &RecordedRequest) -> String {
         said.push(format!("{} stamps missing", r.truncated));
     }
     if r.lost > 0 {
-        said.push(format!("{} stamps dropped meanwhile", r.lost));
+        said.push(format!("{} stamps dropped or damaged meanwhile", r.lost));
     }
     said.join(", ")
 }

@@ -71,10 +71,16 @@ fn text(file: &TraceFile, found: &Found) -> String {
     };
     out += &format!("stamps    {}{threads}\n", file.stamp_count());
     out += &format!("dropped   {}\n", file.dropped());
+    if let Some(n) = notes.last().map(|n| n.unwritten).filter(|n| *n > 0) {
+        out += &format!("unwritten {n} when it ended, and all that came after\n");
+    }
     for (thread, n) in notes.last().map_or(&[][..], |n| &n.dropped_by_thread) {
         out += &format!("          {n} by {thread}\n");
     }
     out += &format!("requests  {}, {} of them without a begin or an end\n", found.requests, found.unfinished);
+    if file.rebuilt_count() > 0 {
+        out += &format!("rebuilt   {} of them from their stamps, no table has them\n", file.rebuilt_count());
+    }
     if found.traces > 0 {
         out += &format!("traces    {}\n", found.traces);
     }
@@ -132,6 +138,7 @@ fn object(file: &TraceFile, found: &Found) -> serde_json::Value {
         "dropped": file.dropped(),
         "requests": found.requests,
         "unfinished": found.unfinished,
+        "rebuilt": file.rebuilt_count(),
         "traces": found.traces,
         "cut": file.cut(),
         "damage": file.damage().iter().map(damage).collect::<Vec<_>>(),

@@ -9,8 +9,9 @@ use crate::{source::recorded::Recorded, state::Start};
 
 /// Whether a file begins as recordings do; one that cannot be read is for others to complain about.
 pub fn is_recording(path: &Path) -> bool {
-    let mut head = [0; TraceFile::MAGIC.len()];
-    File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok() && head == *TraceFile::MAGIC
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|f| f.take(TraceFile::HEAD as u64).read_to_end(&mut head));
+    read.is_ok() && TraceFile::begins(&head)
 }
 
 /// A request as the step screen takes it.

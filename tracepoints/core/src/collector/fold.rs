@@ -53,7 +53,8 @@ pub struct RecordedRequest {
     pub ending: Ending,
     /// What it last waited for beside its stages, and since when, in ns.
     pub wait: Option<(u64, Wait)>,
-    /// Stamps that rings of this process dropped while it was on its way: some of them may have been its own.
+    /// Stamps that rings of this process dropped while it was on its way, and those of lost parts of a file: some of them may
+    /// have been its own.
     pub lost: u64,
     /// What rings had dropped when it arrived.
     dropped_before: u64,
@@ -147,7 +148,7 @@ impl RecordedRequest {
         self.stamps.sort_by_key(|s| s.at);
         if !self.began {
             let own = self.stamps.iter().find(|s| s.req.id() == self.id);
-            self.begin_ns = own.map(|s| s.at).or(self.end_ns).unwrap_or_default();
+            self.begin_ns = own.map(|s| s.at).or(self.end_ns).unwrap_or(self.begin_ns);
         }
     }
 

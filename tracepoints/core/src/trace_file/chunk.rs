@@ -152,10 +152,18 @@ pub(super) fn parse(bytes: &[u8], at: usize) -> Met {
     }
 }
 
-/// Whether the body is as it was written.
+/// Whether the body is as it was written: its checksum is right, or, if that was damaged itself, the head's proves it.
 pub(super) fn body_is_whole(bytes: &[u8], place: &Place) -> bool {
-    let crc = u32_at(bytes, place.at + 24);
-    bytes.get(place.body_range()).is_some_and(|body| Some(crc32fast::hash(body)) == crc)
+    let (Some(body), Some(head)) = (bytes.get(place.body_range()), bytes.get(place.head_range())) else {
+        return false;
+    };
+    let crc = crc32fast::hash(body);
+    let Some(header) = bytes.get(place.at..place.at + HEADER) else { return false };
+    if u32_at(header, 24) == Some(crc) {
+        return true;
+    }
+    let proof = [&header[..24], &crc.to_le_bytes()].concat();
+    u32_at(header, 28) == Some(head_checksum(&proof, head))
 }
 
 /// The next offset at which a chunk stands, or one that the end of the file cuts short.

@@ -80,6 +80,8 @@ pub(super) struct Entry {
 pub(super) const BEGAN: u8 = 1;
 /// It names Raft entries or read rounds: stamps that name no request may belong to it.
 pub(super) const JOINS: u8 = 2;
+/// It was made from the stamps that are left: chunks that are lost may have held more.
+pub(super) const REBUILT: u8 = 4;
 
 impl Entry {
     pub(super) const SIZE: usize = 112;

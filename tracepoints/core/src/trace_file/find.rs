@@ -37,9 +37,11 @@ impl TraceFile {
             self.index().requests.iter().flat_map(move |(place, of)| {
                 let stages = stages.as_ref().filter(|s| self.chunk_may_hold(place, of, &query, s));
                 let found: Vec<Entry> = match stages {
-                    Some(stages) => {
-                        self.entries_of(place, of.rows).filter(|e| self.wanted(e, &query, stages)).collect()
-                    }
+                    Some(stages) => self
+                        .entries_of(place, of)
+                        .into_iter()
+                        .filter(|e| self.wanted(e, &query, stages))
+                        .collect(),
                     None => Vec::new(),
                 };
                 if stages.is_some() {
@@ -48,7 +50,7 @@ impl TraceFile {
                 found
             })
         };
-        let rebuilt = self.rebuilt().iter().copied();
+        let rebuilt = self.rebuilt.iter().copied();
         of_table.chain(rebuilt.filter(move |e| stages.as_ref().is_some_and(|s| self.wanted(e, &query, s))))
     }
 
@@ -89,6 +91,9 @@ impl TraceFile {
         }
         let body = self.bytes().get(place.body_range()).unwrap_or_default();
         let filter = body.get(of.rows as usize * Entry::SIZE..).unwrap_or_default();
+        if of.filter_crc.is_some_and(|crc| crc != crc32fast::hash(filter)) {
+            return true;
+        }
         key.into_iter().chain(region).all(|hash| bloom::may_hold(filter, hash))
     }
 }

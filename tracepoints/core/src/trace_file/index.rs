@@ -42,12 +42,8 @@ pub(super) struct Index {
     pub cut: Option<u64>,
     /// Where the last directory stands and ends; both 0 if there is none.
     pub directory: (u64, u64),
-    /// The live table of the last checkpoint.
-    pub live: Option<Place>,
     /// Chunks behind the last directory, as the next one will tell them.
     pub undirected: Vec<u8>,
-    /// Number of the first chunk of stamps behind the last directory.
-    pub undirected_from: u32,
     pub ending: Option<Ended>,
 }
 
@@ -55,7 +51,6 @@ impl Index {
     pub(super) fn of(bytes: &[u8]) -> Self {
         let mut index = Self::default();
         let tail = index.by_directories(bytes);
-        index.undirected_from = index.stamps.iter().map(|c| c.of.number + 1).max().unwrap_or(0);
         index.walk(bytes, tail, bytes.len(), true);
         index.stamps.sort_by_key(|c| c.of.number);
         index.stamps.dedup_by_key(|c| c.of.number);
@@ -85,12 +80,6 @@ impl Index {
             self.take_directory(bytes, place);
         }
         self.directory = (last.at as u64, last.end() as u64);
-        let live = directory_head(bytes, &last).map_or(0, |h| h.live as usize);
-        if let Met::Chunk(Kind::Live, place) = chunk::parse(bytes, live)
-            && chunk::body_is_whole(bytes, &place)
-        {
-            self.live = Some(place);
-        }
         last.end()
     }
 

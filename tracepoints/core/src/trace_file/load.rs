@@ -1,6 +1,9 @@
 //! Puts a request together: its own rows, and those of the batches and replicas that speak of its entries.
+use std::{collections::BTreeMap, sync::Arc};
+
 use super::{
-    entry::{Entry, JOINS},
+    entry::{Entry, JOINS, REBUILT},
+    opened::Opened,
     read::TraceFile,
     row::Row,
 };
@@ -24,6 +27,10 @@ impl TraceFile {
             joins |= part.has(JOINS);
             numbers.extend(part.chunks.iter());
             request.lost += self.dropped_in(part.chunks.first, part.chunks.last);
+            if part.has(REBUILT) {
+                // Some stamps come after the end, so in the chunk behind.
+                request.lost += self.lost_in(part.chunks.first, part.chunks.last.saturating_add(1));
+            }
         }
         // Two parts may speak of one chunk.
         numbers.sort_unstable();
@@ -55,17 +62,19 @@ impl TraceFile {
         count
     }
 
+    /// Adds what batches and replicas stamped for its entries and its read rounds.
     fn join(&self, entry: &Entry, request: &mut RecordedRequest) {
         let mut found: Vec<(u32, u16)> = Vec::new();
+        // Chunks that may speak of it, and whether they can be read.
+        let mut asked: BTreeMap<u32, Option<Arc<Opened>>> = BTreeMap::new();
         let mut entries: Vec<_> = request.stamps.iter().filter_map(Stamp::entry).collect();
         entries.sort_unstable();
         entries.dedup();
         for wanted in entries {
             let numbers = self.index().chunks_of_entry(wanted);
             for number in numbers.chain(self.near(entry, &self.index().any_range)) {
-                if let Some(chunk) = self.chunk(number) {
-                    found.extend(chunk.of_entry(wanted).map(|row| (number, row)));
-                }
+                let chunk = asked.entry(number).or_insert_with(|| self.chunk(number));
+                found.extend(chunk.iter().flat_map(|c| c.of_entry(wanted)).map(|row| (number, row)));
             }
         }
         let single = |s: &Stamp| s.entry().is_none() && s.entries().is_none();
@@ -75,29 +84,49 @@ impl TraceFile {
         reads.dedup();
         if !reads.is_empty() {
             for number in self.near(entry, self.chunks_with_reads()) {
-                if let Some(chunk) = self.chunk(number) {
-                    found.extend(reads.iter().flat_map(|r| chunk.of_read(*r)).map(|row| (number, row)));
-                }
+                let chunk = asked.entry(number).or_insert_with(|| self.chunk(number));
+                let rows = reads.iter().flat_map(|r| chunk.iter().flat_map(|c| c.of_read(*r)));
+                found.extend(rows.map(|row| (number, row)));
             }
         }
         // A batch that speaks of two entries of the request belongs to it once.
         found.sort_unstable();
         found.dedup();
         for (number, row) in found {
-            let Some(chunk) = self.chunk(number) else { continue };
-            let stamp = Row::nth(self.body(&chunk), usize::from(row)).and_then(|r| self.names().stamp(&r));
+            let Some(chunk) = asked.get(&number).and_then(Option::as_ref) else { continue };
+            let stamp = Row::nth(self.body(chunk), usize::from(row)).and_then(|r| self.names().stamp(&r));
             request.stamps.extend(stamp.filter(|s| s.req.id() != request.id));
         }
+        self.note_lost_joins(entry, &asked, request);
+    }
+
+    /// Counts what may have been joined and cannot be read.
+    fn note_lost_joins(
+        &self,
+        entry: &Entry,
+        asked: &BTreeMap<u32, Option<Arc<Opened>>>,
+        request: &mut RecordedRequest,
+    ) {
+        let (from, to) = window(entry);
+        for (number, chunk) in asked {
+            request.lost += chunk.as_ref().map_or_else(|| self.lost_in(*number, *number), |c| c.unnamed);
+        }
+        request.lost += self.missing_between(from, to);
     }
 
     /// Those of some chunks that were written about when the request was on its way.
     fn near<'a>(&'a self, entry: &Entry, numbers: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
-        let from = entry.begin_ns.saturating_sub(READ_BEFORE_NS);
-        let to = entry.end_ns.max(entry.begin_ns).saturating_add(READ_BEHIND_NS);
+        let (from, to) = window(entry);
         let chunks = numbers.iter().filter_map(|n| self.index().stamps_chunk(*n));
         let of = chunks.map(|i| &self.index().stamps[i].of);
         of.filter(move |of| of.min_at <= to && of.max_at >= from).map(|of| of.number)
     }
+}
+
+/// When a request's read rounds, and its entries on replicas, were stamped.
+fn window(entry: &Entry) -> (u64, u64) {
+    let to = entry.end_ns.max(entry.begin_ns).saturating_add(READ_BEHIND_NS);
+    (entry.begin_ns.saturating_sub(READ_BEFORE_NS), to)
 }
 
 fn take(request: &mut RecordedRequest, stamp: &Stamp) {

@@ -30,6 +30,8 @@ pub(super) struct Opened {
     pub place: Option<Place>,
     pub rows: usize,
     loose: usize,
+    /// Rows that may belong to others than they name, of a stage that is not known: its table is lost.
+    pub unnamed: u64,
     batches: Vec<Batch>,
     reads: Vec<(u64, u16)>,
 }
@@ -68,12 +70,13 @@ impl Opened {
     fn of(bytes: &[u8], chunk: &StampsChunk, names: &Names) -> Self {
         let body = bytes.get(chunk.place.body_range()).unwrap_or_default();
         let (rows, loose) = (chunk.of.rows as usize, (chunk.of.loose as usize).min(chunk.of.rows as usize));
-        let mut opened =
-            Self { place: Some(chunk.place), rows, loose, batches: Vec::new(), reads: Vec::new() };
+        let mut opened = Self { place: Some(chunk.place), rows, loose, ..Self::default() };
         let linked = (0..chunk.of.linked as usize).filter_map(|i| u16_at(body, rows * Row::SIZE + 2 * i));
         for row in (0..loose.min(usize::from(u16::MAX)) as u16).chain(linked) {
-            if let Some(stamp) = Row::nth(body, usize::from(row)).and_then(|r| names.stamp(&r)) {
-                opened.take(&stamp, row);
+            let Some(at) = Row::nth(body, usize::from(row)) else { continue };
+            match names.stamp(&at) {
+                Some(stamp) => opened.take(&stamp, row),
+                None => opened.unnamed += u64::from(!names.is_mark(at.site)),
             }
         }
         opened.batches.sort_unstable();

@@ -1,6 +1,6 @@
 //! Reads a trace file as far as it is whole: over damage to the next chunk, and up to a cut.
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -9,14 +9,15 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Ended, HEADER, MAGIC, Note, Query, TraceFileError, VERSION,
+    Damage, Ended, HEADER, MAGIC, Note, Query, TraceFileError, VERSION,
     chunk::{self, Kind, Place},
-    entry::{BEGAN, Entry},
+    entry::Entry,
     index::Index,
     opened::{Cache, Names, Opened},
+    rebuild::Remade,
     row::Row,
+    summary::OfRequests,
     tables::{Site, Thread},
-    tracker::{Tracker, What},
 };
 use crate::{
     catalogue,
@@ -26,22 +27,6 @@ use crate::{
     thread,
     trace::TraceRecord,
 };
-
-/// A place where the file is not as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// Where it begins, in bytes from the file's start.
-    pub offset: u64,
-    /// Bytes that were passed over.
-    pub len: u64,
-    pub reason: String,
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "at byte {}: {} ({} bytes passed over)", self.offset, self.reason, self.len)
-    }
-}
 
 /// An opened trace file. Opening reads the directories only; the rest is read, and its checksums are looked at, when it is
 /// asked for, so that a file of any size opens at once and little of it is held in memory.
@@ -55,14 +40,20 @@ pub struct TraceFile {
     stages: Vec<String>,
     next_site: u32,
     next_thread: u16,
-    /// Entries that a killed writer had not written.
-    rebuilt: Vec<Entry>,
+    /// Entries that no table has, as far as that was seen when the file was opened.
+    pub(super) rebuilt: Vec<Entry>,
+    /// The same of late stamps.
+    pub(super) rebuilt_late: Vec<Entry>,
+    /// Entries of tables that were found damaged since.
+    pub(super) remade: Mutex<Remade>,
     /// Entries of late stamps, by request.
     late: OnceLock<HashMap<u64, Vec<Entry>>>,
     with_reads: OnceLock<Vec<u32>>,
     cache: Mutex<Cache>,
     /// Damage that was found since the file was opened.
-    found: Mutex<Vec<Damage>>,
+    pub(super) found: Mutex<Vec<Damage>>,
+    /// Stamps of chunks that are missing or damaged, by the chunk's number, as far as they were found.
+    pub(super) lost: Mutex<BTreeMap<u32, u64>>,
 }
 
 /// What a writer that goes on with the file must know.
@@ -77,8 +68,13 @@ pub(super) struct Numbers {
 }
 
 impl TraceFile {
-    /// What every trace file begins with.
-    pub const MAGIC: &[u8; 8] = MAGIC;
+    /// How much of a file [`TraceFile::begins`] looks at.
+    pub const HEAD: usize = HEADER + chunk::MARK.len();
+
+    /// Whether a file that begins like this is a trace file, be its first bytes damaged.
+    pub fn begins(head: &[u8]) -> bool {
+        head.starts_with(MAGIC) || head.get(HEADER..Self::HEAD) == Some(&chunk::MARK)
+    }
 
     /// Opens a file by its directories.
     ///
@@ -94,8 +90,9 @@ impl TraceFile {
         // SAFETY: trace files are only appended to, and a half-written end is cut off only before a writer goes on; what
         // is mapped here is the length as of now. All content is checked before it is used.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        check_header(&bytes, path)?;
-        let index = Index::of(&bytes);
+        let header = check_header(&bytes, path)?;
+        let mut index = Index::of(&bytes);
+        index.damage.extend(header);
         let mut opened = Self {
             path: path.into(),
             bytes,
@@ -105,11 +102,15 @@ impl TraceFile {
             next_site: 0,
             next_thread: 0,
             rebuilt: Vec::new(),
+            rebuilt_late: Vec::new(),
+            remade: Mutex::default(),
             late: OnceLock::new(),
             with_reads: OnceLock::new(),
             cache: Mutex::default(),
             found: Mutex::default(),
+            lost: Mutex::default(),
         };
+        opened.note_gaps();
         opened.read_tables();
         opened.rebuild();
         opened.forget(0, opened.bytes.len());
@@ -161,115 +162,38 @@ impl TraceFile {
             // Noted when it was looked at.
             None => return None,
         };
-        self.note_damage(place, reason);
+        self.note_damage(Damage::of(place, reason));
         None
     }
 
-    /// The body of a small chunk, if it is as it was written.
-    fn checked_body(&self, place: &Place) -> Option<&[u8]> {
+    /// The body of a chunk, if it is as it was written.
+    pub(super) fn checked_body(&self, place: &Place) -> Option<&[u8]> {
         if !chunk::body_is_whole(&self.bytes, place) {
-            self.note_damage(place, BAD_BODY.into());
+            self.note_bad_body(place);
             return None;
         }
         self.bytes.get(place.body_range())
     }
 
-    fn note_damage(&self, place: &Place, reason: String) {
-        let damage = Damage { offset: place.at as u64, len: (place.end() - place.at) as u64, reason };
-        let mut found = self.found.lock();
-        if !found.contains(&damage) {
-            found.push(damage);
+    /// The entries of a table; those of a damaged one are made again.
+    pub(super) fn entries_of(&self, place: &Place, of: &OfRequests) -> Vec<Entry> {
+        match self.checked_body(place) {
+            Some(body) => Entry::all(&body[..body.len().min(of.rows as usize * Entry::SIZE)]).collect(),
+            None => self.remade(place).to_vec(),
         }
     }
 
-    /// Makes the entries that a killed writer had in memory: from the live table of its last checkpoint and the stamps behind.
-    fn rebuild(&mut self) {
-        let from = self.index.undirected_from;
-        let behind: Vec<_> = self.index.stamps.iter().filter(|c| c.of.number >= from).cloned().collect();
-        if self.index.ending.is_some() && behind.is_empty() {
-            return;
-        }
-        let live = self.index.live.and_then(|p| self.bytes.get(p.body_range())).unwrap_or_default();
-        let mut tracker = Tracker::resume(Entry::all(live));
-        let bits: HashMap<&str, u8> =
-            self.stages.iter().enumerate().map(|(bit, name)| (name.as_str(), bit.min(255) as u8)).collect();
-        for chunk in behind {
-            let Some(body) = self.checked_body(&chunk.place) else { continue };
-            for row in (chunk.of.loose..chunk.of.rows).filter_map(|i| Row::nth(body, i as usize)) {
-                let slot = tracker.slot(row.req, row.at);
-                tracker.stamp(slot, chunk.of.number, row.at, row.store, self.what(&row, &bits));
-            }
-            self.forget(chunk.place.at, chunk.place.end());
-        }
-        let taken = tracker.take_all().requests;
-        // A checkpoint that was cut short has entered some of them itself.
-        let behind = self.index.directory.1 as usize;
-        let missing = taken.into_iter().filter(|e| !self.entered(e.id, behind));
-        let (late, rebuilt): (Vec<Entry>, Vec<Entry>) =
-            missing.partition(|e| !e.has(BEGAN) && self.entered(e.id, 0));
-        self.rebuilt = rebuilt;
-        if !late.is_empty() {
-            let mut known = self.read_late();
-            for entry in late {
-                let parts = known.entry(entry.id).or_default();
-                if parts.iter().all(|part| part.chunks != entry.chunks) {
-                    parts.push(entry);
-                }
-            }
-            self.late = OnceLock::from(known);
-        }
-    }
-
-    fn what(&self, row: &Row, bits: &HashMap<&str, u8>) -> What {
-        let Some(stamp) = self.names.stamp(row) else {
-            return if self.names.is_mark(row.site) { What::Mark } else { What::Stage(255, false) };
-        };
-        let is = |mark: &'static StampSite| stamp.site.is_some_and(|s| std::ptr::eq(s, mark));
-        if is(&recorder::BEGIN) {
-            return What::Begin(row.fields);
-        }
-        if is(&recorder::END) {
-            return What::End;
-        }
-        if self.names.is_mark(row.site) {
-            return What::Mark;
-        }
-        let name = stamp.site.map_or("", |s| s.stage.name());
-        let joins = stamp.entry().is_some() || stamp.read_id().is_some();
-        What::Stage(bits.get(name).copied().unwrap_or(255), joins)
-    }
-
-    /// Whether the table has a request, in a chunk at or behind an offset.
-    fn entered(&self, id: u64, from: usize) -> bool {
-        let of = |(place, of): &(Place, super::summary::OfRequests)| {
-            let within = place.at >= from && (of.min_id..=of.max_id).contains(&id);
-            within && self.entries_of(place, of.rows).any(|e| e.id == id)
-        };
-        self.index.requests.iter().any(of)
-    }
-
-    pub(super) fn entries_of(&self, place: &Place, rows: u32) -> impl Iterator<Item = Entry> + '_ {
-        let body = self.checked_body(place).unwrap_or_default();
-        Entry::all(&body[..body.len().min(rows as usize * Entry::SIZE)])
-    }
-
-    fn read_late(&self) -> HashMap<u64, Vec<Entry>> {
-        let mut late: HashMap<u64, Vec<Entry>> = HashMap::new();
-        for place in self.index.of_kind(Kind::Late) {
-            for entry in Entry::all(self.checked_body(&place).unwrap_or_default()) {
-                late.entry(entry.id).or_default().push(entry);
-            }
-        }
-        late
+    fn late(&self) -> &HashMap<u64, Vec<Entry>> {
+        self.late.get_or_init(|| self.read_late())
     }
 
     /// Whether a request with a number between these has stamps that came late.
     pub(super) fn has_late(&self, min_id: u64, max_id: u64) -> bool {
-        self.late.get_or_init(|| self.read_late()).keys().any(|id| (min_id..=max_id).contains(id))
+        self.late().keys().any(|id| (min_id..=max_id).contains(id))
     }
 
     pub(super) fn late_of(&self, id: u64) -> &[Entry] {
-        self.late.get_or_init(|| self.read_late()).get(&id).map_or(&[], Vec::as_slice)
+        self.late().get(&id).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn chunks_with_reads(&self) -> &[u32] {
@@ -292,6 +216,11 @@ impl TraceFile {
         &self.names
     }
 
+    /// Names of the file's stages by their bits.
+    pub(super) fn stages(&self) -> &[String] {
+        &self.stages
+    }
+
     /// The bit of a stage in this file; None if no stamp has it.
     pub(super) fn bit_of(&self, stage: catalogue::StageId) -> Option<u8> {
         self.stages.iter().position(|s| s == stage.name()).map(|bit| bit.min(255) as u8)
@@ -302,7 +231,7 @@ impl TraceFile {
         let chunk = &self.index.stamps[self.index.stamps_chunk(number)?];
         let got = self.cache.lock().get(&self.bytes, chunk, &self.names);
         if got.newly_damaged {
-            self.note_damage(&chunk.place, BAD_BODY.into());
+            self.note_bad_body(&chunk.place);
         }
         if let Some(gone) = got.gone {
             self.forget(gone.at, gone.end());
@@ -347,29 +276,6 @@ impl TraceFile {
         self.bytes.is_empty()
     }
 
-    /// What was found damaged so far. [`TraceFile::verify`] looks at all of it.
-    pub fn damage(&self) -> Vec<Damage> {
-        let mut all = self.index.damage.clone();
-        all.extend(self.found.lock().iter().cloned());
-        all.sort_by_key(|d| d.offset);
-        all
-    }
-
-    /// Looks at every checksum; returns all damage.
-    pub fn verify(&self) -> Vec<Damage> {
-        let mut all: Vec<Place> = self.index.all().collect();
-        all.sort_by_key(|p| p.at);
-        for place in all {
-            let header = chunk::parse(&self.bytes, place.at);
-            let sound = matches!(header, chunk::Met::Chunk(_, found) if found == place);
-            if !sound || !chunk::body_is_whole(&self.bytes, &place) {
-                self.note_damage(&place, BAD_BODY.into());
-            }
-            self.forget(place.at, place.end());
-        }
-        self.damage()
-    }
-
     /// Where the file ends within a chunk: its writer was killed, or still writes.
     pub fn cut(&self) -> Option<u64> {
         self.index.cut
@@ -412,10 +318,6 @@ impl TraceFile {
         self.index.cut.unwrap_or(self.bytes.len() as u64)
     }
 
-    pub(super) fn rebuilt(&self) -> &[Entry] {
-        &self.rebuilt
-    }
-
     pub(super) fn numbers(&self) -> Numbers {
         // Tables that are damaged may have used numbers up: all rows are asked.
         let (mut site, mut thread) = (self.next_site, self.next_thread);
@@ -438,10 +340,9 @@ impl TraceFile {
     /// The finished traces, in the order they were written; one that cannot be decoded is reported by its offset.
     pub fn traces(&self) -> impl Iterator<Item = Result<TraceRecord, Damage>> {
         self.index.of_kind(Kind::Trace).map(|place| {
-            let damage =
-                |reason| Damage { offset: place.at as u64, len: (place.end() - place.at) as u64, reason };
-            let body = self.checked_body(&place).ok_or_else(|| damage(BAD_BODY.into()))?;
-            serde_json::from_slice(body).map_err(|e| damage(format!("the trace cannot be decoded: {e}")))
+            let body = self.checked_body(&place).ok_or_else(|| self.bad_body(&place))?;
+            serde_json::from_slice(body)
+                .map_err(|e| Damage::of(&place, format!("the trace cannot be decoded: {e}")))
         })
     }
 
@@ -464,21 +365,22 @@ impl TraceFile {
     }
 }
 
-const BAD_BODY: &str = "the chunk's checksum is wrong";
-
-fn check_header(bytes: &[u8], path: &Path) -> Result<(), TraceFileError> {
+/// Returns the damage of a header that is wrong where chunks follow that are right: they bear their own checksums.
+fn check_header(bytes: &[u8], path: &Path) -> Result<Option<Damage>, TraceFileError> {
     let path = || path.to_owned();
-    if bytes.get(..8) != Some(MAGIC) {
-        let found = bytes[..bytes.len().min(8)].to_vec();
-        return Err(TraceFileError::NotATraceFile { path: path(), found });
-    }
     let number = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
+    let ours = bytes.get(..8) == Some(MAGIC);
     match (number(8), number(12)) {
-        (Some(found), Some(crc)) if crc == crc32fast::hash(&bytes[..12]) => match found {
-            VERSION => Ok(()),
+        (Some(found), Some(crc)) if ours && crc == crc32fast::hash(&bytes[..12]) => match found {
+            VERSION => Ok(None),
             _ => Err(TraceFileError::Version { path: path(), found }),
         },
-        _ => Err(TraceFileError::Header { path: path() }),
+        _ if matches!(chunk::parse(bytes, HEADER), chunk::Met::Chunk(..)) => {
+            let reason = "the file's header is damaged; the chunks behind it are read".into();
+            Ok(Some(Damage { offset: 0, len: HEADER as u64, reason }))
+        }
+        _ if ours => Err(TraceFileError::Header { path: path() }),
+        _ => Err(TraceFileError::NotATraceFile { path: path(), found: bytes[..bytes.len().min(8)].to_vec() }),
     }
 }
 

@@ -126,10 +126,12 @@ pub(super) struct OfRequests {
     pub min_key: [u8; 16],
     pub max_key: [u8; 16],
     pub stages: StageSet,
+    /// Checksum of the filter, which is looked at without the rest of the body; files of old have none.
+    pub filter_crc: Option<u32>,
 }
 
 impl OfRequests {
-    const SIZE: usize = 128;
+    const SIZE: usize = 132;
 
     pub(super) fn of(entries: &[Entry]) -> Self {
         let mut of = Self {
@@ -145,6 +147,7 @@ impl OfRequests {
             min_key: [u8::MAX; 16],
             max_key: [0; 16],
             stages: StageSet::default(),
+            filter_crc: None,
         };
         for e in entries {
             (of.min_id, of.max_id) = (of.min_id.min(e.id), of.max_id.max(e.id));
@@ -168,7 +171,13 @@ impl OfRequests {
         numbers.iter().chain(&self.stages.0).for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
         out.extend_from_slice(&self.min_key);
         out.extend_from_slice(&self.max_key);
+        self.filter_crc.iter().for_each(|crc| out.extend_from_slice(&crc.to_le_bytes()));
         out
+    }
+
+    /// Whether an entry lies within the bounds.
+    pub(super) fn may_have(&self, e: &Entry) -> bool {
+        (self.min_id..=self.max_id).contains(&e.id) && (self.min_begin..=self.max_begin).contains(&e.begin_ns)
     }
 
     pub(super) fn get(head: &[u8]) -> Option<Self> {
@@ -187,12 +196,13 @@ impl OfRequests {
             stages: StageSet([n(7)?, n(8)?, n(9)?, n(10)?]),
             min_key: key(96)?,
             max_key: key(112)?,
+            filter_crc: u32_at(head, 128),
         })
     }
 }
 
-/// The body of a chunk of the request table: the entries, and what they are found by.
-pub(super) fn table_body(entries: &[Entry]) -> Vec<u8> {
+/// A chunk of the request table: its head; its body, the entries and what they are found by.
+pub(super) fn table(entries: &[Entry]) -> (Vec<u8>, Vec<u8>) {
     let mut body = Vec::with_capacity(entries.len() * (Entry::SIZE + 2) + 8);
     entries.iter().for_each(|e| e.put(&mut body));
     let mut filter = bloom::Filter::for_items(2 * entries.len());
@@ -200,6 +210,8 @@ pub(super) fn table_body(entries: &[Entry]) -> Vec<u8> {
         filter.insert(bloom::of_key(e.key_head(), e.key_len));
         filter.insert(bloom::of_region(e.region));
     }
-    body.extend_from_slice(&filter.into_bytes());
-    body
+    let filter = filter.into_bytes();
+    body.extend_from_slice(&filter);
+    let of = OfRequests { filter_crc: Some(crc32fast::hash(&filter)), ..OfRequests::of(entries) };
+    (of.put(), body)
 }

@@ -53,6 +53,9 @@ pub struct Note {
     pub dropped_by_thread: Vec<(String, u64)>,
     /// Stamps in the file.
     pub stamps: u64,
+    /// Stamps that could not be written when the recording ended early; how many came after that is not known here.
+    #[serde(default)]
+    pub unwritten: u64,
 }
 
 impl Note {

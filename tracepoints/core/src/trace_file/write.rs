@@ -10,12 +10,12 @@ use super::{
     Ended, Note, TraceFileError,
     chunk::{self, Kind, Place},
     directory,
-    disk::Disk,
+    disk::{Disk, Medium},
     entry::Entry,
     header,
     read::TraceFile,
     row::Row,
-    summary::{OfRequests, OfStamps, Ranges, table_body},
+    summary::{OfStamps, Ranges, table},
     tables::{Site, Thread},
     tracker::{Taken, Tracker, What},
 };
@@ -32,7 +32,7 @@ use crate::{
 /// Stamps of one chunk at the most: a damaged chunk costs no more than these.
 const STAMPS_PER_CHUNK: usize = 8192;
 /// Requests of one chunk of the table.
-const REQUESTS_PER_CHUNK: usize = 4096;
+const REQUESTS_PER_CHUNK: usize = if cfg!(test) { 3 } else { 4096 };
 /// Stamps wait no longer for their chunk to fill up.
 const CHUNK_AGE_NS: u64 = 200_000_000;
 /// A checkpoint is due after so many bytes, or so much time if there is anything new.
@@ -59,6 +59,9 @@ pub struct TraceFileWriter {
     /// By thread id.
     threads: Vec<Option<u16>>,
     next_thread: u16,
+    /// What stamps name, to be written again: without it no stamp says anything.
+    names: (Vec<Site>, Vec<Thread>),
+    checkpoints: u32,
     tracker: Tracker,
     pending: Vec<Stamp>,
     pending_since: u64,
@@ -70,6 +73,8 @@ pub struct TraceFileWriter {
     checkpoint_at: u64,
     drops: Drops,
     written: u64,
+    /// Stamps that it was given.
+    taken: u64,
     /// Set when a write failed: nothing is written from then on.
     ended: Option<Ended>,
 }
@@ -115,7 +120,15 @@ impl TraceFileWriter {
                 io::ErrorKind::AlreadyExists => TraceFileError::Exists(path.into()),
                 _ => TraceFileError::Io { path: path.into(), source: e },
             })?;
-        let mut writer = Self::over(Disk::new(file, 0), path);
+        Self::to(Box::new(file), path)
+    }
+
+    /// Makes a new recording in whatever takes it; `path` is its name in messages.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn to(medium: Box<dyn Medium>, path: &Path) -> Result<Self, TraceFileError> {
+        let mut writer = Self::over(Disk::new(medium, 0), path);
         writer.disk.append(&header()).map_err(|e| writer.error(e))?;
         writer.directory_from = writer.disk.end;
         writer.note()?;
@@ -131,7 +144,7 @@ impl TraceFileWriter {
         let io = |source| TraceFileError::Io { path: path.into(), source };
         OpenOptions::new().write(true).open(path).and_then(|f| f.set_len(before.end())).map_err(io)?;
         let file = OpenOptions::new().append(true).open(path).map_err(io)?;
-        let mut writer = Self::over(Disk::new(file, before.end()), path);
+        let mut writer = Self::over(Disk::new(Box::new(file), before.end()), path);
         let numbers = before.numbers();
         (writer.next_site, writer.next_thread, writer.next_chunk) =
             (numbers.site, numbers.thread, numbers.chunk);
@@ -139,7 +152,7 @@ impl TraceFileWriter {
         (writer.previous_directory, writer.directory_from) = (numbers.directory, numbers.directory_end);
         // What stands behind the last directory is told again by the next one.
         writer.directory = numbers.undirected;
-        let rebuilt = Taken { requests: before.rebuilt().to_vec(), late: Vec::new() };
+        let rebuilt = Taken { requests: before.rebuilt.clone(), late: before.rebuilt_late.clone() };
         drop(before);
         writer.enter(rebuilt)?;
         writer.note()?;
@@ -155,6 +168,8 @@ impl TraceFileWriter {
             stages: Vec::new(),
             threads: Vec::new(),
             next_thread: 0,
+            names: (Vec::new(), Vec::new()),
+            checkpoints: 0,
             tracker: Tracker::default(),
             pending: Vec::with_capacity(STAMPS_PER_CHUNK),
             pending_since: 0,
@@ -165,6 +180,7 @@ impl TraceFileWriter {
             checkpoint_at: clock::now_ns(),
             drops: Drops::now(),
             written: 0,
+            taken: 0,
             ended: None,
         }
     }
@@ -172,6 +188,11 @@ impl TraceFileWriter {
     /// The recording ends by itself once the file is so large.
     pub fn limit(&mut self, max_bytes: u64) {
         self.disk.max_bytes = max_bytes;
+    }
+
+    /// Stamps that are in the file, and those that it was given and could not write.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.written, self.taken - self.written - self.pending.len() as u64)
     }
 
     /// Bytes written so far.
@@ -201,6 +222,7 @@ impl TraceFileWriter {
     /// If they cannot be written: the file is then closed with its index, and nothing more is taken.
     pub fn stamps(&mut self, stamps: &[Stamp]) -> Result<(), TraceFileError> {
         self.still_runs()?;
+        self.taken += stamps.len() as u64;
         let mut rest = stamps;
         while !rest.is_empty() {
             if self.pending.is_empty() {
@@ -344,7 +366,22 @@ impl TraceFileWriter {
             }
         }
         self.table(Kind::Sites, &sites)?;
-        self.table(Kind::Threads, &threads)
+        self.table(Kind::Threads, &threads)?;
+        self.names.0.append(&mut sites);
+        self.names.1.append(&mut threads);
+        Ok(())
+    }
+
+    /// Writes again what stamps name, at checkpoints that lie twice as far apart each time, and at the end.
+    fn names_again(&mut self, end: bool) -> Result<(), TraceFileError> {
+        self.checkpoints += 1;
+        if !end && !self.checkpoints.is_power_of_two() {
+            return Ok(());
+        }
+        let names = std::mem::take(&mut self.names);
+        let done = self.table(Kind::Sites, &names.0).and_then(|()| self.table(Kind::Threads, &names.1));
+        self.names = names;
+        done
     }
 
     fn new_site(&mut self, site: &'static StampSite) -> Site {
@@ -386,6 +423,7 @@ impl TraceFileWriter {
             dropped: ring::dropped().saturating_sub(self.drops.at_begin),
             dropped_by_thread: self.drops.by_thread(),
             stamps: self.written,
+            unwritten: if self.ended.is_some() { self.taken - self.written } else { 0 },
         }
     }
 
@@ -396,6 +434,7 @@ impl TraceFileWriter {
             Some(_) => self.tracker.take_all(),
         };
         self.enter(taken)?;
+        self.names_again(end.is_some())?;
         self.note()?;
         let mut live = Vec::new();
         self.tracker.live().for_each(|e| e.put(&mut live));
@@ -414,7 +453,8 @@ impl TraceFileWriter {
 
     fn enter(&mut self, taken: Taken) -> Result<(), TraceFileError> {
         for some in taken.requests.chunks(REQUESTS_PER_CHUNK) {
-            self.chunk(Kind::Requests, &OfRequests::of(some).put(), &table_body(some))?;
+            let (head, body) = table(some);
+            self.chunk(Kind::Requests, &head, &body)?;
         }
         for some in taken.late.chunks(REQUESTS_PER_CHUNK) {
             let mut body = Vec::with_capacity(some.len() * Entry::SIZE);

@@ -1,4 +1,6 @@
 //! Made-up traffic of several stores: what a file gives back is what the fold of the same stamps gives.
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -152,6 +154,19 @@ fn check(r: &RecordedRequest) {
     assert_eq!(summary.dropped, r.truncated + r.lost, "losses are declared");
 }
 
+/// The chunks that hold a request's own stamps.
+fn own_stamps(file: &TraceFile) -> HashMap<u64, Vec<u32>> {
+    let mut out: HashMap<u64, Vec<u32>> = HashMap::new();
+    for chunk in &file.index().stamps {
+        let opened = file.chunk(chunk.of.number).unwrap();
+        for i in 0..opened.rows {
+            let row = super::row::Row::nth(file.body(&opened), i).unwrap();
+            out.entry(row.req).or_default().push(chunk.of.number);
+        }
+    }
+    out
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -200,6 +215,78 @@ proptest! {
             let wanted = live.iter().find(|r| r.id == request.id);
             prop_assert!(wanted.is_some_and(|w| request.stamps.len() <= w.stamps.len()));
         }
+    }
+
+    /// Cut at any byte and another one flipped: who has stamps is shown, and what is lost is declared; only stamps and their
+    /// names can be lost.
+    #[test]
+    fn a_damaged_byte_of_a_cut_file_costs_stamps_only(
+        events in proptest::collection::vec(event(), 1..60),
+        cut in 0.0..1.1f64,
+        flip in any::<proptest::sample::Index>(),
+        bit in 0..8u32,
+    ) {
+        let (_dir, path) = file();
+        written(&path, &events, [0; 4]);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.truncate(16 + ((bytes.len() - 16) as f64 * cut) as usize);
+        fs::write(&path, &bytes).unwrap();
+        let before = TraceFile::open(&path).unwrap();
+        // What a cut left of its last chunk says nothing.
+        let at = flip.index(before.end() as usize);
+        let own = own_stamps(&before);
+        let sound: Vec<_> = before.requests().collect();
+        bytes[at] ^= 1 << bit;
+        // A file of its own: the other one is mapped still.
+        let other = path.with_extension("damaged");
+        fs::write(&other, &bytes).unwrap();
+        let Ok(read) = TraceFile::open(&other) else {
+            // The header is damaged, and no whole chunk stands behind it.
+            return Ok(prop_assert!(at < 16 && bytes.len() < 600));
+        };
+        prop_assert!(!read.verify().is_empty() || read.cut() != before.cut(), "byte {} is declared", at);
+        let found: HashMap<u64, RecordedRequest> = read.requests().map(|r| (r.id, r)).collect();
+        found.values().for_each(check);
+        prop_assert_eq!(read.requests().count(), found.len(), "nobody is shown twice");
+        let hit = |p: &super::chunk::Place| (p.at..p.end()).contains(&at);
+        let stamps = before.index().stamps.iter().find(|c| hit(&c.place)).map(|c| c.of.number);
+        let names = before.index().of_kind(super::chunk::Kind::Sites).any(|p| hit(&p));
+        for sound in &sound {
+            let Some(now) = found.get(&sound.id) else {
+                prop_assert!(stamps.is_some_and(|n| own[&sound.id].iter().all(|of| *of == n)), "{:?}", sound);
+                continue;
+            };
+            let same = shown(now, clock::unix_base_ns()) == shown(sound, clock::unix_base_ns());
+            let declared = now.truncated + now.lost > 0 || !now.began || now.end_ns.is_none();
+            prop_assert!(same || declared, "byte {}: {:?} was {:?}", at, now, sound);
+            prop_assert!(same || stamps.is_some() || names, "byte {}: {:?} was {:?}", at, now, sound);
+        }
+    }
+
+    /// With all tables of one sort damaged everything is shown, from the stamps.
+    #[test]
+    fn without_its_tables_a_file_shows_all(events in proptest::collection::vec(event(), 1..80), which in 0..3) {
+        use super::chunk::Kind;
+        let (_dir, path) = file();
+        written(&path, &events, [0; 4]);
+        let before = TraceFile::open(&path).unwrap();
+        let base = clock::unix_base_ns();
+        let mut all: Vec<_> = before.requests().map(|r| shown(&r, base)).collect();
+        all.sort_by_key(|r| r.0);
+        let mut bytes = fs::read(&path).unwrap();
+        let tables: Vec<_> = match which {
+            0 => before.index().requests.iter().map(|(p, _)| *p).collect(),
+            1 => before.index().of_kind(Kind::Late).collect(),
+            _ => before.index().of_kind(Kind::Live).collect(),
+        };
+        tables.iter().for_each(|p| bytes[p.body_range().start + 5] ^= 1);
+        let other = path.with_extension("damaged");
+        fs::write(&other, &bytes).unwrap();
+        let read = TraceFile::open(&other).unwrap();
+        let mut found: Vec<_> = read.requests().map(|r| shown(&r, base)).collect();
+        found.sort_by_key(|r| r.0);
+        prop_assert_eq!(found, all);
+        prop_assert_eq!(read.verify().len(), tables.len());
     }
 
     /// No bytes make it panic.
