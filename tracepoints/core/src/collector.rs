@@ -89,6 +89,21 @@ pub struct CollectorStats {
     pub in_flight: u64,
     /// Slow requests that were not told of because whoever writes them down did not keep up.
     pub slow_dropped: u64,
+    /// Recordings that ended by themselves: the disk was full, or failed.
+    pub recordings_failed: u64,
+    /// Stamps that are missing in them.
+    pub recording_lost: u64,
+}
+
+/// What became of a recording.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Stamps in the file.
+    pub stamps: u64,
+    /// Stamps that could not be written.
+    pub lost: u64,
+    /// Why it ended by itself. What came before can be read.
+    pub failed: Option<TraceFileError>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -118,8 +133,10 @@ struct State {
     /// Stamps of this round for the file.
     batch: Vec<Stamp>,
     file: Option<TraceFileWriter>,
-    /// Why the recording ended by itself.
-    file_error: Option<TraceFileError>,
+    /// A recording that ended by itself, until it is asked for.
+    failed: Option<Recorded>,
+    recordings_failed: u64,
+    recording_lost: u64,
 }
 
 /// Between two rounds, however fast the rings fill.
@@ -173,7 +190,9 @@ impl Collector {
             cpu_ns: 0,
             batch: Vec::new(),
             file: None,
-            file_error: None,
+            failed: None,
+            recordings_failed: 0,
+            recording_lost: 0,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), stop: AtomicBool::new(false) });
         let of_thread = shared.clone();
@@ -225,36 +244,55 @@ impl CollectorHandle {
             unjoined: state.folder.unjoined,
             in_flight: state.folder.live_count() as u64,
             slow_dropped: state.observer.slow_dropped(),
+            recordings_failed: state.recordings_failed,
+            recording_lost: state.recording_lost,
         }
     }
 
-    /// Writes every stamp from now on to a new file.
+    /// Writes every stamp from now on to a new file. If that fails on the way, the recording ends, and all else goes on.
     ///
     /// # Errors
     /// If a recording runs, or the file exists or cannot be made.
     pub fn record_to(&self, path: &Path) -> Result<(), CollectorError> {
+        self.record_with(|| TraceFileWriter::create(path))
+    }
+
+    /// As [`CollectorHandle::record_to`], with a writer that is made then.
+    ///
+    /// # Errors
+    /// If a recording runs, or the writer cannot be made.
+    pub fn record_with(
+        &self,
+        make: impl FnOnce() -> Result<TraceFileWriter, TraceFileError>,
+    ) -> Result<(), CollectorError> {
         let mut state = self.shared.state.lock();
         if state.file.is_some() {
             return Err(CollectorError::Recording);
         }
         // What was stamped before is not part of the recording.
         state.round();
-        state.file = Some(TraceFileWriter::create(path)?);
+        state.file = Some(make()?);
+        state.failed = None;
         Ok(())
     }
 
-    /// Ends the recording; returns how many stamps were written.
+    /// Whether a recording runs and is written.
+    pub fn records(&self) -> bool {
+        self.shared.state.lock().file.is_some()
+    }
+
+    /// Ends the recording; one that ended by itself says why and what it lost.
     ///
     /// # Errors
-    /// If none runs, or writing failed on the way or now.
-    pub fn stop_recording(&self) -> Result<u64, CollectorError> {
+    /// If none runs, or its last part cannot be written now.
+    pub fn stop_recording(&self) -> Result<Recorded, CollectorError> {
         let mut state = self.shared.state.lock();
         state.round();
-        if let Some(e) = state.file_error.take() {
-            return Err(e.into());
+        if let Some(failed) = state.failed.take() {
+            return Ok(failed);
         }
         let file = state.file.take().ok_or(CollectorError::NotRecording)?;
-        Ok(file.finish()?)
+        Ok(Recorded { stamps: file.finish()?, ..Recorded::default() })
     }
 }
 
@@ -286,7 +324,7 @@ impl State {
             let taken = ring.drain(|stamp| {
                 let at = clock::raw_to_ns(stamp.at);
                 self.folder.push(stamp, at);
-                if self.file.is_some() {
+                if self.file.is_some() || self.failed.is_some() {
                     self.batch.push(stamp.with_at(at));
                 }
             });
@@ -297,15 +335,29 @@ impl State {
         self.folder.note_dropped(ring::dropped());
         let observer = &mut self.observer;
         self.folder.end_round_with(&mut |request| observer.see(request));
-        if let Some(file) = &mut self.file
-            && let Err(e) = file.stamps(&self.batch)
-        {
-            self.file = None;
-            self.file_error = Some(e);
-        }
+        self.write();
         self.batch.clear();
         self.cpu_ns += clock::thread_cpu_ns().saturating_sub(from);
         fullest
+    }
+}
+
+impl State {
+    /// Hands this round's stamps to the recording, or counts them if that has failed.
+    fn write(&mut self) {
+        if let Some(failed) = &mut self.failed {
+            failed.lost += self.batch.len() as u64;
+            self.recording_lost += self.batch.len() as u64;
+            return;
+        }
+        let Some(file) = &mut self.file else { return };
+        if let Err(e) = file.stamps(&self.batch) {
+            let (stamps, lost) = file.counts();
+            self.file = None;
+            self.failed = Some(Recorded { stamps, lost, failed: Some(e) });
+            self.recordings_failed += 1;
+            self.recording_lost += lost;
+        }
     }
 }
 

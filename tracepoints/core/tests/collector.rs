@@ -73,7 +73,8 @@ fn requests_are_folded_recorded_and_read_again() {
         reqs.iter().map(|r| r.id()).collect::<Vec<_>>()
     );
     assert!(read.iter().all(|r| stages(r) == want));
-    assert_eq!(written, 20 * 6, "four stamps, begin and end");
+    assert_eq!(written.stamps, 20 * 6, "four stamps, begin and end");
+    assert!(written.lost == 0 && written.failed.is_none());
     let of_file = read[19].trace();
     assert_eq!(of_file.steps, recent[9].trace().steps, "the same steps from memory and from the file");
 

@@ -5,8 +5,9 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use kvproto::tracecontrol::{RecordRequest, trace_control_client::TraceControlClient};
+use tracepoints::trace_file::Ended;
 
 use crate::{cli::RecordArgs, source::attached::endpoint};
 
@@ -28,7 +29,14 @@ pub fn run(args: &RecordArgs) -> Result<()> {
         file.stamp_count(),
         file.dropped()
     );
-    Ok(())
+    match file.ending() {
+        Some(early) if early != Ended::Stopped => bail!(
+            "the recording {early}; what came before is in {}. The server records to its temporary directory (TMPDIR): \
+             make room there, or record for a shorter time",
+            args.output.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// What came before a failure is kept: a trace file that is cut short can be read.

@@ -138,6 +138,18 @@ impl CollectorHandle {
                 "counter",
                 stats.slow_dropped,
             ),
+            (
+                "tikv_trace_recordings_failed_total",
+                "Recordings that ended by themselves: the disk was full, or failed.",
+                "counter",
+                stats.recordings_failed,
+            ),
+            (
+                "tikv_trace_recording_lost_stamps_total",
+                "Stamps that are missing in recordings that ended by themselves.",
+                "counter",
+                stats.recording_lost,
+            ),
             ("tikv_trace_in_flight", "Requests of this process that are inside.", "gauge", stats.in_flight),
         ] {
             out.family(name, help, kind);

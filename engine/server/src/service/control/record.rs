@@ -33,10 +33,18 @@ fn record(seconds: u32, chunks: &Chunks) -> Result<(), String> {
     let collector = collector::current().ok_or("requests are not recorded here: no collector runs")?;
     collector.record_to(&path).map_err(|e| e.to_string())?;
     let end = Instant::now() + Duration::from_secs(seconds.into());
-    while Instant::now() < end && !chunks.is_closed() {
+    while Instant::now() < end && !chunks.is_closed() && collector.records() {
         thread::sleep(Duration::from_millis(20));
     }
-    collector.stop_recording().map_err(|e| e.to_string())?;
+    let recorded = collector.stop_recording().map_err(|e| e.to_string())?;
+    if let Some(e) = recorded.failed {
+        // The file says so, too: what came before is sent all the same.
+        log::error!(
+            "the recording ended early, after {} stamps, {} more are lost; the store goes on: {e}",
+            recorded.stamps,
+            recorded.lost
+        );
+    }
     let mut file = File::open(&path).map_err(|e| format!("cannot read the recording: {e}"))?;
     loop {
         let mut data = Vec::new();
