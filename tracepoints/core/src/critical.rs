@@ -125,12 +125,14 @@ fn segments(steps: &[Step], links: &[Link]) -> Vec<Segment> {
     out
 }
 
-/// A stage's class; among replicas, what leads to another store is the network, and what does not is not.
+/// A stage's class; among replicas, what leads to another store is the network, and what does not is not. What leads to
+/// another pool's thread has waited for that.
 fn class(step: &Step, next_replica: Option<&Step>) -> Class {
     let own = find(&step.stage).map_or(Class::Work, |s| s.class);
     match next_replica {
         Some(next) if next.store != step.store => Class::Network,
         Some(_) if matches!(own, Class::Network | Class::Lease) => Class::Queue,
+        Some(next) if own == Class::Work && pool(&next.thread) != pool(&step.thread) => Class::Queue,
         _ => own,
     }
 }

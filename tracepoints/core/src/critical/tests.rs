@@ -110,7 +110,7 @@ fn a_slow_follower_does_not_matter_if_the_other_makes_the_quorum() {
             ("apply_begin", 1, 10, Class::Work),
             ("apply_write", 1, 30, Class::Work),
             ("apply_done", 1, 555, Class::Queue),
-            ("sched_finish", 1, 20, Class::Work),
+            ("sched_finish", 1, 20, Class::Queue),
             ("grpc_reply", 1, 30, Class::Network),
         ]
     );
