@@ -89,6 +89,10 @@ struct Process {
 impl Process {
     /// Without `pd` it has one inside.
     fn start(dir: &Path, pd: Option<&str>) -> Self {
+        Self::start_with(dir, pd, &[], Stdio::inherit())
+    }
+
+    fn start_with(dir: &Path, pd: Option<&str>, args: &[&str], stderr: Stdio) -> Self {
         let config = dir.with_extension("toml");
         std::fs::write(&config, QUICK).unwrap();
         let mut child = binary()
@@ -98,6 +102,8 @@ impl Process {
             .arg(dir)
             .arg("--config")
             .arg(&config)
+            .args(args)
+            .stderr(stderr)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -192,6 +198,45 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("it did not stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_leave_by_the_bridge_and_a_collector_that_is_down_does_not_hold_up_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (chrome, told) = (dir.path().join("live.json"), dir.path().join("stderr"));
+    // Nobody listens on port 1.
+    let sinks = format!("fmt,chrome={},otlp=http://127.0.0.1:1", chrome.display());
+    let stderr = std::fs::File::create(&told).unwrap();
+    let mut process = Process::start_with(&dir.path().join("s"), None, &["--bridge", &sinks], stderr.into());
+    let (context, mut kv) = process.leader().await;
+    // Several messages' worth of spans.
+    for i in 0..200u8 {
+        let (context, key, value) = (Some(context.clone()), vec![i], vec![i; 10]);
+        let put = RawPutRequest { context, key, value, ..Default::default() };
+        let put = tokio::time::timeout(BOUND, kv.raw_put(put)).await.unwrap().unwrap().into_inner();
+        assert!(put.region_error.is_none() && put.error.is_empty(), "{put:?}");
+    }
+    // SAFETY: a signal to a child that is ours and not waited for yet.
+    unsafe { libc::kill(process.child.id() as i32, libc::SIGTERM) };
+    let deadline = Instant::now() + BOUND / 2;
+    let status = loop {
+        assert!(Instant::now() < deadline, "it stops");
+        if let Some(status) = process.child.try_wait().unwrap() {
+            break status;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(status.success(), "{status}");
+    let told = std::fs::read_to_string(told).unwrap();
+    assert_eq!(told.lines().filter(|l| l.contains("raw_put{") && l.ends_with("request: new")).count(), 200);
+    assert!(
+        told.contains("could not be sent to the OTLP collector") && told.contains("Connection refused"),
+        "{told}"
+    );
+    let events: serde_json::Value = serde_json::from_slice(&std::fs::read(chrome).unwrap()).unwrap();
+    let events = events.as_array().or_else(|| events["traceEvents"].as_array()).unwrap();
+    let named = |name: &str| events.iter().filter(|e| e["name"] == name && e["ph"] == "X").count();
+    assert_eq!((named("raw_put"), named("raft_propose")), (200, 200));
 }
 
 /// Nanoseconds for which the process's engine time has stood still so far.
