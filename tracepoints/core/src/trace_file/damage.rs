@@ -109,23 +109,29 @@ impl TraceFile {
         }
     }
 
-    /// Stamps of missing chunks that were written about between these times.
-    pub(super) fn missing_between(&self, from: u64, to: u64) -> u64 {
+    /// Stamps of missing chunks between these times, and of damaged ones if they are wanted.
+    pub(super) fn lost_between(&self, from: u64, to: u64, damaged: bool) -> u64 {
         let stamps = &self.index().stamps;
+        // Of a missing chunk the times of those beside it are known.
         let near = |number: u32| {
             let next = stamps.partition_point(|c| c.of.number < number);
+            let behind = stamps.get(next);
+            if let Some(of) = behind.map(|c| &c.of).filter(|of| of.number == number) {
+                return (of.min_at, of.max_at, true);
+            }
             let before = next.checked_sub(1).map_or(0, |i| stamps[i].of.min_at);
-            let behind = stamps.get(next).filter(|c| c.of.number != number);
-            (before, behind.map_or(u64::MAX, |c| c.of.max_at))
+            (before, behind.map_or(u64::MAX, |c| c.of.max_at), false)
         };
-        let lost = self.lost.lock();
-        let missing = lost.iter().filter(|(n, _)| self.index().stamps_chunk(**n).is_none());
-        missing.filter(|(n, _)| near(**n).0 <= to && near(**n).1 >= from).map(|(_, rows)| rows).sum()
+        let counts = |number: u32| {
+            let (first, last, is_there) = near(number);
+            (damaged || !is_there) && first <= to && last >= from
+        };
+        self.lost.lock().iter().filter(|(number, _)| counts(**number)).map(|(_, rows)| rows).sum()
     }
 
-    /// Stamps of missing and damaged chunks with numbers between these.
-    pub(super) fn lost_in(&self, first: u32, last: u32) -> u64 {
-        self.lost.lock().range(first..=last.max(first)).map(|(_, n)| n).sum()
+    /// Stamps of a chunk that is damaged.
+    pub(super) fn lost_of(&self, number: u32) -> u64 {
+        self.lost.lock().get(&number).copied().unwrap_or(0)
     }
 }
 

@@ -28,8 +28,8 @@ impl TraceFile {
             numbers.extend(part.chunks.iter());
             request.lost += self.dropped_in(part.chunks.first, part.chunks.last);
             if part.has(REBUILT) {
-                // Some stamps come after the end, so in the chunk behind.
-                request.lost += self.lost_in(part.chunks.first, part.chunks.last.saturating_add(1));
+                let (from, to) = window(part);
+                request.lost += self.lost_between(from, to, true);
             }
         }
         // Two parts may speak of one chunk.
@@ -109,9 +109,9 @@ impl TraceFile {
     ) {
         let (from, to) = window(entry);
         for (number, chunk) in asked {
-            request.lost += chunk.as_ref().map_or_else(|| self.lost_in(*number, *number), |c| c.unnamed);
+            request.lost += chunk.as_ref().map_or_else(|| self.lost_of(*number), |c| c.unnamed);
         }
-        request.lost += self.missing_between(from, to);
+        request.lost += self.lost_between(from, to, false);
     }
 
     /// Those of some chunks that were written about when the request was on its way.
