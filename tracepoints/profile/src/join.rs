@@ -1,12 +1,13 @@
 //! CPU samples within the time of requests: what each stage ran, and what it only waited for.
 //!
-//! A sample says the request's kind and stage, not the request. So each visit to a stage is given the mean CPU time of all
-//! visits to it, but never more than it lasted; the rest of its time it waited.
-use std::collections::{BTreeMap, HashMap};
+//! A sample that says which request it is of counts for that one. One that only says kind and stage counts for all visits
+//! of the recording: each visit is given their mean. Neither is given more than the visit lasted; the rest of its time
+//! it waited.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     Folded, Operation, Profile,
-    model::{FoldOptions, keys},
+    model::{FoldOptions, LabelsId, keys},
     wall::{self, WallOptions},
 };
 
@@ -16,7 +17,10 @@ type Place = (String, String);
 /// CPU time by kind and stage.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CpuTime {
+    /// Of samples that do not say which request they are of.
     places: BTreeMap<Place, Folded>,
+    /// Of the others, by request.
+    requests: HashMap<u64, BTreeMap<Place, Folded>>,
     /// CPU time of samples that say no stage, in ns.
     pub elsewhere_ns: u64,
 }
@@ -31,21 +35,53 @@ impl CpuTime {
         for sample in profile.samples() {
             let spent =
                 sample.values.get(options.value).and_then(|v| u64::try_from(*v).ok()).unwrap_or(0) * ns;
-            let label = |key| profile.label(sample.labels, key).filter(|l| !l.is_empty());
-            let (Some(stage), Some(kind)) = (label(keys::STAGE), label(keys::REQUEST)) else {
+            let Some((place, request)) = at(profile, sample.labels) else {
                 out.elsewhere_ns += spent;
                 continue;
             };
             let names = || profile.frames_of(sample.stack).iter().map(|f| profile.frame_name(*f)).collect();
             let frames = stacks.entry(sample.stack).or_insert_with(names);
-            out.places.entry((kind, stage)).or_default().add(frames.iter(), spent);
+            let places = match request {
+                Some(id) => out.requests.entry(id).or_default(),
+                None => &mut out.places,
+            };
+            places.entry(place).or_default().add(frames.iter(), spent);
         }
         out
     }
 
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.places.is_empty() && self.requests.is_empty()
     }
+
+    /// What samples of these very requests met, by place.
+    fn own(&self, operations: &[Operation]) -> BTreeMap<Place, Folded> {
+        let requests: BTreeSet<(u64, &str)> =
+            operations.iter().flat_map(|o| &o.steps).map(|s| (s.request, s.kind.as_str())).collect();
+        let mut out: BTreeMap<Place, Folded> = BTreeMap::new();
+        for (id, kind) in requests {
+            let met = self.requests.get(&id).into_iter().flatten();
+            // Another recording's request may have the same number.
+            for (place, folded) in met.filter(|(place, _)| place.0 == kind) {
+                out.entry(place.clone()).or_default().merge(folded);
+            }
+        }
+        out
+    }
+
+    /// All that was met at a place, whosever it was.
+    fn anybody(&self, place: &Place) -> Folded {
+        let mut out = self.places.get(place).cloned().unwrap_or_default();
+        self.requests.values().filter_map(|places| places.get(place)).for_each(|f| out.merge(f));
+        out
+    }
+}
+
+/// Kind and stage of a sample, and its request.
+fn at(profile: &Profile, labels: LabelsId) -> Option<(Place, Option<u64>)> {
+    let label = |key| profile.label(labels, key).filter(|l| !l.is_empty());
+    let place = (label(keys::REQUEST)?, label(keys::STAGE)?);
+    Some((place, label(keys::REQUEST_ID).and_then(|id| id.parse().ok())))
 }
 
 /// Which weight is taken, and how many ns one of it is: CPU time, else samples of the profile's period.
@@ -70,28 +106,29 @@ struct Visits {
 
 /// The stacks of `operations`, with the CPU time of the stages they went through; `all` are the operations of the time
 /// that the CPU profile was taken in, `operations` among them.
+///
+/// Of a single request that no sample met, a stage shows what its kind ran there on average, and says so.
 pub fn stacks(operations: &[Operation], all: &[Operation], cpu: &CpuTime, options: WallOptions) -> Folded {
-    let visited = visited(all);
     let mut visits: BTreeMap<Vec<String>, Visits> = BTreeMap::new();
+    let mut here: HashMap<Place, u64> = HashMap::new();
     for operation in operations {
         for segment in &operation.path.segments {
             let (frames, leaf) = wall::frames(operation, segment, options);
             let mut key = frames;
             key.push(leaf.clone());
-            let kind = operation.steps[segment.step].kind.clone();
-            let of = visits.entry(key).or_insert_with(|| Visits {
-                leaf,
-                place: (kind, segment.stage.clone()),
-                ..Visits::default()
-            });
+            let place = (operation.steps[segment.step].kind.clone(), segment.stage.clone());
+            *here.entry(place.clone()).or_default() += segment.dur_ns;
+            let of = visits.entry(key).or_insert_with(|| Visits { leaf, place, ..Visits::default() });
             of.count += 1;
             of.ns += segment.dur_ns;
         }
     }
+    let joined =
+        Joined { cpu, own: cpu.own(operations), here, visited: visited(all), alone: operations.len() == 1 };
     let mut out = Folded::default();
     for (mut frames, of) in visits {
         frames.pop();
-        spread(&mut out, &frames, &of, cpu, &visited);
+        joined.spread(&mut out, &frames, &of);
     }
     out
 }
@@ -107,29 +144,55 @@ fn visited(all: &[Operation]) -> HashMap<Place, u64> {
     out
 }
 
-/// The visits' CPU time to the functions that were met, the rest to the leaf.
-fn spread(out: &mut Folded, frames: &[String], of: &Visits, cpu: &CpuTime, visited: &HashMap<Place, u64>) {
-    let all = visited.get(&of.place).copied().unwrap_or(0).max(of.count).max(1);
-    let met = cpu.places.get(&of.place);
-    let total = met.map_or(0, Folded::total);
-    let ours = (total as f64 * of.count as f64 / all as f64).min(of.ns as f64);
-    let mut left = of.ns;
-    for (stack, ns) in met.into_iter().flat_map(Folded::iter) {
-        let part = ((ns as f64 / total as f64 * ours) as u64).min(left);
-        left -= part;
-        let own = frames.iter().map(String::as_str).chain(std::iter::once(ON_CPU)).chain(stack.split(';'));
-        out.add(own, part);
+struct Joined<'a> {
+    cpu: &'a CpuTime,
+    /// What samples of the operations themselves met.
+    own: BTreeMap<Place, Folded>,
+    /// The operations' time by place, in ns.
+    here: HashMap<Place, u64>,
+    /// Visits of all operations by place.
+    visited: HashMap<Place, u64>,
+    /// There is one operation only.
+    alone: bool,
+}
+
+impl Joined<'_> {
+    /// The visits' CPU time to the functions that were met, the rest to the leaf.
+    fn spread(&self, out: &mut Folded, frames: &[String], of: &Visits) {
+        let own = self.own.get(&of.place);
+        let share = of.ns as f64 / self.here.get(&of.place).copied().unwrap_or(0).max(1) as f64;
+        let visits = self.visited.get(&of.place).copied().unwrap_or(0).max(of.count).max(1);
+        let mean = of.count as f64 / visits as f64;
+        let mut parts: Vec<(&str, Folded, f64)> = Vec::new();
+        parts.extend(own.map(|met| (ON_CPU, met.clone(), share)));
+        parts.extend(self.cpu.places.get(&of.place).map(|met| (ON_CPU, met.clone(), mean)));
+        if self.alone && parts.is_empty() {
+            parts.push((ON_AVERAGE, self.cpu.anybody(&of.place), mean));
+        }
+        parts.retain(|(_, met, _)| met.total() > 0);
+        let mut left = of.ns;
+        for (frame, met, share) in &parts {
+            let ours = (met.total() as f64 * share).min(left as f64);
+            for (stack, ns) in met.iter() {
+                let part = ((ns as f64 / met.total() as f64 * ours) as u64).min(left);
+                left -= part;
+                let stack = frames.iter().map(String::as_str).chain([*frame]).chain(stack.split(';'));
+                out.add(stack, part);
+            }
+        }
+        // Of a stage that runs, what no sample met is the thread's time off the CPU.
+        let leaf = match of.leaf.strip_prefix("runs: ") {
+            Some(thread) if !parts.is_empty() => format!("off CPU: {thread}"),
+            _ => of.leaf.clone(),
+        };
+        out.add(frames.iter().chain([&leaf]), left);
     }
-    // Of a stage that runs, what no sample met is the thread's time off the CPU.
-    let leaf = match of.leaf.strip_prefix("runs: ") {
-        Some(thread) if met.is_some() => format!("off CPU: {thread}"),
-        _ => of.leaf.clone(),
-    };
-    out.add(frames.iter().chain(std::iter::once(&leaf)), left);
 }
 
 /// The frame below which functions stand.
 pub const ON_CPU: &str = "on CPU";
+/// The same where no sample met the request itself.
+pub const ON_AVERAGE: &str = "on CPU, as requests of its type are on average";
 
 #[cfg(test)]
 mod tests {
@@ -165,6 +228,47 @@ mod tests {
         let other = profile.stack([other]);
         profile.add(other, Default::default(), &[1, 77]);
         profile
+    }
+
+    /// Samples of one request each.
+    fn numbered(samples: &[(u64, &str, &str, i64)]) -> Profile {
+        let mut profile = Profile::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
+        for (id, stage, frame, ns) in samples {
+            let function = profile.add_function(frame);
+            let stack = profile.stack([function]);
+            let mut labels =
+                vec![profile.text_label(keys::STAGE, stage), profile.text_label(keys::REQUEST, "kv_get")];
+            labels.push(profile.number_label(keys::REQUEST_ID, *id as i64, ""));
+            let labels = profile.labels(&labels);
+            profile.add(stack, labels, &[1, *ns]);
+        }
+        profile
+    }
+
+    #[test]
+    fn a_request_shows_its_own_samples_and_a_cohort_those_of_its_requests() {
+        let cpu = CpuTime::of(&numbered(&[(1, "mvcc_get", "scan", 900), (2, "mvcc_get", "seek", 200)]));
+        assert!(!cpu.is_empty());
+        let all = [operation(1, 1000), operation(2, 3000), operation(3, 1000)];
+        let shown = |ops: &[Operation]| -> Vec<(String, u64)> {
+            let joined = stacks(ops, &all, &cpu, WAITS);
+            joined.iter().filter(|(s, _)| s.contains("mvcc_get")).map(|(s, n)| (s.to_owned(), n)).collect()
+        };
+        let of = |stack: &str, ns| (format!("kv_get;mvcc_get;{stack}"), ns);
+        let off = |ns| of("off CPU: unified-read-pool", ns);
+        assert_eq!(shown(&all[..1]), [off(100), of("on CPU;scan", 900)]);
+        assert_eq!(shown(&all[1..2]), [off(2800), of("on CPU;seek", 200)]);
+        // Nobody met the third: a mean of all three visits, and it says that it is one.
+        let average = |frame, ns| of(&format!("{ON_AVERAGE};{frame}"), ns);
+        assert_eq!(shown(&all[2..]), [off(634), average("scan", 300), average("seek", 66)]);
+        // Together it is what was sampled.
+        assert_eq!(shown(&all), [off(3900), of("on CPU;scan", 900), of("on CPU;seek", 200)]);
+        assert_eq!(shown(&all[1..]), [off(3800), of("on CPU;seek", 200)]);
+        // A request of another type has the number by chance.
+        let mut other = operation(1, 1000);
+        other.steps.iter_mut().for_each(|s| s.kind = "raw_get".into());
+        let joined = stacks(&[other.clone(), other], &all, &cpu, WAITS);
+        assert!(joined.iter().all(|(s, _)| !s.contains("scan")), "{:?}", joined.lines());
     }
 
     const WAITS: WallOptions = WallOptions { stores: false, replicas: false, frames: false, waits: true };

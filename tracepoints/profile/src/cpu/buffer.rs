@@ -26,6 +26,8 @@ pub struct Raw {
     pub thread: Option<u16>,
     pub stage: Option<StageId>,
     pub kind: Option<RequestKind>,
+    /// Number of the request; 0: none.
+    pub req: u64,
     pub region: u64,
     pub regs: Regs,
     /// Words of `stack` that were copied.

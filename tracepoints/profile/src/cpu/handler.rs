@@ -72,6 +72,7 @@ unsafe fn fill(raw: &mut MaybeUninit<Raw>, regs: Regs, weight: u32) {
         (&raw mut (*raw).thread).write(label::thread());
         (&raw mut (*raw).stage).write(at.site.map(|s| s.stage));
         (&raw mut (*raw).kind).write(kind);
+        (&raw mut (*raw).req).write(at.req.id());
         (&raw mut (*raw).region).write(region);
         (&raw mut (*raw).regs).write(regs);
         let copied = memory::copy(regs.stack_from(), (&raw mut (*raw).stack).cast(), STACK_BYTES);

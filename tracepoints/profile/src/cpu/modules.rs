@@ -7,6 +7,8 @@ use super::memory;
 
 /// The program, a shared library, or the kernel's vdso.
 pub struct Module {
+    /// Its file's name.
+    pub name: String,
     /// Executable segments, in the process.
     code: Vec<Range<usize>>,
     tables: Option<Tables>,
@@ -75,15 +77,23 @@ pub fn loaded() -> Vec<Module> {
         out: *mut libc::c_void,
     ) -> libc::c_int {
         // SAFETY: the loader passes a valid info whose headers live while it calls; `out` is the vector below.
-        let (base, headers, out) = unsafe {
+        let (base, name, headers, out) = unsafe {
             let info = &*info;
+            let name = match info.dlpi_name.is_null() {
+                true => Default::default(),
+                false => std::ffi::CStr::from_ptr(info.dlpi_name).to_string_lossy(),
+            };
             let headers = match info.dlpi_phdr.is_null() {
                 true => &[],
                 false => std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)),
             };
-            (info.dlpi_addr as usize, headers, &mut *out.cast::<Vec<Module>>())
+            (info.dlpi_addr as usize, name, headers, &mut *out.cast::<Vec<Module>>())
         };
-        out.push(module(base, headers));
+        let name = match name.rsplit('/').next().unwrap_or_default() {
+            "" => "the program".to_owned(),
+            file => file.to_owned(),
+        };
+        out.push(module(name, base, headers));
         0
     }
     let mut modules: Vec<Module> = Vec::new();
@@ -93,7 +103,7 @@ pub fn loaded() -> Vec<Module> {
 }
 
 #[cfg(target_os = "linux")]
-fn module(base: usize, headers: &[libc::Elf64_Phdr]) -> Module {
+fn module(name: String, base: usize, headers: &[libc::Elf64_Phdr]) -> Module {
     let range = |h: &libc::Elf64_Phdr| {
         let from = base.wrapping_add(h.p_vaddr as usize);
         from..from.saturating_add(h.p_memsz as usize)
@@ -103,7 +113,7 @@ fn module(base: usize, headers: &[libc::Elf64_Phdr]) -> Module {
     let segments: Vec<_> = loads().map(range).collect();
     let header = headers.iter().find(|h| h.p_type == libc::PT_GNU_EH_FRAME).map(range);
     let tables = header.and_then(|header| Tables::read(header, &segments));
-    Module { code, tables }
+    Module { name, code, tables }
 }
 
 #[cfg(not(target_os = "linux"))]

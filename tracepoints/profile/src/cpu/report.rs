@@ -38,9 +38,29 @@ fn comments(tally: &Tally) -> Vec<String> {
         }
     };
     add(tally.dropped, "samples dropped: the buffer was full");
-    add(tally.cut, "samples whose stack is cut: it was too deep, or had no unwind table");
     add(tally.refused, "threads not sampled: the system gave no timer (ulimit -i)");
+    add(
+        tally.unnumbered,
+        "samples without the number of their request: there were too many to keep them apart",
+    );
+    for ((end, module), n) in &tally.cut {
+        out.push(format!("{n} samples whose stack is cut in {module}: {}", end.reason()));
+    }
+    out.push(missed(tally));
     out
+}
+
+/// Where the CPU time is that no sample stands for. Less than nothing: a last period has just begun.
+fn missed(tally: &Tally) -> String {
+    let s = |ns: i64| format!("{:.3} s", ns as f64 / 1e9);
+    let of = &tally.missed;
+    let most: Vec<String> = of.most.iter().map(|(name, ns)| format!("{name} {}", s(*ns))).collect();
+    format!(
+        "not sampled: {} since the last sample of each thread (most of it: {}), {} of threads that ended meanwhile",
+        s(of.running_ns),
+        most.join(", "),
+        s(of.ended_ns)
+    )
 }
 
 struct Report {
@@ -121,6 +141,9 @@ impl Report {
         }
         if let Some(kind) = who.kind {
             labels.push(profile.text_label(keys::REQUEST, &kind.name()));
+        }
+        if who.req != 0 {
+            labels.push(profile.number_label(keys::REQUEST_ID, who.req as i64, ""));
         }
         if who.region != 0 {
             labels.push(profile.number_label(keys::REGION, who.region as i64, ""));

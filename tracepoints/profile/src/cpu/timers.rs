@@ -15,6 +15,8 @@ struct Thread {
     /// None: refused, and not asked for again.
     timer: Option<Timer>,
     name: String,
+    /// CPU time that it had used when it got its timer; 0 if all of it counts.
+    before_ns: u64,
 }
 
 struct Timer(libc::timer_t);
@@ -83,8 +85,17 @@ impl Timers {
             Err(e) => (None, Err(e)),
         };
         let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
-        self.threads.insert(tid, Thread { timer, name: name.trim_end().to_owned() });
+        let before_ns = if young { 0 } else { thread_cpu_ns(tid).unwrap_or(0) };
+        self.threads.insert(tid, Thread { timer, name: name.trim_end().to_owned(), before_ns });
         error
+    }
+
+    /// CPU time of the threads that run, since they got their timers.
+    pub fn used_ns(&self) -> Vec<(i32, String, u64)> {
+        let used = |(tid, t): (&i32, &Thread)| {
+            Some((*tid, t.name.clone(), thread_cpu_ns(*tid)?.saturating_sub(t.before_ns)))
+        };
+        self.threads.iter().filter_map(used).collect()
     }
 
     /// The name that the system knows a thread by.
@@ -95,8 +106,7 @@ impl Timers {
 
 impl Timer {
     fn start(tid: i32, period_ns: i64, young: bool) -> io::Result<Self> {
-        // The clock of a thread by its number: `CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK` of the kernel's ABI.
-        let clock: libc::clockid_t = (!tid << 3) | 6;
+        let clock = clock_of(tid);
         // SAFETY: zero is a valid value of all fields.
         let mut event: libc::sigevent = unsafe { mem::zeroed() };
         event.sigev_notify = libc::SIGEV_THREAD_ID;
@@ -131,6 +141,23 @@ impl Timer {
     }
 }
 
+/// The CPU clock of a thread by its number: `CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK` of the kernel's ABI.
+fn clock_of(tid: i32) -> libc::clockid_t {
+    (!tid << 3) | 6
+}
+
+/// None: it has ended.
+fn thread_cpu_ns(tid: i32) -> Option<u64> {
+    cpu_ns(clock_of(tid))
+}
+
+fn cpu_ns(clock: libc::clockid_t) -> Option<u64> {
+    let mut now = timespec(0);
+    // SAFETY: the call fills in a structure of this frame.
+    let done = unsafe { libc::clock_gettime(clock, &mut now) } == 0;
+    done.then(|| now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}
+
 fn timespec(ns: i64) -> libc::timespec {
     libc::timespec { tv_sec: ns / 1_000_000_000, tv_nsec: ns % 1_000_000_000 }
 }
@@ -142,11 +169,5 @@ fn tids() -> io::Result<Vec<i32>> {
 
 /// CPU time that all threads of this process have used, those that ended included.
 pub fn process_cpu_ns() -> u64 {
-    // SAFETY: the call fills in a structure of this frame.
-    let now = unsafe {
-        let mut now: libc::timespec = mem::zeroed();
-        libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut now);
-        now
-    };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
 }

@@ -18,7 +18,7 @@ const MAX_FRAMES: usize = 256;
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// How a walk ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
     /// At the function that began the thread.
     Root,
@@ -26,6 +26,20 @@ pub enum End {
     Deep,
     /// At a word that is no address of code.
     Broken,
+    /// The same, behind a function of which no table says how to leave it.
+    NoTable,
+}
+
+impl End {
+    /// Why a stack is cut, for people.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Root => "it is whole",
+            Self::Deep => "it is deeper than 32 KiB or 256 frames",
+            Self::Broken => "what the stack holds there is no address of code",
+            Self::NoTable => "no unwind table says how to leave the function, and it keeps no frame pointer",
+        }
+    }
 }
 
 /// How to get from a function to its caller.
@@ -47,6 +61,8 @@ pub struct Unwinder {
     modules: Vec<Module>,
     read_at: Instant,
     rules: HashMap<usize, Option<Rule>, ahash::RandomState>,
+    /// Where the last walk ended, or the first function that was left by its frame pointer.
+    stopped: usize,
     ctx: Box<UnwindContext<usize>>,
 }
 
@@ -56,12 +72,37 @@ impl Unwinder {
             modules: modules::loaded(),
             read_at: Instant::now(),
             rules: HashMap::default(),
+            stopped: 0,
             ctx: Box::new(UnwindContext::new()),
         }
     }
 
     /// Fills `out` with return addresses, innermost first; the interrupted address is given as if it were one, too.
     pub fn walk(&mut self, regs: Regs, stack: &[u64], out: &mut Vec<usize>) -> End {
+        let mut guessed = None;
+        let end = self.walk_on(regs, stack, out, &mut guessed);
+        match (end, guessed) {
+            (End::Broken, Some(at)) => {
+                self.stopped = at;
+                End::NoTable
+            }
+            _ => end,
+        }
+    }
+
+    /// The program or library in which the last walk ended; only for one that did not reach the root.
+    pub fn stopped_in(&self) -> String {
+        let module = self.modules.iter().find(|m| m.holds(self.stopped));
+        module.map_or_else(|| "no module".to_owned(), |m| m.name.clone())
+    }
+
+    fn walk_on(
+        &mut self,
+        regs: Regs,
+        stack: &[u64],
+        out: &mut Vec<usize>,
+        guessed: &mut Option<usize>,
+    ) -> End {
         out.clear();
         let copy = Copied { from: regs.stack_from(), words: stack };
         // An address within the interrupted function; those further out point behind a call.
@@ -75,6 +116,10 @@ impl Unwinder {
                 }
                 return End::Broken;
             };
+            self.stopped = within;
+            if rule == Rule::FramePointer {
+                guessed.get_or_insert(within);
+            }
             if rule == Rule::Root {
                 return End::Root;
             }

@@ -11,6 +11,8 @@ pub mod keys {
     pub const STAGE: &str = "stage";
     /// Request type, `kv_get`.
     pub const REQUEST: &str = "request";
+    /// Number of the request, as traces have it.
+    pub const REQUEST_ID: &str = "request_id";
     pub const REGION: &str = "region";
     /// Program that a thread belongs to.
     pub const PROCESS: &str = "process";
