@@ -1,9 +1,10 @@
 //! What a CPU profile costs a server under load, and whether it lasts: a tikv-server of its own, a few clients, rounds
 //! with and without a profile by turns.
 //!
-//! `cargo bench --profile dev --workspace --bench profile -- [--minutes N] [--hz N] [--ops N] [--always 1]`: `--ops` bounds what the
-//! clients ask for in a second, `--always` leaves out the rounds without a profile. It ends with an error if the server dies,
-//! keeps file descriptors, or its samples do not add up to the CPU time it used.
+//! `cargo bench --profile dev --workspace --bench profile -- [--minutes N] [--hz N] [--ops N] [--always 1]`: without `--hz` at
+//! 99 and 999 Hz by turns; `--ops` bounds what the clients ask for in a second, `--always` leaves out the rounds without a
+//! profile. It ends with an error if the server dies, keeps file descriptors, or its samples do not add up to the CPU time
+//! it used.
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -68,6 +69,16 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
+    }
+
+    /// Seconds of CPU time that it has used, all of its threads.
+    fn cpu(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let after = stat.rsplit(')').next().context("a process's numbers")?;
+        let ticks: Vec<f64> =
+            after.split_whitespace().skip(11).take(2).map_while(|n| n.parse().ok()).collect();
+        // User and system time, in hundredths of a second on every Linux.
+        Ok(ticks.iter().sum::<f64>() / 100.0)
     }
 
     /// A profile in protobuf; the error of one that was refused.
@@ -177,67 +188,124 @@ fn argument(name: &str, default: u64) -> Result<u64> {
     }
 }
 
+/// What was measured in the rounds of one kind.
+#[derive(Default)]
+struct Rounds {
+    ops: Vec<f64>,
+    /// Microseconds of CPU for each answer.
+    cpu_us: Vec<f64>,
+    /// Seconds of CPU sampled and used.
+    sampled: f64,
+    used: f64,
+}
+
+/// Sums up to the end of the run.
+#[derive(Default)]
+struct Watched {
+    fds: Vec<usize>,
+    memory: Vec<u64>,
+}
+
+/// One round at `hz`, or without a profile if that is 0.
+fn round(
+    server: &mut Server,
+    hz: u32,
+    done: &AtomicU64,
+    into: &mut Rounds,
+    watched: &mut Watched,
+) -> Result<()> {
+    let (from, answers, cpu) = (Instant::now(), done.load(Ordering::Relaxed), server.cpu()?);
+    let profile = match hz {
+        0 => {
+            std::thread::sleep(ROUND);
+            None
+        }
+        hz => Some(server.profile(ROUND.as_secs(), hz)?),
+    };
+    let (took, cpu) = (from.elapsed().as_secs_f64(), server.cpu()? - cpu);
+    let answers = (done.load(Ordering::Relaxed) - answers) as f64;
+    into.ops.push(answers / took);
+    into.cpu_us.push(cpu * 1e6 / answers.max(1.0));
+    let (mut sampled, mut used) = (f64::NAN, f64::NAN);
+    if let Some(profile) = profile {
+        (sampled, used) = accounted(&profile)?;
+        (into.sampled, into.used) = (into.sampled + sampled, into.used + used);
+        watched.fds.push(server.descriptors()?);
+        watched.memory.push(server.rss_mb()?);
+        for line in comments(&profile).iter().filter(|l| !l.starts_with("sampled")) {
+            println!("        {line}");
+        }
+    }
+    let (ops, each) = (answers / took, into.cpu_us[into.cpu_us.len() - 1]);
+    println!("{hz:>6} Hz {ops:>8.0} ops/s {each:>7.1} us of CPU each; {sampled:.2} s sampled of {used:.2}");
+    if let Some(status) = server.child.try_wait()? {
+        bail!("the server ended: {status}");
+    }
+    Ok(())
+}
+
+/// What a profile says of itself: its comments are among its strings.
+fn comments(profile: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(profile);
+    let known = ["samples whose stack", "not sampled:", "samples without", "samples dropped", "threads not"];
+    let printable = text.split(|c: char| c.is_control() || c == '\u{fffd}');
+    printable.filter(|t| known.iter().any(|k| t.contains(k))).map(str::to_owned).collect()
+}
+
 fn main() -> Result<()> {
-    let (minutes, hz) = (argument("--minutes", 2)?, argument("--hz", 999)? as u32);
+    let (minutes, hz) = (argument("--minutes", 2)?, argument("--hz", 0)? as u32);
     let (ops, always) = (argument("--ops", 0)?, argument("--always", 0)? != 0);
+    let mut rates = if hz == 0 { vec![99, 999] } else { vec![hz] };
+    if !always {
+        rates.insert(0, 0);
+    }
     let dir = tempfile::tempdir()?;
     let mut server = Server::start(dir.path())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     runtime.block_on(load(&server, ops, &done, &stop))?;
     std::thread::sleep(Duration::from_secs(3));
-    println!("{CLIENTS} clients, {hz} Hz, rounds of {ROUND:?}, {minutes} min\n");
-    println!("  round    ops/s without       with   sampled s    used s   fds   RSS MB");
-    let (mut off, mut on, mut sums) = (Vec::new(), Vec::new(), (0.0, 0.0));
-    let (mut fds, mut memory) = (Vec::new(), Vec::new());
+    println!("{CLIENTS} clients, rounds of {ROUND:?}, {minutes} min, {} threads\n", server.threads()?);
+    let mut rounds: Vec<Rounds> = rates.iter().map(|_| Rounds::default()).collect();
+    let mut watched = Watched::default();
     let end = Instant::now() + Duration::from_secs(minutes * 60);
     while Instant::now() < end {
-        let pause = || {
-            std::thread::sleep(ROUND);
-            Ok(())
-        };
-        if !always {
-            off.push(rate(&done, pause)?.1);
-        }
-        let (profile, with) = rate(&done, || server.profile(ROUND.as_secs(), hz))?;
-        on.push(with);
-        let (sampled, used) = accounted(&profile)?;
-        sums = (sums.0 + sampled, sums.1 + used);
-        fds.push(server.descriptors()?);
-        let (round, without) = (on.len(), off.last().copied().unwrap_or(f64::NAN));
-        let (fd, rss) = (fds[fds.len() - 1], server.rss_mb()?);
-        memory.push(rss);
-        println!("{round:>7} {without:>16.0} {with:>10.0} {sampled:>11.2} {used:>9.2} {fd:>5} {rss:>8}");
-        if let Some(status) = server.child.try_wait()? {
-            bail!("the server ended: {status}");
+        for (hz, into) in rates.iter().zip(&mut rounds) {
+            round(&mut server, *hz, &done, into, &mut watched)?;
         }
     }
     stop.store(true, Ordering::Relaxed);
-    let (without, with) = (median(&mut off), median(&mut on));
+    println!();
+    let median = |of: &[f64]| {
+        let mut of = of.to_vec();
+        of.sort_by(f64::total_cmp);
+        of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
+    };
+    let medians: Vec<(f64, f64)> = rounds.iter().map(|r| (median(&r.ops), median(&r.cpu_us))).collect();
+    let without = rates.iter().position(|hz| *hz == 0).map(|i| medians[i]);
+    for (hz, (ops, cpu)) in rates.iter().zip(&medians).filter(|(hz, _)| **hz > 0) {
+        let beside = without.map_or_else(String::new, |(none, each)| {
+            format!(
+                "; with / without: {:.3} of the answers, {:.3} of the CPU for each",
+                ops / none,
+                cpu / each
+            )
+        });
+        println!("{hz} Hz: {ops:.0} ops/s, {cpu:.1} us of CPU each{beside}");
+    }
+    let ticks = TICK * watched.fds.len() as f64 * server.threads()? as f64;
+    let (sampled, used) = rounds.iter().fold((0.0, 0.0), |(s, u), r| (s + r.sampled, u + r.used));
     println!(
-        "\nmedian of the rounds: {without:.0} ops/s without, {with:.0} with: {:+.1} %",
-        (with / without - 1.0) * 100.0
+        "samples stand for {sampled:.2} s of {used:.2} s of CPU time: {:+.2} %",
+        (sampled / used - 1.0) * 100.0
     );
-    let drift = sums.0 / sums.1 - 1.0;
-    println!("samples stand for {:.2} s of {:.2} s of CPU time: {:+.2} %", sums.0, sums.1, drift * 100.0);
-    let ticks = TICK * on.len() as f64 * server.threads()? as f64;
-    ensure!((sums.0 - sums.1).abs() < DRIFT * sums.1 + ticks, "samples do not add up to the CPU time");
+    ensure!((sampled - used).abs() < DRIFT * used + ticks, "samples do not add up to the CPU time");
+    let fds = &watched.fds;
     let (first, last) = (fds.get(1).or(fds.first()).context("a round")?, fds.last().context("a round")?);
     ensure!(*last <= first + 4, "file descriptors grow: {fds:?}");
     // Memtables grow until they are flushed: how much is too much is for a person to say.
+    let memory = &watched.memory;
     let ends = (memory.first().context("a round")?, memory.last().context("a round")?);
     println!("file descriptors {first} at first, {last} at last; resident {} MB, then {} MB", ends.0, ends.1);
     Ok(())
-}
-
-/// Answers per second while `run` runs.
-fn rate<T>(done: &AtomicU64, run: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
-    let (from, before) = (Instant::now(), done.load(Ordering::Relaxed));
-    let out = run()?;
-    Ok((out, (done.load(Ordering::Relaxed) - before) as f64 / from.elapsed().as_secs_f64()))
-}
-
-fn median(rates: &mut [f64]) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied().unwrap_or(f64::NAN)
 }
