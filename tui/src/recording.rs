@@ -36,7 +36,7 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let path = self.file.path().display();
         for damage in self.file.damage().iter().filter(|d| !self.told.contains(d)) {
-            eprintln!("warning: {path}: {damage}; `tikv-tui trace info` tells what it costs");
+            eprintln!("warning: {path}: {damage}");
         }
     }
 }

@@ -5,8 +5,9 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use kvproto::tracecontrol::{RecordRequest, trace_control_client::TraceControlClient};
+use tonic::{Code, Status};
 use tracepoints::trace_file::Ended;
 
 use crate::{cli::RecordArgs, source::attached::endpoint};
@@ -59,10 +60,15 @@ fn record(args: &RecordArgs, mut output: File) -> Result<()> {
         let channel =
             endpoint.connect().await.with_context(|| format!("no tikv-server answers at {address}"))?;
         let mut client = TraceControlClient::new(channel);
-        let refused = || format!("{address} does not record; does it serve trace control?");
+        let refused = |status: Status| match status.code() {
+            Code::Unimplemented => {
+                anyhow!("{address} does not serve trace control; is it a tikv-server of this toolkit?")
+            }
+            _ => anyhow!("{address} cannot record: {}", status.message()),
+        };
         let request = RecordRequest { seconds: args.seconds };
-        let mut chunks = client.record(request).await.with_context(refused)?.into_inner();
-        while let Some(chunk) = chunks.message().await.with_context(refused)? {
+        let mut chunks = client.record(request).await.map_err(refused)?.into_inner();
+        while let Some(chunk) = chunks.message().await.map_err(refused)? {
             output
                 .write_all(&chunk.data)
                 .with_context(|| format!("cannot write {}", args.output.display()))?;

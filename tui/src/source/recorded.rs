@@ -59,7 +59,12 @@ impl Recorded {
     /// Reads JSON lines as `--json` prints them.
     pub fn read(path: &Path) -> Result<TraceRecord> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the trace {shown}"))?;
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read the trace {shown}"))?;
+        let Ok(text) = String::from_utf8(bytes) else {
+            bail!(
+                "{shown} is no trace: expected a recording, or steps as `--json` prints them, met other bytes"
+            );
+        };
         let (mut steps, mut summary) = (Vec::new(), None);
         for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
             let at = || format!("{shown}:{}: expected a step or a summary as `--json` prints them", i + 1);

@@ -242,7 +242,8 @@ proptest! {
         fs::write(&other, &bytes).unwrap();
         let Ok(read) = TraceFile::open(&other) else {
             // The header is damaged, and no whole chunk stands behind it.
-            return Ok(prop_assert!(at < 16 && bytes.len() < 600));
+            prop_assert!(at < 16 && bytes.len() < 600);
+            return Ok(());
         };
         prop_assert!(!read.verify().is_empty() || read.cut() != before.cut(), "byte {} is declared", at);
         let found: HashMap<u64, RecordedRequest> = read.requests().map(|r| (r.id, r)).collect();
