@@ -21,6 +21,10 @@ pub enum Error {
     KeyNotInRegion(Vec<u8>, Box<metapb::Region>),
     #[error("epoch not match {0}")]
     EpochNotMatch(String, Vec<metapb::Region>),
+    #[error("region {0} is in flashback progress with start_ts {1}")]
+    FlashbackInProgress(u64, u64),
+    #[error("region {0} not prepared the flashback")]
+    FlashbackNotPrepared(u64),
     #[error("stale command")]
     StaleCommand,
     #[error("server is busy: {0}")]
@@ -90,6 +94,13 @@ impl From<Error> for errorpb::Error {
             }
             Error::EpochNotMatch(_, current_regions) => {
                 pb.epoch_not_match = Some(errorpb::EpochNotMatch { current_regions });
+            }
+            Error::FlashbackInProgress(region_id, flashback_start_ts) => {
+                pb.flashback_in_progress =
+                    Some(errorpb::FlashbackInProgress { region_id, flashback_start_ts });
+            }
+            Error::FlashbackNotPrepared(region_id) => {
+                pb.flashback_not_prepared = Some(errorpb::FlashbackNotPrepared { region_id });
             }
             Error::StaleCommand => pb.stale_command = Some(errorpb::StaleCommand {}),
             Error::ServerIsBusy(reason) => {

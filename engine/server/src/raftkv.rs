@@ -1,4 +1,6 @@
 //! [`RaftKv`]: the engine of the transaction layer, three copies through Raft (TiKV `src/server/raftkv/mod.rs`).
+use std::time::Duration;
+
 use futures::{
     FutureExt,
     future::{BoxFuture, ready},
@@ -7,14 +9,16 @@ use kvproto::{
     errorpb,
     kvrpcpb::Context,
     raft_cmdpb::{
-        CmdType, DeleteRangeRequest, DeleteRequest, PutRequest, RaftCmdRequest, RaftRequestHeader, Request,
+        AdminCmdType, AdminRequest, CmdType, DeleteRangeRequest, DeleteRequest, PrepareFlashbackRequest,
+        PutRequest, RaftCmdRequest, RaftRequestHeader, Request,
     },
 };
 use raftstore::{
     RaftRouter,
-    store::{Callback, LocalReader, RegionSnapshot, WriteResponse},
+    store::{Callback, LocalReader, RegionSnapshot, WriteResponse, util::FLAG_FLASHBACK},
 };
 use tikv_kv::{Engine, ErrorInner, Modify, Result, SnapContext, WriteData};
+use tracepoints::Req;
 
 /// Reads through the [`LocalReader`], writes through the [`RaftRouter`].
 #[derive(Clone)]
@@ -39,8 +43,7 @@ impl Engine for RaftKv {
         }
         let reader = self.reader.clone();
         // The lease is looked at when the reader is polled, not before.
-        async move { Ok(reader.snapshot(header(&ctx.pb_ctx), ctx.req).await.map_err(ErrorInner::Request)?) }
-            .boxed()
+        async move { Ok(reader.snapshot(header(&ctx), ctx.req).await.map_err(ErrorInner::Request)?) }.boxed()
     }
 
     fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<()>> {
@@ -48,7 +51,7 @@ impl Engine for RaftKv {
             return ready(Ok(())).boxed();
         }
         let request = RaftCmdRequest {
-            header: Some(header(&ctx.pb_ctx)),
+            header: Some(header(&ctx)),
             requests: data.modifies.into_iter().map(to_request).collect(),
             ..RaftCmdRequest::default()
         };
@@ -64,6 +67,61 @@ impl Engine for RaftKv {
         }
         .boxed()
     }
+
+    fn start_flashback(&self, ctx: &Context, start_ts: u64) -> BoxFuture<'static, Result<()>> {
+        let admin = AdminRequest {
+            cmd_type: AdminCmdType::PrepareFlashback as i32,
+            prepare_flashback: Some(PrepareFlashbackRequest { start_ts }),
+            ..AdminRequest::default()
+        };
+        self.switch_flashback(ctx, admin, true)
+    }
+
+    fn end_flashback(&self, ctx: &Context) -> BoxFuture<'static, Result<()>> {
+        let admin = AdminRequest {
+            cmd_type: AdminCmdType::FinishFlashback as i32,
+            finish_flashback: Some(Default::default()),
+            ..AdminRequest::default()
+        };
+        self.switch_flashback(ctx, admin, false)
+    }
+}
+
+/// How often the peer is asked whether it knows of an entry that is applied, and how long a pause is between.
+const ASK: (u32, Duration) = (500, Duration::from_millis(10));
+
+impl RaftKv {
+    /// Proposes `admin`; done when the peer itself knows of the new state, which it hears of after whoever proposed it.
+    fn switch_flashback(
+        &self,
+        ctx: &Context,
+        admin: AdminRequest,
+        on: bool,
+    ) -> BoxFuture<'static, Result<()>> {
+        let region_id = ctx.region_id;
+        let ctx = SnapContext { pb_ctx: ctx.clone(), allowed_in_flashback: true, ..SnapContext::default() };
+        let request = RaftCmdRequest {
+            header: Some(header(&ctx)),
+            admin_request: Some(admin),
+            ..RaftCmdRequest::default()
+        };
+        let router = self.router.clone();
+        async move {
+            let (callback, answer) = Callback::paired_write();
+            // A failure to send is told to the callback as well.
+            let _ = router.send_command(request, callback, Req::NONE);
+            check(&answer.await.map_err(|_| ErrorInner::Closed)?)?;
+            for _ in 0..ASK.0 {
+                let meta = router.query_region_meta(region_id).await;
+                if meta.is_some_and(|meta| meta.region.is_in_flashback == on) {
+                    return Ok(());
+                }
+                tokio::time::sleep(ASK.1).await;
+            }
+            Err(ErrorInner::Timeout(u64::from(ASK.0) * ASK.1.as_millis() as u64).into())
+        }
+        .boxed()
+    }
 }
 
 fn check(response: &WriteResponse) -> Result<()> {
@@ -71,8 +129,13 @@ fn check(response: &WriteResponse) -> Result<()> {
 }
 
 /// What the RaftStore checks a request against (TiKV `RaftKv::new_request_header`).
-fn header(ctx: &Context) -> RaftRequestHeader {
+fn header(ctx: &SnapContext) -> RaftRequestHeader {
+    let (allowed, start_ts) = (ctx.allowed_in_flashback, ctx.start_ts);
+    let ctx = &ctx.pb_ctx;
     RaftRequestHeader {
+        flags: if allowed { FLAG_FLASHBACK } else { 0 },
+        // A region that is flashed back answers reads of a time before that.
+        flag_data: if start_ts == 0 { Vec::new() } else { start_ts.to_be_bytes().to_vec() },
         region_id: ctx.region_id,
         peer: ctx.peer,
         region_epoch: ctx.region_epoch,
@@ -131,7 +194,10 @@ mod tests {
     #[test]
     fn the_header_says_what_the_client_believes() {
         let ctx = Context { region_id: 2, term: 6, replica_read: true, ..Context::default() };
+        let ctx =
+            SnapContext { pb_ctx: ctx, allowed_in_flashback: true, start_ts: 258, ..SnapContext::default() };
         let header = header(&ctx);
+        assert_eq!((header.flags, header.flag_data), (FLAG_FLASHBACK, vec![0, 0, 0, 0, 0, 0, 1, 2]));
         assert_eq!((header.region_id, header.term, header.replica_read), (2, 6, true));
     }
 }

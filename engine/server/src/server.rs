@@ -179,6 +179,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     let kv = KvService::new(store_id, storage.clone(), router.clone(), receiver, metrics.clone());
     let debug = DebugService::new(
         engines.clone(),
+        storage.clone(),
         router.clone(),
         pd.cluster_id(),
         store_id,

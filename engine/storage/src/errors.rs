@@ -28,6 +28,8 @@ pub enum ErrorInner {
     KeyTooLarge { size: usize, limit: usize, key: Vec<u8> },
     #[error("invalid cf name: {0}; expected default, lock or write")]
     InvalidCf(String),
+    #[error("region {0} is not prepared for the flashback")]
+    FlashbackNotPrepared(u64),
     #[error("ttl is not enabled, but get put request with ttl")]
     TtlNotEnabled,
     #[error("{0}")]
@@ -86,6 +88,11 @@ pub fn extract_region_error_from_error(e: &Error) -> Option<errorpb::Error> {
             mvcc::ErrorInner::Kv(e) => region_error_of_engine(e),
             _ => None,
         },
+        ErrorInner::FlashbackNotPrepared(region_id) => Some(errorpb::Error {
+            message: e.to_string(),
+            flashback_not_prepared: Some(errorpb::FlashbackNotPrepared { region_id: *region_id }),
+            ..Default::default()
+        }),
         ErrorInner::SchedTooBusy => Some(busy("scheduler is busy", String::new())),
         ErrorInner::DeadlineExceeded => Some(busy("deadline is exceeded", e.to_string())),
         // Clients retry a region error that says no more than a message.

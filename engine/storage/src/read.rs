@@ -2,7 +2,7 @@
 //!
 //! Mirrors `Storage::get`, `batch_get`, `scan` and `scan_lock` of `src/storage/mod.rs`.
 use kvproto::kvrpcpb::{Context, IsolationLevel, LockInfo};
-use tikv_kv::{Engine, Snapshot};
+use tikv_kv::{Engine, SnapContext, Snapshot};
 use tracepoints::{EngineClock, Req, clock::EngineInstant};
 use txn_types::{Key, KvPair, LockOrSharedLocks, TimeStamp, TsSet, Value};
 
@@ -260,7 +260,14 @@ impl<E: Engine> Storage<E> {
                 );
                 check.run(&ctx, &cm)?;
             }
-            let snapshot = crate::snapshot::take(&engine, &ctx, req, check.ts(), check.keys()).await?;
+            let snap_ctx = SnapContext {
+                pb_ctx: ctx.clone(),
+                req,
+                start_ts: check.ts().into_inner(),
+                keys: check.keys().iter().map(|k| k.as_encoded().clone()).collect(),
+                ..SnapContext::default()
+            };
+            let snapshot = crate::snapshot::take(&engine, snap_ctx).await?;
             deadline.check()?;
             let times = Times { begin, scheduled, snapshot: EngineClock::now() };
             let mut stats = Statistics::default();

@@ -1,36 +1,22 @@
 //! Asks the engine for a snapshot, with its stages.
-use kvproto::kvrpcpb::Context;
 use tikv_kv::{Engine, SnapContext, Snapshot};
-use tracepoints::Req;
-use txn_types::{Key, TimeStamp};
 
 use crate::errors::Result;
 
-/// A snapshot of the context's region. `start_ts` and `keys` are the read's.
+/// A snapshot of the context's region.
 ///
 /// TiKV: `Storage::snapshot`.
-pub(crate) async fn take<E: Engine>(
-    engine: &E,
-    ctx: &Context,
-    req: Req,
-    start_ts: TimeStamp,
-    keys: &[Key],
-) -> Result<E::Snap> {
+pub(crate) async fn take<E: Engine>(engine: &E, ctx: SnapContext) -> Result<E::Snap> {
+    let req = ctx.req;
     tracepoints::step!(
         SNAPSHOT_REQUEST,
         req,
-        region = ctx.region_id,
-        term = ctx.term,
-        ts = start_ts.into_inner(),
-        replica_read = ctx.replica_read,
+        region = ctx.pb_ctx.region_id,
+        term = ctx.pb_ctx.term,
+        ts = ctx.start_ts,
+        replica_read = ctx.pb_ctx.replica_read,
     );
-    let snap_ctx = SnapContext {
-        pb_ctx: ctx.clone(),
-        req,
-        start_ts: start_ts.into_inner(),
-        keys: keys.iter().map(|k| k.as_encoded().clone()).collect(),
-    };
-    let snapshot = engine.async_snapshot(snap_ctx).await?;
+    let snapshot = engine.async_snapshot(ctx).await?;
     tracepoints::step!(
         SNAPSHOT_READY,
         req,

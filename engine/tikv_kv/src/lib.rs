@@ -12,7 +12,10 @@ pub use modify::{Modify, WriteData};
 pub use rocks::RocksKv;
 pub use snapshot::{IterOptions, Iterator, Snapshot};
 
-use futures::future::BoxFuture;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+};
 use kvproto::kvrpcpb::Context;
 use tracepoints::Req;
 
@@ -27,6 +30,8 @@ pub struct SnapContext {
     pub start_ts: u64,
     /// The (encoded) keys the read is about, to be checked against the region's bounds; empty for none.
     pub keys: Vec<Vec<u8>>,
+    /// It is part of a flashback: the region must be in that state, which refuses everything else.
+    pub allowed_in_flashback: bool,
 }
 
 /// A key-value engine that gives consistent snapshots and takes atomic writes.
@@ -38,4 +43,15 @@ pub trait Engine: Clone + Send + Sync + 'static {
 
     /// Writes atomically; resolves when the write is durable on a quorum and applied here.
     fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<()>>;
+
+    /// Closes the context's region to everything but a flashback that began at `start_ts`. An engine without regions has
+    /// nothing to close.
+    fn start_flashback(&self, _ctx: &Context, _start_ts: u64) -> BoxFuture<'static, Result<()>> {
+        ready(Ok(())).boxed()
+    }
+
+    /// Opens it again.
+    fn end_flashback(&self, _ctx: &Context) -> BoxFuture<'static, Result<()>> {
+        ready(Ok(())).boxed()
+    }
 }

@@ -72,6 +72,39 @@ pub fn check_cmd_epoch(req: &RaftCmdRequest, region: &Region) -> Result<()> {
     }
 }
 
+/// A request that is part of a flashback. TiKV: `WriteBatchFlags::FLASHBACK`.
+pub const FLAG_FLASHBACK: u64 = 0b1000;
+
+/// A region that is flashed back takes nothing but what does that, and reads of a time before it; others take nothing of a
+/// flashback. TiKV: `check_flashback_state`.
+pub fn check_flashback_state(cmd: &RaftCmdRequest, region: &Region) -> Result<()> {
+    let switches = |admin: &kvproto::raft_cmdpb::AdminRequest| {
+        matches!(admin.cmd_type(), AdminCmdType::PrepareFlashback | AdminCmdType::FinishFlashback)
+    };
+    match &cmd.header {
+        Some(header) if !cmd.admin_request.as_ref().is_some_and(switches) => {
+            check_flashback_header(header, region)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// As [`check_flashback_state`], for a request that is no admin command.
+pub fn check_flashback_header(header: &RaftRequestHeader, region: &Region) -> Result<()> {
+    match (region.is_in_flashback, header.flags & FLAG_FLASHBACK != 0) {
+        (true, false) => {
+            let began = region.flashback_start_ts;
+            let read_ts = header.flag_data.first_chunk().map_or(0, |ts| u64::from_be_bytes(*ts));
+            if read_ts != 0 && read_ts < began {
+                return Ok(());
+            }
+            Err(Error::FlashbackInProgress(region.id, began))
+        }
+        (false, true) => Err(Error::FlashbackNotPrepared(region.id)),
+        _ => Ok(()),
+    }
+}
+
 pub fn check_key_in_region(key: &[u8], region: &Region) -> Result<()> {
     if region.contains(key) {
         Ok(())

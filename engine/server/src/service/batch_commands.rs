@@ -13,7 +13,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Streaming;
 use tracepoints::label::labelled;
 
-use super::KvService;
+use super::{KvService, flashback};
 use crate::{
     grpc::{Arrival, Ongoing},
     runtime,
@@ -78,6 +78,14 @@ macro_rules! dispatch {
                 let (reply, ongoing) = $service.serve(command, $arrival).await;
                 (ResponseCmd::$variant(reply), Some(ongoing))
             })*
+            Some(RequestCmd::PrepareFlashbackToVersion(command)) => {
+                let reply = flashback::kv_prepare(&$service.storage, command).await;
+                (ResponseCmd::PrepareFlashbackToVersion(reply), None)
+            }
+            Some(RequestCmd::FlashbackToVersion(command)) => {
+                let reply = flashback::kv_finish(&$service.storage, command).await;
+                (ResponseCmd::FlashbackToVersion(reply), None)
+            }
             Some(RequestCmd::Empty(command)) => (ResponseCmd::Empty(empty(command).await), None),
             // TiKV answers an unknown command with an empty response, so that the client's wait ends.
             _ => (ResponseCmd::Empty(BatchCommandsEmptyResponse::default()), None),

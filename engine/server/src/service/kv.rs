@@ -6,7 +6,7 @@ use kvproto::{kvrpcpb::*, raft_serverpb, tikvpb, tikvpb::tikv_server::Tikv};
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 use tracepoints::{Ending, Outcome, ending::Wait, request, step};
 
-use super::{batch_commands, call::Call, command::Command, outcome::Judge, split};
+use super::{batch_commands, call::Call, command::Command, flashback, outcome::Judge, split};
 use crate::{
     Storage,
     grpc::{Arrival, Ongoing, within},
@@ -138,6 +138,32 @@ impl Tikv for KvService {
     {
         Box::pin(
             async move { Ok(Response::new(split::split_region(&self.router, request.into_inner()).await)) },
+        )
+    }
+
+    fn kv_prepare_flashback_to_version<'a, 's>(
+        &'a self,
+        request: Request<PrepareFlashbackToVersionRequest>,
+    ) -> Answer<'s, PrepareFlashbackToVersionResponse>
+    where
+        'a: 's,
+        Self: 's,
+    {
+        Box::pin(async move {
+            Ok(Response::new(flashback::kv_prepare(&self.storage, request.into_inner()).await))
+        })
+    }
+
+    fn kv_flashback_to_version<'a, 's>(
+        &'a self,
+        request: Request<FlashbackToVersionRequest>,
+    ) -> Answer<'s, FlashbackToVersionResponse>
+    where
+        'a: 's,
+        Self: 's,
+    {
+        Box::pin(
+            async move { Ok(Response::new(flashback::kv_finish(&self.storage, request.into_inner()).await)) },
         )
     }
 

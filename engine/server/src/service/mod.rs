@@ -4,6 +4,7 @@ mod call;
 mod command;
 pub mod control;
 mod debug;
+mod flashback;
 mod kv;
 mod outcome;
 mod raw;

@@ -334,7 +334,13 @@ impl<E: Engine> Inner<E> {
         deadline.check()?;
         let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
         let begin = EngineClock::now();
-        let snapshot = crate::snapshot::take(&self.engine, &ctx, req, TimeStamp::zero(), &[]).await?;
+        let snap_ctx = SnapContext {
+            pb_ctx: ctx,
+            req,
+            allowed_in_flashback: cmd.allowed_in_flashback(),
+            ..SnapContext::default()
+        };
+        let snapshot = crate::snapshot::take(&self.engine, snap_ctx.clone()).await?;
         let taken = EngineClock::now();
         details.async_snapshot_nanos += taken.saturating_since(begin).as_nanos() as u64;
         deadline.check()?;
@@ -343,7 +349,7 @@ impl<E: Engine> Inner<E> {
             SCHED_PROCESS,
             req,
             ts = ts.into_inner(),
-            region = ctx.region_id,
+            region = snap_ctx.pb_ctx.region_id,
             keys = cmd.latch_keys().len()
         );
         if req.stepped() {
@@ -357,7 +363,7 @@ impl<E: Engine> Inner<E> {
         details.cmd_process_nanos += begin.elapsed().as_nanos() as u64;
         let WriteResult { modifies, pr, lock_guards } = written?;
         if !modifies.is_empty() {
-            self.write(ctx, req, modifies, deadline, details).await?;
+            self.write(snap_ctx, modifies, deadline, details).await?;
         }
         drop(lock_guards);
         Ok(pr)
@@ -384,8 +390,7 @@ impl<E: Engine> Inner<E> {
     /// TiKV: `RaftKv::async_write`, called by `TxnScheduler::process_write`.
     async fn write(
         &self,
-        pb_ctx: kvproto::kvrpcpb::Context,
-        req: Req,
+        ctx: SnapContext,
         modifies: Vec<tikv_kv::Modify>,
         deadline: Deadline,
         details: &mut SchedulerDetails,
@@ -394,13 +399,12 @@ impl<E: Engine> Inner<E> {
         let data = WriteData { modifies, deadline: Some(deadline.at()) };
         tracepoints::step!(
             SCHED_WRITE,
-            req,
-            region = pb_ctx.region_id,
+            ctx.req,
+            region = ctx.pb_ctx.region_id,
             modifies = data.modifies.len(),
             bytes = data.size(),
         );
         let begin = EngineClock::now();
-        let ctx = SnapContext { pb_ctx, req, ..Default::default() };
         let result = self.engine.async_write(ctx, data).await;
         details.async_write_nanos += begin.elapsed().as_nanos() as u64;
         result.map_err(Error::from)

@@ -59,10 +59,12 @@ pub enum RejectReason {
     AppliedTerm = 8,
     /// The request asks for a quorum (`read_quorum`) or for a follower's read (`replica_read`).
     ReadQuorum = 9,
+    /// The region is being flashed back, or the request is of a flashback that is not prepared.
+    Flashback = 10,
 }
 
 impl RejectReason {
-    /// TiKV's label; `read_quorum` is ours.
+    /// TiKV's label; `read_quorum` and `flashback` are ours.
     pub fn name(self) -> &'static str {
         match self {
             RejectReason::StoreIdMismatch => "store_id_mismatch",
@@ -74,6 +76,7 @@ impl RejectReason {
             RejectReason::Epoch => "epoch",
             RejectReason::AppliedTerm => "applied_term",
             RejectReason::ReadQuorum => "read_quorum",
+            RejectReason::Flashback => "flashback",
         }
     }
 
@@ -90,6 +93,7 @@ impl RejectReason {
             Epoch,
             AppliedTerm,
             ReadQuorum,
+            Flashback,
         ];
         all.into_iter().find(|r| *r as u64 == code)
     }
@@ -175,6 +179,9 @@ impl LocalReader {
         if util::check_region_epoch(header, &delegate.region).is_err() {
             return Verdict::Redirect(RejectReason::Epoch);
         }
+        if util::check_flashback_header(header, &delegate.region).is_err() {
+            return Verdict::Redirect(RejectReason::Flashback);
+        }
         if header.read_quorum {
             return Verdict::Redirect(RejectReason::ReadQuorum);
         }
@@ -224,7 +231,7 @@ mod tests {
 
     #[test]
     fn reasons_go_into_a_stamp_and_back() {
-        for code in 1..=9 {
+        for code in 1..=10 {
             let reason = RejectReason::from_code(code).unwrap();
             assert_eq!(reason as u64, code);
             assert!(!reason.name().is_empty());

@@ -15,7 +15,8 @@ use raftstore::{RaftRouter, store::Engines};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
-use crate::{config::TikvConfig, metrics::Metrics};
+use super::flashback;
+use crate::{Storage, config::TikvConfig, metrics::Metrics};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DebugError {
@@ -50,6 +51,7 @@ type Answer<T> = Result<Response<T>, Status>;
 #[derive(Clone)]
 pub struct DebugService {
     engines: Engines,
+    storage: Storage,
     router: RaftRouter,
     cluster_id: u64,
     store_id: u64,
@@ -60,13 +62,14 @@ pub struct DebugService {
 impl DebugService {
     pub fn new(
         engines: Engines,
+        storage: Storage,
         router: RaftRouter,
         cluster_id: u64,
         store_id: u64,
         metrics: Metrics,
         config: TikvConfig,
     ) -> Self {
-        Self { engines, router, cluster_id, store_id, metrics, config }
+        Self { engines, storage, router, cluster_id, store_id, metrics, config }
     }
 
     /// Runs what reads from disk on a thread that may block.
@@ -149,6 +152,9 @@ fn region_properties(kv: &RocksEngine, region_id: u64) -> Result<GetRegionProper
     let mut props = properties::range(kv, &start, &end)?;
     props.push(("region.start_key".into(), keys::hex_lower(keys::origin_key(&start).unwrap_or_default())));
     props.push(("region.end_key".into(), keys::hex_lower(keys::origin_end_key(&end).unwrap_or_default())));
+    let middle = properties::middle_key(kv, &start, &end)?.unwrap_or_default();
+    let middle = keys::hex_lower(keys::origin_key(&middle).unwrap_or_default());
+    props.push(("region.middle_key_by_approximate_size".into(), middle));
     let props = props.into_iter().map(|(name, value)| Property { name, value }).collect();
     Ok(GetRegionPropertiesResponse { props })
 }
@@ -350,10 +356,15 @@ impl Debug for DebugService {
 
     async fn flashback_to_version(
         &self,
-        _: Request<FlashbackToVersionRequest>,
+        request: Request<FlashbackToVersionRequest>,
     ) -> Answer<FlashbackToVersionResponse> {
-        Err(Status::unimplemented(
-            "this RaftStore has no flashback; reset-to-version sets all stores back, one by one, while nobody writes",
-        ))
+        let request = request.into_inner();
+        let region_id = request.region_id;
+        // The peer's own word: what is on disk may be older.
+        let meta = self.router.query_region_meta(region_id).await;
+        let gone = || Status::not_found(format!("region {region_id} is not on this store"));
+        let region = meta.ok_or_else(gone)?.region;
+        flashback::debug(&self.storage, region, self.store_id, request).await?;
+        Ok(Response::new(FlashbackToVersionResponse::default()))
     }
 }

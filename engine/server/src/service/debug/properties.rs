@@ -1,6 +1,6 @@
 //! Properties of a region or range, with the names that TiKV gives them (`src/server/debug.rs`). Counted by reading
 //! the rows, since our SST files carry no `tikv.*` properties: exact, and slower than TiKV's.
-use engine_rocks::{CF_DEFAULT, CF_WRITE, RocksEngine};
+use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, RocksEngine};
 use txn_types::{Key, WriteRef, WriteType};
 
 use super::DebugError;
@@ -38,11 +38,38 @@ pub fn range(kv: &RocksEngine, start: &[u8], end: &[u8]) -> Result<Vec<(String, 
                 names.push(file.name.trim_start_matches('/').to_owned());
             }
         }
-        out.push((format!("{name}.num_entries"), kv.approximate_keys_cf(cf, start, end)?.to_string()));
+        let entries = kv.approximate_keys_cf(cf, start, end)?;
+        out.push((format!("{name}.num_entries"), entries.to_string()));
+        if cf == CF_WRITE {
+            out.push((format!("{name}.num_deletes"), entries.saturating_sub(mvcc.versions).to_string()));
+        }
         out.push((format!("{name}.num_files"), names.len().to_string()));
         out.push((format!("{name}.sst_files"), names.join(", ")));
     }
     Ok(out)
+}
+
+/// The key at which half of the bytes of the range's largest column family lie before; none where there are no keys.
+pub fn middle_key(kv: &RocksEngine, start: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, DebugError> {
+    let (mut largest, mut most) = (CF_DEFAULT, 0);
+    for cf in [CF_DEFAULT, CF_WRITE, CF_LOCK] {
+        let mut size = 0;
+        kv.scan_cf(cf, start, end, |key, value| {
+            size += key.len() + value.len();
+            Ok(true)
+        })?;
+        // Of equal ones the last, as in TiKV.
+        if size > 0 && size >= most {
+            (largest, most) = (cf, size);
+        }
+    }
+    let (mut before, mut middle) = (0, None);
+    kv.scan_cf(largest, start, end, |key, value| {
+        middle = Some(key.to_vec());
+        before += key.len() + value.len();
+        Ok(before * 2 <= most)
+    })?;
+    Ok(middle)
 }
 
 fn mvcc(kv: &RocksEngine, start: &[u8], end: &[u8]) -> Result<Mvcc, DebugError> {
@@ -78,4 +105,26 @@ fn mvcc(kv: &RocksEngine, start: &[u8], end: &[u8]) -> Result<Mvcc, DebugError> 
         Ok(true)
     })?;
     bad.map_or(Ok(out), |e| Err(e.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_rocks::DbConfig;
+
+    use super::*;
+
+    #[test]
+    fn the_middle_key_halves_the_largest_column_family() {
+        let dir = tempfile::tempdir().unwrap();
+        let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
+        assert_eq!(middle_key(&kv, b"z", b"{").unwrap(), None);
+        for n in 0..10u8 {
+            kv.put_cf(CF_WRITE, &[b'z', n], &[0; 100]).unwrap();
+            kv.put_cf(CF_DEFAULT, &[b'z', n], &[0; 10]).unwrap();
+        }
+        assert_eq!(middle_key(&kv, b"z", b"{").unwrap(), Some(vec![b'z', 5]));
+        assert_eq!(middle_key(&kv, b"z", &[b'z', 4]).unwrap(), Some(vec![b'z', 2]));
+        kv.put_cf(CF_LOCK, b"z\x02", &[0; 5000]).unwrap();
+        assert_eq!(middle_key(&kv, b"z", b"{").unwrap(), Some(vec![b'z', 2]));
+    }
 }

@@ -237,6 +237,45 @@ impl<S: Snapshot> MvccReader<S> {
         Ok(TxnCommitRecord::None { overlapped_write: None })
     }
 
+    /// Keys from `start` (included) to `end` (excluded) with a PUT or DELETE that was committed after `version`, and when the
+    /// newest was; at most `limit`. TiKV: `scan_latest_user_keys`.
+    pub fn scan_changed_keys(
+        &mut self,
+        start: &Key,
+        end: Option<&Key>,
+        version: TimeStamp,
+        limit: usize,
+    ) -> Result<Vec<(Key, TimeStamp)>> {
+        let cursor = match &mut self.write_cursor {
+            Some(cursor) => cursor,
+            none => none.insert(open_write_cursor(&self.snapshot, self.scan_mode, self.fill_cache)?),
+        };
+        let stats = &mut self.statistics.write;
+        let mut changed = Vec::new();
+        let mut found = cursor.seek(start, stats)?;
+        while found && changed.len() < limit {
+            let (user_key, commit_ts) = Key::split_on_ts_for(cursor.key())?;
+            if end.is_some_and(|end| user_key >= end.as_encoded().as_slice()) {
+                break;
+            }
+            let is_change =
+                matches!(WriteRef::parse(cursor.value())?.write_type, WriteType::Put | WriteType::Delete);
+            if commit_ts > version && !is_change {
+                found = cursor.next(stats)?;
+                continue;
+            }
+            let user_key = Key::from_encoded_slice(user_key);
+            // Behind all versions of the key; one of timestamp zero does not exist.
+            let behind = user_key.clone().append_ts(TimeStamp::zero());
+            if commit_ts > version {
+                stats.processed_keys += 1;
+                changed.push((user_key, commit_ts));
+            }
+            found = cursor.near_seek(&behind, stats)?;
+        }
+        Ok(changed)
+    }
+
     /// Locks from `start` (included) to `end` (excluded) that `filter` wants, at most `limit` (0: no bound);
     /// and whether more may follow.
     pub fn scan_locks(

@@ -6,6 +6,7 @@ mod check_secondary_locks;
 mod check_txn_status;
 mod cleanup;
 mod commit;
+mod flashback_to_version;
 mod pessimistic_rollback;
 mod prewrite;
 mod resolve_lock;
@@ -17,6 +18,7 @@ pub use check_secondary_locks::CheckSecondaryLocks;
 pub use check_txn_status::CheckTxnStatus;
 pub use cleanup::Cleanup;
 pub use commit::Commit;
+pub use flashback_to_version::{Flashback, FlashbackToVersion, FlashbackToVersionReadPhase};
 pub use pessimistic_rollback::{
     PessimisticRollback, PessimisticRollbackReadPhase, typed_pessimistic_rollback,
 };
@@ -57,6 +59,10 @@ pub trait CommandExt {
     /// Whether it is turned away when the scheduler is too busy: commands that end transactions are not.
     fn need_flow_control(&self) -> bool {
         true
+    }
+    /// Whether it may read and write a region that is flashed back.
+    fn allowed_in_flashback(&self) -> bool {
+        false
     }
 }
 
@@ -162,6 +168,8 @@ commands! {
     ResolveLockReadPhase => (),
     ResolveLock => (),
     ResolveLockLite => (),
+    FlashbackToVersionReadPhase => (),
+    FlashbackToVersion => (),
 }
 
 impl CommandExt for Command {
@@ -182,6 +190,9 @@ impl CommandExt for Command {
     }
     fn need_flow_control(&self) -> bool {
         self.ext().need_flow_control()
+    }
+    fn allowed_in_flashback(&self) -> bool {
+        self.ext().allowed_in_flashback()
     }
 }
 

@@ -1,10 +1,11 @@
 //! Admin commands that are not changes of membership. Mirrors `ApplyDelegate::exec_admin_cmd`.
 use kvproto::{
+    metapb::Region,
     raft_cmdpb::{
         AdminCmdType, AdminRequest, AdminResponse, CompactLogRequest, RaftCmdResponse, RaftResponseHeader,
         VerifyHashRequest,
     },
-    raft_serverpb::RaftTruncatedState,
+    raft_serverpb::{PeerState, RaftTruncatedState},
 };
 use raft::eraftpb::Entry;
 
@@ -33,6 +34,11 @@ impl ApplyDelegate {
             AdminCmdType::CompactLog => self.exec_compact_log(admin.compact_log.as_ref(), entry)?,
             AdminCmdType::BatchSplit => self.exec_batch_split(ctx, admin)?,
             AdminCmdType::ComputeHash => self.exec_compute_hash(ctx, entry)?,
+            AdminCmdType::PrepareFlashback => {
+                let start_ts = admin.prepare_flashback.as_ref().map_or(0, |request| request.start_ts);
+                self.exec_flashback(ctx, Some(start_ts))?
+            }
+            AdminCmdType::FinishFlashback => self.exec_flashback(ctx, None)?,
             AdminCmdType::VerifyHash => self.exec_verify_hash(admin.verify_hash.as_ref())?,
             other => {
                 return Err(Error::other(format!(
@@ -61,6 +67,23 @@ impl ApplyDelegate {
             request.ok_or_else(|| Error::other("expected a verify_hash in the request, met none"))?;
         self.push_result(ExecResult::VerifyHash { index: request.index, hash: request.hash.clone() });
         Ok(AdminResponse { verify_hash: Some(Default::default()), ..Default::default() })
+    }
+
+    /// Closes the region for a flashback that began at that time, or opens it again.
+    fn exec_flashback(&mut self, ctx: &mut ApplyContext, began: Option<u64>) -> Result<AdminResponse> {
+        let region = Region {
+            is_in_flashback: began.is_some(),
+            flashback_start_ts: began.unwrap_or(0),
+            ..self.region.clone()
+        };
+        peer_storage::write_peer_state(&mut ctx.wb, &region, PeerState::Normal)?;
+        log::info!("region {}: a flashback {}", region.id, if began.is_some() { "begins" } else { "ended" });
+        self.region = region.clone();
+        self.push_result(ExecResult::SetFlashbackState { region });
+        Ok(match began {
+            Some(_) => AdminResponse { prepare_flashback: Some(Default::default()), ..Default::default() },
+            None => AdminResponse { finish_flashback: Some(Default::default()), ..Default::default() },
+        })
     }
 
     fn exec_compact_log(

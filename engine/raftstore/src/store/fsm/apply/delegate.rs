@@ -150,6 +150,7 @@ impl ApplyDelegate {
             EntryType::EntryNormal => {
                 let cmd = RaftCmdRequest::decode(&entry.data[..])?;
                 util::check_cmd_epoch(&cmd, &self.region)?;
+                util::check_flashback_state(&cmd, &self.region)?;
                 match &cmd.admin_request {
                     Some(admin) => self.exec_admin_cmd(ctx, admin, entry),
                     None => self.exec_write_cmd(ctx, &cmd.requests),
@@ -180,6 +181,7 @@ impl ApplyDelegate {
         }
         let cmd = RaftCmdRequest::decode(context)?;
         util::check_cmd_epoch(&cmd, &self.region)?;
+        util::check_flashback_state(&cmd, &self.region)?;
         let missing = || Error::other("expected an admin request in a conf change, met none");
         let admin = cmd.admin_request.ok_or_else(missing)?;
         let changes = admin.change_peer_v2.map(|v2| v2.changes);

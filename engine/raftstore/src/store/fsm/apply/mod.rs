@@ -50,10 +50,26 @@ pub enum ApplyMsg {
 /// What an admin command did that the peer's FSM must follow.
 #[derive(Debug)]
 pub enum ExecResult {
-    ChangePeer { change: ConfChangeV2, region: Region, peers: Vec<metapb::Peer> },
-    CompactLog { index: u64 },
-    SplitRegion { regions: Vec<Region>, derived: Region },
-    VerifyHash { index: u64, hash: Vec<u8> },
+    ChangePeer {
+        change: ConfChangeV2,
+        region: Region,
+        peers: Vec<metapb::Peer>,
+    },
+    CompactLog {
+        index: u64,
+    },
+    SplitRegion {
+        regions: Vec<Region>,
+        derived: Region,
+    },
+    VerifyHash {
+        index: u64,
+        hash: Vec<u8>,
+    },
+    /// The region is being flashed back, or not any more.
+    SetFlashbackState {
+        region: Region,
+    },
 }
 
 /// What was applied in one round.

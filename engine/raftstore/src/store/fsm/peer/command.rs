@@ -41,7 +41,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
         util::check_peer_id(header, peer.peer_id())?;
         util::check_term(header, peer.term())?;
-        util::check_cmd_epoch(request, peer.region())
+        util::check_cmd_epoch(request, peer.region())?;
+        util::check_flashback_state(request, peer.region())
     }
 
     /// TiKV: `Peer::propose`.

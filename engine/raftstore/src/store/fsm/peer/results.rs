@@ -40,6 +40,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                 ExecResult::CompactLog { index } => self.on_compact_log(index),
                 ExecResult::SplitRegion { regions, derived } => self.on_split(regions, derived),
                 ExecResult::VerifyHash { index, hash } => self.on_verify_hash(index, hash),
+                ExecResult::SetFlashbackState { region } => self.on_set_flashback_state(region),
             }
         }
         let peer = &mut self.fsm.peer;
@@ -73,6 +74,20 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             // A new peer hears of its region by a heartbeat: better now than at the next tick.
             self.fsm.peer.raft_group.ping();
             self.fsm.peer.heartbeat_pd(self.ctx);
+        }
+    }
+
+    /// TiKV: `on_set_flashback_state`.
+    fn on_set_flashback_state(&mut self, region: Region) {
+        self.ctx.store_meta.lock().set_region(&region);
+        let peer = &mut self.fsm.peer;
+        if peer.is_leader() {
+            // Threads that read by the lease must see the region's state first.
+            peer.leader_lease.expire();
+        }
+        peer.set_region(region);
+        if peer.is_leader() {
+            peer.heartbeat_pd(self.ctx);
         }
     }
 
