@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("tracepoints-profile", 11),
     ("tracepoints-export", 11),
     ("kvproto", 20),
+    ("security", 20),
     ("keys", 21),
     ("txn_types", 22),
     ("engine_rocks", 23),

@@ -26,7 +26,7 @@ fn shown(path: &str) -> String {
         out
     };
     let scan = |cf: &str| text(&["raw-scan", "--cf", cf, "--limit", "1000"]);
-    text(&["region"]) + &scan("default") + &scan("write") + &scan("lock")
+    [text(&["region"]), scan("default"), scan("write"), scan("lock")].concat()
 }
 
 /// Does `args` with an undo file, then undoes it; what the store showed in between.

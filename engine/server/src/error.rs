@@ -30,6 +30,8 @@ pub enum StartError {
     Snap(#[from] raftstore::store::SnapError),
     #[error("storage: {0}")]
     Storage(#[from] storage::Error),
+    #[error("[security] {0}")]
+    Security(#[from] security::Error),
     #[error("cannot start {0}: {1}")]
     Threads(&'static str, io::Error),
 }

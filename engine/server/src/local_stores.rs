@@ -4,6 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use pd::client::PdClient;
+use security::SecurityManager;
+use tonic::transport::Endpoint;
 
 use crate::service::control::Peers;
 
@@ -37,9 +39,14 @@ pub struct OtherProcesses {
     pub pd: Arc<PdClient>,
     /// As the configuration has them, with or without a scheme.
     pub endpoints: Vec<String>,
+    pub security: SecurityManager,
 }
 
 impl Peers for OtherProcesses {
+    fn endpoint(&self, address: &str) -> Result<Endpoint, String> {
+        self.security.endpoint(address).map_err(|e| e.to_string())
+    }
+
     fn addresses(&self) -> BoxFuture<'static, Vec<String>> {
         let (pd, endpoints) = (self.pd.clone(), self.endpoints.clone());
         async move {
@@ -48,7 +55,9 @@ impl Peers for OtherProcesses {
                 Vec::new()
             });
             let stores = stores.into_iter().map(|s| s.address).filter(|a| !a.is_empty() && !is_local(a));
-            let without_scheme = |e: String| e.trim_start_matches("http://").trim_end_matches('/').to_owned();
+            let without_scheme = |e: String| {
+                e.split_once("://").map_or(&*e, |(_, rest)| rest).trim_end_matches('/').to_owned()
+            };
             stores.chain(endpoints.into_iter().map(without_scheme)).collect()
         }
         .boxed()

@@ -16,9 +16,10 @@ use kvproto::{
 };
 use raft::SnapshotStatus;
 use raftstore::{RaftRouter, store::Transport};
+use security::SecurityManager;
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tracepoints::EngineClock;
 
 use crate::{
@@ -40,10 +41,12 @@ pub struct Options {
     max_backoff: Duration,
     pub keepalive_time: Duration,
     pub keepalive_timeout: Duration,
+    pub security: SecurityManager,
 }
 
-impl From<&ServerConfig> for Options {
-    fn from(config: &ServerConfig) -> Self {
+impl Options {
+    /// As `config` has them, with TLS if `security` says so.
+    pub fn new(config: &ServerConfig, security: SecurityManager) -> Self {
         Self {
             queue: config.raft_client_queue_size,
             batch: config.raft_msg_max_batch_size,
@@ -51,6 +54,7 @@ impl From<&ServerConfig> for Options {
             max_backoff: config.raft_client_max_backoff.0,
             keepalive_time: config.grpc_keepalive_time.0,
             keepalive_timeout: config.grpc_keepalive_timeout.0,
+            security,
         }
     }
 }
@@ -197,7 +201,7 @@ fn kind(message: &RaftMessage) -> i32 {
 
 /// A channel to a store's gRPC server.
 pub async fn connect(address: &str, options: &Options) -> Result<Channel, String> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
+    let endpoint = options.security.endpoint(address).map_err(|e| e.to_string())?;
     endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)

@@ -12,6 +12,7 @@ use raftstore::{
     RaftRouter,
     store::{Engines, RaftBatchSystem, SnapManager, StoreParts},
 };
+use security::SecurityManager;
 use tokio::runtime::Runtime;
 use tonic::service::Routes;
 
@@ -20,13 +21,13 @@ use crate::{
     config::{Cli, TikvConfig},
     data_dir::DataDir,
     error::StartError,
-    grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, OngoingLayer, bind},
+    grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, OngoingLayer, Secured, bind},
     local_stores::{LocalStore, OtherProcesses},
     metrics::Metrics,
     net_faults::NetFaults,
     node,
     pd_worker::PdWorker,
-    raft_client::RaftClient,
+    raft_client::{Options, RaftClient},
     raftkv::RaftKv,
     resolve::Resolver,
     runtime,
@@ -114,6 +115,7 @@ fn open_engines(dir: &DataDir, config: &TikvConfig) -> Result<Engines, StartErro
 
 fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, StartError> {
     config.validate()?;
+    let security = SecurityManager::new(config.security.clone())?;
     let listener = bind("gRPC server", "--addr", &config.server.addr)?;
     let status_listener = match config.server.status_addr.as_str() {
         "" => None,
@@ -133,7 +135,8 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     data_dir.write_last_config(&config.to_toml()?)?;
 
     let pd_runtime = runtime::build("pd-worker", 1, 0)?;
-    let pd = Arc::new(pd_runtime.block_on(PdClient::connect(&config.pd.endpoints))?);
+    let connect = PdClient::connect_secure(&config.pd.endpoints, security.clone());
+    let pd = Arc::new(pd_runtime.block_on(connect)?);
     let store_id = pd_runtime.block_on(node::check_store(&engines, &pd))?;
     let store = node::describe(store_id, &advertise_addr, &advertise_status, &config);
     pd_runtime.block_on(node::join(&engines, &pd, store))?;
@@ -145,13 +148,14 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         pd: pd_runtime,
     };
     let snap_mgr = SnapManager::open(data_dir.snap())?;
+    let dial = Options::new(&config.server, security.clone());
     let client = RaftClient::new(
         store_id,
         runtimes.raft_stream.handle().clone(),
         Resolver::new(pd.clone()),
         options.faults,
-        (&config.server).into(),
-        SnapSender::new(snap_mgr.clone(), &config.server),
+        dial.clone(),
+        SnapSender::new(snap_mgr.clone(), &config.server, dial),
     );
     let reporter = PdWorker::new(pd.clone(), runtimes.pd.handle().clone(), data_dir.path().to_owned());
     let mut system = RaftBatchSystem::new(store_id, &config.raft_store, engines.clone());
@@ -170,8 +174,9 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     let engine = RaftKv::new(system.local_reader(), router.clone());
     let storage = Storage::new(engine, config.build_storage_config(), store_id)?;
     let metrics = Metrics::new(store_id);
+    let (pd_client, endpoints) = (pd.clone(), config.pd.endpoints.clone());
     let freezer = PeerFreezer::new(
-        Arc::new(OtherProcesses { pd: pd.clone(), endpoints: config.pd.endpoints.clone() }),
+        Arc::new(OtherProcesses { pd: pd_client, endpoints, security: security.clone() }),
         runtimes.background.handle(),
         format!("store {store_id} at {advertise_addr}, process {}", std::process::id()),
     );
@@ -189,6 +194,8 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     let services =
         routes(kv, debug, ControlService::new(store_id, freezer), config.server.max_grpc_send_msg_len);
     let grpc_runtime = runtimes.grpc.handle().clone();
+    let tls = security.acceptor(security::Use::Grpc)?.map(Arc::new);
+    let services = Secured { router: services, tls };
     let grpc = GrpcServiceManager::start(listener, services, http2(&config), grpc_runtime).map_err(io)?;
     if let Some(listener) = status_listener {
         let _guard = runtimes.background.enter();
@@ -200,7 +207,8 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
             router: router.clone(),
             grpc: grpc.clone(),
         };
-        status::start(listener, status).map_err(|e| StartError::Threads("the status server", e))?;
+        let tls = security.acceptor(security::Use::Http)?;
+        status::start(listener, status, tls).map_err(|e| StartError::Threads("the status server", e))?;
     }
     log::info!("store {store_id} serves gRPC on {addr}, data in {}", data_dir.path().display());
     let local = LocalStore::register(&advertise_addr);

@@ -54,9 +54,9 @@ pub struct SnapSender {
 }
 
 impl SnapSender {
-    pub fn new(manager: SnapManager, config: &ServerConfig) -> Self {
+    pub fn new(manager: SnapManager, config: &ServerConfig, options: Options) -> Self {
         let limit = Arc::new(Semaphore::new(config.concurrent_send_snap_limit.max(1)));
-        Self { manager, limit, options: Options::from(config) }
+        Self { manager, limit, options }
     }
 
     /// Sends the message and the files it speaks of; returns when the other store has all of it.

@@ -35,7 +35,7 @@ pub fn convert_gbmb(bytes: u64) -> String {
     } else {
         format!("{:.3}MiB", (bytes % GIB) as f64 / MIB as f64)
     };
-    gib + &mib
+    gib + mib.as_str()
 }
 
 fn known_cf(cf: &str, known: &[&str]) -> Result<()> {

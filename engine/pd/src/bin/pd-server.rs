@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use pd::server::{EngineWallClock, PdConfig, PdServer};
+use security::{SecurityConfig, SecurityManager};
 
 /// The placement driver of a cluster: timestamps, ids, stores and regions.
 #[derive(Parser)]
@@ -30,6 +31,15 @@ struct Args {
     /// Peers that every region should have
     #[arg(long)]
     max_replicas: Option<u32>,
+    /// PEM file of the authority that certificates must be signed by; with --cert and --key: TLS
+    #[arg(long, value_name = "FILE", requires_all = ["cert", "key"])]
+    cacert: Option<PathBuf>,
+    /// PEM file of this server's certificate
+    #[arg(long, value_name = "FILE", requires_all = ["cacert", "key"])]
+    cert: Option<PathBuf>,
+    /// PEM file of its private key
+    #[arg(long, value_name = "FILE", requires_all = ["cacert", "cert"])]
+    key: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -43,14 +53,17 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
-    let handle = PdServer::start(PdConfig {
+    let (ca, cert, key) = (args.cacert.as_deref(), args.cert.as_deref(), args.key.as_deref());
+    let security = SecurityManager::new(SecurityConfig::from_paths(ca, cert, key))?;
+    let config = PdConfig {
         data_dir: args.data_dir,
         addr: resolve(&args.addr)?,
         advertise_addr: args.advertise_addr,
         cluster_id: args.cluster_id,
         max_replicas: args.max_replicas,
         clock: Arc::new(EngineWallClock),
-    })?;
+    };
+    let handle = PdServer::start_secure(config, &security)?;
     println!("PD of cluster {} is ready at {}", handle.cluster_id(), handle.addr());
     wait_for_interrupt()?;
     handle.shutdown();

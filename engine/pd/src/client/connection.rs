@@ -7,6 +7,7 @@ use std::{
 
 use kvproto::pdpb::{GetMembersRequest, GetMembersResponse, pd_client::PdClient as PdGrpc};
 use parking_lot::RwLock;
+use security::{SecurityManager, causes};
 use tonic::transport::{Channel, Endpoint};
 
 use super::error::{Error, Result, check_header};
@@ -18,6 +19,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// A channel to PD's leader, and where else to look when it is gone.
 pub struct Connection {
     pub cluster_id: u64,
+    security: SecurityManager,
     state: RwLock<State>,
     /// One search for the leader at a time.
     searching: tokio::sync::Mutex<()>,
@@ -35,19 +37,21 @@ struct State {
 
 impl Connection {
     /// Connects to the leader of the PD cluster that `endpoints` belong to, trying again for `wait`.
-    pub async fn open(endpoints: &[String], wait: Duration) -> Result<Connection> {
+    pub async fn open(endpoints: &[String], wait: Duration, security: SecurityManager) -> Result<Connection> {
         if endpoints.is_empty() {
             return Err(Error::NoEndpoints);
         }
-        let endpoints: BTreeSet<String> = endpoints.iter().map(|endpoint| to_url(endpoint)).collect();
+        let endpoints: BTreeSet<String> =
+            endpoints.iter().map(|endpoint| to_url(endpoint, &security)).collect();
         for endpoint in &endpoints {
-            to_endpoint(endpoint)?;
+            to_endpoint(endpoint, &security)?;
         }
-        let Found { grpc, url, members } = find_leader(&endpoints, None, wait).await?;
+        let Found { grpc, url, members } = find_leader(&endpoints, None, wait, &security).await?;
         let cluster_id = members.header.as_ref().map_or(0, |header| header.cluster_id);
-        let (endpoints, leader) = (with_members(endpoints, &members), without_scheme(&url));
+        let (endpoints, leader) = (with_members(endpoints, &members, &security), without_scheme(&url));
         let state = State { endpoints, grpc, leader, generation: 0 };
-        Ok(Connection { cluster_id, state: RwLock::new(state), searching: tokio::sync::Mutex::new(()) })
+        let searching = tokio::sync::Mutex::new(());
+        Ok(Connection { cluster_id, security, state: RwLock::new(state), searching })
     }
 
     /// The channel, and the generation to hand back to [`Connection::reconnect`] if it fails.
@@ -68,31 +72,41 @@ impl Connection {
         if now != generation {
             return Ok(());
         }
-        let Found { grpc, url, members } = find_leader(&endpoints, Some(self.cluster_id), wait).await?;
-        let (endpoints, leader) = (with_members(endpoints, &members), without_scheme(&url));
+        let security = &self.security;
+        let found = find_leader(&endpoints, Some(self.cluster_id), wait, security).await?;
+        let Found { grpc, url, members } = found;
+        let (endpoints, leader) = (with_members(endpoints, &members, security), without_scheme(&url));
         *self.state.write() = State { endpoints, grpc, leader, generation: now + 1 };
         Ok(())
     }
 }
 
-fn with_members(mut endpoints: BTreeSet<String>, members: &GetMembersResponse) -> BTreeSet<String> {
-    endpoints.extend(members.members.iter().flat_map(|member| member.client_urls.clone()));
+fn with_members(
+    mut endpoints: BTreeSet<String>,
+    members: &GetMembersResponse,
+    security: &SecurityManager,
+) -> BTreeSet<String> {
+    let urls = members.members.iter().flat_map(|member| &member.client_urls);
+    endpoints.extend(urls.map(|url| to_url(url, security)));
     endpoints
 }
 
-/// `host:port` as people write it, as a URL.
-fn to_url(endpoint: &str) -> String {
-    if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") }
+/// `host:port` as people write it, or a URL, as the URL that is dialled: with TLS or without, as is configured here.
+fn to_url(endpoint: &str, security: &SecurityManager) -> String {
+    match endpoint.split_once("://") {
+        None => format!("{}://{endpoint}", security.scheme()),
+        Some(("http", rest)) if security.is_tls() => format!("https://{rest}"),
+        Some(_) => endpoint.to_owned(),
+    }
 }
 
 fn without_scheme(url: &str) -> String {
     url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/').to_owned()
 }
 
-fn to_endpoint(url: &str) -> Result<Endpoint> {
-    let bad =
-        |e: tonic::transport::Error| Error::BadEndpoint { endpoint: url.to_owned(), reason: e.to_string() };
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(bad)?;
+fn to_endpoint(url: &str, security: &SecurityManager) -> Result<Endpoint> {
+    let bad = |e: security::Error| Error::BadEndpoint { endpoint: url.to_owned(), reason: e.to_string() };
+    let endpoint = security.endpoint(url).map_err(bad)?;
     if endpoint.uri().port().is_none() {
         let reason = "it has no port".to_owned();
         return Err(Error::BadEndpoint { endpoint: url.to_owned(), reason });
@@ -107,12 +121,17 @@ struct Found {
     members: GetMembersResponse,
 }
 
-async fn find_leader(endpoints: &BTreeSet<String>, cluster_id: Option<u64>, wait: Duration) -> Result<Found> {
+async fn find_leader(
+    endpoints: &BTreeSet<String>,
+    cluster_id: Option<u64>,
+    wait: Duration,
+    security: &SecurityManager,
+) -> Result<Found> {
     let started = Instant::now();
     let mut last = None;
     loop {
         for endpoint in endpoints {
-            match leader_through(endpoint, cluster_id).await {
+            match leader_through(endpoint, cluster_id, security).await {
                 Ok(found) => return Ok(found),
                 Err(e @ (Error::ClusterId { .. } | Error::BadEndpoint { .. })) => return Err(e),
                 Err(e) => last = Some(e),
@@ -131,19 +150,24 @@ async fn find_leader(endpoints: &BTreeSet<String>, cluster_id: Option<u64>, wait
 }
 
 /// Asks one PD who leads, and connects to that one.
-async fn leader_through(endpoint: &str, cluster_id: Option<u64>) -> Result<Found> {
-    let found = members_of(endpoint).await?;
+async fn leader_through(
+    endpoint: &str,
+    cluster_id: Option<u64>,
+    security: &SecurityManager,
+) -> Result<Found> {
+    let found = members_of(endpoint, security).await?;
     let got = found.members.header.as_ref().map_or(0, |header| header.cluster_id);
     if let Some(expected) = cluster_id.filter(|expected| *expected != got) {
         return Err(Error::ClusterId { endpoint: endpoint.to_owned(), expected, got });
     }
     let urls = found.members.leader.as_ref().map(|leader| leader.client_urls.clone()).unwrap_or_default();
+    let urls: Vec<String> = urls.iter().map(|url| to_url(url, security)).collect();
     if urls.iter().any(|url| url == endpoint) {
         return Ok(found);
     }
     let mut last = Error::Incomplete { what: "GetMembers", missing: "a leader with client URLs" };
     for url in &urls {
-        match members_of(url).await {
+        match members_of(url, security).await {
             Ok(found) => return Ok(found),
             Err(e) => last = e,
         }
@@ -151,10 +175,10 @@ async fn leader_through(endpoint: &str, cluster_id: Option<u64>) -> Result<Found
     Err(last)
 }
 
-async fn members_of(url: &str) -> Result<Found> {
-    let endpoint = to_endpoint(url)?;
+async fn members_of(url: &str, security: &SecurityManager) -> Result<Found> {
+    let endpoint = to_endpoint(url, security)?;
     let asked = async {
-        let channel = endpoint.connect().await.map_err(|e| tonic::Status::unavailable(describe(&e)))?;
+        let channel = endpoint.connect().await.map_err(|e| tonic::Status::unavailable(causes(&e)))?;
         let mut grpc = PdGrpc::new(channel);
         let members = grpc.get_members(GetMembersRequest::default()).await?.into_inner();
         check_header(members.header.as_ref())?;
@@ -163,15 +187,4 @@ async fn members_of(url: &str) -> Result<Found> {
     tokio::time::timeout(ATTEMPT, asked)
         .await
         .unwrap_or(Err(Error::Timeout { what: "GetMembers", waited: ATTEMPT }))
-}
-
-/// An error with its causes: tonic's own text is only "transport error".
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

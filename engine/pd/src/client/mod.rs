@@ -16,6 +16,7 @@ use kvproto::{
     metapb,
     pdpb::{self, pd_client::PdClient as PdGrpc},
 };
+use security::SecurityManager;
 use tonic::{Response, Status, transport::Channel};
 
 /// How long [`PdClient::connect`] looks for a PD.
@@ -69,9 +70,18 @@ impl PdClient {
         Self::connect_within(endpoints, CONNECT_WAIT).await
     }
 
+    /// As [`PdClient::connect`], with TLS if `security` says so.
+    pub async fn connect_secure(endpoints: &[String], security: SecurityManager) -> Result<PdClient> {
+        Self::open(endpoints, CONNECT_WAIT, security).await
+    }
+
     /// As [`PdClient::connect`], giving up after `wait`.
     pub async fn connect_within(endpoints: &[String], wait: Duration) -> Result<PdClient> {
-        let connection = Arc::new(Connection::open(endpoints, wait).await?);
+        Self::open(endpoints, wait, SecurityManager::default()).await
+    }
+
+    async fn open(endpoints: &[String], wait: Duration, security: SecurityManager) -> Result<PdClient> {
+        let connection = Arc::new(Connection::open(endpoints, wait, security).await?);
         Ok(PdClient { connection, tso: Arc::default() })
     }
 

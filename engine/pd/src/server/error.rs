@@ -26,6 +26,10 @@ pub enum Error {
     Listen { addr: SocketAddr, source: io::Error },
     #[error("PD: cannot start its threads: {0}")]
     Runtime(io::Error),
+    #[error("PD: {0}")]
+    Security(#[from] security::Error),
+    #[error("PD: the certificate cannot be used: {0}")]
+    Tls(String),
 }
 
 impl Error {

@@ -14,6 +14,7 @@ use kvproto::{
     keyspacepb::keyspace_server::KeyspaceServer, metapb::Peer, pdpb::pd_server::PdServer as PdGrpc,
     tracecontrol::trace_control_server::TraceControlServer,
 };
+use security::SecurityManager;
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::server::{Server, TcpIncoming};
 
@@ -50,6 +51,11 @@ pub struct PdServer;
 impl PdServer {
     /// Opens the state, listens, and serves on threads of its own named `pd-server-N`.
     pub fn start(config: PdConfig) -> Result<PdHandle> {
+        Self::start_secure(config, &SecurityManager::default())
+    }
+
+    /// As [`PdServer::start`], with TLS if `security` says so; clients must show a certificate then.
+    pub fn start_secure(config: PdConfig, security: &SecurityManager) -> Result<PdHandle> {
         let cluster = Cluster::open(&config.data_dir, config.cluster_id, config.max_replicas, config.clock)?;
         let cluster = Arc::new(cluster);
         let listen = |source| Error::Listen { addr: config.addr, source };
@@ -63,9 +69,13 @@ impl PdServer {
                 .with_nodelay(Some(true))
         };
         let advertised = config.advertise_addr.unwrap_or_else(|| addr.to_string());
-        let service = PdService::new(cluster.clone(), format!("http://{advertised}"));
+        let service = PdService::new(cluster.clone(), format!("{}://{advertised}", security.scheme()));
+        let mut builder = Server::builder();
+        if let Some(tls) = security.tonic_server()? {
+            builder = builder.tls_config(tls).map_err(|e| Error::Tls(security::causes(&e)))?;
+        }
         runtime.spawn(async move {
-            let services = Server::builder()
+            let services = builder
                 .add_service(PdGrpc::new(service.clone()))
                 .add_service(KeyspaceServer::new(service))
                 .add_service(TraceControlServer::new(Freezer::default()));

@@ -7,6 +7,7 @@ use std::{net::ToSocketAddrs, process::ExitCode, sync::Arc};
 use anyhow::Context;
 use clap::Parser;
 use pd::server::{EngineWallClock, PdConfig, PdHandle, PdServer};
+use security::SecurityManager;
 use server::{
     StartOptions, TikvServer,
     bridge::Bridge,
@@ -67,7 +68,8 @@ fn start_pd(addr: &str, config: &TikvConfig) -> anyhow::Result<PdHandle> {
     // The store checks its directory before anything is written there.
     let parent = &config.storage.data_dir;
     drop(server::data_dir::DataDir::open(parent)?);
-    let pd = PdServer::start(PdConfig {
+    let security = SecurityManager::new(config.security.clone()).context("[security]")?;
+    let config = PdConfig {
         data_dir: parent.join("pd"),
         addr: socket,
         // A port that the system is to choose is not known yet.
@@ -75,8 +77,8 @@ fn start_pd(addr: &str, config: &TikvConfig) -> anyhow::Result<PdHandle> {
         cluster_id: None,
         max_replicas: None,
         clock: Arc::new(EngineWallClock),
-    })
-    .context("cannot start the embedded PD")?;
+    };
+    let pd = PdServer::start_secure(config, &security).context("cannot start the embedded PD")?;
     println!("PD serves on {}", pd.addr());
     Ok(pd)
 }

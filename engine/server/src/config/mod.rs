@@ -15,6 +15,7 @@ pub use sections::{
     BlockCacheConfig, CfConfig, LogConfig, PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig,
     ServerConfig, StorageConfig, UnifiedReadPoolConfig,
 };
+pub use security::SecurityConfig;
 pub use trace::TraceConfig;
 
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,8 @@ pub struct TikvConfig {
     pub rocksdb: RocksDbConfig,
     pub raft_engine: RaftEngineConfig,
     pub trace: TraceConfig,
+    /// TLS.
+    pub security: SecurityConfig,
 }
 
 impl Default for TikvConfig {
@@ -66,6 +69,7 @@ impl Default for TikvConfig {
             rocksdb: RocksDbConfig::default(),
             raft_engine: RaftEngineConfig::default(),
             trace: TraceConfig::default(),
+            security: SecurityConfig::default(),
         }
     }
 }

@@ -181,7 +181,8 @@ impl PdConfig {
                 "pd.endpoints is empty; give at least one PD address (--pd-endpoints HOST:PORT)".into()
             );
         }
-        let without_scheme = |e: &str| e.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let without_scheme =
+            |e: &str| e.split_once("://").map_or(e, |(_, rest)| rest).trim_end_matches('/').to_owned();
         self.endpoints.iter().try_for_each(|e| host_port("pd.endpoints", &without_scheme(e)))
     }
 }

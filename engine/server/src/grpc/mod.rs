@@ -6,5 +6,5 @@ mod service_manager;
 
 pub use arrival::{Arrival, ArrivalLayer, within};
 pub use ongoing::{Ongoing, OngoingLayer};
-pub use serve::{BindError, GrpcServer, Http2Options, bind};
+pub use serve::{BindError, GrpcServer, Http2Options, Secured, bind};
 pub use service_manager::{GrpcServiceManager, ServiceError};

@@ -7,16 +7,27 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, response::Response};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, runtime::Handle, sync::watch, task::JoinSet};
+use security::{Acceptor, Clients};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    sync::watch,
+    task::JoinSet,
+};
+use tonic::Status;
 use tracepoints::label::labelled;
 
 use crate::runtime;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -56,6 +67,14 @@ pub struct Http2Options {
     pub keepalive_timeout: Duration,
 }
 
+/// What connections are served with.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    pub router: Router,
+    /// None: without TLS.
+    pub tls: Option<Arc<Acceptor>>,
+}
+
 /// A server that accepts connections on the current runtime until it is stopped or dropped.
 #[derive(Debug)]
 pub struct GrpcServer {
@@ -65,10 +84,10 @@ pub struct GrpcServer {
 
 impl GrpcServer {
     /// Must be called within a tokio runtime.
-    pub fn start(listener: StdListener, router: Router, options: Http2Options) -> io::Result<Self> {
+    pub fn start(listener: StdListener, services: Secured, options: Http2Options) -> io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
-        let accept = accept(listener, router, builder(&options), stopped);
+        let accept = accept(listener, services, builder(&options), stopped);
         let done = tokio::task::Builder::new().name("grpc-accept").spawn(accept)?;
         Ok(Self { stop, done })
     }
@@ -117,7 +136,7 @@ fn builder(options: &Http2Options) -> Builder<StreamExecutor> {
 
 async fn accept(
     listener: TcpListener,
-    router: Router,
+    services: Secured,
     builder: Builder<StreamExecutor>,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -131,7 +150,7 @@ async fn accept(
                 Ok((stream, _)) => {
                     // Small replies must not wait for more to send.
                     let _ = stream.set_nodelay(true);
-                    let connection = connection(stream, router.clone(), builder.clone(), stopped.clone());
+                    let connection = connection(stream, services.clone(), builder.clone(), stopped.clone());
                     if let Err(e) = connections.build_task().name("grpc-connection").spawn(connection) {
                         log::error!("a connection is not served: {e}");
                     }
@@ -153,7 +172,38 @@ async fn wait(stopped: &mut watch::Receiver<bool>) {
 }
 
 async fn connection(
-    stream: tokio::net::TcpStream,
+    stream: TcpStream,
+    services: Secured,
+    builder: Arc<Builder<StreamExecutor>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let Secured { router, tls: Some(tls) } = services else {
+        return http2(stream, services.router, builder, stopped).await;
+    };
+    let shaken = tokio::select! {
+        () = wait(&mut stopped) => return,
+        shaken = tokio::time::timeout(HANDSHAKE, tls.accept(stream)) => shaken,
+    };
+    match shaken {
+        Ok(Ok((stream, Clients::Allowed))) => http2(stream, router, builder, stopped).await,
+        Ok(Ok((stream, Clients::Forbidden(peer)))) => {
+            log::warn!(
+                "a client's calls are refused: cert-allowed-cn and cert-allowed-san do not have {peer:?}"
+            );
+            http2(stream, Router::new().fallback(forbidden), builder, stopped).await;
+        }
+        Ok(Err(e)) => log::warn!("a TLS handshake failed: {e}"),
+        Err(_) => log::warn!("a TLS handshake did not end within {HANDSHAKE:?}"),
+    }
+}
+
+/// The answer to every call of a client whose certificate has none of the names that are asked for, in TiKV's words.
+async fn forbidden() -> Response {
+    Status::unauthenticated("Common name check fail").into_http()
+}
+
+async fn http2(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     builder: Arc<Builder<StreamExecutor>>,
     mut stopped: watch::Receiver<bool>,

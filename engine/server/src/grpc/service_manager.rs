@@ -6,10 +6,9 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use tokio::{runtime::Handle, sync::Mutex};
 
-use super::{BindError, GrpcServer, Http2Options, bind};
+use super::{BindError, GrpcServer, Http2Options, Secured, bind};
 
 /// How long a pause waits for requests that run.
 const GRACE: Duration = Duration::from_millis(500);
@@ -26,7 +25,7 @@ pub enum ServiceError {
 
 struct Service {
     addr: SocketAddr,
-    router: Router,
+    services: Secured,
     options: Http2Options,
     runtime: Handle,
     /// None while it is paused.
@@ -42,12 +41,12 @@ impl GrpcServiceManager {
     /// Serves on `runtime`.
     pub fn start(
         listener: TcpListener,
-        router: Router,
+        services: Secured,
         options: Http2Options,
         runtime: Handle,
     ) -> io::Result<Self> {
         let addr = listener.local_addr()?;
-        let mut service = Service { addr, router, options, runtime, server: None, stopping: false };
+        let mut service = Service { addr, services, options, runtime, server: None, stopping: false };
         service.server = Some(service.serve(listener)?);
         Ok(Self(Arc::new(Mutex::new(service))))
     }
@@ -96,6 +95,6 @@ impl GrpcServiceManager {
 impl Service {
     fn serve(&self, listener: TcpListener) -> io::Result<GrpcServer> {
         let _guard = self.runtime.enter();
-        GrpcServer::start(listener, self.router.clone(), self.options.clone())
+        GrpcServer::start(listener, self.services.clone(), self.options.clone())
     }
 }

@@ -10,6 +10,7 @@ mod ready;
 mod region;
 mod region_meta;
 mod symbol;
+mod tls;
 
 use std::{net::TcpListener as StdListener, sync::Arc};
 
@@ -23,6 +24,7 @@ use axum::{
 };
 use parking_lot::RwLock;
 use raftstore::RaftRouter;
+use security::Acceptor;
 use tokio::runtime::Handle;
 
 use crate::{
@@ -47,11 +49,15 @@ pub struct Status {
 type Shared = State<Arc<Status>>;
 
 /// Serves on the current runtime until that ends.
-pub fn start(listener: StdListener, status: Status) -> std::io::Result<()> {
+pub fn start(listener: StdListener, status: Status, tls: Option<Acceptor>) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let router = routes().with_state(Arc::new(status));
     runtime::spawn(&Handle::current(), "status-server", async move {
-        if let Err(e) = axum::serve(listener, router).await {
+        let served = match tls {
+            None => axum::serve(listener, router).await,
+            Some(tls) => tls::serve(listener, tls, router).await,
+        };
+        if let Err(e) = served {
             log::warn!("the status server ended: {e}");
         }
     });

@@ -73,6 +73,9 @@ fn reap() {
 
 /// Finds the gRPC addresses of the cluster's other processes; those of this one do no harm.
 pub trait Peers: Send + Sync + 'static {
+    /// What dials one of the addresses.
+    fn endpoint(&self, address: &str) -> Result<Endpoint, String>;
+
     fn addresses(&self) -> BoxFuture<'static, Vec<String>>;
 }
 
@@ -128,14 +131,15 @@ impl Teller {
         addresses.retain(|a| !self.ours.contains(a));
         let told = join_all(addresses.into_iter().map(|address| {
             let request = FreezeRequest { frozen, owner: self.owner.clone() };
-            async move { (tell(&address, request).await, address) }
+            let endpoint = self.peers.endpoint(&address);
+            async move { (tell(endpoint, request).await, address) }
         }));
         for (result, address) in told.await {
             match result {
                 // While this clock stands, only one that is the same can show the same nanosecond.
                 Ok(engine_ns) if frozen && EngineClock::is_frozen() && engine_ns == EngineClock::now().0 => {
                     let release = FreezeRequest { frozen: false, owner: self.owner.clone() };
-                    if tell(&address, release).await.is_ok() {
+                    if tell(self.peers.endpoint(&address), release).await.is_ok() {
                         self.ours.insert(address);
                     }
                 }
@@ -150,10 +154,9 @@ impl Teller {
     }
 }
 
-async fn tell(address: &str, request: FreezeRequest) -> Result<u64, String> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
+async fn tell(endpoint: Result<Endpoint, String>, request: FreezeRequest) -> Result<u64, String> {
     let channel =
-        endpoint.connect_timeout(PATIENCE).timeout(PATIENCE).connect().await.map_err(|e| e.to_string())?;
+        endpoint?.connect_timeout(PATIENCE).timeout(PATIENCE).connect().await.map_err(|e| e.to_string())?;
     let reply = TraceControlClient::new(channel).freeze(request).await.map_err(|e| e.message().to_owned())?;
     Ok(reply.into_inner().engine_ns)
 }

@@ -1,0 +1,65 @@
+//! The client's side of HTTP/1.1 on a blocking socket; gRPC dials by [`SecurityManager::endpoint`].
+
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    sync::Arc,
+};
+
+use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+
+use crate::{Error, Result, SecurityManager, pem};
+
+/// A connection, plain or TLS.
+#[derive(Debug)]
+pub enum Connection {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl SecurityManager {
+    /// Makes of `stream`, a connection to the server at `address` (`HOST:PORT`), what the configuration says. TLS shakes
+    /// hands with the first byte.
+    pub fn wrap(&self, stream: TcpStream, address: &str) -> Result<Connection> {
+        if !self.is_tls() {
+            return Ok(Connection::Plain(stream));
+        }
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name =
+            ServerName::try_from(host).map_err(|e| Error::Address(address.to_owned(), e.to_string()))?;
+        let config = pem::client_config(&self.config, &[b"http/1.1"])?;
+        let tls =
+            ClientConnection::new(Arc::new(config), name).map_err(|e| Error::Handshake(e.to_string()))?;
+        Ok(Connection::Tls(Box::new(StreamOwned::new(tls, stream))))
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Connection::Plain(stream) => stream.read(buf),
+            // Servers that hang up without a farewell: what was to come is known from the reply's own length.
+            Connection::Tls(stream) => match stream.read(buf) {
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+                other => other,
+            },
+        }
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Connection::Plain(stream) => stream.write(buf),
+            Connection::Tls(stream) => stream.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Connection::Plain(stream) => stream.flush(),
+            Connection::Tls(stream) => stream.flush(),
+        }
+    }
+}

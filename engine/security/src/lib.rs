@@ -1,0 +1,148 @@
+//! TLS between the parts of a cluster, as TiKV's `[security]` says (TiKV `components/security`): one certificate for a
+//! process, shown to whoever it dials and to whoever dials it, and one authority that all must be signed by.
+
+mod acceptor;
+mod connector;
+mod error;
+mod peer;
+mod pem;
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, ServerTlsConfig};
+
+pub use acceptor::{Acceptor, Clients, Use};
+pub use connector::Connection;
+pub use error::{Error, Result};
+pub use peer::Peer;
+pub use tokio_rustls::server::TlsStream;
+
+/// `[security]` of a `tikv.toml`. Empty paths: no TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct SecurityConfig {
+    /// PEM file of the authorities that certificates must be signed by.
+    pub ca_path: String,
+    /// PEM file of this process's certificate, and of those between it and the authority.
+    pub cert_path: String,
+    /// PEM file of its private key.
+    pub key_path: String,
+    /// Common names that clients' certificates may have; empty: any.
+    pub cert_allowed_cn: BTreeSet<String>,
+    /// Alternative names (DNS, URI, IP) of which clients' certificates must have one; empty: any.
+    pub cert_allowed_san: BTreeSet<String>,
+}
+
+impl SecurityConfig {
+    /// From three paths, all or none.
+    pub fn from_paths(ca: Option<&Path>, cert: Option<&Path>, key: Option<&Path>) -> Self {
+        let text =
+            |path: Option<&Path>| path.map_or(String::new(), |path| path.to_string_lossy().into_owned());
+        SecurityConfig { ca_path: text(ca), cert_path: text(cert), key_path: text(key), ..Self::default() }
+    }
+
+    /// Whether connections are to be TLS.
+    pub fn is_tls(&self) -> bool {
+        !(self.ca_path.is_empty() && self.cert_path.is_empty() && self.key_path.is_empty())
+    }
+
+    fn restricts_clients(&self) -> bool {
+        !(self.cert_allowed_cn.is_empty() && self.cert_allowed_san.is_empty())
+    }
+}
+
+/// What a process shows and asks for on its connections; clones share it. The default one is without TLS.
+#[derive(Clone, Debug, Default)]
+pub struct SecurityManager {
+    config: Arc<SecurityConfig>,
+}
+
+impl SecurityManager {
+    /// Reads the files once, so that what is wrong with them is told now. They are read again when they are used:
+    /// certificates may be renewed while the process runs.
+    ///
+    /// # Errors
+    /// If some but not all of the three paths are given, or a file is not what it should be.
+    pub fn new(config: SecurityConfig) -> Result<Self> {
+        if config.is_tls() {
+            for (name, path) in [
+                ("ca-path", &config.ca_path),
+                ("cert-path", &config.cert_path),
+                ("key-path", &config.key_path),
+            ] {
+                if path.is_empty() {
+                    return Err(Error::Missing(name));
+                }
+            }
+            pem::client_config(&config, &[])?;
+        }
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// Whether connections are TLS.
+    pub fn is_tls(&self) -> bool {
+        self.config.is_tls()
+    }
+
+    /// `http` or `https`, as addresses are written.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_tls() { "https" } else { "http" }
+    }
+
+    /// What dials the gRPC server at `address`, `HOST:PORT` or a URL, whose scheme does not count beside the
+    /// configuration.
+    pub fn endpoint(&self, address: &str) -> Result<Endpoint> {
+        let bare = address.split_once("://").map_or(address, |(_, rest)| rest).trim_end_matches('/');
+        if address.starts_with("https://") && !self.is_tls() {
+            return Err(Error::NoTls(address.to_owned()));
+        }
+        let bad = |e: tonic::transport::Error| Error::Address(address.to_owned(), causes(&e));
+        if bare.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+            return Err(Error::Address(address.to_owned(), "it has no port".to_owned()));
+        }
+        let endpoint = Endpoint::from_shared(format!("{}://{bare}", self.scheme())).map_err(bad)?;
+        if !self.is_tls() {
+            return Ok(endpoint);
+        }
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(pem::read(&self.config.ca_path)?))
+            .identity(self.identity()?);
+        endpoint.tls_config(tls).map_err(bad)
+    }
+
+    /// For a server of tonic's own; none without TLS. Clients must show a certificate.
+    pub fn tonic_server(&self) -> Result<Option<ServerTlsConfig>> {
+        if !self.is_tls() {
+            return Ok(None);
+        }
+        let ca = Certificate::from_pem(pem::read(&self.config.ca_path)?);
+        Ok(Some(ServerTlsConfig::new().identity(self.identity()?).client_ca_root(ca)))
+    }
+
+    /// What turns accepted connections into TLS; none without TLS.
+    pub fn acceptor(&self, serves: Use) -> Result<Option<Acceptor>> {
+        if !self.is_tls() {
+            return Ok(None);
+        }
+        Acceptor::new(self.config.clone(), serves).map(Some)
+    }
+
+    fn identity(&self) -> Result<Identity> {
+        Ok(Identity::from_pem(pem::read(&self.config.cert_path)?, pem::read(&self.config.key_path)?))
+    }
+}
+
+/// An error's causes, the innermost last, without what is said twice: tonic's own text is only "transport error".
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,43 @@
+//! Who the other side of a connection is: the names in its certificate.
+
+use std::net::IpAddr;
+
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::SecurityConfig;
+
+/// The names of a client's certificate; empty where it showed none, which is where none is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    pub common_name: Option<String>,
+    pub alternative_names: Vec<String>,
+}
+
+impl Peer {
+    /// From a certificate that has been verified; one that does not parse has no names.
+    pub fn of(certificate: &[u8]) -> Peer {
+        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Peer::default() };
+        let common_name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+        let names = certificate.subject_alternative_name().ok().flatten();
+        let names = names.map(|names| names.value.general_names.iter().filter_map(text).collect());
+        Peer { common_name: common_name.map(str::to_owned), alternative_names: names.unwrap_or_default() }
+    }
+
+    /// Whether `config` lets it in: by one of its common name and by one of its alternative names, where they are asked for.
+    pub fn is_allowed(&self, config: &SecurityConfig) -> bool {
+        let (names, others) = (&config.cert_allowed_cn, &config.cert_allowed_san);
+        (names.is_empty() || self.common_name.as_ref().is_some_and(|name| names.contains(name)))
+            && (others.is_empty() || self.alternative_names.iter().any(|name| others.contains(name)))
+    }
+}
+
+fn text(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|ip| IpAddr::from(ip).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|ip| IpAddr::from(ip).to_string()),
+        },
+        _ => None,
+    }
+}

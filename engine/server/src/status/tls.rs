@@ -1,0 +1,96 @@
+//! The status server with TLS (TiKV `status_server/mod.rs`, `check_cert`): what tells nothing of users' data needs no
+//! name of `cert-allowed-cn`.
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request, connect_info::Connected},
+    http::{Method, StatusCode},
+    middleware::{self, Next},
+    response::Response,
+    serve::{IncomingStream, Listener},
+};
+use security::{Acceptor, Clients, TlsStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Connections that are ready and wait for the server.
+const READY: usize = 16;
+
+#[derive(Clone, Debug)]
+struct Caller(Clients);
+
+impl Connected<IncomingStream<'_, Shaken>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Shaken>) -> Self {
+        Caller(stream.remote_addr().clone())
+    }
+}
+
+/// Connections whose handshake is done: one that is slow holds up no other.
+struct Shaken {
+    ready: mpsc::Receiver<(TlsStream<TcpStream>, Clients)>,
+}
+
+impl Listener for Shaken {
+    type Io = TlsStream<TcpStream>;
+    type Addr = Clients;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.ready.recv().await {
+            Some(connection) => connection,
+            // The task that accepts is gone, which is when the runtime ends.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        // Asked for by nobody here.
+        Ok(Clients::Allowed)
+    }
+}
+
+/// Serves until the runtime ends.
+pub async fn serve(listener: TcpListener, tls: Acceptor, router: Router) -> std::io::Result<()> {
+    let (connections, ready) = mpsc::channel(READY);
+    tokio::spawn(accept(listener, Arc::new(tls), connections));
+    let router = router.layer(middleware::from_fn(check));
+    axum::serve(Shaken { ready }, router.into_make_service_with_connect_info::<Caller>()).await
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Arc<Acceptor>,
+    connections: mpsc::Sender<(TlsStream<TcpStream>, Clients)>,
+) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                log::warn!("the status server cannot accept a connection: {e}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (tls, connections) = (tls.clone(), connections.clone());
+        tokio::spawn(async move {
+            match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                // Closed when the server ends.
+                Ok(Ok(connection)) => drop(connections.send(connection).await),
+                Ok(Err(e)) => log::warn!("status server: a TLS handshake failed: {e}"),
+                Err(_) => log::warn!("status server: a TLS handshake did not end within {HANDSHAKE:?}"),
+            }
+        });
+    }
+}
+
+async fn check(ConnectInfo(Caller(caller)): ConnectInfo<Caller>, request: Request, next: Next) -> Response {
+    let open = matches!(request.uri().path(), "/metrics" | "/status" | "/config" | "/debug/pprof/profile");
+    if matches!(caller, Clients::Forbidden(_)) && !(open && request.method() == Method::GET) {
+        return super::text(StatusCode::FORBIDDEN, "certificate role error");
+    }
+    next.run(request).await
+}
