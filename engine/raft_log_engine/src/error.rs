@@ -76,6 +76,9 @@ pub enum Error {
         /// Why.
         source: prost::DecodeError,
     },
+    /// A script that repairs is not what it should be.
+    #[error("the script: {0}")]
+    Script(String),
     /// raft-engine's own error.
     #[error("raft-engine: {0}")]
     Engine(#[from] raft_engine::Error),

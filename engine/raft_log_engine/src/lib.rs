@@ -7,12 +7,14 @@ mod config;
 pub mod convert;
 mod engine;
 mod error;
+mod repair;
 
 pub use batch::RaftLogBatch;
 pub use config::{RaftEngineConfig, RecoveryMode};
 pub use engine::RaftLogEngine;
 pub use error::{Error, Result};
 pub use raft_engine::{PerfContext as RaftEnginePerfContext, take_perf_context};
+pub use repair::{RepairQueue, unsafe_repair};
 
 /// The key of a region's `RaftLocalState` within its group. TiKV: `RAFT_LOG_STATE_KEY`.
 const RAFT_LOG_STATE_KEY: &[u8] = b"R";

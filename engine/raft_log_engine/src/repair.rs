@@ -1,0 +1,112 @@
+//! Rewrites log files by a script that says which of their items stay. TiKV: `raft_engine::Engine::unsafe_repair`.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use raft_engine::{Engine, env::DefaultFileSystem, internals::LogQueue};
+
+use crate::{Error, Result};
+
+/// Functions that a script may define, and how many arguments each is given.
+const FILTERS: [(&str, usize); 3] = [("filter_append", 7), ("filter_compact", 6), ("filter_clean", 5)];
+
+/// Which files are rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepairQueue {
+    /// `*.raftlog`.
+    Append,
+    /// `*.rewrite`.
+    Rewrite,
+    All,
+}
+
+/// Rewrites the files in `dir` that `script`, in Rhai, leaves something out of. Nobody else may have it open.
+///
+/// # Errors
+/// If the script is not valid or returns something other than 0, 1 or 2, or if files cannot be read or written.
+pub fn unsafe_repair(dir: &Path, queue: RepairQueue, script: &str) -> Result<()> {
+    check(script)?;
+    let queue = match queue {
+        RepairQueue::Append => Some(LogQueue::Append),
+        RepairQueue::Rewrite => Some(LogQueue::Rewrite),
+        RepairQueue::All => None,
+    };
+    let repair = || {
+        // raft-engine takes the file system's type from its file pipe log.
+        Engine::<DefaultFileSystem, raft_engine::internals::FilePipeLog<DefaultFileSystem>>::unsafe_repair(
+            dir,
+            queue,
+            script.to_owned(),
+        )
+    };
+    // raft-engine panics at a script's result that it does not know.
+    match catch_unwind(AssertUnwindSafe(repair)) {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Error::Script(
+            "its functions must return 0 (keep both), 1 (leave the new item out) or 2 (leave the old ones out)".into(),
+        )),
+    }
+}
+
+/// Fails unless `script` is one that [`unsafe_repair`] can run.
+fn check(script: &str) -> Result<()> {
+    let engine = rhai::Engine::new();
+    let ast = engine.compile(script).map_err(|e| Error::Script(e.to_string()))?;
+    engine.run_ast(&ast).map_err(|e| Error::Script(e.to_string()))?;
+    let mut filters = 0;
+    for function in ast.iter_functions() {
+        let Some((name, arguments)) = FILTERS.iter().find(|(name, _)| *name == function.name) else {
+            continue;
+        };
+        filters += 1;
+        if function.params.len() != *arguments {
+            let met = function.params.len();
+            return Err(Error::Script(format!("{name} must take {arguments} arguments, it takes {met}")));
+        }
+    }
+    if filters == 0 {
+        let names = FILTERS.map(|(name, _)| name).join(", ");
+        return Err(Error::Script(format!("expected at least one of the functions {names}, met none")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RaftEngineConfig, RaftLogEngine};
+
+    fn why(script: &str) -> String {
+        check(script).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn scripts_are_checked_before_anything_is_read() {
+        check("fn filter_clean(id, first, count, rewrite_count, queue) { 0 }").unwrap();
+        assert!(why("fn filter_clean(id) { 0 }").contains("5 arguments"));
+        assert!(why("fn (").contains("script"));
+        assert!(why("").contains("filter_append"));
+        assert!(why("fn filter_clean(a, b, c, d, e) { 0 } throw 1").contains("script"));
+    }
+
+    #[test]
+    fn a_result_that_means_nothing_is_told_and_the_files_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = RaftLogEngine::open(dir.path(), &RaftEngineConfig::default()).unwrap();
+        let mut batch = engine.log_batch(1);
+        let entry = raft::eraftpb::Entry { index: 1, term: 1, ..Default::default() };
+        batch.append(7, vec![entry]).unwrap();
+        engine.consume(&mut batch, true).unwrap();
+        drop(engine);
+        let file = dir.path().join("0000000000000001.raftlog");
+        let before = std::fs::read(&file).unwrap();
+        let script = "fn filter_append(id, first, count, rewrite_count, queue, ifirst, ilast) { 3 }";
+        let error = unsafe_repair(dir.path(), RepairQueue::All, script).unwrap_err();
+        assert!(error.to_string().contains("must return 0"), "{error}");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+        unsafe_repair(dir.path(), RepairQueue::All, &script.replace('3', "1")).unwrap();
+        assert!(std::fs::read(&file).unwrap().len() < before.len());
+    }
+}
