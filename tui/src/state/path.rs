@@ -202,7 +202,8 @@ mod tests {
     #[test]
     fn without_a_client_operation_the_request_is_the_root() {
         let steps = [step(0, "grpc_receive", 5, "kv_get", "main", 3)];
-        let shown: Vec<_> = rows("x", &steps, &[], false).into_iter().map(|r| r.branch + r.label.as_str()).collect();
+        let shown: Vec<_> =
+            rows("x", &steps, &[], false).into_iter().map(|r| r.branch + r.label.as_str()).collect();
         assert_eq!(shown, ["kv_get on store 3", "└ grpc_receive"]);
         assert_eq!(rows("x", &[], &[], false), []);
     }
