@@ -1,7 +1,8 @@
 //! A directory: what a reader must know of all chunks since the directory before, so that it need not visit them.
 //!
 //! Head: where the directory before stands (0: none), where the live table of the same checkpoint stands (0: none), and
-//! how far back this one reaches. Body: for each chunk its place, its kind, and a copy of its head.
+//! how far back this one reaches; then where up to [`EARLIER`] directories before it stand, so that a reader can ask the disk for
+//! all of them at once. Body: for each chunk its place, its kind, and a copy of its head.
 use super::chunk::{HEADER, Kind, Place, u32_at, u64_at};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,14 +13,25 @@ pub(super) struct Head {
     pub from: u64,
 }
 
+/// Directories that each one names: of 10 GB, as many as there are.
+pub(super) const EARLIER: usize = 255;
+const NUMBERS: usize = 24;
+
 impl Head {
-    pub(super) fn put(&self) -> Vec<u8> {
-        [self.previous, self.live, self.from].iter().flat_map(|n| n.to_le_bytes()).collect()
+    /// With the places of the directories before it, the newest first.
+    pub(super) fn put(&self, earlier: impl IntoIterator<Item = u64>) -> Vec<u8> {
+        let numbers = [self.previous, self.live, self.from].into_iter();
+        numbers.chain(earlier.into_iter().take(EARLIER)).flat_map(u64::to_le_bytes).collect()
     }
 
     pub(super) fn get(bytes: &[u8]) -> Option<Self> {
         Some(Self { previous: u64_at(bytes, 0)?, live: u64_at(bytes, 8)?, from: u64_at(bytes, 16)? })
     }
+}
+
+/// The places of directories before, from a directory's head; a file of an earlier version names none.
+pub(super) fn earlier(head: &[u8]) -> impl Iterator<Item = u64> {
+    (NUMBERS..head.len()).step_by(8).map_while(|at| u64_at(head, at))
 }
 
 const LINE: usize = 20;
@@ -65,3 +77,19 @@ pub(super) fn get_end(head: &[u8]) -> Option<(u64, u32)> {
 
 /// An end's whole length: it is looked for at the end of the file.
 pub(super) const END_LEN: usize = HEADER + 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_names_the_directories_before_it_as_far_as_there_is_room() {
+        let head = Head { previous: 900, live: 0, from: 910 };
+        let many: Vec<u64> = (0..300).rev().map(|n| n * 3).collect();
+        let bytes = head.put(many.iter().copied());
+        assert_eq!(Head::get(&bytes), Some(head));
+        assert_eq!(earlier(&bytes).collect::<Vec<_>>(), many[..EARLIER]);
+        let of_before = &bytes[..NUMBERS];
+        assert_eq!((Head::get(of_before), earlier(of_before).count()), (Some(head), 0), "an earlier version");
+    }
+}

@@ -47,10 +47,15 @@ pub(super) struct Index {
     pub ending: Option<Ended>,
 }
 
+/// What stands around a directory and is read with it, in bytes: before it, its tables; from its begin on, itself.
+const BEFORE: u64 = 64 << 10;
+const BEHIND: u64 = 32 << 10;
+
 impl Index {
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    /// `soon` asks for a part of the file that will be read: its first byte and its length.
+    pub(super) fn of(bytes: &[u8], soon: impl Fn(usize, usize)) -> Self {
         let mut index = Self::default();
-        let tail = index.by_directories(bytes);
+        let tail = index.by_directories(bytes, &soon);
         index.walk(bytes, tail, bytes.len(), true);
         index.stamps.sort_by_key(|c| c.of.number);
         index.stamps.dedup_by_key(|c| c.of.number);
@@ -59,11 +64,20 @@ impl Index {
     }
 
     /// Takes all chunks that directories speak for; returns where the rest begins.
-    fn by_directories(&mut self, bytes: &[u8]) -> usize {
+    fn by_directories(&mut self, bytes: &[u8], soon: &impl Fn(usize, usize)) -> usize {
         let Some(last) = last_directory(bytes) else { return HEADER };
         let mut chain = vec![last];
         let mut gap = HEADER;
+        let mut asked_from = u64::MAX;
         while let Some(head) = chain.last().and_then(|p| directory_head(bytes, p)) {
+            let own = chain.last().and_then(|p| bytes.get(p.head_range())).unwrap_or_default();
+            for at in directory::earlier(own) {
+                if at < asked_from && at < bytes.len() as u64 {
+                    asked_from = at;
+                    let from = at.saturating_sub(BEFORE);
+                    soon(from as usize, (at + BEHIND - from) as usize);
+                }
+            }
             let before = (head.previous != 0).then(|| directory_at(bytes, head.previous as usize));
             match before {
                 Some(Some(place)) if place.end() as u64 == head.from => chain.push(place),

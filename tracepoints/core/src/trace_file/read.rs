@@ -91,7 +91,15 @@ impl TraceFile {
         // is mapped here is the length as of now. All content is checked before it is used.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
         let header = check_header(&bytes, path)?;
-        let mut index = Index::of(&bytes);
+        let soon = |from: usize, len: usize| {
+            let len = len.min(bytes.len().saturating_sub(from));
+            // A wish: without it the file is read all the same, a seek at a time.
+            #[cfg(unix)]
+            let _ = bytes.advise_range(memmap2::Advice::WillNeed, from, len);
+            #[cfg(not(unix))]
+            let _ = len;
+        };
+        let mut index = Index::of(&bytes, soon);
         index.damage.extend(header);
         let mut opened = Self {
             path: path.into(),

@@ -1,6 +1,7 @@
 //! Writes a trace file. A chunk of stamps goes to the system when it is full or a fifth of a second old, so a killed program
 //! loses at most that; a checkpoint enters the finished requests into the table and writes a directory.
 use std::{
+    collections::VecDeque,
     fs::OpenOptions,
     io,
     path::{Path, PathBuf},
@@ -70,6 +71,8 @@ pub struct TraceFileWriter {
     directory: Vec<u8>,
     directory_from: u64,
     previous_directory: u64,
+    /// Where it and those before it stand, the newest first.
+    directories: VecDeque<u64>,
     checkpoint_at: u64,
     drops: Drops,
     written: u64,
@@ -150,6 +153,7 @@ impl TraceFileWriter {
             (numbers.site, numbers.thread, numbers.chunk);
         writer.stages = numbers.stages;
         (writer.previous_directory, writer.directory_from) = (numbers.directory, numbers.directory_end);
+        writer.directories.extend((numbers.directory != 0).then_some(numbers.directory));
         // What stands behind the last directory is told again by the next one.
         writer.directory = numbers.undirected;
         let rebuilt = Taken { requests: before.rebuilt.clone(), late: before.rebuilt_late.clone() };
@@ -177,6 +181,7 @@ impl TraceFileWriter {
             directory: Vec::new(),
             directory_from: 0,
             previous_directory: 0,
+            directories: VecDeque::new(),
             checkpoint_at: clock::now_ns(),
             drops: Drops::now(),
             written: 0,
@@ -444,7 +449,10 @@ impl TraceFileWriter {
         };
         let head = directory::Head { previous: self.previous_directory, live, from: self.directory_from };
         let body = std::mem::take(&mut self.directory);
-        self.previous_directory = self.chunk(Kind::Directory, &head.put(), &body)?;
+        let head = head.put(self.directories.iter().copied());
+        self.previous_directory = self.chunk(Kind::Directory, &head, &body)?;
+        self.directories.truncate(directory::EARLIER - 1);
+        self.directories.push_front(self.previous_directory);
         self.directory.clear();
         self.directory_from = self.disk.end;
         self.checkpoint_at = clock::now_ns();
