@@ -107,7 +107,7 @@ impl Bridge {
         }
         // The feed is gone, and with it the other owner.
         if let Some(Ok(sender)) = self.sender.map(Arc::try_unwrap) {
-            let report = sender.finish();
+            let report = sender.finish_within(LONGEST_END);
             log::info!(
                 "bridge: {} spans sent to the OTLP collector in {} messages",
                 report.sent,
@@ -164,6 +164,9 @@ fn feed(spans: bool, sender: Option<Arc<Sender>>) -> Result<Feed, BridgeError> {
     };
     Feed::start(look, take).map_err(BridgeError::Thread)
 }
+
+/// How long a stop waits for an OTLP collector to take the rest.
+const LONGEST_END: Duration = Duration::from_secs(5);
 
 /// Between two log lines of what a collector did not take.
 const QUIET: Duration = Duration::from_secs(10);

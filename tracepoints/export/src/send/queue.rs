@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
 
@@ -48,6 +48,8 @@ struct Counts {
     messages: AtomicU64,
     retries: AtomicU64,
     last_error: std::sync::Mutex<Option<String>>,
+    /// Spans of the message that is under way.
+    under_way: AtomicU64,
     /// Nothing more is sent.
     stopped: AtomicBool,
 }
@@ -76,6 +78,8 @@ impl Counts {
 /// A running sender. Dropping it without [`Sender::finish`] leaves what waits to its fate.
 pub struct Sender {
     queue: Option<mpsc::Sender<Request>>,
+    /// Says how long the rest may take, once nothing more is put into the queue.
+    end: Option<oneshot::Sender<Duration>>,
     counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
 }
@@ -90,9 +94,10 @@ impl Sender {
         let (queue, receiver) = mpsc::channel(config.queue.max(1));
         let counts = Arc::new(Counts::default());
         let worker = Worker { receiver, counts: counts.clone(), batch: Batch::default() };
-        let run = move || runtime.block_on(worker.run(config));
+        let (end, ends) = oneshot::channel();
+        let run = move || runtime.block_on(worker.run(config, ends));
         let thread = std::thread::Builder::new().name("otlp-sender".into()).spawn(run)?;
-        Ok(Self { queue: Some(queue), counts, thread: Some(thread) })
+        Ok(Self { queue: Some(queue), end: Some(end), counts, thread: Some(thread) })
     }
 
     /// Puts a request into the queue, or drops and counts it; never waits.
@@ -120,8 +125,22 @@ impl Sender {
 
     /// Sends what waits, with all retries, up to the first message that cannot be delivered, and tells what became of
     /// everything.
-    pub fn finish(mut self) -> Report {
+    pub fn finish(self) -> Report {
+        self.end_with(None)
+    }
+
+    /// As [`Sender::finish`], but no longer than that: a collector that neither answers nor refuses must not keep a program
+    /// from ending.
+    pub fn finish_within(self, longest: Duration) -> Report {
+        self.end_with(Some(longest))
+    }
+
+    fn end_with(mut self, longest: Option<Duration>) -> Report {
         self.queue = None;
+        if let (Some(end), Some(longest)) = (self.end.take(), longest) {
+            // A sender that has ended needs no bound.
+            let _ = end.send(longest);
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -162,15 +181,39 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, config: SendConfig) {
+    async fn run(mut self, config: SendConfig, ends: oneshot::Receiver<Duration>) {
         let mut wire = match Wire::new(&config) {
             Ok(wire) => wire,
             Err(e) => return self.counts.error(e.to_string()),
         };
-        while self.fill(&config).await {
+        let late = async {
+            match ends.await {
+                Ok(longest) => {
+                    tokio::time::sleep(longest).await;
+                    longest
+                }
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.send_all(&config, &mut wire) => {}
+            longest = late => {
+                let spans = self.batch.spans() as u64 + self.counts.under_way.swap(0, Ordering::Relaxed);
+                self.counts.failed.fetch_add(spans, Ordering::Relaxed);
+                self.counts.error(format!("no answer within {longest:?} of the end"));
+                self.give_up().await;
+            }
+        }
+    }
+
+    async fn send_all(&mut self, config: &SendConfig, wire: &mut Wire) {
+        while self.fill(config).await {
             let spans = self.batch.spans() as u64;
             let message = self.batch.take();
-            let delivered = self.deliver(&config, &mut wire, &message, spans).await;
+            self.counts.under_way.store(spans, Ordering::Relaxed);
+            let delivered = self.deliver(config, wire, &message, spans).await;
+            self.counts.under_way.store(0, Ordering::Relaxed);
             // A collector that is down must not keep a program from ending: who waits for the rest has waited for one message.
             if !delivered && (config.stop_at_failure || self.receiver.is_closed()) {
                 self.give_up().await;

@@ -209,3 +209,23 @@ fn a_full_queue_drops_and_counts() {
     assert_eq!(report.dropped_requests + report.failed / 3, 50, "each is counted once: {report:?}");
     assert!(report.last_error.unwrap().contains("no answer within"));
 }
+
+#[test]
+fn a_collector_that_hangs_does_not_hold_up_the_end() {
+    for scheme in ["grpc", "http"] {
+        // It accepts, and never answers.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("{scheme}://{}", silent.local_addr().unwrap());
+        let patient = SendConfig { timeout: Duration::from_secs(600), batch_spans: 1, ..config(&address) };
+        let sender = Sender::start(patient).unwrap();
+        (0..9).for_each(|_| assert!(sender.put(sample::requests()[2].clone())));
+        // Ten minutes an attempt: that this returns at all is the test.
+        let report = sender.finish_within(Duration::from_millis(300));
+        assert_eq!(
+            (report.sent, report.failed + 3 * report.dropped_requests),
+            (0, 27),
+            "{scheme}: {report:?}"
+        );
+        assert!(report.last_error.unwrap().contains("of the end"), "{scheme}");
+    }
+}
