@@ -5,9 +5,9 @@ use std::{
     time::Duration,
 };
 
-use tracepoints_profile::join::CpuTime;
+use tracepoints_profile::{format, join::CpuTime};
 
-use super::{PATIENCE, pprof};
+use super::PATIENCE;
 use crate::{Error, Result, http, output::Output};
 
 /// Where the samples come from.
@@ -44,7 +44,7 @@ impl Samples {
                 (answer?, name)
             }
         };
-        let profile = pprof::labelled(&bytes).map_err(|what| Error::other(format!("{name}: {what}")))?;
+        let profile = format::pprof::read(&bytes).map_err(|what| Error::other(format!("{name}: {what}")))?;
         let cpu = CpuTime::of(&profile);
         if cpu.is_empty() {
             out.note(&format!(

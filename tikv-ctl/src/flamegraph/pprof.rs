@@ -7,8 +7,6 @@ use tracepoints_profile::Folded;
 
 #[derive(Clone, PartialEq, Message)]
 struct Profile {
-    #[prost(message, repeated, tag = "1")]
-    sample_type: Vec<ValueType>,
     #[prost(message, repeated, tag = "2")]
     sample: Vec<Sample>,
     #[prost(message, repeated, tag = "4")]
@@ -17,17 +15,6 @@ struct Profile {
     function: Vec<Function>,
     #[prost(string, repeated, tag = "6")]
     string_table: Vec<String>,
-    /// What a sample stands for.
-    #[prost(int64, tag = "12")]
-    period: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ValueType {
-    #[prost(int64, tag = "1")]
-    kind: i64,
-    #[prost(int64, tag = "2")]
-    unit: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -103,29 +90,6 @@ pub fn fold(bytes: &[u8]) -> Result<Folded, String> {
     Ok(folded)
 }
 
-/// The profile with the labels of its samples that are texts, and its weights as it names them.
-pub fn labelled(bytes: &[u8]) -> Result<tracepoints_profile::Profile, String> {
-    let read = Profile::decode(bytes).map_err(|e| format!("expected a profile in pprof's protobuf: {e}"))?;
-    let text = |at: i64| {
-        usize::try_from(at).ok().and_then(|at| read.string_table.get(at)).map_or("", String::as_str)
-    };
-    let kinds: Vec<(&str, &str)> = read.sample_type.iter().map(|t| (text(t.kind), text(t.unit))).collect();
-    let mut out = tracepoints_profile::Profile::new(&kinds);
-    out.period = read.period;
-    let functions: HashMap<u64, &str> = read.function.iter().map(|f| (f.id, text(f.name))).collect();
-    let locations: HashMap<u64, Vec<String>> =
-        read.location.iter().map(|location| (location.id, frames(location, &functions))).collect();
-    for sample in &read.sample {
-        let names = sample.location_id.iter().rev().filter_map(|id| locations.get(id)).flatten();
-        let stack: Vec<_> = names.map(|name| out.add_function(name)).collect();
-        let stack = out.stack(stack);
-        let labels: Vec<(&str, &str)> = sample.label.iter().map(|l| (text(l.key), text(l.text))).collect();
-        let labels = out.text_labels(&labels);
-        out.add(stack, labels, &sample.value);
-    }
-    Ok(out)
-}
-
 /// The functions at a location, outermost first; its address where there are none.
 fn frames(location: &Location, functions: &HashMap<u64, &str>) -> Vec<String> {
     let names: Vec<String> = location
@@ -162,7 +126,6 @@ mod tests {
             location: vec![location(1, &[1]), location(2, &[3, 2]), location(3, &[])],
             function: vec![function(1, 3), function(2, 4), function(3, 5)],
             string_table: strings.map(str::to_owned).to_vec(),
-            ..Profile::default()
         }
     }
 
@@ -170,14 +133,6 @@ mod tests {
     fn stacks_are_outermost_first_with_inlined_functions_and_threads() {
         let folded = fold(&profile().encode_to_vec()).unwrap();
         assert_eq!(folded.to_string(), "0x30 1\napply-0;main;inlined;leaf 3\n");
-    }
-
-    #[test]
-    fn labels_and_weights_are_kept() {
-        let read = labelled(&profile().encode_to_vec()).unwrap();
-        let labels: Vec<_> = read.samples().map(|s| read.label(s.labels, "thread")).collect();
-        assert_eq!(labels, [Some("apply-0".into()), None]);
-        assert_eq!((read.total(0), read.samples().len()), (4, 2));
     }
 
     #[test]

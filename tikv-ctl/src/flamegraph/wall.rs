@@ -16,7 +16,7 @@ pub fn of_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
     let recording = Recording::of(title, &file);
     // Afterwards: most damage is met while requests are read.
     for damage in file.damage() {
-        out.note(&format!("warning: {}: {damage}; what it held is missing", path.display()));
+        out.note(&format!("warning: {}: {damage}", path.display()));
     }
     if let Some(at) = file.cut() {
         out.note(&format!(

@@ -72,7 +72,11 @@ impl Comparison {
 }
 
 pub(crate) fn small(p: f64) -> String {
-    if p < 1e-4 { format!("{p:.0e}") } else { format!("{p:.4}") }
+    match p {
+        0.0 => "<1e-300".into(),
+        p if p < 1e-4 => format!("{p:.0e}"),
+        p => format!("{p:.4}"),
+    }
 }
 
 #[cfg(test)]

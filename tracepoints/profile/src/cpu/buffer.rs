@@ -10,7 +10,7 @@ use tracepoints::{RequestKind, StageId};
 use super::regs::Regs;
 
 /// Bytes of stack that a sample keeps, from the interrupted function outwards.
-pub const STACK_BYTES: usize = 32 << 10;
+pub const STACK_BYTES: usize = 64 << 10;
 pub const STACK_WORDS: usize = STACK_BYTES / 8;
 /// Samples that fit between two looks of the reader: 50 threads at 1000 Hz for 10 ms. Memory is taken as it is used.
 const SLOTS: usize = 512;

@@ -35,7 +35,7 @@ impl End {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Root => "it is whole",
-            Self::Deep => "it is deeper than 32 KiB or 256 frames",
+            Self::Deep => "it is deeper than 64 KiB or 256 frames",
             Self::Broken => "what the stack holds there is no address of code",
             Self::NoTable => "no unwind table says how to leave the function, and it keeps no frame pointer",
         }

@@ -116,7 +116,7 @@ views.flame = (() => {
     const each = data.flame.relative ? (v, s) => percent(v / (total[s] || 1)) : (v) => amount(v) + (f.sides[0].per ? " a request" : "");
     const change = a ? ` (${b >= a ? "+" : ""}${(((b - a) / a) * 100).toFixed(1)} %)` : " (new)";
     const p = f.p?.[i];
-    const test = p === null || p === undefined ? "" : `; ${f.significant[i] ? "significant" : "not significant"}, p = ${p < 1e-4 ? p.toExponential(1) : p.toFixed(4)}`;
+    const test = p === null || p === undefined ? "" : `; ${f.significant[i] ? "significant" : "not significant"}, p ${p === 0 ? "< 1e-300" : `= ${p < 1e-4 ? p.toExponential(1) : p.toFixed(4)}`}`;
     return `${parts.join(" › ")} — ${f.sides[0].label} ${each(a, 0)}, ${f.sides[1].label} ${each(b, 1)}${change}${test}`;
   }
   function sum(i) {

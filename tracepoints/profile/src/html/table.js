@@ -10,7 +10,7 @@ views.table = (() => {
     if (column.unit === "change") return (v > 0 ? "+" : "") + (v * 100).toFixed(1) + " %";
     if (column.unit === "points") return (v > 0 ? "+" : "") + (v * 100).toFixed(2) + " points";
     if (column.unit === "delta") return (v > 0 ? "+" : "") + amount(v);
-    if (column.unit === "p") return v < 1e-4 ? v.toExponential(1) : v.toFixed(4);
+    if (column.unit === "p") return v === 0 ? "< 1e-300" : v < 1e-4 ? v.toExponential(1) : v.toFixed(4);
     if (column.unit === "count") return number(v);
     return amount(v, column.unit);
   };
