@@ -21,6 +21,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use kvproto::{kvrpcpb::*, tikvpb::tikv_client::TikvClient};
 use pd::client::PdClient;
 use tonic::transport::Channel;
+use tracepoints_profile::format::pprof;
 
 const CLIENTS: u64 = 8;
 const KEYS: u64 = 1000;
@@ -105,10 +106,9 @@ impl Drop for Server {
 }
 
 /// Seconds of CPU time sampled and used: the profile's own comment says both.
-fn accounted(profile: &[u8]) -> Result<(f64, f64)> {
-    let text = String::from_utf8_lossy(profile);
-    let mut found = text.split("sampled ").filter_map(|after| after.split_once(" s of CPU time, of "));
-    let (sampled, after) = found.next().context("the comment")?;
+fn accounted(comments: &[String]) -> Result<(f64, f64)> {
+    let line = comments.iter().find_map(|c| c.strip_prefix("sampled ")).context("the comment")?;
+    let (sampled, after) = line.split_once(" s of CPU time, of ").context("both times")?;
     let used = after.split(' ').next().context("a number")?;
     Ok((sampled.parse()?, used.parse()?))
 }
@@ -197,6 +197,8 @@ struct Rounds {
     /// Seconds of CPU sampled and used.
     sampled: f64,
     used: f64,
+    /// Seconds of CPU for the names of what was sampled.
+    naming: f64,
 }
 
 /// Sums up to the end of the run.
@@ -223,33 +225,28 @@ fn round(
         hz => Some(server.profile(ROUND.as_secs(), hz)?),
     };
     let (took, cpu) = (from.elapsed().as_secs_f64(), server.cpu()? - cpu);
-    let answers = (done.load(Ordering::Relaxed) - answers) as f64;
-    into.ops.push(answers / took);
-    into.cpu_us.push(cpu * 1e6 / answers.max(1.0));
-    let (mut sampled, mut used) = (f64::NAN, f64::NAN);
-    if let Some(profile) = profile {
-        (sampled, used) = accounted(&profile)?;
-        (into.sampled, into.used) = (into.sampled + sampled, into.used + used);
-        watched.fds.push(server.descriptors()?);
-        watched.memory.push(server.rss_mb()?);
-        for line in comments(&profile).iter().filter(|l| !l.starts_with("sampled")) {
-            println!("        {line}");
-        }
-    }
-    let (ops, each) = (answers / took, into.cpu_us[into.cpu_us.len() - 1]);
+    let ops = (done.load(Ordering::Relaxed) - answers) as f64 / took;
+    into.ops.push(ops);
+    let Some(profile) = profile else {
+        into.cpu_us.push(cpu * 1e6 / (ops * took));
+        println!("     0 Hz {ops:>8.0} ops/s {:>7.1} us of CPU each", cpu * 1e6 / (ops * took));
+        return Ok(());
+    };
+    let comments = pprof::read(&profile)?.comments;
+    let (sampled, used) = accounted(&comments)?;
+    // The names are looked up when the sampling is over; that is told apart.
+    let each = used * 1e6 / (ops * ROUND.as_secs_f64());
+    into.cpu_us.push(each);
+    (into.sampled, into.used) = (into.sampled + sampled, into.used + used);
+    into.naming += cpu - used;
+    watched.fds.push(server.descriptors()?);
+    watched.memory.push(server.rss_mb()?);
     println!("{hz:>6} Hz {ops:>8.0} ops/s {each:>7.1} us of CPU each; {sampled:.2} s sampled of {used:.2}");
+    comments.iter().filter(|c| !c.starts_with("sampled")).for_each(|c| println!("          {c}"));
     if let Some(status) = server.child.try_wait()? {
         bail!("the server ended: {status}");
     }
     Ok(())
-}
-
-/// What a profile says of itself: its comments are among its strings.
-fn comments(profile: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(profile);
-    let known = ["samples whose stack", "not sampled:", "samples without", "samples dropped", "threads not"];
-    let printable = text.split(|c: char| c.is_control() || c == '\u{fffd}');
-    printable.filter(|t| known.iter().any(|k| t.contains(k))).map(str::to_owned).collect()
 }
 
 fn main() -> Result<()> {
@@ -283,7 +280,7 @@ fn main() -> Result<()> {
     };
     let medians: Vec<(f64, f64)> = rounds.iter().map(|r| (median(&r.ops), median(&r.cpu_us))).collect();
     let without = rates.iter().position(|hz| *hz == 0).map(|i| medians[i]);
-    for (hz, (ops, cpu)) in rates.iter().zip(&medians).filter(|(hz, _)| **hz > 0) {
+    for ((hz, (ops, cpu)), of) in rates.iter().zip(&medians).zip(&rounds).filter(|((hz, _), _)| **hz > 0) {
         let beside = without.map_or_else(String::new, |(none, each)| {
             format!(
                 "; with / without: {:.3} of the answers, {:.3} of the CPU for each",
@@ -291,7 +288,10 @@ fn main() -> Result<()> {
                 cpu / each
             )
         });
-        println!("{hz} Hz: {ops:.0} ops/s, {cpu:.1} us of CPU each{beside}");
+        let naming = of.naming / of.ops.len() as f64;
+        println!(
+            "{hz} Hz: {ops:.0} ops/s, {cpu:.1} us of CPU each{beside}; then {naming:.2} s of CPU for the names"
+        );
     }
     let ticks = TICK * watched.fds.len() as f64 * server.threads()? as f64;
     let (sampled, used) = rounds.iter().fold((0.0, 0.0), |(s, u), r| (s + r.sampled, u + r.used));
