@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use security::{SecurityConfig, SecurityManager};
+
 use crate::{
     Error, Result,
     commands::{AdminCmd, FilesCmd, SstArgs, WriteCmd},
@@ -45,6 +47,15 @@ pub struct Global {
     /// TiKV data-dir
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// PEM file of the authority that servers' certificates must be signed by: TLS, with --cert-path and --key-path
+    #[arg(long, global = true, value_name = "FILE", requires_all = ["cert_path", "key_path"])]
+    pub ca_path: Option<PathBuf>,
+    /// PEM file of the certificate to show to servers
+    #[arg(long, global = true, value_name = "FILE", requires_all = ["ca_path", "key_path"])]
+    pub cert_path: Option<PathBuf>,
+    /// PEM file of its private key
+    #[arg(long, global = true, value_name = "FILE", requires_all = ["ca_path", "cert_path"])]
+    pub key_path: Option<PathBuf>,
     /// TiKV config path; only the places of files are read from it
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -70,6 +81,13 @@ pub struct Global {
 }
 
 impl Global {
+    /// How servers are dialled: with TLS if its three flags are given.
+    pub fn security(&self) -> Result<SecurityManager> {
+        let (ca, cert, key) = (self.ca_path.as_deref(), self.cert_path.as_deref(), self.key_path.as_deref());
+        let config = SecurityConfig::from_paths(ca, cert, key);
+        SecurityManager::new(config).map_err(|e| Error::other(e.to_string()))
+    }
+
     /// The file of `--output`; refused where it would lie in the directory that is looked at.
     pub fn open_output(&self) -> Result<Option<OutputFile>> {
         let Some(path) = &self.output else { return Ok(None) };
@@ -219,7 +237,7 @@ pub enum Cmd {
         #[arg(long, default_value_t = 0)]
         min_start_ts: u64,
     },
-    /// Control for Raft Engine: `-- dump|check --path PATH`
+    /// Control for Raft Engine: `-- dump|check|try-purge --path PATH`, `-- repair --path PATH --queue QUEUE --script FILE`
     RaftEngineCtl {
         /// Arguments, after `--`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -310,6 +328,18 @@ pub enum Cmd {
         /// Decode this value, too, as hex: a TiDB row, a write or a lock record
         #[arg(long, value_name = "HEX")]
         value: Option<String>,
+    },
+    /// Not here: TiKV's own tool has it
+    #[command(hide = true)]
+    ReuseReadonlyRemains {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Not here: TiKV's own tool has it
+    #[command(hide = true)]
+    CompactLogBackup {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
     },
     /// Print the completions of a shell (not in TiKV)
     Completions {

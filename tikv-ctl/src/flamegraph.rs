@@ -11,6 +11,7 @@ mod wall;
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use security::SecurityManager;
 use serde_json::json;
 use tracepoints_profile::{
     Folded, Operation, Pick, Profile as Stacks, flame::Measure, format, wall::WallOptions,
@@ -122,21 +123,23 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
     let pick = Pick { kind: args.kind.clone(), request: args.request, percentile: args.percentile };
     let samples = match (&args.cpu, &args.status) {
         (Some(path), _) => Some(cpu::Samples::of_file(path)?),
-        (None, Some(status)) => Some(cpu::Samples::of_server(status, args.seconds, args.frequency)),
+        (None, Some(status)) => {
+            Some(cpu::Samples::of_server(status, args.seconds, args.frequency, global.security()?))
+        }
         (None, None) => None,
     };
     let profile = match (&args.trace, &global.host) {
         _ if args.input.file.is_some() => input::read(&args.input, out)?,
         (Some(path), _) => wall::of_file(path, out)?.profile(&pick, options, samples, out)?,
         (None, Some(host)) if args.wall => {
-            wall::of_server(host, args.seconds, out)?.profile(&pick, options, samples, out)?
+            wall::of_server(host, args.seconds, global, out)?.profile(&pick, options, samples, out)?
         }
         (None, Some(_)) if pick != Pick::default() || samples.is_some() => {
             return Err(Error::other(
                 "--kind, --request, --percentile and --cpu are for the wall clock of requests: add --wall, or --trace FILE",
             ));
         }
-        (None, Some(host)) => of_cpu(host, args.seconds, args.frequency, out)?,
+        (None, Some(host)) => of_cpu(host, args.seconds, args.frequency, &global.security()?, out)?,
         (None, None) if args.wall => {
             return Err(Error::other("--wall: give --host ADDR, a server's gRPC address, or --trace FILE"));
         }
@@ -157,13 +160,21 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
 }
 
 /// A CPU profile of the status server at `host`.
-fn of_cpu(host: &str, seconds: u32, frequency: u32, out: &mut Output<'_>) -> Result<Profile> {
+fn of_cpu(
+    host: &str,
+    seconds: u32,
+    frequency: u32,
+    security: &SecurityManager,
+    out: &mut Output<'_>,
+) -> Result<Profile> {
     out.note(&format!("profiling {host} for {seconds} s at {frequency} Hz ..."));
     let path = format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}");
     let patience = Duration::from_secs(seconds.into()) + PATIENCE;
     // TiKV chooses the form of its answer by the request's content type.
-    let body = http::get(host, &path, &[("Content-Type", "application/protobuf")], patience)?;
-    let fail = |what: &dyn std::fmt::Display| Error::other(format!("http://{host}{path}: {what}"));
+    let headers = [("Content-Type", "application/protobuf")];
+    let body = http::get(host, &path, &headers, patience, security)?;
+    let fail =
+        |what: &dyn std::fmt::Display| Error::other(format!("{}://{host}{path}: {what}", security.scheme()));
     let read = format::read(&body, &format::ReadOptions::default());
     let (_, stacks) = read.map_err(|e| fail(&e))?;
     let folded = stacks.fold(&tracepoints_profile::FoldOptions::default());

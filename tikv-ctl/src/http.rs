@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use security::SecurityManager;
+
 use crate::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -13,19 +15,26 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_REPLY: u64 = 1 << 30;
 
 /// The body at `path` of the server at `host` (`HOST:PORT`), which may take `patience` to answer.
-pub fn get(host: &str, path: &str, headers: &[(&str, &str)], patience: Duration) -> Result<Vec<u8>> {
-    let fail = |what: String| Error::other(format!("http://{host}{path}: {what}"));
+pub fn get(
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    patience: Duration,
+    security: &SecurityManager,
+) -> Result<Vec<u8>> {
+    let fail = |what: String| Error::other(format!("{}://{host}{path}: {what}", security.scheme()));
     let address = host
         .to_socket_addrs()
         .map_err(|e| fail(format!("expected HOST:PORT of a status server: {e}")))?
         .next()
         .ok_or_else(|| fail("the name has no address".to_owned()))?;
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|e| {
+    let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|e| {
         fail(format!("cannot connect: {e}; give the address that the server's --status-addr names"))
     })?;
+    stream.set_read_timeout(Some(patience)).map_err(|e| fail(e.to_string()))?;
+    let mut stream = security.wrap(stream, host).map_err(|e| fail(e.to_string()))?;
     let mut reply = Vec::new();
     let mut exchange = || {
-        stream.set_read_timeout(Some(patience))?;
         let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n")?;
         (&mut stream).take(MAX_REPLY).read_to_end(&mut reply)

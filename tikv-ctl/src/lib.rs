@@ -79,10 +79,10 @@ fn run_with(
     let format = opt.global.format;
     let mut file = match opt.global.open_output() {
         Ok(file) => file,
-        Err(e) => return fail(&e, format, out, err),
+        Err(e) => return fail(&e, format, false, out, err),
     };
     let progress = progress || (file.is_some() && std::io::stderr().is_terminal());
-    let result = {
+    let (result, written) = {
         let to: &mut dyn Write = match &mut file {
             Some(file) => file,
             None => &mut *out,
@@ -94,14 +94,15 @@ fn run_with(
         let result = commands::run(opt, &mut output);
         output.done();
         // What was found before an error is a result, too.
-        let flushed = output.flush();
-        result.and(flushed)
+        let (flushed, written) = (output.flush(), output.has_written());
+        (result.and(flushed), written)
     };
+    let written = written && file.is_none();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has enough.
         Err(Error::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(e) => fail(&e, format, out, err),
+        Err(e) => fail(&e, format, written, out, err),
     }
 }
 
@@ -112,9 +113,12 @@ fn usage(e: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode 
     ExitCode::from(e.exit_code() as u8)
 }
 
-fn fail(e: &Error, format: Format, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
+/// A document that was begun on `out` gets no second one behind it: the error is on `err` then.
+fn fail(e: &Error, format: Format, written: bool, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let is_tikvs = matches!(e, Error::Tikv(_));
-    let _ = if format != Format::Text {
+    let _ = if format == Format::Json && written {
+        writeln!(err, "{}", serde_json::json!({ "error": e.to_string() }))
+    } else if format != Format::Text {
         writeln!(out, "{}", serde_json::json!({ "error": e.to_string() }))
     } else if is_tikvs {
         writeln!(out, "{e}")

@@ -59,12 +59,19 @@ pub struct Output<'a> {
     out: BufWriter<&'a mut dyn Write>,
     notes: &'a mut dyn Write,
     progress: Option<ProgressBar>,
+    written: bool,
 }
 
 impl<'a> Output<'a> {
     /// Prints to `out`, and notes to `notes`.
     pub fn new(format: Format, out: &'a mut dyn Write, notes: &'a mut dyn Write) -> Output<'a> {
-        Output { format, out: BufWriter::with_capacity(64 * 1024, out), notes, progress: None }
+        Output {
+            format,
+            out: BufWriter::with_capacity(64 * 1024, out),
+            notes,
+            progress: None,
+            written: false,
+        }
     }
 
     /// Shows how far long work is, on standard error if it is a terminal.
@@ -91,6 +98,11 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Whether anything was printed.
+    pub fn has_written(&self) -> bool {
+        self.written
+    }
+
     /// Whether JSON is wanted.
     pub fn is_json(&self) -> bool {
         self.format != Format::Text
@@ -98,12 +110,14 @@ impl<'a> Output<'a> {
 
     /// Prints a line of text.
     pub fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
+        self.written = true;
         self.out.write_all(text.as_ref().as_bytes())?;
         Ok(self.out.write_all(b"\n")?)
     }
 
     /// Prints bytes as they are.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.written |= !bytes.is_empty();
         Ok(self.out.write_all(bytes)?)
     }
 

@@ -1,9 +1,12 @@
 //! The Placement Driver, asked one thing at a time.
 
-use kvproto::metapb::{Peer, Region, Store};
+use kvproto::{
+    metapb::{Peer, Region, Store},
+    pdpb,
+};
 use pd::client::PdClient;
 
-use crate::{Error, Result, cli::Global};
+use crate::{Error, Result, cli::Global, online::tls_hint};
 
 /// A connection to PD.
 pub struct Pd {
@@ -17,11 +20,13 @@ impl Pd {
     pub fn connect(global: &Global) -> Result<Pd> {
         let address =
             global.pd.as_ref().ok_or_else(|| Error::other("this command asks PD: give --pd ADDR"))?;
-        Pd::connect_to(std::slice::from_ref(address))
+        Pd::connect_to(std::slice::from_ref(address), global)
     }
 
     /// Connects to one of the PDs at these addresses.
-    pub fn connect_to(addresses: &[String]) -> Result<Pd> {
+    pub fn connect_to(addresses: &[String], global: &Global) -> Result<Pd> {
+        let security = global.security()?;
+        let told = security.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -30,9 +35,9 @@ impl Pd {
         let endpoints: Vec<String> =
             addresses.iter().flat_map(|list| list.split(',').map(str::to_owned)).collect();
         let address = endpoints.join(",");
-        let client = runtime
-            .block_on(PdClient::connect(&endpoints))
-            .map_err(|e| Error::other(format!("--pd {address}: {e}; see that PD runs there")))?;
+        let client = runtime.block_on(PdClient::connect_secure(&endpoints, security)).map_err(|e| {
+            Error::other(format!("--pd {address}: {e}; see that PD runs there{}", tls_hint(&told)))
+        })?;
         Ok(Pd { address, runtime, client })
     }
 
@@ -57,6 +62,18 @@ impl Pd {
     pub fn stores(&self) -> Result<Vec<Store>> {
         let found = self.runtime.block_on(self.client.get_all_stores(true));
         self.ask("all stores", found)
+    }
+
+    /// The regions that overlap `[start, end)`, keys as PD shows them; an empty end is none.
+    pub fn scan(&self, start: &[u8], end: &[u8]) -> Result<Vec<pdpb::Region>> {
+        let found = self.runtime.block_on(self.client.scan_regions(start, end, 0));
+        self.ask("the regions", found)
+    }
+
+    /// A timestamp that is newer than all that were given before.
+    pub fn tso(&self) -> Result<u64> {
+        let ts = self.ask("a timestamp", self.runtime.block_on(self.client.get_tso(1)))?;
+        Ok(((ts.physical as u64) << 18) | ts.logical as u64)
     }
 
     /// An id that nothing else has.

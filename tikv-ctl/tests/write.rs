@@ -200,7 +200,7 @@ fn a_flashback_writes_what_was_there_again_and_is_undone() {
     // Once more there is nothing to do but what the flashback itself wrote.
     let (_, out, _) = run(&path, &["flashback", "-v", "101", "--dry-run"]);
     assert!(out.contains("0 changes"), "{out}");
-    let (code, _, err) = ctl(&["flashback", "-v", "15", "--pd", "127.0.0.1:1"]);
+    let (code, _, err) = ctl(&["flashback", "-v", "15"]);
     assert!(code == 1 && err.contains("--data-dir"), "{err}");
 }
 
@@ -275,4 +275,41 @@ fn rocksdb_s_tools_read() {
     let file = format!("--file={}", name.display());
     let (code, out, err) = ctl(&["sst_dump", &file, "--command=scan", "--output_hex", "--show_properties"]);
     assert!(code == 0 && out.contains("seq:") && out.contains("rocksdb.num.entries"), "{out}{err}");
+}
+
+#[test]
+fn a_repair_by_a_script_is_shown_made_and_undone() {
+    let (_dir, path) = store();
+    let raft = format!("{path}/raft-engine");
+    let other = tempfile::tempdir().unwrap();
+    let place = |name: &str| other.path().join(name).to_str().unwrap().to_owned();
+    let (script, undo) = (place("script.rhai"), place("undo.json"));
+    let text = "fn filter_append(id, first, count, rewrite_count, queue, ifirst, ilast) { if id == 4 { 1 } else { 0 } }";
+    std::fs::write(&script, text).unwrap();
+    let repair = |args: &[&str]| {
+        ctl(&[&["raft-engine-ctl", "--", "repair", "-p", &raft, "-q", "all", "-s", &script], args].concat())
+    };
+    let entry = |region: &str| run(&path, &["raft", "log", "-r", region, "-i", "7"]).0;
+    let before = contents(Path::new(&raft));
+    let (code, out, err) = repair(&["--dry-run"]);
+    assert!(code == 0 && out.contains("- group 4: entry 6") && !out.contains("- group 2"), "{out}{err}");
+    assert!(before == contents(Path::new(&raft)), "--dry-run changes no byte");
+
+    let engine = raft_log_engine::RaftLogEngine::open(&raft, &raft_log_engine::RaftEngineConfig::small());
+    let (code, _, err) = repair(&["--yes", "--undo-file", &undo]);
+    assert!(code == 1 && err.contains("stop the server"), "{err}");
+    drop(engine);
+    let before = contents(Path::new(&raft));
+
+    let (code, out, err) = repair(&["--yes", "--undo-file", &undo]);
+    assert_eq!((code, out.as_str()), (0, "Repair is done\n"), "{err}");
+    assert_eq!((entry("2"), entry("4")), (0, 255));
+    let (code, out, err) = ctl(&["undo", &undo, "--yes"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(before == contents(Path::new(&raft)), "undo restores every byte");
+    assert_eq!(entry("4"), 0);
+
+    std::fs::write(&script, "fn (").unwrap();
+    let (code, _, err) = repair(&["--dry-run"]);
+    assert!(code == 1 && err.contains("the script"), "{err}");
 }

@@ -167,8 +167,8 @@ pub enum FailCmd {
 /// Runs `cmd`.
 pub fn run(cmd: &AdminCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
     match cmd {
-        AdminCmd::CompactCluster { args } => compact_cluster(args, &Pd::connect(global)?, out),
-        AdminCmd::SplitRegion { region, key } => split_region(*region, key, &Pd::connect(global)?, out),
+        AdminCmd::CompactCluster { args } => compact_cluster(args, global, out),
+        AdminCmd::SplitRegion { region, key } => split_region(*region, key, global, out),
         AdminCmd::Compact { args, region } if global.host.is_none() && global.data_dir.is_some() => {
             compact_dir(args, *region, global, out)
         }
@@ -179,7 +179,7 @@ pub fn run(cmd: &AdminCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
                     None => Err(Error::other("[host|data-dir] is not specified: give --host ADDR")),
                 };
             };
-            let online = Online::connect(host)?;
+            let online = Online::connect(host, &global.security()?)?;
             match cmd {
                 AdminCmd::Compact { args, region } => compact(args, *region, host, &online, out),
                 AdminCmd::Fail { cmd } => fail(cmd, &online, out),
@@ -235,13 +235,14 @@ fn compact_one(
     )
 }
 
-fn compact_cluster(args: &CompactArgs, pd: &Pd, out: &mut Output<'_>) -> Result<()> {
+fn compact_cluster(args: &CompactArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let (pd, security) = (Pd::connect(global)?, global.security()?);
     let (from, to) = (bound(args.from.as_ref())?, bound(args.to.as_ref())?);
     let is_tiflash = |store: &metapb::Store| {
         store.labels.iter().any(|label| label.key == "engine" && label.value.starts_with("tiflash"))
     };
     for store in pd.stores()?.iter().filter(|store| !is_tiflash(store)) {
-        let online = Online::connect(&store.address)?;
+        let online = Online::connect(&store.address, &security)?;
         for cf in &args.cf {
             compact_one(args, cf, (&from, &to), (&store.address, "compact"), &online, out)?;
         }
@@ -249,14 +250,15 @@ fn compact_cluster(args: &CompactArgs, pd: &Pd, out: &mut Output<'_>) -> Result<
     Ok(())
 }
 
-fn split_region(region_id: u64, key: &str, pd: &Pd, out: &mut Output<'_>) -> Result<()> {
+fn split_region(region_id: u64, key: &str, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let (pd, security) = (Pd::connect(global)?, global.security()?);
     let key = escaped(key)?;
     let (region, leader) = pd.region(region_id)?;
     let leader = leader.ok_or_else(|| {
         Error::other(format!("region {region_id} has no leader that PD knows of; try again when it has one"))
     })?;
     let address = pd.store(leader.store_id)?.address;
-    let (runtime, channel) = online::connect(&address)?;
+    let (runtime, channel) = online::connect(&address, &security)?;
     let context = kvrpcpb::Context {
         region_id,
         region_epoch: region.region_epoch,
@@ -303,6 +305,7 @@ fn fail(cmd: &FailCmd, online: &Online, out: &mut Output<'_>) -> Result<()> {
     let list = || online.fail_points().map_err(|e| e.of("DebugClient::list_fail_points"));
     match cmd {
         FailCmd::Inject { args, file } => {
+            let mut injected = Vec::new();
             for (name, actions) in fail_points(args, file.as_ref())? {
                 if actions.is_empty() {
                     out.note(&format!(
@@ -313,17 +316,20 @@ fn fail(cmd: &FailCmd, online: &Online, out: &mut Output<'_>) -> Result<()> {
                 online
                     .inject_fail_point(&name, &actions)
                     .map_err(|e| e.of("DebugClient::inject_fail_point"))?;
+                injected.push(json!({ "name": name, "actions": actions }));
             }
-            Ok(())
+            if out.is_json() { out.json(&json!({ "injected": injected })) } else { Ok(()) }
         }
         FailCmd::Recover { args, file } => {
             let mut points = fail_points(args, file.as_ref())?;
             if points.is_empty() {
                 points = list()?;
             }
-            points.iter().try_for_each(|(name, _)| {
-                online.recover_fail_point(name).map_err(|e| e.of("DebugClient::recover_fail_point"))
-            })
+            for (name, _) in &points {
+                online.recover_fail_point(name).map_err(|e| e.of("DebugClient::recover_fail_point"))?;
+            }
+            let names = || points.iter().map(|(name, _)| name).collect::<Vec<_>>();
+            if out.is_json() { out.json(&json!({ "recovered": names() })) } else { Ok(()) }
         }
         FailCmd::List {} => {
             let points = list()?;

@@ -28,7 +28,7 @@ impl<'a> Server<'a> {
         let Some(host) = &global.host else {
             return Err(Error::other(format!("{command} asks a running server: give --host HOST:PORT")));
         };
-        let (runtime, channel) = online::connect(host)?;
+        let (runtime, channel) = online::connect(host, &global.security()?)?;
         Ok(Self { host, runtime, client: TraceControlClient::new(channel) })
     }
 

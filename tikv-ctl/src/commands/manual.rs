@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::CommandFactory;
+use serde_json::json;
 
 use crate::{Error, Result, cli::Opt, output::Output};
 
@@ -10,6 +11,10 @@ use crate::{Error, Result, cli::Opt, output::Output};
 pub fn completions(shell: clap_complete::Shell, out: &mut Output<'_>) -> Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Opt::command(), "tikv-ctl", &mut text);
+    if out.is_json() {
+        let script = String::from_utf8_lossy(&text);
+        return out.json(&json!({ "shell": shell.to_string(), "script": script }));
+    }
     out.bytes(&text)
 }
 
@@ -19,6 +24,9 @@ pub fn pages(dir: &Path, out: &mut Output<'_>) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(fail)?;
     clap_mangen::generate_to(Opt::command(), dir).map_err(fail)?;
     let pages = std::fs::read_dir(dir).map_err(fail)?.count();
+    if out.is_json() {
+        return out.json(&json!({ "dir": dir, "pages": pages }));
+    }
     out.note(&format!(
         "{}: {pages} pages; read them with man -l {}/tikv-ctl.1",
         dir.display(),

@@ -8,6 +8,7 @@ mod diff;
 mod encryption;
 mod files;
 mod find;
+mod flashback;
 mod inside;
 mod key;
 mod manual;
@@ -70,6 +71,13 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
         Some(Cmd::Key { key, value }) => key::run(&key, value.as_deref(), &global, out),
         Some(Cmd::Completions { shell }) => manual::completions(shell, out),
         Some(Cmd::Man { dir }) => manual::pages(&dir, out),
+        Some(Cmd::ReuseReadonlyRemains { .. }) => Err(Error::other(
+            "reuse-readonly-remains is not here: use TiKV's own tikv-ctl. To look at a directory on a disk that cannot be \
+             written, no agent directory is needed: all commands that read take it as it is",
+        )),
+        Some(Cmd::CompactLogBackup { .. }) => Err(Error::other(
+            "compact-log-backup is not here: log backups lie in object storage; use TiKV's own tikv-ctl or br",
+        )),
         Some(Cmd::Flamegraph(args)) => flamegraph::run(&args, &global, out),
         Some(Cmd::Inflight(args)) => inside::inflight(&args, &global, out),
         Some(Cmd::Keep(args)) => inside::keep(&args, &global, out),
@@ -115,7 +123,7 @@ fn store_config(global: &Global) -> Result<StoreConfig> {
 /// Runs a command that asks a store.
 fn with_store(cmd: Cmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if let Some(host) = &global.host {
-        let online = Online::connect(host)?;
+        let online = Online::connect(host, &global.security()?)?;
         return match remote::run(&cmd, &online, out)? {
             true => Ok(()),
             false => dispatch(cmd, global, &online, out),
@@ -150,7 +158,7 @@ fn open_offline(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
 /// The store that the flags name, if they name one.
 fn open_source(global: &Global, out: &mut Output<'_>) -> Result<Option<Box<dyn Source>>> {
     if let Some(host) = &global.host {
-        return Ok(Some(Box::new(Online::connect(host)?)));
+        return Ok(Some(Box::new(Online::connect(host, &global.security()?)?)));
     }
     if global.data_dir.is_none() {
         return Ok(None);
@@ -195,6 +203,8 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
         | Cmd::BadSsts { .. }
         | Cmd::Ldb { .. }
         | Cmd::SstDump { .. }
+        | Cmd::ReuseReadonlyRemains { .. }
+        | Cmd::CompactLogBackup { .. }
         | Cmd::Completions { .. }
         | Cmd::Man { .. }
         | Cmd::Files(_)

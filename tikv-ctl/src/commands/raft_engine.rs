@@ -1,12 +1,17 @@
-//! `raft-engine-ctl -- dump` and `check`, with the arguments of raft-engine's own tool.
+//! `raft-engine-ctl -- dump`, `check`, `repair` and `try-purge`, with the arguments of raft-engine's own tool.
 
 use std::path::PathBuf;
 
 use clap::Parser;
 use serde_json::json;
 
-use super::know_keys_around;
-use crate::{Error, Result, cli::Global, output::Output, raft_engine};
+use raft_log_engine::RepairQueue;
+
+use super::{
+    know_keys_around,
+    write::{self, How},
+};
+use crate::{Error, Result, cli::Global, output::Output, raft_engine, write::repair};
 
 /// Looks into the files of raft-engine
 #[derive(Debug, Parser)]
@@ -27,11 +32,19 @@ enum Ctl {
         #[arg(short, long)]
         path: PathBuf,
     },
-    /// Repair log entry holes by a script: not here, see below
+    /// Repair log entry holes by a script: what its functions leave out is gone
     Repair {
-        /// Arguments of raft-engine's own tool
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
+        /// Path of the directory
+        #[arg(short, long)]
+        path: PathBuf,
+        /// Queue name: append, rewrite or all
+        #[arg(short, long, default_value = "append", value_parser = ["append", "rewrite", "all"])]
+        queue: String,
+        /// Path of the Rhai script; see raft-engine's README for the functions it may define
+        #[arg(short, long)]
+        script: PathBuf,
+        #[command(flatten)]
+        how: How,
     },
     /// Check data files for logical errors
     Check {
@@ -48,7 +61,7 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
         Err(e) if e.use_stderr() => return Err(Error::other(e.render().to_string().trim_end())),
         Err(e) => return out.bytes(e.render().to_string().as_bytes()),
     };
-    if let Ctl::Dump { path, .. } | Ctl::Check { path } = &ctl {
+    if let Ctl::Dump { path, .. } | Ctl::Check { path } | Ctl::Repair { path, .. } = &ctl {
         know_keys_around(path, global, out)?;
     }
     match ctl {
@@ -59,10 +72,18 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
             let groups = engine.manual_purge().map_err(|e| Error::other(e.to_string()))?;
             out.either(|| "Purge is done".to_owned(), || json!({ "groups_to_rewrite": groups }))
         }
-        Ctl::Repair { .. } => Err(Error::other(
-            "repair runs a script over damaged log files, which this tool does not: a torn tail is left out by every \
-             reader and cut off when the store is opened; for holes see check, and unsafe-recover drop-unapplied-raftlog",
-        )),
+        Ctl::Repair { path, queue, script, how } => {
+            let script = std::fs::read_to_string(&script)
+                .map_err(|e| Error::other(format!("--script {}: {e}", script.display())))?;
+            let queue = match queue.as_str() {
+                "append" => RepairQueue::Append,
+                "rewrite" => RepairQueue::Rewrite,
+                _ => RepairQueue::All,
+            };
+            let plan = repair::plan(&path, queue, &script)?;
+            let global = Global { data_dir: Some(path), ..global.clone() };
+            write::make("raft-engine-repair", &how, &plan, "Repair is done", &global, out)
+        }
     }
 }
 

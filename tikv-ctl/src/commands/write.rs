@@ -15,8 +15,8 @@ use crate::{
     pd::Pd,
     source::Source,
     write::{
-        Change, Engines, Target, UndoFile, files, files::DirLock, flashback, flashback::Stamps, mvcc_check,
-        plans, plans::Plan,
+        Change, Engines, Flashback, Target, UndoFile, files, files::DirLock, flashback, flashback::Stamps,
+        mvcc_check, plans, plans::Plan,
     },
 };
 
@@ -98,7 +98,10 @@ pub enum WriteCmd {
     },
     /// Flash the data back to a version: what was there then is written again, on top of what came later
     #[command(
-        after_help = "Works on the directory of a store that is stopped, and on that store alone. Where a region has more \
+        after_help = "With --pd: of a running cluster, region by region: closed to other requests, written back, opened. Keys \
+                            outside of --start and --end stay as they are. Undoing it is another flashback, to just before \
+                            this one; locks that were rolled back do not come again.\n\
+                            With --data-dir: of a store that is stopped, and of that store alone. Where a region has more \
                             replicas, do the same on each of them, with the same --start-ts."
     )]
     Flashback {
@@ -150,6 +153,23 @@ pub enum WriteCmd {
     },
 }
 
+/// Regions that must be named, or all.
+#[derive(Clone, Debug, Args)]
+pub struct WhichRegions {
+    /// Only for these regions
+    #[arg(
+        short = 'r',
+        value_name = "REGION",
+        value_delimiter = ',',
+        conflicts_with = "all_regions",
+        required_unless_present = "all_regions"
+    )]
+    regions: Option<Vec<u64>>,
+    /// Do the command for all regions
+    #[arg(long)]
+    all_regions: bool,
+}
+
 /// `unsafe-recover remove-fail-stores` and `drop-unapplied-raftlog`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum UnsafeRecoverCmd {
@@ -158,38 +178,18 @@ pub enum UnsafeRecoverCmd {
         /// Stores to be removed
         #[arg(short = 's', value_name = "STORE", value_delimiter = ',', required = true)]
         stores: Vec<u64>,
-        /// Only for these regions
-        #[arg(
-            short = 'r',
-            value_name = "REGION",
-            value_delimiter = ',',
-            conflicts_with = "all_regions",
-            required_unless_present = "all_regions"
-        )]
-        regions: Option<Vec<u64>>,
+        #[command(flatten)]
+        which: WhichRegions,
         /// Promote learner to voter
         #[arg(long)]
         promote_learner: bool,
-        /// Do the command for all regions
-        #[arg(long)]
-        all_regions: bool,
         #[command(flatten)]
         how: How,
     },
     /// Remove unapplied raftlogs on the regions
     DropUnappliedRaftlog {
-        /// Only for these regions
-        #[arg(
-            short = 'r',
-            value_name = "REGION",
-            value_delimiter = ',',
-            conflicts_with = "all_regions",
-            required_unless_present = "all_regions"
-        )]
-        regions: Option<Vec<u64>>,
-        /// Do the command for all regions
-        #[arg(long)]
-        all_regions: bool,
+        #[command(flatten)]
+        which: WhichRegions,
         #[command(flatten)]
         how: How,
     },
@@ -202,13 +202,24 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
         return undo(file, &how, global, out);
     }
     if let (Some(host), WriteCmd::ResetToVersion { version, how }) = (&global.host, cmd) {
-        return reset_online(host, *version, how, out);
+        return reset_online(host, *version, how, global, out);
     }
-    if matches!(cmd, WriteCmd::Flashback { .. }) && global.data_dir.is_none() {
-        return Err(Error::other(
-            "flashback changes the directory of a store that is stopped: give --data-dir DIR. A running cluster is flashed \
-             back by SQL (FLASHBACK CLUSTER TO TSO) or by TiKV's own tikv-ctl",
-        ));
+    if let (WriteCmd::Flashback { version, regions, start, end, start_ts, how }, None) =
+        (cmd, &global.data_dir)
+    {
+        if global.pd.is_none() {
+            return Err(Error::other(
+                "flashback: give --pd ADDR for a running cluster, or --data-dir DIR for a store that is stopped",
+            ));
+        }
+        if start_ts.is_some() {
+            return Err(Error::other(
+                "--start-ts is for --data-dir: timestamps of a cluster come from its PD",
+            ));
+        }
+        let (start, end) = (hex(start)?, hex(end)?);
+        let wanted = Flashback { pd: None, version: *version, regions: regions.clone(), start, end };
+        return super::flashback::run(&wanted, false, how, global, out);
     }
     if global.host.is_some() {
         return Err(Error::Tikv("This command is only for local mode".to_owned()));
@@ -228,7 +239,7 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
             let plan = match (pd, force) {
                 (_, true) => plans::tombstone(&store, regions, None)?,
                 (Some(pd), false) => {
-                    let pd = Pd::connect_to(pd)?;
+                    let pd = Pd::connect_to(pd, global)?;
                     plans::tombstone(&store, regions, Some(&|id| pd.region(id).map(|(region, _)| region)))?
                 }
                 (None, false) => {
@@ -245,22 +256,28 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
             return make("recover-mvcc", &how, &plan, "success!", global, out);
         }
         WriteCmd::UnsafeRecover { cmd } => match cmd {
-            UnsafeRecoverCmd::RemoveFailStores { stores, regions, promote_learner, how, .. } => {
+            UnsafeRecoverCmd::RemoveFailStores { stores, which, promote_learner, how } => {
                 if !out.is_json() {
                     out.line(format!("removing stores {stores:?} from configurations..."))?;
                 }
-                let plan = plans::remove_fail_stores(&store, stores, regions.as_deref(), *promote_learner)?;
+                let plan =
+                    plans::remove_fail_stores(&store, stores, which.regions.as_deref(), *promote_learner)?;
                 ("remove-fail-stores", how, plan, "success")
             }
-            UnsafeRecoverCmd::DropUnappliedRaftlog { regions, how, .. } => {
+            UnsafeRecoverCmd::DropUnappliedRaftlog { which, how } => {
                 if !out.is_json() {
                     out.line("removing unapplied raftlog on region ...")?;
                 }
-                ("drop-unapplied-raftlog", how, plans::drop_unapplied(&store, regions.as_deref())?, "success")
+                (
+                    "drop-unapplied-raftlog",
+                    how,
+                    plans::drop_unapplied(&store, which.regions.as_deref())?,
+                    "success",
+                )
             }
         },
         WriteCmd::RecreateRegion { pd, region, how } => {
-            let pd = Pd::connect_to(pd)?;
+            let pd = Pd::connect_to(pd, global)?;
             let lost = pd.region(*region)?.0;
             let (id, peer) = (pd.alloc_id()?, pd.alloc_id()?);
             if !out.is_json() {
@@ -321,22 +338,26 @@ fn recover_mvcc(store: &Offline, regions: Option<&[u64]>, out: &mut Output<'_>) 
     Ok(plan)
 }
 
-fn reset_online(host: &str, version: u64, how: &How, out: &mut Output<'_>) -> Result<()> {
+fn reset_online(host: &str, version: u64, how: &How, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if how.dry_run {
         return Err(Error::other(
             "a server does not tell beforehand what it would delete: --dry-run needs --data-dir",
         ));
     }
-    let online = Online::connect(host)?;
+    let online = Online::connect(host, &global.security()?)?;
     let what = format!(
         "{host} deletes all locks and all versions committed after {version}. There is no undo file for a server."
     );
     confirm("reset-to-version", &what, how, out)?;
-    online.reset_to_version(version).map_err(|e| e.of("DebugClient::reset_to_version"))
+    online.reset_to_version(version).map_err(|e| e.of("DebugClient::reset_to_version"))?;
+    match out.is_json() {
+        true => out.json(&json!({ "command": "reset-to-version", "dry_run": false, "version": version })),
+        false => Ok(()),
+    }
 }
 
 /// Asks for the command's name to be typed.
-fn confirm(name: &str, what: &str, how: &How, out: &mut Output<'_>) -> Result<()> {
+pub(super) fn confirm(name: &str, what: &str, how: &How, out: &mut Output<'_>) -> Result<()> {
     if how.yes {
         return Ok(());
     }
@@ -355,7 +376,14 @@ fn print_changes(changes: &[Change], out: &mut Output<'_>) -> Result<()> {
 }
 
 /// Shows the plan, or carries it out.
-fn make(name: &str, how: &How, plan: &Plan, done: &str, global: &Global, out: &mut Output<'_>) -> Result<()> {
+pub(super) fn make(
+    name: &str,
+    how: &How,
+    plan: &Plan,
+    done: &str,
+    global: &Global,
+    out: &mut Output<'_>,
+) -> Result<()> {
     let failed = || {
         let list: Vec<String> =
             plan.errors.iter().map(|(id, e)| format!("region: {id}, error: {e}")).collect();
@@ -421,6 +449,10 @@ fn carry_out(
 
 fn undo(file: &std::path::Path, how: &How, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let saved = UndoFile::read(file)?;
+    if let Some(back) = &saved.flashback {
+        let pd = global.pd.clone().or(back.pd.clone());
+        return super::flashback::run(back, true, how, &Global { pd, ..global.clone() }, out);
+    }
     let changes = saved.inverse();
     if how.dry_run {
         return out.either(

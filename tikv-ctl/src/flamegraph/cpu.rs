@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use security::SecurityManager;
 use tracepoints_profile::{format, join::CpuTime};
 
 use super::PATIENCE;
@@ -25,12 +26,12 @@ impl Samples {
     }
 
     /// Asks the status server at `host` now; it answers when the time is over.
-    pub fn of_server(host: &str, seconds: u32, frequency: u32) -> Self {
-        let (to, name) = (host.to_owned(), format!("http://{host}"));
+    pub fn of_server(host: &str, seconds: u32, frequency: u32, security: SecurityManager) -> Self {
+        let (to, name) = (host.to_owned(), format!("{}://{host}", security.scheme()));
         let ask = move || {
             let path = format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}");
             let patience = Duration::from_secs(seconds.into()) + PATIENCE;
-            http::get(&to, &path, &[("Content-Type", "application/protobuf")], patience)
+            http::get(&to, &path, &[("Content-Type", "application/protobuf")], patience, &security)
         };
         Self::Coming(thread::spawn(ask), name)
     }

@@ -7,7 +7,7 @@ use tracepoints::trace_file::TraceFile;
 use tracepoints_profile::{Operation, Pick, cohort, flame::Measure, join, wall::WallOptions};
 
 use super::{Profile, cpu::Samples};
-use crate::{Error, Result, online, output::Output};
+use crate::{Error, Result, cli::Global, online, output::Output};
 
 /// The requests in the trace file at `path`.
 pub fn of_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
@@ -28,8 +28,8 @@ pub fn of_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
 }
 
 /// The requests that the server at `host` serves in the next `seconds`.
-pub fn of_server(host: &str, seconds: u32, out: &mut Output<'_>) -> Result<Recording> {
-    let (runtime, channel) = online::connect(host)?;
+pub fn of_server(host: &str, seconds: u32, global: &Global, out: &mut Output<'_>) -> Result<Recording> {
+    let (runtime, channel) = online::connect(host, &global.security()?)?;
     out.note(&format!("recording {host} for {seconds} s ..."));
     let fail = |what: &dyn std::fmt::Display| Error::other(format!("--host {host}: recording: {what}"));
     let mut recorded = tempfile::NamedTempFile::new().map_err(|e| fail(&e))?;

@@ -9,6 +9,7 @@ use kvproto::{
     eraftpb::Entry,
     kvrpcpb::ApiVersion,
 };
+use security::{SecurityManager, causes};
 use tonic::{Code, Response, Status, transport::Channel};
 
 use crate::{
@@ -27,16 +28,18 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 #[derive(Debug)]
 pub struct Online {
     host: String,
+    hint: &'static str,
     runtime: tokio::runtime::Runtime,
     channel: Channel,
     client: DebugClient<Channel>,
 }
 
 /// A connection to `host`, and the runtime that drives it.
-pub(crate) fn connect(host: &str) -> crate::Result<(tokio::runtime::Runtime, Channel)> {
-    let address = host.strip_prefix("http://").unwrap_or(host);
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|e| Error::other(format!("--host {host}: expected HOST:PORT: {e}")))?;
+pub(crate) fn connect(
+    host: &str,
+    security: &SecurityManager,
+) -> crate::Result<(tokio::runtime::Runtime, Channel)> {
+    let endpoint = security.endpoint(host).map_err(|e| Error::other(format!("--host {host}: {e}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -46,31 +49,31 @@ pub(crate) fn connect(host: &str) -> crate::Result<(tokio::runtime::Runtime, Cha
         .http2_keep_alive_interval(KEEPALIVE.0)
         .keep_alive_timeout(KEEPALIVE.1);
     let channel = runtime.block_on(endpoint.connect()).map_err(|e| {
-        let why = innermost(&e);
+        let (why, hint) = (causes(&e), tls_hint(security));
         Error::other(format!(
-            "--host {host}: cannot connect: {why}; give the address that the server's --addr names, and see that it runs"
+            "--host {host}: cannot connect: {why}; give the address that the server's --addr names, and see that it runs{hint}"
         ))
     })?;
     Ok((runtime, channel))
 }
 
-/// What a chain of errors begins with.
-fn innermost(e: &dyn std::error::Error) -> String {
-    let mut last = e;
-    while let Some(source) = last.source() {
-        last = source;
+/// What may be wrong where a server hangs up.
+pub(crate) fn tls_hint(security: &SecurityManager) -> &'static str {
+    if security.is_tls() {
+        "; it must speak TLS, with a certificate of --ca-path that names this host, and know the authority of --cert-path"
+    } else {
+        "; if it speaks TLS, give --ca-path, --cert-path and --key-path"
     }
-    last.to_string()
 }
 
 impl Online {
     /// Connects to the server whose gRPC address is `host`.
-    pub fn connect(host: &str) -> crate::Result<Online> {
-        let (runtime, channel) = connect(host)?;
+    pub fn connect(host: &str, security: &SecurityManager) -> crate::Result<Online> {
+        let (runtime, channel) = connect(host, security)?;
         let client = DebugClient::new(channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_LEN)
             .max_encoding_message_size(MAX_MESSAGE_LEN);
-        Ok(Online { host: host.to_owned(), runtime, channel, client })
+        Ok(Online { host: host.to_owned(), hint: tls_hint(security), runtime, channel, client })
     }
 
     fn call<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Answer<T> {
@@ -99,8 +102,13 @@ impl Online {
             Code::Unauthenticated => "UNAUTHENTICATED",
         };
         let mut text = format!("{}-{name} {}", status.code() as i32, status.message());
-        if matches!(status.code(), Code::Unavailable) {
-            text.push_str(&format!(" (the server at {} went away or does not answer)", self.host));
+        if let Some(cause) = std::error::Error::source(status) {
+            // Not an answer of the server: the connection broke.
+            let why = causes(cause);
+            text.push_str(&format!(
+                " (the server at {} went away or does not answer: {why}{})",
+                self.host, self.hint
+            ));
         }
         DebugError::Rpc(text)
     }
@@ -149,6 +157,11 @@ impl Online {
     /// Removes what came after `ts`.
     pub fn reset_to_version(&self, ts: u64) -> Answer<()> {
         self.call(self.client.clone().reset_to_version(debugpb::ResetToVersionRequest { ts })).map(|_| ())
+    }
+
+    /// Prepares or finishes the flashback of a region that this server leads.
+    pub fn flashback_to_version(&self, request: debugpb::FlashbackToVersionRequest) -> Answer<()> {
+        self.call(self.client.clone().flashback_to_version(request)).map(|_| ())
     }
 
     /// How far a region's resolved timestamp is.

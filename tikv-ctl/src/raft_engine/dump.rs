@@ -66,6 +66,36 @@ fn file_lines(file: &LogFile, data: &[u8], groups: &[u64]) -> Vec<String> {
     }
 }
 
+/// The items of one file, each entry for itself, without their places; damage ends the list.
+pub fn items(path: &Path) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    if let Some(file) = LogFile::from_path(path) {
+        let data = file.read()?;
+        let Ok(mut batches) = BatchIter::new(&data, file.seq) else { return Ok(lines) };
+        while let Ok(Some(batch)) = batches.next_batch() {
+            for item in &batch.items {
+                let group = item.group;
+                match &item.content {
+                    Content::Entries(indexes) => lines.extend(
+                        indexes.iter().map(|e| format!("group {group}: entry {}, {} bytes", e.index, e.len)),
+                    ),
+                    Content::Clean => lines.push(format!("group {group}: clean")),
+                    Content::Compact(index) => lines.push(format!("group {group}: compact to {index}")),
+                    Content::Put(key, value) => lines.push(format!(
+                        "group {group}: put {} = {}",
+                        keys::hex_upper(key),
+                        keys::hex_upper(value)
+                    )),
+                    Content::Delete(key) => {
+                        lines.push(format!("group {group}: delete {}", keys::hex_upper(key)));
+                    }
+                }
+            }
+        }
+    }
+    Ok(lines)
+}
+
 /// What [`check`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {

@@ -11,6 +11,6 @@ mod memtable;
 
 pub use batch::{BatchIter, FileHeader, LogBatch};
 pub use dir::{LogFile, Queue, RaftEngineDir, is_raft_engine_dir};
-pub use dump::{Checked, check, dump, log_files};
+pub use dump::{Checked, check, dump, items, log_files};
 pub use item::{Content, EntryIndex, LogItem};
 pub use memtable::MemTable;

@@ -18,6 +18,8 @@ const DURATION: u8 = 7;
 const VARINT: u8 = 8;
 const VARUINT: u8 = 9;
 const JSON: u8 = 10;
+/// A vector of 32-bit floats.
+const VECTOR: u8 = 20;
 const MAX: u8 = 250;
 
 const SIGN: u64 = 1 << 63;
@@ -41,6 +43,8 @@ pub enum Datum {
     Duration(i64),
     /// TiDB's binary JSON, as bytes.
     Json(Vec<u8>),
+    /// A vector of 32-bit floats.
+    Vector(Vec<f32>),
     /// The bound above all values.
     Max,
 }
@@ -59,7 +63,8 @@ pub fn decode(input: &mut &[u8]) -> Option<Datum> {
         DURATION => Datum::Duration(codec::decode_i64(input).ok()?),
         VARINT => Datum::Int(codec::decode_var_i64(input).ok()?),
         VARUINT => Datum::Uint(codec::decode_var_u64(input).ok()?),
-        JSON => Datum::Json(std::mem::take(input).to_vec()),
+        JSON => Datum::Json(codec::take(input, super::json::len(input)?, "JSON").ok()?.to_vec()),
+        VECTOR => Datum::Vector(vector(input)?),
         MAX => Datum::Max,
         _ => return None,
     })
@@ -72,6 +77,13 @@ pub fn decode_all(mut input: &[u8]) -> Option<Vec<Datum>> {
         all.push(decode(&mut input)?);
     }
     Some(all)
+}
+
+/// How many there are, then each, the low byte first.
+fn vector(input: &mut &[u8]) -> Option<Vec<f32>> {
+    let count = u32::from_le_bytes(*codec::take(input, 4, "length").ok()?.first_chunk()?) as usize;
+    let bytes = codec::take(input, count.checked_mul(4)?, "vector").ok()?;
+    Some(bytes.chunks_exact(4).filter_map(|four| four.try_into().ok().map(f32::from_le_bytes)).collect())
 }
 
 /// Bytes that sort as the number does.
@@ -102,7 +114,7 @@ impl Datum {
                 codec::encode_u64(out, if bits & SIGN == 0 { bits | SIGN } else { !bits });
             }
             Datum::Max => out.push(MAX),
-            Datum::Decimal(_) | Datum::Duration(_) | Datum::Json(_) => return None,
+            Datum::Decimal(_) | Datum::Duration(_) | Datum::Json(_) | Datum::Vector(_) => return None,
         }
         Some(())
     }
@@ -138,7 +150,10 @@ impl Datum {
             Datum::Float(v) => json!({ "type": "float", "value": v }),
             Datum::Decimal(v) => json!({ "type": "decimal", "value": v }),
             Datum::Duration(v) => json!({ "type": "duration", "value": v }),
-            Datum::Json(b) => json!({ "type": "json", "hex": hex_upper(b) }),
+            Datum::Json(b) => {
+                json!({ "type": "json", "value": super::json::decode(b), "hex": hex_upper(b) })
+            }
+            Datum::Vector(v) => json!({ "type": "vector", "value": v }),
             Datum::Max => json!({ "type": "max" }),
         }
     }
@@ -155,7 +170,11 @@ impl fmt::Display for Datum {
             Datum::Float(v) => write!(f, "{v:?}"),
             Datum::Decimal(v) => write!(f, "decimal {v}"),
             Datum::Duration(v) => write!(f, "duration {v}ns"),
-            Datum::Json(b) => write!(f, "json x'{}'", hex_upper(b)),
+            Datum::Json(b) => match super::json::decode(b) {
+                Some(value) => write!(f, "json {value}"),
+                None => write!(f, "json x'{}'", hex_upper(b)),
+            },
+            Datum::Vector(v) => write!(f, "vector {v:?}"),
             Datum::Max => f.write_str("max"),
         }
     }
@@ -179,6 +198,16 @@ mod tests {
         assert_eq!(Datum::parse("abc"), Some(Datum::Bytes(b"abc".to_vec())));
         assert_eq!(Datum::parse("x'00ff'"), Some(Datum::Bytes(vec![0, 255])));
         assert_eq!(Datum::parse("\"open"), None);
+    }
+
+    #[test]
+    fn columns_behind_a_document_or_a_vector_are_read() {
+        // JSON `true`, a vector of one number, then 5.
+        let bytes = [10, 4, 1, 20, 1, 0, 0, 0, 0, 0, 0x80, 0x3F, 8, 10];
+        let all = decode_all(&bytes).unwrap();
+        let texts: Vec<String> = all.iter().map(Datum::to_string).collect();
+        assert_eq!(texts, ["json true", "vector [1.0]", "5"]);
+        assert_eq!(decode_all(&bytes[..10]), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod datum;
 mod decimal;
+mod json;
 pub mod row;
 pub mod table;
 

@@ -3,7 +3,10 @@
 use keys::{codec, escape, hex_upper};
 use serde_json::{Value, json};
 
-use super::datum::{self, Datum};
+use super::{
+    datum::{self, Datum},
+    decimal,
+};
 
 const V2: u8 = 128;
 const BIG: u8 = 1;
@@ -105,6 +108,13 @@ fn readings(bytes: &[u8]) -> Vec<(&'static str, Value)> {
             list.push(("uint", json!(unsigned)));
         }
     }
+    let mut rest = bytes;
+    if let Some(decimal) = decimal::decode(&mut rest).filter(|_| rest.is_empty()) {
+        list.push(("decimal", json!(decimal)));
+    }
+    if let Some(document) = super::json::decode(bytes) {
+        list.push(("json", document));
+    }
     if !bytes.is_empty() && std::str::from_utf8(bytes).is_ok_and(|t| !t.chars().any(char::is_control)) {
         list.push(("text", json!(String::from_utf8_lossy(bytes))));
     }
@@ -165,6 +175,32 @@ mod tests {
         assert_eq!(decode(&[0]).unwrap().columns, []);
         for cut in 1..v2.len() {
             assert_eq!(decode(&v2[..cut]), None);
+        }
+    }
+
+    #[test]
+    fn what_checks_itself_is_shown() {
+        let decimal = [14, 4, 0x81, 0x0D, 0xFB, 0x38, 0xD2, 0x04, 0xD2].to_vec();
+        assert_eq!(Column::Bytes(decimal).text(), "decimal \"1234567890.1234\"");
+        assert!(Column::Bytes(vec![12, 2, b'h', b'i']).text().contains("json \"hi\""));
+        // Large ids: 4 bytes each, as are the offsets; with a checksum of version 1 and a second one.
+        let big = [
+            &[128, 3, 1, 0, 0, 0][..],
+            &300u32.to_le_bytes(),
+            &1u32.to_le_bytes(),
+            &[9],
+            &[9],
+            &7u32.to_le_bytes(),
+            &8u32.to_le_bytes(),
+        ]
+        .concat();
+        let row = decode(&big).unwrap();
+        assert_eq!(
+            (row.lines(), row.checksum),
+            (vec!["column 300: int 9".to_owned()], Some((9, vec![7, 8])))
+        );
+        for cut in 1..big.len() {
+            assert_eq!(decode(&big[..cut]), None);
         }
     }
 

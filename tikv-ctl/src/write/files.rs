@@ -8,33 +8,53 @@ use std::{
 };
 
 use super::{Change, Target, decode};
-use crate::{Error, Result};
+use crate::{Error, Result, raft_engine::is_raft_engine_dir};
 
-/// The lock that RocksDB takes, held while this lives.
+/// The locks that RocksDB and raft-engine take, held while this lives.
 #[derive(Debug)]
-pub struct DirLock(#[allow(dead_code)] Option<File>);
+pub struct DirLock(#[allow(dead_code)] Vec<File>);
 
 impl DirLock {
-    /// Locks the data directory `dir` as RocksDB does; a directory without a RocksDB has nothing to lock.
+    /// Locks `dir`: a data directory as RocksDB does, raft-engine's own as that does. Others have nothing to lock.
     pub fn take(dir: &Path) -> Result<DirLock> {
-        let path = dir.join("db/LOCK");
-        if !path.is_file() {
-            return Ok(DirLock(None));
+        let mut held = Vec::new();
+        let (db, raft) = (dir.join("db/LOCK"), dir.join("LOCK"));
+        if db.is_file() {
+            held.push(Self::as_rocksdb(&db)?);
         }
+        if is_raft_engine_dir(dir) && raft.is_file() {
+            held.push(Self::as_raft_engine(&raft)?);
+        }
+        Ok(DirLock(held))
+    }
+
+    fn as_raft_engine(path: &Path) -> Result<File> {
         let fail = |e: std::io::Error| {
             Error::other(format!(
                 "{}: {e}; nothing was changed. A command that writes needs the directory for itself: stop the server",
                 path.display()
             ))
         };
-        let file = OpenOptions::new().write(true).open(&path).map_err(fail)?;
+        let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
+        file.try_lock().map_err(|e| fail(e.into()))?;
+        Ok(file)
+    }
+
+    fn as_rocksdb(path: &Path) -> Result<File> {
+        let fail = |e: std::io::Error| {
+            Error::other(format!(
+                "{}: {e}; nothing was changed. A command that writes needs the directory for itself: stop the server",
+                path.display()
+            ))
+        };
+        let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
         // SAFETY: flock is plain data, for which zeros are valid: the whole file, from its start.
         let mut lock: libc::flock = unsafe { std::mem::zeroed() };
         lock.l_type = libc::F_WRLCK as libc::c_short;
         lock.l_whence = libc::SEEK_SET as libc::c_short;
         // SAFETY: the descriptor is open, and `lock` outlives the call, which only reads it.
         let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) };
-        if taken == 0 { Ok(DirLock(Some(file))) } else { Err(fail(std::io::Error::last_os_error())) }
+        if taken == 0 { Ok(file) } else { Err(fail(std::io::Error::last_os_error())) }
     }
 }
 

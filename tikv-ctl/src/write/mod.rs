@@ -5,6 +5,7 @@ pub mod files;
 pub mod flashback;
 pub mod mvcc_check;
 pub mod plans;
+pub mod repair;
 mod undo;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, StoreConfig, text::message_text};
 
-pub use undo::UndoFile;
+pub use undo::{Flashback, UndoFile};
 
 /// What is changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,13 +25,46 @@ pub struct UndoFile {
     pub data_dir: PathBuf,
     /// The changes, in order.
     pub changes: Vec<Change>,
+    /// What undoes a flashback of a cluster: another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flashback: Option<Flashback>,
+}
+
+/// A flashback of a running cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flashback {
+    /// Addresses of PD.
+    pub pd: Option<String>,
+    pub version: u64,
+    /// All if empty.
+    pub regions: Vec<u64>,
+    /// Bounds as PD shows keys; an empty end is none.
+    pub start: Vec<u8>,
+    pub end: Vec<u8>,
 }
 
 impl UndoFile {
     /// What undoes `changes` of `data_dir`.
     pub fn new(command: &str, data_dir: &Path, changes: &[Change]) -> UndoFile {
         let data_dir = std::fs::canonicalize(data_dir).unwrap_or(data_dir.to_owned());
-        UndoFile { tikv_ctl_undo: VERSION, command: command.to_owned(), data_dir, changes: changes.to_vec() }
+        UndoFile {
+            tikv_ctl_undo: VERSION,
+            command: command.to_owned(),
+            data_dir,
+            changes: changes.to_vec(),
+            flashback: None,
+        }
+    }
+
+    /// What undoes a flashback of a cluster.
+    pub fn of_flashback(back: Flashback) -> UndoFile {
+        UndoFile {
+            tikv_ctl_undo: VERSION,
+            command: "flashback".to_owned(),
+            data_dir: PathBuf::new(),
+            changes: Vec::new(),
+            flashback: Some(back),
+        }
     }
 
     /// A name that no other file has.

@@ -1,0 +1,93 @@
+//! `raft-engine-ctl repair`: what a script would make of raft-engine's files, tried on a copy of them.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use raft_log_engine::{RepairQueue, unsafe_repair};
+
+use super::{Change, Target, plans::Plan};
+use crate::{Error, Result, encryption, raft_engine};
+
+/// What repairing the raft-engine directory `dir` by `script` changes: whole files, by their names in it.
+pub fn plan(dir: &Path, queue: RepairQueue, script: &str) -> Result<Plan> {
+    if !raft_engine::is_raft_engine_dir(dir) {
+        return Err(Error::other(format!(
+            "{}: expected a directory with raft-engine's files (*.raftlog)",
+            dir.display()
+        )));
+    }
+    let before = files(dir)?;
+    for name in before.keys() {
+        if encryption::cipher_of(&dir.join(name))?.is_some() {
+            return Err(Error::other(format!(
+                "{}: it is encrypted: such files are read, not written; decrypt a copy with decrypt-file first",
+                dir.join(name).display()
+            )));
+        }
+    }
+    let copy = tempfile::tempdir()?;
+    for (name, bytes) in &before {
+        std::fs::write(copy.path().join(name), bytes)?;
+    }
+    unsafe_repair(copy.path(), queue, script)
+        .map_err(|e| Error::other(format!("repair: {e}; nothing was changed")))?;
+    let after = files(copy.path())?;
+    let names = before.keys().chain(after.keys()).collect::<std::collections::BTreeSet<_>>();
+    let mut plan = Plan::default();
+    for name in names {
+        let (old, new) = (before.get(name), after.get(name));
+        if old == new {
+            continue;
+        }
+        let hex = |bytes: Option<&Vec<u8>>| bytes.map(|bytes| keys::hex_upper(bytes));
+        let why = difference(old, new, name)?;
+        plan.changes.push(Change {
+            target: Target::File { path: name.clone() },
+            old: hex(old),
+            new: hex(new),
+            why,
+        });
+    }
+    Ok(plan)
+}
+
+/// raft-engine's files and their bytes; not its lock.
+fn files(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let fail = |path: &Path, e: std::io::Error| Error::other(format!("{}: {e}", path.display()));
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| fail(dir, e))? {
+        let entry = entry.map_err(|e| fail(dir, e))?;
+        let (path, name) = (entry.path(), PathBuf::from(entry.file_name()));
+        if path.is_file() && name != Path::new("LOCK") {
+            files.insert(name, std::fs::read(&path).map_err(|e| fail(&path, e))?);
+        }
+    }
+    Ok(files)
+}
+
+/// The items that go and those that come, as `raft-engine-ctl dump` shows them but for their places.
+fn difference(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>, name: &Path) -> Result<String> {
+    let lines = |bytes: Option<&Vec<u8>>| -> Result<Vec<String>> {
+        let Some(bytes) = bytes else { return Ok(Vec::new()) };
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes)?;
+        raft_engine::items(&path).map_err(Error::from)
+    };
+    let (old, new) = (lines(old)?, lines(new)?);
+    let mut text = format!("{} items become {}", old.len(), new.len());
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    new.iter().for_each(|line| *left.entry(line).or_default() += 1);
+    for line in &old {
+        match left.get_mut(line.as_str()).filter(|count| **count > 0) {
+            Some(count) => *count -= 1,
+            None => text.push_str(&format!("\n  - {line}")),
+        }
+    }
+    for (line, count) in left {
+        text.push_str(&format!("\n  + {line}").repeat(count));
+    }
+    Ok(text)
+}

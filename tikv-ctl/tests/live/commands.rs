@@ -1,0 +1,312 @@
+//! Every command with every form of output: what is printed parses, has the keys that the guide names, and ends with the
+//! exit code that the guide names.
+
+use std::{collections::BTreeSet, io::Write, net::TcpListener, path::Path};
+
+use security::SecurityConfig;
+use serde_json::Value;
+
+use crate::{
+    cluster::Cluster,
+    common::{Store, ctl, fill},
+};
+
+/// What a command prints as JSON.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// An object with these keys and no others; those with `?` may be missing.
+    Object(&'static str),
+    /// A list of such objects; it may be empty.
+    List(&'static str),
+    /// An object whose keys are data.
+    Map,
+    /// A list of texts.
+    Texts,
+}
+use Shape::{List, Map, Object, Texts};
+
+const CHANGES: Shape = Object("changes command dry_run errors");
+
+/// Command lines for a directory; `DIR`, `SST`, `RAFT`, `SCRIPT` and `OUT` stand for paths.
+const OFFLINE: &[(&str, Shape)] = &[
+    ("raft region", Object("region_infos")),
+    ("region -r 2", Object("region_infos")),
+    ("raft log -r 2 -i 7", Object("region_id index term entry_type context data conf_change request")),
+    ("size", Object("regions total_bytes")),
+    ("size -r 2 --approximate", Object("approximate regions total_bytes")),
+    ("scan -f z -t {", List("key key_hex user_key lock? writes? values?")),
+    ("mvcc -k a --key-format raw", List("key key_hex user_key lock? writes? values?")),
+    ("raw-scan", List("key key_hex user_key value")),
+    ("print -k zraw\\001", Object("key key_hex user_key value")),
+    ("region-properties -r 2", Map),
+    ("range-properties", Map),
+    ("store", Object("store_id api_version")),
+    ("cluster", Object("cluster_id")),
+    ("show-cluster-id", Object("cluster_id")),
+    ("bad-regions", List("region_id error")),
+    ("bad-ssts", List("file cf level error smallest largest regions")),
+    ("diff -r 2 --to-data-dir DIR", Object("region_id comparable differences db1_keys db2_keys")),
+    ("find a --key-format raw", List("user_key user_key_hex tidb events read damages")),
+    ("key t100_r5", Object("key ambiguous readings value?")),
+    ("cleanup-encryption-meta", Object("encrypted")),
+    ("tombstone -r 2 --force --dry-run", CHANGES),
+    ("recover-mvcc -a --dry-run", CHANGES),
+    ("unsafe-recover remove-fail-stores -s 1 --all-regions --dry-run", CHANGES),
+    ("unsafe-recover drop-unapplied-raftlog --all-regions --dry-run", CHANGES),
+    ("reset-to-version -v 15 --dry-run", CHANGES),
+    ("flashback -v 15 --dry-run", CHANGES),
+    ("compact -c write", Object("store db cf from to")),
+    ("sst SST", Map),
+    ("sst SST properties", Map),
+    ("sst SST verify", Object("ok entries range_deletions data_blocks types damages")),
+    ("sst SST keys", List("key key_hex user_key seq type value")),
+    ("sst SST layout", List("block offset size compression up_to")),
+    ("sst SST histogram", Map),
+    ("sst SST recompress", Object("plain_bytes stored_bytes with")),
+    ("manifest DIR/db", Object("file edits state damages")),
+    ("wal DIR/db", List("file offset sequence changes")),
+    ("lsm DIR/db", Object("cfs regions")),
+    ("log RAFT", List("file offset lz4 items")),
+    ("log RAFT --summary", List("file batches regions")),
+    ("raft-engine-ctl -- check --path RAFT", Object("broken_groups damaged_files")),
+    ("raft-engine-ctl -- dump --path RAFT", Texts),
+    ("raft-engine-ctl -- try-purge --path RAFT", Object("groups_to_rewrite")),
+    ("raft-engine-ctl -- repair --path RAFT --script SCRIPT --dry-run", CHANGES),
+    ("ldb --db=DIR/db list_column_families", Texts),
+    ("ldb --db=DIR/db manifest_dump", List("id name log_number comparator files")),
+    ("ldb --db=DIR/db --column_family=write --hex scan", List("key_hex value")),
+    ("sst_dump --file=SST --command=scan --output_hex", List("key_hex sequence type value")),
+    ("sst_dump --file=SST --command=check", Object("file entries properties")),
+    ("completions bash", Object("shell script")),
+    ("man OUT", Object("dir pages")),
+    ("--to-hex a", Object("key")),
+    ("--to-escaped 61", Object("key")),
+    ("--encode a", Object("key")),
+    ("--decode a\\000\\000\\000\\000\\000\\000\\000\\370", Object("key")),
+];
+
+/// For a server; `HOST` and `PD` stand for addresses.
+const ONLINE: &[(&str, Shape)] = &[
+    ("metrics -t prometheus,rocksdb_kv", Map),
+    ("consistency-check -r 2", Object("success")),
+    ("get-region-read-progress -r 2", Object("region_read_progress resolver")),
+    ("modify-tikv-config -n log.level -v warn", Object("success")),
+    ("fail list", List("name actions")),
+    ("inflight", Object("requests in_flight")),
+    ("keep -n 1", Object("count")),
+    ("compact", Object("store db cf from to")),
+    ("raft region", Object("region_infos")),
+    ("size", Object("regions total_bytes")),
+    ("scan -f z -t {", List("key key_hex user_key lock? writes? values?")),
+    ("raw-scan", List("key key_hex user_key value")),
+    ("region-properties -r 2", Map),
+    ("range-properties", Map),
+    ("bad-regions", List("region_id error")),
+    ("store", Object("store_id api_version")),
+    ("cluster", Object("cluster_id")),
+    ("show-cluster-id", Object("cluster_id")),
+    ("diff -r 2 --to-host HOST", Object("region_id comparable differences db1_keys db2_keys")),
+    ("key t100_r5", Object("key ambiguous readings value?")),
+];
+
+const BY_PD: &[(&str, Shape)] = &[
+    ("split-region -r 2 -k k", Object("region_id left right")),
+    ("compact-cluster", Object("store db cf from to")),
+    ("flashback -v 1 --dry-run", Object("command dry_run version regions changes")),
+];
+
+/// Commands that are not in the tables: what they need is tried elsewhere, or they print something other than JSON.
+const ELSEWHERE: [&str; 9] = [
+    "recreate-region",
+    "undo",
+    "encryption-meta",
+    "decrypt-file",
+    "dump-snap-meta",
+    "kept",
+    "flamegraph",
+    "fail",
+    "help",
+];
+
+fn words<'a>(line: &'a str, places: &[(&str, &'a str)]) -> Vec<String> {
+    let replace =
+        |word: &str| places.iter().fold(word.to_owned(), |word, (name, value)| word.replace(name, value));
+    line.split(' ').map(replace).collect()
+}
+
+/// Keys with `?` may be missing.
+fn has_keys(value: &Value, keys: &str) -> bool {
+    let Some(object) = value.as_object() else { return false };
+    let must = keys.split(' ').filter(|key| !key.ends_with('?')).all(|key| object.contains_key(key));
+    must && object.keys().all(|met| keys.split(' ').any(|key| key.trim_end_matches('?') == met))
+}
+
+fn fits(value: &Value, shape: Shape) -> bool {
+    let all = |test: &dyn Fn(&Value) -> bool| value.as_array().is_some_and(|list| list.iter().all(test));
+    match shape {
+        Object(keys) => has_keys(value, keys),
+        List(keys) => all(&|element| has_keys(element, keys)),
+        Map => value.is_object(),
+        Texts => all(&Value::is_string),
+    }
+}
+
+/// Runs a line in all forms, and to a file; the error says what is not as expected.
+fn check(line: &str, shape: Shape, mode: &[&str], places: &[(&str, &str)]) -> Result<(), String> {
+    let line = words(line, places);
+    let run = |more: &[&str]| {
+        // Flags of ours stand before a command that takes all that follows for itself.
+        let args: Vec<&str> =
+            mode.iter().chain(more).copied().chain(line.iter().map(String::as_str)).collect();
+        match ctl(&args) {
+            (0, out, _) => Ok(out),
+            (code, out, err) => Err(format!("{args:?}: {code} {out}{err}")),
+        }
+    };
+    let parse = |text: &str| -> Result<Value, String> {
+        serde_json::from_str(text).map_err(|e| format!("{line:?}: {e}: {text}"))
+    };
+    let expect = |value: &Value, shape: Shape| match fits(value, shape) {
+        true => Ok(()),
+        false => Err(format!("{line:?}: expected {shape:?}, met {value}")),
+    };
+    run(&["--format", "text"])?;
+    expect(&parse(&run(&["--format", "json"])?)?, shape)?;
+    for row in run(&["--format", "jsonl"])?.lines() {
+        match (shape, parse(row)?) {
+            (Texts, Value::String(_)) => {}
+            (List(keys), row) => expect(&row, Object(keys))?,
+            (shape, row) => expect(&row, shape)?,
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("out");
+    let rest = run(&["--format", "json", "-o", file.to_str().unwrap()])?;
+    let written = std::fs::read_to_string(&file).map_err(|e| format!("{line:?}: {e}"))?;
+    expect(&parse(&written)?, shape)?;
+    if rest.is_empty() { Ok(()) } else { Err(format!("{line:?}: beside the file: {rest}")) }
+}
+
+fn check_all(lines: &[(&str, Shape)], mode: &[&str], places: &[(&str, &str)]) {
+    let failed: Vec<String> =
+        lines.iter().filter_map(|(line, shape)| check(line, *shape, mode, places).err()).collect();
+    assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), lines.len(), failed.join("\n"));
+}
+
+fn sst(dir: &Path) -> String {
+    let ssts = std::fs::read_dir(dir.join("db")).unwrap().map(|entry| entry.unwrap().path());
+    let mut ssts: Vec<_> = ssts.filter(|path| path.extension().is_some_and(|e| e == "sst")).collect();
+    ssts.sort();
+    ssts.pop().unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn commands_for_directories_print_what_the_guide_says() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(&Store::open(dir.path()));
+    let script = other.path().join("script.rhai");
+    std::fs::write(&script, "fn filter_clean(id, first, count, rewrite_count, queue) { 1 }").unwrap();
+    let (path, raft) = (dir.path().to_str().unwrap(), dir.path().join("raft-engine"));
+    let (sst, pages) = (sst(dir.path()), other.path().join("man"));
+    let places = [
+        ("DIR", path),
+        ("SST", sst.as_str()),
+        ("RAFT", raft.to_str().unwrap()),
+        ("SCRIPT", script.to_str().unwrap()),
+        ("OUT", pages.to_str().unwrap()),
+    ];
+    check_all(OFFLINE, &["--data-dir", path], &places);
+}
+
+#[test]
+fn commands_for_servers_print_what_the_guide_says() {
+    let cluster = Cluster::start(1, SecurityConfig::default());
+    cluster.write(&[(b"a", Some(b"1")), (b"z", Some(b"2"))]);
+    let (host, pd) = (cluster.host(), cluster.pd());
+    check_all(ONLINE, &["--host", &host], &[("HOST", &host)]);
+    check_all(&BY_PD[1..], &["--pd", &pd], &[]);
+    // A key splits a region once.
+    let (line, shape) = BY_PD[0];
+    let args = [&["--pd", &pd, "--format", "json"][..], &line.split(' ').collect::<Vec<_>>()].concat();
+    let (code, out, err) = ctl(&args);
+    assert!(code == 0 && fits(&serde_json::from_str(&out).unwrap(), shape), "{out}{err}");
+}
+
+#[test]
+fn no_command_is_left_out() {
+    let (_, help, _) = ctl(&["--help"]);
+    let commands = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
+    let commands: BTreeSet<&str> =
+        commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let tried = OFFLINE.iter().chain(ONLINE).chain(BY_PD).map(|(line, _)| line.split(' ').next().unwrap());
+    let tried: BTreeSet<&str> = tried.chain(ELSEWHERE).collect();
+    let left: Vec<_> = commands.iter().filter(|command| !tried.contains(*command)).collect();
+    assert!(commands.len() > 40 && left.is_empty(), "{left:?} of {commands:?}");
+}
+
+#[test]
+fn failures_end_with_their_exit_codes_in_every_form() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(&Store::open(dir.path()));
+    let path = dir.path().to_str().unwrap();
+    let file = other.path().join("text");
+    std::fs::write(&file, "this is no file of RocksDB, nor of anything else").unwrap();
+    let file = file.to_str().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let talker = TcpListener::bind("127.0.0.1:0").unwrap();
+    let foreign = talker.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in talker.incoming() {
+            let _ = stream.and_then(|mut stream| stream.write_all(b"220 mail.example ESMTP\r\n"));
+        }
+    });
+    let cases: &[(&[&str], u8, &str)] = &[
+        (&["store", "--host", &closed], 1, "cannot connect"),
+        (&["store", "--host", &foreign], 255, "--ca-path"),
+        (&["store", "--host", "nowhere:port"], 1, "HOST:PORT"),
+        (&["split-region", "-r", "2", "-k", "a", "--pd", &closed], 1, "--pd"),
+        (&["flamegraph", "--seconds", "1", "--host", &closed], 1, "cannot connect"),
+        (&["flamegraph", "--seconds", "1", "--host", &foreign], 1, "--status-addr"),
+        (&["store"], 1, "--data-dir"),
+        (&["store", "--data-dir", "/does/not/exist"], 1, "/does/not/exist"),
+        (&["store", "--data-dir", other.path().to_str().unwrap()], 1, "db"),
+        (&["sst", file], 1, file),
+        (&["sst_dump", &format!("--file={file}")], 1, file),
+        (&["manifest", file], 1, file),
+        (&["wal", file], 1, file),
+        (&["log", file], 1, file),
+        (&["dump-snap-meta", "-f", file], 1, file),
+        (&["undo", file], 1, file),
+        (&["raft-engine-ctl", "--", "check", "--path", file], 1, file),
+        (&["raft-engine-ctl", "--", "nonsense"], 1, "nonsense"),
+        (&["region", "--data-dir", path, "-r", "99"], 255, "99"),
+        (&["print", "--data-dir", path, "-k", "zabsent"], 255, "Not Found"),
+        (&["print", "--data-dir", path, "-k", "z\\9"], 1, "\\9"),
+        (&["raft", "log", "--data-dir", path, "-r", "2", "-i", "99"], 255, "99"),
+        (&["mvcc", "--data-dir", path, "-k", "absent", "--key-format", "raw"], 255, "no mvcc infos"),
+        (&["region-properties", "--data-dir", path, "-r", "99"], 255, "99"),
+        (&["metrics", "--data-dir", path], 255, "remote mode"),
+        (&["fail", "list", "--data-dir", path], 255, "remote mode"),
+        (&["tombstone", "--data-dir", path, "-r", "2"], 1, "--force"),
+        (&["encryption-meta", "dump-file", "--data-dir", path], 1, "file.dict"),
+        (&["key", "--key-format", "hex", "zz"], 1, "zz"),
+        (&["no-such-command"], 2, "no-such-command"),
+        (&["size", "--format", "xml"], 2, "xml"),
+    ];
+    let mut failed = Vec::new();
+    for (args, code, needle) in cases {
+        let (met, out, err) = ctl(args);
+        if met != *code || !format!("{out}{err}").contains(needle) || (*code == 255 && out.is_empty()) {
+            failed.push(format!("{args:?}: {met} {out} {err}"));
+        }
+        if *code == 2 {
+            continue;
+        }
+        let (met, out, err) = ctl(&[&["--format", "json"], *args].concat());
+        let value: Value = serde_json::from_str(&out).unwrap_or_default();
+        if met != *code || !has_keys(&value, "error") {
+            failed.push(format!("{args:?} as JSON: {met} {out} {err}"));
+        }
+    }
+    assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), cases.len(), failed.join("\n"));
+}

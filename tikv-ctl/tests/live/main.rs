@@ -1,0 +1,8 @@
+//! The tool against running servers: this project's PD and stores, in this process.
+
+mod cluster;
+mod commands;
+#[path = "../common/mod.rs"]
+mod common;
+mod flashback;
+mod tls;

@@ -1,0 +1,77 @@
+//! A cluster that speaks TLS only.
+
+use std::io::{Read, Write};
+
+use security::{SecurityConfig, SecurityManager};
+
+use crate::{
+    cluster::{Cluster, certificate, security},
+    common::ctl,
+};
+
+/// Runs the tool with the certificate of `who`.
+fn secure(who: &str, args: &[&str]) -> (u8, String, String) {
+    let path = |name: String| certificate(&name).to_str().unwrap().to_owned();
+    let (ca, cert, key) = (path("ca.pem".into()), path(format!("{who}.pem")), path(format!("{who}-key.pem")));
+    ctl(&[args, &["--ca-path", &ca, "--cert-path", &cert, "--key-path", &key]].concat())
+}
+
+/// Status line of a GET of the status server.
+fn get(cluster: &Cluster, security: &SecurityConfig, path: &str) -> String {
+    let address = cluster.stores[0].status_addr().unwrap();
+    let tcp = std::net::TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let mut stream = SecurityManager::new(security.clone()).unwrap().wrap(tcp, &address.to_string()).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    String::from_utf8_lossy(&reply).lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_cluster_speaks_tls_between_all_its_parts() {
+    let cluster = Cluster::start(3, security("server"));
+    cluster.write(&[(b"a", Some(b"1")), (b"m", Some(b"2"))]);
+    assert_eq!(cluster.read(b"a").as_deref(), Some(&b"1"[..]));
+    let (host, pd) = (cluster.host(), cluster.pd());
+    cluster.until("three replicas", || {
+        let (_, out, _) = secure("client", &["--host", &host, "region", "--format", "json"]);
+        out.matches("\"role\": \"Voter\"").count() == 3
+    });
+    let (code, out, err) = secure("client", &["--host", &host, "store"]);
+    assert_eq!((code, out.starts_with("store id: ")), (0, true), "{out}{err}");
+    let (code, out, err) = secure("client", &["--pd", &pd, "split-region", "-r", "2", "-k", "k"]);
+    assert!(code == 0 && out.contains("success"), "{out}{err}");
+    assert_eq!(cluster.read(b"m").as_deref(), Some(&b"2"[..]));
+    assert_eq!(get(&cluster, &security("client"), "/status"), "HTTP/1.1 200 OK");
+    let status = cluster.stores[0].status_addr().unwrap().to_string();
+    let profile = ["flamegraph", "--host", &status, "--seconds", "1", "--folded"];
+    let (code, _, err) = secure("client", &profile);
+    assert_eq!(code, 0, "{err}");
+
+    // Without TLS, with a foreign authority, with one flag of three.
+    let (code, out, err) = ctl(&["--host", &host, "store"]);
+    assert!(code != 0 && format!("{out}{err}").contains("--ca-path"), "{code} {out}{err}");
+    let (code, _, err) = ctl(&["--pd", &pd, "split-region", "-r", "2", "-k", "x"]);
+    assert!(code == 1 && !err.is_empty(), "{code} {err}");
+    let (code, out, err) = secure("stranger", &["--host", &host, "store"]);
+    assert!(code != 0 && format!("{out}{err}").contains("--ca-path"), "{code} {out} {err}");
+    let ca = certificate("ca.pem").to_str().unwrap().to_owned();
+    assert_eq!(ctl(&["--host", &host, "store", "--ca-path", &ca]).0, 2);
+}
+
+#[test]
+fn names_that_are_not_allowed_are_refused() {
+    let mut config = security("server");
+    config.cert_allowed_cn.insert("server".into());
+    let cluster = Cluster::start(1, config);
+    let host = cluster.host();
+    let (code, out, err) = secure("server", &["--host", &host, "store"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, out, err) = secure("client", &["--host", &host, "store"]);
+    assert!(code == 255 && out.contains("16-UNAUTHENTICATED"), "{code} {out}{err}");
+    // What tells nothing of users' data is told to all.
+    assert_eq!(get(&cluster, &security("client"), "/metrics"), "HTTP/1.1 200 OK");
+    assert_eq!(get(&cluster, &security("client"), "/region/2"), "HTTP/1.1 403 Forbidden");
+    assert_eq!(get(&cluster, &security("server"), "/region/2"), "HTTP/1.1 200 OK");
+}
