@@ -26,7 +26,9 @@ use crate::{
 
 /// As TiKV's tool waits.
 const TIMEOUT: Duration = Duration::from_secs(1800);
+/// Before the first new attempt; doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// A region on its way.
 #[derive(Clone, Debug)]
@@ -48,6 +50,7 @@ struct Cluster<'a> {
     stores: BTreeMap<u64, Online>,
     wanted: &'a Flashback,
     deadline: Instant,
+    pause: Duration,
 }
 
 /// Flashes back what `wanted` says; `undo` says whether this undoes an earlier one, and needs no undo file itself.
@@ -59,6 +62,7 @@ pub fn run(wanted: &Flashback, undo: bool, how: &How, global: &Global, out: &mut
         stores: BTreeMap::new(),
         wanted,
         deadline: Instant::now() + TIMEOUT,
+        pause: PAUSE,
     };
     let (start, end) = (keys::hex_upper(&wanted.start), keys::hex_upper(&wanted.end));
     let jobs = cluster.jobs()?;
@@ -172,7 +176,8 @@ impl Cluster<'_> {
         out.note(&format!("{text}; trying again"));
         // Its store may have gone, or moved.
         self.stores.remove(&job.store_id);
-        thread::sleep(PAUSE);
+        thread::sleep(self.pause);
+        self.pause = (self.pause * 2).min(MAX_PAUSE);
         Ok(())
     }
 
