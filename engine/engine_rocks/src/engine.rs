@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use prost::Message;
-use rocksdb::{ColumnFamily, DB, IngestExternalFileOptions, Options, WriteOptions};
+use rocksdb::{Cache, ColumnFamily, DB, IngestExternalFileOptions, Options, WriteOptions};
 
 use crate::{
     CF_DEFAULT, DbConfig, Error, EventCounts, IterOptions, Result, RocksEngineIterator, RocksSnapshot,
@@ -21,6 +21,7 @@ pub struct RocksEngine {
 pub(crate) struct Inner {
     pub db: DB,
     options: Options,
+    cache: Cache,
     counters: Arc<EventCounters>,
     write: WriteOptions,
     write_sync: WriteOptions,
@@ -30,8 +31,8 @@ impl From<open::Opened> for RocksEngine {
     fn from(opened: open::Opened) -> RocksEngine {
         let mut write_sync = WriteOptions::default();
         write_sync.set_sync(true);
-        let open::Opened { db, options, counters } = opened;
-        let inner = Inner { db, options, counters, write: WriteOptions::default(), write_sync };
+        let open::Opened { db, options, cache, counters } = opened;
+        let inner = Inner { db, options, cache, counters, write: WriteOptions::default(), write_sync };
         RocksEngine { inner: Arc::new(inner) }
     }
 }
@@ -57,6 +58,11 @@ impl RocksEngine {
 
     pub(crate) fn options(&self) -> &Options {
         &self.inner.options
+    }
+
+    /// Bytes of the block cache from now on.
+    pub fn set_block_cache_capacity(&self, bytes: usize) {
+        self.inner.cache.clone().set_capacity(bytes);
     }
 
     pub(crate) fn write_options(&self, sync: bool) -> &WriteOptions {

@@ -13,6 +13,7 @@ use crate::{
 pub(crate) struct Opened {
     pub db: DB,
     pub options: Options,
+    pub cache: Cache,
     pub counters: Arc<EventCounters>,
 }
 
@@ -31,11 +32,12 @@ pub(crate) fn open(path: &Path, config: &DbConfig) -> Result<Opened> {
         let existing = list_cfs(path)?;
         names.extend(existing.into_iter().filter(|cf| !ALL_CFS.contains(&cf.as_str())));
     }
+    let cache = Cache::new_lru_cache(config.block_cache_capacity);
     let (mut options, counters) = (config.db_options(), Arc::<EventCounters>::default());
     options.add_event_listener(CountingListener(counters.clone()));
-    let db = DB::open_cf_descriptors(&options, path, descriptors(config, &names));
+    let db = DB::open_cf_descriptors(&options, path, descriptors(config, &names, &cache));
     let db = db.map_err(|e| open_error(path, e))?;
-    Ok(Opened { db, options, counters })
+    Ok(Opened { db, options, cache, counters })
 }
 
 /// Opens for reading only, beside a process that has it open for writing; takes no lock.
@@ -46,15 +48,15 @@ pub(crate) fn open_readonly(path: &Path, config: &DbConfig) -> Result<Opened> {
     let config = DbConfig { create_if_missing: false, ..config.clone() };
     let mut options = config.db_options();
     options.create_missing_column_families(false);
+    let cache = Cache::new_lru_cache(config.block_cache_capacity);
     let names = list_cfs(path)?;
-    let db = DB::open_cf_descriptors_read_only(&options, path, descriptors(&config, &names), false);
+    let db = DB::open_cf_descriptors_read_only(&options, path, descriptors(&config, &names, &cache), false);
     let db = db.map_err(|e| open_error(path, e))?;
-    Ok(Opened { db, options, counters: Arc::default() })
+    Ok(Opened { db, options, cache, counters: Arc::default() })
 }
 
-fn descriptors(config: &DbConfig, names: &[String]) -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(config.block_cache_capacity);
-    let descriptor = |cf: &String| ColumnFamilyDescriptor::new(cf, config.cf(cf).options(cf, &cache));
+fn descriptors(config: &DbConfig, names: &[String], cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
+    let descriptor = |cf: &String| ColumnFamilyDescriptor::new(cf, config.cf(cf).options(cf, cache));
     names.iter().map(descriptor).collect()
 }
 

@@ -133,6 +133,11 @@ impl RocksEngine {
         Ok(())
     }
 
+    /// Changes options of the database while it is open, by RocksDB's names.
+    pub fn set_db_options(&self, options: &[(&str, &str)]) -> Result<()> {
+        Ok(self.db().set_db_options(options)?)
+    }
+
     /// Changes options of a column family while it is open, by RocksDB's names.
     pub fn set_options_cf(&self, cf: &str, options: &[(&str, &str)]) -> Result<()> {
         Ok(self.db().set_options_cf(self.cf(cf)?, options)?)

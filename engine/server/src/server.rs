@@ -6,7 +6,6 @@ use kvproto::{
     debugpb::debug_server::DebugServer, tikvpb::tikv_server::TikvServer as TikvGrpc,
     tracecontrol::trace_control_server::TraceControlServer,
 };
-use parking_lot::RwLock;
 use pd::client::PdClient;
 use raftstore::{
     RaftRouter,
@@ -18,7 +17,7 @@ use tonic::service::Routes;
 
 use crate::{
     Storage,
-    config::{Cli, TikvConfig},
+    config::{Cli, ConfigController, Knobs, TikvConfig},
     data_dir::DataDir,
     error::StartError,
     grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, OngoingLayer, Secured, bind},
@@ -182,6 +181,8 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     );
     let receiver = SnapReceiver::new(snap_mgr, &config.server);
     let kv = KvService::new(store_id, storage.clone(), router.clone(), receiver, metrics.clone());
+    let knobs = Knobs { kv: engines.kv.clone(), raft_store: system.config(), storage: storage.clone() };
+    let controller = Arc::new(ConfigController::new(config.clone(), knobs));
     let debug = DebugService::new(
         engines.clone(),
         storage.clone(),
@@ -189,7 +190,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         pd.cluster_id(),
         store_id,
         metrics.clone(),
-        config.clone(),
+        controller.clone(),
     );
     let services =
         routes(kv, debug, ControlService::new(store_id, freezer), config.server.max_grpc_send_msg_len);
@@ -202,7 +203,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         let status = status::Status {
             store_id,
             metrics,
-            config: RwLock::new(config.clone()),
+            config: controller,
             cli: options.cli,
             router: router.clone(),
             grpc: grpc.clone(),

@@ -171,6 +171,56 @@ fn slow_requests_are_set_online_and_an_embedded_store_has_no_file_to_read_again(
 }
 
 #[test]
+fn settings_of_rocksdb_and_of_the_raftstore_change_online_in_both_ways() {
+    use kvproto::debugpb::{ModifyTikvConfigRequest, debug_client::DebugClient};
+    let h = Harness::start(1);
+    let config = || serde_json::from_slice::<Value>(&get(&h, "/config").body).unwrap();
+    let changes = r#"{"storage.block-cache.capacity":"16MiB","rocksdb.max-background-jobs":3,
+        "rocksdb.defaultcf.disable-auto-compactions":true,"raftstore.raft-entry-max-size":"1KiB",
+        "raftstore.pd-heartbeat-tick-interval":"1s","readpool.unified.max-tasks-per-worker":"5"}"#;
+    let reply = http(&h, "POST /config", "", changes);
+    assert_eq!((reply.code, reply.text().as_str()), (200, ""));
+    let changed = config();
+    assert_eq!(changed["storage"]["block-cache"]["capacity"], "16MiB");
+    assert_eq!(changed["readpool"]["unified"]["max-tasks-per-worker"], 5);
+    let kv = &h.store(0).engines().unwrap().kv;
+    let cache = kv.property_value_cf("default", "rocksdb.block-cache-capacity").unwrap();
+    assert_eq!(cache.as_deref(), Some((16 << 20).to_string().as_str()));
+
+    // A write that is too large now is refused, until the other way changes it again.
+    let (context, mut client) = h.leader();
+    let put = || kvproto::kvrpcpb::RawPutRequest {
+        context: Some(context.clone()),
+        key: b"k".to_vec(),
+        value: vec![b'v'; 4096],
+        ..Default::default()
+    };
+    h.until("a large write is refused", async || {
+        client.raw_put(put()).await.ok()?.into_inner().region_error?.raft_entry_too_large.map(drop)
+    });
+    let modify = |name: &str, value: &str| {
+        let request = ModifyTikvConfigRequest {
+            config_name: name.into(),
+            config_value: value.into(),
+            ..Default::default()
+        };
+        let address = format!("http://{}", h.store(0).addr());
+        h.block_on(async { DebugClient::connect(address).await.unwrap().modify_tikv_config(request).await })
+    };
+    modify("raftstore.raft-entry-max-size", "8MiB").unwrap();
+    assert_eq!(config()["raftstore"]["raft-entry-max-size"], "8MiB");
+    let (_, mut client) = h.leader();
+    h.until("it is taken again", async || {
+        client.raw_put(put()).await.ok()?.into_inner().region_error.is_none().then_some(())
+    });
+    let refused = |name: &str| modify(name, "1").unwrap_err().message().to_owned();
+    assert!(refused("gc.ratio-threshold").contains("no such setting"));
+    assert!(refused("raftstore.store-pool-size").contains("can not be changed online"));
+    assert!(refused("nope.nope").contains("unexpect fields: nope"));
+    assert!(refused("rocksdb.nope").contains("unexpect fields: nope"));
+}
+
+#[test]
 fn a_paused_store_is_off_the_network_until_it_is_resumed() {
     let h = Harness::start(1);
     h.raw_put(b"k", b"v");

@@ -25,12 +25,16 @@ pub struct Pool {
     /// Taken on shutdown: dropping a runtime inside of another would block.
     runtime: Mutex<Option<Runtime>>,
     running: Arc<AtomicUsize>,
-    max_tasks: usize,
+    max_tasks: AtomicUsize,
 }
 
 impl Pool {
     /// # Errors
     /// Where the operating system gives no threads.
+    pub fn set_max_tasks(&self, tasks: usize) {
+        self.max_tasks.store(tasks, Ordering::Relaxed);
+    }
+
     pub fn new(prefix: &'static str, threads: usize, max_tasks: usize, store_id: u64) -> Result<Self> {
         let next = AtomicUsize::new(0);
         let runtime = Builder::new_multi_thread()
@@ -45,7 +49,13 @@ impl Pool {
             .map_err(|e| Error::other(format!("cannot start the {threads} threads of {prefix}: {e}")))?;
         let handle = runtime.handle().clone();
         let running = Arc::default();
-        Ok(Self { prefix, handle, runtime: Mutex::new(Some(runtime)), running, max_tasks })
+        Ok(Self {
+            prefix,
+            handle,
+            runtime: Mutex::new(Some(runtime)),
+            running,
+            max_tasks: AtomicUsize::new(max_tasks),
+        })
     }
 
     /// Lets a thread of the pool run `f`.
@@ -71,7 +81,7 @@ impl Pool {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let running = Running::enter(&self.running);
-        if running.0.load(Ordering::Relaxed) > self.max_tasks {
+        if running.0.load(Ordering::Relaxed) > self.max_tasks.load(Ordering::Relaxed) {
             return Err(ErrorInner::SchedTooBusy.into());
         }
         let (tx, rx) = oneshot::channel();

@@ -49,6 +49,16 @@ impl<E: Engine> Storage<E> {
         self.sched.run_cmd(cmd.into(), req).await
     }
 
+    /// Bytes of running commands above which more are turned away, from now on.
+    pub fn set_pending_write_threshold(&self, bytes: usize) {
+        self.sched.set_pending_write_threshold(bytes);
+    }
+
+    /// Reads for each thread of the pool above which more are turned away, from now on.
+    pub fn set_max_tasks_per_worker(&self, tasks: usize) {
+        self.read_pool.set_max_tasks(tasks.saturating_mul(self.config.read_pool_threads.max(1)));
+    }
+
     pub fn get_concurrency_manager(&self) -> &ConcurrencyManager {
         &self.concurrency_manager
     }

@@ -4,6 +4,7 @@ mod bootstrap;
 mod callback;
 pub mod cmd_resp;
 mod config;
+mod config_tracker;
 mod engines;
 mod entry_cache;
 pub mod fsm;
@@ -26,6 +27,7 @@ pub use bootstrap::{
 };
 pub use callback::{Callback, ReadResponse, WriteResponse};
 pub use config::Config;
+pub use config_tracker::ConfigTracker;
 pub use engines::Engines;
 pub use fsm::store::{RaftBatchSystem, StoreMeta, StoreParts};
 pub use lease::{Lease, LeaseState, RemoteLease};

@@ -1,6 +1,9 @@
 //! TiKV's configuration: the keys this server reads, under TiKV's names and defaults (`src/config/mod.rs`).
 mod build;
 mod cli;
+mod controller;
+mod online;
+mod rocks_options;
 mod sections;
 mod trace;
 mod unknown;
@@ -10,6 +13,7 @@ use std::{fs, io, path::Path, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use cli::{Cli, DEFAULT_PD_ADDR};
+pub use controller::{ConfigController, Knobs};
 pub use raftstore::util::{ReadableDuration, ReadableSize};
 pub use sections::{
     BlockCacheConfig, CfConfig, LogConfig, PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig,

@@ -8,8 +8,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Shared, online, text, typed};
-use crate::config::TikvConfig;
+use super::{Shared, text, typed};
 
 #[derive(Deserialize)]
 pub struct Params {
@@ -21,7 +20,7 @@ pub async fn get(State(status): Shared, Query(params): Query<Params>) -> Respons
     if let Some(Err(e)) = params.full.map(|full| full.parse::<bool>()) {
         return text(StatusCode::BAD_REQUEST, e.to_string());
     }
-    match serde_json::to_string(&*status.config.read()) {
+    match serde_json::to_string(&status.config.current()) {
         Ok(json) => typed("application/json", json),
         Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("the configuration as JSON: {e}")),
     }
@@ -35,7 +34,7 @@ pub async fn update(State(status): Shared, body: Bytes) -> Response {
             return text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to decode, error: {e}"));
         }
     };
-    answer(change(&status, |config| online::with(config, &changes)))
+    answer(status.config.update(&changes))
 }
 
 /// Reads file and flags again, as at the start.
@@ -47,17 +46,12 @@ pub async fn reload(State(status): Shared) -> Response {
         Ok((read, _)) => read,
         Err(e) => return answer(Err(e.to_string())),
     };
-    let mut rest = Vec::new();
-    let changed = change(&status, |config| {
-        let read = TikvConfig { pd: config.pd.clone(), ..read };
-        let (merged, others) = online::merge(config, &read)?;
-        rest = others;
-        Ok(merged)
-    });
-    if !rest.is_empty() {
-        log::warn!("changed in the configuration file, in effect only after a restart: {}", rest.join(", "));
-    }
-    answer(changed)
+    answer(status.config.reload(read).map(|rest| {
+        if !rest.is_empty() {
+            let rest = rest.join(", ");
+            log::warn!("changed in the configuration file, in effect only after a restart: {rest}");
+        }
+    }))
 }
 
 fn answer(changed: Result<(), String>) -> Response {
@@ -65,18 +59,6 @@ fn answer(changed: Result<(), String>) -> Response {
         Ok(()) => text(StatusCode::OK, ""),
         Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to update, error: {e}")),
     }
-}
-
-/// Puts another configuration in the place of the one in effect.
-fn change(
-    status: &super::Status,
-    to: impl FnOnce(&TikvConfig) -> Result<TikvConfig, String>,
-) -> Result<(), String> {
-    let mut config = status.config.write();
-    let changed = to(&config)?;
-    online::apply(&changed);
-    *config = changed;
-    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -90,7 +72,7 @@ pub async fn log_level(State(status): Shared, body: Bytes) -> Response {
     let level = serde_json::from_slice::<LogLevel>(&body).map_err(|e| e.to_string());
     let changed = level.and_then(|level| {
         let changes = Map::from_iter([("log.level".to_owned(), level.log_level.into())]);
-        change(&status, |config| online::with(config, &changes))
+        status.config.update(&changes)
     });
     match changed {
         Ok(()) => text(StatusCode::OK, ""),

@@ -4,7 +4,6 @@ mod async_tasks;
 mod config;
 mod grpc_service;
 mod heap;
-mod online;
 mod profile;
 mod ready;
 mod region;
@@ -22,13 +21,12 @@ use axum::{
     response::Response,
     routing::{get, put},
 };
-use parking_lot::RwLock;
 use raftstore::RaftRouter;
 use security::Acceptor;
 use tokio::runtime::Handle;
 
 use crate::{
-    config::{Cli, TikvConfig},
+    config::{Cli, ConfigController},
     grpc::GrpcServiceManager,
     metrics::Metrics,
     runtime,
@@ -39,7 +37,7 @@ pub struct Status {
     pub store_id: u64,
     pub metrics: Metrics,
     /// As it is in effect: what is changed online is changed here.
-    pub config: RwLock<TikvConfig>,
+    pub config: Arc<ConfigController>,
     /// Where it came from; none in a program that embeds the store.
     pub cli: Option<Cli>,
     pub router: RaftRouter,

@@ -82,6 +82,8 @@ struct Inner<E: Engine> {
     running_write_bytes: Arc<AtomicUsize>,
     concurrency_manager: ConcurrencyManager,
     config: Config,
+    /// Bytes of running commands above which more are turned away.
+    pending_write_threshold: AtomicUsize,
     pool: Pool,
     stopped: AtomicBool,
 }
@@ -113,6 +115,7 @@ impl<E: Engine> TxnScheduler<E> {
             running_write_bytes: Arc::default(),
             concurrency_manager,
             config: config.clone(),
+            pending_write_threshold: AtomicUsize::new(config.scheduler_pending_write_threshold),
             pool,
             stopped: AtomicBool::new(false),
         };
@@ -122,6 +125,10 @@ impl<E: Engine> TxnScheduler<E> {
     /// Gives a command its id. Raw writes, which take no latches, have ids as well.
     pub(crate) fn gen_id(&self) -> u64 {
         self.inner.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_pending_write_threshold(&self, bytes: usize) {
+        self.inner.pending_write_threshold.store(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -181,7 +188,7 @@ impl<E: Engine> TxnScheduler<E> {
             return Err(ErrorInner::KeyTooLarge { size: key.len(), limit, key: start }.into());
         }
         let running = self.inner.running_write_bytes.load(Ordering::Relaxed);
-        if cmd.need_flow_control() && running >= self.inner.config.scheduler_pending_write_threshold {
+        if cmd.need_flow_control() && running >= self.inner.pending_write_threshold.load(Ordering::Relaxed) {
             return Err(ErrorInner::SchedTooBusy.into());
         }
         Ok(())

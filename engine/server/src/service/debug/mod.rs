@@ -1,22 +1,24 @@
 //! `debugpb.Debug`, what tikv-ctl asks a running store (TiKV `src/server/service/debug.rs`, `src/server/debug.rs`).
-mod config;
 mod consistency;
 mod maintenance;
 mod mvcc;
 mod properties;
 
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, RocksEngine};
+use std::sync::Arc;
+
 use futures::StreamExt;
 use kvproto::{
     debugpb::{debug_server::Debug, *},
     raft_serverpb::{PeerState, RaftApplyState, RegionLocalState},
 };
 use raftstore::{RaftRouter, store::Engines};
+use serde_json::{Map, Value};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use super::flashback;
-use crate::{Storage, config::TikvConfig, metrics::Metrics};
+use crate::{Storage, config::ConfigController, metrics::Metrics};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DebugError {
@@ -56,7 +58,7 @@ pub struct DebugService {
     cluster_id: u64,
     store_id: u64,
     metrics: Metrics,
-    config: TikvConfig,
+    config: Arc<ConfigController>,
 }
 
 impl DebugService {
@@ -67,7 +69,7 @@ impl DebugService {
         cluster_id: u64,
         store_id: u64,
         metrics: Metrics,
-        config: TikvConfig,
+        config: Arc<ConfigController>,
     ) -> Self {
         Self { engines, storage, router, cluster_id, store_id, metrics, config }
     }
@@ -285,10 +287,10 @@ impl Debug for DebugService {
         request: Request<ModifyTikvConfigRequest>,
     ) -> Answer<ModifyTikvConfigResponse> {
         let ModifyTikvConfigRequest { config_name, config_value, .. } = request.into_inner();
-        let known = self.config.clone();
-        self.read(move |engines| {
-            config::modify(&engines.kv, &known, &config_name, &config_value)
-                .map_err(|e| DebugError::Config(format!("{e:?}")))?;
+        let config = self.config.clone();
+        self.read(move |_| {
+            let changes = Map::from_iter([(config_name.clone(), Value::from(config_value.as_str()))]);
+            config.update(&changes).map_err(|e| DebugError::Config(format!("{e:?}")))?;
             log::info!("the configuration {config_name} is {config_value} now");
             Ok(ModifyTikvConfigResponse {})
         })

@@ -7,7 +7,7 @@ use super::StoreMeta;
 use crate::{
     RaftRouter,
     store::{
-        Config, Engines, PdReporter, ReadDelegates, SnapManager, Transport,
+        Config, ConfigTracker, Engines, PdReporter, ReadDelegates, SnapManager, Transport,
         async_io::write::WriteSenders,
         fsm::apply::ApplyRouter,
         worker::{raftlog_gc::RaftlogGcScheduler, region::RegionScheduler},
@@ -17,6 +17,7 @@ use crate::{
 #[derive(Clone)]
 pub struct PollContext<T: Transport> {
     pub config: Arc<Config>,
+    pub tracker: ConfigTracker,
     pub store_id: u64,
     pub engines: Engines,
     pub router: RaftRouter,

@@ -16,16 +16,22 @@ impl<T: Transport> HandlerBuilder<PeerFsm, StoreFsm> for RaftPollerBuilder<T> {
     type Handler = RaftPoller<T>;
 
     fn build(&mut self, _: usize) -> RaftPoller<T> {
-        RaftPoller { ctx: self.ctx.clone() }
+        RaftPoller { ctx: self.ctx.clone(), seen: 0 }
     }
 }
 
 pub struct RaftPoller<T: Transport> {
     ctx: PollContext<T>,
+    /// The change of the configuration that it has taken last.
+    seen: u64,
 }
 
 impl<T: Transport> PollHandler<PeerFsm, StoreFsm> for RaftPoller<T> {
-    fn begin(&mut self, _: usize) {}
+    fn begin(&mut self, _: usize) {
+        if let Some(config) = self.ctx.tracker.changed(&mut self.seen) {
+            self.ctx.config = config;
+        }
+    }
 
     fn handle_control(&mut self, store: &mut StoreFsm, mailbox: &Mailbox<StoreFsm>) {
         let mut delegate = StoreFsmDelegate { store, ctx: &mut self.ctx };

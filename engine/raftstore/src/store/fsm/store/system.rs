@@ -11,8 +11,8 @@ use crate::{
     batch_system::BatchSystem,
     debug,
     store::{
-        Config, Engines, LocalReader, PdReporter, PeerMsg, ReadDelegates, SnapManager, StoreMsg, StoreTick,
-        Transport,
+        Config, ConfigTracker, Engines, LocalReader, PdReporter, PeerMsg, ReadDelegates, SnapManager,
+        StoreMsg, StoreTick, Transport,
         async_io::write::StoreWriters,
         fsm::{
             apply::{ApplyBatchSystem, ApplyBuilder, ApplyRouter, new_batch_system},
@@ -43,6 +43,7 @@ pub struct RaftBatchSystem {
     router: RaftRouter,
     delegates: ReadDelegates,
     engines: Engines,
+    config: ConfigTracker,
     running: Option<Running>,
 }
 
@@ -61,11 +62,17 @@ impl RaftBatchSystem {
         let system = BatchSystem::new(store, PeerFsm::region_id, config.store_max_batch_size);
         let router = RaftRouter::new(system.router().clone(), store_id);
         let apply_system = new_batch_system(config.apply_max_batch_size);
-        Self { system, apply_system, router, delegates: ReadDelegates::default(), engines, running: None }
+        let (delegates, config) = (ReadDelegates::default(), ConfigTracker::new(config.clone()));
+        Self { system, apply_system, router, delegates, engines, config, running: None }
     }
 
     pub fn router(&self) -> RaftRouter {
         self.router.clone()
+    }
+
+    /// The configuration in effect, which can be changed.
+    pub fn config(&self) -> ConfigTracker {
+        self.config.clone()
     }
 
     /// A reader for the read pool; clone it for each thread.
@@ -84,8 +91,10 @@ impl RaftBatchSystem {
         let generators = config.snap_generator_pool_size;
         let region_workers = RegionWorkers::spawn(&engines, &snap_mgr, &self.router, generators)?;
         let raftlog_gc = raftlog_gc::spawn(engines.clone(), store_id)?;
+        self.config.set(config);
         let ctx = PollContext {
-            config: Arc::new(config),
+            config: self.config.get(),
+            tracker: self.config.clone(),
             store_id,
             engines,
             router: self.router.clone(),
@@ -101,7 +110,7 @@ impl RaftBatchSystem {
         };
         self.load_peers(&ctx)?;
         self.spawn_pollers(&ctx)?;
-        let ticker = Ticker::spawn(&ctx.config, self.router.clone())?;
+        let ticker = Ticker::spawn(self.config.clone(), self.router.clone())?;
         self.running = Some(Running { writers, region_workers, raftlog_gc, ticker });
         // Every peer runs once: a lone voter takes its election, readers get their delegates.
         self.router.inner().broadcast(|| PeerMsg::Start);

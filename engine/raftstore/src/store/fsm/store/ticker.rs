@@ -12,12 +12,13 @@ use tracepoints::{EngineClock, clock::EngineInstant};
 
 use crate::{
     RaftRouter,
-    store::{Config, PeerMsg, PeerTick, StoreMsg, StoreTick},
+    store::{Config, ConfigTracker, PeerMsg, PeerTick, StoreMsg, StoreTick},
 };
 
 /// Real time between two looks at engine time.
 const MAX_POLL: Duration = Duration::from_millis(20);
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Peer(PeerTick),
     Store(StoreTick),
@@ -36,16 +37,20 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    pub fn spawn(config: &Config, router: RaftRouter) -> std::io::Result<Self> {
+    pub fn spawn(tracker: ConfigTracker, router: RaftRouter) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, mut timers) = (stop.clone(), timers(config));
-        let poll = (config.raft_base_tick_interval.0 / 4).min(MAX_POLL);
+        let (stopped, mut seen, mut running) = (stop.clone(), 0, Vec::new());
+        let mut poll = MAX_POLL;
         let name = format!("ticker-{}", router.store_id());
         let handle = thread::Builder::new().name(name.clone()).spawn(move || {
             tracepoints::register_thread(&name, router.store_id());
             while !stopped.load(Ordering::Acquire) {
+                if let Some(config) = tracker.changed(&mut seen) {
+                    poll = (config.raft_base_tick_interval.0 / 4).min(MAX_POLL);
+                    running = timers(&config, &running);
+                }
                 thread::sleep(poll);
-                fire(&mut timers, &router);
+                fire(&mut running, &router);
             }
         })?;
         Ok(Self { stop, handle: Some(handle) })
@@ -61,7 +66,8 @@ impl Ticker {
     }
 }
 
-fn timers(config: &Config) -> Vec<Timer> {
+/// What ticks how often; what ticks in `running` already does not wait longer than it would have.
+fn timers(config: &Config, running: &[Timer]) -> Vec<Timer> {
     let peer = |tick, interval| (Kind::Peer(tick), interval);
     let store = |tick, interval| (Kind::Store(tick), interval);
     let all = [
@@ -78,7 +84,12 @@ fn timers(config: &Config) -> Vec<Timer> {
     let now = EngineClock::now();
     // Zero turns a periodic work off.
     let on = all.into_iter().filter(|(_, interval)| !interval.is_zero());
-    on.map(|(kind, interval)| Timer { kind, interval, next: now + interval }).collect()
+    on.map(|(kind, interval)| {
+        let due = running.iter().find(|timer| timer.kind == kind).map(|timer| timer.next);
+        let next = now + interval;
+        Timer { kind, interval, next: due.map_or(next, |due| due.min(next)) }
+    })
+    .collect()
 }
 
 /// A timer that fell behind fires once: ticks are not made up for.

@@ -1,26 +1,112 @@
 //! What can be changed while a store runs: the names, how a change is read, and how it takes effect.
 use serde_json::{Map, Value};
-use tracepoints::collector;
 
-use crate::{config::TikvConfig, logger};
+use super::TikvConfig;
+use crate::logger;
 
-/// Under their names in `tikv.toml`.
-pub const ONLINE: [&str; 5] =
-    ["log.level", "slow-log-threshold", "trace.keep", "trace.sample-one-in", "trace.slow-thresholds"];
+/// Under their names in `tikv.toml`; those of RocksDB are in `rocks_options`.
+const ONLINE: [&str; 32] = [
+    "log.level",
+    "slow-log-threshold",
+    "trace.keep",
+    "trace.sample-one-in",
+    "trace.slow-thresholds",
+    "raftstore.allow-remove-leader",
+    "raftstore.check-leader-lease-interval",
+    "raftstore.leader-transfer-max-log-lag",
+    "raftstore.max-leader-missing-duration",
+    "raftstore.max-peer-down-duration",
+    "raftstore.messages-per-tick",
+    "raftstore.pd-heartbeat-tick-interval",
+    "raftstore.pd-store-heartbeat-tick-interval",
+    "raftstore.peer-stale-state-check-interval",
+    "raftstore.raft-base-tick-interval",
+    "raftstore.raft-engine-purge-interval",
+    "raftstore.raft-entry-max-size",
+    "raftstore.raft-log-gc-count-limit",
+    "raftstore.raft-log-gc-threshold",
+    "raftstore.raft-log-gc-tick-interval",
+    "raftstore.raft-log-reserve-max-ticks",
+    "raftstore.region-max-size",
+    "raftstore.right-derive-when-split",
+    "raftstore.snap-gc-timeout",
+    "raftstore.snap-mgr-gc-tick-interval",
+    "raftstore.split-region-check-tick-interval",
+    "readpool.unified.max-tasks-per-worker",
+    "rocksdb.max-background-jobs",
+    "rocksdb.max-open-files",
+    "rocksdb.max-total-wal-size",
+    "storage.block-cache.capacity",
+    "storage.scheduler-pending-write-threshold",
+];
+
+/// Sections of TiKV's configuration, of which this server has some.
+const TIKVS: [&str; 26] = [
+    "backup",
+    "backup-stream",
+    "causal-ts",
+    "cdc",
+    "coprocessor",
+    "coprocessor-v2",
+    "gc",
+    "import",
+    "in-memory-engine",
+    "log",
+    "log-backup",
+    "memory",
+    "pd",
+    "pessimistic-txn",
+    "quota",
+    "raft-engine",
+    "raftdb",
+    "raftstore",
+    "readpool",
+    "resolved-ts",
+    "resource-control",
+    "resource-metering",
+    "rocksdb",
+    "security",
+    "server",
+    "storage",
+];
+
+fn is_online(name: &str) -> bool {
+    ONLINE.contains(&name) || (name.starts_with("rocksdb.") && name.ends_with("cf.write-buffer-size"))
+}
+
+/// The configuration as a tree, in which names are places.
+pub fn known(config: &TikvConfig) -> Result<Value, String> {
+    serde_json::to_value(config).map_err(|e| e.to_string())
+}
+
+/// Whether a dotted name is a place in `tree`.
+pub fn has(tree: &Value, name: &str) -> bool {
+    name.split('.').try_fold(tree, |at, part| at.get(part)).is_some()
+}
+
+/// Why a name cannot be changed.
+fn refused(tree: &Value, name: &str) -> String {
+    let section = name.split('.').next().unwrap_or_default();
+    if has(tree, name) {
+        format!("config {name} can not be changed online: change tikv.toml and restart the store")
+    } else if TIKVS.contains(&section) {
+        format!(
+            "config {name}: this server has no such setting, or TiKV has none; GET /config shows those it has"
+        )
+    } else {
+        format!("unexpect fields: {section}")
+    }
+}
 
 /// The configuration with these changes, all of them or none: dotted names, with `-` or `_`, and their new values.
 ///
 /// # Errors
 /// The first name or value that cannot be taken, and why.
 pub fn with(config: &TikvConfig, changes: &Map<String, Value>) -> Result<TikvConfig, String> {
-    let mut tree = serde_json::to_value(config).map_err(|e| e.to_string())?;
+    let mut tree = known(config)?;
     for (name, value) in changes {
-        let name = name.replace('_', "-");
-        if !ONLINE.contains(&name.as_str()) {
-            let all = ONLINE.join(", ");
-            return Err(format!(
-                "config {name} can not be changed online; these can: {all}. For others change tikv.toml and restart the store"
-            ));
+        if !is_online(name) {
+            return Err(refused(&tree, name));
         }
         let place = name.split('.').try_fold(&mut tree, |at, part| at.get_mut(part));
         let place = place.ok_or_else(|| format!("config {name} is not there"))?;
@@ -47,7 +133,7 @@ fn merge_into(at: &mut Value, new: &Value, path: &str, rest: &mut Vec<String>) {
     if at == new {
         return;
     }
-    if ONLINE.contains(&path) {
+    if is_online(path) {
         at.clone_from(new);
         return;
     }
@@ -73,18 +159,10 @@ fn check(config: &mut TikvConfig) -> Result<(), String> {
 /// TiKV's tools send numbers as text, too.
 fn like(old: &Value, new: &Value) -> Value {
     match (old, new) {
-        (Value::Number(_), Value::String(text)) => serde_json::from_str(text).unwrap_or_else(|_| new.clone()),
+        (Value::Number(_) | Value::Bool(_) | Value::Null, Value::String(text)) => {
+            serde_json::from_str(text).unwrap_or_else(|_| new.clone())
+        }
         _ => new.clone(),
-    }
-}
-
-/// Makes it so. The collector is the process's: of several stores in one, the last that was changed counts.
-pub fn apply(config: &TikvConfig) {
-    if let Ok(level) = logger::parse_level(&config.log.level) {
-        logger::init(level);
-    }
-    if let Some(collector) = collector::current() {
-        collector.sample(&config.build_tail_config());
     }
 }
 
@@ -101,7 +179,7 @@ mod tests {
     #[test]
     fn all_changes_are_taken_or_none_and_mistakes_are_named() {
         let config = TikvConfig::default();
-        let new = json!({"log.level": "warn", "slow_log_threshold": "20ms", "trace.sample-one-in": "7",
+        let new = json!({"log.level": "warn", "slow-log-threshold": "20ms", "trace.sample-one-in": "7",
             "trace.slow-thresholds": {"kv_get": "5ms"}});
         let changed = with(&config, &changes(&new)).unwrap();
         let tail = changed.build_tail_config();
@@ -109,6 +187,9 @@ mod tests {
         assert_eq!(tail.slow_by_kind, [(tracepoints::RequestKind::KvGet, 5_000_000)]);
         for (wrong, named) in [
             (json!({"server.addr": "x"}), "server.addr can not be changed online"),
+            (json!({"gc.ratio-threshold": "1.1"}), "no such setting"),
+            (json!({"nope.nope": "1"}), "unexpect fields: nope"),
+            (json!({"raftstore.raft-log-gc-threshold": "many"}), "raft-log-gc-threshold"),
             (json!({"log.level": "loud"}), "loud"),
             (json!({"slow-log-threshold": "soon"}), "slow-log-threshold"),
             (json!({"trace.sample-one-in": "x"}), "trace.sample-one-in"),
