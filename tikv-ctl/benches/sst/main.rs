@@ -56,11 +56,15 @@ fn dump(sst: &Path, args: &[&str]) -> Cost {
 
 fn print(sst: &Path, compression: Compression) {
     let file = sst.display().to_string();
-    let ours = alone(CTL, &["sst", &file, "keys"]);
     let theirs = dump(sst, &["--command=scan"]);
-    line(&format!("{compression} print"), &ours, &theirs, "[3]");
-    let hex = dump(sst, &["--command=scan", "--output_hex"]);
-    line(&format!("{compression} print, beside hex"), &ours, &hex, "");
+    // In sst_dump's form, but all of each key: it ends at the first NUL.
+    let same = alone(CTL, &["sst_dump", &format!("--file={file}"), "--command=scan"]);
+    line(&format!("{compression} print"), &same, &theirs, "[3]");
+    let escaped = alone(CTL, &["sst", &file, "keys"]);
+    line(&format!("{compression} print, escaped"), &escaped, &theirs, "[3]");
+    let theirs = dump(sst, &["--command=scan", "--output_hex"]);
+    let hex = alone(CTL, &["sst_dump", &format!("--file={file}"), "--command=scan", "--output_hex"]);
+    line(&format!("{compression} print, hex"), &hex, &theirs, "");
 }
 
 fn verify(sst: &Path, compression: Compression, has_peer: bool) {
@@ -97,9 +101,12 @@ fn verify(sst: &Path, compression: Compression, has_peer: bool) {
 fn scan(compression: Compression, sizes: &Sizes) {
     let (dir, sst) = files::one_sst_store(compression, sizes);
     let dir = dir.display().to_string();
-    let ours = alone(CTL, &["--data-dir", &dir, "scan", "--from", "z", "--to", "{"]);
     let theirs = dump(&sst, &["--command=scan"]);
+    let range = ["--data-dir", &dir, "scan", "--from", "z", "--to", "{"];
+    let ours = alone(CTL, &range);
     line(&format!("{compression} scan, MVCC decoded"), &ours, &theirs, "[1.67]");
+    let all = alone(CTL, &[&range[..], &["--show-cf", "default,lock,write"]].concat());
+    line(&format!("{compression} scan, all CFs shown"), &all, &theirs, "[1.67]");
 }
 
 fn store(sizes: &Sizes) {
