@@ -3,10 +3,12 @@
 
 #[path = "../src/encryption/mod.rs"]
 pub mod encryption;
+#[allow(dead_code)] // commands have failures that readers have not
 #[path = "../src/error.rs"]
 mod error;
 #[path = "../src/key.rs"]
 pub mod key;
+#[allow(unused_imports)] // some of it only commands ask for
 #[path = "../src/lsm/mod.rs"]
 pub mod lsm;
 #[path = "../src/raft_engine/mod.rs"]
