@@ -1,5 +1,6 @@
 //! The queue, and the thread that empties it.
 use std::{
+    cell::RefCell,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -93,7 +94,8 @@ impl Sender {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (queue, receiver) = mpsc::channel(config.queue.max(1));
         let counts = Arc::new(Counts::default());
-        let worker = Worker { receiver, counts: counts.clone(), batch: Batch::default() };
+        let worker =
+            Worker { receiver, counts: counts.clone(), batch: Batch::default(), attempt: RefCell::default() };
         let (end, ends) = oneshot::channel();
         let run = move || runtime.block_on(worker.run(config, ends));
         let thread = std::thread::Builder::new().name("otlp-sender".into()).spawn(run)?;
@@ -178,6 +180,8 @@ struct Worker {
     receiver: mpsc::Receiver<Request>,
     counts: Arc<Counts>,
     batch: Batch,
+    /// Why the message that is under way was not taken so far.
+    attempt: RefCell<Option<String>>,
 }
 
 impl Worker {
@@ -201,7 +205,8 @@ impl Worker {
             longest = late => {
                 let spans = self.batch.spans() as u64 + self.counts.under_way.swap(0, Ordering::Relaxed);
                 self.counts.failed.fetch_add(spans, Ordering::Relaxed);
-                self.counts.error(format!("no answer within {longest:?} of the end"));
+                let why = self.attempt.take().unwrap_or_else(|| "no answer".into());
+                self.counts.error(format!("{why} (given up {longest:?} after the end)"));
                 self.give_up().await;
             }
         }
@@ -246,6 +251,7 @@ impl Worker {
         spans: u64,
     ) -> bool {
         let mut tries = 0;
+        self.attempt.take();
         loop {
             let failure = match wire.send(message).await {
                 Ok(reply) => {
@@ -259,7 +265,9 @@ impl Worker {
                 self.counts.error(format!("{} (after {} attempts)", failure.what, tries + 1));
                 return false;
             }
-            tokio::time::sleep(retry::wait(config, tries, &failure, spread())).await;
+            let wait = retry::wait(config, tries, &failure, spread());
+            self.attempt.replace(Some(failure.what));
+            tokio::time::sleep(wait).await;
             self.counts.retries.fetch_add(1, Ordering::Relaxed);
             tries += 1;
         }
