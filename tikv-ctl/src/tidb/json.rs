@@ -90,10 +90,19 @@ fn value(kind: u8, bytes: &[u8], depth: usize, left: &mut usize) -> Option<Value
             let (kind, rest) = bytes.split_first()?;
             Value::String(format!("opaque type {kind}: x'{}'", hex_upper(counted(rest)?)))
         }
-        DATE | DATETIME | TIMESTAMP => Value::String(format!("packed time {}", u64_of(bytes)?)),
+        DATE | DATETIME | TIMESTAMP => Value::String(format!("packed time {}", core_time(u64_of(bytes)?)?)),
         TIME => Value::String(format!("duration {}ns", u64_of(bytes)? as i64)),
         _ => return None,
     })
+}
+
+/// TiDB's `CoreTime`, from its highest bits: 14 of the year, 4 month, 5 day, 5 hour, 6 minute, 6 second, 20 microsecond. None if
+/// there is no such time: these bytes are something else.
+fn core_time(packed: u64) -> Option<u64> {
+    let part = |shift: u32, bits: u32| packed >> shift & ((1 << bits) - 1);
+    let limits =
+        [(50, 14, 9999), (46, 4, 12), (41, 5, 31), (36, 5, 23), (30, 6, 59), (24, 6, 59), (4, 20, 999_999)];
+    limits.iter().all(|(shift, bits, most)| part(*shift, *bits) <= *most).then_some(packed)
 }
 
 fn counted(mut bytes: &[u8]) -> Option<&[u8]> {

@@ -64,9 +64,22 @@ impl TraceFile {
     }
 
     fn rebuild_up_to(&mut self, to: usize) {
-        let taken = self.missing(to, &Remade::default(), || self.late_tables().0);
+        let known_late = || self.late_tables().0;
+        let mut remade = self.remade.lock();
+        let mut taken = self.missing(to, &remade, known_late);
+        if self.met_damaged_tables() {
+            // A part of a request that such a table has is no request of its own.
+            self.remake_up_to(to, &mut remade);
+            taken = self.missing(to, &remade, known_late);
+        }
+        drop(remade);
         self.rebuilt.extend(taken.requests);
         self.rebuilt_late.extend(taken.late);
+    }
+
+    fn met_damaged_tables(&self) -> bool {
+        let found = self.found.lock();
+        found.iter().any(|d| self.index().requests.iter().any(|(place, _)| place.at as u64 == d.offset))
     }
 
     /// The entries of a damaged table.
