@@ -260,9 +260,13 @@ fn errno_and_interrupted_calls_are_as_without_a_profile() {
             std::hint::black_box(std::time::Instant::now());
         }
     });
-    let profile = take(800);
+    // On a machine that has much to do a thread may get no turn in one of them.
+    let both = (0..10).any(|_| {
+        let profile = take(800);
+        ["errno", "calls"].iter().all(|name| labelled(&profile, &[("thread", name)]) > 0)
+    });
     drop((threads, calls));
-    assert!(labelled(&profile, &[("thread", "errno")]) > 0 && labelled(&profile, &[("thread", "calls")]) > 0);
+    assert!(both, "both threads are sampled");
 }
 
 #[test]
