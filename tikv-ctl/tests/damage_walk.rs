@@ -7,6 +7,8 @@
 mod common;
 #[path = "../fuzz/memory.rs"]
 mod memory;
+#[path = "common/random.rs"]
+mod random;
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +17,7 @@ use std::{
 };
 
 use common::{Store, contents, ctl, fill};
+use random::Random;
 
 /// What is asked of a data directory.
 const OF_DIR: &[&[&str]] = &[
@@ -34,17 +37,6 @@ const OF_DIR: &[&[&str]] = &[
     &["lsm"],
 ];
 const LONGEST: Duration = Duration::from_secs(20);
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % most.max(1) as u64) as usize
-    }
-}
 
 /// What the commands say: exit code, output, notes. The text of the directory's own path does not count.
 type Said = (u8, String, String);

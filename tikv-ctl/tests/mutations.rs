@@ -3,6 +3,8 @@
 
 #[path = "../fuzz/memory.rs"]
 mod memory;
+#[path = "common/random.rs"]
+mod random;
 #[path = "../fuzz/readers.rs"]
 mod readers;
 
@@ -12,48 +14,38 @@ use std::{
 };
 
 use kvproto::encryptionpb::FileInfo;
+use random::Random;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, ChecksumType, DB, DBCompressionType, Options, SliceTransform,
 };
 use tikv_ctl::{encryption::encode_files, lsm::compress_with};
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % most.max(1) as u64) as usize
-    }
-
-    /// `seed` with a few changes.
-    fn mutate(&mut self, seed: &[u8]) -> Vec<u8> {
-        let mut data = seed.to_vec();
-        for _ in 0..=self.below(4) {
-            if data.is_empty() {
-                break;
+/// `seed` with a few changes.
+fn mutate(random: &mut Random, seed: &[u8]) -> Vec<u8> {
+    let mut data = seed.to_vec();
+    for _ in 0..=random.below(4) {
+        if data.is_empty() {
+            break;
+        }
+        let at = random.below(data.len());
+        match random.below(7) {
+            0 => data[at] ^= 1 << random.below(8),
+            1 => data[at] = [0, 1, 0x7f, 0x80, 0xff][random.below(5)],
+            2 => data.truncate(at),
+            3 => drop(data.drain(at..(at + 1 + random.below(16)).min(data.len()))),
+            4 => data.insert(at, random.below(256) as u8),
+            5 => {
+                let end = (at + 8).min(data.len());
+                data[at..end].fill(0xff);
             }
-            let at = self.below(data.len());
-            match self.below(7) {
-                0 => data[at] ^= 1 << self.below(8),
-                1 => data[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
-                2 => data.truncate(at),
-                3 => drop(data.drain(at..(at + 1 + self.below(16)).min(data.len()))),
-                4 => data.insert(at, self.below(256) as u8),
-                5 => {
-                    let end = (at + 8).min(data.len());
-                    data[at..end].fill(0xff);
-                }
-                _ => {
-                    let from = self.below(data.len());
-                    let len = self.below(32).min(data.len() - from).min(data.len() - at);
-                    data.copy_within(from..from + len, at);
-                }
+            _ => {
+                let from = random.below(data.len());
+                let len = random.below(32).min(data.len() - from).min(data.len() - at);
+                data.copy_within(from..from + len, at);
             }
         }
-        data
     }
+    data
 }
 
 /// What RocksDB makes a table with.
@@ -264,7 +256,7 @@ fn no_reader_panics_hangs_or_eats_memory() {
     for (number, (read, name, seed)) in all_seeds().into_iter().enumerate() {
         read(&seed);
         for round in 0..rounds {
-            let data = random.mutate(&seed);
+            let data = mutate(&mut random, &seed);
             let ended = std::panic::catch_unwind(|| memory::bounded(&data, read));
             if let Err(panic) = ended {
                 let path = std::env::temp_dir().join(format!("tikv-ctl-mutation-{name}-{number}-{round}"));
