@@ -39,7 +39,8 @@ impl ConfigController {
         self.config.read().clone()
     }
 
-    /// Makes these changes, all of them or none: dotted names, with `-` or `_`, and their new values.
+    /// Makes these changes, all of them or, if a name or value is not valid, none: dotted names, with `-` or `_`, and their new
+    /// values. Should RocksDB refuse a valid one, its options before that one are set.
     ///
     /// # Errors
     /// The first name or value that cannot be taken, and why.
