@@ -6,7 +6,7 @@ use kvproto::{
 };
 use pd::client::PdClient;
 
-use crate::{Error, Result, cli::Global, online::tls_hint};
+use crate::{Error, Result, cli::Global};
 
 /// A connection to PD.
 pub struct Pd {
@@ -36,7 +36,7 @@ impl Pd {
             addresses.iter().flat_map(|list| list.split(',').map(str::to_owned)).collect();
         let address = endpoints.join(",");
         let client = runtime.block_on(PdClient::connect_secure(&endpoints, security)).map_err(|e| {
-            Error::other(format!("--pd {address}: {e}; see that PD runs there{}", tls_hint(&told)))
+            Error::other(format!("--pd {address}: {e}; see that PD runs there{}", told.hint()))
         })?;
         Ok(Pd { address, runtime, client })
     }

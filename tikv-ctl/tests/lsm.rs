@@ -230,6 +230,53 @@ fn a_filter_says_no_to_what_is_not_there_and_never_to_what_is() {
     }
 }
 
+/// What a walk gives: entries, and the errors between them by their number.
+fn walked(mut iter: tikv_ctl::lsm::TableIter) -> (Vec<(Vec<u8>, Vec<u8>)>, Vec<(usize, String)>) {
+    let (mut entries, mut errors) = (Vec::new(), Vec::new());
+    loop {
+        match iter.advance() {
+            Ok(true) => entries.push((iter.key().user_key.to_vec(), iter.value().to_vec())),
+            Ok(false) => return (entries, errors),
+            Err(e) => errors.push((entries.len(), e.to_string())),
+        }
+    }
+}
+
+#[test]
+fn a_long_walk_that_reads_ahead_meets_what_short_ones_meet() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.sst");
+    for compression in [DBCompressionType::None, DBCompressionType::Zstd] {
+        let mut writer = rocksdb::SstFileWriter::create(&options(compression, &|_| {}));
+        writer.open(&path).unwrap();
+        let mut random = Random(77);
+        for i in 0..30_000u32 {
+            let value: Vec<u8> = (0..200).map(|_| random.next(256) as u8).collect();
+            writer.put(i.to_be_bytes(), value).unwrap();
+        }
+        writer.finish().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let table = std::sync::Arc::new(Table::open(&path).unwrap());
+        let (entries, errors) = walked(table.iter().unwrap());
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        // Each block by itself: no walk is long.
+        let (mut alone, mut alone_errors) = (Vec::new(), Vec::new());
+        for at in 0..table.index().unwrap().len() {
+            match table.iter_block(at) {
+                Ok(iter) => alone.extend(walked(iter).0),
+                Err(e) => alone_errors.push((alone.len(), e.to_string())),
+            }
+        }
+        assert_eq!((entries, errors), (alone, alone_errors));
+        // A walk that is given up leaves its thread with nothing to do, and does not wait for it.
+        let mut given_up = table.iter().unwrap();
+        (0..1000).for_each(|_| assert!(given_up.advance().unwrap()));
+    }
+}
+
 fn tables(dir: &Path) -> Vec<(std::path::PathBuf, Table)> {
     let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let ssts = paths.filter(|path| path.extension().is_some_and(|extension| extension == "sst"));

@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use security::{SecurityConfig, SecurityManager};
 
 mod exchange;
 mod trace;
@@ -94,7 +95,32 @@ pub struct AttachArgs {
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
     #[command(flatten)]
+    pub tls: TlsArgs,
+    #[command(flatten)]
     pub common: Common,
+}
+
+/// How a server is dialled: with TLS if all three are given.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TlsArgs {
+    /// PEM file of the authority that the server's certificate must be signed by: TLS, with --cert-path and --key-path
+    #[arg(long, value_name = "FILE", requires_all = ["cert_path", "key_path"])]
+    pub ca_path: Option<PathBuf>,
+    /// PEM file of the certificate to show to the server
+    #[arg(long, value_name = "FILE", requires_all = ["ca_path", "key_path"])]
+    pub cert_path: Option<PathBuf>,
+    /// PEM file of its private key
+    #[arg(long, value_name = "FILE", requires_all = ["ca_path", "cert_path"])]
+    pub key_path: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// # Errors
+    /// If a file is not what it should be.
+    pub fn security(&self) -> anyhow::Result<SecurityManager> {
+        let (ca, cert, key) = (self.ca_path.as_deref(), self.cert_path.as_deref(), self.key_path.as_deref());
+        Ok(SecurityManager::new(SecurityConfig::from_paths(ca, cert, key))?)
+    }
 }
 
 #[derive(Debug, Clone, Default, Args)]

@@ -80,7 +80,7 @@ fn attach(args: AttachArgs) -> Result<()> {
             .transpose()?
             .unwrap_or_default(),
     };
-    let source = Attached::start(&args.address, wanted, start(&args.common, true)?)?;
+    let source = Attached::start(&args.address, &args.tls.security()?, wanted, start(&args.common, true)?)?;
     show(Box::new(source), &args.common)
 }
 

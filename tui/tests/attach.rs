@@ -1,6 +1,7 @@
 //! Attached to a server: what its stream brings, and what is left when it goes away.
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -10,6 +11,7 @@ use kvproto::tracecontrol::{
     SubscribeRequest,
     trace_control_server::{TraceControl, TraceControlServer},
 };
+use security::{SecurityConfig, SecurityManager};
 use tikv_tui::{
     input::Action,
     plain::{self, Format},
@@ -114,17 +116,21 @@ fn steps() -> Vec<Step> {
 }
 
 fn serve() -> (Runtime, SocketAddr, Server) {
-    serve_ending(serde_json::Value::Null)
+    serve_ending(serde_json::Value::Null, &SecurityManager::default())
 }
 
 /// A server on a runtime of its own; dropping the runtime is the server going away.
-fn serve_ending(outcome: serde_json::Value) -> (Runtime, SocketAddr, Server) {
+fn serve_ending(outcome: serde_json::Value, security: &SecurityManager) -> (Runtime, SocketAddr, Server) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = Server { steps: steps(), outcome, ..Server::default() };
     let service = TraceControlServer::new(server.clone());
     let incoming = runtime.block_on(async { TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap() });
     let address = incoming.local_addr().unwrap();
-    runtime.spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    let mut builder = tonic::transport::Server::builder();
+    if let Some(tls) = security.tonic_server().unwrap() {
+        builder = builder.tls_config(tls).unwrap();
+    }
+    runtime.spawn(builder.add_service(service).serve_with_incoming(incoming));
     (runtime, address, server)
 }
 
@@ -138,7 +144,7 @@ fn until(screen: &mut Screen, what: &str, done: impl Fn(&Screen) -> bool) {
 }
 
 fn attach(address: SocketAddr, wanted: Wanted, start: Start) -> Screen {
-    let source = Attached::start(&address.to_string(), wanted, start).unwrap();
+    let source = Attached::start(&address.to_string(), &SecurityManager::default(), wanted, start).unwrap();
     Screen::new(Box::new(source), Options::default())
 }
 
@@ -169,7 +175,7 @@ fn a_request_on_a_server_is_stepped_to_its_end() {
 
 #[test]
 fn a_client_that_gave_its_request_up_is_told() {
-    let (_runtime, address, _server) = serve_ending("cancelled".into());
+    let (_runtime, address, _server) = serve_ending("cancelled".into(), &SecurityManager::default());
     let mut screen = attach(address, Wanted::default(), Start::default());
     until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
     screen.act(Action::Run);
@@ -213,10 +219,32 @@ fn a_server_that_goes_away_is_an_error_and_the_steps_stay() {
 }
 
 #[test]
+fn a_server_that_speaks_tls_is_stepped_with_certificates_only() {
+    let path =
+        |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/security/tests/data").join(name);
+    let of = |who: &str| {
+        let (cert, key) = (path(&format!("{who}.pem")), path(&format!("{who}-key.pem")));
+        SecurityManager::new(SecurityConfig::from_paths(Some(&path("ca.pem")), Some(&cert), Some(&key)))
+            .unwrap()
+    };
+    let (_runtime, address, _server) = serve_ending(serde_json::Value::Null, &of("server"));
+    let steps = |security: &SecurityManager| {
+        let start = Start { run: true, ..Start::default() };
+        let mut source = Attached::start(&address.to_string(), security, Wanted::default(), start).unwrap();
+        let mut out = Vec::new();
+        plain::print(&mut source, Format::Json, &mut out).map(|()| out.len())
+    };
+    assert!(steps(&of("client")).unwrap() > 100);
+    let refused = steps(&SecurityManager::default()).unwrap_err().to_string();
+    assert!(refused.contains("give --ca-path"), "{refused}");
+}
+
+#[test]
 fn attached_without_a_screen_prints_the_steps() {
     let (_runtime, address, _server) = serve();
     let start = Start { run: true, ..Start::default() };
-    let mut source = Attached::start(&address.to_string(), Wanted::default(), start).unwrap();
+    let mut source =
+        Attached::start(&address.to_string(), &SecurityManager::default(), Wanted::default(), start).unwrap();
     let mut out = Vec::new();
     plain::print(&mut source, Format::Json, &mut out).unwrap();
     assert_eq!(

@@ -14,6 +14,7 @@ const MARKER: u8 = 0xff;
 const SIGN_MASK: u64 = 0x8000_0000_0000_0000;
 
 /// Takes `need` bytes from the front of `input`.
+#[inline]
 pub fn take<'a>(input: &mut &'a [u8], need: usize, what: &'static str) -> Result<&'a [u8]> {
     match input.split_at_checked(need) {
         Some((head, tail)) => {
@@ -25,6 +26,7 @@ pub fn take<'a>(input: &mut &'a [u8], need: usize, what: &'static str) -> Result
 }
 
 /// Takes one byte.
+#[inline]
 pub fn decode_u8(input: &mut &[u8]) -> Result<u8> {
     take(input, 1, "u8").map(|b| b[0])
 }
@@ -72,6 +74,7 @@ pub fn encode_var_u64(buf: &mut Vec<u8>, mut v: u64) {
 }
 
 /// Takes a LEB128 number.
+#[inline]
 pub fn decode_var_u64(input: &mut &[u8]) -> Result<u64> {
     let mut v = 0u64;
     for (i, byte) in input.iter().enumerate() {

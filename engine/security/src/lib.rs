@@ -85,6 +85,15 @@ impl SecurityManager {
         self.config.is_tls()
     }
 
+    /// What may be wrong where a server hangs up on a tool with the flags `--ca-path`, `--cert-path`, `--key-path`.
+    pub fn hint(&self) -> &'static str {
+        if self.is_tls() {
+            "; it must speak TLS, with a certificate of --ca-path that names this host, and know the authority of --cert-path"
+        } else {
+            "; if it speaks TLS, give --ca-path, --cert-path and --key-path"
+        }
+    }
+
     /// `http` or `https`, as addresses are written.
     pub fn scheme(&self) -> &'static str {
         if self.is_tls() { "https" } else { "http" }

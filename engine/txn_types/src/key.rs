@@ -91,6 +91,7 @@ impl Key {
     }
 
     /// The encoded user key and the timestamp of `key`.
+    #[inline]
     pub fn split_on_ts_for(key: &[u8]) -> Result<(&[u8], TimeStamp)> {
         match key.split_last_chunk::<U64_SIZE>() {
             Some((user_key, ts)) => Ok((user_key, TimeStamp::new(!u64::from_be_bytes(*ts)))),
@@ -104,6 +105,7 @@ impl Key {
     }
 
     /// The timestamp behind `key`.
+    #[inline]
     pub fn decode_ts_from(key: &[u8]) -> Result<TimeStamp> {
         Key::split_on_ts_for(key).map(|(_, ts)| ts)
     }

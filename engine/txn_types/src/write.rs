@@ -118,6 +118,7 @@ impl Write {
     }
 
     /// The type of an encoded record, without decoding the rest.
+    #[inline]
     pub fn parse_type(data: &[u8]) -> Result<WriteType> {
         let flag = data.first().copied().and_then(WriteType::from_u8);
         flag.ok_or_else(|| bad("no known type in the first byte", data))
@@ -164,6 +165,7 @@ pub struct WriteRef<'a> {
 
 impl WriteRef<'_> {
     /// Decodes a record. An unknown field ends it, since newer versions may add fields.
+    #[inline]
     pub fn parse(data: &[u8]) -> Result<WriteRef<'_>> {
         let write_type = Write::parse_type(data)?;
         let mut input = &data[1..];

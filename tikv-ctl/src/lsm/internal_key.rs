@@ -75,3 +75,12 @@ impl<'a> InternalKey<'a> {
 pub fn compare(a: (&[u8], u64), b: (&[u8], u64)) -> Ordering {
     a.0.cmp(b.0).then(b.1.cmp(&a.1))
 }
+
+/// Whether both keys are one. Keys that come in order differ at their ends, so these are looked at first.
+#[inline(always)]
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    match (a.split_last_chunk::<8>(), b.split_last_chunk::<8>()) {
+        (Some((a, a_end)), Some((b, b_end))) => a_end == b_end && a == b,
+        _ => a == b,
+    }
+}

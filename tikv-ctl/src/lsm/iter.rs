@@ -4,12 +4,15 @@ use std::{cmp::Ordering, sync::Arc};
 
 use super::{
     Error, InternalKey, Result, Table,
+    ahead::Ahead,
     block::BlockCursor,
     index::Index,
     internal_key::compare,
     reader::{BlockReader, READAHEAD},
 };
 
+/// After so many blocks a walk is a long one.
+const LONG: usize = 3;
 /// What is read of the file at first, when a walk may be short.
 const FIRST_READ: u64 = 16 << 10;
 
@@ -21,6 +24,8 @@ pub struct TableIter {
     table: Arc<Table>,
     index: Arc<Index>,
     next_block: usize,
+    loads: usize,
+    beside: Option<Ahead>,
     reader: BlockReader,
     cursor: BlockCursor,
     loaded: bool,
@@ -36,6 +41,8 @@ impl TableIter {
             index: table.index()?,
             table: table.clone(),
             next_block: 0,
+            loads: 0,
+            beside: None,
             reader: BlockReader::default(),
             cursor: BlockCursor::default(),
             loaded: false,
@@ -73,8 +80,16 @@ impl TableIter {
     fn load(&mut self) -> Result<()> {
         let at = self.next_block;
         self.next_block += 1;
-        let handle = self.index.handle(at);
-        self.reader.load(&self.table, handle, self.ahead).map_err(|e| self.losing(e))?;
+        self.loads += 1;
+        if self.loads == LONG {
+            self.beside = Ahead::start(&self.table, &self.index, at);
+        }
+        let beside = self.beside.as_mut().and_then(|beside| beside.next_block(&mut self.reader));
+        let loaded = beside.unwrap_or_else(|| {
+            self.beside = None;
+            self.reader.load(&self.table, self.index.handle(at), self.ahead)
+        });
+        loaded.map_err(|e| self.losing(e))?;
         self.ahead = (self.ahead * 2).min(READAHEAD);
         self.cursor.reset(self.reader.data()).map_err(|what| self.lost(what))?;
         self.loaded = true;

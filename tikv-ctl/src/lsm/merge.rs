@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     ColumnFamily, Db, Error, MemEntry, Part, RangeTombstone, Result, SstFile, TableIter, ValueType,
-    internal_key::compare,
+    internal_key::{compare, same},
 };
 
 #[derive(Debug)]
@@ -14,17 +14,24 @@ enum Source {
 }
 
 impl Source {
-    /// The entry that this source stands on.
-    #[inline]
-    fn entry(&self) -> Option<(&[u8], u64, &[u8])> {
+    /// The key that this source stands on, and its sequence number and type.
+    #[inline(always)]
+    fn key(&self) -> Option<(&[u8], u64)> {
         match self {
-            Source::Mem { entries, at } => {
-                entries.get(*at).map(|entry| (entry.key.as_slice(), entry.packed, entry.value.as_slice()))
-            }
+            Source::Mem { entries, at } => entries.get(*at).map(|entry| (entry.key.as_slice(), entry.packed)),
             Source::Files { current, .. } => current.as_ref().map(|iter| {
                 let key = iter.key();
-                (key.user_key, key.packed, iter.value())
+                (key.user_key, key.packed)
             }),
+        }
+    }
+
+    /// The value that this source stands on.
+    #[inline(always)]
+    fn value(&self) -> &[u8] {
+        match self {
+            Source::Mem { entries, at } => entries.get(*at).map_or(&[], |entry| entry.value.as_slice()),
+            Source::Files { current, .. } => current.as_ref().map_or(&[], |iter| iter.value()),
         }
     }
 
@@ -79,7 +86,10 @@ pub struct DbIter<'a> {
     tombstones: Vec<RangeTombstone>,
     to: Vec<u8>,
     key: Vec<u8>,
-    value: Vec<u8>,
+    /// The source that stands on the current entry.
+    on: Option<usize>,
+    /// The value, where it lies in a blob file.
+    blob: Option<Vec<u8>>,
     /// What is to be walked behind this, and from where to where.
     rest: std::slice::Iter<'a, Part>,
     range: (Vec<u8>, Vec<u8>),
@@ -133,7 +143,8 @@ impl<'a> DbIter<'a> {
             tombstones,
             to: to.to_vec(),
             key: Vec::new(),
-            value: Vec::new(),
+            on: None,
+            blob: None,
             rest,
             range,
         }
@@ -154,17 +165,19 @@ impl<'a> DbIter<'a> {
     #[inline]
     fn advance_here(&mut self) -> Result<bool> {
         loop {
+            if let Some(at) = self.on.take() {
+                self.sources[at].advance(self.db, self.cf);
+                self.skip_older();
+            }
             let Some(at) = self.newest() else { return Ok(false) };
-            let Some((key, packed, value)) = self.sources[at].entry() else { return Ok(false) };
+            let Some((key, packed)) = self.sources[at].key() else { return Ok(false) };
             if !self.to.is_empty() && key >= self.to.as_slice() {
                 return Ok(false);
             }
             self.key.clear();
             self.key.extend_from_slice(key);
-            self.value.clear();
-            self.value.extend_from_slice(value);
-            self.sources[at].advance(self.db, self.cf);
-            self.skip_older();
+            self.on = Some(at);
+            self.blob = None;
             if self.visible(packed)? {
                 return Ok(true);
             }
@@ -174,15 +187,18 @@ impl<'a> DbIter<'a> {
     /// The source whose entry comes first in RocksDB's order; those at their end are dropped.
     #[inline]
     fn newest(&mut self) -> Option<usize> {
+        if let [only] = self.sources.as_slice() {
+            return only.key().map(|_| 0);
+        }
         let mut first: Option<usize> = None;
         let mut at = 0;
         while at < self.sources.len() {
-            let Some((key, packed, _)) = self.sources[at].entry() else {
+            let Some(key) = self.sources[at].key() else {
                 self.sources.swap_remove(at);
                 continue;
             };
-            let best = first.and_then(|first| self.sources[first].entry());
-            if best.is_none_or(|best| compare((key, packed), (best.0, best.1)).is_lt()) {
+            let best = first.and_then(|first| self.sources[first].key());
+            if best.is_none_or(|best| compare(key, best).is_lt()) {
                 first = Some(at);
             }
             at += 1;
@@ -193,7 +209,7 @@ impl<'a> DbIter<'a> {
     #[inline]
     fn skip_older(&mut self) {
         for source in &mut self.sources {
-            while source.entry().is_some_and(|(key, ..)| key == self.key.as_slice()) {
+            while source.key().is_some_and(|(key, _)| same(key, &self.key)) {
                 source.advance(self.db, self.cf);
             }
         }
@@ -210,9 +226,9 @@ impl<'a> DbIter<'a> {
         match ValueType::from_u8(packed as u8) {
             ValueType::Value => Ok(true),
             ValueType::Deletion | ValueType::SingleDeletion => Ok(false),
-            ValueType::BlobIndex => match self.db.titan().read(&self.key, &self.value) {
+            ValueType::BlobIndex => match self.db.titan().read(&self.key, self.value()) {
                 Ok(value) => {
-                    self.value = value;
+                    self.blob = Some(value);
                     Ok(true)
                 }
                 Err(e) => {
@@ -239,7 +255,10 @@ impl<'a> DbIter<'a> {
     /// The current value.
     #[inline]
     pub fn value(&self) -> &[u8] {
-        &self.value
+        match &self.blob {
+            Some(value) => value,
+            None => self.on.and_then(|at| self.sources.get(at)).map_or(&[], Source::value),
+        }
     }
 }
 

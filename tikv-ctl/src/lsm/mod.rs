@@ -3,6 +3,7 @@
 //! Formats: RocksDB's `db/log_format.h`, `db/version_edit.cc`, `db/write_batch.cc`, `table/format.cc`,
 //! `table/block_based/*`; Titan's `blob_format.cc`. Versions up to RocksDB 10's defaults are understood.
 
+mod ahead;
 mod block;
 mod checksum;
 mod compress;
@@ -40,6 +41,7 @@ pub use error::{Error, Result};
 pub use file::{RandomFile, read_whole};
 pub use filter::Filter;
 pub use index::Index;
+pub(crate) use internal_key::same;
 pub use internal_key::{InternalKey, ValueType};
 pub use iter::TableIter;
 pub use log::{LogReader, Record};

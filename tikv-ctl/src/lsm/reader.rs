@@ -1,5 +1,7 @@
 //! Reads blocks of an SST one after another into buffers that are kept: memory is bounded by the size of a block.
 
+use std::ops::Range;
+
 use super::{
     Cursor, Result, Table,
     checksum::{ChecksumType, context_modifier, matches},
@@ -18,7 +20,7 @@ pub struct BlockReader {
     raw_at: u64,
     plain: Vec<u8>,
     /// Where the block is in `raw`; `None`: it is all of `plain`.
-    in_raw: Option<std::ops::Range<usize>>,
+    in_raw: Option<Range<usize>>,
     codec: Decompressor,
 }
 
@@ -26,22 +28,46 @@ impl BlockReader {
     /// Reads, checks and decompresses the block at `handle`; where the file must be read, `ahead` bytes of it at
     /// least.
     pub fn load(&mut self, table: &Table, handle: BlockHandle, ahead: u64) -> Result<()> {
-        let len = handle.size.saturating_add(BLOCK_TRAILER_LEN);
-        let start = self.fill(table, handle.offset, len, ahead)?;
-        let bytes = &self.raw[start..start + len as usize];
-        let (covered, stored) = bytes.split_at(handle.size as usize + 1);
-        check(table, handle, covered, stored)?;
-        let kind = covered[covered.len() - 1];
+        let (body, kind) = self.checked(table, handle, ahead)?;
+        self.in_raw = (kind == 0).then(|| body.clone());
         if kind == 0 {
-            self.in_raw = Some(start..start + handle.size as usize);
+            Ok(())
+        } else {
+            decompress(&mut self.codec, table, handle, (kind, &self.raw[body]), &mut self.plain)
+        }
+    }
+
+    /// The same; the plain bytes go to `plain`, and the block is not kept.
+    pub fn load_into(
+        &mut self,
+        table: &Table,
+        handle: BlockHandle,
+        ahead: u64,
+        plain: &mut Vec<u8>,
+    ) -> Result<()> {
+        plain.clear();
+        let (body, kind) = self.checked(table, handle, ahead)?;
+        if kind == 0 {
+            plain.extend_from_slice(&self.raw[body]);
             return Ok(());
         }
+        decompress(&mut self.codec, table, handle, (kind, &self.raw[body]), plain)
+    }
+
+    /// Takes the plain bytes of a block that was loaded elsewhere, and gives the memory of those before.
+    pub fn swap_plain(&mut self, plain: &mut Vec<u8>) {
         self.in_raw = None;
-        let body = &covered[..covered.len() - 1];
-        let sized = table.format_version() >= 2;
-        self.codec
-            .run(kind, body, table.dict(), sized, &mut self.plain)
-            .map_err(|what| table.file().corrupt(handle.offset, what))
+        std::mem::swap(&mut self.plain, plain);
+    }
+
+    /// Where in `raw` the block's bytes are, of which the checksum is right, and how they are compressed.
+    fn checked(&mut self, table: &Table, handle: BlockHandle, ahead: u64) -> Result<(Range<usize>, u8)> {
+        let len = handle.size.saturating_add(BLOCK_TRAILER_LEN);
+        let start = self.fill(table, handle.offset, len, ahead)?;
+        let end = start + handle.size as usize;
+        let (covered, stored) = self.raw[start..start + len as usize].split_at(end + 1 - start);
+        check(table, handle, covered, stored)?;
+        Ok((start..end, covered[covered.len() - 1]))
     }
 
     /// The plain bytes of the block.
@@ -76,6 +102,19 @@ impl BlockReader {
         }
         filled.map(|()| 0)
     }
+}
+
+fn decompress(
+    codec: &mut Decompressor,
+    table: &Table,
+    handle: BlockHandle,
+    (kind, body): (u8, &[u8]),
+    plain: &mut Vec<u8>,
+) -> Result<()> {
+    let sized = table.format_version() >= 2;
+    codec
+        .run(kind, body, table.dict(), sized, plain)
+        .map_err(|what| table.file().corrupt(handle.offset, what))
 }
 
 fn check(table: &Table, handle: BlockHandle, covered: &[u8], stored: &[u8]) -> Result<()> {

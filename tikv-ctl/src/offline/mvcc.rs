@@ -8,7 +8,7 @@ use txn_types::{Key, LockOrSharedLocks, TimeStamp, WriteRef, WriteType, parse_lo
 use super::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use crate::{
     error::DebugError,
-    lsm::{Db, DbIter},
+    lsm::{Db, DbIter, same},
     source::{Answer, MvccTaker},
 };
 
@@ -51,6 +51,11 @@ impl<'a> Rows<'a> {
     }
 
     #[inline]
+    fn is_on(&self, key: &[u8]) -> bool {
+        self.user_key().is_some_and(|user_key| same(user_key, key))
+    }
+
+    #[inline]
     fn ts(&self) -> u64 {
         Key::decode_ts_from(self.iter.key()).unwrap_or(TimeStamp::zero()).into_inner()
     }
@@ -71,10 +76,11 @@ pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) ->
     let mut count = 0;
     let (mut key, mut info, mut spare) = (Vec::new(), MvccInfo::default(), Vec::new());
     while limit == 0 || count < limit {
-        let first = match (locks.user_key(), writes.user_key()) {
+        let (first, mut is_written) = match (locks.user_key(), writes.user_key()) {
             (None, None) => break,
-            (Some(key), None) | (None, Some(key)) => key,
-            (Some(lock), Some(write)) => lock.min(write),
+            (Some(lock), None) => (lock, false),
+            (Some(lock), Some(write)) if lock < write => (lock, false),
+            (_, Some(write)) => (write, true),
         };
         key.clear();
         key.extend_from_slice(first);
@@ -82,13 +88,14 @@ pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) ->
         spare.append(&mut info.writes);
         info.lock = None;
         info.values.clear();
-        while writes.user_key() == Some(&key) {
+        while is_written {
             let mut write = spare.pop().unwrap_or_default();
             write_info(&writes, &mut write)?;
             info.writes.push(write);
             writes.advance()?;
+            is_written = writes.is_on(&key);
         }
-        if locks.user_key() == Some(&key) {
+        if locks.is_on(&key) {
             info.lock = Some(lock_info(&key, locks.iter.value())?);
             locks.advance()?;
         }

@@ -49,21 +49,12 @@ pub(crate) fn connect(
         .http2_keep_alive_interval(KEEPALIVE.0)
         .keep_alive_timeout(KEEPALIVE.1);
     let channel = runtime.block_on(endpoint.connect()).map_err(|e| {
-        let (why, hint) = (causes(&e), tls_hint(security));
+        let (why, hint) = (causes(&e), security.hint());
         Error::other(format!(
             "--host {host}: cannot connect: {why}; give the address that the server's --addr names, and see that it runs{hint}"
         ))
     })?;
     Ok((runtime, channel))
-}
-
-/// What may be wrong where a server hangs up.
-pub(crate) fn tls_hint(security: &SecurityManager) -> &'static str {
-    if security.is_tls() {
-        "; it must speak TLS, with a certificate of --ca-path that names this host, and know the authority of --cert-path"
-    } else {
-        "; if it speaks TLS, give --ca-path, --cert-path and --key-path"
-    }
 }
 
 impl Online {
@@ -73,7 +64,7 @@ impl Online {
         let client = DebugClient::new(channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_LEN)
             .max_encoding_message_size(MAX_MESSAGE_LEN);
-        Ok(Online { host: host.to_owned(), hint: tls_hint(security), runtime, channel, client })
+        Ok(Online { host: host.to_owned(), hint: security.hint(), runtime, channel, client })
     }
 
     fn call<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Answer<T> {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Common, ExportArgs, ImportArgs};
+use super::{Common, ExportArgs, ImportArgs, TlsArgs};
 
 const EXAMPLES: &str = "Examples:
   tikv-tui record 127.0.0.1:20160 -o a.trace                 record all requests of a server for 10 s
@@ -171,4 +171,6 @@ pub struct RecordArgs {
     /// How long, 1 to 600
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub seconds: u32,
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }

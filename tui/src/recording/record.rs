@@ -10,7 +10,10 @@ use kvproto::tracecontrol::{RecordRequest, trace_control_client::TraceControlCli
 use tonic::{Code, Status};
 use tracepoints::trace_file::Ended;
 
-use crate::{cli::RecordArgs, source::attached::endpoint};
+use crate::{
+    cli::RecordArgs,
+    source::attached::{endpoint, unreachable},
+};
 
 pub fn run(args: &RecordArgs) -> Result<()> {
     let output = OpenOptions::new()
@@ -50,15 +53,15 @@ fn remove_if_empty(path: &Path) {
 
 fn record(args: &RecordArgs, mut output: File) -> Result<()> {
     let address = &args.address;
-    let endpoint = endpoint(address)?;
+    let security = args.tls.security()?;
+    let endpoint = endpoint(address, &security)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the network runtime")?;
     eprintln!("recording {address} for {} s ...", args.seconds);
     runtime.block_on(async {
-        let channel =
-            endpoint.connect().await.with_context(|| format!("no tikv-server answers at {address}"))?;
+        let channel = endpoint.connect().await.map_err(|e| unreachable(address, &e, security.hint()))?;
         let mut client = TraceControlClient::new(channel);
         let refused = |status: Status| match status.code() {
             Code::Unimplemented => {

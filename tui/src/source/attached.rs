@@ -10,6 +10,7 @@ use kvproto::tracecontrol::{
     ContinueRequest, GatesRequest, StatusRequest, StepEvent, SubscribeRequest, continue_request::Mode,
     trace_control_client::TraceControlClient,
 };
+use security::SecurityManager;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tonic::transport::{Channel, Endpoint};
 use tracepoints::{
@@ -48,17 +49,17 @@ pub struct Attached {
 
 impl Attached {
     /// Connects and waits in the background; failures come as events.
-    pub fn start(address: &str, wanted: Wanted, start: Start) -> Result<Self> {
+    pub fn start(address: &str, security: &SecurityManager, wanted: Wanted, start: Start) -> Result<Self> {
         let (events_tx, events) = channel();
         let (commands, commands_rx) = unbounded_channel();
         let gates = start.gates.iter().cloned().collect();
-        let endpoint = endpoint(address)?;
+        let endpoint = endpoint(address, security)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let server = address.to_owned();
+        let (server, hint) = (address.to_owned(), security.hint());
         std::thread::Builder::new()
             .name("attach".into())
             .spawn(move || {
-                let session = Session { server, events: events_tx, holds: Vec::new(), next_hold: 0 };
+                let session = Session { server, hint, events: events_tx, holds: Vec::new(), next_hold: 0 };
                 runtime.block_on(session.run(endpoint, wanted, start, commands_rx));
             })
             .context("cannot start the thread that talks to the server")?;
@@ -73,14 +74,14 @@ impl Attached {
     }
 }
 
-pub(crate) fn endpoint(address: &str) -> Result<Endpoint> {
+pub(crate) fn endpoint(address: &str, security: &SecurityManager) -> Result<Endpoint> {
     let expected = || format!("expected HOST:PORT, the --addr of a tikv-server, found `{address}`");
-    let bare = address.strip_prefix("http://").unwrap_or(address);
+    let bare = address.split_once("://").map_or(address, |(_, bare)| bare);
     let Some((host, port)) = bare.rsplit_once(':') else { bail!(expected()) };
     if host.is_empty() || port.parse::<u16>().is_err() {
         bail!(expected());
     }
-    let endpoint = Endpoint::from_shared(format!("http://{bare}")).with_context(expected)?;
+    let endpoint = security.endpoint(bare).with_context(expected)?;
     Ok(endpoint.connect_timeout(PATIENCE).keep_alive_while_idle(true).http2_keep_alive_interval(PATIENCE))
 }
 
@@ -128,6 +129,8 @@ impl StepSource for Attached {
 /// The thread's side. It ends when the stream ends or the screen is gone; the server then releases what it held.
 struct Session {
     server: String,
+    /// What else may be wrong where the server hangs up.
+    hint: &'static str,
     events: Sender<SourceEvent>,
     /// What the server holds now, by this side's count.
     holds: Vec<Hold>,
@@ -157,7 +160,7 @@ impl Session {
     ) -> Result<()> {
         let server = self.server.clone();
         self.tell(SourceEvent::Log(format!("connecting to {server}")));
-        let channel = endpoint.connect().await.with_context(|| nobody(&server))?;
+        let channel = endpoint.connect().await.map_err(|e| unreachable(&server, &e, self.hint))?;
         let mut client = TraceControlClient::new(channel).max_decoding_message_size(64 << 20);
         let request = SubscribeRequest {
             key: wanted.key,
@@ -289,6 +292,11 @@ fn refused(server: &str, status: &tonic::Status) -> anyhow::Error {
     }
 }
 
+/// The error where `server` cannot be dialled.
+pub(crate) fn unreachable(server: &str, error: &tonic::transport::Error, hint: &str) -> anyhow::Error {
+    anyhow::anyhow!("{}: {}{hint}", nobody(server), security::causes(error))
+}
+
 fn nobody(server: &str) -> String {
     format!("no tikv-server answers at {server}; is it running, and is this its --addr (not --status-addr)?")
 }
@@ -306,10 +314,14 @@ mod tests {
 
     use super::*;
 
+    fn plain() -> SecurityManager {
+        SecurityManager::default()
+    }
+
     #[test]
     fn an_address_that_is_none_is_refused_at_once() {
         for bad in ["", "host", ":1", "host:", "host:99999", "a b:1"] {
-            let error = Attached::start(bad, Wanted::default(), Start::default()).err();
+            let error = Attached::start(bad, &plain(), Wanted::default(), Start::default()).err();
             assert!(error.is_some_and(|e| e.to_string().contains("expected HOST:PORT")), "{bad}");
         }
     }
@@ -319,7 +331,8 @@ mod tests {
         // A port that was free a moment ago: nobody listens.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut source =
-            Attached::start(&format!("127.0.0.1:{port}"), Wanted::default(), Start::default()).unwrap();
+            Attached::start(&format!("127.0.0.1:{port}"), &plain(), Wanted::default(), Start::default())
+                .unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         let failed = loop {
             assert!(Instant::now() < deadline, "no failure was told");

@@ -1,6 +1,7 @@
 //! The laws of transactions, on one RocksDB without Raft.
 mod async_commit;
 mod faults;
+mod flashback;
 mod model;
 mod percolator;
 mod pessimistic;
