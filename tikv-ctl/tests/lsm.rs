@@ -247,7 +247,8 @@ fn a_long_walk_that_reads_ahead_meets_what_short_ones_meet() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.sst");
     for compression in [DBCompressionType::None, DBCompressionType::Zstd] {
-        let mut writer = rocksdb::SstFileWriter::create(&options(compression, &|_| {}));
+        let options = options(compression, &|_| {});
+        let mut writer = rocksdb::SstFileWriter::create(&options);
         writer.open(&path).unwrap();
         let mut random = Random(77);
         for i in 0..30_000u32 {

@@ -67,6 +67,9 @@ fn record(args: &RecordArgs, mut output: File) -> Result<()> {
             Code::Unimplemented => {
                 anyhow!("{address} does not serve trace control; is it a tikv-server of this toolkit?")
             }
+            Code::Unavailable | Code::Unknown => {
+                anyhow!("{address} hung up: {}{}", status.message(), security.hint())
+            }
             _ => anyhow!("{address} cannot record: {}", status.message()),
         };
         let request = RecordRequest { seconds: args.seconds };

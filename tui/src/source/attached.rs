@@ -172,8 +172,9 @@ impl Session {
             max_requests: 1,
         };
         // A stream tells only with its first step that nobody serves it.
-        let status = client.status(StatusRequest {}).await.map_err(|s| refused(&server, &s))?.into_inner();
-        let reply = subscribe(&mut client, request).await.map_err(|s| refused(&server, &s))?;
+        let status =
+            client.status(StatusRequest {}).await.map_err(|s| refused(&server, &s, self.hint))?.into_inner();
+        let reply = subscribe(&mut client, request).await.map_err(|s| refused(&server, &s, self.hint))?;
         let mut stream = reply.into_inner();
         self.tell(SourceEvent::Log("reads and writes come to the store that leads their region".into()));
         let store = status.store_id;
@@ -280,7 +281,7 @@ fn ending(outcome: Outcome) -> &'static str {
     }
 }
 
-fn refused(server: &str, status: &tonic::Status) -> anyhow::Error {
+fn refused(server: &str, status: &tonic::Status, hint: &str) -> anyhow::Error {
     match status.code() {
         tonic::Code::Unimplemented => anyhow::anyhow!(
             "{server} has no TraceControl service: it is no tikv-server of this project (TiKV itself cannot be stepped)"
@@ -288,7 +289,7 @@ fn refused(server: &str, status: &tonic::Status) -> anyhow::Error {
         tonic::Code::ResourceExhausted | tonic::Code::InvalidArgument => {
             anyhow::anyhow!("{server} refused to be stepped: {}", status.message())
         }
-        _ => anyhow::anyhow!("{}: {}", nobody(server), status.message()),
+        _ => anyhow::anyhow!("{}: {}{hint}", nobody(server), status.message()),
     }
 }
 
