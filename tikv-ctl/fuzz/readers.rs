@@ -10,8 +10,8 @@ use tikv_ctl::{
         KeyUse, inner, parse_key, readings,
     },
     lsm::{
-        BlobIndex, Filter, LogReader, RandomFile, Record, Table, decode_record, decompress, manifest,
-        options, read_batch, verify,
+        BlobFile, BlobIndex, Filter, LogReader, RandomFile, Record, Table, decode_record, decompress,
+        manifest, options, read_batch, verify,
     },
     raft_engine::BatchIter,
     simple_write,
@@ -136,6 +136,21 @@ pub fn records(data: &[u8]) {
     let _ = (BlobIndex::decode(data), decode_record(data).is_ok());
     for message in ["raft_cmdpb.RaftCmdRequest", "raft_serverpb.RegionLocalState", "eraftpb.Entry"] {
         let _ = (message_text(message, data).is_ok(), message_json(message, data).is_ok());
+    }
+}
+
+/// As a Titan blob file: its dictionary, and one record behind the other from the end of each header there is.
+pub fn blob(data: &[u8]) {
+    const RECORD_HEADER: usize = 9;
+    let file = RandomFile::from_bytes(Path::new("000001.blob"), data.to_vec());
+    let Ok(blob) = BlobFile::new(file) else { return };
+    for start in [8, 12] {
+        let mut at = start;
+        while let Some(len) = data.get(at + 4..).and_then(<[u8]>::first_chunk) {
+            let size = RECORD_HEADER + u32::from_le_bytes(*len) as usize;
+            let _ = blob.record(at as u64, size as u64);
+            at += size;
+        }
     }
 }
 

@@ -10,7 +10,7 @@ set -euo pipefail
 [ $# -gt 0 ] || { echo "usage: $0 DIR... (folders with data directories of TiKV in them)" >&2; exit 1; }
 corpus="$(cd "$(dirname "$0")" && pwd)/corpus"
 longest=65536
-mkdir -p "$corpus"/{sst,salvage,manifest,options,wal,raft_log,records,keys}
+mkdir -p "$corpus"/{sst,salvage,manifest,options,wal,raft_log,records,blob,keys}
 
 # A seed is named by what it holds, so that a second run adds nothing.
 add() {
@@ -29,7 +29,10 @@ for dir in "$@"; do
     find "$dir" -name 'OPTIONS-*' | while read -r file; do add options "$file" $longest; done
     find "$dir" -path '*/db/*.log' -size +0 | while read -r file; do add wal "$file" $longest; done
     find "$dir" \( -name '*.raftlog' -o -name '*.rewrite' \) | while read -r file; do add raft_log "$file" $longest; done
-    find "$dir" -name '*.blob' -size +0 | while read -r file; do add records "$file" 4096; done
+    find "$dir" -name '*.blob' -size +0 | while read -r file; do
+        add records "$file" 4096
+        add blob "$file" $longest
+    done
     { grep -rhoa --include='*.txt' -E 'z[!-~]{8,200}|(0x)?7A[0-9A-F]{12,200}|t[0-9]+_[ri][!-~]{1,40}' "$dir" || true; } \
         | sort -u | head -400 | while read -r key; do
         printf '%s' "$key" > "$corpus/keys/seed-$(printf '%s' "$key" | sha1sum | cut -c1-16)"

@@ -1,12 +1,16 @@
 //! Our reader against RocksDB, for the tables and options that RocksDB can write.
 
+#[path = "common/blob.rs"]
+mod blob;
+
 use std::{collections::BTreeMap, path::Path};
 
+use blob::blob_file;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType, Options,
     WriteBatch,
 };
-use tikv_ctl::lsm::{Db, Table, verify};
+use tikv_ctl::lsm::{Db, Table, Titan, verify};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -334,4 +338,25 @@ fn without_its_manifest_a_database_is_read_from_its_tables() {
     let db = Db::open(dir.path(), None).unwrap();
     assert!(db.warnings()[0].contains("Levels are not known"), "{:?}", db.warnings());
     assert_eq!(all(&db), model);
+}
+
+#[test]
+fn a_record_that_is_compressed_with_a_dictionary_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let value = b"a value that looks much like the others do".repeat(9);
+    let (file, index) = blob_file(b"key", &value, b"the others do look much like a value that is here");
+    let path = dir.path().join("titandb/000001.blob");
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, &file).unwrap();
+    assert_eq!(Titan::new(dir.path()).read(b"key", &index).unwrap(), value);
+    for cut in [file.len() - 1, file.len() - 40, 20, 3] {
+        std::fs::write(&path, &file[..cut]).unwrap();
+        let e = Titan::new(dir.path()).read(b"key", &index).unwrap_err();
+        assert!(e.to_string().contains("000001.blob"), "{e}");
+    }
+    let mut damaged = file.clone();
+    let at = file.len() - 32 - 30;
+    damaged[at] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    assert!(Titan::new(dir.path()).read(b"key", &index).unwrap_err().to_string().contains("checksum"));
 }

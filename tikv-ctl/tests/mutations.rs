@@ -1,6 +1,8 @@
 //! Every reader on files that were changed at random: no panic, no hang, no memory that the file does not account for.
 //! `MUTATIONS=100000` tries more of them than a test run has time for; `tikv-ctl/fuzz` does the same under libFuzzer.
 
+#[path = "common/blob.rs"]
+mod blob;
 #[path = "../fuzz/memory.rs"]
 mod memory;
 #[path = "common/random.rs"]
@@ -178,6 +180,7 @@ fn all_seeds() -> Vec<Seed> {
     blocks(&mut all);
     all.push((readers::raft_log, "raft_log", raft_log()));
     all.push((readers::encryption, "encryption", file_dict()));
+    all.push((readers::blob, "blob", blob::blob_file(b"key", &[b'v'; 300], b"vvvv of a dictionary").0));
     let small: [Small; 6] = [
         (
             readers::keys,

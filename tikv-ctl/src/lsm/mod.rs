@@ -51,6 +51,6 @@ pub use mem::MemEntry;
 pub use merge::DbIter;
 pub use properties::{RangeOffsets, TableProperties};
 pub use table::{BlockHandle, Table};
-pub use titan::{BlobIndex, Titan, decode_record};
+pub use titan::{BlobFile, BlobIndex, Titan, decode_record};
 pub use verify::{Verified, verify};
 pub use wal::read_batch;

@@ -54,10 +54,24 @@ pub struct Titan {
 
 /// An open blob file.
 #[derive(Debug)]
-struct BlobFile {
+pub struct BlobFile {
     file: RandomFile,
     /// What its records are compressed with; empty: none.
     dict: Vec<u8>,
+}
+
+impl BlobFile {
+    /// Reads the header, and the dictionary if there is one.
+    pub fn new(file: RandomFile) -> Result<BlobFile> {
+        let dict = if has_dictionary(&file)? { dictionary(&file)? } else { Vec::new() };
+        Ok(BlobFile { file, dict })
+    }
+
+    /// Key and value of the record of `size` bytes at `offset`.
+    pub fn record(&self, offset: u64, size: u64) -> Result<(Vec<u8>, Vec<u8>)> {
+        let record = self.file.read(offset, size)?;
+        decode_record_with(&record, &self.dict).map_err(|what| self.file.corrupt(offset, what))
+    }
 }
 
 impl Titan {
@@ -73,12 +87,9 @@ impl Titan {
             return Err(Error::Unsupported { path: self.dir.clone(), what });
         };
         let blob = self.file(number)?;
-        let file = &blob.file;
-        let record = file.read(offset, size)?;
-        let (found, value) =
-            decode_record_with(&record, &blob.dict).map_err(|what| file.corrupt(offset, what))?;
+        let (found, value) = blob.record(offset, size)?;
         if found != key {
-            return Err(file.corrupt(offset, "the record belongs to another key than the SST says"));
+            return Err(blob.file.corrupt(offset, "the record belongs to another key than the SST says"));
         }
         Ok(value)
     }
@@ -93,9 +104,7 @@ impl Titan {
         if let Some(file) = files.get(&number) {
             return Ok(file.clone());
         }
-        let file = RandomFile::open(&self.path(number))?;
-        let dict = if has_dictionary(&file)? { dictionary(&file)? } else { Vec::new() };
-        let file = Arc::new(BlobFile { file, dict });
+        let file = Arc::new(BlobFile::new(RandomFile::open(&self.path(number))?)?);
         files.insert(number, file.clone());
         Ok(file)
     }
@@ -145,7 +154,7 @@ fn dictionary(file: &RandomFile) -> Result<Vec<u8>> {
 fn meta_block(file: &RandomFile, handle: BlockHandle) -> Result<Vec<u8>> {
     let mut bytes = file.read(handle.offset, handle.size.saturating_add(BLOCK_TRAILER_LEN))?;
     let stored = bytes.split_off(handle.size as usize + 1);
-    if Cursor::new(&stored).u32() != Some(mask(crc32c(0, &bytes))) {
+    if !Cursor::new(&stored).u32().is_some_and(|stored| matches(mask(crc32c(0, &bytes)), stored)) {
         return Err(file.corrupt(handle.offset, "the checksum of a meta block does not match"));
     }
     bytes.pop();
@@ -173,83 +182,4 @@ fn decode_record_with(record: &[u8], dict: &[u8]) -> std::result::Result<(Vec<u8
     let mut cursor = Cursor::new(&plain);
     let pair = cursor.slice().zip(cursor.slice()).ok_or("the blob record's key and value do not decode")?;
     Ok((pair.0.to_vec(), pair.1.to_vec()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with_trailer(block: &[u8], at: &mut u64, file: &mut Vec<u8>) -> Vec<u8> {
-        let mut covered = block.to_vec();
-        covered.push(0);
-        file.extend_from_slice(&covered);
-        file.extend_from_slice(&mask(crc32c(0, &covered)).to_le_bytes());
-        let mut handle = Vec::new();
-        for number in [*at, block.len() as u64] {
-            keys::codec::encode_var_u64(&mut handle, number);
-        }
-        *at = file.len() as u64;
-        handle
-    }
-
-    /// A blob file with one record of `key` and `value`, compressed with a dictionary; the record's blob index.
-    fn blob_file(key: &[u8], value: &[u8], dict: &[u8]) -> (Vec<u8>, Vec<u8>) {
-        let mut plain = Vec::new();
-        for part in [key, value] {
-            keys::codec::encode_var_u64(&mut plain, part.len() as u64);
-            plain.extend_from_slice(part);
-        }
-        let mut body = Vec::new();
-        keys::codec::encode_var_u64(&mut body, plain.len() as u64);
-        let mut packed = vec![0; zstd_safe::compress_bound(plain.len())];
-        let mut context = zstd_safe::CCtx::create();
-        let len = context.compress_using_dict(&mut packed[..], &plain, dict, 3).unwrap();
-        body.extend_from_slice(&packed[..len]);
-        let mut record = (body.len() as u32).to_le_bytes().to_vec();
-        record.push(7);
-        record.extend_from_slice(&body);
-        let crc = crc32c(0, &record);
-        let mut file = [MAGIC.to_le_bytes(), 2u32.to_le_bytes(), HAS_DICTIONARY.to_le_bytes()].concat();
-        let mut index = vec![BLOB_RECORD];
-        for number in [1, file.len() as u64, record.len() as u64 + 4] {
-            keys::codec::encode_var_u64(&mut index, number);
-        }
-        file.extend_from_slice(&crc.to_le_bytes());
-        file.extend_from_slice(&record);
-        let mut at = file.len() as u64;
-        let handle = with_trailer(dict, &mut at, &mut file);
-        // One entry, one restart point.
-        let mut block = vec![0, DICTIONARY.len() as u8, handle.len() as u8];
-        block.extend_from_slice(DICTIONARY);
-        block.extend_from_slice(&handle);
-        block.extend_from_slice(&[0, 0, 0, 0, 1, 0, 0, 0]);
-        let mut footer = with_trailer(&block, &mut at, &mut file);
-        footer.resize(20, 0);
-        footer.extend_from_slice(&FOOTER_MAGIC.to_le_bytes());
-        let crc = crc32c(0, &footer);
-        file.extend_from_slice(&footer);
-        file.extend_from_slice(&crc.to_le_bytes());
-        (file, index)
-    }
-
-    #[test]
-    fn a_record_that_is_compressed_with_a_dictionary_reads() {
-        let dir = tempfile::tempdir().unwrap();
-        let value = b"a value that looks much like the others do".repeat(9);
-        let (file, index) = blob_file(b"key", &value, b"the others do look much like a value that is here");
-        let path = dir.path().join("titandb/000001.blob");
-        std::fs::create_dir(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &file).unwrap();
-        assert_eq!(Titan::new(dir.path()).read(b"key", &index).unwrap(), value);
-        for cut in [file.len() - 1, file.len() - 40, 20, 3] {
-            std::fs::write(&path, &file[..cut]).unwrap();
-            let e = Titan::new(dir.path()).read(b"key", &index).unwrap_err();
-            assert!(e.to_string().contains("000001.blob"), "{e}");
-        }
-        let mut damaged = file.clone();
-        let at = file.len() - 32 - 30;
-        damaged[at] ^= 1;
-        std::fs::write(&path, &damaged).unwrap();
-        assert!(Titan::new(dir.path()).read(b"key", &index).unwrap_err().to_string().contains("checksum"));
-    }
 }
