@@ -9,6 +9,7 @@ pub mod data_dir;
 mod error;
 pub mod grpc;
 pub mod heap;
+mod limit;
 mod local_stores;
 pub mod logger;
 mod metrics;

@@ -4,7 +4,10 @@
 //! other is unreachable, and Raft sends again.
 use std::{
     collections::HashSet,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,7 +39,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct Options {
     queue: usize,
-    batch: usize,
+    /// Messages in one batch; can change.
+    batch: Arc<AtomicUsize>,
     first_backoff: Duration,
     max_backoff: Duration,
     pub keepalive_time: Duration,
@@ -49,13 +53,18 @@ impl Options {
     pub fn new(config: &ServerConfig, security: SecurityManager) -> Self {
         Self {
             queue: config.raft_client_queue_size,
-            batch: config.raft_msg_max_batch_size,
+            batch: Arc::new(AtomicUsize::new(config.raft_msg_max_batch_size)),
             first_backoff: config.raft_client_initial_reconnect_backoff.0,
             max_backoff: config.raft_client_max_backoff.0,
             keepalive_time: config.grpc_keepalive_time.0,
             keepalive_timeout: config.grpc_keepalive_timeout.0,
             security,
         }
+    }
+
+    /// The number of messages in one batch.
+    pub fn batch(&self) -> &Arc<AtomicUsize> {
+        &self.batch
     }
 }
 
@@ -275,7 +284,7 @@ async fn stream(
     loop {
         tokio::select! {
             ended = &mut call => return (true, Err(why_ended(ended.map(drop)))),
-            n = messages.recv_many(&mut buffer, inner.options.batch) => {
+            n = messages.recv_many(&mut buffer, inner.options.batch.load(Ordering::Relaxed).max(1)) => {
                 if n == 0 {
                     return (true, Ok(()));
                 }

@@ -148,13 +148,15 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     };
     let snap_mgr = SnapManager::open(data_dir.snap())?;
     let dial = Options::new(&config.server, security.clone());
+    let sender = SnapSender::new(snap_mgr.clone(), &config.server, dial.clone());
+    let (send_snaps, raft_batch) = (sender.limit().clone(), dial.batch().clone());
     let client = RaftClient::new(
         store_id,
         runtimes.raft_stream.handle().clone(),
         Resolver::new(pd.clone()),
         options.faults,
-        dial.clone(),
-        SnapSender::new(snap_mgr.clone(), &config.server, dial),
+        dial,
+        sender,
     );
     let reporter = PdWorker::new(pd.clone(), runtimes.pd.handle().clone(), data_dir.path().to_owned());
     let mut system = RaftBatchSystem::new(store_id, &config.raft_store, engines.clone());
@@ -180,8 +182,16 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         format!("store {store_id} at {advertise_addr}, process {}", std::process::id()),
     );
     let receiver = SnapReceiver::new(snap_mgr, &config.server);
+    let recv_snaps = receiver.limit().clone();
     let kv = KvService::new(store_id, storage.clone(), router.clone(), receiver, metrics.clone());
-    let knobs = Knobs { kv: engines.kv.clone(), raft_store: system.config(), storage: storage.clone() };
+    let knobs = Knobs {
+        kv: engines.kv.clone(),
+        raft_store: system.config(),
+        storage: storage.clone(),
+        send_snaps,
+        recv_snaps,
+        raft_batch,
+    };
     let controller = Arc::new(ConfigController::new(config.clone(), knobs));
     let debug = DebugService::new(
         engines.clone(),

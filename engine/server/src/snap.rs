@@ -1,20 +1,16 @@
 //! Snapshots between stores: `SnapshotChunk`s of 1 MiB on a stream of their own (TiKV `src/server/snap.rs`).
-use std::sync::Arc;
-
 use kvproto::{
     raft_serverpb::{RaftMessage, SnapshotChunk},
     tikvpb::tikv_client::TikvClient,
 };
 use raftstore::store::{ReceivingSnapshot, SendingSnapshot, SnapKey, SnapManager};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::spawn_blocking,
-};
+use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::{
     config::ServerConfig,
+    limit::Limit,
     raft_client::{Options, connect},
     resolve::Resolver,
 };
@@ -49,19 +45,23 @@ fn key_of(
 #[derive(Clone)]
 pub struct SnapSender {
     manager: SnapManager,
-    limit: Arc<Semaphore>,
+    limit: Limit,
     options: Options,
 }
 
 impl SnapSender {
     pub fn new(manager: SnapManager, config: &ServerConfig, options: Options) -> Self {
-        let limit = Arc::new(Semaphore::new(config.concurrent_send_snap_limit.max(1)));
-        Self { manager, limit, options }
+        Self { manager, limit: Limit::new(config.concurrent_send_snap_limit), options }
+    }
+
+    /// How many are sent at once.
+    pub fn limit(&self) -> &Limit {
+        &self.limit
     }
 
     /// Sends the message and the files it speaks of; returns when the other store has all of it.
     pub async fn send(&self, resolver: &Resolver, message: RaftMessage) -> Result<(), SendError> {
-        let _turn = self.limit.acquire().await.map_err(|_| SendError::Closed)?;
+        let _turn = self.limit.turn().await.map_err(|_| SendError::Closed)?;
         let (key, _) = key_of(&message).ok_or(SendError::NoSnapshot)??;
         let snapshot = self.manager.get_snapshot_for_sending(&key)?;
         let bytes = snapshot.total_size();
@@ -101,19 +101,24 @@ fn read_chunks(message: RaftMessage, mut snapshot: SendingSnapshot, chunks: &mps
 #[derive(Clone)]
 pub struct SnapReceiver {
     manager: SnapManager,
-    limit: Arc<Semaphore>,
+    limit: Limit,
 }
 
 impl SnapReceiver {
     pub fn new(manager: SnapManager, config: &ServerConfig) -> Self {
-        Self { manager, limit: Arc::new(Semaphore::new(config.concurrent_recv_snap_limit.max(1))) }
+        Self { manager, limit: Limit::new(config.concurrent_recv_snap_limit) }
+    }
+
+    /// How many are received at once.
+    pub fn limit(&self) -> &Limit {
+        &self.limit
     }
 
     /// Takes a snapshot off the stream; returns Raft's message once all files are on disk.
     pub async fn receive(&self, mut chunks: Streaming<SnapshotChunk>) -> Result<RaftMessage, Status> {
         let busy =
             || Status::resource_exhausted("this store receives as many snapshots as it may; try again later");
-        let _turn = self.limit.try_acquire().map_err(|_| busy())?;
+        let _turn = self.limit.try_turn().map_err(|_| busy())?;
         let first = chunks.message().await?.and_then(|chunk| chunk.message);
         let no_message = || Status::invalid_argument("expected a Raft message in the first chunk");
         let message = first.ok_or_else(no_message)?;

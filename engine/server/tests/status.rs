@@ -171,6 +171,44 @@ fn slow_requests_are_set_online_and_an_embedded_store_has_no_file_to_read_again(
 }
 
 #[test]
+fn pools_get_other_threads_while_requests_are_served() {
+    let h = Harness::start(1);
+    let (context, mut client) = h.leader();
+    let mut write_and_read = |round: u8| {
+        let key = vec![b'k', round];
+        let put = kvproto::kvrpcpb::RawPutRequest {
+            context: Some(context.clone()),
+            key: key.clone(),
+            value: vec![round],
+            ..Default::default()
+        };
+        let get = kvproto::kvrpcpb::RawGetRequest { context: Some(context.clone()), key, ..Default::default() };
+        let (put, get) = h.runtime.block_on(async {
+            (client.raw_put(put).await.unwrap().into_inner(), client.raw_get(get).await.unwrap().into_inner())
+        });
+        assert!(put.region_error.is_none() && put.error.is_empty(), "{put:?}");
+        assert_eq!(get.value, [round], "{get:?}");
+    };
+    write_and_read(0);
+    let post = |body: &str| http(&h, "POST /config", "", body);
+    for round in 1..5u8 {
+        let changes = format!(
+            r#"{{"storage.scheduler-worker-pool-size":{round},"readpool.unified.max-thread-count":{round},
+               "server.concurrent-send-snap-limit":{round},"server.concurrent-recv-snap-limit":{round},
+               "server.raft-msg-max-batch-size":{round}}}"#
+        );
+        let reply = post(&changes);
+        assert_eq!((reply.code, reply.text().as_str()), (200, ""));
+        write_and_read(round);
+    }
+    for wrong in ["storage.scheduler-worker-pool-size", "readpool.unified.max-thread-count"] {
+        let reply = post(&format!(r#"{{"{wrong}":0}}"#));
+        assert!(reply.code == 500 && reply.text().contains(wrong), "{}", reply.text());
+    }
+    write_and_read(5);
+}
+
+#[test]
 fn settings_of_rocksdb_and_of_the_raftstore_change_online_in_both_ways() {
     use kvproto::debugpb::{ModifyTikvConfigRequest, debug_client::DebugClient};
     let h = Harness::start(1);

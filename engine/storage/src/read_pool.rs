@@ -5,11 +5,12 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::oneshot,
@@ -18,28 +19,54 @@ use tracepoints::label::labelled;
 
 use crate::errors::{Error, ErrorInner, Result};
 
+/// How often it is asked whether the tasks of threads that were replaced have ended.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// Threads, and a token of which each of their tasks has a clone.
+struct Workers {
+    handle: Handle,
+    runtime: Runtime,
+    tasks: Arc<()>,
+}
+
 /// Threads named `{prefix}-{n}`, registered for stamps of one store.
 pub struct Pool {
     prefix: &'static str,
-    handle: Handle,
-    /// Taken on shutdown: dropping a runtime inside of another would block.
-    runtime: Mutex<Option<Runtime>>,
+    store_id: u64,
+    /// None after shutdown: dropping a runtime inside of another would block.
+    workers: RwLock<Option<Workers>>,
+    named: Arc<AtomicUsize>,
     running: Arc<AtomicUsize>,
-    max_tasks: AtomicUsize,
+    threads: AtomicUsize,
+    tasks_per_thread: AtomicUsize,
+    closed: Arc<AtomicBool>,
 }
 
 impl Pool {
+    /// `tasks_per_thread`: above so many for each thread [`Pool::spawn_handle`] turns tasks away.
+    ///
     /// # Errors
     /// Where the operating system gives no threads.
-    pub fn set_max_tasks(&self, tasks: usize) {
-        self.max_tasks.store(tasks, Ordering::Relaxed);
+    pub fn new(prefix: &'static str, threads: usize, tasks_per_thread: usize, store_id: u64) -> Result<Self> {
+        let pool = Self {
+            prefix,
+            store_id,
+            workers: RwLock::default(),
+            named: Arc::default(),
+            running: Arc::default(),
+            threads: AtomicUsize::new(threads.max(1)),
+            tasks_per_thread: AtomicUsize::new(tasks_per_thread),
+            closed: Arc::default(),
+        };
+        *pool.workers.write() = Some(pool.start(threads.max(1))?);
+        Ok(pool)
     }
 
-    pub fn new(prefix: &'static str, threads: usize, max_tasks: usize, store_id: u64) -> Result<Self> {
-        let next = AtomicUsize::new(0);
+    fn start(&self, threads: usize) -> Result<Workers> {
+        let (prefix, store_id, named) = (self.prefix, self.store_id, self.named.clone());
         let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name_fn(move || format!("{prefix}-{}", next.fetch_add(1, Ordering::Relaxed)))
+            .worker_threads(threads)
+            .thread_name_fn(move || format!("{prefix}-{}", named.fetch_add(1, Ordering::Relaxed)))
             .on_thread_start(move || {
                 let thread = std::thread::current();
                 tracepoints::register_thread(thread.name().unwrap_or(prefix), store_id);
@@ -47,15 +74,49 @@ impl Pool {
             .enable_time()
             .build()
             .map_err(|e| Error::other(format!("cannot start the {threads} threads of {prefix}: {e}")))?;
-        let handle = runtime.handle().clone();
-        let running = Arc::default();
-        Ok(Self {
-            prefix,
-            handle,
-            runtime: Mutex::new(Some(runtime)),
-            running,
-            max_tasks: AtomicUsize::new(max_tasks),
-        })
+        Ok(Workers { handle: runtime.handle().clone(), runtime, tasks: Arc::default() })
+    }
+
+    /// Tasks for each thread above which more are turned away, from now on.
+    pub fn set_tasks_per_thread(&self, tasks: usize) {
+        self.tasks_per_thread.store(tasks, Ordering::Relaxed);
+    }
+
+    /// Has `threads` threads from now on. Those before end when their tasks have.
+    ///
+    /// # Errors
+    /// Where the operating system gives no threads; those before stay.
+    pub fn resize(&self, threads: usize) -> Result<()> {
+        let threads = threads.max(1);
+        if self.threads.load(Ordering::Relaxed) == threads {
+            return Ok(());
+        }
+        let new = self.start(threads)?;
+        let mut workers = self.workers.write();
+        if workers.is_none() {
+            new.runtime.shutdown_background();
+            return Ok(());
+        }
+        self.threads.store(threads, Ordering::Relaxed);
+        if let Some(old) = workers.replace(new) {
+            self.drain(old);
+        }
+        Ok(())
+    }
+
+    fn drain(&self, old: Workers) {
+        let closed = self.closed.clone();
+        let Workers { runtime, tasks, .. } = old;
+        let wait = move || {
+            while Arc::strong_count(&tasks) > 1 && !closed.load(Ordering::Acquire) {
+                std::thread::sleep(DRAIN_POLL);
+            }
+            runtime.shutdown_background();
+        };
+        let name = format!("{}-drain", self.prefix);
+        if let Err(e) = std::thread::Builder::new().name(name).spawn(wait) {
+            log::error!("{}: no thread to wait for the tasks of those before: {e}", self.prefix);
+        }
     }
 
     /// Lets a thread of the pool run `f`.
@@ -65,10 +126,23 @@ impl Pool {
 
     /// Under the pool's name, which tokio-console shows.
     fn spawn_named(&self, f: impl Future<Output = ()> + Send + 'static) {
-        let spawned = tokio::task::Builder::new().name(self.prefix).spawn_on(f, &self.handle);
+        let workers = self.workers.read();
+        // After shutdown a task is dropped, as a runtime drops it.
+        let Some(Workers { handle, tasks, .. }) = workers.as_ref() else { return };
+        let token = tasks.clone();
+        let task = async move {
+            f.await;
+            drop(token);
+        };
+        let spawned = tokio::task::Builder::new().name(self.prefix).spawn_on(task, handle);
         if let Err(e) = spawned {
             log::error!("{}: a task is not spawned: {e}", self.prefix);
         }
+    }
+
+    fn is_full(&self, running: usize) -> bool {
+        let most = self.tasks_per_thread.load(Ordering::Relaxed);
+        running > most.saturating_mul(self.threads.load(Ordering::Relaxed))
     }
 
     /// Lets a thread of the pool run `f` and hands back its result.
@@ -81,7 +155,7 @@ impl Pool {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let running = Running::enter(&self.running);
-        if running.0.load(Ordering::Relaxed) > self.max_tasks.load(Ordering::Relaxed) {
+        if self.is_full(running.0.load(Ordering::Relaxed)) {
             return Err(ErrorInner::SchedTooBusy.into());
         }
         let (tx, rx) = oneshot::channel();
@@ -97,8 +171,9 @@ impl Pool {
 
     /// Drops all tasks at their next wait; returns at once.
     pub fn shutdown(&self) {
-        if let Some(runtime) = self.runtime.lock().take() {
-            runtime.shutdown_background();
+        self.closed.store(true, Ordering::Release);
+        if let Some(workers) = self.workers.write().take() {
+            workers.runtime.shutdown_background();
         }
     }
 }
@@ -127,8 +202,6 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -157,5 +230,23 @@ mod tests {
         release.send(()).unwrap();
         assert!(futures::executor::block_on(first).unwrap());
         assert!(futures::executor::block_on(pool.spawn_handle(async { Ok(()) }).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_resized_pool_ends_what_runs_and_takes_more() {
+        let pool = Pool::new("unified-read-pool", 1, 1, 0).unwrap();
+        let (release, wait) = oneshot::channel::<()>();
+        let before = pool.spawn_handle(async { Ok(wait.await.is_ok()) }).unwrap();
+        assert!(pool.spawn_handle(async { Ok(()) }).is_err(), "one task a thread, and one thread");
+        pool.resize(3).unwrap();
+        let name = async { Ok(std::thread::current().name().map(str::to_owned)) };
+        let name = futures::executor::block_on(pool.spawn_handle(name).unwrap()).unwrap().unwrap();
+        assert_ne!(name, "unified-read-pool-0");
+        release.send(()).unwrap();
+        assert!(futures::executor::block_on(before).unwrap(), "it ran to its end on the threads before");
+        pool.shutdown();
+        pool.resize(2).unwrap();
+        let closed = futures::executor::block_on(pool.spawn_handle(async { Ok(()) }).unwrap()).unwrap_err();
+        assert!(matches!(*closed.0, ErrorInner::Closed), "{closed}");
     }
 }

@@ -32,8 +32,8 @@ impl<E: Engine> Storage<E> {
     /// Where the operating system gives no threads.
     pub fn new(engine: E, config: Config, store_id: u64) -> Result<Self> {
         let concurrency_manager = ConcurrencyManager::new(TimeStamp::zero());
-        let limit = config.max_tasks_per_worker.saturating_mul(config.read_pool_threads.max(1));
-        let read_pool = Pool::new("unified-read-pool", config.read_pool_threads, limit, store_id)?;
+        let (threads, tasks) = (config.read_pool_threads, config.max_tasks_per_worker);
+        let read_pool = Pool::new("unified-read-pool", threads, tasks, store_id)?;
         let sched = TxnScheduler::new(engine.clone(), concurrency_manager.clone(), &config, store_id)?;
         Ok(Self { engine, concurrency_manager, read_pool: Arc::new(read_pool), sched, config })
     }
@@ -56,7 +56,16 @@ impl<E: Engine> Storage<E> {
 
     /// Reads for each thread of the pool above which more are turned away, from now on.
     pub fn set_max_tasks_per_worker(&self, tasks: usize) {
-        self.read_pool.set_max_tasks(tasks.saturating_mul(self.config.read_pool_threads.max(1)));
+        self.read_pool.set_tasks_per_thread(tasks);
+    }
+
+    /// Has so many threads for reads and for commands from now on; what runs ends on those before.
+    ///
+    /// # Errors
+    /// Where the operating system gives no threads.
+    pub fn set_threads(&self, read_pool: usize, scheduler: usize) -> Result<()> {
+        self.read_pool.resize(read_pool)?;
+        self.sched.pool().resize(scheduler)
     }
 
     pub fn get_concurrency_manager(&self) -> &ConcurrencyManager {

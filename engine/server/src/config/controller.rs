@@ -1,5 +1,10 @@
 //! Changes of the configuration while the store runs (TiKV `ConfigController`): what `POST /config`, `PUT /config/reload` and
 //! `ModifyTikvConfig` share.
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
 use engine_rocks::RocksEngine;
 use parking_lot::RwLock;
 use raftstore::store::ConfigTracker;
@@ -7,13 +12,18 @@ use serde_json::{Map, Value};
 use tracepoints::collector;
 
 use super::{TikvConfig, online, rocks_options};
-use crate::{Storage, logger};
+use crate::{Storage, limit::Limit, logger};
 
 /// What takes the changes.
 pub struct Knobs {
     pub kv: RocksEngine,
     pub raft_store: ConfigTracker,
     pub storage: Storage,
+    /// Snapshots sent and received at once.
+    pub send_snaps: Limit,
+    pub recv_snaps: Limit,
+    /// Raft messages in one batch.
+    pub raft_batch: Arc<AtomicUsize>,
 }
 
 /// The configuration in effect, and the way to change it.
@@ -56,6 +66,7 @@ impl ConfigController {
         });
         let changed = online::with(&config, &others.collect())?;
         options.iter().try_for_each(|option| option.set(&self.knobs.kv))?;
+        self.resize(&changed)?;
         self.take(&config, &changed);
         *config = changed;
         Ok(())
@@ -69,9 +80,16 @@ impl ConfigController {
         let (merged, rest) = online::merge(&config, &read)?;
         let differing = rocks_options::differing(&config, &merged)?;
         differing.iter().try_for_each(|option| option.set(&self.knobs.kv))?;
+        self.resize(&merged)?;
         self.take(&config, &merged);
         *config = merged;
         Ok(rest)
+    }
+
+    fn resize(&self, new: &TikvConfig) -> Result<(), String> {
+        let new = new.build_storage_config();
+        let resized = self.knobs.storage.set_threads(new.read_pool_threads, new.scheduler_worker_pool_size);
+        resized.map_err(|e| e.to_string())
     }
 
     /// The collector is the process's: of several stores in one, the last that was changed counts.
@@ -82,7 +100,7 @@ impl ConfigController {
         if let Some(collector) = collector::current() {
             collector.sample(&new.build_tail_config());
         }
-        let Knobs { kv, raft_store, storage } = &self.knobs;
+        let Knobs { kv, raft_store, storage, send_snaps, recv_snaps, raft_batch } = &self.knobs;
         if old.storage.block_cache != new.storage.block_cache {
             kv.set_block_cache_capacity(new.storage.block_cache.capacity.0 as usize);
         }
@@ -91,5 +109,8 @@ impl ConfigController {
         }
         storage.set_pending_write_threshold(new.storage.scheduler_pending_write_threshold.0 as usize);
         storage.set_max_tasks_per_worker(new.read_pool.unified.max_tasks_per_worker);
+        send_snaps.set(new.server.concurrent_send_snap_limit);
+        recv_snaps.set(new.server.concurrent_recv_snap_limit);
+        raft_batch.store(new.server.raft_msg_max_batch_size, Relaxed);
     }
 }

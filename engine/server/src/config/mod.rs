@@ -105,6 +105,11 @@ impl TikvConfig {
         self.pd.validate().map_err(ConfigError::Invalid)?;
         self.trace.validate().map_err(ConfigError::Invalid)?;
         self.raft_store.validate().map_err(|e| ConfigError::Invalid(format!("[raftstore] {e}")))?;
+        self.read_pool.unified.validate().map_err(ConfigError::Invalid)?;
+        if self.storage.scheduler_worker_pool_size == 0 {
+            let message = "storage.scheduler-worker-pool-size: expected at least 1, met 0";
+            return Err(ConfigError::Invalid(message.into()));
+        }
         if self.storage.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Invalid(
                 "storage.data-dir is empty; give a directory (--data-dir)".into(),

@@ -5,7 +5,7 @@ use super::TikvConfig;
 use crate::logger;
 
 /// Under their names in `tikv.toml`; those of RocksDB are in `rocks_options`.
-const ONLINE: [&str; 32] = [
+const ONLINE: [&str; 37] = [
     "log.level",
     "slow-log-threshold",
     "trace.keep",
@@ -33,11 +33,16 @@ const ONLINE: [&str; 32] = [
     "raftstore.snap-mgr-gc-tick-interval",
     "raftstore.split-region-check-tick-interval",
     "readpool.unified.max-tasks-per-worker",
+    "readpool.unified.max-thread-count",
     "rocksdb.max-background-jobs",
     "rocksdb.max-open-files",
     "rocksdb.max-total-wal-size",
+    "server.concurrent-recv-snap-limit",
+    "server.concurrent-send-snap-limit",
+    "server.raft-msg-max-batch-size",
     "storage.block-cache.capacity",
     "storage.scheduler-pending-write-threshold",
+    "storage.scheduler-worker-pool-size",
 ];
 
 /// Sections of TiKV's configuration, of which this server has some.

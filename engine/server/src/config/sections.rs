@@ -211,6 +211,19 @@ impl Default for UnifiedReadPoolConfig {
     }
 }
 
+impl UnifiedReadPoolConfig {
+    pub(super) fn validate(&self) -> Result<(), String> {
+        let (least, most) = (self.min_thread_count, self.max_thread_count);
+        if least == 0 || most < least {
+            return Err(format!(
+                "readpool.unified.max-thread-count: expected at least min-thread-count, which is at least 1, met \
+                 {most} and {least}"
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// `[rocksdb]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
