@@ -3,19 +3,27 @@
 
 use std::{
     collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::Write,
     path::{Path, PathBuf},
 };
 
-use kvproto::encryptionpb::{FileDictionary, FileInfo};
+use kvproto::encryptionpb::{EncryptedContent, FileDictionary, FileInfo};
 use prost::Message;
 
-use crate::{Error, Result, lsm::checksum_matches};
+use crate::{
+    Error, Result,
+    lsm::{checksum_matches, own_as},
+};
 
 pub const FILE_DICT: &str = "file.dict";
 pub const KEY_DICT: &str = "key.dict";
 pub(super) const HEADER: usize = 16;
 /// The version whose content a log follows.
 const WITH_LOG: u8 = 2;
+/// Kinds of log records.
+const INSERT: u8 = 1;
+const REMOVE: u8 = 2;
 
 /// What `file.dict` says: names of files, and how each is encrypted.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +49,13 @@ impl FileDict {
     /// Reads the dictionary that the file `path` has as its `bytes`.
     pub fn parse(path: PathBuf, bytes: Vec<u8>) -> Result<FileDict> {
         let (version, rest) = content(&path, &bytes)?;
-        let dictionary: FileDictionary = decode(&path, &bytes[HEADER..rest])?;
+        let dictionary: FileDictionary = if version >= WITH_LOG {
+            decode(&path, &bytes[HEADER..rest])?
+        } else {
+            // The first format has what key.dict has around it, and is never encrypted.
+            let content: EncryptedContent = decode(&path, &bytes[HEADER..rest])?;
+            decode(&path, &content.content)?
+        };
         let mut files = dictionary.files.into_iter().collect();
         let mut warnings = Vec::new();
         if version >= WITH_LOG
@@ -52,12 +66,53 @@ impl FileDict {
         }
         Ok(FileDict { path, version, files, bytes, warnings })
     }
+
+    /// Says that the file `name` is encrypted as `info` tells; it is on the disk when this returns.
+    pub(super) fn insert(&mut self, name: &str, info: &FileInfo) -> std::io::Result<()> {
+        self.files.insert(name.to_owned(), info.clone());
+        let log = (self.version >= WITH_LOG && self.warnings.is_empty()).then(|| insert_record(name, info));
+        let Some(record) = log.flatten() else { return self.rewrite() };
+        let mut file = OpenOptions::new().append(true).open(&self.path)?;
+        file.write_all(&record)?;
+        file.sync_all()
+    }
+
+    /// Puts a file with all of it in the place of the old one, without a log: a torn record must not have others behind.
+    fn rewrite(&self) -> std::io::Result<()> {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let old = std::fs::metadata(&self.path)?;
+        file.write_all(&encode_files(self.version, &self.files))?;
+        std::fs::set_permissions(file.path(), old.permissions())?;
+        own_as(file.as_file(), &self.path)?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path).map_err(|e| e.error)?;
+        File::open(dir)?.sync_all()
+    }
 }
 
 /// The bytes of a `file.dict` with `files` and an empty log.
 pub fn encode_files(version: u8, files: &BTreeMap<String, FileInfo>) -> Vec<u8> {
     let files = files.iter().map(|(name, info)| (name.clone(), info.clone())).collect();
-    with_header(version, &FileDictionary { files }.encode_to_vec())
+    let content = FileDictionary { files }.encode_to_vec();
+    if version >= WITH_LOG {
+        return with_header(version, &content);
+    }
+    let metadata = [("method".to_owned(), b"plaintext".to_vec())].into();
+    with_header(version, &EncryptedContent { metadata, content, ..Default::default() }.encode_to_vec())
+}
+
+/// A log record of version 2: the file `name` is encrypted as `info` says. `None`: the name is too long for one.
+fn insert_record(name: &str, info: &FileInfo) -> Option<Vec<u8>> {
+    let info = info.encode_to_vec();
+    let (name_len, info_len) = (u16::try_from(name.len()).ok()?, u16::try_from(info.len()).ok()?);
+    let body = [name.as_bytes(), &info].concat();
+    let mut record = crc32fast::hash(&body).to_be_bytes().to_vec();
+    record.extend_from_slice(&name_len.to_be_bytes());
+    record.extend_from_slice(&info_len.to_be_bytes());
+    record.push(INSERT);
+    record.extend_from_slice(&body);
+    Some(record)
 }
 
 /// `content` behind its header.
@@ -127,8 +182,8 @@ fn record<'a>(rest: &'a [u8], files: &mut BTreeMap<String, FileInfo>) -> Option<
     }
     let name = String::from_utf8_lossy(&record[..name_len]).into_owned();
     match header[8] {
-        1 => drop(files.insert(name, FileInfo::decode(&record[name_len..]).ok()?)),
-        2 => drop(files.remove(&name)),
+        INSERT => drop(files.insert(name, FileInfo::decode(&record[name_len..]).ok()?)),
+        REMOVE => drop(files.remove(&name)),
         _ => return None,
     }
     Some(after)
@@ -159,6 +214,27 @@ mod tests {
         assert_eq!(replay(&log, &mut files), None);
         assert_eq!(files, BTreeMap::from([("/a".to_owned(), info)]));
         assert_eq!(replay(&log[..log.len() - 1], &mut BTreeMap::new()), Some(last));
+    }
+
+    #[test]
+    fn a_file_that_is_added_is_read_in_every_form_of_the_dictionary() {
+        let info = |key_id| FileInfo { key_id, iv: vec![5; 16], method: 4 };
+        let files = BTreeMap::from([("/d/db/1.sst".to_owned(), info(7))]);
+        let torn = [encode_files(2, &files), record_of(1, "/x", &[])[..8].to_vec()].concat();
+        for (bytes, appends) in
+            [(encode_files(1, &files), false), (encode_files(2, &files), true), (torn, false)]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join(FILE_DICT), &bytes).unwrap();
+            for key_id in [8, 9] {
+                FileDict::read(dir.path()).unwrap().insert("/d/db/2.log", &info(key_id)).unwrap();
+            }
+            let read = FileDict::read(dir.path()).unwrap();
+            let want = [("/d/db/1.sst".to_owned(), info(7)), ("/d/db/2.log".to_owned(), info(9))];
+            assert_eq!((read.files, read.warnings), (want.into(), vec![]));
+            assert_eq!(read.bytes.starts_with(&bytes), appends);
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
     }
 
     #[test]

@@ -125,6 +125,15 @@ fn open(content: &EncryptedContent, key: &[u8; KEY_LEN]) -> std::result::Result<
     Ok(opened.is_ok().then_some(plain))
 }
 
+/// A `key.dict` with `keys`, under no master key.
+#[cfg(test)]
+pub(super) fn plain_keys(keys: &KeyDictionary) -> Vec<u8> {
+    use prost::Message;
+    let metadata = [(METHOD.to_owned(), b"plaintext".to_vec())].into();
+    let content = EncryptedContent { metadata, content: keys.encode_to_vec(), ..Default::default() };
+    dict::with_header(1, &content.encode_to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use kvproto::encryptionpb::DataKey;

@@ -4,6 +4,7 @@
 //! A data directory is made known once, by [`register`]; from then on every reader asks [`cipher_of`] for its files.
 
 mod cipher;
+mod create;
 mod dict;
 mod master;
 
@@ -21,6 +22,7 @@ use kvproto::encryptionpb::{EncryptionMethod, FileInfo, KeyDictionary};
 use crate::{Result, lsm};
 
 pub use cipher::Cipher;
+pub(crate) use create::{create, replace};
 pub use dict::{FILE_DICT, FileDict, KEY_DICT, encode_files};
 pub use master::{EncryptionConfig, MasterKey, parse_keys, read_keys};
 
@@ -28,7 +30,7 @@ pub use master::{EncryptionConfig, MasterKey, parse_keys, read_keys};
 const PARTS: [&str; 6] = ["db", "raft-engine", "raft", "snap", "import", "tablets"];
 
 /// The dictionaries of one data directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Vault {
     dir: PathBuf,
     /// By the names that the dictionary has.

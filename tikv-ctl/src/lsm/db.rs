@@ -9,11 +9,11 @@ use std::{
 use super::{
     DbIter, Error, InternalKey, MemEntry, RandomFile, Result, Table,
     file::read_whole,
-    log::{LogReader, Record},
     manifest::{self, FileMeta, VersionState},
-    mem, rescue,
+    mem,
+    replay::{Replay, live_logs},
+    rescue,
     titan::Titan,
-    wal,
 };
 
 const COMPARATOR: &str = "leveldb.BytewiseComparator";
@@ -233,8 +233,7 @@ impl Db {
 
     fn read_logs(&mut self, wal_dir: &Path, state: &VersionState) -> Result<()> {
         let mut entries: BTreeMap<u32, Vec<MemEntry>> = BTreeMap::new();
-        let oldest = state.families.values().map(|family| family.log_number).min().unwrap_or(0);
-        let logs: Vec<_> = logs(wal_dir)?.into_iter().filter(|(number, _)| *number >= oldest).collect();
+        let (oldest, logs) = (state.oldest_log(), live_logs(wal_dir, state)?);
         // A database that is open has one always, and leaves it behind.
         if logs.is_empty() && oldest > 0 {
             self.warnings.push(format!(
@@ -243,12 +242,18 @@ impl Db {
                 wal_dir.display()
             ));
         }
+        let mut replay = Replay::default();
         for (number, path) in logs {
-            let data = read_whole(&path)?;
-            if !self.read_log(&path, number, &data, state, &mut entries) {
-                break;
-            }
+            replay.read(&path, number, &read_whole(&path)?, &mut |entry| {
+                let family = state.families.get(&entry.cf);
+                if family.is_some_and(|family| family.log_number <= number) {
+                    let packed = entry.sequence << 8 | u64::from(entry.value_type.to_u8());
+                    let (key, value) = (entry.key.to_vec(), entry.value.to_vec());
+                    entries.entry(entry.cf).or_default().push(MemEntry { key, packed, value });
+                }
+            });
         }
+        self.warnings.append(&mut replay.warnings);
         for (id, list) in entries {
             let name = state.families.get(&id).map(|family| family.name.as_str()).unwrap_or_default();
             let Some(family) = self.families.get_mut(name) else { continue };
@@ -257,59 +262,6 @@ impl Db {
             family.mem_deletions = deletions;
         }
         Ok(())
-    }
-
-    /// Reads one log; `false` when it is damaged before its end, so that later ones must not be applied (RocksDB's
-    /// point-in-time recovery, TiKV's default).
-    fn read_log(
-        &mut self,
-        path: &Path,
-        number: u64,
-        data: &[u8],
-        state: &VersionState,
-        entries: &mut BTreeMap<u32, Vec<MemEntry>>,
-    ) -> bool {
-        let mut reader = LogReader::new(data, number);
-        loop {
-            let (offset, what) = match reader.next_record() {
-                Record::End => {
-                    if reader.is_torn() {
-                        self.warnings.push(format!(
-                            "{} at byte {} of {}: the last record is not whole, as a crash leaves it; it is left out",
-                            path.display(),
-                            reader.offset(),
-                            data.len()
-                        ));
-                    }
-                    return true;
-                }
-                Record::Corrupt { offset, what } => (offset, what),
-                Record::Data { offset, data } => {
-                    let applied = wal::read_batch(&data, |entry| {
-                        let family = state.families.get(&entry.cf);
-                        if family.is_some_and(|family| family.log_number <= number) {
-                            let packed = entry.sequence << 8 | u64::from(entry.value_type.to_u8());
-                            entries.entry(entry.cf).or_default().push(MemEntry {
-                                key: entry.key.to_vec(),
-                                packed,
-                                value: entry.value.to_vec(),
-                            });
-                        }
-                    });
-                    match applied {
-                        Ok(()) => continue,
-                        Err(what) => (offset, what),
-                    }
-                }
-            };
-            self.warnings.push(format!(
-                "{} at byte {offset} of {}: {what}; what this log and later ones hold from there on is left out \
-                 (`tikv-ctl wal` shows what can be read)",
-                path.display(),
-                data.len()
-            ));
-            return false;
-        }
     }
 
     /// The directory.

@@ -1,6 +1,6 @@
 use std::{
     fs::File,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -111,6 +111,21 @@ impl RandomFile {
     /// An error about something in this file that the reader lacks.
     pub fn unsupported(&self, what: impl Into<String>) -> Error {
         Error::Unsupported { path: self.path.clone(), what: what.into() }
+    }
+}
+
+/// Gives the new file `file` to the owner of `like`: a server under that name must be able to read and remove it.
+///
+/// # Errors
+/// None where only the superuser may do so and the caller is not.
+pub(crate) fn own_as(file: &File, like: &Path) -> std::io::Result<()> {
+    let (owner, now) = (std::fs::metadata(like)?, file.metadata()?);
+    if (owner.uid(), owner.gid()) == (now.uid(), now.gid()) {
+        return Ok(());
+    }
+    match fchown(file, Some(owner.uid()), Some(owner.gid())) {
+        Err(e) if e.kind() != std::io::ErrorKind::PermissionDenied => Err(e),
+        _ => Ok(()),
     }
 }
 

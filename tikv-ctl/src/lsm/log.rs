@@ -6,8 +6,8 @@ use super::{
     compress::decompress_stream,
 };
 
-const BLOCK: usize = 32 * 1024;
-const HEADER: usize = 7;
+pub(super) const BLOCK: usize = 32 * 1024;
+pub(super) const HEADER: usize = 7;
 const RECYCLABLE_HEADER: usize = 11;
 const SET_COMPRESSION: [u8; 2] = [9, 10];
 /// The one compression that RocksDB writes logs with.
@@ -31,6 +31,7 @@ pub struct LogReader<'a> {
     at: usize,
     log_number: u64,
     torn: bool,
+    recycled: bool,
     compressed: bool,
 }
 
@@ -44,12 +45,17 @@ enum Fragment<'a> {
 impl<'a> LogReader<'a> {
     /// Reads the whole log `data`, whose file has the number `log_number`.
     pub fn new(data: &'a [u8], log_number: u64) -> LogReader<'a> {
-        LogReader { data, at: 0, log_number, torn: false, compressed: false }
+        LogReader { data, at: 0, log_number, torn: false, recycled: false, compressed: false }
     }
 
     /// Whether the end that was met is that of an unfinished record: a torn write, or damage to its length.
     pub fn is_torn(&self) -> bool {
         self.torn
+    }
+
+    /// Whether the end that was met is the remains of the file that this one was recycled from.
+    pub fn is_recycled(&self) -> bool {
+        self.recycled
     }
 
     /// Where the next record begins.
@@ -125,7 +131,7 @@ impl<'a> LogReader<'a> {
         }
         let recyclable = (5..=8).contains(&kind) || matches!(kind, 10 | 12 | 131);
         if recyclable && cursor.u32() != Some(self.log_number as u32) {
-            // The remains of the file that this one was recycled from.
+            self.recycled = true;
             return Fragment::End;
         }
         let header_len = if recyclable { RECYCLABLE_HEADER } else { HEADER };

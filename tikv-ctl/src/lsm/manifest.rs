@@ -55,6 +55,10 @@ pub struct VersionState {
     pub families: BTreeMap<u32, FamilyState>,
     /// The greatest sequence number.
     pub last_sequence: u64,
+    /// The next number of a file.
+    pub next_file: u64,
+    /// Logs below this number hold nothing that is not in SSTs.
+    pub min_log: u64,
     /// Bytes of the MANIFEST that were there to read.
     pub manifest_len: u64,
     /// What was wrong but could be read around.
@@ -76,6 +80,8 @@ pub struct Edit {
     pub next_file: Option<u64>,
     /// The greatest sequence number.
     pub last_sequence: Option<u64>,
+    /// Logs below this number are of no use to any family.
+    pub min_log: Option<u64>,
     /// The order of keys.
     pub comparator: Option<String>,
     /// How many edits of its atomic group follow.
@@ -154,9 +160,17 @@ fn bad(path: &Path, offset: u64, what: String) -> Error {
 }
 
 impl VersionState {
+    /// The number of the oldest log that is replayed.
+    pub fn oldest_log(&self) -> u64 {
+        let of_families = self.families.values().map(|family| family.log_number).min().unwrap_or(0);
+        of_families.max(self.min_log)
+    }
+
     /// Changes the state as `edit` says.
     pub fn apply(&mut self, edit: Edit) {
         self.last_sequence = edit.last_sequence.unwrap_or(self.last_sequence);
+        self.next_file = edit.next_file.unwrap_or(self.next_file).max(self.next_file);
+        self.min_log = edit.min_log.unwrap_or(self.min_log).max(self.min_log);
         if edit.drop {
             self.families.remove(&edit.family);
             return;
@@ -197,8 +211,9 @@ fn field(tag: u32, cursor: &mut Cursor<'_>, edit: &mut Edit) -> Option<()> {
         2 => edit.log_number = Some(cursor.varint()?),
         4 => edit.last_sequence = Some(cursor.varint()?),
         3 => edit.next_file = Some(cursor.varint()?),
-        // Previous log, least log to keep, greatest family: nothing that a reader needs.
-        9 | 10 | 203 => drop(cursor.varint()?),
+        10 => edit.min_log = Some(cursor.varint()?),
+        // Previous log, greatest family: nothing that a reader needs.
+        9 | 203 => drop(cursor.varint()?),
         5 => drop((cursor.varint32()?, cursor.slice()?)),
         6 => {
             edit.deleted.push((cursor.varint32()?, cursor.varint()?));

@@ -1,9 +1,11 @@
-//! A reader of RocksDB directories in pure Rust: no lock is taken, no file is created, nothing can be written.
+//! A reader of RocksDB directories in pure Rust: no lock is taken, no file is created; but for [`append`], which adds a log,
+//! nothing can be written.
 //!
 //! Formats: RocksDB's `db/log_format.h`, `db/version_edit.cc`, `db/write_batch.cc`, `table/format.cc`,
 //! `table/block_based/*`; Titan's `blob_format.cc`. Versions up to RocksDB 10's defaults are understood.
 
 mod ahead;
+mod append;
 mod block;
 mod checksum;
 mod compress;
@@ -17,12 +19,14 @@ mod index;
 mod internal_key;
 mod iter;
 mod log;
+mod log_writer;
 pub mod manifest;
 mod mem;
 mod merge;
 pub mod options;
 mod properties;
 mod reader;
+mod replay;
 mod rescue;
 mod ribbon;
 mod salvage;
@@ -32,12 +36,14 @@ mod verify;
 pub mod wal;
 mod xxph3;
 
+pub use append::{Written, append};
 pub use checksum::crc32c;
 pub(crate) use checksum::matches as checksum_matches;
 pub use compress::{compress_with, compressions, decompress};
 pub use cursor::Cursor;
 pub use db::{ColumnFamily, Db, Part, RangeTombstone, SstFile, logs};
 pub use error::{Error, Result};
+pub(crate) use file::own_as;
 pub use file::{RandomFile, read_whole};
 pub use filter::Filter;
 pub use index::Index;

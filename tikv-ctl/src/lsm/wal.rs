@@ -42,6 +42,33 @@ pub fn read_batch<'a>(record: &'a [u8], mut apply: impl FnMut(WalEntry<'a>)) -> 
     }
 }
 
+/// A write batch of `changes`, of which the first has the number `sequence`: column family's id, key, and the value that is
+/// put; none: the key is deleted.
+pub fn encode_batch(sequence: u64, changes: &[Change<'_>]) -> Vec<u8> {
+    let mut batch = sequence.to_le_bytes().to_vec();
+    // A batch of 2^32 changes does not fit in memory.
+    batch.extend_from_slice(&(changes.len() as u32).to_le_bytes());
+    let slice = |batch: &mut Vec<u8>, bytes: &[u8]| {
+        keys::codec::encode_var_u64(batch, bytes.len() as u64);
+        batch.extend_from_slice(bytes);
+    };
+    for (cf, key, value) in changes {
+        let tag = u8::from(value.is_some());
+        batch.push(if *cf == 0 { tag } else { tag + 4 });
+        if *cf > 0 {
+            keys::codec::encode_var_u64(&mut batch, u64::from(*cf));
+        }
+        slice(&mut batch, key);
+        if let Some(value) = value {
+            slice(&mut batch, value);
+        }
+    }
+    batch
+}
+
+/// Column family's id, key, and the value that is put; none: the key is deleted.
+pub type Change<'a> = (u32, &'a [u8], Option<&'a [u8]>);
+
 /// One change after its tag. The outer `None`: it does not decode; the inner one: a marker that changes nothing.
 fn change<'a>(tag: u8, cursor: &mut Cursor<'a>, sequence: u64) -> Option<Option<WalEntry<'a>>> {
     let (with_cf, value_type) = match tag {
@@ -91,5 +118,24 @@ mod tests {
         );
         assert!(read_batch(&batch[..batch.len() - 1], |_| {}).is_err());
         assert!(read_batch(&batch[..5], |_| {}).is_err());
+    }
+
+    #[test]
+    fn an_encoded_batch_reads_back() {
+        let long = vec![9; 300];
+        let changes: [Change<'_>; 4] =
+            [(0, b"k", Some(b"v")), (2, b"d", None), (0, b"", None), (300, b"x", Some(&long))];
+        let batch = encode_batch(7, &changes);
+        let mut seen = Vec::new();
+        read_batch(&batch, |e| seen.push((e.cf, e.sequence, e.value_type, e.key, e.value))).unwrap();
+        let want: Vec<_> = (7..)
+            .zip(&changes)
+            .map(|(sequence, (cf, key, value))| {
+                let kind = if value.is_some() { ValueType::Value } else { ValueType::Deletion };
+                (*cf, sequence, kind, *key, value.unwrap_or_default())
+            })
+            .collect();
+        assert_eq!(seen, want);
+        read_batch(&encode_batch(7, &[]), |_| panic!("nothing is in it")).unwrap();
     }
 }

@@ -3,8 +3,8 @@
 use super::{LogItem, item};
 use crate::lsm::checksum_matches;
 
-const FILE_MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
-const BATCH_HEADER: usize = 16;
+pub(super) const FILE_MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
+pub(super) const BATCH_HEADER: usize = 16;
 const CRC: usize = 4;
 /// How often each byte of a file is summed up at most, on the average, while an intact batch is looked for.
 const SEARCH: usize = 16;
@@ -173,8 +173,13 @@ impl<'a> BatchIter<'a> {
         Ok(Some(LogBatch { offset: at as u64, entries_offset, entries_len, compressed, entries, items }))
     }
 
+    /// Where the next batch begins, or would be written.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
     /// From version 2 on checksums are bound to the file, so that the remains of a recycled file fail.
-    fn signature(&self) -> u32 {
+    pub(super) fn signature(&self) -> u32 {
         if self.header.version >= 2 { self.seq as u32 } else { 0 }
     }
 }

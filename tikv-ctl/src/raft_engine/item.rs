@@ -7,6 +7,10 @@ use crate::lsm::Cursor;
 /// Keys with this prefix are raft-engine's own (marks of atomic groups).
 pub(super) const INTERNAL_KEY_PREFIX: &[u8] = b"__";
 
+const KEY_VALUE: u8 = 3;
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+
 /// Where an entry lies in the plain entries block of its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryIndex {
@@ -53,12 +57,28 @@ pub(super) fn parse(footer: &[u8]) -> Option<Vec<LogItem>> {
         let content = match cursor.u8()? {
             1 => Content::Entries(entries(&mut cursor, &mut offset)?),
             2 => command(&mut cursor)?,
-            3 => key_value(&mut cursor)?,
+            KEY_VALUE => key_value(&mut cursor)?,
             _ => return None,
         };
         items.push(LogItem { group, content });
     }
     cursor.is_empty().then_some(items)
+}
+
+/// The footer of a batch that has `items`, none of them entries; without its checksum.
+pub(super) fn encode(items: &[(u64, &[u8], Option<&[u8]>)]) -> Vec<u8> {
+    let varint = keys::codec::encode_var_u64;
+    let mut footer = Vec::new();
+    varint(&mut footer, items.len() as u64);
+    for (group, key, value) in items {
+        varint(&mut footer, *group);
+        footer.extend_from_slice(&[KEY_VALUE, if value.is_some() { PUT } else { DELETE }]);
+        for part in std::iter::once(*key).chain(*value) {
+            varint(&mut footer, part.len() as u64);
+            footer.extend_from_slice(part);
+        }
+    }
+    footer
 }
 
 /// Entries are told by where they end in the block; `offset` runs on over the items of a batch.
@@ -87,8 +107,8 @@ fn key_value(cursor: &mut Cursor<'_>) -> Option<Content> {
     let kind = cursor.u8()?;
     let key = cursor.slice()?.to_vec();
     match kind {
-        1 => Some(Content::Put(key, cursor.slice()?.to_vec())),
-        2 => Some(Content::Delete(key)),
+        PUT => Some(Content::Put(key, cursor.slice()?.to_vec())),
+        DELETE => Some(Content::Delete(key)),
         _ => None,
     }
 }

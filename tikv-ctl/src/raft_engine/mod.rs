@@ -1,7 +1,9 @@
-//! A reader of raft-engine directories: opened read-only, no lock taken, torn tails and damage told, not repaired.
+//! A reader of raft-engine directories: opened read-only, no lock taken, torn tails and damage told, not repaired; and
+//! [`append`], which writes one batch.
 //!
 //! Formats: raft-engine's `src/file_pipe_log/format.rs`, `src/log_batch.rs`.
 
+mod append;
 mod batch;
 mod dir;
 mod dump;
@@ -9,6 +11,7 @@ mod entries;
 mod item;
 mod memtable;
 
+pub use append::{Written, append};
 pub use batch::{BatchIter, FileHeader, LogBatch};
 pub use dir::{LogFile, Queue, RaftEngineDir, is_raft_engine_dir};
 pub use dump::{Checked, check, dump, items, log_files};

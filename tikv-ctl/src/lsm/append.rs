@@ -1,0 +1,397 @@
+//! Changes of a database without RocksDB: one more log, which RocksDB replays behind all others when it opens the database.
+//! Nothing that is there is touched.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Error, Result,
+    file::{own_as, read_whole},
+    log_writer::encode_log,
+    manifest::{self, VersionState},
+    replay::{Replay, Stop, live_logs},
+    wal::{Change, encode_batch},
+};
+use crate::encryption;
+
+/// A change: column family, key, and the value that is put; none: the key is deleted.
+pub type Written<'a> = (&'a str, &'a [u8], Option<&'a [u8]>);
+
+/// Makes `changes`, all or none, of the database in `dir` with its logs in `wal_dir`; they are on the disk when this
+/// returns. Returns the log's path. The caller holds the database's lock.
+///
+/// # Errors
+/// The database is in a state in which RocksDB would not replay one more log; nothing is written then.
+pub fn append(dir: &Path, wal_dir: &Path, changes: &[Written<'_>]) -> Result<PathBuf> {
+    let state = manifest::read(dir)?;
+    let mut batch = Vec::with_capacity(changes.len());
+    for (cf, key, value) in changes {
+        batch.push((family(&state, cf)?, *key, *value));
+    }
+    let records = records(&state, wal_dir, &batch)?;
+    let path = wal_dir.join(format!("{:06}.log", number(&state, dir, wal_dir)?));
+    write(&path, encode_log(&records)).map_err(|source| Error::Io { path: path.clone(), source })?;
+    Ok(path)
+}
+
+fn family(state: &VersionState, name: &str) -> Result<u32> {
+    let found = state.families.iter().find(|(_, family)| family.name == name);
+    found.map(|(id, _)| *id).ok_or_else(|| Error::Unsupported {
+        path: state.path.clone(),
+        what: format!("the database has no column family {name}"),
+    })
+}
+
+/// What the log has to hold so that RocksDB takes `batch` for newer than all else.
+fn records(state: &VersionState, wal_dir: &Path, batch: &[Change<'_>]) -> Result<Vec<Vec<u8>>> {
+    let logs = live_logs(wal_dir, state)?;
+    if logs.is_empty() {
+        let what = "no log (WAL) of the database is here, and one that was open has one: where rocksdb.wal-dir is set, give \
+                    --config FILE; where it is not, start the store once and stop it; nothing was changed";
+        return Err(Error::NotADb(format!("{}: {what}", wal_dir.display())));
+    }
+    let mut replay = Replay::default();
+    for (number, path) in logs {
+        replay.read(&path, number, &read_whole(&path)?, &mut |_| {});
+    }
+    let files = state.families.values().flat_map(|family| family.files.values());
+    let newest = files.map(|file| file.largest_seqno).max().unwrap_or(0).max(state.last_sequence);
+    let first = replay.next.unwrap_or(0).max(newest + 1);
+    let mut records = vec![encode_batch(first, batch)];
+    if let Some(stop) = &replay.stop {
+        let next = goes_on(state, stop, replay.next)?;
+        // Behind damage RocksDB reads on only where the numbers do; those that SSTs have without a log are a gap in them.
+        if next != first {
+            records.insert(0, encode_batch(next, &[]));
+        }
+    }
+    Ok(records)
+}
+
+/// The sequence number that RocksDB goes on with behind `stop`, `next`, if it opens such a database at all.
+fn goes_on(state: &VersionState, stop: &Stop, next: Option<u64>) -> Result<u64> {
+    let fail = |what: String| Err(Error::Corruption { path: stop.path.clone(), offset: stop.offset, what });
+    let ahead = |family: &&manifest::FamilyState| family.log_number > stop.number && !family.files.is_empty();
+    if let Some(family) = state.families.values().find(ahead) {
+        return fail(format!(
+            "the log is damaged here, and the SSTs of column family {} have what came later: RocksDB does not open such \
+             a database, so that it is not written to; take it from a backup or another replica",
+            family.name
+        ));
+    }
+    match next {
+        Some(next) => Ok(next),
+        None => fail(
+            "the oldest log is damaged before its first change: RocksDB would not replay what is written behind it; \
+             start the store once, which drops what was lost, stop it, and do this again"
+                .to_owned(),
+        ),
+    }
+}
+
+/// A number that is above all that the database gave out.
+fn number(state: &VersionState, dir: &Path, wal_dir: &Path) -> Result<u64> {
+    let of_families = state.families.values().map(|family| family.log_number).max().unwrap_or(0);
+    let mut number = state.next_file.max(state.min_log).max(of_families);
+    for dir in [dir, wal_dir] {
+        let io = |source| Error::Io { path: dir.to_owned(), source };
+        for entry in std::fs::read_dir(dir).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            number =
+                number.max(numbered(&name.to_string_lossy()).map_or(0, |number| number.saturating_add(1)));
+        }
+    }
+    Ok(number)
+}
+
+/// The number in a name of RocksDB's: `000012.sst`, `MANIFEST-000004`.
+fn numbered(name: &str) -> Option<u64> {
+    let stem = name.split('.').next()?;
+    stem.strip_prefix("MANIFEST-").or(stem.strip_prefix("OPTIONS-")).unwrap_or(stem).parse().ok()
+}
+
+/// Writes a new file, encrypted if files of its directory are, and waits until it is on the disk.
+fn write(path: &Path, mut bytes: Vec<u8>) -> std::io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    if let Some(cipher) = encryption::create(path).map_err(std::io::Error::other)? {
+        cipher.apply(0, &mut bytes);
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = own_as(&file, parent)
+        .and_then(|()| file.write_all(&bytes))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| File::open(parent)?.sync_all());
+    if written.is_err() {
+        // What is not whole must not be replayed; if it cannot be removed, it is torn, and left out.
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::{DB, IngestExternalFileOptions, Options, SstFileWriter, WriteOptions};
+
+    use super::*;
+    use crate::lsm::Db;
+
+    const CFS: [&str; 3] = ["default", "write", "raft"];
+
+    fn options() -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_avoid_flush_during_shutdown(true);
+        options.set_track_and_verify_wals_in_manifest(true);
+        options
+    }
+
+    fn open(dir: &Path) -> DB {
+        DB::open_cf(&options(), dir, CFS).unwrap()
+    }
+
+    fn put(db: &DB, cf: &str, key: &str, value: &str) {
+        let mut how = WriteOptions::default();
+        how.set_sync(true);
+        db.put_cf_opt(&db.cf_handle(cf).unwrap(), key, value, &how).unwrap();
+    }
+
+    fn by_rocksdb(dir: &Path, cf: &str, key: &str) -> Option<String> {
+        let db = open(dir);
+        let value = db.get_cf(&db.cf_handle(cf).unwrap(), key).unwrap();
+        value.map(|value| String::from_utf8(value).unwrap())
+    }
+
+    fn by_us(dir: &Path, cf: &str, key: &str) -> Option<String> {
+        let db = Db::open(dir, None).unwrap();
+        db.get(cf, key.as_bytes()).unwrap().map(|value| String::from_utf8(value).unwrap())
+    }
+
+    /// A database of which SSTs have one part and the log another.
+    fn database() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open(dir.path());
+        for (i, cf) in CFS.iter().cycle().take(90).enumerate() {
+            put(&db, cf, &format!("k{i}"), "old");
+        }
+        db.flush_cf(&db.cf_handle("write").unwrap()).unwrap();
+        put(&db, "default", "k0", "older");
+        put(&db, "write", "k1", "older");
+        drop(db);
+        dir
+    }
+
+    fn last_log(dir: &Path) -> PathBuf {
+        super::super::db::logs(dir).unwrap().pop().unwrap().1
+    }
+
+    const CHANGES: [Written<'_>; 4] = [
+        ("default", b"k0", Some(b"new")),
+        ("write", b"k1", Some(b"new")),
+        ("raft", b"k2", None),
+        ("write", b"fresh", Some(b"new")),
+    ];
+
+    /// What RocksDB and we see of the changes.
+    fn check(dir: &Path) {
+        for get in [by_us, by_rocksdb, by_us] {
+            assert_eq!(get(dir, "default", "k0").as_deref(), Some("new"));
+            assert_eq!(get(dir, "write", "k1").as_deref(), Some("new"));
+            assert_eq!(get(dir, "raft", "k2"), None);
+            assert_eq!(get(dir, "write", "fresh").as_deref(), Some("new"));
+            assert_eq!(get(dir, "default", "k3").as_deref(), Some("old"), "the rest stays");
+        }
+    }
+
+    #[test]
+    fn rocksdb_sees_what_is_written_as_the_newest() {
+        let dir = database();
+        for round in 0..4 {
+            append(dir.path(), dir.path(), &CHANGES).unwrap();
+            if round % 2 == 0 {
+                append(dir.path(), dir.path(), &[("write", b"k4", None)]).unwrap();
+            }
+            check(dir.path());
+            let gone = by_rocksdb(dir.path(), "write", "k4").is_none();
+            assert_eq!(gone, round % 2 == 0, "{round}");
+            let db = open(dir.path());
+            for key in ["k0", "k3"] {
+                put(&db, "default", key, "old");
+            }
+            put(&db, "write", "k4", "old");
+            drop(db);
+            assert_eq!(
+                by_us(dir.path(), "default", "k0").as_deref(),
+                Some("old"),
+                "RocksDB goes on behind it"
+            );
+        }
+    }
+
+    /// A database whose last log lost its end: the record of `x`.
+    fn damaged(torn: bool, ingest: bool) -> tempfile::TempDir {
+        let dir = database();
+        let db = open(dir.path());
+        put(&db, "default", "k6", "logged");
+        put(&db, "raft", "x", "lost");
+        if ingest {
+            // A change that no log has: the sequence numbers of the logs have a gap.
+            let sst = dir.path().join("in");
+            let (options, how) = (options(), IngestExternalFileOptions::default());
+            let mut writer = SstFileWriter::create(&options);
+            writer.open(&sst).unwrap();
+            writer.put("k1", "ingested").unwrap();
+            writer.finish().unwrap();
+            db.ingest_external_file_cf_opts(&db.cf_handle("write").unwrap(), &how, vec![sst]).unwrap();
+        }
+        drop(db);
+        let log = last_log(dir.path());
+        let mut bytes = std::fs::read(&log).unwrap();
+        let at = bytes.len() - 2;
+        if torn {
+            bytes.truncate(at)
+        } else {
+            bytes[at] ^= 1
+        }
+        std::fs::write(&log, bytes).unwrap();
+        dir
+    }
+
+    #[test]
+    fn behind_a_torn_or_damaged_log_it_goes_on() {
+        for (torn, ingest) in [(true, false), (true, true), (false, false), (false, true)] {
+            let dir = damaged(torn, ingest);
+            let before = manifest::read(dir.path()).unwrap();
+            append(dir.path(), dir.path(), &CHANGES).unwrap();
+            let mut replay = Replay::default();
+            for (number, path) in live_logs(dir.path(), &before).unwrap() {
+                replay.read(&path, number, &std::fs::read(&path).unwrap(), &mut |_| {});
+            }
+            assert!(replay.stop.is_none() && replay.next > Some(before.last_sequence), "{torn} {ingest}");
+            for get in [by_us, by_rocksdb_untracked] {
+                let shown = |cf, key| get(dir.path(), cf, key);
+                assert_eq!(shown("default", "k0").as_deref(), Some("new"), "{torn} {ingest}");
+                assert_eq!(shown("write", "k1").as_deref(), Some("new"), "{torn} {ingest}");
+                assert_eq!(shown("default", "k6").as_deref(), Some("logged"), "{torn} {ingest}");
+                assert_eq!(
+                    (shown("raft", "k2"), shown("raft", "x")),
+                    (None, None),
+                    "what was lost stays lost"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn logs_behind_a_lost_end_count_where_their_numbers_go_on() {
+        let dir = damaged(true, false);
+        let log = last_log(dir.path());
+        let later = |sequence| encode_log(&[encode_batch(sequence, &[(0, b"k9", Some(b"later"))])]);
+        let mut replay = Replay::default();
+        let bytes = std::fs::read(&log).unwrap();
+        replay.read(&log, 1, &bytes, &mut |_| {});
+        let next = replay.next.unwrap();
+        for (sequence, counts) in [(next + 1, false), (next, true)] {
+            let path = dir.path().join("999999.log");
+            std::fs::write(&path, later(sequence)).unwrap();
+            let want = if counts { "later" } else { "old" };
+            assert_eq!(by_us(dir.path(), "default", "k9").as_deref(), Some(want));
+            let copy = tempfile::tempdir().unwrap();
+            for entry in std::fs::read_dir(dir.path()).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+            }
+            assert_eq!(by_rocksdb_untracked(copy.path(), "default", "k9").as_deref(), Some(want));
+        }
+    }
+
+    /// Without the check that a log is as long as it was, which would refuse one that was cut.
+    fn by_rocksdb_untracked(dir: &Path, cf: &str, key: &str) -> Option<String> {
+        let mut options = options();
+        options.set_track_and_verify_wals_in_manifest(false);
+        let db = DB::open_cf(&options, dir, CFS).unwrap();
+        let value = db.get_cf(&db.cf_handle(cf).unwrap(), key).unwrap();
+        value.map(|value| String::from_utf8(value).unwrap())
+    }
+
+    #[test]
+    fn what_rocksdb_would_not_replay_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open(dir.path());
+        put(&db, "default", "a", "1");
+        drop(db);
+        let log = last_log(dir.path());
+        let whole = std::fs::read(&log).unwrap();
+        let mut bytes = whole.clone();
+        bytes[8] ^= 1;
+        std::fs::write(&log, &bytes).unwrap();
+        let refused = |dir: &Path| append(dir, dir, &[("default", b"a", None)]).unwrap_err().to_string();
+        let e = refused(dir.path());
+        assert!(e.contains("before its first change") && e.contains(".log at byte 0"), "{e}");
+        std::fs::remove_file(&log).unwrap();
+        let e = refused(dir.path());
+        assert!(e.contains("rocksdb.wal-dir") && e.contains("nothing was changed"), "{e}");
+        std::fs::write(&log, &whole).unwrap();
+        let e = append(dir.path(), dir.path(), &[("none", b"a", None)]).unwrap_err().to_string();
+        assert!(e.contains("no column family none"), "{e}");
+    }
+
+    #[test]
+    fn ssts_that_are_ahead_of_a_damaged_log_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open(dir.path());
+        put(&db, "default", "a", "1");
+        put(&db, "raft", "b", "1");
+        let log = last_log(dir.path());
+        db.flush_cf(&db.cf_handle("default").unwrap()).unwrap();
+        put(&db, "default", "c", "2");
+        drop(db);
+        let mut bytes = std::fs::read(&log).unwrap();
+        let at = bytes.len() - 2;
+        bytes[at] ^= 1;
+        std::fs::write(&log, &bytes).unwrap();
+        let e = append(dir.path(), dir.path(), &[("default", b"a", None)]).unwrap_err().to_string();
+        assert!(e.contains("column family default") && e.contains("does not open"), "{e}");
+        assert!(DB::open_cf(&options(), dir.path(), CFS).is_err(), "nor does RocksDB");
+    }
+
+    #[test]
+    fn a_log_elsewhere_is_found() {
+        let (dir, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut options = options();
+        options.set_wal_dir(logs.path());
+        let open = || DB::open_cf(&options, dir.path(), CFS).unwrap();
+        put(&open(), "default", "k0", "old");
+        let path = append(dir.path(), logs.path(), &[("default", b"k0", Some(b"new"))]).unwrap();
+        assert_eq!(path.parent(), Some(logs.path()));
+        assert_eq!(open().get("k0").unwrap().as_deref(), Some(&b"new"[..]));
+        assert!(append(dir.path(), dir.path(), &[]).unwrap_err().to_string().contains("wal-dir"));
+    }
+
+    #[test]
+    fn a_batch_that_goes_over_many_blocks_is_replayed() {
+        let dir = database();
+        let value = vec![b'v'; 100_000];
+        let keys: Vec<String> = (0..50).map(|i| format!("long{i}")).collect();
+        let changes: Vec<Written<'_>> =
+            keys.iter().map(|key| ("write", key.as_bytes(), Some(&value[..]))).collect();
+        append(dir.path(), dir.path(), &changes).unwrap();
+        for key in &keys {
+            assert!(by_us(dir.path(), "write", key).is_some_and(|read| read.len() == value.len()));
+        }
+        assert!(by_rocksdb(dir.path(), "write", "long49").is_some_and(|read| read.as_bytes() == value));
+    }
+
+    #[test]
+    fn numbers_of_names() {
+        for (name, number) in
+            [("000012.sst", Some(12)), ("MANIFEST-000004", Some(4)), ("OPTIONS-7.dbtmp", Some(7))]
+        {
+            assert_eq!(numbered(name), number);
+        }
+        assert_eq!((numbered("CURRENT"), numbered("LOG.old.17"), numbered("IDENTITY")), (None, None, None));
+    }
+}

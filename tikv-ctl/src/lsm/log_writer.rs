@@ -1,0 +1,74 @@
+//! The record format of WAL, written.
+
+use super::{
+    checksum::{crc32c, mask},
+    log::{BLOCK, HEADER},
+};
+
+/// A record in one piece, and the first, a middle and the last piece of one that goes over blocks.
+const FULL: u8 = 1;
+const FIRST: u8 = 2;
+const MIDDLE: u8 = 3;
+const LAST: u8 = 4;
+
+/// The bytes of a log that has `records`.
+pub fn encode_log(records: &[Vec<u8>]) -> Vec<u8> {
+    let mut log = Vec::new();
+    records.iter().for_each(|record| add(&mut log, record));
+    log
+}
+
+fn add(log: &mut Vec<u8>, record: &[u8]) {
+    let (mut rest, mut first) = (record, true);
+    loop {
+        let mut left = BLOCK - log.len() % BLOCK;
+        if left < HEADER {
+            log.resize(log.len() + left, 0);
+            left = BLOCK;
+        }
+        let (piece, after) = rest.split_at(rest.len().min(left - HEADER));
+        let kind = match (first, after.is_empty()) {
+            (true, true) => FULL,
+            (true, false) => FIRST,
+            (false, false) => MIDDLE,
+            (false, true) => LAST,
+        };
+        let crc = crc32c(crc32c(0, &[kind]), piece);
+        log.extend_from_slice(&mask(crc).to_le_bytes());
+        // A piece is shorter than a block.
+        log.extend_from_slice(&(piece.len() as u16).to_le_bytes());
+        log.push(kind);
+        log.extend_from_slice(piece);
+        if after.is_empty() {
+            return;
+        }
+        (rest, first) = (after, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsm::{LogReader, Record};
+
+    fn back(log: &[u8]) -> Vec<Vec<u8>> {
+        let mut reader = LogReader::new(log, 1);
+        let mut records = Vec::new();
+        loop {
+            match reader.next_record() {
+                Record::Data { data, .. } => records.push(data),
+                Record::End => return records,
+                Record::Corrupt { offset, what } => panic!("{offset}: {what}"),
+            }
+        }
+    }
+
+    #[test]
+    fn records_of_every_length_around_a_block_read_back() {
+        for len in (0..40).chain(BLOCK - 40..BLOCK + 40).chain([3 * BLOCK - 20, 5 * BLOCK]) {
+            let records = [vec![7; 3], vec![1; len], vec![2; 11], vec![], vec![3; BLOCK]];
+            assert!(back(&encode_log(&records)) == records, "{len}");
+        }
+        assert!(encode_log(&[]).is_empty());
+    }
+}

@@ -1,0 +1,198 @@
+//! Writing keys of Raft groups: one batch behind the last one of the append queue, where raft-engine would write it, too.
+
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    BatchIter, LogFile, Queue,
+    batch::{BATCH_HEADER, FILE_MAGIC},
+    dir::files,
+    item,
+};
+use crate::{
+    encryption::cipher_of,
+    lsm::{Error, Result},
+};
+
+/// A change: Raft group, key, and the value that is put; none: the key is deleted.
+pub type Written<'a> = (u64, &'a [u8], Option<&'a [u8]>);
+
+/// The version of a file that is begun, and the bytes of its header: version, alignment.
+const VERSION: u64 = 2;
+
+/// Makes `changes`, all or none, of the raft-engine in `dir`; they are on the disk when this returns. Returns the path of the
+/// file that has them. The caller holds the directory's lock.
+///
+/// # Errors
+/// There is no file to write to, or it is damaged where raft-engine would not go on; nothing is written then.
+pub fn append(dir: &Path, changes: &[Written<'_>]) -> Result<PathBuf> {
+    let last = files(dir)?.into_iter().rfind(|file| file.queue == Queue::Append).ok_or_else(|| {
+        Error::NotADb(format!(
+            "{}: expected a .raftlog file to write to, met none; nothing was changed",
+            dir.display()
+        ))
+    })?;
+    let data = last.read()?;
+    let (at, bytes) = tail(&last, &data, changes)?;
+    let io = |source| Error::Io { path: last.path.clone(), source };
+    write(&last.path, at, bytes, data.len() as u64).map_err(io)?;
+    Ok(last.path)
+}
+
+/// What is written behind the last batch of `data`, and where that is.
+fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Vec<u8>)> {
+    // A file that was made just before a crash has no header yet.
+    let header = [FILE_MAGIC, &VERSION.to_be_bytes(), &0u64.to_be_bytes()].concat();
+    let blank = data.iter().all(|byte| *byte == 0);
+    let whole = if blank { &header } else { data };
+    let mut batches = BatchIter::new(whole, file.seq).map_err(|(offset, what)| Error::Corruption {
+        path: file.path.clone(),
+        offset,
+        what: format!(
+            "{what}; raft-engine does not open it so: see `raft-engine-ctl -- check`; nothing was changed"
+        ),
+    })?;
+    // What follows the last whole batch raft-engine cuts off as a torn write, or takes for the remains of a recycled file.
+    let damage = loop {
+        match batches.next_batch() {
+            Ok(Some(_)) => {}
+            Ok(None) => break None,
+            Err(damage) => break Some(damage),
+        }
+    };
+    let at = batches.position();
+    if let Some((offset, what)) = damage
+        && let Some(next) = batches.resync()
+    {
+        let what = format!(
+            "{what}, and whole batches follow from byte {next} on, which raft-engine would cut off: it is not written to, \
+             so that they can still be read (`tikv-ctl log`); nothing was changed"
+        );
+        return Err(Error::Corruption { path: file.path.clone(), offset, what });
+    }
+    let mut bytes = if blank { header.clone() } else { Vec::new() };
+    // Zeros up to where a batch may begin, where the file ends before.
+    let from = if blank { 0 } else { at.min(data.len()) };
+    bytes.resize(at - from, 0);
+    bytes.extend_from_slice(&batch(changes, batches.signature()));
+    Ok((from as u64, bytes))
+}
+
+/// A batch that has no entries.
+fn batch(changes: &[Written<'_>], signature: u32) -> Vec<u8> {
+    let footer = item::encode(changes);
+    let crc = crc32fast::hash(&footer) ^ signature;
+    let len = (BATCH_HEADER + footer.len() + size_of_val(&crc)) as u64;
+    let mut batch = (len << 8).to_be_bytes().to_vec();
+    batch.extend_from_slice(&(BATCH_HEADER as u64).to_be_bytes());
+    batch.extend_from_slice(&footer);
+    batch.extend_from_slice(&crc.to_le_bytes());
+    batch
+}
+
+/// Writes `bytes` at `at`, synced, and ends the file of `len` bytes behind them, where what follows is not preallocated.
+fn write(path: &Path, at: u64, mut bytes: Vec<u8>, len: u64) -> std::io::Result<()> {
+    if let Some(cipher) = cipher_of(path).map_err(std::io::Error::other)? {
+        cipher.apply(at, &mut bytes);
+    }
+    let file = OpenOptions::new().write(true).open(path)?;
+    let end = at + bytes.len() as u64;
+    if len > at {
+        // First, so that a crash never leaves remains behind a new batch.
+        file.set_len(at)?;
+    }
+    file.write_all_at(&bytes, at)?;
+    file.set_len(end)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
+
+    use super::*;
+    use crate::raft_engine::RaftEngineDir;
+
+    fn open(dir: &Path) -> RaftLogEngine {
+        RaftLogEngine::open(dir, &RaftEngineConfig::small()).unwrap()
+    }
+
+    fn state(last_index: u64) -> Vec<u8> {
+        prost::Message::encode_to_vec(&kvproto::raft_serverpb::RaftLocalState {
+            last_index,
+            hard_state: None,
+        })
+    }
+
+    fn last_file(dir: &Path) -> PathBuf {
+        files(dir).unwrap().into_iter().rfind(|file| file.queue == Queue::Append).unwrap().path
+    }
+
+    #[test]
+    fn raft_engine_reads_what_is_written_and_goes_on_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        drop(open(dir));
+        for round in 1..5u64 {
+            let value = state(round);
+            append(dir, &[(7, b"R", Some(&value)), (8, b"R", Some(&value)), (9, b"\x03x", Some(b"v"))])
+                .unwrap();
+            append(dir, &[(8, b"R", None)]).unwrap();
+            let ours = RaftEngineDir::open(dir).unwrap();
+            assert_eq!((ours.get(7, b"R"), ours.get(8, b"R")), (Some(&value[..]), None));
+            assert_eq!((ours.get(9, b"\x03x"), ours.warnings()), (Some(&b"v"[..]), &[][..]));
+            let engine = open(dir);
+            assert_eq!(engine.get_raft_state(7).unwrap().unwrap().last_index, round);
+            assert_eq!(engine.get_raft_state(8).unwrap(), None);
+            let mut batch = engine.log_batch(1);
+            let by_engine = kvproto::raft_serverpb::RaftLocalState { last_index: round, hard_state: None };
+            batch.put_raft_state(10 + round, &by_engine).unwrap();
+            engine.consume(&mut batch, true).unwrap();
+            drop(engine);
+            assert_eq!(RaftEngineDir::open(dir).unwrap().get(10 + round, b"R"), Some(&value[..]));
+        }
+    }
+
+    #[test]
+    fn what_is_torn_is_cut_off_and_a_blank_file_is_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        drop(open(dir));
+        append(dir, &[(7, b"R", Some(&state(1)))]).unwrap();
+        let path = last_file(dir);
+        let whole = std::fs::read(&path).unwrap();
+        for rest in [&[][..], &[0; 5000], &[9; 5000], &whole[69..whole.len() - 3]] {
+            std::fs::write(&path, [&whole, rest].concat()).unwrap();
+            append(dir, &[(7, b"R", Some(&state(2)))]).unwrap();
+            assert_eq!(RaftEngineDir::open(dir).unwrap().warnings(), &[] as &[String]);
+            assert_eq!(open(dir).get_raft_state(7).unwrap().unwrap().last_index, 2);
+        }
+        std::fs::write(&path, &whole).unwrap();
+        let next = dir.join("0000000000000002.raftlog");
+        for blank in [vec![], vec![0; 4096]] {
+            std::fs::write(&next, blank).unwrap();
+            assert_eq!(append(dir, &[(7, b"R", Some(&state(3)))]).unwrap(), next);
+            assert_eq!(open(dir).get_raft_state(7).unwrap().unwrap().last_index, 3);
+        }
+        std::fs::write(&next, b"another program's file, as it seems").unwrap();
+        let e = append(dir, &[(7, b"R", None)]).unwrap_err().to_string();
+        assert!(e.contains("0002.raftlog") && e.contains("nothing was changed"), "{e}");
+    }
+
+    #[test]
+    fn batches_are_aligned_where_the_file_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0000000000000001.raftlog");
+        std::fs::write(&path, [FILE_MAGIC, &2u64.to_be_bytes(), &4096u64.to_be_bytes()].concat()).unwrap();
+        for round in 1..4 {
+            append(dir.path(), &[(7, b"R", Some(&state(round)))]).unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().len() / 4096, round);
+        }
+        let engine = RaftEngineDir::open(dir.path()).unwrap();
+        assert_eq!(engine.get(7, b"R"), Some(&state(3)[..]));
+        assert_eq!(engine.warnings(), &[] as &[String]);
+    }
+}
