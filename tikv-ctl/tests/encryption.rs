@@ -3,76 +3,14 @@
 
 mod common;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+use std::path::{Path, PathBuf};
+
+use common::{
+    Store, contents, ctl,
+    encrypted::{encrypt, key_dict, plaintext},
+    fill,
 };
-
-use common::{Store, contents, ctl, fill};
-use kvproto::encryptionpb::{DataKey, EncryptedContent, EncryptionMethod, FileInfo, KeyDictionary};
-use prost::Message;
-use tikv_ctl::encryption::{Cipher, encode_files};
-
-const METHODS: [EncryptionMethod; 4] = [
-    EncryptionMethod::Aes128Ctr,
-    EncryptionMethod::Aes192Ctr,
-    EncryptionMethod::Aes256Ctr,
-    EncryptionMethod::Sm4Ctr,
-];
-
-fn key_of(method: EncryptionMethod) -> Vec<u8> {
-    let len = match method {
-        EncryptionMethod::Aes192Ctr => 24,
-        EncryptionMethod::Aes256Ctr => 32,
-        _ => 16,
-    };
-    (0..len).map(|byte| byte * 7 + method as u8).collect()
-}
-
-/// Encrypts the files of `plain` into `dir`, each with another method, under the names that another directory gave them.
-fn encrypt(plain: &Path, dir: &Path) {
-    let mut files = BTreeMap::new();
-    for (number, (path, mut bytes)) in contents(plain).into_iter().enumerate() {
-        let place = path.strip_prefix(plain).unwrap();
-        let to = dir.join(place);
-        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        let name = to.file_name().unwrap().to_str().unwrap();
-        if name != "LOCK" && name != "LOG" {
-            let method = METHODS[number % METHODS.len()];
-            let iv = vec![0xf0 | number as u8; 16];
-            Cipher::new(method, &key_of(method), &iv).unwrap().apply(0, &mut bytes);
-            let info = FileInfo { key_id: method as u64, iv, method: method.into() };
-            files.insert(format!("/var/lib/tikv/{}", place.display()), info);
-        }
-        std::fs::write(to, bytes).unwrap();
-    }
-    std::fs::write(dir.join("file.dict"), encode_files(2, &files)).unwrap();
-}
-
-/// A `key.dict` with `content` in it.
-fn key_dict(dir: &Path, content: &EncryptedContent) {
-    // The same header as that of file.dict, which is version, CRC and size.
-    let content = content.encode_to_vec();
-    let mut bytes = vec![1, 0, 0, 0];
-    bytes.extend_from_slice(&crc32fast::hash(&content).to_be_bytes());
-    bytes.extend_from_slice(&(content.len() as u64).to_be_bytes());
-    bytes.extend_from_slice(&content);
-    std::fs::write(dir.join("key.dict"), bytes).unwrap();
-}
-
-fn plain_keys() -> KeyDictionary {
-    let key = |method: EncryptionMethod| DataKey {
-        key: key_of(method),
-        method: method.into(),
-        ..Default::default()
-    };
-    KeyDictionary { keys: METHODS.map(|method| (method as u64, key(method))).into(), current_key_id: 4 }
-}
-
-fn plaintext() -> EncryptedContent {
-    let metadata = [("method".to_owned(), b"plaintext".to_vec())].into();
-    EncryptedContent { metadata, content: plain_keys().encode_to_vec(), ..Default::default() }
-}
+use kvproto::encryptionpb::EncryptedContent;
 
 fn stores() -> (tempfile::TempDir, tempfile::TempDir) {
     let (plain, secret) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -123,8 +61,11 @@ fn with_its_keys_it_reads_as_the_plain_one() {
     let raft = secret.path().join("raft-engine").display().to_string();
     let (code, out, err) = ctl(&["raft-engine-ctl", "--", "check", "-p", &raft]);
     assert_eq!((code, out.as_str()), (0, "All data is Ok\n"), "{err}");
-    let (code, _, err) = run(secret.path(), &["tombstone", "-r", "4", "--force", "--yes"]);
+    let (code, _, err) = ctl(&["raft-engine-ctl", "--", "try-purge", "-p", &raft]);
     assert!(code == 1 && err.contains("encrypted at rest") && err.contains("nothing was changed"), "{err}");
+    let (code, _, err) = run(secret.path(), &["compact", "-c", "write"]);
+    assert!(code == 1 && err.contains("encrypted at rest") && err.contains("Nothing was changed"), "{err}");
+    assert!(before == contents(secret.path()), "no byte was changed");
 }
 
 #[test]

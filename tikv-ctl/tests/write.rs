@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Store, contents, ctl, fill};
+use common::{Store, back, contents, ctl, fill};
 use engine_rocks::CF_DEFAULT;
 
 fn store() -> (tempfile::TempDir, String) {
@@ -18,43 +18,13 @@ fn run(path: &str, args: &[&str]) -> (u8, String, String) {
     ctl(&[args, &["--data-dir", path]].concat())
 }
 
-/// Everything that the tool shows of a store.
 fn shown(path: &str) -> String {
-    let text = |args: &[&str]| {
-        let (code, out, err) = run(path, args);
-        assert_eq!(code, 0, "{args:?}: {err}");
-        out
-    };
-    let scan = |cf: &str| text(&["raw-scan", "--cf", cf, "--limit", "1000"]);
-    [text(&["region"]), scan("default"), scan("write"), scan("lock")].concat()
+    back::shown(&["--data-dir", path])
 }
 
 /// Does `args` with an undo file, then undoes it; what the store showed in between.
 fn there_and_back(path: &str, args: &[&str]) -> String {
-    let before = shown(path);
-    let other = tempfile::tempdir().unwrap();
-    let undo = other.path().join("undo.json");
-    let undo = undo.to_str().unwrap();
-    let bytes = contents(Path::new(path));
-    let (code, out, err) = run(path, &[args, &["--dry-run"]].concat());
-    assert!(code == 0 && out.contains("nothing was changed"), "{out}{err}");
-    assert!(bytes == contents(Path::new(path)), "--dry-run changes no byte");
-    let (code, out, err) = run(path, &[args, &["--yes", "--undo-file", undo]].concat());
-    assert_eq!(code, 0, "{out}{err}");
-    let between = shown(path);
-    assert_ne!(before, between, "{args:?} changed something");
-    let ssts = |files: &std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>| {
-        let is_sst = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "sst");
-        files.iter().filter(|(path, _)| is_sst(path)).map(|(p, b)| (p.clone(), b.clone())).collect::<Vec<_>>()
-    };
-    assert!(ssts(&bytes) == ssts(&contents(Path::new(path))), "SSTs stay as they were");
-    let (code, out, err) = ctl(&["undo", undo, "--yes"]);
-    assert_eq!(code, 0, "{out}{err}");
-    assert_eq!(before, shown(path), "undo restores");
-    // A second time there is nothing to undo: the values are not those that it knows.
-    let (code, _, err) = ctl(&["undo", undo, "--yes"]);
-    assert!(code == 1 && err.contains("changed since"), "{err}");
-    between
+    back::there_and_back(&["--data-dir", path], args, &mut || ())
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::open_offline;
 use crate::{
     Error, Online, Result, StoreConfig, cli::Global, key::escaped, online, output::Output, pd::Pd,
-    source::Source, text::message_text, write::Engines,
+    source::Source, text::message_text, write,
 };
 use prost::Message;
 
@@ -31,7 +31,7 @@ fn compact_dir(args: &CompactArgs, region: Option<u64>, global: &Global, out: &m
     drop(store);
     let config = global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default();
     let dir = global.data_dir.as_ref().ok_or_else(|| Error::other("give --data-dir DIR"))?;
-    Engines::open(dir, &config, false)?.compact(cf, &from, &to, args.threads)?;
+    write::compact::compact(dir, &config, cf, (&from, &to), args.threads)?;
     let verb = if region.is_some() { "compact_region" } else { "compact" };
     out.either(
         || format!("store:\"local\" {verb} db:Kv cf:{cf} range:[{from:?}, {to:?}) success!"),

@@ -11,7 +11,7 @@ use super::{
     know_keys_around,
     write::{self, How},
 };
-use crate::{Error, Result, cli::Global, output::Output, raft_engine, write::repair};
+use crate::{Error, Result, cli::Global, encryption::cipher_of, output::Output, raft_engine, write::repair};
 
 /// Looks into the files of raft-engine
 #[derive(Debug, Parser)]
@@ -61,13 +61,14 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
         Err(e) if e.use_stderr() => return Err(Error::other(e.render().to_string().trim_end())),
         Err(e) => return out.bytes(e.render().to_string().as_bytes()),
     };
-    if let Ctl::Dump { path, .. } | Ctl::Check { path } | Ctl::Repair { path, .. } = &ctl {
-        know_keys_around(path, global, out)?;
-    }
+    let (Ctl::Dump { path, .. } | Ctl::Check { path } | Ctl::Repair { path, .. } | Ctl::TryPurge { path }) =
+        &ctl;
+    know_keys_around(path, global, out)?;
     match ctl {
         Ctl::Dump { path, raft_groups } => dump(&path, &raft_groups, out),
         Ctl::Check { path } => check(&path, out),
         Ctl::TryPurge { path } => {
+            refuse_encrypted(&path)?;
             let engine = crate::write::open_raft(&path)?;
             let groups = engine.manual_purge().map_err(|e| Error::other(e.to_string()))?;
             out.either(|| "Purge is done".to_owned(), || json!({ "groups_to_rewrite": groups }))
@@ -85,6 +86,19 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
             write::make("raft-engine-repair", &how, &plan, "Repair is done", &global, out)
         }
     }
+}
+
+/// raft-engine itself would take an encrypted log for a damaged one.
+fn refuse_encrypted(dir: &std::path::Path) -> Result<()> {
+    for file in raft_engine::log_files(dir).unwrap_or_default() {
+        if cipher_of(&file.path)?.is_some() {
+            return Err(Error::other(format!(
+                "{}: it is encrypted at rest: such a directory is not purged offline, the server does it; nothing was changed",
+                file.path.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn dump(path: &std::path::Path, groups: &[u64], out: &mut Output<'_>) -> Result<()> {

@@ -5,9 +5,9 @@ use std::{io::BufRead, path::PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{encryption, open_offline};
+use super::{encryption, open_offline, store_config};
 use crate::{
-    Error, Offline, Online, Result, StoreConfig,
+    Error, Offline, Online, Result,
     cli::Global,
     encryption::FILE_DICT,
     key::hex,
@@ -15,8 +15,7 @@ use crate::{
     pd::Pd,
     source::Source,
     write::{
-        Change, Engines, Flashback, Target, UndoFile, files, files::DirLock, flashback, flashback::Stamps,
-        mvcc_check, plans, plans::Plan,
+        Change, Engines, Flashback, UndoFile, flashback, flashback::Stamps, mvcc_check, plans, plans::Plan,
     },
 };
 
@@ -234,7 +233,7 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
         return make("cleanup-encryption-meta", how, &encryption::cleanup_plan(dir)?, "", global, out);
     }
     let store = open_offline(global, out)?;
-    let (name, how, plan, done) = match cmd {
+    let (name, how, mut plan, done) = match cmd {
         WriteCmd::Tombstone { regions, pd, force, how } => {
             let plan = match (pd, force) {
                 (_, true) => plans::tombstone(&store, regions, None)?,
@@ -251,7 +250,9 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
             ("tombstone", how, plan, "success!")
         }
         WriteCmd::RecoverMvcc { all, regions, read_only, how, .. } => {
-            let plan = recover_mvcc(&store, (!all).then_some(regions.as_slice()), out)?;
+            let mut plan = recover_mvcc(&store, (!all).then_some(regions.as_slice()), out)?;
+            plan.place(&store)?;
+            drop(store);
             let how = How { dry_run: how.dry_run || *read_only, ..how.clone() };
             return make("recover-mvcc", &how, &plan, "success!", global, out);
         }
@@ -277,6 +278,7 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
             }
         },
         WriteCmd::RecreateRegion { pd, region, how } => {
+            plans::check_recreatable(&store)?;
             let pd = Pd::connect_to(pd, global)?;
             let lost = pd.region(*region)?.0;
             let (id, peer) = (pd.alloc_id()?, pd.alloc_id()?);
@@ -289,6 +291,7 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
             ("reset-to-version", how, plans::reset_to_version(&store, *version)?, "")
         }
         WriteCmd::Flashback { version, regions, start, end, start_ts, how } => {
+            plans::check_flushed(&store, regions)?;
             let stamps = Stamps::new(&store, *start_ts)?;
             let mut plan = Plan::default();
             let ranges = if regions.is_empty() {
@@ -309,6 +312,7 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
         }
         WriteCmd::CleanupEncryptionMeta { .. } | WriteCmd::Undo { .. } => return Ok(()),
     };
+    plan.place(&store)?;
     drop(store);
     make(name, how, &plan, done, global, out)
 }
@@ -403,7 +407,7 @@ pub(super) fn make(
     }
     let mut undo_path = None;
     if !plan.changes.is_empty() {
-        undo_path = Some(carry_out(name, how, &plan.changes, true, global, out)?);
+        undo_path = Some(carry_out(name, how, plan.changes.clone(), true, global, out)?);
     }
     failed()?;
     if out.is_json() {
@@ -418,32 +422,31 @@ pub(super) fn make(
 fn carry_out(
     name: &str,
     how: &How,
-    changes: &[Change],
+    changes: Vec<Change>,
     with_undo: bool,
     global: &Global,
     out: &mut Output<'_>,
 ) -> Result<PathBuf> {
     let dir = global.data_dir.as_ref().ok_or_else(|| Error::other("give --data-dir DIR"))?;
-    let config = global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default();
-    let raft = changes.iter().any(|change| matches!(change.target, Target::RaftState { .. }));
-    if raft && config.raft_engine_enable == Some(false) {
-        return Err(Error::other(
-            "the Raft log is in a RocksDB (raft-engine.enable is false), which is not written to",
-        ));
-    }
+    let config = store_config(global)?;
     let path = how.undo_file.clone().unwrap_or_else(|| UndoFile::default_path(name));
     let what = format!("{} changes of {} (--dry-run shows them).", changes.len(), dir.display());
     confirm(name, &what, how, out)?;
-    let lock = if files::only_files(changes) { Some(DirLock::take(dir)?) } else { None };
-    let engines = if lock.is_none() { Some(Engines::open(dir, &config, raft)?) } else { None };
-    files::check(dir, changes)?;
-    engines.iter().try_for_each(|engines| engines.check(changes))?;
-    if with_undo {
-        UndoFile::new(name, dir, changes).write(&path)?;
-        out.note(&format!("to undo it: tikv-ctl undo {}", path.display()));
+    let engines = Engines::open(dir, &config, &changes)?;
+    let changes = engines.pending(changes, !with_undo)?;
+    if !with_undo {
+        engines.apply(&changes)?;
+        return Ok(path);
     }
-    engines.iter().try_for_each(|engines| engines.apply(changes))?;
-    files::apply(dir, changes)?;
+    UndoFile::new(name, dir, &changes).write(&path)?;
+    out.note(&format!("to undo it: tikv-ctl undo {}", path.display()));
+    // Databases are changed one after the other: some may have been.
+    engines.apply(&changes).map_err(|e| {
+        Error::other(format!(
+            "{e}; what was changed before that `tikv-ctl undo {}` takes back",
+            path.display()
+        ))
+    })?;
     Ok(path)
 }
 
@@ -465,9 +468,10 @@ fn undo(file: &std::path::Path, how: &How, global: &Global, out: &mut Output<'_>
     }
     let data_dir = global.data_dir.clone().or(Some(saved.data_dir));
     let global = Global { data_dir, ..global.clone() };
-    carry_out("undo", how, &changes, false, &global, out)?;
+    let count = changes.len();
+    carry_out("undo", how, changes, false, &global, out)?;
     out.either(
-        || format!("{} changes of {} undone", changes.len(), saved.command),
-        || json!({ "command": "undo", "dry_run": false, "changes": changes.len() }),
+        || format!("{count} changes of {} undone", saved.command),
+        || json!({ "command": "undo", "dry_run": false, "changes": count }),
     )
 }

@@ -13,6 +13,8 @@ pub struct StoreConfig {
     pub raft_engine_enable: Option<bool>,
     /// `raft-engine.dir`.
     pub raft_engine_dir: Option<PathBuf>,
+    /// `raft-engine.spill-dir`.
+    pub raft_engine_spill_dir: Option<PathBuf>,
     /// `raftstore.raftdb-path`.
     pub raftdb_path: Option<PathBuf>,
     /// `rocksdb.wal-dir`.
@@ -31,10 +33,11 @@ struct Toml {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(rename_all = "kebab-case", default)]
 struct RaftEngineToml {
     enable: Option<bool>,
     dir: String,
+    spill_dir: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -71,6 +74,7 @@ impl StoreConfig {
         Ok(StoreConfig {
             raft_engine_enable: toml.raft_engine.enable,
             raft_engine_dir: path(toml.raft_engine.dir),
+            raft_engine_spill_dir: toml.raft_engine.spill_dir.and_then(path),
             raftdb_path: path(toml.raftstore.raftdb_path),
             wal_dir: path(toml.rocksdb.wal_dir),
             encryption: toml.security.encryption,

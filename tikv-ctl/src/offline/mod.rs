@@ -10,6 +10,7 @@ mod properties;
 mod raft;
 mod states;
 mod tablets;
+mod unflushed;
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,8 @@ use crate::{
 };
 
 pub use config::StoreConfig;
-pub(crate) use raft::RaftStore;
+pub(crate) use raft::{RAFT_LOG_STATE_KEY, RaftStore};
+pub(crate) use states::{APPLY_STATE, REGION_STATE};
 
 pub(crate) const CF_DEFAULT: &str = "default";
 pub(crate) const CF_LOCK: &str = "lock";
@@ -72,6 +74,30 @@ impl Offline {
             return vec![(self.kv.dir(), &self.wal_dir)];
         }
         self.kv.parts().iter().map(|part| (part.db.dir(), part.db.dir())).collect()
+    }
+
+    /// Each region has a RocksDB of its own.
+    pub(crate) fn has_tablets(&self) -> bool {
+        self.has_tablets
+    }
+
+    /// The database at `place` in the directory, that of all data if there is none, and the directory of its WAL.
+    pub(crate) fn database(&self, place: Option<&Path>) -> crate::Result<(&Db, &Path)> {
+        let Some(place) = place else { return Ok((&self.kv, &self.wal_dir)) };
+        let path = self.dir.join(place);
+        let found = self.kv.parts().iter().map(|part| &part.db).find(|db| db.dir() == path);
+        found.map(|db| (db, db.dir())).ok_or_else(|| {
+            Error::other(format!(
+                "{}: no region has this tablet: the store changed since; nothing was changed",
+                path.display()
+            ))
+        })
+    }
+
+    /// The place in the directory of the database that has `key`, a data key; none: one database has all.
+    pub(crate) fn place_of(&self, key: &[u8]) -> Option<PathBuf> {
+        let part = self.kv.parts().iter().find(|part| part.start.as_slice() <= key && key < &part.end[..])?;
+        part.db.dir().strip_prefix(&self.dir).ok().map(Path::to_owned)
     }
 
     /// The Raft log.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Key of a group's `RaftLocalState` in raft-engine (TiKV `raft_log_engine`).
-const RAFT_LOG_STATE_KEY: &[u8] = b"R";
+pub(crate) const RAFT_LOG_STATE_KEY: &[u8] = b"R";
 
 /// The store of the Raft log.
 #[derive(Debug)]

@@ -10,12 +10,12 @@ use crate::{error::DebugError, raft_engine::RaftEngineDir, source::Answer};
 /// The Raft group whose keys are the store's own.
 pub(super) const STORE_STATE_ID: u64 = 0;
 const STORE_IDENT: u8 = 0x01;
-pub(super) const REGION_STATE: u8 = 0x03;
-const APPLY_STATE: u8 = 0x04;
+pub(crate) const REGION_STATE: u8 = 0x03;
+pub(crate) const APPLY_STATE: u8 = 0x04;
 
 impl Offline {
     /// The raft-engine that has the states; none: column family raft has them.
-    fn state_engine(&self) -> Option<&RaftEngineDir> {
+    pub(crate) fn state_engine(&self) -> Option<&RaftEngineDir> {
         match &self.raft {
             RaftStore::Engine(engine) if self.has_tablets => Some(engine),
             _ => None,

@@ -8,76 +8,69 @@ use std::{
 };
 
 use super::{Change, Target, decode};
-use crate::{Error, Result, raft_engine::is_raft_engine_dir};
+use crate::{
+    Error, Result, encryption,
+    lsm::{own_as, read_whole},
+};
 
 /// The locks that RocksDB and raft-engine take, held while this lives.
 #[derive(Debug)]
 pub struct DirLock(#[allow(dead_code)] Vec<File>);
 
 impl DirLock {
-    /// Locks `dir`: a data directory as RocksDB does, raft-engine's own as that does. Others have nothing to lock.
-    pub fn take(dir: &Path) -> Result<DirLock> {
+    /// Locks the data directory `dir`, or raft-engine's own, as those do who write to it; and the raft-engine in `raft` and
+    /// the databases `dbs`, those of them that are there.
+    pub fn take(dir: &Path, raft: &Path, dbs: &[&Path]) -> Result<DirLock> {
         let mut held = Vec::new();
-        let (db, raft) = (dir.join("db/LOCK"), dir.join("LOCK"));
-        if db.is_file() {
-            held.push(Self::as_rocksdb(&db)?);
+        for lock in [dir.join("LOCK"), raft.join("LOCK")].iter().filter(|lock| lock.is_file()) {
+            held.push(lock_file(lock, |file| file.try_lock().map_err(Into::into))?);
         }
-        if is_raft_engine_dir(dir) && raft.is_file() {
-            held.push(Self::as_raft_engine(&raft)?);
+        for db in dbs.iter().filter(|db| db.join("CURRENT").is_file()) {
+            held.push(lock_file(&db.join("LOCK"), lock_as_rocksdb)?);
         }
         Ok(DirLock(held))
     }
-
-    fn as_raft_engine(path: &Path) -> Result<File> {
-        let fail = |e: std::io::Error| {
-            Error::other(format!(
-                "{}: {e}; nothing was changed. A command that writes needs the directory for itself: stop the server",
-                path.display()
-            ))
-        };
-        let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
-        file.try_lock().map_err(|e| fail(e.into()))?;
-        Ok(file)
-    }
-
-    fn as_rocksdb(path: &Path) -> Result<File> {
-        let fail = |e: std::io::Error| {
-            Error::other(format!(
-                "{}: {e}; nothing was changed. A command that writes needs the directory for itself: stop the server",
-                path.display()
-            ))
-        };
-        let file = OpenOptions::new().write(true).open(path).map_err(fail)?;
-        // SAFETY: flock is plain data, for which zeros are valid: the whole file, from its start.
-        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
-        lock.l_type = libc::F_WRLCK as libc::c_short;
-        lock.l_whence = libc::SEEK_SET as libc::c_short;
-        // SAFETY: the descriptor is open, and `lock` outlives the call, which only reads it.
-        let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) };
-        if taken == 0 { Ok(file) } else { Err(fail(std::io::Error::last_os_error())) }
-    }
 }
 
-/// Whether `changes` are of files only.
-pub fn only_files(changes: &[Change]) -> bool {
-    changes.iter().all(|change| matches!(change.target, Target::File { .. }))
-}
-
-/// Fails unless every file of `changes` is still the one that the plan was made from.
-pub fn check(dir: &Path, changes: &[Change]) -> Result<()> {
-    for (path, change) in files(changes) {
-        let now = std::fs::read(dir.join(path)).map(|bytes| keys::hex_upper(&bytes)).ok();
-        if now != change.old {
-            return Err(Error::other(format!(
-                "{} is not what the plan was made from: the store changed since; nothing was changed",
-                dir.join(path).display()
-            )));
-        }
+fn lock_file(path: &Path, lock: impl Fn(&File) -> std::io::Result<()>) -> Result<File> {
+    let fail = |e: std::io::Error| {
+        Error::other(format!(
+            "{}: {e}; nothing was changed. A command that writes needs the directory for itself: stop the server",
+            path.display()
+        ))
+    };
+    let new = !path.exists();
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(fail)?;
+    if new {
+        own_as(&file, path.parent().unwrap_or(path)).map_err(fail)?;
     }
-    Ok(())
+    lock(&file).map_err(fail)?;
+    Ok(file)
 }
 
-/// Puts the new files in the place of the old ones, each at once and synced.
+/// RocksDB's lock, but held by the open file and not by the process: one that this process has, too, is in its way.
+fn lock_as_rocksdb(file: &File) -> std::io::Result<()> {
+    // SAFETY: flock is plain data, for which zeros are valid: the whole file, from its start.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    lock.l_whence = libc::SEEK_SET as libc::c_short;
+    // SAFETY: the descriptor is open, and `lock` outlives the call, which only reads it.
+    let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+    if taken == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// The bytes of the file `path`, decrypted, in hexadecimal; none: it is not there.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn current(path: &Path) -> Result<Option<String>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(keys::hex_upper(&read_whole(path)?)))
+}
+
+/// Puts the new files in the place of the old ones, each at once and synced, and encrypted as they were.
 pub fn apply(dir: &Path, changes: &[Change]) -> Result<()> {
     for (path, change) in files(changes) {
         let path = dir.join(path);
@@ -88,10 +81,16 @@ pub fn apply(dir: &Path, changes: &[Change]) -> Result<()> {
         };
         let parent = path.parent().unwrap_or(dir);
         let mut file = tempfile::NamedTempFile::new_in(parent).map_err(fail)?;
-        file.write_all(&decode(new)?).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+        let mut bytes = decode(new)?;
+        let cipher = if path.exists() { encryption::replace(&path)? } else { encryption::create(&path)? };
+        if let Some(cipher) = cipher {
+            cipher.apply(0, &mut bytes);
+        }
+        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
         if let Ok(meta) = std::fs::metadata(&path) {
             std::fs::set_permissions(file.path(), meta.permissions()).map_err(fail)?;
         }
+        own_as(file.as_file(), parent).map_err(fail)?;
         file.persist(&path).map_err(|e| fail(e.error))?;
         File::open(parent).and_then(|dir| dir.sync_all()).map_err(fail)?;
     }

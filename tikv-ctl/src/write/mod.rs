@@ -1,6 +1,8 @@
 //! Changes of a data directory that no server runs on: planned from what is read, shown, confirmed, written down so that
 //! they can be undone, and only then made.
 
+pub mod compact;
+mod engines;
 pub mod files;
 pub mod flashback;
 pub mod mvcc_check;
@@ -10,24 +12,35 @@ mod undo;
 
 use std::path::{Path, PathBuf};
 
-use engine_rocks::{DbConfig, RocksEngine};
 use kvproto::raft_serverpb::RaftLocalState;
 use prost::Message;
 use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, StoreConfig, text::message_text};
+use crate::{
+    Error, Offline, Result, StoreConfig,
+    offline::{APPLY_STATE, REGION_STATE},
+    text::message_text,
+};
 
+pub use engines::Engines;
 pub use undo::{Flashback, UndoFile};
 
 /// What is changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "in")]
 pub enum Target {
-    /// A key of the data's RocksDB; the key in hexadecimal.
-    Kv { cf: String, key: String },
-    /// The Raft state of a region in raft-engine.
+    /// A key of the data's RocksDB, or of the one at `db` in the directory: a region's tablet. The key is in hexadecimal.
+    Kv {
+        cf: String,
+        key: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        db: Option<PathBuf>,
+    },
+    /// The Raft state of a region: in raft-engine, or in the RocksDB of the Raft log.
     RaftState { region_id: u64 },
+    /// Another key of a region in raft-engine, in hexadecimal: the states of regions that have tablets.
+    RaftKey { region_id: u64, key: String },
     /// All bytes of a file of the data directory.
     File { path: PathBuf },
 }
@@ -52,8 +65,62 @@ impl Change {
         new: Option<&[u8]>,
         why: impl Into<String>,
     ) -> Change {
-        let target = Target::Kv { cf: cf.to_owned(), key: keys::hex_upper(key) };
+        let target = Target::Kv { cf: cf.to_owned(), key: keys::hex_upper(key), db: None };
         Change { target, old: old.map(keys::hex_upper), new: new.map(keys::hex_upper), why: why.into() }
+    }
+
+    /// A change of a region's state, of which `kv_key` is the key in column family raft and `prefix` that in raft-engine: where
+    /// `store` has it. There the state of each index has a key of its own; the new one is that of `applied`, or of the newest.
+    fn state(
+        store: &Offline,
+        region_id: u64,
+        (prefix, kv_key): (u8, &[u8]),
+        applied: u64,
+        (old, new): (Option<&[u8]>, &[u8]),
+        why: String,
+    ) -> Change {
+        let Some(engine) = store.state_engine() else {
+            return Change::kv("raft", kv_key, old, Some(new), why);
+        };
+        let newest = engine.group(region_id).and_then(|group| group.newest(prefix)).map_or(0, |(at, _)| at);
+        let key = [&[prefix][..], &newest.max(applied).to_be_bytes()].concat();
+        let old = engine.get(region_id, &key).map(keys::hex_upper);
+        let target = Target::RaftKey { region_id, key: keys::hex_upper(&key) };
+        Change { target, old, new: Some(keys::hex_upper(new)), why }
+    }
+
+    /// Puts a change of data to the tablet that has it.
+    fn place(&mut self, store: &Offline) -> Result<()> {
+        if let Target::Kv { key, db, .. } = &mut self.target {
+            *db = store.place_of(&decode(key)?);
+        }
+        Ok(())
+    }
+
+    /// Whether it changes what raft-engine has.
+    fn is_of_raft(&self) -> bool {
+        matches!(self.target, Target::RaftState { .. } | Target::RaftKey { .. })
+    }
+
+    /// The directory of the tablet that it changes.
+    fn tablet(&self, dir: &Path) -> Option<PathBuf> {
+        match &self.target {
+            Target::Kv { db: Some(db), .. } => Some(dir.join(db)),
+            _ => None,
+        }
+    }
+
+    /// The error that the value is `now`, and not what the plan was made from.
+    fn is_not(&self, now: Option<&str>) -> Error {
+        let what = match &self.target {
+            Target::File { path } => format!("{} is not what the plan was made from", path.display()),
+            target => format!(
+                "{target:?} is {} now and not {}",
+                now.unwrap_or("none"),
+                self.old.as_deref().unwrap_or("none")
+            ),
+        };
+        Error::other(format!("{what}: the store changed since; nothing was changed"))
     }
 
     /// A change of a region's Raft state.
@@ -89,7 +156,11 @@ impl Change {
                 format!("raft-engine, region {region_id}, RaftLocalState"),
                 Some("raft_serverpb.RaftLocalState"),
             ),
-            Target::Kv { cf, key } => (format!("CF {cf}, key {key}"), kv_message(cf, key)),
+            Target::RaftKey { region_id, key } => {
+                (format!("raft-engine, region {region_id}, key {key}"), raft_message(key))
+            }
+            Target::Kv { cf, key, db: None } => (format!("CF {cf}, key {key}"), kv_message(cf, key)),
+            Target::Kv { cf, key, db: Some(db) } => (format!("{}, CF {cf}, key {key}", db.display()), None),
             Target::File { path } => {
                 let bytes = |hex: &Option<String>| hex.as_ref().map_or(0, |hex| hex.len() / 2);
                 let (old, new) = (bytes(&self.old), bytes(&self.new));
@@ -112,6 +183,15 @@ impl Change {
     }
 }
 
+/// The message that a key of raft-engine holds.
+fn raft_message(key: &str) -> Option<&'static str> {
+    match *keys::hex_decode(key).ok()?.first()? {
+        REGION_STATE => Some("raft_serverpb.RegionLocalState"),
+        APPLY_STATE => Some("raft_serverpb.RaftApplyState"),
+        _ => None,
+    }
+}
+
 /// The message that a key of CF raft holds.
 fn kv_message(cf: &str, key: &str) -> Option<&'static str> {
     let key = keys::hex_decode(key).ok().filter(|_| cf == "raft")?;
@@ -122,126 +202,10 @@ fn kv_message(cf: &str, key: &str) -> Option<&'static str> {
     (suffix == keys::APPLY_STATE_SUFFIX).then_some("raft_serverpb.RaftApplyState")
 }
 
-/// Both engines of a store, locked.
-pub struct Engines {
-    kv: RocksEngine,
-    raft: Option<RaftLogEngine>,
-}
-
 fn locked(e: impl std::fmt::Display) -> Error {
     Error::other(format!(
         "{e}; nothing was changed. A command that writes needs the directory for itself: stop the server"
     ))
-}
-
-impl Engines {
-    /// Opens what lies in `dir`, and locks it. `raft`: the Raft log is needed, too.
-    pub fn open(dir: &Path, config: &StoreConfig, raft: bool) -> Result<Engines> {
-        if config.wal_dir.is_some() {
-            return Err(Error::other(
-                "rocksdb.wal-dir is set: a command that writes does not support a WAL elsewhere; nothing was changed",
-            ));
-        }
-        if dir.join(crate::encryption::FILE_DICT).is_file() {
-            return Err(Error::other(format!(
-                "{}: it is encrypted at rest (it has file.dict): such a directory is read, not written; nothing was changed",
-                dir.display()
-            )));
-        }
-        if dir.join("tablets").is_dir() {
-            return Err(Error::other(format!(
-                "{}: it has tablets/ (partitioned-raft-kv): such a directory is read, not written; nothing was changed",
-                dir.display()
-            )));
-        }
-        // SSTs stay as TiKV wrote them, with its properties: only the WAL grows.
-        let mut db = DbConfig { create_if_missing: false, avoid_flush: true, ..DbConfig::small() };
-        for cf in [&mut db.defaultcf, &mut db.lockcf, &mut db.writecf, &mut db.raftcf] {
-            cf.disable_auto_compactions = true;
-        }
-        let kv = RocksEngine::open(dir.join("db"), &db).map_err(locked)?;
-        let raft = if raft { Some(open_raft(&raft_dir(dir, config))?) } else { None };
-        Ok(Engines { kv, raft })
-    }
-
-    fn raft(&self) -> Result<&RaftLogEngine> {
-        self.raft.as_ref().ok_or_else(|| Error::other("the Raft log is not open"))
-    }
-
-    fn current(&self, target: &Target) -> Result<Option<String>> {
-        let fail = |e: &dyn std::fmt::Display| Error::other(e.to_string());
-        Ok(match target {
-            Target::Kv { cf, key } => {
-                let key = decode(key)?;
-                self.kv.get_value_cf(cf, &key).map_err(|e| fail(&e))?.map(|value| keys::hex_upper(&value))
-            }
-            Target::RaftState { region_id } => {
-                let state = self.raft()?.get_raft_state(*region_id).map_err(|e| fail(&e))?;
-                state.map(|state| keys::hex_upper(&state.encode_to_vec()))
-            }
-            Target::File { .. } => None,
-        })
-    }
-
-    /// Fails unless every value is still the one that the plan was made from.
-    pub fn check(&self, changes: &[Change]) -> Result<()> {
-        for change in changes {
-            let now = self.current(&change.target)?;
-            if now != change.old {
-                return Err(Error::other(format!(
-                    "{:?} is {} now and not {}: the store changed since; nothing was changed",
-                    change.target,
-                    now.as_deref().unwrap_or("none"),
-                    change.old.as_deref().unwrap_or("none")
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the changes: of RocksDB in one batch, then of the Raft log in one, each synced.
-    pub fn apply(&self, changes: &[Change]) -> Result<()> {
-        let fail = |e: &dyn std::fmt::Display| Error::other(format!("writing: {e}"));
-        let mut batch = self.kv.write_batch();
-        for change in changes {
-            let Target::Kv { cf, key } = &change.target else { continue };
-            let key = decode(key)?;
-            match &change.new {
-                Some(value) => batch.put_cf(cf, &key, &decode(value)?),
-                None => batch.delete_cf(cf, &key),
-            }
-            .map_err(|e| fail(&e))?;
-        }
-        if !batch.is_empty() {
-            batch.write_opt(true).map_err(|e| fail(&e))?;
-        }
-        if !changes.iter().any(|change| matches!(change.target, Target::RaftState { .. })) {
-            return Ok(());
-        }
-        let raft = self.raft()?;
-        let mut batch = raft.log_batch(changes.len());
-        for change in changes {
-            let Target::RaftState { region_id } = change.target else { continue };
-            match &change.new {
-                Some(value) => {
-                    let state = RaftLocalState::decode(decode(value)?.as_slice()).map_err(|e| fail(&e))?;
-                    batch.put_raft_state(region_id, &state).map_err(|e| fail(&e))?;
-                }
-                None => batch.clean(region_id),
-            }
-        }
-        raft.consume(&mut batch, true).map(|_| ()).map_err(|e| fail(&e))
-    }
-
-    /// Compacts a range of a column family into its last level.
-    pub fn compact(&self, cf: &str, from: &[u8], to: &[u8], threads: u32) -> Result<()> {
-        let bound = |key: &'_ [u8]| (!key.is_empty()).then(|| key.to_vec());
-        let (from, to) = (bound(from), bound(to));
-        let bottommost = engine_rocks::BottommostLevelCompaction::IfHaveCompactionFilter;
-        self.kv
-            .manual_compact_range_cf(cf, from.as_deref(), to.as_deref(), threads, bottommost)
-            .map_err(|e| Error::other(e.to_string()))
-    }
 }
 
 fn decode(hex: &str) -> Result<Vec<u8>> {
@@ -249,7 +213,7 @@ fn decode(hex: &str) -> Result<Vec<u8>> {
 }
 
 /// Where raft-engine's files are.
-pub fn raft_dir(dir: &Path, config: &StoreConfig) -> PathBuf {
+fn raft_dir(dir: &Path, config: &StoreConfig) -> PathBuf {
     config.raft_engine_dir.clone().unwrap_or_else(|| dir.join("raft-engine"))
 }
 

@@ -9,7 +9,11 @@ use prost::Message;
 use txn_types::{Key, WriteRef, WriteType};
 
 use super::Change;
-use crate::{Offline, Result, source::Source};
+use crate::{
+    Error, Offline, Result,
+    offline::{APPLY_STATE, REGION_STATE},
+    source::{RegionInfo, Source},
+};
 
 /// First index and term of a region's log, and first version of a region (TiKV `RAFT_INIT_LOG_INDEX`,
 /// `INIT_EPOCH_CONF_VER`).
@@ -24,23 +28,54 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn region_state(&mut self, id: u64, old: Option<&RegionLocalState>, new: &RegionLocalState, why: &str) {
-        let bytes = old.map(Message::encode_to_vec);
-        let key = keys::region_state_key(id);
-        let new = new.encode_to_vec();
-        self.changes.push(Change::kv(
-            "raft",
-            &key,
-            bytes.as_deref(),
-            Some(&new),
-            format!("region {id}: {why}"),
-        ));
+    /// A change of a region's `RegionLocalState`; `applied`: its applied index.
+    fn region_state(
+        &mut self,
+        store: &Offline,
+        (id, applied): (u64, u64),
+        old: Option<&RegionLocalState>,
+        new: &RegionLocalState,
+        why: &str,
+    ) {
+        let (bytes, new) = (old.map(Message::encode_to_vec), new.encode_to_vec());
+        let key = (REGION_STATE, &keys::region_state_key(id)[..]);
+        let why = format!("region {id}: {why}");
+        self.changes.push(Change::state(store, id, key, applied, (bytes.as_deref(), &new), why));
+    }
+
+    /// Puts changes of data to the tablets of `store`, if it has any.
+    pub fn place(&mut self, store: &Offline) -> Result<()> {
+        if !store.has_tablets() {
+            return Ok(());
+        }
+        self.changes.iter_mut().try_for_each(|change| change.place(store))
     }
 }
 
+/// Fails where `regions`, all if none, have writes in their Raft logs that their tablets have not: a server would make them
+/// again, on top of what is written here.
+pub fn check_flushed(store: &Offline, regions: &[u64]) -> Result<()> {
+    let found = store.unflushed(&|id| regions.is_empty() || regions.contains(&id))?;
+    let list: Vec<String> =
+        found.iter().map(|(id, (first, last))| format!("region {id}: entries {first} to {last}")).collect();
+    if list.is_empty() {
+        return Ok(());
+    }
+    Err(Error::other(format!(
+        "the Raft log has writes that the tablets have not ({}), and a server makes them when it starts, on top of what this \
+         command would write: start the store and stop it cleanly, which flushes tablets, and do this again; nothing was \
+         changed",
+        list.join(", ")
+    )))
+}
+
 /// The states of a region; an error of the plan where there are none.
-fn states(store: &Offline, id: u64) -> std::result::Result<crate::source::RegionInfo, String> {
+fn states(store: &Offline, id: u64) -> std::result::Result<RegionInfo, String> {
     store.region_info(id).map_err(|e| e.to_string())
+}
+
+fn applied(info: &RegionInfo) -> u64 {
+    info.raft_apply_state.as_ref().map_or(0, |state| state.applied_index)
 }
 
 /// `tombstone`: marks regions as gone from this store. `of_pd` gives what PD knows of a region; none with --force.
@@ -52,9 +87,9 @@ pub fn tombstone(
     let store_id = store.store_info().map_err(|e| e.of("Debugger::get_store_info"))?.0;
     let mut plan = Plan::default();
     for id in regions {
-        let old = match states(store, *id).map(|info| info.region_local_state) {
-            Ok(Some(old)) => old,
-            Ok(None) => {
+        let (applied, old) = match states(store, *id).map(|info| (applied(&info), info.region_local_state)) {
+            Ok((applied, Some(old))) => (applied, old),
+            Ok((_, None)) => {
                 plan.errors.push((*id, format!("region {id} has no RegionLocalState here")));
                 continue;
             }
@@ -86,7 +121,7 @@ pub fn tombstone(
             }
             new.region = Some(region);
         }
-        plan.region_state(*id, Some(&old), &new, "becomes a tombstone");
+        plan.region_state(store, (*id, applied), Some(&old), &new, "becomes a tombstone");
     }
     Ok(plan)
 }
@@ -100,9 +135,9 @@ pub fn remove_fail_stores(
 ) -> Result<Plan> {
     let mut plan = Plan::default();
     for id in chosen(store, regions)? {
-        let old = match states(store, id).map(|info| info.region_local_state) {
-            Ok(Some(old)) => old,
-            Ok(None) => continue,
+        let (applied, old) = match states(store, id).map(|info| (applied(&info), info.region_local_state)) {
+            Ok((applied, Some(old))) => (applied, old),
+            Ok((_, None)) => continue,
             Err(e) => {
                 plan.errors.push((id, e));
                 continue;
@@ -123,7 +158,8 @@ pub fn remove_fail_stores(
             learners.for_each(|peer| peer.set_role(PeerRole::Voter));
         }
         let new = RegionLocalState { region: Some(region), ..old.clone() };
-        plan.region_state(id, Some(&old), &new, &format!("{removed} peers on failed stores are removed"));
+        let why = format!("{removed} peers on failed stores are removed");
+        plan.region_state(store, (id, applied), Some(&old), &new, &why);
     }
     Ok(plan)
 }
@@ -164,12 +200,24 @@ pub fn drop_unapplied(store: &Offline, regions: Option<&[u64]>) -> Result<Plan> 
             let mut new = apply;
             new.commit_index = applied;
             new.commit_term = term.map_or(apply.commit_term, |entry| entry.term);
-            let (key, old) = (keys::apply_state_key(id), apply.encode_to_vec());
+            let key = (APPLY_STATE, &keys::apply_state_key(id)[..]);
+            let (old, new) = (apply.encode_to_vec(), new.encode_to_vec());
             let why = format!("region {id}: the commit index is {applied}");
-            plan.changes.push(Change::kv("raft", &key, Some(&old), Some(&new.encode_to_vec()), why));
+            plan.changes.push(Change::state(store, id, key, applied, (Some(&old), &new), why));
         }
     }
     Ok(plan)
+}
+
+/// Fails where a new region needs more than states.
+pub fn check_recreatable(store: &Offline) -> Result<()> {
+    if !store.has_tablets() {
+        return Ok(());
+    }
+    Err(Error::other(
+        "recreate-region: with tablets/ (partitioned-raft-kv) a new region needs a tablet, which TiKV makes: let PD do it \
+         (`pd-ctl unsafe remove-failed-stores`); nothing was changed",
+    ))
 }
 
 /// `recreate-region`: an empty region in place of one that is lost, with new ids. The error says what is in its way.
@@ -190,7 +238,7 @@ pub fn recreate_region(store: &Offline, lost: &Region, new_id: u64, peer_id: u64
     let peer = Peer { id: peer_id, store_id, ..Default::default() };
     let region = Region { id: new_id, region_epoch: Some(epoch), peers: vec![peer], ..lost.clone() };
     let state = RegionLocalState { region: Some(region), ..Default::default() };
-    plan.region_state(new_id, None, &state, "created");
+    plan.region_state(store, (new_id, INIT_LOG), None, &state, "created");
     let truncated = RaftTruncatedState { index: INIT_LOG, term: INIT_LOG };
     let apply =
         RaftApplyState { applied_index: INIT_LOG, truncated_state: Some(truncated), ..Default::default() };
@@ -204,6 +252,7 @@ pub fn recreate_region(store: &Offline, lost: &Region, new_id: u64, peer_id: u64
 
 /// `reset-to-version`: locks and versions committed after `ts` go.
 pub fn reset_to_version(store: &Offline, ts: u64) -> Result<Plan> {
+    check_flushed(store, &[])?;
     let (mut plan, db) = (Plan::default(), store.kv());
     let mut locks = db.scan("lock", keys::DATA_MIN_KEY, keys::DATA_MAX_KEY)?;
     while locks.advance()? {

@@ -8,7 +8,7 @@ use std::{
 use raft_log_engine::{RepairQueue, unsafe_repair};
 
 use super::{Change, Target, plans::Plan};
-use crate::{Error, Result, encryption, raft_engine};
+use crate::{Error, Result, lsm::read_whole, raft_engine};
 
 /// What repairing the raft-engine directory `dir` by `script` changes: whole files, by their names in it.
 pub fn plan(dir: &Path, queue: RepairQueue, script: &str) -> Result<Plan> {
@@ -19,14 +19,6 @@ pub fn plan(dir: &Path, queue: RepairQueue, script: &str) -> Result<Plan> {
         )));
     }
     let before = files(dir)?;
-    for name in before.keys() {
-        if encryption::cipher_of(&dir.join(name))?.is_some() {
-            return Err(Error::other(format!(
-                "{}: it is encrypted: such files are read, not written; decrypt a copy with decrypt-file first",
-                dir.join(name).display()
-            )));
-        }
-    }
     let copy = tempfile::tempdir()?;
     for (name, bytes) in &before {
         std::fs::write(copy.path().join(name), bytes)?;
@@ -53,7 +45,7 @@ pub fn plan(dir: &Path, queue: RepairQueue, script: &str) -> Result<Plan> {
     Ok(plan)
 }
 
-/// raft-engine's files and their bytes; not its lock.
+/// raft-engine's files and their bytes, decrypted; not its lock.
 fn files(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let fail = |path: &Path, e: std::io::Error| Error::other(format!("{}: {e}", path.display()));
     let mut files = BTreeMap::new();
@@ -61,7 +53,7 @@ fn files(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
         let entry = entry.map_err(|e| fail(dir, e))?;
         let (path, name) = (entry.path(), PathBuf::from(entry.file_name()));
         if path.is_file() && name != Path::new("LOCK") {
-            files.insert(name, std::fs::read(&path).map_err(|e| fail(&path, e))?);
+            files.insert(name, read_whole(&path)?);
         }
     }
     Ok(files)

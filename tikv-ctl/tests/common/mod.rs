@@ -1,6 +1,11 @@
 #![allow(dead_code)] // each test file uses a part of it
 //! A small data directory in TiKV's layout, written by RocksDB and raft-engine, and a way to run the tool on it.
 
+pub mod back;
+pub mod encrypted;
+pub mod tablets;
+pub mod titan;
+
 use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, DbConfig, RocksEngine};

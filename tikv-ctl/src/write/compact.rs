@@ -1,0 +1,47 @@
+//! Offline compaction: the one change of a database that needs RocksDB itself.
+
+use std::path::Path;
+
+use engine_rocks::{DbConfig, RocksEngine};
+
+use super::locked;
+use crate::{Error, Result, StoreConfig, encryption::FILE_DICT};
+
+/// Compacts a range of a column family of the store in `dir` into its last level.
+pub fn compact(
+    dir: &Path,
+    config: &StoreConfig,
+    cf: &str,
+    (from, to): (&[u8], &[u8]),
+    threads: u32,
+) -> Result<()> {
+    refuse(dir, config)?;
+    // Nothing but the range is compacted.
+    let mut db = DbConfig { create_if_missing: false, avoid_flush: true, ..DbConfig::small() };
+    for cf in [&mut db.defaultcf, &mut db.lockcf, &mut db.writecf, &mut db.raftcf] {
+        cf.disable_auto_compactions = true;
+    }
+    let kv = RocksEngine::open(dir.join("db"), &db).map_err(locked)?;
+    let bound = |key: &[u8]| (!key.is_empty()).then(|| key.to_vec());
+    let (from, to) = (bound(from), bound(to));
+    let bottommost = engine_rocks::BottommostLevelCompaction::IfHaveCompactionFilter;
+    kv.manual_compact_range_cf(cf, from.as_deref(), to.as_deref(), threads, bottommost)
+        .map_err(|e| Error::other(e.to_string()))
+}
+
+/// Directories that RocksDB alone does not open as TiKV does.
+fn refuse(dir: &Path, config: &StoreConfig) -> Result<()> {
+    let what = if config.wal_dir.is_some() {
+        "its WAL is elsewhere (rocksdb.wal-dir)"
+    } else if dir.join(FILE_DICT).is_file() {
+        "it is encrypted at rest (it has file.dict)"
+    } else if dir.join("tablets").is_dir() {
+        "it has tablets/ (partitioned-raft-kv)"
+    } else {
+        return Ok(());
+    };
+    Err(Error::other(format!(
+        "{}: {what}: such a directory is not compacted; start the server and give --host. Nothing was changed",
+        dir.display()
+    )))
+}

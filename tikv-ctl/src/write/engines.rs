@@ -1,0 +1,146 @@
+//! A store that is locked, so that it can be changed: what it has now, and making the changes.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+
+use super::{Change, Target, decode, files, files::DirLock, raft_dir};
+use crate::{
+    Error, Offline, Result, StoreConfig, encryption, lsm,
+    offline::{RAFT_LOG_STATE_KEY, RaftStore},
+    raft_engine,
+};
+
+/// A store, locked, and read after that.
+pub struct Engines {
+    dir: PathBuf,
+    /// None: only files are changed.
+    store: Option<Offline>,
+    _lock: DirLock,
+}
+
+/// A key, and the value that is put; none: it is deleted.
+type Put = (Vec<u8>, Option<Vec<u8>>);
+
+/// Directories of a database and of its WAL, and what is written there: by column family.
+type Batches = BTreeMap<(PathBuf, PathBuf), Vec<(String, Put)>>;
+
+impl Engines {
+    /// Locks what `changes` of `dir` need.
+    pub fn open(dir: &Path, config: &StoreConfig, changes: &[Change]) -> Result<Engines> {
+        if changes.iter().any(Change::is_of_raft) {
+            refuse_spilled(config)?;
+        }
+        let (kv, raft) = (dir.join("db"), config.raftdb_path.clone().unwrap_or_else(|| dir.join("raft")));
+        let mut tablets: Vec<PathBuf> = changes.iter().filter_map(|change| change.tablet(dir)).collect();
+        tablets.sort_unstable();
+        tablets.dedup();
+        let dbs: Vec<&Path> = [&kv, &raft].into_iter().chain(&tablets).map(PathBuf::as_path).collect();
+        let lock = DirLock::take(dir, &raft_dir(dir, config), &dbs)?;
+        // A file's directory may lie in an encrypted one; the warnings were told when the plan was made.
+        encryption::register_around(dir, &config.encryption)?;
+        let only_files = changes.iter().all(|change| matches!(change.target, Target::File { .. }));
+        let store = if only_files { None } else { Some(Offline::open(dir, config)?) };
+        Ok(Engines { dir: dir.to_owned(), store, _lock: lock })
+    }
+
+    fn store(&self) -> Result<&Offline> {
+        self.store.as_ref().ok_or_else(|| Error::other("the store is not open"))
+    }
+
+    fn current(&self, target: &Target) -> Result<Option<String>> {
+        let value = match target {
+            Target::File { path } => return files::current(&self.dir.join(path)),
+            Target::Kv { cf, key, db } => self.store()?.database(db.as_deref())?.0.get(cf, &decode(key)?)?,
+            Target::RaftState { region_id } => {
+                let state = self.store()?.raft().local_state(*region_id);
+                state.map_err(|e| e.of("Debugger::region_info"))?.map(|state| state.encode_to_vec())
+            }
+            Target::RaftKey { region_id, key } => match self.store()?.raft() {
+                RaftStore::Engine(engine) => engine.get(*region_id, &decode(key)?).map(<[u8]>::to_vec),
+                RaftStore::Db(_) => None,
+            },
+        };
+        Ok(value.map(|value| keys::hex_upper(&value)))
+    }
+
+    /// Those of `changes` that are still to be made. With `half_done` some may be made already, but not all.
+    ///
+    /// # Errors
+    /// A value is not the one that the plan was made from.
+    pub fn pending(&self, changes: Vec<Change>, half_done: bool) -> Result<Vec<Change>> {
+        let (mut pending, mut made) = (Vec::with_capacity(changes.len()), None);
+        for change in changes {
+            let now = self.current(&change.target)?;
+            if now == change.old {
+                pending.push(change);
+            } else if half_done && now == change.new {
+                made = Some(change.is_not(now.as_deref()));
+            } else {
+                return Err(change.is_not(now.as_deref()));
+            }
+        }
+        made.filter(|_| pending.is_empty()).map_or(Ok(pending), Err)
+    }
+
+    /// Makes the changes: of each RocksDB at once, then of raft-engine at once, then files; each synced.
+    pub fn apply(&self, changes: &[Change]) -> Result<()> {
+        let (mut batches, mut raft) = (Batches::new(), Vec::new());
+        for change in changes {
+            let new = change.new.as_deref().map(decode).transpose()?;
+            match &change.target {
+                Target::Kv { cf, key, db } => {
+                    let (db, wal) = self.store()?.database(db.as_deref())?;
+                    let batch = batches.entry((db.dir().to_owned(), wal.to_owned())).or_default();
+                    batch.push((cf.clone(), (decode(key)?, new)));
+                }
+                Target::RaftState { region_id } => match self.store()?.raft() {
+                    RaftStore::Engine(_) => raft.push((*region_id, (RAFT_LOG_STATE_KEY.to_vec(), new))),
+                    RaftStore::Db(db) => {
+                        let batch = batches.entry((db.dir().to_owned(), db.dir().to_owned())).or_default();
+                        batch.push(("default".to_owned(), (keys::raft_state_key(*region_id).to_vec(), new)));
+                    }
+                },
+                Target::RaftKey { region_id, key } => raft.push((*region_id, (decode(key)?, new))),
+                Target::File { .. } => {}
+            }
+        }
+        for ((dir, wal_dir), batch) in &batches {
+            let batch: Vec<lsm::Written<'_>> = batch
+                .iter()
+                .map(|(cf, (key, value))| (cf.as_str(), key.as_slice(), value.as_deref()))
+                .collect();
+            lsm::append(dir, wal_dir, &batch)?;
+        }
+        self.apply_raft(&raft)?;
+        files::apply(&self.dir, changes)
+    }
+
+    fn apply_raft(&self, changes: &[(u64, Put)]) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let RaftStore::Engine(engine) = self.store()?.raft() else {
+            return Err(Error::other("the Raft log is in a RocksDB: it has no keys of raft-engine"));
+        };
+        let changes: Vec<raft_engine::Written<'_>> =
+            changes.iter().map(|(id, (key, value))| (*id, key.as_slice(), value.as_deref())).collect();
+        raft_engine::append(engine.dir(), &changes)?;
+        Ok(())
+    }
+}
+
+/// The newest file of raft-engine may be in a second directory, which is not read.
+fn refuse_spilled(config: &StoreConfig) -> Result<()> {
+    match &config.raft_engine_spill_dir {
+        Some(dir) if raft_engine::is_raft_engine_dir(dir) => Err(Error::other(format!(
+            "{}: raft-engine.spill-dir has files of the Raft log, which are not read: move them to the other \
+             files in raft-engine.dir, where raft-engine finds them, too; nothing was changed",
+            dir.display()
+        ))),
+        _ => Ok(()),
+    }
+}
