@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use heck::ToUpperCamelCase;
+
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> Fallible {
@@ -74,7 +76,8 @@ fn add_message(
 fn enum_row(scope: &str, kind: &protox_types::EnumDescriptorProto) -> Result<String, std::fmt::Error> {
     let mut row = format!("Enum {{ name: {:?}, values: &[", format!("{scope}.{}", kind.name()));
     for value in &kind.value {
-        write!(row, "({}, {:?}), ", value.number(), value.name())?;
+        // TiKV prints a value by its name in Rust: IngestSst, V1ttl, Aes256Ctr.
+        write!(row, "({}, {:?}), ", value.number(), value.name().to_upper_camel_case())?;
     }
     row.push_str("] },\n");
     Ok(row)

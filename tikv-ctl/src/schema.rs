@@ -67,3 +67,24 @@ pub fn enum_value(name: &str, number: i64) -> String {
     let value = enum_values(name).iter().find(|(n, _)| i64::from(*n) == number);
     value.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_the_names_that_tikvs_code_has() {
+        for (of, number, name) in [
+            ("kvrpcpb.APIVersion", 1, "V1ttl"),
+            ("kvrpcpb.Op", 5, "PessimisticLock"),
+            ("raft_cmdpb.CmdType", 8, "IngestSst"),
+            ("raft_cmdpb.AdminCmdType", 11, "ChangePeerV2"),
+            ("encryptionpb.EncryptionMethod", 4, "Aes256Ctr"),
+            ("eraftpb.EntryType", 2, "EntryConfChangeV2"),
+            ("metapb.PeerRole", 3, "DemotingVoter"),
+            ("raft_serverpb.PeerState", 77, "77"),
+        ] {
+            assert_eq!(enum_value(of, number), name, "{of} {number}");
+        }
+    }
+}

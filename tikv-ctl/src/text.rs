@@ -104,7 +104,7 @@ fn is_default(value: &Value) -> bool {
 }
 
 /// `bytes`, a `message`, on one line as TiKV's logs and tikv-ctl show it: fields that are set, bytes in upper-case
-/// hexadecimal.
+/// hexadecimal. Elements of lists that are zero or empty do not show, nor does a message that has no fields at all.
 pub fn message_text(message: &str, bytes: &[u8]) -> Result<String, BadMessage> {
     let mut text = String::new();
     write_text(message, bytes, &mut text, 0)?;
@@ -121,6 +121,9 @@ fn write_text(message: &str, bytes: &[u8], text: &mut String, depth: usize) -> R
         }
         for wire in values {
             if let (Kind::Message, Wire::Bytes(inner)) = (field.kind, &wire) {
+                if schema::message(field.type_name).is_some_and(|message| message.fields.is_empty()) {
+                    continue;
+                }
                 start(field, text);
                 text.push_str(" {");
                 let before = text.len();
@@ -148,21 +151,19 @@ fn start(field: &Field, text: &mut String) {
     text.push_str(field.name);
 }
 
-/// A scalar's text; `None` where it is the default, which is not shown.
+/// A scalar's text; `None` where it is the default, which is not shown, not even as an element of a list.
 fn scalar_text(field: &Field, wire: &Wire<'_>) -> Option<String> {
     match (field.kind, wire) {
-        (Kind::String, Wire::Bytes(b)) if !b.is_empty() || field.repeated => {
-            Some(format!("{:?}", String::from_utf8_lossy(b)))
-        }
-        (Kind::Bytes, Wire::Bytes(b)) if !b.is_empty() || field.repeated => Some(keys::hex_upper(b)),
+        (Kind::String | Kind::Bytes, Wire::Bytes([])) => None,
+        (Kind::String, Wire::Bytes(b)) => Some(format!("\"{}\"", keys::escape(b))),
+        (Kind::Bytes, Wire::Bytes(b)) => Some(keys::hex_upper(b)),
         (Kind::String | Kind::Bytes, _) => None,
-        (Kind::Enum, Wire::Varint(v)) if *v != 0 || field.repeated => {
-            Some(schema::enum_value(field.type_name, *v as i64))
-        }
+        (Kind::Enum, Wire::Varint(0)) => None,
+        (Kind::Enum, Wire::Varint(v)) => Some(schema::enum_value(field.type_name, *v as i64)),
         (Kind::Enum, _) => None,
         (kind, wire) => {
             let value = number(kind, wire);
-            (field.repeated || !is_default(&value)).then(|| value.to_string())
+            (!is_default(&value)).then(|| value.to_string())
         }
     }
 }
@@ -235,6 +236,32 @@ mod tests {
         );
         let region = metapb::Region { region_epoch: Some(Default::default()), ..Default::default() };
         assert_eq!(message_text("metapb.Region", &region.encode_to_vec()).unwrap(), "region_epoch {}");
+    }
+
+    #[test]
+    fn what_is_empty_does_not_show() {
+        let request = raft_cmdpb::AdminRequest {
+            cmd_type: raft_cmdpb::AdminCmdType::FinishFlashback.into(),
+            finish_flashback: Some(Default::default()),
+            ..Default::default()
+        };
+        assert_eq!(
+            message_text("raft_cmdpb.AdminRequest", &request.encode_to_vec()).unwrap(),
+            "cmd_type: FinishFlashback"
+        );
+        let state = ConfState { voters: vec![0, 3], learners: vec![0], ..Default::default() };
+        assert_eq!(message_text("eraftpb.ConfState", &state.encode_to_vec()).unwrap(), "voters: 3");
+        let lock = kvrpcpb::MvccLock { secondaries: vec![b"s".to_vec(), Vec::new()], ..Default::default() };
+        assert_eq!(message_text("kvrpcpb.MvccLock", &lock.encode_to_vec()).unwrap(), "secondaries: 73");
+    }
+
+    #[test]
+    fn strings_are_escaped_as_keys_are() {
+        let put = raft_cmdpb::PutRequest { cf: "a'\"\u{e9}\u{0}\n".into(), ..Default::default() };
+        assert_eq!(
+            message_text("raft_cmdpb.PutRequest", &put.encode_to_vec()).unwrap(),
+            "cf: \"a'\\\"\\303\\251\\000\\n\""
+        );
     }
 
     #[test]

@@ -70,7 +70,10 @@ fn consents(what: &str, out: &mut Output<'_>) -> Result<bool> {
 fn dump_files(dir: &Path, wanted: Option<&Path>, out: &mut Output<'_>) -> Result<()> {
     let FileDict { mut files, warnings, .. } = FileDict::read(dir)?;
     warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
-    files.retain(|name, _| wanted.is_none_or(|wanted| Path::new(name) == wanted));
+    // TiKV's names are absolute, with links resolved.
+    let whole = wanted.map(|wanted| std::fs::canonicalize(wanted).unwrap_or_else(|_| wanted.to_owned()));
+    files
+        .retain(|name, _| wanted.is_none_or(|_| [wanted, whole.as_deref()].contains(&Some(Path::new(name)))));
     if out.is_json() {
         let row = |(name, info): (&String, &FileInfo)| {
             let method = enum_value("encryptionpb.EncryptionMethod", info.method.into());
@@ -86,8 +89,12 @@ fn dump_files(dir: &Path, wanted: Option<&Path>, out: &mut Output<'_>) -> Result
 
 fn dump_keys(dir: &Path, config: &StoreConfig, ids: &[u64], out: &mut Output<'_>) -> Result<()> {
     let dictionary = read_keys(dir, &config.encryption)?;
-    let mut keys: BTreeMap<_, _> = dictionary.keys.into_iter().collect();
-    keys.retain(|id, _| ids.is_empty() || ids.contains(id));
+    let all: BTreeMap<_, _> = dictionary.keys.into_iter().collect();
+    // Those that are asked for come as they are asked for.
+    let keys: Vec<(&u64, _)> = match ids {
+        [] => all.iter().collect(),
+        ids => ids.iter().filter_map(|id| Some((id, all.get(id)?))).collect(),
+    };
     if out.is_json() {
         let row = |(id, key): (&u64, &kvproto::encryptionpb::DataKey)| {
             let method = enum_value("encryptionpb.EncryptionMethod", key.method.into());
@@ -96,11 +103,13 @@ fn dump_keys(dir: &Path, config: &StoreConfig, ids: &[u64], out: &mut Output<'_>
                 "creation_time": key.creation_time, "was_exposed": key.was_exposed,
             })
         };
-        let rows: Vec<_> = keys.iter().map(row).collect();
+        let rows: Vec<_> = keys.into_iter().map(row).collect();
         return out.json(&json!({ "current_key_id": dictionary.current_key_id, "keys": rows }));
     }
-    out.line(format!("current key id: {}", dictionary.current_key_id))?;
-    for (id, key) in &keys {
+    if ids.is_empty() {
+        out.line(format!("current key id: {}", dictionary.current_key_id))?;
+    }
+    for (id, key) in keys {
         out.line(format!("{id}: {}", message_text("encryptionpb.DataKey", &key.encode_to_vec())?))?;
     }
     Ok(())
@@ -205,6 +214,6 @@ mod tests {
             dump_files(dir.path(), None, &mut out).unwrap();
             out.flush().unwrap();
         }
-        assert_eq!(String::from_utf8(text).unwrap(), "/d/db/1.sst: key_id: 7 iv: 0102 method: AES256_CTR\n");
+        assert_eq!(String::from_utf8(text).unwrap(), "/d/db/1.sst: key_id: 7 iv: 0102 method: Aes256Ctr\n");
     }
 }

@@ -40,14 +40,8 @@ fn lock(lock: &MvccLock, line: &mut Line) {
     number(b" for_update_ts: ", lock.for_update_ts, line);
     number(b" txn_size: ", lock.txn_size, line);
     flag(b" use_async_commit: true", lock.use_async_commit, line);
-    for secondary in &lock.secondaries {
-        line.push(b" secondaries: ");
-        line.hex(secondary);
-    }
-    for ts in &lock.rollback_ts {
-        line.push(b" rollback_ts: ");
-        line.number(*ts);
-    }
+    lock.secondaries.iter().for_each(|secondary| bytes(b" secondaries: ", secondary, line));
+    lock.rollback_ts.iter().for_each(|ts| number(b" rollback_ts: ", *ts, line));
     number(b" last_change_ts: ", lock.last_change_ts, line);
     number(b" versions_to_last_change: ", lock.versions_to_last_change, line);
     or_space(before, line);
@@ -147,7 +141,7 @@ mod tests {
             txn_size: 4,
             use_async_commit: true,
             secondaries: vec![b"s".to_vec(), Vec::new()],
-            rollback_ts: vec![7, 8],
+            rollback_ts: vec![7, 0, 8],
             last_change_ts: 9,
             versions_to_last_change: 10,
         };
