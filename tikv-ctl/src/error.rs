@@ -10,6 +10,9 @@ pub enum Error {
     /// A message that TiKV's tikv-ctl has too, and prints on standard output.
     #[error("{0}")]
     Tikv(String),
+    /// A message that TiKV's tikv-ctl has too, and prints on standard error.
+    #[error("{0}")]
+    TikvStderr(String),
     /// Any other message: what was expected, what was met, what to do. Goes to standard error.
     #[error("{0}")]
     Other(String),
@@ -75,10 +78,15 @@ impl From<Error> for DebugError {
 impl DebugError {
     /// The line that `function` of the executor prints for it.
     pub fn of(self, function: &str) -> Error {
+        self.saying(|e| format!("{function}: {e}"))
+    }
+
+    /// The line that TiKV's tool makes of it with `text`.
+    pub fn saying(self, text: impl FnOnce(&DebugError) -> String) -> Error {
         match self {
             DebugError::File(e) => e.into(),
             DebugError::Taker(e) => *e,
-            other => Error::Tikv(format!("{function}: {other}")),
+            other => Error::Tikv(text(&other)),
         }
     }
 }

@@ -115,11 +115,13 @@ fn usage(e: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode 
 
 /// A document that was begun on `out` gets no second one behind it: the error is on `err` then.
 fn fail(e: &Error, format: Format, written: bool, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
-    let is_tikvs = matches!(e, Error::Tikv(_));
+    let is_tikvs = matches!(e, Error::Tikv(_) | Error::TikvStderr(_));
     let _ = if format == Format::Json && written {
         writeln!(err, "{}", serde_json::json!({ "error": e.to_string() }))
     } else if format != Format::Text {
         writeln!(out, "{}", serde_json::json!({ "error": e.to_string() }))
+    } else if matches!(e, Error::TikvStderr(_)) {
+        writeln!(err, "{e}")
     } else if is_tikvs {
         writeln!(out, "{e}")
     } else {

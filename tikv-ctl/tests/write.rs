@@ -190,17 +190,34 @@ fn a_directory_in_use_is_left_alone() {
 fn a_store_is_compared_with_a_copy() {
     let ((_dir, path), (other, there)) = (store(), store());
     let (code, out, _) = run(&path, &["diff", "-r", "4", "--to-data-dir", &there]);
-    assert!(code == 0 && out.contains("db1 and db2 have same data in region: 4"), "{out}");
+    let state = "region { id: 4 start_key: 6D00000000000000F8 region_epoch { conf_ver: 1 version: 2 } peers { id: 5 \
+                 store_id: 1 } }";
+    let apply = "applied_index: 7 commit_index: 7 commit_term: 6 truncated_state { index: 5 term: 5 }";
+    let same = format!(
+        "region id: 4\ndb1 region state: Some({state})\ndb2 region state: Some({state})\ndb1 apply state: Some({apply})\n\
+         db2 apply state: Some({apply})\ndb1 and db2 have same data in region: 4\ndb1 has 1 keys, db2 has 1 keys\n"
+    );
+    assert_eq!((code, out), (0, same));
     Store::open(other.path()).put_version(b"zz", 40, 41, b"more");
     let (_, out, _) = run(&path, &["diff", "-r", "4", "--to-data-dir", &there]);
     assert!(out.contains("only db2 has: zzz") && out.contains("db1 has 1 keys, db2 has 2 keys"), "{out}");
+    // Regions that differ are not compared further.
+    Store::open(other.path()).put_region(4, b"n", b"");
+    let (code, out, _) = run(&path, &["diff", "-r", "4", "--to-data-dir", &there]);
+    let differ = "db1 and db2 have different region:\ndb1 region: id: 4 start_key: 6D";
+    assert!(code == 0 && out.contains(differ) && out.contains("\ndb2 region: id: 4 start_key: 6E"), "{out}");
+    assert!(!out.contains("keys"), "{out}");
 }
 
 #[test]
 fn a_damaged_sst_is_told_with_its_regions() {
     let (dir, path) = store();
     let (code, out, _) = run(&path, &["bad-ssts"]);
-    assert!(code == 0 && out == "corruption analysis has completed\n", "{out}");
+    let db = std::fs::canonicalize(dir.path().join("db")).unwrap();
+    let rule = "-".repeat(56);
+    let first = format!("\nstart to print bad ssts; data_dir:{path}; db:{}\n", db.display());
+    let last = format!("{rule}\ncorruption analysis has completed\n");
+    assert_eq!((code, out), (0, first + &last));
     let (name, mut bytes) = contents(dir.path())
         .into_iter()
         .find(|(name, _)| name.extension().is_some_and(|e| e == "sst"))
@@ -209,7 +226,16 @@ fn a_damaged_sst_is_told_with_its_regions() {
     std::fs::write(&name, bytes).unwrap();
     let (code, out, err) = run(&path, &["bad-ssts"]);
     assert!(code == 1 && err.contains("1 SSTs are damaged"), "{err}");
-    assert!(out.contains("unsafe_remove_sst_file") && out.contains("overlap region:"), "{out}");
+    assert!(
+        out.contains(&format!("tikv-ctl ldb --db={} unsafe_remove_sst_file 0000", db.display())),
+        "{out}"
+    );
+    assert!(out.contains("overlap region:\nid: 2 end_key: 6D"), "{out}");
+    assert!(out.contains(&format!("tikv-ctl --data-dir={path} tombstone -r 2 -p <endpoint>\n")), "{out}");
+    assert!(
+        out.contains("] at level 0 for Column family \"default\"  (ID 0)\nstart key:[1, 1]; end key:[122, "),
+        "{out}"
+    );
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Kind {
             self.rocksdb_agrees(&db);
         }
         let raft = copy.path().join("raft-engine");
-        let ours = tikv_ctl::raft_engine::RaftEngineDir::open(&raft).unwrap();
+        let ours = tikv_ctl::raft_engine::RaftEngineDir::open(&raft, None).unwrap();
         let theirs = RaftLogEngine::open(&raft, &RaftEngineConfig::small()).unwrap();
         for group in ours.groups() {
             let state = theirs.get_raft_state(group).unwrap();
@@ -297,7 +297,7 @@ fn what_was_half_done_is_undone() {
 #[test]
 fn the_state_of_a_raft_log_in_rocksdb_is_written() {
     let dir = plain();
-    let engine = tikv_ctl::raft_engine::RaftEngineDir::open(&dir.path().join("raft-engine")).unwrap();
+    let engine = tikv_ctl::raft_engine::RaftEngineDir::open(&dir.path().join("raft-engine"), None).unwrap();
     let raft = RocksEngine::open(dir.path().join("raft"), &DbConfig::small()).unwrap();
     for id in engine.groups() {
         raft.put(&keys::raft_state_key(id), engine.get(id, b"R").unwrap()).unwrap();

@@ -182,7 +182,8 @@ fn pools_get_other_threads_while_requests_are_served() {
             value: vec![round],
             ..Default::default()
         };
-        let get = kvproto::kvrpcpb::RawGetRequest { context: Some(context.clone()), key, ..Default::default() };
+        let get =
+            kvproto::kvrpcpb::RawGetRequest { context: Some(context.clone()), key, ..Default::default() };
         let (put, get) = h.runtime.block_on(async {
             (client.raw_put(put).await.unwrap().into_inner(), client.raw_get(get).await.unwrap().into_inner())
         });

@@ -2,17 +2,20 @@
 
 use std::path::Path;
 
-use keys::{escape, hex_upper};
+use keys::hex_upper;
 use kvproto::{metapb::Region, raft_serverpb::SnapshotMeta};
 use prost::Message;
 use serde_json::json;
 
 use crate::{
     Error, Offline, Result,
-    lsm::{SstFile, read_whole},
+    lsm::{ColumnFamily, InternalKey, SstFile, read_whole},
     output::Output,
     source::Source,
+    text::message_text,
 };
+
+const RULE: &str = "--------------------------------------------------------";
 
 /// `dump-snap-meta`: what a snapshot's `.meta` file says of its files.
 pub fn snap_meta(path: &Path, out: &mut Output<'_>) -> Result<()> {
@@ -51,11 +54,16 @@ fn verify(file: &SstFile) -> std::result::Result<(), crate::lsm::Error> {
 }
 
 /// `bad-ssts`: SSTs that do not read, what they held, and what to do.
-pub fn bad_ssts(store: &Offline, out: &mut Output<'_>) -> Result<()> {
+pub fn bad_ssts(store: &Offline, data_dir: &Path, out: &mut Output<'_>) -> Result<()> {
     let mut regions = Vec::new();
     for id in store.all_regions().map_err(|e| e.of("Debugger::get_all_regions_in_store"))? {
         let info = store.region_info(id).map_err(|e| e.of("Debugger::region_info"))?;
         regions.extend(info.region_local_state.and_then(|state| state.region));
+    }
+    let db = std::fs::canonicalize(store.kv().dir()).unwrap_or_else(|_| store.kv().dir().to_owned());
+    if !out.is_json() {
+        let (data_dir, db) = (data_dir.display(), db.display());
+        out.line(format!("\nstart to print bad ssts; data_dir:{data_dir}; db:{db}"))?;
     }
     let (mut bad, mut objects) = (0, Vec::new());
     for family in store.kv().families() {
@@ -72,12 +80,16 @@ pub fn bad_ssts(store: &Offline, out: &mut Output<'_>) -> Result<()> {
                 }));
                 continue;
             }
-            print(store, family.name(), file, &error, &hit, out)?;
+            out.line(RULE)?;
+            out.line(format!("corruption info:\n{error}\n\nsst meta:"))?;
+            out.line(sst_meta(family, file))?;
+            hints(file, &hit, (data_dir, &db)).into_iter().try_for_each(|line| out.line(line))?;
         }
     }
     if out.is_json() {
         out.json(&objects)?;
     } else {
+        out.line(RULE)?;
         out.line("corruption analysis has completed")?;
     }
     match bad {
@@ -91,36 +103,51 @@ fn overlaps(file: &SstFile, region: &Region) -> bool {
     file.overlaps(&start, &end)
 }
 
-fn print(
-    store: &Offline,
-    cf: &str,
-    file: &SstFile,
-    error: &crate::lsm::Error,
-    regions: &[&Region],
-    out: &mut Output<'_>,
-) -> Result<()> {
-    let name = file.path().file_name().unwrap_or_default().to_string_lossy();
-    let number = name.trim_end_matches(".sst").trim_start_matches('0');
-    out.line("--------------------------------------------------------")?;
-    out.line(format!("corruption info:\n{error}\n\nsst meta:"))?;
-    out.line(format!(
-        "{name}, CF {cf}, level {}, smallest {} ({}), largest {} ({})\n\noverlap region:",
-        file.level(),
-        escape(file.smallest()),
-        hex_upper(file.smallest()),
-        escape(file.largest()),
-        hex_upper(file.largest())
-    ))?;
-    for region in regions {
-        let (start, end) = (hex_upper(&region.start_key), hex_upper(&region.end_key));
-        out.line(format!("region {}, [{start}, {end})", region.id))?;
+/// What the MANIFEST says of the file, as `ldb manifest_dump` has it.
+fn sst_meta(family: &ColumnFamily, file: &SstFile) -> String {
+    let meta = file.meta();
+    let bound = |key: &[u8]| {
+        let key = InternalKey::decode(key);
+        key.map_or_else(String::new, |key| {
+            format!("'{}' seq:{}, type:{}", hex_upper(key.user_key), key.sequence(), key.packed & 0xff)
+        })
+    };
+    format!(
+        "{}:{}[{} .. {}][{} .. {}] at level {} for Column family {:?}  (ID {})\nstart key:{:?}; end key:{:?}",
+        meta.number,
+        meta.size,
+        meta.smallest_seqno,
+        meta.largest_seqno,
+        bound(&meta.smallest),
+        bound(&meta.largest),
+        meta.level,
+        family.name(),
+        family.id(),
+        file.smallest(),
+        file.largest()
+    )
+}
+
+/// Which regions the file had keys of, and the commands that do without it.
+fn hints(file: &SstFile, regions: &[&Region], (data_dir, db): (&Path, &Path)) -> Vec<String> {
+    let mut lines = Vec::new();
+    let is_data = |key: &[u8]| key.first() == Some(&keys::DATA_PREFIX);
+    if !is_data(file.smallest()) {
+        let start = hex_upper(file.smallest());
+        lines.push(format!("it isn't easy to handle local data, start key:{start}"));
+        if !is_data(file.largest()) {
+            return lines;
+        }
+        lines.push("WARNING: the range includes both meta and user data.".to_owned());
     }
-    let ids: Vec<String> = regions.iter().map(|region| region.id.to_string()).collect();
-    let db = store.kv().dir().display();
-    out.line(format!("\nrefer operations:\nldb --db={db} unsafe_remove_sst_file {number}"))?;
-    if !ids.is_empty() {
-        let dir = store.kv().dir().parent().unwrap_or(Path::new("")).display();
-        out.line(format!("tikv-ctl --data-dir {dir} tombstone -r {} -p PD_ADDR", ids.join(",")))?;
-    }
-    Ok(())
+    lines.push("\noverlap region:".to_owned());
+    lines.extend(regions.iter().filter_map(|r| message_text("metapb.Region", &r.encode_to_vec()).ok()));
+    let name = file.path().file_stem().unwrap_or_default().to_string_lossy();
+    lines.push("\nrefer operations:".to_owned());
+    lines.push(format!("tikv-ctl ldb --db={} unsafe_remove_sst_file {name}", db.display()));
+    let tombstone = |region: &&Region| {
+        format!("tikv-ctl --data-dir={} tombstone -r {} -p <endpoint>", data_dir.display(), region.id)
+    };
+    lines.extend(regions.iter().map(tombstone));
+    lines
 }

@@ -1,12 +1,14 @@
 //! `diff`: one region in two stores.
 
+use std::cmp::Ordering;
+
 use keys::escape;
 use kvproto::kvrpcpb::MvccInfo;
 use prost::Message;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    Error, Result,
+    Result,
     output::Output,
     source::{RegionInfo, Source},
     text::message_text,
@@ -29,14 +31,16 @@ impl<'a> Rows<'a> {
         Rows { source, next: Some(from.to_vec()), to: to.to_vec(), page: Default::default(), count: 0 }
     }
 
-    fn peek(&mut self) -> Result<Option<&(Vec<u8>, MvccInfo)>> {
+    /// The next row of database `number`.
+    fn peek(&mut self, number: u32, region: u64) -> Result<Option<&(Vec<u8>, MvccInfo)>> {
         if let (true, Some(from)) = (self.page.is_empty(), self.next.take()) {
             let page = &mut self.page;
             let scanned = self.source.scan_mvcc(&from, &self.to, PAGE, &mut |key, info| {
                 page.push_back((key.to_vec(), std::mem::take(info)));
                 Ok(())
             });
-            scanned.map_err(|e| e.of(&format!("{}::scan_mvcc", self.source.executor())))?;
+            scanned
+                .map_err(|e| e.saying(|e| format!("db{number} scan data in region {region} fail: {e}")))?;
             if self.page.len() as u64 == PAGE {
                 self.next = self.page.back().map(|(key, _)| keys::next_key(key));
             }
@@ -50,12 +54,15 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn state_text(info: &RegionInfo) -> Result<(String, String)> {
-    let region = info.region_local_state.as_ref();
-    let region = region.map(|s| message_text("raft_serverpb.RegionLocalState", &s.encode_to_vec()));
-    let apply = info.raft_apply_state.as_ref();
-    let apply = apply.map(|s| message_text("raft_serverpb.RaftApplyState", &s.encode_to_vec()));
-    Ok((region.transpose()?.unwrap_or("None".to_owned()), apply.transpose()?.unwrap_or("None".to_owned())))
+/// The states of a region as Rust shows an optional message.
+fn state_texts(info: &RegionInfo) -> Result<[String; 2]> {
+    let text = |name, bytes: Option<Vec<u8>>| match bytes {
+        Some(bytes) => message_text(name, &bytes).map(|text| format!("Some({text})")),
+        None => Ok("None".to_owned()),
+    };
+    let region = info.region_local_state.as_ref().map(Message::encode_to_vec);
+    let apply = info.raft_apply_state.as_ref().map(Message::encode_to_vec);
+    Ok([text("raft_serverpb.RegionLocalState", region)?, text("raft_serverpb.RaftApplyState", apply)?])
 }
 
 /// Prints where the region differs. The exit code tells nothing of it, as with TiKV's tool.
@@ -64,80 +71,97 @@ pub fn run(region: u64, ours: &dyn Source, theirs: &dyn Source, out: &mut Output
         source.region_info(region).map_err(|e| e.of(&format!("{}::region_info", source.executor())))
     };
     let (one, two) = (info(ours)?, info(theirs)?);
-    let (texts_one, texts_two) = (state_text(&one)?, state_text(&two)?);
-    let mut lines = vec![
-        format!("region id: {region}"),
-        format!("db1 region state: {}", texts_one.0),
-        format!("db2 region state: {}", texts_two.0),
-        format!("db1 apply state: {}", texts_one.1),
-        format!("db2 apply state: {}", texts_two.1),
-    ];
-    let of = |info: &RegionInfo| info.region_local_state.as_ref().and_then(|state| state.region.clone());
-    let (Some(a), Some(b)) = (of(&one), of(&two)) else {
-        return Err(Error::Tikv(lines.join("\n") + "\nthe region is not on both stores"));
-    };
-    let range = (keys::enc_start_key(&a), keys::enc_end_key(&a));
-    if (a.start_key != b.start_key) || (a.end_key != b.end_key) || a.region_epoch != b.region_epoch {
-        lines.push(format!("db1 region: {}", message_text("metapb.Region", &a.encode_to_vec())?));
-        lines.push(format!("db2 region: {}", message_text("metapb.Region", &b.encode_to_vec())?));
-        return finish(region, lines, &[], None, out);
+    let mut report = Report::new(region, out);
+    let (texts_one, texts_two) = (state_texts(&one)?, state_texts(&two)?);
+    report.line(|| format!("region id: {region}"))?;
+    for (what, at) in [("region", 0), ("apply", 1)] {
+        report.line(|| format!("db1 {what} state: {}", texts_one[at]))?;
+        report.line(|| format!("db2 {what} state: {}", texts_two[at]))?;
     }
-    let mut rows = (Rows::new(ours, (&range.0, &range.1)), Rows::new(theirs, (&range.0, &range.1)));
-    let mut differences = Vec::new();
-    loop {
-        out.tick("keys");
-        let order = match (rows.0.peek()?, rows.1.peek()?) {
-            (None, None) => break,
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some(a), Some(b)) => a.0.cmp(&b.0),
-        };
-        let key = |row: Option<&(Vec<u8>, MvccInfo)>| row.map(|(key, _)| escape(key)).unwrap_or_default();
-        match order {
-            std::cmp::Ordering::Less => {
-                differences.push(("only_db1", key(rows.0.peek()?)));
-                rows.0.take();
-            }
-            std::cmp::Ordering::Greater => {
-                differences.push(("only_db2", key(rows.1.peek()?)));
-                rows.1.take();
-            }
-            std::cmp::Ordering::Equal => {
-                if rows.0.peek()?.map(|row| row.1.clone()) != rows.1.peek()?.map(|row| row.1.clone()) {
-                    differences.push(("mvcc", key(rows.0.peek()?)));
-                }
-                rows.0.take();
-                rows.1.take();
-            }
+    let (a, b) = match (one.region_local_state, two.region_local_state) {
+        (Some(a), Some(b)) => (a.region.unwrap_or_default(), b.region.unwrap_or_default()),
+        (None, None) => return report.end(None),
+        _ => {
+            report.line(|| "db1 and db2 don't have same region local_state".to_owned())?;
+            return report.end(None);
         }
+    };
+    if a != b {
+        report.line(|| "db1 and db2 have different region:".to_owned())?;
+        for (db, region) in [("db1", &a), ("db2", &b)] {
+            let text = message_text("metapb.Region", &region.encode_to_vec())?;
+            report.line(|| format!("{db} region: {text}"))?;
+        }
+        return report.end(None);
     }
-    finish(region, lines, &differences, Some((rows.0.count, rows.1.count)), out)
+    let range = (keys::enc_start_key(&a), keys::enc_end_key(&a));
+    let mut rows = (Rows::new(ours, (&range.0, &range.1)), Rows::new(theirs, (&range.0, &range.1)));
+    while report.compare(&mut rows)? {}
+    report.end(Some((rows.0.count, rows.1.count)))
 }
 
-fn finish(
+/// Tells the differences: each as it is found, or all in the end as JSON.
+struct Report<'a, 'b> {
     region: u64,
-    mut lines: Vec<String>,
-    differences: &[(&str, String)],
-    counts: Option<(u64, u64)>,
-    out: &mut Output<'_>,
-) -> Result<()> {
-    if out.is_json() {
-        let list = differences.iter().map(|(what, key)| json!({ "difference": what, "key": key }));
-        return out.json(&json!({
-            "region_id": region, "comparable": counts.is_some(), "differences": list.collect::<Vec<_>>(),
-            "db1_keys": counts.map(|c| c.0), "db2_keys": counts.map(|c| c.1),
-        }));
+    out: &'a mut Output<'b>,
+    found: Vec<Value>,
+    any: bool,
+}
+
+impl<'a, 'b> Report<'a, 'b> {
+    fn new(region: u64, out: &'a mut Output<'b>) -> Self {
+        Report { region, out, found: Vec::new(), any: false }
     }
-    lines.extend(differences.iter().map(|(what, key)| match *what {
-        "only_db1" => format!("only db1 has: {key}"),
-        "only_db2" => format!("only db2 has: {key}"),
-        _ => format!("diff mvcc on key: {key}"),
-    }));
-    if let Some((one, two)) = counts {
-        if differences.is_empty() {
-            lines.push(format!("db1 and db2 have same data in region: {region}"));
+
+    fn line(&mut self, text: impl FnOnce() -> String) -> Result<()> {
+        if self.out.is_json() { Ok(()) } else { self.out.line(text()) }
+    }
+
+    fn differs(&mut self, what: &str, text: &str, key: &[u8]) -> Result<()> {
+        self.any = true;
+        if self.out.is_json() {
+            self.found.push(json!({ "difference": what, "key": escape(key) }));
+            return Ok(());
         }
-        lines.push(format!("db1 has {one} keys, db2 has {two} keys"));
+        self.out.line(format!("{text}: {}", escape(key)))
     }
-    lines.iter().try_for_each(|line| out.line(line))
+
+    /// Compares the next rows; `false` at the end of both.
+    fn compare(&mut self, (one, two): &mut (Rows<'_>, Rows<'_>)) -> Result<bool> {
+        self.out.tick("keys");
+        let (a, b) = (one.peek(1, self.region)?, two.peek(2, self.region)?);
+        let order = match (a, b) {
+            (None, None) => return Ok(false),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) => a.0.cmp(&b.0),
+        };
+        match (order, a, b) {
+            (Ordering::Less, Some(a), _) => self.differs("only_db1", "only db1 has", &a.0)?,
+            (Ordering::Greater, _, Some(b)) => self.differs("only_db2", "only db2 has", &b.0)?,
+            (_, Some(a), Some(b)) if a.1 != b.1 => self.differs("mvcc", "diff mvcc on key", &a.0)?,
+            _ => {}
+        }
+        if order.is_le() {
+            one.take();
+        }
+        if order.is_ge() {
+            two.take();
+        }
+        Ok(true)
+    }
+
+    fn end(self, counts: Option<(u64, u64)>) -> Result<()> {
+        if self.out.is_json() {
+            return self.out.json(&json!({
+                "region_id": self.region, "comparable": counts.is_some(), "differences": self.found,
+                "db1_keys": counts.map(|c| c.0), "db2_keys": counts.map(|c| c.1),
+            }));
+        }
+        let Some((one, two)) = counts else { return Ok(()) };
+        if !self.any {
+            self.out.line(format!("db1 and db2 have same data in region: {}", self.region))?;
+        }
+        self.out.line(format!("db1 has {one} keys, db2 has {two} keys"))
+    }
 }

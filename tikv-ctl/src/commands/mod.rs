@@ -57,7 +57,10 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
         Some(Cmd::Ldb { args }) => rocksdb_tools::ldb(&args, out),
         Some(Cmd::SstDump { args }) => rocksdb_tools::sst_dump(&args, out),
         Some(Cmd::DumpSnapMeta { file }) => damage::snap_meta(&file, out),
-        Some(Cmd::BadSsts { .. }) => damage::bad_ssts(&open_offline(&global, out)?, out),
+        Some(Cmd::BadSsts { .. }) => {
+            let store = open_offline(&global, out)?;
+            damage::bad_ssts(&store, global.data_dir.as_deref().unwrap_or(Path::new("")), out)
+        }
         Some(Cmd::Diff { region, to_data_dir, to_config, to_host }) => {
             let other = Global { data_dir: to_data_dir, config: to_config, host: to_host, ..global.clone() };
             match (open_source(&global, out)?, open_source(&other, out)?) {
@@ -132,7 +135,7 @@ fn with_store(cmd: Cmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if let (Some(message), Some(_)) = (remote::only_remote(&cmd), &global.data_dir) {
         return Err(Error::Tikv(message.to_owned()));
     }
-    let offline = open_offline(global, out)?;
+    let offline = open_debugger(global, out)?;
     let done = dispatch(cmd, global, &offline, out);
     // What could not be read is told even when the command failed, perhaps because of it.
     let damages = offline.damages();
@@ -163,7 +166,16 @@ fn open_source(global: &Global, out: &mut Output<'_>) -> Result<Option<Box<dyn S
     if global.data_dir.is_none() {
         return Ok(None);
     }
-    Ok(Some(Box::new(open_offline(global, out)?)))
+    Ok(Some(Box::new(open_debugger(global, out)?)))
+}
+
+/// The same directory, to ask it what TiKV's tool asks, which tells first when there is a RocksDB for each region.
+fn open_debugger(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
+    let offline = open_offline(global, out)?;
+    if offline.has_tablets() && !out.is_json() {
+        out.line("Debugger for raftstore-v2 is used")?;
+    }
+    Ok(offline)
 }
 
 fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {

@@ -11,6 +11,7 @@ use super::{
     file::read_whole,
     manifest::{self, FileMeta, VersionState},
     mem,
+    recovery::{self, RecoveredSst},
     replay::{Replay, live_logs},
     rescue,
     titan::Titan,
@@ -65,6 +66,11 @@ impl SstFile {
         self.largest() >= from && (to.is_empty() || self.smallest() < to)
     }
 
+    /// Whether its keys reach into `[from, to]`.
+    pub fn touches(&self, from: &[u8], to: &[u8]) -> bool {
+        self.largest() >= from && self.smallest() <= to
+    }
+
     /// The table, opened at the first call.
     pub fn table(&self) -> Result<Arc<Table>> {
         if let Some(table) = self.table.get() {
@@ -83,13 +89,20 @@ impl SstFile {
 /// A column family of an opened database.
 #[derive(Debug, Default)]
 pub struct ColumnFamily {
+    id: u32,
     name: String,
     files: Vec<Arc<SstFile>>,
     mem: Arc<Vec<MemEntry>>,
     mem_deletions: Vec<RangeTombstone>,
+    recovered: Option<RecoveredSst>,
 }
 
 impl ColumnFamily {
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
@@ -103,6 +116,11 @@ impl ColumnFamily {
     /// What only the WAL has, in order: keys, and lengths of their values.
     pub fn unflushed(&self) -> impl Iterator<Item = (&[u8], usize)> {
         self.mem.iter().map(|entry| (entry.key.as_slice(), entry.value.len()))
+    }
+
+    /// The SST that this would become when RocksDB opens the directory for writing.
+    pub fn recovered(&self) -> Option<&RecoveredSst> {
+        self.recovered.as_ref()
     }
 
     pub(super) fn mem(&self) -> &Arc<Vec<MemEntry>> {
@@ -143,9 +161,12 @@ impl Db {
             families.insert(name.to_owned(), ColumnFamily { name: name.to_owned(), ..Default::default() });
         }
         for family in parts.iter().flat_map(|part| part.db.families.values()) {
-            let name = family.name.clone();
-            let all =
-                families.entry(name.clone()).or_insert_with(|| ColumnFamily { name, ..Default::default() });
+            let (id, name) = (family.id, family.name.clone());
+            let all = families.entry(name.clone()).or_insert_with(|| ColumnFamily {
+                id,
+                name,
+                ..Default::default()
+            });
             all.files.extend(family.files.iter().cloned());
         }
         families.values_mut().for_each(|family| sort(&mut family.files));
@@ -207,7 +228,7 @@ impl Db {
             damages: Mutex::default(),
             parts: Vec::new(),
         };
-        for family in state.families.values() {
+        for (id, family) in &state.families {
             if family.comparator != COMPARATOR {
                 let what = format!(
                     "column family {} is ordered by {:?}, only {COMPARATOR} is understood",
@@ -225,7 +246,7 @@ impl Db {
             }
             sort(&mut files);
             let name = family.name.clone();
-            db.families.insert(name.clone(), ColumnFamily { name, files, ..Default::default() });
+            db.families.insert(name.clone(), ColumnFamily { id: *id, name, files, ..Default::default() });
         }
         db.read_logs(wal_dir, state)?;
         Ok(db)
@@ -242,8 +263,10 @@ impl Db {
                 wal_dir.display()
             ));
         }
+        let mut next_number = recovery::first_number(&self.dir, state);
         let mut replay = Replay::default();
         for (number, path) in logs {
+            next_number = next_number.max(number + 1);
             replay.read(&path, number, &read_whole(&path)?, &mut |entry| {
                 let family = state.families.get(&entry.cf);
                 if family.is_some_and(|family| family.log_number <= number) {
@@ -259,6 +282,9 @@ impl Db {
             let Some(family) = self.families.get_mut(name) else { continue };
             let (list, deletions) = mem::sort(list);
             family.mem = Arc::new(list);
+            let path = sst_path(&self.dir, next_number);
+            next_number += 1;
+            family.recovered = Some(RecoveredSst::new(path, family.mem.clone(), deletions.clone()));
             family.mem_deletions = deletions;
         }
         Ok(())
@@ -344,9 +370,13 @@ fn sort(files: &mut [Arc<SstFile>]) {
     });
 }
 
+fn sst_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:06}.sst"))
+}
+
 /// Opens an SST, so that it stays readable; with `tolerant` a file that is not there is told beside.
 fn open_sst(dir: &Path, meta: FileMeta, tolerant: bool) -> Result<(SstFile, Option<Error>)> {
-    let path = dir.join(format!("{:06}.sst", meta.number));
+    let path = sst_path(dir, meta.number);
     let (handle, missing) = match RandomFile::open(&path) {
         Ok(file) => (Some(file), None),
         // With more SSTs than file descriptors the rest is opened when it is needed.

@@ -12,6 +12,7 @@ use super::{
 };
 
 const SAFE_TO_IGNORE: u32 = 1 << 13;
+const EPOCH_NUMBER: u32 = 13;
 const FILE_TAG_UNSAFE: u32 = 1 << 6;
 
 /// An SST as the MANIFEST tells of it.
@@ -31,6 +32,8 @@ pub struct FileMeta {
     pub smallest_seqno: u64,
     /// The greatest sequence number.
     pub largest_seqno: u64,
+    /// How new its data is: greater for newer; 0 where it is not told.
+    pub epoch: u64,
 }
 
 /// A column family's current state.
@@ -257,6 +260,9 @@ fn new_file(tag: u32, cursor: &mut Cursor<'_>) -> Option<FileMeta> {
                 break;
             }
             let value = cursor.slice()?;
+            if custom == EPOCH_NUMBER {
+                file.epoch = Cursor::new(value).varint().unwrap_or_default();
+            }
             // A path other than the first would have the file elsewhere.
             if custom & FILE_TAG_UNSAFE != 0 && value != [0] {
                 return None;

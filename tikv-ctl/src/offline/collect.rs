@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use txn_types::{Key, Write, WriteType};
 
-use crate::lsm::{RangeOffsets, Result, Table, ValueType};
+use crate::lsm::{BlobIndex, InternalKey, RangeOffsets, RecoveredSst, Result, Table, ValueType};
 
 /// A point in the range index is set after so many bytes or keys.
 const SIZE_INDEX_DISTANCE: u64 = 4 << 20;
@@ -40,10 +40,21 @@ impl Default for MvccProperties {
 impl MvccProperties {
     /// The properties of `table`, an SST of CF write.
     pub fn of(table: &Arc<Table>) -> Result<MvccProperties> {
-        match MvccProperties::stored(table) {
-            Some(stored) => Ok(stored),
-            None => MvccProperties::computed(table),
+        if let Some(stored) = MvccProperties::stored(table) {
+            return Ok(stored);
         }
+        let (mut collector, mut iter) = (MvccCollector::default(), table.iter()?);
+        while iter.advance()? {
+            collector.add(iter.key(), iter.value());
+        }
+        Ok(collector.all)
+    }
+
+    /// Those of the SST that logs of CF write would become.
+    pub fn of_recovered(sst: &RecoveredSst) -> MvccProperties {
+        let mut collector = MvccCollector::default();
+        sst.entries().for_each(|(key, value)| collector.add(key, value));
+        collector.all
     }
 
     fn stored(table: &Table) -> Option<MvccProperties> {
@@ -61,41 +72,6 @@ impl MvccProperties {
         })
     }
 
-    fn computed(table: &Arc<Table>) -> Result<MvccProperties> {
-        let mut all = MvccProperties::default();
-        let (mut row, mut row_versions) = (Vec::new(), 0);
-        let mut iter = table.iter()?;
-        while iter.advance()? {
-            let (key, kind) = (iter.key(), iter.key().value_type());
-            let known = matches!(kind, ValueType::Value | ValueType::Deletion | ValueType::BlobIndex);
-            if !known || !keys::validate_data_key(key.user_key) {
-                continue;
-            }
-            let Ok((user_key, ts)) = Key::split_on_ts_for(key.user_key) else { continue };
-            all.min_ts = all.min_ts.min(ts.into_inner());
-            all.max_ts = all.max_ts.max(ts.into_inner());
-            if kind == ValueType::Deletion {
-                continue;
-            }
-            all.num_versions += 1;
-            if user_key == row.as_slice() {
-                row_versions += 1;
-            } else {
-                all.num_rows += 1;
-                row_versions = 1;
-                row = user_key.to_vec();
-            }
-            all.max_row_versions = all.max_row_versions.max(row_versions);
-            match Write::parse_type(iter.value()) {
-                _ if kind == ValueType::BlobIndex => all.num_puts += 1,
-                Ok(WriteType::Put) => all.num_puts += 1,
-                Ok(WriteType::Delete) => all.num_deletes += 1,
-                _ => {}
-            }
-        }
-        Ok(all)
-    }
-
     /// Adds another file's.
     pub fn add(&mut self, other: &MvccProperties) {
         self.min_ts = self.min_ts.min(other.min_ts);
@@ -108,6 +84,45 @@ impl MvccProperties {
     }
 }
 
+/// Counts as TiKV's `MvccPropertiesCollector` does.
+#[derive(Default)]
+struct MvccCollector {
+    all: MvccProperties,
+    row: Vec<u8>,
+    row_versions: u64,
+}
+
+impl MvccCollector {
+    fn add(&mut self, key: InternalKey<'_>, value: &[u8]) {
+        let (all, kind) = (&mut self.all, key.value_type());
+        let known = matches!(kind, ValueType::Value | ValueType::Deletion | ValueType::BlobIndex);
+        if !known || !keys::validate_data_key(key.user_key) {
+            return;
+        }
+        let Ok((user_key, ts)) = Key::split_on_ts_for(key.user_key) else { return };
+        all.min_ts = all.min_ts.min(ts.into_inner());
+        all.max_ts = all.max_ts.max(ts.into_inner());
+        if kind == ValueType::Deletion {
+            return;
+        }
+        all.num_versions += 1;
+        if user_key == self.row.as_slice() {
+            self.row_versions += 1;
+        } else {
+            all.num_rows += 1;
+            self.row_versions = 1;
+            self.row = user_key.to_vec();
+        }
+        all.max_row_versions = all.max_row_versions.max(self.row_versions);
+        match Write::parse_type(value) {
+            _ if kind == ValueType::BlobIndex => all.num_puts += 1,
+            Ok(WriteType::Put) => all.num_puts += 1,
+            Ok(WriteType::Delete) => all.num_deletes += 1,
+            _ => {}
+        }
+    }
+}
+
 /// Keys in order, each with what lies before it.
 pub type RangeIndex = Vec<(Vec<u8>, RangeOffsets)>;
 
@@ -115,34 +130,60 @@ pub type RangeIndex = Vec<(Vec<u8>, RangeOffsets)>;
 pub fn range_index(table: &Arc<Table>) -> Result<RangeIndex> {
     let properties = table.properties();
     // Versions before 3.0 wrote an index of sizes only, in the same form.
-    match properties.range_index("tikv.range_index").or_else(|| properties.range_index("tikv.size_index")) {
-        Some(stored) => Ok(stored),
-        None => computed_index(table),
+    if let Some(stored) =
+        properties.range_index("tikv.range_index").or_else(|| properties.range_index("tikv.size_index"))
+    {
+        return Ok(stored);
     }
+    let (mut collector, mut iter) = (RangeCollector::default(), table.iter()?);
+    while iter.advance()? {
+        collector.add(iter.key(), iter.value());
+    }
+    Ok(collector.finish())
 }
 
-fn computed_index(table: &Arc<Table>) -> Result<RangeIndex> {
-    let mut index = RangeIndex::new();
-    let (mut now, mut last) = (RangeOffsets::default(), RangeOffsets::default());
-    let mut last_key = Vec::new();
-    let mut iter = table.iter()?;
-    while iter.advance()? {
-        if !matches!(iter.key().value_type(), ValueType::Value | ValueType::BlobIndex) {
-            continue;
-        }
-        let key = iter.key().user_key;
-        now.size += (key.len() + iter.value().len()) as u64;
+/// That of the SST that logs would become.
+pub fn recovered_index(sst: &RecoveredSst) -> RangeIndex {
+    let mut collector = RangeCollector::default();
+    sst.entries().for_each(|(key, value)| collector.add(key, value));
+    collector.finish()
+}
+
+/// Makes points as TiKV's `RangePropertiesCollector` does.
+#[derive(Default)]
+struct RangeCollector {
+    index: RangeIndex,
+    now: RangeOffsets,
+    last: RangeOffsets,
+    last_key: Vec<u8>,
+}
+
+impl RangeCollector {
+    fn add(&mut self, key: InternalKey<'_>, value: &[u8]) {
+        let blob = match key.value_type() {
+            ValueType::Value => 0,
+            ValueType::BlobIndex => match BlobIndex::decode(value) {
+                Some(index) => index.size,
+                None => return,
+            },
+            _ => return,
+        };
+        let (now, last) = (&mut self.now, self.last);
+        now.size += (key.user_key.len() + value.len()) as u64 + blob;
         now.keys += 1;
         let far = now.size - last.size >= SIZE_INDEX_DISTANCE || now.keys - last.keys >= KEYS_INDEX_DISTANCE;
-        if last_key.is_empty() || far {
-            index.push((key.to_vec(), now));
-            last = now;
+        if self.last_key.is_empty() || far {
+            self.index.push((key.user_key.to_vec(), *now));
+            self.last = *now;
         }
-        last_key.clear();
-        last_key.extend_from_slice(key);
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key.user_key);
     }
-    if now != last {
-        index.push((last_key, now));
+
+    fn finish(mut self) -> RangeIndex {
+        if self.now != self.last {
+            self.index.push((self.last_key, self.now));
+        }
+        self.index
     }
-    Ok(index)
 }

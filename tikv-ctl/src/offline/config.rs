@@ -13,12 +13,14 @@ pub struct StoreConfig {
     pub raft_engine_enable: Option<bool>,
     /// `raft-engine.dir`.
     pub raft_engine_dir: Option<PathBuf>,
-    /// `raft-engine.spill-dir`.
+    /// `raft-engine.spill-dir`: where its files go when its directory is full.
     pub raft_engine_spill_dir: Option<PathBuf>,
     /// `raftstore.raftdb-path`.
     pub raftdb_path: Option<PathBuf>,
     /// `rocksdb.wal-dir`.
     pub wal_dir: Option<PathBuf>,
+    /// `raftdb.wal-dir`.
+    pub raftdb_wal_dir: Option<PathBuf>,
     /// `security.encryption`: where the master key is.
     pub encryption: EncryptionConfig,
 }
@@ -29,6 +31,7 @@ struct Toml {
     raft_engine: RaftEngineToml,
     raftstore: RaftstoreToml,
     rocksdb: RocksdbToml,
+    raftdb: RocksdbToml,
     security: SecurityToml,
 }
 
@@ -37,7 +40,7 @@ struct Toml {
 struct RaftEngineToml {
     enable: Option<bool>,
     dir: String,
-    spill_dir: Option<String>,
+    spill_dir: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -74,9 +77,10 @@ impl StoreConfig {
         Ok(StoreConfig {
             raft_engine_enable: toml.raft_engine.enable,
             raft_engine_dir: path(toml.raft_engine.dir),
-            raft_engine_spill_dir: toml.raft_engine.spill_dir.and_then(path),
+            raft_engine_spill_dir: path(toml.raft_engine.spill_dir),
             raftdb_path: path(toml.raftstore.raftdb_path),
             wal_dir: path(toml.rocksdb.wal_dir),
+            raftdb_wal_dir: path(toml.raftdb.wal_dir),
             encryption: toml.security.encryption,
         })
     }
@@ -91,6 +95,12 @@ mod tests {
         let text = "[log]\nlevel = \"info\"\n[raft-engine]\ndir = \"/r\"\n[rocksdb]\nwal-dir = \"\"\nx = 1\n";
         let config = StoreConfig::from_toml(text).unwrap();
         assert_eq!(config, StoreConfig { raft_engine_dir: Some("/r".into()), ..Default::default() });
+        let text = "[raft-engine]\nspill-dir = \"/s\"\n[raftdb]\nwal-dir = \"/w\"\n";
+        let (raft_engine_spill_dir, raftdb_wal_dir) = (Some("/s".into()), Some("/w".into()));
+        assert_eq!(
+            StoreConfig::from_toml(text).unwrap(),
+            StoreConfig { raft_engine_spill_dir, raftdb_wal_dir, ..Default::default() }
+        );
         assert!(StoreConfig::from_toml("[raft-engine]\nenable = 3\n").is_err());
     }
 }

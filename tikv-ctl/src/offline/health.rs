@@ -1,5 +1,7 @@
 //! Regions that a store could not start with (TiKV `bad_regions`: what `PeerStorage` checks as it loads).
 
+use std::fmt::Display;
+
 use kvproto::{
     eraftpb::Entry,
     metapb::Region,
@@ -57,12 +59,24 @@ pub fn check_region(
         return Ok(Ok(()));
     }
     let region = state.region.clone().unwrap_or_default();
-    if region.find_peer(store_id).is_none() {
+    let Some(peer) = region.find_peer(store_id) else {
         return Ok(Err("RegionLocalState doesn't contains peer itself".to_owned()));
-    }
+    };
     let raft = info.raft_local_state.unwrap_or_else(|| initial_raft_state(&region));
     let apply = info.raft_apply_state.unwrap_or_else(|| initial_apply_state(&region));
-    check_states(entry, id, &raft, &apply)
+    let why = match check_states(entry, id, &raft, &apply)? {
+        Err(why) => {
+            let inner = format!("[region {id}] {} validate state fail: Other({why:?})", peer.id);
+            Err(at("components/raftstore/src/store/entry_storage.rs:813", inner))
+        }
+        Ok(()) => check_ends(entry, id, &raft, &apply)?,
+    };
+    Ok(why.map_err(|why| at("src/server/debug.rs:484", format!("{why:?}"))))
+}
+
+/// As TiKV's errors read, with the places they pass through.
+fn at(place: &str, what: impl Display) -> String {
+    format!("[{place}]: {what}")
 }
 
 fn initial_raft_state(region: &Region) -> RaftLocalState {
@@ -77,6 +91,7 @@ fn initial_apply_state(region: &Region) -> RaftApplyState {
     RaftApplyState { applied_index: index, truncated_state: Some(truncated), ..Default::default() }
 }
 
+/// TiKV `validate_states`.
 fn check_states(
     entry_of: EntryOf<'_>,
     id: u64,
@@ -84,40 +99,119 @@ fn check_states(
     apply: &RaftApplyState,
 ) -> Answer<Result<(), String>> {
     let hard = raft.hard_state.unwrap_or_default();
-    let truncated = apply.truncated_state.unwrap_or_default();
-    let states = || {
+    let fails = |line: u32, what: String| {
         let text = |name, bytes: Vec<u8>| message_text(name, &bytes).unwrap_or_default();
-        format!(
+        let states = format!(
             "region {id}, raft state {}, apply state {}",
             text("raft_serverpb.RaftLocalState", raft.encode_to_vec()),
             text("raft_serverpb.RaftApplyState", apply.encode_to_vec())
-        )
+        );
+        let place = format!("components/raftstore/src/store/entry_storage.rs:{line}");
+        Ok(Err(at(&place, format!("{what}, {states}"))))
     };
     let mut commit = hard.commit;
     if commit < apply.commit_index {
         let entry = entry_of(id, apply.commit_index)?;
         if entry.is_none_or(|entry| entry.term != apply.commit_term) {
-            return Ok(Err(format!(
-                "log at recorded commit index [{}] {} doesn't exist, may lose data, {}",
-                apply.commit_term,
-                apply.commit_index,
-                states()
-            )));
+            let (term, index) = (apply.commit_term, apply.commit_index);
+            return fails(
+                623,
+                format!("log at recorded commit index [{term}] {index} doesn't exist, may lose data"),
+            );
         }
         commit = apply.commit_index;
     }
     if commit > raft.last_index {
-        return Ok(Err(format!("max(commit index, recorded commit index) > last index, {}", states())));
+        return fails(638, "max(commit index, recorded commit index) > last index".to_owned());
     }
     if hard.term < apply.commit_term {
-        return Ok(Err(format!("term of raft state < commit term of apply state, {}", states())));
+        return fails(647, "term of raft state < commit term of apply state".to_owned());
     }
-    // The entries at the ends must be there, but for what was truncated or never written.
-    for index in [raft.last_index, apply.applied_index.min(raft.last_index)] {
-        let known = [0, RAFT_INIT_LOG_INDEX, truncated.index].contains(&index);
+    Ok(Ok(()))
+}
+
+/// The last entry and the one applied last must be there, but for what was truncated or never written (TiKV
+/// `init_last_term`, `init_applied_term`).
+fn check_ends(
+    entry_of: EntryOf<'_>,
+    id: u64,
+    raft: &RaftLocalState,
+    apply: &RaftApplyState,
+) -> Answer<Result<(), String>> {
+    let truncated = apply.truncated_state.unwrap_or_default().index;
+    let (last, applied) = (raft.last_index, apply.applied_index);
+    let ends = [
+        (676, "", last, [0, RAFT_INIT_LOG_INDEX, truncated].contains(&last)),
+        (708, "apply index ", applied, [RAFT_INIT_LOG_INDEX, truncated].contains(&applied) || applied > last),
+    ];
+    for (line, what, index, known) in ends {
         if !known && entry_of(id, index)?.is_none() {
-            return Ok(Err(format!("[region {id}] entry at {index} doesn't exist, may lose data.")));
+            let text = format!("[region {id}] entry at {what}{index} doesn't exist, may lose data.");
+            return Ok(Err(at(&format!("components/raftstore/src/store/entry_storage.rs:{line}"), text)));
         }
     }
     Ok(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use kvproto::{eraftpb::HardState, metapb::Peer, raft_serverpb::RaftTruncatedState};
+
+    use super::*;
+
+    fn check_with(raft: (u64, u64, u64), apply: (u64, u64, u64)) -> Result<(), String> {
+        let peer = Peer { id: 3, store_id: 1, ..Default::default() };
+        let region = Region { id: 2, peers: vec![peer], ..Default::default() };
+        let (term, commit, last_index) = raft;
+        let (applied_index, commit_index, commit_term) = apply;
+        let info = RegionInfo {
+            region_local_state: Some(RegionLocalState { region: Some(region), ..Default::default() }),
+            raft_local_state: Some(RaftLocalState {
+                hard_state: Some(HardState { term, vote: 3, commit }),
+                last_index,
+            }),
+            raft_apply_state: Some(RaftApplyState {
+                applied_index,
+                commit_index,
+                commit_term,
+                truncated_state: Some(RaftTruncatedState { index: 6, term: 6 }),
+                ..Default::default()
+            }),
+        };
+        let entry = |_, index| Ok((index == 9).then(|| Entry { term: 6, index, ..Default::default() }));
+        check_region(1, 2, &info, &entry).unwrap()
+    }
+
+    #[test]
+    fn states_that_agree_are_healthy() {
+        assert_eq!(check_with((6, 9, 9), (9, 9, 6)), Ok(()));
+        assert_eq!(check_with((6, 8, 9), (6, 9, 6)), Ok(()));
+    }
+
+    #[test]
+    fn errors_name_the_places_that_tikvs_do() {
+        let storage = "components/raftstore/src/store/entry_storage.rs";
+        assert_eq!(
+            check_with((6, 10, 9), (9, 9, 6)),
+            Err(format!(
+                "[src/server/debug.rs:484]: \"[{storage}:813]: [region 2] 3 validate state fail: \
+                 Other(\\\"[{storage}:638]: max(commit index, recorded commit index) > last index, region 2, raft state \
+                 hard_state {{ term: 6 vote: 3 commit: 10 }} last_index: 9, apply state applied_index: 9 \
+                 commit_index: 9 commit_term: 6 truncated_state {{ index: 6 term: 6 }}\\\")\""
+            ))
+        );
+        assert_eq!(
+            check_with((6, 8, 8), (8, 8, 6)),
+            Err(format!(
+                "[src/server/debug.rs:484]: \"[{storage}:676]: [region 2] entry at 8 doesn't exist, may lose data.\""
+            ))
+        );
+        assert_eq!(
+            check_with((6, 9, 9), (7, 9, 6)),
+            Err(format!(
+                "[src/server/debug.rs:484]: \"[{storage}:708]: [region 2] entry at apply index 7 doesn't exist, may lose \
+                 data.\""
+            ))
+        );
+    }
 }

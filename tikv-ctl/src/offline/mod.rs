@@ -4,6 +4,7 @@ mod approximate;
 mod collect;
 mod config;
 mod damage;
+mod hash_order;
 pub(crate) mod health;
 mod mvcc;
 mod properties;
@@ -14,7 +15,13 @@ mod unflushed;
 
 use std::path::{Path, PathBuf};
 
-use kvproto::{eraftpb::Entry, kvrpcpb::ApiVersion, metapb::Region};
+use kvproto::{
+    eraftpb::Entry,
+    kvrpcpb::ApiVersion,
+    metapb::Region,
+    raft_serverpb::{PeerState, RegionLocalState},
+};
+use prost::Message;
 
 use crate::{
     Error, encryption,
@@ -68,17 +75,17 @@ impl Offline {
         Ok(Offline { dir: dir.to_owned(), wal_dir, kv, raft, has_tablets, warnings: notes })
     }
 
+    /// Whether each region has a RocksDB of its own.
+    pub(crate) fn has_tablets(&self) -> bool {
+        self.has_tablets
+    }
+
     /// The directories of the data's RocksDB, or of all of them, each with that of its WAL.
     pub(crate) fn db_dirs(&self) -> Vec<(&Path, &Path)> {
         if !self.has_tablets {
             return vec![(self.kv.dir(), &self.wal_dir)];
         }
         self.kv.parts().iter().map(|part| (part.db.dir(), part.db.dir())).collect()
-    }
-
-    /// Each region has a RocksDB of its own.
-    pub(crate) fn has_tablets(&self) -> bool {
-        self.has_tablets
     }
 
     /// The database at `place` in the directory, that of all data if there is none, and the directory of its WAL.
@@ -147,8 +154,13 @@ impl Source for Offline {
 
     fn all_regions(&self) -> Answer<Vec<u64>> {
         let mut regions = Vec::new();
-        self.each_region(|region, _| {
-            regions.push(region);
+        self.each_region(|region, state| {
+            // As in TiKV: of a store with tablets those that are gone are not listed.
+            let gone = self.has_tablets
+                && RegionLocalState::decode(state).is_ok_and(|state| state.state() == PeerState::Tombstone);
+            if !gone {
+                regions.push(region);
+            }
             Ok(())
         })?;
         regions.sort_unstable();
@@ -168,11 +180,7 @@ impl Source for Offline {
     }
 
     fn region_info(&self, region: u64) -> Answer<RegionInfo> {
-        let info = RegionInfo {
-            raft_local_state: self.raft.local_state(region)?,
-            raft_apply_state: self.apply_state(region)?,
-            region_local_state: self.region_state(region)?,
-        };
+        let info = self.info(region)?;
         if info == RegionInfo::default() {
             return Err(DebugError::NotFound(format!("info for region {region}")));
         }

@@ -1,16 +1,17 @@
 //! Statistics from SST properties (TiKV `dump_write_cf_properties`, `dump_default_cf_properties`).
 
-use std::sync::Arc;
+use std::{cmp::Reverse, path::Path, sync::Arc};
 
 use kvproto::metapb::Region;
 
 use super::{
     CF_DEFAULT, CF_LOCK, CF_WRITE, bounds,
-    collect::{MvccProperties, RangeIndex, range_index},
+    collect::{MvccProperties, RangeIndex, range_index, recovered_index},
+    hash_order::hash_order,
 };
 use crate::{
     error::DebugError,
-    lsm::{Db, SstFile},
+    lsm::{Db, RecoveredSst, SstFile},
     source::Answer,
 };
 
@@ -35,27 +36,22 @@ pub fn of_region(db: &Db, region: &Region) -> Answer<Properties> {
 /// The properties that `range-properties` prints; bounds with `z`.
 pub fn of_range(db: &Db, start: &[u8], end: &[u8]) -> Answer<Properties> {
     let mut all = write_cf(db, start, end)?;
-    let files = files(db, CF_DEFAULT, start, end)?;
-    let mut entries = 0;
-    for file in &files {
-        entries += db.table(CF_DEFAULT, file).map_or(0, |table| table.properties().num_entries());
-    }
+    let ssts = ssts(db, CF_DEFAULT, start, end)?;
+    let entries: u64 = ssts.iter().map(|sst| sst.num_entries(db, CF_DEFAULT)).sum();
     let mut add = |name: &str, value: String| all.push((format!("defaultcf.{name}"), value));
     add("num_entries", entries.to_string());
-    add("num_files", files.len().to_string());
-    add("sst_files", names(&files));
+    add("num_files", ssts.len().to_string());
+    add("sst_files", names(&ssts));
     Ok(all)
 }
 
 fn write_cf(db: &Db, start: &[u8], end: &[u8]) -> Answer<Properties> {
-    let files = files(db, CF_WRITE, start, end)?;
+    let ssts = ssts(db, CF_WRITE, start, end)?;
     let (mut mvcc, mut entries) = (MvccProperties::default(), 0);
-    for file in &files {
-        let Some(table) = db.table(CF_WRITE, file) else { continue };
-        entries += table.properties().num_entries();
-        match MvccProperties::of(&table) {
-            Ok(of_file) => mvcc.add(&of_file),
-            Err(e) => db.note_damage(CF_WRITE, e),
+    for sst in &ssts {
+        entries += sst.num_entries(db, CF_WRITE);
+        if let Some(of_sst) = sst.mvcc(db) {
+            mvcc.add(&of_sst);
         }
     }
     let numbers = [
@@ -68,23 +64,76 @@ fn write_cf(db: &Db, start: &[u8], end: &[u8]) -> Answer<Properties> {
         ("mvcc.max_row_versions", mvcc.max_row_versions),
         ("writecf.num_entries", entries),
         ("writecf.num_deletes", entries.saturating_sub(mvcc.num_versions)),
-        ("writecf.num_files", files.len() as u64),
+        ("writecf.num_files", ssts.len() as u64),
     ];
     let mut all: Properties = numbers.map(|(name, value)| (name.to_owned(), value.to_string())).to_vec();
-    all.push(("writecf.sst_files".to_owned(), names(&files)));
+    all.push(("writecf.sst_files".to_owned(), names(&ssts)));
     Ok(all)
 }
 
-/// The SSTs of `cf` that may hold keys of the range, by name.
-fn files<'a>(db: &'a Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<Vec<&'a SstFile>> {
-    let all = db.family(cf)?.files().iter().map(Arc::as_ref);
-    let mut files: Vec<&SstFile> = all.filter(|file| file.overlaps(start, end)).collect();
-    files.sort_by(|a, b| a.path().cmp(b.path()));
-    Ok(files)
+/// An SST, or what the logs become one of when TiKV's tool opens the directory.
+enum Sst<'a> {
+    File(&'a SstFile),
+    Recovered(&'a RecoveredSst),
 }
 
-fn names(files: &[&SstFile]) -> String {
-    let names = files.iter().filter_map(|file| file.path().file_name()?.to_str());
+impl Sst<'_> {
+    fn path(&self) -> &Path {
+        match self {
+            Sst::File(file) => file.path(),
+            Sst::Recovered(sst) => sst.path(),
+        }
+    }
+
+    fn num_entries(&self, db: &Db, cf: &str) -> u64 {
+        match self {
+            Sst::File(file) => db.table(cf, file).map_or(0, |table| table.properties().num_entries()),
+            Sst::Recovered(sst) => sst.num_entries(),
+        }
+    }
+
+    /// The properties of an SST of CF write; none, and that is told, where they cannot be read.
+    fn mvcc(&self, db: &Db) -> Option<MvccProperties> {
+        match self {
+            Sst::File(file) => {
+                let mvcc = MvccProperties::of(&db.table(CF_WRITE, file)?);
+                mvcc.map_err(|e| db.note_damage(CF_WRITE, e)).ok()
+            }
+            Sst::Recovered(sst) => Some(MvccProperties::of_recovered(sst)),
+        }
+    }
+
+    /// The range index; empty, and that is told, where it cannot be read.
+    fn index(&self, db: &Db, cf: &str) -> RangeIndex {
+        match self {
+            Sst::File(file) => {
+                let index = db.table(cf, file).map_or(Ok(RangeIndex::new()), |table| range_index(&table));
+                index.map_err(|e| db.note_damage(cf, e)).unwrap_or_default()
+            }
+            Sst::Recovered(sst) => recovered_index(sst),
+        }
+    }
+}
+
+/// The SSTs of `cf` that may hold keys of the range, the end among them, in the order in which TiKV's tool has them.
+fn ssts<'a>(db: &'a Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<Vec<Sst<'a>>> {
+    let family = db.family(cf)?;
+    let recovered = family.recovered().filter(|sst| sst.touches(start, end)).map(Sst::Recovered);
+    let mut files: Vec<&SstFile> = family.files().iter().map(Arc::as_ref).collect();
+    files.retain(|file| file.touches(start, end));
+    // Where they overlap the newest is first; those of other levels stay in the order of their keys.
+    files.sort_by_key(|file| {
+        let meta = file.meta();
+        let age =
+            (meta.level == 0).then_some((meta.epoch, meta.largest_seqno, meta.smallest_seqno, meta.number));
+        (meta.level, Reverse(age))
+    });
+    let all = recovered.into_iter().chain(files.into_iter().map(Sst::File)).collect();
+    Ok(hash_order(all, |sst: &Sst<'_>| sst.path().as_os_str().as_encoded_bytes().to_vec()))
+}
+
+fn names(ssts: &[Sst<'_>]) -> String {
+    let names = ssts.iter().filter_map(|sst| sst.path().file_name()?.to_str());
     names.collect::<Vec<_>>().join(", ")
 }
 
@@ -109,10 +158,9 @@ fn middle_key(db: &Db, start: &[u8], end: &[u8]) -> Answer<Option<Vec<u8>>> {
 }
 
 fn approximate_size(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<u64> {
-    let in_logs = db.family(cf)?.unflushed().filter(|(key, _)| *key >= start && *key < end);
-    let mut size: u64 = in_logs.map(|(key, len)| (key.len() + len) as u64).sum();
-    for file in files(db, cf, start, end)? {
-        let index = index_of(db, cf, file);
+    let mut size = 0;
+    for sst in ssts(db, cf, start, end)? {
+        let index = sst.index(db, cf);
         let before = |key: &[u8]| match index.binary_search_by(|(k, _)| k.as_slice().cmp(key)) {
             Ok(at) => index[at].1.size,
             Err(at) => at.checked_sub(1).map_or(0, |at| index[at].1.size),
@@ -122,22 +170,12 @@ fn approximate_size(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<u64> 
     Ok(size)
 }
 
-/// The range index of `file`; empty, and told, where it cannot be read.
-fn index_of(db: &Db, cf: &str, file: &SstFile) -> RangeIndex {
-    let index = db.table(cf, file).map(|table| range_index(&table));
-    index.unwrap_or_else(|| Ok(RangeIndex::new())).unwrap_or_else(|e| {
-        db.note_damage(cf, e);
-        RangeIndex::new()
-    })
-}
-
 /// The middle one of the keys that the SSTs' range indexes have strictly inside the range.
 fn split_key(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<Option<Vec<u8>>> {
     let mut inside: Vec<Vec<u8>> = Vec::new();
-    for file in files(db, cf, start, end)? {
-        let index = index_of(db, cf, file);
+    for sst in ssts(db, cf, start, end)? {
         inside.extend(
-            index
+            sst.index(db, cf)
                 .into_iter()
                 .map(|(key, _)| key)
                 .filter(|key| key.as_slice() > start && key.as_slice() < end),

@@ -40,13 +40,14 @@ impl RaftStore {
                     engine_dir.display()
                 )));
             }
-            return Ok(RaftStore::Engine(RaftEngineDir::open(&engine_dir)?));
+            let spill_dir = config.raft_engine_spill_dir.as_deref();
+            return Ok(RaftStore::Engine(RaftEngineDir::open(&engine_dir, spill_dir)?));
         }
         if !has_db {
             let what = "expected a RocksDB with the Raft log; give --config with raftstore.raftdb-path";
             return Err(Error::other(format!("raft db not exists: {}: {what}", db_dir.display())));
         }
-        Ok(RaftStore::Db(Db::open(&db_dir, None)?))
+        Ok(RaftStore::Db(Db::open(&db_dir, config.raftdb_wal_dir.as_deref())?))
     }
 
     /// What was wrong but could be read around.

@@ -5,13 +5,19 @@ use kvproto::raft_serverpb::{RaftApplyState, RegionLocalState, StoreIdent};
 use prost::Message;
 
 use super::{CF_DEFAULT, CF_RAFT, Offline, RaftStore};
-use crate::{error::DebugError, raft_engine::RaftEngineDir, source::Answer};
+use crate::{
+    error::DebugError,
+    raft_engine::RaftEngineDir,
+    source::{Answer, RegionInfo},
+};
 
 /// The Raft group whose keys are the store's own.
 pub(super) const STORE_STATE_ID: u64 = 0;
 const STORE_IDENT: u8 = 0x01;
 pub(crate) const REGION_STATE: u8 = 0x03;
 pub(crate) const APPLY_STATE: u8 = 0x04;
+/// Prefix of the keys that tell up to where column family raft is flushed.
+const RAFT_CF_FLUSHED: [u8; 2] = [0x06, 0x03];
 
 impl Offline {
     /// The raft-engine that has the states; none: column family raft has them.
@@ -29,23 +35,46 @@ impl Offline {
             .transpose()
     }
 
-    fn newest<M: Message + Default>(engine: &RaftEngineDir, region: u64, prefix: u8) -> Answer<Option<M>> {
-        let found = engine.group(region).and_then(|group| group.newest(prefix));
+    fn newest<M: Message + Default>(
+        engine: &RaftEngineDir,
+        region: u64,
+        prefix: u8,
+        most: u64,
+    ) -> Answer<Option<M>> {
+        let found = engine.group(region).and_then(|group| group.newest(prefix, most));
         found.map(|(_, value)| decode(value, &|| format!("key {prefix:02X} of group {region}"))).transpose()
     }
 
     pub(super) fn region_state(&self, region: u64) -> Answer<Option<RegionLocalState>> {
         match self.state_engine() {
-            Some(engine) => Offline::newest(engine, region, REGION_STATE),
+            Some(engine) => Offline::newest(engine, region, REGION_STATE, u64::MAX),
             None => self.message(CF_RAFT, &keys::region_state_key(region)),
         }
     }
 
     pub(super) fn apply_state(&self, region: u64) -> Answer<Option<RaftApplyState>> {
         match self.state_engine() {
-            Some(engine) => Offline::newest(engine, region, APPLY_STATE),
+            Some(engine) => Offline::newest(engine, region, APPLY_STATE, u64::MAX),
             None => self.message(CF_RAFT, &keys::apply_state_key(region)),
         }
+    }
+
+    /// The states that a server would start with. With a tablet for each region these are the ones up to what is flushed:
+    /// the rest is replayed.
+    pub(super) fn info(&self, region: u64) -> Answer<RegionInfo> {
+        let mut info = RegionInfo {
+            raft_local_state: self.raft.local_state(region)?,
+            raft_apply_state: self.apply_state(region)?,
+            region_local_state: self.region_state(region)?,
+        };
+        let Some(engine) = self.state_engine() else { return Ok(info) };
+        let flushed = engine.group(region).and_then(|group| group.last_with(&RAFT_CF_FLUSHED));
+        if let Some(flushed) = flushed.and_then(|value| Some(u64::from_be_bytes(value.try_into().ok()?))) {
+            let apply: Option<RaftApplyState> = Offline::newest(engine, region, APPLY_STATE, flushed)?;
+            info.raft_apply_state = apply.map(|state| RaftApplyState { applied_index: flushed, ..state });
+            info.region_local_state = Offline::newest(engine, region, REGION_STATE, flushed)?;
+        }
+        Ok(info)
     }
 
     pub(super) fn store_ident(&self) -> Answer<StoreIdent> {
@@ -63,7 +92,9 @@ impl Offline {
     pub(super) fn each_region(&self, mut take: impl FnMut(u64, &[u8]) -> Answer<()>) -> Answer<()> {
         if let Some(engine) = self.state_engine() {
             for id in engine.groups() {
-                if let Some((_, value)) = engine.group(id).and_then(|group| group.newest(REGION_STATE)) {
+                if let Some((_, value)) =
+                    engine.group(id).and_then(|group| group.newest(REGION_STATE, u64::MAX))
+                {
                     take(id, value)?;
                 }
             }

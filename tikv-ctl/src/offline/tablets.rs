@@ -22,7 +22,7 @@ pub fn open(dir: &Path, raft: &RaftStore) -> Result<(Db, Vec<String>)> {
     };
     let (mut parts, mut warnings) = (Vec::new(), Vec::new());
     for id in engine.groups() {
-        let Some((_, value)) = engine.group(id).and_then(|group| group.newest(REGION_STATE)) else {
+        let Some((_, value)) = engine.group(id).and_then(|group| group.newest(REGION_STATE, u64::MAX)) else {
             continue;
         };
         let state = match RegionLocalState::decode(value) {

@@ -59,8 +59,6 @@ fn flushed(engine: &RaftEngineDir, region: u64, cf: &str) -> u64 {
         CF_WRITE => 2,
         _ => return 0,
     };
-    let prefix = [FLUSHED, id];
-    let group = engine.group(region);
-    let newest = group.and_then(|group| group.keys().filter(|(key, _)| key.starts_with(&prefix)).last());
-    newest.and_then(|(_, value)| Some(u64::from_be_bytes(value.try_into().ok()?))).unwrap_or(0)
+    let newest = engine.group(region).and_then(|group| group.last_with(&[FLUSHED, id]));
+    newest.and_then(|value| Some(u64::from_be_bytes(value.try_into().ok()?))).unwrap_or(0)
 }

@@ -141,7 +141,7 @@ mod tests {
             append(dir, &[(7, b"R", Some(&value)), (8, b"R", Some(&value)), (9, b"\x03x", Some(b"v"))])
                 .unwrap();
             append(dir, &[(8, b"R", None)]).unwrap();
-            let ours = RaftEngineDir::open(dir).unwrap();
+            let ours = RaftEngineDir::open(dir, None).unwrap();
             assert_eq!((ours.get(7, b"R"), ours.get(8, b"R")), (Some(&value[..]), None));
             assert_eq!((ours.get(9, b"\x03x"), ours.warnings()), (Some(&b"v"[..]), &[][..]));
             let engine = open(dir);
@@ -152,7 +152,7 @@ mod tests {
             batch.put_raft_state(10 + round, &by_engine).unwrap();
             engine.consume(&mut batch, true).unwrap();
             drop(engine);
-            assert_eq!(RaftEngineDir::open(dir).unwrap().get(10 + round, b"R"), Some(&value[..]));
+            assert_eq!(RaftEngineDir::open(dir, None).unwrap().get(10 + round, b"R"), Some(&value[..]));
         }
     }
 
@@ -167,7 +167,7 @@ mod tests {
         for rest in [&[][..], &[0; 5000], &[9; 5000], &whole[69..whole.len() - 3]] {
             std::fs::write(&path, [&whole, rest].concat()).unwrap();
             append(dir, &[(7, b"R", Some(&state(2)))]).unwrap();
-            assert_eq!(RaftEngineDir::open(dir).unwrap().warnings(), &[] as &[String]);
+            assert_eq!(RaftEngineDir::open(dir, None).unwrap().warnings(), &[] as &[String]);
             assert_eq!(open(dir).get_raft_state(7).unwrap().unwrap().last_index, 2);
         }
         std::fs::write(&path, &whole).unwrap();
@@ -191,7 +191,7 @@ mod tests {
             append(dir.path(), &[(7, b"R", Some(&state(round)))]).unwrap();
             assert_eq!(std::fs::metadata(&path).unwrap().len() / 4096, round);
         }
-        let engine = RaftEngineDir::open(dir.path()).unwrap();
+        let engine = RaftEngineDir::open(dir.path(), None).unwrap();
         assert_eq!(engine.get(7, b"R"), Some(&state(3)[..]));
         assert_eq!(engine.warnings(), &[] as &[String]);
     }

@@ -87,21 +87,23 @@ fn contiguous(files: &[LogFile]) -> &[LogFile] {
 #[derive(Debug, Default)]
 pub struct RaftEngineDir {
     dir: PathBuf,
+    spill_dir: Option<PathBuf>,
     groups: BTreeMap<u64, MemTable>,
     warnings: Vec<String>,
 }
 
 impl RaftEngineDir {
-    /// Replays the files of `dir`. Damaged batches end their file and are told in [`Self::warnings`].
-    pub fn open(dir: &Path) -> Result<RaftEngineDir> {
-        if !is_raft_engine_dir(dir) {
+    /// Replays the files of `dir`, and those that are in `spill_dir` because there was no room for them. Damaged batches end
+    /// their file and are told in [`Self::warnings`].
+    pub fn open(dir: &Path, spill_dir: Option<&Path>) -> Result<RaftEngineDir> {
+        if !is_raft_engine_dir(dir) && !spill_dir.is_some_and(is_raft_engine_dir) {
             let what = "expected a raft-engine directory with .raftlog files, met none; where it is elsewhere, \
                         give --config with raft-engine.dir";
             return Err(Error::NotADb(format!("{}: {what}", dir.display())));
         }
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match RaftEngineDir::replay(dir) {
+            match RaftEngineDir::replay(dir, spill_dir) {
                 // A running server purged a file between listing and reading.
                 Err(e) if e.is_not_found() => last = Some(e),
                 done => return done,
@@ -110,9 +112,10 @@ impl RaftEngineDir {
         Err(last.unwrap_or_else(|| Error::NotADb(format!("{}: it changes all the time", dir.display()))))
     }
 
-    fn replay(dir: &Path) -> Result<RaftEngineDir> {
-        let mut engine = RaftEngineDir { dir: dir.to_owned(), ..Default::default() };
-        let all = files(dir)?;
+    fn replay(dir: &Path, spill_dir: Option<&Path>) -> Result<RaftEngineDir> {
+        let spill_dir = spill_dir.map(Path::to_owned);
+        let mut engine = RaftEngineDir { dir: dir.to_owned(), spill_dir, ..Default::default() };
+        let all = engine.files()?;
         let (append, rewrite): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|file| file.queue == Queue::Append);
         // The one that is written to is there always.
@@ -189,6 +192,17 @@ impl RaftEngineDir {
                 Content::Delete(key) => table.delete(&key),
             }
         }
+    }
+
+    /// The log files of both directories: the append queue's, then the rewrite queue's, oldest first.
+    pub(super) fn files(&self) -> Result<Vec<LogFile>> {
+        let mut all = files(&self.dir)?;
+        // The second directory is made when it is first needed.
+        if let Some(spilled) = self.spill_dir.as_deref().filter(|dir| dir.is_dir()) {
+            all.append(&mut files(spilled)?);
+            all.sort_by_key(|file| (file.queue, file.seq));
+        }
+        Ok(all)
     }
 
     /// The directory.

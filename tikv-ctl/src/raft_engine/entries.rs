@@ -1,6 +1,6 @@
 //! A walk over the entries of all Raft groups, each block of entries read once.
 
-use super::{BatchIter, Content, RaftEngineDir, batch::plain_entries, dir::files};
+use super::{BatchIter, Content, RaftEngineDir, batch::plain_entries};
 use crate::lsm::Result;
 
 impl RaftEngineDir {
@@ -8,7 +8,7 @@ impl RaftEngineDir {
     /// could not be read is returned.
     pub fn each_entry(&self, take: &mut dyn FnMut(u64, &[u8])) -> Result<Vec<String>> {
         let mut damages = Vec::new();
-        for file in files(self.dir())? {
+        for file in self.files()? {
             let Ok(data) = file.read() else {
                 // A running server purged it.
                 continue;

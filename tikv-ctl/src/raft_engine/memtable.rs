@@ -69,13 +69,20 @@ impl MemTable {
         self.keys.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
-    /// The number and the value of the key that is `prefix` and the greatest number.
-    pub fn newest(&self, prefix: u8) -> Option<(u64, &[u8])> {
-        let (least, most) = (vec![prefix], vec![prefix + 1]);
-        self.keys.range(least..most).rev().find_map(|(key, value)| {
+    /// The number and the value of the key that is `prefix` and the greatest number up to `most`.
+    pub fn newest(&self, prefix: u8, most: u64) -> Option<(u64, &[u8])> {
+        let (least, end) = (vec![prefix], vec![prefix + 1]);
+        self.keys.range(least..end).rev().find_map(|(key, value)| {
             let number: [u8; 8] = key.get(1..)?.try_into().ok()?;
-            Some((u64::from_be_bytes(number), value.as_slice()))
+            Some((u64::from_be_bytes(number), value.as_slice())).filter(|(number, _)| *number <= most)
         })
+    }
+
+    /// The value of the greatest key that begins with `prefix`, whose last byte is not 255.
+    pub fn last_with(&self, prefix: &[u8]) -> Option<&[u8]> {
+        let mut end = prefix.to_vec();
+        *end.last_mut()? += 1;
+        self.keys.range(prefix.to_vec()..end).next_back().map(|(_, value)| value.as_slice())
     }
 
     /// The entry at `index`.

@@ -17,6 +17,8 @@ use crate::{
 /// A store, locked, and read after that.
 pub struct Engines {
     dir: PathBuf,
+    /// `raftdb.wal-dir`.
+    raftdb_wal_dir: Option<PathBuf>,
     /// None: only files are changed.
     store: Option<Offline>,
     _lock: DirLock,
@@ -44,7 +46,8 @@ impl Engines {
         encryption::register_around(dir, &config.encryption)?;
         let only_files = changes.iter().all(|change| matches!(change.target, Target::File { .. }));
         let store = if only_files { None } else { Some(Offline::open(dir, config)?) };
-        Ok(Engines { dir: dir.to_owned(), store, _lock: lock })
+        let raftdb_wal_dir = config.raftdb_wal_dir.clone();
+        Ok(Engines { dir: dir.to_owned(), raftdb_wal_dir, store, _lock: lock })
     }
 
     fn store(&self) -> Result<&Offline> {
@@ -100,7 +103,8 @@ impl Engines {
                 Target::RaftState { region_id } => match self.store()?.raft() {
                     RaftStore::Engine(_) => raft.push((*region_id, (RAFT_LOG_STATE_KEY.to_vec(), new))),
                     RaftStore::Db(db) => {
-                        let batch = batches.entry((db.dir().to_owned(), db.dir().to_owned())).or_default();
+                        let wal = self.raftdb_wal_dir.as_deref().unwrap_or(db.dir());
+                        let batch = batches.entry((db.dir().to_owned(), wal.to_owned())).or_default();
                         batch.push(("default".to_owned(), (keys::raft_state_key(*region_id).to_vec(), new)));
                     }
                 },
@@ -133,12 +137,12 @@ impl Engines {
     }
 }
 
-/// The newest file of raft-engine may be in a second directory, which is not read.
+/// The newest file of raft-engine may be in a second directory, which is not written to.
 fn refuse_spilled(config: &StoreConfig) -> Result<()> {
     match &config.raft_engine_spill_dir {
         Some(dir) if raft_engine::is_raft_engine_dir(dir) => Err(Error::other(format!(
-            "{}: raft-engine.spill-dir has files of the Raft log, which are not read: move them to the other \
-             files in raft-engine.dir, where raft-engine finds them, too; nothing was changed",
+            "{}: raft-engine.spill-dir has files of the Raft log, and a command that writes does not write to two places: \
+             move them to the other files in raft-engine.dir, where raft-engine finds them, too; nothing was changed",
             dir.display()
         ))),
         _ => Ok(()),

@@ -82,7 +82,8 @@ impl Change {
         let Some(engine) = store.state_engine() else {
             return Change::kv("raft", kv_key, old, Some(new), why);
         };
-        let newest = engine.group(region_id).and_then(|group| group.newest(prefix)).map_or(0, |(at, _)| at);
+        let newest =
+            engine.group(region_id).and_then(|group| group.newest(prefix, u64::MAX)).map_or(0, |(at, _)| at);
         let key = [&[prefix][..], &newest.max(applied).to_be_bytes()].concat();
         let old = engine.get(region_id, &key).map(keys::hex_upper);
         let target = Target::RaftKey { region_id, key: keys::hex_upper(&key) };

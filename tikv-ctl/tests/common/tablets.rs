@@ -16,9 +16,9 @@ const CFS: [&str; 3] = [CF_DEFAULT, CF_LOCK, CF_WRITE];
 const HEADER: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
 
 /// Group, key and value of a state in raft-engine.
-type State = (u64, Vec<u8>, Vec<u8>);
+pub type State = (u64, Vec<u8>, Vec<u8>);
 
-fn numbered(prefix: u8, number: u64) -> Vec<u8> {
+pub fn numbered(prefix: u8, number: u64) -> Vec<u8> {
     [&[prefix][..], &number.to_be_bytes()].concat()
 }
 
@@ -78,10 +78,15 @@ pub fn to_tablets(plain: &Path, dir: &Path, flushed: u64) {
         }
         tablet.flush_cfs(&CFS, true).unwrap();
     }
+    add_states(dir, &states);
+}
+
+/// A further log file that puts `states`.
+pub fn add_states(dir: &Path, states: &[State]) {
     let next = contents(&dir.join("raft-engine"))
         .keys()
         .filter(|path| path.extension().is_some_and(|e| e == "raftlog"))
         .count()
         + 1;
-    std::fs::write(dir.join(format!("raft-engine/{next:016}.raftlog")), log_file(&states)).unwrap();
+    std::fs::write(dir.join(format!("raft-engine/{next:016}.raftlog")), log_file(states)).unwrap();
 }

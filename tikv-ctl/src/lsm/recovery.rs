@@ -1,0 +1,123 @@
+//! What RocksDB does with its logs when it opens a directory for writing: each column family's part of them becomes an
+//! SST. TiKV's tool opens directories so, and its statistics count these SSTs. Here none is made: it is only told.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{InternalKey, MemEntry, RangeTombstone, manifest::VersionState};
+
+/// The SST that a column family's part of the logs would become.
+#[derive(Clone, Debug)]
+pub struct RecoveredSst {
+    path: PathBuf,
+    entries: Arc<Vec<MemEntry>>,
+    deletions: Vec<RangeTombstone>,
+}
+
+impl RecoveredSst {
+    pub(super) fn new(path: PathBuf, entries: Arc<Vec<MemEntry>>, deletions: Vec<RangeTombstone>) -> Self {
+        RecoveredSst { path, entries, deletions }
+    }
+
+    /// Where it would be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether its keys reach into `[from, to]`.
+    pub fn touches(&self, from: &[u8], to: &[u8]) -> bool {
+        let keys = self.entries.first().zip(self.entries.last());
+        let by_keys =
+            keys.is_some_and(|(first, last)| last.key.as_slice() >= from && first.key.as_slice() <= to);
+        by_keys
+            || self.deletions.iter().any(|(start, end, _)| end.as_slice() >= from && start.as_slice() <= to)
+    }
+
+    /// What it would hold, in order: the newest entry of each key, deletions among them, without what a deleted range
+    /// hides.
+    pub fn entries(&self) -> impl Iterator<Item = (InternalKey<'_>, &[u8])> {
+        let mut before: Option<&[u8]> = None;
+        let newest = self.entries.iter().filter(move |entry| before.replace(&entry.key) != Some(&entry.key));
+        let kept = newest.filter(|entry| {
+            let hides = |(start, end, at): &RangeTombstone| {
+                *at > entry.packed >> 8 && *start <= entry.key && entry.key < *end
+            };
+            !self.deletions.iter().any(hides)
+        });
+        kept.map(|entry| (InternalKey { user_key: &entry.key, packed: entry.packed }, entry.value.as_slice()))
+    }
+
+    /// How many entries it would count.
+    pub fn num_entries(&self) -> u64 {
+        (self.entries().count() + self.deletions.len()) as u64
+    }
+}
+
+/// The number of the first file that RocksDB would make in `dir` as it opens it: greater than that of any file there.
+pub(super) fn first_number(dir: &Path, state: &VersionState) -> u64 {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let numbers = files.filter_map(|file| file_number(file.file_name().to_str()?));
+    numbers.max().unwrap_or_default().max(state.next_file + 1) + 1
+}
+
+/// The number in the name of one of RocksDB's files.
+fn file_number(name: &str) -> Option<u64> {
+    let number = |digits: &str| digits.parse().ok();
+    if let Some(rest) = name.strip_prefix("MANIFEST-") {
+        return number(rest);
+    }
+    if let Some(rest) = name.strip_prefix("OPTIONS-") {
+        return number(rest.strip_suffix(".dbtmp").unwrap_or(rest));
+    }
+    let (stem, suffix) = name.split_once('.')?;
+    matches!(suffix, "log" | "sst" | "ldb" | "blob" | "dbtmp").then(|| number(stem)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: &[u8], sequence: u64, kind: u64) -> MemEntry {
+        MemEntry { key: key.to_vec(), packed: sequence << 8 | kind, value: vec![sequence as u8] }
+    }
+
+    #[test]
+    fn only_the_newest_of_a_key_is_left() {
+        let entries = vec![entry(b"a", 9, 0), entry(b"a", 3, 1), entry(b"b", 4, 1), entry(b"c", 8, 1)];
+        let hidden = vec![(b"b".to_vec(), b"d".to_vec(), 6)];
+        let sst = RecoveredSst::new("7.sst".into(), Arc::new(entries), hidden);
+        let left: Vec<_> = sst.entries().map(|(key, value)| (key.user_key[0], value[0])).collect();
+        assert_eq!(left, [(b'a', 9), (b'c', 8)]);
+        assert_eq!(sst.num_entries(), 3);
+        for (from, to, touches) in [(&b""[..], &b"a"[..], true), (b"d", b"e", true), (b"e", b"f", false)] {
+            assert_eq!(sst.touches(from, to), touches, "{from:?}");
+        }
+    }
+
+    #[test]
+    fn names_have_numbers() {
+        for (name, number) in [
+            ("000038.log", Some(38)),
+            ("MANIFEST-000039", Some(39)),
+            ("OPTIONS-000041.dbtmp", Some(41)),
+            ("000010.sst", Some(10)),
+            ("CURRENT", None),
+            ("LOG.old.1700000000", None),
+            ("rocksdb.info", None),
+            ("x.sst", None),
+        ] {
+            assert_eq!(file_number(name), number, "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_above_all_that_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = VersionState { next_file: 36, ..Default::default() };
+        assert_eq!(first_number(dir.path(), &state), 38);
+        std::fs::write(dir.path().join("OPTIONS-000041"), "").unwrap();
+        assert_eq!(first_number(dir.path(), &state), 42);
+    }
+}

@@ -1,0 +1,71 @@
+//! A directory copied while its store ran, as `kill -9` leaves one: what only the WAL has counts as in TiKV's tool, which
+//! opens the directory for writing and so makes SSTs of it.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Store, contents, ctl, fill};
+use engine_rocks::{DbConfig, RocksEngine};
+
+fn copy(from: &Path, to: &Path) {
+    for (path, bytes) in contents(from) {
+        let to = to.join(path.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(to, bytes).unwrap();
+    }
+}
+
+fn properties(dir: &Path, args: &[&str]) -> Vec<(String, String)> {
+    let (code, out, err) = ctl(&[args, &["--data-dir", dir.to_str().unwrap()]].concat());
+    assert_eq!(code, 0, "{out}{err}");
+    out.lines().map(|line| line.split_once(": ").unwrap()).map(|(k, v)| (k.into(), v.into())).collect()
+}
+
+/// `000012.sst` is 12.
+fn numbers(names: &str) -> Vec<u64> {
+    names.split(", ").map(|name| name.trim_end_matches(".sst").parse().unwrap()).collect()
+}
+
+#[test]
+fn what_only_the_wal_has_counts_as_the_sst_that_it_becomes() {
+    let (running, dead) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = Store::open(running.path());
+    fill(&store);
+    store.put_version(b"n", 30, 31, b"newer");
+    copy(running.path(), dead.path());
+    drop(store);
+    let of = |list: &[(String, String)], name: &str| {
+        list.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap()
+    };
+    let commands: [&[&str]; 3] =
+        [&["range-properties"], &["region-properties", "-r", "2"], &["region-properties", "-r", "4"]];
+    let before: Vec<_> = commands.iter().map(|args| properties(dead.path(), args)).collect();
+    let last = contents(&dead.path().join("db"))
+        .keys()
+        .filter_map(|path| path.file_stem()?.to_str()?.rsplit('-').next()?.parse::<u64>().ok())
+        .max()
+        .unwrap();
+    let all = &before[0];
+    assert_eq!((of(all, "mvcc.max_ts"), of(all, "mvcc.max_row_versions")), ("31".into(), "2".into()));
+    let write_files = numbers(&of(all, "writecf.sst_files"));
+    assert_eq!(write_files.len(), 2);
+    assert!(write_files.iter().filter(|number| **number > last).count() == 1, "{write_files:?} after {last}");
+    // RocksDB opens it, and makes them.
+    let mut config = DbConfig::small();
+    for cf in [&mut config.defaultcf, &mut config.lockcf, &mut config.writecf, &mut config.raftcf] {
+        cf.disable_auto_compactions = true;
+    }
+    drop(RocksEngine::open(dead.path().join("db"), &config).unwrap());
+    for (args, before) in commands.iter().zip(&before) {
+        let after = properties(dead.path(), args);
+        assert_eq!(before.len(), after.len());
+        for ((name, was), (_, is)) in before.iter().zip(&after) {
+            if name.ends_with(".sst_files") {
+                assert_eq!(numbers(was).len(), numbers(is).len(), "{args:?} {name}");
+            } else {
+                assert_eq!(was, is, "{args:?} {name}");
+            }
+        }
+    }
+}
