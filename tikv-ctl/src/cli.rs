@@ -23,7 +23,7 @@ const CFS: &str = "default,write,lock";
     name = "tikv-ctl",
     version,
     after_help = "Exit codes: 0 done, 1 failed (message on standard error), 2 wrong flags, 255 failed as TiKV's \
-                  tikv-ctl fails (message on standard output)."
+                  tikv-ctl fails (message where that has it, mostly on standard output)."
 )]
 pub struct Opt {
     #[command(flatten)]
@@ -451,7 +451,13 @@ pub enum RaftCmd {
 #[derive(Clone, Debug, Args)]
 pub struct RegionArgs {
     /// Set the region ids, separated with commas if multiple
-    #[arg(short = 'r', value_name = "REGION", value_delimiter = ',', conflicts_with = "all_regions")]
+    #[arg(
+        short = 'r',
+        alias = "region",
+        value_name = "REGION",
+        value_delimiter = ',',
+        conflicts_with = "all_regions"
+    )]
     pub regions: Option<Vec<u64>>,
     /// Print info for all regions
     #[arg(long)]

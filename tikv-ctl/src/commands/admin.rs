@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use keys::escape;
 use kvproto::{
-    debugpb::{BottommostLevelCompaction, CompactRequest, Db},
+    debugpb::{BottommostLevelCompaction, CompactRequest, Db, list_fail_points_response},
     kvrpcpb, metapb,
     tikvpb::tikv_client::TikvClient,
 };
@@ -22,7 +22,7 @@ use prost::Message;
 fn compact_dir(args: &CompactArgs, region: Option<u64>, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if args.db == "raft" {
         return Err(Error::Tikv(
-            "Debugger::compact: Invalid Argument \"Get raft db is not allowed\"".to_owned(),
+            "Debugger::compact: \"[src/server/debug.rs:233]: Get raft db is not allowed\"".to_owned(),
         ));
     }
     let store = open_offline(global, out)?;
@@ -108,7 +108,7 @@ pub enum AdminCmd {
         #[command(flatten)]
         args: CompactArgs,
         /// Compact the range of this region
-        #[arg(short = 'r', value_name = "REGION")]
+        #[arg(short = 'r', long, value_name = "REGION")]
         region: Option<u64>,
     },
     /// Compact the whole cluster in a specified range in one or more column families (needs --pd)
@@ -175,6 +175,9 @@ pub fn run(cmd: &AdminCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
         AdminCmd::Compact { .. } | AdminCmd::Fail { .. } | AdminCmd::ModifyTikvConfig { .. } => {
             let Some(host) = &global.host else {
                 return match &global.data_dir {
+                    Some(_) if matches!(cmd, AdminCmd::Fail { .. }) => {
+                        Err(Error::Tikv("command fail requires host".to_owned()))
+                    }
                     Some(_) => Err(Error::Tikv("only support remote mode".to_owned())),
                     None => Err(Error::other("[host|data-dir] is not specified: give --host ADDR")),
                 };
@@ -308,9 +311,12 @@ fn fail(cmd: &FailCmd, online: &Online, out: &mut Output<'_>) -> Result<()> {
             let mut injected = Vec::new();
             for (name, actions) in fail_points(args, file.as_ref())? {
                 if actions.is_empty() {
-                    out.note(&format!(
-                        "no action for fail point {name:?}: expected NAME=ACTIONS, passed over"
-                    ));
+                    let passed_over = format!("No action for fail point {name}");
+                    if out.is_json() {
+                        out.note(&passed_over)
+                    } else {
+                        out.line(passed_over)?
+                    }
                     continue;
                 }
                 online
@@ -333,9 +339,14 @@ fn fail(cmd: &FailCmd, online: &Online, out: &mut Output<'_>) -> Result<()> {
         }
         FailCmd::List {} => {
             let points = list()?;
-            let text = points.iter().map(|(name, actions)| format!("name: {name:?} actions: {actions:?}"));
+            let entry = |(name, actions): &(String, String)| {
+                let (name, actions) = (name.clone(), actions.clone());
+                let entry = list_fail_points_response::Entry { name, actions };
+                message_text("debugpb.ListFailPointsResponse.Entry", &entry.encode_to_vec())
+            };
+            let text = points.iter().map(entry).collect::<std::result::Result<Vec<_>, _>>()?;
             out.either(
-                || format!("[{}]", text.collect::<Vec<_>>().join(", ")),
+                || format!("[{}]", text.join(", ")),
                 || {
                     points
                         .iter()

@@ -29,14 +29,40 @@ pub fn run(convert: &Convert, out: &mut Output<'_>) -> Result<bool> {
 
 /// Prints the user key, or what is wrong, as TiKV's tool does: with exit code 0.
 fn decode(text: &str, out: &mut Output<'_>) -> Result<()> {
-    match codec::decode_bytes(&escaped(text)?) {
+    let encoded = escaped(text)?;
+    // What stands behind the key, such as a timestamp, is passed over.
+    match codec::decode_bytes_from(&mut encoded.as_slice()) {
         Ok(key) => out.either(|| escape(&key), || json!({ "key": escape(&key) })),
         Err(e) => {
             let what = match &e {
                 keys::Error::UnexpectedEof { .. } => "eof".to_owned(),
+                keys::Error::BadPadding { .. } => "bad format key(padding)".to_owned(),
                 other => other.to_string(),
             };
             out.either(|| format!("decode meets error: {what}"), || json!({ "error": e.to_string() }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(text: &str) -> String {
+        let (mut out, mut notes) = (Vec::new(), Vec::new());
+        let mut output = Output::new(crate::Format::Text, &mut out, &mut notes);
+        decode(text, &mut output).unwrap();
+        output.flush().unwrap();
+        drop(output);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_key_decodes_as_in_tikvs_tool() {
+        let key = "ab\\000\\000\\000\\000\\000\\000\\371";
+        assert_eq!(decoded(key), "ab\n");
+        assert_eq!(decoded(&format!("{key}\\371x\\021N\\337W\\377\\376")), "ab\n");
+        assert_eq!(decoded("zzz"), "decode meets error: eof\n");
+        assert_eq!(decoded("abcdefgh\\001"), "decode meets error: bad format key(padding)\n");
     }
 }

@@ -42,7 +42,7 @@ fn known_cf(cf: &str, known: &[&str]) -> Result<()> {
     if known.contains(&cf) {
         return Ok(());
     }
-    Err(Error::other(format!("CF {cf:?} doesn't exist. There are {}", known.join(", "))))
+    Err(Error::TikvStderr(format!("CF {cf:?} doesn't exist. There are {}", known.join(", "))))
 }
 
 /// `size`: bytes of keys and values by column family, of one region or of all; about, or by a scan.
@@ -173,7 +173,11 @@ fn dump(
     });
     // What was found before a failure is shown too.
     out.bytes(text.as_bytes())?;
-    scanned.map_err(|e| e.of(&format!("{}::scan_mvcc", source.executor())))?;
+    scanned.map_err(|e| match source.executor() {
+        // As TiKV's tool shows what a server answers while it sends rows.
+        "DebugClient" => e.saying(|e| e.to_string()),
+        executor => e.of(&format!("{executor}::scan_mvcc")),
+    })?;
     if point && !found {
         return Err(Error::Tikv(format!("no mvcc infos for {}\nno mvcc infos", escape(from))));
     }
@@ -247,14 +251,14 @@ pub fn raw_scan(
     let from = bound(from, format, out)?;
     let to = bound(to, format, out)?;
     if !to.is_empty() && from >= to {
-        return Err(Error::other(format!(
+        return Err(Error::TikvStderr(format!(
             "to_key should be greater than from_key, but got from_key: \"{}\", to_key: \"{}\"",
             escape(&from),
             escape(&to)
         )));
     }
     if limit == 0 {
-        return Err(Error::other("limit should be greater than 0"));
+        return Err(Error::TikvStderr("limit should be greater than 0".to_owned()));
     }
     let mut count = 0;
     let mut list = out.list();

@@ -1,5 +1,7 @@
 //! `raft region` and `raft log`.
 
+use std::collections::HashSet;
+
 use keys::{escape, hex_upper};
 use kvproto::{
     eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType},
@@ -161,7 +163,10 @@ pub fn regions(args: &RegionArgs, source: &dyn Source, out: &mut Output<'_>) -> 
     let of = |function| format!("{}::{function}", source.executor());
     let (start, end) = (hex(&args.start)?, hex(&args.end)?);
     let ids = match &args.regions {
-        Some(ids) => ids.clone(),
+        Some(ids) => {
+            let mut seen = HashSet::new();
+            ids.iter().copied().filter(|id| seen.insert(*id)).collect()
+        }
         None => source.all_regions().map_err(|e| e.of(&of("get_all_regions_in_store")))?,
     };
     let mut found = Vec::new();

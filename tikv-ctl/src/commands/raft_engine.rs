@@ -71,7 +71,10 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
             refuse_encrypted(&path)?;
             let engine = crate::write::open_raft(&path)?;
             let groups = engine.manual_purge().map_err(|e| Error::other(e.to_string()))?;
-            out.either(|| "Purge is done".to_owned(), || json!({ "groups_to_rewrite": groups }))
+            out.either(
+                || format!("purge_expired_files() returns {groups:?}"),
+                || json!({ "groups_to_rewrite": groups }),
+            )
         }
         Ctl::Repair { path, queue, script, how } => {
             let script = std::fs::read_to_string(&script)
@@ -121,7 +124,7 @@ fn check(path: &std::path::Path, out: &mut Output<'_>) -> Result<()> {
     } else if broken.is_empty() && damages.is_empty() {
         return out.line("All data is Ok");
     } else {
-        out.line("Corrupted info are as follows:\nraft_group_id, last_intact_index")?;
+        out.line("Corrupted info are as follows:\nraft_group_id, last_intact_index\n")?;
         for (group, last) in &broken {
             out.line(format!("{group}, {last}"))?;
         }

@@ -8,8 +8,8 @@ use crate::{Online, Result, cli::Cmd, output::Output};
 /// What TiKV's tool says where such a command is given a directory.
 pub fn only_remote(cmd: &Cmd) -> Option<&'static str> {
     match cmd {
-        Cmd::Metrics { .. } => Some("only available for remote mode"),
-        Cmd::ConsistencyCheck { .. } | Cmd::GetRegionReadProgress { .. } => Some("only support remote mode"),
+        Cmd::Metrics { .. } | Cmd::GetRegionReadProgress { .. } => Some("only available for remote mode"),
+        Cmd::ConsistencyCheck { .. } => Some("only support remote mode"),
         _ => None,
     }
 }
@@ -56,7 +56,8 @@ fn since(ms: u64) -> String {
 
 fn read_progress(reply: &GetRegionReadProgressResponse, out: &mut Output<'_>) -> Result<()> {
     if !reply.error.is_empty() {
-        out.note(&format!("error: {}", reply.error));
+        let error = format!("error: {}", reply.error);
+        if out.is_json() { out.note(&error) } else { out.line(error)? }
     }
     let text = |value: u64| value.to_string();
     let progress = [

@@ -108,7 +108,7 @@ pub enum WriteCmd {
         #[arg(short = 'v', value_name = "TS")]
         version: u64,
         /// Only these regions
-        #[arg(short = 'r', value_name = "REGION", value_delimiter = ',')]
+        #[arg(short = 'r', alias = "region", value_name = "REGION", value_delimiter = ',')]
         regions: Vec<u64>,
         /// Hex start key, as `raft region` shows it
         #[arg(
