@@ -217,7 +217,11 @@ fn a_damaged_sst_is_told_with_its_regions() {
     let rule = "-".repeat(56);
     let first = format!("\nstart to print bad ssts; data_dir:{path}; db:{}\n", db.display());
     let last = format!("{rule}\ncorruption analysis has completed\n");
+<<<<<<< ours
     assert_eq!((code, out), (0, format!("{first}{last}")));
+=======
+    assert_eq!((code, out), (0, [first, last].concat()));
+>>>>>>> theirs
     let (name, mut bytes) = contents(dir.path())
         .into_iter()
         .find(|(name, _)| name.extension().is_some_and(|e| e == "sst"))
