@@ -252,6 +252,7 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
         WriteCmd::RecoverMvcc { all, regions, read_only, how, .. } => {
             let mut plan = recover_mvcc(&store, (!all).then_some(regions.as_slice()), out)?;
             plan.place(&store)?;
+            refuse_damage(&store, out)?;
             drop(store);
             let how = How { dry_run: how.dry_run || *read_only, ..how.clone() };
             return make("recover-mvcc", &how, &plan, "success!", global, out);
@@ -313,8 +314,23 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
         WriteCmd::CleanupEncryptionMeta { .. } | WriteCmd::Undo { .. } => return Ok(()),
     };
     plan.place(&store)?;
+    refuse_damage(&store, out)?;
     drop(store);
     make(name, how, &plan, done, global, out)
+}
+
+/// Fails where something could not be read that the plan was made from: an older version may have shown in its place.
+fn refuse_damage(store: &Offline, out: &mut Output<'_>) -> Result<()> {
+    let damages = store.damages();
+    damages.iter().for_each(|damage| out.note(damage));
+    if damages.is_empty() {
+        return Ok(());
+    }
+    Err(Error::other(format!(
+        "{} damaged places, told above, are in what this command has to read, so that what it would change is not sure: \
+         take the damaged SSTs out first (`bad-ssts` says how), or restore them; nothing was changed",
+        damages.len()
+    )))
 }
 
 /// Data keys of the regions, or of the whole store; a region that is not there is an error of the plan.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::append::Written;
 use crate::lsm::Cursor;
 
 /// Keys with this prefix are raft-engine's own (marks of atomic groups).
@@ -66,7 +67,7 @@ pub(super) fn parse(footer: &[u8]) -> Option<Vec<LogItem>> {
 }
 
 /// The footer of a batch that has `items`, none of them entries; without its checksum.
-pub(super) fn encode(items: &[(u64, &[u8], Option<&[u8]>)]) -> Vec<u8> {
+pub(super) fn encode(items: &[Written<'_>]) -> Vec<u8> {
     let varint = keys::codec::encode_var_u64;
     let mut footer = Vec::new();
     varint(&mut footer, items.len() as u64);

@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -79,7 +80,9 @@ impl UndoFile {
             Error::other(format!("the undo file {}: {e}; nothing was changed", path.display()))
         };
         let text = serde_json::to_vec_pretty(self).map_err(|e| fail(&e))?;
-        let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| fail(&e))?;
+        // It has values of the store, which may be encrypted there: nobody else reads them.
+        let mut how = OpenOptions::new();
+        let mut file = how.write(true).create_new(true).mode(0o600).open(path).map_err(|e| fail(&e))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(|e| fail(&e))?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()).map_err(|e| fail(&e))
