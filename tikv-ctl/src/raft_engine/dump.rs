@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{BatchIter, Content, LogFile, Queue, dir::files, item::ItemText};
+use super::{BatchIter, Content, LogFile, LogItem, Queue, dir::files, item::ItemText};
 use crate::lsm::{Error, Result};
 
 /// The log files at `path`, a directory or one file.
@@ -19,16 +19,17 @@ pub fn log_files(path: &Path) -> Result<Vec<LogFile>> {
     Ok(files)
 }
 
-/// Calls `print` with each item of the files at `path`, in raft-engine's own text; `groups` empty means all.
-/// A damaged batch ends its file, and `print` gets a line that says so.
+/// Calls `print` with each item of the files at `path`, what was rewritten first, in raft-engine's own text; `groups` empty
+/// means all. A damaged batch ends its file, and `print` gets a line that says so.
 pub fn dump<E>(
     path: &Path,
     groups: &[u64],
     mut print: impl FnMut(&str) -> std::result::Result<(), E>,
 ) -> Result<std::result::Result<(), E>> {
-    for file in log_files(path)? {
+    let files = log_files(path)?;
+    for file in rewrite_first(&files) {
         let data = file.read()?;
-        for line in file_lines(&file, &data, groups) {
+        for line in file_lines(file, &data, groups) {
             if let Err(e) = print(&line) {
                 return Ok(Err(e));
             }
@@ -108,7 +109,8 @@ pub struct Checked {
 /// Follows the files at `path` from the first batch to the last (raft-engine `Engine::consistency_check`).
 pub fn check(path: &Path) -> Result<Checked> {
     let files = log_files(path)?;
-    let mut last_index: BTreeMap<u64, u64> = BTreeMap::new();
+    // Of each queue for itself: what was rewritten may be long behind what is appended.
+    let mut last_index: BTreeMap<(Queue, u64), u64> = BTreeMap::new();
     let mut broken: BTreeMap<u64, u64> = BTreeMap::new();
     let mut damages = Vec::new();
     let last_append = files.iter().filter(|file| file.queue == Queue::Append).map(|file| file.seq).max();
@@ -131,10 +133,11 @@ pub fn check(path: &Path) -> Result<Checked> {
             match batches.next_batch() {
                 Ok(None) => break,
                 Ok(Some(batch)) => {
-                    batch
-                        .items
-                        .iter()
-                        .for_each(|item| follow(item.group, &item.content, &mut last_index, &mut broken));
+                    let queue = file.queue;
+                    let each = |item: &LogItem| {
+                        follow((queue, item.group), &item.content, &mut last_index, &mut broken);
+                    };
+                    batch.items.iter().for_each(each);
                 }
                 Err(e) => {
                     bad(e);
@@ -151,25 +154,81 @@ fn rewrite_first(files: &[LogFile]) -> impl Iterator<Item = &LogFile> {
     of(Queue::Rewrite).chain(of(Queue::Append))
 }
 
-fn follow(group: u64, content: &Content, last: &mut BTreeMap<u64, u64>, broken: &mut BTreeMap<u64, u64>) {
+fn follow(
+    (queue, group): (Queue, u64),
+    content: &Content,
+    last: &mut BTreeMap<(Queue, u64), u64>,
+    broken: &mut BTreeMap<u64, u64>,
+) {
+    let place = (queue, group);
     match content {
         Content::Entries(indexes) => {
             let (Some(first), Some(end)) = (indexes.first(), indexes.last()) else { return };
-            if let Some(before) = last.get(&group).filter(|before| before.saturating_add(1) < first.index) {
+            if let Some(before) = last.get(&place).filter(|before| before.saturating_add(1) < first.index) {
                 broken.entry(group).or_insert(*before);
             }
-            last.insert(group, end.index);
+            last.insert(place, end.index);
         }
         Content::Clean => {
-            last.remove(&group);
+            last.remove(&place);
             broken.remove(&group);
         }
         Content::Compact(index) => {
             // What was compacted away leaves no hole.
-            if last.get(&group).is_some_and(|before| before.saturating_add(1) < *index) {
-                last.insert(group, index - 1);
+            if last.get(&place).is_some_and(|before| before.saturating_add(1) < *index) {
+                last.insert(place, index - 1);
             }
         }
         Content::Put(..) | Content::Delete(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of version 1 with one batch, of one item.
+    fn log_file(item: &[u8], entry: &[u8]) -> Vec<u8> {
+        let summed = |bytes: &[u8]| [bytes, &crc32fast::hash(bytes).to_le_bytes()].concat();
+        let entries = if entry.is_empty() { Vec::new() } else { summed(entry) };
+        let items = summed(&[&[1], item].concat());
+        let footer = 16 + entries.len() as u64;
+        let mut file = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5".to_vec();
+        file.extend_from_slice(&1u64.to_be_bytes());
+        file.extend_from_slice(&((footer + items.len() as u64) << 8).to_be_bytes());
+        file.extend_from_slice(&footer.to_be_bytes());
+        [file, entries, items].concat()
+    }
+
+    fn write(dir: &Path, name: &str, file: Vec<u8>) {
+        std::fs::write(dir.join(format!("{:0>15}{name}", "")), file).unwrap();
+    }
+
+    #[test]
+    fn a_hole_is_one_within_a_queue() {
+        let dir = tempfile::tempdir().unwrap();
+        // Group 2 has entry 20 rewritten, and 101 and 103 appended.
+        let entry = |index| log_file(&[2, 1, 1, index, 1], b"e");
+        write(dir.path(), "1.rewrite", entry(20));
+        write(dir.path(), "7.raftlog", entry(101));
+        assert_eq!(check(dir.path()).unwrap(), Checked::default());
+        write(dir.path(), "8.raftlog", entry(103));
+        assert_eq!(check(dir.path()).unwrap(), Checked { broken: vec![(2, 101)], damages: Vec::new() });
+    }
+
+    #[test]
+    fn what_was_rewritten_comes_first_as_in_raft_engines_tool() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, group) in [("2.raftlog", 4), ("3.raftlog", 6), ("9.rewrite", 2)] {
+            write(dir.path(), name, log_file(&[group, 2, 1], b""));
+        }
+        let mut lines = Vec::new();
+        let print = |line: &str| {
+            lines.push(line.to_owned());
+            Ok::<(), ()>(())
+        };
+        dump(dir.path(), &[], print).unwrap().unwrap();
+        let clean = |group| format!("LogItem {{ raft_group_id: {group}, content: Command(Clean) }}");
+        assert_eq!(lines, [clean(2), clean(4), clean(6)]);
     }
 }
