@@ -81,7 +81,8 @@ impl TableIter {
         let at = self.next_block;
         self.next_block += 1;
         self.loads += 1;
-        if self.loads == LONG {
+        // To move plain bytes from one core to the other costs more than to check them here.
+        if self.loads == LONG && self.reader.is_packed() {
             self.beside = Ahead::start(&self.table, &self.index, at);
         }
         let beside = self.beside.as_mut().and_then(|beside| beside.next_block(&mut self.reader));

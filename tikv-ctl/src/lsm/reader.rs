@@ -78,6 +78,11 @@ impl BlockReader {
         }
     }
 
+    /// Whether the block is compressed in the file.
+    pub fn is_packed(&self) -> bool {
+        self.in_raw.is_none()
+    }
+
     /// The plain bytes of the block, for good.
     pub fn into_data(self) -> Vec<u8> {
         match self.in_raw {
