@@ -167,12 +167,13 @@ fn behind_any_damage_of_its_newest_file_raft_engine_sees_what_is_written() {
         std::fs::write(&newest, &bytes).unwrap();
         let state = kvproto::raft_serverpb::RaftLocalState { last_index: index, hard_state: None };
         let value = prost::Message::encode_to_vec(&state);
-        if let Err(e) = raft_engine::append(dir, &[(2, b"R", Some(&value)), (77, b"R", Some(&value))]) {
+        let engine = RaftEngineDir::open(dir, None).unwrap();
+        if let Err(e) = raft_engine::append(&engine, &[(2, b"R", Some(&value)), (77, b"R", Some(&value))]) {
             assert!(std::fs::read(&newest).unwrap() == bytes, "nothing was changed: {e}");
             refused += 1;
             continue;
         }
-        let ours = RaftEngineDir::open(dir).unwrap();
+        let ours = RaftEngineDir::open(dir, None).unwrap();
         assert_eq!((ours.get(2, b"R"), ours.get(77, b"R")), (Some(&value[..]), Some(&value[..])));
         let theirs = RaftLogEngine::open(dir, &RaftEngineConfig::small()).unwrap();
         assert_eq!(theirs.get_raft_state(2).unwrap().as_ref(), Some(&state), "at {at} of {end}");

@@ -7,9 +7,8 @@ use std::{
 };
 
 use super::{
-    BatchIter, LogFile, Queue,
+    BatchIter, LogFile, Queue, RaftEngineDir,
     batch::{BATCH_HEADER, FILE_MAGIC},
-    dir::files,
     item,
 };
 use crate::{
@@ -23,16 +22,16 @@ pub type Written<'a> = (u64, &'a [u8], Option<&'a [u8]>);
 /// The version of a file that is begun, and the bytes of its header: version, alignment.
 const VERSION: u64 = 2;
 
-/// Makes `changes`, all or none, of the raft-engine in `dir`; they are on the disk when this returns. Returns the path of the
-/// file that has them. The caller holds the directory's lock.
+/// Makes `changes`, all or none, of `engine`, which was read under its lock; they are on the disk when this returns. Returns
+/// the path of the file that has them.
 ///
 /// # Errors
 /// There is no file to write to, or it is damaged where raft-engine would not go on; nothing is written then.
-pub fn append(dir: &Path, changes: &[Written<'_>]) -> Result<PathBuf> {
-    let last = files(dir)?.into_iter().rfind(|file| file.queue == Queue::Append).ok_or_else(|| {
+pub fn append(engine: &RaftEngineDir, changes: &[Written<'_>]) -> Result<PathBuf> {
+    let last = engine.files()?.into_iter().rfind(|file| file.queue == Queue::Append).ok_or_else(|| {
         Error::NotADb(format!(
             "{}: expected a .raftlog file to write to, met none; nothing was changed",
-            dir.display()
+            engine.dir().display()
         ))
     })?;
     let data = last.read()?;
@@ -74,11 +73,8 @@ fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Ve
         return Err(Error::Corruption { path: file.path.clone(), offset, what });
     }
     let mut bytes = if blank { header.clone() } else { Vec::new() };
-    // Zeros up to where a batch may begin, where the file ends before.
-    let from = if blank { 0 } else { at.min(data.len()) };
-    bytes.resize(at - from, 0);
     bytes.extend_from_slice(&batch(changes, batches.signature()));
-    Ok((from as u64, bytes))
+    Ok((if blank { 0 } else { at as u64 }, bytes))
 }
 
 /// A batch that has no entries.
@@ -113,8 +109,7 @@ fn write(path: &Path, at: u64, mut bytes: Vec<u8>, len: u64) -> std::io::Result<
 mod tests {
     use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
 
-    use super::*;
-    use crate::raft_engine::RaftEngineDir;
+    use super::{super::dir::files, *};
 
     fn open(dir: &Path) -> RaftLogEngine {
         RaftLogEngine::open(dir, &RaftEngineConfig::small()).unwrap()
@@ -125,6 +120,10 @@ mod tests {
             last_index,
             hard_state: None,
         })
+    }
+
+    fn write_to(dir: &Path, changes: &[Written<'_>]) -> Result<PathBuf> {
+        append(&RaftEngineDir::open(dir, None)?, changes)
     }
 
     fn last_file(dir: &Path) -> PathBuf {
@@ -138,9 +137,9 @@ mod tests {
         drop(open(dir));
         for round in 1..5u64 {
             let value = state(round);
-            append(dir, &[(7, b"R", Some(&value)), (8, b"R", Some(&value)), (9, b"\x03x", Some(b"v"))])
+            write_to(dir, &[(7, b"R", Some(&value)), (8, b"R", Some(&value)), (9, b"\x03x", Some(b"v"))])
                 .unwrap();
-            append(dir, &[(8, b"R", None)]).unwrap();
+            write_to(dir, &[(8, b"R", None)]).unwrap();
             let ours = RaftEngineDir::open(dir, None).unwrap();
             assert_eq!((ours.get(7, b"R"), ours.get(8, b"R")), (Some(&value[..]), None));
             assert_eq!((ours.get(9, b"\x03x"), ours.warnings()), (Some(&b"v"[..]), &[][..]));
@@ -161,12 +160,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         drop(open(dir));
-        append(dir, &[(7, b"R", Some(&state(1)))]).unwrap();
+        write_to(dir, &[(7, b"R", Some(&state(1)))]).unwrap();
         let path = last_file(dir);
         let whole = std::fs::read(&path).unwrap();
         for rest in [&[][..], &[0; 5000], &[9; 5000], &whole[69..whole.len() - 3]] {
             std::fs::write(&path, [&whole, rest].concat()).unwrap();
-            append(dir, &[(7, b"R", Some(&state(2)))]).unwrap();
+            write_to(dir, &[(7, b"R", Some(&state(2)))]).unwrap();
             assert_eq!(RaftEngineDir::open(dir, None).unwrap().warnings(), &[] as &[String]);
             assert_eq!(open(dir).get_raft_state(7).unwrap().unwrap().last_index, 2);
         }
@@ -174,25 +173,34 @@ mod tests {
         let next = dir.join("0000000000000002.raftlog");
         for blank in [vec![], vec![0; 4096]] {
             std::fs::write(&next, blank).unwrap();
-            assert_eq!(append(dir, &[(7, b"R", Some(&state(3)))]).unwrap(), next);
+            assert_eq!(write_to(dir, &[(7, b"R", Some(&state(3)))]).unwrap(), next);
             assert_eq!(open(dir).get_raft_state(7).unwrap().unwrap().last_index, 3);
         }
         std::fs::write(&next, b"another program's file, as it seems").unwrap();
-        let e = append(dir, &[(7, b"R", None)]).unwrap_err().to_string();
+        let e = write_to(dir, &[(7, b"R", None)]).unwrap_err().to_string();
         assert!(e.contains("0002.raftlog") && e.contains("nothing was changed"), "{e}");
     }
 
     #[test]
-    fn batches_are_aligned_where_the_file_says_so() {
+    fn padding_of_an_aligned_file_is_gone_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0000000000000001.raftlog");
-        std::fs::write(&path, [FILE_MAGIC, &2u64.to_be_bytes(), &4096u64.to_be_bytes()].concat()).unwrap();
-        for round in 1..4 {
-            append(dir.path(), &[(7, b"R", Some(&state(round)))]).unwrap();
-            assert_eq!(std::fs::metadata(&path).unwrap().len() / 4096, round);
+        let header = [FILE_MAGIC, &2u64.to_be_bytes(), &4096u64.to_be_bytes()].concat();
+        for (place, value) in [(4096, state(1)), (header.len(), state(2)), (0, state(3))] {
+            let mut bytes = header.clone();
+            if place > 0 {
+                bytes.resize(place, 0);
+                bytes.extend_from_slice(&batch(&[(7, b"R", Some(&value))], 1));
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            write_to(dir.path(), &[(8, b"R", Some(&value))]).unwrap();
+            let ours = RaftEngineDir::open(dir.path(), None).unwrap();
+            let want = (place > 0).then_some(&value[..]);
+            assert_eq!((ours.get(7, b"R"), ours.get(8, b"R")), (want, Some(&value[..])), "{place}");
+            assert_eq!(ours.warnings(), &[] as &[String]);
+            let theirs = open(dir.path());
+            assert_eq!(theirs.get_raft_state(7).unwrap().is_some(), place > 0);
+            assert!(theirs.get_raft_state(8).unwrap().is_some());
         }
-        let engine = RaftEngineDir::open(dir.path(), None).unwrap();
-        assert_eq!(engine.get(7, b"R"), Some(&state(3)[..]));
-        assert_eq!(engine.warnings(), &[] as &[String]);
     }
 }

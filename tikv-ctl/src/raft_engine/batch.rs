@@ -17,7 +17,7 @@ pub type BadBatch = (u64, String);
 pub struct FileHeader {
     /// 1 or 2.
     pub version: u64,
-    /// Batches start at multiples of this; 0: anywhere.
+    /// Zeros may fill up to multiples of this between batches; 0: there are none.
     pub alignment: u64,
     /// Bytes of the header.
     pub len: usize,
@@ -78,9 +78,7 @@ impl<'a> BatchIter<'a> {
     /// Walks the file `data` with the sequence number `seq`.
     pub fn new(data: &'a [u8], seq: u64) -> Result<BatchIter<'a>, BadBatch> {
         let header = FileHeader::parse(data)?;
-        let mut iter = BatchIter { data, seq, header, at: header.len };
-        iter.align();
-        Ok(iter)
+        Ok(BatchIter { data, seq, header, at: header.len })
     }
 
     /// What the file's header says.
@@ -90,13 +88,12 @@ impl<'a> BatchIter<'a> {
 
     /// After damage: goes to the next place where an intact batch begins, and tells it.
     pub fn resync(&mut self) -> Option<u64> {
-        let step = usize::try_from(self.header.alignment).ok().filter(|step| *step > 0).unwrap_or(1);
         let last = self.data.len().checked_sub(BATCH_HEADER + CRC)?;
         let damaged = self.at;
         // Bytes that may be summed up in vain: many false headers, each with a large footer, would take forever.
         let mut budget = SEARCH.saturating_mul(self.data.len());
-        while self.at.saturating_add(step) <= last && budget > 0 {
-            self.at += step;
+        while self.at < last && budget > 0 {
+            self.at += 1;
             let at = self.at;
             if let Some(cost) = self.plausible() {
                 if matches!(self.next_batch(), Ok(Some(_))) {
@@ -120,10 +117,14 @@ impl<'a> BatchIter<'a> {
         (fits && packed & 0xff <= 1).then(|| (total - footer) as usize)
     }
 
-    fn align(&mut self) {
-        if self.header.alignment > 0 {
-            let alignment = usize::try_from(self.header.alignment).unwrap_or(usize::MAX);
-            self.at = self.at.checked_next_multiple_of(alignment).unwrap_or(usize::MAX);
+    /// Goes over zeros up to where the file's alignment lets a batch begin; without them one may begin anywhere.
+    fn skip_padding(&mut self) {
+        let Ok(alignment) = usize::try_from(self.header.alignment) else { return };
+        let next = if alignment > 0 { self.at.checked_next_multiple_of(alignment) } else { None };
+        if let Some(next) = next.filter(|next| *next < self.data.len())
+            && self.data[self.at..next].iter().all(|byte| *byte == 0)
+        {
+            self.at = next;
         }
     }
 
@@ -133,6 +134,7 @@ impl<'a> BatchIter<'a> {
 
     /// The next batch; `Ok(None)` at the end of what was written.
     pub fn next_batch(&mut self) -> Result<Option<LogBatch<'a>>, BadBatch> {
+        self.skip_padding();
         let at = self.at;
         let bad = |what: &str| (at as u64, what.to_owned());
         let (Some(packed), Some(footer_offset)) = (self.number(at), self.number(at.saturating_add(8))) else {
@@ -167,7 +169,6 @@ impl<'a> BatchIter<'a> {
         };
         let items = item::parse(footer).ok_or_else(|| bad("an item of the batch does not decode"))?;
         self.at = at + total;
-        self.align();
         let entries_offset = (at + BATCH_HEADER) as u64;
         let entries_len = block.len() as u64;
         Ok(Some(LogBatch { offset: at as u64, entries_offset, entries_len, compressed, entries, items }))

@@ -33,15 +33,13 @@ type Batches = BTreeMap<(PathBuf, PathBuf), Vec<(String, Put)>>;
 impl Engines {
     /// Locks what `changes` of `dir` need.
     pub fn open(dir: &Path, config: &StoreConfig, changes: &[Change]) -> Result<Engines> {
-        if changes.iter().any(Change::is_of_raft) {
-            refuse_spilled(config)?;
-        }
         let (kv, raft) = (dir.join("db"), config.raftdb_path.clone().unwrap_or_else(|| dir.join("raft")));
         let mut tablets: Vec<PathBuf> = changes.iter().filter_map(|change| change.tablet(dir)).collect();
         tablets.sort_unstable();
         tablets.dedup();
         let dbs: Vec<&Path> = [&kv, &raft].into_iter().chain(&tablets).map(PathBuf::as_path).collect();
-        let lock = DirLock::take(dir, &raft_dir(dir, config), &dbs)?;
+        let raft_engine = [Some(raft_dir(dir, config)), config.raft_engine_spill_dir.clone()];
+        let lock = DirLock::take(dir, raft_engine.iter().flatten(), &dbs)?;
         // A file's directory may lie in an encrypted one; the warnings were told when the plan was made.
         encryption::register_around(dir, &config.encryption)?;
         let only_files = changes.iter().all(|change| matches!(change.target, Target::File { .. }));
@@ -132,19 +130,7 @@ impl Engines {
         };
         let changes: Vec<raft_engine::Written<'_>> =
             changes.iter().map(|(id, (key, value))| (*id, key.as_slice(), value.as_deref())).collect();
-        raft_engine::append(engine.dir(), &changes)?;
+        raft_engine::append(engine, &changes)?;
         Ok(())
-    }
-}
-
-/// The newest file of raft-engine may be in a second directory, which is not written to.
-fn refuse_spilled(config: &StoreConfig) -> Result<()> {
-    match &config.raft_engine_spill_dir {
-        Some(dir) if raft_engine::is_raft_engine_dir(dir) => Err(Error::other(format!(
-            "{}: raft-engine.spill-dir has files of the Raft log, and a command that writes does not write to two places: \
-             move them to the other files in raft-engine.dir, where raft-engine finds them, too; nothing was changed",
-            dir.display()
-        ))),
-        _ => Ok(()),
     }
 }

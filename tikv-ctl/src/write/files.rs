@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::Write,
     os::fd::AsRawFd,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{Change, Target, decode};
@@ -18,12 +18,13 @@ use crate::{
 pub struct DirLock(#[allow(dead_code)] Vec<File>);
 
 impl DirLock {
-    /// Locks the data directory `dir`, or raft-engine's own, as those do who write to it; and the raft-engine in `raft` and
+    /// Locks the data directory `dir`, or raft-engine's own, as those do who write to it; and raft-engine's, `raft`, and
     /// the databases `dbs`, those of them that are there.
-    pub fn take(dir: &Path, raft: &Path, dbs: &[&Path]) -> Result<DirLock> {
+    pub fn take<'a>(dir: &Path, raft: impl Iterator<Item = &'a PathBuf>, dbs: &[&Path]) -> Result<DirLock> {
         let mut held = Vec::new();
-        for lock in [dir.join("LOCK"), raft.join("LOCK")].iter().filter(|lock| lock.is_file()) {
-            held.push(lock_file(lock, |file| file.try_lock().map_err(Into::into))?);
+        let locks = raft.map(|raft| raft.join("LOCK"));
+        for lock in std::iter::once(dir.join("LOCK")).chain(locks).filter(|lock| lock.is_file()) {
+            held.push(lock_file(&lock, |file| file.try_lock().map_err(Into::into))?);
         }
         for db in dbs.iter().filter(|db| db.join("CURRENT").is_file()) {
             held.push(lock_file(&db.join("LOCK"), lock_as_rocksdb)?);

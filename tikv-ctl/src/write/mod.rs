@@ -98,11 +98,6 @@ impl Change {
         Ok(())
     }
 
-    /// Whether it changes what raft-engine has.
-    fn is_of_raft(&self) -> bool {
-        matches!(self.target, Target::RaftState { .. } | Target::RaftKey { .. })
-    }
-
     /// The directory of the tablet that it changes.
     fn tablet(&self, dir: &Path) -> Option<PathBuf> {
         match &self.target {
