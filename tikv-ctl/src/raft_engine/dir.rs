@@ -9,7 +9,12 @@ use std::{
 use kvproto::eraftpb::Entry;
 use prost::Message;
 
-use super::{BatchIter, Content, LogBatch, MemTable, item::INTERNAL_KEY_PREFIX, memtable::EntryPlace};
+use super::{
+    BatchIter, Content, MemTable,
+    atomic::{Change, Pending},
+    item::INTERNAL_KEY_PREFIX,
+    memtable::EntryPlace,
+};
 use crate::lsm::{Error, Result, read_whole};
 
 const ATTEMPTS: usize = 20;
@@ -125,6 +130,7 @@ impl RaftEngineDir {
                 .warnings
                 .push(format!("{dir}: no .raftlog file is here, only .rewrite files: what it held is lost"));
         }
+        let mut pending = Pending::default();
         for queue in [&rewrite, &append] {
             let run = contiguous(queue);
             if let (true, Some(first)) = (run.len() < queue.len(), run.first()) {
@@ -137,13 +143,13 @@ impl RaftEngineDir {
                 ));
             }
             for (i, file) in run.iter().enumerate() {
-                engine.replay_file(file, i + 1 == run.len())?;
+                engine.replay_file(file, i + 1 == run.len(), &mut pending)?;
             }
         }
         Ok(engine)
     }
 
-    fn replay_file(&mut self, file: &LogFile, last: bool) -> Result<()> {
+    fn replay_file(&mut self, file: &LogFile, last: bool, pending: &mut Pending) -> Result<()> {
         let data = file.read()?;
         let mut batches = match BatchIter::new(&data, file.seq) {
             Ok(batches) => batches,
@@ -158,7 +164,15 @@ impl RaftEngineDir {
         loop {
             match batches.next_batch() {
                 Ok(None) => return Ok(()),
-                Ok(Some(batch)) => self.apply(file, batch),
+                Ok(Some(batch)) => {
+                    let change = Change::new(file.path.clone(), batch);
+                    match file.queue {
+                        Queue::Append => self.apply(change),
+                        Queue::Rewrite => {
+                            pending.take(change).into_iter().for_each(|change| self.apply(change))
+                        }
+                    }
+                }
                 Err((offset, what)) => {
                     let why = if last {
                         "the log ends before: a torn write, as a crash leaves it, or the remains of a recycled file; \
@@ -174,15 +188,16 @@ impl RaftEngineDir {
         }
     }
 
-    fn apply(&mut self, file: &LogFile, batch: LogBatch<'_>) {
-        for item in batch.items {
+    fn apply(&mut self, change: Change) {
+        let Change { path, block_offset, block_len, compressed, items } = change;
+        for item in items {
             let table = self.groups.entry(item.group).or_default();
             match item.content {
                 Content::Entries(indexes) => table.append(indexes.into_iter().map(|index| EntryPlace {
-                    path: file.path.clone(),
-                    block_offset: batch.entries_offset,
-                    block_len: batch.entries_len,
-                    compressed: batch.compressed,
+                    path: path.clone(),
+                    block_offset,
+                    block_len,
+                    compressed,
                     index,
                 })),
                 Content::Clean => *table = MemTable::default(),

@@ -4,6 +4,7 @@
 //! Formats: raft-engine's `src/file_pipe_log/format.rs`, `src/log_batch.rs`.
 
 mod append;
+mod atomic;
 mod batch;
 mod dir;
 mod dump;

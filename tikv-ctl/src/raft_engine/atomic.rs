@@ -1,0 +1,87 @@
+//! Batches that count only together: raft-engine rewrites a large Raft group in several, marked as an atomic group. A crash
+//! may leave some of them, which count for nothing then: what they repeat is still in older files.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{Content, LogBatch, LogItem, item::INTERNAL_KEY_PREFIX};
+
+/// Behind the prefix of internal keys: the mark of a batch that is part of an atomic group.
+const ATOMIC_GROUP_KEY: u8 = 0x01;
+const BEGIN: u8 = 0;
+const END: u8 = 2;
+
+/// What a batch does, without its bytes.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub path: PathBuf,
+    pub block_offset: u64,
+    pub block_len: u64,
+    pub compressed: bool,
+    pub items: Vec<LogItem>,
+}
+
+impl Change {
+    pub fn new(path: PathBuf, batch: LogBatch<'_>) -> Change {
+        let LogBatch { entries_offset, entries_len, compressed, items, .. } = batch;
+        Change { path, block_offset: entries_offset, block_len: entries_len, compressed, items }
+    }
+
+    /// The Raft group of the atomic group that this is part of, and which part.
+    fn mark(&self) -> Option<(u64, u8)> {
+        self.items.iter().find_map(|item| match &item.content {
+            Content::Put(key, value)
+                if key.strip_prefix(INTERNAL_KEY_PREFIX) == Some(&[ATOMIC_GROUP_KEY]) =>
+            {
+                let [part] = value.as_slice() else { return None };
+                Some((item.group, *part))
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Atomic groups whose end has not been met.
+#[derive(Debug, Default)]
+pub(super) struct Pending(BTreeMap<u64, Vec<Change>>);
+
+impl Pending {
+    /// Takes a batch of the rewrite queue; gives those that count from now on.
+    pub fn take(&mut self, change: Change) -> Vec<Change> {
+        let Some((group, part)) = change.mark() else { return vec![change] };
+        if part == BEGIN {
+            // One that was begun before has no end.
+            self.0.insert(group, vec![change]);
+            return Vec::new();
+        }
+        let Some(begun) = self.0.get_mut(&group) else { return Vec::new() };
+        begun.push(change);
+        if part == END { self.0.remove(&group).unwrap_or_default() } else { Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(offset: u64, mark: Option<u8>) -> Change {
+        let put = |part| Content::Put(vec![b'_', b'_', 1], vec![part]);
+        let items = mark.map(|part| LogItem { group: 2, content: put(part) }).into_iter().collect();
+        Change { path: PathBuf::new(), block_offset: offset, block_len: 0, compressed: false, items }
+    }
+
+    #[test]
+    fn parts_count_when_the_last_is_there() {
+        let mut pending = Pending::default();
+        let mut take = |offset, mark| {
+            pending.take(change(offset, mark)).iter().map(|change| change.block_offset).collect::<Vec<_>>()
+        };
+        assert_eq!(take(1, None), [1]);
+        assert!(take(2, Some(1)).is_empty(), "nothing was begun");
+        assert!(take(3, Some(0)).is_empty());
+        assert!(take(4, Some(0)).is_empty(), "the one before was never ended");
+        assert!(take(5, Some(1)).is_empty());
+        assert_eq!(take(6, None), [6]);
+        assert_eq!(take(7, Some(2)), [4, 5, 7]);
+        assert!(take(8, Some(2)).is_empty());
+    }
+}
