@@ -197,7 +197,7 @@ fn write(args: &FlamegraphArgs, global: &Global, profile: &Profile, out: &mut Ou
             .iter()
             .map(|(stack, count)| json!({ "stack": stack.split(';').collect::<Vec<_>>(), "count": count }))
             .collect();
-        return out.bytes(format!("{:#}\n", json!(stacks)).as_bytes());
+        return out.json(&stacks);
     }
     if page::wanted(args.html, global.output.as_deref()) {
         return out.bytes(page::of(profile)?.as_bytes());

@@ -31,6 +31,11 @@ pub trait Source {
     /// The type whose functions TiKV's messages name: `Debugger` or `DebugClient`.
     fn executor(&self) -> &'static str;
 
+    /// What of its files could not be read so far; a server does not tell.
+    fn damages(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Ids of all regions, in order.
     fn all_regions(&self) -> Answer<Vec<u64>>;
 

@@ -150,3 +150,100 @@ fn entries_of_files_that_are_gone_are_cleaned_up_and_brought_back() {
     assert!(code == 1 && err.contains("changed since"), "{err}");
     std::fs::remove_file(undo).unwrap();
 }
+
+/// Bytes of a `file.dict` whose files are half in its content, half in the log behind.
+fn with_log(dir: &Path) -> Vec<u8> {
+    let all = tikv_ctl::encryption::FileDict::read(dir).unwrap().files;
+    let middle = all.keys().nth(all.len() / 2).unwrap().clone();
+    let (content, log): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        all.into_iter().partition(|(name, _)| *name < middle);
+    let mut bytes = encode_files(2, &content);
+    for (name, info) in log {
+        let info = info.encode_to_vec();
+        let body = [name.as_bytes(), &info].concat();
+        bytes.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
+        bytes.extend_from_slice(&(name.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(&(info.len() as u16).to_be_bytes());
+        bytes.push(1);
+        bytes.extend_from_slice(&body);
+    }
+    bytes
+}
+
+#[test]
+fn a_damaged_dictionary_is_told_with_its_place() {
+    let (_plain, secret) = stores();
+    key_dict(secret.path(), &plaintext());
+    let whole: Vec<_> = COMMANDS.iter().map(|args| run(secret.path(), args)).collect();
+    let file_dict = with_log(secret.path());
+    std::fs::write(secret.path().join("file.dict"), &file_dict).unwrap();
+    let (dump, unknown) = (&["encryption-meta", "dump-file"][..], (0, String::new(), String::new()));
+    let mut failed = Vec::new();
+    for name in ["file.dict", "key.dict"] {
+        let path = secret.path().join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        let cuts = [0, 1, 15, bytes.len() / 2, bytes.len() - 1]
+            .map(|at| (format!("cut at {at}"), bytes[..at].to_vec()));
+        let flips = (0..bytes.len()).step_by(bytes.len() / 12).map(|at| {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            (format!("bit flipped at {at}"), flipped)
+        });
+        let foreign = [("foreign".to_owned(), b"this is no dictionary at all".to_vec())];
+        for (what, damaged) in cuts.into_iter().chain(flips).chain(foreign) {
+            std::fs::write(&path, damaged).unwrap();
+            let lines = COMMANDS.iter().zip(&whole).chain([(&dump, &unknown)]);
+            for (args, before) in lines {
+                if *args == dump && name == "key.dict" {
+                    continue;
+                }
+                let (code, out, err) = run(secret.path(), args);
+                let told = err.contains(name) && (err.contains("at byte") || err.contains("master key"));
+                // A log may end anywhere; but what it does not name reads as plain, and then as damage.
+                let same = out == before.1 || before.1.is_empty();
+                if !told || (code == 0 && !same) {
+                    failed.push(format!("{name} {what}; {args:?}: {code} {out} {err}"));
+                }
+            }
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let (code, _, err) = run(secret.path(), &["size"]);
+        assert!(code == 1 && err.contains(name), "without {name}: {code} {err}");
+        std::fs::write(&path, bytes).unwrap();
+    }
+    assert!(failed.is_empty(), "{}:\n{}", failed.len(), failed.join("\n"));
+    // A damaged record in the middle: the files behind it read, and the dictionary is not written anew.
+    let at = file_dict.len() - 30;
+    let mut damaged = file_dict.clone();
+    let first = file_dict.len() / 2 + 20;
+    damaged[first] ^= 1;
+    std::fs::write(secret.path().join("file.dict"), &damaged).unwrap();
+    let (code, _, err) = run(secret.path(), dump);
+    assert!(at > first && code == 1 && err.contains("the next whole one is at byte"), "{err}");
+    let (code, _, err) = run(secret.path(), &["cleanup-encryption-meta", "--dry-run"]);
+    assert!(code == 1 && err.contains("take it from a backup first"), "{err}");
+}
+
+#[test]
+fn a_key_service_is_not_asked_and_the_way_out_is_told() {
+    let (_plain, secret) = stores();
+    let metadata = [("method", b"aes256-gcm".to_vec()), ("iv", vec![1; 12]), ("aes_gcm_tag", vec![1; 16])];
+    let metadata = metadata.map(|(name, value)| (name.to_owned(), value)).into();
+    key_dict(secret.path(), &EncryptedContent { metadata, content: vec![1; 40], ..Default::default() });
+    let other = tempfile::tempdir().unwrap();
+    let config = other.path().join("tikv.toml");
+    let key_file = other.path().join("master.key");
+    std::fs::write(&key_file, "ab".repeat(32) + "\n").unwrap();
+    let file = format!("type = \"file\"\npath = \"{}\"", key_file.display());
+    let kms = "type = \"kms\"\nkey-id = \"k\"\nregion = \"r\"";
+    for (master, says) in [(kms, "KMS"), (file.as_str(), "does not open it")] {
+        std::fs::write(&config, format!("[security.encryption.master-key]\n{master}\n")).unwrap();
+        for args in COMMANDS {
+            let (code, out, err) =
+                run(secret.path(), &[*args, &["--config", config.to_str().unwrap()]].concat());
+            assert!(code == 1 && err.contains(says) && err.contains("DIR/key.dict"), "{args:?}: {out}{err}");
+            assert!(err.contains("--config FILE") && err.lines().count() == 1, "{args:?}: {err}");
+        }
+    }
+}

@@ -217,7 +217,7 @@ fn a_filter_says_no_to_what_is_not_there_and_never_to_what_is() {
     for (kind, setting) in settings {
         let dir = tempfile::tempdir().unwrap();
         let (table, keys) = filtered(&dir.path().join("a.sst"), &*setting);
-        let text = table.filter_text();
+        let text = table.filter_text().unwrap();
         assert!(text.contains(kind), "{text}");
         for key in &keys {
             assert!(table.may_hold(Some(key), key).unwrap(), "{text}: {key:?}");

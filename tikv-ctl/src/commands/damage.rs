@@ -22,12 +22,13 @@ pub fn snap_meta(path: &Path, out: &mut Output<'_>) -> Result<()> {
     let bytes = read_whole(path)?;
     let meta = SnapshotMeta::decode(bytes.as_slice()).map_err(|e| {
         let what = "expected the SnapshotMeta of a .meta file in snap/, which does not decode";
-        Error::other(format!("{}: {what}: {e}", path.display()))
+        Error::other(format!("{} at byte 0 of {}: {what}: {e}", path.display(), bytes.len()))
     })?;
     if meta.cf_files.is_empty() {
         return Err(Error::other(format!(
-            "{}: expected a snapshot's .meta file, which names its files; this one names none",
-            path.display()
+            "{} at byte 0 of {}: expected a snapshot's .meta file, which names its files; this one names none",
+            path.display(),
+            bytes.len()
         )));
     }
     let rows = meta.cf_files.iter().map(|file| (file.cf.clone(), file.size, file.checksum));

@@ -68,8 +68,9 @@ fn consents(what: &str, out: &mut Output<'_>) -> Result<bool> {
 }
 
 fn dump_files(dir: &Path, wanted: Option<&Path>, out: &mut Output<'_>) -> Result<()> {
-    let FileDict { mut files, warnings, .. } = FileDict::read(dir)?;
+    let FileDict { mut files, warnings, damages, .. } = FileDict::read(dir)?;
     warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
+    damages.iter().for_each(|damage| out.note(damage));
     // TiKV's names are absolute, with links resolved.
     let whole = wanted.map(|wanted| std::fs::canonicalize(wanted).unwrap_or_else(|_| wanted.to_owned()));
     files
@@ -79,12 +80,13 @@ fn dump_files(dir: &Path, wanted: Option<&Path>, out: &mut Output<'_>) -> Result
             let method = enum_value("encryptionpb.EncryptionMethod", info.method.into());
             json!({ "file": name, "key_id": info.key_id, "iv": hex_upper(&info.iv), "method": method })
         };
-        return out.json(&files.iter().map(row).collect::<Vec<_>>());
+        out.json(&files.iter().map(row).collect::<Vec<_>>())?;
+    } else {
+        for (name, info) in &files {
+            out.line(format!("{name}: {}", message_text("encryptionpb.FileInfo", &info.encode_to_vec())?))?;
+        }
     }
-    for (name, info) in &files {
-        out.line(format!("{name}: {}", message_text("encryptionpb.FileInfo", &info.encode_to_vec())?))?;
-    }
-    Ok(())
+    if damages.is_empty() { Ok(()) } else { Err(Error::Damaged(damages.len())) }
 }
 
 fn dump_keys(dir: &Path, config: &StoreConfig, ids: &[u64], out: &mut Output<'_>) -> Result<()> {
@@ -129,8 +131,9 @@ pub fn decrypt_file(
     if !yes && !consents(EXPOSES_DATA, out)? {
         return if out.is_json() { out.json(&json!({ "consented": false })) } else { out.line("exit.") };
     }
-    let warnings = register(dir, &store_config(global)?.encryption)?;
-    warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
+    let notes = register(dir, &store_config(global)?.encryption)?;
+    notes.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
+    notes.damages.iter().for_each(|damage| out.note(damage));
     if !out.is_json() {
         out.line(format!("infile: {}, outfile: {}", infile.display(), outfile.display()))?;
     }
@@ -146,7 +149,8 @@ pub fn decrypt_file(
     out.either(
         || format!("crc32: {crc}"),
         || json!({ "infile": infile, "outfile": encrypted.then_some(outfile), "encrypted": encrypted, "crc32": crc }),
-    )
+    )?;
+    if notes.damages.is_empty() { Ok(()) } else { Err(Error::Damaged(notes.damages.len())) }
 }
 
 /// Copies `file` to `to`, if it is given, and tells the CRC-32 of its plain bytes.
@@ -182,7 +186,11 @@ fn create(path: &Path, dir: &Path) -> Result<File> {
 
 /// `cleanup-encryption-meta`: entries of `file.dict` whose files are gone.
 pub fn cleanup_plan(dir: &Path) -> Result<Plan> {
-    let FileDict { version, files, bytes, .. } = FileDict::read(dir)?;
+    let FileDict { version, files, bytes, damages, .. } = FileDict::read(dir)?;
+    if let Some(damage) = damages.first() {
+        let what = "to write it anew would make that final; take it from a backup first";
+        return Err(Error::other(format!("{damage}; {what}")));
+    }
     let whole = std::fs::canonicalize(dir)?;
     let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = files.into_iter().partition(|(name, _)| {
         let name = Path::new(name);

@@ -74,6 +74,10 @@ pub fn run(text: &str, ts: Option<u64>, global: &Global, out: &mut Output<'_>) -
         }
         any = true;
     }
+    // What the store met itself has more to tell of the same places.
+    let met = store.damages();
+    damages.retain(|damage| !met.iter().any(|met| met.contains(damage)));
+    damages.extend(met);
     damages.sort();
     damages.dedup();
     if out.is_json() {

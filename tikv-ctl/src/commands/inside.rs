@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal, thread, time::Duration};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use kvproto::tracecontrol::{
     InFlightRequest, KeepRequest, KeptRequest, trace_control_client::TraceControlClient,
 };
@@ -95,12 +96,18 @@ pub fn kept(args: &KeptArgs, global: &Global, out: &mut Output<'_>) -> Result<()
     let request = KeptRequest { why: args.why.clone() };
     let chunks = server.runtime.block_on(server.client.clone().kept(request));
     let mut chunks = chunks.map_err(|e| server.failure(&e))?.into_inner();
-    if global.output.is_none() && std::io::stdout().is_terminal() {
+    if global.output.is_none() && !out.is_json() && std::io::stdout().is_terminal() {
         return Err(Error::other("a trace file is no text for a terminal: give -o FILE"));
     }
+    let mut trace = Vec::new();
     loop {
         match server.runtime.block_on(chunks.message()) {
+            Ok(Some(chunk)) if out.is_json() => trace.extend_from_slice(&chunk.data),
             Ok(Some(chunk)) => out.bytes(&chunk.data)?,
+            Ok(None) if out.is_json() => {
+                let text = BASE64_STANDARD.encode(&trace);
+                return out.json(&json!({ "bytes": trace.len(), "trace_base64": text }));
+            }
             Ok(None) => return Ok(()),
             Err(e) => return Err(server.failure(&e)),
         }

@@ -40,38 +40,48 @@ pub use sst::SstArgs;
 /// Runs the command that `opt` names.
 pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     let Opt { global, convert, cmd } = opt;
-    know_keys(&cmd, &global, out)?;
+    let damages = know_keys(&cmd, &global, out)?;
     if convert::run(&convert, out)? {
         return Ok(());
     }
+    run_command(cmd, &global, out)?;
+    if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
+}
+
+fn run_command(cmd: Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Result<()> {
     match cmd {
         Some(Cmd::Sst(args)) => sst::run(&args, global.key_format, out),
-        Some(Cmd::Files(cmd)) => files::run(&cmd, &global, out),
-        Some(Cmd::RaftEngineCtl { args }) => raft_engine::run(&args, &global, out),
-        Some(Cmd::EncryptionMeta { cmd }) => encryption::run(&cmd, &global, out),
+        Some(Cmd::Files(cmd)) => files::run(&cmd, global, out),
+        Some(Cmd::RaftEngineCtl { args }) => raft_engine::run(&args, global, out),
+        Some(Cmd::EncryptionMeta { cmd }) => encryption::run(&cmd, global, out),
         Some(Cmd::DecryptFile { file, out_file, yes }) => {
-            encryption::decrypt_file(&file, &out_file, yes, &global, out)
+            encryption::decrypt_file(&file, &out_file, yes, global, out)
         }
-        Some(Cmd::Admin(cmd)) => admin::run(&cmd, &global, out),
-        Some(Cmd::Write(cmd)) => write::run(&cmd, &global, out),
+        Some(Cmd::Admin(cmd)) => admin::run(&cmd, global, out),
+        Some(Cmd::Write(cmd)) => write::run(&cmd, global, out),
         Some(Cmd::Ldb { args }) => rocksdb_tools::ldb(&args, out),
         Some(Cmd::SstDump { args }) => rocksdb_tools::sst_dump(&args, out),
         Some(Cmd::DumpSnapMeta { file }) => damage::snap_meta(&file, out),
         Some(Cmd::BadSsts { .. }) => {
-            let store = open_offline(&global, out)?;
-            damage::bad_ssts(&store, global.data_dir.as_deref().unwrap_or(Path::new("")), out)
+            let store = open_offline(global, out)?;
+            let done = damage::bad_ssts(&store, global.data_dir.as_deref().unwrap_or(Path::new("")), out);
+            tell_damages(&store, done, out)
         }
         Some(Cmd::Diff { region, to_data_dir, to_config, to_host }) => {
             let other = Global { data_dir: to_data_dir, config: to_config, host: to_host, ..global.clone() };
-            match (open_source(&global, out)?, open_source(&other, out)?) {
-                (Some(ours), Some(theirs)) => diff::run(region, &*ours, &*theirs, out),
+            match (open_source(global, out)?, open_source(&other, out)?) {
+                (Some(ours), Some(theirs)) => {
+                    let done = diff::run(region, &*ours, &*theirs, out);
+                    let done = tell_damages(&*ours, done, out);
+                    tell_damages(&*theirs, done, out)
+                }
                 _ => {
                     Err(Error::other("[host|data-dir] is not specified: give --data-dir DIR or --host ADDR"))
                 }
             }
         }
-        Some(Cmd::Find { key, ts }) => find::run(&key, ts, &global, out),
-        Some(Cmd::Key { key, value }) => key::run(&key, value.as_deref(), &global, out),
+        Some(Cmd::Find { key, ts }) => find::run(&key, ts, global, out),
+        Some(Cmd::Key { key, value }) => key::run(&key, value.as_deref(), global, out),
         Some(Cmd::Completions { shell }) => manual::completions(shell, out),
         Some(Cmd::Man { dir }) => manual::pages(&dir, out),
         Some(Cmd::ReuseReadonlyRemains { .. }) => Err(Error::other(
@@ -81,11 +91,11 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
         Some(Cmd::CompactLogBackup { .. }) => Err(Error::other(
             "compact-log-backup is not here: log backups lie in object storage; use TiKV's own tikv-ctl or br",
         )),
-        Some(Cmd::Flamegraph(args)) => flamegraph::run(&args, &global, out),
-        Some(Cmd::Inflight(args)) => inside::inflight(&args, &global, out),
-        Some(Cmd::Keep(args)) => inside::keep(&args, &global, out),
-        Some(Cmd::Kept(args)) => inside::kept(&args, &global, out),
-        Some(cmd) => with_store(cmd, &global, out),
+        Some(Cmd::Flamegraph(args)) => flamegraph::run(&args, global, out),
+        Some(Cmd::Inflight(args)) => inside::inflight(&args, global, out),
+        Some(Cmd::Keep(args)) => inside::keep(&args, global, out),
+        Some(Cmd::Kept(args)) => inside::kept(&args, global, out),
+        Some(cmd) => with_store(cmd, global, out),
         None => {
             let help = <Opt as clap::CommandFactory>::command().render_help();
             out.bytes(help.to_string().as_bytes())
@@ -93,29 +103,35 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     }
 }
 
-/// Makes the keys known of the data directory that the command's files lie in, so that encrypted ones can be read.
-fn know_keys(cmd: &Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Result<()> {
+/// Makes the keys known of the data directory that the command's files lie in, so that encrypted ones can be read. How
+/// much of its dictionaries is damaged is returned.
+fn know_keys(cmd: &Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Result<usize> {
     let path = match cmd {
         Some(Cmd::Sst(args)) => Some(args.path.as_path()),
         Some(Cmd::Files(cmd)) => cmd.path().or(global.data_dir.as_deref()),
         Some(Cmd::DumpSnapMeta { file }) => Some(file.as_path()),
         _ => None,
     };
-    path.map_or(Ok(()), |path| know_keys_around(path, global, out))
+    path.map_or(Ok(0), |path| know_keys_around(path, global, out))
 }
 
 /// The same for a file or directory that a command reads.
-fn know_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<()> {
+fn know_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<usize> {
     let config = store_config(global)?.encryption;
-    let mut warnings = encryption_keys::register_around(path, &config)?;
+    let mut notes = encryption_keys::register_around(path, &config)?;
     // A file outside may be one of the directory's: raft-engine can lie elsewhere.
     if let Some(dir) = &global.data_dir {
-        warnings.extend(encryption_keys::register(dir, &config)?);
+        let more = encryption_keys::register(dir, &config)?;
+        notes.warnings.extend(more.warnings);
+        notes.damages.extend(more.damages);
     }
-    warnings.sort();
-    warnings.dedup();
-    warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
-    Ok(())
+    for list in [&mut notes.warnings, &mut notes.damages] {
+        list.sort();
+        list.dedup();
+    }
+    notes.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
+    notes.damages.iter().for_each(|damage| out.note(damage));
+    Ok(notes.damages.len())
 }
 
 /// The configuration that `--config` names.
@@ -137,8 +153,13 @@ fn with_store(cmd: Cmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
     }
     let offline = open_debugger(global, out)?;
     let done = dispatch(cmd, global, &offline, out);
-    // What could not be read is told even when the command failed, perhaps because of it.
-    let damages = offline.damages();
+    tell_damages(&offline, done, out)
+}
+
+/// The end of a command that read `source`: what could not be read is told even when the command failed, perhaps because of
+/// it.
+fn tell_damages(source: &dyn Source, done: Result<()>, out: &mut Output<'_>) -> Result<()> {
+    let damages = source.damages();
     damages.iter().for_each(|damage| out.note(damage));
     done?;
     if damages.is_empty() { Ok(()) } else { Err(Error::Damaged(damages.len())) }

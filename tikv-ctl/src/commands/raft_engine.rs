@@ -63,7 +63,12 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     };
     let (Ctl::Dump { path, .. } | Ctl::Check { path } | Ctl::Repair { path, .. } | Ctl::TryPurge { path }) =
         &ctl;
-    know_keys_around(path, global, out)?;
+    let damages = know_keys_around(path, global, out)?;
+    run_tool(ctl, global, out)?;
+    if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
+}
+
+fn run_tool(ctl: Ctl, global: &Global, out: &mut Output<'_>) -> Result<()> {
     match ctl {
         Ctl::Dump { path, raft_groups } => dump(&path, &raft_groups, out),
         Ctl::Check { path } => check(&path, out),
@@ -105,12 +110,15 @@ fn refuse_encrypted(dir: &std::path::Path) -> Result<()> {
 }
 
 fn dump(path: &std::path::Path, groups: &[u64], out: &mut Output<'_>) -> Result<()> {
-    if !out.is_json() {
-        return raft_engine::dump(path, groups, |line| out.line(line))?;
-    }
-    let mut list = out.list();
-    raft_engine::dump(path, groups, |line| list.push(out, &line))??;
-    list.end(out)
+    let damages = if out.is_json() {
+        let mut list = out.list();
+        let damages = raft_engine::dump(path, groups, |line| list.push(out, &line))??;
+        list.end(out)?;
+        damages
+    } else {
+        raft_engine::dump(path, groups, |line| out.line(line))??
+    };
+    if damages > 0 { Err(Error::Damaged(damages)) } else { Ok(()) }
 }
 
 fn check(path: &std::path::Path, out: &mut Output<'_>) -> Result<()> {

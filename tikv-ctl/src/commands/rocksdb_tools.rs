@@ -6,12 +6,13 @@ use clap::{Parser, Subcommand, ValueEnum};
 use keys::hex_upper;
 use serde_json::json;
 
+use super::files::{open_db, tell_damages};
 use crate::{
     Error, Result,
     entry_lines::{EntryLines, Form},
     key::{KeyFormat, KeyUse, parse_key},
     line::Line,
-    lsm::{Db, InternalKey, Table, read_manifest},
+    lsm::{InternalKey, Table, manifest::VersionState, read_manifest},
     output::Output,
 };
 
@@ -126,7 +127,7 @@ pub fn ldb(args: &[String], out: &mut Output<'_>) -> Result<()> {
     let bound = |text: &Option<String>| text.as_ref().map_or(Ok(Vec::new()), |text| key(text, tool.hex));
     match &tool.cmd {
         LdbCmd::ListColumnFamilies {} => {
-            let state = read_manifest(&tool.db)?;
+            let state = read_state(&tool.db, out)?;
             let names: Vec<&str> = state.families.values().map(|family| family.name.as_str()).collect();
             out.either(
                 || format!("Column families in {}: \n{{{}}}", tool.db.display(), names.join(", ")),
@@ -136,12 +137,16 @@ pub fn ldb(args: &[String], out: &mut Output<'_>) -> Result<()> {
         LdbCmd::ManifestDump {} => manifest_dump(&tool.db, out),
         LdbCmd::Get { key: text } => {
             let wanted = key(text, tool.hex)?;
-            let value = Db::open(&tool.db, None)?.get(&tool.column_family, &wanted)?;
-            let value = value.ok_or_else(|| Error::other(format!("Failed: NotFound: key {text}")))?;
-            out.either(|| shown(&value, tool.hex), || json!({ "value": hex_upper(&value) }))
+            let db = open_db(&tool.db, out)?;
+            let value = db.get(&tool.column_family, &wanted);
+            // What could not be read may be why there is no value.
+            let damages = tell_damages(&db, out);
+            let value = value?.ok_or_else(|| Error::other(format!("Failed: NotFound: key {text}")))?;
+            out.either(|| shown(&value, tool.hex), || json!({ "value": hex_upper(&value) }))?;
+            damages
         }
         LdbCmd::Scan {} => {
-            let db = Db::open(&tool.db, None)?;
+            let db = open_db(&tool.db, out)?;
             let mut iter = db.scan(&tool.column_family, &bound(&tool.from)?, &bound(&tool.to)?)?;
             let (mut list, mut left) = (out.list(), tool.max_keys.unwrap_or(u64::MAX));
             while left > 0 && iter.advance()? {
@@ -157,13 +162,23 @@ pub fn ldb(args: &[String], out: &mut Output<'_>) -> Result<()> {
                     ))?;
                 }
             }
-            if out.is_json() { list.end(out) } else { Ok(()) }
+            if out.is_json() {
+                list.end(out)?;
+            }
+            tell_damages(&db, out)
         }
     }
 }
 
-fn manifest_dump(dir: &Path, out: &mut Output<'_>) -> Result<()> {
+/// What a MANIFEST says, and whether all of it could be read.
+fn read_state(dir: &Path, out: &mut Output<'_>) -> Result<VersionState> {
     let state = read_manifest(dir)?;
+    state.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
+    Ok(state)
+}
+
+fn manifest_dump(dir: &Path, out: &mut Output<'_>) -> Result<()> {
+    let state = read_state(dir, out)?;
     if out.is_json() {
         let families = state.families.iter().map(|(id, family)| {
             let files = family.files.values().map(|file| {
@@ -213,6 +228,10 @@ pub fn sst_dump(args: &[String], out: &mut Output<'_>) -> Result<()> {
     if !out.is_json() {
         out.line(format!("Process {}\nSst file format: block-based", tool.file.display()))?;
     }
+    // What could be read around is damage all the same.
+    let index = table.index()?;
+    let around = table.damages().iter().chain(index.damages());
+    let mut damages = around.map(|damage| out.note(&damage.to_string())).count();
     let (mut list, mut count, limit) = (out.list(), 0u64, tool.read_num.unwrap_or(u64::MAX));
     if tool.command != SstCommand::None {
         let print = tool.command == SstCommand::Scan;
@@ -220,8 +239,16 @@ pub fn sst_dump(args: &[String], out: &mut Output<'_>) -> Result<()> {
             out.line("from [] to []")?;
         }
         let mut iter = table.iter()?;
-        while count < limit && iter.advance()? {
-            count += 1;
+        while count < limit {
+            match iter.advance() {
+                Ok(true) => count += 1,
+                Ok(false) => break,
+                Err(e) => {
+                    damages += 1;
+                    out.note(&e.to_string());
+                    continue;
+                }
+            }
             let key = iter.key();
             if print && out.is_json() {
                 let row = json!({ "key_hex": hex_upper(key.user_key), "sequence": key.sequence(),
@@ -239,16 +266,15 @@ pub fn sst_dump(args: &[String], out: &mut Output<'_>) -> Result<()> {
         table.range_deletions()?;
     }
     if out.is_json() {
-        return match tool.command {
-            SstCommand::Scan => list.end(out),
-            _ => out.json(&json!({ "file": tool.file, "entries": count, "properties": names(&table) })),
-        };
-    }
-    if tool.show_properties {
+        match tool.command {
+            SstCommand::Scan => list.end(out)?,
+            _ => out.json(&json!({ "file": tool.file, "entries": count, "properties": names(&table) }))?,
+        }
+    } else if tool.show_properties {
         out.line("Table Properties:\n------------------------------")?;
         names(&table).iter().try_for_each(|(name, value)| out.line(format!("  {name}: {value}")))?;
     }
-    Ok(())
+    if damages > 0 { Err(Error::Damaged(damages)) } else { Ok(()) }
 }
 
 /// The properties by their own names: numbers as numbers, text as text, the rest in hexadecimal.

@@ -321,8 +321,9 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
 
 /// Fails where something could not be read that the plan was made from: an older version may have shown in its place.
 fn refuse_damage(store: &Offline, out: &mut Output<'_>) -> Result<()> {
-    let damages = store.damages();
-    damages.iter().for_each(|damage| out.note(damage));
+    store.damages().iter().for_each(|damage| out.note(damage));
+    // What is lost for a server, too, is what it would go on from.
+    let damages = store.unread();
     if damages.is_empty() {
         return Ok(());
     }
@@ -479,15 +480,15 @@ fn undo(file: &std::path::Path, how: &How, global: &Global, out: &mut Output<'_>
                 let texts: Vec<String> = changes.iter().map(Change::text).collect();
                 format!("{}\n{} changes; nothing was changed (--dry-run)", texts.join("\n"), changes.len())
             },
-            || json!({ "command": "undo", "dry_run": true, "changes": changes }),
+            || json!({ "command": "undo", "dry_run": true, "changes": changes, "errors": [] }),
         );
     }
     let data_dir = global.data_dir.clone().or(Some(saved.data_dir));
     let global = Global { data_dir, ..global.clone() };
-    let count = changes.len();
+    let (count, none) = (changes.len(), None::<PathBuf>);
     carry_out("undo", how, changes, false, &global, out)?;
     out.either(
         || format!("{count} changes of {} undone", saved.command),
-        || json!({ "command": "undo", "dry_run": false, "changes": count }),
+        || json!({ "command": "undo", "dry_run": false, "changes": count, "undo_file": none }),
     )
 }

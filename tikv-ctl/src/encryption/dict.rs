@@ -19,6 +19,10 @@ use crate::{
 pub const FILE_DICT: &str = "file.dict";
 pub const KEY_DICT: &str = "key.dict";
 pub(super) const HEADER: usize = 16;
+/// CRC, length of the name, length of the info, kind.
+const RECORD_HEADER: usize = 9;
+/// How often each byte of the log is summed up at most, on the average, while a whole record is looked for.
+const SEARCH: usize = 16;
 /// The version whose content a log follows.
 const WITH_LOG: u8 = 2;
 /// Kinds of log records.
@@ -34,8 +38,10 @@ pub struct FileDict {
     pub files: BTreeMap<String, FileInfo>,
     /// The file as it was read.
     pub bytes: Vec<u8>,
-    /// What was wrong but could be read around.
+    /// A torn tail, as a crash leaves it.
     pub warnings: Vec<String>,
+    /// Records that are lost.
+    pub damages: Vec<String>,
 }
 
 impl FileDict {
@@ -57,14 +63,30 @@ impl FileDict {
             decode(&path, &content.content)?
         };
         let mut files = dictionary.files.into_iter().collect();
-        let mut warnings = Vec::new();
-        if version >= WITH_LOG
-            && let Some(torn) = replay(&bytes[rest..], &mut files)
-        {
-            let (at, path) = (rest + torn, path.display());
-            warnings.push(format!("{path} at byte {at}: the last record is torn and left out"));
+        let (mut warnings, mut damages) = (Vec::new(), Vec::new());
+        if version >= WITH_LOG {
+            for gap in replay(&bytes[rest..], &mut files) {
+                let place = format!("{} at byte {} of {}", path.display(), rest + gap.at, bytes.len());
+                match gap.next {
+                    None => warnings.push(format!(
+                        "{place}: the last record is torn, as a crash leaves it, and left out: a file that does not read may \
+                         be encrypted"
+                    )),
+                    Some(next) => damages.push(format!(
+                        "{place}: a record is damaged and left out, the next whole one is at byte {}: which file it names is \
+                         not known; one that does not read may be encrypted",
+                        rest + next
+                    )),
+                }
+            }
+        } else if bytes.len() > rest {
+            damages.push(format!(
+                "{} at byte {rest} of {}: the file of version {version} ends here, bytes follow: it is damaged",
+                path.display(),
+                bytes.len()
+            ));
         }
-        Ok(FileDict { path, version, files, bytes, warnings })
+        Ok(FileDict { path, version, files, bytes, warnings, damages })
     }
 
     /// Says that the file `name` is encrypted as `info` tells; it is on the disk when this returns.
@@ -138,11 +160,24 @@ pub(super) fn content(path: &Path, data: &[u8]) -> Result<(u8, usize)> {
     let number = |at: usize| data.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
     let crc = data.get(4..8).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
     let (Some(crc), Some(size)) = (crc, number(8)) else {
-        return Err(fail(format!("expected a header of {HEADER} bytes, met {}", data.len())));
+        return Err(fail(format!(
+            "at byte 0: expected a header of {HEADER} bytes, met {}; take it from a backup",
+            data.len()
+        )));
     };
+    if !(1..=WITH_LOG).contains(&data[0]) || data[1..4] != [0; 3] {
+        return Err(fail(format!(
+            "at byte 0: expected a dictionary of version 1 or 2, met {:?}: the file is damaged, or another; take it from a \
+             backup",
+            &data[..4]
+        )));
+    }
     let end = usize::try_from(size).ok().and_then(|size| size.checked_add(HEADER));
     let Some(end) = end.filter(|end| *end <= data.len()) else {
-        return Err(fail(format!("{size} bytes of content expected, {} met", data.len() - HEADER)));
+        return Err(fail(format!(
+            "at byte 8: {size} bytes of content expected, {} met; take it from a backup",
+            data.len() - HEADER
+        )));
     };
     if !checksum_matches(crc32fast::hash(&data[HEADER..end]), crc) {
         return Err(fail(
@@ -158,21 +193,56 @@ pub(super) fn decode<M: Message + Default>(path: &Path, content: &[u8]) -> Resul
         .map_err(|e| Error::other(format!("{} at byte 16: the content does not decode: {e}", path.display())))
 }
 
-/// Applies the log records behind the content of version 2; where a torn one ends them, where that is.
-fn replay(log: &[u8], files: &mut BTreeMap<String, FileInfo>) -> Option<usize> {
-    let mut rest = log;
-    while !rest.is_empty() {
-        match record(rest, files) {
-            Some(after) => rest = after,
-            None => return Some(log.len() - rest.len()),
+/// A place in the log where no record can be read, and where the next one begins, if any does.
+#[derive(Debug, PartialEq, Eq)]
+struct Gap {
+    at: usize,
+    next: Option<usize>,
+}
+
+/// Applies the log records behind the content of version 2; where they cannot be read.
+fn replay(log: &[u8], files: &mut BTreeMap<String, FileInfo>) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    // Many false headers, each of a long record, would take forever.
+    let mut budget = SEARCH.saturating_mul(log.len());
+    let mut at = 0;
+    while at < log.len() {
+        if let Some(after) = record(&log[at..], files) {
+            at = log.len() - after.len();
+            continue;
+        }
+        let next = next_record(log, at + 1, &mut budget);
+        gaps.push(Gap { at, next });
+        at = next.unwrap_or(log.len());
+    }
+    gaps
+}
+
+/// Where the next whole record begins.
+fn next_record(log: &[u8], from: usize, budget: &mut usize) -> Option<usize> {
+    for at in from..log.len() {
+        let Some((kind, len)) = header(&log[at..]) else { continue };
+        if !matches!(kind, 1 | 2) || at + RECORD_HEADER + len > log.len() || len > *budget {
+            continue;
+        }
+        *budget -= len;
+        if record(&log[at..], &mut BTreeMap::new()).is_some() {
+            return Some(at);
         }
     }
     None
 }
 
+/// A record's kind, and bytes of its name and its info.
+fn header(record: &[u8]) -> Option<(u8, usize)> {
+    let header = record.get(..RECORD_HEADER)?;
+    let len = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
+    Some((header[8], len(4) + len(6)))
+}
+
 /// Applies one record; what follows it.
 fn record<'a>(rest: &'a [u8], files: &mut BTreeMap<String, FileInfo>) -> Option<&'a [u8]> {
-    let (header, body) = rest.split_at_checked(9)?;
+    let (header, body) = rest.split_at_checked(RECORD_HEADER)?;
     let crc = u32::from_be_bytes(header[..4].try_into().ok()?);
     let len = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
     let (name_len, info_len) = (len(4), len(6));
@@ -208,12 +278,22 @@ mod tests {
         let info = FileInfo { key_id: 7, ..Default::default() };
         let log =
             [record_of(1, "/a", &info.encode_to_vec()), record_of(1, "/b", &[]), record_of(2, "/b", &[])];
-        let last = log[0].len() + log[1].len();
+        let first = log[0].len();
+        let last = first + log[1].len();
         let log = log.concat();
         let mut files = BTreeMap::new();
-        assert_eq!(replay(&log, &mut files), None);
+        assert_eq!(replay(&log, &mut files), []);
         assert_eq!(files, BTreeMap::from([("/a".to_owned(), info)]));
-        assert_eq!(replay(&log[..log.len() - 1], &mut BTreeMap::new()), Some(last));
+        let torn = replay(&log[..log.len() - 1], &mut BTreeMap::new());
+        assert_eq!(torn, [Gap { at: last, next: None }]);
+        // A damaged record is left out, those behind it count.
+        for at in 0..first {
+            let mut damaged = log.clone();
+            damaged[at] ^= 1;
+            let mut files = BTreeMap::new();
+            assert_eq!(replay(&damaged, &mut files), [Gap { at: 0, next: Some(first) }], "byte {at}");
+            assert!(files.is_empty());
+        }
     }
 
     #[test]

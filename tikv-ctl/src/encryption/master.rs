@@ -76,14 +76,15 @@ fn unlock(path: &Path, content: &EncryptedContent, config: &EncryptionConfig) ->
         }
     }
     if files.is_empty() {
-        let met = match config.master_key {
-            MasterKey::Kms => "the configuration names a key service (KMS), which is not asked",
-            _ => "no master key is given",
-        };
-        return Err(fail(format!(
-            "its data keys are encrypted with a master key, and {met}: give --config FILE with \
-             [security.encryption.master-key] type = \"file\", path = \"...\""
-        )));
+        return Err(fail(match config.master_key {
+            MasterKey::Kms => "its data keys are encrypted with a key of a key service (KMS), which is not asked: use TiKV's own \
+                               tikv-ctl, or start the server with [security.encryption.master-key] type = \"file\" and the \
+                               KMS key as previous-master-key, which writes this file anew, and give that --config FILE"
+                .to_owned(),
+            _ => "its data keys are encrypted with a master key, and no master key is given: give --config FILE with \
+                  [security.encryption.master-key] type = \"file\", path = \"...\""
+                .to_owned(),
+        }));
     }
     for file in &files {
         if let Some(plain) = open(content, &master_key(file)?).map_err(&fail)? {

@@ -45,13 +45,22 @@ static VAULTS: RwLock<Vec<Arc<Vault>>> = RwLock::new(Vec::new());
 /// Spares those who read plain directories the lock.
 static ANY: AtomicBool = AtomicBool::new(false);
 
-/// Makes the data directory `dir` known, if it is encrypted. What is wrong with its dictionaries is returned as warnings.
-pub fn register(dir: &Path, config: &EncryptionConfig) -> Result<Vec<String>> {
+/// What is wrong with the dictionaries of a data directory that could be read around.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// What a crash leaves behind.
+    pub warnings: Vec<String>,
+    /// What is lost.
+    pub damages: Vec<String>,
+}
+
+/// Makes the data directory `dir` known, if it is encrypted.
+pub fn register(dir: &Path, config: &EncryptionConfig) -> Result<Notes> {
     if !dir.join(FILE_DICT).is_file() {
-        return Ok(Vec::new());
+        return Ok(Notes { warnings: Vec::new(), damages: missing_dict(dir).into_iter().collect() });
     }
     let dir = std::fs::canonicalize(dir)?;
-    let FileDict { files, warnings, .. } = FileDict::read(&dir)?;
+    let FileDict { files, warnings, damages, .. } = FileDict::read(&dir)?;
     let keys = read_keys(&dir, config).map_err(|e| e.to_string());
     let inside = files.iter().map(|(name, info)| (place_in(Path::new(name), &dir), info.clone())).collect();
     let files = files.into_iter().map(|(name, info)| (PathBuf::from(name), info)).collect();
@@ -59,15 +68,27 @@ pub fn register(dir: &Path, config: &EncryptionConfig) -> Result<Vec<String>> {
     vaults.retain(|vault| vault.dir != dir);
     vaults.push(Arc::new(Vault { dir, files, inside, keys }));
     ANY.store(true, Ordering::Release);
-    Ok(warnings)
+    Ok(Notes { warnings, damages })
+}
+
+/// A directory with `key.dict` is encrypted, or was.
+fn missing_dict(dir: &Path) -> Option<String> {
+    dir.join(KEY_DICT).is_file().then(|| {
+        format!(
+            "{}: no such file, though {KEY_DICT} is here: which files are encrypted is not known, and those that are do not \
+             read; take it from the same time's backup",
+            dir.join(FILE_DICT).display()
+        )
+    })
 }
 
 /// Makes the data directory known that the file `path` lies in, if there is one.
-pub fn register_around(path: &Path, config: &EncryptionConfig) -> Result<Vec<String>> {
-    let Ok(path) = std::fs::canonicalize(path) else { return Ok(Vec::new()) };
-    match path.ancestors().take(4).find(|dir| dir.join(FILE_DICT).is_file()) {
+pub fn register_around(path: &Path, config: &EncryptionConfig) -> Result<Notes> {
+    let Ok(path) = std::fs::canonicalize(path) else { return Ok(Notes::default()) };
+    let has_dict = |dir: &&Path| dir.join(FILE_DICT).is_file() || dir.join(KEY_DICT).is_file();
+    match path.ancestors().take(4).find(has_dict) {
         Some(dir) => register(dir, config),
-        None => Ok(Vec::new()),
+        None => Ok(Notes::default()),
     }
 }
 

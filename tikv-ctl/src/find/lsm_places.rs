@@ -5,7 +5,9 @@ use std::{path::Path, sync::Arc};
 use super::{Hit, Kind, Place, Target, kind_of};
 use crate::{
     Offline, Result,
-    lsm::{Cursor, LogReader, Record, SstFile, ValueType, logs, read_batch, read_manifest, read_whole},
+    lsm::{
+        Cursor, LogReader, Record, SstFile, ValueType, logs, read_batch, read_manifest_or_tables, read_whole,
+    },
 };
 
 const CFS: [&str; 3] = ["default", "lock", "write"];
@@ -32,8 +34,8 @@ fn add_wal_of(
     hits: &mut Vec<Hit>,
     damages: &mut Vec<String>,
 ) -> Result<()> {
-    // Without a MANIFEST the families of the WAL are not known.
-    let state = read_manifest(dir).unwrap_or_default();
+    // The store has told what is wrong with the MANIFEST.
+    let state = read_manifest_or_tables(dir).unwrap_or_default();
     for (number, path) in logs(wal_dir)? {
         let Ok(data) = read_whole(&path) else {
             // A running server removed it: what it held is in SSTs.
@@ -43,9 +45,13 @@ fn add_wal_of(
         loop {
             let (offset, record) = match reader.next_record() {
                 Record::Data { offset, data } => (offset, data),
+                Record::End if reader.resync() => continue,
                 Record::End => break,
                 Record::Corrupt { offset, what } => {
                     damages.push(format!("{} at byte {offset}: {what}", path.display()));
+                    if reader.resync() {
+                        continue;
+                    }
                     break;
                 }
             };
@@ -86,7 +92,11 @@ fn add(
     if value_type == ValueType::BlobIndex {
         hits.push(Hit::new(place, cf, Kind::Put, ts, &[]));
         if let Some(blob) = blob_place(store, value) {
-            let value = store.kv().get(cf, key).ok().flatten().unwrap_or_default();
+            let value = store.kv().get(cf, key).unwrap_or_else(|e| {
+                store.kv().note_damage(cf, e);
+                None
+            });
+            let value = value.unwrap_or_default();
             hits.push(Hit::new(blob, cf, Kind::Put, ts, &value));
         }
         return;

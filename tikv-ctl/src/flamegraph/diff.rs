@@ -47,7 +47,7 @@ pub fn run(args: &DiffArgs, global: &Global, out: &mut Output<'_>) -> Result<()>
     let svg =
         global.output.as_deref().and_then(Path::extension).is_some_and(|e| e.eq_ignore_ascii_case("svg"));
     let text = if out.is_json() {
-        format!("{:#}\n", as_json(&comparison))
+        String::new()
     } else if page::wanted(args.html, global.output.as_deref()) {
         let subtitle = "both sides at one scale".to_owned();
         html::diff(&Heading { title, subtitle, notes: Vec::new() }, &comparison).map_err(fail)?
@@ -59,7 +59,7 @@ pub fn run(args: &DiffArgs, global: &Global, out: &mut Output<'_>) -> Result<()>
     if let Some(path) = &global.output {
         out.note(&format!("{}: {}", path.display(), comparison.totals()));
     }
-    out.bytes(text.as_bytes())
+    if out.is_json() { out.json(&as_json(&comparison)) } else { out.bytes(text.as_bytes()) }
 }
 
 fn comparison(args: &DiffArgs, out: &mut Output<'_>) -> Result<(Comparison, String)> {

@@ -69,7 +69,11 @@ impl Decompressor {
             2 => zlib(data, out),
             4 | 5 => lz4(data, dict, out),
             7 | 0x40 => self.zstd(data, dict, out),
-            _ => Err(format!("blocks compressed with {} ({kind}) are not supported", name(kind))),
+            _ => Err(format!(
+                "expected a block compressed with none, Snappy, Zlib, LZ4 or ZSTD, met type {kind} ({}): damage, or a file \
+                 that only the program that wrote it reads",
+                name(kind)
+            )),
         }
     }
 

@@ -14,10 +14,10 @@ use super::{
     recovery::{self, RecoveredSst},
     replay::{Replay, live_logs},
     rescue,
+    table::COMPARATOR,
     titan::Titan,
 };
 
-const COMPARATOR: &str = "leveldb.BytewiseComparator";
 /// How often a directory that a server is changing is read again.
 const ATTEMPTS: usize = 20;
 /// So many damaged places are told one by one.
@@ -30,6 +30,7 @@ pub type RangeTombstone = (Vec<u8>, Vec<u8>, u64);
 #[derive(Debug)]
 pub struct SstFile {
     meta: FileMeta,
+    family: String,
     path: PathBuf,
     handle: Mutex<Option<RandomFile>>,
     table: OnceLock<Arc<Table>>,
@@ -81,9 +82,48 @@ impl SstFile {
             Some(file) => file,
             None => RandomFile::open(&self.path)?,
         };
-        let table = Arc::new(Table::from_file(file, Some(self.meta.largest_seqno))?);
+        let table = Table::from_file(file, Some(self.meta.largest_seqno))?;
+        if let Some(what) = self.is_another(&table) {
+            return Err(table.file().corrupt(0, what));
+        }
+        let table = Arc::new(table);
         Ok(self.table.get_or_init(|| table).clone())
     }
+}
+
+impl SstFile {
+    /// What tells that `table`, which is whole, is not the file that the MANIFEST names.
+    fn is_another(&self, table: &Table) -> Option<String> {
+        // What was cut short, or has lost its footer, is told as that.
+        if !table.damages().is_empty() {
+            return None;
+        }
+        let (size, met) = (self.meta.size, table.file().size());
+        let properties = table.properties();
+        let family = properties.text("rocksdb.column.family.name").filter(|name| !name.is_empty());
+        let session = properties.text("rocksdb.creating.session.identity");
+        let session = session.as_deref().and_then(session_number);
+        let what = if size != met {
+            format!("a file of {size} bytes expected, as the MANIFEST says, a whole one of {met} met")
+        } else if let Some(family) = family.filter(|family| *family != self.family) {
+            format!(
+                "an SST of column family {} expected, as the MANIFEST says, one of {family} met",
+                self.family
+            )
+        } else if session.zip(self.meta.session).is_some_and(|(met, told)| met != told) {
+            "another unique id than the MANIFEST has".to_owned()
+        } else {
+            return None;
+        };
+        Some(format!("{what}: it is another file under this name, and is left out"))
+    }
+}
+
+/// The part of a session's name that unique ids of files begin with (RocksDB `DecodeSessionId`).
+fn session_number(name: &str) -> Option<u64> {
+    let (upper, lower) = name.split_at_checked(name.len().checked_sub(12)?)?;
+    let (upper, lower) = (u64::from_str_radix(upper, 36).ok()?, u64::from_str_radix(lower, 36).ok()?);
+    Some(lower & (u64::MAX >> 2) | upper << 62)
 }
 
 /// A column family of an opened database.
@@ -139,6 +179,8 @@ pub struct Db {
     families: BTreeMap<String, ColumnFamily>,
     titan: Titan,
     warnings: Vec<String>,
+    /// Of the MANIFEST and the logs: what a server, too, would not have.
+    losses: Vec<(String, Error)>,
     damages: Mutex<Vec<(String, Error)>>,
     parts: Vec<Part>,
 }
@@ -172,7 +214,7 @@ impl Db {
         families.values_mut().for_each(|family| sort(&mut family.files));
         let warnings = parts.iter().flat_map(|part| part.db.warnings.clone()).collect();
         let (dir, titan) = (dir.to_owned(), Titan::new(dir));
-        Db { dir, families, titan, warnings, damages: Mutex::default(), parts }
+        Db { dir, families, titan, warnings, losses: Vec::new(), damages: Mutex::default(), parts }
     }
 
     /// The databases that this one is joined from; none: it is one.
@@ -182,6 +224,11 @@ impl Db {
 
     /// Reads the directory `dir`, with its WAL in `wal_dir` or beside the SSTs.
     pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<Db> {
+        Db::open_with(dir, wal_dir, &[])
+    }
+
+    /// The same for a database that has the column families `needed`: a MANIFEST without them was cut short.
+    pub fn open_with(dir: &Path, wal_dir: Option<&Path>, needed: &[&str]) -> Result<Db> {
         if !dir.is_dir() {
             return Err(Error::NotADb(format!("{}: expected a RocksDB directory, met none", dir.display())));
         }
@@ -194,13 +241,13 @@ impl Db {
         for attempt in 1..=ATTEMPTS {
             // What is still missing at the last attempt is missing for good.
             let tolerant = attempt == ATTEMPTS;
-            let state = match manifest::read(dir) {
+            let state = match manifest::read(dir).and_then(|state| state.with_families(needed)) {
                 Ok(state) => state,
                 Err(e) if e.is_not_found() && !tolerant => {
                     pause();
                     continue;
                 }
-                Err(e) => rescue::state(dir, &e)?,
+                Err(e) => rescue::state(dir, &e, needed)?,
             };
             match Db::open_at(dir, wal_dir, &state, tolerant) {
                 Ok(db) => {
@@ -225,20 +272,22 @@ impl Db {
             families: BTreeMap::new(),
             titan: Titan::new(dir),
             warnings: state.warnings.clone(),
+            losses: state.damages.iter().map(|e| (String::new(), e.clone())).collect(),
             damages: Mutex::default(),
             parts: Vec::new(),
         };
         for (id, family) in &state.families {
             if family.comparator != COMPARATOR {
                 let what = format!(
-                    "column family {} is ordered by {:?}, only {COMPARATOR} is understood",
+                    "column family {} is ordered by {:?}, only {COMPARATOR} is understood: this is another program's \
+                     RocksDB; use its own tools",
                     family.name, family.comparator
                 );
                 return Err(Error::Unsupported { path: state.path.clone(), what });
             }
             let mut files = Vec::with_capacity(family.files.len());
             for meta in family.files.values() {
-                let (file, missing) = open_sst(dir, meta.clone(), tolerant)?;
+                let (file, missing) = open_sst(dir, &family.name, meta.clone(), tolerant)?;
                 if let Some(e) = missing {
                     db.note_damage(&family.name, e.losing(file.smallest(), file.largest()));
                 }
@@ -264,7 +313,7 @@ impl Db {
             ));
         }
         let mut next_number = recovery::first_number(&self.dir, state);
-        let mut replay = Replay::default();
+        let mut replay = Replay::of(state);
         for (number, path) in logs {
             next_number = next_number.max(number + 1);
             replay.read(&path, number, &read_whole(&path)?, &mut |entry| {
@@ -276,6 +325,7 @@ impl Db {
                 }
             });
         }
+        self.losses.extend(replay.finish(state));
         self.warnings.append(&mut replay.warnings);
         for (id, list) in entries {
             let name = state.families.get(&id).map(|family| family.name.as_str()).unwrap_or_default();
@@ -300,10 +350,19 @@ impl Db {
         &self.warnings
     }
 
-    /// What could not be read so far: column family and error, in the order in which it was met.
+    /// What could not be read so far: column family, empty where it is not known, and error, in the order in which it was
+    /// met.
     pub fn damages(&self) -> Vec<(String, Error)> {
-        let mut all = self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = self.losses.clone();
+        all.extend(self.damages.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         all.extend(self.parts.iter().flat_map(|part| part.db.damages()));
+        all
+    }
+
+    /// The same without what is lost with the MANIFEST and the logs: what only a reader of SSTs and blob files misses.
+    pub fn unread(&self) -> Vec<(String, Error)> {
+        let mut all = self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.extend(self.parts.iter().flat_map(|part| part.db.unread()));
         all
     }
 
@@ -375,7 +434,7 @@ fn sst_path(dir: &Path, number: u64) -> PathBuf {
 }
 
 /// Opens an SST, so that it stays readable; with `tolerant` a file that is not there is told beside.
-fn open_sst(dir: &Path, meta: FileMeta, tolerant: bool) -> Result<(SstFile, Option<Error>)> {
+fn open_sst(dir: &Path, family: &str, meta: FileMeta, tolerant: bool) -> Result<(SstFile, Option<Error>)> {
     let path = sst_path(dir, meta.number);
     let (handle, missing) = match RandomFile::open(&path) {
         Ok(file) => (Some(file), None),
@@ -384,7 +443,8 @@ fn open_sst(dir: &Path, meta: FileMeta, tolerant: bool) -> Result<(SstFile, Opti
         Err(e) if tolerant => (None, Some(e)),
         Err(e) => return Err(e),
     };
-    Ok((SstFile { meta, path, handle: Mutex::new(handle), table: OnceLock::new() }, missing))
+    let (family, handle) = (family.to_owned(), Mutex::new(handle));
+    Ok((SstFile { meta, family, path, handle, table: OnceLock::new() }, missing))
 }
 
 /// Numbers and paths of the logs in `dir`, oldest first.

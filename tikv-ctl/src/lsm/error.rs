@@ -95,6 +95,17 @@ impl Error {
         }
     }
 
+    /// What is wrong, and what was done: for errors that keep no text of their own.
+    #[must_use]
+    pub fn in_full(self, more: &str) -> Error {
+        match self {
+            Error::Io { path, source } => Error::Unsupported { path, what: format!("{source}; {more}") },
+            Error::Unsupported { path, what } => Error::Unsupported { path, what: format!("{what}; {more}") },
+            Error::NotADb(what) => Error::NotADb(format!("{what}; {more}")),
+            other => other.also(more),
+        }
+    }
+
     /// The user keys between which some are lost; an empty one is no bound.
     pub fn lost_keys(&self) -> Option<(&[u8], &[u8])> {
         match self {
@@ -117,7 +128,8 @@ impl Clone for Error {
         match self {
             Error::Io { path, source } => {
                 let again = source.raw_os_error().map(io::Error::from_raw_os_error);
-                Error::Io { path: path.clone(), source: again.unwrap_or_else(|| source.kind().into()) }
+                let again = again.unwrap_or_else(|| io::Error::new(source.kind(), source.to_string()));
+                Error::Io { path: path.clone(), source: again }
             }
             Error::Corruption { path, offset, what } => {
                 Error::Corruption { path: path.clone(), offset: *offset, what: what.clone() }

@@ -176,22 +176,19 @@ impl Table {
     }
 
     /// What filter there is, in words.
-    pub fn filter_text(&self) -> String {
+    pub fn filter_text(&self) -> Result<String> {
         let of = match (self.whole_keys_filtered(), self.prefixes_filtered()) {
             (true, true) => "of whole keys and prefixes:",
             (false, true) => "of prefixes:",
             _ => "of whole keys:",
         };
         if self.meta_blocks().iter().any(|block| block.name.starts_with("filter.")) {
-            return "one for each block (of RocksDB before 7)".to_owned();
+            return Ok("one for each block (of RocksDB before 7)".to_owned());
         }
         match self.filter_block() {
-            None => "none".to_owned(),
-            Some((_, true)) => format!("{of} in partitions"),
-            Some((handle, false)) => match self.read_block(handle) {
-                Ok(data) => Filter::parse(&data).text(of),
-                Err(e) => format!("cannot be read: {e}"),
-            },
+            None => Ok("none".to_owned()),
+            Some((_, true)) => Ok(format!("{of} in partitions")),
+            Some((handle, false)) => Ok(Filter::parse(&self.read_block(handle)?).text(of)),
         }
     }
 

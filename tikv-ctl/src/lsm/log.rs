@@ -12,6 +12,11 @@ const RECYCLABLE_HEADER: usize = 11;
 const SET_COMPRESSION: [u8; 2] = [9, 10];
 /// The one compression that RocksDB writes logs with.
 const ZSTD: u32 = 7;
+/// Types from here up to this bit are no record's.
+const UNKNOWN: u8 = 14;
+const MAY_BE_IGNORED: u8 = 1 << 7;
+/// How often each byte of a log is summed up at most, on the average, while a whole record is looked for.
+const SEARCH: usize = 16;
 
 /// What a log reader gives.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub struct LogReader<'a> {
     torn: bool,
     recycled: bool,
     compressed: bool,
+    /// Bytes that may still be summed up in vain: many false headers, each of a long record, would take forever.
+    budget: usize,
 }
 
 enum Fragment<'a> {
@@ -45,7 +52,8 @@ enum Fragment<'a> {
 impl<'a> LogReader<'a> {
     /// Reads the whole log `data`, whose file has the number `log_number`.
     pub fn new(data: &'a [u8], log_number: u64) -> LogReader<'a> {
-        LogReader { data, at: 0, log_number, torn: false, recycled: false, compressed: false }
+        let budget = SEARCH.saturating_mul(data.len());
+        LogReader { data, at: 0, log_number, torn: false, recycled: false, compressed: false, budget }
     }
 
     /// Whether the end that was met is that of an unfinished record: a torn write, or damage to its length.
@@ -63,10 +71,37 @@ impl<'a> LogReader<'a> {
         self.at as u64
     }
 
-    /// Goes on at the next block of 32 KiB: after damage, records can begin there. `false` at the end.
+    /// After damage or a torn end: goes to the next place where a record begins whose checksum is right. `false`:
+    /// there is none.
     pub fn resync(&mut self) -> bool {
-        self.at = (self.at / BLOCK + 1) * BLOCK;
-        self.at < self.data.len()
+        for at in self.at + 1..self.data.len().saturating_sub(HEADER - 1) {
+            let Some(len) = self.may_begin(at) else { continue };
+            if len > self.budget {
+                break;
+            }
+            self.budget -= len;
+            let mut other = LogReader { at, torn: false, ..*self };
+            if matches!(other.fragment(), Fragment::Part { .. }) {
+                self.at = at;
+                self.torn = false;
+                return true;
+            }
+        }
+        self.at = self.data.len();
+        false
+    }
+
+    /// Bytes of the first fragment of a record that the header at `at` tells of, if it can be one.
+    fn may_begin(&self, at: usize) -> Option<usize> {
+        let header = self.data.get(at..at + HEADER)?;
+        let header_len = match header[6] {
+            1 | 2 => HEADER,
+            5 | 6 => RECYCLABLE_HEADER,
+            _ => return None,
+        };
+        let len = header_len + usize::from(u16::from_le_bytes([header[4], header[5]]));
+        let fits = at % BLOCK + len <= BLOCK && at + len <= self.data.len();
+        (fits && len > header_len).then_some(len)
     }
 
     /// The next record.
@@ -128,6 +163,12 @@ impl<'a> LogReader<'a> {
             // Preallocated, not yet written.
             self.torn = stored != 0;
             return Fragment::End;
+        }
+        if (UNKNOWN..MAY_BE_IGNORED).contains(&kind) {
+            let what = format!(
+                "expected a record of a RocksDB log, met type {kind}: damage, or another program's file"
+            );
+            return Fragment::Corrupt(what);
         }
         let recyclable = (5..=8).contains(&kind) || matches!(kind, 10 | 12 | 131);
         if recyclable && cursor.u32() != Some(self.log_number as u32) {
@@ -197,6 +238,21 @@ mod tests {
         let mut reader = LogReader::new(&log, 1);
         assert!(matches!(reader.next_record(), Record::Data { .. }));
         assert!(matches!(reader.next_record(), Record::Corrupt { offset: 10, .. }));
+    }
+
+    #[test]
+    fn the_next_whole_record_is_found_behind_damage_and_behind_a_false_length() {
+        let log = [fragment(1, b"one"), fragment(1, b"two"), fragment(1, b"three")].concat();
+        for at in 10..17 {
+            let mut damaged = log.clone();
+            damaged[at] ^= 0x50;
+            let mut reader = LogReader::new(&damaged, 1);
+            assert!(matches!(reader.next_record(), Record::Data { offset: 0, .. }));
+            assert!(!matches!(reader.next_record(), Record::Data { .. }), "byte {at}");
+            assert!(reader.resync(), "byte {at}");
+            assert_eq!(reader.next_record(), Record::Data { offset: 20, data: b"three".to_vec() });
+            assert!(!reader.resync());
+        }
     }
 
     #[test]

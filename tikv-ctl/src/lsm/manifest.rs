@@ -1,7 +1,8 @@
 //! CURRENT and MANIFEST: which SST files and logs make up the database.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -9,11 +10,13 @@ use super::{
     Cursor, Error, Result,
     file::read_whole,
     log::{LogReader, Record},
+    rescue::tables,
 };
 
 const SAFE_TO_IGNORE: u32 = 1 << 13;
 const EPOCH_NUMBER: u32 = 13;
 const FILE_TAG_UNSAFE: u32 = 1 << 6;
+const UNIQUE_ID: u32 = 12;
 
 /// An SST as the MANIFEST tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct FileMeta {
     pub largest_seqno: u64,
     /// How new its data is: greater for newer; 0 where it is not told.
     pub epoch: u64,
+    /// The session that wrote it, by the number that its unique id begins with.
+    pub session: Option<u64>,
 }
 
 /// A column family's current state.
@@ -64,8 +69,12 @@ pub struct VersionState {
     pub min_log: u64,
     /// Bytes of the MANIFEST that were there to read.
     pub manifest_len: u64,
-    /// What was wrong but could be read around.
+    /// Where its last version edit begins, if that is not whole.
+    pub torn_at: Option<u64>,
+    /// What was wrong but is no loss, or need be none.
     pub warnings: Vec<String>,
+    /// What was wrong and could be read around.
+    pub damages: Vec<Error>,
 }
 
 /// One version edit: what a record of the MANIFEST changes.
@@ -105,7 +114,15 @@ pub fn read(dir: &Path) -> Result<VersionState> {
         let what = format!("expected MANIFEST-<number> and a line end, met {text:?}");
         return Err(Error::Corruption { path: current, offset: 0, what });
     }
-    read_file(&dir.join(name))
+    let mut state = read_file(&dir.join(name)).map_err(|e| match e {
+        Error::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
+            let what = format!("{source}, though {} at byte 0 names it", current.display());
+            Error::Io { path, source: io::Error::new(io::ErrorKind::NotFound, what) }
+        }
+        e => e,
+    })?;
+    state.tell_unknown(dir);
+    Ok(state)
 }
 
 /// Reads the MANIFEST at `path`.
@@ -124,14 +141,16 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
     loop {
         match reader.next_record() {
             Record::End => {
-                if reader.is_torn() {
-                    state.warnings.push(format!(
-                        "{} at byte {} of {}: the last version edit is not whole; files that it tells of are not known",
-                        path.display(),
-                        reader.offset(),
-                        data.len()
-                    ));
+                let (offset, torn) = (reader.offset(), reader.is_torn());
+                // A false length ends a file as a torn write does, but whole records follow.
+                if reader.resync() {
+                    let what = format!(
+                        "it seems to end here, but a whole version edit is at byte {}",
+                        reader.offset()
+                    );
+                    return Err(bad(&path, offset, what));
                 }
+                state.torn_at = torn.then_some(offset);
                 break;
             }
             Record::Corrupt { offset, what } => return Err(Error::Corruption { path, offset, what }),
@@ -167,6 +186,43 @@ impl VersionState {
     pub fn oldest_log(&self) -> u64 {
         let of_families = self.families.values().map(|family| family.log_number).min().unwrap_or(0);
         of_families.max(self.min_log)
+    }
+
+    /// The same, if it has the column families `needed`.
+    pub fn with_families(self, needed: &[&str]) -> Result<VersionState> {
+        let has = |name: &str| self.families.values().any(|family| family.name == name);
+        match needed.iter().find(|name| !has(name)) {
+            Some(name) => {
+                let what = format!(
+                    "no version edit up to here makes column family {name}: the file was cut short, or this is another \
+                     program's RocksDB"
+                );
+                Err(bad(&self.path, self.manifest_len, what))
+            }
+            None => Ok(self),
+        }
+    }
+
+    /// Where the MANIFEST ends within an edit: tells which SSTs of `dir` no whole edit names.
+    pub(super) fn tell_unknown(&mut self, dir: &Path) {
+        let Some(offset) = self.torn_at else { return };
+        let known: BTreeSet<u64> =
+            self.families.values().flat_map(|family| family.files.keys().copied()).collect();
+        let found = tables(dir).unwrap_or_default().into_iter().filter(|(number, _)| !known.contains(number));
+        let unknown: Vec<String> = found.map(|(number, _)| format!("{number:06}.sst")).collect();
+        let what = format!("the last version edit (of {} bytes in all) is not whole", self.manifest_len);
+        if unknown.is_empty() {
+            let path = self.path.display();
+            self.warnings.push(format!(
+                "{path} at byte {offset}: {what}; every SST that is here is known all the same"
+            ));
+        } else {
+            let what = format!(
+                "{what}; {} of this directory are in no whole edit: what they hold is not read, and may be in no log",
+                unknown.join(", ")
+            );
+            self.damages.push(bad(&self.path, offset, what));
+        }
     }
 
     /// Changes the state as `edit` says.
@@ -262,6 +318,9 @@ fn new_file(tag: u32, cursor: &mut Cursor<'_>) -> Option<FileMeta> {
             let value = cursor.slice()?;
             if custom == EPOCH_NUMBER {
                 file.epoch = Cursor::new(value).varint().unwrap_or_default();
+            }
+            if custom == UNIQUE_ID {
+                file.session = value.first_chunk().map(|number| u64::from_le_bytes(*number));
             }
             // A path other than the first would have the file elsewhere.
             if custom & FILE_TAG_UNSAFE != 0 && value != [0] {

@@ -58,6 +58,7 @@ pub use mem::MemEntry;
 pub use merge::DbIter;
 pub use properties::{RangeOffsets, TableProperties};
 pub use recovery::RecoveredSst;
+pub(crate) use rescue::read as read_manifest_or_tables;
 pub use table::{BlockHandle, Table};
 pub use titan::{BlobFile, BlobIndex, Titan, decode_record};
 pub use verify::{Verified, verify};

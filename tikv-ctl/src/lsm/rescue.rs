@@ -19,7 +19,8 @@ pub fn has_tables(dir: &Path) -> bool {
     tables(dir).is_ok_and(|tables| !tables.is_empty())
 }
 
-fn tables(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+/// Numbers and paths of the SSTs in `dir`.
+pub(super) fn tables(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     numbered(dir, |name| name.strip_suffix(".sst")?.parse().ok())
 }
 
@@ -37,17 +38,24 @@ fn numbered(dir: &Path, number: impl Fn(&str) -> Option<u64>) -> Result<Vec<(u64
     Ok(files)
 }
 
+/// The state of `dir` by its MANIFEST or, with the damage in it, by what else there is.
+pub fn read(dir: &Path) -> Result<VersionState> {
+    manifest::read(dir).or_else(|e| state(dir, &e, &[]))
+}
+
 /// The state of `dir`, where reading CURRENT and the MANIFEST failed with `why`: from the newest MANIFEST that can be
-/// read, or from the SSTs themselves. Fails with `why` when there is neither.
-pub fn state(dir: &Path, why: &Error) -> Result<VersionState> {
+/// read and has the families `needed`, or from the SSTs themselves. Fails with `why` when there is neither.
+pub fn state(dir: &Path, why: &Error, needed: &[&str]) -> Result<VersionState> {
     let manifests = numbered(dir, |name| name.strip_prefix("MANIFEST-")?.parse().ok())?;
     for (_, path) in manifests.iter().rev() {
-        if let Ok(mut state) = manifest::read_file(path) {
-            state.warnings.push(format!("{why}; read from {} instead, the newest there is", path.display()));
+        if let Ok(mut state) = manifest::read_file(path).and_then(|state| state.with_families(needed)) {
+            state.tell_unknown(dir);
+            let more = format!("read from {} instead, the newest there is", path.display());
+            state.damages.push(why.clone().in_full(&more));
             return Ok(state);
         }
     }
-    from_tables(dir, why)
+    from_tables(dir, why)?.with_families(needed).map_err(|_| why.clone())
 }
 
 fn from_tables(dir: &Path, why: &Error) -> Result<VersionState> {
@@ -66,17 +74,17 @@ fn from_tables(dir: &Path, why: &Error) -> Result<VersionState> {
                 state.families.entry(id).or_insert_with(|| family(name)).files.insert(*number, file);
                 read += 1;
             }
-            Err(e) => state.warnings.push(e.to_string()),
+            Err(e) => state.damages.push(e.also("it is left out")),
         }
     }
     if read == 0 {
         return Err(why.clone());
     }
-    let what = format!(
-        "{why}; read from the {read} SSTs of the directory instead. Levels are not known, and files that a compaction \
-         had replaced may bring back what was deleted"
+    let more = format!(
+        "read from the {read} SSTs of the directory instead. Levels are not known, and files that a compaction had \
+         replaced may bring back what was deleted"
     );
-    state.warnings.insert(0, what);
+    state.damages.insert(0, why.clone().in_full(&more));
     Ok(state)
 }
 

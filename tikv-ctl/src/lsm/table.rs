@@ -43,6 +43,9 @@ impl BlockHandle {
     }
 }
 
+/// The order of keys that is understood.
+pub(super) const COMPARATOR: &str = "leveldb.BytewiseComparator";
+
 /// One block of the meta index.
 #[derive(Clone, Debug)]
 pub struct MetaBlock {
@@ -123,7 +126,12 @@ impl Table {
         if table.properties.is_external() {
             table.global_seqno = largest_seqno;
         }
-        Ok(table)
+        match table.properties.text("rocksdb.comparator") {
+            Some(name) if name != COMPARATOR => Err(table.file.unsupported(format!(
+                "expected keys in the order of {COMPARATOR}, met {name}: this is another program's SST; use its own tools"
+            ))),
+            _ => Ok(table),
+        }
     }
 
     /// The file.

@@ -3,7 +3,7 @@
 mod approximate;
 mod collect;
 mod config;
-mod damage;
+pub(crate) mod damage;
 mod hash_order;
 pub(crate) mod health;
 mod mvcc;
@@ -24,7 +24,8 @@ use kvproto::{
 use prost::Message;
 
 use crate::{
-    Error, encryption,
+    Error,
+    encryption::{self, Notes},
     error::DebugError,
     lsm::Db,
     source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
@@ -49,30 +50,29 @@ pub struct Offline {
     /// Each region has a RocksDB of its own, in `tablets/`.
     has_tablets: bool,
     warnings: Vec<String>,
+    /// Of dictionaries and tablets: what is lost with them.
+    damages: Vec<String>,
 }
 
 impl Offline {
     /// Opens `dir` for reading.
     pub fn open(dir: &Path, config: &StoreConfig) -> crate::Result<Offline> {
         check_layout(dir)?;
-        let mut notes = encryption::register(dir, &config.encryption)?;
+        let Notes { warnings: mut notes, mut damages } = encryption::register(dir, &config.encryption)?;
         let has_tablets = dir.join("tablets").is_dir();
         if has_tablets {
             let raft = RaftStore::open(dir, config)?;
             let (kv, missing) = tablets::open(dir, &raft)?;
-            notes.extend(missing.into_iter().chain(kv.warnings().iter().chain(raft.warnings()).cloned()));
-            let wal_dir = dir.join("tablets");
-            return Ok(Offline { dir: dir.to_owned(), wal_dir, kv, raft, has_tablets, warnings: notes });
+            damages.extend(missing);
+            notes.extend(kv.warnings().iter().chain(raft.warnings()).cloned());
+            let (dir, wal_dir) = (dir.to_owned(), dir.join("tablets"));
+            return Ok(Offline { dir, wal_dir, kv, raft, has_tablets, warnings: notes, damages });
         }
-        let kv = Db::open(&dir.join("db"), config.wal_dir.as_deref())?;
-        if kv.family(CF_RAFT).is_err() {
-            let what = "has no column family raft: another program's RocksDB, or its MANIFEST was cut short";
-            return Err(Error::other(format!("{}: {what}", dir.join("db").display())));
-        }
+        let kv = Db::open_with(&dir.join("db"), config.wal_dir.as_deref(), &[CF_RAFT])?;
         let raft = RaftStore::open(dir, config)?;
         let wal_dir = config.wal_dir.clone().unwrap_or_else(|| dir.join("db"));
         notes.extend(kv.warnings().iter().chain(raft.warnings()).cloned());
-        Ok(Offline { dir: dir.to_owned(), wal_dir, kv, raft, has_tablets, warnings: notes })
+        Ok(Offline { dir: dir.to_owned(), wal_dir, kv, raft, has_tablets, warnings: notes, damages })
     }
 
     /// Whether each region has a RocksDB of its own.
@@ -150,6 +150,10 @@ fn check_layout(dir: &Path) -> crate::Result<()> {
 impl Source for Offline {
     fn executor(&self) -> &'static str {
         "Debugger"
+    }
+
+    fn damages(&self) -> Vec<String> {
+        self.all_damages()
     }
 
     fn all_regions(&self) -> Answer<Vec<u64>> {

@@ -50,12 +50,35 @@ impl RaftStore {
         Ok(RaftStore::Db(Db::open(&db_dir, config.raftdb_wal_dir.as_deref())?))
     }
 
-    /// What was wrong but could be read around.
+    /// What was wrong but is no loss, or need be none.
     pub fn warnings(&self) -> &[String] {
         match self {
             RaftStore::Engine(engine) => engine.warnings(),
             RaftStore::Db(db) => db.warnings(),
         }
+    }
+
+    /// What is lost, as far as it was met.
+    pub fn damages(&self) -> Vec<String> {
+        match self {
+            RaftStore::Engine(engine) => engine.damages().to_vec(),
+            RaftStore::Db(db) => {
+                db.damages().iter().map(|(_, e)| format!("damage in the Raft log: {e}")).collect()
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        match self {
+            RaftStore::Engine(engine) => engine.dir(),
+            RaftStore::Db(db) => db.dir(),
+        }
+    }
+
+    /// Whether it knows no Raft group at all.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, RaftStore::Engine(engine) if engine.groups().next().is_none())
     }
 
     /// A region's `RaftLocalState`.

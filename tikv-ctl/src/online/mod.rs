@@ -94,12 +94,23 @@ impl Online {
         };
         let mut text = format!("{}-{name} {}", status.code() as i32, status.message());
         if let Some(cause) = std::error::Error::source(status) {
-            // Not an answer of the server: the connection broke.
+            // No answer of the server: the connection broke.
             let why = causes(cause);
             text.push_str(&format!(
                 " (the server at {} went away or does not answer: {why}{})",
                 self.host, self.hint
             ));
+        }
+        // An answer that is no gRPC is refused without a cause; a server without the service has no text for it.
+        if status.code() == Code::Unimplemented && status.message().is_empty() {
+            text.push_str(&format!(
+                "(the server at {} has no debugpb.Debug: is it a TiKV server, and not PD?)",
+                self.host
+            ));
+        } else if status.metadata().get("server").is_none()
+            && status.message().contains("invalid compression flag")
+        {
+            text.push_str(&format!(" (the server at {} does not speak gRPC{})", self.host, self.hint));
         }
         DebugError::Rpc(text)
     }

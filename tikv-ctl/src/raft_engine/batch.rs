@@ -4,6 +4,10 @@ use super::{LogItem, item};
 use crate::lsm::checksum_matches;
 
 pub(super) const FILE_MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
+/// Where a file of version 2 has its alignment.
+const ALIGNMENT_AT: u64 = FILE_MAGIC.len() as u64 + 8;
+/// No disk has larger blocks.
+const MOST_ALIGNMENT: u64 = 1 << 20;
 pub(super) const BATCH_HEADER: usize = 16;
 const CRC: usize = 4;
 /// How often each byte of a file is summed up at most, on the average, while an intact batch is looked for.
@@ -11,6 +15,17 @@ const SEARCH: usize = 16;
 
 /// Offset in the file, and what is wrong there.
 pub type BadBatch = (u64, String);
+
+/// A place whose batch is damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Where it begins.
+    pub offset: u64,
+    /// What is wrong there.
+    pub what: String,
+    /// Where the next whole batch begins; none: nothing follows, as behind a torn write.
+    pub next: Option<u64>,
+}
 
 /// What a file's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +48,12 @@ impl FileHeader {
             Some(1) => Ok(FileHeader { version: 1, alignment: 0, len: FILE_MAGIC.len() + 8 }),
             Some(2) => {
                 let alignment = number(8).ok_or_else(|| bad("it is cut short"))?;
+                if alignment > MOST_ALIGNMENT || (alignment > 0 && !alignment.is_power_of_two()) {
+                    return Err((
+                        ALIGNMENT_AT,
+                        format!("expected an alignment of 0 or that of a disk, met {alignment}"),
+                    ));
+                }
                 Ok(FileHeader { version: 2, alignment, len: FILE_MAGIC.len() + 16 })
             }
             Some(version) => Err(bad(&format!("version 1 or 2 is understood, {version} met"))),
@@ -106,6 +127,14 @@ impl<'a> BatchIter<'a> {
         }
         self.at = self.data.len().max(damaged);
         None
+    }
+
+    /// The next batch or the gap before it; `None` at the end of what was written.
+    pub fn next_or_gap(&mut self) -> Option<Result<LogBatch<'a>, Gap>> {
+        match self.next_batch() {
+            Ok(batch) => batch.map(Ok),
+            Err((offset, what)) => Some(Err(Gap { offset, what, next: self.resync() })),
+        }
     }
 
     /// Whether the header here can be one: cheap, before checksums are computed. How many bytes those would be of.

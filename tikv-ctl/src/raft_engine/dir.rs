@@ -10,7 +10,7 @@ use kvproto::eraftpb::Entry;
 use prost::Message;
 
 use super::{
-    BatchIter, Content, MemTable,
+    BatchIter, Content, Gap, MemTable,
     atomic::{Change, Pending},
     item::INTERNAL_KEY_PREFIX,
     memtable::EntryPlace,
@@ -95,11 +95,15 @@ pub struct RaftEngineDir {
     spill_dir: Option<PathBuf>,
     groups: BTreeMap<u64, MemTable>,
     warnings: Vec<String>,
+    damages: Vec<String>,
 }
 
+/// So many groups are named.
+const MOST_NAMED: usize = 20;
+
 impl RaftEngineDir {
-    /// Replays the files of `dir`, and those that are in `spill_dir` because there was no room for them. Damaged batches end
-    /// their file and are told in [`Self::warnings`].
+    /// Replays the files of `dir`, and those that are in `spill_dir` because there was no room for them. What can be read
+    /// behind damaged batches counts; they are told in [`Self::damages`].
     pub fn open(dir: &Path, spill_dir: Option<&Path>) -> Result<RaftEngineDir> {
         if !is_raft_engine_dir(dir) && !spill_dir.is_some_and(is_raft_engine_dir) {
             let what = "expected a raft-engine directory with .raftlog files, met none; where it is elsewhere, \
@@ -127,14 +131,14 @@ impl RaftEngineDir {
         if append.is_empty() {
             let dir = dir.display();
             engine
-                .warnings
+                .damages
                 .push(format!("{dir}: no .raftlog file is here, only .rewrite files: what it held is lost"));
         }
         let mut pending = Pending::default();
         for queue in [&rewrite, &append] {
             let run = contiguous(queue);
             if let (true, Some(first)) = (run.len() < queue.len(), run.first()) {
-                engine.warnings.push(format!(
+                engine.damages.push(format!(
                     "{}: numbers of log files are missing before {}: what was in those files is lost, and the {} \
                      files before them are left out, as raft-engine does",
                     dir.display(),
@@ -157,14 +161,16 @@ impl RaftEngineDir {
             Err(_) if last && data.iter().all(|byte| *byte == 0) => return Ok(()),
             Err((offset, what)) => {
                 let path = file.path.display();
-                self.warnings.push(format!("{path} at byte {offset}: {what}; the whole file is left out"));
+                self.damages.push(format!(
+                    "{path} at byte {offset} of {}: {what}; the whole file is left out",
+                    data.len()
+                ));
                 return Ok(());
             }
         };
-        loop {
-            match batches.next_batch() {
-                Ok(None) => return Ok(()),
-                Ok(Some(batch)) => {
+        while let Some(next) = batches.next_or_gap() {
+            match next {
+                Ok(batch) => {
                     let change = Change::new(file.path.clone(), batch);
                     match file.queue {
                         Queue::Append => self.apply(change),
@@ -173,33 +179,43 @@ impl RaftEngineDir {
                         }
                     }
                 }
-                Err((offset, what)) => {
-                    let why = if last {
-                        "the log ends before: a torn write, as a crash leaves it, or the remains of a recycled file; \
-                         if it is neither, entries are lost"
-                    } else {
-                        "what this file holds from there on is left out: entries are lost"
-                    };
-                    let path = file.path.display();
-                    self.warnings.push(format!("{path} at byte {offset} of {}: {what}; {why}", data.len()));
-                    return Ok(());
-                }
+                Err(gap) => self.tell(file, data.len(), &gap, last),
             }
         }
+        Ok(())
+    }
+
+    fn tell(&mut self, file: &LogFile, len: usize, gap: &Gap, last: bool) {
+        let place = format!("{} at byte {} of {len}: {}", file.path.display(), gap.offset, gap.what);
+        if last && gap.next.is_none() {
+            self.warnings.push(format!(
+                "{place}; the log ends before: a torn write, as a crash leaves it, or the remains of a recycled file; if it \
+                 is neither, entries are lost"
+            ));
+            return;
+        }
+        let rest = match gap.next {
+            Some(next) => format!("it is read on from byte {next}, where raft-engine would not go on"),
+            None => "nothing follows in this file".to_owned(),
+        };
+        let known: Vec<String> = self.groups().take(MOST_NAMED).map(|id| id.to_string()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        self.damages.push(format!(
+            "{place}; {rest}. Entries and states of Raft groups (regions) are lost there; groups met before: {known}"
+        ));
     }
 
     fn apply(&mut self, change: Change) {
+        let keep_holes = !self.damages.is_empty();
         let Change { path, block_offset, block_len, compressed, items } = change;
         for item in items {
             let table = self.groups.entry(item.group).or_default();
             match item.content {
-                Content::Entries(indexes) => table.append(indexes.into_iter().map(|index| EntryPlace {
-                    path: path.clone(),
-                    block_offset,
-                    block_len,
-                    compressed,
-                    index,
-                })),
+                Content::Entries(indexes) => {
+                    let place =
+                        |index| EntryPlace { path: path.clone(), block_offset, block_len, compressed, index };
+                    table.append(indexes.into_iter().map(place), keep_holes);
+                }
                 Content::Clean => *table = MemTable::default(),
                 Content::Compact(index) => table.compact_to(index),
                 Content::Put(key, _) if key.starts_with(INTERNAL_KEY_PREFIX) => {}
@@ -225,9 +241,14 @@ impl RaftEngineDir {
         &self.dir
     }
 
-    /// What was wrong but could be read around.
+    /// What was wrong but is no loss, or need be none.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What is lost.
+    pub fn damages(&self) -> &[String] {
+        &self.damages
     }
 
     /// Ids of the Raft groups that have anything.

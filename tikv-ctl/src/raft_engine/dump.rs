@@ -20,38 +20,39 @@ pub fn log_files(path: &Path) -> Result<Vec<LogFile>> {
 }
 
 /// Calls `print` with each item of the files at `path`, what was rewritten first, in raft-engine's own text; `groups` empty
-/// means all. A damaged batch ends its file, and `print` gets a line that says so.
+/// means all. For a damaged batch `print` gets a line that says so; how many there are is returned.
 pub fn dump<E>(
     path: &Path,
     groups: &[u64],
     mut print: impl FnMut(&str) -> std::result::Result<(), E>,
-) -> Result<std::result::Result<(), E>> {
+) -> Result<std::result::Result<usize, E>> {
+    let mut damages = 0;
     let files = log_files(path)?;
     for file in rewrite_first(&files) {
         let data = file.read()?;
-        for line in file_lines(file, &data, groups) {
+        for line in file_lines(file, &data, groups, &mut damages) {
             if let Err(e) = print(&line) {
                 return Ok(Err(e));
             }
         }
     }
-    Ok(Ok(()))
+    Ok(Ok(damages))
 }
 
-fn file_lines(file: &LogFile, data: &[u8], groups: &[u64]) -> Vec<String> {
+fn file_lines(file: &LogFile, data: &[u8], groups: &[u64], damages: &mut usize) -> Vec<String> {
     let mut lines = Vec::new();
-    let damage = |(offset, what): (u64, String)| {
+    let mut damage = |offset: u64, what: String| {
+        *damages += 1;
         let name = file.path.display().to_string();
-        format!("Err(Corruption({:?}))", format!("{name} at byte {offset}: {what}"))
+        format!("Err(Corruption({:?}))", format!("{name} at byte {offset} of {}: {what}", data.len()))
     };
     let mut batches = match BatchIter::new(data, file.seq) {
         Ok(batches) => batches,
-        Err(bad) => return vec![damage(bad)],
+        Err((offset, what)) => return vec![damage(offset, what)],
     };
-    loop {
-        match batches.next_batch() {
-            Ok(None) => return lines,
-            Ok(Some(batch)) => {
+    while let Some(next) = batches.next_or_gap() {
+        match next {
+            Ok(batch) => {
                 let block = (batch.entries_offset, batch.entries_len);
                 let wanted =
                     batch.items.iter().filter(|item| groups.is_empty() || groups.contains(&item.group));
@@ -59,12 +60,10 @@ fn file_lines(file: &LogFile, data: &[u8], groups: &[u64]) -> Vec<String> {
                     ItemText { item, file: file.to_string(), block, compressed: batch.compressed }.to_string()
                 }));
             }
-            Err(bad) => {
-                lines.push(damage(bad));
-                return lines;
-            }
+            Err(gap) => lines.push(damage(gap.offset, gap.what)),
         }
     }
+    lines
 }
 
 /// The items of one file, each entry for itself, without their places; damage ends the list.
@@ -117,32 +116,29 @@ pub fn check(path: &Path) -> Result<Checked> {
     for file in rewrite_first(&files) {
         let data = file.read()?;
         let tail_may_tear = file.queue == Queue::Append && Some(file.seq) == last_append;
-        let mut bad = |(offset, what): (u64, String)| {
-            if !tail_may_tear {
-                damages.push(format!("{} at byte {offset}: {what}", file.path.display()));
-            }
+        let mut bad = |offset: u64, what: String| {
+            damages.push(format!("{} at byte {offset} of {}: {what}", file.path.display(), data.len()));
         };
         let mut batches = match BatchIter::new(&data, file.seq) {
             Ok(batches) => batches,
-            Err(e) => {
-                bad(e);
+            // A file just created, or not written yet.
+            Err(_) if tail_may_tear && data.iter().all(|byte| *byte == 0) => continue,
+            Err((offset, what)) => {
+                bad(offset, what);
                 continue;
             }
         };
-        loop {
-            match batches.next_batch() {
-                Ok(None) => break,
-                Ok(Some(batch)) => {
+        while let Some(next) = batches.next_or_gap() {
+            match next {
+                Ok(batch) => {
                     let queue = file.queue;
                     let each = |item: &LogItem| {
                         follow((queue, item.group), &item.content, &mut last_index, &mut broken);
                     };
                     batch.items.iter().for_each(each);
                 }
-                Err(e) => {
-                    bad(e);
-                    break;
-                }
+                Err(gap) if tail_may_tear && gap.next.is_none() => {}
+                Err(gap) => bad(gap.offset, gap.what),
             }
         }
     }

@@ -15,7 +15,8 @@ impl RaftEngineDir {
             };
             // What is wrong with files and batches the replay has told already.
             let Ok(mut batches) = BatchIter::new(&data, file.seq) else { continue };
-            while let Ok(Some(batch)) = batches.next_batch() {
+            while let Some(next) = batches.next_or_gap() {
+                let Ok(batch) = next else { continue };
                 if batch.entries.is_empty() {
                     continue;
                 }

@@ -1,9 +1,6 @@
 //! What a Raft group has after replay.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     EntryIndex,
@@ -45,7 +42,7 @@ impl EntryPlace {
 #[derive(Debug, Default)]
 pub struct MemTable {
     keys: BTreeMap<Vec<u8>, Vec<u8>>,
-    entries: VecDeque<EntryPlace>,
+    entries: BTreeMap<u64, EntryPlace>,
 }
 
 impl MemTable {
@@ -56,7 +53,7 @@ impl MemTable {
 
     /// First and last index of the entries.
     pub fn span(&self) -> Option<(u64, u64)> {
-        Some((self.entries.front()?.index.index, self.entries.back()?.index.index))
+        Some((*self.entries.first_key_value()?.0, *self.entries.last_key_value()?.0))
     }
 
     /// A key's value.
@@ -87,8 +84,7 @@ impl MemTable {
 
     /// The entry at `index`.
     pub fn entry(&self, index: u64) -> Option<&EntryPlace> {
-        let first = self.entries.front()?.index.index;
-        self.entries.get(usize::try_from(index.checked_sub(first)?).ok()?)
+        self.entries.get(&index)
     }
 
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
@@ -100,23 +96,23 @@ impl MemTable {
     }
 
     pub(super) fn compact_to(&mut self, index: u64) {
-        while self.entries.front().is_some_and(|place| place.index.index < index) {
-            self.entries.pop_front();
-        }
+        self.entries = self.entries.split_off(&index);
     }
 
-    /// Appends entries; an index that is there already removes it and all after it.
-    pub(super) fn append(&mut self, places: impl Iterator<Item = EntryPlace>) {
+    /// Appends entries; an index that is there already removes it and all after it. After a hole only the new entries
+    /// count, unless damage has torn it (`keep_holes`).
+    pub(super) fn append(&mut self, places: impl Iterator<Item = EntryPlace>, keep_holes: bool) {
         for place in places {
             let index = place.index.index;
-            while self.entries.back().is_some_and(|last| last.index.index >= index) {
-                self.entries.pop_back();
+            match self.entries.last_key_value() {
+                Some((last, _)) if *last >= index => drop(self.entries.split_off(&index)),
+                _ => {}
             }
-            // After a hole only the new entries count.
-            if self.entries.back().is_some_and(|last| last.index.index.checked_add(1) != Some(index)) {
+            let last = self.entries.last_key_value().map(|(last, _)| *last);
+            if !keep_holes && last.is_some_and(|last| last.checked_add(1) != Some(index)) {
                 self.entries.clear();
             }
-            self.entries.push_back(place);
+            self.entries.insert(index, place);
         }
     }
 }
@@ -138,25 +134,29 @@ mod tests {
     #[test]
     fn the_greatest_index_is_followed_by_none() {
         let mut table = MemTable::default();
-        table.append(places(u64::MAX..=u64::MAX));
-        table.append(places(1..=2));
-        table.append(places(u64::MAX..=u64::MAX));
+        table.append(places(u64::MAX..=u64::MAX), false);
+        table.append(places(1..=2), false);
+        table.append(places(u64::MAX..=u64::MAX), false);
         assert_eq!(table.span(), Some((u64::MAX, u64::MAX)));
     }
 
     #[test]
     fn appending_truncates_and_compaction_drops() {
         let mut table = MemTable::default();
-        table.append(places(5..=10));
-        table.append(places(8..=9));
+        table.append(places(5..=10), false);
+        table.append(places(8..=9), false);
         assert_eq!(table.span(), Some((5, 9)));
         table.compact_to(7);
         assert_eq!(table.span(), Some((7, 9)));
         assert!(table.entry(6).is_none() && table.entry(10).is_none());
         assert_eq!(table.entry(8).map(|place| place.index.index), Some(8));
-        table.append(places(20..=21));
+        table.append(places(20..=21), true);
+        assert_eq!(table.span(), Some((7, 21)));
+        table.append(places(30..=31), false);
+        assert_eq!(table.span(), Some((30, 31)));
+        table.append(places(20..=21), false);
         assert_eq!(table.span(), Some((20, 21)));
-        table.append(places(3..=3));
+        table.append(places(3..=3), false);
         assert_eq!(table.span(), Some((3, 3)));
     }
 }

@@ -25,7 +25,7 @@ pub struct Cluster {
     pub pd: PdHandle,
     pub client: TransactionClient,
     pub runtime: Runtime,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A file of the certificates that are made for tests.
@@ -72,7 +72,7 @@ impl Cluster {
         };
         let connect = TransactionClient::new_with_config(vec![pd.addr().to_string()], config);
         let client = runtime.block_on(async { tokio::time::timeout(BOUND, connect).await });
-        Self { stores, pd, client: client.unwrap().unwrap(), runtime, _dir: dir }
+        Self { stores, pd, client: client.unwrap().unwrap(), runtime, dir }
     }
 
     pub fn pd(&self) -> String {
@@ -81,6 +81,11 @@ impl Cluster {
 
     pub fn host(&self) -> String {
         self.stores[0].addr().to_string()
+    }
+
+    /// The first store's data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("s0")
     }
 
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {

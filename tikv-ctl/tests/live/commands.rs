@@ -1,13 +1,20 @@
 //! Every command with every form of output: what is printed parses, has the keys that the guide names, and ends with the
 //! exit code that the guide names.
 
-use std::{collections::BTreeSet, io::Write, net::TcpListener, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    net::TcpListener,
+    path::Path,
+};
 
+use kvproto::raft_serverpb::{SnapshotCfFile, SnapshotMeta, StoreIdent};
+use prost::Message;
 use security::SecurityConfig;
 use serde_json::Value;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, certificate},
     common::{Store, ctl, fill},
 };
 
@@ -26,6 +33,10 @@ enum Shape {
 use Shape::{List, Map, Object, Texts};
 
 const CHANGES: Shape = Object("changes command dry_run errors");
+const DONE: Shape = Object("changes command dry_run undo_file");
+
+/// What the guide says of each command's JSON.
+const GUIDE: &str = include_str!("../../../docs/src/tikv-ctl.md");
 
 /// Command lines for a directory; `DIR`, `SST`, `RAFT`, `SCRIPT` and `OUT` stand for paths.
 const OFFLINE: &[(&str, Shape)] = &[
@@ -77,12 +88,24 @@ const OFFLINE: &[(&str, Shape)] = &[
     ("ldb --db=DIR/db --column_family=write --hex scan", List("key_hex value")),
     ("sst_dump --file=SST --command=scan --output_hex", List("key_hex sequence type value")),
     ("sst_dump --file=SST --command=check", Object("file entries properties")),
+    ("flamegraph FOLDED --as folded", List("stack count")),
+    ("flamegraph diff FOLDED FOLDED", Object("before after test frames")),
+    ("dump-snap-meta -f META", List("cf size checksum")),
+    ("ldb --db=DIR/db get zraw\\001", Object("value")),
+    ("sst SST block", Object("block offset size plain_size compression entries")),
     ("completions bash", Object("shell script")),
     ("man OUT", Object("dir pages")),
     ("--to-hex a", Object("key")),
     ("--to-escaped 61", Object("key")),
     ("--encode a", Object("key")),
     ("--decode a\\000\\000\\000\\000\\000\\000\\000\\370", Object("key")),
+];
+
+/// For an encrypted directory.
+const ENCRYPTED: &[(&str, Shape)] = &[
+    ("encryption-meta dump-file", List("file key_id iv method")),
+    ("decrypt-file --file SST --out-file OUT -y", Object("infile outfile encrypted crc32")),
+    ("cleanup-encryption-meta --dry-run", CHANGES),
 ];
 
 /// For a server; `HOST` and `PD` stand for addresses.
@@ -109,24 +132,17 @@ const ONLINE: &[(&str, Shape)] = &[
     ("key t100_r5", Object("key ambiguous readings value?")),
 ];
 
+/// For a directory and a PD.
+const RECREATE: &[(&str, Shape)] = &[("recreate-region -p PD -r 2 --dry-run", CHANGES)];
+
 const BY_PD: &[(&str, Shape)] = &[
     ("split-region -r 2 -k k", Object("region_id left right")),
     ("compact-cluster", Object("store db cf from to")),
     ("flashback -v 1 --dry-run", Object("command dry_run version regions changes")),
 ];
 
-/// Commands that are not in the tables: what they need is tried elsewhere, or they print something other than JSON.
-const ELSEWHERE: [&str; 9] = [
-    "recreate-region",
-    "undo",
-    "encryption-meta",
-    "decrypt-file",
-    "dump-snap-meta",
-    "kept",
-    "flamegraph",
-    "fail",
-    "help",
-];
+/// Commands that are in no table.
+const ELSEWHERE: [&str; 1] = ["help"];
 
 fn words<'a>(line: &'a str, places: &[(&str, &'a str)]) -> Vec<String> {
     let replace =
@@ -151,6 +167,66 @@ fn fits(value: &Value, shape: Shape) -> bool {
     }
 }
 
+/// Names between the outermost braces of a text such as `{a, b: [{c}], d}`; `key..` are all forms of a key.
+fn names(braces: &str) -> BTreeSet<String> {
+    let (mut depth, mut all, mut name) = (0, BTreeSet::new(), String::new());
+    for c in braces.chars() {
+        depth += i32::from("{[(".contains(c)) - i32::from("}])".contains(c));
+        match c {
+            ',' | '}' if depth == i32::from(c == ',') => {
+                let key = name.split(':').next().unwrap_or_default().trim().to_owned();
+                match key.strip_suffix("..") {
+                    Some(key) => all.extend([key.into(), format!("{key}_hex"), format!("user_{key}")]),
+                    None => all.extend([key]),
+                }
+                name.clear();
+            }
+            _ if depth == 1 && c != '{' => name.push(c),
+            _ => {}
+        }
+    }
+    all
+}
+
+/// Objects that the guide has in the rows of `command`: the names of each.
+fn documented(command: &str) -> Vec<BTreeSet<String>> {
+    let table = GUIDE.split("| command | JSON |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let rows = table.lines().filter_map(|row| row.replace("\\|", "/").strip_prefix("| ").map(str::to_owned));
+    let rows = rows.filter_map(|row| row.split_once(" | ").map(|(a, b)| (a.to_owned(), b.to_owned())));
+    let of = rows.filter(|(commands, _)| {
+        let named = commands.contains(&format!("`{command}`")) || commands.contains(&format!("`{command} "));
+        named || (command == "writing" && commands.starts_with(command))
+    });
+    let objects = |text: String| {
+        let optional: Vec<String> = ["approximate"].map(str::to_owned).into();
+        let braces = text.split('`').filter(|part| part.starts_with('{')).map(names).collect::<Vec<_>>();
+        braces.into_iter().map(move |names| names.into_iter().chain(optional.clone()).collect())
+    };
+    of.flat_map(|(_, text)| objects(text)).collect()
+}
+
+/// Whether each object of `value` is one of those that the guide has for the line's command.
+fn is_documented(line: &[String], value: &Value) -> bool {
+    let known: Vec<BTreeSet<String>> =
+        [line[0].as_str(), "writing"].into_iter().flat_map(documented).collect();
+    let known_name = |object: &serde_json::Map<String, Value>| {
+        // Upper-case words stand for what the data name.
+        let open = |names: &BTreeSet<String>| names.iter().any(|name| name == "NAME" || name == "TAG");
+        known.iter().any(|names| open(names) || object.keys().all(|key| names.contains(key)))
+    };
+    let elements = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    elements.iter().filter_map(Value::as_object).all(known_name)
+}
+
+#[test]
+fn the_guide_s_objects_are_read_as_they_stand() {
+    let set = |names: &str| names.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(names("{a, b: [{c, d}], e: N}"), set("a b e"));
+    assert_eq!(names("{key.., seq}"), set("key key_hex user_key seq"));
+    assert_eq!(documented("store"), [set("store_id api_version approximate"), set("cluster_id approximate")]);
+    assert!(documented("no-such-command").is_empty());
+}
+
 /// Runs a line in all forms, and to a file; the error says what is not as expected.
 fn check(line: &str, shape: Shape, mode: &[&str], places: &[(&str, &str)]) -> Result<(), String> {
     let line = words(line, places);
@@ -166,9 +242,10 @@ fn check(line: &str, shape: Shape, mode: &[&str], places: &[(&str, &str)]) -> Re
     let parse = |text: &str| -> Result<Value, String> {
         serde_json::from_str(text).map_err(|e| format!("{line:?}: {e}: {text}"))
     };
-    let expect = |value: &Value, shape: Shape| match fits(value, shape) {
-        true => Ok(()),
-        false => Err(format!("{line:?}: expected {shape:?}, met {value}")),
+    let expect = |value: &Value, shape: Shape| match (fits(value, shape), is_documented(&line, value)) {
+        (true, true) => Ok(()),
+        (true, false) => Err(format!("{line:?}: the guide has another schema than {value}")),
+        (false, _) => Err(format!("{line:?}: expected {shape:?}, met {value}")),
     };
     run(&["--format", "text"])?;
     expect(&parse(&run(&["--format", "json"])?)?, shape)?;
@@ -208,14 +285,53 @@ fn commands_for_directories_print_what_the_guide_says() {
     std::fs::write(&script, "fn filter_clean(id, first, count, rewrite_count, queue) { 1 }").unwrap();
     let (path, raft) = (dir.path().to_str().unwrap(), dir.path().join("raft-engine"));
     let (sst, pages) = (sst(dir.path()), other.path().join("man"));
+    let (folded, meta) = (other.path().join("stacks.folded"), other.path().join("gen_2_6_7.meta"));
+    std::fs::write(&folded, "main;run 3\nmain;wait 4\n").unwrap();
+    let file = SnapshotCfFile { cf: "write".into(), size: 9, checksum: 7, ..Default::default() };
+    std::fs::write(&meta, SnapshotMeta { cf_files: vec![file], ..Default::default() }.encode_to_vec())
+        .unwrap();
     let places = [
         ("DIR", path),
         ("SST", sst.as_str()),
         ("RAFT", raft.to_str().unwrap()),
         ("SCRIPT", script.to_str().unwrap()),
         ("OUT", pages.to_str().unwrap()),
+        ("FOLDED", folded.to_str().unwrap()),
+        ("META", meta.to_str().unwrap()),
     ];
     check_all(OFFLINE, &["--data-dir", path], &places);
+}
+
+#[test]
+fn commands_on_encrypted_directories_print_what_the_guide_says() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(&Store::open(dir.path()));
+    let info = kvproto::encryptionpb::FileInfo { key_id: 7, iv: vec![1; 16], method: 4 };
+    let files = BTreeMap::from([("/data/db/999999.sst".to_owned(), info)]);
+    std::fs::write(dir.path().join("file.dict"), tikv_ctl::encryption::encode_files(2, &files)).unwrap();
+    let (sst, out) = (sst(dir.path()), other.path().join("plain"));
+    let places = [("SST", sst.as_str()), ("OUT", out.to_str().unwrap())];
+    check_all(ENCRYPTED, &["--data-dir", dir.path().to_str().unwrap()], &places);
+}
+
+#[test]
+fn what_is_written_and_undone_prints_what_the_guide_says() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(&Store::open(dir.path()));
+    let (path, undo) = (dir.path().to_str().unwrap(), other.path().join("undo"));
+    let undo = undo.to_str().unwrap();
+    let lines = [
+        (format!("tombstone -r 2 --force --yes --undo-file {undo}"), DONE),
+        (format!("undo {undo} --dry-run"), CHANGES),
+        (format!("undo {undo} --yes"), DONE),
+    ];
+    for (line, shape) in &lines {
+        let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let args = ["--format", "json", "--data-dir", path].into_iter();
+        let (code, out, err) = ctl(&args.chain(line.iter().map(String::as_str)).collect::<Vec<_>>());
+        let value: Value = serde_json::from_str(&out).unwrap_or_default();
+        assert!(code == 0 && fits(&value, *shape) && is_documented(&line, &value), "{line:?}: {out}{err}");
+    }
 }
 
 #[test]
@@ -230,6 +346,19 @@ fn commands_for_servers_print_what_the_guide_says() {
     let args = [&["--pd", &pd, "--format", "json"][..], &line.split(' ').collect::<Vec<_>>()].concat();
     let (code, out, err) = ctl(&args);
     assert!(code == 0 && fits(&serde_json::from_str(&out).unwrap(), shape), "{out}{err}");
+    // A trace is no text.
+    let kept = ["kept".to_owned()];
+    let (code, out, err) = ctl(&["--host", &host, "--format", "json", "kept"]);
+    let value: Value = serde_json::from_str(&out).unwrap_or_default();
+    assert!(
+        code == 0 && has_keys(&value, "bytes trace_base64") && is_documented(&kept, &value),
+        "{out}{err}"
+    );
+    // A store that has lost its region takes it from PD.
+    let dir = tempfile::tempdir().unwrap();
+    let ident = StoreIdent { cluster_id: 77, store_id: 1, ..Default::default() };
+    Store::open(dir.path()).kv.put_msg(keys::STORE_IDENT_KEY, &ident).unwrap();
+    check_all(RECREATE, &["--data-dir", dir.path().to_str().unwrap()], &[("PD", &pd)]);
 }
 
 #[test]
@@ -238,10 +367,92 @@ fn no_command_is_left_out() {
     let commands = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
     let commands: BTreeSet<&str> =
         commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    let tried = OFFLINE.iter().chain(ONLINE).chain(BY_PD).map(|(line, _)| line.split(' ').next().unwrap());
-    let tried: BTreeSet<&str> = tried.chain(ELSEWHERE).collect();
+    let tables = [OFFLINE, ENCRYPTED, ONLINE, RECREATE, BY_PD];
+    let tried = tables.into_iter().flatten().map(|(line, _)| line.split(' ').next().unwrap());
+    // These two have tests of their own: one needs what another wrote, the other prints a trace.
+    let tried: BTreeSet<&str> = tried.chain(ELSEWHERE).chain(["undo", "kept"]).collect();
     let left: Vec<_> = commands.iter().filter(|command| !tried.contains(*command)).collect();
     assert!(commands.len() > 40 && left.is_empty(), "{left:?} of {commands:?}");
+}
+
+/// An SST without checksums, ordered by `comparator`, in a RocksDB of its own.
+fn foreign_sst(dir: &Path, comparator: Option<&str>) -> String {
+    let mut block = rocksdb::BlockBasedOptions::default();
+    block.set_checksum_type(rocksdb::ChecksumType::NoChecksum);
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    options.set_block_based_table_factory(&block);
+    if let Some(name) = comparator {
+        options.set_comparator(name, Box::new(|a, b| b.cmp(a)));
+    }
+    let db = rocksdb::DB::open(&options, dir.join("db")).unwrap();
+    (0..9).for_each(|i| db.put(format!("zkey{i}"), "value").unwrap());
+    db.flush().unwrap();
+    drop(db);
+    sst(dir)
+}
+
+#[test]
+fn files_that_need_what_is_not_here_say_so() {
+    let (packed, ordered) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sst = foreign_sst(packed.path(), None);
+    let (_, out, _) = ctl(&["--format", "json", "sst", &sst, "layout"]);
+    let layout: Value = serde_json::from_str(&out).unwrap();
+    let kind = (layout[0]["offset"].as_u64().unwrap() + layout[0]["size"].as_u64().unwrap()) as usize;
+    let mut bytes = std::fs::read(&sst).unwrap();
+    // The type of the block's compression: none that RocksDB has.
+    bytes[kind] = 0x6e;
+    std::fs::write(&sst, bytes).unwrap();
+    let other = foreign_sst(ordered.path(), Some("other.Comparator"));
+    let (db, packed_db) = (ordered.path().join("db"), packed.path().join("db"));
+    let (db, packed_db) = (format!("--db={}", db.display()), format!("--db={}", packed_db.display()));
+    let cases: &[(&[&str], &str)] = &[
+        (&["sst", &sst, "keys"], "110"),
+        (&["sst", &sst, "verify"], "110"),
+        (&["sst_dump", &format!("--file={sst}"), "--command=scan"], "110"),
+        (&["ldb", &packed_db, "scan"], "110"),
+        (&["sst", &other, "keys"], "other.Comparator"),
+        (&["sst", &other, "verify"], "other.Comparator"),
+        (&["sst_dump", &format!("--file={other}"), "--command=scan"], "other.Comparator"),
+        (&["ldb", &db, "scan"], "other.Comparator"),
+        (&["lsm", ordered.path().to_str().unwrap()], "other.Comparator"),
+        (&["store", "--data-dir", ordered.path().to_str().unwrap()], "raft"),
+    ];
+    for (args, says) in cases {
+        let (code, out, err) = ctl(args);
+        let file = args.iter().any(|arg| err.contains(arg.split('=').next_back().unwrap()));
+        let place = *says != "110" || format!("{out}{err}").contains("at byte");
+        assert!(code == 1 && format!("{out}{err}").contains(says) && place, "{args:?}: {code} {out}{err}");
+        assert!(file || *says == "110", "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn servers_that_speak_something_else_are_told() {
+    let cluster = Cluster::start(1, SecurityConfig::default());
+    let (host, pd) = (cluster.host(), cluster.pd());
+    let http = cluster.stores[0].status_addr().unwrap().to_string();
+    let path = |name: &str| certificate(name).to_str().unwrap().to_owned();
+    let (ca, cert, key) = (path("ca.pem"), path("client.pem"), path("client-key.pem"));
+    let tls = ["--ca-path", &ca, "--cert-path", &cert, "--key-path", &key];
+    let cases: &[(&[&str], &str, &str)] = &[
+        (&["store", "--host", &http], "255", "gRPC"),
+        (&["scan", "-f", "z", "--limit", "1", "--host", &http], "255", "gRPC"),
+        (&["store", "--host", &pd], "255", "debugpb.Debug"),
+        (&["metrics", "--host", &pd], "255", "debugpb.Debug"),
+        (&[&["store", "--host", &host][..], &tls].concat(), "1", "it must speak TLS"),
+        (&[&["split-region", "-r", "2", "-k", "a", "--pd", &pd][..], &tls].concat(), "1", "TLS"),
+        (&["split-region", "-r", "2", "-k", "a", "--pd", &host], "1", "--pd"),
+    ];
+    let mut failed = Vec::new();
+    for (args, code, says) in cases {
+        let (met, out, err) = ctl(args);
+        let text = format!("{out}{err}");
+        if met.to_string() != *code || !text.contains(says) || text.trim_end().lines().count() > 1 {
+            failed.push(format!("{args:?}: {met} {text}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::{
     Error, Result,
     commands::data::{convert_gbmb, key_json},
     lsm::{ColumnFamily, Db, SstFile},
+    offline::damage::texts,
     output::Output,
 };
 
@@ -36,10 +37,7 @@ pub(super) struct Family<'a> {
 
 pub fn run(path: &Path, svg: Option<&Path>, out: &mut Output<'_>) -> Result<()> {
     check_exists(path, "a RocksDB directory or a data directory")?;
-    let db = Db::open(&part_of(path, "db"), None)?;
-    for warning in db.warnings() {
-        out.note(&format!("warning: {warning}"));
-    }
+    let db = open_db(&part_of(path, "db"), out)?;
     let regions = regions(&db);
     let families: Vec<Family<'_>> = db.families().map(|family| rows(&db, family, &regions)).collect();
     if let Some(path) = svg {
@@ -53,9 +51,25 @@ pub fn run(path: &Path, svg: Option<&Path>, out: &mut Output<'_>) -> Result<()> 
         families.iter().try_for_each(|family| print(family, out))?;
         print_regions(&regions, out)?;
     }
-    let damages = db.damages();
-    damages.iter().for_each(|(cf, e)| out.note(&format!("damage in CF {cf}: {e}")));
-    if damages.is_empty() { Ok(()) } else { Err(Error::Damaged(damages.len())) }
+    tell_damages(&db, out)
+}
+
+/// Opens a RocksDB directory; what is wrong with it without being damage is told.
+pub(in crate::commands) fn open_db(dir: &Path, out: &mut Output<'_>) -> Result<Db> {
+    let db = Db::open(dir, None)?;
+    db.warnings().iter().for_each(|warning| out.note(&format!("warning: {warning}")));
+    Ok(db)
+}
+
+/// Tells what of `db` could not be read; an error if that was anything.
+pub(in crate::commands) fn tell_damages(db: &Db, out: &mut Output<'_>) -> Result<()> {
+    let met = db.damages();
+    if met.is_empty() {
+        return Ok(());
+    }
+    let texts = texts(&met, &regions(db));
+    texts.iter().for_each(|damage| out.note(damage));
+    Err(Error::Damaged(texts.len()))
 }
 
 /// The regions of the store, by start key; none where the database is a tablet.

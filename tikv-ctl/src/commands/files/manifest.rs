@@ -19,14 +19,39 @@ use crate::{
 pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
     check_exists(path, "a MANIFEST file or a RocksDB directory")?;
     let dir = part_of(path, "db");
-    let file = if path.is_file() { path.to_owned() } else { current(&dir, out)? };
+    let (mut damages, mut other) = (Vec::new(), 0);
+    let file = if path.is_file() { path.to_owned() } else { current(&dir, &mut other, out)? };
     let data = read_whole(&file)?;
     let mut reader = LogReader::new(&data, 0);
-    let (mut rows, mut state, mut damages) = (Vec::new(), VersionState::default(), Vec::new());
+    let (mut rows, mut state) = (Vec::new(), VersionState::default());
     let mut edits = 0;
+    let lost = |offset: u64, what: &str, damages: &mut Vec<String>, out: &mut Output<'_>| {
+        damages.push(format!(
+            "{} at byte {offset} of {}: {what}; edits are missing from here on, so which files are live is not certain",
+            file.display(),
+            data.len()
+        ));
+        out.note(damages.last().map_or("", String::as_str));
+    };
     loop {
         let (offset, what) = match reader.next_record() {
-            Record::End => break,
+            Record::End => {
+                let (offset, torn) = (reader.offset(), reader.is_torn());
+                if reader.resync() {
+                    lost(offset, "it seems to end here, though whole edits follow", &mut damages, out);
+                    continue;
+                }
+                if torn {
+                    // A server that runs may be writing it just now.
+                    out.note(&format!(
+                        "warning: {} at byte {offset} of {}: the last version edit is not whole; files that it tells of are \
+                         not known",
+                        file.display(),
+                        data.len()
+                    ));
+                }
+                break;
+            }
             Record::Data { offset, data } => match manifest::parse(&data) {
                 Some(edit) => {
                     edits += 1;
@@ -42,19 +67,27 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
             },
             Record::Corrupt { offset, what } => (offset, what),
         };
-        damages.push(format!(
-            "{} at byte {offset} of {}: {what}; edits are missing from here on, so which files are live is not certain",
-            file.display(),
-            data.len()
-        ));
-        out.note(damages.last().map_or("", String::as_str));
+        lost(offset, &what, &mut damages, out);
         if !reader.resync() {
             break;
         }
     }
-    if edits == 0 && damages.is_empty() && !data.is_empty() {
-        let what = format!("{} at byte 0: expected a MANIFEST, met no version edit", file.display());
+    if edits == 0 {
+        let (path, len) = (file.display(), data.len());
+        let what = format!(
+            "{path} at byte 0 of {len}: expected a MANIFEST, met no version edit; `tikv-ctl lsm` reads the SSTs"
+        );
         return Err(Error::other(what));
+    }
+    // Titan's MANIFEST has no column families.
+    let has = |name: &str| state.families.values().any(|family| family.name == name);
+    if dir.join("../raft-engine").is_dir() && !has("raft") && damages.is_empty() {
+        damages.push(format!(
+            "{} at byte {}: no version edit up to here makes column family raft: the file was cut short",
+            file.display(),
+            data.len()
+        ));
+        out.note(damages.last().map_or("", String::as_str));
     }
     if out.is_json() {
         let state = state_json(&state);
@@ -64,17 +97,18 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
     } else {
         print_state(&file, edits, &state, out)?;
     }
-    if damages.is_empty() { Ok(()) } else { Err(Error::Damaged(damages.len())) }
+    let count = damages.len() + other;
+    if count == 0 { Ok(()) } else { Err(Error::Damaged(count)) }
 }
 
-/// The MANIFEST that CURRENT names, or the newest.
-fn current(dir: &Path, out: &mut Output<'_>) -> Result<PathBuf> {
+/// The MANIFEST that CURRENT names, or the newest, which is damage.
+fn current(dir: &Path, damages: &mut usize, out: &mut Output<'_>) -> Result<PathBuf> {
     let named = read_whole(&dir.join("CURRENT"));
     let named =
         named.map(|name| dir.join(String::from_utf8_lossy(&name).trim_end())).map_err(|e| e.to_string());
     let why = match named {
         Ok(path) if path.is_file() => return Ok(path),
-        Ok(path) => format!("CURRENT names {}, which is not there", path.display()),
+        Ok(path) => format!("CURRENT at byte 0 names {}, which is not there", path.display()),
         Err(e) => format!("CURRENT: {e}"),
     };
     let number = |name: &str| name.strip_prefix("MANIFEST-")?.parse::<u64>().ok();
@@ -86,7 +120,8 @@ fn current(dir: &Path, out: &mut Output<'_>) -> Result<PathBuf> {
         })
         .max();
     let (_, path) = newest.ok_or_else(|| Error::other(format!("{}: no MANIFEST; {why}", dir.display())))?;
-    out.note(&format!("warning: {}: {why}; the newest MANIFEST is read", dir.display()));
+    *damages += 1;
+    out.note(&format!("{}: {why}; the newest MANIFEST is read", dir.display()));
     Ok(path)
 }
 

@@ -6,6 +6,8 @@ mod lsm_svg;
 mod manifest;
 mod wal;
 
+pub(super) use lsm::{open_db, tell_damages};
+
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;

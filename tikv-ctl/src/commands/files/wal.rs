@@ -14,7 +14,7 @@ use crate::{
     commands::data::key_json,
     line::Line,
     lsm::{
-        LogReader, Record, ValueType, logs, manifest, read_whole,
+        LogReader, Record, ValueType, logs, read_manifest_or_tables, read_whole,
         wal::{WalEntry, read_batch},
     },
     output::Output,
@@ -33,10 +33,18 @@ pub fn run(path: &Path, keys_only: bool, out: &mut Output<'_>) -> Result<()> {
     check_exists(path, "a log file or a RocksDB directory")?;
     let files = log_files(path)?;
     let dir = if path.is_file() { path.parent().unwrap_or(path).to_owned() } else { part_of(path, "db") };
-    // Names of families are a help; without a MANIFEST their numbers must do.
-    let families = manifest::read(&dir).map(|state| state.families).unwrap_or_default();
-    let families = families.into_iter().map(|(id, family)| (id, family.name)).collect();
-    let mut printer = Printer { keys_only, families, damages: 0, batches: 0, changes: 0 };
+    // Names of families are a help; a log that lies elsewhere has numbers.
+    let state = read_manifest_or_tables(&dir).unwrap_or_default();
+    state.damages.iter().for_each(|e| out.note(&format!("{e}; names of column families are from there")));
+    let damages = state.damages.len();
+    let families = state.families.into_iter().map(|(id, family)| (id, family.name)).collect();
+    let mut printer = Printer { keys_only, families, damages, batches: 0, changes: 0 };
+    if files.is_empty() {
+        out.note(&format!(
+            "warning: {}: no log (WAL) is here: what only logs had is lost, unless this is a checkpoint, which needs none",
+            dir.display()
+        ));
+    }
     let mut list = out.list();
     for (number, file) in &files {
         let data = read_whole(file)?;
@@ -82,8 +90,8 @@ impl Printer {
         let mut reader = LogReader::new(data, number);
         loop {
             let (offset, what) = match reader.next_record() {
-                Record::End => return self.tell_tail(path, data, reader.offset(), out),
-                Record::Corrupt { offset, what } => (offset, what),
+                Record::End => (reader.offset(), None),
+                Record::Corrupt { offset, what } => (offset, Some(what)),
                 Record::Data { offset, data: batch } => {
                     self.batches += 1;
                     let mut changes = Vec::new();
@@ -100,14 +108,25 @@ impl Printer {
                     }
                 }
             };
+            // A false length ends a log as a torn write does, but whole records follow.
+            let goes_on = reader.resync();
+            let next = if goes_on {
+                format!("the next record is at byte {}", reader.offset())
+            } else {
+                "none follows".into()
+            };
+            let what = match what {
+                Some(what) => what,
+                None if goes_on => "the log seems to end here".to_owned(),
+                None => return self.tell_tail(path, data, offset, out),
+            };
             self.damages += 1;
             out.note(&format!(
-                "{} at byte {offset} of {}: {what}; RocksDB recovers what is before it only; what follows is from the \
-                 next block on",
+                "{} at byte {offset} of {}: {what}; {next}. RocksDB recovers what is before it only",
                 path.display(),
                 data.len()
             ));
-            if !reader.resync() {
+            if !goes_on {
                 return Ok(());
             }
         }

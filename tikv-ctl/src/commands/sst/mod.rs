@@ -76,17 +76,15 @@ pub fn run(args: &SstArgs, format: KeyFormat, out: &mut Output<'_>) -> Result<()
         return Ok(());
     }
     let table = Arc::new(Table::open(&args.path)?);
-    for damage in table.damages() {
-        out.note(&format!("warning: {damage}"));
-    }
     let index = table.index();
     let around = index.as_ref().map_or(&[][..], |index| index.damages());
+    let damages: Vec<_> = table.damages().iter().chain(around).collect();
     // `verify` tells them itself.
     if args.what != SstView::Verify {
-        around.iter().for_each(|damage| out.note(&damage.to_string()));
+        damages.iter().for_each(|damage| out.note(&damage.to_string()));
     }
     show(&table, args, format, out)?;
-    match around.len() {
+    match damages.len() {
         0 => Ok(()),
         count => Err(damaged(count)),
     }

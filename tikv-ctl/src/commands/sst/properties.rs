@@ -3,6 +3,7 @@
 use keys::{escape, hex_upper};
 use serde_json::{Map, Value, json};
 
+use super::damaged;
 use crate::{
     Result,
     lsm::{Table, TableProperties},
@@ -44,13 +45,22 @@ const RANGE_INDEXES: [&str; 3] = ["tikv.range_index", "tikv.rows_index", "tikv.s
 
 pub fn run(table: &Table, out: &mut Output<'_>) -> Result<()> {
     let properties = table.properties();
+    let filter = table.filter_text().map_err(|e| e.in_block("the filter"));
+    if let Err(e) = &filter {
+        out.note(&e.to_string());
+    }
+    print(table, properties, filter.as_deref().unwrap_or("cannot be read"), out)?;
+    filter.map_or_else(|_| Err(damaged(1)), |_| Ok(()))
+}
+
+fn print(table: &Table, properties: &TableProperties, filter: &str, out: &mut Output<'_>) -> Result<()> {
     let mut all: Vec<(String, Value)> = vec![
         ("file".into(), json!(table.file().path().display().to_string())),
         ("file size".into(), json!(table.file().size())),
         ("format version".into(), json!(table.format_version())),
         ("checksum".into(), json!(format!("{:?}", table.checksum_type()))),
         ("index type".into(), json!(properties.index_type_name())),
-        ("filter".into(), json!(table.filter_text())),
+        ("filter".into(), json!(filter)),
     ];
     all.extend(
         NUMBERS.iter().filter_map(|(name, key)| Some(((*name).into(), json!(properties.number(key)?)))),
