@@ -38,6 +38,8 @@ pub struct LogReader<'a> {
     torn: bool,
     recycled: bool,
     compressed: bool,
+    /// Records bear the log's number, since its file may be recycled: what has none is what the file held before.
+    numbered: bool,
     /// Bytes that may still be summed up in vain: many false headers, each of a long record, would take forever.
     budget: usize,
 }
@@ -53,7 +55,8 @@ impl<'a> LogReader<'a> {
     /// Reads the whole log `data`, whose file has the number `log_number`.
     pub fn new(data: &'a [u8], log_number: u64) -> LogReader<'a> {
         let budget = SEARCH.saturating_mul(data.len());
-        LogReader { data, at: 0, log_number, torn: false, recycled: false, compressed: false, budget }
+        let (torn, recycled, numbered) = (false, false, false);
+        LogReader { data, at: 0, log_number, torn, recycled, compressed: false, numbered, budget }
     }
 
     /// Whether the end that was met is that of an unfinished record: a torn write, or damage to its length.
@@ -80,7 +83,7 @@ impl<'a> LogReader<'a> {
                 break;
             }
             self.budget -= len;
-            let mut other = LogReader { at, torn: false, ..*self };
+            let mut other = LogReader { at, ..*self };
             if matches!(other.fragment(), Fragment::Part { .. }) {
                 self.at = at;
                 self.torn = false;
@@ -164,13 +167,17 @@ impl<'a> LogReader<'a> {
             self.torn = stored != 0;
             return Fragment::End;
         }
+        let recyclable = (5..=8).contains(&kind) || matches!(kind, 10 | 12 | 131);
+        if self.numbered && !recyclable {
+            self.recycled = true;
+            return Fragment::End;
+        }
         if (UNKNOWN..MAY_BE_IGNORED).contains(&kind) {
             let what = format!(
                 "expected a record of a RocksDB log, met type {kind}: damage, or another program's file"
             );
             return Fragment::Corrupt(what);
         }
-        let recyclable = (5..=8).contains(&kind) || matches!(kind, 10 | 12 | 131);
         if recyclable && cursor.u32() != Some(self.log_number as u32) {
             self.recycled = true;
             return Fragment::End;
@@ -185,6 +192,7 @@ impl<'a> LogReader<'a> {
             return Fragment::Corrupt(format!("the checksum of a record of {len} bytes does not match"));
         }
         self.at += header_len + usize::from(len);
+        self.numbered |= recyclable;
         match kind {
             1..=4 => Fragment::Part { kind, payload },
             5..=8 => Fragment::Part { kind: kind - 4, payload },
@@ -238,6 +246,36 @@ mod tests {
         let mut reader = LogReader::new(&log, 1);
         assert!(matches!(reader.next_record(), Record::Data { .. }));
         assert!(matches!(reader.next_record(), Record::Corrupt { offset: 10, .. }));
+    }
+
+    /// A record of the log `number`, whose file may be recycled.
+    fn numbered(number: u32, payload: &[u8]) -> Vec<u8> {
+        fragment(5, &[&number.to_le_bytes(), payload].concat())
+            .into_iter()
+            .enumerate()
+            // The number is no part of the length.
+            .map(|(at, byte)| if at == 4 { byte - 4 } else { byte })
+            .collect()
+    }
+
+    #[test]
+    fn what_a_recycled_file_held_before_is_no_damage() {
+        let old: Vec<u8> = (0..9).flat_map(|i| numbered(7, &[b'a' + i; 30])).collect();
+        for len in 1..70 {
+            let new = [numbered(8, b"first"), numbered(8, &vec![b'n'; len])].concat();
+            let log = [&new, &old[new.len()..]].concat();
+            let mut reader = LogReader::new(&log, 8);
+            assert!(matches!(reader.next_record(), Record::Data { .. }));
+            assert!(matches!(reader.next_record(), Record::Data { .. }));
+            assert!(matches!(reader.next_record(), Record::End) && !reader.is_torn(), "{len}");
+            assert!(!reader.resync(), "{len}");
+            // The last record's own bytes are another matter.
+            let mut damaged = log.clone();
+            damaged[new.len() - 1] ^= 1;
+            let mut reader = LogReader::new(&damaged, 8);
+            assert!(matches!(reader.next_record(), Record::Data { .. }));
+            assert!(matches!(reader.next_record(), Record::Corrupt { .. }), "{len}");
+        }
     }
 
     #[test]
