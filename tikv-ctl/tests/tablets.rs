@@ -38,6 +38,13 @@ fn states_are_those_that_a_server_would_start_with() {
     );
     let (code, out, err) = run(tablets.path(), &["raft", "region", "--all-regions", "--format", "jsonl"]);
     assert!(code == 0 && out.contains("\"region_id\":2") && !out.contains("\"region_id\":4"), "{out}{err}");
+    let text = |args: &[&str]| run(tablets.path(), args).1;
+    let says = |out: &str, what: &str| out.contains(&format!("Not Found {what:?}\n"));
+    assert!(says(&text(&["region-properties", "-r", "9"]), "none region 9"));
+    assert!(says(&text(&["region-properties", "-r", "4"]), "region 4 is tombstone"));
+    assert!(says(&text(&["print", "-k", "zz"]), "Not found region containing [122]"));
+    assert!(text(&["print", "-k", "zz\\001"]).contains("Not found region containing [122, 1]"));
+    assert!(text(&["print", "-k", "zb"]).contains("/tablets/2_5], support_multi_batch_write"));
 }
 
 #[test]

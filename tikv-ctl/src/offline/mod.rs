@@ -172,9 +172,14 @@ impl Source for Offline {
     }
 
     fn get(&self, cf: &str, key: &[u8]) -> Answer<Vec<u8>> {
+        let part = self.kv.parts().iter().find(|part| *part.start <= *key && *key < *part.end);
+        if self.has_tablets && part.is_none() {
+            let key = key.strip_prefix(&[keys::DATA_PREFIX]).unwrap_or(key);
+            return Err(DebugError::NotFound(format!("Not found region containing {key:?}")));
+        }
         self.kv.get(cf, key)?.ok_or_else(|| {
             // The database's description as TiKV's error has it.
-            let path = self.dir.join("db");
+            let path = part.map_or_else(|| self.dir.join("db"), |part| part.db.dir().to_owned());
             DebugError::NotFound(format!(
                 "value for key {key:?} in db RocksEngine {{ db: Db [path={}], support_multi_batch_write: true, \
                  ingest_latch: RangeLatch {{ range_latches: Mutex {{ data: {{}}, poisoned: false, .. }} }} }}",
@@ -240,8 +245,13 @@ impl Source for Offline {
     }
 
     fn region_properties(&self, region: u64) -> Answer<Vec<(String, String)>> {
+        // TiKV's two stores have words of their own for it.
+        let none = if self.has_tablets { "none region" } else { "region" };
         let state =
-            self.region_state(region)?.ok_or_else(|| DebugError::NotFound(format!("region {region}")))?;
+            self.region_state(region)?.ok_or_else(|| DebugError::NotFound(format!("{none} {region}")))?;
+        if self.has_tablets && state.state() == PeerState::Tombstone {
+            return Err(DebugError::NotFound(format!("region {region} is tombstone")));
+        }
         let region = state.region.unwrap_or_default();
         // A tablet may still have files of what was split off: only the region's own tells.
         let tablet = self.kv.parts().iter().find(|part| part.start == bounds(Some(&region)).0);
