@@ -3,7 +3,10 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use common::{
     Store, contents, ctl,
@@ -11,6 +14,8 @@ use common::{
     fill,
 };
 use kvproto::encryptionpb::EncryptedContent;
+use prost::Message;
+use tikv_ctl::encryption::encode_files;
 
 fn stores() -> (tempfile::TempDir, tempfile::TempDir) {
     let (plain, secret) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
