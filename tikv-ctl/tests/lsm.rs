@@ -234,8 +234,11 @@ fn a_filter_says_no_to_what_is_not_there_and_never_to_what_is() {
     }
 }
 
-/// What a walk gives: entries, and the errors between them by their number.
-fn walked(mut iter: tikv_ctl::lsm::TableIter) -> (Vec<(Vec<u8>, Vec<u8>)>, Vec<(usize, String)>) {
+/// Key and value.
+type Entry = (Vec<u8>, Vec<u8>);
+
+/// What a walk gives: entries, and each error with the number of entries before it.
+fn walked(mut iter: tikv_ctl::lsm::TableIter) -> (Vec<Entry>, Vec<(usize, String)>) {
     let (mut entries, mut errors) = (Vec::new(), Vec::new());
     loop {
         match iter.advance() {

@@ -451,14 +451,16 @@ fn carry_out(
     confirm(name, &what, how, out)?;
     let engines = Engines::open(dir, &config, &changes)?;
     let changes = engines.pending(changes, !with_undo)?;
+    // What is in its way is told before anything is written.
+    let prepared = engines.prepare(&changes)?;
     if !with_undo {
-        engines.apply(&changes)?;
+        prepared.apply()?;
         return Ok(path);
     }
     UndoFile::new(name, dir, &changes).write(&path)?;
     out.note(&format!("to undo it: tikv-ctl undo {}", path.display()));
     // Databases are changed one after the other: some may have been.
-    engines.apply(&changes).map_err(|e| {
+    prepared.apply().map_err(|e| {
         Error::other(format!(
             "{e}; what was changed before that `tikv-ctl undo {}` takes back",
             path.display()

@@ -20,12 +20,19 @@ use crate::encryption;
 /// A change: column family, key, and the value that is put; none: the key is deleted.
 pub type Written<'a> = (&'a str, &'a [u8], Option<&'a [u8]>);
 
-/// Makes `changes`, all or none, of the database in `dir` with its logs in `wal_dir`; they are on the disk when this
-/// returns. Returns the log's path. The caller holds the database's lock.
+/// A log that is not written yet.
+#[derive(Debug)]
+pub struct NewLog {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+/// The log that makes `changes`, all or none, of the database in `dir` with its logs in `wal_dir`. The caller holds the
+/// database's lock until it is written.
 ///
 /// # Errors
-/// The database is in a state in which RocksDB would not replay one more log; nothing is written then.
-pub fn append(dir: &Path, wal_dir: &Path, changes: &[Written<'_>]) -> Result<PathBuf> {
+/// The database is in a state in which RocksDB would not replay one more log.
+pub fn new_log(dir: &Path, wal_dir: &Path, changes: &[Written<'_>]) -> Result<NewLog> {
     let state = manifest::read(dir)?;
     let mut batch = Vec::with_capacity(changes.len());
     for (cf, key, value) in changes {
@@ -33,8 +40,21 @@ pub fn append(dir: &Path, wal_dir: &Path, changes: &[Written<'_>]) -> Result<Pat
     }
     let records = records(&state, wal_dir, &batch)?;
     let path = wal_dir.join(format!("{:06}.log", number(&state, dir, wal_dir)?));
-    write(&path, encode_log(&records)).map_err(|source| Error::Io { path: path.clone(), source })?;
-    Ok(path)
+    Ok(NewLog { path, bytes: encode_log(&records) })
+}
+
+impl NewLog {
+    /// Writes it; it is on the disk when this returns. Returns its path.
+    pub fn write(self) -> Result<PathBuf> {
+        let NewLog { path, bytes } = self;
+        write(&path, bytes).map_err(|source| Error::Io { path: path.clone(), source })?;
+        Ok(path)
+    }
+}
+
+/// [`new_log`], written at once.
+pub fn append(dir: &Path, wal_dir: &Path, changes: &[Written<'_>]) -> Result<PathBuf> {
+    new_log(dir, wal_dir, changes)?.write()
 }
 
 fn family(state: &VersionState, name: &str) -> Result<u32> {

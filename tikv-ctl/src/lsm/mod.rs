@@ -37,7 +37,7 @@ mod verify;
 pub mod wal;
 mod xxph3;
 
-pub use append::{Written, append};
+pub use append::{NewLog, Written, append, new_log};
 pub use checksum::crc32c;
 pub(crate) use checksum::matches as checksum_matches;
 pub use compress::{compress_with, compressions, decompress};

@@ -22,12 +22,21 @@ pub type Written<'a> = (u64, &'a [u8], Option<&'a [u8]>);
 /// The version of a file that is begun, and the bytes of its header: version, alignment.
 const VERSION: u64 = 2;
 
-/// Makes `changes`, all or none, of `engine`, which was read under its lock; they are on the disk when this returns. Returns
-/// the path of the file that has them.
+/// A batch that is not written yet.
+#[derive(Debug)]
+pub struct NewBatch {
+    path: PathBuf,
+    at: u64,
+    bytes: Vec<u8>,
+    /// Bytes of the file now.
+    len: u64,
+}
+
+/// The batch that makes `changes`, all or none, of `engine`, which was read under its lock.
 ///
 /// # Errors
-/// There is no file to write to, or it is damaged where raft-engine would not go on; nothing is written then.
-pub fn append(engine: &RaftEngineDir, changes: &[Written<'_>]) -> Result<PathBuf> {
+/// There is no file to write to, or it is damaged where raft-engine would not go on.
+pub fn new_batch(engine: &RaftEngineDir, changes: &[Written<'_>]) -> Result<NewBatch> {
     let last = engine.files()?.into_iter().rfind(|file| file.queue == Queue::Append).ok_or_else(|| {
         Error::NotADb(format!(
             "{}: expected a .raftlog file to write to, met none; nothing was changed",
@@ -36,9 +45,21 @@ pub fn append(engine: &RaftEngineDir, changes: &[Written<'_>]) -> Result<PathBuf
     })?;
     let data = last.read()?;
     let (at, bytes) = tail(&last, &data, changes)?;
-    let io = |source| Error::Io { path: last.path.clone(), source };
-    write(&last.path, at, bytes, data.len() as u64).map_err(io)?;
-    Ok(last.path)
+    Ok(NewBatch { path: last.path, at, bytes, len: data.len() as u64 })
+}
+
+impl NewBatch {
+    /// Writes it; it is on the disk when this returns. Returns the path of the file that has it.
+    pub fn write(self) -> Result<PathBuf> {
+        let NewBatch { path, at, bytes, len } = self;
+        write(&path, at, bytes, len).map_err(|source| Error::Io { path: path.clone(), source })?;
+        Ok(path)
+    }
+}
+
+/// [`new_batch`], written at once.
+pub fn append(engine: &RaftEngineDir, changes: &[Written<'_>]) -> Result<PathBuf> {
+    new_batch(engine, changes)?.write()
 }
 
 /// What is written behind the last batch of `data`, and where that is.

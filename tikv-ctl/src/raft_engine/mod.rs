@@ -12,7 +12,7 @@ mod entries;
 mod item;
 mod memtable;
 
-pub use append::{Written, append};
+pub use append::{NewBatch, Written, append, new_batch};
 pub use batch::{BatchIter, FileHeader, Gap, LogBatch};
 pub use dir::{LogFile, Queue, RaftEngineDir, is_raft_engine_dir};
 pub use dump::{Checked, check, dump, items, log_files};

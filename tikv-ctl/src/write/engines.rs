@@ -9,9 +9,10 @@ use prost::Message;
 
 use super::{Change, Target, decode, files, files::DirLock, raft_dir};
 use crate::{
-    Error, Offline, Result, StoreConfig, encryption, lsm,
+    Error, Offline, Result, StoreConfig, encryption,
+    lsm::{self, NewLog},
     offline::{RAFT_LOG_STATE_KEY, RaftStore},
-    raft_engine,
+    raft_engine::{self, NewBatch},
 };
 
 /// A store, locked, and read after that.
@@ -87,8 +88,11 @@ impl Engines {
         made.filter(|_| pending.is_empty()).map_or(Ok(pending), Err)
     }
 
-    /// Makes the changes: of each RocksDB at once, then of raft-engine at once, then files; each synced.
-    pub fn apply(&self, changes: &[Change]) -> Result<()> {
+    /// What makes the changes: of each RocksDB at once, then of raft-engine at once, then of files.
+    ///
+    /// # Errors
+    /// An engine would not replay what is written.
+    pub fn prepare<'a>(&'a self, changes: &'a [Change]) -> Result<Prepared<'a>> {
         let (mut batches, mut raft) = (Batches::new(), Vec::new());
         for change in changes {
             let new = change.new.as_deref().map(decode).transpose()?;
@@ -110,27 +114,47 @@ impl Engines {
                 Target::File { .. } => {}
             }
         }
+        let mut logs = Vec::with_capacity(batches.len());
         for ((dir, wal_dir), batch) in &batches {
             let batch: Vec<lsm::Written<'_>> = batch
                 .iter()
                 .map(|(cf, (key, value))| (cf.as_str(), key.as_slice(), value.as_deref()))
                 .collect();
-            lsm::append(dir, wal_dir, &batch)?;
+            logs.push(lsm::new_log(dir, wal_dir, &batch)?);
         }
-        self.apply_raft(&raft)?;
-        files::apply(&self.dir, changes)
+        Ok(Prepared { dir: &self.dir, logs, raft: self.raft_batch(&raft)?, changes })
     }
 
-    fn apply_raft(&self, changes: &[(u64, Put)]) -> Result<()> {
+    fn raft_batch(&self, changes: &[(u64, Put)]) -> Result<Option<NewBatch>> {
         if changes.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let RaftStore::Engine(engine) = self.store()?.raft() else {
             return Err(Error::other("the Raft log is in a RocksDB: it has no keys of raft-engine"));
         };
         let changes: Vec<raft_engine::Written<'_>> =
             changes.iter().map(|(id, (key, value))| (*id, key.as_slice(), value.as_deref())).collect();
-        raft_engine::append(engine, &changes)?;
-        Ok(())
+        Ok(Some(raft_engine::new_batch(engine, &changes)?))
+    }
+}
+
+/// Changes that can be made: nothing is written yet.
+pub struct Prepared<'a> {
+    dir: &'a Path,
+    logs: Vec<NewLog>,
+    raft: Option<NewBatch>,
+    changes: &'a [Change],
+}
+
+impl Prepared<'_> {
+    /// Makes them, one after the other, each synced.
+    pub fn apply(self) -> Result<()> {
+        for log in self.logs {
+            log.write()?;
+        }
+        if let Some(batch) = self.raft {
+            batch.write()?;
+        }
+        files::apply(self.dir, self.changes)
     }
 }
