@@ -110,6 +110,14 @@ fn refuse_encrypted(dir: &std::path::Path) -> Result<()> {
 }
 
 fn dump(path: &std::path::Path, groups: &[u64], out: &mut Output<'_>) -> Result<()> {
+    let files = raft_engine::log_files(path)?;
+    // The one that is written to is there always.
+    if path.is_dir() && files.iter().all(|file| file.queue == raft_engine::Queue::Rewrite) {
+        let dir = path.display();
+        out.note(&format!(
+            "warning: {dir}: no .raftlog file is here, only .rewrite files: what it held is lost"
+        ));
+    }
     let damages = if out.is_json() {
         let mut list = out.list();
         let damages = raft_engine::dump(path, groups, |line| list.push(out, &line))??;

@@ -497,7 +497,7 @@ fn failures_end_with_their_exit_codes_in_every_form() {
         (&["mvcc", "--data-dir", path, "-k", "absent", "--key-format", "raw"], 255, "no mvcc infos"),
         (&["region-properties", "--data-dir", path, "-r", "99"], 255, "99"),
         (&["metrics", "--data-dir", path], 255, "remote mode"),
-        (&["fail", "list", "--data-dir", path], 255, "remote mode"),
+        (&["fail", "list", "--data-dir", path], 255, "requires host"),
         (&["tombstone", "--data-dir", path, "-r", "2"], 1, "--force"),
         (&["encryption-meta", "dump-file", "--data-dir", path], 1, "file.dict"),
         (&["key", "--key-format", "hex", "zz"], 1, "zz"),

@@ -71,7 +71,7 @@ fn lines(regions: &Value) -> Vec<String> {
     let mut lines: Vec<String> = SHARED.iter().map(|line| (*line).to_owned()).collect();
     for (id, info) in regions["region_infos"].as_object().unwrap() {
         let first = info["raft_apply_state"]["truncated_state"]["index"].as_u64().unwrap_or(0) + 1;
-        let last = info["raft_local_state"]["last_index"].as_u64().unwrap();
+        let last = info["raft_local_state"]["last_index"].as_u64().unwrap_or(0);
         lines.extend((first..=last).map(|index| format!("raft log -r {id} -i {index}")));
         lines.push(format!("region -r {id}"));
         lines.push(format!("size -r {id}"));
@@ -143,7 +143,8 @@ fn a_directory_as_kill_9_leaves_it_answers_as_the_server_did() {
     let truth = written(&cluster);
     let host = cluster.host();
     let server = ["--host", host.as_str()];
-    // Before the logs are cut.
+    // Before the logs are cut, and behind what a split goes on with.
+    std::thread::sleep(std::time::Duration::from_millis(500));
     let early = copied(&cluster.data_dir());
     let early = ["--data-dir", early.path().to_str().unwrap()];
     let mut known = kinds(early, &lines(&json(early, "raft region --all-regions")));
