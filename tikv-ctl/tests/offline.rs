@@ -238,7 +238,7 @@ fn run_everything(dir: &std::path::Path) {
 
 /// What `filled` has, and a snapshot's `.meta` and a `file.dict` without an encrypted file.
 fn more(dir: &std::path::Path) {
-    let file = SnapshotCfFile { cf: "write".into(), size: 9, checksum: 7, ..Default::default() };
+    let file = SnapshotCfFile { cf: "write".into(), size: 9, checksum: 7 };
     let meta = SnapshotMeta { cf_files: vec![file], ..Default::default() }.encode_to_vec();
     std::fs::create_dir(dir.join("snap")).unwrap();
     std::fs::write(dir.join("snap/rev_2_6_7.meta"), meta).unwrap();

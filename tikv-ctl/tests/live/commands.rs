@@ -287,7 +287,7 @@ fn commands_for_directories_print_what_the_guide_says() {
     let (sst, pages) = (sst(dir.path()), other.path().join("man"));
     let (folded, meta) = (other.path().join("stacks.folded"), other.path().join("gen_2_6_7.meta"));
     std::fs::write(&folded, "main;run 3\nmain;wait 4\n").unwrap();
-    let file = SnapshotCfFile { cf: "write".into(), size: 9, checksum: 7, ..Default::default() };
+    let file = SnapshotCfFile { cf: "write".into(), size: 9, checksum: 7 };
     std::fs::write(&meta, SnapshotMeta { cf_files: vec![file], ..Default::default() }.encode_to_vec())
         .unwrap();
     let places = [

@@ -221,7 +221,7 @@ fn a_copy_made_while_the_server_writes_is_of_one_moment_or_says_what_is_missing(
                 // Both in one write batch.
                 let value = vec![number as u8; 3000];
                 cluster.write(&[(b"x", Some(&value)), (b"y", Some(&value))]);
-                if number % 9 == 0 {
+                if number.is_multiple_of(9) {
                     run(["--host", &host], ["compact -c write", "compact -c default"][number as usize % 2]);
                 }
             }
