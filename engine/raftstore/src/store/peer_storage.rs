@@ -363,6 +363,17 @@ fn init_raft_state(engines: &Engines, region: &Region) -> Result<RaftLocalState>
         return Ok(snap);
     }
     match on_disk {
+        // What a peer without a log left behind, before it was known that the region begins here.
+        Some(state) if state.last_index == 0 && !region.peers.is_empty() => {
+            let mut fresh = initial_raft_state();
+            if let (Some(hs), Some(old)) = (&mut fresh.hard_state, state.hard_state)
+                && old.term > hs.term
+            {
+                (hs.term, hs.vote) = (old.term, old.vote);
+            }
+            write_raft_state(engines, region.id, &fresh, false)?;
+            Ok(fresh)
+        }
         Some(state) => Ok(state),
         None if region.peers.is_empty() => Ok(RaftLocalState::default()),
         None => {

@@ -97,7 +97,10 @@ impl Peer {
 
     fn collect_changes(&mut self, ready: &mut Ready, task: &mut WriteTask) -> Result<Option<SnapKey>> {
         let mut changed = false;
-        if let Some(hs) = ready.hs() {
+        // A peer that an early message made has no log yet: were its vote on the disk, the split that makes the region
+        // here would take it for the region's Raft state.
+        let has_log = self.storage().raft_state().last_index > 0 || !ready.snapshot().is_empty();
+        if let Some(hs) = ready.hs().filter(|_| has_log) {
             self.storage_mut().set_hard_state(hs);
             changed = true;
         }

@@ -96,6 +96,23 @@ fn applied_entries_count_as_committed_after_a_restart() {
 }
 
 #[test]
+fn a_region_begins_where_an_early_message_left_a_vote() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engines, _) = bootstrapped(dir.path());
+    for (old_term, term, vote) in [(3, 5, 0), (7, 7, 9)] {
+        let hs = HardState { term: old_term, vote: 9, commit: 0 };
+        let mut batch = engines.raft.log_batch(1);
+        let early = RaftLocalState { hard_state: Some(hs), last_index: 0 };
+        batch.put_raft_state(8, &early).unwrap();
+        engines.raft.consume(&mut batch, true).unwrap();
+        let storage = PeerStorage::new(engines.clone(), initial_region(1, 8, 9), 9).unwrap();
+        let state = storage.initial_state().unwrap().hard_state;
+        assert_eq!((state.term, state.vote, state.commit, storage.last_index().unwrap()), (term, vote, 5, 5));
+        assert_eq!(engines.raft.get_raft_state(8).unwrap().unwrap().last_index, 5);
+    }
+}
+
+#[test]
 fn a_snapshot_cut_short_goes_on_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (engines, mut storage) = bootstrapped(dir.path());
