@@ -163,8 +163,9 @@ impl<'a> LogReader<'a> {
             return Fragment::End;
         };
         if kind == 0 && len == 0 {
-            // Preallocated, not yet written.
-            self.torn = stored != 0;
+            // Preallocated, not yet written; behind records of a recycled file anything may follow.
+            self.recycled |= self.numbered && stored != 0;
+            self.torn = !self.numbered && stored != 0;
             return Fragment::End;
         }
         let recyclable = (5..=8).contains(&kind) || matches!(kind, 10 | 12 | 131);

@@ -122,7 +122,7 @@ impl Replay {
     /// from that stop.
     fn go_on(&mut self, first: u64, path: &Path) {
         let (Some(stop), Some(cut)) = (&self.stop, &self.cut) else { return };
-        if self.next != Some(first) || !cut.behind.is_empty() {
+        if self.next != Some(first) {
             return;
         }
         if cut.end != End::Recycled {
