@@ -5,16 +5,8 @@ mod common;
 
 use std::path::Path;
 
-use common::{Store, contents, ctl, fill};
+use common::{Store, contents, copy_dir, ctl, fill};
 use engine_rocks::{DbConfig, RocksEngine};
-
-fn copy(from: &Path, to: &Path) {
-    for (path, bytes) in contents(from) {
-        let to = to.join(path.strip_prefix(from).unwrap());
-        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        std::fs::write(to, bytes).unwrap();
-    }
-}
 
 fn properties(dir: &Path, args: &[&str]) -> Vec<(String, String)> {
     let (code, out, err) = ctl(&[args, &["--data-dir", dir.to_str().unwrap()]].concat());
@@ -33,7 +25,7 @@ fn what_only_the_wal_has_counts_as_the_sst_that_it_becomes() {
     let store = Store::open(running.path());
     fill(&store);
     store.put_version(b"n", 30, 31, b"newer");
-    copy(running.path(), dead.path());
+    copy_dir(running.path(), dead.path());
     drop(store);
     let of = |list: &[(String, String)], name: &str| {
         list.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap()

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{Store, contents, ctl, fill};
+use common::{Store, contents, copy_dir, ctl, fill};
 
 /// What is asked of a data directory.
 const OF_DIR: &[&str] = &[
@@ -170,11 +170,7 @@ fn every_damage_is_told_with_its_file_and_its_byte() {
     assert!(table(dir.path()) > 2000);
     for other in std::env::var_os("DAMAGE_DIRS").iter().flat_map(|dirs| std::env::split_paths(dirs)) {
         let copy = tempfile::tempdir().unwrap();
-        for (path, bytes) in contents(&other) {
-            let place = copy.path().join(path.strip_prefix(&other).unwrap());
-            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-            std::fs::write(place, bytes).unwrap();
-        }
+        copy_dir(&other, copy.path());
         println!("{}: {} commands", other.display(), table(copy.path()));
     }
 }

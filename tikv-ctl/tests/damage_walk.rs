@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Store, contents, ctl, fill};
+use common::{Store, contents, copy_dir, ctl, fill};
 use random::Random;
 
 /// What is asked of a data directory.
@@ -185,11 +185,7 @@ fn every_command_takes_any_damage() {
     walk(dir.path(), count, seed);
     for other in std::env::var_os("DAMAGE_DIRS").iter().flat_map(|dirs| std::env::split_paths(dirs)) {
         let copy = tempfile::tempdir().unwrap();
-        for (path, bytes) in contents(&other) {
-            let place = copy.path().join(path.strip_prefix(&other).unwrap());
-            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-            std::fs::write(place, bytes).unwrap();
-        }
+        copy_dir(&other, copy.path());
         walk(copy.path(), count, seed);
     }
 }

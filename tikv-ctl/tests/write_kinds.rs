@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::{
     Store,
     back::{shown, there_and_back},
-    contents, ctl,
+    contents, copy_dir, ctl,
     encrypted::{decrypt, encrypt, key_dict, plaintext},
     fill,
     tablets::to_tablets,
@@ -171,14 +171,6 @@ impl Kind {
             let all: Vec<_> = iter.map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
             assert!(all == ours, "{}: CF {cf} of {}", self.name, db.display());
         }
-    }
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    for (path, bytes) in contents(from) {
-        let to = to.join(path.strip_prefix(from).unwrap());
-        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        std::fs::write(to, bytes).unwrap();
     }
 }
 

@@ -26,9 +26,9 @@ pub struct Turn {
 }
 
 impl Limit {
-    /// At least one turn.
+    /// At least one turn, and as many as a semaphore counts at most.
     pub fn new(turns: usize) -> Self {
-        let turns = turns.max(1);
+        let turns = turns.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             semaphore: Arc::new(Semaphore::new(turns)),
             state: Arc::new(Mutex::new(State { turns, excess: 0 })),
@@ -37,7 +37,7 @@ impl Limit {
 
     /// So many from now on; turns that are taken end by themselves.
     pub fn set(&self, turns: usize) {
-        let turns = turns.max(1);
+        let turns = turns.clamp(1, Semaphore::MAX_PERMITS);
         let mut state = self.state.lock();
         if turns < state.turns {
             let fewer = state.turns - turns;
@@ -99,6 +99,7 @@ mod tests {
         let again: Vec<Turn> = (0..2).map(|_| limit.try_turn().unwrap()).collect();
         assert!(limit.try_turn().is_err());
         drop(again);
+        limit.set(usize::MAX);
         limit.set(0);
         let _one = limit.try_turn().unwrap();
         assert!(limit.try_turn().is_err(), "at least one, and no more");

@@ -203,9 +203,13 @@ fn pools_get_other_threads_while_requests_are_served() {
         write_and_read(round);
     }
     for wrong in ["storage.scheduler-worker-pool-size", "readpool.unified.max-thread-count"] {
-        let reply = post(&format!(r#"{{"{wrong}":0}}"#));
-        assert!(reply.code == 500 && reply.text().contains(wrong), "{}", reply.text());
+        for size in ["0", "1000000"] {
+            let reply = post(&format!(r#"{{"{wrong}":{size}}}"#));
+            assert!(reply.code == 500 && reply.text().contains(wrong), "{}", reply.text());
+        }
     }
+    let most = format!(r#"{{"server.concurrent-send-snap-limit":{}}}"#, u64::MAX);
+    assert_eq!(post(&most).code, 200, "more than can ever be");
     write_and_read(5);
 }
 

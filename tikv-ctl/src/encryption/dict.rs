@@ -90,7 +90,15 @@ impl FileDict {
     }
 
     /// Says that the file `name` is encrypted as `info` tells; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// It is damaged: what a new file of it would lose can perhaps still be saved.
     pub(super) fn insert(&mut self, name: &str, info: &FileInfo) -> std::io::Result<()> {
+        if let Some(damage) = self.damages.first() {
+            return Err(std::io::Error::other(format!(
+                "it is damaged, so that it is not written to: {damage}"
+            )));
+        }
         self.files.insert(name.to_owned(), info.clone());
         let log = (self.version >= WITH_LOG && self.warnings.is_empty()).then(|| insert_record(name, info));
         let Some(record) = log.flatten() else { return self.rewrite() };

@@ -12,6 +12,7 @@ use super::{
     file::{own_as, read_whole},
     log_writer::encode_log,
     manifest::{self, VersionState},
+    recovery::file_number,
     replay::{Replay, Stop, live_logs},
     wal::{Change, encode_batch},
 };
@@ -79,7 +80,7 @@ fn records(state: &VersionState, wal_dir: &Path, batch: &[Change<'_>]) -> Result
     }
     let files = state.families.values().flat_map(|family| family.files.values());
     let newest = files.map(|file| file.largest_seqno).max().unwrap_or(0).max(state.last_sequence);
-    let first = replay.next.unwrap_or(0).max(newest + 1);
+    let first = replay.next.unwrap_or(0).max(newest.saturating_add(1));
     let mut records = vec![encode_batch(first, batch)];
     if let Some(stop) = &replay.stop {
         let next = goes_on(state, stop, replay.next)?;
@@ -121,16 +122,10 @@ fn number(state: &VersionState, dir: &Path, wal_dir: &Path) -> Result<u64> {
         for entry in std::fs::read_dir(dir).map_err(io)? {
             let name = entry.map_err(io)?.file_name();
             number =
-                number.max(numbered(&name.to_string_lossy()).map_or(0, |number| number.saturating_add(1)));
+                number.max(file_number(&name.to_string_lossy()).map_or(0, |number| number.saturating_add(1)));
         }
     }
     Ok(number)
-}
-
-/// The number in a name of RocksDB's: `000012.sst`, `MANIFEST-000004`.
-fn numbered(name: &str) -> Option<u64> {
-    let stem = name.split('.').next()?;
-    stem.strip_prefix("MANIFEST-").or(stem.strip_prefix("OPTIONS-")).unwrap_or(stem).parse().ok()
 }
 
 /// Writes a new file, encrypted if files of its directory are, and waits until it is on the disk.
@@ -410,8 +405,11 @@ mod tests {
         for (name, number) in
             [("000012.sst", Some(12)), ("MANIFEST-000004", Some(4)), ("OPTIONS-7.dbtmp", Some(7))]
         {
-            assert_eq!(numbered(name), number);
+            assert_eq!(file_number(name), number);
         }
-        assert_eq!((numbered("CURRENT"), numbered("LOG.old.17"), numbered("IDENTITY")), (None, None, None));
+        assert_eq!(
+            (file_number("CURRENT"), file_number("LOG.old.17"), file_number("IDENTITY")),
+            (None, None, None)
+        );
     }
 }

@@ -315,7 +315,7 @@ impl Db {
         let mut next_number = recovery::first_number(&self.dir, state);
         let mut replay = Replay::of(state);
         for (number, path) in logs {
-            next_number = next_number.max(number + 1);
+            next_number = next_number.max(number.saturating_add(1));
             replay.read(&path, number, &read_whole(&path)?, &mut |entry| {
                 let family = state.families.get(&entry.cf);
                 if family.is_some_and(|family| family.log_number <= number) {
@@ -333,7 +333,7 @@ impl Db {
             let (list, deletions) = mem::sort(list);
             family.mem = Arc::new(list);
             let path = sst_path(&self.dir, next_number);
-            next_number += 1;
+            next_number = next_number.saturating_add(1);
             family.recovered = Some(RecoveredSst::new(path, family.mem.clone(), deletions.clone()));
             family.mem_deletions = deletions;
         }

@@ -59,11 +59,11 @@ impl RecoveredSst {
 pub(super) fn first_number(dir: &Path, state: &VersionState) -> u64 {
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let numbers = files.filter_map(|file| file_number(file.file_name().to_str()?));
-    numbers.max().unwrap_or_default().max(state.next_file + 1) + 1
+    numbers.max().unwrap_or_default().max(state.next_file.saturating_add(1)).saturating_add(1)
 }
 
-/// The number in the name of one of RocksDB's files.
-fn file_number(name: &str) -> Option<u64> {
+/// The number in the name of one of RocksDB's files: `000012.sst`, `MANIFEST-000004`.
+pub(super) fn file_number(name: &str) -> Option<u64> {
     let number = |digits: &str| digits.parse().ok();
     if let Some(rest) = name.strip_prefix("MANIFEST-") {
         return number(rest);
@@ -119,5 +119,8 @@ mod tests {
         assert_eq!(first_number(dir.path(), &state), 38);
         std::fs::write(dir.path().join("OPTIONS-000041"), "").unwrap();
         assert_eq!(first_number(dir.path(), &state), 42);
+        // What only a made-up file says is no reason to fail.
+        let state = VersionState { next_file: u64::MAX, ..Default::default() };
+        assert_eq!(first_number(dir.path(), &state), u64::MAX);
     }
 }

@@ -149,3 +149,12 @@ pub fn contents(dir: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
     }
     files
 }
+
+/// Copies the files of a directory that nobody changes.
+pub fn copy_dir(from: &Path, to: &Path) {
+    for (path, bytes) in contents(from) {
+        let to = to.join(path.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(to, bytes).unwrap();
+    }
+}

@@ -106,10 +106,7 @@ impl TikvConfig {
         self.trace.validate().map_err(ConfigError::Invalid)?;
         self.raft_store.validate().map_err(|e| ConfigError::Invalid(format!("[raftstore] {e}")))?;
         self.read_pool.unified.validate().map_err(ConfigError::Invalid)?;
-        if self.storage.scheduler_worker_pool_size == 0 {
-            let message = "storage.scheduler-worker-pool-size: expected at least 1, met 0";
-            return Err(ConfigError::Invalid(message.into()));
-        }
+        self.storage.validate_pool().map_err(ConfigError::Invalid)?;
         if self.storage.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Invalid(
                 "storage.data-dir is empty; give a directory (--data-dir)".into(),

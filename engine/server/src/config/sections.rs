@@ -147,6 +147,17 @@ impl Default for StorageConfig {
     }
 }
 
+impl StorageConfig {
+    /// As many threads as TiKV allows: what is more no machine may give.
+    pub(super) fn validate_pool(&self) -> Result<(), String> {
+        let (size, most) = (self.scheduler_worker_pool_size, cores().max(4));
+        if size == 0 || size > most {
+            return Err(format!("storage.scheduler-worker-pool-size: expected 1 to {most}, met {size}"));
+        }
+        Ok(())
+    }
+}
+
 /// `[storage.block-cache]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
@@ -206,9 +217,12 @@ pub struct UnifiedReadPoolConfig {
 
 impl Default for UnifiedReadPoolConfig {
     fn default() -> Self {
-        let cpus = std::thread::available_parallelism().map_or(4, usize::from);
-        Self { min_thread_count: 1, max_thread_count: (cpus * 4 / 5).max(4), max_tasks_per_worker: 2000 }
+        Self { min_thread_count: 1, max_thread_count: (cores() * 4 / 5).max(4), max_tasks_per_worker: 2000 }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(4, usize::from)
 }
 
 impl UnifiedReadPoolConfig {
@@ -219,6 +233,10 @@ impl UnifiedReadPoolConfig {
                 "readpool.unified.max-thread-count: expected at least min-thread-count, which is at least 1, met \
                  {most} and {least}"
             ));
+        }
+        let limit = (cores() * 10).max(4);
+        if most > limit {
+            return Err(format!("readpool.unified.max-thread-count: expected {limit} at most, met {most}"));
         }
         Ok(())
     }
