@@ -3,6 +3,8 @@
 mod data;
 mod lanes;
 #[cfg(test)]
+mod needs_chromium;
+#[cfg(test)]
 mod tests;
 
 use crate::{Comparison, Folded, ProfileError, cohort::Operation, compare::svg::escape, flame::Measure};

@@ -1,6 +1,4 @@
-//! Pages as they are written, and, where a Chromium is at hand, as they run.
-use std::{path::Path, process::Command};
-
+//! Pages as text.
 use tracepoints::{Lane, find_stage, trace::Step};
 
 use super::*;
@@ -63,12 +61,12 @@ fn heading(title: &str) -> Heading {
     }
 }
 
-fn traced(title: &str, operations: &[Operation]) -> Result<String, ProfileError> {
+pub(crate) fn traced(title: &str, operations: &[Operation]) -> Result<String, ProfileError> {
     let options = WallOptions { waits: true, ..WallOptions::default() };
     trace(&heading(title), operations, &cohort::sum(&cohort::stacks(operations, options)))
 }
 
-fn pages() -> [(&'static str, String); 3] {
+pub(crate) fn pages() -> [(&'static str, String); 3] {
     let folded = Folded::parse("main;run;<Vec<u8> as Get>::get 30\nmain;</script><b> 70\n").unwrap();
     let side = |label: &str, n: u64, ns: u64| {
         let of = |i: u64| Folded::parse(&format!("get;mvcc_get {}\nget;grpc_receive 90\n", ns + i)).unwrap();
@@ -173,88 +171,4 @@ fn a_trace_has_its_lanes_its_messages_and_its_critical_path() {
 fn nothing_to_show_is_an_error() {
     assert!(profile(&heading("t"), &Folded::default(), Measure::Samples).is_err());
     assert!(traced("t", &[]).unwrap_err().to_string().contains("record for longer"));
-}
-
-/// Draws a page in a headless Chromium after `script` ran in it; None where there is none.
-fn run(page: &str, script: &str) -> Option<String> {
-    let chromium = ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()));
-    let Some(chromium) = chromium else {
-        eprintln!("skipped: there is no chromium here to run the page in");
-        return None;
-    };
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("page.html");
-    // Frames are drawn at once, so that the outcome hangs on no timer of the browser.
-    let at_once = "<script>window.requestAnimationFrame = (draw) => (draw(performance.now()), 0);</script>";
-    let steps = format!(
-        "<script>addEventListener('load', () => {{ const key = (k) => dispatchEvent(new KeyboardEvent('keydown', {{ key: k }})); {script} }});</script></body>"
-    );
-    let page = page.replacen("<head>", &format!("<head>{at_once}"), 1).replace("</body>", &steps);
-    std::fs::write(&path, page).unwrap();
-    Some(dump(chromium, dir.path(), &path))
-}
-
-fn dump(chromium: &str, dir: &Path, path: &Path) -> String {
-    let output = Command::new("timeout")
-        .args(["120", chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,800"])
-        .arg(format!("--user-data-dir={}", dir.join("profile").display()))
-        .arg("--dump-dom")
-        .arg(format!("file://{}", path.display()))
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn text_of<'a>(dom: &'a str, id: &str) -> &'a str {
-    let from = dom.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no {id} in {dom}"));
-    dom[from..].split('>').nth(1).unwrap().split('<').next().unwrap()
-}
-
-#[test]
-fn a_trace_page_runs_by_its_keys() {
-    let [(_, page), ..] = pages();
-    // The critical path's search is met; the timeline is walked to the next lane; the table is sorted.
-    let Some(dom) = run(&page, "key('ArrowUp'); key('ArrowUp');") else { return };
-    assert!(dom.contains("data-ready=\"1\"") && dom.contains("data-view=\"flame\""), "{dom}");
-    assert!(text_of(&dom, "detail").contains("all › raw_put › raft_send"), "{}", text_of(&dom, "detail"));
-    let dom = run(&page, "key('2'); key('ArrowDown'); key('ArrowRight');").unwrap();
-    assert!(dom.contains("data-view=\"timeline\""));
-    assert!(text_of(&dom, "detail").contains("raftstore-1-0 — at"), "{}", text_of(&dom, "detail"));
-    let dom = run(&page, "key('3'); key('ArrowDown');").unwrap();
-    let rows = dom.matches("<tr aria-selected").count();
-    assert!(dom.contains("data-view=\"table\"") && rows > 10, "{rows} rows");
-    assert!(dom.contains("on the critical path ▾"));
-    let search = "document.getElementById('search').value='fsync'; setSearch('fsync');";
-    let dom = run(&page, search).unwrap();
-    assert!(text_of(&dom, "hits").contains("1 met"), "{}", text_of(&dom, "hits"));
-}
-
-#[test]
-fn a_comparison_runs_on_both_sides_and_on_each() {
-    let [_, _, (_, page)] = pages();
-    let Some(dom) = run(&page, "key('ArrowUp'); key('ArrowUp');") else { return };
-    assert!(
-        text_of(&dom, "detail").contains("p50") && text_of(&dom, "detail").contains("a request"),
-        "{}",
-        text_of(&dom, "detail")
-    );
-    let dom = run(&page, "key('d');").unwrap();
-    assert!(dom.contains("only p50"));
-    let dom = run(&page, "key('3');").unwrap();
-    assert!(dom.contains("significant") && dom.contains("delta ▾"));
-}
-
-#[test]
-fn fifty_thousand_spans_are_drawn() {
-    let each = write(0, 0).steps.len() as u64;
-    let many: Vec<Operation> = (0..50_000 / each + 1).map(|i| write(i, i * 130_000)).collect();
-    let page = traced("many", &many).unwrap();
-    let script = "key('2'); const a = performance.now(); views.timeline.draw(); \
-                  document.body.dataset.took = String(performance.now() - a);";
-    let Some(dom) = run(&page, script) else { return };
-    let drawn: u64 = dom.split("data-drawn=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
-    assert!(drawn > 1_000, "{drawn} spans drawn");
-    assert!(dom.contains("data-took="));
 }

@@ -1,0 +1,17 @@
+//! Checks what the build needs, before RocksDB is compiled for minutes: see `tools/prerequisites.sh`.
+use std::{path::Path, process::Command};
+
+fn main() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../prerequisites.sh");
+    println!("cargo::rerun-if-changed={}", script.display());
+    for variable in ["LIBCLANG_PATH", "LLVM_CONFIG_PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "CXX"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    // A system without a shell has no check; its build then reports what is missing later.
+    let Ok(output) = Command::new("sh").arg(&script).args(["compiler", "libclang"]).output() else { return };
+    if !output.status.success() {
+        for line in String::from_utf8_lossy(&output.stderr).lines() {
+            println!("cargo::error={line}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Nothing but a build script, which runs early and checks what the build needs.
