@@ -15,6 +15,7 @@ pub mod gate;
 pub mod label;
 mod local;
 pub mod overhead;
+pub mod printable;
 pub mod probe;
 pub mod recorder;
 pub mod request;
