@@ -1,5 +1,5 @@
 //! Turns return addresses of this process into functions, files and lines, inlined frames included.
-use std::{collections::HashMap, path::PathBuf};
+use std::{collections::HashMap, fmt::Write as _, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +13,51 @@ pub struct Frame {
     pub inlined: bool,
 }
 
-/// A linker's name as a person reads it, of Rust or C++; any other as it is.
+/// A name that is longer than this was made to fill the memory: each substitution may double it.
+const MAX_NAME: usize = 64 << 10;
+
+/// The source's name of a linker's name of Rust (`_R...`, `_ZN...17h<hash>E`) or C++ (`_Z...`); any other name as it is.
+/// Without the prefix, names of C such as `f`, `St` or `ZN1aE` would be read as types.
 pub fn demangle(symbol: &str) -> String {
-    if let Ok(rust) = rustc_demangle::try_demangle(symbol) {
-        return format!("{rust:#}");
+    // Mach-O puts an underscore before each name.
+    let name = symbol.strip_prefix('_').filter(|rest| rest.starts_with("_Z") || rest.starts_with("_R"));
+    let name = name.unwrap_or(symbol);
+    if !name.starts_with("_Z") && !name.starts_with("_R") {
+        return symbol.to_owned();
     }
-    addr2line::demangle_auto(symbol.into(), None).into_owned()
+    // `name@plt`, `name@@GLIBCXX_3.4`: the version is no part of the name.
+    let (name, version) = name.split_at(name.find('@').unwrap_or(name.len()));
+    match rust(name).or_else(|| cpp(name)) {
+        Some(readable) => readable + version,
+        None => symbol.to_owned(),
+    }
+}
+
+fn rust(name: &str) -> Option<String> {
+    let mut out = Bounded::default();
+    write!(out, "{:#}", rustc_demangle::try_demangle(name).ok()?).ok()?;
+    Some(out.0)
+}
+
+fn cpp(name: &str) -> Option<String> {
+    let symbol = cpp_demangle::Symbol::new(name).ok()?;
+    let mut out = Bounded::default();
+    symbol.structured_demangle(&mut out, &cpp_demangle::DemangleOptions::default()).ok()?;
+    Some(out.0)
+}
+
+/// A text that takes up to [`MAX_NAME`] bytes.
+#[derive(Default)]
+struct Bounded(String);
+
+impl std::fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        if self.0.len() + text.len() > MAX_NAME {
+            return Err(std::fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
 }
 
 /// Below this function there is only what starts a thread: the standard library hides it from its backtraces, too.
@@ -160,9 +199,61 @@ mod tests {
             ("_ZN11tracepoints5stack7capture17h0123456789abcdefE", "tracepoints::stack::capture"),
             ("_RNvCskwGfYPst2Cb_3foo16example_function", "foo::example_function"),
             ("_ZN7rocksdb6DBImpl11CloseHelperEv", "rocksdb::DBImpl::CloseHelper()"),
-            ("memcpy", "memcpy"),
+            ("__ZN7rocksdb6DBImpl11CloseHelperEv", "rocksdb::DBImpl::CloseHelper()"),
+            ("__RNvCskwGfYPst2Cb_3foo16example_function", "foo::example_function"),
+            ("_ZNSsC1ERKSs@plt", "std::string::string(std::string const&)@plt"),
+            ("_Z1fv", "f()"),
         ] {
             assert_eq!(super::demangle(symbol), name);
         }
+    }
+
+    #[test]
+    fn names_of_other_languages_stay_as_they_are() {
+        let c = [
+            "memcpy",
+            "f",
+            "v",
+            "z",
+            "St",
+            "Kc",
+            "ZN1aE",
+            "RNvC3foo3bar",
+            "_",
+            "_Z",
+            "_R",
+            "__Z",
+            "_Zebra",
+            "_Reset",
+            "",
+        ];
+        let others = [
+            "main.main",
+            "Lcom/acme/Main;::run",
+            "LazyCompile:~f a.js:1",
+            "$s4main1fyyF",
+            "_D4main1fFZv",
+            "@plt",
+            "größe",
+        ];
+        let letters = ('a'..='z').chain('A'..='Z').map(String::from);
+        for name in c.into_iter().chain(others).map(str::to_owned).chain(letters) {
+            assert_eq!(super::demangle(&name), name);
+        }
+    }
+
+    #[test]
+    fn a_name_that_would_fill_the_memory_stays_as_it_is() {
+        // Each argument is a pair of the one before.
+        let pairs: String = (0..26)
+            .map(|i| {
+                format!(
+                    "St4pairI{0}{0}E",
+                    if i == 0 { "i".into() } else { format!("S{}_", (b'0' + (i - 1).min(9)) as char) }
+                )
+            })
+            .collect();
+        let name = format!("_Z1f{pairs}");
+        assert!(super::demangle(&name).len() <= super::MAX_NAME.max(name.len()));
     }
 }

@@ -1,0 +1,104 @@
+//! Text in any encoding of Unicode becomes UTF-8; bytes that are no text stay.
+use std::borrow::Cow;
+
+use crate::Plain;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Utf8,
+    Utf16 { big: bool },
+    Utf32 { big: bool },
+}
+
+/// By length: the mark of UTF-32 begins with that of UTF-16.
+const MARKS: [(&[u8], Encoding); 5] = [
+    (&[0xff, 0xfe, 0, 0], Encoding::Utf32 { big: false }),
+    (&[0, 0, 0xfe, 0xff], Encoding::Utf32 { big: true }),
+    (&[0xef, 0xbb, 0xbf], Encoding::Utf8),
+    (&[0xff, 0xfe], Encoding::Utf16 { big: false }),
+    (&[0xfe, 0xff], Encoding::Utf16 { big: true }),
+];
+
+/// How many bytes are looked at to find UTF-16 without a mark.
+const HEAD: usize = 8;
+
+pub(crate) fn to_utf8(plain: &mut Plain<'_>) {
+    let (mark, encoding) = encoding(&plain.bytes);
+    let text = &plain.bytes[mark..];
+    let decoded = match encoding {
+        Encoding::Utf8 => None,
+        Encoding::Utf16 { big } => Some(utf16(text, big)),
+        Encoding::Utf32 { big } => Some(utf32(text, big)),
+    };
+    if let Some((text, lost)) = decoded {
+        plain.bytes = Cow::Owned(text.into_bytes());
+        if lost > 0 {
+            plain.notes.push(format!("{lost} characters are no Unicode: each is shown as U+FFFD"));
+        }
+    } else if mark > 0 {
+        drop_front(&mut plain.bytes, mark);
+    }
+    line_ends(&mut plain.bytes);
+}
+
+/// The length of the byte order mark, and what it says.
+fn encoding(bytes: &[u8]) -> (usize, Encoding) {
+    if let Some((mark, encoding)) = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
+        return (mark.len(), *encoding);
+    }
+    let head = &bytes[..bytes.len().min(HEAD)];
+    let pairs = || head.chunks_exact(2);
+    let is_text = |b: u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~');
+    let big = pairs().all(|pair| pair[0] == 0 && is_text(pair[1]));
+    let little = pairs().all(|pair| pair[1] == 0 && is_text(pair[0]));
+    // Letters of the Latin script have a zero in each pair.
+    if head.len() == HEAD && (big || little) { (0, Encoding::Utf16 { big }) } else { (0, Encoding::Utf8) }
+}
+
+fn drop_front(bytes: &mut Cow<'_, [u8]>, len: usize) {
+    match bytes {
+        Cow::Borrowed(all) => *bytes = Cow::Borrowed(&all[len..]),
+        Cow::Owned(all) => drop(all.drain(..len)),
+    }
+}
+
+fn utf16(bytes: &[u8], big: bool) -> (String, usize) {
+    let mut lost = bytes.len() % 2;
+    let unit = |pair: &[u8]| {
+        let pair = [pair[0], pair[1]];
+        if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+    };
+    let decoded = char::decode_utf16(bytes.chunks_exact(2).map(unit));
+    let text = decoded.map(|c| {
+        c.unwrap_or_else(|_| {
+            lost += 1;
+            char::REPLACEMENT_CHARACTER
+        })
+    });
+    (text.collect(), lost)
+}
+
+fn utf32(bytes: &[u8], big: bool) -> (String, usize) {
+    let mut lost = usize::from(!bytes.len().is_multiple_of(4));
+    let unit = |four: &[u8]| {
+        let four = [four[0], four[1], four[2], four[3]];
+        if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
+    };
+    let text = bytes.chunks_exact(4).map(|four| {
+        char::from_u32(unit(four)).unwrap_or_else(|| {
+            lost += 1;
+            char::REPLACEMENT_CHARACTER
+        })
+    });
+    (text.collect(), lost)
+}
+
+/// Old Macs, and some terminals' logs, end lines with a lone CR.
+fn line_ends(bytes: &mut Cow<'_, [u8]>) {
+    let head = &bytes[..bytes.len().min(4096)];
+    let binary = head.iter().any(|b| *b < b' ' && !matches!(b, b'\t' | b'\r' | 0x0c | 0x1b));
+    if binary || memchr::memchr(b'\r', bytes).is_none() || memchr::memchr(b'\n', bytes).is_some() {
+        return;
+    }
+    bytes.to_mut().iter_mut().filter(|b| **b == b'\r').for_each(|b| *b = b'\n');
+}

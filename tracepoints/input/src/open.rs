@@ -1,0 +1,91 @@
+//! Opens a file, a pipe or standard input.
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    ops::Deref,
+    path::{Path, PathBuf},
+};
+
+use memmap2::Mmap;
+use tempfile::NamedTempFile;
+
+/// All bytes of a file. A regular file is mapped; a pipe is read to its end.
+#[derive(Debug)]
+pub enum Input {
+    Mapped(Mmap),
+    Read(Vec<u8>),
+}
+
+/// Whether a path stands for standard input.
+pub fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+impl Input {
+    /// Opens `path`; `-` is standard input.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        if is_stdin(path) {
+            return Self::read(io::stdin().lock());
+        }
+        let mut file = File::open(path)?;
+        let about = file.metadata()?;
+        // A pipe, a device and a file of /proc say that they hold nothing; /dev/stdin may stand within a file.
+        if !about.is_file() || about.len() == 0 || file.stream_position().unwrap_or(0) != 0 {
+            return Self::read(&mut file);
+        }
+        // SAFETY: the map is only read; a file that is written meanwhile may be misread, but is read as any bytes are.
+        unsafe { Mmap::map(&file) }.map(Self::Mapped)
+    }
+
+    fn read(mut from: impl Read) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes)?;
+        Ok(Self::Read(bytes))
+    }
+}
+
+impl Deref for Input {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Read(bytes) => bytes,
+        }
+    }
+}
+
+/// A file for readers that seek: the path itself, or a temporary copy of a pipe or standard input, which is deleted with
+/// this value.
+#[derive(Debug)]
+pub enum OnDisk {
+    Own(PathBuf),
+    Copy(NamedTempFile),
+}
+
+impl OnDisk {
+    /// # Errors
+    /// The system's error, of the input or of the temporary file.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        if !is_stdin(path) && File::open(path)?.metadata()?.is_file() {
+            return Ok(Self::Own(path.to_owned()));
+        }
+        let mut copy = NamedTempFile::new()?;
+        if is_stdin(path) {
+            io::copy(&mut io::stdin().lock(), &mut copy)?;
+        } else {
+            io::copy(&mut File::open(path)?, &mut copy)?;
+        }
+        Ok(Self::Copy(copy))
+    }
+
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Own(path) => path,
+            Self::Copy(copy) => copy.path(),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Takes one layer of compression off.
+use std::io::Read;
+
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use ruzstd::decoding::{
+    StreamingDecoder,
+    errors::{FrameDecoderError, ReadFrameHeaderError},
+};
+
+use crate::InputError;
+
+/// A file that unpacks to more bytes than this is refused: it may be a decompression bomb.
+pub const MAX_UNPACKED: u64 = 2 << 30;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    Gzip,
+    Zlib,
+    Zstd,
+}
+
+impl Packing {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zlib => "zlib",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// First bytes of archives that are not read here, and what unpacks them.
+const FOREIGN: &[(&[u8], &str, &str)] = &[
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz", "xz -d"),
+    (b"BZh", "bzip2", "bzip2 -d"),
+    (b"PK\x03\x04", "zip", "unzip"),
+    (&[0x04, 0x22, 0x4d, 0x18], "lz4", "lz4 -d"),
+    (&[b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c], "7z", "7z x"),
+    (&[0x1f, 0x9d], "compress", "uncompress"),
+];
+
+/// How the bytes are packed; None if they are not.
+pub(crate) fn packing(bytes: &[u8]) -> Result<Option<Packing>, InputError> {
+    // Text may begin with the three letters `BZh`; a digit and the magic number of a block follow in an archive.
+    let is = |magic: &[u8]| {
+        bytes.starts_with(magic) && (magic != b"BZh" || bytes[4.min(bytes.len())..].starts_with(b"1AY"))
+    };
+    if let Some((_, kind, command)) = FOREIGN.iter().find(|(magic, ..)| is(magic)) {
+        return Err(InputError::Foreign { kind, command });
+    }
+    Ok(match bytes {
+        [0x1f, 0x8b, ..] => Some(Packing::Gzip),
+        [b'x', 0x01 | 0x5e | 0x9c | 0xda, _, ..] => Some(Packing::Zlib),
+        _ if bytes.starts_with(ZSTD) || is_skippable(bytes) => Some(Packing::Zstd),
+        _ => None,
+    })
+}
+
+/// A zstd frame that holds no data may come first.
+fn is_skippable(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
+
+/// The unpacked bytes, and what is wrong with the rest.
+pub(crate) fn unpack(packing: Packing, bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), InputError> {
+    let mut out = Vec::new();
+    let result = match packing {
+        Packing::Gzip => read(MultiGzDecoder::new(bytes), &mut out),
+        Packing::Zlib => read(ZlibDecoder::new(bytes), &mut out),
+        Packing::Zstd => zstd(bytes, &mut out),
+    };
+    if out.len() as u64 > MAX_UNPACKED {
+        return Err(InputError::TooLarge);
+    }
+    let kind = packing.name();
+    match result {
+        Ok(()) => Ok((out, None)),
+        Err(why) if out.is_empty() => Err(InputError::Packed { kind, why }),
+        Err(why) => {
+            let note = format!(
+                "the {kind} data is damaged or cut short after {} unpacked bytes ({why}): the rest is left out",
+                out.len()
+            );
+            Ok((out, Some(note)))
+        }
+    }
+}
+
+fn read(from: impl Read, out: &mut Vec<u8>) -> Result<(), String> {
+    let left = (MAX_UNPACKED + 1).saturating_sub(out.len() as u64);
+    from.take(left).read_to_end(out).map(drop).map_err(|e| e.to_string())
+}
+
+/// All frames of the file, one after the other.
+fn zstd(mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    while !bytes.is_empty() && out.len() as u64 <= MAX_UNPACKED {
+        match StreamingDecoder::new_with_max_window_size(&mut bytes, MAX_UNPACKED) {
+            Ok(frame) => read(frame, out)?,
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                length, ..
+            })) => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                bytes = bytes.get(length..).ok_or("a frame to skip is cut short")?;
+            }
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+    Ok(())
+}
