@@ -130,17 +130,13 @@ pub fn start(frequency: i32) -> Result<Running, ProfileError> {
 }
 
 impl Running {
-    /// Ends the sampling and resolves what was sampled; that may take seconds for a large program.
+    /// Ends the sampling and resolves what was sampled; that may take seconds for a large program. The profile is empty
+    /// if no thread used the CPU for a period.
     ///
     /// # Errors
-    /// [`ProfileError::Empty`] if no thread used the CPU long enough to be met.
+    /// [`ProfileError::Reader`] if the thread that reads samples has ended.
     pub fn finish(mut self) -> Result<CpuProfile, ProfileError> {
         let tally = self.stop().ok_or(ProfileError::Reader)?;
-        if tally.stacks.is_empty() {
-            return Err(ProfileError::Empty(
-                "no thread used the CPU while it was taken; put load on the process, or sample for longer",
-            ));
-        }
         Ok(CpuProfile {
             profile: report::profile(&tally, self.started),
             frequency: self.frequency,

@@ -4,7 +4,7 @@ use inferno::flamegraph::{
     color::{BackgroundColor, BasicPalette, Color, MultiPalette, Palette},
 };
 
-use crate::{Folded, ProfileError};
+use crate::{Folded, ProfileError, compare::svg::escape};
 
 mod prune;
 
@@ -31,10 +31,10 @@ pub struct FlameOptions {
     pub inverted: bool,
 }
 
-/// Draws folded lines.
+/// Draws folded lines; without any, a small picture that says so.
 ///
 /// # Errors
-/// [`ProfileError::Empty`] if there is nothing to draw, [`ProfileError::Draw`] if a line has no count.
+/// [`ProfileError::Draw`] if a line has no count.
 pub fn svg<S: AsRef<str>>(
     lines: impl IntoIterator<Item = S>,
     title: &str,
@@ -42,13 +42,28 @@ pub fn svg<S: AsRef<str>>(
 ) -> Result<String, ProfileError> {
     let lines: Vec<S> = lines.into_iter().collect();
     if lines.iter().all(|l| l.as_ref().trim().is_empty()) {
-        return Err(ProfileError::Empty("there is no stack to draw; profile for longer, or under load"));
+        return Ok(empty(title, options));
     }
     let mut options = to_inferno(title, options);
     let mut out = Vec::new();
     let lines = lines.iter().map(AsRef::as_ref).filter(|l: &&str| !l.trim().is_empty());
     flamegraph::from_lines(&mut options, lines, &mut out).map_err(ProfileError::Draw)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
+}
+
+/// An idle process has a valid profile without samples.
+fn empty(title: &str, options: &FlameOptions) -> String {
+    let width = options.width.unwrap_or(600);
+    let lines = [title, options.subtitle.as_deref().unwrap_or_default(), "no samples: profile for longer, or under load"];
+    let mut svg = format!(
+        "<?xml version=\"1.0\" standalone=\"no\"?>\n<svg version=\"1.1\" width=\"{width}\" height=\"80\" viewBox=\"0 0 {width} 80\" \
+         xmlns=\"http://www.w3.org/2000/svg\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+    );
+    for (i, line) in lines.iter().enumerate() {
+        let (y, line) = (24 + 22 * i, escape(line));
+        svg.push_str(&format!("<text x=\"10\" y=\"{y}\" font-family=\"sans-serif\" font-size=\"12\">{line}</text>\n"));
+    }
+    svg + "</svg>\n"
 }
 
 /// Draws folded stacks. Frames too narrow to be seen are left out before, so this is the way for many stacks.
@@ -159,10 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_draw_is_an_error_that_says_what_to_do() {
+    fn without_a_sample_there_is_a_small_picture_that_says_so() {
         for lines in [vec![], vec!["", "  "]] {
-            let error = svg(lines, "t", &FlameOptions::default()).unwrap_err();
-            assert!(error.to_string().contains("profile for longer"), "{error}");
+            let options = FlameOptions { subtitle: Some("1 s & <idle>".into()), ..FlameOptions::default() };
+            let svg = svg(lines, "CPU", &options).unwrap();
+            assert_well_formed(&svg);
+            assert!(svg.contains("no samples") && svg.contains("1 s &amp; &lt;idle&gt;") && svg.len() < 1000, "{svg}");
         }
         assert!(matches!(svg(["no count"], "t", &FlameOptions::default()), Err(ProfileError::Draw(_))));
     }

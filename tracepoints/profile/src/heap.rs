@@ -169,7 +169,7 @@ mod tests {
             let error = read(dump.as_bytes()).unwrap_err();
             assert!(matches!(error, ProfileError::Heap { line: l, .. } if l == line), "{dump:?}: {error}");
         }
-        assert!(matches!(svg(b"heap_v2/1\n", "t"), Err(ProfileError::Empty(_))));
+        assert!(svg(b"heap_v2/1\n", "t").unwrap().contains("no samples"));
         read(&[0xff; 64]).unwrap_err();
     }
 }

@@ -87,10 +87,14 @@ fn a_profile_meets_the_function_that_burns_the_cpu() {
     assert!(svg.contains("cpu::tests::burn_the_cpu") && svg.contains("at 500 Hz"));
     assert!(!svg.contains(THREAD_START));
     assert_eq!(profile.profile.total(1), profile.profile.total(0) * 2_000_000);
-    // Given up, the sampler is free at once; with nobody at work there is nothing to show.
+    // Given up, the sampler is free at once; an idle process has an empty profile, which is drawn and written, too.
     drop(start(99).unwrap());
-    let idle = super::profile(Duration::from_millis(50), 1);
-    assert!(matches!(idle, Err(ProfileError::Empty(_))), "{idle:?}");
+    let idle = super::profile(Duration::from_millis(50), 1).unwrap();
+    assert_eq!((idle.samples(), idle.profile.is_empty()), (0, true));
+    let svg = idle.svg("idle").unwrap();
+    assert_well_formed(&svg);
+    assert!(svg.contains("no samples") && svg.contains("at 1 Hz"), "{svg}");
+    assert!(crate::format::pprof::read(&crate::format::pprof::write(&idle.profile)).unwrap().is_empty());
 }
 
 #[test]
