@@ -34,7 +34,17 @@ fn ask_bounds() -> Option<(usize, usize)> {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_vendor = "apple")]
+fn ask_bounds() -> Option<(usize, usize)> {
+    // SAFETY: both calls only read what the C library knows of the calling thread.
+    let (high, size) = unsafe {
+        let own = libc::pthread_self();
+        (libc::pthread_get_stackaddr_np(own) as usize, libc::pthread_get_stacksize_np(own))
+    };
+    Some((high.checked_sub(size)?, high))
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
 fn ask_bounds() -> Option<(usize, usize)> {
     None
 }

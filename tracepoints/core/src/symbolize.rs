@@ -186,7 +186,14 @@ fn load_base() -> u64 {
     base
 }
 
-#[cfg(not(target_os = "linux"))]
+/// How far the loader moved the main program.
+#[cfg(target_vendor = "apple")]
+fn load_base() -> u64 {
+    // SAFETY: the loader answers for each image that it has; image 0 is the program.
+    unsafe { libc::_dyld_get_image_vmaddr_slide(0) as u64 }
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
 fn load_base() -> u64 {
     0
 }

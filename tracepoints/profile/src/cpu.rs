@@ -1,14 +1,28 @@
-//! A CPU profile of this process: one timer a thread on its CPU time; stacks are copied in the signal handler and walked
-//! on a thread of its own. Every sample says which thread, stage, request type and region it is of
+//! A CPU profile of this process. On Linux: one timer a thread on its CPU time; stacks are copied in the signal handler and walked
+//! on a thread of its own. On other systems the crate `pprof` samples; its samples carry no stage and no request. Every sample says which thread, stage, request type and region it is of
 //! ([`tracepoints::label`] says how exact that is).
+#[cfg(target_os = "linux")]
 mod buffer;
+#[cfg(target_os = "linux")]
 mod collect;
+#[cfg(target_os = "linux")]
 mod handler;
+#[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
 mod modules;
+#[cfg(target_os = "linux")]
 mod regs;
 mod report;
+#[cfg(target_os = "linux")]
+mod sampler;
+#[cfg(not(target_os = "linux"))]
+#[path = "cpu/sampler_pprof.rs"]
+mod sampler;
+mod tally;
+#[cfg(target_os = "linux")]
 mod timers;
+#[cfg(target_os = "linux")]
 mod unwind;
 
 use std::{
@@ -20,7 +34,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::{collect::Tally, timers::Timers};
+use self::tally::Tally;
 use crate::{FoldOptions, Folded, Profile, ProfileError, flame, flame::FlameOptions, model::keys};
 
 /// The longest profile, so that a mistyped number does not run all day.
@@ -104,22 +118,12 @@ pub fn start(frequency: i32) -> Result<Running, ProfileError> {
         return Err(ProfileError::Frequency(frequency));
     }
     let turn = Turn::take()?;
-    handler::install()?;
+    sampler::prepare()?;
     let (stop, stopped) = mpsc::channel();
     let (armed, hears) = mpsc::channel();
-    let reader = thread::Builder::new().name("cpu-profiler".into()).spawn(move || {
-        let mut timers = Timers::new(frequency);
-        handler::activate();
-        let result = timers.arm_all();
-        let failed = result.is_err();
-        // Nobody listens any more: then the stop has been dropped as well.
-        let _ = armed.send(result);
-        if failed {
-            handler::deactivate();
-            return Tally::default();
-        }
-        collect::run(timers, &stopped)
-    });
+    let reader = thread::Builder::new()
+        .name("cpu-profiler".into())
+        .spawn(move || sampler::run(frequency, &armed, &stopped));
     let reader = Some(reader.map_err(ProfileError::Timer)?);
     let running = Running { stop: Some(stop), reader, frequency, started: SystemTime::now(), _turn: turn };
     match hears.recv() {
@@ -176,5 +180,5 @@ pub fn check_duration(duration: Duration) -> Result<(), ProfileError> {
     if ok { Ok(()) } else { Err(ProfileError::Duration(duration)) }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -1,18 +1,18 @@
 //! The thread that reads the samples while a profile is taken: it walks the stacks, counts equal ones together, and gives
 //! new threads their timers.
 use std::{
-    collections::{BTreeMap, HashMap},
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
-use tracepoints::{RequestKind, StageId, thread};
+use tracepoints::thread;
 
 use super::{
     buffer::{BUFFER, Raw},
     handler,
+    tally::{End, Map, Missed, Tally, Who},
     timers::{self, Timers},
-    unwind::{End, Unwinder},
+    unwind::Unwinder,
 };
 
 /// Between two looks at the buffer.
@@ -20,56 +20,9 @@ const DRAIN: Duration = Duration::from_millis(10);
 /// Between two looks for new threads; a thread that lives shorter may be missed.
 const FOLLOW: Duration = Duration::from_millis(20);
 
-/// What a sample is counted under, beside its stack.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Who {
-    /// Place in [`Tally::threads`].
-    pub thread: usize,
-    pub stage: Option<StageId>,
-    pub kind: Option<RequestKind>,
-    /// 0: none.
-    pub region: u64,
-    /// Number of the request; 0: none, or not kept.
-    pub req: u64,
-}
-
 /// Stacks that are kept apart by request: some 25 MB, half a minute of two busy cores at 999 Hz. Further ones are counted
 /// together by the rest of what is known of them.
 const BY_REQUEST: usize = 1 << 16;
-
-type Map<K, V> = HashMap<K, V, ahash::RandomState>;
-
-/// Samples of a profile, equal ones together.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// By who and by return addresses, innermost first: timer periods.
-    pub stacks: Map<(Who, Box<[usize]>), u64>,
-    pub threads: Vec<String>,
-    /// Timer periods whose samples found no room.
-    pub dropped: u64,
-    /// Timer periods whose stacks end before the function that began the thread, by how and where they end.
-    pub cut: BTreeMap<(End, String), u64>,
-    /// Timer periods of requests whose number was not kept.
-    pub unnumbered: u64,
-    /// CPU time that no sample stands for.
-    pub missed: Missed,
-    /// Threads that the system gave no timer for.
-    pub refused: u64,
-    /// CPU time of the process meanwhile, as the system counts it.
-    pub process_cpu_ns: u64,
-    pub period_ns: i64,
-    pub duration: Duration,
-}
-
-/// CPU time between the last sample of a thread and the end, in ns.
-#[derive(Debug, Default)]
-pub struct Missed {
-    /// Of threads that were there at the end, in sum; those that lack most, with their names.
-    pub running_ns: i64,
-    pub most: Vec<(String, i64)>,
-    /// Of threads that had ended: their last part, or all of it if they were never met.
-    pub ended_ns: i64,
-}
 
 struct Collecting {
     tally: Tally,

@@ -1,17 +1,15 @@
 //! From addresses to a profile that people and tools read.
 use tracepoints::symbolize::{Frame as Named, Symbolizer, THREAD_START};
 
-use super::collect::{Tally, Who};
+use super::tally::{Map, Tally, Who};
 use crate::model::{Frame, FrameId, LabelsId, Profile, StackId, keys};
-
-type Map<K, V> = std::collections::HashMap<K, V, ahash::RandomState>;
 
 /// Names what was sampled; takes seconds for a large program.
 pub fn profile(tally: &Tally, started: std::time::SystemTime) -> Profile {
     let mut report =
         Report { profile: Profile::new(&[("samples", "count"), ("cpu", "nanoseconds")]), ..Report::new() };
     for ((who, stack), count) in &tally.stacks {
-        let stack = report.stack(stack);
+        let stack = report.stack(stack, &tally.named);
         let labels = report.labels(who, &tally.threads);
         let count = i64::try_from(*count).unwrap_or(i64::MAX);
         report.profile.add(stack, labels, &[count, count.saturating_mul(tally.period_ns)]);
@@ -90,10 +88,10 @@ impl Report {
     }
 
     /// The stack of return addresses, given from the innermost.
-    fn stack(&mut self, addresses: &[usize]) -> StackId {
+    fn stack(&mut self, addresses: &[usize], given: &Map<usize, Vec<Named>>) -> StackId {
         let mut outwards = Vec::with_capacity(addresses.len());
         for address in addresses {
-            let frames = self.frames(*address);
+            let frames = self.frames(*address, given);
             let starts = frames.starts;
             outwards.push(frames.ids);
             if starts {
@@ -103,11 +101,14 @@ impl Report {
         self.profile.stack(outwards.into_iter().rev().flatten())
     }
 
-    fn frames(&mut self, address: usize) -> Frames {
+    fn frames(&mut self, address: usize, given: &Map<usize, Vec<Named>>) -> Frames {
         if let Some(known) = self.known.get(&address) {
             return known.clone();
         }
-        let mut named = self.symbols.as_mut().map(|s| s.resolve(&[address])).unwrap_or_default();
+        let mut named = match (given.get(&address), &mut self.symbols) {
+            (Some(frames), _) => frames.clone(),
+            (None, symbols) => symbols.as_mut().map(|s| s.resolve(&[address])).unwrap_or_default(),
+        };
         let start = named.iter().position(|f| f.function.contains(THREAD_START));
         named.truncate(start.unwrap_or(named.len()));
         let ids = named.iter().rev().map(|f| self.frame(address, f)).collect();

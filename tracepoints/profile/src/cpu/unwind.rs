@@ -10,37 +10,13 @@ use gimli::{CfaRule, RegisterRule, UnwindContext, UnwindTableRow};
 use super::{
     modules::{self, Module},
     regs::Regs,
+    tally::End,
 };
 
 /// Frames kept at the most.
 const MAX_FRAMES: usize = 256;
 /// Code may be loaded while a profile is taken; it is looked for at most so often.
 const REFRESH: Duration = Duration::from_secs(1);
-
-/// How a walk ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum End {
-    /// At the function that began the thread.
-    Root,
-    /// The stack is deeper than what was copied, or than what is kept.
-    Deep,
-    /// At a word that is no address of code.
-    Broken,
-    /// The same, behind a function of which no table says how to leave it.
-    NoTable,
-}
-
-impl End {
-    /// Why a stack is cut, for people.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Root => "it is whole",
-            Self::Deep => "it is deeper than 64 KiB or 256 frames",
-            Self::Broken => "what the stack holds there is no address of code",
-            Self::NoTable => "no unwind table says how to leave the function, and it keeps no frame pointer",
-        }
-    }
-}
 
 /// How to get from a function to its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
