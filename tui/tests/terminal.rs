@@ -39,7 +39,7 @@ fn open_terminal() -> (File, OwnedFd) {
             &mut master,
             &mut slave,
             std::ptr::null_mut(),
-            std::ptr::null(),
+            std::ptr::null_mut(),
             std::ptr::from_ref(&size).cast_mut(),
         )
     };

@@ -189,8 +189,12 @@ fn load_base() -> u64 {
 /// How far the loader moved the main program.
 #[cfg(target_vendor = "apple")]
 fn load_base() -> u64 {
+    unsafe extern "C" {
+        // Of macOS's <mach-o/dyld.h>; the crate libc has it as deprecated.
+        fn _dyld_get_image_vmaddr_slide(image: u32) -> isize;
+    }
     // SAFETY: the loader answers for each image that it has; image 0 is the program.
-    unsafe { libc::_dyld_get_image_vmaddr_slide(0) as u64 }
+    unsafe { _dyld_get_image_vmaddr_slide(0) as u64 }
 }
 
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]

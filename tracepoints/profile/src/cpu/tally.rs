@@ -10,6 +10,7 @@ pub type Map<K, V> = HashMap<K, V, ahash::RandomState>;
 
 /// How a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "pprof does not say how a stack ends"))]
 pub enum End {
     /// At the function that began the thread.
     Root,
