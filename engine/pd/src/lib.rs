@@ -4,4 +4,5 @@
 //! against any real PD (tikv/pd).
 
 pub mod client;
+pub mod manual;
 pub mod server;

@@ -13,6 +13,8 @@ use crate::{Peer, Result, SecurityConfig, pem};
 pub enum Use {
     /// gRPC: clients must show a certificate.
     Grpc,
+    /// gRPC and HTTP on one port, as PD has them: clients must show a certificate.
+    GrpcAndHttp,
     /// HTTP of the status server: they must only where names are asked for.
     Http,
 }
@@ -85,6 +87,7 @@ fn modified(config: &SecurityConfig) -> Modified {
 fn build(config: &SecurityConfig, serves: Use) -> Result<Tls> {
     let (ask, protocols): (bool, &[&[u8]]) = match serves {
         Use::Grpc => (true, &[b"h2"]),
+        Use::GrpcAndHttp => (true, &[b"h2", b"http/1.1"]),
         Use::Http => (config.restricts_clients(), &[b"h2", b"http/1.1"]),
     };
     Ok(Tls(TlsAcceptor::from(Arc::new(pem::server_config(config, ask, protocols)?))))

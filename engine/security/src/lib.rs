@@ -6,6 +6,7 @@ mod connector;
 mod error;
 mod peer;
 mod pem;
+mod probe;
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
@@ -16,6 +17,7 @@ pub use acceptor::{Acceptor, Clients, Use};
 pub use connector::Connection;
 pub use error::{Error, Result};
 pub use peer::Peer;
+pub use probe::Serves;
 pub use tokio_rustls::server::TlsStream;
 
 /// `[security]` of a `tikv.toml`. Empty paths: no TLS.

@@ -5,16 +5,25 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
-use clap::Parser;
-use pd::server::{EngineWallClock, PdConfig, PdServer};
+use clap::{CommandFactory, Parser};
+use pd::{
+    manual::Manual,
+    server::{EngineWallClock, PdConfig, PdServer},
+};
 use security::{SecurityConfig, SecurityManager};
 
 /// The placement driver of a cluster: timestamps, ids, stores and regions.
 #[derive(Parser)]
-#[command(name = "pd-server", version)]
+#[command(
+    name = "pd-server",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 struct Args {
     /// Where to listen, host:port; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:2379")]
@@ -23,14 +32,17 @@ struct Args {
     #[arg(long)]
     advertise_addr: Option<String>,
     /// Where the state is kept; created if missing
-    #[arg(long)]
-    data_dir: PathBuf,
+    #[arg(long, required = true)]
+    data_dir: Option<PathBuf>,
     /// Id of a new cluster; of an existing one it must be right
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     cluster_id: Option<u64>,
-    /// Peers that every region should have
-    #[arg(long)]
+    /// Peers that every region should have [default: 3]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=99))]
     max_replicas: Option<u32>,
+    /// How long a store must be silent before its peers are replaced, e.g. 30m; kept over restarts [default: 30m]
+    #[arg(long, value_name = "DURATION", value_parser = down_time)]
+    max_store_down_time: Option<Duration>,
     /// PEM file of the authority that certificates must be signed by; with --cert and --key: TLS
     #[arg(long, value_name = "FILE", requires_all = ["cert", "key"])]
     cacert: Option<PathBuf>,
@@ -40,11 +52,20 @@ struct Args {
     /// PEM file of its private key
     #[arg(long, value_name = "FILE", requires_all = ["cacert", "cert"])]
     key: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Manual>,
+}
+
+fn down_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("expected a time above 0, such as 30m or 1h30m".to_owned()),
+    }
 }
 
 fn main() -> ExitCode {
     match run(Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             eprintln!("error: {e}");
             ExitCode::FAILURE
@@ -52,22 +73,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
+fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(manual) = &args.command {
+        manual.write(Args::command())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (ca, cert, key) = (args.cacert.as_deref(), args.cert.as_deref(), args.key.as_deref());
     let security = SecurityManager::new(SecurityConfig::from_paths(ca, cert, key))?;
     let config = PdConfig {
-        data_dir: args.data_dir,
+        data_dir: args.data_dir.unwrap_or_default(),
         addr: resolve(&args.addr)?,
-        advertise_addr: args.advertise_addr,
+        advertise_addr: args.advertise_addr.map(check_advertised).transpose()?,
         cluster_id: args.cluster_id,
         max_replicas: args.max_replicas,
         clock: Arc::new(EngineWallClock),
     };
     let handle = PdServer::start_secure(config, &security)?;
+    if let Some(time) = args.max_store_down_time {
+        handle.set_max_store_down_time(time)?;
+    }
     println!("PD of cluster {} is ready at {}", handle.cluster_id(), handle.addr());
-    wait_for_interrupt()?;
+    let code = wait_for_signal()?;
     handle.shutdown();
-    Ok(())
+    Ok(code)
+}
+
+/// It is for clients to resolve, on their hosts.
+fn check_advertised(addr: String) -> anyhow::Result<String> {
+    let port = addr
+        .rsplit_once(':')
+        .and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>().ok())?);
+    match port {
+        Some(port) if port > 0 => Ok(addr),
+        _ => {
+            anyhow::bail!("--advertise-addr: expected host:port, found {addr:?}; give what clients can dial")
+        }
+    }
 }
 
 fn resolve(addr: &str) -> anyhow::Result<SocketAddr> {
@@ -76,14 +117,21 @@ fn resolve(addr: &str) -> anyhow::Result<SocketAddr> {
     found.next().with_context(|| format!("--addr: {addr:?} names no address"))
 }
 
-/// Returns on SIGINT or SIGTERM. The state is on disk at any time; kill -9 loses nothing either.
-fn wait_for_interrupt() -> anyhow::Result<()> {
+/// Returns on SIGTERM (PD then exits with 0), or on SIGINT, SIGHUP or SIGQUIT (with 1), as PD's own `main`. The state is on
+/// disk at any time; kill -9 loses nothing either.
+fn wait_for_signal() -> anyhow::Result<ExitCode> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        Ok(())
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut quit = signal(SignalKind::quit())?;
+        Ok(tokio::select! {
+            _ = terminate.recv() => ExitCode::SUCCESS,
+            _ = interrupt.recv() => ExitCode::FAILURE,
+            _ = hangup.recv() => ExitCode::FAILURE,
+            _ = quit.recv() => ExitCode::FAILURE,
+        })
     })
 }

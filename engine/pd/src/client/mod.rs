@@ -34,6 +34,14 @@ pub struct RegionAndLeader {
     pub leader: Option<metapb::Peer>,
 }
 
+/// How long [`PdClient::connect_retrying`] looks for PD (TiKV `pd.retry-interval`, `pd.retry-max-count`).
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    pub interval: Duration,
+    /// Attempts after the first one; none: for ever.
+    pub max_count: Option<u64>,
+}
+
 /// Clones share one connection.
 #[derive(Clone)]
 pub struct PdClient {
@@ -73,6 +81,31 @@ impl PdClient {
     /// As [`PdClient::connect`], with TLS if `security` says so.
     pub async fn connect_secure(endpoints: &[String], security: SecurityManager) -> Result<PdClient> {
         Self::open(endpoints, CONNECT_WAIT, security).await
+    }
+
+    /// As [`PdClient::connect_secure`], for as long as `retry` says. `waiting` hears of each attempt that failed: which
+    /// one it was, from 0 on, and why.
+    ///
+    /// # Errors
+    /// After the last attempt; at once if an endpoint is no address, or of another cluster.
+    pub async fn connect_retrying(
+        endpoints: &[String],
+        security: SecurityManager,
+        retry: Retry,
+        mut waiting: impl FnMut(u64, &str),
+    ) -> Result<PdClient> {
+        let mut failed = 0;
+        loop {
+            let last = match Self::open(endpoints, Duration::ZERO, security.clone()).await {
+                Err(Error::Unreachable { last, .. }) if retry.max_count.is_none_or(|max| failed < max) => {
+                    last
+                }
+                done => return done,
+            };
+            waiting(failed, &last);
+            failed += 1;
+            tokio::time::sleep(retry.interval).await;
+        }
     }
 
     /// As [`PdClient::connect`], giving up after `wait`.

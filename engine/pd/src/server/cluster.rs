@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use kvproto::{
@@ -22,6 +22,7 @@ use super::{
     regions::{RegionInfo, RegionTable},
     safe_point::{SafePoints, ServiceSafePoint},
     saved::{SavedRegion, SavedState},
+    scatter::ScatterGroups,
     state_file::{DirLock, StateFile},
     stores::{StoreInfo, Stores},
     tso::TimestampOracle,
@@ -31,6 +32,8 @@ use super::{
 const ID_WINDOW: u64 = 1000;
 /// PD's `max-replicas` where nobody says otherwise.
 const DEFAULT_MAX_PEERS: u32 = 3;
+/// PD's `max-store-down-time`, 30 minutes.
+const DEFAULT_MAX_STORE_DOWN: Duration = Duration::from_secs(1800);
 
 pub type Answer<T> = std::result::Result<T, Refusal>;
 
@@ -43,17 +46,28 @@ pub struct Cluster {
     _lock: DirLock,
 }
 
+/// What PD answers to a store heartbeat.
+#[derive(Debug, Default)]
+pub struct StoreStatus {
+    pub cluster_version: String,
+    /// `metapb::NodeState`
+    pub state: i32,
+}
+
 #[derive(Default)]
 pub struct Inner {
     cluster_id: u64,
     bootstrapped: bool,
     pub max_peer_count: u32,
+    pub max_store_down_ms: u64,
+    snapshot_recovering: bool,
     last_id: u64,
     id_bound: u64,
     pub stores: Stores,
     pub regions: RegionTable,
     pub operators: HashMap<u64, Operator>,
     pub streams: HeartbeatStreams,
+    pub scattered: ScatterGroups,
     safe_points: SafePoints,
 }
 
@@ -76,12 +90,16 @@ impl Cluster {
             None if tso.was_used() => {
                 return Err(file.corrupt("it is missing, but tso.state beside it was used"));
             }
-            None => Inner { cluster_id: cluster_id.unwrap_or_else(new_cluster_id), ..Default::default() },
+            None => Inner::restore(SavedState {
+                cluster_id: cluster_id.unwrap_or_else(new_cluster_id),
+                ..Default::default()
+            }),
         };
         if let Some(wanted) = cluster_id.filter(|wanted| *wanted != inner.cluster_id) {
             return Err(Error::ClusterId { path: dir.to_owned(), found: inner.cluster_id, wanted });
         }
         if let Some(max_peers) = max_peers {
+            check_max_replicas(max_peers).map_err(|refusal| Error::Config(refusal.message))?;
             inner.max_peer_count = max_peers;
         } else if inner.max_peer_count == 0 {
             inner.max_peer_count = DEFAULT_MAX_PEERS;
@@ -170,12 +188,18 @@ impl Cluster {
         Ok(inner.stores.0.values().filter(wanted).map(|store| store.meta.clone()).collect())
     }
 
-    /// Takes a store heartbeat in; returns the cluster's version.
-    pub fn store_heartbeat(&self, stats: StoreStats) -> Answer<String> {
+    /// Takes a store heartbeat in; returns what PD answers to it.
+    pub fn store_heartbeat(&self, stats: StoreStats) -> Answer<StoreStatus> {
         let mut inner = self.running()?;
-        inner.stores.heard(stats, self.now_ms())?;
+        let id = stats.store_id;
+        if inner.stores.heard(stats, self.now_ms())? {
+            self.save(&inner)?;
+        }
         self.patrol(&mut inner)?;
-        Ok(inner.stores.cluster_version())
+        Ok(StoreStatus {
+            cluster_version: inner.stores.cluster_version(),
+            state: inner.stores.get(id)?.meta.node_state,
+        })
     }
 
     pub fn region(&self, id: u64) -> Answer<Option<RegionInfo>> {
@@ -223,11 +247,42 @@ impl Cluster {
                 config.id, self.cluster_id
             )));
         }
-        if config.max_peer_count == 0 {
-            return Err(Refusal::unknown("max_peer_count must be at least 1, got 0"));
+        self.set_max_replicas(config.max_peer_count)
+    }
+
+    pub fn set_max_replicas(&self, max_replicas: u32) -> Answer<()> {
+        drop(self.running()?);
+        self.configure(Some(max_replicas), None)
+    }
+
+    /// How long a store must be silent before its peers are replaced; works before bootstrap, too.
+    pub fn set_max_store_down_time(&self, time: Duration) -> Answer<()> {
+        self.configure(None, Some(time))
+    }
+
+    /// Changes what is given, all of it or nothing.
+    pub fn configure(&self, max_replicas: Option<u32>, max_store_down: Option<Duration>) -> Answer<()> {
+        max_replicas.map_or(Ok(()), check_max_replicas)?;
+        let down_ms = max_store_down.map(check_max_store_down).transpose()?;
+        let mut inner = self.lock();
+        let before = (inner.max_peer_count, inner.max_store_down_ms);
+        inner.max_peer_count = max_replicas.unwrap_or(before.0);
+        inner.max_store_down_ms = down_ms.unwrap_or(before.1);
+        if let Err(e) = self.save(&inner) {
+            (inner.max_peer_count, inner.max_store_down_ms) = before;
+            return Err(e.into());
         }
-        let mut inner = self.running()?;
-        inner.max_peer_count = config.max_peer_count;
+        if inner.bootstrapped { self.patrol(&mut inner) } else { Ok(()) }
+    }
+
+    /// Whether a backup is being restored into the cluster (PD `IsSnapshotRecovering`).
+    pub fn is_snapshot_recovering(&self) -> bool {
+        self.lock().snapshot_recovering
+    }
+
+    pub fn mark_snapshot_recovering(&self, marked: bool) -> Answer<()> {
+        let mut inner = self.lock();
+        inner.snapshot_recovering = marked;
         Ok(self.save(&inner)?)
     }
 
@@ -266,9 +321,14 @@ impl Inner {
             last_id: saved.id_bound,
             id_bound: saved.id_bound,
             safe_points: saved.safe_points.unwrap_or_default(),
+            max_store_down_ms: match saved.max_store_down_ms {
+                0 => DEFAULT_MAX_STORE_DOWN.as_millis() as u64,
+                ms => ms,
+            },
+            snapshot_recovering: saved.snapshot_recovering,
             ..Default::default()
         };
-        let store = |meta: Store| (meta.id, StoreInfo { meta, ..Default::default() });
+        let store = |meta: Store| (meta.id, StoreInfo::restored(meta));
         inner.stores = Stores(saved.stores.into_iter().map(store).collect());
         for SavedRegion { meta, leader } in saved.regions {
             // Saved together, so none is behind another.
@@ -291,6 +351,8 @@ impl Inner {
             stores: self.stores.0.values().map(|store| store.meta.clone()).collect(),
             regions: self.regions.iter().map(region).collect(),
             safe_points: Some(self.safe_points.clone()),
+            max_store_down_ms: self.max_store_down_ms,
+            snapshot_recovering: self.snapshot_recovering,
         }
     }
 
@@ -305,6 +367,25 @@ impl Inner {
         }
         counts
     }
+}
+
+/// PD accepts any number of replicas; a region without a peer, or with more than a cluster can have, cannot exist.
+fn check_max_replicas(max_replicas: u32) -> Answer<()> {
+    const MOST: u32 = 99;
+    if (1..=MOST).contains(&max_replicas) {
+        return Ok(());
+    }
+    let message = format!("max-replicas: expected 1 to {MOST}, found {max_replicas}; give e.g. 3");
+    Err(Refusal::new(ErrorType::InvalidValue, message))
+}
+
+fn check_max_store_down(time: Duration) -> Answer<u64> {
+    let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    if ms > 0 {
+        return Ok(ms);
+    }
+    let message = "max-store-down-time: expected a time above 0, found 0; give e.g. 30m";
+    Err(Refusal::new(ErrorType::InvalidValue, message))
 }
 
 fn decode(file: &StateFile, payload: &[u8]) -> Result<SavedState> {

@@ -1,4 +1,7 @@
-use kvproto::metapb::{Peer, RegionEpoch};
+use kvproto::{
+    eraftpb::ConfChangeType,
+    metapb::{Peer, RegionEpoch},
+};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -103,19 +106,52 @@ fn a_region_heartbeat_is_answered_with_the_next_peer_until_there_are_three() {
     assert_eq!(beat(&now), None, "there is no other store");
     cluster.put_store(store(2)).unwrap();
     cluster.put_store(store(3)).unwrap();
-    for store in [2, 3] {
-        let response = beat(&now).expect("a conf change");
-        assert_eq!((response.region_id, response.target_peer), (2, now.peers.first().copied()));
-        let change = response.change_peer.expect("a conf change");
-        assert_eq!(change.change_type, kvproto::eraftpb::ConfChangeType::AddNode as i32);
-        let peer = change.peer.unwrap();
-        assert_eq!(peer.store_id, store);
-        assert_eq!(beat(&now), Some(response), "asked again, the answer is the same peer");
-        now.peers.push(peer);
-        now.region_epoch.as_mut().unwrap().conf_ver += 1;
+    for (store, kinds) in [
+        (2, vec![ConfChangeType::AddLearnerNode, ConfChangeType::AddNode]),
+        (3, vec![ConfChangeType::AddNode]),
+    ] {
+        for kind in kinds {
+            let response = beat(&now).expect("a conf change");
+            assert_eq!((response.region_id, response.target_peer), (2, now.peers.first().copied()));
+            let change = response.change_peer.expect("a conf change");
+            assert_eq!(change.change_type, kind as i32);
+            let peer = change.peer.unwrap();
+            assert_eq!(peer.store_id, store);
+            assert_eq!(beat(&now), Some(response), "asked again, the answer is the same peer");
+            now.peers.retain(|known| known.id != peer.id);
+            now.peers.push(peer);
+            now.region_epoch.as_mut().unwrap().conf_ver += 1;
+        }
     }
     assert_eq!(beat(&now), None);
     assert_eq!(cluster.operator(2).unwrap().status, pdpb::OperatorStatus::Success);
+    assert!(now.peers.iter().all(|peer| !peer.is_learner()));
+}
+
+#[test]
+fn a_dead_stores_peer_is_replaced_without_waiting_for_its_leaders_heartbeat() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(1_000);
+    let cluster = open(dir.path(), &clock);
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    (2..=4).for_each(|id| cluster.put_store(store(id)).unwrap());
+    let (stream, mut responses) = mpsc::channel(8);
+    let mut report = heartbeat(region(3, 1, &[1, 2, 3]), 6);
+    let peer = |store: u64| Peer::voter(store, store + 100);
+    report.down_peers = vec![pdpb::PeerStats { peer: Some(peer(3)), down_seconds: 600 }];
+    report.pending_peers = vec![peer(3)];
+    cluster.region_heartbeat(report, &stream).unwrap();
+    assert!(responses.try_recv().is_err(), "the store may come back");
+
+    cluster.set_max_store_down_time(Duration::from_secs(60)).unwrap();
+    clock.set(61_000);
+    for id in [1, 2, 4] {
+        cluster.store_heartbeat(pdpb::StoreStats { store_id: id, ..Default::default() }).unwrap();
+    }
+    let change = responses.try_recv().expect("asked for at once").unwrap().change_peer.unwrap();
+    assert_eq!(change.change_type, ConfChangeType::AddLearnerNode as i32);
+    assert_eq!(change.peer.map(|peer| peer.store_id), Some(4));
+    assert_eq!(cluster.operator(2).unwrap().desc, "replace-down-replica");
 }
 
 #[test]
@@ -149,6 +185,36 @@ fn a_store_that_comes_gets_a_peer_without_waiting_for_the_regions_heartbeat() {
 }
 
 #[test]
+fn numbers_that_no_cluster_can_have_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(1_000);
+    for wrong in [0, 100, u32::MAX] {
+        let error = Cluster::open(dir.path(), None, Some(wrong), clock.clone()).err().unwrap().to_string();
+        assert!(error.contains(&format!("max-replicas: expected 1 to 99, found {wrong}")), "{error}");
+    }
+    let cluster = open(dir.path(), &clock);
+    cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
+    assert_eq!(cluster.set_max_replicas(0).unwrap_err().kind, ErrorType::InvalidValue);
+    let config = metapb::Cluster { id: cluster.cluster_id, max_peer_count: 0 };
+    assert!(cluster.put_config(config).is_err());
+    assert!(cluster.set_max_store_down_time(Duration::ZERO).is_err());
+    assert_eq!(cluster.config().unwrap().max_peer_count, 3);
+}
+
+#[test]
+fn what_is_configured_and_marked_outlives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(1_000);
+    let cluster = open(dir.path(), &clock);
+    cluster.set_max_store_down_time(Duration::from_secs(7)).unwrap();
+    cluster.mark_snapshot_recovering(true).unwrap();
+    drop(cluster);
+    let cluster = open(dir.path(), &clock);
+    assert_eq!(cluster.lock().max_store_down_ms, 7_000);
+    assert!(cluster.is_snapshot_recovering());
+}
+
+#[test]
 fn stale_heartbeats_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = open(dir.path(), &ManualClock::at(1_000));
@@ -177,8 +243,8 @@ fn a_transfer_of_leadership_is_sent_at_once_and_ends_when_the_leader_changed() {
     cluster.region_heartbeat(heartbeat(both.clone(), 6), &stream).unwrap();
     assert!(responses.try_recv().is_err());
 
-    assert!(cluster.add_operator(2, Step::TransferLeader { to_store: 3 }).is_err());
-    cluster.add_operator(2, Step::TransferLeader { to_store: 2 }).unwrap();
+    assert!(cluster.add_operator(2, "admin-transfer-leader", Step::TransferLeader { to_store: 3 }).is_err());
+    cluster.add_operator(2, "admin-transfer-leader", Step::TransferLeader { to_store: 2 }).unwrap();
     let response = responses.try_recv().expect("sent without a heartbeat").unwrap();
     assert_eq!(response.transfer_leader.unwrap().peer, Some(Peer::voter(2, 102)));
 

@@ -27,9 +27,9 @@ pub enum Error {
     #[error("PD: cannot start its threads: {0}")]
     Runtime(io::Error),
     #[error("PD: {0}")]
+    Config(String),
+    #[error("PD: {0}")]
     Security(#[from] security::Error),
-    #[error("PD: the certificate cannot be used: {0}")]
-    Tls(String),
 }
 
 impl Error {

@@ -11,21 +11,25 @@ use std::{
 };
 
 use kvproto::{
-    keyspacepb::keyspace_server::KeyspaceServer, metapb::Peer, pdpb::pd_server::PdServer as PdGrpc,
+    keyspacepb::keyspace_server::KeyspaceServer,
+    metapb::{Peer, StoreState},
+    pdpb::pd_server::PdServer as PdGrpc,
     tracecontrol::trace_control_server::TraceControlServer,
 };
 use security::SecurityManager;
 use tokio::runtime::{Builder, Runtime};
-use tonic::transport::server::{Server, TcpIncoming};
+use tonic::{service::Routes, transport::Server};
 
 use super::{
     clock::PdClock,
     cluster::Cluster,
     error::{Error, Refusal, Result},
     freeze::Freezer,
+    http, incoming,
     operator::Step,
     scheduling::no_region,
     service::PdService,
+    store_state::StoreStateError,
 };
 
 const THREADS: usize = 2;
@@ -63,27 +67,41 @@ impl PdServer {
         listener.set_nonblocking(true).map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         let runtime = start_runtime()?;
-        let incoming = {
-            let _guard = runtime.enter();
-            TcpIncoming::from(tokio::net::TcpListener::from_std(listener).map_err(listen)?)
-                .with_nodelay(Some(true))
-        };
         let advertised = config.advertise_addr.unwrap_or_else(|| addr.to_string());
         let service = PdService::new(cluster.clone(), format!("{}://{advertised}", security.scheme()));
-        let mut builder = Server::builder();
-        if let Some(tls) = security.tonic_server()? {
-            builder = builder.tls_config(tls).map_err(|e| Error::Tls(security::causes(&e)))?;
-        }
-        runtime.spawn(async move {
-            let services = builder
-                .add_service(PdGrpc::new(service.clone()))
-                .add_service(KeyspaceServer::new(service))
-                .add_service(TraceControlServer::new(Freezer::default()));
-            if let Err(e) = services.serve_with_incoming(incoming).await {
-                log::error!("pd: the gRPC server on {addr} ended: {e}");
+        let api = http::Api {
+            cluster: cluster.clone(),
+            member: service.member(),
+            data_dir: config.data_dir.display().to_string(),
+            started_s: (cluster.now_ms() / 1000) as i64,
+        };
+        let routes = Routes::from(http::router(api))
+            .add_service(PdGrpc::new(service.clone()))
+            .add_service(KeyspaceServer::new(service))
+            .add_service(TraceControlServer::new(Freezer::default()));
+        // HTTP/1 is for PD's HTTP API, which has gRPC's port.
+        let server = Server::builder().accept_http1(true).add_routes(routes);
+        let tls = security.acceptor(security::Use::GrpcAndHttp)?;
+        let _guard = runtime.enter();
+        match tls {
+            None => runtime
+                .spawn(serve(addr, server.serve_with_incoming(incoming::plain(listener).map_err(listen)?))),
+            Some(tls) => {
+                let incoming = incoming::secured(listener, tls).map_err(listen)?;
+                runtime.spawn(serve(addr, server.serve_with_incoming(incoming)))
             }
-        });
+        };
+        drop(_guard);
         Ok(PdHandle { addr, cluster, runtime: Some(runtime) })
+    }
+}
+
+async fn serve(
+    addr: SocketAddr,
+    server: impl Future<Output = std::result::Result<(), tonic::transport::Error>>,
+) {
+    if let Err(e) = server.await {
+        log::error!("pd: the server on {addr} ended: {e}");
     }
 }
 
@@ -124,26 +142,41 @@ impl PdHandle {
 
     /// Asks the region's leader to hand over to the peer on `to_store`; returns before that happened.
     pub fn transfer_leader(&self, region_id: u64, to_store: u64) -> std::result::Result<(), Refusal> {
-        self.cluster.add_operator(region_id, Step::TransferLeader { to_store })
+        self.cluster.add_operator(region_id, "admin-transfer-leader", Step::TransferLeader { to_store })
     }
 
     /// Asks the region's leader to add a peer on `store_id`; returns the new peer.
     pub fn add_peer(&self, region_id: u64, store_id: u64) -> std::result::Result<Peer, Refusal> {
         let peer = Peer::voter(store_id, self.cluster.alloc_id(1)?);
-        self.cluster.add_operator(region_id, Step::AddPeer { peer })?;
+        self.cluster.add_operator(region_id, "admin-add-peer", Step::AddPeer { peer })?;
         Ok(peer)
     }
 
     /// Asks the region's leader to remove the peer on `store_id`. The replica checker adds one again, there or on another
     /// store, while the region has fewer than [`PdHandle::set_max_replicas`].
     pub fn remove_peer(&self, region_id: u64, store_id: u64) -> std::result::Result<(), Refusal> {
-        self.cluster.add_operator(region_id, Step::RemovePeer { store_id })
+        self.cluster.add_operator(region_id, "admin-remove-peer", Step::RemovePeer { store_id })
     }
 
     /// How many peers every region should have.
     pub fn set_max_replicas(&self, max_peer_count: u32) -> std::result::Result<(), Refusal> {
-        let id = self.cluster.cluster_id;
-        self.cluster.put_config(kvproto::metapb::Cluster { id, max_peer_count })
+        self.cluster.set_max_replicas(max_peer_count)
+    }
+
+    /// How long a store must be silent before its peers are replaced (PD `max-store-down-time`, 30 minutes); kept over
+    /// restarts.
+    pub fn set_max_store_down_time(&self, time: Duration) -> std::result::Result<(), Refusal> {
+        self.cluster.set_max_store_down_time(time)
+    }
+
+    /// Takes a store out: its peers move, and it is Tombstone when it has none. As `DELETE /pd/api/v1/store/{id}`.
+    pub fn remove_store(&self, store_id: u64) -> std::result::Result<(), StoreStateError> {
+        self.cluster.remove_store(store_id, false)
+    }
+
+    /// A store's state as PD knows it.
+    pub fn store_state(&self, store_id: u64) -> std::result::Result<StoreState, Refusal> {
+        Ok(self.cluster.store(store_id)?.meta.state())
     }
 
     /// The region's peers as PD knows them.

@@ -2,7 +2,7 @@
 
 use kvproto::{
     eraftpb::ConfChangeType,
-    metapb::Peer,
+    metapb::{Peer, PeerRole},
     pdpb::{self, OperatorStatus},
 };
 
@@ -11,21 +11,44 @@ use super::regions::RegionInfo;
 /// An operator that did not finish in this long is given up (PD `SlowStepWaitTime`).
 const TIMEOUT_MS: u64 = 600_000;
 
-/// One step of scheduling; an operator here has exactly one.
+/// One step of scheduling.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    AddPeer { peer: Peer },
-    RemovePeer { store_id: u64 },
-    TransferLeader { to_store: u64 },
+    /// A new voter, or a new learner if that is the peer's role.
+    AddPeer {
+        peer: Peer,
+    },
+    /// From learner to voter.
+    Promote {
+        peer: Peer,
+    },
+    RemovePeer {
+        store_id: u64,
+    },
+    TransferLeader {
+        to_store: u64,
+    },
 }
 
 impl Step {
     /// Whether the region shows the step's effect.
     pub fn is_finished(&self, region: &RegionInfo) -> bool {
+        let known = |peer: &Peer| region.meta.find_peer_by_id(peer.id);
         match self {
-            Step::AddPeer { peer } => region.meta.find_peer_by_id(peer.id).is_some(),
+            // Until the new peer has the data nothing else is changed.
+            Step::AddPeer { peer } => known(peer).is_some() && region.has_caught_up(peer),
+            Step::Promote { peer } => known(peer).is_some_and(|peer| !peer.is_learner()),
             Step::RemovePeer { store_id } => region.meta.find_peer(*store_id).is_none(),
             Step::TransferLeader { to_store } => region.leader_store() == Some(*to_store),
+        }
+    }
+
+    /// The store that has to live for this step to end.
+    pub fn target_store(&self) -> Option<u64> {
+        match self {
+            Step::AddPeer { peer } | Step::Promote { peer } => Some(peer.store_id),
+            Step::TransferLeader { to_store } => Some(*to_store),
+            Step::RemovePeer { .. } => None,
         }
     }
 
@@ -33,7 +56,16 @@ impl Step {
         let change =
             |peer, kind: ConfChangeType| pdpb::ChangePeer { peer: Some(peer), change_type: kind as i32 };
         match self {
+            // It is a member already, and catches up.
+            Step::AddPeer { peer } if region.meta.find_peer_by_id(peer.id).is_some() => {}
+            Step::AddPeer { peer } if peer.is_learner() => {
+                response.change_peer = Some(change(*peer, ConfChangeType::AddLearnerNode));
+            }
             Step::AddPeer { peer } => response.change_peer = Some(change(*peer, ConfChangeType::AddNode)),
+            Step::Promote { peer } => {
+                let voter = Peer { role: PeerRole::Voter as i32, ..*peer };
+                response.change_peer = Some(change(voter, ConfChangeType::AddNode));
+            }
             Step::RemovePeer { store_id } => {
                 let peer = region.meta.find_peer(*store_id).copied();
                 response.change_peer = peer.map(|peer| change(peer, ConfChangeType::RemoveNode));
@@ -44,66 +76,77 @@ impl Step {
             }
         }
     }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Step::AddPeer { .. } => "add-peer",
-            Step::RemovePeer { .. } => "remove-peer",
-            Step::TransferLeader { .. } => "transfer-leader",
-        }
-    }
 }
 
-/// A step under way or ended, as `GetOperator` tells it.
+/// Steps under way or ended, as `GetOperator` reports them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operator {
-    pub step: Step,
+    /// Why, by PD's names, e.g. `make-up-replica`.
+    pub desc: &'static str,
     pub status: OperatorStatus,
-    created_ms: u64,
+    steps: Vec<Step>,
+    /// The index of the step under way.
+    at: usize,
+    step_began_ms: u64,
 }
 
 impl Operator {
-    pub fn new(step: Step, now_ms: u64) -> Operator {
-        Operator { step, status: OperatorStatus::Running, created_ms: now_ms }
+    pub fn new(desc: &'static str, steps: Vec<Step>, now_ms: u64) -> Operator {
+        Operator { desc, status: OperatorStatus::Running, steps, at: 0, step_began_ms: now_ms }
+    }
+
+    /// The store that has to live for the step under way to end.
+    pub fn target_store(&self) -> Option<u64> {
+        self.steps.get(self.at)?.target_store()
     }
 
     pub fn is_running(&self) -> bool {
         self.status == OperatorStatus::Running
     }
 
-    /// Ends the operator if the region shows its effect or its time is over.
-    pub fn update(&mut self, region: &RegionInfo, now_ms: u64) {
+    /// Goes to the next step if the region shows the effect of this one. Ends the operator after the last one, or if
+    /// its target is lost, or if the step takes too long.
+    pub fn update(&mut self, region: &RegionInfo, target_is_lost: bool, now_ms: u64) {
         if !self.is_running() {
             return;
         }
-        if self.step.is_finished(region) {
+        let before = self.at;
+        while self.steps.get(self.at).is_some_and(|step| step.is_finished(region)) {
+            self.at += 1;
+            self.step_began_ms = now_ms;
+        }
+        if self.at == self.steps.len() {
             self.status = OperatorStatus::Success;
-        } else if now_ms.saturating_sub(self.created_ms) >= TIMEOUT_MS {
+        } else if target_is_lost && self.at == before {
+            self.status = OperatorStatus::Cancel;
+        } else if now_ms.saturating_sub(self.step_began_ms) >= TIMEOUT_MS {
             self.status = OperatorStatus::Timeout;
         }
     }
 
-    /// What to send to the region's leader.
-    pub fn to_response(&self, region: &RegionInfo) -> pdpb::RegionHeartbeatResponse {
+    /// What to send to the region's leader; `None` while there is only to wait.
+    pub fn to_response(&self, region: &RegionInfo) -> Option<pdpb::RegionHeartbeatResponse> {
         let mut response = pdpb::RegionHeartbeatResponse {
             region_id: region.meta.id,
             region_epoch: region.meta.region_epoch,
             target_peer: region.leader,
             ..Default::default()
         };
-        self.step.fill(region, &mut response);
-        response
+        self.steps.get(self.at)?.fill(region, &mut response);
+        let asks = response.change_peer.is_some() || response.transfer_leader.is_some();
+        asks.then_some(response)
     }
 
-    /// The operator's name and step, for people.
-    pub fn describe(&self) -> String {
-        format!("{} {:?}", self.step.name(), self.step)
-    }
-
+    /// The names of PD's flags (tikv/pd `operator.OpKind`).
     pub fn kind(&self) -> &'static str {
-        match self.step {
-            Step::TransferLeader { .. } => "leader",
-            Step::AddPeer { .. } | Step::RemovePeer { .. } => "region",
+        let moves_leader = matches!(self.steps.as_slice(), [Step::TransferLeader { .. }]);
+        match (self.desc, moves_leader) {
+            ("scatter-region", true) => "leader",
+            ("scatter-region", false) => "region",
+            (desc, true) if desc.starts_with("admin") => "admin,leader",
+            (desc, false) if desc.starts_with("admin") => "admin,region",
+            (_, true) => "replica,leader",
+            (_, false) => "replica,region",
         }
     }
 }

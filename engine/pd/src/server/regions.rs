@@ -10,6 +10,29 @@ use kvproto::{
     pdpb,
 };
 
+const MIB: u64 = 1 << 20;
+/// MiB that a region without a reported size counts for (PD `EmptyRegionApproximateSize`).
+const EMPTY_REGION_SIZE: u64 = 1;
+/// More than this in one heartbeat is a store's mistake (PD `ImpossibleFlowSize`, 1 PiB).
+const IMPOSSIBLE_FLOW: u64 = 1 << 50;
+
+/// What flowed through a region since the heartbeat before.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Flow {
+    pub bytes: u64,
+    pub keys: u64,
+}
+
+impl Flow {
+    fn new(bytes: u64, keys: u64) -> Flow {
+        if bytes >= IMPOSSIBLE_FLOW || keys >= IMPOSSIBLE_FLOW {
+            Flow::default()
+        } else {
+            Flow { bytes, keys }
+        }
+    }
+}
+
 /// One region and what its leader said about it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RegionInfo {
@@ -19,17 +42,55 @@ pub struct RegionInfo {
     pub term: u64,
     pub down_peers: Vec<pdpb::PeerStats>,
     pub pending_peers: Vec<Peer>,
+    pub written: Flow,
+    pub read: Flow,
+    /// In MiB; an empty region has 1, so that it counts.
+    pub approximate_size: u64,
+    pub approximate_keys: u64,
+    /// In MiB; that of TiDB's next-generation stores.
+    pub approximate_kv_size: u64,
+    pub approximate_columnar_kv_size: u64,
+    /// In percent of a core.
+    pub cpu_usage: u64,
 }
 
 impl RegionInfo {
-    pub fn from_heartbeat(request: pdpb::RegionHeartbeatRequest) -> RegionInfo {
+    /// PD `core.RegionFromHeartbeat`.
+    #[allow(deprecated)] // cpu_usage is what PD's HTTP shows
+    pub fn from_heartbeat(mut request: pdpb::RegionHeartbeatRequest) -> RegionInfo {
+        let size = match request.approximate_size {
+            0 => 0,
+            bytes => (bytes / MIB).max(EMPTY_REGION_SIZE),
+        };
+        request.down_peers.sort_by_key(|stats| stats.peer.map_or(0, |peer| peer.id));
+        request.pending_peers.sort_by_key(|peer| peer.id);
         RegionInfo {
             meta: request.region.unwrap_or_default(),
             leader: request.leader,
             term: request.term,
             down_peers: request.down_peers,
             pending_peers: request.pending_peers,
+            written: Flow::new(request.bytes_written, request.keys_written),
+            read: Flow::new(request.bytes_read, request.keys_read),
+            approximate_size: size,
+            approximate_keys: request.approximate_keys,
+            approximate_kv_size: request.approximate_kv_size / MIB,
+            approximate_columnar_kv_size: request.approximate_columnar_kv_size / MIB,
+            cpu_usage: request.cpu_usage,
         }
+    }
+
+    /// Takes over what a leader that does not know a size left out (PD `RegionInfo.Inherit`).
+    fn inherit(&mut self, origin: Option<&RegionInfo>) {
+        if self.approximate_size == 0 {
+            self.approximate_size = origin.map_or(EMPTY_REGION_SIZE, |origin| origin.approximate_size);
+            self.approximate_keys = origin.map_or(self.approximate_keys, |origin| origin.approximate_keys);
+        }
+    }
+
+    /// Whether the peer needs no snapshot any more.
+    pub fn has_caught_up(&self, peer: &Peer) -> bool {
+        self.pending_peers.iter().all(|pending| pending.id != peer.id)
     }
 
     pub fn to_pb(&self) -> pdpb::Region {
@@ -65,10 +126,12 @@ pub struct RegionTable {
 impl RegionTable {
     /// Takes a report in. `true` if anything changed that must outlive a restart. What the region newly covers is
     /// taken from older regions, which vanish. [`Stale`] if the report is behind (PD `PreCheckPutRegion`).
-    pub fn put(&mut self, info: RegionInfo) -> Result<bool, Stale> {
+    pub fn put(&mut self, mut info: RegionInfo) -> Result<bool, Stale> {
         self.check_fresh(&info)?;
+        info.inherit(self.by_id.get(&info.meta.id));
         let changed = match self.by_id.get(&info.meta.id) {
-            Some(origin) => origin.meta != info.meta || origin.leader != info.leader,
+            // Who leads is a hint, which the next heartbeat after a restart gives again (PD does not save it at all).
+            Some(origin) => origin.meta != info.meta,
             None => true,
         };
         if changed {
@@ -219,11 +282,36 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_in_mebibytes_and_an_unknown_one_is_that_of_before() {
+        let mut table = split_table();
+        let put = |table: &mut RegionTable, approximate_size, bytes_written| {
+            let region = region(2, "b", "d", 2);
+            let report = pdpb::RegionHeartbeatRequest {
+                region: Some(region.meta),
+                leader: region.leader,
+                approximate_size,
+                bytes_written,
+                ..Default::default()
+            };
+            table.put(RegionInfo::from_heartbeat(report)).unwrap();
+            let info = table.get(2).unwrap();
+            (info.approximate_size, info.written.bytes)
+        };
+        assert_eq!(put(&mut table, 0, 7), (1, 7), "as it was: nobody had reported a size");
+        assert_eq!(put(&mut table, 100, 0), (1, 0));
+        assert_eq!(put(&mut table, 5 << 20, IMPOSSIBLE_FLOW), (5, 0));
+        assert_eq!(put(&mut table, 0, 0), (5, 0));
+    }
+
+    #[test]
     fn only_what_changed_must_be_saved() {
         let mut table = split_table();
         let mut info = region(2, "b", "d", 2);
         info.pending_peers = info.meta.peers.clone();
         assert_eq!(table.put(info.clone()), Ok(false));
+        info.leader = Some(Peer::voter(9, 9));
+        assert_eq!(table.put(info.clone()), Ok(false), "who leads");
+        assert_eq!(table.get(2).unwrap().leader_store(), Some(9));
         info.meta.region_epoch = Some(RegionEpoch { conf_ver: 2, version: 2 });
         assert_eq!(table.put(info), Ok(true));
     }

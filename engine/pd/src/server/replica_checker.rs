@@ -1,15 +1,36 @@
-//! Does a region have as many peers as it should, on stores that serve? (tikv/pd `checker.ReplicaChecker`.)
+//! Does a region have as many peers as it should, on stores that serve? (tikv/pd `checker.ReplicaChecker` and
+//! `checker.LearnerChecker`.)
+//!
+//! A new peer whose vote the region would need before it has the data joins as a learner and is promoted when it has
+//! caught up: until then the region keeps its quorum.
 
 use std::collections::BTreeMap;
 
+use kvproto::metapb::{Peer, PeerRole};
+
 use super::{regions::RegionInfo, stores::StoreInfo};
 
-/// What is wrong with a region's replicas, one thing at a time.
+/// What to change about a region's replicas, one thing at a time.
 #[derive(Debug, PartialEq)]
-pub enum Plan {
-    AddPeerOn(u64),
+pub struct Plan {
+    /// PD's name for it, e.g. `replace-down-replica`.
+    pub desc: &'static str,
+    pub action: Action,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    AddVoterOn(u64),
+    AddLearnerOn(u64),
+    Promote(Peer),
     RemovePeerOn(u64),
     TransferLeaderTo(u64),
+}
+
+impl Action {
+    fn as_plan(self, desc: &'static str) -> Plan {
+        Plan { desc, action: self }
+    }
 }
 
 /// What the checker sees besides the region.
@@ -18,25 +39,102 @@ pub struct View<'a> {
     /// Peers per store, to even them out.
     pub peer_counts: &'a BTreeMap<u64, usize>,
     pub max_peer_count: usize,
+    /// How long a store must be silent before its peers are replaced (PD `max-store-down-time`).
+    pub max_store_down_ms: u64,
     pub now_ms: u64,
 }
 
 impl View<'_> {
     /// The next plan for `region`, or `None` if it is as it should be or nothing can be done now.
     pub fn check(&self, region: &RegionInfo) -> Option<Plan> {
-        // A peer that still catches up counts for nothing in a quorum: one change at a time.
-        if !region.pending_peers.is_empty() || region.leader.is_none() {
-            return None;
+        region.leader?;
+        if let Some(learner) = self.promotable(region) {
+            return Some(Action::Promote(learner).as_plan("promote-learner"));
         }
-        let staying = region.meta.peers.iter().filter(|peer| !self.is_leaving(peer.store_id)).count();
-        if staying < self.max_peer_count {
-            return self.best_new_store(region).map(Plan::AddPeerOn);
+        if let Some(down) = self.down_store(region) {
+            return self.replace(region, down, "remove-extra-down-replica", "replace-down-replica");
         }
-        if region.meta.peers.len() > self.max_peer_count { self.shrink(region) } else { None }
+        if let Some(leaving) = self.leaving_store(region) {
+            return self.replace(region, leaving, "remove-extra-offline-replica", "replace-offline-replica");
+        }
+        if region.meta.peers.len() < self.max_peer_count {
+            return Some(self.add(region)?.as_plan("make-up-replica"));
+        }
+        if voters(region).count() > self.max_peer_count { self.shrink(region) } else { None }
+    }
+
+    /// Whether a check of the region can find anything, judged by the region and the states of its stores alone.
+    pub fn needs_check(&self, region: &RegionInfo) -> bool {
+        region.meta.peers.len() != self.max_peer_count
+            || region.meta.peers.iter().any(Peer::is_learner)
+            || self.down_store(region).is_some()
+            || self.leaving_store(region).is_some()
+    }
+
+    /// A learner that has the data. Learners of others' making are left alone by real PDs, too: there are none.
+    fn promotable(&self, region: &RegionInfo) -> Option<Peer> {
+        let learners = region.meta.peers.iter().filter(|peer| peer.is_learner());
+        learners.copied().find(|peer| region.has_caught_up(peer) && !self.is_dead(region, peer))
+    }
+
+    /// The store of a peer that its leader does not hear of, if PD has not heard of that store for long either.
+    fn down_store(&self, region: &RegionInfo) -> Option<u64> {
+        let peers = region.down_peers.iter().filter_map(|stats| stats.peer);
+        let stores = peers.map(|peer| peer.store_id).filter(|id| region.meta.find_peer(*id).is_some());
+        stores.into_iter().find(|id| {
+            self.stores.get(id).is_some_and(|store| store.down_ms(self.now_ms) >= self.max_store_down_ms)
+        })
+    }
+
+    fn leaving_store(&self, region: &RegionInfo) -> Option<u64> {
+        region.meta.peers.iter().map(|peer| peer.store_id).find(|id| self.is_leaving(*id))
+    }
+
+    /// Removes the peer on `store` if others are enough, otherwise adds the one that takes its place.
+    fn replace(
+        &self,
+        region: &RegionInfo,
+        store: u64,
+        remove: &'static str,
+        replace: &'static str,
+    ) -> Option<Plan> {
+        let is_learner = region.meta.find_peer(store).is_some_and(Peer::is_learner);
+        if is_learner {
+            return Some(Action::RemovePeerOn(store).as_plan(remove));
+        }
+        if voters(region).count() <= self.max_peer_count {
+            // One that comes, and has not caught up yet, is waited for.
+            let coming =
+                region.meta.peers.iter().any(|peer| peer.is_learner() && !self.is_dead(region, peer));
+            return if coming { None } else { Some(self.add(region)?.as_plan(replace)) };
+        }
+        if region.leader_store() == Some(store) {
+            return Some(Action::TransferLeaderTo(self.best_leader(region)?).as_plan(remove));
+        }
+        Some(Action::RemovePeerOn(store).as_plan(remove))
+    }
+
+    /// A peer more, on the best store.
+    fn add(&self, region: &RegionInfo) -> Option<Action> {
+        Some(self.addition(region, self.best_new_store(region)?))
+    }
+
+    /// A peer more on `store`: at once a voter only if the region has a quorum without its vote.
+    pub fn addition(&self, region: &RegionInfo, store: u64) -> Action {
+        let live =
+            voters(region).filter(|peer| !self.is_dead(region, peer) && region.has_caught_up(peer)).count();
+        let quorum = (voters(region).count() + 1) / 2 + 1;
+        if live >= quorum { Action::AddVoterOn(store) } else { Action::AddLearnerOn(store) }
     }
 
     fn is_leaving(&self, store_id: u64) -> bool {
         self.stores.get(&store_id).is_none_or(StoreInfo::is_leaving)
+    }
+
+    /// Its leader or PD does not hear of it.
+    fn is_dead(&self, region: &RegionInfo, peer: &Peer) -> bool {
+        let is_down = region.down_peers.iter().any(|stats| stats.peer.is_some_and(|down| down.id == peer.id));
+        is_down || self.stores.get(&peer.store_id).is_none_or(|store| store.is_disconnected(self.now_ms))
     }
 
     fn count(&self, store_id: u64) -> usize {
@@ -51,73 +149,34 @@ impl View<'_> {
         serving.filter(free).min_by_key(|id| (self.count(*id), *id))
     }
 
-    /// One peer too many: the one on a leaving store goes first, then one on a silent store, then on the fullest.
-    fn shrink(&self, region: &RegionInfo) -> Option<Plan> {
-        let leader = region.leader_store()?;
-        let silent = |id: u64| self.stores.get(&id).is_none_or(|store| !store.is_serving(self.now_ms));
-        let stores = || region.meta.peers.iter().map(|peer| peer.store_id);
-        let worst = |id: &u64| (self.is_leaving(*id), silent(*id), self.count(*id), *id);
-        if self.is_leaving(leader) {
-            return stores().filter(|id| !silent(*id)).min_by_key(worst).map(Plan::TransferLeaderTo);
-        }
-        stores().filter(|id| *id != leader).max_by_key(worst).map(Plan::RemovePeerOn)
+    /// A voter with the data on a store that serves and stays.
+    fn best_leader(&self, region: &RegionInfo) -> Option<u64> {
+        let able = voters(region).filter(|peer| region.has_caught_up(peer)).map(|peer| peer.store_id);
+        let staying =
+            able.filter(|id| self.stores.get(id).is_some_and(|store| store.is_serving(self.now_ms)));
+        staying.min_by_key(|id| (self.count(*id), *id))
     }
+
+    /// One voter too many: the one on a silent store goes first, then one on the fullest.
+    fn shrink(&self, region: &RegionInfo) -> Option<Plan> {
+        // While a live peer catches up, one that has the data must not go.
+        let catching_up = |peer: &Peer| !region.has_caught_up(peer) && !self.is_dead(region, peer);
+        if region.meta.peers.iter().any(catching_up) {
+            return None;
+        }
+        let leader = region.leader_store()?;
+        let others = voters(region).filter(|peer| peer.store_id != leader);
+        let worst = others
+            .max_by_key(|peer| (self.is_dead(region, peer), self.count(peer.store_id), peer.store_id))?;
+        let worst = worst.store_id;
+        Some(Action::RemovePeerOn(worst).as_plan("remove-extra-replica"))
+    }
+}
+
+fn voters(region: &RegionInfo) -> impl Iterator<Item = &Peer> {
+    region.meta.peers.iter().filter(|peer| peer.role() != PeerRole::Learner)
 }
 
 #[cfg(test)]
-mod tests {
-    use kvproto::metapb::{Peer, Region, Store, StoreState};
-
-    use super::*;
-
-    fn stores(ids: &[u64]) -> BTreeMap<u64, StoreInfo> {
-        let store = |id: &u64| StoreInfo {
-            meta: Store { id: *id, ..Default::default() },
-            heard_ms: 1_000,
-            ..Default::default()
-        };
-        ids.iter().map(|id| (*id, store(id))).collect()
-    }
-
-    fn region(peers: &[u64]) -> RegionInfo {
-        let peers: Vec<Peer> = peers.iter().map(|store| Peer::voter(*store, store + 10)).collect();
-        RegionInfo {
-            leader: peers.first().copied(),
-            meta: Region { peers, ..Default::default() },
-            ..Default::default()
-        }
-    }
-
-    fn check(stores: &BTreeMap<u64, StoreInfo>, region: &RegionInfo) -> Option<Plan> {
-        let peer_counts = BTreeMap::from([(2, 5)]);
-        View { stores, peer_counts: &peer_counts, max_peer_count: 3, now_ms: 2_000 }.check(region)
-    }
-
-    #[test]
-    fn a_region_grows_to_three_peers_one_at_a_time() {
-        let all = stores(&[1, 2, 3]);
-        assert_eq!(check(&all, &region(&[1])), Some(Plan::AddPeerOn(3)), "store 2 has more peers");
-        let mut pending = region(&[1, 3]);
-        assert_eq!(check(&all, &pending), Some(Plan::AddPeerOn(2)));
-        pending.pending_peers = vec![pending.meta.peers[1]];
-        assert_eq!(check(&all, &pending), None);
-        assert_eq!(check(&all, &region(&[1, 2, 3])), None);
-        assert_eq!(check(&stores(&[1]), &region(&[1])), None, "no store is free");
-    }
-
-    #[test]
-    fn a_silent_store_gets_no_peer() {
-        let mut all = stores(&[1, 2]);
-        all.get_mut(&2).unwrap().heard_ms = 0;
-        assert_eq!(check(&all, &region(&[1])), None);
-    }
-
-    #[test]
-    fn peers_leave_an_offline_store_without_losing_a_replica() {
-        let mut all = stores(&[1, 2, 3, 4]);
-        all.get_mut(&1).unwrap().meta.state = StoreState::Offline as i32;
-        assert_eq!(check(&all, &region(&[1, 2, 3])), Some(Plan::AddPeerOn(4)));
-        assert_eq!(check(&all, &region(&[1, 2, 3, 4])), Some(Plan::TransferLeaderTo(3)));
-        assert_eq!(check(&all, &region(&[2, 1, 3, 4])), Some(Plan::RemovePeerOn(1)));
-    }
-}
+#[path = "replica_checker_tests.rs"]
+mod tests;

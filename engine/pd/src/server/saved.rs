@@ -22,6 +22,12 @@ pub struct SavedState {
     pub regions: Vec<SavedRegion>,
     #[prost(message, optional, tag = "7")]
     pub safe_points: Option<SafePoints>,
+    /// PD `max-store-down-time`; 0: the default.
+    #[prost(uint64, tag = "8")]
+    pub max_store_down_ms: u64,
+    /// A backup is being restored (PD `MarkSnapshotRecovering`).
+    #[prost(bool, tag = "9")]
+    pub snapshot_recovering: bool,
 }
 
 /// A region, and who led it: a hint for clients until the leader's next heartbeat.

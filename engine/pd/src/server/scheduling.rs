@@ -1,5 +1,7 @@
 //! Region heartbeats in, operators out; ids for splits.
 
+use std::collections::BTreeMap;
+
 use kvproto::{
     metapb::{Peer, Region},
     pdpb::{self, ErrorType},
@@ -11,7 +13,8 @@ use super::{
     heartbeat_streams::ResponseSender,
     operator::{Operator, Step},
     regions::RegionInfo,
-    replica_checker::{Plan, View},
+    replica_checker::{Action, Plan, View},
+    stores::StoreInfo,
 };
 
 /// Regions that one patrol gives an operator; the next one goes on.
@@ -37,6 +40,7 @@ impl Cluster {
         inner.streams.bind(store_id, stream);
         if inner.put_region(info)? {
             self.save(&inner)?;
+            self.bury_empty_stores(&mut inner)?;
         }
         self.schedule(&mut inner, id)
     }
@@ -46,14 +50,23 @@ impl Cluster {
         self.lock().streams.unbind(stream);
     }
 
-    /// Looks at regions that lack peers, without waiting for their next heartbeat, which is a minute away: a store that
-    /// has come may take what they lack (tikv/pd `checker` `patrolRegions`).
+    /// Looks at regions that a check may find something about, without waiting for their next heartbeat, which is a
+    /// minute away: a store has come, was silent for too long, or is taken out (tikv/pd `checker` `patrolRegions`).
     pub(super) fn patrol(&self, inner: &mut Inner) -> Answer<()> {
-        let wanted = inner.max_peer_count as usize;
-        let idle = |id: &u64| !inner.operators.get(id).is_some_and(Operator::is_running);
-        let short = inner.regions.iter().filter(|region| region.meta.peers.len() < wanted);
-        let ids: Vec<u64> = short.map(|region| region.meta.id).filter(idle).take(PATROL).collect();
-        ids.into_iter().try_for_each(|id| self.schedule(inner, id))
+        self.bury_empty_stores(inner)?;
+        let plans: Vec<(u64, Plan)> = {
+            let (counts, idle) =
+                (inner.peer_counts(), |id: &u64| !inner.operators.get(id).is_some_and(Operator::is_running));
+            let view = view(inner, &counts, self.now_ms());
+            let regions = inner.regions.iter().filter(|region| idle(&region.meta.id));
+            let found = regions.filter(|region| view.needs_check(region));
+            found.filter_map(|region| Some((region.meta.id, view.check(region)?))).take(PATROL).collect()
+        };
+        plans.into_iter().try_for_each(|(id, plan)| {
+            self.begin(inner, id, plan)?;
+            self.send(inner, id);
+            Ok(())
+        })
     }
 
     /// Sends the region's leader the operator under way, or a new one if its replicas are not as they should be.
@@ -61,44 +74,57 @@ impl Cluster {
         let Some(region) = inner.regions.get(id).cloned() else { return Ok(()) };
         let now_ms = self.now_ms();
         if let Some(operator) = inner.operators.get_mut(&id) {
-            operator.update(&region, now_ms);
+            let target = operator.target_store().map(|store| inner.stores.0.get(&store));
+            let is_lost = |store: Option<&StoreInfo>| {
+                store.is_none_or(|store| {
+                    store.is_tombstone() || store.down_ms(now_ms) >= inner.max_store_down_ms
+                })
+            };
+            operator.update(&region, target.is_some_and(is_lost), now_ms);
         }
         if !inner.operators.get(&id).is_some_and(Operator::is_running) {
-            let Some(step) = self.next_step(inner, &region)? else { return Ok(()) };
-            log::info!("pd: region {id}: {step:?}");
-            inner.operators.insert(id, Operator::new(step, now_ms));
+            let counts = inner.peer_counts();
+            let Some(plan) = view(inner, &counts, now_ms).check(&region) else { return Ok(()) };
+            self.begin(inner, id, plan)?;
         }
-        if let (Some(operator), Some(store)) = (inner.operators.get(&id), region.leader_store()) {
-            let response = operator.to_response(&region);
-            inner.streams.send(store, response);
-        }
+        self.send(inner, id);
         Ok(())
     }
 
-    fn next_step(&self, inner: &mut Inner, region: &RegionInfo) -> Answer<Option<Step>> {
-        let view = View {
-            stores: &inner.stores.0,
-            peer_counts: &inner.peer_counts(),
-            max_peer_count: inner.max_peer_count as usize,
-            now_ms: self.now_ms(),
-        };
-        Ok(match view.check(region) {
-            None => None,
-            Some(Plan::AddPeerOn(store_id)) => {
-                let id = self.alloc_ids(inner, 1)?;
-                Some(Step::AddPeer { peer: Peer::voter(store_id, id) })
-            }
-            Some(Plan::RemovePeerOn(store_id)) => Some(Step::RemovePeer { store_id }),
-            Some(Plan::TransferLeaderTo(to_store)) => Some(Step::TransferLeader { to_store }),
+    fn begin(&self, inner: &mut Inner, region_id: u64, plan: Plan) -> Answer<()> {
+        let step = self.to_step(inner, plan.action)?;
+        log::info!("pd: region {region_id}: {} ({step:?})", plan.desc);
+        inner.operators.insert(region_id, Operator::new(plan.desc, vec![step], self.now_ms()));
+        Ok(())
+    }
+
+    pub(super) fn to_step(&self, inner: &mut Inner, action: Action) -> Answer<Step> {
+        let mut new_id = || self.alloc_ids(inner, 1);
+        Ok(match action {
+            Action::AddVoterOn(store) => Step::AddPeer { peer: Peer::voter(store, new_id()?) },
+            Action::AddLearnerOn(store) => Step::AddPeer { peer: Peer::learner(store, new_id()?) },
+            Action::Promote(peer) => Step::Promote { peer },
+            Action::RemovePeerOn(store_id) => Step::RemovePeer { store_id },
+            Action::TransferLeaderTo(to_store) => Step::TransferLeader { to_store },
         })
     }
 
+    /// Sends the region's running operator to its leader, if that is connected.
+    pub(super) fn send(&self, inner: &mut Inner, region_id: u64) {
+        let Some(region) = inner.regions.get(region_id) else { return };
+        let running = inner.operators.get(&region_id).filter(|operator| operator.is_running());
+        let (Some(operator), Some(store)) = (running, region.leader_store()) else { return };
+        if let Some(response) = operator.to_response(region) {
+            inner.streams.send(store, response);
+        }
+    }
+
     /// Replaces the region's operator by `step` and sends it at once if its leader is connected.
-    pub fn add_operator(&self, region_id: u64, step: Step) -> Answer<()> {
+    pub fn add_operator(&self, region_id: u64, desc: &'static str, step: Step) -> Answer<()> {
         let mut inner = self.running()?;
         let region = inner.regions.get(region_id).cloned().ok_or_else(|| no_region(region_id))?;
         self.check_step(&inner, &region, &step)?;
-        inner.operators.insert(region_id, Operator::new(step, self.now_ms()));
+        inner.operators.insert(region_id, Operator::new(desc, vec![step], self.now_ms()));
         self.schedule(&mut inner, region_id)
     }
 
@@ -120,7 +146,7 @@ impl Cluster {
             {
                 return Err(Refusal::unknown(format!("region {id} has no peer on store {store}")));
             }
-            Step::RemovePeer { .. } | Step::TransferLeader { .. } => {}
+            Step::RemovePeer { .. } | Step::TransferLeader { .. } | Step::Promote { .. } => {}
         }
         Ok(())
     }
@@ -160,6 +186,16 @@ impl Cluster {
             return Ok(());
         }
         Err(Refusal::unknown(format!("invalid split: the regions are not adjacent: {regions:?}")))
+    }
+}
+
+pub(super) fn view<'a>(inner: &'a Inner, peer_counts: &'a BTreeMap<u64, usize>, now_ms: u64) -> View<'a> {
+    View {
+        stores: &inner.stores.0,
+        peer_counts,
+        max_peer_count: inner.max_peer_count as usize,
+        max_store_down_ms: inner.max_store_down_ms,
+        now_ms,
     }
 }
 

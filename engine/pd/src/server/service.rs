@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures::StreamExt;
 use kvproto::{
     keyspacepb::{self, keyspace_server::Keyspace},
-    metapb,
     pdpb::{self, ErrorType, pd_server::Pd},
 };
 use tokio::sync::mpsc;
@@ -178,7 +177,7 @@ impl PdService {
         self.cluster.unbind_stream(&stream);
     }
 
-    fn member(&self) -> pdpb::Member {
+    pub fn member(&self) -> pdpb::Member {
         pdpb::Member {
             name: "pd".to_owned(),
             member_id: 1,
@@ -259,7 +258,8 @@ impl Pd for PdService {
         request: Request<pdpb::IsSnapshotRecoveringRequest>,
     ) -> Reply<pdpb::IsSnapshotRecoveringResponse> {
         self.admit(request)?;
-        reply!(IsSnapshotRecoveringResponse { header: self.header(), marked: false })
+        let marked = self.cluster.is_snapshot_recovering();
+        reply!(IsSnapshotRecoveringResponse { header: self.header(), marked })
     }
 
     async fn get_store(&self, request: Request<pdpb::GetStoreRequest>) -> Reply<pdpb::GetStoreResponse> {
@@ -288,10 +288,14 @@ impl Pd for PdService {
         &self,
         request: Request<pdpb::StoreHeartbeatRequest>,
     ) -> Reply<pdpb::StoreHeartbeatResponse> {
-        let stats = self.admit(request)?.stats.unwrap_or_default();
-        let (header, cluster_version) = self.split(self.cluster.store_heartbeat(stats));
-        let state = metapb::NodeState::Serving as i32;
-        reply!(StoreHeartbeatResponse { header, cluster_version, state })
+        let missing = || Status::unknown("invalid store heartbeat command: it has no stats");
+        let stats = self.admit(request)?.stats.ok_or_else(missing)?;
+        let (header, status) = self.split(self.cluster.store_heartbeat(stats));
+        reply!(StoreHeartbeatResponse {
+            header,
+            cluster_version: status.cluster_version,
+            state: status.state
+        })
     }
 
     async fn region_heartbeat(
@@ -400,14 +404,13 @@ impl Pd for PdService {
         reply!(PutClusterConfigResponse { header })
     }
 
-    /// Every region already sits on the stores it can sit on: there is nothing to scatter.
     async fn scatter_region(
         &self,
         request: Request<pdpb::ScatterRegionRequest>,
     ) -> Reply<pdpb::ScatterRegionResponse> {
-        self.admit(request)?;
-        let (header, _) = self.split(self.cluster.config());
-        reply!(ScatterRegionResponse { header, finished_percentage: 100 })
+        let request = self.admit(request)?;
+        let (header, (finished_percentage, failed_regions_id)) = self.split(self.cluster.scatter(&request));
+        reply!(ScatterRegionResponse { header, finished_percentage, failed_regions_id })
     }
 
     async fn get_gc_safe_point(
@@ -452,7 +455,7 @@ impl Pd for PdService {
         let (header, operator) = self.split(self.cluster.operator(region_id).map(Some));
         let mut response = pdpb::GetOperatorResponse { header, region_id, ..Default::default() };
         if let Some(operator) = operator {
-            response.desc = operator.describe().into_bytes();
+            response.desc = operator.desc.into();
             response.kind = operator.kind().into();
             response.status = operator.status as i32;
         }

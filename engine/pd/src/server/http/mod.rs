@@ -1,0 +1,115 @@
+//! PD's HTTP API, `/pd/api/v1`, on the port of gRPC (tikv/pd `server/api/router.go`): the paths that pd-ctl, clients'
+//! tests and operators use. Paths, codes and JSON shapes are PD's.
+
+mod config;
+mod error;
+mod go_format;
+mod markers;
+mod members;
+mod regions;
+mod score;
+mod stores;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+    routing::{get, post},
+};
+use kvproto::pdpb;
+use serde::Serialize;
+use tonic::Status;
+
+use self::error::ApiError;
+use super::cluster::Cluster;
+
+/// What the handlers answer from.
+pub struct Api {
+    pub cluster: Arc<Cluster>,
+    pub member: pdpb::Member,
+    pub data_dir: String,
+    /// Seconds since the Unix epoch.
+    pub started_s: i64,
+}
+
+type Shared = axum::extract::State<Arc<Api>>;
+type Answer = Result<Response, ApiError>;
+
+/// The routes; what is no path of PD is answered as gRPC or HTTP, whichever was asked for.
+pub fn router(api: Api) -> Router {
+    let v1 = Router::new()
+        .route("/regions", get(regions::all))
+        .route("/regions/key", get(regions::scan))
+        .route("/regions/count", get(regions::count))
+        .route("/regions/store/{id}", get(regions::of_store))
+        .route("/region/id/{id}", get(regions::by_id))
+        .route("/region/key/{key}", get(regions::by_key))
+        .route("/stores", get(stores::all))
+        .route("/stores/check", get(stores::by_state))
+        .route("/stores/remove-tombstone", axum::routing::delete(stores::remove_tombstones))
+        .route("/store/{id}", get(stores::one).delete(stores::remove))
+        .route("/store/{id}/state", post(stores::set_state))
+        .route("/members", get(members::members))
+        .route("/leader", get(members::leader))
+        .route("/health", get(members::health))
+        .route("/ping", get(|| async {}))
+        .route("/version", get(members::version))
+        .route("/status", get(members::status))
+        .route("/cluster", get(config::cluster))
+        .route("/config", get(config::all).post(config::update))
+        .route("/config/schedule", get(config::schedule).post(config::update_schedule))
+        .route("/config/replicate", get(config::replication).post(config::update_replication))
+        .route("/config/cluster-version", get(config::cluster_version))
+        .route(
+            "/admin/cluster/markers/snapshot-recovering",
+            get(markers::is_snapshot_recovering).post(markers::mark).delete(markers::unmark),
+        );
+    Router::new()
+        .nest("/pd/api/v1", v1)
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(Arc::new(api))
+}
+
+async fn not_found(request: Request) -> Response {
+    let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
+    if request.headers().get(header::CONTENT_TYPE).is_some_and(is_grpc) {
+        return Status::unimplemented("").into_http();
+    }
+    let text =
+        format!("path {} not found; the paths of this PD begin with /pd/api/v1/", request.uri().path());
+    json(StatusCode::NOT_FOUND, &text)
+}
+
+async fn not_allowed(request: Request) -> Response {
+    let text = format!("method {} is not allowed for {}", request.method(), request.uri().path());
+    json(StatusCode::METHOD_NOT_ALLOWED, &text)
+}
+
+/// Indented by two spaces and ended by a newline, as PD answers.
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let (status, body) = match serde_json::to_string_pretty(value) {
+        Ok(text) => (status, text + "\n"),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("\"{e}\"\n")),
+    };
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static("application/json; charset=UTF-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+fn ok(value: &impl Serialize) -> Answer {
+    Ok(json(StatusCode::OK, value))
+}
+
+/// Go leaves fields with their zero value out where a struct says `omitempty`.
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Connections that PD serves: plain ones, or those whose TLS handshake is done.
+
+use std::{io, net::TcpListener as StdListener, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use security::{Acceptor, TlsStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::TcpIncoming;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Connections that are ready and wait for the server.
+const READY: usize = 16;
+/// The pause after a failure to accept, e.g. because there are no more file descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections without TLS. Must be called within a runtime.
+pub fn plain(listener: StdListener) -> io::Result<TcpIncoming> {
+    Ok(TcpIncoming::from(TcpListener::from_std(listener)?).with_nodelay(Some(true)))
+}
+
+/// Connections with TLS; one whose handshake is slow holds up no other. Must be called within a runtime.
+pub fn secured(
+    listener: StdListener,
+    tls: Acceptor,
+) -> io::Result<impl Stream<Item = io::Result<TlsStream<TcpStream>>>> {
+    let listener = TcpListener::from_std(listener)?;
+    let (connections, ready) = mpsc::channel(READY);
+    tokio::spawn(accept(listener, Arc::new(tls), connections));
+    let ready: BoxStream<'static, _> = ReceiverStream::new(ready).map(Ok).boxed();
+    Ok(ready)
+}
+
+async fn accept(listener: TcpListener, tls: Arc<Acceptor>, connections: mpsc::Sender<TlsStream<TcpStream>>) {
+    while !connections.is_closed() {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                log::warn!("pd: cannot accept a connection: {e}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // Small replies must not wait for more to send.
+        let _ = stream.set_nodelay(true);
+        let (tls, connections) = (tls.clone(), connections.clone());
+        tokio::spawn(async move {
+            match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                // Closed when the server ends.
+                Ok(Ok((connection, _))) => drop(connections.send(connection).await),
+                Ok(Err(e)) => log::warn!("pd: a TLS handshake failed: {e}"),
+                Err(_) => log::warn!("pd: a TLS handshake did not end within {HANDSHAKE:?}"),
+            }
+        });
+    }
+}

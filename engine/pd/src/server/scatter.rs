@@ -1,0 +1,145 @@
+//! Spreads the regions of a group over the stores (tikv/pd `scatter.RegionScatterer`).
+
+use std::collections::BTreeMap;
+
+use kvproto::{
+    metapb::Peer,
+    pdpb::{self, ErrorType},
+};
+
+use super::{
+    cluster::{Answer, Cluster, Inner},
+    error::Refusal,
+    operator::{Operator, Step},
+    regions::RegionInfo,
+    scheduling::{no_region, view},
+};
+
+const DESC: &str = "scatter-region";
+
+/// Peers and leaders that scattering has put on one store, for one group of regions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scattered {
+    peers: usize,
+    leaders: usize,
+}
+
+/// What is scattered of each group, by store.
+pub type ScatterGroups = BTreeMap<String, BTreeMap<u64, Scattered>>;
+
+impl Cluster {
+    /// Gives each region an operator that moves a peer or the leader to where its group has the fewest. Returns how many
+    /// percent of the regions could be scattered, and the ids of the others.
+    ///
+    /// # Errors
+    /// Of a request for a single region: why it cannot be scattered.
+    pub fn scatter(&self, request: &pdpb::ScatterRegionRequest) -> Answer<(u64, Vec<u64>)> {
+        let mut inner = self.running()?;
+        if request.regions_id.is_empty() {
+            #[allow(deprecated)] // older clients send one id
+            let id = request.region_id;
+            return self.scatter_one(&mut inner, id, &request.group).map(|()| (100, Vec::new()));
+        }
+        let mut failed = Vec::new();
+        for &id in &request.regions_id {
+            if let Err(refusal) = self.scatter_one(&mut inner, id, &request.group) {
+                log::info!("pd: region {id} is not scattered: {refusal}");
+                failed.push(id);
+            }
+        }
+        let done = request.regions_id.len() - failed.len();
+        Ok(((done * 100 / request.regions_id.len()) as u64, failed))
+    }
+
+    fn scatter_one(&self, inner: &mut Inner, id: u64, group: &str) -> Answer<()> {
+        let region = inner.regions.get(id).cloned().ok_or_else(|| no_region(id))?;
+        check_scatterable(&region, inner)?;
+        let mut counts = inner.scattered.get(group).cloned().unwrap_or_default();
+        let steps = self.scatter_steps(inner, &region, &mut counts)?;
+        inner.scattered.insert(group.to_owned(), counts);
+        if !steps.is_empty() {
+            log::info!("pd: region {id}: {DESC} ({steps:?})");
+            inner.operators.insert(id, Operator::new(DESC, steps, self.now_ms()));
+            self.send(inner, id);
+        }
+        Ok(())
+    }
+
+    /// One peer moves if another store has fewer of the group, otherwise the leader if another member has.
+    fn scatter_steps(
+        &self,
+        inner: &mut Inner,
+        region: &RegionInfo,
+        counts: &mut BTreeMap<u64, Scattered>,
+    ) -> Answer<Vec<Step>> {
+        let of = |counts: &BTreeMap<u64, Scattered>, id: u64| counts.get(&id).copied().unwrap_or_default();
+        let leader = region.leader_store().unwrap_or_default();
+        let mut members: Vec<u64> = region.meta.peers.iter().map(|peer| peer.store_id).collect();
+        let peer_counts = inner.peer_counts();
+        let now_ms = self.now_ms();
+        let fullest =
+            members.iter().copied().filter(|id| *id != leader).max_by_key(|id| (of(counts, *id).peers, *id));
+        let serving =
+            inner.stores.0.values().filter(|store| store.is_serving(now_ms)).map(|store| store.meta.id);
+        let free = serving.filter(|id| !members.contains(id));
+        let emptiest = free.min_by_key(|id| (of(counts, *id).peers, peer_counts.get(id).copied(), *id));
+        let moved =
+            fullest.zip(emptiest).filter(|(from, to)| of(counts, *to).peers < of(counts, *from).peers);
+        let steps = match moved {
+            Some((from, to)) => {
+                members.retain(|id| *id != from);
+                members.push(to);
+                let action = view(inner, &peer_counts, now_ms).addition(region, to);
+                move_steps(self.to_step(inner, action)?, from)
+            }
+            None => {
+                let able = members
+                    .iter()
+                    .copied()
+                    .filter(|id| inner.stores.0.get(id).is_some_and(|store| store.is_serving(now_ms)));
+                let to = able.min_by_key(|id| (of(counts, *id).leaders, *id != leader, *id));
+                let to = to.filter(|to| of(counts, *to).leaders < of(counts, leader).leaders);
+                to.map(|to_store| Step::TransferLeader { to_store }).into_iter().collect()
+            }
+        };
+        let leads = match steps.first() {
+            Some(Step::TransferLeader { to_store }) => *to_store,
+            _ => leader,
+        };
+        for id in members {
+            counts.entry(id).or_default().peers += 1;
+        }
+        counts.entry(leads).or_default().leaders += 1;
+        Ok(steps)
+    }
+}
+
+/// From the step that adds a peer to those of the whole move.
+fn move_steps(add: Step, from: u64) -> Vec<Step> {
+    let learner = match &add {
+        Step::AddPeer { peer } if peer.is_learner() => Some(*peer),
+        _ => None,
+    };
+    let promote = learner.map(|peer: Peer| Step::Promote { peer });
+    std::iter::once(add).chain(promote).chain([Step::RemovePeer { store_id: from }]).collect()
+}
+
+fn check_scatterable(region: &RegionInfo, inner: &Inner) -> Answer<()> {
+    let id = region.meta.id;
+    if region.leader.is_none() {
+        return Err(Refusal::unknown(format!("region {id} has no leader")));
+    }
+    let whole = region.meta.peers.len() == inner.max_peer_count as usize;
+    if !whole || !region.down_peers.is_empty() || !region.pending_peers.is_empty() {
+        return Err(Refusal::unknown(format!("region {id} is not fully replicated")));
+    }
+    if inner.operators.get(&id).is_some_and(Operator::is_running) {
+        let message = "operator canceled because cannot add an operator to the execute queue";
+        return Err(Refusal::new(ErrorType::Unknown, message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "scatter_tests.rs"]
+mod tests;
