@@ -27,6 +27,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 5;
 const SEARCH_WAIT: Duration = Duration::from_secs(1);
 
+/// Names stores in what they ask PD for themselves (`RequestHeader.caller_id`).
+pub(crate) const CALLER_ID: &str = "tikv";
+
 /// A region, and who leads it if PD knows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegionAndLeader {

@@ -9,6 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::{
+    CALLER_ID,
     connection::Connection,
     error::{Error, Result, check_header},
     request_header,
@@ -53,7 +54,9 @@ impl Open {
     }
 
     async fn ask(&mut self, cluster_id: u64, count: u32) -> Result<Timestamp> {
-        let request = TsoRequest { header: request_header(cluster_id), count, ..Default::default() };
+        let mut header = request_header(cluster_id);
+        header.iter_mut().for_each(|header| header.caller_id = CALLER_ID.into());
+        let request = TsoRequest { header, count, ..Default::default() };
         let closed = || Error::from(tonic::Status::unavailable("the Tso stream is closed"));
         self.requests.send(request).await.map_err(|_| closed())?;
         let response = self.responses.next().await.ok_or_else(closed)??;

@@ -121,6 +121,9 @@ pub struct Stale {
 pub struct RegionTable {
     by_start: BTreeMap<Vec<u8>, u64>,
     by_id: HashMap<u64, RegionInfo>,
+    /// Regions as they were before a split that not all of the new regions have reported yet. They answer for keys that
+    /// would have no region: a client that asks their leader hears of the new epoch and asks again.
+    before_split: Vec<RegionInfo>,
 }
 
 impl RegionTable {
@@ -134,15 +137,42 @@ impl RegionTable {
             Some(origin) => origin.meta != info.meta,
             None => true,
         };
+        for old in self.before_split.iter_mut().filter(|old| old.meta.id == info.meta.id) {
+            old.leader = info.leader;
+        }
         if changed {
             for id in self.overlapping(&info.meta.start_key, &info.meta.end_key) {
-                self.remove(id);
+                self.replace(id);
             }
-            self.remove(info.meta.id);
+            self.replace(info.meta.id);
             self.by_start.insert(info.meta.start_key.clone(), info.meta.id);
         }
         self.by_id.insert(info.meta.id, info);
+        let mut before_split = std::mem::take(&mut self.before_split);
+        before_split.retain(|old| !self.covers(&old.meta));
+        self.before_split = before_split;
         Ok(changed)
+    }
+
+    /// Takes a region out; it answers for what is left of its range until that has regions of its own.
+    fn replace(&mut self, id: u64) {
+        self.before_split.extend(self.by_id.get(&id).cloned());
+        self.remove(id);
+    }
+
+    /// Whether every key of `range` has a region.
+    fn covers(&self, range: &Region) -> bool {
+        let mut next = range.start_key.as_slice();
+        for info in self.scan(&range.start_key, &range.end_key, usize::MAX) {
+            if info.meta.start_key.as_slice() > next {
+                return false;
+            }
+            next = &info.meta.end_key;
+            if next.is_empty() || (!range.end_key.is_empty() && next >= range.end_key.as_slice()) {
+                return true;
+            }
+        }
+        false
     }
 
     fn check_fresh(&self, info: &RegionInfo) -> Result<(), Stale> {
@@ -182,14 +212,20 @@ impl RegionTable {
         self.by_id.get(&id)
     }
 
-    /// The region that holds `key`.
+    /// The region that holds `key`, or held it before a split that is not reported in full.
     pub fn by_key(&self, key: &[u8]) -> Option<&RegionInfo> {
+        let before = || self.before_split.iter().rev().find(|old| old.meta.contains(key));
+        self.current(key).or_else(before)
+    }
+
+    /// The region that holds `key`, as reported.
+    fn current(&self, key: &[u8]) -> Option<&RegionInfo> {
         self.at_or_before(Bound::Included(key)).filter(|info| info.meta.contains(key))
     }
 
     /// The region that ends where the region of `key` begins.
     pub fn previous(&self, key: &[u8]) -> Option<&RegionInfo> {
-        let start = &self.by_key(key)?.meta.start_key;
+        let start = &self.current(key)?.meta.start_key;
         self.at_or_before(Bound::Excluded(start)).filter(|info| info.meta.end_key == *start)
     }
 
@@ -200,7 +236,7 @@ impl RegionTable {
 
     /// Up to `limit` regions that share a key with `[start, end)`, in key order; an empty end is unbounded.
     pub fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Vec<&RegionInfo> {
-        let first = self.by_key(start).map_or(start, |info| info.meta.start_key.as_slice());
+        let first = self.current(start).map_or(start, |info| info.meta.start_key.as_slice());
         self.by_start
             .range::<[u8], _>((Bound::Included(first), Bound::Unbounded))
             .take_while(|(from, _)| end.is_empty() || from.as_slice() < end)
@@ -258,14 +294,37 @@ mod tests {
     }
 
     #[test]
-    fn a_split_leaves_a_hole_until_both_halves_report() {
+    fn the_whole_answers_until_both_halves_of_a_split_report() {
         let mut table = RegionTable::default();
         table.put(region(1, "", "", 1)).unwrap();
         table.put(region(2, "", "m", 2)).unwrap();
         assert_eq!(ids(table.iter()), [2], "the whole is older than its half");
-        assert!(table.by_key(b"x").is_none());
+        assert_eq!(table.by_key(b"a").map(|info| info.meta.id), Some(2));
+        let whole = table.by_key(b"x").unwrap();
+        assert_eq!((whole.meta.id, whole.meta.epoch().version), (1, 1), "nobody reported these keys anew");
         table.put(region(1, "m", "", 2)).unwrap();
         assert_eq!(ids(table.iter()), [2, 1]);
+        assert_eq!(table.by_key(b"x").map(|info| info.meta.epoch().version), Some(2));
+        assert!(table.before_split.is_empty());
+    }
+
+    #[test]
+    fn the_parent_reports_first_and_its_next_leader_answers_for_the_rest() {
+        let mut table = split_table();
+        // Region 2 becomes [b, c) and two others.
+        table.put(region(2, "b", "c", 4)).unwrap();
+        assert_eq!(table.by_key(b"ca").map(|info| (info.meta.id, info.meta.epoch().version)), Some((2, 2)));
+        let mut elsewhere = region(2, "b", "c", 4);
+        elsewhere.leader = Some(Peer::voter(7, 107));
+        table.put(elsewhere).unwrap();
+        assert_eq!(table.by_key(b"cz").and_then(RegionInfo::leader_store), Some(7));
+        table.put(region(8, "c", "cm", 4)).unwrap();
+        assert_eq!(table.by_key(b"ca").map(|info| info.meta.id), Some(8));
+        assert_eq!(table.by_key(b"cz").map(|info| info.meta.id), Some(2), "one more is to come");
+        assert_eq!(ids(table.scan(b"", b"", 10)), [1, 2, 8, 3]);
+        table.put(region(9, "cm", "d", 4)).unwrap();
+        assert_eq!(table.by_key(b"cz").map(|info| info.meta.id), Some(9));
+        assert!(table.before_split.is_empty());
     }
 
     #[test]
