@@ -18,6 +18,7 @@ mod node;
 mod pd_worker;
 mod raft_client;
 mod raftkv;
+mod replica_read;
 mod resolve;
 mod runtime;
 mod server;
@@ -26,6 +27,7 @@ mod slow_log;
 mod snap;
 mod status;
 mod trace;
+mod tso;
 
 pub use config::TikvConfig;
 pub use error::{StartError, told};

@@ -2,6 +2,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use kvproto::{
@@ -15,12 +16,16 @@ use kvproto::{
 use pd::client::{HeartbeatHandler, PdClient, RegionHeartbeats};
 use raftstore::{
     RaftRouter,
-    store::{Callback, PdReporter, RegionHeartbeat, StoreHeartbeat, cmd_resp},
+    store::{Callback, PdReporter, RegionHeartbeat, StoreHeartbeat, TxnExt, cmd_resp},
 };
+use storage::ConcurrencyManager;
 use tokio::runtime::Handle;
 use tracepoints::{EngineClock, Req};
 
-use crate::runtime;
+use crate::{runtime, tso};
+
+/// Between attempts to get a timestamp.
+const SYNC_PAUSE: Duration = Duration::from_millis(100);
 
 /// Reports for one store.
 #[derive(Clone)]
@@ -31,16 +36,23 @@ pub struct PdWorker {
     data_dir: PathBuf,
     start_secs: u32,
     router: Arc<OnceLock<RaftRouter>>,
+    concurrency_manager: ConcurrencyManager,
 }
 
 impl PdWorker {
     /// Requests run on `runtime`. PD's wishes are obeyed from [`PdWorker::set_router`] on.
-    pub fn new(pd: Arc<PdClient>, runtime: Handle, data_dir: PathBuf) -> Self {
+    pub fn new(
+        pd: Arc<PdClient>,
+        runtime: Handle,
+        data_dir: PathBuf,
+        concurrency_manager: ConcurrencyManager,
+    ) -> Self {
         let router = Arc::<OnceLock<RaftRouter>>::default();
         let _guard = runtime.enter();
         let heartbeats = pd.region_heartbeats(Arc::new(Wishes { router: router.clone() }));
         let start_secs = (EngineClock::wall_ms() / 1000) as u32;
-        Self { pd, heartbeats, runtime: runtime.clone(), data_dir, start_secs, router }
+        let runtime = runtime.clone();
+        Self { pd, heartbeats, runtime, data_dir, start_secs, router, concurrency_manager }
     }
 
     pub fn set_router(&self, router: RaftRouter) {
@@ -160,6 +172,38 @@ impl PdReporter for PdWorker {
                 let _ = router.destroy_peer(region.id, peer.id);
             }
         });
+    }
+
+    fn update_max_timestamp(&self, region_id: u64, initial_status: u64, txn_ext: Arc<TxnExt>) {
+        let worker = self.clone();
+        runtime::spawn(&self.runtime, "update-max-timestamp", async move {
+            let (pd, cm) = (&worker.pd, &worker.concurrency_manager);
+            sync_max_ts(pd, cm, region_id, initial_status, &txn_ext).await;
+        });
+    }
+}
+
+/// TiKV: `handle_update_max_timestamp`. Retries until PD answers, or another term or version makes it pointless.
+async fn sync_max_ts(
+    pd: &PdClient,
+    concurrency_manager: &ConcurrencyManager,
+    region_id: u64,
+    initial_status: u64,
+    txn_ext: &TxnExt,
+) {
+    while txn_ext.is_waiting_with(initial_status) {
+        match tso::get(pd).await {
+            Ok(ts) => {
+                concurrency_manager.raise_max_ts(ts);
+                if txn_ext.set_max_ts_synced(initial_status) {
+                    log::debug!("region {region_id}: max_ts is synchronised with PD: {ts}");
+                }
+            }
+            Err(e) => {
+                log::warn!("region {region_id}: max_ts is not synchronised with PD yet: {e}");
+                tokio::time::sleep(SYNC_PAUSE).await;
+            }
+        }
     }
 }
 

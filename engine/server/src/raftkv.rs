@@ -10,7 +10,7 @@ use kvproto::{
     kvrpcpb::Context,
     raft_cmdpb::{
         AdminCmdType, AdminRequest, CmdType, DeleteRangeRequest, DeleteRequest, PrepareFlashbackRequest,
-        PutRequest, RaftCmdRequest, RaftRequestHeader, Request,
+        PutRequest, RaftCmdRequest, RaftRequestHeader, ReadIndexRequest, Request,
     },
 };
 use raftstore::{
@@ -43,7 +43,7 @@ impl Engine for RaftKv {
         }
         let reader = self.reader.clone();
         // The lease is looked at when the reader is polled, not before.
-        async move { Ok(reader.snapshot(header(&ctx), ctx.req).await.map_err(ErrorInner::Request)?) }.boxed()
+        async move { reader.snapshot(header(&ctx), read_index(&ctx), ctx.req).await }.boxed()
     }
 
     fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<()>> {
@@ -144,6 +144,12 @@ fn header(ctx: &SnapContext) -> RaftRequestHeader {
         replica_read: ctx.replica_read,
         ..RaftRequestHeader::default()
     }
+}
+
+/// What a replica's leader must know of the read (TiKV `raftkv::async_snapshot`).
+fn read_index(ctx: &SnapContext) -> Option<ReadIndexRequest> {
+    let asks = !ctx.key_ranges.is_empty() && ctx.start_ts != 0;
+    asks.then(|| ReadIndexRequest { start_ts: ctx.start_ts, key_ranges: ctx.key_ranges.clone() })
 }
 
 /// CF default is written without its name (TiKV `modifies_to_requests`).

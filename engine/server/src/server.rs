@@ -28,6 +28,7 @@ use crate::{
     pd_worker::PdWorker,
     raft_client::{Options, RaftClient},
     raftkv::RaftKv,
+    replica_read::ReplicaReadLockChecker,
     resolve::Resolver,
     runtime,
     service::{
@@ -37,6 +38,7 @@ use crate::{
     snap::{SnapReceiver, SnapSender},
     status,
     trace::Recording,
+    tso,
 };
 
 /// How long a shutdown waits for requests that run.
@@ -158,7 +160,13 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         dial,
         sender,
     );
-    let reporter = PdWorker::new(pd.clone(), runtimes.pd.handle().clone(), data_dir.path().to_owned());
+    let concurrency_manager = tso::concurrency_manager(&pd, runtimes.pd.handle(), &config.storage.max_ts)?;
+    let reporter = PdWorker::new(
+        pd.clone(),
+        runtimes.pd.handle().clone(),
+        data_dir.path().to_owned(),
+        concurrency_manager.clone(),
+    );
     let mut system = RaftBatchSystem::new(store_id, &config.raft_store, engines.clone());
     let router = system.router();
     client.set_router(router.clone());
@@ -170,10 +178,13 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         trans: client,
         snap_mgr: snap_mgr.clone(),
         pd: Arc::new(reporter),
+        read_index_observer: Arc::new(ReplicaReadLockChecker::new(concurrency_manager.clone())),
     })?;
 
     let engine = RaftKv::new(system.local_reader(), router.clone());
-    let storage = Storage::new(engine, config.build_storage_config(), store_id)?;
+    let storage_config = config.build_storage_config();
+    let storage =
+        Storage::with_concurrency_manager(engine, concurrency_manager, storage_config, store_id)?;
     let metrics = Metrics::new(store_id);
     let (pd_client, endpoints) = (pd.clone(), config.pd.endpoints.clone());
     let freezer = PeerFreezer::new(

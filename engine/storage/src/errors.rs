@@ -5,7 +5,7 @@ use keys::hex_upper;
 use kvproto::{errorpb, kvrpcpb};
 use txn_types::{KvPair, TimeStamp};
 
-use crate::mvcc;
+use crate::{concurrency_manager::InvalidMaxTsUpdate, mvcc};
 
 /// TiKV: `storage::ErrorInner`, `txn::ErrorInner`.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,9 @@ pub enum ErrorInner {
     KeyTooLarge { size: usize, limit: usize, key: Vec<u8> },
     #[error("invalid cf name: {0}; expected default, lock or write")]
     InvalidCf(String),
+    /// A later read may have been answered by the leader before this one; PD is being asked.
+    #[error("prewrite encounters a max_ts of region {region_id} that is not synchronized, start_ts: {start_ts}")]
+    MaxTimestampNotSynced { region_id: u64, start_ts: TimeStamp },
     #[error("region {0} is not prepared for the flashback")]
     FlashbackNotPrepared(u64),
     #[error("ttl is not enabled, but get put request with ttl")]
@@ -65,6 +68,12 @@ impl From<mvcc::Error> for Error {
     }
 }
 
+impl From<InvalidMaxTsUpdate> for Error {
+    fn from(e: InvalidMaxTsUpdate) -> Self {
+        mvcc::Error::from(e).into()
+    }
+}
+
 impl From<txn_types::Error> for Error {
     /// A conflict or a bad record; what a client asked wrongly is made an `InvalidRequest` where it is decoded.
     fn from(e: txn_types::Error) -> Self {
@@ -86,8 +95,16 @@ pub fn extract_region_error_from_error(e: &Error) -> Option<errorpb::Error> {
         ErrorInner::Kv(e) => region_error_of_engine(e),
         ErrorInner::Mvcc(e) => match &*e.0 {
             mvcc::ErrorInner::Kv(e) => region_error_of_engine(e),
+            mvcc::ErrorInner::InvalidMaxTsUpdate(e) => {
+                Some(errorpb::Error { message: e.to_string(), ..Default::default() })
+            }
             _ => None,
         },
+        ErrorInner::MaxTimestampNotSynced { .. } => Some(errorpb::Error {
+            message: e.to_string(),
+            max_timestamp_not_synced: Some(errorpb::MaxTimestampNotSynced {}),
+            ..Default::default()
+        }),
         ErrorInner::FlashbackNotPrepared(region_id) => Some(errorpb::Error {
             message: e.to_string(),
             flashback_not_prepared: Some(errorpb::FlashbackNotPrepared { region_id: *region_id }),
@@ -133,6 +150,12 @@ pub fn extract_committed(e: &Error) -> Option<TimeStamp> {
 pub fn extract_key_error(e: &Error) -> kvrpcpb::KeyError {
     let known = match &*e.0 {
         ErrorInner::Mvcc(mvcc) => mvcc_key_error(&mvcc.0, e),
+        ErrorInner::Kv(kv) => match &*kv.0 {
+            tikv_kv::ErrorInner::KeyIsLocked(info) => {
+                Some(kvrpcpb::KeyError { locked: Some((**info).clone()), ..Default::default() })
+            }
+            _ => None,
+        },
         _ => None,
     };
     known.unwrap_or_else(|| {

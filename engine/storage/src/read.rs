@@ -1,7 +1,7 @@
 //! Reads: the way of a get from the gRPC handler through the read pool to a snapshot, and back.
 //!
 //! Mirrors `Storage::get`, `batch_get`, `scan` and `scan_lock` of `src/storage/mod.rs`.
-use kvproto::kvrpcpb::{Context, IsolationLevel, LockInfo};
+use kvproto::kvrpcpb::{Context, IsolationLevel, KeyRange, LockInfo, RequestOrigin};
 use tikv_kv::{Engine, SnapContext, Snapshot};
 use tracepoints::{EngineClock, Req, clock::EngineInstant};
 use txn_types::{Key, KvPair, LockOrSharedLocks, TimeStamp, TsSet, Value};
@@ -56,11 +56,28 @@ impl LockCheck {
         }
     }
 
-    fn keys(&self) -> &[Key] {
-        match self {
-            LockCheck::Keys(_, keys, _) => keys,
-            _ => &[],
+    /// What a replica's leader must check for locks in memory. TiKV: `need_check_locks_in_replica_read`.
+    fn key_ranges(&self, ctx: &Context) -> Vec<KeyRange> {
+        if !ctx.replica_read || ctx.isolation_level() != IsolationLevel::Si {
+            return Vec::new();
         }
+        let bytes = |key: &Option<Key>| key.as_ref().map(|k| k.as_encoded().clone()).unwrap_or_default();
+        match self {
+            LockCheck::Keys(_, keys, _) => keys.iter().map(point_key_range).collect(),
+            LockCheck::Range(_, start, end, _) => {
+                vec![KeyRange { start_key: bytes(start), end_key: bytes(end) }]
+            }
+            LockCheck::None | LockCheck::AllUpTo(..) => Vec::new(),
+        }
+    }
+
+    /// Of callers other than TiDB, GC's timestamp is allowed no drift.
+    fn raise_max_ts(&self, ctx: &Context, cm: &ConcurrencyManager) -> mvcc::Result<()> {
+        let origin = match self {
+            LockCheck::AllUpTo(..) => ctx.request_origin(),
+            _ => RequestOrigin::TiDb,
+        };
+        Ok(cm.update_max_ts_of(self.ts(), "read", origin)?)
     }
 
     /// Raises max_ts first, so that a writer who comes later commits above this read.
@@ -68,7 +85,7 @@ impl LockCheck {
     /// TiKV: `prepare_snap_ctx`.
     fn run(&self, ctx: &Context, cm: &ConcurrencyManager) -> mvcc::Result<()> {
         if !ctx.stale_read {
-            cm.update_max_ts(self.ts());
+            self.raise_max_ts(ctx, cm)?;
         }
         let level = ctx.isolation_level();
         let all_levels = matches!(self, LockCheck::AllUpTo(..));
@@ -229,7 +246,8 @@ impl<E: Engine> Storage<E> {
             let info = |(key, lock): (Key, LockOrSharedLocks)| Ok(lock.into_lock_info(key.into_raw()?));
             found?.0.into_iter().map(info).collect()
         };
-        self.read(ctx, check, req, scan).await
+        // Locks are what the leader has: TiKV allows no replica here.
+        self.read(Context { replica_read: false, ..ctx }, check, req, scan).await
     }
 
     /// The way of every read.
@@ -264,7 +282,7 @@ impl<E: Engine> Storage<E> {
                 pb_ctx: ctx.clone(),
                 req,
                 start_ts: check.ts().into_inner(),
-                keys: check.keys().iter().map(|k| k.as_encoded().clone()).collect(),
+                key_ranges: check.key_ranges(&ctx),
                 ..SnapContext::default()
             };
             let snapshot = crate::snapshot::take(&engine, snap_ctx).await?;
@@ -283,6 +301,14 @@ impl<E: Engine> Storage<E> {
         };
         self.read_pool.spawn_handle(task)?.await
     }
+}
+
+/// The range of one key, encoded.
+fn point_key_range(key: &Key) -> KeyRange {
+    let start_key = key.as_encoded().clone();
+    let mut end_key = start_key.clone();
+    end_key.push(0);
+    KeyRange { start_key, end_key }
 }
 
 /// How to look at a snapshot for the request, and the locks it bypasses.

@@ -31,7 +31,19 @@ impl<E: Engine> Storage<E> {
     /// # Errors
     /// Where the operating system gives no threads.
     pub fn new(engine: E, config: Config, store_id: u64) -> Result<Self> {
-        let concurrency_manager = ConcurrencyManager::new(TimeStamp::zero());
+        Self::with_concurrency_manager(engine, ConcurrencyManager::new(TimeStamp::zero()), config, store_id)
+    }
+
+    /// As [`Storage::new`], with a max_ts and memory locks that others see, too.
+    ///
+    /// # Errors
+    /// As [`Storage::new`].
+    pub fn with_concurrency_manager(
+        engine: E,
+        concurrency_manager: ConcurrencyManager,
+        config: Config,
+        store_id: u64,
+    ) -> Result<Self> {
         let (threads, tasks) = (config.read_pool_threads, config.max_tasks_per_worker);
         let read_pool = Pool::new("unified-read-pool", threads, tasks, store_id)?;
         let sched = TxnScheduler::new(engine.clone(), concurrency_manager.clone(), &config, store_id)?;

@@ -5,7 +5,7 @@ use kvproto::kvrpcpb::{self, Action, LockInfo};
 use txn_types::{Lock, TimeStamp, Value};
 
 use crate::{
-    errors::{Error, Result},
+    errors::{Error, Result, extract_key_error},
     txn::commands::Command,
 };
 
@@ -90,27 +90,30 @@ impl SecondaryLocksStatus {
 }
 
 /// What a pessimistic lock request learns of one key.
-#[derive(PartialEq, Debug, Clone)]
+#[derive(Debug)]
 pub enum PessimisticLockKeyResult {
     /// Nothing was asked.
     Empty,
     Value(Option<Value>),
     Existence(bool),
+    /// The key is not locked; only where keys are answered one by one.
+    Failed(Error),
 }
 
 /// The answer of a pessimistic lock request, key by key.
-#[derive(PartialEq, Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct PessimisticLockResults(pub Vec<PessimisticLockKeyResult>);
 
 impl PessimisticLockResults {
     /// `values` and `not_founds` of the reply on the wire.
     pub fn into_legacy_values_and_not_founds(self) -> (Vec<Vec<u8>>, Vec<bool>) {
-        let asked = self.0.iter().any(|r| *r != PessimisticLockKeyResult::Empty);
+        let asked = self.0.iter().any(|r| !matches!(r, PessimisticLockKeyResult::Empty));
         let valued = self.0.iter().any(|r| matches!(r, PessimisticLockKeyResult::Value(_)));
         let found = |r: &PessimisticLockKeyResult| match r {
             PessimisticLockKeyResult::Empty => true,
             PessimisticLockKeyResult::Value(value) => value.is_some(),
             PessimisticLockKeyResult::Existence(exists) => *exists,
+            PessimisticLockKeyResult::Failed(_) => false,
         };
         let not_founds = if asked { self.0.iter().map(|r| !found(r)).collect() } else { Vec::new() };
         let value = |r| match r {
@@ -119,6 +122,30 @@ impl PessimisticLockResults {
         };
         let values = if valued { self.0.into_iter().map(value).collect() } else { Vec::new() };
         (values, not_founds)
+    }
+
+    /// `results` and `errors` of the reply on the wire, where keys are answered one by one. TiKV: `into_pb`.
+    pub fn into_results_and_errors(self) -> (Vec<kvrpcpb::PessimisticLockKeyResult>, Vec<kvrpcpb::KeyError>) {
+        use kvrpcpb::PessimisticLockKeyResultType::{LockResultFailed, LockResultNormal};
+        let mut errors = Vec::new();
+        let result = |result| {
+            let mut pb = kvrpcpb::PessimisticLockKeyResult { r#type: LockResultNormal.into(), ..Default::default() };
+            match result {
+                PessimisticLockKeyResult::Empty => {}
+                PessimisticLockKeyResult::Value(value) => {
+                    pb.existence = value.is_some();
+                    pb.value = value.unwrap_or_default();
+                }
+                PessimisticLockKeyResult::Existence(exists) => pb.existence = exists,
+                PessimisticLockKeyResult::Failed(e) => {
+                    pb.r#type = LockResultFailed.into();
+                    errors.push(extract_key_error(&e));
+                }
+            }
+            pb
+        };
+        let results = self.0.into_iter().map(result).collect();
+        (results, errors)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Errors of the engine below: mostly region errors that go back to the client as they are.
-use kvproto::errorpb;
+use kvproto::{errorpb, kvrpcpb::LockInfo};
 
 #[derive(Debug, thiserror::Error)]
 #[expect(clippy::large_enum_variant, reason = "always boxed, by Error")]
@@ -7,6 +7,9 @@ pub enum ErrorInner {
     /// The client must act on it: another leader, epoch, region.
     #[error("region error: {0:?}")]
     Request(errorpb::Error),
+    /// The leader has a lock in memory that a replica read may not pass.
+    #[error("key is locked (backoff or cleanup) {0:?}")]
+    KeyIsLocked(Box<LockInfo>),
     #[error("RocksDB: {0}")]
     Rocks(#[from] engine_rocks::Error),
     #[error("no answer within {0} ms of engine time")]

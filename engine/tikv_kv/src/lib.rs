@@ -16,7 +16,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, ready},
 };
-use kvproto::kvrpcpb::Context;
+use kvproto::kvrpcpb::{Context, KeyRange};
 use tracepoints::Req;
 
 /// What a snapshot is asked for.
@@ -28,8 +28,8 @@ pub struct SnapContext {
     pub req: Req,
     /// The reader's timestamp, for reads that raise max_ts; 0 for none.
     pub start_ts: u64,
-    /// The (encoded) keys the read is about, to be checked against the region's bounds; empty for none.
-    pub keys: Vec<Vec<u8>>,
+    /// The (encoded) ranges that a replica read is about: its leader checks them for locks in memory. Empty for none.
+    pub key_ranges: Vec<KeyRange>,
     /// It is part of a flashback: the region must be in that state, which refuses everything else.
     pub allowed_in_flashback: bool,
 }

@@ -1,4 +1,9 @@
 //! One RocksDB as an engine, without Raft: for tests of the transaction layer and as a yardstick in benches.
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use engine_rocks::{RocksEngine, RocksEngineIterator, RocksSnapshot};
 use futures::future::{BoxFuture, FutureExt, ready};
 use txn_types::{Key, Value};
@@ -12,11 +17,18 @@ use crate::{
 #[derive(Clone)]
 pub struct RocksKv {
     db: RocksEngine,
+    max_ts_synced: Arc<AtomicBool>,
 }
 
 impl RocksKv {
     pub fn new(db: RocksEngine) -> Self {
-        Self { db }
+        // There is one copy, so that nobody else ever read.
+        Self { db, max_ts_synced: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// Whether snapshots from now on say that max_ts is synchronised, as those of a new leader do not at first.
+    pub fn set_max_ts_synced(&self, synced: bool) {
+        self.max_ts_synced.store(synced, Ordering::SeqCst);
     }
 
     fn write(&self, data: WriteData) -> Result<()> {
@@ -44,7 +56,8 @@ impl Engine for RocksKv {
     type Snap = RocksKvSnapshot;
 
     fn async_snapshot(&self, _: SnapContext) -> BoxFuture<'static, Result<RocksKvSnapshot>> {
-        ready(Ok(RocksKvSnapshot { snap: self.db.snapshot() })).boxed()
+        let max_ts_synced = self.max_ts_synced.load(Ordering::SeqCst);
+        ready(Ok(RocksKvSnapshot { snap: self.db.snapshot(), max_ts_synced })).boxed()
     }
 
     fn async_write(&self, _: SnapContext, data: WriteData) -> BoxFuture<'static, Result<()>> {
@@ -56,6 +69,7 @@ impl Engine for RocksKv {
 #[derive(Clone)]
 pub struct RocksKvSnapshot {
     snap: RocksSnapshot,
+    max_ts_synced: bool,
 }
 
 impl Snapshot for RocksKvSnapshot {
@@ -78,9 +92,8 @@ impl Snapshot for RocksKvSnapshot {
         Ok(RocksKvIterator { iter: self.snap.iterator_cf(cf, opts)? })
     }
 
-    /// There is one copy, so that nobody else ever read.
     fn is_max_ts_synced(&self) -> bool {
-        true
+        self.max_ts_synced
     }
 }
 

@@ -28,8 +28,8 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     fn term(&self) -> Option<u64> {
         None
     }
-    /// Whether max_ts covers all reads at earlier leaders, so that async commit and 1PC are safe; without it
-    /// they fall back to two phases. TiKV: `SnapshotExt::is_max_ts_synced`.
+    /// Whether max_ts covers all reads at earlier leaders, so that async commit and 1PC are safe; without it they are
+    /// refused with `MaxTimestampNotSynced`, and clients try again. TiKV: `SnapshotExt::is_max_ts_synced`.
     fn is_max_ts_synced(&self) -> bool {
         false
     }

@@ -1,6 +1,7 @@
 //! Callbacks: how a command's answer gets back to whoever sent it.
 use futures::channel::oneshot;
 use kvproto::{errorpb, raft_cmdpb::RaftCmdResponse};
+use tikv_kv::ErrorInner;
 
 use super::{RegionSnapshot, cmd_resp};
 
@@ -74,13 +75,21 @@ impl WriteResponse {
 }
 
 impl ReadResponse {
-    /// The snapshot, or why there is none.
-    #[allow(clippy::result_large_err)] // it goes straight into a reply
-    pub fn into_snapshot(self) -> Result<RegionSnapshot, errorpb::Error> {
-        match (self.snapshot, self.response.header.and_then(|h| h.error)) {
+    /// The snapshot.
+    ///
+    /// # Errors
+    /// The region error, or the lock that the leader of a replica has in its memory.
+    pub fn into_snapshot(self) -> tikv_kv::Result<RegionSnapshot> {
+        let RaftCmdResponse { header, responses, .. } = self.response;
+        let locked = || responses.into_iter().find_map(|r| r.read_index?.locked);
+        match (self.snapshot, header.and_then(|h| h.error)) {
             (Some(snapshot), None) => Ok(snapshot),
-            (_, Some(error)) => Err(error),
-            (None, None) => Err(crate::Error::other("the read was answered without a snapshot").into()),
+            (_, Some(error)) => Err(ErrorInner::Request(error).into()),
+            (None, None) => Err(match locked() {
+                Some(lock) => ErrorInner::KeyIsLocked(Box::new(lock)),
+                None => ErrorInner::Other("expected a snapshot in the answer to a read, found none".into()),
+            }
+            .into()),
         }
     }
 }
@@ -145,7 +154,14 @@ mod tests {
     fn an_answer_arrives_once() {
         let (cb, mut rx) = Callback::paired_read();
         cb.invoke_with_response(cmd_resp::new_error(crate::Error::RegionNotFound(7)));
-        let err = rx.try_recv().unwrap().unwrap().into_snapshot().err().unwrap();
-        assert_eq!(err.region_not_found.unwrap().region_id, 7);
+        let answer = rx.try_recv().unwrap().unwrap();
+        assert_eq!(answer.response.header.unwrap().error.unwrap().region_not_found.unwrap().region_id, 7);
+    }
+
+    #[test]
+    fn a_lock_in_the_leaders_memory_is_no_snapshot() {
+        let lock = kvproto::kvrpcpb::LockInfo { lock_version: 5, ..Default::default() };
+        let refused = ReadResponse::from(cmd_resp::locked(lock, 7)).into_snapshot().err().unwrap();
+        assert!(matches!(&*refused.0, ErrorInner::KeyIsLocked(l) if l.lock_version == 5), "{refused}");
     }
 }

@@ -1,5 +1,8 @@
 //! Responses to commands. Mirrors `raftstore::store::cmd_resp`.
-use kvproto::raft_cmdpb::{RaftCmdResponse, RaftResponseHeader};
+use kvproto::{
+    kvrpcpb::LockInfo,
+    raft_cmdpb::{CmdType, RaftCmdResponse, RaftResponseHeader, ReadIndexResponse, Response},
+};
 
 use crate::Error;
 
@@ -26,6 +29,15 @@ pub fn new_error(err: Error) -> RaftCmdResponse {
 
 pub fn err_resp(err: Error, term: u64) -> RaftCmdResponse {
     let mut resp = new_error(err);
+    bind_term(&mut resp, term);
+    resp
+}
+
+/// The answer to a replica's read that a lock in its leader's memory blocks.
+pub fn locked(lock: LockInfo, term: u64) -> RaftCmdResponse {
+    let read_index = Some(ReadIndexResponse { locked: Some(lock), ..Default::default() });
+    let response = Response { cmd_type: CmdType::ReadIndex as i32, read_index, ..Default::default() };
+    let mut resp = RaftCmdResponse { responses: vec![response], ..Default::default() };
     bind_term(&mut resp, term);
     resp
 }

@@ -13,11 +13,13 @@ mod msg;
 pub mod peer;
 mod peer_storage;
 mod proposals;
+mod read_index_context;
 mod read_queue;
 mod region_snapshot;
 mod snap;
 mod spans;
 mod transport;
+mod txn_ext;
 pub mod util;
 pub mod worker;
 
@@ -32,19 +34,21 @@ pub use engines::Engines;
 pub use fsm::store::{RaftBatchSystem, StoreMeta, StoreParts};
 pub use lease::{Lease, LeaseState, RemoteLease};
 pub use msg::{
-    CasualMessage, PeerMsg, PeerTick, PersistedMsg, RaftCommand, SignificantMsg, StoreMsg, StoreTick,
+    CampaignType, CasualMessage, PeerMsg, PeerTick, PersistedMsg, RaftCommand, SignificantMsg, StoreMsg, StoreTick,
 };
 pub use peer::ConsistencyVerdict;
 pub use peer_storage::{
     PeerStorage, SnapshotApplied, initial_apply_state, initial_raft_state, write_apply_state,
     write_peer_state,
 };
+pub use read_index_context::{NoObserver, ReadIndexContext, ReadIndexObserver};
 pub use region_snapshot::{RegionIterator, RegionSnapshot};
 pub use snap::{
     ReceivingSnapshot, SNAP_CHUNK_LEN, SendingSnapshot, SnapEntry, SnapError, SnapKey, SnapManager,
     SnapStats, build_snapshot, clear_range,
 };
 pub use transport::Transport;
+pub use txn_ext::TxnExt;
 pub use worker::{
     pd::{NoPd, PdReporter, RegionHeartbeat, StoreHeartbeat},
     read::{LocalReader, ReadDelegate, ReadDelegates, RejectReason},

@@ -53,8 +53,17 @@ pub enum CasualMessage {
     SnapshotGenerated,
     /// The region's data is hashed, as of entry `index`.
     ComputeHashResult { index: u64, hash: Vec<u8> },
-    /// Campaign now, as a test or the owner of a new region does.
-    Campaign,
+    /// Campaign now.
+    Campaign(CampaignType),
+}
+
+/// Why a peer shall campaign before its time. TiKV: `CampaignType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CampaignType {
+    /// Somebody wants it to lead.
+    ForceLeader,
+    /// A split made its region, and the parent's new leader is on this store; not if anybody campaigned before.
+    UnsafeSplitCampaign,
 }
 
 /// Things that must not get lost.

@@ -1,11 +1,14 @@
 //! Reads that ask a quorum. Mirrors `raftstore::store::read_queue`.
 use std::collections::VecDeque;
 
-use kvproto::raft_cmdpb::RaftCmdRequest;
+use kvproto::{
+    kvrpcpb::LockInfo,
+    raft_cmdpb::{self, RaftCmdRequest},
+};
 use tracepoints::{Req, clock::EngineInstant};
 use uuid::Uuid;
 
-use super::Callback;
+use super::{Callback, ReadIndexContext};
 
 /// One round: the leader asks by heartbeats, a follower asks the leader.
 pub struct ReadIndexRequest {
@@ -14,6 +17,10 @@ pub struct ReadIndexRequest {
     pub cmd: Option<(RaftCmdRequest, Callback)>,
     pub req: Req,
     pub propose_time: EngineInstant,
+    /// The ranges of a read, which a replica's leader checks for locks in its memory.
+    pub request: Option<raft_cmdpb::ReadIndexRequest>,
+    /// A lock that the leader found.
+    pub locked: Option<LockInfo>,
     /// The commit index to wait for, once a quorum has confirmed.
     pub read_index: Option<u64>,
     /// Ticks since it was asked last; followers ask again.
@@ -22,7 +29,22 @@ pub struct ReadIndexRequest {
 
 impl ReadIndexRequest {
     pub fn new(cmd: Option<(RaftCmdRequest, Callback)>, req: Req, propose_time: EngineInstant) -> Self {
-        Self { id: Uuid::new_v4(), cmd, req, propose_time, read_index: None, waited_ticks: 0 }
+        let request = cmd.as_ref().and_then(|(cmd, _)| cmd.requests.first()?.read_index.clone());
+        Self {
+            id: Uuid::new_v4(),
+            cmd,
+            req,
+            propose_time,
+            request,
+            locked: None,
+            read_index: None,
+            waited_ticks: 0,
+        }
+    }
+
+    /// What Raft carries to the leader.
+    pub fn context(&self) -> Vec<u8> {
+        ReadIndexContext { id: self.id, request: self.request.clone(), ..Default::default() }.to_bytes()
     }
 
     /// What stamps carry of the id.
@@ -57,8 +79,14 @@ impl ReadIndexQueue {
 
     /// A round was confirmed with this commit index. On a leader every earlier round is confirmed by it too.
     /// Returns when the round was asked, if it is known.
-    pub fn confirm(&mut self, id: &[u8], index: u64, leader: bool) -> Option<EngineInstant> {
-        let at = self.reads.iter().position(|r| r.id.as_bytes() == id)?;
+    pub fn confirm(
+        &mut self,
+        context: ReadIndexContext,
+        index: u64,
+        leader: bool,
+    ) -> Option<EngineInstant> {
+        let at = self.reads.iter().position(|r| r.id == context.id)?;
+        self.reads[at].locked = context.locked;
         let from = if leader { 0 } else { at };
         for read in self.reads.range_mut(from..=at) {
             read.read_index.get_or_insert(index);
@@ -85,30 +113,36 @@ mod tests {
         ReadIndexRequest::new(None, Req::NONE, EngineInstant(time))
     }
 
+    fn answer(id: Uuid) -> ReadIndexContext {
+        ReadIndexContext { id, ..Default::default() }
+    }
+
     #[test]
     fn a_leaders_round_confirms_those_before_it() {
         let mut queue = ReadIndexQueue::default();
         let reads = [read(1), read(2), read(3)];
-        let ids = reads.each_ref().map(|r| *r.id.as_bytes());
+        let ids = reads.each_ref().map(|r| r.id);
         reads.into_iter().for_each(|r| queue.push(r));
-        assert_eq!(queue.confirm(&ids[1], 7, true), Some(EngineInstant(2)));
+        assert_eq!(queue.confirm(answer(ids[1]), 7, true), Some(EngineInstant(2)));
         assert!(queue.pop_ready(6).is_none(), "not applied yet");
         assert_eq!(queue.pop_ready(7).unwrap().propose_time, EngineInstant(1));
         assert_eq!(queue.pop_ready(7).unwrap().propose_time, EngineInstant(2));
         assert!(queue.pop_ready(7).is_none());
-        assert_eq!(queue.confirm(b"unknown", 7, true), None);
+        assert_eq!(queue.confirm(answer(Uuid::new_v4()), 7, true), None);
     }
 
     #[test]
     fn a_followers_round_stands_for_itself() {
         let mut queue = ReadIndexQueue::default();
         let (first, second) = (read(1), read(2));
-        let id = *second.id.as_bytes();
-        assert_eq!(second.read_id(), read_id(&id));
+        let id = second.id;
+        assert_eq!(second.read_id(), read_id(id.as_bytes()));
         queue.push(first);
         queue.push(second);
-        queue.confirm(&id, 9, false);
-        assert_eq!(queue.pop_ready(9).unwrap().propose_time, EngineInstant(2));
+        let lock = LockInfo { lock_version: 5, ..Default::default() };
+        queue.confirm(ReadIndexContext { locked: Some(lock), ..answer(id) }, 9, false);
+        let read = queue.pop_ready(9).unwrap();
+        assert_eq!((read.propose_time, read.locked.map(|l| l.lock_version)), (EngineInstant(2), Some(5)));
         assert!(queue.pop_ready(9).is_none());
         assert!(!queue.is_empty());
     }

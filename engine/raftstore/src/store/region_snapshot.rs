@@ -6,7 +6,7 @@ use kvproto::{errorpb, metapb::Region};
 use tikv_kv::{ErrorInner, IterOptions, Result};
 use txn_types::{Key, Value};
 
-use crate::Error;
+use crate::{Error, store::TxnExt};
 
 /// A consistent view of one region. TiKV: `raftstore::store::region_snapshot::RegionSnapshot`.
 #[derive(Clone)]
@@ -15,12 +15,19 @@ pub struct RegionSnapshot {
     region: Arc<Region>,
     term: u64,
     apply_index: u64,
+    txn_ext: Arc<TxnExt>,
 }
 
 impl RegionSnapshot {
     /// `term`: the leader's when it was taken; `apply_index`: what it holds at least.
-    pub fn new(snap: RocksSnapshot, region: Arc<Region>, term: u64, apply_index: u64) -> Self {
-        Self { snap, region, term, apply_index }
+    pub fn new(
+        snap: RocksSnapshot,
+        region: Arc<Region>,
+        term: u64,
+        apply_index: u64,
+        txn_ext: Arc<TxnExt>,
+    ) -> Self {
+        Self { snap, region, term, apply_index, txn_ext }
     }
 
     pub fn region(&self) -> &Region {
@@ -75,6 +82,10 @@ impl tikv_kv::Snapshot for RegionSnapshot {
 
     fn term(&self) -> Option<u64> {
         Some(self.term)
+    }
+
+    fn is_max_ts_synced(&self) -> bool {
+        self.txn_ext.is_max_ts_synced(self.term)
     }
 
     fn apply_index(&self) -> Option<u64> {

@@ -12,10 +12,11 @@ use std::{
 use engine_rocks::{DbConfig, RocksEngine};
 use kvproto::{
     eraftpb, errorpb,
+    kvrpcpb::LockInfo,
     metapb::{Peer, Region},
     raft_cmdpb::{
-        AdminCmdType, AdminRequest, ChangePeerRequest, CmdType, PutRequest, RaftCmdRequest, RaftCmdResponse,
-        RaftRequestHeader, Request, TransferLeaderRequest,
+        AdminCmdType, AdminRequest, BatchSplitRequest, ChangePeerRequest, CmdType, PutRequest, RaftCmdRequest, RaftCmdResponse,
+        RaftRequestHeader, ReadIndexRequest, Request, SplitRequest, TransferLeaderRequest,
     },
     raft_serverpb::RaftMessage,
 };
@@ -25,12 +26,14 @@ use raftstore::{
     Error, RaftRouter,
     debug::RegionMeta,
     store::{
-        Callback, Config, Engines, LocalReader, NoPd, RaftBatchSystem, RegionSnapshot, SnapKey, SnapManager,
-        StoreParts, Transport, bootstrap_store, initial_region, load_store_ident, prepare_bootstrap_cluster,
+        Callback, Config, Engines, LocalReader, PdReporter, RaftBatchSystem, ReadIndexObserver, RegionHeartbeat,
+        RegionSnapshot, SnapKey, SnapManager, StoreHeartbeat, StoreParts, Transport, TxnExt, bootstrap_store,
+        initial_region, load_store_ident, prepare_bootstrap_cluster,
     },
     util::ReadableDuration,
 };
 use tempfile::TempDir;
+use tikv_kv::ErrorInner;
 use tracepoints::Req;
 
 pub const REGION: u64 = 1;
@@ -91,6 +94,54 @@ impl Transport for Wire {
     fn flush(&mut self) {}
 }
 
+/// A PD that keeps what stores report, and gives timestamps when a test asks it to.
+#[derive(Default)]
+pub struct TestPd {
+    pub heartbeats: Mutex<Vec<RegionHeartbeat>>,
+    /// Status and peer of each peer that waits for a timestamp.
+    pub unsynced: Mutex<Vec<(u64, u64, Arc<TxnExt>)>>,
+}
+
+impl TestPd {
+    /// Gives a timestamp to all who wait for one.
+    pub fn sync_max_ts(&self) {
+        for (_, status, ext) in self.unsynced.lock().drain(..) {
+            // One of an earlier term is refused.
+            ext.set_max_ts_synced(status);
+        }
+    }
+}
+
+impl PdReporter for TestPd {
+    fn region_heartbeat(&self, heartbeat: RegionHeartbeat) {
+        self.heartbeats.lock().push(heartbeat);
+    }
+    fn store_heartbeat(&self, _: StoreHeartbeat) {}
+    fn ask_batch_split(&self, _: Region, _: Vec<Vec<u8>>, _: Peer, _: bool, _: Callback) {}
+    fn report_batch_split(&self, _: Vec<Region>) {}
+    fn validate_peer(&self, _: Region, _: Peer) {}
+    fn update_max_timestamp(&self, region_id: u64, initial_status: u64, txn_ext: Arc<TxnExt>) {
+        self.unsynced.lock().push((region_id, initial_status, txn_ext));
+    }
+}
+
+/// The lock that all stores have in memory, and the reads that replicas reported to their leaders.
+#[derive(Default)]
+pub struct MemoryLocks {
+    pub lock: Option<LockInfo>,
+    pub reads: Vec<ReadIndexRequest>,
+}
+
+struct Observed(Arc<Mutex<MemoryLocks>>);
+
+impl ReadIndexObserver for Observed {
+    fn on_step(&self, request: &ReadIndexRequest, _: &Region) -> Option<LockInfo> {
+        let mut locks = self.0.lock();
+        locks.reads.push(request.clone());
+        locks.lock.clone()
+    }
+}
+
 pub struct Node {
     pub system: RaftBatchSystem,
     pub engines: Engines,
@@ -104,6 +155,8 @@ pub struct Cluster {
     net: Arc<Net>,
     pub config: Config,
     pub nodes: HashMap<u64, Node>,
+    pub pd: Arc<TestPd>,
+    pub memory_locks: Arc<Mutex<MemoryLocks>>,
 }
 
 pub fn quick_config() -> Config {
@@ -154,7 +207,8 @@ impl Cluster {
     /// The stores of a directory; new ones get the region.
     pub fn open(dir: &Path, stores: &[u64], config: Config) -> Self {
         let (dir, net) = (dir.to_owned(), Arc::default());
-        let mut cluster = Cluster { dir, _temp: None, net, config, nodes: HashMap::new() };
+        let (nodes, pd, memory_locks) = (HashMap::new(), Arc::default(), Arc::default());
+        let mut cluster = Cluster { dir, _temp: None, net, config, nodes, pd, memory_locks };
         let mut region = initial_region(stores[0], REGION, 10 + stores[0]);
         region.peers = stores.iter().map(|s| Peer::voter(*s, 10 + s)).collect();
         for store in stores {
@@ -193,7 +247,8 @@ impl Cluster {
             engines: engines.clone(),
             trans: Wire { from: store, net: self.net.clone() },
             snap_mgr,
-            pd: Arc::new(NoPd),
+            pd: self.pd.clone(),
+            read_index_observer: Arc::new(Observed(self.memory_locks.clone())),
         };
         system.spawn(parts).unwrap();
         self.nodes.insert(store, Node { system, engines, router, reader });
@@ -311,6 +366,15 @@ impl Cluster {
         );
     }
 
+    /// Splits the first region at `m`; the new one has the keys below.
+    pub fn must_split(&self, new_region_id: u64, new_peer_ids: Vec<u64>) {
+        let split =
+            SplitRequest { split_key: b"m".to_vec(), new_region_id, new_peer_ids, ..Default::default() };
+        let splits = BatchSplitRequest { requests: vec![split], right_derive: true, ..Default::default() };
+        let cmd_type = AdminCmdType::BatchSplit as i32;
+        self.must_admin(REGION, AdminRequest { cmd_type, splits: Some(splits), ..Default::default() });
+    }
+
     pub fn must_transfer_leader(&self, to_store: u64) {
         until("a leader transfer", || {
             let (leader, meta) = self.leader(REGION)?;
@@ -336,7 +400,20 @@ impl Cluster {
     }
 
     pub fn snapshot(&self, store: u64, header: RaftRequestHeader) -> Result<RegionSnapshot, errorpb::Error> {
-        wait(self.nodes[&store].reader.snapshot(header, Req::NONE))
+        self.snapshot_of(store, header, None).map_err(|e| match *e.0 {
+            ErrorInner::Request(e) => e,
+            other => panic!("expected a region error, found {other}"),
+        })
+    }
+
+    /// As a replica read asks for it: of these ranges, at this time.
+    pub fn snapshot_of(
+        &self,
+        store: u64,
+        header: RaftRequestHeader,
+        read_index: Option<ReadIndexRequest>,
+    ) -> tikv_kv::Result<RegionSnapshot> {
+        wait(self.nodes[&store].reader.snapshot(header, read_index, Req::NONE))
     }
 
     /// Reads through whoever leads.

@@ -4,6 +4,7 @@ mod consistency;
 mod gates;
 mod harness;
 mod kill;
+mod max_ts;
 mod membership;
 mod reads;
 mod recovery;

@@ -1,7 +1,5 @@
 //! One region becomes two.
-use kvproto::raft_cmdpb::{AdminCmdType, AdminRequest, BatchSplitRequest, SplitRequest};
-
-use crate::harness::{Cluster, REGION, quick_config};
+use crate::harness::{Cluster, REGION, quick_config, until};
 
 const NEW_REGION: u64 = 2;
 
@@ -11,24 +9,7 @@ fn both_halves_serve_and_survive_a_restart() {
     cluster.must_put(b"a", b"1");
     cluster.must_put(b"z", b"2");
     let stale = cluster.header(cluster.wait_leader(REGION), REGION);
-    let split = SplitRequest {
-        split_key: b"m".to_vec(),
-        new_region_id: NEW_REGION,
-        new_peer_ids: vec![101, 102, 103],
-        ..Default::default()
-    };
-    cluster.must_admin(
-        REGION,
-        AdminRequest {
-            cmd_type: AdminCmdType::BatchSplit as i32,
-            splits: Some(BatchSplitRequest {
-                requests: vec![split],
-                right_derive: true,
-                ..Default::default()
-            }),
-            ..Default::default()
-        },
-    );
+    cluster.must_split(NEW_REGION, vec![101, 102, 103]);
     assert_eq!((cluster.region_of(b"a"), cluster.region_of(b"z")), (NEW_REGION, REGION));
     cluster.must_put(b"b", b"3");
     cluster.must_put(b"y", b"4");
@@ -37,7 +18,9 @@ fn both_halves_serve_and_survive_a_restart() {
         leader,
         kvproto::raft_cmdpb::RaftRequestHeader { peer: cluster.header(leader, REGION).peer, ..stale },
     );
-    assert!(err.err().unwrap().epoch_not_match.is_some());
+    let known = err.err().unwrap().epoch_not_match.unwrap().current_regions;
+    let ids: Vec<u64> = known.iter().map(|r| r.id).collect();
+    assert_eq!(ids, [REGION, NEW_REGION], "a client with the old range learns of both");
     for store in 1..=3 {
         cluster.wait_applied(store, b"b", b"3");
         cluster.wait_applied(store, b"y", b"4");
@@ -51,4 +34,38 @@ fn both_halves_serve_and_survive_a_restart() {
     for (key, value) in [(b"a", b"1"), (b"b", b"3"), (b"y", b"4"), (b"z", b"2")] {
         assert_eq!(cluster.must_read(key).as_deref(), Some(&value[..]));
     }
+}
+
+/// Between the parent's report and the new leader's first PD would have no region for the new keys.
+#[test]
+fn the_parents_leader_reports_the_new_region_before_it_has_a_leader() {
+    let cluster = Cluster::new(&[1, 2, 3], quick_config());
+    cluster.must_put(b"a", b"1");
+    let leader = cluster.wait_leader(REGION);
+    cluster.must_split(NEW_REGION, vec![101, 102, 103]);
+    let heartbeats = until("a report of the new region", || {
+        let heartbeats = cluster.pd.heartbeats.lock().clone();
+        heartbeats.iter().any(|h| h.region.id == NEW_REGION).then_some(heartbeats)
+    });
+    let first = heartbeats.iter().find(|h| h.region.id == NEW_REGION).unwrap();
+    assert_eq!(first.peer.store_id, leader, "by the store that is likely to lead it");
+    assert!(first.pending_peers.is_empty() && first.down_peers.is_empty(), "{first:?}");
+    // Nobody else can have voted by then.
+    assert!(first.term <= 6, "{first:?}");
+    let parent = heartbeats.iter().position(|h| h.region.id == REGION && h.region.end_key.is_empty());
+    assert!(parent.is_some());
+    assert_eq!(cluster.wait_leader(NEW_REGION), leader);
+}
+
+/// The parent's leader is lost right after the split: its next leader lets the new region elect one, too.
+#[test]
+fn a_new_region_whose_first_leader_is_lost_gets_another() {
+    let mut cluster = Cluster::new(&[1, 2, 3], quick_config());
+    cluster.must_put(b"a", b"1");
+    let leader = cluster.wait_leader(REGION);
+    cluster.must_split(NEW_REGION, vec![101, 102, 103]);
+    cluster.stop(leader);
+    cluster.must_put(b"z", b"2");
+    cluster.must_put(b"b", b"3");
+    assert_eq!(cluster.must_read(b"a").as_deref(), Some(&b"1"[..]));
 }

@@ -108,6 +108,8 @@ impl ConfigController {
             raft_store.set(new.raft_store.clone());
         }
         storage.set_pending_write_threshold(new.storage.scheduler_pending_write_threshold.0 as usize);
+        let max_ts = &new.storage.max_ts;
+        storage.get_concurrency_manager().bound().configure(max_ts.max_drift.0, max_ts.action());
         storage.set_max_tasks_per_worker(new.read_pool.unified.max_tasks_per_worker);
         send_snaps.set(new.server.concurrent_send_snap_limit);
         recv_snaps.set(new.server.concurrent_recv_snap_limit);

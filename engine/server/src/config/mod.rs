@@ -16,7 +16,7 @@ pub use cli::{Cli, DEFAULT_PD_ADDR};
 pub use controller::{ConfigController, Knobs};
 pub use raftstore::util::{ReadableDuration, ReadableSize};
 pub use sections::{
-    BlockCacheConfig, CfConfig, LogConfig, PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig,
+    BlockCacheConfig, CfConfig, LogConfig, MaxTsConfig, PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig,
     ServerConfig, StorageConfig, UnifiedReadPoolConfig,
 };
 pub use security::SecurityConfig;
@@ -107,6 +107,7 @@ impl TikvConfig {
         self.raft_store.validate().map_err(|e| ConfigError::Invalid(format!("[raftstore] {e}")))?;
         self.read_pool.unified.validate().map_err(ConfigError::Invalid)?;
         self.storage.validate_pool().map_err(ConfigError::Invalid)?;
+        self.storage.max_ts.validate().map_err(ConfigError::Invalid)?;
         if self.storage.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Invalid(
                 "storage.data-dir is empty; give a directory (--data-dir)".into(),

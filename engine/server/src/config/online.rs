@@ -5,7 +5,7 @@ use super::TikvConfig;
 use crate::logger;
 
 /// Under their names in `tikv.toml`; those of RocksDB are in `rocks_options`.
-const ONLINE: [&str; 37] = [
+const ONLINE: [&str; 39] = [
     "log.level",
     "slow-log-threshold",
     "trace.keep",
@@ -41,6 +41,8 @@ const ONLINE: [&str; 37] = [
     "server.concurrent-send-snap-limit",
     "server.raft-msg-max-batch-size",
     "storage.block-cache.capacity",
+    "storage.max-ts.action-on-invalid-update",
+    "storage.max-ts.max-drift",
     "storage.scheduler-pending-write-threshold",
     "storage.scheduler-worker-pool-size",
 ];

@@ -3,6 +3,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use storage::concurrency_manager::ActionOnInvalidMaxTs;
+
 use super::{ReadableDuration, ReadableSize};
 
 /// `[log]`
@@ -127,6 +129,7 @@ pub struct StorageConfig {
     /// Bytes of the longest key, encoded.
     pub max_key_size: usize,
     pub block_cache: BlockCacheConfig,
+    pub max_ts: MaxTsConfig,
     /// 1 only.
     pub api_version: u8,
     pub enable_ttl: bool,
@@ -141,6 +144,7 @@ impl Default for StorageConfig {
             scheduler_pending_write_threshold: ReadableSize::mb(100),
             max_key_size: 8 << 10,
             block_cache: BlockCacheConfig::default(),
+            max_ts: MaxTsConfig::default(),
             api_version: 1,
             enable_ttl: false,
         }
@@ -155,6 +159,47 @@ impl StorageConfig {
             return Err(format!("storage.scheduler-worker-pool-size: expected 1 to {most}, met {size}"));
         }
         Ok(())
+    }
+}
+
+/// `[storage.max-ts]`: how far a caller's timestamp may be ahead of PD's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct MaxTsConfig {
+    pub max_drift: ReadableDuration,
+    /// How often PD is asked for its time; less than `max_drift`.
+    pub cache_sync_interval: ReadableDuration,
+    /// `error` refuses the request, `log` serves it, `panic` ends the process. TiKV's default is `panic`: one wrong client
+    /// ends a store.
+    pub action_on_invalid_update: String,
+}
+
+impl Default for MaxTsConfig {
+    fn default() -> Self {
+        Self {
+            max_drift: ReadableDuration::secs(60),
+            cache_sync_interval: ReadableDuration::secs(15),
+            action_on_invalid_update: "error".into(),
+        }
+    }
+}
+
+impl MaxTsConfig {
+    /// The action; `error` for a word that [`MaxTsConfig::validate`] refuses.
+    pub(crate) fn action(&self) -> ActionOnInvalidMaxTs {
+        self.action_on_invalid_update.parse().unwrap_or(ActionOnInvalidMaxTs::Error)
+    }
+
+    pub(super) fn validate(&self) -> Result<(), String> {
+        let (drift, interval) = (self.max_drift.0.as_millis(), self.cache_sync_interval.0.as_millis());
+        if interval == 0 || drift <= interval {
+            return Err(format!(
+                "storage.max-ts.max-drift: expected more than storage.max-ts.cache-sync-interval, which is more than \
+                 0, found {drift}ms and {interval}ms"
+            ));
+        }
+        let action = self.action_on_invalid_update.parse::<ActionOnInvalidMaxTs>();
+        action.map(drop).map_err(|e| format!("storage.max-ts.action-on-invalid-update: {e}"))
     }
 }
 

@@ -150,6 +150,7 @@ pub async fn pessimistic_lock(
     request: PessimisticLockRequest,
     call: Call,
 ) -> PessimisticLockResponse {
+    let by_key = request.wake_up_mode() == PessimisticLockWakeUpMode::WakeUpModeForceLock;
     let command = AcquirePessimisticLock::try_from(request).map(Into::into);
     let (result, details) = run_checked(&storage, command, call).await;
     let exec_details_v2 = call.write_details(&details);
@@ -159,6 +160,7 @@ pub async fn pessimistic_lock(
         return reply;
     }
     match result {
+        Ok(results) if by_key => (reply.results, reply.errors) = results.into_results_and_errors(),
         Ok(results) => (reply.values, reply.not_founds) = results.into_legacy_values_and_not_founds(),
         Err(e) => reply.errors = vec![extract_key_error(&e)],
     }

@@ -3,6 +3,8 @@ use keys::hex_upper;
 use kvproto::kvrpcpb::{Assertion, LockInfo, write_conflict::Reason};
 use txn_types::TimeStamp;
 
+use crate::concurrency_manager::InvalidMaxTsUpdate;
+
 /// Why a pessimistic lock that should be there is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PessimisticLockNotFoundReason {
@@ -83,6 +85,8 @@ pub enum ErrorInner {
         hex_upper(.key)
     )]
     LockIfExistsFailed { start_ts: TimeStamp, key: Vec<u8> },
+    #[error(transparent)]
+    InvalidMaxTsUpdate(#[from] InvalidMaxTsUpdate),
     #[error("the lock is not the primary's: {0:?}")]
     PrimaryMismatch(Box<LockInfo>),
     /// The data contradicts itself, or a request asks for what this engine does not do.
@@ -104,6 +108,12 @@ impl From<ErrorInner> for Error {
 impl From<tikv_kv::Error> for Error {
     fn from(e: tikv_kv::Error) -> Self {
         ErrorInner::Kv(e).into()
+    }
+}
+
+impl From<InvalidMaxTsUpdate> for Error {
+    fn from(e: InvalidMaxTsUpdate) -> Self {
+        ErrorInner::from(e).into()
     }
 }
 

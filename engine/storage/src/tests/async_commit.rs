@@ -2,7 +2,9 @@
 use kvproto::kvrpcpb::{self, Op};
 
 use super::store::{TestStore, at_ms, key_error, op, prewrite_request, put};
-use crate::{Config, SecondaryLocksStatus, TxnStatus, txn::commands::CheckSecondaryLocks};
+use crate::{
+    Config, SecondaryLocksStatus, TxnStatus, extract_region_error, txn::commands::CheckSecondaryLocks,
+};
 
 fn async_request(keys: &[&[u8]], start_ts: u64) -> kvrpcpb::PrewriteRequest {
     let mut req = prewrite_request(keys.iter().map(|k| put(k, b"v")).collect(), start_ts);
@@ -40,6 +42,23 @@ fn min_commit_ts_is_above_all_reads() {
     store.commit(&[b"p", b"s"], 10, 51).unwrap();
     store.must_get(b"s", 51, b"v");
     store.must_get_none(b"s", 50);
+}
+
+/// TiKV answers so until PD has given a new leader a timestamp; clients try again.
+#[test]
+fn without_a_synchronised_max_ts_nothing_is_promised_and_nothing_written() {
+    let store = TestStore::new();
+    store.storage.get_engine().set_max_ts_synced(false);
+    for request in [async_request(&[b"p", b"s"], 10), one_pc_request(&[b"p"], 10)] {
+        let refused = extract_region_error(&store.prewrite_with(request)).unwrap();
+        assert!(refused.max_timestamp_not_synced.is_some(), "{refused:?}");
+    }
+    store.must_get_none(b"p", 20);
+    // Two phases need no promise.
+    store.must_prewrite(vec![put(b"q", b"v")], 11);
+    store.storage.get_engine().set_max_ts_synced(true);
+    let result = store.prewrite_with(async_request(&[b"p", b"s"], 10)).unwrap();
+    assert_eq!(result.min_commit_ts, 21.into());
 }
 
 #[test]

@@ -9,14 +9,20 @@ use std::{
 
 use engine_rocks::{DbConfig, RocksEngine};
 use futures::{FutureExt, future::BoxFuture};
-use kvproto::errorpb;
+use kvproto::{
+    errorpb,
+    kvrpcpb::{self, Context},
+};
 use tempfile::TempDir;
 use tikv_kv::{Engine, RocksKv, SnapContext, WriteData};
 use tokio::sync::Notify;
 use tracepoints::Req;
 
 use super::store::{prewrite_request, put, wait};
-use crate::{Config, PrewriteResult, Result, Storage, extract_region_error, txn::commands::typed_prewrite};
+use crate::{
+    Config, PrewriteResult, Result, Storage, extract_region_error,
+    txn::commands::{RESOLVE_LOCK_BATCH_SIZE, typed_prewrite, typed_resolve_lock},
+};
 
 const FINE: u8 = 0;
 const FAIL_SNAPSHOT: u8 = 1;
@@ -237,4 +243,36 @@ fn stopping_answers_everybody() {
     for result in results {
         assert!(matches!(*result.unwrap().unwrap_err().0, crate::ErrorInner::Closed));
     }
+}
+
+/// A command that continues as another keeps its deadline.
+#[test]
+fn the_deadline_of_a_request_holds_over_all_its_commands() {
+    let faulty = Faulty::new(Config::default());
+    // More than one batch, so that the second is another command.
+    let mutations = (0..=RESOLVE_LOCK_BATCH_SIZE).map(|n| put(format!("k{n:05}").as_bytes(), b"v")).collect();
+    let prewrite = typed_prewrite(prewrite_request(mutations, 10)).unwrap();
+    wait(faulty.storage.sched_txn_command(prewrite, Req::NONE)).0.unwrap();
+    faulty.set(HOLD_WRITE);
+    let limit = Duration::from_secs(3);
+    let request = kvrpcpb::ResolveLockRequest {
+        context: Some(Context { max_execution_duration_ms: limit.as_millis() as u64, ..Context::default() }),
+        start_version: 10,
+        ..Default::default()
+    };
+    let resolve = faulty.storage.sched_txn_command(typed_resolve_lock(request), Req::NONE);
+    let result = wait(async {
+        let resolved = async { resolve.await.0 };
+        let late = async {
+            faulty.until_a_write_is_held().await;
+            tokio::time::sleep(limit).await;
+            faulty.set(FINE);
+            faulty.engine.release.notify_waiters();
+        };
+        futures::future::join(resolved, late).await.0
+    });
+    let busy = extract_region_error(&result).unwrap().server_is_busy.unwrap();
+    assert_eq!(busy.reason, "deadline is exceeded");
+    assert_eq!(faulty.engine.held.load(Ordering::SeqCst), 1, "the first batch was written in time");
+    faulty.must_become_idle();
 }

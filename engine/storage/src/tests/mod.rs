@@ -2,6 +2,7 @@
 mod async_commit;
 mod faults;
 mod flashback;
+mod max_ts;
 mod model;
 mod percolator;
 mod pessimistic;

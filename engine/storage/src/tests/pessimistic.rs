@@ -1,6 +1,10 @@
 //! Pessimistic locks: taken before they are written, given back, prewritten, committed.
 use kvproto::kvrpcpb::{
-    self, Action, Assertion, Op, prewrite_request::PessimisticAction, write_conflict::Reason,
+    self, Action, Assertion, Op,
+    PessimisticLockKeyResultType::{LockResultFailed, LockResultNormal},
+    PessimisticLockWakeUpMode,
+    prewrite_request::PessimisticAction,
+    write_conflict::Reason,
 };
 
 use super::store::{TestStore, at_ms, key_error, op, prewrite_request, put};
@@ -169,4 +173,35 @@ fn committing_a_pessimistic_lock_only_removes_it() {
     store.commit(&[b"k"], 20, 30).unwrap();
     store.must_get_none(b"k", 40);
     acquire(&store, lock_request(b"k", 41, 41)).unwrap();
+}
+
+/// One key a request; what stands in the way is an error of the key, not of the request.
+#[test]
+fn fair_locking_is_answered_key_by_key() {
+    let store = TestStore::new();
+    store.must_put(b"k", b"v", 5, 10);
+    store.must_put(b"newer", b"v", 31, 32);
+    let request = |key: &[u8], ts| {
+        let mut req = lock_request(key, ts, ts);
+        req.set_wake_up_mode(PessimisticLockWakeUpMode::WakeUpModeForceLock);
+        req.return_values = true;
+        req
+    };
+    let ask = |key: &[u8], ts| {
+        let (results, errors) = acquire(&store, request(key, ts)).unwrap().into_results_and_errors();
+        assert_eq!(results.len(), 1);
+        (results[0].clone(), errors)
+    };
+    let (locked, errors) = ask(b"k", 20);
+    assert_eq!((locked.r#type(), locked.value.as_slice()), (LockResultNormal, &b"v"[..]));
+    assert!(locked.existence && errors.is_empty(), "{errors:?}");
+    let (failed, errors) = ask(b"k", 21);
+    assert_eq!(failed.r#type(), LockResultFailed);
+    assert_eq!(errors[0].locked.as_ref().map(|l| l.lock_version), Some(20));
+    let (failed, errors) = ask(b"newer", 30);
+    assert!(failed.r#type() == LockResultFailed && errors[0].conflict.is_some(), "{errors:?}");
+
+    let mut two = request(b"k", 40);
+    two.mutations.push(op(Op::PessimisticLock, b"l"));
+    assert!(key_error(&acquire(&store, two).unwrap_err()).abort.contains("multiple keys"));
 }

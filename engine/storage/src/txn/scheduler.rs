@@ -11,8 +11,9 @@ use std::{
 };
 
 use futures::FutureExt;
+use kvproto::kvrpcpb::Context;
 use parking_lot::Mutex;
-use tikv_kv::{Engine, SnapContext, WriteData};
+use tikv_kv::{Engine, SnapContext, Snapshot, WriteData};
 use tokio::sync::oneshot;
 use tracepoints::{EngineClock, Probe, Req, clock::EngineInstant, ending::Wait};
 use txn_types::{Key, TimeStamp};
@@ -171,7 +172,9 @@ impl<E: Engine> TxnScheduler<E> {
             return (Err(e), SchedulerDetails::default());
         }
         let (answer, wait) = oneshot::channel();
-        self.inner.clone().schedule_command(cid, cmd, req, SchedulerDetails::default(), Some(answer));
+        let deadline = Deadline::of(cmd.ctx());
+        let details = SchedulerDetails::default();
+        self.inner.clone().schedule_command(cid, cmd, req, deadline, details, Some(answer));
         match wait.await {
             Ok((result, details)) => (result.and_then(T::from_result), details),
             Err(_) => (Err(ErrorInner::Closed.into()), SchedulerDetails::default()),
@@ -196,12 +199,14 @@ impl<E: Engine> TxnScheduler<E> {
 }
 
 impl<E: Engine> Inner<E> {
-    /// Queues the command for its latches, and runs it as soon as it has them.
+    /// Queues the command for its latches, and runs it as soon as it has them. `deadline`: the request's, which may have
+    /// been a command before.
     fn schedule_command(
         self: Arc<Self>,
         cid: u64,
         cmd: Command,
         req: Req,
+        deadline: Deadline,
         details: SchedulerDetails,
         answer: Option<oneshot::Sender<Answer>>,
     ) {
@@ -211,7 +216,7 @@ impl<E: Engine> Inner<E> {
             cid,
             req,
             lock,
-            deadline: Deadline::of(cmd.ctx()),
+            deadline,
             received: EngineClock::now(),
             details,
             answer,
@@ -317,7 +322,7 @@ impl<E: Engine> Inner<E> {
         match result {
             Ok(ProcessResult::NextCommand { cmd }) => {
                 let next = self.next_id.fetch_add(1, Ordering::Relaxed);
-                self.clone().schedule_command(next, *cmd, req, details, answer);
+                self.clone().schedule_command(next, *cmd, req, deadline, details, answer);
             }
             // The client may have gone.
             other => {
@@ -341,13 +346,18 @@ impl<E: Engine> Inner<E> {
         deadline.check()?;
         let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
         let begin = EngineClock::now();
-        let snap_ctx = SnapContext {
-            pb_ctx: ctx,
+        let mut snap_ctx = SnapContext {
+            // A decision to write is the leader's: no follower's snapshot will do.
+            pb_ctx: Context { replica_read: false, ..ctx },
             req,
             allowed_in_flashback: cmd.allowed_in_flashback(),
             ..SnapContext::default()
         };
         let snapshot = crate::snapshot::take(&self.engine, snap_ctx.clone()).await?;
+        // The write is refused if another leader may have written since the snapshot.
+        if let Some(term) = snapshot.term() {
+            snap_ctx.pb_ctx.term = term;
+        }
         let taken = EngineClock::now();
         details.async_snapshot_nanos += taken.saturating_since(begin).as_nanos() as u64;
         deadline.check()?;
@@ -418,7 +428,7 @@ impl<E: Engine> Inner<E> {
     }
 
     /// The keys' rows as they are now. Not for the request: its own stages end before.
-    async fn fresh_rows(&self, ctx: &kvproto::kvrpcpb::Context, keys: &[Key], ts: TimeStamp) -> Vec<Probe> {
+    async fn fresh_rows(&self, ctx: &Context, keys: &[Key], ts: TimeStamp) -> Vec<Probe> {
         let ctx = SnapContext { pb_ctx: ctx.clone(), ..Default::default() };
         match tokio::time::timeout(PROBE_TIMEOUT, self.engine.async_snapshot(ctx)).await {
             // The last one published stays in view: that of the first key, which is the primary as a rule.

@@ -8,7 +8,9 @@ use raft::StateRole;
 use tracepoints::{EngineClock, clock::EngineInstant};
 
 use super::Peer;
-use crate::store::{LeaseState, ReadDelegate, ReadDelegates};
+use crate::store::{
+    CampaignType, CasualMessage, LeaseState, ReadDelegate, ReadDelegates, Transport, fsm::store::PollContext,
+};
 
 impl Peer {
     /// A quorum answered something sent at `send_ts`. TiKV: `maybe_renew_leader_lease`.
@@ -27,7 +29,8 @@ impl Peer {
             && self.leader_lease.inspect(EngineClock::now()) == LeaseState::Valid
     }
 
-    pub(super) fn on_role_changed(&mut self, role: StateRole) {
+    /// TiKV: `on_role_changed`.
+    pub(super) fn on_role_changed<T: Transport>(&mut self, ctx: &PollContext<T>, role: StateRole) {
         log::info!(
             "region {} peer {} is now {role:?} at term {}",
             self.region_id,
@@ -40,14 +43,28 @@ impl Peer {
                 self.became_leader = Some((self.term(), now));
                 let members: Vec<u64> = self.region().peers.iter().map(|p| p.id).collect();
                 self.peer_heartbeats = members.into_iter().map(|id| (id, now)).collect();
+                self.require_updating_max_ts(ctx);
+                for region_id in std::mem::take(&mut self.uncampaigned_new_regions) {
+                    let msg = CasualMessage::Campaign(CampaignType::UnsafeSplitCampaign);
+                    // A region that is gone needs no leader.
+                    let _ = ctx.router.send_casual_msg(region_id, msg);
+                }
             }
             StateRole::Follower => {
                 self.leader_lease.expire();
                 self.became_leader = None;
+                self.uncampaigned_new_regions.clear();
                 self.drop_reads();
             }
             StateRole::Candidate | StateRole::PreCandidate => {}
         }
+    }
+
+    /// Leaders before this one may have answered later reads than this store knows of: no async commit or 1PC until max_ts is
+    /// PD's clock. TiKV: `require_updating_max_ts`.
+    fn require_updating_max_ts<T: Transport>(&self, ctx: &PollContext<T>) {
+        let initial_status = self.txn_ext.require_max_ts_sync(self.term(), self.region().epoch().version);
+        ctx.pd.update_max_timestamp(self.region_id, initial_status, self.txn_ext.clone());
     }
 
     /// Gives reading threads a new view if anything in it changed. TiKV: `maybe_update_read_progress`.
@@ -76,6 +93,7 @@ impl Peer {
             applied_term,
             applied_index: self.applied_gauge.clone(),
             leader_lease: fresh.or(kept),
+            txn_ext: self.txn_ext.clone(),
             renew_lease_advance: advance,
         });
         delegates.insert(self.region_id, delegate.clone());

@@ -23,8 +23,8 @@ pub use propose::RequestPolicy;
 pub use ready::{ReadyOutcome, is_initial_msg};
 
 use super::{
-    Config, Engines, Lease, PeerStorage, ReadDelegate, SnapKey, proposals::ProposalQueue,
-    read_queue::ReadIndexQueue,
+    Config, Engines, Lease, PeerStorage, ReadDelegate, SnapKey, TxnExt, proposals::ProposalQueue,
+    read_queue::ReadIndexQueue, util::RAFT_INIT_LOG_TERM,
 };
 use crate::{Result, util::slog_bridge};
 
@@ -68,6 +68,10 @@ pub struct Peer {
     pub written_keys: u64,
     last_pd_heartbeat: EngineInstant,
     published: Option<Arc<ReadDelegate>>,
+    txn_ext: Arc<TxnExt>,
+    /// Regions that a split made while this peer followed: should their leader-to-be be lost, the parent's next leader
+    /// lets them campaign. TiKV: `uncampaigned_new_regions`.
+    uncampaigned_new_regions: Vec<u64>,
     applied_gauge: Arc<AtomicU64>,
     last_probe: Option<RaftProbe>,
 }
@@ -113,6 +117,8 @@ impl Peer {
             written_keys: 0,
             last_pd_heartbeat: now,
             published: None,
+            txn_ext: Arc::default(),
+            uncampaigned_new_regions: Vec::new(),
             applied_gauge: Arc::new(AtomicU64::new(applied)),
             last_probe: None,
         };
@@ -190,6 +196,30 @@ impl Peer {
         self.peer_cache.retain(|id, _| members.contains(id));
         self.storage_mut().set_region(region);
         self.remember_members();
+    }
+
+    /// The peer of a new region campaigns at once, as the parent's leader is on this store: nobody else is about to lead. Not
+    /// if there was an election already. TiKV: `maybe_campaign`.
+    pub fn maybe_campaign(&mut self) {
+        // A lone peer campaigned when it was made.
+        if self.region().peers.len() <= 1 || self.term() > RAFT_INIT_LOG_TERM || self.is_leader() {
+            return;
+        }
+        if let Err(err) = self.raft_group.campaign() {
+            log::info!("region {}: cannot campaign: {err}", self.region_id);
+        }
+    }
+
+    /// A split made this region while the peer followed.
+    pub fn remember_uncampaigned(&mut self, region_id: u64) {
+        self.uncampaigned_new_regions.push(region_id);
+    }
+
+    /// The parent's leader is there: it has let its peers of the new regions campaign. TiKV: `check_uncampaigned_regions`.
+    pub fn check_uncampaigned_regions(&mut self) {
+        if self.raft_group.raft.leader_id != raft::INVALID_ID {
+            self.uncampaigned_new_regions.clear();
+        }
     }
 
     /// Whether a committed split is not applied yet. TiKV: `is_splitting`.

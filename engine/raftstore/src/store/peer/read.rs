@@ -9,7 +9,7 @@ use super::Peer;
 use crate::{
     Error,
     store::{
-        Callback, ReadResponse, RegionSnapshot, cmd_resp,
+        Callback, ReadIndexContext, ReadResponse, RegionSnapshot, cmd_resp,
         read_queue::{ReadIndexRequest, read_id},
         util,
     },
@@ -40,7 +40,7 @@ impl Peer {
 
     fn ask_quorum(&mut self, read: ReadIndexRequest) -> u64 {
         let id = read.read_id();
-        self.raft_group.read_index(read.id.as_bytes().to_vec());
+        self.raft_group.read_index(read.context());
         self.pending_reads.push(read);
         id
     }
@@ -62,8 +62,14 @@ impl Peer {
     pub fn confirm_reads(&mut self, states: Vec<ReadState>) {
         let leader = self.is_leader();
         for state in states {
-            let asked_at = self.pending_reads.confirm(&state.request_ctx, state.index, leader);
-            match asked_at {
+            let context = match ReadIndexContext::parse(&state.request_ctx) {
+                Ok(context) => context,
+                Err(err) => {
+                    log::warn!("region {}: the answer to a read index is dropped: {err}", self.region_id);
+                    continue;
+                }
+            };
+            match self.pending_reads.confirm(context, state.index, leader) {
                 Some(at) if leader => self.maybe_renew_leader_lease(at),
                 Some(_) => {}
                 None => {
@@ -85,8 +91,10 @@ impl Peer {
 
     /// Answers a read whose time has come.
     pub fn answer_read(&self, read: ReadIndexRequest) {
-        if let Some((cmd, callback)) = read.cmd {
-            callback.invoke_read(self.execute_read(&cmd));
+        let Some((cmd, callback)) = read.cmd else { return };
+        match read.locked {
+            Some(lock) => callback.invoke_with_response(cmd_resp::locked(lock, self.term())),
+            None => callback.invoke_read(self.execute_read(&cmd)),
         }
     }
 
@@ -110,7 +118,8 @@ impl Peer {
         });
         let header = Some(RaftResponseHeader { current_term: term, ..Default::default() });
         let response = RaftCmdResponse { header, responses: responses.collect(), ..Default::default() };
-        let snapshot = RegionSnapshot::new(snap, region, term, storage.applied_index());
+        let txn_ext = self.txn_ext.clone();
+        let snapshot = RegionSnapshot::new(snap, region, term, storage.applied_index(), txn_ext);
         ReadResponse { response, snapshot: Some(snapshot) }
     }
 
@@ -124,11 +133,11 @@ impl Peer {
             read.waited_ticks += 1;
             if read.waited_ticks >= interval_ticks {
                 read.waited_ticks = 0;
-                again.push(read.id);
+                again.push(read.context());
             }
         }
-        for id in again {
-            self.raft_group.read_index(id.as_bytes().to_vec());
+        for context in again {
+            self.raft_group.read_index(context);
         }
     }
 

@@ -46,7 +46,7 @@ impl Peer {
     ) -> ReadyOutcome {
         if let Some(ss) = ready.ss() {
             let role = ss.raft_state;
-            self.on_role_changed(role);
+            self.on_role_changed(ctx, role);
             if self.is_leader() {
                 self.heartbeat_pd(ctx);
             }

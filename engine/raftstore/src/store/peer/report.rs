@@ -17,11 +17,16 @@ fn user_key(key: &[u8]) -> Vec<u8> {
 }
 
 impl Peer {
-    /// TiKV: `heartbeat_pd`.
+    /// Reports the region, if this peer leads it.
     pub fn heartbeat_pd<T: Transport>(&mut self, ctx: &PollContext<T>) {
-        if !self.is_leader() || !self.is_initialized() {
-            return;
+        if self.is_leader() && self.is_initialized() {
+            self.report_to_pd(ctx);
         }
+    }
+
+    /// Reports the region with this peer as its leader, which the peer of a new region is likely to become: PD shall have
+    /// the region at once. TiKV: `heartbeat_pd`.
+    pub fn report_to_pd<T: Transport>(&mut self, ctx: &PollContext<T>) {
         let heartbeat = RegionHeartbeat {
             region: (**self.region()).clone(),
             peer: self.peer,
@@ -50,6 +55,10 @@ impl Peer {
 
     /// Peers that still need a snapshot.
     fn pending_peers(&self) -> Vec<metapb::Peer> {
+        // Only a leader knows how far the others are.
+        if !self.is_leader() {
+            return Vec::new();
+        }
         let (prs, truncated) = (self.raft_group.raft.prs(), self.storage().truncated_index());
         let behind = |p: &&metapb::Peer| {
             p.id != self.peer_id() && prs.get(p.id).is_some_and(|progress| progress.matched < truncated)

@@ -1,8 +1,10 @@
 //! What the RaftStore tells PD. The server implements it; PD's answers come back through [`crate::RaftRouter`].
+use std::sync::Arc;
+
 use kvproto::{metapb, pdpb};
 use tracepoints::clock::EngineInstant;
 
-use crate::store::{Callback, SnapStats};
+use crate::store::{Callback, SnapStats, TxnExt};
 
 /// A leader's account of its region. TiKV: `PdTask::Heartbeat`.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +52,9 @@ pub trait PdReporter: Send + Sync + 'static {
     /// A peer that knows no leader for long asks PD whether it still belongs to its region; PD's answer comes as
     /// `RaftRouter::destroy_peer` if it does not.
     fn validate_peer(&self, region: metapb::Region, peer: metapb::Peer);
+    /// Raises this store's max_ts to PD's clock, then marks `txn_ext` as synchronised, while its status is still
+    /// `initial_status`. TiKV: `PdTask::UpdateMaxTimestamp`.
+    fn update_max_timestamp(&self, region_id: u64, initial_status: u64, txn_ext: Arc<TxnExt>);
 }
 
 /// For a store without PD.
@@ -71,4 +76,5 @@ impl PdReporter for NoPd {
     }
     fn report_batch_split(&self, _: Vec<metapb::Region>) {}
     fn validate_peer(&self, _: metapb::Region, _: metapb::Peer) {}
+    fn update_max_timestamp(&self, _: u64, _: u64, _: Arc<TxnExt>) {}
 }

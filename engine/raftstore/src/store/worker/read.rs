@@ -12,14 +12,15 @@ use dashmap::DashMap;
 use engine_rocks::RocksEngine;
 use futures::future::{Either, ready};
 use kvproto::{
-    errorpb, metapb,
-    raft_cmdpb::{CmdType, RaftCmdRequest, RaftRequestHeader, Request},
+    metapb,
+    raft_cmdpb::{CmdType, RaftCmdRequest, RaftRequestHeader, ReadIndexRequest, Request},
 };
+use tikv_kv::ErrorInner;
 use tracepoints::{EngineClock, Req, clock::EngineInstant};
 
 use crate::{
     Error, RaftRouter,
-    store::{Callback, CasualMessage, LeaseState, RegionSnapshot, RemoteLease, util},
+    store::{Callback, CasualMessage, LeaseState, RegionSnapshot, RemoteLease, TxnExt, util},
 };
 
 /// What reading threads need to know of a peer; replaced whole whenever it changes.
@@ -32,6 +33,7 @@ pub struct ReadDelegate {
     pub applied_term: u64,
     pub applied_index: Arc<AtomicU64>,
     pub leader_lease: Option<RemoteLease>,
+    pub txn_ext: Arc<TxnExt>,
     pub renew_lease_advance: Duration,
 }
 
@@ -123,16 +125,21 @@ impl LocalReader {
 
     /// A snapshot of the region named by the header that holds every write acknowledged before this call.
     ///
-    /// Ready at once if the lease holds. `read_quorum` in the header forces a read index; `replica_read` allows a follower.
+    /// Ready at once if the lease holds. `read_quorum` in the header forces a read index; `replica_read` allows a follower,
+    /// whose leader checks the ranges of `read_index` for locks in its memory.
+    ///
+    /// # Errors
+    /// A region error, or `KeyIsLocked` with what the leader found.
     pub fn snapshot(
         &self,
         header: RaftRequestHeader,
+        read_index: Option<ReadIndexRequest>,
         req: Req,
-    ) -> impl Future<Output = Result<RegionSnapshot, errorpb::Error>> + Send + 'static + use<> {
+    ) -> impl Future<Output = tikv_kv::Result<RegionSnapshot>> + Send + 'static + use<> {
         match self.try_local(&header, req) {
             Ok(Some(snapshot)) => Either::Left(ready(Ok(snapshot))),
-            Ok(None) => Either::Right(self.redirect(header, req)),
-            Err(err) => Either::Left(ready(Err(err.into()))),
+            Ok(None) => Either::Right(self.redirect(header, read_index, req)),
+            Err(err) => Either::Left(ready(Err(ErrorInner::Request(err.into()).into()))),
         }
     }
 
@@ -147,7 +154,8 @@ impl LocalReader {
                     self.maybe_renew_lease_advance(&delegate);
                     let (term, applied) = (delegate.term, delegate.applied_index.load(Ordering::Acquire));
                     tracepoints::stamp!(LOCAL_READ, req, region = region, term = term, applied = applied);
-                    return Ok(Some(RegionSnapshot::new(snap, delegate.region.clone(), term, applied)));
+                    let (region, txn_ext) = (delegate.region.clone(), delegate.txn_ext.clone());
+                    return Ok(Some(RegionSnapshot::new(snap, region, term, applied, txn_ext)));
                 }
                 RejectReason::LeaseExpire
             }
@@ -207,11 +215,16 @@ impl LocalReader {
     fn redirect(
         &self,
         header: RaftRequestHeader,
+        read_index: Option<ReadIndexRequest>,
         req: Req,
-    ) -> impl Future<Output = Result<RegionSnapshot, errorpb::Error>> + Send + 'static + use<> {
+    ) -> impl Future<Output = tikv_kv::Result<RegionSnapshot>> + Send + 'static + use<> {
         let region_id = header.region_id;
-        let snap =
-            Request { cmd_type: CmdType::Snap as i32, snap: Some(Default::default()), ..Default::default() };
+        let snap = Request {
+            cmd_type: CmdType::Snap as i32,
+            snap: Some(Default::default()),
+            read_index,
+            ..Default::default()
+        };
         let cmd = RaftCmdRequest { header: Some(header), requests: vec![snap], ..Default::default() };
         let (callback, answer) = Callback::paired_read();
         // An error has been given to the callback.
@@ -219,7 +232,7 @@ impl LocalReader {
         async move {
             match answer.await {
                 Ok(response) => response.into_snapshot(),
-                Err(_) => Err(Error::RegionNotFound(region_id).into()),
+                Err(_) => Err(ErrorInner::Request(Error::RegionNotFound(region_id).into()).into()),
             }
         }
     }

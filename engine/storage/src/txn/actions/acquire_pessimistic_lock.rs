@@ -44,7 +44,7 @@ pub fn acquire_pessimistic_lock<S: Snapshot>(
     }
     // What the client learns of the value is a read at for_update_ts.
     if should_not_exist || props.need_value || props.need_check_existence {
-        txn.concurrency_manager.update_max_ts(props.for_update_ts);
+        txn.concurrency_manager.update_max_ts(props.for_update_ts, "acquire_pessimistic_lock")?;
     }
     match reader.load_lock(&key)? {
         Some(LockOrSharedLocks::Lock(lock)) => {

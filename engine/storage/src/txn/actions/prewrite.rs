@@ -79,7 +79,7 @@ pub fn prewrite<S: Snapshot>(
     let mut mutation = PrewriteMutation::new(mutation, secondary_keys, pessimistic_action, txn_props)?;
     // A check that there is no value is a read at start_ts.
     if mutation.should_not_exist {
-        txn.concurrency_manager.update_max_ts(txn_props.start_ts);
+        txn.concurrency_manager.update_max_ts(txn_props.start_ts, "prewrite")?;
     }
     let mut amended = false;
     let lock_status = match reader.load_lock(&mutation.key)? {
@@ -107,7 +107,7 @@ pub fn prewrite<S: Snapshot>(
         mutation.check_assertion(reader, newest)?;
     }
     if mutation.should_not_write {
-        txn.concurrency_manager.update_max_ts(txn_props.start_ts);
+        txn.concurrency_manager.update_max_ts(txn_props.start_ts, "prewrite")?;
         let counts = txn_props.commit_kind != CommitKind::TwoPc;
         let min_commit_ts = txn_props.min_commit_ts.max(txn_props.start_ts.next());
         return Ok(if counts { min_commit_ts } else { TimeStamp::zero() });

@@ -1,17 +1,19 @@
 //! AcquirePessimisticLock: locks keys before they are written.
-use kvproto::kvrpcpb::{self, Assertion, Context, Op};
+use kvproto::kvrpcpb::{self, Assertion, Context, Op, PessimisticLockWakeUpMode};
 use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp};
 
 use super::{CommandExt, WriteCommand, WriteContext, WriteResult};
 use crate::{
     errors::{Error, ErrorInner, Result},
+    mvcc,
     txn::actions::acquire_pessimistic_lock::{PessimisticLockProperties, acquire_pessimistic_lock},
-    types::{PessimisticLockResults, ProcessResult},
+    types::{PessimisticLockKeyResult, PessimisticLockResults, ProcessResult},
 };
 
-/// TiKV: `commands/acquire_pessimistic_lock.rs`. A key that is locked by another transaction is answered at
-/// once, as TiKV does for a `wait_timeout` below zero: clients resolve the lock, or wait and retry.
+/// TiKV: `commands/acquire_pessimistic_lock.rs`. Nobody waits here for a lock of another transaction: whatever the
+/// request's `wait_timeout`, it is answered with `KeyIsLocked` at once, as TiKV does for one below zero. Clients resolve
+/// the lock, or wait and try again. `is_first_lock` is for TiKV's waiting queue; `force` is deprecated and ignored there, too.
 #[derive(Clone, Debug)]
 pub struct AcquirePessimisticLock {
     pub ctx: Context,
@@ -26,6 +28,9 @@ pub struct AcquirePessimisticLock {
     pub return_values: bool,
     pub check_existence: bool,
     pub lock_only_if_exists: bool,
+    /// The mode of fair locking: one key, whose lock is answered by key. A newer version is a conflict as in the normal
+    /// mode; TiKV would lock the key all the same.
+    pub by_key: bool,
 }
 
 impl TryFrom<kvrpcpb::PessimisticLockRequest> for AcquirePessimisticLock {
@@ -41,7 +46,14 @@ impl TryFrom<kvrpcpb::PessimisticLockRequest> for AcquirePessimisticLock {
                 Err(Error::from(ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what))))
             }
         };
+        let by_key = req.wake_up_mode() == PessimisticLockWakeUpMode::WakeUpModeForceLock;
+        if by_key && req.mutations.len() > 1 {
+            // TiKV's words.
+            let what = "multiple keys in a single request with allowed_lock_with_conflict set is not allowed";
+            return Err(ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what.into())).into());
+        }
         Ok(Self {
+            by_key,
             keys: req.mutations.iter().map(key).collect::<Result<_>>()?,
             ctx: req.context.unwrap_or_default(),
             primary: req.primary_lock,
@@ -54,6 +66,10 @@ impl TryFrom<kvrpcpb::PessimisticLockRequest> for AcquirePessimisticLock {
             lock_only_if_exists: req.lock_only_if_exists,
         })
     }
+}
+
+fn is_of_the_key(e: &mvcc::ErrorInner) -> bool {
+    matches!(e, mvcc::ErrorInner::KeyIsLocked(_) | mvcc::ErrorInner::WriteConflict { .. })
 }
 
 impl CommandExt for AcquirePessimisticLock {
@@ -83,8 +99,13 @@ impl WriteCommand for AcquirePessimisticLock {
             min_commit_ts: self.min_commit_ts,
             lock_only_if_exists: self.lock_only_if_exists,
         };
+        let by_key = self.by_key;
         let results = context.read(self.start_ts, snapshot, &self.ctx, |reader| {
-            let lock = |(key, absent)| Ok(acquire_pessimistic_lock(&mut txn, reader, key, absent, &props)?);
+            let lock = |(key, absent)| match acquire_pessimistic_lock(&mut txn, reader, key, absent, &props) {
+                // Errors of a key; those of the region are the request's.
+                Err(e) if by_key && is_of_the_key(&e.0) => Ok(PessimisticLockKeyResult::Failed(e.into())),
+                locked => Ok(locked?),
+            };
             self.keys.into_iter().map(lock).collect::<Result<Vec<_>>>()
         })?;
         let res = PessimisticLockResults(results);

@@ -42,7 +42,8 @@ enum SecondaryLockStatus {
 
 impl WriteCommand for CheckSecondaryLocks {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
-        context.concurrency_manager.update_max_ts(self.start_ts);
+        let origin = self.ctx.request_origin();
+        context.concurrency_manager.update_max_ts_of(self.start_ts, "check_secondary_locks", origin)?;
         let mut txn = context.txn(self.start_ts);
         let mut status = SecondaryLocksStatus::Locked(Vec::new());
         context.read(self.start_ts, snapshot, &self.ctx, |reader| {

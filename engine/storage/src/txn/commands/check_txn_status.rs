@@ -48,8 +48,9 @@ command_ext!(CheckTxnStatus, "check_txn_status", ts: lock_ts, keys: primary_key)
 impl WriteCommand for CheckTxnStatus {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
         let (query, key) = (self.query, self.primary_key);
+        let origin = self.ctx.request_origin();
         for ts in [self.lock_ts, query.current_ts, query.caller_start_ts] {
-            context.concurrency_manager.update_max_ts(ts);
+            context.concurrency_manager.update_max_ts_of(ts, "check_txn_status", origin)?;
         }
         let mut txn = context.txn(self.lock_ts);
         let txn_status = context.read(self.lock_ts, snapshot, &self.ctx, |reader| {

@@ -31,6 +31,9 @@ command_ext!(Cleanup, "cleanup", ts: start_ts, keys: key);
 
 impl WriteCommand for Cleanup {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
+        // A commit to come may not overwrite the protected rollback: it must be above.
+        let origin = self.ctx.request_origin();
+        context.concurrency_manager.update_max_ts_of(self.start_ts, "cleanup", origin)?;
         let mut txn = context.txn(self.start_ts);
         context.read(self.start_ts, snapshot, &self.ctx, |reader| {
             // Another transaction rolls this one back: its late prewrite must find the record.

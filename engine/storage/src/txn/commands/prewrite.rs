@@ -185,16 +185,35 @@ impl Prewriter {
         snapshot: S,
         mut context: WriteContext<'_>,
     ) -> Result<WriteResult> {
-        // Without all reads of earlier leaders in max_ts no min_commit_ts can be promised: two phases then.
-        let synced = snapshot.is_max_ts_synced();
-        self.params.try_one_pc &= synced && context.enable_one_pc;
-        if !(synced && context.enable_async_commit) {
+        self.params.try_one_pc &= context.enable_one_pc;
+        if !context.enable_async_commit {
             self.params.secondary_keys = None;
+        }
+        if self.needs_min_commit_ts() {
+            self.check_timestamps(&snapshot, &context)?;
         }
         let mut txn = context.txn(self.params.start_ts);
         let (start_ts, ctx) = (self.params.start_ts, self.params.ctx.clone());
         let done = context.read(start_ts, snapshot, &ctx, |reader| self.prewrite(&mut txn, reader))?;
         Ok(self.write_result(txn, done))
+    }
+
+    /// A min_commit_ts is promised only above all reads, also those of earlier leaders, and from timestamps that PD can
+    /// have allocated. TiKV: `check_max_ts_synced`.
+    fn check_timestamps<S: Snapshot>(&self, snapshot: &S, context: &WriteContext<'_>) -> Result<()> {
+        let start_ts = self.params.start_ts;
+        if !snapshot.is_max_ts_synced() {
+            let region_id = self.params.ctx.region_id;
+            return Err(ErrorInner::MaxTimestampNotSynced { region_id, start_ts }.into());
+        }
+        let for_update_ts = match self.kind {
+            TransactionKind::Optimistic(_) => TimeStamp::zero(),
+            TransactionKind::Pessimistic(ts) => ts,
+        };
+        for ts in [start_ts, for_update_ts, self.params.min_commit_ts] {
+            context.concurrency_manager.check_ts(ts, "prewrite")?;
+        }
+        Ok(())
     }
 
     fn prewrite<S: Snapshot>(

@@ -18,7 +18,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let RaftCommand { request, callback, req, deadline, .. } = cmd;
         let late = deadline.is_some_and(|at| EngineClock::now() > at);
         let refused = if late { Err(deadline_exceeded()) } else { self.pre_propose(&request) };
-        if let Err(err) = refused {
+        if let Err(mut err) = refused {
+            self.attach_sibling(&mut err);
             let term = self.fsm.peer.term();
             callback.invoke_with_response(cmd_resp::err_resp(err, term));
             return;
@@ -43,6 +44,15 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         util::check_term(header, peer.term())?;
         util::check_cmd_epoch(request, peer.region())?;
         util::check_flashback_state(request, peer.region())
+    }
+
+    /// A client whose region was split learns of the new one as well, and need not ask PD for it.
+    fn attach_sibling(&self, err: &mut Error) {
+        if let Error::EpochNotMatch(_, regions) = err {
+            let right_derive = self.ctx.config.right_derive_when_split;
+            let sibling = self.ctx.store_meta.lock().sibling(self.fsm.peer.region(), right_derive);
+            regions.extend(sibling);
+        }
     }
 
     /// TiKV: `Peer::propose`.

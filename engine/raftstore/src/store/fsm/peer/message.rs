@@ -11,7 +11,7 @@ use super::{Cont, PeerFsmDelegate};
 use crate::{
     Error, Result,
     store::{
-        SnapKey, Transport,
+        ReadIndexContext, SnapKey, Transport,
         peer::{is_initial_msg, vote},
         read_queue::read_id,
     },
@@ -136,7 +136,22 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             && self.fsm.peer.started_within(self.ctx.config.raft_store_max_leader_lease())
     }
 
-    pub(super) fn step(&mut self, msg: Message) {
+    /// A replica reads: its leader notes the read and looks for locks in its memory. TiKV: `on_step_read_index`.
+    fn observe_read_index(&self, msg: &mut Message) -> Result<()> {
+        let asks = msg.get_msg_type() == MessageType::MsgReadIndex && self.fsm.peer.is_leader();
+        let Some(entry) = msg.entries.first_mut().filter(|_| asks) else { return Ok(()) };
+        let mut context = ReadIndexContext::parse(&entry.data)?;
+        if let Some(request) = context.request.take() {
+            context.locked = self.ctx.read_index_observer.on_step(&request, self.fsm.peer.region());
+            entry.data = context.to_bytes().into();
+        }
+        Ok(())
+    }
+
+    pub(super) fn step(&mut self, mut msg: Message) {
+        if let Err(err) = self.observe_read_index(&mut msg) {
+            return log::warn!("region {}: a read index is dropped: {err}", self.fsm.region_id());
+        }
         let (region, from, kind) = (self.fsm.region_id(), msg.from, msg.get_msg_type());
         self.fsm.peer.heard_of(from);
         if kind == MessageType::MsgHeartbeatResponse && !msg.context.is_empty() {

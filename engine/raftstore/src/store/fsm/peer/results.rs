@@ -4,7 +4,7 @@ use raft::eraftpb::ConfChangeV2;
 
 use super::{PeerFsm, PeerFsmDelegate};
 use crate::store::{
-    CasualMessage, PeerMsg, SnapshotApplied, Transport,
+    PeerMsg, SnapshotApplied, Transport,
     fsm::apply::{ApplyRes, ExecResult, Registration},
     peer::Peer,
     worker::raftlog_gc::RaftlogGcTask,
@@ -118,10 +118,10 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    fn create_split_peer(&mut self, region: Region, campaigns: bool) {
+    fn create_split_peer(&mut self, region: Region, parent_leads: bool) {
         let (region_id, ctx) = (region.id, &*self.ctx);
         let engines = self.fsm.peer.storage().engines.clone();
-        let fsm = match PeerFsm::create(ctx.store_id, &ctx.config, engines, region, false) {
+        let mut fsm = match PeerFsm::create(ctx.store_id, &ctx.config, engines, region, false) {
             Ok(fsm) => fsm,
             Err(err) => {
                 log::error!("region {region_id}: cannot make the peer of a new region: {err}");
@@ -129,11 +129,16 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             }
         };
         ctx.apply_router.register(registration(&fsm.peer));
+        if parent_leads {
+            fsm.peer.maybe_campaign();
+            // It is likely to become the leader. Until PD has the region, no client finds its keys.
+            fsm.peer.report_to_pd(ctx);
+        }
         // A peer that was made by an early message knows nothing yet and is replaced.
         let mailbox = ctx.router.inner().register(region_id, fsm);
         let _ = mailbox.send(PeerMsg::Start);
-        if campaigns {
-            let _ = mailbox.send(PeerMsg::Casual(CasualMessage::Campaign));
+        if !parent_leads && self.fsm.peer.region().peers.len() > 1 {
+            self.fsm.peer.remember_uncampaigned(region_id);
         }
         for msg in self.ctx.store_meta.lock().take_pending_votes(region_id) {
             let _ = mailbox.send(PeerMsg::RaftMessage(Box::new(msg)));

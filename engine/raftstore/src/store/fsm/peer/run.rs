@@ -5,7 +5,7 @@ use super::{Cont, PeerFsm};
 use crate::{
     batch_system::{HandleResult, Mailbox},
     store::{
-        CasualMessage, PeerMsg, SignificantMsg, Transport, fsm::store::PollContext, read_queue::read_id,
+        CampaignType, CasualMessage, PeerMsg, SignificantMsg, Transport, fsm::store::PollContext, read_queue::read_id,
         spans, worker::region::RegionTask,
     },
 };
@@ -128,11 +128,12 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             // The followers' answers make Raft send what it could not send before.
             CasualMessage::SnapshotGenerated => self.fsm.peer.raft_group.ping(),
             CasualMessage::ComputeHashResult { index, hash } => self.on_hash_computed(index, hash),
-            CasualMessage::Campaign => {
+            CasualMessage::Campaign(CampaignType::ForceLeader) => {
                 if let Err(err) = self.fsm.peer.raft_group.campaign() {
                     log::info!("region {}: cannot campaign: {err}", self.fsm.region_id());
                 }
             }
+            CasualMessage::Campaign(CampaignType::UnsafeSplitCampaign) => self.fsm.peer.maybe_campaign(),
         }
     }
 

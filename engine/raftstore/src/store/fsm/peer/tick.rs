@@ -20,6 +20,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if peer.storage().is_applying_snapshot() || peer.raft_group.snap().is_some() {
             return;
         }
+        peer.check_uncampaigned_regions();
         peer.retry_pending_reads(self.ctx.config.raft_read_index_retry_interval_ticks);
         peer.raft_group.tick();
     }

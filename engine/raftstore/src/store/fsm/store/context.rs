@@ -7,7 +7,7 @@ use super::StoreMeta;
 use crate::{
     RaftRouter,
     store::{
-        Config, ConfigTracker, Engines, PdReporter, ReadDelegates, SnapManager, Transport,
+        Config, ConfigTracker, Engines, PdReporter, ReadDelegates, ReadIndexObserver, SnapManager, Transport,
         async_io::write::WriteSenders,
         fsm::apply::ApplyRouter,
         worker::{raftlog_gc::RaftlogGcScheduler, region::RegionScheduler},
@@ -29,5 +29,6 @@ pub struct PollContext<T: Transport> {
     pub raftlog_gc: RaftlogGcScheduler,
     pub snap_mgr: SnapManager,
     pub pd: Arc<dyn PdReporter>,
+    pub read_index_observer: Arc<dyn ReadIndexObserver>,
     pub trans: T,
 }

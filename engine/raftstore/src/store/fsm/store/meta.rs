@@ -41,6 +41,18 @@ impl StoreMeta {
         overlaps(other, region).then(|| other.clone())
     }
 
+    /// The region beside `region` that a split by this configuration has made of it last. TiKV: `find_sibling_region`.
+    pub fn sibling(&self, region: &Region, right_derive: bool) -> Option<Region> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let from = match right_derive {
+            // The one that ends where this begins.
+            true => Included(keys::enc_start_key(region)),
+            false => Excluded(keys::enc_end_key(region)),
+        };
+        let (_, id) = self.region_ranges.range((from, Unbounded)).next()?;
+        self.regions.get(id).filter(|sibling| sibling.id != region.id).cloned()
+    }
+
     pub fn overlapping_pending(&self, region: &Region) -> Option<Region> {
         self.pending_snapshots.iter().find(|r| r.id != region.id && overlaps(r, region)).cloned()
     }
@@ -92,6 +104,17 @@ mod tests {
         assert!(meta.overlapping(&region(3, b"c", b"")).is_none());
         meta.add_pending_snapshot(region(4, b"x", b"y"));
         assert_eq!(meta.overlapping_pending(&region(3, b"c", b"")).unwrap().id, 4);
+    }
+
+    #[test]
+    fn a_sibling_is_on_the_side_that_splits_make() {
+        let mut meta = StoreMeta::default();
+        let regions = [region(1, b"", b"b"), region(2, b"b", b"d"), region(3, b"d", b"")];
+        regions.iter().for_each(|r| meta.set_region(r));
+        let id = |r: usize, right| meta.sibling(&regions[r], right).map(|r| r.id);
+        assert_eq!((id(1, true), id(1, false)), (Some(1), Some(3)));
+        assert_eq!((id(0, true), id(0, false)), (None, Some(2)));
+        assert_eq!(id(2, false), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
     batch_system::BatchSystem,
     debug,
     store::{
-        Config, ConfigTracker, Engines, LocalReader, PdReporter, PeerMsg, ReadDelegates, SnapManager,
+        Config, ConfigTracker, Engines, LocalReader, PdReporter, PeerMsg, ReadDelegates, ReadIndexObserver, SnapManager,
         StoreMsg, StoreTick, Transport,
         async_io::write::StoreWriters,
         fsm::{
@@ -34,6 +34,7 @@ pub struct StoreParts<T: Transport> {
     pub trans: T,
     pub snap_mgr: SnapManager,
     pub pd: Arc<dyn PdReporter>,
+    pub read_index_observer: Arc<dyn ReadIndexObserver>,
 }
 
 /// All threads of a store's RaftStore.
@@ -86,7 +87,7 @@ impl RaftBatchSystem {
     /// A bad configuration, states on disk that contradict each other, or no thread to be had.
     pub fn spawn<T: Transport>(&mut self, parts: StoreParts<T>) -> Result<()> {
         parts.config.validate().map_err(crate::Error::Other)?;
-        let StoreParts { store_id, config, engines, trans, snap_mgr, pd } = parts;
+        let StoreParts { store_id, config, engines, trans, snap_mgr, pd, read_index_observer } = parts;
         let writers = StoreWriters::spawn(&config, &engines, &self.router)?;
         let generators = config.snap_generator_pool_size;
         let region_workers = RegionWorkers::spawn(&engines, &snap_mgr, &self.router, generators)?;
@@ -106,6 +107,7 @@ impl RaftBatchSystem {
             raftlog_gc: raftlog_gc.scheduler(),
             snap_mgr,
             pd,
+            read_index_observer,
             trans,
         };
         self.load_peers(&ctx)?;

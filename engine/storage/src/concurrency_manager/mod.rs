@@ -1,6 +1,8 @@
 //! max_ts and the in-memory lock table: what keeps async-commit and 1PC writers above the reads before them.
 //!
 //! Mirrors `components/concurrency_manager`.
+mod max_ts;
+
 use std::{
     collections::BTreeMap,
     ops::Bound,
@@ -10,6 +12,8 @@ use std::{
     },
 };
 
+use kvproto::kvrpcpb::RequestOrigin;
+pub use max_ts::{ActionOnInvalidMaxTs, InvalidMaxTsUpdate, MaxTsBound, TsoProvider};
 use parking_lot::{Mutex, RwLock};
 use txn_types::{Key, Lock, TimeStamp};
 
@@ -25,6 +29,7 @@ struct KeyHandle {
 struct Shared {
     max_ts: AtomicU64,
     table: RwLock<BTreeMap<Key, Arc<KeyHandle>>>,
+    bound: MaxTsBound,
 }
 
 /// Cheap to clone; all clones are one manager.
@@ -34,10 +39,21 @@ pub struct ConcurrencyManager {
 }
 
 impl ConcurrencyManager {
+    /// Takes any timestamp, as there is no PD to compare it with.
     pub fn new(latest_ts: TimeStamp) -> Self {
-        let manager = Self::default();
-        manager.update_max_ts(latest_ts);
+        Self::with_bound(latest_ts, MaxTsBound::default())
+    }
+
+    /// Takes timestamps within `bound`. TiKV: `new_with_config`.
+    pub fn with_bound(latest_ts: TimeStamp, bound: MaxTsBound) -> Self {
+        let manager = Self { shared: Arc::new(Shared { bound, ..Shared::default() }) };
+        manager.raise_max_ts(latest_ts);
         manager
+    }
+
+    /// The limit of timestamps.
+    pub fn bound(&self) -> &MaxTsBound {
+        &self.shared.bound
     }
 
     /// The greatest timestamp anybody has read at here.
@@ -45,8 +61,43 @@ impl ConcurrencyManager {
         self.shared.max_ts.load(Ordering::SeqCst).into()
     }
 
-    /// Notes a read at `new_ts`. A read of "the latest" has no timestamp and raises nothing.
-    pub fn update_max_ts(&self, new_ts: TimeStamp) {
+    /// Notes a read at `new_ts`. A read of "the latest" has no timestamp and raises nothing. `source` names the read in
+    /// the log.
+    ///
+    /// # Errors
+    /// [`InvalidMaxTsUpdate`] if `new_ts` is further ahead of PD than the allowed drift; max_ts stays as it was.
+    pub fn update_max_ts(&self, new_ts: TimeStamp, source: &str) -> Result<(), InvalidMaxTsUpdate> {
+        self.check_ts(new_ts, source)?;
+        self.raise_max_ts(new_ts);
+        Ok(())
+    }
+
+    /// As [`ConcurrencyManager::update_max_ts`]; of callers other than TiDB no drift is allowed, since they pass wrong
+    /// timestamps here more easily. TiKV: `MaxTsUpdateSource::require_request_origin_check`.
+    ///
+    /// # Errors
+    /// As [`ConcurrencyManager::update_max_ts`].
+    pub fn update_max_ts_of(
+        &self,
+        new_ts: TimeStamp,
+        source: &str,
+        origin: RequestOrigin,
+    ) -> Result<(), InvalidMaxTsUpdate> {
+        self.shared.bound.check(new_ts, origin != RequestOrigin::TiDb, source)?;
+        self.raise_max_ts(new_ts);
+        Ok(())
+    }
+
+    /// Checks a timestamp that goes into a min_commit_ts, without noting a read.
+    ///
+    /// # Errors
+    /// As [`ConcurrencyManager::update_max_ts`].
+    pub fn check_ts(&self, ts: TimeStamp, source: &str) -> Result<(), InvalidMaxTsUpdate> {
+        self.shared.bound.check(ts, false, source)
+    }
+
+    /// Notes a read whose timestamp is PD's own, or was checked by the store that it comes from. Never blocks.
+    pub fn raise_max_ts(&self, new_ts: TimeStamp) {
         if !new_ts.is_max() {
             self.shared.max_ts.fetch_max(new_ts.into_inner(), Ordering::SeqCst);
         }
@@ -138,9 +189,9 @@ mod tests {
     #[test]
     fn max_ts_only_rises() {
         let cm = ConcurrencyManager::new(10.into());
-        cm.update_max_ts(20.into());
-        cm.update_max_ts(15.into());
-        cm.update_max_ts(TimeStamp::max());
+        for ts in [20.into(), 15.into(), TimeStamp::max()] {
+            cm.update_max_ts(ts, "test").unwrap();
+        }
         assert_eq!(cm.max_ts(), 20.into());
     }
 
