@@ -7,7 +7,7 @@ use tikv_client::{
 };
 use tracepoints::Req;
 
-use crate::directive::Op;
+use crate::directive::{Commit, Op};
 
 /// A held request may stand for as long as a person thinks.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -45,8 +45,8 @@ impl Clients {
     async fn call(&self, op: &Op, names: &BTreeMap<String, u64>) -> Result<String> {
         match op {
             Op::Get { key, at } => self.get(key, at.as_deref(), names).await.map(show),
-            Op::Put { key, value } => self.write(key, Some(value)).await,
-            Op::Delete { key } => self.write(key, None).await,
+            Op::Put { key, value, commit } => self.write(key, Some(value), *commit).await,
+            Op::Delete { key } => self.write(key, None, Commit::TwoPhase).await,
             Op::RawGet { key } => Ok(show(self.raw.get(key.clone()).await?)),
             Op::RawPut { key, value } => {
                 self.raw.put(key.clone(), value.clone()).await?;
@@ -73,8 +73,14 @@ impl Clients {
         Ok(self.txn.snapshot(ts, options).get(key.to_vec()).await?)
     }
 
-    async fn write(&self, key: &[u8], value: Option<&Vec<u8>>) -> Result<String> {
-        let mut txn = self.txn.begin_optimistic().await?;
+    async fn write(&self, key: &[u8], value: Option<&Vec<u8>>, commit: Commit) -> Result<String> {
+        let options = TransactionOptions::new_optimistic();
+        let options = match commit {
+            Commit::TwoPhase => options,
+            Commit::Async => options.use_async_commit(),
+            Commit::OnePc => options.try_one_pc(),
+        };
+        let mut txn = self.txn.begin_with_options(options).await?;
         match value {
             Some(value) => txn.put(key.to_vec(), value.clone()).await?,
             None => txn.delete(key.to_vec()).await?,

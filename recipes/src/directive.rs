@@ -13,10 +13,11 @@ pub enum Op {
         key: Vec<u8>,
         at: Option<String>,
     },
-    /// An optimistic transaction of one put: prewrite and commit.
+    /// An optimistic transaction of one put.
     Put {
         key: Vec<u8>,
         value: Vec<u8>,
+        commit: Commit,
     },
     Delete {
         key: Vec<u8>,
@@ -28,6 +29,18 @@ pub enum Op {
         key: Vec<u8>,
         value: Vec<u8>,
     },
+}
+
+/// How a transaction commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commit {
+    /// Prewrite, then commit.
+    #[default]
+    TwoPhase,
+    /// The prewrite decides; the commit follows in the background.
+    Async,
+    /// The prewrite leaves the commit record.
+    OnePc,
 }
 
 impl Op {
@@ -113,7 +126,7 @@ pub enum Directive {
 pub const KNOWN: &[&str] = &[
     "cluster [stores=N] [lease=on|off] [log-gc=on|off]",
     "get KEY [at=NAME]",
-    "put KEY VALUE|bytes=N",
+    "put KEY VALUE|bytes=N [async-commit|one-pc]",
     "delete KEY",
     "raw-get KEY",
     "raw-put KEY VALUE|bytes=N",
@@ -137,8 +150,13 @@ pub const KNOWN: &[&str] = &[
 ];
 
 /// What can be stepped; `KNOWN` has it too.
-const OPS: &[&str] =
-    &["get KEY [at=NAME]", "put KEY VALUE|bytes=N", "delete KEY", "raw-get KEY", "raw-put KEY VALUE|bytes=N"];
+const OPS: &[&str] = &[
+    "get KEY [at=NAME]",
+    "put KEY VALUE|bytes=N [async-commit|one-pc]",
+    "delete KEY",
+    "raw-get KEY",
+    "raw-put KEY VALUE|bytes=N",
+];
 
 /// Reads every directive before any is run; the error names the line.
 pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
@@ -217,7 +235,9 @@ fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
     Ok(match words {
         ["get", key] => Op::Get { key: (*key).into(), at: None },
         ["get", key, at] => Op::Get { key: (*key).into(), at: Some(option(at, "at")?.into()) },
-        ["put", key, value] => Op::Put { key: (*key).into(), value: parse_value(value)? },
+        ["put", key, value, how @ ..] => {
+            Op::Put { key: (*key).into(), value: parse_value(value)?, commit: parse_commit(how)? }
+        }
         ["delete", key] => Op::Delete { key: (*key).into() },
         ["raw-get", key] => Op::RawGet { key: (*key).into() },
         ["raw-put", key, value] => Op::RawPut { key: (*key).into(), value: parse_value(value)? },
@@ -240,6 +260,15 @@ fn wrong(words: &[&str], known: &[&str]) -> String {
     match near.filter(|usage| likeness(usage) > 0.8) {
         Some(usage) => format!("expected a directive such as `{usage}`, found `{found}`"),
         None => format!("expected one of: {}; found `{found}`", known.join(", ")),
+    }
+}
+
+fn parse_commit(words: &[&str]) -> Result<Commit, String> {
+    match words {
+        [] => Ok(Commit::TwoPhase),
+        ["async-commit"] => Ok(Commit::Async),
+        ["one-pc"] => Ok(Commit::OnePc),
+        other => Err(format!("expected async-commit, one-pc or nothing, found `{}`", other.join(" "))),
     }
 }
 
@@ -340,6 +369,14 @@ mod tests {
         assert!(
             matches!(parse(&words("put k bytes=300")).unwrap(), Directive::Run(Op::Put { value, .. }) if value.len() == 300)
         );
+        let commit = |text: &str| match parse(&words(text)) {
+            Ok(Directive::Step(Op::Put { commit, .. })) => Ok(commit),
+            other => Err(format!("{other:?}")),
+        };
+        assert_eq!(commit("step put k v"), Ok(Commit::TwoPhase));
+        assert_eq!(commit("step put k v async-commit"), Ok(Commit::Async));
+        assert_eq!(commit("step put k v one-pc"), Ok(Commit::OnePc));
+        assert!(commit("step put k v 2pc").unwrap_err().contains("async-commit, one-pc or nothing"));
         assert!(matches!(parse(&words("lock k v ttl=5")).unwrap(), Directive::Lock { ttl_ms: 5, .. }));
     }
 }

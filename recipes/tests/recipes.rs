@@ -41,6 +41,8 @@ recipes!(
     point_get_read_index,
     raw_put,
     txn_2pc,
+    async_commit,
+    one_pc,
     leader_change_during_commit,
     follower_catches_up,
 );
