@@ -200,6 +200,80 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
     panic!("it did not stop");
 }
 
+/// The leader of the first region, by PD's account, once the region has this many peers.
+async fn leader_among(pd: &str, peers: usize) -> Option<(Context, TikvClient<Channel>)> {
+    let pd = PdClient::connect(&[pd.to_owned()]).await.ok()?;
+    let found = pd.get_region(b"").await.ok()?;
+    let peer = found.leader.filter(|_| found.region.peers.len() == peers)?;
+    let store = pd.get_store(peer.store_id).await.ok()?;
+    let (region_id, region_epoch) = (found.region.id, found.region.region_epoch);
+    let context = Context { region_id, region_epoch, peer: Some(peer), ..Context::default() };
+    Some((context, TikvClient::connect(format!("http://{}", store.address)).await.ok()?))
+}
+
+/// Asks the leader until there is an answer without a region error.
+async fn until_served<T>(
+    what: &str,
+    pd: &str,
+    peers: usize,
+    attempt: impl AsyncFn(Context, TikvClient<Channel>) -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + BOUND;
+    loop {
+        assert!(Instant::now() < deadline, "{what}");
+        if let Some((context, kv)) = leader_among(pd, peers).await
+            && let Ok(Some(found)) =
+                tokio::time::timeout(Duration::from_secs(5), attempt(context, kv)).await
+        {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// All processes of a cluster; PD is in the first.
+fn start_all(dir: &Path, stores: usize) -> Vec<Process> {
+    let mut all = vec![Process::start(&dir.join("s0"), None)];
+    let pd = all[0].pd.clone();
+    all.extend((1..stores).map(|n| Process::start(&dir.join(format!("s{n}")), Some(&pd))));
+    all
+}
+
+async fn check_nothing_is_lost(stores: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let processes = start_all(dir.path(), stores);
+        for i in 0..20u8 {
+            let put = async |context: Context, mut kv: TikvClient<Channel>| {
+                let (context, key, value) = (Some(context), vec![i], vec![i; 10]);
+                let put = RawPutRequest { context, key, value, ..Default::default() };
+                let put = kv.raw_put(put).await.ok()?.into_inner();
+                (put.region_error.is_none() && put.error.is_empty()).then_some(())
+            };
+            until_served("a put", &processes[0].pd, stores, put).await;
+        }
+    }
+    let processes = start_all(dir.path(), stores);
+    for i in 0..20u8 {
+        let get = async |context: Context, mut kv: TikvClient<Channel>| {
+            let get = RawGetRequest { context: Some(context), key: vec![i], ..Default::default() };
+            let got = kv.raw_get(get).await.ok()?.into_inner();
+            got.region_error.is_none().then_some(got.value)
+        };
+        assert_eq!(until_served("a get", &processes[0].pd, stores, get).await, vec![i; 10]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_killed_at_once_have_lost_nothing_they_acknowledged() {
+    check_nothing_is_lost(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_processes_killed_at_once_have_lost_nothing_they_acknowledged() {
+    check_nothing_is_lost(3).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_leave_by_the_bridge_and_a_collector_that_is_down_does_not_hold_up_the_end() {
     let dir = tempfile::tempdir().unwrap();

@@ -139,7 +139,17 @@ fn kinds(mode: [&str; 2], lines: &[String]) -> BTreeSet<String> {
 
 #[test]
 fn a_directory_as_kill_9_leaves_it_answers_as_the_server_did() {
-    let cluster = Cluster::start(1, SecurityConfig::default());
+    check_copy(1);
+}
+
+/// What is acknowledged is on a quorum: of two stores on both.
+#[test]
+fn one_of_two_directories_answers_as_the_servers_did() {
+    check_copy(2);
+}
+
+fn check_copy(stores: usize) {
+    let cluster = Cluster::start(stores, SecurityConfig::default());
     let truth = written(&cluster);
     let host = cluster.host();
     let server = ["--host", host.as_str()];

@@ -19,14 +19,16 @@ fn key(round: u64, n: u64) -> Vec<u8> {
     format!("key-{round}-{n:06}").into_bytes()
 }
 
-/// Run by the test below in a process of its own: writes for ever and says what is acknowledged.
+/// Run by the tests below in a process of its own: writes for ever and says what is acknowledged.
 #[test]
-#[ignore = "run by `nothing_acknowledged_is_lost` in its own process"]
+#[ignore = "run by `nothing_acknowledged_by_three_stores_is_lost` in its own process"]
 fn writer() {
     let Ok(value) = std::env::var(DIR) else { return };
-    let (dir, round) = value.rsplit_once(':').unwrap();
-    let round: u64 = round.parse().unwrap();
-    let cluster = Cluster::open(Path::new(dir), &[1, 2, 3], quick_config());
+    let (rest, round) = value.rsplit_once(':').unwrap();
+    let (dir, count) = rest.rsplit_once(':').unwrap();
+    let (count, round): (u64, u64) = (count.parse().unwrap(), round.parse().unwrap());
+    let stores: Vec<u64> = (1..=count).collect();
+    let cluster = Cluster::open(Path::new(dir), &stores, quick_config());
     for n in 0..100_000 {
         cluster.must_put(&key(round, n), &n.to_be_bytes());
         let mut out = std::io::stdout().lock();
@@ -36,10 +38,10 @@ fn writer() {
 }
 
 /// Lets the writer work until enough is acknowledged, then kills it. Returns the last acknowledged write.
-fn write_and_kill(dir: &Path, round: u64) -> u64 {
+fn write_and_kill(dir: &Path, stores: usize, round: u64) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::writer", "--ignored", "--nocapture"])
-        .env(DIR, format!("{}:{round}", dir.display()))
+        .env(DIR, format!("{}:{stores}:{round}", dir.display()))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -63,13 +65,22 @@ fn write_and_kill(dir: &Path, round: u64) -> u64 {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost() {
+fn nothing_acknowledged_by_three_stores_is_lost() {
+    check_nothing_is_lost(&[1, 2, 3]);
+}
+
+#[test]
+fn nothing_acknowledged_by_two_stores_is_lost() {
+    check_nothing_is_lost(&[1, 2]);
+}
+
+fn check_nothing_is_lost(stores: &[u64]) {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
     for round in 0..ROUNDS {
-        acknowledged.push(write_and_kill(dir.path(), round));
+        acknowledged.push(write_and_kill(dir.path(), stores.len(), round));
     }
-    let cluster = Cluster::open(dir.path(), &[1, 2, 3], quick_config());
+    let cluster = Cluster::open(dir.path(), stores, quick_config());
     cluster.must_put(b"alive", b"again");
     let leader = cluster.wait_leader(REGION);
     let snap = until("a read", || cluster.snapshot(leader, cluster.header(leader, REGION)).ok());
