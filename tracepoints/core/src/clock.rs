@@ -128,7 +128,7 @@ impl EngineInstant {
 impl std::ops::Add<Duration> for EngineInstant {
     type Output = Self;
     fn add(self, d: Duration) -> Self {
-        EngineInstant(self.0.saturating_add(d.as_nanos() as u64))
+        EngineInstant(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -226,6 +226,12 @@ mod tests {
         let after = EngineClock::now();
         assert!(after >= stood, "engine time never runs backwards");
         assert!(now_ns() - after.0 >= 20_000_000, "the frozen time is not made up for");
+    }
+
+    #[test]
+    fn the_longest_duration_ends_never_and_not_at_once() {
+        let end = EngineClock::now() + Duration::from_millis(u64::MAX);
+        assert_eq!(end, EngineInstant(u64::MAX));
     }
 
     #[test]

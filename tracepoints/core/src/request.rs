@@ -75,11 +75,19 @@ pub enum RequestKind {
     RawScan,
     RawDeleteRange,
     Other,
+    // Recordings hold the numbers, so that new kinds come last.
+    RawBatchScan,
+    RawGetKeyTtl,
+    RawCompareAndSwap,
+    UnsafeDestroyRange,
+    SplitRegion,
+    KvPrepareFlashbackToVersion,
+    KvFlashbackToVersion,
 }
 
 impl RequestKind {
     /// Every kind, in the order of its number.
-    pub const ALL: [RequestKind; 27] = [
+    pub const ALL: [RequestKind; 34] = [
         Self::Client,
         Self::Tso,
         Self::KvGet,
@@ -107,6 +115,13 @@ impl RequestKind {
         Self::RawScan,
         Self::RawDeleteRange,
         Self::Other,
+        Self::RawBatchScan,
+        Self::RawGetKeyTtl,
+        Self::RawCompareAndSwap,
+        Self::UnsafeDestroyRange,
+        Self::SplitRegion,
+        Self::KvPrepareFlashbackToVersion,
+        Self::KvFlashbackToVersion,
     ];
 
     /// Snake-case name, e.g. `kv_get`.

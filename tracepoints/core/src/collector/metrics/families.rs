@@ -246,6 +246,13 @@ pub(super) fn command(kind: RequestKind) -> &'static str {
         RawBatchDelete => "raw_batch_delete",
         RawScan => "raw_scan",
         RawDeleteRange => "raw_delete_range",
+        RawBatchScan => "raw_batch_scan",
+        RawGetKeyTtl => "raw_get_key_ttl",
+        RawCompareAndSwap => "raw_compare_and_swap",
+        UnsafeDestroyRange => "unsafe_destroy_range",
+        SplitRegion => "split_region",
+        KvPrepareFlashbackToVersion => "flashback_to_version_read_lock",
+        KvFlashbackToVersion => "flashback_to_version_write",
         Client | Tso | Other => "other",
     }
 }
