@@ -31,6 +31,8 @@ pub enum Error {
     ServerIsBusy(String),
     #[error("read index not ready, reason {reason}, region {region_id}")]
     ReadIndexNotReady { reason: &'static str, region_id: u64 },
+    #[error("peer {peer_id} is not ready, safe_ts {safe_ts}, region {region_id}")]
+    DataIsNotReady { region_id: u64, peer_id: u64, safe_ts: u64 },
     #[error("{0}")]
     Transport(String),
     #[error("snapshot: {0}")]
@@ -108,6 +110,9 @@ impl From<Error> for errorpb::Error {
             }
             Error::Transport(reason) => {
                 pb.server_is_busy = Some(errorpb::ServerIsBusy { reason, ..Default::default() });
+            }
+            Error::DataIsNotReady { region_id, peer_id, safe_ts } => {
+                pb.data_is_not_ready = Some(errorpb::DataIsNotReady { region_id, peer_id, safe_ts });
             }
             Error::ReadIndexNotReady { reason, region_id } => {
                 pb.read_index_not_ready =

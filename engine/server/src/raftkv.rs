@@ -15,7 +15,9 @@ use kvproto::{
 };
 use raftstore::{
     RaftRouter,
-    store::{Callback, LocalReader, RegionSnapshot, WriteResponse, util::FLAG_FLASHBACK},
+    store::{
+        Callback, LocalReader, RegionSnapshot, WriteResponse, util::FLAG_FLASHBACK, util::FLAG_STALE_READ,
+    },
 };
 use tikv_kv::{Engine, ErrorInner, Modify, Result, SnapContext, WriteData};
 use tracepoints::Req;
@@ -31,19 +33,29 @@ impl RaftKv {
     pub fn new(reader: LocalReader, router: RaftRouter) -> Self {
         Self { reader, router }
     }
+
+    /// The way to this store's peers.
+    pub(crate) fn router(&self) -> &RaftRouter {
+        &self.router
+    }
+
+    /// All data of this store. TiKV: `Engine::kv_engine`.
+    pub(crate) fn kv_engine(&self) -> &engine_rocks::RocksEngine {
+        self.reader.kv_engine()
+    }
 }
 
 impl Engine for RaftKv {
     type Snap = RegionSnapshot;
 
     fn async_snapshot(&self, ctx: SnapContext) -> BoxFuture<'static, Result<RegionSnapshot>> {
-        if ctx.pb_ctx.stale_read {
-            let message = "stale reads are not supported; read from the leader".to_owned();
-            return ready(Err(ErrorInner::Other(message).into())).boxed();
-        }
         let reader = self.reader.clone();
+        let mut header = header(&ctx);
+        if ctx.pb_ctx.stale_read {
+            header.flags |= FLAG_STALE_READ;
+        }
         // The lease is looked at when the reader is polled, not before.
-        async move { reader.snapshot(header(&ctx), read_index(&ctx), ctx.req).await }.boxed()
+        async move { reader.snapshot(header, read_index(&ctx), ctx.req).await }.boxed()
     }
 
     fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<()>> {

@@ -194,7 +194,8 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     );
     let receiver = SnapReceiver::new(snap_mgr, &config.server);
     let recv_snaps = receiver.limit().clone();
-    let kv = KvService::new(store_id, storage.clone(), router.clone(), receiver, metrics.clone());
+    let kv =
+        KvService::new(pd.cluster_id(), store_id, storage.clone(), router.clone(), receiver, metrics.clone());
     let knobs = Knobs {
         kv: engines.kv.clone(),
         raft_store: system.config(),

@@ -1,11 +1,18 @@
 //! Errors of the storage layer, and what clients get to see of them.
 //!
 //! Mirrors `src/storage/errors.rs`.
-use keys::hex_upper;
-use kvproto::{errorpb, kvrpcpb};
+use kvproto::{
+    errorpb,
+    kvrpcpb::{self, ApiVersion},
+};
 use txn_types::{KvPair, TimeStamp};
 
-use crate::{concurrency_manager::InvalidMaxTsUpdate, mvcc};
+use crate::{api_version::CommandKind, concurrency_manager::InvalidMaxTsUpdate, mvcc};
+
+/// A bound of a range, as TiKV's errors show it.
+fn shown(key: &Option<Vec<u8>>) -> String {
+    key.as_ref().map_or_else(|| "(none)".into(), |key| keys::hex_upper(key))
+}
 
 /// TiKV: `storage::ErrorInner`, `txn::ErrorInner`.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +31,8 @@ pub enum ErrorInner {
     Closed,
     #[error("deadline is exceeded")]
     DeadlineExceeded,
-    #[error("key max length {limit} exceeded with key of {size} bytes {}...", hex_upper(.key))]
-    KeyTooLarge { size: usize, limit: usize, key: Vec<u8> },
+    #[error("max key size exceeded, size: {size}, limit: {limit}")]
+    KeyTooLarge { size: usize, limit: usize },
     #[error("invalid cf name: {0}; expected default, lock or write")]
     InvalidCf(String),
     /// A later read may have been answered by the leader before this one; PD is being asked.
@@ -35,6 +42,27 @@ pub enum ErrorInner {
     FlashbackNotPrepared(u64),
     #[error("ttl is not enabled, but get put request with ttl")]
     TtlNotEnabled,
+    #[error("get ttl on non-ttl store")]
+    NoTtl,
+    #[error("The length of ttls does not equal to the length of pairs")]
+    TtlLenNotEqualsToPairs,
+    #[error(
+        "Api version in request does not match with TiKV storage, cmd: {cmd:?}, storage: {storage_api_version:?}, \
+         request: {req_api_version:?}"
+    )]
+    ApiVersionNotMatched { cmd: CommandKind, storage_api_version: ApiVersion, req_api_version: ApiVersion },
+    #[error(
+        "Request range exceeds bound, request range:[{}, {}), physical bound:[{}, {})",
+        shown(.start), shown(.end), shown(.lower_bound), shown(.upper_bound)
+    )]
+    InvalidReqRange {
+        start: Option<Vec<u8>>,
+        end: Option<Vec<u8>>,
+        lower_bound: Option<Vec<u8>>,
+        upper_bound: Option<Vec<u8>>,
+    },
+    #[error("Invalid KeyRanges")]
+    InvalidKeyRanges,
     #[error("{0}")]
     Other(String),
 }

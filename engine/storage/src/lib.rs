@@ -4,6 +4,7 @@
 #[macro_use]
 mod macros;
 
+mod api_version;
 pub mod concurrency_manager;
 mod config;
 mod deadline;
@@ -21,6 +22,7 @@ mod tests;
 pub mod txn;
 mod types;
 
+pub use api_version::CommandKind;
 pub use concurrency_manager::ConcurrencyManager;
 pub use config::Config;
 pub use deadline::Deadline;
@@ -28,6 +30,7 @@ pub use errors::{
     Error, ErrorInner, Result, extract_committed, extract_key_error, extract_key_errors, extract_kv_pairs,
     extract_region_error, extract_region_error_from_error,
 };
+pub use raw::Swap;
 pub use read::ScanRange;
 pub use read_pool::Pool;
 pub use statistics::{CfStatistics, KvGetStatistics, SchedulerDetails, StageLatencyStats, Statistics};

@@ -1,12 +1,15 @@
 //! Reads: the way of a get from the gRPC handler through the read pool to a snapshot, and back.
 //!
 //! Mirrors `Storage::get`, `batch_get`, `scan` and `scan_lock` of `src/storage/mod.rs`.
+use std::time::Duration;
+
 use kvproto::kvrpcpb::{Context, IsolationLevel, KeyRange, LockInfo, RequestOrigin};
 use tikv_kv::{Engine, SnapContext, Snapshot};
 use tracepoints::{EngineClock, Req, clock::EngineInstant};
 use txn_types::{Key, KvPair, LockOrSharedLocks, TimeStamp, TsSet, Value};
 
 use crate::{
+    api_version::{CommandKind, check_api_version},
     concurrency_manager::ConcurrencyManager,
     deadline::Deadline,
     errors::Result,
@@ -158,6 +161,7 @@ impl<E: Engine> Storage<E> {
         load_commit_ts: bool,
         req: Req,
     ) -> Result<(Option<ValueEntry>, KvGetStatistics)> {
+        check_api_version(&ctx, CommandKind::get)?;
         let (store, bypass) = store_of(&ctx, start_ts, req);
         let check = LockCheck::Keys(start_ts, vec![key.clone()], bypass);
         let get =
@@ -186,6 +190,7 @@ impl<E: Engine> Storage<E> {
         load_commit_ts: bool,
         req: Req,
     ) -> Result<(Vec<EntryResult>, KvGetStatistics)> {
+        check_api_version(&ctx, CommandKind::batch_get)?;
         let (store, bypass) = store_of(&ctx, start_ts, req);
         let check = LockCheck::Keys(start_ts, keys.clone(), bypass);
         let get =
@@ -201,6 +206,7 @@ impl<E: Engine> Storage<E> {
         start_ts: TimeStamp,
         req: Req,
     ) -> Result<(Vec<Result<KvPair>>, KvGetStatistics)> {
+        check_api_version(&ctx, CommandKind::scan)?;
         let (store, bypass) = store_of(&ctx, start_ts, req);
         let (limit, key_only, desc) = (range.limit, range.key_only, range.reverse);
         let sample_step = range.sample_step;
@@ -222,16 +228,18 @@ impl<E: Engine> Storage<E> {
         self.read(ctx, check, req, scan).await
     }
 
-    /// Locks of transactions that started at or before `max_ts`, in the range.
+    /// Locks of transactions that started at or before `max_ts`, in the range. Of any API version, and from the leader only,
+    /// as in TiKV.
     pub async fn scan_lock(
         &self,
-        ctx: Context,
+        mut ctx: Context,
         max_ts: TimeStamp,
         start_key: Option<Key>,
         end_key: Option<Key>,
         limit: usize,
         req: Req,
     ) -> Result<(Vec<LockInfo>, KvGetStatistics)> {
+        ctx.replica_read = false;
         let check = LockCheck::AllUpTo(max_ts, start_key.clone(), end_key.clone());
         let fill_cache = !ctx.not_fill_cache;
         let scan = move |snapshot, stats: &mut Statistics| {
@@ -262,6 +270,11 @@ impl<E: Engine> Storage<E> {
         T: Send + 'static,
         F: FnOnce(E::Snap, &mut Statistics) -> Result<T> + Send + 'static,
     {
+        // As in TiKV, locks are listed whatever the load.
+        if !matches!(check, LockCheck::AllUpTo(..)) {
+            let threshold = Duration::from_millis(ctx.busy_threshold_ms.into());
+            self.read_pool.check_busy_threshold(threshold)?;
+        }
         tracepoints::step!(READ_POOL_QUEUE, req, region = ctx.region_id, ts = check.ts().into_inner());
         let (engine, cm) = (self.engine.clone(), self.concurrency_manager.clone());
         let (begin, deadline) = (EngineClock::now(), Deadline::of(&ctx));

@@ -5,17 +5,18 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use kvproto::errorpb;
 use parking_lot::RwLock;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::oneshot,
 };
-use tracepoints::label::labelled;
+use tracepoints::{EngineClock, label::labelled};
 
 use crate::errors::{Error, ErrorInner, Result};
 
@@ -37,6 +38,7 @@ pub struct Pool {
     workers: RwLock<Option<Workers>>,
     named: Arc<AtomicUsize>,
     running: Arc<AtomicUsize>,
+    load: Arc<Load>,
     threads: AtomicUsize,
     tasks_per_thread: AtomicUsize,
     closed: Arc<AtomicBool>,
@@ -54,6 +56,7 @@ impl Pool {
             workers: RwLock::default(),
             named: Arc::default(),
             running: Arc::default(),
+            load: Arc::default(),
             threads: AtomicUsize::new(threads.max(1)),
             tasks_per_thread: AtomicUsize::new(tasks_per_thread),
             closed: Arc::default(),
@@ -145,6 +148,29 @@ impl Pool {
         running > most.saturating_mul(self.threads.load(Ordering::Relaxed))
     }
 
+    /// Turns a task away that would wait for longer than its client says; zero: for as long as it takes.
+    ///
+    /// TiKV: `ReadPoolHandle::check_busy_threshold`.
+    ///
+    /// # Errors
+    /// `ServerIsBusy`, with the time that it would wait.
+    pub fn check_busy_threshold(&self, threshold: Duration) -> Result<()> {
+        if threshold.is_zero() {
+            return Ok(());
+        }
+        let wait = self.load.estimated_wait(self.threads.load(Ordering::Relaxed));
+        if wait <= threshold {
+            return Ok(());
+        }
+        let busy = errorpb::ServerIsBusy {
+            reason: "estimated wait time exceeds threshold".into(),
+            estimated_wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+            ..Default::default()
+        };
+        let error = errorpb::Error { server_is_busy: Some(busy), ..Default::default() };
+        Err(tikv_kv::Error::from(error).into())
+    }
+
     /// Lets a thread of the pool run `f` and hands back its result.
     ///
     /// # Errors
@@ -159,8 +185,12 @@ impl Pool {
             return Err(ErrorInner::SchedTooBusy.into());
         }
         let (tx, rx) = oneshot::channel();
+        let (queued, load) = (Running::enter(&self.load.queued), self.load.clone());
         let task = labelled(async move {
+            drop(queued);
+            let begin = EngineClock::now();
             let result = f.await;
+            load.ran(begin.elapsed());
             drop(running);
             // The client may have gone.
             let _ = tx.send(result);
@@ -181,6 +211,28 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shutdown();
+    }
+}
+
+/// How long tasks wait, as far as it can be told before.
+#[derive(Default)]
+struct Load {
+    /// Tasks that no thread has begun.
+    queued: Arc<AtomicUsize>,
+    /// How long a task runs: an average in which newer ones count more.
+    task_ns: AtomicU64,
+}
+
+impl Load {
+    fn ran(&self, took: Duration) {
+        let (old, new) = (self.task_ns.load(Ordering::Relaxed), took.as_nanos() as u64);
+        // Two at the same time may leave one out.
+        self.task_ns.store(if old == 0 { new } else { old - old / 8 + new / 8 }, Ordering::Relaxed);
+    }
+
+    fn estimated_wait(&self, threads: usize) -> Duration {
+        let queued = self.queued.load(Ordering::Relaxed) as u64 / threads.max(1) as u64;
+        Duration::from_nanos(self.task_ns.load(Ordering::Relaxed).saturating_mul(queued))
     }
 }
 
@@ -248,5 +300,33 @@ mod tests {
         pool.resize(2).unwrap();
         let closed = futures::executor::block_on(pool.spawn_handle(async { Ok(()) }).unwrap()).unwrap_err();
         assert!(matches!(*closed.0, ErrorInner::Closed), "{closed}");
+    }
+
+    #[test]
+    fn a_task_that_would_wait_too_long_is_turned_away() {
+        let pool = Pool::new("unified-read-pool", 1, 100, 0).unwrap();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let slow = || async {
+            std::thread::sleep(Duration::from_millis(20));
+            Ok(())
+        };
+        futures::executor::block_on(pool.spawn_handle(slow()).unwrap()).unwrap();
+        assert!(pool.check_busy_threshold(Duration::from_millis(1)).is_ok(), "nobody waits");
+        let blocks = async move {
+            // The only thread is kept until the queue was looked at.
+            let _ = wait.recv_timeout(Duration::from_secs(30));
+            Ok(())
+        };
+        let blocked = pool.spawn_handle(blocks).unwrap();
+        let queued: Vec<_> = (0..3).map(|_| pool.spawn_handle(slow()).unwrap()).collect();
+        let busy = pool.check_busy_threshold(Duration::from_millis(5)).unwrap_err();
+        let busy = crate::extract_region_error_from_error(&busy).unwrap().server_is_busy.unwrap();
+        assert_eq!(busy.reason, "estimated wait time exceeds threshold");
+        assert!(busy.estimated_wait_ms >= 40, "two or three tasks of 20 ms: {busy:?}");
+        assert!(pool.check_busy_threshold(Duration::ZERO).is_ok(), "this client waits");
+        assert!(pool.check_busy_threshold(Duration::from_secs(3600)).is_ok());
+        release.send(()).unwrap();
+        futures::executor::block_on(blocked).unwrap();
+        queued.into_iter().for_each(|task| futures::executor::block_on(task).unwrap());
     }
 }

@@ -6,14 +6,33 @@ use tracepoints::Req;
 use txn_types::TimeStamp;
 
 use crate::{
+    api_version::{CommandKind, check_api_version},
     concurrency_manager::ConcurrencyManager,
     config::Config,
     errors::Result,
     read_pool::Pool,
     statistics::SchedulerDetails,
-    txn::{commands::TypedCommand, scheduler::TxnScheduler},
+    txn::{
+        commands::{Command, CommandExt, TypedCommand},
+        scheduler::TxnScheduler,
+    },
     types::CommandOutput,
 };
+
+/// TiKV checks the commands that begin a transaction's writes, and raw ones; any client may end a transaction.
+fn check_version(cmd: &Command) -> Result<()> {
+    match cmd {
+        Command::Prewrite(_) | Command::PrewritePessimistic(_) => {
+            check_api_version(cmd.ctx(), CommandKind::prewrite)
+        }
+        Command::AcquirePessimisticLock(_) => {
+            check_api_version(cmd.ctx(), CommandKind::acquire_pessimistic_lock)
+        }
+        Command::RawAtomicStore(_) => check_api_version(cmd.ctx(), CommandKind::raw_atomic_store),
+        Command::RawCompareAndSwap(_) => check_api_version(cmd.ctx(), CommandKind::raw_compare_and_swap),
+        _ => Ok(()),
+    }
+}
 
 /// TiKV: `src/storage/mod.rs` `Storage`. Cheap to clone; reads are in `read.rs`, raw keys in `raw`.
 #[derive(Clone)]
@@ -58,7 +77,11 @@ impl<E: Engine> Storage<E> {
         cmd: impl Into<TypedCommand<T>>,
         req: Req,
     ) -> (Result<T>, SchedulerDetails) {
-        self.sched.run_cmd(cmd.into(), req).await
+        let cmd = cmd.into();
+        match check_version(&cmd.cmd) {
+            Ok(()) => self.sched.run_cmd(cmd, req).await,
+            Err(e) => (Err(e), SchedulerDetails::default()),
+        }
     }
 
     /// Bytes of running commands above which more are turned away, from now on.

@@ -168,6 +168,11 @@ pub enum ProcessResult {
     SecondaryLocksStatus {
         status: SecondaryLocksStatus,
     },
+    /// What the key held before, and whether it holds the new value now.
+    RawCompareAndSwapRes {
+        previous_value: Option<Value>,
+        succeed: bool,
+    },
     /// The command goes on as another one.
     NextCommand {
         cmd: Box<Command>,
@@ -199,4 +204,8 @@ output!(Vec<Result<()>>, ProcessResult::MultiRes { results } => results);
 output!(PrewriteResult, ProcessResult::PrewriteResult { result } => result);
 output!(TxnStatus, ProcessResult::TxnStatus { txn_status } => txn_status);
 output!(PessimisticLockResults, ProcessResult::PessimisticLockRes { res } => res);
+output!(
+    (Option<Value>, bool),
+    ProcessResult::RawCompareAndSwapRes { previous_value, succeed } => (previous_value, succeed)
+);
 output!(SecondaryLocksStatus, ProcessResult::SecondaryLocksStatus { status } => status);

@@ -8,7 +8,7 @@ mod rocks;
 mod snapshot;
 
 pub use error::{Error, ErrorInner, Result};
-pub use modify::{Modify, WriteData};
+pub use modify::{CfName, Modify, WriteData};
 pub use rocks::RocksKv;
 pub use snapshot::{IterOptions, Iterator, Snapshot};
 

@@ -14,6 +14,13 @@ pub enum Modify {
 }
 
 impl Modify {
+    /// The key, or the first of a range.
+    pub fn key(&self) -> &Key {
+        match self {
+            Modify::Put(_, k, _) | Modify::Delete(_, k) | Modify::DeleteRange(_, k, _, _) => k,
+        }
+    }
+
     /// Bytes of key and value.
     pub fn size(&self) -> usize {
         match self {

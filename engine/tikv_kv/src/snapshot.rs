@@ -20,6 +20,14 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     fn get_cf(&self, cf: CfName, key: &Key) -> Result<Option<Value>>;
     fn iter(&self, cf: CfName, opts: IterOptions) -> Result<Self::Iter>;
 
+    /// The region's first key, encoded; None if the engine has no regions. TiKV: `Snapshot::lower_bound`.
+    fn lower_bound(&self) -> Option<&[u8]> {
+        None
+    }
+    /// The key behind the region's last, encoded; empty: without end. TiKV: `Snapshot::upper_bound`.
+    fn upper_bound(&self) -> Option<&[u8]> {
+        None
+    }
     /// The region's id; 0 if the engine has no regions.
     fn region_id(&self) -> u64 {
         0

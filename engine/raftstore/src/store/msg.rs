@@ -41,8 +41,14 @@ pub enum StoreTick {
 pub enum CasualMessage {
     /// Asks the peer to transfer leadership (of a leader).
     TransferLeader { to: metapb::Peer },
-    /// Splits the region at these (encoded) keys; the leader asks PD for ids.
-    SplitRegion { split_keys: Vec<Vec<u8>>, callback: Callback },
+    /// Splits the region at these (encoded) keys, if it has this epoch's version, and `peer`, if given, is this one; the
+    /// leader asks PD for ids.
+    SplitRegion {
+        region_epoch: metapb::RegionEpoch,
+        peer: Option<metapb::Peer>,
+        split_keys: Vec<Vec<u8>>,
+        callback: Callback,
+    },
     /// Proposes a log compaction up to what followers allow, now.
     ForceCompactRaftLogs,
     /// A reader found the lease about to end.

@@ -76,6 +76,14 @@ impl tikv_kv::Snapshot for RegionSnapshot {
         })
     }
 
+    fn lower_bound(&self) -> Option<&[u8]> {
+        Some(&self.region.start_key)
+    }
+
+    fn upper_bound(&self) -> Option<&[u8]> {
+        Some(&self.region.end_key)
+    }
+
     fn region_id(&self) -> u64 {
         self.region.id
     }

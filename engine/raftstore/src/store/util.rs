@@ -1,6 +1,6 @@
 //! Checks of requests against a peer, and conversions of memberships. Mirrors `raftstore::store::util`.
 use kvproto::{
-    metapb::{self, PeerRole, Region},
+    metapb::{self, PeerRole, Region, RegionEpoch},
     raft_cmdpb::{AdminCmdType, ChangePeerRequest, CmdType, RaftCmdRequest, RaftRequestHeader},
 };
 use raft::eraftpb::{self, ConfChangeType, ConfState};
@@ -27,9 +27,11 @@ pub fn check_peer_id(header: &RaftRequestHeader, peer_id: u64) -> Result<()> {
     }
 }
 
-/// A command of an older term was meant for a leader that is gone.
+/// A command of an older term was meant for a leader that is gone. One of a term that this peer has not reached was
+/// meant for a leader that this peer does not know.
 pub fn check_term(header: &RaftRequestHeader, term: u64) -> Result<()> {
-    if header.term == 0 || term <= header.term + TERM_TOLERANCE { Ok(()) } else { Err(Error::StaleCommand) }
+    let lags = term > header.term.saturating_add(TERM_TOLERANCE);
+    if header.term == 0 || (!lags && header.term <= term) { Ok(()) } else { Err(Error::StaleCommand) }
 }
 
 /// Which parts of the epoch a command depends on: (version, conf_ver).
@@ -72,6 +74,8 @@ pub fn check_cmd_epoch(req: &RaftCmdRequest, region: &Region) -> Result<()> {
     }
 }
 
+/// A read of a past time that any replica may answer. TiKV: `WriteBatchFlags::STALE_READ`.
+pub const FLAG_STALE_READ: u64 = 0b0010;
 /// A request that is part of a flashback. TiKV: `WriteBatchFlags::FLASHBACK`.
 pub const FLAG_FLASHBACK: u64 = 0b1000;
 
@@ -105,6 +109,18 @@ pub fn check_flashback_header(header: &RaftRequestHeader, region: &Region) -> Re
     }
 }
 
+/// Up to which timestamp a replica answers stale reads: it does not know which transactions may still commit, so none.
+const SAFE_TS: u64 = 0;
+
+/// A stale read needs a safe timestamp that has reached its own. TiKV: `ReadDelegate::check_stale_read_safe`. TiKV's leader
+/// then reads by its lease; here the client asks the leader again, so that its read raises the leader's max_ts.
+pub fn check_stale_read(header: &RaftRequestHeader, region_id: u64, peer_id: u64) -> Result<()> {
+    if header.flags & FLAG_STALE_READ == 0 {
+        return Ok(());
+    }
+    Err(Error::DataIsNotReady { region_id, peer_id, safe_ts: SAFE_TS })
+}
+
 pub fn check_key_in_region(key: &[u8], region: &Region) -> Result<()> {
     if region.contains(key) {
         Ok(())
@@ -113,11 +129,37 @@ pub fn check_key_in_region(key: &[u8], region: &Region) -> Result<()> {
     }
 }
 
-/// An end key may be the region's own.
-pub fn check_end_key_in_region(key: &[u8], region: &Region) -> Result<()> {
-    let inside = key >= region.start_key.as_slice()
-        && (region.end_key.is_empty() || (!key.is_empty() && key <= region.end_key.as_slice()));
-    if inside { Ok(()) } else { Err(Error::KeyNotInRegion(key.to_vec(), Box::new(region.clone()))) }
+/// The end of a range of keys, excluded. An empty end is the region's own; another may be up to the region's own.
+///
+/// TiKV refuses the empty end of a region that has one; a client means all that the region has.
+pub fn end_key_in_region<'a>(key: &'a [u8], region: &'a Region) -> Result<&'a [u8]> {
+    let end = region.end_key.as_slice();
+    match key {
+        b"" => Ok(end),
+        key if key >= region.start_key.as_slice() && (end.is_empty() || key <= end) => Ok(key),
+        key => Err(Error::KeyNotInRegion(key.to_vec(), Box::new(region.clone()))),
+    }
+}
+
+/// A split depends on the version of the epoch alone: PD is asked with the newest membership.
+pub fn validate_split_region(
+    region: &Region,
+    peer_id: u64,
+    epoch: &RegionEpoch,
+    split_keys: &[Vec<u8>],
+) -> Result<()> {
+    let (id, current) = (region.id, region.epoch());
+    if split_keys.is_empty() {
+        return Err(Error::other(format!("[region {id}] {peer_id} no split key is specified.")));
+    }
+    if current.version != epoch.version {
+        let text = format!("[region {id}] {peer_id} epoch changed {current:?} != {epoch:?}, retry later");
+        return Err(Error::EpochNotMatch(text, vec![region.clone()]));
+    }
+    if split_keys.iter().any(Vec::is_empty) {
+        return Err(Error::other(format!("[region {id}] {peer_id} split key should not be empty")));
+    }
+    split_keys.iter().try_for_each(|key| check_key_in_region(key, region))
 }
 
 /// Whether a command only reads.
@@ -183,7 +225,7 @@ pub fn same_peer(a: &metapb::Peer, b: &metapb::Peer) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use kvproto::{metapb::RegionEpoch, raft_cmdpb::AdminRequest};
+    use kvproto::raft_cmdpb::AdminRequest;
 
     use super::*;
 
@@ -224,8 +266,34 @@ mod tests {
     fn keys_are_checked_against_the_bounds() {
         assert!(check_key_in_region(b"b", &region()).is_ok());
         assert!(matches!(check_key_in_region(b"d", &region()), Err(Error::KeyNotInRegion(..))));
-        assert!(check_end_key_in_region(b"d", &region()).is_ok());
-        assert!(check_end_key_in_region(b"", &region()).is_err());
+    }
+
+    #[test]
+    fn an_end_is_within_the_region_and_an_empty_one_is_the_regions_own() {
+        let mut region = region();
+        assert_eq!(end_key_in_region(b"c", &region).unwrap(), b"c");
+        assert_eq!(end_key_in_region(b"d", &region).unwrap(), b"d");
+        assert_eq!(end_key_in_region(b"", &region).unwrap(), b"d");
+        for outside in [b"a", b"e"] {
+            assert!(matches!(end_key_in_region(outside, &region), Err(Error::KeyNotInRegion(..))));
+        }
+        region.end_key.clear();
+        assert_eq!(end_key_in_region(b"", &region).unwrap(), b"");
+        assert_eq!(end_key_in_region(b"x", &region).unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_split_needs_keys_of_the_region_as_it_is() {
+        let (region, epoch) = (region(), |version| RegionEpoch { conf_ver: 9, version });
+        let validate = |version, keys: &[&[u8]]| {
+            let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
+            validate_split_region(&region, 7, &epoch(version), &keys)
+        };
+        assert!(validate(3, &[b"c"]).is_ok());
+        assert!(matches!(validate(2, &[b"c"]), Err(Error::EpochNotMatch(_, regions)) if regions.len() == 1));
+        assert!(matches!(validate(3, &[b"c", b"x"]), Err(Error::KeyNotInRegion(..))));
+        assert!(validate(3, &[]).unwrap_err().to_string().contains("no split key"));
+        assert!(validate(3, &[b""]).unwrap_err().to_string().contains("should not be empty"));
     }
 
     #[test]
@@ -233,6 +301,10 @@ mod tests {
         let header = RaftRequestHeader { term: 6, ..Default::default() };
         assert!(check_term(&header, 7).is_ok());
         assert!(matches!(check_term(&header, 8), Err(Error::StaleCommand)));
+        assert!(matches!(check_term(&header, 5), Err(Error::StaleCommand)), "a term of the future");
+        let last = RaftRequestHeader { term: u64::MAX, ..Default::default() };
+        assert!(matches!(check_term(&last, 7), Err(Error::StaleCommand)));
+        assert!(check_term(&last, u64::MAX).is_ok());
         assert!(check_term(&RaftRequestHeader::default(), 100).is_ok());
     }
 

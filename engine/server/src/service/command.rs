@@ -5,7 +5,7 @@ use kvproto::kvrpcpb::*;
 use prost::Message;
 use tracepoints::RequestKind;
 
-use super::{call::Call, outcome::Judge, raw, txn};
+use super::{call::Call, destroy, flashback, outcome::Judge, raw, split, txn};
 use crate::Storage;
 
 /// A request of `tikvpb.Tikv` that one store answers by itself.
@@ -57,6 +57,10 @@ fn first_pair(pairs: &[KvPair]) -> &[u8] {
     pairs.first().map_or(&[], |p| p.key.as_slice())
 }
 
+fn first_range(ranges: &[KeyRange]) -> &[u8] {
+    ranges.first().map_or(&[], |r| r.start_key.as_slice())
+}
+
 commands! {
     GetRequest => GetResponse, KvGet, |r| &r.key, txn::get;
     BatchGetRequest => BatchGetResponse, KvBatchGet, |r| first(&r.keys), txn::batch_get;
@@ -80,4 +84,12 @@ commands! {
     RawBatchDeleteRequest => RawBatchDeleteResponse, RawBatchDelete, |r| first(&r.keys), raw::batch_delete;
     RawScanRequest => RawScanResponse, RawScan, |r| &r.start_key, raw::scan;
     RawDeleteRangeRequest => RawDeleteRangeResponse, RawDeleteRange, |r| &r.start_key, raw::delete_range;
+    RawBatchScanRequest => RawBatchScanResponse, RawBatchScan, |r| first_range(&r.ranges), raw::batch_scan;
+    RawGetKeyTtlRequest => RawGetKeyTtlResponse, RawGetKeyTtl, |r| &r.key, raw::get_key_ttl;
+    RawCasRequest => RawCasResponse, RawCompareAndSwap, |r| &r.key, raw::compare_and_swap;
+    DeleteRangeRequest => DeleteRangeResponse, KvDeleteRange, |r| &r.start_key, txn::delete_range;
+    PrepareFlashbackToVersionRequest => PrepareFlashbackToVersionResponse, KvPrepareFlashbackToVersion, |r| &r.start_key, flashback::kv_prepare;
+    FlashbackToVersionRequest => FlashbackToVersionResponse, KvFlashbackToVersion, |r| &r.start_key, flashback::kv_finish;
+    UnsafeDestroyRangeRequest => UnsafeDestroyRangeResponse, UnsafeDestroyRange, |r| &r.start_key, destroy::unsafe_destroy_range;
+    SplitRegionRequest => SplitRegionResponse, SplitRegion, |r| split::first_key(r), split::split_region;
 }

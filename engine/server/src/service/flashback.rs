@@ -14,29 +14,31 @@ use tonic::Status;
 use tracepoints::Req;
 use txn_types::Key;
 
+use super::call::Call;
 use crate::Storage;
 
 /// Closes the region, rolls back its locks, and locks the first key that will change.
-async fn prepare(storage: &Storage, flashback: Flashback) -> Result<()> {
+async fn prepare(storage: &Storage, flashback: Flashback, req: Req) -> Result<()> {
     let start_ts = flashback.start_ts.into_inner();
     storage.get_engine().start_flashback(&flashback.ctx, start_ts).await?;
-    storage.sched_txn_command::<()>(flashback, Req::NONE).await.0
+    storage.sched_txn_command::<()>(flashback, req).await.0
 }
 
 /// Writes back what was at the version, and opens the region again.
-async fn finish(storage: &Storage, flashback: Flashback) -> Result<()> {
+async fn finish(storage: &Storage, flashback: Flashback, req: Req) -> Result<()> {
     let ctx = flashback.ctx.clone();
-    storage.sched_txn_command::<()>(flashback, Req::NONE).await.0?;
+    storage.sched_txn_command::<()>(flashback, req).await.0?;
     Ok(storage.get_engine().end_flashback(&ctx).await?)
 }
 
 /// `KvPrepareFlashbackToVersion`.
 pub async fn kv_prepare(
-    storage: &Storage,
+    storage: Storage,
     request: PrepareFlashbackToVersionRequest,
+    call: Call,
 ) -> PrepareFlashbackToVersionResponse {
     let done = prepare(
-        storage,
+        &storage,
         Flashback {
             ctx: request.context.unwrap_or_default(),
             version: request.version.into(),
@@ -45,6 +47,7 @@ pub async fn kv_prepare(
             start_key: Key::from_raw(&request.start_key),
             end_key: Key::from_raw_maybe_unbounded(&request.end_key),
         },
+        call.req,
     )
     .await;
     let region_error = extract_region_error(&done);
@@ -53,9 +56,13 @@ pub async fn kv_prepare(
 }
 
 /// `KvFlashbackToVersion`.
-pub async fn kv_finish(storage: &Storage, request: FlashbackToVersionRequest) -> FlashbackToVersionResponse {
+pub async fn kv_finish(
+    storage: Storage,
+    request: FlashbackToVersionRequest,
+    call: Call,
+) -> FlashbackToVersionResponse {
     let done = finish(
-        storage,
+        &storage,
         Flashback {
             ctx: request.context.unwrap_or_default(),
             version: request.version.into(),
@@ -64,6 +71,7 @@ pub async fn kv_finish(storage: &Storage, request: FlashbackToVersionRequest) ->
             start_key: Key::from_raw(&request.start_key),
             end_key: Key::from_raw_maybe_unbounded(&request.end_key),
         },
+        call.req,
     )
     .await;
     let region_error = extract_region_error(&done);
@@ -100,8 +108,8 @@ pub async fn debug(
         end_key: (!request.end_key.is_empty()).then(|| Key::from_encoded(request.end_key)),
     };
     let (what, done) = match prepares {
-        true => ("prepare", prepare(storage, flashback).await),
-        false => ("finish", finish(storage, flashback).await),
+        true => ("prepare", prepare(storage, flashback, Req::NONE).await),
+        false => ("finish", finish(storage, flashback, Req::NONE).await),
     };
     done.map_err(|e| {
         let why = extract_region_error_from_error(&e).map_or_else(|| e.to_string(), |e| e.message);

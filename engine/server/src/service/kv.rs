@@ -1,12 +1,12 @@
 //! `tikvpb.Tikv`: what clients and other stores call (TiKV `src/server/service/kv.rs`).
 use std::{future::Future, pin::Pin};
 
-use futures::StreamExt;
-use kvproto::{kvrpcpb::*, raft_serverpb, tikvpb, tikvpb::tikv_server::Tikv};
+use futures::{StreamExt, stream};
+use kvproto::{coprocessor, kvrpcpb::*, raft_serverpb, tikvpb, tikvpb::tikv_server::Tikv};
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 use tracepoints::{Ending, Outcome, ending::Wait, request, step};
 
-use super::{batch_commands, call::Call, command::Command, flashback, outcome::Judge, split};
+use super::{batch_commands, call::Call, command::Command, outcome::Judge, unserved};
 use crate::{
     Storage,
     grpc::{Arrival, Ongoing, within},
@@ -20,6 +20,7 @@ const BATCH_RESPONSES: usize = 128;
 /// The key-value service of one store.
 #[derive(Clone)]
 pub struct KvService {
+    pub(super) cluster_id: u64,
     pub(super) store_id: u64,
     pub(super) storage: Storage,
     pub(super) router: raftstore::RaftRouter,
@@ -29,13 +30,14 @@ pub struct KvService {
 
 impl KvService {
     pub fn new(
+        cluster_id: u64,
         store_id: u64,
         storage: Storage,
         router: raftstore::RaftRouter,
         snapshots: SnapReceiver,
         metrics: Metrics,
     ) -> Self {
-        Self { store_id, storage, router, snapshots, metrics }
+        Self { cluster_id, store_id, storage, router, snapshots, metrics }
     }
 
     /// Runs one command from its arrival to its reply. The request ends when the returned [`Ongoing`] is dropped.
@@ -57,10 +59,21 @@ impl KvService {
 
     async fn unary<C: Command>(&self, request: Request<C>) -> Result<Response<C::Reply>, Status> {
         let arrival = Arrival::of(&request);
+        self.check_cluster(request.get_ref().context())?;
         let (reply, ongoing) = within(arrival.deadline, self.serve(request.into_inner(), arrival)).await?;
         let mut response = Response::new(reply);
         response.extensions_mut().insert(ongoing);
         Ok(response)
+    }
+
+    /// A client of another cluster would read and write what is not its own. TiKV: `reject_if_cluster_id_mismatch`.
+    fn check_cluster(&self, context: Option<&Context>) -> Result<(), Status> {
+        let cluster_id = context.map_or(0, |context| context.cluster_id);
+        if cluster_id == 0 || cluster_id == self.cluster_id {
+            return Ok(());
+        }
+        log::warn!("a request of cluster {cluster_id} is refused; this is cluster {}", self.cluster_id);
+        Err(Status::invalid_argument("the cluster id of the request does not match the TiKV cluster"))
     }
 
     fn on_raft_message(&self, message: raft_serverpb::RaftMessage) -> Result<(), Status> {
@@ -105,6 +118,19 @@ macro_rules! unary {
     )*};
 }
 
+/// The methods of the service for what [`unserved`] says.
+macro_rules! unserved {
+    ($($method:ident: $request:ty => $reply:ty, $rpc:literal;)*) => {$(
+        fn $method<'a, 's>(&'a self, _: Request<$request>) -> Answer<'s, $reply>
+        where
+            'a: 's,
+            Self: 's,
+        {
+            Box::pin(async { Err(unserved::status($rpc)) })
+        }
+    )*};
+}
+
 impl Tikv for KvService {
     unary! {
         kv_get: GetRequest,
@@ -129,42 +155,25 @@ impl Tikv for KvService {
         raw_batch_delete: RawBatchDeleteRequest,
         raw_scan: RawScanRequest,
         raw_delete_range: RawDeleteRangeRequest,
+        raw_batch_scan: RawBatchScanRequest,
+        raw_get_key_ttl: RawGetKeyTtlRequest,
+        raw_compare_and_swap: RawCasRequest,
+        kv_delete_range: DeleteRangeRequest,
+        kv_prepare_flashback_to_version: PrepareFlashbackToVersionRequest,
+        kv_flashback_to_version: FlashbackToVersionRequest,
+        unsafe_destroy_range: UnsafeDestroyRangeRequest,
+        split_region: SplitRegionRequest,
     }
 
-    fn split_region<'a, 's>(&'a self, request: Request<SplitRegionRequest>) -> Answer<'s, SplitRegionResponse>
-    where
-        'a: 's,
-        Self: 's,
-    {
-        Box::pin(
-            async move { Ok(Response::new(split::split_region(&self.router, request.into_inner()).await)) },
-        )
-    }
-
-    fn kv_prepare_flashback_to_version<'a, 's>(
-        &'a self,
-        request: Request<PrepareFlashbackToVersionRequest>,
-    ) -> Answer<'s, PrepareFlashbackToVersionResponse>
-    where
-        'a: 's,
-        Self: 's,
-    {
-        Box::pin(async move {
-            Ok(Response::new(flashback::kv_prepare(&self.storage, request.into_inner()).await))
-        })
-    }
-
-    fn kv_flashback_to_version<'a, 's>(
-        &'a self,
-        request: Request<FlashbackToVersionRequest>,
-    ) -> Answer<'s, FlashbackToVersionResponse>
-    where
-        'a: 's,
-        Self: 's,
-    {
-        Box::pin(
-            async move { Ok(Response::new(flashback::kv_finish(&self.storage, request.into_inner()).await)) },
-        )
+    unserved! {
+        kv_gc: GcRequest => GcResponse, "KvGC";
+        kv_import: ImportRequest => ImportResponse, "KvImport";
+        kv_flush: FlushRequest => FlushResponse, "KvFlush";
+        kv_buffer_batch_get: BufferBatchGetRequest => BufferBatchGetResponse, "KvBufferBatchGet";
+        coprocessor: coprocessor::Request => coprocessor::Response, "Coprocessor";
+        raw_coprocessor: RawCoprocessorRequest => RawCoprocessorResponse, "RawCoprocessor";
+        get_health_feedback: GetHealthFeedbackRequest => GetHealthFeedbackResponse, "GetHealthFeedback";
+        broadcast_txn_status: BroadcastTxnStatusRequest => BroadcastTxnStatusResponse, "BroadcastTxnStatus";
     }
 
     fn batch_commands<'a, 's>(
@@ -177,9 +186,8 @@ impl Tikv for KvService {
     {
         Box::pin(async move {
             let replies = batch_commands::serve(self.clone(), request.into_inner());
-            let batches =
-                replies.ready_chunks(BATCH_RESPONSES).map(|replies| Ok(batch_commands::pack(replies)));
-            Ok(Response::new(batches.boxed()))
+            let batches = replies.ready_chunks(BATCH_RESPONSES).map(batch_commands::pack);
+            Ok(Response::new(batches.flat_map(stream::iter).boxed()))
         })
     }
 

@@ -4,12 +4,14 @@ mod call;
 mod command;
 pub mod control;
 mod debug;
+mod destroy;
 mod flashback;
 mod kv;
 mod outcome;
 mod raw;
 mod split;
 mod txn;
+mod unserved;
 
 pub use debug::DebugService;
 pub use kv::KvService;

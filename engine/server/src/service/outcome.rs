@@ -76,6 +76,14 @@ judge! {
     RawBatchDeleteResponse: |r| of_text(&r.error);
     RawScanResponse: |r| of_keys(r.kvs.iter().filter_map(|p| p.error.as_ref()));
     RawDeleteRangeResponse: |r| of_text(&r.error);
+    RawBatchScanResponse: |r| of_keys(r.kvs.iter().filter_map(|p| p.error.as_ref()));
+    RawGetKeyTtlResponse: |r| of_text(&r.error);
+    RawCasResponse: |r| of_text(&r.error);
+    DeleteRangeResponse: |r| of_text(&r.error);
+    PrepareFlashbackToVersionResponse: |r| of_text(&r.error);
+    FlashbackToVersionResponse: |r| of_text(&r.error);
+    UnsafeDestroyRangeResponse: |r| of_text(&r.error);
+    SplitRegionResponse: |_r| Verdict::of(Outcome::Ok);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Raw commands: plain keys in CF default (TiKV `src/server/service/kv.rs`, `future_raw_*`).
 use kvproto::{errorpb, kvrpcpb::*};
-use storage::{KvGetStatistics, extract_kv_pairs, extract_region_error};
+use storage::{KvGetStatistics, Swap, extract_kv_pairs, extract_region_error};
 
 use super::call::Call;
 use crate::Storage;
@@ -49,25 +49,41 @@ pub async fn batch_get(storage: Storage, request: RawBatchGetRequest, call: Call
 }
 
 pub async fn put(storage: Storage, request: RawPutRequest, call: Call) -> RawPutResponse {
-    let ctx = request.context.unwrap_or_default();
-    let result = storage.raw_put(ctx, request.cf, request.key, request.value, request.ttl, call.req).await;
+    let RawPutRequest { context, key, value, cf, ttl, for_cas } = request;
+    let ctx = context.unwrap_or_default();
+    let result = match for_cas {
+        true => storage.raw_batch_put_atomic(ctx, cf, vec![(key, value)], vec![ttl], call.req).await,
+        false => storage.raw_put(ctx, cf, key, value, ttl, call.req).await,
+    };
     let mut reply = RawPutResponse::default();
     reply!(reply, result, |()| ());
     reply
 }
 
 pub async fn batch_put(storage: Storage, request: RawBatchPutRequest, call: Call) -> RawBatchPutResponse {
-    let ctx = request.context.unwrap_or_default();
-    let pairs = request.pairs.into_iter().map(|p| (p.key, p.value)).collect();
-    let result = storage.raw_batch_put(ctx, request.cf, pairs, request.ttls, call.req).await;
+    #[allow(deprecated)] // the TTL of all pairs, of clients before `ttls`
+    let RawBatchPutRequest { context, pairs, cf, ttl, mut ttls, for_cas } = request;
+    if ttls.is_empty() {
+        ttls.push(ttl);
+    }
+    let ctx = context.unwrap_or_default();
+    let pairs = pairs.into_iter().map(|p| (p.key, p.value)).collect();
+    let result = match for_cas {
+        true => storage.raw_batch_put_atomic(ctx, cf, pairs, ttls, call.req).await,
+        false => storage.raw_batch_put(ctx, cf, pairs, ttls, call.req).await,
+    };
     let mut reply = RawBatchPutResponse::default();
     reply!(reply, result, |()| ());
     reply
 }
 
 pub async fn delete(storage: Storage, request: RawDeleteRequest, call: Call) -> RawDeleteResponse {
-    let ctx = request.context.unwrap_or_default();
-    let result = storage.raw_delete(ctx, request.cf, request.key, call.req).await;
+    let RawDeleteRequest { context, key, cf, for_cas } = request;
+    let ctx = context.unwrap_or_default();
+    let result = match for_cas {
+        true => storage.raw_batch_delete_atomic(ctx, cf, vec![key], call.req).await,
+        false => storage.raw_delete(ctx, cf, key, call.req).await,
+    };
     let mut reply = RawDeleteResponse::default();
     reply!(reply, result, |()| ());
     reply
@@ -78,8 +94,12 @@ pub async fn batch_delete(
     request: RawBatchDeleteRequest,
     call: Call,
 ) -> RawBatchDeleteResponse {
-    let ctx = request.context.unwrap_or_default();
-    let result = storage.raw_batch_delete(ctx, request.cf, request.keys, call.req).await;
+    let RawBatchDeleteRequest { context, keys, cf, for_cas } = request;
+    let ctx = context.unwrap_or_default();
+    let result = match for_cas {
+        true => storage.raw_batch_delete_atomic(ctx, cf, keys, call.req).await,
+        false => storage.raw_batch_delete(ctx, cf, keys, call.req).await,
+    };
     let mut reply = RawBatchDeleteResponse::default();
     reply!(reply, result, |()| ());
     reply
@@ -105,5 +125,39 @@ pub async fn delete_range(
         storage.raw_delete_range(ctx, request.cf, request.start_key, request.end_key, call.req).await;
     let mut reply = RawDeleteRangeResponse::default();
     reply!(reply, result, |()| ());
+    reply
+}
+
+pub async fn batch_scan(storage: Storage, request: RawBatchScanRequest, call: Call) -> RawBatchScanResponse {
+    let RawBatchScanRequest { context, ranges, each_limit, key_only, cf, reverse } = request;
+    let (ctx, limit) = (context.unwrap_or_default(), each_limit as usize);
+    let result = storage.raw_batch_scan(ctx, cf, ranges, limit, key_only, reverse, call.req).await;
+    let mut reply = RawBatchScanResponse::default();
+    (reply.region_error, reply.kvs) = pairs(result);
+    reply
+}
+
+pub async fn get_key_ttl(storage: Storage, request: RawGetKeyTtlRequest, call: Call) -> RawGetKeyTtlResponse {
+    let ctx = request.context.unwrap_or_default();
+    let result = storage.raw_get_key_ttl(ctx, request.cf, call.req).await;
+    let mut reply = RawGetKeyTtlResponse::default();
+    reply!(reply, result, |(ttl, _)| match ttl {
+        Some(ttl) => reply.ttl = ttl,
+        None => reply.not_found = true,
+    });
+    reply
+}
+
+pub async fn compare_and_swap(storage: Storage, request: RawCasRequest, call: Call) -> RawCasResponse {
+    let RawCasRequest { context, key, value, previous_not_exist, previous_value, cf, ttl, delete } = request;
+    let previous_value = (!previous_not_exist).then_some(previous_value);
+    let swap = Swap { cf, key, previous_value, value, ttl, delete };
+    let result = storage.raw_compare_and_swap_atomic(context.unwrap_or_default(), swap, call.req).await;
+    let mut reply = RawCasResponse::default();
+    reply!(reply, result, |(previous, succeed)| {
+        reply.succeed = succeed;
+        reply.previous_not_exist = previous.is_none();
+        reply.previous_value = previous.unwrap_or_default();
+    });
     reply
 }

@@ -261,3 +261,13 @@ pub async fn resolve_lock(storage: Storage, request: ResolveLockRequest, call: C
     reply!(reply, result, |()| ());
     reply
 }
+
+pub async fn delete_range(storage: Storage, request: DeleteRangeRequest, call: Call) -> DeleteRangeResponse {
+    let DeleteRangeRequest { context, start_key, end_key, notify_only } = request;
+    let (ctx, start) = (context.unwrap_or_default(), Key::from_raw(&start_key));
+    let end = Key::from_raw_maybe_unbounded(&end_key).unwrap_or_else(|| Key::from_encoded(Vec::new()));
+    let result = storage.delete_range(ctx, start, end, notify_only, call.req).await;
+    let region_error = extract_region_error(&result);
+    let error = result.err().filter(|_| region_error.is_none()).map_or(String::new(), |e| e.to_string());
+    DeleteRangeResponse { region_error, error }
+}

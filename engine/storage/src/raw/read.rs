@@ -1,12 +1,13 @@
 //! Raw reads.
-use kvproto::kvrpcpb::Context;
-use tikv_kv::{Engine, IterOptions, Iterator, Snapshot};
+use kvproto::kvrpcpb::{Context, KeyRange};
+use tikv_kv::{CfName, Engine, IterOptions, Iterator, Snapshot};
 use tracepoints::Req;
 use txn_types::Key;
 
 use super::{RawPair, rawkv_cf};
 use crate::{
-    errors::Result,
+    api_version::{CommandKind, check_api_version},
+    errors::{ErrorInner, Result},
     read::LockCheck,
     statistics::{KvGetStatistics, Statistics},
     storage::Storage,
@@ -45,6 +46,7 @@ impl<E: Engine> Storage<E> {
         key: Vec<u8>,
         req: Req,
     ) -> Result<(Option<Vec<u8>>, KvGetStatistics)> {
+        check_api_version(&ctx, CommandKind::raw_get)?;
         let cf = rawkv_cf(&cf)?;
         let get = move |snapshot, stats: &mut Statistics| get_key(&snapshot, cf, &key, stats, req);
         self.read(ctx, LockCheck::None, req, get).await
@@ -58,6 +60,7 @@ impl<E: Engine> Storage<E> {
         keys: Vec<Vec<u8>>,
         req: Req,
     ) -> Result<(Vec<RawPair>, KvGetStatistics)> {
+        check_api_version(&ctx, CommandKind::raw_batch_get)?;
         let cf = rawkv_cf(&cf)?;
         let get = move |snapshot, stats: &mut Statistics| {
             let mut pairs = Vec::with_capacity(keys.len());
@@ -71,9 +74,27 @@ impl<E: Engine> Storage<E> {
         self.read(ctx, LockCheck::None, req, get).await
     }
 
+    /// Seconds that a raw key has left to live.
+    ///
+    /// # Errors
+    /// `NoTtl` where TiKV of API V1 ends its process; a region error comes first.
+    pub async fn raw_get_key_ttl(
+        &self,
+        ctx: Context,
+        cf: String,
+        req: Req,
+    ) -> Result<(Option<u64>, KvGetStatistics)> {
+        check_api_version(&ctx, CommandKind::raw_get_key_ttl)?;
+        rawkv_cf(&cf)?;
+        self.read(ctx, LockCheck::None, req, |_, _| Err(ErrorInner::NoTtl.into())).await
+    }
+
     /// A range of raw keys. Forward: from `start_key` (included) to `end_key` (excluded); reverse: from
     /// `start_key` (excluded) down to `end_key` (included). An empty end, and an empty start of a reverse
-    /// scan, are unbounded.
+    /// scan, are the region's own.
+    ///
+    /// # Errors
+    /// `KeyNotInRegion` of a start outside of the region.
     #[allow(clippy::too_many_arguments)] // TiKV's signature
     pub async fn raw_scan(
         &self,
@@ -86,54 +107,118 @@ impl<E: Engine> Storage<E> {
         reverse: bool,
         req: Req,
     ) -> Result<(Vec<RawPair>, KvGetStatistics)> {
-        let cf = rawkv_cf(&cf)?;
+        check_api_version(&ctx, CommandKind::raw_scan)?;
+        let scan = Scan { cf: rawkv_cf(&cf)?, limit, key_only, reverse, fill_cache: !ctx.not_fill_cache };
+        let scan = move |snapshot, stats: &mut Statistics| scan.run(&snapshot, start_key, end_key, stats);
+        self.read(ctx, LockCheck::None, req, scan).await
+    }
+
+    /// As [`Storage::raw_scan`], of several ranges of one region; up to `each_limit` pairs of each. The empty end of a range
+    /// that is not the last is the start of the next.
+    ///
+    /// # Errors
+    /// `InvalidKeyRanges` of a range whose start is not before its end.
+    #[allow(clippy::too_many_arguments)] // TiKV's signature
+    pub async fn raw_batch_scan(
+        &self,
+        ctx: Context,
+        cf: String,
+        ranges: Vec<KeyRange>,
+        each_limit: usize,
+        key_only: bool,
+        reverse: bool,
+        req: Req,
+    ) -> Result<(Vec<RawPair>, KvGetStatistics)> {
+        check_api_version(&ctx, CommandKind::raw_batch_scan)?;
         let fill_cache = !ctx.not_fill_cache;
+        let scan = Scan { cf: rawkv_cf(&cf)?, limit: each_limit, key_only, reverse, fill_cache };
         let scan = move |snapshot, stats: &mut Statistics| {
-            let bound = |key: Vec<u8>| (!key.is_empty()).then_some(key);
-            let (lower, upper) = if reverse { (end_key, start_key) } else { (start_key, end_key) };
-            let opts = IterOptions {
-                lower_bound: bound(lower),
-                upper_bound: bound(upper),
-                fill_cache,
-                ..Default::default()
-            };
-            scan_keys(&snapshot, cf, opts, limit, key_only, reverse, stats)
+            let mut pairs = Vec::new();
+            for KeyRange { start_key, end_key } in closed(ranges, reverse)? {
+                pairs.extend(scan.run(&snapshot, start_key, end_key, stats)?);
+            }
+            Ok(pairs)
         };
         self.read(ctx, LockCheck::None, req, scan).await
     }
 }
 
-fn scan_keys<S: Snapshot>(
-    snapshot: &S,
-    cf: &'static str,
-    opts: IterOptions,
+/// The ranges with their ends filled in. TiKV: `Storage::check_key_ranges`.
+fn closed(mut ranges: Vec<KeyRange>, reverse: bool) -> Result<Vec<KeyRange>> {
+    for i in 0..ranges.len() {
+        if ranges[i].end_key.is_empty()
+            && let Some(next) = ranges.get(i + 1)
+        {
+            ranges[i].end_key = next.start_key.clone();
+        }
+        let KeyRange { start_key, end_key } = &ranges[i];
+        let empty = if reverse { start_key <= end_key } else { start_key >= end_key };
+        if !end_key.is_empty() && empty {
+            return Err(ErrorInner::InvalidKeyRanges.into());
+        }
+    }
+    Ok(ranges)
+}
+
+/// How ranges are scanned.
+#[derive(Clone, Copy)]
+struct Scan {
+    cf: CfName,
     limit: usize,
     key_only: bool,
     reverse: bool,
-    stats: &mut Statistics,
-) -> Result<Vec<RawPair>> {
-    let mut pairs = Vec::new();
-    if limit == 0 || matches!((&opts.lower_bound, &opts.upper_bound), (Some(a), Some(b)) if a >= b) {
-        return Ok(pairs);
-    }
-    let mut iter = snapshot.iter(cf, opts)?;
-    stats.data.seek += 1;
-    let mut found = if reverse { iter.seek_to_last()? } else { iter.seek_to_first()? };
-    while found {
-        let value = if key_only { Vec::new() } else { iter.value().to_vec() };
-        stats.data.processed_keys += 1;
-        stats.processed_size += iter.key().len() + value.len();
-        pairs.push((iter.key().to_vec(), value));
-        if pairs.len() == limit {
-            break;
+    fill_cache: bool,
+}
+
+impl Scan {
+    /// TiKV: `RawStoreInner::forward_raw_scan`, `reverse_raw_scan`.
+    fn run<S: Snapshot>(
+        self,
+        snapshot: &S,
+        start: Vec<u8>,
+        end: Vec<u8>,
+        stats: &mut Statistics,
+    ) -> Result<Vec<RawPair>> {
+        let mut pairs = Vec::new();
+        if self.limit == 0 {
+            return Ok(pairs);
         }
-        found = if reverse {
-            stats.data.prev += 1;
-            iter.prev()?
-        } else {
-            stats.data.next += 1;
-            iter.next()?
-        };
+        let end = (!end.is_empty()).then_some(end);
+        let (lower_bound, upper_bound) = if self.reverse { (end, None) } else { (None, end) };
+        let opts =
+            IterOptions { lower_bound, upper_bound, fill_cache: self.fill_cache, ..Default::default() };
+        let mut iter = snapshot.iter(self.cf, opts)?;
+        stats.data.seek += 1;
+        let mut found = self.seek(&mut iter, start)?;
+        while found {
+            let value = if self.key_only { Vec::new() } else { iter.value().to_vec() };
+            stats.data.processed_keys += 1;
+            stats.processed_size += iter.key().len() + value.len();
+            pairs.push((iter.key().to_vec(), value));
+            if pairs.len() == self.limit {
+                break;
+            }
+            found = if self.reverse {
+                stats.data.prev += 1;
+                iter.prev()?
+            } else {
+                stats.data.next += 1;
+                iter.next()?
+            };
+        }
+        Ok(pairs)
     }
-    Ok(pairs)
+
+    /// To the first key of the scan.
+    fn seek(self, iter: &mut impl Iterator, start: Vec<u8>) -> Result<bool> {
+        if self.reverse && start.is_empty() {
+            return Ok(iter.seek_to_last()?);
+        }
+        let start = Key::from_encoded(start);
+        if !self.reverse {
+            return Ok(iter.seek(&start)?);
+        }
+        let found = iter.seek_for_prev(&start)?;
+        Ok(if found && iter.key() == start.as_encoded().as_slice() { iter.prev()? } else { found })
+    }
 }

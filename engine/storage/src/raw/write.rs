@@ -1,11 +1,13 @@
-//! Raw writes: no latches, no snapshot; straight to the engine.
+//! Raw writes without latches: no snapshot either, straight to the engine.
+use engine_rocks::DATA_CFS;
 use kvproto::kvrpcpb::Context;
 use tikv_kv::{Engine, Modify, SnapContext, WriteData};
 use tracepoints::{EngineClock, Req};
 use txn_types::Key;
 
-use super::{RawPair, rawkv_cf};
+use super::{RawPair, check_ttls, rawkv_cf};
 use crate::{
+    api_version::{CommandKind, check_api_version},
     deadline::Deadline,
     errors::{Error, ErrorInner, Result},
     storage::Storage,
@@ -22,10 +24,13 @@ impl<E: Engine> Storage<E> {
         ttl: u64,
         req: Req,
     ) -> Result<()> {
-        self.raw_batch_put(ctx, cf, vec![(key, value)], vec![ttl], req).await
+        check_api_version(&ctx, CommandKind::raw_put)?;
+        let put = Modify::Put(rawkv_cf(&cf)?, Key::from_encoded(key), value);
+        check_ttls(&[ttl], 1)?;
+        self.unlatched_write(ctx, vec![put], req).await
     }
 
-    /// Puts several raw keys, all or none.
+    /// Puts several raw keys, all or none. `ttls` has one for each pair, or one for all, or none; they must be 0.
     pub async fn raw_batch_put(
         &self,
         ctx: Context,
@@ -34,17 +39,18 @@ impl<E: Engine> Storage<E> {
         ttls: Vec<u64>,
         req: Req,
     ) -> Result<()> {
+        check_api_version(&ctx, CommandKind::raw_batch_put)?;
         let cf = rawkv_cf(&cf)?;
-        if ttls.iter().any(|ttl| *ttl != 0) {
-            return Err(ErrorInner::TtlNotEnabled.into());
-        }
+        check_ttls(&ttls, pairs.len())?;
         let put = |(key, value)| Modify::Put(cf, Key::from_encoded(key), value);
-        self.raw_write(ctx, pairs.into_iter().map(put).collect(), req).await
+        self.unlatched_write(ctx, pairs.into_iter().map(put).collect(), req).await
     }
 
     /// Deletes one raw key.
     pub async fn raw_delete(&self, ctx: Context, cf: String, key: Vec<u8>, req: Req) -> Result<()> {
-        self.raw_batch_delete(ctx, cf, vec![key], req).await
+        check_api_version(&ctx, CommandKind::raw_delete)?;
+        let delete = Modify::Delete(rawkv_cf(&cf)?, Key::from_encoded(key));
+        self.unlatched_write(ctx, vec![delete], req).await
     }
 
     /// Deletes several raw keys, all or none.
@@ -55,12 +61,13 @@ impl<E: Engine> Storage<E> {
         keys: Vec<Vec<u8>>,
         req: Req,
     ) -> Result<()> {
+        check_api_version(&ctx, CommandKind::raw_batch_delete)?;
         let cf = rawkv_cf(&cf)?;
         let delete = |key| Modify::Delete(cf, Key::from_encoded(key));
-        self.raw_write(ctx, keys.into_iter().map(delete).collect(), req).await
+        self.unlatched_write(ctx, keys.into_iter().map(delete).collect(), req).await
     }
 
-    /// Deletes raw keys from `start_key` (included) to `end_key` (excluded).
+    /// Deletes raw keys from `start_key` (included) to `end_key` (excluded); an empty end is that of the region.
     pub async fn raw_delete_range(
         &self,
         ctx: Context,
@@ -69,17 +76,36 @@ impl<E: Engine> Storage<E> {
         end_key: Vec<u8>,
         req: Req,
     ) -> Result<()> {
-        let cf = rawkv_cf(&cf)?;
+        check_api_version(&ctx, CommandKind::raw_delete_range)?;
         let (start, end) = (Key::from_encoded(start_key), Key::from_encoded(end_key));
-        self.raw_write(ctx, vec![Modify::DeleteRange(cf, start, end, false)], req).await
+        let delete = Modify::DeleteRange(rawkv_cf(&cf)?, start, end, false);
+        self.unlatched_write(ctx, vec![delete], req).await
+    }
+
+    /// Deletes all versions of the keys from `start_key` (included, encoded) to `end_key` (excluded; empty: the region's end)
+    /// whatever transactions are about, in all column families. `notify_only` writes the command to the Raft log and
+    /// deletes nothing.
+    ///
+    /// TiKV: `Storage::delete_range`.
+    pub async fn delete_range(
+        &self,
+        ctx: Context,
+        start_key: Key,
+        end_key: Key,
+        notify_only: bool,
+        req: Req,
+    ) -> Result<()> {
+        check_api_version(&ctx, CommandKind::delete_range)?;
+        let delete = |cf| Modify::DeleteRange(cf, start_key.clone(), end_key.clone(), notify_only);
+        self.unlatched_write(ctx, DATA_CFS.iter().copied().map(delete).collect(), req).await
     }
 
     /// TiKV: `Storage::sched_raw_command`.
-    async fn raw_write(&self, pb_ctx: Context, modifies: Vec<Modify>, req: Req) -> Result<()> {
+    async fn unlatched_write(&self, pb_ctx: Context, modifies: Vec<Modify>, req: Req) -> Result<()> {
         let cid = self.sched.gen_id();
         let (region, keys) = (pb_ctx.region_id, modifies.len());
         tracepoints::step!(SCHED_RECEIVE, req, cid = cid, ts = 0_u64, region = region, keys = keys);
-        self.check_raw_keys(&modifies)?;
+        modifies.iter().try_for_each(|modify| self.check_key_size(modify))?;
         if modifies.is_empty() {
             return Ok(());
         }
@@ -104,16 +130,12 @@ impl<E: Engine> Storage<E> {
         self.sched.pool().spawn_handle(task)?.await
     }
 
-    fn check_raw_keys(&self, modifies: &[Modify]) -> Result<()> {
+    fn check_key_size(&self, modify: &Modify) -> Result<()> {
         let limit = self.config.max_key_size;
-        for modify in modifies {
-            if let Modify::Put(_, key, _) | Modify::Delete(_, key) = modify
-                && key.len() > limit
-            {
-                let start = key.as_encoded()[..32].to_vec();
-                return Err(ErrorInner::KeyTooLarge { size: key.len(), limit, key: start }.into());
-            }
-        }
-        Ok(())
+        let size = match modify {
+            Modify::Put(_, key, _) | Modify::Delete(_, key) => key.len(),
+            Modify::DeleteRange(_, start, end, _) => start.len().max(end.len()),
+        };
+        if size > limit { Err(ErrorInner::KeyTooLarge { size, limit }.into()) } else { Ok(()) }
     }
 }

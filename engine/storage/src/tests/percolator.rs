@@ -259,7 +259,7 @@ fn a_bad_request_is_said_to_be_one() {
     let error = store.prewrite(vec![op(Op::Rollback, b"k")], 5).unwrap_err();
     assert!(key_error(&error).abort.contains("InvalidRequest"), "{error:?}");
     let error = store.prewrite(vec![put(&[b'k'; 9000], b"v")], 5).unwrap_err();
-    assert!(error.to_string().contains("key max length 8192 exceeded"), "{error}");
+    assert!(error.to_string().contains("max key size exceeded"), "{error}");
     store.must_become_idle();
 }
 

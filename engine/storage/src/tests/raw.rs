@@ -3,7 +3,7 @@ use kvproto::kvrpcpb::Context;
 use tracepoints::Req;
 
 use super::store::{TestStore, wait};
-use crate::Result;
+use crate::{Result, Swap};
 
 fn put(store: &TestStore, cf: &str, key: &[u8], value: &[u8]) -> Result<()> {
     wait(store.storage.raw_put(Context::default(), cf.into(), key.to_vec(), value.to_vec(), 0, Req::NONE))
@@ -106,7 +106,53 @@ fn a_range_is_deleted_up_to_its_end() {
 fn what_api_v1_has_not_is_refused() {
     let store = TestStore::new();
     assert!(put(&store, "raft", b"k", b"v").unwrap_err().to_string().contains("invalid cf name: raft"));
-    assert!(put(&store, "", &[0; 8193], b"v").unwrap_err().to_string().contains("key max length"));
+    assert!(
+        put(&store, "", &[0; 8193], b"v")
+            .unwrap_err()
+            .to_string()
+            .contains("max key size exceeded, size: 8193, limit: 8192")
+    );
     let ttl = store.storage.raw_put(Context::default(), String::new(), b"k".to_vec(), vec![], 5, Req::NONE);
     assert!(wait(ttl).unwrap_err().to_string().contains("ttl is not enabled"));
+}
+
+#[test]
+fn a_short_key_that_is_too_long_is_refused() {
+    let store = TestStore::with_config(crate::Config { max_key_size: 4, ..crate::Config::default() });
+    let error = put(&store, "", b"12345", b"v").unwrap_err().to_string();
+    assert_eq!(error, "max key size exceeded, size: 5, limit: 4");
+    let (key, raw) = (|| b"12345".to_vec(), &store.storage);
+    let delete = raw.raw_delete_range(Context::default(), String::new(), vec![], key(), Req::NONE);
+    assert!(wait(delete).unwrap_err().to_string().contains("max key size exceeded"));
+    let delete = raw.raw_batch_delete_atomic(Context::default(), String::new(), vec![key()], Req::NONE);
+    assert!(wait(delete).unwrap_err().to_string().contains("max key size exceeded"));
+}
+
+#[test]
+fn swaps_of_one_key_run_one_after_another() {
+    let store = TestStore::new();
+    put(&store, "", b"n", &0_u64.to_be_bytes()).unwrap();
+    let count = |store: &TestStore| {
+        for _ in 0..50 {
+            loop {
+                let previous = get(store, "", b"n").unwrap();
+                let next = u64::from_be_bytes(previous.as_slice().try_into().unwrap()) + 1;
+                let swap = Swap {
+                    key: b"n".to_vec(),
+                    previous_value: Some(previous),
+                    value: next.to_be_bytes().to_vec(),
+                    ..Swap::default()
+                };
+                let swapped = store.storage.raw_compare_and_swap_atomic(Context::default(), swap, Req::NONE);
+                if wait(swapped).unwrap().1 {
+                    break;
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..4).for_each(|_| drop(scope.spawn(|| count(&store))));
+    });
+    assert_eq!(get(&store, "", b"n").unwrap(), 200_u64.to_be_bytes());
+    store.must_become_idle();
 }

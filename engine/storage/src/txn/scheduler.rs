@@ -187,8 +187,7 @@ impl<E: Engine> TxnScheduler<E> {
         }
         let limit = self.inner.config.max_key_size;
         if let Some(key) = cmd.latch_keys().into_iter().find(|k| k.len() > limit) {
-            let start = key.as_encoded()[..32.min(key.len())].to_vec();
-            return Err(ErrorInner::KeyTooLarge { size: key.len(), limit, key: start }.into());
+            return Err(ErrorInner::KeyTooLarge { size: key.len(), limit }.into());
         }
         let running = self.inner.running_write_bytes.load(Ordering::Relaxed);
         if cmd.need_flow_control() && running >= self.inner.pending_write_threshold.load(Ordering::Relaxed) {
@@ -297,7 +296,7 @@ impl<E: Engine> Inner<E> {
             latches = latches.lock.len(),
             waited_ns = details.latch_wait_nanos,
         );
-        let keys: Vec<Key> = match req.stepped() {
+        let keys: Vec<Key> = match req.stepped() && cmd.has_versions() {
             true => cmd.latch_keys().into_iter().take(PROBED_KEYS).cloned().collect(),
             false => Vec::new(),
         };
@@ -322,6 +321,7 @@ impl<E: Engine> Inner<E> {
         match result {
             Ok(ProcessResult::NextCommand { cmd }) => {
                 let next = self.next_id.fetch_add(1, Ordering::Relaxed);
+                // The client's limit is for all of its command's parts.
                 self.clone().schedule_command(next, *cmd, req, deadline, details, answer);
             }
             // The client may have gone.
@@ -347,8 +347,8 @@ impl<E: Engine> Inner<E> {
         let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
         let begin = EngineClock::now();
         let mut snap_ctx = SnapContext {
-            // A decision to write is the leader's: no follower's snapshot will do.
-            pb_ctx: Context { replica_read: false, ..ctx },
+            // A decision to write is the leader's: neither a follower's snapshot nor an old one will do.
+            pb_ctx: Context { replica_read: false, stale_read: false, ..ctx },
             req,
             allowed_in_flashback: cmd.allowed_in_flashback(),
             ..SnapContext::default()

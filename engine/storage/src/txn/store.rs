@@ -7,7 +7,7 @@ use tracepoints::Req;
 use txn_types::{Key, TimeStamp, TsSet};
 
 use crate::{
-    errors::Result,
+    errors::{ErrorInner, Result},
     mvcc::{self, EntryScanner, PointGetter, PointGetterBuilder, ScannerConfig, ValueEntry},
     statistics::Statistics,
 };
@@ -85,8 +85,23 @@ impl<S: Snapshot> SnapshotStore<S> {
         Ok(entries)
     }
 
+    /// Bounds that are given must be the region's own or within. TiKV: `SnapshotStore::verify_range`.
+    fn verify_range(&self, params: &ScanParams) -> Result<()> {
+        let bytes = |key: &Option<Key>| key.as_ref().map(|key| key.as_encoded().clone());
+        let (start, end) = (bytes(&params.lower_bound), bytes(&params.upper_bound));
+        let (lower, upper) = (self.snapshot.lower_bound(), self.snapshot.upper_bound());
+        let before = start.as_deref().zip(lower).is_some_and(|(start, lower)| start < lower);
+        let behind = end.as_deref().zip(upper).is_some_and(|(end, upper)| !upper.is_empty() && end > upper);
+        if before || behind {
+            let (lower_bound, upper_bound) = (lower.map(<[u8]>::to_vec), upper.map(<[u8]>::to_vec));
+            return Err(ErrorInner::InvalidReqRange { start, end, lower_bound, upper_bound }.into());
+        }
+        Ok(())
+    }
+
     /// A range.
     pub fn scan(self, params: ScanParams, statistics: &mut Statistics) -> Result<Vec<EntryResult>> {
+        self.verify_range(&params)?;
         tracepoints::step_thread!(
             MVCC_SCAN,
             self.req,

@@ -63,6 +63,8 @@ pub enum RejectReason {
     ReadQuorum = 9,
     /// The region is being flashed back, or the request is of a flashback that is not prepared.
     Flashback = 10,
+    /// A stale read of a time that is not known to be safe.
+    SafeTs = 11,
 }
 
 impl RejectReason {
@@ -79,6 +81,7 @@ impl RejectReason {
             RejectReason::AppliedTerm => "applied_term",
             RejectReason::ReadQuorum => "read_quorum",
             RejectReason::Flashback => "flashback",
+            RejectReason::SafeTs => "safe_ts",
         }
     }
 
@@ -96,6 +99,7 @@ impl RejectReason {
             AppliedTerm,
             ReadQuorum,
             Flashback,
+            SafeTs,
         ];
         all.into_iter().find(|r| *r as u64 == code)
     }
@@ -121,6 +125,11 @@ enum Verdict {
 impl LocalReader {
     pub fn new(kv_engine: RocksEngine, delegates: ReadDelegates, router: RaftRouter) -> Self {
         Self { store_id: router.store_id(), kv_engine, delegates, router }
+    }
+
+    /// All data of this store, whatever region it belongs to.
+    pub fn kv_engine(&self) -> &RocksEngine {
+        &self.kv_engine
     }
 
     /// A snapshot of the region named by the header that holds every write acknowledged before this call.
@@ -190,6 +199,9 @@ impl LocalReader {
         if util::check_flashback_header(header, &delegate.region).is_err() {
             return Verdict::Redirect(RejectReason::Flashback);
         }
+        if let Err(err) = util::check_stale_read(header, delegate.region.id, delegate.peer_id) {
+            return Verdict::Refuse(RejectReason::SafeTs, err);
+        }
         if header.read_quorum {
             return Verdict::Redirect(RejectReason::ReadQuorum);
         }
@@ -244,7 +256,7 @@ mod tests {
 
     #[test]
     fn reasons_go_into_a_stamp_and_back() {
-        for code in 1..=10 {
+        for code in 1..=11 {
             let reason = RejectReason::from_code(code).unwrap();
             assert_eq!(reason as u64, code);
             assert!(!reason.name().is_empty());

@@ -52,15 +52,19 @@ impl MvccInfoScanner {
     /// CF default also has raw keys, which have no versions.
     fn skip_raw(&mut self) -> Result<(), DebugError> {
         while let Some(key) = current(&self.default)? {
-            let versioned =
-                Key::split_on_ts_for(key).is_ok_and(|(user, _)| keys::decode_bytes(&user[1..]).is_ok());
-            if versioned {
+            if is_versioned(key) {
                 break;
             }
             self.default.next()?;
         }
         Ok(())
     }
+}
+
+/// Whether a data key has a user key in TiKV's encoding and a timestamp.
+fn is_versioned(key: &[u8]) -> bool {
+    let Ok((user, _)) = Key::split_on_ts_for(key) else { return false };
+    user.split_first().is_some_and(|(_, user)| keys::decode_bytes(user).is_ok())
 }
 
 fn current(iter: &RocksEngineIterator) -> Result<Option<&[u8]>, DebugError> {
@@ -140,7 +144,10 @@ mod tests {
                 .unwrap();
         }
         kv.put_cf(CF_DEFAULT, &data(Key::from_raw(b"a").append_ts(5.into())), b"long").unwrap();
-        kv.put_cf(CF_DEFAULT, b"zraw", b"plain").unwrap();
+        // Also one of eight bytes, which would be a timestamp without a key.
+        for raw in [&b"zraw"[..], b"z1234567", b"z12345678"] {
+            kv.put_cf(CF_DEFAULT, raw, b"plain").unwrap();
+        }
         let lock =
             Lock::new(LockType::Put, b"b".to_vec(), 20.into(), 3000, None, 0.into(), 1, 0.into(), false);
         kv.put_cf(CF_LOCK, &data(Key::from_raw(b"b")), &lock.to_bytes()).unwrap();

@@ -2,10 +2,12 @@
 //!
 //! Mirrors `src/storage/txn/commands`.
 mod acquire_pessimistic_lock;
+mod atomic_store;
 mod check_secondary_locks;
 mod check_txn_status;
 mod cleanup;
 mod commit;
+mod compare_and_swap;
 mod flashback_to_version;
 mod pessimistic_rollback;
 mod prewrite;
@@ -14,10 +16,12 @@ mod rollback;
 mod txn_heart_beat;
 
 pub use acquire_pessimistic_lock::AcquirePessimisticLock;
+pub use atomic_store::RawAtomicStore;
 pub use check_secondary_locks::CheckSecondaryLocks;
 pub use check_txn_status::CheckTxnStatus;
 pub use cleanup::Cleanup;
 pub use commit::Commit;
+pub use compare_and_swap::RawCompareAndSwap;
 pub use flashback_to_version::{Flashback, FlashbackToVersion, FlashbackToVersionReadPhase};
 pub use pessimistic_rollback::{
     PessimisticRollback, PessimisticRollbackReadPhase, typed_pessimistic_rollback,
@@ -63,6 +67,10 @@ pub trait CommandExt {
     /// Whether it may read and write a region that is flashed back.
     fn allowed_in_flashback(&self) -> bool {
         false
+    }
+    /// Whether its keys have versions, which a raw key has not.
+    fn has_versions(&self) -> bool {
+        true
     }
 }
 
@@ -170,6 +178,8 @@ commands! {
     ResolveLockLite => (),
     FlashbackToVersionReadPhase => (),
     FlashbackToVersion => (),
+    RawAtomicStore => (),
+    RawCompareAndSwap => (Option<txn_types::Value>, bool),
 }
 
 impl CommandExt for Command {
@@ -193,6 +203,9 @@ impl CommandExt for Command {
     }
     fn allowed_in_flashback(&self) -> bool {
         self.ext().allowed_in_flashback()
+    }
+    fn has_versions(&self) -> bool {
+        self.ext().has_versions()
     }
 }
 

@@ -59,15 +59,19 @@ impl ApplyDelegate {
 
     /// In the batch, in its place among the other writes.
     fn handle_delete_range(&mut self, ctx: &mut ApplyContext, range: &DeleteRangeRequest) -> Result<()> {
-        util::check_key_in_region(&range.start_key, &self.region)?;
         if !range.end_key.is_empty() && range.start_key >= range.end_key {
-            return Err(Error::other("invalid delete range command: expected start_key < end_key"));
+            return Err(Error::other(format!(
+                "invalid delete range command, start_key: {:?}, end_key: {:?}",
+                range.start_key, range.end_key
+            )));
         }
-        util::check_end_key_in_region(&range.end_key, &self.region)?;
+        util::check_key_in_region(&range.start_key, &self.region)?;
+        let end_key = util::end_key_in_region(&range.end_key, &self.region)?;
+        let cf = data_cf(&range.cf)?;
         if range.notify_only {
             return Ok(());
         }
-        let (start, end) = (keys::data_key(&range.start_key), keys::data_end_key(&range.end_key));
-        Ok(ctx.wb.delete_range_cf(data_cf(&range.cf)?, &start, &end)?)
+        let (start, end) = (keys::data_key(&range.start_key), keys::data_end_key(end_key));
+        Ok(ctx.wb.delete_range_cf(cf, &start, &end)?)
     }
 }

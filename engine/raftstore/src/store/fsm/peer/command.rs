@@ -1,5 +1,10 @@
 //! Commands from clients and admins: checks, then the way that fits. Mirrors `propose_raft_command`.
-use kvproto::raft_cmdpb::{AdminCmdType, AdminResponse, RaftCmdRequest, RaftCmdResponse, RaftResponseHeader};
+use kvproto::{
+    metapb::{Peer, RegionEpoch},
+    raft_cmdpb::{
+        AdminCmdType, AdminResponse, RaftCmdRequest, RaftCmdResponse, RaftRequestHeader, RaftResponseHeader,
+    },
+};
 use tracepoints::{EngineClock, Req};
 
 use super::{Cont, PeerFsmDelegate};
@@ -36,14 +41,15 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if !peer.is_initialized() {
             return Err(Error::RegionNotInitialized(peer.region_id));
         }
-        let replica_read = util::is_read(request) && header.replica_read;
-        if !peer.is_leader() && !replica_read {
+        let anywhere = header.replica_read || header.flags & util::FLAG_STALE_READ != 0;
+        if !peer.is_leader() && !(util::is_read(request) && anywhere) {
             return Err(Error::NotLeader(peer.region_id, peer.leader()));
         }
         util::check_peer_id(header, peer.peer_id())?;
         util::check_term(header, peer.term())?;
         util::check_cmd_epoch(request, peer.region())?;
-        util::check_flashback_state(request, peer.region())
+        util::check_flashback_state(request, peer.region())?;
+        util::check_stale_read(header, peer.region_id, peer.peer_id())
     }
 
     /// A client whose region was split learns of the new one as well, and need not ask PD for it.
@@ -118,6 +124,33 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             Ok(()) => self.propose(request, Callback::None, Req::NONE),
             Err(err) => log::debug!("region {}: {err}", self.fsm.region_id()),
         }
+    }
+
+    /// A client's request, which must name the region as it is.
+    pub(super) fn on_split_request(
+        &mut self,
+        epoch: &RegionEpoch,
+        to: Option<Peer>,
+        split_keys: Vec<Vec<u8>>,
+        callback: Callback,
+    ) {
+        match self.check_split_request(epoch, to, &split_keys) {
+            Ok(()) => self.on_split_region(split_keys, callback),
+            Err(err) => callback.invoke_with_response(cmd_resp::err_resp(err, self.fsm.peer.term())),
+        }
+    }
+
+    fn check_split_request(&self, epoch: &RegionEpoch, to: Option<Peer>, keys: &[Vec<u8>]) -> Result<()> {
+        let peer = &self.fsm.peer;
+        if to.is_some() {
+            let header = RaftRequestHeader { peer: to, ..Default::default() };
+            util::check_store_id(&header, self.ctx.store_id)?;
+            util::check_peer_id(&header, peer.peer_id())?;
+        }
+        if !peer.is_leader() {
+            return Err(Error::NotLeader(peer.region_id, peer.leader()));
+        }
+        util::validate_split_region(peer.region(), peer.peer_id(), epoch, keys)
     }
 
     /// Asks PD for ids; it proposes the split then. TiKV: `on_prepare_split_region`.

@@ -121,7 +121,9 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                     log::info!("region {}: {err}", self.fsm.region_id());
                 }
             }
-            CasualMessage::SplitRegion { split_keys, callback } => self.on_split_region(split_keys, callback),
+            CasualMessage::SplitRegion { region_epoch, peer, split_keys, callback } => {
+                self.on_split_request(&region_epoch, peer, split_keys, callback);
+            }
             CasualMessage::ForceCompactRaftLogs => self.on_raft_log_gc(true),
             CasualMessage::RenewLease => self.fsm.peer.try_renew_leader_lease(),
             CasualMessage::PublishProbe => self.fsm.peer.publish_probe(self.ctx.store_id, true),

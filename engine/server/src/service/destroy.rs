@@ -1,0 +1,42 @@
+//! `UnsafeDestroyRange`: deletes a range on this store alone, past Raft (TiKV `src/server/gc_worker/gc_worker.rs`).
+use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, DeleteStrategy, RocksEngine};
+use kvproto::kvrpcpb::{UnsafeDestroyRangeRequest, UnsafeDestroyRangeResponse};
+use txn_types::Key;
+
+use super::call::Call;
+use crate::Storage;
+
+/// Deletes every key and version from `start_key` (included) to `end_key` (excluded) that this store has; an empty key is the
+/// end of all keys on its side, where TiKV ends its process. The client asks every store, and nobody may use the range.
+pub async fn unsafe_destroy_range(
+    storage: Storage,
+    request: UnsafeDestroyRangeRequest,
+    _: Call,
+) -> UnsafeDestroyRangeResponse {
+    let encode =
+        |key: &[u8]| Key::from_raw_maybe_unbounded(key).map_or_else(Vec::new, |key| key.as_encoded().clone());
+    let start = keys::data_key(&encode(&request.start_key));
+    let end = keys::data_end_key(&encode(&request.end_key));
+    let kv = storage.get_engine().kv_engine().clone();
+    let destroyed = tokio::task::spawn_blocking(move || destroy(&kv, &start, &end)).await;
+    let error = match destroyed {
+        Ok(Ok(())) => String::new(),
+        Ok(Err(e)) => e.to_string(),
+        Err(e) => e.to_string(),
+    };
+    UnsafeDestroyRangeResponse { error, ..Default::default() }
+}
+
+/// Files of CF lock are not dropped whole: a lock that was deleted could come back from a level below.
+fn destroy(kv: &RocksEngine, start: &[u8], end: &[u8]) -> engine_rocks::Result<()> {
+    log::info!("unsafe destroy range [{}, {}) started", keys::hex_upper(start), keys::hex_upper(end));
+    let ranges = [(start, end)];
+    for cf in [CF_DEFAULT, CF_WRITE] {
+        kv.delete_ranges_cf(cf, DeleteStrategy::DeleteFiles, &ranges, false)?;
+    }
+    for cf in [CF_LOCK, CF_DEFAULT, CF_WRITE] {
+        kv.delete_ranges_cf(cf, DeleteStrategy::DeleteByKey, &ranges, true)?;
+    }
+    log::info!("unsafe destroy range [{}, {}) finished", keys::hex_upper(start), keys::hex_upper(end));
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Ends of transactions, and questions about them.
+use kvproto::kvrpcpb::*;
+
+use crate::{
+    call,
+    caller::Caller,
+    fine, stale,
+    txn::{locked, value, written},
+};
+
+/// A timestamp so many milliseconds after the start of time.
+fn at_ms(ms: u64) -> u64 {
+    ms << 18
+}
+
+pub fn batch_rollback(c: &Caller) {
+    locked(c, &["rollback-1", "rollback-2"], 10);
+    let request = BatchRollbackRequest {
+        start_version: 10,
+        keys: c.keys(&["rollback-1", "rollback-2"]),
+        ..Default::default()
+    };
+    let of = |context| BatchRollbackRequest { context, ..request.clone() };
+    stale!(call!(c, kv_batch_rollback, BatchRollback, of(c.stale_context())));
+    fine!(call!(c, kv_batch_rollback, BatchRollback, of(c.context())));
+    assert_eq!(value(c, "rollback-1", 20), None);
+    written(c, &["rollback-3"], 10, 11);
+    let late = BatchRollbackRequest { keys: c.keys(&["rollback-3"]), ..of(c.context()) };
+    let reply = call!(c, kv_batch_rollback, BatchRollback, late);
+    assert!(reply.error.is_some_and(|e| e.abort.contains("Committed")), "it is committed");
+}
+
+pub fn cleanup(c: &Caller) {
+    locked(c, &["cleanup-1"], 10);
+    written(c, &["cleanup-2"], 10, 11);
+    let of = |context, name| CleanupRequest { context, key: c.key(name), start_version: 10, current_ts: 0 };
+    stale!(call!(c, kv_cleanup, Cleanup, of(c.stale_context(), "cleanup-1")));
+    fine!(call!(c, kv_cleanup, Cleanup, of(c.context(), "cleanup-1")));
+    assert_eq!(value(c, "cleanup-1", 20), None);
+    let reply = call!(c, kv_cleanup, Cleanup, of(c.context(), "cleanup-2"));
+    assert_eq!(reply.commit_version, 11, "it is committed");
+}
+
+pub fn heart_beat(c: &Caller) {
+    locked(c, &["heart-beat"], 10);
+    let of = |context, name| TxnHeartBeatRequest {
+        context,
+        primary_lock: c.key(name),
+        start_version: 10,
+        advise_lock_ttl: 20_000,
+        ..Default::default()
+    };
+    let reply = fine!(call!(c, kv_txn_heart_beat, TxnHeartBeat, of(c.context(), "heart-beat")));
+    assert_eq!(reply.lock_ttl, 20_000);
+    let reply = call!(c, kv_txn_heart_beat, TxnHeartBeat, of(c.context(), "heart-beat-absent"));
+    assert!(reply.error.is_some_and(|e| e.txn_not_found.is_some()), "there is no lock");
+    stale!(call!(c, kv_txn_heart_beat, TxnHeartBeat, of(c.stale_context(), "heart-beat")));
+}
+
+pub fn check_txn_status(c: &Caller) {
+    let start = at_ms(10);
+    locked(c, &["status-1"], start);
+    written(c, &["status-2"], start, start + 1);
+    let of = |context, name, current_ts| CheckTxnStatusRequest {
+        context,
+        primary_key: c.key(name),
+        lock_ts: start,
+        caller_start_ts: current_ts,
+        current_ts,
+        ..Default::default()
+    };
+    let check = |context, name, ts| call!(c, kv_check_txn_status, CheckTxnStatus, of(context, name, ts));
+    assert_eq!(fine!(check(c.context(), "status-1", at_ms(20))).lock_ttl, 3000, "it lives");
+    assert_eq!(fine!(check(c.context(), "status-2", at_ms(20))).commit_version, start + 1);
+    let late = fine!(check(c.context(), "status-1", at_ms(9000)));
+    assert_eq!((late.lock_ttl, late.action()), (0, Action::TtlExpireRollback));
+    let absent = check(c.context(), "status-absent", at_ms(20));
+    assert!(absent.error.is_some_and(|e| e.txn_not_found.is_some()), "nothing is known of it");
+    stale!(check(c.stale_context(), "status-1", at_ms(20)));
+}
+
+pub fn check_secondary_locks(c: &Caller) {
+    locked(c, &["secondary-1", "secondary-2"], 10);
+    written(c, &["secondary-3"], 10, 11);
+    let of = |context, names: &[&str]| CheckSecondaryLocksRequest {
+        context,
+        keys: c.keys(names),
+        start_version: 10,
+    };
+    let check = |context, names| call!(c, kv_check_secondary_locks, CheckSecondaryLocks, of(context, names));
+    let both = fine!(check(c.context(), &["secondary-1", "secondary-2"]));
+    assert_eq!((both.locks.len(), both.commit_ts), (2, 0));
+    assert_eq!(fine!(check(c.context(), &["secondary-3"])).commit_ts, 11);
+    let rolled_back = fine!(check(c.context(), &["secondary-absent"]));
+    assert_eq!((rolled_back.locks.len(), rolled_back.commit_ts), (0, 0));
+    stale!(check(c.stale_context(), &["secondary-1"]));
+}
+
+pub fn scan_lock(c: &Caller) {
+    locked(c, &["scan-lock-1"], 10);
+    locked(c, &["scan-lock-2"], 40);
+    let request = ScanLockRequest {
+        max_version: 30,
+        start_key: c.key("scan-lock-1"),
+        limit: 10,
+        end_key: c.key("scan-lock-9"),
+        ..Default::default()
+    };
+    let of = |context| ScanLockRequest { context, ..request.clone() };
+    let reply = fine!(call!(c, kv_scan_lock, ScanLock, of(c.context())));
+    assert_eq!(reply.locks.iter().map(|lock| lock.key.clone()).collect::<Vec<_>>(), c.keys(&["scan-lock-1"]));
+    let open = ScanLockRequest { end_key: Vec::new(), max_version: 50, limit: 2, ..of(c.context()) };
+    assert_eq!(fine!(call!(c, kv_scan_lock, ScanLock, open)).locks.len(), 2);
+    stale!(call!(c, kv_scan_lock, ScanLock, of(c.stale_context())));
+}
+
+pub fn resolve_lock(c: &Caller) {
+    locked(c, &["resolve-1", "resolve-2"], 10);
+    let request = ResolveLockRequest {
+        start_version: 10,
+        commit_version: 15,
+        keys: c.keys(&["resolve-1"]),
+        ..Default::default()
+    };
+    let of = |context| ResolveLockRequest { context, ..request.clone() };
+    stale!(call!(c, kv_resolve_lock, ResolveLock, of(c.stale_context())));
+    fine!(call!(c, kv_resolve_lock, ResolveLock, of(c.context())));
+    assert_eq!(value(c, "resolve-1", 20).as_deref(), Some(&b"v"[..]));
+    let rest = ResolveLockRequest { keys: c.keys(&["resolve-2"]), commit_version: 0, ..of(c.context()) };
+    fine!(call!(c, kv_resolve_lock, ResolveLock, rest));
+    assert_eq!(value(c, "resolve-2", 20), None, "rolled back");
+}

@@ -1,0 +1,76 @@
+//! Raw writes under latches: compare-and-swap, and the puts and deletes of clients that use it.
+use kvproto::kvrpcpb::Context;
+use tikv_kv::{Engine, Modify};
+use tracepoints::Req;
+use txn_types::{Key, Value};
+
+use super::{RawPair, check_ttls, rawkv_cf};
+use crate::{
+    api_version::{CommandKind, check_api_version},
+    errors::Result,
+    storage::Storage,
+    txn::commands::{RawAtomicStore, RawCompareAndSwap},
+};
+
+/// A compare-and-swap as a client asks for it.
+#[derive(Clone, Debug, Default)]
+pub struct Swap {
+    pub cf: String,
+    pub key: Vec<u8>,
+    /// None: the key must be absent.
+    pub previous_value: Option<Value>,
+    pub value: Value,
+    /// Must be 0: API V1 keeps none.
+    pub ttl: u64,
+    /// Deletes the key instead of writing `value`.
+    pub delete: bool,
+}
+
+impl<E: Engine> Storage<E> {
+    /// As [`Storage::raw_batch_put`], one after another with every compare-and-swap of the same keys.
+    pub async fn raw_batch_put_atomic(
+        &self,
+        ctx: Context,
+        cf: String,
+        pairs: Vec<RawPair>,
+        ttls: Vec<u64>,
+        req: Req,
+    ) -> Result<()> {
+        check_api_version(&ctx, CommandKind::raw_atomic_store)?;
+        let cf = rawkv_cf(&cf)?;
+        check_ttls(&ttls, pairs.len())?;
+        let put = |(key, value)| Modify::Put(cf, Key::from_encoded(key), value);
+        let mutations = pairs.into_iter().map(put).collect();
+        self.sched_txn_command(RawAtomicStore { ctx, mutations }, req).await.0
+    }
+
+    /// As [`Storage::raw_batch_delete`], one after another with every compare-and-swap of the same keys.
+    pub async fn raw_batch_delete_atomic(
+        &self,
+        ctx: Context,
+        cf: String,
+        keys: Vec<Vec<u8>>,
+        req: Req,
+    ) -> Result<()> {
+        check_api_version(&ctx, CommandKind::raw_atomic_store)?;
+        let cf = rawkv_cf(&cf)?;
+        let delete = |key| Modify::Delete(cf, Key::from_encoded(key));
+        let mutations = keys.into_iter().map(delete).collect();
+        self.sched_txn_command(RawAtomicStore { ctx, mutations }, req).await.0
+    }
+
+    /// Writes the new value if the key holds the expected one: what it held, and whether it was written.
+    pub async fn raw_compare_and_swap_atomic(
+        &self,
+        ctx: Context,
+        swap: Swap,
+        req: Req,
+    ) -> Result<(Option<Value>, bool)> {
+        check_api_version(&ctx, CommandKind::raw_compare_and_swap)?;
+        let Swap { cf, key, previous_value, value, ttl, delete } = swap;
+        let (cf, key) = (rawkv_cf(&cf)?, Key::from_encoded(key));
+        check_ttls(&[ttl], 1)?;
+        let command = RawCompareAndSwap { ctx, cf, key, previous_value, value, delete };
+        self.sched_txn_command(command, req).await.0
+    }
+}

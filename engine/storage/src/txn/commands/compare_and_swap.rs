@@ -1,0 +1,58 @@
+//! Compare-and-swap of one raw key, under its latch.
+use kvproto::kvrpcpb::Context;
+use tikv_kv::{CfName, Modify, Snapshot};
+use txn_types::{Key, TimeStamp, Value};
+
+use super::{CommandExt, WriteCommand, WriteContext, WriteResult};
+use crate::{errors::Result, types::ProcessResult};
+
+/// Writes `value`, or deletes the key, if the key holds `previous_value`. Answers what it held, whether it is written or not.
+///
+/// TiKV: `commands/compare_and_swap.rs`.
+#[derive(Clone, Debug)]
+pub struct RawCompareAndSwap {
+    pub ctx: Context,
+    pub cf: CfName,
+    /// As the client wrote it.
+    pub key: Key,
+    /// None: the key is absent.
+    pub previous_value: Option<Value>,
+    pub value: Value,
+    pub delete: bool,
+}
+
+impl CommandExt for RawCompareAndSwap {
+    fn ctx(&self) -> &Context {
+        &self.ctx
+    }
+    fn tag(&self) -> &'static str {
+        "raw_compare_and_swap"
+    }
+    fn ts(&self) -> TimeStamp {
+        TimeStamp::zero()
+    }
+    fn latch_keys(&self) -> Vec<&Key> {
+        vec![&self.key]
+    }
+    fn write_bytes(&self) -> usize {
+        self.key.len() + if self.delete { 0 } else { self.value.len() }
+    }
+    fn has_versions(&self) -> bool {
+        false
+    }
+}
+
+impl WriteCommand for RawCompareAndSwap {
+    fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult> {
+        let found = snapshot.get_cf(self.cf, &self.key)?;
+        context.statistics.data.get += 1;
+        let succeed = found == self.previous_value;
+        let modify = match (succeed, self.delete) {
+            (false, _) => None,
+            (true, true) => found.is_some().then(|| Modify::Delete(self.cf, self.key)),
+            (true, false) => Some(Modify::Put(self.cf, self.key, self.value)),
+        };
+        let pr = ProcessResult::RawCompareAndSwapRes { previous_value: found, succeed };
+        Ok(WriteResult { modifies: modify.into_iter().collect(), pr, lock_guards: Vec::new() })
+    }
+}
