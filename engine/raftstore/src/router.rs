@@ -19,11 +19,32 @@ use crate::{
 pub struct RaftRouter {
     router: Router<PeerFsm, StoreFsm>,
     store_id: u64,
+    /// Messages of one peer above which commands and Raft messages are turned away.
+    notify_capacity: usize,
+}
+
+/// Why a peer did not take a message.
+enum Rejected {
+    Absent(PeerMsg),
+    Full(PeerMsg),
 }
 
 impl RaftRouter {
-    pub(crate) fn new(router: Router<PeerFsm, StoreFsm>, store_id: u64) -> Self {
-        Self { router, store_id }
+    pub(crate) fn new(router: Router<PeerFsm, StoreFsm>, store_id: u64, notify_capacity: usize) -> Self {
+        Self { router, store_id, notify_capacity }
+    }
+
+    /// What may get lost: not to a mailbox that is full.
+    fn try_send(&self, region_id: u64, msg: PeerMsg) -> std::result::Result<(), Rejected> {
+        match self.router.mailbox(region_id) {
+            None => Err(Rejected::Absent(msg)),
+            Some(mailbox) if mailbox.len() >= self.notify_capacity => Err(Rejected::Full(msg)),
+            Some(mailbox) => mailbox.send(msg).map_err(|SendError::Disconnected(msg)| Rejected::Absent(msg)),
+        }
+    }
+
+    fn full(region_id: u64) -> Error {
+        Error::Transport(format!("the mailbox of region {region_id} is full"))
     }
 
     pub(crate) fn inner(&self) -> &Router<PeerFsm, StoreFsm> {
@@ -37,7 +58,7 @@ impl RaftRouter {
     /// Sends a command to its region's peer; the callback is called in every case.
     ///
     /// # Errors
-    /// [`Error::RegionNotFound`]; the callback got it too.
+    /// [`Error::RegionNotFound`], or [`Error::Transport`] of a peer that has too many messages; the callback got it too.
     pub fn send_command(&self, request: RaftCmdRequest, callback: Callback, req: Req) -> Result<()> {
         self.send_write(request, callback, req, None)
     }
@@ -62,24 +83,26 @@ impl RaftRouter {
 
     fn send(&self, cmd: RaftCommand) -> Result<()> {
         let region_id = cmd.request.header.as_ref().map_or(0, |h| h.region_id);
-        match self.router.send(region_id, PeerMsg::RaftCommand(Box::new(cmd))) {
-            Ok(()) => Ok(()),
-            Err(SendError::Disconnected(PeerMsg::RaftCommand(cmd))) => {
-                let err = crate::store::cmd_resp::new_error(Error::RegionNotFound(region_id));
-                cmd.callback.invoke_with_response(err);
-                Err(Error::RegionNotFound(region_id))
-            }
-            Err(_) => Err(Error::RegionNotFound(region_id)),
+        let (msg, why): (PeerMsg, fn(u64) -> Error) =
+            match self.try_send(region_id, PeerMsg::RaftCommand(Box::new(cmd))) {
+                Ok(()) => return Ok(()),
+                Err(Rejected::Absent(msg)) => (msg, Error::RegionNotFound),
+                Err(Rejected::Full(msg)) => (msg, Self::full),
+            };
+        if let PeerMsg::RaftCommand(cmd) = msg {
+            cmd.callback.invoke_with_response(crate::store::cmd_resp::new_error(why(region_id)));
         }
+        Err(why(region_id))
     }
 
     /// A message from another store's peer: to its peer here, or to the store if there is none yet.
     pub fn send_raft_message(&self, msg: RaftMessage) -> Result<()> {
         let region_id = msg.region_id;
-        let unsent = match self.router.send(region_id, PeerMsg::RaftMessage(Box::new(msg))) {
+        let unsent = match self.try_send(region_id, PeerMsg::RaftMessage(Box::new(msg))) {
             Ok(()) => return Ok(()),
-            Err(SendError::Disconnected(PeerMsg::RaftMessage(msg))) => msg,
-            Err(_) => return Err(Error::RegionNotFound(region_id)),
+            Err(Rejected::Absent(PeerMsg::RaftMessage(msg))) => msg,
+            Err(Rejected::Absent(_)) => return Err(Error::RegionNotFound(region_id)),
+            Err(Rejected::Full(_)) => return Err(Self::full(region_id)),
         };
         self.router
             .send_control(StoreMsg::RaftMessage(unsent))

@@ -29,6 +29,7 @@ pub struct Config {
     pub raft_log_gc_threshold: u64,
     /// Entries after which the log is cut even if a follower still needs them; none: by `region_split_size`.
     pub raft_log_gc_count_limit: Option<u64>,
+    /// Bytes of entries after which the log is cut even if a follower still needs them; none: by `region_split_size`.
     pub raft_log_gc_size_limit: Option<ReadableSize>,
     /// Ticks for which a log that could be cut is kept for a follower that is away.
     pub raft_log_reserve_max_ticks: usize,
@@ -38,13 +39,23 @@ pub struct Config {
     pub pd_heartbeat_tick_interval: ReadableDuration,
     pub pd_store_heartbeat_tick_interval: ReadableDuration,
     pub split_region_check_tick_interval: ReadableDuration,
-    /// Size at which a region asks to be split.
+    /// Size at which a region asks to be split; `coprocessor.region-max-size` goes first.
     pub region_max_size: ReadableSize,
-    /// Size of the regions that a split makes.
+    /// Size of the regions that a split makes; `coprocessor.region-split-size` goes first.
     pub region_split_size: ReadableSize,
+    /// `coprocessor.region-max-keys`; none: half as many again as `region_split_keys`.
+    #[serde(skip)]
+    pub region_max_keys: Option<u64>,
+    /// `coprocessor.region-split-keys`; none: 10,000 for each MiB of `region_split_size`.
+    #[serde(skip)]
+    pub region_split_keys: Option<u64>,
+    /// `coprocessor.batch-split-limit`: keys of one split.
+    #[serde(skip, default = "default_batch_split_limit")]
+    pub batch_split_limit: usize,
     pub snap_mgr_gc_tick_interval: ReadableDuration,
     pub snap_gc_timeout: ReadableDuration,
     pub messages_per_tick: usize,
+    /// Messages that wait for one peer above which commands and Raft messages are turned away.
     pub notify_capacity: usize,
     pub max_peer_down_duration: ReadableDuration,
     pub max_leader_missing_duration: ReadableDuration,
@@ -101,6 +112,9 @@ impl Default for Config {
             split_region_check_tick_interval: ReadableDuration::secs(10),
             region_max_size: ReadableSize::mb(384),
             region_split_size: ReadableSize::mb(256),
+            region_max_keys: None,
+            region_split_keys: None,
+            batch_split_limit: default_batch_split_limit(),
             snap_mgr_gc_tick_interval: ReadableDuration::minutes(1),
             snap_gc_timeout: ReadableDuration::hours(4),
             messages_per_tick: 4096,
@@ -128,13 +142,28 @@ impl Default for Config {
     }
 }
 
+fn default_batch_split_limit() -> usize {
+    10
+}
+
 impl Config {
+    /// Committed versions of each region that a split makes.
+    pub fn region_split_keys(&self) -> u64 {
+        let by_size = || (self.region_split_size.0 as f64 / (1 << 20) as f64 * 10_000.0) as u64;
+        self.region_split_keys.unwrap_or_else(by_size).max(1)
+    }
+
+    /// Committed versions at which a region asks to be split.
+    pub fn region_max_keys(&self) -> u64 {
+        self.region_max_keys.unwrap_or_else(|| (self.region_split_keys() / 2).saturating_mul(3).max(2))
+    }
+
     pub fn raft_store_max_leader_lease(&self) -> Duration {
         self.raft_store_max_leader_lease.0
     }
 
     pub fn election_timeout(&self) -> Duration {
-        self.raft_base_tick_interval.0 * self.raft_election_timeout_ticks as u32
+        self.raft_base_tick_interval.0.saturating_mul(self.raft_election_timeout_ticks as u32)
     }
 
     fn or_quarter_lease(&self, d: ReadableDuration) -> Duration {
@@ -152,12 +181,12 @@ impl Config {
     /// Entries after which the log is cut whatever followers need.
     pub fn raft_log_gc_count_limit(&self) -> u64 {
         // TiKV's rule: three quarters of the entries that fill a region, at one KiB each.
-        self.raft_log_gc_count_limit.unwrap_or(self.region_split_size.0 * 3 / 4 / 1024)
+        self.raft_log_gc_count_limit.unwrap_or(self.region_split_size.0 / 4 * 3 / 1024)
     }
 
     /// The same in bytes.
     pub fn raft_log_gc_size_limit(&self) -> u64 {
-        self.raft_log_gc_size_limit.map_or(self.region_split_size.0 * 3 / 4, |s| s.0)
+        self.raft_log_gc_size_limit.map_or(self.region_split_size.0 / 4 * 3, |s| s.0)
     }
 
     /// # Errors
@@ -172,9 +201,24 @@ impl Config {
             ("raftstore.apply-pool-size", self.apply_pool_size as u64),
             ("raftstore.messages-per-tick", self.messages_per_tick as u64),
             ("raftstore.raft-base-tick-interval", self.raft_base_tick_interval.0.as_micros() as u64),
+            ("raftstore.notify-capacity", self.notify_capacity as u64),
+            ("raftstore.raft-log-gc-size-limit", self.raft_log_gc_size_limit.map_or(1, |limit| limit.0)),
+            ("region-split-size", self.region_split_size.0),
+            ("region-max-size", self.region_max_size.0),
+            ("coprocessor.region-split-keys", self.region_split_keys.unwrap_or(1)),
+            ("coprocessor.region-max-keys", self.region_max_keys.unwrap_or(1)),
+            ("coprocessor.batch-split-limit", self.batch_split_limit as u64),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{key} must be greater than 0"));
+        }
+        let (max, split) = (self.region_max_size.0, self.region_split_size.0);
+        if max < split {
+            return Err(format!("region max size {max} must >= split size {split}"));
+        }
+        let (max, split) = (self.region_max_keys(), self.region_split_keys());
+        if max < split {
+            return Err(format!("region max keys {max} must >= split keys {split}"));
         }
         if self.raft_election_timeout_ticks <= self.raft_heartbeat_ticks {
             return Err(format!(
@@ -232,6 +276,7 @@ mod tests {
         config.validate().unwrap();
         assert!(config.raft_store_max_leader_lease() < config.election_timeout());
         config.new_raft_config(1, 0).validate().unwrap();
+        assert_eq!((config.region_split_keys(), config.region_max_keys()), (2_560_000, 3_840_000));
     }
 
     #[test]
@@ -242,5 +287,11 @@ mod tests {
         assert!(bad.validate().unwrap_err().contains("apply-pool-size"));
         let bad = Config { raft_heartbeat_ticks: 10, ..Config::default() };
         assert!(bad.validate().unwrap_err().contains("raft-election-timeout-ticks"));
+        let bad = Config { region_split_size: ReadableSize(0), ..Config::default() };
+        assert!(bad.validate().unwrap_err().contains("region-split-size must be greater than 0"));
+        let bad = Config { region_max_size: ReadableSize::mb(1), ..Config::default() };
+        assert!(bad.validate().unwrap_err().contains("region max size"));
+        let bad = Config { region_max_keys: Some(6), region_split_keys: Some(7), ..Config::default() };
+        assert_eq!(bad.validate().unwrap_err(), "region max keys 6 must >= split keys 7");
     }
 }

@@ -4,6 +4,7 @@ mod consistency;
 mod gates;
 mod harness;
 mod kill;
+mod limits;
 mod max_ts;
 mod membership;
 mod reads;

@@ -9,7 +9,10 @@ mod report;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -63,6 +66,10 @@ pub struct Peer {
     existed: bool,
     pub leader_missing_since: Option<EngineInstant>,
     pub skip_gc_raft_log_ticks: usize,
+    /// Bytes of the log's entries, about: those from before the start are not counted.
+    pub raft_log_size_hint: u64,
+    /// Whether the region is being looked through for keys to split it.
+    pub split_checking: Arc<AtomicBool>,
     /// Written since the last heartbeat to PD.
     pub written_bytes: u64,
     pub written_keys: u64,
@@ -113,6 +120,8 @@ impl Peer {
             existed,
             leader_missing_since: Some(now),
             skip_gc_raft_log_ticks: 0,
+            raft_log_size_hint: 0,
+            split_checking: Arc::default(),
             written_bytes: 0,
             written_keys: 0,
             last_pd_heartbeat: now,

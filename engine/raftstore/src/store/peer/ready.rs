@@ -115,6 +115,7 @@ impl Peer {
         }
         let entries = ready.take_entries();
         if !entries.is_empty() {
+            self.raft_log_size_hint += entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
             self.storage_mut().append(entries, task);
             changed = true;
         }

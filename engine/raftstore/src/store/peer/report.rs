@@ -10,12 +10,6 @@ use tracepoints::EngineClock;
 use super::Peer;
 use crate::store::{Config, RegionHeartbeat, Transport, fsm::store::PollContext};
 
-/// Versions of one user key stay in one region: the timestamp behind an encoded key is cut off.
-fn user_key(key: &[u8]) -> Vec<u8> {
-    let len = keys::codec::encoded_prefix_len(key).unwrap_or(key.len());
-    key[..len.min(key.len())].to_vec()
-}
-
 impl Peer {
     /// Reports the region, if this peer leads it.
     pub fn heartbeat_pd<T: Transport>(&mut self, ctx: &PollContext<T>) {
@@ -71,7 +65,8 @@ impl Peer {
         self.estimate(|kv, cf, start, end| kv.approximate_size_cf(cf, start, end))
     }
 
-    fn approximate_keys(&self) -> u64 {
+    /// Keys and versions of the region's data, by RocksDB's estimate where they are many.
+    pub fn approximate_keys(&self) -> u64 {
         self.estimate(|kv, cf, start, end| kv.approximate_keys_cf(cf, start, end))
     }
 
@@ -83,22 +78,6 @@ impl Peer {
         let (start, end) = (keys::enc_start_key(region), keys::enc_end_key(region));
         let kv = &self.storage().engines.kv;
         DATA_CFS.iter().map(|cf| of(kv, cf, &start, &end).unwrap_or_default()).sum()
-    }
-
-    /// A key in the middle of the region: the boundary of an SST file about half of the files from its start.
-    pub fn middle_key(&self) -> crate::Result<Option<Vec<u8>>> {
-        let region = self.region();
-        let mut bounds = Vec::new();
-        for cf in DATA_CFS {
-            for file in self.storage().engines.kv.live_files_cf(cf)? {
-                let start = file.start_key.as_deref().and_then(|key| keys::origin_key(key).ok());
-                bounds.extend(start.map(user_key));
-            }
-        }
-        bounds.retain(|k| region.contains(k) && *k != region.start_key);
-        bounds.sort();
-        bounds.dedup();
-        Ok(bounds.get(bounds.len() / 2).cloned())
     }
 
     /// Up to where a leader may cut the log now; none if it is not worth it. `force`: as far as it is applied.
@@ -114,7 +93,9 @@ impl Peer {
         if force {
             return (applied > first).then_some(applied - 1);
         }
-        let compact = if applied > first && applied - first >= config.raft_log_gc_count_limit() {
+        let many = applied > first && applied - first >= config.raft_log_gc_count_limit();
+        let large = self.raft_log_size_hint >= config.raft_log_gc_size_limit();
+        let compact = if many || large {
             replicated.max(first + (last - first) / 2).min(applied)
         } else if replicated < first || last - first < 3 {
             return None;

@@ -4,6 +4,7 @@ pub mod pd;
 pub mod raftlog_gc;
 pub mod read;
 pub mod region;
+pub mod split_check;
 
 use std::thread::{self, JoinHandle};
 

@@ -93,6 +93,11 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
 
     /// TiKV: `on_ready_compact_log`.
     fn on_compact_log(&mut self, index: u64) {
+        let peer = &mut self.fsm.peer;
+        let (first, applying) = (peer.storage().log_first_index(), peer.last_applying_idx);
+        let (total, left) = (applying.saturating_sub(first), applying.saturating_sub(index + 1));
+        let hint = u128::from(peer.raft_log_size_hint) * u128::from(left);
+        peer.raft_log_size_hint = hint.checked_div(u128::from(total)).unwrap_or(0) as u64;
         let task = RaftlogGcTask::Gc { region_id: self.fsm.region_id(), end: index + 1 };
         self.ctx.raftlog_gc.schedule(task);
     }

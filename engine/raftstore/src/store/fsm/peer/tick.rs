@@ -1,6 +1,9 @@
 //! Periodic work of a peer. Mirrors `on_tick`.
 use super::PeerFsmDelegate;
-use crate::store::{Callback, PeerTick, Transport};
+use crate::store::{
+    PeerTick, Transport,
+    worker::split_check::{Limits, Running, SplitCheckTask},
+};
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
     pub(super) fn on_tick(&mut self, tick: PeerTick) {
@@ -33,16 +36,15 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// A region that has grown too large is split in the middle. TiKV: `on_split_region_check_tick`.
+    /// A region that may have grown too large is looked through. TiKV: `on_split_region_check_tick`.
     fn on_split_region_check(&mut self) {
-        let peer = &self.fsm.peer;
-        if !peer.is_leader() || peer.approximate_size() < self.ctx.config.region_max_size.0 {
+        let (peer, limits) = (&self.fsm.peer, Limits::new(&self.ctx.config));
+        if !peer.is_leader() || !limits.exceeded(peer.approximate_size(), peer.approximate_keys()) {
             return;
         }
-        match peer.middle_key() {
-            Ok(Some(key)) => self.on_split_region(vec![key], Callback::None),
-            Ok(None) => {}
-            Err(err) => log::warn!("region {}: no split key: {err}", peer.region_id),
+        if let Some(running) = Running::begin(&peer.split_checking) {
+            let region = (**peer.region()).clone();
+            self.ctx.split_check.schedule(SplitCheckTask { region, limits, running });
         }
     }
 

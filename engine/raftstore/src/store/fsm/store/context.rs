@@ -10,7 +10,7 @@ use crate::{
         Config, ConfigTracker, Engines, PdReporter, ReadDelegates, ReadIndexObserver, SnapManager, Transport,
         async_io::write::WriteSenders,
         fsm::apply::ApplyRouter,
-        worker::{raftlog_gc::RaftlogGcScheduler, region::RegionScheduler},
+        worker::{raftlog_gc::RaftlogGcScheduler, region::RegionScheduler, split_check::SplitCheckScheduler},
     },
 };
 
@@ -27,6 +27,7 @@ pub struct PollContext<T: Transport> {
     pub write_senders: WriteSenders,
     pub region_scheduler: RegionScheduler,
     pub raftlog_gc: RaftlogGcScheduler,
+    pub split_check: SplitCheckScheduler,
     pub snap_mgr: SnapManager,
     pub pd: Arc<dyn PdReporter>,
     pub read_index_observer: Arc<dyn ReadIndexObserver>,

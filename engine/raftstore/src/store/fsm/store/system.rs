@@ -22,6 +22,7 @@ use crate::{
             Worker,
             raftlog_gc::{self, RaftlogGcTask},
             region::{RegionTask, RegionWorkers},
+            split_check::{self, SplitCheckTask},
         },
     },
 };
@@ -53,6 +54,7 @@ struct Running {
     writers: StoreWriters,
     region_workers: RegionWorkers,
     raftlog_gc: Worker<RaftlogGcTask>,
+    split_check: Worker<SplitCheckTask>,
     ticker: Ticker,
 }
 
@@ -61,7 +63,7 @@ impl RaftBatchSystem {
     pub fn new(store_id: u64, config: &Config, engines: Engines) -> Self {
         let store = Box::new(StoreFsm { store_id });
         let system = BatchSystem::new(store, PeerFsm::region_id, config.store_max_batch_size);
-        let router = RaftRouter::new(system.router().clone(), store_id);
+        let router = RaftRouter::new(system.router().clone(), store_id, config.notify_capacity);
         let apply_system = new_batch_system(config.apply_max_batch_size);
         let (delegates, config) = (ReadDelegates::default(), ConfigTracker::new(config.clone()));
         Self { system, apply_system, router, delegates, engines, config, running: None }
@@ -92,6 +94,7 @@ impl RaftBatchSystem {
         let generators = config.snap_generator_pool_size;
         let region_workers = RegionWorkers::spawn(&engines, &snap_mgr, &self.router, generators)?;
         let raftlog_gc = raftlog_gc::spawn(engines.clone(), store_id)?;
+        let split_check = split_check::spawn(engines.kv.clone(), self.router.clone(), store_id)?;
         self.config.set(config);
         let ctx = PollContext {
             config: self.config.get(),
@@ -105,6 +108,7 @@ impl RaftBatchSystem {
             write_senders: writers.senders(),
             region_scheduler: region_workers.scheduler(),
             raftlog_gc: raftlog_gc.scheduler(),
+            split_check: split_check.scheduler(),
             snap_mgr,
             pd,
             read_index_observer,
@@ -113,7 +117,7 @@ impl RaftBatchSystem {
         self.load_peers(&ctx)?;
         self.spawn_pollers(&ctx)?;
         let ticker = Ticker::spawn(self.config.clone(), self.router.clone())?;
-        self.running = Some(Running { writers, region_workers, raftlog_gc, ticker });
+        self.running = Some(Running { writers, region_workers, raftlog_gc, split_check, ticker });
         // Every peer runs once: a lone voter takes its election, readers get their delegates.
         self.router.inner().broadcast(|| PeerMsg::Start);
         let _ = self.router.inner().send_control(StoreMsg::Tick(StoreTick::PdStoreHeartbeat));
@@ -182,6 +186,7 @@ impl RaftBatchSystem {
     pub fn shutdown(&mut self) {
         let Some(mut running) = self.running.take() else { return };
         running.ticker.shutdown();
+        running.split_check.shutdown();
         self.system.shutdown();
         self.apply_system.shutdown();
         running.region_workers.shutdown();
