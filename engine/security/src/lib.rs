@@ -4,6 +4,7 @@
 mod acceptor;
 mod connector;
 mod error;
+mod handshake;
 mod peer;
 mod pem;
 mod probe;
@@ -16,6 +17,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, ServerT
 pub use acceptor::{Acceptor, Clients, Use};
 pub use connector::Connection;
 pub use error::{Error, Result};
+pub use handshake::{Greeting, HANDSHAKE_TIMEOUT, Handshake};
 pub use peer::Peer;
 pub use probe::Serves;
 pub use tokio_rustls::server::TlsStream;

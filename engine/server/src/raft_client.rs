@@ -22,7 +22,7 @@ use raftstore::{RaftRouter, store::Transport};
 use security::SecurityManager;
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
+use tonic::{codec::CompressionEncoding, transport::Channel};
 use tracepoints::EngineClock;
 
 use crate::{
@@ -45,6 +45,7 @@ pub struct Options {
     max_backoff: Duration,
     pub keepalive_time: Duration,
     pub keepalive_timeout: Duration,
+    compression: Option<CompressionEncoding>,
     pub security: SecurityManager,
 }
 
@@ -58,7 +59,16 @@ impl Options {
             max_backoff: config.raft_client_max_backoff.0,
             keepalive_time: config.grpc_keepalive_time.0,
             keepalive_timeout: config.grpc_keepalive_timeout.0,
+            compression: config.grpc_compression_type.encoding(),
             security,
+        }
+    }
+
+    /// A client whose messages are compressed, if they are to be.
+    pub fn compress(&self, client: TikvClient<Channel>) -> TikvClient<Channel> {
+        match self.compression {
+            Some(encoding) => client.send_compressed(encoding),
+            None => client,
         }
     }
 
@@ -277,7 +287,7 @@ async fn stream(
         Err(e) => return (false, Err(e)),
     };
     let (batches, outgoing) = mpsc::channel(16);
-    let mut client = TikvClient::new(channel).max_encoding_message_size(usize::MAX);
+    let mut client = inner.options.compress(TikvClient::new(channel).max_encoding_message_size(usize::MAX));
     let call = client.batch_raft(ReceiverStream::new(outgoing));
     tokio::pin!(call);
     let mut buffer = Vec::new();

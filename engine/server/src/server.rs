@@ -13,11 +13,14 @@ use raftstore::{
 };
 use security::SecurityManager;
 use tokio::runtime::Runtime;
-use tonic::service::Routes;
+use tonic::{
+    codec::CompressionEncoding::{Deflate, Gzip},
+    service::Routes,
+};
 
 use crate::{
     Storage,
-    config::{Cli, ConfigController, Knobs, TikvConfig},
+    config::{Cli, ConfigController, Knobs, ServerConfig, TikvConfig},
     data_dir::DataDir,
     error::StartError,
     grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, OngoingLayer, Secured, bind},
@@ -214,8 +217,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         metrics.clone(),
         controller.clone(),
     );
-    let services =
-        routes(kv, debug, ControlService::new(store_id, freezer), config.server.max_grpc_send_msg_len);
+    let services = routes(kv, debug, ControlService::new(store_id, freezer), &config.server);
     let grpc_runtime = runtimes.grpc.handle().clone();
     let tls = security.acceptor(security::Use::Grpc)?.map(Arc::new);
     let services = Secured { router: services, tls };
@@ -268,10 +270,16 @@ fn http2(config: &TikvConfig) -> Http2Options {
     }
 }
 
-fn routes(kv: KvService, debug: DebugService, control: ControlService, max_reply: i32) -> Router {
-    let max_reply = usize::try_from(max_reply).unwrap_or(usize::MAX);
+fn routes(kv: KvService, debug: DebugService, control: ControlService, config: &ServerConfig) -> Router {
+    let max_reply = usize::try_from(config.max_grpc_send_msg_len).unwrap_or(usize::MAX);
     let kv = TikvGrpc::new(kv).max_decoding_message_size(usize::MAX).max_encoding_message_size(max_reply);
+    let mut kv = kv.accept_compressed(Gzip).accept_compressed(Deflate);
     let debug = DebugServer::new(debug).max_decoding_message_size(usize::MAX);
+    let mut debug = debug.accept_compressed(Gzip).accept_compressed(Deflate);
+    if let Some(encoding) = config.grpc_compression_type.encoding() {
+        kv = kv.send_compressed(encoding);
+        debug = debug.send_compressed(encoding);
+    }
     let routes = Routes::new(kv).add_service(debug).add_service(TraceControlServer::new(control));
     routes.prepare().into_axum_router().layer(OngoingLayer).layer(ArrivalLayer)
 }

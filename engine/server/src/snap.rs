@@ -69,7 +69,7 @@ impl SnapSender {
         let channel = connect(&address, &self.options).await.map_err(SendError::Connect)?;
         let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
         let reader = spawn_blocking(move || read_chunks(message, snapshot, &chunks));
-        TikvClient::new(channel).snapshot(ReceiverStream::new(stream)).await?;
+        self.options.compress(TikvClient::new(channel)).snapshot(ReceiverStream::new(stream)).await?;
         // Joined, so that the snapshot is registered no more when it is deleted.
         let _ = reader.await;
         log::info!("snapshot {key} sent to {address}: {bytes} bytes");

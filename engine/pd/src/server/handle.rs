@@ -18,7 +18,11 @@ use kvproto::{
 };
 use security::SecurityManager;
 use tokio::runtime::{Builder, Runtime};
-use tonic::{service::Routes, transport::Server};
+use tonic::{
+    codec::CompressionEncoding::{Deflate, Gzip},
+    service::Routes,
+    transport::Server,
+};
 
 use super::{
     clock::PdClock,
@@ -75,9 +79,11 @@ impl PdServer {
             data_dir: config.data_dir.display().to_string(),
             started_s: (cluster.now_ms() / 1000) as i64,
         };
+        let pd = PdGrpc::new(service.clone());
+        let keyspace = KeyspaceServer::new(service);
         let routes = Routes::from(http::router(api))
-            .add_service(PdGrpc::new(service.clone()))
-            .add_service(KeyspaceServer::new(service))
+            .add_service(pd.accept_compressed(Gzip).accept_compressed(Deflate))
+            .add_service(keyspace.accept_compressed(Gzip).accept_compressed(Deflate))
             .add_service(TraceControlServer::new(Freezer::default()));
         // HTTP/1 is for PD's HTTP API, which has gRPC's port.
         let server = Server::builder().accept_http1(true).add_routes(routes);

@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener as StdListener, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
-use security::{Acceptor, TlsStream};
+use security::{Acceptor, Greeting, HANDSHAKE_TIMEOUT, Handshake, TlsStream};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -11,27 +11,31 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::TcpIncoming;
 
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Connections that are ready and wait for the server.
 const READY: usize = 16;
 /// The pause after a failure to accept, e.g. because there are no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// A connection that must begin with a request, of HTTP/1 or HTTP/2.
+fn greeted<T>(connection: T) -> Handshake<T> {
+    Handshake::new(connection, Greeting::Http, HANDSHAKE_TIMEOUT)
+}
+
 /// Connections without TLS. Must be called within a runtime.
-pub fn plain(listener: StdListener) -> io::Result<TcpIncoming> {
-    Ok(TcpIncoming::from(TcpListener::from_std(listener)?).with_nodelay(Some(true)))
+pub fn plain(listener: StdListener) -> io::Result<impl Stream<Item = io::Result<Handshake<TcpStream>>>> {
+    let incoming = TcpIncoming::from(TcpListener::from_std(listener)?).with_nodelay(Some(true));
+    Ok(incoming.map(|connection| connection.map(greeted)))
 }
 
 /// Connections with TLS; one whose handshake is slow holds up no other. Must be called within a runtime.
 pub fn secured(
     listener: StdListener,
     tls: Acceptor,
-) -> io::Result<impl Stream<Item = io::Result<TlsStream<TcpStream>>>> {
+) -> io::Result<impl Stream<Item = io::Result<Handshake<TlsStream<TcpStream>>>>> {
     let listener = TcpListener::from_std(listener)?;
     let (connections, ready) = mpsc::channel(READY);
     tokio::spawn(accept(listener, Arc::new(tls), connections));
-    let ready: BoxStream<'static, _> = ReceiverStream::new(ready).map(Ok).boxed();
+    let ready: BoxStream<'static, _> = ReceiverStream::new(ready).map(|connection| Ok(greeted(connection))).boxed();
     Ok(ready)
 }
 
@@ -49,11 +53,11 @@ async fn accept(listener: TcpListener, tls: Arc<Acceptor>, connections: mpsc::Se
         let _ = stream.set_nodelay(true);
         let (tls, connections) = (tls.clone(), connections.clone());
         tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                 // Closed when the server ends.
                 Ok(Ok((connection, _))) => drop(connections.send(connection).await),
                 Ok(Err(e)) => log::warn!("pd: a TLS handshake failed: {e}"),
-                Err(_) => log::warn!("pd: a TLS handshake did not end within {HANDSHAKE:?}"),
+                Err(_) => log::warn!("pd: a TLS handshake did not end within {HANDSHAKE_TIMEOUT:?}"),
             }
         });
     }

@@ -16,8 +16,8 @@ pub use cli::{Cli, DEFAULT_PD_ADDR};
 pub use controller::{ConfigController, Knobs};
 pub use raftstore::util::{ReadableDuration, ReadableSize};
 pub use sections::{
-    BlockCacheConfig, CfConfig, LogConfig, MaxTsConfig, PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig,
-    ServerConfig, StorageConfig, UnifiedReadPoolConfig,
+    BlockCacheConfig, CfConfig, CoprocessorConfig, GrpcCompressionType, LogConfig, MaxTsConfig,
+    PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig, ServerConfig, StorageConfig, UnifiedReadPoolConfig,
 };
 pub use security::SecurityConfig;
 pub use trace::TraceConfig;
@@ -52,6 +52,7 @@ pub struct TikvConfig {
     pub read_pool: ReadPoolConfig,
     #[serde(rename = "raftstore")]
     pub raft_store: raftstore::store::Config,
+    pub coprocessor: CoprocessorConfig,
     pub rocksdb: RocksDbConfig,
     pub raft_engine: RaftEngineConfig,
     pub trace: TraceConfig,
@@ -70,6 +71,7 @@ impl Default for TikvConfig {
             pd: PdConfig::default(),
             read_pool: ReadPoolConfig::default(),
             raft_store: raftstore::store::Config::default(),
+            coprocessor: CoprocessorConfig::default(),
             rocksdb: RocksDbConfig::default(),
             raft_engine: RaftEngineConfig::default(),
             trace: TraceConfig::default(),
@@ -104,6 +106,7 @@ impl TikvConfig {
         self.server.validate().map_err(ConfigError::Invalid)?;
         self.pd.validate().map_err(ConfigError::Invalid)?;
         self.trace.validate().map_err(ConfigError::Invalid)?;
+        self.coprocessor.apply_to(&mut self.raft_store);
         self.raft_store.validate().map_err(|e| ConfigError::Invalid(format!("[raftstore] {e}")))?;
         self.read_pool.unified.validate().map_err(ConfigError::Invalid)?;
         self.storage.validate_pool().map_err(ConfigError::Invalid)?;
@@ -199,5 +202,49 @@ mod tests {
         let mut config = TikvConfig::default();
         config.storage.api_version = 2;
         assert!(config.validate().unwrap_err().to_string().contains("api-version"));
+    }
+
+    #[test]
+    fn regions_are_split_as_the_coprocessor_section_says() {
+        let text = "[coprocessor]\nregion-max-keys = 10\nregion-split-keys = 7\nbatch-split-limit = 100\n\
+                    region-split-size = \"32MiB\"\n";
+        let (mut config, unknown) = TikvConfig::from_toml(text).unwrap();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        config.validate().unwrap();
+        let raft = &config.raft_store;
+        assert_eq!((raft.region_max_keys(), raft.region_split_keys(), raft.batch_split_limit), (10, 7, 100));
+        assert_eq!(
+            (raft.region_split_size, raft.region_max_size),
+            (ReadableSize::mb(32), ReadableSize::mb(48))
+        );
+        let text = "[raftstore]\nregion-split-size = \"32MiB\"\n[coprocessor]\nregion-max-size = \"64MiB\"\n";
+        let (mut config, _) = TikvConfig::from_toml(text).unwrap();
+        config.validate().unwrap();
+        let raft = &config.raft_store;
+        assert_eq!(
+            (raft.region_split_size, raft.region_max_size),
+            (ReadableSize::mb(32), ReadableSize::mb(64))
+        );
+        for (wrong, named) in [
+            ("region-split-size = \"0KiB\"", "region-split-size must be greater than 0"),
+            ("region-max-size = \"1MiB\"", "region max size"),
+            ("region-max-keys = 6\nregion-split-keys = 7", "region max keys 6 must >= split keys 7"),
+            ("batch-split-limit = 0", "batch-split-limit"),
+        ] {
+            let (mut config, _) = TikvConfig::from_toml(&format!("[coprocessor]\n{wrong}\n")).unwrap();
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+        for section in ["raftstore", "coprocessor"] {
+            let zero = format!("[{section}]\nregion-split-size = \"0KiB\"\n");
+            assert!(TikvConfig::from_toml(&zero).unwrap().0.validate().is_err());
+        }
+    }
+
+    #[test]
+    fn a_compression_that_grpc_has_not_is_refused() {
+        let of = |name| TikvConfig::from_toml(&format!("[server]\ngrpc-compression-type = \"{name}\"\n"));
+        assert_eq!(of("gzip").unwrap().0.server.grpc_compression_type, GrpcCompressionType::Gzip);
+        assert!(of("brotli").unwrap_err().contains("gzip"));
     }
 }

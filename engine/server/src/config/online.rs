@@ -5,12 +5,17 @@ use super::TikvConfig;
 use crate::logger;
 
 /// Under their names in `tikv.toml`; those of RocksDB are in `rocks_options`.
-const ONLINE: [&str; 39] = [
+const ONLINE: [&str; 45] = [
     "log.level",
     "slow-log-threshold",
     "trace.keep",
     "trace.sample-one-in",
     "trace.slow-thresholds",
+    "coprocessor.batch-split-limit",
+    "coprocessor.region-max-keys",
+    "coprocessor.region-max-size",
+    "coprocessor.region-split-keys",
+    "coprocessor.region-split-size",
     "raftstore.allow-remove-leader",
     "raftstore.check-leader-lease-interval",
     "raftstore.leader-transfer-max-log-lag",
@@ -24,6 +29,7 @@ const ONLINE: [&str; 39] = [
     "raftstore.raft-engine-purge-interval",
     "raftstore.raft-entry-max-size",
     "raftstore.raft-log-gc-count-limit",
+    "raftstore.raft-log-gc-size-limit",
     "raftstore.raft-log-gc-threshold",
     "raftstore.raft-log-gc-tick-interval",
     "raftstore.raft-log-reserve-max-ticks",

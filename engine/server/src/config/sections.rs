@@ -2,6 +2,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tonic::codec::CompressionEncoding;
 
 use storage::concurrency_manager::ActionOnInvalidMaxTs;
 
@@ -20,6 +21,26 @@ impl Default for LogConfig {
     }
 }
 
+/// How messages are compressed; messages that come compressed are always understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GrpcCompressionType {
+    #[default]
+    None,
+    Deflate,
+    Gzip,
+}
+
+impl GrpcCompressionType {
+    pub(crate) fn encoding(self) -> Option<CompressionEncoding> {
+        match self {
+            GrpcCompressionType::None => None,
+            GrpcCompressionType::Deflate => Some(CompressionEncoding::Deflate),
+            GrpcCompressionType::Gzip => Some(CompressionEncoding::Gzip),
+        }
+    }
+}
+
 /// `[server]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
@@ -31,6 +52,8 @@ pub struct ServerConfig {
     /// Where the HTTP status server listens; empty: nowhere.
     pub status_addr: String,
     pub advertise_status_addr: String,
+    /// Of replies to clients that take it, and of what goes to other stores.
+    pub grpc_compression_type: GrpcCompressionType,
     /// Threads of the gRPC runtime.
     pub grpc_concurrency: usize,
     /// HTTP/2 streams per connection.
@@ -62,6 +85,7 @@ impl Default for ServerConfig {
             advertise_addr: String::new(),
             status_addr: "127.0.0.1:20180".into(),
             advertise_status_addr: String::new(),
+            grpc_compression_type: GrpcCompressionType::None,
             grpc_concurrency: 5,
             grpc_concurrent_stream: 1024,
             grpc_stream_initial_window_size: ReadableSize::mb(2),
@@ -214,6 +238,50 @@ pub struct BlockCacheConfig {
 impl Default for BlockCacheConfig {
     fn default() -> Self {
         Self { capacity: ReadableSize::mb(128) }
+    }
+}
+
+/// `[coprocessor]`: when a region is split, and how. What is none follows from the rest, as in TiKV.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct CoprocessorConfig {
+    /// Keys of one split.
+    pub batch_split_limit: usize,
+    /// None: `raftstore.region-max-size`, or half as much again as a `region-split-size` that is given.
+    pub region_max_size: Option<ReadableSize>,
+    /// None: `raftstore.region-split-size`.
+    pub region_split_size: Option<ReadableSize>,
+    /// None: half as many again as `region-split-keys`.
+    pub region_max_keys: Option<u64>,
+    /// None: 10,000 for each MiB of `region-split-size`.
+    pub region_split_keys: Option<u64>,
+}
+
+impl Default for CoprocessorConfig {
+    fn default() -> Self {
+        Self {
+            batch_split_limit: 10,
+            region_max_size: None,
+            region_split_size: None,
+            region_max_keys: None,
+            region_split_keys: None,
+        }
+    }
+}
+
+impl CoprocessorConfig {
+    /// Gives RaftStore what is said here; sizes here go before those of `[raftstore]`, where older versions have them.
+    pub(super) fn apply_to(&self, raft_store: &mut raftstore::store::Config) {
+        if let Some(split) = self.region_split_size {
+            raft_store.region_split_size = split;
+            raft_store.region_max_size = ReadableSize(split.0 / 2 * 3);
+        }
+        if let Some(max) = self.region_max_size {
+            raft_store.region_max_size = max;
+        }
+        raft_store.region_split_keys = self.region_split_keys;
+        raft_store.region_max_keys = self.region_max_keys;
+        raft_store.batch_split_limit = self.batch_split_limit;
     }
 }
 

@@ -13,7 +13,7 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use security::{Acceptor, Clients};
+use security::{Acceptor, Clients, Greeting, HANDSHAKE_TIMEOUT, Handshake};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -25,9 +25,6 @@ use tonic::Status;
 use tracepoints::label::labelled;
 
 use crate::runtime;
-
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -182,7 +179,7 @@ async fn connection(
     };
     let shaken = tokio::select! {
         () = wait(&mut stopped) => return,
-        shaken = tokio::time::timeout(HANDSHAKE, tls.accept(stream)) => shaken,
+        shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => shaken,
     };
     match shaken {
         Ok(Ok((stream, Clients::Allowed))) => http2(stream, router, builder, stopped).await,
@@ -193,7 +190,7 @@ async fn connection(
             http2(stream, Router::new().fallback(forbidden), builder, stopped).await;
         }
         Ok(Err(e)) => log::warn!("a TLS handshake failed: {e}"),
-        Err(_) => log::warn!("a TLS handshake did not end within {HANDSHAKE:?}"),
+        Err(_) => log::warn!("a TLS handshake did not end within {HANDSHAKE_TIMEOUT:?}"),
     }
 }
 
@@ -208,7 +205,8 @@ async fn http2(
     builder: Arc<Builder<StreamExecutor>>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let stream = TokioIo::new(Handshake::new(stream, Greeting::Http2, HANDSHAKE_TIMEOUT));
+    let connection = builder.serve_connection(stream, TowerToHyperService::new(router));
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,

@@ -52,7 +52,7 @@ pub fn start(listener: StdListener, status: Status, tls: Option<Acceptor>) -> st
     let router = routes().with_state(Arc::new(status));
     runtime::spawn(&Handle::current(), "status-server", async move {
         let served = match tls {
-            None => axum::serve(listener, router).await,
+            None => tls::serve_plain(listener, router).await,
             Some(tls) => tls::serve(listener, tls, router).await,
         };
         if let Err(e) = served {

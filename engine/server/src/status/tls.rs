@@ -1,6 +1,6 @@
 //! The status server with TLS (TiKV `status_server/mod.rs`, `check_cert`): what tells nothing of users' data needs no
 //! name of `cert-allowed-cn`.
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,19 +10,39 @@ use axum::{
     response::Response,
     serve::{IncomingStream, Listener},
 };
-use security::{Acceptor, Clients, TlsStream};
+use security::{Acceptor, Clients, Greeting, HANDSHAKE_TIMEOUT, Handshake, TlsStream};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
 
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Connections that are ready and wait for the server.
 const READY: usize = 16;
 
 #[derive(Clone, Debug)]
 struct Caller(Clients);
+
+/// Connections without TLS, which must begin with a request.
+struct Plain(TcpListener);
+
+impl Listener for Plain {
+    type Io = Handshake<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, addr) = Listener::accept(&mut self.0).await;
+        (Handshake::new(stream, Greeting::Http, HANDSHAKE_TIMEOUT), addr)
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
+/// Serves without TLS until the runtime ends.
+pub async fn serve_plain(listener: TcpListener, router: Router) -> std::io::Result<()> {
+    axum::serve(Plain(listener), router).await
+}
 
 impl Connected<IncomingStream<'_, Shaken>> for Caller {
     fn connect_info(stream: IncomingStream<'_, Shaken>) -> Self {
@@ -77,11 +97,13 @@ async fn accept(
         };
         let (tls, connections) = (tls.clone(), connections.clone());
         tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                 // Closed when the server ends.
                 Ok(Ok(connection)) => drop(connections.send(connection).await),
                 Ok(Err(e)) => log::warn!("status server: a TLS handshake failed: {e}"),
-                Err(_) => log::warn!("status server: a TLS handshake did not end within {HANDSHAKE:?}"),
+                Err(_) => {
+                    log::warn!("status server: a TLS handshake did not end within {HANDSHAKE_TIMEOUT:?}")
+                }
             }
         });
     }
