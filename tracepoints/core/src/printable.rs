@@ -4,11 +4,13 @@
 //! shows each of them as an escape. All other valid UTF-8 stays as it is, so text in any language stays readable.
 //! [`width`], [`fit`] and [`pad`] measure in terminal columns, so that tables stay aligned. [`Writer`] guards a whole output.
 mod columns;
+mod output;
 mod writer;
 
 use std::{borrow::Cow, fmt::Write as _};
 
 pub use columns::{fit, fit_end, pad, pad_left, width, wrap};
+pub use output::{note, print, unless_closed};
 pub use writer::Writer;
 
 /// Whether a terminal may obey `c` or show nothing where it stands: such a character is shown as an escape.
@@ -51,6 +53,50 @@ pub fn printable_bytes(bytes: &[u8]) -> Cow<'_, str> {
     let mut out = String::with_capacity(bytes.len() * 2);
     push_bytes(bytes, Form::Line, &mut out);
     Cow::Owned(out)
+}
+
+/// Keys and values as TiKV escapes them (`keys::escape`), except that readable UTF-8 stays: `\303` only where no text is.
+/// `keys::unescape` reads it back.
+#[must_use]
+pub fn escape_readable(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                '\n' | '\r' | '\t' => Form::Line.push(c, &mut out),
+                c if needs_escape(c) => push_octal(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut out),
+                c => out.push(c),
+            }
+        }
+        push_octal(chunk.invalid(), &mut out);
+    }
+    out
+}
+
+/// At most `limit` bytes, without the begin of a character whose end is cut off.
+#[must_use]
+pub fn head(bytes: &[u8], limit: usize) -> &[u8] {
+    match bytes.get(..limit) {
+        Some(cut) if bytes.len() > limit => whole_chars(cut),
+        _ => bytes,
+    }
+}
+
+/// Of bytes that were cut off somewhere: without the begin of a character at their end.
+#[must_use]
+pub fn whole_chars(cut: &[u8]) -> &[u8] {
+    match std::str::from_utf8(cut) {
+        Err(e) if e.error_len().is_none() => &cut[..e.valid_up_to()],
+        _ => cut,
+    }
+}
+
+fn push_octal(bytes: &[u8], out: &mut String) {
+    for byte in bytes {
+        // Writing into a String cannot fail.
+        let _ = write!(out, "\\{byte:03o}");
+    }
 }
 
 /// How text is printed.
@@ -151,6 +197,13 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_shown_one_by_one() {
         assert_eq!(printable_bytes(b"k\xffz\xc3\xbc\xe2\x82\x1b"), "k\\xffzü\\xe2\\x82\\x1b");
+    }
+
+    #[test]
+    fn keys_are_escaped_as_tikv_does_but_for_text() {
+        assert_eq!(escape_readable(b"k\"\\\n\x00\xff"), r#"k\"\\\n\000\377"#);
+        assert_eq!((head("aü".as_bytes(), 2), head(b"a\xc3", 2)), (&b"a"[..], &b"a\xc3"[..]));
+        assert_eq!(escape_readable("ü日\u{9b}\u{202e}".as_bytes()), r"ü日\302\233\342\200\256");
     }
 
     #[test]
