@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use tikv_client::{
     CheckLevel, Config, RawClient, Timestamp, TimestampExt, TransactionClient, TransactionOptions,
 };
-use tracepoints::Req;
+use tracepoints::{Req, field::client_operation, printable::escape_readable};
 
 use crate::directive::{Commit, Op};
 
@@ -36,9 +36,10 @@ impl Clients {
 
     /// Runs one operation as request `req`; returns what a person would see of its result.
     pub async fn run(&self, op: &Op, req: Req, names: &BTreeMap<String, u64>) -> Result<String> {
-        tracepoints::step!(CLIENT_SEND, req);
+        let name = client_operation(op.name());
+        tracepoints::step!(CLIENT_SEND, req, op = name);
         let result = self.call(op, names).await;
-        tracepoints::stamp!(CLIENT_REPLY, req, ok = result.is_ok());
+        tracepoints::stamp!(CLIENT_REPLY, req, ok = result.is_ok(), op = name);
         result
     }
 
@@ -100,7 +101,7 @@ impl Clients {
 fn show(value: Option<Vec<u8>>) -> String {
     match value {
         None => "(none)".into(),
-        Some(v) if v.len() <= 64 => keys::escape(&v),
+        Some(v) if v.len() <= 64 => escape_readable(&v),
         Some(v) => format!("({} bytes)", v.len()),
     }
 }

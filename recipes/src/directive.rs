@@ -44,6 +44,17 @@ pub enum Commit {
 }
 
 impl Op {
+    /// Its name, as scenarios write it but for the underscore.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Get { .. } => "get",
+            Op::Put { .. } => "put",
+            Op::Delete { .. } => "delete",
+            Op::RawGet { .. } => "raw_get",
+            Op::RawPut { .. } => "raw_put",
+        }
+    }
+
     pub fn key(&self) -> &[u8] {
         match self {
             Op::Get { key, .. }

@@ -46,7 +46,7 @@ fn op(kind: i32) -> String {
 fn short(value: &[u8]) -> String {
     match value.len() {
         0 => String::new(),
-        1..=64 => format!(" {}", keys::escape(value)),
+        1..=64 => format!(" {}", tracepoints::printable::escape_readable(value)),
         n => format!(" ({n} bytes)"),
     }
 }

@@ -1,5 +1,5 @@
 //! Turns `catalogue.toml` into the stage table and one constant per stage.
-use std::{env, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, env, fmt::Write as _, fs, path::Path};
 
 #[derive(serde::Deserialize)]
 struct Catalogue {
@@ -14,6 +14,8 @@ struct Stage {
     class: String,
     meaning: String,
     tikv: String,
+    #[serde(default)]
+    tikv_of: BTreeMap<String, String>,
     #[serde(default)]
     metric: String,
     chapter: String,
@@ -42,8 +44,8 @@ fn main() {
     for (id, s) in catalogue.stage.iter().enumerate() {
         writeln!(
             table,
-            "Stage {{ id: StageId({id}), name: {:?}, layer: {:?}, class: {}, meaning: {:?}, tikv: {:?}, metric: {:?}, chapter: {:?}, hold: {}, lane: {} }},",
-            s.name, s.layer, variant("Class", &s.class), s.meaning, s.tikv, s.metric, s.chapter,
+            "Stage {{ id: StageId({id}), name: {:?}, layer: {:?}, class: {}, meaning: {:?}, tikv: {:?}, tikv_of: &{:?}, metric: {:?}, chapter: {:?}, hold: {}, lane: {} }},",
+            s.name, s.layer, variant("Class", &s.class), s.meaning, s.tikv, s.tikv_of.iter().collect::<Vec<_>>(), s.metric, s.chapter,
             variant("Hold", &s.hold), variant("Lane", &s.lane),
         )
         .expect("writing to a String");

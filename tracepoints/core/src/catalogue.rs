@@ -1,4 +1,6 @@
 //! The stage catalogue: every named place on a request's way, generated from `catalogue.toml`.
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// Index of a stage in [`STAGES`].
@@ -89,6 +91,9 @@ pub struct Stage {
     pub meaning: &'static str,
     /// `path::Type::function` in tikv/tikv.
     pub tikv: &'static str,
+    /// That of a kind of request or of a client's operation, where it differs; `*` is of any other RPC, with `{rpc}` for its
+    /// name and `{future}` for that of its function in TiKV's service.
+    pub tikv_of: &'static [(&'static str, &'static str)],
     /// TiKV's metric for this stage, or empty.
     pub metric: &'static str,
     /// Chapter of the guide, e.g. `point-get`.
@@ -100,7 +105,34 @@ pub struct Stage {
 impl Stage {
     /// The source file of TiKV's function: what stands before the first `::`.
     pub fn tikv_file(&self) -> &'static str {
-        self.tikv.split("::").next().unwrap_or(self.tikv)
+        file_of(self.tikv)
+    }
+
+    /// TiKV's function for a request of this kind (`kv_prewrite`), or a client's operation (`put`).
+    pub fn tikv_for(&self, kind: &str) -> Cow<'static, str> {
+        let of =
+            |wanted: &str| self.tikv_of.iter().find(|(k, _)| *k == wanted).map(|(_, function)| *function);
+        if let Some(function) = of(kind) {
+            return function.into();
+        }
+        let is_rpc = kind.starts_with("kv_") || kind.starts_with("raw_");
+        match of("*").filter(|_| is_rpc) {
+            Some(pattern) => pattern.replace("{rpc}", kind).replace("{future}", &future(kind)).into(),
+            None => self.tikv.into(),
+        }
+    }
+}
+
+/// The source file of a function: what stands before the first `::`.
+pub fn file_of(function: &str) -> &str {
+    function.split("::").next().unwrap_or(function)
+}
+
+/// The function that TiKV's `handle_request!` calls for an RPC (src/server/service/kv.rs).
+fn future(rpc: &str) -> String {
+    match rpc {
+        "kv_pessimistic_lock" => "future_acquire_pessimistic_lock".into(),
+        _ => format!("future_{}", rpc.trim_start_matches("kv_")),
     }
 }
 
@@ -119,6 +151,23 @@ pub fn find(name: &str) -> Option<&'static Stage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_names_the_function_of_the_rpc() {
+        let stage = |name| find(name).unwrap();
+        assert!(stage("grpc_receive").tikv_for("kv_prewrite").ends_with("kv.rs::Service::kv_prewrite"));
+        assert!(stage("grpc_decode").tikv_for("kv_commit").ends_with("::future_commit"));
+        assert!(stage("grpc_decode").tikv_for("raw_put").ends_with("::future_raw_put"));
+        let lock = stage("grpc_decode").tikv_for("kv_pessimistic_lock");
+        assert!(lock.ends_with("::future_acquire_pessimistic_lock"));
+        assert!(stage("client_send").tikv_for("put").ends_with("::Transaction::commit"));
+        assert!(stage("client_send").tikv_for("raw_get").ends_with("src/raw/client.rs::Client::get"));
+        assert_eq!(stage("grpc_receive").tikv_for("other"), stage("grpc_receive").tikv);
+        assert_eq!(stage("raft_commit").tikv_for("kv_prewrite"), stage("raft_commit").tikv);
+        for (stage, (_, function)) in STAGES.iter().flat_map(|s| s.tikv_of.iter().map(move |of| (s, of))) {
+            assert!(file_of(function).contains('.') && function.contains("::"), "{}: {function}", stage.name);
+        }
+    }
 
     #[test]
     fn every_stage_names_a_tikv_function_and_is_found_by_name() {

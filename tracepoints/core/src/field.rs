@@ -94,3 +94,60 @@ pub fn pack<const N: usize>(values: [u64; N]) -> [u64; 4] {
     fields[..N].copy_from_slice(&values);
     fields
 }
+
+/// The word for a field that holds a number of a list; None for one that is a number.
+pub fn named(field: &str, value: u64) -> Option<&'static str> {
+    let at = |words: &[&'static str]| words.get(usize::try_from(value).ok()?).copied();
+    match field {
+        // TiKV's WriteType: the byte of the record.
+        "write_type" => match u8::try_from(value).ok()? {
+            0 => Some("none"),
+            b'P' => Some("Put"),
+            b'D' => Some("Delete"),
+            b'L' => Some("Lock"),
+            b'R' => Some("Rollback"),
+            _ => None,
+        },
+        // kvrpcpb.IsolationLevel.
+        "isolation" => at(&["SI", "RC", "RcCheckTs"]),
+        // raftstore's RejectReason, a test there holds it.
+        "reason" => at(&[
+            "none",
+            "store_id_mismatch",
+            "peer_id_mismatch",
+            "term_mismatch",
+            "lease_expire",
+            "no_region",
+            "no_lease",
+            "epoch",
+            "applied_term",
+            "read_quorum",
+            "flashback",
+        ]),
+        // What a client was asked to do.
+        "op" => at(&CLIENT_OPERATIONS),
+        "ok" | "short" | "found" => at(&["no", "yes"]),
+        _ => None,
+    }
+}
+
+/// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is a place in this list.
+pub const CLIENT_OPERATIONS: [&str; 6] = ["", "get", "put", "delete", "raw_get", "raw_put"];
+
+/// The place of an operation in [`CLIENT_OPERATIONS`]; 0 for another one.
+pub fn client_operation(name: &str) -> u64 {
+    CLIENT_OPERATIONS.iter().position(|o| *o == name).unwrap_or(0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_a_list_have_their_word() {
+        assert_eq!((named("write_type", 80), named("write_type", 0)), (Some("Put"), Some("none")));
+        assert_eq!((named("isolation", 0), named("isolation", 9)), (Some("SI"), None));
+        assert_eq!(named("op", client_operation("raw_put")), Some("raw_put"));
+        assert_eq!((named("region", 80), named("ok", 1)), (None, Some("yes")));
+    }
+}

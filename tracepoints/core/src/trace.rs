@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    catalogue::{Lane, find},
+    catalogue::{self, Lane, find},
+    field,
     probe::{LatchesProbe, MvccProbe, PerfProbe, Probe, RaftProbe},
     request::RequestInfo,
     session::{ProbeEvent, SessionEvent, StepEvent},
@@ -134,6 +135,11 @@ impl Trace {
         let info = self.requests.iter().find(|r| r.id == id);
         // Events come in the order of engine time; a recording that is not quite so is put right here.
         let floor = self.steps.last().map_or(0, |s| s.at_ns);
+        let kind = info.map_or_else(String::new, |i| i.kind.name());
+        let fields: BTreeMap<String, u64> =
+            event.stamp.named_fields().map(|(n, v)| (n.to_owned(), v)).collect();
+        let operation = fields.get("op").and_then(|op| field::named("op", *op));
+        let tikv = stage.tikv_for(operation.unwrap_or(&kind));
         let step = Step {
             step: self.steps.len(),
             stage: stage.name.into(),
@@ -141,16 +147,16 @@ impl Trace {
             store: u64::from(event.stamp.store),
             thread: thread::info(event.stamp.thread).name,
             request: id,
-            kind: info.map_or_else(String::new, |i| i.kind.name()),
+            kind,
             lane: if stage.lane == Lane::Main { "main" } else { "replica" }.into(),
             at_ns: event.engine_ns.saturating_sub(self.start_ns).max(floor),
             dur_ns: 0,
             file: site.file.into(),
             line: site.line,
             function: site.function(),
-            tikv: stage.tikv.into(),
-            tikv_file: stage.tikv_file().into(),
-            fields: event.stamp.named_fields().map(|(n, v)| (n.to_owned(), v)).collect(),
+            tikv_file: catalogue::file_of(&tikv).into(),
+            tikv: tikv.into(),
+            fields,
             stack: symbols.map(|s| trim(s.resolve(&event.stack))).unwrap_or_default(),
             state: self.state.clone(),
         };

@@ -5,6 +5,7 @@ use tracepoints::{
     clock,
     collector::RecordedRequest,
     find_stage,
+    printable::printable_bytes,
     request::{RequestInfo, RequestKind},
     trace::{Step, Summary, TraceRecord},
 };
@@ -133,15 +134,10 @@ fn about(info: &RequestInfo, key_len: u32) -> Attributes {
         out.push(("region".into(), Value::Uint(info.region)));
     }
     if key_len != 0 {
-        out.push(("key".into(), Value::Text(escape(&info.key))));
+        out.push(("key".into(), Value::Text(printable_bytes(&info.key).into_owned())));
         out.push(("key_len".into(), Value::Uint(u64::from(key_len))));
     }
     out
-}
-
-/// Bytes as text: what is printable as it is, the rest as `\xhh`.
-fn escape(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
 }
 
 fn span(step: &Step, start_ns: u64) -> Span {
@@ -203,7 +199,7 @@ fn step(request: &Request, place: usize, span: &Span) -> Step {
         file: source.file,
         line: source.line,
         function: source.function,
-        tikv: stage.map_or("", |s| s.tikv).into(),
+        tikv: stage.map_or_else(String::new, |s| s.tikv_for(&request.name).into()),
         tikv_file: stage.map_or("", |s| s.tikv_file()).into(),
         ..Step::default()
     };

@@ -1,8 +1,10 @@
 //! The rows of one key, as a reader's own snapshot has them, for a person who steps.
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
-use keys::escape;
 use tikv_kv::{IterOptions, Iterator, Snapshot};
-use tracepoints::probe::{DefaultRow, LockRow, MvccProbe, WriteRow};
+use tracepoints::{
+    printable::{escape_readable as escape, head},
+    probe::{DefaultRow, LockRow, MvccProbe, WriteRow},
+};
 use txn_types::{Key, LockOrSharedLocks, TimeStamp, WriteRef, WriteType};
 
 /// Rows of CF write that are shown.
@@ -26,7 +28,7 @@ pub fn mvcc_rows<S: Snapshot>(snapshot: &S, key: &Key, read_ts: TimeStamp, chose
     for start_ts in values {
         let row = snapshot.get_cf(CF_DEFAULT, &key.clone().append_ts(start_ts));
         if let Ok(Some(value)) = row {
-            let shown = escape(&value[..value.len().min(MAX_VALUE)]);
+            let shown = escape(head(&value, MAX_VALUE));
             probe.defaults.push(DefaultRow {
                 start_ts: start_ts.into_inner(),
                 value_len: value.len() as u64,

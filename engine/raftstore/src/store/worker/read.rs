@@ -259,7 +259,7 @@ mod tests {
         for code in 1..=11 {
             let reason = RejectReason::from_code(code).unwrap();
             assert_eq!(reason as u64, code);
-            assert!(!reason.name().is_empty());
+            assert_eq!(tracepoints::field::named("reason", code), Some(reason.name()));
         }
         assert_eq!(RejectReason::from_code(0), None);
     }
