@@ -207,6 +207,38 @@ fn a_recording_holds_the_requests_of_its_time() {
 }
 
 #[test]
+fn a_recording_is_sent_while_it_runs_and_ends_when_nobody_listens() {
+    let mut s = stepper();
+    let mut chunks = s.h.block_on(s.control.record(RecordRequest { seconds: 600 })).unwrap().into_inner();
+    let path = s.h.dir.path().join("begun.trace");
+    let mut begun = Vec::new();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        assert!(std::time::Instant::now() < deadline, "no request of {} bytes", begun.len());
+        let request =
+            RawGetRequest { context: Some(s.ctx.clone()), key: b"k".to_vec(), ..Default::default() };
+        let heard = s.h.block_on(async {
+            s.kv.raw_get(request).await.unwrap();
+            tokio::time::timeout(Duration::from_millis(20), chunks.message()).await
+        });
+        let Ok(chunk) = heard else { continue };
+        begun.extend(chunk.unwrap().expect("it runs for ten minutes").data);
+        std::fs::write(&path, &begun).unwrap();
+        let file = TraceFile::open(&path).unwrap();
+        assert!(file.cut().is_none(), "only whole chunks are sent");
+        if file.requests().any(|r| r.kind == RequestKind::RawGet) {
+            break;
+        }
+    }
+    drop(chunks);
+    let collector = tracepoints::collector::current().unwrap();
+    while collector.records() {
+        assert!(std::time::Instant::now() < deadline, "it records for nobody");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn another_process_may_freeze_engine_time() {
     let mut s = stepper();
     let freeze = |frozen| FreezeRequest { frozen, owner: "a test".into() };

@@ -281,6 +281,11 @@ impl CollectorHandle {
         self.shared.state.lock().file.is_some()
     }
 
+    /// How many bytes of the recording are whole chunks, which no later failure takes back; None if none runs.
+    pub fn recorded_len(&self) -> Option<u64> {
+        self.shared.state.lock().file.as_ref().map(TraceFileWriter::len)
+    }
+
     /// Ends the recording; one that ended by itself says why and what it lost.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Records a trace file of the next seconds and streams it.
+//! Records a trace file of the next seconds and streams it while it grows: a client that is killed has what came before.
 use std::{
     fs::File,
     io::Read,
@@ -7,11 +7,13 @@ use std::{
 };
 
 use kvproto::tracecontrol::RecordChunk;
-use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::{Sender, error::TrySendError};
 use tonic::Status;
 use tracepoints::collector;
 
-const CHUNK: usize = 1 << 20;
+const CHUNK: u64 = 1 << 20;
+/// How often what was recorded is sent.
+const ROUND: Duration = Duration::from_millis(20);
 pub const MAX_SECONDS: u32 = 600;
 
 type Chunks = Sender<Result<RecordChunk, Status>>;
@@ -32,28 +34,65 @@ fn record(seconds: u32, chunks: &Chunks) -> Result<(), String> {
     let path = dir.path().join("record.trace");
     let collector = collector::current().ok_or("requests are not recorded here: no collector runs")?;
     collector.record_to(&path).map_err(|e| e.to_string())?;
-    let end = Instant::now() + Duration::from_secs(seconds.into());
-    while Instant::now() < end && !chunks.is_closed() && collector.records() {
-        thread::sleep(Duration::from_millis(20));
-    }
+    let sent = send_while_recording(&collector, &path, seconds, chunks);
     let recorded = collector.stop_recording().map_err(|e| e.to_string())?;
     if let Some(e) = recorded.failed {
         // The file says so, too: what came before is sent all the same.
         log::error!(
-            "the recording ended early, after {} stamps, {} more are lost; the store goes on: {e}",
+            "the recording ended early, after {} stamps, {} more are lost; the store continues: {e}",
             recorded.stamps,
             recorded.lost
         );
     }
-    let mut file = File::open(&path).map_err(|e| format!("cannot read the recording: {e}"))?;
-    loop {
-        let mut data = Vec::new();
-        let read = file.by_ref().take(CHUNK as u64).read_to_end(&mut data);
-        if read.map_err(|e| format!("cannot read the recording: {e}"))? == 0 {
-            return Ok(());
-        }
-        if chunks.blocking_send(Ok(RecordChunk { data })).is_err() {
+    let mut file = sent?;
+    while let Some(chunk) = file.next(CHUNK)? {
+        if chunks.blocking_send(Ok(chunk)).is_err() {
             return Ok(());
         }
     }
+    Ok(())
+}
+
+/// The file that is recorded, read up to what was sent.
+struct Sent {
+    file: File,
+    bytes: u64,
+}
+
+impl Sent {
+    /// At most `limit` bytes more; None at the end.
+    fn next(&mut self, limit: u64) -> Result<Option<RecordChunk>, String> {
+        let mut data = Vec::new();
+        let read = self.file.by_ref().take(limit.min(CHUNK)).read_to_end(&mut data);
+        self.bytes += read.map_err(|e| format!("cannot read the recording: {e}"))? as u64;
+        Ok((!data.is_empty()).then_some(RecordChunk { data }))
+    }
+}
+
+/// Sends whole chunks of the file until the time is over, the recording fails or the client has gone. A client that is slow
+/// does not make the recording longer: what it has not taken is sent afterwards.
+fn send_while_recording(
+    collector: &collector::CollectorHandle,
+    path: &std::path::Path,
+    seconds: u32,
+    chunks: &Chunks,
+) -> Result<Sent, String> {
+    let file = File::open(path).map_err(|e| format!("cannot read the recording: {e}"))?;
+    let mut sent = Sent { file, bytes: 0 };
+    let end = Instant::now() + Duration::from_secs(seconds.into());
+    while Instant::now() < end {
+        let Some(len) = collector.recorded_len() else { break };
+        match chunks.try_reserve() {
+            Ok(place) => {
+                if let Some(chunk) = sent.next(len.saturating_sub(sent.bytes))? {
+                    place.send(Ok(chunk));
+                    continue;
+                }
+            }
+            Err(TrySendError::Full(())) => {}
+            Err(TrySendError::Closed(())) => break,
+        }
+        thread::sleep(ROUND);
+    }
+    Ok(sent)
 }
