@@ -7,7 +7,10 @@ use std::{
 };
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use tracepoints::Req;
+use tracepoints::{
+    Req,
+    printable::{needs_escape, printable_json},
+};
 
 struct StderrLogger;
 
@@ -47,8 +50,11 @@ pub(crate) fn head(unix_ns: u64, level: Level, file: &str, line: u32, message: &
 
 /// As the unified log format wants it: JSON if it has spaces, quotes, brackets or an equals sign in it.
 pub(crate) fn escape(value: &str) -> std::borrow::Cow<'_, str> {
-    let special = |b: u8| b <= b' ' || matches!(b, b'"' | b'=' | b'[' | b']');
-    if value.bytes().any(special) { serde_json::Value::from(value).to_string().into() } else { value.into() }
+    let special = |c: char| c <= ' ' || matches!(c, '"' | '=' | '[' | ']') || needs_escape(c);
+    if !value.contains(special) {
+        return value.into();
+    }
+    printable_json(&serde_json::Value::from(value).to_string()).into_owned().into()
 }
 
 fn time(unix_secs: u64, millis: u32) -> String {
@@ -124,6 +130,14 @@ mod tests {
         let line = format_line(&record, 1_795_230_245, 42);
         assert!(line.ends_with(&format!("] [request={}]\n", req.id())), "{line}");
         tracepoints::label::clear();
+    }
+
+    #[test]
+    fn a_value_does_not_reach_the_terminal_as_commands() {
+        let shown = escape("k\u{9b}2J\x1b[31m\x7f\u{202e} ü");
+        assert_eq!(shown, r#""k\u009b2J\u001b[31m\u007f\u202e ü""#);
+        assert_eq!(escape("\u{9b}"), r#""\u009b""#);
+        assert_eq!(escape("ü"), "ü");
     }
 
     #[test]

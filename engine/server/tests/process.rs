@@ -63,6 +63,22 @@ fn mistakes_are_named_and_end_with_an_error_code() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_closed_or_full_output_is_no_panic() {
+    for args in [&["--config-info"][..], &["--help"], &["--version"]] {
+        let (reader, closed) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = binary().args(args).stdout(closed).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = binary().args(args).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        assert!(stderr.contains("No space left on device"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
 fn help_names_tikvs_flags() {
     let help = binary().arg("--help").output().unwrap();
     let text = String::from_utf8_lossy(&help.stdout).into_owned();

@@ -15,6 +15,7 @@ use pd::{
     server::{EngineWallClock, PdConfig, PdServer},
 };
 use security::{SecurityConfig, SecurityManager};
+use tracepoints::printable::{note, print, unless_closed};
 
 /// The placement driver of a cluster: timestamps, ids, stores and regions.
 #[derive(Parser)]
@@ -64,12 +65,27 @@ fn down_time(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(help) => return say(&help),
+    };
+    match run(args) {
         Ok(code) => code,
         Err(e) => {
-            eprintln!("error: {e}");
+            note(format_args!("error: {e}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints the help that was asked for, or what is wrong with the command line.
+fn say(help: &clap::Error) -> ExitCode {
+    match unless_closed(help.print()) {
+        Err(e) if !help.use_stderr() => {
+            note(format_args!("error: cannot write to standard output: {e}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(help.exit_code().try_into().unwrap_or(2)),
     }
 }
 
@@ -92,7 +108,11 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(time) = args.max_store_down_time {
         handle.set_max_store_down_time(time)?;
     }
-    println!("PD of cluster {} is ready at {}", handle.cluster_id(), handle.addr());
+    let ready = format!("PD of cluster {} is ready at {}\n", handle.cluster_id(), handle.addr());
+    if let Err(e) = print(&ready) {
+        // A parent that does not read the output does not stop the server.
+        note(format_args!("cannot write to standard output: {e}"));
+    }
     let code = wait_for_signal()?;
     handle.shutdown();
     Ok(code)

@@ -14,27 +14,41 @@ use server::{
     config::{Cli, TikvConfig},
     logger,
 };
+use tracepoints::printable::{note, print, unless_closed};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help) => return say(&help),
+    };
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("tikv-server: {}", server::told(e.chain()));
+            note(format_args!("tikv-server: {}", server::told(e.chain())));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints the help that was asked for, or what is wrong with the command line.
+fn say(help: &clap::Error) -> ExitCode {
+    match unless_closed(help.print()) {
+        Err(e) if !help.use_stderr() => {
+            note(format_args!("tikv-server: cannot write to standard output: {e}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(help.exit_code().try_into().unwrap_or(2)),
     }
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let (mut config, unknown) = cli.resolve()?;
     if cli.config_check {
-        println!("the configuration is valid");
-        return Ok(());
+        return print("the configuration is valid\n").context("cannot write to standard output");
     }
     if cli.config_info {
-        println!("{}", serde_json::to_string_pretty(&config)?);
-        return Ok(());
+        let info = serde_json::to_string_pretty(&config)?;
+        return print(&format!("{info}\n")).context("cannot write to standard output");
     }
     logger::init(logger::parse_level(&config.log.level).map_err(anyhow::Error::msg)?);
     if !unknown.is_empty() {
@@ -50,7 +64,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let bridge = Bridge::start(&cli.bridge)?;
     let store =
         TikvServer::start(config, StartOptions { cli: Some(cli.clone()), ..StartOptions::default() })?;
-    println!("store {} serves on {}; ctrl-c stops it", store.store_id(), store.addr());
+    announce(&format!("store {} serves on {}; ctrl-c stops it", store.store_id(), store.addr()));
     signals.block_on(stop_signal())?;
     log::info!("stopping");
     bridge.finish();
@@ -59,6 +73,13 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         pd.shutdown();
     }
     Ok(())
+}
+
+/// Whoever started the server may not listen: that does not stop it.
+fn announce(line: &str) {
+    if let Err(e) = print(&format!("{line}\n")) {
+        log::warn!("cannot write to standard output: {e}");
+    }
 }
 
 /// PD's data lie beside the store's: `pd/` in the data directory.
@@ -79,7 +100,7 @@ fn start_pd(addr: &str, config: &TikvConfig) -> anyhow::Result<PdHandle> {
         clock: Arc::new(EngineWallClock),
     };
     let pd = PdServer::start_secure(config, &security).context("cannot start the embedded PD")?;
-    println!("PD serves on {}", pd.addr());
+    announce(&format!("PD serves on {}", pd.addr()));
     Ok(pd)
 }
 
