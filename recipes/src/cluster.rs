@@ -16,21 +16,10 @@ use server::{
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::{directive::Who, rows::Rows};
+use crate::{directive::Who, rows::Rows, temporary};
 
 /// How long anything may take in real time.
 const BOUND: Duration = Duration::from_secs(30);
-
-/// Temporary data directories of this process.
-static TEMPORARY: parking_lot::Mutex<Vec<PathBuf>> = parking_lot::Mutex::new(Vec::new());
-
-/// Removes the temporary data directories, for a program that must end without dropping its cluster.
-pub fn remove_temporary() {
-    for dir in TEMPORARY.lock().drain(..) {
-        // Whatever cannot be removed stays in the system's temporary folder.
-        let _ = std::fs::remove_dir_all(dir);
-    }
-}
 
 /// What a cluster shall be like.
 #[derive(Clone, Debug)]
@@ -420,9 +409,7 @@ fn data_dir(wanted: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
             Ok((dir.to_owned(), None))
         }
         None => {
-            let temporary = tempfile::Builder::new().prefix("tikv-step-").tempdir();
-            let temporary = temporary.context("cannot create a temporary data directory")?;
-            TEMPORARY.lock().push(temporary.path().to_owned());
+            let temporary = temporary::make().context("cannot create a temporary data directory")?;
             Ok((temporary.path().to_owned(), Some(temporary)))
         }
     }

@@ -8,6 +8,7 @@ pub mod print;
 pub mod rows;
 pub mod runner;
 pub mod scenario;
+pub mod temporary;
 
 pub use cluster::{Cluster, ClusterConfig};
 pub use runner::{Progress, Runner, RunningOp, drain};

@@ -381,8 +381,8 @@ pub struct InflightArgs {
 /// Which requests to keep. What is not given matches all.
 #[derive(Clone, Debug, Args)]
 pub struct KeepArgs {
-    /// Type of the request, e.g. kv_get or raw_put
-    #[arg(long = "type", value_name = "TYPE")]
+    /// Kind of the request, e.g. kv_get or raw_put
+    #[arg(long, visible_alias = "type", value_name = "KIND")]
     pub kind: Option<String>,
     /// What its first key begins with; 16 bytes of it are looked at
     #[arg(short = 'k', long)]

@@ -1,15 +1,16 @@
-//! The screen on a made-up operation, to look at it without a cluster: `cargo run -p tikv-tui --example synthetic [put|panic|panic-behind]`.
+//! The screen on a made-up operation, to look at it without a cluster: `cargo run -p tikv-tui --example synthetic [put|panic|panic-behind|stuck]`.
 use tikv_tui::{
-    run,
+    run::{self, Ended},
     source::recorded::Recorded,
     state::{Screen, SourceEvent, Start, StepSource, screen::Options},
+    terminal::signals::Stopped,
     view::theme::Theme,
 };
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-/// Panics at its second poll, in the thread that draws or in one behind it.
+/// Panics at its second poll, in the thread that draws or in another one; or never returns from its first.
 struct Faulty {
     source: Recorded,
     fault: String,
@@ -24,6 +25,7 @@ impl StepSource for Faulty {
         let events = self.source.poll();
         match self.fault.as_str() {
             "panic" if events.is_empty() => panic!("asked to panic"),
+            "stuck" => std::thread::sleep(std::time::Duration::from_secs(600)),
             "panic-behind" if events.is_empty() => {
                 self.fault.clear();
                 let behind = std::thread::Builder::new().name("store-writer".into());
@@ -67,5 +69,8 @@ fn main() -> anyhow::Result<()> {
     };
     let source = Faulty { source, fault: std::env::args().nth(1).unwrap_or_default() };
     let options = Options { color: Theme::wanted(), ..Options::default() };
-    run::run(Screen::new(Box::new(source), options)).map(drop)
+    match run::run(Screen::new(Box::new(source), options))? {
+        Ended::Quit(_) => Ok(()),
+        Ended::Signal(signal) => std::process::exit(Stopped(signal).exit_code().into()),
+    }
 }

@@ -27,11 +27,16 @@ pub struct Cli {
 const EXAMPLES: &str = "Without a command: tikv-tui step point_get
 
 Examples:
-  tikv-tui                                     step a point get through an embedded three-store cluster
-  tikv-tui --json                              the same, printed: one object a step
-  tikv-tui step txn_2pc --gate raft_commit     run a two-phase commit up to its quorum commit
-  tikv-tui step my.txt --plain                 print the steps of a scenario file as a table
-  tikv-tui attach 127.0.0.1:20160 --key k1     step the next request for k1 on a running tikv-server";
+  tikv-tui
+      step a point get through an embedded three-store cluster
+  tikv-tui --json
+      the same, printed: one object a step
+  tikv-tui step txn_2pc --gate raft_commit
+      run a two-phase commit up to its quorum commit
+  tikv-tui step my.txt --plain
+      print the steps of a scenario file as a table
+  tikv-tui attach 127.0.0.1:20160 --key k1
+      step the next request for k1 on a running tikv-server";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -47,11 +52,22 @@ pub enum Command {
     Trace(Box<TraceArgs>),
     /// Measure what recording every request costs on this machine, and print a receipt
     Overhead(OverheadArgs),
+    /// Print the completions of a shell
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages, one for each command
+    Man {
+        /// Where to: a directory, created if it is not there
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct OverheadArgs {
-    /// Measure for about so many seconds
+    /// Measure for about this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
     /// Print the receipt as one JSON object
@@ -91,8 +107,8 @@ pub struct AttachArgs {
     /// Only requests in this region
     #[arg(long, value_name = "ID", default_value_t = 0, hide_default_value = true)]
     pub region: u64,
-    /// Only requests of this type, e.g. kv_get, kv_prewrite, raw_put
-    #[arg(long = "type", value_name = "TYPE")]
+    /// Only requests of this kind, e.g. kv_get, kv_prewrite, raw_put
+    #[arg(long, visible_alias = "type", value_name = "KIND")]
     pub kind: Option<String>,
     #[command(flatten)]
     pub tls: TlsArgs,

@@ -1,8 +1,17 @@
 //! What each command does.
-use std::io::IsTerminal;
+use std::{
+    io::{self, IsTerminal, Write as _},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, bail};
-use tracepoints::{Stage, catalogue::STAGES, request::RequestKind};
+use clap::CommandFactory as _;
+use tracepoints::{
+    Stage,
+    catalogue::STAGES,
+    printable::{Form, Writer, note, print},
+    request::RequestKind,
+};
 
 use crate::{
     cli::{
@@ -10,12 +19,14 @@ use crate::{
         TraceCommand, Wanted as Filter,
     },
     plain::{self, Format},
-    recording, run,
+    recording,
+    run::{self, Ended},
     source::{
         attached::{Attached, Wanted},
         recorded::Recorded,
     },
     state::{Screen, Start, StepSource, screen::Options, search},
+    terminal::signals::Stopped,
     view::theme::Theme,
 };
 
@@ -28,7 +39,24 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Command::Record(args)) => recording::record::run(&args),
         Some(Command::Trace(args)) => trace(*args),
         Some(Command::Overhead(args)) => overhead(args),
+        Some(Command::Completions { shell }) => completions(shell),
+        Some(Command::Man { dir }) => man(&dir),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<()> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tikv-tui", &mut text);
+    print(&String::from_utf8_lossy(&text)).context("cannot write to standard output")
+}
+
+/// Writes `tikv-tui.1` and a page for each command.
+fn man(dir: &Path) -> Result<()> {
+    let shown = dir.display();
+    let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
+    written.with_context(|| format!("cannot write the man pages into {shown}"))?;
+    note(format_args!("{shown}: read them with man -l {shown}/tikv-tui.1"));
+    Ok(())
 }
 
 #[cfg(feature = "embedded")]
@@ -58,10 +86,8 @@ fn step(_: StepArgs) -> Result<()> {
 fn list() -> Result<()> {
     let recipes = crate::source::embedded::recipes()?;
     let width = recipes.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    for (name, title) in recipes {
-        println!("{name:<width$}  {title}");
-    }
-    Ok(())
+    let lines: String = recipes.iter().map(|(name, title)| format!("{name:<width$}  {title}\n")).collect();
+    print(&lines).context("cannot write to standard output")
 }
 
 #[cfg(not(feature = "embedded"))]
@@ -76,7 +102,7 @@ fn attach(args: AttachArgs) -> Result<()> {
         kind: args
             .kind
             .as_deref()
-            .map(|k| Ok::<_, anyhow::Error>(kind("--type", k)?.name()))
+            .map(|k| Ok::<_, anyhow::Error>(kind("--kind", k)?.name()))
             .transpose()?
             .unwrap_or_default(),
     };
@@ -85,35 +111,41 @@ fn attach(args: AttachArgs) -> Result<()> {
 }
 
 fn trace(args: TraceArgs) -> Result<()> {
-    let out = &mut std::io::stdout().lock();
-    let done = match &args.command {
-        None => return open(&args.open),
-        Some(TraceCommand::Info(args)) => recording::info::run(args, out),
-        Some(TraceCommand::Grep(args)) => recording::grep::run(args, out),
-        Some(TraceCommand::Top(args)) => recording::top::run(args, out),
-        Some(TraceCommand::Diff(args)) => recording::diff::run(args, out),
+    match &args.command {
+        None => open(&args.open),
+        Some(TraceCommand::Info(args)) => printing(args.json, |out| recording::info::run(args, out)),
+        Some(TraceCommand::Grep(args)) => printing(args.json, |out| recording::grep::run(args, out)),
+        Some(TraceCommand::Top(args)) => printing(args.json, |out| recording::top::run(args, out)),
+        Some(TraceCommand::Diff(args)) => printing(args.json, |out| recording::diff::run(args, out)),
         Some(TraceCommand::Export(args)) => recording::export::run(args),
-        Some(TraceCommand::Import(args)) => return import(args),
-    };
-    unless_pipe_closed(done)
+        Some(TraceCommand::Import(args)) => import(args),
+    }
+}
+
+/// Runs what prints text or JSON; what is foreign in it does not reach the terminal as commands.
+fn printing(json: bool, f: impl FnOnce(&mut dyn io::Write) -> Result<()>) -> Result<()> {
+    let form = if json { Form::Json } else { Form::Lines };
+    let mut out = Writer::new(io::stdout().lock(), form);
+    let done = f(&mut out);
+    unless_pipe_closed(done.and_then(|()| Ok(out.flush()?)))
 }
 
 /// Lists what another tool recorded, or opens one of it as steps.
 fn import(args: &ImportArgs) -> Result<()> {
     let Some(id) = args.request else {
-        return unless_pipe_closed(recording::import::run(args, &mut std::io::stdout().lock()));
+        return printing(args.common.json, |out| recording::import::run(args, out));
     };
     let start = Start { run: true, ..start(&args.common, false)? };
     show(Box::new(recording::import::open(&args.file, id, &start)?), &args.common)
 }
 
 /// Whoever reads our output may have seen enough.
-fn unless_pipe_closed(done: Result<()>) -> Result<()> {
-    let closed = |e: &anyhow::Error| {
-        e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+pub fn unless_pipe_closed(done: Result<()>) -> Result<()> {
+    let closed = |e: &(dyn std::error::Error + 'static)| {
+        e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     };
     match done {
-        Err(e) if closed(&e) => Ok(()),
+        Err(e) if e.chain().any(closed) => Ok(()),
         other => other,
     }
 }
@@ -139,20 +171,20 @@ fn open(args: &OpenArgs) -> Result<()> {
         }
         (None, format) => {
             let (all, json) = (Filter::default(), format == Some(Format::Json));
-            let out = &mut std::io::stdout().lock();
-            let listed = recording::import::list_kept(&file, json, out).and_then(|kept| match kept {
+            printing(json, |out| match recording::import::list_kept(&file, json, out)? {
                 // A file of imported traces has no stamps.
                 true if file.stamps().next().is_none() => Ok(()),
                 _ => recording::grep::print(&file, &all, usize::MAX, json, out),
-            });
-            unless_pipe_closed(listed)
+            })
         }
     }
 }
 
 /// Whether the steps are printed rather than shown.
 fn printed(common: &Common) -> Option<Format> {
-    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    // A dumb terminal knows no alternate screen and no cursor.
+    let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+    let terminal = io::stdout().is_terminal() && io::stdin().is_terminal() && !dumb;
     match (common.json, common.plain || !terminal) {
         (true, _) => Some(Format::Json),
         (false, true) => Some(Format::Table),
@@ -192,7 +224,7 @@ pub fn gate(name: &str) -> Result<String> {
     Ok(stage.name.into())
 }
 
-/// A request type by its name in any case.
+/// A request kind by its name in any case.
 pub fn kind(flag: &str, name: &str) -> Result<RequestKind> {
     if let Some(kind) = RequestKind::parse(name) {
         return Ok(kind);
@@ -216,7 +248,7 @@ pub fn kind(flag: &str, name: &str) -> Result<RequestKind> {
     };
     let names: Vec<String> = KINDS.iter().map(|k| k.name()).collect();
     bail!(
-        "{flag}: there is no request type `{name}`; types are named as TiKV's RPCs: {}, ...",
+        "{flag}: there is no request kind `{name}`; kinds are named as TiKV's RPCs: {}, ...",
         names.join(", ")
     )
 }
@@ -244,12 +276,13 @@ fn show(mut source: Box<dyn StepSource>, common: &Common) -> Result<()> {
         bail!("--tikv-src: {} is no directory; give a checkout of tikv/tikv", dir.display());
     }
     match printed(common) {
-        Some(format) => plain::print(source.as_mut(), format, &mut std::io::stdout().lock()),
+        Some(format) => plain::print(source.as_mut(), format, &mut io::stdout().lock()),
         None => {
             let options = Options { tikv_src: common.tikv_src.clone(), color: Theme::wanted() };
             match run::run(Screen::new(source, options))? {
-                Some(failure) => bail!(failure),
-                None => Ok(()),
+                Ended::Quit(None) => Ok(()),
+                Ended::Quit(Some(failure)) => bail!(failure),
+                Ended::Signal(signal) => Err(Stopped(signal).into()),
             }
         }
     }
@@ -274,7 +307,7 @@ mod tests {
         assert_eq!(parse_key("--key", "k\\0001").unwrap(), b"k\x001");
         assert!(parse_key("--key", "0x6").unwrap_err().to_string().contains("even number"));
         assert!(parse_key("--key", "k\\q").unwrap_err().to_string().contains("bad escape"));
-        assert_eq!(kind("--type", "KV_GET").unwrap(), RequestKind::KvGet);
-        assert!(kind("--type", "get").unwrap_err().to_string().contains("kv_get"));
+        assert_eq!(kind("--kind", "KV_GET").unwrap(), RequestKind::KvGet);
+        assert!(kind("--kind", "get").unwrap_err().to_string().contains("kv_get"));
     }
 }

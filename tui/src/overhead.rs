@@ -1,8 +1,9 @@
 //! `tikv-tui overhead`: the receipt of what recording costs on this machine.
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use recipes::overhead::{Paired, Plan, Receipt, measure};
+use tracepoints::printable::{note, print};
 
 /// Two ways of reading, two rounds to a pair.
 const ROUNDS_OF_A_PAIR: u32 = 4;
@@ -11,15 +12,13 @@ const ROUNDS_OF_A_PAIR: u32 = 4;
 pub fn run(seconds: u64, json: bool) -> Result<()> {
     let plan = plan(seconds);
     if !json {
-        eprintln!("starts one store, and reads from it with and without recording for about {seconds} s");
+        note(format_args!(
+            "starts one store, and reads from it with and without recording for about {seconds} s"
+        ));
     }
     let receipt = measure(&plan)?;
-    if json {
-        println!("{}", serde_json::to_string(&receipt)?);
-    } else {
-        print!("{}", text(&receipt));
-    }
-    Ok(())
+    let text = if json { format!("{}\n", serde_json::to_string(&receipt)?) } else { text(&receipt) };
+    print(&text).context("cannot write to standard output")
 }
 
 /// Many short pairs rather than few long ones: the median is then steadier.

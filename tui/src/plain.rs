@@ -1,13 +1,17 @@
 //! The same steps without a screen: a table, or JSON lines.
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::{Context as _, Result, bail};
 use tracepoints::{
     critical::{self, CriticalPath},
+    printable::{note, pad, pad_left, printable_json, printable_lines, unless_closed, width},
     trace::{Step, Summary},
 };
 
-use crate::state::{SourceEvent, StepSource, units};
+use crate::{
+    state::{SourceEvent, StepSource, units},
+    terminal::signals::{self, Stopped},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -37,14 +41,13 @@ const HEAD: [&str; 7] = ["step", "at", "took", "store", "layer", "stage", "sourc
 /// The steps as a table, with the summary and the critical path below.
 pub fn table(steps: &[Step], summary: &Summary, outcome: &str) -> String {
     let rows: Vec<[String; 7]> = steps.iter().map(row).collect();
-    let width =
-        |i: usize| rows.iter().map(|r| r[i].chars().count()).chain([HEAD[i].len()]).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..7).map(width).collect();
+    let widest = |i: usize| rows.iter().map(|r| width(&r[i])).chain([HEAD[i].len()]).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..7).map(widest).collect();
     let mut out = String::new();
     for row in std::iter::once(HEAD.map(String::from)).chain(rows) {
         let cells = row.iter().enumerate().map(|(i, c)| match i {
-            0..=3 => format!("{c:>w$}", w = widths[i]),
-            _ => format!("{c:<w$}", w = widths[i]),
+            0..=3 => pad_left(c, widths[i]),
+            _ => pad(c, widths[i]),
         });
         out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         out.push('\n');
@@ -82,21 +85,21 @@ struct Heard {
     steps: Vec<Step>,
 }
 
-/// Runs a source to its end and prints every operation. A hold is told on standard error and released at once.
+/// Runs a source to its end and prints every operation. A hold is reported on standard error and released at once.
 pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -> Result<()> {
     let mut heard = Heard::default();
     let mut mistakes: Vec<String> = Vec::new();
-    let asked = crate::terminal::asked_to_end();
+    let signals = signals::listen().context("cannot listen for signals")?;
     loop {
-        if asked.load(std::sync::atomic::Ordering::SeqCst) {
-            bail!("stopped by a signal before the end");
+        if let Some(signal) = signals.end() {
+            return Err(Stopped(signal).into());
         }
         for event in source.poll() {
             match event {
                 SourceEvent::Begin { title } => heard = Heard { title, ..Heard::default() },
                 SourceEvent::Step(step) => heard.take(*step),
                 SourceEvent::Held(hold) => {
-                    eprintln!("held at {} on store {}; going on", hold.stage, hold.store);
+                    note(format_args!("held at {} on store {}; continues", hold.stage, hold.store));
                     source.to_gate()?;
                 }
                 SourceEvent::Finished { summary, outcome, more } => {
@@ -107,7 +110,7 @@ pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -
                     source.next_operation()?;
                 }
                 SourceEvent::Failed(why) => bail!(why),
-                SourceEvent::Log(line) => eprintln!("{line}"),
+                SourceEvent::Log(line) => note(line),
                 SourceEvent::Mistake(text) => mistakes.push(text),
                 SourceEvent::Request(_) | SourceEvent::Released(_) => {}
             }
@@ -130,10 +133,11 @@ impl Heard {
             Format::Table if self.title.is_empty() => table(&self.steps, summary, outcome),
             Format::Table => format!("{}\n{}", self.title, table(&self.steps, summary, outcome)),
         };
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            // Whoever read our output has seen enough.
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.context("cannot write the steps to standard output"),
-        }
+        let text = match format {
+            Format::Json => printable_json(&text),
+            Format::Table => printable_lines(&text),
+        };
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        unless_closed(written).context("cannot write the steps to standard output")
     }
 }

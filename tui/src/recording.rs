@@ -5,6 +5,7 @@ pub mod grep;
 pub mod import;
 pub mod info;
 pub mod open;
+mod output;
 pub mod record;
 mod select;
 mod stats;
@@ -15,7 +16,10 @@ pub mod top;
 use std::path::Path;
 
 use anyhow::Result;
-use tracepoints::trace_file::{Damage, TraceFile};
+use tracepoints::{
+    printable::note,
+    trace_file::{Damage, TraceFile},
+};
 
 /// A recording that tells on standard error where it is not whole: when it is opened, and, of what is only read later, when
 /// it is done with.
@@ -36,7 +40,7 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let path = self.file.path().display();
         for damage in self.file.damage().iter().filter(|d| !self.told.contains(d)) {
-            eprintln!("warning: {path}: {damage}");
+            note(format_args!("warning: {path}: {damage}"));
         }
     }
 }
@@ -46,10 +50,10 @@ pub fn open(path: &Path) -> Result<Recording> {
     let file = TraceFile::open(path)?;
     let (shown, told) = (path.display(), file.damage());
     for damage in &told {
-        eprintln!("warning: {shown}: {damage}");
+        note(format_args!("warning: {shown}: {damage}"));
     }
     if let Some(at) = file.cut() {
-        eprintln!("warning: {shown} is cut short at byte {at}; what stands before is read");
+        note(format_args!("warning: {shown} is cut short at byte {at}; what stands before is read"));
     }
     Ok(Recording { file, told })
 }

@@ -1,17 +1,18 @@
 //! The loop: hears the keys and the source, draws when something changed.
 use std::{
+    io,
     path::Path,
     process::Command,
-    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use crossterm::event::{self, Event, KeyEventKind};
+use crossterm::event::{Event, KeyEventKind, MouseEventKind};
 
 use crate::{
     state::{Effect, Screen, screen::Phase},
-    terminal, view,
+    terminal::{self, Terminal, keyboard::Keyboard},
+    view,
 };
 
 /// How long to wait for a key before the source is asked; shorter while a request runs.
@@ -20,46 +21,84 @@ const BUSY: Duration = Duration::from_millis(10);
 /// A frame takes no longer than this to be due, however many keys come.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// Steps on the screen until the person quits. Returns the source's failure, if it had one.
-pub fn run(mut screen: Screen) -> Result<Option<String>> {
-    let asked = terminal::asked_to_end();
-    let (mut term, guard) = terminal::take()?;
+/// How the screen ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The person quit; with the source's failure, if it had one.
+    Quit(Option<String>),
+    /// A signal asked for it; SIGHUP also where the terminal has gone away.
+    Signal(i32),
+}
+
+/// Steps on the screen until the person quits.
+///
+/// # Errors
+/// If the terminal cannot be used.
+pub fn run(mut screen: Screen) -> Result<Ended> {
+    let mut terminal = Terminal::take()?;
+    match steps(&mut screen, &mut terminal) {
+        Ok(Some(signal)) => Ok(Ended::Signal(signal)),
+        Ok(None) => Ok(Ended::Quit(screen.failure)),
+        Err(e) if has_gone(&e) => Ok(Ended::Signal(signal_hook::consts::SIGHUP)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether the error is that the terminal has gone away.
+fn has_gone(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|e| e.downcast_ref::<io::Error>()).any(|e| {
+        let gone = [Some(libc::EIO), Some(libc::ENXIO), Some(libc::EBADF), Some(libc::ENODEV)];
+        matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
+            || e.raw_os_error().is_some() && gone.contains(&e.raw_os_error())
+    })
+}
+
+/// Until the person quits (None) or a signal asks to end.
+fn steps(screen: &mut Screen, terminal: &mut Terminal) -> Result<Option<i32>> {
+    let signals = terminal.signals();
+    let mut keyboard = Keyboard::default();
     let mut dirty = true;
-    while !asked.load(Ordering::SeqCst) {
+    loop {
+        if let Some(signal) = signals.end() {
+            return Ok(Some(signal));
+        }
+        dirty |= terminal.attend()?;
         dirty |= screen.poll();
         for panic in terminal::background_panics() {
             screen.warn(format!("a thread of the engine panicked: {panic}"));
             dirty = true;
         }
         if dirty {
-            term.draw(|frame| view::draw(frame, &mut screen)).context("cannot draw")?;
+            terminal.draw(|frame| view::draw(frame, screen)).context("cannot draw")?;
             dirty = false;
         }
         let wait = if matches!(screen.phase(), Phase::Running | Phase::Starting) { BUSY } else { IDLE };
         let deadline = Instant::now() + FRAME;
-        let mut ready = event::poll(wait).context("cannot read the keyboard")?;
-        while ready {
-            let effect =
-                on_event(&mut screen, event::read().context("cannot read the keyboard")?, &mut dirty);
-            dirty |= screen.poll();
-            match effect {
-                Effect::None => {}
-                Effect::Quit => {
-                    drop(guard);
-                    return Ok(screen.failure);
-                }
-                Effect::Edit { path, line } => {
-                    screen.message = Some(edit(&path, line)?);
-                    term.clear().context("cannot draw")?;
-                }
-                Effect::Copy(text) => terminal::copy(&text).context("cannot write to the terminal")?,
-                Effect::Save(files) => screen.message = Some(save(&files)),
+        let mut event = keyboard.next(wait).context("cannot read the keyboard")?;
+        while let Some(heard) = event {
+            let effect = on_event(screen, heard, &mut dirty);
+            if effect == Effect::Quit {
+                return Ok(None);
             }
-            ready = Instant::now() < deadline
-                && event::poll(Duration::ZERO).context("cannot read the keyboard")?;
+            dirty |= act(screen, terminal, effect)? | screen.poll();
+            if Instant::now() >= deadline {
+                break;
+            }
+            event = keyboard.next(Duration::ZERO).context("cannot read the keyboard")?;
         }
     }
-    Ok(screen.failure)
+}
+
+/// Does what only the program around the screen can do. True if the screen must be drawn.
+fn act(screen: &mut Screen, terminal: &mut Terminal, effect: Effect) -> Result<bool> {
+    match effect {
+        Effect::None | Effect::Quit => return Ok(false),
+        Effect::Suspend => terminal.suspend(true)?,
+        Effect::Edit { path, line } => screen.message = Some(terminal.lend(|| edit(&path, line))?),
+        Effect::Copy(text) => terminal::copy(&text).context("cannot write to the terminal")?,
+        Effect::Save(files) => screen.message = Some(save(&files)),
+    }
+    Ok(true)
 }
 
 fn on_event(screen: &mut Screen, event: Event, dirty: &mut bool) -> Effect {
@@ -70,32 +109,30 @@ fn on_event(screen: &mut Screen, event: Event, dirty: &mut bool) -> Effect {
         }
         Event::Mouse(mouse) => {
             // Moving the mouse changes nothing.
-            if !matches!(mouse.kind, event::MouseEventKind::Moved | event::MouseEventKind::Drag(_)) {
+            if !matches!(mouse.kind, MouseEventKind::Moved | MouseEventKind::Drag(_)) {
                 *dirty = true;
                 screen.on_mouse(mouse);
             }
             Effect::None
         }
-        Event::Resize(..) => {
+        Event::Paste(text) => {
             *dirty = true;
+            screen.on_paste(&text);
             Effect::None
         }
         _ => Effect::None,
     }
 }
 
-/// Opens the file in $VISUAL or $EDITOR (else vi) at the line, with the terminal given to it.
-fn edit(path: &Path, line: u32) -> Result<String> {
+/// Opens the file in $VISUAL or $EDITOR (else vi) at the line; says how that went.
+fn edit(path: &Path, line: u32) -> String {
     let named = |name| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
     let editor = named("VISUAL").or_else(|| named("EDITOR")).unwrap_or_else(|| "vi".into());
-    terminal::give_back();
-    let result = editor_command(&editor, path, line).status();
-    terminal::enter()?;
-    Ok(match result {
+    match editor_command(&editor, path, line).status() {
         Ok(status) if status.success() => format!("back from {}:{line}", path.display()),
         Ok(status) => format!("{editor} ended with {status}"),
         Err(e) => format!("cannot start the editor `{editor}`: {e}; set EDITOR to one that is installed"),
-    })
+    }
 }
 
 /// `EDITOR` may hold arguments. Most editors take `+LINE FILE`; a few want `--goto FILE:LINE` or `FILE:LINE`.

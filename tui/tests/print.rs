@@ -1,5 +1,5 @@
 //! What the program prints: steps as a table and as JSON, its help, and its errors.
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use clap::CommandFactory;
 use tikv_tui::{
@@ -61,7 +61,8 @@ fn json_is_one_object_a_step_with_all_keys_and_a_summary_last() {
 
 #[test]
 fn the_help_of_every_command() {
-    let mut cli = Cli::command();
+    // Not as wide as the terminal that the test runs on.
+    let mut cli = Cli::command().term_width(80);
     cli.build();
     insta::assert_snapshot!("help_tikv_tui", cli.render_help());
     help_below("help", &mut cli);
@@ -70,7 +71,9 @@ fn the_help_of_every_command() {
 fn help_below(path: &str, command: &mut clap::Command) {
     for command in command.get_subcommands_mut().filter(|c| c.get_name() != "help") {
         let path = format!("{path}_{}", command.get_name());
-        insta::assert_snapshot!(path.clone(), command.render_help());
+        let help = command.clone().term_width(80).render_help().to_string();
+        assert!(help.lines().all(|l| l.chars().count() <= 80), "a line is cut by a terminal: {help}");
+        insta::assert_snapshot!(path.clone(), help);
         help_below(&path, command);
     }
 }
@@ -96,7 +99,9 @@ fn mistakes_are_errors_with_a_way_out() {
     assert!(fails(&["trace", "grep", "/dev/null"]).contains("is not a trace file"));
     assert!(fails(&["trace"]).contains("<FILE>"));
     assert!(fails(&["attach", "nowhere"]).contains("expected HOST:PORT"));
-    assert!(fails(&["attach", "127.0.0.1:1", "--type", "get"]).contains("kv_get"));
+    assert!(
+        fails(&["attach", "127.0.0.1:1", "--type", "get"]).contains("--kind: there is no request kind `get`")
+    );
     assert!(fails(&["attach", "127.0.0.1:1", "--plain"]).contains("no tikv-server answers at 127.0.0.1:1"));
     assert!(fails(&["stpe"]).contains("step"), "clap names the near command");
 }
@@ -114,4 +119,98 @@ fn a_saved_trace_is_printed_without_a_terminal() {
     assert_eq!(String::from_utf8(json.stdout).unwrap(), printed(Format::Json, &[]));
     let missing = fails(&["trace", path, "--tikv-src", "/no/such/dir"]);
     assert!(missing.contains("--tikv-src: /no/such/dir is no directory"));
+}
+
+/// Runs with standard output as given; the exit code and standard error.
+fn run_into(stdout: Stdio, args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tikv-tui")).args(args).stdout(stdout).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_closed_or_full_output_is_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("trace.jsonl");
+    std::fs::write(&path, printed(Format::Json, &[])).unwrap();
+    let trace = path.to_str().unwrap();
+    for args in [
+        &["list"][..],
+        &["--help"],
+        &["trace", "grep", "--help"],
+        &["--version"],
+        &["completions", "bash"],
+        &["trace", trace],
+        &["trace", trace, "--json"],
+        &["trace", "export", trace, "--format", "folded", "-o", "-"],
+    ] {
+        let (reader, closed) = std::io::pipe().unwrap();
+        drop(reader);
+        let (code, stderr) = run_into(closed.into(), args);
+        assert_eq!(code, Some(0), "{args:?}: whoever read has seen enough: {stderr}");
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let (code, stderr) = run_into(full.into(), args);
+        assert_eq!(code, Some(1), "{args:?}: {stderr}");
+        assert!(stderr.contains("No space left on device"), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_error_that_nobody_can_read_keeps_its_exit_code() {
+    for (args, code) in [(&["trace", "/no/such/file"][..], 1), (&["stpe"], 2)] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tikv-tui"));
+        assert_eq!(command.args(args).stderr(full).status().unwrap().code(), Some(code), "{args:?}");
+    }
+}
+
+#[test]
+fn what_is_foreign_is_printed_and_not_obeyed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("esc.json");
+    let name = "r\\u001b[31med\\u0007\\u001b]0;own\\u0007\\u009b2J\\u202egnp 日本";
+    let event = format!(
+        r#"{{"name":"{name}","ph":"X","pid":1,"tid":1,"ts":1,"dur":50,"args":{{"k\u001b[5m":"v\u001b[2J"}}}}"#
+    );
+    let thread = r#"{"name":"thread_name","ph":"M","pid":1,"tid":1,"args":{"name":"th\u001b[7m"}}"#;
+    std::fs::write(&path, format!(r#"{{"traceEvents":[{event},{thread}]}}"#)).unwrap();
+    let (file, kept) = (path.to_str().unwrap(), dir.path().join("kept.trace"));
+    let kept = kept.to_str().unwrap();
+    assert!(run(&["trace", "import", file, "-o", kept]).status.success());
+    for args in [
+        &["trace", "import", file][..],
+        &["trace", "import", file, "--json"],
+        &["trace", "import", file, "--request", "1", "--plain"],
+        &["trace", "import", file, "--request", "1", "--json"],
+        &["trace", kept],
+        &["trace", kept, "--json"],
+    ] {
+        let output = run(args);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let obeyed = |c: char| c != '\n' && tracepoints::printable::needs_escape(c);
+        assert!(output.status.success() && !text.contains(obeyed), "{args:?}: {text:?}");
+        assert!(text.contains("日本"), "{args:?}: {text}");
+        if args.contains(&"--json") {
+            let all: Vec<serde_json::Value> =
+                text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+            let name: String = serde_json::from_str(&format!("\"{name}\"")).unwrap();
+            assert!(format!("{all:?}").contains(&format!("{name:?}")), "the name itself: {all:?}");
+        } else {
+            assert!(text.contains(r"r\x1b[31med\x07"), "{args:?}: {text}");
+        }
+    }
+    let error = String::from_utf8(run(&["trace", "/no/such/\x1b[31mfile"]).stderr).unwrap();
+    assert!(error.contains(r"/no/such/\x1b[31mfile"), "{error:?}");
+}
+
+#[test]
+fn completions_and_man_pages_name_the_commands() {
+    let script = String::from_utf8(run(&["completions", "bash"]).stdout).unwrap();
+    assert!(script.contains("attach") && script.contains("--gate"));
+    let dir = tempfile::tempdir().unwrap();
+    assert!(run(&["man", dir.path().to_str().unwrap()]).status.success());
+    let page = std::fs::read_to_string(dir.path().join("tikv-tui-trace-grep.1")).unwrap();
+    assert!(page.contains("min\\-duration"));
+    assert!(dir.path().join("tikv-tui.1").exists());
 }

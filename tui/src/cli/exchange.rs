@@ -6,9 +6,12 @@ use clap::{Args, ValueEnum};
 use super::{Common, Wanted};
 
 const EXPORT_EXAMPLES: &str = "Examples:
-  tikv-tui trace export a.trace --format perfetto -o a.pftrace    for https://ui.perfetto.dev
-  tikv-tui trace export a.trace --format chrome --min-duration 5ms -o slow.json
-  tikv-tui trace export a.trace --to grpc://127.0.0.1:4317        to an OTLP collector; http://HOST:4318 as well";
+  tikv-tui trace export a.trace --format perfetto -o a.pftrace
+      for https://ui.perfetto.dev
+  tikv-tui trace export a.trace --format chrome --min-duration 5ms -o s.json
+      the slow requests
+  tikv-tui trace export a.trace --to grpc://127.0.0.1:4317
+      to an OTLP collector; http://HOST:4318 as well";
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = EXPORT_EXAMPLES)]

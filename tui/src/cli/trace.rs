@@ -6,14 +6,18 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{Common, ExportArgs, ImportArgs, TlsArgs};
 
 const EXAMPLES: &str = "Examples:
-  tikv-tui record 127.0.0.1:20160 -o a.trace                 record all requests of a server for 10 s
-  tikv-tui trace a.trace --request 17                        step through a request
+  tikv-tui record 127.0.0.1:20160 -o a.trace
+      record all requests of a server for 10 s
+  tikv-tui trace a.trace --request 17
+      step through a request
   tikv-tui trace grep a.trace --kind kv_get --min-duration 5ms
-  tikv-tui trace top a.trace --by p99                       which stages take the time
+      list the slow gets
+  tikv-tui trace top a.trace --by p99
+      which stages take the time
   tikv-tui trace diff before.trace after.trace
+      what changed
 
-Durations: 250us, 1.5ms, 2s, or nanoseconds. Times (UTC): 2026-11-21T06:40:20.5, 06:40:20.5 (of the day of the
-recording), or +1.5s behind its begin.";
+Durations: 250us, 1.5ms, 2s, or nanoseconds. Times (UTC): 2026-11-21T06:40:20.5, 06:40:20.5 (of the day of the recording), or +1.5s after its begin.";
 
 #[derive(Debug, Clone, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true, after_help = EXAMPLES)]
@@ -71,8 +75,8 @@ pub struct Wanted {
     /// The request with this number
     #[arg(long, value_name = "ID")]
     pub request: Option<u64>,
-    /// Requests of this type, e.g. kv_get, kv_prewrite, raw_put (may be given several times)
-    #[arg(long = "kind", visible_alias = "type", value_name = "TYPE")]
+    /// Requests of this kind, e.g. kv_get, kv_prewrite, raw_put (may be given several times)
+    #[arg(long = "kind", visible_alias = "type", value_name = "KIND")]
     pub kinds: Vec<String>,
     /// Requests in this region
     #[arg(long, value_name = "ID")]
@@ -165,7 +169,7 @@ pub struct RecordArgs {
     /// Address of a tikv-server (its --addr)
     #[arg(value_name = "HOST:PORT")]
     pub address: String,
-    /// The recording; a file that exists is not overwritten
+    /// The recording; a file that holds something is not overwritten
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// How long, 1 to 600

@@ -34,6 +34,7 @@ pub enum Action {
     Palette,
     Help,
     Cancel,
+    Suspend,
     Quit,
 }
 
@@ -104,6 +105,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::Palette, &[":"], "palette: every action by name", Group::Program),
     bind(Action::Help, &["?"], "help for this pane", Group::Program),
     bind(Action::Cancel, &["Esc"], "back: close what is open, end search and zoom", Group::Program),
+    bind(Action::Suspend, &["Ctrl-z"], "stop the program; the shell's fg goes on with it", Group::Program),
     bind(Action::Quit, &["q", "Ctrl-c"], "back, or quit", Group::Program),
 ];
 

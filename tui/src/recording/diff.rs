@@ -3,6 +3,7 @@ use std::{collections::BTreeSet, io::Write, path::Path};
 
 use anyhow::Result;
 use serde_json::json;
+use tracepoints::printable::note;
 
 use super::{
     select,
@@ -23,7 +24,7 @@ pub fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
     }
     let rows: Vec<Vec<String>> = pairs.map(|(m, b, a)| row(m, b, a)).collect();
     if rows.is_empty() {
-        eprintln!("no request matches in either file");
+        note("no request matches in either file");
         return Ok(());
     }
     writeln!(out, "before: {}\nafter:  {}", args.before.display(), args.after.display())?;

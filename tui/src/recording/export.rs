@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use tracepoints::trace_file::TraceFile;
+use tracepoints::{printable::note, trace_file::TraceFile};
 use tracepoints_export::{
     Request, chrome, folded, import, otlp, perfetto,
     recorded::{self, Origin},
@@ -16,6 +16,7 @@ use tracepoints_export::{
 use super::{open::is_recording, select};
 use crate::{
     cli::{ExportArgs, TraceFormat, Wanted},
+    command::unless_pipe_closed,
     source::recorded::Recorded,
 };
 
@@ -44,7 +45,7 @@ fn each(args: &ExportArgs, mut take: impl FnMut(&Request) -> Result<()>) -> Resu
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let requests = match import::read(&bytes) {
         Ok(imported) => {
-            imported.notes.iter().for_each(|note| eprintln!("warning: {}: {note}", path.display()));
+            imported.notes.iter().for_each(|n| note(format_args!("warning: {}: {n}", path.display())));
             imported.requests
         }
         Err(not_foreign) => steps(path).with_context(|| format!("{}: {not_foreign}", path.display()))?,
@@ -62,7 +63,7 @@ fn kept(file: &TraceFile, wanted: &Wanted, take: &mut impl FnMut(&Request) -> Re
                 let requests = recorded::requests(&trace, base);
                 requests.iter().filter(|r| wanted.is_none_or(|id| r.id == id)).try_for_each(&mut *take)?;
             }
-            Err(damage) => eprintln!("warning: {}: {damage}", file.path().display()),
+            Err(damage) => note(format_args!("warning: {}: {damage}", file.path().display())),
         }
     }
     Ok(())
@@ -109,8 +110,7 @@ impl Count {
 /// Under another name first: what stood there stays if this fails.
 fn write(args: &ExportArgs, format: TraceFormat, output: &Path) -> Result<()> {
     if output == Path::new("-") {
-        fill(args, format, std::io::stdout().lock())?;
-        return Ok(());
+        return unless_pipe_closed(fill(args, format, std::io::stdout().lock()).map(drop));
     }
     let mut name = output.file_name().context("-o: expected the name of a file")?.to_owned();
     name.push(".partial");
@@ -121,7 +121,9 @@ fn write(args: &ExportArgs, format: TraceFormat, output: &Path) -> Result<()> {
         Ok(count)
     });
     match done {
-        Ok(count) => eprintln!("{}: {} requests, {} spans", output.display(), count.requests, count.spans),
+        Ok(count) => {
+            note(format_args!("{}: {} requests, {} spans", output.display(), count.requests, count.spans));
+        }
         Err(e) => {
             // It is of no use, and that it cannot be removed matters less than why.
             let _ = std::fs::remove_file(&partial);
@@ -184,7 +186,7 @@ fn judge(endpoint: &Endpoint, count: &Count, report: &Report) -> Result<()> {
     let sent =
         format!("{} of {} spans in {} messages to {endpoint}", report.sent, count.spans, report.messages);
     if report.sent == count.spans {
-        eprintln!("sent {sent}");
+        note(format_args!("sent {sent}"));
         return Ok(());
     }
     let why = report.last_error.clone().unwrap_or_else(|| "no reason is known".into());

@@ -5,6 +5,7 @@ use anyhow::Result;
 use serde_json::json;
 use tracepoints::{
     collector::{RecordedRequest, Span},
+    printable::{escape_readable, note, whole_chars},
     trace_file::TraceFile,
 };
 
@@ -38,7 +39,7 @@ pub fn print(file: &TraceFile, wanted: &Wanted, limit: usize, json: bool, out: &
         return found.try_for_each(|r| Ok(writeln!(out, "{}", object(&r))?));
     }
     if found.peek().is_none() {
-        eprintln!("no request matches");
+        note("no request matches");
     }
     while found.peek().is_some() {
         let rows: Vec<Vec<String>> = found.by_ref().take(PAGE).map(|r| row(&r)).collect();
@@ -102,8 +103,10 @@ pub fn losses(r: &RecordedRequest) -> String {
 
 /// The key as text, with `...` if the recording holds its begin only.
 pub fn key(r: &RecordedRequest) -> String {
-    let more = if r.key_len as usize > r.key_head.len() { "..." } else { "" };
-    format!("{}{more}", keys::escape(&r.key_head))
+    if r.key_len as usize > r.key_head.len() {
+        return format!("{}...", escape_readable(whole_chars(&r.key_head)));
+    }
+    escape_readable(&r.key_head)
 }
 
 /// A request with its stages.
@@ -127,7 +130,7 @@ pub fn object(r: &RecordedRequest) -> serde_json::Value {
         "kind": r.kind.name(),
         "region": r.region,
         "store": r.store,
-        "key": keys::escape(&r.key_head),
+        "key": escape_readable(&r.key_head),
         "key_len": r.key_len,
         "begin": times::utc(r.begin_ns),
         "begin_ns": r.begin_ns,

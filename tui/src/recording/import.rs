@@ -3,10 +3,14 @@ use std::{io::Write, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
-use tracepoints::trace_file::{TraceFile, TraceFileWriter};
+use tracepoints::{
+    printable::note,
+    trace_file::{TraceFile, TraceFileWriter},
+};
 use tracepoints_export::{Imported, Request, import, recorded};
 
 use super::{
+    output,
     table::{self, Column},
     times,
 };
@@ -21,7 +25,7 @@ pub fn read(path: &Path) -> Result<Vec<Request>> {
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
     let Imported { requests, notes } = import::read(&bytes).with_context(|| shown.to_string())?;
-    notes.iter().for_each(|note| eprintln!("warning: {shown}: {note}"));
+    notes.iter().for_each(|n| note(format_args!("warning: {shown}: {n}")));
     Ok(requests)
 }
 
@@ -32,7 +36,7 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<()> {
         requests.retain(|r| has(r, text));
     }
     if requests.is_empty() {
-        eprintln!("nothing matches");
+        note("nothing matches");
         return Ok(());
     }
     if let Some(path) = &args.output {
@@ -46,10 +50,10 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<()> {
 }
 
 fn keep(requests: &[Request], path: &Path) -> Result<()> {
-    let mut file = TraceFileWriter::create(path)?;
+    let mut file = TraceFileWriter::to(Box::new(output::claim(path)?), path)?;
     requests.iter().try_for_each(|r| file.trace(&recorded::record(r)))?;
     file.finish()?;
-    eprintln!("{}: {} traces; `tikv-tui trace` opens them", path.display(), requests.len());
+    note(format_args!("{}: {} traces; `tikv-tui trace` opens them", path.display(), requests.len()));
     Ok(())
 }
 

@@ -1,57 +1,83 @@
 //! `record`: all requests of a running server, into a file.
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::Write as _,
     path::Path,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use kvproto::tracecontrol::{RecordRequest, trace_control_client::TraceControlClient};
-use tonic::{Code, Status};
-use tracepoints::trace_file::Ended;
+use kvproto::tracecontrol::{RecordChunk, RecordRequest, trace_control_client::TraceControlClient};
+use tonic::{Code, Status, Streaming, transport::Channel};
+use tracepoints::{
+    printable::{note, print},
+    trace_file::{Ended, TraceFile},
+};
 
+use super::output;
 use crate::{
     cli::RecordArgs,
     source::attached::{endpoint, unreachable},
+    state::units,
+    terminal::signals::{self, Signals, Stopped},
 };
 
+/// How often it is looked whether a signal came.
+const SLICE: Duration = Duration::from_millis(50);
+
 pub fn run(args: &RecordArgs) -> Result<()> {
-    let output = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&args.output)
-        .with_context(|| format!("cannot make {}", args.output.display()))?;
-    if let Err(e) = record(args, output) {
-        remove_if_empty(&args.output);
-        return Err(e);
+    let signals = signals::listen().context("cannot listen for signals")?;
+    let path = &args.output;
+    let mut output = output::claim(path)?;
+    let began = Instant::now();
+    let done = record(args, &mut output, signals);
+    let took = units::duration(began.elapsed().as_nanos() as u64);
+    match done {
+        Ok(()) => finished(path),
+        Err(e) => {
+            note(kept(path, &took));
+            Err(e)
+        }
     }
-    let file = super::open(&args.output)?;
-    println!(
-        "{}: {} requests, {} stamps, {} dropped; `tikv-tui trace {0}` lists them",
-        args.output.display(),
-        file.request_count(),
-        file.stamp_count(),
-        file.dropped()
-    );
+}
+
+fn finished(path: &Path) -> Result<()> {
+    let file = super::open(path)?;
+    print(&format!("{}\n", contents(path, &file))).context("cannot write to standard output")?;
     match file.ending() {
         Some(early) if early != Ended::Stopped => bail!(
             "the recording {early}; what came before is in {}. The server records to its temporary directory (TMPDIR): \
              make room there, or record for a shorter time",
-            args.output.display()
+            path.display()
         ),
         _ => Ok(()),
     }
 }
 
-/// What came before a failure is kept: a trace file that is cut short can be read.
-fn remove_if_empty(path: &Path) {
-    if std::fs::metadata(path).is_ok_and(|m| m.len() == 0) {
-        // It stays as an empty file then.
-        let _ = std::fs::remove_file(path);
+fn contents(path: &Path, file: &TraceFile) -> String {
+    let shown = path.display();
+    format!(
+        "{shown}: {} requests, {} stamps, {} dropped; `tikv-tui trace {shown}` lists them",
+        file.request_count(),
+        file.stamp_count(),
+        file.dropped()
+    )
+}
+
+/// What is left of a recording that did not come to its end: what came before is kept, a file of nothing is not.
+fn kept(path: &Path, took: &str) -> String {
+    let file = TraceFile::open(path).ok();
+    match file.filter(|f| f.stamp_count() > 0) {
+        Some(file) => format!("recorded for {took}: {}", contents(path, &file)),
+        None => {
+            // It holds nothing, so it does not block the name if it stays.
+            let _ = std::fs::remove_file(path);
+            format!("nothing was recorded into {}", path.display())
+        }
     }
 }
 
-fn record(args: &RecordArgs, mut output: File) -> Result<()> {
+fn record(args: &RecordArgs, output: &mut File, signals: &Signals) -> Result<()> {
     let address = &args.address;
     let security = args.tls.security()?;
     let endpoint = endpoint(address, &security)?;
@@ -59,26 +85,48 @@ fn record(args: &RecordArgs, mut output: File) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the network runtime")?;
-    eprintln!("recording {address} for {} s ...", args.seconds);
-    runtime.block_on(async {
-        let channel = endpoint.connect().await.map_err(|e| unreachable(address, &e, security.hint()))?;
-        let mut client = TraceControlClient::new(channel);
-        let refused = |status: Status| match status.code() {
-            Code::Unimplemented => {
-                anyhow!("{address} does not serve trace control; is it a tikv-server of this toolkit?")
-            }
-            Code::Unavailable | Code::Unknown => {
-                anyhow!("{address} hung up: {}{}", status.message(), security.hint())
-            }
-            _ => anyhow!("{address} cannot record: {}", status.message()),
-        };
-        let request = RecordRequest { seconds: args.seconds };
-        let mut chunks = client.record(request).await.map_err(refused)?.into_inner();
-        while let Some(chunk) = chunks.message().await.map_err(refused)? {
-            output
-                .write_all(&chunk.data)
-                .with_context(|| format!("cannot write {}", args.output.display()))?;
+    note(format_args!("records {address} for {} s ...", args.seconds));
+    let refused = |status: Status| match status.code() {
+        Code::Unimplemented => {
+            anyhow!("{address} does not serve trace control; is it a tikv-server of this toolkit?")
         }
-        output.sync_all().with_context(|| format!("cannot write {}", args.output.display()))
+        Code::Unavailable | Code::Unknown => {
+            anyhow!("{address} hung up: {}{}", status.message(), security.hint())
+        }
+        _ => anyhow!("{address} cannot record: {}", status.message()),
+    };
+    let cannot = || format!("cannot write {}", args.output.display());
+    runtime.block_on(async {
+        let begin = async {
+            let channel = endpoint.connect().await.map_err(|e| unreachable(address, &e, security.hint()))?;
+            begin(channel, args.seconds).await.map_err(refused)
+        };
+        let mut chunks = unless_stopped(signals, begin).await??;
+        while let Some(chunk) = unless_stopped(signals, chunks.message()).await?.map_err(refused)? {
+            output.write_all(&chunk.data).with_context(cannot)?;
+        }
+        output.sync_all().with_context(cannot)
     })
+}
+
+async fn begin(channel: Channel, seconds: u32) -> Result<Streaming<RecordChunk>, Status> {
+    let mut client = TraceControlClient::new(channel);
+    Ok(client.record(RecordRequest { seconds }).await?.into_inner())
+}
+
+/// What `work` gives, unless a signal asks to end first.
+async fn unless_stopped<T>(signals: &Signals, work: impl Future<Output = T>) -> Result<T, Stopped> {
+    let stopped = async {
+        loop {
+            if let Some(signal) = signals.end() {
+                return Stopped(signal);
+            }
+            tokio::time::sleep(SLICE).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        stopped = stopped => Err(stopped),
+        done = work => Ok(done),
+    }
 }

@@ -1,4 +1,5 @@
 //! Text in columns.
+use tracepoints::printable::{pad, pad_left, width};
 
 /// One column: its name, and whether its cells stand at the right.
 pub struct Column(pub &'static str, pub bool);
@@ -7,13 +8,13 @@ pub struct Column(pub &'static str, pub bool);
 pub fn lines(columns: &[Column], rows: &[Vec<String>]) -> String {
     let names: Vec<String> = columns.iter().map(|c| c.0.to_owned()).collect();
     let all = || std::iter::once(&names).chain(rows);
-    let width = |i: usize| all().filter_map(|r| r.get(i)).map(|c| c.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let widest = |i: usize| all().filter_map(|r| r.get(i)).map(|c| width(c)).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns.len()).map(widest).collect();
     let mut out = String::new();
     for row in all() {
         let cells = row.iter().zip(columns).zip(&widths).map(|((cell, Column(_, right)), w)| match right {
-            true => format!("{cell:>w$}"),
-            false => format!("{cell:<w$}"),
+            true => pad_left(cell, *w),
+            false => pad(cell, *w),
         });
         out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         out.push('\n');

@@ -13,6 +13,9 @@ impl Screen {
         if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
             return Effect::Quit;
         }
+        if key.code == KeyCode::Char('z') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            return Effect::Suspend;
+        }
         match self.overlay {
             Overlay::Palette { .. } => return self.palette_key(key),
             Overlay::Search { .. } => return self.search_key(key),
@@ -69,6 +72,7 @@ impl Screen {
             Action::PreviousMatch => self.go_to_match(false),
             Action::Palette => self.overlay = Overlay::Palette { query: String::new(), selected: 0 },
             Action::Help => self.toggle_help(),
+            Action::Suspend => return Effect::Suspend,
             Action::Cancel => {
                 self.cancel();
             }

@@ -81,7 +81,7 @@ fn tikv_document(step: &Step, checkout: Option<&PathBuf>) -> Document {
     info.extend(stage.map(|s| ("meaning", s.meaning.to_owned())));
     info.extend(stage.filter(|s| !s.metric.is_empty()).map(|s| ("metric", s.metric.to_owned())));
     info.push(("ours", format!("{} ({}:{})", step.function, step.file, step.line)));
-    let title = format!("TiKV {}", place.name());
+    let title = format!("{} {}", place.whose(), place.name());
     let Some(root) = checkout else {
         info.push((
             "source",

@@ -1,5 +1,7 @@
 //! The engine's state at a step as tables of cells, each marked if it changed since the step before.
 use tracepoints::{
+    field::named,
+    printable::width,
     probe::{LatchesProbe, MvccProbe, PerfProbe, RaftProbe},
     trace::{StateView, Step},
 };
@@ -95,8 +97,11 @@ fn stamp(step: &Step) -> Section {
     section.text(format!("{place}, thread {}, at {}", step.thread, units::duration(step.at_ns)), false);
     let mut line = String::new();
     for (name, value) in &step.fields {
-        let field = format!("{name} {value}");
-        if !line.is_empty() && line.len() + field.len() > 66 {
+        let field = match named(name, *value) {
+            Some(word) => format!("{name} {word}"),
+            None => format!("{name} {value}"),
+        };
+        if !line.is_empty() && width(&line) + width(&field) > 66 {
             section.text(std::mem::take(&mut line), false);
         }
         line = if line.is_empty() { field } else { format!("{line}, {field}") };
@@ -260,6 +265,14 @@ mod tests {
         let peer = RaftProbe { store: 2, region: 7, role: "Follower".into(), commit, ..RaftProbe::default() };
         let state = StateView { raft: vec![peer], ..StateView::default() };
         Step { state, ..Step::default() }
+    }
+
+    #[test]
+    fn numbers_of_a_list_are_shown_by_their_word() {
+        let fields = [("isolation", 0), ("write_type", 80), ("region", 2)];
+        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let section = stamp(&Step { fields, ..Step::default() });
+        assert_eq!(section.rows[1].cells[0].text, "isolation SI, region 2, write_type Put");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Moving in the flame, and looking at a part of it.
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
     flame::{self, Bar, Colours, FlameView},
@@ -29,8 +29,12 @@ impl Screen {
         let Overlay::Flame(view) = &self.overlay else { return false };
         let mut view = view.clone();
         let bars = self.flame_bars(&view);
-        let taken =
-            if view.typing { typed(&mut view, key.code) } else { self.look(&mut view, &bars, key.code) };
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let taken = match (view.typing, control) {
+            (true, true) => true,
+            (true, false) => typed(&mut view, key.code),
+            (false, _) => self.look(&mut view, &bars, key.code),
+        };
         if matches!(self.overlay, Overlay::Flame(_)) {
             self.overlay = Overlay::Flame(view);
         }

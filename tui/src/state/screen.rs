@@ -55,6 +55,8 @@ pub enum Phase {
 pub enum Effect {
     None,
     Quit,
+    /// Stops the program's job, as Ctrl-Z does.
+    Suspend,
     /// Opens $EDITOR at a line.
     Edit {
         path: PathBuf,

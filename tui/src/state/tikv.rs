@@ -26,6 +26,11 @@ impl Place {
         Place { repository, file, owner: names.last().map(|n| (*n).to_owned()), function }
     }
 
+    /// `TiKV`, or the other repository.
+    pub fn whose(&self) -> &str {
+        self.repository.as_deref().unwrap_or("TiKV")
+    }
+
     /// `PointGetter::get`.
     pub fn name(&self) -> String {
         match &self.owner {

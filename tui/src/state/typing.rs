@@ -1,5 +1,6 @@
 //! What is typed: a search, and the palette's filter.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tracepoints::printable::needs_escape;
 
 use super::{
     overlay::{self, Choice, Overlay},
@@ -58,6 +59,23 @@ impl Screen {
         Effect::None
     }
 
+    /// Takes pasted text: into the line that is being typed. Elsewhere it is text for nobody, and never a command.
+    pub fn on_paste(&mut self, text: &str) {
+        self.message = None;
+        let input = match &mut self.overlay {
+            Overlay::Search { input } => input,
+            Overlay::Palette { query, selected } => {
+                *selected = 0;
+                query
+            }
+            Overlay::Flame(view) if view.typing => &mut view.query,
+            _ => return self.say("pasted text is ignored here; / searches for text, : filters actions"),
+        };
+        let room = LONGEST_INPUT.saturating_sub(input.chars().count());
+        input.extend(one_line(text).take(room));
+        self.clamp_palette();
+    }
+
     pub fn palette_entries(&self, query: &str) -> Vec<overlay::Entry> {
         let stages: Vec<&str> = self.steps.iter().map(|s| s.stage.as_str()).collect();
         let gates: Vec<&str> = self.gates.iter().map(String::as_str).collect();
@@ -97,6 +115,15 @@ impl Screen {
         }
         Effect::None
     }
+}
+
+/// How much of a paste goes into one line of input.
+const LONGEST_INPUT: usize = 1_000;
+
+/// Pasted text for one line of input: line ends and tabs become spaces, other control characters go.
+fn one_line(text: &str) -> impl Iterator<Item = char> {
+    let spaced = text.trim_end().chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c });
+    spaced.filter(|c| !needs_escape(*c))
 }
 
 enum Typed {

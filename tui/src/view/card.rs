@@ -3,7 +3,6 @@ use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
-    widgets::Paragraph,
 };
 use tracepoints::trace::{Step, meaning};
 
@@ -19,7 +18,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme) {
         };
         let lines: Vec<Line<'static>> =
             text::wrap(&text, area.width.into()).into_iter().map(|l| Line::styled(l, style)).collect();
-        return frame.render_widget(Paragraph::new(lines), area);
+        return frame.render_widget(text::paragraph(lines), area);
     };
     let width = usize::from(area.width);
     let mut lines = vec![first(screen, step, theme)];
@@ -44,7 +43,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme) {
         lines.push(tikv(step, theme, width));
     }
     lines.push(last);
-    frame.render_widget(Paragraph::new(lines), area);
+    frame.render_widget(text::paragraph(lines), area);
 }
 
 fn first(screen: &Screen, step: &Step, theme: Theme) -> Line<'static> {
@@ -70,6 +69,6 @@ fn tikv(step: &Step, theme: Theme, width: usize) -> Line<'static> {
     let place = Place::parse(&step.tikv);
     let metric = tracepoints::find_stage(&step.stage).map_or("", |s| s.metric);
     let metric = if metric.is_empty() { String::new() } else { format!("  metric {metric}") };
-    let text = format!("TiKV {}  {}{metric}", place.name(), place.file);
+    let text = format!("{} {}  {}{metric}", place.whose(), place.name(), place.file);
     Line::from(Span::styled(text::fit(&text, width), theme.dim()))
 }

@@ -6,7 +6,7 @@ use ratatui::{
     layout::Rect,
     style::{Modifier, Style},
     text::{Line, Span},
-    widgets::{Block, Paragraph},
+    widgets::Block,
 };
 use tracepoints::{critical, trace::Step};
 
@@ -42,7 +42,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, vi
     let block = Block::bordered().border_style(theme.dim()).title(flame.title());
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    frame.render_widget(Paragraph::new(flame.lines(inner.height.into())), inner);
+    frame.render_widget(text::paragraph(flame.lines(inner.height.into())), inner);
 }
 
 impl Flame<'_> {
@@ -167,7 +167,7 @@ impl Flame<'_> {
         )];
         for store in stores {
             let name = format!(" store {store} ");
-            let room = self.width.saturating_sub(name.len());
+            let room = self.width.saturating_sub(text::width(&name));
             let (mut lane, mut x) = (vec![Span::raw(name)], 0);
             for step in of_replicas().filter(|s| s.store == store) {
                 let Some((from, to)) = self.columns(step.at_ns, step.at_ns + step.dur_ns, room) else {
@@ -248,7 +248,7 @@ impl Flame<'_> {
         for bar in stages.into_iter().take(room - 2) {
             let share = bar.dur_ns as f64 / self.wall_ns as f64;
             out.push(Line::from(vec![
-                Span::raw(format!(" {:<22}{:<11}", bar.label, bar.layer)),
+                Span::raw(format!(" {}{}", text::pad(&bar.label, 22), text::pad(&bar.layer, 11))),
                 Span::raw(format!("{:>8} {:>6}  ", units::duration(bar.dur_ns), units::percent(share))),
                 Span::styled(text::bar(share, 24), self.look(bar).0),
             ]));

@@ -19,24 +19,24 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     let room = usize::from(width).saturating_sub(used);
     let (long, short) = place(screen);
     // What does not fit gives way: first the time, then what is said of the phase, part by part.
-    let whole: usize = more.iter().map(|m| m.chars().count()).sum();
-    let right = if whole + long.chars().count() + 2 <= room { long } else { short };
-    let room = room.saturating_sub(right.chars().count());
+    let whole: usize = more.iter().map(|m| text::width(m)).sum();
+    let right = if whole + text::width(&long) + 2 <= room { long } else { short };
+    let room = room.saturating_sub(text::width(&right));
     let mut said = String::new();
     for part in &more {
-        if said.chars().count() + part.chars().count() + 2 <= room {
+        if text::width(&said) + text::width(part) + 2 <= room {
             said.push_str(part);
         }
     }
     if said.is_empty() && screen.phase() == Phase::Held {
         let short = [" · time stands still", " · clock stopped", ""];
-        said = short.into_iter().find(|s| s.chars().count() + 2 <= room).unwrap_or_default().to_owned();
+        said = short.into_iter().find(|s| text::width(s) + 2 <= room).unwrap_or_default().to_owned();
     } else if said.is_empty() {
         said = text::fit(more.first().map_or("", String::as_str), room.saturating_sub(2));
     }
     spans.push(Span::raw(text::pad(&said, room)));
     spans.push(Span::styled(format!("{right} "), theme.strong()));
-    Paragraph::new(Line::from(spans))
+    text::paragraph(vec![Line::from(spans)])
 }
 
 /// A sign and a word for how the operation stands, and what more can be said of it, the dearest first.
@@ -88,7 +88,7 @@ pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
             Span::raw(format!("{input}▏")),
             Span::styled(format!("  in {name}"), theme.dim()),
         ];
-        return Paragraph::new(Line::from(line));
+        return text::paragraph(vec![Line::from(line)]);
     }
     if let Overlay::Flame(view) = &screen.overlay
         && view.typing
@@ -98,13 +98,13 @@ pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
             Span::raw(format!("{}▏", view.query)),
             Span::styled("  in the flame", theme.dim()),
         ];
-        return Paragraph::new(Line::from(line));
+        return text::paragraph(vec![Line::from(line)]);
     }
     if let Some(message) = &screen.message {
-        return Paragraph::new(Line::from(Span::styled(format!(" {message}"), theme.strong())));
+        return text::paragraph(vec![Line::from(Span::styled(format!(" {message}"), theme.strong()))]);
     }
     if let Some(prefix) = screen.prefix {
-        return Paragraph::new(Line::from(format!(" {prefix}…")));
+        return text::paragraph(vec![Line::from(format!(" {prefix}…"))]);
     }
     let hints = match (&screen.overlay, screen.query.is_empty()) {
         (Overlay::Help { .. }, _) => HELP,
@@ -113,19 +113,30 @@ pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
         (_, false) => FOUND,
         _ => STEP,
     };
-    let mut line = Line::default();
-    for (key, word) in hints {
-        let spans = [Span::styled(format!(" {key}"), theme.key()), Span::raw(format!(" {word} "))];
-        if line.width() + spans.iter().map(Span::width).sum::<usize>() > width.into() {
-            break;
-        }
-        line.extend(spans);
-    }
-    Paragraph::new(line)
+    hint_line(hints, theme, width.into())
+}
+
+/// As many hints as there is room for; the way out is always there.
+fn hint_line(hints: Hints, theme: Theme, width: usize) -> Paragraph<'static> {
+    let spans = |(key, word): &(&'static str, &'static str)| {
+        [Span::styled(format!(" {key}"), theme.key()), Span::raw(format!(" {word} "))]
+    };
+    let columns = |h| spans(h).iter().map(Span::width).sum::<usize>();
+    let (out, rest): (Vec<_>, Vec<_>) = hints.iter().partition(|h| WAY_OUT.contains(h));
+    let mut room = width.saturating_sub(out.iter().copied().map(columns).sum());
+    let fitting = rest.into_iter().take_while(|h| {
+        let fits = columns(h) <= room;
+        room = room.saturating_sub(columns(h));
+        fits
+    });
+    let shown: Vec<_> = fitting.chain(out).flat_map(spans).collect();
+    text::paragraph(vec![Line::from(shown)])
 }
 
 type Hints = &'static [(&'static str, &'static str)];
 
+/// Never left out, and at the end.
+const WAY_OUT: [(&str, &str); 3] = [("?", "help"), ("Esc", "back"), ("q", "quit")];
 const STEP: Hints = &[
     ("n", "next"),
     ("p", "back"),

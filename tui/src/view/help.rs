@@ -3,7 +3,7 @@ use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
-    widgets::{Block, Clear, Paragraph},
+    widgets::{Block, Clear},
 };
 
 use super::{text, theme::Theme};
@@ -60,7 +60,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, sc
     let title = format!("Help: {}", screen.focus.name().to_lowercase());
     let inner = popup(frame, area, width, height, &title, theme);
     let last = lines.len().saturating_sub(inner.height.into());
-    frame.render_widget(Paragraph::new(lines).scroll((scroll.min(last) as u16, 0)), inner);
+    frame.render_widget(text::paragraph(lines).scroll((scroll.min(last) as u16, 0)), inner);
 }
 
 fn lines(pane: Pane, theme: Theme, width: usize) -> Vec<Line<'static>> {

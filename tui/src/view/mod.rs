@@ -16,7 +16,6 @@ use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
     text::Line,
-    widgets::Paragraph,
 };
 
 use crate::state::{Pane, Screen, overlay::Overlay};
@@ -56,8 +55,8 @@ fn too_small(frame: &mut Frame<'_>, area: Rect) {
         format!("tikv-tui needs {w}x{h}"),
         "q quits".into(),
     ];
-    let lines: Vec<Line<'_>> = text.into_iter().map(Line::from).collect();
-    frame.render_widget(Paragraph::new(lines).centered(), area);
+    let lines: Vec<Line<'static>> = text.into_iter().map(Line::from).collect();
+    frame.render_widget(text::paragraph(lines).centered(), area);
 }
 
 fn panes(frame: &mut Frame<'_>, body: Rect, screen: &mut Screen, theme: Theme) {

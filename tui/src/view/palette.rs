@@ -3,7 +3,6 @@ use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
-    widgets::Paragraph,
 };
 
 use super::{help::popup, panel::centre, text, theme::Theme};
@@ -18,7 +17,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, qu
     let offset = centre(selected, height, entries.len());
     for (i, entry) in entries.iter().enumerate().skip(offset).take(height) {
         let keys = &entry.keys;
-        let title = text::pad(&entry.title, width.saturating_sub(keys.chars().count() + 5));
+        let title = text::pad(&entry.title, width.saturating_sub(text::width(keys) + 5));
         let (sign, style) = if i == selected { ("▶", theme.current()) } else { (" ", theme.plain()) };
         lines.push(Line::from(vec![
             Span::styled(format!(" {sign} "), theme.here()),
@@ -29,5 +28,5 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, qu
     if entries.is_empty() {
         lines.push(Line::styled("   no action fits", theme.dim()));
     }
-    frame.render_widget(Paragraph::new(lines), inner);
+    frame.render_widget(text::paragraph(lines), inner);
 }

@@ -70,7 +70,7 @@ pub fn draw(
     } else {
         String::new()
     };
-    let used = Line::from(title.clone()).width() + place.chars().count() + 4;
+    let used = Line::from(title.clone()).width() + text::width(&place) + 4;
     if !content.title.is_empty() {
         let room = usize::from(area.width).saturating_sub(used);
         title.push(Span::styled(
@@ -87,10 +87,10 @@ pub fn draw(
     let body = Rect { x, y, width: at.width, height: height as u16 };
     screen.drawn[pane as usize] =
         Drawn { area: (body.x, body.y, body.width, body.height), offset, max_offset };
-    frame.render_widget(Paragraph::new(content.fixed), Rect { height: fixed as u16, ..at });
+    frame.render_widget(text::paragraph(content.fixed), Rect { height: fixed as u16, ..at });
     let query = if focused { screen.query.as_str() } else { "" };
     let shown = content.lines.into_iter().skip(offset).take(height);
-    let lines: Vec<Line<'static>> = shown.map(|l| text::mark(l, query, theme.found())).collect();
+    let lines: Vec<Line<'static>> = shown.map(|l| text::mark(text::clean(l), query, theme.found())).collect();
     let sideways = screen.sideways[pane as usize] as u16;
     frame.render_widget(Paragraph::new(lines).scroll((0, sideways)), body);
 }
@@ -112,7 +112,7 @@ fn tab_line(screen: &mut Screen, theme: Theme, area: Rect, shown: Pane) -> Vec<S
         } else {
             (format!(" {label} "), theme.dim())
         };
-        let width = text.chars().count() as u16;
+        let width = text::width(&text) as u16;
         screen.tabs.push((pane, x, area.y, width));
         x += width;
         spans.push(Span::styled(text, style));

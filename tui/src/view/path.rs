@@ -52,8 +52,8 @@ fn line(screen: &Screen, theme: Theme, row: &Row, width: usize, critical: bool) 
     };
     let room = width.saturating_sub(3 + right + 1);
     let mut label = row.label.clone();
-    let branch = row.branch.chars().count();
-    let fits = |word: &str| branch + row.label.chars().count() + word.chars().count() <= room;
+    let branch = text::width(&row.branch);
+    let fits = |word: &str| branch + text::width(&row.label) + text::width(word) <= room;
     label.push_str(match (held, gated) {
         (true, true) if fits(" held, gate") => " held, gate",
         (true, _) => " held",

@@ -36,7 +36,7 @@ fn line(frame: &Frame, i: usize, selected: bool, width: usize, theme: Theme) -> 
     let name = short(&frame.function);
     let name = if wide { name.as_str() } else { tail(&name) };
     // Where room is short the function's name comes first.
-    let name_width = if wide { room / 2 } else { name.chars().count().min(room.saturating_sub(9)) };
+    let name_width = if wide { room / 2 } else { text::width(name).min(room.saturating_sub(9)) };
     let place_width = room.saturating_sub(name_width + 1);
     let place = text::fit_end(&place, place_width);
     let place = if wide { place } else { text::pad_left(&place, place_width) };

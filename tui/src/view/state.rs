@@ -44,7 +44,7 @@ fn widths(section: &Section, room: usize) -> Vec<usize> {
     let mut widths: Vec<usize> = Vec::new();
     for row in section.rows.iter().filter(|r| r.kind != Kind::Text) {
         for (i, cell) in row.cells.iter().enumerate() {
-            let n = shown(cell).chars().count();
+            let n = text::width(&shown(cell));
             match widths.get_mut(i) {
                 Some(w) => *w = (*w).max(n),
                 None => widths.push(n),

@@ -1,50 +1,29 @@
-//! Cutting, padding and marking of text.
+//! Making text printable, and marking it. It is cut and padded in terminal columns.
+use std::borrow::Cow;
+
 use ratatui::{
     style::Style,
     text::{Line, Span},
+    widgets::Paragraph,
 };
+use tracepoints::printable::printable;
+pub use tracepoints::printable::{fit, fit_end, pad, pad_left, width, wrap};
 
 use crate::state::search;
 
-/// Cuts to `width` columns, with `…` where something is missing.
-pub fn fit(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width.saturating_sub(1)).chain(Some('…').filter(|_| width > 0)).collect()
+/// Lines to draw, with foreign text in them made printable: a terminal obeys nothing that a name or a key holds.
+pub fn paragraph(lines: Vec<Line<'static>>) -> Paragraph<'static> {
+    Paragraph::new(lines.into_iter().map(clean).collect::<Vec<_>>())
 }
 
-/// Cuts at the front: the end of a path says more than its beginning.
-pub fn fit_end(text: &str, width: usize) -> String {
-    let n = text.chars().count();
-    if n <= width {
-        return text.to_owned();
-    }
-    Some('…').filter(|_| width > 0).into_iter().chain(text.chars().skip(n + 1 - width.max(1))).collect()
-}
-
-/// Cuts or pads to exactly `width` columns.
-pub fn pad(text: &str, width: usize) -> String {
-    format!("{:<width$}", fit(text, width))
-}
-
-pub fn pad_left(text: &str, width: usize) -> String {
-    format!("{:>width$}", fit(text, width))
-}
-
-/// Breaks text into lines of at most `width` columns at spaces.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(fit(word, width)),
+/// A line of whole characters only; see [`paragraph`].
+pub fn clean(mut line: Line<'static>) -> Line<'static> {
+    for span in &mut line.spans {
+        if let Cow::Owned(shown) = printable(&span.content) {
+            span.content = shown.into();
         }
     }
-    lines
+    line
 }
 
 /// Styles what matches `query` within a line.
@@ -87,14 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_cut_to_its_columns() {
-        assert_eq!(
-            (fit("abcdef", 4), fit("abc", 4), fit("abc", 0)),
-            ("abc…".into(), "abc".into(), String::new())
-        );
-        assert_eq!((fit_end("abcdef", 4), fit_end("abc", 3)), ("…def".into(), "abc".into()));
-        assert_eq!(wrap("aa bb cc", 5), ["aa bb", "cc"]);
+    fn a_bar_shows_its_share() {
         assert_eq!((bar(0.5, 4), bar(0.0001, 4), bar(0.0, 4)), ("██".into(), "▏".into(), String::new()));
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_is_shown() {
+        let line = clean(Line::from(vec![Span::raw("a\x1b[2J"), Span::raw("gnp\u{202e}exe")]));
+        assert_eq!(line.to_string(), "a\\x1b[2Jgnp\\u{202e}exe");
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Maker {
             file: FILE.into(),
             line,
             function: function.clone(),
-            tikv: entry.tikv.into(),
+            tikv: entry.tikv_for(kind).into(),
             tikv_file: entry.tikv_file().into(),
             fields: fields.iter().map(|(k, v)| ((*k).into(), *v)).collect(),
             stack: stack(&function, line, thread),

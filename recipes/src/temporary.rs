@@ -1,0 +1,84 @@
+//! Temporary data directories: removed at the end, or by the next program where one was killed.
+//!
+//! A directory holds a file that its program keeps locked. The system frees the lock however the program ends, so a directory
+//! whose lock is free is nobody's; a process id would not say so, it is used again and differs between containers.
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+const PREFIX: &str = "tikv-step-";
+const LOCK: &str = "in-use";
+
+/// Those of this process, with their locks.
+static OWN: parking_lot::Mutex<Vec<(PathBuf, File)>> = parking_lot::Mutex::new(Vec::new());
+
+/// Makes a directory that is removed when it is dropped, and removes those that killed programs left.
+///
+/// # Errors
+/// If the system's temporary folder cannot be written.
+pub fn make() -> io::Result<TempDir> {
+    make_in(&std::env::temp_dir())
+}
+
+fn make_in(root: &Path) -> io::Result<TempDir> {
+    remove_left(root);
+    let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(root)?;
+    let lock = File::create_new(dir.path().join(LOCK))?;
+    // A file system without locks: nobody else gets this one either.
+    let _ = lock.try_lock();
+    let mut own = OWN.lock();
+    own.retain(|(path, _)| path.exists());
+    own.push((dir.path().to_owned(), lock));
+    Ok(dir)
+}
+
+/// Removes the directories of this process, for a program that must end without dropping its cluster.
+pub fn remove_own() {
+    for (dir, _lock) in OWN.lock().drain(..) {
+        // Whatever cannot be removed now is removed by the next program.
+        let _ = std::fs::remove_dir_all(dir);
+    }
+}
+
+/// Removes what programs that were killed left behind.
+fn remove_left(root: &Path) {
+    let Ok(entries) = std::fs::read_dir(root) else { return };
+    for entry in entries.flatten() {
+        let named = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        // Not of a link: what it points to is somebody's.
+        let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
+        let Some(lock) = (named && is_dir).then(|| File::open(entry.path().join(LOCK)).ok()).flatten() else {
+            continue;
+        };
+        if lock.try_lock().is_ok() {
+            // Another user's cannot be removed, and is theirs.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_killed_program_left_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let used = make_in(root.path()).unwrap();
+        let left = root.path().join("tikv-step-left");
+        std::fs::create_dir_all(left.join("s1")).unwrap();
+        std::fs::write(left.join(LOCK), "").unwrap();
+        let (foreign, no_lock) = (root.path().join("other"), root.path().join("tikv-step-begun"));
+        for dir in [&foreign, &no_lock] {
+            std::fs::create_dir(dir).unwrap();
+        }
+        std::fs::write(foreign.join(LOCK), "").unwrap();
+        let second = make_in(root.path()).unwrap();
+        assert!(!left.exists(), "its lock was free");
+        assert!([used.path(), second.path(), &foreign, &no_lock].iter().all(|d| d.exists()));
+    }
+}

@@ -1,0 +1,230 @@
+//! `record`: what was recorded is kept however it ends, and a file that holds nothing does not block its name.
+#![cfg(unix)]
+use std::{
+    io::Read as _,
+    net::SocketAddr,
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use kvproto::tracecontrol::{
+    RecordChunk, RecordRequest,
+    trace_control_server::{TraceControl, TraceControlServer},
+};
+use tokio::runtime::Runtime;
+use tokio_stream::StreamExt as _;
+use tonic::{Request, Response, Status, codegen::BoxStream, transport::server::TcpIncoming};
+use tracepoints::{
+    Collector, CollectorConfig, RequestKind,
+    request::{begin, end},
+};
+
+const BOUND: Duration = Duration::from_secs(60);
+
+/// A recording, and how much of it were whole chunks before its end.
+struct Recording {
+    bytes: Vec<u8>,
+    before: usize,
+}
+
+/// One collector runs in a process, so it is made once.
+static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.trace");
+    let collector = Collector::start(CollectorConfig::default()).unwrap();
+    collector.record_to(&path).unwrap();
+    let empty = collector.recorded_len().unwrap();
+    let request = || {
+        let req = begin(RequestKind::KvGet, b"k1", 2);
+        tracepoints::stamp!(GRPC_RECEIVE, req);
+        tracepoints::stamp!(GRPC_REPLY, req);
+        end(req);
+    };
+    (0..3).for_each(|_| request());
+    let deadline = Instant::now() + BOUND;
+    while collector.recorded_len().unwrap() == empty {
+        assert!(Instant::now() < deadline, "no chunk was written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let before = collector.recorded_len().unwrap() as usize;
+    (0..3).for_each(|_| request());
+    collector.stop_recording().unwrap();
+    Recording { bytes: std::fs::read(&path).unwrap(), before }
+});
+
+/// What a server does after the first chunks.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// Sends the rest.
+    Ends,
+    /// Goes on recording.
+    Waits,
+    /// Goes away.
+    Breaks,
+    /// Has not begun to send.
+    IsSlow,
+}
+
+struct Server(Then);
+
+#[tonic::async_trait]
+impl TraceControl for Server {
+    async fn record(&self, _: Request<RecordRequest>) -> Result<Response<BoxStream<RecordChunk>>, Status> {
+        let (first, rest) = RECORDING.bytes.split_at(RECORDING.before);
+        let chunk = |data: &[u8]| Ok(RecordChunk { data: data.to_vec() });
+        let mut chunks = if self.0 == Then::IsSlow { Vec::new() } else { vec![chunk(first)] };
+        match self.0 {
+            Then::Ends => chunks.push(chunk(rest)),
+            Then::Breaks => chunks.push(Err(Status::unavailable("the store stops"))),
+            Then::Waits | Then::IsSlow => {
+                let forever = tokio_stream::iter(chunks).chain(tokio_stream::pending());
+                return Ok(Response::new(Box::pin(forever)));
+            }
+        }
+        Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
+    }
+}
+
+fn serve(then: Then) -> (Runtime, SocketAddr) {
+    LazyLock::force(&RECORDING);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let incoming = runtime.block_on(async { TcpIncoming::bind(([127, 0, 0, 1], 0).into()).unwrap() });
+    let address = incoming.local_addr().unwrap();
+    let service = TraceControlServer::new(Server(then));
+    let server = tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming);
+    runtime.spawn(server);
+    (runtime, address)
+}
+
+fn command(address: SocketAddr, path: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tikv-tui"));
+    command.args(["record", &address.to_string(), "--seconds", "30", "-o"]).arg(path);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// The first chunks are in the file.
+fn until_recorded(path: &Path) {
+    let deadline = Instant::now() + BOUND;
+    while !path.metadata().is_ok_and(|m| m.len() >= RECORDING.before as u64) {
+        assert!(Instant::now() < deadline, "nothing arrived in {}", path.display());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn kill(child: &Child, signal: i32) {
+    // SAFETY: the child is ours and has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
+}
+
+/// Exit code and standard error.
+fn end(mut child: Child) -> (Option<i32>, String) {
+    let deadline = Instant::now() + BOUND;
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "record did not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    (child.wait().unwrap().code(), text)
+}
+
+fn list(path: &Path) -> String {
+    let run = Command::new(env!("CARGO_BIN_EXE_tikv-tui")).arg("trace").arg(path).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+fn output(mut command: Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn what_was_recorded_is_kept_after_a_signal() {
+    let (_runtime, address) = serve(Then::Waits);
+    let dir = tempfile::tempdir().unwrap();
+    for (signal, code) in [
+        (libc::SIGINT, Some(130)),
+        (libc::SIGTERM, Some(143)),
+        (libc::SIGHUP, Some(129)),
+        (libc::SIGKILL, None),
+    ] {
+        let path = dir.path().join(format!("{signal}.trace"));
+        let child = command(address, &path).spawn().unwrap();
+        until_recorded(&path);
+        kill(&child, signal);
+        let (ended, text) = end(child);
+        assert_eq!(ended, code, "{text}");
+        if signal != libc::SIGKILL {
+            assert!(text.contains(": 3 requests, ") && text.contains("stopped by SIG"), "{text}");
+        }
+        assert_eq!(list(&path).matches("kv_get").count(), 3);
+        let before = std::fs::read(&path).unwrap();
+        let (code, _, text) = output(command(address, &path));
+        assert!(code == Some(1) && text.contains("holds 3 requests, so it is kept"), "{text}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_leaves_what_came_before() {
+    let (_runtime, address) = serve(Then::Breaks);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.trace");
+    let (code, _, text) = output(command(address, &path));
+    assert!(code == Some(1) && text.contains("hung up: the store stops"), "{text}");
+    assert!(text.contains(": 3 requests, "), "{text}");
+    assert_eq!(list(&path).matches("kv_get").count(), 3);
+}
+
+#[test]
+fn a_full_disk_leaves_what_came_before() {
+    let (_runtime, address) = serve(Then::Ends);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.trace");
+    let mut record = command(address, &path);
+    // As a full disk: the next chunk is written halfway.
+    let limit = RECORDING.before as libc::rlim_t + 40;
+    // SAFETY: both calls may be made between fork and exec.
+    unsafe {
+        record.pre_exec(move || {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+            if libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) == 0 {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
+        });
+    }
+    let (code, _, text) = output(record);
+    assert!(code == Some(1) && text.contains("cannot write") && text.contains(": 3 requests, "), "{text}");
+    assert_eq!(path.metadata().unwrap().len() as usize, RECORDING.before + 40);
+    assert_eq!(list(&path).matches("kv_get").count(), 3);
+}
+
+#[test]
+fn an_empty_file_does_not_block_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.trace");
+    let (_slow, address) = serve(Then::IsSlow);
+    let child = command(address, &path).spawn().unwrap();
+    let deadline = Instant::now() + BOUND;
+    while !path.exists() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (code, _, text) = output(command(address, &path));
+    assert!(code == Some(1) && text.contains("another recording writes to"), "{text}");
+    kill(&child, libc::SIGKILL);
+    end(child);
+    assert_eq!(path.metadata().unwrap().len(), 0);
+    let (_runtime, address) = serve(Then::Ends);
+    let (code, stdout, text) = output(command(address, &path));
+    assert!(code == Some(0) && stdout.contains(": 6 requests, "), "{text}");
+    assert_eq!(std::fs::read(&path).unwrap(), RECORDING.bytes);
+}
