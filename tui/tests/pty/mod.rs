@@ -50,7 +50,7 @@ fn open(columns: u16, rows: u16) -> (File, OwnedFd) {
             &mut master,
             &mut slave,
             std::ptr::null_mut(),
-            std::ptr::null(),
+            std::ptr::null_mut(),
             std::ptr::from_ref(&size).cast_mut(),
         )
     };
