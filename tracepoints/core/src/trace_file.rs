@@ -33,6 +33,7 @@ mod entry;
 mod find;
 mod index;
 mod load;
+mod merge;
 mod opened;
 mod query;
 mod read;
@@ -47,6 +48,7 @@ use std::{io, path::PathBuf};
 
 pub use damage::Damage;
 pub use disk::Medium;
+pub use merge::merge;
 pub use query::Query;
 pub use read::TraceFile;
 pub use tables::{Ended, Note};

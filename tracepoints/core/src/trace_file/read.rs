@@ -367,6 +367,15 @@ impl TraceFile {
         self.rows().filter_map(|row| self.names.stamp(&row))
     }
 
+    /// The stamps of one chunk; none of one that is damaged.
+    pub(super) fn stamps_of(&self, number: u32) -> impl Iterator<Item = Stamp> {
+        let chunk = self.chunk(number);
+        let rows = chunk
+            .into_iter()
+            .flat_map(move |chunk| (0..chunk.rows).filter_map(move |i| Row::nth(self.body(&chunk), i)));
+        rows.filter_map(|row| self.names.stamp(&row))
+    }
+
     /// All requests with their stamps, in the order of their begin as far as the writer knew it.
     pub fn requests(&self) -> impl Iterator<Item = RecordedRequest> {
         self.entries(Query::default()).map(|entry| self.load(&entry))

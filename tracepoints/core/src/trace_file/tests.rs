@@ -55,6 +55,63 @@ fn ids(file: &TraceFile) -> Vec<u64> {
     file.requests().map(|r| r.id).collect()
 }
 
+static PROPOSE: StampSite = StampSite::new(
+    stage::RAFT_PROPOSE,
+    "src/peer.rs",
+    7,
+    &["region", "term", "index"],
+    || "peer::propose::__here",
+);
+static APPEND: StampSite = StampSite::new(
+    stage::FOLLOWER_APPEND,
+    "src/peer.rs",
+    9,
+    &["region", "term", "first", "last"],
+    || "peer::append::__here",
+);
+
+/// Two stores that each recorded for themselves: the follower's stamps join the leader's request, and requests that had one
+/// number stay two.
+#[test]
+fn recordings_of_several_stores_become_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let part = |name: &str, stamps: &[Stamp], dropped: u64| {
+        let path = dir.path().join(name);
+        let mut writer = TraceFileWriter::create(&path).unwrap();
+        if dropped > 0 {
+            writer.note_dropped(dropped);
+        }
+        writer.stamps(stamps).unwrap();
+        writer.finish().unwrap();
+        TraceFile::open(&path).unwrap()
+    };
+    let stamp = |at, id, store, site: &'static StampSite, fields| Stamp {
+        at,
+        req: Req::of(id),
+        site: Some(site),
+        thread: thread::id(),
+        store,
+        field_count: 4,
+        fields,
+    };
+    let mut leader = stamps(1);
+    leader.insert(2, stamp(102, 1, 1, &PROPOSE, [7, 6, 9, 0]));
+    let mut follower = vec![stamp(103, 0, 2, &APPEND, [7, 6, 8, 9])];
+    follower.extend(stamps(1));
+    let (one, two) = (part("1", &leader, 0), part("2", &follower, 5));
+    let path = dir.path().join("all");
+    let all = fs::File::create_new(&path).unwrap();
+    assert_eq!(merge(&[one, two], Box::new(all), &path).unwrap(), 10);
+    let read = TraceFile::open(&path).unwrap();
+    assert_eq!((read.verify(), ids(&read), read.dropped()), (vec![], vec![1, 1001], 5));
+    let steps = read.request(1).unwrap().trace().steps;
+    let told: Vec<_> = steps.iter().map(|s| (s.stage.as_str(), s.store)).collect();
+    assert!(told.contains(&("raft_propose", 1)) && told.contains(&("follower_append", 2)), "{told:?}");
+    assert_eq!(read.request(1).unwrap().begin_ns, clock::unix_base_ns() + 100, "times stay what they are");
+    let other = read.request(1001).unwrap();
+    assert!(other.trace().steps.iter().all(|s| s.stage != "follower_append"), "it proposed nothing");
+}
+
 #[test]
 fn what_was_written_is_read() {
     let (_dir, path) = file();

@@ -75,6 +75,8 @@ pub struct TraceFileWriter {
     directories: VecDeque<u64>,
     checkpoint_at: u64,
     drops: Drops,
+    /// Times of stamps count from here, in Unix ns.
+    base_ns: u64,
     written: u64,
     /// Stamps that it was given.
     taken: u64,
@@ -87,6 +89,10 @@ struct Drops {
     at_begin: u64,
     by_ring: Vec<(usize, u64)>,
     last: u64,
+    /// Of another recording, which is written into this one: what rings of this process drop does not matter then.
+    told: Option<u64>,
+    /// Those of them that no chunk has yet.
+    told_now: u64,
 }
 
 impl Drops {
@@ -94,15 +100,25 @@ impl Drops {
         let rings = ring::rings();
         let by_ring = rings.iter().map(|r| (std::sync::Arc::as_ptr(r) as usize, r.dropped())).collect();
         let at_begin = ring::dropped();
-        Self { at_begin, by_ring, last: at_begin }
+        Self { at_begin, by_ring, last: at_begin, told: None, told_now: 0 }
     }
 
     fn since_last(&mut self) -> u64 {
+        if self.told.is_some() {
+            return std::mem::take(&mut self.told_now);
+        }
         let now = ring::dropped();
         now.saturating_sub(std::mem::replace(&mut self.last, now))
     }
 
+    fn all(&self) -> u64 {
+        self.told.unwrap_or_else(|| ring::dropped().saturating_sub(self.at_begin))
+    }
+
     fn by_thread(&self) -> Vec<(String, u64)> {
+        if self.told.is_some() {
+            return Vec::new();
+        }
         let before = |at: usize| self.by_ring.iter().find(|(a, _)| *a == at).map_or(0, |(_, n)| *n);
         let of = |r: &std::sync::Arc<ring::Ring>| {
             let n = r.dropped().saturating_sub(before(std::sync::Arc::as_ptr(r) as usize));
@@ -184,6 +200,7 @@ impl TraceFileWriter {
             directories: VecDeque::new(),
             checkpoint_at: clock::now_ns(),
             drops: Drops::now(),
+            base_ns: clock::unix_base_ns(),
             written: 0,
             taken: 0,
             ended: None,
@@ -193,6 +210,18 @@ impl TraceFileWriter {
     /// The recording ends by itself once the file is so large.
     pub fn limit(&mut self, max_bytes: u64) {
         self.disk.max_bytes = max_bytes;
+    }
+
+    /// From now on stamps are those of other recordings, whose times are Unix times.
+    pub(super) fn take_unix_times(&mut self) {
+        self.base_ns = 0;
+        self.drops.told = Some(0);
+    }
+
+    /// Takes what another recording says was dropped before the stamps that come next.
+    pub(super) fn note_dropped(&mut self, stamps: u64) {
+        self.drops.told = Some(self.drops.told.unwrap_or(0) + stamps);
+        self.drops.told_now += stamps;
     }
 
     /// Stamps that are in the file, and those that it was given and could not write.
@@ -270,7 +299,7 @@ impl TraceFileWriter {
 
     fn chunk_of(&mut self, stamps: &[Stamp]) -> Result<(), TraceFileError> {
         self.tables(stamps)?;
-        let base = clock::unix_base_ns();
+        let base = self.base_ns;
         let mut of = OfStamps { number: self.next_chunk, min_at: u64::MAX, ..OfStamps::default() };
         let mut ranges = Ranges::default();
         // For each stamp the group it belongs to: the stamps of one request, by the order of their first.
@@ -328,7 +357,7 @@ impl TraceFileWriter {
             next[group as usize] = at;
             at += groups[group as usize].1 as usize;
         }
-        let (base, mut linked) = (clock::unix_base_ns(), Vec::new());
+        let (base, mut linked) = (self.base_ns, Vec::new());
         let mut body = vec![0; stamps.len() * Row::SIZE];
         for (stamp, group) in stamps.iter().zip(group_of) {
             let index = next[*group as usize];
@@ -425,7 +454,7 @@ impl TraceFileWriter {
             stamps_ns: clock::unix_base_ns() + clock::now_ns(),
             program: program(),
             pid: std::process::id(),
-            dropped: ring::dropped().saturating_sub(self.drops.at_begin),
+            dropped: self.drops.all(),
             dropped_by_thread: self.drops.by_thread(),
             stamps: self.written,
             unwritten: if self.ended.is_some() { self.taken - self.written } else { 0 },
