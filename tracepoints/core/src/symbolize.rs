@@ -161,11 +161,30 @@ fn in_library(address: usize) -> String {
 fn to_frame<R: addr2line::gimli::Reader>(frame: &addr2line::Frame<'_, R>) -> Frame {
     let raw = frame.function.as_ref().and_then(|f| f.raw_name().ok());
     let (file, line) = match &frame.location {
-        Some(l) => (l.file.unwrap_or_default().to_owned(), l.line.unwrap_or(0)),
+        Some(l) => (relative(l.file.unwrap_or_default()).to_owned(), l.line.unwrap_or(0)),
         None => Default::default(),
     };
     let function = raw.map(|name| demangle(&name));
     Frame { function: function.unwrap_or_else(|| "??".into()), file, line, inlined: false }
+}
+
+/// Where this program's workspace was when it was built.
+const WORKSPACE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A source file's path below what it belongs to, the same on every machine: `engine/pd/src/x.rs` of this project,
+/// `tokio-1.40.0/src/x.rs` of a crate, `library/std/src/x.rs` of Rust. Any other path as it is.
+fn relative(path: &str) -> &str {
+    let root = WORKSPACE.trim_end_matches("tracepoints/core");
+    if let Some(rest) = path.strip_prefix(root) {
+        return rest;
+    }
+    for (folder, skip) in [("/registry/src/", true), ("/git/checkouts/", false), ("/rustc/", true)] {
+        if let Some((_, rest)) = path.split_once(folder) {
+            // The registry's name, or the compiler's commit.
+            return if skip { rest.split_once('/').map_or(rest, |(_, rest)| rest) } else { rest };
+        }
+    }
+    path
 }
 
 /// Where the main program was loaded: 0 unless it is position independent.
@@ -204,6 +223,37 @@ fn load_base() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_below_their_project() {
+        for (path, short) in [
+            (format!("{WORKSPACE}/src/symbolize.rs"), "tracepoints/core/src/symbolize.rs"),
+            (
+                "/h/.cargo/registry/src/index.crates.io-1949cf8c/tokio-1.40.0/src/a.rs".into(),
+                "tokio-1.40.0/src/a.rs",
+            ),
+            ("/h/.cargo/git/checkouts/raft-rs-1a2b/3c4d/src/a.rs".into(), "raft-rs-1a2b/3c4d/src/a.rs"),
+            ("/rustc/59807616e1fa/library/std/src/panicking.rs".into(), "library/std/src/panicking.rs"),
+            ("/usr/include/c++/12/a.h".into(), "/usr/include/c++/12/a.h"),
+            ("a.rs".into(), "a.rs"),
+        ] {
+            assert_eq!(relative(&path), short);
+        }
+    }
+
+    /// The path of this very function, as its own debug information has it.
+    #[test]
+    fn frames_of_this_project_have_relative_paths() {
+        let stack = crate::stack::capture();
+        let frames = Symbolizer::for_this_process().unwrap().resolve(&stack);
+        let ours = frames.iter().find(|f| f.function.contains("frames_of_this_project"));
+        if let Some(frame) = ours {
+            assert_eq!(frame.file, "tracepoints/core/src/symbolize.rs");
+        }
+        assert!(frames.iter().all(|f| !f.file.starts_with(WORKSPACE)), "{frames:?}");
+    }
+
     #[test]
     fn symbols_of_both_languages_are_read() {
         for (symbol, name) in [

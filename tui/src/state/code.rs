@@ -38,7 +38,8 @@ pub fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
 }
 
-/// Where a file stands on disk: as given, below the working directory's ancestors, or below where this binary was built.
+/// Where a file stands on disk: as given, below the working directory's ancestors, below where this binary was built, or, of
+/// a crate, in cargo's registry.
 pub fn on_disk(path: &str) -> Option<PathBuf> {
     let given = Path::new(path);
     if given.is_absolute() {
@@ -46,7 +47,16 @@ pub fn on_disk(path: &str) -> Option<PathBuf> {
     }
     let here = std::env::current_dir().unwrap_or_default();
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned);
-    here.ancestors().map(Path::to_owned).chain(built).map(|root| root.join(path)).find(|p| p.is_file())
+    let roots = here.ancestors().map(Path::to_owned).chain(built).chain(registries());
+    roots.map(|root| root.join(path)).find(|p| p.is_file())
+}
+
+/// Where cargo keeps the sources of crates.
+fn registries() -> Vec<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let folders = home.and_then(|home| std::fs::read_dir(home.join("registry/src")).ok());
+    folders.into_iter().flatten().filter_map(|folder| Some(folder.ok()?.path())).collect()
 }
 
 /// Writes a packed file below the user's cache, for an editor where there is no checkout.
