@@ -14,6 +14,7 @@ pub mod format;
 pub mod heap;
 pub mod html;
 pub mod join;
+pub mod json;
 pub mod model;
 pub mod symbols;
 mod tree;

@@ -1,0 +1,36 @@
+//! Counts what could not be read.
+
+/// Records that were skipped, and the first of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    pub count: u64,
+    /// Offset in the file, in bytes.
+    pub first: Option<usize>,
+    /// Where the file ends although a value does not.
+    pub cut: Option<usize>,
+}
+
+impl Lost {
+    pub fn add(&mut self, offset: usize) {
+        self.count += 1;
+        self.first.get_or_insert(offset);
+    }
+
+    /// In words, for people: what is lost of `text`, which is empty for what has no lines.
+    pub fn notes(&self, what: &str, text: &[u8]) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(at) = self.first {
+            let line = memchr::memchr_iter(b'\n', &text[..at.min(text.len())]).count() + 1;
+            let line = if text.is_empty() { String::new() } else { format!(" (line {line})") };
+            let n = self.count;
+            notes.push(format!(
+                "{n} {what} could not be read and were skipped; the first is at offset {at}{line}"
+            ));
+        }
+        if let Some(at) = self.cut {
+            notes
+                .push(format!("the file is cut short or damaged at offset {at}; what comes before was read"));
+        }
+        notes
+    }
+}
