@@ -257,14 +257,18 @@ fn by_stage(operations: &[Operation]) -> Table {
             let s = &operation.steps[i];
             (s.kind.as_str(), s.stage.as_str(), s.store, s.lane == "main")
         };
-        for (i, step) in operation.steps.iter().enumerate() {
+        let mut critical = vec![0; operation.steps.len()];
+        for segment in &operation.path.segments {
+            critical[segment.step] += segment.dur_ns;
+        }
+        for (i, (step, critical)) in operation.steps.iter().zip(critical).enumerate() {
+            // A replica's last stamp has no end of its own, but the operation may have waited after it.
+            let ns = step.dur_ns.max(critical);
             let spent = stages.entry(key(i)).or_default();
             spent.count += 1;
-            spent.ns += step.dur_ns;
-            spent.max = spent.max.max(step.dur_ns);
-        }
-        for segment in &operation.path.segments {
-            stages.entry(key(segment.step)).or_default().critical += segment.dur_ns;
+            spent.ns += ns;
+            spent.max = spent.max.max(ns);
+            spent.critical += critical;
         }
     }
     let row = |((kind, stage, store, main), s): (&(&str, &str, u64, bool), &Spent)| {

@@ -172,3 +172,22 @@ fn nothing_to_show_is_an_error() {
     assert!(profile(&heading("t"), &Folded::default(), Measure::Samples).is_err());
     assert!(traced("t", &[]).unwrap_err().to_string().contains("record for longer"));
 }
+
+/// No stage is longer on the critical path than it took: the last stamp of a lane has no end of its own.
+#[test]
+fn the_table_gives_each_stage_its_time_on_the_path() {
+    let data = data(&traced("one write", &[write(7, 1_000)]).unwrap());
+    let rows = data["table"]["rows"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|r| r[0] == name).unwrap();
+    let number = |row: &serde_json::Value, i: usize| row[i].as_u64().unwrap();
+    let done = row("apply_done");
+    assert!(number(done, 9) > 0, "the operation waited after it: {done}");
+    let mut critical = 0;
+    for row in rows {
+        let (total, longest, path) = (number(row, 6), number(row, 8), number(row, 9));
+        assert!(path <= total && longest <= total, "{row}");
+        assert!(row[10].as_f64().unwrap() <= 1.0, "{row}");
+        critical += path;
+    }
+    assert_eq!(critical, 1_000_000, "the rows cover the path");
+}
