@@ -1,10 +1,12 @@
 //! The forms in which profiles are kept: which one a file has, readers and writers for each.
 pub mod firefox;
+mod losses;
 pub mod perf_data;
 mod perf_header;
 pub mod perf_script;
 pub mod pprof;
 pub mod speedscope;
+pub mod v8;
 
 use std::{borrow::Cow, fmt};
 
@@ -18,6 +20,7 @@ pub enum Format {
     Pprof,
     Firefox,
     Speedscope,
+    V8,
     PerfScript,
     PerfData,
 }
@@ -30,6 +33,7 @@ impl fmt::Display for Format {
             Self::Pprof => "pprof profile",
             Self::Firefox => "Firefox profile",
             Self::Speedscope => "speedscope profile",
+            Self::V8 => "profile of V8 (Chrome, Node)",
             Self::PerfScript => "output of perf script",
             Self::PerfData => "perf.data file",
         })
@@ -61,6 +65,7 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<(Format, Profile), Pr
         Format::Pprof => pprof::read(&bytes)?,
         Format::Firefox => firefox::read(&bytes)?,
         Format::Speedscope => speedscope::read(&bytes)?,
+        Format::V8 => v8::read(&bytes)?,
         Format::PerfScript => perf_script::read(&bytes, options)?,
         Format::PerfData => perf_data::read(&bytes, options)?,
     };
@@ -107,6 +112,8 @@ fn json(bytes: &[u8], speedscope: bool, chrome: bool) -> Result<Format, ProfileE
         Ok(Format::Speedscope)
     } else if !chrome && has("\"threads\"") && has("\"stackTable\"") {
         Ok(Format::Firefox)
+    } else if v8::is_one(bytes) {
+        Ok(Format::V8)
     } else {
         Err(ProfileError::Unknown("JSON, but neither a Firefox nor a speedscope profile; is it a trace?"))
     }

@@ -1,33 +1,12 @@
-//! The tables of a processed profile, version 55. A table is a list of columns; rows refer to rows of other tables.
-use serde::{Deserialize, Serialize};
+//! The tables of a processed profile as they are written, version 55. A table is a list of columns; rows refer to rows of other tables.
+use serde::Serialize;
 use serde_json::Value;
 
 /// The version that is written; the viewer brings older ones up to its own.
 pub const VERSION: u32 = 55;
 
-#[derive(Deserialize)]
-pub struct File {
-    #[serde(default)]
-    pub meta: MetaIn,
-    #[serde(default)]
-    pub libs: Vec<Lib>,
-    pub threads: Vec<Thread>,
-    /// Newer versions keep tables here, once for all threads.
-    #[serde(default)]
-    pub shared: Tables,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct MetaIn {
-    /// In ms since 1970.
-    pub start_time: f64,
-    /// In ms.
-    pub interval: f64,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Lib {
     pub arch: Option<String>,
     pub name: String,
@@ -38,27 +17,18 @@ pub struct Lib {
     pub code_id: Option<String>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Tables {
     pub frame_table: Option<FrameTable>,
     pub func_table: Option<FuncTable>,
     pub stack_table: Option<StackTable>,
     pub resource_table: Option<ResourceTable>,
     pub string_array: Option<Vec<String>>,
-    #[serde(skip_serializing)]
-    pub sources: Option<Sources>,
 }
 
-/// Since version 57, where a function's file is.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub struct Sources {
-    pub filename: Vec<usize>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Thread {
     #[serde(flatten)]
     pub tables: Tables,
@@ -68,12 +38,12 @@ pub struct Thread {
     /// A number, or a text since version 42.
     pub pid: Value,
     pub tid: Value,
-    #[serde(flatten, skip_deserializing)]
+    #[serde(flatten)]
     pub fixed: Option<Value>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct FrameTable {
     pub length: usize,
     /// Within the library; -1 if unknown.
@@ -89,8 +59,8 @@ pub struct FrameTable {
     pub column: Vec<Option<u32>>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct FuncTable {
     pub length: usize,
     pub name: Vec<usize>,
@@ -101,22 +71,18 @@ pub struct FuncTable {
     /// -1 if there is none.
     pub resource: Vec<i64>,
     pub file_name: Vec<Option<usize>>,
-    #[serde(skip_serializing)]
-    pub source: Vec<Option<usize>>,
     pub line_number: Vec<Option<u32>>,
     pub column_number: Vec<Option<u32>>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Default, Serialize)]
 pub struct StackTable {
     pub length: usize,
     pub prefix: Vec<Option<usize>>,
     pub frame: Vec<usize>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Default, Serialize)]
 pub struct ResourceTable {
     pub length: usize,
     pub lib: Vec<Option<usize>>,
@@ -126,16 +92,13 @@ pub struct ResourceTable {
     pub kind: Vec<u32>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Samples {
     pub length: usize,
     pub stack: Vec<Option<usize>>,
     /// In ms from the sample before.
     pub time_deltas: Option<Vec<f64>>,
-    /// In ms from the start; one of the two is there.
-    #[serde(skip_serializing)]
-    pub time: Option<Vec<f64>>,
     pub weight: Option<Vec<f64>>,
     pub weight_type: Option<String>,
 }

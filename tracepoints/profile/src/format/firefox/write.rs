@@ -227,7 +227,6 @@ impl<'a> ThreadWriter<'a> {
             length: deltas.len(),
             stack: self.samples.iter().map(|sample| sample.1).collect(),
             time_deltas: Some(deltas),
-            time: None,
             weight: Some(weights),
             weight_type: Some(weight_type.to_owned()),
         };
@@ -264,7 +263,6 @@ impl<'a> ThreadWriter<'a> {
             relevant_for_js: vec![false; n],
             resource: self.funcs.iter().map(|f| f.1).collect(),
             file_name: self.funcs.iter().map(|f| f.2).collect(),
-            source: Vec::new(),
             line_number: vec![None; n],
             column_number: vec![None; n],
         };
@@ -285,7 +283,6 @@ impl<'a> ThreadWriter<'a> {
                 kind: vec![1; n],
             }),
             string_array: Some(self.strings.into_iter().collect()),
-            sources: None,
         }
     }
 }

@@ -1,0 +1,245 @@
+//! Profiles of V8, as Chrome's DevTools and Node write them: CPU (`.cpuprofile`, of today and of before 2017, and the chunks
+//! of one in a trace), and heap (`.heapprofile`).
+mod chunks;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
+use ahash::RandomState;
+
+use self::schema::{CallFrame, File, Node};
+use super::{Format, fail, losses::Losses};
+use crate::{
+    ProfileError,
+    json::{self, Object},
+    model::{Frame, FrameId, LabelsId, Profile, StackId, keys},
+};
+
+/// Whether JSON is a profile of V8, or a trace that holds one.
+pub fn is_one(json: &[u8]) -> bool {
+    let has = |what: &str| memchr::memmem::find(json, what.as_bytes()).is_some();
+    let trace = has("\"traceEvents\"");
+    let chunks = has("\"ProfileChunk\"") || has("\"CpuProfile\"");
+    let tree = has("\"nodes\"") && has("\"callFrame\"") || has("\"head\"") && has("\"functionName\"");
+    if trace { chunks && has("\"cpuProfile\"") } else { tree }
+}
+
+/// Reads a profile of V8; times become ns. Samples that cannot be read are left out, and counted in the profile's comments.
+///
+/// # Errors
+/// [`ProfileError::Format`] with the line of what is no JSON, or the first bad sample if none can be read.
+pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
+    let (mut file, notes): (File, _) = json::document(bytes)
+        .map_err(|e| fail(Format::V8, format!("line {} column {}", e.line(), e.column()), e))?;
+    let mut losses = Losses::default();
+    let heap = file.head.0.as_ref().is_some_and(|head| head.has_size());
+    let mut profile = if heap {
+        let mut profile = Profile::new(&[("space", "bytes")]);
+        let head = file.head.0.take().unwrap_or_default();
+        sizes(&mut profile, head);
+        profile
+    } else {
+        let mut profile = Profile::new(&[("cpu", "nanoseconds")]);
+        if file.trace_events.0.is_empty() {
+            let tree = Tree::of(&mut profile, file.nodes.0, file.head, &mut losses);
+            let times = Times {
+                start: file.start_time.0,
+                end: file.end_time.0,
+                deltas: &file.time_deltas.0,
+                stamps: &file.timestamps.0,
+            };
+            tree.samples(&mut profile, &file.samples.0, &times, LabelsId::default(), &mut losses);
+        } else {
+            chunks::read(&mut profile, file.trace_events.0, &mut losses);
+        }
+        profile
+    };
+    losses.judge(Format::V8, &mut profile, notes)?;
+    Ok(profile)
+}
+
+fn frame(profile: &mut Profile, call: &CallFrame) -> FrameId {
+    let name = if call.function_name.0.is_empty() { "(anonymous)" } else { &call.function_name.0 };
+    let (function, file) = (profile.intern(name), profile.intern(&call.url.0));
+    // V8 counts lines and columns from 0; -1 is none.
+    let number = |n: json::Number| n.0.filter(|n| *n >= 0.0).map_or(0, |n| n as u32 + 1);
+    let (line, column) = (number(call.line_number), number(call.column_number));
+    profile.add_frame(Frame { function, file, line, column, ..Frame::default() })
+}
+
+/// The root stands for the thread and is no function.
+fn is_root(call: &CallFrame) -> bool {
+    call.function_name.0 == "(root)"
+}
+
+/// Allocated bytes of each node's own.
+fn sizes(profile: &mut Profile, head: Node) {
+    let mut todo = vec![(StackId::ROOT, head)];
+    while let Some((caller, node)) = todo.pop() {
+        let call = node.call();
+        let stack = if is_root(&call) {
+            caller
+        } else {
+            let frame = frame(profile, &call);
+            profile.push(caller, frame)
+        };
+        let size = node.self_size.0.unwrap_or(0.0);
+        if size > 0.0 {
+            profile.add(stack, LabelsId::default(), &[size as i64]);
+        }
+        todo.extend(node.children.nodes().map(|child| (stack, child)));
+    }
+}
+
+/// When samples were taken, in µs.
+struct Times<'a> {
+    start: Option<f64>,
+    end: Option<f64>,
+    /// From the sample before; the first from the start.
+    deltas: &'a [json::Number],
+    /// Of before 2017: absolute.
+    stamps: &'a [json::Number],
+}
+
+/// The stacks of the nodes, by their ids.
+#[derive(Default)]
+struct Tree {
+    stacks: HashMap<u64, StackId, RandomState>,
+    /// Samples that a node was found in, for profiles without a list of samples.
+    hits: Vec<(u64, f64)>,
+}
+
+impl Tree {
+    /// Of a list of nodes that name their children or their parents, or of a head that holds all others.
+    fn of(profile: &mut Profile, nodes: Vec<Object<Node>>, head: Object<Node>, losses: &mut Losses) -> Self {
+        let mut tree = Self::default();
+        tree.nested(profile, head.0);
+        tree.add(profile, nodes, losses);
+        tree
+    }
+
+    fn nested(&mut self, profile: &mut Profile, head: Option<Node>) {
+        let mut todo: Vec<(StackId, Node)> = head.into_iter().map(|head| (StackId::ROOT, head)).collect();
+        while let Some((caller, node)) = todo.pop() {
+            let stack = self.put(profile, caller, &node);
+            todo.extend(node.children.nodes().map(|child| (stack, child)));
+        }
+    }
+
+    fn put(&mut self, profile: &mut Profile, caller: StackId, node: &Node) -> StackId {
+        let call = node.call();
+        let stack = if is_root(&call) {
+            caller
+        } else {
+            let frame = frame(profile, &call);
+            profile.push(caller, frame)
+        };
+        if let Some(id) = node.id() {
+            self.stacks.insert(id, stack);
+            self.hits.extend(node.hit_count.0.filter(|n| *n > 0.0).map(|n| (id, n)));
+        }
+        stack
+    }
+
+    /// Nodes in any order; those whose parent is not there, or that are their own ancestors, are lost.
+    fn add(&mut self, profile: &mut Profile, nodes: Vec<Object<Node>>, losses: &mut Losses) {
+        let count = nodes.len();
+        let nodes: Vec<Node> = nodes.into_iter().filter_map(|node| node.0).collect();
+        for _ in nodes.len()..count {
+            losses.add("nodes", || "the list of nodes".into(), || "it is no object".into());
+        }
+        let mut parents: HashMap<u64, u64> = HashMap::new();
+        for node in &nodes {
+            let Some(id) = node.id() else { continue };
+            parents.extend(node.children.ids().map(|child| (child, id)));
+            parents.extend(node.parent.0.map(|parent| (id, parent as u64)));
+        }
+        let places: HashMap<u64, usize> =
+            nodes.iter().enumerate().filter_map(|(i, n)| Some((n.id()?, i))).collect();
+        let mut bad: HashSet<u64> = HashSet::new();
+        for (i, node) in nodes.iter().enumerate() {
+            let Some(id) = node.id() else {
+                losses.add("nodes", || format!("node {i}"), || "it has no id".into());
+                continue;
+            };
+            // Up to what is known, then down again.
+            let (mut way, mut at) = (Vec::new(), Some(id));
+            while let Some(id) = at.filter(|id| !self.stacks.contains_key(id)) {
+                let Some(place) = places.get(&id).filter(|_| way.len() < nodes.len() && !bad.contains(&id))
+                else {
+                    losses.add("nodes", || format!("node {i}"), || format!("there is no node {id} above it"));
+                    bad.extend(way.drain(..).filter_map(|place: usize| nodes[place].id()));
+                    break;
+                };
+                way.push(*place);
+                at = parents.get(&id).copied();
+            }
+            let mut caller = at.and_then(|id| self.stacks.get(&id).copied()).unwrap_or(StackId::ROOT);
+            for place in way.into_iter().rev() {
+                caller = self.put(profile, caller, &nodes[place]);
+            }
+        }
+    }
+
+    /// Each sample lasts until the next.
+    fn samples(
+        &self,
+        profile: &mut Profile,
+        ids: &[json::Number],
+        times: &Times<'_>,
+        labels: LabelsId,
+        losses: &mut Losses,
+    ) {
+        if ids.is_empty() {
+            return self.hits(profile, labels);
+        }
+        let start = times.start.unwrap_or(0.0);
+        let mut at = start;
+        let mut taken: Vec<(f64, usize)> = Vec::with_capacity(ids.len());
+        for i in 0..ids.len() {
+            at = match (times.stamps.get(i).and_then(|n| n.0), times.deltas.get(i).and_then(|n| n.0)) {
+                (Some(stamp), _) => stamp,
+                (None, Some(delta)) => at + delta,
+                (None, None) => at,
+            };
+            taken.push((at, i));
+        }
+        // Deltas below zero occur: the samples were taken in the order of their times.
+        taken.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let end = times.end.filter(|end| times.stamps.is_empty() && *end >= at);
+        let last = taken.last().map_or(at, |last| last.0);
+        // The last sample lasts as long as they do on average, if the end is not known.
+        let mean = if taken.len() > 1 { (last - taken[0].0) / (taken.len() - 1) as f64 } else { 0.0 };
+        let end = end.unwrap_or(last + mean);
+        for (n, (at, i)) in taken.iter().enumerate() {
+            let next = taken.get(n + 1).map_or(end, |next| next.0);
+            let stack = ids[*i].0.and_then(|id| self.stacks.get(&(id as u64)));
+            match stack {
+                Some(stack) => {
+                    let ns = ((next - at) * 1e3).round().max(0.0) as i64;
+                    let time = ((at - start) * 1e3).round().max(0.0) as u64;
+                    profile.add_at(time, *stack, labels, &[ns]);
+                }
+                None => {
+                    losses.add("samples", || format!("sample {i}"), || "there is no node of its id".into())
+                }
+            }
+        }
+    }
+
+    /// Without a list of samples only their number is known: it counts as 1 ms each, V8's default interval.
+    fn hits(&self, profile: &mut Profile, labels: LabelsId) {
+        for (id, n) in &self.hits {
+            if let Some(stack) = self.stacks.get(id) {
+                profile.add(*stack, labels, &[(n * 1e6) as i64]);
+            }
+        }
+    }
+}
+
+/// The label of a thread.
+fn thread(profile: &mut Profile, name: &str) -> LabelsId {
+    profile.text_labels(&[(keys::THREAD, name)])
+}
