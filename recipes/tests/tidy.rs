@@ -11,8 +11,9 @@ use tracepoints::catalogue::STAGES;
 const FLOORS: &[(&str, u32)] = &[
     ("prerequisites", 1),
     ("tracepoints", 10),
+    ("tracepoints-input", 10),
     ("tracepoints-profile", 11),
-    ("tracepoints-export", 11),
+    ("tracepoints-export", 12),
     ("kvproto", 20),
     ("security", 20),
     ("keys", 21),

@@ -9,9 +9,11 @@ pub enum ExportError {
     Json(#[from] serde_json::Error),
     #[error("the file is empty; expected Chrome JSON or OTLP (protobuf or JSON)")]
     Empty,
+    #[error(transparent)]
+    Input(#[from] tracepoints_input::InputError),
     #[error("this is {0}")]
     Foreign(&'static str),
-    #[error("offset {offset}: expected {expected}, met {met}")]
+    #[error("offset {offset}: expected {expected}, found {met}")]
     Syntax { offset: usize, expected: &'static str, met: String },
     #[error("no span was found in it: expected {0}")]
     NoSpan(&'static str),

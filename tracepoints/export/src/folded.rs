@@ -23,7 +23,8 @@ impl Folder {
             }
         }
         for (span, own) in request.spans.iter().zip(own).filter(|(_, own)| *own > 0) {
-            *self.0.entry(stack(request, span)).or_default() += own;
+            let sum = self.0.entry(stack(request, span)).or_default();
+            *sum = sum.saturating_add(own);
         }
     }
 

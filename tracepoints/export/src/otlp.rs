@@ -1,10 +1,16 @@
 //! OpenTelemetry's protocol: a trace a request, a span a stage, a resource a store.
 mod attributes;
+mod foreign;
+mod ids;
 pub mod json;
-mod read;
+mod leaf;
+mod read_json;
+mod read_protobuf;
+mod traces;
 mod write;
 
-pub use read::{is_json, read_json, read_protobuf};
+pub use read_json::read_json;
+pub use read_protobuf::read_protobuf;
 pub use write::{Batch, JsonWriter, ProtobufWriter};
 
 /// Generated from `proto/opentelemetry.proto`.
@@ -15,6 +21,7 @@ pub mod proto {
 
 /// The name under which back ends list us; it is TiKV's.
 pub const SERVICE: &str = "tikv";
+const WANTED: &str = "OTLP's TracesData (resourceSpans)";
 /// What made the spans.
 const SCOPE: &str = "tracepoints";
 

@@ -172,7 +172,7 @@ pub fn record(request: &Request) -> TraceRecord {
     };
     let steps: Vec<Step> = request.spans.iter().enumerate().map(|(i, s)| step(request, i, s)).collect();
     let covered = steps.iter().filter(|s| s.lane == "main" && request.spans[s.step].parent.is_none());
-    let stage_ns = covered.map(|s| s.dur_ns).sum::<u64>().min(request.dur_ns);
+    let stage_ns = covered.map(|s| s.dur_ns).fold(0, u64::saturating_add).min(request.dur_ns);
     let accounted = if request.dur_ns == 0 { 1.0 } else { stage_ns as f64 / request.dur_ns as f64 };
     let summary = Summary { stage_ns, wall_ns: request.dur_ns, accounted, dropped: request.dropped };
     TraceRecord { requests: vec![info], steps, summary }

@@ -1,60 +1,118 @@
 //! One event of the JSON as it stands there, and its attributes.
-use serde::Deserialize;
 use serde_json::{Map, Value as Json};
+use tracepoints_profile::json::{self, Members};
 
-use super::EXACT;
+use super::{EXACT, time};
 use crate::model::{Attributes, Value};
 
-/// All fields are optional: what a tool leaves out is not there.
-#[derive(Debug, Default, Deserialize)]
+/// A time of an event: tools give it as a number or as text, and some give none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Time {
+    #[default]
+    Absent,
+    /// In ns.
+    At(i128),
+    /// Something that is no time.
+    Odd,
+}
+
+impl Time {
+    fn read(text: &[u8]) -> Self {
+        match text {
+            b"null" => Self::Absent,
+            _ => time::nanos(text).map_or(Self::Odd, Self::At),
+        }
+    }
+
+    pub fn ns(self) -> Option<i128> {
+        match self {
+            Self::At(ns) => Some(ns),
+            _ => None,
+        }
+    }
+}
+
+/// All fields but the phase are optional: what a tool leaves out is not there.
+#[derive(Debug, Default)]
 pub(super) struct Event {
-    #[serde(default)]
+    /// Where it begins in the file, in bytes.
+    pub offset: usize,
     pub ph: String,
-    #[serde(default)]
     pub name: String,
-    #[serde(default)]
     pub cat: String,
-    #[serde(default)]
-    pub pid: Json,
-    #[serde(default)]
-    pub tid: Json,
-    #[serde(default)]
-    pub ts: Option<Json>,
-    #[serde(default)]
-    pub dur: Option<Json>,
-    #[serde(default)]
-    pub id: Json,
-    #[serde(default)]
-    pub id2: Json,
-    #[serde(default)]
+    pub pid: String,
+    pub tid: String,
+    pub ts: Time,
+    pub dur: Time,
+    /// Duration on the thread's own clock: all that some tools give.
+    pub tdur: Time,
+    /// What an asynchronous event belongs to.
+    pub id: AsyncId,
+    /// Its stack: a reference to `stackFrames`, or the frames.
+    pub stack: Json,
     pub args: Json,
 }
 
+/// Names an asynchronous operation, in its category and scope.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct AsyncId {
+    pub id: String,
+    pub scope: String,
+    /// The id holds in its process only.
+    pub local: bool,
+}
+
 impl Event {
-    /// In ns; None if there is none or it is no number.
-    pub fn at_ns(&self) -> Option<i128> {
-        self.ts.as_ref().and_then(nanos)
+    /// None for what is no object with a phase.
+    pub fn read(text: &[u8]) -> Option<Self> {
+        if text.first() != Some(&b'{') {
+            return None;
+        }
+        let mut event = Self::default();
+        let mut members = Members::new(text, 0);
+        while let Some((name, at)) = members.next() {
+            let value = members.value(at)?;
+            event.set(&name, value)?;
+        }
+        (members.closed() && !event.ph.is_empty()).then_some(event)
     }
 
-    pub fn dur_ns(&self) -> u64 {
-        let ns = self.dur.as_ref().and_then(nanos).unwrap_or(0);
-        u64::try_from(ns).unwrap_or(0)
+    fn set(&mut self, name: &str, text: &[u8]) -> Option<()> {
+        let value = || json::parse(text);
+        match name {
+            "ph" => self.ph = plain(&value()?),
+            "name" => self.name = plain(&value()?),
+            "cat" => self.cat = plain(&value()?),
+            "pid" => self.pid = plain(&value()?),
+            "tid" => self.tid = plain(&value()?),
+            "ts" => self.ts = Time::read(text),
+            "dur" => self.dur = Time::read(text),
+            "tdur" => self.tdur = Time::read(text),
+            "id" if self.id.id.is_empty() => self.id.id = id(&value()?),
+            "id2" => self.id2(&value()?),
+            "scope" => self.id.scope = plain(&value()?),
+            "sf" | "stack" => self.stack = value()?,
+            "args" => self.args = value()?,
+            // Colours, the thread's clock, ends of arrows: they change no span.
+            _ => {}
+        }
+        Some(())
     }
 
-    /// A thread, by the numbers or names that the file gives.
-    pub fn track(&self) -> (String, String) {
-        (plain(&self.pid), plain(&self.tid))
-    }
-
-    /// What an asynchronous event belongs to.
-    pub fn async_id(&self) -> String {
-        let id = if self.id2.is_null() { &self.id } else { &self.id2 };
-        format!("{}/{}", self.cat, plain(id))
+    fn id2(&mut self, value: &Json) {
+        for (name, local) in [("local", true), ("global", false)] {
+            if let Some(found) = value.get(name) {
+                (self.id.id, self.id.local) = (id(found), local);
+            }
+        }
     }
 
     /// The name that a metadata event gives.
-    pub fn named(&self) -> Option<&str> {
-        self.args.get("name")?.as_str()
+    pub fn named(&self) -> Option<String> {
+        match self.args.get("name")? {
+            Json::Null => None,
+            name => Some(plain(name)),
+        }
     }
 
     pub fn attributes(&mut self) -> Attributes {
@@ -66,23 +124,21 @@ impl Event {
     }
 }
 
-/// µs, as a number or as text, in ns.
-fn nanos(json: &Json) -> Option<i128> {
-    let us = match json {
-        Json::Number(n) if n.is_u64() || n.is_i64() => return n.as_i128().map(|us| us * 1000),
-        Json::Number(n) => n.as_f64()?,
-        Json::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    // In two parts: the whole would not keep its nanoseconds.
-    us.is_finite().then(|| (us.trunc() as i128).saturating_mul(1000) + (us.fract() * 1000.0).round() as i128)
-}
-
+/// Text as it is, nothing for null, JSON for the rest.
 pub(super) fn plain(json: &Json) -> String {
     match json {
         Json::String(text) => text.clone(),
         Json::Null => String::new(),
         other => other.to_string(),
+    }
+}
+
+/// The same id, whether it is a number or text in hex.
+fn id(json: &Json) -> String {
+    let text = plain(json);
+    match text.strip_prefix("0x").map(|hex| u64::from_str_radix(hex, 16)) {
+        Some(Ok(n)) => n.to_string(),
+        _ => text,
     }
 }
 

@@ -1,244 +1,236 @@
-//! Puts begins and ends together, and spans to their requests: ours by id, those of other tools by thread.
+//! Puts begins and ends together, in the order of their times: files may have events in any order.
 use std::collections::{BTreeMap, HashMap};
 
-use super::{
-    REQUEST, RESERVED, STORE,
-    event::{Event, plain},
-};
-use crate::{
-    Imported,
-    model::{Attributes, Lane, Request, Source, Span, take, take_text, take_uint},
-};
+use super::event::{AsyncId, Event, Time};
+use crate::model::{Attributes, Span};
 
-type Track = (String, String);
+/// A thread, by the numbers or names that the file gives.
+pub(super) type Track = (String, String);
 
-/// Spans that may stand open on a thread or under an id; what is nested deeper is damage.
+/// Spans that are looked through for the begin of an end; what is nested deeper is damage.
 const MAX_OPEN: usize = 4096;
 
-enum Whose {
-    /// The request as a whole.
-    Whole(u64),
-    Stage(u64),
-    /// Another tool's, by process and thread.
-    Foreign(Track),
+#[derive(Debug)]
+pub(super) struct Met {
+    pub span: Span,
+    pub attributes: Attributes,
+    pub track: Track,
+    /// In ns, before the base is added.
+    pub at: i128,
+}
+
+/// What begins and ends nest in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Line {
+    Thread(Track),
+    /// Category and id; the process of an id that is local to one.
+    Async(String, AsyncId, String),
 }
 
 #[derive(Debug)]
-struct Met {
-    span: Span,
-    attributes: Attributes,
-    track: Track,
-    /// In ns, before the base is added.
-    at: i128,
+enum Edge {
+    /// Of the span at this place.
+    Begin(usize),
+    End {
+        name: String,
+        pid: String,
+        attributes: Attributes,
+    },
 }
+
+/// How many of something were found, and the offset of the first.
+type Count = (u64, usize);
 
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
-    /// What times count from.
-    pub base_ns: u64,
-    met: Vec<Met>,
-    /// Places in `met` of what stands open, by thread and by asynchronous id.
-    open: HashMap<Track, Vec<usize>>,
-    open_async: HashMap<String, Vec<usize>>,
-    processes: HashMap<String, String>,
-    threads: HashMap<Track, String>,
+    pub met: Vec<Met>,
+    pub processes: HashMap<String, String>,
+    pub threads: HashMap<Track, String>,
+    edges: HashMap<Line, Vec<(i128, Edge)>>,
     last: i128,
-    ends_without_begin: u64,
-    passed_over: BTreeMap<String, u64>,
+    odd: BTreeMap<String, Count>,
+    pub arrows: u64,
 }
 
 impl Pairs {
     pub fn push(&mut self, event: Event) {
         match event.ph.as_str() {
-            "X" | "i" | "I" | "n" => drop(self.span(event)),
-            "B" => {
-                let track = event.track();
-                let place = self.span(event);
-                stand(self.open.entry(track).or_default(), place);
-            }
-            "b" => {
-                let id = event.async_id();
-                let place = self.span(event);
-                stand(self.open_async.entry(id).or_default(), place);
-            }
-            "E" => {
-                let place = self.open.get_mut(&event.track()).and_then(Vec::pop);
-                self.end(place, event);
-            }
-            "e" => {
-                let open = self.open_async.get_mut(&event.async_id());
-                let place = open.and_then(|open| {
-                    let name = |i: &usize| self.met[*i].span.name == event.name;
-                    let at = open.iter().rposition(name).or(open.len().checked_sub(1))?;
-                    Some(open.remove(at))
-                });
-                self.end(place, event);
-            }
+            "X" => self.complete(event),
+            "i" | "I" | "n" | "R" | "T" | "p" => drop(self.span(event, 0)),
+            "B" => self.begin(Line::Thread(track(&event)), event),
+            "E" => self.end(Line::Thread(track(&event)), event),
+            "b" | "S" => self.begin(async_line(&event), event),
+            "e" | "F" => self.end(async_line(&event), event),
             "M" => self.name(&event),
-            // Arrows: where they lead is told by the spans.
-            "s" | "t" | "f" => {}
-            other => *self.passed_over.entry(other.to_owned()).or_default() += 1,
+            // Where they lead is known by the spans.
+            "s" | "t" | "f" => self.arrows += 1,
+            other => {
+                let what = match other {
+                    "C" => "C (counters)",
+                    "P" => "P (CPU samples)",
+                    "N" | "O" | "D" => "N, O, D (objects)",
+                    "v" | "V" => "v, V (memory dumps)",
+                    "c" => "c (clock marks)",
+                    "(" | ")" => "( and ) (contexts)",
+                    other => &format!("{other:?}"),
+                };
+                self.odd(format!("events of the phase {what} were skipped"), event.offset);
+            }
         }
     }
 
-    fn span(&mut self, mut event: Event) -> Option<usize> {
-        let Some(at) = event.at_ns() else {
-            *self.passed_over.entry(format!("{} without a time", event.ph)).or_default() += 1;
+    fn odd(&mut self, what: impl Into<String>, offset: usize) {
+        self.odd.entry(what.into()).or_insert((0, offset)).0 += 1;
+    }
+
+    fn complete(&mut self, event: Event) {
+        let given = if event.dur == Time::Absent { event.tdur } else { event.dur };
+        let odd = match given {
+            Time::At(ns) if ns >= 0 => None,
+            Time::At(_) => Some("spans have a negative duration; they were read with none"),
+            Time::Absent => Some("spans (phase X) have no duration; they were read with none"),
+            Time::Odd => Some("spans have a duration that is no number; they were read with none"),
+        };
+        let offset = event.offset;
+        let dur_ns = given.ns().and_then(|ns| u64::try_from(ns).ok()).unwrap_or(0);
+        if let (Some(_), Some(odd)) = (self.span(event, dur_ns), odd) {
+            self.odd(odd, offset);
+        }
+    }
+
+    /// Keeps a span; returns its place.
+    fn span(&mut self, mut event: Event, dur_ns: u64) -> Option<usize> {
+        let Time::At(at) = event.ts else {
+            self.odd("events without a time were skipped", event.offset);
             return None;
         };
-        let attributes = event.attributes();
-        let track = event.track();
-        let dur_ns = event.dur_ns();
+        let mut attributes = event.attributes();
+        if !event.stack.is_null() {
+            attributes.push((super::frames::STACK.into(), super::frames::reference(&event.stack)));
+        }
         self.last = self.last.max(at.saturating_add(i128::from(dur_ns)));
+        let track = track(&event);
         let span = Span { name: event.name, category: event.cat, dur_ns, ..Span::default() };
         self.met.push(Met { span, attributes, track, at });
         Some(self.met.len() - 1)
     }
 
-    fn end(&mut self, place: Option<usize>, mut event: Event) {
-        let at = event.at_ns().unwrap_or(self.last);
-        self.last = self.last.max(at);
-        match place.and_then(|i| self.met.get_mut(i)) {
-            Some(met) => {
-                met.span.dur_ns = u64::try_from(at.saturating_sub(met.at)).unwrap_or(0);
-                met.attributes.extend(event.attributes());
-            }
-            None => self.ends_without_begin += 1,
+    fn begin(&mut self, line: Line, event: Event) {
+        if let Some(place) = self.span(event, 0) {
+            let at = self.met[place].at;
+            self.edges.entry(line).or_default().push((at, Edge::Begin(place)));
         }
     }
 
+    fn end(&mut self, line: Line, mut event: Event) {
+        let edges = self.edges.entry(line).or_default();
+        // An end without a time is where the file has it.
+        let at = event.ts.ns().or_else(|| edges.last().map(|(at, _)| *at));
+        let Some(at) = at else {
+            return self.odd("events without a time were skipped", event.offset);
+        };
+        let attributes = event.attributes();
+        edges.push((at, Edge::End { name: event.name, pid: event.pid, attributes }));
+        self.last = self.last.max(at);
+    }
+
     fn name(&mut self, event: &Event) {
-        let Some(name) = event.named().map(str::to_owned) else { return };
+        let Some(name) = event.named() else { return };
         match event.name.as_str() {
-            "process_name" => drop(self.processes.insert(plain(&event.pid), name)),
-            "thread_name" => drop(self.threads.insert(event.track(), name)),
+            "process_name" => drop(self.processes.insert(event.pid.clone(), name)),
+            "thread_name" => drop(self.threads.insert(track(event), name)),
             _ => {}
         }
     }
 
-    pub fn finish(mut self) -> Imported {
-        let open: Vec<usize> =
-            self.open.values().chain(self.open_async.values()).flatten().copied().collect();
-        for place in &open {
-            let met = &mut self.met[*place];
-            met.span.dur_ns = u64::try_from(self.last.saturating_sub(met.at)).unwrap_or(0);
+    /// Gives each span its end. Call it once, after the last event.
+    pub fn join(&mut self) -> Vec<String> {
+        let (mut open, mut ends) = (0, 0);
+        for mut edges in std::mem::take(&mut self.edges).into_values() {
+            edges.sort_by_key(|(at, _)| *at);
+            let mut line = OpenLine { met: &mut self.met, open: Vec::new() };
+            ends += line.run(edges);
+            open += line.open.len();
+            let left = line.open;
+            left.into_iter().for_each(|place| last_until(&mut self.met[place], self.last));
         }
-        let mut imported = Imported { notes: self.notes(open.len()), ..Imported::default() };
-        let mut ours: BTreeMap<u64, Request> = BTreeMap::new();
-        let mut foreign: BTreeMap<Track, Vec<Span>> = BTreeMap::new();
-        for met in std::mem::take(&mut self.met) {
-            let (whose, span) = self.place(met);
-            match whose {
-                Whose::Whole(id) => {
-                    let request = ours.entry(id).or_default();
-                    let spans = std::mem::take(&mut request.spans);
-                    *request = of_span(id, span, spans);
-                }
-                Whose::Stage(id) => {
-                    let request = ours.entry(id).or_default();
-                    request.id = id;
-                    request.spans.push(span);
-                }
-                Whose::Foreign(track) => foreign.entry(track).or_default().push(span),
-            }
-        }
-        imported.requests = ours.into_values().collect();
-        let next = imported.requests.last().map_or(1, |r| r.id.saturating_add(1));
-        imported.requests.extend(
-            foreign
-                .into_iter()
-                .enumerate()
-                .map(|(i, (track, spans))| of_track(next.saturating_add(i as u64), &track, spans)),
-        );
-        imported.requests.iter_mut().for_each(Request::settle);
-        imported.requests.retain(|r| !r.spans.is_empty() || !r.name.is_empty());
-        imported
+        self.notes(open, ends)
     }
 
-    /// Whose a span is, and the span itself, its attributes in place.
-    fn place(&self, met: Met) -> (Whose, Span) {
-        let Met { mut span, mut attributes, track, at } = met;
-        let named = self.threads.get(&track).cloned().unwrap_or_else(|| format!("thread {}", track.1));
-        let process = self.processes.get(&track.0).cloned().unwrap_or_else(|| format!("process {}", track.0));
-        let start = i128::from(self.base_ns).saturating_add(at).clamp(0, i128::from(u64::MAX));
-        span.start_ns = start as u64;
-        let Some(id) = attributes.iter().find(|(n, _)| n == "request").and_then(|(_, v)| v.uint()) else {
-            (span.thread, span.attributes) = (named.clone(), attributes);
-            return (Whose::Foreign((process, named)), span);
-        };
-        span.store = process.strip_prefix(STORE).and_then(|n| n.parse().ok()).unwrap_or(0);
-        if span.category == REQUEST {
-            span.attributes = attributes;
-            return (Whose::Whole(id), span);
-        }
-        let thread = take_text(&mut attributes, "thread");
-        span.thread = if thread.is_empty() { named } else { thread };
-        let lane = take_text(&mut attributes, "lane");
-        span.lane = if lane == Lane::Replica.name() { Lane::Replica } else { Lane::Main };
-        span.source = source(&mut attributes);
-        attributes.retain(|(n, _)| !RESERVED.contains(&n.as_str()));
-        span.attributes = attributes;
-        (Whose::Stage(id), span)
-    }
-
-    fn notes(&self, open: usize) -> Vec<String> {
+    fn notes(&self, open: usize, ends: u64) -> Vec<String> {
         let mut notes = Vec::new();
         if open > 0 {
             notes.push(format!("{open} spans have no end; they last until the last event of the file"));
         }
-        if self.ends_without_begin > 0 {
-            notes.push(format!("{} ends have no begin and were passed over", self.ends_without_begin));
+        if ends > 0 {
+            notes.push(format!("{ends} ends have no begin and were skipped"));
         }
-        for (phase, n) in &self.passed_over {
-            notes.push(format!("{n} events of the phase {phase:?} were passed over"));
+        for (what, (n, first)) in &self.odd {
+            notes.push(format!("{n} {what}; the first is at offset {first}"));
         }
         notes
     }
 }
 
-fn stand(open: &mut Vec<usize>, place: Option<usize>) {
-    if open.len() < MAX_OPEN {
-        open.extend(place);
-    }
+fn track(event: &Event) -> Track {
+    (event.pid.clone(), event.tid.clone())
 }
 
-fn source(attributes: &mut Attributes) -> Option<Source> {
-    let function = take_text(attributes, "function");
-    let place = take(attributes, "source")?.to_string();
-    let (file, line) = place.rsplit_once(':')?;
-    Some(Source { file: file.into(), line: line.parse().ok()?, function })
+fn async_line(event: &Event) -> Line {
+    let process = if event.id.local { event.pid.clone() } else { String::new() };
+    Line::Async(event.cat.clone(), event.id.clone(), process)
 }
 
-fn of_span(id: u64, span: Span, spans: Vec<Span>) -> Request {
-    let mut attributes = span.attributes;
-    take(&mut attributes, "request");
-    Request {
-        id,
-        parent: take_uint(&mut attributes, "parent"),
-        dropped: take_uint(&mut attributes, "dropped"),
-        unfinished: take(&mut attributes, "unfinished").is_some(),
-        name: span.name,
-        store: span.store,
-        start_ns: span.start_ns,
-        dur_ns: span.dur_ns,
-        attributes,
-        spans,
-        ..Request::default()
-    }
+fn last_until(met: &mut Met, end: i128) {
+    met.span.dur_ns = u64::try_from(end.saturating_sub(met.at)).unwrap_or(0);
 }
 
-/// All spans of one thread of another tool, nested as their times are.
-fn of_track(id: u64, (process, thread): &Track, mut spans: Vec<Span>) -> Request {
-    spans.sort_by_key(|s| (s.start_ns, std::cmp::Reverse(s.dur_ns)));
-    let mut around: Vec<usize> = Vec::new();
-    for i in 0..spans.len() {
-        while around.last().is_some_and(|p| {
-            spans[*p].end_ns() < spans[i].end_ns() || spans[*p].end_ns() <= spans[i].start_ns
-        }) {
-            around.pop();
+/// One thread or asynchronous operation, while its edges are gone through.
+struct OpenLine<'a> {
+    met: &'a mut Vec<Met>,
+    /// Places of the spans that are open.
+    open: Vec<usize>,
+}
+
+impl OpenLine<'_> {
+    /// Returns how many ends have no begin.
+    fn run(&mut self, edges: Vec<(i128, Edge)>) -> u64 {
+        let (mut lost, mut now) = (0, i128::MIN);
+        // Ends whose begin has the same time, but comes later in the file.
+        let mut early: Vec<Edge> = Vec::new();
+        for (at, edge) in edges {
+            if at > now {
+                lost += self.late(now, &mut early);
+                now = at;
+            }
+            match edge {
+                Edge::Begin(place) => self.open.push(place),
+                end => early.extend(self.end(at, end)),
+            }
         }
-        spans[i].parent = around.last().copied();
-        around.push(i);
+        lost + self.late(now, &mut early)
     }
-    Request { id, name: format!("{process} / {thread}"), spans, ..Request::default() }
+
+    fn late(&mut self, at: i128, early: &mut Vec<Edge>) -> u64 {
+        early.drain(..).filter_map(|end| self.end(at, end)).count() as u64
+    }
+
+    /// Gives the end back if nothing open fits.
+    fn end(&mut self, at: i128, edge: Edge) -> Option<Edge> {
+        let Edge::End { name, pid, attributes } = edge else { return None };
+        let Some(found) = self.find(&name, &pid) else { return Some(Edge::End { name, pid, attributes }) };
+        let met = &mut self.met[self.open.remove(found)];
+        last_until(met, at);
+        met.attributes.extend(attributes);
+        None
+    }
+
+    /// The innermost of this name, of the same process if there is one; the innermost of all if an end has no name.
+    fn find(&self, name: &str, pid: &str) -> Option<usize> {
+        let from = self.open.len().saturating_sub(MAX_OPEN);
+        let named = |i: &usize| name.is_empty() || self.met[self.open[*i]].span.name == name;
+        let mut fits = (from..self.open.len()).rev().filter(named).peekable();
+        let innermost = *fits.peek()?;
+        Some(fits.find(|i| self.met[self.open[*i]].track.0 == pid).unwrap_or(innermost))
+    }
 }

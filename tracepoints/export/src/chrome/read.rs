@@ -1,8 +1,15 @@
-//! Reads trace-event JSON as far as it is whole: an object, a bare array (also one that was never closed), or a stream of
-//! `data:` lines as TiDB's `/debug/traceevent` sends them.
-use serde::de::{DeserializeOwned, IgnoredAny};
+//! Reads trace-event JSON as far as it can be read: an object, a bare array (also one that was never closed), an event a
+//! line, or a stream of `data:` lines as TiDB's `/debug/traceevent` sends them.
+use std::borrow::Cow;
 
-use super::{BASE, event::Event, pair::Pairs};
+use tracepoints_profile::json::{self, Lost, Members, begin, elements, value_end};
+
+use super::{
+    BASE, PRODUCER,
+    assemble::{About, assemble},
+    event::Event,
+    pair::Pairs,
+};
 use crate::{ExportError, Imported};
 
 const WANTED: &str = "trace-event JSON: an array of events, or an object with `traceEvents`";
@@ -12,170 +19,139 @@ const WANTED: &str = "trace-event JSON: an array of events, or an object with `t
 /// # Errors
 /// If it is no trace-event JSON, or holds no span.
 pub fn read(bytes: &[u8]) -> Result<Imported, ExportError> {
-    let mut reader = Reader { text: Text { bytes, at: 0 }, pairs: Pairs::default(), cut: None };
-    reader.text.blank();
-    match reader.text.peek() {
-        None => return Err(ExportError::Empty),
-        Some(b'[') => reader.array()?,
-        Some(b'{') => reader.object()?,
-        _ if bytes[reader.text.at..].starts_with(b"data:") => reader.stream()?,
-        Some(_) => return Err(reader.text.error(WANTED)),
-    }
-    let Reader { pairs, cut, .. } = reader;
-    let mut imported = pairs.finish();
-    if let Some(offset) = cut {
-        imported.notes.push(format!(
-            "the file is cut short or damaged at offset {offset}; what stands before was read"
-        ));
-    }
+    let mut reader = Reader { text: bytes, ..Reader::default() };
+    reader.all()?;
+    let Reader { pairs, about, lost, notes, .. } = reader;
+    let mut imported = assemble(pairs, &about);
+    imported.notes.extend(notes);
+    imported.notes.extend(lost.notes("events", bytes));
     if imported.requests.is_empty() {
         return Err(ExportError::NoSpan("events of the phases X, B/E, b/e or i"));
     }
     Ok(imported)
 }
 
+#[derive(Default)]
 struct Reader<'a> {
-    text: Text<'a>,
+    text: &'a [u8],
     pairs: Pairs,
-    cut: Option<usize>,
+    about: About,
+    lost: Lost,
+    notes: Vec<String>,
 }
 
 impl Reader<'_> {
-    /// Events up to the closing bracket, or up to where the file ends.
-    fn array(&mut self) -> Result<(), ExportError> {
-        self.text.at += 1;
+    /// Documents one after the other; most files have one.
+    fn all(&mut self) -> Result<(), ExportError> {
+        let mut at = begin(self.text, 0);
+        if at == self.text.len() {
+            return Err(ExportError::Empty);
+        }
         let mut first = true;
-        loop {
-            self.text.separators();
-            match self.text.peek() {
-                None => {
-                    self.cut = Some(self.text.at);
+        while at < self.text.len() {
+            at = match self.text[at] {
+                b'[' => self.array(at),
+                b'{' => self.object(at, first)?,
+                _ if self.text[at..].starts_with(b"data:") => at + b"data:".len(),
+                // Other fields of server-sent events, and commas between documents.
+                b',' => at + 1,
+                _ if first => return Err(self.error(at)),
+                _ => {
+                    self.lost.cut.get_or_insert(at);
                     return Ok(());
                 }
-                Some(b']') => {
-                    self.text.at += 1;
-                    return Ok(());
-                }
-                Some(_) => {}
-            }
-            match self.text.next::<Event>("an event") {
-                Ok(event) => self.pairs.push(event),
-                Err(e) if first => return Err(e),
-                Err(_) => {
-                    self.cut = Some(self.text.at);
-                    self.text.at = self.text.bytes.len();
-                    return Ok(());
-                }
-            }
+            };
             first = false;
+            at = begin(self.text, at);
         }
+        Ok(())
     }
 
-    fn object(&mut self) -> Result<(), ExportError> {
-        self.text.at += 1;
-        let mut met = false;
-        loop {
-            self.text.separators();
-            match self.text.peek() {
-                Some(b'"') => {}
-                Some(b'}') if met => return Ok(()),
-                None if met => {
-                    self.cut.get_or_insert(self.text.at);
-                    return Ok(());
-                }
-                _ => return Err(self.text.error(WANTED)),
-            }
-            let key: String = self.text.next("a name")?;
-            self.text.blank();
-            if self.text.peek() != Some(b':') {
-                return Err(self.text.error("a colon"));
-            }
-            self.text.at += 1;
-            self.text.blank();
-            match key.as_str() {
-                "traceEvents" if self.text.peek() == Some(b'[') => {
-                    self.array()?;
-                    met = true;
-                }
-                "otherData" => {
-                    let other: serde_json::Value = self.text.next("a value")?;
-                    let base = other.get(BASE).and_then(|b| b.as_str()).and_then(|b| b.parse().ok());
-                    self.pairs.base_ns = base.unwrap_or(self.pairs.base_ns);
-                }
-                // What stands behind the events matters to nobody.
-                _ => match self.text.next::<IgnoredAny>("a value") {
-                    Err(_) if met => return Ok(()),
-                    other => drop(other?),
-                },
-            }
-        }
-    }
-
-    /// Server-sent events, each with an array.
-    fn stream(&mut self) -> Result<(), ExportError> {
-        loop {
-            self.text.blank();
-            let rest = &self.text.bytes[self.text.at..];
-            if rest.is_empty() {
-                return Ok(());
-            }
-            if !rest.starts_with(b"data:") {
-                return Err(self.text.error("`data:` before each array of events"));
-            }
-            self.text.at += b"data:".len();
-            self.text.blank();
-            if self.text.peek() != Some(b'[') {
-                return Err(self.text.error("an array of events"));
-            }
-            self.array()?;
-        }
-    }
-}
-
-/// JSON values one after the other, so that a broken end does not hide what stands before it.
-struct Text<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Text<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn skip(&mut self, wanted: impl Fn(u8) -> bool) {
-        while self.peek().is_some_and(&wanted) {
-            self.at += 1;
-        }
-    }
-
-    fn blank(&mut self) {
-        self.skip(|b| b.is_ascii_whitespace());
-    }
-
-    fn separators(&mut self) {
-        self.skip(|b| b.is_ascii_whitespace() || b == b',');
-    }
-
-    fn next<T: DeserializeOwned>(&mut self, expected: &'static str) -> Result<T, ExportError> {
-        let mut values = serde_json::Deserializer::from_slice(&self.bytes[self.at..]).into_iter::<T>();
-        match values.next() {
-            Some(Ok(value)) => {
-                self.at += values.byte_offset();
-                Ok(value)
-            }
-            Some(Err(e)) => Err(ExportError::Syntax { offset: self.at, expected, met: e.to_string() }),
-            None => Err(self.error(expected)),
-        }
-    }
-
-    fn error(&self, expected: &'static str) -> ExportError {
-        let shown = &self.bytes[self.at..self.bytes.len().min(self.at + 24)];
-        let met = if shown.is_empty() {
-            "the end of the file".into()
-        } else {
-            format!("{:?}", shown.escape_ascii().to_string())
+    /// Events up to the closing bracket, or up to where the file ends. Returns where that is.
+    fn array(&mut self, at: usize) -> usize {
+        let (text, pairs) = (self.text, &mut self.pairs);
+        let read = |one: &[u8]| {
+            let event = Event::read(one)?;
+            Some(Event { offset: one.as_ptr() as usize - text.as_ptr() as usize, ..event })
         };
-        ExportError::Syntax { offset: self.at, expected, met }
+        elements(text, at, read, |event| pairs.push(event), &mut self.lost)
+    }
+
+    /// An object with `traceEvents`, or an event that stands for itself.
+    fn object(&mut self, at: usize, first: bool) -> Result<usize, ExportError> {
+        let mut members = Members::new(self.text, at);
+        let (mut events, mut names) = (false, Vec::new());
+        while let Some((name, value)) = members.next() {
+            match name.as_ref() {
+                "traceEvents" if self.text.get(value) == Some(&b'[') => {
+                    members.resume(self.array(value));
+                    events = true;
+                }
+                // An event; more of them follow without a bracket around them.
+                "ph" if !events => return Ok(self.array(at)),
+                _ => self.member(&name, value),
+            }
+            names.push(name);
+        }
+        if !events {
+            // A damaged line among others costs that line.
+            return if first { Err(self.no_events(at, &members, &names)) } else { Ok(self.array(at)) };
+        }
+        if !members.closed() {
+            self.lost.cut.get_or_insert(members.at());
+            return Ok(self.text.len());
+        }
+        Ok(members.at())
+    }
+
+    fn member(&mut self, name: &str, at: usize) {
+        let text = self.text;
+        let value = || json::parse(&text[at..value_end(text, at)?]);
+        match name {
+            "otherData" => {
+                let Some(other) = value() else { return };
+                self.about.ours |= other.get("producer").is_some_and(|p| p == PRODUCER);
+                let base = other.get(BASE).and_then(|b| b.as_str()).and_then(|b| b.parse().ok());
+                self.about.base_ns = base.unwrap_or(self.about.base_ns);
+            }
+            // PyTorch's profiler counts from here.
+            "baseTimeNanoseconds" => {
+                let base = value().and_then(|b| b.as_u64());
+                self.about.base_ns = base.unwrap_or(self.about.base_ns);
+            }
+            "stackFrames" => self.about.frames.read(&value().unwrap_or_default()),
+            "samples" => {
+                let n = value().and_then(|s| s.as_array().map(Vec::len)).unwrap_or(0);
+                if n > 0 {
+                    self.notes
+                        .push(format!("{n} CPU samples (`samples`) were skipped: they belong to no span"));
+                }
+            }
+            "systemTraceEvents" => {
+                if value().is_some_and(|v| v.as_str().is_none_or(|text| !text.is_empty())) {
+                    self.notes.push("the system's own trace (`systemTraceEvents`) was skipped".into());
+                }
+            }
+            // Times and threads of the viewer, metadata: they change no span.
+            _ => {}
+        }
+    }
+
+    fn error(&self, at: usize) -> ExportError {
+        let shown = &self.text[at..self.text.len().min(at + 24)];
+        let met = format!("{:?}", shown.escape_ascii().to_string());
+        ExportError::Syntax { offset: at, expected: WANTED, met }
+    }
+
+    fn no_events(&self, at: usize, members: &Members<'_>, names: &[Cow<'_, str>]) -> ExportError {
+        if !members.closed() {
+            return self.error(members.at().min(self.text.len()));
+        }
+        let names: Vec<_> = names.iter().take(8).map(|name| format!("{name:?}")).collect();
+        ExportError::Syntax {
+            offset: at,
+            expected: WANTED,
+            met: format!("an object with {}", names.join(", ")),
+        }
     }
 }

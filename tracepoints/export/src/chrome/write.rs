@@ -6,7 +6,7 @@ use std::{
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{BASE, EXACT, NO_STORE, REQUEST, STORE};
+use super::{BASE, EXACT, NO_STORE, PRODUCER, REQUEST, STAGE, STORE, WITHIN, escaped};
 use crate::{
     ExportError,
     lanes::Lanes,
@@ -39,7 +39,7 @@ impl<W: Write> Writer<W> {
     pub fn request(&mut self, request: &Request) -> Result<(), ExportError> {
         if self.base_ns.is_none() {
             self.base_ns = Some(request.start_ns);
-            let other = json!({ "producer": "tracepoints", BASE: request.start_ns.to_string() });
+            let other = json!({ "producer": PRODUCER, BASE: request.start_ns.to_string() });
             write!(self.out, "{{\"displayTimeUnit\":\"ns\",\"otherData\":{other},\"traceEvents\":[")?;
         }
         self.whole(request)?;
@@ -85,6 +85,12 @@ impl<W: Write> Writer<W> {
         }
         if row > 0 {
             args.insert("thread".into(), span.thread.as_str().into());
+        }
+        if span.category == REQUEST {
+            args.insert(STAGE.into(), true.into());
+        }
+        if let Some(parent) = span.parent {
+            args.insert(WITHIN.into(), number(parent as u64 + 1));
         }
         if let Some(source) = &span.source {
             args.insert("source".into(), format!("{}:{}", source.file, source.line).into());
@@ -188,7 +194,7 @@ fn micros(ns: i128) -> String {
 }
 
 fn arguments(attributes: &Attributes) -> Map<String, Json> {
-    attributes.iter().map(|(name, value)| (name.clone(), to_json(value))).collect()
+    attributes.iter().map(|(name, value)| (escaped::name(name), to_json(value))).collect()
 }
 
 fn to_json(value: &Value) -> Json {
@@ -196,6 +202,8 @@ fn to_json(value: &Value) -> Json {
         Value::Bool(b) => (*b).into(),
         Value::Uint(n) => number(*n),
         Value::Int(n) => (*n).into(),
+        // JSON has no NaN and no infinity.
+        Value::Float(x) if !x.is_finite() => x.to_string().into(),
         Value::Float(x) => (*x).into(),
         Value::Text(text) => text.as_str().into(),
     }

@@ -125,13 +125,18 @@ pub mod hex {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(from)?;
+        decode(&text)
+            .ok_or_else(|| D::Error::custom(format!("expected an id in hexadecimal, found {text:?}")))
+    }
+
+    /// None for other text.
+    pub(in crate::otlp) fn decode(text: &str) -> Option<Vec<u8>> {
         let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
         let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
             [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
             _ => None,
         });
-        let bytes: Option<Vec<u8>> = pairs.collect();
-        bytes.ok_or_else(|| D::Error::custom(format!("expected an id in hexadecimal, met {text:?}")))
+        pairs.collect()
     }
 }
 
@@ -154,18 +159,25 @@ pub mod base64 {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(from)?;
-        let digits: Option<Vec<u32>> = text
-            .trim_end_matches('=')
-            .bytes()
-            .map(|b| DIGITS.iter().position(|d| *d == b).map(|d| d as u32))
-            .collect();
-        let digits = digits.ok_or_else(|| D::Error::custom("expected base64"))?;
+        decode(&String::deserialize(from)?).ok_or_else(|| D::Error::custom("expected base64"))
+    }
+
+    /// Of either alphabet, with padding or without; None for other text.
+    pub(in crate::otlp) fn decode(text: &str) -> Option<Vec<u8>> {
+        let plain = |b: u8| match b {
+            b'-' => b'+',
+            b'_' => b'/',
+            b => b,
+        };
+        let digits = text.trim_end_matches('=').bytes().map(plain);
+        let digits: Option<Vec<u32>> =
+            digits.map(|b| DIGITS.iter().position(|d| *d == b).map(|d| d as u32)).collect();
+        let digits = digits?;
         let mut out = Vec::new();
         for group in digits.chunks(4) {
             let word = (0..4).fold(0u32, |w, i| w << 6 | group.get(i).copied().unwrap_or(0));
             out.extend_from_slice(&word.to_be_bytes()[1..group.len().max(1)]);
         }
-        Ok(out)
+        Some(out)
     }
 }

@@ -104,8 +104,9 @@ fn what_is_none_of_ours_is_named() {
     assert!(message(b"").contains("empty"));
     assert!(message(b"  \n ").contains("empty"));
     assert!(message(b"TPTRACE\0....").contains("a trace file of this toolkit"));
-    assert!(message(&[0x1f, 0x8b, 8, 0]).contains("gzip"));
+    assert!(message(&[0x1f, 0x8b, 8, 0]).contains("unpack"));
     assert!(message(b"# TYPE x counter").contains("offset 0"));
+    assert!(message(b"PK\x03\x04").contains("zip"));
     assert!(message(b"{\"a\": 1}").contains("traceEvents"));
     assert!(message(b"[]").contains("no span"));
     assert!(message(b"{\"resourceSpans\":[]}").contains("no span"));

@@ -2,8 +2,11 @@
 mod arbitrary;
 mod bridge;
 mod chrome;
+mod chrome_dialects;
 mod folded;
+mod names;
 mod otlp;
+mod otlp_dialects;
 mod perfetto;
 mod sample;
 mod send;

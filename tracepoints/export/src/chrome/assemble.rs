@@ -1,0 +1,180 @@
+//! Spans to their requests: ours by id, those of other tools by thread.
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    REQUEST, RESERVED, STAGE, STORE, WITHIN, escaped,
+    frames::{Frames, STACK},
+    pair::{Met, Pairs, Track},
+};
+use crate::{
+    Imported,
+    model::{Attributes, Lane, Request, Source, Span, Value, take, take_text, take_uint},
+};
+
+/// What the document says besides its events.
+#[derive(Debug, Default)]
+pub(super) struct About {
+    /// What times count from.
+    pub base_ns: u64,
+    /// This toolkit wrote it.
+    pub ours: bool,
+    pub frames: Frames,
+}
+
+enum Whose {
+    /// The request as a whole.
+    Whole(u64),
+    Stage(u64),
+    /// Another tool's.
+    Foreign(Track),
+}
+
+/// A stage and the number of the span around it, as our writer counts them.
+type Numbered = (Span, Option<u64>);
+
+pub(super) fn assemble(mut pairs: Pairs, about: &About) -> Imported {
+    let notes = pairs.join();
+    let mut imported = Imported { notes, ..Imported::default() };
+    if pairs.arrows > 0 && !about.ours {
+        imported.notes.push(format!("{} arrows between spans (phases s, t, f) were skipped", pairs.arrows));
+    }
+    let mut ours: BTreeMap<u64, Request> = BTreeMap::new();
+    let mut stages: BTreeMap<u64, Vec<Numbered>> = BTreeMap::new();
+    let mut foreign: HashMap<Track, Vec<Span>> = HashMap::new();
+    for met in std::mem::take(&mut pairs.met) {
+        let (whose, span, within) = place(&pairs, about, met);
+        match whose {
+            Whose::Whole(id) => drop(ours.insert(id, of_span(id, span))),
+            Whose::Stage(id) => stages.entry(id).or_default().push((span, within)),
+            Whose::Foreign(track) => foreign.entry(track).or_default().push(span),
+        }
+    }
+    for (id, stages) in stages {
+        let request = ours.entry(id).or_insert_with(|| Request { id, ..Request::default() });
+        request.spans = nested(stages);
+    }
+    let next = ours.last_key_value().map_or(1, |(id, _)| id.saturating_add(1));
+    imported.requests = ours.into_values().collect();
+    imported.requests.extend(of_tracks(&pairs, foreign, next));
+    imported.requests.iter_mut().for_each(Request::settle);
+    imported
+}
+
+/// A stack that is given by its id becomes the names of its frames.
+fn resolve(frames: &Frames, attributes: &mut Attributes) {
+    for (_, value) in attributes.iter_mut().filter(|(name, _)| name == STACK) {
+        if let Some(stack) = value.text().and_then(|id| frames.stack(id)) {
+            *value = Value::Text(stack);
+        }
+    }
+}
+
+/// Whose a span is, the span itself with its attributes in place, and the number of the span around it.
+fn place(pairs: &Pairs, about: &About, met: Met) -> (Whose, Span, Option<u64>) {
+    let Met { mut span, mut attributes, track, at } = met;
+    let start = i128::from(about.base_ns).saturating_add(at).clamp(0, i128::from(u64::MAX));
+    span.start_ns = start as u64;
+    let id = attributes.iter().find(|(n, _)| n == "request").and_then(|(_, v)| v.uint());
+    let Some(id) = id.filter(|_| about.ours) else {
+        resolve(&about.frames, &mut attributes);
+        (span.thread, span.attributes) = (thread(pairs, &track), attributes);
+        return (Whose::Foreign(track), span, None);
+    };
+    let process = process(pairs, &track);
+    span.store = process.strip_prefix(STORE).and_then(|n| n.parse().ok()).unwrap_or(0);
+    if span.category == REQUEST && take(&mut attributes, STAGE).is_none() {
+        span.attributes = attributes;
+        return (Whose::Whole(id), span, None);
+    }
+    span.thread = match take(&mut attributes, "thread") {
+        Some(thread) => thread.to_string(),
+        None => thread(pairs, &track),
+    };
+    let lane = take_text(&mut attributes, "lane");
+    span.lane = if lane == Lane::Replica.name() { Lane::Replica } else { Lane::Main };
+    span.source = source(&mut attributes);
+    let within = take(&mut attributes, WITHIN).and_then(|n| n.uint());
+    span.attributes = own(attributes);
+    (Whose::Stage(id), span, within)
+}
+
+/// Attributes without those that are ours; names that look like ours come out as they went in.
+fn own(attributes: Attributes) -> Attributes {
+    let kept = attributes.into_iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()));
+    kept.map(|(name, value)| (escaped::undo(name), value)).collect()
+}
+
+fn process(pairs: &Pairs, track: &Track) -> String {
+    pairs.processes.get(&track.0).cloned().unwrap_or_else(|| format!("process {}", track.0))
+}
+
+fn thread(pairs: &Pairs, track: &Track) -> String {
+    pairs.threads.get(track).cloned().unwrap_or_else(|| format!("thread {}", track.1))
+}
+
+fn source(attributes: &mut Attributes) -> Option<Source> {
+    let function = take_text(attributes, "function");
+    let place = take(attributes, "source")?.to_string();
+    let (file, line) = place.rsplit_once(':')?;
+    Some(Source { file: file.into(), line: line.parse().ok()?, function })
+}
+
+fn of_span(id: u64, span: Span) -> Request {
+    let mut attributes = span.attributes;
+    take(&mut attributes, "request");
+    Request {
+        id,
+        parent: take_uint(&mut attributes, "parent"),
+        dropped: take_uint(&mut attributes, "dropped"),
+        unfinished: take(&mut attributes, "unfinished").is_some(),
+        name: span.name,
+        store: span.store,
+        start_ns: span.start_ns,
+        dur_ns: span.dur_ns,
+        attributes: own(attributes),
+        ..Request::default()
+    }
+}
+
+/// The stages of one request in the order in which they were written, each below the one around it.
+fn nested(stages: Vec<Numbered>) -> Vec<Span> {
+    let within = |n: Option<u64>| usize::try_from(n?.checked_sub(1)?).ok();
+    let len = stages.len();
+    let with_parent = |(span, n): Numbered| Span { parent: within(n).filter(|p| *p < len), ..span };
+    stages.into_iter().map(with_parent).collect()
+}
+
+/// The requests of other tools: a thread each. Two threads of one name stay two.
+fn of_tracks(pairs: &Pairs, tracks: HashMap<Track, Vec<Span>>, first: u64) -> Vec<Request> {
+    let name = |track: &Track| format!("{} / {}", process(pairs, track), thread(pairs, track));
+    let mut names: HashMap<String, u64> = HashMap::new();
+    tracks.keys().for_each(|track| *names.entry(name(track)).or_default() += 1);
+    let mut tracks: Vec<_> = tracks.into_iter().collect();
+    // By name, then by the numbers.
+    let number = |text: &str| (text.parse::<u64>().unwrap_or(u64::MAX), text.to_owned());
+    tracks.sort_by_cached_key(|(track, _)| (name(track), number(&track.0), number(&track.1)));
+    let request = |(i, (track, spans)): (usize, (Track, Vec<Span>))| {
+        let mut name = name(&track);
+        if names.get(&name).is_some_and(|n| *n > 1) {
+            name = format!("{name} (pid {}, tid {})", track.0, track.1);
+        }
+        of_track(first.saturating_add(i as u64), name, spans)
+    };
+    tracks.into_iter().enumerate().map(request).collect()
+}
+
+/// All spans of one thread of another tool, nested as their times are.
+fn of_track(id: u64, name: String, mut spans: Vec<Span>) -> Request {
+    spans.sort_by_key(|s| (s.start_ns, std::cmp::Reverse(s.dur_ns)));
+    let mut around: Vec<usize> = Vec::new();
+    for i in 0..spans.len() {
+        while around.last().is_some_and(|p| {
+            spans[*p].end_ns() < spans[i].end_ns() || spans[*p].end_ns() <= spans[i].start_ns
+        }) {
+            around.pop();
+        }
+        spans[i].parent = around.last().copied();
+        around.push(i);
+    }
+    Request { id, name, spans, ..Request::default() }
+}

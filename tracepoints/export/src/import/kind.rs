@@ -1,0 +1,127 @@
+//! Finds out by the names in it what a JSON file is.
+use tracepoints_profile::json::{Members, begin};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Empty,
+    Chrome,
+    OtlpJson,
+    /// No text: protobuf, if anything.
+    Binary,
+    /// Of another format, in words.
+    Other(&'static str),
+}
+
+/// Bytes that are looked at to tell text from binary data.
+const HEAD: usize = 4096;
+
+pub(super) fn of(bytes: &[u8]) -> Kind {
+    let at = begin(bytes, 0);
+    if at == bytes.len() {
+        return Kind::Empty;
+    }
+    let head = &bytes[..bytes.len().min(HEAD)];
+    // A message of protobuf has tags that text has not; its first one looks like a line break.
+    if head.iter().any(|b| *b < b' ' && !b.is_ascii_whitespace() && *b != 0x1e) {
+        return Kind::Binary;
+    }
+    match bytes[at] {
+        b'{' => of_object(bytes, at).unwrap_or(Kind::Chrome),
+        b'[' => of_array(bytes, at),
+        _ if bytes[at..].starts_with(b"data:") => Kind::Chrome,
+        0x1e => of_object(bytes, begin(bytes, at + 1)).unwrap_or(Kind::Chrome),
+        _ => Kind::Binary,
+    }
+}
+
+/// By the first element that is an object.
+fn of_array(bytes: &[u8], at: usize) -> Kind {
+    let first = begin(bytes, at + 1);
+    match bytes.get(first) {
+        Some(b'{') => of_object(bytes, first).unwrap_or(Kind::Chrome),
+        _ => Kind::Chrome,
+    }
+}
+
+const PROFILE: &str = "a profile, not a trace; draw it: `tikv-ctl flamegraph FILE`";
+const JAEGER: &str =
+    "a trace of Jaeger's UI or API; Jaeger gives the same as OTLP: `/api/v3/traces/TRACE_ID`";
+const ZIPKIN: &str =
+    "a trace of Zipkin; send it through an OpenTelemetry collector (receiver zipkin, exporter file)";
+const METRICS: &str = "OTLP, but with logs or metrics; spans (resourceSpans) are needed";
+
+/// The first name that decides it. None if no name does.
+fn of_object(bytes: &[u8], at: usize) -> Option<Kind> {
+    let (mut names, mut members) = (Vec::new(), Members::new(bytes, at));
+    while let Some((name, value)) = members.next() {
+        let list = bytes.get(value) == Some(&b'[');
+        match name.as_ref() {
+            "resourceSpans" | "resource_spans" | "batches" | "scopeSpans" => return Some(Kind::OtlpJson),
+            "traceEvents" | "ph" => return Some(Kind::Chrome),
+            "resourceLogs" | "resource_logs" | "resourceMetrics" | "resource_metrics" => {
+                return Some(Kind::Other(METRICS));
+            }
+            "trace" if bytes.get(value) == Some(&b'{') => {
+                if let Some(inner) = of_object(bytes, value) {
+                    return Some(inner);
+                }
+            }
+            "data" if list => {
+                let first = begin(bytes, value + 1);
+                if bytes.get(first) == Some(&b'{')
+                    && Members::new(bytes, first).any(|(name, _)| name == "traceID")
+                {
+                    return Some(Kind::Other(JAEGER));
+                }
+            }
+            _ => {}
+        }
+        names.push(name.into_owned());
+    }
+    let has = |name: &str| names.iter().any(|n| n == name);
+    let all = |wanted: &[&str]| wanted.iter().all(|name| has(name));
+    if all(&["traceID", "spans"]) {
+        return Some(Kind::Other(JAEGER));
+    }
+    if all(&["traceId", "id"]) {
+        return Some(Kind::Other(ZIPKIN));
+    }
+    // speedscope's, Firefox's, V8's profiles of CPU and heap.
+    let profile = all(&["shared", "profiles"])
+        || all(&["meta", "threads"])
+        || all(&["nodes", "samples"])
+        || all(&["nodes", "startTime"])
+        || all(&["head"]) && names.len() <= 2;
+    profile.then_some(Kind::Other(PROFILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_a_file_is() {
+        for (text, kind) in [
+            (" \n", Kind::Empty),
+            (r#"{"traceEvents":[]}"#, Kind::Chrome),
+            (r#"{"displayTimeUnit":"ns","metadata":{"resourceSpans":1},"traceEvents":["#, Kind::Chrome),
+            (r#"[{"name":"a","ph":"X"}]"#, Kind::Chrome),
+            ("data: [{", Kind::Chrome),
+            ("{}", Kind::Chrome),
+            ("[", Kind::Chrome),
+            (r#"{"partial":1,"resource_spans":[]}"#, Kind::OtlpJson),
+            (r#"[{"resourceSpans":[]}]"#, Kind::OtlpJson),
+            (r#"{"trace":{"resourceSpans":[]}}"#, Kind::OtlpJson),
+            (r#"{"resourceMetrics":[]}"#, Kind::Other(METRICS)),
+            (r#"{"data":[{"traceID":"1","spans":[]}],"total":0}"#, Kind::Other(JAEGER)),
+            (r#"[{"traceId":"1","id":"2","timestamp":1}]"#, Kind::Other(ZIPKIN)),
+            (r#"{"$schema":"x","shared":{},"profiles":[]}"#, Kind::Other(PROFILE)),
+            (r#"{"meta":{},"libs":[],"threads":[]}"#, Kind::Other(PROFILE)),
+            (r#"{"nodes":[],"startTime":1,"endTime":2,"samples":[]}"#, Kind::Other(PROFILE)),
+            ("hello", Kind::Binary),
+            ("\n[\u{12}\u{0}", Kind::Binary),
+        ] {
+            assert_eq!(of(text.as_bytes()), kind, "{text:?}");
+        }
+    }
+}

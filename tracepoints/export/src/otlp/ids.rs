@@ -1,0 +1,38 @@
+//! Ids in JSON: hexadecimal, as OTLP has them, or base64, as protobuf's own JSON has them and old exporters wrote them.
+use super::json::{base64, hex};
+
+/// The bytes of an id; of one that is in no known form, its text, so that it stays different from others.
+pub(super) fn bytes(text: &str) -> Vec<u8> {
+    let text = text.trim();
+    let decoded = match text.len() {
+        // 16 and 8 bytes with their padding: hexadecimal has no `=`.
+        24 | 12 if text.ends_with('=') => base64::decode(text),
+        _ => hex::decode(text),
+    };
+    decoded.unwrap_or_else(|| text.as_bytes().to_vec())
+}
+
+/// Whether an id names nothing.
+pub(super) fn is_none(id: &[u8]) -> bool {
+    id.iter().all(|b| *b == 0)
+}
+
+pub(super) fn text(id: &[u8]) -> String {
+    id.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_in_each_form() {
+        let id = [0xee, 0xe1, 0x9b, 0x7e, 0xc3, 0xc1, 0xb1, 0x74];
+        assert_eq!(bytes("EEE19b7ec3c1b174"), id);
+        assert_eq!(bytes("7uGbfsPBsXQ="), id);
+        assert_eq!(bytes("W47/95gDgQPSabYzgT/GDA==").len(), 16);
+        assert_eq!(bytes("span 1"), b"span 1");
+        assert_eq!(bytes("abc"), b"abc", "half a byte is none");
+        assert!(is_none(&bytes("")) && is_none(&bytes("0000000000000000")));
+    }
+}

@@ -1,0 +1,169 @@
+//! Reads OTLP's protobuf: bare, or with the length before each message, as a varint or in four bytes as the collector's file
+//! exporter writes it. A span that cannot be read costs that span.
+use prost::{
+    Message,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
+use tracepoints_profile::json::Lost;
+
+use super::{
+    WANTED,
+    proto::{Resource, Span},
+    traces::Traces,
+};
+use crate::{ExportError, Imported};
+
+/// Field of a message's resources, and of a resource's spans by their libraries.
+const RESOURCE_SPANS: u32 = 1;
+const RESOURCE: u32 = 1;
+const SCOPE_SPANS: u32 = 2;
+/// Its name before version 0.15, which kept its form.
+const LIBRARY_SPANS: u32 = 1000;
+const SPANS: u32 = 2;
+
+/// # Errors
+/// If it is no protobuf of OTLP, or no span is found.
+pub fn read_protobuf(bytes: &[u8]) -> Result<Imported, ExportError> {
+    let mut reader = Reader { bytes, traces: Traces::default(), lost: Lost::default() };
+    let framed = || framed(bytes, fixed_length).or_else(|| framed(bytes, varint_length));
+    match framed().filter(|_| !is_bare(bytes)) {
+        Some(messages) => {
+            for message in messages {
+                if let Err(offset) = reader.message(message) {
+                    reader.lost.add(offset);
+                }
+            }
+        }
+        None => {
+            if let Err(offset) = reader.message(bytes) {
+                if reader.traces.is_empty() {
+                    let met = "other bytes, or a cut".into();
+                    return Err(ExportError::Syntax { offset, expected: WANTED, met });
+                }
+                reader.lost.cut = Some(offset);
+            }
+        }
+    }
+    let notes = reader.lost.notes("messages", &[]);
+    reader.traces.finish(notes)
+}
+
+/// Whether a message fills the whole file.
+fn is_bare(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        if !matches!(field(&mut bytes), Some((RESOURCE_SPANS, Some(_)))) {
+            return false;
+        }
+    }
+    true
+}
+
+/// The messages, if a length stands before each.
+fn framed<'a>(
+    bytes: &'a [u8],
+    length: impl Fn(&'a [u8]) -> Option<(usize, &'a [u8])>,
+) -> Option<Vec<&'a [u8]>> {
+    let (mut rest, mut out) = (bytes, Vec::new());
+    while !rest.is_empty() {
+        let (len, after) = length(rest)?;
+        let (message, next) = after.split_at_checked(len)?;
+        if message.first().is_some_and(|tag| *tag != RESOURCE_TAG) {
+            return None;
+        }
+        out.push(message);
+        rest = next;
+    }
+    out.iter().any(|message| !message.is_empty()).then_some(out)
+}
+
+/// Begins each resource: field 1, with a length.
+const RESOURCE_TAG: u8 = 0x0a;
+
+fn fixed_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (len, after) = bytes.split_first_chunk::<4>()?;
+    Some((u32::from_be_bytes(*len) as usize, after))
+}
+
+fn varint_length(mut bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let len = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
+    Some((len, bytes))
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    traces: Traces,
+    lost: Lost,
+}
+
+impl<'a> Reader<'a> {
+    fn offset(&self, part: &[u8]) -> usize {
+        part.as_ptr() as usize - self.bytes.as_ptr() as usize
+    }
+
+    /// # Errors
+    /// The offset of what is no field of the message.
+    fn message(&mut self, bytes: &'a [u8]) -> Result<(), usize> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let at = self.offset(rest);
+            // Nothing but resources is known here: other fields are those of another format.
+            match field(&mut rest) {
+                Some((RESOURCE_SPANS, Some(resource))) => self.resource(resource),
+                _ => return Err(at),
+            }
+        }
+        Ok(())
+    }
+
+    fn resource(&mut self, bytes: &'a [u8]) {
+        let (mut resource, mut spans) = (Resource::default(), Vec::new());
+        self.fields(bytes, |reader, number, part| match number {
+            RESOURCE => match Resource::decode(part) {
+                Ok(read) => resource = read,
+                Err(_) => reader.lose(part),
+            },
+            SCOPE_SPANS | LIBRARY_SPANS => reader.fields(part, |reader, number, part| {
+                if number == SPANS {
+                    match Span::decode(part) {
+                        Ok(span) => spans.push(span),
+                        Err(_) => reader.lose(part),
+                    }
+                }
+            }),
+            _ => {}
+        });
+        self.traces.take(&resource, spans);
+    }
+
+    fn lose(&mut self, part: &[u8]) {
+        let offset = self.offset(part);
+        self.lost.add(offset);
+    }
+
+    /// The fields of a message that have a length; what is behind a damaged one is lost.
+    fn fields(&mut self, bytes: &'a [u8], mut each: impl FnMut(&mut Self, u32, &'a [u8])) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match field(&mut rest) {
+                Some((number, Some(part))) => each(self, number, part),
+                Some((_, None)) => {}
+                None => return self.lose(rest),
+            }
+        }
+    }
+}
+
+/// Takes the next field off: its number, and what it holds if that has a length.
+fn field<'a>(rest: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
+    let mut at = *rest;
+    let (number, wire) = decode_key(&mut at).ok()?;
+    if wire != WireType::LengthDelimited {
+        skip_field(wire, number, &mut at, DecodeContext::default()).ok()?;
+        *rest = at;
+        return Some((number, None));
+    }
+    let len = usize::try_from(decode_varint(&mut at).ok()?).ok()?;
+    let (part, next) = at.split_at_checked(len)?;
+    *rest = next;
+    Some((number, Some(part)))
+}
