@@ -3,6 +3,7 @@
 //! `state` holds what is shown and how it changes, `view` draws it, `source` brings the steps, `input` names the keys.
 pub mod cli;
 pub mod command;
+pub mod editor;
 pub mod input;
 #[cfg(feature = "embedded")]
 pub mod overhead;

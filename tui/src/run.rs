@@ -2,7 +2,6 @@
 use std::{
     io,
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -10,6 +9,7 @@ use anyhow::{Context as _, Result};
 use crossterm::event::{Event, KeyEventKind, MouseEventKind};
 
 use crate::{
+    editor,
     state::{Effect, Screen, screen::Phase},
     terminal::{self, Terminal, keyboard::Keyboard},
     view,
@@ -124,31 +124,18 @@ fn on_event(screen: &mut Screen, event: Event, dirty: &mut bool) -> Effect {
     }
 }
 
-/// Opens the file in $VISUAL or $EDITOR (else vi) at the line; says how that went.
+/// Opens the file in the editor at the line; says how that went.
 fn edit(path: &Path, line: u32) -> String {
-    let named = |name| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
-    let editor = named("VISUAL").or_else(|| named("EDITOR")).unwrap_or_else(|| "vi".into());
-    match editor_command(&editor, path, line).status() {
+    let editor = editor::wanted();
+    let mut command = match editor::command(&editor, path, line) {
+        Ok(command) => command,
+        Err(why) => return why,
+    };
+    match command.status() {
         Ok(status) if status.success() => format!("back from {}:{line}", path.display()),
         Ok(status) => format!("{editor} ended with {status}"),
         Err(e) => format!("cannot start the editor `{editor}`: {e}; set EDITOR to one that is installed"),
     }
-}
-
-/// `EDITOR` may hold arguments. Most editors take `+LINE FILE`; a few want `--goto FILE:LINE` or `FILE:LINE`.
-fn editor_command(editor: &str, path: &Path, line: u32) -> Command {
-    let mut words = editor.split_whitespace();
-    let program = words.next().unwrap_or("vi");
-    let mut command = Command::new(program);
-    command.args(words);
-    let name = Path::new(program).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let at = format!("{}:{line}", path.display());
-    match name.as_str() {
-        "code" | "codium" | "cursor" => command.arg("--goto").arg(at),
-        "hx" | "helix" | "subl" | "zed" => command.arg(at),
-        _ => command.arg(format!("+{line}")).arg(path),
-    };
-    command
 }
 
 /// Writes files into the working directory, never over another one.
@@ -175,17 +162,4 @@ fn write_new(name: &str, text: &str) -> std::io::Result<String> {
         }
     }
     Err(std::io::Error::other("a thousand files of that name are here already"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn editors_get_the_line_in_their_own_form() {
-        let shown = |editor| format!("{:?}", editor_command(editor, Path::new("/a b.rs"), 7));
-        assert_eq!(shown("vim"), r#""vim" "+7" "/a b.rs""#);
-        assert_eq!(shown("code --wait"), r#""code" "--wait" "--goto" "/a b.rs:7""#);
-        assert_eq!(shown("/usr/bin/hx"), r#""/usr/bin/hx" "/a b.rs:7""#);
-    }
 }
