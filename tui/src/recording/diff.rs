@@ -18,17 +18,30 @@ use crate::{
 pub fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
     let (before, after) = (stats(&args.before, &args.wanted)?, stats(&args.after, &args.wanted)?);
     let all: BTreeSet<&Measured> = before.of.keys().chain(after.of.keys()).collect();
-    let pairs = all.into_iter().map(|m| (m, before.of.get(m), after.of.get(m)));
+    let mut pairs: Vec<Pair<'_>> = all.into_iter().map(|m| (m, before.of.get(m), after.of.get(m))).collect();
+    by_change(&mut pairs);
     if args.json {
         return pairs.into_iter().try_for_each(|(m, b, a)| Ok(writeln!(out, "{}", object(m, b, a))?));
     }
-    let rows: Vec<Vec<String>> = pairs.map(|(m, b, a)| row(m, b, a)).collect();
+    let rows: Vec<Vec<String>> = pairs.into_iter().map(|(m, b, a)| row(m, b, a)).collect();
     if rows.is_empty() {
         note("no request matches in either file");
         return Ok(());
     }
     writeln!(out, "before: {}\nafter:  {}", args.before.display(), args.after.display())?;
     Ok(out.write_all(table::lines(COLUMNS, &rows).as_bytes())?)
+}
+
+/// A request type or one of its stages, in both recordings.
+type Pair<'a> = (&'a Measured, Option<&'a Durations>, Option<&'a Durations>);
+
+/// The largest change first: of the median, then of p99. What only one recording has changed by all that it took.
+fn by_change(pairs: &mut [Pair<'_>]) {
+    let change = |before: Option<&Durations>, after: Option<&Durations>, q: f64| {
+        let of = |d: Option<&Durations>| d.map_or(0, |d| d.quantile(q));
+        of(before).abs_diff(of(after))
+    };
+    pairs.sort_by_cached_key(|(_, b, a)| std::cmp::Reverse((change(*b, *a, 0.5), change(*b, *a, 0.99))));
 }
 
 fn stats(path: &Path, wanted: &Wanted) -> Result<Stats> {
@@ -85,7 +98,13 @@ fn object(m: &Measured, before: Option<&Durations>, after: Option<&Durations>) -
         })
     };
     let whole = m.stage().is_none();
+    let change = |q: f64| {
+        let (before, after) = (before?.quantile(q), after?.quantile(q));
+        Some(i128::from(after) - i128::from(before))
+    };
     json!({
+        "p50_delta_ns": change(0.5).and_then(|ns| i64::try_from(ns).ok()),
+        "p99_delta_ns": change(0.99).and_then(|ns| i64::try_from(ns).ok()),
         "kind": m.kind().name(), "stage": if whole { None } else { Some(m.stage_name()) },
         "before": of(before), "after": of(after),
     })
@@ -93,7 +112,34 @@ fn object(m: &Measured, before: Option<&Durations>, after: Option<&Durations>) -
 
 #[cfg(test)]
 mod tests {
-    use super::delta;
+    use super::*;
+
+    fn durations(ns: &[u64]) -> Durations {
+        let mut stats = Stats::default();
+        ns.iter().for_each(|ns| stats.add(Measured::default(), *ns));
+        stats.of.into_values().next().unwrap()
+    }
+
+    #[test]
+    fn the_largest_change_comes_first() {
+        let [same, slower, faster, tail, new] = [0; 5].map(|_| Measured::default());
+        let d = durations;
+        let (a, b) = (d(&[1000]), d(&[1000]));
+        let (c, e) = (d(&[1000]), d(&[9000]));
+        let (f, g) = (d(&[5000]), d(&[2000]));
+        let h = d(&[1000, 1000, 500_000]);
+        let n = d(&[7000]);
+        let mut pairs = [
+            (&same, Some(&a), Some(&b)),
+            (&tail, Some(&a), Some(&h)),
+            (&faster, Some(&f), Some(&g)),
+            (&slower, Some(&c), Some(&e)),
+            (&new, None, Some(&n)),
+        ];
+        by_change(&mut pairs);
+        let order: Vec<_> = pairs.iter().map(|(m, ..)| std::ptr::from_ref(*m)).collect();
+        assert_eq!(order, [&slower, &new, &faster, &tail, &same].map(std::ptr::from_ref));
+    }
 
     #[test]
     fn a_delta_has_its_sign_and_its_share() {

@@ -40,7 +40,7 @@ impl Durations {
 }
 
 /// What is measured: a request type as a whole, or one of its stages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Measured {
     kind: usize,
     stage: Option<StageId>,
@@ -83,7 +83,7 @@ impl Stats {
         }
     }
 
-    fn add(&mut self, what: Measured, ns: u64) {
+    pub(super) fn add(&mut self, what: Measured, ns: u64) {
         if let Some(durations) = self.of.get_mut(&what) {
             return durations.add(ns);
         }
