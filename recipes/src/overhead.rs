@@ -81,5 +81,5 @@ pub fn measure(plan: &Plan) -> Result<Receipt> {
 fn unaccounted(gets: &[RecordedRequest]) -> f64 {
     let sums = gets.iter().map(|r| r.trace().summary());
     let (stages, wall) = sums.fold((0, 0), |(s, w), x| (s + x.stage_ns, w + x.wall_ns));
-    1.0 - stages as f64 / wall.max(1) as f64
+    (1.0 - stages as f64 / wall.max(1) as f64).max(0.0)
 }

@@ -55,14 +55,22 @@ pub fn text(r: &Receipt) -> String {
 
 fn row(name: &str, p: &Paired) -> String {
     format!(
-        "{name:<19} {:.0} a second recorded, {:.0} not: {:.1} % fewer; {:.2} us of CPU each, {:.2} not: {:.1} % more\n",
+        "{name:<19} {:.0} a second recorded, {:.0} not: {}; {:.2} us of CPU each, {:.2} not: {}\n",
         p.recorded_per_s,
         p.not_recorded_per_s,
-        p.throughput_cost_percent,
+        cost(p.throughput_cost_percent, p.throughput_noise_percent, "fewer"),
         p.recorded_cpu_us,
         p.not_recorded_cpu_us,
-        p.cpu_cost_percent,
+        cost(p.cpu_cost_percent, p.cpu_noise_percent, "more"),
     )
+}
+
+fn cost(percent: f64, noise: f64, what: &str) -> String {
+    if percent > 0.0 {
+        format!("{percent:.1} % {what} (noise {noise:.1} %)")
+    } else {
+        format!("no cost above the noise of {noise:.1} %")
+    }
 }
 
 #[cfg(test)]
@@ -76,9 +84,11 @@ mod tests {
             recorded_per_s: 9900.0,
             not_recorded_per_s: 10_000.0,
             throughput_cost_percent: 1.0,
+            throughput_noise_percent: 0.4,
             recorded_cpu_us: 20.2,
             not_recorded_cpu_us: 20.0,
             cpu_cost_percent: 1.0,
+            cpu_noise_percent: 0.2,
         }
     }
 
@@ -89,7 +99,7 @@ mod tests {
             stamp_off_ns: 0.25,
             stamp_bytes: 64,
             over_grpc: paired(),
-            in_process: paired(),
+            in_process: Paired { recorded_per_s: 10_100.0, throughput_cost_percent: 0.0, ..paired() },
             collector: CollectorShare { stamps: 900, cpu_ns_per_stamp: 42.0 },
             dropped: 100,
             stamps_per_get: 15.0,

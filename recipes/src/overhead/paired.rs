@@ -28,17 +28,20 @@ pub struct Round {
     pub cpu_us: f64,
 }
 
-/// Medians over the rounds, and of the cost within each pair, in percent.
+/// The pair whose cost is the median of all pairs' costs, so that the percent is that of the figures beside it.
 #[derive(Debug, Serialize)]
 pub struct Paired {
     pub recorded_per_s: f64,
     pub not_recorded_per_s: f64,
-    /// How much lower the throughput is when everything is recorded.
+    /// How much lower the throughput is when everything is recorded; 0 if it is not lower.
     pub throughput_cost_percent: f64,
+    /// How far the costs of half of the pairs lie from the median: a cost below it may be chance.
+    pub throughput_noise_percent: f64,
     pub recorded_cpu_us: f64,
     pub not_recorded_cpu_us: f64,
-    /// How much more CPU time a request takes when everything is recorded.
+    /// How much more CPU time a request takes when everything is recorded; 0 if it takes no more.
     pub cpu_cost_percent: f64,
+    pub cpu_noise_percent: f64,
 }
 
 /// Runs `round(recorded)` in pairs; which of the two comes first changes from pair to pair.
@@ -50,20 +53,36 @@ pub fn compare(plan: &Plan, round: impl Fn(bool) -> Result<Round>) -> Result<Pai
         let second = round(i % 2 != 0)?;
         pairs.push(if i % 2 == 0 { (first, second) } else { (second, first) });
     }
-    let of = |f: fn(&(Round, Round)) -> f64| median(pairs.iter().map(f).collect());
+    let rate = typical(pairs.iter().map(|p| (p.0.rate, p.1.rate)), |on, off| 1.0 - on / off);
+    let cpu = typical(pairs.iter().map(|p| (p.0.cpu_us, p.1.cpu_us)), |on, off| on / off - 1.0);
     Ok(Paired {
-        recorded_per_s: of(|p| p.0.rate),
-        not_recorded_per_s: of(|p| p.1.rate),
-        throughput_cost_percent: of(|p| (1.0 - p.0.rate / p.1.rate) * 100.0),
-        recorded_cpu_us: of(|p| p.0.cpu_us),
-        not_recorded_cpu_us: of(|p| p.1.cpu_us),
-        cpu_cost_percent: of(|p| (p.0.cpu_us / p.1.cpu_us - 1.0) * 100.0),
+        recorded_per_s: rate.on,
+        not_recorded_per_s: rate.off,
+        throughput_cost_percent: rate.cost.max(0.0),
+        throughput_noise_percent: rate.noise,
+        recorded_cpu_us: cpu.on,
+        not_recorded_cpu_us: cpu.off,
+        cpu_cost_percent: cpu.cost.max(0.0),
+        cpu_noise_percent: cpu.noise,
     })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// One figure with and without recording, of the pair in the middle; cost and noise in percent.
+struct Typical {
+    on: f64,
+    off: f64,
+    cost: f64,
+    noise: f64,
+}
+
+fn typical(pairs: impl Iterator<Item = (f64, f64)>, share: impl Fn(f64, f64) -> f64) -> Typical {
+    let cost = |on: f64, off: f64| if off > 0.0 { share(on, off) * 100.0 } else { 0.0 };
+    let mut pairs: Vec<(f64, f64, f64)> = pairs.map(|(on, off)| (cost(on, off), on, off)).collect();
+    pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (cost, on, off) = pairs[pairs.len() / 2];
+    let mut away: Vec<f64> = pairs.iter().map(|p| (p.0 - cost).abs()).collect();
+    away.sort_by(f64::total_cmp);
+    Typical { on, off, cost, noise: away[away.len() / 2] }
 }
 
 #[cfg(test)]
@@ -87,5 +106,27 @@ mod tests {
         assert!((paired.throughput_cost_percent - 10.0).abs() < 1.5, "{paired:?}");
         assert!((paired.cpu_cost_percent - 11.1).abs() < 1.5, "{paired:?}");
         assert_eq!(n.get(), 17, "one round to warm up, and eight pairs");
+    }
+
+    /// Recording that seems to make it faster is noise, and costs nothing; and what is said fits what is shown.
+    #[test]
+    fn a_cost_is_never_negative_and_fits_its_figures() {
+        let n = Cell::new(0u32);
+        let plan = Plan { pairs: 9, ..Plan::default() };
+        for faster in [true, false] {
+            let paired = compare(&plan, |on| {
+                n.set(n.get() + 1);
+                let mood = 100.0 + f64::from(n.get() * 7 % 13);
+                let rate = if on == faster { mood * 1.2 } else { mood };
+                Ok(Round { rate, cpu_us: 100.0 / rate })
+            });
+            let p = paired.unwrap();
+            assert!(p.throughput_cost_percent >= 0.0 && p.cpu_cost_percent >= 0.0, "{p:?}");
+            let fewer = (1.0 - p.recorded_per_s / p.not_recorded_per_s) * 100.0;
+            let more = (p.recorded_cpu_us / p.not_recorded_cpu_us - 1.0) * 100.0;
+            assert!((p.throughput_cost_percent - fewer.max(0.0)).abs() < 1e-9, "{p:?}");
+            assert!((p.cpu_cost_percent - more.max(0.0)).abs() < 1e-9, "{p:?}");
+            assert_eq!(p.throughput_cost_percent == 0.0, faster, "{p:?}");
+        }
     }
 }
