@@ -119,8 +119,10 @@ pub fn bars(title: &str, steps: &[Step], requests: &[RequestInfo], only: Option<
             let path = &names[..=level];
             match out.last_mut() {
                 Some(bar) if above == Some(path) && !leaf => {
-                    bar.dur_ns += step.dur_ns;
-                    bar.to_ns = bar.to_ns.max(step.at_ns + step.dur_ns);
+                    // Stages that run side by side take their time once.
+                    let end = step.at_ns + step.dur_ns;
+                    bar.dur_ns += end.saturating_sub(step.at_ns.max(bar.to_ns));
+                    bar.to_ns = bar.to_ns.max(end);
                 }
                 _ => out.push(bar(path, step, leaf)),
             }
@@ -183,5 +185,18 @@ mod tests {
         assert_eq!(only.iter().map(|b| b.dur_ns).collect::<Vec<_>>(), [40, 40, 40, 20, 20]);
         assert_eq!(spent(&only)["kv_get;mvcc"], 40);
         assert_eq!(folded("get", &steps, &[]).iter().map(|f| f.1).sum::<u64>(), 100);
+    }
+
+    #[test]
+    fn no_bar_takes_more_than_the_operation() {
+        let steps = [
+            step(0, "client", "client", "client_send", 50),
+            step(1, "kv_get", "grpc", "grpc_receive", 50),
+            step(2, "kv_get", "grpc", "grpc_decode", 40),
+            step(3, "kv_get", "mvcc", "write_cf_seek", 15),
+        ];
+        for bar in bars("get", &steps, &[], None) {
+            assert!(bar.dur_ns <= bar.to_ns - bar.from_ns && bar.to_ns <= 100, "{bar:?}");
+        }
     }
 }

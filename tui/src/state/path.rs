@@ -72,6 +72,18 @@ pub fn wall_ns(steps: &[Step]) -> u64 {
     steps.iter().filter(|s| s.lane == "main").map(|s| s.at_ns + s.dur_ns).max().unwrap_or(0)
 }
 
+/// The time that any of the steps takes: requests that run side by side take no more than the operation.
+fn covered<'a>(steps: impl Iterator<Item = &'a Step>) -> u64 {
+    let mut spans: Vec<_> = steps.map(|s| (s.at_ns, s.at_ns.saturating_add(s.dur_ns))).collect();
+    spans.sort_unstable();
+    let mut upto = 0;
+    spans.into_iter().fold(0, |sum, (from, to)| {
+        let new = to.saturating_sub(from.max(upto));
+        upto = upto.max(to);
+        sum + new
+    })
+}
+
 /// A main step stands in the request itself; a replica's step in its store's lane since the last main step.
 fn place(request: &mut Node, step: &Step, i: usize, steps: &[Step]) {
     if step.lane == "main" {
@@ -131,7 +143,7 @@ impl Walk<'_> {
         let is_stage = node.key == Key::Stage;
         let replica = lane || (is_stage && self.steps[first].lane != "main");
         let mine = node.steps.iter().map(|i| &self.steps[*i]).filter(|s| replica || s.lane == "main");
-        let dur_ns = mine.map(|s| s.dur_ns).sum::<u64>();
+        let dur_ns = covered(mine);
         out.push(Row {
             branch,
             label: node.label.clone(),
@@ -206,5 +218,23 @@ mod tests {
             rows("x", &steps, &[], false).into_iter().map(|r| r.branch + r.label.as_str()).collect();
         assert_eq!(shown, ["kv_get on store 3", "└ grpc_receive"]);
         assert_eq!(rows("x", &[], &[], false), []);
+    }
+
+    /// Two requests at the same time: each has its own, and the operation no more than the whole.
+    #[test]
+    fn requests_side_by_side_take_no_more_than_the_operation() {
+        let mut steps = [
+            step(0, "client_send", 1, "client", "main", 0),
+            step(1, "grpc_receive", 2, "kv_prewrite", "main", 1),
+            step(1, "grpc_receive", 3, "kv_prewrite", "main", 2),
+            step(9, "client_reply", 1, "client", "main", 0),
+        ];
+        (steps[1].dur_ns, steps[2].dur_ns) = (70, 80);
+        (0..).zip(&mut steps).for_each(|(i, s)| s.step = i);
+        let rows = rows("commit", &steps, &[], true);
+        let told: Vec<_> = rows.iter().map(|r| (r.label.as_str(), r.dur_ns, r.share)).collect();
+        assert_eq!(told[0], ("client commit", 100, 1.0));
+        assert_eq!((told[2].1, told[4].1), (70, 80), "{told:?}");
+        assert!(rows.iter().all(|r| r.share <= 1.0));
     }
 }
