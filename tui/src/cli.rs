@@ -43,7 +43,7 @@ pub enum Command {
     /// Step a recipe or a scenario file on an embedded cluster
     Step(StepArgs),
     /// List the recipes
-    List,
+    List(ListArgs),
     /// Step the next matching request on a running tikv-server, whoever sends it
     Attach(AttachArgs),
     /// Record all requests of a running tikv-server into a file
@@ -63,6 +63,13 @@ pub enum Command {
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ListArgs {
+    /// Print one JSON object a recipe, a line each: its name and its title
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -182,6 +189,10 @@ mod tests {
         let cli = Cli::try_parse_from(["tikv-tui", "--json", "--gate", "mvcc_get"]).unwrap();
         assert!(cli.command.is_none() && cli.step.common.json);
         assert_eq!(cli.step.common.gates, ["mvcc_get"]);
-        assert!(Cli::try_parse_from(["tikv-tui", "--json", "list"]).is_err(), "not a flag of `list`");
+        assert!(
+            Cli::try_parse_from(["tikv-tui", "--json", "list"]).is_err(),
+            "a flag of `step`, not of `list`"
+        );
+        assert!(Cli::try_parse_from(["tikv-tui", "list", "--json"]).is_ok());
     }
 }

@@ -15,8 +15,8 @@ use tracepoints::{
 
 use crate::{
     cli::{
-        AttachArgs, Cli, Command, Common, ImportArgs, OpenArgs, OverheadArgs, StepArgs, StepFlags, TraceArgs,
-        TraceCommand, Wanted as Filter,
+        AttachArgs, Cli, Command, Common, ImportArgs, ListArgs, OpenArgs, OverheadArgs, StepArgs, StepFlags,
+        TraceArgs, TraceCommand, Wanted as Filter,
     },
     plain::{self, Format},
     recording,
@@ -34,7 +34,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         None => step(StepArgs { name: "point_get".into(), flags: cli.step }),
         Some(Command::Step(args)) => step(args),
-        Some(Command::List) => list(),
+        Some(Command::List(args)) => list(&args),
         Some(Command::Attach(args)) => attach(args),
         Some(Command::Record(args)) => recording::record::run(&args),
         Some(Command::Trace(args)) => trace(*args),
@@ -83,15 +83,19 @@ fn step(_: StepArgs) -> Result<()> {
 }
 
 #[cfg(feature = "embedded")]
-fn list() -> Result<()> {
+fn list(args: &ListArgs) -> Result<()> {
     let recipes = crate::source::embedded::recipes()?;
     let width = recipes.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let lines: String = recipes.iter().map(|(name, title)| format!("{name:<width$}  {title}\n")).collect();
+    let line = |(name, title): &(String, String)| match args.json {
+        true => format!("{}\n", serde_json::json!({ "name": name, "title": title })),
+        false => format!("{name:<width$}  {title}\n"),
+    };
+    let lines: String = recipes.iter().map(line).collect();
     print(&lines).context("cannot write to standard output")
 }
 
 #[cfg(not(feature = "embedded"))]
-fn list() -> Result<()> {
+fn list(_: &ListArgs) -> Result<()> {
     bail!("built without the embedded cluster")
 }
 

@@ -48,7 +48,7 @@ pub enum TraceFormat {
 
 #[derive(Debug, Clone, Args)]
 pub struct ImportArgs {
-    /// Trace-event JSON (Chrome, TiDB's flight recorder) or OTLP (protobuf or JSON)
+    /// Trace-event JSON (Chrome, TiDB's flight recorder) or OTLP (protobuf or JSON), compressed or not; - is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Open this one as steps [default: list them]

@@ -42,7 +42,8 @@ fn each(args: &ExportArgs, mut take: impl FnMut(&Request) -> Result<()>) -> Resu
     let wanted = only_request(&args.wanted).with_context(|| {
         format!("{} is no recording: of the filters it takes --request only", path.display())
     })?;
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes =
+        tracepoints_input::Input::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let requests = match import::read(&bytes) {
         Ok(imported) => {
             imported.notes.iter().for_each(|n| note(format_args!("warning: {}: {n}", path.display())));

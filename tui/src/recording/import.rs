@@ -23,7 +23,7 @@ use crate::{
 /// Reads a file of another tool; what was passed over is told on standard error.
 pub fn read(path: &Path) -> Result<Vec<Request>> {
     let shown = path.display();
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+    let bytes = tracepoints_input::Input::open(path).with_context(|| format!("cannot read {shown}"))?;
     let Imported { requests, notes } = import::read(&bytes).with_context(|| shown.to_string())?;
     notes.iter().for_each(|n| note(format_args!("warning: {shown}: {n}")));
     Ok(requests)
