@@ -19,7 +19,7 @@ use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, codegen::BoxStream, transport::server::TcpIncoming};
 use tracepoints::{
     Collector, CollectorConfig, RequestKind,
-    request::{begin, end},
+    request,
 };
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -37,20 +37,20 @@ static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
     let collector = Collector::start(CollectorConfig::default()).unwrap();
     collector.record_to(&path).unwrap();
     let empty = collector.recorded_len().unwrap();
-    let request = || {
-        let req = begin(RequestKind::KvGet, b"k1", 2);
+    let stamped = || {
+        let req = request::begin(RequestKind::KvGet, b"k1", 2);
         tracepoints::stamp!(GRPC_RECEIVE, req);
         tracepoints::stamp!(GRPC_REPLY, req);
-        end(req);
+        request::end(req);
     };
-    (0..3).for_each(|_| request());
+    (0..3).for_each(|_| stamped());
     let deadline = Instant::now() + BOUND;
     while collector.recorded_len().unwrap() == empty {
         assert!(Instant::now() < deadline, "no chunk was written");
         std::thread::sleep(Duration::from_millis(20));
     }
     let before = collector.recorded_len().unwrap() as usize;
-    (0..3).for_each(|_| request());
+    (0..3).for_each(|_| stamped());
     collector.stop_recording().unwrap();
     Recording { bytes: std::fs::read(&path).unwrap(), before }
 });
