@@ -140,6 +140,7 @@ fn a_prewrite_and_a_commit_pass_their_stages_in_order() {
         _ => false,
     });
     assert!(latches, "{probes:?}");
+    assert_eq!(last_latches(&probes), [Vec::<u64>::new()], "released before the request ends: {probes:?}");
     let storage = store.storage.clone();
     let request = spawn(RequestKind::KvCommit, key, move |req| {
         let commit = Commit {
@@ -154,6 +155,16 @@ fn a_prewrite_and_a_commit_pass_their_stages_in_order() {
     request.join().unwrap();
     assert_eq!(stages, want);
     assert_eq!(locks(&probes), [("sched_process".into(), true), ("sched_finish".into(), false)]);
+    assert_eq!(last_latches(&probes), [Vec::<u64>::new()], "released before the request ends: {probes:?}");
+}
+
+/// The queues of the latches as they were published last.
+fn last_latches(probes: &[(String, Probe)]) -> Vec<Vec<u64>> {
+    let latches = probes.iter().rev().find_map(|(_, probe)| match probe {
+        Probe::Latches(latches) => Some(latches.slots.iter().map(|slot| slot.queue.clone()).collect()),
+        _ => None,
+    });
+    latches.expect("latches were published")
 }
 
 /// Waits until the session holds somebody at `stage`.

@@ -285,7 +285,7 @@ impl<E: Engine> Inner<E> {
     async fn execute(self: Arc<Self>, task: Task) {
         let Task { cid, req, cmd, lock, deadline, received, mut details, answer, bytes } = task;
         // Latches go when this goes, whatever happens.
-        let latches = LatchGuard { inner: self.clone(), lock, cid };
+        let latches = LatchGuard { inner: self.clone(), lock, cid, req };
         details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
         let queues = || Probe::Latches(self.latches.probe(&latches.lock));
         step_probe!(
@@ -323,15 +323,17 @@ impl<E: Engine> Inner<E> {
                 let next = self.next_id.fetch_add(1, Ordering::Relaxed);
                 // The client's limit is for all of its command's parts.
                 self.clone().schedule_command(next, *cmd, req, deadline, details, answer);
+                drop(latches);
             }
-            // The client may have gone.
             other => {
+                // Before the answer: what a client reads next finds the latches free, and a session sees that they are.
+                drop(latches);
                 if let Some(answer) = answer {
+                    // The client may have gone.
                     let _ = answer.send((other, details));
                 }
             }
         }
-        drop(latches);
     }
 
     /// Snapshot, command, write.
@@ -438,16 +440,18 @@ impl<E: Engine> Inner<E> {
     }
 }
 
-/// A command's latches. Wakes who waits behind when dropped.
+/// A command's latches. When dropped it gives them back, publishes that, and wakes the commands that come next.
 struct LatchGuard<E: Engine> {
     inner: Arc<Inner<E>>,
     lock: Lock,
     cid: u64,
+    req: Req,
 }
 
 impl<E: Engine> Drop for LatchGuard<E> {
     fn drop(&mut self) {
         let wakeup = self.inner.latches.release(&self.lock, self.cid);
+        tracepoints::probe!(self.req, || Probe::Latches(self.inner.latches.probe(&self.lock)));
         self.inner.clone().wake_up(wakeup);
     }
 }
