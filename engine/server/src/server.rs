@@ -217,7 +217,8 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         metrics.clone(),
         controller.clone(),
     );
-    let services = routes(kv, debug, ControlService::new(store_id, freezer), &config.server);
+    let control = ControlService::new(store_id, router.clone(), freezer);
+    let services = routes(kv, debug, control, &config.server);
     let grpc_runtime = runtimes.grpc.handle().clone();
     let tls = security.acceptor(security::Use::Grpc)?.map(Arc::new);
     let services = Secured { router: services, tls };

@@ -147,6 +147,16 @@ fn a_gate_holds_the_request_and_engine_time_until_it_is_continued() {
 }
 
 #[test]
+fn a_region_that_the_store_has_not_is_refused() {
+    let mut s = stepper();
+    let absent = SubscribeRequest { region_id: 4711, ..raw_gets() };
+    let refused = s.h.block_on(s.control.subscribe(absent)).unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::NotFound, "{refused}");
+    assert!(refused.message().contains("found 4711"), "{refused}");
+    assert!(!tracepoints::session::active(), "nothing waits for it");
+}
+
+#[test]
 fn a_client_that_goes_away_releases_what_it_held() {
     let mut s = stepper();
     let mut stream = s.subscribe(SubscribeRequest { single_step: true, ..raw_gets() });

@@ -60,11 +60,24 @@ pub enum Class {
     Fsync,
     /// A message is on its way between client, PD and stores.
     Network,
+    /// It waits until enough stores have answered that its entry is on their disks.
+    Quorum,
+    /// The client waits before it tries again.
+    Backoff,
 }
 
 impl Class {
-    pub const ALL: [Class; 7] =
-        [Self::Work, Self::Queue, Self::Latch, Self::Lock, Self::Lease, Self::Fsync, Self::Network];
+    pub const ALL: [Class; 9] = [
+        Self::Work,
+        Self::Queue,
+        Self::Latch,
+        Self::Lock,
+        Self::Lease,
+        Self::Fsync,
+        Self::Network,
+        Self::Quorum,
+        Self::Backoff,
+    ];
 
     /// As `catalogue.toml` writes it.
     pub fn name(self) -> &'static str {
@@ -76,6 +89,8 @@ impl Class {
             Self::Lease => "lease",
             Self::Fsync => "fsync",
             Self::Network => "network",
+            Self::Quorum => "quorum",
+            Self::Backoff => "backoff",
         }
     }
 }

@@ -111,13 +111,15 @@ fn segments(steps: &[Step], links: &[Link]) -> Vec<Segment> {
         let next = links.get(n + 1).filter(|l| l.from == link.to).map(|l| &steps[l.step]);
         let within = link.step != link.main || links.get(n + 1).is_some_and(|l| l.main == link.main);
         let class = class(step, next.filter(|_| within));
+        // While it was held others worked; that is not its time.
+        let held = step.held_ns.min(link.to - link.from);
         out.push(Segment {
             step: link.step,
             main: link.main,
             stage: step.stage.clone(),
             store: step.store,
             at_ns: link.from,
-            dur_ns: link.to - link.from,
+            dur_ns: link.to - link.from - if link.step == link.main { 0 } else { held },
             class,
             on: on(class, step, next),
         });
@@ -125,13 +127,21 @@ fn segments(steps: &[Step], links: &[Link]) -> Vec<Segment> {
     out
 }
 
+/// Stages that end a wait for other stores: the leader has their answers.
+const ANSWERED: [&str; 3] = ["raft_ack", "raft_commit", "read_index_ack"];
+
 /// A stage's class; among replicas, what leads to another store is the network, and what does not is not. What leads to
-/// another pool's thread has waited for that.
+/// another pool's thread has waited for that. Where the main lane leads straight to the answers, nothing is known of the
+/// stores that gave them: it has waited for a quorum.
 fn class(step: &Step, next_replica: Option<&Step>) -> Class {
     let own = find(&step.stage).map_or(Class::Work, |s| s.class);
     match next_replica {
         Some(next) if next.store != step.store => Class::Network,
-        Some(_) if matches!(own, Class::Network | Class::Lease) => Class::Queue,
+        Some(next) if step.lane == "main" && ANSWERED.contains(&next.stage.as_str()) => match own {
+            Class::Lease => Class::Lease,
+            _ => Class::Quorum,
+        },
+        Some(_) if matches!(own, Class::Network | Class::Lease | Class::Quorum) => Class::Queue,
         Some(next) if own == Class::Work && pool(&next.thread) != pool(&step.thread) => Class::Queue,
         _ => own,
     }
@@ -142,8 +152,9 @@ fn on(class: Class, step: &Step, next: Option<&Step>) -> String {
     match (class, next) {
         (Class::Network, Some(next)) if next.store != step.store => place(next),
         (Class::Network, _) if step.stage == "grpc_reply" => "the client".into(),
-        // Raft's messages went out, and no answer that is known ended the wait.
-        (Class::Network, _) if step.store != 0 => "the region's other stores".into(),
+        (Class::Quorum, _) => "the region's other stores".into(),
+        (Class::Backoff, _) => "the client's time to try again".into(),
+        (Class::Network, _) if step.store != 0 => "another store".into(),
         (Class::Network, _) => "PD or a store".into(),
         (Class::Queue, Some(next)) => pool(&next.thread).to_owned(),
         (Class::Latch, _) => "commands before it on the same keys".into(),

@@ -18,7 +18,7 @@ pub struct RaftProbe {
     pub store: u64,
     pub region: u64,
     pub peer: u64,
-    /// `Leader`, `Follower`, `Candidate`, `PreCandidate`.
+    /// `Leader`, `Follower`, `Candidate`, `PreCandidate`; `Stopped`: its store was stopped, and the rest says nothing.
     pub role: String,
     pub term: u64,
     pub vote: u64,
@@ -34,12 +34,38 @@ pub struct RaftProbe {
     pub progress: Vec<ProgressProbe>,
 }
 
+impl RaftProbe {
+    /// Of a store that was stopped: by the account of the one who stopped it.
+    pub fn stopped(store: u64, region: u64) -> Self {
+        Self { store, region, role: "Stopped".into(), ..Self::default() }
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.role == "Stopped"
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LeaseProbe {
     /// `valid`, `expired`, `suspect`.
     pub state: String,
     /// Engine time left.
     pub remaining_ms: u64,
+    /// Engine time at which it ends, in ns of its store's process; 0: not known.
+    #[serde(default)]
+    pub until_ns: u64,
+}
+
+impl LeaseProbe {
+    /// As it is at `now`, in ns of engine time.
+    pub fn run_down(&mut self, now: u64) {
+        if self.state == "valid" && self.until_ns != 0 {
+            self.remaining_ms = self.until_ns.saturating_sub(now) / 1_000_000;
+            if now >= self.until_ns {
+                self.state = "expired".into();
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -83,11 +83,13 @@ pub enum RequestKind {
     SplitRegion,
     KvPrepareFlashbackToVersion,
     KvFlashbackToVersion,
+    /// A client asks PD for a region that its cache has not.
+    GetRegion,
 }
 
 impl RequestKind {
     /// Every kind, in the order of its number.
-    pub const ALL: [RequestKind; 34] = [
+    pub const ALL: [RequestKind; 35] = [
         Self::Client,
         Self::Tso,
         Self::KvGet,
@@ -122,7 +124,18 @@ impl RequestKind {
         Self::SplitRegion,
         Self::KvPrepareFlashbackToVersion,
         Self::KvFlashbackToVersion,
+        Self::GetRegion,
     ];
+
+    /// Whether the client sends it on its own, beside an operation that does not wait for it.
+    pub fn runs_beside(self) -> bool {
+        self == Self::KvTxnHeartBeat
+    }
+
+    /// Whether PD answers it. Everybody asks PD all the time.
+    pub fn is_of_pd(self) -> bool {
+        matches!(self, Self::Tso | Self::GetRegion)
+    }
 
     /// Snake-case name, e.g. `kv_get`.
     pub fn name(self) -> String {

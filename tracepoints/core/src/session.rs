@@ -1,6 +1,7 @@
 //! A session steps requests live: it adopts the requests that match, hears their stamps and probes, and holds them at gates.
 //!
 //! Everything here is on the cold path: it runs only for a stepped request. One session at a time in a process.
+mod clock;
 mod config;
 mod inner;
 mod links;
@@ -66,7 +67,7 @@ impl Session {
         Ok(Self { inner, events })
     }
 
-    /// Events in the order they were published, which is also the order of their engine time.
+    /// Events in the order they were published, which is also the order of their time.
     pub fn events(&self) -> &Receiver<SessionEvent> {
         &self.events
     }

@@ -46,10 +46,16 @@ pub struct Step {
     pub kind: String,
     /// `main` or `replica`.
     pub lane: String,
-    /// Engine time since the trace began.
+    /// Time since the trace began: engine time, and the time that others worked while somebody was held.
     pub at_ns: u64,
     /// Until the request's next step on the main lane, or its next on this store on the replica lane; 0 while it runs.
     pub dur_ns: u64,
+    /// How long others worked while it was held here; no part of `dur_ns`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_ns: u64,
+    /// A replica passed it after the operation had its answer, which did not wait for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
     pub file: String,
     pub line: u32,
     pub function: String,
@@ -60,12 +66,23 @@ pub struct Step {
     pub state: StateView,
 }
 
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+impl Step {
+    /// When it ended, in ns since the trace began; while it runs, when it began.
+    pub fn end_ns(&self) -> u64 {
+        self.at_ns + self.held_ns + self.dur_ns
+    }
+}
+
 /// How much of a trace's time its stages account for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Time that stages of the main lane cover; where requests run side by side it counts once.
     pub stage_ns: u64,
-    /// From the first step of the client operation to its end; attached without a client, of the requests.
+    /// From the first step of the client operation to its end, without holds; attached without a client, of the requests.
     pub wall_ns: u64,
     /// Share of the wall time that stages cover, 0 to 1.
     pub accounted: f64,
@@ -88,7 +105,11 @@ pub struct Trace {
     pub steps: Vec<Step>,
     state: StateView,
     lanes: Lanes,
-    /// Engine time of the first step.
+    /// Holds in force, and the steps that are held.
+    holds: Vec<(u64, usize)>,
+    /// The request whose counters of RocksDB are in the state.
+    perf_of: u64,
+    /// Time of the first step.
     start_ns: u64,
     dropped: u64,
 }
@@ -102,16 +123,27 @@ impl Trace {
     pub fn apply(&mut self, event: &SessionEvent, symbols: Option<&mut Symbolizer>) {
         match event {
             SessionEvent::Request(info) => {
-                self.lanes.begin(info.id, info.parent);
+                self.lanes.begin(info.id, info.parent, info.kind);
                 self.requests.push(info.clone());
             }
             SessionEvent::Step(event) => self.push(event, symbols),
             SessionEvent::Probe(event) => self.attach(event),
-            SessionEvent::Finished { req, engine_ns, .. } => {
-                let at = engine_ns.saturating_sub(self.start_ns);
+            SessionEvent::Finished { req, at_ns, .. } => {
+                let at = at_ns.saturating_sub(self.start_ns);
                 self.lanes.finish(req.id(), at, &mut self.steps);
             }
-            SessionEvent::Held(_) | SessionEvent::Released(_) => {}
+            SessionEvent::Held(hold) => {
+                let (stage, id) = (hold.stage.name(), hold.req.id());
+                let held =
+                    |s: &Step| s.request == id && s.store == hold.store && s.stage == stage && s.held_ns == 0;
+                self.holds.extend(self.steps.iter().rposition(held).map(|step| (hold.id, step)));
+            }
+            SessionEvent::Released { id, held_ns } => {
+                if let Some(at) = self.holds.iter().position(|(hold, _)| hold == id) {
+                    let (_, step) = self.holds.swap_remove(at);
+                    self.steps[step].held_ns += held_ns;
+                }
+            }
         }
     }
 
@@ -129,9 +161,10 @@ impl Trace {
         let Some(site) = event.stamp.site.filter(|s| !s.is_mark()) else { return };
         let stage = site.stage.stage();
         if self.steps.is_empty() {
-            self.start_ns = event.engine_ns;
+            self.start_ns = event.at_ns;
         }
         let id = event.stamp.req.id();
+        self.grow_old(stage.lane, id, event.engine_ns);
         let info = self.requests.iter().find(|r| r.id == id);
         // Events come in the order of engine time; a recording that is not quite so is put right here.
         let floor = self.steps.last().map_or(0, |s| s.at_ns);
@@ -149,8 +182,10 @@ impl Trace {
             request: id,
             kind,
             lane: if stage.lane == Lane::Main { "main" } else { "replica" }.into(),
-            at_ns: event.engine_ns.saturating_sub(self.start_ns).max(floor),
+            at_ns: event.at_ns.saturating_sub(self.start_ns).max(floor),
             dur_ns: 0,
+            held_ns: 0,
+            late: stage.lane == Lane::Replica && self.lanes.finished(),
             file: site.file.into(),
             line: site.line,
             function: site.function(),
@@ -164,8 +199,24 @@ impl Trace {
         self.lanes.push(event.stamp.thread, &mut self.steps);
     }
 
+    /// What was true at the step before may not be at one of `request` at `now`, in engine time: leases run down, and
+    /// RocksDB's counters are those of one request.
+    fn grow_old(&mut self, lane: Lane, request: u64, now: u64) {
+        self.state
+            .raft
+            .iter_mut()
+            .filter_map(|peer| peer.lease.as_mut())
+            .for_each(|lease| lease.run_down(now));
+        if lane == Lane::Main && self.perf_of != request {
+            self.state.perf = None;
+        }
+    }
+
     /// A probe belongs to the step its owner was in; from there on it is known.
     fn attach(&mut self, event: &ProbeEvent) {
+        if matches!(event.probe, Probe::Perf(_)) {
+            self.perf_of = event.req.id();
+        }
         fold(&mut self.state, &event.probe);
         let from = self.lanes.owner(event.req.id(), event.thread, &self.steps);
         for step in self.steps.iter_mut().skip(from) {

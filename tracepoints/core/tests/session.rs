@@ -215,7 +215,7 @@ fn a_hold_ends_with_the_task_or_the_fsm_that_waited() {
         assert_eq!(held_at(&session), ["grpc_receive"]);
     }
     assert!(session.held().is_empty() && !EngineClock::is_frozen());
-    let released = session.events().try_iter().filter(|e| matches!(e, SessionEvent::Released(_))).count();
+    let released = session.events().try_iter().filter(|e| matches!(e, SessionEvent::Released { .. })).count();
     assert_eq!(released, 2);
 }
 
@@ -421,4 +421,61 @@ fn a_stepper_that_does_not_listen_misses_steps_and_is_told_how_many() {
     let steps = events.iter().filter(|e| matches!(e, SessionEvent::Step(_))).count() as u64;
     assert!(session.missed() > 0 && steps + session.missed() == 300_000);
     assert!(matches!(events.last(), Some(SessionEvent::Finished { .. })), "the end is never missed");
+}
+
+#[test]
+fn a_gate_lets_the_first_visits_pass() {
+    let _one = alone();
+    let gates = [stage::MVCC_GET].into();
+    let session = Session::start(SessionConfig { gates, skip: 2, ..any(Mode::ToGate) }).unwrap();
+    let req = begin(RequestKind::KvGet, b"k", 1);
+    let thread = std::thread::spawn(move || {
+        for visit in 0..4u64 {
+            tracepoints::step_thread!(LOCK_CF_GET, req);
+            tracepoints::step_thread!(MVCC_GET, req, visit = visit);
+        }
+    });
+    wait_held(&session, &["mvcc_get"]);
+    let visits = stages(&session).iter().filter(|stage| **stage == "mvcc_get").count();
+    assert_eq!(visits, 3, "the third one is held, at its first arrival");
+    session.to_gate();
+    wait_held(&session, &["mvcc_get"]);
+    session.run();
+    join(thread);
+}
+
+#[test]
+fn what_others_do_while_somebody_is_held_takes_time_and_the_person_none() {
+    let _one = alone();
+    let gates = [stage::RAFT_PROPOSE].into();
+    let session = Session::start(SessionConfig { gates, ..any(Mode::ToGate) }).unwrap();
+    let from = Instant::now();
+    let (held, works) = (begin(RequestKind::RawPut, b"a", 1), begin(RequestKind::RawPut, b"b", 1));
+    let thread = std::thread::spawn(move || {
+        tracepoints::step_thread!(RAFT_PROPOSE, held);
+        tracepoints::stamp!(SCHED_FINISH, held);
+        end(held);
+    });
+    wait_held(&session, &["raft_propose"]);
+    let stood = EngineClock::now();
+    for _ in 0..10 {
+        tracepoints::stamp!(RAFT_WRITE_BEGIN, works);
+        std::thread::sleep(Duration::from_millis(3));
+        tracepoints::stamp!(RAFT_WRITE_END, works);
+    }
+    end(works);
+    assert_eq!(EngineClock::now(), stood);
+    // Longer than two events of one piece of work are apart.
+    std::thread::sleep(Duration::from_millis(1100));
+    session.run();
+    join(thread);
+    let mut trace = Trace::new();
+    session.events().try_iter().for_each(|e| trace.apply(&e, None));
+    let of = |stage: &str| trace.steps.iter().filter(move |s| s.stage == stage);
+    let disk: u64 = of("raft_write_begin").map(|s| s.dur_ns).sum();
+    assert!(disk >= 3_000_000, "{disk} ns of fsync, and engine time stood");
+    let held = of("raft_propose").next().unwrap();
+    assert!(held.held_ns >= disk, "{held:?}");
+    let all = Duration::from_nanos(trace.steps.last().unwrap().at_ns);
+    assert!(all + Duration::from_secs(1) <= from.elapsed(), "the person's time is nobody's: {all:?}");
 }

@@ -45,7 +45,7 @@ impl Feed {
                     self.tell_changes(&mut out);
                     out.push(SourceEvent::Held(hold(info)));
                 }
-                SessionEvent::Released(id) => out.push(SourceEvent::Released(*id)),
+                SessionEvent::Released { id, .. } => out.push(SourceEvent::Released(*id)),
                 SessionEvent::Step(_) | SessionEvent::Probe(_) | SessionEvent::Finished { .. } => {}
             }
         }

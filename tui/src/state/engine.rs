@@ -119,6 +119,11 @@ fn raft(region: u64, now: &StateView, old: &StateView) -> Section {
     for peer in &group {
         let before = old.raft.iter().find(|o| o.store == peer.store && o.region == region);
         let kind = if peer.role == "Leader" { Kind::Marked } else { Kind::Row };
+        if peer.is_stopped() {
+            let role = cell(&*peer.role, before.is_some_and(|b| b.role != peer.role));
+            section.row(Kind::Row, vec![cell(peer.store.to_string(), false), role]);
+            continue;
+        }
         let state = |r: &RaftProbe| r.lease.as_ref().map(|l| l.state.clone());
         section.row(
             kind,

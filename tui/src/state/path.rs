@@ -69,7 +69,7 @@ pub fn rows(title: &str, steps: &[Step], requests: &[RequestInfo], finished: boo
 
 /// Time of the main lane so far: from the first step to the end of the last.
 pub fn wall_ns(steps: &[Step]) -> u64 {
-    steps.iter().filter(|s| s.lane == "main").map(|s| s.at_ns + s.dur_ns).max().unwrap_or(0)
+    steps.iter().filter(|s| s.lane == "main").map(Step::end_ns).max().unwrap_or(0)
 }
 
 /// The time that any of the steps takes: requests that run side by side take no more than the operation.

@@ -99,12 +99,12 @@ impl Theme {
 
     /// What a stage's time goes to.
     pub fn class(self, class: Option<tracepoints::Class>) -> Style {
-        use tracepoints::Class::{Fsync, Latch, Lease, Lock, Network, Queue, Work};
+        use tracepoints::Class::{Backoff, Fsync, Latch, Lease, Lock, Network, Queue, Quorum, Work};
         match class {
             Some(Work) => self.fg(Color::Green),
-            Some(Queue) => self.fg(Color::Yellow),
+            Some(Queue | Backoff) => self.fg(Color::Yellow),
             Some(Latch | Lock) => self.fg(Color::Magenta),
-            Some(Lease) => self.fg(Color::Cyan),
+            Some(Lease | Quorum) => self.fg(Color::Cyan),
             Some(Fsync) => self.fg(Color::Red),
             Some(Network) => self.fg(Color::Blue),
             None => Style::new(),

@@ -68,6 +68,8 @@ impl Maker {
             lane: lane.into(),
             at_ns: self.now,
             dur_ns: ns,
+            held_ns: 0,
+            late: false,
             file: FILE.into(),
             line,
             function: function.clone(),
@@ -137,7 +139,7 @@ fn peer(store: u64, leader: bool, commit: u64, applied: u64, last: u64) -> RaftP
         persisted: last,
         commit,
         applied,
-        lease: leader.then(|| LeaseProbe { state: "valid".into(), remaining_ms: 8_700 }),
+        lease: leader.then(|| LeaseProbe { state: "valid".into(), remaining_ms: 8_700, until_ns: 0 }),
         progress: if leader { [1, 2, 3].map(progress).to_vec() } else { Vec::new() },
     }
 }

@@ -117,6 +117,10 @@ impl PdService {
 
     fn region_reply(&self, answer: Answer<Option<RegionInfo>>) -> Reply<pdpb::GetRegionResponse> {
         let (header, found) = self.split(answer);
+        let region = found.as_ref().map_or(0, |info| info.meta.id);
+        let req = request::begin(RequestKind::GetRegion, &[], region);
+        stamp!(PD_GET_REGION, req, region = region);
+        request::end(req);
         let mut response = pdpb::GetRegionResponse { header, ..Default::default() };
         if let Some(info) = found {
             response.region = Some(info.meta);

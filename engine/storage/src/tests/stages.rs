@@ -36,7 +36,7 @@ fn step_through(session: &Session) -> (Vec<String>, Vec<(String, Probe)>) {
                 assert!(session.step());
             }
             SessionEvent::Finished { .. } => return (stages, probes),
-            SessionEvent::Request(_) | SessionEvent::Released(_) => {}
+            SessionEvent::Request(_) | SessionEvent::Released { .. } => {}
         }
     }
 }

@@ -134,7 +134,10 @@ impl RecordedRequest {
             if stamp.req.id() != self.id {
                 stamp.req = Req::of(self.id);
             }
-            trace.apply(&SessionEvent::Step(StepEvent { stamp, engine_ns: stamp.at, stack: vec![] }), None);
+            trace.apply(
+                &SessionEvent::Step(StepEvent { stamp, engine_ns: stamp.at, at_ns: stamp.at, stack: vec![] }),
+                None,
+            );
         }
         if let Some(at) = end {
             trace.apply(&self.finished(at), None);
@@ -153,7 +156,7 @@ impl RecordedRequest {
     }
 
     fn finished(&self, at: u64) -> SessionEvent {
-        SessionEvent::Finished { req: Req::of(self.id), engine_ns: at, outcome: self.ending.outcome }
+        SessionEvent::Finished { req: Req::of(self.id), at_ns: at, outcome: self.ending.outcome }
     }
 
     pub(crate) fn begin(&mut self, stamp: &Stamp, at: u64) {

@@ -1,7 +1,7 @@
 //! The critical path over the main lane: of requests side by side, the one that its operation waited for.
 use std::collections::HashMap;
 
-use crate::trace::Step;
+use crate::{request::RequestKind, trace::Step};
 
 /// A main-lane step and the part of its time that is on the path, in ns.
 type Stretch = (usize, u64, u64);
@@ -10,19 +10,16 @@ type Stretch = (usize, u64, u64);
 pub(super) fn walk(steps: &[Step]) -> Vec<Stretch> {
     let lanes = Lanes::of(steps);
     let mut out = Vec::new();
-    let Some(mut at) = lanes.by_end.last().map(|i| end(&steps[*i])) else { return out };
+    let Some(mut at) = lanes.by_end.last().map(|i| steps[*i].end_ns()) else { return out };
     let mut here: Option<usize> = None;
     while let Some(step) = lanes.before(steps, at, here) {
-        let (from, to) = (steps[step].at_ns, end(&steps[step]).min(at));
-        out.push((step, from, to));
-        (at, here) = (from, Some(step));
+        let (begin, to) = (steps[step].at_ns, steps[step].end_ns().min(at));
+        // While it was held it waited for nobody.
+        out.push((step, (begin + steps[step].held_ns).min(to), to));
+        (at, here) = (begin, Some(step));
     }
     out.reverse();
     out
-}
-
-fn end(step: &Step) -> u64 {
-    step.at_ns + step.dur_ns
 }
 
 /// Main-lane steps that last.
@@ -35,7 +32,11 @@ struct Lanes {
 
 impl Lanes {
     fn of(steps: &[Step]) -> Self {
-        let lasting = |s: &Step| s.lane == "main" && s.dur_ns > 0;
+        // The client sends some requests beside its operation, which does not wait for them.
+        let operation = steps.iter().any(|s| s.kind == "client");
+        let beside =
+            |s: &Step| operation && RequestKind::parse(&s.kind).is_some_and(RequestKind::runs_beside);
+        let lasting = |s: &Step| s.lane == "main" && s.dur_ns > 0 && !beside(s);
         let mut by_end: Vec<usize> = (0..steps.len()).filter(|i| lasting(&steps[*i])).collect();
         let (mut last, mut before) = (HashMap::new(), HashMap::new());
         for i in &by_end {
@@ -43,20 +44,20 @@ impl Lanes {
                 before.insert(*i, earlier);
             }
         }
-        by_end.sort_by_key(|i| (end(&steps[*i]), steps[*i].at_ns));
+        by_end.sort_by_key(|i| (steps[*i].end_ns(), steps[*i].at_ns));
         Self { by_end, before }
     }
 
     /// What the path was in just before `at`: the same request's step, else one that ends there, else one that lasts
     /// over it, else, after a gap, the last one before.
     fn before(&self, steps: &[Step], at: u64, here: Option<usize>) -> Option<usize> {
-        let own = here.and_then(|i| self.before.get(&i)).filter(|i| end(&steps[**i]) >= at);
+        let own = here.and_then(|i| self.before.get(&i)).filter(|i| steps[**i].end_ns() >= at);
         if let Some(own) = own.filter(|i| steps[**i].at_ns < at) {
             return Some(*own);
         }
-        let upto = self.by_end.partition_point(|i| end(&steps[*i]) <= at);
+        let upto = self.by_end.partition_point(|i| steps[*i].end_ns() <= at);
         let ending = upto.checked_sub(1).map(|n| self.by_end[n]);
-        if let Some(ending) = ending.filter(|i| end(&steps[*i]) == at) {
+        if let Some(ending) = ending.filter(|i| steps[*i].end_ns() == at) {
             return Some(ending);
         }
         let over = self.by_end[upto..].iter().copied().find(|i| steps[*i].at_ns < at);

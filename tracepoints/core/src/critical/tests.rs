@@ -277,6 +277,64 @@ fn messages_that_nobody_answered_waited_for_the_other_stores_and_only_the_reply_
     let on = |stage: &str| path.segments.iter().find(|s| s.stage == stage).map(|s| s.on.clone());
     assert_eq!(on("raft_send").as_deref(), Some("the region's other stores"));
     assert_eq!(on("grpc_reply").as_deref(), Some("the client"));
+    assert_eq!(path.classes[&Class::Quorum], 900);
+}
+
+#[test]
+fn a_leader_that_is_seen_alone_waits_for_a_quorum_and_not_for_its_own_thread() {
+    // As of a session in the leader's process: the stamps of the followers are in other processes.
+    let mut steps = put(600, &[Times { disk: 300, ack: 330 }, Times { disk: 900, ack: 930 }], 605);
+    steps.retain(|s| s.store == 1);
+    let path = CriticalPath::of(&numbered(steps.clone()));
+    assert_eq!(path.quorums[0].decided_by, Some(1));
+    let mut steps = put(200, &[Times { disk: 300, ack: 330 }, Times { disk: 900, ack: 930 }], 335);
+    steps.retain(|s| s.store == 1);
+    let path = CriticalPath::of(&numbered(steps.clone()));
+    let send = way(&path).into_iter().find(|s| s.0 == "raft_send").unwrap();
+    assert_eq!((send.2, send.3), (230, Class::Quorum), "{:?}", path.segments);
+    // Nor does it where it is not known who acknowledged.
+    steps.retain(|s| s.stage != "raft_ack");
+    let path = CriticalPath::of(&numbered(steps));
+    let send = way(&path).into_iter().find(|s| s.0 == "raft_send").unwrap();
+    assert_eq!((send.2, send.3), (235, Class::Quorum), "{:?}", path.segments);
+}
+
+#[test]
+fn what_the_client_sends_beside_its_operation_is_not_on_the_path() {
+    let of = |request: u64, kind: &str, mut s: Step| {
+        (s.request, s.kind) = (request, kind.to_owned());
+        s
+    };
+    let beat = |s| of(3, "kv_txn_heart_beat", s);
+    let steps = numbered(vec![
+        of(1, "client", step("client_send", 0, 0, 10)),
+        of(2, "kv_prewrite", step("grpc_receive", 1, 10, 90)),
+        beat(step("latch_wait", 1, 20, 130)),
+        of(1, "client", step("client_backoff", 0, 100, 50)),
+        beat(step("grpc_reply", 1, 150, 20)),
+        of(1, "client", step("client_reply", 0, 150, 0)),
+    ]);
+    let path = CriticalPath::of(&steps);
+    let shown: Vec<_> = way(&path).into_iter().map(|s| (s.0, s.2)).collect();
+    assert_eq!(shown, [("client_send", 10), ("grpc_receive", 90), ("client_backoff", 50)]);
+    assert_eq!(path.classes[&Class::Backoff], 50);
+    // Stepped for itself, it is the path.
+    let alone: Vec<Step> = steps.into_iter().filter(|s| s.request == 3).collect();
+    assert_eq!(CriticalPath::of(&numbered(alone)).total_ns, 150);
+}
+
+#[test]
+fn the_time_in_which_a_step_was_held_is_not_on_the_path() {
+    let mut steps = put(300, &[Times { disk: 900, ack: 930 }], 935);
+    let held = |s: &mut Step, ns: u64| (s.held_ns, s.dur_ns) = (ns, s.dur_ns.saturating_sub(ns));
+    held(steps.iter_mut().find(|s| s.stage == "raft_propose").unwrap(), 20);
+    held(steps.iter_mut().find(|s| s.stage == "follower_append").unwrap(), 5);
+    let path = CriticalPath::of(&steps);
+    assert_eq!(path.total_ns, 975, "{:?}", path.segments);
+    let took =
+        |stage: &str, store| path.segments.iter().find(|s| (s.stage.as_str(), s.store) == (stage, store));
+    assert_eq!(took("raft_propose", 1).map(|s| (s.at_ns, s.dur_ns)), Some((70, 30)));
+    assert_eq!(took("follower_append", 2).map(|s| s.dur_ns), Some(5));
 }
 
 #[test]

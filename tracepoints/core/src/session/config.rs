@@ -23,11 +23,10 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Timestamps are asked for all the time and by everybody: only a matcher that names their kind adopts them.
+    /// PD is asked all the time and by everybody: only a matcher that names such a kind adopts its requests.
     pub fn matches(&self, kind: RequestKind, key: &[u8], region: u64) -> bool {
         let said = self.key.is_some() || self.region.is_some() || !self.kinds.is_empty();
-        let kind_matches =
-            if self.kinds.is_empty() { kind != RequestKind::Tso } else { self.kinds.contains(&kind) };
+        let kind_matches = if self.kinds.is_empty() { !kind.is_of_pd() } else { self.kinds.contains(&kind) };
         (said || self.any)
             && kind_matches
             && self.key.as_deref().is_none_or(|k| k == key)
@@ -53,6 +52,8 @@ pub struct SessionConfig {
     pub matcher: Matcher,
     pub mode: Mode,
     pub gates: HashSet<StageId>,
+    /// Arrivals at a gate that pass in [`Mode::ToGate`] before the first that is held.
+    pub skip: usize,
     /// Capture the call stack at each stamp.
     pub stacks: bool,
     /// Adopt at most this many requests by the matcher (0: no bound).
@@ -63,8 +64,10 @@ pub struct SessionConfig {
 #[derive(Clone, Debug)]
 pub struct StepEvent {
     pub stamp: Stamp,
-    /// Engine time in ns: a hold does not count.
+    /// Engine time in ns: it stands while anybody is held.
     pub engine_ns: u64,
+    /// Trace time in ns: engine time, and the time that others worked while somebody was held.
+    pub at_ns: u64,
     /// Return addresses, innermost first; empty if stacks are not captured.
     pub stack: Vec<usize>,
 }
@@ -93,11 +96,17 @@ pub enum SessionEvent {
     Step(StepEvent),
     Probe(ProbeEvent),
     Held(HoldInfo),
-    Released(u64),
+    Released {
+        /// That of its [`HoldInfo`].
+        id: u64,
+        /// Trace time between the two, in ns: others worked meanwhile.
+        held_ns: u64,
+    },
     /// The request has left the server, or the client operation has ended.
     Finished {
         req: Req,
-        engine_ns: u64,
+        /// Trace time in ns, as that of a step.
+        at_ns: u64,
         outcome: Outcome,
     },
 }
@@ -120,6 +129,7 @@ mod tests {
         assert!(!Matcher::default().matches(get, b"k", 1), "an empty matcher adopts none");
         let any = Matcher { any: true, ..Matcher::default() };
         assert!(any.matches(get, b"k", 1) && !any.matches(RequestKind::Tso, b"", 0));
+        assert!(!any.matches(RequestKind::GetRegion, b"", 1));
         let tso = Matcher { kinds: vec![RequestKind::Tso], ..Matcher::default() };
         assert!(tso.matches(RequestKind::Tso, b"", 0) && !tso.matches(get, b"k", 1));
         let key = Matcher { key: Some(b"k".to_vec()), region: Some(2), ..Matcher::default() };

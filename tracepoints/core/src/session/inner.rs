@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{
     Ticket,
+    clock::TraceClock,
     config::{HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionEvent, StepEvent},
     current_inner,
     links::{Links, watch_region},
@@ -34,6 +35,8 @@ const MAX_WAITING: usize = 1 << 18;
 
 pub(super) struct Held {
     info: HoldInfo,
+    /// Trace time at which it was held.
+    since: u64,
     pub(super) waker: Option<Waker>,
     pub(super) callbacks: Vec<Box<dyn FnOnce() + Send>>,
 }
@@ -42,7 +45,10 @@ pub(super) struct Held {
 struct State {
     mode: Mode,
     gates: HashSet<StageId>,
+    /// Arrivals at a gate that still pass.
+    skip: usize,
     held: VecDeque<Held>,
+    clock: TraceClock,
     next_hold: u64,
     freeze: Option<FreezeGuard>,
     op: Option<Req>,
@@ -52,6 +58,13 @@ struct State {
     known: HashSet<u64>,
     links: Links,
     closed: bool,
+}
+
+impl State {
+    /// Trace time, as something happens.
+    fn now(&mut self) -> u64 {
+        self.clock.now(!self.held.is_empty())
+    }
 }
 
 pub(crate) struct Inner {
@@ -105,7 +118,8 @@ pub(crate) fn finished(req: Req, outcome: Outcome) {
 
 impl Inner {
     pub(super) fn new(config: SessionConfig, events: Sender<SessionEvent>) -> Self {
-        let state = State { mode: config.mode, gates: config.gates, ..State::default() };
+        let (mode, gates, skip) = (config.mode, config.gates, config.skip);
+        let state = State { mode, gates, skip, ..State::default() };
         Self {
             matcher: config.matcher,
             stacks: config.stacks,
@@ -140,10 +154,10 @@ impl Inner {
     fn observe(&self, stamp: Stamp) {
         let mut state = self.state.lock();
         if state.known.contains(&stamp.req.id()) {
-            let engine_ns = EngineClock::now().0;
+            let (engine_ns, at_ns) = (EngineClock::now().0, state.now());
             state.links.note(&stamp);
             let stack = if self.stacks { stack::capture() } else { Vec::new() };
-            self.send(SessionEvent::Step(StepEvent { stamp, engine_ns, stack }));
+            self.send(SessionEvent::Step(StepEvent { stamp, engine_ns, at_ns, stack }));
         }
     }
 
@@ -173,9 +187,9 @@ impl Inner {
     }
 
     fn finished(&self, req: Req, outcome: Outcome) {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         if state.known.contains(&req.id()) {
-            self.send(SessionEvent::Finished { req, engine_ns: EngineClock::now().0, outcome });
+            self.send(SessionEvent::Finished { req, at_ns: state.now(), outcome });
         }
     }
 
@@ -198,8 +212,8 @@ impl Inner {
         if state.op == Some(op) {
             state.op = None;
         }
-        let (engine_ns, outcome) = (EngineClock::now().0, Outcome::Unknown);
-        self.send(SessionEvent::Finished { req: op, engine_ns, outcome });
+        let (at_ns, outcome) = (state.now(), Outcome::Unknown);
+        self.send(SessionEvent::Finished { req: op, at_ns, outcome });
     }
 
     /// A request is at `stage`: holds it, if the mode says so, and freezes engine time.
@@ -217,11 +231,16 @@ impl Inner {
         if state.closed || !wanted || !state.known.contains(&req.id()) {
             return None;
         }
+        if state.mode == Mode::ToGate && state.skip > 0 {
+            state.skip -= 1;
+            return None;
+        }
         state.next_hold += 1;
         let id = state.next_hold;
         let info = HoldInfo { id, req, stage, store, thread };
+        let since = state.now();
         state.freeze.get_or_insert_with(EngineClock::freeze);
-        state.held.push_back(Held { info: info.clone(), waker: None, callbacks: Vec::new() });
+        state.held.push_back(Held { info: info.clone(), since, waker: None, callbacks: Vec::new() });
         self.send(SessionEvent::Held(info));
         Some(Ticket { inner: self.clone(), id })
     }
@@ -244,7 +263,11 @@ impl Inner {
 
     /// Tells who is released, and lets engine time go on once nobody is held.
     fn let_go(&self, state: &mut State, out: &[Held]) {
-        out.iter().for_each(|h| self.send(SessionEvent::Released(h.info.id)));
+        let now = state.clock.resume();
+        for held in out {
+            let held_ns = now.saturating_sub(held.since);
+            self.send(SessionEvent::Released { id: held.info.id, held_ns });
+        }
         if state.held.is_empty() {
             state.freeze = None;
         }

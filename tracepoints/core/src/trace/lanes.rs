@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 
 use super::Step;
+use crate::request::RequestKind;
 
 /// One request's place in the trace.
 #[derive(Debug, Default)]
@@ -12,6 +13,10 @@ struct Span {
     end: Option<u64>,
     /// Its step of the main lane that still lasts.
     open: Option<usize>,
+    /// Its operation does not wait for it, or waits for it within a stage of its own.
+    beside: bool,
+    /// PD answers it.
+    of_pd: bool,
 }
 
 /// A replica lane: the steps of one request on one store.
@@ -28,8 +33,17 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn begin(&mut self, id: u64, parent: u64) {
-        self.spans.entry(id).or_default().parent = parent;
+    pub(super) fn begin(&mut self, id: u64, parent: u64, kind: RequestKind) {
+        let span = self.spans.entry(id).or_default();
+        (span.parent, span.of_pd) = (parent, kind.is_of_pd());
+        span.beside = parent != 0 && kind.runs_beside();
+    }
+
+    /// Whether the request asks PD for something while its client looks how to try again.
+    fn is_within_backoff(&self, id: u64, steps: &[Step]) -> bool {
+        let parent = self.spans.get(&id).filter(|s| s.of_pd).and_then(|s| self.spans.get(&s.parent));
+        let open = parent.and_then(|p| p.open).and_then(|i| steps.get(i));
+        open.is_some_and(|step| step.stage == "client_backoff")
     }
 
     /// The last of `steps` is new: closes what it ends.
@@ -41,9 +55,14 @@ impl Lanes {
             close(self.replicas.insert((id, store), index), at, steps);
             return;
         }
+        let within = self.is_within_backoff(id, steps);
         let span = self.spans.entry(id).or_default();
-        let (parent, first) = (span.parent, span.start.is_none());
+        span.beside |= within;
+        let (parent, first, beside) = (span.parent, span.start.is_none(), span.beside);
         span.start.get_or_insert(at);
+        if beside {
+            return close(span.open.replace(index), at, steps);
+        }
         // A step after the end (work that the reply does not wait for) takes none of the request's time.
         if span.end.is_none() {
             close(span.open.replace(index), at, steps);
@@ -63,11 +82,11 @@ impl Lanes {
         for child in children {
             self.end(child, at, steps);
         }
-        let Some(parent) = self.spans.get(&id).map(|s| s.parent) else { return };
+        let Some(parent) = self.spans.get(&id).filter(|s| !s.beside).map(|s| s.parent) else { return };
         if parent == 0 {
             close(self.gap.take(), at, steps);
         } else if self.spans.get(&parent).is_some_and(|p| p.open.is_none() && p.end.is_none())
-            && !self.spans.values().any(|s| s.parent == parent && s.open.is_some())
+            && !self.spans.values().any(|s| s.parent == parent && s.open.is_some() && !s.beside)
         {
             self.gap = last;
         }
@@ -104,21 +123,25 @@ impl Lanes {
         ours.max().unwrap_or(steps.len().saturating_sub(1))
     }
 
-    /// Time that main-lane steps cover within the roots, and the roots' own time, both in ns.
+    /// Time that main-lane steps cover within the roots, and the roots' own time, both in ns; what was held and not
+    /// covered by another step is in neither.
     pub(super) fn covered(&self, steps: &[Step]) -> (u64, u64) {
         let newest = steps.last().map_or(0, |s| s.at_ns);
         let roots = self.roots().filter_map(|s| Some((s.start?, s.end.unwrap_or(newest))));
         let roots = union(roots.collect());
-        let main = steps.iter().filter(|s| s.lane == "main").map(|s| (s.at_ns, s.at_ns + s.dur_ns));
-        let main = union(main.collect());
-        let length = |spans: &[(u64, u64)]| spans.iter().map(|(a, b)| b - a).sum();
-        (length(&intersection(&main, &roots)), length(&roots))
+        let main = || steps.iter().filter(|s| s.lane == "main");
+        let work = union(main().map(|s| (s.at_ns + s.held_ns, s.end_ns())).collect());
+        let held = main().map(|s| (s.at_ns, s.at_ns + s.held_ns));
+        let all = union(held.chain(work.iter().copied()).collect());
+        let length = |spans: &[(u64, u64)]| spans.iter().map(|(a, b)| b - a).sum::<u64>();
+        let within = |spans: &[(u64, u64)]| length(&intersection(spans, &roots));
+        (within(&work), length(&roots) - (within(&all) - within(&work)))
     }
 }
 
 fn close(step: Option<usize>, at: u64, steps: &mut [Step]) {
     if let Some(step) = step.and_then(|i| steps.get_mut(i)) {
-        step.dur_ns = at.saturating_sub(step.at_ns);
+        step.dur_ns = at.saturating_sub(step.at_ns + step.held_ns);
     }
 }
 

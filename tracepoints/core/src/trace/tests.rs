@@ -49,7 +49,7 @@ impl Feed {
             fields: [at, 0, 0, 0],
             ..Stamp::EMPTY
         };
-        let event = StepEvent { stamp, engine_ns: 1000 + at, stack: vec![] };
+        let event = StepEvent { stamp, engine_ns: 1000 + at, at_ns: 1000 + at, stack: vec![] };
         self.trace.apply(&SessionEvent::Step(event), None);
         self.trace.steps.len() - 1
     }
@@ -61,7 +61,7 @@ impl Feed {
     }
 
     fn finish(&mut self, at: u64, req: Req) {
-        self.trace.apply(&SessionEvent::Finished { req, engine_ns: 1000 + at, outcome: Outcome::Ok }, None);
+        self.trace.apply(&SessionEvent::Finished { req, at_ns: 1000 + at, outcome: Outcome::Ok }, None);
     }
 
     fn durations(&self) -> Vec<u64> {
@@ -240,4 +240,106 @@ proptest::proptest! {
         proptest::prop_assert_eq!(summary.wall_ns, at);
         proptest::prop_assert_eq!(summary.stage_ns, at);
     }
+}
+
+#[test]
+fn a_heartbeat_beside_the_operation_takes_none_of_its_time() {
+    let mut f = Feed::new();
+    let op = f.request(RequestKind::Client, Req::NONE);
+    let send = f.step(0, stage::CLIENT_SEND, op, 0);
+    let put = f.request(RequestKind::KvPrewrite, op);
+    let receive = f.step(10, stage::GRPC_RECEIVE, put, 1);
+    let backoff = f.step(40, stage::CLIENT_BACKOFF, op, 0);
+    f.finish(40, put);
+    let beat = f.request(RequestKind::KvTxnHeartBeat, op);
+    let latch = f.step(50, stage::LATCH_WAIT, beat, 1);
+    f.finish(70, beat);
+    f.step(100, stage::CLIENT_REPLY, op, 0);
+    f.finish(101, op);
+    let took = f.durations();
+    assert_eq!([took[send], took[receive], took[backoff], took[latch]], [10, 30, 60, 20]);
+    let summary = f.trace.summary();
+    assert_eq!((summary.stage_ns, summary.wall_ns), (101, 101));
+}
+
+#[test]
+fn a_step_that_was_held_takes_its_own_time_alone() {
+    let mut f = Feed::new();
+    let op = f.request(RequestKind::Client, Req::NONE);
+    let req = f.request(RequestKind::RawPut, op);
+    f.step(0, stage::CLIENT_SEND, op, 0);
+    let propose = f.step(10, stage::RAFT_PROPOSE, req, 1);
+    let hold = crate::session::HoldInfo { id: 9, req, stage: stage::RAFT_PROPOSE, store: 1, thread: 0 };
+    f.trace.apply(&SessionEvent::Held(hold), None);
+    // Another lane works meanwhile.
+    f.step(25, stage::RAFT_WRITE_BEGIN, req, 2);
+    f.step(40, stage::RAFT_WRITE_END, req, 2);
+    f.trace.apply(&SessionEvent::Released { id: 9, held_ns: 30 }, None);
+    f.step(45, stage::RAFT_READY, req, 1);
+    f.finish(50, req);
+    f.finish(50, op);
+    let held = &f.trace.steps[propose];
+    assert_eq!((held.held_ns, held.dur_ns, held.end_ns()), (30, 5, 45));
+    let summary = f.trace.summary();
+    assert_eq!((summary.stage_ns, summary.wall_ns), (20, 20), "what others did is not the operation's");
+}
+
+#[test]
+fn leases_run_down_and_counters_belong_to_their_request() {
+    let mut f = Feed::new();
+    let op = f.request(RequestKind::Client, Req::NONE);
+    let (get, second) = (f.request(RequestKind::KvGet, op), f.request(RequestKind::KvGet, op));
+    let ms = 1_000_000;
+    let first = f.step(0, stage::MVCC_GET, get, 1);
+    let lease =
+        Some(crate::probe::LeaseProbe { state: "valid".into(), remaining_ms: 9, until_ns: 1000 + 9 * ms });
+    let (thread, raft) = (f.threads[1], RaftProbe { store: 1, region: 1, lease, ..RaftProbe::default() });
+    for probe in [Probe::Raft(raft), Probe::Perf(Default::default())] {
+        f.trace.apply(&SessionEvent::Probe(ProbeEvent { req: get, thread, engine_ns: 1000, probe }), None);
+    }
+    let same = f.step(4 * ms, stage::READ_DONE, get, 1);
+    let late = f.step(10 * ms, stage::MVCC_GET, second, 1);
+    let lease = |step: usize| {
+        let lease = f.trace.steps[step].state.raft[0].lease.clone().unwrap();
+        (lease.state, lease.remaining_ms)
+    };
+    assert_eq!([lease(first), lease(same)], [("valid".to_owned(), 9), ("valid".to_owned(), 5)]);
+    assert_eq!(lease(late), ("expired".to_owned(), 0));
+    let perf: Vec<bool> = [first, same, late].map(|s| f.trace.steps[s].state.perf.is_some()).to_vec();
+    assert_eq!(perf, [true, true, false]);
+}
+
+#[test]
+fn what_replicas_do_after_the_answer_is_late() {
+    let mut f = Feed::new();
+    let op = f.request(RequestKind::Client, Req::NONE);
+    let put = f.request(RequestKind::RawPut, op);
+    let early = f.step(10, stage::RAFT_ACK, put, 1);
+    f.finish(20, put);
+    let reply = f.step(30, stage::CLIENT_REPLY, op, 0);
+    f.finish(31, op);
+    let late = f.step(40, stage::RAFT_ACK, put, 1);
+    assert_eq!([early, reply, late].map(|s| f.trace.steps[s].late), [false, false, true]);
+}
+
+#[test]
+fn what_pd_is_asked_while_the_client_waits_belongs_to_the_wait() {
+    let mut f = Feed::new();
+    let op = f.request(RequestKind::Client, Req::NONE);
+    let get = f.request(RequestKind::KvGet, op);
+    f.step(0, stage::GRPC_RECEIVE, get, 1);
+    f.finish(10, get);
+    let backoff = f.step(20, stage::CLIENT_BACKOFF, op, 0);
+    let tso = f.request(RequestKind::Tso, op);
+    f.step(25, stage::PD_TSO, tso, 0);
+    f.finish(25, tso);
+    let again = f.request(RequestKind::KvGet, op);
+    f.step(90, stage::GRPC_RECEIVE, again, 1);
+    f.finish(95, again);
+    let reply = f.step(100, stage::CLIENT_REPLY, op, 0);
+    f.finish(101, op);
+    let took = f.durations();
+    assert_eq!((took[backoff], took[reply]), (70, 1));
+    let path = crate::critical::CriticalPath::of(&f.trace.steps);
+    assert_eq!(path.classes[&crate::Class::Backoff], 70, "{:?}", path.segments);
 }

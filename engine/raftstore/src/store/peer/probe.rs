@@ -32,7 +32,7 @@ impl Peer {
             return;
         }
         let probe = self.probe(store_id);
-        // That the lease runs down is no change.
+        // That the lease runs down is no change; that it is renewed is one.
         let without_time = |p: &RaftProbe| {
             let mut p = p.clone();
             p.lease.iter_mut().for_each(|l| l.remaining_ms = 0);
@@ -79,7 +79,8 @@ impl Peer {
             LeaseState::Suspect => "suspect",
         };
         let remaining = self.leader_lease.remaining(now);
-        LeaseProbe { state: state.to_owned(), remaining_ms: remaining.as_millis() as u64 }
+        let until = if remaining.is_zero() { 0 } else { (now + remaining).0 };
+        LeaseProbe { state: state.to_owned(), remaining_ms: remaining.as_millis() as u64, until_ns: until }
     }
 
     /// How many peers vote, and in which configuration, as a stamp says it; a quorum is more than half of them.

@@ -18,6 +18,7 @@ use kvproto::tracecontrol::{
     trace_control_server::TraceControl,
 };
 use parking_lot::Mutex;
+use raftstore::RaftRouter;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, codegen::BoxStream};
 use tracepoints::{
@@ -34,15 +35,36 @@ static LIVE: Mutex<Option<Arc<Session>>> = Mutex::new(None);
 #[derive(Clone)]
 pub struct ControlService {
     store_id: u64,
+    router: RaftRouter,
     freezer: Arc<PeerFreezer>,
 }
 
 impl ControlService {
-    /// `freezer` stops engine time in the cluster's other processes while a request is held here.
-    pub fn new(store_id: u64, freezer: PeerFreezer) -> Self {
-        Self { store_id, freezer: Arc::new(freezer) }
+    /// `router` knows the store's regions; `freezer` stops engine time in the cluster's other processes while a request is
+    /// held here.
+    pub fn new(store_id: u64, router: RaftRouter, freezer: PeerFreezer) -> Self {
+        Self { store_id, router, freezer: Arc::new(freezer) }
+    }
+
+    /// A request of a region without a peer here never comes.
+    #[allow(clippy::result_large_err)] // it is the RPC's answer
+    fn check_region(&self, region: u64) -> Result<(), Status> {
+        let ids = self.router.region_ids();
+        if region == 0 || ids.contains(&region) {
+            return Ok(());
+        }
+        let some: Vec<String> = ids.iter().take(SHOWN_REGIONS).map(u64::to_string).collect();
+        let more = if ids.len() > SHOWN_REGIONS { ", ..." } else { "" };
+        Err(Status::not_found(format!(
+            "expected a region with a peer on store {}, found {region}; its regions are {}{more}",
+            self.store_id,
+            some.join(", "),
+        )))
     }
 }
+
+/// Regions that an error names.
+const SHOWN_REGIONS: usize = 8;
 
 fn live() -> Result<Arc<Session>, Status> {
     let none = || Status::failed_precondition("nobody steps requests here; call Subscribe first");
@@ -73,6 +95,7 @@ fn session_config(request: &SubscribeRequest) -> Result<SessionConfig, Status> {
         gates,
         stacks: request.capture_stacks,
         max_requests: request.max_requests,
+        skip: 0,
     })
 }
 
@@ -91,6 +114,7 @@ impl TraceControl for ControlService {
     ) -> Result<Response<BoxStream<StepEvent>>, Status> {
         let request = request.into_inner();
         let config = session_config(&request)?;
+        self.check_region(request.region_id)?;
         let mut slot = LIVE.lock();
         let session = Session::start(config).map_err(|e| Status::resource_exhausted(e.to_string()))?;
         let session = Arc::new(session);

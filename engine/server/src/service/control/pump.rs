@@ -87,7 +87,7 @@ impl Pump {
                 self.send(StepEvent { json, held: true, hold_stage: stage.into(), end: false });
                 self.holds.push(hold);
             }
-            SessionEvent::Released(id) => {
+            SessionEvent::Released { id, .. } => {
                 if let Some(at) = self.holds.iter().position(|h| h.id == id) {
                     let hold = self.holds.remove(at);
                     self.send(StepEvent { hold_stage: hold.stage.name().into(), ..StepEvent::default() });

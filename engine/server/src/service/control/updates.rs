@@ -74,7 +74,12 @@ impl Traces {
                 self.live.values_mut().for_each(|live| live.trace.apply(event, None));
                 return;
             }
-            SessionEvent::Held(_) | SessionEvent::Released(_) => return,
+            SessionEvent::Held(hold) => hold.req.id(),
+            // Its trace knows it by its number.
+            SessionEvent::Released { .. } => {
+                self.live.values_mut().for_each(|live| live.trace.apply(event, None));
+                return;
+            }
         };
         if let Some(live) = self.live.get_mut(&id) {
             live.trace.apply(event, self.symbols.as_mut());

@@ -253,6 +253,6 @@ pub(super) fn command(kind: RequestKind) -> &'static str {
         SplitRegion => "split_region",
         KvPrepareFlashbackToVersion => "flashback_to_version_read_lock",
         KvFlashbackToVersion => "flashback_to_version_write",
-        Client | Tso | Other => "other",
+        Client | Tso | GetRegion | Other => "other",
     }
 }
