@@ -1,9 +1,12 @@
-//! Runs operations with the real TiKV client, and stamps where each begins and ends.
+//! Runs operations with the real TiKV client, and stamps where each begins and ends and what the client does between.
+mod watch;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tikv_client::{
-    CheckLevel, Config, RawClient, Timestamp, TimestampExt, TransactionClient, TransactionOptions,
+    CheckLevel, Config, KvPair, RawClient, Snapshot, Timestamp, TimestampExt, TransactionClient,
+    TransactionOptions,
 };
 use tracepoints::{Req, field::client_operation, printable::escape_readable};
 
@@ -38,7 +41,7 @@ impl Clients {
     pub async fn run(&self, op: &Op, req: Req, names: &BTreeMap<String, u64>) -> Result<String> {
         let name = client_operation(op.name());
         tracepoints::step!(CLIENT_SEND, req, op = name);
-        let result = self.call(op, names).await;
+        let result = watch::watched(req, self.call(op, names)).await;
         tracepoints::stamp!(CLIENT_REPLY, req, ok = result.is_ok(), op = name);
         result
     }
@@ -52,6 +55,22 @@ impl Clients {
             Op::RawPut { key, value } => {
                 self.raw.put(key.clone(), value.clone()).await?;
                 Ok("ok".into())
+            }
+            Op::RawDelete { key } => {
+                self.raw.delete(key.clone()).await?;
+                Ok("ok".into())
+            }
+            Op::BatchGet { keys } => {
+                let mut snapshot = self.snapshot().await?;
+                let pairs = pairs_text(snapshot.batch_get(keys.clone()).await?);
+                Ok(pairs)
+            }
+            Op::Scan { from, to, limit, reverse } => {
+                let (mut snapshot, range) = (self.snapshot().await?, from.clone()..to.clone());
+                Ok(match reverse {
+                    true => pairs_text(snapshot.scan_reverse(range, *limit).await?),
+                    false => pairs_text(snapshot.scan(range, *limit).await?),
+                })
             }
         }
     }
@@ -72,6 +91,12 @@ impl Clients {
         };
         let options = TransactionOptions::new_optimistic().drop_check(CheckLevel::None);
         Ok(self.txn.snapshot(ts, options).get(key.to_vec()).await?)
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        let ts = self.txn.current_timestamp().await?;
+        let options = TransactionOptions::new_optimistic().drop_check(CheckLevel::None);
+        Ok(self.txn.snapshot(ts, options))
     }
 
     async fn write(&self, key: &[u8], value: Option<&Vec<u8>>, commit: Commit) -> Result<String> {
@@ -95,6 +120,14 @@ impl Clients {
             }
         }
     }
+}
+
+/// `key=value` pairs in their order.
+fn pairs_text(pairs: impl Iterator<Item = KvPair>) -> String {
+    let text =
+        |KvPair(key, value): KvPair| format!("{}={}", keys::escape(&Vec::<u8>::from(key)), show(Some(value)));
+    let pairs: Vec<String> = pairs.map(text).collect();
+    if pairs.is_empty() { "(none)".into() } else { pairs.join(" ") }
 }
 
 /// A value as text: short ones as they are, long ones by length.

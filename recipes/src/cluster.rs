@@ -15,6 +15,7 @@ use server::{
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tracepoints::{Probe, probe::RaftProbe};
 
 use crate::{directive::Who, rows::Rows, temporary};
 
@@ -237,7 +238,12 @@ impl Cluster {
     pub fn stop(&mut self, who: Who) -> Result<String> {
         let i = self.slot_of(who)?;
         let Some(handle) = self.slots[i].server.take() else { bail!("that store is stopped already") };
+        let (store, regions) = (handle.store_id(), handle.router().region_ids());
         handle.kill();
+        // Its peers cannot say it themselves.
+        for region in regions {
+            tracepoints::probe_region!(region, || Probe::Raft(RaftProbe::stopped(store, region)));
+        }
         Ok("stopped".into())
     }
 
@@ -327,10 +333,11 @@ impl Cluster {
         Ok("cut".into())
     }
 
-    /// The key's rows, as the debug service of its leader tells them.
-    pub fn rows(&self, key: &[u8]) -> Result<Rows> {
-        let leader = self.leader_of(key)?;
-        let addr = self.addr(leader)?;
+    /// The key's rows, as the debug service of `store` reads them from a snapshot of its RocksDB; without one, that of the
+    /// key's leader. No peer is asked for them, so that they can be read while it is held.
+    pub fn rows(&self, key: &[u8], store: Option<u64>) -> Result<Rows> {
+        let store = store.map_or_else(|| self.leader_of(key), Ok)?;
+        let addr = self.addr(store)?;
         let from = keys::data_key(txn_types::Key::from_raw(key).as_encoded());
         let mut to = from.clone();
         to.push(0xff);
@@ -441,6 +448,8 @@ fn store_config(cluster: &ClusterConfig, dir: &Path, n: usize, pd: &str) -> Tikv
     config.storage.scheduler_concurrency = 2048;
     config.storage.scheduler_worker_pool_size = 1;
     config.pd.endpoints = vec![pd.into()];
+    // A request that is held takes long; a line about it would be written over the screen.
+    config.slow_log_threshold = ReadableDuration::hours(24 * 30);
     config.raft_engine.target_file_size = ReadableSize::mb(4);
     let raft = &mut config.raft_store;
     raft.raft_base_tick_interval = ReadableDuration::millis(100);

@@ -1,9 +1,10 @@
 //! What a scenario's words mean: one variant a directive, and the client operations that can be stepped.
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
-use tracepoints::{Stage, find_stage};
+use keys::escape;
+use tracepoints::{Hold, Stage, find_stage};
 
-use crate::scenario::{Scenario, ScenarioError};
+use crate::scenario::{Block, Scenario, ScenarioError};
 
 /// A client operation, run by the real TiKV client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,20 @@ pub enum Op {
         key: Vec<u8>,
         value: Vec<u8>,
     },
+    RawDelete {
+        key: Vec<u8>,
+    },
+    /// A snapshot get of several keys.
+    BatchGet {
+        keys: Vec<Vec<u8>>,
+    },
+    /// A snapshot scan of `from..to`, up to `limit` pairs; from the end if `reverse`.
+    Scan {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        limit: u32,
+        reverse: bool,
+    },
 }
 
 /// How a transaction commits.
@@ -52,16 +67,55 @@ impl Op {
             Op::Delete { .. } => "delete",
             Op::RawGet { .. } => "raw_get",
             Op::RawPut { .. } => "raw_put",
+            Op::RawDelete { .. } => "raw_delete",
+            Op::BatchGet { .. } => "batch_get",
+            Op::Scan { reverse: false, .. } => "scan",
+            Op::Scan { reverse: true, .. } => "scan_reverse",
         }
     }
 
+    /// The first key.
     pub fn key(&self) -> &[u8] {
         match self {
-            Op::Get { key, .. }
+            Op::BatchGet { keys } => keys.first().map_or(&[], Vec::as_slice),
+            Op::Scan { from, .. } => from,
+            Op::RawDelete { key }
+            | Op::Get { key, .. }
             | Op::Put { key, .. }
             | Op::Delete { key }
             | Op::RawGet { key }
             | Op::RawPut { key, .. } => key,
+        }
+    }
+}
+
+/// As a scenario writes it; a long value by its length.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |v: &[u8]| if v.len() > 64 { format!("bytes={}", v.len()) } else { escape(v) };
+        match self {
+            Op::Get { key, at: None } => write!(f, "get {}", escape(key)),
+            Op::Get { key, at: Some(at) } => write!(f, "get {} at={at}", escape(key)),
+            Op::Put { key, value: v, commit } => {
+                let how = match commit {
+                    Commit::TwoPhase => "",
+                    Commit::Async => " async-commit",
+                    Commit::OnePc => " one-pc",
+                };
+                write!(f, "put {} {}{how}", escape(key), value(v))
+            }
+            Op::Delete { key } => write!(f, "delete {}", escape(key)),
+            Op::RawGet { key } => write!(f, "raw-get {}", escape(key)),
+            Op::RawPut { key, value: v } => write!(f, "raw-put {} {}", escape(key), value(v)),
+            Op::RawDelete { key } => write!(f, "raw-delete {}", escape(key)),
+            Op::BatchGet { keys } => {
+                let keys: Vec<String> = keys.iter().map(|key| escape(key)).collect();
+                write!(f, "batch-get {}", keys.join(" "))
+            }
+            Op::Scan { from, to, limit, reverse } => {
+                let name = if *reverse { "scan-reverse" } else { "scan" };
+                write!(f, "{name} {} {} limit={limit}", escape(from), escape(to))
+            }
         }
     }
 }
@@ -141,6 +195,10 @@ pub const KNOWN: &[&str] = &[
     "delete KEY",
     "raw-get KEY",
     "raw-put KEY VALUE|bytes=N",
+    "raw-delete KEY",
+    "batch-get KEY...",
+    "scan FROM TO limit=N",
+    "scan-reverse FROM TO limit=N",
     "step OP",
     "hold STAGE[#NTH] OP",
     "release",
@@ -167,14 +225,27 @@ const OPS: &[&str] = &[
     "delete KEY",
     "raw-get KEY",
     "raw-put KEY VALUE|bytes=N",
+    "raw-delete KEY",
+    "batch-get KEY...",
+    "scan FROM TO limit=N",
+    "scan-reverse FROM TO limit=N",
 ];
 
 /// Reads every directive before any is run; the error names the line.
 pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
-    let mut named = BTreeSet::new();
+    let (mut named, mut held) = (BTreeSet::new(), false);
     for block in &scenario.blocks {
         let fail = |problem| scenario.error(block.line, problem);
-        match parse(&block.words).map_err(fail)? {
+        let directive = parse(&block.words).map_err(fail)?;
+        if matches!(directive, Directive::Release | Directive::Continue { .. }) && !held {
+            return Err(fail(format!("expected `hold STAGE OP` before `{}`, found none", block.text)));
+        }
+        held = match directive {
+            Directive::Hold { .. } => true,
+            Directive::Step(_) | Directive::Continue { .. } => false,
+            _ => held,
+        };
+        match directive {
             Directive::Ts { name } => {
                 named.insert(name);
             }
@@ -191,6 +262,11 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     Ok(())
 }
 
+/// Whether the directive steps an operation.
+pub fn is_stepped(block: &Block) -> bool {
+    block.words.first().is_some_and(|word| word == "step" || word == "hold")
+}
+
 /// Reads a directive's words; the error says what was expected.
 pub fn parse(words: &[String]) -> Result<Directive, String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -199,8 +275,11 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["step", op @ ..] => Directive::Step(parse_op(op, OPS)?),
         ["hold", stage, op @ ..] => {
             let (stage, nth) = stage.split_once('#').unwrap_or((stage, "1"));
-            let nth = number(nth, "how often the stage is reached")? as usize;
-            Directive::Hold { stage: parse_stage(stage)?, nth, op: parse_op(op, OPS)? }
+            let nth = match number(nth, "which visit of the stage, from 1")? {
+                0 => return Err("expected which visit of the stage, from 1, found `0`".into()),
+                nth => nth as usize,
+            };
+            Directive::Hold { stage: parse_gate(stage)?, nth, op: parse_op(op, OPS)? }
         }
         ["release"] => Directive::Release,
         ["continue"] => Directive::Continue { brief: false },
@@ -252,6 +331,17 @@ fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
         ["delete", key] => Op::Delete { key: (*key).into() },
         ["raw-get", key] => Op::RawGet { key: (*key).into() },
         ["raw-put", key, value] => Op::RawPut { key: (*key).into(), value: parse_value(value)? },
+        ["raw-delete", key] => Op::RawDelete { key: (*key).into() },
+        ["batch-get", keys @ ..] if !keys.is_empty() => {
+            Op::BatchGet { keys: keys.iter().map(|key| (*key).into()).collect() }
+        }
+        [name @ ("scan" | "scan-reverse"), from, to, limit] => Op::Scan {
+            from: (*from).into(),
+            to: (*to).into(),
+            limit: u32::try_from(number(option(limit, "limit")?, "a number of pairs")?)
+                .map_err(|_| format!("expected a limit up to {}, found `{limit}`", u32::MAX))?,
+            reverse: *name == "scan-reverse",
+        },
         other => return Err(wrong(other, known)),
     })
 }
@@ -308,6 +398,17 @@ pub fn parse_stage(word: &str) -> Result<&'static Stage, String> {
     })
 }
 
+/// A stage at which a request can be held.
+fn parse_gate(word: &str) -> Result<&'static Stage, String> {
+    match parse_stage(word)? {
+        stage if stage.hold == Hold::None => Err(format!(
+            "expected a stage that can hold a request, found `{}`, which is only observed; choose one before or after it",
+            stage.name
+        )),
+        stage => Ok(stage),
+    }
+}
+
 fn parse_who(word: &str) -> Result<Who, String> {
     match word {
         "leader" => Ok(Who::Leader),
@@ -352,6 +453,9 @@ mod tests {
         assert!(wrong("hold rft_propose put k v").contains("near: "));
         assert!(wrong("stop nobody").contains("leader, follower or a store"));
         assert!(wrong("hold zzz put k v").contains("grpc_receive, grpc_decode"));
+        assert!(wrong("hold raft_ack put k v").contains("only observed"));
+        assert!(wrong("hold raft_propose#0 put k v").contains("from 1, found `0`"));
+        assert!(wrong("hold raft_propose#x put k v").contains("from 1, found `x`"));
         assert!(wrong("fetch k").contains("get KEY"));
         assert_eq!(wrong("stpe get k1"), "expected a directive such as `step OP`, found `stpe get k1`");
         assert_eq!(wrong("step get"), "expected `get KEY [at=NAME]`, found `get`");

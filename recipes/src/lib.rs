@@ -2,7 +2,9 @@
 pub mod client;
 pub mod cluster;
 pub mod directive;
+pub mod front;
 pub mod library;
+pub mod operation;
 pub mod overhead;
 pub mod print;
 pub mod rows;
@@ -11,5 +13,6 @@ pub mod scenario;
 pub mod temporary;
 
 pub use cluster::{Cluster, ClusterConfig};
-pub use runner::{Progress, Runner, RunningOp, drain};
+pub use front::Front;
+pub use runner::Runner;
 pub use scenario::{Scenario, ScenarioError};

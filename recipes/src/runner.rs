@@ -1,20 +1,21 @@
-//! Runs a scenario: directive by directive, printing what each does; operations can be stepped from outside.
+//! Runs a scenario: directive by directive, printing what each does. Tests, the screen and the printed forms all run it here.
 use std::{
     collections::{BTreeMap, HashSet},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use tokio::runtime::Runtime;
-use tracepoints::{
-    EngineClock, Req, Session, SessionConfig, session::Mode, symbolize::Symbolizer, trace::Trace,
-};
+use tracepoints::{EngineClock, Req, SessionConfig, Stage, session::Mode};
 
 use crate::{
     client::Clients,
     cluster::{Cluster, ClusterConfig},
     directive::{self, Directive, Op},
+    front::{Front, Quiet},
+    operation::{self, Operation},
     print::{self, Symbols},
     scenario::{Block, Scenario},
 };
@@ -22,61 +23,25 @@ use crate::{
 /// How long anything may take in real time before the runner gives up.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// A scenario on its way.
+/// A scenario on its way. Dropped, it lets go what it holds.
 pub struct Runner {
     scenario: Scenario,
     next: usize,
+    held: Option<Operation>,
     // Dropped before the runtime: its stores' clients live on it.
     cluster: Option<Cluster>,
     clients: Option<Clients>,
     names: BTreeMap<String, u64>,
     symbols: Symbols,
-    held: Option<RunningOp>,
     /// Who led the region when the last operation began.
     led: Option<u64>,
-    data_dir: Option<std::path::PathBuf>,
+    data_dir: Option<PathBuf>,
     runtime: Arc<Runtime>,
 }
 
-/// What the runner met.
-pub enum Progress {
-    /// A directive ran and printed this.
-    Ran {
-        line: usize,
-        text: String,
-        output: String,
-        /// What the file says it must print, if that is something else, with file and line.
-        mistake: Option<String>,
-    },
-    /// The next directive steps an operation: call [`Runner::start`] or [`Runner::run_next`].
-    AtStep,
-    Done,
-}
-
-/// An operation that runs beside the one who steps it.
-pub struct RunningOp {
-    pub session: Arc<Session>,
-    pub req: Req,
-    pub op: Op,
-    outcome: tokio::sync::oneshot::Receiver<Result<String>>,
-    leader: u64,
-}
-
-impl RunningOp {
-    /// The operation's printed result, once it has ended.
-    pub fn outcome(&mut self) -> Option<String> {
-        match self.outcome.try_recv() {
-            Ok(Ok(text)) => Some(text),
-            Ok(Err(e)) => Some(format!("error: {e:#}")),
-            Err(tokio::sync::oneshot::error::TryRecvError::Closed) => {
-                Some("error: the client's task ended without an answer".into())
-            }
-            Err(tokio::sync::oneshot::error::TryRecvError::Empty) => None,
-        }
-    }
-}
-
 impl Runner {
+    /// # Errors
+    /// The scenario's first mistake, with file and line.
     pub fn new(scenario: Scenario) -> Result<Self> {
         directive::check(&scenario)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -89,11 +54,11 @@ impl Runner {
         Ok(Self {
             scenario,
             next: 0,
+            held: None,
             cluster: None,
             clients: None,
             names: BTreeMap::new(),
             symbols: Symbols::default(),
-            held: None,
             led: None,
             data_dir: None,
             runtime: Arc::new(runtime),
@@ -101,114 +66,84 @@ impl Runner {
     }
 
     /// Keeps the cluster's data here instead of in a temporary directory.
-    pub fn with_data_dir(mut self, dir: Option<std::path::PathBuf>) -> Self {
+    pub fn with_data_dir(mut self, dir: Option<PathBuf>) -> Self {
         self.data_dir = dir;
         self
     }
 
-    pub fn scenario(&self) -> &Scenario {
-        &self.scenario
-    }
-
-    pub fn cluster(&self) -> Option<&Cluster> {
-        self.cluster.as_ref()
-    }
-
-    /// Runs the next directive, unless it steps an operation: that is for the caller to start.
-    pub fn advance(&mut self) -> Result<Progress> {
-        let Some(block) = self.scenario.blocks.get(self.next).cloned() else { return Ok(Progress::Done) };
-        if matches!(parse(&self.scenario, &block)?, Directive::Step(_) | Directive::Hold { .. }) {
-            return Ok(Progress::AtStep);
+    /// Runs the directives that are left, one after the other.
+    ///
+    /// # Errors
+    /// Where a directive cannot be done, with file and line; then nothing stays held. An output that the file does not
+    /// expect is no error: `front` hears of it.
+    pub fn run(&mut self, front: &mut dyn Front) -> Result<()> {
+        let result = self.run_blocks(front);
+        if result.is_err() {
+            self.held = None;
         }
-        let output = self.run_next()?;
-        let mistake = self.scenario.mismatch(&block, &output);
-        Ok(Progress::Ran { line: block.line, text: block.text, output, mistake })
+        result
     }
 
-    /// The next directive.
-    pub fn peek(&self) -> Option<&Block> {
-        self.scenario.blocks.get(self.next)
+    fn run_blocks(&mut self, front: &mut dyn Front) -> Result<()> {
+        while let Some(block) = self.scenario.blocks.get(self.next).cloned() {
+            self.next += 1;
+            front.before(&block, self.held.is_some())?;
+            let output = self.run_block(&block, front)?;
+            let mistake = self.scenario.mismatch(&block, &output);
+            front.after(&block, &output, mistake);
+        }
+        self.end_held(front).map(drop)
     }
 
-    /// Passes over the next directive: whoever steps does what it says.
-    pub fn skip(&mut self) {
-        self.next += 1;
-    }
-
-    /// Runs the next directive, whatever it is, and returns what it printed.
-    pub fn run_next(&mut self) -> Result<String> {
-        let Some(block) = self.scenario.blocks.get(self.next).cloned() else { return Ok(String::new()) };
-        self.next += 1;
-        let directive = parse(&self.scenario, &block)?;
-        let output = self
-            .execute(directive)
-            .with_context(|| format!("{}:{}: `{}`", self.scenario.path.display(), block.line, block.text))?;
+    fn run_block(&mut self, block: &Block, front: &mut dyn Front) -> Result<String> {
+        let parsed = directive::parse(&block.words);
+        let directive = parsed.map_err(|problem| self.scenario.error(block.line, problem))?;
+        let at = format!("{}:{}: `{}`", self.scenario.path.display(), block.line, block.text);
+        let output = self.execute(directive, front).context(at)?;
         Ok(if output.is_empty() || output.ends_with('\n') { output } else { output + "\n" })
     }
 
-    /// Starts the operation of the next `step` or `hold` under `config`; the caller drives its session.
-    pub fn start(&mut self, config: SessionConfig) -> Result<RunningOp> {
-        let block =
-            self.scenario.blocks.get(self.next).cloned().context("the scenario has no further directive")?;
-        match parse(&self.scenario, &block)? {
-            Directive::Step(op) | Directive::Hold { op, .. } => {
-                self.next += 1;
-                self.start_op(op, config)
-            }
-            _ => bail!(
-                "{}:{}: expected `step` or `hold`, found `{}`",
-                self.scenario.path.display(),
-                block.line,
-                block.text
-            ),
-        }
-    }
-
-    fn start_op(&mut self, op: Op, config: SessionConfig) -> Result<RunningOp> {
+    fn start_op(&mut self, op: Op, config: SessionConfig, front: &mut dyn Front) -> Result<Operation> {
+        self.end_held(front)?;
         let clients = self.clients()?;
         let leader = self.started()?.leader_of(op.key())?;
         self.led = Some(leader);
-        let (names, task_op) = (self.names.clone(), op.clone());
-        let session = Arc::new(Session::start(config)?);
+        let session = operation::session(&config)?;
+        let listener = front.begin(&op.to_string(), &session);
         self.started()?.publish_raft_state();
-        let req = session.begin_op(op.key());
-        let (done, outcome) = tokio::sync::oneshot::channel();
-        let ending = session.clone();
-        self.runtime.spawn(async move {
-            let result = clients.run(&task_op, req, &names).await;
-            ending.end_op(req);
-            // Nobody listens if the stepper has gone.
-            let _ = done.send(result);
-        });
-        Ok(RunningOp { session, req, op, outcome, leader })
+        let (names, runtime, key) = (self.names.clone(), self.runtime.clone(), op.key().to_vec());
+        Operation::start(&runtime, session, listener, (leader, &key), |req| async move {
+            clients.run(&op, req, &names).await
+        })
     }
 
-    fn execute(&mut self, directive: Directive) -> Result<String> {
+    fn execute(&mut self, directive: Directive, front: &mut dyn Front) -> Result<String> {
         match directive {
             Directive::Cluster { stores, lease, log_gc } => {
                 self.start_cluster(ClusterConfig { stores, lease, log_gc, ..ClusterConfig::default() })
             }
             Directive::Run(op) => self.run_op(op),
             Directive::Step(op) => {
-                let running = self.start_op(op, SessionConfig::default())?;
-                self.finish(running, false)
+                let config = front.config();
+                let running = self.start_op(op, config, front)?;
+                self.finish(running, false, front)
             }
-            Directive::Hold { stage, nth, op } => self.hold(stage, nth, op),
+            Directive::Hold { stage, nth, op } => self.hold(stage, nth, op, front),
             Directive::Release => {
                 let running =
-                    self.held.as_ref().context("nothing is held; `hold STAGE OP` comes before `release`")?;
+                    self.held.as_ref().context("expected `hold STAGE OP` before, found nothing held")?;
                 running.session.run();
                 Ok("released".into())
             }
             Directive::Continue { brief } => {
                 let running =
-                    self.held.take().context("nothing is held; `hold STAGE OP` comes before `continue`")?;
+                    self.held.take().context("expected `hold STAGE OP` before, found nothing held")?;
                 running.session.run();
-                self.finish(running, brief)
+                self.finish(running, brief, front)
             }
             Directive::NewLeader => {
                 let old =
-                    self.led.context("no operation has begun; `hold STAGE OP` comes before `new-leader`")?;
+                    self.led.context("expected `step OP` or `hold STAGE OP` before, found no operation")?;
                 self.started()?.wait_for_leader_other_than(old)
             }
             Directive::Pause { ms } => self.pause(Duration::from_millis(ms)),
@@ -223,7 +158,8 @@ impl Runner {
                 Ok(format!("locked at {}", self.symbols.ts(ts)))
             }
             Directive::Rows { key } => {
-                let rows = self.started()?.rows(&key)?;
+                let held = self.held.as_ref().and_then(Operation::held_store);
+                let rows = self.started()?.rows(&key, held)?;
                 Ok(rows.render(&mut self.symbols))
             }
             other => self.execute_fault(other),
@@ -297,36 +233,45 @@ impl Runner {
         Ok(ts)
     }
 
-    fn hold(&mut self, stage: &'static tracepoints::Stage, nth: usize, op: Op) -> Result<String> {
+    /// Begins an operation and waits until it stands at `stage` for the `nth` time; earlier visits pass.
+    fn hold(&mut self, stage: &'static Stage, nth: usize, op: Op, front: &mut dyn Front) -> Result<String> {
         let config = SessionConfig {
             mode: Mode::ToGate,
             gates: HashSet::from([stage.id]),
+            skip: nth.saturating_sub(1),
+            stacks: front.config().stacks,
             ..SessionConfig::default()
         };
-        let running = self.start_op(op, config)?;
+        let mut running = self.start_op(op, config, front)?;
         let deadline = Instant::now() + BOUND;
-        let mut met = HashSet::new();
-        let held = loop {
-            let held = running.session.held();
-            met.extend(held.iter().map(|h| h.id));
-            if !held.is_empty() && met.len() >= nth {
-                break held;
+        let store = loop {
+            if let Some(held) = running.session.held().first() {
+                break held.store;
+            }
+            let visits = format!("{} at least {nth} times in the operation", stage.name);
+            if let Some(outcome) = running.outcome() {
+                let outcome = self.symbols.clean(outcome);
+                bail!("expected {visits}, found fewer before its end (=> {outcome})");
             }
             if Instant::now() > deadline {
-                bail!("the operation came to {} {} times within {BOUND:?}, not {nth}", stage.name, met.len());
-            }
-            if !held.is_empty() {
-                running.session.to_gate();
+                bail!("expected {visits}, found fewer within {BOUND:?}");
             }
             std::thread::sleep(Duration::from_millis(2));
         };
-        let role = match held[0].store {
+        let role = match store {
             0 => "client",
             s if s == running.leader => "leader",
             _ => "follower",
         };
         self.held = Some(running);
         Ok(format!("held at {} on the {role}", stage.name))
+    }
+
+    /// Lets an operation go that the scenario did not `continue`.
+    fn end_held(&mut self, front: &mut dyn Front) -> Result<()> {
+        let Some(running) = self.held.take() else { return Ok(()) };
+        running.session.run();
+        self.finish(running, true, front).map(drop)
     }
 
     /// Sleeps in real time and says what engine time did.
@@ -341,54 +286,25 @@ impl Runner {
     }
 
     /// Waits for a running operation's end, lets the replicas settle, and prints the stages.
-    fn finish(&mut self, mut running: RunningOp, brief: bool) -> Result<String> {
-        let mut trace = Trace::new();
-        let deadline = Instant::now() + BOUND;
-        let outcome = loop {
-            drain(&running.session, &mut trace, None, Duration::from_millis(5));
-            if let Some(outcome) = running.outcome() {
-                break outcome;
-            }
-            if Instant::now() > deadline {
-                bail!(
-                    "the operation did not end within {BOUND:?}; it is held at {:?}",
-                    running.session.held()
-                );
-            }
-        };
-        if brief {
-            return Ok(format!("=> {}", self.symbols.clean(&outcome)));
-        }
+    fn finish(&mut self, mut running: Operation, brief: bool, front: &mut dyn Front) -> Result<String> {
+        let outcome = running.wait(BOUND)?;
+        let outcome = self.symbols.clean(&outcome);
         let leader = running.leader;
-        self.started()?.settle()?;
-        drain(&running.session, &mut trace, None, Duration::from_millis(20));
+        if !brief {
+            self.started()?.settle()?;
+        }
+        let trace = running.end()?;
+        front.end(&outcome, self.scenario.blocks[self.next..].iter().any(directive::is_stepped));
+        let result = format!("=> {outcome}\n");
+        if brief {
+            return Ok(result);
+        }
         let summary = trace.summary();
-        let mut out = print::steps(&trace.steps, leader);
         if summary.dropped == 0 && summary.accounted < 0.99 {
             bail!("only {:.1} % of the wall time is accounted for", summary.accounted * 100.0);
         }
-        out.push_str(&format!("=> {}\n", self.symbols.clean(&outcome)));
-        Ok(out)
+        Ok(print::steps(&trace.steps, leader) + result.as_str())
     }
-}
-
-/// Applies the events that come within `wait` of each other; true if any came.
-pub fn drain(
-    session: &Session,
-    trace: &mut Trace,
-    mut symbols: Option<&mut Symbolizer>,
-    wait: Duration,
-) -> bool {
-    let mut any = false;
-    while let Ok(event) = session.events().recv_timeout(wait) {
-        trace.apply(&event, symbols.as_deref_mut());
-        any = true;
-    }
-    any
-}
-
-fn parse(scenario: &Scenario, block: &Block) -> Result<Directive> {
-    Ok(directive::parse(&block.words).map_err(|problem| scenario.error(block.line, problem))?)
 }
 
 async fn bounded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -400,7 +316,7 @@ async fn bounded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 
 /// Runs a whole scenario; returns what each directive printed.
 pub fn run_all(scenario: Scenario) -> Result<Vec<String>> {
-    let count = scenario.blocks.len();
-    let mut runner = Runner::new(scenario)?;
-    (0..count).map(|_| runner.run_next()).collect()
+    let mut front = Quiet::default();
+    Runner::new(scenario)?.run(&mut front)?;
+    Ok(front.outputs)
 }

@@ -44,7 +44,7 @@ pub enum Command {
     Step(StepArgs),
     /// List the recipes
     List(ListArgs),
-    /// Step the next matching request on a running tikv-server, whoever sends it
+    /// Step the next matching request on a running tikv-server, whoever sends it; only that process's stages are shown
     Attach(AttachArgs),
     /// Record all requests of a running tikv-server into a file
     Record(RecordArgs),
@@ -111,7 +111,7 @@ pub struct AttachArgs {
     /// Only requests for this key: raw text, z-escaped (\ooo, \xhh) or 0x hex
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
-    /// Only requests in this region
+    /// Only requests in this region; the store must have a peer of it
     #[arg(long, value_name = "ID", default_value_t = 0, hide_default_value = true)]
     pub region: u64,
     /// Only requests of this kind, e.g. kv_get, kv_prewrite, raw_put

@@ -44,7 +44,12 @@ pub fn table(steps: &[Step], summary: &Summary, outcome: &str) -> String {
     let widest = |i: usize| rows.iter().map(|r| width(&r[i])).chain([HEAD[i].len()]).max().unwrap_or(0);
     let widths: Vec<usize> = (0..7).map(widest).collect();
     let mut out = String::new();
-    for row in std::iter::once(HEAD.map(String::from)).chain(rows) {
+    // What replicas do after the answer comes below it.
+    let late = steps.iter().position(|s| s.late).map_or(usize::MAX, |first| first + 1);
+    for (n, row) in std::iter::once(HEAD.map(String::from)).chain(rows).enumerate() {
+        if n == late {
+            out.push_str("after the answer:\n");
+        }
         let cells = row.iter().enumerate().map(|(i, c)| match i {
             0..=3 => pad_left(c, widths[i]),
             _ => pad(c, widths[i]),
@@ -90,10 +95,13 @@ pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -
     let mut heard = Heard::default();
     let mut mistakes: Vec<String> = Vec::new();
     let signals = signals::listen().context("cannot listen for signals")?;
+    let mut ended = false;
     loop {
         if let Some(signal) = signals.end() {
             return Err(Stopped(signal).into());
         }
+        // Asked before: what came until then is heard below.
+        let over = source.over();
         for event in source.poll() {
             match event {
                 SourceEvent::Begin { title } => heard = Heard { title, ..Heard::default() },
@@ -104,16 +112,22 @@ pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -
                 }
                 SourceEvent::Finished { summary, outcome, more } => {
                     heard.write(&summary, &outcome, format, out)?;
-                    if !more {
-                        return if mistakes.is_empty() { Ok(()) } else { bail!(mistakes.join("\n")) };
+                    ended = !more;
+                    if more {
+                        source.next_operation()?;
                     }
-                    source.next_operation()?;
                 }
-                SourceEvent::Failed(why) => bail!(why),
+                SourceEvent::Failed(why) => {
+                    mistakes.push(why);
+                    bail!(mistakes.join("\n"));
+                }
                 SourceEvent::Log(line) => note(line),
                 SourceEvent::Mistake(text) => mistakes.push(text),
                 SourceEvent::Request(_) | SourceEvent::Released(_) => {}
             }
+        }
+        if ended && over {
+            return if mistakes.is_empty() { Ok(()) } else { bail!(mistakes.join("\n")) };
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }

@@ -24,7 +24,7 @@ const FRAME: Duration = Duration::from_millis(16);
 /// How the screen ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The person quit; with the source's failure, if it had one.
+    /// The person quit; with the source's failure and a scenario's mistakes, if there are any.
     Quit(Option<String>),
     /// A signal asked for it; SIGHUP also where the terminal has gone away.
     Signal(i32),
@@ -38,7 +38,7 @@ pub fn run(mut screen: Screen) -> Result<Ended> {
     let mut terminal = Terminal::take()?;
     match steps(&mut screen, &mut terminal) {
         Ok(Some(signal)) => Ok(Ended::Signal(signal)),
-        Ok(None) => Ok(Ended::Quit(screen.failure)),
+        Ok(None) => Ok(Ended::Quit(screen.error())),
         Err(e) if has_gone(&e) => Ok(Ended::Signal(signal_hook::consts::SIGHUP)),
         Err(e) => Err(e),
     }

@@ -1,7 +1,19 @@
 //! The program on its embedded cluster, from the command line to the printed steps.
 #![cfg(feature = "embedded")]
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
 
+use tempfile::TempDir;
+use tikv_tui::{
+    input::Action,
+    source::embedded::Embedded,
+    state::{
+        Screen, Start,
+        screen::{Options, Phase},
+    },
+};
 use tracepoints::trace::{Step, Summary};
 
 fn run(args: &[&str]) -> Output {
@@ -105,4 +117,134 @@ fn an_output_that_the_scenario_did_not_expect_is_told_after_the_steps() {
 fn without_a_command_a_point_get_is_printed() {
     let (steps, _) = json(&["--json"]);
     assert!(steps.iter().any(|s| s.stage == "write_cf_found"));
+}
+
+/// A scenario in a file of its own.
+fn scenario(text: &str) -> (TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mine.txt");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+/// The commit of a put, held on the leader; each directive has what it must print.
+const HELD: &str = "cluster stores=1
+----
+1 store
+
+put k1 v1
+----
+ok
+
+hold raft_propose#2 put k1 v2
+----
+held at raft_propose on the leader
+
+pause 300
+----
+engine time stood still, no term changed
+
+rows k1
+----
+lock    Put ts3 v2
+write   ts2 Put ts1 v1
+
+continue brief
+----
+=> ok
+
+get k1
+----
+v2
+";
+
+#[test]
+fn a_hold_means_the_same_printed_as_in_a_recipe() {
+    let (_dir, path) = scenario(HELD);
+    for format in ["--plain", "--json"] {
+        let output = run(&["step", &path, format]);
+        assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let (_dir, path) = scenario(&HELD.replace("\nv2\n", "\nv3\n").replace("stood still", "went on"));
+    for format in ["--plain", "--json"] {
+        let output = run(&["step", &path, format]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{format}: {error}");
+        assert!(error.contains("mine.txt:15: expected `engine time went on, no term changed`"), "{error}");
+        assert!(error.contains("mine.txt:28: expected `v3` of `get k1`, found `v2`"), "{error}");
+    }
+}
+
+/// Hears the source until `done`.
+fn until(screen: &mut Screen, what: &str, done: impl Fn(&Screen) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !done(screen) {
+        assert!(screen.failure.is_none() && Instant::now() < deadline, "{what}: {:#?}", screen.log);
+        screen.poll();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn on_the_screen_a_hold_is_the_scenarios() {
+    let (_dir, path) = scenario(&HELD.replace("\nv2\n", "\nv3\n"));
+    let source = Embedded::start(&path, None, Start::default()).unwrap();
+    let mut screen = Screen::new(Box::new(source), Options::default());
+    until(&mut screen, "the hold", |s| s.phase() == Phase::Held);
+    let proposed: Vec<usize> =
+        (0..screen.steps.len()).filter(|i| screen.steps[*i].stage == "raft_propose").collect();
+    assert_eq!(proposed.len(), 2, "the second visit is held");
+    let held: Vec<usize> = (0..screen.steps.len()).filter(|i| screen.is_held(*i)).collect();
+    assert_eq!(held, proposed[1..]);
+    for _ in ["pause", "rows", "continue"] {
+        screen.act(Action::Next);
+    }
+    until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
+    assert!(
+        screen.log.iter().any(|l| l.contains("engine time stood still, no term changed")),
+        "{:#?}",
+        screen.log
+    );
+    until(&mut screen, "the output after the operation", |s| !s.mistakes.is_empty());
+    let error = screen.error().unwrap();
+    assert!(error.ends_with("mine.txt:28: expected `v3` of `get k1`, found `v2`"), "{error}");
+    assert!(screen.message.as_ref().is_some_and(|m| m.contains("mine.txt:28")), "{:?}", screen.message);
+    assert_eq!(screen.step().unwrap().stage, "client_reply");
+}
+
+#[test]
+fn what_an_operation_prints_is_checked_and_a_stage_that_is_not_reached_is_an_error() {
+    let one = "cluster stores=1\n----\n\nput k1 v1\n----\n\n";
+    let (_dir, path) = scenario(&format!("{one}step get k1\n----\nclient\n  client_reply         client\n"));
+    let output = run(&["step", &path, "--plain"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("mine.txt:10: expected `  client_reply         client` of `step get k1`"),
+        "{error}"
+    );
+
+    let (_dir, path) = scenario(&format!("{one}hold raft_propose#9 put k1 v2\n----\n"));
+    for format in ["--plain", "--json"] {
+        let output = run(&["step", &path, format]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        let wanted = "mine.txt:7: `hold raft_propose#9 put k1 v2`: expected raft_propose at least 9 times";
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn at_the_end_no_command_holds_a_latch_and_the_answer_is_last() {
+    let (steps, _) = json(&["step", "txn_2pc", "--json", "--no-stacks"]);
+    let end = steps.iter().rposition(|s| !s.late).unwrap();
+    assert_eq!(steps[end].stage, "client_reply");
+    assert!(steps[end + 1..].iter().all(|s| s.lane == "replica"));
+    for step in &steps[end..] {
+        let latches = step.state.latches.as_ref().expect("the latches of the commit");
+        assert!(latches.slots.iter().all(|slot| slot.queue.is_empty()), "{}: {latches:?}", step.stage);
+    }
+    let client: Vec<&str> = steps.iter().filter(|s| s.kind == "client").map(|s| s.stage.as_str()).collect();
+    assert_eq!(client, ["client_send", "client_region_cache", "client_region_cache", "client_reply"]);
 }

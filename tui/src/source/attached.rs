@@ -121,6 +121,10 @@ impl StepSource for Attached {
         self.gates.iter().cloned().collect()
     }
 
+    fn client_goes_on(&self) -> bool {
+        true
+    }
+
     fn next_operation(&mut self) -> Result<()> {
         bail!("one attach steps one request; attach again for the next")
     }
@@ -178,7 +182,12 @@ impl Session {
         let mut stream = reply.into_inner();
         self.tell(SourceEvent::Log("reads and writes come to the store that leads their region".into()));
         let store = status.store_id;
-        self.tell(SourceEvent::Log(format!("store {store}: waiting for a request that matches")));
+        self.tell(SourceEvent::Log(
+            "only stages in the process of this server are shown; those of other processes, for example on replicas, are not".into(),
+        ));
+        self.tell(SourceEvent::Log(format!(
+            "store {store}: waiting for a request that matches, in this process alone"
+        )));
         loop {
             tokio::select! {
                 event = stream.message() => match event.map_err(|s| gone(&server, &s))? {
@@ -286,7 +295,7 @@ fn refused(server: &str, status: &tonic::Status, hint: &str) -> anyhow::Error {
         tonic::Code::Unimplemented => anyhow::anyhow!(
             "{server} has no TraceControl service: it is no tikv-server of this project (TiKV itself cannot be stepped)"
         ),
-        tonic::Code::ResourceExhausted | tonic::Code::InvalidArgument => {
+        tonic::Code::ResourceExhausted | tonic::Code::InvalidArgument | tonic::Code::NotFound => {
             anyhow::anyhow!("{server} refused to be stepped: {}", status.message())
         }
         _ => anyhow::anyhow!("{}: {}{hint}", nobody(server), status.message()),

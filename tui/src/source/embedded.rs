@@ -6,20 +6,15 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, Sender, channel},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use recipes::{Progress, Runner, RunningOp, Scenario};
-use tracepoints::{Session, SessionConfig, SessionEvent, find_stage, session::Mode, symbolize::Symbolizer};
+use recipes::{Front, Runner, Scenario, directive::is_stepped, front::Listener, scenario::Block};
+use tracepoints::{Session, SessionConfig, SessionEvent, find_stage, symbolize::Symbolizer};
 
 use super::feed::Feed;
-use crate::state::{Hold, SourceEvent, Start, StepSource};
-
-/// How long replicas may still stamp after the client has its answer.
-const LINGER: Duration = Duration::from_millis(300);
-/// How long to wait for events before commands are looked at.
-const SLICE: Duration = Duration::from_millis(5);
+use crate::state::{SourceEvent, Start, StepSource};
 
 /// Names and titles of the recipes.
 pub fn recipes() -> Result<Vec<(String, String)>> {
@@ -29,8 +24,15 @@ pub fn recipes() -> Result<Vec<(String, String)>> {
 /// What the screen's side and the scenario's side share.
 #[derive(Default)]
 struct Shared {
+    /// Of a `step`; what a `hold` does only the scenario decides.
     session: Option<Arc<Session>>,
     gates: BTreeSet<String>,
+    /// The scenario has begun a `hold` and not ended it.
+    scripted: bool,
+    /// The scenario goes on by itself while it holds an operation.
+    runs: bool,
+    /// Nothing of the scenario is left.
+    over: bool,
 }
 
 type SharedRef = Arc<Mutex<Shared>>;
@@ -57,7 +59,7 @@ const GOODBYE: Duration = Duration::from_secs(15);
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.next = None;
-        if let Ok(session) = self.session() {
+        if let Some(session) = &lock(&self.shared).session {
             session.run();
         }
         // The thread removes the temporary data; if it hangs, the process ends without.
@@ -71,35 +73,53 @@ impl Embedded {
         let scenario = recipes::library::find(name)?;
         let name = scenario.name.clone();
         recipes::directive::check(&scenario)?;
-        if !scenario.blocks.iter().any(stepped) {
+        if !scenario.blocks.iter().any(is_stepped) {
             bail!(
                 "{name} has no operation to step: write `step get k1`, for one, into {}",
                 scenario.path.display()
             );
         }
-        let shared =
-            Arc::new(Mutex::new(Shared { session: None, gates: start.gates.iter().cloned().collect() }));
+        let gates = start.gates.iter().cloned().collect();
+        let shared = Arc::new(Mutex::new(Shared { gates, ..Shared::default() }));
         let (events_tx, events) = channel();
         let (next, next_rx) = channel();
         let (alive, ended) = channel();
-        let work = Work { events: events_tx, next: next_rx, shared: shared.clone(), start };
+        let feed = spawn_feed(events_tx.clone(), start.stacks)?;
+        let show = Show {
+            events: events_tx,
+            feed,
+            next: next_rx,
+            shared: shared.clone(),
+            start,
+            hold: false,
+            ended: false,
+        };
         std::thread::Builder::new()
             .name("scenario".into())
             .spawn(move || {
-                work.run(scenario, data_dir);
+                show.run(scenario, data_dir);
                 drop::<Sender<()>>(alive);
             })
             .context("cannot start the thread that runs the scenario")?;
         Ok(Self { name, events, next: Some(next), shared, ended })
     }
 
-    fn session(&self) -> Result<Arc<Session>> {
-        lock(&self.shared).session.clone().context("no operation is under way")
+    /// Lets the operation go as `how` says; one that the scenario holds goes on when the scenario says so.
+    fn let_go(&mut self, runs: bool, how: impl FnOnce(&Session) -> bool) -> Result<()> {
+        let (scripted, session) = {
+            let mut shared = lock(&self.shared);
+            shared.runs |= runs && shared.scripted;
+            (shared.scripted, shared.session.clone())
+        };
+        match session {
+            Some(session) => {
+                how(&session);
+                Ok(())
+            }
+            None if scripted => self.next_operation(),
+            None => bail!("no operation is under way"),
+        }
     }
-}
-
-fn stepped(block: &recipes::scenario::Block) -> bool {
-    block.words.first().is_some_and(|w| w == "step" || w == "hold")
 }
 
 impl StepSource for Embedded {
@@ -112,18 +132,15 @@ impl StepSource for Embedded {
     }
 
     fn step(&mut self) -> Result<()> {
-        self.session()?.step();
-        Ok(())
+        self.let_go(false, Session::step)
     }
 
     fn to_gate(&mut self) -> Result<()> {
-        self.session()?.to_gate();
-        Ok(())
+        self.let_go(true, Session::to_gate)
     }
 
     fn run(&mut self) -> Result<()> {
-        self.session()?.run();
-        Ok(())
+        self.let_go(true, Session::run)
     }
 
     fn toggle_gate(&mut self, stage: &str) -> Result<bool> {
@@ -148,221 +165,163 @@ impl StepSource for Embedded {
     fn next_operation(&mut self) -> Result<()> {
         self.next.as_ref().and_then(|n| n.send(()).ok()).context("the scenario is over")
     }
+
+    fn over(&mut self) -> bool {
+        lock(&self.shared).over
+    }
+
+    fn scripted(&self) -> bool {
+        lock(&self.shared).scripted
+    }
 }
 
-/// The screen's side may be gone; the thread sees that when it waits for the next command.
-struct Work {
+/// What the thread `steps` hears: it alone resolves stacks.
+enum Heard {
+    /// `quiet`: nobody is to hear of holds.
+    Begin {
+        title: String,
+        quiet: bool,
+    },
+    Event(SessionEvent),
+    End {
+        outcome: String,
+        more: bool,
+    },
+}
+
+/// Starts the thread that turns the operations' events into steps.
+fn spawn_feed(events: Sender<SourceEvent>, stacks: bool) -> Result<Sender<Heard>> {
+    let (heard_tx, heard) = channel();
+    let run = move || {
+        let symbols = match stacks.then(Symbolizer::for_this_process) {
+            Some(Err(e)) => {
+                let _ = events.send(SourceEvent::Log(format!("no call stacks: {e}")));
+                None
+            }
+            found => found.and_then(Result::ok),
+        };
+        let (mut feed, mut hushed) = (Feed::new(symbols), false);
+        // The screen may be gone; the scenario's thread sees that.
+        while let Ok(heard) = heard.recv() {
+            let told = match heard {
+                Heard::Begin { title, quiet } => {
+                    (feed, hushed) = (Feed::new(feed.into_symbols()), quiet);
+                    vec![SourceEvent::Begin { title }]
+                }
+                Heard::Event(event) => feed.apply([&event]),
+                Heard::End { outcome, more } => {
+                    vec![SourceEvent::Finished { summary: feed.trace().summary(), outcome, more }]
+                }
+            };
+            let is_hold = |e: &SourceEvent| matches!(e, SourceEvent::Held(_) | SourceEvent::Released(_));
+            let told = told.into_iter().filter(|event| !(hushed && is_hold(event)));
+            told.for_each(|event| drop(events.send(event)));
+        }
+    };
+    std::thread::Builder::new()
+        .name("steps".into())
+        .spawn(run)
+        .context("cannot start the thread of the steps")?;
+    Ok(heard_tx)
+}
+
+/// The scenario's side of the screen. The screen may be gone; that is seen when the next command is waited for.
+struct Show {
     events: Sender<SourceEvent>,
+    feed: Sender<Heard>,
     next: Receiver<()>,
     shared: SharedRef,
     start: Start,
+    /// The directive that runs is a `hold`.
+    hold: bool,
+    /// An operation has ended, and the person says when the next one begins.
+    ended: bool,
 }
 
-impl Work {
-    fn run(self, scenario: Scenario, data_dir: Option<PathBuf>) {
-        if let Err(e) = self.scenario(scenario, data_dir) {
-            lock(&self.shared).session = None;
-            self.tell(SourceEvent::Failed(format!("{e:#}")));
+impl Show {
+    fn run(mut self, scenario: Scenario, data_dir: Option<PathBuf>) {
+        let runner = Runner::new(scenario).map(|runner| runner.with_data_dir(data_dir));
+        let mut runner = match runner {
+            Ok(runner) => runner,
+            Err(e) => return self.fail(&e),
+        };
+        match runner.run(&mut self) {
+            Ok(()) => lock(&self.shared).over = true,
+            Err(e) => self.fail(&e),
         }
+        // The cluster lives until the screen goes.
+        while self.next.recv().is_ok() {}
     }
 
     fn tell(&self, event: SourceEvent) {
         let _ = self.events.send(event);
     }
 
-    fn scenario(&self, scenario: Scenario, data_dir: Option<PathBuf>) -> Result<()> {
-        let mut symbols = None;
-        if self.start.stacks {
-            match Symbolizer::for_this_process() {
-                Ok(found) => symbols = Some(found),
-                Err(e) => self.tell(SourceEvent::Log(format!("no call stacks: {e}"))),
-            }
-        }
-        let mut runner = Runner::new(scenario)?.with_data_dir(data_dir);
-        loop {
-            if let Some(block) = runner.peek() {
-                self.tell(SourceEvent::Log(block.text.clone()));
-            }
-            match runner.advance()? {
-                Progress::Ran { output, mistake, .. } => {
-                    self.tell(SourceEvent::Log(indent(&output)));
-                    if let Some(mistake) = mistake {
-                        self.tell(SourceEvent::Mistake(mistake));
-                    }
-                }
-                Progress::AtStep => {
-                    symbols = self.operation(&mut runner, symbols)?;
-                    // The cluster lives until the screen goes.
-                    if self.next.recv().is_err() {
-                        return Ok(());
-                    }
-                }
-                Progress::Done => {
-                    let _ = self.next.recv();
-                    return Ok(());
-                }
-            }
-        }
+    fn fail(&self, error: &anyhow::Error) {
+        self.tell(SourceEvent::Failed(format!("{error:#}")));
+        let mut shared = lock(&self.shared);
+        (shared.session, shared.scripted, shared.over) = (None, false, true);
     }
 
-    fn config(&self, hold: Option<&str>) -> SessionConfig {
-        let mut gates = lock(&self.shared).gates.clone();
-        let mut mode = self.start.mode();
-        if let Some(stage) = hold {
-            gates.insert(stage.to_owned());
-            lock(&self.shared).gates.insert(stage.to_owned());
-            mode = Mode::ToGate;
-        }
-        let gates = gates.iter().filter_map(|g| find_stage(g)).map(|s| s.id).collect();
-        SessionConfig { mode, gates, stacks: self.start.stacks, ..SessionConfig::default() }
-    }
-
-    /// Steps one operation to its end; gives the symbolizer back.
-    fn operation(&self, runner: &mut Runner, symbols: Option<Symbolizer>) -> Result<Option<Symbolizer>> {
-        let block = runner.peek().cloned().context("the scenario has no further directive")?;
-        let hold = (block.words[0] == "hold").then(|| block.words.get(1)).flatten();
-        let (stage, nth) = match hold.map(|h| h.split_once('#').unwrap_or((h, "1"))) {
-            Some((stage, nth)) => (Some(stage.to_owned()), nth.parse().unwrap_or(1)),
-            None => (None, 1),
-        };
-        let title = block
-            .words
-            .iter()
-            .skip(if hold.is_some() { 2 } else { 1 })
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(" ");
-        self.tell(SourceEvent::Begin { title });
-        let op = runner.start(self.config(stage.as_deref()))?;
-        lock(&self.shared).session = Some(op.session.clone());
-        let result =
-            Operation { work: self, op, feed: Feed::new(symbols), stage, left: nth, held: Vec::new() }
-                .run(runner);
-        lock(&self.shared).session = None;
-        result
+    fn wait(&self) -> Result<()> {
+        self.next.recv().context("the screen is gone")
     }
 }
 
-/// One operation while it runs.
-struct Operation<'a> {
-    work: &'a Work,
-    op: RunningOp,
-    feed: Feed,
-    /// The scenario holds it here, when it comes for the `left`-th time.
-    stage: Option<String>,
-    left: usize,
-    held: Vec<u64>,
-}
-
-impl Operation<'_> {
-    fn run(mut self, runner: &mut Runner) -> Result<Option<Symbolizer>> {
-        let mut ended: Option<(Instant, String)> = None;
-        loop {
-            self.hear();
-            if ended.is_none() {
-                ended = self.op.outcome().map(|text| (Instant::now(), text));
-            }
-            if let Some((at, outcome)) = &ended
-                && at.elapsed() >= LINGER
-                && self.held.is_empty()
-            {
-                let more = rest(runner).any(stepped_text);
-                let (summary, outcome) = (self.feed.trace().summary(), outcome.clone());
-                self.work.tell(SourceEvent::Finished { summary, outcome, more });
-                self.script_to_its_end(runner)?;
-                return Ok(self.feed.into_symbols());
-            }
-            self.script(runner)?;
+impl Front for Show {
+    fn before(&mut self, block: &Block, held: bool) -> Result<()> {
+        if std::mem::take(&mut self.ended) {
+            self.wait()?;
+        } else if held && !self.start.run && !lock(&self.shared).runs {
+            self.tell(SourceEvent::Log(format!("n or N: {}; r: all that the scenario does", block.text)));
+            self.wait()?;
         }
-    }
-
-    fn hear(&mut self) {
-        let first = self.op.session.events().recv_timeout(SLICE).ok();
-        let rest: Vec<SessionEvent> = self.op.session.events().try_iter().collect();
-        let events: Vec<SessionEvent> = first.into_iter().chain(rest).collect();
-        for told in self.feed.apply(&events) {
-            match &told {
-                SourceEvent::Held(hold) => {
-                    if self.passes(hold) {
-                        self.op.session.to_gate();
-                        continue;
-                    }
-                    self.held.push(hold.id);
-                    // Nobody steps: what the scenario holds, the scenario lets go.
-                    if self.work.start.run && self.stage.as_ref() == Some(&hold.stage) {
-                        continue;
-                    }
-                }
-                SourceEvent::Released(id) => self.held.retain(|h| h != id),
-                _ => {}
-            }
-            self.work.tell(told);
-        }
-    }
-
-    /// The scenario means a later visit of the stage.
-    fn passes(&mut self, hold: &Hold) -> bool {
-        if self.stage.as_ref() != Some(&hold.stage) || self.left <= 1 {
-            return false;
-        }
-        self.left -= 1;
-        true
-    }
-
-    /// Runs the scenario's next directive beside the held operation: when asked, or at once if nobody steps.
-    fn script(&mut self, runner: &mut Runner) -> Result<()> {
-        let due = self.stage.is_some() && !self.held.is_empty() && self.work.start.run;
-        match self.work.next.try_recv() {
-            Ok(()) => self.directive(runner),
-            Err(std::sync::mpsc::TryRecvError::Disconnected) => bail!("the screen is gone"),
-            Err(_) if due => self.directive(runner),
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn directive(&mut self, runner: &mut Runner) -> Result<()> {
-        if self.stage.is_none() {
-            self.work.tell(SourceEvent::Log("the scenario goes on when this operation has ended".into()));
-            return Ok(());
-        }
-        let Some(text) = runner.peek().filter(|b| !stepped(b)).map(|b| b.text.clone()) else { return Ok(()) };
-        self.work.tell(SourceEvent::Log(text.clone()));
-        if text.starts_with("release") || text.starts_with("continue") {
-            runner.skip();
-            self.op.session.run();
-            if self.work.start.run && text.starts_with("release") {
-                return self.script_to_its_end(runner);
-            }
-            return Ok(());
-        }
-        let output = runner.run_next()?;
-        self.work.tell(SourceEvent::Log(indent(&output)));
+        self.tell(SourceEvent::Log(block.text.clone()));
+        self.hold = block.words.first().is_some_and(|word| word == "hold");
         Ok(())
     }
 
-    /// What the scenario does to the cluster up to the operation's `continue`.
-    fn script_to_its_end(&mut self, runner: &mut Runner) -> Result<()> {
-        while self.stage.is_some() {
-            let Some(text) = runner.peek().filter(|b| !stepped(b)).map(|b| b.text.clone()) else { break };
-            let last = text.starts_with("continue");
-            self.directive(runner)?;
-            if last {
-                self.stage = None;
-            }
+    fn after(&mut self, _: &Block, output: &str, mistake: Option<String>) {
+        // The stages of an operation are on the screen already.
+        let short = output.lines().count() <= 12;
+        let shown: Vec<&str> = output.lines().filter(|line| short || line.starts_with("=> ")).collect();
+        self.tell(SourceEvent::Log(indent(&shown)));
+        if let Some(mistake) = mistake {
+            self.tell(SourceEvent::Mistake(mistake));
         }
-        Ok(())
+    }
+
+    fn config(&mut self) -> SessionConfig {
+        let gates = lock(&self.shared).gates.iter().filter_map(|g| find_stage(g)).map(|s| s.id).collect();
+        SessionConfig {
+            mode: self.start.mode(),
+            gates,
+            stacks: self.start.stacks,
+            ..SessionConfig::default()
+        }
+    }
+
+    fn begin(&mut self, operation: &str, session: &Arc<Session>) -> Listener {
+        let quiet = self.hold && self.start.run;
+        // A thread that has ended hears nothing more; its screen is gone.
+        let _ = self.feed.send(Heard::Begin { title: operation.to_owned(), quiet });
+        let mut shared = lock(&self.shared);
+        (shared.scripted, shared.runs) = (self.hold, false);
+        shared.session = (!self.hold).then(|| session.clone());
+        let feed = self.feed.clone();
+        Box::new(move |event| drop(feed.send(Heard::Event(event))))
+    }
+
+    fn end(&mut self, outcome: &str, more: bool) {
+        {
+            let mut shared = lock(&self.shared);
+            (shared.session, shared.scripted) = (None, false);
+        }
+        self.ended = more;
+        let _ = self.feed.send(Heard::End { outcome: outcome.to_owned(), more });
     }
 }
 
-fn rest(runner: &Runner) -> impl Iterator<Item = &str> {
-    let from = runner.peek().map_or(usize::MAX, |b| b.line);
-    runner.scenario().blocks.iter().filter(move |b| b.line >= from).map(|b| b.text.as_str())
-}
-
-fn stepped_text(text: &str) -> bool {
-    text.starts_with("step ") || text.starts_with("hold ")
-}
-
-fn indent(output: &str) -> String {
-    output.lines().map(|l| format!("  {l}")).collect::<Vec<_>>().join("\n")
+fn indent(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }

@@ -48,6 +48,9 @@ impl Screen {
             Action::Run => self.run(),
             Action::Gate => self.gate_here(),
             Action::First => self.jump(0),
+            Action::Last if self.phase() == Phase::Finished && self.cursor < self.end_step() => {
+                self.jump(self.end_step());
+            }
             Action::Last => self.jump(self.steps.len()),
             Action::Held => self.go_to_held(),
             Action::NextOperation => self.next_operation(),
@@ -115,6 +118,10 @@ impl Screen {
             return self.go_to(self.cursor + 1);
         }
         match self.phase() {
+            Phase::Held | Phase::Running if self.source.scripted() => {
+                let result = self.source.next_operation();
+                self.tell(result);
+            }
             Phase::Held => {
                 self.wanted += 1;
                 self.release_one();

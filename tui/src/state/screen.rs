@@ -105,6 +105,8 @@ pub struct Screen {
     pub holds: Vec<Hold>,
     pub ending: Option<Ending>,
     pub failure: Option<String>,
+    /// What a scenario expected otherwise.
+    pub mistakes: Vec<String>,
     pub log: Vec<String>,
     pub gates: BTreeSet<String>,
     pub focus: Pane,
@@ -153,6 +155,7 @@ impl Screen {
             holds: Vec::new(),
             ending: None,
             failure: None,
+            mistakes: Vec::new(),
             log: Vec::new(),
             focus: Pane::Path,
             tab: Pane::Source,
@@ -201,6 +204,22 @@ impl Screen {
     /// The step at which a hold stands: the newest of its stage and store.
     pub fn held_step(&self, hold: &Hold) -> Option<usize> {
         self.steps.iter().rposition(|s| s.stage == hold.stage && s.store == hold.store)
+    }
+
+    /// Whether a scenario says when the operation goes on.
+    pub fn is_scripted(&self) -> bool {
+        self.source.scripted()
+    }
+
+    /// Whether the client's time limits run on while its request is held.
+    pub fn client_goes_on(&self) -> bool {
+        self.source.client_goes_on()
+    }
+
+    /// Why the program shall end with an error, if it shall.
+    pub fn error(&self) -> Option<String> {
+        let all: Vec<&str> = self.mistakes.iter().chain(&self.failure).map(String::as_str).collect();
+        (!all.is_empty()).then(|| all.join("\n"))
     }
 
     /// Whether a request is held at this step now.
@@ -275,7 +294,10 @@ impl Screen {
                 self.finish(Ending { summary, outcome, more })
             }
             SourceEvent::Log(line) => self.note(line),
-            SourceEvent::Mistake(text) => self.warn(text),
+            SourceEvent::Mistake(text) => {
+                self.mistakes.push(text.clone());
+                self.warn(text);
+            }
             SourceEvent::Failed(why) => {
                 self.note(format!("error: {why}"));
                 self.holds.clear();
@@ -331,7 +353,7 @@ impl Screen {
             self.follow = false;
         }
         self.holds.push(hold);
-        if self.wanted > 0 && self.at_newest() {
+        if self.wanted > 0 && self.at_newest() && !self.source.scripted() {
             self.release_one();
         }
     }
@@ -360,6 +382,9 @@ impl Screen {
             self.message = None;
         }
         self.ending = Some(ending);
+        if self.follow {
+            self.go_to(self.end_step());
+        }
     }
 
     /// Tells the person something that nobody asked for.
@@ -382,6 +407,11 @@ impl Screen {
         for pane in [Pane::Path, Pane::Source, Pane::Stack] {
             self.scroll[pane as usize] = None;
         }
+    }
+
+    /// The step at which the operation ends: what replicas do later is not waited for.
+    pub(super) fn end_step(&self) -> usize {
+        self.steps.iter().rposition(|s| !s.late).unwrap_or(0)
     }
 
     pub(super) fn at_newest(&self) -> bool {

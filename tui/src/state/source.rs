@@ -72,6 +72,18 @@ pub trait StepSource: Send {
     /// Goes on with the scenario: to its next operation after one has finished; while one is held by the scenario, to
     /// the next thing it does to the cluster.
     fn next_operation(&mut self) -> Result<()>;
+    /// Whether nothing comes after the last operation's end: no output of a scenario is left to be checked.
+    fn over(&mut self) -> bool {
+        true
+    }
+    /// Whether a scenario says when the operation goes on, rather than the person.
+    fn scripted(&self) -> bool {
+        false
+    }
+    /// Whether the client's time limits run on while its request is held.
+    fn client_goes_on(&self) -> bool {
+        false
+    }
 }
 
 /// How an operation is held from its start.

@@ -29,7 +29,10 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
         }
     }
     if said.is_empty() && screen.phase() == Phase::Held {
-        let short = [" · time stands still", " · clock stopped", ""];
+        let short = match screen.client_goes_on() {
+            true => [" · the client's time goes on", " · client's time on", ""],
+            false => [" · time stands still", " · clock stopped", ""],
+        };
         said = short.into_iter().find(|s| text::width(s) + 2 <= room).unwrap_or_default().to_owned();
     } else if said.is_empty() {
         said = text::fit(more.first().map_or("", String::as_str), room.saturating_sub(2));
@@ -46,12 +49,20 @@ fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, Vec<String>, r
         Phase::Running => ("▷", "running".into(), Vec::new(), theme.good()),
         Phase::Held => {
             let hold = &screen.holds[0];
-            let mut more = vec![" · engine time stands still".to_owned()];
+            let stands = match screen.client_goes_on() {
+                true => " · engine time stands still, the client's goes on",
+                false => " · engine time stands still",
+            };
+            let mut more = vec![stands.to_owned()];
+            if screen.is_scripted() {
+                more.push(" · by the scenario: n goes on".to_owned());
+            }
             if screen.holds.len() > 1 {
                 more.insert(0, format!(", {} more held", screen.holds.len() - 1));
             }
             ("‖", format!("held at {}", hold.stage), more, theme.held())
         }
+        Phase::Finished if !screen.mistakes.is_empty() => ("■", "ended".into(), ended(screen), theme.bad()),
         Phase::Finished => ("■", "ended".into(), ended(screen), theme.good()),
         Phase::Failed => ("!", "failed".into(), told(screen.failure.as_ref()), theme.bad()),
     }
@@ -68,7 +79,8 @@ fn ended(screen: &Screen) -> Vec<String> {
     let wall = units::duration(s.wall_ns);
     let more = if ending.more { " · N goes on" } else { "" };
     let covered = format!(" · {wall}, {:.1} % in stages, {} dropped", s.accounted * 100.0, s.dropped);
-    vec![outcome, covered, more.into()]
+    let wrong = if screen.mistakes.is_empty() { "" } else { " · not as the scenario expects" };
+    vec![outcome, wrong.into(), covered, more.into()]
 }
 
 /// Where the person stands, with the time and without.
