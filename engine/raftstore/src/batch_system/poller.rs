@@ -306,6 +306,49 @@ mod tests {
         assert_eq!(rx.try_recv(), Ok(2));
     }
 
+    /// Many parks and wakes, some of them of FSMs that are not parked, while others send: no message stays unhandled.
+    #[test]
+    fn no_message_is_left_by_parks_and_wakes_in_any_order() {
+        const SENT: u64 = 3 * 6000;
+        let mut system = system(3);
+        let router = system.router().clone();
+        let mailboxes: Vec<_> = (1..=4).map(|addr| router.register(addr, counter(addr))).collect();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let sum = thread::scope(|s| {
+            s.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    mailboxes.iter().for_each(Mailbox::wake);
+                    thread::yield_now();
+                }
+            });
+            let senders: Vec<_> = (0..3)
+                .map(|_| {
+                    s.spawn(|| {
+                        for n in 0..SENT / 3 {
+                            let message = if n % 13 == 0 { Msg::Park } else { Msg::Add(1) };
+                            assert!(router.send(1 + n % 4, message).is_ok());
+                        }
+                    })
+                })
+                .collect();
+            let sent = senders.into_iter().all(|sender| sender.join().is_ok());
+            let asked: Vec<_> = (1..=4)
+                .map(|addr| {
+                    let (tx, rx) = bounded(1);
+                    assert!(router.send(addr, Msg::Ask(tx)).is_ok());
+                    rx.recv_timeout(Duration::from_secs(60))
+                })
+                .collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(sent);
+            asked.into_iter().map(|sum| sum.expect("an FSM does not answer")).sum::<u64>()
+        });
+        let parks = 3 * (SENT / 3).div_ceil(13);
+        assert_eq!(sum, (SENT - parks) + 1000 * parks, "each message once, each park resumed once");
+        assert!(mailboxes.iter().all(Mailbox::is_empty));
+        system.shutdown();
+    }
+
     #[test]
     fn a_stopped_fsm_is_gone() {
         let mut system = system(2);
