@@ -11,7 +11,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use recipes::{Cluster, ClusterConfig, client::Clients, directive::Op};
+use recipes::{
+    Cluster, ClusterConfig,
+    client::Clients,
+    directive::{Commit, Op},
+};
 use tracepoints::{Req, RequestKind, collector};
 
 /// A put or a stage that takes longer has stalled.
@@ -51,7 +55,11 @@ async fn put(client: Clients, shared: Arc<(AtomicBool, AtomicU64, AtomicU64)>, n
             break;
         }
         let (key, value) = (format!("soak-{n}-{}", i % 1000).into_bytes(), vec![b'v'; 64]);
-        let op = if i % 4 == 0 { Op::Put { key, value } } else { Op::RawPut { key, value } };
+        let op = if i % 4 == 0 {
+            Op::Put { key, value, commit: Commit::TwoPhase }
+        } else {
+            Op::RawPut { key, value }
+        };
         let from = Instant::now();
         if let Err(e) = client.run(&op, Req::NONE, &names).await {
             failed += 1;
