@@ -186,8 +186,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
 
     let engine = RaftKv::new(system.local_reader(), router.clone());
     let storage_config = config.build_storage_config();
-    let storage =
-        Storage::with_concurrency_manager(engine, concurrency_manager, storage_config, store_id)?;
+    let storage = Storage::with_concurrency_manager(engine, concurrency_manager, storage_config, store_id)?;
     let metrics = Metrics::new(store_id);
     let (pd_client, endpoints) = (pd.clone(), config.pd.endpoints.clone());
     let freezer = PeerFreezer::new(

@@ -238,8 +238,7 @@ async fn until_served<T>(
     loop {
         assert!(Instant::now() < deadline, "{what}");
         if let Some((context, kv)) = leader_among(pd, peers).await
-            && let Ok(Some(found)) =
-                tokio::time::timeout(Duration::from_secs(5), attempt(context, kv)).await
+            && let Ok(Some(found)) = tokio::time::timeout(Duration::from_secs(5), attempt(context, kv)).await
         {
             return found;
         }

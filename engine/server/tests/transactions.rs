@@ -315,11 +315,8 @@ fn a_split_in_the_window_refuses_the_prewrite_and_the_new_region_serves_it() {
     let session = hold(b"b", "sched_write");
     let prewrite = c.spawn_prewrite(leader, async_commit(&ctx, b"b", b"v", start));
     wait_held(&session);
-    let split = SplitRegionRequest {
-        context: Some(ctx),
-        split_keys: vec![b"m".to_vec()],
-        ..Default::default()
-    };
+    let split =
+        SplitRegionRequest { context: Some(ctx), split_keys: vec![b"m".to_vec()], ..Default::default() };
     let made = c.h.block_on(c.client(leader).split_region(split)).unwrap().into_inner();
     assert!(made.region_error.is_none(), "{made:?}");
     drop(session);

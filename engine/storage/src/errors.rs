@@ -36,7 +36,9 @@ pub enum ErrorInner {
     #[error("invalid cf name: {0}; expected default, lock or write")]
     InvalidCf(String),
     /// A later read may have been answered by the leader before this one; PD is being asked.
-    #[error("prewrite encounters a max_ts of region {region_id} that is not synchronized, start_ts: {start_ts}")]
+    #[error(
+        "prewrite encounters a max_ts of region {region_id} that is not synchronized, start_ts: {start_ts}"
+    )]
     MaxTimestampNotSynced { region_id: u64, start_ts: TimeStamp },
     #[error("region {0} is not prepared for the flashback")]
     FlashbackNotPrepared(u64),

@@ -129,7 +129,8 @@ impl PessimisticLockResults {
         use kvrpcpb::PessimisticLockKeyResultType::{LockResultFailed, LockResultNormal};
         let mut errors = Vec::new();
         let result = |result| {
-            let mut pb = kvrpcpb::PessimisticLockKeyResult { r#type: LockResultNormal.into(), ..Default::default() };
+            let mut pb =
+                kvrpcpb::PessimisticLockKeyResult { r#type: LockResultNormal.into(), ..Default::default() };
             match result {
                 PessimisticLockKeyResult::Empty => {}
                 PessimisticLockKeyResult::Value(value) => {

@@ -34,7 +34,8 @@ pub use engines::Engines;
 pub use fsm::store::{RaftBatchSystem, StoreMeta, StoreParts};
 pub use lease::{Lease, LeaseState, RemoteLease};
 pub use msg::{
-    CampaignType, CasualMessage, PeerMsg, PeerTick, PersistedMsg, RaftCommand, SignificantMsg, StoreMsg, StoreTick,
+    CampaignType, CasualMessage, PeerMsg, PeerTick, PersistedMsg, RaftCommand, SignificantMsg, StoreMsg,
+    StoreTick,
 };
 pub use peer::ConsistencyVerdict;
 pub use peer_storage::{

@@ -25,7 +25,8 @@ pub struct ReadIndexContext {
 /// Takes a field's bytes; an error where there are fewer.
 fn take<'a>(bytes: &mut &'a [u8], len: u64) -> Result<&'a [u8]> {
     let len = usize::try_from(len).unwrap_or(usize::MAX);
-    let short = || Error::other(format!("expected {len} bytes in a read index context, found {}", bytes.len()));
+    let short =
+        || Error::other(format!("expected {len} bytes in a read index context, found {}", bytes.len()));
     let (field, rest) = bytes.split_at_checked(len).ok_or_else(short)?;
     *bytes = rest;
     Ok(field)

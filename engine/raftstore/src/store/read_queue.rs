@@ -79,12 +79,7 @@ impl ReadIndexQueue {
 
     /// A round was confirmed with this commit index. On a leader every earlier round is confirmed by it too.
     /// Returns when the round was asked, if it is known.
-    pub fn confirm(
-        &mut self,
-        context: ReadIndexContext,
-        index: u64,
-        leader: bool,
-    ) -> Option<EngineInstant> {
+    pub fn confirm(&mut self, context: ReadIndexContext, index: u64, leader: bool) -> Option<EngineInstant> {
         let at = self.reads.iter().position(|r| r.id == context.id)?;
         self.reads[at].locked = context.locked;
         let from = if leader { 0 } else { at };

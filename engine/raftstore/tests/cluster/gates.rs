@@ -72,7 +72,8 @@ fn quorum_read(cluster: &Cluster, leader: u64) {
     header.read_quorum = true;
     let req = request::begin(RequestKind::RawGet, b"k", REGION);
     let (held, stamped, _) = thread::scope(|s| {
-        let read = s.spawn(|| crate::harness::wait(cluster.nodes[&leader].reader.snapshot(header, None, req)));
+        let read =
+            s.spawn(|| crate::harness::wait(cluster.nodes[&leader].reader.snapshot(header, None, req)));
         let seen = drive(&session, || read.is_finished());
         let snap = read.join().unwrap().unwrap();
         assert_eq!(crate::harness::read(&snap, b"k").as_deref(), Some(&b"v1"[..]));

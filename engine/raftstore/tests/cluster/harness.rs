@@ -15,8 +15,9 @@ use kvproto::{
     kvrpcpb::LockInfo,
     metapb::{Peer, Region},
     raft_cmdpb::{
-        AdminCmdType, AdminRequest, BatchSplitRequest, ChangePeerRequest, CmdType, PutRequest, RaftCmdRequest, RaftCmdResponse,
-        RaftRequestHeader, ReadIndexRequest, Request, SplitRequest, TransferLeaderRequest,
+        AdminCmdType, AdminRequest, BatchSplitRequest, ChangePeerRequest, CmdType, PutRequest,
+        RaftCmdRequest, RaftCmdResponse, RaftRequestHeader, ReadIndexRequest, Request, SplitRequest,
+        TransferLeaderRequest,
     },
     raft_serverpb::RaftMessage,
 };
@@ -26,9 +27,9 @@ use raftstore::{
     Error, RaftRouter,
     debug::RegionMeta,
     store::{
-        Callback, Config, Engines, LocalReader, PdReporter, RaftBatchSystem, ReadIndexObserver, RegionHeartbeat,
-        RegionSnapshot, SnapKey, SnapManager, StoreHeartbeat, StoreParts, Transport, TxnExt, bootstrap_store,
-        initial_region, load_store_ident, prepare_bootstrap_cluster,
+        Callback, Config, Engines, LocalReader, PdReporter, RaftBatchSystem, ReadIndexObserver,
+        RegionHeartbeat, RegionSnapshot, SnapKey, SnapManager, StoreHeartbeat, StoreParts, Transport, TxnExt,
+        bootstrap_store, initial_region, load_store_ident, prepare_bootstrap_cluster,
     },
     util::ReadableDuration,
 };

@@ -16,8 +16,8 @@ pub use cli::{Cli, DEFAULT_PD_ADDR};
 pub use controller::{ConfigController, Knobs};
 pub use raftstore::util::{ReadableDuration, ReadableSize};
 pub use sections::{
-    BlockCacheConfig, CfConfig, CoprocessorConfig, GrpcCompressionType, LogConfig, MaxTsConfig,
-    PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig, ServerConfig, StorageConfig, UnifiedReadPoolConfig,
+    BlockCacheConfig, CfConfig, CoprocessorConfig, GrpcCompressionType, LogConfig, MaxTsConfig, PdConfig,
+    RaftEngineConfig, ReadPoolConfig, RocksDbConfig, ServerConfig, StorageConfig, UnifiedReadPoolConfig,
 };
 pub use security::SecurityConfig;
 pub use trace::TraceConfig;

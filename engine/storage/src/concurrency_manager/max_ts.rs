@@ -189,8 +189,7 @@ mod tests {
     }
 
     fn bound(pd: &Arc<Pd>, action: ActionOnInvalidMaxTs) -> MaxTsBound {
-        let bound =
-            MaxTsBound::new(Duration::from_secs(60), Duration::from_secs(15), action, pd.clone());
+        let bound = MaxTsBound::new(Duration::from_secs(60), Duration::from_secs(15), action, pd.clone());
         bound.set_limit(at(1_000_000));
         bound
     }

@@ -5,8 +5,8 @@ use super::{Cont, PeerFsm};
 use crate::{
     batch_system::{HandleResult, Mailbox},
     store::{
-        CampaignType, CasualMessage, PeerMsg, SignificantMsg, Transport, fsm::store::PollContext, read_queue::read_id,
-        spans, worker::region::RegionTask,
+        CampaignType, CasualMessage, PeerMsg, SignificantMsg, Transport, fsm::store::PollContext,
+        read_queue::read_id, spans, worker::region::RegionTask,
     },
 };
 

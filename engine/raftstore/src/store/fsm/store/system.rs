@@ -11,8 +11,8 @@ use crate::{
     batch_system::BatchSystem,
     debug,
     store::{
-        Config, ConfigTracker, Engines, LocalReader, PdReporter, PeerMsg, ReadDelegates, ReadIndexObserver, SnapManager,
-        StoreMsg, StoreTick, Transport,
+        Config, ConfigTracker, Engines, LocalReader, PdReporter, PeerMsg, ReadDelegates, ReadIndexObserver,
+        SnapManager, StoreMsg, StoreTick, Transport,
         async_io::write::StoreWriters,
         fsm::{
             apply::{ApplyBatchSystem, ApplyBuilder, ApplyRouter, new_batch_system},
