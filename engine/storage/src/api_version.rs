@@ -5,7 +5,7 @@ use kvproto::kvrpcpb::{ApiVersion, Context};
 
 use crate::errors::{Error, ErrorInner, Result};
 
-/// What the store keeps: keys without a mode, values without a TTL.
+/// What the store keeps: keys as they come, values without a TTL.
 const STORAGE_API_VERSION: ApiVersion = ApiVersion::V1;
 
 /// The commands whose API version is checked, under TiKV's names.
@@ -32,12 +32,49 @@ pub enum CommandKind {
     raw_atomic_store,
 }
 
+impl CommandKind {
+    /// The first byte of the keys of API V2 that the command is for. TiKV: `api_version::keyspace`.
+    fn key_mode(self) -> u8 {
+        use CommandKind::*;
+        match self {
+            get | batch_get | scan | prewrite | acquire_pessimistic_lock | delete_range => b'x',
+            raw_get | raw_batch_get | raw_scan | raw_batch_scan | raw_put | raw_batch_put | raw_delete
+            | raw_batch_delete | raw_delete_range | raw_get_key_ttl | raw_compare_and_swap
+            | raw_atomic_store => b'r',
+        }
+    }
+}
+
+/// Takes requests of the store's own version, and those of API V2 whose keys all are of the command's mode: what a client
+/// keeps in a keyspace has nothing but longer keys here. TiKV of API V1 refuses those, too.
+///
 /// # Errors
-/// `ApiVersionNotMatched` for any version but the store's. A store of API V1 has no ill-formed keys.
-pub(crate) fn check_api_version(ctx: &Context, cmd: CommandKind) -> Result<()> {
+/// `ApiVersionNotMatched` for all others.
+pub(crate) fn check_api_version<'a>(
+    ctx: &Context,
+    cmd: CommandKind,
+    keys: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<()> {
+    check(ctx, cmd, |mode| keys.into_iter().all(|key| key.first() == Some(&mode)))
+}
+
+/// As [`check_api_version`], of ranges from a lower bound to an upper one. TiKV: `ApiV2::parse_range_mode`.
+pub(crate) fn check_api_version_ranges<'a>(
+    ctx: &Context,
+    cmd: CommandKind,
+    ranges: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+) -> Result<()> {
+    let within = |mode: u8, start: &[u8], end: &[u8]| {
+        start.first() == Some(&mode) && (end.first() == Some(&mode) || *end == [mode + 1])
+    };
+    check(ctx, cmd, |mode| ranges.into_iter().all(|(start, end)| within(mode, start, end)))
+}
+
+fn check(ctx: &Context, cmd: CommandKind, well_formed: impl FnOnce(u8) -> bool) -> Result<()> {
     let storage_api_version = STORAGE_API_VERSION;
     match ApiVersion::try_from(ctx.api_version) {
         Ok(version) if version == storage_api_version => Ok(()),
+        Ok(ApiVersion::V2) if well_formed(cmd.key_mode()) => Ok(()),
         Ok(req_api_version) => {
             Err(ErrorInner::ApiVersionNotMatched { cmd, storage_api_version, req_api_version }.into())
         }
@@ -53,17 +90,36 @@ pub(crate) fn check_api_version(ctx: &Context, cmd: CommandKind) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn of(api_version: i32) -> Context {
+        Context { api_version, ..Default::default() }
+    }
+
     #[test]
-    fn only_the_stores_own_version_is_taken() {
-        let check = |api_version| {
-            check_api_version(&Context { api_version, ..Default::default() }, CommandKind::raw_get)
+    fn a_version_that_the_store_has_not_is_refused() {
+        let check =
+            |api_version, key: &[u8]| check_api_version(&of(api_version), CommandKind::raw_get, [key]);
+        assert!(check(0, b"k").is_ok());
+        for key in [&b"k"[..], b"", b"x\0\0\0k", b"t\0\0\0k"] {
+            assert_eq!(
+                check(2, key).unwrap_err().to_string(),
+                "Api version in request does not match with TiKV storage, cmd: raw_get, storage: V1, request: V2"
+            );
+        }
+        assert!(check(1, b"r\0\0\0k").is_err() && check(3, b"r\0\0\0k").is_err());
+        assert!(check(77, b"k").unwrap_err().to_string().contains("found 77"));
+    }
+
+    #[test]
+    fn keys_of_a_keyspace_are_taken() {
+        assert!(check_api_version(&of(2), CommandKind::raw_get, [&b"r\0\0\0k"[..]]).is_ok());
+        assert!(check_api_version(&of(2), CommandKind::get, [&b"x\0\0\0k"[..], b"x"]).is_ok());
+        assert!(check_api_version(&of(2), CommandKind::get, [&b"x\0\0\0k"[..], b"k"]).is_err());
+        let range = |start: &'static [u8], end: &'static [u8]| {
+            check_api_version_ranges(&of(2), CommandKind::raw_scan, [(start, end)])
         };
-        assert!(check(0).is_ok());
-        assert_eq!(
-            check(2).unwrap_err().to_string(),
-            "Api version in request does not match with TiKV storage, cmd: raw_get, storage: V1, request: V2"
-        );
-        assert!(check(1).is_err() && check(3).is_err());
-        assert!(check(77).unwrap_err().to_string().contains("found 77"));
+        assert!(range(b"r\0\0\0", b"r\0\0\x01").is_ok() && range(b"r", b"s").is_ok());
+        for (start, end) in [(&b"r"[..], &b""[..]), (b"", b"s"), (b"r", b"s\0"), (b"q", b"r")] {
+            assert!(range(start, end).is_err(), "{start:?} {end:?}");
+        }
     }
 }

@@ -21,17 +21,15 @@ use crate::{
 
 /// TiKV checks the commands that begin a transaction's writes, and raw ones; any client may end a transaction.
 fn check_version(cmd: &Command) -> Result<()> {
-    match cmd {
-        Command::Prewrite(_) | Command::PrewritePessimistic(_) => {
-            check_api_version(cmd.ctx(), CommandKind::prewrite)
-        }
-        Command::AcquirePessimisticLock(_) => {
-            check_api_version(cmd.ctx(), CommandKind::acquire_pessimistic_lock)
-        }
-        Command::RawAtomicStore(_) => check_api_version(cmd.ctx(), CommandKind::raw_atomic_store),
-        Command::RawCompareAndSwap(_) => check_api_version(cmd.ctx(), CommandKind::raw_compare_and_swap),
-        _ => Ok(()),
-    }
+    let kind = match cmd {
+        Command::Prewrite(_) | Command::PrewritePessimistic(_) => CommandKind::prewrite,
+        Command::AcquirePessimisticLock(_) => CommandKind::acquire_pessimistic_lock,
+        Command::RawAtomicStore(_) => CommandKind::raw_atomic_store,
+        Command::RawCompareAndSwap(_) => CommandKind::raw_compare_and_swap,
+        _ => return Ok(()),
+    };
+    let keys = cmd.latch_keys();
+    check_api_version(cmd.ctx(), kind, keys.into_iter().map(|key| key.as_encoded().as_slice()))
 }
 
 /// TiKV: `src/storage/mod.rs` `Storage`. Cheap to clone; reads are in `read.rs`, raw keys in `raw`.

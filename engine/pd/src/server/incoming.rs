@@ -35,7 +35,8 @@ pub fn secured(
     let listener = TcpListener::from_std(listener)?;
     let (connections, ready) = mpsc::channel(READY);
     tokio::spawn(accept(listener, Arc::new(tls), connections));
-    let ready: BoxStream<'static, _> = ReceiverStream::new(ready).map(|connection| Ok(greeted(connection))).boxed();
+    let ready: BoxStream<'static, _> =
+        ReceiverStream::new(ready).map(|connection| Ok(greeted(connection))).boxed();
     Ok(ready)
 }
 

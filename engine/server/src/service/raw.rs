@@ -139,7 +139,7 @@ pub async fn batch_scan(storage: Storage, request: RawBatchScanRequest, call: Ca
 
 pub async fn get_key_ttl(storage: Storage, request: RawGetKeyTtlRequest, call: Call) -> RawGetKeyTtlResponse {
     let ctx = request.context.unwrap_or_default();
-    let result = storage.raw_get_key_ttl(ctx, request.cf, call.req).await;
+    let result = storage.raw_get_key_ttl(ctx, request.cf, request.key, call.req).await;
     let mut reply = RawGetKeyTtlResponse::default();
     reply!(reply, result, |(ttl, _)| match ttl {
         Some(ttl) => reply.ttl = ttl,

@@ -6,7 +6,6 @@ use txn_types::{Key, Value};
 
 use super::{RawPair, check_ttls, rawkv_cf};
 use crate::{
-    api_version::{CommandKind, check_api_version},
     errors::Result,
     storage::Storage,
     txn::commands::{RawAtomicStore, RawCompareAndSwap},
@@ -36,7 +35,6 @@ impl<E: Engine> Storage<E> {
         ttls: Vec<u64>,
         req: Req,
     ) -> Result<()> {
-        check_api_version(&ctx, CommandKind::raw_atomic_store)?;
         let cf = rawkv_cf(&cf)?;
         check_ttls(&ttls, pairs.len())?;
         let put = |(key, value)| Modify::Put(cf, Key::from_encoded(key), value);
@@ -52,7 +50,6 @@ impl<E: Engine> Storage<E> {
         keys: Vec<Vec<u8>>,
         req: Req,
     ) -> Result<()> {
-        check_api_version(&ctx, CommandKind::raw_atomic_store)?;
         let cf = rawkv_cf(&cf)?;
         let delete = |key| Modify::Delete(cf, Key::from_encoded(key));
         let mutations = keys.into_iter().map(delete).collect();
@@ -66,7 +63,6 @@ impl<E: Engine> Storage<E> {
         swap: Swap,
         req: Req,
     ) -> Result<(Option<Value>, bool)> {
-        check_api_version(&ctx, CommandKind::raw_compare_and_swap)?;
         let Swap { cf, key, previous_value, value, ttl, delete } = swap;
         let (cf, key) = (rawkv_cf(&cf)?, Key::from_encoded(key));
         check_ttls(&[ttl], 1)?;

@@ -6,7 +6,7 @@ use txn_types::Key;
 
 use super::{RawPair, rawkv_cf};
 use crate::{
-    api_version::{CommandKind, check_api_version},
+    api_version::{CommandKind, check_api_version, check_api_version_ranges},
     errors::{ErrorInner, Result},
     read::LockCheck,
     statistics::{KvGetStatistics, Statistics},
@@ -46,7 +46,7 @@ impl<E: Engine> Storage<E> {
         key: Vec<u8>,
         req: Req,
     ) -> Result<(Option<Vec<u8>>, KvGetStatistics)> {
-        check_api_version(&ctx, CommandKind::raw_get)?;
+        check_api_version(&ctx, CommandKind::raw_get, [key.as_slice()])?;
         let cf = rawkv_cf(&cf)?;
         let get = move |snapshot, stats: &mut Statistics| get_key(&snapshot, cf, &key, stats, req);
         self.read(ctx, LockCheck::None, req, get).await
@@ -60,7 +60,7 @@ impl<E: Engine> Storage<E> {
         keys: Vec<Vec<u8>>,
         req: Req,
     ) -> Result<(Vec<RawPair>, KvGetStatistics)> {
-        check_api_version(&ctx, CommandKind::raw_batch_get)?;
+        check_api_version(&ctx, CommandKind::raw_batch_get, keys.iter().map(Vec::as_slice))?;
         let cf = rawkv_cf(&cf)?;
         let get = move |snapshot, stats: &mut Statistics| {
             let mut pairs = Vec::with_capacity(keys.len());
@@ -82,9 +82,10 @@ impl<E: Engine> Storage<E> {
         &self,
         ctx: Context,
         cf: String,
+        key: Vec<u8>,
         req: Req,
     ) -> Result<(Option<u64>, KvGetStatistics)> {
-        check_api_version(&ctx, CommandKind::raw_get_key_ttl)?;
+        check_api_version(&ctx, CommandKind::raw_get_key_ttl, [key.as_slice()])?;
         rawkv_cf(&cf)?;
         self.read(ctx, LockCheck::None, req, |_, _| Err(ErrorInner::NoTtl.into())).await
     }
@@ -107,7 +108,8 @@ impl<E: Engine> Storage<E> {
         reverse: bool,
         req: Req,
     ) -> Result<(Vec<RawPair>, KvGetStatistics)> {
-        check_api_version(&ctx, CommandKind::raw_scan)?;
+        let range = bounds(&start_key, &end_key, reverse);
+        check_api_version_ranges(&ctx, CommandKind::raw_scan, [range])?;
         let scan = Scan { cf: rawkv_cf(&cf)?, limit, key_only, reverse, fill_cache: !ctx.not_fill_cache };
         let scan = move |snapshot, stats: &mut Statistics| scan.run(&snapshot, start_key, end_key, stats);
         self.read(ctx, LockCheck::None, req, scan).await
@@ -129,7 +131,8 @@ impl<E: Engine> Storage<E> {
         reverse: bool,
         req: Req,
     ) -> Result<(Vec<RawPair>, KvGetStatistics)> {
-        check_api_version(&ctx, CommandKind::raw_batch_scan)?;
+        let bounds = ranges.iter().map(|range| bounds(&range.start_key, &range.end_key, reverse));
+        check_api_version_ranges(&ctx, CommandKind::raw_batch_scan, bounds)?;
         let fill_cache = !ctx.not_fill_cache;
         let scan = Scan { cf: rawkv_cf(&cf)?, limit: each_limit, key_only, reverse, fill_cache };
         let scan = move |snapshot, stats: &mut Statistics| {
@@ -141,6 +144,11 @@ impl<E: Engine> Storage<E> {
         };
         self.read(ctx, LockCheck::None, req, scan).await
     }
+}
+
+/// Lower and upper bound of a range that may be scanned down.
+fn bounds<'a>(start: &'a [u8], end: &'a [u8], reverse: bool) -> (&'a [u8], &'a [u8]) {
+    if reverse { (end, start) } else { (start, end) }
 }
 
 /// The ranges with their ends filled in. TiKV: `Storage::check_key_ranges`.

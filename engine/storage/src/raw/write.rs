@@ -7,7 +7,7 @@ use txn_types::Key;
 
 use super::{RawPair, check_ttls, rawkv_cf};
 use crate::{
-    api_version::{CommandKind, check_api_version},
+    api_version::{CommandKind, check_api_version, check_api_version_ranges},
     deadline::Deadline,
     errors::{Error, ErrorInner, Result},
     storage::Storage,
@@ -24,7 +24,7 @@ impl<E: Engine> Storage<E> {
         ttl: u64,
         req: Req,
     ) -> Result<()> {
-        check_api_version(&ctx, CommandKind::raw_put)?;
+        check_api_version(&ctx, CommandKind::raw_put, [key.as_slice()])?;
         let put = Modify::Put(rawkv_cf(&cf)?, Key::from_encoded(key), value);
         check_ttls(&[ttl], 1)?;
         self.unlatched_write(ctx, vec![put], req).await
@@ -39,7 +39,7 @@ impl<E: Engine> Storage<E> {
         ttls: Vec<u64>,
         req: Req,
     ) -> Result<()> {
-        check_api_version(&ctx, CommandKind::raw_batch_put)?;
+        check_api_version(&ctx, CommandKind::raw_batch_put, pairs.iter().map(|(key, _)| key.as_slice()))?;
         let cf = rawkv_cf(&cf)?;
         check_ttls(&ttls, pairs.len())?;
         let put = |(key, value)| Modify::Put(cf, Key::from_encoded(key), value);
@@ -48,7 +48,7 @@ impl<E: Engine> Storage<E> {
 
     /// Deletes one raw key.
     pub async fn raw_delete(&self, ctx: Context, cf: String, key: Vec<u8>, req: Req) -> Result<()> {
-        check_api_version(&ctx, CommandKind::raw_delete)?;
+        check_api_version(&ctx, CommandKind::raw_delete, [key.as_slice()])?;
         let delete = Modify::Delete(rawkv_cf(&cf)?, Key::from_encoded(key));
         self.unlatched_write(ctx, vec![delete], req).await
     }
@@ -61,7 +61,7 @@ impl<E: Engine> Storage<E> {
         keys: Vec<Vec<u8>>,
         req: Req,
     ) -> Result<()> {
-        check_api_version(&ctx, CommandKind::raw_batch_delete)?;
+        check_api_version(&ctx, CommandKind::raw_batch_delete, keys.iter().map(Vec::as_slice))?;
         let cf = rawkv_cf(&cf)?;
         let delete = |key| Modify::Delete(cf, Key::from_encoded(key));
         self.unlatched_write(ctx, keys.into_iter().map(delete).collect(), req).await
@@ -76,7 +76,8 @@ impl<E: Engine> Storage<E> {
         end_key: Vec<u8>,
         req: Req,
     ) -> Result<()> {
-        check_api_version(&ctx, CommandKind::raw_delete_range)?;
+        let range = (start_key.as_slice(), end_key.as_slice());
+        check_api_version_ranges(&ctx, CommandKind::raw_delete_range, [range])?;
         let (start, end) = (Key::from_encoded(start_key), Key::from_encoded(end_key));
         let delete = Modify::DeleteRange(rawkv_cf(&cf)?, start, end, false);
         self.unlatched_write(ctx, vec![delete], req).await
@@ -95,7 +96,8 @@ impl<E: Engine> Storage<E> {
         notify_only: bool,
         req: Req,
     ) -> Result<()> {
-        check_api_version(&ctx, CommandKind::delete_range)?;
+        let range = (start_key.as_encoded().as_slice(), end_key.as_encoded().as_slice());
+        check_api_version_ranges(&ctx, CommandKind::delete_range, [range])?;
         let delete = |cf| Modify::DeleteRange(cf, start_key.clone(), end_key.clone(), notify_only);
         self.unlatched_write(ctx, DATA_CFS.iter().copied().map(delete).collect(), req).await
     }
