@@ -64,7 +64,7 @@ impl Job {
         self.sees("client_send");
         self.types("?");
         self.sees("Help: path");
-        self.types("\x1b");
+        self.types("?");
     }
 
     fn ends(mut self) {

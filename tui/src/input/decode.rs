@@ -178,7 +178,10 @@ impl Decoder {
 
     fn csi(&mut self, mut bytes: Vec<u8>, byte: u8, alt: bool) -> State {
         match byte {
-            b'M' if bytes.is_empty() => return State::Mouse(Vec::new()),
+            b'M' if bytes.is_empty() => {
+                self.escape_before(alt);
+                return State::Mouse(Vec::new());
+            }
             // Linux's console: `ESC [ [ A` is F1.
             b'[' if bytes.is_empty() => {}
             0x20..=0x3f => {}
@@ -193,13 +196,24 @@ impl Decoder {
     /// A whole control sequence: its parameters and its final byte.
     fn sequence(&mut self, parameters: &[u8], last: u8, alt: bool) -> State {
         if (parameters, last) == (b"200", b'~') {
+            self.escape_before(alt);
             return State::Paste { text: Vec::new(), matched: 0 };
         }
         match csi::event(parameters, last) {
             Some(Event::Key(key)) => self.push(key, alt),
-            other => self.events.extend(other),
+            other => {
+                self.escape_before(alt);
+                self.events.extend(other);
+            }
         }
         State::Ground
+    }
+
+    /// Two escapes before what is no key: the first was the Escape key.
+    fn escape_before(&mut self, alt: bool) {
+        if alt {
+            self.key(KeyCode::Esc);
+        }
     }
 
     fn mouse(&mut self, mut bytes: Vec<u8>, byte: u8) -> State {
@@ -325,6 +339,7 @@ mod tests {
     fn a_paste_is_text_however_it_ends() {
         let paste = |text: &str| vec![Event::Paste(text.into())];
         assert_eq!(events(b"\x1b[200~rpc\rnotes: pqqq\x1b[201~"), paste("rpc\nnotes: pqqq"));
+        assert_eq!(events(b"\x1b\x1b[200~q\x1b[201~").len(), 2, "Escape, then a paste");
         assert_eq!(events(b"\x1b[200~a\x1b[20\x1b\x1b[31mq\xc3"), paste("a\x1b[20\x1b\x1b[31mq\u{fffd}"));
         let long = [b"\x1b[200~".as_slice(), &vec![b'q'; LONGEST_PASTE + 9], PASTE_END, b"n"].concat();
         let found = events(&long);
