@@ -15,8 +15,8 @@ use tracepoints::{
 
 use crate::{
     cli::{
-        AttachArgs, Cli, Command, Common, ImportArgs, ListArgs, OpenArgs, OverheadArgs, StepArgs, StepFlags,
-        TraceArgs, TraceCommand, Wanted as Filter,
+        AttachArgs, Cli, Command, Common, ImportArgs, ListArgs, OpenArgs, OverheadArgs, StepArgs, TraceArgs,
+        TraceCommand, Wanted as Filter,
     },
     plain::{self, Format},
     recording,
@@ -71,7 +71,7 @@ fn overhead(_: OverheadArgs) -> Result<()> {
 
 #[cfg(feature = "embedded")]
 fn step(args: StepArgs) -> Result<()> {
-    let StepFlags { data_dir, no_stacks, common } = args.flags;
+    let crate::cli::StepFlags { data_dir, no_stacks, common } = args.flags;
     let start = start(&common, !no_stacks)?;
     let source = crate::source::embedded::Embedded::start(&args.name, data_dir, start)?;
     show(Box::new(source), &common)

@@ -49,7 +49,8 @@ impl Keyboard {
 fn readable(wait: Duration) -> io::Result<bool> {
     let mut timeout = libc::timeval {
         tv_sec: wait.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_usec: wait.subsec_micros().try_into().unwrap_or_default(),
+        // Less than a million: it fits whatever type the system has.
+        tv_usec: wait.subsec_micros() as libc::suseconds_t,
     };
     // SAFETY: all zero is an empty set; standard input is below FD_SETSIZE; the pointers are to locals.
     let ready = unsafe {
