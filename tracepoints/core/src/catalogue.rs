@@ -130,7 +130,7 @@ impl Stage {
         if let Some(function) = of(kind) {
             return function.into();
         }
-        let is_rpc = kind.starts_with("kv_") || kind.starts_with("raw_");
+        let is_rpc = kind.starts_with("kv_") || kind.starts_with("raw_") || INLINE.contains(&kind);
         match of("*").filter(|_| is_rpc) {
             Some(pattern) => pattern.replace("{rpc}", kind).replace("{future}", &future(kind)).into(),
             None => self.tikv.into(),
@@ -143,10 +143,14 @@ pub fn file_of(function: &str) -> &str {
     function.split("::").next().unwrap_or(function)
 }
 
+/// RPCs that TiKV answers in the service's own function.
+const INLINE: [&str; 2] = ["unsafe_destroy_range", "split_region"];
+
 /// The function that TiKV's `handle_request!` calls for an RPC (src/server/service/kv.rs).
 fn future(rpc: &str) -> String {
     match rpc {
         "kv_pessimistic_lock" => "future_acquire_pessimistic_lock".into(),
+        rpc if INLINE.contains(&rpc) => rpc.into(),
         _ => format!("future_{}", rpc.trim_start_matches("kv_")),
     }
 }
@@ -173,6 +177,7 @@ mod tests {
         assert!(stage("grpc_receive").tikv_for("kv_prewrite").ends_with("kv.rs::Service::kv_prewrite"));
         assert!(stage("grpc_decode").tikv_for("kv_commit").ends_with("::future_commit"));
         assert!(stage("grpc_decode").tikv_for("raw_put").ends_with("::future_raw_put"));
+        assert!(stage("grpc_decode").tikv_for("split_region").ends_with("::split_region"));
         let lock = stage("grpc_decode").tikv_for("kv_pessimistic_lock");
         assert!(lock.ends_with("::future_acquire_pessimistic_lock"));
         assert!(stage("client_send").tikv_for("put").ends_with("::Transaction::commit"));
