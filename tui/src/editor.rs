@@ -88,11 +88,12 @@ fn form(program: &str) -> Form {
     let base = name.split('-').next().unwrap_or(name);
     let is = |known: &&str| {
         name == *known
-            || name.strip_suffix("64") == Some(known)
+            || name.strip_suffix("64") == Some(*known)
             || base == *known && JETBRAINS.contains(known)
     };
     let known = FORMS.iter().find(|(names, _)| names.iter().any(is));
-    known.map_or(&["+{line}", FILE], |(_, form)| *form)
+    let as_vi: Form = &["+{line}", FILE];
+    known.map_or(as_vi, |(_, form)| *form)
 }
 
 /// The path is put in as bytes: it may be no UTF-8.
