@@ -228,3 +228,43 @@ fn an_empty_file_does_not_block_its_name() {
     assert!(code == Some(0) && stdout.contains(": 6 requests, "), "{text}");
     assert_eq!(std::fs::read(&path).unwrap(), RECORDING.bytes);
 }
+
+/// Each store counts its requests for itself: those of both are there, and the parts are gone.
+#[test]
+fn several_stores_become_one_recording() {
+    let (_one, first) = serve(Then::Ends);
+    let (_two, second) = serve(Then::Ends);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.trace");
+    let mut record = command(first, &path);
+    record.arg(second.to_string());
+    let (code, stdout, text) = output(record);
+    assert!(code == Some(0) && stdout.contains(": 12 requests, "), "{stdout}{text}");
+    assert_eq!(list(&path).matches("kv_get").count(), 12);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no part is left");
+}
+
+#[test]
+fn a_store_that_fails_or_a_signal_leaves_what_all_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_one, first) = serve(Then::Ends);
+    for (n, then, code, says) in [
+        (1, Then::Breaks, Some(1), "1 of 2 stores were not recorded to the end"),
+        (2, Then::Waits, Some(143), "stopped by SIGTERM"),
+    ] {
+        let (_two, second) = serve(then);
+        let path = dir.path().join(format!("{n}.trace"));
+        let mut record = command(first, &path);
+        record.arg(second.to_string());
+        let child = record.spawn().unwrap();
+        if then == Then::Waits {
+            until_recorded(&dir.path().join("2.trace.2.part"));
+            until_recorded(&dir.path().join("2.trace.1.part"));
+            kill(&child, libc::SIGTERM);
+        }
+        let (ended, text) = end(child);
+        assert!(ended == code && text.contains(says), "{ended:?} {text}");
+        let listed = list(&path).matches("kv_get").count();
+        assert!(listed >= 6, "{listed} {text}");
+    }
+}

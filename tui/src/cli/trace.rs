@@ -166,9 +166,12 @@ pub struct DiffArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct RecordArgs {
-    /// Address of a tikv-server (its --addr)
-    #[arg(value_name = "HOST:PORT")]
-    pub address: String,
+    /// Addresses of tikv-servers (their --addr); with all stores of a cluster, replicas are in its requests
+    #[arg(value_name = "HOST:PORT", required_unless_present = "pd", conflicts_with = "pd")]
+    pub addresses: Vec<String>,
+    /// Record all stores that the PD at this address knows
+    #[arg(long, value_name = "HOST:PORT")]
+    pub pd: Option<String>,
     /// The recording; a file that holds something is not overwritten
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,

@@ -1,4 +1,6 @@
-//! `record`: all requests of a running server, into a file.
+//! `record`: all requests of running servers, into a file.
+mod stores;
+
 use std::{
     fs::File,
     io::Write as _,
@@ -8,6 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use kvproto::tracecontrol::{RecordChunk, RecordRequest, trace_control_client::TraceControlClient};
+use security::SecurityManager;
+use tokio::runtime::Runtime;
 use tonic::{Code, Status, Streaming, transport::Channel};
 use tracepoints::{
     printable::{note, print},
@@ -27,10 +31,17 @@ const SLICE: Duration = Duration::from_millis(50);
 
 pub fn run(args: &RecordArgs) -> Result<()> {
     let signals = signals::listen().context("cannot listen for signals")?;
+    let addresses = stores::addresses(args)?;
     let path = &args.output;
     let mut output = output::claim(path)?;
     let began = Instant::now();
-    let done = record(args, &mut output, signals);
+    let done = match addresses.as_slice() {
+        [address] => {
+            let from = Source { address, seconds: args.seconds, security: &args.tls.security()? };
+            runtime()?.block_on(record(from, path, &mut output, signals))
+        }
+        many => stores::record(many, args, &output, signals),
+    };
     let took = units::duration(began.elapsed().as_nanos() as u64);
     match done {
         Ok(()) => finished(path),
@@ -77,15 +88,29 @@ fn kept(path: &Path, took: &str) -> String {
     }
 }
 
-fn record(args: &RecordArgs, output: &mut File, signals: &Signals) -> Result<()> {
-    let address = &args.address;
-    let security = args.tls.security()?;
-    let endpoint = endpoint(address, &security)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the network runtime")?;
-    note(format_args!("records {address} for {} s ...", args.seconds));
+pub(super) fn runtime() -> Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the network runtime")
+}
+
+/// A store that records, and for how long.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub address: &'a str,
+    pub seconds: u32,
+    pub security: &'a SecurityManager,
+}
+
+/// Writes what one store records into `output`, whose name is `path`.
+pub(super) async fn record(
+    from: Source<'_>,
+    path: &Path,
+    output: &mut File,
+    signals: &Signals,
+) -> Result<()> {
+    let Source { address, seconds, security } = from;
+    let endpoint = endpoint(address, security)?;
+    note(format_args!("records {address} for {seconds} s ..."));
     let refused = |status: Status| match status.code() {
         Code::Unimplemented => {
             anyhow!("{address} does not serve trace control; is it a tikv-server of this toolkit?")
@@ -95,18 +120,16 @@ fn record(args: &RecordArgs, output: &mut File, signals: &Signals) -> Result<()>
         }
         _ => anyhow!("{address} cannot record: {}", status.message()),
     };
-    let cannot = || format!("cannot write {}", args.output.display());
-    runtime.block_on(async {
-        let begin = async {
-            let channel = endpoint.connect().await.map_err(|e| unreachable(address, &e, security.hint()))?;
-            begin(channel, args.seconds).await.map_err(refused)
-        };
-        let mut chunks = unless_stopped(signals, begin).await??;
-        while let Some(chunk) = unless_stopped(signals, chunks.message()).await?.map_err(refused)? {
-            output.write_all(&chunk.data).with_context(cannot)?;
-        }
-        output.sync_all().with_context(cannot)
-    })
+    let cannot = || format!("cannot write {}", path.display());
+    let begin = async {
+        let channel = endpoint.connect().await.map_err(|e| unreachable(address, &e, security.hint()))?;
+        begin(channel, seconds).await.map_err(refused)
+    };
+    let mut chunks = unless_stopped(signals, begin).await??;
+    while let Some(chunk) = unless_stopped(signals, chunks.message()).await?.map_err(refused)? {
+        output.write_all(&chunk.data).with_context(cannot)?;
+    }
+    output.sync_all().with_context(cannot)
 }
 
 async fn begin(channel: Channel, seconds: u32) -> Result<Streaming<RecordChunk>, Status> {

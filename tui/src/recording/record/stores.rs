@@ -1,0 +1,124 @@
+//! Several stores at once: each records for itself, and one recording is made of all, so that replicas join their requests.
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use kvproto::{
+    metapb::StoreState,
+    pdpb::{GetAllStoresRequest, GetMembersRequest, RequestHeader, pd_client::PdClient},
+};
+use tokio::task::JoinSet;
+use tonic::Status;
+use tracepoints::{
+    printable::note,
+    trace_file::{self, Ended, TraceFile},
+};
+
+use super::{Source, output, record as record_one, runtime};
+use crate::{
+    cli::RecordArgs,
+    source::attached::endpoint,
+    terminal::signals::{Signals, Stopped},
+};
+
+/// The stores that are wanted: those given, each once, or all that PD knows.
+pub(super) fn addresses(args: &RecordArgs) -> Result<Vec<String>> {
+    let Some(pd) = &args.pd else {
+        let mut seen = BTreeSet::new();
+        return Ok(args.addresses.iter().filter(|a| seen.insert(a.as_str())).cloned().collect());
+    };
+    let security = args.tls.security()?;
+    let endpoint = endpoint(pd, &security).context("--pd")?;
+    runtime()?.block_on(async {
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|e| anyhow!("no PD answers at {pd}: {}{}", security::causes(&e), security.hint()))?;
+        let refused =
+            |status: Status| anyhow!("the PD at {pd} does not give its stores: {}", status.message());
+        let mut client = PdClient::new(channel);
+        let members = client.get_members(GetMembersRequest::default()).await.map_err(refused)?.into_inner();
+        let cluster_id = members.header.map_or(0, |header| header.cluster_id);
+        let header = Some(RequestHeader { cluster_id, ..RequestHeader::default() });
+        let request = GetAllStoresRequest { header, exclude_tombstone_stores: true };
+        let stores = client.get_all_stores(request).await.map_err(refused)?.into_inner().stores;
+        let alive = stores.into_iter().filter(|store| store.state != StoreState::Tombstone as i32);
+        let addresses: Vec<String> = alive.map(|store| store.address).collect();
+        if addresses.is_empty() {
+            bail!("the PD at {pd} knows no store");
+        }
+        Ok(addresses)
+    })
+}
+
+/// Records all of them at the same time. What came is kept, whatever ended it.
+pub(super) fn record(
+    addresses: &[String],
+    args: &RecordArgs,
+    output: &File,
+    signals: &'static Signals,
+) -> Result<()> {
+    let parts: Vec<PathBuf> = (1..=addresses.len()).map(|n| part(&args.output, n)).collect();
+    let mut failures = runtime()?.block_on(all(addresses, &parts, args, signals))?;
+    let files: Vec<(usize, TraceFile)> =
+        parts.iter().enumerate().filter_map(|(i, part)| Some((i, TraceFile::open(part).ok()?))).collect();
+    for (i, early) in files.iter().filter_map(|(i, file)| Some((i, file.ending()?))) {
+        if early != Ended::Stopped {
+            failures.push(anyhow!("{}: the recording {early}; what came before is kept", addresses[*i]));
+        }
+    }
+    let files: Vec<TraceFile> = files.into_iter().map(|(_, file)| file).collect();
+    let merged = output
+        .try_clone()
+        .map_err(anyhow::Error::from)
+        .and_then(|output| Ok(trace_file::merge(&files, Box::new(output), &args.output)?));
+    merged
+        .with_context(|| format!("the recordings of the stores are in {}.*.part", args.output.display()))?;
+    // What cannot be removed is in the way of nothing.
+    parts.iter().for_each(|part| drop(std::fs::remove_file(part)));
+    judge(addresses.len(), failures)
+}
+
+/// The stores' failures, by the order of the stores.
+async fn all(
+    addresses: &[String],
+    parts: &[PathBuf],
+    args: &RecordArgs,
+    signals: &'static Signals,
+) -> Result<Vec<anyhow::Error>> {
+    let mut tasks = JoinSet::new();
+    for (address, path) in addresses.iter().zip(parts) {
+        let (address, path, seconds) = (address.clone(), path.clone(), args.seconds);
+        let security = args.tls.security()?;
+        let mut file = output::claim(&path)?;
+        tasks.spawn(async move {
+            let from = Source { address: &address, seconds, security: &security };
+            record_one(from, &path, &mut file, signals).await
+        });
+    }
+    let mut failures = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        failures.extend(done.context("a recording panicked")?.err());
+    }
+    Ok(failures)
+}
+
+fn part(output: &Path, n: usize) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{n}.part"));
+    output.with_file_name(name)
+}
+
+/// A signal ends all of them and is one failure; others are reported each.
+fn judge(stores: usize, mut failures: Vec<anyhow::Error>) -> Result<()> {
+    if let Some(i) = failures.iter().position(|failure| failure.is::<Stopped>()) {
+        return Err(failures.swap_remove(i));
+    }
+    let Some(first) = failures.pop() else { return Ok(()) };
+    failures.iter().for_each(|failure| note(format_args!("warning: {failure:#}")));
+    let failed = failures.len() + 1;
+    Err(first.context(format!("{failed} of {stores} stores were not recorded to the end")))
+}
