@@ -124,8 +124,9 @@ impl Clients {
 
 /// `key=value` pairs in their order.
 fn pairs_text(pairs: impl Iterator<Item = KvPair>) -> String {
-    let text =
-        |KvPair(key, value): KvPair| format!("{}={}", keys::escape(&Vec::<u8>::from(key)), show(Some(value)));
+    let text = |KvPair(key, value): KvPair| {
+        format!("{}={}", escape_readable(&Vec::<u8>::from(key)), show(Some(value)))
+    };
     let pairs: Vec<String> = pairs.map(text).collect();
     if pairs.is_empty() { "(none)".into() } else { pairs.join(" ") }
 }

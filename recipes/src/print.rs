@@ -1,13 +1,17 @@
 //! A trace as a recipe prints it: stages in order, without anything that differs from run to run.
 use std::collections::{BTreeMap, BTreeSet};
 
-use tracepoints::{catalogue::STAGES, trace::Step};
+use tracepoints::{RequestKind, catalogue::STAGES, trace::Step};
 
 /// Prints the main lane in order, request by request, then what each replica passed, in the catalogue's order.
 ///
 /// On replicas the order of events depends on who is faster (a quorum of followers may be durable before the leader),
 /// so there only the set of stages is the same in every run.
+///
+/// What the client sends beside its operation (a heartbeat, if a person holds the operation for long) is left out.
 pub fn steps(steps: &[Step], leader: u64) -> String {
+    let beside = |s: &&Step| RequestKind::parse(&s.kind).is_some_and(RequestKind::runs_beside);
+    let steps: Vec<Step> = steps.iter().filter(|s| !beside(s)).cloned().collect();
     let mut out = String::new();
     let mut last = u64::MAX;
     for step in steps.iter().filter(|s| s.lane == "main") {
@@ -17,7 +21,7 @@ pub fn steps(steps: &[Step], leader: u64) -> String {
         }
         out.push_str(&format!("  {:<20} {}\n", step.stage, step.layer));
     }
-    out.push_str(&replicas(steps, leader));
+    out.push_str(&replicas(&steps, leader));
     out
 }
 
@@ -133,6 +137,8 @@ mod tests {
             step("raft_write_end", "replica", 2, 2, "raw_put"),
             step("raft_write_begin", "replica", 1, 2, "raw_put"),
             step("raft_write_begin", "replica", 3, 2, "raw_put"),
+            step("grpc_decode", "main", 2, 3, "kv_txn_heart_beat"),
+            step("raft_write_begin", "replica", 3, 3, "kv_txn_heart_beat"),
             step("client_reply", "main", 0, 1, "client"),
         ];
         let text = steps(&all, 2);
