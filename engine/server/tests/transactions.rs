@@ -127,12 +127,15 @@ impl Cluster {
         });
     }
 
-    /// Prewrites until max_ts is synchronised: what a client does on that error.
+    /// Prewrites until the leader is ready: what a client does on these errors.
     fn must_prewrite(&self, store: u64, request: &PrewriteRequest) -> PrewriteResponse {
         let client = self.client(store);
         let reply = self.h.until("a prewrite", async || {
             let reply = client.clone().kv_prewrite(request.clone()).await.unwrap().into_inner();
-            let not_yet = |e: &errorpb::Error| e.max_timestamp_not_synced.is_some() || e.not_leader.is_some();
+            // A leader that is new has not committed an entry of its term, or has no timestamp of PD.
+            let not_yet = |e: &errorpb::Error| {
+                e.max_timestamp_not_synced.is_some() || e.not_leader.is_some() || e.stale_command.is_some()
+            };
             if reply.region_error.as_ref().is_some_and(not_yet) { None } else { Some(reply) }
         });
         assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
