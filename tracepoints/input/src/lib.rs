@@ -9,7 +9,7 @@ mod unpack;
 use std::borrow::Cow;
 
 pub use open::{Input, OnDisk, is_stdin};
-pub use unpack::MAX_UNPACKED;
+pub use unpack::{MAX_UNPACKED, unpack_stream};
 
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {

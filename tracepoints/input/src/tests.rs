@@ -80,7 +80,8 @@ fn a_lone_cr_ends_a_line_of_text_only() {
 
 #[test]
 fn the_whole_part_of_a_damaged_file_is_given_with_a_note() {
-    let long: String = (0..20_000u32).map(|i| format!("main;f{} {i}\n", i.wrapping_mul(2_654_435_761))).collect();
+    let long: String =
+        (0..20_000u32).map(|i| format!("main;f{} {i}\n", i.wrapping_mul(2_654_435_761))).collect();
     for packed in [gzip(long.as_bytes()), zstd(long.as_bytes()), zlib(long.as_bytes(), 6)] {
         let cut = plain(&packed[..packed.len() * 3 / 4]).unwrap();
         assert!(cut.bytes.len() > 100 && long.as_bytes().starts_with(&cut.bytes), "{}", cut.bytes.len());
@@ -124,6 +125,18 @@ fn a_pipe_is_read_and_copied_for_those_who_seek() {
     let copy = OnDisk::of(&path).unwrap();
     assert_eq!(std::fs::read(copy.path()).unwrap(), TEXT.as_bytes());
     assert!(copy.path() != path && Input::open(&dir.path().join("none")).is_err());
+}
+
+#[test]
+fn a_stream_whose_frame_is_not_ended_is_unpacked() {
+    let whole = zstd(TEXT.as_bytes());
+    assert_eq!(unpack_stream(whole.clone()), (TEXT.as_bytes().to_vec(), None));
+    assert_eq!(unpack_stream([whole.clone(), whole].concat()), (TEXT.repeat(2).into_bytes(), None));
+    // A frame header with a window and no content size or checksum, and one raw block that is not the last.
+    let open = [&[0x28, 0xb5, 0x2f, 0xfd, 0, 0x58, 3 << 3, 0, 0][..], b"abc"].concat();
+    assert_eq!(unpack_stream(open), (b"abc".to_vec(), None));
+    let (out, note) = unpack_stream(b"no frame".to_vec());
+    assert!(out.is_empty() && note.unwrap().contains("damaged"));
 }
 
 proptest! {

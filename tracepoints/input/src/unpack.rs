@@ -108,3 +108,25 @@ fn zstd(mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// An empty last block, and a checksum that is not looked at.
+const END_OF_FRAME: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
+
+/// Unpacks a zstd stream whose writer flushes blocks and may never end the frame, as `perf record -z` does. Gives what can
+/// be unpacked, and what is wrong with the rest.
+pub fn unpack_stream(mut bytes: Vec<u8>) -> (Vec<u8>, Option<String>) {
+    let mut out = Vec::new();
+    bytes.extend(END_OF_FRAME);
+    let mut rest = bytes.as_slice();
+    while rest != END_OF_FRAME && !rest.is_empty() && out.len() as u64 <= MAX_UNPACKED {
+        let frame = StreamingDecoder::new_with_max_window_size(&mut rest, MAX_UNPACKED);
+        if let Err(why) = frame.map_err(|e| e.to_string()).and_then(|frame| read(frame, &mut out)) {
+            let note = format!(
+                "the compressed records are damaged or cut short after {} unpacked bytes ({why})",
+                out.len()
+            );
+            return (out, Some(note));
+        }
+    }
+    (out, None)
+}

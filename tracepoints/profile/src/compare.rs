@@ -124,7 +124,7 @@ pub fn compare(before: Side, after: Side, measure: Measure) -> Result<Comparison
 fn by_share(tree: &Tree, measure: Measure, totals: [u64; 2]) -> Vec<Option<f64>> {
     let test = |hits: &[u64]| match measure {
         Measure::Samples => stats::two_proportions([hits[0], hits[1]], totals),
-        Measure::Nanoseconds | Measure::Bytes => None,
+        Measure::Nanoseconds | Measure::Bytes | Measure::CpuTime => None,
     };
     tree.nodes.iter().map(|n| test(&n.values)).collect()
 }
@@ -172,7 +172,7 @@ impl Comparison {
             let total = match self.measure {
                 Measure::Samples => format!("{} samples", side.total()),
                 Measure::Bytes => format!("{} bytes", side.total()),
-                Measure::Nanoseconds => text::duration(side.total() as f64),
+                Measure::Nanoseconds | Measure::CpuTime => text::duration(side.total() as f64),
             };
             match side.requests.len() {
                 0 => format!("{} {total}", side.label),

@@ -24,6 +24,7 @@ mod tally;
 mod timers;
 #[cfg(target_os = "linux")]
 mod unwind;
+pub mod view;
 
 use std::{
     sync::{
@@ -34,8 +35,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::tally::Tally;
-use crate::{FoldOptions, Folded, Profile, ProfileError, flame, flame::FlameOptions, model::keys};
+use self::{tally::Tally, view::View};
+use crate::{
+    FoldOptions, Folded, Profile, ProfileError,
+    flame::{self, FlameOptions, Measure},
+    model::keys,
+};
 
 /// The longest profile, so that a mistyped number does not run all day.
 pub const MAX_DURATION: Duration = Duration::from_secs(3600);
@@ -70,10 +75,14 @@ impl CpuProfile {
     /// As [`flame::svg`].
     pub fn svg(&self, title: &str) -> Result<String, ProfileError> {
         let (seconds, hz, n) = (self.duration.as_secs_f64(), self.frequency, self.samples());
+        let ms = self.profile.total(1) as f64 / 1e6;
         let lost = if self.dropped > 0 { format!(", {} dropped", self.dropped) } else { String::new() };
-        let subtitle =
-            Some(format!("{n} samples in {seconds:.1} s at {hz} Hz of CPU time, by pool of threads{lost}"));
-        flame::svg(self.folded().lines(), title, &FlameOptions { subtitle, ..FlameOptions::default() })
+        let subtitle = Some(format!(
+            "{ms:.0} ms of CPU time in {seconds:.1} s, {n} samples at {hz} Hz, by stage and pool of threads{lost}"
+        ));
+        let folded = view::fold(&self.profile, 1, View::default());
+        let options = FlameOptions { subtitle, measure: Measure::CpuTime, ..FlameOptions::default() };
+        flame::svg_of(&folded, title, &options)
     }
 }
 

@@ -42,6 +42,8 @@ pub enum ProfileError {
         "expected a profile (pprof, perf.data, perf script, Firefox, speedscope, folded stacks), found {0}"
     )]
     Unknown(&'static str),
+    #[error("{0}")]
+    Input(#[from] tracepoints_input::InputError),
     #[error("cannot draw the flamegraph: {0}")]
     Draw(io::Error),
 }

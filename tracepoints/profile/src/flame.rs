@@ -1,11 +1,18 @@
 //! Draws folded stacks as an SVG that zooms and searches by itself in a browser.
+use std::borrow::Cow;
+
 use inferno::flamegraph::{
     self, Direction, Options, TextTruncateDirection,
     color::{BackgroundColor, BasicPalette, Color, MultiPalette, Palette},
 };
 
-use crate::{Folded, ProfileError, compare::svg::escape};
+use crate::{
+    Folded, ProfileError,
+    compare::svg::escape,
+    folded::{self, show_in_xml},
+};
 
+mod layers;
 mod prune;
 
 /// What the widths stand for.
@@ -14,10 +21,12 @@ pub enum Measure {
     /// Samples of the CPU: warm colours by function.
     #[default]
     Samples,
-    /// Wall-clock ns of requests: cool colours by stage.
+    /// Wall-clock ns of requests: colours by the layers of stages.
     Nanoseconds,
     /// Memory in use: cool colours by function.
     Bytes,
+    /// CPU time in ns, shown in ms: warm colours by function.
+    CpuTime,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -29,6 +38,10 @@ pub struct FlameOptions {
     pub width: Option<usize>,
     /// Root on top, as icicles.
     pub inverted: bool,
+    /// Lines come in the order of time, which goes from left to right.
+    pub in_time: bool,
+    /// Digits behind the decimal point that each count has ([`Folded::decimals`]).
+    pub decimals: u32,
 }
 
 /// Draws folded lines; without any, a small picture that says so.
@@ -44,24 +57,92 @@ pub fn svg<S: AsRef<str>>(
     if lines.iter().all(|l| l.as_ref().trim().is_empty()) {
         return Ok(empty(title, options));
     }
-    let mut options = to_inferno(title, options);
+    Ok(show_in_xml(&raw_svg(lines, title, options, true)?).into_owned())
+}
+
+/// The same, with the names' special characters still hidden, and coloured by layer if `by_layer`.
+pub(crate) fn raw_svg<S: AsRef<str>>(
+    lines: impl IntoIterator<Item = S>,
+    title: &str,
+    options: &FlameOptions,
+    by_layer: bool,
+) -> Result<String, ProfileError> {
+    let lines: Vec<S> = lines.into_iter().collect();
+    let mut lines: Vec<Cow<'_, str>> =
+        lines.iter().map(|l| no_comment(l.as_ref().trim())).filter(|l| !l.is_empty()).collect();
+    if options.in_time {
+        // inferno draws them from the right.
+        lines.reverse();
+    }
+    let (mut palette, layers) = match options.measure {
+        Measure::Nanoseconds if by_layer => layers::palette(lines.iter().map(|l| &**l)),
+        _ => Default::default(),
+    };
+    let mut settings = to_inferno(title, options);
+    if !layers.is_empty() {
+        settings.palette_map = Some(&mut palette);
+    }
     let mut out = Vec::new();
-    let lines = lines.iter().map(AsRef::as_ref).filter(|l: &&str| !l.trim().is_empty());
-    flamegraph::from_lines(&mut options, lines, &mut out).map_err(ProfileError::Draw)?;
-    Ok(String::from_utf8_lossy(&out).into_owned())
+    flamegraph::from_lines(&mut settings, lines.iter().map(|l| &**l), &mut out)
+        .map_err(ProfileError::Draw)?;
+    let svg = in_units(&String::from_utf8_lossy(&out), options);
+    Ok(if layers.is_empty() { svg } else { layers::with_legend(&svg, &layers) })
+}
+
+/// inferno takes a line that begins with `# ` for a comment.
+fn no_comment(line: &str) -> Cow<'_, str> {
+    match line.strip_prefix('#') {
+        Some(rest) => Cow::Owned(format!("{}{rest}", folded::HIDDEN_HASH)),
+        None => Cow::Borrowed(line),
+    }
+}
+
+/// Counts in the frames' titles as people read them: CPU time in ms, fractions with a point.
+fn in_units(svg: &str, options: &FlameOptions) -> String {
+    let time = options.measure == Measure::CpuTime;
+    if !time && options.decimals == 0 {
+        return svg.to_owned();
+    }
+    let (unit, scale) = if time { (" ns, ", 1e6) } else { (" samples, ", 1.0) };
+    let scale = scale * 10f64.powi(options.decimals as i32);
+    let mut parts = svg.split("</title>");
+    let mut out = parts.next().map_or_else(String::new, |part| one_title(part, unit, scale, time));
+    for part in parts {
+        out.push_str("</title>");
+        out.push_str(&one_title(part, unit, scale, time));
+    }
+    out
+}
+
+/// `... (10,101,010 ns, 12.50%)` at the end of a text.
+fn one_title(text: &str, unit: &str, scale: f64, time: bool) -> String {
+    let parts = || {
+        let (name, rest) = text.rsplit_once(" (")?;
+        let (count, share) = rest.split_once(unit)?;
+        let value = count.replace(',', "").parse::<f64>().ok()? / scale;
+        let value = if time { format!("{value:.3} ms, ") } else { format!("{value}{unit}") };
+        Some(format!("{name} ({value}{share}"))
+    };
+    parts().unwrap_or_else(|| text.to_owned())
 }
 
 /// An idle process has a valid profile without samples.
 fn empty(title: &str, options: &FlameOptions) -> String {
     let width = options.width.unwrap_or(600);
-    let lines = [title, options.subtitle.as_deref().unwrap_or_default(), "no samples: profile for longer, or under load"];
+    let lines = [
+        title,
+        options.subtitle.as_deref().unwrap_or_default(),
+        "no samples: profile for longer, or under load",
+    ];
     let mut svg = format!(
         "<?xml version=\"1.0\" standalone=\"no\"?>\n<svg version=\"1.1\" width=\"{width}\" height=\"80\" viewBox=\"0 0 {width} 80\" \
          xmlns=\"http://www.w3.org/2000/svg\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
     for (i, line) in lines.iter().enumerate() {
         let (y, line) = (24 + 22 * i, escape(line));
-        svg.push_str(&format!("<text x=\"10\" y=\"{y}\" font-family=\"sans-serif\" font-size=\"12\">{line}</text>\n"));
+        svg.push_str(&format!(
+            "<text x=\"10\" y=\"{y}\" font-family=\"sans-serif\" font-size=\"12\">{line}</text>\n"
+        ));
     }
     svg + "</svg>\n"
 }
@@ -71,7 +152,7 @@ fn empty(title: &str, options: &FlameOptions) -> String {
 /// # Errors
 /// As [`svg`].
 pub fn svg_of(folded: &Folded, title: &str, options: &FlameOptions) -> Result<String, ProfileError> {
-    svg(prune::visible(folded), title, options)
+    svg(prune::visible(folded), title, &FlameOptions { decimals: folded.decimals(), ..options.clone() })
 }
 
 pub(crate) fn to_inferno<'a>(title: &str, options: &FlameOptions) -> Options<'a> {
@@ -84,13 +165,14 @@ pub(crate) fn to_inferno<'a>(title: &str, options: &FlameOptions) -> Options<'a>
     out.deterministic = true;
     out.text_truncate_direction = TextTruncateDirection::Right;
     out.font_type = "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace".into();
+    out.flame_chart = options.in_time;
     if options.inverted {
         out.direction = Direction::Inverted;
     }
     match options.measure {
-        Measure::Samples => {
+        Measure::Samples | Measure::CpuTime => {
             out.colors = Palette::Multi(MultiPalette::Rust);
-            out.count_name = "samples".into();
+            out.count_name = if options.measure == Measure::Samples { "samples" } else { "ns" }.into();
         }
         Measure::Bytes => {
             out.colors = Palette::Basic(BasicPalette::Green);
@@ -159,6 +241,7 @@ mod tests {
                 subtitle: Some("99 Hz < 1 kHz".into()),
                 width: Some(1200),
                 inverted: measure == Measure::Samples,
+                ..FlameOptions::default()
             };
             let svg = svg(lines, "point get & co", &options).unwrap();
             assert_well_formed(&svg);
@@ -174,12 +257,45 @@ mod tests {
     }
 
     #[test]
+    fn cpu_time_is_in_ms_fractions_have_a_point_and_names_are_as_they_were() {
+        let options = FlameOptions { measure: Measure::CpuTime, ..FlameOptions::default() };
+        let svg = svg(["main;a 10101010", "main;b 30303030"], "t", &options).unwrap();
+        assert!(svg.contains("a (10.101 ms, 25.00%)") && svg.contains("all (40.404 ms, 100%)"), "{svg}");
+        let mut odd = Folded::parse("main;a 1.5\nmain;b 2.25\n").unwrap();
+        odd.add(["# c", "x;y\n\x1bz 7"], 125);
+        let svg = svg_of(&odd, "t", &FlameOptions::default()).unwrap();
+        assert_well_formed(&svg);
+        for name in
+            ["a (1.5 samples, 30.00%)", "# c (1.25 samples, 25.00%)", "x;y&#10;\u{241b}z 7 (1.25 samples"]
+        {
+            assert!(svg.contains(name), "{name}: {svg}");
+        }
+    }
+
+    #[test]
+    fn time_goes_from_left_to_right() {
+        let lines = ["kv_get;zz 60", "kv_get;mvcc_get 30", "kv_get;aa 10"];
+        let options =
+            FlameOptions { measure: Measure::Nanoseconds, in_time: true, ..FlameOptions::default() };
+        let svg = svg(lines, "t", &options).unwrap();
+        let left = |name: &str| {
+            let rest = &svg[svg.find(&format!("<title>{name} (")).unwrap()..];
+            let x = rest.split("fg:x=\"").nth(1).unwrap().split('"').next().unwrap();
+            x.parse::<u64>().unwrap()
+        };
+        assert_eq!((left("zz"), left("mvcc_get"), left("aa")), (0, 60, 90));
+    }
+
+    #[test]
     fn without_a_sample_there_is_a_small_picture_that_says_so() {
         for lines in [vec![], vec!["", "  "]] {
             let options = FlameOptions { subtitle: Some("1 s & <idle>".into()), ..FlameOptions::default() };
             let svg = svg(lines, "CPU", &options).unwrap();
             assert_well_formed(&svg);
-            assert!(svg.contains("no samples") && svg.contains("1 s &amp; &lt;idle&gt;") && svg.len() < 1000, "{svg}");
+            assert!(
+                svg.contains("no samples") && svg.contains("1 s &amp; &lt;idle&gt;") && svg.len() < 1000,
+                "{svg}"
+            );
         }
         assert!(matches!(svg(["no count"], "t", &FlameOptions::default()), Err(ProfileError::Draw(_))));
     }

@@ -1,60 +1,91 @@
 //! Folded stacks: Brendan Gregg's text form that every flamegraph tool reads and writes.
+mod name;
+mod read;
+
 use std::{
-    collections::BTreeMap,
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::{self, Display},
 };
 
+pub(crate) use name::{HIDDEN_HASH, hide, show_in_xml};
+pub use name::{UNKNOWN, show};
+pub(crate) use read::{Lines, lines};
+
 use crate::ProfileError;
 
+/// A stack for a terminal: names as other tools' folded text has them, without control characters.
+pub fn printable(stack: &str) -> Cow<'_, str> {
+    if !name::has_hidden(stack) {
+        return Cow::Borrowed(stack);
+    }
+    Cow::Owned(stack.split(';').map(name::clean).collect::<Vec<_>>().join(";"))
+}
+
 /// Stacks with their counts (samples, or ns), each stack once, in order.
+///
+/// A stack is its frames with `;` between. Characters of names that have a meaning in folded text are hidden in it:
+/// [`show`] gives the name of a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
     stacks: BTreeMap<String, u64>,
+    decimals: u32,
 }
+
+/// A comment that gives a name as it was, in JSON: `# name a:b is "a;b"`.
+const NAME: &str = " name ";
+const IS: &str = " is ";
 
 impl Folded {
     /// Adds `count` to a stack, given from its outermost frame. Zero adds nothing.
     pub fn add<S: AsRef<str>>(&mut self, frames: impl IntoIterator<Item = S>, count: u64) {
-        let frames: Vec<String> = frames.into_iter().map(|f| clean(f.as_ref())).collect();
-        if count > 0 && !frames.is_empty() {
-            *self.stacks.entry(frames.join(";")).or_default() += count;
+        let mut stack = String::new();
+        for (i, frame) in frames.into_iter().enumerate() {
+            stack.push_str(if i == 0 { "" } else { ";" });
+            stack.push_str(&hide(frame.as_ref()));
+        }
+        if count > 0 && !stack.is_empty() {
+            let sum = self.stacks.entry(stack).or_default();
+            *sum = sum.saturating_add(count);
         }
     }
 
-    /// From whole stacks whose frames went through [`clean`]; quickest if they are nearly in order.
-    pub(crate) fn from_clean(mut stacks: Vec<(String, u64)>) -> Self {
+    /// From whole stacks whose frames went through [`hide`]; quickest if they are nearly in order.
+    pub(crate) fn from_hidden(mut stacks: Vec<(String, u64)>, decimals: u32) -> Self {
         stacks.retain(|(stack, count)| *count > 0 && !stack.is_empty());
         stacks.sort();
         stacks.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
-            kept.1 += if same { next.1 } else { 0 };
+            kept.1 = kept.1.saturating_add(if same { next.1 } else { 0 });
             same
         });
-        Self { stacks: stacks.into_iter().collect() }
+        Self { stacks: stacks.into_iter().collect(), decimals }
     }
 
     /// Adds all of another.
     pub fn merge(&mut self, other: &Folded) {
         for (stack, count) in &other.stacks {
-            *self.stacks.entry(stack.clone()).or_default() += count;
+            let sum = self.stacks.entry(stack.clone()).or_default();
+            *sum = sum.saturating_add(*count);
         }
     }
 
-    /// Reads folded text; empty lines and lines that begin with `#` are passed over, equal stacks are summed.
+    /// Reads folded text of one count a line; of two, the second. Comments, empty lines and lines that are no stack are
+    /// left out, equal stacks are summed. [`crate::format::read`] reports what is left out.
     ///
     /// # Errors
-    /// At the first line that is not a stack, one or more spaces, and a count.
+    /// If there are lines and none is a stack, white space, and a count.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
-        let mut folded = Self::default();
-        for (i, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let bad = || ProfileError::Line { line: i + 1, text: line.chars().take(120).collect() };
-            let (stack, count) = line.rsplit_once(char::is_whitespace).ok_or_else(bad)?;
-            let count = count.parse().map_err(|_| bad())?;
-            folded.add(stack.trim_end().split(';'), count);
+        let read = lines(text);
+        if read.stacks.is_empty()
+            && let Some(error) = read.skipped.error(crate::format::Format::Folded, "line")
+        {
+            return Err(error);
+        }
+        let mut folded = Self { decimals: read.decimals, ..Self::default() };
+        for (stack, values) in &read.stacks {
+            let count = u64::try_from(values[read.default_column()]).unwrap_or(0);
+            folded.add(read.frames(stack), count);
         }
         Ok(folded)
     }
@@ -70,7 +101,12 @@ impl Folded {
 
     /// Sum of all counts.
     pub fn total(&self) -> u64 {
-        self.stacks.values().sum()
+        self.stacks.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Digits behind the decimal point that each count has: a count of 15 is 1.5 if it is 1. Mostly 0.
+    pub fn decimals(&self) -> u32 {
+        self.decimals
     }
 
     /// Stacks and counts, in order.
@@ -78,69 +114,79 @@ impl Folded {
         self.stacks.iter().map(|(stack, count)| (stack.as_str(), *count))
     }
 
-    /// Folded lines, `frame;frame COUNT`.
+    /// Lines for [`crate::flame::svg`]: stack and count, a space between.
     pub fn lines(&self) -> Vec<String> {
         self.iter().map(|(stack, count)| format!("{stack} {count}")).collect()
     }
+
+    /// How frames that are not written as they are stand in the text, each in its own way.
+    fn written(&self) -> HashMap<&str, String> {
+        let odd_ends = |stack: &str| stack.starts_with(['#', ' ']) || stack.ends_with(' ');
+        if !self.stacks.keys().any(|stack| name::has_hidden(stack) || odd_ends(stack)) {
+            return HashMap::new();
+        }
+        let (mut taken, mut odd) = (HashSet::new(), Vec::new());
+        for stack in self.stacks.keys() {
+            let last = stack.matches(';').count();
+            for (i, frame) in stack.split(';').enumerate() {
+                let end = (i == 0 && frame.starts_with(['#', ' '])) || (i == last && frame.ends_with(' '));
+                if end || name::has_hidden(frame) {
+                    odd.push(frame);
+                } else {
+                    taken.insert(frame.to_owned());
+                }
+            }
+        }
+        odd.sort_unstable();
+        odd.dedup();
+        let mut out = HashMap::new();
+        for frame in odd {
+            let clean = name::clean(frame);
+            let mut unique = clean.clone();
+            let mut n = 1;
+            while !taken.insert(unique.clone()) {
+                n += 1;
+                unique = format!("{clean}~{n}");
+            }
+            out.insert(frame, unique);
+        }
+        out
+    }
+
+    fn count(&self, count: u64) -> String {
+        let Some(unit) = 10u64.checked_pow(self.decimals).filter(|unit| *unit > 1) else {
+            return count.to_string();
+        };
+        let digits = format!("{:0width$}", count % unit, width = self.decimals as usize);
+        let fraction = digits.trim_end_matches('0');
+        if fraction.is_empty() { (count / unit).to_string() } else { format!("{}.{fraction}", count / unit) }
+    }
 }
 
+/// Folded text, `frame;frame COUNT`, as other tools read it. Names that have no place in it are changed as other tools change
+/// them, and a comment for each says what it is.
 impl Display for Folded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = self.written();
+        let mut names: Vec<_> = written.iter().collect();
+        names.sort_unstable();
+        for (frame, clean) in names {
+            let name = serde_json::to_string(&*show(frame)).unwrap_or_default();
+            writeln!(f, "#{NAME}{clean}{IS}{name}")?;
+        }
         self.iter().try_for_each(|(stack, count)| {
-            f.write_str(stack)?;
-            writeln!(f, " {count}")
-        })
-    }
-}
-
-/// A frame without what has a meaning in the text: `;`, line ends, and a number after a space, which would be a count.
-pub(crate) fn clean(frame: &str) -> String {
-    let mut out: String = frame
-        .trim()
-        .chars()
-        .map(|c| {
-            if c == ';' {
-                ':'
-            } else if c.is_control() {
-                ' '
+            if written.is_empty() {
+                f.write_str(stack)?;
             } else {
-                c
+                for (i, frame) in stack.split(';').enumerate() {
+                    f.write_str(if i == 0 { "" } else { ";" })?;
+                    f.write_str(written.get(frame).map_or(frame, String::as_str))?;
+                }
             }
+            writeln!(f, " {}", self.count(count))
         })
-        .collect();
-    if let Some((_, last)) = out.rsplit_once(' ')
-        && last.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-    {
-        let at = out.len() - last.len() - 1;
-        out.replace_range(at..=at, "_");
     }
-    if out.is_empty() { "(unknown)".into() } else { out }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        let mut folded = Folded::default();
-        folded.add(["kv_get", "<A as B>::go"], 7);
-        folded.add(["kv_get", "<A as B>::go"], 3);
-        folded.add(["kv_get", "nothing"], 0);
-        folded.add(["store 2", "fn(A; B)", ""], 5);
-        assert_eq!(folded.to_string(), "kv_get;<A as B>::go 10\nstore_2;fn(A: B);(unknown) 5\n");
-        assert_eq!(Folded::parse(&folded.to_string()).unwrap(), folded);
-        assert_eq!((folded.total(), folded.lines().len()), (15, 2));
-    }
-
-    #[test]
-    fn comments_are_passed_over_and_a_bad_line_is_told_by_its_number() {
-        let folded = Folded::parse("# a comment\n\na;b   2\na;b 3\r\n").unwrap();
-        assert_eq!(folded.iter().collect::<Vec<_>>(), [("a;b", 5)]);
-        for (text, line) in [("a 1\nb", 2), ("a;b x", 1), ("a -4", 1), ("17", 1)] {
-            let error = Folded::parse(text).unwrap_err();
-            assert!(matches!(error, ProfileError::Line { line: l, .. } if l == line), "{text:?}: {error}");
-        }
-        assert!(Folded::parse("").unwrap().is_empty());
-    }
-}
+mod tests;

@@ -29,12 +29,11 @@ pub struct Heading {
     pub notes: Vec<String>,
 }
 
-/// The page of a profile: flame and table.
+/// The page of a profile: flame and table; without a sample both are empty.
 ///
 /// # Errors
-/// [`ProfileError::Empty`] if there is no stack.
+/// If the data cannot be written as JSON.
 pub fn profile(heading: &Heading, folded: &Folded, measure: Measure) -> Result<String, ProfileError> {
-    not_empty(folded)?;
     page(heading, &Data::profile(folded, measure))
 }
 

@@ -9,7 +9,7 @@ pub mod cpu;
 mod diff;
 mod error;
 pub mod flame;
-mod folded;
+pub mod folded;
 pub mod format;
 pub mod heap;
 pub mod html;

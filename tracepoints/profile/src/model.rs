@@ -28,6 +28,8 @@ pub struct Profile {
     labels: Set<Box<[Label]>>,
     samples: samples::Samples,
     value_types: Vec<ValueType>,
+    /// The weight that is shown unless another is asked for, by place.
+    pub default_value: usize,
     /// What one sample stands for, e.g. 10 ms of CPU time at 100 Hz; 0 if unknown.
     pub period: i64,
     pub period_type: Option<ValueType>,
@@ -69,6 +71,7 @@ impl Profile {
             labels: Set::from_iter([Box::from([])]),
             samples: samples::Samples::default(),
             value_types: Vec::new(),
+            default_value: 0,
             period: 0,
             period_type: None,
             time_ns: 0,

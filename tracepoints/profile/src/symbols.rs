@@ -13,7 +13,7 @@ use ahash::RandomState;
 use crate::model::{Frame, FrameId, ModuleId, Profile};
 
 pub use cache::default_dir as default_cache_dir;
-pub(crate) use file::hex;
+pub(crate) use file::{hex, program};
 pub use lookup::{Found, lookup};
 
 /// Where to look for programs and their debug information, besides the places every system has.

@@ -1,7 +1,7 @@
 //! Where a request's wall-clock time went: its stages as a flamegraph, from the steps of its trace.
 use tracepoints::{catalogue::Class, critical::Segment, trace::Step};
 
-use crate::{Folded, cohort::Operation};
+use crate::{Folded, cohort::Operation, folded::hide};
 
 /// The root under which replica lanes stand: they run beside the request and are no part of its sum.
 pub const REPLICAS: &str = "replicas";
@@ -35,6 +35,28 @@ pub fn operation(operation: &Operation, options: WallOptions) -> Folded {
         folded.merge(&fold(&beside, options));
     }
     folded
+}
+
+/// The lines of one operation in the order of time, for a picture whose time goes from left to right
+/// ([`crate::FlameOptions::in_time`]).
+pub fn in_time(operation: &Operation, options: WallOptions) -> Vec<String> {
+    let line = |frames: &[String], ns: u64| {
+        let frames: Vec<_> = frames.iter().map(|frame| hide(frame)).collect();
+        format!("{} {ns}", frames.join(";"))
+    };
+    if options.waits {
+        let segments = operation.path.segments.iter().filter(|segment| segment.dur_ns > 0);
+        return segments
+            .map(|segment| {
+                let (mut stack, leaf) = frames(operation, segment, options);
+                stack.push(leaf);
+                line(&stack, segment.dur_ns)
+            })
+            .collect();
+    }
+    let mut steps: Vec<&Step> = operation.steps.iter().filter(|s| s.lane == "main" && s.dur_ns > 0).collect();
+    steps.sort_by_key(|step| step.at_ns);
+    steps.into_iter().map(|step| line(&stack(step, options), step.dur_ns)).collect()
 }
 
 /// The frames of a segment of the critical path, and the leaf that says what it went to.

@@ -111,7 +111,8 @@ def firefox(path):
 
 def folded(path):
     out = Counter()
-    for line in open(path):
+    # A comment gives a name that folded text cannot hold.
+    for line in (line for line in open(path) if not line.startswith("# name ")):
         stack, count = line.rstrip("\n").rsplit(" ", 1)
         out[tuple(stack.split(";"))] += int(count)
     return out

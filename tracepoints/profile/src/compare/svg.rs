@@ -6,6 +6,7 @@ use super::{Basis, Comparison, text::small};
 use crate::{
     Folded, ProfileError,
     flame::{self, FlameOptions},
+    folded::show_in_xml,
 };
 
 /// Shares are drawn in parts of a million: inferno's widths are whole numbers.
@@ -19,8 +20,8 @@ impl Comparison {
     pub fn svg(&self, title: &str, options: &FlameOptions) -> Result<String, ProfileError> {
         let subtitle = format!("{}. {}", self.totals(), self.test());
         let options = FlameOptions { subtitle: Some(subtitle), measure: self.measure, ..options.clone() };
-        let svg = flame::svg(self.halves().lines(), title, &options)?;
-        Ok(self.recolour(&svg))
+        let svg = flame::raw_svg(self.halves().lines(), title, &options, false)?;
+        Ok(show_in_xml(&self.recolour(&svg)).into_owned())
     }
 
     /// The stacks of both sides, each below a frame of its own, in ns a request or parts of a million.

@@ -1,5 +1,6 @@
 //! A comparison as a table.
 use super::{Basis, Comparison, FrameDelta};
+use crate::folded::printable;
 
 /// Three digits and a unit.
 pub(crate) fn duration(ns: f64) -> String {
@@ -66,7 +67,7 @@ impl Comparison {
             format!("{sign}{}", self.amount(frame.delta())),
             frame.change().map_or_else(|| "new".into(), |c| format!("{:+.1} %", c * 100.0)),
             p,
-            if frame.path.is_empty() { "all".into() } else { frame.path.clone() },
+            if frame.path.is_empty() { "all".into() } else { printable(&frame.path).into_owned() },
         ]
     }
 }

@@ -111,6 +111,7 @@ impl Report {
         };
         let start = named.iter().position(|f| f.function.contains(THREAD_START));
         named.truncate(start.unwrap_or(named.len()));
+        name_closures(&mut named);
         let ids = named.iter().rev().map(|f| self.frame(address, f)).collect();
         let frames = Frames { ids, starts: start.is_some() };
         self.known.insert(address, frames.clone());
@@ -155,6 +156,27 @@ impl Report {
     }
 }
 
+/// Line tables call a closure `{closure#0}`, whoever's it is: it gets the name of the function that it stands in, the next one
+/// outwards of the same file, else its place in the source. Frames are given from the innermost.
+fn name_closures(frames: &mut [Named]) {
+    for i in 0..frames.len() {
+        let closure = &frames[i];
+        if !closure.function.starts_with('{') {
+            continue;
+        }
+        let host = frames[i + 1..].iter().find(|f| f.file == closure.file && !f.function.starts_with('{'));
+        let name = match host {
+            Some(host) => format!("{}::{}", host.function, closure.function),
+            None if closure.file.is_empty() => continue,
+            None => {
+                let file = closure.file.rsplit('/').next().unwrap_or_default();
+                format!("{} at {file}:{}", closure.function, closure.line)
+            }
+        };
+        frames[i].function = name;
+    }
+}
+
 /// The pool of a thread: its name without the numbers at the end, `raftstore` of `raftstore-1-0`.
 pub fn pool(thread: &str) -> &str {
     let mut name = thread;
@@ -170,6 +192,35 @@ pub fn pool(thread: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closure_has_the_name_of_its_function_or_its_place() {
+        let frame = |function: &str, file: &str, line| Named {
+            function: function.into(),
+            file: file.into(),
+            line,
+            inlined: true,
+        };
+        let mut frames = [
+            frame("{closure#1}", "/src/get.rs", 7),
+            frame("{closure#0}", "/src/get.rs", 5),
+            frame("map<u8>", "/core/option.rs", 90),
+            frame("{async_fn#0}", "/src/put.rs", 12),
+            frame("tikv::get", "/src/get.rs", 1),
+        ];
+        name_closures(&mut frames);
+        let names: Vec<&str> = frames.iter().map(|f| f.function.as_str()).collect();
+        let expected = [
+            "tikv::get::{closure#1}",
+            "tikv::get::{closure#0}",
+            "map<u8>",
+            "{async_fn#0} at put.rs:12",
+            "tikv::get",
+        ];
+        assert_eq!(names, expected);
+    }
+
     #[test]
     fn a_pool_is_a_name_without_its_numbers() {
         for (thread, pool) in [

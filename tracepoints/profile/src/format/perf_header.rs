@@ -1,4 +1,6 @@
 //! The line of `perf script` with which a sample begins: `comm pid/tid [cpu] time: period event:`.
+//!
+//! `-F` chooses the fields, so each of them may be missing (tools/perf/builtin-script.c, `perf_sample__fprintf_start`).
 
 /// What a sample's first line says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,27 +11,54 @@ pub struct Header<'a> {
     /// In ns.
     pub time: Option<u64>,
     pub period: Option<u64>,
+    /// Empty if it is not printed.
     pub event: &'a [u8],
-    /// Behind the event: the one frame of a sample without a call chain.
+    /// After the event: the one frame of a sample without a call chain.
     pub rest: &'a [u8],
 }
 
-/// None if it is no such line.
+/// The line of a sample with its time; None if it is no such line.
 pub fn parse(line: &[u8]) -> Option<Header<'_>> {
-    // The time is the first word of digits, a point and digits that ends with a colon; names may hold anything else.
+    // The time is a word of digits, a point and digits that ends with a colon; names may hold anything else, such a word too.
     let mut from = 0;
-    let (before, time, after) = loop {
+    loop {
         let colon = from + memchr::memchr(b':', &line[from..])?;
         let start = memchr::memrchr2(b' ', b'\t', &line[..colon]).map_or(0, |i| i + 1);
-        if let Some(time) = parse_time(&line[start..colon]) {
-            break (&line[..start], Some(time), &line[colon + 1..]);
+        if let Some(time) = parse_time(&line[start..colon])
+            && let Some(header) = around_time(&line[..start], time, &line[colon + 1..])
+        {
+            return Some(header);
         }
         from = colon + 1;
-    };
-    let mut header = Header { time, ..Header::default() };
+    }
+}
+
+fn around_time<'a>(before: &'a [u8], time: u64, after: &'a [u8]) -> Option<Header<'a>> {
+    let mut header = Header { time: Some(time), ..Header::default() };
     task(before, &mut header)?;
     event(after, &mut header)?;
     Some(header)
+}
+
+/// The line of a sample without a time (`perf script -F comm,tid,event,ip,sym`): words before an event that ends with a
+/// colon, the last of which is a thread's number. Other text may look like it, so a frame must follow.
+pub fn parse_untimed(line: &[u8]) -> Option<Header<'_>> {
+    let mut from = 0;
+    loop {
+        let colon = from + memchr::memchr(b':', &line[from..])?;
+        let start = memchr::memrchr2(b' ', b'\t', &line[..colon]).map_or(0, |i| i + 1);
+        let before = line[..start].trim_ascii_end();
+        // A period stands before the event.
+        let word = memchr::memrchr2(b' ', b'\t', before).map_or(0, |i| i + 1);
+        for task_end in [word, before.len()] {
+            let mut header = Header::default();
+            if task(&before[..task_end], &mut header) == Some(true) {
+                event(&line[task_end..], &mut header)?;
+                return Some(header);
+            }
+        }
+        from = colon + 1;
+    }
 }
 
 /// `12345.678901`, in ns.
@@ -50,45 +79,115 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Comm, pid and tid, and a CPU in brackets.
-fn task<'a>(text: &'a [u8], header: &mut Header<'a>) -> Option<()> {
+fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let split = memchr::memrchr2(b' ', b'\t', text).map_or(0, |i| i + 1);
+    (text[..split].trim_ascii_end(), &text[split..])
+}
+
+/// Comm, pid and tid, and after them a CPU in brackets, the mode of the CPU (`-F misc`), the time of day (`-F tod`). True if
+/// pid or tid is there.
+fn task<'a>(text: &'a [u8], header: &mut Header<'a>) -> Option<bool> {
     let mut text = text.trim_ascii();
-    if text.ends_with(b"]") {
-        text = text[..memchr::memrchr(b'[', text)?].trim_ascii_end();
+    loop {
+        let (before, word) = last_word(text);
+        let cpu = word.first() == Some(&b'[')
+            && word.last() == Some(&b']')
+            && number(&word[1..word.len() - 1]).is_some();
+        if cpu || is_mode(word, before) || is_time_of_day(word) {
+            text = before;
+        } else {
+            break;
+        }
     }
-    let split = memchr::memrchr2(b' ', b'\t', text)?;
-    let (comm, ids) = (text[..split].trim_ascii_end(), &text[split + 1..]);
+    let (comm, ids) = last_word(text);
     let (pid, tid) = match memchr::memchr(b'/', ids) {
         Some(slash) => (&ids[..slash], &ids[slash + 1..]),
         None => (ids, ids),
     };
-    header.comm = comm;
-    header.pid = u32::try_from(number(pid)?).ok()?;
-    header.tid = u32::try_from(number(tid)?).ok()?;
-    (!comm.is_empty()).then_some(())
+    match (id(pid), id(tid)) {
+        (Some(pid), Some(tid)) => {
+            (header.comm, header.pid, header.tid) = (comm, pid, tid);
+            Some(true)
+        }
+        // Neither pid nor tid is printed.
+        _ if !text.is_empty() => {
+            header.comm = text;
+            Some(false)
+        }
+        _ => None,
+    }
 }
 
-/// A period, if it is printed, and the event, which ends with a colon and may hold some (`cycles:u:`).
+/// -1 is a thread that perf does not know.
+fn id(text: &[u8]) -> Option<u32> {
+    if text == b"-1" { Some(0) } else { u32::try_from(number(text)?).ok() }
+}
+
+/// Letters that stand for kernel, user, hypervisor, guest and the like, after a CPU or a number.
+fn is_mode(word: &[u8], before: &[u8]) -> bool {
+    let after = before.last().is_some_and(|b| b.is_ascii_digit() || *b == b']');
+    after && !word.is_empty() && word.len() <= 4 && word.iter().all(|b| b"KUHGgSEMFXJD".contains(b))
+}
+
+/// `2020-07-13` or `18:26:55.620971`.
+fn is_time_of_day(word: &[u8]) -> bool {
+    let date = word.len() == 10 && word[4] == b'-' && word[7] == b'-';
+    let time = word.len() >= 8 && word[2] == b':' && word[5] == b':';
+    (date || time) && word.iter().all(|b| b.is_ascii_digit() || b"-:.".contains(b))
+}
+
+/// A period, if it is printed, and the event, if it is printed, which ends with a colon and may hold some (`cycles:u:`).
 fn event<'a>(text: &'a [u8], header: &mut Header<'a>) -> Option<()> {
-    let mut text = text.trim_ascii_start();
+    let mut text = text.trim_ascii();
     let word = memchr::memchr2(b' ', b'\t', text).unwrap_or(text.len());
     if let Some(period) = number(&text[..word]) {
-        header.period = Some(period);
-        text = text[word..].trim_ascii_start();
+        let after = text[word..].trim_ascii_start();
+        // Without an event, a number may be the address of the one frame.
+        if after.is_empty() || ends_event(after).is_some() {
+            header.period = Some(period);
+            text = after;
+        }
     }
+    match ends_event(text) {
+        // Lost events: the rest of the line says how many.
+        None if text.starts_with(b"PERF_RECORD_") => header.event = text,
+        Some(end) => (header.event, header.rest) = (&text[..end], text[end + 1..].trim_ascii()),
+        // The one frame alone.
+        None if text.is_empty() || starts_with_address(text) => header.rest = text,
+        None => return None,
+    }
+    Some(())
+}
+
+/// The colon at the end of an event, whose name has no spaces unless the user gave it one (`cpu/name='my event'/`).
+fn ends_event(text: &[u8]) -> Option<usize> {
     let word = memchr::memchr2(b' ', b'\t', text).unwrap_or(text.len());
-    header.event = text[..word].strip_suffix(b":")?;
-    header.rest = text[word..].trim_ascii();
-    (!header.event.is_empty()).then_some(())
+    if word > 1 && text[word - 1] == b':' {
+        return Some(word - 1);
+    }
+    let is_end = |at: usize| matches!(text.get(at + 1), None | Some(b' ' | b'\t'));
+    let end = memchr::memchr_iter(b':', text).find(|at| is_end(*at))?;
+    (text.starts_with(b"PERF_RECORD_") || memchr::memchr(b'\'', &text[..end]).is_some()).then_some(end)
+}
+
+fn starts_with_address(text: &[u8]) -> bool {
+    let word = memchr::memchr2(b' ', b'\t', text).unwrap_or(text.len());
+    word >= 4 && text[..word].iter().all(u8::is_ascii_hexdigit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn all_the_ways_in_which_perf_prints_them() {
-        let of = |comm: &'static str, pid, tid, time, period, event: &'static str| Header {
+    fn of(
+        comm: &'static str,
+        pid: u32,
+        tid: u32,
+        time: u64,
+        period: Option<u64>,
+        event: &'static str,
+    ) -> Header<'static> {
+        Header {
             comm: comm.as_bytes(),
             pid,
             tid,
@@ -96,7 +195,11 @@ mod tests {
             period,
             event: event.as_bytes(),
             rest: b"",
-        };
+        }
+    }
+
+    #[test]
+    fn all_the_ways_in_which_perf_prints_them() {
         for (line, header) in [
             (
                 "java 25607 4794564.109216: cycles:",
@@ -111,20 +214,62 @@ mod tests {
                 of("a b: c", 1, 2, 1000, Some(1), "sched:sched_switch"),
             ),
             (":1234  1234 12.25: 7 cycles:u:", of(":1234", 1234, 1234, 12250000000, Some(7), "cycles:u")),
+            (":-1    -1/-1 12.25: 7 cycles:u:", of(":-1", 0, 0, 12250000000, Some(7), "cycles:u")),
+            (
+                "CUPSManager cup 11320 186448.846888: 1 cycles: ",
+                of("CUPSManager cup", 11320, 11320, 186448846888000, Some(1), "cycles"),
+            ),
+            (
+                "foobar [worker] 21332 5.1: 7 cycles:",
+                of("foobar [worker]", 21332, 21332, 5100000000, Some(7), "cycles"),
+            ),
+            ("v 1.5: x 9/9 [001] 2.000000001: cycles:", of("v 1.5: x", 9, 9, 2000000001, None, "cycles")),
+            // -F without comm, without period, event, pid; with misc and tod.
+            ("  900 10.1: cycles:u:", of("", 900, 900, 10100000000, None, "cycles:u")),
+            ("ls 900/900 10.1: ", of("ls", 900, 900, 10100000000, None, "")),
+            ("ls 900/900 10.1:   250000 ", of("ls", 900, 900, 10100000000, Some(250000), "")),
+            ("ls 10.1: cycles:", of("ls", 0, 0, 10100000000, None, "cycles")),
+            ("ls 900 [000] U 10.1: 1 cycles:", of("ls", 900, 900, 10100000000, Some(1), "cycles")),
+            (
+                "ls 900 [000] 2020-07-13 18:26:55.620971 10.1: 1 cycles:",
+                of("ls", 900, 900, 10100000000, Some(1), "cycles"),
+            ),
+            (
+                "ls 900 10.1: 1 cpu/event=0x3c,name='my event'/:",
+                of("ls", 900, 900, 10100000000, Some(1), "cpu/event=0x3c,name='my event'/"),
+            ),
         ] {
             assert_eq!(parse(line.as_bytes()), Some(header), "{line}");
         }
-        let flat = parse(b"ls 9 [0] 1.5: 3 cycles: ffff main+0x1 (/bin/ls)").unwrap();
-        assert_eq!(flat.rest, b"ffff main+0x1 (/bin/ls)");
+        for line in
+            ["ls 9 [0] 1.5: 3 cycles: ffff main+0x1 (/bin/ls)", "ls 9 [0] 1.5: ffff main+0x1 (/bin/ls)"]
+        {
+            assert_eq!(parse(line.as_bytes()).unwrap().rest, b"ffff main+0x1 (/bin/ls)", "{line}");
+        }
         for line in [
             "",
             "a;b 3",
             "main 7/7 x: 10 cycles:",
-            "7 1.5: cycles:",
+            "1.5: cycles:",
             "a 1 99999999999999999999.1: c:",
             "a 1 1.5: c",
         ] {
             assert_eq!(parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_a_time_is_known_by_its_thread_and_event() {
+        for line in ["ls  900 cycles:u: ", "ls  900/900 [001]   1 cycles:u:", "  ls 900   250 cycles:u:"] {
+            let header = parse_untimed(line.as_bytes()).unwrap();
+            assert_eq!(
+                (header.comm, header.tid, header.event),
+                (&b"ls"[..], 900, &b"cycles:u"[..]),
+                "{line}"
+            );
+        }
+        for line in ["ls ", "WARNING: The data file", "Warning:", "a b c"] {
+            assert_eq!(parse_untimed(line.as_bytes()), None, "{line}");
         }
     }
 }

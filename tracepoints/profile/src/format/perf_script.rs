@@ -4,41 +4,73 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use memchr::memrchr;
 
-use super::{Format, ReadOptions, fail, perf_header};
+use super::{
+    Format, ReadOptions, fail,
+    perf_header::{self, Header},
+    skipped::{Skipped, excerpt},
+};
 use crate::{
     ProfileError,
     model::{Frame, FrameId, LabelsId, Module, Profile, StackId, keys},
 };
 
-/// Whether these are the first lines of what perf prints.
+/// Whether these are the first lines of what perf prints: most of them are samples or frames of perf's, and not stacks
+/// with a count.
 pub fn is_one(head: &[u8]) -> bool {
-    let mut lines = head.split(|b| *b == b'\n').filter(|line| {
-        let line = line.trim_ascii_start();
-        !line.is_empty() && !line.starts_with(b"#")
-    });
-    lines.next().is_some_and(|line| perf_header::parse(line).is_some())
+    let (mut perf, mut folded, mut after_text) = (0, 0, false);
+    for line in head.split(|b| *b == b'\n').take(HEAD_LINES) {
+        let text = line.trim_ascii();
+        if text.is_empty() || text.starts_with(b"#") {
+            continue;
+        }
+        let indented = line.first().is_some_and(|b| matches!(b, b' ' | b'\t'));
+        if perf_header::parse(text).is_some() || (indented && after_text && is_frame(line)) || is_flat(text) {
+            perf += 1;
+        } else if text
+            .rsplit(|b| matches!(b, b' ' | b'\t'))
+            .next()
+            .is_some_and(|w| w.iter().all(u8::is_ascii_digit))
+        {
+            folded += 1;
+        }
+        after_text = true;
+    }
+    perf > folded
 }
 
-/// Reads the samples of one event: their count, and the sum of their periods. Stacks stand under the thread's name.
+/// How many lines of a file tell its form.
+const HEAD_LINES: usize = 1000;
+
+/// `address symbol+0x1f (module)`; after a tab, the symbol alone will do.
+fn is_frame(line: &[u8]) -> bool {
+    let after_tab = line.starts_with(b"\t");
+    let module = |rest: &[u8]| rest.ends_with(b")") && memchr::memchr(b'(', rest).is_some();
+    address(line.trim_ascii()).is_some_and(|(_, rest)| module(rest) || (after_tab && !rest.is_empty()))
+}
+
+/// A sample without a time, with its one frame on the same line.
+fn is_flat(line: &[u8]) -> bool {
+    perf_header::parse_untimed(line).is_some_and(|header| is_frame(header.rest))
+}
+
+/// Reads the samples of one event: their count, and the sum of their periods. Stacks stand under the thread's name. Lines
+/// that are none of perf's are skipped, as are warnings between; the comments say how many.
 ///
 /// # Errors
-/// [`ProfileError::Format`] with the line that is none of perf's.
+/// [`ProfileError::Format`] with the first line that is none of perf's, if there is no sample.
 pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError> {
     let mut reader = Reader::new(options);
     reader.profile.reserve(bytes.len() / BYTES_A_STACK);
-    let (mut rest, mut number) = (bytes, 0);
+    let mut rest = bytes;
     while !rest.is_empty() {
         let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         let line = &rest[..end];
         rest = rest.get(end + 1..).unwrap_or_default();
-        number += 1;
-        if reader.line(line).is_none() {
-            let text = String::from_utf8_lossy(&line[..line.len().min(120)]).into_owned();
-            let what = format!("expected a sample or a frame of its stack, found {text:?}");
-            return Err(fail(Format::PerfScript, format!("line {number}"), what));
-        }
+        reader.number += 1;
+        reader.line(line);
     }
     reader.end_of_sample();
+    reader.give_up_pending();
     reader.finish()
 }
 
@@ -50,12 +82,23 @@ struct Reader<'a> {
     options: &'a ReadOptions,
     event: Option<Vec<u8>>,
     others: HashMap<Vec<u8>, u64, RandomState>,
-    /// By symbol and module.
-    frames: HashMap<(&'a [u8], &'a [u8]), FrameId, RandomState>,
+    /// By symbol, module, and source line where it is printed.
+    frames: HashMap<(&'a [u8], &'a [u8], &'a [u8]), FrameId, RandomState>,
     threads: HashMap<(&'a [u8], u32, u32), LabelsId, RandomState>,
     /// Of the sample that is being read; None between two, and within one that is left out.
     current: Option<(LabelsId, Option<u64>, u64)>,
+    /// Within a sample of another event.
     skipping: bool,
+    /// Number of the line that is read.
+    number: u64,
+    /// A line that is no sample by itself; it is one without a time or an event if a frame follows.
+    pending: Option<(u64, &'a [u8])>,
+    /// Symbol and module of the last frame, whose source line may follow.
+    last_frame: Option<(&'a [u8], &'a [u8])>,
+    /// A line with a time was found: then all samples have one.
+    timed: bool,
+    skipped: Skipped,
+    lost: u64,
     /// Its first line holds more than the event, so the next may begin a sample.
     flat: bool,
     /// Innermost first.
@@ -77,6 +120,12 @@ impl<'a> Reader<'a> {
             threads: HashMap::default(),
             current: None,
             skipping: false,
+            number: 0,
+            pending: None,
+            last_frame: None,
+            timed: false,
+            skipped: Skipped::default(),
+            lost: 0,
             flat: false,
             stack: Vec::new(),
             before: Vec::new(),
@@ -85,27 +134,94 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn line(&mut self, line: &'a [u8]) -> Option<()> {
+    fn line(&mut self, line: &'a [u8]) {
         let indented = line.first().is_some_and(|b| matches!(b, b' ' | b'\t'));
+        let text = line.trim_ascii();
+        if text.is_empty() {
+            self.end_of_sample();
+            return self.give_up_pending();
+        }
         let inside = self.current.is_some() || self.skipping;
         // A short thread name is padded to the right, so the first line of a sample may begin with spaces.
-        let next = self.flat && perf_header::parse(line).is_some();
-        let line = line.trim_ascii();
-        if indented && inside && !next && !line.is_empty() {
-            if !self.skipping {
-                self.frame(line)?;
-            }
-            return Some(());
+        let next = self.flat && (perf_header::parse(text).is_some() || (!self.timed && is_flat(text)));
+        if indented && inside && !next {
+            return self.inside(line, text);
         }
-        self.end_of_sample();
-        if line.is_empty() || line.starts_with(b"#") {
-            return Some(());
+        if let Some(header) = perf_header::parse(text) {
+            self.end_of_sample();
+            self.give_up_pending();
+            self.timed = true;
+            return self.header(&header);
         }
-        self.header(line)
+        // A comment, or a line of the source (-F srccode).
+        if text.starts_with(b"#") || (inside && text.starts_with(b"|")) {
+            return;
+        }
+        if indented && !inside && is_frame(line) && self.begin_pending() {
+            return drop(self.frame(text));
+        }
+        self.untimed(text);
     }
 
-    fn header(&mut self, line: &'a [u8]) -> Option<()> {
-        let header = perf_header::parse(line)?;
+    /// A line below that of a sample.
+    fn inside(&mut self, line: &'a [u8], text: &'a [u8]) {
+        // A source line begins with two spaces (-F srcline), a frame with a tab.
+        if line.starts_with(b"  ") && line.get(2).is_some_and(|b| *b > b' ') && self.source(text) {
+            return;
+        }
+        if self.skipping || self.frame(text).is_some() || is_of_branches(line, text) {
+            return;
+        }
+        match perf_header::parse(text) {
+            Some(header) => {
+                self.end_of_sample();
+                self.header(&header);
+            }
+            None => self.skip(self.number, text),
+        }
+    }
+
+    fn skip(&mut self, number: u64, text: &[u8]) {
+        self.skipped
+            .add(number, || format!("expected a sample or a frame of its stack, found {}", excerpt(text)));
+    }
+
+    fn give_up_pending(&mut self) {
+        if let Some((number, text)) = self.pending.take() {
+            self.skip(number, text);
+        }
+    }
+
+    /// A line without a time: a sample, or a warning that is printed between. In a file whose samples have times it is none.
+    fn untimed(&mut self, text: &'a [u8]) {
+        self.give_up_pending();
+        if self.timed {
+            return self.skip(self.number, text);
+        }
+        match perf_header::parse_untimed(text) {
+            Some(header) if is_frame(header.rest) => {
+                self.end_of_sample();
+                self.header(&header);
+            }
+            _ => self.pending = Some((self.number, text)),
+        }
+    }
+
+    /// Begins the sample whose first line is pending; false if there is none.
+    fn begin_pending(&mut self) -> bool {
+        let Some((_, text)) = self.pending.take() else { return false };
+        let named = || Header { comm: text, ..Header::default() };
+        self.header(&perf_header::parse_untimed(text).unwrap_or_else(named));
+        true
+    }
+
+    fn header(&mut self, header: &Header<'a>) {
+        if header.event.starts_with(b"PERF_RECORD_") {
+            // Of --show-task-events and the like; no sample.
+            self.lost += lost(header);
+            self.skipping = true;
+            return;
+        }
         let event = self.event.get_or_insert_with(|| header.event.to_vec());
         self.flat = !header.rest.is_empty();
         // `-e cycles` is printed as `cycles:u` where the kernel may not be looked at.
@@ -114,18 +230,13 @@ impl<'a> Reader<'a> {
         if !same {
             *self.others.entry(header.event.to_vec()).or_default() += 1;
             self.skipping = true;
-            return Some(());
+            return;
         }
         let key = (header.comm, header.pid, header.tid);
         let labels = match self.threads.get(&key) {
             Some(known) => *known,
             None => {
-                let labels = [
-                    self.profile.text_label(keys::THREAD, &String::from_utf8_lossy(header.comm)),
-                    self.profile.number_label(keys::PID, header.pid.into(), ""),
-                    self.profile.number_label(keys::TID, header.tid.into(), ""),
-                ];
-                let labels = self.profile.labels(&labels);
+                let labels = self.new_thread(header);
                 self.threads.insert(key, labels);
                 labels
             }
@@ -135,44 +246,85 @@ impl<'a> Reader<'a> {
         }
         self.current = Some((labels, header.time, header.period.unwrap_or(1)));
         // The one frame of a sample without a call chain; a tracepoint has its fields there.
-        let _ = self.frame(header.rest);
+        if address(header.rest).is_some_and(|(_, text)| !text.is_empty()) {
+            let _ = self.frame(header.rest);
+        }
+    }
+
+    fn new_thread(&mut self, header: &Header<'_>) -> LabelsId {
+        let name = String::from_utf8_lossy(header.comm).into_owned();
+        let name = if name.is_empty() { format!(":{}", header.tid) } else { name };
+        let mut labels = vec![self.profile.text_label(keys::THREAD, &name)];
+        if (header.pid, header.tid) != (0, 0) || header.comm == b"swapper" {
+            labels.push(self.profile.number_label(keys::PID, header.pid.into(), ""));
+            labels.push(self.profile.number_label(keys::TID, header.tid.into(), ""));
+        }
+        self.profile.labels(&labels)
+    }
+
+    /// `address symbol+offset (module)`; module, symbol or both may be missing.
+    fn frame(&mut self, line: &'a [u8]) -> Option<()> {
+        let (at, text) = address(line)?;
+        if text.is_empty() {
+            // The address alone (-F ip).
+            let address =
+                u64::from_str_radix(std::str::from_utf8(at).ok()?, 16).ok().filter(|_| at.len() >= 4)?;
+            let frame = self.profile.add_frame(Frame { address, ..Frame::default() });
+            self.stack.push(frame);
+            self.last_frame = None;
+            return Some(());
+        }
+        let (symbol, module) = parts(text);
+        self.push_frame(symbol, module, b"");
+        self.last_frame = Some((symbol, module));
         Some(())
     }
 
-    /// `address symbol+offset (module)`
-    fn frame(&mut self, line: &'a [u8]) -> Option<()> {
-        let space = memchr::memchr(b' ', line)?;
-        let (address, text) = (&line[..space], &line[space + 1..]);
-        if address.is_empty() || !is_hex(address) {
-            return None;
-        }
-        let (symbol, module) = parts(text.trim_ascii());
-        let frame = match self.frames.get(&(symbol, module)) {
+    fn push_frame(&mut self, symbol: &'a [u8], module: &'a [u8], source: &'a [u8]) {
+        let frame = match self.frames.get(&(symbol, module, source)) {
             Some(known) => *known,
             None => {
-                let frame = self.new_frame(symbol, module);
-                self.frames.insert((symbol, module), frame);
+                let frame = self.new_frame(symbol, module, source);
+                self.frames.insert((symbol, module, source), frame);
                 frame
             }
         };
         self.stack.push(frame);
-        Some(())
     }
 
-    fn new_frame(&mut self, symbol: &[u8], module: &[u8]) -> FrameId {
+    /// `file.c:183`, or `file.so[1090]` where the line is not known; ` (inlined)` may follow. False if there is no frame yet.
+    fn source(&mut self, text: &'a [u8]) -> bool {
+        if self.skipping {
+            return true;
+        }
+        let Some((symbol, module)) = self.last_frame.take() else { return self.flat };
+        let (text, module) = match text.strip_suffix(b" (inlined)") {
+            Some(text) => (text, &b"inlined"[..]),
+            None => (text, module),
+        };
+        self.stack.pop();
+        self.push_frame(symbol, module, text);
+        true
+    }
+
+    fn new_frame(&mut self, symbol: &[u8], module: &[u8], source: &[u8]) -> FrameId {
         let inlined = module == b"inlined";
-        let bare = inlined || module.is_empty() || module == b"[unknown]";
+        let bare = inlined || module.is_empty() || module == b"[unknown]" || module == b"unknown";
         let module = (!bare).then(|| {
             let path = self.profile.intern(&String::from_utf8_lossy(module));
             self.profile.module(Module { path, ..Module::default() })
         });
-        let function = if symbol == b"[unknown]" { String::new() } else { demangled(symbol) };
+        let unknown = matches!(symbol, b"[unknown]" | b"unknown");
+        let function = if unknown { String::new() } else { demangled(symbol) };
         let function = self.profile.intern(&function);
-        self.profile.add_frame(Frame { function, module, inlined, ..Frame::default() })
+        let (file, line) = file_and_line(source);
+        let file = self.profile.intern(&file);
+        self.profile.add_frame(Frame { function, module, inlined, file, line, ..Frame::default() })
     }
 
     fn end_of_sample(&mut self) {
         self.skipping = false;
+        self.last_frame = None;
         let Some((labels, time, period)) = self.current.take() else { return };
         let stack = self.take_stack();
         let values = [1, i64::try_from(period).unwrap_or(i64::MAX)];
@@ -204,7 +356,8 @@ impl<'a> Reader<'a> {
             return Err(fail(Format::PerfScript, "the whole", what));
         }
         if self.profile.is_empty() {
-            return Err(ProfileError::Empty("perf script printed no sample"));
+            let error = self.skipped.error(Format::PerfScript, "line");
+            return Err(error.unwrap_or(ProfileError::Empty("perf script printed no sample")));
         }
         self.profile.set_event(&event);
         self.profile.duration_ns = i64::try_from(self.last.saturating_sub(self.start)).unwrap_or(0);
@@ -214,7 +367,55 @@ impl<'a> Reader<'a> {
                 .comments
                 .push(format!("{count} samples of event {name} are left out; choose it with --event"));
         }
+        if self.lost > 0 {
+            self.profile
+                .comments
+                .push(format!("perf lost {} events or samples: they are left out", self.lost));
+        }
+        self.profile.comments.extend(self.skipped.report("line"));
         Ok(self.profile)
+    }
+}
+
+/// The address at the beginning, and the rest of the line after one space.
+fn address(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(b' ', line).unwrap_or(line.len());
+    let word = &line[..end];
+    let digits = word.strip_prefix(b"0x").unwrap_or(word);
+    if digits.is_empty() || digits.len() > 16 || !is_hex(digits) {
+        return None;
+    }
+    Some((digits, line[end..].trim_ascii()))
+}
+
+/// Lines of -F brstackinsn and srccode within a stack: instructions after an address and a tab, labels, quoted source.
+fn is_of_branches(line: &[u8], text: &[u8]) -> bool {
+    let word = text.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(text.len());
+    let instruction = word >= 4 && text.get(word) == Some(&b'\t');
+    let label = line.starts_with(b"\t") && text.ends_with(b":");
+    instruction || label || text.starts_with(b"|") || text == b"..."
+}
+
+/// Of `PERF_RECORD_LOST lost 12`.
+fn lost(header: &Header<'_>) -> u64 {
+    let text =
+        String::from_utf8_lossy(header.event).into_owned() + " " + &String::from_utf8_lossy(header.rest);
+    if !text.starts_with("PERF_RECORD_LOST") {
+        return 0;
+    }
+    text.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(0)
+}
+
+/// `file.c:183`; none for `libc.so[1090]` and `??:0`.
+fn file_and_line(source: &[u8]) -> (String, u32) {
+    let text = String::from_utf8_lossy(source);
+    match text.rsplit_once(':') {
+        Some((file, line)) if file != "??" => {
+            // A discriminator of the compiler may follow: `a.c:12 (discriminator 3)`.
+            let digits = line.split(' ').next().unwrap_or_default();
+            (file.to_owned(), digits.parse().unwrap_or(0))
+        }
+        _ => (String::new(), 0),
     }
 }
 
@@ -230,6 +431,11 @@ fn parts(text: &[u8]) -> (&[u8], &[u8]) {
     let (symbol, module) = match open {
         Some(at) => (&inner[..at], &inner[at + 1..]),
         None => (text, &b""[..]),
+    };
+    // The place within the module (-F dsoff): `(/bin/ls+0x1234)`.
+    let module = match memrchr(b'+', module) {
+        Some(at) if module[at + 1..].strip_prefix(b"0x").is_some_and(is_hex) => &module[..at],
+        _ => module,
     };
     let symbol = symbol.trim_ascii();
     match memrchr(b'+', symbol) {

@@ -30,7 +30,7 @@ pub(crate) fn same(a: &Profile, b: &Profile) {
         (p.value_types().iter().map(text).collect::<Vec<_>>(), p.period_type.as_ref().map(text))
     };
     assert_eq!(types(a), types(b));
-    let when = |p: &Profile| (p.period, p.time_ns, p.duration_ns, p.comments.clone());
+    let when = |p: &Profile| (p.period, p.time_ns, p.duration_ns, p.default_value, p.comments.clone());
     assert_eq!(when(a), when(b));
     let all = |p: &Profile| {
         let mut all: Vec<_> = p.samples().map(|s| shown(p, &s)).collect();
@@ -69,14 +69,129 @@ fn what_is_no_profile_is_named() {
         (b"\x7fELF\x02\x01", "--binary"),
         (b"{\"traceEvents\": []}", "trace"),
         (b"hello world\n", "line 1"),
-        (b"\x00\x01\x02\x03\xff", "pprof"),
+        (b"\x00\x01\x02\x03\xff", "no text"),
+        (b"TPTRACE\0", "--trace"),
+        (b"heap profile: 1: 2 [3: 4] @ heap/1", "go tool pprof"),
+        (b"\xfd7zXZ\0", "xz -d"),
     ] {
         let error = read(bytes, &ReadOptions::default()).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
 }
 
+#[test]
+fn text_is_never_taken_for_another_format() {
+    let folded: [&[u8]; 9] = [
+        b"<module>;main 3\n",
+        b"[unknown];main 3\n",
+        b"{closure};main 3\n",
+        b"[ perf record: Woken up 1 times ]\na;b 3\n",
+        b"\n\x08\x01;b 3\n",
+        b"a\x1b[31m;b\x00 3\n",
+        b"latin\xe9;b 3\n",
+        b"xz;b 3\n",
+        b"main;GET 1 2.5: foo: 3\n",
+    ];
+    for text in folded {
+        assert_eq!(detect(text).unwrap(), Format::Folded, "{:?}", String::from_utf8_lossy(text));
+        let (_, profile) = read(text, &ReadOptions::default()).unwrap();
+        assert_eq!(profile.total(0), 3);
+    }
+    for script in [
+        format!("WARNING: x\nWas it\n\n{SCRIPT}"),
+        format!("[ perf record: x ]\n{SCRIPT}"),
+        SCRIPT.replace('\n', "\r\n"),
+    ] {
+        assert_eq!(detect(script.as_bytes()).unwrap(), Format::PerfScript, "{script}");
+    }
+}
+
+#[test]
+fn a_mark_a_packing_and_another_encoding_change_nothing() {
+    use std::io::Write as _;
+    let text = "main;größer 3\nmain;b 4\n";
+    let plain = read(text.as_bytes(), &ReadOptions::default()).unwrap().1;
+    let utf16: Vec<u8> =
+        [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let forms = [
+        format!("\u{feff}{text}").into_bytes(),
+        utf16,
+        gzip.finish().unwrap(),
+        text.replace('\n', "\r").into_bytes(),
+    ];
+    for bytes in forms {
+        same(&read(&bytes, &ReadOptions::default()).unwrap().1, &plain);
+    }
+}
+
+#[test]
+fn names_survive_every_format() {
+    let names = [
+        "a;b",
+        "line\nend",
+        "worker 3",
+        "\"q\" & <x>",
+        "größe",
+        " lead",
+        "#x",
+        "f",
+        "_[k]",
+        "back\\slash",
+        "tab\tbed",
+    ];
+    let mut profile = Profile::new(&[("samples", "count")]);
+    for (i, name) in names.iter().enumerate() {
+        let (main, leaf) = (profile.add_function("main"), profile.add_function(name));
+        let stack = profile.stack([main, leaf]);
+        profile.add(stack, crate::model::LabelsId::default(), &[i as i64 + 1]);
+    }
+    let options = crate::FoldOptions::default();
+    let folded = profile.fold(&options);
+    for bytes in [
+        folded.to_string().into_bytes(),
+        pprof::write_gzip(&profile),
+        speedscope::write(&profile, 0, "t").into_bytes(),
+    ] {
+        let (format, again) = read(&bytes, &ReadOptions::default()).unwrap();
+        assert_eq!(again.fold(&options), folded, "{format}");
+        for name in names {
+            assert!(again.frames().any(|f| again.text(f.function) == name), "{format}: {name:?}");
+        }
+    }
+    let svg = crate::flame::svg_of(&folded, "t", &crate::FlameOptions::default()).unwrap();
+    crate::flame::assert_well_formed(&svg);
+    for shown in [
+        "a;b (1 ",
+        "line&#10;end (",
+        "worker 3 (",
+        "&quot;q&quot; &amp; &lt;x&gt; (",
+        " lead (",
+        "#x (",
+        "tab&#9;bed (",
+    ] {
+        assert!(svg.contains(shown), "{shown}");
+    }
+    let page = crate::html::profile(&Default::default(), &folded, crate::flame::Measure::Samples).unwrap();
+    assert!(page.contains("a;b") && page.contains("line\\nend"));
+}
+
 proptest! {
+    #[test]
+    fn every_line_of_perf_script_is_read_or_counted(
+        lines in proptest::collection::vec("[a-z]{1,3} [0-9]{1,2} [0-9]\\.[0-9]: [0-9] cycles:|\t[0-9a-f]{4} [a-z]{1,3} \\(x\\)|[a-zA-Z: ]{1,12}|", 1..14),
+    ) {
+        let text = lines.join("\n");
+        let read = perf_script::read(text.as_bytes(), &ReadOptions::default());
+        let is_sample = |l: &&String| l.contains(" cycles:");
+        let samples = lines.iter().filter(is_sample).count() as i64;
+        match read {
+            Ok(profile) => prop_assert!(profile.total(0) >= samples),
+            Err(_) => prop_assert_eq!(samples, 0),
+        }
+    }
+
     #[test]
     fn no_bytes_bring_a_reader_down(
         head in 0usize..6,

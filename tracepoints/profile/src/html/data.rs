@@ -11,6 +11,7 @@ use crate::{
     cohort::Operation,
     compare::{Basis, text::duration},
     flame::Measure,
+    folded::show,
     tree::Tree,
     wall::class_of,
 };
@@ -29,7 +30,7 @@ impl Names {
         if let Some(at) = self.places.get(name) {
             return *at;
         }
-        self.names.push(name.to_owned());
+        self.names.push(show(name).into_owned());
         self.places.insert(name.to_owned(), self.names.len() - 1);
         self.names.len() - 1
     }
@@ -38,7 +39,7 @@ impl Names {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Data {
     kind: &'static str,
-    unit: &'static str,
+    unit: String,
     names: Names,
     /// Each class and, of a trace, its time on the critical paths.
     classes: Vec<(&'static str, u64)>,
@@ -101,10 +102,17 @@ fn flame(tree: &Tree, names: &mut Names, sides: Vec<Side>) -> Flame {
     flame
 }
 
+fn unit_of(folded: &Folded, measure: Measure) -> String {
+    match folded.decimals() {
+        0 => unit(measure).to_owned(),
+        n => format!("{}/{}", unit(measure), 10u64.pow(n)),
+    }
+}
+
 fn unit(measure: Measure) -> &'static str {
     match measure {
         Measure::Samples => "samples",
-        Measure::Nanoseconds => "ns",
+        Measure::Nanoseconds | Measure::CpuTime => "ns",
         Measure::Bytes => "bytes",
     }
 }
@@ -122,7 +130,7 @@ impl Data {
         let leaves = leaf_classes(folded, measure);
         Self {
             kind: "profile",
-            unit: unit(measure),
+            unit: unit_of(folded, measure),
             flame,
             names,
             classes: classes(|c| leaves.get(&c).copied().unwrap_or(0)),
@@ -141,7 +149,7 @@ impl Data {
         let of = |c: Class| operations.iter().filter_map(|o| o.path.classes.get(&c)).sum();
         Self {
             kind: "trace",
-            unit: "ns",
+            unit: "ns".to_owned(),
             flame,
             names,
             classes: classes(of),
@@ -165,7 +173,7 @@ impl Data {
         flame.significant = c.frames.iter().map(|f| u8::from(f.p.is_none() || f.significant())).collect();
         Self {
             kind: "diff",
-            unit: unit(c.measure),
+            unit: unit(c.measure).to_owned(),
             flame,
             names,
             classes: classes(|_| 0),
@@ -223,7 +231,7 @@ fn by_function(folded: &Folded) -> Table {
     }
     let total = folded.total().max(1) as f64;
     let row = |(name, (own, all)): (&&str, &(u64, u64))| {
-        json!([name, own, *own as f64 / total, all, *all as f64 / total])
+        json!([show(name), own, *own as f64 / total, all, *all as f64 / total])
     };
     Table {
         columns: columns(&[

@@ -4,8 +4,11 @@ use std::{collections::HashMap, ops::Range};
 use ahash::RandomState;
 use indexmap::IndexSet;
 
-use super::{Frame, FrameId, LabelsId, Profile, Sample, StackId, keys};
-use crate::{Folded, folded::clean};
+use super::{FrameId, LabelsId, Profile, Sample, StackId, keys};
+use crate::{
+    Folded,
+    folded::{self, hide},
+};
 
 /// What of a profile goes into its folded stacks.
 #[derive(Clone, Debug)]
@@ -40,22 +43,50 @@ impl Profile {
             stacks.push((start..names.parts.len(), weight));
         }
         names.in_order(&mut stacks);
-        Folded::from_clean(stacks.into_iter().map(|(parts, weight)| (names.text(parts), weight)).collect())
+        let stacks = stacks.into_iter().map(|(parts, weight)| (names.text(parts), weight)).collect();
+        Folded::from_hidden(stacks, self.decimals(options.value))
+    }
+
+    /// Digits behind the point that a weight has: its unit is `count/100` if one is a hundredth.
+    fn decimals(&self, value: usize) -> u32 {
+        let unit = self.value_types.get(value).map_or("", |v| self.text(v.unit));
+        let parts = unit.rsplit_once('/').and_then(|(_, parts)| parts.parse::<u64>().ok());
+        let digits = parts.and_then(u64::checked_ilog10).unwrap_or(0);
+        if parts.is_some() && 10u64.checked_pow(digits) == parts { digits } else { 0 }
     }
 
     /// Folded stacks as a profile of one weight; which frames are threads is not known any more.
     pub fn from_folded(folded: &Folded, kind: &str, unit: &str) -> Self {
-        let mut profile = Self::new(&[(kind, unit)]);
+        let unit = match folded.decimals() {
+            0 => unit.to_owned(),
+            n => format!("{unit}/{}", 10u64.pow(n)),
+        };
+        let mut profile = Self::new(&[(kind, &unit)]);
         for (stack, count) in folded.iter() {
-            let mut at = StackId::ROOT;
-            for frame in stack.split(';') {
-                let function = profile.intern(frame);
-                let frame = profile.add_frame(Frame { function, ..Frame::default() });
-                at = profile.push(at, frame);
-            }
-            profile.add(at, LabelsId::default(), &[i64::try_from(count).unwrap_or(i64::MAX)]);
+            let stack = profile.named_stack(stack.split(';'));
+            profile.add(stack, LabelsId::default(), &[i64::try_from(count).unwrap_or(i64::MAX)]);
         }
         profile
+    }
+
+    /// The lines of a folded text, with all their columns.
+    pub(crate) fn from_lines(lines: &folded::Lines<'_>) -> Self {
+        let types = lines.value_types();
+        let types: Vec<_> = types.iter().map(|(kind, unit)| (kind.as_str(), unit.as_str())).collect();
+        let mut profile = Self::new(&types);
+        profile.default_value = lines.default_column();
+        for (stack, values) in &lines.stacks {
+            let stack = profile.named_stack(lines.frames(stack));
+            profile.add(stack, LabelsId::default(), values);
+        }
+        profile
+    }
+
+    fn named_stack<S: AsRef<str>>(&mut self, frames: impl Iterator<Item = S>) -> StackId {
+        frames.fold(StackId::ROOT, |caller, frame| {
+            let frame = self.add_function(&folded::show(frame.as_ref()));
+            self.push(caller, frame)
+        })
     }
 }
 
@@ -76,7 +107,7 @@ impl<'a> Names<'a> {
     fn new(profile: &'a Profile, roots: &'a [String]) -> Self {
         let mut names = IndexSet::default();
         let frames = (0..profile.frames.len()).map(|i| profile.frame_name(FrameId(i as u32)));
-        let of_frame = frames.map(|name| names.insert_full(clean(&name)).0 as u32).collect();
+        let of_frame = frames.map(|name| names.insert_full(hide(&name).into_owned()).0 as u32).collect();
         Self { profile, roots, names, of_frame, of_labels: HashMap::default(), parts: Vec::new() }
     }
 
@@ -84,7 +115,7 @@ impl<'a> Names<'a> {
         let Self { profile, roots, names, of_frame, of_labels, parts } = self;
         let roots = of_labels.entry(labels).or_insert_with(|| {
             let texts = roots.iter().filter_map(|key| profile.label(labels, key));
-            texts.map(|text| names.insert_full(clean(&text)).0 as u32).collect()
+            texts.map(|text| names.insert_full(hide(&text).into_owned()).0 as u32).collect()
         });
         parts.extend_from_slice(roots);
         let start = parts.len();

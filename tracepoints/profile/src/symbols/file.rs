@@ -101,6 +101,14 @@ pub fn locate(path: &str, build_id: &str, options: &SymbolOptions) -> Result<Loc
         .unwrap_or_else(|| "it is not on this machine; copy it here and give it as --binary".to_owned()))
 }
 
+/// The file itself that was mapped as `path`, with its code.
+pub fn program(path: &str, build_id: &str, options: &SymbolOptions) -> Option<PathBuf> {
+    let fits =
+        |facts: &Facts| build_id.is_empty() || facts.build_id.is_empty() || same(&facts.build_id, build_id);
+    let all = candidates(Path::new(path), build_id, options);
+    all.into_iter().find(|candidate| facts(candidate).is_ok_and(|facts| fits(&facts)))
+}
+
 /// perf may keep a longer id padded with zeros.
 fn same(a: &str, b: &str) -> bool {
     let trim = |id: &str| id.trim_end_matches('0').to_ascii_lowercase();

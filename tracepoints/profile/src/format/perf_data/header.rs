@@ -16,15 +16,22 @@ pub mod has {
     pub const CPU: u64 = 1 << 7;
     pub const PERIOD: u64 = 1 << 8;
     pub const STREAM_ID: u64 = 1 << 9;
+    pub const RAW: u64 = 1 << 10;
+    pub const BRANCH_STACK: u64 = 1 << 11;
+    pub const REGS_USER: u64 = 1 << 12;
+    pub const STACK_USER: u64 = 1 << 13;
     pub const IDENTIFIER: u64 = 1 << 16;
 }
 
 /// Bits of `perf_event_attr`'s flags.
 const SAMPLE_ID_ALL: u64 = 1 << 18;
-/// Sections behind the data, by number.
+/// Sections after the data, by number.
 const BUILD_ID: u32 = 2;
+const ARCH: u32 = 6;
 const EVENT_DESC: u32 = 12;
 const HEADER_LEN: u64 = 104;
+/// A stream (`perf record -o -`) has less of a header; the rest comes as records.
+const STREAM_HEADER_LEN: u64 = 16;
 
 /// One event that was sampled.
 #[derive(Clone, Debug, Default)]
@@ -33,10 +40,19 @@ pub struct Attr {
     pub sample_type: u64,
     pub read_format: u64,
     pub sample_id_all: bool,
+    pub branch_sample_type: u64,
+    /// Which registers of user mode a sample has.
+    pub regs_user: u64,
 }
 
 #[derive(Debug, Default)]
 pub struct Header {
+    /// Numbers are of a big-endian machine.
+    pub big: bool,
+    /// It was written to a pipe.
+    pub stream: bool,
+    /// As `uname -m` says it; empty if unknown.
+    pub arch: String,
     pub attrs: Vec<Attr>,
     /// Which event an id belongs to.
     pub ids: HashMap<u64, usize>,
@@ -45,63 +61,74 @@ pub struct Header {
     pub data: (u64, u64),
 }
 
-pub fn read(file: &[u8]) -> Result<Header, ProfileError> {
-    if file.starts_with(b"2ELIFREP") {
-        return Err(wrong(
-            0,
-            "it is of a big-endian machine, which is not read; print it there with perf script",
-        ));
+impl Header {
+    /// Adds an event: the kernel's structure, and the ids of its counters.
+    pub fn add_attr(&mut self, attr: Bytes<'_>, mut ids: Bytes<'_>) -> Option<()> {
+        let n = self.attrs.len();
+        self.attrs.push(parse_attr(attr)?);
+        while let Some(id) = ids.u64() {
+            self.ids.insert(id, n);
+        }
+        Some(())
     }
+
+    /// A section, or the record of a stream that holds it.
+    pub fn add_feature(&mut self, bit: u32, mut section: Bytes<'_>) {
+        match bit {
+            BUILD_ID => drop(read_build_ids(section, self)),
+            ARCH => {
+                // Its length and a text.
+                section.u32();
+                self.arch = section.text();
+            }
+            EVENT_DESC => drop(read_names(section, self)),
+            _ => {}
+        }
+    }
+}
+
+pub fn read(file: &[u8]) -> Result<Header, ProfileError> {
+    let big = file.starts_with(b"2ELIFREP");
     let cut = || wrong(file.len(), format!("the file ends within its header of {HEADER_LEN} bytes"));
-    let mut head = Bytes::part(file, 8, HEADER_LEN - 8).ok_or_else(|| match file.get(8..16) {
-        // A stream has a header of 16 bytes.
-        Some(size) if size == 16u64.to_le_bytes() => piped(),
-        _ => cut(),
-    })?;
+    let mut head = Bytes { at: 8, rest: file.get(8..).unwrap_or_default(), big };
     let mut next = || head.u64().ok_or_else(cut);
-    let size = next()?;
-    if size == 16 {
-        return Err(piped());
+    if next()? == STREAM_HEADER_LEN {
+        let len = file.len() as u64 - STREAM_HEADER_LEN;
+        return Ok(Header { big, stream: true, data: (STREAM_HEADER_LEN, len), ..Header::default() });
     }
     let (attr_size, attrs, data) = (next()?, (next()?, next()?), (next()?, next()?));
     let (_event_types, features) = ((next()?, next()?), next()?);
-    let mut header = Header { data, ..Header::default() };
+    let mut header = Header { big, data, ..Header::default() };
     read_attrs(file, attr_size, attrs, &mut header)?;
     // Without its sections the file still has its samples.
     let _ = read_features(file, features, &mut header);
     Ok(header)
 }
 
-fn piped() -> ProfileError {
-    wrong(8, "it is a stream (perf record -o -), which is not read; print it with perf script")
-}
-
 fn read_attrs(file: &[u8], size: u64, at: (u64, u64), header: &mut Header) -> Result<(), ProfileError> {
     let place = usize::try_from(at.0).unwrap_or(usize::MAX);
-    let mut all = Bytes::part(file, at.0, at.1)
+    let mut all = Bytes::part(file, at.0, at.1, header.big)
         .ok_or_else(|| wrong(place, format!("the events' {} bytes are not there", at.1)))?;
-    // 64 bytes in the first version of the kernel's structure, and a section of ids behind it.
+    // 64 bytes in the first version of the kernel's structure, and a section of ids after it.
     let size = usize::try_from(size).ok().filter(|size| (80..=4096).contains(size));
     let size = size.ok_or_else(|| wrong(16, "an event's size is not between 80 and 4096 bytes"))?;
-    while let Some(attr) = all.take(size) {
-        let (attr, ids) = attr.split_at(size - 16);
+    while let Some(mut attr) = all.sub(size) {
         let n = header.attrs.len();
-        header.attrs.push(parse_attr(attr).ok_or_else(|| wrong(place, "an event is cut short"))?);
-        let mut ids = Bytes { at: 0, rest: ids };
-        let (offset, len) = (ids.u64().unwrap_or(0), ids.u64().unwrap_or(0));
-        let mut ids = Bytes::part(file, offset, len)
+        let body = attr.sub(size - 16);
+        let (offset, len) = (attr.u64().unwrap_or(0), attr.u64().unwrap_or(0));
+        let ids = Bytes::part(file, offset, len, header.big)
             .ok_or_else(|| wrong(place, format!("the ids of event {n} are not there")))?;
-        while let Some(id) = ids.u64() {
-            header.ids.insert(id, n);
-        }
+        body.and_then(|body| header.add_attr(body, ids))
+            .ok_or_else(|| wrong(place, "an event is cut short"))?;
     }
     if header.attrs.is_empty() { Err(wrong(place, "it names no event")) } else { Ok(()) }
 }
 
-fn parse_attr(attr: &[u8]) -> Option<Attr> {
-    let mut attr = Bytes { at: 0, rest: attr };
+fn parse_attr(mut attr: Bytes<'_>) -> Option<Attr> {
     let (kind, _size, config) = (attr.u32()?, attr.u32()?, attr.u64()?);
     let (_period, sample_type, read_format, flags) = (attr.u64()?, attr.u64()?, attr.u64()?, attr.u64()?);
+    // Bits of a structure are counted from the other end on a big-endian machine.
+    let flags = if attr.big { flags.reverse_bits() } else { flags };
     let name = match (kind, config) {
         (0, 0) => "cycles".to_owned(),
         (0, 1) => "instructions".to_owned(),
@@ -109,18 +136,20 @@ fn parse_attr(attr: &[u8]) -> Option<Attr> {
         (1, 1) => "task-clock".to_owned(),
         _ => format!("event {kind}:{config}"),
     };
-    Some(Attr { name, sample_type, read_format, sample_id_all: flags & SAMPLE_ID_ALL != 0 })
+    // Older kernels' structure ends before.
+    let _breakpoint = attr.skip_words(3);
+    let (branch_sample_type, regs_user) = (attr.u64().unwrap_or(0), attr.u64().unwrap_or(0));
+    let sample_id_all = flags & SAMPLE_ID_ALL != 0;
+    Some(Attr { name, sample_type, read_format, sample_id_all, branch_sample_type, regs_user })
 }
 
 fn read_features(file: &[u8], features: u64, header: &mut Header) -> Option<()> {
-    let mut table =
-        Bytes::part(file, header.data.0.checked_add(header.data.1)?, 16 * u64::from(features.count_ones()))?;
+    let big = header.big;
+    let len = 16 * u64::from(features.count_ones());
+    let mut table = Bytes::part(file, header.data.0.checked_add(header.data.1)?, len, big)?;
     for bit in (0..64).filter(|bit| features & (1 << bit) != 0) {
-        let section = Bytes::part(file, table.u64()?, table.u64()?);
-        match (bit, section) {
-            (BUILD_ID, Some(section)) => drop(read_build_ids(section, header)),
-            (EVENT_DESC, Some(section)) => drop(read_names(section, header)),
-            _ => {}
+        if let Some(section) = Bytes::part(file, table.u64()?, table.u64()?, big) {
+            header.add_feature(bit, section);
         }
     }
     Some(())
@@ -130,13 +159,30 @@ fn read_build_ids(mut section: Bytes<'_>, header: &mut Header) -> Option<()> {
     loop {
         let mut record = section;
         let (_kind, misc, size) = (record.u32()?, record.u16()?, record.u16()?);
-        section.take(usize::from(size).max(8))?;
+        let body = section.sub(usize::from(size).max(8))?;
+        record.rest = body.rest.get(8..)?;
+        header.add_build_id(misc, record)?;
+    }
+}
+
+impl Header {
+    /// The body of the record of a build id.
+    pub fn add_build_id(&mut self, misc: u16, mut record: Bytes<'_>) -> Option<()> {
         let _pid = record.u32()?;
         let id = record.take(24)?;
         // Newer versions say how long it is; before, it was 20 bytes.
         let len = if misc & (1 << 15) != 0 { usize::from(id[20]).min(20) } else { 20 };
-        record.rest = record.rest.get(..usize::from(size).saturating_sub(36))?;
-        header.build_ids.insert(record.text(), hex(&id[..len]));
+        self.build_ids.insert(record.text(), hex(&id[..len]));
+        Some(())
+    }
+
+    /// The name of the event with an id, from a record of a stream.
+    pub fn set_name(&mut self, id: u64, name: String) {
+        if let Some(attr) = self.ids.get(&id).and_then(|n| self.attrs.get_mut(*n))
+            && !name.is_empty()
+        {
+            attr.name = name;
+        }
     }
 }
 
@@ -145,7 +191,7 @@ fn read_names(mut section: Bytes<'_>, header: &mut Header) -> Option<()> {
     for i in 0..usize::try_from(n).ok()? {
         section.take(usize::try_from(attr_size).ok()?)?;
         let (ids, len) = (section.u32()?, section.u32()?);
-        let name = Bytes { at: 0, rest: section.take(usize::try_from(len).ok()?)? }.text();
+        let name = section.sub(usize::try_from(len).ok()?)?.text();
         section.skip_words(ids.into())?;
         if let Some(attr) = header.attrs.get_mut(i).filter(|_| !name.is_empty()) {
             attr.name = name;

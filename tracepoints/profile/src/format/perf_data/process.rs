@@ -1,14 +1,19 @@
 //! Follows processes through the records: names of threads, and what was mapped when a sample was taken.
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use super::{
-    super::ReadOptions,
+    super::{Format, ReadOptions},
     header::Header,
     record::{Event, Records, Sample},
+    unwind::Unwinder,
     wrong,
 };
 use crate::{
     ProfileError,
+    format::skipped::Skipped,
     model::{Frame, FrameId, LabelsId, Module, ModuleId, Profile, StackId, keys},
 };
 
@@ -31,9 +36,13 @@ struct Follower<'a> {
     start: Option<u64>,
     last: u64,
     lost: u64,
+    /// Frames of the kernel, and samples whose copy of the stack is not unwound.
+    kernel_frames: u64,
+    flat: u64,
+    unwinder: Unwinder,
 }
 
-pub fn fold(header: &Header, records: Records, options: &ReadOptions) -> Result<Profile, ProfileError> {
+pub fn fold(header: &Header, records: Records<'_>, options: &ReadOptions) -> Result<Profile, ProfileError> {
     let attr = match &options.event {
         Some(name) => Some(named(header, name)?),
         None => None,
@@ -50,11 +59,14 @@ pub fn fold(header: &Header, records: Records, options: &ReadOptions) -> Result<
         start: None,
         last: 0,
         lost: 0,
+        kernel_frames: 0,
+        flat: 0,
+        unwinder: Unwinder::new(&header.arch, options),
     };
-    for event in records.events {
+    for (_, event) in records.events {
         follower.event(event);
     }
-    follower.finish(records.cut)
+    follower.finish(records.cut, records.skipped)
 }
 
 fn named(header: &Header, name: &str) -> Result<usize, ProfileError> {
@@ -67,7 +79,7 @@ fn named(header: &Header, name: &str) -> Result<usize, ProfileError> {
 }
 
 impl Follower<'_> {
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Map { pid, start, len, offset, path, build_id } => {
                 self.map(pid, start, len, offset, &path, build_id);
@@ -107,14 +119,15 @@ impl Follower<'_> {
         maps.insert(start, (end, module));
     }
 
-    fn sample(&mut self, sample: &Sample) {
+    fn sample(&mut self, sample: &Sample<'_>) {
         if *self.attr.get_or_insert(sample.attr) != sample.attr {
             *self.others.entry(sample.attr).or_default() += 1;
             return;
         }
         let labels = self.labels_of(sample.pid, sample.tid);
         let mut stack = StackId::ROOT;
-        for address in sample.addresses.iter().rev() {
+        let addresses = self.addresses(sample);
+        for address in addresses.iter().rev() {
             let frame = self.frame(sample.pid, *address);
             stack = self.profile.push(stack, frame);
         }
@@ -125,6 +138,23 @@ impl Follower<'_> {
         match sample.time.filter(|_| self.options.times) {
             Some(time) => self.profile.add_at(time.saturating_sub(start), stack, labels, &values),
             None => self.profile.add(stack, labels, &values),
+        }
+    }
+
+    /// Of the kernel and, by the copy of its stack, of the program.
+    fn addresses<'s>(&mut self, sample: &'s Sample<'_>) -> Cow<'s, [u64]> {
+        let Some(user) = &sample.user else { return Cow::Borrowed(&sample.addresses) };
+        let regs = self.header.attrs.get(sample.attr).map_or(0, |attr| attr.regs_user);
+        let maps = self.maps.get(&sample.pid);
+        match self.unwinder.walk(sample.pid, regs, user, maps, &self.profile) {
+            Some(callers) => {
+                let kernel = sample.addresses.iter().filter(|address| **address >= KERNEL_START);
+                Cow::Owned(kernel.copied().chain(callers).collect())
+            }
+            None => {
+                self.flat += 1;
+                Cow::Borrowed(&sample.addresses)
+            }
         }
     }
 
@@ -156,16 +186,21 @@ impl Follower<'_> {
         if kernel
             && (module.is_none() || named.starts_with("[kernel.kallsyms]") || named.starts_with("[guest"))
         {
-            // Its addresses differ with every boot, and its names are not in a file.
+            // Its addresses differ with every boot, and its names are not in a file: they count from its start.
+            self.kernel_frames += 1;
+            let start = module.and_then(|m| self.profile.module_of(m)).map_or(0, |m| m.start);
             let path = self.profile.intern("[kernel.kallsyms]");
-            let module = Some(self.profile.module(Module { path, ..Module::default() }));
-            return self.profile.add_frame(Frame { module, ..Frame::default() });
+            let module = Some(self.profile.module(Module { path, start, ..Module::default() }));
+            return self.profile.add_frame(Frame { module, address, ..Frame::default() });
         }
         self.profile.add_frame(Frame { module, address, ..Frame::default() })
     }
 
-    fn finish(mut self, cut: Option<String>) -> Result<Profile, ProfileError> {
+    fn finish(mut self, cut: Option<String>, skipped: Skipped) -> Result<Profile, ProfileError> {
         if self.profile.is_empty() {
+            if let Some(error) = skipped.error(Format::PerfData, "the record at byte") {
+                return Err(error);
+            }
             return Err(match cut {
                 Some(cut) => wrong(0, format!("{cut}, and there is no sample")),
                 None => ProfileError::Empty("perf.data holds no sample; record for longer, or under load"),
@@ -185,6 +220,21 @@ impl Follower<'_> {
             self.profile
                 .comments
                 .push(format!("perf lost {} events or samples: they are left out", self.lost));
+        }
+        self.profile.comments.extend(skipped.report("record at byte"));
+        if self.kernel_frames > 0 {
+            self.profile.comments.push(
+                "functions of the kernel are left out, their addresses count from its start: the file has no names of them; \
+                 perf script has them on the machine that recorded"
+                    .to_owned(),
+            );
+        }
+        if self.flat > 0 {
+            self.profile.comments.push(format!(
+                "{} samples have a copy of the stack that cannot be unwound here: their callers are left out; give the program \
+                 that ran as --binary, or print the file with perf script",
+                self.flat
+            ));
         }
         if let Some(cut) = cut {
             self.profile.comments.push(format!("{cut}: what comes after it is left out"));

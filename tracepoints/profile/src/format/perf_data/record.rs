@@ -1,10 +1,11 @@
 //! The records of the file, in the order of their times.
+use crate::format::skipped::Skipped;
+
 use super::{
     bytes::Bytes,
     header::{Attr, Header, has},
-    wrong,
 };
-use crate::{ProfileError, symbols::hex};
+use crate::symbols::hex;
 
 const MMAP: u32 = 1;
 const LOST: u32 = 2;
@@ -13,7 +14,15 @@ const FORK: u32 = 7;
 const SAMPLE: u32 = 9;
 const MMAP2: u32 = 10;
 const LOST_SAMPLES: u32 = 13;
+/// Of a stream: what a file has in its header. Linux: tools/lib/perf/include/perf/event.h.
+const HEADER_ATTR: u32 = 64;
+const TRACING_DATA: u32 = 66;
+const HEADER_BUILD_ID: u32 = 67;
 const AUXTRACE: u32 = 71;
+const EVENT_UPDATE: u32 = 78;
+const HEADER_FEATURE: u32 = 80;
+/// Of [`EVENT_UPDATE`]: the event's name.
+const UPDATE_NAME: u64 = 2;
 const COMPRESSED: u32 = 81;
 const COMPRESSED2: u32 = 83;
 /// Of a mapping: it has a build id in place of the file's number.
@@ -22,81 +31,132 @@ const MISC_BUILD_ID: u16 = 1 << 14;
 const CONTEXT: u64 = u64::MAX - 4094;
 
 #[derive(Debug)]
-pub enum Event {
+pub enum Event<'a> {
     Map { pid: u32, start: u64, len: u64, offset: u64, path: String, build_id: String },
     Comm { pid: u32, tid: u32, name: String },
     Fork { pid: u32, parent: u32, tid: u32 },
     Lost(u64),
-    Sample(Sample),
+    Sample(Sample<'a>),
 }
 
 #[derive(Debug)]
-pub struct Sample {
+pub struct Sample<'a> {
     pub attr: usize,
     pub pid: u32,
     pub tid: u32,
     pub time: Option<u64>,
     pub period: u64,
-    /// Innermost first; callers at their call, not behind it.
+    /// Innermost first; callers at their call, not after it.
     pub addresses: Vec<u64>,
+    pub user: Option<UserStack<'a>>,
 }
 
-pub struct Records {
-    pub events: Vec<Event>,
-    /// What is wrong from where on, if the file was cut.
+/// A copy of the stack of user mode, to be unwound (`perf record --call-graph dwarf`).
+#[derive(Clone, Copy, Debug)]
+pub struct UserStack<'a> {
+    /// The registers of [`Attr::regs_user`], 8 bytes each.
+    pub regs: Bytes<'a>,
+    /// From the stack pointer on.
+    pub stack: &'a [u8],
+}
+
+#[derive(Default)]
+pub struct Records<'a> {
+    /// With their times.
+    pub events: Vec<(u64, Event<'a>)>,
+    /// The parts of a compressed stream of more records.
+    pub packed: Vec<u8>,
+    /// Why the file is not whole.
     pub cut: Option<String>,
+    /// By their first byte.
+    pub skipped: Skipped,
 }
 
-pub fn read(file: &[u8], header: &Header) -> Result<Records, ProfileError> {
+/// The part of a file that holds records.
+pub fn part<'a>(file: &'a [u8], header: &Header, out: &mut Records<'_>) -> Bytes<'a> {
     let (offset, len) = header.data;
     let at = usize::try_from(offset).unwrap_or(usize::MAX);
-    let rest = file.get(at..).ok_or_else(|| wrong(at, "the records are not there"))?;
-    let rest = &rest[..rest.len().min(usize::try_from(len).unwrap_or(usize::MAX))];
-    let mut all = Bytes { at, rest };
+    let all = file.get(at..).unwrap_or_default();
+    let rest = &all[..all.len().min(usize::try_from(len).unwrap_or(usize::MAX))];
     // perf that was killed has not said how much it wrote.
-    let mut cut = (len == 0 || rest.len() as u64 != len).then(|| "the file was not finished".to_owned());
-    if len == 0 {
-        all.rest = &file[at..];
+    if (len == 0 && !header.stream) || rest.len() as u64 != len {
+        out.cut = Some("the file was not finished".to_owned());
     }
-    let mut events: Vec<(u64, Event)> = Vec::new();
+    let rest = if len == 0 { all } else { rest };
+    Bytes { at, rest, big: header.big }
+}
+
+/// Reads the records, and the events of a stream, as far as they are whole.
+pub fn read<'a>(mut all: Bytes<'a>, header: &mut Header, out: &mut Records<'a>) {
     while !all.rest.is_empty() {
         let at = all.at;
-        let Some((kind, misc, body)) = next(&mut all) else {
-            cut = Some(format!("the record at byte {at} is cut short"));
+        let Some((kind, misc, mut body)) = next(&mut all) else {
+            out.cut = Some(format!("the record at byte {at} is cut short"));
             break;
         };
-        if matches!(kind, COMPRESSED | COMPRESSED2) {
-            return Err(wrong(at, "its records are compressed (perf record -z); print it with perf script"));
-        }
-        if kind == AUXTRACE {
-            let size = Bytes { ..body }.u64().and_then(|size| usize::try_from(size).ok());
-            size.and_then(|size| all.take(size))
-                .ok_or_else(|| wrong(at, "its hardware trace is cut short"))?;
-            continue;
-        }
-        match event(kind, misc, body, header) {
-            Some(event) => events.extend(event),
-            None => {
-                return Err(wrong(
-                    at,
-                    format!("a record of type {kind} is shorter than what it says it holds"),
-                ));
+        let whole = match kind {
+            COMPRESSED => Some(out.packed.extend_from_slice(body.rest)),
+            COMPRESSED2 => body
+                .u64()
+                .and_then(|len| body.take(usize::try_from(len).ok()?))
+                .map(|packed| out.packed.extend_from_slice(packed)),
+            AUXTRACE | TRACING_DATA => {
+                // What the record says the length of comes after it.
+                let size = if kind == AUXTRACE {
+                    body.u64()
+                } else {
+                    body.u32().map(|n| u64::from(n).next_multiple_of(8))
+                };
+                let size = size.and_then(|size| usize::try_from(size).ok());
+                if size.and_then(|size| all.take(size)).is_none() {
+                    out.cut = Some(format!("the trace at byte {at} is cut short"));
+                    break;
+                }
+                Some(())
             }
+            64.. => of_stream(kind, misc, body, header),
+            _ => event(kind, misc, body, header).map(|event| out.events.extend(event)),
+        };
+        if whole.is_none() {
+            out.skipped
+                .add(at as u64, || format!("a record of type {kind} is shorter than what it says it holds"));
         }
     }
-    // Each core writes its own; what was mapped must be known before it is met.
-    events.sort_by_key(|(time, _)| *time);
-    Ok(Records { events: events.into_iter().map(|(_, event)| event).collect(), cut })
+}
+
+/// Records that stand for a file's header.
+fn of_stream(kind: u32, misc: u16, mut body: Bytes<'_>, header: &mut Header) -> Option<()> {
+    match kind {
+        HEADER_ATTR => {
+            let mut ahead = body;
+            let (_kind, size) = (ahead.u32()?, ahead.u32()?);
+            let attr = body.sub(usize::try_from(size).ok().filter(|size| *size >= 64)?)?;
+            header.add_attr(attr, body)
+        }
+        HEADER_BUILD_ID => header.add_build_id(misc, body),
+        EVENT_UPDATE => {
+            let (what, id) = (body.u64()?, body.u64()?);
+            if what == UPDATE_NAME {
+                header.set_name(id, body.text());
+            }
+            Some(())
+        }
+        HEADER_FEATURE => {
+            let bit = u32::try_from(body.u64()?).ok()?;
+            header.add_feature(bit, body);
+            Some(())
+        }
+        _ => Some(()),
+    }
 }
 
 fn next<'a>(all: &mut Bytes<'a>) -> Option<(u32, u16, Bytes<'a>)> {
     let (kind, misc, size) = (all.u32()?, all.u16()?, all.u16()?);
-    let at = all.at;
-    Some((kind, misc, Bytes { at, rest: all.take(usize::from(size).checked_sub(8)?)? }))
+    Some((kind, misc, all.sub(usize::from(size).checked_sub(8)?)?))
 }
 
 /// The event with its time; an empty answer for a record that says nothing about stacks.
-fn event(kind: u32, misc: u16, mut body: Bytes<'_>, header: &Header) -> Option<Option<(u64, Event)>> {
+fn event<'a>(kind: u32, misc: u16, mut body: Bytes<'a>, header: &Header) -> Option<Option<(u64, Event<'a>)>> {
     if kind == SAMPLE {
         let sample = sample(body, header)?;
         return Some(Some((sample.time.unwrap_or(0), Event::Sample(sample))));
@@ -133,7 +193,7 @@ fn event(kind: u32, misc: u16, mut body: Bytes<'_>, header: &Header) -> Option<O
     Some(Some((time, event)))
 }
 
-/// Takes off what stands behind every record but samples: thread, time, ids. Gives the time.
+/// Takes off what ends every record but samples: thread, time, ids. Gives the time.
 fn trailer(body: &mut Bytes<'_>, attr: &Attr) -> Option<u64> {
     if !attr.sample_id_all {
         return Some(0);
@@ -144,11 +204,11 @@ fn trailer(body: &mut Bytes<'_>, attr: &Attr) -> Option<u64> {
         before + bit(has::TIME) + bit(has::ID) + bit(has::STREAM_ID) + bit(has::CPU) + bit(has::IDENTIFIER);
     let (rest, tail) = body.rest.split_at(body.rest.len().checked_sub(all)?);
     body.rest = rest;
-    let time = Bytes { at: 0, rest: tail.get(before..)? }.u64();
+    let time = Bytes { rest: tail.get(before..)?, ..*body }.u64();
     Some(time.filter(|_| attr.sample_type & has::TIME != 0).unwrap_or(0))
 }
 
-fn sample(mut body: Bytes<'_>, header: &Header) -> Option<Sample> {
+fn sample<'a>(mut body: Bytes<'a>, header: &Header) -> Option<Sample<'a>> {
     let first = header.attrs.first()?;
     let mut n = 0;
     if first.sample_type & has::IDENTIFIER != 0 {
@@ -162,7 +222,8 @@ fn sample(mut body: Bytes<'_>, header: &Header) -> Option<Sample> {
     }
     let attr = header.attrs.get(n)?;
     let is = |bit: u64| attr.sample_type & bit != 0;
-    let mut sample = Sample { attr: n, pid: 0, tid: 0, time: None, period: 1, addresses: Vec::new() };
+    let mut sample =
+        Sample { attr: n, pid: 0, tid: 0, time: None, period: 1, addresses: Vec::new(), user: None };
     let ip = if is(has::IP) { Some(body.u64()?) } else { None };
     if is(has::TID) {
         (sample.pid, sample.tid) = (body.u32()?, body.u32()?);
@@ -181,8 +242,8 @@ fn sample(mut body: Bytes<'_>, header: &Header) -> Option<Sample> {
     }
     if is(has::CALLCHAIN) {
         let n = body.u64()?;
-        let mut chain = Bytes { at: 0, rest: body.take(usize::try_from(n).ok()?.checked_mul(8)?)? };
-        // Where kernel or user mode was left or interrupted is exact; a return address points behind its call, which may be
+        let mut chain = body.sub(usize::try_from(n).ok()?.checked_mul(8)?)?;
+        // Where kernel or user mode was left or interrupted is exact; a return address points after its call, which may be
         // another function's.
         let mut exact = true;
         while let Some(address) = chain.u64() {
@@ -197,7 +258,36 @@ fn sample(mut body: Bytes<'_>, header: &Header) -> Option<Sample> {
     if sample.addresses.is_empty() {
         sample.addresses.extend(ip.filter(|ip| *ip != 0));
     }
+    // What a sample holds besides is of use only if it is whole.
+    sample.user = user_stack(&mut body, attr);
     Some(sample)
+}
+
+/// The registers and the stack of user mode, after raw data and branches.
+fn user_stack<'a>(body: &mut Bytes<'a>, attr: &Attr) -> Option<UserStack<'a>> {
+    let is = |bit: u64| attr.sample_type & bit != 0;
+    if !is(has::REGS_USER) || !is(has::STACK_USER) {
+        return None;
+    }
+    if is(has::RAW) {
+        let len = body.u32()?;
+        body.take(usize::try_from(len).ok()?)?;
+    }
+    if is(has::BRANCH_STACK) {
+        let n = body.u64()?;
+        let (index, counters) = (attr.branch_sample_type & (1 << 17), attr.branch_sample_type & (1 << 19));
+        body.skip_words(u64::from(index != 0))?;
+        body.skip_words(n.checked_mul(3 + u64::from(counters != 0))?)?;
+    }
+    if body.u64()? == 0 {
+        // The thread is the kernel's own.
+        return None;
+    }
+    let regs = body.sub(attr.regs_user.count_ones() as usize * 8)?;
+    let size = usize::try_from(body.u64()?).ok()?;
+    let stack = body.take(size)?;
+    let filled = usize::try_from(body.u64().unwrap_or(0)).ok()?;
+    Some(UserStack { regs, stack: stack.get(..filled)? })
 }
 
 /// The values of counters, which are no part of the stack.

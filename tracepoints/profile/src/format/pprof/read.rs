@@ -1,48 +1,65 @@
 //! pprof's protobuf as a profile.
-use std::{collections::HashMap, io::Read as _};
+use std::collections::HashMap;
 
 use ahash::RandomState;
-use flate2::read::MultiGzDecoder;
-use prost::Message;
 
-use super::{TIME_LABEL, locate::first_bad_field, schema};
+use super::{
+    TIME_LABEL,
+    decode::{Decoded, decode},
+    schema,
+};
 use crate::{
     ProfileError,
-    format::{Format, fail},
-    model::{Frame, FrameId, Label, LabelValue, Module, ModuleId, Profile, StrId, ValueType},
+    format::{Format, fail, skipped::Skipped},
+    model::{
+        Frame, FrameId, Label, LabelValue, LabelsId, Module, ModuleId, Profile, StackId, StrId, ValueType,
+    },
 };
 
-/// A file that unpacks to more than this is taken for a bomb.
-const MAX_UNPACKED: u64 = 2 << 30;
-
-/// Reads pprof's protobuf, plain or in gzip.
+/// Reads pprof's protobuf, plain or compressed. A sample that refers to a location which is not there is left out; a
+/// function, mapping or text that is not there is unknown. The comments say how many.
 ///
 /// # Errors
-/// [`ProfileError::Format`] with the offset at which it stops to be one, or with what refers to something missing.
+/// [`ProfileError::Format`] with the byte at which it stops to be one, if no sample can be read.
 pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
-    if bytes.starts_with(b"\x1f\x8b") {
-        return parse(&unzip(bytes)?);
+    let plain = tracepoints_input::plain(bytes)?;
+    let decoded = decode(&plain.bytes);
+    let mut reader = Reader::new(&decoded.profile);
+    reader.read();
+    let Reader { mut profile, skipped, missing, odd, .. } = reader;
+    if profile.is_empty()
+        && let Some(error) = error(&decoded, &skipped, plain.bytes.len())
+    {
+        return Err(error);
     }
-    parse(bytes)
+    profile.comments.extend(plain.notes);
+    profile.comments.extend(damage(&decoded));
+    profile.comments.extend(skipped.report("sample"));
+    profile.comments.extend(missing.map(|(n, first)| {
+        format!("{n} references are to what is not there ({first} is the first): what they name is left out as unknown")
+    }));
+    if odd > 0 {
+        let what = "samples have another number of values than there are types: missing ones are 0, others are left out";
+        profile.comments.push(format!("{odd} {what}"));
+    }
+    Ok(profile)
 }
 
-/// Unpacks gzip.
-pub(crate) fn unzip(bytes: &[u8]) -> Result<Vec<u8>, ProfileError> {
-    let mut plain = Vec::new();
-    MultiGzDecoder::new(bytes)
-        .take(MAX_UNPACKED + 1)
-        .read_to_end(&mut plain)
-        .map_err(|e| fail(Format::Gzip, format!("after {} unpacked bytes", plain.len()), e))?;
-    if plain.len() as u64 > MAX_UNPACKED {
-        return Err(fail(Format::Gzip, "the whole", "it unpacks to more than 2 GiB"));
-    }
-    Ok(plain)
+/// Why there is no sample; None if the profile is a whole one without samples.
+fn error(decoded: &Decoded, skipped: &Skipped, len: usize) -> Option<ProfileError> {
+    let known =
+        |at: usize| fail(Format::Pprof, format!("byte {at} of {len}"), "no field of a profile begins there");
+    decoded.cut.map(known).or_else(|| {
+        let damaged = decoded.skipped.error(Format::Pprof, "the field at byte");
+        damaged.or_else(|| skipped.error(Format::Pprof, "sample"))
+    })
 }
 
-fn parse(bytes: &[u8]) -> Result<Profile, ProfileError> {
-    let raw = schema::Profile::decode(bytes)
-        .map_err(|e| fail(Format::Pprof, format!("byte {}", first_bad_field(bytes)), e))?;
-    Reader::new(&raw)?.read()
+fn damage(decoded: &Decoded) -> Vec<String> {
+    let cut = decoded
+        .cut
+        .map(|at| format!("the profile is damaged or cut short at byte {at}: the rest is left out"));
+    cut.into_iter().chain(decoded.skipped.report("field at byte")).collect()
 }
 
 struct Reader<'a> {
@@ -52,82 +69,105 @@ struct Reader<'a> {
     modules: HashMap<u64, ModuleId, RandomState>,
     /// Frames of each location, the outermost first.
     locations: HashMap<u64, Vec<FrameId>, RandomState>,
+    skipped: Skipped,
+    /// References to what is not there: how many, and the first.
+    missing: Option<(u64, String)>,
+    /// Samples with too many or too few values.
+    odd: u64,
 }
 
 impl<'a> Reader<'a> {
-    fn new(raw: &'a schema::Profile) -> Result<Self, ProfileError> {
-        let at = |i: i64| usize::try_from(i).ok().and_then(|i| raw.string_table.get(i));
-        let text = |i: i64, what: &str, n: usize| match at(i) {
-            Some(text) => Ok(text.as_str()),
-            None if i == 0 => Ok(""),
-            None => Err(fail(Format::Pprof, format!("{what} {n}"), format!("there is no string {i}"))),
-        };
-        let mut types = Vec::new();
-        for (n, value) in raw.sample_type.iter().enumerate() {
-            types.push((text(value.kind, "sample type", n)?, text(value.unit, "sample type", n)?));
+    fn new(raw: &'a schema::Profile) -> Self {
+        let text = |i: i64| usize::try_from(i).ok().filter(|i| *i > 0).and_then(|i| raw.string_table.get(i));
+        let text = |i: i64| text(i).map(|t| String::from_utf8_lossy(t).into_owned()).unwrap_or_default();
+        let mut types: Vec<_> = raw.sample_type.iter().map(|t| (text(t.kind), text(t.unit))).collect();
+        // Without types, values are counts of samples.
+        let width = raw.sample.iter().map(|s| s.value.len()).max().unwrap_or(0);
+        if types.is_empty() && width > 1 {
+            types = (1..=width).map(|i| (format!("value {i}"), "count".to_owned())).collect();
         }
+        let types: Vec<_> = types.iter().map(|(kind, unit)| (kind.as_str(), unit.as_str())).collect();
         let mut profile = Profile::new(&types);
-        let texts = raw.string_table.iter().map(|text| profile.intern(text)).collect();
-        Ok(Self { raw, profile, texts, modules: HashMap::default(), locations: HashMap::default() })
+        // Text 0 is no text, whatever stands there.
+        let other = raw.string_table.iter().skip(1);
+        let mut texts = vec![StrId::default()];
+        texts.extend(other.map(|text| profile.intern(&String::from_utf8_lossy(text))));
+        let (modules, locations, skipped, missing) = Default::default();
+        Self { raw, profile, texts, modules, locations, skipped, missing, odd: 0 }
     }
 
-    fn text(&self, at: i64, what: &str, n: impl std::fmt::Display) -> Result<StrId, ProfileError> {
-        let found = usize::try_from(at).ok().and_then(|at| self.texts.get(at).copied());
-        match found {
-            Some(id) => Ok(id),
-            None if at == 0 => Ok(StrId::default()),
-            None => Err(fail(Format::Pprof, format!("{what} {n}"), format!("there is no string {at}"))),
-        }
-    }
-
-    fn read(mut self) -> Result<Profile, ProfileError> {
+    fn read(&mut self) {
         let raw = self.raw;
         (self.profile.time_ns, self.profile.duration_ns) = (raw.time_nanos, raw.duration_nanos);
         self.profile.period = raw.period;
-        if let Some(t) = &raw.period_type {
-            let (kind, unit) = (self.text(t.kind, "period type", "")?, self.text(t.unit, "period type", "")?);
-            self.profile.period_type = Some(ValueType { kind, unit });
-        }
-        for (n, comment) in raw.comment.iter().enumerate() {
-            let id = self.text(*comment, "comment", n)?;
+        self.profile.period_type =
+            raw.period_type.as_ref().map(|t| ValueType { kind: self.text(t.kind), unit: self.text(t.unit) });
+        self.default_value();
+        for comment in &raw.comment {
+            let id = self.text(*comment);
             let text = self.profile.text(id).to_owned();
             self.profile.comments.push(text);
         }
-        self.mappings()?;
-        self.locations()?;
+        self.mappings();
+        self.locations();
         for (n, sample) in raw.sample.iter().enumerate() {
-            self.sample(n, sample)?;
+            self.sample(n as u64 + 1, sample);
         }
-        Ok(self.profile)
     }
 
-    fn mappings(&mut self) -> Result<(), ProfileError> {
+    /// The weight that the file names, else the last: so `profile.proto` says.
+    fn default_value(&mut self) {
+        let name = self.text(self.raw.default_sample_type);
+        let types = self.profile.value_types();
+        let named = types.iter().position(|t| t.kind == name && name != StrId::default());
+        self.profile.default_value = named.unwrap_or(types.len().saturating_sub(1));
+    }
+
+    fn text(&mut self, at: i64) -> StrId {
+        match usize::try_from(at).ok().and_then(|at| self.texts.get(at)) {
+            Some(id) => *id,
+            None => {
+                self.is_missing(|| format!("string {at}"));
+                StrId::default()
+            }
+        }
+    }
+
+    fn is_missing(&mut self, what: impl FnOnce() -> String) {
+        self.missing.get_or_insert_with(|| (0, what())).0 += 1;
+    }
+
+    fn mappings(&mut self) {
         for mapping in &self.raw.mapping {
-            let path = self.text(mapping.filename, "mapping", mapping.id)?;
-            let build_id = self.text(mapping.build_id, "mapping", mapping.id)?;
+            let (path, build_id) = (self.text(mapping.filename), self.text(mapping.build_id));
             let (start, end, offset) = (mapping.start, mapping.limit, mapping.offset);
             let module = self.profile.module(Module { path, build_id, start, end, offset });
-            self.modules.insert(mapping.id, module);
+            self.modules.entry(mapping.id).or_insert(module);
         }
-        Ok(())
     }
 
-    fn locations(&mut self) -> Result<(), ProfileError> {
-        let functions: HashMap<u64, &schema::Function, RandomState> =
-            self.raw.function.iter().map(|f| (f.id, f)).collect();
+    fn locations(&mut self) {
+        let mut functions: HashMap<u64, &schema::Function, RandomState> = HashMap::default();
+        // Of two with the same id, the first counts.
+        self.raw.function.iter().for_each(|f| drop(functions.entry(f.id).or_insert(f)));
         for location in &self.raw.location {
             let module = self.modules.get(&location.mapping_id).copied();
+            if module.is_none() && location.mapping_id != 0 {
+                self.is_missing(|| format!("mapping {}", location.mapping_id));
+            }
             let base = Frame { module, address: location.address, ..Frame::default() };
             let mut frames = Vec::with_capacity(location.line.len().max(1));
             for line in location.line.iter().rev() {
                 let mut frame = Frame { inlined: !frames.is_empty(), ..base };
                 if let Some(f) = functions.get(&line.function_id) {
-                    frame.function = self.text(f.name, "function", f.id)?;
-                    frame.system_name = self.text(f.system_name, "function", f.id)?;
-                    frame.file = self.text(f.filename, "function", f.id)?;
+                    frame.function = self.text(f.name);
+                    frame.system_name = self.text(f.system_name);
+                    frame.file = self.text(f.filename);
+                    if frame.function == StrId::default() {
+                        frame.function = frame.system_name;
+                    }
                 } else if line.function_id != 0 {
-                    let what = format!("there is no function {}", line.function_id);
-                    return Err(fail(Format::Pprof, format!("location {}", location.id), what));
+                    self.is_missing(|| format!("function {}", line.function_id));
                 }
                 frame.line = u32::try_from(line.line).unwrap_or(0);
                 frame.column = u32::try_from(line.column).unwrap_or(0);
@@ -136,37 +176,40 @@ impl<'a> Reader<'a> {
             if frames.is_empty() {
                 frames.push(self.profile.add_frame(base));
             }
-            self.locations.insert(location.id, frames);
+            self.locations.entry(location.id).or_insert(frames);
         }
-        Ok(())
     }
 
-    fn sample(&mut self, n: usize, sample: &schema::Sample) -> Result<(), ProfileError> {
-        let mut stack = crate::model::StackId::ROOT;
+    fn sample(&mut self, n: u64, sample: &schema::Sample) {
+        let mut stack = StackId::ROOT;
         for id in sample.location_id.iter().rev() {
             let Some(frames) = self.locations.get(id) else {
-                return Err(fail(Format::Pprof, format!("sample {n}"), format!("there is no location {id}")));
+                return self.skipped.add(n, || format!("there is no location {id}"));
             };
             stack = frames.iter().fold(stack, |caller, frame| self.profile.push(caller, *frame));
         }
+        self.odd += u64::from(sample.value.len() != self.profile.value_types().len());
+        let (labels, time) = self.labels(sample);
+        match time {
+            Some(time) => self.profile.add_at(time, stack, labels, &sample.value),
+            None => self.profile.add(stack, labels, &sample.value),
+        }
+    }
+
+    fn labels(&mut self, sample: &schema::Sample) -> (LabelsId, Option<u64>) {
         let (mut labels, mut time) = (Vec::new(), None);
         for label in &sample.label {
-            let key = self.text(label.key, "label of sample", n)?;
+            let key = self.text(label.key);
             if self.profile.text(key) == TIME_LABEL && label.number != 0 {
                 time = u64::try_from(label.number.saturating_sub(self.raw.time_nanos)).ok();
                 continue;
             }
             let value = match label.text {
-                0 => LabelValue::Number(label.number, self.text(label.unit, "label of sample", n)?),
-                text => LabelValue::Text(self.text(text, "label of sample", n)?),
+                0 => LabelValue::Number(label.number, self.text(label.unit)),
+                text => LabelValue::Text(self.text(text)),
             };
             labels.push(Label { key, value });
         }
-        let labels = self.profile.labels(&labels);
-        match time {
-            Some(time) => self.profile.add_at(time, stack, labels, &sample.value),
-            None => self.profile.add(stack, labels, &sample.value),
-        }
-        Ok(())
+        (self.profile.labels(&labels), time)
     }
 }

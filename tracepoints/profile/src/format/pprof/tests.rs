@@ -75,8 +75,9 @@ fn by_number(bytes: &[u8], path: &str, out: &mut Vec<String>) {
 #[test]
 fn the_field_numbers_are_those_of_a_real_server() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tikv.pb.gz");
-    let real = unzip(&std::fs::read(path).unwrap()).unwrap();
-    let ours = schema::Profile::decode(real.as_slice()).unwrap().encode_to_vec();
+    let packed = std::fs::read(path).unwrap();
+    let real = tracepoints_input::plain(&packed).unwrap().bytes;
+    let ours = schema::Profile::decode(&*real).unwrap().encode_to_vec();
     let told = |bytes: &[u8]| {
         let mut out = Vec::new();
         by_number(bytes, "", &mut out);
@@ -90,24 +91,100 @@ fn the_field_numbers_are_those_of_a_real_server() {
     assert_eq!(real, ours);
 }
 
+/// The samples' stacks, and the comments.
+fn lossy(raw: &schema::Profile) -> (String, String) {
+    let profile = read(&raw.encode_to_vec()).unwrap();
+    (profile.fold(&FoldOptions::default()).to_string(), profile.comments.join("\n"))
+}
+
+fn raw() -> schema::Profile {
+    schema::Profile::decode(write(&sample_profile()).as_slice()).unwrap()
+}
+
 #[test]
-fn damage_is_told_with_its_place() {
+fn damage_costs_what_is_damaged_and_is_reported() {
     let bytes = write(&sample_profile());
     for cut in 1..bytes.len() {
-        let Err(error) = read(&bytes[..cut]) else { continue };
-        assert!(error.to_string().contains("pprof"), "{error}");
+        match read(&bytes[..cut]) {
+            Ok(profile) if !profile.is_empty() => {
+                assert!(profile.comments.iter().any(|c| c.contains("left out")))
+            }
+            Ok(_) => {}
+            Err(error) => assert!(error.to_string().contains("pprof"), "{error}"),
+        }
     }
-    let error = read(&bytes[..bytes.len() - 1]).unwrap_err().to_string();
-    assert!(error.contains("byte "), "{error}");
-    let mut raw = schema::Profile::decode(bytes.as_slice()).unwrap();
-    raw.sample[1].location_id[0] = 99;
-    let error = read(&raw.encode_to_vec()).unwrap_err().to_string();
+    let mut cut = raw();
+    cut.sample[1].location_id[0] = 99;
+    let (text, comments) = lossy(&cut);
+    assert_eq!(text, "unified-read-po;main;get;seek 3\n");
+    assert!(
+        comments.contains("1 sample is skipped and left out, the first is sample 2: there is no location 99"),
+        "{comments}"
+    );
+    cut.sample.remove(0);
+    let error = read(&cut.encode_to_vec()).unwrap_err().to_string();
     assert!(error.contains("sample 1") && error.contains("location 99"), "{error}");
-    raw.function[0].name = -4;
-    let error = read(&raw.encode_to_vec()).unwrap_err().to_string();
-    assert!(error.contains("function 1") && error.contains("string -4"), "{error}");
-    let error = read(&write_gzip(&sample_profile())[..40]).unwrap_err().to_string();
+    // A sample whose bytes are none.
+    let mut damaged = bytes.clone();
+    damaged.extend([0x12, 2, 0x0a, 9]);
+    let profile = read(&damaged).unwrap();
+    assert_eq!(profile.samples().len(), 2);
+    assert!(profile.comments.iter().any(|c| c.contains("field at byte")), "{:?}", profile.comments);
+    let error = read(&write_gzip(&sample_profile())[..12]).unwrap_err().to_string();
     assert!(error.contains("gzip"), "{error}");
+}
+
+#[test]
+fn what_a_reference_misses_is_unknown_and_reported() {
+    let mut odd = raw();
+    odd.function[0].name = -4;
+    odd.function[0].system_name = 0;
+    odd.location[0].line[0].function_id = 77;
+    odd.location[1].mapping_id = u64::MAX;
+    odd.sample[0].value.truncate(1);
+    let (text, comments) = lossy(&odd);
+    assert!(text.contains("(unknown)") || text.contains("tikv-server+0x"), "{text}");
+    assert!(comments.contains("references are to what is not there"), "{comments}");
+    assert!(comments.contains("1 samples have another number of values"), "{comments}");
+}
+
+#[test]
+fn odd_ids_tables_and_names_are_read() {
+    let mut odd = raw();
+    // Ids may be any numbers, 0 too; of two with the same id the first counts.
+    let ids = |id: u64| if id == 1 { 0 } else { u64::MAX - id };
+    odd.location.iter_mut().for_each(|l| l.id = ids(l.id));
+    odd.sample.iter_mut().for_each(|s| s.location_id.iter_mut().for_each(|id| *id = ids(*id)));
+    let second = schema::Location { id: odd.location[0].id, ..schema::Location::default() };
+    odd.location.push(second);
+    odd.string_table[0] = b"not empty".to_vec();
+    let seek = odd.string_table.iter().position(|s| s == b"seek").unwrap();
+    odd.string_table[seek] = b"se\xffek;\n 3".to_vec();
+    let profile = read(&odd.encode_to_vec()).unwrap();
+    let names: Vec<_> =
+        profile.walk(profile.samples().next().unwrap().stack).map(|f| profile.frame_name(f)).collect();
+    assert_eq!(names, ["se\u{fffd}ek;\n 3", "get", "main"]);
+    same(&profile, &read(&write(&profile)).unwrap());
+}
+
+#[test]
+fn the_weight_that_is_shown_is_the_named_one_or_the_last() {
+    for (default, shown) in [(0, "cpu"), (-9, "cpu"), (1, "samples"), (2, "cpu")] {
+        let mut raw = raw();
+        let kinds: Vec<i64> = raw.sample_type.iter().map(|t| t.kind).collect();
+        raw.default_sample_type = match default {
+            1 | 2 => kinds[default as usize - 1],
+            other => other,
+        };
+        let profile = read(&raw.encode_to_vec()).unwrap();
+        let kind = profile.value_types()[profile.default_value].kind;
+        assert_eq!(profile.text(kind), shown, "{default}");
+        same(&profile, &read(&write(&profile)).unwrap());
+    }
+    let mut plain = raw();
+    plain.sample_type.clear();
+    let profile = read(&plain.encode_to_vec()).unwrap();
+    assert_eq!((profile.value_types().len(), profile.total(0)), (2, 7));
 }
 
 proptest! {

@@ -44,15 +44,16 @@ impl<'a> Writer<'a> {
     fn new(profile: &'a Profile) -> Self {
         let mut out = schema::Profile {
             sample_type: profile.value_types().iter().map(value_type).collect(),
-            string_table: profile.strings().map(str::to_owned).collect(),
+            string_table: profile.strings().map(|text| text.as_bytes().to_vec()).collect(),
             time_nanos: profile.time_ns,
             duration_nanos: profile.duration_ns,
             period_type: profile.period_type.as_ref().map(value_type),
             period: profile.period,
+            default_sample_type: profile.value_types().get(profile.default_value).map_or(0, |v| text(v.kind)),
             ..schema::Profile::default()
         };
         let mut more = |text: &str| {
-            out.string_table.push(text.to_owned());
+            out.string_table.push(text.as_bytes().to_vec());
             out.string_table.len() as i64 - 1
         };
         let comments = profile.comments.iter().map(|text| more(text)).collect();

@@ -1,0 +1,187 @@
+//! Reads folded text as the well-known tools write it.
+//!
+//! A line is a stack, white space, and one or more numbers. `stackcollapse-*` write one, `difffolded.pl` two (before and
+//! after), Austin's full mode three with commas between; counts may have fractions or an exponent.
+use std::collections::HashMap;
+
+use super::name;
+use crate::format::skipped::{Skipped, excerpt};
+
+/// More digits behind the point than this are rounded.
+const MAX_DECIMALS: u32 = 9;
+
+/// A text's stacks.
+#[derive(Debug, Default)]
+pub(crate) struct Lines<'a> {
+    /// How many numbers each line has.
+    pub columns: usize,
+    /// Digits behind the decimal point that each value has: 15 is 1.5 if it is 1.
+    pub decimals: u32,
+    /// Stack and values.
+    pub stacks: Vec<(&'a str, Vec<i64>)>,
+    pub skipped: Skipped,
+    /// Names as they were before they were written, by how they stand in the text.
+    pub names: HashMap<&'a str, String>,
+    /// `mode` and the like of Austin: `# mode: wall`.
+    pub mode: Option<&'a str>,
+}
+
+/// A line that has a stack and numbers behind it.
+struct Row<'a> {
+    line: &'a str,
+    number: u64,
+    /// Of the numbers at its end; the last first.
+    numbers: Vec<&'a str>,
+}
+
+pub(crate) fn lines(text: &str) -> Lines<'_> {
+    let (mut out, mut rows) = (Lines::default(), Vec::new());
+    for (i, line) in text.split('\n').enumerate() {
+        // Files that were joined have a mark within.
+        let line = line.trim_start_matches('\u{feff}').trim_matches(is_space);
+        if line.is_empty() || comment(line, &mut out) {
+            continue;
+        }
+        let number = i as u64 + 1;
+        let row = Row { line, number, numbers: numbers(line) };
+        if row.numbers.is_empty() {
+            out.skipped
+                .add(number, || format!("expected `frame;frame COUNT`, found {}", excerpt(line.as_bytes())));
+        } else {
+            rows.push(row);
+        }
+    }
+    // Names may end with a number; columns are what all lines have.
+    let whites = rows.iter().map(|row| row.numbers.len()).min().unwrap_or(1);
+    let commas = |row: &Row<'_>| row.numbers[0].split(',').count();
+    out.columns = if whites > 1 { whites } else { rows.iter().map(commas).min().unwrap_or(1) };
+    out.decimals = decimals(&rows);
+    for row in &rows {
+        add(&mut out, row, whites);
+    }
+    out
+}
+
+/// White space of ASCII, and what some tools pad a buffer with.
+pub(super) fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r' | '\0')
+}
+
+/// Whether a line is a comment. A frame may begin with `#`, but not with `# `.
+fn comment<'a>(line: &'a str, out: &mut Lines<'a>) -> bool {
+    let Some(rest) = line.strip_prefix('#') else { return false };
+    if let Some((name, is)) = rest.strip_prefix(super::NAME).and_then(given_name) {
+        out.names.insert(name, is);
+    } else if let Some(mode) = rest.strip_prefix(" mode: ") {
+        out.mode = Some(mode.trim());
+    }
+    rest.starts_with(is_space) || numbers(line).is_empty()
+}
+
+/// `a:b is "a;b"`. The name itself may hold ` is `.
+fn given_name(text: &str) -> Option<(&str, String)> {
+    let parts = text.match_indices(super::IS).map(|(at, is)| (&text[..at], &text[at + is.len()..]));
+    parts.into_iter().find_map(|(name, json)| Some((name, serde_json::from_str(json).ok()?)))
+}
+
+/// The numbers at the end of a line, the last first; a line has something before them.
+fn numbers(line: &str) -> Vec<&str> {
+    let (mut rest, mut out) = (line, Vec::new());
+    while let Some((before, word)) = rest.rsplit_once(is_space) {
+        if !is_count(word) || out.len() == 16 {
+            break;
+        }
+        out.push(word);
+        rest = before.trim_end_matches(is_space);
+    }
+    out
+}
+
+/// `12`, `1.5`, `2e3`, `-4`, `12,1,-3`.
+pub(super) fn is_count(word: &str) -> bool {
+    let one = |n: &str| {
+        n.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))
+            && n.bytes().any(|b| b.is_ascii_digit())
+            && n.parse::<f64>().is_ok_and(f64::is_finite)
+    };
+    word.split(',').all(one)
+}
+
+/// How many decimals the values need, up to a sum of them that fits.
+fn decimals(rows: &[Row<'_>]) -> u32 {
+    let numbers = || rows.iter().flat_map(|row| row.numbers.iter().flat_map(|n| n.split(',')));
+    let mut most = numbers().map(of_number).max().unwrap_or(0).min(MAX_DECIMALS);
+    if most > 0 {
+        let sum: f64 = numbers().filter_map(|n| n.parse::<f64>().ok()).map(f64::abs).sum();
+        while most > 0 && sum * 10f64.powi(most as i32) > 1e18 {
+            most -= 1;
+        }
+    }
+    most
+}
+
+fn of_number(n: &str) -> u32 {
+    if n.contains(['e', 'E']) {
+        let value = n.parse::<f64>().unwrap_or(0.0);
+        let exact = |d: &u32| (value * 10f64.powi(*d as i32)).fract() == 0.0;
+        return (0..MAX_DECIMALS).find(exact).unwrap_or(MAX_DECIMALS);
+    }
+    n.split_once('.').map_or(0, |(_, fraction)| fraction.trim_end_matches('0').len() as u32)
+}
+
+fn add<'a>(out: &mut Lines<'a>, row: &Row<'a>, whites: usize) {
+    let numbers: Vec<&str> = match whites {
+        1 => row.numbers[0].split(',').take(out.columns).collect(),
+        n => row.numbers[..n].iter().rev().copied().collect(),
+    };
+    let first = row.numbers[whites - 1];
+    let stack = &row.line[..first.as_ptr() as usize - row.line.as_ptr() as usize];
+    let values: Option<Vec<i64>> = numbers.iter().map(|n| scaled(n, out.decimals)).collect();
+    match values {
+        Some(values) => out.stacks.push((stack.trim_matches(is_space), values)),
+        None => out
+            .skipped
+            .add(row.number, || format!("the count does not fit 63 bits: {}", excerpt(row.line.as_bytes()))),
+    }
+}
+
+/// The value times ten to the power of `decimals`.
+fn scaled(number: &str, decimals: u32) -> Option<i64> {
+    let whole = |n: &str| n.strip_prefix('+').unwrap_or(n).parse::<i64>().ok();
+    if let Some(exact) = whole(number) {
+        return exact.checked_mul(10i64.checked_pow(decimals)?);
+    }
+    let value = (number.parse::<f64>().ok()? * 10f64.powi(i32::try_from(decimals).ok()?)).round();
+    (value.abs() < 9.2e18).then_some(value as i64)
+}
+
+impl Lines<'_> {
+    /// The frames of a stack, hidden as they stand in memory.
+    pub fn frames<'s>(&'s self, stack: &'s str) -> impl Iterator<Item = std::borrow::Cow<'s, str>> {
+        stack.split(';').map(|frame| name::hide(self.names.get(frame).map_or(frame, String::as_str)))
+    }
+
+    /// Kind and unit of each column.
+    pub fn value_types(&self) -> Vec<(String, String)> {
+        let unit = |unit: &str| match self.decimals {
+            0 => unit.to_owned(),
+            n => format!("{unit}/{}", 10u64.pow(n)),
+        };
+        let of =
+            |names: &[(&str, &str)]| names.iter().map(|(kind, u)| ((*kind).to_owned(), unit(u))).collect();
+        match (self.mode, self.columns) {
+            (Some("wall"), 1) => of(&[("wall", "microseconds")]),
+            (Some("cpu"), 1) => of(&[("cpu", "microseconds")]),
+            (Some("memory"), 1) => of(&[("space", "bytes")]),
+            (Some("full"), 3) => of(&[("wall", "microseconds"), ("idle", "count"), ("space", "bytes")]),
+            (_, 1) => of(&[("samples", "count")]),
+            (_, 2) => of(&[("before", "count"), ("after", "count")]),
+            (_, n) => (1..=n).map(|i| (format!("column {i}"), unit("count"))).collect(),
+        }
+    }
+
+    /// Which column is drawn: of a difference, what it is now.
+    pub fn default_column(&self) -> usize {
+        usize::from(self.columns == 2)
+    }
+}

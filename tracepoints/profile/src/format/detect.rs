@@ -1,0 +1,146 @@
+//! Which format a file has, by its content. Text is never taken for a binary format.
+use prost::encoding::decode_varint;
+
+use super::{Format, perf_script, v8};
+use crate::ProfileError;
+
+/// How much of a file is looked at.
+const HEAD: usize = 64 << 10;
+
+/// First bytes of what is no profile, and what it is.
+const OTHERS: &[(&[u8], &str)] = &[
+    (b"<?xml", PICTURE),
+    (b"<svg", PICTURE),
+    (b"<!DOCTYPE", PICTURE),
+    (b"<!doctype", PICTURE),
+    (b"<html", PICTURE),
+    (b"\x7fELF", "a program; give it as --binary, beside the profile"),
+    (b"MZ\x90", "a program of Windows"),
+    (b"TPTRACE", "a trace file of this toolkit; give it as --trace"),
+    (b"MOJ", "Austin's binary form; convert it with mojo2austin"),
+    (b"FLR\0", "a recording of Java Flight Recorder; convert it with `jfrconv --collapsed`"),
+    (b"Nettrace", "a trace of .NET; convert it with `dotnet-trace convert --format Speedscope`"),
+    (b"heap_v2/", "a heap profile of jemalloc; convert it with `jeprof --collapsed PROGRAM FILE`"),
+    (b"heap profile:", LEGACY),
+    (b"goroutine profile:", LEGACY),
+    (b"--- contention", LEGACY),
+    (b"--- mutex:", LEGACY),
+    (b"--- heapz", LEGACY),
+    (b"\x00\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00", LEGACY),
+];
+const PICTURE: &str = "a picture or a page; expected the profile that it was drawn from";
+const LEGACY: &str = "pprof's legacy form; convert it with `go tool pprof -proto PROGRAM FILE`";
+
+/// Finds the format by the content, which is unpacked and, if it is text, UTF-8 (see [`tracepoints_input::plain`]).
+///
+/// # Errors
+/// [`ProfileError::Unknown`], which says what it is instead where that is known.
+pub fn detect(bytes: &[u8]) -> Result<Format, ProfileError> {
+    let head = &bytes[..bytes.len().min(HEAD)];
+    let begins = head.trim_ascii_start();
+    if begins.is_empty() {
+        return Err(ProfileError::Empty("the file is empty; was it written to its end?"));
+    }
+    if begins.starts_with(b"PERFILE2") || begins.starts_with(b"2ELIFREP") {
+        return Ok(Format::PerfData);
+    }
+    if let Some((_, what)) =
+        OTHERS.iter().find(|(magic, _)| head.starts_with(magic) || begins.starts_with(magic))
+    {
+        return Err(ProfileError::Unknown(what));
+    }
+    if is_json(begins) {
+        return json(bytes, head);
+    }
+    if has_controls(head) && is_pprof(bytes) {
+        return Ok(Format::Pprof);
+    }
+    if is_binary(head) {
+        return Err(ProfileError::Unknown("bytes of no format that is read here, and no text"));
+    }
+    Ok(if perf_script::is_one(head) { Format::PerfScript } else { Format::Folded })
+}
+
+/// An object, or a list of objects: a stack may begin with `[unknown]` or `{closure}`.
+fn is_json(text: &[u8]) -> bool {
+    let next = |text: &[u8]| text[1..].trim_ascii_start().first().copied();
+    match text.first() {
+        Some(b'{') => matches!(next(text), Some(b'"' | b'}') | None),
+        Some(b'[') => matches!(next(text), Some(b'{' | b'[' | b']' | b'"') | None),
+        _ => false,
+    }
+}
+
+fn json(bytes: &[u8], head: &[u8]) -> Result<Format, ProfileError> {
+    let within = |text: &[u8], what: &str| memchr::memmem::find(text, what.as_bytes()).is_some();
+    let has = |what: &str| within(bytes, what);
+    if within(head, "speedscope") || (has("\"shared\"") && has("\"profiles\"")) {
+        Ok(Format::Speedscope)
+    } else if !within(head, "\"traceEvents\"") && has("\"threads\"") && has("\"stackTable\"") {
+        Ok(Format::Firefox)
+    } else if v8::is_one(bytes) {
+        Ok(Format::V8)
+    } else {
+        Err(ProfileError::Unknown("JSON, but neither a Firefox nor a speedscope profile; is it a trace?"))
+    }
+}
+
+fn is_control(b: u8) -> bool {
+    b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r')
+}
+
+fn has_controls(head: &[u8]) -> bool {
+    head.iter().any(|b| is_control(*b))
+}
+
+/// Text may hold some controls, as names and terminals' logs do, but not one in ten bytes.
+fn is_binary(head: &[u8]) -> bool {
+    head.iter().filter(|b| is_control(**b)).count() * 10 > head.len()
+}
+
+/// Whether the bytes begin with fields of pprof's message `Profile`, up to the end of the file or of what was not cut.
+fn is_pprof(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    let mut fields = 0;
+    while !rest.is_empty() && fields < 64 {
+        match top_field(&mut rest) {
+            Some(true) => fields += 1,
+            // A file that was cut ends within a field.
+            Some(false) => return fields > 0,
+            None => return fields >= 3,
+        }
+    }
+    fields > 0
+}
+
+/// Passes over one field. None if it is none of the message's, Some(false) if it ends behind the file.
+fn top_field(rest: &mut &[u8]) -> Option<bool> {
+    let key = decode_varint(rest).ok()?;
+    let (number, wire) = (key >> 3, key & 7);
+    match (number, wire) {
+        // Times, the period, comments and the default type; comments may be packed.
+        (7..=10 | 12 | 13 | 14 | 15, 0) => decode_varint(rest).ok().map(|_| true),
+        (1..=6 | 11 | 13, 2) => {
+            let len = usize::try_from(decode_varint(rest).ok()?).ok()?;
+            let Some((body, after)) = rest.split_at_checked(len) else { return Some(false) };
+            *rest = after;
+            let ok = match number {
+                1 | 11 => is_value_type(body),
+                6 => std::str::from_utf8(body).is_ok(),
+                _ => true,
+            };
+            ok.then_some(true)
+        }
+        _ => None,
+    }
+}
+
+fn is_value_type(mut body: &[u8]) -> bool {
+    while !body.is_empty() {
+        let key = decode_varint(&mut body);
+        if !matches!(key, Ok(8 | 16)) || decode_varint(&mut body).is_err() {
+            return false;
+        }
+    }
+    true
+}
