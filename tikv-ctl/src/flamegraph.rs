@@ -5,7 +5,6 @@ mod diff;
 mod form;
 mod input;
 mod page;
-mod pprof;
 mod wall;
 
 use std::{path::PathBuf, time::Duration};
@@ -14,7 +13,12 @@ use clap::Args;
 use security::SecurityManager;
 use serde_json::json;
 use tracepoints_profile::{
-    Folded, Operation, Pick, Profile as Stacks, flame::Measure, format, wall::WallOptions,
+    Folded, Operation, Pick, Profile as Stacks,
+    cpu::view::{self, View},
+    flame::Measure,
+    folded::show,
+    format,
+    wall::WallOptions,
 };
 
 pub use form::Form;
@@ -52,6 +56,12 @@ pub struct FlamegraphArgs {
     /// CPU samples a second
     #[arg(long, default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
+    /// CPU of a server: a row for each thread, not for each pool of threads
+    #[arg(long)]
+    pub threads: bool,
+    /// CPU of a server: show the frames of the async runtime, which are one frame otherwise
+    #[arg(long)]
+    pub runtime_frames: bool,
     /// Wall clock: only requests of this kind, e.g. kv_get, kv_prewrite; `client`: whole operations
     #[arg(long)]
     pub kind: Option<String>,
@@ -107,6 +117,8 @@ struct Profile {
     operations: Vec<Operation>,
     /// With all that is known of them, where they come with more than names.
     stacks: Option<Stacks>,
+    /// Of one request, its stacks in the order of time.
+    in_time: Option<Vec<String>>,
 }
 
 /// Runs `flamegraph`.
@@ -139,7 +151,7 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
                 "--kind, --request, --percentile and --cpu are for the wall clock of requests: add --wall, or --trace FILE",
             ));
         }
-        (None, Some(host)) => of_cpu(host, args.seconds, args.frequency, &global.security()?, out)?,
+        (None, Some(host)) => of_cpu(host, args, &global.security()?, out)?,
         (None, None) if args.wall => {
             return Err(Error::other("--wall: give --host ADDR, a server's gRPC address, or --trace FILE"));
         }
@@ -150,52 +162,72 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
             ));
         }
     };
-    let total = profile.folded.total();
-    let unit = if profile.measure == Measure::Samples { "samples" } else { "ns" };
     write(args, global, &profile, out)?;
     if let Some(path) = &global.output {
-        out.note(&format!("{}: {} stacks, {total} {unit}", path.display(), profile.folded.lines().len()));
+        let total = input::in_unit(&profile.folded, unit(profile.measure));
+        out.note(&format!("{}: {} stacks, {total}", path.display(), profile.folded.len()));
     }
     Ok(())
+}
+
+fn unit(measure: Measure) -> &'static str {
+    match measure {
+        Measure::Samples => "samples",
+        Measure::Bytes => "bytes",
+        Measure::Nanoseconds => "ns",
+        Measure::CpuTime => "nanoseconds",
+    }
 }
 
 /// A CPU profile of the status server at `host`.
 fn of_cpu(
     host: &str,
-    seconds: u32,
-    frequency: u32,
+    args: &FlamegraphArgs,
     security: &SecurityManager,
     out: &mut Output<'_>,
 ) -> Result<Profile> {
+    let (seconds, frequency) = (args.seconds, args.frequency);
     out.note(&format!("profiling {host} for {seconds} s at {frequency} Hz ..."));
     let path = format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}");
     let patience = Duration::from_secs(seconds.into()) + PATIENCE;
     // TiKV chooses the form of its answer by the request's content type.
     let headers = [("Content-Type", "application/protobuf")];
-    let body = http::get(host, &path, &headers, patience, security)?;
+    let body = out.while_waiting(Duration::from_secs(seconds.into()), || {
+        http::get(host, &path, &headers, patience, security)
+    })?;
     let fail =
         |what: &dyn std::fmt::Display| Error::other(format!("{}://{host}{path}: {what}", security.scheme()));
     let read = format::read(&body, &format::ReadOptions::default());
     let (_, stacks) = read.map_err(|e| fail(&e))?;
-    let folded = stacks.fold(&tracepoints_profile::FoldOptions::default());
-    let subtitle = format!("{} samples, {seconds} s at {frequency} Hz", folded.total());
+    let value = input::value(&stacks, args.input.value.as_deref())?;
+    let view = View { threads: args.threads, runtime: args.runtime_frames };
+    let folded = view::fold(&stacks, value, view);
+    let measure = input::measure(&stacks, value);
+    let samples = stacks.value_named("samples").map_or(0, |samples| stacks.total(samples));
+    let total = input::in_unit(&folded, unit(measure));
+    let subtitle = format!("{total} in {seconds} s, {samples} samples at {frequency} Hz");
     let title = format!("CPU of {host}");
     Ok(Profile {
         folded,
-        measure: Measure::Samples,
+        measure,
         title,
         subtitle,
         operations: Vec::new(),
         stacks: Some(stacks),
+        in_time: None,
     })
 }
 
 fn write(args: &FlamegraphArgs, global: &Global, profile: &Profile, out: &mut Output<'_>) -> Result<()> {
     if out.is_json() {
+        let unit = 10f64.powi(profile.folded.decimals() as i32);
+        let count = |count: u64| if unit == 1.0 { json!(count) } else { json!(count as f64 / unit) };
         let stacks: Vec<_> = profile
             .folded
             .iter()
-            .map(|(stack, count)| json!({ "stack": stack.split(';').collect::<Vec<_>>(), "count": count }))
+            .map(|(stack, n)| {
+                json!({ "stack": stack.split(';').map(show).collect::<Vec<_>>(), "count": count(n) })
+            })
             .collect();
         return out.json(&stacks);
     }

@@ -4,6 +4,8 @@ use std::{
     fs::File,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,6 +25,9 @@ pub enum Format {
     /// JSON: each element of a list on a line of its own.
     Jsonl,
 }
+
+/// How often a bar of the time moves.
+const BAR_STEP: Duration = Duration::from_millis(100);
 
 /// A file that is created, or emptied, by the first byte that is written: a command that fails before leaves it as it
 /// was.
@@ -89,6 +94,30 @@ impl<'a> Output<'a> {
             }
             bar.inc(1);
         }
+    }
+
+    /// Does `work`, which takes about `wait`, and shows a bar of the time meanwhile, where progress is shown.
+    pub fn while_waiting<T: Send>(&mut self, wait: Duration, work: impl FnOnce() -> T + Send) -> T {
+        let Some(style) = ProgressStyle::with_template("{bar:40} {elapsed} of {msg}")
+            .ok()
+            .filter(|_| self.progress.is_some())
+        else {
+            return work();
+        };
+        let total = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let bar = ProgressBar::new(total).with_style(style).with_message(format!("{} s", wait.as_secs()));
+        let from = Instant::now();
+        let done = thread::scope(|scope| {
+            let working = scope.spawn(work);
+            while !working.is_finished() {
+                let passed = u64::try_from(from.elapsed().as_millis()).unwrap_or(u64::MAX);
+                bar.set_position(passed.min(total));
+                thread::sleep(BAR_STEP);
+            }
+            working.join()
+        });
+        bar.finish_and_clear();
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Ends what [`Output::tick`] shows.

@@ -282,7 +282,7 @@ fn a_file_that_is_no_profile_is_told() {
         ("empty", &b""[..], "the file is empty"),
         ("svg", b"<?xml version=\"1.0\"?>", "a picture"),
         ("cut", b"\x1f\x8b\x08\x00", "gzip"),
-        ("line", b"a;b 3\nc\n", "line 2"),
+        ("line", b"no count\nc\n", "line 1"),
     ] {
         let path = dir.path().join(name).display().to_string();
         std::fs::write(&path, bytes).unwrap();
@@ -294,4 +294,75 @@ fn a_file_that_is_no_profile_is_told() {
     }
     let (code, _, err) = ctl(&["flamegraph", "/none.perf"]);
     assert!(code == 1 && err.contains("/none.perf"), "{err}");
+}
+
+/// Runs the program itself with bytes on its standard input.
+fn piped(args: &[&str], input: &[u8]) -> (bool, String, String) {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tikv-ctl"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.success(), text(&out.stdout), text(&out.stderr))
+}
+
+#[test]
+fn a_profile_and_a_trace_come_through_standard_input() {
+    for path in ["-", "/dev/stdin"] {
+        let (ok, out, err) = piped(&["flamegraph", path, "--folded"], b"main;a 1\nmain;b 2\n");
+        assert!(ok && out == "main;a 1\nmain;b 2\n" && err.is_empty(), "{path}: {out}{err}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = recording(dir.path(), "gets.trace", 20);
+    let bytes = std::fs::read(&file).unwrap();
+    for path in ["-", "/dev/stdin"] {
+        let (ok, out, err) = piped(&["flamegraph", "--trace", path, "--request", "3", "--folded"], &bytes);
+        assert!(ok && out.contains("kv_get;mvcc_get;runs: unified-read-pool 4003\n"), "{path}: {out}{err}");
+    }
+    let bands =
+        ["flamegraph", "diff", "-", "--kind", "kv_get", "--percentile", "40..60", "--percentile", "90..100"];
+    let (ok, out, err) = piped(&bands, &bytes);
+    assert!(ok && out.contains("read_pool_queue"), "{out}{err}");
+    let old = dir.path().join("old.folded").display().to_string();
+    std::fs::write(&old, "m;a 5\nm;b 5\n").unwrap();
+    let (ok, out, err) = piped(&["flamegraph", "diff", &old, "-"], b"m;a 9\nm;b 1\n");
+    assert!(ok && out.contains("m;a"), "{out}{err}");
+}
+
+#[test]
+fn what_cannot_be_read_is_skipped_and_reported() {
+    let text =
+        b"# austin: 3.0.0\nP1;main (a.py) 12\n\ntorn by a full disk\nP1;save (a.py) 8\nP1;main (a.py)\n";
+    let (ok, out, err) = piped(&["flamegraph", "-", "--folded"], text);
+    assert!(ok && out == "P1;main (a.py) 12\nP1;save (a.py) 8\n", "{out}{err}");
+    assert!(
+        err.contains("2 lines are skipped") && err.contains("line 4") && err.contains("torn by"),
+        "{err}"
+    );
+    let (ok, _, err) = piped(&["flamegraph", "-"], b"torn by a full disk\n");
+    assert!(!ok && err.contains("standard input") && err.contains("line 1"), "{err}");
+    let (ok, out, err) = piped(&["flamegraph", "-", "--folded"], b"a 1.5\nb 2.25\n");
+    assert!(ok && out == "a 1.5\nb 2.25\n", "{out}{err}");
+    let (ok, out, err) = piped(&["flamegraph", "-", "--folded", "--value", "before"], b"a 1 2\nb 3 4\n");
+    assert!(ok && out == "a 1\nb 3\n" && err.contains("all but after are left out"), "{out}{err}");
+}
+
+#[test]
+fn one_request_is_drawn_in_the_order_of_time_and_by_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = recording(dir.path(), "gets.trace", 20);
+    let (code, svg, err) = ctl(&["flamegraph", "--trace", &file, "--request", "3"]);
+    assert_eq!(code, 0, "{err}");
+    let left = |name: &str| {
+        let rest = &svg[svg.find(&format!("<title>{name} (")).unwrap_or_else(|| panic!("{name}: {svg}"))..];
+        rest.split("fg:x=\"").nth(1).and_then(|x| x.split('"').next()?.parse::<u64>().ok()).unwrap()
+    };
+    assert!(left("read_pool_queue") < left("mvcc_get"), "the queue comes before the read");
+    assert!(svg.contains("id=\"legend\"") && svg.contains(">mvcc</text>"));
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use security::SecurityManager;
+use tracepoints_input::Input;
 use tracepoints_profile::{format, join::CpuTime};
 
 use super::PATIENCE;
@@ -20,9 +21,9 @@ pub enum Samples {
 
 impl Samples {
     pub fn of_file(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|e| Error::other(format!("--cpu: {name}: {e}")))?;
-        Ok(Self::Of(bytes, name))
+        let name = super::input::title(path);
+        let bytes = Input::open(path).map_err(|e| Error::other(format!("--cpu: {}: {e}", path.display())))?;
+        Ok(Self::Of(bytes.to_vec(), name))
     }
 
     /// Asks the status server at `host` now; it answers when the time is over.

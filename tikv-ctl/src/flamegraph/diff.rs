@@ -1,17 +1,24 @@
 //! `flamegraph diff`: what differs between two profiles, two recordings, or the slow and the fast of one.
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::json;
+use tracepoints_input::OnDisk;
 use tracepoints_profile::{
-    Comparison, FlameOptions, Folded, Pick, cohort, compare,
+    Comparison, FlameOptions, FoldOptions, Folded, Pick, cohort, compare,
     compare::Side,
     flame::Measure,
+    folded::show,
+    format::{Format, ReadOptions},
     html::{self, Heading},
     wall::{self, WallOptions},
 };
 
-use super::{page, pprof, wall as recording};
+use super::{input, page, wall as recording};
 use crate::{Error, Result, cli::Global, output::Output};
 
 /// What is compared with what.
@@ -22,7 +29,7 @@ use crate::{Error, Result, cli::Global, output::Output};
                         Two CPU profiles:  tikv-ctl flamegraph diff before.folded after.pb -o diff.svg"
 )]
 pub struct DiffArgs {
-    /// A trace file, folded stacks, or a profile in pprof's protobuf
+    /// A trace file, or a profile of any form that `flamegraph` reads; `-`: standard input
     pub before: PathBuf,
     /// The same of what it is compared with; without it, two bands of the one file are compared
     pub after: Option<PathBuf>,
@@ -81,8 +88,13 @@ fn comparison(args: &DiffArgs, out: &mut Output<'_>) -> Result<(Comparison, Stri
         percentile: band.copied(),
     };
     let (first, second) = (pick(args.percentile.first()), pick(args.percentile.last()));
-    let (before, one) = side(&args.before, &first, out)?;
-    let (after, two) = side(after, &second, out)?;
+    let open = |path: &Path| OnDisk::of(path).map_err(|e| Error::other(format!("{}: {e}", path.display())));
+    let first_file = open(&args.before)?;
+    let other = args.after.as_deref().map(open).transpose()?;
+    let names = (input::title(&args.before), input::title(after));
+    let (before, one) = side(&names.0, first_file.path(), &first, out)?;
+    let (after, two) =
+        side(&names.1, other.as_ref().map_or_else(|| first_file.path(), OnDisk::path), &second, out)?;
     if one != two {
         return Err(Error::other(
             "one side is CPU samples, the other is wall-clock time: only like can be compared with like",
@@ -105,35 +117,29 @@ fn told_apart(mut before: Side, mut after: Side) -> (Side, Side) {
 
 const TRACE_FILE: &[u8] = b"TPTRACE";
 
-fn side(path: &Path, pick: &Pick, out: &mut Output<'_>) -> Result<(Side, Measure)> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let bytes = std::fs::read(path).map_err(|e| Error::other(format!("{}: {e}", path.display())))?;
-    if bytes.starts_with(TRACE_FILE) {
+/// `path` may be a copy of what is called `name`.
+fn side(name: &str, path: &Path, pick: &Pick, out: &mut Output<'_>) -> Result<(Side, Measure)> {
+    let mut magic = Vec::new();
+    let head = File::open(path).and_then(|file| file.take(TRACE_FILE.len() as u64).read_to_end(&mut magic));
+    head.map_err(|e| Error::other(format!("{name}: {e}")))?;
+    if magic == TRACE_FILE {
         let operations = recording::of_file(path, out)?.pick(pick)?;
         let options = WallOptions { waits: true, ..WallOptions::default() };
-        let label = if *pick == Pick::default() { name } else { format!("{name} {}", pick.words()) };
+        let label =
+            if *pick == Pick::default() { name.to_owned() } else { format!("{name} {}", pick.words()) };
         return Ok((Side::cohort(&label, cohort::stacks(&operations, options)), Measure::Nanoseconds));
     }
     if *pick != Pick::default() {
         return Err(Error::other(format!(
-            "{}: --kind and --percentile pick requests of a trace file; this is a profile",
-            path.display()
+            "{name}: --kind and --percentile pick requests of a trace file; this is a profile"
         )));
     }
-    let folded = stacks(&bytes).map_err(|what| Error::other(format!("{}: {what}", path.display())))?;
-    let measure = measure(&folded);
-    Ok((Side::samples(&name, folded), measure))
-}
-
-fn stacks(bytes: &[u8]) -> std::result::Result<Folded, String> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.starts_with('<') => {
-            let unreadable =
-                |e| format!("expected a trace file, folded stacks or a profile in protobuf: {e}");
-            Folded::parse(text).map_err(unreadable)
-        }
-        _ => pprof::fold(bytes),
-    }
+    let (form, stacks) = input::profile(path, &ReadOptions::default(), out)?;
+    // Samples are compared by a test of their numbers.
+    let value = stacks.value_named("samples").unwrap_or(stacks.default_value);
+    let folded = stacks.fold(&FoldOptions { value, ..FoldOptions::default() });
+    let measure = if form == Format::Folded { measure(&folded) } else { input::measure(&stacks, value) };
+    Ok((Side::samples(name, folded), measure))
 }
 
 /// Stacks whose leaves say what ran or was waited for are ns of wall-clock time, as `flamegraph --wall --folded` writes them.
@@ -152,7 +158,7 @@ fn as_json(c: &Comparison) -> serde_json::Value {
         .iter()
         .map(|f| {
             json!({
-                "stack": f.path.split(';').filter(|f| !f.is_empty()).collect::<Vec<_>>(),
+                "stack": f.path.split(';').filter(|f| !f.is_empty()).map(show).collect::<Vec<_>>(),
                 "before": f.before, "after": f.after, "delta": f.delta(), "change": f.change(),
                 "p": f.p, "significant": f.significant(),
             })

@@ -34,9 +34,13 @@ impl Form {
                 let options = FlameOptions {
                     measure: profile.measure,
                     subtitle: Some(profile.subtitle.clone()),
+                    in_time: profile.in_time.is_some(),
                     ..FlameOptions::default()
                 };
-                let svg = flame::svg_of(&profile.folded, title, &options);
+                let svg = match &profile.in_time {
+                    Some(lines) => flame::svg(lines, title, &options),
+                    None => flame::svg_of(&profile.folded, title, &options),
+                };
                 svg.map_err(|e| Error::other(format!("flamegraph: {e}")))?.into_bytes()
             }
             Self::Folded => profile.folded.to_string().into_bytes(),
@@ -56,6 +60,7 @@ fn stacks(profile: &Profile) -> Cow<'_, Stacks> {
                 Measure::Samples => ("samples", "count"),
                 Measure::Bytes => ("space", "bytes"),
                 Measure::Nanoseconds => ("wall", "nanoseconds"),
+                Measure::CpuTime => ("cpu", "nanoseconds"),
             };
             Cow::Owned(Stacks::from_folded(&profile.folded, kind, unit))
         }

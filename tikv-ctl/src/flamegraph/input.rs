@@ -2,11 +2,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use memmap2::Mmap;
+use tracepoints_input::{Input, is_stdin};
 use tracepoints_profile::{
-    FoldOptions, Profile as Stacks,
+    FoldOptions, Folded, Profile as Stacks,
     flame::Measure,
-    format::{self, ReadOptions},
+    format::{self, Format, ReadOptions},
     symbols::{self, SymbolOptions},
 };
 
@@ -16,10 +16,10 @@ use crate::{Error, Result, output::Output};
 /// Which file, and what of it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct InputArgs {
-    /// A profile of any process: perf.data, pprof, output of perf script, Firefox, speedscope, folded
+    /// A profile of any process: perf.data, pprof, output of perf script, Firefox, speedscope, folded; `-`: standard input
     #[arg(value_name = "PROFILE", conflicts_with_all = ["trace", "wall", "host"])]
     pub file: Option<PathBuf>,
-    /// Profile file: which of its weights, e.g. cpu; the first if absent
+    /// Profile file: which of its weights, e.g. cpu; if absent, the one that the file names, or the first
     #[arg(long, value_name = "KIND")]
     pub value: Option<String>,
     /// perf: which event, e.g. cycles; the first if absent
@@ -39,60 +39,95 @@ pub struct InputArgs {
 /// Reads the file and folds one of its weights.
 pub(super) fn read(args: &InputArgs, out: &mut Output<'_>) -> Result<Profile> {
     let path = args.file.clone().unwrap_or_default();
-    let fail = |e: &dyn std::fmt::Display| Error::other(format!("{}: {e}", path.display()));
-    let bytes = open(&path).map_err(|e| fail(&e))?;
-    let bytes = bytes.as_deref().unwrap_or_default();
-    let options = ReadOptions { event: args.event.clone(), times: true };
-    let (form, stacks) = format::read(bytes, &options).map_err(|e| fail(&e))?;
+    let symbols = symbol_options(args)?;
+    let options = ReadOptions { event: args.event.clone(), times: true, symbols: symbols.clone() };
+    let (form, stacks) = profile(&path, &options, out)?;
+    let (stacks, notes) = symbols::resolve(&stacks, &symbols);
+    for note in &notes {
+        out.note(note);
+    }
+    let value = value(&stacks, args.value.as_deref())?;
+    let folded = stacks.fold(&FoldOptions { value, ..FoldOptions::default() });
+    let measure = measure(&stacks, value);
+    let (kind, unit) = kind_and_unit(&stacks, value);
+    let subtitle = format!("{form}: {kind}, {} in all", in_unit(&folded, unit));
+    Ok(Profile {
+        folded,
+        measure,
+        title: title(&path),
+        subtitle,
+        operations: Vec::new(),
+        stacks: Some(stacks),
+        in_time: None,
+    })
+}
+
+/// A profile of any form, with a note for each loss. `-` is standard input.
+pub(super) fn profile(path: &Path, options: &ReadOptions, out: &mut Output<'_>) -> Result<(Format, Stacks)> {
+    let fail = |e: &dyn std::fmt::Display| Error::other(format!("{}: {e}", title(path)));
+    let bytes = Input::open(path).map_err(|e| Error::other(format!("{}: {e}", path.display())))?;
+    let (form, stacks) = format::read(&bytes, options).map_err(|e| fail(&e))?;
     for comment in stacks.comments.iter().filter(|comment| comment.contains("left out")) {
         out.note(comment);
     }
-    let stacks = named(args, stacks, out)?;
-    let value = value(&stacks, args.value.as_deref())?;
-    let folded = stacks.fold(&FoldOptions { value, ..FoldOptions::default() });
-    let what = &stacks.value_types()[value];
-    let (kind, unit) = (stacks.text(what.kind), stacks.text(what.unit));
-    let measure = match unit {
-        "nanoseconds" => Measure::Nanoseconds,
-        "bytes" => Measure::Bytes,
-        _ => Measure::Samples,
-    };
-    let subtitle = format!("{form}: {kind} in {unit}, {} in all", folded.total());
-    let title = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Profile { folded, measure, title, subtitle, operations: Vec::new(), stacks: Some(stacks) })
+    let negative =
+        stacks.samples().filter(|s| s.values.get(stacks.default_value).is_some_and(|v| *v < 0)).count();
+    if negative > 0 {
+        out.note(&format!(
+            "{negative} samples have a negative value and so no width: they are left out of what is drawn"
+        ));
+    }
+    Ok((form, stacks))
 }
 
-/// Names what has addresses only, and tells what stays without a name.
-fn named(args: &InputArgs, stacks: Stacks, out: &mut Output<'_>) -> Result<Stacks> {
+/// The name of the file.
+pub(super) fn title(path: &Path) -> String {
+    if is_stdin(path) {
+        return "standard input".to_owned();
+    }
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn kind_and_unit(stacks: &Stacks, value: usize) -> (&str, &str) {
+    stacks.value_types().get(value).map_or(("", ""), |what| (stacks.text(what.kind), stacks.text(what.unit)))
+}
+
+/// What the widths stand for: CPU time and wall-clock time are drawn in colours of their own.
+pub(super) fn measure(stacks: &Stacks, value: usize) -> Measure {
+    match kind_and_unit(stacks, value) {
+        ("cpu", "nanoseconds") => Measure::CpuTime,
+        (_, "nanoseconds") => Measure::Nanoseconds,
+        (_, "bytes") => Measure::Bytes,
+        _ => Measure::Samples,
+    }
+}
+
+/// The total with its unit: time in ms.
+pub(super) fn in_unit(folded: &Folded, unit: &str) -> String {
+    let total = folded.total() as f64 / 10f64.powi(folded.decimals() as i32);
+    let unit = unit.split('/').next().unwrap_or(unit);
+    match unit {
+        "nanoseconds" => format!("{:.3} ms", total / 1e6),
+        "count" => format!("{total} samples"),
+        unit => format!("{total} {unit}"),
+    }
+}
+
+fn symbol_options(args: &InputArgs) -> Result<SymbolOptions> {
     let given = args.binary.iter().chain(&args.debug_dir);
     if let Some(missing) = given.into_iter().find(|path| !path.exists()) {
         return Err(Error::other(format!("{}: there is no such file or directory", missing.display())));
     }
-    let options = SymbolOptions {
+    Ok(SymbolOptions {
         binaries: args.binary.clone(),
         debug_dirs: args.debug_dir.clone(),
         cache: symbols::default_cache_dir().filter(|_| !args.no_symbol_cache),
-    };
-    let (stacks, notes) = symbols::resolve(&stacks, &options);
-    for note in &notes {
-        out.note(note);
-    }
-    Ok(stacks)
-}
-
-/// None for an empty file, which cannot be mapped.
-fn open(path: &Path) -> std::io::Result<Option<Mmap>> {
-    let file = std::fs::File::open(path)?;
-    if file.metadata()?.len() == 0 {
-        return Ok(None);
-    }
-    // SAFETY: the map is only read; a profile that is written meanwhile may be misread, but is read as any bytes are.
-    unsafe { Mmap::map(&file) }.map(Some)
+    })
 }
 
 /// The place of a weight by its name.
 pub(super) fn value(stacks: &Stacks, kind: Option<&str>) -> Result<usize> {
-    let Some(kind) = kind else { return Ok(0) };
+    let Some(kind) = kind else { return Ok(stacks.default_value) };
     stacks.value_named(kind).ok_or_else(|| {
         let known: Vec<_> = stacks.value_types().iter().map(|v| stacks.text(v.kind)).collect();
         Error::other(format!("--value {kind}: the profile has {}", known.join(", ")))

@@ -4,15 +4,22 @@ use std::{collections::HashSet, io::Write, path::Path};
 
 use kvproto::tracecontrol::{RecordRequest, trace_control_client::TraceControlClient};
 use tracepoints::trace_file::TraceFile;
-use tracepoints_profile::{Operation, Pick, cohort, flame::Measure, join, wall::WallOptions};
+use tracepoints_input::OnDisk;
+use tracepoints_profile::{
+    Operation, Pick, cohort,
+    flame::Measure,
+    join,
+    wall::{self, WallOptions},
+};
 
 use super::{Profile, cpu::Samples};
 use crate::{Error, Result, cli::Global, online, output::Output};
 
 /// The requests in the trace file at `path`.
 pub fn of_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
-    let file = TraceFile::open(path).map_err(|e| Error::other(format!("--trace: {e}")))?;
-    let title = format!("Wall clock of {}", path.file_name().unwrap_or_default().to_string_lossy());
+    let disk = OnDisk::of(path).map_err(|e| Error::other(format!("--trace {}: {e}", path.display())))?;
+    let file = TraceFile::open(disk.path()).map_err(|e| Error::other(format!("--trace: {e}")))?;
+    let title = format!("Wall clock of {}", super::input::title(path));
     let recording = Recording::of(title, &file);
     // Afterwards: most damage is met while requests are read.
     for damage in file.damage() {
@@ -104,12 +111,24 @@ impl Recording {
         let cpu = samples.map(|s| s.take(out)).transpose()?.flatten();
         let all = if cpu.is_some() { self.operations.clone() } else { Vec::new() };
         let operations = self.pick(pick)?;
+        let in_time = match (&cpu, operations.as_slice()) {
+            (None, [one]) if !options.replicas => Some(wall::in_time(one, options)),
+            _ => None,
+        };
         let folded = match cpu {
             Some(cpu) => join::stacks(&operations, &all, &cpu, options),
             None => cohort::sum(&cohort::stacks(&operations, options)),
         };
         let count = operations.len();
         let subtitle = format!("{count} requests, {:.3} ms in all", folded.total() as f64 / 1e6);
-        Ok(Profile { folded, measure: Measure::Nanoseconds, title, subtitle, operations, stacks: None })
+        Ok(Profile {
+            folded,
+            measure: Measure::Nanoseconds,
+            title,
+            subtitle,
+            operations,
+            stacks: None,
+            in_time,
+        })
     }
 }

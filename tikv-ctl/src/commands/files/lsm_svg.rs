@@ -13,6 +13,12 @@ const LEFT: f64 = 130.0;
 const ROW: f64 = 22.0;
 const TOP: f64 = 40.0;
 const FAMILY_GAP: f64 = 26.0;
+/// Heights of what stands below the levels.
+const AXIS: f64 = 56.0;
+const LEGEND: f64 = 28.0;
+/// How many keys the axis names, and how much of each.
+const LABELS: usize = 8;
+const KEY_CHARS: usize = 22;
 
 /// Draws `families`. Keys have no length: each key that begins or ends something takes one step to the right.
 pub fn draw(families: &[Family<'_>], regions: &[Region]) -> String {
@@ -27,9 +33,7 @@ pub fn draw(families: &[Family<'_>], regions: &[Region]) -> String {
     }
     let borders: Vec<Vec<u8>> = borders.into_iter().collect();
     let last = borders.len().saturating_sub(1).max(1) as f64;
-    let x = |key: &[u8]| {
-        LEFT + (WIDTH - LEFT - 20.0) * borders.partition_point(|border| border.as_slice() < key) as f64 / last
-    };
+    let x = |key: &[u8]| place(borders.partition_point(|border| border.as_slice() < key), last);
     let (mut body, mut y) = (String::new(), TOP);
     for family in families {
         y = draw_family(family, &x, y, &mut body);
@@ -47,14 +51,87 @@ pub fn draw(families: &[Family<'_>], regions: &[Region]) -> String {
             text(&readable(&end))
         );
     }
+    body.push_str(&axis(&borders, y + 10.0));
+    body.push_str(&legend(y + 10.0 + AXIS));
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {0:.0}\" width=\"{WIDTH}\" height=\"{0:.0}\">\n\
          <style>text{{font:11px monospace;fill:#222}}.name{{font-weight:bold}}rect{{stroke:#fff;stroke-width:.7}}\
-         .border{{stroke:#b00;stroke-dasharray:3 3;stroke-width:.8}}</style>\n\
+         .border{{stroke:#b00;stroke-dasharray:3 3;stroke-width:.8}}.axis line{{stroke:#888}}</style>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"4\" y=\"20\" class=\"name\">region from:</text>\n{body}</svg>\n",
-        y + 12.0
+        y + 10.0 + AXIS + LEGEND
     )
+}
+
+/// Where a key's place on the axis is, for the border of this number.
+fn place(border: usize, last: f64) -> f64 {
+    LEFT + (WIDTH - LEFT - 20.0) * border as f64 / last
+}
+
+/// The axis of keys: a tick for each border, and the keys of some, from left to right in the order of their bytes.
+fn axis(borders: &[Vec<u8>], y: f64) -> String {
+    let last = borders.len().saturating_sub(1).max(1) as f64;
+    let mut out = format!(
+        "<g class=\"axis\"><text x=\"4\" y=\"{:.1}\" class=\"name\">keys</text>\
+         <line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\"/>\n",
+        y + 14.0,
+        place(borders.len().saturating_sub(1), last)
+    );
+    let step = borders.len().div_ceil(LABELS).max(1);
+    for (i, border) in borders.iter().enumerate() {
+        let (x, labelled) = (place(i, last), i % step == 0);
+        let end = y + if labelled { 6.0 } else { 3.0 };
+        let _ = write!(out, "<line x1=\"{x:.1}\" y1=\"{y:.1}\" x2=\"{x:.1}\" y2=\"{end:.1}\"/>");
+        if labelled {
+            let key = readable(border);
+            let short: String = key.chars().take(KEY_CHARS).collect();
+            let cut = if short.len() < key.len() { "…" } else { "" };
+            // Labels stand one below the other by turns, so that long keys do not overlap.
+            let row = y + 18.0 + if (i / step) % 2 == 0 { 0.0 } else { 13.0 };
+            let anchor = if x > WIDTH - 120.0 { "end" } else { "start" };
+            let _ = writeln!(
+                out,
+                "<text x=\"{x:.1}\" y=\"{row:.1}\" text-anchor=\"{anchor}\">{}{cut}<title>{}</title></text>",
+                text(&short),
+                text(&key)
+            );
+        }
+    }
+    let _ = writeln!(
+        out,
+        "<text x=\"{LEFT}\" y=\"{:.1}\">in the order of their bytes; each key that begins or ends a file or a region is one \
+         step to the right</text></g>",
+        y + 46.0
+    );
+    out
+}
+
+/// What shades and lines mean.
+fn legend(y: f64) -> String {
+    let mut out =
+        format!("<g class=\"legend\"><text x=\"4\" y=\"{:.1}\" class=\"name\">legend</text>", y + 12.0);
+    let mut x = LEFT;
+    for (depth, says) in
+        [(70, "a small SST"), (52, "half of the largest"), (35, "the largest SST of its column family")]
+    {
+        let _ = write!(
+            out,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"30\" height=\"16\" fill=\"hsl(210,60%,{depth}%)\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\">{says}</text>",
+            x + 36.0,
+            y + 12.0
+        );
+        x += 60.0 + 7.0 * says.len() as f64;
+    }
+    let _ = writeln!(
+        out,
+        "<line x1=\"{x:.1}\" y1=\"{y:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\" class=\"border\"/>\
+         <text x=\"{:.1}\" y=\"{:.1}\">border of a region</text></g>",
+        y + 16.0,
+        x + 8.0,
+        y + 12.0
+    );
+    out
 }
 
 /// Draws the levels of a family from `y` down, and tells where they end.
@@ -104,4 +181,31 @@ fn draw_family(family: &Family<'_>, x: &impl Fn(&[u8]) -> f64, mut y: f64, body:
 fn text(plain: &str) -> String {
     let plain = if plain.is_ascii() { plain.to_owned() } else { escape(plain.as_bytes()) };
     plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_picture_has_an_axis_of_keys_and_a_legend() {
+        let region = |id, start: &str, end: &str| Region {
+            id,
+            start_key: start.as_bytes().to_vec(),
+            end_key: end.as_bytes().to_vec(),
+            ..Region::default()
+        };
+        let svg = draw(&[], &[region(1, "", "k1"), region(2, "k1", "a<b")]);
+        for part in [
+            "class=\"axis\"",
+            "class=\"legend\"",
+            "in the order of their bytes",
+            "border of a region",
+            "k1",
+            "&lt;",
+        ] {
+            assert!(svg.contains(part), "{part}: {svg}");
+        }
+        assert_eq!((svg.matches("<g").count(), svg.matches("</g>").count()), (2, 2));
+    }
 }
