@@ -1,7 +1,7 @@
 //! What each command does.
 use std::{
     io::{self, IsTerminal, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +12,7 @@ use tracepoints::{
     printable::{Form, Writer, note, print},
     request::RequestKind,
 };
+use tracepoints_input::{OnDisk, is_stdin};
 
 use crate::{
     cli::{
@@ -114,7 +115,8 @@ fn attach(args: AttachArgs) -> Result<()> {
     show(Box::new(source), &args.common)
 }
 
-fn trace(args: TraceArgs) -> Result<()> {
+fn trace(mut args: TraceArgs) -> Result<()> {
+    let _copies = on_disk(&mut args)?;
     match &args.command {
         None => open(&args.open),
         Some(TraceCommand::Info(args)) => printing(args.json, |out| recording::info::run(args, out)),
@@ -132,6 +134,31 @@ fn printing(json: bool, f: impl FnOnce(&mut dyn io::Write) -> Result<()>) -> Res
     let mut out = Writer::new(io::stdout().lock(), form);
     let done = f(&mut out);
     unless_pipe_closed(done.and_then(|()| Ok(out.flush()?)))
+}
+
+/// Recordings are read by their index: those that come through a pipe, or as `-`, are copied to a temporary file first.
+fn on_disk(args: &mut TraceArgs) -> Result<Vec<OnDisk>> {
+    let mut paths: Vec<&mut PathBuf> = match &mut args.command {
+        None => args.open.file.iter_mut().collect(),
+        Some(TraceCommand::Info(args)) => vec![&mut args.file],
+        Some(TraceCommand::Grep(args)) => vec![&mut args.file],
+        Some(TraceCommand::Top(args)) => vec![&mut args.file],
+        Some(TraceCommand::Diff(args)) => vec![&mut args.before, &mut args.after],
+        Some(TraceCommand::Export(args)) => vec![&mut args.file],
+        Some(TraceCommand::Import(args)) => vec![&mut args.file],
+    };
+    if paths.iter().filter(|path| is_stdin(path)).count() > 1 {
+        bail!("standard input can be read once: give `-` for one file only");
+    }
+    let mut copies = Vec::new();
+    // Of a file that is not there, its reader complains.
+    let piped = |path: &Path| is_stdin(path) || path.metadata().is_ok_and(|about| !about.is_file());
+    for path in paths.iter_mut().filter(|path| piped(path)) {
+        let copy = OnDisk::of(path).with_context(|| format!("cannot read {}", path.display()))?;
+        copy.path().clone_into(path);
+        copies.push(copy);
+    }
+    Ok(copies)
 }
 
 /// Lists what another tool recorded, or opens one of it as steps.

@@ -7,9 +7,9 @@ use tracepoints_profile::{
     wall::{self, WallOptions},
 };
 
-/// Draws folded stacks whose counts are nanoseconds of wall time.
+/// Draws folded stacks whose counts are nanoseconds of wall time, in their order from left to right, coloured by layer.
 pub fn flame(title: &str, folded: &str) -> Result<String, ProfileError> {
-    let options = FlameOptions { measure: Measure::Nanoseconds, ..FlameOptions::default() };
+    let options = FlameOptions { measure: Measure::Nanoseconds, in_time: true, ..FlameOptions::default() };
     flame::svg(folded.lines(), &format!("{title}: wall-clock time by stage"), &options)
 }
 
@@ -32,5 +32,6 @@ mod tests {
             super::flame("get", "get;kv_get;mvcc;lock_cf_get 2000\nget;kv_get;mvcc;write_cf_seek 9000\n")
                 .unwrap();
         assert!(svg.contains("write_cf_seek") && svg.trim_end().ends_with("</svg>"));
+        assert!(svg.contains("id=\"legend\""), "{svg}");
     }
 }

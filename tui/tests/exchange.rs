@@ -164,3 +164,28 @@ fn files_that_are_no_trace_are_named() {
     let (import, export) = with(&[0xff; 64]);
     assert!(import.contains("offset 0") && export.contains("offset 0"), "{import} {export}");
 }
+
+#[test]
+fn a_trace_comes_through_standard_input() {
+    use std::{io::Write as _, process::Stdio};
+    let chrome = br#"[{"ph":"X","name":"alpha","ts":1,"dur":20,"pid":1,"tid":1}]"#;
+    for args in [
+        &["trace", "import", "-"][..],
+        &["trace", "import", "/dev/stdin"],
+        &["trace", "export", "-", "--format", "folded", "-o", "-"],
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tikv-tui"))
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(chrome).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && !output.stdout.is_empty(), "{args:?}: {said}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("alpha"), "{args:?}: {said}");
+    }
+    assert!(fails(&["trace", "diff", "-", "-"]).contains("standard input can be read once"));
+}

@@ -88,6 +88,14 @@ fn stacks<'a>(title: &str, steps: &'a [Step], requests: &[RequestInfo]) -> Vec<(
     out
 }
 
+/// The stacks in the order of time, for a picture that time goes through from left to right.
+pub fn in_time(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Fold> {
+    let stacks = stacks(title, steps, requests).into_iter().filter(|(_, step)| step.dur_ns > 0);
+    let mut out: Vec<_> = stacks.collect();
+    out.sort_by_key(|(_, step)| step.at_ns);
+    out.into_iter().map(|(names, step)| (names, step.dur_ns)).collect()
+}
+
 /// Folded stacks for a flamegraph: equal ones are added up.
 pub fn folded(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Fold> {
     let mut out: Vec<Fold> = Vec::new();

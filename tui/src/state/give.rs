@@ -52,13 +52,17 @@ impl Screen {
 
     pub(super) fn save_flame(&mut self) -> Effect {
         let folds = flame::folded(&self.operation, &self.steps, &self.requests);
-        let folded: String = folds.iter().map(|(names, ns)| format!("{} {ns}\n", names.join(";"))).collect();
+        let text = |folds: &[flame::Fold]| -> String {
+            folds.iter().map(|(names, ns)| format!("{} {ns}\n", names.join(";"))).collect()
+        };
+        let folded = text(&folds);
         if folded.is_empty() {
             self.say("no steps yet, so no flame");
             return Effect::None;
         }
         let mut files = vec![(format!("{}.folded", self.file_stem()), folded.clone())];
-        match crate::svg::flame(&self.operation, &folded) {
+        let in_time = text(&flame::in_time(&self.operation, &self.steps, &self.requests));
+        match crate::svg::flame(&self.operation, &in_time) {
             Ok(svg) => files.push((format!("{}.svg", self.file_stem()), svg)),
             Err(why) => self.say(format!("no SVG: {why}")),
         }
