@@ -119,6 +119,7 @@ impl Screen {
         }
         match self.phase() {
             Phase::Held | Phase::Running if self.source.scripted() => {
+                self.follow = true;
                 let result = self.source.next_operation();
                 self.tell(result);
             }
