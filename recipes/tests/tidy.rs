@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("prerequisites", 1),
     ("tracepoints", 10),
     ("tracepoints-input", 10),
+    ("tracepoints-input", 10),
     ("tracepoints-profile", 11),
     ("tracepoints-export", 12),
     ("kvproto", 20),
