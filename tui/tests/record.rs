@@ -17,10 +17,7 @@ use kvproto::tracecontrol::{
 use tokio::runtime::Runtime;
 use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, codegen::BoxStream, transport::server::TcpIncoming};
-use tracepoints::{
-    Collector, CollectorConfig, RequestKind,
-    request,
-};
+use tracepoints::{Collector, CollectorConfig, RequestKind, request};
 
 const BOUND: Duration = Duration::from_secs(60);
 

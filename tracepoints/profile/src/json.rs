@@ -33,12 +33,15 @@ pub fn document<T: DeserializeOwned>(text: &[u8]) -> Result<(T, Vec<String>), se
     };
     let text = repair(text);
     if let Some(document) = from_value(&text) {
-        let note = format!("the file is no strict JSON ({strict}); it was read as it is meant, and nothing is left out");
+        let note = format!(
+            "the file is no strict JSON ({strict}); it was read as it is meant, and nothing is left out"
+        );
         return Ok((document, vec![note]));
     }
     match from_value(&close(&text)) {
         Some(document) => {
-            let note = format!("the file is cut short or damaged ({strict}); what comes after it is left out");
+            let note =
+                format!("the file is cut short or damaged ({strict}); what comes after it is left out");
             Ok((document, vec![note]))
         }
         None => Err(strict),

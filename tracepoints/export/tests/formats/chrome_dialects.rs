@@ -108,7 +108,8 @@ fn a_bad_event_costs_that_event_and_is_reported_with_its_place() {
         let read = read(&text);
         assert_eq!(names(&read), ["a", "c"], "{bad}");
         let at = text.find(bad).unwrap();
-        let note = format!("1 events could not be read and were skipped; the first is at offset {at} (line 3)");
+        let note =
+            format!("1 events could not be read and were skipped; the first is at offset {at} (line 3)");
         assert_eq!(read.notes, [note], "{bad}");
     }
     let read = events(
