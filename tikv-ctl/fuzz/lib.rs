@@ -9,6 +9,8 @@ pub mod encryption;
 mod error;
 #[path = "../src/key.rs"]
 pub mod key;
+#[path = "../src/key_styles.rs"]
+mod key_styles;
 #[allow(unused_imports)] // some of it only commands ask for
 #[path = "../src/lsm/mod.rs"]
 pub mod lsm;

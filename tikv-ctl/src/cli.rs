@@ -38,13 +38,13 @@ pub struct Opt {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
-    /// Set the address of PD
+    /// The address of PD, such as 127.0.0.1:2379
     #[arg(long, global = true, value_name = "ADDR")]
     pub pd: Option<String>,
-    /// Set the remote host: a server's gRPC address
+    /// The address of one server: its gRPC address (--addr); its status address (--status-addr) for flamegraph
     #[arg(long, global = true, value_name = "ADDR")]
     pub host: Option<String>,
-    /// TiKV data-dir
+    /// The data directory of a TiKV; not with --host
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// PEM file of the authority that servers' certificates must be signed by: TLS, with --cert-path and --key-path
@@ -59,13 +59,14 @@ pub struct Global {
     /// TiKV config path; only the places of files are read from it
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Taken for compatibility: nothing is logged
-    #[arg(long, global = true, hide = true)]
+    /// The least level of what is logged: nothing is, at any level
+    #[arg(long, global = true, hide = true,
+          value_parser = ["critical", "fatal", "error", "warn", "warning", "info", "debug", "trace"])]
     pub log_level: Option<String>,
-    /// Taken for compatibility: nothing is logged
-    #[arg(long, global = true, hide = true)]
+    /// The form of what is logged: nothing is
+    #[arg(long, global = true, hide = true, value_parser = ["text", "json"])]
     pub log_format: Option<String>,
-    /// Taken for compatibility: what is read is always checked
+    /// Read a damaged directory, too: what can be read always is
     #[arg(long, global = true, hide = true)]
     pub skip_paranoid_checks: bool,
     /// Form of the output: text (TiKV's), json, or jsonl, which has each element of a list on a line (not in TiKV)
@@ -102,9 +103,18 @@ impl Global {
             ));
         }
         if path.is_dir() {
-            return Err(fail("expected a file, met a directory".to_owned()));
+            return Err(fail("expected a file, found a directory".to_owned()));
         }
         Ok(Some(OutputFile::new(path)))
+    }
+}
+
+impl Convert {
+    /// Whether anything is to be converted.
+    pub fn is_some(&self) -> bool {
+        [&self.hex_to_escaped, &self.escaped_to_hex, &self.decode, &self.encode]
+            .into_iter()
+            .any(Option::is_some)
     }
 }
 
@@ -285,14 +295,15 @@ pub enum Cmd {
         #[arg(short = 'f', long, value_name = "FILE")]
         file: PathBuf,
     },
-    /// Run ldb: list_column_families, manifest_dump, scan, get
+    /// Run RocksDB's ldb: scan, dump, get, multi_get, list_column_families, manifest_dump, checkconsistency,
+    /// unsafe_remove_sst_file
     #[command(disable_help_flag = true)]
     Ldb {
         /// Arguments of ldb, such as --db=DIR --column_family=write --hex scan
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Run sst_dump: --command=scan, check, verify, none; --show_properties
+    /// Run RocksDB's sst_dump: --command=check, scan, raw, verify, recompress, identify, none
     #[command(name = "sst_dump", alias = "sst-dump", disable_help_flag = true)]
     SstDump {
         /// Arguments of sst_dump, such as --file=FILE --command=scan --output_hex
@@ -301,8 +312,8 @@ pub enum Cmd {
     },
     /// Find SSTs that are damaged, what they held and what to do; regions are those of the directory
     BadSsts {
-        /// Taken for compatibility: the directory's own MANIFEST is read
-        #[arg(long, hide = true)]
+        /// Take levels and bounds of the SSTs from this MANIFEST; the directory's own if absent
+        #[arg(long, value_name = "FILE")]
         manifest: Option<PathBuf>,
     },
     /// Look into an SST file: its properties, its blocks, its keys; check it (not in TiKV)
@@ -367,15 +378,22 @@ pub enum Cmd {
 /// What of the requests inside to print, and how often.
 #[derive(Clone, Debug, Args)]
 pub struct InflightArgs {
-    /// Print again every so many seconds, until it is stopped
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1")]
+    /// Print again after each SECONDS, until it is stopped
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = seconds)]
     pub watch: Option<f64>,
-    /// Print at most so many, the oldest
+    /// Print up to this many, the oldest
     #[arg(long, default_value_t = 100)]
     pub limit: u32,
     /// Those of all stores that run in the server's process
     #[arg(long)]
     pub all_stores: bool,
+}
+
+/// A length of time that a thread can wait.
+fn seconds(text: &str) -> std::result::Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|e| format!("expected seconds: {e}"))?;
+    let fits = (0.05..=3600.0).contains(&seconds);
+    fits.then_some(seconds).ok_or_else(|| format!("expected 0.05 to 3600 seconds, found {text}"))
 }
 
 /// Which requests to keep. What is not given matches all.
@@ -384,7 +402,7 @@ pub struct KeepArgs {
     /// Kind of the request, e.g. kv_get or raw_put
     #[arg(long, visible_alias = "type", value_name = "KIND")]
     pub kind: Option<String>,
-    /// What its first key begins with; 16 bytes of it are looked at
+    /// What its first key begins with, in escaped form; 16 bytes of it are compared
     #[arg(short = 'k', long)]
     pub key: Option<String>,
     /// Its region

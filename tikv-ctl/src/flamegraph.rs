@@ -63,7 +63,7 @@ pub struct FlamegraphArgs {
     #[arg(long)]
     pub runtime_frames: bool,
     /// Wall clock: only requests of this kind, e.g. kv_get, kv_prewrite; `client`: whole operations
-    #[arg(long)]
+    #[arg(long, visible_alias = "type", value_name = "KIND")]
     pub kind: Option<String>,
     /// Wall clock: only the request of this id
     #[arg(long, value_name = "ID")]
@@ -232,8 +232,8 @@ fn write(args: &FlamegraphArgs, global: &Global, profile: &Profile, out: &mut Ou
         return out.json(&stacks);
     }
     if page::wanted(args.html, global.output.as_deref()) {
-        return out.bytes(page::of(profile)?.as_bytes());
+        return out.raw(page::of(profile)?.as_bytes());
     }
     let form = if args.folded { Form::Folded } else { args.form };
-    out.bytes(&form.of(profile, args.input.value.as_deref())?)
+    out.raw(&form.of(profile, args.input.value.as_deref())?)
 }

@@ -8,7 +8,7 @@ use std::{
 
 use security::SecurityManager;
 
-use crate::{Error, Result};
+use crate::{Error, Result, probe::is_grpc_address};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No profile is larger, in bytes.
@@ -39,11 +39,16 @@ pub fn get(
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n")?;
         (&mut stream).take(MAX_REPLY).read_to_end(&mut reply)
     };
-    if let Err(e) = exchange() {
-        // A gRPC server hangs up on HTTP/1.1.
-        return Err(fail(format!("the server went away: {e}; is it the address that --status-addr names?")));
-    }
-    parse(&reply).map_err(fail)
+    let exchanged = exchange().map_err(|e| format!("the server went away: {e}"));
+    let parsed = exchanged.and_then(|_| parse(&reply));
+    parsed.map_err(|what| {
+        // A gRPC server hangs up on HTTP/1.1, or answers in HTTP/2.
+        let grpc = if reply.starts_with(b"HTTP/1.") { None } else { is_grpc_address(host, security) };
+        match grpc {
+            Some(grpc) => fail(format!("{grpc}: give its status address, which its --status-addr names")),
+            None => fail(what),
+        }
+    })
 }
 
 /// The body of a whole reply; the error says what is wrong with it.

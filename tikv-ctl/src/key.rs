@@ -1,22 +1,26 @@
 //! Keys as people type them.
 
 use base64::Engine;
-use keys::{DATA_PREFIX, codec, data_key, escape, hex_upper, unescape};
+use keys::{DATA_PREFIX, codec, data_key, escape, hex_upper};
 
-use crate::{Error, Result, tidb::TableKey};
+use crate::{
+    Error, Result,
+    key_styles::{bracketed, unescape},
+    tidb::TableKey,
+};
 
 /// How the text of a key is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum KeyFormat {
-    /// TiKV's escaped form of a key with `z`, hexadecimal after `0x`, TiDB's `t100_r5`, or hexadecimal and base64 that
-    /// can be nothing else.
+    /// TiKV's escaped form of a key with `z`, hexadecimal after `0x`, TiDB's `t100_r5` and `{tableID=1, handle=5}`, Go's
+    /// and Rust's quoted strings and lists of bytes, or hexadecimal and base64 that can be nothing else.
     #[default]
     Auto,
     /// The user key itself, byte for byte: it is encoded and given its `z` as the command needs.
     Raw,
     /// Hexadecimal, with or without `0x`.
     Hex,
-    /// Escaped: `\n \r \t \" \\` and `\ooo` in octal.
+    /// Escaped: `\n \r \t \" \\`, `\ooo` in octal, and the escapes of Go's and Rust's strings.
     Escaped,
     /// Base64, of the standard or the URL alphabet.
     Base64,
@@ -53,7 +57,7 @@ pub fn parse_key(text: &str, format: KeyFormat, usage: KeyUse) -> Result<ParsedK
     match format {
         KeyFormat::Raw => Ok(ParsedKey::plain(from_user_key(text.as_bytes(), usage))),
         KeyFormat::Hex => Ok(complete(&hex(text)?, usage)),
-        KeyFormat::Escaped => Ok(complete(&escaped(text)?, usage)),
+        KeyFormat::Escaped => Ok(complete(&bracketed(text).map_or_else(|| escaped(text), Ok)?, usage)),
         KeyFormat::Base64 => Ok(complete(&base64(text)?, usage)),
         KeyFormat::Tidb => Ok(ParsedKey::plain(from_user_key(&tidb(text)?, usage))),
         KeyFormat::Auto => auto(text, usage),
@@ -63,14 +67,19 @@ pub fn parse_key(text: &str, format: KeyFormat, usage: KeyUse) -> Result<ParsedK
 /// Reads hexadecimal with or without `0x`.
 pub fn hex(text: &str) -> Result<Vec<u8>> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-    keys::hex_decode(digits)
+    // Go's `% x` has a space between bytes.
+    let digits: String = digits.split(' ').collect();
+    keys::hex_decode(&digits)
         .map_err(|e| Error::other(format!("key {text:?} is not hexadecimal: {e}; see --key-format")))
 }
 
-/// Reads TiKV's escaped form.
+/// Reads the escaped form of TiKV, Go or Rust.
 pub fn escaped(text: &str) -> Result<Vec<u8>> {
-    unescape(text)
-        .map_err(|e| Error::other(format!("key {text:?} is not in escaped form: {e}; see --key-format")))
+    unescape(text).map_err(|at| {
+        Error::other(format!(
+            "key {text:?} is not in escaped form: no escape is known that begins as that at byte {at}; see --key-format"
+        ))
+    })
 }
 
 /// Reads base64, padded or not.
@@ -120,7 +129,7 @@ pub fn inner(key: &[u8]) -> Option<Inner> {
 /// A way in which a key's text can be understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The form, by its name as a `--key-format`.
+    /// The form, by its name as a `--key-format`; `printed` for those that show by brackets or quotes.
     pub form: &'static str,
     /// The bytes that the text stands for.
     pub bytes: Vec<u8>,
@@ -132,6 +141,10 @@ pub struct Reading {
 pub fn readings(text: &str) -> Vec<Reading> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let hexadecimal = keys::hex_decode(digits.unwrap_or(text)).ok().filter(|_| !text.is_empty());
+    if let Some(bytes) = bracketed(text) {
+        let inner = inner(&bytes).unwrap_or_else(|| Inner { user_key: bytes.clone(), ts: None });
+        return vec![Reading { form: "printed", bytes, inner }];
+    }
     let escaped = unescape(text).ok();
     let forms = [("escaped", escaped.clone()), ("hex", hexadecimal), ("base64", decode_base64(text))];
     let whole = |bytes: Vec<u8>| Inner { user_key: bytes, ts: None };
@@ -213,6 +226,9 @@ fn auto(text: &str, usage: KeyUse) -> Result<ParsedKey> {
     if text.starts_with("0x") || text.starts_with("0X") {
         return Ok(complete(&hex(text)?, usage));
     }
+    if let Some(bytes) = bracketed(text) {
+        return Ok(complete(&bytes, usage));
+    }
     let key = escaped(text)?;
     let digits = (!text.is_empty()).then(|| keys::hex_decode(text).ok()).flatten();
     if inner(&key).is_none() && digits.as_deref().and_then(inner).is_none() {
@@ -284,6 +300,12 @@ mod tests {
             (r"k0000\000\000\000\374", KeyFormat::Escaped),
             ("k0000", KeyFormat::Escaped),
             ("emswMDAwAAAA/A==", KeyFormat::Auto),
+            (r#""zk0000\x00\x00\x00\xfc""#, KeyFormat::Auto),
+            (r#""k0000""#, KeyFormat::Auto),
+            (r"zk0000\x00\x00\x00\xfc", KeyFormat::Auto),
+            ("[122, 107, 48, 48, 48, 48, 0, 0, 0, 252]", KeyFormat::Auto),
+            ("[]byte{0x6b, 0x30, 0x30, 0x30, 0x30}", KeyFormat::Auto),
+            ("6b 30 30 30 30", KeyFormat::Hex),
             ("emswMDAwAAAA_A", KeyFormat::Base64),
             ("azAwMDA=", KeyFormat::Base64),
         ] {

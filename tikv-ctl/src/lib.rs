@@ -13,6 +13,7 @@ pub mod find;
 mod flamegraph;
 mod http;
 pub mod key;
+mod key_styles;
 mod key_text;
 pub mod line;
 pub mod lsm;
@@ -20,6 +21,8 @@ mod offline;
 mod online;
 mod output;
 mod pd;
+mod printable;
+mod probe;
 pub mod raft_engine;
 mod schema;
 pub mod simple_write;
@@ -28,6 +31,7 @@ pub mod source;
 pub mod text;
 pub mod tidb;
 pub mod timestamp;
+mod uses;
 mod write;
 
 use std::{
@@ -36,7 +40,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 pub use error::{DebugError, Error, Result};
 pub use offline::{Offline, StoreConfig};
@@ -45,6 +49,8 @@ pub use output::Format;
 
 use output::Output;
 
+/// Columns of a help text that is not for a terminal.
+const HELP_WIDTH: usize = 100;
 const FAILED: u8 = 1;
 /// -1, as TiKV's tool exits.
 const TIKV_FAILED: u8 = 255;
@@ -52,9 +58,19 @@ const TIKV_FAILED: u8 = 255;
 /// Runs the tool with the process's arguments and standard streams.
 pub fn main() -> ExitCode {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let terminal = out.is_terminal();
     // What is printed to the terminal shows itself how far it is.
-    let progress = err.is_terminal() && !out.is_terminal();
-    run_with(std::env::args_os(), &mut out, &mut err, progress)
+    let look = Look { progress: err.is_terminal() && !terminal, terminal };
+    run_with(std::env::args_os(), &mut out, &mut err, look)
+}
+
+/// Who looks at the streams.
+#[derive(Clone, Copy, Debug, Default)]
+struct Look {
+    /// Standard error is a terminal, standard output is none.
+    progress: bool,
+    /// Standard output is a terminal.
+    terminal: bool,
 }
 
 /// Runs the tool: results go to `out`, notes and our own errors to `err`.
@@ -63,16 +79,43 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> ExitCode {
-    run_with(args, out, err, false)
+    run_with(args, out, err, Look::default())
+}
+
+/// The arguments, and the name of the command; what should be known of them is noted on `err`.
+fn parse(
+    args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    look: Look,
+    err: &mut dyn Write,
+) -> std::result::Result<cli::Opt, clap::Error> {
+    let mut tool = cli::Opt::command();
+    if !look.terminal {
+        tool = tool.term_width(HELP_WIDTH);
+    }
+    let mut tool = uses::without_repeats(tool);
+    let matches = tool.try_get_matches_from_mut(args)?;
+    let opt = cli::Opt::from_arg_matches(&matches).map_err(|e| e.format(&mut tool))?;
+    let wrong = |e: Error| tool.clone().error(clap::error::ErrorKind::ArgumentConflict, e);
+    if let Some(command) = matches.subcommand_name() {
+        for note in uses::check(command, &opt.global).map_err(wrong)? {
+            let _ = writeln!(err, "{note}");
+        }
+        if opt.convert.is_some() {
+            return Err(wrong(Error::other(
+                "a key is converted, or a command is run: leave one of them out",
+            )));
+        }
+    }
+    Ok(opt)
 }
 
 fn run_with(
     args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     out: &mut dyn Write,
     err: &mut dyn Write,
-    progress: bool,
+    look: Look,
 ) -> ExitCode {
-    let opt = match cli::Opt::try_parse_from(args) {
+    let opt = match parse(args, look, err) {
         Ok(opt) => opt,
         Err(e) => return usage(&e, out, err),
     };
@@ -81,7 +124,8 @@ fn run_with(
         Ok(file) => file,
         Err(e) => return fail(&e, format, false, out, err),
     };
-    let progress = progress || (file.is_some() && std::io::stderr().is_terminal());
+    let progress = look.progress || (file.is_some() && look.terminal && std::io::stderr().is_terminal());
+    let terminal = look.terminal && file.is_none();
     let (result, written) = {
         let to: &mut dyn Write = match &mut file {
             Some(file) => file,
@@ -90,6 +134,9 @@ fn run_with(
         let mut output = Output::new(format, to, err);
         if progress {
             output = output.with_progress();
+        }
+        if terminal {
+            output = output.on_terminal();
         }
         let result = commands::run(opt, &mut output);
         output.done();
@@ -109,23 +156,36 @@ fn run_with(
 /// Help and version go to `out`; wrong flags to `err`.
 fn usage(e: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let text = e.render();
-    let _ = if e.use_stderr() { write!(err, "{text}") } else { write!(out, "{text}") };
-    ExitCode::from(e.exit_code() as u8)
+    if e.use_stderr() {
+        let _ = write!(err, "{text}");
+        return ExitCode::from(e.exit_code() as u8);
+    }
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(err, "tikv-ctl: {}", Error::Output(e));
+            ExitCode::from(FAILED)
+        }
+        _ => ExitCode::from(e.exit_code() as u8),
+    }
 }
 
 /// A document that was begun on `out` gets no second one behind it: the error is on `err` then.
 fn fail(e: &Error, format: Format, written: bool, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let is_tikvs = matches!(e, Error::Tikv(_) | Error::TikvStderr(_));
-    let _ = if format == Format::Json && written {
+    let text = e.to_string();
+    let text = String::from_utf8_lossy(&printable::printable(text.as_bytes())).into_owned();
+    // Where the output cannot be written the error is not either.
+    let apart = (format == Format::Json && written) || matches!(e, Error::Output(_));
+    let _ = if format != Format::Text && apart {
         writeln!(err, "{}", serde_json::json!({ "error": e.to_string() }))
     } else if format != Format::Text {
         writeln!(out, "{}", serde_json::json!({ "error": e.to_string() }))
     } else if matches!(e, Error::TikvStderr(_)) {
-        writeln!(err, "{e}")
+        writeln!(err, "{text}")
     } else if is_tikvs {
-        writeln!(out, "{e}")
+        writeln!(out, "{text}")
     } else {
-        writeln!(err, "tikv-ctl: {e}")
+        writeln!(err, "tikv-ctl: {text}")
     };
     ExitCode::from(if is_tikvs { TIKV_FAILED } else { FAILED })
 }

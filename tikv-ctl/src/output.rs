@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Result;
+use crate::{Result, printable::printable};
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -65,6 +65,8 @@ pub struct Output<'a> {
     notes: &'a mut dyn Write,
     progress: Option<ProgressBar>,
     written: bool,
+    /// A person looks at the output as it comes.
+    terminal: bool,
 }
 
 impl<'a> Output<'a> {
@@ -76,7 +78,14 @@ impl<'a> Output<'a> {
             notes,
             progress: None,
             written: false,
+            terminal: false,
         }
+    }
+
+    /// The output is a terminal: what would steer it is escaped everywhere.
+    pub fn on_terminal(mut self) -> Output<'a> {
+        self.terminal = true;
+        self
     }
 
     /// Shows how far long work is, on standard error if it is a terminal.
@@ -139,13 +148,22 @@ impl<'a> Output<'a> {
 
     /// Prints a line of text.
     pub fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
-        self.written = true;
-        self.out.write_all(text.as_ref().as_bytes())?;
-        Ok(self.out.write_all(b"\n")?)
+        self.bytes(text.as_ref().as_bytes())?;
+        self.raw(b"\n")
     }
 
-    /// Prints bytes as they are.
-    pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Prints text; what would steer a terminal is escaped.
+    pub fn bytes(&mut self, text: &[u8]) -> Result<()> {
+        self.raw(&printable(text))
+    }
+
+    /// Prints bytes of a store, which were asked for as they are: escaped on a terminal only.
+    pub fn foreign(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.terminal { self.bytes(bytes) } else { self.raw(bytes) }
+    }
+
+    /// Prints bytes as they are: a file, or what the tool itself says to the terminal.
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<()> {
         self.written |= !bytes.is_empty();
         Ok(self.out.write_all(bytes)?)
     }
@@ -185,15 +203,19 @@ impl<'a> Output<'a> {
     /// Tells something that is no result. A closed standard error is no reason to stop.
     pub fn note(&mut self, text: &str) {
         if let Some(bar) = &self.progress {
-            return bar.suspend(|| drop(writeln!(self.notes, "{text}")));
+            return bar.suspend(|| note(self.notes, text));
         }
-        let _ = writeln!(self.notes, "{text}");
+        note(self.notes, text);
     }
 
     /// Writes out what is buffered.
     pub fn flush(&mut self) -> Result<()> {
         Ok(self.out.flush()?)
     }
+}
+
+fn note(notes: &mut dyn Write, text: &str) {
+    let _ = notes.write_all(&[&printable(text.as_bytes())[..], b"\n"].concat());
 }
 
 /// A JSON array printed while its elements are found, so that a long scan does not fill the memory.

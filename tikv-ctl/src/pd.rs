@@ -6,7 +6,11 @@ use kvproto::{
 };
 use pd::client::PdClient;
 
-use crate::{Error, Result, cli::Global};
+use crate::{
+    Error, Result,
+    cli::Global,
+    probe::{is_grpc_address, is_status_address},
+};
 
 /// A connection to PD.
 pub struct Pd {
@@ -36,7 +40,18 @@ impl Pd {
             addresses.iter().flat_map(|list| list.split(',').map(str::to_owned)).collect();
         let address = endpoints.join(",");
         let client = runtime.block_on(PdClient::connect_secure(&endpoints, security)).map_err(|e| {
-            Error::other(format!("--pd {address}: {e}; see that PD runs there{}", told.hint()))
+            let other = endpoints.iter().find_map(|host| {
+                is_grpc_address(host, &told).or_else(|| {
+                    // PD speaks HTTP, too: only a server's configuration tells it from one.
+                    is_status_address(host, &told).filter(|what| what.contains("status address of a server"))
+                })
+            });
+            Error::other(match other {
+                Some(what) => format!(
+                    "--pd {address}: {what}, and not that of PD: give the address that pd-server prints"
+                ),
+                None => format!("--pd {address}: {e}; see that PD runs there{}", told.hint()),
+            })
         })?;
         Ok(Pd { address, runtime, client })
     }
@@ -50,6 +65,22 @@ impl Pd {
         let found = self.runtime.block_on(self.client.get_region_by_id(id));
         let found = self.ask(&format!("region {id}"), found)?;
         Ok((found.region, found.leader))
+    }
+
+    /// A region; none: PD does not know it.
+    pub fn region_if_known(&self, id: u64) -> Result<Option<Region>> {
+        match self.runtime.block_on(self.client.get_region_by_id(id)) {
+            Err(pd::client::Error::RegionNotFound(_)) => Ok(None),
+            found => Ok(Some(self.ask(&format!("region {id}"), found)?.region)),
+        }
+    }
+
+    /// Who leads a region, if PD knows it.
+    pub fn leader(&self, id: u64) -> Result<Option<Peer>> {
+        match self.runtime.block_on(self.client.get_region_by_id(id)) {
+            Err(pd::client::Error::RegionNotFound(_)) => Ok(None),
+            found => Ok(self.ask(&format!("region {id}"), found)?.leader.filter(|leader| leader.id > 0)),
+        }
     }
 
     /// A store.
@@ -68,6 +99,11 @@ impl Pd {
     pub fn scan(&self, start: &[u8], end: &[u8]) -> Result<Vec<pdpb::Region>> {
         let found = self.runtime.block_on(self.client.scan_regions(start, end, 0));
         self.ask("the regions", found)
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> u64 {
+        self.client.cluster_id()
     }
 
     /// A timestamp that is newer than all that were given before.

@@ -3,6 +3,7 @@
 use kvproto::{
     eraftpb::Entry,
     kvrpcpb::{ApiVersion, MvccInfo},
+    metapb::{Peer, Region},
     raft_serverpb::{RaftApplyState, RaftLocalState, RegionLocalState},
 };
 
@@ -41,6 +42,11 @@ pub trait Source {
 
     /// The value of a RocksDB key.
     fn get(&self, cf: &str, key: &[u8]) -> Answer<Vec<u8>>;
+
+    /// Who leads `region`, where that is known: files do not have it.
+    fn leader(&self, _region: &Region) -> Option<Peer> {
+        None
+    }
 
     /// A region's states; not found when it has none.
     fn region_info(&self, region: u64) -> Answer<RegionInfo>;

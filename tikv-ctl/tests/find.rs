@@ -62,5 +62,5 @@ fn what_is_nowhere_says_what_was_looked_for() {
     let (code, out, err) = ctl(&["find", "t100_r5", "--data-dir", dir.path().to_str().unwrap()]);
     assert!(code == 1 && out.is_empty() && err.contains(r"t\200") && err.contains("--key-format"), "{err}");
     let (code, _, err) = ctl(&["find", "a", "--host", "127.0.0.1:1"]);
-    assert!(code == 1 && err.contains("--data-dir"), "{err}");
+    assert!(code == 2 && err.contains("--host has no effect on find") && err.contains("--data-dir"), "{err}");
 }

@@ -15,7 +15,7 @@ use common::{
     titan,
 };
 use engine_rocks::{CF_RAFT, CF_WRITE, DbConfig, RocksEngine};
-use kvproto::raft_serverpb::RaftApplyState;
+use kvproto::{metapb::PeerRole, raft_serverpb::RaftApplyState};
 use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
 use tempfile::TempDir;
 use tikv_ctl::lsm::Db;
@@ -39,6 +39,9 @@ fn plain() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path());
     fill(&store);
+    for id in [2, 4] {
+        store.put_peers(id, &[(id + 1, 1, PeerRole::Voter), (id + 100, 9, PeerRole::Voter)]);
+    }
     store.put_version(b"big", 22, 23, &[b'N'; 400]);
     store.put_version(b"zz", 22, 23, b"right");
     store.kv.put_cf("default", &data_key(b"orphan", 7), b"nobody leads here").unwrap();
@@ -176,7 +179,7 @@ impl Kind {
 
 const COMMANDS: &[&[&str]] = &[
     &["tombstone", "-r", "4", "--force"],
-    &["unsafe-recover", "remove-fail-stores", "-s", "1", "-r", "2,4"],
+    &["unsafe-recover", "remove-fail-stores", "-s", "9", "-r", "2,4"],
     &["unsafe-recover", "drop-unapplied-raftlog", "-r", "2"],
     &["recover-mvcc", "--all"],
     &["reset-to-version", "-v", "15"],
@@ -373,11 +376,7 @@ fn copies_of_given_directories_are_written_and_restored() {
         if config.is_file() {
             kind.flags.extend(["--config".to_owned(), config.to_str().unwrap().to_owned()]);
         }
-        for args in [
-            &["unsafe-recover", "remove-fail-stores", "-s", "1", "--all-regions"][..],
-            &["reset-to-version", "-v", "1"],
-            &["flashback", "-v", "1"],
-        ] {
+        for args in [&["reset-to-version", "-v", "1"][..], &["flashback", "-v", "1"]] {
             there_and_back(&kind.flags(), args, &mut || kind.engines_agree());
             kind.engines_agree();
             println!("{}: {args:?}", given.display());

@@ -31,7 +31,8 @@ fn compact_dir(args: &CompactArgs, region: Option<u64>, global: &Global, out: &m
     drop(store);
     let config = global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default();
     let dir = global.data_dir.as_ref().ok_or_else(|| Error::other("give --data-dir DIR"))?;
-    write::compact::compact(dir, &config, cf, (&from, &to), args.threads)?;
+    let bottommost = args.bottommost.to_engine();
+    write::compact::compact(dir, &config, cf, (&from, &to), args.threads, bottommost)?;
     let verb = if region.is_some() { "compact_region" } else { "compact" };
     out.either(
         || format!("store:\"local\" {verb} db:Kv cf:{cf} range:[{from:?}, {to:?}) success!"),
@@ -62,7 +63,8 @@ pub struct CompactArgs {
     #[arg(short = 'd', value_name = "DB", default_value = "kv", value_parser = ["kv", "raft"])]
     pub db: String,
     /// Column families; one for `compact`
-    #[arg(short = 'c', value_name = "CF", value_delimiter = ',', default_value = "default")]
+    #[arg(short = 'c', value_name = "CF", value_delimiter = ',', default_value = "default",
+          value_parser = ["default", "lock", "write", "raft"])]
     pub cf: Vec<String>,
     /// Start key (with z) in escaped form
     #[arg(short = 'f', long, value_name = "KEY")]
@@ -71,7 +73,7 @@ pub struct CompactArgs {
     #[arg(short = 't', long, value_name = "KEY")]
     pub to: Option<String>,
     /// Threads of one compaction
-    #[arg(short = 'n', long, default_value_t = 8)]
+    #[arg(short = 'n', long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub threads: u32,
     /// What becomes of the bottommost level
     #[arg(short = 'b', long, value_enum, default_value_t)]
@@ -91,6 +93,14 @@ pub enum Bottommost {
 }
 
 impl Bottommost {
+    fn to_engine(self) -> engine_rocks::BottommostLevelCompaction {
+        match self {
+            Bottommost::Skip => engine_rocks::BottommostLevelCompaction::Skip,
+            Bottommost::Force => engine_rocks::BottommostLevelCompaction::Force,
+            Bottommost::Default => engine_rocks::BottommostLevelCompaction::IfHaveCompactionFilter,
+        }
+    }
+
     fn to_wire(self) -> BottommostLevelCompaction {
         match self {
             Bottommost::Skip => BottommostLevelCompaction::Skip,
@@ -108,7 +118,7 @@ pub enum AdminCmd {
         #[command(flatten)]
         args: CompactArgs,
         /// Compact the range of this region
-        #[arg(short = 'r', long, value_name = "REGION")]
+        #[arg(short = 'r', long, value_name = "REGION", conflicts_with_all = ["from", "to"])]
         region: Option<u64>,
     },
     /// Compact the whole cluster in a specified range in one or more column families (needs --pd)

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::{
     Error, Offline, Result,
-    lsm::{ColumnFamily, InternalKey, SstFile, read_whole},
+    cli::Global,
+    lsm::{ColumnFamily, Db, InternalKey, SstFile, read_whole},
     output::Output,
     source::Source,
     text::message_text,
@@ -54,8 +55,25 @@ fn verify(file: &SstFile) -> std::result::Result<(), crate::lsm::Error> {
     Ok(())
 }
 
-/// `bad-ssts`: SSTs that do not read, what they held, and what to do.
-pub fn bad_ssts(store: &Offline, data_dir: &Path, out: &mut Output<'_>) -> Result<()> {
+/// `bad-ssts`: SSTs that do not read, what they held, and what to do; levels and bounds are those of `manifest`, or of the
+/// directory's own.
+pub fn bad_ssts(
+    store: &Offline,
+    manifest: Option<&Path>,
+    global: &Global,
+    out: &mut Output<'_>,
+) -> Result<()> {
+    let data_dir = global.data_dir.as_deref().unwrap_or(Path::new(""));
+    let named = match manifest {
+        Some(_) if store.has_tablets() => {
+            return Err(Error::other(
+                "--manifest is of one RocksDB, and this store has one for each region: leave it out",
+            ));
+        }
+        Some(manifest) => Some(Db::open_by(store.kv().dir(), manifest)?),
+        None => None,
+    };
+    let kv = named.as_ref().unwrap_or(store.kv());
     let mut regions = Vec::new();
     for id in store.all_regions().map_err(|e| e.of("Debugger::get_all_regions_in_store"))? {
         let info = store.region_info(id).map_err(|e| e.of("Debugger::region_info"))?;
@@ -67,7 +85,7 @@ pub fn bad_ssts(store: &Offline, data_dir: &Path, out: &mut Output<'_>) -> Resul
         out.line(format!("\nstart to print bad ssts; data_dir:{data_dir}; db:{db}"))?;
     }
     let (mut bad, mut objects) = (0, Vec::new());
-    for family in store.kv().families() {
+    for family in kv.families() {
         for file in family.files() {
             out.tick("SSTs");
             let Err(error) = verify(file) else { continue };
@@ -84,7 +102,8 @@ pub fn bad_ssts(store: &Offline, data_dir: &Path, out: &mut Output<'_>) -> Resul
             out.line(RULE)?;
             out.line(format!("corruption info:\n{error}\n\nsst meta:"))?;
             out.line(sst_meta(family, file))?;
-            hints(file, &hit, (data_dir, &db)).into_iter().try_for_each(|line| out.line(line))?;
+            let hints = hints(file, &hit, (data_dir, &db), global.pd.as_deref());
+            hints.into_iter().try_for_each(|line| out.line(line))?;
         }
     }
     if out.is_json() {
@@ -129,8 +148,19 @@ fn sst_meta(family: &ColumnFamily, file: &SstFile) -> String {
     )
 }
 
+/// `text` as a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// Which regions the file had keys of, and the commands that do without it.
-fn hints(file: &SstFile, regions: &[&Region], (data_dir, db): (&Path, &Path)) -> Vec<String> {
+fn hints(
+    file: &SstFile,
+    regions: &[&Region],
+    (data_dir, db): (&Path, &Path),
+    pd: Option<&str>,
+) -> Vec<String> {
     let mut lines = Vec::new();
     let is_data = |key: &[u8]| key.first() == Some(&keys::DATA_PREFIX);
     if !is_data(file.smallest()) {
@@ -145,10 +175,12 @@ fn hints(file: &SstFile, regions: &[&Region], (data_dir, db): (&Path, &Path)) ->
     lines.extend(regions.iter().filter_map(|r| message_text("metapb.Region", &r.encode_to_vec()).ok()));
     let name = file.path().file_stem().unwrap_or_default().to_string_lossy();
     lines.push("\nrefer operations:".to_owned());
-    lines.push(format!("tikv-ctl ldb --db={} unsafe_remove_sst_file {name}", db.display()));
-    let tombstone = |region: &&Region| {
-        format!("tikv-ctl --data-dir={} tombstone -r {} -p <endpoint>", data_dir.display(), region.id)
-    };
+    // The words are TiKV's; they can be typed as they are, but for PD's address where that is not known.
+    let (db, data_dir) = (quoted(&db.display().to_string()), quoted(&data_dir.display().to_string()));
+    lines.push(format!("tikv-ctl ldb --db={db} unsafe_remove_sst_file {name}"));
+    let pd = pd.unwrap_or("<endpoint>");
+    let tombstone =
+        |region: &&Region| format!("tikv-ctl --data-dir={data_dir} tombstone -r {} -p {pd}", region.id);
     lines.extend(regions.iter().map(tombstone));
     lines
 }

@@ -1,5 +1,7 @@
 //! `flashback` of a running cluster: each region is closed, written back to what it was, and opened again.
 
+mod locks;
+
 use std::{
     collections::BTreeMap,
     thread,
@@ -79,6 +81,10 @@ pub fn run(wanted: &Flashback, undo: bool, how: &How, global: &Global, out: &mut
     if !out.is_json() {
         let version = wanted.version;
         out.line(format!("flashback whole cluster with version {version} from [{start}] to [{end}]"))?;
+    }
+    let ended = cluster.end_committed(out)?;
+    if ended > 0 {
+        out.note(&format!("{ended} keys were committed first: the primaries of their transactions are"));
     }
     let start_ts = cluster.pd.tso()?;
     let prepared = cluster.prepare(start_ts, out)?;

@@ -13,6 +13,7 @@ use tracepoints::collector::InFlight;
 use crate::{
     Error, Result,
     cli::{Global, InflightArgs, KeepArgs, KeptArgs},
+    key::escaped,
     online,
     output::Output,
 };
@@ -54,12 +55,12 @@ pub fn inflight(args: &InflightArgs, global: &Global, out: &mut Output<'_>) -> R
         let rows: Vec<InFlight> = serde_json::from_slice(&reply.json)
             .map_err(|e| Error::other(format!("the server's answer is not a list of requests: {e}")))?;
         if args.watch.is_some() && !out.is_json() && std::io::stdout().is_terminal() {
-            out.bytes(b"\x1b[2J\x1b[H")?;
+            out.raw(b"\x1b[2J\x1b[H")?;
         }
         print(&rows, reply.total, out)?;
         let Some(seconds) = args.watch else { return Ok(()) };
         out.flush()?;
-        thread::sleep(Duration::from_secs_f64(seconds.clamp(0.05, 3600.0)));
+        thread::sleep(Duration::from_secs_f64(seconds));
     }
 }
 
@@ -79,7 +80,7 @@ fn print(rows: &[InFlight], total: u64, out: &mut Output<'_>) -> Result<()> {
 pub fn keep(args: &KeepArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let server = Server::connect(global, "keep")?;
     let request = KeepRequest {
-        key: args.key.clone().unwrap_or_default().into_bytes(),
+        key: args.key.as_deref().map_or(Ok(Vec::new()), escaped)?,
         region_id: args.region,
         request_type: args.kind.clone().unwrap_or_default(),
         count: args.count,
@@ -103,7 +104,7 @@ pub fn kept(args: &KeptArgs, global: &Global, out: &mut Output<'_>) -> Result<()
     loop {
         match server.runtime.block_on(chunks.message()) {
             Ok(Some(chunk)) if out.is_json() => trace.extend_from_slice(&chunk.data),
-            Ok(Some(chunk)) => out.bytes(&chunk.data)?,
+            Ok(Some(chunk)) => out.raw(&chunk.data)?,
             Ok(None) if out.is_json() => {
                 let text = BASE64_STANDARD.encode(&trace);
                 return out.json(&json!({ "bytes": trace.len(), "trace_base64": text }));

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::CommandFactory;
 use serde_json::json;
 
-use crate::{Error, Result, cli::Opt, output::Output};
+use crate::{Error, Result, cli::Opt, output::Output, uses::without_repeats};
 
 /// Prints what `shell` reads to complete the tool's words.
 pub fn completions(shell: clap_complete::Shell, out: &mut Output<'_>) -> Result<()> {
@@ -15,14 +15,14 @@ pub fn completions(shell: clap_complete::Shell, out: &mut Output<'_>) -> Result<
         let script = String::from_utf8_lossy(&text);
         return out.json(&json!({ "shell": shell.to_string(), "script": script }));
     }
-    out.bytes(&text)
+    out.raw(&text)
 }
 
 /// Writes `tikv-ctl.1` and a page for each command into `dir`.
 pub fn pages(dir: &Path, out: &mut Output<'_>) -> Result<()> {
     let fail = |e: std::io::Error| Error::other(format!("{}: {e}", dir.display()));
     std::fs::create_dir_all(dir).map_err(fail)?;
-    clap_mangen::generate_to(Opt::command(), dir).map_err(fail)?;
+    clap_mangen::generate_to(without_repeats(Opt::command()), dir).map_err(fail)?;
     let pages = std::fs::read_dir(dir).map_err(fail)?.count();
     if out.is_json() {
         return out.json(&json!({ "dir": dir, "pages": pages }));

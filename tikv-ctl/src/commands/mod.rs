@@ -1,6 +1,7 @@
 //! What each command prints.
 
 mod admin;
+mod cluster;
 mod convert;
 mod damage;
 mod data;
@@ -23,6 +24,8 @@ mod write;
 
 use std::path::Path;
 
+use kvproto::metapb::Region;
+
 pub use admin::AdminCmd;
 pub use write::WriteCmd;
 
@@ -31,6 +34,7 @@ use crate::{
     cli::{Cmd, Global, Opt, RaftCmd},
     encryption as encryption_keys, flamegraph,
     output::Output,
+    pd::Pd,
     source::Source,
 };
 
@@ -59,12 +63,12 @@ fn run_command(cmd: Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Resul
         }
         Some(Cmd::Admin(cmd)) => admin::run(&cmd, global, out),
         Some(Cmd::Write(cmd)) => write::run(&cmd, global, out),
-        Some(Cmd::Ldb { args }) => rocksdb_tools::ldb(&args, out),
-        Some(Cmd::SstDump { args }) => rocksdb_tools::sst_dump(&args, out),
+        Some(Cmd::Ldb { args }) => rocksdb_tools::ldb(&args, global, out),
+        Some(Cmd::SstDump { args }) => rocksdb_tools::sst_dump(&args, global, out),
         Some(Cmd::DumpSnapMeta { file }) => damage::snap_meta(&file, out),
-        Some(Cmd::BadSsts { .. }) => {
+        Some(Cmd::BadSsts { manifest }) => {
             let store = open_offline(global, out)?;
-            let done = damage::bad_ssts(&store, global.data_dir.as_deref().unwrap_or(Path::new("")), out);
+            let done = damage::bad_ssts(&store, manifest.as_deref(), global, out);
             tell_damages(&store, done, out)
         }
         Some(Cmd::Diff { region, to_data_dir, to_config, to_host }) => {
@@ -95,6 +99,7 @@ fn run_command(cmd: Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Resul
         Some(Cmd::Inflight(args)) => inside::inflight(&args, global, out),
         Some(Cmd::Keep(args)) => inside::keep(&args, global, out),
         Some(Cmd::Kept(args)) => inside::kept(&args, global, out),
+        Some(Cmd::Cluster {}) if global.pd.is_some() => cluster::of_pd(global, out),
         Some(cmd) => with_store(cmd, global, out),
         None => {
             let help = <Opt as clap::CommandFactory>::command().render_help();
@@ -202,7 +207,17 @@ fn open_debugger(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
 fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     let format = global.key_format;
     match cmd {
-        Cmd::Raft { cmd: RaftCmd::Region(args) } | Cmd::Region(args) => raft::regions(&args, source, out),
+        Cmd::Raft { cmd: RaftCmd::Region(args) } => raft::regions(&args, None, source, out),
+        Cmd::Region(args) => {
+            let pd = global.pd.is_some().then(|| Pd::connect(global)).transpose()?;
+            let leader_of = |region: &Region| match &pd {
+                Some(pd) => pd.leader(region.id),
+                None => Ok(source.leader(region)),
+            };
+            // Who leads is not in the files.
+            let known = pd.is_some() || global.host.is_some();
+            raft::regions(&args, known.then_some(&leader_of as raft::LeaderOf<'_>), source, out)
+        }
         Cmd::Raft { cmd: RaftCmd::Log { region, index, key, binary } } => {
             let (region, index) = raft::entry_place(region, index, key.as_deref())?;
             raft::log(region, index, binary, source, out)
@@ -218,7 +233,7 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
         Cmd::RegionProperties { region } => store::region_properties(region, source, out),
         Cmd::RangeProperties { start, end } => store::range_properties(&start, &end, source, out),
         Cmd::Store {} => store::info(source, out),
-        Cmd::Cluster {} => store::cluster(source, out),
+        Cmd::Cluster {} => cluster::of_source(source, out),
         Cmd::ShowClusterId {} => store::cluster_id(source, out),
         Cmd::Metrics { .. }
         | Cmd::ConsistencyCheck { .. }

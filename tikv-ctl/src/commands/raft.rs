@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use keys::{escape, hex_upper};
 use kvproto::{
     eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType},
-    metapb::Region,
+    metapb::{Peer, Region},
     raft_serverpb::PeerState,
 };
 use prost::Message;
@@ -44,6 +44,9 @@ impl Serialize for ById {
 #[derive(Serialize)]
 struct RegionView {
     region_id: u64,
+    /// Absent where it was not asked for, null where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<Option<PeerView>>,
     region_local_state: Option<RegionLocalStateView>,
     raft_local_state: Option<RaftLocalStateView>,
     raft_apply_state: Option<ApplyStateView>,
@@ -108,6 +111,7 @@ impl RegionView {
     fn new(region_id: u64, info: &RegionInfo) -> RegionView {
         RegionView {
             region_id,
+            leader: None,
             region_local_state: info.region_local_state.as_ref().map(|state| RegionLocalStateView {
                 region: RegionMeta::new(
                     state.region.as_ref().unwrap_or(&Region::default()),
@@ -132,14 +136,17 @@ impl RegionView {
     }
 }
 
+impl PeerView {
+    fn new(peer: &Peer) -> PeerView {
+        let role = enum_value("metapb.PeerRole", peer.role.into());
+        PeerView { id: peer.id, store_id: peer.store_id, role }
+    }
+}
+
 impl RegionMeta {
     fn new(region: &Region, state: String) -> RegionMeta {
         let epoch = region.epoch();
-        let peers = region.peers.iter().map(|peer| PeerView {
-            id: peer.id,
-            store_id: peer.store_id,
-            role: enum_value("metapb.PeerRole", peer.role.into()),
-        });
+        let peers = region.peers.iter().map(PeerView::new);
         RegionMeta {
             id: region.id,
             state,
@@ -158,8 +165,16 @@ fn ranges_meet(region: &Region, start: &[u8], end: &[u8]) -> bool {
     !before && !after
 }
 
-/// `raft region`: the states of regions, as JSON in any format.
-pub fn regions(args: &RegionArgs, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+/// Finds who leads a region.
+pub type LeaderOf<'a> = &'a dyn Fn(&Region) -> Result<Option<Peer>>;
+
+/// `raft region`: the states of regions, as JSON in any format; with `leader_of` who leads them, too.
+pub fn regions(
+    args: &RegionArgs,
+    leader_of: Option<LeaderOf<'_>>,
+    source: &dyn Source,
+    out: &mut Output<'_>,
+) -> Result<()> {
     let of = |function| format!("{}::{function}", source.executor());
     let (start, end) = (hex(&args.start)?, hex(&args.end)?);
     let ids = match &args.regions {
@@ -182,7 +197,12 @@ pub fn regions(args: &RegionArgs, source: &dyn Source, out: &mut Output<'_>) -> 
                 continue;
             }
         }
-        found.push((id, RegionView::new(id, &info)));
+        let mut view = RegionView::new(id, &info);
+        let region = info.region_local_state.and_then(|state| state.region);
+        if let (Some(leader_of), Some(region)) = (leader_of, region) {
+            view.leader = Some(leader_of(&region)?.as_ref().map(PeerView::new));
+        }
+        found.push((id, view));
     }
     out.json(&RegionInfos { region_infos: ById(found) })
 }

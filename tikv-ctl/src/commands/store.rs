@@ -15,18 +15,9 @@ pub fn info(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     )
 }
 
-fn ask_cluster_id(source: &dyn Source) -> Result<u64> {
+/// The cluster's id.
+pub fn ask_cluster_id(source: &dyn Source) -> Result<u64> {
     source.cluster_id().map_err(|e| e.of(&format!("{}::get_cluster_info", source.executor())))
-}
-
-/// `cluster`: TiKV's tool prints the bare number when it asks a server.
-pub fn cluster(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let id = ask_cluster_id(source)?;
-    let online = source.executor() == "DebugClient";
-    out.either(
-        || if online { id.to_string() } else { format!("cluster id: {id}") },
-        || json!({ "cluster_id": id }),
-    )
 }
 
 /// `show-cluster-id`

@@ -15,7 +15,8 @@ use crate::{
     pd::Pd,
     source::Source,
     write::{
-        Change, Engines, Flashback, UndoFile, flashback, flashback::Stamps, mvcc_check, plans, plans::Plan,
+        Change, Engines, Flashback, UndoFile, fate::Fates, flashback, flashback::Stamps, mvcc_check, plans,
+        plans::Plan,
     },
 };
 
@@ -59,12 +60,13 @@ pub enum WriteCmd {
         /// The target regions
         #[arg(short = 'r', value_name = "REGION", value_delimiter = ',', required_unless_present = "all")]
         regions: Vec<u64>,
-        /// Taken for compatibility: PD is not asked
-        #[arg(short = 'p', value_name = "PD", hide = true)]
-        pd: Option<String>,
-        /// Taken for compatibility
-        #[arg(long, hide = true)]
-        threads: Option<usize>,
+        /// PD endpoints, to take the regions' ranges from; the store's own states if absent
+        #[arg(short = 'p', value_name = "PD", value_delimiter = ',', conflicts_with = "all")]
+        pd: Option<Vec<String>>,
+        /// Threads that read, with --all
+        #[arg(long, value_name = "N", requires = "all", default_value_if("all", "true", "4"),
+              value_parser = clap::value_parser!(u16).range(1..))]
+        threads: Option<u16>,
         /// Skip deleting: the same as --dry-run
         #[arg(short = 'R', long)]
         read_only: bool,
@@ -79,8 +81,8 @@ pub enum WriteCmd {
     /// Recreate a region with given metadata, but alloc new id for it
     RecreateRegion {
         /// PD endpoints
-        #[arg(short = 'p', value_name = "PD", value_delimiter = ',', required = true)]
-        pd: Vec<String>,
+        #[arg(short = 'p', value_name = "PD", value_delimiter = ',')]
+        pd: Option<Vec<String>>,
         /// The origin region id
         #[arg(short = 'r', value_name = "REGION")]
         region: u64,
@@ -235,12 +237,14 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
     let store = open_offline(global, out)?;
     let (name, how, mut plan, done) = match cmd {
         WriteCmd::Tombstone { regions, pd, force, how } => {
-            let plan = match (pd, force) {
-                (_, true) => plans::tombstone(&store, regions, None)?,
-                (Some(pd), false) => {
-                    let pd = Pd::connect_to(pd, global)?;
-                    plans::tombstone(&store, regions, Some(&|id| pd.region(id).map(|(region, _)| region)))?
+            // As in TiKV: where PD is named it is asked, --force or not.
+            let plan = match (pd.clone().or(global.pd.clone().filter(|_| !force).map(|pd| vec![pd])), force) {
+                (Some(pd), _) => {
+                    let pd = Pd::connect_to(&pd, global)?;
+                    let known = |id| pd.region_if_known(id)?.ok_or_else(|| not_in_pd(id));
+                    plans::tombstone(&store, regions, Some(&known))?
                 }
+                (None, true) => plans::tombstone(&store, regions, None)?,
                 (None, false) => {
                     return Err(Error::other(
                         "give -p PD, which knows whether the peers are gone, or --force",
@@ -249,8 +253,20 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
             };
             ("tombstone", how, plan, "success!")
         }
-        WriteCmd::RecoverMvcc { all, regions, read_only, how, .. } => {
-            let mut plan = recover_mvcc(&store, (!all).then_some(regions.as_slice()), out)?;
+        WriteCmd::RecoverMvcc { all, regions, pd, threads, read_only, how } => {
+            let mut plan = Plan::default();
+            if *all {
+                mvcc_check::check_all(&store, threads.unwrap_or(1).into(), &mut plan)?;
+            }
+            let ranges = match (all, pd.clone().or(global.pd.clone().map(|pd| vec![pd]))) {
+                (true, _) => Vec::new(),
+                (false, Some(pd)) => ranges_of_pd(regions, &pd, global)?,
+                (false, None) => ranges(&store, Some(regions), &mut plan),
+            };
+            let mut fates = Fates::new(&store)?;
+            for (from, to) in &ranges {
+                mvcc_check::check(store.kv(), (from, to), &mut fates, &mut || out.tick("keys"), &mut plan)?;
+            }
             plan.place(&store)?;
             refuse_damage(&store, out)?;
             drop(store);
@@ -268,7 +284,7 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
             }
             UnsafeRecoverCmd::DropUnappliedRaftlog { which, how } => {
                 if !out.is_json() {
-                    out.line("removing unapplied raftlog on region ...")?;
+                    out.line(format!("removing unapplied raftlog on region {:?} ...", which.regions))?;
                 }
                 (
                     "drop-unapplied-raftlog",
@@ -280,8 +296,12 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
         },
         WriteCmd::RecreateRegion { pd, region, how } => {
             plans::check_recreatable(&store)?;
-            let pd = Pd::connect_to(pd, global)?;
-            let lost = pd.region(*region)?.0;
+            let pd = match pd {
+                Some(pd) => Pd::connect_to(pd, global)?,
+                None => Pd::connect(global)?,
+            };
+            let lost = pd.region_if_known(*region)?;
+            let lost = lost.ok_or_else(|| Error::Tikv(format!("no such region {region} on PD")))?;
             let (id, peer) = (pd.alloc_id()?, pd.alloc_id()?);
             if !out.is_json() {
                 out.line(format!("initing empty region {id} with peer_id {peer}..."))?;
@@ -293,8 +313,8 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
         }
         WriteCmd::Flashback { version, regions, start, end, start_ts, how } => {
             plans::check_flushed(&store, regions)?;
-            let stamps = Stamps::new(&store, *start_ts)?;
-            let mut plan = Plan::default();
+            let stamps = Stamps::new(&store, *version, *start_ts)?;
+            let mut plan = Plan::whole();
             let ranges = if regions.is_empty() {
                 vec![(keys::data_key(&hex(start)?), keys::data_end_key(&hex(end)?))]
             } else {
@@ -306,9 +326,7 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
                     stamps.start, stamps.commit
                 ))?;
             }
-            for (from, to) in ranges {
-                flashback::plan(store.kv(), *version, (&from, &to), stamps, &mut plan)?;
-            }
+            flashback::plan(&store, *version, &ranges, stamps, &mut plan)?;
             ("flashback", how, plan, "flashback all stores success!")
         }
         WriteCmd::CleanupEncryptionMeta { .. } | WriteCmd::Undo { .. } => return Ok(()),
@@ -350,13 +368,18 @@ fn ranges(store: &Offline, regions: Option<&[u64]>, plan: &mut Plan) -> Vec<(Vec
     ranges
 }
 
-fn recover_mvcc(store: &Offline, regions: Option<&[u64]>, out: &mut Output<'_>) -> Result<Plan> {
-    let mut plan = Plan::default();
-    let ranges = ranges(store, regions, &mut plan);
-    for (from, to) in ranges {
-        plan.changes.extend(mvcc_check::check(store.kv(), &from, &to, &mut || out.tick("keys"))?);
-    }
-    Ok(plan)
+fn not_in_pd(region: u64) -> Error {
+    Error::Tikv(format!("no such region in pd: {region}"))
+}
+
+/// Data keys of regions as PD knows them.
+fn ranges_of_pd(regions: &[u64], pd: &[String], global: &Global) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let pd = Pd::connect_to(pd, global)?;
+    let range = |id: &u64| {
+        let region = pd.region_if_known(*id)?.ok_or_else(|| not_in_pd(*id))?;
+        Ok((keys::enc_start_key(&region), keys::enc_end_key(&region)))
+    };
+    regions.iter().map(range).collect()
 }
 
 fn reset_online(host: &str, version: u64, how: &How, global: &Global, out: &mut Output<'_>) -> Result<()> {
@@ -405,28 +428,28 @@ pub(super) fn make(
     global: &Global,
     out: &mut Output<'_>,
 ) -> Result<()> {
-    let failed = || {
-        let list: Vec<String> =
-            plan.errors.iter().map(|(id, e)| format!("region: {id}, error: {e}")).collect();
-        if list.is_empty() { Ok(()) } else { Err(Error::Tikv(list.join("\n"))) }
-    };
+    plan.notes.iter().for_each(|note| out.note(note));
     if how.dry_run {
         if out.is_json() {
-            let errors = plan.errors.iter().map(|(id, e)| json!({ "region_id": id, "error": e }));
-            out.json(&json!({
-                "command": name, "dry_run": true, "changes": plan.changes, "errors": errors.collect::<Vec<_>>()
-            }))?;
+            let regions = plan.errors.iter().map(|(id, e)| json!({ "region_id": id, "error": e }));
+            let errors: Vec<_> = regions.chain(plan.failures.iter().map(|e| json!({ "error": e }))).collect();
+            out.json(
+                &json!({ "command": name, "dry_run": true, "changes": plan.changes, "errors": errors }),
+            )?;
         } else {
             print_changes(&plan.changes, out)?;
             out.line(format!("{} changes; nothing was changed (--dry-run)", plan.changes.len()))?;
         }
-        return failed();
+        return plan.error();
+    }
+    if plan.all_or_nothing {
+        plan.error()?;
     }
     let mut undo_path = None;
     if !plan.changes.is_empty() {
         undo_path = Some(carry_out(name, how, plan.changes.clone(), true, global, out)?);
     }
-    failed()?;
+    plan.error()?;
     if out.is_json() {
         return out.json(&json!({
             "command": name, "dry_run": false, "changes": plan.changes.len(), "undo_file": undo_path

@@ -34,7 +34,7 @@ pub struct DiffArgs {
     /// The same of what it is compared with; without it, two bands of the one file are compared
     pub after: Option<PathBuf>,
     /// Only requests of this kind
-    #[arg(long)]
+    #[arg(long, visible_alias = "type", value_name = "KIND")]
     pub kind: Option<String>,
     /// Only requests in this band of their kind; given twice, the first is for BEFORE, the second for AFTER
     #[arg(long, value_name = "BAND", value_parser = Pick::band)]

@@ -10,7 +10,7 @@ use super::{
     DbIter, Error, InternalKey, MemEntry, RandomFile, Result, Table,
     file::read_whole,
     manifest::{self, FileMeta, VersionState},
-    mem,
+    mem, options,
     recovery::{self, RecoveredSst},
     replay::{Replay, live_logs},
     rescue,
@@ -249,7 +249,7 @@ impl Db {
                 }
                 Err(e) => rescue::state(dir, &e, needed)?,
             };
-            match Db::open_at(dir, wal_dir, &state, tolerant) {
+            match Db::open_at(dir, Some(wal_dir), &state, tolerant) {
                 Ok(db) => {
                     // A MANIFEST that grew meanwhile may have moved data from a log, read too late, to an SST.
                     let again = manifest::read(dir)
@@ -266,7 +266,18 @@ impl Db {
         Err(Error::NotADb(format!("{}: it changes all the time", dir.display())))
     }
 
-    fn open_at(dir: &Path, wal_dir: &Path, state: &VersionState, tolerant: bool) -> Result<Db> {
+    /// Reads the SSTs of `dir` that the MANIFEST at `manifest` names, and no logs.
+    pub fn open_by(dir: &Path, manifest: &Path) -> Result<Db> {
+        let state = manifest::read_file(manifest)?;
+        let mut db = Db::open_at(dir, None, &state, true)?;
+        db.losses.extend(state.torn_at.map(|offset| {
+            let what = "the last version edit is not whole".to_owned();
+            (String::new(), Error::Corruption { path: manifest.to_owned(), offset, what })
+        }));
+        Ok(db)
+    }
+
+    fn open_at(dir: &Path, wal_dir: Option<&Path>, state: &VersionState, tolerant: bool) -> Result<Db> {
         let mut db = Db {
             dir: dir.to_owned(),
             families: BTreeMap::new(),
@@ -297,19 +308,23 @@ impl Db {
             let name = family.name.clone();
             db.families.insert(name.clone(), ColumnFamily { id: *id, name, files, ..Default::default() });
         }
-        db.read_logs(wal_dir, state)?;
+        if let Some(wal_dir) = wal_dir {
+            db.read_logs(wal_dir, state)?;
+        }
         Ok(db)
     }
 
     fn read_logs(&mut self, wal_dir: &Path, state: &VersionState) -> Result<()> {
         let mut entries: BTreeMap<u32, Vec<MemEntry>> = BTreeMap::new();
         let (oldest, logs) = (state.oldest_log(), live_logs(wal_dir, state)?);
-        // A database that is open has one always, and leaves it behind.
-        if logs.is_empty() && oldest > 0 {
+        // A database has one from the moment it is made, and leaves it behind.
+        if logs.is_empty() {
+            let from = if oldest > 0 { format!(" numbered {oldest} or later") } else { String::new() };
+            let what = no_log_here(&self.dir);
             self.warnings.push(format!(
-                "{}: no log (WAL) numbered {oldest} or later is here: what only logs had is lost, unless this is a \
-                 checkpoint, which needs none",
-                wal_dir.display()
+                "{}: {}",
+                wal_dir.display(),
+                what.replacen("(WAL)", &format!("(WAL){from}"), 1)
             ));
         }
         let mut next_number = recovery::first_number(&self.dir, state);
@@ -414,6 +429,21 @@ impl Db {
         let mut iter = self.scan(cf, key, &end)?;
         Ok(if iter.advance()? { Some(iter.value().to_vec()) } else { None })
     }
+}
+
+/// What it means that no log of the database `dir` is where it was looked for.
+pub fn no_log_here(dir: &Path) -> String {
+    let elsewhere = match options::wal_dir(dir) {
+        Some(named) => format!(
+            "its OPTIONS file has wal_dir = {}: give the --config of the store, with rocksdb.wal-dir",
+            named.display()
+        ),
+        None => "where rocksdb.wal-dir is set, give the --config of the store".to_owned(),
+    };
+    format!(
+        "no log (WAL) is here: {elsewhere}; otherwise what only logs had is lost, unless this is a checkpoint, which needs \
+         none"
+    )
 }
 
 fn pause() {

@@ -18,6 +18,19 @@ pub fn encode_log(records: &[Vec<u8>]) -> Vec<u8> {
     log
 }
 
+/// The MANIFEST `old` with one more edit: the SST `number`, on `level` of the column family `family`, is live no more.
+pub fn append_edit(old: &[u8], family: u32, level: u32, number: u64) -> Vec<u8> {
+    const DELETED_FILE: u64 = 6;
+    const COLUMN_FAMILY: u64 = 200;
+    let mut edit = Vec::new();
+    for value in [DELETED_FILE, level.into(), number, COLUMN_FAMILY, family.into()] {
+        keys::codec::encode_var_u64(&mut edit, value);
+    }
+    let mut new = old.to_vec();
+    add(&mut new, &edit);
+    new
+}
+
 fn add(log: &mut Vec<u8>, record: &[u8]) {
     let (mut rest, mut first) = (record, true);
     loop {

@@ -70,6 +70,16 @@ pub fn families(dir: &Path) -> Vec<String> {
     sections.into_iter().filter(|section| section.name == "CFOptions").map(|section| section.of).collect()
 }
 
+/// Where the newest OPTIONS file of `dir` puts the logs, if that is another directory.
+pub fn wal_dir(dir: &Path) -> Option<PathBuf> {
+    let sections = read(&newest(dir)?).ok()?;
+    let named = sections.iter().find(|section| section.name == "DBOptions")?.get("wal_dir")?;
+    let named = PathBuf::from(named);
+    let same = std::fs::canonicalize(&named)
+        .is_ok_and(|named| std::fs::canonicalize(dir).is_ok_and(|dir| named == dir));
+    (!named.as_os_str().is_empty() && !same && named.as_path() != dir).then_some(named)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

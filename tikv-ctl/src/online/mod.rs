@@ -7,7 +7,9 @@ use std::{future::Future, time::Duration};
 use kvproto::{
     debugpb::{self, debug_client::DebugClient},
     eraftpb::Entry,
-    kvrpcpb::ApiVersion,
+    kvrpcpb::{ApiVersion, Context, RawGetRequest},
+    metapb::{Peer, Region},
+    tikvpb::tikv_client::TikvClient,
 };
 use security::{SecurityManager, causes};
 use tonic::{Code, Response, Status, transport::Channel};
@@ -16,6 +18,7 @@ use crate::{
     Error,
     error::DebugError,
     offline::health::check_region,
+    probe::is_status_address,
     source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
 };
 
@@ -28,6 +31,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 #[derive(Debug)]
 pub struct Online {
     host: String,
+    security: SecurityManager,
     hint: &'static str,
     runtime: tokio::runtime::Runtime,
     channel: Channel,
@@ -64,7 +68,18 @@ impl Online {
         let client = DebugClient::new(channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_LEN)
             .max_encoding_message_size(MAX_MESSAGE_LEN);
-        Ok(Online { host: host.to_owned(), hint: security.hint(), runtime, channel, client })
+        let (host, hint, security) = (host.to_owned(), security.hint(), security.clone());
+        Ok(Online { host, security, hint, runtime, channel, client })
+    }
+
+    /// The data of the server.
+    pub(crate) fn kv(&self) -> TikvClient<Channel> {
+        TikvClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_LEN)
+    }
+
+    /// Waits for an answer to a call of [`Online::kv`].
+    pub(crate) fn wait<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Answer<T> {
+        self.call(call)
     }
 
     fn call<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Answer<T> {
@@ -95,6 +110,9 @@ impl Online {
         let mut text = format!("{}-{name} {}", status.code() as i32, status.message());
         if let Some(cause) = std::error::Error::source(status) {
             // No answer of the server: the connection broke.
+            if let Some(what) = is_status_address(&self.host, &self.security) {
+                return DebugError::Rpc(format!("{text} ({what})"));
+            }
             let why = causes(cause);
             text.push_str(&format!(
                 " (the server at {} went away or does not answer: {why}{})",
@@ -110,6 +128,9 @@ impl Online {
         } else if status.metadata().get("server").is_none()
             && status.message().contains("invalid compression flag")
         {
+            if let Some(what) = is_status_address(&self.host, &self.security) {
+                return DebugError::Rpc(format!("{text} ({what})"));
+            }
             text.push_str(&format!(" (the server at {} does not speak gRPC{})", self.host, self.hint));
         }
         DebugError::Rpc(text)
@@ -192,6 +213,26 @@ impl Source for Online {
         let db = debugpb::Db::Kv.into();
         let request = debugpb::GetRequest { db, cf: cf.to_owned(), key: key.to_vec() };
         Ok(self.call(self.client.clone().get(request))?.value)
+    }
+
+    /// A store answers reads of a region that it leads, and names the leader of one that it does not.
+    fn leader(&self, region: &Region) -> Option<Peer> {
+        let store_id = self.store_info().ok()?.0;
+        let own = region.peers.iter().find(|peer| peer.store_id == store_id)?;
+        let context = Context {
+            region_id: region.id,
+            region_epoch: region.region_epoch,
+            peer: Some(*own),
+            ..Default::default()
+        };
+        let request =
+            RawGetRequest { context: Some(context), key: region.start_key.clone(), ..Default::default() };
+        let mut client = self.kv();
+        let asked = async { tokio::time::timeout(CONNECT_TIMEOUT, client.raw_get(request)).await };
+        match self.runtime.block_on(asked).ok()?.ok()?.into_inner().region_error {
+            None => Some(*own),
+            Some(error) => error.not_leader.and_then(|error| error.leader),
+        }
     }
 
     fn region_info(&self, region_id: u64) -> Answer<RegionInfo> {

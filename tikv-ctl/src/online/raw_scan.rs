@@ -8,6 +8,7 @@ use kvproto::{
     raft_serverpb::PeerState,
     tikvpb::tikv_client::TikvClient,
 };
+use tonic::{Code, Status};
 
 use super::Online;
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     source::{Answer, RawTaker, Source},
 };
 
-/// Pairs that one call asks for.
+/// Pairs that one call asks for at most; fewer after an answer that was too large.
 const PIECE: u32 = 256;
 const CF_RAFT: &str = "raft";
 const CF_DEFAULT: &str = "default";
@@ -93,7 +94,7 @@ impl Online {
             debugpb::GetRequest { db: debugpb::Db::Kv.into(), cf: cf.to_owned(), key: key.to_vec() };
         match self.runtime.block_on(self.client.clone().get(request)) {
             Ok(reply) => Ok(Some(reply.into_inner().value)),
-            Err(status) if status.code() == tonic::Code::NotFound => Ok(None),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(self.failure(&status)),
         }
     }
@@ -128,18 +129,28 @@ impl Online {
         };
         let mut client =
             TikvClient::new(self.channel.clone()).max_decoding_message_size(super::MAX_MESSAGE_LEN);
-        let mut next = from.to_vec();
+        // The server stops there, too: what comes after is not read for nothing.
+        let end = if rest.to.is_empty() { end } else { end.min(rest.to) };
+        let (mut next, mut piece) = (from.to_vec(), PIECE);
         loop {
+            let asked = piece.min(u32::try_from(rest.limit).unwrap_or(PIECE));
             let request = RawScanRequest {
                 context: Some(context.clone()),
                 start_key: next.strip_prefix(&[keys::DATA_PREFIX]).unwrap_or_default().to_vec(),
                 end_key: end.strip_prefix(&[keys::DATA_PREFIX]).unwrap_or_default().to_vec(),
-                limit: PIECE.min(u32::try_from(rest.limit).unwrap_or(PIECE)),
+                limit: asked,
                 cf: cf.to_owned(),
                 ..Default::default()
             };
-            let asked = request.limit;
-            let reply = self.call(client.raw_scan(request))?;
+            let reply = match self.runtime.block_on(client.raw_scan(request)) {
+                Ok(reply) => reply.into_inner(),
+                Err(status) if is_too_large(&status) && asked > 1 => {
+                    piece = asked / 2;
+                    continue;
+                }
+                Err(status) if is_too_large(&status) => return Err(too_large(&next, &status)),
+                Err(status) => return Err(self.failure(&status)),
+            };
             if let Some(error) = reply.region_error {
                 return Err(elsewhere(region.id, &error.message));
             }
@@ -158,8 +169,30 @@ impl Online {
             if count < asked as usize {
                 return Ok(true);
             }
+            piece = piece.saturating_mul(2).min(PIECE);
         }
     }
+}
+
+/// Whether an answer was larger than the server sends, or than is taken here (tonic's words, and gRPC core's).
+fn is_too_large(status: &Status) -> bool {
+    let says = |what| status.message().contains(what);
+    match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => {
+            says("message length too large") || says("message larger than")
+        }
+        _ => false,
+    }
+}
+
+fn too_large(from: &[u8], status: &Status) -> DebugError {
+    Error::other(format!(
+        "raw-scan: the value of the first key from {} on is larger than what the server sends in one answer ({}); raise its \
+         server.max-grpc-send-msg-len, or give --data-dir",
+        keys::escape(from),
+        status.message()
+    ))
+    .into()
 }
 
 fn elsewhere(region: u64, why: &str) -> DebugError {

@@ -31,6 +31,19 @@ pub enum TableKeyKind {
     Index(i64, Vec<Datum>),
 }
 
+/// A common handle has at least so many bytes, so that none has the 8 of an integer handle (TiDB `NewCommonHandle`).
+const MIN_COMMON_HANDLE: usize = 9;
+
+/// The values of a common handle; zeros at the end of a short one fill it up, and are no NULLs, which a primary key has not.
+fn unpadded(handle: &[u8]) -> Option<Vec<Datum>> {
+    let mut values = datum::decode_all(handle)?;
+    if handle.len() == MIN_COMMON_HANDLE {
+        let kept = values.iter().rposition(|value| *value != Datum::Null).map_or(1, |last| last + 1);
+        values.truncate(kept);
+    }
+    Some(values)
+}
+
 impl TableKey {
     /// Decodes a user key; `None` when it is none of a table.
     pub fn decode(user_key: &[u8]) -> Option<TableKey> {
@@ -42,7 +55,7 @@ impl TableKey {
             match handle.len() {
                 0 => TableKeyKind::Rows,
                 8 => TableKeyKind::Row(codec::decode_i64(&mut &*handle).ok()?),
-                _ => TableKeyKind::CommonRow(datum::decode_all(handle)?),
+                _ => TableKeyKind::CommonRow(unpadded(handle)?),
             }
         } else {
             let mut rest = rest.strip_prefix(b"_i")?;
@@ -102,7 +115,11 @@ impl TableKey {
                 list
             }
         };
+        let before = key.len();
         list.iter().try_for_each(|datum| datum.encode_key(&mut key))?;
+        if matches!(self.kind, TableKeyKind::CommonRow(_)) {
+            key.resize(key.len().max(before + MIN_COMMON_HANDLE), 0);
+        }
         Some(key)
     }
 
@@ -219,6 +236,18 @@ mod tests {
         for text in ["t", "t1x", "t100_", "t100_x", "table", "t100_r5x", "t1_r{", "t+1"] {
             assert_eq!(TableKey::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_short_common_handle_is_filled_up_with_zeros() {
+        let text = |hex: &str| TableKey::decode(&keys::hex_decode(hex).unwrap()).unwrap().to_string();
+        assert_eq!(text("7480000000000000645f72060400800c00000000"), "t100_r{decimal 12}");
+        // Longer ones have no zeros to spare, and index values may be NULL.
+        assert_eq!(text("7480000000000000645f7203800000000000000500"), "t100_r{5,null}");
+        assert_eq!(text("7480000000000000645f698000000000000002060400800c00"), "t100_i2_{decimal 12,null}");
+        let key = TableKey { table_id: 1, kind: TableKeyKind::CommonRow(vec![Datum::Max]) };
+        let bytes = key.encode().unwrap();
+        assert_eq!((bytes.len(), TableKey::decode(&bytes)), (9 + 2 + 9, Some(key)));
     }
 
     #[test]

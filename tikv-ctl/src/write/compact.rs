@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use engine_rocks::{DbConfig, RocksEngine};
+use engine_rocks::{BottommostLevelCompaction, DbConfig, RocksEngine};
 
 use super::locked;
 use crate::{Error, Result, StoreConfig, encryption::FILE_DICT};
@@ -14,6 +14,7 @@ pub fn compact(
     cf: &str,
     (from, to): (&[u8], &[u8]),
     threads: u32,
+    bottommost: BottommostLevelCompaction,
 ) -> Result<()> {
     refuse(dir, config)?;
     // Nothing but the range is compacted.
@@ -24,7 +25,6 @@ pub fn compact(
     let kv = RocksEngine::open(dir.join("db"), &db).map_err(locked)?;
     let bound = |key: &[u8]| (!key.is_empty()).then(|| key.to_vec());
     let (from, to) = (bound(from), bound(to));
-    let bottommost = engine_rocks::BottommostLevelCompaction::IfHaveCompactionFilter;
     kv.manual_compact_range_cf(cf, from.as_deref(), to.as_deref(), threads, bottommost)
         .map_err(|e| Error::other(e.to_string()))
 }

@@ -38,7 +38,9 @@ impl Engines {
         let mut tablets: Vec<PathBuf> = changes.iter().filter_map(|change| change.tablet(dir)).collect();
         tablets.sort_unstable();
         tablets.dedup();
-        let dbs: Vec<&Path> = [&kv, &raft].into_iter().chain(&tablets).map(PathBuf::as_path).collect();
+        // The directory itself is a database where a MANIFEST of it is changed.
+        let dbs = [&kv, &raft].into_iter().chain(&tablets).map(PathBuf::as_path);
+        let dbs: Vec<&Path> = dbs.chain([dir]).collect();
         let raft_engine = [Some(raft_dir(dir, config)), config.raft_engine_spill_dir.clone()];
         let lock = DirLock::take(dir, raft_engine.iter().flatten(), &dbs)?;
         // A file's directory may lie in an encrypted one; the warnings were told when the plan was made.

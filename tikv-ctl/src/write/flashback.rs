@@ -1,10 +1,19 @@
 //! `flashback`: new versions on top of all others that show what was at an older time (TiKV
 //! `storage::txn::actions::flashback_to_version`). Nothing that was committed is removed.
+//!
+//! TiKV rolls back every lock it finds, and so splits a transaction whose primary is committed (tikv#14531, tikv#17415).
+//! Here the primary decides: the other keys of a committed transaction are committed first.
+
+use std::collections::BTreeMap;
 
 use txn_types::{Key, Lock, LockOrSharedLocks, LockType, Write, WriteRef, WriteType, parse_lock};
 
-use super::{Change, plans::Plan};
-use crate::{Offline, Result, lsm::Db};
+use super::{
+    Change,
+    fate::{Fate, Fates, at, data_key},
+    plans::Plan,
+};
+use crate::{Error, Offline, Result, lsm::Db};
 
 /// The timestamps that the new versions have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +23,24 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// Those behind every timestamp of the store, or behind `start`.
-    pub fn new(store: &Offline, start: Option<u64>) -> Result<Stamps> {
-        let start = match start {
-            Some(start) => start,
-            None => newest_ts(store.kv())? + 1,
-        };
+    /// Those after every timestamp of the store, or `start` and the next; `version` is what is flashed back to.
+    ///
+    /// # Errors
+    /// `start` is not after all that the store has, or not after `version`.
+    pub fn new(store: &Offline, version: u64, start: Option<u64>) -> Result<Stamps> {
+        let newest = newest_ts(store.kv())?;
+        let start = start.unwrap_or(newest.saturating_add(1));
+        if start <= newest {
+            return Err(Error::other(format!(
+                "expected a --start-ts after {newest}, the newest timestamp of the store, found {start}: a read would not \
+                 see the new versions; nothing was changed"
+            )));
+        }
+        if version >= start || start == u64::MAX {
+            return Err(Error::other(format!(
+                "expected a version before {start}, the start_ts of the new versions, found {version}; nothing was changed"
+            )));
+        }
         Ok(Stamps { start, commit: start + 1 })
     }
 }
@@ -34,56 +55,113 @@ fn newest_ts(db: &Db) -> Result<u64> {
     let mut locks = db.scan("lock", keys::DATA_MIN_KEY, keys::DATA_MAX_KEY)?;
     while locks.advance()? {
         if let Ok(LockOrSharedLocks::Lock(lock)) = parse_lock(locks.value()) {
-            newest = newest.max(lock.ts.into_inner()).max(lock.for_update_ts.into_inner());
+            let newest_of = lock.ts.max(lock.for_update_ts).max(lock.min_commit_ts);
+            newest = newest.max(newest_of.into_inner());
         }
     }
     Ok(newest)
 }
 
-/// The key `user` (encoded, with `z`) at `ts`.
-fn at(user: &[u8], ts: u64) -> Vec<u8> {
-    let mut key = user.to_vec();
-    keys::codec::encode_u64_desc(&mut key, ts);
-    key
+/// A range of data keys: start, and end (exclusive).
+pub type Range = (Vec<u8>, Vec<u8>);
+
+/// Commits that locks become, by the user keys (encoded, with `z`): commit timestamp and record.
+type Committed = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
+
+/// What sets the keys of `ranges` back to `version`.
+pub fn plan(store: &Offline, version: u64, ranges: &[Range], stamps: Stamps, plan: &mut Plan) -> Result<()> {
+    let (db, mut fates) = (store.kv(), Fates::new(store)?);
+    for (from, to) in ranges {
+        let mut committed = end_locks(db, (from, to), &mut fates, ranges, plan)?;
+        let mut writes = db.scan("write", from, to)?;
+        let mut row = Row::default();
+        while writes.advance()? {
+            let Ok((user, commit_ts)) = Key::split_on_ts_for(writes.key()) else { continue };
+            if user != row.user {
+                row.finish(db, version, stamps, plan)?;
+                row = Row::of(user, version, committed.remove(user));
+            }
+            row.see(commit_ts.into_inner(), writes.value(), version);
+        }
+        row.finish(db, version, stamps, plan)?;
+        // Keys that had nothing but the lock.
+        for (user, commit) in committed {
+            Row::of(&user, version, Some(commit)).finish(db, version, stamps, plan)?;
+        }
+    }
+    Ok(())
 }
 
-/// What sets the keys of `[from, to)`, data keys, back to `version`.
-pub fn plan(
+/// Ends the transactions that hold locks in a range as their primaries say; the commits that come of it.
+fn end_locks(
     db: &Db,
-    version: u64,
     (from, to): (&[u8], &[u8]),
-    stamps: Stamps,
+    fates: &mut Fates<'_>,
+    ranges: &[Range],
     plan: &mut Plan,
-) -> Result<()> {
+) -> Result<Committed> {
+    let mut committed = Committed::new();
     let mut locks = db.scan("lock", from, to)?;
     while locks.advance()? {
-        if let Ok(LockOrSharedLocks::Lock(lock)) = parse_lock(locks.value()) {
-            roll_back(db, locks.key(), locks.value(), &lock, plan)?;
-        } else {
-            let why =
-                format!("key {}: a lock that is shared or does not decode", keys::hex_upper(locks.key()));
-            plan.errors.push((0, why));
-        }
-    }
-    let mut writes = db.scan("write", from, to)?;
-    let mut row = Row::default();
-    while writes.advance()? {
-        let Ok((user, commit_ts)) = Key::split_on_ts_for(writes.key()) else { continue };
-        if user != row.user {
-            row.finish(db, version, stamps, plan)?;
-            row = Row { user: user.to_vec(), ..Row::default() };
-        }
-        let Ok(write) = WriteRef::parse(writes.value()) else { continue };
-        if matches!(write.write_type, WriteType::Lock | WriteType::Rollback) {
+        let (key, value) = (locks.key(), locks.value());
+        let Ok(LockOrSharedLocks::Lock(lock)) = parse_lock(value) else {
+            plan.fail(format!("key {}: a lock that is shared or does not decode", keys::hex_upper(key)));
             continue;
-        }
-        if commit_ts.into_inner() > version {
-            row.changed = true;
-        } else if row.then.is_none() {
-            row.then = Some((commit_ts.into_inner(), writes.value().to_vec()));
+        };
+        let primary = data_key(&lock.primary);
+        let in_range = || ranges.iter().any(|(from, to)| *from <= primary && primary < *to);
+        match fates.of(&lock)? {
+            Fate::Committed(ts) => committed.extend(commit(db, key, value, &lock, ts, plan)?),
+            Fate::RolledBack => roll_back(db, key, value, &lock, plan)?,
+            Fate::Pending if in_range() => roll_back(db, key, value, &lock, plan)?,
+            fate => plan.fail(undecided(key, &lock, fate)),
         }
     }
-    row.finish(db, version, stamps, plan)
+    Ok(committed)
+}
+
+/// Why a lock can be neither committed nor rolled back.
+pub fn undecided(key: &[u8], lock: &Lock, fate: Fate) -> String {
+    let (key, start) = (keys::hex_upper(key), lock.ts);
+    let primary = keys::hex_upper(&data_key(&lock.primary));
+    let what = match fate {
+        Fate::Elsewhere => {
+            "no region of this store holds a key that decides: read the key on the running cluster, which ends the \
+             transaction, or flash back the cluster with --pd"
+        }
+        _ => "it is not in the range that is flashed back: take it in, so that the transaction is not split",
+    };
+    format!("key {key}: transaction {start} holds it, and its primary, key {primary}, decides; {what}")
+}
+
+/// The lock becomes the commit that its primary has; a lock that was never prewritten only goes.
+pub fn commit(
+    db: &Db,
+    key: &[u8],
+    value: &[u8],
+    lock: &Lock,
+    commit_ts: u64,
+    plan: &mut Plan,
+) -> Result<Option<(Vec<u8>, (u64, Vec<u8>))>> {
+    let why = format!("transaction {} is committed at {commit_ts}: its primary says so", lock.ts);
+    plan.changes.push(Change::kv("lock", key, Some(value), None, why.clone()));
+    let Some(kind) = WriteType::from_lock_type(lock.lock_type) else { return Ok(None) };
+    let place = at(key, commit_ts);
+    if let Some(there) = db.get("write", &place)? {
+        let is_same = WriteRef::parse(&there).is_ok_and(|write| write.start_ts == lock.ts);
+        if !is_same {
+            plan.fail(format!("key {}: another record is at {commit_ts}", keys::hex_upper(key)));
+        }
+        return Ok(None);
+    }
+    let overlapped = lock.rollback_ts.iter().any(|ts| ts.into_inner() == commit_ts);
+    let write = Write::new(kind, lock.ts, lock.short_value.clone())
+        .set_last_change(lock.last_change)
+        .set_txn_source(lock.txn_source)
+        .set_overlapped_rollback(overlapped, None)
+        .to_bytes();
+    plan.changes.push(Change::kv("write", &place, None, Some(&write), why));
+    Ok(Some((key.to_vec(), (commit_ts, write))))
 }
 
 /// The transaction that holds the lock did not happen.
@@ -117,6 +195,28 @@ struct Row {
 }
 
 impl Row {
+    /// The key `user`, with the commit that its lock became.
+    fn of(user: &[u8], version: u64, commit: Option<(u64, Vec<u8>)>) -> Row {
+        let mut row = Row { user: user.to_vec(), ..Row::default() };
+        if let Some((ts, record)) = commit {
+            row.see(ts, &record, version);
+        }
+        row
+    }
+
+    /// Takes a record in.
+    fn see(&mut self, commit_ts: u64, record: &[u8], version: u64) {
+        let Ok(write) = WriteRef::parse(record) else { return };
+        if matches!(write.write_type, WriteType::Lock | WriteType::Rollback) {
+            return;
+        }
+        if commit_ts > version {
+            self.changed = true;
+        } else if self.then.as_ref().is_none_or(|(ts, _)| *ts < commit_ts) {
+            self.then = Some((commit_ts, record.to_vec()));
+        }
+    }
+
     fn finish(&self, db: &Db, version: u64, stamps: Stamps, plan: &mut Plan) -> Result<()> {
         if !self.changed {
             return Ok(());
@@ -132,7 +232,7 @@ impl Row {
                             "key {}: CF default has no value for the version of {ts}",
                             keys::hex_upper(&self.user)
                         );
-                        plan.errors.push((0, what));
+                        plan.fail(what);
                         return Ok(());
                     };
                     let why = format!("the value of {ts} again");

@@ -3,6 +3,7 @@
 
 pub mod compact;
 mod engines;
+pub mod fate;
 pub mod files;
 pub mod flashback;
 pub mod mvcc_check;

@@ -1,12 +1,17 @@
-//! `recover-mvcc`: records of one column family that the others contradict (TiKV `MvccChecker`).
+//! `recover-mvcc`: records of one column family that the others contradict (TiKV `MvccChecker`). A value is matched by its
+//! timestamp, and not by its place as in TiKV: an orphan of a later transaction does not hide the value of a lock.
 
 use std::collections::BTreeSet;
 
-use txn_types::{Key, LockOrSharedLocks, LockType, WriteRef, WriteType, parse_lock};
+use txn_types::{Key, Lock, LockOrSharedLocks, LockType, WriteRef, WriteType, parse_lock};
 
-use super::Change;
+use super::{
+    Change,
+    fate::{Fate, Fates},
+    plans::Plan,
+};
 use crate::{
-    Result,
+    Error, Offline, Result,
     lsm::{Db, DbIter},
 };
 
@@ -60,65 +65,207 @@ impl<'a> Rows<'a> {
 /// RocksDB key, timestamp and value.
 type Entry = (Vec<u8>, u64, Vec<u8>);
 
-/// What to remove in `[from, to)`, data keys, so that the column families agree.
-pub fn check(db: &Db, from: &[u8], to: &[u8], seen: &mut dyn FnMut()) -> Result<Vec<Change>> {
+/// What to remove in `[from, to)`, data keys, so that the column families agree: added to `plan`.
+pub fn check(
+    db: &Db,
+    (from, to): (&[u8], &[u8]),
+    fates: &mut Fates<'_>,
+    seen: &mut dyn FnMut(),
+    plan: &mut Plan,
+) -> Result<()> {
     let mut rows = [
         Rows::new(db, "lock", from, to)?,
         Rows::new(db, "write", from, to)?,
         Rows::new(db, "default", from, to)?,
     ];
-    let mut changes = Vec::new();
     loop {
         let Some(key) = rows.iter().filter_map(Rows::user_key).min().map(<[u8]>::to_vec) else {
-            return Ok(changes);
+            return Ok(());
         };
         seen();
-        let [lock, writes, values] = [rows[0].take(&key)?, rows[1].take(&key)?, rows[2].take(&key)?];
-        check_key(&lock, &writes, &values, &mut changes);
+        let [locks, writes, values] = [rows[0].take(&key)?, rows[1].take(&key)?, rows[2].take(&key)?];
+        match Records::parse(&locks, &writes) {
+            Ok(records) => records.check(&values, fates, plan)?,
+            // TiKV's checker fails, too: what the other records of the key are worth is not known.
+            Err(what) => plan.fail(format!("key {}: {what}: it is left as it is", keys::hex_upper(&key))),
+        }
     }
 }
 
-fn check_key(locks: &[Entry], writes: &[Entry], values: &[Entry], changes: &mut Vec<Change>) {
-    let values_at: BTreeSet<u64> = values.iter().map(|(_, ts, _)| *ts).collect();
-    // Start timestamps whose value something points to, and those that are decided.
-    let (mut wanted, mut decided) = (BTreeSet::new(), BTreeSet::new());
-    for (key, commit_ts, value) in writes {
-        let Ok(write) = WriteRef::parse(value) else {
-            changes.push(Change::kv("write", key, Some(value), None, "a write record that does not decode"));
-            continue;
-        };
-        let start = write.start_ts.into_inner();
-        decided.insert(start);
-        if write.write_type == WriteType::Put && write.short_value.is_none() {
-            if values_at.contains(&start) {
-                wanted.insert(start);
-            } else {
-                let why = format!("committed at {commit_ts}, but CF default has no value of {start}");
-                changes.push(Change::kv("write", key, Some(value), None, why));
+/// The same for all data of `store`, read by up to `threads` threads.
+pub fn check_all(store: &Offline, threads: usize, plan: &mut Plan) -> Result<()> {
+    let mut borders = vec![keys::DATA_MIN_KEY.to_vec()];
+    borders.extend(split_keys(store.kv(), threads));
+    borders.push(keys::DATA_MAX_KEY.to_vec());
+    let check_part = |range: &[Vec<u8>]| -> Result<Plan> {
+        let (mut part, mut fates) = (Plan::default(), Fates::new(store)?);
+        check(store.kv(), (&range[0], &range[1]), &mut fates, &mut || (), &mut part)?;
+        Ok(part)
+    };
+    let check_part = &check_part;
+    let parts: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            borders.windows(2).map(|range| scope.spawn(move || check_part(range))).collect();
+        threads.into_iter().map(|thread| thread.join()).collect()
+    });
+    for part in parts {
+        let part = part.map_err(|_| Error::other("a thread that checks records panicked"))??;
+        plan.changes.extend(part.changes);
+        plan.failures.extend(part.failures);
+        plan.notes.extend(part.notes);
+    }
+    Ok(())
+}
+
+/// User keys, encoded and with `z`, that cut the data into up to `parts` parts of about as many SSTs.
+fn split_keys(db: &Db, parts: usize) -> Vec<Vec<u8>> {
+    let mut starts = BTreeSet::new();
+    for family in db.families().filter(|family| ["default", "write"].contains(&family.name())) {
+        for file in family.files() {
+            let Ok((user, _)) = Key::split_on_ts_for(file.smallest()) else { continue };
+            // All versions of a key stay together: where that is not known there is no border.
+            let encoded = user.strip_prefix(&[keys::DATA_PREFIX]);
+            let whole = encoded
+                .is_some_and(|key| keys::codec::encoded_prefix_len(key).is_ok_and(|len| len == key.len()));
+            if whole {
+                starts.insert(user.to_vec());
             }
         }
     }
-    for (key, _, value) in locks {
-        let why = match parse_lock(value) {
-            Err(e) => Some(format!("a lock that does not decode: {e}")),
-            Ok(LockOrSharedLocks::Shared(_)) => None,
-            Ok(LockOrSharedLocks::Lock(lock)) => {
-                let start = lock.ts.into_inner();
-                let long = lock.lock_type == LockType::Put && lock.short_value.is_none();
-                if decided.contains(&start) {
-                    Some(format!("transaction {start} is committed or rolled back on this key already"))
-                } else if long && !values_at.contains(&start) {
-                    Some(format!("CF default has no value of {start}"))
-                } else {
-                    wanted.insert(start);
-                    None
-                }
-            }
-        };
-        changes.extend(why.map(|why| Change::kv("lock", key, Some(value), None, why)));
+    let step = starts.len().div_ceil(parts.max(1)).max(1);
+    starts.into_iter().step_by(step).skip(1).take(parts.saturating_sub(1)).collect()
+}
+
+/// A record of CF write: where it is, its bytes, its commit timestamp, and what it says.
+struct Committed<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    ts: u64,
+    write: WriteRef<'a>,
+}
+
+impl Committed<'_> {
+    fn start(&self) -> u64 {
+        self.write.start_ts.into_inner()
     }
-    for (key, ts, value) in values.iter().filter(|(_, ts, _)| !wanted.contains(ts)) {
-        let why = format!("neither a lock nor a write record leads to the value of {ts}");
-        changes.push(Change::kv("default", key, Some(value), None, why));
+
+    fn is_rollback(&self) -> bool {
+        self.write.write_type == WriteType::Rollback
+    }
+}
+
+/// The lock and the write records of one key; the newest write is the first.
+struct Records<'a> {
+    lock: Option<(&'a Entry, Lock)>,
+    writes: Vec<Committed<'a>>,
+}
+
+impl<'a> Records<'a> {
+    fn parse(locks: &'a [Entry], writes: &'a [Entry]) -> std::result::Result<Records<'a>, String> {
+        let lock = match locks.first() {
+            None => None,
+            Some(entry) => match parse_lock(&entry.2) {
+                Ok(LockOrSharedLocks::Lock(lock)) => Some((entry, lock)),
+                Ok(LockOrSharedLocks::Shared(_)) => None,
+                Err(e) => return Err(format!("a lock that does not decode: {e}")),
+            },
+        };
+        let parse = |(key, ts, value): &'a Entry| match WriteRef::parse(value) {
+            Ok(write) => Ok(Committed { key, value, ts: *ts, write }),
+            Err(e) => Err(format!("a write record of {ts} that does not decode: {e}")),
+        };
+        Ok(Records { lock, writes: writes.iter().map(parse).collect::<std::result::Result<_, _>>()? })
+    }
+
+    fn check(&self, values: &[Entry], fates: &mut Fates<'_>, plan: &mut Plan) -> Result<()> {
+        let values_at: BTreeSet<u64> = values.iter().map(|(_, ts, _)| *ts).collect();
+        // Start timestamps whose value something points to.
+        let mut wanted = BTreeSet::new();
+        for found in &self.writes {
+            if found.write.write_type != WriteType::Put || found.write.short_value.is_some() {
+                continue;
+            }
+            let start = found.start();
+            if values_at.contains(&start) {
+                wanted.insert(start);
+            } else {
+                let why = format!("committed at {}, but CF default has no value of {start}", found.ts);
+                plan.changes.push(Change::kv("write", found.key, Some(found.value), None, why));
+            }
+        }
+        if let Some((entry, lock)) = &self.lock {
+            match self.contradicted(&entry.0, lock, &values_at, fates, plan)? {
+                Some(why) => plan.changes.push(Change::kv("lock", &entry.0, Some(&entry.2), None, why)),
+                None => drop(wanted.insert(lock.ts.into_inner())),
+            }
+        }
+        for (key, ts, value) in values.iter().filter(|(_, ts, _)| !wanted.contains(ts)) {
+            let why = format!("neither a lock nor a write record leads to the value of {ts}");
+            plan.changes.push(Change::kv("default", key, Some(value), None, why));
+        }
+        Ok(())
+    }
+
+    /// Why the lock must go, if it must.
+    fn contradicted(
+        &self,
+        key: &[u8],
+        lock: &Lock,
+        values_at: &BTreeSet<u64>,
+        fates: &mut Fates<'_>,
+        plan: &mut Plan,
+    ) -> Result<Option<String>> {
+        let start = lock.ts.into_inner();
+        if self.writes.iter().any(|found| found.start() == start) {
+            return Ok(Some(format!("transaction {start} is committed or rolled back on this key already")));
+        }
+        if let Some(why) = self.is_older(key, lock, fates, plan)? {
+            return Ok(Some(why));
+        }
+        let long = lock.lock_type == LockType::Put && lock.short_value.is_none();
+        Ok((long && !values_at.contains(&start)).then(|| format!("CF default has no value of {start}")))
+    }
+
+    /// All commits are older than the lock, by its for_update_ts in a pessimistic transaction; why not, if not.
+    fn is_older(
+        &self,
+        key: &[u8],
+        lock: &Lock,
+        fates: &mut Fates<'_>,
+        plan: &mut Plan,
+    ) -> Result<Option<String>> {
+        let (kind, ts) = if lock.for_update_ts >= lock.ts {
+            ("for_update_ts", lock.for_update_ts.into_inner())
+        } else {
+            ("ts", lock.ts.into_inner())
+        };
+        let shown = || keys::hex_upper(key);
+        // TiKV takes the timestamp of a rollback for a commit, and removes locks that are in order: a transaction that
+        // meets the lock leaves such a record when it gives up.
+        let Some(newest) =
+            self.writes.iter().find(|found| !found.is_rollback()).filter(|found| ts <= found.ts)
+        else {
+            if self.writes.first().is_some_and(|found| ts <= found.ts) {
+                plan.notes.push(format!(
+                    "note: key {}: the lock of transaction {} is kept, though a rollback of another transaction is newer \
+                     than it: that is in order (TiKV's recover-mvcc removes the lock)",
+                    shown(),
+                    lock.ts
+                ));
+            }
+            return Ok(None);
+        };
+        let why = format!("its {kind} {ts} is not after {}, when the key was committed last", newest.ts);
+        let of_another = super::fate::data_key(&lock.primary) != key;
+        if let (true, Fate::Committed(at)) = (of_another, fates.of(lock)?) {
+            plan.fail(format!(
+                "key {}: the lock of transaction {} is kept: {why}, but its primary is committed at {at}, and without the \
+                 lock this key would be lost to the transaction",
+                shown(),
+                lock.ts
+            ));
+            return Ok(None);
+        }
+        Ok(Some(why))
     }
 }

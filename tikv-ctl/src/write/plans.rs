@@ -6,13 +6,19 @@ use kvproto::{
     raft_serverpb::{PeerState, RaftApplyState, RaftLocalState, RaftTruncatedState, RegionLocalState},
 };
 use prost::Message;
-use txn_types::{Key, WriteRef, WriteType};
+use txn_types::{Key, LockOrSharedLocks, WriteRef, WriteType, parse_lock};
 
-use super::Change;
+use super::{
+    Change,
+    fate::{Fate, Fates},
+    flashback,
+};
 use crate::{
     Error, Offline, Result,
+    error::DebugError,
     offline::{APPLY_STATE, REGION_STATE},
     source::{RegionInfo, Source},
+    text::message_text,
 };
 
 /// First index and term of a region's log, and first version of a region (TiKV `RAFT_INIT_LOG_INDEX`,
@@ -20,14 +26,44 @@ use crate::{
 const INIT_LOG: u64 = 5;
 const INIT_CONF_VER: u64 = 1;
 
-/// Changes, and regions for which there are none, with why.
+/// Changes, and what is in their way.
 #[derive(Debug, Default)]
 pub struct Plan {
     pub changes: Vec<Change>,
+    /// Regions for which there are no changes, with why.
     pub errors: Vec<(u64, String)>,
+    /// What could not be done, of no region in particular.
+    pub failures: Vec<String>,
+    /// What the reader should know, though it is as it should be.
+    pub notes: Vec<String>,
+    /// Nothing is changed where there are errors or failures: half of it would be worse than none.
+    pub all_or_nothing: bool,
 }
 
 impl Plan {
+    /// A plan that is made as a whole or not at all.
+    pub fn whole() -> Plan {
+        Plan { all_or_nothing: true, ..Plan::default() }
+    }
+
+    /// Keeps what could not be done.
+    pub fn fail(&mut self, what: String) {
+        self.failures.push(what);
+    }
+
+    /// Errors and failures, each in a line.
+    pub fn error(&self) -> Result<()> {
+        let regions = self.errors.iter().map(|(id, e)| format!("region: {id}, error: {e}"));
+        let mut lines: Vec<String> = regions.chain(self.failures.iter().cloned()).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        if self.all_or_nothing {
+            lines.push("nothing was changed".to_owned());
+        }
+        Err(Error::Tikv(lines.join("\n")))
+    }
+
     /// A change of a region's `RegionLocalState`; `applied`: its applied index.
     fn region_state(
         &mut self,
@@ -85,12 +121,17 @@ pub fn tombstone(
     of_pd: Option<&dyn Fn(u64) -> Result<Region>>,
 ) -> Result<Plan> {
     let store_id = store.store_info().map_err(|e| e.of("Debugger::get_store_info"))?.0;
-    let mut plan = Plan::default();
+    // As TiKV does: what PD must agree to is done as a whole, what is forced region by region.
+    let mut plan = if of_pd.is_some() { Plan::whole() } else { Plan::default() };
     for id in regions {
         let (applied, old) = match states(store, *id).map(|info| (applied(&info), info.region_local_state)) {
             Ok((applied, Some(old))) => (applied, old),
+            Ok((_, None)) if of_pd.is_some() => {
+                plan.errors.push((*id, "Can't find RegionLocalState".to_owned()));
+                continue;
+            }
             Ok((_, None)) => {
-                plan.errors.push((*id, format!("region {id} has no RegionLocalState here")));
+                plan.errors.push((*id, format!("{id} region local state not exists")));
                 continue;
             }
             Err(e) => {
@@ -98,24 +139,20 @@ pub fn tombstone(
                 continue;
             }
         };
+        // PD is asked for each region before any is looked at: one that it does not know ends the command.
+        let known = of_pd.map(|of_pd| of_pd(*id)).transpose()?;
         if old.state() == PeerState::Tombstone {
             continue;
         }
         let mut new = old.clone();
         new.set_state(PeerState::Tombstone);
-        if let Some(of_pd) = of_pd {
-            let region = of_pd(*id)?;
+        if !store.has_tablets() {
+            // TiKV writes state and region anew, and no state of a merge with them.
+            new.merge_state = None;
+        }
+        if let Some(region) = known {
             let here = old.region.clone().unwrap_or_default();
-            let versions = (here.epoch().conf_ver, region.epoch().conf_ver);
-            let why = if region.find_peer(store_id).is_some() {
-                Some("The peer is still in target peers: remove it by PD first".to_owned())
-            } else if versions.0 >= versions.1 {
-                let what = "invalid conf_ver: please make sure you have removed the peer by PD";
-                Some(format!("{what} (here {}, PD {})", versions.0, versions.1))
-            } else {
-                None
-            };
-            if let Some(why) = why {
+            if let Err(why) = is_removed(store_id, &here, &region) {
                 plan.errors.push((*id, why));
                 continue;
             }
@@ -126,6 +163,25 @@ pub fn tombstone(
     Ok(plan)
 }
 
+/// Whether PD's `region` shows that the peer of `here` on this store was removed (TiKV `set_region_tombstone`).
+fn is_removed(store_id: u64, here: &Region, region: &Region) -> std::result::Result<(), String> {
+    let Some(peer) = here.find_peer(store_id) else {
+        return Err("RegionLocalState doesn't contains the peer itself".to_owned());
+    };
+    let (old, new) = (here.epoch().conf_ver, region.epoch().conf_ver);
+    if new <= old {
+        let what = "invalid conf_ver: please make sure you have removed the peer by PD";
+        return Err(format!("{what} (here {old}, PD {new})"));
+    }
+    // Another peer on this store: the one that is here was removed, and the store was chosen again.
+    match region.find_peer(store_id) {
+        Some(there) if there.id == peer.id => {
+            Err("The peer is still in target peers: remove it by PD first".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `unsafe-recover remove-fail-stores`: takes the peers on failed stores out of regions.
 pub fn remove_fail_stores(
     store: &Offline,
@@ -133,15 +189,16 @@ pub fn remove_fail_stores(
     regions: Option<&[u64]>,
     promote_learner: bool,
 ) -> Result<Plan> {
-    let mut plan = Plan::default();
+    let fails = |what: String| DebugError::Other(what).of("Debugger::remove_fail_stores");
+    let own = store.store_info().map_err(|e| e.of("Debugger::get_store_info"))?.0;
+    if failed.contains(&own) {
+        return Err(fails(format!("Store {own} in the failed list")));
+    }
+    let mut plan = Plan::whole();
     for id in chosen(store, regions)? {
-        let (applied, old) = match states(store, id).map(|info| (applied(&info), info.region_local_state)) {
-            Ok((applied, Some(old))) => (applied, old),
-            Ok((_, None)) => continue,
-            Err(e) => {
-                plan.errors.push((id, e));
-                continue;
-            }
+        let info = states(store, id).ok().and_then(|info| Some((applied(&info), info.region_local_state?)));
+        let Some((applied, old)) = info else {
+            return Err(fails(format!("No such region {id} on the store")));
         };
         if old.state() == PeerState::Tombstone {
             continue;
@@ -149,19 +206,36 @@ pub fn remove_fail_stores(
         let mut region = old.region.clone().unwrap_or_default();
         let before = region.peers.len();
         region.peers.retain(|peer| !failed.contains(&peer.store_id));
-        let removed = before - region.peers.len();
-        if removed == 0 {
-            continue;
-        }
+        let mut why = format!("{} peers on failed stores are removed", before - region.peers.len());
         if promote_learner {
-            let learners = region.peers.iter_mut().filter(|peer| peer.role() == PeerRole::Learner);
-            learners.for_each(|peer| peer.set_role(PeerRole::Voter));
+            match promote(&mut region) {
+                Ok(0) => {}
+                Ok(peer) => why.push_str(&format!(", learner {peer} becomes a voter")),
+                Err(count) => plan.notes.push(format!(
+                    "note: region {id}: {count} learners are left and no voter: none is promoted, since which one has all \
+                     data is not known"
+                )),
+            }
         }
-        let new = RegionLocalState { region: Some(region), ..old.clone() };
-        let why = format!("{removed} peers on failed stores are removed");
-        plan.region_state(store, (id, applied), Some(&old), &new, &why);
+        if old.region.as_ref() != Some(&region) {
+            let new = RegionLocalState { region: Some(region), ..old.clone() };
+            plan.region_state(store, (id, applied), Some(&old), &new, &why);
+        }
     }
     Ok(plan)
+}
+
+/// Makes the one learner that is left the voter; its id, 0 where a voter is left, or how many learners there are.
+fn promote(region: &mut Region) -> std::result::Result<u64, usize> {
+    match region.peers.as_mut_slice() {
+        peers if peers.iter().any(|peer| peer.role() != PeerRole::Learner) => Ok(0),
+        [] => Ok(0),
+        [learner] => {
+            learner.set_role(PeerRole::Voter);
+            Ok(learner.id)
+        }
+        learners => Err(learners.len()),
+    }
 }
 
 fn chosen(store: &Offline, regions: Option<&[u64]>) -> Result<Vec<u64>> {
@@ -173,19 +247,21 @@ fn chosen(store: &Offline, regions: Option<&[u64]>) -> Result<Vec<u64>> {
 
 /// `unsafe-recover drop-unapplied-raftlog`: what was not applied is as if it had never been.
 pub fn drop_unapplied(store: &Offline, regions: Option<&[u64]>) -> Result<Plan> {
-    let mut plan = Plan::default();
+    // The name that TiKV's tool has here.
+    let fails = |what: String| DebugError::Other(what).of("Debugger::remove_fail_stores");
+    let mut plan = Plan::whole();
     for id in chosen(store, regions)? {
-        let info = match states(store, id) {
-            Ok(info) => info,
-            Err(e) => {
-                plan.errors.push((id, e));
-                continue;
-            }
+        let info = store.region_info(id).map_err(|e| e.of("Debugger::remove_fail_stores"))?;
+        let Some(state) = info.region_local_state else {
+            return Err(fails(format!("No RegionLocalState found for region {id}")));
         };
-        if info.region_local_state.is_some_and(|state| state.state() == PeerState::Tombstone) {
+        if state.state() == PeerState::Tombstone {
             continue;
         }
-        let (Some(raft), Some(apply)) = (info.raft_local_state, info.raft_apply_state) else { continue };
+        let raft = info.raft_local_state;
+        let raft = raft.ok_or_else(|| fails(format!("No RaftLocalState found for region {id}")))?;
+        let apply = info.raft_apply_state;
+        let apply = apply.ok_or_else(|| fails(format!("No RaftApplyState found for region {id}")))?;
         let hard = raft.hard_state.unwrap_or_default();
         if raft.last_index == apply.applied_index && hard.commit == apply.applied_index {
             continue;
@@ -220,23 +296,37 @@ pub fn check_recreatable(store: &Offline) -> Result<()> {
     ))
 }
 
+/// Whether the ranges of two regions have keys in common.
+fn overlaps(a: &Region, b: &Region) -> bool {
+    (a.start_key < b.end_key || b.end_key.is_empty()) && (b.start_key < a.end_key || a.end_key.is_empty())
+}
+
 /// `recreate-region`: an empty region in place of one that is lost, with new ids. The error says what is in its way.
 pub fn recreate_region(store: &Offline, lost: &Region, new_id: u64, peer_id: u64) -> Result<Plan> {
+    let fails = |what: String| DebugError::Other(what).of("Debugger::recreate_region");
+    let text = |region: &Region| message_text("metapb.Region", &region.encode_to_vec()).unwrap_or_default();
     let store_id = store.store_info().map_err(|e| e.of("Debugger::get_store_info"))?.0;
-    let mut plan = Plan::default();
-    for id in chosen(store, None)? {
-        let Ok(Some(state)) = states(store, id).map(|info| info.region_local_state) else { continue };
-        let there = state.region.clone().unwrap_or_default();
-        let apart = (!there.end_key.is_empty() && there.end_key <= lost.start_key)
-            || (!lost.end_key.is_empty() && lost.end_key <= there.start_key);
-        if state.state() != PeerState::Tombstone && !apart {
-            plan.errors.push((lost.id, format!("region {id} here overlaps it: tombstone it first")));
-            return Ok(plan);
-        }
-    }
     let epoch = RegionEpoch { conf_ver: INIT_CONF_VER, version: lost.epoch().version + 1 };
     let peer = Peer { id: peer_id, store_id, ..Default::default() };
     let region = Region { id: new_id, region_epoch: Some(epoch), peers: vec![peer], ..lost.clone() };
+    if region.start_key >= region.end_key && !region.end_key.is_empty() {
+        return Err(fails(format!("Bad region: {}", text(&region))));
+    }
+    let mut plan = Plan::whole();
+    for id in chosen(store, None)? {
+        let Ok(Some(state)) = states(store, id).map(|info| info.region_local_state) else { continue };
+        let there = state.region.clone().unwrap_or_default();
+        if state.state() == PeerState::Tombstone || !overlaps(&there, &region) {
+            continue;
+        }
+        let is_same = there.start_key == region.start_key && there.end_key == region.end_key;
+        let what = match is_same {
+            true => format!("region still exists {}", text(&there)),
+            false => format!("region overlap with {}", text(&there)),
+        };
+        return Err(fails(format!("{what}: region {id} here overlaps it: tombstone it first")));
+    }
+    refuse_states(store, new_id)?;
     let state = RegionLocalState { region: Some(region), ..Default::default() };
     plan.region_state(store, (new_id, INIT_LOG), None, &state, "created");
     let truncated = RaftTruncatedState { index: INIT_LOG, term: INIT_LOG };
@@ -250,13 +340,45 @@ pub fn recreate_region(store: &Offline, lost: &Region, new_id: u64, peer_id: u64
     Ok(plan)
 }
 
-/// `reset-to-version`: locks and versions committed after `ts` go.
+/// Fails where the store already has a state of region `id`.
+fn refuse_states(store: &Offline, id: u64) -> Result<()> {
+    let Ok(info) = store.region_info(id) else { return Ok(()) };
+    let there = [
+        ("RegionLocalState", info.region_local_state.is_some()),
+        ("RaftApplyState", info.raft_apply_state.is_some()),
+        ("RaftLocalState", info.raft_local_state.is_some()),
+    ];
+    match there.iter().find(|(_, there)| *there) {
+        Some((what, _)) => {
+            let what = format!("Store already has the {what}");
+            Err(DebugError::Other(what).of("Debugger::recreate_region"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// `reset-to-version`: locks and versions committed after `ts` go. A lock whose primary was committed before becomes that
+/// commit: TiKV removes it, and so splits the transaction.
 pub fn reset_to_version(store: &Offline, ts: u64) -> Result<Plan> {
     check_flushed(store, &[])?;
-    let (mut plan, db) = (Plan::default(), store.kv());
+    let (mut plan, db, mut fates) = (Plan::whole(), store.kv(), Fates::new(store)?);
     let mut locks = db.scan("lock", keys::DATA_MIN_KEY, keys::DATA_MAX_KEY)?;
     while locks.advance()? {
-        plan.changes.push(Change::kv("lock", locks.key(), Some(locks.value()), None, "a lock"));
+        let (key, value) = (locks.key(), locks.value());
+        if let Ok(LockOrSharedLocks::Lock(lock)) = parse_lock(value) {
+            match fates.of(&lock)? {
+                Fate::Committed(at) if at <= ts => {
+                    flashback::commit(db, key, value, &lock, at, &mut plan)?;
+                    continue;
+                }
+                Fate::Elsewhere => {
+                    plan.fail(flashback::undecided(key, &lock, Fate::Elsewhere));
+                    continue;
+                }
+                _ => {}
+            }
+        }
+        plan.changes.push(Change::kv("lock", key, Some(value), None, "a lock"));
     }
     let mut writes = db.scan("write", keys::DATA_MIN_KEY, keys::DATA_MAX_KEY)?;
     while writes.advance()? {

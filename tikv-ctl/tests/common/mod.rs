@@ -12,7 +12,7 @@ use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, DbConfig, RocksEngine
 use kvproto::{
     eraftpb::{Entry, HardState},
     kvrpcpb::ApiVersion,
-    metapb::{Peer, Region, RegionEpoch},
+    metapb::{Peer, PeerRole, Region, RegionEpoch},
     raft_cmdpb::{CmdType, PutRequest, RaftCmdRequest, RaftRequestHeader, Request},
     raft_serverpb::{RaftApplyState, RaftLocalState, RaftTruncatedState, RegionLocalState, StoreIdent},
 };
@@ -64,6 +64,20 @@ impl Store {
             false,
         );
         self.kv.put_cf(CF_LOCK, &data_key(key), &lock.to_bytes()).unwrap();
+    }
+
+    /// Gives a region other peers: id, store, and role.
+    pub fn put_peers(&self, region_id: u64, peers: &[(u64, u64, PeerRole)]) {
+        let key = keys::region_state_key(region_id);
+        let mut state: RegionLocalState = self.kv.get_msg_cf(CF_RAFT, &key).unwrap().unwrap();
+        let peer = |&(id, store_id, role): &(u64, u64, PeerRole)| Peer {
+            id,
+            store_id,
+            role: role.into(),
+            ..Default::default()
+        };
+        state.region.as_mut().unwrap().peers = peers.iter().map(peer).collect();
+        self.kv.put_msg_cf(CF_RAFT, &key, &state).unwrap();
     }
 
     pub fn put_region(&self, id: u64, start_key: &[u8], end_key: &[u8]) {

@@ -126,6 +126,86 @@ fn a_cluster_goes_back_and_forth() {
     assert_eq!(all(&cluster), now);
 }
 
+/// Prewrites keys of one transaction, in any regions, and commits its primary only.
+fn half_committed(cluster: &Cluster, primary: &[u8], other: &[u8]) {
+    let start = cluster.timestamp();
+    let of = |key: &[u8]| context(&region_of(cluster, key));
+    let prewrite = |key: &[u8]| PrewriteRequest {
+        context: Some(of(key)),
+        mutations: vec![Mutation {
+            op: Op::Put.into(),
+            key: key.to_vec(),
+            value: b"both".to_vec(),
+            ..Default::default()
+        }],
+        primary_lock: primary.to_vec(),
+        start_version: start,
+        lock_ttl: 60_000,
+        ..Default::default()
+    };
+    let (first, second) = (prewrite(primary), prewrite(other));
+    let context = Some(of(primary));
+    cluster.block_on(async {
+        let mut client = TikvClient::connect(format!("http://{}", cluster.host())).await.unwrap();
+        for request in [first, second] {
+            let reply = client.kv_prewrite(request).await.unwrap().into_inner();
+            assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
+        }
+    });
+    let commit = kvproto::kvrpcpb::CommitRequest {
+        context,
+        start_version: start,
+        keys: vec![primary.to_vec()],
+        commit_version: cluster.timestamp(),
+        ..Default::default()
+    };
+    cluster.block_on(async {
+        let mut client = TikvClient::connect(format!("http://{}", cluster.host())).await.unwrap();
+        let reply = client.kv_commit(commit).await.unwrap().into_inner();
+        assert!(reply.region_error.is_none() && reply.error.is_none(), "{reply:?}");
+    });
+}
+
+#[test]
+fn a_transaction_whose_primary_is_committed_is_not_split() {
+    let (cluster, _) = filled();
+    let both = || Some(b"both".to_vec());
+    half_committed(&cluster, b"half-p", b"z-half-s");
+    let version = cluster.timestamp().to_string();
+    half_committed(&cluster, b"late-p", b"z-late-s");
+    let dir = tempfile::tempdir().unwrap();
+    let undo = dir.path().join("undo.json").to_str().unwrap().to_owned();
+    let pd = cluster.pd();
+    let args = ["--pd", &pd, "flashback", "-v", &version, "--yes", "--undo-file", &undo];
+    let (code, out, err) = ctl(&args);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(err.contains("2 keys were committed first"), "{err}");
+    assert_eq!((cluster.read(b"half-p"), cluster.read(b"z-half-s")), (both(), both()));
+    assert_eq!((cluster.read(b"late-p"), cluster.read(b"z-late-s")), (None, None));
+    // A transaction that has not ended, with its primary outside of what is flashed back.
+    let (region, start) = (region_of(&cluster, b"x").id.to_string(), cluster.timestamp());
+    let prewrite = |key: &[u8]| PrewriteRequest {
+        context: Some(context(&region_of(&cluster, key))),
+        mutations: vec![Mutation { op: Op::Put.into(), key: key.to_vec(), ..Default::default() }],
+        primary_lock: b"a-open".to_vec(),
+        start_version: start,
+        lock_ttl: 60_000,
+        ..Default::default()
+    };
+    let (left, right) = (prewrite(b"a-open"), prewrite(b"x-open"));
+    cluster.block_on(async {
+        let mut client = TikvClient::connect(format!("http://{}", cluster.host())).await.unwrap();
+        for request in [left, right] {
+            let reply = client.kv_prewrite(request).await.unwrap().into_inner();
+            assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
+        }
+    });
+    let args =
+        ["--pd", &pd, "flashback", "-v", &version, "--yes", "-r", &region, "--undo-file", "/dev/null/x"];
+    let (code, out, err) = ctl(&args);
+    assert!(code == 1 && err.contains("take it in"), "{out}{err}");
+}
+
 #[test]
 fn some_regions_and_a_range_leave_the_rest() {
     let (cluster, then) = filled();

@@ -7,11 +7,12 @@ use kvproto::{metapb::Region, raft_serverpb::RegionLocalState};
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::{check_exists, lsm_svg, part_of};
+use super::{check_exists, lsm_svg, part_of, wal_dir};
 use crate::{
     Error, Result,
+    cli::Global,
     commands::data::{convert_gbmb, key_json},
-    lsm::{ColumnFamily, Db, SstFile},
+    lsm::{ColumnFamily, Db, SstFile, options},
     offline::damage::texts,
     output::Output,
 };
@@ -35,9 +36,9 @@ pub(super) struct Family<'a> {
     pub rows: Vec<Row<'a>>,
 }
 
-pub fn run(path: &Path, svg: Option<&Path>, out: &mut Output<'_>) -> Result<()> {
+pub fn run(path: &Path, svg: Option<&Path>, global: &Global, out: &mut Output<'_>) -> Result<()> {
     check_exists(path, "a RocksDB directory or a data directory")?;
-    let db = open_db(&part_of(path, "db"), out)?;
+    let db = open_db(&part_of(path, "db"), false, global, out)?;
     let regions = regions(&db);
     let families: Vec<Family<'_>> = db.families().map(|family| rows(&db, family, &regions)).collect();
     if let Some(path) = svg {
@@ -54,9 +55,26 @@ pub fn run(path: &Path, svg: Option<&Path>, out: &mut Output<'_>) -> Result<()> 
     tell_damages(&db, out)
 }
 
-/// Opens a RocksDB directory; what is wrong with it without being damage is told.
-pub(in crate::commands) fn open_db(dir: &Path, out: &mut Output<'_>) -> Result<Db> {
-    let db = Db::open(dir, None)?;
+/// Opens a RocksDB directory, with its logs where the configuration puts them or, with `by_options`, its OPTIONS file; what is
+/// wrong with it without being damage is reported.
+pub(in crate::commands) fn open_db(
+    dir: &Path,
+    by_options: bool,
+    global: &Global,
+    out: &mut Output<'_>,
+) -> Result<Db> {
+    let mut wal_dir = wal_dir(dir, global)?;
+    if by_options && wal_dir.is_none() {
+        wal_dir = options::wal_dir(dir);
+        if let Some(missing) = wal_dir.take_if(|named| !named.is_dir()) {
+            out.note(&format!(
+                "warning: {}, the wal_dir of the OPTIONS file, does not exist: logs are read in {}",
+                missing.display(),
+                dir.display()
+            ));
+        }
+    }
+    let db = Db::open(dir, wal_dir.as_deref())?;
     db.warnings().iter().for_each(|warning| out.note(&format!("warning: {warning}")));
     Ok(db)
 }

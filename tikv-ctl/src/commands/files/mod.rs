@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use super::store_config;
 use crate::{Error, Result, cli::Global, output::Output};
 
 /// What of a store's files to read.
@@ -75,8 +76,8 @@ pub fn run(cmd: &FilesCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
     };
     match cmd {
         FilesCmd::Manifest { summary, .. } => manifest::run(path, *summary, out),
-        FilesCmd::Wal { keys_only, .. } => wal::run(path, *keys_only, out),
-        FilesCmd::Lsm { svg, .. } => lsm::run(path, svg.as_deref(), out),
+        FilesCmd::Wal { keys_only, .. } => wal::run(path, *keys_only, global, out),
+        FilesCmd::Lsm { svg, .. } => lsm::run(path, svg.as_deref(), global, out),
         FilesCmd::Log { regions, summary, .. } => log::run(path, regions, *summary, out),
     }
 }
@@ -87,10 +88,29 @@ fn part_of(path: &Path, part: &str) -> PathBuf {
     if inner.is_dir() { inner } else { path.to_owned() }
 }
 
+/// Every version edit of a MANIFEST, and what they add up to.
+pub(super) fn manifest(path: &Path, out: &mut Output<'_>) -> Result<()> {
+    manifest::run(path, false, out)
+}
+
+/// Where the configuration puts the logs of the RocksDB in `dir`; none: beside its other files.
+pub(super) fn wal_dir(dir: &Path, global: &Global) -> Result<Option<PathBuf>> {
+    let config = store_config(global)?;
+    let is_raftdb = match &config.raftdb_path {
+        Some(path) => same_dir(path, dir),
+        None => dir.file_name().is_some_and(|name| name == "raft"),
+    };
+    Ok(if is_raftdb { config.raftdb_wal_dir } else { config.wal_dir })
+}
+
+fn same_dir(a: &Path, b: &Path) -> bool {
+    matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
 /// An error about a path that is not there.
 fn check_exists(path: &Path, expected: &str) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
-    Err(Error::other(format!("{}: expected {expected}, met nothing", path.display())))
+    Err(Error::other(format!("{}: expected {expected}, found nothing", path.display())))
 }

@@ -8,13 +8,14 @@ use std::{
 use keys::hex_upper;
 use serde_json::{Value, json};
 
-use super::{check_exists, part_of};
+use super::{check_exists, part_of, wal_dir};
 use crate::{
     Error, Result,
+    cli::Global,
     commands::data::key_json,
     line::Line,
     lsm::{
-        LogReader, Record, ValueType, logs, read_manifest_or_tables, read_whole,
+        LogReader, Record, ValueType, logs, no_log_here, read_manifest_or_tables, read_whole,
         wal::{WalEntry, read_batch},
     },
     output::Output,
@@ -29,10 +30,11 @@ struct Printer {
     changes: u64,
 }
 
-pub fn run(path: &Path, keys_only: bool, out: &mut Output<'_>) -> Result<()> {
+pub fn run(path: &Path, keys_only: bool, global: &Global, out: &mut Output<'_>) -> Result<()> {
     check_exists(path, "a log file or a RocksDB directory")?;
-    let files = log_files(path)?;
     let dir = if path.is_file() { path.parent().unwrap_or(path).to_owned() } else { part_of(path, "db") };
+    let logs_in = wal_dir(&dir, global)?.unwrap_or_else(|| dir.clone());
+    let files = log_files(path, &logs_in)?;
     // Names of families are a help; a log that lies elsewhere has numbers.
     let state = read_manifest_or_tables(&dir).unwrap_or_default();
     state.damages.iter().for_each(|e| out.note(&format!("{e}; names of column families are from there")));
@@ -40,10 +42,7 @@ pub fn run(path: &Path, keys_only: bool, out: &mut Output<'_>) -> Result<()> {
     let families = state.families.into_iter().map(|(id, family)| (id, family.name)).collect();
     let mut printer = Printer { keys_only, families, damages, batches: 0, changes: 0 };
     if files.is_empty() {
-        out.note(&format!(
-            "warning: {}: no log (WAL) is here: what only logs had is lost, unless this is a checkpoint, which needs none",
-            dir.display()
-        ));
+        out.note(&format!("warning: {}: {}", logs_in.display(), no_log_here(&dir)));
     }
     let mut list = out.list();
     for (number, file) in &files {
@@ -59,9 +58,9 @@ pub fn run(path: &Path, keys_only: bool, out: &mut Output<'_>) -> Result<()> {
     if damages > 0 { Err(Error::Damaged(damages)) } else { Ok(()) }
 }
 
-fn log_files(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
+fn log_files(path: &Path, logs_in: &Path) -> Result<Vec<(u64, PathBuf)>> {
     if path.is_dir() {
-        return Ok(logs(&part_of(path, "db"))?);
+        return Ok(logs(logs_in)?);
     }
     let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
     let is_log = path.extension().is_some_and(|extension| extension == "log");

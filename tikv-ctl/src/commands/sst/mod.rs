@@ -36,7 +36,7 @@ pub struct SstArgs {
     #[arg(short = 't', long, value_name = "KEY")]
     pub to: Option<String>,
     /// Print at most so many keys; 0: no limit
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub limit: u64,
     /// The data block that `block` prints, by its number in `layout`
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 0)]
@@ -44,6 +44,27 @@ pub struct SstArgs {
     /// Threads of `verify`; 0: one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+}
+
+impl SstArgs {
+    /// Fails where a flag was given that the view does not honour.
+    fn refuse_others(&self) -> Result<()> {
+        let given = [
+            ("--from", SstView::Keys, self.from.is_some()),
+            ("--to", SstView::Keys, self.to.is_some()),
+            ("--limit", SstView::Keys, self.limit > 0),
+            ("--number", SstView::Block, self.number > 0),
+            ("--threads", SstView::Verify, self.threads > 0),
+        ];
+        match given.into_iter().find(|(_, view, given)| *given && *view != self.what) {
+            Some((flag, view, _)) => {
+                let view =
+                    view.to_possible_value().map_or_else(String::new, |view| view.get_name().to_owned());
+                Err(Error::other(format!("{flag} is for `sst FILE {view}` only: leave it out")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// A view of an SST file.
@@ -66,8 +87,12 @@ pub enum SstView {
     Histogram,
 }
 
+pub(super) use layout::run as layout;
+pub(super) use recompress::run as recompress;
+
 /// Runs `sst`.
 pub fn run(args: &SstArgs, format: KeyFormat, out: &mut Output<'_>) -> Result<()> {
+    args.refuse_others()?;
     if !args.path.is_file() {
         let met = if args.path.is_dir() { "a directory" } else { "nothing" };
         return Err(Error::other(format!("{}: expected an SST file, met {met}", args.path.display())));

@@ -1,0 +1,212 @@
+//! Locks of a cluster that is to be flashed back: a server rolls back all of them (as TiKV does: tikv#14531, tikv#17415), and
+//! so splits a transaction whose primary is committed. Its other keys are committed before.
+
+use kvproto::{
+    kvrpcpb::{CheckTxnStatusRequest, Context, LockInfo, ResolveLockRequest, ScanLockRequest},
+    metapb::{Peer, Region},
+};
+use txn_types::Key;
+
+use super::Cluster;
+use crate::{Error, Result, output::Output};
+
+/// Locks that one call asks for.
+const PIECE: u32 = 256;
+
+/// The end of a transaction, as its primary has it.
+enum Ended {
+    CommittedAt(u64),
+    RolledBack,
+    NotYet,
+}
+
+impl Cluster<'_> {
+    /// Commits the keys of transactions whose primaries are committed; how many.
+    ///
+    /// # Errors
+    /// A transaction has not ended, and its primary would not be flashed back with its other keys.
+    pub(super) fn end_committed(&mut self, out: &mut Output<'_>) -> Result<usize> {
+        loop {
+            match self.try_end_committed(out) {
+                Ok(count) => return Ok(count),
+                Err(Tried::Final(e)) => return Err(e),
+                Err(Tried::Again(job, e)) => self.retry("looking at locks before", &job, &e, out)?,
+            }
+        }
+    }
+
+    fn try_end_committed(&mut self, out: &mut Output<'_>) -> std::result::Result<usize, Tried> {
+        let mut count = 0;
+        for (region, leader) in self.led_regions()? {
+            let mut start = user_key(&region.start_key);
+            loop {
+                let locks = self.scan_locks(&region, &leader, start)?;
+                let is_last = locks.len() < PIECE as usize;
+                start = locks.last().map_or(Vec::new(), |lock| [&lock.key[..], &[0]].concat());
+                let wanted = locks.into_iter().filter(|lock| self.is_wanted(&region, &lock.key));
+                for lock in wanted.collect::<Vec<_>>() {
+                    count += usize::from(self.end_one(&region, &leader, &lock)?);
+                    out.tick("locks");
+                }
+                if is_last {
+                    break;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// Ends the transaction of `lock` on this key, if its primary is committed; whether it did.
+    fn end_one(
+        &mut self,
+        region: &Region,
+        leader: &Peer,
+        lock: &LockInfo,
+    ) -> std::result::Result<bool, Tried> {
+        let (primary_region, primary_leader) = self.region_of(&lock.primary_lock)?;
+        match self.ended(&primary_region, &primary_leader, lock)? {
+            Ended::RolledBack => Ok(false),
+            Ended::NotYet if self.is_wanted(&primary_region, &lock.primary_lock) => Ok(false),
+            Ended::NotYet => Err(Tried::Final(Error::other(format!(
+                "key {}: transaction {} holds it and has not ended, and its primary, key {}, is not in the range that is flashed \
+                 back: take it in, so that the transaction is not split; nothing was changed",
+                keys::escape(&lock.key),
+                lock.lock_version,
+                keys::escape(&lock.primary_lock)
+            )))),
+            Ended::CommittedAt(commit_version) => {
+                let request = ResolveLockRequest {
+                    context: Some(context(region, leader)),
+                    start_version: lock.lock_version,
+                    commit_version,
+                    keys: vec![lock.key.clone()],
+                    ..Default::default()
+                };
+                let store = self.store(leader.store_id)?;
+                let reply = store.wait(store.kv().kv_resolve_lock(request));
+                let reply = reply.map_err(|e| again(region, leader, e.of("kv_resolve_lock")))?;
+                no_error(region, leader, reply.region_error.map(|e| e.message))?;
+                no_error(region, leader, reply.error.map(|e| format!("{e:?}")))?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn ended(
+        &mut self,
+        region: &Region,
+        leader: &Peer,
+        lock: &LockInfo,
+    ) -> std::result::Result<Ended, Tried> {
+        let request = CheckTxnStatusRequest {
+            context: Some(context(region, leader)),
+            primary_key: lock.primary_lock.clone(),
+            lock_ts: lock.lock_version,
+            ..Default::default()
+        };
+        let store = self.store(leader.store_id)?;
+        let reply = store.wait(store.kv().kv_check_txn_status(request));
+        let reply = reply.map_err(|e| again(region, leader, e.of("kv_check_txn_status")))?;
+        no_error(region, leader, reply.region_error.map(|e| e.message))?;
+        match reply.error {
+            Some(error) if error.txn_not_found.is_some() => return Ok(Ended::RolledBack),
+            error => no_error(region, leader, error.map(|e| format!("{e:?}")))?,
+        }
+        Ok(match (reply.commit_version, reply.lock_ttl) {
+            (0, 0) => Ended::RolledBack,
+            (0, _) => Ended::NotYet,
+            (commit_version, _) => Ended::CommittedAt(commit_version),
+        })
+    }
+
+    fn scan_locks(
+        &mut self,
+        region: &Region,
+        leader: &Peer,
+        start_key: Vec<u8>,
+    ) -> std::result::Result<Vec<LockInfo>, Tried> {
+        let request = ScanLockRequest {
+            context: Some(context(region, leader)),
+            max_version: u64::MAX,
+            start_key,
+            limit: PIECE,
+            ..Default::default()
+        };
+        let store = self.store(leader.store_id)?;
+        let reply = store.wait(store.kv().kv_scan_lock(request));
+        let reply = reply.map_err(|e| again(region, leader, e.of("kv_scan_lock")))?;
+        no_error(region, leader, reply.region_error.map(|e| e.message))?;
+        no_error(region, leader, reply.error.map(|e| format!("{e:?}")))?;
+        Ok(reply.locks)
+    }
+
+    /// The regions that are asked for and their leaders.
+    fn led_regions(&self) -> Result<Vec<(Region, Peer)>> {
+        let found = self.pd.scan(&self.wanted.start, &self.wanted.end)?.into_iter();
+        let led = found.filter_map(|region| Some((region.region?, region.leader?)));
+        Ok(led.filter(|(region, _)| self.is_wanted_region(region.id)).collect())
+    }
+
+    fn region_of(&self, key: &[u8]) -> std::result::Result<(Region, Peer), Tried> {
+        let start = Key::from_raw(key).into_encoded();
+        let end = [&start[..], &[0]].concat();
+        let found = self.pd.scan(&start, &end)?.into_iter().next();
+        let led = found.and_then(|region| Some((region.region?, region.leader?)));
+        led.ok_or_else(|| {
+            let what = format!("PD knows no leader of the region that holds key {}", keys::escape(key));
+            again(&Region::default(), &Peer::default(), Error::other(what))
+        })
+    }
+
+    fn is_wanted_region(&self, id: u64) -> bool {
+        self.wanted.regions.is_empty() || self.wanted.regions.contains(&id)
+    }
+
+    /// Whether `key`, a user key of `region`, is flashed back.
+    fn is_wanted(&self, region: &Region, key: &[u8]) -> bool {
+        let encoded = Key::from_raw(key).into_encoded();
+        let (start, end) = (&self.wanted.start, &self.wanted.end);
+        self.is_wanted_region(region.id) && encoded >= *start && (end.is_empty() || encoded < *end)
+    }
+}
+
+/// Why it did not work: for good, or with the regions as they were.
+enum Tried {
+    Final(Error),
+    Again(super::Job, Error),
+}
+
+impl From<Error> for Tried {
+    fn from(e: Error) -> Tried {
+        Tried::Final(e)
+    }
+}
+
+fn again(region: &Region, leader: &Peer, e: Error) -> Tried {
+    let job = super::Job {
+        region_id: region.id,
+        store_id: leader.store_id,
+        start: Vec::new(),
+        end: Vec::new(),
+        start_ts: 0,
+    };
+    Tried::Again(job, e)
+}
+
+fn no_error(region: &Region, leader: &Peer, error: Option<String>) -> std::result::Result<(), Tried> {
+    error.map_or(Ok(()), |what| Err(again(region, leader, Error::other(what))))
+}
+
+fn context(region: &Region, leader: &Peer) -> Context {
+    Context {
+        region_id: region.id,
+        region_epoch: region.region_epoch,
+        peer: Some(*leader),
+        ..Default::default()
+    }
+}
+
+/// The user key at a region's start; a start that is none begins with the region.
+fn user_key(encoded: &[u8]) -> Vec<u8> {
+    Key::from_encoded(encoded.to_vec()).into_raw().unwrap_or_default()
+}

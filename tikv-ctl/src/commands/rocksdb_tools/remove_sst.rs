@@ -1,0 +1,54 @@
+//! `ldb unsafe_remove_sst_file`: a MANIFEST that names a damaged SST no more, as `bad-ssts` advises. The file itself stays.
+
+use std::path::{Path, PathBuf};
+
+use super::{manifest_dump, options::Given};
+use crate::{
+    Error, Result,
+    cli::Global,
+    commands::write::{How, make},
+    lsm::{append_edit, manifest, read_whole},
+    output::Output,
+    write::{Change, plans::Plan},
+};
+
+/// Takes the SST `number` out of the MANIFEST of the database `dir`.
+pub fn run(dir: &Path, number: &str, given: &Given, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let number = number.trim_end_matches(".sst");
+    let number: u64 =
+        number.parse().map_err(|e| given.fail(format!("{number}: expected an SST's number: {e}")))?;
+    let state = manifest_dump::read(dir, global, out)?;
+    let path = state.path.display();
+    let refuse = |what: String| Err(Error::other(format!("{what}; nothing was changed")));
+    if let Some(at) = state.torn_at {
+        return refuse(format!(
+            "{path} at byte {at}: the last version edit is not whole: nothing can be added to it"
+        ));
+    }
+    let Some((id, family, file)) = manifest_dump::find(&state, number) else {
+        return refuse(format!("{path}: failed to unsafely remove SST file: no SST {number} is live"));
+    };
+    let old = read_whole(&state.path)?;
+    let new = append_edit(&old, id, file.level, number);
+    // What is written is what RocksDB reads.
+    let after = manifest::replay(state.path.clone(), &new)?;
+    if manifest_dump::find(&after, number).is_some() {
+        return refuse(format!(
+            "{path}: what is added to it would not be read: its end is not that of its edits"
+        ));
+    }
+    let why = format!(
+        "{number:06}.sst ({} bytes, level {} of column family {}) is live no more: what only it holds is lost",
+        file.size, file.level, family.name
+    );
+    let name = PathBuf::from(state.path.file_name().unwrap_or_default());
+    let mut plan = Plan::whole();
+    plan.changes.push(Change::file(&name, &old, &new, why));
+    let how = How {
+        dry_run: given.has("dry_run"),
+        yes: given.has("yes"),
+        undo_file: given.get("undo_file").map(PathBuf::from),
+    };
+    let global = Global { data_dir: Some(dir.to_owned()), ..global.clone() };
+    make("unsafe_remove_sst_file", &how, &plan, "unsafely removed SST file", &global, out)
+}

@@ -1,0 +1,65 @@
+//! What answers at an address, when what was expected does not: gRPC and HTTP addresses of a server are often confused.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use kvproto::debugpb::{GetStoreInfoRequest, debug_client::DebugClient};
+use security::SecurityManager;
+use serde_json::Value;
+
+use crate::online;
+
+/// An address that does not answer in this time is not known.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// No configuration is longer, in bytes.
+const MAX_REPLY: u64 = 4 << 20;
+
+/// That `host`, which was asked by gRPC, answers HTTP, and what to give instead; none: it does not.
+pub fn is_status_address(host: &str, security: &SecurityManager) -> Option<String> {
+    let reply = get(host, "/config", security)?;
+    let text = String::from_utf8_lossy(&reply);
+    if !text.starts_with("HTTP/1.") {
+        return None;
+    }
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let config = body.find('{').and_then(|at| {
+        let mut values = serde_json::Deserializer::from_str(&body[at..]).into_iter::<Value>();
+        values.next()?.ok()
+    });
+    let address = config.as_ref().and_then(|config| {
+        let of = |name: &str| config["server"][name].as_str().filter(|address| !address.is_empty());
+        of("advertise-addr").or(of("addr"))
+    });
+    Some(match address {
+        Some(address) => {
+            format!("{host} is the status address of a server: give its gRPC address, which is {address}")
+        }
+        None => format!(
+            "{host} answers HTTP, as a status address does: give the server's gRPC address, which its --addr names"
+        ),
+    })
+}
+
+fn get(host: &str, path: &str, security: &SecurityManager) -> Option<Vec<u8>> {
+    let address = host.to_socket_addrs().ok()?.next()?;
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut stream = security.wrap(stream, host).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut reply = Vec::new();
+    // What came before the time was over is enough.
+    let _ = stream.take(MAX_REPLY).read_to_end(&mut reply);
+    Some(reply)
+}
+
+/// That `host`, which was asked for something else, answers gRPC as a TiKV server does; none: it does not.
+pub fn is_grpc_address(host: &str, security: &SecurityManager) -> Option<String> {
+    let (runtime, channel) = online::connect(host, security).ok()?;
+    let mut client = DebugClient::new(channel);
+    let asked = async { tokio::time::timeout(PATIENCE, client.get_store_info(GetStoreInfoRequest {})).await };
+    let store = runtime.block_on(asked).ok()?.ok()?.into_inner().store_id;
+    Some(format!("{host} is the gRPC address of store {store} (its --addr)"))
+}

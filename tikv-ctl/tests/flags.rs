@@ -1,0 +1,189 @@
+//! Flags: each is honoured or refused, and what is advised can be typed.
+
+mod common;
+
+use std::{path::Path, process::Command};
+
+use common::{Store, ctl, fill};
+
+fn refused(args: &[&str], why: &str) {
+    let (code, out, err) = ctl(args);
+    assert!(code == 2 && out.is_empty() && err.contains(why), "{args:?}: {code} {out}{err}");
+}
+
+#[test]
+fn a_directory_and_a_server_are_not_named_together() {
+    for command in [
+        "store",
+        "raft region",
+        "scan -f z --limit 1",
+        "size",
+        "diff -r 2 --to-host 127.0.0.1:1",
+        "metrics",
+        "reset-to-version -v 1",
+        "tombstone -r 2 --force",
+        "compact",
+        "key a",
+        "show-cluster-id",
+        "region",
+    ] {
+        let args: Vec<&str> =
+            command.split(' ').chain(["--host", "127.0.0.1:1", "--data-dir", "/x"]).collect();
+        refused(&args, "--host and --data-dir cannot be given together");
+    }
+}
+
+#[test]
+fn options_without_an_effect_are_refused_or_noted() {
+    // Commands of ours refuse what they do not honour.
+    for (args, flag) in [
+        (&["find", "a", "--host", "127.0.0.1:1"][..], "--host"),
+        (&["lsm", "/x", "--pd", "127.0.0.1:1"], "--pd"),
+        (&["inflight", "--data-dir", "/x"], "--data-dir"),
+        (&["flamegraph", "--data-dir", "/x"], "--data-dir"),
+        (&["man", "/x", "-o", "y"], "--output"),
+        (&["wal", "/x", "--key-format", "hex"], "--key-format"),
+        (&["size", "--data-dir", "/x", "--key-format", "hex"], "--key-format"),
+        (&["completions", "bash", "--config", "/x"], "--config"),
+        (&["sst", "/x", "--host", "127.0.0.1:1"], "--host"),
+    ] {
+        refused(args, &format!("{flag} has no effect on {}", args[0]));
+    }
+    // TiKV's tool takes its own options everywhere: what has no effect is noted.
+    let dir = tempfile::tempdir().unwrap();
+    fill(&Store::open(dir.path()));
+    let path = dir.path().to_str().unwrap();
+    let (code, out, err) = ctl(&["--data-dir", path, "--pd", "127.0.0.1:1", "store"]);
+    assert_eq!((code, out.lines().next()), (0, Some("store id: 1")), "{err}");
+    assert!(err.contains("note: --pd has no effect on store"), "{err}");
+    refused(&["--to-hex", "a", "store"], "a key is converted, or a command is run");
+    refused(&["--log-level", "loud", "store"], "loud");
+    refused(&["sst", "--watch"], "--watch");
+    let (code, _, err) = ctl(&["sst", path, "layout", "--from", "a"]);
+    assert!(code == 1 && err.contains("--from is for `sst FILE keys` only"), "{err}");
+    refused(&["inflight", "--watch", "nan"], "expected 0.05 to 3600 seconds");
+    refused(&["compact", "-c", "nonsense"], "nonsense");
+    refused(&["compact", "-r", "2", "-f", "z"], "cannot be used with");
+}
+
+#[test]
+fn the_type_of_a_request_has_one_word() {
+    for command in [&["keep"][..], &["flamegraph"], &["flamegraph", "diff"]] {
+        let (_, help, _) = ctl(&[command, &["--help"]].concat());
+        assert!(help.contains("--kind <KIND>") && help.contains("type]"), "{help}");
+    }
+}
+
+#[test]
+fn help_is_wrapped_and_options_of_every_command_stand_once() {
+    let (_, all, _) = ctl(&["--help"]);
+    assert!(all.contains("--key-format") && all.contains("Options of every command:"), "{all}");
+    let commands = all.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
+    let commands = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let mut seen = 0;
+    for command in commands.filter_map(|line| line.split_whitespace().next()) {
+        let (code, help, _) = ctl(&[command, "--help"]);
+        seen += 1;
+        assert_eq!(code, 0, "{command}");
+        let own = ["help", "ldb", "sst_dump"].contains(&command);
+        assert!(own || help.contains("Options of every command: tikv-ctl --help."), "{command}: {help}");
+        assert!(command == "help" || !help.contains("--cert-path"), "{command}: {help}");
+    }
+    assert!(seen > 40, "{seen}");
+    let wide: Vec<&str> = all.lines().filter(|line| line.chars().count() > 100).collect();
+    assert!(wide.is_empty(), "{wide:?}");
+}
+
+/// Every `tikv-ctl ...` between backquotes in the sources: what an error or a help text advises.
+fn advice(dir: &Path, all: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            advice(&path, all);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap().replace("\\\n", "");
+            all.extend(
+                text.split("`tikv-ctl ").skip(1).map(|rest| rest.split('`').next().unwrap().to_owned()),
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_advised_can_be_typed() {
+    let mut all = Vec::new();
+    advice(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    assert!(all.len() > 10, "{all:?}");
+    for line in all {
+        let word = |word: &str| match word {
+            "DIR" | "FILE" | "{}" | "KEY" => "/does/not/exist".to_owned(),
+            "ADDR" => "127.0.0.1:1".to_owned(),
+            word => word.replace("=DIR", "=/does/not/exist"),
+        };
+        let words: Vec<String> = line.split_whitespace().map(word).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        // Code 2 would mean that the flags are wrong; this one fails since nothing is there.
+        let (code, out, err) = ctl(&words);
+        let wrong = err.contains("unrecognized subcommand") || err.contains("is not here");
+        assert!(code != 2 && !wrong, "tikv-ctl {line}: {code} {out}{err}");
+    }
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_tikv-ctl"))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_or_closed_output_is_no_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&Store::open(dir.path()));
+    let path = dir.path().to_str().unwrap();
+    for args in [
+        &["--help"][..],
+        &["--version"],
+        &["scan", "--help"],
+        &["ldb", "--help"],
+        &["completions", "bash"],
+        &["--data-dir", path, "raw-scan", "--cf", "raft"],
+        &["--data-dir", path, "--format", "json", "region"],
+        &["--to-hex", "a"],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let done = program().args(args).stdout(full).output().unwrap();
+        let err = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.code() == Some(1) && err.contains("writing the output"), "{args:?}: {done:?}");
+        assert!(!err.contains("panicked"), "{err}");
+        // Whoever read has gone.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done = program().args(args).stdout(writer).output().unwrap();
+        assert!(done.status.code() == Some(0) && done.stderr.is_empty(), "{args:?}: {done:?}");
+        let line = format!("exec {} {} >&-", env!("CARGO_BIN_EXE_tikv-ctl"), args.join(" "));
+        let done = Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert!(!String::from_utf8_lossy(&done.stderr).contains("panicked"), "{args:?}: {done:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_end_it_with_128_and_their_number() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&Store::open(dir.path()));
+    for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+        // It waits for its name to be typed; a shell reports how it ended. Job control gives it an interrupt that is not ignored.
+        let line = format!(
+            "set -m; sleep 60 | {} --data-dir {} tombstone -r 2 --force 2>{}/asked & \
+             n=0; until grep -q Type {}/asked 2>/dev/null || [ $n -gt 300 ]; do n=$((n+1)); sleep 0.1; done; \
+             kill -{name} $!; wait $!; echo $?; kill $(jobs -p) 2>/dev/null",
+            env!("CARGO_BIN_EXE_tikv-ctl"),
+            dir.path().display(),
+            dir.path().display(),
+            dir.path().display()
+        );
+        let done = Command::new("bash").args(["-c", &line]).output().unwrap();
+        let out = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert_eq!(out.trim(), (128 + number).to_string(), "{name}: {done:?}");
+        std::fs::remove_file(dir.path().join("asked")).unwrap();
+    }
+}
