@@ -12,6 +12,7 @@ mod error;
 mod event_listener;
 mod iterator;
 mod open;
+mod options_file;
 mod perf_context;
 mod properties;
 mod slice_transform;

@@ -88,6 +88,11 @@ impl DataDir {
         self.path.join("snap")
     }
 
+    /// Where changes of the configuration are written if no file was given for it, as TiKV does.
+    pub fn last_config(&self) -> PathBuf {
+        self.path.join("last_tikv.toml")
+    }
+
     /// Writes the configuration in effect beside the data, all of it or nothing.
     pub fn write_last_config(&self, toml: &str) -> Result<(), DataDirError> {
         let (tmp, last) = (self.path.join("tmp_tikv.toml"), self.path.join("last_tikv.toml"));

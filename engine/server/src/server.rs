@@ -20,7 +20,7 @@ use tonic::{
 
 use crate::{
     Storage,
-    config::{Cli, ConfigController, Knobs, ServerConfig, TikvConfig},
+    config::{Cli, ConfigController, ConfigFile, Knobs, ServerConfig, TikvConfig},
     data_dir::DataDir,
     error::StartError,
     grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, OngoingLayer, Secured, bind},
@@ -56,6 +56,8 @@ pub struct StartOptions {
     pub faults: NetFaults,
     /// Where the configuration came from: `PUT /config/reload` reads it again.
     pub cli: Option<Cli>,
+    /// Hears once that the store waits for PD, and at which address.
+    pub on_wait: Option<fn(&str)>,
 }
 
 /// Starts stores.
@@ -114,6 +116,7 @@ fn open_engines(dir: &DataDir, config: &TikvConfig) -> Result<Engines, StartErro
     };
     let raft = raft_log_engine::RaftLogEngine::open(raft_dir, &config.raft_engine.build())?;
     let kv = engine_rocks::RocksEngine::open(dir.kv(), &config.build_db_config())?;
+    config.tune(&kv)?;
     Ok(Engines::new(kv, raft))
 }
 
@@ -139,8 +142,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     data_dir.write_last_config(&config.to_toml()?)?;
 
     let pd_runtime = runtime::build("pd-worker", 1, 0)?;
-    let connect = PdClient::connect_secure(&config.pd.endpoints, security.clone());
-    let pd = Arc::new(pd_runtime.block_on(connect)?);
+    let pd = Arc::new(pd_runtime.block_on(wait_for_pd(&config, security.clone(), options.on_wait))?);
     let store_id = pd_runtime.block_on(node::check_store(&engines, &pd))?;
     let store = node::describe(store_id, &advertise_addr, &advertise_status, &config);
     pd_runtime.block_on(node::join(&engines, &pd, store))?;
@@ -206,7 +208,9 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         recv_snaps,
         raft_batch,
     };
-    let controller = Arc::new(ConfigController::new(config.clone(), knobs));
+    let file = options.cli.as_ref().and_then(|cli| cli.config.clone());
+    let file = ConfigFile::new(file.unwrap_or_else(|| data_dir.last_config()));
+    let controller = Arc::new(ConfigController::new(config.clone(), knobs, file));
     let debug = DebugService::new(
         engines.clone(),
         storage.clone(),
@@ -248,6 +252,25 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         _data_dir: data_dir,
     };
     Ok(ServerHandle { store_id, addr, status_addr, advertise_addr, router, config, running: Some(running) })
+}
+
+/// Looks for PD until it answers, as TiKV does, and says that it waits.
+async fn wait_for_pd(
+    config: &TikvConfig,
+    security: SecurityManager,
+    on_wait: Option<fn(&str)>,
+) -> pd::client::Result<PdClient> {
+    let (endpoints, interval) = (config.pd.endpoints.join(", "), config.pd.retry_interval);
+    let waiting = |failed: u64, why: &str| {
+        let text = format!("waiting for PD at {endpoints}: {why}; the next attempt is in {interval}");
+        if let (0, Some(on_wait)) = (failed, on_wait) {
+            on_wait(&text);
+        }
+        if failed.is_multiple_of(config.pd.retry_log_every as u64) {
+            log::warn!("{text}");
+        }
+    };
+    PdClient::connect_retrying(&config.pd.endpoints, security, config.build_pd_retry(), waiting).await
 }
 
 /// What is announced: what was given for it, else the configured address with the port that was taken.

@@ -14,7 +14,10 @@ use kvproto::{
         trace_control_client::TraceControlClient,
     },
 };
-use pd::client::PdClient;
+use pd::{
+    client::PdClient,
+    server::{EngineWallClock, PdConfig, PdServer},
+};
 use tonic::transport::Channel;
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -49,7 +52,11 @@ fn mistakes_are_named_and_end_with_an_error_code() {
     assert!(foreign.contains("letter.txt"), "{foreign}");
     // Nobody listens on port 1.
     let fresh = dir.path().join("s");
+    let config = dir.path().join("once.toml");
+    std::fs::write(&config, "[pd]\nretry-max-count = 1\nretry-interval = \"1ms\"\n").unwrap();
     let away = fails(&[
+        "--config",
+        config.to_str().unwrap(),
         "--addr",
         "127.0.0.1:0",
         "--status-addr",
@@ -76,6 +83,73 @@ fn a_closed_or_full_output_is_no_panic() {
         assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
         assert!(stderr.contains("No space left on device"), "{args:?}: {stderr}");
     }
+}
+
+#[test]
+fn a_store_says_that_it_waits_for_pd_and_goes_on_when_pd_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut child = binary()
+        .args(["--addr", "127.0.0.1:0", "--status-addr", "", "--log-level", "error"])
+        .args(["--pd-endpoints", &port.to_string(), "--data-dir"])
+        .arg(dir.path().join("s"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let waits = said.next().expect("it says what it waits for, whatever the log level is");
+    assert!(waits.contains(&format!("waiting for PD at {port}")), "{waits}");
+    let pd = PdServer::start(PdConfig {
+        data_dir: dir.path().join("pd"),
+        addr: port,
+        advertise_addr: None,
+        cluster_id: None,
+        max_replicas: None,
+        clock: std::sync::Arc::new(EngineWallClock),
+    })
+    .unwrap();
+    let mut printed = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let serves = printed.next().unwrap();
+    assert!(serves.contains(" serves on "), "{serves}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    pd.shutdown();
+}
+
+#[test]
+fn the_polite_signals_stop_a_store_in_order() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut process = Process::start(&dir.path().join("s"), None);
+        // SAFETY: a signal to a child that is ours and not waited for yet.
+        unsafe { libc::kill(process.child.id() as i32, signal) };
+        let deadline = Instant::now() + BOUND;
+        let status = loop {
+            assert!(Instant::now() < deadline, "it stops after signal {signal}");
+            if let Some(status) = process.child.try_wait().unwrap() {
+                break status;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(status.success(), "signal {signal}: {status}");
+    }
+}
+
+#[test]
+fn completions_and_man_page_are_written() {
+    for (shell, named) in [("bash", "complete -F"), ("zsh", "#compdef tikv-server"), ("fish", "complete -c")]
+    {
+        let output = binary().args(["completions", shell]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(named) && text.contains("pd-endpoints"), "{text}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man/man1");
+    assert!(binary().arg("man").arg(&pages).status().unwrap().success());
+    let page = std::fs::read_to_string(pages.join("tikv-server.1")).unwrap();
+    assert!(page.contains("embedded"), "{page}");
+    assert!(fails(&["completions", "cmd.exe"]).contains("possible values"));
 }
 
 #[test]

@@ -395,7 +395,25 @@ fn a_cpu_profile_is_a_picture_or_protobuf_one_at_a_time_and_mistakes_are_named()
         std::thread::sleep(Duration::from_millis(50));
     }
     drop(burner);
-    for wrong in ["seconds=x", "seconds=0", "frequency=100000"] {
+    // One sample for each second of CPU time that a thread uses, which an idle server does not use in one second.
+    let idle = "/debug/pprof/profile?seconds=1&frequency=1";
+    let svg = get(&h, idle);
+    assert_eq!((svg.code, svg.header("content-type")), (200, "image/svg+xml"), "{}", svg.text());
+    assert!(svg.text().contains("<svg") && svg.text().trim_end().ends_with("</svg>"));
+    let protobuf = http(&h, &format!("GET {idle}"), "Content-Type: application/protobuf\r\n", "");
+    assert!(protobuf.code == 200 && !protobuf.body.is_empty(), "{}", protobuf.text());
+    let wrong = [
+        "seconds=x",
+        "seconds=0",
+        "seconds=-1",
+        "seconds=99999999999999999999",
+        "frequency=100000",
+        "frequency=0",
+        "frequency=-5",
+        "seconds=",
+        "seconds=1&seconds=2",
+    ];
+    for wrong in wrong {
         let reply = get(&h, &format!("/debug/pprof/profile?{wrong}"));
         assert!(reply.code == 400 && !reply.body.is_empty(), "{wrong}: {}", reply.head);
     }

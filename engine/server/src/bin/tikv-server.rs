@@ -5,7 +5,7 @@ mod allocator;
 use std::{net::ToSocketAddrs, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use pd::server::{EngineWallClock, PdConfig, PdHandle, PdServer};
 use security::SecurityManager;
 use server::{
@@ -42,6 +42,9 @@ fn say(help: &clap::Error) -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
+    if let Some(manual) = &cli.command {
+        return manual.write(Cli::command()).context("the manual is not written");
+    }
     let (mut config, unknown) = cli.resolve()?;
     if cli.config_check {
         return print("the configuration is valid\n").context("cannot write to standard output");
@@ -62,11 +65,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         config.pd.endpoints = vec![pd.addr().to_string()];
     }
     let bridge = Bridge::start(&cli.bridge)?;
-    let store =
-        TikvServer::start(config, StartOptions { cli: Some(cli.clone()), ..StartOptions::default() })?;
+    let options = StartOptions { cli: Some(cli.clone()), on_wait: Some(report_wait), ..StartOptions::default() };
+    let store = TikvServer::start(config, options)?;
     announce(&format!("store {} serves on {}; ctrl-c stops it", store.store_id(), store.addr()));
     signals.block_on(stop_signal())?;
-    log::info!("stopping");
     bridge.finish();
     store.shutdown();
     if let Some(pd) = pd {
@@ -75,10 +77,17 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whoever started the server may not listen: that does not stop it.
+/// A parent that does not read the output does not stop the server.
 fn announce(line: &str) {
     if let Err(e) = print(&format!("{line}\n")) {
         log::warn!("cannot write to standard output: {e}");
+    }
+}
+
+/// Reports on stderr, unless the log, which is there as well, has the line.
+fn report_wait(text: &str) {
+    if !log::log_enabled!(log::Level::Warn) {
+        note(format_args!("tikv-server: {text}"));
     }
 }
 
@@ -104,11 +113,17 @@ fn start_pd(addr: &str, config: &TikvConfig) -> anyhow::Result<PdHandle> {
     Ok(pd)
 }
 
-/// Ctrl-C, or a polite kill.
+/// SIGTERM, SIGINT or SIGHUP: the store stops in order and exits with 0, as TiKV (`signal_handler::wait_for_signal`).
 async fn stop_signal() -> std::io::Result<()> {
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        ctrl_c = tokio::signal::ctrl_c() => ctrl_c,
-        _ = term.recv() => Ok(()),
-    }
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let name = tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        _ = hangup.recv() => "SIGHUP",
+    };
+    log::info!("receive signal {name}, stopping server...");
+    Ok(())
 }

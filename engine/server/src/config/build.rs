@@ -1,7 +1,14 @@
 //! From the configuration's sections to what the crates below take.
-use super::{RaftEngineConfig, ReadableSize, TikvConfig};
+use super::{ConfigError, RaftEngineConfig, ReadableSize, TikvConfig, rocks_options};
 
 impl TikvConfig {
+    /// Gives RocksDB the options that are not set when it is opened.
+    pub(crate) fn tune(&self, kv: &engine_rocks::RocksEngine) -> Result<(), ConfigError> {
+        let invalid = |e| ConfigError::Invalid(format!("[rocksdb] {e}"));
+        let options = rocks_options::given(self).map_err(invalid)?;
+        options.iter().try_for_each(|option| option.set(kv)).map_err(invalid)
+    }
+
     /// A configuration for a store inside another program: ports of its own, few threads, little memory.
     pub fn for_embedding(data_dir: impl Into<std::path::PathBuf>, pd_endpoint: impl Into<String>) -> Self {
         let mut config = Self::default();
@@ -45,6 +52,14 @@ impl TikvConfig {
             cf.write_buffer_size = section.write_buffer_size.0 as usize;
         }
         out
+    }
+
+    pub(crate) fn build_pd_retry(&self) -> pd::client::Retry {
+        let max_count = match self.pd.retry_max_count {
+            -1 | i64::MAX => None,
+            count => u64::try_from(count).ok(),
+        };
+        pd::client::Retry { interval: self.pd.retry_interval.0, max_count }
     }
 
     pub(crate) fn build_storage_config(&self) -> storage::Config {

@@ -8,7 +8,7 @@ pub const DEFAULT_PD_ADDR: &str = "127.0.0.1:2379";
 
 /// One store of a TiKV-like cluster whose requests can be stepped.
 #[derive(clap::Parser, Clone, Debug, Default)]
-#[command(name = "tikv-server", version)]
+#[command(name = "tikv-server", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// Configuration file, TiKV's tikv.toml
     #[arg(short = 'C', long, value_name = "FILE")]
@@ -59,6 +59,8 @@ pub struct Cli {
     /// Run PD in this process, listening here; its data lie in pd/ of the data directory
     #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = DEFAULT_PD_ADDR)]
     pub embedded_pd: Option<String>,
+    #[command(subcommand)]
+    pub command: Option<pd::manual::Manual>,
 }
 
 impl Cli {

@@ -11,7 +11,11 @@ use raftstore::store::ConfigTracker;
 use serde_json::{Map, Value};
 use tracepoints::collector;
 
-use super::{TikvConfig, online, rocks_options};
+use super::{
+    ConfigFile, TikvConfig, online,
+    persist::Prepared,
+    rocks_options::{self, RocksOption},
+};
 use crate::{Storage, limit::Limit, logger};
 
 /// What takes the changes.
@@ -30,6 +34,7 @@ pub struct Knobs {
 pub struct ConfigController {
     config: RwLock<TikvConfig>,
     knobs: Knobs,
+    file: ConfigFile,
 }
 
 /// A name as `tikv.toml` has it.
@@ -41,35 +46,40 @@ fn canonical(name: &str) -> String {
 }
 
 impl ConfigController {
-    pub fn new(config: TikvConfig, knobs: Knobs) -> Self {
-        Self { config: RwLock::new(config), knobs }
+    /// `file`: where changes are written, so that they outlive a restart.
+    pub fn new(config: TikvConfig, knobs: Knobs, file: ConfigFile) -> Self {
+        Self { config: RwLock::new(config), knobs, file }
     }
 
     pub fn current(&self) -> TikvConfig {
         self.config.read().clone()
     }
 
-    /// Makes these changes, all of them or, if a name or value is not valid, none: dotted names, with `-` or `_`, and their new
-    /// values. Should RocksDB refuse a valid one, its options before that one are set.
+    /// Makes these changes, all of them or none, and writes them into the configuration file: dotted names, with `-` or `_`,
+    /// and their new values.
     ///
     /// # Errors
-    /// The first name or value that cannot be taken, and why.
+    /// The first name or value that cannot be taken, and why; or why the file cannot be written. Nothing is changed then.
     pub fn update(&self, changes: &Map<String, Value>) -> Result<(), String> {
+        self.change(changes, true)
+    }
+
+    /// As [`ConfigController::update`], until the next start only.
+    pub fn update_without_persist(&self, changes: &Map<String, Value>) -> Result<(), String> {
+        self.change(changes, false)
+    }
+
+    fn change(&self, changes: &Map<String, Value>, persist: bool) -> Result<(), String> {
         let changes: Map<String, Value> =
             changes.iter().map(|(name, value)| (canonical(name), value.clone())).collect();
         let mut config = self.config.write();
         let options = rocks_options::of(&changes)?;
-        let known = online::known(&config)?;
-        let others = changes.into_iter().filter(|(name, _)| {
-            // Options that have no key of their own in the configuration are RocksDB's alone.
-            !rocks_options::is_option(name) || online::has(&known, name)
-        });
-        let changed = online::with(&config, &others.collect())?;
-        options.iter().try_for_each(|option| option.set(&self.knobs.kv))?;
-        self.resize(&changed)?;
-        self.take(&config, &changed);
-        *config = changed;
-        Ok(())
+        let changed = online::with(&config, &changes)?;
+        let file = match persist && !changes.is_empty() {
+            true => Some(self.file.prepare(&online::to_persist(&config, &changes)?)?),
+            false => None,
+        };
+        self.apply(&mut config, changed, &options, || file.map_or(Ok(()), Prepared::commit))
     }
 
     /// Takes what can be taken of `read`, and tells the names of what cannot.
@@ -79,11 +89,29 @@ impl ConfigController {
         let read = TikvConfig { pd: config.pd.clone(), ..read };
         let (merged, rest) = online::merge(&config, &read)?;
         let differing = rocks_options::differing(&config, &merged)?;
-        differing.iter().try_for_each(|option| option.set(&self.knobs.kv))?;
-        self.resize(&merged)?;
-        self.take(&config, &merged);
-        *config = merged;
+        self.apply(&mut config, merged, &differing, || Ok(()))?;
         Ok(rest)
+    }
+
+    /// What can fail comes first, and is taken back when something after it fails; `commit` is the last that can.
+    fn apply(
+        &self,
+        config: &mut TikvConfig,
+        changed: TikvConfig,
+        options: &[RocksOption],
+        commit: impl FnOnce() -> Result<(), String>,
+    ) -> Result<(), String> {
+        let undo = rocks_options::set_all(&self.knobs.kv, options)?;
+        if let Err(e) = self.resize(&changed).and_then(|()| commit()) {
+            if let Err(e) = self.resize(config) {
+                log::error!("the pools keep sizes that were to be taken back: {e}");
+            }
+            return Err(e);
+        }
+        undo.keep();
+        self.take(config, &changed);
+        *config = changed;
+        Ok(())
     }
 
     fn resize(&self, new: &TikvConfig) -> Result<(), String> {

@@ -3,9 +3,11 @@ mod build;
 mod cli;
 mod controller;
 mod online;
+mod persist;
 mod rocks_options;
 mod sections;
 mod trace;
+mod tuning;
 mod unknown;
 
 use std::{fs, io, path::Path, path::PathBuf};
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cli::{Cli, DEFAULT_PD_ADDR};
 pub use controller::{ConfigController, Knobs};
+pub use persist::ConfigFile;
 pub use raftstore::util::{ReadableDuration, ReadableSize};
 pub use sections::{
     BlockCacheConfig, CfConfig, CoprocessorConfig, GrpcCompressionType, LogConfig, MaxTsConfig, PdConfig,
@@ -21,6 +24,7 @@ pub use sections::{
 };
 pub use security::SecurityConfig;
 pub use trace::TraceConfig;
+pub use tuning::{CfTuning, DbTuning};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

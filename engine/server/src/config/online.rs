@@ -1,7 +1,7 @@
 //! What can be changed while a store runs: the names, how a change is read, and how it takes effect.
 use serde_json::{Map, Value};
 
-use super::TikvConfig;
+use super::{TikvConfig, rocks_options};
 use crate::logger;
 
 /// Under their names in `tikv.toml`; those of RocksDB are in `rocks_options`.
@@ -84,7 +84,7 @@ const TIKVS: [&str; 26] = [
 ];
 
 fn is_online(name: &str) -> bool {
-    ONLINE.contains(&name) || (name.starts_with("rocksdb.") && name.ends_with("cf.write-buffer-size"))
+    ONLINE.contains(&name) || rocks_options::is_online(name)
 }
 
 /// The configuration as a tree, in which names are places.
@@ -93,7 +93,7 @@ pub fn known(config: &TikvConfig) -> Result<Value, String> {
 }
 
 /// Whether a dotted name is a place in `tree`.
-pub fn has(tree: &Value, name: &str) -> bool {
+fn has(tree: &Value, name: &str) -> bool {
     name.split('.').try_fold(tree, |at, part| at.get(part)).is_some()
 }
 
@@ -121,8 +121,7 @@ pub fn with(config: &TikvConfig, changes: &Map<String, Value>) -> Result<TikvCon
         if !is_online(name) {
             return Err(refused(&tree, name));
         }
-        let place = name.split('.').try_fold(&mut tree, |at, part| at.get_mut(part));
-        let place = place.ok_or_else(|| format!("config {name} is not there"))?;
+        let place = place_of(&mut tree, name).ok_or_else(|| format!("config {name} is not there"))?;
         *place = like(place, value);
         // One by one, so that the name of what is wrong is known.
         serde_json::from_value::<TikvConfig>(tree.clone()).map_err(|e| format!("config {name}: {e}"))?;
@@ -130,6 +129,27 @@ pub fn with(config: &TikvConfig, changes: &Map<String, Value>) -> Result<TikvCon
     let mut changed: TikvConfig = serde_json::from_value(tree).map_err(|e| e.to_string())?;
     check(&mut changed)?;
     Ok(changed)
+}
+
+/// The new values as they are written into the configuration file: texts as they were given, numbers as numbers.
+pub fn to_persist(config: &TikvConfig, changes: &Map<String, Value>) -> Result<Vec<(String, Value)>, String> {
+    let mut tree = known(config)?;
+    let typed = |(name, value): (&String, &Value)| {
+        let old = place_of(&mut tree, name).map_or(Value::Null, |place| place.clone());
+        (name.clone(), like(&old, value))
+    };
+    Ok(changes.iter().map(typed).collect())
+}
+
+/// Where a dotted name is in `tree`; an option of RocksDB that is not given has a place, too.
+fn place_of<'t>(tree: &'t mut Value, name: &str) -> Option<&'t mut Value> {
+    let (section, key) = name.rsplit_once('.').unwrap_or(("", name));
+    let mut parts = section.split('.').filter(|part| !part.is_empty());
+    let table = parts.try_fold(tree, |at, part| at.get_mut(part))?.as_object_mut()?;
+    if rocks_options::is_online(name) {
+        return Some(table.entry(key).or_insert(Value::Null));
+    }
+    table.get_mut(key)
 }
 
 /// What is new in `read` and can be changed online, put into `config`; and the names of what is new and cannot.
@@ -156,6 +176,7 @@ fn merge_into(at: &mut Value, new: &Value, path: &str, rest: &mut Vec<String>) {
                 let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 match at.get_mut(name) {
                     Some(at) => merge_into(at, new, &below, rest),
+                    None if is_online(&below) => drop(at.insert(name.clone(), new.clone())),
                     None => rest.push(below),
                 }
             }
@@ -211,6 +232,25 @@ mod tests {
             let error = with(&config, &changes(&wrong)).unwrap_err();
             assert!(error.contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn options_of_rocksdb_have_a_place_before_they_are_given() {
+        let new = json!({"rocksdb.writecf.max-compaction-bytes": "1GB", "rocksdb.max-sub-compactions": "3",
+            "log.level": "warn", "trace.sample-one-in": "7"});
+        let changed = with(&TikvConfig::default(), &changes(&new)).unwrap();
+        assert_eq!(changed.rocksdb.tuning.max_sub_compactions, Some(3));
+        assert_eq!(
+            changed.rocksdb.writecf.tuning.max_compaction_bytes,
+            Some(super::super::ReadableSize::gb(1))
+        );
+        let written = to_persist(&TikvConfig::default(), &changes(&new)).unwrap();
+        let written: Vec<_> = written.into_iter().map(|(_, value)| value).collect();
+        assert_eq!(written, [json!("warn"), json!(3), json!("1GB"), json!(7)]);
+        let wrong = json!({"rocksdb.writecf.disable-auto-compactions": "perhaps"});
+        assert!(
+            with(&TikvConfig::default(), &changes(&wrong)).unwrap_err().contains("disable-auto-compactions")
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use engine_rocks::RocksEngine;
 use serde_json::{Map, Value};
 
-use super::{ReadableSize, TikvConfig};
+use super::{CfTuning, DbTuning, ReadableSize, TikvConfig};
 
 /// Of column families, and whether they are sizes.
 const OF_CF: [(&str, bool); 15] = [
@@ -51,6 +51,12 @@ pub struct RocksOption {
 }
 
 impl RocksOption {
+    /// The option as it is now; none if RocksDB does not say.
+    fn in_effect(&self, kv: &RocksEngine) -> Result<Option<RocksOption>, String> {
+        let value = kv.option_in_effect(self.cf, &self.name).map_err(|e| e.to_string())?;
+        Ok(value.map(|value| RocksOption { value, ..self.clone() }))
+    }
+
     pub fn set(&self, kv: &RocksEngine) -> Result<(), String> {
         let option = [(self.name.as_str(), self.value.as_str())];
         let done = match self.cf {
@@ -64,6 +70,61 @@ impl RocksOption {
 /// Whether a dotted name is in the section of RocksDB.
 pub fn is_option(name: &str) -> bool {
     name.starts_with("rocksdb.")
+}
+
+/// Whether RocksDB takes an option of this dotted name while it is open.
+pub fn is_online(name: &str) -> bool {
+    is_option(name) && place(name).is_ok()
+}
+
+/// Sets all of them, or none: when RocksDB refuses one, those before it get their old values back.
+///
+/// # Errors
+/// The option that was refused, and why.
+pub fn set_all(kv: &RocksEngine, options: &[RocksOption]) -> Result<Undo, String> {
+    let mut undo = Undo { kv: Some(kv.clone()), before: Vec::new() };
+    for option in options {
+        let before = option.in_effect(kv)?;
+        // Dropped on a failure, `undo` sets the old values.
+        option.set(kv)?;
+        undo.before.extend(before);
+    }
+    Ok(undo)
+}
+
+/// Sets the old values when it is dropped, unless the change is kept.
+#[must_use]
+pub struct Undo {
+    kv: Option<RocksEngine>,
+    before: Vec<RocksOption>,
+}
+
+impl Undo {
+    pub fn keep(mut self) {
+        self.kv = None;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        let Some(kv) = &self.kv else { return };
+        for option in self.before.iter().rev() {
+            if let Err(e) = option.set(kv) {
+                log::error!("an option of RocksDB keeps a value that was to be taken back: {e}");
+            }
+        }
+    }
+}
+
+/// The options that the configuration gives and that are not set when the database is opened.
+pub fn given(config: &TikvConfig) -> Result<Vec<RocksOption>, String> {
+    let mut plain = config.clone();
+    let rocksdb = &mut plain.rocksdb;
+    rocksdb.tuning = DbTuning::default();
+    for cf in [&mut rocksdb.defaultcf, &mut rocksdb.writecf, &mut rocksdb.lockcf, &mut rocksdb.raftcf] {
+        cf.tuning = CfTuning::default();
+    }
+    differing(&plain, config)
 }
 
 /// What of `changes` is for RocksDB. The error names what is not known, or not a value.
@@ -93,25 +154,33 @@ fn collect(path: &str, old: &Value, new: &Value, out: &mut Map<String, Value>) {
     }
 }
 
-fn parse(key: &str, value: &Value) -> Result<RocksOption, String> {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+/// Column family (none: the database), RocksDB's name, and whether it is a size.
+type Place = (Option<&'static str>, String, bool);
+
+/// Where a dotted name belongs.
+fn place(key: &str) -> Result<Place, String> {
     let unknown = |field: &str| Err(format!("unexpect fields: {field}"));
     let parts: Vec<&str> = key.split('.').skip(1).collect();
-    let (cf, name, size) = match parts.as_slice() {
+    match parts.as_slice() {
         [name] => match OF_DB.iter().find(|(known, ..)| known == name) {
-            Some((_, rocks, size)) => (None, (*rocks).to_owned(), *size),
-            None => return unknown(name),
+            Some((_, rocks, size)) => Ok((None, (*rocks).to_owned(), *size)),
+            None => unknown(name),
         },
         [section, name] => {
             let cf = section.strip_suffix("cf").and_then(|cf| CFS.into_iter().find(|known| *known == cf));
             let Some(cf) = cf else { return unknown(section) };
             match OF_CF.iter().find(|(known, _)| known == name) {
-                Some((_, size)) => (Some(cf), name.replace('-', "_"), *size),
-                None => return unknown(name),
+                Some((_, size)) => Ok((Some(cf), name.replace('-', "_"), *size)),
+                None => unknown(name),
             }
         }
-        _ => return unknown(key),
-    };
+        _ => unknown(key),
+    }
+}
+
+fn parse(key: &str, value: &Value) -> Result<RocksOption, String> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let (cf, name, size) = place(key)?;
     let value = match size {
         true => ReadableSize::from_str(&text).map_err(|e| format!("{key}: {e}"))?.0.to_string(),
         false => text,
@@ -151,6 +220,43 @@ mod tests {
         assert!(set(&kv, "rocksdb.defaultcf.nope", json!(1)).unwrap_err().contains("nope"));
         assert!(set(&kv, "rocksdb.writecf.write-buffer-size", json!("much")).is_err());
         assert!(set(&kv, "rocksdb.writecf.max-write-buffer-number", json!("much")).is_err());
+    }
+
+    #[test]
+    fn when_one_option_is_refused_those_before_it_are_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
+        let now = || kv.option_in_effect(Some("default"), "max_write_buffer_number").unwrap();
+        let before = now();
+        let changes = json!({
+            "rocksdb.defaultcf.max-write-buffer-number": 9,
+            "rocksdb.writecf.max-write-buffer-number": 99_999_999_999u64
+        });
+        let options = of(changes.as_object().unwrap()).unwrap();
+        assert_eq!(options.len(), 2);
+        let refused = set_all(&kv, &options).err().expect("it is no int");
+        assert!(refused.contains("rocksdb.writecf.max-write-buffer-number"), "{refused}");
+        assert_eq!(now(), before);
+        drop(set_all(&kv, &options[..1]).unwrap());
+        assert_eq!(now(), before, "given up");
+        set_all(&kv, &options[..1]).unwrap().keep();
+        assert_eq!(now().as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn what_is_given_beyond_what_opens_the_database_is_set_at_the_start() {
+        let text = "[rocksdb]\nmax-sub-compactions = 2\nmax-open-files = 77\n[rocksdb.writecf]\nttl = 5\n\
+                    max-compaction-bytes = \"2GiB\"\nwrite-buffer-size = \"1MiB\"\n";
+        let (config, unknown) = TikvConfig::from_toml(text).unwrap();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        let given = given(&config).unwrap();
+        let given: Vec<_> = given.iter().map(|option| (option.key.as_str(), option.value.as_str())).collect();
+        let expected = [
+            ("rocksdb.max-sub-compactions", "2"),
+            ("rocksdb.writecf.max-compaction-bytes", "2147483648"),
+            ("rocksdb.writecf.ttl", "5"),
+        ];
+        assert_eq!(given, expected);
     }
 
     #[test]

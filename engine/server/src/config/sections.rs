@@ -6,7 +6,10 @@ use tonic::codec::CompressionEncoding;
 
 use storage::concurrency_manager::ActionOnInvalidMaxTs;
 
-use super::{ReadableDuration, ReadableSize};
+use super::{
+    ReadableDuration, ReadableSize,
+    tuning::{CfTuning, DbTuning},
+};
 
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -290,11 +293,22 @@ impl CoprocessorConfig {
 #[serde(default, rename_all = "kebab-case")]
 pub struct PdConfig {
     pub endpoints: Vec<String>,
+    /// Between two attempts to find PD when the store starts.
+    pub retry_interval: ReadableDuration,
+    /// Attempts after the first one; -1: for ever.
+    pub retry_max_count: i64,
+    /// Every so many failed attempts one is logged.
+    pub retry_log_every: usize,
 }
 
 impl Default for PdConfig {
     fn default() -> Self {
-        Self { endpoints: vec![super::DEFAULT_PD_ADDR.into()] }
+        Self {
+            endpoints: vec![super::DEFAULT_PD_ADDR.into()],
+            retry_interval: ReadableDuration::millis(300),
+            retry_max_count: i64::MAX,
+            retry_log_every: 10,
+        }
     }
 }
 
@@ -304,6 +318,15 @@ impl PdConfig {
             return Err(
                 "pd.endpoints is empty; give at least one PD address (--pd-endpoints HOST:PORT)".into()
             );
+        }
+        if self.retry_log_every == 0 {
+            return Err("pd.retry-log-every: expected at least 1, found 0".into());
+        }
+        if self.retry_max_count < -1 {
+            return Err(format!(
+                "pd.retry-max-count: expected -1 (for ever) or more, found {}",
+                self.retry_max_count
+            ));
         }
         let without_scheme =
             |e: &str| e.split_once("://").map_or(e, |(_, rest)| rest).trim_end_matches('/').to_owned();
@@ -362,6 +385,8 @@ pub struct RocksDbConfig {
     pub max_open_files: i32,
     pub max_background_jobs: i32,
     pub max_total_wal_size: ReadableSize,
+    #[serde(flatten)]
+    pub tuning: DbTuning,
     pub defaultcf: CfConfig,
     pub writecf: CfConfig,
     pub lockcf: CfConfig,
@@ -370,11 +395,12 @@ pub struct RocksDbConfig {
 
 impl Default for RocksDbConfig {
     fn default() -> Self {
-        let cf = |mb| CfConfig { write_buffer_size: ReadableSize::mb(mb) };
+        let cf = |mb| CfConfig { write_buffer_size: ReadableSize::mb(mb), ..CfConfig::default() };
         Self {
             max_open_files: 40_960,
             max_background_jobs: 2,
             max_total_wal_size: ReadableSize::gb(4),
+            tuning: DbTuning::default(),
             defaultcf: cf(128),
             writecf: cf(128),
             lockcf: cf(32),
@@ -388,11 +414,13 @@ impl Default for RocksDbConfig {
 #[serde(default, rename_all = "kebab-case")]
 pub struct CfConfig {
     pub write_buffer_size: ReadableSize,
+    #[serde(flatten)]
+    pub tuning: CfTuning,
 }
 
 impl Default for CfConfig {
     fn default() -> Self {
-        Self { write_buffer_size: ReadableSize::mb(128) }
+        Self { write_buffer_size: ReadableSize::mb(128), tuning: CfTuning::default() }
     }
 }
 

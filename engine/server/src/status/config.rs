@@ -1,7 +1,7 @@
 //! The configuration, and the few things in it that can be changed while the server runs.
 use axum::{
     body::Bytes,
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
     response::Response,
 };
@@ -26,15 +26,39 @@ pub async fn get(State(status): Shared, Query(params): Query<Params>) -> Respons
     }
 }
 
-/// `{"log.level": "warn"}`: dotted names and their new values.
-pub async fn update(State(status): Shared, body: Bytes) -> Response {
+#[derive(Deserialize)]
+pub struct UpdateParams {
+    /// `false`: until the next start only.
+    persist: Option<String>,
+}
+
+/// `{"log.level": "warn"}`: dotted names and their new values. They are written into the configuration file, unless
+/// `?persist=false`.
+pub async fn update(
+    State(status): Shared,
+    params: Result<Query<UpdateParams>, QueryRejection>,
+    body: Bytes,
+) -> Response {
+    let persist = match params {
+        Ok(Query(params)) => params.persist.map_or(Ok(true), |persist| persist.parse::<bool>()),
+        Err(e) => return text(StatusCode::BAD_REQUEST, e.body_text()),
+    };
+    let persist = match persist {
+        Ok(persist) => persist,
+        Err(e) => return text(StatusCode::BAD_REQUEST, e.to_string()),
+    };
     let changes = match serde_json::from_slice::<Map<String, Value>>(&body) {
         Ok(changes) => changes,
         Err(e) => {
             return text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to decode, error: {e}"));
         }
     };
-    answer(status.config.update(&changes))
+    // It waits for the disk.
+    let changed = tokio::task::spawn_blocking(move || match persist {
+        true => status.config.update(&changes),
+        false => status.config.update_without_persist(&changes),
+    });
+    answer(changed.await.unwrap_or_else(|e| Err(e.to_string())))
 }
 
 /// Reads file and flags again, as at the start.
@@ -67,12 +91,12 @@ struct LogLevel {
     log_level: String,
 }
 
-/// `{"log-level": "info"}`
+/// `{"log-level": "info"}`, until the next start.
 pub async fn log_level(State(status): Shared, body: Bytes) -> Response {
     let level = serde_json::from_slice::<LogLevel>(&body).map_err(|e| e.to_string());
     let changed = level.and_then(|level| {
         let changes = Map::from_iter([("log.level".to_owned(), level.log_level.into())]);
-        status.config.update(&changes)
+        status.config.update_without_persist(&changes)
     });
     match changed {
         Ok(()) => text(StatusCode::OK, ""),
