@@ -1,15 +1,12 @@
 //! Compaction, resetting a store to a version, read progress.
 
-use engine_rocks::{
-    BottommostLevelCompaction as Bottommost, CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, RocksEngine,
-};
-use kvproto::{
-    debugpb::{BottommostLevelCompaction, CompactRequest, CompactResponse, GetRegionReadProgressResponse},
-    raft_serverpb::RaftApplyState,
+use engine_rocks::{BottommostLevelCompaction as Bottommost, CF_DEFAULT, CF_LOCK, CF_WRITE, RocksEngine};
+use kvproto::debugpb::{
+    BottommostLevelCompaction, CompactRequest, CompactResponse, GetRegionReadProgressResponse,
 };
 use txn_types::{Key, WriteRef, WriteType};
 
-use super::{DebugError, check_cf, region_state};
+use super::{DebugError, check_cf};
 
 /// Records written at once.
 const BATCH: usize = 256;
@@ -68,21 +65,10 @@ pub fn reset_to_version(kv: &RocksEngine, ts: u64) -> Result<u64, DebugError> {
     failed.map_or(Ok(removed), |e| Err(e.into()))
 }
 
-/// How far a region is applied. There is no resolved timestamp here, so no safe one.
-pub fn read_progress(kv: &RocksEngine, region_id: u64) -> Result<GetRegionReadProgressResponse, DebugError> {
-    if region_state(kv, region_id)?.is_none() {
-        let error = format!("region {region_id} is not on this store");
-        return Ok(GetRegionReadProgressResponse { error, ..Default::default() });
-    }
-    let apply: RaftApplyState =
-        kv.get_msg_cf(CF_RAFT, &keys::apply_state_key(region_id))?.unwrap_or_default();
-    Ok(GetRegionReadProgressResponse {
-        region_read_progress_exist: true,
-        applied_index: apply.applied_index,
-        duration_to_last_update_safe_ts_ms: u64::MAX,
-        duration_to_last_consume_leader_ms: u64::MAX,
-        ..Default::default()
-    })
+/// No region has a read progress here, because nothing resolves timestamps: what TiKV answers where `resolved-ts.enable` is
+/// false.
+pub fn read_progress() -> GetRegionReadProgressResponse {
+    GetRegionReadProgressResponse { error: "resolved-ts is not enabled".to_owned(), ..Default::default() }
 }
 
 #[cfg(test)]
@@ -111,6 +97,13 @@ mod tests {
         assert!(there(CF_WRITE, &key(b"a", 11)) && there(CF_DEFAULT, &key(b"a", 10)));
         assert!(!there(CF_WRITE, &key(b"a", 21)) && !there(CF_DEFAULT, &key(b"a", 20)));
         assert!(!there(CF_LOCK, b"za"));
+    }
+
+    #[test]
+    fn a_progress_that_does_not_exist_is_not_claimed() {
+        let progress = read_progress();
+        assert!(!progress.region_read_progress_exist && !progress.resolver_exist);
+        assert_eq!((progress.applied_index, progress.error.as_str()), (0, "resolved-ts is not enabled"));
     }
 
     #[test]
