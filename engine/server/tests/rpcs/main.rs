@@ -59,8 +59,10 @@ const STREAMS: [&str; 4] = ["BatchCommands", "Raft", "BatchRaft", "Snapshot"];
 fn each_rpc_answers_and_refuses_by_itself_and_in_a_batch() {
     let h = Harness::start(1);
     let mut done = BTreeSet::new();
+    // Once, and when all others are done: PD hears of the new regions after the store.
+    let (split, others) = TABLE.split_last().unwrap();
     for way in [Way::Unary, Way::Batch] {
-        for (rpc, case) in TABLE {
+        for (rpc, case) in others {
             // Two RPCs may share a case, which then runs once for each way.
             if done.insert((way, *case as usize)) {
                 println!("{rpc}, {way:?}");
@@ -68,6 +70,7 @@ fn each_rpc_answers_and_refuses_by_itself_and_in_a_batch() {
             }
         }
     }
+    (split.1)(&Caller::new(&h, Way::Unary));
 }
 
 /// The RPCs of the service, as its definition has them.
