@@ -65,7 +65,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         config.pd.endpoints = vec![pd.addr().to_string()];
     }
     let bridge = Bridge::start(&cli.bridge)?;
-    let options = StartOptions { cli: Some(cli.clone()), on_wait: Some(report_wait), ..StartOptions::default() };
+    let options =
+        StartOptions { cli: Some(cli.clone()), on_wait: Some(report_wait), ..StartOptions::default() };
     let store = TikvServer::start(config, options)?;
     announce(&format!("store {} serves on {}; ctrl-c stops it", store.store_id(), store.addr()));
     signals.block_on(stop_signal())?;

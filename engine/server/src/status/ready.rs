@@ -21,7 +21,8 @@ pub async fn ready(State(status): Shared, RawQuery(query): RawQuery) -> Response
         }
     }
     let code = if caught_up { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-    let mut names = query.iter().flat_map(|q| q.split('&')).map(|pair| pair.split('=').next().unwrap_or(pair));
+    let mut names =
+        query.iter().flat_map(|q| q.split('&')).map(|pair| pair.split('=').next().unwrap_or(pair));
     let body = match names.any(|name| name == "verbose") {
         true => format!(
             "{{\n  \"connected_to_pd\": {connected_to_pd},\n  \"raft_peers_caught_up\": {caught_up}\n}}"

@@ -158,7 +158,9 @@ impl<'a> Reader<'a> {
             return;
         }
         if indented && !inside && is_frame(line) && self.begin_pending() {
-            return drop(self.frame(text));
+            // A line that is no frame after all leaves the sample without it.
+            let _ = self.frame(text);
+            return;
         }
         self.untimed(text);
     }

@@ -149,7 +149,9 @@ impl<'a> Reader<'a> {
     fn locations(&mut self) {
         let mut functions: HashMap<u64, &schema::Function, RandomState> = HashMap::default();
         // Of two with the same id, the first counts.
-        self.raw.function.iter().for_each(|f| drop(functions.entry(f.id).or_insert(f)));
+        for function in &self.raw.function {
+            functions.entry(function.id).or_insert(function);
+        }
         for location in &self.raw.location {
             let module = self.modules.get(&location.mapping_id).copied();
             if module.is_none() && location.mapping_id != 0 {
