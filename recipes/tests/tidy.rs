@@ -10,9 +10,8 @@ use tracepoints::catalogue::STAGES;
 /// Floor of each crate: a crate imports crates on lower floors, or beside it where TiKV's layers do.
 const FLOORS: &[(&str, u32)] = &[
     ("prerequisites", 1),
+    ("tracepoints-input", 9),
     ("tracepoints", 10),
-    ("tracepoints-input", 10),
-    ("tracepoints-input", 10),
     ("tracepoints-profile", 11),
     ("tracepoints-export", 12),
     ("kvproto", 20),

@@ -66,7 +66,10 @@ fn newest_ts(db: &Db) -> Result<u64> {
 pub type Range = (Vec<u8>, Vec<u8>);
 
 /// Commits that locks become, by the user keys (encoded, with `z`): commit timestamp and record.
-type Committed = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
+type Committed = BTreeMap<Vec<u8>, Version>;
+
+/// A committed version: its commit_ts and its commit record.
+type Version = (u64, Vec<u8>);
 
 /// What sets the keys of `ranges` back to `version`.
 pub fn plan(store: &Offline, version: u64, ranges: &[Range], stamps: Stamps, plan: &mut Plan) -> Result<()> {
@@ -142,7 +145,7 @@ pub fn commit(
     lock: &Lock,
     commit_ts: u64,
     plan: &mut Plan,
-) -> Result<Option<(Vec<u8>, (u64, Vec<u8>))>> {
+) -> Result<Option<(Vec<u8>, Version)>> {
     let why = format!("transaction {} is committed at {commit_ts}: its primary says so", lock.ts);
     plan.changes.push(Change::kv("lock", key, Some(value), None, why.clone()));
     let Some(kind) = WriteType::from_lock_type(lock.lock_type) else { return Ok(None) };

@@ -123,6 +123,7 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
             "applied_term",
             "read_quorum",
             "flashback",
+            "safe_ts",
         ]),
         // What a client was asked to do.
         "op" => at(&CLIENT_OPERATIONS),

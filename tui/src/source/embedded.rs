@@ -182,7 +182,7 @@ enum Heard {
         title: String,
         quiet: bool,
     },
-    Event(SessionEvent),
+    Event(Box<SessionEvent>),
     End {
         outcome: String,
         more: bool,
@@ -208,7 +208,7 @@ fn spawn_feed(events: Sender<SourceEvent>, stacks: bool) -> Result<Sender<Heard>
                     (feed, hushed) = (Feed::new(feed.into_symbols()), quiet);
                     vec![SourceEvent::Begin { title }]
                 }
-                Heard::Event(event) => feed.apply([&event]),
+                Heard::Event(event) => feed.apply([&*event]),
                 Heard::End { outcome, more } => {
                     vec![SourceEvent::Finished { summary: feed.trace().summary(), outcome, more }]
                 }
@@ -309,7 +309,7 @@ impl Front for Show {
         (shared.scripted, shared.runs) = (self.hold, false);
         shared.session = (!self.hold).then(|| session.clone());
         let feed = self.feed.clone();
-        Box::new(move |event| drop(feed.send(Heard::Event(event))))
+        Box::new(move |event| drop(feed.send(Heard::Event(Box::new(event)))))
     }
 
     fn end(&mut self, outcome: &str, more: bool) {

@@ -15,6 +15,10 @@ use pd::{
     server::{EngineWallClock, PdConfig, PdServer},
 };
 use security::{SecurityConfig, SecurityManager};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tracepoints::printable::{note, print, unless_closed};
 
 /// The placement driver of a cluster: timestamps, ids, stores and regions.
@@ -108,12 +112,14 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(time) = args.max_store_down_time {
         handle.set_max_store_down_time(time)?;
     }
+    // Before the line that says that it is ready: its reader may send a signal at once.
+    let signals = StopSignals::listen()?;
     let ready = format!("PD of cluster {} is ready at {}\n", handle.cluster_id(), handle.addr());
     if let Err(e) = print(&ready) {
         // A parent that does not read the output does not stop the server.
         note(format_args!("cannot write to standard output: {e}"));
     }
-    let code = wait_for_signal()?;
+    let code = signals.wait();
     handle.shutdown();
     Ok(code)
 }
@@ -137,21 +143,35 @@ fn resolve(addr: &str) -> anyhow::Result<SocketAddr> {
     found.next().with_context(|| format!("--addr: {addr:?} names no address"))
 }
 
-/// Returns on SIGTERM (PD then exits with 0), or on SIGINT, SIGHUP or SIGQUIT (with 1), as PD's own `main`. The state is on
-/// disk at any time; kill -9 loses nothing either.
-fn wait_for_signal() -> anyhow::Result<ExitCode> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut quit = signal(SignalKind::quit())?;
-        Ok(tokio::select! {
-            _ = terminate.recv() => ExitCode::SUCCESS,
-            _ = interrupt.recv() => ExitCode::FAILURE,
-            _ = hangup.recv() => ExitCode::FAILURE,
-            _ = quit.recv() => ExitCode::FAILURE,
+/// The signals that end PD. The state is on disk at any time; kill -9 loses nothing either.
+struct StopSignals {
+    runtime: Runtime,
+    terminate: Signal,
+    others: [Signal; 3],
+}
+
+impl StopSignals {
+    /// Takes the signals over from now on.
+    fn listen() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (terminate, others) = runtime.block_on(async {
+            let others = [SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()].map(signal);
+            let [interrupt, hangup, quit] = others;
+            std::io::Result::Ok((signal(SignalKind::terminate())?, [interrupt?, hangup?, quit?]))
+        })?;
+        Ok(Self { runtime, terminate, others })
+    }
+
+    /// Returns on SIGTERM (PD then exits with 0), or on SIGINT, SIGHUP or SIGQUIT (with 1), as PD's own `main`.
+    fn wait(mut self) -> ExitCode {
+        let [interrupt, hangup, quit] = &mut self.others;
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => ExitCode::SUCCESS,
+                _ = interrupt.recv() => ExitCode::FAILURE,
+                _ = hangup.recv() => ExitCode::FAILURE,
+                _ = quit.recv() => ExitCode::FAILURE,
+            }
         })
-    })
+    }
 }

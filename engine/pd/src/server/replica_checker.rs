@@ -28,7 +28,7 @@ pub enum Action {
 }
 
 impl Action {
-    fn as_plan(self, desc: &'static str) -> Plan {
+    fn into_plan(self, desc: &'static str) -> Plan {
         Plan { desc, action: self }
     }
 }
@@ -49,7 +49,7 @@ impl View<'_> {
     pub fn check(&self, region: &RegionInfo) -> Option<Plan> {
         region.leader?;
         if let Some(learner) = self.promotable(region) {
-            return Some(Action::Promote(learner).as_plan("promote-learner"));
+            return Some(Action::Promote(learner).into_plan("promote-learner"));
         }
         if let Some(down) = self.down_store(region) {
             return self.replace(region, down, "remove-extra-down-replica", "replace-down-replica");
@@ -58,7 +58,7 @@ impl View<'_> {
             return self.replace(region, leaving, "remove-extra-offline-replica", "replace-offline-replica");
         }
         if region.meta.peers.len() < self.max_peer_count {
-            return Some(self.add(region)?.as_plan("make-up-replica"));
+            return Some(self.add(region)?.into_plan("make-up-replica"));
         }
         if voters(region).count() > self.max_peer_count { self.shrink(region) } else { None }
     }
@@ -100,18 +100,18 @@ impl View<'_> {
     ) -> Option<Plan> {
         let is_learner = region.meta.find_peer(store).is_some_and(Peer::is_learner);
         if is_learner {
-            return Some(Action::RemovePeerOn(store).as_plan(remove));
+            return Some(Action::RemovePeerOn(store).into_plan(remove));
         }
         if voters(region).count() <= self.max_peer_count {
             // One that comes, and has not caught up yet, is waited for.
             let coming =
                 region.meta.peers.iter().any(|peer| peer.is_learner() && !self.is_dead(region, peer));
-            return if coming { None } else { Some(self.add(region)?.as_plan(replace)) };
+            return if coming { None } else { Some(self.add(region)?.into_plan(replace)) };
         }
         if region.leader_store() == Some(store) {
-            return Some(Action::TransferLeaderTo(self.best_leader(region)?).as_plan(remove));
+            return Some(Action::TransferLeaderTo(self.best_leader(region)?).into_plan(remove));
         }
-        Some(Action::RemovePeerOn(store).as_plan(remove))
+        Some(Action::RemovePeerOn(store).into_plan(remove))
     }
 
     /// A peer more, on the best store.
@@ -123,7 +123,7 @@ impl View<'_> {
     pub fn addition(&self, region: &RegionInfo, store: u64) -> Action {
         let live =
             voters(region).filter(|peer| !self.is_dead(region, peer) && region.has_caught_up(peer)).count();
-        let quorum = (voters(region).count() + 1) / 2 + 1;
+        let quorum = voters(region).count().div_ceil(2) + 1;
         if live >= quorum { Action::AddVoterOn(store) } else { Action::AddLearnerOn(store) }
     }
 
@@ -169,7 +169,7 @@ impl View<'_> {
         let worst = others
             .max_by_key(|peer| (self.is_dead(region, peer), self.count(peer.store_id), peer.store_id))?;
         let worst = worst.store_id;
-        Some(Action::RemovePeerOn(worst).as_plan("remove-extra-replica"))
+        Some(Action::RemovePeerOn(worst).into_plan("remove-extra-replica"))
     }
 }
 

@@ -14,6 +14,7 @@ use server::{
     config::{Cli, TikvConfig},
     logger,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracepoints::printable::{note, print, unless_closed};
 
 fn main() -> ExitCode {
@@ -68,8 +69,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let options =
         StartOptions { cli: Some(cli.clone()), on_wait: Some(report_wait), ..StartOptions::default() };
     let store = TikvServer::start(config, options)?;
+    // Before the line that says that it serves: its reader may send a signal at once.
+    let stop = signals.block_on(async { StopSignals::listen() })?;
     announce(&format!("store {} serves on {}; ctrl-c stops it", store.store_id(), store.addr()));
-    signals.block_on(stop_signal())?;
+    signals.block_on(stop.wait());
     bridge.finish();
     store.shutdown();
     if let Some(pd) = pd {
@@ -114,17 +117,29 @@ fn start_pd(addr: &str, config: &TikvConfig) -> anyhow::Result<PdHandle> {
     Ok(pd)
 }
 
-/// SIGTERM, SIGINT or SIGHUP: the store stops in order and exits with 0, as TiKV (`signal_handler::wait_for_signal`).
-async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut term = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let name = tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        _ = hangup.recv() => "SIGHUP",
-    };
-    log::info!("receive signal {name}, stopping server...");
-    Ok(())
+/// SIGTERM, SIGINT and SIGHUP: the store stops in order and exits with 0, as TiKV (`signal_handler::wait_for_signal`).
+struct StopSignals {
+    term: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl StopSignals {
+    /// Takes the signals over from now on. Until then they end the process at once, for example while it waits for PD.
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn wait(mut self) {
+        let name = tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
+        };
+        log::info!("receive signal {name}, stopping server...");
+    }
 }

@@ -87,7 +87,7 @@ fn axis(borders: &[Vec<u8>], y: f64) -> String {
             let short: String = key.chars().take(KEY_CHARS).collect();
             let cut = if short.len() < key.len() { "…" } else { "" };
             // Labels stand one below the other by turns, so that long keys do not overlap.
-            let row = y + 18.0 + if (i / step) % 2 == 0 { 0.0 } else { 13.0 };
+            let row = y + 18.0 + if (i / step).is_multiple_of(2) { 0.0 } else { 13.0 };
             let anchor = if x > WIDTH - 120.0 { "end" } else { "start" };
             let _ = writeln!(
                 out,

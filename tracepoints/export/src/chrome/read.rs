@@ -127,10 +127,10 @@ impl Reader<'_> {
                         .push(format!("{n} CPU samples (`samples`) were skipped: they belong to no span"));
                 }
             }
-            "systemTraceEvents" => {
-                if value().is_some_and(|v| v.as_str().is_none_or(|text| !text.is_empty())) {
-                    self.notes.push("the system's own trace (`systemTraceEvents`) was skipped".into());
-                }
+            "systemTraceEvents"
+                if value().is_some_and(|v| v.as_str().is_none_or(|text| !text.is_empty())) =>
+            {
+                self.notes.push("the system's own trace (`systemTraceEvents`) was skipped".into());
             }
             // Times and threads of the viewer, metadata: they change no span.
             _ => {}

@@ -52,8 +52,8 @@ const METRICS: &str = "OTLP, but with logs or metrics; spans (resourceSpans) are
 
 /// The first name that decides it. None if no name does.
 fn of_object(bytes: &[u8], at: usize) -> Option<Kind> {
-    let (mut names, mut members) = (Vec::new(), Members::new(bytes, at));
-    while let Some((name, value)) = members.next() {
+    let mut names = Vec::new();
+    for (name, value) in Members::new(bytes, at) {
         let list = bytes.get(value) == Some(&b'[');
         match name.as_ref() {
             "resourceSpans" | "resource_spans" | "batches" | "scopeSpans" => return Some(Kind::OtlpJson),

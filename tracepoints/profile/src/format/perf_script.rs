@@ -77,13 +77,16 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError
 /// Text for each new stack, at the least that is likely: a line is longer than half of it, and most are of stacks known.
 const BYTES_A_STACK: usize = 128;
 
+/// Symbol, module and source line of a frame, as they are printed.
+type FrameKey<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
 struct Reader<'a> {
     profile: Profile,
     options: &'a ReadOptions,
     event: Option<Vec<u8>>,
     others: HashMap<Vec<u8>, u64, RandomState>,
     /// By symbol, module, and source line where it is printed.
-    frames: HashMap<(&'a [u8], &'a [u8], &'a [u8]), FrameId, RandomState>,
+    frames: HashMap<FrameKey<'a>, FrameId, RandomState>,
     threads: HashMap<(&'a [u8], u32, u32), LabelsId, RandomState>,
     /// Of the sample that is being read; None between two, and within one that is left out.
     current: Option<(LabelsId, Option<u64>, u64)>,

@@ -49,7 +49,7 @@ impl WriteCommand for RawCompareAndSwap {
         let succeed = found == self.previous_value;
         let modify = match (succeed, self.delete) {
             (false, _) => None,
-            (true, true) => found.is_some().then(|| Modify::Delete(self.cf, self.key)),
+            (true, true) => found.is_some().then_some(Modify::Delete(self.cf, self.key)),
             (true, false) => Some(Modify::Put(self.cf, self.key, self.value)),
         };
         let pr = ProcessResult::RawCompareAndSwapRes { previous_value: found, succeed };

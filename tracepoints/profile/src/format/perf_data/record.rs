@@ -95,7 +95,10 @@ pub fn read<'a>(mut all: Bytes<'a>, header: &mut Header, out: &mut Records<'a>) 
             break;
         };
         let whole = match kind {
-            COMPRESSED => Some(out.packed.extend_from_slice(body.rest)),
+            COMPRESSED => {
+                out.packed.extend_from_slice(body.rest);
+                Some(())
+            }
             COMPRESSED2 => body
                 .u64()
                 .and_then(|len| body.take(usize::try_from(len).ok()?))

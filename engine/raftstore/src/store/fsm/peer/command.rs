@@ -42,7 +42,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             return Err(Error::RegionNotInitialized(peer.region_id));
         }
         let anywhere = header.replica_read || header.flags & util::FLAG_STALE_READ != 0;
-        if !peer.is_leader() && !(util::is_read(request) && anywhere) {
+        let served = peer.is_leader() || util::is_read(request) && anywhere;
+        if !served {
             return Err(Error::NotLeader(peer.region_id, peer.leader()));
         }
         util::check_peer_id(header, peer.peer_id())?;
