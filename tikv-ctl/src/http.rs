@@ -39,7 +39,8 @@ pub fn get(
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n")?;
         (&mut stream).take(MAX_REPLY).read_to_end(&mut reply)
     };
-    let exchanged = exchange().map_err(|e| format!("the server went away: {e}"));
+    let exchanged = exchange()
+        .map_err(|e| format!("the server went away: {e}; is it the address that --status-addr names?"));
     let parsed = exchanged.and_then(|_| parse(&reply));
     parsed.map_err(|what| {
         // A gRPC server hangs up on HTTP/1.1, or answers in HTTP/2.

@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use kvproto::tracecontrol::{
     InFlightRequest, KeepRequest, KeptRequest, trace_control_client::TraceControlClient,
 };
+use security::SecurityManager;
 use serde_json::json;
 use tonic::{Code, Status, transport::Channel};
 use tracepoints::collector::InFlight;
@@ -16,11 +17,13 @@ use crate::{
     key::escaped,
     online,
     output::Output,
+    probe::is_status_address,
 };
 
 /// A server's trace control.
 struct Server<'a> {
     host: &'a str,
+    security: SecurityManager,
     runtime: tokio::runtime::Runtime,
     client: TraceControlClient<Channel>,
 }
@@ -30,8 +33,9 @@ impl<'a> Server<'a> {
         let Some(host) = &global.host else {
             return Err(Error::other(format!("{command} asks a running server: give --host HOST:PORT")));
         };
-        let (runtime, channel) = online::connect(host, &global.security()?)?;
-        Ok(Self { host, runtime, client: TraceControlClient::new(channel) })
+        let security = global.security()?;
+        let (runtime, channel) = online::connect(host, &security)?;
+        Ok(Self { host, security, runtime, client: TraceControlClient::new(channel) })
     }
 
     fn failure(&self, status: &Status) -> Error {
@@ -40,7 +44,8 @@ impl<'a> Server<'a> {
             Code::Unimplemented => format!(
                 "--host {host}: this server has no trace control (TiKV has none); it works with this project's tikv-server"
             ),
-            _ => format!("--host {host}: {}", status.message()),
+            _ => is_status_address(host, &self.security)
+                .unwrap_or_else(|| format!("--host {host}: {}", status.message())),
         })
     }
 }

@@ -267,6 +267,10 @@ fn check(line: &str, shape: Shape, mode: &[&str], places: &[(&str, &str)]) -> Re
             (shape, row) => expect(&row, shape)?,
         }
     }
+    if line.starts_with("man ") {
+        // It writes a file for each command, and refuses a single one for its output.
+        return Ok(());
+    }
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("out");
     let rest = run(&["--format", "json", "-o", file.to_str().unwrap()])?;
@@ -376,8 +380,8 @@ fn commands_for_servers_print_what_the_guide_says() {
 fn no_command_is_left_out() {
     let (_, help, _) = ctl(&["--help"]);
     let commands = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
-    let commands: BTreeSet<&str> =
-        commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let commands = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let commands: BTreeSet<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
     let tables = [OFFLINE, ENCRYPTED, ONLINE, RECREATE, BY_PD];
     let tried = tables.into_iter().flatten().map(|(line, _)| line.split(' ').next().unwrap());
     // These two have tests of their own: one needs what another wrote, the other prints a trace.

@@ -148,6 +148,15 @@ fn one_of_two_directories_answers_as_the_servers_did() {
     check_copy(2);
 }
 
+/// The text without leaders, which only a server knows.
+fn led_by_nobody(text: &str) -> String {
+    let Ok(mut value) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
+    if let Some(infos) = value.get_mut("region_infos").and_then(Value::as_object_mut) {
+        infos.values_mut().filter_map(Value::as_object_mut).for_each(|info| drop(info.remove("leader")));
+    }
+    value.to_string()
+}
+
 fn check_copy(stores: usize) {
     let cluster = Cluster::start(stores, SecurityConfig::default());
     let truth = written(&cluster);
@@ -186,7 +195,11 @@ fn check_copy(stores: usize) {
         // The names of the functions are those of the mode.
         let bare = |text: &str| text.replace("DebugClient", "Debugger").replace("RpcFailure: ", "");
         let (met, text, notes) = run(copy, line);
-        if met != *code || (*code == 0 && bare(&text) != bare(out)) || !notes.is_empty() || !err.is_empty() {
+        if met != *code
+            || (*code == 0 && bare(&led_by_nobody(&text)) != bare(&led_by_nobody(out)))
+            || !notes.is_empty()
+            || !err.is_empty()
+        {
             failed.push(format!("{line}: {code} {out}{err}\n  in the copy: {met} {text}{notes}"));
         }
     }

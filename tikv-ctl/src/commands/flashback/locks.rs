@@ -2,6 +2,7 @@
 //! so splits a transaction whose primary is committed. Its other keys are committed before.
 
 use kvproto::{
+    errorpb,
     kvrpcpb::{CheckTxnStatusRequest, Context, LockInfo, ResolveLockRequest, ScanLockRequest},
     metapb::{Peer, Region},
 };
@@ -107,6 +108,9 @@ impl Cluster<'_> {
         let store = self.store(leader.store_id)?;
         let reply = store.wait(store.kv().kv_check_txn_status(request));
         let reply = reply.map_err(|e| again(region, leader, e.of("kv_check_txn_status")))?;
+        if is_closed(&reply.region_error) {
+            return Ok(Ended::NotYet);
+        }
         no_error(region, leader, reply.region_error.map(|e| e.message))?;
         match reply.error {
             Some(error) if error.txn_not_found.is_some() => return Ok(Ended::RolledBack),
@@ -135,6 +139,9 @@ impl Cluster<'_> {
         let store = self.store(leader.store_id)?;
         let reply = store.wait(store.kv().kv_scan_lock(request));
         let reply = reply.map_err(|e| again(region, leader, e.of("kv_scan_lock")))?;
+        if is_closed(&reply.region_error) {
+            return Ok(Vec::new());
+        }
         no_error(region, leader, reply.region_error.map(|e| e.message))?;
         no_error(region, leader, reply.error.map(|e| format!("{e:?}")))?;
         Ok(reply.locks)
@@ -191,6 +198,11 @@ fn again(region: &Region, leader: &Peer, e: Error) -> Tried {
         start_ts: 0,
     };
     Tried::Again(job, e)
+}
+
+/// Whether an earlier attempt has closed the region. It looked at the region's locks before that.
+fn is_closed(error: &Option<errorpb::Error>) -> bool {
+    error.as_ref().is_some_and(|e| e.flashback_in_progress.is_some())
 }
 
 fn no_error(region: &Region, leader: &Peer, error: Option<String>) -> std::result::Result<(), Tried> {
