@@ -132,7 +132,8 @@ fn a_foreign_trace_is_listed_searched_opened_and_kept() {
     assert!(fails(&["trace", "import", file, "--request", "9"]).contains("holds no request 9"));
 
     good(&["trace", "import", file, "-o", kept]);
-    assert!(fails(&["trace", "import", file, "-o", kept]).contains("never overwritten"));
+    let refused = fails(&["trace", "import", file, "-o", kept]);
+    assert!(refused.contains("exists and holds 2 traces of another tool, so it is kept"), "{refused}");
     let (info, _) = good(&["trace", "info", kept]);
     assert!(info.contains("traces    2"), "{info}");
     let (list, _) = good(&["trace", kept, "--plain"]);

@@ -8,6 +8,8 @@ use super::{Common, ExportArgs, ImportArgs, TlsArgs};
 const EXAMPLES: &str = "Examples:
   tikv-tui record 127.0.0.1:20160 -o a.trace
       record all requests of a server for 10 s
+  tikv-tui record --pd 127.0.0.1:2379 -o a.trace
+      record all stores that PD knows, with their replicas
   tikv-tui trace a.trace --request 17
       step through a request
   tikv-tui trace grep a.trace --kind kv_get --min-duration 5ms

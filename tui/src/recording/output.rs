@@ -66,9 +66,12 @@ fn refuse_if_it_holds_something(path: &Path, file: &File) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "{shown} exists and holds {} requests, so it is kept; `tikv-tui trace {shown}` lists them. Choose another name, \
+        "{shown} exists and holds {}, so it is kept; `tikv-tui trace {shown}` lists them. Choose another name, \
          or remove it",
-        found.request_count()
+        match found.traces().count() {
+            0 => format!("{} requests", found.request_count()),
+            traces => format!("{traces} traces of another tool"),
+        }
     )
 }
 
