@@ -30,12 +30,18 @@ pub fn is_status_address(host: &str, security: &SecurityManager) -> Option<Strin
         values.next()?.ok()
     });
     let address = config.as_ref().and_then(|config| {
-        let of = |name: &str| config["server"][name].as_str().filter(|address| !address.is_empty());
+        // A port that the system chose is not in the configuration.
+        let usable = |address: &&str| !address.is_empty() && !address.ends_with(":0");
+        let of = |name: &str| config["server"][name].as_str().filter(usable);
         of("advertise-addr").or(of("addr"))
     });
+    let is_server = config.as_ref().is_some_and(|config| config["server"].is_object());
     Some(match address {
         Some(address) => {
             format!("{host} is the status address of a server: give its gRPC address, which is {address}")
+        }
+        None if is_server => {
+            format!("{host} is the status address of a server: give its gRPC address, which its --addr names")
         }
         None => format!(
             "{host} answers HTTP, as a status address does: give the server's gRPC address, which its --addr names"

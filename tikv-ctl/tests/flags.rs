@@ -81,14 +81,15 @@ fn help_is_wrapped_and_options_of_every_command_stand_once() {
     let commands = all.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
     let commands = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let mut seen = 0;
-    for command in commands.filter_map(|line| line.split_whitespace().next()) {
+    // `help` takes the name of a command, and no flags.
+    for command in commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
         let (code, help, _) = ctl(&[command, "--help"]);
         seen += 1;
         assert_eq!(code, 0, "{command}");
-        let own = ["help", "ldb", "sst_dump"].contains(&command);
+        let own = ["ldb", "sst_dump"].contains(&command);
         let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(own || words.contains("Options of every command: tikv-ctl --help."), "{command}: {help}");
-        assert!(command == "help" || !help.contains("--cert-path"), "{command}: {help}");
+        assert!(!help.contains("--cert-path"), "{command}: {help}");
     }
     assert!(seen > 40, "{seen}");
     let wide: Vec<&str> = all.lines().filter(|line| line.chars().count() > 100).collect();

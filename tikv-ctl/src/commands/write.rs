@@ -64,7 +64,7 @@ pub enum WriteCmd {
         #[arg(short = 'p', value_name = "PD", value_delimiter = ',', conflicts_with = "all")]
         pd: Option<Vec<String>>,
         /// Threads that read, with --all
-        #[arg(long, value_name = "N", requires = "all", default_value_if("all", "true", "4"),
+        #[arg(long, value_name = "N", requires = "all", conflicts_with = "regions", default_value_if("all", "true", "4"),
               value_parser = clap::value_parser!(u16).range(1..))]
         threads: Option<u16>,
         /// Skip deleting: the same as --dry-run

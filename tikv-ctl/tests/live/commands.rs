@@ -450,11 +450,12 @@ fn servers_that_speak_something_else_are_told() {
     let path = |name: &str| certificate(name).to_str().unwrap().to_owned();
     let (ca, cert, key) = (path("ca.pem"), path("client.pem"), path("client-key.pem"));
     let tls = ["--ca-path", &ca, "--cert-path", &cert, "--key-path", &key];
-    let named = format!("{http} is the status address of a server: give its gRPC address, which is {host}");
+    // The cluster's ports are chosen by the system, so that no configuration names them.
+    let named = format!("{http} is the status address of a server: give its gRPC address");
     let turned = format!("{host} is the gRPC address of store 1 (its --addr): give its status address");
     let cases: &[(&[&str], &str, &str)] = &[
         (&["flamegraph", "--seconds", "1", "--host", &host], "1", &turned),
-        (&["inflight", "--host", &http], "1", "status address"),
+        (&["inflight", "--host", &http], "1", &named),
         (&["store", "--host", &http], "255", &named),
         (&["scan", "-f", "z", "--limit", "1", "--host", &http], "255", "gRPC"),
         (&["store", "--host", &pd], "255", "debugpb.Debug"),
@@ -472,7 +473,8 @@ fn servers_that_speak_something_else_are_told() {
     for (args, code, says) in cases {
         let (met, out, err) = ctl(args);
         let text = format!("{out}{err}");
-        if met.to_string() != *code || !text.contains(says) || text.trim_end().lines().count() > 1 {
+        let lines = text.lines().filter(|line| !line.starts_with("profiling ")).count();
+        if met.to_string() != *code || !text.contains(says) || lines > 1 {
             failed.push(format!("{args:?}: {met} {text}"));
         }
     }

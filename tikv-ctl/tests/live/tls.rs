@@ -36,7 +36,8 @@ fn a_cluster_speaks_tls_between_all_its_parts() {
     let (host, pd) = (cluster.host(), cluster.pd());
     cluster.until("three replicas", || {
         let (_, out, _) = secure("client", &["--host", &host, "region", "--format", "json"]);
-        out.matches("\"role\": \"Voter\"").count() == 3
+        // The leader is shown beside the three peers.
+        out.matches("\"role\": \"Voter\"").count() == 4
     });
     let (code, out, err) = secure("client", &["--host", &host, "store"]);
     assert_eq!((code, out.starts_with("store id: ")), (0, true), "{out}{err}");
