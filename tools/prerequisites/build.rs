@@ -1,8 +1,10 @@
 //! Checks what the build needs, before RocksDB is compiled for minutes: see `tools/prerequisites.sh`.
-use std::{path::Path, process::Command};
+use std::{env, path::Path, process::Command};
 
 fn main() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../prerequisites.sh");
+    // Read when the script runs: checkouts in other folders may share the build folder, and so this program.
+    let manifest = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    let script = Path::new(&manifest).join("../prerequisites.sh");
     println!("cargo::rerun-if-changed={}", script.display());
     for variable in ["LIBCLANG_PATH", "LLVM_CONFIG_PATH", "LD_LIBRARY_PATH", "LIBRARY_PATH", "CXX"] {
         println!("cargo::rerun-if-env-changed={variable}");

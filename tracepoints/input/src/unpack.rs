@@ -118,7 +118,8 @@ pub fn unpack_stream(mut bytes: Vec<u8>) -> (Vec<u8>, Option<String>) {
     let mut out = Vec::new();
     bytes.extend(END_OF_FRAME);
     let mut rest = bytes.as_slice();
-    while rest != END_OF_FRAME && !rest.is_empty() && out.len() as u64 <= MAX_UNPACKED {
+    // A frame that ended by itself leaves all of the added end; one without a checksum leaves the last four bytes of it.
+    while !END_OF_FRAME.ends_with(rest) && out.len() as u64 <= MAX_UNPACKED {
         let frame = StreamingDecoder::new_with_max_window_size(&mut rest, MAX_UNPACKED);
         if let Err(why) = frame.map_err(|e| e.to_string()).and_then(|frame| read(frame, &mut out)) {
             let note = format!(
