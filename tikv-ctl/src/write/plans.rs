@@ -124,7 +124,12 @@ pub fn tombstone(
     // As TiKV does: what PD must agree to is done as a whole, what is forced region by region.
     let mut plan = if of_pd.is_some() { Plan::whole() } else { Plan::default() };
     for id in regions {
-        let (applied, old) = match states(store, *id).map(|info| (applied(&info), info.region_local_state)) {
+        // TiKV looks at the region's state alone: a region without any is one without this.
+        let info = match store.region_info(*id) {
+            Err(DebugError::NotFound(_)) => Ok(RegionInfo::default()),
+            other => other.map_err(|e| e.to_string()),
+        };
+        let (applied, old) = match info.map(|info| (applied(&info), info.region_local_state)) {
             Ok((applied, Some(old))) => (applied, old),
             Ok((_, None)) if of_pd.is_some() => {
                 plan.errors.push((*id, "Can't find RegionLocalState".to_owned()));

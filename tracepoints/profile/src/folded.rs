@@ -121,7 +121,7 @@ impl Folded {
 
     /// How frames that are not written as they are stand in the text, each in its own way.
     fn written(&self) -> HashMap<&str, String> {
-        let odd_ends = |stack: &str| stack.starts_with(['#', ' ']) || stack.ends_with(' ');
+        let odd_ends = |stack: &str| stack.starts_with(name::ODD_STARTS) || stack.ends_with(' ');
         if !self.stacks.keys().any(|stack| name::has_hidden(stack) || odd_ends(stack)) {
             return HashMap::new();
         }
@@ -129,7 +129,8 @@ impl Folded {
         for stack in self.stacks.keys() {
             let last = stack.matches(';').count();
             for (i, frame) in stack.split(';').enumerate() {
-                let end = (i == 0 && frame.starts_with(['#', ' '])) || (i == last && frame.ends_with(' '));
+                let end =
+                    (i == 0 && frame.starts_with(name::ODD_STARTS)) || (i == last && frame.ends_with(' '));
                 if end || name::has_hidden(frame) {
                     odd.push(frame);
                 } else {

@@ -11,6 +11,9 @@ const HIDDEN: u32 = 0x10_ff00;
 /// `#`, hidden.
 pub(crate) const HIDDEN_HASH: char = '\u{10ff23}';
 
+/// A line that begins with one of these is a comment, or is read without it: a space, a byte order mark.
+pub(crate) const ODD_STARTS: [char; 3] = ['#', ' ', '\u{feff}'];
+
 /// What a frame without a name is called.
 pub const UNKNOWN: &str = "(unknown)";
 
@@ -69,7 +72,9 @@ pub(crate) fn clean(frame: &str) -> String {
             None => c,
         })
         .collect();
-    let mut clean = clean.trim_matches(super::read::is_space).to_owned();
+    let is_odd_start = |c: char| c == '\u{feff}' || super::read::is_space(c);
+    let clean = clean.trim_start_matches(is_odd_start).trim_end_matches(super::read::is_space);
+    let mut clean = clean.to_owned();
     if let Some(space) = before_count(&clean) {
         clean.replace_range(space..=space, "_");
     }

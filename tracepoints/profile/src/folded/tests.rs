@@ -83,8 +83,11 @@ fn a_line_that_is_no_stack_costs_itself_only_and_is_counted() {
 
 proptest! {
     #[test]
-    #[ignore = "known fault: a name that begins with a byte order mark is lost"]
     fn any_names_survive_the_text(stacks in proptest::collection::vec((proptest::collection::vec(".{1,6}|[a;: \n#0-9~_]{1,4}", 1..4), 1u64..99), 1..6)) {
+        // The private characters that stand for hidden ones are the only ones that a name cannot hold.
+        let plain = |frame: &String| frame.replace(|c: char| c >= '\u{10ff00}', "x");
+        let plain = |(frames, count): &(Vec<String>, u64)| (frames.iter().map(plain).collect::<Vec<_>>(), *count);
+        let stacks: Vec<_> = stacks.iter().map(plain).collect();
         let mut folded = Folded::default();
         for (frames, count) in &stacks {
             folded.add(frames, *count);

@@ -93,9 +93,9 @@ fn has_controls(head: &[u8]) -> bool {
     head.iter().any(|b| is_control(*b))
 }
 
-/// Text may hold some controls, as names and terminals' logs do, but not one in ten bytes.
+/// Text may hold some controls, as names and terminals' logs do, but not one in ten bytes. A file of a few bytes may hold two.
 fn is_binary(head: &[u8]) -> bool {
-    head.iter().filter(|b| is_control(**b)).count() * 10 > head.len()
+    head.iter().filter(|b| is_control(**b)).count() * 10 > head.len() + 16
 }
 
 /// Whether the bytes begin with fields of pprof's message `Profile`, up to the end of the file or of what was not cut.

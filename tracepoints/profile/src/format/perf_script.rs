@@ -24,13 +24,15 @@ pub fn is_one(head: &[u8]) -> bool {
             continue;
         }
         let indented = line.first().is_some_and(|b| matches!(b, b' ' | b'\t'));
-        if perf_header::parse(text).is_some() || (indented && after_text && is_frame(line)) || is_flat(text) {
-            perf += 1;
-        } else if text
+        let ends_with_number = text
             .rsplit(|b| matches!(b, b' ' | b'\t'))
             .next()
-            .is_some_and(|w| w.iter().all(u8::is_ascii_digit))
-        {
+            .is_some_and(|w| w.iter().all(u8::is_ascii_digit));
+        // A frame of a folded stack may look like a sample's first line: `main;GET 1 2.5: foo: 3`.
+        let header = perf_header::parse(text).filter(|h| !(ends_with_number && h.comm.contains(&b';')));
+        if header.is_some() || (indented && after_text && is_frame(line)) || is_flat(text) {
+            perf += 1;
+        } else if ends_with_number {
             folded += 1;
         }
         after_text = true;
@@ -96,7 +98,7 @@ struct Reader<'a> {
     number: u64,
     /// A line that is no sample by itself; it is one without a time or an event if a frame follows.
     pending: Option<(u64, &'a [u8])>,
-    /// Symbol and module of the last frame, whose source line may follow.
+    /// Symbol and module of the last frame, which is not on the stack yet: its source line may follow.
     last_frame: Option<(&'a [u8], &'a [u8])>,
     /// A line with a time was found: then all samples have one.
     timed: bool,
@@ -160,12 +162,20 @@ impl<'a> Reader<'a> {
         if text.starts_with(b"#") || (inside && text.starts_with(b"|")) {
             return;
         }
-        if indented && !inside && is_frame(line) && self.begin_pending() {
-            // A line that is no frame after all leaves the sample without it.
-            let _ = self.frame(text);
-            return;
+        if indented && !inside && is_frame(line) && !is_flat(text) {
+            return self.first_frame(text);
         }
         self.untimed(text);
+    }
+
+    /// A frame below a line that may be a sample. Without such a line, the frame is of no sample.
+    fn first_frame(&mut self, text: &'a [u8]) {
+        if !self.begin_pending() {
+            self.skip(self.number, text);
+        } else if !self.skipping {
+            // A line that is no frame after all leaves the sample without it.
+            let _ = self.frame(text);
+        }
     }
 
     /// A line below that of a sample.
@@ -227,7 +237,11 @@ impl<'a> Reader<'a> {
             self.skipping = true;
             return;
         }
-        let event = self.event.get_or_insert_with(|| header.event.to_vec());
+        // A sample without an event chooses none: the first that is named does.
+        let event = self.event.get_or_insert_default();
+        if event.is_empty() && self.options.event.is_none() {
+            *event = header.event.to_vec();
+        }
         self.flat = !header.rest.is_empty();
         // `-e cycles` is printed as `cycles:u` where the kernel may not be looked at.
         let same = event == header.event
@@ -274,15 +288,20 @@ impl<'a> Reader<'a> {
             // The address alone (-F ip).
             let address =
                 u64::from_str_radix(std::str::from_utf8(at).ok()?, 16).ok().filter(|_| at.len() >= 4)?;
+            self.push_last_frame();
             let frame = self.profile.add_frame(Frame { address, ..Frame::default() });
             self.stack.push(frame);
-            self.last_frame = None;
             return Some(());
         }
-        let (symbol, module) = parts(text);
-        self.push_frame(symbol, module, b"");
-        self.last_frame = Some((symbol, module));
+        self.push_last_frame();
+        self.last_frame = Some(parts(text));
         Some(())
+    }
+
+    fn push_last_frame(&mut self) {
+        if let Some((symbol, module)) = self.last_frame.take() {
+            self.push_frame(symbol, module, b"");
+        }
     }
 
     fn push_frame(&mut self, symbol: &'a [u8], module: &'a [u8], source: &'a [u8]) {
@@ -307,7 +326,6 @@ impl<'a> Reader<'a> {
             Some(text) => (text, &b"inlined"[..]),
             None => (text, module),
         };
-        self.stack.pop();
         self.push_frame(symbol, module, text);
         true
     }
@@ -329,7 +347,7 @@ impl<'a> Reader<'a> {
 
     fn end_of_sample(&mut self) {
         self.skipping = false;
-        self.last_frame = None;
+        self.push_last_frame();
         let Some((labels, time, period)) = self.current.take() else { return };
         let stack = self.take_stack();
         let values = [1, i64::try_from(period).unwrap_or(i64::MAX)];

@@ -80,7 +80,6 @@ fn what_is_no_profile_is_named() {
 }
 
 #[test]
-#[ignore = "known fault: one text is refused as no text"]
 fn text_is_never_taken_for_another_format() {
     let folded: [&[u8]; 9] = [
         b"<module>;main 3\n",
@@ -180,7 +179,6 @@ fn names_survive_every_format() {
 
 proptest! {
     #[test]
-    #[ignore = "known fault: frames without a sample are not counted"]
     fn every_line_of_perf_script_is_read_or_counted(
         lines in proptest::collection::vec("[a-z]{1,3} [0-9]{1,2} [0-9]\\.[0-9]: [0-9] cycles:|\t[0-9a-f]{4} [a-z]{1,3} \\(x\\)|[a-zA-Z: ]{1,12}|", 1..14),
     ) {

@@ -124,7 +124,6 @@ fn every_choice_of_fields_is_read() {
 }
 
 #[test]
-#[ignore = "known fault: a source line below the last frame is lost"]
 fn frames_have_symbols_modules_and_source_lines_or_not() {
     let head = "ls 900 10.1: 1 cycles:u:\n";
     for (frames, expected) in [

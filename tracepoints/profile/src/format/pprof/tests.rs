@@ -102,13 +102,14 @@ fn raw() -> schema::Profile {
 }
 
 #[test]
-#[ignore = "known fault: some damage is not reported"]
 fn damage_costs_what_is_damaged_and_is_reported() {
     let bytes = write(&sample_profile());
     for cut in 1..bytes.len() {
         match read(&bytes[..cut]) {
             Ok(profile) if !profile.is_empty() => {
-                assert!(profile.comments.iter().any(|c| c.contains("left out")))
+                // Cut between two fields, the rest is a whole message: nothing shows that there was more.
+                let whole = schema::Profile::decode(&bytes[..cut]).is_ok();
+                assert!(whole || profile.comments.iter().any(|c| c.contains("left out")), "{cut}")
             }
             Ok(_) => {}
             Err(error) => assert!(error.to_string().contains("pprof"), "{error}"),
