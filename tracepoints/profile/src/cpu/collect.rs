@@ -78,6 +78,7 @@ impl Collecting {
                 *self.tally.cut.entry((end, self.unwinder.stopped_in())).or_default() += weight;
             }
             *self.by_tid.entry(raw.tid).or_default() += weight;
+            self.timers.settle_name(raw.tid);
             let mut who = Who {
                 thread: thread_of(raw, &self.timers, &mut self.places, &mut self.tally.threads),
                 stage: raw.stage,

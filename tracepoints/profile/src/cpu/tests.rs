@@ -64,7 +64,6 @@ fn labelled(profile: &CpuProfile, wanted: &[(&str, &str)]) -> i64 {
 }
 
 #[test]
-#[ignore = "known fault: the burner's frames were not found on a loaded machine"]
 fn a_profile_meets_the_function_that_burns_the_cpu() {
     let _alone = alone();
     assert!(matches!(profile(Duration::ZERO, 99), Err(ProfileError::Duration(_))));

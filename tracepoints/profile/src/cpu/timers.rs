@@ -3,6 +3,9 @@
 //! that passed in between are told as overruns, so that the sum of weights is the CPU time however coarse the tick.
 use std::{collections::HashMap, fs, io, mem};
 
+/// A thread names itself when it runs: until then it has its parent's name, which may be read when its timer is armed.
+const NAME_READS: u8 = 4;
+
 /// Timers of all threads of this process.
 pub struct Timers {
     period_ns: i64,
@@ -15,6 +18,8 @@ struct Thread {
     /// None: refused, and not asked for again.
     timer: Option<Timer>,
     name: String,
+    /// How many times its name is read again.
+    name_reads: u8,
     /// CPU time that it had used when it got its timer; 0 if all of it counts.
     before_ns: u64,
 }
@@ -84,9 +89,9 @@ impl Timers {
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
             Err(e) => (None, Err(e)),
         };
-        let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
+        let name = system_name(tid);
         let before_ns = if young { 0 } else { thread_cpu_ns(tid).unwrap_or(0) };
-        self.threads.insert(tid, Thread { timer, name: name.trim_end().to_owned(), before_ns });
+        self.threads.insert(tid, Thread { timer, name, name_reads: NAME_READS, before_ns });
         error
     }
 
@@ -96,6 +101,17 @@ impl Timers {
             Some((*tid, t.name.clone(), thread_cpu_ns(*tid)?.saturating_sub(t.before_ns)))
         };
         self.threads.iter().filter_map(used).collect()
+    }
+
+    /// Reads the name of a thread that was sampled again, the first times.
+    pub fn settle_name(&mut self, tid: i32) {
+        let Some(thread) = self.threads.get_mut(&tid).filter(|thread| thread.name_reads > 0) else { return };
+        thread.name_reads -= 1;
+        let name = system_name(tid);
+        // Empty: it has ended.
+        if !name.is_empty() {
+            thread.name = name;
+        }
     }
 
     /// The name that the system knows a thread by.
@@ -160,6 +176,11 @@ fn cpu_ns(clock: libc::clockid_t) -> Option<u64> {
 
 fn timespec(ns: i64) -> libc::timespec {
     libc::timespec { tv_sec: ns / 1_000_000_000, tv_nsec: ns % 1_000_000_000 }
+}
+
+fn system_name(tid: i32) -> String {
+    let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
+    name.trim_end().to_owned()
 }
 
 fn tids() -> io::Result<Vec<i32>> {
