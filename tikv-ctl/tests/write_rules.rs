@@ -179,7 +179,7 @@ fn pd_with(region: Region) -> (TempDir, PdHandle, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let client = pd::client::PdClient::connect(std::slice::from_ref(&address)).await.unwrap();
-        let leader = region.peers[0].clone();
+        let leader = region.peers[0];
         let store = kvproto::metapb::Store {
             id: leader.store_id,
             address: "127.0.0.1:1".into(),
@@ -188,7 +188,7 @@ fn pd_with(region: Region) -> (TempDir, PdHandle, String) {
         // A cluster begins with one region on one store; a heartbeat then reports what became of it.
         let first = Region {
             region_epoch: Some(RegionEpoch { conf_ver: 1, version: 1 }),
-            peers: vec![leader.clone()],
+            peers: vec![leader],
             ..region.clone()
         };
         client.bootstrap_cluster(store, first).await.unwrap();
