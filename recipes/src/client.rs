@@ -60,6 +60,16 @@ impl Clients {
                 self.raw.delete(key.clone()).await?;
                 Ok("ok".into())
             }
+            Op::RawCas { key, previous, value } => {
+                let raw = self.raw.with_atomic_for_cas();
+                let (found, swapped) =
+                    raw.compare_and_swap(key.clone(), previous.clone(), value.clone()).await?;
+                Ok(if swapped { "ok".into() } else { format!("not swapped, found {}", show(found)) })
+            }
+            Op::RawBatchScan { ranges, limit } => {
+                let ranges = ranges.iter().map(|(from, to)| from.clone()..to.clone());
+                Ok(pairs_text(self.raw.batch_scan(ranges, *limit).await?.into_iter()))
+            }
             Op::BatchGet { keys } => {
                 let mut snapshot = self.snapshot().await?;
                 let pairs = pairs_text(snapshot.batch_get(keys.clone()).await?);

@@ -33,6 +33,17 @@ pub enum Op {
     RawDelete {
         key: Vec<u8>,
     },
+    /// A raw compare-and-swap: writes `value` where the key has `previous`, or none.
+    RawCas {
+        key: Vec<u8>,
+        previous: Option<Vec<u8>>,
+        value: Vec<u8>,
+    },
+    /// A raw scan of several ranges, up to `limit` pairs of each.
+    RawBatchScan {
+        ranges: Vec<(Vec<u8>, Vec<u8>)>,
+        limit: u32,
+    },
     /// A snapshot get of several keys.
     BatchGet {
         keys: Vec<Vec<u8>>,
@@ -45,6 +56,9 @@ pub enum Op {
         reverse: bool,
     },
 }
+
+/// The previous value of a compare-and-swap whose key must be absent; a read prints the same.
+const ABSENT: &str = "(none)";
 
 /// How a transaction commits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +82,8 @@ impl Op {
             Op::RawGet { .. } => "raw_get",
             Op::RawPut { .. } => "raw_put",
             Op::RawDelete { .. } => "raw_delete",
+            Op::RawCas { .. } => "raw_cas",
+            Op::RawBatchScan { .. } => "raw_batch_scan",
             Op::BatchGet { .. } => "batch_get",
             Op::Scan { reverse: false, .. } => "scan",
             Op::Scan { reverse: true, .. } => "scan_reverse",
@@ -78,13 +94,15 @@ impl Op {
     pub fn key(&self) -> &[u8] {
         match self {
             Op::BatchGet { keys } => keys.first().map_or(&[], Vec::as_slice),
+            Op::RawBatchScan { ranges, .. } => ranges.first().map_or(&[], |(from, _)| from.as_slice()),
             Op::Scan { from, .. } => from,
             Op::RawDelete { key }
             | Op::Get { key, .. }
             | Op::Put { key, .. }
             | Op::Delete { key }
             | Op::RawGet { key }
-            | Op::RawPut { key, .. } => key,
+            | Op::RawPut { key, .. }
+            | Op::RawCas { key, .. } => key,
         }
     }
 }
@@ -108,6 +126,17 @@ impl fmt::Display for Op {
             Op::RawGet { key } => write!(f, "raw-get {}", escape(key)),
             Op::RawPut { key, value: v } => write!(f, "raw-put {} {}", escape(key), value(v)),
             Op::RawDelete { key } => write!(f, "raw-delete {}", escape(key)),
+            Op::RawCas { key, previous, value: v } => {
+                let previous = previous.as_deref().map_or_else(|| ABSENT.to_owned(), value);
+                write!(f, "raw-cas {} {previous} {}", escape(key), value(v))
+            }
+            Op::RawBatchScan { ranges, limit } => {
+                write!(f, "raw-batch-scan")?;
+                for (from, to) in ranges {
+                    write!(f, " {} {}", escape(from), escape(to))?;
+                }
+                write!(f, " limit={limit}")
+            }
             Op::BatchGet { keys } => {
                 let keys: Vec<String> = keys.iter().map(|key| escape(key)).collect();
                 write!(f, "batch-get {}", keys.join(" "))
@@ -196,6 +225,8 @@ pub const KNOWN: &[&str] = &[
     "raw-get KEY",
     "raw-put KEY VALUE|bytes=N",
     "raw-delete KEY",
+    "raw-cas KEY PREVIOUS|(none) VALUE|bytes=N",
+    "raw-batch-scan FROM TO [FROM TO]... limit=N",
     "batch-get KEY...",
     "scan FROM TO limit=N",
     "scan-reverse FROM TO limit=N",
@@ -226,6 +257,8 @@ const OPS: &[&str] = &[
     "raw-get KEY",
     "raw-put KEY VALUE|bytes=N",
     "raw-delete KEY",
+    "raw-cas KEY PREVIOUS|(none) VALUE|bytes=N",
+    "raw-batch-scan FROM TO [FROM TO]... limit=N",
     "batch-get KEY...",
     "scan FROM TO limit=N",
     "scan-reverse FROM TO limit=N",
@@ -332,14 +365,24 @@ fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
         ["raw-get", key] => Op::RawGet { key: (*key).into() },
         ["raw-put", key, value] => Op::RawPut { key: (*key).into(), value: parse_value(value)? },
         ["raw-delete", key] => Op::RawDelete { key: (*key).into() },
+        ["raw-cas", key, previous, value] => Op::RawCas {
+            key: (*key).into(),
+            previous: if *previous == ABSENT { None } else { Some(parse_value(previous)?) },
+            value: parse_value(value)?,
+        },
+        ["raw-batch-scan", ranges @ .., limit] if !ranges.is_empty() && ranges.len() % 2 == 0 => {
+            Op::RawBatchScan {
+                ranges: ranges.chunks(2).map(|range| (range[0].into(), range[1].into())).collect(),
+                limit: parse_limit(limit)?,
+            }
+        }
         ["batch-get", keys @ ..] if !keys.is_empty() => {
             Op::BatchGet { keys: keys.iter().map(|key| (*key).into()).collect() }
         }
         [name @ ("scan" | "scan-reverse"), from, to, limit] => Op::Scan {
             from: (*from).into(),
             to: (*to).into(),
-            limit: u32::try_from(number(option(limit, "limit")?, "a number of pairs")?)
-                .map_err(|_| format!("expected a limit up to {}, found `{limit}`", u32::MAX))?,
+            limit: parse_limit(limit)?,
             reverse: *name == "scan-reverse",
         },
         other => return Err(wrong(other, known)),
@@ -362,6 +405,11 @@ fn wrong(words: &[&str], known: &[&str]) -> String {
         Some(usage) => format!("expected a directive such as `{usage}`, found `{found}`"),
         None => format!("expected one of: {}; found `{found}`", known.join(", ")),
     }
+}
+
+fn parse_limit(word: &str) -> Result<u32, String> {
+    u32::try_from(number(option(word, "limit")?, "a number of pairs")?)
+        .map_err(|_| format!("expected a limit up to {}, found `{word}`", u32::MAX))
 }
 
 fn parse_commit(words: &[&str]) -> Result<Commit, String> {

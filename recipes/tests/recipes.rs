@@ -44,6 +44,8 @@ recipes!(
     transfer_leader,
     raw_put,
     raw_delete,
+    raw_cas,
+    raw_batch_scan,
     txn_2pc,
     async_commit,
     one_pc,

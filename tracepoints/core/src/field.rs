@@ -133,8 +133,20 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
 }
 
 /// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is a place in this list.
-pub const CLIENT_OPERATIONS: [&str; 10] =
-    ["", "get", "put", "delete", "raw_get", "raw_put", "raw_delete", "batch_get", "scan", "scan_reverse"];
+pub const CLIENT_OPERATIONS: [&str; 12] = [
+    "",
+    "get",
+    "put",
+    "delete",
+    "raw_get",
+    "raw_put",
+    "raw_delete",
+    "batch_get",
+    "scan",
+    "scan_reverse",
+    "raw_cas",
+    "raw_batch_scan",
+];
 
 /// The place of an operation in [`CLIENT_OPERATIONS`]; 0 for another one.
 pub fn client_operation(name: &str) -> u64 {
