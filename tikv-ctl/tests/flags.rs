@@ -179,7 +179,8 @@ fn signals_end_it_with_128_and_their_number() {
         let line = format!(
             "set -m; cd {}; rm -f in asked; mkfifo in; exec 3<>in; {} --data-dir {} tombstone -r 2 --force <in 2>asked & \
              n=0; until grep -q Type asked 2>/dev/null || [ $n -gt 300 ]; do n=$((n+1)); sleep 0.1; done; \
-             kill -{name} $!; wait $!; echo $?",
+             asked=$!; (sleep 30; kill -KILL $asked) >/dev/null 2>&1 & bound=$!; \
+             kill -{name} $asked; wait $asked; echo $?; kill $bound",
             beside.path().display(),
             env!("CARGO_BIN_EXE_tikv-ctl"),
             dir.path().display(),
