@@ -216,9 +216,8 @@ pub enum Directive {
     CompactLog,
 }
 
-/// The known directives, for messages.
-pub const KNOWN: &[&str] = &[
-    "cluster [stores=N] [lease=on|off] [log-gc=on|off]",
+/// What can be stepped, for messages.
+const OPS: &[&str] = &[
     "get KEY [at=NAME]",
     "put KEY VALUE|bytes=N [async-commit|one-pc]",
     "delete KEY",
@@ -230,6 +229,11 @@ pub const KNOWN: &[&str] = &[
     "batch-get KEY...",
     "scan FROM TO limit=N",
     "scan-reverse FROM TO limit=N",
+];
+
+/// The other directives.
+const OTHERS: &[&str] = &[
+    "cluster [stores=N] [lease=on|off] [log-gc=on|off]",
     "step OP",
     "hold STAGE[#NTH] OP",
     "release",
@@ -247,21 +251,6 @@ pub const KNOWN: &[&str] = &[
     "load COUNT",
     "caught-up",
     "compact-log",
-];
-
-/// What can be stepped; `KNOWN` has it too.
-const OPS: &[&str] = &[
-    "get KEY [at=NAME]",
-    "put KEY VALUE|bytes=N [async-commit|one-pc]",
-    "delete KEY",
-    "raw-get KEY",
-    "raw-put KEY VALUE|bytes=N",
-    "raw-delete KEY",
-    "raw-cas KEY PREVIOUS|(none) VALUE|bytes=N",
-    "raw-batch-scan FROM TO [FROM TO]... limit=N",
-    "batch-get KEY...",
-    "scan FROM TO limit=N",
-    "scan-reverse FROM TO limit=N",
 ];
 
 /// Reads every directive before any is run; the error names the line.
@@ -334,7 +323,7 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["load", count] => Directive::Load { count: number(count, "a number of puts")? },
         ["caught-up"] => Directive::CaughtUp,
         ["compact-log"] => Directive::CompactLog,
-        op => Directive::Run(parse_op(op, KNOWN)?),
+        op => Directive::Run(parse_op(op, &[OPS, OTHERS].concat())?),
     })
 }
 
