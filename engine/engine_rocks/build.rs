@@ -1,4 +1,4 @@
-//! Does nothing; it is here so that the build-dependencies count, which pin features (see Cargo.toml).
+//! Does nothing; exists so that the build-dependencies, which pin features, take effect (see Cargo.toml).
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
 }
