@@ -1,4 +1,4 @@
-//! `BatchCommands`: many commands over one stream; each runs by itself and is answered when it is done.
+//! `BatchCommands`: many commands over one stream. Each runs by itself and is answered when it is done.
 use futures::Stream;
 use kvproto::{
     kvrpcpb::Context,
@@ -16,24 +16,24 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 use tracepoints::label::labelled;
 
-use super::{KvService, unserved};
+use super::{KvService, table::for_each_rpc, unserved};
 use crate::{
-    grpc::{Arrival, Ongoing},
+    grpc::{Arrival, RequestGuard},
     runtime,
 };
 
-/// One answered command; its request ends once the answer is packed.
+/// A reply to one command. Its request ends once the reply is packed.
 pub struct Reply {
     id: u64,
     /// None: the request was empty.
     cmd: Option<ResponseCmd>,
-    _ongoing: Option<Ongoing>,
+    _guard: Option<RequestGuard>,
 }
 
-/// A reply, or why the stream ends.
+/// A reply, or the status that ends the stream.
 pub type Answer = Result<Reply, Status>;
 
-/// Serves until the client ends the stream or goes away; commands that run then still run to their end.
+/// Serves until the client ends the stream or goes away. Commands that are running then still finish.
 pub fn serve(service: KvService, mut batches: Streaming<BatchCommandsRequest>) -> impl Stream<Item = Answer> {
     let (replies, received) = unbounded_channel();
     runtime::spawn(&Handle::current(), "batch-commands", async move {
@@ -48,7 +48,7 @@ pub fn serve(service: KvService, mut batches: Streaming<BatchCommandsRequest>) -
                 Err(e) => return log::debug!("a BatchCommands stream ended: {}", e.message()),
             };
             if let Err(e) = started {
-                log::warn!("a BatchCommands stream is ended: {}", e.message());
+                log::warn!("ending a BatchCommands stream: {}", e.message());
                 // The client may have gone.
                 let _ = replies.send(Err(e));
                 return;
@@ -58,10 +58,11 @@ pub fn serve(service: KvService, mut batches: Streaming<BatchCommandsRequest>) -
     UnboundedReceiverStream::new(received)
 }
 
-/// Starts the commands of a batch, each with the id at its place; what has none is left out, as in TiKV.
+/// Starts the commands of a batch, each with the id at its place. A command
+/// without an id is skipped, as in TiKV.
 ///
 /// # Errors
-/// A command of another cluster ends the stream; those before it run.
+/// A command of another cluster ends the stream; earlier commands still run.
 fn start(
     service: &KvService,
     batch: BatchCommandsRequest,
@@ -76,8 +77,8 @@ fn start(
             "batch-command",
             labelled(async move {
                 let answer = run(&service, request.cmd, arrival).await;
-                let reply = answer.map(|(cmd, ongoing)| Reply { id, cmd, _ongoing: ongoing });
-                // Nobody listens any more: the client has gone.
+                let reply = answer.map(|(cmd, guard)| Reply { id, cmd, _guard: guard });
+                // No receiver: the client has gone.
                 let _ = replies.send(reply);
             }),
         );
@@ -95,7 +96,7 @@ fn check_cluster(own: u64, cmd: Option<&RequestCmd>) -> Result<(), Status> {
     Err(Status::invalid_argument(text))
 }
 
-/// Answers that are ready at the same time in one message; after an error the stream ends.
+/// Packs replies that are ready at the same time into one message. After an error the stream ends.
 pub fn pack(answers: Vec<Answer>) -> Vec<Result<BatchCommandsResponse, Status>> {
     let mut out = BatchCommandsResponse::default();
     let mut ends = None;
@@ -115,42 +116,55 @@ pub fn pack(answers: Vec<Answer>) -> Vec<Result<BatchCommandsResponse, Status>> 
     packed.into_iter().chain(ends.map(Err)).collect()
 }
 
-/// The commands of a batch: those that the store serves, and those that it does not.
-macro_rules! dispatch {
-    (serves $($variant:ident)*; refuses $($refused:ident)*) => {
-        fn context(cmd: &RequestCmd) -> Option<&Context> {
+macro_rules! run_command {
+    ($(
+        $method:ident: $request:ident => $reply:ident, $kind:ident, batch($($variant:ident)?),
+        |$r:ident| $key:expr, |$a:ident| $outcome:expr, $run:path;
+    )*) => {
+        /// Runs a command that the store serves; returns any other.
+        async fn run_served(
+            service: &KvService,
+            cmd: RequestCmd,
+            arrival: Arrival,
+        ) -> Result<(ResponseCmd, RequestGuard), RequestCmd> {
             match cmd {
-                $(RequestCmd::$variant(command) => command.context.as_ref(),)*
-                $(RequestCmd::$refused(command) => command.context.as_ref(),)*
-                RequestCmd::Import(_) | RequestCmd::Empty(_) => None,
+                $($(RequestCmd::$variant(command) => {
+                    let (reply, guard) = service.serve(command, arrival).await;
+                    Ok((ResponseCmd::$variant(reply), guard))
+                })?)*
+                other => Err(other),
             }
         }
 
-        async fn run(
-            service: &KvService,
-            cmd: Option<RequestCmd>,
-            arrival: Arrival,
-        ) -> Result<(Option<ResponseCmd>, Option<Ongoing>), Status> {
-            Ok(match cmd {
-                $(Some(RequestCmd::$variant(command)) => {
-                    let (reply, ongoing) = service.serve(command, arrival).await;
-                    (Some(ResponseCmd::$variant(reply)), Some(ongoing))
-                })*
-                $(Some(cmd @ RequestCmd::$refused(_)) => (Some(unserved::reply(&cmd)?), None),)*
-                Some(cmd @ RequestCmd::Import(_)) => (Some(unserved::reply(&cmd)?), None),
-                Some(RequestCmd::Empty(command)) => (Some(ResponseCmd::Empty(empty(command).await)), None),
-                None => (None, None),
-            })
+        /// The context of a command that the store serves.
+        fn served_context(cmd: &RequestCmd) -> Option<&Context> {
+            match cmd {
+                $($(RequestCmd::$variant(command) => command.context.as_ref(),)?)*
+                _ => None,
+            }
         }
     };
 }
 
-dispatch! {
-    serves Get Scan Prewrite Commit Cleanup BatchGet BatchRollback ScanLock ResolveLock PessimisticLock
-    PessimisticRollback CheckTxnStatus TxnHeartBeat CheckSecondaryLocks DeleteRange
-    PrepareFlashbackToVersion FlashbackToVersion
-    RawGet RawBatchGet RawPut RawBatchPut RawDelete RawBatchDelete RawScan RawDeleteRange RawBatchScan;
-    refuses Coprocessor RawCoprocessor Gc Flush BufferBatchGet GetHealthFeedback BroadcastTxnStatus
+for_each_rpc!(run_command);
+
+fn context(cmd: &RequestCmd) -> Option<&Context> {
+    served_context(cmd).or_else(|| unserved::context(cmd))
+}
+
+async fn run(
+    service: &KvService,
+    cmd: Option<RequestCmd>,
+    arrival: Arrival,
+) -> Result<(Option<ResponseCmd>, Option<RequestGuard>), Status> {
+    let Some(cmd) = cmd else { return Ok((None, None)) };
+    if let RequestCmd::Empty(command) = cmd {
+        return Ok((Some(ResponseCmd::Empty(empty(command).await)), None));
+    }
+    match run_served(service, cmd, arrival).await {
+        Ok((reply, guard)) => Ok((Some(reply), Some(guard))),
+        Err(cmd) => Ok((Some(unserved::reply(&cmd)?), None)),
+    }
 }
 
 async fn empty(command: BatchCommandsEmptyRequest) -> BatchCommandsEmptyResponse {

@@ -1,16 +1,16 @@
-//! One call of a command: its request, when it came, and what its reply tells of where the time went.
+//! One call of a command: its request, its arrival, and the time details of its reply.
 use kvproto::kvrpcpb::{ExecDetailsV2, TimeDetail, TimeDetailV2};
 use storage::{KvGetStatistics, SchedulerDetails};
 use tracepoints::{EngineClock, Req};
 
 use crate::grpc::Arrival;
 
-/// What a command carries on its way through this server.
+/// The context that a command carries through this server.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
     pub req: Req,
     arrival: Arrival,
-    /// Engine time from the arrival until the storage layer was entered.
+    /// Engine time in nanoseconds from the arrival until the storage layer was entered.
     grpc_process_ns: u64,
 }
 
@@ -19,7 +19,7 @@ impl Call {
         Self { req, arrival, grpc_process_ns: elapsed(arrival) }
     }
 
-    /// `exec_details_v2` of a read.
+    /// Returns `exec_details_v2` of a read.
     pub fn read_details(&self, stats: &KvGetStatistics) -> Option<ExecDetailsV2> {
         let time = TimeDetailV2 {
             total_rpc_wall_time_ns: elapsed(self.arrival),
@@ -34,7 +34,7 @@ impl Call {
         })
     }
 
-    /// `exec_details_v2` of a write.
+    /// Returns `exec_details_v2` of a write.
     pub fn write_details(&self, details: &SchedulerDetails) -> Option<ExecDetailsV2> {
         let time = TimeDetailV2 {
             wait_wall_time_ns: details.latch_wait_nanos + details.async_snapshot_nanos,
@@ -57,7 +57,7 @@ fn elapsed(arrival: Arrival) -> u64 {
     EngineClock::now().saturating_since(arrival.at).as_nanos() as u64
 }
 
-/// The older form, for clients that know only that.
+/// Converts to the older form, for old clients.
 fn in_ms(time: &TimeDetailV2) -> TimeDetail {
     TimeDetail {
         wait_wall_time_ms: time.wait_wall_time_ns / 1_000_000,

@@ -1,48 +1,32 @@
-//! The unary commands of the key-value API: how each is named, and which key and context it carries.
+//! The unary commands of the key-value API: their kinds, first keys and contexts.
 use std::future::Future;
 
 use kvproto::kvrpcpb::*;
 use prost::Message;
-use tracepoints::RequestKind;
+use tracepoints::{Outcome, RequestKind};
 
-use super::{call::Call, destroy, flashback, outcome::Judge, raw, split, txn};
+use super::{
+    call::Call,
+    destroy, flashback,
+    outcome::{HasOutcome, ReplyOutcome, from_error_text, from_key_errors, from_region_error, pair_errors},
+    raw, split,
+    table::for_each_rpc,
+    txn,
+};
 use crate::Storage;
 
-/// A request of `tikvpb.Tikv` that one store answers by itself.
+/// A request of `tikvpb.Tikv` that one store answers alone.
 pub trait Command: Message + Sized + Send + 'static {
-    type Reply: Message + Default + Judge + Send + 'static;
+    type Reply: Message + Default + HasOutcome + Send + 'static;
     const KIND: RequestKind;
 
     fn context(&self) -> Option<&Context>;
 
-    /// The first key as the client wrote it; empty if it has none.
+    /// Returns the first key as the client wrote it; empty if there is none.
     fn first_key(&self) -> &[u8];
 
-    /// Answers it; region and key errors go into the reply.
+    /// Executes the command; region and key errors go into the reply.
     fn execute(self, storage: Storage, call: Call) -> impl Future<Output = Self::Reply> + Send;
-}
-
-/// `Request => Reply, Kind, |request| first key, function that answers it;`
-macro_rules! commands {
-    ($($request:ident => $reply:ident, $kind:ident, |$r:ident| $key:expr, $run:path;)*) => {$(
-        impl Command for $request {
-            type Reply = $reply;
-            const KIND: RequestKind = RequestKind::$kind;
-
-            fn context(&self) -> Option<&Context> {
-                self.context.as_ref()
-            }
-
-            fn first_key(&self) -> &[u8] {
-                let $r = self;
-                $key
-            }
-
-            fn execute(self, storage: Storage, call: Call) -> impl Future<Output = $reply> + Send {
-                $run(storage, self, call)
-            }
-        }
-    )*};
 }
 
 fn first(keys: &[Vec<u8>]) -> &[u8] {
@@ -61,35 +45,36 @@ fn first_range(ranges: &[KeyRange]) -> &[u8] {
     ranges.first().map_or(&[], |r| r.start_key.as_slice())
 }
 
-commands! {
-    GetRequest => GetResponse, KvGet, |r| &r.key, txn::get;
-    BatchGetRequest => BatchGetResponse, KvBatchGet, |r| first(&r.keys), txn::batch_get;
-    ScanRequest => ScanResponse, KvScan, |r| &r.start_key, txn::scan;
-    PrewriteRequest => PrewriteResponse, KvPrewrite, |r| first_mutation(&r.mutations), txn::prewrite;
-    CommitRequest => CommitResponse, KvCommit, |r| first(&r.keys), txn::commit;
-    BatchRollbackRequest => BatchRollbackResponse, KvBatchRollback, |r| first(&r.keys), txn::batch_rollback;
-    CleanupRequest => CleanupResponse, KvCleanup, |r| &r.key, txn::cleanup;
-    CheckTxnStatusRequest => CheckTxnStatusResponse, KvCheckTxnStatus, |r| &r.primary_key, txn::check_txn_status;
-    CheckSecondaryLocksRequest => CheckSecondaryLocksResponse, KvCheckSecondaryLocks, |r| first(&r.keys), txn::check_secondary_locks;
-    TxnHeartBeatRequest => TxnHeartBeatResponse, KvTxnHeartBeat, |r| &r.primary_lock, txn::txn_heart_beat;
-    ResolveLockRequest => ResolveLockResponse, KvResolveLock, |r| first(&r.keys), txn::resolve_lock;
-    ScanLockRequest => ScanLockResponse, KvScanLock, |r| &r.start_key, txn::scan_lock;
-    PessimisticLockRequest => PessimisticLockResponse, KvPessimisticLock, |r| first_mutation(&r.mutations), txn::pessimistic_lock;
-    PessimisticRollbackRequest => PessimisticRollbackResponse, KvPessimisticRollback, |r| first(&r.keys), txn::pessimistic_rollback;
-    RawGetRequest => RawGetResponse, RawGet, |r| &r.key, raw::get;
-    RawBatchGetRequest => RawBatchGetResponse, RawBatchGet, |r| first(&r.keys), raw::batch_get;
-    RawPutRequest => RawPutResponse, RawPut, |r| &r.key, raw::put;
-    RawBatchPutRequest => RawBatchPutResponse, RawBatchPut, |r| first_pair(&r.pairs), raw::batch_put;
-    RawDeleteRequest => RawDeleteResponse, RawDelete, |r| &r.key, raw::delete;
-    RawBatchDeleteRequest => RawBatchDeleteResponse, RawBatchDelete, |r| first(&r.keys), raw::batch_delete;
-    RawScanRequest => RawScanResponse, RawScan, |r| &r.start_key, raw::scan;
-    RawDeleteRangeRequest => RawDeleteRangeResponse, RawDeleteRange, |r| &r.start_key, raw::delete_range;
-    RawBatchScanRequest => RawBatchScanResponse, RawBatchScan, |r| first_range(&r.ranges), raw::batch_scan;
-    RawGetKeyTtlRequest => RawGetKeyTtlResponse, RawGetKeyTtl, |r| &r.key, raw::get_key_ttl;
-    RawCasRequest => RawCasResponse, RawCompareAndSwap, |r| &r.key, raw::compare_and_swap;
-    DeleteRangeRequest => DeleteRangeResponse, KvDeleteRange, |r| &r.start_key, txn::delete_range;
-    PrepareFlashbackToVersionRequest => PrepareFlashbackToVersionResponse, KvPrepareFlashbackToVersion, |r| &r.start_key, flashback::kv_prepare;
-    FlashbackToVersionRequest => FlashbackToVersionResponse, KvFlashbackToVersion, |r| &r.start_key, flashback::kv_finish;
-    UnsafeDestroyRangeRequest => UnsafeDestroyRangeResponse, UnsafeDestroyRange, |r| &r.start_key, destroy::unsafe_destroy_range;
-    SplitRegionRequest => SplitRegionResponse, SplitRegion, |r| split::first_key(r), split::split_region;
+macro_rules! commands {
+    ($(
+        $method:ident: $request:ident => $reply:ident, $kind:ident, batch($($variant:ident)?),
+        |$r:ident| $key:expr, |$a:ident| $outcome:expr, $run:path;
+    )*) => {$(
+        impl Command for $request {
+            type Reply = $reply;
+            const KIND: RequestKind = RequestKind::$kind;
+
+            fn context(&self) -> Option<&Context> {
+                self.context.as_ref()
+            }
+
+            fn first_key(&self) -> &[u8] {
+                let $r = self;
+                $key
+            }
+
+            fn execute(self, storage: Storage, call: Call) -> impl Future<Output = $reply> + Send {
+                $run(storage, self, call)
+            }
+        }
+
+        impl HasOutcome for $reply {
+            fn reply_outcome(&self) -> ReplyOutcome {
+                let $a = self;
+                self.region_error.as_ref().map_or_else(|| $outcome, from_region_error)
+            }
+        }
+    )*};
 }
+
+for_each_rpc!(commands);

@@ -6,8 +6,9 @@ use txn_types::Key;
 use super::call::Call;
 use crate::Storage;
 
-/// Deletes every key and version from `start_key` (included) to `end_key` (excluded) that this store has; an empty key is the
-/// end of all keys on its side, where TiKV ends its process. The client asks every store, and nobody may use the range.
+/// Deletes all keys and versions from `start_key` (included) to `end_key` (excluded) on this store. An empty
+/// key is the end of all keys on its side, where TiKV ends its process. The client calls every store, and no
+/// client may use the range.
 pub async fn unsafe_destroy_range(
     storage: Storage,
     request: UnsafeDestroyRangeRequest,
@@ -27,7 +28,7 @@ pub async fn unsafe_destroy_range(
     UnsafeDestroyRangeResponse { error, ..Default::default() }
 }
 
-/// Files of CF lock are not dropped whole: a lock that was deleted could come back from a level below.
+/// Files of CF lock are not dropped whole: a deleted lock could reappear from a lower level.
 fn destroy(kv: &RocksEngine, start: &[u8], end: &[u8]) -> engine_rocks::Result<()> {
     log::info!("unsafe destroy range [{}, {}) started", keys::hex_upper(start), keys::hex_upper(end));
     let ranges = [(start, end)];

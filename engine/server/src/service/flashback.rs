@@ -1,5 +1,6 @@
-//! Flashback of a region: closed, written back, opened again (TiKV `future_prepare_flashback_to_version`,
-//! `future_flashback_to_version`; `Debugger::key_range_flashback_to_version`).
+//! Flashback of a region: closes it, writes the old version, opens it again (TiKV
+//! `future_prepare_flashback_to_version`, `future_flashback_to_version`;
+//! `Debugger::key_range_flashback_to_version`).
 use kvproto::{
     debugpb,
     kvrpcpb::{
@@ -24,7 +25,7 @@ async fn prepare(storage: &Storage, flashback: Flashback, req: Req) -> Result<()
     storage.sched_txn_command::<()>(flashback, req).await.0
 }
 
-/// Writes back what was at the version, and opens the region again.
+/// Writes the data of the version and opens the region again.
 async fn finish(storage: &Storage, flashback: Flashback, req: Req) -> Result<()> {
     let ctx = flashback.ctx.clone();
     storage.sched_txn_command::<()>(flashback, req).await.0?;
@@ -79,7 +80,8 @@ pub async fn kv_finish(
     FlashbackToVersionResponse { region_error, error }
 }
 
-/// `Debug.FlashbackToVersion`: prepares where there is no commit timestamp, else finishes. Keys are as PD shows them.
+/// `Debug.FlashbackToVersion`: prepares if there is no commit timestamp,
+/// otherwise finishes. Keys have PD's form.
 pub async fn debug(
     storage: &Storage,
     region: Region,

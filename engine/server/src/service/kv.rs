@@ -1,4 +1,4 @@
-//! `tikvpb.Tikv`: what clients and other stores call (TiKV `src/server/service/kv.rs`).
+//! `tikvpb.Tikv`: the service for clients and other stores (TiKV `src/server/service/kv.rs`).
 use std::{future::Future, pin::Pin};
 
 use futures::{StreamExt, stream};
@@ -6,15 +6,22 @@ use kvproto::{coprocessor, kvrpcpb::*, raft_serverpb, tikvpb, tikvpb::tikv_serve
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 use tracepoints::{Ending, Outcome, ending::Wait, request, step};
 
-use super::{batch_commands, call::Call, command::Command, outcome::Judge, unserved};
+use super::{
+    batch_commands,
+    call::Call,
+    command::Command,
+    outcome::HasOutcome,
+    table::{for_each_rpc, for_each_unserved_rpc},
+    unserved,
+};
 use crate::{
     Storage,
-    grpc::{Arrival, Ongoing, within},
+    grpc::{Arrival, RequestGuard, within},
     metrics::Metrics,
     snap::SnapReceiver,
 };
 
-/// Replies of one BatchCommandsResponse at most.
+/// Maximum number of replies in one BatchCommandsResponse.
 const BATCH_RESPONSES: usize = 128;
 
 /// The key-value service of one store.
@@ -40,39 +47,41 @@ impl KvService {
         Self { cluster_id, store_id, storage, router, snapshots, metrics }
     }
 
-    /// Runs one command from its arrival to its reply. The request ends when the returned [`Ongoing`] is dropped.
-    pub(super) async fn serve<C: Command>(&self, command: C, arrival: Arrival) -> (C::Reply, Ongoing) {
+    /// Runs one command from its arrival to its reply. The request ends when the
+    /// returned [`RequestGuard`] is dropped.
+    pub(super) async fn serve<C: Command>(&self, command: C, arrival: Arrival) -> (C::Reply, RequestGuard) {
         let region = command.context().map_or(0, |c| c.region_id);
         let req = request::begin(C::KIND, command.first_key(), region);
-        let ongoing = Ongoing::new(req, ending_of(command.context()), arrival.deadline);
+        let guard = RequestGuard::new(req, ending_of(command.context()), arrival.deadline);
         step!(GRPC_RECEIVE, req, region = region);
         step!(GRPC_DECODE, req, region = region, wait_ns = arrival.elapsed_ns());
         let reply = command.execute(self.storage.clone(), Call::new(req, arrival)).await;
-        let verdict = reply.verdict();
-        ongoing.answered(verdict.outcome);
-        if verdict.lock_ts != 0 {
-            request::waits(req, Wait::Lock { lock_ts: verdict.lock_ts });
+        let ended = reply.reply_outcome();
+        guard.answered(ended.outcome);
+        if ended.lock_ts != 0 {
+            request::waits(req, Wait::Lock { lock_ts: ended.lock_ts });
         }
         step!(GRPC_REPLY, req, region = region);
-        (reply, ongoing)
+        (reply, guard)
     }
 
     async fn unary<C: Command>(&self, request: Request<C>) -> Result<Response<C::Reply>, Status> {
-        let arrival = Arrival::of(&request);
+        let arrival = Arrival::from_request(&request);
         self.check_cluster(request.get_ref().context())?;
-        let (reply, ongoing) = within(arrival.deadline, self.serve(request.into_inner(), arrival)).await?;
+        let (reply, guard) = within(arrival.deadline, self.serve(request.into_inner(), arrival)).await?;
         let mut response = Response::new(reply);
-        response.extensions_mut().insert(ongoing);
+        response.extensions_mut().insert(guard);
         Ok(response)
     }
 
-    /// A client of another cluster would read and write what is not its own. TiKV: `reject_if_cluster_id_mismatch`.
+    /// Refuses a client of another cluster, which would read and write foreign data. TiKV:
+    /// `reject_if_cluster_id_mismatch`.
     fn check_cluster(&self, context: Option<&Context>) -> Result<(), Status> {
         let cluster_id = context.map_or(0, |context| context.cluster_id);
         if cluster_id == 0 || cluster_id == self.cluster_id {
             return Ok(());
         }
-        log::warn!("a request of cluster {cluster_id} is refused; this is cluster {}", self.cluster_id);
+        log::warn!("refused a request of cluster {cluster_id}; this is cluster {}", self.cluster_id);
         Err(Status::invalid_argument("the cluster id of the request does not match the TiKV cluster"))
     }
 
@@ -85,15 +94,15 @@ impl KvService {
             );
             return Err(Status::invalid_argument(text));
         }
-        // A message for a region that is not here, or to a full mailbox, is lost; Raft sends again.
+        // A message to an unknown region or a full mailbox is lost; Raft sends again.
         if let Err(e) = self.router.send_raft_message(message) {
-            log::debug!("a Raft message is dropped: {e}");
+            log::debug!("dropped a Raft message: {e}");
         }
         Ok(())
     }
 }
 
-/// What the client says of how its request may end.
+/// Returns the part of the request's end that the client's context determines.
 fn ending_of(context: Option<&Context>) -> Ending {
     let Some(context) = context else { return Ending::default() };
     let mut trace_id = [0; 16];
@@ -105,10 +114,13 @@ fn ending_of(context: Option<&Context>) -> Ending {
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send + 'a>>;
 
-/// The methods of the service that answer a [`Command`].
+/// The methods of the service that execute a [`Command`].
 macro_rules! unary {
-    ($($method:ident: $request:ident,)*) => {$(
-        fn $method<'a, 's>(&'a self, request: Request<$request>) -> Answer<'s, <$request as Command>::Reply>
+    ($(
+        $method:ident: $request:ident => $reply:ident, $kind:ident, batch($($variant:ident)?),
+        |$r:ident| $key:expr, |$a:ident| $outcome:expr, $run:path;
+    )*) => {$(
+        fn $method<'a, 's>(&'a self, request: Request<$request>) -> Answer<'s, $reply>
         where
             'a: 's,
             Self: 's,
@@ -118,9 +130,12 @@ macro_rules! unary {
     )*};
 }
 
-/// The methods of the service for what [`unserved`] says.
+/// The methods of the service that answer with [`unserved::status`].
 macro_rules! unserved {
-    ($($method:ident: $request:ty => $reply:ty, $rpc:literal;)*) => {$(
+    ($(
+        $method:ident: $request:ty => $reply:ty, $rpc:literal, batch($variant:ident, |$r:ident| $context:expr)
+        $(, |$text:ident| $error:expr)?;
+    )*) => {$(
         fn $method<'a, 's>(&'a self, _: Request<$request>) -> Answer<'s, $reply>
         where
             'a: 's,
@@ -132,49 +147,8 @@ macro_rules! unserved {
 }
 
 impl Tikv for KvService {
-    unary! {
-        kv_get: GetRequest,
-        kv_scan: ScanRequest,
-        kv_prewrite: PrewriteRequest,
-        kv_pessimistic_lock: PessimisticLockRequest,
-        kv_pessimistic_rollback: PessimisticRollbackRequest,
-        kv_txn_heart_beat: TxnHeartBeatRequest,
-        kv_check_txn_status: CheckTxnStatusRequest,
-        kv_check_secondary_locks: CheckSecondaryLocksRequest,
-        kv_commit: CommitRequest,
-        kv_cleanup: CleanupRequest,
-        kv_batch_get: BatchGetRequest,
-        kv_batch_rollback: BatchRollbackRequest,
-        kv_scan_lock: ScanLockRequest,
-        kv_resolve_lock: ResolveLockRequest,
-        raw_get: RawGetRequest,
-        raw_batch_get: RawBatchGetRequest,
-        raw_put: RawPutRequest,
-        raw_batch_put: RawBatchPutRequest,
-        raw_delete: RawDeleteRequest,
-        raw_batch_delete: RawBatchDeleteRequest,
-        raw_scan: RawScanRequest,
-        raw_delete_range: RawDeleteRangeRequest,
-        raw_batch_scan: RawBatchScanRequest,
-        raw_get_key_ttl: RawGetKeyTtlRequest,
-        raw_compare_and_swap: RawCasRequest,
-        kv_delete_range: DeleteRangeRequest,
-        kv_prepare_flashback_to_version: PrepareFlashbackToVersionRequest,
-        kv_flashback_to_version: FlashbackToVersionRequest,
-        unsafe_destroy_range: UnsafeDestroyRangeRequest,
-        split_region: SplitRegionRequest,
-    }
-
-    unserved! {
-        kv_gc: GcRequest => GcResponse, "KvGC";
-        kv_import: ImportRequest => ImportResponse, "KvImport";
-        kv_flush: FlushRequest => FlushResponse, "KvFlush";
-        kv_buffer_batch_get: BufferBatchGetRequest => BufferBatchGetResponse, "KvBufferBatchGet";
-        coprocessor: coprocessor::Request => coprocessor::Response, "Coprocessor";
-        raw_coprocessor: RawCoprocessorRequest => RawCoprocessorResponse, "RawCoprocessor";
-        get_health_feedback: GetHealthFeedbackRequest => GetHealthFeedbackResponse, "GetHealthFeedback";
-        broadcast_txn_status: BroadcastTxnStatusRequest => BroadcastTxnStatusResponse, "BroadcastTxnStatus";
-    }
+    for_each_rpc!(unary);
+    for_each_unserved_rpc!(unserved);
 
     fn batch_commands<'a, 's>(
         &'a self,

@@ -10,6 +10,7 @@ mod kv;
 mod outcome;
 mod raw;
 mod split;
+mod table;
 mod txn;
 mod unserved;
 

@@ -1,89 +1,49 @@
-//! How a command ended, as its reply tells.
+//! The outcome of a command, derived from its reply.
 use kvproto::{errorpb, kvrpcpb::*};
 use tracepoints::Outcome;
 
-/// What of a reply matters to whoever follows the request.
+/// The outcome of a reply, for the request's trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ReplyOutcome {
     pub outcome: Outcome,
-    /// The transaction whose lock was in the way; 0: none was.
+    /// The transaction whose lock was in the way; 0: none.
     pub lock_ts: u64,
 }
 
-impl Verdict {
-    fn of(outcome: Outcome) -> Self {
+impl ReplyOutcome {
+    pub fn without_lock(outcome: Outcome) -> Self {
         Self { outcome, lock_ts: 0 }
     }
 }
 
 /// A reply that can carry errors.
-pub trait Judge {
-    fn verdict(&self) -> Verdict;
+pub trait HasOutcome {
+    fn reply_outcome(&self) -> ReplyOutcome;
 }
 
-fn of_region(error: &errorpb::Error) -> Verdict {
+pub fn from_region_error(error: &errorpb::Error) -> ReplyOutcome {
     let late = error.server_is_busy.as_ref().is_some_and(|busy| busy.reason == "deadline is exceeded");
-    Verdict::of(if late { Outcome::DeadlineExceeded } else { Outcome::RegionError })
+    ReplyOutcome::without_lock(if late { Outcome::DeadlineExceeded } else { Outcome::RegionError })
 }
 
-fn of_keys<'a>(errors: impl IntoIterator<Item = &'a KeyError>) -> Verdict {
-    let mut verdict = Verdict::of(Outcome::Ok);
+pub fn from_key_errors<'a>(errors: impl IntoIterator<Item = &'a KeyError>) -> ReplyOutcome {
+    let mut found = ReplyOutcome::without_lock(Outcome::Ok);
     for error in errors {
-        verdict.outcome = Outcome::KeyError;
-        if let Some(lock) = error.locked.as_ref().filter(|_| verdict.lock_ts == 0) {
-            verdict.lock_ts = lock.lock_version;
+        found.outcome = Outcome::KeyError;
+        if let Some(lock) = error.locked.as_ref().filter(|_| found.lock_ts == 0) {
+            found.lock_ts = lock.lock_version;
         }
     }
-    verdict
+    found
 }
 
-fn of_text(error: &str) -> Verdict {
-    Verdict::of(if error.is_empty() { Outcome::Ok } else { Outcome::Error })
+/// Returns the errors of single keys.
+pub fn pair_errors(pairs: &[KvPair]) -> impl Iterator<Item = &KeyError> {
+    pairs.iter().filter_map(|pair| pair.error.as_ref())
 }
 
-/// `Reply: |reply| verdict where there is no region error;`
-macro_rules! judge {
-    ($($reply:ident: |$r:ident| $rest:expr;)*) => {$(
-        impl Judge for $reply {
-            fn verdict(&self) -> Verdict {
-                let $r = self;
-                self.region_error.as_ref().map_or_else(|| $rest, of_region)
-            }
-        }
-    )*};
-}
-
-judge! {
-    GetResponse: |r| of_keys(&r.error);
-    BatchGetResponse: |r| of_keys(r.error.iter().chain(r.pairs.iter().filter_map(|p| p.error.as_ref())));
-    ScanResponse: |r| of_keys(r.error.iter().chain(r.pairs.iter().filter_map(|p| p.error.as_ref())));
-    PrewriteResponse: |r| of_keys(&r.errors);
-    CommitResponse: |r| of_keys(&r.error);
-    BatchRollbackResponse: |r| of_keys(&r.error);
-    CleanupResponse: |r| of_keys(&r.error);
-    CheckTxnStatusResponse: |r| of_keys(&r.error);
-    CheckSecondaryLocksResponse: |r| of_keys(&r.error);
-    TxnHeartBeatResponse: |r| of_keys(&r.error);
-    ResolveLockResponse: |r| of_keys(&r.error);
-    ScanLockResponse: |r| of_keys(&r.error);
-    PessimisticLockResponse: |r| of_keys(&r.errors);
-    PessimisticRollbackResponse: |r| of_keys(&r.errors);
-    RawGetResponse: |r| of_text(&r.error);
-    RawBatchGetResponse: |r| of_keys(r.pairs.iter().filter_map(|p| p.error.as_ref()));
-    RawPutResponse: |r| of_text(&r.error);
-    RawBatchPutResponse: |r| of_text(&r.error);
-    RawDeleteResponse: |r| of_text(&r.error);
-    RawBatchDeleteResponse: |r| of_text(&r.error);
-    RawScanResponse: |r| of_keys(r.kvs.iter().filter_map(|p| p.error.as_ref()));
-    RawDeleteRangeResponse: |r| of_text(&r.error);
-    RawBatchScanResponse: |r| of_keys(r.kvs.iter().filter_map(|p| p.error.as_ref()));
-    RawGetKeyTtlResponse: |r| of_text(&r.error);
-    RawCasResponse: |r| of_text(&r.error);
-    DeleteRangeResponse: |r| of_text(&r.error);
-    PrepareFlashbackToVersionResponse: |r| of_text(&r.error);
-    FlashbackToVersionResponse: |r| of_text(&r.error);
-    UnsafeDestroyRangeResponse: |r| of_text(&r.error);
-    SplitRegionResponse: |_r| Verdict::of(Outcome::Ok);
+pub fn from_error_text(error: &str) -> ReplyOutcome {
+    ReplyOutcome::without_lock(if error.is_empty() { Outcome::Ok } else { Outcome::Error })
 }
 
 #[cfg(test)]
@@ -91,29 +51,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replies_tell_how_they_ended() {
+    fn replies_have_outcomes() {
         let ok = GetResponse { not_found: true, ..Default::default() };
-        assert_eq!(ok.verdict(), Verdict::of(Outcome::Ok));
+        assert_eq!(ok.reply_outcome(), ReplyOutcome::without_lock(Outcome::Ok));
         let locked = LockInfo { lock_version: 7, ..Default::default() };
         let error = KeyError { locked: Some(locked), ..Default::default() };
-        let verdict = PrewriteResponse { errors: vec![error.clone()], ..Default::default() }.verdict();
-        assert_eq!(verdict, Verdict { outcome: Outcome::KeyError, lock_ts: 7 });
+        let found = PrewriteResponse { errors: vec![error.clone()], ..Default::default() }.reply_outcome();
+        assert_eq!(found, ReplyOutcome { outcome: Outcome::KeyError, lock_ts: 7 });
         let pair = KvPair { error: Some(error), ..Default::default() };
-        assert_eq!(ScanResponse { pairs: vec![pair], ..Default::default() }.verdict().lock_ts, 7);
+        assert_eq!(ScanResponse { pairs: vec![pair], ..Default::default() }.reply_outcome().lock_ts, 7);
         assert_eq!(
-            RawPutResponse { error: "x".into(), ..Default::default() }.verdict(),
-            Verdict::of(Outcome::Error)
+            RawPutResponse { error: "x".into(), ..Default::default() }.reply_outcome(),
+            ReplyOutcome::without_lock(Outcome::Error)
         );
     }
 
     #[test]
-    fn a_region_error_wins_and_a_late_one_is_told_apart() {
+    fn a_region_error_has_priority() {
         let busy = errorpb::ServerIsBusy { reason: "deadline is exceeded".into(), ..Default::default() };
         let region_error = Some(errorpb::Error { server_is_busy: Some(busy), ..Default::default() });
         let late = CommitResponse { region_error, ..Default::default() };
-        assert_eq!(late.verdict().outcome, Outcome::DeadlineExceeded);
+        assert_eq!(late.reply_outcome().outcome, Outcome::DeadlineExceeded);
         let region_error = Some(errorpb::Error::default());
         let other = RawGetResponse { region_error, error: "x".into(), ..Default::default() };
-        assert_eq!(other.verdict().outcome, Outcome::RegionError);
+        assert_eq!(other.reply_outcome().outcome, Outcome::RegionError);
     }
 }

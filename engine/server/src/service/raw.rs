@@ -19,7 +19,7 @@ macro_rules! reply {
     };
 }
 
-/// The region error of a read of several keys, or its pairs; another error is a pair of its own.
+/// Returns the region error or the pairs of a read of several keys; any other error becomes a pair.
 fn pairs(result: storage::Result<(Vec<RawPair>, KvGetStatistics)>) -> (Option<errorpb::Error>, Vec<KvPair>) {
     match extract_region_error(&result) {
         Some(e) => (Some(e), Vec::new()),

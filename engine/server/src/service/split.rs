@@ -13,14 +13,14 @@ use txn_types::Key;
 use super::call::Call;
 use crate::Storage;
 
-/// The first key of the request, for whoever follows it.
+/// Returns the first key of the request, for its trace.
 pub fn first_key(request: &SplitRegionRequest) -> &[u8] {
     #[allow(deprecated)] // old clients know the single key only
     let single = &request.split_key;
     if single.is_empty() { request.split_keys.first().map_or(&[], Vec::as_slice) } else { single }
 }
 
-/// Asks the region's leader here, which asks PD for ids, and waits until the split is applied.
+/// Asks the region's leader on this store, which gets ids from PD, and waits until the split is applied.
 pub async fn split_region(storage: Storage, request: SplitRegionRequest, _: Call) -> SplitRegionResponse {
     let mut reply = SplitRegionResponse::default();
     match split(&storage, request).await {

@@ -14,7 +14,7 @@ use txn_types::{Key, TimeStamp};
 use super::call::Call;
 use crate::Storage;
 
-/// Fills the error fields that most replies have: one region error, one key error.
+/// Fills the common error fields of replies: one region error, one key error.
 macro_rules! reply {
     ($reply:ident, $result:expr, |$value:pat_param| $fill:expr) => {
         if let Some(e) = extract_region_error(&$result) {
@@ -28,7 +28,7 @@ macro_rules! reply {
     };
 }
 
-/// Parts a read's result from what it says of its way; a read that failed says nothing.
+/// Separates a read's result from its statistics; a failed read has none.
 fn split<T>(result: storage::Result<(T, KvGetStatistics)>) -> (storage::Result<T>, KvGetStatistics) {
     match result {
         Ok((value, stats)) => (Ok(value), stats),
@@ -59,7 +59,7 @@ pub async fn batch_get(storage: Storage, request: BatchGetRequest, call: Call) -
     let mut reply =
         BatchGetResponse { exec_details_v2: call.read_details(&stats), ..BatchGetResponse::default() };
     reply!(reply, result, |entries| reply.pairs = entries.into_iter().map(to_pair).collect());
-    // Old clients look at the pairs only.
+    // Old clients read only the pairs.
     reply.pairs.extend(reply.error.clone().map(|e| KvPair { error: Some(e), ..KvPair::default() }));
     reply
 }
@@ -116,7 +116,7 @@ async fn run<T: storage::CommandOutput>(
     storage.sched_txn_command(command, call.req).await
 }
 
-/// A command whose request may be malformed.
+/// Runs a command whose request may be malformed.
 async fn run_checked<T: storage::CommandOutput>(
     storage: &Storage,
     command: storage::Result<TypedCommand<T>>,
@@ -207,7 +207,7 @@ pub async fn batch_rollback(
 pub async fn cleanup(storage: Storage, request: CleanupRequest, call: Call) -> CleanupResponse {
     let (result, _) = run(&storage, Cleanup::from(request).into(), call).await;
     let mut reply = CleanupResponse::default();
-    // A transaction that is committed cannot be cleaned up, which is an answer and no error.
+    // That a transaction is committed is an answer to a cleanup, not an error.
     match result.as_ref().err().and_then(extract_committed) {
         Some(commit_ts) => reply.commit_version = TimeStamp::into_inner(commit_ts),
         None => reply!(reply, result, |()| ()),

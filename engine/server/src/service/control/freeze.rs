@@ -1,7 +1,8 @@
-//! Engine time over several processes: a process that holds a request asks the others to stop their clocks too.
+//! Engine time in several processes: a process that holds a request asks
+//! the others to stop their clocks, too.
 //!
-//! Best effort: a process that does not answer runs on. A freeze is a lease of real time that its owner renews, so an
-//! owner that dies cannot stop a cluster for ever.
+//! Best effort: the clock of a process that does not answer continues. A freeze is a lease of real time that
+//! its owner renews, so an owner that dies cannot stop a cluster forever.
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -21,7 +22,7 @@ use tracepoints::{EngineClock, clock::FreezeGuard};
 
 const LEASE: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Owners {
@@ -31,7 +32,7 @@ struct Owners {
 
 static OWNERS: Mutex<Option<Owners>> = Mutex::new(None);
 
-/// Stops engine time for `owner`, or renews that; `false` lets it run on as far as `owner` is concerned.
+/// Stops engine time for `owner` or renews that stop; with `false` releases it.
 pub fn set(owner: &str, frozen: bool) {
     let mut slot = OWNERS.lock();
     let owners = slot.get_or_insert_with(Owners::default);
@@ -51,7 +52,7 @@ pub fn set(owner: &str, frozen: bool) {
     }
 }
 
-/// Ends freezes whose owner has not renewed them; runs while there are any.
+/// Ends freezes whose owner has not renewed them. Runs while there are any.
 fn reap() {
     loop {
         thread::sleep(Duration::from_millis(200));
@@ -60,7 +61,7 @@ fn reap() {
         owners.guards.retain(|owner, (_, lease)| {
             let kept = *lease > Instant::now();
             if !kept {
-                log::warn!("engine time runs on: {owner} has not renewed its freeze for {LEASE:?}");
+                log::warn!("engine time continues: {owner} has not renewed its freeze for {LEASE:?}");
             }
             kept
         });
@@ -71,9 +72,9 @@ fn reap() {
     }
 }
 
-/// Finds the gRPC addresses of the cluster's other processes; those of this one do no harm.
+/// Finds the gRPC addresses of the cluster's other processes; addresses of this process do no harm.
 pub trait Peers: Send + Sync + 'static {
-    /// What dials one of the addresses.
+    /// Returns the endpoint for one of the addresses.
     fn endpoint(&self, address: &str) -> Result<Endpoint, String>;
 
     fn addresses(&self) -> BoxFuture<'static, Vec<String>>;
@@ -94,16 +95,17 @@ impl PeerFreezer {
     /// Requests run on `runtime`, one order after the other; `owner` names this process to the others.
     pub fn new(peers: Arc<dyn Peers>, runtime: &Handle, owner: String) -> Self {
         let (orders, mut received) = unbounded_channel();
-        let mut teller = Teller { peers, owner, ours: HashSet::new(), complained: HashSet::new() };
+        let mut broadcaster =
+            FreezeBroadcaster { peers, owner, ours: HashSet::new(), complained: HashSet::new() };
         runtime.spawn(async move {
             while let Some(frozen) = received.recv().await {
-                teller.tell_all(frozen).await;
+                broadcaster.broadcast(frozen).await;
             }
         });
         Self { orders, state: Mutex::new(State { frozen: false, last: None }) }
     }
 
-    /// Call it often: sends on a change, and renews what is in force.
+    /// Sends a change of `frozen` and renews a freeze. Must be called often.
     pub fn keep(&self, frozen: bool) {
         let mut state = self.state.lock();
         let due = state.last.is_none_or(|last| last.elapsed() >= RENEW);
@@ -115,38 +117,38 @@ impl PeerFreezer {
     }
 }
 
-struct Teller {
+struct FreezeBroadcaster {
     peers: Arc<dyn Peers>,
     owner: String,
-    /// Addresses that turned out to be of this process, whose clock stands by itself.
+    /// Addresses that belong to this process, whose clock is stopped already.
     ours: HashSet<String>,
     complained: HashSet<String>,
 }
 
-impl Teller {
-    async fn tell_all(&mut self, frozen: bool) {
-        let Ok(mut addresses) = tokio::time::timeout(PATIENCE, self.peers.addresses()).await else {
-            return log::warn!("PD does not answer, so engine time in other processes is not changed");
+impl FreezeBroadcaster {
+    async fn broadcast(&mut self, frozen: bool) {
+        let Ok(mut addresses) = tokio::time::timeout(TIMEOUT, self.peers.addresses()).await else {
+            return log::warn!("PD does not answer: engine time in other processes does not change");
         };
         addresses.retain(|a| !self.ours.contains(a));
-        let told = join_all(addresses.into_iter().map(|address| {
+        let replies = join_all(addresses.into_iter().map(|address| {
             let request = FreezeRequest { frozen, owner: self.owner.clone() };
             let endpoint = self.peers.endpoint(&address);
-            async move { (tell(endpoint, request).await, address) }
+            async move { (send_freeze(endpoint, request).await, address) }
         }));
-        for (result, address) in told.await {
+        for (result, address) in replies.await {
             match result {
-                // While this clock stands, only one that is the same can show the same nanosecond.
+                // While this clock stands still, only this clock can show the same nanosecond.
                 Ok(engine_ns) if frozen && EngineClock::is_frozen() && engine_ns == EngineClock::now().0 => {
                     let release = FreezeRequest { frozen: false, owner: self.owner.clone() };
-                    if tell(self.peers.endpoint(&address), release).await.is_ok() {
+                    if send_freeze(self.peers.endpoint(&address), release).await.is_ok() {
                         self.ours.insert(address);
                     }
                 }
                 Ok(_) => {}
                 Err(e) => {
                     if self.complained.insert(address.clone()) {
-                        log::warn!("engine time runs on at {address} while a request is held here: {e}");
+                        log::warn!("engine time continues at {address} while a request is held here: {e}");
                     }
                 }
             }
@@ -154,9 +156,9 @@ impl Teller {
     }
 }
 
-async fn tell(endpoint: Result<Endpoint, String>, request: FreezeRequest) -> Result<u64, String> {
+async fn send_freeze(endpoint: Result<Endpoint, String>, request: FreezeRequest) -> Result<u64, String> {
     let channel =
-        endpoint?.connect_timeout(PATIENCE).timeout(PATIENCE).connect().await.map_err(|e| e.to_string())?;
+        endpoint?.connect_timeout(TIMEOUT).timeout(TIMEOUT).connect().await.map_err(|e| e.to_string())?;
     let reply = TraceControlClient::new(channel).freeze(request).await.map_err(|e| e.message().to_owned())?;
     Ok(reply.into_inner().engine_ns)
 }
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn engine_time_stands_while_an_owner_freezes_it() {
+    fn engine_time_stops_while_an_owner_freezes_it() {
         set("a test", true);
         let stood = EngineClock::now();
         thread::sleep(Duration::from_millis(5));
@@ -175,7 +177,7 @@ mod tests {
         set("a test", false);
         let deadline = Instant::now() + Duration::from_secs(5);
         while EngineClock::now() == stood {
-            assert!(Instant::now() < deadline, "engine time runs on when its owner says so");
+            assert!(Instant::now() < deadline, "engine time continues when its owner releases it");
         }
     }
 }

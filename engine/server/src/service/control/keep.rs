@@ -1,4 +1,4 @@
-//! The in-flight table and what the collector keeps, over gRPC.
+//! Serves the in-flight table and the kept requests over gRPC.
 use std::{fs::File, io::Read, thread};
 
 use kvproto::tracecontrol::{InFlightReply, InFlightRequest, KeepRequest, KeptRequest, RecordChunk};
@@ -20,7 +20,7 @@ fn running() -> Result<CollectorHandle, Status> {
 
 fn kind(name: &str) -> Result<RequestKind, Status> {
     let unknown = || {
-        Status::invalid_argument(format!("expected a request type such as kv_get or raw_put, met {name:?}"))
+        Status::invalid_argument(format!("expected a request type such as kv_get or raw_put, found {name:?}"))
     };
     RequestKind::parse(name).ok_or_else(unknown)
 }
@@ -48,7 +48,7 @@ pub fn keep(request: KeepRequest) -> Result<(), Status> {
 pub fn kept(request: &KeptRequest, chunks: Chunks) -> Result<(), Status> {
     let unknown = |name: &str| {
         let known = Why::ALL.map(Why::name).join(", ");
-        Status::invalid_argument(format!("expected reasons of {known}, met {name:?}"))
+        Status::invalid_argument(format!("expected reasons among {known}, found {name:?}"))
     };
     let why = request.why.iter().map(|name| Why::parse(name).ok_or_else(|| unknown(name)));
     let mut why = why.collect::<Result<Vec<_>, _>>()?;

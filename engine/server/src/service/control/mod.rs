@@ -1,7 +1,8 @@
 //! `tracecontrol.TraceControl`: steps the requests of a running server from another process.
 //!
-//! A subscription is a [`tracepoints::Session`] run by a thread of its own, `trace-control`: a held engine thread can
-//! never hold the stepper. The stream's end, for whatever reason, ends the session and so releases what is held.
+//! A subscription is a [`tracepoints::Session`] that the thread `trace-control` runs: a held
+//! engine thread can never hold the stepper. The end of the stream, for any reason, ends the
+//! session and releases all held requests.
 mod freeze;
 mod keep;
 mod pump;
@@ -28,7 +29,7 @@ use tracepoints::{
 
 pub use freeze::{PeerFreezer, Peers};
 
-/// The session of this process that a client started; the clock and the sessions are the process's, not a store's.
+/// The session that a client started. Clock and sessions belong to the process, not to a store.
 static LIVE: Mutex<Option<Arc<Session>>> = Mutex::new(None);
 
 /// The control service of one store.
@@ -40,13 +41,13 @@ pub struct ControlService {
 }
 
 impl ControlService {
-    /// `router` knows the store's regions; `freezer` stops engine time in the cluster's other processes while a request is
-    /// held here.
+    /// `router` has the store's regions; `freezer` stops engine time in the cluster's other processes while a
+    /// request is held here.
     pub fn new(store_id: u64, router: RaftRouter, freezer: PeerFreezer) -> Self {
         Self { store_id, router, freezer: Arc::new(freezer) }
     }
 
-    /// A request of a region without a peer here never comes.
+    /// Refuses a region without a peer on this store: no request would ever match.
     #[allow(clippy::result_large_err)] // it is the RPC's answer
     fn check_region(&self, region: u64) -> Result<(), Status> {
         let ids = self.router.region_ids();
@@ -63,11 +64,11 @@ impl ControlService {
     }
 }
 
-/// Regions that an error names.
+/// Maximum number of regions that an error names.
 const SHOWN_REGIONS: usize = 8;
 
 fn live() -> Result<Arc<Session>, Status> {
-    let none = || Status::failed_precondition("nobody steps requests here; call Subscribe first");
+    let none = || Status::failed_precondition("no client steps requests here; call Subscribe first");
     LIVE.lock().clone().ok_or_else(none)
 }
 
@@ -75,7 +76,7 @@ fn session_config(request: &SubscribeRequest) -> Result<SessionConfig, Status> {
     let kinds = request.request_type.split(',').map(str::trim).filter(|k| !k.is_empty()).map(|name| {
         RequestKind::parse(name).ok_or_else(|| {
             Status::invalid_argument(format!(
-                "expected a request type such as kv_get or raw_put, met {name:?}"
+                "expected a request type such as kv_get or raw_put, found {name:?}"
             ))
         })
     });
@@ -100,9 +101,8 @@ fn session_config(request: &SubscribeRequest) -> Result<SessionConfig, Status> {
 }
 
 fn stages(names: &[String]) -> Result<HashSet<StageId>, Status> {
-    let unknown = |name: &str| {
-        Status::invalid_argument(format!("no stage is called {name:?}; see the stage catalogue"))
-    };
+    let unknown =
+        |name: &str| Status::invalid_argument(format!("expected a stage of the catalogue, found {name:?}"));
     names.iter().map(|name| find_stage(name).map(|s| s.id).ok_or_else(|| unknown(name))).collect()
 }
 
@@ -165,7 +165,9 @@ impl TraceControl for ControlService {
     async fn freeze(&self, request: Request<FreezeRequest>) -> Result<Response<FreezeReply>, Status> {
         let FreezeRequest { frozen, owner } = request.into_inner();
         if owner.is_empty() {
-            return Err(Status::invalid_argument("owner is empty; name who freezes, e.g. HOST:PID"));
+            return Err(Status::invalid_argument(
+                "owner is empty; give the name of the freezing process, e.g. HOST:PID",
+            ));
         }
         freeze::set(&owner, frozen);
         Ok(Response::new(FreezeReply { engine_ns: EngineClock::now().0 }))
@@ -177,7 +179,7 @@ impl TraceControl for ControlService {
     ) -> Result<Response<BoxStream<RecordChunk>>, Status> {
         let seconds = request.into_inner().seconds;
         if !(1..=record::MAX_SECONDS).contains(&seconds) {
-            let expected = format!("expected 1 to {} seconds, met {seconds}", record::MAX_SECONDS);
+            let expected = format!("expected 1 to {} seconds, found {seconds}", record::MAX_SECONDS);
             return Err(Status::invalid_argument(expected));
         }
         let (chunks, stream) = tokio::sync::mpsc::channel(4);
@@ -201,5 +203,5 @@ impl TraceControl for ControlService {
     }
 }
 
-/// How long replicas may still stamp for a request that has left the server.
+/// Time in which replicas may still stamp for a request that has left the server.
 const LINGER: Duration = Duration::from_millis(300);

@@ -1,8 +1,9 @@
 //! The thread `trace-control`: turns a session's events into the stream's messages.
 //!
-//! A step is sent as soon as it is known and again when its duration or state has become known: a later message with
-//! the same `request` and `step` replaces the earlier one. `held` with `hold_stage` and the step says that the request
-//! stands at a gate; a message with `hold_stage` alone says that it was released; `end` carries `{"summary": .., "outcome": ..}`.
+//! A step is sent at once, and again when its duration or state has become known: a later message with the
+//! same `request` and `step` replaces the earlier one. `held` with `hold_stage` and the step says that a gate
+//! holds the request; a message with `hold_stage` alone says that it was released; `end` carries `{"summary":
+//! .., "outcome": ..}`.
 use std::{io, sync::Arc, thread, time::Duration};
 
 use kvproto::tracecontrol::StepEvent;
@@ -11,13 +12,13 @@ use tracepoints::{Session, SessionEvent, session::HoldInfo, symbolize::Symbolize
 
 use super::{LINGER, LIVE, freeze::PeerFreezer, updates::Traces};
 
-/// How soon a client that has gone is noticed.
+/// Interval for noticing that the client has gone.
 const POLL: Duration = Duration::from_millis(50);
 
-/// What ends a subscription besides its client.
+/// Conditions that end a subscription, besides the client's departure.
 #[derive(Clone, Copy)]
 pub struct Ends {
-    /// After this many requests; 0: never.
+    /// Ends after this many requests; 0: never.
     pub max_requests: u32,
     pub stacks: bool,
 }
@@ -65,7 +66,7 @@ impl Pump {
             self.freezer.keep(!self.holds.is_empty());
         }
         self.freezer.keep(false);
-        // The session ends with its last reference; a concurrent Continue may hold one for an instant.
+        // The session ends with its last reference; a concurrent Continue may keep one for an instant.
         let mut slot = LIVE.lock();
         if slot.as_ref().is_some_and(|live| Arc::ptr_eq(live, &self.session)) {
             *slot = None;
@@ -115,7 +116,7 @@ impl Pump {
         }
     }
 
-    /// A client that has gone is noticed by `run`.
+    /// `run` notices a client that has gone.
     fn send(&self, event: StepEvent) {
         let _ = self.events.send(Ok(event));
     }

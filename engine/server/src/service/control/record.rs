@@ -1,4 +1,5 @@
-//! Records a trace file of the next seconds and streams it while it grows: a client that is killed has what came before.
+//! Records a trace file for some seconds and streams it while it grows, so that a killed client keeps the
+//! part it got.
 use std::{
     fs::File,
     io::Read,
@@ -12,13 +13,13 @@ use tonic::Status;
 use tracepoints::collector;
 
 const CHUNK: u64 = 1 << 20;
-/// How often what was recorded is sent.
+/// Interval at which new data is sent.
 const ROUND: Duration = Duration::from_millis(20);
 pub const MAX_SECONDS: u32 = 600;
 
 type Chunks = Sender<Result<RecordChunk, Status>>;
 
-/// Runs on a thread of its own, `trace-record`, until all is sent or nobody listens.
+/// Records on a thread of its own, `trace-record`, until everything is sent or the client has gone.
 pub fn spawn(seconds: u32, chunks: Chunks) -> std::io::Result<()> {
     let run = move || {
         if let Err(e) = record(seconds, &chunks) {
@@ -37,9 +38,9 @@ fn record(seconds: u32, chunks: &Chunks) -> Result<(), String> {
     let sent = send_while_recording(&collector, &path, seconds, chunks);
     let recorded = collector.stop_recording().map_err(|e| e.to_string())?;
     if let Some(e) = recorded.failed {
-        // The file says so, too: what came before is sent all the same.
+        // The file has the error, too; the part recorded so far is still sent.
         log::error!(
-            "the recording ended early, after {} stamps, {} more are lost; the store continues: {e}",
+            "the recording ended early after {} stamps, {} more are lost; the store continues: {e}",
             recorded.stamps,
             recorded.lost
         );
@@ -53,14 +54,14 @@ fn record(seconds: u32, chunks: &Chunks) -> Result<(), String> {
     Ok(())
 }
 
-/// The file that is recorded, read up to what was sent.
+/// The file being recorded, read up to the part that was sent.
 struct Sent {
     file: File,
     bytes: u64,
 }
 
 impl Sent {
-    /// At most `limit` bytes more; None at the end.
+    /// Reads at most `limit` more bytes; None at the end.
     fn next(&mut self, limit: u64) -> Result<Option<RecordChunk>, String> {
         let mut data = Vec::new();
         let read = self.file.by_ref().take(limit.min(CHUNK)).read_to_end(&mut data);
@@ -69,8 +70,8 @@ impl Sent {
     }
 }
 
-/// Sends whole chunks of the file until the time is over, the recording fails or the client has gone. A client that is slow
-/// does not make the recording longer: what it has not taken is sent afterwards.
+/// Sends whole chunks of the file until the time is over, the recording fails or the client has gone. A slow
+/// client does not prolong the recording: it gets the rest afterwards.
 fn send_while_recording(
     collector: &collector::CollectorHandle,
     path: &std::path::Path,

@@ -1,4 +1,4 @@
-//! The traces of one subscription, and which of their steps a client has not seen in their present form.
+//! The traces of one subscription, and the steps that the client has not seen in their present form.
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -17,21 +17,21 @@ const OPEN_STEPS: usize = 64;
 struct Live {
     trace: Trace,
     sent: Vec<Step>,
-    /// Real time: a stepper's patience, not the engine's.
+    /// Real time: the client waits in real time.
     finished: Option<Instant>,
     outcome: Outcome,
 }
 
 /// A trace that has ended.
 pub struct Ended {
-    /// What is new or changed since the last time.
+    /// Steps that are new or changed since the last call.
     pub steps: Vec<Step>,
     pub summary: Summary,
     pub outcome: Outcome,
 }
 
 impl Live {
-    /// Steps that are new or have changed since they were last taken.
+    /// Takes the steps that are new or changed since the last call.
     fn changed(&mut self) -> Vec<Step> {
         let steps = &self.trace.steps;
         let from = self.sent.len().min(steps.len()).saturating_sub(OPEN_STEPS);
@@ -48,7 +48,7 @@ impl Live {
     }
 }
 
-/// One trace a request, by request id.
+/// One trace per request, by request id.
 #[derive(Default)]
 pub struct Traces {
     live: BTreeMap<u64, Live>,
@@ -69,13 +69,13 @@ impl Traces {
             SessionEvent::Step(step) => step.stamp.req.id(),
             SessionEvent::Finished { req, .. } => req.id(),
             SessionEvent::Probe(probe) if !probe.req.is_none() => probe.req.id(),
-            // State of the region: it belongs to whatever is stepped in it.
+            // State of the region: it belongs to each request that is stepped in it.
             SessionEvent::Probe(_) => {
                 self.live.values_mut().for_each(|live| live.trace.apply(event, None));
                 return;
             }
             SessionEvent::Held(hold) => hold.req.id(),
-            // Its trace knows it by its number.
+            // Only the trace of this request contains it.
             SessionEvent::Released { .. } => {
                 self.live.values_mut().for_each(|live| live.trace.apply(event, None));
                 return;
@@ -96,12 +96,12 @@ impl Traces {
         self.live.values_mut().flat_map(Live::changed).collect()
     }
 
-    /// The newest step of `request` at `stage`.
+    /// Returns the newest step of `request` at `stage`.
     pub fn step_at(&self, request: u64, stage: &str) -> Option<&Step> {
         self.live.get(&request)?.trace.steps.iter().rev().find(|s| s.stage == stage)
     }
 
-    /// Takes the traces out that finished at least `linger` ago.
+    /// Removes the traces that finished at least `linger` ago.
     pub fn take_finished(&mut self, linger: Duration) -> Vec<Ended> {
         let over = |live: &Live| live.finished.is_some_and(|at| at.elapsed() >= linger);
         let ids: Vec<u64> = self.live.iter().filter(|(_, live)| over(live)).map(|(id, _)| *id).collect();

@@ -1,5 +1,5 @@
-//! `CheckRegionConsistency`: every peer of a region hashes its data at the same log entry, and compares it with the leader's
-//! (TiKV `Debugger::check_region_consistency`).
+//! `CheckRegionConsistency`: every peer of a region hashes its data at the same log entry and compares the
+//! hash with the leader's (TiKV `Debugger::check_region_consistency`).
 use std::time::Duration;
 
 use kvproto::raft_cmdpb::{AdminCmdType, AdminRequest, RaftCmdRequest, RaftRequestHeader};
@@ -7,12 +7,12 @@ use raftstore::{RaftRouter, store::Callback};
 use tonic::Status;
 use tracepoints::Req;
 
-/// For the leader's own verdict, which comes back through the log.
+/// Time limit for the leader's own verdict, which arrives through the log.
 const WAIT: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(10);
 
-/// Proposes the check to the region's leader, which must be here, and waits until the leader has its own verdict.
-/// Followers write theirs to their logs.
+/// Proposes the check to the region's leader, which must be on this store, and waits until the leader has its
+/// own verdict. Followers log theirs.
 pub async fn check(router: &RaftRouter, region_id: u64) -> Result<(), Status> {
     let gone = || Status::not_found(format!("region {region_id} is not on this store"));
     let meta = router.query_region_meta(region_id).await.ok_or_else(gone)?;
@@ -46,7 +46,7 @@ pub async fn check(router: &RaftRouter, region_id: u64) -> Result<(), Status> {
             Some(verdict) if verdict.matches => return Ok(()),
             Some(verdict) => {
                 return Err(Status::data_loss(format!(
-                    "region {region_id}: at entry {} the data of this store is not the leader's; tikv-ctl diff shows the keys",
+                    "region {region_id}: the data of this store differs from the leader's at entry {}; tikv-ctl diff shows the keys",
                     verdict.index
                 )));
             }

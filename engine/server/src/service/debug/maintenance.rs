@@ -1,4 +1,4 @@
-//! Compaction, resetting a store to a version, read progress.
+//! Compaction, reset of a store to a version, read progress.
 
 use engine_rocks::{BottommostLevelCompaction as Bottommost, CF_DEFAULT, CF_LOCK, CF_WRITE, RocksEngine};
 use kvproto::debugpb::{
@@ -8,7 +8,7 @@ use txn_types::{Key, WriteRef, WriteType};
 
 use super::{DebugError, check_cf};
 
-/// Records written at once.
+/// Number of records in one write.
 const BATCH: usize = 256;
 
 /// Compacts a range of a column family; returns when it is done.
@@ -25,7 +25,8 @@ pub fn compact(kv: &RocksEngine, request: &CompactRequest) -> Result<CompactResp
     Ok(CompactResponse {})
 }
 
-/// Removes all locks, and all versions that were committed after `ts`, on this store alone. How many records went.
+/// Removes all locks, and all versions committed after `ts`, on this store only. Returns the number of
+/// removed records.
 pub fn reset_to_version(kv: &RocksEngine, ts: u64) -> Result<u64, DebugError> {
     let (mut batch, mut removed, mut failed) = (kv.write_batch(), 0, None);
     let mut remove = |cf: &str, key: &[u8]| -> Result<(), engine_rocks::Error> {
@@ -65,8 +66,8 @@ pub fn reset_to_version(kv: &RocksEngine, ts: u64) -> Result<u64, DebugError> {
     failed.map_or(Ok(removed), |e| Err(e.into()))
 }
 
-/// No region has a read progress here, because nothing resolves timestamps: what TiKV answers where `resolved-ts.enable` is
-/// false.
+/// Answers as TiKV with `resolved-ts.enable = false`: no region has a read progress, because the store
+/// resolves no timestamps.
 pub fn read_progress() -> GetRegionReadProgressResponse {
     GetRegionReadProgressResponse { error: "resolved-ts is not enabled".to_owned(), ..Default::default() }
 }
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_after_the_version_is_gone() {
+    fn later_versions_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
         for ts in [10, 20] {
@@ -100,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn a_progress_that_does_not_exist_is_not_claimed() {
+    fn no_read_progress_is_reported() {
         let progress = read_progress();
         assert!(!progress.region_read_progress_exist && !progress.resolver_exist);
         assert_eq!((progress.applied_index, progress.error.as_str()), (0, "resolved-ts is not enabled"));
     }
 
     #[test]
-    fn a_compaction_really_happens() {
+    fn a_compaction_drops_deleted_keys() {
         let dir = tempfile::tempdir().unwrap();
         let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
         for round in 0..2u8 {

@@ -1,4 +1,5 @@
-//! `debugpb.Debug`, what tikv-ctl asks a running store (TiKV `src/server/service/debug.rs`, `src/server/debug.rs`).
+//! `debugpb.Debug`, which tikv-ctl calls on a running store (TiKV `src/server/service/debug.rs`,
+//! `src/server/debug.rs`).
 mod consistency;
 mod maintenance;
 mod mvcc;
@@ -32,7 +33,7 @@ pub enum DebugError {
     RaftLog(#[from] raft_log_engine::Error),
     #[error("{0}")]
     Txn(#[from] txn_types::Error),
-    /// The debug text of what is wrong, as TiKV quotes it.
+    /// The error's debug text, as TiKV quotes it.
     #[error("\"failed to update config, err: {}\"", .0.replace('"', "\\\""))]
     Config(String),
 }
@@ -74,7 +75,7 @@ impl DebugService {
         Self { engines, storage, router, cluster_id, store_id, metrics, config }
     }
 
-    /// Runs what reads from disk on a thread that may block.
+    /// Runs a read from disk on a thread that may block.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(Engines) -> Result<T, DebugError> + Send + 'static,
@@ -89,9 +90,9 @@ fn check_cf(db: Db, cf: &str) -> Result<&'static str, DebugError> {
     let wrong = |text: String| Err(DebugError::InvalidArgument(text));
     match (db, [CF_DEFAULT, CF_WRITE, CF_LOCK, CF_RAFT].into_iter().find(|c| *c == cf)) {
         (Db::Kv, Some(cf)) => Ok(cf),
-        (Db::Kv, None) => wrong(format!("expected cf default, write, lock or raft, met {cf:?}")),
+        (Db::Kv, None) => wrong(format!("expected cf default, write, lock or raft, found {cf:?}")),
         (Db::Raft, _) => wrong("the Raft log is in raft-engine, which has no such keys; use RaftLog".into()),
-        (Db::Invalid, _) => wrong("db is not given; expected KV".into()),
+        (Db::Invalid, _) => wrong("expected db KV, found none".into()),
     }
 }
 
@@ -99,7 +100,7 @@ fn region_state(kv: &RocksEngine, region_id: u64) -> Result<Option<RegionLocalSt
     Ok(kv.get_msg_cf(CF_RAFT, &keys::region_state_key(region_id))?)
 }
 
-/// Data keys of a region that is here.
+/// Returns the data keys of a region that has a peer here.
 fn region_range(kv: &RocksEngine, region_id: u64) -> Result<(Vec<u8>, Vec<u8>), DebugError> {
     let state = region_state(kv, region_id)?.filter(|s| s.state != PeerState::Tombstone as i32);
     let region = state.and_then(|s| s.region);
@@ -161,7 +162,7 @@ fn region_properties(kv: &RocksEngine, region_id: u64) -> Result<GetRegionProper
     Ok(GetRegionPropertiesResponse { props })
 }
 
-/// Sends rows until the limit, the end, or until nobody listens.
+/// Sends rows until the limit, the end, or until the client has gone.
 fn scan_mvcc(
     kv: &RocksEngine,
     request: &ScanMvccRequest,
@@ -291,7 +292,7 @@ impl Debug for DebugService {
         self.read(move |_| {
             let changes = Map::from_iter([(config_name.clone(), Value::from(config_value.as_str()))]);
             config.update(&changes).map_err(|e| DebugError::Config(format!("{e:?}")))?;
-            log::info!("the configuration {config_name} is {config_value} now");
+            log::info!("the configuration {config_name} is now {config_value}");
             Ok(ModifyTikvConfigResponse {})
         })
         .await
@@ -334,7 +335,7 @@ impl Debug for DebugService {
         let ts = request.into_inner().ts;
         self.read(move |engines| {
             let removed = maintenance::reset_to_version(&engines.kv, ts)?;
-            log::warn!("reset to version {ts}: {removed} records removed");
+            log::warn!("reset to version {ts}: removed {removed} records");
             Ok(ResetToVersionResponse {})
         })
         .await
@@ -361,7 +362,7 @@ impl Debug for DebugService {
     ) -> Answer<FlashbackToVersionResponse> {
         let request = request.into_inner();
         let region_id = request.region_id;
-        // The peer's own word: what is on disk may be older.
+        // Asks the peer: the state on disk may be older.
         let meta = self.router.query_region_meta(region_id).await;
         let gone = || Status::not_found(format!("region {region_id} is not on this store"));
         let region = meta.ok_or_else(gone)?.region;

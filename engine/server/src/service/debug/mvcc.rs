@@ -1,11 +1,11 @@
-//! The MVCC rows of a key range, key by key, as `ScanMvcc` tells them (TiKV `src/server/debug.rs`, `MvccInfoIterator`).
+//! The MVCC rows of a key range, key by key, for `ScanMvcc` (TiKV `src/server/debug.rs`, `MvccInfoIterator`).
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, IterOptions, RocksEngine, RocksEngineIterator};
 use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite, Op};
 use txn_types::{Key, Lock, LockOrSharedLocks, LockType, WriteRef, WriteType, parse_lock};
 
 use super::DebugError;
 
-/// Goes through three column families side by side. Keys are data keys, with their `z`.
+/// Merges three column families. Keys are data keys, with their `z`.
 pub struct MvccInfoScanner {
     lock: RocksEngineIterator,
     write: RocksEngineIterator,
@@ -13,7 +13,7 @@ pub struct MvccInfoScanner {
 }
 
 impl MvccInfoScanner {
-    /// Rows of `from..to`; an empty `to` is unbounded.
+    /// Scans the rows of `from..to`; an empty `to` is unbounded.
     pub fn new(kv: &RocksEngine, from: &[u8], to: &[u8]) -> Result<Self, DebugError> {
         let end = if to.is_empty() { keys::DATA_MAX_KEY } else { to };
         let snapshot = kv.snapshot();
@@ -25,7 +25,7 @@ impl MvccInfoScanner {
         Ok(Self { lock: open(CF_LOCK)?, write: open(CF_WRITE)?, default: open(CF_DEFAULT)? })
     }
 
-    /// The next key that has any row: its data key without a timestamp, and its rows.
+    /// Returns the next key with any row, as a data key without a timestamp, and its rows.
     pub fn next_key(&mut self) -> Result<Option<(Vec<u8>, MvccInfo)>, DebugError> {
         self.skip_raw()?;
         let lock = current(&self.lock)?.map(<[u8]>::to_vec);
@@ -61,7 +61,7 @@ impl MvccInfoScanner {
     }
 }
 
-/// Whether a data key has a user key in TiKV's encoding and a timestamp.
+/// Returns whether a data key consists of a user key in TiKV's encoding and a timestamp.
 fn is_versioned(key: &[u8]) -> bool {
     let Ok((user, _)) = Key::split_on_ts_for(key) else { return false };
     user.split_first().is_some_and(|(_, user)| keys::decode_bytes(user).is_ok())
@@ -76,7 +76,7 @@ fn user_key(iter: &RocksEngineIterator) -> Result<Option<Vec<u8>>, DebugError> {
     Ok(Some(Key::truncate_ts_for(key)?.to_vec()))
 }
 
-/// The timestamp of the iterator's row if it belongs to `key`.
+/// Returns the timestamp of the iterator's row if the row belongs to `key`.
 fn ts_of(iter: &RocksEngineIterator, key: &[u8]) -> Result<Option<u64>, DebugError> {
     let Some(row) = current(iter)? else { return Ok(None) };
     let (user, ts) = Key::split_on_ts_for(row)?;
@@ -86,7 +86,7 @@ fn ts_of(iter: &RocksEngineIterator, key: &[u8]) -> Result<Option<u64>, DebugErr
 fn lock_row(value: &[u8]) -> Result<MvccLock, DebugError> {
     match parse_lock(value)? {
         LockOrSharedLocks::Lock(lock) => Ok(to_mvcc_lock(lock)),
-        // Several transactions share it; the wire has no room for them.
+        // Several transactions share the lock, and the message has no fields for them.
         LockOrSharedLocks::Shared(_) => Ok(MvccLock { r#type: Op::SharedLock as i32, ..MvccLock::default() }),
     }
 }
@@ -99,7 +99,7 @@ fn to_mvcc_lock(lock: Lock) -> MvccLock {
         LockType::Pessimistic => Op::PessimisticLock,
         LockType::Shared => Op::SharedLock,
     };
-    // Only what TiKV's `MvccInfoCollector` tells.
+    // Only the fields that TiKV's `MvccInfoCollector` sets.
     MvccLock {
         r#type: op as i32,
         start_ts: lock.ts.into_inner(),
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_of_a_key_come_together_and_raw_keys_are_left_out() {
+    fn rows_are_grouped_by_key_without_raw_keys() {
         let dir = tempfile::tempdir().unwrap();
         let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
         let data = |key: Key| keys::data_key(key.as_encoded());
@@ -144,7 +144,7 @@ mod tests {
                 .unwrap();
         }
         kv.put_cf(CF_DEFAULT, &data(Key::from_raw(b"a").append_ts(5.into())), b"long").unwrap();
-        // Also one of eight bytes, which would be a timestamp without a key.
+        // Also a key of eight bytes, which looks like a timestamp without a key.
         for raw in [&b"zraw"[..], b"z1234567", b"z12345678"] {
             kv.put_cf(CF_DEFAULT, raw, b"plain").unwrap();
         }

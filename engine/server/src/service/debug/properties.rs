@@ -1,5 +1,5 @@
-//! Properties of a region or range, with the names that TiKV gives them (`src/server/debug.rs`). Counted by reading
-//! the rows, since our SST files carry no `tikv.*` properties: exact, and slower than TiKV's.
+//! Properties of a region or range under TiKV's names (`src/server/debug.rs`). They are counted from the
+//! rows, since our SST files have no `tikv.*` properties: exact, but slower than TiKV's.
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, RocksEngine};
 use txn_types::{Key, WriteRef, WriteType};
 
@@ -16,7 +16,7 @@ struct Mvcc {
     max_row_versions: u64,
 }
 
-/// `(name, value)` of the data keys `start..end`.
+/// Returns `(name, value)` of the data keys `start..end`.
 pub fn range(kv: &RocksEngine, start: &[u8], end: &[u8]) -> Result<Vec<(String, String)>, DebugError> {
     let mvcc = mvcc(kv, start, end)?;
     let mut out: Vec<(String, String)> = [
@@ -49,7 +49,7 @@ pub fn range(kv: &RocksEngine, start: &[u8], end: &[u8]) -> Result<Vec<(String, 
     Ok(out)
 }
 
-/// The key at which half of the bytes of the range's largest column family lie before; none where there are no keys.
+/// Returns the key that halves the bytes of the range's largest column family; none if the range is empty.
 pub fn middle_key(kv: &RocksEngine, start: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, DebugError> {
     let (mut largest, mut most) = (CF_DEFAULT, 0);
     for cf in [CF_DEFAULT, CF_WRITE, CF_LOCK] {
@@ -58,7 +58,7 @@ pub fn middle_key(kv: &RocksEngine, start: &[u8], end: &[u8]) -> Result<Option<V
             size += key.len() + value.len();
             Ok(true)
         })?;
-        // Of equal ones the last, as in TiKV.
+        // Of equally large ones the last, as in TiKV.
         if size > 0 && size >= most {
             (largest, most) = (cf, size);
         }
@@ -92,7 +92,7 @@ fn mvcc(kv: &RocksEngine, start: &[u8], end: &[u8]) -> Result<Mvcc, DebugError> 
         if row != user {
             row = user.to_vec();
             row_versions = 0;
-            // A row that was only rolled back counts, as in TiKV's collector.
+            // A row with rollbacks only also counts, as in TiKV's collector.
             out.rows += 1;
         }
         row_versions += 1;
