@@ -1,4 +1,4 @@
-//! The binary `pd-server`: what it refuses, how signals end it, what it writes about itself.
+//! The binary `pd-server`: refused values, signals, completions and man page.
 
 use std::{
     io::{BufRead, BufReader},
@@ -18,7 +18,7 @@ fn fails(args: &[&str]) -> String {
         binary().args(["--addr", "127.0.0.1:0", "--data-dir"]).arg(dir.path().join("d")).args(args).output();
     let output = output.unwrap();
     assert!(!output.status.success(), "{args:?}");
-    assert!(!dir.path().join("d").join("cluster.state").exists(), "{args:?}: nothing is begun");
+    assert!(!dir.path().join("d").join("cluster.state").exists(), "{args:?}: no cluster is created");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -39,30 +39,42 @@ fn values_that_cannot_work_are_refused_with_their_flag() {
     assert!(String::from_utf8_lossy(&missing.stderr).contains("--data-dir"));
 }
 
-fn start(dir: &std::path::Path) -> Child {
-    let mut child = binary()
+/// A server that a failed test does not leave running.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(dir: &std::path::Path) -> Server {
+    let child = binary()
         .args(["--addr", "127.0.0.1:0", "--max-store-down-time", "10m", "--data-dir"])
         .arg(dir)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let ready = BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let mut child = Server(child);
+    let ready = BufReader::new(child.0.stdout.take().unwrap()).lines().next().unwrap().unwrap();
     assert!(ready.contains("is ready at"), "{ready}");
     child
 }
 
 #[test]
-fn sigterm_ends_it_with_0_and_other_signals_with_1_as_pd() {
+fn sigterm_exits_with_0_and_other_signals_with_1() {
     for (signal, code) in [("TERM", 0), ("INT", 1), ("HUP", 1)] {
         let dir = tempfile::tempdir().unwrap();
         let mut child = start(dir.path());
-        let sent =
-            Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status().unwrap();
+        // The shell's own `kill`: a small system has no program of that name.
+        let kill = format!("kill -s {signal} {}", child.0.id());
+        let sent = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(sent.success());
         let deadline = Instant::now() + BOUND;
         let status = loop {
-            assert!(Instant::now() < deadline, "it stops after {signal}");
-            if let Some(status) = child.try_wait().unwrap() {
+            assert!(Instant::now() < deadline, "the server stops after {signal}");
+            if let Some(status) = child.0.try_wait().unwrap() {
                 break status;
             }
             std::thread::sleep(Duration::from_millis(20));
