@@ -1,7 +1,7 @@
-/// The name of a column family.
+/// Name of a column family.
 pub type CfName = &'static str;
 
-/// Values longer than 255 bytes, and what the store keeps about itself.
+/// Values longer than 255 bytes, and the store's own records.
 pub const CF_DEFAULT: CfName = "default";
 /// Locks.
 pub const CF_LOCK: CfName = "lock";
@@ -10,12 +10,12 @@ pub const CF_WRITE: CfName = "write";
 /// Region states and apply states.
 pub const CF_RAFT: CfName = "raft";
 
-/// All column families, in the order that TiKV opens them.
+/// All column families, in the order in which TiKV opens them.
 pub const ALL_CFS: &[CfName] = &[CF_DEFAULT, CF_LOCK, CF_WRITE, CF_RAFT];
-/// The column families that hold users' data, in the order of a snapshot's files.
+/// The column families with users' data, in the order of a snapshot's files.
 pub const DATA_CFS: &[CfName] = &[CF_DEFAULT, CF_LOCK, CF_WRITE];
 
-/// The constant for `name`; the empty name, which requests may carry, means default.
+/// Returns the constant for `name`; the empty name, which requests may have, means default.
 pub fn name_to_cf(name: &str) -> Option<CfName> {
     if name.is_empty() {
         return Some(CF_DEFAULT);

@@ -8,7 +8,7 @@ use rocksdb::{
 
 use crate::{CF_LOCK, CF_RAFT, CF_WRITE, slice_transform};
 
-/// How blocks of SST files are compressed.
+/// Compression of blocks in SST files.
 pub type CompressionType = DBCompressionType;
 
 const KIB: usize = 1 << 10;
@@ -24,21 +24,21 @@ const MEMTABLE_PREFIX_BLOOM_RATIO: f64 = 0.1;
 /// Options of the whole database. TiKV: the `[rocksdb]` section.
 #[derive(Debug, Clone)]
 pub struct DbConfig {
-    /// Whether to make a database where there is none.
+    /// Whether to create a missing database.
     pub create_if_missing: bool,
-    /// Bytes of the block cache that all column families share.
+    /// Bytes of the block cache shared by all column families.
     pub block_cache_capacity: usize,
-    /// Threads for flushes and compactions.
+    /// Maximum number of threads for flushes and compactions.
     pub max_background_jobs: i32,
-    /// SST files kept open; -1 for all.
+    /// Maximum number of open SST files; -1 for all.
     pub max_open_files: i32,
     /// Bytes of WAL files above which memtables are flushed.
     pub max_total_wal_size: u64,
-    /// Where the WAL is, if not in the database directory.
+    /// Directory of the WAL, if not the database directory.
     pub wal_dir: Option<PathBuf>,
     /// Whether RocksDB counts its tickers and histograms.
     pub enable_statistics: bool,
-    /// Memtables are not flushed at open and at close: for tools that leave SSTs as they are.
+    /// Do not flush memtables at open and close, for tools that must not change SSTs.
     pub avoid_flush: bool,
     /// Column family default.
     pub defaultcf: CfConfig,
@@ -92,7 +92,7 @@ impl Default for DbConfig {
 }
 
 impl DbConfig {
-    /// Small buffers, for tests and for many stores in one process.
+    /// Returns small buffers, for tests and for many stores in one process.
     pub fn small() -> DbConfig {
         let mut config = DbConfig { block_cache_capacity: 8 * MIB, ..DbConfig::default() };
         for cf in [&mut config.defaultcf, &mut config.lockcf, &mut config.writecf, &mut config.raftcf] {
@@ -101,7 +101,7 @@ impl DbConfig {
         config
     }
 
-    /// The options of column family `cf`; those of default for one we do not know.
+    /// Returns the options of column family `cf`; those of default for an unknown one.
     pub fn cf(&self, cf: &str) -> &CfConfig {
         match cf {
             CF_LOCK => &self.lockcf,
@@ -138,32 +138,32 @@ impl DbConfig {
     }
 }
 
-/// Options of one column family. TiKV: `[rocksdb.defaultcf]` and its like.
+/// Options of one column family. TiKV: `[rocksdb.defaultcf]` and the like.
 #[derive(Debug, Clone)]
 pub struct CfConfig {
     /// Bytes of a block before compression.
     pub block_size: usize,
     /// Bytes of a memtable.
     pub write_buffer_size: usize,
-    /// Memtables at most, the active one included.
+    /// Maximum number of memtables, including the active one.
     pub max_write_buffer_number: i32,
-    /// Bytes of the first level that is not L0.
+    /// Bytes of the first level after L0.
     pub max_bytes_for_level_base: u64,
     /// Bytes of an SST file of that level.
     pub target_file_size_base: u64,
-    /// L0 files at which they are compacted.
+    /// Number of L0 files that triggers a compaction.
     pub level0_file_num_compaction_trigger: i32,
-    /// Whether compactions run on demand only.
+    /// Whether compactions run only on demand.
     pub disable_auto_compactions: bool,
     /// Compression of each level.
     pub compression_per_level: [CompressionType; LEVELS],
-    /// Compression of the last level, whichever it is.
+    /// Compression of the last nonempty level.
     pub bottommost_compression: Option<CompressionType>,
-    /// Which files are compacted first.
+    /// Priority of files for compaction.
     pub compaction_pri: DBCompactionPri,
-    /// Whether the bloom filter has whole keys, and not prefixes alone.
+    /// Whether the bloom filter contains whole keys, not only prefixes.
     pub whole_key_filtering: bool,
-    /// Whether the last level goes without bloom filters.
+    /// Whether the last level has no bloom filters.
     pub optimize_filters_for_hits: bool,
 }
 
@@ -204,7 +204,7 @@ impl CfConfig {
         table
     }
 
-    /// Options of a table alone, for SST files written outside the database.
+    /// Returns the table options alone, for SST files written outside of the database.
     pub(crate) fn sst_options(&self) -> Options {
         let mut opts = Options::default();
         opts.set_block_based_table_factory(&self.table_options(None));

@@ -1,23 +1,23 @@
-//! Deleting whole ranges: when a region leaves the store, or on a user's request.
+//! Deletes whole ranges: when a region leaves the store, or for a user's request.
 
 use crate::{Error, IterOptions, Result, RocksEngine, RocksSnapshot};
 
-/// Keys deleted in one batch.
+/// Number of keys deleted in one batch.
 const DELETE_BATCH_KEYS: usize = 256;
 
-/// How to delete a range.
+/// Method to delete a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeleteStrategy {
-    /// Remove SST files that lie wholly inside, and nothing else. Snapshots lose the data too.
+    /// Remove only SST files entirely within the range. Snapshots lose the data, too.
     DeleteFiles,
-    /// One tombstone for the range; reads above it pay until it is compacted.
+    /// One tombstone for the range; slows down reads until it is compacted.
     DeleteByRange,
     /// One tombstone for each key.
     DeleteByKey,
 }
 
 impl RocksEngine {
-    /// Deletes `ranges` (start inclusive, end exclusive) in `cf`; with `sync` it waits for the disk.
+    /// Deletes `ranges` (start inclusive, end exclusive) in `cf`; `sync` waits for the disk.
     pub fn delete_ranges_cf(
         &self,
         cf: &str,
@@ -40,9 +40,9 @@ impl RocksEngine {
         Ok(())
     }
 
-    /// Removes the SST files whose keys all lie in `start..end`; files of L0 stay.
+    /// Removes the SST files whose keys are all in `start..end`; L0 files stay.
     pub fn delete_files_in_range_cf(&self, cf: &str, start: &[u8], end: &[u8]) -> Result<()> {
-        // RocksDB takes the end as included, so that a file may end at the first key of a neighbour.
+        // RocksDB treats the end as included, so a file may end at a neighbour's first key.
         let Some(last) = self.last_key_below(cf, start, end)? else { return Ok(()) };
         Ok(self.db().delete_file_in_range_cf(self.cf(cf)?, start, &last[..])?)
     }

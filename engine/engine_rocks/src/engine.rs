@@ -10,7 +10,7 @@ use crate::{
     RocksWriteBatch, event_listener::EventCounters, open,
 };
 
-/// A RocksDB with TiKV's column families. Clones share it; the last one closes it.
+/// RocksDB with TiKV's column families. Clones share it; the last one closes it.
 ///
 /// TiKV: `engine_rocks::engine::RocksEngine`.
 #[derive(Clone)]
@@ -38,16 +38,17 @@ impl From<open::Opened> for RocksEngine {
 }
 
 impl RocksEngine {
-    /// Opens the database in `path`, or makes one if the options allow.
+    /// Opens the database in `path`, or creates it if the options allow.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::HalfWritten`], [`Error::MissingDir`], [`Error::NoDatabase`], [`Error::Open`].
+    /// [`Error::Locked`], [`Error::HalfWritten`], [`Error::MissingDir`], [`Error::NoDatabase`],
+    /// [`Error::Open`].
     pub fn open(path: impl AsRef<Path>, config: &DbConfig) -> Result<RocksEngine> {
         open::open(path.as_ref(), config).map(RocksEngine::from)
     }
 
-    /// Opens the database in `path` for reading, also while another process writes it. It sees what was
-    /// there at this moment. Nothing in `path` is changed but RocksDB's own LOG.
+    /// Opens the database in `path` for reading, also while another process writes to it. Reads see the data
+    /// at the time of opening. Writes only RocksDB's own LOG file.
     pub fn open_readonly(path: impl AsRef<Path>, config: &DbConfig) -> Result<RocksEngine> {
         open::open_readonly(path.as_ref(), config).map(RocksEngine::from)
     }
@@ -60,7 +61,7 @@ impl RocksEngine {
         &self.inner.options
     }
 
-    /// Bytes of the block cache from now on.
+    /// Changes the bytes of the block cache.
     pub fn set_block_cache_capacity(&self, bytes: usize) {
         self.inner.cache.clone().set_capacity(bytes);
     }
@@ -73,34 +74,34 @@ impl RocksEngine {
         self.inner.cf(cf)
     }
 
-    /// The directory.
+    /// Returns the database directory.
     pub fn path(&self) -> &Path {
         self.db().path()
     }
 
-    /// Names of the column families, sorted.
+    /// Returns the names of the column families, sorted.
     pub fn cf_names(&self) -> Vec<String> {
         self.inner.cf_names()
     }
 
-    /// The value of `key` in `cf`.
+    /// Reads the value of `key` in `cf`.
     pub fn get_value_cf(&self, cf: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let value = self.db().get_pinned_cf(self.cf(cf)?, key)?;
         Ok(value.map(|v| v.to_vec()))
     }
 
-    /// The value of `key` in CF default.
+    /// Reads the value of `key` in CF default.
     pub fn get_value(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.get_value_cf(CF_DEFAULT, key)
     }
 
-    /// The protobuf message at `key` in `cf`.
+    /// Reads the protobuf message at `key` in `cf`.
     pub fn get_msg_cf<M: Message + Default>(&self, cf: &str, key: &[u8]) -> Result<Option<M>> {
         let value = self.db().get_pinned_cf(self.cf(cf)?, key)?;
         value.map(|v| decode_msg(cf, key, &v)).transpose()
     }
 
-    /// The protobuf message at `key` in CF default.
+    /// Reads the protobuf message at `key` in CF default.
     pub fn get_msg<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>> {
         self.get_msg_cf(CF_DEFAULT, key)
     }
@@ -135,17 +136,17 @@ impl RocksEngine {
         self.delete_cf(CF_DEFAULT, key)
     }
 
-    /// An empty batch for this database.
+    /// Creates an empty batch for this database.
     pub fn write_batch(&self) -> RocksWriteBatch {
         RocksWriteBatch::new(self.clone())
     }
 
-    /// The data as it is now, for as long as the snapshot lives.
+    /// Takes a snapshot of the current data.
     pub fn snapshot(&self) -> RocksSnapshot {
         RocksSnapshot::new(self.inner.clone())
     }
 
-    /// An iterator over `cf` as it is now.
+    /// Creates an iterator over the current data of `cf`.
     pub fn iterator_cf(&self, cf: &str, options: IterOptions) -> Result<RocksEngineIterator> {
         self.snapshot().iterator_cf(cf, options)
     }
@@ -166,7 +167,7 @@ impl RocksEngine {
         Ok(self.db().flush_wal(true)?)
     }
 
-    /// Moves external SST files into `cf`; the files are gone from their places then.
+    /// Moves external SST files into `cf`; removes them from their old paths.
     pub fn ingest_external_file_cf(&self, cf: &str, files: &[impl AsRef<Path>]) -> Result<()> {
         let mut opts = IngestExternalFileOptions::default();
         opts.set_move_files(true);
@@ -174,12 +175,12 @@ impl RocksEngine {
         Ok(self.db().ingest_external_file_cf_opts(self.cf(cf)?, &opts, files)?)
     }
 
-    /// Sequence number of the last write.
+    /// Returns the sequence number of the last write.
     pub fn latest_sequence_number(&self) -> u64 {
         self.db().latest_sequence_number()
     }
 
-    /// What background work has done since the database was opened.
+    /// Returns the counts of background work since the database was opened.
     pub fn event_counts(&self) -> EventCounts {
         self.inner.counters.get()
     }

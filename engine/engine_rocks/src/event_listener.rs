@@ -1,4 +1,4 @@
-//! What RocksDB's background work has done, counted.
+//! Counts RocksDB's background work.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use rocksdb::event_listener::{
     CompactionJobInfo, EventListener, FlushJobInfo, IngestionInfo, WriteStallInfo,
 };
 
-/// Counters that RocksDB's threads raise.
+/// Counters updated by RocksDB's threads.
 #[derive(Debug, Default)]
 pub struct EventCounters {
     flushes: AtomicU64,
@@ -20,7 +20,7 @@ pub struct EventCounters {
     stall_changes: AtomicU64,
 }
 
-/// The counters at one moment.
+/// Values of the counters at one time.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct EventCounts {
     /// Memtables flushed.
@@ -33,12 +33,12 @@ pub struct EventCounts {
     pub compaction_output_bytes: u64,
     /// External files ingested.
     pub ingested_files: u64,
-    /// Times a column family began or ended to slow writes.
+    /// Number of starts and ends of write stalls in column families.
     pub stall_changes: u64,
 }
 
 impl EventCounters {
-    /// The counters now.
+    /// Returns the current values.
     pub fn get(&self) -> EventCounts {
         EventCounts {
             flushes: self.flushes.load(Relaxed),

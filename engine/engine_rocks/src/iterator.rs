@@ -1,4 +1,4 @@
-//! Iterators that own what they need.
+//! Iterators that own their snapshot.
 
 use std::{mem, sync::Arc};
 
@@ -6,19 +6,19 @@ use rocksdb::{DBRawIterator, ReadOptions};
 
 use crate::{Result, snapshot::SnapshotInner};
 
-/// How to iterate.
+/// Options of an iterator.
 #[derive(Debug, Clone)]
 pub struct IterOptions {
-    /// The least key, inclusive; none for no bound.
+    /// Lower bound, inclusive; none for unbounded.
     pub lower_bound: Option<Vec<u8>>,
-    /// The end, exclusive; none for no bound.
+    /// Upper bound, exclusive; none for unbounded.
     pub upper_bound: Option<Vec<u8>>,
-    /// Whether only keys with the prefix of the one sought are wanted, in the column family's sense of
-    /// prefix: the user key in CF write. Bloom filters help then.
+    /// Whether to return only keys with the prefix of the sought key, as the column family defines prefixes:
+    /// the user key in CF write. Enables bloom filters.
     pub prefix_same_as_start: bool,
-    /// Whether blocks read go into the block cache.
+    /// Whether blocks read enter the block cache.
     pub fill_cache: bool,
-    /// Whether to read keys alone; RocksDB ignores it, Titan does not.
+    /// Whether to read only keys; RocksDB ignores it, Titan does not.
     pub key_only: bool,
 }
 
@@ -35,13 +35,13 @@ impl Default for IterOptions {
 }
 
 impl IterOptions {
-    /// Keys in `start..end`; an empty bound is none.
+    /// Limits to keys in `start..end`; an empty bound is unbounded.
     pub fn range(start: &[u8], end: &[u8]) -> IterOptions {
         let bound = |key: &[u8]| (!key.is_empty()).then(|| key.to_vec());
         IterOptions { lower_bound: bound(start), upper_bound: bound(end), ..IterOptions::default() }
     }
 
-    /// Only keys with the prefix of the one sought.
+    /// Limits to keys with the prefix of the sought key.
     #[must_use]
     pub fn use_prefix_seek(mut self) -> IterOptions {
         self.prefix_same_as_start = true;
@@ -51,7 +51,7 @@ impl IterOptions {
     pub(crate) fn into_read_options(self) -> ReadOptions {
         let mut opts = ReadOptions::default();
         opts.fill_cache(self.fill_cache);
-        // Without it RocksDB may skip keys of other prefixes even where no prefix was asked for.
+        // Otherwise RocksDB may skip keys of other prefixes even in a scan without prefix.
         opts.set_total_order_seek(!self.prefix_same_as_start);
         opts.set_prefix_same_as_start(self.prefix_same_as_start);
         if let Some(key) = self.lower_bound {
@@ -64,7 +64,7 @@ impl IterOptions {
     }
 }
 
-/// An iterator over one column family of a snapshot.
+/// Iterator over one column family of a snapshot.
 ///
 /// TiKV: `engine_rocks::engine_iterator::RocksEngineIterator`.
 pub struct RocksEngineIterator {
@@ -77,36 +77,36 @@ impl RocksEngineIterator {
     /// # Safety
     /// `snapshot` must keep the database of `iter`, and the snapshot in its options, alive.
     pub(crate) unsafe fn new(iter: DBRawIterator<'_>, snapshot: Arc<SnapshotInner>) -> RocksEngineIterator {
-        // SAFETY: only the lifetime changes; the caller says that `snapshot` outlives what it stands for.
+        // SAFETY: only the lifetime changes; by contract, `snapshot` keeps the borrowed data alive.
         let iter = unsafe { mem::transmute::<DBRawIterator<'_>, DBRawIterator<'static>>(iter) };
         RocksEngineIterator { iter, _snapshot: snapshot }
     }
 
-    /// Moves to the least key at or above `key`; whether there is one.
+    /// Moves to the smallest key at or above `key`; returns whether there is one.
     pub fn seek(&mut self, key: &[u8]) -> Result<bool> {
         self.iter.seek(key);
         self.valid()
     }
 
-    /// Moves to the greatest key at or below `key`; whether there is one.
+    /// Moves to the greatest key at or below `key`; returns whether there is one.
     pub fn seek_for_prev(&mut self, key: &[u8]) -> Result<bool> {
         self.iter.seek_for_prev(key);
         self.valid()
     }
 
-    /// Moves to the least key; whether there is one.
+    /// Moves to the smallest key; returns whether there is one.
     pub fn seek_to_first(&mut self) -> Result<bool> {
         self.iter.seek_to_first();
         self.valid()
     }
 
-    /// Moves to the greatest key; whether there is one.
+    /// Moves to the greatest key; returns whether there is one.
     pub fn seek_to_last(&mut self) -> Result<bool> {
         self.iter.seek_to_last();
         self.valid()
     }
 
-    /// Moves to the next key; whether there is one. Past the end it stays there.
+    /// Moves to the next key; returns whether there is one. Does nothing at the end.
     #[allow(clippy::should_implement_trait)] // TiKV's name; it lends the key instead of yielding it
     pub fn next(&mut self) -> Result<bool> {
         if self.iter.valid() {
@@ -115,7 +115,7 @@ impl RocksEngineIterator {
         self.valid()
     }
 
-    /// Moves to the previous key; whether there is one. Past the end it stays there.
+    /// Moves to the previous key; returns whether there is one. Does nothing at the end.
     pub fn prev(&mut self) -> Result<bool> {
         if self.iter.valid() {
             self.iter.prev();
@@ -123,7 +123,7 @@ impl RocksEngineIterator {
         self.valid()
     }
 
-    /// Whether it stands on a key. An error means that the data could not be read: never the end of it.
+    /// Whether the iterator is on a key. A read error is returned, never treated as the end.
     pub fn valid(&self) -> Result<bool> {
         if self.iter.valid() {
             return Ok(true);
@@ -131,17 +131,17 @@ impl RocksEngineIterator {
         self.status().map(|()| false)
     }
 
-    /// The key; empty where it stands on none.
+    /// Returns the key; empty if the iterator is on none.
     pub fn key(&self) -> &[u8] {
         self.iter.key().unwrap_or_default()
     }
 
-    /// The value; empty where it stands on no key.
+    /// Returns the value; empty if the iterator is on no key.
     pub fn value(&self) -> &[u8] {
         self.iter.value().unwrap_or_default()
     }
 
-    /// Whether reading has failed.
+    /// Returns the error of a failed read.
     pub fn status(&self) -> Result<()> {
         Ok(self.iter.status()?)
     }

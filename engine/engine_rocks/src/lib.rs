@@ -1,8 +1,9 @@
-//! RocksDB behind small concrete types, with TiKV's column families and options.
+//! A small API for RocksDB with TiKV's column families and options.
 //!
-//! Mirrors `components/engine_rocks`. TiKV's user table properties (`tikv.mvcc-properties-collector`,
-//! `tikv.range-properties-collector`) are not written: RocksDB's C interface has no constructor for a
-//! collector. Sizes and key counts come from RocksDB's own estimates instead; see [`RocksEngine::approximate_size_cf`].
+//! Mirrors `components/engine_rocks`. Does not write TiKV's user table properties
+//! (`tikv.mvcc-properties-collector`, `tikv.range-properties-collector`), because RocksDB's C interface
+//! cannot construct a collector. Sizes and key counts come from RocksDB's own estimates; see
+//! [`RocksEngine::approximate_size_cf`].
 
 mod cf_names;
 mod config;

@@ -1,4 +1,4 @@
-//! Opening a database: which column families, and what stands in the way, by name.
+//! Opens a database: selects its column families, and names the obstacle if that fails.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     event_listener::{CountingListener, EventCounters},
 };
 
-/// An open database and what belongs to it.
+/// An open database and its shared resources.
 pub(crate) struct Opened {
     pub db: DB,
     pub options: Options,
@@ -17,7 +17,7 @@ pub(crate) struct Opened {
     pub counters: Arc<EventCounters>,
 }
 
-/// Opens for reading and writing; unknown column families are kept, missing ones of ours are made.
+/// Opens for reading and writing; keeps unknown column families, creates missing ones.
 pub(crate) fn open(path: &Path, config: &DbConfig) -> Result<Opened> {
     let exists = check_dir(path)?;
     if !exists && !config.create_if_missing {
@@ -40,7 +40,7 @@ pub(crate) fn open(path: &Path, config: &DbConfig) -> Result<Opened> {
     Ok(Opened { db, options, cache, counters })
 }
 
-/// Opens for reading only, beside a process that has it open for writing; takes no lock.
+/// Opens only for reading, also while another process writes to the database; takes no lock.
 pub(crate) fn open_readonly(path: &Path, config: &DbConfig) -> Result<Opened> {
     if !check_dir(path)? {
         return Err(absent(path));
@@ -69,7 +69,7 @@ fn absent(path: &Path) -> Error {
     if path.is_dir() { Error::NoDatabase { path } } else { Error::MissingDir { path } }
 }
 
-/// Whether a database is there; fails where only parts of one are, which RocksDB would start anew.
+/// Whether a database exists; fails for parts of a database, which RocksDB would overwrite with a new one.
 fn check_dir(path: &Path) -> Result<bool> {
     let half = |what: String| Err(Error::HalfWritten { path: path.to_owned(), what });
     let current = path.join("CURRENT");
@@ -81,22 +81,22 @@ fn check_dir(path: &Path) -> Result<bool> {
                 }
                 half(format!("CURRENT names {manifest}, which is missing"))
             }
-            _ => half(format!("CURRENT should hold the name of a MANIFEST, it holds {text:?}")),
+            _ => half(format!("expected the name of a MANIFEST in CURRENT, found {text:?}")),
         },
         Err(_) if !current.exists() => {
             let leftovers = database_files(path)?;
             if leftovers.is_empty() {
                 return Ok(false);
             }
-            half(format!("CURRENT is missing beside {}", leftovers.join(", ")))
+            half(format!("CURRENT is missing, but the directory contains {}", leftovers.join(", ")))
         }
         Err(source) => Err(Error::Io { path: current, source }),
     }
 }
 
-/// Names of a few files that only a database has.
+/// Returns the names of a few files that only a database has.
 fn database_files(path: &Path) -> Result<Vec<String>> {
-    const SHOWN: usize = 3;
+    const MAX_SHOWN: usize = 3;
     if !path.exists() {
         return Ok(Vec::new());
     }
@@ -105,11 +105,11 @@ fn database_files(path: &Path) -> Result<Vec<String>> {
     let of_database = |name: &String| name.starts_with("MANIFEST-") || name.ends_with(".sst");
     let mut names: Vec<String> = names.filter(of_database).collect();
     names.sort();
-    names.truncate(SHOWN);
+    names.truncate(MAX_SHOWN);
     Ok(names)
 }
 
-/// Whether TiKV's Titan has written blob files there.
+/// Whether TiKV's Titan has written blob files in this directory.
 fn has_blobs(path: &Path) -> bool {
     let Ok(entries) = fs::read_dir(path.join("titandb")) else { return false };
     entries.flatten().any(|entry| entry.path().extension().is_some_and(|ext| ext == "blob"))

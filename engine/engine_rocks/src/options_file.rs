@@ -1,15 +1,15 @@
-//! The options in effect, from the OPTIONS file that RocksDB writes when it opens and at each change.
+//! Active options, from the OPTIONS file that RocksDB writes at open and after each change.
 
 use std::{fs, path::Path};
 
 use crate::{Error, Result, RocksEngine};
 
 impl RocksEngine {
-    /// The value of an option in effect, as [`RocksEngine::set_options_cf`] (`cf`) or [`RocksEngine::set_db_options`]
-    /// (none) takes it; none if RocksDB does not write it down.
+    /// Returns the active value of an option, in the form of [`RocksEngine::set_options_cf`] (`cf`) or
+    /// [`RocksEngine::set_db_options`] (none); `None` if RocksDB does not write the option.
     ///
     /// # Errors
-    /// If the OPTIONS file cannot be read.
+    /// The OPTIONS file cannot be read.
     pub fn option_in_effect(&self, cf: Option<&str>, name: &str) -> Result<Option<String>> {
         let text =
             newest(self.path()).map_err(|source| Error::Io { path: self.path().to_owned(), source })?;
@@ -28,7 +28,9 @@ fn newest(dir: &Path) -> std::io::Result<String> {
     }
     match newest {
         Some((_, path)) => fs::read_to_string(path),
-        None => Err(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no OPTIONS file")),
+        None => {
+            Err(std::io::Error::new(std::io::ErrorKind::NotFound, "expected an OPTIONS file, found none"))
+        }
     }
 }
 
@@ -47,11 +49,11 @@ mod tests {
     use crate::{CF_WRITE, DbConfig};
 
     #[test]
-    fn a_changed_option_is_read_back_and_can_be_set_to_what_it_was() {
+    fn a_changed_option_can_be_read_and_restored() {
         let dir = tempfile::tempdir().unwrap();
         let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
         let name = "max_write_buffer_number";
-        let before = kv.option_in_effect(Some(CF_WRITE), name).unwrap().expect("RocksDB writes it down");
+        let before = kv.option_in_effect(Some(CF_WRITE), name).unwrap().expect("RocksDB writes the option");
         kv.set_options_cf(CF_WRITE, &[(name, "7")]).unwrap();
         assert_eq!(kv.option_in_effect(Some(CF_WRITE), name).unwrap().as_deref(), Some("7"));
         kv.set_options_cf(CF_WRITE, &[(name, &before)]).unwrap();

@@ -1,17 +1,19 @@
-//! What RocksDB did on this thread for a piece of work.
+//! RocksDB's counters for work on the current thread.
 
 use std::cell::RefCell;
 
 use rocksdb::{PerfMetric, PerfStatsLevel, perf};
 
 thread_local! {
-    // RocksDB's counters are one per thread; this is only the handle to read them by.
+    // RocksDB has one set of counters per thread; this is the handle to read them.
     static CONTEXT: RefCell<Option<perf::PerfContext>> = const { RefCell::new(None) };
 }
 
 macro_rules! perf_stats {
     ($($(#[$doc:meta])* $field:ident = $metric:ident),+ $(,)?) => {
-        /// Counters of RocksDB's perf context; times in nanoseconds. TiKV: `ReadPerfContext`, `WritePerfContext`.
+        /// Counters of RocksDB's perf context; times in nanoseconds.
+        ///
+        /// TiKV: `ReadPerfContext`, `WritePerfContext`.
         #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
         pub struct PerfStats {
             $($(#[$doc])* pub $field: u64,)+
@@ -22,13 +24,13 @@ macro_rules! perf_stats {
                 PerfStats { $($field: context.metric(PerfMetric::$metric),)+ }
             }
 
-            /// What was added since `earlier`.
+            /// Returns the differences since `earlier`.
             #[must_use]
             pub fn since(&self, earlier: &PerfStats) -> PerfStats {
                 PerfStats { $($field: self.$field.wrapping_sub(earlier.$field),)+ }
             }
 
-            /// Names, as RocksDB has them, and values, in the order of the fields.
+            /// Returns RocksDB's names of the counters and their values, in field order.
             pub fn entries(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((PerfMetric::$metric.name(), self.$field),)+].into_iter()
             }
@@ -43,27 +45,27 @@ perf_stats! {
     block_cache_hit_count = BlockCacheHitCount,
     /// Blocks read from files.
     block_read_count = BlockReadCount,
-    /// Bytes of them.
+    /// Bytes of these blocks.
     block_read_byte = BlockReadByte,
-    /// Time to read them.
+    /// Time to read blocks.
     block_read_time_ns = BlockReadTime,
-    /// Time to check their checksums.
+    /// Time to verify block checksums.
     block_checksum_time_ns = BlockChecksumTime,
-    /// Time to decompress them.
+    /// Time to decompress blocks.
     block_decompress_time_ns = BlockDecompressTime,
-    /// Bytes that gets returned.
+    /// Bytes returned by gets.
     get_read_bytes = GetReadBytes,
-    /// Bytes that iterators returned.
+    /// Bytes returned by iterators.
     iter_read_bytes = IterReadBytes,
-    /// Entries skipped because they are superseded.
+    /// Superseded entries skipped.
     internal_key_skipped_count = InternalKeySkippedCount,
     /// Tombstones skipped.
     internal_delete_skipped_count = InternalDeleteSkippedCount,
-    /// Entries skipped because they are newer than the snapshot.
+    /// Entries skipped that are newer than the snapshot.
     internal_recent_skipped_count = InternalRecentSkippedCount,
     /// Time to take snapshots inside RocksDB.
     get_snapshot_time_ns = GetSnapshotTime,
-    /// Gets that asked memtables.
+    /// Gets that searched memtables.
     get_from_memtable_count = GetFromMemtableCount,
     /// Time of gets in memtables.
     get_from_memtable_time_ns = GetFromMemtableTime,
@@ -75,15 +77,15 @@ perf_stats! {
     seek_on_memtable_time_ns = SeekOnMemtableTime,
     /// Steps forward in memtables.
     next_on_memtable_count = NextOnMemtableCount,
-    /// Steps back in memtables.
+    /// Steps backward in memtables.
     prev_on_memtable_count = PrevOnMemtableCount,
     /// Seeks in files.
     seek_child_seek_count = SeekChildSeekCount,
     /// Time of seeks in files.
     seek_child_seek_time_ns = SeekChildSeekTime,
-    /// Time of seeks as a whole.
+    /// Total time of seeks.
     seek_internal_seek_time_ns = SeekInternalSeekTime,
-    /// Time to find the next entry that counts.
+    /// Time to find the next visible entry.
     find_next_user_entry_time_ns = FindNextUserEntryTime,
     /// Bloom filters of memtables that let a key pass.
     bloom_memtable_hit_count = BloomMemtableHitCount,
@@ -97,9 +99,9 @@ perf_stats! {
     write_wal_time_ns = WriteWalTime,
     /// Time to write memtables.
     write_memtable_time_ns = WriteMemtableTime,
-    /// Time writes were held back.
+    /// Time that writes were delayed.
     write_delay_time_ns = WriteDelayTime,
-    /// Time writes waited for others.
+    /// Time that writes waited for other writes.
     write_pre_and_post_process_time_ns = WritePreAndPostProcessTime,
     /// Time to wait for the database's mutex.
     db_mutex_lock_nanos = DbMutexLockNanos,
@@ -112,21 +114,20 @@ fn read_now() -> PerfStats {
     })
 }
 
-/// Measures what RocksDB does on this thread from `start` to `report`. Several may run at once: counters
-/// are never reset.
+/// Measures RocksDB's work on this thread from `start` to `report`. Measurements may overlap.
 #[derive(Debug, Clone, Copy)]
 pub struct PerfContext {
     start: PerfStats,
 }
 
 impl PerfContext {
-    /// Starts to measure, with times but without those of mutexes.
+    /// Starts to measure, including times except those of mutexes.
     pub fn start() -> PerfContext {
         perf::set_perf_stats(PerfStatsLevel::EnableTimeExceptForMutex);
         PerfContext { start: read_now() }
     }
 
-    /// What was done on this thread since the start. Call it on the thread that started.
+    /// Returns the counters since the start. Call it on the thread that started.
     pub fn report(&self) -> PerfStats {
         read_now().since(&self.start)
     }

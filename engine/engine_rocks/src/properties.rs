@@ -1,4 +1,4 @@
-//! What the database knows of itself: sizes, counts, statistics; and its upkeep on demand.
+//! Sizes, counts and statistics of the database; flushes and compactions on demand.
 
 use rocksdb::{
     BottommostLevelCompaction, CompactOptions, FlushOptions, LiveFile, Range, SizeApproximationFlags,
@@ -7,11 +7,11 @@ use rocksdb::{
 
 use crate::{Result, RocksEngine};
 
-/// Up to here keys are counted one by one, so that small ranges are exact.
-const COUNT_EXACTLY_UP_TO: u64 = 10_000;
+/// Maximum number of keys to count one by one, so that small ranges are exact.
+const MAX_EXACT_COUNT: u64 = 10_000;
 
 impl RocksEngine {
-    /// Bytes of `start..end` in `cf`, in memtables and files. An estimate, by blocks.
+    /// Estimates the bytes of `start..end` in `cf`, in memtables and files, at the granularity of blocks.
     pub fn approximate_size_cf(&self, cf: &str, start: &[u8], end: &[u8]) -> Result<u64> {
         let flags = SizeApproximationFlags::INCLUDE_MEMTABLE | SizeApproximationFlags::INCLUDE_FILES;
         let ranges = [Range::new(start, end)];
@@ -19,20 +19,20 @@ impl RocksEngine {
         Ok(sizes.into_iter().sum())
     }
 
-    /// Keys of `start..end` in `cf`: exact up to 10,000, above that an estimate by the files' properties.
+    /// Counts the keys of `start..end` in `cf`: exactly up to 10,000, then by the files' properties.
     pub fn approximate_keys_cf(&self, cf: &str, start: &[u8], end: &[u8]) -> Result<u64> {
         let mut count = 0;
         self.scan_cf(cf, start, end, |_, _| {
             count += 1;
-            Ok(count <= COUNT_EXACTLY_UP_TO)
+            Ok(count <= MAX_EXACT_COUNT)
         })?;
-        if count <= COUNT_EXACTLY_UP_TO {
+        if count <= MAX_EXACT_COUNT {
             return Ok(count);
         }
         Ok(self.keys_by_files(cf, start, end)?.max(count))
     }
 
-    /// Entries of the overlapping files, as far as the range covers them.
+    /// Estimates the entries of the overlapping files within the range.
     fn keys_by_files(&self, cf: &str, start: &[u8], end: &[u8]) -> Result<u64> {
         let files = self.live_files_cf(cf)?;
         let overlaps = |f: &&LiveFile| {
@@ -48,34 +48,34 @@ impl RocksEngine {
         Ok((u128::from(entries) * u128::from(covered)).checked_div(u128::from(bytes)).unwrap_or(0) as u64)
     }
 
-    /// The SST files of `cf`.
+    /// Returns the SST files of `cf`.
     pub fn live_files_cf(&self, cf: &str) -> Result<Vec<LiveFile>> {
         self.cf(cf)?;
         let files = self.db().live_files()?;
         Ok(files.into_iter().filter(|f| f.column_family_name == cf).collect())
     }
 
-    /// A property of `cf` that RocksDB prints, such as `rocksdb.stats` or `rocksdb.levelstats`.
+    /// Returns a text property of `cf`, such as `rocksdb.stats` or `rocksdb.levelstats`.
     pub fn property_value_cf(&self, cf: &str, name: &str) -> Result<Option<String>> {
         Ok(self.db().property_value_cf(self.cf(cf)?, name)?)
     }
 
-    /// A property of `cf` that is a number, such as `rocksdb.estimate-num-keys`.
+    /// Returns a numeric property of `cf`, such as `rocksdb.estimate-num-keys`.
     pub fn property_int_cf(&self, cf: &str, name: &str) -> Result<Option<u64>> {
         Ok(self.db().property_int_value_cf(self.cf(cf)?, name)?)
     }
 
-    /// Bytes of all SST files of `cf`.
+    /// Returns the bytes of all SST files of `cf`.
     pub fn total_sst_files_size_cf(&self, cf: &str) -> Result<u64> {
         Ok(self.property_int_cf(cf, "rocksdb.total-sst-files-size")?.unwrap_or_default())
     }
 
-    /// Bytes of all SST files.
+    /// Returns the bytes of all SST files.
     pub fn total_sst_files_size(&self) -> Result<u64> {
         self.cf_names().iter().map(|cf| self.total_sst_files_size_cf(cf)).sum()
     }
 
-    /// Bytes of all SST files and memtables.
+    /// Returns the bytes of all SST files and memtables.
     pub fn get_engine_used_size(&self) -> Result<u64> {
         let mut size = self.total_sst_files_size()?;
         for cf in self.cf_names() {
@@ -84,17 +84,17 @@ impl RocksEngine {
         Ok(size)
     }
 
-    /// RocksDB's statistics as text; none where they are off.
+    /// Returns RocksDB's statistics as text; none if statistics are disabled.
     pub fn statistics(&self) -> Option<String> {
         self.options().get_statistics()
     }
 
-    /// One of RocksDB's counters since the database was opened; 0 where statistics are off.
+    /// Returns one of RocksDB's counters since the database was opened; 0 if statistics are disabled.
     pub fn ticker(&self, ticker: Ticker) -> u64 {
         self.options().get_ticker_count(ticker)
     }
 
-    /// Writes the memtables of `cfs` (of all, if empty) to SST files; with `wait` it returns when they are there.
+    /// Flushes the memtables of `cfs` (of all, if empty) to SST files; with `wait`, returns after the flush.
     pub fn flush_cfs(&self, cfs: &[&str], wait: bool) -> Result<()> {
         let mut opts = FlushOptions::default();
         opts.set_wait(wait);
@@ -107,16 +107,16 @@ impl RocksEngine {
         Ok(())
     }
 
-    /// Compacts `start..end` of `cf` into its last level; none means no bound. Returns when it is done.
+    /// Compacts `start..end` of `cf` to its last level; none means unbounded. Returns after the compaction.
     pub fn compact_range_cf(&self, cf: &str, start: Option<&[u8]>, end: Option<&[u8]>) -> Result<()> {
         let mut opts = CompactOptions::default();
-        // Others go on meanwhile.
+        // Let automatic compactions run concurrently.
         opts.set_exclusive_manual_compaction(false);
         self.db().compact_range_cf_opt(self.cf(cf)?, start, end, &opts);
         Ok(())
     }
 
-    /// Compacts as [`RocksEngine::compact_range_cf`] does, with up to `threads` threads and as told for the last level.
+    /// Like [`RocksEngine::compact_range_cf`], with up to `threads` threads and options for the last level.
     pub fn manual_compact_range_cf(
         &self,
         cf: &str,
@@ -133,12 +133,12 @@ impl RocksEngine {
         Ok(())
     }
 
-    /// Changes options of the database while it is open, by RocksDB's names.
+    /// Changes options of the open database, by RocksDB's names.
     pub fn set_db_options(&self, options: &[(&str, &str)]) -> Result<()> {
         Ok(self.db().set_db_options(options)?)
     }
 
-    /// Changes options of a column family while it is open, by RocksDB's names.
+    /// Changes options of a column family of the open database, by RocksDB's names.
     pub fn set_options_cf(&self, cf: &str, options: &[(&str, &str)]) -> Result<()> {
         Ok(self.db().set_options_cf(self.cf(cf)?, options)?)
     }

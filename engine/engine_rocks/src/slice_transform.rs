@@ -1,4 +1,4 @@
-//! Prefix extractors, named as TiKV names them: RocksDB compares the names.
+//! Prefix extractors with TiKV's names, which RocksDB compares.
 
 use rocksdb::SliceTransform;
 
@@ -13,12 +13,12 @@ fn has_ts(key: &[u8]) -> bool {
     key.len() >= TS_LEN
 }
 
-/// The user key of a versioned key. TiKV: `FixedSuffixSliceTransform::new(8)`.
+/// Extracts the user key of a versioned key. TiKV: `FixedSuffixSliceTransform::new(8)`.
 pub fn fixed_suffix() -> SliceTransform {
     SliceTransform::create("FixedSuffixSliceTransform", without_ts, Some(has_ts))
 }
 
-/// The whole key. TiKV: `NoopSliceTransform`.
+/// Extracts the whole key. TiKV: `NoopSliceTransform`.
 pub fn noop() -> SliceTransform {
     SliceTransform::create("NoopSliceTransform", |key| key, None)
 }

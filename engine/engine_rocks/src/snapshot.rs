@@ -1,4 +1,4 @@
-//! Snapshots that own what they need, so that they can travel between threads.
+//! Snapshots that own their database handle, so that threads can share them.
 
 use std::{mem, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     engine::{Inner, decode_msg},
 };
 
-/// The data of a database at one moment. Clones share it; the last one releases it.
+/// The data of a database at one time. Clones share it; the last one releases it.
 ///
 /// TiKV: `engine_rocks::snapshot::RocksSnapshot`.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ pub(crate) struct SnapshotInner {
 impl RocksSnapshot {
     pub(crate) fn new(engine: Arc<Inner>) -> RocksSnapshot {
         let snapshot = engine.db.snapshot();
-        // SAFETY: the snapshot borrows the DB behind `engine`, an Arc, so its address is fixed; it stays
+        // SAFETY: the snapshot borrows the DB in `engine`, an Arc, so its address is fixed; the DB stays
         // alive until `engine` is dropped, which is after `snapshot`, since fields drop in order.
         let snapshot = unsafe { mem::transmute::<Snapshot<'_>, Snapshot<'static>>(snapshot) };
         let mut get = ReadOptions::default();
@@ -40,18 +40,18 @@ impl RocksSnapshot {
         &self.inner.engine.db
     }
 
-    /// The value of `key` in `cf`.
+    /// Reads the value of `key` in `cf`.
     pub fn get_value_cf(&self, cf: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let value = self.db().get_pinned_cf_opt(self.inner.engine.cf(cf)?, key, &self.inner.get)?;
         Ok(value.map(|v| v.to_vec()))
     }
 
-    /// The value of `key` in CF default.
+    /// Reads the value of `key` in CF default.
     pub fn get_value(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.get_value_cf(CF_DEFAULT, key)
     }
 
-    /// The value of `key` in `cf`, read without filling the block cache where `fill_cache` is false.
+    /// Reads the value of `key` in `cf`; if `fill_cache` is false, does not fill the block cache.
     pub fn get_value_cf_opt(&self, cf: &str, key: &[u8], fill_cache: bool) -> Result<Option<Vec<u8>>> {
         if fill_cache {
             return self.get_value_cf(cf, key);
@@ -63,25 +63,25 @@ impl RocksSnapshot {
         Ok(value.map(|v| v.to_vec()))
     }
 
-    /// The protobuf message at `key` in `cf`.
+    /// Reads the protobuf message at `key` in `cf`.
     pub fn get_msg_cf<M: Message + Default>(&self, cf: &str, key: &[u8]) -> Result<Option<M>> {
         let value = self.db().get_pinned_cf_opt(self.inner.engine.cf(cf)?, key, &self.inner.get)?;
         value.map(|v| decode_msg(cf, key, &v)).transpose()
     }
 
-    /// An iterator over `cf`, which keeps this snapshot alive.
+    /// Creates an iterator over `cf`, which keeps this snapshot alive.
     pub fn iterator_cf(&self, cf: &str, options: IterOptions) -> Result<RocksEngineIterator> {
         let mut opts = options.into_read_options();
         opts.set_snapshot(&self.inner.snapshot);
         let handle = self.inner.engine.cf(cf)?;
         let iter = self.db().raw_iterator_cf_opt(handle, opts);
-        // SAFETY: the iterator borrows the DB that `self.inner` keeps alive; `RocksEngineIterator` holds a
+        // SAFETY: the iterator borrows the DB that `self.inner` keeps alive; `RocksEngineIterator` owns a
         // clone of `self.inner` and drops the iterator first.
         Ok(unsafe { RocksEngineIterator::new(iter, self.inner.clone()) })
     }
 
-    /// Calls `visit` with each key and value of `cf` in `start..end` until it returns false. An empty
-    /// `end` means no end.
+    /// Calls `visit` with each key and value of `cf` in `start..end` until it returns false. Empty `end`:
+    /// unbounded.
     pub fn scan_cf(
         &self,
         cf: &str,
@@ -97,7 +97,7 @@ impl RocksSnapshot {
         Ok(())
     }
 
-    /// Sequence number of the last write that it sees.
+    /// Returns the sequence number of the last visible write.
     pub fn sequence_number(&self) -> u64 {
         self.inner.snapshot.sequence_number().unwrap_or_default()
     }

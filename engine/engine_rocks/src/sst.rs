@@ -1,4 +1,4 @@
-//! SST files outside the database: snapshots are sent and ingested as such.
+//! SST files outside of the database, in which snapshots are sent and ingested.
 
 use std::{
     fs::File,
@@ -10,22 +10,22 @@ use rocksdb::{Options, SstFileWriter};
 
 use crate::{CompressionType, DbConfig, Error, Result};
 
-/// An SST file that was written.
+/// Description of a written SST file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalSstFileInfo {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
     /// Bytes of the file.
     pub file_size: u64,
     /// Keys in the file.
     pub num_entries: u64,
-    /// The least key.
+    /// Smallest key.
     pub smallest_key: Vec<u8>,
-    /// The greatest key.
+    /// Greatest key.
     pub largest_key: Vec<u8>,
 }
 
-/// Writes one SST file, keys ascending.
+/// Writes one SST file; keys must ascend.
 ///
 /// TiKV: `engine_rocks::sst::RocksSstWriter`.
 pub struct RocksSstWriter {
@@ -36,7 +36,7 @@ pub struct RocksSstWriter {
 }
 
 impl RocksSstWriter {
-    /// Starts a file for `cf`; no compression where `compression` is none.
+    /// Creates a file for `cf`; uncompressed if `compression` is none.
     pub fn create(
         path: impl AsRef<Path>,
         cf: &str,
@@ -45,8 +45,8 @@ impl RocksSstWriter {
         let mut options = DbConfig::default().cf(cf).sst_options();
         options.set_compression_type(compression.unwrap_or(CompressionType::None));
         let options = Arc::new(options);
-        // SAFETY: the options live behind an Arc, so their address is fixed, and the struct holds the Arc
-        // behind the writer, so they are dropped after it.
+        // SAFETY: the options are in an Arc, so their address is fixed, and the struct declares the Arc after
+        // the writer, so the options are dropped after it.
         let borrowed: &'static Options = unsafe { &*Arc::as_ptr(&options) };
         let mut writer = SstFileWriter::create(borrowed);
         writer.open(&path)?;
@@ -60,14 +60,14 @@ impl RocksSstWriter {
         Ok(RocksSstWriter { writer, _options: options, info })
     }
 
-    /// Adds a key, which must be above the one before.
+    /// Adds a key, which must be greater than the previous one.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.writer.put(key, value)?;
         self.added(key);
         Ok(())
     }
 
-    /// Adds a deletion of a key, which must be above the one before.
+    /// Adds a deletion of a key, which must be greater than the previous one.
     pub fn delete(&mut self, key: &[u8]) -> Result<()> {
         self.writer.delete(key)?;
         self.added(key);
@@ -83,17 +83,17 @@ impl RocksSstWriter {
         self.info.num_entries += 1;
     }
 
-    /// Bytes written so far.
+    /// Returns the bytes written.
     pub fn file_size(&self) -> u64 {
         self.writer.file_size()
     }
 
-    /// Keys added so far.
+    /// Returns the number of keys added.
     pub fn num_entries(&self) -> u64 {
         self.info.num_entries
     }
 
-    /// Ends the file and makes it survive a crash. RocksDB refuses a file without keys.
+    /// Finishes and syncs the file. RocksDB refuses a file without keys.
     pub fn finish(mut self) -> Result<ExternalSstFileInfo> {
         self.writer.finish()?;
         let synced = File::open(&self.info.path).and_then(|file| {

@@ -1,4 +1,4 @@
-//! Batches of writes that take effect together.
+//! Batches of atomic writes.
 
 use prost::Message;
 use rocksdb::WriteBatch;
@@ -51,18 +51,18 @@ impl RocksWriteBatch {
         self.delete_cf(CF_DEFAULT, key)
     }
 
-    /// Deletes `start..end` in `cf`, by one tombstone.
+    /// Deletes `start..end` in `cf` by one tombstone.
     pub fn delete_range_cf(&mut self, cf: &str, start: &[u8], end: &[u8]) -> Result<()> {
         self.batch.delete_range_cf(&self.engine.cf(cf)?, start, end);
         Ok(())
     }
 
-    /// Bytes of the batch, as the WAL will hold it.
+    /// Returns the bytes of the batch, as the WAL stores it.
     pub fn data_size(&self) -> usize {
         self.batch.size_in_bytes()
     }
 
-    /// Number of writes.
+    /// Returns the number of writes.
     pub fn count(&self) -> usize {
         self.batch.len()
     }
@@ -78,32 +78,32 @@ impl RocksWriteBatch {
         self.save_points = 0;
     }
 
-    /// Marks a place to return to.
+    /// Sets a save point.
     pub fn set_save_point(&mut self) {
         self.batch.set_save_point();
         self.save_points += 1;
     }
 
-    /// Forgets the last mark and keeps the writes; an error where there is none.
+    /// Removes the last save point and keeps the writes; an error if there is none.
     pub fn pop_save_point(&mut self) -> Result<()> {
         self.batch.pop_save_point()?;
         self.save_points = self.save_points.saturating_sub(1);
         Ok(())
     }
 
-    /// Removes the writes since the last mark, and the mark; an error where there is none.
+    /// Removes the writes since the last save point, and the save point; an error if there is none.
     pub fn rollback_to_save_point(&mut self) -> Result<()> {
         self.batch.rollback_to_save_point()?;
         self.save_points = self.save_points.saturating_sub(1);
         Ok(())
     }
 
-    /// Number of marks.
+    /// Returns the number of save points.
     pub fn save_point_count(&self) -> usize {
         self.save_points
     }
 
-    /// Writes the batch and keeps it; with `sync` it waits until the WAL is on the disk.
+    /// Writes the batch and keeps it; `sync` waits until the WAL is on disk.
     pub fn write_opt(&mut self, sync: bool) -> Result<()> {
         Ok(self.engine.db().write_opt(&self.batch, self.engine.write_options(sync))?)
     }

@@ -1,4 +1,4 @@
-//! The engine as others use it.
+//! Tests of the engine through its public API.
 
 use std::{fs, path::Path};
 
@@ -49,7 +49,7 @@ fn values_survive_a_reopen() {
 }
 
 #[test]
-fn a_batch_is_all_or_nothing_and_rolls_back_to_its_marks() {
+fn a_batch_is_atomic_and_rolls_back_to_its_save_points() {
     let dir = TempDir::new().unwrap();
     let engine = open(&dir);
     let mut batch = engine.write_batch();
@@ -73,7 +73,7 @@ fn a_batch_is_all_or_nothing_and_rolls_back_to_its_marks() {
 }
 
 #[test]
-fn a_snapshot_and_its_iterators_outlive_the_engine_and_travel() {
+fn snapshots_and_iterators_outlive_the_engine() {
     let dir = TempDir::new().unwrap();
     let engine = open(&dir);
     fill(&engine, CF_DEFAULT, 3);
@@ -92,7 +92,7 @@ fn a_snapshot_and_its_iterators_outlive_the_engine_and_travel() {
 }
 
 #[test]
-fn an_iterator_moves_both_ways_within_its_bounds() {
+fn an_iterator_moves_in_both_directions_within_bounds() {
     let dir = TempDir::new().unwrap();
     let engine = open(&dir);
     fill(&engine, CF_LOCK, 10);
@@ -162,12 +162,12 @@ fn ranges_are_deleted_by_every_strategy() {
 }
 
 #[test]
-fn whole_files_are_removed_and_no_key_outside() {
+fn removing_files_keeps_all_keys_outside_the_range() {
     let dir = TempDir::new().unwrap();
     let engine = open(&dir);
     fill(&engine, CF_DEFAULT, 100);
     engine.flush_cfs(&[], true).unwrap();
-    // Files of L0 are never removed: push it down first.
+    // Files of L0 are never removed: compact them to a lower level first.
     engine.compact_range_cf(CF_DEFAULT, None, None).unwrap();
     assert!(engine.total_sst_files_size().unwrap() > 0);
     let part: [(&[u8], &[u8]); 1] = [(b"zk000010", b"zk000099")];
@@ -221,7 +221,7 @@ fn sizes_and_counts_follow_the_data() {
 }
 
 #[test]
-fn the_perf_context_tells_memtable_from_file_and_nests() {
+fn perf_contexts_separate_memtable_from_file_and_nest() {
     let dir = TempDir::new().unwrap();
     let engine = open(&dir);
     fill(&engine, CF_DEFAULT, 100);
@@ -244,7 +244,7 @@ fn the_perf_context_tells_memtable_from_file_and_nests() {
 }
 
 #[test]
-fn a_reader_opens_beside_the_writer_and_cannot_write() {
+fn a_reader_opens_during_writes_and_cannot_write() {
     let dir = TempDir::new().unwrap();
     let writer = open(&dir);
     writer.put(b"zkey", b"1").unwrap();
@@ -257,36 +257,36 @@ fn a_reader_opens_beside_the_writer_and_cannot_write() {
 }
 
 #[test]
-fn what_is_no_database_is_named() {
+fn a_missing_database_is_reported() {
     let dir = TempDir::new().unwrap();
     let never = DbConfig { create_if_missing: false, ..DbConfig::small() };
     let gone = dir.path().join("gone");
     for result in [RocksEngine::open(&gone, &never), RocksEngine::open_readonly(&gone, &never)] {
         assert!(matches!(result, Err(Error::MissingDir { .. })), "{result:?}");
     }
-    assert!(!gone.exists(), "nothing is made");
+    assert!(!gone.exists(), "no directory is created");
     assert!(matches!(RocksEngine::open(dir.path(), &never), Err(Error::NoDatabase { .. })));
 }
 
 fn half_written(dir: &Path) -> String {
     match RocksEngine::open(dir, &DbConfig::small()) {
         Err(Error::HalfWritten { what, .. }) => what,
-        other => panic!("expected HalfWritten, met {other:?}"),
+        other => panic!("expected HalfWritten, found {other:?}"),
     }
 }
 
 #[test]
-fn half_a_database_is_refused_and_left_alone() {
+fn an_incomplete_database_is_refused_and_unchanged() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("db");
     drop(open(&dir));
     let current = fs::read_to_string(path.join("CURRENT")).unwrap();
     fs::write(path.join("CURRENT"), "").unwrap();
-    assert!(half_written(&path).contains("CURRENT should hold"));
+    assert!(half_written(&path).contains("expected the name of a MANIFEST in CURRENT"));
     fs::write(path.join("CURRENT"), "MANIFEST-999999\n").unwrap();
     assert!(half_written(&path).contains("MANIFEST-999999, which is missing"));
     fs::remove_file(path.join("CURRENT")).unwrap();
-    assert!(half_written(&path).contains("CURRENT is missing beside MANIFEST-"));
+    assert!(half_written(&path).contains("CURRENT is missing, but the directory contains MANIFEST-"));
     fs::write(path.join("CURRENT"), &current).unwrap();
     fs::write(path.join(current.trim_end()), b"junk junk junk").unwrap();
     let broken = RocksEngine::open(&path, &DbConfig::small());
@@ -294,7 +294,7 @@ fn half_a_database_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_directory_with_titan_blobs_is_not_opened_for_writing() {
+fn a_directory_with_titan_blobs_opens_only_for_reading() {
     let dir = TempDir::new().unwrap();
     drop(open(&dir));
     let path = dir.path().join("db");
@@ -321,7 +321,7 @@ fn a_column_family_of_another_version_is_kept() {
 }
 
 #[test]
-fn tables_have_the_version_that_tikv_reads() {
+fn tables_have_a_version_that_tikv_reads() {
     let dir = TempDir::new().unwrap();
     let engine = open(&dir);
     fill(&engine, CF_DEFAULT, 10);

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// Bytes of a fixed 64-bit integer.
 pub const U64_SIZE: usize = 8;
-/// Most bytes that a 64-bit varint takes.
+/// Maximum bytes of a 64-bit varint.
 pub const MAX_VAR_U64_LEN: usize = 10;
 const GROUP: usize = 8;
 const MARKER: u8 = 0xff;
@@ -49,7 +49,7 @@ pub fn encode_u64_desc(buf: &mut Vec<u8>, v: u64) {
     encode_u64(buf, !v);
 }
 
-/// Takes what [`encode_u64_desc`] wrote.
+/// Takes an integer written by [`encode_u64_desc`].
 pub fn decode_u64_desc(input: &mut &[u8]) -> Result<u64> {
     decode_u64(input).map(|v| !v)
 }
@@ -59,7 +59,7 @@ pub fn encode_i64(buf: &mut Vec<u8>, v: i64) {
     encode_u64(buf, v as u64 ^ SIGN_MASK);
 }
 
-/// Takes what [`encode_i64`] wrote.
+/// Takes an integer written by [`encode_i64`].
 pub fn decode_i64(input: &mut &[u8]) -> Result<i64> {
     decode_u64(input).map(|v| (v ^ SIGN_MASK) as i64)
 }
@@ -107,19 +107,20 @@ pub fn encode_compact_bytes(buf: &mut Vec<u8>, bytes: &[u8]) {
     buf.extend_from_slice(bytes);
 }
 
-/// Takes what [`encode_compact_bytes`] wrote, without copying.
+/// Takes bytes written by [`encode_compact_bytes`], without copying.
 pub fn decode_compact_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8]> {
     let len = decode_var_i64(input)?;
     let len = usize::try_from(len).map_err(|_| Error::NegativeLength(len))?;
     take(input, len, "compact bytes")
 }
 
-/// Bytes that `encode_bytes` makes of `raw_len` bytes.
+/// Returns the length of the memcomparable form of `raw_len` bytes.
 pub const fn encoded_len(raw_len: usize) -> usize {
     (raw_len / GROUP + 1) * (GROUP + 1)
 }
 
-/// `raw` in memcomparable form: groups of eight, zero-padded, each followed by `ff` less its padding.
+/// Returns `raw` in memcomparable form: zero-padded groups of eight bytes, each followed by `ff` minus its
+/// padding.
 pub fn encode_bytes(raw: &[u8]) -> Vec<u8> {
     let mut buf = Vec::with_capacity(encoded_len(raw.len()));
     encode_bytes_to(&mut buf, raw);
@@ -139,7 +140,7 @@ pub fn encode_bytes_to(buf: &mut Vec<u8>, raw: &[u8]) {
     buf.push(MARKER - pad as u8);
 }
 
-/// Takes one group; the number of bytes that are content, and whether another group follows.
+/// Takes one group; returns its content, and whether another group follows.
 fn decode_group<'a>(input: &mut &'a [u8]) -> Result<(&'a [u8], bool)> {
     let chunk = take(input, GROUP + 1, "memcomparable group")?;
     let (group, marker) = (&chunk[..GROUP], chunk[GROUP]);
@@ -151,7 +152,7 @@ fn decode_group<'a>(input: &mut &'a [u8]) -> Result<(&'a [u8], bool)> {
     }
 }
 
-/// Takes memcomparable bytes and returns what they encode.
+/// Takes memcomparable bytes and returns the decoded bytes.
 pub fn decode_bytes_from(input: &mut &[u8]) -> Result<Vec<u8>> {
     let mut raw = Vec::with_capacity(input.len() / (GROUP + 1) * GROUP);
     loop {
@@ -163,14 +164,14 @@ pub fn decode_bytes_from(input: &mut &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-/// Decodes memcomparable bytes that are the whole of `encoded`.
+/// Decodes memcomparable bytes that fill all of `encoded`.
 pub fn decode_bytes(encoded: &[u8]) -> Result<Vec<u8>> {
     let mut input = encoded;
     let raw = decode_bytes_from(&mut input)?;
     if input.is_empty() { Ok(raw) } else { Err(Error::TrailingBytes(input.len())) }
 }
 
-/// The length of the memcomparable bytes at the front of `input`, without decoding them.
+/// Returns the length of the memcomparable bytes at the front of `input`, without decoding them.
 pub fn encoded_prefix_len(input: &[u8]) -> Result<usize> {
     let mut rest = input;
     while decode_group(&mut rest)?.1 {}

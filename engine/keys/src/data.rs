@@ -4,20 +4,20 @@ use kvproto::metapb::Region;
 
 use crate::{Error, Result};
 
-/// The least key.
+/// Smallest key.
 pub const MIN_KEY: &[u8] = &[];
-/// Above every key that starts with a byte below `ff`.
+/// Greater than every key that starts with a byte below `ff`.
 pub const MAX_KEY: &[u8] = &[0xff];
-/// A region bound that means "unbounded".
+/// Region bound that means "unbounded".
 pub const EMPTY_KEY: &[u8] = &[];
 
-/// The first byte of every user key in RocksDB.
+/// First byte of every user key in RocksDB.
 pub const DATA_PREFIX: u8 = b'z';
 /// [`DATA_PREFIX`] as a key.
 pub const DATA_PREFIX_KEY: &[u8] = &[DATA_PREFIX];
-/// The least data key.
+/// Smallest data key.
 pub const DATA_MIN_KEY: &[u8] = &[DATA_PREFIX];
-/// The least key above all data keys.
+/// Smallest key above all data keys.
 pub const DATA_MAX_KEY: &[u8] = &[DATA_PREFIX + 1];
 
 /// Whether `key` has the data prefix.
@@ -25,7 +25,7 @@ pub fn validate_data_key(key: &[u8]) -> bool {
     key.starts_with(DATA_PREFIX_KEY)
 }
 
-/// `key` as RocksDB holds it.
+/// Returns `key` with the data prefix, as stored in RocksDB.
 pub fn data_key(key: &[u8]) -> Vec<u8> {
     let mut v = Vec::with_capacity(1 + key.len());
     v.push(DATA_PREFIX);
@@ -33,39 +33,39 @@ pub fn data_key(key: &[u8]) -> Vec<u8> {
     v
 }
 
-/// Like [`data_key`], into a buffer that is reused.
+/// Like [`data_key`], but reuses a buffer.
 pub fn data_key_with_buffer(key: &[u8], buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.push(DATA_PREFIX);
     buffer.extend_from_slice(key);
 }
 
-/// `key` as an exclusive upper bound in RocksDB; empty means "to the end of all data".
+/// Returns `key` as an exclusive upper bound in RocksDB; empty means "to the end of all data".
 pub fn data_end_key(key: &[u8]) -> Vec<u8> {
     if key.is_empty() { DATA_MAX_KEY.to_vec() } else { data_key(key) }
 }
 
-/// `key` without the data prefix.
+/// Returns `key` without the data prefix.
 pub fn origin_key(key: &[u8]) -> Result<&[u8]> {
     key.strip_prefix(DATA_PREFIX_KEY).ok_or_else(|| Error::NotDataKey(key.to_vec()))
 }
 
-/// The inverse of [`data_end_key`].
+/// Reverses [`data_end_key`].
 pub fn origin_end_key(key: &[u8]) -> Result<&[u8]> {
     if key == DATA_MAX_KEY { Ok(EMPTY_KEY) } else { origin_key(key) }
 }
 
-/// The start key of `region` as RocksDB holds it.
+/// Returns the start key of `region` as stored in RocksDB.
 pub fn enc_start_key(region: &Region) -> Vec<u8> {
     data_key(&region.start_key)
 }
 
-/// The end key of `region` as an exclusive upper bound in RocksDB.
+/// Returns the end key of `region` as an exclusive upper bound in RocksDB.
 pub fn enc_end_key(region: &Region) -> Vec<u8> {
     data_end_key(&region.end_key)
 }
 
-/// The least key that is greater than every key with the prefix `key`; empty where there is none.
+/// Returns the smallest key greater than every key with the prefix `key`; empty if there is none.
 pub fn next_key(key: &[u8]) -> Vec<u8> {
     match key.iter().rposition(|b| *b != 0xff) {
         None => Vec::new(),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn region_bounds_cover_all_data_where_unbounded() {
+    fn an_unbounded_region_covers_all_data() {
         let mut region = Region::default();
         assert_eq!((enc_start_key(&region), enc_end_key(&region)), (b"z".to_vec(), b"{".to_vec()));
         region.start_key = b"a".to_vec();

@@ -5,7 +5,7 @@ use crate::{Error, Result};
 const HEX_UPPER: &[u8; 16] = b"0123456789ABCDEF";
 const HEX_LOWER: &[u8; 16] = b"0123456789abcdef";
 
-/// `data` as tikv-ctl and TiKV's logs print it: printable ASCII as it is, the rest as `\ooo`.
+/// Returns `data` as tikv-ctl and TiKV's logs print it: printable ASCII unchanged, other bytes as `\ooo`.
 pub fn escape(data: &[u8]) -> String {
     let mut text = String::with_capacity(data.len() * 4);
     for &byte in data {
@@ -27,7 +27,7 @@ pub fn escape(data: &[u8]) -> String {
     text
 }
 
-/// Reads what [`escape`] writes, and `\'` and `\xhh`.
+/// Reads text written by [`escape`], and also `\'` and `\xhh`.
 pub fn unescape(text: &str) -> Result<Vec<u8>> {
     let input = text.as_bytes();
     let mut data = Vec::with_capacity(input.len());
@@ -44,7 +44,7 @@ pub fn unescape(text: &str) -> Result<Vec<u8>> {
     Ok(data)
 }
 
-/// One escape after its backslash: the byte, and how long the escape is with the backslash.
+/// Parses one escape after its backslash; returns the byte, and the length of the escape with the backslash.
 fn unescape_one(rest: &[u8]) -> Option<(u8, usize)> {
     match rest.first()? {
         b'"' => Some((b'"', 2)),
@@ -77,12 +77,12 @@ fn hex(data: &[u8], alphabet: &[u8; 16]) -> String {
     text
 }
 
-/// `data` in upper-case hexadecimal, as TiKV logs keys.
+/// Returns `data` in upper-case hexadecimal, as in TiKV's logs.
 pub fn hex_upper(data: &[u8]) -> String {
     hex(data, HEX_UPPER)
 }
 
-/// `data` in lower-case hexadecimal.
+/// Returns `data` in lower-case hexadecimal.
 pub fn hex_lower(data: &[u8]) -> String {
     hex(data, HEX_LOWER)
 }

@@ -1,6 +1,7 @@
-//! Keys: where every record of a TiKV data directory lives, and the byte codecs they are made of.
+//! Keys of all records in a TiKV data directory, and their byte codecs.
 //!
-//! Mirrors `components/keys` and the parts of `tikv_util::codec` that other crates share.
+//! Mirrors `components/keys` and the shared parts of `tikv_util::codec`.
+#![forbid(unsafe_code)]
 
 pub mod codec;
 mod data;

@@ -1,12 +1,12 @@
-//! Local keys: what a store keeps for itself, all under the prefix `01`.
+//! Local keys: a store's own records, all under the prefix `01`.
 
 use crate::{Error, Result};
 
-/// The first byte of every local key.
+/// First byte of every local key.
 pub const LOCAL_PREFIX: u8 = 0x01;
-/// The least local key.
+/// Smallest local key.
 pub const LOCAL_MIN_KEY: &[u8] = &[LOCAL_PREFIX];
-/// The least key above all local keys.
+/// Smallest key above all local keys.
 pub const LOCAL_MAX_KEY: &[u8] = &[LOCAL_PREFIX + 1];
 
 /// `raft_serverpb::StoreIdent`, in CF default.
@@ -20,17 +20,17 @@ pub const RECOVER_STATE_KEY: &[u8] = &[LOCAL_PREFIX, 0x03];
 pub const REGION_RAFT_PREFIX: u8 = 0x02;
 /// Prefix of keys about regions' Raft groups.
 pub const REGION_RAFT_PREFIX_KEY: &[u8] = &[LOCAL_PREFIX, REGION_RAFT_PREFIX];
-/// The least key about a Raft group.
+/// Smallest key about a Raft group.
 pub const REGION_RAFT_MIN_KEY: &[u8] = REGION_RAFT_PREFIX_KEY;
-/// The least key above all keys about Raft groups.
+/// Smallest key above all keys about Raft groups.
 pub const REGION_RAFT_MAX_KEY: &[u8] = &[LOCAL_PREFIX, REGION_RAFT_PREFIX + 1];
 /// The second byte of keys about a region's metadata.
 pub const REGION_META_PREFIX: u8 = 0x03;
 /// Prefix of keys about regions' metadata.
 pub const REGION_META_PREFIX_KEY: &[u8] = &[LOCAL_PREFIX, REGION_META_PREFIX];
-/// The least key about a region's metadata.
+/// Smallest key about a region's metadata.
 pub const REGION_META_MIN_KEY: &[u8] = REGION_META_PREFIX_KEY;
-/// The least key above all keys about regions' metadata.
+/// Smallest key above all keys about regions' metadata.
 pub const REGION_META_MAX_KEY: &[u8] = &[LOCAL_PREFIX, REGION_META_PREFIX + 1];
 
 /// Suffix of a Raft log entry; the index follows.
@@ -78,7 +78,7 @@ pub fn region_state_key(region_id: u64) -> [u8; 11] {
     region_key(REGION_META_PREFIX, region_id, REGION_STATE_SUFFIX)
 }
 
-/// Key of the `RaftLocalState` of `region_id`, where a RocksDB holds the Raft log.
+/// Key of the `RaftLocalState` of `region_id`, for a Raft log in RocksDB.
 pub fn raft_state_key(region_id: u64) -> [u8; 11] {
     region_key(REGION_RAFT_PREFIX, region_id, RAFT_STATE_SUFFIX)
 }
@@ -98,7 +98,7 @@ pub fn raft_log_prefix(region_id: u64) -> [u8; 11] {
     region_key(REGION_RAFT_PREFIX, region_id, RAFT_LOG_SUFFIX)
 }
 
-/// Key of the Raft log entry at `index`, where a RocksDB holds the Raft log.
+/// Key of the Raft log entry at `index`, for a Raft log in RocksDB.
 pub fn raft_log_key(region_id: u64, index: u64) -> [u8; 19] {
     let mut key = [0; RAFT_LOG_KEY_LEN];
     key[..REGION_KEY_LEN].copy_from_slice(&raft_log_prefix(region_id));
@@ -111,7 +111,7 @@ fn read_u64(key: &[u8], at: usize) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
 
-/// Region id and index of a key made by [`raft_log_key`].
+/// Returns region id and index of a key made by [`raft_log_key`].
 pub fn decode_raft_log_key(key: &[u8]) -> Result<(u64, u64)> {
     let fits = key.len() == RAFT_LOG_KEY_LEN
         && key.starts_with(REGION_RAFT_PREFIX_KEY)
@@ -122,7 +122,7 @@ pub fn decode_raft_log_key(key: &[u8]) -> Result<(u64, u64)> {
     }
 }
 
-/// Index of a key made by [`raft_log_key`].
+/// Returns the index of a key made by [`raft_log_key`].
 pub fn raft_log_index(key: &[u8]) -> Result<u64> {
     decode_raft_log_key(key).map(|(_, index)| index)
 }
@@ -137,12 +137,12 @@ fn decode_region_key(prefix: &[u8], category: &'static str, key: &[u8]) -> Resul
     }
 }
 
-/// Region id and suffix of a Raft state, apply state or snapshot Raft state key.
+/// Returns region id and suffix of a Raft state, apply state or snapshot Raft state key.
 pub fn decode_region_raft_key(key: &[u8]) -> Result<(u64, u8)> {
     decode_region_key(REGION_RAFT_PREFIX_KEY, "raft", key)
 }
 
-/// Region id and suffix of a metadata key.
+/// Returns region id and suffix of a metadata key.
 pub fn decode_region_meta_key(key: &[u8]) -> Result<(u64, u8)> {
     decode_region_key(REGION_META_PREFIX_KEY, "meta", key)
 }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn decoders_reverse_the_makers() {
+    fn decoders_reverse_the_encoders() {
         for id in [0, 1, 255, 1024, u64::MAX] {
             assert_eq!(decode_region_meta_key(&region_state_key(id)), Ok((id, REGION_STATE_SUFFIX)));
             assert_eq!(decode_region_raft_key(&apply_state_key(id)), Ok((id, APPLY_STATE_SUFFIX)));

@@ -1,30 +1,30 @@
-//! The few helpers that everyone above the wire needs.
+//! Common helpers for wire messages.
 
 use crate::metapb::{Peer, PeerRole, Region, RegionEpoch};
 use crate::pdpb::Timestamp;
 
-/// Bits of a timestamp that count within one millisecond (TSO of PD).
+/// Number of bits of a timestamp's logical part (TSO of PD).
 pub const TSO_LOGICAL_BITS: u32 = 18;
 
 impl RegionEpoch {
-    /// Whether this epoch is behind `other` in either part (TiKV `util::is_epoch_stale`).
+    /// Whether either part of this epoch is older than in `other` (TiKV `util::is_epoch_stale`).
     pub fn is_stale(&self, other: &RegionEpoch) -> bool {
         self.version < other.version || self.conf_ver < other.conf_ver
     }
 }
 
 impl Region {
-    /// The region's epoch; zero when the message carries none.
+    /// Returns the region's epoch; zero if the message has none.
     pub fn epoch(&self) -> RegionEpoch {
         self.region_epoch.unwrap_or_default()
     }
 
-    /// The peer that lives on `store_id` (TiKV `util::find_peer`).
+    /// Finds the peer on `store_id` (TiKV `util::find_peer`).
     pub fn find_peer(&self, store_id: u64) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.store_id == store_id)
     }
 
-    /// The peer with the id `peer_id` (TiKV `util::find_peer_by_id`).
+    /// Finds the peer with the id `peer_id` (TiKV `util::find_peer_by_id`).
     pub fn find_peer_by_id(&self, peer_id: u64) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.id == peer_id)
     }
@@ -36,12 +36,12 @@ impl Region {
 }
 
 impl Peer {
-    /// A voter (TiKV `util::new_peer`).
+    /// Creates a voter (TiKV `util::new_peer`).
     pub fn voter(store_id: u64, peer_id: u64) -> Peer {
         Peer { id: peer_id, store_id, role: PeerRole::Voter as i32, is_witness: false }
     }
 
-    /// A learner (TiKV `util::new_learner_peer`).
+    /// Creates a learner (TiKV `util::new_learner_peer`).
     pub fn learner(store_id: u64, peer_id: u64) -> Peer {
         Peer { id: peer_id, store_id, role: PeerRole::Learner as i32, is_witness: false }
     }
@@ -52,12 +52,12 @@ impl Peer {
 }
 
 impl Timestamp {
-    /// The timestamp as one number, as locks and writes hold it (TiKV `TimeStamp::compose`).
+    /// Returns the timestamp as one number, as in locks and writes (TiKV `TimeStamp::compose`).
     pub fn to_ts(&self) -> u64 {
         ((self.physical as u64) << TSO_LOGICAL_BITS) + self.logical as u64
     }
 
-    /// The inverse of [`Timestamp::to_ts`].
+    /// Reverses [`Timestamp::to_ts`].
     pub fn from_ts(ts: u64) -> Timestamp {
         Timestamp {
             physical: (ts >> TSO_LOGICAL_BITS) as i64,
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_is_stale_when_either_part_is_behind() {
+    fn an_epoch_is_stale_if_either_part_is_older() {
         let epoch = |conf_ver, version| RegionEpoch { conf_ver, version };
         assert!(epoch(1, 2).is_stale(&epoch(2, 2)));
         assert!(epoch(2, 1).is_stale(&epoch(1, 2)));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_survives_the_way_to_one_number_and_back() {
+    fn a_timestamp_round_trips_through_one_number() {
         let ts = Timestamp { physical: 1_700_000_000_123, logical: 262_143, ..Default::default() };
         assert_eq!(Timestamp::from_ts(ts.to_ts()), ts);
         assert_eq!(Timestamp { physical: 1, logical: 2, ..Default::default() }.to_ts(), 262_146);

@@ -1,8 +1,8 @@
-//! The wire: messages and services with kvproto's package names, field names and field numbers
+//! The wire format: messages and services with kvproto's package names, field names and field numbers
 //! (pingcap/kvproto b6cdca1), generated from `proto/*.proto`, plus our own [`tracecontrol`].
 //!
-//! `bytes` fields are `Vec<u8>`. prost drops fields it does not know: a message that must keep them is kept as
-//! bytes by whoever forwards it.
+//! `bytes` fields are `Vec<u8>`. prost drops unknown fields: forward a message as bytes to keep them.
+#![forbid(unsafe_code)]
 
 mod ext;
 

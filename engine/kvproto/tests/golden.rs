@@ -1,9 +1,9 @@
-//! Bytes written by hand from kvproto's field numbers, against what the generated code makes of them.
+//! Compares hand-written bytes, from kvproto's field numbers, with the generated code.
 
 use kvproto::*;
 use prost::Message;
 
-/// `message` must encode to `bytes`, and `bytes` must decode to `message`.
+/// Checks that `message` encodes to `bytes`, and `bytes` decodes to `message`.
 #[track_caller]
 fn golden<M: Message + Default + PartialEq + std::fmt::Debug>(message: M, bytes: &[u8]) {
     assert_eq!(message.encode_to_vec(), bytes);

@@ -5,19 +5,19 @@ use raft_engine::{Command, LogBatch};
 
 use crate::{Error, MessageExtTyped, RAFT_LOG_STATE_KEY, Result};
 
-/// Changes to the log that take effect together.
+/// Log changes that take effect together.
 ///
 /// TiKV: `raft_log_engine::engine::RaftLogBatch`.
 #[derive(Default)]
 pub struct RaftLogBatch {
     pub(crate) batch: LogBatch,
-    /// What is appended, in order, to be checked before it is written.
+    /// Appended runs, in order, to check before the write.
     pub(crate) appended: Vec<Appended>,
-    /// Regions that are cleaned: appends to them follow nothing.
+    /// Cleaned regions: appends to them need no predecessor.
     pub(crate) cleaned: Vec<u64>,
 }
 
-/// One run of entries.
+/// Run of entries.
 pub(crate) struct Appended {
     pub region_id: u64,
     pub first: u64,
@@ -25,17 +25,17 @@ pub(crate) struct Appended {
 }
 
 impl RaftLogBatch {
-    /// An empty batch with room for `capacity` changes.
+    /// Creates an empty batch with room for `capacity` changes.
     pub fn with_capacity(capacity: usize) -> RaftLogBatch {
         RaftLogBatch { batch: LogBatch::with_capacity(capacity), ..RaftLogBatch::default() }
     }
 
-    /// Appends entries; those in the log at their indexes and behind are replaced.
+    /// Appends entries; replaces existing entries from the first new index on.
     pub fn append(&mut self, region_id: u64, entries: Vec<Entry>) -> Result<()> {
         for pair in entries.windows(2) {
-            let (expected, met) = (pair[0].index.saturating_add(1), pair[1].index);
-            if expected != met {
-                return Err(Error::NotContiguous { region_id, expected, met });
+            let (expected, found) = (pair[0].index.saturating_add(1), pair[1].index);
+            if expected != found {
+                return Err(Error::NotContiguous { region_id, expected, found });
             }
         }
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
@@ -45,16 +45,16 @@ impl RaftLogBatch {
         Ok(())
     }
 
-    /// Says that entries in `from..to` are stale. raft-engine drops them by itself when entries are
-    /// appended before them, so nothing needs to be written; it is here because TiKV's writer says it.
+    /// Marks entries in `from..to` as stale. Writes nothing: raft-engine drops them by itself when earlier
+    /// entries are appended. Exists because TiKV's writer calls it.
     pub fn cut_logs(&mut self, _region_id: u64, _from: u64, _to: u64) {}
 
-    /// Puts the region's Raft state.
+    /// Sets the region's Raft state.
     pub fn put_raft_state(&mut self, region_id: u64, state: &RaftLocalState) -> Result<()> {
         Ok(self.batch.put(region_id, RAFT_LOG_STATE_KEY.to_vec(), state.encode_to_vec())?)
     }
 
-    /// Removes everything about the region.
+    /// Removes all data of the region.
     pub fn clean(&mut self, region_id: u64) {
         self.batch.add_command(region_id, Command::Clean);
         self.cleaned.push(region_id);
@@ -65,17 +65,17 @@ impl RaftLogBatch {
         self.batch.add_command(region_id, Command::Compact { index: to });
     }
 
-    /// Bytes that it takes on disk, before compression.
+    /// Returns the bytes on disk, before compression.
     pub fn persist_size(&self) -> usize {
         self.batch.approximate_size()
     }
 
-    /// Whether it changes nothing.
+    /// Whether the batch has no changes.
     pub fn is_empty(&self) -> bool {
         self.batch.is_empty()
     }
 
-    /// Takes over the changes of `other`, behind those of this batch.
+    /// Appends the changes of `other` to this batch.
     pub fn merge(&mut self, mut other: RaftLogBatch) -> Result<()> {
         self.batch.merge(&mut other.batch)?;
         self.appended.append(&mut other.appended);

@@ -10,19 +10,19 @@ const MIB: u64 = 1 << 20;
 /// Options of the log. TiKV: the `[raft-engine]` section.
 #[derive(Debug, Clone)]
 pub struct RaftEngineConfig {
-    /// Whether to make a log where there is none.
+    /// Whether to create a missing log.
     pub create_if_missing: bool,
-    /// Bytes of a log file; each is allocated as a whole.
+    /// Bytes of a log file; allocated at once.
     pub target_file_size: u64,
-    /// Bytes of all log files above which old ones are removed or rewritten.
+    /// Total bytes of log files above which old ones are removed or rewritten.
     pub purge_threshold: u64,
-    /// Bytes of a batch above which it is compressed by LZ4; 0 for never.
+    /// Bytes of a batch above which LZ4 compresses it; 0 for never.
     pub batch_compression_threshold: u64,
-    /// What to do with broken records: by default the tail of the last file is cut off.
+    /// Treatment of broken records; by default the tail of the last file is cut off.
     pub recovery_mode: RecoveryMode,
-    /// Threads that read the files at start.
+    /// Number of threads that read the files at start.
     pub recovery_threads: usize,
-    /// Whether removed files are kept to be written anew.
+    /// Whether removed files are kept for reuse.
     pub enable_log_recycle: bool,
 }
 
@@ -41,7 +41,7 @@ impl Default for RaftEngineConfig {
 }
 
 impl RaftEngineConfig {
-    /// Small files, for tests and for many stores in one process.
+    /// Returns small files, for tests and for many stores in one process.
     pub fn small() -> RaftEngineConfig {
         RaftEngineConfig {
             target_file_size: MIB,

@@ -1,13 +1,13 @@
-//! Conversions between the Raft messages of the `raft` crate and those on the wire, field by field.
+//! Converts Raft messages between the `raft` crate and the wire, field by field.
 //!
-//! `*_from_raft` make kvproto's messages, `*_to_raft` those of the `raft` crate. Bytes move; they are
-//! copied only where others share them. Fields that kvproto does not know are dropped.
+//! `*_from_raft` functions return kvproto's messages, `*_to_raft` functions those of the `raft` crate. Bytes
+//! are moved, and copied only if they are shared. Fields unknown to kvproto are dropped.
 
 use kvproto::eraftpb as wire;
 use protobuf::ProtobufEnum;
 use raft::eraftpb;
 
-/// A number on the wire that names no variant.
+/// A number on the wire without a variant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what}: {value}; it may come from a newer version")]
 pub struct UnknownVariant {
@@ -17,14 +17,14 @@ pub struct UnknownVariant {
     pub value: i32,
 }
 
-/// The result of the conversions that can fail.
+/// Result of the fallible conversions.
 pub type Result<T> = std::result::Result<T, UnknownVariant>;
 
 fn variant<E: ProtobufEnum>(what: &'static str, value: i32) -> Result<E> {
     E::from_i32(value).ok_or(UnknownVariant { what, value })
 }
 
-/// A log entry, for the wire.
+/// Converts a log entry for the wire.
 pub fn entry_from_raft(entry: eraftpb::Entry) -> wire::Entry {
     wire::Entry {
         entry_type: entry.entry_type.value(),
@@ -36,7 +36,7 @@ pub fn entry_from_raft(entry: eraftpb::Entry) -> wire::Entry {
     }
 }
 
-/// A log entry, for Raft.
+/// Converts a log entry for Raft.
 pub fn entry_to_raft(entry: wire::Entry) -> Result<eraftpb::Entry> {
     Ok(eraftpb::Entry {
         entry_type: variant("entry type", entry.entry_type)?,
@@ -49,7 +49,7 @@ pub fn entry_to_raft(entry: wire::Entry) -> Result<eraftpb::Entry> {
     })
 }
 
-/// The members of a group, for the wire.
+/// Converts the members of a group for the wire.
 pub fn conf_state_from_raft(state: eraftpb::ConfState) -> wire::ConfState {
     wire::ConfState {
         voters: state.voters,
@@ -60,7 +60,7 @@ pub fn conf_state_from_raft(state: eraftpb::ConfState) -> wire::ConfState {
     }
 }
 
-/// The members of a group, for Raft.
+/// Converts the members of a group for Raft.
 pub fn conf_state_to_raft(state: wire::ConfState) -> eraftpb::ConfState {
     eraftpb::ConfState {
         voters: state.voters,
@@ -72,7 +72,7 @@ pub fn conf_state_to_raft(state: wire::ConfState) -> eraftpb::ConfState {
     }
 }
 
-/// A snapshot, for the wire.
+/// Converts a snapshot for the wire.
 pub fn snapshot_from_raft(snapshot: eraftpb::Snapshot) -> wire::Snapshot {
     let metadata = snapshot.metadata.into_option().map(|metadata| wire::SnapshotMetadata {
         conf_state: metadata.conf_state.into_option().map(conf_state_from_raft),
@@ -82,7 +82,7 @@ pub fn snapshot_from_raft(snapshot: eraftpb::Snapshot) -> wire::Snapshot {
     wire::Snapshot { data: snapshot.data.into(), metadata }
 }
 
-/// A snapshot, for Raft.
+/// Converts a snapshot for Raft.
 pub fn snapshot_to_raft(snapshot: wire::Snapshot) -> eraftpb::Snapshot {
     let metadata = snapshot.metadata.map(|metadata| eraftpb::SnapshotMetadata {
         conf_state: metadata.conf_state.map(conf_state_to_raft).into(),
@@ -93,17 +93,17 @@ pub fn snapshot_to_raft(snapshot: wire::Snapshot) -> eraftpb::Snapshot {
     eraftpb::Snapshot { data: snapshot.data.into(), metadata: metadata.into(), ..Default::default() }
 }
 
-/// Term, vote and commit index, for the wire.
+/// Converts term, vote and commit index for the wire.
 pub fn hard_state_from_raft(state: eraftpb::HardState) -> wire::HardState {
     wire::HardState { term: state.term, vote: state.vote, commit: state.commit }
 }
 
-/// Term, vote and commit index, for Raft.
+/// Converts term, vote and commit index for Raft.
 pub fn hard_state_to_raft(state: wire::HardState) -> eraftpb::HardState {
     eraftpb::HardState { term: state.term, vote: state.vote, commit: state.commit, ..Default::default() }
 }
 
-/// A message, for the wire.
+/// Converts a message for the wire.
 pub fn message_from_raft(message: eraftpb::Message) -> wire::Message {
     wire::Message {
         msg_type: message.msg_type.value(),
@@ -125,7 +125,7 @@ pub fn message_from_raft(message: eraftpb::Message) -> wire::Message {
     }
 }
 
-/// A message, for Raft.
+/// Converts a message for Raft.
 pub fn message_to_raft(message: wire::Message) -> Result<eraftpb::Message> {
     let entries: Vec<eraftpb::Entry> =
         message.entries.into_iter().map(entry_to_raft).collect::<Result<_>>()?;
@@ -150,7 +150,7 @@ pub fn message_to_raft(message: wire::Message) -> Result<eraftpb::Message> {
     })
 }
 
-/// A change of one member, for the wire.
+/// Converts a change of one member for the wire.
 pub fn conf_change_from_raft(change: eraftpb::ConfChange) -> wire::ConfChange {
     wire::ConfChange {
         change_type: change.change_type.value(),
@@ -160,7 +160,7 @@ pub fn conf_change_from_raft(change: eraftpb::ConfChange) -> wire::ConfChange {
     }
 }
 
-/// A change of one member, for Raft.
+/// Converts a change of one member for Raft.
 pub fn conf_change_to_raft(change: wire::ConfChange) -> Result<eraftpb::ConfChange> {
     Ok(eraftpb::ConfChange {
         change_type: variant("conf change type", change.change_type)?,
@@ -171,7 +171,7 @@ pub fn conf_change_to_raft(change: wire::ConfChange) -> Result<eraftpb::ConfChan
     })
 }
 
-/// A change of several members, for the wire.
+/// Converts a change of several members for the wire.
 pub fn conf_change_v2_from_raft(change: eraftpb::ConfChangeV2) -> wire::ConfChangeV2 {
     let single = |change: eraftpb::ConfChangeSingle| wire::ConfChangeSingle {
         change_type: change.change_type.value(),
@@ -184,7 +184,7 @@ pub fn conf_change_v2_from_raft(change: eraftpb::ConfChangeV2) -> wire::ConfChan
     }
 }
 
-/// A change of several members, for Raft.
+/// Converts a change of several members for Raft.
 pub fn conf_change_v2_to_raft(change: wire::ConfChangeV2) -> Result<eraftpb::ConfChangeV2> {
     let single = |change: wire::ConfChangeSingle| {
         Ok(eraftpb::ConfChangeSingle {
@@ -258,17 +258,17 @@ mod tests {
     }
 
     #[test]
-    fn a_message_survives_both_ways_and_means_the_same() {
+    fn a_message_round_trips_in_both_directions() {
         let raft = message_to_raft(message()).unwrap();
         let read = eraftpb::Message::parse_from_bytes(&message().encode_to_vec()).unwrap();
-        assert_eq!(raft, read, "no field is left out or has another number");
+        assert_eq!(raft, read, "every field is kept and has its number");
         assert_eq!(message_from_raft(raft), message());
         let empty = wire::Message::default();
         assert_eq!(message_from_raft(message_to_raft(empty.clone()).unwrap()), empty);
     }
 
     #[test]
-    fn states_survive_both_ways() {
+    fn states_round_trip() {
         let hard = wire::HardState { term: 1, vote: 2, commit: 3 };
         assert_eq!(hard_state_from_raft(hard_state_to_raft(hard)), hard);
         assert_eq!(conf_state_from_raft(conf_state_to_raft(conf_state())), conf_state());
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn conf_changes_survive_both_ways_and_mean_the_same() {
+    fn conf_changes_round_trip_in_both_directions() {
         let one = wire::ConfChange {
             change_type: wire::ConfChangeType::AddLearnerNode.into(),
             node_id: 4,

@@ -16,7 +16,7 @@ pub struct RaftLogEngine {
 }
 
 impl RaftLogEngine {
-    /// Opens the log in `dir`, or makes one if the options allow. Replays all files.
+    /// Opens the log in `dir`, or creates it if the options allow. Replays all files.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Locked`], [`Error::Corrupt`].
@@ -29,27 +29,27 @@ impl RaftLogEngine {
         Ok(RaftLogEngine { engine: Arc::new(engine) })
     }
 
-    /// Whether `dir` holds a log.
+    /// Whether `dir` contains a log.
     pub fn exists(dir: &Path) -> bool {
         !log_files(dir).is_empty()
     }
 
-    /// The directory.
+    /// Returns the log directory.
     pub fn path(&self) -> &Path {
         Path::new(self.engine.path())
     }
 
-    /// An empty batch with room for `capacity` changes.
+    /// Creates an empty batch with room for `capacity` changes.
     pub fn log_batch(&self, capacity: usize) -> RaftLogBatch {
         RaftLogBatch::with_capacity(capacity)
     }
 
-    /// Writes `batch` and leaves it empty; with `sync` it is on the disk when this returns, together
-    /// with everything written before. Returns the bytes written.
+    /// Writes `batch` and empties it; with `sync` it is on disk on return, together with everything written
+    /// before. Returns the bytes written.
     ///
     /// # Errors
-    /// [`Error::NotContiguous`] where an append would leave a hole or overwrite compacted entries; nothing
-    /// is written then.
+    /// [`Error::NotContiguous`] if an append would leave a hole or overwrite compacted entries; writes
+    /// nothing.
     pub fn consume(&self, batch: &mut RaftLogBatch, sync: bool) -> Result<usize> {
         self.check_appends(batch)?;
         batch.appended.clear();
@@ -57,18 +57,18 @@ impl RaftLogEngine {
         Ok(self.engine.write(&mut batch.batch, sync)?)
     }
 
-    /// raft-engine panics on a hole and on entries below the first index; here it is an error.
+    /// raft-engine panics on a hole and on entries below the first index; return an error instead.
     fn check_appends(&self, batch: &RaftLogBatch) -> Result<()> {
         let mut spans: Vec<(u64, u64, u64)> = Vec::new();
         for append in batch.appended.iter().filter(|a| !batch.cleaned.contains(&a.region_id)) {
-            let (region_id, met) = (append.region_id, append.first);
+            let (region_id, found) = (append.region_id, append.first);
             let at = spans.iter().position(|(id, ..)| *id == region_id);
             let span = at.map(|at| (spans[at].1, spans[at].2)).or_else(|| self.span(region_id));
-            let first = span.map_or(met, |(first, _)| first);
-            let end = span.map_or(met, |(_, last)| last.saturating_add(1));
-            if met < first || met > end {
-                let expected = if met < first { first } else { end };
-                return Err(Error::NotContiguous { region_id, expected, met });
+            let first = span.map_or(found, |(first, _)| first);
+            let end = span.map_or(found, |(_, last)| last.saturating_add(1));
+            if found < first || found > end {
+                let expected = if found < first { first } else { end };
+                return Err(Error::NotContiguous { region_id, expected, found });
             }
             match at {
                 Some(at) => spans[at].2 = append.last,
@@ -82,25 +82,25 @@ impl RaftLogEngine {
         self.first_index(region_id).zip(self.last_index(region_id))
     }
 
-    /// Makes everything written so far survive a crash of the machine.
+    /// Syncs everything written so far to disk.
     pub fn sync(&self) -> Result<()> {
         Ok(self.engine.sync()?)
     }
 
-    /// The region's Raft state.
+    /// Reads the region's Raft state.
     pub fn get_raft_state(&self, region_id: u64) -> Result<Option<RaftLocalState>> {
         let Some(value) = self.engine.get(region_id, RAFT_LOG_STATE_KEY) else { return Ok(None) };
         let state = RaftLocalState::decode(&value[..]);
         state.map(Some).map_err(|source| Error::BadState { region_id, source })
     }
 
-    /// The entry at `index`.
+    /// Reads the entry at `index`.
     pub fn get_entry(&self, region_id: u64, index: u64) -> Result<Option<Entry>> {
         Ok(self.engine.get_entry::<MessageExtTyped>(region_id, index)?)
     }
 
-    /// Appends the entries of `from..to` to `entries`, at most `max_size` bytes of them but at least one.
-    /// Returns how many.
+    /// Appends the entries of `from..to` to `entries`, at most `max_size` bytes but at least one entry.
+    /// Returns the number of entries.
     ///
     /// # Errors
     /// [`Error::EntryCompacted`], [`Error::EntryNotFound`].
@@ -130,18 +130,17 @@ impl RaftLogEngine {
         })
     }
 
-    /// Index of the first entry of the region; none where it has no entries.
+    /// Returns the region's first index; `None` if the region has no entries.
     pub fn first_index(&self, region_id: u64) -> Option<u64> {
         self.engine.first_index(region_id)
     }
 
-    /// Index of the last entry of the region; none where it has no entries.
+    /// Returns the region's last index; `None` if the region has no entries.
     pub fn last_index(&self, region_id: u64) -> Option<u64> {
         self.engine.last_index(region_id)
     }
 
-    /// Removes entries of `from..to`, which means all below `to`: a log has no holes. Returns how many
-    /// there were.
+    /// Removes all entries below `to`, also those below `from`. Returns the number of removed entries.
     pub fn gc(&self, region_id: u64, from: u64, to: u64) -> Result<u64> {
         let Some(first) = self.first_index(region_id) else { return Ok(0) };
         if from >= to || to <= first {
@@ -154,27 +153,27 @@ impl RaftLogEngine {
         Ok(end - first)
     }
 
-    /// Removes everything about the region.
+    /// Removes all data of the region.
     pub fn clean(&self, region_id: u64, sync: bool) -> Result<()> {
         let mut batch = RaftLogBatch::default();
         batch.clean(region_id);
         self.consume(&mut batch, sync).map(|_| ())
     }
 
-    /// Removes or rewrites old files above the threshold. Returns regions that hold old files back: their
-    /// logs should be compacted.
+    /// Removes or rewrites old files above the threshold. Returns the regions that prevent the removal of old
+    /// files: their logs should be compacted.
     pub fn manual_purge(&self) -> Result<Vec<u64>> {
         Ok(self.engine.purge_expired_files()?)
     }
 
-    /// All regions that have anything in the log, ascending.
+    /// Returns the regions with data in the log, ascending.
     pub fn raft_groups(&self) -> Vec<u64> {
         let mut groups = self.engine.raft_groups();
         groups.sort_unstable();
         groups
     }
 
-    /// Calls `visit` with each region that has anything in the log, until it fails.
+    /// Calls `visit` with each region that has data in the log, until `visit` fails.
     pub fn for_each_raft_group<E: From<Error>>(
         &self,
         mut visit: impl FnMut(u64) -> std::result::Result<(), E>,
@@ -186,7 +185,7 @@ impl RaftLogEngine {
     pub fn scan_entries(&self, region_id: u64, mut visit: impl FnMut(Entry) -> Result<bool>) -> Result<()> {
         let Some((first, last)) = self.span(region_id) else { return Ok(()) };
         for index in first..=last {
-            // An entry may be compacted meanwhile.
+            // A concurrent compaction may have removed the entry.
             if let Some(entry) = self.get_entry(region_id, index)?
                 && !visit(entry)?
             {
@@ -196,7 +195,7 @@ impl RaftLogEngine {
         Ok(())
     }
 
-    /// Bytes of all log files.
+    /// Returns the bytes of all log files.
     pub fn get_engine_size(&self) -> u64 {
         self.engine.get_used_size() as u64
     }
@@ -208,7 +207,7 @@ impl std::fmt::Debug for RaftLogEngine {
     }
 }
 
-/// Names of the log files in `dir`, in the order of replay.
+/// Returns the names of the log files in `dir`, in replay order.
 fn log_files(dir: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -231,7 +230,7 @@ fn open_error(dir: &Path, error: raft_engine::Error) -> Error {
     }
 }
 
-/// raft-engine's message does not say which file: the first one that does not read to its end.
+/// Finds the first file that cannot be read to its end, since raft-engine's message names no file.
 fn first_corrupt_file(dir: &Path) -> Option<String> {
     let is_corrupt = |name: &String| match Engine::dump(&dir.join(name)) {
         Ok(mut items) => items.any(|item| item.is_err()),

@@ -1,21 +1,21 @@
 use std::{path::PathBuf, result};
 
-/// What can go wrong with the Raft log.
+/// Error of the Raft log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such directory, or it holds no log.
-    #[error("expected a Raft log in {dir}, met no *.raftlog file; check the path or allow to create one")]
+    /// The directory is missing or contains no log.
+    #[error("expected a Raft log in {dir}, found no *.raftlog file; check the path or allow to create one")]
     Missing {
         /// The log's directory.
         dir: PathBuf,
     },
-    /// raft-engine takes paths in UTF-8 only.
-    #[error("expected a path in UTF-8, met {dir:?}")]
+    /// raft-engine accepts only paths in UTF-8.
+    #[error("expected a path in UTF-8, found {dir:?}")]
     BadPath {
         /// The log's directory.
         dir: PathBuf,
     },
-    /// Somebody else has the log open.
+    /// Another process has the log open.
     #[error(
         "Raft log in {dir} is locked: another process (or this one) has it open; stop it first: {detail}"
     )]
@@ -28,55 +28,55 @@ pub enum Error {
     /// A file cannot be replayed.
     #[error(
         "corrupt Raft log in {dir}, file {}: {detail}; keep a copy, then open it with a more tolerant recovery mode",
-        .file.as_deref().unwrap_or("not found out")
+        .file.as_deref().unwrap_or("unknown")
     )]
     Corrupt {
         /// The log's directory.
         dir: PathBuf,
-        /// The file, as far as it can be told.
+        /// The corrupt file, if it was found.
         file: Option<String>,
         /// raft-engine's message.
         detail: String,
     },
-    /// Entries below the first index were asked for.
+    /// Entries below the first index were requested.
     #[error("entries of region {region_id} from index {index} are compacted, the first is {first}")]
     EntryCompacted {
         /// The region.
         region_id: u64,
-        /// The index asked for.
+        /// The requested index.
         index: u64,
-        /// The first index there is.
+        /// The first existing index.
         first: u64,
     },
-    /// Entries above the last index were asked for.
-    #[error("entries of region {region_id} up to index {end} are not there, the last is {last}")]
+    /// Entries above the last index were requested.
+    #[error("entries of region {region_id} up to index {end} are missing, the last is {last}")]
     EntryNotFound {
         /// The region.
         region_id: u64,
-        /// The end asked for, exclusive.
+        /// The requested end, exclusive.
         end: u64,
-        /// The last index there is; 0 for none.
+        /// The last existing index; 0 for none.
         last: u64,
     },
-    /// Entries whose indexes do not follow each other, or the log.
-    #[error("entries of region {region_id} must be contiguous: expected index {expected}, met {met}")]
+    /// The indexes of the entries leave a gap or overlap.
+    #[error("entries of region {region_id} must be contiguous: expected index {expected}, found {found}")]
     NotContiguous {
         /// The region.
         region_id: u64,
-        /// The index that would follow, or the least allowed.
+        /// The next index, or the smallest allowed one.
         expected: u64,
-        /// The index that was met.
-        met: u64,
+        /// The index found.
+        found: u64,
     },
-    /// A state that does not decode.
+    /// Undecodable state.
     #[error("Raft state of region {region_id} is no valid RaftLocalState: {source}")]
     BadState {
         /// The region.
         region_id: u64,
-        /// Why.
+        /// Cause.
         source: prost::DecodeError,
     },
-    /// A script that repairs is not what it should be.
+    /// Invalid repair script.
     #[error("the script: {0}")]
     Script(String),
     /// raft-engine's own error.
@@ -84,5 +84,5 @@ pub enum Error {
     Engine(#[from] raft_engine::Error),
 }
 
-/// The result of this crate's functions.
+/// Result of this crate's functions.
 pub type Result<T> = result::Result<T, Error>;

@@ -1,6 +1,7 @@
 //! The Raft log: raft-engine with TiKV's keys, and conversions of Raft's messages.
 //!
 //! Mirrors `components/raft_log_engine`.
+#![forbid(unsafe_code)]
 
 mod batch;
 mod config;
@@ -16,10 +17,10 @@ pub use error::{Error, Result};
 pub use raft_engine::{PerfContext as RaftEnginePerfContext, take_perf_context};
 pub use repair::{RepairQueue, unsafe_repair};
 
-/// The key of a region's `RaftLocalState` within its group. TiKV: `RAFT_LOG_STATE_KEY`.
+/// Key of a region's `RaftLocalState` within its group. TiKV: `RAFT_LOG_STATE_KEY`.
 const RAFT_LOG_STATE_KEY: &[u8] = b"R";
 
-/// Tells raft-engine how Raft's entries are numbered.
+/// Provides the index of Raft entries to raft-engine.
 #[derive(Clone)]
 struct MessageExtTyped;
 

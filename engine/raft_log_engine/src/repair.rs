@@ -1,4 +1,4 @@
-//! Rewrites log files by a script that says which of their items stay. TiKV: `raft_engine::Engine::unsafe_repair`.
+//! Rewrites log files by a script that selects which items stay. TiKV: `raft_engine::Engine::unsafe_repair`.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,10 +9,10 @@ use raft_engine::{Engine, env::DefaultFileSystem, internals::LogQueue};
 
 use crate::{Error, Result};
 
-/// Functions that a script may define, and how many arguments each is given.
+/// Functions that a script may define, with their numbers of arguments.
 const FILTERS: [(&str, usize); 3] = [("filter_append", 7), ("filter_compact", 6), ("filter_clean", 5)];
 
-/// Which files are rewritten.
+/// Files to rewrite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RepairQueue {
     /// `*.raftlog`.
@@ -22,10 +22,10 @@ pub enum RepairQueue {
     All,
 }
 
-/// Rewrites the files in `dir` that `script`, in Rhai, leaves something out of. Nobody else may have it open.
+/// Rewrites the files in `dir` from which the Rhai `script` omits items. The log must not be open elsewhere.
 ///
 /// # Errors
-/// If the script is not valid or returns something other than 0, 1 or 2, or if files cannot be read or written.
+/// An invalid script, a result other than 0, 1 or 2, or a file that cannot be read or written.
 pub fn unsafe_repair(dir: &Path, queue: RepairQueue, script: &str) -> Result<()> {
     check(script)?;
     let queue = match queue {
@@ -41,16 +41,16 @@ pub fn unsafe_repair(dir: &Path, queue: RepairQueue, script: &str) -> Result<()>
             script.to_owned(),
         )
     };
-    // raft-engine panics at a script's result that it does not know.
+    // raft-engine panics on an unknown result of the script.
     match catch_unwind(AssertUnwindSafe(repair)) {
         Ok(done) => Ok(done?),
         Err(_) => Err(Error::Script(
-            "its functions must return 0 (keep both), 1 (leave the new item out) or 2 (leave the old ones out)".into(),
+            "its functions must return 0 (keep both), 1 (omit the new item) or 2 (omit the old ones)".into(),
         )),
     }
 }
 
-/// Fails unless `script` is one that [`unsafe_repair`] can run.
+/// Checks that [`unsafe_repair`] can run `script`.
 fn check(script: &str) -> Result<()> {
     let engine = rhai::Engine::new();
     let ast = engine.compile(script).map_err(|e| Error::Script(e.to_string()))?;
@@ -62,13 +62,13 @@ fn check(script: &str) -> Result<()> {
         };
         filters += 1;
         if function.params.len() != *arguments {
-            let met = function.params.len();
-            return Err(Error::Script(format!("{name} must take {arguments} arguments, it takes {met}")));
+            let found = function.params.len();
+            return Err(Error::Script(format!("expected {name} with {arguments} arguments, found {found}")));
         }
     }
     if filters == 0 {
         let names = FILTERS.map(|(name, _)| name).join(", ");
-        return Err(Error::Script(format!("expected at least one of the functions {names}, met none")));
+        return Err(Error::Script(format!("expected at least one of the functions {names}, found none")));
     }
     Ok(())
 }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_means_nothing_is_told_and_the_files_stay() {
+    fn an_unknown_result_is_refused_and_the_files_stay() {
         let dir = tempfile::tempdir().unwrap();
         let engine = RaftLogEngine::open(dir.path(), &RaftEngineConfig::default()).unwrap();
         let mut batch = engine.log_batch(1);

@@ -1,4 +1,4 @@
-//! The Raft log as others use it.
+//! Tests of the Raft log through its public API.
 
 use std::{
     fs::{self, OpenOptions},
@@ -70,7 +70,7 @@ fn entries_and_states_survive_a_reopen() {
 }
 
 #[test]
-fn fetching_keeps_to_its_bounds() {
+fn a_fetch_stays_within_its_bounds() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path());
     append(&engine, 1, entries(6..16, 5)).unwrap();
@@ -108,11 +108,11 @@ fn holes_are_an_error_and_write_nothing() {
     let engine = open(dir.path());
     append(&engine, 1, entries(6..8, 5)).unwrap();
     let hole = append(&engine, 1, entries(9..10, 5));
-    assert!(matches!(hole, Err(Error::NotContiguous { region_id: 1, expected: 8, met: 9 })));
+    assert!(matches!(hole, Err(Error::NotContiguous { region_id: 1, expected: 8, found: 9 })));
     let below = append(&engine, 1, entries(5..6, 5));
-    assert!(matches!(below, Err(Error::NotContiguous { expected: 6, met: 5, .. })));
+    assert!(matches!(below, Err(Error::NotContiguous { expected: 6, found: 5, .. })));
     let inside = append(&engine, 1, [entries(8..9, 5), entries(10..11, 5)].concat());
-    assert!(matches!(inside, Err(Error::NotContiguous { expected: 9, met: 10, .. })));
+    assert!(matches!(inside, Err(Error::NotContiguous { expected: 9, found: 10, .. })));
     assert_eq!(engine.last_index(1), Some(7));
     let mut batch = engine.log_batch(2);
     batch.append(1, entries(8..9, 5)).unwrap();
@@ -122,7 +122,7 @@ fn holes_are_an_error_and_write_nothing() {
 }
 
 #[test]
-fn a_cleaned_region_may_start_anew_anywhere() {
+fn a_cleaned_region_may_start_at_any_index() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path());
     append(&engine, 1, entries(6..8, 5)).unwrap();
@@ -140,7 +140,7 @@ fn a_cleaned_region_may_start_anew_anywhere() {
 }
 
 #[test]
-fn gc_removes_what_is_below() {
+fn gc_removes_the_entries_below() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path());
     append(&engine, 1, entries(6..16, 5)).unwrap();
@@ -157,7 +157,7 @@ fn gc_removes_what_is_below() {
 }
 
 #[test]
-fn purging_removes_files_and_names_who_holds_them() {
+fn a_purge_names_the_regions_that_keep_old_files() {
     let dir = TempDir::new().unwrap();
     let config = RaftEngineConfig {
         target_file_size: 1 << 12,
@@ -174,14 +174,14 @@ fn purging_removes_files_and_names_who_holds_them() {
     engine.gc(1, 0, 2005).unwrap();
     engine.manual_purge().unwrap();
     assert!(engine.get_engine_size() < before / 2, "{before} -> {}", engine.get_engine_size());
-    assert_eq!(engine.last_index(2), Some(7), "what others need is kept");
+    assert_eq!(engine.last_index(2), Some(7), "entries of other regions are kept");
     drop(engine);
     let engine = RaftLogEngine::open(dir.path(), &config).unwrap();
     assert_eq!((engine.last_index(1), engine.last_index(2)), (Some(2005), Some(7)));
 }
 
 #[test]
-fn a_second_opener_is_told() {
+fn a_second_open_is_refused() {
     let dir = TempDir::new().unwrap();
     let _engine = open(dir.path());
     let second = RaftLogEngine::open(dir.path(), &RaftEngineConfig::small());
@@ -189,7 +189,7 @@ fn a_second_opener_is_told() {
 }
 
 #[test]
-fn nothing_is_made_where_nothing_may_be() {
+fn open_creates_no_log_if_that_is_not_allowed() {
     let dir = TempDir::new().unwrap();
     let gone = dir.path().join("gone");
     let config = RaftEngineConfig { create_if_missing: false, ..RaftEngineConfig::small() };
@@ -220,7 +220,7 @@ fn a_corrupt_file_is_named() {
             assert_eq!(at, dir.path());
             assert!(!detail.is_empty());
         }
-        other => panic!("expected Corrupt, met {other:?}"),
+        other => panic!("expected Corrupt, found {other:?}"),
     }
     // TiKV's mode cuts the tail off.
     assert_eq!(open(dir.path()).last_index(1), None);

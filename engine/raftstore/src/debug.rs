@@ -1,4 +1,4 @@
-//! What tikv-ctl and the status server ask: region states, from disk or from their owner.
+//! Region states for tikv-ctl and the status server, from disk or from the peer itself.
 use std::collections::HashMap;
 
 use engine_rocks::{CF_RAFT, RocksEngine};
@@ -14,22 +14,22 @@ use crate::{
     store::{ConsistencyVerdict, Engines},
 };
 
-/// A region as its peer knows it. TiKV: `raftstore::store::region_meta::RegionMeta`.
+/// Region state as its peer reports it. TiKV: `raftstore::store::region_meta::RegionMeta`.
 #[derive(Clone, Debug)]
 pub struct RegionMeta {
     pub region: Region,
-    /// Raft's state, as probes show it.
+    /// Raft state, as probes show it.
     pub raft: RaftProbe,
     pub apply_state: RaftApplyState,
     pub applied_term: u64,
     pub approximate_size: u64,
-    /// What a leader knows of its followers beyond the probe, by peer.
+    /// Replication flow to each follower, by peer id; filled on a leader.
     pub flows: HashMap<u64, PeerFlow>,
-    /// What the last consistency check said of this peer.
+    /// Result of the last consistency check for this peer.
     pub consistency: Option<ConsistencyVerdict>,
 }
 
-/// How messages to a follower flow.
+/// Message flow to one follower.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerFlow {
     pub paused: bool,
@@ -38,7 +38,7 @@ pub struct PeerFlow {
     pub recent_active: bool,
 }
 
-/// The three states of a region on disk. TiKV: `debug::RegionInfo`.
+/// The three persisted states of a region. TiKV: `debug::RegionInfo`.
 #[derive(Clone, Debug, Default)]
 pub struct RegionInfo {
     pub raft_local_state: Option<RaftLocalState>,
@@ -46,7 +46,7 @@ pub struct RegionInfo {
     pub region_local_state: Option<RegionLocalState>,
 }
 
-/// A summary that goes into JSON.
+/// Region summary for JSON output.
 #[derive(Clone, Debug, Serialize)]
 pub struct RegionSummary {
     pub region_id: u64,
@@ -66,7 +66,7 @@ impl From<&RegionMeta> for RegionSummary {
     }
 }
 
-/// The states of a region.
+/// Reads the states of a region.
 ///
 /// # Errors
 /// [`Error::RegionNotFound`] if the store has none of them.
@@ -82,7 +82,7 @@ pub fn region_info(engines: &Engines, region_id: u64) -> Result<RegionInfo> {
     if nothing { Err(Error::RegionNotFound(region_id)) } else { Ok(info) }
 }
 
-/// The local states of all regions, tombstones included, by id.
+/// Reads the local states of all regions, tombstones included, by region id.
 pub fn all_regions(kv: &RocksEngine) -> Result<Vec<RegionLocalState>> {
     let mut states = Vec::new();
     kv.scan_cf(CF_RAFT, keys::REGION_META_MIN_KEY, keys::REGION_META_MAX_KEY, |key, value| {

@@ -1,7 +1,7 @@
 //! Errors of the RaftStore; those a client must act on become region errors.
 use kvproto::{errorpb, metapb};
 
-/// What can go wrong with a request, a message or the store itself.
+/// Error of a request, a message or the store itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("raft entry is too large, region {region_id}, entry size {entry_size}; split the write")]
@@ -61,7 +61,7 @@ impl Error {
     }
 }
 
-/// The region error a client gets.
+/// Converts to the region error sent to the client.
 impl From<Error> for errorpb::Error {
     fn from(err: Error) -> errorpb::Error {
         let mut pb = errorpb::Error { message: err.to_string(), ..Default::default() };

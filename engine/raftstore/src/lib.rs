@@ -1,7 +1,8 @@
-//! RaftStore: many Raft groups in one store, each a pair of FSMs - one for its log, one for its data.
+//! RaftStore: many Raft groups in one store. Each peer is a pair of FSMs: one for its log, one for its data.
 //!
-//! Mirrors tikv/tikv `components/raftstore` and `components/batch-system`. Consensus is the `raft` crate's; the log is
-//! in raft-engine; region states and data are in RocksDB. What the server needs is re-exported in [`store`].
+//! Mirrors tikv/tikv `components/raftstore` and `components/batch-system`. The `raft` crate implements
+//! consensus, raft-engine stores the log, RocksDB stores region states and data. [`store`] re-exports the
+//! server's API.
 
 pub mod batch_system;
 pub mod debug;

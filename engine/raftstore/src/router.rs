@@ -1,4 +1,4 @@
-//! The way into the RaftStore. Mirrors `raftstore::router::{RaftStoreRouter, ServerRaftStoreRouter}`.
+//! Entry point to the RaftStore. Mirrors `raftstore::router::{RaftStoreRouter, ServerRaftStoreRouter}`.
 use futures::channel::oneshot;
 use kvproto::{metapb, raft_cmdpb::RaftCmdRequest, raft_serverpb::RaftMessage};
 use raft::SnapshotStatus;
@@ -19,11 +19,11 @@ use crate::{
 pub struct RaftRouter {
     router: Router<PeerFsm, StoreFsm>,
     store_id: u64,
-    /// Messages of one peer above which commands and Raft messages are turned away.
+    /// Number of queued messages of one peer above which commands and Raft messages are rejected.
     notify_capacity: usize,
 }
 
-/// Why a peer did not take a message.
+/// Reason why a peer rejected a message.
 enum Rejected {
     Absent(PeerMsg),
     Full(PeerMsg),
@@ -34,7 +34,7 @@ impl RaftRouter {
         Self { router, store_id, notify_capacity }
     }
 
-    /// What may get lost: not to a mailbox that is full.
+    /// Sends a message that may get lost; rejects it if the mailbox is full.
     fn try_send(&self, region_id: u64, msg: PeerMsg) -> std::result::Result<(), Rejected> {
         match self.router.mailbox(region_id) {
             None => Err(Rejected::Absent(msg)),
@@ -55,15 +55,15 @@ impl RaftRouter {
         self.store_id
     }
 
-    /// Sends a command to its region's peer; the callback is called in every case.
+    /// Sends a command to its region's peer; always calls the callback.
     ///
     /// # Errors
-    /// [`Error::RegionNotFound`], or [`Error::Transport`] of a peer that has too many messages; the callback got it too.
+    /// [`Error::RegionNotFound`], or [`Error::Transport`] if the mailbox is full; the callback gets it too.
     pub fn send_command(&self, request: RaftCmdRequest, callback: Callback, req: Req) -> Result<()> {
         self.send_write(request, callback, req, None)
     }
 
-    /// As [`RaftRouter::send_command`]; past `deadline` it is not proposed any more, but refused as TiKV refuses it.
+    /// Like [`RaftRouter::send_command`]; after `deadline` the peer refuses the command with TiKV's error.
     pub fn send_write(
         &self,
         request: RaftCmdRequest,
@@ -76,7 +76,7 @@ impl RaftRouter {
         self.send(RaftCommand { send_time: EngineClock::now(), request, callback, req, deadline })
     }
 
-    /// As [`RaftRouter::send_command`], for a read, which does not become a log entry.
+    /// Like [`RaftRouter::send_command`], for a read, which does not become a log entry.
     pub fn send_read(&self, request: RaftCmdRequest, callback: Callback, req: Req) -> Result<()> {
         self.send(RaftCommand { send_time: EngineClock::now(), request, callback, req, deadline: None })
     }
@@ -95,7 +95,7 @@ impl RaftRouter {
         Err(why(region_id))
     }
 
-    /// A message from another store's peer: to its peer here, or to the store if there is none yet.
+    /// Routes a message from another store to its peer, or to the store if the peer does not exist yet.
     pub fn send_raft_message(&self, msg: RaftMessage) -> Result<()> {
         let region_id = msg.region_id;
         let unsent = match self.try_send(region_id, PeerMsg::RaftMessage(Box::new(msg))) {
@@ -117,7 +117,7 @@ impl RaftRouter {
         self.send_peer(region_id, PeerMsg::Significant(msg))
     }
 
-    /// Wakes a parked peer, once its gate is released.
+    /// Returns a function that wakes a parked peer once its gate is released.
     pub(crate) fn waker(&self, region_id: u64) -> impl FnOnce() + Send + 'static + use<> {
         let router = self.router.clone();
         move || {
@@ -131,18 +131,18 @@ impl RaftRouter {
         self.router.send(region_id, msg).map_err(|_| Error::RegionNotFound(region_id))
     }
 
-    /// A message to `to_peer_id` of the region could not be sent.
+    /// Reports that a message to `to_peer_id` of the region could not be sent.
     pub fn report_unreachable(&self, region_id: u64, to_peer_id: u64) -> Result<()> {
         self.significant_send(region_id, SignificantMsg::Unreachable { to_peer_id })
     }
 
-    /// Nothing reaches that store now.
+    /// Reports that a store is unreachable.
     pub fn report_store_unreachable(&self, store_id: u64) {
-        // At shutdown nobody needs to know.
+        // At shutdown no FSM needs this report.
         let _ = self.router.send_control(StoreMsg::StoreUnreachable { store_id });
     }
 
-    /// What became of a snapshot that was sent to `to_peer_id`.
+    /// Reports the outcome of a snapshot sent to `to_peer_id`.
     pub fn report_snapshot_status(
         &self,
         region_id: u64,
@@ -152,35 +152,35 @@ impl RaftRouter {
         self.significant_send(region_id, SignificantMsg::SnapshotStatus { to_peer_id, status })
     }
 
-    /// Asks the region's leader here to hand over to the peer `to`.
+    /// Asks the region's leader on this store to transfer leadership to the peer `to`.
     pub fn transfer_leader(&self, region_id: u64, to: metapb::Peer) -> Result<()> {
         self.send_casual_msg(region_id, CasualMessage::TransferLeader { to })
     }
 
-    /// Removes a peer and its data, as PD says that it does not belong to its region any more.
+    /// Removes a peer and its data after PD reported that it no longer belongs to its region.
     pub fn destroy_peer(&self, region_id: u64, peer_id: u64) -> Result<()> {
         self.send_peer(region_id, PeerMsg::Destroy { to_peer_id: peer_id })
     }
 
-    /// Asks the region's peer here to publish its Raft state to the session.
+    /// Asks the region's peer on this store to publish its Raft state to the session.
     pub fn publish_probe(&self, region_id: u64) -> Result<()> {
         self.send_casual_msg(region_id, CasualMessage::PublishProbe)
     }
 
-    /// The peer's state by its own account; none if it is gone.
+    /// Asks the peer for its state; `None` if the peer is gone.
     pub async fn query_region_meta(&self, region_id: u64) -> Option<RegionMeta> {
         let (tx, rx) = oneshot::channel();
         self.significant_send(region_id, SignificantMsg::QueryMeta(tx)).ok()?;
         rx.await.ok()
     }
 
-    /// Ends all peers after an error that leaves no safe way on: other stores take over, clients are sent there.
+    /// Stops all peers after an unrecoverable error, so that other stores take over.
     pub(crate) fn stop_store(&self, why: &str) {
         log::error!("store {} stops serving: {why}", self.store_id);
         self.router.close_all();
     }
 
-    /// Ids of the regions that have a peer here.
+    /// Returns the ids of the regions with a peer on this store.
     pub fn region_ids(&self) -> Vec<u64> {
         let mut ids = self.router.addresses();
         ids.sort_unstable();

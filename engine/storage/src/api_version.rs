@@ -1,14 +1,14 @@
-//! Which requests this store takes, by the API version that they name.
+//! Checks the API version of requests against the version of this store.
 //!
 //! Mirrors `Storage::check_api_version` and `CommandKind` of `src/storage`.
 use kvproto::kvrpcpb::{ApiVersion, Context};
 
 use crate::errors::{Error, ErrorInner, Result};
 
-/// What the store keeps: keys as they come, values without a TTL.
+/// API version of this store: unencoded keys, values without a TTL.
 const STORAGE_API_VERSION: ApiVersion = ApiVersion::V1;
 
-/// The commands whose API version is checked, under TiKV's names.
+/// Commands whose API version is checked, under TiKV's names.
 #[allow(non_camel_case_types)] // TiKV's names, which clients see in errors
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandKind {
@@ -33,7 +33,7 @@ pub enum CommandKind {
 }
 
 impl CommandKind {
-    /// The first byte of the keys of API V2 that the command is for. TiKV: `api_version::keyspace`.
+    /// Returns the first byte of the command's keys in API V2. TiKV: `api_version::keyspace`.
     fn key_mode(self) -> u8 {
         use CommandKind::*;
         match self {
@@ -45,11 +45,11 @@ impl CommandKind {
     }
 }
 
-/// Takes requests of the store's own version, and those of API V2 whose keys all are of the command's mode: what a client
-/// keeps in a keyspace has nothing but longer keys here. TiKV of API V1 refuses those, too.
+/// Accepts requests of the store's own version, and API V2 requests whose keys all have the command's mode:
+/// the keys of a keyspace are only longer keys here. TiKV refuses other requests on API V1, too.
 ///
 /// # Errors
-/// `ApiVersionNotMatched` for all others.
+/// `ApiVersionNotMatched` for all other requests.
 pub(crate) fn check_api_version<'a>(
     ctx: &Context,
     cmd: CommandKind,
@@ -58,7 +58,7 @@ pub(crate) fn check_api_version<'a>(
     check(ctx, cmd, |mode| keys.into_iter().all(|key| key.first() == Some(&mode)))
 }
 
-/// As [`check_api_version`], of ranges from a lower bound to an upper one. TiKV: `ApiV2::parse_range_mode`.
+/// Like [`check_api_version`], for ranges from a lower to an upper bound. TiKV: `ApiV2::parse_range_mode`.
 pub(crate) fn check_api_version_ranges<'a>(
     ctx: &Context,
     cmd: CommandKind,
@@ -90,14 +90,14 @@ fn check(ctx: &Context, cmd: CommandKind, well_formed: impl FnOnce(u8) -> bool) 
 mod tests {
     use super::*;
 
-    fn of(api_version: i32) -> Context {
+    fn context(api_version: i32) -> Context {
         Context { api_version, ..Default::default() }
     }
 
     #[test]
-    fn a_version_that_the_store_has_not_is_refused() {
+    fn another_api_version_is_refused() {
         let check =
-            |api_version, key: &[u8]| check_api_version(&of(api_version), CommandKind::raw_get, [key]);
+            |api_version, key: &[u8]| check_api_version(&context(api_version), CommandKind::raw_get, [key]);
         assert!(check(0, b"k").is_ok());
         for key in [&b"k"[..], b"", b"x\0\0\0k", b"t\0\0\0k"] {
             assert_eq!(
@@ -110,12 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_a_keyspace_are_taken() {
-        assert!(check_api_version(&of(2), CommandKind::raw_get, [&b"r\0\0\0k"[..]]).is_ok());
-        assert!(check_api_version(&of(2), CommandKind::get, [&b"x\0\0\0k"[..], b"x"]).is_ok());
-        assert!(check_api_version(&of(2), CommandKind::get, [&b"x\0\0\0k"[..], b"k"]).is_err());
+    fn keys_of_a_keyspace_are_accepted() {
+        assert!(check_api_version(&context(2), CommandKind::raw_get, [&b"r\0\0\0k"[..]]).is_ok());
+        assert!(check_api_version(&context(2), CommandKind::get, [&b"x\0\0\0k"[..], b"x"]).is_ok());
+        assert!(check_api_version(&context(2), CommandKind::get, [&b"x\0\0\0k"[..], b"k"]).is_err());
         let range = |start: &'static [u8], end: &'static [u8]| {
-            check_api_version_ranges(&of(2), CommandKind::raw_scan, [(start, end)])
+            check_api_version_ranges(&context(2), CommandKind::raw_scan, [(start, end)])
         };
         assert!(range(b"r\0\0\0", b"r\0\0\x01").is_ok() && range(b"r", b"s").is_ok());
         for (start, end) in [(&b"r"[..], &b""[..]), (b"", b"s"), (b"r", b"s\0"), (b"q", b"r")] {

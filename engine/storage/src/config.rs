@@ -1,24 +1,24 @@
-//! How much of everything the storage layer takes.
+//! Configuration of the storage layer.
 //!
 //! Mirrors `src/storage/config.rs` and `[readpool.unified]`.
 
-/// TiKV's keys and defaults.
+/// Settings under TiKV's keys, with TiKV's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// `storage.scheduler-concurrency`: slots of the latches, rounded up to a power of two.
+    /// `storage.scheduler-concurrency`: number of latch slots, rounded up to a power of two.
     pub scheduler_concurrency: usize,
-    /// `storage.scheduler-worker-pool-size`: threads that run commands.
+    /// `storage.scheduler-worker-pool-size`: number of threads that run commands.
     pub scheduler_worker_pool_size: usize,
-    /// `storage.scheduler-pending-write-threshold`, in bytes: above it commands are turned away.
+    /// `storage.scheduler-pending-write-threshold`, in bytes: the scheduler rejects commands above it.
     pub scheduler_pending_write_threshold: usize,
     /// `storage.max-key-size`, in bytes of the encoded key.
     pub max_key_size: usize,
-    /// Whether clients may commit by prewrite alone (async commit), or in one phase. Without: two phases.
+    /// Whether clients may use async commit or one-phase commit; otherwise all use two phases.
     pub enable_async_commit: bool,
     pub enable_one_pc: bool,
     /// `readpool.unified.max-thread-count`.
     pub read_pool_threads: usize,
-    /// `readpool.unified.max-tasks-per-worker`: above it reads are turned away.
+    /// `readpool.unified.max-tasks-per-worker`: the read pool rejects reads above it.
     pub max_tasks_per_worker: usize,
 }
 

@@ -1,4 +1,4 @@
-//! When a request has taken too long, by engine time: a held request never does.
+//! Deadline of a request in engine time, which stands still while a request is held.
 //!
 //! Mirrors `components/tikv_util/src/deadline.rs`.
 use std::time::Duration;
@@ -8,20 +8,20 @@ use tracepoints::{EngineClock, clock::EngineInstant};
 
 use crate::errors::{ErrorInner, Result};
 
-/// For requests that do not say.
+/// Limit of a request without its own limit.
 const DEFAULT_EXECUTION_DURATION_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A point in engine time.
+/// Deadline in engine time.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     at: EngineInstant,
-    /// Whether the client said so.
+    /// Whether the client set a limit.
     limited: bool,
 }
 
 impl Deadline {
-    /// That of a request that has just arrived.
-    pub fn of(ctx: &Context) -> Self {
+    /// Computes the deadline of a request that arrives now.
+    pub fn from_context(ctx: &Context) -> Self {
         let limit = match ctx.max_execution_duration_ms {
             0 => DEFAULT_EXECUTION_DURATION_LIMIT,
             ms => Duration::from_millis(ms),
@@ -37,7 +37,7 @@ impl Deadline {
         self.limited
     }
 
-    /// Real time may run ahead of engine time: looks again until engine time is there.
+    /// Waits until the deadline has passed. Engine time may be slower than real time: sleeps repeatedly.
     pub(crate) async fn passed(self) {
         while self.check().is_ok() {
             let left = self.at.saturating_since(EngineClock::now());
@@ -45,8 +45,10 @@ impl Deadline {
         }
     }
 
+    /// Checks the deadline.
+    ///
     /// # Errors
-    /// `DeadlineExceeded` once it is over.
+    /// `DeadlineExceeded` after the deadline.
     pub fn check(self) -> Result<()> {
         if EngineClock::now() > self.at { Err(ErrorInner::DeadlineExceeded.into()) } else { Ok(()) }
     }

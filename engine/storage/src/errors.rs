@@ -1,4 +1,4 @@
-//! Errors of the storage layer, and what clients get to see of them.
+//! Errors of the storage layer and their form for clients.
 //!
 //! Mirrors `src/storage/errors.rs`.
 use kvproto::{
@@ -9,12 +9,12 @@ use txn_types::{KvPair, TimeStamp};
 
 use crate::{api_version::CommandKind, concurrency_manager::InvalidMaxTsUpdate, mvcc};
 
-/// A bound of a range, as TiKV's errors show it.
-fn shown(key: &Option<Vec<u8>>) -> String {
+/// Formats a bound of a range like TiKV's errors.
+fn format_bound(key: &Option<Vec<u8>>) -> String {
     key.as_ref().map_or_else(|| "(none)".into(), |key| keys::hex_upper(key))
 }
 
-/// TiKV: `storage::ErrorInner`, `txn::ErrorInner`.
+/// Error of a command or read. TiKV: `storage::ErrorInner`, `txn::ErrorInner`.
 #[derive(Debug, thiserror::Error)]
 pub enum ErrorInner {
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub enum ErrorInner {
     KeyTooLarge { size: usize, limit: usize },
     #[error("invalid cf name: {0}; expected default, lock or write")]
     InvalidCf(String),
-    /// A later read may have been answered by the leader before this one; PD is being asked.
+    /// An earlier leader may have answered a later read; max_ts waits for PD's timestamp.
     #[error(
         "prewrite encounters a max_ts of region {region_id} that is not synchronized, start_ts: {start_ts}"
     )]
@@ -55,7 +55,7 @@ pub enum ErrorInner {
     ApiVersionNotMatched { cmd: CommandKind, storage_api_version: ApiVersion, req_api_version: ApiVersion },
     #[error(
         "Request range exceeds bound, request range:[{}, {}), physical bound:[{}, {})",
-        shown(.start), shown(.end), shown(.lower_bound), shown(.upper_bound)
+        format_bound(.start), format_bound(.end), format_bound(.lower_bound), format_bound(.upper_bound)
     )]
     InvalidReqRange {
         start: Option<Vec<u8>>,
@@ -69,7 +69,7 @@ pub enum ErrorInner {
     Other(String),
 }
 
-/// Boxed, since it travels in every result.
+/// Boxed, because every result carries it.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(#[from] pub Box<ErrorInner>);
@@ -105,16 +105,16 @@ impl From<InvalidMaxTsUpdate> for Error {
 }
 
 impl From<txn_types::Error> for Error {
-    /// A conflict or a bad record; what a client asked wrongly is made an `InvalidRequest` where it is decoded.
+    /// A conflict or an undecodable record; the decoders of requests return `InvalidRequest` themselves.
     fn from(e: txn_types::Error) -> Self {
         mvcc::Error::from(e).into()
     }
 }
 
-/// The result of this crate's functions.
+/// Result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The region error that makes a client retry elsewhere or later; None for all others.
+/// Returns the region error that makes a client retry elsewhere or later; `None` for all other errors.
 pub fn extract_region_error_from_error(e: &Error) -> Option<errorpb::Error> {
     let busy = |reason: &str, message: String| errorpb::Error {
         message,
@@ -142,7 +142,7 @@ pub fn extract_region_error_from_error(e: &Error) -> Option<errorpb::Error> {
         }),
         ErrorInner::SchedTooBusy => Some(busy("scheduler is busy", String::new())),
         ErrorInner::DeadlineExceeded => Some(busy("deadline is exceeded", e.to_string())),
-        // Clients retry a region error that says no more than a message.
+        // Clients retry a region error that has only a message.
         ErrorInner::Closed => {
             Some(errorpb::Error { message: "TiKV is Closing".into(), ..Default::default() })
         }
@@ -160,12 +160,12 @@ fn region_error_of_engine(e: &tikv_kv::Error) -> Option<errorpb::Error> {
     }
 }
 
-/// As [`extract_region_error_from_error`], of a result.
+/// Like [`extract_region_error_from_error`], for a result.
 pub fn extract_region_error<T>(res: &Result<T>) -> Option<errorpb::Error> {
     res.as_ref().err().and_then(extract_region_error_from_error)
 }
 
-/// commit_ts where a rollback met a committed transaction.
+/// Returns the commit_ts if a rollback found a committed transaction.
 pub fn extract_committed(e: &Error) -> Option<TimeStamp> {
     match &*e.0 {
         ErrorInner::Mvcc(e) => match &*e.0 {
@@ -176,7 +176,7 @@ pub fn extract_committed(e: &Error) -> Option<TimeStamp> {
     }
 }
 
-/// What a client gets to see of an error that is no region error.
+/// Converts an error that is no region error for the client.
 pub fn extract_key_error(e: &Error) -> kvrpcpb::KeyError {
     let known = match &*e.0 {
         ErrorInner::Mvcc(mvcc) => mvcc_key_error(&mvcc.0, e),
@@ -208,7 +208,7 @@ fn mvcc_key_error(inner: &mvcc::ErrorInner, whole: &Error) -> Option<kvrpcpb::Ke
                 primary: primary.clone(),
                 reason: (*reason).into(),
             });
-            // Old clients know this field only.
+            // Old clients read only this field.
             out.retryable = format!("{whole:?}");
         }
         E::AlreadyExist { key, .. } => out.already_exist = Some(kvrpcpb::AlreadyExist { key: key.clone() }),
@@ -250,7 +250,7 @@ fn mvcc_key_error(inner: &mvcc::ErrorInner, whole: &Error) -> Option<kvrpcpb::Ke
     Some(out)
 }
 
-/// The errors among a command's results.
+/// Converts the errors among a command's results.
 pub fn extract_key_errors(res: Result<Vec<Result<()>>>) -> Vec<kvrpcpb::KeyError> {
     match res {
         Ok(results) => results.iter().filter_map(|r| r.as_ref().err()).map(extract_key_error).collect(),
@@ -258,7 +258,7 @@ pub fn extract_key_errors(res: Result<Vec<Result<()>>>) -> Vec<kvrpcpb::KeyError
     }
 }
 
-/// Pairs of a batch get or scan on the wire; an error of the whole is one pair.
+/// Converts the pairs of a batch get or scan for the wire; an error of the whole read becomes one pair.
 pub fn extract_kv_pairs(res: Result<Vec<Result<KvPair>>>) -> Vec<kvrpcpb::KvPair> {
     let pair = |r: Result<KvPair>| match r {
         Ok((key, value)) => kvrpcpb::KvPair { key, value, ..Default::default() },
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollback_that_met_a_commit_tells_its_timestamp() {
+    fn a_rollback_of_a_commit_returns_its_commit_ts() {
         let committed =
             mvcc::ErrorInner::Committed { start_ts: 1.into(), commit_ts: 2.into(), key: b"k".to_vec() };
         assert_eq!(extract_committed(&mvcc::Error::from(committed).into()), Some(2.into()));

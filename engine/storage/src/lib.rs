@@ -1,6 +1,7 @@
-//! The transaction layer: reads at a timestamp, the scheduler with its latches, Percolator's commands, raw keys.
+//! The transaction layer: reads at a timestamp, scheduler and latches, Percolator's commands, raw keys.
 //!
-//! Mirrors `src/storage`. It knows [`tikv_kv::Engine`] only: whether Raft lies below is none of its business.
+//! Mirrors `src/storage`. Depends only on [`tikv_kv::Engine`], with or without Raft.
+#![forbid(unsafe_code)]
 #[macro_use]
 mod macros;
 

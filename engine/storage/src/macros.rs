@@ -1,6 +1,6 @@
-//! Stamp, publish, then hold: a person who stands at a gate sees the state as it is there.
+//! Stamp, publish, then hold: at a gate a person sees the state of that moment.
 
-/// As `tracepoints::step!`, but publishes `$probe` between the stamp and the gate.
+/// Like `tracepoints::step!`, but publishes `$probe` between the stamp and the gate.
 macro_rules! step_probe {
     ($stage:ident, $req:expr, $probe:expr $(, $name:ident = $value:expr)* $(,)?) => {{
         let __req: tracepoints::Req = $req;
@@ -12,7 +12,7 @@ macro_rules! step_probe {
     }};
 }
 
-/// As `tracepoints::step_thread!`, but publishes `$probe` between the stamp and the gate.
+/// Like `tracepoints::step_thread!`, but publishes `$probe` between the stamp and the gate.
 macro_rules! step_thread_probe {
     ($stage:ident, $req:expr, $probe:expr $(, $name:ident = $value:expr)* $(,)?) => {{
         let __req: tracepoints::Req = $req;

@@ -1,9 +1,9 @@
-//! RocksDB's counters around a piece of synchronous work.
+//! RocksDB's counters for a piece of synchronous work.
 use engine_rocks::{PerfContext, PerfStats};
 use tracepoints::{Probe, Req, probe::PerfProbe};
 
-/// Runs `f` and says what RocksDB did for it. Where the request is stepped, a gate inside of `f` may hold this
-/// thread: then its other tasks move to another one first.
+/// Runs `f` and returns RocksDB's counters for it. In a stepped request a gate inside of `f` may block this
+/// thread, so its other tasks first move to another thread.
 pub fn with_perf_context<T>(req: Req, f: impl FnOnce() -> T) -> (T, PerfStats) {
     if req.stepped() { tokio::task::block_in_place(|| measure(req, f)) } else { measure(req, f) }
 }

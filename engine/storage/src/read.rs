@@ -1,4 +1,4 @@
-//! Reads: the way of a get from the gRPC handler through the read pool to a snapshot, and back.
+//! Reads: from the gRPC handler through the read pool to a snapshot, and back.
 //!
 //! Mirrors `Storage::get`, `batch_get`, `scan` and `scan_lock` of `src/storage/mod.rs`.
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::{
     txn::store::{EntryResult, ScanParams, SnapshotStore},
 };
 
-/// A range to scan, as the request says it: a reverse scan goes from `start` (excluded) down to `end` (included).
+/// Range as in the request: a reverse scan runs from `start` (excluded) down to `end` (included).
 #[derive(Clone, Debug, Default)]
 pub struct ScanRange {
     /// Encoded; None: unbounded.
@@ -28,26 +28,26 @@ pub struct ScanRange {
     /// Encoded; None: unbounded.
     pub end_key: Option<Key>,
     pub limit: usize,
-    /// Takes one key of so many; 0 and 1: all.
+    /// Returns only every n-th key; 0 and 1: every key.
     pub sample_step: usize,
     pub key_only: bool,
     pub reverse: bool,
 }
 
 impl ScanRange {
-    /// Lower (included) and upper (excluded) bound.
+    /// Returns the lower (included) and upper (excluded) bound.
     fn into_bounds(self) -> (Option<Key>, Option<Key>) {
         if self.reverse { (self.end_key, self.start_key) } else { (self.start_key, self.end_key) }
     }
 }
 
-/// What must not be locked in memory.
+/// Keys or ranges to check against the memory locks.
 pub(crate) enum LockCheck {
-    /// A raw read.
+    /// No check, for raw reads.
     None,
     Keys(TimeStamp, Vec<Key>, TsSet),
     Range(TimeStamp, Option<Key>, Option<Key>, TsSet),
-    /// Any lock up to the timestamp, whatever its type.
+    /// Any lock up to the timestamp, of any type.
     AllUpTo(TimeStamp, Option<Key>, Option<Key>),
 }
 
@@ -59,7 +59,8 @@ impl LockCheck {
         }
     }
 
-    /// What a replica's leader must check for locks in memory. TiKV: `need_check_locks_in_replica_read`.
+    /// Returns the ranges that a replica's leader must check for memory locks.
+    /// TiKV: `need_check_locks_in_replica_read`.
     fn key_ranges(&self, ctx: &Context) -> Vec<KeyRange> {
         if !ctx.replica_read || ctx.isolation_level() != IsolationLevel::Si {
             return Vec::new();
@@ -74,7 +75,7 @@ impl LockCheck {
         }
     }
 
-    /// Of callers other than TiDB, GC's timestamp is allowed no drift.
+    /// Raises max_ts. For callers other than TiDB, GC's timestamp is allowed no drift.
     fn raise_max_ts(&self, ctx: &Context, cm: &ConcurrencyManager) -> mvcc::Result<()> {
         let origin = match self {
             LockCheck::AllUpTo(..) => ctx.request_origin(),
@@ -83,7 +84,7 @@ impl LockCheck {
         Ok(cm.update_max_ts_of(self.ts(), "read", origin)?)
     }
 
-    /// Raises max_ts first, so that a writer who comes later commits above this read.
+    /// Checks the memory locks. Raises max_ts first, so that a later writer commits above this read.
     ///
     /// TiKV: `prepare_snap_ctx`.
     fn run(&self, ctx: &Context, cm: &ConcurrencyManager) -> mvcc::Result<()> {
@@ -120,7 +121,7 @@ impl LockCheck {
     }
 }
 
-/// When a read reached its stages, in engine time.
+/// Times at which a read reached its stages, in engine time.
 struct Times {
     begin: EngineInstant,
     scheduled: EngineInstant,
@@ -140,7 +141,7 @@ impl Times {
 }
 
 impl<E: Engine> Storage<E> {
-    /// The value of one key at `start_ts`.
+    /// Reads the value of one key at `start_ts`.
     pub async fn get(
         &self,
         ctx: Context,
@@ -152,7 +153,7 @@ impl<E: Engine> Storage<E> {
         Ok((entry.map(|e| e.value), stats))
     }
 
-    /// As [`Storage::get`], with the commit timestamp if `load_commit_ts`.
+    /// Like [`Storage::get`], with the commit timestamp if `load_commit_ts`.
     pub async fn get_entry(
         &self,
         ctx: Context,
@@ -162,14 +163,14 @@ impl<E: Engine> Storage<E> {
         req: Req,
     ) -> Result<(Option<ValueEntry>, KvGetStatistics)> {
         check_api_version(&ctx, CommandKind::get, [key.as_encoded().as_slice()])?;
-        let (store, bypass) = store_of(&ctx, start_ts, req);
+        let (store, bypass) = store_builder(&ctx, start_ts, req);
         let check = LockCheck::Keys(start_ts, vec![key.clone()], bypass);
         let get =
             move |snapshot, stats: &mut Statistics| store(snapshot).get_entry(&key, load_commit_ts, stats);
         self.read(ctx, check, req, get).await
     }
 
-    /// Several keys at `start_ts`; those without a value are left out, those that are locked are errors.
+    /// Reads several keys at `start_ts`; omits keys without a value, returns an error for each locked key.
     pub async fn batch_get(
         &self,
         ctx: Context,
@@ -181,7 +182,7 @@ impl<E: Engine> Storage<E> {
         Ok((entries.into_iter().map(|e| e.map(|(key, entry)| (key, entry.value))).collect(), stats))
     }
 
-    /// As [`Storage::batch_get`], with commit timestamps if `load_commit_ts`.
+    /// Like [`Storage::batch_get`], with commit timestamps if `load_commit_ts`.
     pub async fn batch_get_entry(
         &self,
         ctx: Context,
@@ -191,14 +192,14 @@ impl<E: Engine> Storage<E> {
         req: Req,
     ) -> Result<(Vec<EntryResult>, KvGetStatistics)> {
         check_api_version(&ctx, CommandKind::batch_get, keys.iter().map(|k| k.as_encoded().as_slice()))?;
-        let (store, bypass) = store_of(&ctx, start_ts, req);
+        let (store, bypass) = store_builder(&ctx, start_ts, req);
         let check = LockCheck::Keys(start_ts, keys.clone(), bypass);
         let get =
             move |snapshot, stats: &mut Statistics| store(snapshot).batch_get(&keys, load_commit_ts, stats);
         self.read(ctx, check, req, get).await
     }
 
-    /// Keys of a range at `start_ts`; those that are locked are errors.
+    /// Scans a range at `start_ts`; returns an error for each locked key.
     pub async fn scan(
         &self,
         ctx: Context,
@@ -210,7 +211,7 @@ impl<E: Engine> Storage<E> {
         let (start, end) = (encoded(&range.start_key), encoded(&range.end_key));
         let (lower, upper) = if range.reverse { (&end, &start) } else { (&start, &end) };
         check_api_version_ranges(&ctx, CommandKind::scan, [(lower.as_slice(), upper.as_slice())])?;
-        let (store, bypass) = store_of(&ctx, start_ts, req);
+        let (store, bypass) = store_builder(&ctx, start_ts, req);
         let (limit, key_only, desc) = (range.limit, range.key_only, range.reverse);
         let sample_step = range.sample_step;
         let (lower_bound, upper_bound) = range.into_bounds();
@@ -231,8 +232,8 @@ impl<E: Engine> Storage<E> {
         self.read(ctx, check, req, scan).await
     }
 
-    /// Locks of transactions that started at or before `max_ts`, in the range. Of any API version, and from the leader only,
-    /// as in TiKV.
+    /// Lists locks in the range of transactions that started at or before `max_ts`. Accepts any API version
+    /// and reads only from the leader, like TiKV.
     pub async fn scan_lock(
         &self,
         mut ctx: Context,
@@ -257,11 +258,11 @@ impl<E: Engine> Storage<E> {
             let info = |(key, lock): (Key, LockOrSharedLocks)| Ok(lock.into_lock_info(key.into_raw()?));
             found?.0.into_iter().map(info).collect()
         };
-        // Locks are what the leader has: TiKV allows no replica here.
+        // Only the leader has all locks: TiKV allows no replica here.
         self.read(Context { replica_read: false, ..ctx }, check, req, scan).await
     }
 
-    /// The way of every read.
+    /// Runs `f` on a snapshot in the read pool; all reads use this function.
     pub(crate) async fn read<T, F>(
         &self,
         ctx: Context,
@@ -273,14 +274,14 @@ impl<E: Engine> Storage<E> {
         T: Send + 'static,
         F: FnOnce(E::Snap, &mut Statistics) -> Result<T> + Send + 'static,
     {
-        // As in TiKV, locks are listed whatever the load.
+        // Like TiKV, lists locks even when the pool is busy.
         if !matches!(check, LockCheck::AllUpTo(..)) {
             let threshold = Duration::from_millis(ctx.busy_threshold_ms.into());
             self.read_pool.check_busy_threshold(threshold)?;
         }
         tracepoints::step!(READ_POOL_QUEUE, req, region = ctx.region_id, ts = check.ts().into_inner());
         let (engine, cm) = (self.engine.clone(), self.concurrency_manager.clone());
-        let (begin, deadline) = (EngineClock::now(), Deadline::of(&ctx));
+        let (begin, deadline) = (EngineClock::now(), Deadline::from_context(&ctx));
         let task = async move {
             tracepoints::step!(READ_POOL_RUN, req, region = ctx.region_id, ts = check.ts().into_inner());
             let scheduled = EngineClock::now();
@@ -319,7 +320,7 @@ impl<E: Engine> Storage<E> {
     }
 }
 
-/// The range of one key, encoded.
+/// Returns the range of one encoded key.
 fn point_key_range(key: &Key) -> KeyRange {
     let start_key = key.as_encoded().clone();
     let mut end_key = start_key.clone();
@@ -327,8 +328,8 @@ fn point_key_range(key: &Key) -> KeyRange {
     KeyRange { start_key, end_key }
 }
 
-/// How to look at a snapshot for the request, and the locks it bypasses.
-fn store_of<S: Snapshot>(
+/// Returns a constructor of the request's view of a snapshot, and the locks the request bypasses.
+fn store_builder<S: Snapshot>(
     ctx: &Context,
     start_ts: TimeStamp,
     req: Req,

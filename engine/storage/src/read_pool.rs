@@ -1,6 +1,6 @@
 //! The unified read pool: threads that run reads.
 //!
-//! Mirrors `src/read_pool.rs`; a tokio runtime stands where TiKV has yatp.
+//! Mirrors `src/read_pool.rs`, with a tokio runtime instead of TiKV's yatp.
 use std::{
     future::Future,
     sync::{
@@ -20,21 +20,21 @@ use tracepoints::{EngineClock, label::labelled};
 
 use crate::errors::{Error, ErrorInner, Result};
 
-/// How often it is asked whether the tasks of threads that were replaced have ended.
+/// Interval between checks whether the tasks of a replaced runtime have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
-/// Threads, and a token of which each of their tasks has a clone.
+/// A runtime, and a token that each of its tasks clones.
 struct Workers {
     handle: Handle,
     runtime: Runtime,
     tasks: Arc<()>,
 }
 
-/// Threads named `{prefix}-{n}`, registered for stamps of one store.
+/// Threads named `{prefix}-{n}`, registered for the stamps of one store.
 pub struct Pool {
     prefix: &'static str,
     store_id: u64,
-    /// None after shutdown: dropping a runtime inside of another would block.
+    /// `None` after shutdown: dropping a runtime inside of another would block.
     workers: RwLock<Option<Workers>>,
     named: Arc<AtomicUsize>,
     running: Arc<AtomicUsize>,
@@ -45,10 +45,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// `tasks_per_thread`: above so many for each thread [`Pool::spawn_handle`] turns tasks away.
+    /// Creates the pool. `tasks_per_thread`: limit above which [`Pool::spawn_handle`] rejects tasks.
     ///
     /// # Errors
-    /// Where the operating system gives no threads.
+    /// The operating system cannot create the threads.
     pub fn new(prefix: &'static str, threads: usize, tasks_per_thread: usize, store_id: u64) -> Result<Self> {
         let pool = Self {
             prefix,
@@ -80,15 +80,15 @@ impl Pool {
         Ok(Workers { handle: runtime.handle().clone(), runtime, tasks: Arc::default() })
     }
 
-    /// Tasks for each thread above which more are turned away, from now on.
+    /// Changes the limit of tasks per thread above which tasks are rejected.
     pub fn set_tasks_per_thread(&self, tasks: usize) {
         self.tasks_per_thread.store(tasks, Ordering::Relaxed);
     }
 
-    /// Has `threads` threads from now on. Those before end when their tasks have.
+    /// Changes the number of threads. The old threads end after their tasks.
     ///
     /// # Errors
-    /// Where the operating system gives no threads; those before stay.
+    /// The operating system cannot create the threads; the old threads stay.
     pub fn resize(&self, threads: usize) -> Result<()> {
         let threads = threads.max(1);
         if self.threads.load(Ordering::Relaxed) == threads {
@@ -118,19 +118,19 @@ impl Pool {
         };
         let name = format!("{}-drain", self.prefix);
         if let Err(e) = std::thread::Builder::new().name(name).spawn(wait) {
-            log::error!("{}: no thread to wait for the tasks of those before: {e}", self.prefix);
+            log::error!("{}: cannot start the thread that ends the replaced threads: {e}", self.prefix);
         }
     }
 
-    /// Lets a thread of the pool run `f`.
+    /// Runs `f` on a thread of the pool.
     pub fn spawn(&self, f: impl Future<Output = ()> + Send + 'static) {
         self.spawn_named(labelled(f));
     }
 
-    /// Under the pool's name, which tokio-console shows.
+    /// Spawns a task under the pool's name, which tokio-console shows.
     fn spawn_named(&self, f: impl Future<Output = ()> + Send + 'static) {
         let workers = self.workers.read();
-        // After shutdown a task is dropped, as a runtime drops it.
+        // After shutdown drop the task, as a runtime does.
         let Some(Workers { handle, tasks, .. }) = workers.as_ref() else { return };
         let token = tasks.clone();
         let task = async move {
@@ -139,7 +139,7 @@ impl Pool {
         };
         let spawned = tokio::task::Builder::new().name(self.prefix).spawn_on(task, handle);
         if let Err(e) = spawned {
-            log::error!("{}: a task is not spawned: {e}", self.prefix);
+            log::error!("{}: cannot spawn a task: {e}", self.prefix);
         }
     }
 
@@ -148,12 +148,12 @@ impl Pool {
         running > most.saturating_mul(self.threads.load(Ordering::Relaxed))
     }
 
-    /// Turns a task away that would wait for longer than its client says; zero: for as long as it takes.
+    /// Rejects a task whose estimated wait exceeds the client's threshold; zero: no threshold.
     ///
     /// TiKV: `ReadPoolHandle::check_busy_threshold`.
     ///
     /// # Errors
-    /// `ServerIsBusy`, with the time that it would wait.
+    /// `ServerIsBusy`, with the estimated wait in milliseconds.
     pub fn check_busy_threshold(&self, threshold: Duration) -> Result<()> {
         if threshold.is_zero() {
             return Ok(());
@@ -171,10 +171,10 @@ impl Pool {
         Err(tikv_kv::Error::from(error).into())
     }
 
-    /// Lets a thread of the pool run `f` and hands back its result.
+    /// Runs `f` on a thread of the pool and returns its result.
     ///
     /// # Errors
-    /// `SchedTooBusy` where too many tasks run already, `Closed` where the pool is shut down.
+    /// `SchedTooBusy` if too many tasks are running, `Closed` after shutdown.
     pub fn spawn_handle<T, F>(&self, f: F) -> Result<impl Future<Output = Result<T>> + use<T, F>>
     where
         T: Send + 'static,
@@ -190,16 +190,16 @@ impl Pool {
             drop(queued);
             let begin = EngineClock::now();
             let result = f.await;
-            load.ran(begin.elapsed());
+            load.record_run(begin.elapsed());
             drop(running);
-            // The client may have gone.
+            // The client may be gone.
             let _ = tx.send(result);
         });
         self.spawn_named(task);
         Ok(async { rx.await.unwrap_or_else(|_| Err(ErrorInner::Closed.into())) })
     }
 
-    /// Drops all tasks at their next wait; returns at once.
+    /// Drops all tasks at their next await point; returns at once.
     pub fn shutdown(&self) {
         self.closed.store(true, Ordering::Release);
         if let Some(workers) = self.workers.write().take() {
@@ -214,19 +214,19 @@ impl Drop for Pool {
     }
 }
 
-/// How long tasks wait, as far as it can be told before.
+/// Load of the pool, to estimate the wait of a new task.
 #[derive(Default)]
 struct Load {
-    /// Tasks that no thread has begun.
+    /// Number of tasks that no thread has started.
     queued: Arc<AtomicUsize>,
-    /// How long a task runs: an average in which newer ones count more.
+    /// Run time of a task in nanoseconds: a moving average that favours newer tasks.
     task_ns: AtomicU64,
 }
 
 impl Load {
-    fn ran(&self, took: Duration) {
+    fn record_run(&self, took: Duration) {
         let (old, new) = (self.task_ns.load(Ordering::Relaxed), took.as_nanos() as u64);
-        // Two at the same time may leave one out.
+        // Two concurrent updates may lose one sample.
         self.task_ns.store(if old == 0 { new } else { old - old / 8 + new / 8 }, Ordering::Relaxed);
     }
 
@@ -236,7 +236,7 @@ impl Load {
     }
 }
 
-/// Counts a task while it lives.
+/// Counts a task as running until dropped.
 struct Running(Arc<AtomicUsize>);
 
 impl Running {
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_run_on_named_threads_and_a_closed_pool_says_so() {
+    fn tasks_run_on_named_threads_until_the_pool_is_closed() {
         let pool = Pool::new("unified-read-pool", 2, 10, 7).unwrap();
         let name = async { Ok(std::thread::current().name().map(str::to_owned)) };
         let name = futures::executor::block_on(pool.spawn_handle(name).unwrap()).unwrap().unwrap();
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pool_turns_reads_away() {
+    fn a_full_pool_refuses_reads() {
         let pool = Pool::new("unified-read-pool", 1, 1, 0).unwrap();
         let (release, wait) = oneshot::channel::<()>();
         let first = pool.spawn_handle(async { Ok(wait.await.is_ok()) }).unwrap();
@@ -285,17 +285,17 @@ mod tests {
     }
 
     #[test]
-    fn a_resized_pool_ends_what_runs_and_takes_more() {
+    fn a_resized_pool_finishes_old_tasks_and_runs_new_ones() {
         let pool = Pool::new("unified-read-pool", 1, 1, 0).unwrap();
         let (release, wait) = oneshot::channel::<()>();
         let before = pool.spawn_handle(async { Ok(wait.await.is_ok()) }).unwrap();
-        assert!(pool.spawn_handle(async { Ok(()) }).is_err(), "one task a thread, and one thread");
+        assert!(pool.spawn_handle(async { Ok(()) }).is_err(), "one task per thread, and one thread");
         pool.resize(3).unwrap();
         let name = async { Ok(std::thread::current().name().map(str::to_owned)) };
         let name = futures::executor::block_on(pool.spawn_handle(name).unwrap()).unwrap().unwrap();
         assert_ne!(name, "unified-read-pool-0");
         release.send(()).unwrap();
-        assert!(futures::executor::block_on(before).unwrap(), "it ran to its end on the threads before");
+        assert!(futures::executor::block_on(before).unwrap(), "the task finished on the old threads");
         pool.shutdown();
         pool.resize(2).unwrap();
         let closed = futures::executor::block_on(pool.spawn_handle(async { Ok(()) }).unwrap()).unwrap_err();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_would_wait_too_long_is_turned_away() {
+    fn a_task_that_would_wait_too_long_is_refused() {
         let pool = Pool::new("unified-read-pool", 1, 100, 0).unwrap();
         let (release, wait) = std::sync::mpsc::channel::<()>();
         let slow = || async {
@@ -311,9 +311,9 @@ mod tests {
             Ok(())
         };
         futures::executor::block_on(pool.spawn_handle(slow()).unwrap()).unwrap();
-        assert!(pool.check_busy_threshold(Duration::from_millis(1)).is_ok(), "nobody waits");
+        assert!(pool.check_busy_threshold(Duration::from_millis(1)).is_ok(), "no task waits");
         let blocks = async move {
-            // The only thread is kept until the queue was looked at.
+            // Keep the only thread busy until the queue was inspected.
             let _ = wait.recv_timeout(Duration::from_secs(30));
             Ok(())
         };

@@ -1,9 +1,9 @@
-//! Asks the engine for a snapshot, with its stages.
+//! Requests a snapshot from the engine, with its stages.
 use tikv_kv::{Engine, SnapContext, Snapshot};
 
 use crate::errors::Result;
 
-/// A snapshot of the context's region.
+/// Takes a snapshot of the context's region.
 ///
 /// TiKV: `Storage::snapshot`.
 pub(crate) async fn take<E: Engine>(engine: &E, ctx: SnapContext) -> Result<E::Snap> {

@@ -1,4 +1,4 @@
-//! What a read or a command did to the column families, and how long its stages took.
+//! Operations of a read or a command on the column families, and durations of its stages.
 //!
 //! Mirrors `components/tikv_kv/src/stats.rs` and `src/storage/txn/tracker.rs`.
 use std::ops::AddAssign;
@@ -9,19 +9,19 @@ use kvproto::kvrpcpb::{ScanDetailV2, TimeDetailV2, WriteDetail};
 /// Operations on one column family.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CfStatistics {
-    /// Keys that were of use to the reader.
+    /// Number of keys in the reader's result.
     pub processed_keys: usize,
     pub get: usize,
     pub next: usize,
     pub prev: usize,
     pub seek: usize,
     pub seek_for_prev: usize,
-    /// How often stepping gave up after [`crate::mvcc::SEEK_BOUND`] steps and sought instead.
+    /// Number of seeks after [`crate::mvcc::SEEK_BOUND`] steps did not reach the key.
     pub over_seek_bound: usize,
 }
 
 impl CfStatistics {
-    /// All operations.
+    /// Returns the number of all operations.
     pub fn total_op_count(&self) -> usize {
         self.get + self.next + self.prev + self.seek + self.seek_for_prev
     }
@@ -50,7 +50,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Adds what another reader did.
+    /// Adds the statistics of another reader.
     pub fn add(&mut self, other: &Statistics) {
         self.lock += &other.lock;
         self.write += &other.write;
@@ -58,7 +58,7 @@ impl Statistics {
         self.processed_size += other.processed_size;
     }
 
-    /// Fills the versions' part of the reply's scan detail.
+    /// Fills the version counts in the reply's scan detail.
     pub fn write_scan_detail(&self, detail: &mut ScanDetailV2) {
         detail.processed_versions = self.write.processed_keys as u64;
         detail.processed_versions_size = self.processed_size as u64;
@@ -66,7 +66,7 @@ impl Statistics {
     }
 }
 
-/// Fills RocksDB's part of the reply's scan detail.
+/// Fills RocksDB's counters in the reply's scan detail.
 fn write_perf_detail(perf: &PerfStats, detail: &mut ScanDetailV2) {
     detail.rocksdb_delete_skipped_count = perf.internal_delete_skipped_count;
     detail.rocksdb_key_skipped_count = perf.internal_key_skipped_count;
@@ -76,22 +76,22 @@ fn write_perf_detail(perf: &PerfStats, detail: &mut ScanDetailV2) {
     detail.rocksdb_block_read_nanos = perf.block_read_time_ns;
 }
 
-/// Engine time that a read spent in its stages, in nanoseconds.
+/// Engine time of a read in its stages, in nanoseconds.
 ///
 /// TiKV: `src/storage/mod.rs` `StageLatencyStats`.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageLatencyStats {
-    /// In the read pool's queue.
+    /// Time in the read pool's queue.
     pub schedule_wait_time_ns: u64,
-    /// Waiting for the snapshot.
+    /// Time to get the snapshot.
     pub snapshot_wait_time_ns: u64,
-    /// Both, and what lies between them.
+    /// Total time from the queue to the snapshot.
     pub wait_wall_time_ns: u64,
-    /// Reading.
+    /// Time to read.
     pub process_wall_time_ns: u64,
 }
 
-/// What a read reports beside its result.
+/// Statistics of a read, returned with its result.
 #[derive(Default, Clone, Copy, Debug, PartialEq)]
 pub struct KvGetStatistics {
     pub stats: Statistics,
@@ -100,7 +100,7 @@ pub struct KvGetStatistics {
 }
 
 impl KvGetStatistics {
-    /// The reply's scan detail.
+    /// Returns the reply's scan detail.
     pub fn scan_detail_v2(&self) -> ScanDetailV2 {
         let mut detail = ScanDetailV2 {
             get_snapshot_nanos: self.latency_stats.snapshot_wait_time_ns,
@@ -112,7 +112,7 @@ impl KvGetStatistics {
         detail
     }
 
-    /// The reply's time detail; the caller adds what only gRPC knows.
+    /// Returns the reply's time detail; the caller adds the fields known only to gRPC.
     pub fn time_detail_v2(&self) -> TimeDetailV2 {
         let times = &self.latency_stats;
         TimeDetailV2 {
@@ -124,7 +124,7 @@ impl KvGetStatistics {
     }
 }
 
-/// What a scheduler command reports beside its result; times in nanoseconds of engine time.
+/// Statistics of a scheduler command, returned with its result; times in nanoseconds of engine time.
 ///
 /// TiKV: `src/storage/txn/scheduler.rs` `SchedulerDetails`.
 #[derive(Default, Clone, Copy, Debug, PartialEq)]
@@ -138,7 +138,7 @@ pub struct SchedulerDetails {
 }
 
 impl SchedulerDetails {
-    /// The reply's scan detail.
+    /// Returns the reply's scan detail.
     pub fn scan_detail_v2(&self) -> ScanDetailV2 {
         let mut detail = ScanDetailV2 { get_snapshot_nanos: self.async_snapshot_nanos, ..Default::default() };
         self.stat.write_scan_detail(&mut detail);
@@ -146,7 +146,7 @@ impl SchedulerDetails {
         detail
     }
 
-    /// The scheduler's part of the reply's write detail.
+    /// Returns the scheduler's part of the reply's write detail.
     pub fn write_detail(&self) -> WriteDetail {
         WriteDetail {
             latch_wait_nanos: self.latch_wait_nanos,

@@ -1,4 +1,4 @@
-//! The storage of one store: everything that gRPC handlers call.
+//! The storage of one store: the API for gRPC handlers.
 use std::sync::Arc;
 
 use tikv_kv::Engine;
@@ -19,7 +19,8 @@ use crate::{
     types::CommandOutput,
 };
 
-/// TiKV checks the commands that begin a transaction's writes, and raw ones; any client may end a transaction.
+/// Checks the API version of commands that begin a transaction's writes and of raw commands. Like TiKV,
+/// accepts any version for commands that end a transaction.
 fn check_version(cmd: &Command) -> Result<()> {
     let kind = match cmd {
         Command::Prewrite(_) | Command::PrewritePessimistic(_) => CommandKind::prewrite,
@@ -32,7 +33,7 @@ fn check_version(cmd: &Command) -> Result<()> {
     check_api_version(cmd.ctx(), kind, keys.into_iter().map(|key| key.as_encoded().as_slice()))
 }
 
-/// TiKV: `src/storage/mod.rs` `Storage`. Cheap to clone; reads are in `read.rs`, raw keys in `raw`.
+/// API of the storage layer. Cheap to clone; `read.rs` has the reads, `raw` the raw keys. TiKV: `Storage`.
 #[derive(Clone)]
 pub struct Storage<E: Engine> {
     pub(crate) engine: E,
@@ -46,15 +47,15 @@ impl<E: Engine> Storage<E> {
     /// Starts the threads `unified-read-pool-{n}` and `sched-worker-pool-{n}` of one store.
     ///
     /// # Errors
-    /// Where the operating system gives no threads.
+    /// The operating system cannot create the threads.
     pub fn new(engine: E, config: Config, store_id: u64) -> Result<Self> {
         Self::with_concurrency_manager(engine, ConcurrencyManager::new(TimeStamp::zero()), config, store_id)
     }
 
-    /// As [`Storage::new`], with a max_ts and memory locks that others see, too.
+    /// Like [`Storage::new`], with a shared max_ts and memory lock table.
     ///
     /// # Errors
-    /// As [`Storage::new`].
+    /// Like [`Storage::new`].
     pub fn with_concurrency_manager(
         engine: E,
         concurrency_manager: ConcurrencyManager,
@@ -67,7 +68,7 @@ impl<E: Engine> Storage<E> {
         Ok(Self { engine, concurrency_manager, read_pool: Arc::new(read_pool), sched, config })
     }
 
-    /// Runs a transaction command; the details hold whatever the result.
+    /// Runs a transaction command; returns the details with any result.
     ///
     /// TiKV: `Storage::sched_txn_command`.
     pub async fn sched_txn_command<T: CommandOutput>(
@@ -82,20 +83,20 @@ impl<E: Engine> Storage<E> {
         }
     }
 
-    /// Bytes of running commands above which more are turned away, from now on.
+    /// Changes the limit of bytes of running commands above which commands are rejected.
     pub fn set_pending_write_threshold(&self, bytes: usize) {
         self.sched.set_pending_write_threshold(bytes);
     }
 
-    /// Reads for each thread of the pool above which more are turned away, from now on.
+    /// Changes the limit of reads per thread above which reads are rejected.
     pub fn set_max_tasks_per_worker(&self, tasks: usize) {
         self.read_pool.set_tasks_per_thread(tasks);
     }
 
-    /// Has so many threads for reads and for commands from now on; what runs ends on those before.
+    /// Changes the number of threads of both pools. Running tasks finish on the old threads.
     ///
     /// # Errors
-    /// Where the operating system gives no threads.
+    /// The operating system cannot create the threads.
     pub fn set_threads(&self, read_pool: usize, scheduler: usize) -> Result<()> {
         self.read_pool.resize(read_pool)?;
         self.sched.pool().resize(scheduler)
@@ -113,7 +114,7 @@ impl<E: Engine> Storage<E> {
         &self.engine
     }
 
-    /// Drops all reads and commands at their next wait; their callers get `Closed`.
+    /// Drops all reads and commands at their next await point; their callers get `Closed`.
     pub fn stop(&self) {
         self.read_pool.shutdown();
         self.sched.stop();

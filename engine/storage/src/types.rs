@@ -1,4 +1,4 @@
-//! What commands answer.
+//! Results of commands.
 //!
 //! Mirrors `src/storage/types.rs`.
 use kvproto::kvrpcpb::{self, Action, LockInfo};
@@ -9,16 +9,16 @@ use crate::{
     txn::commands::Command,
 };
 
-/// What became of a transaction, by its primary key.
+/// Status of a transaction, according to its primary key.
 #[derive(PartialEq, Debug, Clone)]
 pub enum TxnStatus {
-    /// It was rolled back before.
+    /// Rolled back earlier.
     RolledBack,
-    /// Its lock had outlived its TTL and has been rolled back now.
+    /// Rolled back now, since its lock's TTL had expired.
     TtlExpire,
-    /// There was nothing of it; a rollback record has been left.
+    /// No lock or record was found; a rollback record was written.
     LockNotExist,
-    /// It is still locked.
+    /// Still locked.
     Uncommitted {
         lock: Lock,
         min_commit_ts_pushed: bool,
@@ -26,14 +26,14 @@ pub enum TxnStatus {
     Committed {
         commit_ts: TimeStamp,
     },
-    /// Its pessimistic lock had outlived its TTL and has been removed now.
+    /// Its pessimistic lock was removed now, since the TTL had expired.
     PessimisticRollBack,
-    /// There was nothing of it, and nothing has been done.
+    /// No lock or record was found; nothing was written.
     LockNotExistDoNothing,
 }
 
 impl TxnStatus {
-    /// The reply on the wire; `primary_key` is raw.
+    /// Returns the reply on the wire; `primary_key` is raw.
     pub fn into_check_response(self, primary_key: Vec<u8>) -> kvrpcpb::CheckTxnStatusResponse {
         let mut resp = kvrpcpb::CheckTxnStatusResponse::default();
         let action = match self {
@@ -57,18 +57,18 @@ impl TxnStatus {
     }
 }
 
-/// The answer of a prewrite.
+/// Result of a prewrite.
 #[derive(Debug, Default)]
 pub struct PrewriteResult {
-    /// One error for each key that is locked; empty if all keys are prewritten.
+    /// One error for each locked key; empty if all keys are prewritten.
     pub locks: Vec<Result<()>>,
-    /// Of an async-commit transaction; zero: it fell back to two phases, or never asked.
+    /// For an async-commit transaction; zero after a fallback to two phases, or for other transactions.
     pub min_commit_ts: TimeStamp,
-    /// Of a transaction committed in one phase; zero otherwise.
+    /// For a transaction committed in one phase; zero otherwise.
     pub one_pc_commit_ts: TimeStamp,
 }
 
-/// The answer of CheckSecondaryLocks.
+/// Result of CheckSecondaryLocks.
 #[derive(PartialEq, Debug, Clone)]
 pub enum SecondaryLocksStatus {
     Locked(Vec<LockInfo>),
@@ -77,7 +77,7 @@ pub enum SecondaryLocksStatus {
 }
 
 impl SecondaryLocksStatus {
-    /// The reply on the wire.
+    /// Returns the reply on the wire.
     pub fn into_response(self) -> kvrpcpb::CheckSecondaryLocksResponse {
         let mut resp = kvrpcpb::CheckSecondaryLocksResponse::default();
         match self {
@@ -89,23 +89,23 @@ impl SecondaryLocksStatus {
     }
 }
 
-/// What a pessimistic lock request learns of one key.
+/// Result of a pessimistic lock request for one key.
 #[derive(Debug)]
 pub enum PessimisticLockKeyResult {
-    /// Nothing was asked.
+    /// The request asked for no value.
     Empty,
     Value(Option<Value>),
     Existence(bool),
-    /// The key is not locked; only where keys are answered one by one.
+    /// The key is not locked; only used with results per key.
     Failed(Error),
 }
 
-/// The answer of a pessimistic lock request, key by key.
+/// Result of a pessimistic lock request, per key.
 #[derive(Debug, Default)]
 pub struct PessimisticLockResults(pub Vec<PessimisticLockKeyResult>);
 
 impl PessimisticLockResults {
-    /// `values` and `not_founds` of the reply on the wire.
+    /// Returns `values` and `not_founds` of the reply on the wire.
     pub fn into_legacy_values_and_not_founds(self) -> (Vec<Vec<u8>>, Vec<bool>) {
         let asked = self.0.iter().any(|r| !matches!(r, PessimisticLockKeyResult::Empty));
         let valued = self.0.iter().any(|r| matches!(r, PessimisticLockKeyResult::Value(_)));
@@ -124,7 +124,8 @@ impl PessimisticLockResults {
         (values, not_founds)
     }
 
-    /// `results` and `errors` of the reply on the wire, where keys are answered one by one. TiKV: `into_pb`.
+    /// Returns `results` and `errors` of the reply on the wire, for requests with results per key.
+    /// TiKV: `into_pb`.
     pub fn into_results_and_errors(self) -> (Vec<kvrpcpb::PessimisticLockKeyResult>, Vec<kvrpcpb::KeyError>) {
         use kvrpcpb::PessimisticLockKeyResultType::{LockResultFailed, LockResultNormal};
         let mut errors = Vec::new();
@@ -150,7 +151,7 @@ impl PessimisticLockResults {
     }
 }
 
-/// What a command leads to.
+/// Outcome of a command.
 #[derive(Debug)]
 pub enum ProcessResult {
     Res,
@@ -169,18 +170,18 @@ pub enum ProcessResult {
     SecondaryLocksStatus {
         status: SecondaryLocksStatus,
     },
-    /// What the key held before, and whether it holds the new value now.
+    /// Previous value of the key, and whether the new value was written.
     RawCompareAndSwapRes {
         previous_value: Option<Value>,
         succeed: bool,
     },
-    /// The command goes on as another one.
+    /// The command continues as another command.
     NextCommand {
         cmd: Box<Command>,
     },
 }
 
-/// What a caller gets out of a [`ProcessResult`]; an error if the command answered something else.
+/// Conversion from [`ProcessResult`] to the caller's type; an error if the command returned another result.
 pub trait CommandOutput: Sized + Send + 'static {
     fn from_result(pr: ProcessResult) -> Result<Self>;
 }
@@ -192,7 +193,7 @@ macro_rules! output {
                 match pr {
                     $pattern => Ok($value),
                     other => Err(Error::other(format!(
-                        "expected a {}, the command answered {other:?}",
+                        "expected a command result of type {}, found {other:?}",
                         stringify!($type)
                     ))),
                 }

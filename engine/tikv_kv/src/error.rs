@@ -1,13 +1,13 @@
-//! Errors of the engine below: mostly region errors that go back to the client as they are.
+//! Errors of the engine: mostly region errors, passed to the client unchanged.
 use kvproto::{errorpb, kvrpcpb::LockInfo};
 
 #[derive(Debug, thiserror::Error)]
 #[expect(clippy::large_enum_variant, reason = "always boxed, by Error")]
 pub enum ErrorInner {
-    /// The client must act on it: another leader, epoch, region.
+    /// Region error that the client must handle: another leader, epoch or region.
     #[error("region error: {0:?}")]
     Request(errorpb::Error),
-    /// The leader has a lock in memory that a replica read may not pass.
+    /// Lock in the leader's memory that blocks a replica read.
     #[error("key is locked (backoff or cleanup) {0:?}")]
     KeyIsLocked(Box<LockInfo>),
     #[error("RocksDB: {0}")]
@@ -20,7 +20,7 @@ pub enum ErrorInner {
     Other(String),
 }
 
-/// Boxed, since it travels in every result of the read path.
+/// Boxed, because every result of the read path carries it.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(#[from] pub Box<ErrorInner>);

@@ -1,7 +1,8 @@
-//! What the transaction layer sees of the engine below it: snapshots to read from, modifications to write.
+//! Interface of the engine for the transaction layer: snapshots to read, modifications to write.
 //!
-//! Mirrors tikv/tikv `components/tikv_kv`. [`Engine`] is implemented by RaftKv (three copies, through Raft) and by
-//! [`RocksKv`], one RocksDB without Raft, for tests and benches.
+//! Mirrors tikv/tikv `components/tikv_kv`. RaftKv implements [`Engine`] (three copies, through Raft), and so
+//! does [`RocksKv`], one RocksDB without Raft, for tests and benches.
+#![forbid(unsafe_code)]
 mod error;
 mod modify;
 mod rocks;
@@ -19,38 +20,37 @@ use futures::{
 use kvproto::kvrpcpb::{Context, KeyRange};
 use tracepoints::Req;
 
-/// What a snapshot is asked for.
+/// Parameters of a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct SnapContext {
-    /// Region, epoch, peer and term the client believes in.
+    /// Region, epoch, peer and term from the client's request.
     pub pb_ctx: Context,
-    /// The request, so that the layers below stamp for it.
+    /// The request to stamp for.
     pub req: Req,
-    /// The reader's timestamp, for reads that raise max_ts; 0 for none.
+    /// Timestamp of the reader, for reads that raise max_ts; 0 for none.
     pub start_ts: u64,
-    /// The (encoded) ranges that a replica read is about: its leader checks them for locks in memory. Empty for none.
+    /// Encoded ranges of a replica read, in which its leader checks for memory locks. Empty for none.
     pub key_ranges: Vec<KeyRange>,
-    /// It is part of a flashback: the region must be in that state, which refuses everything else.
+    /// Part of a flashback: the region must be in the flashback state, which refuses all other requests.
     pub allowed_in_flashback: bool,
 }
 
-/// A key-value engine that gives consistent snapshots and takes atomic writes.
+/// Key-value engine with consistent snapshots and atomic writes.
 pub trait Engine: Clone + Send + Sync + 'static {
     type Snap: Snapshot;
 
-    /// A snapshot of the context's region that holds everything acknowledged before the call.
+    /// Takes a snapshot of the context's region that contains every write acknowledged before the call.
     fn async_snapshot(&self, ctx: SnapContext) -> BoxFuture<'static, Result<Self::Snap>>;
 
     /// Writes atomically; resolves when the write is durable on a quorum and applied here.
     fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<()>>;
 
-    /// Closes the context's region to everything but a flashback that began at `start_ts`. An engine without regions has
-    /// nothing to close.
+    /// Restricts the context's region to the flashback that begins at `start_ts`. No-op without regions.
     fn start_flashback(&self, _ctx: &Context, _start_ts: u64) -> BoxFuture<'static, Result<()>> {
         ready(Ok(())).boxed()
     }
 
-    /// Opens it again.
+    /// Ends the restriction.
     fn end_flashback(&self, _ctx: &Context) -> BoxFuture<'static, Result<()>> {
         ready(Ok(())).boxed()
     }

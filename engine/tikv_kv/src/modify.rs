@@ -1,27 +1,27 @@
-//! Modifications: what a command wants written.
+//! Modifications: the writes of a command.
 use tracepoints::clock::EngineInstant;
 use txn_types::{Key, Value};
 
-/// CF names are `engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE}`.
+/// Name of a column family, one of `engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE}`.
 pub type CfName = &'static str;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Modify {
     Put(CfName, Key, Value),
     Delete(CfName, Key),
-    /// Start (included), end (excluded); `notify_only` deletes nothing.
+    /// Start (included), end (excluded); with `notify_only` nothing is deleted.
     DeleteRange(CfName, Key, Key, bool),
 }
 
 impl Modify {
-    /// The key, or the first of a range.
+    /// Returns the key, or the first key of a range.
     pub fn key(&self) -> &Key {
         match self {
             Modify::Put(_, k, _) | Modify::Delete(_, k) | Modify::DeleteRange(_, k, _, _) => k,
         }
     }
 
-    /// Bytes of key and value.
+    /// Returns the bytes of key and value.
     pub fn size(&self) -> usize {
         match self {
             Modify::Put(_, k, v) => k.as_encoded().len() + v.len(),
@@ -31,11 +31,11 @@ impl Modify {
     }
 }
 
-/// One atomic write of a request.
+/// Atomic write of a request.
 #[derive(Clone, Debug, Default)]
 pub struct WriteData {
     pub modifies: Vec<Modify>,
-    /// After it the write is not begun any more.
+    /// After this time the engine refuses the write.
     pub deadline: Option<EngineInstant>,
 }
 

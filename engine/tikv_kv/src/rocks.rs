@@ -1,4 +1,4 @@
-//! One RocksDB as an engine, without Raft: for tests of the transaction layer and as a yardstick in benches.
+//! Engine on one RocksDB without Raft, for tests of the transaction layer and as a baseline in benches.
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -13,7 +13,7 @@ use crate::{
     modify::WriteData,
 };
 
-/// A local engine. Keys carry the data prefix, as RaftKv's do.
+/// Local engine. Keys have the data prefix, like RaftKv's.
 #[derive(Clone)]
 pub struct RocksKv {
     db: RocksEngine,
@@ -22,11 +22,11 @@ pub struct RocksKv {
 
 impl RocksKv {
     pub fn new(db: RocksEngine) -> Self {
-        // There is one copy, so that nobody else ever read.
+        // With one copy, no other leader has answered reads.
         Self { db, max_ts_synced: Arc::new(AtomicBool::new(true)) }
     }
 
-    /// Whether snapshots from now on say that max_ts is synchronised, as those of a new leader do not at first.
+    /// Sets whether new snapshots report max_ts as synchronised; those of a new leader do not at first.
     pub fn set_max_ts_synced(&self, synced: bool) {
         self.max_ts_synced.store(synced, Ordering::SeqCst);
     }
@@ -65,7 +65,7 @@ impl Engine for RocksKv {
     }
 }
 
-/// A snapshot of all data keys.
+/// Snapshot of all data keys.
 #[derive(Clone)]
 pub struct RocksKvSnapshot {
     snap: RocksSnapshot,

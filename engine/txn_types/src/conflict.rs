@@ -1,10 +1,10 @@
-//! Whether a lock stands in the way of a read.
+//! Conflicts between locks and reads.
 
 use kvproto::kvrpcpb::{IsolationLevel, write_conflict::Reason};
 
 use crate::{Error, Key, Lock, LockType, Result, TimeStamp, TsSet};
 
-/// Checks whether a read of `key` at `ts` may pass `lock`. Shared locks never conflict with reads.
+/// Checks whether `lock` blocks a read of `key` at `ts`. Shared locks never conflict with reads.
 ///
 /// TiKV: `txn_types::lock::check_ts_conflict`.
 ///
@@ -24,7 +24,8 @@ pub fn check_ts_conflict(
     }
 }
 
-/// Like [`check_ts_conflict`] for a read from a replica, where "the latest version" may not skip the primary.
+/// Like [`check_ts_conflict`], for a replica read: reading the latest version does not ignore the primary's
+/// lock.
 pub fn check_ts_conflict_for_replica_read(
     lock: &Lock,
     key: &Key,
@@ -49,8 +50,8 @@ fn check_si(lock: &Lock, key: &Key, ts: TimeStamp, bypass_locks: &TsSet, replica
         return Ok(());
     }
     let raw_key = key.to_raw()?;
-    // A read of the latest version of the primary sees what is committed now, unless the lock alone may
-    // mean that the transaction is committed.
+    // A read of the latest version of the primary reads the committed data, unless the lock alone may mean
+    // that the transaction is committed.
     let may_be_committed = lock.use_async_commit || lock.use_one_pc;
     if ts.is_max() && !replica_read && raw_key == lock.primary && !may_be_committed {
         return Ok(());
@@ -92,7 +93,7 @@ mod tests {
                 Err(Error::KeyIsLocked(info)) => {
                     assert_eq!((info.key, info.lock_version), (b"k".to_vec(), 10))
                 }
-                other => panic!("expected a conflict, met {other:?}"),
+                other => panic!("expected a conflict, found {other:?}"),
             }
             assert_eq!(si(&lock(lock_type), b"k", 9), Ok(()));
         }

@@ -3,16 +3,16 @@ use kvproto::kvrpcpb::{LockInfo, write_conflict::Reason};
 
 use crate::TimeStamp;
 
-/// What can be wrong with a record, or stand in the way of a read.
+/// Undecodable record, or a conflict with a read.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// A key or a part of a record does not decode.
+    /// Undecodable key or part of a record.
     #[error(transparent)]
     Codec(#[from] keys::Error),
     /// Not a lock record.
     #[error("bad format lock data: {what} in {}", hex_lower(.data))]
     BadFormatLock {
-        /// What did not fit.
+        /// The invalid part.
         what: &'static str,
         /// The record.
         data: Vec<u8>,
@@ -20,38 +20,38 @@ pub enum Error {
     /// Not a write record.
     #[error("bad format write data: {what} in {}", hex_lower(.data))]
     BadFormatWrite {
-        /// What did not fit.
+        /// The invalid part.
         what: &'static str,
         /// The record.
         data: Vec<u8>,
     },
-    /// A lock that the reader has to wait for or resolve.
+    /// Lock that the reader must wait for or resolve.
     #[error("key is locked (backoff or cleanup) {0:?}")]
     KeyIsLocked(Box<LockInfo>),
-    /// A newer version than the reader's timestamp allows.
+    /// Version newer than the reader's timestamp.
     #[error(
         "write conflict, start_ts: {start_ts}, conflict_start_ts: {conflict_start_ts}, conflict_commit_ts: \
          {conflict_commit_ts}, key: {}, primary: {}, reason: {reason:?}",
         hex_upper(.key), hex_upper(.primary)
     )]
     WriteConflict {
-        /// Start of the transaction that met the conflict.
+        /// Start of the transaction that found the conflict.
         start_ts: TimeStamp,
-        /// Start of the transaction it conflicts with.
+        /// Start of the other transaction.
         conflict_start_ts: TimeStamp,
-        /// Commit of that transaction; zero where it is not committed.
+        /// Commit timestamp of the other transaction; zero if it is not committed.
         conflict_commit_ts: TimeStamp,
-        /// The raw key.
+        /// Raw key.
         key: Vec<u8>,
-        /// The raw primary key of the other transaction.
+        /// Raw primary key of the other transaction.
         primary: Vec<u8>,
-        /// Which check found it.
+        /// The check that found the conflict.
         reason: Reason,
     },
-    /// A request or a change that these types do not allow.
+    /// Request or change that these types do not allow.
     #[error("invalid operation: {0}")]
     InvalidOperation(String),
 }
 
-/// The result of this crate's functions.
+/// Result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,4 +1,4 @@
-//! Keys in memcomparable form, with or without a timestamp behind them.
+//! Keys in memcomparable form, with or without a timestamp at the end.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use crate::{Result, TimeStamp};
 /// A value: raw bytes.
 pub type Value = Vec<u8>;
 
-/// A raw or encoded key, whichever the function says, and its value.
+/// Key, raw or encoded as the function documents, and its value.
 pub type KvPair = (Vec<u8>, Value);
 
-/// A key in memcomparable form. A timestamp may follow it; who made the key knows.
+/// Key in memcomparable form. A timestamp may follow; the type does not record whether it does.
 ///
 /// TiKV: `txn_types::types::Key`.
 #[derive(Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -29,24 +29,24 @@ impl Key {
         Key(encoded)
     }
 
-    /// Like [`Key::from_raw`]; `None` where `raw` is empty, which means unbounded.
+    /// Like [`Key::from_raw`]; `None` if `raw` is empty, which means unbounded.
     pub fn from_raw_maybe_unbounded(raw: &[u8]) -> Option<Key> {
         (!raw.is_empty()).then(|| Key::from_raw(raw))
     }
 
-    /// Takes a key that is encoded already.
+    /// Wraps an already encoded key.
     pub fn from_encoded(encoded: Vec<u8>) -> Key {
         Key(encoded)
     }
 
-    /// Copies a key that is encoded already, with room for a timestamp.
+    /// Copies an already encoded key, with room for a timestamp.
     pub fn from_encoded_slice(encoded: &[u8]) -> Key {
         let mut key = Vec::with_capacity(encoded.len() + U64_SIZE);
         key.extend_from_slice(encoded);
         Key(key)
     }
 
-    /// The raw key; fails where this is not exactly one encoded key without a timestamp.
+    /// Returns the raw key; fails if this is not exactly one encoded key without a timestamp.
     pub fn to_raw(&self) -> Result<Vec<u8>> {
         Ok(codec::decode_bytes(&self.0)?)
     }
@@ -56,41 +56,41 @@ impl Key {
         self.to_raw()
     }
 
-    /// The encoded bytes.
+    /// Returns the encoded bytes.
     pub fn as_encoded(&self) -> &Vec<u8> {
         &self.0
     }
 
-    /// The encoded bytes, moved out.
+    /// Returns the encoded bytes by value.
     pub fn into_encoded(self) -> Vec<u8> {
         self.0
     }
 
-    /// This key with `ts` behind it; later timestamps sort first.
+    /// Appends `ts` to this key; later timestamps sort first.
     #[must_use]
     pub fn append_ts(mut self, ts: TimeStamp) -> Key {
         self.append_ts_inplace(ts);
         self
     }
 
-    /// Puts `ts` behind this key.
+    /// Appends `ts` to this key.
     pub fn append_ts_inplace(&mut self, ts: TimeStamp) {
         codec::encode_u64_desc(&mut self.0, ts.into_inner());
     }
 
-    /// The timestamp behind this key.
+    /// Returns the timestamp at the end of this key.
     pub fn decode_ts(&self) -> Result<TimeStamp> {
         Key::decode_ts_from(&self.0)
     }
 
-    /// This key without the timestamp behind it.
+    /// Removes the timestamp at the end of this key.
     pub fn truncate_ts(mut self) -> Result<Key> {
         let len = Key::truncate_ts_for(&self.0)?.len();
         self.0.truncate(len);
         Ok(self)
     }
 
-    /// The encoded user key and the timestamp of `key`.
+    /// Returns the encoded user key and the timestamp of `key`.
     #[inline]
     pub fn split_on_ts_for(key: &[u8]) -> Result<(&[u8], TimeStamp)> {
         match key.split_last_chunk::<U64_SIZE>() {
@@ -99,18 +99,18 @@ impl Key {
         }
     }
 
-    /// The encoded user key of `key`.
+    /// Returns the encoded user key of `key`.
     pub fn truncate_ts_for(key: &[u8]) -> Result<&[u8]> {
         Key::split_on_ts_for(key).map(|(user_key, _)| user_key)
     }
 
-    /// The timestamp behind `key`.
+    /// Returns the timestamp at the end of `key`.
     #[inline]
     pub fn decode_ts_from(key: &[u8]) -> Result<TimeStamp> {
         Key::split_on_ts_for(key).map(|(_, ts)| ts)
     }
 
-    /// Whether `ts_encoded_key` is `user_key` (encoded) with a timestamp behind it.
+    /// Whether `ts_encoded_key` is `user_key` (encoded) plus a timestamp.
     pub fn is_user_key_eq(ts_encoded_key: &[u8], user_key: &[u8]) -> bool {
         // Rows of one table differ at the end: comparing lengths first and memcmp after is enough.
         ts_encoded_key.len() == user_key.len() + U64_SIZE && ts_encoded_key.starts_with(user_key)
@@ -121,19 +121,19 @@ impl Key {
         codec::is_encoded_from(&self.0, raw)
     }
 
-    /// Bytes of the encoded form.
+    /// Length of the encoded form in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are no bytes at all; an encoded key always has some.
+    /// Whether there are no bytes; an encoded key always has some.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl Clone for Key {
-    /// Keeps the spare room, so that a timestamp can be appended without reallocating.
+    /// Keeps the spare capacity, so that a timestamp can be appended without reallocation.
     fn clone(&self) -> Key {
         Key::from_encoded_slice(&self.0)
     }
@@ -146,7 +146,7 @@ impl fmt::Debug for Key {
 }
 
 impl fmt::Display for Key {
-    /// Upper-case hexadecimal of the encoded bytes, as in TiKV's logs.
+    /// Formats the encoded bytes in upper-case hexadecimal, as in TiKV's logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex_upper(&self.0))
     }

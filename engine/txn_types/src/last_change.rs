@@ -2,27 +2,27 @@ use keys::codec;
 
 use crate::{Result, TimeStamp};
 
-/// Where the last PUT or DELETE before a record is, so that a reader can skip LOCK and ROLLBACK records.
+/// Position of the last PUT or DELETE before a record, so that a reader can skip LOCK and ROLLBACK records.
 ///
 /// TiKV: `txn_types::types::LastChange`.
 #[derive(Clone, Copy, Eq, PartialEq, Debug, Default)]
 pub enum LastChange {
-    /// Not recorded: the reader has to look.
+    /// Not recorded: the reader must search.
     #[default]
     Unknown,
-    /// There is a PUT or DELETE below.
+    /// An older PUT or DELETE exists.
     Exist {
         /// Its commit timestamp.
         last_change_ts: TimeStamp,
-        /// Versions to skip to get there; an estimate.
+        /// Estimated number of versions to skip to get there.
         estimated_versions_to_last_change: u64,
     },
-    /// Nothing below, or a DELETE.
+    /// No older change, or a DELETE.
     NotExist,
 }
 
 impl LastChange {
-    /// A change at `ts`, `versions` below. Where either is zero it cannot be: then it is unknown.
+    /// Creates the position of a change at `ts`, `versions` below; unknown if either number is zero.
     pub fn make_exist(ts: TimeStamp, versions: u64) -> LastChange {
         if ts.is_zero() || versions == 0 {
             return LastChange::Unknown;
@@ -30,7 +30,7 @@ impl LastChange {
         LastChange::Exist { last_change_ts: ts, estimated_versions_to_last_change: versions }
     }
 
-    /// The two numbers that records hold: (0, 0) unknown, (0, 1) none, else the change.
+    /// Returns the two encoded numbers: (0, 0) unknown, (0, 1) none, otherwise the change.
     pub fn to_parts(&self) -> (TimeStamp, u64) {
         match self {
             LastChange::Unknown => (TimeStamp::zero(), 0),
@@ -41,12 +41,12 @@ impl LastChange {
         }
     }
 
-    /// The inverse of [`LastChange::to_parts`]; older records may say any number with "none".
+    /// Reverses [`LastChange::to_parts`]; older records may have any nonzero number for "none".
     pub fn from_parts(ts: TimeStamp, versions: u64) -> LastChange {
         if ts.is_zero() && versions > 0 { LastChange::NotExist } else { LastChange::make_exist(ts, versions) }
     }
 
-    /// Appends `prefix` and both parts; nothing where it is unknown.
+    /// Appends `prefix` and both parts; appends nothing if unknown.
     pub(crate) fn encode(&self, prefix: u8, buf: &mut Vec<u8>) {
         if *self != LastChange::Unknown {
             let (ts, versions) = self.to_parts();

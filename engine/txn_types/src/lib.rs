@@ -1,6 +1,7 @@
-//! The types that transactions are made of: timestamps, keys, locks, writes.
+//! Types of transactions: timestamps, keys, locks, writes.
 //!
-//! Mirrors `components/txn_types`; encodings are byte for byte those of TiKV.
+//! Mirrors `components/txn_types`; encodings equal TiKV's byte for byte.
+#![forbid(unsafe_code)]
 
 mod conflict;
 mod error;
@@ -26,12 +27,12 @@ pub use shared::{LockOrSharedLocks, SharedLocks, parse_lock};
 pub use timestamp::{TSO_PHYSICAL_SHIFT_BITS, TimeStamp, TsSet};
 pub use write::{Write, WriteRef, WriteType};
 
-/// Values up to this many bytes live in the lock and write records instead of CF default.
+/// Maximum bytes of a value in a lock or write record; longer values are in CF default.
 pub const SHORT_VALUE_MAX_LEN: usize = 255;
 
 const SHORT_VALUE_PREFIX: u8 = b'v';
 
-/// Whether `value` belongs into the lock and write records.
+/// Whether `value` belongs in the lock and write records.
 pub fn is_short_value(value: &[u8]) -> bool {
     value.len() <= SHORT_VALUE_MAX_LEN
 }

@@ -1,4 +1,4 @@
-//! Lock records: what CF lock holds for each key that a transaction has locked.
+//! Lock records: the value in CF lock for each locked key.
 
 use keys::codec;
 use kvproto::kvrpcpb::{LockInfo, Op};
@@ -15,23 +15,23 @@ const TXN_SOURCE_PREFIX: u8 = b's';
 const LOCKED_WITH_CONFLICT_PREFIX: u8 = b'F';
 const GENERATION_PREFIX: u8 = b'g';
 
-/// What a lock is going to do to the key, or what holds it.
+/// Purpose or kind of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockType {
-    /// A value will be put.
+    /// The transaction will put a value.
     Put,
-    /// The key will be deleted.
+    /// The transaction will delete the key.
     Delete,
-    /// The key is only locked.
+    /// The transaction only locks the key.
     Lock,
-    /// A pessimistic lock: not prewritten yet.
+    /// Pessimistic lock: not prewritten yet.
     Pessimistic,
-    /// Several transactions hold the key together: a [`crate::SharedLocks`].
+    /// Several transactions share the lock: a [`crate::SharedLocks`].
     Shared,
 }
 
 impl LockType {
-    /// The lock that prewriting `mutation` leaves; none for a mere check.
+    /// Returns the type of lock that a prewrite of `mutation` writes; `None` if the mutation only checks.
     pub fn from_mutation(mutation: &Mutation) -> Option<LockType> {
         match mutation {
             Mutation::Put(..) | Mutation::Insert(..) => Some(LockType::Put),
@@ -41,7 +41,7 @@ impl LockType {
         }
     }
 
-    /// From the first byte of a record.
+    /// Decodes the first byte of a record.
     pub fn from_u8(flag: u8) -> Option<LockType> {
         match flag {
             b'P' => Some(LockType::Put),
@@ -53,7 +53,7 @@ impl LockType {
         }
     }
 
-    /// The first byte of a record.
+    /// Returns the first byte of a record.
     pub fn to_u8(self) -> u8 {
         match self {
             LockType::Put => b'P',
@@ -77,48 +77,48 @@ impl From<LockType> for Op {
     }
 }
 
-/// A lock that one transaction holds.
+/// Lock of one transaction.
 ///
 /// TiKV: `txn_types::lock::Lock`.
 #[derive(Debug, PartialEq, Clone)]
 pub struct Lock {
-    /// What it is going to do.
+    /// Purpose of the lock.
     pub lock_type: LockType,
-    /// The raw primary key of the transaction.
+    /// Raw primary key of the transaction.
     pub primary: Vec<u8>,
-    /// When the transaction started.
+    /// Start timestamp of the transaction.
     pub ts: TimeStamp,
     /// Milliseconds from the physical part of `ts` until others may resolve the lock.
     pub ttl: u64,
-    /// The value of a PUT, up to 255 bytes; a longer one is in CF default already.
+    /// Value of a PUT, up to 255 bytes; a longer value is already in CF default.
     pub short_value: Option<Value>,
-    /// Where it is not zero the transaction is pessimistic.
+    /// Nonzero for a pessimistic transaction.
     pub for_update_ts: TimeStamp,
-    /// Keys of the transaction in this region; a hint for resolving.
+    /// Number of the transaction's keys in this region; a hint for resolving.
     pub txn_size: u64,
-    /// The transaction commits at this timestamp or later.
+    /// Minimum commit timestamp of the transaction.
     pub min_commit_ts: TimeStamp,
-    /// Whether the transaction is committed as soon as all keys are prewritten.
+    /// Whether the transaction is committed once all keys are prewritten.
     pub use_async_commit: bool,
-    /// Whether it is committed in one phase. Memory locks only: never written to disk.
+    /// Whether the transaction commits in one phase. Only in memory locks, never on disk.
     pub use_one_pc: bool,
-    /// Raw keys of the other locks of an async-commit transaction; on its primary only.
+    /// Raw keys of the other locks of an async-commit transaction; only on its primary.
     pub secondaries: Vec<Vec<u8>>,
-    /// Transactions rolled back on this key while it was locked, whose records a commit could overwrite.
+    /// Transactions rolled back on this key while it was locked; a commit record could overwrite theirs.
     pub rollback_ts: Vec<TimeStamp>,
-    /// Where the last PUT or DELETE of the key is.
+    /// Position of the last PUT or DELETE of the key.
     pub last_change: LastChange,
-    /// Who writes, for CDC; 0 for nobody in particular.
+    /// Source of the write, for CDC; 0 by default.
     pub txn_source: u64,
-    /// Whether a pessimistic lock was taken in spite of a newer version (fair locking).
+    /// Whether a pessimistic lock was acquired despite a newer version (fair locking).
     pub is_locked_with_conflict: bool,
-    /// Which flush of a pipelined transaction wrote it; 0 for others.
+    /// Number of the flush of a pipelined transaction; 0 for others.
     pub generation: u64,
 }
 
 impl Lock {
-    /// A lock with the fields that every lock has; the rest by `with_*` and `set_*`.
-    #[allow(clippy::too_many_arguments)] // TiKV's signature, which its contributors know
+    /// Creates a lock from the fields common to all locks; `with_*` and `set_*` set the others.
+    #[allow(clippy::too_many_arguments)] // TiKV's signature
     pub fn new(
         lock_type: LockType,
         primary: Vec<u8>,
@@ -150,7 +150,7 @@ impl Lock {
         }
     }
 
-    /// Makes it a lock of an async-commit transaction.
+    /// Makes this the lock of an async-commit transaction.
     #[must_use]
     pub fn use_async_commit(mut self, secondaries: Vec<Vec<u8>>) -> Lock {
         self.use_async_commit = true;
@@ -158,28 +158,28 @@ impl Lock {
         self
     }
 
-    /// Notes transactions rolled back on this key.
+    /// Sets the transactions rolled back on this key.
     #[must_use]
     pub fn with_rollback_ts(mut self, rollback_ts: Vec<TimeStamp>) -> Lock {
         self.rollback_ts = rollback_ts;
         self
     }
 
-    /// Says where the last PUT or DELETE is.
+    /// Sets the position of the last PUT or DELETE.
     #[must_use]
     pub fn set_last_change(mut self, last_change: LastChange) -> Lock {
         self.last_change = last_change;
         self
     }
 
-    /// Says who writes.
+    /// Sets the source of the write.
     #[must_use]
     pub fn set_txn_source(mut self, source: u64) -> Lock {
         self.txn_source = source;
         self
     }
 
-    /// Says which flush of a pipelined transaction wrote it.
+    /// Sets the number of the flush of a pipelined transaction.
     #[must_use]
     pub fn with_generation(mut self, generation: u64) -> Lock {
         self.generation = generation;
@@ -196,12 +196,12 @@ impl Lock {
         self.lock_type == LockType::Pessimistic
     }
 
-    /// Whether the pessimistic lock was taken in spite of a newer version.
+    /// Whether the pessimistic lock was acquired despite a newer version.
     pub fn is_pessimistic_lock_with_conflict(&self) -> bool {
         self.is_pessimistic_lock() && self.is_locked_with_conflict
     }
 
-    /// This lock as clients see it.
+    /// Converts the lock to its form for clients.
     pub fn into_lock_info(self, raw_key: Vec<u8>) -> LockInfo {
         LockInfo {
             primary_lock: self.primary,
@@ -218,7 +218,7 @@ impl Lock {
         }
     }
 
-    /// The bytes that CF lock holds.
+    /// Encodes the value for CF lock.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut buf =
             Vec::with_capacity(96 + self.primary.len() + self.short_value.as_ref().map_or(0, Vec::len));
@@ -265,11 +265,11 @@ impl Lock {
         }
     }
 
-    /// Decodes a lock of one transaction; [`crate::parse_lock`] takes shared ones as well.
+    /// Decodes a lock of one transaction; [`crate::parse_lock`] accepts shared locks, too.
     pub fn parse(data: &[u8]) -> Result<Lock> {
         let lock_type = decode_lock_type(data)?;
         if lock_type == LockType::Shared {
-            return Err(bad_lock("one transaction's lock expected, shared locks met", data));
+            return Err(bad_lock("expected one transaction's lock, found shared locks", data));
         }
         let mut input = &data[1..];
         let primary = codec::decode_compact_bytes(&mut input)?.to_vec();
@@ -287,7 +287,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Takes one field; false where it is unknown, which ends the record.
+    /// Decodes one field; returns false for an unknown field, which ends the record.
     fn decode_field(&mut self, field: u8, input: &mut &[u8]) -> Result<bool> {
         match field {
             SHORT_VALUE_PREFIX => {
@@ -322,7 +322,7 @@ fn encode_nonzero(buf: &mut Vec<u8>, prefix: u8, value: u64) {
     }
 }
 
-/// Takes a count and that many items. The count is not trusted: nothing is reserved for it.
+/// Decodes a count and that many items. The count is untrusted, so no memory is reserved for it.
 pub(crate) fn decode_list<'a, T>(
     input: &mut &'a [u8],
     item: impl Fn(&mut &'a [u8]) -> keys::Result<T>,
@@ -335,13 +335,13 @@ pub(crate) fn bad_lock(what: &'static str, data: &[u8]) -> Error {
     Error::BadFormatLock { what, data: data.to_vec() }
 }
 
-/// The type of an encoded lock, without decoding the rest.
+/// Returns the type of an encoded lock, without decoding the rest.
 pub fn decode_lock_type(data: &[u8]) -> Result<LockType> {
     let flag = data.first().copied().and_then(LockType::from_u8);
-    flag.ok_or_else(|| bad_lock("no known type in the first byte", data))
+    flag.ok_or_else(|| bad_lock("unknown type in the first byte", data))
 }
 
-/// The start timestamp of an encoded lock of one transaction.
+/// Returns the start timestamp of an encoded lock of one transaction.
 pub fn decode_lock_start_ts(data: &[u8]) -> Result<TimeStamp> {
     if decode_lock_type(data)? == LockType::Shared {
         return Err(bad_lock("shared locks have no single start timestamp", data));
@@ -432,7 +432,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn lock_info_carries_what_clients_need() {
+    fn lock_info_has_all_fields_for_clients() {
         let mut random = Random::new(23);
         let lock = random_lock(&mut random, LockType::Pessimistic).use_async_commit(vec![b"s".to_vec()]);
         let info = lock.clone().into_lock_info(b"raw".to_vec());

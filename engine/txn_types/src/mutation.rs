@@ -1,4 +1,4 @@
-//! Mutations: what a transaction wants done to its keys.
+//! Mutations: changes that a transaction requests for its keys.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use kvproto::kvrpcpb::{self, Assertion, Op};
 
 use crate::{Error, Key, Result, Value};
 
-/// What a mutation does, without the key.
+/// Kind of a mutation, without its key.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub enum MutationType {
     /// Put a value.
@@ -15,15 +15,15 @@ pub enum MutationType {
     Delete,
     /// Lock the key.
     Lock,
-    /// Lock the key together with others.
+    /// Lock the key, shared with other transactions.
     SharedLock,
-    /// Put a value where there is none.
+    /// Put a value if there is none.
     Insert,
-    /// Anything else.
+    /// Any other kind.
     Other,
 }
 
-/// What a transaction wants done to one key, and what it believes of the key's existence.
+/// Change of one key that a transaction requests, with its assertion about the key's existence.
 ///
 /// TiKV: `txn_types::types::Mutation`.
 #[derive(Clone, PartialEq)]
@@ -34,16 +34,16 @@ pub enum Mutation {
     Delete(Key, Assertion),
     /// Lock the key.
     Lock(Key, Assertion),
-    /// Lock the key together with others.
+    /// Lock the key, shared with other transactions.
     SharedLock(Key, Assertion),
-    /// Put the value where there is none; else it is an `AlreadyExist` error.
+    /// Put the value if there is none; otherwise an `AlreadyExist` error.
     Insert((Key, Value), Assertion),
-    /// Check that there is none; else it is an `AlreadyExist` error.
+    /// Check that there is no value; otherwise an `AlreadyExist` error.
     CheckNotExists(Key, Assertion),
 }
 
 impl Mutation {
-    /// The key.
+    /// Returns the key.
     pub fn key(&self) -> &Key {
         match self {
             Mutation::Put((key, _), _) | Mutation::Insert((key, _), _) => key,
@@ -54,7 +54,7 @@ impl Mutation {
         }
     }
 
-    /// What it does.
+    /// Returns the kind of the mutation.
     pub fn mutation_type(&self) -> MutationType {
         match self {
             Mutation::Put(..) => MutationType::Put,
@@ -66,7 +66,7 @@ impl Mutation {
         }
     }
 
-    /// The key, and the value of a put or insert.
+    /// Returns the key, and the value of a put or insert.
     pub fn into_key_value(self) -> (Key, Option<Value>) {
         match self {
             Mutation::Put((key, value), _) | Mutation::Insert((key, value), _) => (key, Some(value)),
@@ -82,12 +82,12 @@ impl Mutation {
         matches!(self, Mutation::Insert(..) | Mutation::CheckNotExists(..))
     }
 
-    /// Whether it only checks.
+    /// Whether the mutation only checks.
     pub fn should_not_write(&self) -> bool {
         matches!(self, Mutation::CheckNotExists(..))
     }
 
-    /// What the transaction believes of the key's existence.
+    /// Returns the assertion about the key's existence.
     pub fn get_assertion(&self) -> Assertion {
         match self {
             Mutation::Put(_, assertion)
@@ -99,27 +99,27 @@ impl Mutation {
         }
     }
 
-    /// Puts `value` at `key`.
+    /// Creates a put of `value` at `key`.
     pub fn make_put(key: Key, value: Value) -> Mutation {
         Mutation::Put((key, value), Assertion::None)
     }
 
-    /// Deletes `key`.
+    /// Creates a deletion of `key`.
     pub fn make_delete(key: Key) -> Mutation {
         Mutation::Delete(key, Assertion::None)
     }
 
-    /// Locks `key`.
+    /// Creates a lock of `key`.
     pub fn make_lock(key: Key) -> Mutation {
         Mutation::Lock(key, Assertion::None)
     }
 
-    /// Puts `value` at `key` where there is none.
+    /// Creates an insert of `value` at `key`.
     pub fn make_insert(key: Key, value: Value) -> Mutation {
         Mutation::Insert((key, value), Assertion::None)
     }
 
-    /// Checks that there is no `key`.
+    /// Creates a check that `key` has no value.
     pub fn make_check_not_exists(key: Key) -> Mutation {
         Mutation::CheckNotExists(key, Assertion::None)
     }
@@ -128,7 +128,7 @@ impl Mutation {
 impl TryFrom<kvrpcpb::Mutation> for Mutation {
     type Error = Error;
 
-    /// Fails where the operation is none that a prewrite can have.
+    /// Fails if the operation is not allowed in a prewrite.
     fn try_from(m: kvrpcpb::Mutation) -> Result<Mutation> {
         let (assertion, key) = (m.assertion(), Key::from_raw(&m.key));
         match Op::try_from(m.op) {
@@ -159,7 +159,7 @@ impl fmt::Display for Mutation {
 }
 
 impl fmt::Debug for Mutation {
-    /// Leaves out the value, which may be long.
+    /// Omits the value, which may be long.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_that_no_prewrite_has_are_refused() {
+    fn operations_outside_of_prewrite_are_refused() {
         for op in [Op::Rollback.into(), Op::PessimisticLock.into(), 99] {
             assert!(matches!(Mutation::try_from(wire(op)), Err(Error::InvalidOperation(_))));
         }

@@ -1,28 +1,28 @@
 use crate::{LastChange, Lock, LockType, TimeStamp};
 
-/// A pessimistic lock that lives in the leader's memory only.
+/// Pessimistic lock that exists only in the leader's memory.
 ///
 /// TiKV: `txn_types::lock::PessimisticLock`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PessimisticLock {
-    /// The raw primary key of the transaction.
+    /// Raw primary key of the transaction.
     pub primary: Box<[u8]>,
-    /// When the transaction started.
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
     /// Milliseconds from the physical part of `start_ts` until others may resolve it.
     pub ttl: u64,
-    /// Versions up to here do not conflict.
+    /// Versions up to this timestamp do not conflict.
     pub for_update_ts: TimeStamp,
-    /// The transaction commits at this timestamp or later.
+    /// Minimum commit timestamp of the transaction.
     pub min_commit_ts: TimeStamp,
-    /// Where the last PUT or DELETE of the key is.
+    /// Position of the last PUT or DELETE of the key.
     pub last_change: LastChange,
-    /// Whether it was taken in spite of a newer version.
+    /// Whether the lock was acquired despite a newer version.
     pub is_locked_with_conflict: bool,
 }
 
 impl PessimisticLock {
-    /// The same lock as CF lock would hold it.
+    /// Converts to a lock as stored in CF lock.
     pub fn into_lock(self) -> Lock {
         Lock::new(
             LockType::Pessimistic,
@@ -43,7 +43,7 @@ impl PessimisticLock {
         self.clone().into_lock()
     }
 
-    /// Bytes that it takes in memory.
+    /// Returns the bytes used in memory.
     pub fn memory_size(&self) -> usize {
         self.primary.len() + size_of::<PessimisticLock>()
     }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_becomes_a_lock_with_the_same_fields() {
+    fn a_pessimistic_lock_converts_to_a_lock() {
         let memory = PessimisticLock {
             primary: b"pk".to_vec().into(),
             start_ts: 1.into(),

@@ -1,4 +1,4 @@
-//! Shared locks: several transactions that hold one key together.
+//! Shared locks: locks of several transactions on one key.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,17 @@ const TXNS_INFO_PREFIX: u8 = b'h';
 const FLAGS_PREFIX: u8 = b'i';
 const SHRINK_ONLY: u8 = 1;
 
-/// What a record in CF lock can be.
+/// Record in CF lock.
 #[derive(Debug, PartialEq, Clone)]
 pub enum LockOrSharedLocks {
-    /// One transaction's lock.
+    /// Lock of one transaction.
     Lock(Lock),
     /// Locks that several transactions share.
     Shared(SharedLocks),
 }
 
 impl LockOrSharedLocks {
-    /// This lock as clients see it.
+    /// Converts to the form for clients.
     pub fn into_lock_info(self, raw_key: Vec<u8>) -> LockInfo {
         match self {
             LockOrSharedLocks::Lock(lock) => lock.into_lock_info(raw_key),
@@ -33,7 +33,7 @@ impl LockOrSharedLocks {
     }
 }
 
-/// Decodes a record of CF lock, whichever kind it is.
+/// Decodes a record of CF lock of either kind.
 pub fn parse_lock(data: &[u8]) -> Result<LockOrSharedLocks> {
     match decode_lock_type(data)? {
         LockType::Shared => SharedLocks::parse(data).map(LockOrSharedLocks::Shared),
@@ -41,7 +41,7 @@ pub fn parse_lock(data: &[u8]) -> Result<LockOrSharedLocks> {
     }
 }
 
-/// Locks on one key, by start timestamp of the transactions that hold them.
+/// Locks on one key, by start timestamp of their transactions.
 ///
 /// TiKV: `txn_types::lock::SharedLocks`.
 #[derive(Debug, PartialEq, Clone, Default)]
@@ -51,17 +51,17 @@ pub struct SharedLocks {
 }
 
 impl SharedLocks {
-    /// No locks.
+    /// Creates an empty set of locks.
     pub fn new() -> SharedLocks {
         SharedLocks::default()
     }
 
-    /// Number of transactions that hold the key.
+    /// Number of transactions with a lock on the key.
     pub fn len(&self) -> usize {
         self.locks.len()
     }
 
-    /// Whether no transaction holds the key.
+    /// Whether no transaction has a lock on the key.
     pub fn is_empty(&self) -> bool {
         self.locks.is_empty()
     }
@@ -71,43 +71,44 @@ impl SharedLocks {
         self.shrink_only
     }
 
-    /// Lets no further transaction join; for good.
+    /// Permanently prevents further transactions from joining.
     pub fn set_shrink_only(&mut self) {
         self.shrink_only = true;
     }
 
-    /// Start timestamps of the transactions, ascending.
+    /// Returns the start timestamps of the transactions in ascending order.
     pub fn iter_ts(&self) -> impl Iterator<Item = TimeStamp> + '_ {
         self.locks.keys().copied()
     }
 
-    /// The locks, by ascending start timestamp.
+    /// Returns the locks in ascending order of their start timestamps.
     pub fn iter(&self) -> impl Iterator<Item = &Lock> {
         self.locks.values()
     }
 
-    /// The lock of the transaction that started at `ts`.
+    /// Returns the lock of the transaction that started at `ts`.
     pub fn get_lock(&self, ts: TimeStamp) -> Option<&Lock> {
         self.locks.get(&ts)
     }
 
-    /// Takes out the lock of the transaction that started at `ts`.
+    /// Removes the lock of the transaction that started at `ts`.
     pub fn remove_lock(&mut self, ts: TimeStamp) -> Option<Lock> {
         self.locks.remove(&ts)
     }
 
-    /// Adds the lock of a transaction that does not hold the key yet.
+    /// Adds the lock of a transaction that has none on the key.
     pub fn insert_lock(&mut self, lock: Lock) -> Result<()> {
         check_type(&lock)?;
         if self.shrink_only || self.locks.contains_key(&lock.ts) {
-            let why = if self.shrink_only { "no further lock may join" } else { "it holds the key already" };
+            let why =
+                if self.shrink_only { "no further lock may join" } else { "the transaction already has one" };
             return Err(Error::InvalidOperation(format!("cannot add shared lock {}: {why}", lock.ts)));
         }
         self.locks.insert(lock.ts, lock);
         Ok(())
     }
 
-    /// Replaces the lock of a transaction that holds the key.
+    /// Replaces the lock of a transaction.
     pub fn update_lock(&mut self, lock: Lock) -> Result<()> {
         check_type(&lock)?;
         match self.locks.get_mut(&lock.ts) {
@@ -124,7 +125,7 @@ impl SharedLocks {
     /// Decodes a record whose first byte is `H`.
     pub fn parse(data: &[u8]) -> Result<SharedLocks> {
         if decode_lock_type(data)? != LockType::Shared {
-            return Err(bad_lock("shared locks expected, one transaction's lock met", data));
+            return Err(bad_lock("expected shared locks, found one transaction's lock", data));
         }
         let mut shared = SharedLocks::new();
         let mut input = &data[1..];
@@ -148,7 +149,7 @@ impl SharedLocks {
         Ok(shared)
     }
 
-    /// The bytes that CF lock holds.
+    /// Encodes the value for CF lock.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut buf = vec![LockType::Shared.to_u8()];
         if self.shrink_only {
@@ -162,7 +163,7 @@ impl SharedLocks {
         buf
     }
 
-    /// These locks as clients see them.
+    /// Converts to the form for clients.
     pub fn into_lock_info(self, raw_key: Vec<u8>) -> LockInfo {
         let infos = self.locks.into_values().map(|lock| lock.into_lock_info(raw_key.clone())).collect();
         LockInfo {
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn joining_follows_the_rules() {
+    fn a_lock_joins_once_and_only_if_not_shrinking() {
         let mut random = Random::new(32);
         let lock = random_lock(&mut random, LockType::Lock);
         let mut shared = SharedLocks::new();

@@ -2,70 +2,70 @@
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
-/// Bits of the logical part.
+/// Number of bits of the logical part.
 pub const TSO_PHYSICAL_SHIFT_BITS: u64 = 18;
 
 /// A TSO timestamp: milliseconds since the Unix epoch << 18 | logical.
 ///
-/// It has no `physical_now`: only the engine's clock tells the time, so that a gate can hold it still.
+/// Has no `physical_now`: time comes only from the engine's clock, so that a gate can freeze it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
 #[repr(transparent)]
 pub struct TimeStamp(u64);
 
 impl TimeStamp {
-    /// A timestamp from its parts; `physical` in milliseconds.
+    /// Composes a timestamp; `physical` is in milliseconds.
     pub const fn compose(physical: u64, logical: u64) -> TimeStamp {
         TimeStamp((physical << TSO_PHYSICAL_SHIFT_BITS).wrapping_add(logical))
     }
 
-    /// The least timestamp, which also means "none".
+    /// Returns the smallest timestamp, which also means "none".
     pub const fn zero() -> TimeStamp {
         TimeStamp(0)
     }
 
-    /// The greatest timestamp, which also means "the latest version".
+    /// Returns the greatest timestamp, which also means "the latest version".
     pub const fn max() -> TimeStamp {
         TimeStamp(u64::MAX)
     }
 
-    /// A timestamp from its 64 bits.
+    /// Creates a timestamp from its 64 bits.
     pub const fn new(ts: u64) -> TimeStamp {
         TimeStamp(ts)
     }
 
-    /// The physical part, in milliseconds.
+    /// Returns the physical part, in milliseconds.
     pub const fn physical(self) -> u64 {
         self.0 >> TSO_PHYSICAL_SHIFT_BITS
     }
 
-    /// The logical part.
+    /// Returns the logical part.
     pub const fn logical(self) -> u64 {
         self.0 & ((1 << TSO_PHYSICAL_SHIFT_BITS) - 1)
     }
 
-    /// The timestamp right after; the greatest stays as it is.
+    /// Returns the next timestamp; the greatest one stays unchanged.
     #[must_use]
     pub const fn next(self) -> TimeStamp {
         TimeStamp(self.0.saturating_add(1))
     }
 
-    /// The timestamp right before; zero stays as it is.
+    /// Returns the previous timestamp; zero stays unchanged.
     #[must_use]
     pub const fn prev(self) -> TimeStamp {
         TimeStamp(self.0.saturating_sub(1))
     }
 
-    /// Whether it is zero.
+    /// Whether the timestamp is zero.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether it is the greatest.
+    /// Whether the timestamp is the greatest one.
     pub const fn is_max(self) -> bool {
         self.0 == u64::MAX
     }
 
-    /// Its 64 bits.
+    /// Returns the 64 bits.
     pub const fn into_inner(self) -> u64 {
         self.0
     }
@@ -89,10 +89,10 @@ impl fmt::Display for TimeStamp {
     }
 }
 
-/// Up to here a linear search is faster than a hash.
+/// Up to this size a linear search is faster than a hash lookup.
 const TS_SET_USE_VEC_LIMIT: usize = 8;
 
-/// A set of timestamps that is cheap to clone, such as the locks a reader may bypass.
+/// Set of timestamps that is cheap to clone, such as the locks a reader may bypass.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum TsSet {
     /// No timestamps.
@@ -105,7 +105,7 @@ pub enum TsSet {
 }
 
 impl TsSet {
-    /// A set of `ts`.
+    /// Creates a set of `ts`.
     pub fn new(ts: Vec<TimeStamp>) -> TsSet {
         if ts.is_empty() {
             TsSet::Empty
@@ -116,7 +116,7 @@ impl TsSet {
         }
     }
 
-    /// A set of timestamps as they are on the wire.
+    /// Creates a set from timestamps as on the wire.
     pub fn from_u64s(ts: Vec<u64>) -> TsSet {
         TsSet::new(ts.into_iter().map(TimeStamp::new).collect())
     }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_contains_what_it_was_made_of() {
+    fn a_set_contains_its_timestamps() {
         for len in [0, 1, 8, 9, 100] {
             let set = TsSet::from_u64s((0..len).map(|i| i * 2).collect());
             assert_eq!(set.is_empty(), len == 0);

@@ -1,4 +1,4 @@
-//! Write records: what CF write holds for each committed or rolled back version.
+//! Write records: the value in CF write for each committed or rolled back version.
 
 use keys::codec;
 
@@ -10,21 +10,21 @@ const LAST_CHANGE_PREFIX: u8 = b'l';
 const TXN_SOURCE_PREFIX: u8 = b'S';
 const PROTECTED_ROLLBACK_SHORT_VALUE: &[u8] = b"p";
 
-/// What a version did to the key.
+/// Change that a version made to the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteType {
-    /// It has a value.
+    /// Put a value.
     Put,
-    /// It removed the key.
+    /// Deleted the key.
     Delete,
-    /// It locked the key and left the value as it was.
+    /// Locked the key without changing the value.
     Lock,
-    /// Its transaction was rolled back.
+    /// The transaction was rolled back.
     Rollback,
 }
 
 impl WriteType {
-    /// What a lock of type `lock_type` becomes when it is committed.
+    /// Returns the write type of a committed lock of type `lock_type`.
     pub fn from_lock_type(lock_type: LockType) -> Option<WriteType> {
         match lock_type {
             LockType::Put => Some(WriteType::Put),
@@ -34,7 +34,7 @@ impl WriteType {
         }
     }
 
-    /// From the first byte of a record.
+    /// Decodes the first byte of a record.
     pub fn from_u8(flag: u8) -> Option<WriteType> {
         match flag {
             b'P' => Some(WriteType::Put),
@@ -45,7 +45,7 @@ impl WriteType {
         }
     }
 
-    /// The first byte of a record.
+    /// Returns the first byte of a record.
     pub fn to_u8(self) -> u8 {
         match self {
             WriteType::Put => b'P',
@@ -56,27 +56,27 @@ impl WriteType {
     }
 }
 
-/// A write record that owns its value. Fields as in [`WriteRef`].
+/// Write record that owns its value; fields as in [`WriteRef`].
 #[derive(Debug, PartialEq, Clone)]
 pub struct Write {
-    /// What the version did.
+    /// Change that the version made.
     pub write_type: WriteType,
-    /// When its transaction started; the key of its value in CF default.
+    /// Start timestamp of the transaction, also of the value's key in CF default.
     pub start_ts: TimeStamp,
-    /// The value of a PUT, up to 255 bytes.
+    /// Value of a PUT, up to 255 bytes.
     pub short_value: Option<Value>,
     /// See [`WriteRef::has_overlapped_rollback`].
     pub has_overlapped_rollback: bool,
     /// See [`WriteRef::gc_fence`].
     pub gc_fence: Option<TimeStamp>,
-    /// Where the last PUT or DELETE below is.
+    /// Position of the last PUT or DELETE below.
     pub last_change: LastChange,
-    /// Who wrote it, for CDC; 0 for nobody in particular.
+    /// Source of the write, for CDC; 0 by default.
     pub txn_source: u64,
 }
 
 impl Write {
-    /// A record of a commit.
+    /// Creates the record of a commit.
     pub fn new(write_type: WriteType, start_ts: TimeStamp, short_value: Option<Value>) -> Write {
         Write {
             write_type,
@@ -89,7 +89,7 @@ impl Write {
         }
     }
 
-    /// A record of a rollback; a protected one is never collapsed into another.
+    /// Creates the record of a rollback; a protected one is never collapsed into another.
     pub fn new_rollback(start_ts: TimeStamp, protected: bool) -> Write {
         let short_value = protected.then(|| PROTECTED_ROLLBACK_SHORT_VALUE.to_vec());
         Write::new(WriteType::Rollback, start_ts, short_value)
@@ -103,28 +103,28 @@ impl Write {
         self
     }
 
-    /// Says where the last PUT or DELETE below is.
+    /// Sets the position of the last PUT or DELETE below.
     #[must_use]
     pub fn set_last_change(mut self, last_change: LastChange) -> Write {
         self.last_change = last_change;
         self
     }
 
-    /// Says who wrote it.
+    /// Sets the source of the write.
     #[must_use]
     pub fn set_txn_source(mut self, source: u64) -> Write {
         self.txn_source = source;
         self
     }
 
-    /// The type of an encoded record, without decoding the rest.
+    /// Returns the type of an encoded record, without decoding the rest.
     #[inline]
     pub fn parse_type(data: &[u8]) -> Result<WriteType> {
         let flag = data.first().copied().and_then(WriteType::from_u8);
-        flag.ok_or_else(|| bad("no known type in the first byte", data))
+        flag.ok_or_else(|| bad("unknown type in the first byte", data))
     }
 
-    /// This record, borrowed.
+    /// Borrows this record.
     pub fn as_ref(&self) -> WriteRef<'_> {
         WriteRef {
             write_type: self.write_type,
@@ -137,29 +137,29 @@ impl Write {
         }
     }
 
-    /// The bytes that CF write holds.
+    /// Encodes the value for CF write.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.as_ref().to_bytes()
     }
 }
 
-/// A write record that borrows its value from the encoded bytes.
+/// Write record that borrows its value from the encoded bytes.
 #[derive(Debug, PartialEq, Clone)]
 pub struct WriteRef<'a> {
-    /// What the version did.
+    /// Change that the version made.
     pub write_type: WriteType,
-    /// When its transaction started; the key of its value in CF default.
+    /// Start timestamp of the transaction, also of the value's key in CF default.
     pub start_ts: TimeStamp,
-    /// The value of a PUT, up to 255 bytes; `p` marks a protected rollback.
+    /// Value of a PUT, up to 255 bytes; `p` marks a protected rollback.
     pub short_value: Option<&'a [u8]>,
     /// Whether a protected rollback with `start_ts` equal to this commit's timestamp shares the record.
     pub has_overlapped_rollback: bool,
-    /// Set where the record was rewritten for an overlapping rollback: the commit timestamp of the next
-    /// version then, zero where there was none. If that version is gone, GC has taken this one too.
+    /// Set if the record was rewritten for an overlapping rollback: commit timestamp of the next version at
+    /// that time, zero if there was none. If that version is gone, GC has removed this one, too.
     pub gc_fence: Option<TimeStamp>,
-    /// Where the last PUT or DELETE below is.
+    /// Position of the last PUT or DELETE below.
     pub last_change: LastChange,
-    /// Who wrote it, for CDC; 0 for nobody in particular.
+    /// Source of the write, for CDC; 0 by default.
     pub txn_source: u64,
 }
 
@@ -196,7 +196,7 @@ impl WriteRef<'_> {
         Ok(write)
     }
 
-    /// The bytes that CF write holds.
+    /// Encodes the value for CF write.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut buf = Vec::with_capacity(48 + self.short_value.map_or(0, <[u8]>::len));
         buf.push(self.write_type.to_u8());
@@ -222,8 +222,8 @@ impl WriteRef<'_> {
         buf
     }
 
-    /// Whether the latest version found at `read_ts` still counts: false where GC has taken the version
-    /// that its fence names, so that this one was taken as well. `read_ts` must be above the safe point.
+    /// Whether the latest version found at `read_ts` is valid: false if GC has removed the version in its
+    /// fence, and with it this one. `read_ts` must be above the safe point.
     pub fn check_gc_fence_as_latest_version(&self, read_ts: TimeStamp) -> bool {
         !self.gc_fence.is_some_and(|fence| !fence.is_zero() && fence <= read_ts)
     }
@@ -233,7 +233,7 @@ impl WriteRef<'_> {
         self.write_type == WriteType::Rollback && self.short_value == Some(PROTECTED_ROLLBACK_SHORT_VALUE)
     }
 
-    /// A copy that owns its value.
+    /// Copies the record with its value.
     pub fn to_owned(&self) -> Write {
         Write {
             write_type: self.write_type,
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_cut_short_is_an_error_not_a_panic() {
+    fn a_truncated_record_is_an_error_not_a_panic() {
         assert!(matches!(WriteRef::parse(b""), Err(Error::BadFormatWrite { .. })));
         assert!(matches!(WriteRef::parse(b"Q\x05"), Err(Error::BadFormatWrite { .. })));
         assert!(matches!(WriteRef::parse(b"P\x05v\x04abc"), Err(Error::Codec(_))));

@@ -1,4 +1,4 @@
-//! A mailbox: the messages of one FSM, and the FSM itself while nobody runs it.
+//! The mailbox of one FSM: its queued messages, and the FSM itself while no poller runs it.
 use std::sync::Arc;
 
 use crossbeam::queue::SegQueue;
@@ -6,20 +6,20 @@ use parking_lot::Mutex;
 
 use super::Fsm;
 
-/// Why a message was not taken; it comes back.
+/// Reason why a message was rejected; returns the message to the sender.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SendError<M> {
-    /// There is no such FSM, or it has stopped.
+    /// No FSM has this address, or it has stopped.
     Disconnected(M),
 }
 
-/// Where the FSM is.
+/// Location and wake-up state of the FSM.
 struct Place<F> {
-    /// The FSM, while it is idle or parked.
+    /// The FSM, while it is idle or parked; `None` while a poller runs it.
     fsm: Option<Box<F>>,
-    /// Only `wake` may schedule it.
+    /// Parked: only `wake` may schedule the FSM.
     parked: bool,
-    /// `wake` was called before the FSM came back to be parked.
+    /// `wake` was called before the poller returned the FSM to be parked.
     woken: bool,
     closed: bool,
 }
@@ -30,10 +30,10 @@ struct Inner<F: Fsm> {
     schedule: Schedule<F>,
 }
 
-/// Hands an FSM, with its mailbox, to the pollers.
+/// Passes an FSM and its mailbox to the pollers.
 pub(super) type Schedule<F> = Box<dyn Fn(Mailbox<F>, Box<F>) + Send + Sync>;
 
-/// A handle to an FSM. TiKV: `batch_system::mailbox::BasicMailbox`.
+/// Handle to an FSM. TiKV: `batch_system::mailbox::BasicMailbox`.
 pub struct Mailbox<F: Fsm> {
     inner: Arc<Inner<F>>,
 }
@@ -45,7 +45,7 @@ impl<F: Fsm> Clone for Mailbox<F> {
 }
 
 impl<F: Fsm> Mailbox<F> {
-    /// A mailbox of an idle FSM; `schedule` hands it to the pollers.
+    /// Creates the mailbox of an idle FSM; `schedule` passes the FSM to the pollers.
     pub(super) fn new(fsm: Box<F>, schedule: Schedule<F>) -> Self {
         let place = Place { fsm: Some(fsm), parked: false, woken: false, closed: false };
         Self { inner: Arc::new(Inner { messages: SegQueue::new(), place: Mutex::new(place), schedule }) }
@@ -70,7 +70,7 @@ impl<F: Fsm> Mailbox<F> {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Number of messages that wait.
+    /// Number of queued messages.
     pub fn len(&self) -> usize {
         self.inner.messages.len()
     }
@@ -79,12 +79,12 @@ impl<F: Fsm> Mailbox<F> {
         self.inner.messages.is_empty()
     }
 
-    /// The next message, for the poller that runs the FSM.
+    /// Takes the next message; called by the poller that runs the FSM.
     pub fn try_recv(&self) -> Option<F::Message> {
         self.inner.messages.pop()
     }
 
-    /// Schedules the FSM again if it is parked, or as soon as it is.
+    /// Schedules the FSM if it is parked; if it is about to park, schedules it as soon as it has parked.
     pub fn wake(&self) {
         let fsm = {
             let mut place = self.inner.place.lock();
@@ -104,7 +104,7 @@ impl<F: Fsm> Mailbox<F> {
         }
     }
 
-    /// Takes the FSM back from its poller. `park`: it stays until `wake`, whatever arrives.
+    /// Takes the FSM back from its poller. With `park` no message schedules it, only `wake` does.
     pub(super) fn release(&self, fsm: Box<F>, park: bool) {
         let again = {
             let mut place = self.inner.place.lock();
@@ -126,7 +126,7 @@ impl<F: Fsm> Mailbox<F> {
         }
     }
 
-    /// No message is taken any more. Those that wait are dropped, and so is the FSM if it is idle.
+    /// Rejects all further messages. Drops the queued messages, and the FSM if it is idle.
     pub(super) fn close(&self) {
         let fsm = {
             let mut place = self.inner.place.lock();

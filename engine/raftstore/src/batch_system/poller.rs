@@ -7,36 +7,36 @@ use tracepoints::label;
 
 use super::{Fsm, Mailbox, Router, router::Scheduled};
 
-/// What becomes of an FSM after it ran.
+/// Decides where an FSM goes after it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandleResult {
-    /// Back to its mailbox; scheduled again if messages wait.
+    /// Return to the mailbox; scheduled again if messages are queued.
     Release,
-    /// Held at a gate: back to its mailbox until [`Mailbox::wake`].
+    /// Held at a gate: stay in the mailbox until [`Mailbox::wake`].
     Park,
-    /// Removed from the router and dropped.
+    /// Remove from the router and drop.
     Stop,
 }
 
 /// Runs FSMs on one poller; lives on that poller's thread.
 pub trait PollHandler<N: Fsm, C: Fsm>: Send + 'static {
-    /// Before a round.
+    /// Called before a round.
     fn begin(&mut self, batch_size: usize);
-    /// Runs the control FSM over its messages.
+    /// Processes the messages of the control FSM.
     fn handle_control(&mut self, control: &mut C, mailbox: &Mailbox<C>);
-    /// Runs a normal FSM over its messages.
+    /// Processes the messages of a normal FSM.
     fn handle_normal(&mut self, normal: &mut N, mailbox: &Mailbox<N>) -> HandleResult;
-    /// After a round, before the FSMs are released.
+    /// Called after a round, before the FSMs are released.
     fn end(&mut self);
 }
 
-/// Makes the handler of each poller.
+/// Creates the handler of each poller.
 pub trait HandlerBuilder<N: Fsm, C: Fsm> {
     type Handler: PollHandler<N, C>;
     fn build(&mut self, poller: usize) -> Self::Handler;
 }
 
-/// The pollers of one kind of FSM. TiKV: `batch_system::batch::BatchSystem`.
+/// Pollers of one kind of FSM. TiKV: `batch_system::batch::BatchSystem`.
 pub struct BatchSystem<N: Fsm, C: Fsm> {
     router: Router<N, C>,
     receiver: Receiver<Scheduled<N, C>>,
@@ -46,7 +46,7 @@ pub struct BatchSystem<N: Fsm, C: Fsm> {
 }
 
 impl<N: Fsm, C: Fsm> BatchSystem<N, C> {
-    /// A system without pollers yet. `address` is where the router finds a normal FSM.
+    /// Creates a system without pollers. `address` returns the router address of a normal FSM.
     pub fn new(control: Box<C>, address: fn(&N) -> u64, max_batch_size: usize) -> Self {
         let (tx, receiver) = unbounded();
         let router = Router::new(control, tx);
@@ -57,7 +57,7 @@ impl<N: Fsm, C: Fsm> BatchSystem<N, C> {
         &self.router
     }
 
-    /// Starts `pool_size` pollers, named `{name}-{n}`, whose stamps carry `store_id`.
+    /// Starts `pool_size` pollers, named `{name}-{n}`; their stamps carry `store_id`.
     pub fn spawn<B: HandlerBuilder<N, C>>(
         &mut self,
         name: &str,
@@ -84,14 +84,14 @@ impl<N: Fsm, C: Fsm> BatchSystem<N, C> {
         Ok(())
     }
 
-    /// Stops the pollers, then drops all FSMs. A thread that is held at a gate ends once it is released.
+    /// Stops the pollers, then drops all FSMs. A thread held at a gate ends once the gate releases it.
     pub fn shutdown(&mut self) {
         for _ in &self.workers {
             let _ = self.router.scheduler().send(Scheduled::Stop);
         }
         for worker in self.workers.drain(..) {
             if worker.join().is_err() {
-                log::error!("a poller ended by a panic");
+                log::error!("a poller thread panicked");
             }
         }
         self.router.close_all();
@@ -99,7 +99,7 @@ impl<N: Fsm, C: Fsm> BatchSystem<N, C> {
     }
 }
 
-/// The FSMs of a round, each with its mailbox.
+/// FSMs of a round, each with its mailbox.
 type Batch<N> = Vec<(Mailbox<N>, Box<N>)>;
 
 struct Poller<N: Fsm, C: Fsm, H: PollHandler<N, C>> {
@@ -119,7 +119,7 @@ impl<N: Fsm, C: Fsm, H: PollHandler<N, C>> Poller<N, C, H> {
         }
     }
 
-    /// Takes what is scheduled, at least one; false if the poller shall end.
+    /// Takes all scheduled FSMs, waiting for the first; returns false if the poller must end.
     fn fetch(&self, normals: &mut Batch<N>, control: &mut Option<Box<C>>) -> bool {
         let Ok(mut next) = self.receiver.recv() else { return false };
         loop {
@@ -202,7 +202,7 @@ mod tests {
             self.handle_normal(control, mailbox);
         }
         fn handle_normal(&mut self, fsm: &mut Counter, mailbox: &Mailbox<Counter>) -> HandleResult {
-            // As at a gate: the first run after the wake goes on.
+            // As at a gate: the first run after the wake continues.
             if fsm.park_at.take().is_some() {
                 fsm.sum += 1000;
             }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_fsm_runs_on_only_when_woken_and_others_go_on() {
+    fn a_parked_fsm_resumes_only_on_wake_while_others_run() {
         let mut system = system(1);
         let router = system.router().clone();
         let parked = router.register(1, counter(1));
@@ -277,7 +277,7 @@ mod tests {
         parked.send(Msg::Park).ok().unwrap();
         parked.send(Msg::Add(5)).ok().unwrap();
         parked.send(Msg::Ask(tx)).ok().unwrap();
-        // The only poller is free: the other FSM answers, and the mailbox of the parked one keeps its messages.
+        // The only poller is free: the other FSM answers, and the parked FSM's mailbox keeps its messages.
         assert_eq!(ask(&router, 2), 0);
         assert_eq!(ask(&router, 2), 0);
         assert!(rx.try_recv().is_err());
@@ -306,9 +306,9 @@ mod tests {
         assert_eq!(rx.try_recv(), Ok(2));
     }
 
-    /// Many parks and wakes, some of them of FSMs that are not parked, while others send: no message stays unhandled.
+    /// Parks and wakes FSMs at random while other threads send: every message is handled.
     #[test]
-    fn no_message_is_left_by_parks_and_wakes_in_any_order() {
+    fn random_parks_and_wakes_lose_no_message() {
         const SENT: u64 = 3 * 6000;
         let mut system = system(3);
         let router = system.router().clone();

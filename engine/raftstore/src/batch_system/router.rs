@@ -1,4 +1,4 @@
-//! The router: from an address to a mailbox.
+//! The router: maps addresses to mailboxes.
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
@@ -6,11 +6,11 @@ use dashmap::DashMap;
 
 use super::{Fsm, Mailbox, SendError};
 
-/// What a poller takes from its channel.
+/// Item that a poller takes from its channel.
 pub(super) enum Scheduled<N: Fsm, C: Fsm> {
     Normal(Mailbox<N>, Box<N>),
     Control(Box<C>),
-    /// The poller that takes it ends.
+    /// The poller that takes this item ends.
     Stop,
 }
 
@@ -34,13 +34,13 @@ impl<N: Fsm, C: Fsm> Clone for Router<N, C> {
 impl<N: Fsm, C: Fsm> Router<N, C> {
     pub(super) fn new(control: Box<C>, scheduler: Sender<Scheduled<N, C>>) -> Self {
         let to = scheduler.clone();
-        // After shutdown there is nobody to run it: it is dropped.
+        // After shutdown no poller is left to run the control FSM: drop it.
         let schedule = Box::new(move |_, fsm| drop(to.send(Scheduled::Control(fsm))));
         let control = Mailbox::new(control, schedule);
         Self { inner: Arc::new(Inner { normals: DashMap::new(), control, scheduler }) }
     }
 
-    /// Gives an FSM its address. An FSM that has it already is stopped.
+    /// Registers an FSM at an address. Stops the FSM registered there before.
     pub fn register(&self, addr: u64, fsm: Box<N>) -> Mailbox<N> {
         let to = self.inner.scheduler.clone();
         let schedule = Box::new(move |mailbox, fsm| drop(to.send(Scheduled::Normal(mailbox, fsm))));
@@ -59,7 +59,7 @@ impl<N: Fsm, C: Fsm> Router<N, C> {
         &self.inner.control
     }
 
-    /// Sends to the FSM at `addr`.
+    /// Sends a message to the FSM at `addr`.
     pub fn send(&self, addr: u64, message: N::Message) -> Result<(), SendError<N::Message>> {
         match self.mailbox(addr) {
             Some(mailbox) => mailbox.send(message),
@@ -71,16 +71,16 @@ impl<N: Fsm, C: Fsm> Router<N, C> {
         self.inner.control.send(message)
     }
 
-    /// Sends to all normal FSMs.
+    /// Sends a message to every normal FSM.
     pub fn broadcast(&self, mut make: impl FnMut() -> N::Message) {
         let all: Vec<Mailbox<N>> = self.inner.normals.iter().map(|m| m.value().clone()).collect();
         for mailbox in all {
-            // One that stops meanwhile needs no message.
+            // An FSM that stops during the broadcast needs no message.
             let _ = mailbox.send(make());
         }
     }
 
-    /// All addresses, in no order.
+    /// Returns all addresses, in no particular order.
     pub fn addresses(&self) -> Vec<u64> {
         self.inner.normals.iter().map(|m| *m.key()).collect()
     }
@@ -92,13 +92,13 @@ impl<N: Fsm, C: Fsm> Router<N, C> {
         }
     }
 
-    /// Stops the FSM of this mailbox; another that took its address stays.
+    /// Stops the FSM of this mailbox, unless another FSM has taken over its address.
     pub(super) fn close_mailbox(&self, addr: u64, mailbox: &Mailbox<N>) {
         self.inner.normals.remove_if(&addr, |_, current| current.is_same(mailbox));
         mailbox.close();
     }
 
-    /// Stops all FSMs; parked ones too.
+    /// Stops all FSMs, including parked ones.
     pub(crate) fn close_all(&self) {
         for addr in self.addresses() {
             self.close(addr);

@@ -1,4 +1,4 @@
-//! The first steps of a store and of a cluster. Mirrors `raftstore::store::bootstrap`.
+//! Bootstraps a store and a cluster. Mirrors `raftstore::store::bootstrap`.
 use engine_rocks::{CF_RAFT, DATA_CFS, IterOptions};
 use kvproto::{
     metapb::{Peer, Region, RegionEpoch},
@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Epoch of a new cluster's region.
+/// Initial epoch of a new cluster's region.
 const INIT_EPOCH_VER: u64 = 1;
 const INIT_EPOCH_CONF_VER: u64 = 1;
 
-/// A region of everything, with one peer.
+/// Creates a region that covers all keys and has one peer.
 pub fn initial_region(store_id: u64, region_id: u64, peer_id: u64) -> Region {
     Region {
         id: region_id,
@@ -25,22 +25,22 @@ pub fn initial_region(store_id: u64, region_id: u64, peer_id: u64) -> Region {
     }
 }
 
-/// Who this store is, if it has been bootstrapped.
+/// Reads the store's identity; `None` if the store is not bootstrapped.
 pub fn load_store_ident(engines: &Engines) -> Result<Option<StoreIdent>> {
     Ok(engines.kv.get_msg(keys::STORE_IDENT_KEY)?)
 }
 
-/// Gives an empty store its identity.
+/// Writes the identity of an empty store.
 ///
 /// # Errors
-/// The store has data already.
+/// The store contains data.
 pub fn bootstrap_store(engines: &Engines, cluster_id: u64, store_id: u64) -> Result<()> {
     for cf in DATA_CFS {
         let mut iter = engines.kv.iterator_cf(cf, IterOptions::default())?;
         if iter.seek_to_first()? {
             return Err(Error::other(format!(
-                "expected an empty store to bootstrap, met keys in column family {cf}; remove the data directory or \
-                 use the store with the cluster that it belongs to"
+                "expected an empty store to bootstrap, found keys in column family {cf}: remove the data directory or \
+                 start the store with its own cluster"
             )));
         }
     }
@@ -51,7 +51,7 @@ pub fn bootstrap_store(engines: &Engines, cluster_id: u64, store_id: u64) -> Res
     Ok(())
 }
 
-/// Writes the first region of a cluster, to be kept once PD has agreed to it.
+/// Writes the first region of a cluster; it stays if PD accepts it.
 pub fn prepare_bootstrap_cluster(engines: &Engines, region: &Region) -> Result<()> {
     let mut batch = engines.kv.write_batch();
     batch.put_msg(keys::PREPARE_BOOTSTRAP_KEY, region)?;
@@ -64,12 +64,12 @@ pub fn prepare_bootstrap_cluster(engines: &Engines, region: &Region) -> Result<(
     Ok(())
 }
 
-/// The region of a bootstrap that was cut short.
+/// Reads the region of an interrupted bootstrap.
 pub fn load_prepare_bootstrap_region(engines: &Engines) -> Result<Option<Region>> {
     Ok(engines.kv.get_msg(keys::PREPARE_BOOTSTRAP_KEY)?)
 }
 
-/// PD has another first region: ours goes.
+/// Removes the prepared region after PD reported another first region.
 pub fn clear_prepare_bootstrap_cluster(engines: &Engines, region_id: u64) -> Result<()> {
     engines.raft.clean(region_id, true)?;
     let mut batch = engines.kv.write_batch();
@@ -79,7 +79,7 @@ pub fn clear_prepare_bootstrap_cluster(engines: &Engines, region_id: u64) -> Res
     Ok(batch.write_opt(true)?)
 }
 
-/// PD has agreed: the region stays.
+/// Removes the bootstrap mark after PD accepted the region.
 pub fn clear_prepare_bootstrap_key(engines: &Engines) -> Result<()> {
     engines.kv.delete(keys::PREPARE_BOOTSTRAP_KEY)?;
     Ok(engines.kv.sync_wal()?)

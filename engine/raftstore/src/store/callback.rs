@@ -1,17 +1,17 @@
-//! Callbacks: how a command's answer gets back to whoever sent it.
+//! Callbacks: return a command's response to its sender.
 use futures::channel::oneshot;
 use kvproto::{errorpb, raft_cmdpb::RaftCmdResponse};
 use tikv_kv::ErrorInner;
 
 use super::{RegionSnapshot, cmd_resp};
 
-/// The answer to a write.
+/// Response to a write.
 #[derive(Clone, Debug)]
 pub struct WriteResponse {
     pub response: RaftCmdResponse,
 }
 
-/// The answer to a read: a snapshot, or an error in the response's header.
+/// Response to a read: a snapshot, or an error in the header.
 #[derive(Clone)]
 pub struct ReadResponse {
     pub response: RaftCmdResponse,
@@ -21,7 +21,7 @@ pub struct ReadResponse {
 type BoxWrite = Box<dyn FnOnce(WriteResponse) + Send>;
 type BoxRead = Box<dyn FnOnce(ReadResponse) + Send>;
 
-/// Called exactly once. One that is dropped says that the peer is gone: its region is not on this store any more.
+/// Called exactly once. If dropped uncalled, it responds that the peer has left this store.
 ///
 /// TiKV: `raftstore::store::msg::Callback`.
 pub enum Callback {
@@ -30,7 +30,7 @@ pub enum Callback {
     Write(Once<WriteResponse>),
 }
 
-/// A function to be called once; if it is dropped uncalled, it is called with an error.
+/// Function that is called once; if dropped uncalled, it is called with an error.
 pub struct Once<T: From<RaftCmdResponse>> {
     call: Option<Box<dyn FnOnce(T) + Send>>,
 }
@@ -68,17 +68,17 @@ impl From<RaftCmdResponse> for ReadResponse {
 }
 
 impl WriteResponse {
-    /// The region error, if the write was refused.
+    /// Returns the region error, if the write was refused.
     pub fn error(&self) -> Option<&errorpb::Error> {
         self.response.header.as_ref()?.error.as_ref()
     }
 }
 
 impl ReadResponse {
-    /// The snapshot.
+    /// Returns the snapshot.
     ///
     /// # Errors
-    /// The region error, or the lock that the leader of a replica has in its memory.
+    /// The region error, or the lock found in the leader's memory.
     pub fn into_snapshot(self) -> tikv_kv::Result<RegionSnapshot> {
         let RaftCmdResponse { header, responses, .. } = self.response;
         let locked = || responses.into_iter().find_map(|r| r.read_index?.locked);
@@ -87,7 +87,7 @@ impl ReadResponse {
             (_, Some(error)) => Err(ErrorInner::Request(error).into()),
             (None, None) => Err(match locked() {
                 Some(lock) => ErrorInner::KeyIsLocked(Box::new(lock)),
-                None => ErrorInner::Other("expected a snapshot in the answer to a read, found none".into()),
+                None => ErrorInner::Other("expected a snapshot in the response to a read, found none".into()),
             }
             .into()),
         }
@@ -103,14 +103,14 @@ impl Callback {
         Callback::Read(Once::new(call))
     }
 
-    /// A write callback and the future of its answer.
+    /// Creates a write callback and the future of its response.
     pub fn paired_write() -> (Self, oneshot::Receiver<WriteResponse>) {
         let (tx, rx) = oneshot::channel();
-        // Whoever waited may have gone; the answer is then nobody's.
+        // The receiver may be gone; drop the response then.
         (Self::write(Box::new(move |resp| drop(tx.send(resp)))), rx)
     }
 
-    /// A read callback and the future of its answer.
+    /// Creates a read callback and the future of its response.
     pub fn paired_read() -> (Self, oneshot::Receiver<ReadResponse>) {
         let (tx, rx) = oneshot::channel();
         (Self::read(Box::new(move |resp| drop(tx.send(resp)))), rx)
@@ -120,7 +120,7 @@ impl Callback {
         matches!(self, Callback::None)
     }
 
-    /// Answers without a snapshot.
+    /// Responds without a snapshot.
     pub fn invoke_with_response(self, response: RaftCmdResponse) {
         match self {
             Callback::None => {}
@@ -129,7 +129,7 @@ impl Callback {
         }
     }
 
-    /// Answers a read. A write callback gets the response alone.
+    /// Responds to a read. A write callback gets only the response.
     pub fn invoke_read(self, answer: ReadResponse) {
         match self {
             Callback::Read(call) => call.invoke(answer),

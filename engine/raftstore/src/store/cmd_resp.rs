@@ -10,7 +10,7 @@ fn header(resp: &mut RaftCmdResponse) -> &mut RaftResponseHeader {
     resp.header.get_or_insert_default()
 }
 
-/// Tells the client the current term, if there is one.
+/// Sets the current term in the response header, unless it is zero.
 pub fn bind_term(resp: &mut RaftCmdResponse, term: u64) {
     if term != 0 {
         header(resp).current_term = term;
@@ -33,7 +33,7 @@ pub fn err_resp(err: Error, term: u64) -> RaftCmdResponse {
     resp
 }
 
-/// The answer to a replica's read that a lock in its leader's memory blocks.
+/// Response to a replica read that a lock in the leader's memory blocks.
 pub fn locked(lock: LockInfo, term: u64) -> RaftCmdResponse {
     let read_index = Some(ReadIndexResponse { locked: Some(lock), ..Default::default() });
     let response = Response { cmd_type: CmdType::ReadIndex as i32, read_index, ..Default::default() };

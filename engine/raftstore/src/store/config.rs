@@ -1,17 +1,17 @@
-//! The keys of TiKV's `[raftstore]` section that this RaftStore obeys, with TiKV's defaults.
+//! The keys of TiKV's `[raftstore]` section that this RaftStore implements, with TiKV's defaults.
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::util::{ReadableDuration, ReadableSize};
 
-/// TiKV: `raftstore::store::config::Config`. All times are engine time.
+/// Configuration of the RaftStore, in engine time. TiKV: `raftstore::store::config::Config`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Ask for a quorum's consent before an election disturbs the term.
+    /// Run a pre-vote before an election, so that a peer without a quorum does not raise the term.
     pub prevote: bool,
-    /// Bytes this store offers PD; zero: the disk's capacity.
+    /// Capacity in bytes reported to PD; zero: the disk's capacity.
     pub capacity: ReadableSize,
     pub raft_base_tick_interval: ReadableDuration,
     pub raft_heartbeat_ticks: usize,
@@ -22,68 +22,68 @@ pub struct Config {
     pub raft_max_election_timeout_ticks: usize,
     pub raft_max_size_per_msg: ReadableSize,
     pub raft_max_inflight_msgs: usize,
-    /// A larger write is refused.
+    /// Largest log entry; larger writes are refused.
     pub raft_entry_max_size: ReadableSize,
     pub raft_log_gc_tick_interval: ReadableDuration,
-    /// Entries that stay behind a lagging follower's need before the log is cut.
+    /// Log entries kept beyond the slowest follower's position before compaction.
     pub raft_log_gc_threshold: u64,
-    /// Entries after which the log is cut even if a follower still needs them; none: by `region_split_size`.
+    /// Maximum entries of a log, even if a follower needs them; none: from `region_split_size`.
     pub raft_log_gc_count_limit: Option<u64>,
-    /// Bytes of entries after which the log is cut even if a follower still needs them; none: by `region_split_size`.
+    /// Maximum bytes of a log, even if a follower needs them; none: from `region_split_size`.
     pub raft_log_gc_size_limit: Option<ReadableSize>,
-    /// Ticks for which a log that could be cut is kept for a follower that is away.
+    /// Maximum number of ticks a compactable log is kept for an unreachable follower.
     pub raft_log_reserve_max_ticks: usize,
     pub raft_engine_purge_interval: ReadableDuration,
-    /// Ticks after which an unanswered read index is asked again.
+    /// Ticks after which an unanswered read index is sent again.
     pub raft_read_index_retry_interval_ticks: usize,
     pub pd_heartbeat_tick_interval: ReadableDuration,
     pub pd_store_heartbeat_tick_interval: ReadableDuration,
     pub split_region_check_tick_interval: ReadableDuration,
-    /// Size at which a region asks to be split; `coprocessor.region-max-size` goes first.
+    /// Region size that triggers a split; `coprocessor.region-max-size` takes precedence.
     pub region_max_size: ReadableSize,
-    /// Size of the regions that a split makes; `coprocessor.region-split-size` goes first.
+    /// Target size of the regions after a split; `coprocessor.region-split-size` takes precedence.
     pub region_split_size: ReadableSize,
-    /// `coprocessor.region-max-keys`; none: half as many again as `region_split_keys`.
+    /// `coprocessor.region-max-keys`; none: 1.5 times `region_split_keys`.
     #[serde(skip)]
     pub region_max_keys: Option<u64>,
     /// `coprocessor.region-split-keys`; none: 10,000 for each MiB of `region_split_size`.
     #[serde(skip)]
     pub region_split_keys: Option<u64>,
-    /// `coprocessor.batch-split-limit`: keys of one split.
+    /// `coprocessor.batch-split-limit`: maximum number of keys in one split.
     #[serde(skip, default = "default_batch_split_limit")]
     pub batch_split_limit: usize,
     pub snap_mgr_gc_tick_interval: ReadableDuration,
     pub snap_gc_timeout: ReadableDuration,
     pub messages_per_tick: usize,
-    /// Messages that wait for one peer above which commands and Raft messages are turned away.
+    /// Queued messages of one peer above which commands and Raft messages are rejected.
     pub notify_capacity: usize,
     pub max_peer_down_duration: ReadableDuration,
     pub max_leader_missing_duration: ReadableDuration,
     pub peer_stale_state_check_interval: ReadableDuration,
-    /// A follower further behind may not become leader by transfer.
+    /// Maximum number of entries a follower may lack to become leader by transfer.
     pub leader_transfer_max_log_lag: u64,
-    /// For how long a leader may read locally after a quorum answered it; zero: never, every read asks a quorum.
+    /// Length of the leader lease after a quorum answered; zero: no local reads, every read asks a quorum.
     pub raft_store_max_leader_lease: ReadableDuration,
     /// Zero: a quarter of the lease.
     pub check_leader_lease_interval: ReadableDuration,
-    /// A lease with less than this left is renewed; zero: a quarter of the lease.
+    /// Renew the lease when less than this is left; zero: a quarter of the lease.
     pub renew_leader_lease_advance_duration: ReadableDuration,
-    /// Vote soon after a start, when a lease that this store helped to renew may still hold.
+    /// Vote right after a start, even if a lease that this store helped to renew may be valid.
     pub allow_unsafe_vote_after_start: bool,
     pub right_derive_when_split: bool,
     pub allow_remove_leader: bool,
     pub store_max_batch_size: usize,
-    /// Pollers of PeerFsms, threads `raftstore-{store}-{n}`.
+    /// Number of poller threads for PeerFsms, `raftstore-{store}-{n}`.
     pub store_pool_size: usize,
     pub apply_max_batch_size: usize,
-    /// Pollers of ApplyFsms, threads `apply-{n}`.
+    /// Number of poller threads for ApplyFsms, `apply-{n}`.
     pub apply_pool_size: usize,
-    /// Threads `store-writer-{n}`. At least one here: TiKV's zero (write on the poller) is taken as one.
+    /// Number of `store-writer-{n}` threads. TiKV's zero (write on the poller) counts as one here.
     pub store_io_pool_size: usize,
     pub snap_generator_pool_size: usize,
     pub raft_write_size_limit: ReadableSize,
     pub max_committed_size_per_ready: ReadableSize,
-    /// Bytes in flight before a leader refuses proposals.
+    /// Uncommitted bytes above which a leader refuses proposals.
     pub max_uncommitted_size: ReadableSize,
 }
 
@@ -147,13 +147,13 @@ fn default_batch_split_limit() -> usize {
 }
 
 impl Config {
-    /// Committed versions of each region that a split makes.
+    /// Number of committed versions in each region after a split.
     pub fn region_split_keys(&self) -> u64 {
         let by_size = || (self.region_split_size.0 as f64 / (1 << 20) as f64 * 10_000.0) as u64;
         self.region_split_keys.unwrap_or_else(by_size).max(1)
     }
 
-    /// Committed versions at which a region asks to be split.
+    /// Number of committed versions that triggers a split.
     pub fn region_max_keys(&self) -> u64 {
         self.region_max_keys.unwrap_or_else(|| (self.region_split_keys() / 2).saturating_mul(3).max(2))
     }
@@ -178,19 +178,19 @@ impl Config {
         self.or_quarter_lease(self.renew_leader_lease_advance_duration)
     }
 
-    /// Entries after which the log is cut whatever followers need.
+    /// Number of entries after which the log is compacted even if followers need them.
     pub fn raft_log_gc_count_limit(&self) -> u64 {
         // TiKV's rule: three quarters of the entries that fill a region, at one KiB each.
         self.raft_log_gc_count_limit.unwrap_or(self.region_split_size.0 / 4 * 3 / 1024)
     }
 
-    /// The same in bytes.
+    /// Bytes of entries after which the log is compacted even if followers need them.
     pub fn raft_log_gc_size_limit(&self) -> u64 {
         self.raft_log_gc_size_limit.map_or(self.region_split_size.0 / 4 * 3, |s| s.0)
     }
 
     /// # Errors
-    /// A text that names the key, what was expected and what was met.
+    /// Text with the key, the expected value and the found value.
     pub fn validate(&self) -> Result<(), String> {
         let positive = [
             ("raftstore.raft-heartbeat-ticks", self.raft_heartbeat_ticks as u64),
@@ -245,7 +245,7 @@ impl Config {
         Ok(())
     }
 
-    /// The `raft` crate's configuration of one peer.
+    /// Creates the `raft` crate's configuration for one peer.
     pub fn new_raft_config(&self, peer_id: u64, applied: u64) -> raft::Config {
         raft::Config {
             id: peer_id,
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_valid_and_leave_the_lease_below_the_election_timeout() {
+    fn default_lease_is_below_the_election_timeout() {
         let config = Config::default();
         config.validate().unwrap();
         assert!(config.raft_store_max_leader_lease() < config.election_timeout());

@@ -1,4 +1,4 @@
-//! The configuration in effect, which can be changed while the store runs.
+//! Tracks the active configuration, which can change while the store runs.
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -13,7 +13,7 @@ struct Tracked {
     version: AtomicU64,
 }
 
-/// Shared by who changes it and by those it is for. TiKV: `VersionTrack<Config>`.
+/// Shared by the writer and all readers of the configuration. TiKV: `VersionTrack<Config>`.
 #[derive(Clone)]
 pub struct ConfigTracker(Arc<Tracked>);
 
@@ -27,13 +27,13 @@ impl ConfigTracker {
         self.0.current.read().clone()
     }
 
-    /// Puts another in its place; threads take it at their next round.
+    /// Replaces the configuration; threads use the new one from their next round.
     pub fn set(&self, config: Config) {
         *self.0.current.write() = Arc::new(config);
         self.0.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Once for each change: whether there is one since `seen`, which is brought up to date.
+    /// Returns the configuration if it changed since `seen`, and updates `seen`.
     pub fn changed(&self, seen: &mut u64) -> Option<Arc<Config>> {
         let now = self.0.version.load(Ordering::Acquire);
         (now != *seen).then(|| {

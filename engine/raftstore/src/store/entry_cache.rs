@@ -1,12 +1,12 @@
-//! The newest entries of a log in memory. Mirrors `raftstore::store::entry_storage::EntryCache`.
+//! In-memory cache of a log's newest entries. Mirrors `raftstore::store::entry_storage::EntryCache`.
 use std::collections::VecDeque;
 
 use raft::eraftpb::Entry;
 
-/// Entries kept beyond what is needed, for followers that are slightly behind.
-const KEEP: usize = 1024;
+/// Extra entries kept for slightly lagging followers.
+const MAX_EXTRA_ENTRIES: usize = 1024;
 
-/// A run of entries without holes, up to the last of the log. Entries that are not durable or not applied stay in.
+/// A contiguous run of entries up to the log's last one. Entries stay until they are durable and applied.
 #[derive(Default)]
 pub struct EntryCache {
     entries: VecDeque<Entry>,
@@ -22,7 +22,7 @@ impl EntryCache {
         self.entries.get(usize::try_from(index.checked_sub(first)?).ok()?)
     }
 
-    /// Appends; entries at the new indexes and behind are replaced.
+    /// Appends entries; replaces cached entries from the first new index on.
     pub fn append(&mut self, entries: &[Entry]) {
         let Some(new) = entries.first() else { return };
         match self.first_index() {
@@ -34,7 +34,7 @@ impl EntryCache {
         self.entries.extend(entries.iter().cloned());
     }
 
-    /// Clones entries of `begin..end` into `out` until `max_size` bytes are passed, but at least one.
+    /// Clones entries of `begin..end` into `out` up to `max_size` bytes, but at least one entry.
     pub fn fetch_to(&self, begin: u64, end: u64, size: &mut u64, max_size: u64, out: &mut Vec<Entry>) {
         for index in begin..end {
             let Some(entry) = self.entry(index) else { return };
@@ -46,9 +46,10 @@ impl EntryCache {
         }
     }
 
-    /// Drops entries that are both durable and applied, up to `index`, but for the newest.
+    /// Drops entries up to `index`, which must be durable and applied, but keeps the newest ones.
     pub fn compact_to(&mut self, index: u64) {
-        while self.entries.len() > KEEP && self.first_index().is_some_and(|first| first <= index) {
+        while self.entries.len() > MAX_EXTRA_ENTRIES && self.first_index().is_some_and(|first| first <= index)
+        {
             self.entries.pop_front();
         }
     }
@@ -75,11 +76,11 @@ mod tests {
         assert_eq!(cache.entry(8).unwrap().term, 6);
         assert!(cache.entry(9).is_none() && cache.entry(5).is_none());
         cache.append(&entries(20..22, 7));
-        assert_eq!(cache.first_index(), Some(20), "after a hole the cache begins anew");
+        assert_eq!(cache.first_index(), Some(20), "after a hole the cache starts again");
     }
 
     #[test]
-    fn a_fetch_is_bounded_but_gives_at_least_one() {
+    fn a_fetch_is_bounded_but_returns_at_least_one() {
         let mut cache = EntryCache::default();
         cache.append(&entries(6..10, 5));
         let mut out = Vec::new();
@@ -94,9 +95,9 @@ mod tests {
         let mut cache = EntryCache::default();
         cache.append(&entries(1..2001, 5));
         cache.compact_to(5000);
-        assert_eq!(cache.first_index(), Some(2001 - KEEP as u64));
+        assert_eq!(cache.first_index(), Some(2001 - MAX_EXTRA_ENTRIES as u64));
         cache.append(&entries(2001..2101, 5));
         cache.compact_to(980);
-        assert_eq!(cache.first_index(), Some(981), "what is above the index stays");
+        assert_eq!(cache.first_index(), Some(981), "entries above the index stay");
     }
 }

@@ -1,7 +1,8 @@
-//! The leader's lease: until when a leader may read on its own, since no other leader can exist.
+//! The leader lease: the time until which a leader may read locally, since no other leader can exist.
 //!
-//! Mirrors `raftstore::store::util::{Lease, RemoteLease}`. A quorum that answered a message sent at `t` votes for nobody
-//! else before `t` plus the election timeout; the lease ends at `t + max_lease`, which is less. Engine time throughout.
+//! Mirrors `raftstore::store::util::{Lease, RemoteLease}`. A quorum that answered a message sent at `t`
+//! elects no other peer before `t` plus the election timeout; the lease ends earlier, at `t + max_lease`. All
+//! times are engine time.
 use std::{
     sync::{
         Arc,
@@ -14,7 +15,7 @@ use tracepoints::clock::EngineInstant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseState {
-    /// Leadership is being handed over: whether the lease holds is unknown until a quorum answers again.
+    /// Leadership is being transferred: the lease is unreliable until a quorum answers again.
     Suspect,
     Valid,
     Expired,
@@ -36,20 +37,20 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// `renew_advance`: with less than this left, the lease should be renewed.
+    /// Creates an invalid lease. Less than `renew_advance` left means that the lease should be renewed.
     pub fn new(max_lease: Duration, renew_advance: Duration) -> Self {
         Self { bound: None, max_lease, renew_advance, remote: None }
     }
 
-    fn end_of(&self, send_ts: EngineInstant) -> EngineInstant {
+    fn lease_end(&self, send_ts: EngineInstant) -> EngineInstant {
         send_ts + self.max_lease
     }
 
-    /// A quorum answered a message that was sent at `send_ts`.
+    /// Extends the lease: a quorum answered a message sent at `send_ts`.
     pub fn renew(&mut self, send_ts: EngineInstant) {
-        let end = self.end_of(send_ts);
+        let end = self.lease_end(send_ts);
         let later = match self.bound {
-            // A message sent before the suspicion proves nothing about the time after it.
+            // A message sent before the suspicion proves nothing about later times.
             Some(Bound::Suspect(ts)) => send_ts > ts,
             Some(Bound::Valid(old)) => end > old,
             None => true,
@@ -63,13 +64,13 @@ impl Lease {
         }
     }
 
-    /// Leadership is being transferred: local reads stop.
+    /// Stops local reads while leadership is being transferred.
     pub fn suspect(&mut self, now: EngineInstant) {
         self.expire_remote_lease();
         self.bound = Some(Bound::Suspect(now));
     }
 
-    /// The leader steps down.
+    /// Ends the lease: the leader steps down.
     pub fn expire(&mut self) {
         self.expire_remote_lease();
         self.bound = None;
@@ -89,7 +90,7 @@ impl Lease {
         }
     }
 
-    /// Engine time left, if valid.
+    /// Engine time left; zero if the lease is not valid.
     pub fn remaining(&self, now: EngineInstant) -> Duration {
         match self.bound {
             Some(Bound::Valid(end)) => end.saturating_since(now),
@@ -97,7 +98,7 @@ impl Lease {
         }
     }
 
-    /// Whether it ends soon or has ended. A lease of length zero never needs renewal.
+    /// Whether the lease has ended or ends soon. A lease of length zero never needs renewal.
     pub fn need_renew(&self, now: EngineInstant) -> bool {
         !self.max_lease.is_zero() && self.remaining(now) < self.renew_advance
     }
@@ -106,7 +107,7 @@ impl Lease {
         matches!(self.bound, Some(Bound::Suspect(_)))
     }
 
-    /// A view for LocalReaders, if there is none for this term yet.
+    /// Creates a view for LocalReaders, if this term has none yet.
     pub fn maybe_new_remote_lease(&mut self, term: u64) -> Option<RemoteLease> {
         if let Some(remote) = &self.remote {
             if remote.term == term {
@@ -124,10 +125,10 @@ impl Lease {
     }
 }
 
-/// The lease as reading threads see it; the peer renews and expires it.
+/// View of the lease for reading threads; the peer renews and expires it.
 #[derive(Clone, Debug)]
 pub struct RemoteLease {
-    /// Engine nanoseconds; zero: expired for good.
+    /// Engine time in nanoseconds; zero: expired permanently.
     expired_time: Arc<AtomicU64>,
     term: u64,
 }
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_runs_from_the_sending_not_from_the_answer() {
+    fn a_lease_starts_when_the_message_was_sent() {
         let mut lease = lease();
         assert_eq!(lease.inspect(at(0)), LeaseState::Expired);
         lease.renew(at(100));
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspected_lease_recovers_only_by_a_later_message() {
+    fn a_suspect_lease_recovers_only_by_a_later_message() {
         let mut lease = lease();
         lease.renew(at(100));
         let remote = lease.maybe_new_remote_lease(5).unwrap();
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_follow_the_peer() {
+    fn readers_see_the_peers_lease() {
         let mut lease = lease();
         lease.renew(at(0));
         let remote = lease.maybe_new_remote_lease(5).unwrap();
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_zero_is_never_valid() {
+    fn a_zero_lease_is_never_valid() {
         let mut lease = Lease::new(Duration::ZERO, Duration::ZERO);
         lease.renew(at(100));
         assert_eq!(lease.inspect(at(100)), LeaseState::Expired);

@@ -1,4 +1,4 @@
-//! A store: its peers, their logs, their data, and the workers beside them.
+//! A store: its peers, their logs and data, and the background workers.
 mod async_io;
 mod bootstrap;
 mod callback;

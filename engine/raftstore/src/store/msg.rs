@@ -7,14 +7,14 @@ use tracepoints::{Req, clock::EngineInstant};
 use super::{Callback, fsm::apply::ApplyRes, peer_storage::SnapshotApplied};
 use crate::debug::RegionMeta;
 
-/// A command and whom to answer.
+/// Command and its callback.
 pub struct RaftCommand {
     pub send_time: EngineInstant,
     pub request: RaftCmdRequest,
     pub callback: Callback,
-    /// The request it belongs to.
+    /// Request that the command belongs to.
     pub req: Req,
-    /// Past it the command is not proposed any more.
+    /// After this time the peer refuses the command.
     pub deadline: Option<EngineInstant>,
 }
 
@@ -37,42 +37,42 @@ pub enum StoreTick {
     RaftEnginePurge,
 }
 
-/// Things that may get lost.
+/// Messages that may get lost.
 pub enum CasualMessage {
-    /// Asks the peer to transfer leadership (of a leader).
+    /// Asks a leader to transfer its leadership.
     TransferLeader { to: metapb::Peer },
-    /// Splits the region at these (encoded) keys, if it has this epoch's version, and `peer`, if given, is this one; the
-    /// leader asks PD for ids.
+    /// Splits the region at these encoded keys if the epoch's version matches, and `peer`, if given, is this
+    /// peer; the leader asks PD for ids.
     SplitRegion {
         region_epoch: metapb::RegionEpoch,
         peer: Option<metapb::Peer>,
         split_keys: Vec<Vec<u8>>,
         callback: Callback,
     },
-    /// Proposes a log compaction up to what followers allow, now.
+    /// Proposes a log compaction up to the followers' positions, now.
     ForceCompactRaftLogs,
     /// A reader found the lease about to end.
     RenewLease,
-    /// Publishes the peer's Raft state to the session, if one watches the region.
+    /// Publishes the peer's Raft state to the session, if a session watches the region.
     PublishProbe,
-    /// A snapshot to be sent was generated (or not), so Raft may go on.
+    /// Generating a snapshot ended, successfully or not; Raft may continue.
     SnapshotGenerated,
-    /// The region's data is hashed, as of entry `index`.
+    /// The worker hashed the region's data as of entry `index`.
     ComputeHashResult { index: u64, hash: Vec<u8> },
-    /// Campaign now.
+    /// Starts an election now.
     Campaign(CampaignType),
 }
 
-/// Why a peer shall campaign before its time. TiKV: `CampaignType`.
+/// Reason for a campaign before the election timeout. TiKV: `CampaignType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CampaignType {
-    /// Somebody wants it to lead.
+    /// Requested from outside.
     ForceLeader,
-    /// A split made its region, and the parent's new leader is on this store; not if anybody campaigned before.
+    /// After a split whose parent leads on this store; ignored if an election took place already.
     UnsafeSplitCampaign,
 }
 
-/// Things that must not get lost.
+/// Messages that must not get lost.
 pub enum SignificantMsg {
     SnapshotStatus {
         to_peer_id: u64,
@@ -88,7 +88,7 @@ pub enum SignificantMsg {
     QueryMeta(oneshot::Sender<RegionMeta>),
 }
 
-/// What a store writer has made durable for a peer.
+/// Ready that a store writer has made durable for a peer.
 #[derive(Clone, Debug)]
 pub struct PersistedMsg {
     pub peer_id: u64,
@@ -101,19 +101,19 @@ pub enum PeerMsg {
     Tick(PeerTick),
     ApplyRes(Box<ApplyRes>),
     Persisted(PersistedMsg),
-    /// The apply FSM writes nothing more.
+    /// The apply FSM has finished its last write.
     ApplyDestroyed,
     /// The region worker has applied a snapshot, or failed to.
     SnapshotApplied(SnapshotApplied),
     Significant(SignificantMsg),
     Casual(CasualMessage),
-    /// The first message of a new peer.
+    /// First message of a new peer.
     Start,
-    /// Removes the peer and its data: `to_peer_id` if it is still this one.
+    /// Removes the peer and its data if its id is still `to_peer_id`.
     Destroy {
         to_peer_id: u64,
     },
-    /// Nothing; makes a woken FSM run.
+    /// No operation; makes a woken FSM run.
     Noop,
 }
 

@@ -1,4 +1,5 @@
-//! What a peer keeps on disk: its log in raft-engine, its states in CF raft. Mirrors `raftstore::store::peer_storage`.
+//! A peer's persistent state: its log in raft-engine, its states in CF raft.
+//! Mirrors `raftstore::store::peer_storage`.
 use std::{
     cell::{Cell, RefCell},
     sync::{
@@ -41,7 +42,7 @@ enum SnapState {
     Applying,
 }
 
-/// The durable side of one peer, as the `raft` crate reads it.
+/// Persistent state of one peer, as the `raft` crate reads it.
 pub struct PeerStorage {
     pub engines: Engines,
     peer_id: u64,
@@ -64,7 +65,7 @@ fn truncated(state: &RaftApplyState) -> RaftTruncatedState {
     state.truncated_state.unwrap_or_default()
 }
 
-/// State of a region's log before its first entry.
+/// Returns the state of a region's log before its first entry.
 pub fn initial_raft_state() -> RaftLocalState {
     let hard_state = HardState { term: RAFT_INIT_LOG_TERM, vote: 0, commit: RAFT_INIT_LOG_INDEX };
     RaftLocalState { hard_state: Some(hard_state), last_index: RAFT_INIT_LOG_INDEX }
@@ -97,7 +98,7 @@ fn storage_error(err: impl std::error::Error + Send + Sync + 'static) -> raft::E
 }
 
 impl PeerStorage {
-    /// Loads what is on disk; a region that is new gets its first states.
+    /// Loads the state from disk, or initializes the state of a new region.
     pub fn new(engines: Engines, region: Region, peer_id: u64) -> Result<Self> {
         let initialized = !region.peers.is_empty();
         let apply_state = match engines.kv.get_msg_cf(CF_RAFT, &keys::apply_state_key(region.id))? {
@@ -137,7 +138,7 @@ impl PeerStorage {
         self.region = Arc::new(region);
     }
 
-    /// A peer is initialized once it knows its region's members: by bootstrap, split or snapshot.
+    /// Whether the peer has its region's membership, from bootstrap, a split or a snapshot.
     pub fn is_initialized(&self) -> bool {
         !self.region.peers.is_empty()
     }
@@ -161,7 +162,7 @@ impl PeerStorage {
     pub fn set_applied(&mut self, state: RaftApplyState, term: u64) {
         self.apply_state = state;
         self.applied_term = term;
-        // What is applied here is durable here and never replaced.
+        // Applied entries are durable and are never replaced.
         self.cache.compact_to(self.apply_state.applied_index);
     }
 
@@ -177,7 +178,7 @@ impl PeerStorage {
         truncated(&self.apply_state).index
     }
 
-    /// Takes new entries over into the log; `task` writes them. TiKV: `EntryStorage::append`.
+    /// Adds new entries to the log; `task` writes them. TiKV: `EntryStorage::append`.
     pub fn append(&mut self, entries: Vec<Entry>, task: &mut WriteTask) {
         let Some(last) = entries.last() else { return };
         self.raft_state.last_index = last.index;
@@ -190,7 +191,8 @@ impl PeerStorage {
         self.raft_state.hard_state = Some(convert::hard_state_from_raft(hs.clone()));
     }
 
-    /// Replaces the whole state by a snapshot's; `task` writes it. The data comes later, by the region worker.
+    /// Replaces the whole state with that of a snapshot; `task` writes it. The region worker later writes the
+    /// data.
     ///
     /// TiKV: `PeerStorage::apply_snapshot`.
     pub fn apply_snapshot(&mut self, snap: &Snapshot, region: Region, task: &mut WriteTask) -> Result<()> {
@@ -217,7 +219,7 @@ impl PeerStorage {
         Ok(())
     }
 
-    /// On a start in the middle of applying.
+    /// Marks the snapshot as being applied; for a start after an interrupted apply.
     pub fn set_applying(&self) {
         *self.snap_state.borrow_mut() = SnapState::Applying;
     }
@@ -234,12 +236,12 @@ impl PeerStorage {
         matches!(*self.snap_state.borrow(), SnapState::Generating(_))
     }
 
-    /// A snapshot that Raft asked for and nobody works on yet.
+    /// Takes the snapshot task that Raft requested, unless it is already scheduled.
     pub fn take_gen_snap_task(&self) -> Option<GenSnapTask> {
         self.gen_snap_task.borrow_mut().take()
     }
 
-    /// Key of the snapshot being applied.
+    /// Returns the key of the snapshot being applied.
     pub fn snap_key(&self) -> SnapKey {
         let truncated = truncated(&self.apply_state);
         SnapKey::new(self.region.id, truncated.term, truncated.index)
@@ -326,7 +328,7 @@ impl Storage for PeerStorage {
         Ok(self.log_last_index())
     }
 
-    /// Asks for a snapshot to be made in the background; Raft comes back for it.
+    /// Requests a snapshot, which is generated in the background; Raft asks again until it is ready.
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let mut state = self.snap_state.borrow_mut();
         match &*state {
@@ -338,20 +340,21 @@ impl Storage for PeerStorage {
                     self.snap_tried.set(0);
                     return Ok(snap);
                 }
-                // Failed, or outdated meanwhile: once more.
+                // Generation failed, or the snapshot is outdated: try again.
                 Ok(_) | Err(TryRecvError::Disconnected) => self.snap_tried.set(self.snap_tried.get() + 1),
             },
             SnapState::Relax => {}
         }
         let (tx, rx) = sync_channel(1);
-        log::info!("region {} peer {}: asks for a snapshot for peer {to}", self.region.id, self.peer_id);
+        log::info!("region {} peer {}: requests a snapshot for peer {to}", self.region.id, self.peer_id);
         *state = SnapState::Generating(rx);
         *self.gen_snap_task.borrow_mut() = Some(GenSnapTask { region_id: self.region.id, notifier: tx });
         Err(unavailable())
     }
 }
 
-/// TiKV: `init_raft_state`; a snapshot whose log state was not written yet wins over the old log.
+/// Loads the log state. The state of a snapshot wins if the log was not replaced yet.
+/// TiKV: `init_raft_state`.
 fn init_raft_state(engines: &Engines, region: &Region) -> Result<RaftLocalState> {
     let on_disk = engines.raft.get_raft_state(region.id)?;
     let of_snapshot: Option<RaftLocalState> =
@@ -363,7 +366,7 @@ fn init_raft_state(engines: &Engines, region: &Region) -> Result<RaftLocalState>
         return Ok(snap);
     }
     match on_disk {
-        // What a peer without a log left behind, before it was known that the region begins here.
+        // The state was written by a peer without a log, before the region was known to begin here.
         Some(state) if state.last_index == 0 && !region.peers.is_empty() => {
             let mut fresh = initial_raft_state();
             if let (Some(hs), Some(old)) = (&mut fresh.hard_state, state.hard_state)
@@ -394,7 +397,8 @@ fn write_raft_state(engines: &Engines, region_id: u64, state: &RaftLocalState, c
     Ok(())
 }
 
-/// TiKV: `validate_states`. The commit index is written with the next Ready only, so it may lag behind what is applied.
+/// Checks that log and data fit together. TiKV: `validate_states`. The commit index is written only with the
+/// next Ready, so it may be below the applied index.
 fn check_states(
     region: &Region,
     raft_state: &mut RaftLocalState,
@@ -424,7 +428,7 @@ fn term_on_disk(engines: &Engines, region_id: u64, index: u64, apply_state: &Raf
     Ok(engines.raft.get_entry(region_id, index)?.ok_or_else(missing)?.term)
 }
 
-/// Removes what the store keeps about a region's Raft group. TiKV: `clear_meta`.
+/// Removes the persistent state of a region's Raft group. TiKV: `clear_meta`.
 pub fn clear_meta(engines: &Engines, batch: &mut RocksWriteBatch, region_id: u64) -> Result<()> {
     batch.delete_cf(CF_RAFT, &keys::region_state_key(region_id))?;
     batch.delete_cf(CF_RAFT, &keys::apply_state_key(region_id))?;
@@ -432,13 +436,13 @@ pub fn clear_meta(engines: &Engines, batch: &mut RocksWriteBatch, region_id: u64
     Ok(engines.raft.clean(region_id, false)?)
 }
 
-/// The peer that stays when a region's peer leaves the store: only its grave.
+/// Writes the tombstone of a peer that leaves the store.
 pub fn write_tombstone(engines: &Engines, region: &Region, peer: &metapb::Peer) -> Result<()> {
     let mut batch = engines.kv.write_batch();
     clear_meta(engines, &mut batch, region.id)?;
     let mut region = region.clone();
     if region.peers.is_empty() {
-        // Of an uninitialized peer nothing is known but itself.
+        // An uninitialized peer has no membership, only its own ids.
         region.peers.push(*peer);
     }
     write_peer_state(&mut batch, &region, PeerState::Tombstone)?;

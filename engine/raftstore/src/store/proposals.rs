@@ -5,7 +5,7 @@ use tracepoints::{Req, clock::EngineInstant};
 
 use super::Callback;
 
-/// A command that became a log entry here.
+/// Command whose log entry was proposed on this peer.
 pub struct Proposal {
     pub is_conf_change: bool,
     pub index: u64,
@@ -15,7 +15,7 @@ pub struct Proposal {
     pub propose_time: EngineInstant,
 }
 
-/// In the order of their entries.
+/// Proposals in the order of their entries.
 #[derive(Default)]
 pub struct ProposalQueue {
     queue: VecDeque<Proposal>,
@@ -26,12 +26,12 @@ impl ProposalQueue {
         self.queue.push_back(proposal);
     }
 
-    /// When the entry was proposed, if it was proposed here.
+    /// Returns the time of the entry's proposal, if this peer proposed it.
     pub fn find_propose_time(&self, term: u64, index: u64) -> Option<EngineInstant> {
         self.queue.iter().find(|p| (p.term, p.index) == (term, index)).map(|p| p.propose_time)
     }
 
-    /// Takes all that the commit of an entry decides: those up to its index, and those of older terms, which are lost.
+    /// Takes all proposals decided by the commit of an entry: up to its index, or of older terms and lost.
     pub fn take_until(&mut self, term: u64, index: u64) -> Vec<Proposal> {
         let decided = self.queue.iter().take_while(|p| p.index <= index || p.term < term).count();
         self.queue.drain(..decided).collect()
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_decides_what_is_before_it_and_what_is_of_older_terms() {
+    fn a_commit_decides_earlier_indexes_and_older_terms() {
         let mut queue = ProposalQueue::default();
         for (term, index) in [(5, 6), (5, 7), (5, 8), (7, 9)] {
             queue.push(proposal(term, index));

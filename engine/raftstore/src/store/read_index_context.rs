@@ -1,4 +1,4 @@
-//! What a read index round carries on the wire. Mirrors `raftstore::store::read_queue::ReadIndexContext`.
+//! Wire format of a read index round's context. Mirrors `raftstore::store::read_queue::ReadIndexContext`.
 use kvproto::{kvrpcpb::LockInfo, metapb::Region, raft_cmdpb::ReadIndexRequest};
 use prost::Message;
 use uuid::Uuid;
@@ -10,19 +10,19 @@ const REQUEST_FLAG: u8 = b'r';
 const LOCKED_FLAG: u8 = b'l';
 const READ_INDEX_SAFE_TS_FLAG: u8 = b'm';
 
-/// The context of a round: 16 bytes of its id, then fields, each a flag, a length and bytes.
+/// Context of a round: an id of 16 bytes, then fields, each with a flag, a length and its bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadIndexContext {
     pub id: Uuid,
-    /// A replica asks its leader: which keys it will read, and when.
+    /// From a replica to its leader: keys and timestamp of the read.
     pub request: Option<ReadIndexRequest>,
-    /// The leader answers: this lock in its memory stands in the way.
+    /// From the leader: the lock in memory that blocks the read.
     pub locked: Option<LockInfo>,
-    /// TiKV's leaders say up to where no lock in memory is; replicas here do not cache read indexes.
+    /// Timestamp below which TiKV's leader has no lock in memory; replicas here do not use it.
     pub read_index_safe_ts: Option<u64>,
 }
 
-/// Takes a field's bytes; an error where there are fewer.
+/// Takes the bytes of a field; an error if too few are left.
 fn take<'a>(bytes: &mut &'a [u8], len: u64) -> Result<&'a [u8]> {
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     let short =
@@ -39,7 +39,7 @@ fn message<M: Message + Default>(bytes: &mut &[u8]) -> Result<M> {
 
 impl ReadIndexContext {
     /// # Errors
-    /// Bytes that end early or do not decode. Unknown fields end the context, as newer versions may add some.
+    /// A truncated or undecodable context. An unknown field, which newer versions may add, ends the context.
     pub fn parse(mut bytes: &[u8]) -> Result<Self> {
         let id = take(&mut bytes, UUID_LEN as u64)?;
         let id = Uuid::from_slice(id).map_err(|e| Error::other(e.to_string()))?;
@@ -60,7 +60,7 @@ impl ReadIndexContext {
         Ok(context)
     }
 
-    /// TiKV: `fields_to_bytes`.
+    /// Encodes the context. TiKV: `fields_to_bytes`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.id.as_bytes().to_vec();
         if let Some(request) = &self.request {
@@ -80,14 +80,13 @@ impl ReadIndexContext {
     }
 }
 
-/// Looks at the reads of replicas before this store's leaders answer them. TiKV: `ReadIndexObserver`.
+/// Sees the reads of replicas before this store's leaders answer them. TiKV: `ReadIndexObserver`.
 pub trait ReadIndexObserver: Send + Sync + 'static {
-    /// A replica of `region` asks. Returns a lock in this store's memory that its read may not pass. Must not block: it is
-    /// called on pollers.
+    /// Returns the memory lock that blocks a replica's read of `region`. Runs on pollers: must not block.
     fn on_step(&self, request: &ReadIndexRequest, region: &Region) -> Option<LockInfo>;
 }
 
-/// For a store without transactions.
+/// Observer of a store without transactions.
 pub struct NoObserver;
 
 impl ReadIndexObserver for NoObserver {
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_alone_is_a_context() {
+    fn a_context_may_consist_of_an_id_alone() {
         let id = Uuid::new_v4();
         let context = ReadIndexContext::parse(id.as_bytes()).unwrap();
         assert_eq!(context, ReadIndexContext { id, ..Default::default() });

@@ -10,20 +10,20 @@ use uuid::Uuid;
 
 use super::{Callback, ReadIndexContext};
 
-/// One round: the leader asks by heartbeats, a follower asks the leader.
+/// One round: a leader asks a quorum by heartbeats, a follower asks its leader.
 pub struct ReadIndexRequest {
     pub id: Uuid,
-    /// None: a round that only renews the lease.
+    /// Command and callback; none if the round only renews the lease.
     pub cmd: Option<(RaftCmdRequest, Callback)>,
     pub req: Req,
     pub propose_time: EngineInstant,
-    /// The ranges of a read, which a replica's leader checks for locks in its memory.
+    /// Key ranges of a replica's read; its leader checks them for locks in memory.
     pub request: Option<raft_cmdpb::ReadIndexRequest>,
-    /// A lock that the leader found.
+    /// Lock that the leader found.
     pub locked: Option<LockInfo>,
-    /// The commit index to wait for, once a quorum has confirmed.
+    /// Commit index that must be applied before the read, once a quorum has confirmed the round.
     pub read_index: Option<u64>,
-    /// Ticks since it was asked last; followers ask again.
+    /// Ticks since the round was last sent; a follower sends it again.
     pub waited_ticks: usize,
 }
 
@@ -42,23 +42,23 @@ impl ReadIndexRequest {
         }
     }
 
-    /// What Raft carries to the leader.
+    /// Encodes the context that Raft carries to the leader.
     pub fn context(&self) -> Vec<u8> {
         ReadIndexContext { id: self.id, request: self.request.clone(), ..Default::default() }.to_bytes()
     }
 
-    /// What stamps carry of the id.
+    /// Returns the id of this round in stamps.
     pub fn read_id(&self) -> u64 {
         read_id(self.id.as_bytes())
     }
 }
 
-/// The first eight bytes of a round's context as a number; 0 if there is none.
+/// Returns the first eight bytes of a round's context as a number, 0 if the context is shorter.
 pub fn read_id(context: &[u8]) -> u64 {
     context.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// Rounds in the order in which they were asked.
+/// Rounds in the order in which they began.
 #[derive(Default)]
 pub struct ReadIndexQueue {
     reads: VecDeque<ReadIndexRequest>,
@@ -77,8 +77,8 @@ impl ReadIndexQueue {
         self.reads.iter_mut()
     }
 
-    /// A round was confirmed with this commit index. On a leader every earlier round is confirmed by it too.
-    /// Returns when the round was asked, if it is known.
+    /// Marks a round as confirmed with this commit index. On a leader this confirms every earlier round too.
+    /// Returns the time when the round began, if the round is known.
     pub fn confirm(&mut self, context: ReadIndexContext, index: u64, leader: bool) -> Option<EngineInstant> {
         let at = self.reads.iter().position(|r| r.id == context.id)?;
         self.reads[at].locked = context.locked;
@@ -89,7 +89,7 @@ impl ReadIndexQueue {
         Some(self.reads[at].propose_time)
     }
 
-    /// The first round, if it is confirmed and applied; later ones may be taken before it on a follower.
+    /// Takes the first round if it is confirmed and applied. On a follower a later round may be taken first.
     pub fn pop_ready(&mut self, applied: u64) -> Option<ReadIndexRequest> {
         let at = self.reads.iter().position(|r| r.read_index.is_some_and(|i| i <= applied))?;
         self.reads.remove(at)
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leaders_round_confirms_those_before_it() {
+    fn a_leaders_round_confirms_earlier_rounds() {
         let mut queue = ReadIndexQueue::default();
         let reads = [read(1), read(2), read(3)];
         let ids = reads.each_ref().map(|r| r.id);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_followers_round_stands_for_itself() {
+    fn a_followers_round_confirms_only_itself() {
         let mut queue = ReadIndexQueue::default();
         let (first, second) = (read(1), read(2));
         let id = second.id;

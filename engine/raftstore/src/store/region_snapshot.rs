@@ -1,4 +1,4 @@
-//! A RocksDB snapshot as one region: keys without the data prefix, none from outside.
+//! RocksDB snapshot limited to one region; its keys have no data prefix.
 use std::sync::Arc;
 
 use engine_rocks::{CfName, RocksEngineIterator, RocksSnapshot};
@@ -19,7 +19,7 @@ pub struct RegionSnapshot {
 }
 
 impl RegionSnapshot {
-    /// `term`: the leader's when it was taken; `apply_index`: what it holds at least.
+    /// `term`: the leader's term at the time of the snapshot; `apply_index`: minimum applied index.
     pub fn new(
         snap: RocksSnapshot,
         region: Arc<Region>,
@@ -34,7 +34,7 @@ impl RegionSnapshot {
         &self.region
     }
 
-    /// The whole store's snapshot below.
+    /// Returns the underlying snapshot of the whole store.
     pub fn snapshot(&self) -> &RocksSnapshot {
         &self.snap
     }
@@ -101,7 +101,7 @@ impl tikv_kv::Snapshot for RegionSnapshot {
     }
 }
 
-/// A cursor that stays within the region. TiKV: `RegionIterator`.
+/// Cursor within the region. TiKV: `RegionIterator`.
 pub struct RegionIterator {
     iter: RocksEngineIterator,
     region: Arc<Region>,
@@ -110,7 +110,7 @@ pub struct RegionIterator {
 }
 
 impl RegionIterator {
-    /// A key to seek may be the region's end, but not outside of it.
+    /// Converts a key to seek, which must be in the region or equal to its end.
     fn data_key(&self, key: &Key) -> Result<Vec<u8>> {
         let (raw, region) = (key.as_encoded().as_slice(), &self.region);
         if raw >= region.start_key.as_slice()
@@ -155,7 +155,7 @@ impl tikv_kv::Iterator for RegionIterator {
     }
 
     fn key(&self) -> &[u8] {
-        // Every key lies within the bounds, so it has the prefix.
+        // Every key is within the bounds, so it has the prefix.
         keys::origin_key(self.iter.key()).unwrap_or_default()
     }
 

@@ -1,7 +1,7 @@
-//! Runs of entries of one term: what stamps of batches carry.
+//! Runs of entries with the same term, as batch stamps carry them.
 use raft::eraftpb::Entry;
 
-/// End of the run of one term that begins at `at`.
+/// Returns the end of the run that begins at `at`.
 pub fn run_end(entries: &[Entry], at: usize) -> usize {
     let term = entries[at].term;
     entries[at..].iter().position(|e| e.term != term).map_or(entries.len(), |n| at + n)

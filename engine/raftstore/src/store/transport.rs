@@ -1,11 +1,12 @@
-//! How messages leave the store.
+//! Outgoing messages of the store.
 use kvproto::raft_serverpb::RaftMessage;
 
 use crate::Result;
 
-/// Sends Raft messages to other stores; the server implements it over gRPC. TiKV: `raftstore::store::transport::Transport`.
+/// Sends Raft messages to other stores; the server implements it over gRPC.
 ///
-/// It never blocks: a message that cannot go is dropped, Raft sends it again.
+/// Never blocks: drops a message that cannot be sent; Raft sends it again.
+/// TiKV: `raftstore::store::transport::Transport`.
 pub trait Transport: Clone + Send + 'static {
     /// # Errors
     /// The message was dropped.

@@ -1,4 +1,4 @@
-//! What the transaction layer must know of a peer. Mirrors `raftstore::store::txn_ext`.
+//! State of a peer for the transaction layer. Mirrors `raftstore::store::txn_ext`.
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Lowest bit of the status: max_ts covers all reads at earlier leaders.
@@ -7,26 +7,26 @@ const SYNCED: u64 = 1;
 /// TiKV: `TxnExt`. Shared by a peer, its read delegates and its snapshots.
 #[derive(Debug, Default)]
 pub struct TxnExt {
-    /// A leader before this one may have answered later reads than this store's max_ts knows of. From the lowest bit up:
-    /// 1 bit for "synchronised with PD's clock", 31 bits of the region's version, 32 bits of the term. A task of an earlier
-    /// term or version finds another status and changes nothing.
+    /// Whether max_ts covers the reads that earlier leaders answered. From the lowest bit up: 1 bit for
+    /// "synchronised with PD's clock", 31 bits of the region's version, 32 bits of the term. A task of an
+    /// earlier term or version finds another status and changes nothing.
     max_ts_sync_status: AtomicU64,
 }
 
 impl TxnExt {
-    /// max_ts must be synchronised anew. Returns the status that [`TxnExt::set_max_ts_synced`] expects.
+    /// Requires a new synchronisation of max_ts. Returns the status to pass to [`TxnExt::set_max_ts_synced`].
     pub fn require_max_ts_sync(&self, term: u64, version: u64) -> u64 {
         let status = (term << 32) | ((version & ((1 << 31) - 1)) << 1);
         self.max_ts_sync_status.store(status, Ordering::SeqCst);
         status
     }
 
-    /// Whether a task that was begun with `initial_status` is still wanted.
+    /// Whether the task that began with `initial_status` is still needed.
     pub fn is_waiting_with(&self, initial_status: u64) -> bool {
         self.max_ts_sync_status.load(Ordering::SeqCst) == initial_status
     }
 
-    /// max_ts is at least PD's clock after `initial_status` was set. False if the status is another meanwhile.
+    /// Marks max_ts as synchronised with PD's clock. Returns false if the status has changed.
     pub fn set_max_ts_synced(&self, initial_status: u64) -> bool {
         let (status, order) = (&self.max_ts_sync_status, Ordering::SeqCst);
         status.compare_exchange(initial_status, initial_status | SYNCED, order, order).is_ok()
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_task_of_the_current_term_and_version_sets_it() {
+    fn only_the_current_term_and_version_can_set_the_status() {
         let ext = TxnExt::default();
         assert!(!ext.is_max_ts_synced(0));
         let first = ext.require_max_ts_sync(6, 1);
@@ -54,7 +54,7 @@ mod tests {
         assert!(ext.is_waiting_with(second) && ext.set_max_ts_synced(second));
         assert!(ext.is_max_ts_synced(8) && !ext.is_max_ts_synced(6));
         let merged = ext.require_max_ts_sync(8, 2);
-        assert!(!ext.is_max_ts_synced(8), "its range is another");
+        assert!(!ext.is_max_ts_synced(8), "the region's version has changed");
         assert!(ext.set_max_ts_synced(merged));
     }
 

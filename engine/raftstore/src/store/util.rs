@@ -7,10 +7,10 @@ use raft::eraftpb::{self, ConfChangeType, ConfState};
 
 use crate::{Error, Result};
 
-/// Index and term at which every region begins; its first own entry is the one after.
+/// Term and index at which every region begins; its first own entry follows.
 pub const RAFT_INIT_LOG_TERM: u64 = 5;
 pub const RAFT_INIT_LOG_INDEX: u64 = 5;
-/// A header's term may lag by one before the command is stale.
+/// A command is stale if its header's term is older than the peer's by more than this.
 const TERM_TOLERANCE: u64 = 1;
 
 pub fn check_store_id(header: &RaftRequestHeader, store_id: u64) -> Result<()> {
@@ -27,14 +27,14 @@ pub fn check_peer_id(header: &RaftRequestHeader, peer_id: u64) -> Result<()> {
     }
 }
 
-/// A command of an older term was meant for a leader that is gone. One of a term that this peer has not reached was
-/// meant for a leader that this peer does not know.
+/// Refuses a command of an older term, meant for an earlier leader, and one of a future term, meant for a
+/// leader that this peer does not have yet.
 pub fn check_term(header: &RaftRequestHeader, term: u64) -> Result<()> {
     let lags = term > header.term.saturating_add(TERM_TOLERANCE);
     if header.term == 0 || (!lags && header.term <= term) { Ok(()) } else { Err(Error::StaleCommand) }
 }
 
-/// Which parts of the epoch a command depends on: (version, conf_ver).
+/// Returns which parts of the epoch a command depends on: (version, conf_ver).
 fn epoch_parts(req: &RaftCmdRequest) -> (bool, bool) {
     let Some(admin) = &req.admin_request else { return (true, false) };
     match admin.cmd_type() {
@@ -49,7 +49,7 @@ fn epoch_parts(req: &RaftCmdRequest) -> (bool, bool) {
 
 fn check_epoch_parts(header: &RaftRequestHeader, region: &Region, parts: (bool, bool)) -> Result<()> {
     let Some(from) = &header.region_epoch else {
-        return Err(Error::other("expected a region epoch in the request's header, met none"));
+        return Err(Error::other("expected a region epoch in the request's header, found none"));
     };
     let (current, (version, conf_ver)) = (region.epoch(), parts);
     if (version && from.version != current.version) || (conf_ver && from.conf_ver != current.conf_ver) {
@@ -59,28 +59,28 @@ fn check_epoch_parts(header: &RaftRequestHeader, region: &Region, parts: (bool, 
     Ok(())
 }
 
-/// For a read: the version must be the region's.
+/// Checks the epoch of a read: its version must be the region's.
 pub fn check_region_epoch(header: &RaftRequestHeader, region: &Region) -> Result<()> {
     check_epoch_parts(header, region, (true, false))
 }
 
-/// For any command: the parts of the epoch that it depends on must be the region's.
+/// Checks the epoch of any command: the parts that it depends on must be the region's.
 pub fn check_cmd_epoch(req: &RaftCmdRequest, region: &Region) -> Result<()> {
     let parts = epoch_parts(req);
     match &req.header {
         _ if parts == (false, false) => Ok(()),
         Some(header) => check_epoch_parts(header, region, parts),
-        None => Err(Error::other("expected a header in the request, met none")),
+        None => Err(Error::other("expected a header in the request, found none")),
     }
 }
 
-/// A read of a past time that any replica may answer. TiKV: `WriteBatchFlags::STALE_READ`.
+/// Flag of a read at a past timestamp that any replica may answer. TiKV: `WriteBatchFlags::STALE_READ`.
 pub const FLAG_STALE_READ: u64 = 0b0010;
-/// A request that is part of a flashback. TiKV: `WriteBatchFlags::FLASHBACK`.
+/// Flag of a request that is part of a flashback. TiKV: `WriteBatchFlags::FLASHBACK`.
 pub const FLAG_FLASHBACK: u64 = 0b1000;
 
-/// A region that is flashed back takes nothing but what does that, and reads of a time before it; others take nothing of a
-/// flashback. TiKV: `check_flashback_state`.
+/// Checks the flashback state: a region in flashback accepts only the flashback's own requests and reads at
+/// earlier timestamps; other regions refuse a flashback's requests. TiKV: `check_flashback_state`.
 pub fn check_flashback_state(cmd: &RaftCmdRequest, region: &Region) -> Result<()> {
     let switches = |admin: &kvproto::raft_cmdpb::AdminRequest| {
         matches!(admin.cmd_type(), AdminCmdType::PrepareFlashback | AdminCmdType::FinishFlashback)
@@ -93,7 +93,7 @@ pub fn check_flashback_state(cmd: &RaftCmdRequest, region: &Region) -> Result<()
     }
 }
 
-/// As [`check_flashback_state`], for a request that is no admin command.
+/// Like [`check_flashback_state`], for a request that is no admin command.
 pub fn check_flashback_header(header: &RaftRequestHeader, region: &Region) -> Result<()> {
     match (region.is_in_flashback, header.flags & FLAG_FLASHBACK != 0) {
         (true, false) => {
@@ -109,11 +109,12 @@ pub fn check_flashback_header(header: &RaftRequestHeader, region: &Region) -> Re
     }
 }
 
-/// Up to which timestamp a replica answers stale reads: it does not know which transactions may still commit, so none.
+/// Safe timestamp of stale reads. Always 0: a replica cannot exclude later commits of old transactions.
 const SAFE_TS: u64 = 0;
 
-/// A stale read needs a safe timestamp that has reached its own. TiKV: `ReadDelegate::check_stale_read_safe`. TiKV's leader
-/// then reads by its lease; here the client asks the leader again, so that its read raises the leader's max_ts.
+/// Refuses a stale read above the safe timestamp. TiKV: `ReadDelegate::check_stale_read_safe`. TiKV's leader
+/// then reads by its lease; here the client asks the leader again, so that its read raises the leader's
+/// max_ts.
 pub fn check_stale_read(header: &RaftRequestHeader, region_id: u64, peer_id: u64) -> Result<()> {
     if header.flags & FLAG_STALE_READ == 0 {
         return Ok(());
@@ -129,9 +130,9 @@ pub fn check_key_in_region(key: &[u8], region: &Region) -> Result<()> {
     }
 }
 
-/// The end of a range of keys, excluded. An empty end is the region's own; another may be up to the region's own.
+/// Checks the exclusive end of a key range and returns it; an empty end is the region's end.
 ///
-/// TiKV refuses the empty end of a region that has one; a client means all that the region has.
+/// TiKV refuses an empty end for a region that has an end; clients mean the rest of the region.
 pub fn end_key_in_region<'a>(key: &'a [u8], region: &'a Region) -> Result<&'a [u8]> {
     let end = region.end_key.as_slice();
     match key {
@@ -141,7 +142,7 @@ pub fn end_key_in_region<'a>(key: &'a [u8], region: &'a Region) -> Result<&'a [u
     }
 }
 
-/// A split depends on the version of the epoch alone: PD is asked with the newest membership.
+/// Checks a split request. Only the version matters: PD gets the newest membership.
 pub fn validate_split_region(
     region: &Region,
     peer_id: u64,
@@ -170,7 +171,7 @@ pub fn is_read(req: &RaftCmdRequest) -> bool {
         && req.requests.iter().all(|r| reads(r.cmd_type()))
 }
 
-/// The membership as the `raft` crate takes it. TiKV: `conf_state_from_region`.
+/// Converts a region's membership for the `raft` crate. TiKV: `conf_state_from_region`.
 pub fn conf_state_from_region(region: &Region) -> ConfState {
     let mut state = ConfState::default();
     let mut joint = false;
@@ -198,7 +199,7 @@ pub fn conf_state_from_region(region: &Region) -> ConfState {
     state
 }
 
-/// One change as the `raft` crate takes it.
+/// Converts one change for the `raft` crate.
 pub fn change_single(change: &ChangePeerRequest) -> eraftpb::ConfChangeSingle {
     let change_type = match change.change_type {
         1 => ConfChangeType::RemoveNode,
@@ -209,7 +210,7 @@ pub fn change_single(change: &ChangePeerRequest) -> eraftpb::ConfChangeSingle {
     eraftpb::ConfChangeSingle { change_type, node_id, ..Default::default() }
 }
 
-/// A change of one peer in the form of many.
+/// Converts a single change to the form for several changes.
 pub fn conf_change_v2(change: &eraftpb::ConfChange) -> eraftpb::ConfChangeV2 {
     let (change_type, node_id) = (change.change_type, change.node_id);
     let single = eraftpb::ConfChangeSingle { change_type, node_id, ..Default::default() };
@@ -218,7 +219,7 @@ pub fn conf_change_v2(change: &eraftpb::ConfChange) -> eraftpb::ConfChangeV2 {
     v2
 }
 
-/// Peers equal but for their role.
+/// Whether two peers are equal except for their role.
 pub fn same_peer(a: &metapb::Peer, b: &metapb::Peer) -> bool {
     a.id == b.id && a.store_id == b.store_id
 }
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_within_the_region_and_an_empty_one_is_the_regions_own() {
+    fn an_empty_end_key_means_the_end_of_the_region() {
         let mut region = region();
         assert_eq!(end_key_in_region(b"c", &region).unwrap(), b"c");
         assert_eq!(end_key_in_region(b"d", &region).unwrap(), b"d");
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_needs_keys_of_the_region_as_it_is() {
+    fn a_split_needs_keys_within_the_current_region() {
         let (region, epoch) = (region(), |version| RegionEpoch { conf_ver: 9, version });
         let validate = |version, keys: &[&[u8]]| {
             let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();

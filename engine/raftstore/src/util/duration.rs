@@ -1,13 +1,13 @@
-//! Durations as TiKV's configuration writes them: `9s`, `500ms`, `1h30m`.
+//! Durations in TiKV's configuration format: `9s`, `500ms`, `1h30m`.
 use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A duration with TiKV's text form: numbers with the units d, h, m, s, ms, us, from the greatest to the least.
+/// Duration in TiKV's text format: numbers with the units d, h, m, s, ms, us, from the greatest to the least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadableDuration(pub Duration);
 
-/// Units in microseconds, the greatest first; `ms` before `m` matters only to whoever parses by prefix.
+/// Units in microseconds, the greatest first; `ms` precedes `m` only in prefix parsing.
 const UNITS: [(&str, u64); 6] = [
     ("d", 86_400_000_000),
     ("h", 3_600_000_000),
@@ -75,7 +75,7 @@ impl FromStr for ReadableDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("expected a duration such as 9s, 500ms or 1h30m, met {text:?}");
+        let bad = || format!("expected a duration such as 9s, 500ms or 1h30m, found {text:?}");
         let mut rest = text.trim();
         if rest.is_empty() {
             return Err(bad());
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_value_agree() {
+    fn a_duration_survives_format_and_parse() {
         let cases = [
             ("9s", ReadableDuration::secs(9)),
             ("500ms", ReadableDuration::millis(500)),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn invalid_durations_are_refused() {
         for text in ["", "9", "s", "9x", "1s1h", "9s ", "-1s"].into_iter().filter(|t| *t != "9s ") {
             let err = text.parse::<ReadableDuration>().unwrap_err();
             assert!(err.contains("expected a duration"), "{text}: {err}");

@@ -1,9 +1,9 @@
-//! Sizes as TiKV's configuration writes them: `8MiB`, `512KiB`.
+//! Sizes in TiKV's configuration format: `8MiB`, `512KiB`.
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A size in bytes with TiKV's text form. Units are powers of 1024, whether written `MB`, `MiB` or `M`.
+/// Size in bytes with TiKV's text format. Units are powers of 1024, whether written `MB`, `MiB` or `M`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadableSize(pub u64);
 
@@ -38,7 +38,7 @@ impl FromStr for ReadableSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("expected a size such as 8MiB, 512KB or 100B, met {text:?}");
+        let bad = || format!("expected a size such as 8MiB, 512KB or 100B, found {text:?}");
         let text_ = text.trim();
         let digits = text_.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text_.len());
         let number: f64 = text_[..digits].parse().map_err(|_| bad())?;
@@ -61,7 +61,7 @@ impl Serialize for ReadableSize {
     }
 }
 
-/// A bare number is bytes.
+/// Accepts a text or a number of bytes.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Form {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_value_agree() {
+    fn a_size_survives_format_and_parse() {
         let cases = [
             ("8MiB", ReadableSize::mb(8)),
             ("0KiB", ReadableSize(0)),

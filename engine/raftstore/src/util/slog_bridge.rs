@@ -1,4 +1,4 @@
-//! The `raft` crate logs with slog; here its lines go where all others go.
+//! Forwards the `raft` crate's slog lines to `log`.
 use slog::{Drain, Logger, Never, OwnedKVList, Record, o};
 
 struct LogDrain {
@@ -13,7 +13,7 @@ impl Drain for LogDrain {
         let level = match record.level() {
             slog::Level::Critical | slog::Level::Error => log::Level::Error,
             slog::Level::Warning => log::Level::Warn,
-            // An election is news; the rest of what raft calls info is not.
+            // Elections are logged elsewhere; the other info lines of raft are details.
             slog::Level::Info | slog::Level::Debug => log::Level::Debug,
             slog::Level::Trace => log::Level::Trace,
         };
@@ -22,7 +22,7 @@ impl Drain for LogDrain {
     }
 }
 
-/// A logger whose lines name the peer.
+/// Creates a logger whose lines name the peer.
 pub fn logger(store_id: u64, region_id: u64, peer_id: u64) -> Logger {
     let tag = format!("[store {store_id} region {region_id} peer {peer_id}]");
     Logger::root(LogDrain { tag }, o!())

@@ -1,4 +1,4 @@
-//! A held request: its FSM is parked, engine time stands still, nobody is elected, and then it simply goes on.
+//! Held requests: the FSM is parked and engine time is frozen, so that no election takes place.
 use std::{thread, time::Duration};
 
 use tracepoints::{
@@ -52,7 +52,7 @@ fn a_write_held_at_every_stage_changes_no_leader() {
     {
         assert!(stamped.contains(&stage), "never stamped: {stage:?}");
     }
-    assert!(probes.len() >= 3, "all three peers told their state: {probes:?}");
+    assert!(probes.len() >= 3, "all three peers published their state: {probes:?}");
     drop(session);
     let meta = cluster.meta(leader, REGION).unwrap();
     assert_eq!((meta.raft.role.as_str(), meta.raft.term), ("Leader", term), "no election took place");
@@ -89,8 +89,8 @@ fn quorum_read(cluster: &Cluster, leader: u64) {
 
 type Seen = (Vec<tracepoints::StageId>, Vec<tracepoints::StageId>, std::collections::BTreeSet<u64>);
 
-/// Lets the request go from hold to hold until `finished`; the first hold is a long one. Returns where it was held, what
-/// was stamped, and which stores told their state.
+/// Releases the request at each hold until `finished`; the first hold is a long one. Returns the stages of
+/// the holds, the stamped stages, and the stores that published their state.
 fn drive(session: &Session, finished: impl Fn() -> bool) -> Seen {
     let (mut held, mut stamped, mut stores) = (Vec::new(), Vec::new(), std::collections::BTreeSet::new());
     let end = std::time::Instant::now() + WAIT;
@@ -111,8 +111,8 @@ fn drive(session: &Session, finished: impl Fn() -> bool) -> Seen {
             }
             Ok(_) => {}
             Err(_) if !session.held().is_empty() => {
-                // Whatever else could come has come: all that are held go on.
-                session.to_gate_or_step();
+                // No more events arrived: release all held requests.
+                session.resume();
             }
             Err(_) if finished() => return (held, stamped, stores),
             Err(_) => {}
@@ -120,13 +120,13 @@ fn drive(session: &Session, finished: impl Fn() -> bool) -> Seen {
     }
 }
 
-/// Goes on in the mode the session is in.
-trait GoOn {
-    fn to_gate_or_step(&self);
+/// Resumes held requests in the session's mode.
+trait Resume {
+    fn resume(&self);
 }
 
-impl GoOn for Session {
-    fn to_gate_or_step(&self) {
+impl Resume for Session {
+    fn resume(&self) {
         if self.gates().is_empty() {
             self.step();
         } else {

@@ -1,4 +1,4 @@
-//! Three stores in one process, joined by calls instead of a network. Every wait is bounded.
+//! Three stores in one process, connected by function calls instead of a network. Every wait is bounded.
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
@@ -40,7 +40,7 @@ use tracepoints::Req;
 pub const REGION: u64 = 1;
 pub const WAIT: Duration = Duration::from_secs(60);
 
-/// Who is reachable.
+/// Reachability of the stores.
 #[derive(Default)]
 struct Net {
     stores: Mutex<HashMap<u64, (RaftRouter, SnapManager)>>,
@@ -95,19 +95,19 @@ impl Transport for Wire {
     fn flush(&mut self) {}
 }
 
-/// A PD that keeps what stores report, and gives timestamps when a test asks it to.
+/// PD that keeps all store reports, and hands out timestamps on a test's request.
 #[derive(Default)]
 pub struct TestPd {
     pub heartbeats: Mutex<Vec<RegionHeartbeat>>,
-    /// Status and peer of each peer that waits for a timestamp.
+    /// Status and state of each peer that waits for a timestamp.
     pub unsynced: Mutex<Vec<(u64, u64, Arc<TxnExt>)>>,
 }
 
 impl TestPd {
-    /// Gives a timestamp to all who wait for one.
+    /// Sends a timestamp to all waiting peers.
     pub fn sync_max_ts(&self) {
         for (_, status, ext) in self.unsynced.lock().drain(..) {
-            // One of an earlier term is refused.
+            // A status of an earlier term is refused.
             ext.set_max_ts_synced(status);
         }
     }
@@ -170,7 +170,7 @@ pub fn quick_config() -> Config {
     }
 }
 
-/// Runs a future to its end, or panics after [`WAIT`].
+/// Runs a future to completion, or panics after [`WAIT`].
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     let mut future = Box::pin(future);
     let mut context = Context::from_waker(std::task::Waker::noop());
@@ -184,7 +184,7 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Tries until there is a value, or panics after [`WAIT`].
+/// Retries until there is a value, or panics after [`WAIT`].
 pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + WAIT;
     loop {
@@ -197,7 +197,7 @@ pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
 }
 
 impl Cluster {
-    /// One region with a peer on each of `stores`; the peer's id is 10 + the store's.
+    /// Creates one region with a peer on each of `stores`; a peer's id is 10 + its store's id.
     pub fn new(stores: &[u64], config: Config) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let mut cluster = Self::open(temp.path(), stores, config);
@@ -205,7 +205,7 @@ impl Cluster {
         cluster
     }
 
-    /// The stores of a directory; new ones get the region.
+    /// Opens the stores of a directory; new stores get the region.
     pub fn open(dir: &Path, stores: &[u64], config: Config) -> Self {
         let (dir, net) = (dir.to_owned(), Arc::default());
         let (nodes, pd, memory_locks) = (HashMap::new(), Arc::default(), Arc::default());
@@ -262,7 +262,7 @@ impl Cluster {
         }
     }
 
-    /// Nothing passes between `store` and the others.
+    /// Blocks all messages between `store` and the others.
     pub fn isolate(&self, store: u64) {
         let mut cut = self.net.cut.lock();
         for other in 1..=3 {
@@ -289,7 +289,7 @@ impl Cluster {
         until("a leader", || self.leader(region)).0
     }
 
-    /// A header as a client that has asked PD would make it.
+    /// Returns the header of a client that has asked PD.
     pub fn header(&self, store: u64, region: u64) -> RaftRequestHeader {
         let meta = until("the region", || self.meta(store, region));
         RaftRequestHeader {
@@ -314,7 +314,7 @@ impl Cluster {
         RaftCmdRequest { header, requests: vec![put], ..Default::default() }
     }
 
-    /// Writes through whoever leads, until it is acknowledged.
+    /// Retries a put through the current leader until it is acknowledged.
     pub fn must_put(&self, key: &[u8], value: &[u8]) {
         let region = if self.nodes.values().any(|n| n.router.region_ids().len() > 1) {
             self.region_of(key)
@@ -346,7 +346,7 @@ impl Cluster {
         )
     }
 
-    /// Proposes an admin command to whoever leads until it is done.
+    /// Proposes an admin command through the current leader until it succeeds.
     pub fn must_admin(&self, region: u64, admin: AdminRequest) -> RaftCmdResponse {
         until("an admin command", || {
             let (leader, _) = self.leader(region)?;
@@ -367,7 +367,7 @@ impl Cluster {
         );
     }
 
-    /// Splits the first region at `m`; the new one has the keys below.
+    /// Splits the first region at `m`; the new region gets the keys below.
     pub fn must_split(&self, new_region_id: u64, new_peer_ids: Vec<u64>) {
         let split =
             SplitRequest { split_key: b"m".to_vec(), new_region_id, new_peer_ids, ..Default::default() };
@@ -407,7 +407,7 @@ impl Cluster {
         })
     }
 
-    /// As a replica read asks for it: of these ranges, at this time.
+    /// Takes a snapshot as a replica read of these ranges at this timestamp.
     pub fn snapshot_of(
         &self,
         store: u64,
@@ -417,7 +417,7 @@ impl Cluster {
         wait(self.nodes[&store].reader.snapshot(header, read_index, Req::NONE))
     }
 
-    /// Reads through whoever leads.
+    /// Reads through the current leader.
     pub fn must_read(&self, key: &[u8]) -> Option<Vec<u8>> {
         let region = self.region_of(key);
         until("a read", || {

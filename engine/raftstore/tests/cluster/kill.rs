@@ -1,4 +1,4 @@
-//! kill -9 of the process with all stores: what was acknowledged is there afterwards.
+//! Kills the process with all stores by `kill -9`; all acknowledged writes survive.
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::harness::{Cluster, REGION, WAIT, quick_config, read, until};
 
-/// Names the directory to the process that will be killed.
+/// Variable that passes the directory to the process that will be killed.
 const DIR: &str = "RAFTSTORE_KILL_TEST_DIR";
 const ROUNDS: u64 = 2;
 /// Acknowledged writes after which the process is killed.
@@ -19,7 +19,7 @@ fn key(round: u64, n: u64) -> Vec<u8> {
     format!("key-{round}-{n:06}").into_bytes()
 }
 
-/// Run by the tests below in a process of its own: writes for ever and says what is acknowledged.
+/// Runs in a process of its own: writes without end and prints each acknowledged write.
 #[test]
 #[ignore = "run by `nothing_acknowledged_by_three_stores_is_lost` in its own process"]
 fn writer() {
@@ -37,7 +37,7 @@ fn writer() {
     }
 }
 
-/// Lets the writer work until enough is acknowledged, then kills it. Returns the last acknowledged write.
+/// Runs the writer until enough writes are acknowledged, then kills it. Returns the last acknowledged write.
 fn write_and_kill(dir: &Path, stores: usize, round: u64) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::writer", "--ignored", "--nocapture"])
@@ -56,7 +56,7 @@ fn write_and_kill(dir: &Path, stores: usize, round: u64) -> u64 {
     });
     let mut last = 0;
     while last < ACKNOWLEDGED {
-        last = rx.recv_timeout(WAIT).expect("the writer goes on writing");
+        last = rx.recv_timeout(WAIT).expect("the writer continues to write");
     }
     child.kill().unwrap();
     child.wait().unwrap();

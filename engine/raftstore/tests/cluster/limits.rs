@@ -1,4 +1,4 @@
-//! What a peer holds at most: messages in its mailbox, bytes in its log.
+//! Limits of a peer: messages in its mailbox, bytes in its log.
 use std::thread;
 
 use raftstore::{
@@ -15,7 +15,7 @@ use tracepoints::{
 use crate::harness::{Cluster, REGION, error_of, quick_config, until, wait};
 
 #[test]
-fn a_peer_with_too_many_messages_turns_commands_away() {
+fn a_peer_with_a_full_mailbox_refuses_commands() {
     let cluster = Cluster::new(&[1], Config { notify_capacity: 16, ..quick_config() });
     cluster.must_put(b"k", b"v0");
     let session = until("a session", || {
@@ -25,7 +25,7 @@ fn a_peer_with_too_many_messages_turns_commands_away() {
     });
     let req = request::begin(RequestKind::RawPut, b"k", REGION);
     let held = cluster.put_cmd(1, REGION, b"k", b"held");
-    // Made before: a peer that is held answers no questions.
+    // Created before the hold: a held peer does not answer the harness.
     let waiting = cluster.put_cmd(1, REGION, b"k", b"waits");
     let (taken, refused) = thread::scope(|s| {
         let put = s.spawn(|| cluster.send(1, held, req));
@@ -50,13 +50,13 @@ fn a_peer_with_too_many_messages_turns_commands_away() {
     let error = refused.error().expect("an error");
     assert!(error.server_is_busy.is_some(), "{error:?}");
     for answer in taken {
-        assert!(wait(answer).unwrap().error().is_none(), "what is taken is done");
+        assert!(wait(answer).unwrap().error().is_none(), "accepted commands are applied");
     }
     cluster.must_put(b"k", b"v1");
 }
 
 #[test]
-fn a_log_that_is_too_large_is_cut_whatever_a_follower_needs() {
+fn a_too_large_log_is_compacted_despite_a_slow_follower() {
     let config = Config {
         raft_log_gc_tick_interval: ReadableDuration::millis(100),
         raft_log_gc_count_limit: Some(1 << 30),
@@ -73,5 +73,5 @@ fn a_log_that_is_too_large_is_cut_whatever_a_follower_needs() {
     for n in 0..20_u8 {
         cluster.must_put(&[b'x', n], &vec![n; 100 << 10]);
     }
-    until("the log is cut", || (first() > before + 3).then_some(()));
+    until("log compaction", || (first() > before + 3).then_some(()));
 }

@@ -1,5 +1,5 @@
-//! The RaftStore as a whole: stores in one process, under tempdirs.
-#![allow(clippy::result_large_err)] // region errors are looked at as they come
+//! Tests of the whole RaftStore: several stores in one process, in temporary directories.
+#![allow(clippy::result_large_err)] // tests inspect the region errors themselves
 mod consistency;
 mod gates;
 mod harness;

@@ -1,4 +1,4 @@
-//! What async commit and 1PC need: a max_ts that covers reads at earlier leaders, and replicas that ask before they read.
+//! Async commit and 1PC: max_ts covers reads at earlier leaders, and replicas ask before they read.
 use kvproto::{
     kvrpcpb::{KeyRange, LockInfo},
     raft_cmdpb::{RaftRequestHeader, ReadIndexRequest},
@@ -31,7 +31,7 @@ fn max_ts_is_synchronised_by_every_new_leader() {
     let second = (1..=3).find(|s| *s != first).unwrap();
     cluster.must_transfer_leader(second);
     must_be(&cluster, second, REGION, false);
-    // The answer to the first leader is late: it is of a term that is over.
+    // The response to the first leader is late: its term is over.
     for (_, status, ext) in asked {
         assert!(!ext.set_max_ts_synced(status));
     }
@@ -45,7 +45,7 @@ fn max_ts_is_synchronised_by_every_new_leader() {
 }
 
 #[test]
-fn the_new_region_of_a_split_asks_for_itself() {
+fn a_split_makes_the_new_region_synchronise_max_ts() {
     let cluster = Cluster::new(&[1, 2, 3], quick_config());
     cluster.must_put(b"k", b"v");
     cluster.pd.sync_max_ts();
@@ -57,7 +57,7 @@ fn the_new_region_of_a_split_asks_for_itself() {
     must_be(&cluster, leader, NEW_REGION, true);
 }
 
-/// A snapshot of an earlier term is not synchronised by a later one.
+/// The synchronisation of a later term does not apply to an earlier snapshot.
 #[test]
 fn a_snapshot_keeps_its_term() {
     let cluster = Cluster::new(&[1, 2, 3], quick_config());
@@ -74,8 +74,8 @@ fn a_snapshot_keeps_its_term() {
     assert!(!snap.is_max_ts_synced());
 }
 
-/// A decision that was made on a snapshot is proposed after leadership went away and came back: another leader may have
-/// written in between.
+/// A write decided on a snapshot is proposed after its leader lost and regained leadership: another leader
+/// may have written in between.
 #[test]
 fn a_write_of_an_earlier_term_is_stale() {
     let cluster = Cluster::new(&[1, 2, 3], quick_config());
@@ -99,14 +99,14 @@ fn request() -> ReadIndexRequest {
 }
 
 #[test]
-fn a_replica_reports_its_read_to_its_leader_and_finds_its_memory_locks() {
+fn a_replica_read_finds_the_locks_in_its_leaders_memory() {
     let cluster = Cluster::new(&[1, 2, 3], quick_config());
     cluster.must_put(b"k", b"v");
     let leader = cluster.wait_leader(REGION);
     let follower = (1..=3).find(|s| *s != leader).unwrap();
     let header = RaftRequestHeader { replica_read: true, ..cluster.header(follower, REGION) };
     let attempt = || match cluster.snapshot_of(follower, header.clone(), Some(request())) {
-        // It does not know its leader yet.
+        // The follower has no leader yet.
         Err(e) if matches!(&*e.0, ErrorInner::Request(_)) => None,
         other => Some(other),
     };
@@ -120,7 +120,7 @@ fn a_replica_reports_its_read_to_its_leader_and_finds_its_memory_locks() {
     let refused = until("a replica read", attempt).err().unwrap();
     assert!(matches!(&*refused.0, ErrorInner::KeyIsLocked(found) if **found == lock), "{refused}");
 
-    // Without ranges nothing is checked, as with reads under other isolation levels.
+    // Without ranges no lock is checked, as for reads at other isolation levels.
     cluster.memory_locks.lock().reads.clear();
     until("a replica read", || cluster.snapshot_of(follower, header.clone(), None).ok());
     assert!(cluster.memory_locks.lock().reads.is_empty());

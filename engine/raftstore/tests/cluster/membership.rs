@@ -1,4 +1,4 @@
-//! Peers come and go.
+//! Adds and removes peers.
 use kvproto::{
     metapb::{Peer, PeerRole},
     raft_cmdpb::{AdminCmdType, AdminRequest, ChangePeerRequest, ChangePeerV2Request},
@@ -12,7 +12,7 @@ const ADD_NODE: i32 = 0;
 const REMOVE_NODE: i32 = 1;
 const ADD_LEARNER: i32 = 2;
 
-/// Store 1 with the region, stores 2 and 3 empty.
+/// Creates store 1 with the region, stores 2 and 3 empty.
 fn one_and_two_empty() -> Cluster {
     let mut cluster = Cluster::new(&[1], quick_config());
     cluster.start(2);
@@ -21,7 +21,7 @@ fn one_and_two_empty() -> Cluster {
 }
 
 #[test]
-fn a_new_peer_gets_the_data_by_snapshot_and_then_counts() {
+fn a_new_peer_gets_a_snapshot_and_counts_for_the_quorum() {
     let cluster = one_and_two_empty();
     for n in 0..20_u8 {
         cluster.must_put(&[b'k', n], &[n; 300]);
@@ -46,7 +46,7 @@ fn a_new_peer_gets_the_data_by_snapshot_and_then_counts() {
 }
 
 #[test]
-fn a_removed_peer_leaves_a_tombstone_and_may_be_followed_by_another() {
+fn a_new_peer_may_replace_a_removed_one() {
     let cluster = one_and_two_empty();
     cluster.must_put(b"k", b"v");
     cluster.change_peer(ADD_NODE, Peer::voter(2, 22));
@@ -56,7 +56,7 @@ fn a_removed_peer_leaves_a_tombstone_and_may_be_followed_by_another() {
     }
     cluster.must_transfer_leader(1);
     cluster.change_peer(REMOVE_NODE, Peer::voter(3, 33));
-    until("the peer is buried", || {
+    until("the peer's tombstone", || {
         let state = debug::region_info(&cluster.nodes[&3].engines, REGION).ok()?.region_local_state?;
         (state.state() == PeerState::Tombstone).then_some(())
     });

@@ -1,4 +1,4 @@
-//! Reads by lease, by read index, on followers, and refusals.
+//! Reads by lease, by read index and on followers, and refused reads.
 use kvproto::{metapb::RegionEpoch, raft_cmdpb::RaftRequestHeader};
 use raftstore::util::ReadableDuration;
 use tracepoints::Req;
@@ -6,7 +6,7 @@ use tracepoints::Req;
 use crate::harness::{Cluster, REGION, error_of, quick_config, read, until};
 
 #[test]
-fn a_read_index_round_sees_what_was_written() {
+fn a_read_index_round_sees_earlier_writes() {
     let config =
         raftstore::store::Config { raft_store_max_leader_lease: ReadableDuration::ZERO, ..quick_config() };
     let cluster = Cluster::new(&[1, 2, 3], config);
@@ -46,7 +46,7 @@ fn a_snapshot_is_bounded_and_hides_the_prefix() {
         found.push(iter.key().to_vec());
         valid = iter.next().unwrap();
     }
-    assert_eq!(found, [b"a", b"b", b"c"], "the later write is not in it");
+    assert_eq!(found, [b"a", b"b", b"c"], "the snapshot lacks the later write");
     assert!(iter.seek_for_prev(&txn_types::Key::from_encoded(b"bb".to_vec())).unwrap());
     assert_eq!(iter.key(), b"b");
     assert_eq!(snap.region_id(), REGION);
@@ -54,7 +54,7 @@ fn a_snapshot_is_bounded_and_hides_the_prefix() {
 }
 
 #[test]
-fn refusals_say_what_a_client_needs() {
+fn refusals_carry_the_fields_a_client_needs() {
     let cluster = Cluster::new(&[1, 2, 3], quick_config());
     cluster.must_put(b"k", b"v");
     let leader = cluster.wait_leader(REGION);
@@ -93,5 +93,5 @@ fn refusals_say_what_a_client_needs() {
     let big = cluster.put_cmd(leader, REGION, b"k", &vec![0; 9 << 20]);
     let resp = cluster.send(leader, big, Req::NONE);
     assert_eq!(error_of(&resp).unwrap().raft_entry_too_large.unwrap().region_id, REGION);
-    assert_eq!(cluster.must_read(b"k").as_deref(), Some(&b"v"[..]), "nothing of it was written");
+    assert_eq!(cluster.must_read(b"k").as_deref(), Some(&b"v"[..]), "the refused command wrote nothing");
 }

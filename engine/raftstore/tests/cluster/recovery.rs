@@ -1,4 +1,4 @@
-//! Stops, restarts and leader changes: nothing acknowledged is lost.
+//! Stops, restarts and leader changes: no acknowledged write is lost.
 use raftstore::{
     store::{CasualMessage, Config},
     util::ReadableDuration,
@@ -7,7 +7,7 @@ use raftstore::{
 use crate::harness::{Cluster, REGION, quick_config, until};
 
 #[test]
-fn one_store_bootstraps_writes_reads_and_comes_back() {
+fn one_store_bootstraps_writes_reads_and_restarts() {
     let mut cluster = Cluster::new(&[1], quick_config());
     cluster.must_put(b"k1", b"v1");
     assert_eq!(cluster.must_read(b"k1").as_deref(), Some(&b"v1"[..]));
@@ -26,7 +26,7 @@ fn one_store_bootstraps_writes_reads_and_comes_back() {
 }
 
 #[test]
-fn a_new_leader_has_what_the_old_one_acknowledged() {
+fn a_new_leader_has_all_acknowledged_writes() {
     let mut cluster = Cluster::new(&[1, 2, 3], quick_config());
     cluster.must_put(b"k1", b"v1");
     for store in 1..=3 {
@@ -38,14 +38,14 @@ fn a_new_leader_has_what_the_old_one_acknowledged() {
     assert_eq!(cluster.must_read(b"k2").as_deref(), Some(&b"v2"[..]));
     cluster.must_put(b"k3", b"v3");
     assert_ne!(cluster.wait_leader(REGION), old);
-    // The old leader comes back and catches up by the log.
+    // The old leader reconnects and catches up by the log.
     cluster.start(old);
     cluster.wait_applied(old, b"k3", b"v3");
     assert_eq!(cluster.meta(old, REGION).unwrap().raft.first_index, 6, "no snapshot was needed");
 }
 
 #[test]
-fn a_leader_cut_off_does_not_acknowledge_and_steps_back_in_line() {
+fn an_isolated_leader_acknowledges_nothing_and_steps_down() {
     let cluster = Cluster::new(&[1, 2, 3], quick_config());
     cluster.must_put(b"k1", b"v1");
     let old = cluster.wait_leader(REGION);
@@ -75,21 +75,21 @@ fn a_follower_whose_log_is_gone_gets_a_snapshot() {
         cluster.must_put(&[b'a', n], &[n; 100]);
     }
     cluster.must_put(b"k1", b"new");
-    let behind = 30;
-    until("the log is cut", || {
+    let compacted_to = 30;
+    until("log compaction", || {
         let leader = cluster.wait_leader(REGION);
         cluster.nodes[&leader].router.send_casual_msg(REGION, CasualMessage::ForceCompactRaftLogs).ok()?;
-        (cluster.meta(leader, REGION)?.raft.first_index > behind).then_some(())
+        (cluster.meta(leader, REGION)?.raft.first_index > compacted_to).then_some(())
     });
     cluster.start(away);
     cluster.wait_applied(away, b"k1", b"new");
     for n in 0..30_u8 {
         cluster.wait_applied(away, &[b'a', n], &[n; 100]);
     }
-    until("the follower's log begins behind the snapshot", || {
-        (cluster.meta(away, REGION)?.raft.first_index > behind).then_some(())
+    until("the follower's log begins after the snapshot", || {
+        (cluster.meta(away, REGION)?.raft.first_index > compacted_to).then_some(())
     });
-    // It goes on by the log, and its snapshot survives a restart.
+    // The follower continues by the log, and its snapshot survives a restart.
     cluster.must_put(b"k2", b"v2");
     cluster.wait_applied(away, b"k2", b"v2");
     cluster.stop(away);
@@ -110,7 +110,7 @@ fn leadership_moves_on_request() {
 }
 
 #[test]
-fn the_log_is_cut_once_all_have_it() {
+fn the_log_is_compacted_once_all_peers_have_it() {
     let config = Config {
         raft_log_gc_tick_interval: ReadableDuration::millis(100),
         raft_log_gc_threshold: 10,
@@ -121,7 +121,7 @@ fn the_log_is_cut_once_all_have_it() {
         cluster.must_put(&[b'k', n], &[n]);
     }
     for store in 1..=3 {
-        until("the store's log is cut", || {
+        until("compaction of the store's log", || {
             (cluster.meta(store, REGION)?.raft.first_index > 40).then_some(())
         });
         until("raft-engine has dropped the entries", || {

@@ -1,4 +1,4 @@
-//! One region becomes two.
+//! Splits a region in two.
 use crate::harness::{Cluster, REGION, quick_config, until};
 
 const NEW_REGION: u64 = 2;
@@ -20,7 +20,7 @@ fn both_halves_serve_and_survive_a_restart() {
     );
     let known = err.err().unwrap().epoch_not_match.unwrap().current_regions;
     let ids: Vec<u64> = known.iter().map(|r| r.id).collect();
-    assert_eq!(ids, [REGION, NEW_REGION], "a client with the old range learns of both");
+    assert_eq!(ids, [REGION, NEW_REGION], "a client with the old range gets both regions");
     for store in 1..=3 {
         cluster.wait_applied(store, b"b", b"3");
         cluster.wait_applied(store, b"y", b"4");
@@ -36,9 +36,9 @@ fn both_halves_serve_and_survive_a_restart() {
     }
 }
 
-/// Between the parent's report and the new leader's first PD would have no region for the new keys.
+/// Without the parent's report, PD would have no region for the new keys until the new leader's first report.
 #[test]
-fn the_parents_leader_reports_the_new_region_before_it_has_a_leader() {
+fn the_parents_leader_reports_the_new_region_at_once() {
     let cluster = Cluster::new(&[1, 2, 3], quick_config());
     cluster.must_put(b"a", b"1");
     let leader = cluster.wait_leader(REGION);
@@ -50,16 +50,16 @@ fn the_parents_leader_reports_the_new_region_before_it_has_a_leader() {
     let first = heartbeats.iter().find(|h| h.region.id == NEW_REGION).unwrap();
     assert_eq!(first.peer.store_id, leader, "by the store that is likely to lead it");
     assert!(first.pending_peers.is_empty() && first.down_peers.is_empty(), "{first:?}");
-    // Nobody else can have voted by then.
+    // No other peer can have voted by then.
     assert!(first.term <= 6, "{first:?}");
     let parent = heartbeats.iter().position(|h| h.region.id == REGION && h.region.end_key.is_empty());
     assert!(parent.is_some());
     assert_eq!(cluster.wait_leader(NEW_REGION), leader);
 }
 
-/// The parent's leader is lost right after the split: its next leader lets the new region elect one, too.
+/// The parent's leader is lost right after the split: its next leader makes the new region elect one.
 #[test]
-fn a_new_region_whose_first_leader_is_lost_gets_another() {
+fn a_new_region_replaces_its_lost_first_leader() {
     let mut cluster = Cluster::new(&[1, 2, 3], quick_config());
     cluster.must_put(b"a", b"1");
     let leader = cluster.wait_leader(REGION);

@@ -1,4 +1,4 @@
-//! How far a caller's timestamp may raise max_ts: up to PD's clock and an allowed drift.
+//! Limits how far a caller's timestamp may raise max_ts: up to PD's clock plus an allowed drift.
 //!
 //! Mirrors `MaxTsLimit` and its checks in `components/concurrency_manager`.
 use std::{
@@ -13,25 +13,25 @@ use std::{
 use tracepoints::{EngineClock, clock::EngineInstant};
 use txn_types::TimeStamp;
 
-/// How long PD may take to confirm that a timestamp is out of bounds.
+/// Time within which PD must confirm that a timestamp is out of bounds.
 const TSO_TIMEOUT: Duration = Duration::from_secs(5);
-/// The limit is trusted for this many synchronisations with PD; after that it moves with the clock.
+/// Number of PD synchronisation intervals for which the limit is trusted; later it advances with the clock.
 const LIMIT_VALID_TIME_MULTIPLIER: u32 = 3;
 
-/// Where a fresh timestamp comes from.
+/// Source of fresh timestamps.
 pub trait TsoProvider: Send + Sync + 'static {
-    /// A timestamp that PD allocates now; none if PD does not answer within `timeout`. Blocks the thread.
+    /// Allocates a timestamp at PD; `None` if PD does not answer within `timeout`. Blocks the thread.
     fn get_tso(&self, timeout: Duration) -> Option<TimeStamp>;
 }
 
-/// The answer to a timestamp out of bounds (`storage.max-ts.action-on-invalid-update`).
+/// Reaction to a timestamp out of bounds (`storage.max-ts.action-on-invalid-update`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActionOnInvalidMaxTs {
-    /// End the process.
+    /// Abort the process.
     Panic,
     /// Refuse the request.
     Error,
-    /// Serve the request and write a line to the log.
+    /// Serve the request and log an error.
     Log,
 }
 
@@ -48,7 +48,7 @@ impl FromStr for ActionOnInvalidMaxTs {
     }
 }
 
-/// A timestamp that no correct caller can have yet.
+/// Timestamp beyond the limit, which no correct caller can have yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid max_ts update: {attempted_ts} exceeds the limit {limit}")]
 pub struct InvalidMaxTsUpdate {
@@ -56,14 +56,14 @@ pub struct InvalidMaxTsUpdate {
     pub limit: TimeStamp,
 }
 
-/// The limit and what happens beyond it. Reads of the limit take no lock.
+/// Limit of max_ts and the reaction to a timestamp beyond it. Reading the limit takes no lock.
 #[derive(Default)]
 pub struct MaxTsBound {
-    /// The greatest timestamp that PD is known to have allocated; 0: none yet.
+    /// Greatest timestamp that PD has reported; 0: none yet.
     exact: AtomicU64,
-    /// `exact` with the allowed drift.
+    /// `exact` plus the allowed drift.
     drifted: AtomicU64,
-    /// When the limit was raised last, as an [`EngineInstant`].
+    /// Time of the last increase of the limit, as an [`EngineInstant`].
     updated_at: AtomicU64,
     drift_ms: AtomicU64,
     valid_for: Duration,
@@ -72,7 +72,8 @@ pub struct MaxTsBound {
 }
 
 impl MaxTsBound {
-    /// `max_drift`: how far a timestamp may be ahead of PD's. `sync_interval`: how often [`MaxTsBound::set_limit`] is called.
+    /// `max_drift`: allowed lead over PD's timestamps. `sync_interval`: interval between calls of
+    /// [`MaxTsBound::set_limit`].
     pub fn new(
         max_drift: Duration,
         sync_interval: Duration,
@@ -88,7 +89,7 @@ impl MaxTsBound {
         bound
     }
 
-    /// Takes effect with the next check; a drift with the next timestamp from PD.
+    /// Changes the configuration: `action` for the next check, `max_drift` with PD's next timestamp.
     pub fn configure(&self, max_drift: Duration, action: ActionOnInvalidMaxTs) {
         self.drift_ms.store(max_drift.as_millis() as u64, Relaxed);
         self.action.store(action as u8, Relaxed);
@@ -104,7 +105,7 @@ impl MaxTsBound {
         }
     }
 
-    /// Notes that PD has allocated `tso`. The limit never falls. TiKV: `set_max_ts_limit`.
+    /// Raises the limit after PD allocated `tso`. The limit never decreases. TiKV: `set_max_ts_limit`.
     pub fn set_limit(&self, tso: TimeStamp) {
         if tso.is_max() {
             return log::error!("PD allocated the greatest timestamp, which means none; check PD's clock");
@@ -121,13 +122,13 @@ impl MaxTsBound {
         limit.load(SeqCst).into()
     }
 
-    /// Whether `ts` may raise max_ts. `exact`: without drift. Asks PD if the known limit is below `ts`.
+    /// Checks whether `ts` may raise max_ts. `exact`: no drift. Asks PD if the known limit is below `ts`.
     ///
     /// # Errors
     /// [`InvalidMaxTsUpdate`] if PD confirms that `ts` is out of bounds.
     pub(super) fn check(&self, ts: TimeStamp, exact: bool, source: &str) -> Result<(), InvalidMaxTsUpdate> {
         let limit = self.limit(exact);
-        // The greatest timestamp means "the latest version" and raises nothing.
+        // The maximum timestamp means "the latest version" and raises nothing.
         if ts.is_max() || self.tso.is_none() || (ts <= limit && !limit.is_zero()) {
             return Ok(());
         }
@@ -137,7 +138,7 @@ impl MaxTsBound {
         self.double_check(ts, exact, source)
     }
 
-    /// The drifted limit, moved by the clock where PD has not been heard of for long.
+    /// Returns the drifted limit, advanced by the clock if PD was not synchronised recently.
     fn approximate_limit(&self) -> TimeStamp {
         let limit = self.limit(false);
         let age = EngineInstant(self.updated_at.load(SeqCst)).elapsed();
@@ -147,7 +148,7 @@ impl MaxTsBound {
         TimeStamp::compose(limit.physical().saturating_add(age.as_millis() as u64), limit.logical())
     }
 
-    /// TiKV: `double_check` and `report_error`. Without an answer of PD the timestamp passes: availability first.
+    /// TiKV: `double_check` and `report_error`. Accepts the timestamp if PD does not answer.
     fn double_check(&self, ts: TimeStamp, exact: bool, source: &str) -> Result<(), InvalidMaxTsUpdate> {
         let fresh = self.tso.as_ref().and_then(|tso| tso.get_tso(TSO_TIMEOUT));
         if let Some(fresh) = fresh {
@@ -159,14 +160,14 @@ impl MaxTsBound {
         }
         let error = InvalidMaxTsUpdate { attempted_ts: ts, limit };
         if fresh.is_none() {
-            log::warn!("{source}: {error}, unless PD is ahead: it does not answer; the request passes");
+            log::warn!("{source}: {error}, but PD does not answer to confirm it; accepting the request");
             return Ok(());
         }
         log::error!("{source}: {error}; the caller's timestamp is not from this cluster's PD");
         match self.action() {
             ActionOnInvalidMaxTs::Log => Ok(()),
             ActionOnInvalidMaxTs::Error => Err(error),
-            // Its operator wants the process to end, whichever thread finds it.
+            // Abort instead of panic: a panic ends only one thread, the operator wants to end the process.
             ActionOnInvalidMaxTs::Panic => std::process::abort(),
         }
     }
@@ -205,7 +206,7 @@ mod tests {
         for ts in [u64::MAX - 1, u64::MAX / 2] {
             assert!(bound.check(ts.into(), false, "t").is_err(), "{ts}");
         }
-        // PD's clock has moved on meanwhile.
+        // PD's clock has advanced since.
         pd.0.store(at(1_000_001).into_inner(), SeqCst);
         assert_eq!(bound.check(at(1_060_001), false, "t"), Ok(()));
     }
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_answer_of_pd_or_by_configuration_it_passes() {
+    fn a_timestamp_passes_without_pds_answer_or_by_configuration() {
         let pd = Arc::new(Pd(AtomicU64::new(0)));
         assert_eq!(bound(&pd, ActionOnInvalidMaxTs::Error).check(at(9_000_000), false, "t"), Ok(()));
         pd.0.store(at(1_000_000).into_inner(), SeqCst);
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_never_falls_and_the_greatest_timestamp_is_none() {
+    fn the_limit_never_falls_and_ignores_the_maximum() {
         let pd = Arc::new(Pd(AtomicU64::new(at(10).into_inner())));
         let bound = bound(&pd, ActionOnInvalidMaxTs::Error);
         bound.set_limit(at(20));

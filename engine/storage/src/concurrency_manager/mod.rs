@@ -1,4 +1,4 @@
-//! max_ts and the in-memory lock table: what keeps async-commit and 1PC writers above the reads before them.
+//! max_ts and the in-memory lock table: they keep async-commit and 1PC commits above all earlier reads.
 //!
 //! Mirrors `components/concurrency_manager`.
 mod max_ts;
@@ -17,11 +17,11 @@ pub use max_ts::{ActionOnInvalidMaxTs, InvalidMaxTsUpdate, MaxTsBound, TsoProvid
 use parking_lot::{Mutex, RwLock};
 use txn_types::{Key, Lock, TimeStamp};
 
-/// One key that a writer has in memory.
+/// Entry of one key in the memory lock table.
 #[derive(Debug)]
 struct KeyHandle {
     key: Key,
-    /// Set once the writer knows its min_commit_ts.
+    /// Set once the writer has computed its min_commit_ts.
     lock: Mutex<Option<Lock>>,
 }
 
@@ -32,51 +32,51 @@ struct Shared {
     bound: MaxTsBound,
 }
 
-/// Cheap to clone; all clones are one manager.
+/// Tracks max_ts and memory locks. Cheap to clone; all clones share one state.
 #[derive(Clone, Default)]
 pub struct ConcurrencyManager {
     shared: Arc<Shared>,
 }
 
 impl ConcurrencyManager {
-    /// Takes any timestamp, as there is no PD to compare it with.
+    /// Creates a manager that accepts any timestamp, since there is no PD to compare with.
     pub fn new(latest_ts: TimeStamp) -> Self {
         Self::with_bound(latest_ts, MaxTsBound::default())
     }
 
-    /// Takes timestamps within `bound`. TiKV: `new_with_config`.
+    /// Creates a manager that accepts timestamps within `bound`. TiKV: `new_with_config`.
     pub fn with_bound(latest_ts: TimeStamp, bound: MaxTsBound) -> Self {
         let manager = Self { shared: Arc::new(Shared { bound, ..Shared::default() }) };
         manager.raise_max_ts(latest_ts);
         manager
     }
 
-    /// The limit of timestamps.
+    /// Returns the limit of timestamps.
     pub fn bound(&self) -> &MaxTsBound {
         &self.shared.bound
     }
 
-    /// The greatest timestamp anybody has read at here.
+    /// Returns the greatest timestamp of any read on this store.
     pub fn max_ts(&self) -> TimeStamp {
         self.shared.max_ts.load(Ordering::SeqCst).into()
     }
 
-    /// Notes a read at `new_ts`. A read of "the latest" has no timestamp and raises nothing. `source` names the read in
-    /// the log.
+    /// Raises max_ts for a read at `new_ts`. A read of the latest version has no timestamp and raises
+    /// nothing. `source` names the read in the log.
     ///
     /// # Errors
-    /// [`InvalidMaxTsUpdate`] if `new_ts` is further ahead of PD than the allowed drift; max_ts stays as it was.
+    /// [`InvalidMaxTsUpdate`] if `new_ts` exceeds PD's clock plus the allowed drift; max_ts stays unchanged.
     pub fn update_max_ts(&self, new_ts: TimeStamp, source: &str) -> Result<(), InvalidMaxTsUpdate> {
         self.check_ts(new_ts, source)?;
         self.raise_max_ts(new_ts);
         Ok(())
     }
 
-    /// As [`ConcurrencyManager::update_max_ts`]; of callers other than TiDB no drift is allowed, since they pass wrong
-    /// timestamps here more easily. TiKV: `MaxTsUpdateSource::require_request_origin_check`.
+    /// Like [`ConcurrencyManager::update_max_ts`], but without drift for callers other than TiDB, which are
+    /// more likely to pass wrong timestamps. TiKV: `MaxTsUpdateSource::require_request_origin_check`.
     ///
     /// # Errors
-    /// As [`ConcurrencyManager::update_max_ts`].
+    /// Like [`ConcurrencyManager::update_max_ts`].
     pub fn update_max_ts_of(
         &self,
         new_ts: TimeStamp,
@@ -88,22 +88,22 @@ impl ConcurrencyManager {
         Ok(())
     }
 
-    /// Checks a timestamp that goes into a min_commit_ts, without noting a read.
+    /// Checks a timestamp for use in a min_commit_ts; does not raise max_ts.
     ///
     /// # Errors
-    /// As [`ConcurrencyManager::update_max_ts`].
+    /// Like [`ConcurrencyManager::update_max_ts`].
     pub fn check_ts(&self, ts: TimeStamp, source: &str) -> Result<(), InvalidMaxTsUpdate> {
         self.shared.bound.check(ts, false, source)
     }
 
-    /// Notes a read whose timestamp is PD's own, or was checked by the store that it comes from. Never blocks.
+    /// Raises max_ts to a timestamp that comes from PD or that its sender has checked. Never blocks.
     pub fn raise_max_ts(&self, new_ts: TimeStamp) {
         if !new_ts.is_max() {
             self.shared.max_ts.fetch_max(new_ts.into_inner(), Ordering::SeqCst);
         }
     }
 
-    /// Enters `key` into the table. Writers of one key are kept apart by the latches.
+    /// Adds `key` to the table. Latches serialize the writers of one key.
     pub fn lock_key(&self, key: &Key) -> KeyHandleGuard {
         let handle = Arc::new(KeyHandle { key: key.clone(), lock: Mutex::new(None) });
         self.shared.table.write().insert(key.clone(), handle.clone());
@@ -113,7 +113,7 @@ impl ConcurrencyManager {
     /// Checks the memory lock of `key`, if there is one.
     ///
     /// # Errors
-    /// What `check` says of the lock.
+    /// The error that `check` returns for the lock.
     pub fn read_key_check<T>(&self, key: &Key, check: impl FnOnce(&Lock) -> Result<(), T>) -> Result<(), T> {
         let handle = self.shared.table.read().get(key).cloned();
         match handle.as_ref().map(|h| h.lock.lock()) {
@@ -122,10 +122,10 @@ impl ConcurrencyManager {
         }
     }
 
-    /// Checks all memory locks from `start` (included) to `end` (excluded), in order of their keys.
+    /// Checks all memory locks from `start` (included) to `end` (excluded), in key order.
     ///
     /// # Errors
-    /// What `check` says of the first lock it objects to.
+    /// The error that `check` returns for the first rejected lock.
     pub fn read_range_check<T>(
         &self,
         start: Option<&Key>,
@@ -149,7 +149,7 @@ impl ConcurrencyManager {
     }
 }
 
-/// A key in the table until dropped.
+/// Guard of a key in the table; removes the key when dropped.
 pub struct KeyHandleGuard {
     handle: Arc<KeyHandle>,
     shared: Arc<Shared>,
@@ -160,7 +160,7 @@ impl KeyHandleGuard {
         &self.handle.key
     }
 
-    /// Works on the lock while readers of this key wait.
+    /// Runs `f` on the lock while readers of this key wait.
     pub fn with_lock<T>(&self, f: impl FnOnce(&mut Option<Lock>) -> T) -> T {
         f(&mut self.handle.lock.lock())
     }
@@ -199,12 +199,12 @@ mod tests {
     fn a_memory_lock_is_seen_until_its_guard_is_dropped() {
         let cm = ConcurrencyManager::new(1.into());
         let key = Key::from_raw(b"k");
-        let met = |lock: &Lock| Err(lock.ts);
-        assert_eq!(cm.read_key_check(&key, met), Ok(()));
+        let locked_by = |lock: &Lock| Err(lock.ts);
+        assert_eq!(cm.read_key_check(&key, locked_by), Ok(()));
         let guard = cm.lock_key(&key);
-        assert_eq!(cm.read_key_check(&key, met), Ok(()));
+        assert_eq!(cm.read_key_check(&key, locked_by), Ok(()));
         guard.with_lock(|l| *l = Some(lock(7)));
-        assert_eq!(cm.read_key_check(&key, met), Err(7.into()));
+        assert_eq!(cm.read_key_check(&key, locked_by), Err(7.into()));
         let range = |a: &[u8], b: &[u8]| {
             cm.read_range_check(Some(&Key::from_raw(a)), Some(&Key::from_raw(b)), |_, l| Err(l.ts))
         };
@@ -212,6 +212,6 @@ mod tests {
         assert_eq!(range(b"l", b"z"), Ok(()));
         assert_eq!(range(b"z", b"a"), Ok(()));
         drop(guard);
-        assert_eq!(cm.read_key_check(&key, met), Ok(()));
+        assert_eq!(cm.read_key_check(&key, locked_by), Ok(()));
     }
 }

@@ -1,4 +1,4 @@
-//! A cursor that counts what it does, and steps where a seek would cost more.
+//! Cursor that counts its operations and steps where a seek would be more expensive.
 //!
 //! Mirrors `components/tikv_kv/src/cursor.rs`.
 use std::cmp::Ordering;
@@ -8,12 +8,12 @@ use txn_types::Key;
 
 use crate::statistics::CfStatistics;
 
-/// Steps forward before a seek is cheaper.
+/// Maximum number of forward steps before a seek.
 pub const SEEK_BOUND: u64 = 8;
-/// Steps backward before a seek is cheaper.
+/// Maximum number of backward steps before a seek.
 pub const REVERSE_SEEK_BOUND: u64 = 16;
 
-/// Which way a cursor goes.
+/// Direction of a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanMode {
     Forward,
@@ -21,10 +21,10 @@ pub enum ScanMode {
     Mixed,
 }
 
-/// A cursor over one column family.
+/// Cursor over one column family.
 pub struct Cursor<I: Iterator> {
     iter: I,
-    /// Bound to the user key of its first seek; it cannot go back by `prev`.
+    /// Limited to the user key of its first seek; such a cursor cannot move backward.
     prefix_seek: bool,
 }
 
@@ -39,23 +39,23 @@ impl<I: Iterator> Cursor<I> {
         self.iter.valid()
     }
 
-    /// Only when valid.
+    /// Returns the current key; call it only if the cursor is valid.
     pub fn key(&self) -> &[u8] {
         self.iter.key()
     }
 
-    /// Only when valid.
+    /// Returns the current value; call it only if the cursor is valid.
     pub fn value(&self) -> &[u8] {
         self.iter.value()
     }
 
-    /// To the first entry at or after `key`.
+    /// Moves to the first entry at or after `key`.
     pub fn seek(&mut self, key: &Key, stats: &mut CfStatistics) -> Result<bool> {
         stats.seek += 1;
         self.iter.seek(key)
     }
 
-    /// To the last entry at or before `key`.
+    /// Moves to the last entry at or before `key`.
     pub fn seek_for_prev(&mut self, key: &Key, stats: &mut CfStatistics) -> Result<bool> {
         stats.seek_for_prev += 1;
         self.iter.seek_for_prev(key)
@@ -81,7 +81,7 @@ impl<I: Iterator> Cursor<I> {
         self.iter.prev()
     }
 
-    /// As [`Cursor::seek`], for a key that is probably near.
+    /// Like [`Cursor::seek`], for a key that is probably near.
     pub fn near_seek(&mut self, key: &Key, stats: &mut CfStatistics) -> Result<bool> {
         if !self.iter.valid()? {
             return self.seek(key, stats);

@@ -1,29 +1,29 @@
-//! What can stand in the way of a transaction.
+//! Errors of multi-version concurrency control.
 use keys::hex_upper;
 use kvproto::kvrpcpb::{Assertion, LockInfo, write_conflict::Reason};
 use txn_types::TimeStamp;
 
 use crate::concurrency_manager::InvalidMaxTsUpdate;
 
-/// Why a pessimistic lock that should be there is not.
+/// Reason why an expected pessimistic lock is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PessimisticLockNotFoundReason {
     /// The lock belongs to another transaction.
     LockTsMismatch,
-    /// There is no lock, and a newer version forbids to amend it.
+    /// There is no lock, and a newer version prevents amending it.
     LockMissingAmendFail,
-    /// The lock has another for_update_ts than the client expects.
+    /// The lock's for_update_ts differs from the one the client expects.
     LockForUpdateTsMismatch,
-    /// A key that was not locked has a newer version.
+    /// A key that needed no lock has a newer version.
     NonLockKeyConflict,
 }
 
-/// TiKV: `src/storage/mvcc/mod.rs` `ErrorInner`. Keys are raw.
+/// Error of an MVCC operation; keys are raw. TiKV: `src/storage/mvcc/mod.rs` `ErrorInner`.
 #[derive(Debug, thiserror::Error)]
 pub enum ErrorInner {
     #[error(transparent)]
     Kv(#[from] tikv_kv::Error),
-    /// A record that does not decode.
+    /// Undecodable record.
     #[error(transparent)]
     BadFormat(txn_types::Error),
     #[error("key is locked (backoff or cleanup) {0:?}")]
@@ -53,7 +53,7 @@ pub enum ErrorInner {
     },
     #[error("key {} already exists, existing_start_ts: {existing_start_ts}", hex_upper(.key))]
     AlreadyExist { key: Vec<u8>, existing_start_ts: TimeStamp },
-    /// A PUT whose value is gone. The key is encoded and has its start_ts.
+    /// PUT record without its value. The key is encoded and includes the start_ts.
     #[error("default not found: key {}: CF write names a value that CF default does not have", hex_upper(.key))]
     DefaultNotFound { key: Vec<u8> },
     #[error(
@@ -89,12 +89,12 @@ pub enum ErrorInner {
     InvalidMaxTsUpdate(#[from] InvalidMaxTsUpdate),
     #[error("the lock is not the primary's: {0:?}")]
     PrimaryMismatch(Box<LockInfo>),
-    /// The data contradicts itself, or a request asks for what this engine does not do.
+    /// Contradictory data, or a request that this engine does not support.
     #[error("{0}")]
     Other(String),
 }
 
-/// Boxed, since it travels in every result of the read path.
+/// Boxed, because every result of the read path carries it.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(#[from] pub Box<ErrorInner>);
@@ -118,7 +118,7 @@ impl From<InvalidMaxTsUpdate> for Error {
 }
 
 impl From<txn_types::Error> for Error {
-    /// A conflict that `txn_types` found is ours; everything else is a bad record.
+    /// Keeps a conflict found by `txn_types`; every other error is an undecodable record.
     fn from(e: txn_types::Error) -> Self {
         match e {
             txn_types::Error::KeyIsLocked(info) => ErrorInner::KeyIsLocked(info),
@@ -143,5 +143,5 @@ impl From<txn_types::Error> for Error {
     }
 }
 
-/// The result of this module's functions.
+/// Result of this module's functions.
 pub type Result<T> = std::result::Result<T, Error>;

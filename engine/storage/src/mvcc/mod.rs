@@ -1,4 +1,4 @@
-//! Multi-version concurrency control: locks, writes and values of keys in three column families.
+//! Multi-version concurrency control: locks, write records and values in three column families.
 //!
 //! Mirrors `src/storage/mvcc`.
 mod cursor;
@@ -17,7 +17,7 @@ pub use txn::{MAX_TXN_WRITE_SIZE, MvccTxn, ReleasedLock};
 
 use kvproto::kvrpcpb::IsolationLevel;
 
-/// Whether a read at this level looks at locks at all.
+/// Whether reads at this isolation level check locks.
 pub fn need_check_locks(level: IsolationLevel) -> bool {
     matches!(level, IsolationLevel::Si | IsolationLevel::RcCheckTs)
 }

@@ -1,4 +1,4 @@
-//! The rows of one key, as a reader's own snapshot has them, for a person who steps.
+//! Rows of one key in a reader's own snapshot, for a person who steps.
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use tikv_kv::{IterOptions, Iterator, Snapshot};
 use tracepoints::{
@@ -7,12 +7,12 @@ use tracepoints::{
 };
 use txn_types::{Key, LockOrSharedLocks, TimeStamp, WriteRef, WriteType};
 
-/// Rows of CF write that are shown.
+/// Maximum number of CF write rows shown.
 const MAX_WRITES: usize = 8;
-/// Bytes of a value that are shown.
+/// Maximum number of bytes of a value shown.
 const MAX_VALUE: usize = 32;
 
-/// Lock, newest writes and their values. What cannot be read is left out: a probe never fails a request.
+/// Reads lock, newest write records and values. Omits unreadable rows: a probe never fails a request.
 pub fn mvcc_rows<S: Snapshot>(snapshot: &S, key: &Key, read_ts: TimeStamp, chosen: Option<u64>) -> MvccProbe {
     let raw = key.to_raw().unwrap_or_else(|_| key.as_encoded().clone());
     let mut probe = MvccProbe {
@@ -39,7 +39,7 @@ pub fn mvcc_rows<S: Snapshot>(snapshot: &S, key: &Key, read_ts: TimeStamp, chose
     probe
 }
 
-/// `values` takes the start_ts of a value that is in CF default.
+/// Converts the lock; adds its start_ts to `values` if CF default stores its value.
 fn lock_row<S: Snapshot>(snapshot: &S, key: &Key, values: &mut Vec<TimeStamp>) -> Option<LockRow> {
     let data = snapshot.get_cf(CF_LOCK, key).ok()??;
     let lock = match txn_types::parse_lock(&data).ok()? {
@@ -69,7 +69,7 @@ fn write_rows<S: Snapshot>(
     probe: &mut MvccProbe,
     values: &mut Vec<TimeStamp>,
 ) -> super::Result<()> {
-    // Bounds, not a prefix seek: the probe must not depend on how the table's filters are set up.
+    // Bounds instead of a prefix seek: the probe must not depend on the configuration of the table's filters.
     let opts = IterOptions {
         lower_bound: Some(key.clone().append_ts(TimeStamp::max()).into_encoded()),
         upper_bound: Some(key.clone().append_ts(TimeStamp::zero()).into_encoded()),

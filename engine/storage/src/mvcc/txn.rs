@@ -1,4 +1,4 @@
-//! What a command wants written, collected.
+//! Collects the modifications of a command.
 use std::fmt;
 
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
@@ -8,28 +8,28 @@ use txn_types::{Key, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value,
 use super::Result;
 use crate::concurrency_manager::{ConcurrencyManager, KeyHandleGuard};
 
-/// A command that resolves many locks writes about this many bytes at a time.
+/// Approximate number of bytes after which a command on many locks ends its write.
 pub const MAX_TXN_WRITE_SIZE: usize = 32 * 1024;
 
-/// A lock that a command took away.
+/// Lock that a command released.
 #[derive(Debug, PartialEq, Clone)]
 pub struct ReleasedLock {
     pub start_ts: TimeStamp,
-    /// Zero where the transaction was rolled back.
+    /// Zero if the transaction was rolled back.
     pub commit_ts: TimeStamp,
     pub key: Key,
     pub pessimistic: bool,
 }
 
-/// The modifications of one transaction's command, in order.
+/// Modifications of one transaction's command, in order.
 ///
 /// TiKV: `src/storage/mvcc/txn.rs` `MvccTxn`.
 pub struct MvccTxn {
     pub start_ts: TimeStamp,
     pub concurrency_manager: ConcurrencyManager,
-    /// Memory locks that must live until the write is applied.
+    /// Memory locks to keep until the write is applied.
     pub guards: Vec<KeyHandleGuard>,
-    /// Keys to be committed in one phase, their locks, and whether a pessimistic lock must go.
+    /// Keys to commit in one phase, their locks, and whether a pessimistic lock must be removed.
     pub locks_for_1pc: Vec<(Key, Lock, bool)>,
     modifies: Vec<Modify>,
     write_size: usize,
@@ -47,13 +47,13 @@ impl MvccTxn {
         }
     }
 
-    /// What is to be written.
+    /// Returns the modifications.
     pub fn into_modifies(self) -> Vec<Modify> {
         debug_assert!(self.locks_for_1pc.is_empty());
         self.modifies
     }
 
-    /// Bytes of the keys and values collected.
+    /// Returns the bytes of the collected keys and values.
     pub fn write_size(&self) -> usize {
         self.write_size
     }
@@ -71,7 +71,7 @@ impl MvccTxn {
         self.put_lock(key, &lock.into_lock());
     }
 
-    /// Takes the lock away; `commit_ts` is zero where nothing was committed.
+    /// Removes the lock; `commit_ts` is zero for a rollback.
     pub fn unlock_key(&mut self, key: Key, pessimistic: bool, commit_ts: TimeStamp) -> ReleasedLock {
         let released = ReleasedLock { start_ts: self.start_ts, commit_ts, key: key.clone(), pessimistic };
         self.push(Modify::Delete(CF_LOCK, key));
@@ -94,8 +94,8 @@ impl MvccTxn {
         self.push(Modify::Delete(CF_WRITE, key.append_ts(ts)));
     }
 
-    /// Notes in another transaction's lock that this one is rolled back here: an async-commit transaction
-    /// may be committed at our start_ts, and its record would overwrite our rollback's.
+    /// Marks in another transaction's lock that this transaction is rolled back here: an async-commit
+    /// transaction may be committed at our start_ts, and its record would overwrite our rollback record.
     pub fn mark_rollback_on_mismatching_lock(&mut self, key: &Key, mut lock: Lock, is_protected: bool) {
         let cannot_overlap = self.start_ts < lock.min_commit_ts || !lock.use_async_commit;
         if lock.ts == self.start_ts || !is_protected || cannot_overlap {
@@ -105,7 +105,7 @@ impl MvccTxn {
         self.put_lock(key.clone(), &lock);
     }
 
-    /// The lock that this command has put or removed itself: commands may name a key twice.
+    /// Returns the lock that this command itself has put or removed, since a command may name a key twice.
     pub fn get_pending_lock(&self, key: &Key) -> Result<Option<Option<LockOrSharedLocks>>> {
         for modify in self.modifies.iter().rev() {
             match modify {
@@ -117,7 +117,7 @@ impl MvccTxn {
         Ok(None)
     }
 
-    /// Forgets everything: the command turned out to be a repetition.
+    /// Drops all modifications, for a command that turned out to be a repetition.
     pub fn clear(&mut self) {
         self.write_size = 0;
         self.modifies.clear();

@@ -1,4 +1,4 @@
-//! Raw writes under latches: compare-and-swap, and the puts and deletes of clients that use it.
+//! Raw writes under latches: compare-and-swap, and puts and deletes for clients that use compare-and-swap.
 use kvproto::kvrpcpb::Context;
 use tikv_kv::{Engine, Modify};
 use tracepoints::Req;
@@ -11,7 +11,7 @@ use crate::{
     txn::commands::{RawAtomicStore, RawCompareAndSwap},
 };
 
-/// A compare-and-swap as a client asks for it.
+/// Compare-and-swap request.
 #[derive(Clone, Debug, Default)]
 pub struct Swap {
     pub cf: String,
@@ -19,14 +19,14 @@ pub struct Swap {
     /// None: the key must be absent.
     pub previous_value: Option<Value>,
     pub value: Value,
-    /// Must be 0: API V1 keeps none.
+    /// Must be 0: API V1 stores no TTL.
     pub ttl: u64,
-    /// Deletes the key instead of writing `value`.
+    /// Delete the key instead of writing `value`.
     pub delete: bool,
 }
 
 impl<E: Engine> Storage<E> {
-    /// As [`Storage::raw_batch_put`], one after another with every compare-and-swap of the same keys.
+    /// Like [`Storage::raw_batch_put`], but serialized with compare-and-swaps of the same keys.
     pub async fn raw_batch_put_atomic(
         &self,
         ctx: Context,
@@ -42,7 +42,7 @@ impl<E: Engine> Storage<E> {
         self.sched_txn_command(RawAtomicStore { ctx, mutations }, req).await.0
     }
 
-    /// As [`Storage::raw_batch_delete`], one after another with every compare-and-swap of the same keys.
+    /// Like [`Storage::raw_batch_delete`], but serialized with compare-and-swaps of the same keys.
     pub async fn raw_batch_delete_atomic(
         &self,
         ctx: Context,
@@ -56,7 +56,7 @@ impl<E: Engine> Storage<E> {
         self.sched_txn_command(RawAtomicStore { ctx, mutations }, req).await.0
     }
 
-    /// Writes the new value if the key holds the expected one: what it held, and whether it was written.
+    /// Writes the new value if the key has the expected one. Returns the old value, and whether it wrote.
     pub async fn raw_compare_and_swap_atomic(
         &self,
         ctx: Context,

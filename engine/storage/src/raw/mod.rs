@@ -11,10 +11,10 @@ use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 
 use crate::errors::{Error, ErrorInner, Result};
 
-/// A key and its value.
+/// Key and value.
 pub type RawPair = (Vec<u8>, Vec<u8>);
 
-/// The column family that a request names; default if it names none.
+/// Returns the request's column family; default if it names none.
 ///
 /// TiKV: `Storage::rawkv_cf`.
 fn rawkv_cf(cf: &str) -> Result<&'static str> {
@@ -26,9 +26,10 @@ fn rawkv_cf(cf: &str) -> Result<&'static str> {
     }
 }
 
-/// API V1 keeps no TTL. One `ttl` is for all pairs; no `ttl` is none for any.
+/// Checks the TTLs, which must be 0 on API V1: one per pair, one for all pairs, or none.
 ///
-/// TiKV: `Storage::check_ttl_valid`; on API V1 it takes another length, and leaves out the pairs without a TTL of their own.
+/// TiKV: `Storage::check_ttl_valid`; on API V1 it accepts a mismatching length, and omits the pairs without a
+/// TTL of their own.
 fn check_ttls(ttls: &[u64], pairs: usize) -> Result<()> {
     if ttls.iter().any(|ttl| *ttl != 0) {
         return Err(ErrorInner::TtlNotEnabled.into());

@@ -38,7 +38,7 @@ fn get_key<S: Snapshot>(
 }
 
 impl<E: Engine> Storage<E> {
-    /// The value of one raw key.
+    /// Reads the value of one raw key.
     pub async fn raw_get(
         &self,
         ctx: Context,
@@ -52,7 +52,7 @@ impl<E: Engine> Storage<E> {
         self.read(ctx, LockCheck::None, req, get).await
     }
 
-    /// Several raw keys, in the order asked for; those without a value are left out.
+    /// Reads several raw keys, in the request's order; omits keys without a value.
     pub async fn raw_batch_get(
         &self,
         ctx: Context,
@@ -74,10 +74,10 @@ impl<E: Engine> Storage<E> {
         self.read(ctx, LockCheck::None, req, get).await
     }
 
-    /// Seconds that a raw key has left to live.
+    /// Reads the remaining time to live of a raw key, in seconds.
     ///
     /// # Errors
-    /// `NoTtl` where TiKV of API V1 ends its process; a region error comes first.
+    /// `NoTtl`, where TiKV of API V1 ends its process; a region error takes precedence.
     pub async fn raw_get_key_ttl(
         &self,
         ctx: Context,
@@ -90,12 +90,12 @@ impl<E: Engine> Storage<E> {
         self.read(ctx, LockCheck::None, req, |_, _| Err(ErrorInner::NoTtl.into())).await
     }
 
-    /// A range of raw keys. Forward: from `start_key` (included) to `end_key` (excluded); reverse: from
+    /// Scans raw keys. Forward: from `start_key` (included) to `end_key` (excluded); reverse: from
     /// `start_key` (excluded) down to `end_key` (included). An empty end, and an empty start of a reverse
-    /// scan, are the region's own.
+    /// scan, mean the region's own bound.
     ///
     /// # Errors
-    /// `KeyNotInRegion` of a start outside of the region.
+    /// `KeyNotInRegion` if the start is outside of the region.
     #[allow(clippy::too_many_arguments)] // TiKV's signature
     pub async fn raw_scan(
         &self,
@@ -115,11 +115,11 @@ impl<E: Engine> Storage<E> {
         self.read(ctx, LockCheck::None, req, scan).await
     }
 
-    /// As [`Storage::raw_scan`], of several ranges of one region; up to `each_limit` pairs of each. The empty end of a range
-    /// that is not the last is the start of the next.
+    /// Like [`Storage::raw_scan`], for several ranges of one region; up to `each_limit` pairs per range. An
+    /// empty end of any but the last range means the start of the next range.
     ///
     /// # Errors
-    /// `InvalidKeyRanges` of a range whose start is not before its end.
+    /// `InvalidKeyRanges` if the start of a range is not before its end.
     #[allow(clippy::too_many_arguments)] // TiKV's signature
     pub async fn raw_batch_scan(
         &self,
@@ -137,7 +137,7 @@ impl<E: Engine> Storage<E> {
         let scan = Scan { cf: rawkv_cf(&cf)?, limit: each_limit, key_only, reverse, fill_cache };
         let scan = move |snapshot, stats: &mut Statistics| {
             let mut pairs = Vec::new();
-            for KeyRange { start_key, end_key } in closed(ranges, reverse)? {
+            for KeyRange { start_key, end_key } in fill_range_ends(ranges, reverse)? {
                 pairs.extend(scan.run(&snapshot, start_key, end_key, stats)?);
             }
             Ok(pairs)
@@ -146,13 +146,13 @@ impl<E: Engine> Storage<E> {
     }
 }
 
-/// Lower and upper bound of a range that may be scanned down.
+/// Returns the lower and upper bound of a range in the scan's direction.
 fn bounds<'a>(start: &'a [u8], end: &'a [u8], reverse: bool) -> (&'a [u8], &'a [u8]) {
     if reverse { (end, start) } else { (start, end) }
 }
 
-/// The ranges with their ends filled in. TiKV: `Storage::check_key_ranges`.
-fn closed(mut ranges: Vec<KeyRange>, reverse: bool) -> Result<Vec<KeyRange>> {
+/// Fills in empty ends of ranges. TiKV: `Storage::check_key_ranges`.
+fn fill_range_ends(mut ranges: Vec<KeyRange>, reverse: bool) -> Result<Vec<KeyRange>> {
     for i in 0..ranges.len() {
         if ranges[i].end_key.is_empty()
             && let Some(next) = ranges.get(i + 1)
@@ -168,7 +168,7 @@ fn closed(mut ranges: Vec<KeyRange>, reverse: bool) -> Result<Vec<KeyRange>> {
     Ok(ranges)
 }
 
-/// How ranges are scanned.
+/// Settings of a raw scan.
 #[derive(Clone, Copy)]
 struct Scan {
     cf: CfName,
@@ -179,7 +179,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// TiKV: `RawStoreInner::forward_raw_scan`, `reverse_raw_scan`.
+    /// Scans one range. TiKV: `RawStoreInner::forward_raw_scan`, `reverse_raw_scan`.
     fn run<S: Snapshot>(
         self,
         snapshot: &S,
@@ -217,7 +217,7 @@ impl Scan {
         Ok(pairs)
     }
 
-    /// To the first key of the scan.
+    /// Moves to the first key of the scan.
     fn seek(self, iter: &mut impl Iterator, start: Vec<u8>) -> Result<bool> {
         if self.reverse && start.is_empty() {
             return Ok(iter.seek_to_last()?);

@@ -1,4 +1,4 @@
-//! Raw writes without latches: no snapshot either, straight to the engine.
+//! Raw writes without latches and without a snapshot.
 use engine_rocks::DATA_CFS;
 use kvproto::kvrpcpb::Context;
 use tikv_kv::{Engine, Modify, SnapContext, WriteData};
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl<E: Engine> Storage<E> {
-    /// Puts one raw key. `ttl` must be 0: API V1 keeps none.
+    /// Puts one raw key. `ttl` must be 0: API V1 stores no TTL.
     pub async fn raw_put(
         &self,
         ctx: Context,
@@ -30,7 +30,7 @@ impl<E: Engine> Storage<E> {
         self.unlatched_write(ctx, vec![put], req).await
     }
 
-    /// Puts several raw keys, all or none. `ttls` has one for each pair, or one for all, or none; they must be 0.
+    /// Puts several raw keys atomically. `ttls` has one entry per pair, one for all, or none; all must be 0.
     pub async fn raw_batch_put(
         &self,
         ctx: Context,
@@ -53,7 +53,7 @@ impl<E: Engine> Storage<E> {
         self.unlatched_write(ctx, vec![delete], req).await
     }
 
-    /// Deletes several raw keys, all or none.
+    /// Deletes several raw keys atomically.
     pub async fn raw_batch_delete(
         &self,
         ctx: Context,
@@ -67,7 +67,7 @@ impl<E: Engine> Storage<E> {
         self.unlatched_write(ctx, keys.into_iter().map(delete).collect(), req).await
     }
 
-    /// Deletes raw keys from `start_key` (included) to `end_key` (excluded); an empty end is that of the region.
+    /// Deletes raw keys from `start_key` (included) to `end_key` (excluded; empty: the region's end).
     pub async fn raw_delete_range(
         &self,
         ctx: Context,
@@ -83,9 +83,9 @@ impl<E: Engine> Storage<E> {
         self.unlatched_write(ctx, vec![delete], req).await
     }
 
-    /// Deletes all versions of the keys from `start_key` (included, encoded) to `end_key` (excluded; empty: the region's end)
-    /// whatever transactions are about, in all column families. `notify_only` writes the command to the Raft log and
-    /// deletes nothing.
+    /// Deletes all versions of the keys from `start_key` (included, encoded) to `end_key` (excluded; empty:
+    /// the region's end) from all column families, regardless of running transactions. `notify_only` writes
+    /// the command to the Raft log and deletes nothing.
     ///
     /// TiKV: `Storage::delete_range`.
     pub async fn delete_range(
@@ -102,7 +102,7 @@ impl<E: Engine> Storage<E> {
         self.unlatched_write(ctx, DATA_CFS.iter().copied().map(delete).collect(), req).await
     }
 
-    /// TiKV: `Storage::sched_raw_command`.
+    /// Writes without latches. TiKV: `Storage::sched_raw_command`.
     async fn unlatched_write(&self, pb_ctx: Context, modifies: Vec<Modify>, req: Req) -> Result<()> {
         let cid = self.sched.gen_id();
         let (region, keys) = (pb_ctx.region_id, modifies.len());
@@ -111,7 +111,7 @@ impl<E: Engine> Storage<E> {
         if modifies.is_empty() {
             return Ok(());
         }
-        let (engine, deadline) = (self.engine.clone(), Deadline::of(&pb_ctx));
+        let (engine, deadline) = (self.engine.clone(), Deadline::from_context(&pb_ctx));
         let task = async move {
             deadline.check()?;
             let data = WriteData { modifies, deadline: Some(deadline.at()) };

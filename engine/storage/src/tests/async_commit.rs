@@ -1,4 +1,4 @@
-//! Async commit and one-phase commit, and how they fall back to two phases.
+//! Async commit and one-phase commit, and their fallback to two phases.
 use kvproto::kvrpcpb::{self, Op};
 
 use super::store::{TestStore, at_ms, key_error, op, prewrite_request, put};
@@ -34,9 +34,9 @@ fn min_commit_ts_is_above_all_reads() {
     let lock = store.must_be_locked(b"p", 60);
     assert!(lock.use_async_commit);
     assert_eq!((lock.min_commit_ts, lock.secondaries), (51, vec![b"s".to_vec()]));
-    // A reader below the promise goes past.
+    // A reader below min_commit_ts ignores the lock.
     store.must_get_none(b"s", 50);
-    // The same again answers the same.
+    // A repetition returns the same timestamp.
     assert_eq!(store.prewrite_with(async_request(&[b"p", b"s"], 10)).unwrap().min_commit_ts, 51.into());
     assert!(key_error(&store.commit(&[b"p"], 10, 50).unwrap_err()).commit_ts_expired.is_some());
     store.commit(&[b"p", b"s"], 10, 51).unwrap();
@@ -44,9 +44,9 @@ fn min_commit_ts_is_above_all_reads() {
     store.must_get_none(b"s", 50);
 }
 
-/// TiKV answers so until PD has given a new leader a timestamp; clients try again.
+/// TiKV refuses until PD has sent a timestamp to a new leader; clients retry.
 #[test]
-fn without_a_synchronised_max_ts_nothing_is_promised_and_nothing_written() {
+fn an_async_commit_needs_a_synchronised_max_ts() {
     let store = TestStore::new();
     store.storage.get_engine().set_max_ts_synced(false);
     for request in [async_request(&[b"p", b"s"], 10), one_pc_request(&[b"p"], 10)] {
@@ -54,7 +54,7 @@ fn without_a_synchronised_max_ts_nothing_is_promised_and_nothing_written() {
         assert!(refused.max_timestamp_not_synced.is_some(), "{refused:?}");
     }
     store.must_get_none(b"p", 20);
-    // Two phases need no promise.
+    // Two-phase commit needs no min_commit_ts.
     store.must_prewrite(vec![put(b"q", b"v")], 11);
     store.storage.get_engine().set_max_ts_synced(true);
     let result = store.prewrite_with(async_request(&[b"p", b"s"], 10)).unwrap();
@@ -76,7 +76,7 @@ fn one_phase_commits_at_once() {
 }
 
 #[test]
-fn a_commit_that_would_be_too_late_falls_back_to_two_phases() {
+fn a_commit_above_max_commit_ts_falls_back_to_two_phases() {
     let store = TestStore::new();
     store.must_get_none(b"a", 100);
     for (start, one_pc) in [(10, false), (20, true)] {
@@ -96,7 +96,7 @@ fn a_commit_that_would_be_too_late_falls_back_to_two_phases() {
 }
 
 #[test]
-fn two_phases_where_the_others_are_not_allowed() {
+fn a_store_without_async_commit_uses_two_phases() {
     let config = Config { enable_async_commit: false, enable_one_pc: false, ..Config::default() };
     let store = TestStore::with_config(config);
     let result = store.prewrite_with(async_request(&[b"p", b"s"], 10)).unwrap();
@@ -107,7 +107,7 @@ fn two_phases_where_the_others_are_not_allowed() {
 }
 
 #[test]
-fn the_ttl_alone_does_not_end_an_async_commit_transaction() {
+fn an_expired_ttl_does_not_end_an_async_commit() {
     let store = TestStore::new();
     let start = at_ms(1000);
     store.prewrite_with(async_request(&[b"p", b"s"], start)).unwrap();
@@ -125,19 +125,19 @@ fn the_ttl_alone_does_not_end_an_async_commit_transaction() {
 }
 
 #[test]
-fn secondaries_tell_whether_all_keys_are_locked() {
+fn check_secondary_locks_finds_missing_locks() {
     let store = TestStore::new();
     store.prewrite_with(async_request(&[b"p", b"s"], 10)).unwrap();
     let SecondaryLocksStatus::Locked(locks) = check_secondaries(&store, &[b"s"], 10) else { panic!() };
     assert_eq!(locks[0].lock_version, 10);
-    // A key that was never prewritten ends the transaction, for good.
+    // A key that was never prewritten rolls the transaction back permanently.
     assert_eq!(check_secondaries(&store, &[b"s", b"t"], 10), SecondaryLocksStatus::RolledBack);
     assert!(store.prewrite(vec![put(b"t", b"v")], 10).is_err());
     store.commit(&[b"s"], 10, 30).unwrap();
     assert_eq!(check_secondaries(&store, &[b"s"], 10), SecondaryLocksStatus::Committed(30.into()));
 }
 
-/// The lock of an async-commit transaction remembers who was rolled back at what may be its commit_ts.
+/// The lock of an async-commit transaction records a rollback at its possible commit_ts.
 #[test]
 fn a_rollback_under_an_async_commit_lock_is_not_lost() {
     let store = TestStore::new();

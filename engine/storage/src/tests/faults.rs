@@ -1,4 +1,4 @@
-//! An engine below that fails, hangs or panics: every command is answered, no latch stays.
+//! Engine that fails, blocks or panics: every command gets a response, every latch is released.
 use std::{
     sync::{
         Arc,
@@ -34,7 +34,7 @@ const HOLD_WRITE: u8 = 4;
 struct FaultyEngine {
     below: RocksKv,
     fault: Arc<AtomicU8>,
-    /// Writes that were held, ever.
+    /// Total number of writes that were held.
     held: Arc<AtomicUsize>,
     release: Arc<Notify>,
 }
@@ -126,7 +126,7 @@ impl Drop for Faulty {
 }
 
 #[test]
-fn a_region_error_goes_to_the_client_and_the_latch_back() {
+fn a_region_error_reaches_the_client_and_frees_the_latch() {
     let store = Faulty::new(Config::default());
     for fault in [FAIL_SNAPSHOT, FAIL_WRITE] {
         store.set(fault);
@@ -139,7 +139,7 @@ fn a_region_error_goes_to_the_client_and_the_latch_back() {
 }
 
 #[test]
-fn a_panic_below_closes_its_command_only() {
+fn an_engine_panic_closes_only_its_command() {
     let store = Faulty::new(Config::default());
     store.set(PANIC_IN_WRITE);
     let error = wait(store.prewrite(b"k", 5)).unwrap_err();
@@ -168,7 +168,7 @@ fn a_command_outlives_its_caller() {
 }
 
 #[test]
-fn commands_behind_a_slow_one_go_on() {
+fn commands_queued_after_a_slow_one_continue() {
     let store = Faulty::new(Config::default());
     store.set(HOLD_WRITE);
     let waiting: Vec<_> = (0..10).map(|i| store.prewrite(b"k", 10 + i)).collect();
@@ -179,14 +179,14 @@ fn commands_behind_a_slow_one_go_on() {
         store.engine.release.notify_one();
         futures::future::join_all(joined).await
     });
-    // The held write went through; the others found its lock before they could fail.
+    // The held write succeeded; the others found its lock before the fault could hit them.
     let locks: Vec<_> = results.into_iter().map(|r| r.unwrap().unwrap().locks.len()).collect();
     assert_eq!(locks.iter().filter(|n| **n == 0).count(), 1, "{locks:?}");
     store.must_become_idle();
 }
 
 #[test]
-fn too_many_bytes_on_their_way_turn_commands_away() {
+fn commands_above_the_pending_bytes_limit_are_refused() {
     let store = Faulty::new(Config { scheduler_pending_write_threshold: 1, ..Config::default() });
     store.set(HOLD_WRITE);
     let held = store.prewrite(b"k", 5);
@@ -204,33 +204,33 @@ fn too_many_bytes_on_their_way_turn_commands_away() {
 }
 
 #[test]
-fn who_waits_for_a_latch_past_its_deadline_is_answered_and_holds_nobody_up() {
+fn a_command_that_waits_past_its_deadline_is_answered() {
     let store = Faulty::new(Config::default());
     store.set(HOLD_WRITE);
     let mut late = prewrite_request(vec![put(b"k", b"v")], 6);
     late.context.get_or_insert_default().max_execution_duration_ms = 50;
-    let (held, behind) = (store.prewrite(b"k", 5), store.prewrite(b"k", 7));
+    let (held, next) = (store.prewrite(b"k", 5), store.prewrite(b"k", 7));
     let storage = store.storage.clone();
     let (first, refused, last) = wait(async {
         let first = tokio::spawn(held);
         store.until_a_write_is_held().await;
         let late = async move { storage.sched_txn_command(typed_prewrite(late).unwrap(), Req::NONE).await };
-        let (late, behind) = (tokio::spawn(late), tokio::spawn(behind));
-        // It is answered while the command before it still has the latch.
+        let (late, next) = (tokio::spawn(late), tokio::spawn(next));
+        // The response arrives while the first command still has the latch.
         let refused = late.await.unwrap().0;
         store.set(FINE);
         store.engine.release.notify_one();
-        (first.await.unwrap(), refused, behind.await.unwrap())
+        (first.await.unwrap(), refused, next.await.unwrap())
     });
     assert!(first.unwrap().locks.is_empty());
     let busy = extract_region_error(&refused).unwrap().server_is_busy.unwrap();
     assert_eq!(busy.reason, "deadline is exceeded");
-    assert_eq!(last.unwrap().locks.len(), 1, "it met the first one's lock");
+    assert_eq!(last.unwrap().locks.len(), 1, "it found the first command's lock");
     store.must_become_idle();
 }
 
 #[test]
-fn stopping_answers_everybody() {
+fn stopping_answers_every_command() {
     let store = Faulty::new(Config::default());
     store.set(HOLD_WRITE);
     let commands: Vec<_> = (0..5).map(|i| store.prewrite(b"k", 10 + i)).collect();
@@ -245,11 +245,11 @@ fn stopping_answers_everybody() {
     }
 }
 
-/// A command that continues as another keeps its deadline.
+/// A command that continues as another command keeps its deadline.
 #[test]
-fn the_deadline_of_a_request_holds_over_all_its_commands() {
+fn all_commands_of_a_request_share_its_deadline() {
     let faulty = Faulty::new(Config::default());
-    // More than one batch, so that the second is another command.
+    // More than one batch, so that a second command follows.
     let mutations = (0..=RESOLVE_LOCK_BATCH_SIZE).map(|n| put(format!("k{n:05}").as_bytes(), b"v")).collect();
     let prewrite = typed_prewrite(prewrite_request(mutations, 10)).unwrap();
     wait(faulty.storage.sched_txn_command(prewrite, Req::NONE)).0.unwrap();

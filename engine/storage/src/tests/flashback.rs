@@ -24,7 +24,7 @@ fn key(n: u64) -> Vec<u8> {
     format!("k{n:04}").into_bytes()
 }
 
-/// Even keys were there before the version, with long values; all were put after it.
+/// Even keys existed at the version, with long values; all keys were put after it.
 fn filled() -> TestStore {
     let store = TestStore::new();
     let many = |keys: Vec<Vec<u8>>, value: Vec<u8>, start: u64| {
@@ -45,16 +45,16 @@ fn check(store: &TestStore, ts: u64) {
 }
 
 #[test]
-fn all_keys_go_back_and_what_came_between_stays_readable() {
+fn all_keys_revert_and_later_versions_stay_readable() {
     let store = filled();
     flashback(&store, 300, 0).unwrap();
-    // The first key is locked until the end.
+    // The first key stays locked until the end.
     assert_eq!(store.must_be_locked(&key(0), 310).lock_version, 300);
     flashback(&store, 300, 0).unwrap();
     flashback(&store, 300, 310).unwrap();
     check(&store, 310);
     store.must_get(&key(1), 309, b"new");
-    // A repetition after the end finds that it ended.
+    // A repetition finds that the flashback has ended.
     flashback(&store, 300, 310).unwrap();
     check(&store, 400);
     store.must_become_idle();
@@ -72,20 +72,20 @@ fn locks_are_rolled_back_and_their_transactions_cannot_commit() {
     store.must_get_none(&locked[0], 310);
     assert!(store.commit(&[&locked[0]], 250, 320).is_err());
     let late = store.prewrite_with(prewrite_request(vec![put(&locked[1], b"late")], 250));
-    assert!(late.is_err(), "it was rolled back: {late:?}");
+    assert!(late.is_err(), "the transaction was rolled back: {late:?}");
 }
 
 #[test]
-fn it_must_be_prepared_and_in_order() {
+fn a_flashback_must_be_prepared_first() {
     let store = filled();
     let not_prepared = flashback(&store, 300, 310).unwrap_err();
     assert!(matches!(*not_prepared.0, ErrorInner::FlashbackNotPrepared(_)), "{not_prepared}");
     assert!(flashback(&store, 300, 300).is_err());
     flashback(&store, 300, 0).unwrap();
-    assert!(flashback(&store, 301, 310).is_err(), "of another attempt");
+    assert!(flashback(&store, 301, 310).is_err(), "the lock belongs to another attempt");
     flashback(&store, 300, 310).unwrap();
     check(&store, 310);
-    // Where nothing changed there is nothing to do.
+    // Without changes, a flashback does nothing.
     let empty = TestStore::new();
     flashback(&empty, 300, 0).unwrap();
     flashback(&empty, 300, 310).unwrap();

@@ -1,4 +1,4 @@
-//! Timestamps that no caller can have yet are refused before they leave a trace.
+//! Refuses timestamps that no correct caller can have, before they change any state.
 use std::{sync::Arc, time::Duration};
 
 use engine_rocks::{DbConfig, RocksEngine};
@@ -19,7 +19,7 @@ use crate::{
 };
 
 const NOW_MS: u64 = 1_000_000;
-/// As far ahead as a caller's timestamp may be.
+/// Allowed lead of a caller's timestamp, in milliseconds.
 const DRIFT_MS: u64 = 60_000;
 
 struct Pd;
@@ -34,7 +34,7 @@ fn now() -> TimeStamp {
     TimeStamp::compose(NOW_MS, 0)
 }
 
-/// Timestamps beyond the drift.
+/// Returns timestamps beyond the drift.
 fn invalid() -> [u64; 3] {
     [TimeStamp::compose(NOW_MS + DRIFT_MS + 1, 0).into_inner(), u64::MAX / 2, u64::MAX - 1]
 }
@@ -73,7 +73,7 @@ impl Bounded {
 }
 
 #[test]
-fn reads_beyond_the_drift_are_refused_and_those_of_the_latest_are_not() {
+fn reads_beyond_the_drift_are_refused() {
     let store = Bounded::new();
     let (key, ctx) = (Key::from_raw(b"k"), Context::default);
     for ts in invalid() {
@@ -92,9 +92,9 @@ fn reads_beyond_the_drift_are_refused_and_those_of_the_latest_are_not() {
     assert_eq!(store.max_ts(), drifted);
 }
 
-/// Else the transaction could never commit.
+/// Otherwise the transaction could never commit.
 #[test]
-fn a_callers_timestamp_beyond_the_bound_does_not_push_a_lock() {
+fn a_timestamp_beyond_the_bound_does_not_push_a_lock() {
     let store = Bounded::new();
     let start = TimeStamp::compose(NOW_MS - 10, 0).into_inner();
     let mut request = prewrite_request(vec![put(b"k", b"v")], start);
@@ -124,7 +124,7 @@ fn a_callers_timestamp_beyond_the_bound_does_not_push_a_lock() {
 }
 
 #[test]
-fn commands_that_raise_max_ts_or_promise_a_commit_are_refused() {
+fn commands_beyond_the_drift_are_refused() {
     let store = Bounded::new();
     for ts in invalid() {
         let cleanup = kvrpcpb::CleanupRequest { key: b"k".to_vec(), start_version: ts, ..Default::default() };

@@ -1,4 +1,4 @@
-//! The laws of transactions, on one RocksDB without Raft.
+//! Tests of the laws of transactions, on one RocksDB without Raft.
 mod async_commit;
 mod faults;
 mod flashback;

@@ -1,4 +1,4 @@
-//! Random transactions against a model, one after the other and all at once.
+//! Compares random transactions with a model, sequentially and concurrently.
 use std::{
     collections::BTreeMap,
     sync::{
@@ -22,18 +22,18 @@ const KEYS: [&[u8]; 6] = [b"a", b"b", b"c", b"d", b"e", b"f"];
 
 type Value = Option<Vec<u8>>;
 
-/// What the store should hold.
+/// Expected content of the store.
 #[derive(Default)]
 struct Model {
     /// Committed versions by key and commit_ts.
     versions: BTreeMap<&'static [u8], BTreeMap<u64, Value>>,
-    /// Timestamp of each key's newest record, rollbacks too.
+    /// Timestamp of each key's newest record, including rollbacks.
     newest: BTreeMap<&'static [u8], u64>,
-    /// start_ts of who has locked the key, and whether readers mind.
+    /// start_ts of the key's lock, and whether the lock blocks readers.
     locks: BTreeMap<&'static [u8], (u64, bool)>,
 }
 
-/// What a transaction writes; None: it only locks the key.
+/// Writes of a transaction; `None`: only lock the key.
 type Writes = Vec<(&'static [u8], Option<Value>)>;
 
 impl Model {
@@ -48,7 +48,7 @@ impl Model {
         }
     }
 
-    /// Some(true): prewritten. Some(false): locked by others. None: a conflict.
+    /// Returns `Some(true)` if prewritten, `Some(false)` if another lock exists, `None` for a conflict.
     fn prewrite(&mut self, writes: &Writes, start: u64) -> Option<bool> {
         let mut locked = false;
         for (key, _) in writes {
@@ -117,7 +117,7 @@ fn check_reads(store: &TestStore, model: &Model, ts: u64, context: &str) {
 }
 
 #[test]
-fn random_interleavings_do_what_the_model_says() {
+fn random_interleavings_match_the_model() {
     for seed in 0..4 {
         let store = TestStore::new();
         let mut rng = StdRng::seed_from_u64(seed);
@@ -163,7 +163,7 @@ fn random_interleavings_do_what_the_model_says() {
     }
 }
 
-/// A client that moves money, and resolves what it meets as clients do.
+/// Client that transfers money and resolves locks like a real client.
 struct Client {
     store: TestStore,
     tso: Arc<AtomicU64>,
@@ -181,7 +181,7 @@ impl Client {
         at_ms(self.tso.fetch_add(1, Ordering::SeqCst))
     }
 
-    /// Ends the transaction of a lock if it may.
+    /// Resolves the transaction of a lock, if possible.
     async fn resolve(&self, lock: kvrpcpb::LockInfo) {
         let query = kvrpcpb::CheckTxnStatusRequest {
             primary_key: lock.primary_lock.clone(),
@@ -213,12 +213,12 @@ impl Client {
                 Ok((value, _)) => {
                     return value.map_or(BALANCE, |v| String::from_utf8(v).unwrap().parse().unwrap());
                 }
-                Err(e) => self.resolve(key_error(&e).locked.expect("only locks stand in the way")).await,
+                Err(e) => self.resolve(key_error(&e).locked.expect("expected a lock")).await,
             }
         }
     }
 
-    /// True if committed. Some clients die between the phases.
+    /// Returns true if committed. A dying client stops between the phases.
     async fn transfer(&self, from: usize, to: usize, amount: u64, dies: bool) -> Result<bool> {
         let start = self.ts();
         let (a, b) = (self.read(from, start).await, self.read(to, start).await);
@@ -248,7 +248,7 @@ impl Client {
             commit_version: self.ts(),
             ..Default::default()
         };
-        // The primary decides; the secondary's commit has the same timestamp.
+        // The primary decides; the secondary is committed at the same timestamp.
         let primary = commit(from);
         let secondary = kvrpcpb::CommitRequest { keys: vec![account(to)], ..primary.clone() };
         match self.store.storage.sched_txn_command(Commit::from(primary), Req::NONE).await.0 {
@@ -262,7 +262,7 @@ impl Client {
 }
 
 #[test]
-fn money_is_neither_made_nor_lost() {
+fn transfers_keep_the_total_balance() {
     let store = TestStore::new();
     let tso = Arc::new(AtomicU64::new(1000));
     let run = |seed: u64| {
@@ -288,6 +288,6 @@ fn money_is_neither_made_nor_lost() {
         }
     };
     let committed: usize = wait(futures::future::join_all((0..6).map(run))).into_iter().sum();
-    assert!(committed > 20, "only {committed} transfers went through");
+    assert!(committed > 20, "only {committed} transfers were committed");
     store.must_become_idle();
 }

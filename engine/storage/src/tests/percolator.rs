@@ -1,4 +1,4 @@
-//! Prewrite, commit, rollback: what Percolator promises.
+//! Prewrite, commit, rollback: the guarantees of Percolator.
 use kvproto::kvrpcpb::{Assertion, AssertionLevel, Context, Op, write_conflict::Reason};
 use tikv_kv::{Engine, SnapContext};
 use tracepoints::Req;
@@ -8,7 +8,7 @@ use super::store::{TestStore, at_ms, key_error, op, prewrite_request, put, range
 use crate::{ScanRange, TxnStatus, extract_committed, mvcc::probe::mvcc_rows};
 
 #[test]
-fn a_transaction_is_seen_from_its_commit_on() {
+fn a_transaction_is_visible_from_its_commit_ts() {
     let store = TestStore::new();
     store.must_get_none(b"k", 1);
     store.must_prewrite(vec![put(b"k", b"v"), put(b"l", b"w")], 5);
@@ -34,13 +34,13 @@ fn old_versions_stay_readable() {
 }
 
 #[test]
-fn locks_and_rollbacks_are_stepped_over() {
+fn reads_skip_lock_and_rollback_records() {
     let store = TestStore::new();
     store.must_put(b"k", b"v", 5, 10);
     for i in 0..20 {
         let ts = 20 + i * 4;
         store.must_prewrite(vec![op(Op::Lock, b"k")], ts);
-        // A mere lock blocks no reader.
+        // A LOCK record blocks no reader.
         store.must_get(b"k", ts + 1, b"v");
         store.commit(&[b"k"], ts, ts + 1).unwrap();
         store.must_prewrite(vec![put(b"k", b"x")], ts + 2);
@@ -48,7 +48,7 @@ fn locks_and_rollbacks_are_stepped_over() {
     }
     let (value, stats) = store.get_with(Default::default(), b"k", u64::MAX).unwrap();
     assert_eq!(value.as_deref(), Some(&b"v"[..]));
-    // Not one by one over 40 records: a LOCK record says where the last change is.
+    // No stepping over 40 records: a LOCK record names the last change.
     assert!(stats.stats.write.get == 1 && stats.stats.write.next < 10, "{:?}", stats.stats.write);
     store.must_put(b"k", b"w", 200, 210);
     store.must_get(b"k", 205, b"v");
@@ -71,19 +71,19 @@ fn a_locked_key_stops_the_whole_prewrite() {
     let store = TestStore::new();
     store.must_prewrite(vec![put(b"k", b"v")], 5);
     let result = store.prewrite(vec![put(b"a", b"x"), put(b"k", b"w")], 7).unwrap();
-    let [Err(error)] = result.locks.as_slice() else { panic!("one lock expected: {:?}", result.locks) };
+    let [Err(error)] = result.locks.as_slice() else { panic!("expected one lock, found {:?}", result.locks) };
     assert_eq!(key_error(error).locked.unwrap().lock_version, 5);
     store.must_get_none(b"a", 100);
 }
 
 #[test]
-fn asking_twice_is_fine() {
+fn repeated_requests_succeed() {
     let store = TestStore::new();
     store.must_prewrite(vec![put(b"k", b"v")], 5);
     store.must_prewrite(vec![put(b"k", b"v")], 5);
     store.commit(&[b"k"], 5, 10).unwrap();
     store.commit(&[b"k"], 5, 10).unwrap();
-    // A prewrite that comes after its commit finds that out.
+    // A prewrite after its own commit finds the commit.
     store.must_prewrite(vec![put(b"k", b"v")], 5);
     store.must_get(b"k", 10, b"v");
     store.rollback(&[b"z"], 7).unwrap();
@@ -91,7 +91,7 @@ fn asking_twice_is_fine() {
 }
 
 #[test]
-fn rolled_back_means_rolled_back_for_good() {
+fn a_rollback_is_permanent() {
     let store = TestStore::new();
     store.must_prewrite(vec![put(b"k", &[b'v'; 300])], 5);
     store.rollback(&[b"k"], 5).unwrap();
@@ -113,7 +113,7 @@ fn a_rollback_before_its_prewrite_wins() {
 }
 
 #[test]
-fn what_is_committed_is_not_rolled_back() {
+fn a_committed_transaction_cannot_be_rolled_back() {
     let store = TestStore::new();
     store.must_put(b"k", b"v", 5, 10);
     let error = store.rollback(&[b"k"], 5).unwrap_err();
@@ -145,7 +145,7 @@ fn cleanup_respects_the_ttl() {
 }
 
 #[test]
-fn big_values_live_in_cf_default() {
+fn long_values_are_stored_in_cf_default() {
     let store = TestStore::new();
     for len in [0, 1, 255, 256, 100_000] {
         let (key, value) = (format!("k{len}"), vec![b'x'; len]);
@@ -160,24 +160,24 @@ fn big_values_live_in_cf_default() {
     }
 }
 
-/// A commit of one transaction at the start of another: the rollback of the other must not erase it.
+/// A transaction commits at the start_ts of another one, whose rollback must not erase that commit.
 #[test]
-fn a_rollback_does_not_overwrite_a_commit_at_its_timestamp() {
+fn a_rollback_keeps_a_commit_at_its_timestamp() {
     let store = TestStore::new();
     store.must_put(b"k", b"v", 5, 10);
     store.cleanup(b"k", 10, 0).unwrap();
     store.must_get(b"k", 10, b"v");
     let late = key_error(&store.prewrite(vec![put(b"k", b"w")], 10).unwrap_err());
     assert_eq!(late.conflict.unwrap().reason(), Reason::SelfRolledBack);
-    // Unprotected ones leave no trace, and no harm.
+    // Unprotected rollbacks leave no record here.
     store.must_put(b"l", b"v", 5, 10);
     store.rollback(&[b"l"], 10).unwrap();
     store.must_get(b"l", 10, b"v");
-    // The record was rewritten; its commit is still its own.
+    // The rewritten record is still the transaction's own commit.
     store.commit(&[b"k"], 5, 10).unwrap();
 }
 
-/// Unprotected rollbacks collapse into the newest; a primary's stays.
+/// Unprotected rollbacks collapse into the newest one; a primary's rollback stays.
 #[test]
 fn rollbacks_collapse_but_protected_ones_stay() {
     let store = TestStore::new();
@@ -194,7 +194,7 @@ fn rollbacks_collapse_but_protected_ones_stay() {
     };
     assert!(refused(b"p", 7));
     assert!(refused(b"s", 7));
-    // On the secondary the newest has taken the place of the others.
+    // On the secondary, the newest rollback has replaced the others.
     let rollbacks = |key: &[u8]| {
         let snapshot = wait(store.storage.get_engine().async_snapshot(SnapContext::default())).unwrap();
         let rows = mvcc_rows(&snapshot, &Key::from_raw(key), 0.into(), None);
@@ -215,7 +215,7 @@ fn rollbacks_collapse_but_protected_ones_stay() {
 }
 
 #[test]
-fn inserts_and_checks_need_that_there_is_no_value() {
+fn inserts_and_checks_require_an_absent_value() {
     let store = TestStore::new();
     let insert = |key: &[u8]| {
         let mut m = put(key, b"v");
@@ -254,7 +254,7 @@ fn assertions_are_checked() {
 }
 
 #[test]
-fn a_bad_request_is_said_to_be_one() {
+fn a_bad_request_is_reported() {
     let store = TestStore::new();
     let error = store.prewrite(vec![op(Op::Rollback, b"k")], 5).unwrap_err();
     assert!(key_error(&error).abort.contains("InvalidRequest"), "{error:?}");
@@ -263,9 +263,9 @@ fn a_bad_request_is_said_to_be_one() {
     store.must_become_idle();
 }
 
-/// A record rewritten for a rollback outlives what GC takes above it; its fence says that it is gone as well.
+/// A record rewritten for a rollback outlives GC of newer versions; its fence marks it as removed.
 #[test]
-fn a_version_behind_its_gc_fence_is_gone() {
+fn a_version_hidden_by_its_gc_fence_is_gone() {
     let store = TestStore::new();
     store.must_put(b"k", b"v1", 5, 10);
     store.must_put(b"k", b"v2", 15, 20);

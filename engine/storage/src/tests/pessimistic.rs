@@ -1,4 +1,4 @@
-//! Pessimistic locks: taken before they are written, given back, prewritten, committed.
+//! Pessimistic locks: acquire, release, prewrite, commit.
 use kvproto::kvrpcpb::{
     self, Action, Assertion, Op,
     PessimisticLockKeyResultType::{LockResultFailed, LockResultNormal},
@@ -69,7 +69,7 @@ fn values_and_existence_are_returned_as_of_for_update_ts() {
 }
 
 #[test]
-fn a_newer_version_asks_for_a_retry() {
+fn a_newer_version_requires_a_retry() {
     let store = TestStore::new();
     store.must_put(b"k", b"v", 5, 30);
     let error = key_error(&acquire(&store, lock_request(b"k", 20, 25)).unwrap_err());
@@ -82,7 +82,7 @@ fn a_newer_version_asks_for_a_retry() {
 }
 
 #[test]
-fn a_lost_lock_is_amended_only_if_nobody_wrote() {
+fn a_lost_lock_is_amended_only_without_newer_writes() {
     let store = TestStore::new();
     store.must_put(b"k", b"v", 5, 10);
     assert!(prewrite(&store, b"k", 20, 20).unwrap().locks.is_empty());
@@ -95,7 +95,7 @@ fn a_lost_lock_is_amended_only_if_nobody_wrote() {
 }
 
 #[test]
-fn locks_are_given_back_up_to_for_update_ts() {
+fn a_rollback_releases_locks_up_to_for_update_ts() {
     let store = TestStore::new();
     acquire(&store, lock_request(b"a", 20, 20)).unwrap();
     acquire(&store, lock_request(b"b", 20, 30)).unwrap();
@@ -111,7 +111,7 @@ fn locks_are_given_back_up_to_for_update_ts() {
 }
 
 #[test]
-fn without_keys_all_locks_of_the_transaction_are_given_back() {
+fn a_rollback_without_keys_releases_all_locks() {
     let store = TestStore::new();
     let key = |i: usize| format!("k{i:04}").into_bytes();
     let count = RESOLVE_LOCK_BATCH_SIZE + 10;
@@ -135,14 +135,14 @@ fn a_rolled_back_transaction_gets_no_lock() {
     store.cleanup(b"k", 20, 0).unwrap();
     let error = acquire(&store, lock_request(b"k", 20, 20)).unwrap_err();
     assert!(error.to_string().contains("already rolled back"), "{error}");
-    // Also where a newer record hides the rollback.
+    // Also if a newer record hides the rollback.
     store.must_put(b"k", b"v", 21, 25);
     let error = acquire(&store, lock_request(b"k", 20, 30)).unwrap_err();
     assert!(error.to_string().contains("already rolled back"), "{error}");
 }
 
 #[test]
-fn the_status_check_ends_expired_pessimistic_locks() {
+fn a_status_check_removes_expired_pessimistic_locks() {
     let store = TestStore::new();
     let start = at_ms(1000);
     let check = |resolving| {
@@ -175,9 +175,9 @@ fn committing_a_pessimistic_lock_only_removes_it() {
     acquire(&store, lock_request(b"k", 41, 41)).unwrap();
 }
 
-/// One key a request; what stands in the way is an error of the key, not of the request.
+/// One key per request; a failure is an error of the key, not of the request.
 #[test]
-fn fair_locking_is_answered_key_by_key() {
+fn fair_locking_returns_a_result_per_key() {
     let store = TestStore::new();
     store.must_put(b"k", b"v", 5, 10);
     store.must_put(b"newer", b"v", 31, 32);

@@ -61,7 +61,7 @@ fn batches_are_put_got_and_deleted() {
 }
 
 #[test]
-fn scans_honour_their_ends() {
+fn scans_stay_within_their_bounds() {
     let store = TestStore::new();
     for key in [b"a", b"b", b"c", b"d", b"e"] {
         put(&store, "", key, b"v").unwrap();
@@ -103,7 +103,7 @@ fn a_range_is_deleted_up_to_its_end() {
 }
 
 #[test]
-fn what_api_v1_has_not_is_refused() {
+fn features_missing_in_api_v1_are_refused() {
     let store = TestStore::new();
     assert!(put(&store, "raft", b"k", b"v").unwrap_err().to_string().contains("invalid cf name: raft"));
     assert!(
@@ -117,7 +117,7 @@ fn what_api_v1_has_not_is_refused() {
 }
 
 #[test]
-fn a_short_key_that_is_too_long_is_refused() {
+fn a_configured_key_limit_is_enforced() {
     let store = TestStore::with_config(crate::Config { max_key_size: 4, ..crate::Config::default() });
     let error = put(&store, "", b"12345", b"v").unwrap_err().to_string();
     assert_eq!(error, "max key size exceeded, size: 5, limit: 4");
@@ -129,7 +129,7 @@ fn a_short_key_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn swaps_of_one_key_run_one_after_another() {
+fn swaps_of_one_key_are_serialized() {
     let store = TestStore::new();
     put(&store, "", b"n", &0_u64.to_be_bytes()).unwrap();
     let count = |store: &TestStore| {

@@ -1,4 +1,4 @@
-//! Reads: isolation levels, locks to be bypassed and read through, batches and scans.
+//! Reads: isolation levels, locks to bypass or to read through, batches and scans.
 use kvproto::kvrpcpb::{Context, IsolationLevel, Op};
 use tracepoints::Req;
 use txn_types::Key;
@@ -7,7 +7,7 @@ use super::store::{TestStore, key_error, op, put, range, rc, wait};
 use crate::ScanRange;
 
 #[test]
-fn read_committed_goes_past_locks() {
+fn read_committed_ignores_locks() {
     let store = TestStore::new();
     store.must_put(b"k", b"v", 5, 10);
     store.must_prewrite(vec![put(b"k", b"w")], 15);
@@ -62,7 +62,7 @@ fn resolved_locks_are_bypassed_and_committed_ones_read_through() {
 }
 
 #[test]
-fn a_batch_get_leaves_out_what_is_not_there() {
+fn a_batch_get_omits_missing_keys() {
     let store = TestStore::new();
     store.must_put(b"a", b"1", 5, 10);
     store.must_put(b"c", b"3", 5, 10);
@@ -78,7 +78,7 @@ fn a_batch_get_leaves_out_what_is_not_there() {
 }
 
 #[test]
-fn a_get_tells_when_its_version_was_committed() {
+fn a_get_can_return_the_commit_ts() {
     let store = TestStore::new();
     store.must_put(b"k", b"v", 5, 10);
     let get = store.storage.get_entry(Context::default(), Key::from_raw(b"k"), 20.into(), true, Req::NONE);
@@ -110,7 +110,7 @@ fn keys(found: &[Option<(Vec<u8>, Vec<u8>)>]) -> String {
 }
 
 #[test]
-fn scans_go_both_ways_and_mind_locks_deletes_and_limits() {
+fn scans_in_both_directions_respect_locks_and_limits() {
     let store = scan_fixture();
     let both = |start: &[u8], end: &[u8], limit, ts| {
         let forward = store.scan(range(start, end, limit), ts);
@@ -141,7 +141,7 @@ fn a_scan_of_keys_only_loads_no_values() {
 }
 
 #[test]
-fn a_scan_samples() {
+fn a_scan_with_a_sample_step_returns_every_nth_key() {
     let store = TestStore::new();
     for i in 0..10 {
         store.must_put(format!("k{i}").as_bytes(), b"v", 5, 10);
@@ -172,7 +172,7 @@ fn scans_find_their_version_among_many() {
 }
 
 #[test]
-fn a_read_raises_max_ts_and_meets_memory_locks() {
+fn a_read_raises_max_ts_and_finds_memory_locks() {
     let store = TestStore::new();
     store.must_get_none(b"k", 77);
     let cm = store.storage.get_concurrency_manager();
@@ -202,9 +202,10 @@ fn a_read_raises_max_ts_and_meets_memory_locks() {
 }
 
 #[test]
-fn a_request_past_its_deadline_is_turned_away() {
+fn a_request_past_its_deadline_is_refused() {
     let store = TestStore::new();
-    let deadline = crate::Deadline::of(&Context { max_execution_duration_ms: 1, ..Default::default() });
+    let deadline =
+        crate::Deadline::from_context(&Context { max_execution_duration_ms: 1, ..Default::default() });
     std::thread::sleep(std::time::Duration::from_millis(5));
     let error = deadline.check().unwrap_err();
     let busy = crate::extract_region_error_from_error(&error).unwrap().server_is_busy.unwrap();

@@ -1,4 +1,4 @@
-//! What others do about a lock they meet: ask its primary, resolve it, scan for it.
+//! Handling of a found lock: ask its primary, resolve it, scan for it.
 use kvproto::kvrpcpb::{self, Action, Context};
 use tracepoints::Req;
 
@@ -55,7 +55,7 @@ fn the_status_of_ended_and_unknown_transactions() {
     assert_eq!(check(&store, 500, 501, 0, true).unwrap(), TxnStatus::LockNotExist);
     let reply = TxnStatus::LockNotExist.into_check_response(vec![]);
     assert_eq!(reply.action(), Action::LockNotExistRollback);
-    // The answer left a rollback, so that the late prewrite fails.
+    // The check has left a rollback, so that the late prewrite fails.
     assert!(store.prewrite(vec![put(b"p", b"v")], at_ms(500)).is_err());
     store.must_put(b"p", b"v", at_ms(1000), at_ms(1001));
     assert_eq!(
@@ -75,7 +75,7 @@ fn a_reader_pushes_min_commit_ts_above_itself() {
     let TxnStatus::Uncommitted { lock, min_commit_ts_pushed: true } = &status else { panic!("{status:?}") };
     assert_eq!(lock.min_commit_ts, (reader + 1).into());
     assert_eq!(status.clone().into_check_response(vec![]).action(), Action::MinCommitTsPushed);
-    // The reader goes past the lock, and the writer must commit above it.
+    // The reader ignores the lock, and the writer must commit above the reader.
     store.must_get_none(b"p", reader);
     let expired =
         key_error(&store.commit(&[b"p"], at_ms(1000), reader).unwrap_err()).commit_ts_expired.unwrap();
@@ -86,7 +86,7 @@ fn a_reader_pushes_min_commit_ts_above_itself() {
 }
 
 #[test]
-fn a_key_that_is_not_the_primary_says_so() {
+fn a_status_check_of_a_secondary_is_an_error() {
     let store = TestStore::new();
     store.must_prewrite(vec![put(b"q", b"v"), put(b"p", b"v")], at_ms(1000));
     let req = kvrpcpb::CheckTxnStatusRequest {
@@ -101,7 +101,7 @@ fn a_key_that_is_not_the_primary_says_so() {
 }
 
 #[test]
-fn a_heartbeat_makes_the_lock_live_longer() {
+fn a_heartbeat_extends_the_ttl() {
     let store = TestStore::new();
     store.must_prewrite(vec![put(b"p", b"v")], at_ms(1000));
     let ttl = |status| match status {

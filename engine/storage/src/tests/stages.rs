@@ -1,4 +1,4 @@
-//! What a person who steps sees: stages in their order, state at each, others who go on.
+//! A person's view while stepping: stages in order, the state at each, other requests that continue.
 use std::time::{Duration, Instant};
 
 use kvproto::kvrpcpb::Context;
@@ -12,7 +12,7 @@ use txn_types::Key;
 use super::store::{LIMIT, TestStore, prewrite_request, put, wait};
 use crate::txn::commands::{Commit, typed_prewrite};
 
-/// One session at a time in a process.
+/// Only one session can exist in a process.
 static SESSION: Mutex<()> = Mutex::new(());
 
 fn session(key: &[u8], mode: Mode, gates: &[&str]) -> Session {
@@ -21,7 +21,7 @@ fn session(key: &[u8], mode: Mode, gates: &[&str]) -> Session {
     Session::start(SessionConfig { matcher, mode, gates, ..Default::default() }).unwrap()
 }
 
-/// Steps until the request is finished: names of stages, held ones marked by `*`, and all probes.
+/// Steps until the request is finished; returns the stage names, held ones marked by `*`, and all probes.
 fn step_through(session: &Session) -> (Vec<String>, Vec<(String, Probe)>) {
     let (mut stages, mut probes) = (Vec::<String>::new(), Vec::new());
     let end = Instant::now() + LIMIT;
@@ -41,7 +41,7 @@ fn step_through(session: &Session) -> (Vec<String>, Vec<(String, Probe)>) {
     }
 }
 
-/// Runs `f` in a thread of its own, as a request.
+/// Runs `f` as a request on its own thread.
 fn spawn(
     kind: RequestKind,
     key: &'static [u8],
@@ -85,7 +85,7 @@ fn a_get_passes_its_stages_in_order_and_can_be_held_at_each() {
         "read_done",
     ];
     assert_eq!(stages, want);
-    // Published before the hold: the name has no mark yet.
+    // Published before the hold, so the stage name has no mark.
     let rows = |at: &str| {
         probes.iter().find_map(|(stage, probe)| match probe {
             Probe::Mvcc(rows) if stage == at => Some(rows.clone()),
@@ -158,7 +158,7 @@ fn a_prewrite_and_a_commit_pass_their_stages_in_order() {
     assert_eq!(last_latches(&probes), [Vec::<u64>::new()], "released before the request ends: {probes:?}");
 }
 
-/// The queues of the latches as they were published last.
+/// Returns the queues of the latches as last published.
 fn last_latches(probes: &[(String, Probe)]) -> Vec<Vec<u64>> {
     let latches = probes.iter().rev().find_map(|(_, probe)| match probe {
         Probe::Latches(latches) => Some(latches.slots.iter().map(|slot| slot.queue.clone()).collect()),
@@ -167,17 +167,17 @@ fn last_latches(probes: &[(String, Probe)]) -> Vec<Vec<u64>> {
     latches.expect("latches were published")
 }
 
-/// Waits until the session holds somebody at `stage`.
+/// Waits until the session holds a request at `stage`.
 fn wait_held(session: &Session, stage: &str) {
     let end = Instant::now() + LIMIT;
     while !session.held().iter().any(|h| h.stage.name() == stage) {
-        assert!(Instant::now() < end, "nobody held at {stage}");
+        assert!(Instant::now() < end, "no request held at {stage}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
-fn a_held_read_does_not_hold_others() {
+fn a_held_read_does_not_block_others() {
     let _one = SESSION.lock();
     let config = crate::Config { read_pool_threads: 1, scheduler_worker_pool_size: 1, ..Default::default() };
     let store = TestStore::with_config(config);
@@ -195,7 +195,7 @@ fn a_held_read_does_not_hold_others() {
 }
 
 #[test]
-fn who_wants_a_held_latch_waits_and_others_go_on() {
+fn a_held_latch_blocks_only_commands_on_its_key() {
     let _one = SESSION.lock();
     let store = TestStore::new();
     let key = b"held latch";

@@ -1,4 +1,4 @@
-//! A storage on a temporary RocksDB, spoken to in raw keys, with every wait bounded.
+//! Storage on a temporary RocksDB with an API for raw keys; every wait is bounded.
 use std::{future::Future, sync::Arc, time::Duration};
 
 use engine_rocks::{DbConfig, RocksEngine};
@@ -17,10 +17,10 @@ use crate::{
     types::PrewriteResult,
 };
 
-/// No test waits longer than this.
+/// Maximum wait of a test.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs `f` to its end, within [`LIMIT`].
+/// Runs `f` to completion within [`LIMIT`].
 pub fn wait<T>(f: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(LIMIT, f).await.expect("no answer in time") })
@@ -32,7 +32,7 @@ pub struct TestStore {
     _dir: Arc<TempDir>,
 }
 
-/// A timestamp at this millisecond.
+/// Returns a timestamp at this millisecond.
 pub fn at_ms(ms: u64) -> u64 {
     TimeStamp::compose(ms, 0).into_inner()
 }
@@ -45,7 +45,7 @@ pub fn op(op: Op, key: &[u8]) -> Mutation {
     Mutation { op: op.into(), key: key.to_vec(), ..Default::default() }
 }
 
-/// Prewrites `mutations`; the first key is the primary, the TTL three seconds.
+/// Creates a prewrite of `mutations`; the first key is the primary, the TTL is three seconds.
 pub fn prewrite_request(mutations: Vec<Mutation>, start_ts: u64) -> kvrpcpb::PrewriteRequest {
     let primary_lock = mutations.first().map(|m| m.key.clone()).unwrap_or_default();
     kvrpcpb::PrewriteRequest {
@@ -97,13 +97,13 @@ impl TestStore {
         self.run(Commit::from(req))
     }
 
-    /// Puts one key, in two phases.
+    /// Puts one key in two phases.
     pub fn must_put(&self, key: &[u8], value: &[u8], start_ts: u64, commit_ts: u64) {
         self.must_prewrite(vec![put(key, value)], start_ts);
         self.commit(&[key], start_ts, commit_ts).unwrap();
     }
 
-    /// Deletes one key, in two phases.
+    /// Deletes one key in two phases.
     pub fn must_delete(&self, key: &[u8], start_ts: u64, commit_ts: u64) {
         self.must_prewrite(vec![op(Op::Del, key)], start_ts);
         self.commit(&[key], start_ts, commit_ts).unwrap();
@@ -155,19 +155,19 @@ impl TestStore {
         assert_eq!(self.get(key, ts).unwrap(), None);
     }
 
-    /// The lock that stands in the way of a read.
+    /// Returns the lock that blocks a read.
     pub fn must_be_locked(&self, key: &[u8], ts: u64) -> kvrpcpb::LockInfo {
         let error = self.get(key, ts).expect_err("the key should be locked");
-        key_error(&error).locked.unwrap_or_else(|| panic!("locked expected, met {error}"))
+        key_error(&error).locked.unwrap_or_else(|| panic!("expected a lock, found {error}"))
     }
 
-    /// Keys and values of a scan; None where a key is locked.
+    /// Returns keys and values of a scan; `None` for a locked key.
     pub fn scan(&self, range: ScanRange, ts: u64) -> Vec<Option<(Vec<u8>, Vec<u8>)>> {
         let (pairs, _) = wait(self.storage.scan(Context::default(), range, ts.into(), Req::NONE)).unwrap();
         pairs.into_iter().map(std::result::Result::ok).collect()
     }
 
-    /// Waits until every latch is back: answers come before.
+    /// Waits until every latch is released: responses are sent before the release.
     pub fn must_become_idle(&self) {
         wait(async {
             while !self.storage.get_scheduler().is_idle() {
@@ -179,7 +179,7 @@ impl TestStore {
 
 impl Drop for TestStore {
     fn drop(&mut self) {
-        // The last one out closes the threads before the directory goes.
+        // The last clone stops the threads before the directory is removed.
         if Arc::strong_count(&self._dir) == 1 {
             self.storage.stop();
         }
@@ -194,7 +194,7 @@ pub fn rc() -> Context {
     Context { isolation_level: IsolationLevel::Rc.into(), ..Default::default() }
 }
 
-/// All keys between two raw keys; empty: unbounded.
+/// Returns a scan range between two raw keys; empty: unbounded.
 pub fn range(start: &[u8], end: &[u8], limit: usize) -> ScanRange {
     ScanRange {
         start_key: Key::from_raw_maybe_unbounded(start),

@@ -1,4 +1,4 @@
-//! Latches: commands that touch the same key run one after the other.
+//! Latches: serialize commands that touch the same key.
 //!
 //! Mirrors `src/storage/txn/latch.rs`.
 use std::{
@@ -10,11 +10,11 @@ use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
 use tracepoints::probe::{LatchSlot, LatchesProbe};
 
-/// A slot's queue shrinks when it is this long no more.
+/// A slot's queue shrinks below this length.
 const WAITING_LIST_SHRINK_SIZE: usize = 8;
 const WAITING_LIST_MAX_CAPACITY: usize = 16;
 
-/// One slot: (hash of a key, command) in the order of arrival. The first with a hash holds that key.
+/// One slot: (hash of a key, command) in arrival order. The first entry with a hash owns that key.
 #[derive(Default)]
 struct Latch {
     waiting: VecDeque<(u64, u64)>,
@@ -25,10 +25,10 @@ impl Latch {
         self.waiting.iter().find(|(h, _)| *h == hash).map(|(_, cid)| *cid)
     }
 
-    /// Takes `who` out; if it held `hash`, tells who holds it then.
-    fn pop(&mut self, hash: u64, who: u64) -> Option<u64> {
-        let held = self.first_by_hash(hash) == Some(who);
-        if let Some(at) = self.waiting.iter().position(|entry| *entry == (hash, who)) {
+    /// Removes `command`; if it owned `hash`, returns the new owner.
+    fn pop(&mut self, hash: u64, command: u64) -> Option<u64> {
+        let held = self.first_by_hash(hash) == Some(command);
+        if let Some(at) = self.waiting.iter().position(|entry| *entry == (hash, command)) {
             self.waiting.remove(at);
         }
         if self.waiting.capacity() > WAITING_LIST_MAX_CAPACITY
@@ -40,8 +40,8 @@ impl Latch {
     }
 }
 
-/// The latches that one command needs, and how many of them it has. Hashes are taken in ascending order, so
-/// that two commands never wait for each other.
+/// Latches that one command needs, and how many of them it owns. Acquires hashes in ascending order, so that
+/// two commands never deadlock.
 #[derive(Clone, Debug, Default)]
 pub struct Lock {
     required_hashes: Vec<u64>,
@@ -49,7 +49,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// For these keys.
+    /// Creates the lock for these keys.
     pub fn new<'a, K: Hash + 'a>(keys: impl IntoIterator<Item = &'a K>) -> Lock {
         let mut required_hashes: Vec<u64> = keys.into_iter().map(hash).collect();
         required_hashes.sort_unstable();
@@ -57,17 +57,17 @@ impl Lock {
         Lock { required_hashes, owned_count: 0 }
     }
 
-    /// Whether it has them all.
+    /// Whether the command owns all its latches.
     pub fn acquired(&self) -> bool {
         self.required_hashes.len() == self.owned_count
     }
 
-    /// How many it needs.
+    /// Returns the number of latches needed.
     pub fn len(&self) -> usize {
         self.required_hashes.len()
     }
 
-    /// Whether it needs none.
+    /// Whether no latch is needed.
     pub fn is_empty(&self) -> bool {
         self.required_hashes.is_empty()
     }
@@ -79,13 +79,13 @@ fn hash<K: Hash>(key: &K) -> u64 {
     hasher.finish()
 }
 
-/// All latches of a store.
+/// Latches of a store.
 pub struct Latches {
     slots: Vec<CachePadded<Mutex<Latch>>>,
 }
 
 impl Latches {
-    /// With at least `size` slots.
+    /// Creates at least `size` slots.
     pub fn new(size: usize) -> Latches {
         Latches { slots: (0..size.max(1).next_power_of_two()).map(|_| CachePadded::default()).collect() }
     }
@@ -94,17 +94,17 @@ impl Latches {
         hash as usize & (self.slots.len() - 1)
     }
 
-    /// Takes the latches that `who` needs and has not; false if it must wait for one of them. Then it is in
-    /// that latch's queue, and [`Latches::release`] of who holds it names `who`.
-    pub fn acquire(&self, lock: &mut Lock, who: u64) -> bool {
+    /// Acquires the missing latches of `command`; returns false if another command owns one of them.
+    /// `command` then waits in that latch's queue, and the owner's [`Latches::release`] returns `command`.
+    pub fn acquire(&self, lock: &mut Lock, command: u64) -> bool {
         let mut acquired = 0;
         for &hash in &lock.required_hashes[lock.owned_count..] {
             let mut latch = self.slots[self.slot_of(hash)].lock();
             let holder = latch.first_by_hash(hash);
-            if holder != Some(who) {
-                latch.waiting.push_back((hash, who));
+            if holder != Some(command) {
+                latch.waiting.push_back((hash, command));
             }
-            if holder.is_some_and(|cid| cid != who) {
+            if holder.is_some_and(|cid| cid != command) {
                 break;
             }
             acquired += 1;
@@ -113,29 +113,29 @@ impl Latches {
         lock.acquired()
     }
 
-    /// Gives all latches of `who` back, also one that it waits for; tells who may come on.
-    pub fn release(&self, lock: &Lock, who: u64) -> Vec<u64> {
+    /// Releases all latches of `command` and leaves the queue where it waits; returns the commands to wake.
+    pub fn release(&self, lock: &Lock, command: u64) -> Vec<u64> {
         let mut wakeup = Vec::new();
         for (i, &hash) in lock.required_hashes.iter().enumerate() {
-            // Behind the one it waits for it is in no queue.
+            // A command is in no queue after the one where it waits.
             if i > lock.owned_count {
                 break;
             }
-            // It may have come to hold the last one without having heard of it yet.
-            wakeup.extend(self.slots[self.slot_of(hash)].lock().pop(hash, who));
+            // The command may already own this latch without having been woken.
+            wakeup.extend(self.slots[self.slot_of(hash)].lock().pop(hash, command));
         }
         wakeup.sort_unstable();
         wakeup.dedup();
         wakeup
     }
 
-    /// Who has the latch that `lock` waits for.
+    /// Returns the owner of the latch that `lock` waits for.
     pub fn holder(&self, lock: &Lock) -> Option<u64> {
         let hash = *lock.required_hashes.get(lock.owned_count)?;
         self.slots[self.slot_of(hash)].lock().first_by_hash(hash)
     }
 
-    /// The queues of the slots that `lock` is about.
+    /// Returns the queues of the slots that `lock` uses.
     pub fn probe(&self, lock: &Lock) -> LatchesProbe {
         let mut slots: Vec<usize> = lock.required_hashes.iter().map(|h| self.slot_of(*h)).collect();
         slots.sort_unstable();
@@ -155,7 +155,7 @@ impl Latches {
         }
     }
 
-    /// Whether nobody holds or waits for any latch.
+    /// Whether no command owns or waits for any latch.
     pub fn is_idle(&self) -> bool {
         self.slots.iter().all(|slot| slot.lock().waiting.is_empty())
     }
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_on_one_key_go_in_the_order_of_arrival() {
+    fn commands_on_one_key_run_in_arrival_order() {
         let latches = Latches::new(256);
         let (mut a, mut b, mut c) = (Lock::new(&["k"]), Lock::new(&["k"]), Lock::new(&["k"]));
         assert!(latches.acquire(&mut a, 1));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_waiting_leaves_the_queue() {
+    fn a_command_that_stops_waiting_leaves_the_queue() {
         let latches = Latches::new(16);
         let (mut a, mut b, mut c) = (Lock::new(&["k"]), Lock::new(&["k", "l"]), Lock::new(&["k"]));
         assert!(latches.acquire(&mut a, 1));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_what_it_was_just_given_passes_it_on() {
+    fn a_released_latch_wakes_the_next_command() {
         let latches = Latches::new(16);
         let (mut a, mut b, mut c) = (Lock::new(&["k"]), Lock::new(&["k"]), Lock::new(&["k"]));
         assert!(latches.acquire(&mut a, 1));
@@ -220,8 +220,8 @@ mod tests {
         assert!(latches.acquire(&mut c, 3));
     }
 
-    /// Commands with random keys, woken in random order: nobody ever runs beside another on the same key,
-    /// and everybody runs.
+    /// Runs commands with random keys and wakes them in random order: no two commands on the same key ever
+    /// run together, and all commands finish.
     #[test]
     fn random_commands_exclude_each_other_and_all_finish() {
         let mut rng = StdRng::seed_from_u64(7);
@@ -236,16 +236,18 @@ mod tests {
             while done < keys.len() {
                 let start = !runnable.is_empty() && (running.is_empty() || rng.random_bool(0.6));
                 if start {
-                    let who = runnable.swap_remove(rng.random_range(0..runnable.len()));
-                    if latches.acquire(&mut locks[who], who as u64) {
-                        let clash = running.iter().any(|r| keys[*r].iter().any(|k| keys[who].contains(k)));
+                    let command = runnable.swap_remove(rng.random_range(0..runnable.len()));
+                    if latches.acquire(&mut locks[command], command as u64) {
+                        let clash =
+                            running.iter().any(|r| keys[*r].iter().any(|k| keys[command].contains(k)));
                         assert!(!clash, "two commands run on one key");
-                        running.push(who);
+                        running.push(command);
                     }
                 } else {
-                    assert!(!running.is_empty(), "nobody runs and nobody can: a wakeup was lost");
-                    let who = running.swap_remove(rng.random_range(0..running.len()));
-                    runnable.extend(latches.release(&locks[who], who as u64).iter().map(|c| *c as usize));
+                    assert!(!running.is_empty(), "no command runs or can run: a wakeup was lost");
+                    let command = running.swap_remove(rng.random_range(0..running.len()));
+                    runnable
+                        .extend(latches.release(&locks[command], command as u64).iter().map(|c| *c as usize));
                     done += 1;
                 }
             }

@@ -1,4 +1,4 @@
-//! Transactions: commands, the latches that keep them apart, the scheduler that runs them.
+//! Transactions: commands, the latches that serialize them, and the scheduler.
 //!
 //! Mirrors `src/storage/txn`.
 pub mod actions;

@@ -1,4 +1,4 @@
-//! The transaction scheduler: gives commands their latches and a snapshot, runs them, writes what they want.
+//! The transaction scheduler: acquires latches and a snapshot, runs the command, writes its result.
 //!
 //! Mirrors `src/storage/txn/scheduler.rs`.
 use std::{
@@ -34,14 +34,14 @@ use crate::{
     types::{CommandOutput, ProcessResult},
 };
 
-/// Keys of a command whose rows are published.
-const PROBED_KEYS: usize = 4;
-/// Real time that a person's view of the rows may take.
+/// Maximum number of keys of a command whose rows are published.
+const MAX_PROBED_KEYS: usize = 4;
+/// Maximum real time to read the rows for a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
 type Answer = (Result<ProcessResult>, SchedulerDetails);
 
-/// A command on its way.
+/// Command in the scheduler.
 struct Task {
     cid: u64,
     req: Req,
@@ -50,12 +50,12 @@ struct Task {
     deadline: Deadline,
     received: EngineInstant,
     details: SchedulerDetails,
-    /// None once it has been given up.
+    /// `None` after the response was sent early.
     answer: Option<oneshot::Sender<Answer>>,
     bytes: RunningBytes,
 }
 
-/// Bytes of commands that are not finished.
+/// Counts the bytes of unfinished commands.
 struct RunningBytes {
     total: Arc<AtomicUsize>,
     own: usize,
@@ -83,13 +83,13 @@ struct Inner<E: Engine> {
     running_write_bytes: Arc<AtomicUsize>,
     concurrency_manager: ConcurrencyManager,
     config: Config,
-    /// Bytes of running commands above which more are turned away.
+    /// Bytes of running commands above which the scheduler rejects commands.
     pending_write_threshold: AtomicUsize,
     pool: Pool,
     stopped: AtomicBool,
 }
 
-/// TiKV: `TxnScheduler`. Cheap to clone.
+/// Runs transaction commands. Cheap to clone. TiKV: `TxnScheduler`.
 #[derive(Clone)]
 pub struct TxnScheduler<E: Engine> {
     inner: Arc<Inner<E>>,
@@ -99,7 +99,7 @@ impl<E: Engine> TxnScheduler<E> {
     /// Starts the threads `sched-worker-pool-{n}`.
     ///
     /// # Errors
-    /// Where the operating system gives no threads.
+    /// The operating system cannot create the threads.
     pub fn new(
         engine: E,
         concurrency_manager: ConcurrencyManager,
@@ -123,7 +123,7 @@ impl<E: Engine> TxnScheduler<E> {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Gives a command its id. Raw writes, which take no latches, have ids as well.
+    /// Allocates a command id; raw writes, which take no latches, get one too.
     pub(crate) fn gen_id(&self) -> u64 {
         self.inner.next_id.fetch_add(1, Ordering::Relaxed)
     }
@@ -136,21 +136,21 @@ impl<E: Engine> TxnScheduler<E> {
         &self.inner.pool
     }
 
-    /// Whether nobody holds or waits for a latch, and no bytes are on their way.
+    /// Whether no command holds or waits for a latch, and no bytes are in flight.
     pub fn is_idle(&self) -> bool {
         self.inner.latches.is_idle()
             && self.inner.waiting.lock().is_empty()
             && self.inner.running_write_bytes.load(Ordering::Relaxed) == 0
     }
 
-    /// Drops all commands at their next wait.
+    /// Drops all commands at their next await point.
     pub fn stop(&self) {
         self.inner.stopped.store(true, Ordering::Release);
         self.inner.pool.shutdown();
         self.inner.waiting.lock().clear();
     }
 
-    /// Runs a command. It runs on to its end if the caller goes away meanwhile.
+    /// Runs a command. The command completes even if the caller stops waiting.
     ///
     /// TiKV: `TxnScheduler::run_cmd`.
     pub async fn run_cmd<T: CommandOutput>(
@@ -172,7 +172,7 @@ impl<E: Engine> TxnScheduler<E> {
             return (Err(e), SchedulerDetails::default());
         }
         let (answer, wait) = oneshot::channel();
-        let deadline = Deadline::of(cmd.ctx());
+        let deadline = Deadline::from_context(cmd.ctx());
         let details = SchedulerDetails::default();
         self.inner.clone().schedule_command(cid, cmd, req, deadline, details, Some(answer));
         match wait.await {
@@ -198,8 +198,8 @@ impl<E: Engine> TxnScheduler<E> {
 }
 
 impl<E: Engine> Inner<E> {
-    /// Queues the command for its latches, and runs it as soon as it has them. `deadline`: the request's, which may have
-    /// been a command before.
+    /// Queues the command for its latches, and runs it as soon as it has all of them. `deadline` belongs to
+    /// the request, which may have begun with an earlier command.
     fn schedule_command(
         self: Arc<Self>,
         cid: u64,
@@ -225,14 +225,14 @@ impl<E: Engine> Inner<E> {
         self.acquire_lock(task);
     }
 
-    /// Runs the task if it has its latches; else it waits until it is woken.
+    /// Runs the task if it has all its latches; otherwise the task waits until it is woken.
     fn acquire_lock(self: Arc<Self>, mut task: Task) {
-        // Under this lock, so that who releases the latch finds the task.
+        // Hold this lock, so that the releaser of the latch finds the task.
         let mut waiting = self.waiting.lock();
         let acquired = self.latches.acquire(&mut task.lock, task.cid);
         tracepoints::probe!(task.req, || Probe::Latches(self.latches.probe(&task.lock)));
         if acquired || task.deadline.check().is_err() {
-            // Past its deadline it does not wait: it ends, and gives its latches back.
+            // After its deadline the command does not wait: it ends and releases its latches.
             drop(waiting);
             self.spawn(task);
         } else {
@@ -247,17 +247,17 @@ impl<E: Engine> Inner<E> {
         }
     }
 
-    /// Answers a command that still waits for latches when its time is over. It keeps its place in their queues until it
-    /// is woken, and ends then. TiKV: `TxnScheduler::fail_fast_or_check_deadline`.
+    /// Answers a command that still waits for latches at its deadline. The command keeps its place in the
+    /// queues and ends when it is woken. TiKV: `TxnScheduler::fail_fast_or_check_deadline`.
     fn watch_deadline(self: Arc<Self>, cid: u64, deadline: Deadline) {
-        // A weak one: a scheduler that is gone has nobody to answer.
+        // A weak reference: the watcher must not keep a stopped scheduler alive.
         let weak = Arc::downgrade(&self);
         self.pool.spawn(async move {
             deadline.passed().await;
             let Some(inner) = weak.upgrade() else { return };
             let answer = inner.waiting.lock().get_mut(&cid).and_then(|task| task.answer.take());
             if let Some(answer) = answer {
-                // The client may have gone.
+                // The client may be gone.
                 drop(answer.send((Err(ErrorInner::DeadlineExceeded.into()), SchedulerDetails::default())));
             }
         });
@@ -268,7 +268,7 @@ impl<E: Engine> Inner<E> {
         self.pool.spawn(inner.execute(task).boxed());
     }
 
-    /// TiKV: `TxnScheduler::try_to_wake_up`.
+    /// Runs commands that have got a latch. TiKV: `TxnScheduler::try_to_wake_up`.
     fn wake_up(self: Arc<Self>, cids: Vec<u64>) {
         if self.stopped.load(Ordering::Acquire) {
             return;
@@ -281,10 +281,10 @@ impl<E: Engine> Inner<E> {
         }
     }
 
-    /// TiKV: `TxnScheduler::execute` to `on_write_finished`.
+    /// Runs a command that has its latches. TiKV: `TxnScheduler::execute` to `on_write_finished`.
     async fn execute(self: Arc<Self>, task: Task) {
         let Task { cid, req, cmd, lock, deadline, received, mut details, answer, bytes } = task;
-        // Latches go when this goes, whatever happens.
+        // Releases the latches when dropped, also after a panic.
         let latches = LatchGuard { inner: self.clone(), lock, cid, req };
         details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
         let queues = || Probe::Latches(self.latches.probe(&latches.lock));
@@ -297,7 +297,7 @@ impl<E: Engine> Inner<E> {
             waited_ns = details.latch_wait_nanos,
         );
         let keys: Vec<Key> = match req.stepped() && cmd.has_versions() {
-            true => cmd.latch_keys().into_iter().take(PROBED_KEYS).cloned().collect(),
+            true => cmd.latch_keys().into_iter().take(MAX_PROBED_KEYS).cloned().collect(),
             false => Vec::new(),
         };
         let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
@@ -321,22 +321,22 @@ impl<E: Engine> Inner<E> {
         match result {
             Ok(ProcessResult::NextCommand { cmd }) => {
                 let next = self.next_id.fetch_add(1, Ordering::Relaxed);
-                // The client's limit is for all of its command's parts.
+                // The client's limit applies to all parts of its request.
                 self.clone().schedule_command(next, *cmd, req, deadline, details, answer);
                 drop(latches);
             }
             other => {
-                // Before the answer: what a client reads next finds the latches free, and a session sees that they are.
+                // Release before the response, so that the client's next request finds the latches free.
                 drop(latches);
                 if let Some(answer) = answer {
-                    // The client may have gone.
+                    // The client may be gone.
                     let _ = answer.send((other, details));
                 }
             }
         }
     }
 
-    /// Snapshot, command, write.
+    /// Takes a snapshot, runs the command, and writes its result.
     async fn process(
         &self,
         cmd: Command,
@@ -349,14 +349,14 @@ impl<E: Engine> Inner<E> {
         let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
         let begin = EngineClock::now();
         let mut snap_ctx = SnapContext {
-            // A decision to write is the leader's: neither a follower's snapshot nor an old one will do.
+            // Only the leader's current data may decide a write: no follower snapshot, no stale read.
             pb_ctx: Context { replica_read: false, stale_read: false, ..ctx },
             req,
             allowed_in_flashback: cmd.allowed_in_flashback(),
             ..SnapContext::default()
         };
         let snapshot = crate::snapshot::take(&self.engine, snap_ctx.clone()).await?;
-        // The write is refused if another leader may have written since the snapshot.
+        // Makes the write fail if another leader may have written since the snapshot.
         if let Some(term) = snapshot.term() {
             snap_ctx.pb_ctx.term = term;
         }
@@ -406,7 +406,7 @@ impl<E: Engine> Inner<E> {
         result
     }
 
-    /// TiKV: `RaftKv::async_write`, called by `TxnScheduler::process_write`.
+    /// Writes to the engine. TiKV: `RaftKv::async_write`, called by `TxnScheduler::process_write`.
     async fn write(
         &self,
         ctx: SnapContext,
@@ -429,18 +429,18 @@ impl<E: Engine> Inner<E> {
         result.map_err(Error::from)
     }
 
-    /// The keys' rows as they are now. Not for the request: its own stages end before.
+    /// Reads the current rows of the keys for probes. Not part of the request, whose stages have ended.
     async fn fresh_rows(&self, ctx: &Context, keys: &[Key], ts: TimeStamp) -> Vec<Probe> {
         let ctx = SnapContext { pb_ctx: ctx.clone(), ..Default::default() };
         match tokio::time::timeout(PROBE_TIMEOUT, self.engine.async_snapshot(ctx)).await {
-            // The last one published stays in view: that of the first key, which is the primary as a rule.
+            // The last published rows stay visible: publish the first key, usually the primary, last.
             Ok(Ok(snap)) => keys.iter().rev().map(|k| Probe::Mvcc(mvcc_rows(&snap, k, ts, None))).collect(),
             _ => Vec::new(),
         }
     }
 }
 
-/// A command's latches. When dropped it gives them back, publishes that, and wakes the commands that come next.
+/// Guard of a command's latches. When dropped, releases and publishes them, and wakes the next commands.
 struct LatchGuard<E: Engine> {
     inner: Arc<Inner<E>>,
     lock: Lock,

@@ -1,4 +1,4 @@
-//! One snapshot at one timestamp, as reads see it.
+//! A snapshot at one timestamp, for reads.
 //!
 //! Mirrors `src/storage/txn/store.rs`.
 use kvproto::kvrpcpb::IsolationLevel;
@@ -12,10 +12,10 @@ use crate::{
     statistics::Statistics,
 };
 
-/// A key, raw, and its value; or what stands in the way of that key.
+/// Raw key and its value, or the error of that key.
 pub type EntryResult = Result<(Vec<u8>, ValueEntry)>;
 
-/// TiKV: `SnapshotStore`.
+/// View of a snapshot at one timestamp. TiKV: `SnapshotStore`.
 pub struct SnapshotStore<S: Snapshot> {
     pub snapshot: S,
     pub start_ts: TimeStamp,
@@ -26,7 +26,7 @@ pub struct SnapshotStore<S: Snapshot> {
     pub req: Req,
 }
 
-/// What a scan wants.
+/// Parameters of a scan.
 #[derive(Clone, Debug, Default)]
 pub struct ScanParams {
     /// Encoded; included.
@@ -34,7 +34,7 @@ pub struct ScanParams {
     /// Encoded; excluded.
     pub upper_bound: Option<Key>,
     pub limit: usize,
-    /// Takes one key of so many; 0 and 1: all.
+    /// Returns only every n-th key; 0 and 1: every key.
     pub sample_step: usize,
     pub key_only: bool,
     pub desc: bool,
@@ -52,7 +52,7 @@ impl<S: Snapshot> SnapshotStore<S> {
             .build()?)
     }
 
-    /// One key.
+    /// Reads one key.
     pub fn get_entry(
         self,
         key: &Key,
@@ -65,7 +65,7 @@ impl<S: Snapshot> SnapshotStore<S> {
         Ok(result?)
     }
 
-    /// Several keys; those without a value are left out. A key that is locked is an error among the others.
+    /// Reads several keys; omits keys without a value. A locked key is an error in its place.
     pub fn batch_get(
         self,
         keys: &[Key],
@@ -85,21 +85,21 @@ impl<S: Snapshot> SnapshotStore<S> {
         Ok(entries)
     }
 
-    /// Bounds that are given must be the region's own or within. TiKV: `SnapshotStore::verify_range`.
+    /// Checks that given bounds are within the region. TiKV: `SnapshotStore::verify_range`.
     fn verify_range(&self, params: &ScanParams) -> Result<()> {
         let bytes = |key: &Option<Key>| key.as_ref().map(|key| key.as_encoded().clone());
         let (start, end) = (bytes(&params.lower_bound), bytes(&params.upper_bound));
         let (lower, upper) = (self.snapshot.lower_bound(), self.snapshot.upper_bound());
         let before = start.as_deref().zip(lower).is_some_and(|(start, lower)| start < lower);
-        let behind = end.as_deref().zip(upper).is_some_and(|(end, upper)| !upper.is_empty() && end > upper);
-        if before || behind {
+        let after = end.as_deref().zip(upper).is_some_and(|(end, upper)| !upper.is_empty() && end > upper);
+        if before || after {
             let (lower_bound, upper_bound) = (lower.map(<[u8]>::to_vec), upper.map(<[u8]>::to_vec));
             return Err(ErrorInner::InvalidReqRange { start, end, lower_bound, upper_bound }.into());
         }
         Ok(())
     }
 
-    /// A range.
+    /// Reads a range.
     pub fn scan(self, params: ScanParams, statistics: &mut Statistics) -> Result<Vec<EntryResult>> {
         self.verify_range(&params)?;
         tracepoints::step_thread!(
@@ -140,7 +140,7 @@ impl<S: Snapshot> SnapshotStore<S> {
     }
 }
 
-/// Of one key if a client can do something about it; anything else fails the whole read.
+/// Returns an error that the client can resolve as the key's error; any other error fails the whole read.
 fn key_error(e: mvcc::Error) -> Result<crate::errors::Error> {
     match &*e.0 {
         mvcc::ErrorInner::KeyIsLocked(_) | mvcc::ErrorInner::WriteConflict { .. } => Ok(e.into()),

@@ -1,2 +1,2 @@
-//! Writing logs away from the pollers.
+//! Asynchronous log writes, outside of the pollers.
 pub mod write;

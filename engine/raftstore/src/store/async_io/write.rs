@@ -1,4 +1,4 @@
-//! Store writers: threads that append what peers hand them to raft-engine, many peers in one fsync.
+//! Store writers: threads that append the entries of many peers to raft-engine with one fsync.
 //!
 //! Mirrors `raftstore::store::async_io::write`.
 use std::thread::{self, JoinHandle};
@@ -13,16 +13,16 @@ use crate::{
     store::{Engines, PeerMsg, PersistedMsg, config::Config, spans},
 };
 
-/// What one Ready must have on disk.
+/// Data that one Ready must persist.
 pub struct WriteTask {
     pub region_id: u64,
     pub peer_id: u64,
     pub ready_number: u64,
     pub entries: Vec<Entry>,
     pub raft_state: Option<RaftLocalState>,
-    /// The log begins anew: a snapshot took its place.
+    /// Drop the old log first: a snapshot replaced it.
     pub clean_log: bool,
-    /// Region states that must be there before the log changes.
+    /// Region states that must be persisted before the log changes.
     pub kv_wb: Option<RocksWriteBatch>,
 }
 
@@ -39,7 +39,7 @@ impl WriteTask {
         }
     }
 
-    /// Whether anything is to be written.
+    /// Whether the task contains anything to write.
     pub fn has_data(&self) -> bool {
         !self.entries.is_empty() || self.raft_state.is_some() || self.kv_wb.is_some()
     }
@@ -50,7 +50,7 @@ enum WriteMsg {
     Stop,
 }
 
-/// The writers' entrance. A peer's tasks all go to one writer, so they are written in order.
+/// Senders to the store writers. All tasks of a peer go to one writer, which keeps their order.
 #[derive(Clone)]
 pub struct WriteSenders {
     senders: Vec<Sender<WriteMsg>>,
@@ -64,7 +64,7 @@ impl WriteSenders {
     }
 }
 
-/// The threads `store-writer-{n}`. TiKV: `StoreWriters`.
+/// Threads `store-writer-{n}`. TiKV: `StoreWriters`.
 pub struct StoreWriters {
     senders: WriteSenders,
     handles: Vec<JoinHandle<()>>,
@@ -97,14 +97,14 @@ impl StoreWriters {
         self.senders.clone()
     }
 
-    /// Writes what is queued and ends the threads.
+    /// Writes all queued tasks and ends the threads.
     pub fn shutdown(&mut self) {
         for sender in &self.senders.senders {
             let _ = sender.send(WriteMsg::Stop);
         }
         for handle in self.handles.drain(..) {
             if handle.join().is_err() {
-                log::error!("a store writer ended by a panic");
+                log::error!("a store writer thread panicked");
             }
         }
     }
@@ -127,7 +127,7 @@ impl Worker {
                 continue;
             }
             if let Err(err) = self.write_to_db() {
-                // Nothing of it was acknowledged; going on could acknowledge what is not on disk.
+                // Nothing was acknowledged yet; continuing could acknowledge entries that are not on disk.
                 self.router.stop_store(&format!("cannot write the Raft log: {err}"));
                 return;
             }
@@ -136,7 +136,7 @@ impl Worker {
         }
     }
 
-    /// Waits for a task, then takes what else is there, up to the size limit. False: stop after these.
+    /// Waits for a task, then takes queued tasks up to the size limit. Returns false for the last batch.
     fn collect(&mut self) -> bool {
         let Ok(mut next) = self.receiver.recv() else { return false };
         let mut size = 0;
@@ -175,7 +175,7 @@ impl Worker {
         }
         let mut batch = self.engines.raft.log_batch(self.tasks.len() * 2);
         for task in &mut self.tasks {
-            // Region states first: they say what the log must become if this is cut short.
+            // Write region states first: after a crash they determine the log's state.
             if let Some(kv_wb) = &mut task.kv_wb {
                 kv_wb.write_opt(true)?;
             }
@@ -210,7 +210,7 @@ impl Worker {
     fn notify(&mut self) {
         for task in self.tasks.drain(..) {
             let msg = PersistedMsg { peer_id: task.peer_id, ready_number: task.ready_number };
-            // The peer may have been destroyed meanwhile.
+            // The peer may have been destroyed since.
             let _ = self.router.send_peer(task.region_id, PeerMsg::Persisted(msg));
         }
     }

@@ -1,4 +1,4 @@
-//! The state machines: store, peer, apply.
+//! State machines: store, peer, apply.
 pub mod apply;
 pub mod peer;
 pub mod store;

@@ -1,14 +1,15 @@
-//! Whether this peer's data is that of the leader, as the last consistency check found it. Mirrors `ConsistencyState`.
+//! Consistency state: whether this peer's data matched the leader's at the last check.
+//! Mirrors `ConsistencyState`.
 
-/// What a check said of a peer.
+/// Result of a consistency check for one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsistencyVerdict {
-    /// The entry whose state was hashed.
+    /// Index of the entry after which the data was hashed.
     pub index: u64,
     pub matches: bool,
 }
 
-/// The hash of this peer and that of the leader: either may come first.
+/// Hashes of this peer and of its leader; either may arrive first.
 #[derive(Debug, Default)]
 pub struct ConsistencyState {
     own: Option<(u64, Vec<u8>)>,
@@ -17,19 +18,19 @@ pub struct ConsistencyState {
 }
 
 impl ConsistencyState {
-    /// This peer's hash at `index` is computed; the verdict, if the leader's is here already.
+    /// Records this peer's hash at `index`; returns the result if the leader's hash is already known.
     pub fn computed(&mut self, index: u64, hash: Vec<u8>) -> Option<ConsistencyVerdict> {
         self.own = Some((index, hash));
         self.compare()
     }
 
-    /// The leader's hash at `index` came through the log; the verdict, if this peer's is computed already.
+    /// Records the leader's hash at `index`; returns the result if this peer's hash is already known.
     pub fn expect(&mut self, index: u64, hash: Vec<u8>) -> Option<ConsistencyVerdict> {
         self.expected = Some((index, hash));
         self.compare()
     }
 
-    /// What the last check said.
+    /// Returns the result of the last check.
     pub fn verdict(&self) -> Option<ConsistencyVerdict> {
         self.verdict
     }
@@ -50,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hashes_of_the_same_index_are_compared_whichever_comes_first() {
+    fn hashes_of_one_index_are_compared_in_either_order() {
         let mut state = ConsistencyState::default();
         assert_eq!(state.computed(7, vec![1]), None);
         assert_eq!(state.expect(6, vec![2]), None);

@@ -1,4 +1,4 @@
-//! The lease, and what reading threads see of this peer.
+//! The peer's lease and the state it publishes to reading threads.
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -13,23 +13,23 @@ use crate::store::{
 };
 
 impl Peer {
-    /// A quorum answered something sent at `send_ts`. TiKV: `maybe_renew_leader_lease`.
+    /// Extends the lease: a quorum answered a message sent at `send_ts`. TiKV: `maybe_renew_leader_lease`.
     pub fn maybe_renew_leader_lease(&mut self, send_ts: EngineInstant) {
-        // While leadership is handed over, the other may win an election at once, whatever was promised to us. While a
-        // split is applied, peers of a new region that exist elsewhere wait no longer than the lease that we have.
+        // The target of a transfer may win an election at once, despite the quorum's answer. While a split is
+        // applied here, other peers of a new region may elect a leader once the present lease ends.
         if self.is_leader() && self.raft_group.raft.lead_transferee.is_none() && !self.is_splitting() {
             self.leader_lease.renew(send_ts);
         }
     }
 
-    /// Whether this leader may read by itself now. TiKV: `inspect_lease`, `has_applied_to_current_term`.
+    /// Whether this leader may read locally now. TiKV: `inspect_lease`, `has_applied_to_current_term`.
     pub fn can_read_locally(&self) -> bool {
         self.is_leader()
             && self.storage().applied_term() == self.term()
             && self.leader_lease.inspect(EngineClock::now()) == LeaseState::Valid
     }
 
-    /// TiKV: `on_role_changed`.
+    /// Updates lease, reads and max_ts after a role change. TiKV: `on_role_changed`.
     pub(super) fn on_role_changed<T: Transport>(&mut self, ctx: &PollContext<T>, role: StateRole) {
         log::info!(
             "region {} peer {} is now {role:?} at term {}",
@@ -60,14 +60,14 @@ impl Peer {
         }
     }
 
-    /// Leaders before this one may have answered later reads than this store knows of: no async commit or 1PC until max_ts is
-    /// PD's clock. TiKV: `require_updating_max_ts`.
+    /// Disables async commit and 1PC until max_ts reaches PD's clock: earlier leaders may have answered reads
+    /// at later timestamps. TiKV: `require_updating_max_ts`.
     fn require_updating_max_ts<T: Transport>(&self, ctx: &PollContext<T>) {
         let initial_status = self.txn_ext.require_max_ts_sync(self.term(), self.region().epoch().version);
         ctx.pd.update_max_timestamp(self.region_id, initial_status, self.txn_ext.clone());
     }
 
-    /// Gives reading threads a new view if anything in it changed. TiKV: `maybe_update_read_progress`.
+    /// Publishes a new delegate to reading threads if it changed. TiKV: `maybe_update_read_progress`.
     pub fn publish_delegate(&mut self, delegates: &ReadDelegates, advance: Duration) {
         if !self.is_initialized() {
             return;

@@ -1,4 +1,5 @@
-//! One peer of a Raft group: the `raft` crate's node and what belongs to it. Mirrors `raftstore::store::peer::Peer`.
+//! One peer of a Raft group: the `raft` crate's node and the peer's own state.
+//! Mirrors `raftstore::store::peer::Peer`.
 mod consistency;
 mod lease;
 mod probe;
@@ -31,15 +32,15 @@ use super::{
 };
 use crate::{Result, util::slog_bridge};
 
-/// A Ready whose log changes are on their way to the disk.
+/// Ready whose log changes are being written.
 pub struct Unpersisted {
     pub number: u64,
-    /// Runs of its entries: term, first, last.
+    /// Runs of the Ready's entries: (term, first index, last index).
     pub runs: Vec<(u64, u64, u64)>,
-    /// To be sent once it is durable.
+    /// Messages to send once the Ready is durable.
     pub messages: Vec<Message>,
     pub snapshot: Option<SnapKey>,
-    /// False: nothing of it goes to the disk, it only waits for those before it.
+    /// False if the Ready has nothing to write; it only waits for earlier Readies.
     pub has_data: bool,
 }
 
@@ -52,39 +53,39 @@ pub struct Peer {
     pub leader_lease: Lease,
     pub consistency: ConsistencyState,
     pub unpersisted: VecDeque<Unpersisted>,
-    /// Up to here entries were given to the apply FSM.
+    /// Index of the last entry passed to the apply FSM.
     pub last_applying_idx: u64,
-    /// Index of the last split that is committed. Until it is applied here, the new regions' ranges may have other leaders.
+    /// Index of the last committed split. Until it is applied here, the new regions may have other leaders.
     last_committed_split_idx: u64,
     peer_cache: HashMap<u64, metapb::Peer>,
-    /// When each peer was last heard of, on a leader.
+    /// Time of the last message from each peer; on a leader.
     peer_heartbeats: HashMap<u64, EngineInstant>,
     /// Term and time of becoming leader, until the term's first entry is committed.
     became_leader: Option<(u64, EngineInstant)>,
     started_at: EngineInstant,
-    /// There was a peer here before the store started: it may have helped to renew a lease that still holds.
+    /// The peer existed before the store started: it may have helped to renew a lease that is still valid.
     existed: bool,
     pub leader_missing_since: Option<EngineInstant>,
     pub skip_gc_raft_log_ticks: usize,
-    /// Bytes of the log's entries, about: those from before the start are not counted.
+    /// Approximate bytes of the log's entries; entries from before the start are not counted.
     pub raft_log_size_hint: u64,
-    /// Whether the region is being looked through for keys to split it.
+    /// Whether the region is being scanned for split keys.
     pub split_checking: Arc<AtomicBool>,
-    /// Written since the last heartbeat to PD.
+    /// Bytes written since the last heartbeat to PD.
     pub written_bytes: u64,
     pub written_keys: u64,
     last_pd_heartbeat: EngineInstant,
     published: Option<Arc<ReadDelegate>>,
     txn_ext: Arc<TxnExt>,
-    /// Regions that a split made while this peer followed: should their leader-to-be be lost, the parent's next leader
-    /// lets them campaign. TiKV: `uncampaigned_new_regions`.
+    /// Regions created by a split while this peer was a follower. If their expected leader is lost, the
+    /// parent's next leader lets them campaign. TiKV: `uncampaigned_new_regions`.
     uncampaigned_new_regions: Vec<u64>,
     applied_gauge: Arc<AtomicU64>,
     last_probe: Option<RaftProbe>,
 }
 
 impl Peer {
-    /// A peer as it is on disk. `existed`: loaded when the store started.
+    /// Loads a peer from disk. `existed`: loaded at the store's start.
     pub fn new(
         config: &Config,
         engines: Engines,
@@ -132,7 +133,7 @@ impl Peer {
             last_probe: None,
         };
         peer.remember_members();
-        // Nobody else could be leader.
+        // With one peer, no other leader is possible.
         if peer.region().peers.len() == 1
             && peer.region().peers[0].id == peer.peer.id
             && !peer.peer.is_learner()
@@ -170,12 +171,12 @@ impl Peer {
         self.storage().is_initialized()
     }
 
-    /// The leader this peer knows, as clients need it.
+    /// Returns the leader, if this peer has one.
     pub fn leader(&self) -> Option<metapb::Peer> {
         self.find_peer(self.raft_group.raft.leader_id)
     }
 
-    /// A member, or somebody heard of before the membership is known.
+    /// Finds a member, or before the membership is known, a peer that sent a message.
     pub fn find_peer(&self, peer_id: u64) -> Option<metapb::Peer> {
         let cached = || self.peer_cache.get(&peer_id).copied();
         self.region().find_peer_by_id(peer_id).copied().or_else(cached)
@@ -191,11 +192,11 @@ impl Peer {
         }
     }
 
-    pub fn heard_of(&mut self, peer_id: u64) {
+    pub fn record_heartbeat(&mut self, peer_id: u64) {
         self.peer_heartbeats.insert(peer_id, EngineClock::now());
     }
 
-    /// The membership or the range changed.
+    /// Replaces the region after a change of membership or range.
     pub fn set_region(&mut self, region: Region) {
         if let Some(me) = region.find_peer_by_id(self.peer.id) {
             self.peer = *me;
@@ -207,10 +208,10 @@ impl Peer {
         self.remember_members();
     }
 
-    /// The peer of a new region campaigns at once, as the parent's leader is on this store: nobody else is about to lead. Not
-    /// if there was an election already. TiKV: `maybe_campaign`.
+    /// Campaigns for a new region at once, because the parent's leader is on this store. Does nothing if an
+    /// election took place already. TiKV: `maybe_campaign`.
     pub fn maybe_campaign(&mut self) {
-        // A lone peer campaigned when it was made.
+        // A lone peer campaigned when it was created.
         if self.region().peers.len() <= 1 || self.term() > RAFT_INIT_LOG_TERM || self.is_leader() {
             return;
         }
@@ -219,12 +220,13 @@ impl Peer {
         }
     }
 
-    /// A split made this region while the peer followed.
+    /// Remembers a region that a split created while this peer was a follower.
     pub fn remember_uncampaigned(&mut self, region_id: u64) {
         self.uncampaigned_new_regions.push(region_id);
     }
 
-    /// The parent's leader is there: it has let its peers of the new regions campaign. TiKV: `check_uncampaigned_regions`.
+    /// Forgets these regions once the parent has a leader, which lets them campaign.
+    /// TiKV: `check_uncampaigned_regions`.
     pub fn check_uncampaigned_regions(&mut self) {
         if self.raft_group.raft.leader_id != raft::INVALID_ID {
             self.uncampaigned_new_regions.clear();
@@ -236,12 +238,12 @@ impl Peer {
         self.last_committed_split_idx > self.storage().applied_index()
     }
 
-    /// Whether it was loaded at a start less than `d` ago, with others that could elect.
+    /// Whether the peer was loaded at a start less than `d` ago and its region has other peers.
     pub fn started_within(&self, d: Duration) -> bool {
         self.existed && self.region().peers.len() > 1 && self.started_at.elapsed() < d
     }
 
-    /// For how long no leader is known.
+    /// Returns the time since the last known leader; zero if there is a leader.
     pub fn check_leader_missing(&mut self) -> Duration {
         if self.raft_group.raft.leader_id != raft::INVALID_ID {
             self.leader_missing_since = None;
@@ -250,7 +252,7 @@ impl Peer {
         self.leader_missing_since.get_or_insert_with(EngineClock::now).elapsed()
     }
 
-    /// Whether a snapshot waits to be taken while entries are still being applied.
+    /// Whether a pending snapshot must wait until the previous entries are applied.
     pub fn must_wait_for_apply(&self) -> bool {
         self.raft_group.snap().is_some() && self.storage().applied_index() < self.last_applying_idx
     }

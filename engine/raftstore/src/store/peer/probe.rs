@@ -1,4 +1,4 @@
-//! The peer's state by its own account.
+//! The peer's state for probes and region metadata.
 use std::collections::HashMap;
 
 use kvproto::metapb::{self, PeerRole};
@@ -15,7 +15,7 @@ use crate::{
     store::LeaseState,
 };
 
-/// How a peer votes, as a stamp says it.
+/// Converts the peer's role to the vote field of a stamp.
 pub(crate) fn vote(peer: &metapb::Peer) -> Vote {
     match peer.role() {
         PeerRole::Voter => Vote::Both,
@@ -26,13 +26,13 @@ pub(crate) fn vote(peer: &metapb::Peer) -> Vote {
 }
 
 impl Peer {
-    /// Publishes the state to a session that watches the region, if it changed since the last time or if `force`.
+    /// Publishes the state to a session that watches the region, if it changed or if `force`.
     pub fn publish_probe(&mut self, store_id: u64, force: bool) {
         if !tracepoints::session::watches_region(self.region_id) {
             return;
         }
         let probe = self.probe(store_id);
-        // That the lease runs down is no change; that it is renewed is one.
+        // A lease that runs down is no change; a renewed lease is.
         let without_time = |p: &RaftProbe| {
             let mut p = p.clone();
             p.lease.iter_mut().for_each(|l| l.remaining_ms = 0);
@@ -83,7 +83,7 @@ impl Peer {
         LeaseProbe { state: state.to_owned(), remaining_ms: remaining.as_millis() as u64, until_ns: until }
     }
 
-    /// How many peers vote, and in which configuration, as a stamp says it; a quorum is more than half of them.
+    /// Encodes the numbers of voters of both configurations for a stamp; a quorum is more than half of each.
     pub fn voters(&self) -> u64 {
         let votes = || self.region().peers.iter().map(vote);
         let incoming = votes().filter(|v| matches!(v, Vote::Both | Vote::Joining)).count();

@@ -1,4 +1,4 @@
-//! Proposing: which way a command goes, and making it a log entry. Mirrors `Peer::propose` and its helpers.
+//! Proposes commands: chooses the policy and creates the log entry. Mirrors `Peer::propose` and its helpers.
 use kvproto::{
     metapb,
     raft_cmdpb::{AdminCmdType, ChangePeerRequest, RaftCmdRequest},
@@ -15,14 +15,14 @@ use crate::{
     store::{Config, util},
 };
 
-/// The bit of an entry's context that says it splits the region. TiKV: `ProposalContext::SPLIT`.
+/// Bit of an entry's context that marks a split. TiKV: `ProposalContext::SPLIT`.
 const CONTEXT_SPLIT: u8 = 0b10;
 
 pub(super) fn is_split(entry: &Entry) -> bool {
     entry.context.first().is_some_and(|bits| bits & CONTEXT_SPLIT != 0)
 }
 
-/// TiKV: `RequestPolicy`.
+/// Handling of a command. TiKV: `RequestPolicy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestPolicy {
     ReadLocal,
@@ -33,7 +33,7 @@ pub enum RequestPolicy {
 }
 
 impl Peer {
-    /// TiKV: `RequestInspector::inspect`.
+    /// Chooses the policy of a command. TiKV: `RequestInspector::inspect`.
     pub fn inspect(&self, cmd: &RaftCmdRequest) -> Result<RequestPolicy> {
         if let Some(admin) = &cmd.admin_request {
             return Ok(match admin.cmd_type() {
@@ -58,7 +58,7 @@ impl Peer {
         Error::NotLeader(self.region_id, self.leader())
     }
 
-    /// Runs one proposal and tells its index, or that it was dropped: a leader on its way out takes none.
+    /// Runs one proposal and returns its index. A leader that is transferring its leadership drops proposals.
     fn propose_with(&mut self, propose: impl FnOnce(&mut Self) -> raft::Result<()>) -> Result<u64> {
         if !self.is_leader() {
             return Err(self.not_leader());
@@ -74,7 +74,7 @@ impl Peer {
         Ok(index)
     }
 
-    /// TiKV: `propose_normal`.
+    /// Proposes a write or an admin command. TiKV: `propose_normal`.
     pub fn propose_normal(&mut self, config: &Config, cmd: &RaftCmdRequest) -> Result<u64> {
         let splits = cmd.admin_request.as_ref().is_some_and(|a| a.cmd_type() == AdminCmdType::BatchSplit);
         let context = if splits { vec![CONTEXT_SPLIT] } else { Vec::new() };
@@ -93,9 +93,12 @@ impl Peer {
         Ok(data)
     }
 
-    /// TiKV: `propose_conf_change`.
+    /// Proposes a membership change. TiKV: `propose_conf_change`.
     pub fn propose_conf_change(&mut self, config: &Config, cmd: &RaftCmdRequest) -> Result<u64> {
-        let admin = cmd.admin_request.as_ref().ok_or_else(|| Error::other("expected an admin request"))?;
+        let admin = cmd
+            .admin_request
+            .as_ref()
+            .ok_or_else(|| Error::other("expected an admin request in the conf change, found none"))?;
         if self.raft_group.raft.has_pending_conf() {
             let text = format!("region {}: there is a pending conf change, try later", self.region_id);
             return Err(Error::other(text));
@@ -104,7 +107,7 @@ impl Peer {
         let changes: Vec<ChangePeerRequest> = match (&admin.change_peer_v2, &admin.change_peer) {
             (Some(many), _) if v2 => many.changes.clone(),
             (_, Some(one)) if !v2 => vec![*one],
-            _ => return Err(Error::other("expected the changes of a conf change in the request, met none")),
+            _ => return Err(Error::other("expected changes in the conf change request, found none")),
         };
         self.check_conf_change(config, &changes)?;
         let context = self.encode(config, cmd)?;
@@ -125,7 +128,7 @@ impl Peer {
         self.propose_with(|peer| peer.raft_group.propose_conf_change(Vec::new(), change))
     }
 
-    /// Refuses changes that would leave the region without its leader or a quorum that answers.
+    /// Refuses changes that would leave the region without its leader or without a responding quorum.
     fn check_conf_change(&self, config: &Config, changes: &[ChangePeerRequest]) -> Result<()> {
         const REMOVE: i32 = 1;
         let removes =
@@ -153,10 +156,10 @@ impl Peer {
         Ok(())
     }
 
-    /// Begins to hand over. TiKV: `execute_transfer_leader`, `ready_to_transfer_leader`.
+    /// Starts a leader transfer. TiKV: `execute_transfer_leader`, `ready_to_transfer_leader`.
     ///
     /// # Errors
-    /// Why the peer cannot become leader now.
+    /// The reason why the peer cannot become leader now.
     pub fn transfer_leader(&mut self, config: &Config, to: &metapb::Peer) -> Result<()> {
         if !self.is_leader() {
             return Err(self.not_leader());
@@ -182,7 +185,7 @@ impl Peer {
         }
         let lag = last.saturating_sub(progress.matched);
         if lag > config.leader_transfer_max_log_lag {
-            return refused(format!("its log is {lag} entries behind"));
+            return refused(format!("its log lacks {lag} entries"));
         }
         self.raft_group.transfer_leader(to.id);
         Ok(())

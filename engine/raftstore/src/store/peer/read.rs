@@ -1,4 +1,4 @@
-//! Reads that ask a quorum, and answering reads. Mirrors `Peer::read_index` and `Peer::apply_reads`.
+//! Reads that ask a quorum, and their responses. Mirrors `Peer::read_index` and `Peer::apply_reads`.
 use kvproto::raft_cmdpb::{
     CmdType, RaftCmdRequest, RaftCmdResponse, RaftResponseHeader, Response, SnapResponse,
 };
@@ -16,14 +16,14 @@ use crate::{
 };
 
 impl Peer {
-    /// Begins a round; its id for stamps, or none if the read was answered at once by an error.
+    /// Starts a read index round. Returns its id for stamps, or `None` if the read was refused at once.
     pub fn read_index(&mut self, cmd: RaftCmdRequest, callback: Callback, req: Req) -> Option<u64> {
         if self.raft_group.raft.leader_id == raft::INVALID_ID {
             let err = Error::NotLeader(self.region_id, None);
             callback.invoke_with_response(cmd_resp::err_resp(err, self.term()));
             return None;
         }
-        // Raft drops it silently until the leader has committed an entry of its own term.
+        // Raft silently drops the read until the leader has committed an entry of its own term.
         if self.is_leader() && !self.raft_group.raft.commit_to_current_term() {
             callback.invoke_with_response(cmd_resp::err_resp(Error::StaleCommand, self.term()));
             return None;
@@ -52,20 +52,20 @@ impl Peer {
             && self.leader_lease.need_renew(now)
             && self.raft_group.raft.commit_to_current_term()
             && self.raft_group.raft.lead_transferee.is_none();
-        // One such round at a time; one that got lost is repeated by Raft's heartbeats.
+        // One such round at a time; Raft's heartbeats repeat a lost one.
         if useful && self.pending_reads.iter_mut().all(|r| r.cmd.is_some()) {
             self.ask_quorum(ReadIndexRequest::new(None, Req::NONE, now));
         }
     }
 
-    /// A quorum confirmed these rounds. TiKV: `apply_reads`.
+    /// Marks rounds as confirmed by a quorum. TiKV: `apply_reads`.
     pub fn confirm_reads(&mut self, states: Vec<ReadState>) {
         let leader = self.is_leader();
         for state in states {
             let context = match ReadIndexContext::parse(&state.request_ctx) {
                 Ok(context) => context,
                 Err(err) => {
-                    log::warn!("region {}: the answer to a read index is dropped: {err}", self.region_id);
+                    log::warn!("region {}: dropped the response to a read index: {err}", self.region_id);
                     continue;
                 }
             };
@@ -79,7 +79,7 @@ impl Peer {
         }
     }
 
-    /// The next read that may be answered. Rounds that only renewed the lease end here.
+    /// Returns the next read that can be answered. Ends rounds that only renewed the lease.
     pub fn next_ready_read(&mut self) -> Option<ReadIndexRequest> {
         loop {
             let read = self.pending_reads.pop_ready(self.storage().applied_index())?;
@@ -89,7 +89,7 @@ impl Peer {
         }
     }
 
-    /// Answers a read whose time has come.
+    /// Sends the response of a confirmed and applied read.
     pub fn answer_read(&self, read: ReadIndexRequest) {
         let Some((cmd, callback)) = read.cmd else { return };
         match read.locked {
@@ -98,11 +98,11 @@ impl Peer {
         }
     }
 
-    /// A snapshot of the region as it is applied now. TiKV: `ReadExecutor::execute`.
+    /// Takes a snapshot of the region as applied now. TiKV: `ReadExecutor::execute`.
     pub fn execute_read(&self, cmd: &RaftCmdRequest) -> ReadResponse {
         let (storage, term) = (self.storage(), self.term());
         let refused = |err| ReadResponse { response: cmd_resp::err_resp(err, term), snapshot: None };
-        // It may have been split since it was asked.
+        // The region may have been split since the read began.
         if let Err(err) = util::check_cmd_epoch(cmd, self.region()) {
             return refused(err);
         }
@@ -123,7 +123,8 @@ impl Peer {
         ReadResponse { response, snapshot: Some(snapshot) }
     }
 
-    /// A follower's question may get lost: asks again after some ticks. TiKV: `retry_pending_reads`.
+    /// Sends unanswered rounds again after some ticks: a follower's message may get lost.
+    /// TiKV: `retry_pending_reads`.
     pub fn retry_pending_reads(&mut self, interval_ticks: usize) {
         if self.is_leader() || self.raft_group.raft.leader_id == raft::INVALID_ID {
             return;
@@ -141,7 +142,7 @@ impl Peer {
         }
     }
 
-    /// The peer leaves: whoever waits must look elsewhere.
+    /// Refuses all pending reads because the peer leaves; clients must find another peer.
     pub fn refuse_all(&mut self) {
         let proposed = self.proposals.take_all().into_iter().map(|p| p.cb);
         let read = self.pending_reads.take_all().into_iter().filter_map(|r| r.cmd).map(|(_, cb)| cb);
@@ -150,7 +151,7 @@ impl Peer {
         }
     }
 
-    /// The leader steps down: its rounds are void.
+    /// Refuses all pending reads of a leader that steps down.
     pub(super) fn drop_reads(&mut self) {
         let term = self.term();
         for read in self.pending_reads.take_all() {

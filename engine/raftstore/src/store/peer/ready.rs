@@ -1,4 +1,5 @@
-//! Taking a Ready apart: what to send, what to write, what to apply. Mirrors `Peer::handle_raft_ready_append`.
+//! Processes a Ready: messages to send, data to write, entries to apply.
+//! Mirrors `Peer::handle_raft_ready_append`.
 use kvproto::raft_serverpb::{RaftMessage, RaftSnapshotData};
 use prost::Message as _;
 use raft::{
@@ -22,23 +23,23 @@ use crate::{
     },
 };
 
-/// What is left to do of a Ready.
+/// Remaining work of a Ready.
 #[derive(Default)]
 pub struct ReadyOutcome {
     pub committed: Vec<Entry>,
-    /// Nothing had to be written, so it counts as persisted at once.
+    /// Number of a Ready without data to write: it counts as persisted at once.
     pub persisted: Option<u64>,
 }
 
-/// Whether a message may make a peer that does not exist yet. TiKV: `util::is_initial_msg`.
+/// Whether a message may create a missing peer. TiKV: `util::is_initial_msg`.
 pub fn is_initial_msg(msg_type: MessageType, commit: u64) -> bool {
     matches!(msg_type, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote)
-        // The leader does not know how far the peer is: it is probably new.
+        // The leader has no position for the peer, which is probably new.
         || (msg_type == MessageType::MsgHeartbeat && commit == 0)
 }
 
 impl Peer {
-    /// TiKV: `handle_raft_ready_append`. Between `ready()` and its end nothing may step Raft.
+    /// Processes a Ready; until it returns, Raft must not be stepped. TiKV: `handle_raft_ready_append`.
     pub fn handle_raft_ready_append<T: Transport>(
         &mut self,
         ctx: &mut PollContext<T>,
@@ -63,7 +64,7 @@ impl Peer {
         let snapshot = match self.collect_changes(&mut ready, &mut task) {
             Ok(snapshot) => snapshot,
             Err(err) => {
-                ctx.router.stop_store(&format!("region {}: cannot take a Ready: {err}", self.region_id));
+                ctx.router.stop_store(&format!("region {}: cannot process a Ready: {err}", self.region_id));
                 None
             }
         };
@@ -81,7 +82,7 @@ impl Peer {
         outcome
     }
 
-    /// A leader sends before its own disk has the entries.
+    /// Sends a leader's messages, before its own disk has the entries.
     fn send_ready_messages<T: Transport>(&mut self, ctx: &mut PollContext<T>, ready: &mut Ready) {
         let messages = ready.take_messages();
         let sends_entries = messages.iter().any(|m| !m.entries.is_empty());
@@ -97,8 +98,8 @@ impl Peer {
 
     fn collect_changes(&mut self, ready: &mut Ready, task: &mut WriteTask) -> Result<Option<SnapKey>> {
         let mut changed = false;
-        // A peer that an early message made has no log yet: were its vote on the disk, the split that makes the region
-        // here would take it for the region's Raft state.
+        // A peer created by an early message has no log. If its vote were persisted, a later split would
+        // mistake it for the new region's Raft state.
         let has_log = self.storage().raft_state().last_index > 0 || !ready.snapshot().is_empty();
         if let Some(hs) = ready.hs().filter(|_| has_log) {
             self.storage_mut().set_hard_state(hs);
@@ -125,7 +126,7 @@ impl Peer {
         Ok(key)
     }
 
-    /// Readies up to this one are on disk. Returns the key of a snapshot among them, whose data may now be applied.
+    /// Handles persisted Readies up to this one. Returns the key of a snapshot whose data may now be applied.
     ///
     /// TiKV: `on_persist_ready`.
     pub fn on_persist_ready<T: Transport>(
@@ -149,7 +150,7 @@ impl Peer {
         snapshot
     }
 
-    /// A follower's acknowledgements, now that they are true.
+    /// Sends a follower's acknowledgements, now that the entries are durable.
     fn send_persisted_messages<T: Transport>(
         &mut self,
         ctx: &mut PollContext<T>,
@@ -174,18 +175,18 @@ impl Peer {
         self.send_raft_messages(ctx, messages);
     }
 
-    /// TiKV: `send_raft_messages`.
+    /// Sends messages to other peers. TiKV: `send_raft_messages`.
     pub fn send_raft_messages<T: Transport>(&mut self, ctx: &mut PollContext<T>, messages: Vec<Message>) {
         for msg in messages {
             let (to, msg_type) = (msg.to, msg.get_msg_type());
             if msg_type == MessageType::MsgTimeoutNow {
-                // From here on the other may be elected at once.
+                // From here on the target may be elected at once.
                 self.leader_lease.suspect(EngineClock::now());
             }
             let Some(wire) = self.wrap_message(msg) else { continue };
             if let Err(err) = ctx.trans.send(wire) {
-                log::debug!("region {}: {msg_type:?} to peer {to} is dropped: {err}", self.region_id);
-                // Through the mailbox: Raft may not be stepped while a Ready is out.
+                log::debug!("region {}: dropped {msg_type:?} to peer {to}: {err}", self.region_id);
+                // Use the mailbox: Raft must not be stepped while a Ready is out.
                 let _ = ctx.router.report_unreachable(self.region_id, to);
                 if msg_type == MessageType::MsgSnapshot {
                     let _ = ctx.router.report_snapshot_status(self.region_id, to, SnapshotStatus::Failure);
@@ -196,7 +197,7 @@ impl Peer {
 
     fn wrap_message(&self, msg: Message) -> Option<RaftMessage> {
         let Some(to_peer) = self.find_peer(msg.to) else {
-            log::debug!("region {}: no peer {} to send to", self.region_id, msg.to);
+            log::debug!("region {}: unknown receiver, peer {}", self.region_id, msg.to);
             return None;
         };
         let region = self.region();
@@ -207,7 +208,7 @@ impl Peer {
             region_epoch: region.region_epoch,
             ..Default::default()
         };
-        // So that the other store can tell a new peer from one that a split is about to make.
+        // Lets the other store distinguish a new peer from one that a split is about to create.
         if self.is_initialized() && is_initial_msg(msg.get_msg_type(), msg.commit) {
             wire.start_key = region.start_key.clone();
             wire.end_key = region.end_key.clone();
@@ -216,7 +217,7 @@ impl Peer {
         Some(wire)
     }
 
-    /// Hands committed entries to the apply FSM. TiKV: `handle_raft_committed_entries`.
+    /// Passes committed entries to the apply FSM. TiKV: `handle_raft_committed_entries`.
     pub fn schedule_apply<T: Transport>(&mut self, ctx: &mut PollContext<T>, entries: Vec<Entry>) {
         let Some(last) = entries.last() else { return };
         let (index, term) = (last.index, last.term);
@@ -236,7 +237,7 @@ impl Peer {
         ctx.apply_router.schedule(self.region_id, ApplyMsg::Apply(apply));
     }
 
-    /// A quorum has the entries: it answered after they were proposed.
+    /// Renews the lease: a quorum acknowledged the entries after they were proposed.
     fn renew_lease_by_commit(&mut self, entries: &[Entry]) {
         if !self.is_leader() {
             return;

@@ -1,4 +1,4 @@
-//! What a leader tells PD, and when logs may be cut.
+//! A leader's reports to PD, and the compaction of its log.
 use engine_rocks::DATA_CFS;
 use kvproto::{
     metapb,
@@ -11,15 +11,15 @@ use super::Peer;
 use crate::store::{Config, RegionHeartbeat, Transport, fsm::store::PollContext};
 
 impl Peer {
-    /// Reports the region, if this peer leads it.
+    /// Reports the region to PD if this peer is the leader.
     pub fn heartbeat_pd<T: Transport>(&mut self, ctx: &PollContext<T>) {
         if self.is_leader() && self.is_initialized() {
             self.report_to_pd(ctx);
         }
     }
 
-    /// Reports the region with this peer as its leader, which the peer of a new region is likely to become: PD shall have
-    /// the region at once. TiKV: `heartbeat_pd`.
+    /// Reports the region to PD with this peer as its leader. The peer of a new region does so before its
+    /// election, so that PD gets the region at once. TiKV: `heartbeat_pd`.
     pub fn report_to_pd<T: Transport>(&mut self, ctx: &PollContext<T>) {
         let heartbeat = RegionHeartbeat {
             region: (**self.region()).clone(),
@@ -47,40 +47,41 @@ impl Peer {
         silent.collect()
     }
 
-    /// Peers that still need a snapshot.
+    /// Returns the peers that still need a snapshot.
     fn pending_peers(&self) -> Vec<metapb::Peer> {
-        // Only a leader knows how far the others are.
+        // Only a leader has the positions of the other peers.
         if !self.is_leader() {
             return Vec::new();
         }
         let (prs, truncated) = (self.raft_group.raft.prs(), self.storage().truncated_index());
-        let behind = |p: &&metapb::Peer| {
+        let lagging = |p: &&metapb::Peer| {
             p.id != self.peer_id() && prs.get(p.id).is_some_and(|progress| progress.matched < truncated)
         };
-        self.region().peers.iter().filter(behind).copied().collect()
+        self.region().peers.iter().filter(lagging).copied().collect()
     }
 
-    /// Bytes of the region's data, by RocksDB's estimate.
+    /// Estimates the bytes of the region's data, from RocksDB's statistics.
     pub fn approximate_size(&self) -> u64 {
         self.estimate(|kv, cf, start, end| kv.approximate_size_cf(cf, start, end))
     }
 
-    /// Keys and versions of the region's data, by RocksDB's estimate where they are many.
+    /// Estimates the number of keys with their versions, from RocksDB's statistics if they are many.
     pub fn approximate_keys(&self) -> u64 {
         self.estimate(|kv, cf, start, end| kv.approximate_keys_cf(cf, start, end))
     }
 
     fn estimate(
         &self,
-        of: impl Fn(&engine_rocks::RocksEngine, &str, &[u8], &[u8]) -> engine_rocks::Result<u64>,
+        estimate_cf: impl Fn(&engine_rocks::RocksEngine, &str, &[u8], &[u8]) -> engine_rocks::Result<u64>,
     ) -> u64 {
         let region = self.region();
         let (start, end) = (keys::enc_start_key(region), keys::enc_end_key(region));
         let kv = &self.storage().engines.kv;
-        DATA_CFS.iter().map(|cf| of(kv, cf, &start, &end).unwrap_or_default()).sum()
+        DATA_CFS.iter().map(|cf| estimate_cf(kv, cf, &start, &end).unwrap_or_default()).sum()
     }
 
-    /// Up to where a leader may cut the log now; none if it is not worth it. `force`: as far as it is applied.
+    /// Returns the index up to which a leader may compact the log, or `None` if compaction is not worthwhile.
+    /// `force`: up to the applied index.
     ///
     /// TiKV: `PeerFsmDelegate::on_raft_gc_log_tick`.
     pub fn compact_index(&mut self, config: &Config, force: bool) -> Option<u64> {
@@ -108,11 +109,11 @@ impl Peer {
             replicated.min(applied)
         };
         self.skip_gc_raft_log_ticks = 0;
-        // The entry itself stays, so that its term is known.
+        // Keep the entry itself, since its term is needed.
         (compact > first).then_some(compact - 1)
     }
 
-    /// The command that cuts the log.
+    /// Creates the command that compacts the log.
     pub fn compact_log_request(&self, compact_index: u64) -> Option<RaftCmdRequest> {
         let compact_term = self.raft_group.raft.raft_log.term(compact_index).ok()?;
         let compact = CompactLogRequest { compact_index, compact_term, ..Default::default() };

@@ -22,7 +22,7 @@ fn entry(index: u64, term: u64) -> Entry {
     Entry { index, term, ..Default::default() }
 }
 
-/// As a store writer does.
+/// Writes a task like a store writer does.
 fn write(engines: &Engines, storage: &PeerStorage, mut task: WriteTask) {
     let mut batch = engines.raft.log_batch(2);
     if let Some(kv_wb) = &mut task.kv_wb {
@@ -43,7 +43,7 @@ fn append(engines: &Engines, storage: &mut PeerStorage, entries: Vec<Entry>) {
 }
 
 #[test]
-fn a_new_region_begins_behind_index_five() {
+fn the_first_index_of_a_new_region_is_six() {
     let dir = tempfile::tempdir().unwrap();
     let (_, storage) = bootstrapped(dir.path());
     assert_eq!((storage.first_index().unwrap(), storage.last_index().unwrap()), (6, 5));
@@ -87,7 +87,7 @@ fn applied_entries_count_as_committed_after_a_restart() {
     let storage = PeerStorage::new(engines.clone(), initial_region(1, 2, 3), 3).unwrap();
     assert_eq!(storage.initial_state().unwrap().hard_state.commit, 7);
     assert_eq!(storage.applied_term(), 6);
-    // Data without its log: told, not guessed.
+    // Data without its log is an error.
     let applied = RaftApplyState { applied_index: 9, ..applied };
     write_apply_state(&mut batch, 2, &applied).unwrap();
     batch.write_opt(true).unwrap();
@@ -96,7 +96,7 @@ fn applied_entries_count_as_committed_after_a_restart() {
 }
 
 #[test]
-fn a_region_begins_where_an_early_message_left_a_vote() {
+fn a_new_region_replaces_the_vote_of_an_early_message() {
     let dir = tempfile::tempdir().unwrap();
     let (engines, _) = bootstrapped(dir.path());
     for (old_term, term, vote) in [(3, 5, 0), (7, 7, 9)] {
@@ -113,7 +113,7 @@ fn a_region_begins_where_an_early_message_left_a_vote() {
 }
 
 #[test]
-fn a_snapshot_cut_short_goes_on_after_a_restart() {
+fn an_interrupted_snapshot_continues_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (engines, mut storage) = bootstrapped(dir.path());
     append(&engines, &mut storage, vec![entry(6, 6)]);
@@ -125,7 +125,7 @@ fn a_snapshot_cut_short_goes_on_after_a_restart() {
     storage.set_hard_state(&hs);
     storage.apply_snapshot(&snap, initial_region(1, 2, 3), &mut task).unwrap();
     assert!(storage.is_applying_snapshot());
-    // The crash: region states are written, the log is not.
+    // Crash: region states are written, the log is not.
     task.kv_wb.as_mut().unwrap().write_opt(true).unwrap();
     let reopened = PeerStorage::new(engines.clone(), initial_region(1, 2, 3), 3).unwrap();
     assert_eq!((reopened.first_index().unwrap(), reopened.last_index().unwrap()), (101, 100));
@@ -144,7 +144,7 @@ fn a_snapshot_is_made_in_the_background() {
     assert!(unavailable(storage.snapshot(0, 9)));
     let task = storage.take_gen_snap_task().unwrap();
     assert!(unavailable(storage.snapshot(0, 9)) && storage.take_gen_snap_task().is_none());
-    // It fails: asked again.
+    // Generation fails; Raft asks again.
     drop(task);
     assert!(unavailable(storage.snapshot(0, 9)));
     let task = storage.take_gen_snap_task().unwrap();
@@ -155,7 +155,7 @@ fn a_snapshot_is_made_in_the_background() {
 }
 
 #[test]
-fn a_buried_peer_leaves_only_its_tombstone() {
+fn a_removed_peer_leaves_only_its_tombstone() {
     let dir = tempfile::tempdir().unwrap();
     let (engines, mut storage) = bootstrapped(dir.path());
     append(&engines, &mut storage, vec![entry(6, 6)]);

@@ -1,15 +1,15 @@
-//! Taking a received snapshot's data into RocksDB.
+//! Applies the data of a received snapshot to RocksDB.
 use engine_rocks::{CF_LOCK, DATA_CFS, DeleteStrategy, RocksEngine, RocksWriteBatch, name_to_cf};
 use kvproto::metapb::Region;
 
 use super::{Result, SnapError, SnapKey, SnapManager, clone_path, plain, recv};
 
-/// Bytes of a write batch of locks.
+/// Maximum bytes of a write batch of locks.
 const BATCH_BYTES: usize = 10 << 20;
 
-/// Replaces what the store has in the region's range by the snapshot's data, on disk when it returns.
+/// Replaces the region's data on this store with the snapshot's data; durable on return.
 ///
-/// TiKV: `region.rs::Runner::apply_snap`, `snap::Snapshot::apply`. Can be repeated after a crash: the range is cleared first.
+/// TiKV: `region.rs::Runner::apply_snap`, `snap::Snapshot::apply`. Can be repeated: clears the range.
 pub fn apply_snapshot(manager: &SnapManager, key: &SnapKey, kv: &RocksEngine, region: &Region) -> Result<()> {
     let paths = manager.paths(key, false);
     let missing = || SnapError::NotFound(*key, manager.path().to_owned());
@@ -23,7 +23,7 @@ pub fn apply_snapshot(manager: &SnapManager, key: &SnapKey, kv: &RocksEngine, re
         if cf == CF_LOCK {
             apply_plain(kv, &file.path)?;
         } else {
-            // The snapshot itself stays whole, should this be cut short.
+            // RocksDB moves the file: give it a clone, so that the snapshot stays complete for a retry.
             let clone = clone_path(&file.path);
             plain::link_or_copy(&file.path, &clone)?;
             kv.ingest_external_file_cf(cf, &[clone])?;

@@ -9,7 +9,7 @@ use kvproto::{
 
 use super::{Result, SNAPSHOT_VERSION, SnapKey, SnapManager, SnapPaths, io_error, plain, tmp_path};
 
-/// Writes the region's data as of `snap` to files and describes them. An existing snapshot of that key is used as it is.
+/// Writes the region's data in `snap` to files and describes them. Reuses an existing snapshot with this key.
 ///
 /// TiKV: `raftstore::store::snap::Snapshot::do_build`.
 pub fn build_snapshot(
@@ -39,7 +39,7 @@ pub fn build_snapshot(
     })
 }
 
-/// One column family's file; none is left if it has no keys.
+/// Writes the file of one column family; leaves no file if the range has no keys.
 fn build_cf(paths: &SnapPaths, cf: CfName, snap: &RocksSnapshot, region: &Region) -> Result<SnapshotCfFile> {
     let (path, empty) = (paths.cf(cf, 0), SnapshotCfFile { cf: cf.to_owned(), ..Default::default() });
     let tmp = tmp_path(&path);

@@ -1,4 +1,4 @@
-//! The snapshot directory: which snapshots are there, and who works on which.
+//! The snapshot directory: its snapshots and their current users.
 use std::{
     collections::HashMap,
     fs,
@@ -16,7 +16,7 @@ use super::{
     SnapKey, SnapPaths, TMP_SUFFIX, apply, io_error, send,
 };
 
-/// What is being done with a snapshot.
+/// Current use of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapEntry {
     Generating,
@@ -25,7 +25,7 @@ pub enum SnapEntry {
     Applying,
 }
 
-/// How many snapshots are on their way; store heartbeats carry it.
+/// Number of snapshots being sent and received, for store heartbeats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SnapStats {
     pub sending: usize,
@@ -38,14 +38,14 @@ struct Core {
     registry: Mutex<HashMap<SnapKey, Vec<SnapEntry>>>,
 }
 
-/// The snapshots of a store, in `snap/`. TiKV: `raftstore::store::snap::SnapManager`.
+/// Snapshots of a store, in `snap/`. TiKV: `raftstore::store::snap::SnapManager`.
 #[derive(Clone)]
 pub struct SnapManager {
     core: Arc<Core>,
 }
 
 impl SnapManager {
-    /// Makes the directory and removes what an interrupted run left half-written.
+    /// Creates the directory and removes partial files of an interrupted run.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref().to_owned();
         fs::create_dir_all(&dir).map_err(io_error(&dir))?;
@@ -95,7 +95,7 @@ impl SnapManager {
         }
     }
 
-    /// The bytes of a generated snapshot.
+    /// Opens a generated snapshot for sending.
     pub fn get_snapshot_for_sending(&self, key: &SnapKey) -> Result<SendingSnapshot> {
         let paths = self.paths(key, true);
         let meta = paths.read_meta()?.ok_or_else(|| SnapError::NotFound(*key, self.core.dir.clone()))?;
@@ -107,7 +107,7 @@ impl SnapManager {
         Ok(SendingSnapshot::open(self.clone(), *key, files, total))
     }
 
-    /// Files to receive a snapshot into, as its sender describes it.
+    /// Creates the files to receive a snapshot into, as described by its sender.
     pub fn get_snapshot_for_receiving(&self, key: &SnapKey, meta: SnapshotMeta) -> Result<ReceivingSnapshot> {
         if self.has(key, SnapEntry::Receiving) {
             return Err(SnapError::Busy(*key, "received"));
@@ -118,17 +118,17 @@ impl SnapManager {
         Ok(ReceivingSnapshot::new(self.clone(), *key, paths, meta, exists))
     }
 
-    /// Whether a received snapshot is there, whole.
+    /// Whether a received snapshot is complete.
     pub fn has_received(&self, key: &SnapKey) -> bool {
         matches!(self.paths(key, false).read_meta(), Ok(Some(_)))
     }
 
-    /// Puts a received snapshot's data in the place of the region's; on disk when it returns.
+    /// Replaces the region's data with that of a received snapshot; durable on return.
     pub fn apply_snapshot(&self, key: &SnapKey, kv: &RocksEngine, region: &Region) -> Result<()> {
         apply::apply_snapshot(self, key, kv, region)
     }
 
-    /// Removes a snapshot's files unless somebody works with them.
+    /// Removes a snapshot's files unless they are in use. Returns whether they were removed.
     pub fn delete_snapshot(&self, key: &SnapKey, sending: bool) -> Result<bool> {
         if self.core.registry.lock().contains_key(key) {
             return Ok(false);
@@ -139,7 +139,7 @@ impl SnapManager {
         Ok(true)
     }
 
-    /// Snapshots that nobody works with: key, whether it is one to send, and its age.
+    /// Lists the snapshots not in use: key, whether it is one to send, and its age.
     pub fn list_idle_snap(&self) -> Result<Vec<(SnapKey, bool, Duration)>> {
         let registry = self.core.registry.lock();
         let mut idle = Vec::new();
@@ -156,7 +156,7 @@ impl SnapManager {
     }
 }
 
-/// `gen_1_6_7.meta`: the key and whether it is one to send.
+/// Parses a name such as `gen_1_6_7.meta` into the key and whether it is one to send.
 fn parse_meta_name(name: &str) -> Option<(SnapKey, bool)> {
     let mut parts = name.strip_suffix(META_SUFFIX)?.split('_');
     let sending = match parts.next()? {

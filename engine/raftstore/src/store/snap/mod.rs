@@ -1,7 +1,8 @@
 //! Snapshots as files, with TiKV's names and formats. Mirrors `raftstore::store::snap`.
 //!
-//! A snapshot is `{gen|rev}_{region}_{term}_{index}`: a `.meta` (protobuf `SnapshotMeta`) and one file for each
-//! non-empty column family: SST for default and write, plain pairs for lock. `gen_` is to be sent, `rev_` was received.
+//! A snapshot is `{gen|rev}_{region}_{term}_{index}`: a `.meta` (protobuf `SnapshotMeta`) and one file for
+//! each non-empty column family: SST for default and write, plain pairs for lock. `gen_` is to be sent,
+//! `rev_` was received.
 mod apply;
 mod build;
 mod manager;
@@ -26,7 +27,7 @@ pub use manager::{SnapEntry, SnapManager, SnapStats};
 pub use recv::ReceivingSnapshot;
 pub use send::SendingSnapshot;
 
-/// Version of `RaftSnapshotData` whose data is in files.
+/// Version of `RaftSnapshotData` for data in files.
 pub const SNAPSHOT_VERSION: u64 = 2;
 /// Bytes of a chunk on the wire.
 pub const SNAP_CHUNK_LEN: usize = 1024 * 1024;
@@ -35,19 +36,19 @@ pub const SNAP_CHUNK_LEN: usize = 1024 * 1024;
 pub enum SnapError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("snapshot {0} is being {1} already; wait until that ends")]
+    #[error("snapshot {0} is already being {1}; retry after that ends")]
     Busy(SnapKey, &'static str),
     #[error("snapshot {0} not found in {1}")]
     NotFound(SnapKey, PathBuf),
     #[error(
-        "{path}: expected size {want} and crc32 {want_crc:08x}, met {have} and {have_crc:08x}; the file is corrupt"
+        "{path}: expected size {want} and crc32 {want_crc:08x}, found {have} and {have_crc:08x}; the file is corrupt"
     )]
     Corrupt { path: PathBuf, want: u64, want_crc: u32, have: u64, have_crc: u32 },
     #[error("{0}")]
     BadMessage(String),
     #[error(transparent)]
     Engine(#[from] engine_rocks::Error),
-    #[error("the work on snapshot {0} was cancelled")]
+    #[error("snapshot {0} was cancelled")]
     Cancelled(SnapKey),
 }
 
@@ -57,7 +58,7 @@ pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SnapError + '_ 
     move |source| SnapError::Io { path: path.to_owned(), source }
 }
 
-/// What names a snapshot.
+/// Identity of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SnapKey {
     pub region_id: u64,
@@ -70,22 +71,22 @@ impl SnapKey {
         Self { region_id, term, idx }
     }
 
-    /// The key of the snapshot that a message carries.
+    /// Returns the key of a snapshot in a `raft` message.
     pub fn from_region_snap(region_id: u64, snap: &raft::eraftpb::Snapshot) -> Self {
         Self::new(region_id, snap.get_metadata().term, snap.get_metadata().index)
     }
 
-    /// The key and data of the snapshot that a message on the wire carries.
+    /// Returns the key and the data of a snapshot in a message on the wire.
     pub fn from_wire(snap: &wire::Snapshot) -> Result<(Self, RaftSnapshotData)> {
         let bad = |what: &str| SnapError::BadMessage(format!("expected a snapshot with {what}"));
-        let meta = snap.metadata.as_ref().ok_or_else(|| bad("metadata, met none"))?;
+        let meta = snap.metadata.as_ref().ok_or_else(|| bad("metadata, found none"))?;
         let data =
             RaftSnapshotData::decode(snap.data.as_slice()).map_err(|e| bad(&format!("its region: {e}")))?;
-        let region = data.region.as_ref().ok_or_else(|| bad("a region, met none"))?;
+        let region = data.region.as_ref().ok_or_else(|| bad("a region, found none"))?;
         Ok((Self::new(region.id, meta.term, meta.index), data))
     }
 
-    /// `gen_1_6_7` or `rev_1_6_7`.
+    /// Returns `gen_1_6_7` or `rev_1_6_7`.
     fn prefix(&self, sending: bool) -> String {
         format!("{}_{self}", if sending { GEN_PREFIX } else { REV_PREFIX })
     }
@@ -104,7 +105,7 @@ const META_SUFFIX: &str = ".meta";
 const TMP_SUFFIX: &str = ".tmp";
 const CLONE_SUFFIX: &str = ".clone";
 
-/// The files of one snapshot.
+/// Paths of one snapshot's files.
 #[derive(Clone, Debug)]
 pub(crate) struct SnapPaths {
     dir: PathBuf,
@@ -120,13 +121,13 @@ impl SnapPaths {
         self.dir.join(format!("{}{META_SUFFIX}", self.prefix))
     }
 
-    /// The `part`-th file of a column family; the first has no number.
+    /// Returns the path of the `part`-th file of a column family; the first file has no number.
     pub(crate) fn cf(&self, cf: &str, part: usize) -> PathBuf {
         let number = if part == 0 { String::new() } else { format!("_{part:04}") };
         self.dir.join(format!("{}_{cf}{number}{SST_SUFFIX}", self.prefix))
     }
 
-    /// The files that a meta names, in its order, with their sizes and checksums.
+    /// Returns the files listed in a meta, in its order, with their sizes and checksums.
     pub(crate) fn cf_files(&self, meta: &SnapshotMeta) -> Vec<CfFile> {
         let mut files: Vec<CfFile> = Vec::with_capacity(meta.cf_files.len());
         for file in &meta.cf_files {
@@ -148,7 +149,7 @@ impl SnapPaths {
         }
     }
 
-    /// Written last: with it the snapshot exists.
+    /// Writes the meta. Call it last: the meta makes the snapshot valid.
     pub(crate) fn write_meta(&self, meta: &SnapshotMeta) -> Result<()> {
         let path = self.meta();
         let tmp = tmp_path(&path);
@@ -157,7 +158,7 @@ impl SnapPaths {
         plain::sync_dir(&self.dir)
     }
 
-    /// Removes the meta first, so that what is left over is never taken for a snapshot.
+    /// Removes the meta first, so that leftover files never count as a snapshot.
     pub(crate) fn remove(&self, meta: &SnapshotMeta) {
         let _ = std::fs::remove_file(self.meta());
         for file in self.cf_files(meta) {

@@ -1,4 +1,4 @@
-//! The plain file of CF lock, and the small file work that all snapshot files share.
+//! The plain file of CF lock, and file helpers for all snapshot files.
 use std::{
     fs::{self, File},
     io::{BufReader, BufWriter, Read, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{Result, SnapError, io_error};
 
-/// Writes a file and waits for the disk.
+/// Writes a file and syncs it.
 pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let mut file = File::create(path)?;
@@ -17,12 +17,12 @@ pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(io_error(path))
 }
 
-/// Makes renames in a directory survive a crash.
+/// Syncs a directory, so that renames in it survive a crash.
 pub(super) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(io_error(dir))
 }
 
-/// Size and crc32 of a file.
+/// Computes size and crc32 of a file.
 pub(super) fn size_and_checksum(path: &Path) -> Result<(u64, u32)> {
     let read = || {
         let mut reader = File::open(path)?;
@@ -40,7 +40,7 @@ pub(super) fn size_and_checksum(path: &Path) -> Result<(u64, u32)> {
 }
 
 /// # Errors
-/// [`SnapError::Corrupt`] if the file is not the one its meta describes.
+/// [`SnapError::Corrupt`] if size or checksum differs from the meta.
 pub(super) fn check_file(path: &Path, want: u64, want_crc: u32) -> Result<()> {
     let (have, have_crc) = size_and_checksum(path)?;
     if (have, have_crc) == (want, want_crc) {
@@ -49,7 +49,7 @@ pub(super) fn check_file(path: &Path, want: u64, want_crc: u32) -> Result<()> {
     Err(SnapError::Corrupt { path: path.to_owned(), want, want_crc, have, have_crc })
 }
 
-/// Writes pairs as length-prefixed bytes, ended by an empty key.
+/// Writes key-value pairs as length-prefixed bytes, terminated by an empty key.
 pub(super) struct PlainWriter {
     path: PathBuf,
     out: BufWriter<File>,
@@ -97,7 +97,7 @@ pub(super) fn read_plain(path: &Path, mut visit: impl FnMut(&[u8], &[u8]) -> Res
     }
 }
 
-/// A second name for a file, or a copy where the file system has no links.
+/// Hard-links a file, or copies it if the file system has no links.
 pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
     let _ = fs::remove_file(to);
     if fs::hard_link(from, to).is_err() {

@@ -1,4 +1,4 @@
-//! Taking a snapshot from the wire into files.
+//! Receives a snapshot from the wire into files.
 use std::{
     fs::{self, File},
     io::Write,
@@ -10,7 +10,7 @@ use super::{
     CfFile, Result, SnapError, SnapKey, SnapManager, SnapPaths, io_error, manager::SnapEntry, plain, tmp_path,
 };
 
-/// Files of a snapshot that is being received. Dropped before [`ReceivingSnapshot::finish`], it leaves nothing.
+/// Files of a snapshot being received. Dropping it before [`ReceivingSnapshot::finish`] removes them.
 pub struct ReceivingSnapshot {
     manager: SnapManager,
     key: SnapKey,
@@ -19,7 +19,7 @@ pub struct ReceivingSnapshot {
     files: Vec<CfFile>,
     at: usize,
     out: Option<(File, crc32fast::Hasher, u64)>,
-    /// It is there already: bytes are taken and dropped.
+    /// The snapshot exists already: received bytes are discarded.
     exists: bool,
     finished: bool,
 }
@@ -40,16 +40,20 @@ impl ReceivingSnapshot {
         self.key
     }
 
-    /// Whether the same snapshot was received before; the sender may be told so at once.
+    /// Whether this snapshot was received before; the receiver may then accept it at once.
     pub fn exists(&self) -> bool {
         self.exists
     }
 
-    /// Takes the next bytes of the stream.
+    /// Writes the next bytes of the stream.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() && !self.exists {
             let Some(file) = self.files.get(self.at) else {
-                let what = format!("snapshot {}: {} bytes more than its meta says", self.key, bytes.len());
+                let what = format!(
+                    "snapshot {}: received {} bytes more than its meta declares",
+                    self.key,
+                    bytes.len()
+                );
                 return Err(SnapError::BadMessage(what));
             };
             let tmp = tmp_path(&file.path);
@@ -89,7 +93,7 @@ impl ReceivingSnapshot {
         Ok(())
     }
 
-    /// The stream has ended: checks that nothing is missing and makes the snapshot exist.
+    /// Ends the stream: checks that the files are complete and makes the snapshot valid.
     pub fn finish(mut self) -> Result<SnapKey> {
         if !self.exists {
             if let Some(file) = self.files.get(self.at) {

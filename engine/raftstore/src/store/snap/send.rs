@@ -1,4 +1,4 @@
-//! A snapshot's files as one stream of bytes, for the wire.
+//! Reads a snapshot's files as one stream of bytes for the wire.
 use std::{
     fs::File,
     io::{self, Read},
@@ -7,7 +7,7 @@ use std::{
 
 use super::{Result, SNAP_CHUNK_LEN, SnapKey, SnapManager, io_error, manager::SnapEntry};
 
-/// The files of a generated snapshot, one after the other, in the order of its meta. Registered while it lives.
+/// Concatenated files of a generated snapshot, in the order of its meta. In use as long as this value lives.
 pub struct SendingSnapshot {
     manager: SnapManager,
     key: SnapKey,
@@ -21,7 +21,7 @@ impl SendingSnapshot {
         Self { manager, key, files: files.into_iter(), current: None, total_size }
     }
 
-    /// Bytes of all files.
+    /// Total bytes of all files.
     pub fn total_size(&self) -> u64 {
         self.total_size
     }
@@ -30,7 +30,7 @@ impl SendingSnapshot {
         self.key
     }
 
-    /// The next chunk of the wire, at most [`SNAP_CHUNK_LEN`] bytes; none at the end.
+    /// Returns the next chunk, at most [`SNAP_CHUNK_LEN`] bytes; `None` at the end.
     pub fn next_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut chunk = Vec::with_capacity(SNAP_CHUNK_LEN.min(self.total_size as usize));
         self.by_ref().take(SNAP_CHUNK_LEN as u64).read_to_end(&mut chunk)?;
@@ -61,7 +61,7 @@ impl Drop for SendingSnapshot {
     }
 }
 
-/// Opens every file once, so that an error shows before anything is sent.
+/// Opens every file once, to report an error before the first byte is sent.
 pub(super) fn check_readable(files: &[PathBuf]) -> Result<()> {
     for path in files {
         File::open(path).map_err(io_error(path))?;

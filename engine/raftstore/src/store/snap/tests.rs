@@ -19,7 +19,7 @@ struct Fixture {
     data: RaftSnapshotData,
 }
 
-/// A snapshot of `b..d` with values in default and lock, none in write.
+/// Builds a snapshot of `b..d` with values in default and lock, none in write.
 fn built() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let kv = engine(dir.path());
@@ -71,7 +71,7 @@ fn a_received_snapshot_replaces_the_regions_data_only() {
     assert!(f.manager.has_received(&f.key));
     f.kv.put_cf(CF_DEFAULT, b"zb2", b"stale").unwrap();
     f.kv.delete_cf(CF_DEFAULT, b"zb1").unwrap();
-    // Twice, as after a crash in the middle.
+    // Twice, as after an interrupted apply.
     for _ in 0..2 {
         f.manager.apply_snapshot(&f.key, &f.kv, &region()).unwrap();
     }

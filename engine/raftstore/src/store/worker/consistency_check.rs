@@ -1,11 +1,12 @@
-//! The hash of a region's data. Mirrors `raftstore::store::worker::consistency_check` and `coprocessor::consistency_check`.
+//! Hashes a region's data. Mirrors `raftstore::store::worker::consistency_check` and
+//! `coprocessor::consistency_check`.
 use engine_rocks::{CF_RAFT, DATA_CFS, IterOptions, RocksSnapshot};
 use kvproto::metapb::Region;
 
 use crate::Result;
 
-/// CRC-32 over keys and values of the region, column family by column family, and over its state (TiKV
-/// `ConsistencyCheckMethod::Raw`). Peers with the same data at the same index have the same.
+/// Computes the CRC-32 of the region's keys and values in every column family, and of its state (TiKV:
+/// `ConsistencyCheckMethod::Raw`). Peers with equal data at the same index have equal hashes.
 pub fn compute_hash(snapshot: &RocksSnapshot, region: &Region) -> Result<u32> {
     let (start, end) = (keys::enc_start_key(region), keys::enc_end_key(region));
     let mut digest = crc32fast::Hasher::new();

@@ -1,4 +1,4 @@
-//! Background workers: each a thread that takes tasks from a channel.
+//! Background workers: threads that take tasks from a channel.
 pub mod consistency_check;
 pub mod pd;
 pub mod raftlog_gc;
@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam::channel::{Sender, unbounded};
 
-/// Hands tasks to a worker's threads. TiKV: `tikv_util::worker::Scheduler`.
+/// Sends tasks to a worker's threads. TiKV: `tikv_util::worker::Scheduler`.
 pub struct Scheduler<T> {
     sender: Sender<Option<T>>,
 }
@@ -22,13 +22,13 @@ impl<T> Clone for Scheduler<T> {
 }
 
 impl<T> Scheduler<T> {
-    /// After shutdown the task is dropped.
+    /// Queues a task; drops it after shutdown.
     pub fn schedule(&self, task: T) {
         let _ = self.sender.send(Some(task));
     }
 }
 
-/// The threads behind a [`Scheduler`].
+/// Threads that run the tasks of a [`Scheduler`].
 pub struct Worker<T> {
     scheduler: Scheduler<T>,
     handles: Vec<JoinHandle<()>>,
@@ -62,14 +62,14 @@ impl<T: Send + 'static> Worker<T> {
         self.scheduler.clone()
     }
 
-    /// Ends the threads after the tasks that are queued.
+    /// Runs the queued tasks, then ends the threads.
     pub fn shutdown(&mut self) {
         for _ in &self.handles {
             let _ = self.scheduler.sender.send(None);
         }
         for handle in self.handles.drain(..) {
             if handle.join().is_err() {
-                log::error!("a background worker ended by a panic");
+                log::error!("a background worker thread panicked");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the RaftStore tells PD. The server implements it; PD's answers come back through [`crate::RaftRouter`].
+//! Reports to PD, implemented by the server; PD's responses arrive through [`crate::RaftRouter`].
 use std::sync::Arc;
 
 use kvproto::{metapb, pdpb};
@@ -6,7 +6,7 @@ use tracepoints::clock::EngineInstant;
 
 use crate::store::{Callback, SnapStats, TxnExt};
 
-/// A leader's account of its region. TiKV: `PdTask::Heartbeat`.
+/// Region report from its leader. TiKV: `PdTask::Heartbeat`.
 #[derive(Clone, Debug, Default)]
 pub struct RegionHeartbeat {
     pub region: metapb::Region,
@@ -14,7 +14,7 @@ pub struct RegionHeartbeat {
     pub term: u64,
     pub down_peers: Vec<pdpb::PeerStats>,
     pub pending_peers: Vec<metapb::Peer>,
-    /// Since the last heartbeat.
+    /// Bytes written since the last heartbeat.
     pub written_bytes: u64,
     pub written_keys: u64,
     pub approximate_size: u64,
@@ -22,23 +22,23 @@ pub struct RegionHeartbeat {
     pub last_heartbeat: EngineInstant,
 }
 
-/// A store's account of itself, without what only the server knows. TiKV: `PdTask::StoreHeartbeat`.
+/// Store report without the server's own statistics. TiKV: `PdTask::StoreHeartbeat`.
 #[derive(Clone, Debug, Default)]
 pub struct StoreHeartbeat {
     pub store_id: u64,
     pub region_count: u64,
     pub snap: SnapStats,
-    /// Bytes of RocksDB and raft-engine.
+    /// Bytes in RocksDB and raft-engine.
     pub used_size: u64,
-    /// Bytes that the configuration offers; zero: the disk's.
+    /// Configured capacity in bytes; zero: the disk's capacity.
     pub capacity: u64,
 }
 
-/// Takes reports to PD. No method blocks: it is called on pollers.
+/// Sends reports to PD. Called on pollers, so no method may block.
 pub trait PdReporter: Send + Sync + 'static {
     fn region_heartbeat(&self, heartbeat: RegionHeartbeat);
     fn store_heartbeat(&self, heartbeat: StoreHeartbeat);
-    /// Asks PD for ids to split the region at these (encoded) keys, and proposes the split with them.
+    /// Asks PD for ids, then proposes a split at these encoded keys with them.
     fn ask_batch_split(
         &self,
         region: metapb::Region,
@@ -47,17 +47,17 @@ pub trait PdReporter: Send + Sync + 'static {
         right_derive: bool,
         callback: Callback,
     );
-    /// A split was applied by its leader.
+    /// Reports a split that its leader has applied.
     fn report_batch_split(&self, regions: Vec<metapb::Region>);
-    /// A peer that knows no leader for long asks PD whether it still belongs to its region; PD's answer comes as
-    /// `RaftRouter::destroy_peer` if it does not.
+    /// Asks PD whether a peer without a leader still belongs to its region; if not, the response arrives as
+    /// `RaftRouter::destroy_peer`.
     fn validate_peer(&self, region: metapb::Region, peer: metapb::Peer);
-    /// Raises this store's max_ts to PD's clock, then marks `txn_ext` as synchronised, while its status is still
+    /// Raises this store's max_ts to PD's clock, then marks `txn_ext` as synchronised if its status is still
     /// `initial_status`. TiKV: `PdTask::UpdateMaxTimestamp`.
     fn update_max_timestamp(&self, region_id: u64, initial_status: u64, txn_ext: Arc<TxnExt>);
 }
 
-/// For a store without PD.
+/// Reporter of a store without PD.
 pub struct NoPd;
 
 impl PdReporter for NoPd {
@@ -71,7 +71,7 @@ impl PdReporter for NoPd {
         _: bool,
         callback: Callback,
     ) {
-        let err = crate::Error::other("there is no PD to give ids for a split");
+        let err = crate::Error::other("expected a PD to allocate ids for a split, found none");
         callback.invoke_with_response(crate::store::cmd_resp::new_error(err));
     }
     fn report_batch_split(&self, _: Vec<metapb::Region>) {}

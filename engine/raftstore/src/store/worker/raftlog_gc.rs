@@ -1,19 +1,19 @@
-//! Cutting logs in raft-engine. Mirrors `raftstore::store::worker::raftlog_gc`.
+//! Removes compacted log entries from raft-engine. Mirrors `raftstore::store::worker::raftlog_gc`.
 use crate::store::{
     Engines,
     worker::{Scheduler, Worker},
 };
 
 pub enum RaftlogGcTask {
-    /// Entries below `end` are applied and truncated.
+    /// Removes entries below `end`, which are applied and compacted.
     Gc { region_id: u64, end: u64 },
-    /// Old files are removed or rewritten.
+    /// Removes or rewrites old files.
     Purge,
 }
 
 pub type RaftlogGcScheduler = Scheduler<RaftlogGcTask>;
 
-/// The thread `raftlog-gc-0`.
+/// Starts the thread `raftlog-gc-0`.
 pub fn spawn(engines: Engines, store_id: u64) -> std::io::Result<Worker<RaftlogGcTask>> {
     Worker::spawn("raftlog-gc", store_id, 1, || {
         let engines = engines.clone();
@@ -25,21 +25,23 @@ pub fn spawn(engines: Engines, store_id: u64) -> std::io::Result<Worker<RaftlogG
 }
 
 fn gc(engines: &Engines, region_id: u64, end: u64) {
-    // What the log could replay is about to go: it must be durable in RocksDB first.
+    // These entries can no longer be replayed afterwards: their data must be durable in RocksDB first.
     if let Err(err) = engines.kv.sync_wal() {
-        log::error!("region {region_id}: the log is kept, RocksDB's WAL cannot be synced: {err}");
+        log::error!("region {region_id}: kept the log, cannot sync RocksDB's WAL: {err}");
         return;
     }
     match engines.raft.gc(region_id, 0, end) {
-        Ok(n) => log::debug!("region {region_id}: {n} entries below {end} are removed"),
+        Ok(n) => log::debug!("region {region_id}: removed {n} entries below {end}"),
         Err(err) => log::error!("region {region_id}: cannot remove entries below {end}: {err}"),
     }
 }
 
 fn purge(engines: &Engines) {
     match engines.raft.manual_purge() {
-        Ok(regions) if !regions.is_empty() => log::info!("regions {regions:?} hold old log files back"),
+        Ok(regions) if !regions.is_empty() => {
+            log::info!("regions {regions:?} prevent the removal of old log files")
+        }
         Ok(_) => {}
-        Err(err) => log::error!("raft-engine purge: {err}"),
+        Err(err) => log::error!("cannot purge raft-engine: {err}"),
     }
 }

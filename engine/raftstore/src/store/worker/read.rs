@@ -1,4 +1,5 @@
-//! Reads on the reader's own thread, as long as the leader's lease holds. Mirrors `raftstore::store::worker::read`.
+//! Local reads on the reader's thread while the leader's lease is valid.
+//! Mirrors `raftstore::store::worker::read`.
 use std::{
     future::Future,
     sync::{
@@ -23,13 +24,13 @@ use crate::{
     store::{Callback, CasualMessage, LeaseState, RegionSnapshot, RemoteLease, TxnExt, util},
 };
 
-/// What reading threads need to know of a peer; replaced whole whenever it changes.
+/// Peer state for reading threads; replaced as a whole whenever it changes.
 #[derive(Clone, Debug)]
 pub struct ReadDelegate {
     pub region: Arc<metapb::Region>,
     pub peer_id: u64,
     pub term: u64,
-    /// Term of the last applied entry: a new leader must have applied one of its own before it reads.
+    /// Term of the last applied entry: a new leader must apply an entry of its own term before it reads.
     pub applied_term: u64,
     pub applied_index: Arc<AtomicU64>,
     pub leader_lease: Option<RemoteLease>,
@@ -44,10 +45,10 @@ impl ReadDelegate {
     }
 }
 
-/// The delegates of all peers of a store.
+/// Delegates of all peers of a store, by region id.
 pub type ReadDelegates = Arc<DashMap<u64, Arc<ReadDelegate>>>;
 
-/// Why a read was not answered locally. TiKV's label values of `tikv_raftstore_local_read_reject_total`.
+/// Reason why a read was not local. TiKV: labels of `tikv_raftstore_local_read_reject_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum RejectReason {
@@ -59,16 +60,16 @@ pub enum RejectReason {
     NoLease = 6,
     Epoch = 7,
     AppliedTerm = 8,
-    /// The request asks for a quorum (`read_quorum`) or for a follower's read (`replica_read`).
+    /// The request requires a quorum (`read_quorum`) or is a follower's read (`replica_read`).
     ReadQuorum = 9,
-    /// The region is being flashed back, or the request is of a flashback that is not prepared.
+    /// The region is in flashback, or the request belongs to a flashback that is not prepared.
     Flashback = 10,
-    /// A stale read of a time that is not known to be safe.
+    /// A stale read above the safe timestamp.
     SafeTs = 11,
 }
 
 impl RejectReason {
-    /// TiKV's label; `read_quorum` and `flashback` are ours.
+    /// Returns TiKV's label; `read_quorum` and `flashback` are not in TiKV.
     pub fn name(self) -> &'static str {
         match self {
             RejectReason::StoreIdMismatch => "store_id_mismatch",
@@ -85,7 +86,7 @@ impl RejectReason {
         }
     }
 
-    /// The reason whose code a stamp carries.
+    /// Returns the reason for the code in a stamp.
     pub fn from_code(code: u64) -> Option<Self> {
         use RejectReason::*;
         let all = [
@@ -105,7 +106,7 @@ impl RejectReason {
     }
 }
 
-/// Takes snapshots of regions: by the lease, or else through the peer's FSM.
+/// Takes snapshots of regions, by the lease or through the peer FSM.
 #[derive(Clone)]
 pub struct LocalReader {
     store_id: u64,
@@ -114,9 +115,9 @@ pub struct LocalReader {
     router: RaftRouter,
 }
 
-/// What the delegate says to a request.
-enum Verdict {
-    /// The lease holds, it seems.
+/// Decision of the delegate about a request.
+enum LocalReadDecision {
+    /// The lease appears to be valid.
     Local(Arc<ReadDelegate>),
     Redirect(RejectReason),
     Refuse(RejectReason, Error),
@@ -127,18 +128,18 @@ impl LocalReader {
         Self { store_id: router.store_id(), kv_engine, delegates, router }
     }
 
-    /// All data of this store, whatever region it belongs to.
+    /// Returns RocksDB with the data of all regions of this store.
     pub fn kv_engine(&self) -> &RocksEngine {
         &self.kv_engine
     }
 
-    /// A snapshot of the region named by the header that holds every write acknowledged before this call.
+    /// Takes a snapshot of the header's region; it contains every write acknowledged before this call.
     ///
-    /// Ready at once if the lease holds. `read_quorum` in the header forces a read index; `replica_read` allows a follower,
-    /// whose leader checks the ranges of `read_index` for locks in its memory.
+    /// Ready at once if the lease is valid. `read_quorum` in the header forces a read index; `replica_read`
+    /// allows a follower to read, whose leader checks the ranges of `read_index` for locks in memory.
     ///
     /// # Errors
-    /// A region error, or `KeyIsLocked` with what the leader found.
+    /// A region error, or `KeyIsLocked` with the lock that the leader found.
     pub fn snapshot(
         &self,
         header: RaftRequestHeader,
@@ -152,13 +153,13 @@ impl LocalReader {
         }
     }
 
-    /// None: the FSM must decide.
+    /// Tries to read locally; returns `None` if the FSM must decide.
     fn try_local(&self, header: &RaftRequestHeader, req: Req) -> Result<Option<RegionSnapshot>, Error> {
         let region = header.region_id;
         let reason = match self.inspect(header) {
-            Verdict::Local(delegate) => {
+            LocalReadDecision::Local(delegate) => {
                 let snap = self.kv_engine.snapshot();
-                // Checked after the snapshot too: its data is no newer than a moment at which the lease still held.
+                // Check the lease after the snapshot, too: the data must not be newer than a valid lease.
                 if delegate.lease_state(EngineClock::now()) == Some(LeaseState::Valid) {
                     self.maybe_renew_lease_advance(&delegate);
                     let (term, applied) = (delegate.term, delegate.applied_index.load(Ordering::Acquire));
@@ -168,8 +169,8 @@ impl LocalReader {
                 }
                 RejectReason::LeaseExpire
             }
-            Verdict::Redirect(reason) => reason,
-            Verdict::Refuse(reason, err) => {
+            LocalReadDecision::Redirect(reason) => reason,
+            LocalReadDecision::Refuse(reason, err) => {
                 tracepoints::stamp!(LOCAL_READ_REJECT, req, region = region, reason = reason as u64);
                 return Err(err);
             }
@@ -178,48 +179,48 @@ impl LocalReader {
         Ok(None)
     }
 
-    /// TiKV: `LocalReaderCore::validate_request` and `inspect`.
-    fn inspect(&self, header: &RaftRequestHeader) -> Verdict {
+    /// Decides whether a request can read locally. TiKV: `LocalReaderCore::validate_request` and `inspect`.
+    fn inspect(&self, header: &RaftRequestHeader) -> LocalReadDecision {
         let Some(delegate) = self.delegates.get(&header.region_id).map(|d| d.value().clone()) else {
-            return Verdict::Redirect(RejectReason::NoRegion);
+            return LocalReadDecision::Redirect(RejectReason::NoRegion);
         };
         if let Err(err) = util::check_store_id(header, self.store_id) {
-            return Verdict::Refuse(RejectReason::StoreIdMismatch, err);
+            return LocalReadDecision::Refuse(RejectReason::StoreIdMismatch, err);
         }
         if let Err(err) = util::check_peer_id(header, delegate.peer_id) {
-            return Verdict::Refuse(RejectReason::PeerIdMismatch, err);
+            return LocalReadDecision::Refuse(RejectReason::PeerIdMismatch, err);
         }
         if util::check_term(header, delegate.term).is_err() {
-            return Verdict::Redirect(RejectReason::TermMismatch);
+            return LocalReadDecision::Redirect(RejectReason::TermMismatch);
         }
-        // A stale epoch here may be news that has not reached the delegate: the FSM knows.
+        // The header's epoch may be newer than the delegate: let the FSM decide.
         if util::check_region_epoch(header, &delegate.region).is_err() {
-            return Verdict::Redirect(RejectReason::Epoch);
+            return LocalReadDecision::Redirect(RejectReason::Epoch);
         }
         if util::check_flashback_header(header, &delegate.region).is_err() {
-            return Verdict::Redirect(RejectReason::Flashback);
+            return LocalReadDecision::Redirect(RejectReason::Flashback);
         }
         if let Err(err) = util::check_stale_read(header, delegate.region.id, delegate.peer_id) {
-            return Verdict::Refuse(RejectReason::SafeTs, err);
+            return LocalReadDecision::Refuse(RejectReason::SafeTs, err);
         }
         if header.read_quorum {
-            return Verdict::Redirect(RejectReason::ReadQuorum);
+            return LocalReadDecision::Redirect(RejectReason::ReadQuorum);
         }
         if delegate.applied_term != delegate.term {
-            return Verdict::Redirect(RejectReason::AppliedTerm);
+            return LocalReadDecision::Redirect(RejectReason::AppliedTerm);
         }
         match delegate.lease_state(EngineClock::now()) {
-            None => Verdict::Redirect(RejectReason::NoLease),
-            Some(LeaseState::Valid) => Verdict::Local(delegate),
-            Some(_) => Verdict::Redirect(RejectReason::LeaseExpire),
+            None => LocalReadDecision::Redirect(RejectReason::NoLease),
+            Some(LeaseState::Valid) => LocalReadDecision::Local(delegate),
+            Some(_) => LocalReadDecision::Redirect(RejectReason::LeaseExpire),
         }
     }
 
-    /// TiKV: `ReadDelegate::maybe_renew_lease_advance`.
+    /// Asks the peer to renew a lease that is about to end. TiKV: `ReadDelegate::maybe_renew_lease_advance`.
     fn maybe_renew_lease_advance(&self, delegate: &ReadDelegate) {
         let Some(lease) = &delegate.leader_lease else { return };
         if lease.need_renew(EngineClock::now(), delegate.renew_lease_advance) {
-            // A lost hint costs one read index later.
+            // Losing this message costs one read index.
             let _ = self.router.send_casual_msg(delegate.region.id, CasualMessage::RenewLease);
         }
     }
@@ -239,7 +240,7 @@ impl LocalReader {
         };
         let cmd = RaftCmdRequest { header: Some(header), requests: vec![snap], ..Default::default() };
         let (callback, answer) = Callback::paired_read();
-        // An error has been given to the callback.
+        // On an error, the router has already called the callback.
         let _ = self.router.send_read(cmd, callback, req);
         async move {
             match answer.await {
@@ -255,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_go_into_a_stamp_and_back() {
+    fn reject_reasons_round_trip_through_stamp_codes() {
         for code in 1..=11 {
             let reason = RejectReason::from_code(code).unwrap();
             assert_eq!(reason as u64, code);

@@ -1,4 +1,5 @@
-//! Generating and applying snapshots, removing data of regions. Mirrors `raftstore::store::worker::region` and `snap_gen`.
+//! Generates and applies snapshots, deletes data of regions. Mirrors `raftstore::store::worker::region` and
+//! `snap_gen`.
 use std::sync::mpsc::SyncSender;
 
 use engine_rocks::{CF_RAFT, RocksSnapshot};
@@ -18,7 +19,7 @@ use crate::{
     },
 };
 
-/// Asked by Raft through its storage.
+/// Snapshot request of Raft, made through the peer's storage.
 pub struct GenSnapTask {
     pub region_id: u64,
     pub notifier: SyncSender<Snapshot>,
@@ -34,19 +35,19 @@ pub enum RegionTask {
         key: SnapKey,
         region: Region,
     },
-    /// Hashes the data of a region, as of entry `index`.
+    /// Hashes the region's data as of entry `index`.
     ComputeHash {
         region: Region,
         index: u64,
         snapshot: RocksSnapshot,
     },
-    /// Removes the data of a region that left the store.
+    /// Deletes the data of a region that left the store.
     Destroy {
         region: Region,
     },
 }
 
-/// Sends generation to its own threads, so that a long one holds no snapshot's applying up.
+/// Schedules region tasks. Generation has its own threads, so that it does not delay applying a snapshot.
 #[derive(Clone)]
 pub struct RegionScheduler {
     generator: Scheduler<RegionTask>,
@@ -62,7 +63,7 @@ impl RegionScheduler {
     }
 }
 
-/// The threads `snap-generator-{n}` and `region-worker-0`.
+/// Handle to the threads `snap-generator-{n}` and `region-worker-0`.
 pub struct RegionWorkers {
     generator: Worker<RegionTask>,
     region: Worker<RegionTask>,
@@ -109,11 +110,11 @@ impl Runner {
             RegionTask::Gen { task, snapshot, last_applied_term } => {
                 let region_id = task.region_id;
                 match self.generate(region_id, &snapshot, last_applied_term) {
-                    // The asker may have gone.
+                    // The receiver may be gone.
                     Ok(snap) => drop(task.notifier.try_send(snap)),
                     Err(err) => log::error!("region {region_id}: cannot generate a snapshot: {err}"),
                 }
-                // Dropped without a snapshot, the notifier says that it failed; Raft asks again.
+                // A notifier dropped without a snapshot reports the failure; Raft asks again.
                 drop(task);
                 let _ = self.router.send_casual_msg(region_id, CasualMessage::SnapshotGenerated);
             }
@@ -140,10 +141,11 @@ impl Runner {
         }
     }
 
-    /// TiKV: `peer_storage::do_snapshot`. Region and apply state are those of the RocksDB snapshot itself.
+    /// Generates a snapshot with the states in the RocksDB snapshot itself.
+    /// TiKV: `peer_storage::do_snapshot`.
     fn generate(&self, region_id: u64, snapshot: &RocksSnapshot, term: u64) -> Result<Snapshot> {
         let missing =
-            |what| Error::other(format!("expected {what} of region {region_id} in CF raft, met none"));
+            |what| Error::other(format!("expected {what} of region {region_id} in CF raft, found none"));
         let apply_state: RaftApplyState = snapshot
             .get_msg_cf(CF_RAFT, &keys::apply_state_key(region_id))?
             .ok_or_else(|| missing("the apply state"))?;
@@ -152,7 +154,7 @@ impl Runner {
             .ok_or_else(|| missing("the region state"))?;
         if state.state() != PeerState::Normal {
             return Err(Error::other(format!(
-                "region {region_id} is {:?}, it gives no snapshots",
+                "expected region {region_id} to be Normal for a snapshot, found {:?}",
                 state.state()
             )));
         }
@@ -169,7 +171,7 @@ impl Runner {
         Ok(snap)
     }
 
-    /// The region is normal only once its data is all there.
+    /// Sets the region to normal only after all data is applied.
     fn apply(&self, key: &SnapKey, region: &Region) -> Result<()> {
         self.manager.apply_snapshot(key, &self.engines.kv, region)?;
         let mut batch = self.engines.kv.write_batch();

@@ -1,4 +1,4 @@
-//! Looks for the keys at which a region is to be split. Mirrors `raftstore::store::worker::split_check` with
+//! Finds split keys of a region. Mirrors `raftstore::store::worker::split_check` with
 //! `coprocessor::split_check::{size, keys}`.
 use std::{
     io,
@@ -17,14 +17,14 @@ use crate::{
     store::{Callback, CasualMessage, Config},
 };
 
-/// What a region may hold, and what each region of a split holds.
+/// Limits of a region's size and keys, and the targets for each region after a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     max_size: u64,
     split_size: u64,
     max_keys: u64,
     split_keys: u64,
-    /// Keys of one split.
+    /// Maximum number of keys of one split.
     batch: usize,
 }
 
@@ -39,24 +39,24 @@ impl Limits {
         }
     }
 
-    /// Whether a region with that much may have to be split.
+    /// Whether a region of this size and number of keys may need a split.
     pub fn exceeded(&self, size: u64, keys: u64) -> bool {
         size >= self.max_size || keys >= self.max_keys
     }
 }
 
-/// A region to look through.
+/// Region to scan.
 pub struct SplitCheckTask {
     pub region: Region,
     pub limits: Limits,
     pub running: Running,
 }
 
-/// Says, while it lives, that a region is looked through.
+/// Guard that marks a region as being scanned.
 pub struct Running(Arc<AtomicBool>);
 
 impl Running {
-    /// None if one is there already.
+    /// Starts a scan; returns `None` if one is running.
     pub fn begin(flag: &Arc<AtomicBool>) -> Option<Self> {
         (!flag.swap(true, Ordering::AcqRel)).then(|| Self(flag.clone()))
     }
@@ -85,20 +85,20 @@ fn check(kv: &RocksEngine, router: &RaftRouter, task: SplitCheckTask) {
         Ok(split_keys) => {
             let (region_epoch, callback) = (region.epoch(), Callback::None);
             let message = CasualMessage::SplitRegion { region_epoch, peer: None, split_keys, callback };
-            // A peer that is gone is not split.
+            // A peer that is gone needs no split.
             let _ = router.send_casual_msg(region.id, message);
         }
-        Err(err) => log::warn!("region {}: no split keys: {err}", region.id),
+        Err(err) => log::warn!("region {}: cannot find split keys: {err}", region.id),
     }
 }
 
-/// Versions of one user key stay in one region: the timestamp behind an encoded key is cut off.
+/// Cuts the timestamp off an encoded key, so that all versions of a user key stay in one region.
 fn user_key(key: &[u8]) -> &[u8] {
     let len = keys::codec::encoded_prefix_len(key).unwrap_or(key.len());
     &key[..len.min(key.len())]
 }
 
-/// Keys, encoded and in order, that split the region into parts of about the limits' sizes; by size first.
+/// Finds encoded keys, in order, that split the region into parts near the target size or key count.
 fn find_keys(kv: &RocksEngine, region: &Region, limits: Limits) -> Result<Vec<Vec<u8>>> {
     let mut size = Checker::new(limits.max_size, limits.split_size, limits.batch);
     let mut count = Checker::new(limits.max_keys, limits.split_keys, limits.batch);
@@ -129,7 +129,8 @@ fn find_keys(kv: &RocksEngine, region: &Region, limits: Limits) -> Result<Vec<Ve
     Ok(if by_size.is_empty() { count.finish(region) } else { by_size })
 }
 
-/// Adds up until a part is full. TiKV: `split_check::size::Checker`, `split_check::keys::Checker`.
+/// Accumulates sizes or keys until a part is full.
+/// TiKV: `split_check::size::Checker`, `split_check::keys::Checker`.
 struct Checker {
     max: u64,
     part: u64,
@@ -143,23 +144,23 @@ impl Checker {
         Self { max, part, batch, current: 0, keys: Vec::new() }
     }
 
-    /// Nothing that comes changes the keys any more.
+    /// Whether further entries cannot change the split keys.
     fn full(&self) -> bool {
         self.keys.len() >= self.batch && self.current.saturating_add(self.part) >= self.max
     }
 
-    /// Whether it is full after this entry.
+    /// Adds an entry; returns whether the checker is full.
     fn add(&mut self, key: &[u8], amount: u64) -> bool {
         self.current = self.current.saturating_add(amount);
         if self.current > self.part && self.keys.len() < self.batch {
             self.keys.push(user_key(key).to_vec());
-            // The entry at which a part ends begins the next.
+            // The entry at which a part ends is the first of the next part.
             self.current = amount;
         }
         self.full()
     }
 
-    /// The last part stays with the one before it as long as both together are not too large.
+    /// Merges the last part into the previous one if both together are within the limit.
     fn finish(mut self, region: &Region) -> Vec<Vec<u8>> {
         if self.current.saturating_add(self.part) < self.max {
             self.keys.pop();
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_split_by_the_number_of_its_versions_and_never_within_a_key() {
+    fn a_split_by_versions_never_divides_a_user_key() {
         let dir = tempfile::tempdir().unwrap();
         let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
         for n in 0..10 {
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_looked_through_once_at_a_time() {
+    fn a_region_has_one_scan_at_a_time() {
         let flag = Arc::new(AtomicBool::new(false));
         let first = Running::begin(&flag).unwrap();
         assert!(Running::begin(&flag).is_none());

@@ -1,6 +1,6 @@
 //! Readers of locks, writes and values.
 mod point_getter;
-#[allow(clippy::module_inception)] // TiKV's name, which its contributors know
+#[allow(clippy::module_inception)] // TiKV's module name
 mod reader;
 mod scanner;
 
@@ -13,22 +13,22 @@ use txn_types::{Key, TimeStamp, Value, Write, WriteRef, WriteType};
 
 use super::{Error, ErrorInner};
 
-/// A value, and when it was committed if the reader was asked for it.
+/// Value, with its commit timestamp if the reader loads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValueEntry {
     pub value: Value,
     pub commit_ts: Option<TimeStamp>,
 }
 
-/// CF write says that CF default has this value, and it has not.
+/// Returns and logs the error that CF default lacks a value named in CF write.
 fn default_not_found_error(key: &Key, start_ts: TimeStamp) -> Error {
     let key = key.clone().append_ts(start_ts).into_encoded();
     log::error!("default value not found: key {}", hex_upper(&key));
     ErrorInner::DefaultNotFound { key }.into()
 }
 
-/// A record that owns its value.
-fn owned(write: &WriteRef<'_>) -> Write {
+/// Copies a record with its value.
+fn copy_write(write: &WriteRef<'_>) -> Write {
     Write {
         write_type: write.write_type,
         start_ts: write.start_ts,
@@ -40,7 +40,7 @@ fn owned(write: &WriteRef<'_>) -> Write {
     }
 }
 
-/// `last_change` of a record must name a PUT or a DELETE.
+/// Checks that the `last_change` of a record names a PUT or a DELETE.
 fn check_last_change(write_type: WriteType, key: &Key, commit_ts: TimeStamp) -> Result<(), Error> {
     match write_type {
         WriteType::Put | WriteType::Delete => Ok(()),

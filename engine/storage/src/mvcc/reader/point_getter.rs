@@ -1,4 +1,4 @@
-//! The point getter: one key at one timestamp, by gets where a scan would have to seek.
+//! The point getter: reads one key at one timestamp, with gets instead of seeks where possible.
 //!
 //! Mirrors `src/storage/mvcc/reader/point_getter.rs`.
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
@@ -9,7 +9,7 @@ use txn_types::{
     Key, LastChange, Lock, LockOrSharedLocks, LockType, TimeStamp, TsSet, Value, Write, WriteRef, WriteType,
 };
 
-use super::{ValueEntry, check_last_change, default_not_found_error, owned};
+use super::{ValueEntry, check_last_change, copy_write, default_not_found_error};
 use crate::{
     mvcc::{Cursor, Error, ErrorInner, Result, SEEK_BOUND, need_check_locks, probe::mvcc_rows},
     statistics::Statistics,
@@ -28,7 +28,7 @@ pub struct PointGetterBuilder<S: Snapshot> {
 }
 
 impl<S: Snapshot> PointGetterBuilder<S> {
-    /// Of `snapshot`, as of `ts`.
+    /// Creates a builder for reads of `snapshot` at `ts`.
     pub fn new(snapshot: S, ts: TimeStamp) -> Self {
         Self {
             snapshot,
@@ -42,42 +42,42 @@ impl<S: Snapshot> PointGetterBuilder<S> {
         }
     }
 
-    /// The request it stamps for.
+    /// Sets the request to stamp for.
     #[must_use]
     pub fn req(mut self, req: Req) -> Self {
         self.req = req;
         self
     }
 
-    /// Whether blocks read go into the block cache; yes by default.
+    /// Sets whether blocks read enter the block cache; yes by default.
     #[must_use]
     pub fn fill_cache(mut self, fill_cache: bool) -> Self {
         self.fill_cache = fill_cache;
         self
     }
 
-    /// Whether it only asks if the key exists; values are then empty.
+    /// Sets whether only the existence of the key matters; values are empty then.
     #[must_use]
     pub fn omit_value(mut self, omit_value: bool) -> Self {
         self.omit_value = omit_value;
         self
     }
 
-    /// SI by default.
+    /// Sets the isolation level; SI by default.
     #[must_use]
     pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
         self.isolation_level = level;
         self
     }
 
-    /// Transactions whose locks are ignored.
+    /// Sets the transactions whose locks are ignored.
     #[must_use]
     pub fn bypass_locks(mut self, locks: TsSet) -> Self {
         self.bypass_locks = locks;
         self
     }
 
-    /// Committed transactions whose locks are read through.
+    /// Sets the committed transactions whose locks are read through.
     #[must_use]
     pub fn access_locks(mut self, locks: TsSet) -> Self {
         self.access_locks = locks;
@@ -93,32 +93,32 @@ impl<S: Snapshot> PointGetterBuilder<S> {
     }
 }
 
-/// Gets single keys as of one timestamp. A cursor on CF write is kept from key to key.
+/// Reads single keys at one timestamp. Reuses its cursor on CF write.
 pub struct PointGetter<S: Snapshot> {
     with: PointGetterBuilder<S>,
     statistics: Statistics,
     write_cursor: Cursor<S::Iter>,
 }
 
-/// The record that decides what the reader gets.
+/// Record that determines the result.
 struct Version {
     write: Write,
     commit_ts: TimeStamp,
 }
 
 impl<S: Snapshot> PointGetter<S> {
-    /// What it did since it was last asked.
+    /// Takes the statistics since the last call.
     pub fn take_statistics(&mut self) -> Statistics {
         std::mem::take(&mut self.statistics)
     }
 
-    /// The value of `user_key`.
+    /// Reads the value of `user_key`.
     pub fn get(&mut self, user_key: &Key) -> Result<Option<Value>> {
         Ok(self.get_entry(user_key, false)?.map(|entry| entry.value))
     }
 
-    /// The value of `user_key`; with its commit timestamp if `load_commit_ts`, which no lock can tell, so
-    /// that access_locks do not count then.
+    /// Reads the value of `user_key`; with its commit timestamp if `load_commit_ts`. A lock has no commit
+    /// timestamp, so access_locks are ignored then.
     pub fn get_entry(&mut self, user_key: &Key, load_commit_ts: bool) -> Result<Option<ValueEntry>> {
         let (req, ts) = (self.with.req, self.with.ts);
         let rows = || Probe::Mvcc(mvcc_rows(&self.with.snapshot, user_key, ts, None));
@@ -146,7 +146,7 @@ impl<S: Snapshot> PointGetter<S> {
         Ok(Some(ValueEntry { value, commit_ts: load_commit_ts.then_some(commit_ts) }))
     }
 
-    /// Stamps the record that decides; zeros where there is none.
+    /// Stamps the record that determines the result; zeros if there is none.
     fn publish_version(&self, user_key: &Key, version: Option<&Version>) {
         let (req, read_ts) = (self.with.req, self.with.ts);
         let put = version.filter(|v| v.write.write_type == WriteType::Put);
@@ -163,9 +163,9 @@ impl<S: Snapshot> PointGetter<S> {
         );
     }
 
-    /// The lock on `user_key` if it is to be read through; None if it is no obstacle.
+    /// Returns the lock on `user_key` if the read goes through it; `None` if no lock blocks the read.
     ///
-    /// A get, not a seek: most keys have no lock, and a seek would walk over the tombstones of old ones.
+    /// Uses a get, not a seek: most keys have no lock, and a seek would step over tombstones of old locks.
     fn load_and_check_lock(&mut self, user_key: &Key, extract_access_lock: bool) -> Result<Option<Lock>> {
         tracepoints::step_thread!(LOCK_CF_GET, self.with.req, ts = self.with.ts.into_inner());
         self.statistics.lock.get += 1;
@@ -183,7 +183,7 @@ impl<S: Snapshot> PointGetter<S> {
         }
     }
 
-    /// The PUT or DELETE that is the latest at the reader's timestamp.
+    /// Returns the PUT or DELETE that is the latest at the reader's timestamp.
     fn load_data(&mut self, user_key: &Key) -> Result<Option<Version>> {
         let ts = self.with.ts;
         tracepoints::step_thread!(WRITE_CF_SEEK, self.with.req, ts = ts.into_inner());
@@ -200,7 +200,7 @@ impl<S: Snapshot> PointGetter<S> {
             }
             match (write.write_type, write.last_change) {
                 (WriteType::Put | WriteType::Delete, _) => {
-                    return Ok(Some(Version { write: owned(&write), commit_ts }));
+                    return Ok(Some(Version { write: copy_write(&write), commit_ts }));
                 }
                 (_, LastChange::NotExist) => return Ok(None),
                 (_, LastChange::Exist { last_change_ts, estimated_versions_to_last_change: versions })
@@ -214,7 +214,7 @@ impl<S: Snapshot> PointGetter<S> {
         Ok(None)
     }
 
-    /// Jumps over LOCK and ROLLBACK records to the change below them.
+    /// Skips LOCK and ROLLBACK records by their `last_change`.
     fn load_last_change(&mut self, user_key: &Key, commit_ts: TimeStamp) -> Result<Option<Version>> {
         self.statistics.write.get += 1;
         let key = user_key.clone().append_ts(commit_ts);
@@ -222,10 +222,10 @@ impl<S: Snapshot> PointGetter<S> {
         let write = WriteRef::parse(&data)?;
         check_last_change(write.write_type, user_key, commit_ts)?;
         let counts = write.check_gc_fence_as_latest_version(self.with.ts);
-        Ok(counts.then(|| Version { write: owned(&write), commit_ts }))
+        Ok(counts.then(|| Version { write: copy_write(&write), commit_ts }))
     }
 
-    /// RCCheckTS: any record newer than the reader's timestamp is a conflict.
+    /// For RCCheckTS: returns a conflict for any record newer than the reader's timestamp.
     fn check_newer_version(&mut self, user_key: &Key) -> Result<()> {
         let newest = user_key.clone().append_ts(TimeStamp::max());
         if !self.write_cursor.seek(&newest, &mut self.statistics.write)? {
@@ -250,7 +250,7 @@ impl<S: Snapshot> PointGetter<S> {
         Ok(value)
     }
 
-    /// A get, not a seek: keys of a batch are rarely neighbours.
+    /// Uses a get, not a seek: keys of a batch are rarely neighbours.
     fn load_data_from_default_cf(&mut self, write_start_ts: TimeStamp, user_key: &Key) -> Result<Value> {
         tracepoints::step_thread!(DEFAULT_CF_GET, self.with.req, start_ts = write_start_ts.into_inner());
         self.statistics.data.get += 1;
@@ -263,7 +263,7 @@ impl<S: Snapshot> PointGetter<S> {
         }
     }
 
-    /// The value that a lock holds, whose transaction is known to be committed below the reader's timestamp.
+    /// Returns the value in a lock whose transaction is known to be committed below the reader's timestamp.
     fn load_data_from_lock(&mut self, user_key: &Key, lock: Lock) -> Result<Option<Value>> {
         match lock.lock_type {
             LockType::Put => {
@@ -272,9 +272,9 @@ impl<S: Snapshot> PointGetter<S> {
                 Ok(Some(self.value_of(user_key, write)?))
             }
             LockType::Delete => Ok(None),
-            // These conflict with no read, so that they are never read through.
+            // These types conflict with no read, so no read goes through them.
             LockType::Lock | LockType::Pessimistic | LockType::Shared => Err(ErrorInner::Other(format!(
-                "a PUT or DELETE lock expected on key {user_key}, {:?} met",
+                "expected a PUT or DELETE lock on key {user_key}, found {:?}",
                 lock.lock_type
             ))
             .into()),
@@ -282,7 +282,7 @@ impl<S: Snapshot> PointGetter<S> {
     }
 }
 
-/// The conflict of a RCCheckTS reader at `ts` with a version committed at `commit_ts`.
+/// Creates the conflict of an RCCheckTS read at `ts` with a version committed at `commit_ts`.
 pub(super) fn rc_check_ts_conflict(ts: TimeStamp, commit_ts: TimeStamp, user_key: &Key) -> Result<Error> {
     Ok(ErrorInner::WriteConflict {
         start_ts: ts,

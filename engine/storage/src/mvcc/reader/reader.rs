@@ -1,36 +1,36 @@
-//! The reader that commands use: locks, writes by timestamp, what became of a transaction.
+//! The reader for commands: locks, write records by timestamp, the outcome of a transaction.
 //!
 //! Mirrors `src/storage/mvcc/reader/reader.rs`.
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use tikv_kv::{IterOptions, Snapshot};
 use txn_types::{Key, LastChange, LockOrSharedLocks, TimeStamp, Value, Write, WriteRef, WriteType};
 
-use super::{check_last_change, default_not_found_error, owned};
+use super::{check_last_change, copy_write, default_not_found_error};
 use crate::{
     mvcc::{Cursor, Result, SEEK_BOUND, ScanMode},
     statistics::Statistics,
 };
 
-/// A record at exactly the start_ts of a transaction that wants to leave a rollback there.
+/// Record at exactly the start_ts of a transaction that needs a rollback record there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OverlappedWrite {
     pub write: Write,
-    /// commit_ts of the next newer PUT or DELETE; zero where there is none.
+    /// commit_ts of the next newer PUT or DELETE; zero if there is none.
     pub gc_fence: TimeStamp,
 }
 
-/// What became of a transaction on a key.
+/// Outcome of a transaction on a key.
 #[derive(Debug)]
 pub enum TxnCommitRecord {
-    /// No record of it.
+    /// No record of the transaction.
     None { overlapped_write: Option<OverlappedWrite> },
-    /// Its own record: committed, or rolled back.
+    /// The transaction's own record: committed or rolled back.
     SingleRecord { commit_ts: TimeStamp, write: Write },
-    /// Rolled back, noted in the record of a transaction that was committed at its start_ts.
+    /// Rolled back, as marked in the record of another transaction committed at this start_ts.
     OverlappedRollback { commit_ts: TimeStamp },
 }
 
-/// Reads one snapshot, for one transaction.
+/// Reads a snapshot for one transaction.
 ///
 /// TiKV: `SnapshotReader`.
 pub struct SnapshotReader<S: Snapshot> {
@@ -58,12 +58,12 @@ impl<S: Snapshot> SnapshotReader<S> {
         self.reader.seek_write(key, ts)
     }
 
-    /// The PUT that this transaction sees at `ts`, unless GC has taken it.
+    /// Returns the PUT visible at `ts`, unless GC has removed it.
     pub fn get_write(&mut self, key: &Key, ts: TimeStamp) -> Result<Option<Write>> {
         Ok(self.get_write_with_commit_ts(key, ts)?.map(|(write, _)| write))
     }
 
-    /// As [`SnapshotReader::get_write`], with the commit timestamp.
+    /// Like [`SnapshotReader::get_write`], with the commit timestamp.
     pub fn get_write_with_commit_ts(
         &mut self,
         key: &Key,
@@ -72,7 +72,7 @@ impl<S: Snapshot> SnapshotReader<S> {
         self.reader.get_write_with_commit_ts(key, ts, Some(self.start_ts))
     }
 
-    /// The value that this transaction sees at `ts`.
+    /// Returns the value visible at `ts`.
     pub fn get(&mut self, key: &Key, ts: TimeStamp) -> Result<Option<Value>> {
         match self.get_write(key, ts)? {
             Some(write) => Ok(Some(self.load_data(key, write)?)),
@@ -86,7 +86,7 @@ impl<S: Snapshot> SnapshotReader<S> {
     }
 }
 
-/// Reads one snapshot.
+/// Reads a snapshot.
 ///
 /// TiKV: `MvccReader`.
 pub struct MvccReader<S: Snapshot> {
@@ -94,9 +94,9 @@ pub struct MvccReader<S: Snapshot> {
     pub statistics: Statistics,
     lock_cursor: Option<Cursor<S::Iter>>,
     write_cursor: Option<Cursor<S::Iter>>,
-    /// None: single keys, each by a prefix seek.
+    /// `None`: single keys, each by a prefix seek.
     scan_mode: Option<ScanMode>,
-    /// The key that the write cursor is bound to by its prefix.
+    /// Key to which the prefix limits the write cursor.
     current_key: Option<Key>,
     fill_cache: bool,
 }
@@ -118,7 +118,7 @@ impl<S: Snapshot> MvccReader<S> {
         &self.snapshot
     }
 
-    /// The value of `write`, which must be a PUT: its own short value, or the one in CF default.
+    /// Returns the value of `write`, which must be a PUT: its short value, or the one in CF default.
     pub fn load_data(&mut self, key: &Key, write: Write) -> Result<Value> {
         debug_assert_eq!(write.write_type, WriteType::Put);
         if let Some(value) = write.short_value {
@@ -134,7 +134,7 @@ impl<S: Snapshot> MvccReader<S> {
         }
     }
 
-    /// The lock on `key`.
+    /// Returns the lock on `key`.
     pub fn load_lock(&mut self, key: &Key) -> Result<Option<LockOrSharedLocks>> {
         self.statistics.lock.get += 1;
         let Some(data) = self.snapshot.get_cf(CF_LOCK, key)? else { return Ok(None) };
@@ -142,7 +142,7 @@ impl<S: Snapshot> MvccReader<S> {
         Ok(Some(txn_types::parse_lock(&data)?))
     }
 
-    /// The newest record of `key` that was committed at or before `ts`, whatever its type.
+    /// Returns the newest record of `key`, of any type, that was committed at or before `ts`.
     pub fn seek_write(&mut self, key: &Key, ts: TimeStamp) -> Result<Option<(TimeStamp, Write)>> {
         if self.scan_mode.is_none() && self.current_key.as_ref() != Some(key) {
             self.current_key = Some(key.clone());
@@ -159,11 +159,11 @@ impl<S: Snapshot> MvccReader<S> {
         if user_key != key.as_encoded().as_slice() {
             return Ok(None);
         }
-        Ok(Some((commit_ts, owned(&WriteRef::parse(cursor.value())?))))
+        Ok(Some((commit_ts, copy_write(&WriteRef::parse(cursor.value())?))))
     }
 
-    /// The PUT of `key` that is the latest at `ts`, with its commit timestamp. With `gc_fence_limit` a record
-    /// that GC has taken at that timestamp does not count.
+    /// Returns the PUT of `key` that is the latest at `ts`, with its commit timestamp. With `gc_fence_limit`,
+    /// ignores a record that GC has removed at that timestamp.
     pub fn get_write_with_commit_ts(
         &mut self,
         key: &Key,
@@ -200,18 +200,18 @@ impl<S: Snapshot> MvccReader<S> {
         }
     }
 
-    /// The record of `key` at exactly `commit_ts`, which must be a PUT or a DELETE.
+    /// Returns the record of `key` at exactly `commit_ts`, which must be a PUT or a DELETE.
     fn load_write(&mut self, key: &Key, commit_ts: TimeStamp) -> Result<Option<Write>> {
         self.statistics.write.get += 1;
         let Some(data) = self.snapshot.get_cf(CF_WRITE, &key.clone().append_ts(commit_ts))? else {
             return Ok(None);
         };
-        let write = owned(&WriteRef::parse(&data)?);
+        let write = copy_write(&WriteRef::parse(&data)?);
         check_last_change(write.write_type, key, commit_ts)?;
         Ok(Some(write))
     }
 
-    /// What became of the transaction that started at `start_ts` on `key`.
+    /// Returns the outcome, on `key`, of the transaction that started at `start_ts`.
     pub fn get_txn_commit_record(&mut self, key: &Key, start_ts: TimeStamp) -> Result<TxnCommitRecord> {
         let mut seek_ts = TimeStamp::max();
         let mut gc_fence = TimeStamp::zero();
@@ -237,8 +237,8 @@ impl<S: Snapshot> MvccReader<S> {
         Ok(TxnCommitRecord::None { overlapped_write: None })
     }
 
-    /// Keys from `start` (included) to `end` (excluded) with a PUT or DELETE that was committed after `version`, and when the
-    /// newest was; at most `limit`. TiKV: `scan_latest_user_keys`.
+    /// Returns keys from `start` (included) to `end` (excluded) with a PUT or DELETE committed after
+    /// `version`, each with the newest commit timestamp; at most `limit`. TiKV: `scan_latest_user_keys`.
     pub fn scan_changed_keys(
         &mut self,
         start: &Key,
@@ -265,19 +265,19 @@ impl<S: Snapshot> MvccReader<S> {
                 continue;
             }
             let user_key = Key::from_encoded_slice(user_key);
-            // Behind all versions of the key; one of timestamp zero does not exist.
-            let behind = user_key.clone().append_ts(TimeStamp::zero());
+            // Seek after all versions of the key; a version at timestamp zero does not exist.
+            let after_versions = user_key.clone().append_ts(TimeStamp::zero());
             if commit_ts > version {
                 stats.processed_keys += 1;
                 changed.push((user_key, commit_ts));
             }
-            found = cursor.near_seek(&behind, stats)?;
+            found = cursor.near_seek(&after_versions, stats)?;
         }
         Ok(changed)
     }
 
-    /// Locks from `start` (included) to `end` (excluded) that `filter` wants, at most `limit` (0: no bound);
-    /// and whether more may follow.
+    /// Returns locks from `start` (included) to `end` (excluded) that pass `filter`, at most `limit` (0:
+    /// unlimited), and whether there may be more.
     pub fn scan_locks(
         &mut self,
         start: Option<&Key>,

@@ -1,4 +1,4 @@
-//! Takes one pessimistic lock.
+//! Acquires one pessimistic lock.
 //!
 //! Mirrors `src/storage/txn/actions/acquire_pessimistic_lock.rs`.
 use kvproto::kvrpcpb::write_conflict::Reason;
@@ -13,7 +13,7 @@ use crate::{
     types::PessimisticLockKeyResult,
 };
 
-/// What all keys of a lock request share.
+/// Properties common to all keys of a lock request.
 #[derive(Clone, Debug)]
 pub struct PessimisticLockProperties<'a> {
     /// Raw.
@@ -26,7 +26,7 @@ pub struct PessimisticLockProperties<'a> {
     pub lock_only_if_exists: bool,
 }
 
-/// Locks `key`, or fails; asking twice is fine.
+/// Locks `key`; succeeds if the transaction already has the lock.
 ///
 /// # Errors
 /// `KeyIsLocked`, `WriteConflict` (retry with a newer for_update_ts), `PessimisticLockRolledBack`,
@@ -42,7 +42,7 @@ pub fn acquire_pessimistic_lock<S: Snapshot>(
     if props.lock_only_if_exists && !props.need_value {
         return Err(ErrorInner::LockIfExistsFailed { start_ts, key: key.into_raw()? }.into());
     }
-    // What the client learns of the value is a read at for_update_ts.
+    // Returning the value is a read at for_update_ts.
     if should_not_exist || props.need_value || props.need_check_existence {
         txn.concurrency_manager.update_max_ts(props.for_update_ts, "acquire_pessimistic_lock")?;
     }
@@ -71,7 +71,7 @@ pub fn acquire_pessimistic_lock<S: Snapshot>(
     Ok(key_result(props, value))
 }
 
-/// No version may be newer than for_update_ts, and this transaction may not be rolled back here.
+/// Checks that no version is newer than for_update_ts, and that this transaction is not rolled back here.
 fn check_newest_write<S: Snapshot>(
     reader: &mut SnapshotReader<S>,
     key: &Key,
@@ -104,7 +104,7 @@ fn check_newest_write<S: Snapshot>(
     Ok(())
 }
 
-/// The value at `ts`; without `need_value` an empty one says that there is one.
+/// Returns the value at `ts`; without `need_value`, an empty value if one exists.
 fn load_value<S: Snapshot>(
     reader: &mut SnapshotReader<S>,
     key: &Key,
@@ -114,7 +114,7 @@ fn load_value<S: Snapshot>(
     if need_value { reader.get(key, ts) } else { Ok(reader.get_write(key, ts)?.map(|_| Value::new())) }
 }
 
-/// The key is locked: by us, with a pessimistic lock, or it is an error.
+/// Handles an existing lock: the transaction's own pessimistic lock, or an error.
 fn handle_existing_lock<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,

@@ -1,4 +1,4 @@
-//! An INSERT needs that there is no value.
+//! Checks that the key of an INSERT has no value.
 use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp, Write, WriteType};
 
@@ -14,7 +14,7 @@ pub fn check_data_constraint<S: Snapshot>(
     write_commit_ts: TimeStamp,
     key: &Key,
 ) -> Result<()> {
-    // A writer reads the latest, so that any fence of a version that is there means GC took it.
+    // A writer reads the latest version, so any fence means that GC removed the version.
     let taken_by_gc = write.gc_fence.is_some_and(|fence| !fence.is_zero());
     if !should_not_exist || write.write_type == WriteType::Delete || taken_by_gc {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What became of a transaction, and the rollback of what will never be committed.
+//! Determines the status of a transaction, and rolls back transactions that will not be committed.
 //!
 //! Mirrors `src/storage/txn/actions/check_txn_status.rs`.
 use tikv_kv::Snapshot;
@@ -9,12 +9,12 @@ use crate::{
     types::TxnStatus,
 };
 
-/// The question, as CheckTxnStatus asks it.
+/// Parameters of a CheckTxnStatus request.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusQuery {
-    /// Decides whether the lock has outlived its TTL.
+    /// Timestamp for the check whether the lock's TTL has expired.
     pub current_ts: TimeStamp,
-    /// start_ts of the transaction that met the lock; zero for none.
+    /// start_ts of the transaction that found the lock; zero for none.
     pub caller_start_ts: TimeStamp,
     /// Treat an async-commit lock as a plain one.
     pub force_sync_commit: bool,
@@ -23,12 +23,12 @@ pub struct StatusQuery {
     pub rollback_if_not_exist: bool,
 }
 
-/// Whether a lock's TTL is over.
+/// Whether a lock's TTL has expired.
 fn is_expired(lock: &Lock, current_ts: TimeStamp) -> bool {
     lock.ts.physical().saturating_add(lock.ttl) < current_ts.physical()
 }
 
-/// The primary is locked by the transaction: looks at its TTL, pushes its min_commit_ts above the caller.
+/// Handles a locked primary: checks its TTL, and pushes its min_commit_ts above the caller.
 pub fn check_txn_status_lock_exists<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -40,7 +40,7 @@ pub fn check_txn_status_lock_exists<S: Snapshot>(
         return check_mismatching_primary(txn, reader, primary_key, lock, query);
     }
     if lock.use_async_commit && !query.force_sync_commit {
-        // Only all of its locks together tell whether it is committed.
+        // Only the locks of all keys together determine whether the transaction is committed.
         return Ok((TxnStatus::Uncommitted { lock, min_commit_ts_pushed: false }, None));
     }
     if lock.is_pessimistic_lock() {
@@ -63,7 +63,7 @@ pub fn check_txn_status_lock_exists<S: Snapshot>(
     Ok((TxnStatus::Uncommitted { lock, min_commit_ts_pushed: pushed }, None))
 }
 
-/// The key is not the primary that the lock names.
+/// Handles a key that is not the primary named in its lock.
 fn check_mismatching_primary<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -75,13 +75,13 @@ fn check_mismatching_primary<S: Snapshot>(
         let info = lock.into_lock_info(primary_key.into_raw()?);
         return Err(ErrorInner::PrimaryMismatch(Box::new(info)).into());
     }
-    // A pessimistic lock of a retried statement, whose primary has moved since: the lock is stale.
+    // A pessimistic lock of a retried statement, whose primary has changed since: the lock is stale.
     let action = MissingLockAction::rollback(query.rollback_if_not_exist);
     let status = check_txn_status_missing_lock(txn, reader, primary_key.clone(), None, action, false)?;
     Ok((status, Some(txn.unlock_key(primary_key, true, TimeStamp::zero()))))
 }
 
-/// Some where the pessimistic lock is gone now.
+/// Returns `Some` if the pessimistic lock was removed.
 fn check_pessimistic_primary<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -92,7 +92,7 @@ fn check_pessimistic_primary<S: Snapshot>(
     if lock.is_pessimistic_lock_with_conflict()
         && let Some(status) = check_determined_txn_status(reader, &primary_key)?
     {
-        // Taken again by a late retry, after the transaction had ended.
+        // A late retry acquired the lock again after the transaction had ended.
         return Ok(Some((status, txn.unlock_key(primary_key, true, TimeStamp::zero()))));
     }
     if !is_expired(lock, query.current_ts) {
@@ -106,7 +106,7 @@ fn check_pessimistic_primary<S: Snapshot>(
     Ok(Some((TxnStatus::TtlExpire, released)))
 }
 
-/// The status that a record settles; None without one.
+/// Returns the status according to the transaction's record; `None` without a record.
 fn check_determined_txn_status<S: Snapshot>(
     reader: &mut SnapshotReader<S>,
     key: &Key,
@@ -121,8 +121,8 @@ fn check_determined_txn_status<S: Snapshot>(
     })
 }
 
-/// The transaction does not lock the key: its record tells, or `action` is taken. `mismatch_lock` is the
-/// lock that another transaction has there.
+/// Handles a key that the transaction has not locked: returns the status from its record, or takes `action`.
+/// `mismatch_lock` is the lock of another transaction on the key.
 pub fn check_txn_status_missing_lock<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -185,7 +185,7 @@ pub fn rollback_lock<S: Snapshot>(
     if lock.short_value.is_none() && lock.lock_type == LockType::Put {
         txn.delete_value(key.clone(), lock.ts);
     }
-    // The primary's rollback is what others learn the transaction's end from: it must not be overwritten.
+    // Other clients learn of the rollback from the primary's record: protect it from being overwritten.
     let protected = key.is_encoded_from(&lock.primary) || lock.generation > 0;
     if let Some(write) = make_rollback(reader.start_ts, protected, overlapped_write) {
         txn.put_write(key.clone(), reader.start_ts, &write);
@@ -196,7 +196,7 @@ pub fn rollback_lock<S: Snapshot>(
     Ok(txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero()))
 }
 
-/// Removes the rollback record right below: one that nobody protects tells nothing that the newer does not.
+/// Removes the previous rollback record if it is unprotected: the newer record replaces it.
 pub fn collapse_prev_rollback<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -211,8 +211,8 @@ pub fn collapse_prev_rollback<S: Snapshot>(
     Ok(())
 }
 
-/// The record that a rollback leaves. Where a commit stands at the same timestamp it is kept, and marked if
-/// the rollback is protected; an unprotected one then leaves nothing.
+/// Creates the record of a rollback. A commit at the same timestamp is kept, and marked if the rollback is
+/// protected; an unprotected rollback needs no record then.
 pub fn make_rollback(
     start_ts: TimeStamp,
     protected: bool,
@@ -227,7 +227,7 @@ pub fn make_rollback(
     }
 }
 
-/// What to do where neither lock nor record is found.
+/// Action if neither a lock nor a record is found.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub enum MissingLockAction {
     Rollback,
@@ -236,12 +236,12 @@ pub enum MissingLockAction {
 }
 
 impl MissingLockAction {
-    /// For a rollback.
+    /// Returns the action for a rollback.
     pub fn rollback_protect(protect_rollback: bool) -> Self {
         if protect_rollback { Self::ProtectedRollback } else { Self::Rollback }
     }
 
-    /// For a status check.
+    /// Returns the action for a status check.
     pub fn rollback(rollback_if_not_exist: bool) -> Self {
         if rollback_if_not_exist { Self::ProtectedRollback } else { Self::ReturnError }
     }

@@ -1,4 +1,4 @@
-//! Rolls back one key of a transaction, whether it is locked or not.
+//! Rolls back one key of a transaction, locked or not.
 use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp};
 
@@ -11,12 +11,12 @@ use crate::{
     types::TxnStatus,
 };
 
-/// Rolls back `key`. With a `current_ts` only if the lock's TTL is over by then; zero: in any case.
+/// Rolls back `key`. A nonzero `current_ts` limits this to locks with an expired TTL.
 ///
 /// TiKV: `actions/cleanup.rs`.
 ///
 /// # Errors
-/// `KeyIsLocked` where the TTL is not over, `Committed` where the transaction is committed.
+/// `KeyIsLocked` if the TTL has not expired, `Committed` if the transaction is committed.
 pub fn cleanup<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,

@@ -5,13 +5,13 @@ use txn_types::{Key, TimeStamp, Write, WriteType};
 use super::common::{LockState, load_lock_state};
 use crate::mvcc::{ErrorInner, MvccTxn, ReleasedLock, Result, SnapshotReader, TxnCommitRecord};
 
-/// Commits `key` at `commit_ts`. None where it is committed already.
+/// Commits `key` at `commit_ts`. Returns `None` if it is already committed.
 ///
 /// TiKV: `actions/commit.rs`.
 ///
 /// # Errors
-/// `TxnLockNotFound` where the transaction was rolled back or never prewrote the key, `CommitTsExpired`
-/// where a reader has pushed its min_commit_ts above `commit_ts`.
+/// `TxnLockNotFound` if the transaction was rolled back or never prewrote the key, `CommitTsExpired` if a
+/// reader has pushed its min_commit_ts above `commit_ts`.
 pub fn commit<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -28,7 +28,7 @@ pub fn commit<S: Snapshot>(
     }
     let is_pessimistic_txn = lock.is_pessimistic_txn();
     let Some(write_type) = WriteType::from_lock_type(lock.lock_type) else {
-        // Never prewritten: the client gave the key up, and lost the rollback of its pessimistic lock.
+        // Never prewritten: the client gave up the key, and the rollback of its lock got lost.
         log::warn!("rolling back a pessimistic lock at its commit: key {key}, start_ts {start_ts}");
         return Ok(Some(txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero())));
     };
@@ -42,7 +42,7 @@ pub fn commit<S: Snapshot>(
     Ok(Some(txn.unlock_key(key, is_pessimistic_txn, commit_ts)))
 }
 
-/// Fine if the transaction is committed: the client asks twice.
+/// Succeeds if the transaction is already committed: the client repeats its request.
 fn handle_lock_not_found<S: Snapshot>(
     reader: &mut SnapshotReader<S>,
     key: Key,

@@ -1,22 +1,22 @@
-//! What several actions need.
+//! Helpers of several actions.
 use tikv_kv::Snapshot;
 use txn_types::{Key, LastChange, Lock, LockOrSharedLocks, TimeStamp, Write, WriteType};
 
 use crate::mvcc::{ErrorInner, MvccReader, MvccTxn, Result, SnapshotReader};
 
-/// A key's lock as the transaction that asks sees it.
+/// Lock of a key, seen from the current transaction.
 pub enum LockState {
     None,
-    /// The transaction's own.
+    /// The transaction's own lock.
     Own(Lock),
-    /// Another transaction's.
+    /// Lock of another transaction.
     Other(Lock),
-    /// Shared among other transactions.
+    /// Lock shared by other transactions.
     Shared(txn_types::SharedLocks),
 }
 
 impl LockState {
-    /// The lock of another transaction, if there is exactly one.
+    /// Returns the lock of another transaction, if there is exactly one.
     pub fn other(self) -> Option<Lock> {
         match self {
             LockState::Other(lock) => Some(lock),
@@ -25,7 +25,7 @@ impl LockState {
     }
 }
 
-/// The lock of `key`: as this command has left it, else as the snapshot has it.
+/// Returns the lock of `key`, including changes of the current command.
 pub fn load_lock_state<S: Snapshot>(
     txn: &MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -46,15 +46,16 @@ pub fn load_lock_state<S: Snapshot>(
     }
 }
 
-/// This engine reads past shared locks and tells clients of them, but takes and resolves none.
+/// Error for a shared lock: this engine reads past shared locks and returns them to clients, but does not
+/// resolve them.
 pub fn shared_lock_error(key: &Key) -> crate::mvcc::Error {
     ErrorInner::Other(format!(
-        "key {key}: an exclusive lock expected, a shared lock met; resolve it with TiKV"
+        "key {key}: expected an exclusive lock, found a shared lock; resolve it with TiKV"
     ))
     .into()
 }
 
-/// Where the last PUT or DELETE is, for a record that will stand right above `write`.
+/// Returns the position of the last PUT or DELETE, for a record right above `write`.
 pub fn next_last_change_info<S: Snapshot>(
     key: &Key,
     write: &Write,
@@ -70,7 +71,7 @@ pub fn next_last_change_info<S: Snapshot>(
             Ok(LastChange::make_exist(last_change_ts, versions + 1))
         }
         LastChange::Unknown => {
-            // Another reader, so that the steps it takes can be counted.
+            // A separate reader, to count only the steps of this search.
             let mut counting = MvccReader::new(reader.reader.snapshot().clone(), None, true);
             let found = counting.get_write_with_commit_ts(key, commit_ts, Some(reader.start_ts));
             let steps = counting.statistics.write.next as u64;

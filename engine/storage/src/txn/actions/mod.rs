@@ -1,4 +1,4 @@
-//! What commands do to one key.
+//! Actions of commands on one key.
 pub mod acquire_pessimistic_lock;
 pub mod check_data_constraint;
 pub mod check_txn_status;

@@ -1,4 +1,4 @@
-//! Prewrites one mutation: checks locks, newer versions and constraints, and leaves a lock.
+//! Prewrites one mutation: checks locks, newer versions and constraints, then writes a lock.
 //!
 //! Mirrors `src/storage/txn/actions/prewrite.rs`.
 use kvproto::kvrpcpb::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::mvcc::{Error, ErrorInner, MvccTxn, PessimisticLockNotFoundReason, Result, SnapshotReader};
 
-/// What all mutations of a prewrite share.
+/// Properties common to all mutations of a prewrite.
 #[derive(Clone, Debug)]
 pub struct TransactionProperties<'a> {
     pub start_ts: TimeStamp,
@@ -37,7 +37,7 @@ impl TransactionProperties<'_> {
         matches!(self.kind, TransactionKind::Pessimistic(_))
     }
 
-    /// Zero for an optimistic transaction.
+    /// Returns the for_update_ts; zero for an optimistic transaction.
     fn for_update_ts(&self) -> TimeStamp {
         match self.kind {
             TransactionKind::Optimistic(_) => TimeStamp::zero(),
@@ -46,7 +46,7 @@ impl TransactionProperties<'_> {
     }
 }
 
-/// How the transaction means to commit; with the greatest commit_ts it allows (zero: any).
+/// Commit protocol of the transaction, with the maximum commit_ts (zero: any).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitKind {
     TwoPc,
@@ -56,14 +56,14 @@ pub enum CommitKind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionKind {
-    /// Whether the check for newer versions can be skipped.
+    /// Optimistic: whether the check for newer versions can be skipped.
     Optimistic(bool),
-    /// for_update_ts.
+    /// Pessimistic, with the for_update_ts.
     Pessimistic(TimeStamp),
 }
 
-/// Prewrites one mutation. Gives the min_commit_ts of its lock if that counts, else zero. `secondary_keys`
-/// makes it an async-commit lock; they are empty on all keys but the primary.
+/// Prewrites one mutation. Returns the min_commit_ts of its lock if one is required, otherwise zero.
+/// `secondary_keys` makes it an async-commit lock; they are empty on all keys except the primary.
 ///
 /// # Errors
 /// `KeyIsLocked`, `WriteConflict`, `AlreadyExist`, `PessimisticLockNotFound`, `AssertionFailed`.
@@ -77,7 +77,7 @@ pub fn prewrite<S: Snapshot>(
     expected_for_update_ts: Option<TimeStamp>,
 ) -> Result<TimeStamp> {
     let mut mutation = PrewriteMutation::new(mutation, secondary_keys, pessimistic_action, txn_props)?;
-    // A check that there is no value is a read at start_ts.
+    // A check for an absent value is a read at start_ts.
     if mutation.should_not_exist {
         txn.concurrency_manager.update_max_ts(txn_props.start_ts, "prewrite")?;
     }
@@ -95,7 +95,7 @@ pub fn prewrite<S: Snapshot>(
         }
         None => LockStatus::None,
     };
-    // The client asks twice.
+    // The client repeats its request.
     if let LockStatus::Locked(min_commit_ts) = lock_status {
         return Ok(min_commit_ts);
     }
@@ -117,9 +117,9 @@ pub fn prewrite<S: Snapshot>(
 
 #[derive(Clone, Copy)]
 enum LockStatus {
-    /// Prewritten already, with this min_commit_ts.
+    /// The key is already prewritten, with this min_commit_ts.
     Locked(TimeStamp),
-    /// Its pessimistic lock is there, with this for_update_ts.
+    /// The key has the transaction's pessimistic lock, with this for_update_ts.
     Pessimistic(TimeStamp),
     None,
 }
@@ -170,14 +170,14 @@ impl<'a> PrewriteMutation<'a> {
         })
     }
 
-    /// The key is locked: by us, or it is an error.
+    /// Handles an existing lock: the transaction's own, or an error.
     fn check_lock(&mut self, lock: Lock, expected_for_update_ts: Option<TimeStamp>) -> Result<LockStatus> {
         if lock.ts != self.props.start_ts {
             if self.pessimistic_action == PessimisticAction::DoPessimisticCheck {
                 return Err(self.pessimistic_lock_not_found(PessimisticLockNotFoundReason::LockTsMismatch)?);
             }
             let mut info = lock.into_lock_info(self.key.to_raw()?);
-            // A pessimistic transaction meets this only where a key needs no lock; TiKV lets it not wait.
+            // A pessimistic transaction gets here only for a key without lock; as in TiKV, it must not wait.
             if self.props.is_pessimistic() {
                 info.lock_ttl = 0;
             }
@@ -196,7 +196,7 @@ impl<'a> PrewriteMutation<'a> {
             let reason = PessimisticLockNotFoundReason::LockForUpdateTsMismatch;
             return Err(self.pessimistic_lock_not_found(reason)?);
         }
-        // Heartbeats and readers may have moved these on.
+        // Heartbeats and readers may have raised these.
         self.lock_ttl = self.lock_ttl.max(lock.ttl);
         self.min_commit_ts = self.min_commit_ts.max(lock.min_commit_ts);
         Ok(LockStatus::Pessimistic(lock.for_update_ts))
@@ -207,7 +207,7 @@ impl<'a> PrewriteMutation<'a> {
         Ok(ErrorInner::PessimisticLockNotFound { start_ts, key, reason }.into())
     }
 
-    /// The pessimistic lock was lost (pipelined locking may do so). Harmless if nobody wrote since start_ts.
+    /// Handles a lost pessimistic lock (by pipelined locking): harmless without writes since start_ts.
     fn amend_pessimistic_lock<S: Snapshot>(&mut self, reader: &mut SnapshotReader<S>) -> Result<()> {
         let newest = reader.seek_write(&self.key, TimeStamp::max())?;
         self.last_change = match &newest {
@@ -221,7 +221,7 @@ impl<'a> PrewriteMutation<'a> {
         self.check_assertion(reader, Some(newest.map(|(ts, write)| (write, ts))))
     }
 
-    /// The newest record, after all checks that concern it.
+    /// Checks the newest record and returns it.
     fn check_for_newer_version<S: Snapshot>(
         &mut self,
         reader: &mut SnapshotReader<S>,
@@ -277,7 +277,7 @@ impl<'a> PrewriteMutation<'a> {
         .into())
     }
 
-    /// Leaves the lock, and a long value in CF default.
+    /// Writes the lock, and a long value to CF default.
     fn write_lock(self, lock_status: LockStatus, txn: &mut MvccTxn) -> Result<TimeStamp> {
         let from_request = self.props.for_update_ts();
         let (for_update_ts, had_pessimistic_lock) = match lock_status {
@@ -318,7 +318,7 @@ impl<'a> PrewriteMutation<'a> {
         }
         let result = async_commit_timestamps(&self.key, &mut lock, for_update_ts, max_commit_ts, txn);
         if let Err(ErrorInner::CommitTsTooLarge { .. }) = &result {
-            // The caller falls back to two phases: this lock is a plain one then.
+            // The caller falls back to two phases: write a plain lock.
             (lock.use_one_pc, lock.use_async_commit) = (false, false);
             lock.secondaries = Vec::new();
         }
@@ -330,7 +330,7 @@ impl<'a> PrewriteMutation<'a> {
         Ok(result?)
     }
 
-    /// `newest`: the newest record if it was looked up.
+    /// Checks the mutation's assertion. `newest`: the newest record, if already read.
     fn check_assertion<S: Snapshot>(
         &mut self,
         reader: &mut SnapshotReader<S>,
@@ -341,7 +341,7 @@ impl<'a> PrewriteMutation<'a> {
         if self.assertion == Assertion::None || level == AssertionLevel::Off || skip {
             return Ok(());
         }
-        // GC took a version whose fence is set: a writer sees the latest.
+        // A writer reads the latest version, so any fence means that GC removed the version.
         let taken = |(w, _): &(Write, TimeStamp)| w.gc_fence.is_some_and(|fence| !fence.is_zero());
         let is_data = |w: &Write| matches!(w.write_type, WriteType::Put | WriteType::Delete);
         let version = match newest {
@@ -360,7 +360,7 @@ impl<'a> PrewriteMutation<'a> {
         if held {
             return Ok(());
         }
-        // A conflict tells the client more than a failed assertion.
+        // A conflict is more useful to the client than a failed assertion.
         if self.skip_constraint_check() {
             self.check_for_newer_version(reader)?;
         }
@@ -376,13 +376,13 @@ impl<'a> PrewriteMutation<'a> {
         .into())
     }
 
-    /// Whether no newer version can be there, or none matters.
+    /// Whether a newer version is impossible or irrelevant.
     fn skip_constraint_check(&self) -> bool {
         match self.props.kind {
             TransactionKind::Optimistic(skip) => skip,
             TransactionKind::Pessimistic(_) => match self.pessimistic_action {
                 PessimisticAction::DoPessimisticCheck => true,
-                // A retry may come after the transaction was committed.
+                // A retry may arrive after the transaction was committed.
                 PessimisticAction::SkipPessimisticCheck => !self.props.is_retry_request,
                 PessimisticAction::DoConstraintCheck => false,
             },
@@ -390,8 +390,8 @@ impl<'a> PrewriteMutation<'a> {
     }
 }
 
-/// Sets the lock's min_commit_ts above all reads so far, and puts the lock into the memory table, so that
-/// reads to come either raise max_ts before or meet the lock.
+/// Sets the lock's min_commit_ts above all earlier reads, and adds the lock to the memory table, so that a
+/// later read either raises max_ts first or finds the lock.
 fn async_commit_timestamps(
     key: &Key,
     lock: &mut Lock,

@@ -11,13 +11,14 @@ use crate::{
     types::{PessimisticLockKeyResult, PessimisticLockResults, ProcessResult},
 };
 
-/// TiKV: `commands/acquire_pessimistic_lock.rs`. Nobody waits here for a lock of another transaction: whatever the
-/// request's `wait_timeout`, it is answered with `KeyIsLocked` at once, as TiKV does for one below zero. Clients resolve
-/// the lock, or wait and try again. `is_first_lock` is for TiKV's waiting queue; `force` is deprecated and ignored there, too.
+/// TiKV: `commands/acquire_pessimistic_lock.rs`. Does not wait for locks of other transactions: for any
+/// `wait_timeout` it answers `KeyIsLocked` at once, as TiKV does for a negative one. Clients resolve the
+/// lock, or wait and retry. Ignores `is_first_lock`, which is for TiKV's waiting queue, and `force`, which is
+/// deprecated in TiKV, too.
 #[derive(Clone, Debug)]
 pub struct AcquirePessimisticLock {
     pub ctx: Context,
-    /// And whether the key must not exist.
+    /// Each key, and whether it must not exist.
     pub keys: Vec<(Key, bool)>,
     /// Raw.
     pub primary: Vec<u8>,
@@ -28,27 +29,28 @@ pub struct AcquirePessimisticLock {
     pub return_values: bool,
     pub check_existence: bool,
     pub lock_only_if_exists: bool,
-    /// The mode of fair locking: one key, whose lock is answered by key. A newer version is a conflict as in the normal
-    /// mode; TiKV would lock the key all the same.
+    /// Fair locking: one key, with a result per key. A newer version is a conflict as in the normal mode;
+    /// TiKV would lock the key despite it.
     pub by_key: bool,
 }
 
 impl TryFrom<kvrpcpb::PessimisticLockRequest> for AcquirePessimisticLock {
     type Error = Error;
 
-    /// Fails where a mutation asks for anything but a pessimistic lock.
+    /// Fails if a mutation is not a pessimistic lock.
     fn try_from(req: kvrpcpb::PessimisticLockRequest) -> Result<Self> {
         let key = |m: &kvrpcpb::Mutation| match m.op() {
             Op::PessimisticLock => Ok((Key::from_raw(&m.key), m.assertion() == Assertion::NotExist)),
             other => {
-                let what =
-                    format!("a pessimistic lock request wants PessimisticLock mutations, has {other:?}");
+                let what = format!(
+                    "expected PessimisticLock mutations in a pessimistic lock request, found {other:?}"
+                );
                 Err(Error::from(ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what))))
             }
         };
         let by_key = req.wake_up_mode() == PessimisticLockWakeUpMode::WakeUpModeForceLock;
         if by_key && req.mutations.len() > 1 {
-            // TiKV's words.
+            // TiKV's error text.
             let what = "multiple keys in a single request with allowed_lock_with_conflict set is not allowed";
             return Err(ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what.into())).into());
         }
@@ -102,7 +104,7 @@ impl WriteCommand for AcquirePessimisticLock {
         let by_key = self.by_key;
         let results = context.read(self.start_ts, snapshot, &self.ctx, |reader| {
             let lock = |(key, absent)| match acquire_pessimistic_lock(&mut txn, reader, key, absent, &props) {
-                // Errors of a key; those of the region are the request's.
+                // Errors of the key; the errors of the region belong to the request.
                 Err(e) if by_key && is_of_the_key(&e.0) => Ok(PessimisticLockKeyResult::Failed(e.into())),
                 locked => Ok(locked?),
             };

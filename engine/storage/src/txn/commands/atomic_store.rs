@@ -1,4 +1,4 @@
-//! Puts and deletes of raw keys that a compare-and-swap may change at the same time: under the keys' latches.
+//! Puts and deletes of raw keys under latches, which serialize them with compare-and-swaps.
 use kvproto::kvrpcpb::Context;
 use tikv_kv::{Modify, Snapshot};
 use txn_types::{Key, TimeStamp};

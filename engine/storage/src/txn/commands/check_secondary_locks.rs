@@ -70,7 +70,7 @@ impl WriteCommand for CheckSecondaryLocks {
     }
 }
 
-/// One key. Where the transaction has no lock and no record, it gets a protected rollback.
+/// Checks one key. If the transaction has no lock and no record there, writes a protected rollback.
 fn check_one<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -78,7 +78,7 @@ fn check_one<S: Snapshot>(
 ) -> Result<SecondaryLockStatus> {
     let mismatch_lock = match load_lock_state(txn, reader, key)? {
         LockState::Own(lock) if !lock.is_pessimistic_lock() => return Ok(SecondaryLockStatus::Locked(lock)),
-        // Only locked, never prewritten: the transaction cannot be committed any more.
+        // Only locked, never prewritten: the transaction can no longer be committed.
         LockState::Own(_) => {
             txn.unlock_key(key.clone(), true, TimeStamp::zero());
             None

@@ -1,4 +1,4 @@
-//! CheckTxnStatus: asks a primary key what became of its transaction.
+//! CheckTxnStatus: determines the status of a transaction from its primary key.
 use kvproto::kvrpcpb::{self, Context};
 use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp};

@@ -1,4 +1,4 @@
-//! Cleanup: rolls back one key if its lock has outlived its TTL.
+//! Cleanup: rolls back one key if its lock's TTL has expired.
 use kvproto::kvrpcpb::{self, Context};
 use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp};
@@ -12,7 +12,7 @@ pub struct Cleanup {
     pub ctx: Context,
     pub key: Key,
     pub start_ts: TimeStamp,
-    /// Zero: whatever the TTL.
+    /// Zero: regardless of the TTL.
     pub current_ts: TimeStamp,
 }
 
@@ -31,12 +31,12 @@ command_ext!(Cleanup, "cleanup", ts: start_ts, keys: key);
 
 impl WriteCommand for Cleanup {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
-        // A commit to come may not overwrite the protected rollback: it must be above.
+        // A later commit record must not overwrite the protected rollback record, so it must be above.
         let origin = self.ctx.request_origin();
         context.concurrency_manager.update_max_ts_of(self.start_ts, "cleanup", origin)?;
         let mut txn = context.txn(self.start_ts);
         context.read(self.start_ts, snapshot, &self.ctx, |reader| {
-            // Another transaction rolls this one back: its late prewrite must find the record.
+            // Another transaction rolls this one back: a late prewrite must find the record.
             Ok(cleanup(&mut txn, reader, self.key, self.current_ts, true)?)
         })?;
         Ok(WriteResult::new(txn, ProcessResult::Res))

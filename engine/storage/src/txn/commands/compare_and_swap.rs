@@ -1,4 +1,4 @@
-//! Compare-and-swap of one raw key, under its latch.
+//! Compare-and-swap of one raw key under its latch.
 use kvproto::kvrpcpb::Context;
 use tikv_kv::{CfName, Modify, Snapshot};
 use txn_types::{Key, TimeStamp, Value};
@@ -6,16 +6,16 @@ use txn_types::{Key, TimeStamp, Value};
 use super::{CommandExt, WriteCommand, WriteContext, WriteResult};
 use crate::{errors::Result, types::ProcessResult};
 
-/// Writes `value`, or deletes the key, if the key holds `previous_value`. Answers what it held, whether it is written or not.
+/// Writes `value`, or deletes the key, if the key has `previous_value`. Always returns the old value.
 ///
 /// TiKV: `commands/compare_and_swap.rs`.
 #[derive(Clone, Debug)]
 pub struct RawCompareAndSwap {
     pub ctx: Context,
     pub cf: CfName,
-    /// As the client wrote it.
+    /// Raw key from the request, unencoded.
     pub key: Key,
-    /// None: the key is absent.
+    /// `None`: the key must be absent.
     pub previous_value: Option<Value>,
     pub value: Value,
     pub delete: bool,

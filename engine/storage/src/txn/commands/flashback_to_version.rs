@@ -1,7 +1,8 @@
-//! FlashbackToVersion: writes again, on top of all later versions of a region, what was there at a version.
+//! FlashbackToVersion: restores a region's data at a version by new writes above all later versions.
 //!
 //! Mirrors `commands/flashback_to_version.rs`, `flashback_to_version_read_phase.rs` and
-//! `actions/flashback_to_version.rs`. A read phase looks for the next keys, a write phase changes them, until none is left.
+//! `actions/flashback_to_version.rs`. A read phase finds the next keys, a write phase changes them, until
+//! none is left.
 use kvproto::kvrpcpb::Context;
 use tikv_kv::Snapshot;
 use txn_types::{Key, Lock, LockOrSharedLocks, LockType, TimeStamp, Write, WriteType};
@@ -14,45 +15,45 @@ use crate::{
     types::ProcessResult,
 };
 
-/// Keys of one write phase.
-const BATCH: usize = 256;
+/// Maximum number of keys in one write phase.
+const MAX_BATCH_KEYS: usize = 256;
 
-/// From when to when, and where.
+/// Timestamps and range of a flashback.
 #[derive(Clone, Debug)]
 pub struct Flashback {
     pub ctx: Context,
-    /// What was committed after it is undone.
+    /// Later commits are undone.
     pub version: TimeStamp,
     pub start_ts: TimeStamp,
-    /// Zero while it is prepared.
+    /// Zero in the prepare phase.
     pub commit_ts: TimeStamp,
     pub start_key: Key,
-    /// None: to the region's end.
+    /// `None`: the region's end.
     pub end_key: Option<Key>,
 }
 
-/// Keys that a phase changes.
+/// Keys changed by one write phase.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Locks of transactions that will not be committed.
+    /// Roll back locks of transactions that will not be committed.
     Rollback(Vec<(Key, LockOrSharedLocks)>),
-    /// The first key is locked, so that nothing is resolved beyond `start_ts` meanwhile.
+    /// Lock the first key, so that concurrent readers resolve nothing beyond `start_ts`.
     Lock(Key),
-    /// Keys but the first one.
+    /// Overwrite keys other than the first one.
     Overwrite(Vec<Key>),
-    /// The first one, which ends it.
+    /// Commit the first key, which ends the flashback.
     Commit(Key),
 }
 
-/// Looks for what is to be done next; needs no latches.
+/// Finds the next step; needs no latches.
 #[derive(Clone, Debug)]
 pub struct FlashbackToVersionReadPhase {
     pub flashback: Flashback,
-    /// Where to go on.
+    /// Key to continue from.
     next: Key,
 }
 
-/// Does it.
+/// Executes the step.
 #[derive(Clone, Debug)]
 pub struct FlashbackToVersion {
     flashback: Flashback,
@@ -125,7 +126,7 @@ impl FlashbackToVersionReadPhase {
                 LockOrSharedLocks::Lock(lock) => lock.ts != *start_ts,
                 LockOrSharedLocks::Shared(_) => true,
             };
-            let (locks, _) = reader.scan_locks(Some(&self.next), end, foreign, BATCH)?;
+            let (locks, _) = reader.scan_locks(Some(&self.next), end, foreign, MAX_BATCH_KEYS)?;
             if !locks.is_empty() {
                 return Ok(Some(Step::Rollback(locks)));
             }
@@ -143,12 +144,12 @@ impl FlashbackToVersionReadPhase {
         }
         let mut next = self.next.clone();
         loop {
-            let changed = reader.scan_changed_keys(&next, end, *version, BATCH)?;
+            let changed = reader.scan_changed_keys(&next, end, *version, MAX_BATCH_KEYS)?;
             let Some((last, _)) = changed.last() else { return Ok(Some(Step::Commit(first))) };
             next = last.clone().append_ts(TimeStamp::zero());
             let left = changed.into_iter().filter(|(key, newest)| *key != first && newest < commit_ts);
             let keys: Vec<Key> = left.map(|(key, _)| key).collect();
-            // Where there are none, an attempt before this one has done them.
+            // An earlier attempt has already changed all of these keys.
             if !keys.is_empty() {
                 return Ok(Some(Step::Overwrite(keys)));
             }
@@ -156,7 +157,7 @@ impl FlashbackToVersionReadPhase {
     }
 }
 
-/// Whether the flashback ended before, and this is a repetition.
+/// Whether the flashback has already ended and this is a repetition.
 fn is_done<S: Snapshot>(reader: &mut MvccReader<S>, first: &Key, flashback: &Flashback) -> Result<bool> {
     let Flashback { start_ts, commit_ts, .. } = flashback;
     match reader.load_lock(first)? {
@@ -193,7 +194,7 @@ impl WriteCommand for FlashbackToVersion {
     }
 }
 
-/// Rolls back locks, as many as one write takes; tells the last key that was looked at.
+/// Rolls back locks until the write is full; returns the last processed key.
 fn roll_back<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -207,7 +208,7 @@ fn roll_back<S: Snapshot>(
                 (txn.start_ts, reader.start_ts) = (lock.ts, lock.ts);
                 rollback_lock(txn, reader, key, &lock, lock.is_pessimistic_txn(), true)?;
             }
-            // They guard no value: their transactions only said that the row stays.
+            // Shared locks guard no value: their transactions only required the row to exist.
             LockOrSharedLocks::Shared(_) => drop(txn.unlock_key(key, true, TimeStamp::zero())),
         }
         if txn.write_size() >= MAX_TXN_WRITE_SIZE {
@@ -217,8 +218,8 @@ fn roll_back<S: Snapshot>(
     Ok(last)
 }
 
-/// What was at the version: its value goes to CF default again if it was there. Type and short value.
-fn restored<S: Snapshot>(
+/// Returns type and short value of the key at the version; writes a long value to CF default again.
+fn restore_version<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
     key: &Key,
@@ -243,7 +244,7 @@ fn overwrite<S: Snapshot>(
 ) -> Result<Key> {
     let mut last = flashback.start_key.clone();
     for key in keys {
-        let (kind, short_value) = restored(txn, reader, &key, flashback)?;
+        let (kind, short_value) = restore_version(txn, reader, &key, flashback)?;
         last = key.clone();
         txn.put_write(key, flashback.commit_ts, &Write::new(kind, flashback.start_ts, short_value));
         if txn.write_size() >= MAX_TXN_WRITE_SIZE {
@@ -259,11 +260,11 @@ fn lock_first<S: Snapshot>(
     key: Key,
     flashback: &Flashback,
 ) -> Result<()> {
-    // A repetition: only its own lock can be there.
+    // A lock here is the flashback's own: this is a repetition.
     if reader.load_lock(&key)?.is_some() {
         return Ok(());
     }
-    let (kind, short_value) = restored(txn, reader, &key, flashback)?;
+    let (kind, short_value) = restore_version(txn, reader, &key, flashback)?;
     let kind = if kind == WriteType::Put { LockType::Put } else { LockType::Delete };
     let primary = key.as_encoded().clone();
     let (zero, start_ts) = (TimeStamp::zero(), flashback.start_ts);

@@ -1,4 +1,4 @@
-//! Commands: what the scheduler runs, each from a request on the wire to what must be written.
+//! Commands of the scheduler: each turns a request into modifications.
 //!
 //! Mirrors `src/storage/txn/commands`.
 mod acquire_pessimistic_lock;
@@ -47,34 +47,34 @@ use crate::{
     types::ProcessResult,
 };
 
-/// What the scheduler must know of every command.
+/// Properties of a command for the scheduler.
 pub trait CommandExt {
     fn ctx(&self) -> &Context;
     /// Lower-case name, as in TiKV's metrics.
     fn tag(&self) -> &'static str;
-    /// start_ts of the transaction; zero where the command is about several.
+    /// start_ts of the transaction; zero if the command covers several transactions.
     fn ts(&self) -> TimeStamp;
-    /// Keys whose latches it needs.
+    /// Keys to latch.
     fn latch_keys(&self) -> Vec<&Key>;
-    /// Bytes of its request, for flow control.
+    /// Bytes of the request, for flow control.
     fn write_bytes(&self) -> usize {
         self.latch_keys().iter().map(|k| k.len()).sum()
     }
-    /// Whether it is turned away when the scheduler is too busy: commands that end transactions are not.
+    /// Whether a busy scheduler rejects the command; commands that end transactions are never rejected.
     fn need_flow_control(&self) -> bool {
         true
     }
-    /// Whether it may read and write a region that is flashed back.
+    /// Whether the command may read and write a region in flashback.
     fn allowed_in_flashback(&self) -> bool {
         false
     }
-    /// Whether its keys have versions, which a raw key has not.
+    /// Whether the keys have versions; raw keys have none.
     fn has_versions(&self) -> bool {
         true
     }
 }
 
-/// What a command is given to run.
+/// Context in which a command runs.
 pub struct WriteContext<'a> {
     pub concurrency_manager: ConcurrencyManager,
     pub statistics: &'a mut Statistics,
@@ -83,12 +83,12 @@ pub struct WriteContext<'a> {
 }
 
 impl WriteContext<'_> {
-    /// An empty set of modifications for the transaction.
+    /// Creates an empty set of modifications for the transaction.
     fn txn(&self, start_ts: TimeStamp) -> MvccTxn {
         MvccTxn::new(start_ts, self.concurrency_manager.clone())
     }
 
-    /// Runs `f` with a reader, and takes its statistics whatever comes out.
+    /// Runs `f` with a reader, and takes its statistics even after an error.
     fn read<S: Snapshot, T>(
         &mut self,
         start_ts: TimeStamp,
@@ -103,11 +103,11 @@ impl WriteContext<'_> {
     }
 }
 
-/// What a command wants written, and what it answers once that is done.
+/// Modifications of a command, and its response after they are written.
 pub struct WriteResult {
     pub modifies: Vec<Modify>,
     pub pr: ProcessResult,
-    /// Memory locks that go when the write is applied.
+    /// Memory locks to drop once the write is applied.
     pub lock_guards: Vec<KeyHandleGuard>,
 }
 
@@ -118,12 +118,12 @@ impl WriteResult {
     }
 }
 
-/// A command that may write.
+/// Command that may write.
 pub trait WriteCommand: CommandExt {
     fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult>;
 }
 
-/// A command that the scheduler runs for type `T` of answer.
+/// Command whose response has type `T`.
 pub struct TypedCommand<T> {
     pub cmd: Command,
     answer: PhantomData<fn() -> T>,
@@ -148,7 +148,7 @@ macro_rules! commands {
                 match self { $(Command::$name(cmd) => cmd,)+ }
             }
 
-            /// Works out what must be written.
+            /// Computes the modifications.
             pub fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult> {
                 match self { $(Command::$name(cmd) => cmd.process_write(snapshot, context),)+ }
             }
@@ -209,12 +209,12 @@ impl CommandExt for Command {
     }
 }
 
-/// Encodes raw keys of a request.
+/// Encodes the raw keys of a request.
 fn encode_keys(keys: Vec<Vec<u8>>) -> Vec<Key> {
     keys.iter().map(|k| Key::from_raw(k)).collect()
 }
 
-/// Writes `CommandExt` for a command whose fields have the usual names.
+/// Implements `CommandExt` for a command whose fields have the usual names.
 macro_rules! command_ext {
     ($name:ty, $tag:literal, ts: $ts:ident, keys: $keys:ident $(, $extra:item)*) => {
         impl $crate::txn::commands::CommandExt for $name {
@@ -236,7 +236,7 @@ macro_rules! command_ext {
 }
 use command_ext;
 
-/// One key or many.
+/// One key or several.
 trait LatchKeys {
     fn latch_keys(&self) -> Vec<&Key>;
 }

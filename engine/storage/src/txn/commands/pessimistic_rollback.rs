@@ -1,4 +1,4 @@
-//! PessimisticRollback: gives pessimistic locks back; the transaction goes on.
+//! PessimisticRollback: releases pessimistic locks; the transaction continues.
 //!
 //! Mirrors `commands/pessimistic_rollback.rs` and `pessimistic_rollback_read_phase.rs`.
 use kvproto::kvrpcpb::{self, Context};
@@ -15,7 +15,7 @@ use crate::{
     types::ProcessResult,
 };
 
-/// The command that a request asks for: without keys all of the transaction's locks in the region go.
+/// Creates the request's command: without keys it releases all locks of the transaction in the region.
 pub fn typed_pessimistic_rollback(req: kvrpcpb::PessimisticRollbackRequest) -> TypedCommand<Vec<Result<()>>> {
     let ctx = req.context.unwrap_or_default();
     let (start_ts, for_update_ts) = (req.start_version.into(), req.for_update_ts.into());
@@ -25,8 +25,8 @@ pub fn typed_pessimistic_rollback(req: kvrpcpb::PessimisticRollbackRequest) -> T
     PessimisticRollback { ctx, keys: encode_keys(req.keys), start_ts, for_update_ts, scan_key: None }.into()
 }
 
-/// Whether the lock goes. One with a later for_update_ts was taken by a later statement, and stays.
-fn goes(lock: &LockOrSharedLocks, start_ts: TimeStamp, for_update_ts: TimeStamp) -> bool {
+/// Whether to release the lock. A later statement took a lock with a later for_update_ts, which stays.
+fn must_release(lock: &LockOrSharedLocks, start_ts: TimeStamp, for_update_ts: TimeStamp) -> bool {
     match lock {
         LockOrSharedLocks::Lock(lock) => {
             lock.is_pessimistic_lock() && lock.ts == start_ts && lock.for_update_ts <= for_update_ts
@@ -35,14 +35,14 @@ fn goes(lock: &LockOrSharedLocks, start_ts: TimeStamp, for_update_ts: TimeStamp)
     }
 }
 
-/// Gives the locks of these keys back.
+/// Releases the locks of these keys.
 #[derive(Clone, Debug)]
 pub struct PessimisticRollback {
     pub ctx: Context,
     pub keys: Vec<Key>,
     pub start_ts: TimeStamp,
     pub for_update_ts: TimeStamp,
-    /// Where to go on looking for more; None: these are all.
+    /// Key to continue the search from; `None`: no more locks.
     pub scan_key: Option<Key>,
 }
 
@@ -59,7 +59,7 @@ impl WriteCommand for PessimisticRollback {
         let mut txn = context.txn(start_ts);
         context.read(start_ts, snapshot, &self.ctx, |reader| {
             for key in self.keys {
-                if reader.load_lock(&key)?.is_some_and(|lock| goes(&lock, start_ts, for_update_ts)) {
+                if reader.load_lock(&key)?.is_some_and(|lock| must_release(&lock, start_ts, for_update_ts)) {
                     txn.unlock_key(key, true, TimeStamp::zero());
                 }
             }
@@ -76,13 +76,13 @@ impl WriteCommand for PessimisticRollback {
     }
 }
 
-/// Looks for the transaction's pessimistic locks; needs no latches.
+/// Finds the transaction's pessimistic locks; needs no latches.
 #[derive(Clone, Debug)]
 pub struct PessimisticRollbackReadPhase {
     pub ctx: Context,
     pub start_ts: TimeStamp,
     pub for_update_ts: TimeStamp,
-    /// Where to go on.
+    /// Key to continue from.
     pub scan_key: Option<Key>,
 }
 
@@ -110,7 +110,7 @@ impl WriteCommand for PessimisticRollbackReadPhase {
         let txn = context.txn(start_ts);
         let fill_cache = !self.ctx.not_fill_cache;
         let mut reader = MvccReader::new(snapshot, Some(ScanMode::Forward), fill_cache);
-        let wanted = |lock: &LockOrSharedLocks| goes(lock, start_ts, for_update_ts);
+        let wanted = |lock: &LockOrSharedLocks| must_release(lock, start_ts, for_update_ts);
         let found = reader.scan_locks(self.scan_key.as_ref(), None, wanted, RESOLVE_LOCK_BATCH_SIZE);
         context.statistics.add(&reader.statistics);
         let (locks, has_remain) = found?;

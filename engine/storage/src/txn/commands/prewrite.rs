@@ -1,4 +1,4 @@
-//! Prewrite: the first phase. Optimistic, or of keys that are pessimistically locked before.
+//! Prewrite: the first phase, optimistic or of keys with pessimistic locks.
 //!
 //! Mirrors `src/storage/txn/commands/prewrite.rs`.
 use kvproto::kvrpcpb::{self, AssertionLevel, Context, prewrite_request::PessimisticAction};
@@ -13,7 +13,7 @@ use crate::{
     types::{PrewriteResult, ProcessResult},
 };
 
-/// What both kinds of prewrite have.
+/// Fields common to both kinds of prewrite.
 #[derive(Clone, Debug)]
 pub struct PrewriteParams {
     pub ctx: Context,
@@ -24,7 +24,7 @@ pub struct PrewriteParams {
     pub txn_size: u64,
     pub min_commit_ts: TimeStamp,
     pub max_commit_ts: TimeStamp,
-    /// Raw; Some: the client asks for an async commit.
+    /// Raw; `Some`: the client requests an async commit.
     pub secondary_keys: Option<Vec<Vec<u8>>>,
     pub try_one_pc: bool,
     pub assertion_level: AssertionLevel,
@@ -38,7 +38,7 @@ pub struct Prewrite {
     pub skip_constraint_check: bool,
 }
 
-/// A mutation of a pessimistic transaction.
+/// Mutation of a pessimistic transaction.
 #[derive(Clone, Debug)]
 pub struct PessimisticMutation {
     pub mutation: Mutation,
@@ -54,10 +54,10 @@ pub struct PrewritePessimistic {
     pub for_update_ts: TimeStamp,
 }
 
-/// The prewrite that a request asks for.
+/// Creates the prewrite command of a request.
 ///
 /// # Errors
-/// `InvalidRequest` where a mutation is none, or the lists do not match.
+/// `InvalidRequest` for an invalid mutation, or if the lengths of the lists differ.
 pub fn typed_prewrite(req: kvrpcpb::PrewriteRequest) -> Result<TypedCommand<PrewriteResult>> {
     let params = PrewriteParams {
         primary: req.primary_lock,
@@ -93,7 +93,10 @@ pub fn typed_prewrite(req: kvrpcpb::PrewriteRequest) -> Result<TypedCommand<Prew
     let count = mutations.len();
     for constraint in req.for_update_ts_constraints {
         let Some(mutation) = mutations.get_mut(constraint.index as usize) else {
-            let what = format!("for_update_ts_constraints names mutation {} of {count}", constraint.index);
+            let what = format!(
+                "expected an index below {count} in for_update_ts_constraints, found {}",
+                constraint.index
+            );
             return Err(ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what)).into());
         };
         mutation.expected_for_update_ts = Some(constraint.expected_for_update_ts.into());
@@ -171,10 +174,10 @@ struct Prewriter {
     params: PrewriteParams,
 }
 
-/// How far a prewrite of several keys has come.
+/// Progress of a prewrite of several keys.
 struct Progress {
     locks: Vec<Result<()>>,
-    /// Zero once the transaction has fallen back to two phases.
+    /// Zero after the fallback to two phases.
     final_min_commit_ts: TimeStamp,
     assertion_failure: Option<mvcc::Error>,
 }
@@ -198,8 +201,9 @@ impl Prewriter {
         Ok(self.write_result(txn, done))
     }
 
-    /// A min_commit_ts is promised only above all reads, also those of earlier leaders, and from timestamps that PD can
-    /// have allocated. TiKV: `check_max_ts_synced`.
+    /// Checks that min_commit_ts will be above all reads, also those at earlier leaders, and that its inputs
+    /// can come from PD.
+    /// TiKV: `check_max_ts_synced`.
     fn check_timestamps<S: Snapshot>(&self, snapshot: &S, context: &WriteContext<'_>) -> Result<()> {
         let start_ts = self.params.start_ts;
         if !snapshot.is_max_ts_synced() {
@@ -230,7 +234,7 @@ impl Prewriter {
                 Ok(ts) if !(self.needs_min_commit_ts() && ts.is_zero()) => {
                     progress.final_min_commit_ts = progress.final_min_commit_ts.max(ts);
                 }
-                // Prewritten before, as one of two phases.
+                // Prewritten earlier, in two-phase mode.
                 Ok(_) => self.fall_back_to_2pc(txn, &mut progress),
                 Err(mvcc::ErrorInner::CommitTsTooLarge { .. }) => {
                     if let Some(commit_ts) = committed_before(txn, reader, &key)? {
@@ -250,7 +254,7 @@ impl Prewriter {
                         None => Err(mvcc::Error::from(e).into()),
                     };
                 }
-                // Told only if nothing else is wrong: a conflict is the likelier cause.
+                // Return it only if nothing else fails: a conflict is the likelier cause.
                 Err(e @ mvcc::ErrorInner::AssertionFailed { .. }) => {
                     progress.assertion_failure.get_or_insert(e.into());
                 }
@@ -318,7 +322,7 @@ impl Prewriter {
         let min_commit_ts = if is_async { done.final_min_commit_ts } else { TimeStamp::zero() };
         let mut result = PrewriteResult { locks: done.locks, min_commit_ts, ..Default::default() };
         if !result.locks.is_empty() {
-            // One key is locked: nothing is written, the client comes again.
+            // Some keys are locked: write nothing, the client retries.
             txn.clear();
         } else if self.params.try_one_pc {
             result.one_pc_commit_ts = done.final_min_commit_ts;
@@ -328,7 +332,7 @@ impl Prewriter {
     }
 }
 
-/// A conflict with what may be our own commit: the request came late, or twice.
+/// Whether the error may be caused by our own commit, since the request is late or repeated.
 fn may_be_committed(e: &mvcc::ErrorInner) -> bool {
     match e {
         mvcc::ErrorInner::WriteConflict { start_ts, conflict_commit_ts, .. } => conflict_commit_ts > start_ts,
@@ -337,7 +341,7 @@ fn may_be_committed(e: &mvcc::ErrorInner) -> bool {
     }
 }
 
-/// commit_ts if the transaction is committed on `key`; then nothing is left to write.
+/// Returns the commit_ts if the transaction is already committed on `key`; nothing is left to write then.
 ///
 /// TiKV: `check_committed_record_on_err`.
 fn committed_before<S: Snapshot>(
@@ -358,7 +362,7 @@ fn already_committed(commit_ts: TimeStamp) -> Progress {
     Progress { locks: Vec::new(), final_min_commit_ts: commit_ts, assertion_failure: None }
 }
 
-/// Turns the collected locks into commit records.
+/// Converts the collected locks to commit records.
 fn one_pc_commit(txn: &mut MvccTxn, commit_ts: TimeStamp) {
     for (key, lock, delete_pessimistic_lock) in std::mem::take(&mut txn.locks_for_1pc) {
         if let Some(write_type) = WriteType::from_lock_type(lock.lock_type) {

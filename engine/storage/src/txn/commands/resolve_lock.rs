@@ -1,4 +1,4 @@
-//! ResolveLock: commits or rolls back the locks of transactions whose end is known.
+//! ResolveLock: commits or rolls back the locks of transactions with a known outcome.
 //!
 //! Mirrors `commands/resolve_lock.rs`, `resolve_lock_readphase.rs` and `resolve_lock_lite.rs`.
 use std::{collections::HashMap, sync::Arc};
@@ -17,13 +17,13 @@ use crate::{
     types::ProcessResult,
 };
 
-/// Locks that are looked for at a time.
+/// Maximum number of locks found in one read phase.
 pub const RESOLVE_LOCK_BATCH_SIZE: usize = 256;
 
-/// start_ts to commit_ts; zero: rolled back.
+/// Maps start_ts to commit_ts; zero: rolled back.
 pub type TxnStatusMap = Arc<HashMap<TimeStamp, TimeStamp>>;
 
-/// The command that a request asks for: known keys are resolved at once, others are looked for.
+/// Creates the request's command: resolves the given keys at once, or else searches for locks.
 pub fn typed_resolve_lock(req: kvrpcpb::ResolveLockRequest) -> TypedCommand<()> {
     let ctx = req.context.unwrap_or_default();
     let (start_ts, commit_ts) = (req.start_version.into(), req.commit_version.into());
@@ -39,7 +39,7 @@ pub fn typed_resolve_lock(req: kvrpcpb::ResolveLockRequest) -> TypedCommand<()> 
     ResolveLockReadPhase { ctx, txn_status: Arc::new(txn_status), scan_key: None }.into()
 }
 
-/// Ends the lock of one transaction on one key.
+/// Commits or rolls back the lock of one transaction on one key.
 fn resolve_one<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -58,7 +58,7 @@ fn resolve_one<S: Snapshot>(
     Ok(())
 }
 
-/// Resolves named keys of one transaction.
+/// Resolves given keys of one transaction.
 #[derive(Clone, Debug)]
 pub struct ResolveLockLite {
     pub ctx: Context,
@@ -87,12 +87,12 @@ impl WriteCommand for ResolveLockLite {
     }
 }
 
-/// Looks for locks of the transactions; needs no latches.
+/// Finds locks of the transactions; needs no latches.
 #[derive(Clone, Debug)]
 pub struct ResolveLockReadPhase {
     pub ctx: Context,
     pub txn_status: TxnStatusMap,
-    /// Where to go on.
+    /// Key to continue from.
     pub scan_key: Option<Key>,
 }
 
@@ -149,12 +149,12 @@ impl WriteCommand for ResolveLockReadPhase {
     }
 }
 
-/// Resolves locks that were found, then looks for more.
+/// Resolves the locks found, then continues the search.
 #[derive(Clone, Debug)]
 pub struct ResolveLock {
     pub ctx: Context,
     pub txn_status: TxnStatusMap,
-    /// Where to go on looking; None: all are found.
+    /// Key to continue from; `None`: no more locks.
     pub scan_key: Option<Key>,
     pub key_locks: Vec<(Key, Lock)>,
 }
@@ -185,7 +185,7 @@ impl WriteCommand for ResolveLock {
             for (key, lock) in self.key_locks {
                 let Some(commit_ts) = txn_status.get(&lock.ts).copied() else { continue };
                 match resolve_one(&mut txn, reader, key.clone(), lock.ts, commit_ts) {
-                    // The pessimistic lock has gone since it was found.
+                    // The pessimistic lock was removed since it was found.
                     Err(e) if lock.is_pessimistic_lock() && is_lock_not_found(&e) => {}
                     other => other?,
                 }

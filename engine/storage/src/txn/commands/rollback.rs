@@ -31,7 +31,7 @@ impl WriteCommand for Rollback {
         let mut txn = context.txn(self.start_ts);
         context.read(self.start_ts, snapshot, &self.ctx, |reader| {
             for key in self.keys {
-                // Its own client gives the transaction up: nobody will commit it, so nothing needs protection.
+                // The client itself rolls back and will not commit, so the rollback needs no protection.
                 cleanup(&mut txn, reader, key, TimeStamp::zero(), false)?;
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! TxnHeartBeat: makes the primary's lock live longer.
+//! TxnHeartBeat: extends the TTL of the primary's lock.
 use kvproto::kvrpcpb::{self, Context};
 use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp};
@@ -19,7 +19,7 @@ pub struct TxnHeartBeat {
     pub start_ts: TimeStamp,
     /// Milliseconds.
     pub advise_ttl: u64,
-    /// Of pipelined transactions; zero for others.
+    /// For pipelined transactions; zero for others.
     pub min_commit_ts: TimeStamp,
 }
 

@@ -1,4 +1,4 @@
-//! Admin commands that are not changes of membership. Mirrors `ApplyDelegate::exec_admin_cmd`.
+//! Admin commands except membership changes. Mirrors `ApplyDelegate::exec_admin_cmd`.
 use kvproto::{
     metapb::Region,
     raft_cmdpb::{
@@ -50,9 +50,9 @@ impl ApplyDelegate {
         Ok(admin_response(AdminResponse { cmd_type, ..response }))
     }
 
-    /// The data as it is behind this entry, on every peer, is hashed by a worker.
+    /// Schedules the hash of the data as of this entry; every peer does so at the same entry.
     fn exec_compute_hash(&mut self, ctx: &mut ApplyContext, entry: &Entry) -> Result<AdminResponse> {
-        // What is in RocksDB without its apply state would be applied again after a crash.
+        // Data in RocksDB without its apply state would be applied again after a crash.
         peer_storage::write_apply_state(&mut ctx.wb, self.region.id, &self.apply_state)?;
         ctx.flush();
         if !ctx.failed() {
@@ -64,12 +64,12 @@ impl ApplyDelegate {
 
     fn exec_verify_hash(&mut self, request: Option<&VerifyHashRequest>) -> Result<AdminResponse> {
         let request =
-            request.ok_or_else(|| Error::other("expected a verify_hash in the request, met none"))?;
+            request.ok_or_else(|| Error::other("expected a verify_hash in the request, found none"))?;
         self.push_result(ExecResult::VerifyHash { index: request.index, hash: request.hash.clone() });
         Ok(AdminResponse { verify_hash: Some(Default::default()), ..Default::default() })
     }
 
-    /// Closes the region for a flashback that began at that time, or opens it again.
+    /// Marks the region as being flashed back to `began`, or clears the mark.
     fn exec_flashback(&mut self, ctx: &mut ApplyContext, began: Option<u64>) -> Result<AdminResponse> {
         let region = Region {
             is_in_flashback: began.is_some(),
@@ -92,16 +92,16 @@ impl ApplyDelegate {
         entry: &Entry,
     ) -> Result<AdminResponse> {
         let request =
-            request.ok_or_else(|| Error::other("expected a compact_log in the request, met none"))?;
+            request.ok_or_else(|| Error::other("expected a compact_log in the request, found none"))?;
         let (index, term) = (request.compact_index, request.compact_term);
         let response = AdminResponse { compact_log: Some(Default::default()), ..Default::default() };
-        // Compacted further already.
+        // The log is already compacted up to this index.
         if index < first_index(&self.apply_state) {
             return Ok(response);
         }
         if term == 0 || index >= entry.index {
             return Err(Error::other(format!(
-                "compact_log: expected a term and an index below {}, met term {term}, index {index}",
+                "compact_log: expected a term and an index below {}, found term {term}, index {index}",
                 entry.index
             )));
         }

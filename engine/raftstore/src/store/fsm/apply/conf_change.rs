@@ -1,4 +1,4 @@
-//! Changes of membership: one peer, or several through a joint state. Mirrors `exec_change_peer` and `_v2`.
+//! Membership changes of one peer, or of several by a joint state. Mirrors `exec_change_peer` and `_v2`.
 use kvproto::{
     metapb::{Peer, PeerRole, Region},
     raft_cmdpb::{AdminCmdType, AdminResponse, ChangePeerRequest, ChangePeerV2Response, RaftCmdResponse},
@@ -51,14 +51,14 @@ impl ApplyDelegate {
 }
 
 fn peer_of(change: &ChangePeerRequest) -> Result<Peer> {
-    change.peer.ok_or_else(|| Error::other("expected a peer in the change, met none"))
+    change.peer.ok_or_else(|| Error::other("expected a peer in the change, found none"))
 }
 
 fn bump_conf_ver(region: &mut Region, by: u64) {
     region.region_epoch.get_or_insert_default().conf_ver += by;
 }
 
-/// One peer is added, promoted or removed at once.
+/// Adds, promotes or removes one peer in one step.
 pub(super) fn change_one(region: &Region, change: &ChangePeerRequest) -> Result<Region> {
     let (mut region, peer) = (region.clone(), peer_of(change)?);
     bump_conf_ver(&mut region, 1);
@@ -82,7 +82,7 @@ pub(super) fn change_one(region: &Region, change: &ChangePeerRequest) -> Result<
     Ok(region)
 }
 
-/// Several changes together: voters come and go in two steps.
+/// Enters a joint state for several changes: voters change in two steps.
 pub(super) fn enter_joint(region: &Region, changes: &[ChangePeerRequest]) -> Result<Region> {
     let mut region = region.clone();
     bump_conf_ver(&mut region, changes.len() as u64);
@@ -112,7 +112,7 @@ pub(super) fn enter_joint(region: &Region, changes: &[ChangePeerRequest]) -> Res
     Ok(region)
 }
 
-/// The joint state ends: incoming voters stay, demoting ones become learners.
+/// Leaves the joint state: incoming voters become voters, demoting voters become learners.
 pub(super) fn leave_joint(region: &Region) -> Result<Region> {
     let mut region = region.clone();
     let mut changed = 0;
@@ -127,7 +127,7 @@ pub(super) fn leave_joint(region: &Region) -> Result<Region> {
     }
     if changed == 0 {
         return Err(Error::other(format!(
-            "region {}: not in a joint state, there is none to leave",
+            "region {}: expected a joint state to leave, but the region is not in a joint state",
             region.id
         )));
     }

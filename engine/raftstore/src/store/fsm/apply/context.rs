@@ -1,4 +1,4 @@
-//! What one apply poller collects in a round, and its write to RocksDB.
+//! Collects the results of one apply poller's round and writes them to RocksDB.
 use engine_rocks::{RocksEngine, RocksWriteBatch};
 use kvproto::raft_cmdpb::RaftCmdResponse;
 use raft::eraftpb::Entry;
@@ -9,7 +9,7 @@ use crate::{
     store::{Callback, PeerMsg, cmd_resp, spans, worker::region::RegionScheduler},
 };
 
-/// A run of entries that a write batch holds.
+/// Run of entries in a write batch.
 struct Span {
     region: u64,
     term: u64,
@@ -17,7 +17,7 @@ struct Span {
     last: u64,
 }
 
-/// TiKV: `ApplyContext`.
+/// State of one apply poller's round. TiKV: `ApplyContext`.
 pub struct ApplyContext {
     pub kv: RocksEngine,
     pub wb: RocksWriteBatch,
@@ -26,7 +26,7 @@ pub struct ApplyContext {
     callbacks: Vec<(Callback, RaftCmdResponse)>,
     results: Vec<ApplyRes>,
     spans: Vec<Span>,
-    /// RocksDB refused a write: nothing may be applied or answered any more.
+    /// RocksDB refused a write: nothing more may be applied or answered.
     failed: bool,
 }
 
@@ -59,7 +59,7 @@ impl ApplyContext {
         self.results.push(res);
     }
 
-    /// The entries begin to be executed.
+    /// Stamps the start of execution of these entries.
     pub fn begin_entries(&mut self, region: u64, entries: &[Entry]) {
         spans::for_each_run(entries, |term, first, last| {
             let req = tracepoints::session::joined(region, term, first, last);
@@ -75,13 +75,14 @@ impl ApplyContext {
         });
     }
 
-    /// An error that leaves no safe way on.
+    /// Records a fatal error and stops the store.
     pub fn fail(&mut self, why: &str) {
         self.failed = true;
         self.router.stop_store(why);
     }
 
-    /// Writes everything collected, then answers and tells the peers. TiKV: `ApplyContext::flush`, `write_to_db`.
+    /// Writes the collected data, then calls the callbacks and notifies the peers.
+    /// TiKV: `ApplyContext::flush`, `write_to_db`.
     pub fn flush(&mut self) {
         if !self.write_to_db() {
             return;
@@ -101,7 +102,7 @@ impl ApplyContext {
             cb.invoke_with_response(resp);
         }
         for res in self.results.drain(..) {
-            // The peer may have been destroyed meanwhile.
+            // The peer may have been destroyed since.
             let _ = self.router.send_peer(res.region_id, PeerMsg::ApplyRes(Box::new(res)));
         }
     }
@@ -124,7 +125,7 @@ impl ApplyContext {
         if self.wb.is_empty() {
             return true;
         }
-        // Without sync: the log is durable and is not cut before this is.
+        // No sync needed: the log is durable and is compacted only after a sync of RocksDB's WAL.
         let written = self.wb.write_opt(false);
         self.wb.clear();
         let Err(err) = written else { return true };

@@ -1,4 +1,4 @@
-//! The state of one region's applying. Mirrors `ApplyDelegate`.
+//! Apply state of one region. Mirrors `ApplyDelegate`.
 use std::{collections::VecDeque, mem};
 
 use kvproto::{
@@ -27,7 +27,7 @@ pub struct ApplyDelegate {
     pub(super) apply_state: RaftApplyState,
     applied_term: u64,
     term: u64,
-    /// This peer was removed from the region: nothing more is applied.
+    /// This peer was removed from the region: no further entry is applied.
     pub(super) pending_remove: bool,
     proposals: VecDeque<Proposal>,
     exec_results: Vec<ExecResult>,
@@ -51,7 +51,7 @@ impl ApplyDelegate {
         }
     }
 
-    /// Begins anew, after a snapshot took the place of the data.
+    /// Resets the state after a snapshot replaced the data.
     pub fn register(&mut self, reg: Registration) {
         *self = Self::new(reg);
     }
@@ -77,7 +77,7 @@ impl ApplyDelegate {
             if entry.index != self.apply_state.applied_index + 1 {
                 let (region, have) = (self.region.id, self.apply_state.applied_index);
                 ctx.fail(&format!(
-                    "region {region}: expected entry {} to be applied, met {}",
+                    "region {region}: expected entry {} to apply next, found {}",
                     have + 1,
                     entry.index
                 ));
@@ -94,9 +94,9 @@ impl ApplyDelegate {
         self.finish_round(ctx, apply.peer_id);
     }
 
-    /// The apply state goes into the same batch as the data, so that a restart goes on exactly behind it.
+    /// Adds the apply state to the batch of the data, so that a restart continues at the next entry.
     fn finish_round(&mut self, ctx: &mut ApplyContext, peer_id: u64) {
-        // A removed peer's state is written by whoever buries it.
+        // The destroy path writes a removed peer's state.
         if !self.pending_remove
             && let Err(err) = peer_storage::write_apply_state(&mut ctx.wb, self.region.id, &self.apply_state)
         {
@@ -118,7 +118,7 @@ impl ApplyDelegate {
         let cb = self.find_pending(ctx, entry.index, entry.term);
         self.apply_state.applied_index = entry.index;
         self.applied_term = entry.term;
-        // The entry by which a new leader begins its term is empty.
+        // A new leader begins its term with an empty entry.
         if entry.data.is_empty() && entry.get_entry_type() == EntryType::EntryNormal {
             if let Some(cb) = cb {
                 self.notify_stale(ctx, cb);
@@ -128,13 +128,13 @@ impl ApplyDelegate {
         ctx.wb.set_save_point();
         let resp = match self.execute(ctx, entry) {
             Ok(resp) => {
-                // The mark was set above.
+                // The save point was set above.
                 let _ = ctx.wb.pop_save_point();
                 resp
             }
             Err(err) => {
                 let _ = ctx.wb.rollback_to_save_point();
-                log::info!("region {}: entry {} is refused: {err}", self.region.id, entry.index);
+                log::info!("region {}: refused entry {}: {err}", self.region.id, entry.index);
                 cmd_resp::new_error(err)
             }
         };
@@ -182,7 +182,7 @@ impl ApplyDelegate {
         let cmd = RaftCmdRequest::decode(context)?;
         util::check_cmd_epoch(&cmd, &self.region)?;
         util::check_flashback_state(&cmd, &self.region)?;
-        let missing = || Error::other("expected an admin request in a conf change, met none");
+        let missing = || Error::other("expected an admin request in a conf change, found none");
         let admin = cmd.admin_request.ok_or_else(missing)?;
         let changes = admin.change_peer_v2.map(|v2| v2.changes);
         let changes = changes.unwrap_or_else(|| admin.change_peer.into_iter().collect());
@@ -193,7 +193,7 @@ impl ApplyDelegate {
         self.exec_results.push(result);
     }
 
-    /// Who waits for this entry. Those whose entries lost are told so.
+    /// Takes the proposal of this entry; earlier proposals with overwritten entries get `StaleCommand`.
     fn find_pending(&mut self, ctx: &mut ApplyContext, index: u64, term: u64) -> Option<Callback> {
         while let Some(head) = self.proposals.front() {
             if head.index > index && head.term >= term {
@@ -212,7 +212,8 @@ impl ApplyDelegate {
         ctx.add_callback(cb, cmd_resp::err_resp(Error::StaleCommand, self.term));
     }
 
-    /// Takes RocksDB's snapshot with everything applied so far, for a follower. TiKV: `ApplyFsm::handle_snapshot`.
+    /// Takes a RocksDB snapshot of everything applied so far, for a follower.
+    /// TiKV: `ApplyFsm::handle_snapshot`.
     pub fn handle_gen_snapshot(&mut self, ctx: &mut ApplyContext, task: GenSnapTask) {
         if self.pending_remove || ctx.failed() {
             return;

@@ -1,4 +1,4 @@
-//! Writes: put, delete, delete range. Mirrors `ApplyDelegate::exec_write_cmd`.
+//! Executes writes: put, delete, delete range. Mirrors `ApplyDelegate::exec_write_cmd`.
 use engine_rocks::{CfName, DATA_CFS, name_to_cf};
 use kvproto::raft_cmdpb::{
     CmdType, DeleteRangeRequest, DeleteRequest, PutRequest, RaftCmdResponse, RaftResponseHeader, Request,
@@ -10,11 +10,11 @@ use crate::{Error, Result, store::util};
 
 fn data_cf(name: &str) -> Result<CfName> {
     let known = name_to_cf(name).filter(|cf| DATA_CFS.contains(cf));
-    known.ok_or_else(|| Error::other(format!("expected a column family of {DATA_CFS:?}, met {name:?}")))
+    known.ok_or_else(|| Error::other(format!("expected a column family of {DATA_CFS:?}, found {name:?}")))
 }
 
 fn missing(what: &str) -> Error {
-    Error::other(format!("expected a {what} in the request, met none"))
+    Error::other(format!("expected a {what} in the request, found none"))
 }
 
 impl ApplyDelegate {
@@ -35,7 +35,7 @@ impl ApplyDelegate {
                     let range = request.delete_range.as_ref().ok_or_else(|| missing("delete_range"))?;
                     self.handle_delete_range(ctx, range)?;
                 }
-                other => return Err(Error::other(format!("expected a write command, met {other:?}"))),
+                other => return Err(Error::other(format!("expected a write command, found {other:?}"))),
             }
             responses.push(Response { cmd_type: cmd_type as i32, ..Default::default() });
         }
@@ -57,7 +57,7 @@ impl ApplyDelegate {
         Ok(ctx.wb.delete_cf(data_cf(&delete.cf)?, &keys::data_key(&delete.key))?)
     }
 
-    /// In the batch, in its place among the other writes.
+    /// Adds the delete range to the batch, in order with the other writes.
     fn handle_delete_range(&mut self, ctx: &mut ApplyContext, range: &DeleteRangeRequest) -> Result<()> {
         if !range.end_key.is_empty() && range.start_key >= range.end_key {
             return Err(Error::other(format!(

@@ -21,7 +21,7 @@ use crate::{
     store::{proposals::Proposal, worker::region::GenSnapTask},
 };
 
-/// Committed entries and who waits for them.
+/// Committed entries and their proposals.
 pub struct Apply {
     pub peer_id: u64,
     pub term: u64,
@@ -31,7 +31,7 @@ pub struct Apply {
     pub proposals: Vec<Proposal>,
 }
 
-/// What an apply FSM begins with: at a start, after a split, after a snapshot.
+/// Initial state of an apply FSM: at a start, after a split, after a snapshot.
 pub struct Registration {
     pub peer: metapb::Peer,
     pub term: u64,
@@ -47,7 +47,7 @@ pub enum ApplyMsg {
     Destroy,
 }
 
-/// What an admin command did that the peer's FSM must follow.
+/// Effect of an admin command that the peer FSM must follow.
 #[derive(Debug)]
 pub enum ExecResult {
     ChangePeer {
@@ -66,13 +66,13 @@ pub enum ExecResult {
         index: u64,
         hash: Vec<u8>,
     },
-    /// The region is being flashed back, or not any more.
+    /// The region enters or leaves the flashback state.
     SetFlashbackState {
         region: Region,
     },
 }
 
-/// What was applied in one round.
+/// Result of one apply round.
 #[derive(Debug)]
 pub struct ApplyRes {
     pub region_id: u64,
@@ -106,7 +106,7 @@ impl Fsm for ApplyFsm {
     }
 }
 
-/// The apply pollers need no control FSM; this one does nothing.
+/// Placeholder: apply pollers need no control FSM; this one does nothing.
 pub struct ControlFsm;
 
 impl Fsm for ControlFsm {

@@ -1,4 +1,4 @@
-//! The pollers of apply FSMs, threads `apply-{n}`.
+//! Pollers of apply FSMs, threads `apply-{n}`.
 use engine_rocks::RocksEngine;
 
 use super::{ApplyFsm, ApplyMsg, ControlFsm, Registration, context::ApplyContext};
@@ -10,7 +10,7 @@ use crate::{
 
 pub type ApplyBatchSystem = BatchSystem<ApplyFsm, ControlFsm>;
 
-/// Sends to apply FSMs. TiKV: `ApplyRouter`.
+/// Sends messages to apply FSMs. TiKV: `ApplyRouter`.
 #[derive(Clone)]
 pub struct ApplyRouter {
     router: Router<ApplyFsm, ControlFsm>,
@@ -21,7 +21,7 @@ impl ApplyRouter {
         Self { router }
     }
 
-    /// Sends; a registration makes the FSM if there is none.
+    /// Sends a message; a registration creates the FSM if it does not exist.
     pub fn schedule(&self, region_id: u64, msg: ApplyMsg) {
         let Err(crate::batch_system::SendError::Disconnected(msg)) = self.router.send(region_id, msg) else {
             return;
@@ -30,8 +30,8 @@ impl ApplyRouter {
             ApplyMsg::Registration(registration) => {
                 self.router.register(region_id, Box::new(ApplyFsm::new(*registration)));
             }
-            // Its callbacks, dropped, say that the peer is gone.
-            _ => log::info!("region {region_id}: nothing more is applied, the peer is gone"),
+            // The dropped callbacks respond that the peer is gone.
+            _ => log::info!("region {region_id}: cannot apply, the peer is gone"),
         }
     }
 
@@ -61,7 +61,7 @@ impl HandlerBuilder<ApplyFsm, ControlFsm> for ApplyBuilder {
     }
 }
 
-/// TiKV: `ApplyPoller`.
+/// Runs apply FSMs. TiKV: `ApplyPoller`.
 pub struct ApplyPoller {
     ctx: ApplyContext,
     messages_per_tick: usize,
@@ -84,7 +84,7 @@ impl PollHandler<ApplyFsm, ControlFsm> for ApplyPoller {
                 ApplyMsg::GenSnapshot(task) => fsm.delegate.handle_gen_snapshot(&mut self.ctx, task),
                 ApplyMsg::Destroy => {
                     fsm.stopped = true;
-                    // Everything before it is written when the peer hears of it.
+                    // Write all earlier entries before the peer is notified.
                     self.ctx.flush();
                     let _ = self.ctx.router.send_peer(fsm.region_id(), PeerMsg::ApplyDestroyed);
                     break;

@@ -20,7 +20,7 @@ impl ApplyDelegate {
         ctx: &mut ApplyContext,
         admin: &AdminRequest,
     ) -> Result<AdminResponse> {
-        let missing = || Error::other("expected splits in the request, met none");
+        let missing = || Error::other("expected splits in the request, found none");
         let splits = admin.splits.as_ref().ok_or_else(missing)?;
         let (regions, derived) = split_region(&self.region, splits)?;
         for region in &regions {
@@ -36,21 +36,21 @@ impl ApplyDelegate {
     }
 }
 
-/// The regions that a split makes, in the order of their keys, and the one that keeps its id.
+/// Computes the regions of a split in key order, and the one that keeps the region's id.
 pub(super) fn split_region(region: &Region, splits: &BatchSplitRequest) -> Result<(Vec<Region>, Region)> {
     let requests = &splits.requests;
     if requests.is_empty() {
-        return Err(Error::other("expected at least one split key, met none"));
+        return Err(Error::other("expected at least one split key, found none"));
     }
     let mut bounds = vec![region.start_key.clone()];
     for request in requests {
         util::check_key_in_region(&request.split_key, region)?;
         if bounds.last().is_some_and(|last| *last >= request.split_key) {
-            return Err(Error::other("expected split keys that ascend and lie inside of the region"));
+            return Err(Error::other("expected split keys in ascending order within the region"));
         }
         if request.new_peer_ids.len() != region.peers.len() {
             return Err(Error::other(format!(
-                "expected {} new peer ids, met {}",
+                "expected {} new peer ids, found {}",
                 region.peers.len(),
                 request.new_peer_ids.len()
             )));

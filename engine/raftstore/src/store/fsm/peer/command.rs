@@ -1,4 +1,4 @@
-//! Commands from clients and admins: checks, then the way that fits. Mirrors `propose_raft_command`.
+//! Handles commands from clients and admins: checks and proposes them. Mirrors `propose_raft_command`.
 use kvproto::{
     metapb::{Peer, RegionEpoch},
     raft_cmdpb::{
@@ -7,13 +7,13 @@ use kvproto::{
 };
 use tracepoints::{EngineClock, Req};
 
-use super::{Cont, PeerFsmDelegate};
+use super::{Continuation, PeerFsmDelegate};
 use crate::{
     Error, Result,
     store::{Callback, RaftCommand, Transport, cmd_resp, peer::RequestPolicy, proposals::Proposal, util},
 };
 
-/// TiKV: `Error::DeadlineExceeded`, which clients hear of as a busy server.
+/// Returns the busy error that clients see after a deadline. TiKV: `Error::DeadlineExceeded`.
 fn deadline_exceeded() -> Error {
     Error::ServerIsBusy("deadline is exceeded".into())
 }
@@ -32,9 +32,9 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         self.propose(request, callback, req);
     }
 
-    /// TiKV: `pre_propose_raft_command`.
+    /// Checks a request before it is proposed. TiKV: `pre_propose_raft_command`.
     fn pre_propose(&self, request: &RaftCmdRequest) -> Result<()> {
-        let missing = || Error::other("expected a header in the request, met none");
+        let missing = || Error::other("expected a header in the request, found none");
         let header = request.header.as_ref().ok_or_else(missing)?;
         let peer = &self.fsm.peer;
         util::check_store_id(header, self.ctx.store_id)?;
@@ -53,7 +53,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         util::check_stale_read(header, peer.region_id, peer.peer_id())
     }
 
-    /// A client whose region was split learns of the new one as well, and need not ask PD for it.
+    /// Adds the sibling region to the error, so that a client need not ask PD for it after a split.
     fn attach_sibling(&self, err: &mut Error) {
         if let Error::EpochNotMatch(_, regions) = err {
             let right_derive = self.ctx.config.right_derive_when_split;
@@ -62,7 +62,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// TiKV: `Peer::propose`.
+    /// Proposes a checked command. TiKV: `Peer::propose`.
     fn propose(&mut self, request: RaftCmdRequest, callback: Callback, req: Req) {
         let now = EngineClock::now();
         let config = self.ctx.config.clone();
@@ -74,7 +74,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             }
             Ok(RequestPolicy::ReadIndex) => {
                 if let Some(read_id) = peer.read_index(request, callback, req) {
-                    self.fsm.conts.push_back(Cont::ReadIndexProposed { req, read_id });
+                    self.fsm.pending_steps.push_back(Continuation::ReadIndexProposed { req, read_id });
                 }
                 return;
             }
@@ -90,18 +90,18 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             Ok(index) => {
                 let proposal = Proposal { is_conf_change, index, term, cb: callback, req, propose_time: now };
                 peer.proposals.push(proposal);
-                self.fsm.conts.push_back(Cont::Proposed { req, term, index });
+                self.fsm.pending_steps.push_back(Continuation::Proposed { req, term, index });
             }
             Err(err) => callback.invoke_with_response(cmd_resp::err_resp(err, term)),
         }
     }
 
-    /// It is no log entry: answered as soon as it has begun.
+    /// Starts a leader transfer; it is no log entry, so the response is sent at once.
     fn propose_transfer_leader(&mut self, request: &RaftCmdRequest, callback: Callback) {
         let to = request.admin_request.as_ref().and_then(|a| a.transfer_leader.as_ref()?.peer);
         let begun = match &to {
             Some(to) => self.fsm.peer.transfer_leader(&self.ctx.config, to),
-            None => Err(Error::other("expected a peer to transfer the leadership to, met none")),
+            None => Err(Error::other("expected a peer to transfer the leadership to, found none")),
         };
         let term = self.fsm.peer.term();
         let response = match begun {
@@ -119,7 +119,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         callback.invoke_with_response(response);
     }
 
-    /// A command of the store's own, which nobody waits for.
+    /// Proposes a command of the store itself; no client waits for it.
     pub(super) fn propose_admin(&mut self, request: RaftCmdRequest) {
         match self.pre_propose(&request) {
             Ok(()) => self.propose(request, Callback::None, Req::NONE),
@@ -127,7 +127,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// A client's request, which must name the region as it is.
+    /// Handles a client's split request, which must match the region's current epoch.
     pub(super) fn on_split_request(
         &mut self,
         epoch: &RegionEpoch,
@@ -154,7 +154,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         util::validate_split_region(peer.region(), peer.peer_id(), epoch, keys)
     }
 
-    /// Asks PD for ids; it proposes the split then. TiKV: `on_prepare_split_region`.
+    /// Asks PD for ids; the PD worker then proposes the split. TiKV: `on_prepare_split_region`.
     pub(super) fn on_split_region(&mut self, split_keys: Vec<Vec<u8>>, callback: Callback) {
         let (peer, config) = (&self.fsm.peer, &self.ctx.config);
         let region = (**peer.region()).clone();

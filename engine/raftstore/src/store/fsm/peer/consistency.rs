@@ -1,4 +1,4 @@
-//! Consistency checks: every peer hashes its data at the same entry, and the leader's hash goes through the log.
+//! Consistency checks: every peer hashes its data at the same entry; the log carries the leader's hash.
 //! Mirrors `on_ready_compute_hash`, `on_hash_computed`, `on_ready_verify_hash`.
 use kvproto::raft_cmdpb::{AdminCmdType, AdminRequest, RaftCmdRequest, RaftRequestHeader, VerifyHashRequest};
 
@@ -6,7 +6,7 @@ use super::PeerFsmDelegate;
 use crate::store::{Transport, peer::ConsistencyVerdict};
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
-    /// The worker has hashed the data as of entry `index`.
+    /// Handles the hash of the data as of entry `index` from the worker.
     pub(super) fn on_hash_computed(&mut self, index: u64, hash: Vec<u8>) {
         let peer = &mut self.fsm.peer;
         if peer.is_leader() {
@@ -32,22 +32,24 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         self.on_verdict(verdict);
     }
 
-    /// The leader's hash is applied.
+    /// Handles the leader's hash once it is applied.
     pub(super) fn on_verify_hash(&mut self, index: u64, hash: Vec<u8>) {
         let verdict = self.fsm.peer.consistency.expect(index, hash);
         self.on_verdict(verdict);
     }
 
-    /// A TiKV panics where hashes differ; here the peer goes on serving and says it, loudly.
+    /// Reports the result. If the hashes differ, TiKV panics; here the peer logs an error and continues.
     fn on_verdict(&self, verdict: Option<ConsistencyVerdict>) {
         let (region, store) = (self.fsm.region_id(), self.ctx.store_id);
         match verdict {
             Some(ConsistencyVerdict { index, matches: true }) => {
-                log::info!("region {region}: consistency check at entry {index}: the data is the leader's");
+                log::info!(
+                    "region {region}: consistency check at entry {index}: the data matches the leader's"
+                );
             }
             Some(ConsistencyVerdict { index, matches: false }) => log::error!(
-                "region {region}: consistency check at entry {index}: the data of store {store} is NOT the leader's; \
-                 `tikv-ctl diff` shows the keys, remove the peer and let it be made anew"
+                "region {region}: consistency check at entry {index}: the data of store {store} DIFFERS from the leader's; \
+                 run `tikv-ctl diff` to list the keys, then remove the peer so that PD adds a new one"
             ),
             None => {}
         }

@@ -1,4 +1,5 @@
-//! Leaving the store: first everything that still writes comes to an end, then the peer's traces go. Mirrors `destroy_peer`.
+//! Removes a peer from the store: waits for pending writes, then deletes the peer's state.
+//! Mirrors `destroy_peer`.
 use super::{Destroying, PeerFsmDelegate};
 use crate::store::{
     PeerMsg, Transport, fsm::apply::ApplyMsg, peer::Unpersisted, peer_storage, worker::region::RegionTask,
@@ -22,13 +23,13 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         self.maybe_finish_destroy();
     }
 
-    /// Only what ends the waiting counts; commands dropped here answer their senders that they are stale.
+    /// Processes only messages that end the wait. Dropped commands respond with `StaleCommand`.
     pub(super) fn handle_msg_while_leaving(&mut self, msg: PeerMsg) {
         match msg {
             PeerMsg::Persisted(msg) if msg.peer_id == self.fsm.peer.peer_id() => {
                 let peer = &mut self.fsm.peer;
                 let done = |r: &Unpersisted| r.number <= msg.ready_number;
-                // Its data was not asked for yet, and never will be.
+                // The snapshot's data was not requested yet and is no longer needed.
                 if peer.unpersisted.iter().any(|r| done(r) && r.snapshot.is_some()) {
                     peer.storage().finish_applying();
                 }
@@ -49,7 +50,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let peer = &self.fsm.peer;
         let applied = self.fsm.destroying.is_some_and(|d| d.apply_done);
         let written = peer.unpersisted.iter().all(|r| !r.has_data);
-        // A snapshot whose states are written is given to the region worker, which answers.
+        // Once a snapshot's states are written, the region worker applies it and reports back.
         if applied && written && !peer.storage().is_applying_snapshot() {
             self.destroy();
         }
@@ -66,12 +67,12 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             }
         }
         if let Err(err) = peer_storage::write_tombstone(&peer.storage().engines, &region, &peer.peer) {
-            self.ctx.router.stop_store(&format!("region {}: cannot bury its peer: {err}", region.id));
+            self.ctx.router.stop_store(&format!("region {}: cannot remove its peer: {err}", region.id));
         }
         if peer.is_initialized() {
             self.ctx.region_scheduler.schedule(RegionTask::Destroy { region });
         }
-        self.fsm.conts.clear();
+        self.fsm.pending_steps.clear();
         self.fsm.stopped = true;
     }
 }

@@ -1,4 +1,4 @@
-//! Messages from other peers: which of them are for this peer, and stepping them. Mirrors `on_raft_message`.
+//! Handles messages from other peers: checks the addressee and steps Raft. Mirrors `on_raft_message`.
 use kvproto::{
     metapb::{self, Region},
     raft_serverpb::RaftMessage,
@@ -7,7 +7,7 @@ use raft::eraftpb::{Message, MessageType};
 use raft_log_engine::convert;
 use tracepoints::field::{self, Vote};
 
-use super::{Cont, PeerFsmDelegate};
+use super::{Continuation, PeerFsmDelegate};
 use crate::{
     Error, Result,
     store::{
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Raft's mark on a vote request of a transferred leadership.
+/// Context of a vote request after a leader transfer.
 const CAMPAIGN_TRANSFER: &[u8] = b"CampaignTransfer";
 
 pub(crate) fn msg_type(msg: &RaftMessage) -> MessageType {
@@ -25,12 +25,12 @@ pub(crate) fn msg_type(msg: &RaftMessage) -> MessageType {
     protobuf::ProtobufEnum::from_i32(number).unwrap_or(MessageType::MsgHup)
 }
 
-/// A vote request or the first heartbeat, on the wire.
+/// Whether a message on the wire is a vote request or the first heartbeat.
 pub(crate) fn is_initial(msg: &RaftMessage) -> bool {
     msg.message.as_ref().is_some_and(|m| is_initial_msg(msg_type(msg), m.commit))
 }
 
-/// Tells a peer that it does not belong to its region any more. TiKV: `handle_stale_msg`.
+/// Creates the reply that a peer no longer belongs to its region. TiKV: `handle_stale_msg`.
 pub(crate) fn tombstone_reply(msg: &RaftMessage, epoch: metapb::RegionEpoch) -> RaftMessage {
     RaftMessage {
         region_id: msg.region_id,
@@ -68,16 +68,16 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if self.must_not_vote_yet(&raft_msg) {
             return Ok(());
         }
-        self.fsm.conts.push_back(Cont::Step(Box::new(raft_msg)));
+        self.fsm.pending_steps.push_back(Continuation::Step(Box::new(raft_msg)));
         Ok(())
     }
 
-    /// Whether the message is from a member, for this peer. TiKV: `check_msg`.
+    /// Whether the message comes from a member and addresses this peer. TiKV: `check_msg`.
     fn check_msg(&mut self, msg: &RaftMessage, from: &metapb::Peer, to: &metapb::Peer) -> bool {
         let (region, epoch) = (self.fsm.peer.region().clone(), msg.region_epoch.unwrap_or_default());
         let stale_sender = epoch.is_stale(&region.epoch()) && region.find_peer(from.store_id).is_none();
         if stale_sender && self.fsm.peer.is_initialized() {
-            // It was removed while it was away. It learns that from the first who knows.
+            // The sender was removed while it was unreachable and does not know it yet: reply.
             if is_initial(msg) {
                 let _ = self.ctx.trans.send(tombstone_reply(msg, region.epoch()));
             }
@@ -85,34 +85,39 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
         let me = self.fsm.peer.peer_id();
         if to.id < me {
-            log::debug!("region {}: a message for peer {}, which was here before {me}", region.id, to.id);
+            log::debug!(
+                "region {}: ignored a message for peer {}, which peer {me} replaced",
+                region.id,
+                to.id
+            );
             return false;
         }
         if to.id > me {
-            // This peer was removed and another added; the next message makes that one.
-            log::info!("region {}: peer {me} makes room for peer {}", region.id, to.id);
+            // This peer was removed and another one added; the next message creates that one.
+            log::info!("region {}: peer {me} leaves, peer {} replaces it", region.id, to.id);
             self.start_destroy();
             return false;
         }
         true
     }
 
-    /// Another store says that this peer is no member any more. TiKV: `handle_gc_peer_msg`.
+    /// Handles another store's report that this peer is no longer a member. TiKV: `handle_gc_peer_msg`.
     fn on_gc_peer_msg(&mut self, msg: &RaftMessage, to: &metapb::Peer) {
         let theirs = msg.region_epoch.unwrap_or_default();
         let ours = self.fsm.peer.region().epoch();
         if to.id == self.fsm.peer.peer_id() && ours.is_stale(&theirs) {
-            log::info!("region {}: peer {} was removed from it", msg.region_id, to.id);
+            log::info!("region {}: peer {} was removed from the region", msg.region_id, to.id);
             self.start_destroy();
         }
     }
 
-    /// A snapshot must be for this peer, be here whole, and overlap no other region. TiKV: `check_snapshot`.
+    /// Checks that a snapshot is for this peer, is complete, and overlaps no other region.
+    /// TiKV: `check_snapshot`.
     fn check_snapshot(&mut self, to: &metapb::Peer, snapshot: &kvproto::eraftpb::Snapshot) -> Result<()> {
         let (key, data) = SnapKey::from_wire(snapshot)?;
         let region = data.region.unwrap_or_default();
         if !region.peers.iter().any(|p| p.id == to.id) {
-            return Err(Error::other(format!("snapshot {key} is of members without peer {}", to.id)));
+            return Err(Error::other(format!("snapshot {key} does not list peer {} as a member", to.id)));
         }
         let mut meta = self.ctx.store_meta.lock();
         let other = meta.overlapping(&region).or_else(|| meta.overlapping_pending(&region));
@@ -120,13 +125,14 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             return Err(Error::other(format!("snapshot {key} overlaps region {}", other.id)));
         }
         if !self.ctx.snap_mgr.has_received(&key) {
-            return Err(Error::other(format!("snapshot {key} was not received")));
+            return Err(Error::other(format!("the files of snapshot {key} were not received")));
         }
         meta.add_pending_snapshot(region);
         Ok(())
     }
 
-    /// Soon after a start a lease may still hold that this peer helped to renew before. TiKV: `allow_unsafe_vote_after_start`.
+    /// Soon after a start, a lease that this peer helped to renew may be valid.
+    /// TiKV: `allow_unsafe_vote_after_start`.
     fn must_not_vote_yet(&self, msg: &Message) -> bool {
         let votes =
             matches!(msg.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
@@ -136,7 +142,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             && self.fsm.peer.started_within(self.ctx.config.raft_store_max_leader_lease())
     }
 
-    /// A replica reads: its leader notes the read and looks for locks in its memory. TiKV: `on_step_read_index`.
+    /// Lets a leader record a replica's read and check for locks in memory. TiKV: `on_step_read_index`.
     fn observe_read_index(&self, msg: &mut Message) -> Result<()> {
         let asks = msg.get_msg_type() == MessageType::MsgReadIndex && self.fsm.peer.is_leader();
         let Some(entry) = msg.entries.first_mut().filter(|_| asks) else { return Ok(()) };
@@ -150,10 +156,10 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
 
     pub(super) fn step(&mut self, mut msg: Message) {
         if let Err(err) = self.observe_read_index(&mut msg) {
-            return log::warn!("region {}: a read index is dropped: {err}", self.fsm.region_id());
+            return log::warn!("region {}: dropped a read index: {err}", self.fsm.region_id());
         }
         let (region, from, kind) = (self.fsm.region_id(), msg.from, msg.get_msg_type());
-        self.fsm.peer.heard_of(from);
+        self.fsm.peer.record_heartbeat(from);
         if kind == MessageType::MsgHeartbeatResponse && !msg.context.is_empty() {
             let id = read_id(&msg.context);
             let req = tracepoints::session::joined_read(id);
@@ -166,7 +172,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if let Err(err) = self.fsm.peer.raft_group.step(msg) {
             log::debug!("region {region}: {kind:?} from peer {from}: {err}");
         }
-        // An outdated snapshot is not taken; its range is free again.
+        // Raft ignored an outdated snapshot; its range is free again.
         if kind == MessageType::MsgSnapshot && self.fsm.peer.raft_group.snap().is_none() {
             self.ctx.store_meta.lock().remove_pending_snapshot(region);
         }
@@ -174,7 +180,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if acks && after > before {
             self.stamp_acks(from, before + 1, after);
         }
-        // It needs no snapshot any more: PD, which adds one peer at a time, need not wait for the next heartbeat.
+        // The peer needs no snapshot any more: report it now, since PD adds one peer at a time.
         // TiKV: `any_new_peer_catch_up`.
         let truncated = self.fsm.peer.storage().truncated_index();
         if before < truncated && after >= truncated {
@@ -186,7 +192,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         self.fsm.peer.raft_group.raft.prs().get(peer).map_or(0, |p| p.matched)
     }
 
-    /// The entries may be of several terms; those of the newest, and those of the oldest, are told.
+    /// Stamps the acknowledged entries. Of several terms, only the newest and the oldest are stamped.
     fn stamp_acks(&self, from: u64, first: u64, last: u64) {
         let region = self.fsm.region_id();
         let sender = self.fsm.peer.region().find_peer_by_id(from);
@@ -202,7 +208,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     }
 }
 
-/// Whether two ranges of keys share a key; an empty end is none.
+/// Whether two regions share a key; an empty end key is unbounded.
 pub(crate) fn overlaps(a: &Region, b: &Region) -> bool {
     let below = |start: &[u8], end: &[u8]| end.is_empty() || start < end;
     below(&a.start_key, &b.end_key) && below(&b.start_key, &a.end_key)

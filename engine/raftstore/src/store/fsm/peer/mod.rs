@@ -1,7 +1,8 @@
 //! The peer FSM: takes messages, steps Raft, hands Readies on. Mirrors `raftstore::store::fsm::peer`.
 //!
-//! Where a request may be held the FSM's work is cut into [`Cont`]s: each passes its gate first and acts then, so that a
-//! parked FSM goes on exactly where it stood. Messages are taken only when no Cont is left.
+//! Wherever a request may be held, the work is split into [`Continuation`]s. A continuation first passes its
+//! gate and then acts, so that a parked FSM resumes where it stopped. The FSM takes messages only when no
+//! continuation is pending.
 mod command;
 mod consistency;
 mod destroy;
@@ -29,35 +30,35 @@ use crate::{
     store::{Config, Engines, peer::Peer, read_queue::ReadIndexRequest},
 };
 
-/// Work that stands before a gate or behind one.
-pub enum Cont {
-    /// A message from another peer: `follower_receive`, `read_index_heartbeat`; then it is stepped.
+/// Pending step of a peer FSM, with the data to resume it: a gate, then the work after the gate.
+pub enum Continuation {
+    /// Message from another peer: `follower_receive` or `read_index_heartbeat`, then Raft steps the message.
     Step(Box<Message>),
-    /// `raft_propose`; the entry is in the log already.
+    /// `raft_propose`; the log already contains the entry.
     Proposed { req: Req, term: u64, index: u64 },
-    /// `read_index_propose`; the round has begun, nothing is sent yet.
+    /// `read_index_propose`; the round has begun, no message is sent yet.
     ReadIndexProposed { req: Req, read_id: u64 },
-    /// `raft_ready` or `follower_append`, run by run of the Ready's entries; then it is taken apart.
+    /// `raft_ready` or `follower_append`, for each run of the Ready's entries; then the Ready is processed.
     Ready { ready: Box<Ready>, at: usize },
-    /// `raft_commit`, run by run; then the entries go to the apply FSM.
+    /// `raft_commit`, for each run; then the apply FSM gets the entries.
     Committed { entries: Vec<Entry>, at: usize },
-    /// `raft_persisted`, for each Ready up to this number; then Raft hears of it.
+    /// `raft_persisted`, for each Ready up to this number; then Raft is notified.
     Persisted { number: u64, at: usize },
-    /// `read_index_confirm`; then the read is answered.
+    /// `read_index_confirm`; then the read gets its response.
     ReadConfirmed(Box<ReadIndexRequest>),
 }
 
-/// How far the peer's leaving has come.
+/// Progress of the peer's removal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Destroying {
-    /// The apply FSM has written its last.
+    /// The apply FSM has finished its last write.
     pub apply_done: bool,
 }
 
 pub struct PeerFsm {
     pub peer: Peer,
     pub gate: FsmGate,
-    pub conts: VecDeque<Cont>,
+    pub pending_steps: VecDeque<Continuation>,
     pub destroying: Option<Destroying>,
     pub stopped: bool,
 }
@@ -71,7 +72,7 @@ impl Fsm for PeerFsm {
 }
 
 impl PeerFsm {
-    /// A peer whose region is known: from disk, or made by a split. TiKV: `PeerFsm::create`.
+    /// Creates a peer of a known region: from disk, or after a split. TiKV: `PeerFsm::create`.
     pub fn create(
         store_id: u64,
         config: &Config,
@@ -80,12 +81,12 @@ impl PeerFsm {
         existed: bool,
     ) -> Result<Box<Self>> {
         let missing =
-            || Error::other(format!("expected a peer of store {store_id} in region {region:?}, met none"));
+            || Error::other(format!("expected a peer of store {store_id} in region {region:?}, found none"));
         let me = *region.find_peer(store_id).ok_or_else(missing)?;
         Self::with_peer(store_id, config, engines, region, me, existed)
     }
 
-    /// A peer that knows only its ids; a snapshot will tell it the rest. TiKV: `PeerFsm::replicate`.
+    /// Creates a peer that has only its ids until it receives a snapshot. TiKV: `PeerFsm::replicate`.
     pub fn replicate(
         store_id: u64,
         config: &Config,
@@ -109,7 +110,7 @@ impl PeerFsm {
         Ok(Box::new(PeerFsm {
             peer,
             gate: FsmGate::default(),
-            conts: VecDeque::new(),
+            pending_steps: VecDeque::new(),
             destroying: None,
             stopped: false,
         }))

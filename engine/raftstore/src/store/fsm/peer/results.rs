@@ -1,4 +1,4 @@
-//! What comes back from the apply FSM and the region worker. Mirrors `on_apply_res`, `on_ready_result` and friends.
+//! Handles results from the apply FSM and the region worker. Mirrors `on_apply_res`, `on_ready_result`.
 use kvproto::metapb::{self, Region};
 use raft::eraftpb::ConfChangeV2;
 
@@ -10,7 +10,7 @@ use crate::store::{
     worker::raftlog_gc::RaftlogGcTask,
 };
 
-/// What the apply FSM of a peer begins with.
+/// Creates the initial state of a peer's apply FSM.
 pub(crate) fn registration(peer: &Peer) -> Registration {
     let storage = peer.storage();
     Registration {
@@ -24,7 +24,7 @@ pub(crate) fn registration(peer: &Peer) -> Registration {
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
     pub(super) fn on_apply_res(&mut self, res: ApplyRes) {
-        // Of a peer that was here before, or from before a snapshot.
+        // From an earlier peer of this region, or from before a snapshot.
         let outdated = res.apply_state.applied_index < self.fsm.peer.storage().applied_index();
         if res.peer_id != self.fsm.peer.peer_id()
             || outdated
@@ -53,7 +53,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// TiKV: `on_ready_change_peer`.
+    /// Follows an applied membership change. TiKV: `on_ready_change_peer`.
     fn on_change_peer(&mut self, change: &ConfChangeV2, region: Region, peers: &[metapb::Peer]) {
         if let Err(err) = self.fsm.peer.raft_group.apply_conf_change(change) {
             log::error!("region {}: Raft refuses an applied conf change: {err}", region.id);
@@ -67,22 +67,22 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
         for peer in peers {
             if self.fsm.peer.region().find_peer_by_id(peer.id).is_some() {
-                self.fsm.peer.heard_of(peer.id);
+                self.fsm.peer.record_heartbeat(peer.id);
             }
         }
         if self.fsm.peer.is_leader() {
-            // A new peer hears of its region by a heartbeat: better now than at the next tick.
+            // A new peer learns of its region by a heartbeat: send it now instead of at the next tick.
             self.fsm.peer.raft_group.ping();
             self.fsm.peer.heartbeat_pd(self.ctx);
         }
     }
 
-    /// TiKV: `on_set_flashback_state`.
+    /// Follows an applied flashback state. TiKV: `on_set_flashback_state`.
     fn on_set_flashback_state(&mut self, region: Region) {
         self.ctx.store_meta.lock().set_region(&region);
         let peer = &mut self.fsm.peer;
         if peer.is_leader() {
-            // Threads that read by the lease must see the region's state first.
+            // Threads that read by the lease must see the new region state first.
             peer.leader_lease.expire();
         }
         peer.set_region(region);
@@ -91,7 +91,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// TiKV: `on_ready_compact_log`.
+    /// Schedules the removal of compacted entries. TiKV: `on_ready_compact_log`.
     fn on_compact_log(&mut self, index: u64) {
         let peer = &mut self.fsm.peer;
         let (first, applying) = (peer.storage().log_first_index(), peer.last_applying_idx);
@@ -102,7 +102,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         self.ctx.raftlog_gc.schedule(task);
     }
 
-    /// TiKV: `on_ready_split_region`.
+    /// Creates the peers of the new regions. TiKV: `on_ready_split_region`.
     fn on_split(&mut self, regions: Vec<Region>, derived: Region) {
         let was_leader = self.fsm.peer.is_leader();
         {
@@ -129,17 +129,18 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let mut fsm = match PeerFsm::create(ctx.store_id, &ctx.config, engines, region, false) {
             Ok(fsm) => fsm,
             Err(err) => {
-                log::error!("region {region_id}: cannot make the peer of a new region: {err}");
+                log::error!("region {region_id}: cannot create the peer of a new region: {err}");
                 return;
             }
         };
         ctx.apply_router.register(registration(&fsm.peer));
         if parent_leads {
             fsm.peer.maybe_campaign();
-            // It is likely to become the leader. Until PD has the region, no client finds its keys.
+            // Report the region now: until PD has it, no client finds its keys. This peer will probably lead
+            // it.
             fsm.peer.report_to_pd(ctx);
         }
-        // A peer that was made by an early message knows nothing yet and is replaced.
+        // Replaces a peer that an early message created; that peer has no state yet.
         let mailbox = ctx.router.inner().register(region_id, fsm);
         let _ = mailbox.send(PeerMsg::Start);
         if !parent_leads && self.fsm.peer.region().peers.len() > 1 {
@@ -150,14 +151,14 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// The data of a snapshot is in place. TiKV: `on_ready_apply_snapshot`.
+    /// Handles an applied snapshot. TiKV: `on_ready_apply_snapshot`.
     pub(super) fn on_snapshot_applied(&mut self, applied: SnapshotApplied) {
         let peer = &mut self.fsm.peer;
         if applied.key != peer.storage().snap_key() || !peer.storage().is_applying_snapshot() {
             return;
         }
         if let Err(err) = applied.result {
-            // The peer stays as it is: it takes part in nothing, and the next start tries again.
+            // The peer stays in this state and takes part in nothing; the next start tries again.
             log::error!("region {}: cannot apply snapshot {}: {err}", peer.region_id, applied.key);
             return;
         }
@@ -175,7 +176,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
         self.ctx.apply_router.register(registration(&self.fsm.peer));
         if let Err(err) = self.ctx.snap_mgr.delete_snapshot(&applied.key, false) {
-            log::warn!("snapshot {} stays: {err}", applied.key);
+            log::warn!("cannot delete snapshot {}: {err}", applied.key);
         }
         log::info!("region {}: snapshot {} is applied", region.id, applied.key);
         self.collect_reads();

@@ -1,7 +1,7 @@
-//! Running a peer FSM: Conts first, then messages, then Readies, until nothing is left or a gate holds.
+//! Runs a peer FSM: continuations first, then messages, then Readies, until none is left or a gate holds.
 use raft::eraftpb::MessageType;
 
-use super::{Cont, PeerFsm};
+use super::{Continuation, PeerFsm};
 use crate::{
     batch_system::{HandleResult, Mailbox},
     store::{
@@ -10,11 +10,11 @@ use crate::{
     },
 };
 
-/// Whether a Cont was done.
+/// Outcome of a continuation.
 pub(super) enum Flow {
     Done,
-    /// Held: it comes back to the front.
-    Park(Cont),
+    /// Held at its gate: return the continuation to the front of the queue.
+    Park(Continuation),
 }
 
 pub struct PeerFsmDelegate<'a, T: Transport> {
@@ -22,7 +22,7 @@ pub struct PeerFsmDelegate<'a, T: Transport> {
     pub ctx: &'a mut PollContext<T>,
 }
 
-/// `step_fsm!` with this FSM's gate and a wake through its mailbox.
+/// Expands to `step_fsm!` with this FSM's gate and a wake through its mailbox.
 macro_rules! gate {
     ($self:expr, $stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {
         tracepoints::step_fsm!($self.fsm.gate, $self.ctx.router.waker($self.fsm.peer.region_id), $stage, $req
@@ -31,7 +31,8 @@ macro_rules! gate {
 }
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
-    /// TiKV: `RaftPoller::handle_normal`, `handle_msgs`, `collect_ready`.
+    /// Runs the FSM and publishes its state. TiKV: `RaftPoller::handle_normal`, `handle_msgs`,
+    /// `collect_ready`.
     pub fn run(&mut self, mailbox: &Mailbox<PeerFsm>) -> HandleResult {
         let result = self.run_inner(mailbox);
         if !self.fsm.stopped {
@@ -45,16 +46,16 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     fn run_inner(&mut self, mailbox: &Mailbox<PeerFsm>) -> HandleResult {
         let mut taken = 0;
         loop {
-            while let Some(cont) = self.fsm.conts.pop_front() {
-                if let Flow::Park(cont) = self.run_cont(cont) {
-                    self.fsm.conts.push_front(cont);
+            while let Some(continuation) = self.fsm.pending_steps.pop_front() {
+                if let Flow::Park(continuation) = self.run_continuation(continuation) {
+                    self.fsm.pending_steps.push_front(continuation);
                     return HandleResult::Park;
                 }
             }
             if self.fsm.stopped {
                 return HandleResult::Stop;
             }
-            // What comes next is another's: a message, or what all of them led to.
+            // From here on the work belongs to other requests.
             tracepoints::label::clear();
             if taken < self.ctx.config.messages_per_tick
                 && let Some(msg) = mailbox.try_recv()
@@ -76,14 +77,14 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         match msg {
             PeerMsg::RaftMessage(msg) => {
                 if let Err(err) = self.on_raft_message(*msg) {
-                    log::warn!("region {}: a message is refused: {err}", self.fsm.region_id());
+                    log::warn!("region {}: refused a message: {err}", self.fsm.region_id());
                 }
             }
             PeerMsg::RaftCommand(cmd) => self.on_raft_command(*cmd),
             PeerMsg::Tick(tick) => self.on_tick(tick),
             PeerMsg::ApplyRes(res) => self.on_apply_res(*res),
             PeerMsg::Persisted(msg) if msg.peer_id == self.fsm.peer.peer_id() => {
-                self.fsm.conts.push_back(Cont::Persisted { number: msg.ready_number, at: 0 });
+                self.fsm.pending_steps.push_back(Continuation::Persisted { number: msg.ready_number, at: 0 });
             }
             PeerMsg::SnapshotApplied(applied) => self.on_snapshot_applied(applied),
             PeerMsg::Significant(msg) => self.on_significant(msg),
@@ -109,7 +110,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                     self.fsm.peer.raft_group.report_unreachable(peer);
                 }
             }
-            // Whoever asked may have gone.
+            // The receiver may be gone.
             SignificantMsg::QueryMeta(tx) => drop(tx.send(self.fsm.peer.region_meta(self.ctx.store_id))),
         }
     }
@@ -127,7 +128,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             CasualMessage::ForceCompactRaftLogs => self.on_raft_log_gc(true),
             CasualMessage::RenewLease => self.fsm.peer.try_renew_leader_lease(),
             CasualMessage::PublishProbe => self.fsm.peer.publish_probe(self.ctx.store_id, true),
-            // The followers' answers make Raft send what it could not send before.
+            // The followers' responses make Raft retry the snapshot.
             CasualMessage::SnapshotGenerated => self.fsm.peer.raft_group.ping(),
             CasualMessage::ComputeHashResult { index, hash } => self.on_hash_computed(index, hash),
             CasualMessage::Campaign(CampaignType::ForceLeader) => {
@@ -139,7 +140,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// Takes a Ready if there is one; false if there is nothing to do now.
+    /// Takes a Ready; returns false if there is none to take now.
     fn collect_ready(&mut self) -> bool {
         let peer = &mut self.fsm.peer;
         let waits = self.fsm.destroying.is_some()
@@ -154,11 +155,11 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             return false;
         }
         let ready = Box::new(peer.raft_group.ready());
-        self.fsm.conts.push_back(Cont::Ready { ready, at: 0 });
+        self.fsm.pending_steps.push_back(Continuation::Ready { ready, at: 0 });
         true
     }
 
-    /// Raft asked for a snapshot while it made messages.
+    /// Schedules the snapshot that Raft requested while it created messages.
     fn schedule_gen_snapshot(&mut self) {
         if let Some(task) = self.fsm.peer.storage().take_gen_snap_task() {
             let msg = crate::store::fsm::apply::ApplyMsg::GenSnapshot(task);
@@ -166,11 +167,11 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    fn run_cont(&mut self, cont: Cont) -> Flow {
+    fn run_continuation(&mut self, continuation: Continuation) -> Flow {
         let region = self.fsm.region_id();
-        match cont {
-            Cont::Step(msg) => return self.run_step(msg),
-            Cont::Proposed { req, term, index } => {
+        match continuation {
+            Continuation::Step(msg) => return self.run_step(msg),
+            Continuation::Proposed { req, term, index } => {
                 let voters = self.fsm.peer.voters();
                 if gate!(
                     self,
@@ -181,10 +182,10 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                     index = index,
                     voters = voters
                 ) {
-                    return Flow::Park(Cont::Proposed { req, term, index });
+                    return Flow::Park(Continuation::Proposed { req, term, index });
                 }
             }
-            Cont::ReadIndexProposed { req, read_id } => {
+            Continuation::ReadIndexProposed { req, read_id } => {
                 let term = self.fsm.peer.term();
                 let voters = self.fsm.peer.voters();
                 if gate!(
@@ -196,16 +197,16 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                     read_id = read_id,
                     voters = voters
                 ) {
-                    return Flow::Park(Cont::ReadIndexProposed { req, read_id });
+                    return Flow::Park(Continuation::ReadIndexProposed { req, read_id });
                 }
             }
-            Cont::Ready { ready, at } => return self.run_ready(ready, at),
-            Cont::Committed { entries, at } => return self.run_committed(entries, at),
-            Cont::Persisted { number, at } => return self.run_persisted(number, at),
-            Cont::ReadConfirmed(read) => {
+            Continuation::Ready { ready, at } => return self.run_ready(ready, at),
+            Continuation::Committed { entries, at } => return self.run_committed(entries, at),
+            Continuation::Persisted { number, at } => return self.run_persisted(number, at),
+            Continuation::ReadConfirmed(read) => {
                 let (req, id, applied) = (read.req, read.read_id(), self.fsm.peer.storage().applied_index());
                 if gate!(self, READ_INDEX_CONFIRM, req, region = region, read_id = id, applied = applied) {
-                    return Flow::Park(Cont::ReadConfirmed(read));
+                    return Flow::Park(Continuation::ReadConfirmed(read));
                 }
                 self.fsm.peer.answer_read(*read);
             }
@@ -229,7 +230,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                         first = first,
                         last = last
                     ) {
-                        return Flow::Park(Cont::Step(msg));
+                        return Flow::Park(Continuation::Step(msg));
                     }
                 }
             }
@@ -237,7 +238,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                 let id = read_id(&msg.context);
                 let req = tracepoints::session::joined_read(id);
                 if gate!(self, READ_INDEX_HEARTBEAT, req, region = region, term = msg.term, read_id = id) {
-                    return Flow::Park(Cont::Step(msg));
+                    return Flow::Park(Continuation::Step(msg));
                 }
             }
             _ => {}
@@ -260,13 +261,13 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                 gate!(self, FOLLOWER_APPEND, req, region = region, term = term, first = first, last = last)
             };
             if held {
-                return Flow::Park(Cont::Ready { ready, at });
+                return Flow::Park(Continuation::Ready { ready, at });
             }
             at = end;
         }
         let outcome = self.fsm.peer.handle_raft_ready_append(self.ctx, *ready);
         if !outcome.committed.is_empty() {
-            self.fsm.conts.push_back(Cont::Committed { entries: outcome.committed, at: 0 });
+            self.fsm.pending_steps.push_back(Continuation::Committed { entries: outcome.committed, at: 0 });
         }
         if let Some(number) = outcome.persisted {
             self.on_persisted(number);
@@ -282,7 +283,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             let (term, first, last) = (entries[at].term, entries[at].index, entries[end - 1].index);
             let req = tracepoints::session::joined(region, term, first, last);
             if gate!(self, RAFT_COMMIT, req, region = region, term = term, first = first, last = last) {
-                return Flow::Park(Cont::Committed { entries, at });
+                return Flow::Park(Continuation::Committed { entries, at });
             }
             at = end;
         }
@@ -298,7 +299,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         while let Some(&(term, first, last)) = runs.get(at) {
             let req = tracepoints::session::joined(region, term, first, last);
             if gate!(self, RAFT_PERSISTED, req, region = region, term = term, first = first, last = last) {
-                return Flow::Park(Cont::Persisted { number, at });
+                return Flow::Park(Continuation::Persisted { number, at });
             }
             at += 1;
         }
@@ -308,15 +309,15 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
 
     fn on_persisted(&mut self, number: u64) {
         let Some(key) = self.fsm.peer.on_persist_ready(self.ctx, number) else { return };
-        // Its states are on disk: the data may replace what was there.
+        // The snapshot's states are on disk: its data may now replace the old data.
         let region = (**self.fsm.peer.region()).clone();
         self.ctx.region_scheduler.schedule(RegionTask::Apply { key, region });
     }
 
-    /// Reads that may be answered now.
+    /// Queues the reads that can be answered now.
     pub(super) fn collect_reads(&mut self) {
         while let Some(read) = self.fsm.peer.next_ready_read() {
-            self.fsm.conts.push_back(Cont::ReadConfirmed(Box::new(read)));
+            self.fsm.pending_steps.push_back(Continuation::ReadConfirmed(Box::new(read)));
         }
     }
 }

@@ -19,7 +19,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
 
     fn on_raft_base_tick(&mut self) {
         let peer = &mut self.fsm.peer;
-        // It cannot take part while its data is being replaced.
+        // The peer cannot take part in Raft while a snapshot replaces its data.
         if peer.storage().is_applying_snapshot() || peer.raft_group.snap().is_some() {
             return;
         }
@@ -36,7 +36,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// A region that may have grown too large is looked through. TiKV: `on_split_region_check_tick`.
+    /// Scans a region that may have become too large. TiKV: `on_split_region_check_tick`.
     fn on_split_region_check(&mut self) {
         let (peer, limits) = (&self.fsm.peer, Limits::new(&self.ctx.config));
         if !peer.is_leader() || !limits.exceeded(peer.approximate_size(), peer.approximate_keys()) {
@@ -48,7 +48,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// A peer without a leader for long asks PD whether it is still wanted.
+    /// Asks PD whether this peer is still a member, after a long time without a leader.
     fn on_check_peer_stale_state(&mut self) {
         let limit = self.ctx.config.max_leader_missing_duration.0;
         let peer = &mut self.fsm.peer;

@@ -1,4 +1,4 @@
-//! What a poller hands to the FSMs it runs. Mirrors `PollContext`.
+//! Shared state that a poller passes to the FSMs it runs. Mirrors `PollContext`.
 use std::sync::Arc;
 
 use parking_lot::Mutex;

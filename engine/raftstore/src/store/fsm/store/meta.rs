@@ -1,19 +1,19 @@
-//! Which regions the store has, and where. Mirrors `StoreMeta`.
+//! Regions of the store and their key ranges. Mirrors `StoreMeta`.
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use kvproto::{metapb::Region, raft_serverpb::RaftMessage};
 
 use crate::store::fsm::peer::overlaps;
 
-/// Votes for regions that a split is about to make.
-const PENDING_VOTES: usize = 20;
+/// Maximum number of votes kept for regions that a split is about to create.
+const MAX_PENDING_VOTES: usize = 20;
 
 #[derive(Default)]
 pub struct StoreMeta {
-    /// From the end of each region's range (as RocksDB holds it) to its id.
+    /// Maps the end of each region's range (in RocksDB's key format) to the region id.
     pub region_ranges: BTreeMap<Vec<u8>, u64>,
     pub regions: HashMap<u64, Region>,
-    /// Regions whose snapshot is on its way into RocksDB.
+    /// Regions whose snapshot is being applied to RocksDB.
     pending_snapshots: Vec<Region>,
     pending_votes: VecDeque<RaftMessage>,
 }
@@ -24,7 +24,7 @@ impl StoreMeta {
         self.regions.insert(region.id, region.clone());
     }
 
-    /// The range is free for another region, if this one had it.
+    /// Removes the range if this region owns it.
     pub fn remove_range(&mut self, region: &Region) {
         let end = keys::enc_end_key(region);
         if self.region_ranges.get(&end) == Some(&region.id) {
@@ -32,20 +32,20 @@ impl StoreMeta {
         }
     }
 
-    /// Another region of this store that has keys of `region`.
+    /// Returns another region of this store that shares a key with `region`.
     pub fn overlapping(&self, region: &Region) -> Option<Region> {
         let start = keys::enc_start_key(region);
-        let mut behind =
+        let mut following =
             self.region_ranges.range((std::ops::Bound::Excluded(start), std::ops::Bound::Unbounded));
-        let other = behind.find(|(_, id)| **id != region.id).and_then(|(_, id)| self.regions.get(id))?;
+        let other = following.find(|(_, id)| **id != region.id).and_then(|(_, id)| self.regions.get(id))?;
         overlaps(other, region).then(|| other.clone())
     }
 
-    /// The region beside `region` that a split by this configuration has made of it last. TiKV: `find_sibling_region`.
+    /// Returns the neighbour that the last split created next to `region`. TiKV: `find_sibling_region`.
     pub fn sibling(&self, region: &Region, right_derive: bool) -> Option<Region> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let from = match right_derive {
-            // The one that ends where this begins.
+            // The region that ends where `region` begins.
             true => Included(keys::enc_start_key(region)),
             false => Excluded(keys::enc_end_key(region)),
         };
@@ -66,9 +66,9 @@ impl StoreMeta {
         self.pending_snapshots.retain(|r| r.id != region_id);
     }
 
-    /// Keeps a vote request for a region that is not there yet.
+    /// Keeps a vote request until its region exists.
     pub fn add_pending_vote(&mut self, msg: RaftMessage) {
-        if self.pending_votes.len() == PENDING_VOTES {
+        if self.pending_votes.len() == MAX_PENDING_VOTES {
             self.pending_votes.pop_front();
         }
         self.pending_votes.push_back(msg);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn overlaps_are_found_and_neighbours_are_none() {
+    fn only_a_shared_key_is_an_overlap() {
         let mut meta = StoreMeta::default();
         meta.set_region(&region(1, b"", b"b"));
         meta.set_region(&region(2, b"d", b""));
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(meta.overlapping(&region(3, b"a", b"c")).unwrap().id, 1);
         assert_eq!(meta.overlapping(&region(3, b"c", b"")).unwrap().id, 2);
         assert_eq!(meta.overlapping(&region(3, b"c", b"e")).unwrap().id, 2);
-        assert!(meta.overlapping(&region(2, b"d", b"")).is_none(), "not with itself");
+        assert!(meta.overlapping(&region(2, b"d", b"")).is_none(), "a region does not overlap itself");
         meta.remove_range(&region(2, b"d", b""));
         assert!(meta.overlapping(&region(3, b"c", b"")).is_none());
         meta.add_pending_snapshot(region(4, b"x", b"y"));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sibling_is_on_the_side_that_splits_make() {
+    fn a_sibling_is_the_region_created_by_the_last_split() {
         let mut meta = StoreMeta::default();
         let regions = [region(1, b"", b"b"), region(2, b"b", b"d"), region(3, b"d", b"")];
         regions.iter().for_each(|r| meta.set_region(r));

@@ -1,5 +1,5 @@
-//! The store FSM and the system around the peers: what all pollers share, the start, the end. Mirrors
-//! `raftstore::store::fsm::store`.
+//! The store FSM and the system around the peers: shared state of the pollers, start and shutdown.
+//! Mirrors `raftstore::store::fsm::store`.
 mod context;
 mod meta;
 mod poller;

@@ -1,4 +1,4 @@
-//! The pollers of peer FSMs, threads `raftstore-{store}-{n}`. Mirrors `RaftPoller`.
+//! Pollers of peer FSMs, threads `raftstore-{store}-{n}`. Mirrors `RaftPoller`.
 use super::{PollContext, StoreFsm, store_fsm::StoreFsmDelegate};
 use crate::{
     batch_system::{HandleResult, HandlerBuilder, Mailbox, PollHandler},
@@ -22,7 +22,7 @@ impl<T: Transport> HandlerBuilder<PeerFsm, StoreFsm> for RaftPollerBuilder<T> {
 
 pub struct RaftPoller<T: Transport> {
     ctx: PollContext<T>,
-    /// The change of the configuration that it has taken last.
+    /// Version of the configuration that this poller uses.
     seen: u64,
 }
 

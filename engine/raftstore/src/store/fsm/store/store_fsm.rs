@@ -1,4 +1,4 @@
-//! The store FSM: messages for peers that are not there, and the store's periodic work. Mirrors `StoreFsmDelegate`.
+//! The store FSM: messages for missing peers, and the store's periodic work. Mirrors `StoreFsmDelegate`.
 use engine_rocks::CF_RAFT;
 use kvproto::{
     metapb::{Peer, Region},
@@ -40,7 +40,7 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
                 let region_id = msg.region_id;
                 if let Err(err) = self.on_raft_message(*msg) {
                     log::info!(
-                        "store {}: a message for region {region_id} is refused: {err}",
+                        "store {}: refused a message for region {region_id}: {err}",
                         self.store.store_id
                     );
                 }
@@ -54,10 +54,10 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
         }
     }
 
-    /// There was no such peer when the message came: makes one if it should be there. TiKV: `on_raft_message`.
+    /// Handles a message for a missing peer: creates the peer if it should exist. TiKV: `on_raft_message`.
     fn on_raft_message(&mut self, msg: RaftMessage) -> Result<()> {
         let region_id = msg.region_id;
-        // It may be there by now.
+        // The peer may exist by now.
         if self.ctx.router.inner().mailbox(region_id).is_some() {
             return self.forward(msg);
         }
@@ -68,7 +68,7 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
             let my_store_id = self.store.store_id;
             return Err(Error::StoreNotMatch { to_store_id: to.store_id, my_store_id });
         }
-        if msg.is_tombstone || !is_initial(&msg) || self.was_buried(&msg, &from, &to)? {
+        if msg.is_tombstone || !is_initial(&msg) || self.has_left_store(&msg, &from, &to)? {
             return Ok(());
         }
         if self.must_wait_for_split(&msg) {
@@ -77,7 +77,7 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
         }
         let engines = self.ctx.engines.clone();
         let fsm = PeerFsm::replicate(self.store.store_id, &self.ctx.config, engines, region_id, to)?;
-        log::info!("store {}: peer {} of region {region_id} is made", self.store.store_id, to.id);
+        log::info!("store {}: created peer {} of region {region_id}", self.store.store_id, to.id);
         self.ctx.router.inner().register(region_id, fsm);
         self.forward(msg)
     }
@@ -87,13 +87,13 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
     }
 
     /// Whether the message is for a peer that left this store. TiKV: `check_msg`.
-    fn was_buried(&mut self, msg: &RaftMessage, from: &Peer, to: &Peer) -> Result<bool> {
+    fn has_left_store(&mut self, msg: &RaftMessage, from: &Peer, to: &Peer) -> Result<bool> {
         let key = keys::region_state_key(msg.region_id);
         let Some(state) = self.ctx.engines.kv.get_msg_cf::<RegionLocalState>(CF_RAFT, &key)? else {
             return Ok(false);
         };
         if state.state() != PeerState::Tombstone {
-            // A split has just written it, its peer is about to be made.
+            // A split has just written the state and is about to create the peer.
             self.ctx.store_meta.lock().add_pending_vote(msg.clone());
             return Ok(true);
         }
@@ -105,11 +105,12 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
             }
             return Ok(true);
         }
-        // A peer id is used once.
+        // Peer ids are never reused.
         Ok(region.find_peer_by_id(to.id).is_some())
     }
 
-    /// The range still belongs to a region here that will be split. TiKV: `is_region_overlapped` in `maybe_create_peer`.
+    /// Whether a region on this store still covers the range; a split is expected.
+    /// TiKV: `is_region_overlapped`.
     fn must_wait_for_split(&self, msg: &RaftMessage) -> bool {
         if msg.start_key.is_empty() && msg.end_key.is_empty() && self.ctx.store_meta.lock().regions.is_empty()
         {
@@ -132,7 +133,7 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
         }
     }
 
-    /// TiKV: `store_heartbeat_pd`.
+    /// Reports the store to PD. TiKV: `store_heartbeat_pd`.
     fn store_heartbeat_pd(&self) {
         let engines = &self.ctx.engines;
         let used = engines.kv.get_engine_used_size().unwrap_or_default() + engines.raft.get_engine_size();
@@ -145,7 +146,7 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
         });
     }
 
-    /// Snapshots that nobody came for. TiKV: `on_snap_mgr_gc`.
+    /// Deletes unused snapshots. TiKV: `on_snap_mgr_gc`.
     fn gc_snapshots(&self) {
         let timeout = self.ctx.config.snap_gc_timeout.0;
         let idle = match self.ctx.snap_mgr.list_idle_snap() {
@@ -153,19 +154,19 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
             Err(err) => return log::warn!("cannot list snapshots: {err}"),
         };
         for (key, sending, age) in idle {
-            // One to be applied after a restart is needed whatever its age; its region says so.
+            // After a restart, a region in state `Applying` needs its snapshot at any age.
             let needed = !sending && self.is_applying(key.region_id);
             let useless = sending && key.idx < self.truncated_index(key.region_id);
             if needed || (age < timeout && !useless) {
                 continue;
             }
             if let Err(err) = self.ctx.snap_mgr.delete_snapshot(&key, sending) {
-                log::warn!("snapshot {key} stays: {err}");
+                log::warn!("cannot delete snapshot {key}: {err}");
             }
         }
     }
 
-    /// A snapshot to send that is behind the log's first entry helps nobody.
+    /// Returns the region's compaction index: a snapshot to send from before it is useless.
     fn truncated_index(&self, region_id: u64) -> u64 {
         let state =
             self.ctx.engines.kv.get_msg_cf::<RaftApplyState>(CF_RAFT, &keys::apply_state_key(region_id));

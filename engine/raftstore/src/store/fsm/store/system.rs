@@ -1,4 +1,4 @@
-//! Starting and ending a store's RaftStore. Mirrors `RaftBatchSystem`.
+//! Starts and stops a store's RaftStore. Mirrors `RaftBatchSystem`.
 use std::sync::Arc;
 
 use engine_rocks::CF_RAFT;
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// What a store is made of.
+/// Components of a store.
 pub struct StoreParts<T: Transport> {
     pub store_id: u64,
     pub config: Config,
@@ -38,7 +38,7 @@ pub struct StoreParts<T: Transport> {
     pub read_index_observer: Arc<dyn ReadIndexObserver>,
 }
 
-/// All threads of a store's RaftStore.
+/// Handle to all threads of a store's RaftStore.
 pub struct RaftBatchSystem {
     system: BatchSystem<PeerFsm, StoreFsm>,
     apply_system: ApplyBatchSystem,
@@ -49,7 +49,7 @@ pub struct RaftBatchSystem {
     running: Option<Running>,
 }
 
-/// What is there between `spawn` and `shutdown`.
+/// State between `spawn` and `shutdown`.
 struct Running {
     writers: StoreWriters,
     region_workers: RegionWorkers,
@@ -59,7 +59,7 @@ struct Running {
 }
 
 impl RaftBatchSystem {
-    /// The router works at once; what it sends waits for [`RaftBatchSystem::spawn`].
+    /// Creates the system. Its router accepts messages at once; they wait for [`RaftBatchSystem::spawn`].
     pub fn new(store_id: u64, config: &Config, engines: Engines) -> Self {
         let store = Box::new(StoreFsm { store_id });
         let system = BatchSystem::new(store, PeerFsm::region_id, config.store_max_batch_size);
@@ -73,12 +73,12 @@ impl RaftBatchSystem {
         self.router.clone()
     }
 
-    /// The configuration in effect, which can be changed.
+    /// Returns the tracker of the active configuration.
     pub fn config(&self) -> ConfigTracker {
         self.config.clone()
     }
 
-    /// A reader for the read pool; clone it for each thread.
+    /// Returns a reader for the read pool; clone it for each thread.
     pub fn local_reader(&self) -> LocalReader {
         LocalReader::new(self.engines.kv.clone(), self.delegates.clone(), self.router.clone())
     }
@@ -86,7 +86,7 @@ impl RaftBatchSystem {
     /// Loads all peers from disk and starts the threads.
     ///
     /// # Errors
-    /// A bad configuration, states on disk that contradict each other, or no thread to be had.
+    /// An invalid configuration, contradicting states on disk, or a thread that cannot be started.
     pub fn spawn<T: Transport>(&mut self, parts: StoreParts<T>) -> Result<()> {
         parts.config.validate().map_err(crate::Error::Other)?;
         let StoreParts { store_id, config, engines, trans, snap_mgr, pd, read_index_observer } = parts;
@@ -118,7 +118,7 @@ impl RaftBatchSystem {
         self.spawn_pollers(&ctx)?;
         let ticker = Ticker::spawn(self.config.clone(), self.router.clone())?;
         self.running = Some(Running { writers, region_workers, raftlog_gc, split_check, ticker });
-        // Every peer runs once: a lone voter takes its election, readers get their delegates.
+        // Start every peer once: a lone voter elects itself, and readers get their delegates.
         self.router.inner().broadcast(|| PeerMsg::Start);
         let _ = self.router.inner().send_control(StoreMsg::Tick(StoreTick::PdStoreHeartbeat));
         Ok(())
@@ -138,19 +138,23 @@ impl RaftBatchSystem {
         Ok(())
     }
 
-    /// TiKV: `RaftPollerBuilder::init`.
+    /// Loads the peers of all regions. TiKV: `RaftPollerBuilder::init`.
     fn load_peers<T: Transport>(&self, ctx: &PollContext<T>) -> Result<()> {
         for state in debug::all_regions(&ctx.engines.kv)? {
             match state.state() {
-                PeerState::Tombstone => self.clear_grave(ctx, &state)?,
+                PeerState::Tombstone => self.clear_tombstone_log(ctx, &state)?,
                 _ => self.load_peer(ctx, state)?,
             }
         }
         Ok(())
     }
 
-    /// A burial that was cut short leaves a log behind.
-    fn clear_grave<T: Transport>(&self, ctx: &PollContext<T>, state: &RegionLocalState) -> Result<()> {
+    /// Removes the log that an interrupted peer removal left on disk.
+    fn clear_tombstone_log<T: Transport>(
+        &self,
+        ctx: &PollContext<T>,
+        state: &RegionLocalState,
+    ) -> Result<()> {
         let Some(region) = &state.region else { return Ok(()) };
         if ctx.engines.raft.get_raft_state(region.id)?.is_some() {
             ctx.engines.raft.clean(region.id, true)?;
@@ -175,14 +179,14 @@ impl RaftBatchSystem {
         }
         ctx.apply_router.register(registration(&fsm.peer));
         self.router.inner().register(region.id, fsm);
-        // Only now is there a peer to hear that it is done.
+        // Schedule only now: the peer must exist to receive the result.
         if applying {
             ctx.region_scheduler.schedule(RegionTask::Apply { key, region });
         }
         Ok(())
     }
 
-    /// Ends all threads; what is acknowledged is on disk. Every pending command is answered as stale.
+    /// Stops all threads; every acknowledged write is on disk. Pending commands respond with `StaleCommand`.
     pub fn shutdown(&mut self) {
         let Some(mut running) = self.running.take() else { return };
         running.ticker.shutdown();
@@ -194,7 +198,7 @@ impl RaftBatchSystem {
         running.raftlog_gc.shutdown();
         self.delegates.clear();
         if let Err(err) = self.engines.kv.sync_wal() {
-            log::warn!("RocksDB's WAL is not synced at shutdown; the Raft log will replay: {err}");
+            log::warn!("cannot sync RocksDB's WAL at shutdown; the Raft log will be replayed: {err}");
         }
     }
 }

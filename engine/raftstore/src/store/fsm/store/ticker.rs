@@ -1,4 +1,4 @@
-//! The ticker: makes periodic work happen as engine time goes on. While it is frozen nothing ticks.
+//! The ticker: triggers periodic work by engine time; frozen engine time stops it.
 use std::{
     sync::{
         Arc,
@@ -15,7 +15,7 @@ use crate::{
     store::{Config, ConfigTracker, PeerMsg, PeerTick, StoreMsg, StoreTick},
 };
 
-/// Real time between two looks at engine time.
+/// Maximum real time between two reads of engine time.
 const MAX_POLL: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ struct Timer {
     next: EngineInstant,
 }
 
-/// The thread `ticker-{store}`.
+/// Handle to the thread `ticker-{store}`.
 pub struct Ticker {
     stop: Arc<AtomicBool>,
     handle: Option<JoinHandle<()>>,
@@ -61,12 +61,12 @@ impl Ticker {
         if let Some(handle) = self.handle.take()
             && handle.join().is_err()
         {
-            log::error!("the ticker ended by a panic");
+            log::error!("the ticker thread panicked");
         }
     }
 }
 
-/// What ticks how often; what ticks in `running` already does not wait longer than it would have.
+/// Creates the timers of `config`. A timer in `running` becomes due no later than before.
 fn timers(config: &Config, running: &[Timer]) -> Vec<Timer> {
     let peer = |tick, interval| (Kind::Peer(tick), interval);
     let store = |tick, interval| (Kind::Store(tick), interval);
@@ -82,7 +82,7 @@ fn timers(config: &Config, running: &[Timer]) -> Vec<Timer> {
         store(StoreTick::RaftEnginePurge, config.raft_engine_purge_interval.0),
     ];
     let now = EngineClock::now();
-    // Zero turns a periodic work off.
+    // An interval of zero disables the work.
     let on = all.into_iter().filter(|(_, interval)| !interval.is_zero());
     on.map(|(kind, interval)| {
         let due = running.iter().find(|timer| timer.kind == kind).map(|timer| timer.next);
@@ -92,14 +92,14 @@ fn timers(config: &Config, running: &[Timer]) -> Vec<Timer> {
     .collect()
 }
 
-/// A timer that fell behind fires once: ticks are not made up for.
+/// Fires each due timer once, even if it missed several intervals.
 fn fire(timers: &mut [Timer], router: &RaftRouter) {
     let now = EngineClock::now();
     for timer in timers.iter_mut().filter(|t| t.next <= now) {
         timer.next = (timer.next + timer.interval).max(now);
         match timer.kind {
             Kind::Peer(tick) => router.inner().broadcast(|| PeerMsg::Tick(tick)),
-            // At shutdown nobody takes it.
+            // At shutdown the store FSM may be gone.
             Kind::Store(tick) => drop(router.inner().send_control(StoreMsg::Tick(tick))),
         }
     }

@@ -1,4 +1,4 @@
-//! Walks CF write and CF lock side by side, downwards.
+//! Scans CF write and CF lock together, in descending key order.
 use std::cmp::Ordering;
 
 use kvproto::kvrpcpb::IsolationLevel;
@@ -9,12 +9,12 @@ use super::{EntryScanner, ScannerConfig};
 use crate::{
     mvcc::{
         Cursor, REVERSE_SEEK_BOUND, Result, SEEK_BOUND,
-        reader::{ValueEntry, owned, point_getter::rc_check_ts_conflict},
+        reader::{ValueEntry, copy_write, point_getter::rc_check_ts_conflict},
     },
     statistics::Statistics,
 };
 
-/// TiKV: `BackwardKvScanner`.
+/// Reads the latest values in descending order. TiKV: `BackwardKvScanner`.
 pub struct BackwardScanner<S: Snapshot> {
     cfg: ScannerConfig<S>,
     lock_cursor: Option<Cursor<S::Iter>>,
@@ -40,7 +40,7 @@ impl<S: Snapshot> BackwardScanner<S> {
         Ok(())
     }
 
-    /// The greater user key of both cursors, and whether a write and a lock stand on it.
+    /// Returns the greater user key of both cursors, and whether the write and the lock cursor are on it.
     fn current(&self) -> Result<Option<(Key, bool, bool)>> {
         let write = match self.write_cursor.valid()? {
             true => Some(Key::truncate_ts_for(self.write_cursor.key())?),
@@ -59,7 +59,7 @@ impl<S: Snapshot> BackwardScanner<S> {
         Ok(Some((Key::from_encoded_slice(key), order != Ordering::Less, order != Ordering::Greater)))
     }
 
-    /// One user key; the cursors are moved before it in any case.
+    /// Reads one user key; always moves the cursors to smaller keys.
     fn read_key(&mut self, user_key: &Key, has_write: bool, has_lock: bool) -> Result<Option<ValueEntry>> {
         let mut checked = Ok(None);
         if has_lock && let Some(cursor) = &mut self.lock_cursor {
@@ -87,8 +87,8 @@ impl<S: Snapshot> BackwardScanner<S> {
         }
     }
 
-    /// The PUT of `user_key` at the scan's timestamp. The cursor stands on the oldest version, and walks to
-    /// newer ones while they are not above the timestamp.
+    /// Returns the PUT of `user_key` at the scan's timestamp. The cursor is on the oldest version and moves
+    /// to newer ones up to the timestamp.
     fn reverse_get(&mut self, user_key: &Key) -> Result<Version> {
         let mut last: Version = None;
         let mut checked_ts = TimeStamp::zero();
@@ -108,7 +108,7 @@ impl<S: Snapshot> BackwardScanner<S> {
             }
             let write = WriteRef::parse(self.write_cursor.value())?;
             if let WriteType::Put | WriteType::Delete = write.write_type {
-                last = Some((owned(&write), commit_ts));
+                last = Some((copy_write(&write), commit_ts));
             }
             checked_ts = commit_ts;
         }
@@ -116,7 +116,7 @@ impl<S: Snapshot> BackwardScanner<S> {
         self.get_from_newest(user_key, last, checked_ts)
     }
 
-    /// Too many old versions: comes from the timestamp down to those that were seen already.
+    /// Handles many old versions: seeks the timestamp and steps down to the versions already checked.
     fn get_from_newest(&mut self, user_key: &Key, last: Version, checked_ts: TimeStamp) -> Result<Version> {
         if self.cfg.isolation_level == IsolationLevel::RcCheckTs {
             let newest = user_key.clone().append_ts(TimeStamp::max());
@@ -138,21 +138,21 @@ impl<S: Snapshot> BackwardScanner<S> {
                 return Ok(None);
             }
             if let WriteType::Put | WriteType::Delete = write.write_type {
-                return Ok(self.as_latest(Some((owned(&write), commit_ts))));
+                return Ok(self.as_latest(Some((copy_write(&write), commit_ts))));
             }
             found = self.write_cursor.next(&mut self.statistics.write)?;
         }
         Ok(self.as_latest(last))
     }
 
-    /// The version if it is a PUT that GC has not taken.
+    /// Returns the version if it is a PUT that GC has not removed.
     fn as_latest(&self, version: Version) -> Version {
         version.filter(|(write, _)| {
             write.write_type == WriteType::Put && write.as_ref().check_gc_fence_as_latest_version(self.cfg.ts)
         })
     }
 
-    /// Before all versions of `user_key`, by steps if they are few.
+    /// Moves before all versions of `user_key`, by steps if they are few.
     fn move_write_cursor_to_prev_user_key(&mut self, user_key: &Key) -> Result<()> {
         for step in 0..SEEK_BOUND {
             if step > 0 {

@@ -1,4 +1,4 @@
-//! Walks CF write and CF lock side by side, upwards.
+//! Scans CF write and CF lock together, in ascending key order.
 use std::cmp::Ordering;
 
 use kvproto::kvrpcpb::IsolationLevel;
@@ -9,12 +9,12 @@ use super::{EntryScanner, ScannerConfig};
 use crate::{
     mvcc::{
         Cursor, Result, SEEK_BOUND,
-        reader::{ValueEntry, check_last_change, owned, point_getter::rc_check_ts_conflict},
+        reader::{ValueEntry, check_last_change, copy_write, point_getter::rc_check_ts_conflict},
     },
     statistics::Statistics,
 };
 
-/// TiKV: `ForwardScanner` with `LatestKvPolicy`.
+/// Reads the latest values in ascending order. TiKV: `ForwardScanner` with `LatestKvPolicy`.
 pub struct ForwardScanner<S: Snapshot> {
     cfg: ScannerConfig<S>,
     lock_cursor: Option<Cursor<S::Iter>>,
@@ -23,7 +23,7 @@ pub struct ForwardScanner<S: Snapshot> {
     is_started: bool,
 }
 
-/// Where the cursors stand: the smaller user key, and which of them are on it.
+/// Position of the cursors: the smaller user key, and which cursors are on it.
 struct Current {
     user_key: Key,
     has_write: bool,
@@ -36,7 +36,7 @@ impl<S: Snapshot> ForwardScanner<S> {
         Ok(Self { cfg, lock_cursor, write_cursor, statistics: Statistics::default(), is_started: false })
     }
 
-    /// To the first entries; the cursors' bounds are the range's.
+    /// Moves the cursors to their first entries within the range.
     fn start(&mut self) -> Result<()> {
         self.write_cursor.seek_to_first(&mut self.statistics.write)?;
         if let Some(cursor) = &mut self.lock_cursor {
@@ -68,7 +68,7 @@ impl<S: Snapshot> ForwardScanner<S> {
         }))
     }
 
-    /// One user key: its lock first, then its versions. The cursors are moved behind it in any case.
+    /// Reads one user key, its lock first, then its versions; always moves the cursors to greater keys.
     fn read_key(&mut self, at: &Current) -> Result<Option<ValueEntry>> {
         if at.has_lock
             && let Some(result) = self.handle_lock(&at.user_key).transpose()
@@ -88,7 +88,7 @@ impl<S: Snapshot> ForwardScanner<S> {
         Ok(Some(entry))
     }
 
-    /// Some where the lock decides: an obstacle (an error), or read through. None: the versions decide.
+    /// Returns `Some` for a lock that is read through, an error for one that blocks, otherwise `None`.
     fn handle_lock(&mut self, user_key: &Key) -> Result<Option<(Option<ValueEntry>,)>> {
         let Some(cursor) = &mut self.lock_cursor else { return Ok(None) };
         let checked = self.cfg.check_lock(user_key, cursor.value(), &mut self.statistics);
@@ -99,7 +99,7 @@ impl<S: Snapshot> ForwardScanner<S> {
         }
     }
 
-    /// The PUT that is the latest at the scan's timestamp.
+    /// Returns the PUT that is the latest at the scan's timestamp.
     fn get_version(&mut self, user_key: &Key) -> Result<Option<(Write, TimeStamp)>> {
         if !self.move_write_cursor_to_ts(user_key)? {
             return Ok(None);
@@ -114,7 +114,7 @@ impl<S: Snapshot> ForwardScanner<S> {
                 return Ok(None);
             }
             match (write.write_type, write.last_change) {
-                (WriteType::Put, _) => return Ok(Some((owned(&write), commit_ts))),
+                (WriteType::Put, _) => return Ok(Some((copy_write(&write), commit_ts))),
                 (WriteType::Delete, _) | (_, LastChange::NotExist) => return Ok(None),
                 (_, LastChange::Exist { last_change_ts, estimated_versions_to_last_change: versions })
                     if versions >= SEEK_BOUND =>
@@ -144,10 +144,10 @@ impl<S: Snapshot> ForwardScanner<S> {
         check_last_change(write.write_type, user_key, commit_ts)?;
         let counts =
             write.check_gc_fence_as_latest_version(self.cfg.ts) && write.write_type == WriteType::Put;
-        Ok(counts.then(|| (owned(&write), commit_ts)))
+        Ok(counts.then(|| (copy_write(&write), commit_ts)))
     }
 
-    /// From the newest version of `user_key` to the first at or before the timestamp; false if there is none.
+    /// Moves from the newest version of `user_key` down to the timestamp; false if no version is left.
     fn move_write_cursor_to_ts(&mut self, user_key: &Key) -> Result<bool> {
         for step in 0..SEEK_BOUND {
             if step > 0 && !self.write_cursor.next(&mut self.statistics.write)? {
@@ -170,7 +170,7 @@ impl<S: Snapshot> ForwardScanner<S> {
         Ok(found && Key::is_user_key_eq(self.write_cursor.key(), user_key.as_encoded()))
     }
 
-    /// Behind all versions of `user_key`, by steps if they are few.
+    /// Moves after all versions of `user_key`, by steps if they are few.
     fn move_write_cursor_to_next_user_key(&mut self, user_key: &Key) -> Result<()> {
         for step in 0..SEEK_BOUND {
             if step > 0 {
@@ -183,7 +183,7 @@ impl<S: Snapshot> ForwardScanner<S> {
             }
         }
         self.statistics.write.over_seek_bound += 1;
-        // Zero is the last timestamp of a key; a version at zero itself is stepped over.
+        // Zero is the last timestamp of a key; skip a version at zero, too.
         let last = user_key.clone().append_ts(TimeStamp::zero());
         if self.write_cursor.seek(&last, &mut self.statistics.write)?
             && self.write_cursor.key() == last.as_encoded()

@@ -1,4 +1,4 @@
-//! Scanners: ranges of keys as of one timestamp, forward and backward.
+//! Scanners: read ranges of keys at one timestamp, forward and backward.
 //!
 //! Mirrors `src/storage/mvcc/reader/scanner`.
 mod backward;
@@ -18,7 +18,7 @@ use crate::{
     statistics::Statistics,
 };
 
-/// What to scan, and how.
+/// Settings of a scan.
 #[derive(Clone)]
 pub struct ScannerConfig<S: Snapshot> {
     pub snapshot: S,
@@ -29,7 +29,7 @@ pub struct ScannerConfig<S: Snapshot> {
     pub upper_bound: Option<Key>,
     pub isolation_level: IsolationLevel,
     pub fill_cache: bool,
-    /// Values are left empty.
+    /// Leave values empty.
     pub omit_value: bool,
     pub load_commit_ts: bool,
     pub bypass_locks: TsSet,
@@ -38,7 +38,7 @@ pub struct ScannerConfig<S: Snapshot> {
 }
 
 impl<S: Snapshot> ScannerConfig<S> {
-    /// All keys at `ts`, forward, under SI.
+    /// Creates a forward scan of all keys at `ts` under SI.
     pub fn new(snapshot: S, ts: TimeStamp) -> Self {
         Self {
             snapshot,
@@ -83,7 +83,7 @@ impl<S: Snapshot> ScannerConfig<S> {
         self.open(CF_WRITE)
     }
 
-    /// The lock in `data` if it is to be read through; None if it is no obstacle.
+    /// Returns the lock in `data` if the read goes through it; `None` if it does not block the read.
     fn check_lock(&self, user_key: &Key, data: &[u8], stats: &mut Statistics) -> Result<Option<Lock>> {
         let LockOrSharedLocks::Lock(lock) = txn_types::parse_lock(data)? else { return Ok(None) };
         let (bypass, level) = (&self.bypass_locks, self.isolation_level);
@@ -95,7 +95,7 @@ impl<S: Snapshot> ScannerConfig<S> {
         if access { Ok(Some(lock)) } else { Err(e.into()) }
     }
 
-    /// The value of a lock that is read through; None for a DELETE.
+    /// Returns the value of a lock that is read through; `None` for a DELETE.
     fn load_data_by_lock(
         &self,
         user_key: &Key,
@@ -109,7 +109,7 @@ impl<S: Snapshot> ScannerConfig<S> {
         Ok(Some(ValueEntry { value, commit_ts: None }))
     }
 
-    /// The value of a PUT.
+    /// Returns the value of a PUT.
     fn load_data_by_write(
         &self,
         user_key: &Key,
@@ -145,15 +145,15 @@ impl<S: Snapshot> ScannerConfig<S> {
     }
 }
 
-/// One key after the other. After an error for one key (a lock), the next call goes on behind it.
+/// Reads keys one at a time. After an error for a key (a lock), the next call returns the next key.
 pub trait EntryScanner {
-    /// The next key in the scan's direction that has a value.
+    /// Returns the next key with a value, in the scan's direction.
     fn read_next(&mut self) -> Result<Option<(Key, ValueEntry)>>;
-    /// What it did since it was last asked.
+    /// Takes the statistics since the last call.
     fn take_statistics(&mut self) -> Statistics;
 }
 
-/// A scanner in either direction.
+/// Scanner in either direction.
 pub enum Scanner<S: Snapshot> {
     Forward(ForwardScanner<S>),
     Backward(BackwardScanner<S>),
