@@ -1,4 +1,4 @@
-//! `completions` and `man` of the server programs, in the form that `tikv-ctl` has them.
+//! The commands `completions` and `man` of the server programs, as in `tikv-ctl`.
 
 use std::{
     io::{self, Write},
@@ -8,7 +8,7 @@ use std::{
 use clap::Command;
 use clap_complete::Shell;
 
-/// What a program writes about itself.
+/// The generated files of a program.
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum Manual {
     /// Print the completions of a shell
@@ -18,17 +18,18 @@ pub enum Manual {
     },
     /// Write the man page
     Man {
-        /// Where to: a directory, created if it is not there
+        /// Output directory, created if missing
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
 }
 
 impl Manual {
-    /// Writes it, for the program that `command` describes.
+    /// Writes the file of the program that `command` describes.
     ///
     /// # Errors
-    /// If the directory or standard output cannot be written; a reader that closed standard output is no error.
+    /// If the directory or standard output cannot be written; a reader
+    /// that closed standard output is no error.
     pub fn write(&self, mut command: Command) -> io::Result<()> {
         match self {
             Manual::Completions { shell } => {

@@ -1,4 +1,4 @@
-//! The client against the server, over gRPC, as a store uses it.
+//! The client against the server, over gRPC, as in a store.
 
 use std::{
     net::SocketAddr,
@@ -56,7 +56,7 @@ fn report(region: &Region) -> pdpb::RegionHeartbeatRequest {
     pdpb::RegionHeartbeatRequest { region: Some(region.clone()), leader, term: 6, ..Default::default() }
 }
 
-/// Hands what PD sends, and reconnections (`None`), to the test.
+/// Forwards PD's messages, and reconnections (`None`), to the test.
 struct Forward(mpsc::Sender<Option<pdpb::RegionHeartbeatResponse>>);
 
 impl HeartbeatHandler for Forward {
@@ -77,7 +77,7 @@ fn heartbeats(client: &PdClient) -> (RegionHeartbeats, Responses) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_bootstraps_the_cluster_and_its_region_is_found() {
+async fn a_store_bootstraps_the_cluster() {
     let dir = tempfile::tempdir().unwrap();
     let handle = start(dir.path(), any_port());
     let client = connect(&handle).await;
@@ -119,7 +119,7 @@ async fn wait_for_leader(client: &PdClient, store: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operators_come_by_the_heartbeat_stream_also_after_pd_restarted() {
+async fn operators_arrive_after_a_restart_of_pd() {
     let dir = tempfile::tempdir().unwrap();
     let handle = start(dir.path(), any_port());
     let addr = handle.addr();
@@ -134,7 +134,7 @@ async fn operators_come_by_the_heartbeat_stream_also_after_pd_restarted() {
     assert_eq!(change.peer.map(|peer| peer.store_id), Some(2));
 
     handle.shutdown();
-    assert_eq!(next(), None, "the handler hears that the stream was lost");
+    assert_eq!(next(), None, "the handler gets the reconnection");
     let handle = start(dir.path(), addr);
     client.put_store(store(2)).await.expect("the client finds PD again");
     assert!(reports.send(report(&region(&[1, 2]))));
@@ -189,10 +189,10 @@ async fn a_request_for_another_cluster_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pd_that_is_not_there_gives_a_clear_error_in_bounded_time() {
+async fn an_absent_pd_gives_an_error_in_bounded_time() {
     let free = std::net::TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
     let wait = Duration::from_millis(200);
-    let error = PdClient::connect_within(&[free.to_string()], wait).await.err().expect("nobody listens");
+    let error = PdClient::connect_within(&[free.to_string()], wait).await.err().expect("no server listens");
     assert!(matches!(error, Error::Unreachable { .. }));
     assert!(error.to_string().contains(&free.to_string()), "{error}");
     let error = PdClient::connect_within(&["no port".to_owned()], wait).await.err().expect("no endpoint");

@@ -52,5 +52,5 @@ async fn one_port_answers_grpc_and_http() {
     assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("ErrStoresNotEnough"), "{refused}");
     let unknown = ask(handle.addr(), "GET /metrics");
     assert!(unknown.starts_with("HTTP/1.1 404") && unknown.contains("/pd/api/v1/"), "{unknown}");
-    assert!(client.get_tso(1).await.is_ok(), "gRPC goes on");
+    assert!(client.get_tso(1).await.is_ok(), "gRPC still works");
 }

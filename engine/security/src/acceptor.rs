@@ -1,4 +1,5 @@
-//! The server's side: a TCP connection becomes a TLS one, with the certificate that is on disk now.
+//! The server's side of TLS: turns TCP connections into TLS ones, with the
+//! certificate that is on disk at that moment.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -8,14 +9,14 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{Peer, Result, SecurityConfig, pem};
 
-/// What a port serves.
+/// The protocols of a port, and whether its clients must show a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// gRPC: clients must show a certificate.
     Grpc,
     /// gRPC and HTTP on one port, as PD has them: clients must show a certificate.
     GrpcAndHttp,
-    /// HTTP of the status server: they must only where names are asked for.
+    /// HTTP of the status server: clients must show a certificate only if names are restricted.
     Http,
 }
 
@@ -23,7 +24,7 @@ pub enum Use {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Clients {
     Allowed,
-    /// Its certificate is good, but has none of the names that are asked for.
+    /// The certificate is valid, but contains none of the allowed names.
     Forbidden(Peer),
 }
 
@@ -52,26 +53,27 @@ impl Acceptor {
         Ok(Self { config, serves, current })
     }
 
-    /// Shakes hands; also tells whether the client may call.
+    /// Completes a TLS handshake and checks whether the client may call.
     ///
     /// # Errors
-    /// What the handshake failed at.
+    /// The reason why the handshake failed.
     pub async fn accept(&self, stream: TcpStream) -> std::io::Result<(TlsStream<TcpStream>, Clients)> {
         let stream = self.tls().0.accept(stream).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let peer = certificate.map_or_else(Peer::default, |certificate| Peer::of(certificate));
+        let peer = certificate.map_or_else(Peer::default, |certificate| Peer::from_certificate(certificate));
         let allowed = peer.is_allowed(&self.config);
         Ok((stream, if allowed { Clients::Allowed } else { Clients::Forbidden(peer) }))
     }
 
-    /// With the files as they are now; with the last good ones while they are not good.
+    /// Returns an acceptor for the files as they are on disk; while they
+    /// are invalid, for the last valid ones.
     fn tls(&self) -> Tls {
         let mut current = self.current.lock();
         let now = modified(&self.config);
         if now != current.0 {
             match build(&self.config, self.serves) {
                 Ok(tls) => current.1 = tls,
-                Err(e) => log::error!("the renewed certificate is not used: {e}"),
+                Err(e) => log::error!("the renewed certificate is not used, the previous one stays: {e}"),
             }
             current.0 = now;
         }

@@ -1,4 +1,4 @@
-//! The client's side of HTTP/1.1 on a blocking socket; gRPC dials by [`SecurityManager::endpoint`].
+//! The client's side of HTTP/1.1 on a blocking socket. gRPC connects by [`SecurityManager::endpoint`].
 
 use std::{
     io::{self, Read, Write},
@@ -18,8 +18,8 @@ pub enum Connection {
 }
 
 impl SecurityManager {
-    /// Makes of `stream`, a connection to the server at `address` (`HOST:PORT`), what the configuration says. TLS shakes
-    /// hands with the first byte.
+    /// Wraps `stream`, a connection to the server at `address` (`HOST:PORT`), in TLS if the configuration
+    /// asks for it. The handshake runs with the first byte.
     pub fn wrap(&self, stream: TcpStream, address: &str) -> Result<Connection> {
         if !self.is_tls() {
             return Ok(Connection::Plain(stream));
@@ -39,7 +39,7 @@ impl Read for Connection {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Connection::Plain(stream) => stream.read(buf),
-            // Servers that hang up without a farewell: what was to come is known from the reply's own length.
+            // Some servers close without a TLS alert. The reply's own length says whether it is complete.
             Connection::Tls(stream) => match stream.read(buf) {
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
                 other => other,

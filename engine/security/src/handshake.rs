@@ -1,4 +1,5 @@
-//! A limit for how long a new connection may say nothing: one that never begins to speak would stay open for good.
+//! A time limit for the handshake of a new connection: a client that never sends
+//! anything would keep it open forever.
 use std::{
     future::Future,
     io,
@@ -13,36 +14,36 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
-/// For how long a client may take until its handshake is done: of TLS, or the first bytes of HTTP.
+/// Time limit for a client's handshake: of TLS, or the first bytes of HTTP.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What ends the handshake of a connection without TLS.
+/// The bytes that complete the handshake of a connection without TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Greeting {
     /// The preface of HTTP/2 and the head of its SETTINGS frame.
     Http2,
-    /// The same, or the empty line after the head of a request of HTTP/1.
+    /// That preface, or the empty line after the head of an HTTP/1 request.
     Http,
 }
 
 const PREFACE: usize = 24 + 9;
-/// How the preface begins, which is no method of HTTP/1.
+/// First bytes of the preface; no method of HTTP/1 begins so.
 const PRI: &[u8; 3] = b"PRI";
 const EMPTY_LINE: &[u8] = b"\r\n\r\n";
 
 /// A connection whose reads fail with `TimedOut` if the greeting does not end in time. Writes pass.
 pub struct Handshake<T> {
     io: T,
-    /// None once the greeting has ended.
+    /// None once the greeting is complete.
     pending: Option<Pending>,
 }
 
 struct Pending {
     greeting: Greeting,
     first: [u8; PRI.len()],
-    /// Bytes that have come.
+    /// Number of bytes received.
     bytes: usize,
-    /// Bytes of the empty line that have come last.
+    /// Number of bytes of the empty line that were received last.
     line: usize,
     deadline: Pin<Box<Sleep>>,
 }
@@ -57,7 +58,7 @@ impl<T> Handshake<T> {
 }
 
 impl Pending {
-    /// Whether the greeting ends in `bytes`.
+    /// Returns whether the greeting ends within `bytes`.
     fn ends(&mut self, bytes: &[u8]) -> bool {
         let mut empty_line = false;
         for byte in bytes {
@@ -144,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends `parts`, each of which must arrive, and then nothing: how the next read ends.
+    /// Sends `parts`, each of which must arrive, and then nothing. Returns how the next read ends.
     fn after(greeting: Greeting, parts: &[&[u8]]) -> Option<io::ErrorKind> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {

@@ -1,5 +1,7 @@
-//! TLS between the parts of a cluster, as TiKV's `[security]` says (TiKV `components/security`): one certificate for a
-//! process, shown to whoever it dials and to whoever dials it, and one authority that all must be signed by.
+//! TLS between the parts of a cluster, configured by TiKV's `[security]` (TiKV `components/security`). A
+//! process has one certificate, which it shows on connections in both directions, and one authority that must
+//! have signed the certificate of each peer.
+#![forbid(unsafe_code)]
 
 mod acceptor;
 mod connector;
@@ -22,31 +24,31 @@ pub use peer::Peer;
 pub use probe::Serves;
 pub use tokio_rustls::server::TlsStream;
 
-/// `[security]` of a `tikv.toml`. Empty paths: no TLS.
+/// `[security]` of a `tikv.toml`. Empty paths mean no TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct SecurityConfig {
     /// PEM file of the authorities that certificates must be signed by.
     pub ca_path: String,
-    /// PEM file of this process's certificate, and of those between it and the authority.
+    /// PEM file of this process's certificate and of the intermediate ones up to the authority.
     pub cert_path: String,
-    /// PEM file of its private key.
+    /// PEM file of this process's private key.
     pub key_path: String,
-    /// Common names that clients' certificates may have; empty: any.
+    /// Common names allowed in clients' certificates; empty allows any.
     pub cert_allowed_cn: BTreeSet<String>,
-    /// Alternative names (DNS, URI, IP) of which clients' certificates must have one; empty: any.
+    /// Alternative names (DNS, URI, IP) of which clients' certificates must have one; empty allows any.
     pub cert_allowed_san: BTreeSet<String>,
 }
 
 impl SecurityConfig {
-    /// From three paths, all or none.
+    /// Builds a configuration from three paths, all or none.
     pub fn from_paths(ca: Option<&Path>, cert: Option<&Path>, key: Option<&Path>) -> Self {
         let text =
             |path: Option<&Path>| path.map_or(String::new(), |path| path.to_string_lossy().into_owned());
         SecurityConfig { ca_path: text(ca), cert_path: text(cert), key_path: text(key), ..Self::default() }
     }
 
-    /// Whether connections are to be TLS.
+    /// Returns whether connections use TLS.
     pub fn is_tls(&self) -> bool {
         !(self.ca_path.is_empty() && self.cert_path.is_empty() && self.key_path.is_empty())
     }
@@ -56,18 +58,18 @@ impl SecurityConfig {
     }
 }
 
-/// What a process shows and asks for on its connections; clones share it. The default one is without TLS.
+/// The TLS settings of a process; clones share them. The default is no TLS.
 #[derive(Clone, Debug, Default)]
 pub struct SecurityManager {
     config: Arc<SecurityConfig>,
 }
 
 impl SecurityManager {
-    /// Reads the files once, so that what is wrong with them is told now. They are read again when they are used:
+    /// Reads the files once, so that an invalid one is reported at once. Each use reads them again:
     /// certificates may be renewed while the process runs.
     ///
     /// # Errors
-    /// If some but not all of the three paths are given, or a file is not what it should be.
+    /// If some but not all of the three paths are given, or a file is not of the expected kind.
     pub fn new(config: SecurityConfig) -> Result<Self> {
         if config.is_tls() {
             for (name, path) in [
@@ -84,27 +86,28 @@ impl SecurityManager {
         Ok(Self { config: Arc::new(config) })
     }
 
-    /// Whether connections are TLS.
+    /// Returns whether connections use TLS.
     pub fn is_tls(&self) -> bool {
         self.config.is_tls()
     }
 
-    /// What may be wrong where a server hangs up on a tool with the flags `--ca-path`, `--cert-path`, `--key-path`.
+    /// Returns a hint for tools with the flags `--ca-path`, `--cert-path`, `--key-path` when a server closes
+    /// the connection.
     pub fn hint(&self) -> &'static str {
         if self.is_tls() {
-            "; it must speak TLS, with a certificate of --ca-path that names this host, and know the authority of --cert-path"
+            "; it must speak TLS, with a certificate of --ca-path that names this host, and trust the authority of --cert-path"
         } else {
             "; if it speaks TLS, give --ca-path, --cert-path and --key-path"
         }
     }
 
-    /// `http` or `https`, as addresses are written.
+    /// Returns the scheme of addresses: `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.is_tls() { "https" } else { "http" }
     }
 
-    /// What dials the gRPC server at `address`, `HOST:PORT` or a URL, whose scheme does not count beside the
-    /// configuration.
+    /// Returns the endpoint of the gRPC server at `address`: `HOST:PORT` or a URL. The configuration, not the
+    /// URL's scheme, decides about TLS.
     pub fn endpoint(&self, address: &str) -> Result<Endpoint> {
         let bare = address.split_once("://").map_or(address, |(_, rest)| rest).trim_end_matches('/');
         if address.starts_with("https://") && !self.is_tls() {
@@ -124,7 +127,7 @@ impl SecurityManager {
         endpoint.tls_config(tls).map_err(bad)
     }
 
-    /// For a server of tonic's own; none without TLS. Clients must show a certificate.
+    /// Returns the settings for a server of tonic; none without TLS. Clients must show a certificate.
     pub fn tonic_server(&self) -> Result<Option<ServerTlsConfig>> {
         if !self.is_tls() {
             return Ok(None);
@@ -133,7 +136,7 @@ impl SecurityManager {
         Ok(Some(ServerTlsConfig::new().identity(self.identity()?).client_ca_root(ca)))
     }
 
-    /// What turns accepted connections into TLS; none without TLS.
+    /// Returns the acceptor of connections; none without TLS.
     pub fn acceptor(&self, serves: Use) -> Result<Option<Acceptor>> {
         if !self.is_tls() {
             return Ok(None);
@@ -146,7 +149,8 @@ impl SecurityManager {
     }
 }
 
-/// An error's causes, the innermost last, without what is said twice: tonic's own text is only "transport error".
+/// Formats an error's causes, the innermost last, without repetition:
+/// tonic's own text is only "transport error".
 pub fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! Who the other side of a connection is: the names in its certificate.
+//! The names in the certificate of a connection's other side.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::SecurityConfig;
 
-/// The names of a client's certificate; empty where it showed none, which is where none is asked for.
+/// The names in a client's certificate; empty if the client was not asked for one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
     pub common_name: Option<String>,
@@ -14,8 +14,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// From a certificate that has been verified; one that does not parse has no names.
-    pub fn of(certificate: &[u8]) -> Peer {
+    /// Reads the names of a certificate that was verified; one that does not parse has no names.
+    pub fn from_certificate(certificate: &[u8]) -> Peer {
         let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Peer::default() };
         let common_name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
         let names = certificate.subject_alternative_name().ok().flatten();
@@ -23,7 +23,8 @@ impl Peer {
         Peer { common_name: common_name.map(str::to_owned), alternative_names: names.unwrap_or_default() }
     }
 
-    /// Whether `config` lets it in: by one of its common name and by one of its alternative names, where they are asked for.
+    /// Returns whether `config` allows the client: by its common name and by an alternative name, where these
+    /// are restricted.
     pub fn is_allowed(&self, config: &SecurityConfig) -> bool {
         let (names, others) = (&config.cert_allowed_cn, &config.cert_allowed_san);
         (names.is_empty() || self.common_name.as_ref().is_some_and(|name| names.contains(name)))

@@ -1,4 +1,4 @@
-//! PEM files, and what rustls makes of them.
+//! PEM files and the rustls configurations made of them.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use tokio_rustls::rustls::{
 
 use crate::{Error, Result, SecurityConfig};
 
-/// The bytes of a file.
+/// Reads a whole file.
 pub fn read(path: &str) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| Error::Read(path.to_owned(), e))
 }
 
 fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let bad = |met: String| Error::Pem { path: path.to_owned(), expected: "a certificate in PEM", met };
+    let bad = |found: String| Error::Pem { path: path.to_owned(), expected: "a certificate in PEM", found };
     let bytes = read(path)?;
     let found = CertificateDer::pem_slice_iter(&bytes).collect::<std::result::Result<Vec<_>, _>>();
     let found = found.map_err(|e| bad(e.to_string()))?;
@@ -25,7 +25,7 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 fn key(path: &str) -> Result<PrivateKeyDer<'static>> {
-    let bad = |met: String| Error::Pem { path: path.to_owned(), expected: "a private key in PEM", met };
+    let bad = |found: String| Error::Pem { path: path.to_owned(), expected: "a private key in PEM", found };
     PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|e| bad(e.to_string()))
 }
 
@@ -35,7 +35,7 @@ fn authorities(config: &SecurityConfig) -> Result<RootCertStore> {
         roots.add(certificate).map_err(|e| Error::Pem {
             path: config.ca_path.clone(),
             expected: "the certificate of an authority",
-            met: e.to_string(),
+            found: e.to_string(),
         })?;
     }
     Ok(roots)
@@ -50,7 +50,7 @@ fn pair(config: &SecurityConfig, e: impl std::fmt::Display) -> Error {
     Error::Pair { cert, key, why: e.to_string() }
 }
 
-/// For a connection that this process opens.
+/// Builds the configuration for connections that this process opens.
 pub fn client_config(config: &SecurityConfig, protocols: &[&[u8]]) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider());
     let builder = builder.with_safe_default_protocol_versions().map_err(|e| pair(config, e))?;
@@ -61,7 +61,7 @@ pub fn client_config(config: &SecurityConfig, protocols: &[&[u8]]) -> Result<Cli
     Ok(client)
 }
 
-/// For connections that it accepts.
+/// Builds the configuration for connections that this process accepts.
 pub fn server_config(config: &SecurityConfig, ask_client: bool, protocols: &[&[u8]]) -> Result<ServerConfig> {
     let builder = ServerConfig::builder_with_provider(provider());
     let builder = builder.with_safe_default_protocol_versions().map_err(|e| pair(config, e))?;
@@ -71,7 +71,7 @@ pub fn server_config(config: &SecurityConfig, ask_client: bool, protocols: &[&[u
         let bad = |e: tokio_rustls::rustls::server::VerifierBuilderError| Error::Pem {
             path: config.ca_path.clone(),
             expected: "the certificate of an authority",
-            met: e.to_string(),
+            found: e.to_string(),
         };
         builder.with_client_cert_verifier(verifier.map_err(bad)?)
     } else {

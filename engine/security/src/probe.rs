@@ -1,7 +1,7 @@
-//! Which server listens at an address: for errors that name a status address given for gRPC, and the reverse.
+//! Detects which kind of server listens at an address, for errors such as a status address given for gRPC.
 //!
-//! One HTTP/1.1 request tells them apart. PD answers it; a status server answers it with an error; a gRPC server of a store
-//! answers with frames of HTTP/2, or, over TLS, agrees on no protocol.
+//! One HTTP/1.1 request distinguishes them. PD answers it. A status server answers with an error. The gRPC
+//! server of a store answers with frames of HTTP/2 or, over TLS, agrees on no protocol.
 
 use std::{
     fmt,
@@ -12,14 +12,14 @@ use std::{
 
 use crate::SecurityManager;
 
-/// What a probe waits for a connection, and for an answer.
+/// Time limit for the connection and for the answer.
 const WAIT: Duration = Duration::from_secs(2);
-/// Begins TLS's records: an alert, a handshake.
+/// First bytes of TLS records: alert, handshake.
 const TLS_RECORDS: [u8; 2] = [21, 22];
-/// HTTP/2's frames that a server sends first: SETTINGS, GOAWAY.
+/// Types of the HTTP/2 frames that a server sends first: SETTINGS, GOAWAY.
 const H2_FRAMES: [u8; 2] = [4, 7];
 
-/// What listens at an address.
+/// The kind of server at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// gRPC of a store (or of another program).
@@ -28,11 +28,11 @@ pub enum Serves {
     Status,
     /// PD: gRPC and HTTP on one port.
     Pd,
-    /// A server with TLS that was asked without.
+    /// A server with TLS that was contacted without it.
     Tls,
-    /// A server without TLS that was asked with it.
+    /// A server without TLS that was contacted with it.
     Plain,
-    /// Nobody, or somebody who does not answer.
+    /// No server, or one that does not answer.
     Unknown,
 }
 
@@ -57,10 +57,10 @@ impl Serves {
         ask(address, security).unwrap_or(Serves::Unknown)
     }
 
-    /// For a call to `address` that failed: names the server there, if it is another one than `expected`.
+    /// For a call to `address` that failed: names the server there if it is not of the kind `expected`.
     pub fn explain(expected: Serves, address: &str, security: &SecurityManager) -> Option<String> {
         match Serves::probe(address, security) {
-            // PD answers both; nobody is for the caller to report.
+            // PD answers both; the caller reports that no server is there.
             found if found == expected || found == Serves::Unknown => None,
             found => Some(format!("expected {expected} at {address}, found {found}")),
         }
@@ -76,7 +76,7 @@ fn ask(address: &str, security: &SecurityManager) -> Option<Serves> {
     let mut connection = security.wrap(stream, address).ok()?;
     let request = format!("GET /pd/api/v1/version HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     if let Err(e) = connection.write_all(request.as_bytes()).and_then(|()| connection.flush()) {
-        return security.is_tls().then(|| of_tls_error(&e.to_string()));
+        return security.is_tls().then(|| classify_tls_error(&e.to_string()));
     }
     let mut answer = Vec::new();
     let mut part = [0; 256];
@@ -85,14 +85,16 @@ fn ask(address: &str, security: &SecurityManager) -> Option<Serves> {
         match connection.read(&mut part) {
             Ok(0) => break,
             Ok(n) => answer.extend_from_slice(&part[..n]),
-            Err(e) if answer.is_empty() && security.is_tls() => return Some(of_tls_error(&e.to_string())),
+            Err(e) if answer.is_empty() && security.is_tls() => {
+                return Some(classify_tls_error(&e.to_string()));
+            }
             Err(_) => break,
         }
     }
-    Some(of_answer(&answer))
+    Some(classify_answer(&answer))
 }
 
-fn of_answer(answer: &[u8]) -> Serves {
+fn classify_answer(answer: &[u8]) -> Serves {
     match answer {
         // "HTTP/1.1 200"
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _, b' ', b'2', ..] => Serves::Pd,
@@ -103,8 +105,9 @@ fn of_answer(answer: &[u8]) -> Serves {
     }
 }
 
-/// A gRPC server offers h2 alone, to which a client of HTTP/1.1 cannot agree; one without TLS sends no TLS record.
-fn of_tls_error(text: &str) -> Serves {
+/// A gRPC server offers only h2, which a client of HTTP/1.1 cannot accept. A
+/// server without TLS sends no TLS record.
+fn classify_tls_error(text: &str) -> Serves {
     let text = text.to_lowercase();
     if text.contains("applicationprotocol") || text.contains("application protocol") {
         Serves::Grpc
@@ -121,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers one connection with these bytes, after it has read something.
+    /// Starts a server that answers one connection with these bytes, after it has read something.
     fn server(answer: &'static [u8]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_told_apart_by_their_first_bytes() {
+    fn servers_are_recognised_by_their_first_bytes() {
         let plain = SecurityManager::default();
         for (answer, expected) in [
             (&b"HTTP/1.1 200 OK\r\n\r\n{}"[..], Serves::Pd),
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn only_another_server_than_the_expected_one_is_named() {
+    fn only_an_unexpected_server_is_named() {
         let plain = SecurityManager::default();
         let status = || server(b"HTTP/1.1 404 Not Found\r\n\r\n");
         assert_eq!(Serves::explain(Serves::Status, &status(), &plain), None);
@@ -161,6 +164,6 @@ mod tests {
             "{text}"
         );
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        assert_eq!(Serves::explain(Serves::Grpc, &free, &plain), None, "nobody is there");
+        assert_eq!(Serves::explain(Serves::Grpc, &free, &plain), None, "no server is there");
     }
 }

@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use security::{Clients, SecurityConfig, SecurityManager, Use};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+    std::path::absolute("tests/data").unwrap().join(name)
 }
 
 fn config(authority: &str, who: &str) -> SecurityConfig {
@@ -23,7 +23,8 @@ fn manager(authority: &str, who: &str) -> SecurityManager {
     SecurityManager::new(config(authority, who)).unwrap()
 }
 
-/// What a client reads from a server that greets whoever it lets in, and what the server thinks of the client.
+/// Returns the text that a client reads from a server, which greets each client it accepts, and the server's
+/// verdict on the client.
 fn talk(
     server: SecurityConfig,
     serves: Use,
@@ -61,20 +62,20 @@ fn talk(
 fn both_sides_must_be_of_one_authority() {
     let (read, served) = talk(config("ca", "server"), Use::Http, &manager("ca", "client"));
     assert_eq!((read.as_deref(), served), (Ok("welcome"), Ok(Clients::Allowed)));
-    // HTTP/1.1 is not what a gRPC port speaks, which the handshake says.
+    // A gRPC port does not speak HTTP/1.1, and the handshake says so.
     let (read, _) = talk(config("ca", "server"), Use::Grpc, &manager("ca", "client"));
     assert!(read.unwrap_err().contains("NoApplicationProtocol"));
-    // The client does not know the server's authority.
+    // The client does not trust the server's authority.
     let (read, served) = talk(config("ca", "server"), Use::Http, &manager("stranger", "client"));
     assert!(read.unwrap_err().contains("UnknownIssuer") && served.is_err());
-    // The server does not know the client's.
+    // The server does not trust the client's authority.
     let mut stranger = config("stranger", "stranger");
     stranger.ca_path = config("ca", "server").ca_path;
     let stranger = SecurityManager::new(stranger).unwrap();
     let mut asks = config("ca", "server");
     asks.cert_allowed_cn.insert("stranger".into());
     assert!(talk(asks, Use::Http, &stranger).1.is_err());
-    // The status server asks for no certificate unless names are wanted.
+    // The status server asks for a certificate only if names are restricted.
     assert_eq!(talk(config("ca", "server"), Use::Http, &stranger).0.unwrap(), "welcome");
     let (read, served) = talk(config("ca", "server"), Use::Http, &SecurityManager::default());
     assert!(read.as_deref() != Ok("welcome") && served.is_err(), "plain text is no handshake");
@@ -98,7 +99,7 @@ fn names_decide_who_may_call() {
 }
 
 #[test]
-fn files_that_are_not_what_they_should_be_are_named() {
+fn files_of_the_wrong_kind_are_named() {
     let why = |config: SecurityConfig| SecurityManager::new(config).unwrap_err().to_string();
     let mut missing = config("ca", "server");
     missing.key_path.clear();

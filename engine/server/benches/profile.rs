@@ -1,10 +1,10 @@
-//! What a CPU profile costs a server under load, and whether it lasts: a tikv-server of its own, a few clients, rounds
-//! with and without a profile by turns.
+//! Measures the cost of CPU profiles for a server under load, over a long time: starts a tikv-server and a
+//! few clients, and alternates rounds with and without a profile.
 //!
-//! `cargo bench --profile dev --workspace --bench profile -- [--minutes N] [--hz N] [--ops N] [--always 1]`: without `--hz` at
-//! 99 and 999 Hz by turns; `--ops` bounds what the clients ask for in a second, `--always` leaves out the rounds without a
-//! profile. It ends with an error if the server dies, keeps file descriptors, or its samples do not add up to the CPU time
-//! it used.
+//! `cargo bench --profile dev --workspace --bench profile -- [--minutes N] [--hz N] [--ops N] [--always 1]`:
+//! without `--hz` it alternates between 99 and 999 Hz; `--ops` limits the clients' operations per second;
+//! `--always` omits the rounds without a profile. It fails if the server dies, leaks file descriptors, or if
+//! its samples do not add up to the CPU time it used.
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -25,10 +25,10 @@ use tracepoints_profile::format::pprof;
 
 const CLIENTS: u64 = 8;
 const KEYS: u64 = 1000;
-/// Of one round; a profile of so long is one answer of the status server.
+/// Duration of one round; its profile is one answer of the status server.
 const ROUND: Duration = Duration::from_secs(10);
-/// Samples times their period may differ from the CPU time by so much, and by a tick of the kernel for each thread in each
-/// round: the kernel looks at timers no more often.
+/// Allowed relative difference between sampled and used CPU time, in addition to one kernel tick for each
+/// thread in each round: the kernel checks timers once per tick.
 const DRIFT: f64 = 0.02;
 const TICK: f64 = 0.01;
 
@@ -72,7 +72,7 @@ impl Server {
         Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
     }
 
-    /// Seconds of CPU time that it has used, all of its threads.
+    /// Returns the CPU time of all threads in seconds.
     fn cpu(&self) -> Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let after = stat.rsplit(')').next().context("a process's numbers")?;
@@ -82,7 +82,7 @@ impl Server {
         Ok(ticks.iter().sum::<f64>() / 100.0)
     }
 
-    /// A profile in protobuf; the error of one that was refused.
+    /// Fetches a profile as protobuf; a refusal is an error.
     fn profile(&self, seconds: u64, hz: u32) -> Result<Vec<u8>> {
         let mut stream = TcpStream::connect(&self.status)?;
         stream.set_read_timeout(Some(Duration::from_secs(seconds + 60)))?;
@@ -99,13 +99,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be dead already.
+        // The server may be dead already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Seconds of CPU time sampled and used: the profile's own comment says both.
+/// Parses the sampled and the used CPU time in seconds from the profile's own comment.
 fn accounted(comments: &[String]) -> Result<(f64, f64)> {
     let line = comments.iter().find_map(|c| c.strip_prefix("sampled ")).context("the comment")?;
     let (sampled, after) = line.split_once(" s of CPU time, of ").context("both times")?;
@@ -113,7 +113,7 @@ fn accounted(comments: &[String]) -> Result<(f64, f64)> {
     Ok((sampled.parse()?, used.parse()?))
 }
 
-/// Clients that get and put as fast as they are answered, or `ops` times in a second if that is not 0.
+/// Runs clients that get and put as fast as possible, or `ops` times a second if that is not 0.
 async fn load(server: &Server, ops: u64, done: &Arc<AtomicU64>, stop: &Arc<AtomicBool>) -> Result<()> {
     let pd = PdClient::connect(std::slice::from_ref(&server.pd)).await?;
     let (deadline, found) = (Instant::now() + Duration::from_secs(60), loop_until_led(&pd));
@@ -183,32 +183,32 @@ async fn run_client(
 fn argument(name: &str, default: u64) -> Result<u64> {
     let args: Vec<String> = std::env::args().collect();
     match args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)) {
-        Some(value) => value.parse().with_context(|| format!("{name}: expected a number, met {value:?}")),
+        Some(value) => value.parse().with_context(|| format!("{name}: expected a number, found {value:?}")),
         None => Ok(default),
     }
 }
 
-/// What was measured in the rounds of one kind.
+/// The measurements of all rounds of one kind.
 #[derive(Default)]
 struct Rounds {
     ops: Vec<f64>,
-    /// Microseconds of CPU for each answer.
+    /// CPU time in microseconds per operation.
     cpu_us: Vec<f64>,
-    /// Seconds of CPU sampled and used.
+    /// CPU time in seconds, sampled and used.
     sampled: f64,
     used: f64,
-    /// Seconds of CPU for the names of what was sampled.
+    /// CPU time in seconds for symbolizing the samples.
     naming: f64,
 }
 
-/// Sums up to the end of the run.
+/// Values watched until the end of the run.
 #[derive(Default)]
 struct Watched {
     fds: Vec<usize>,
     memory: Vec<u64>,
 }
 
-/// One round at `hz`, or without a profile if that is 0.
+/// Runs one round at `hz`, or without a profile if that is 0.
 fn round(
     server: &mut Server,
     hz: u32,
@@ -234,7 +234,7 @@ fn round(
     };
     let comments = pprof::read(&profile)?.comments;
     let (sampled, used) = accounted(&comments)?;
-    // The names are looked up when the sampling is over; that is told apart.
+    // Names are looked up after the sampling; that time is reported separately.
     let each = used * 1e6 / (ops * ROUND.as_secs_f64());
     into.cpu_us.push(each);
     (into.sampled, into.used) = (into.sampled + sampled, into.used + used);
@@ -303,7 +303,7 @@ fn main() -> Result<()> {
     let fds = &watched.fds;
     let (first, last) = (fds.get(1).or(fds.first()).context("a round")?, fds.last().context("a round")?);
     ensure!(*last <= first + 4, "file descriptors grow: {fds:?}");
-    // Memtables grow until they are flushed: how much is too much is for a person to say.
+    // Memtables grow until they are flushed, so a person must judge the memory use.
     let memory = &watched.memory;
     let ends = (memory.first().context("a round")?, memory.last().context("a round")?);
     println!("file descriptors {first} at first, {last} at last; resident {} MB, then {} MB", ends.0, ends.1);

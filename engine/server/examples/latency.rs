@@ -1,7 +1,8 @@
-//! Latency of one client against one store in this process: raw gets, then raw puts, one after another.
+//! Measures the latency of one client against one store in this process: raw
+//! gets, then raw puts, one after another.
 //!
-//! `cargo run -p server --example latency -- [GETS] [PUTS]`. Prints microseconds, and the CPU time of the whole process (client
-//! and server) for one operation, which depends less on what else the machine does.
+//! `cargo run -p server --example latency -- [GETS] [PUTS]`. Prints microseconds, and the CPU time of the
+//! whole process (client and server) per operation, which depends less on the load of the machine.
 
 use std::{
     sync::Arc,
@@ -20,7 +21,7 @@ use pd::{
 use server::{StartOptions, TikvServer, config::TikvConfig};
 use tonic::transport::{Channel, Endpoint};
 
-/// Not measured: connections, caches, the first leader's lease.
+/// Operations before the measurement, which warm up connections, caches and the leader's lease.
 const WARM_UP: usize = 500;
 const LEADER_WAIT: Duration = Duration::from_secs(30);
 
@@ -135,6 +136,6 @@ fn cpu_time() -> Duration {
         libc::getrusage(libc::RUSAGE_SELF, &mut usage);
         usage
     };
-    let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000);
-    of(usage.ru_utime) + of(usage.ru_stime)
+    let duration = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000);
+    duration(usage.ru_utime) + duration(usage.ru_stime)
 }

@@ -1,5 +1,5 @@
-//! `--bridge`: finished requests leave this process as they end - as `tracing` spans for a formatter or a Chrome file, or
-//! as OTLP for a collector. No request waits for any of it.
+//! `--bridge`: exports finished requests as they end, as `tracing` spans for a formatter or a Chrome file, or
+//! as OTLP for a collector. No request waits for the export.
 use std::{
     fs::File,
     io::{self, BufWriter},
@@ -19,17 +19,18 @@ use tracing_subscriber::{
     Layer, filter::LevelFilter, filter::Targets, fmt::format::FmtSpan, layer::SubscriberExt, registry,
 };
 
-/// Which spans are told, e.g. `request=info` or `raftstore=debug`; without it all of requests and stages.
+/// Selects the spans to export, e.g. `request=info` or `raftstore=debug`; by
+/// default all spans of requests and stages.
 const FILTER: &str = "RUST_LOG";
 
-/// Where finished requests go.
+/// A destination of finished requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BridgeSink {
-    /// A line for each request and stage, to standard error.
+    /// Prints a line for each request and stage to standard error.
     Fmt,
-    /// Trace-event JSON.
+    /// Writes trace-event JSON to a file.
     Chrome(PathBuf),
-    /// An OTLP collector.
+    /// Sends to an OTLP collector.
     Otlp(Endpoint),
 }
 
@@ -41,7 +42,7 @@ impl FromStr for BridgeSink {
             None if text == "fmt" => Ok(Self::Fmt),
             Some(("chrome", file)) if !file.is_empty() => Ok(Self::Chrome(file.into())),
             Some(("otlp", url)) => url.parse().map(Self::Otlp).map_err(|e: ExportError| e.to_string()),
-            _ => Err(format!("expected fmt, chrome=FILE or otlp=URL, met {text:?}")),
+            _ => Err(format!("expected fmt, chrome=FILE or otlp=URL, found {text:?}")),
         }
     }
 }
@@ -50,19 +51,19 @@ impl FromStr for BridgeSink {
 pub enum BridgeError {
     #[error("--bridge chrome: cannot write {0}: {1}")]
     File(PathBuf, io::Error),
-    #[error("--bridge: {FILTER} is no list of TARGET=LEVEL: {0}")]
+    #[error("--bridge: {FILTER}: expected a list of TARGET=LEVEL: {0}")]
     Filter(tracing_subscriber::filter::ParseError),
     #[error("--bridge: {0}")]
     Subscriber(#[from] tracing::subscriber::SetGlobalDefaultError),
     #[error("--bridge otlp: {0}")]
     Send(#[from] ExportError),
-    #[error("--bridge: cannot start its thread: {0}")]
+    #[error("--bridge: cannot start the thread trace-bridge: {0}")]
     Thread(io::Error),
 }
 
 type Chrome = ChromeLayer<BufWriter<File>>;
 
-/// What runs for `--bridge`; nothing without it.
+/// The running export of `--bridge`; empty without the flag.
 pub struct Bridge {
     feed: Option<Feed>,
     chrome: Option<Chrome>,
@@ -70,11 +71,11 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Installs the subscriber of this process and starts the thread `trace-bridge`. With the feature `tokio-console` the
-    /// subscriber is installed in any case.
+    /// Installs the subscriber of this process and starts the thread `trace-bridge`. With the feature
+    /// `tokio-console` the subscriber is installed in any case.
     ///
     /// # Errors
-    /// What stands in the way; nothing runs then.
+    /// If a sink cannot be opened or the thread cannot start; nothing runs then.
     pub fn start(sinks: &[BridgeSink]) -> Result<Self, BridgeError> {
         let mut bridge = Self { feed: None, chrome: None, sender: None };
         for sink in sinks {
@@ -97,17 +98,17 @@ impl Bridge {
         Ok(bridge)
     }
 
-    /// Hands on what is left and says what was lost.
+    /// Exports the remaining requests and logs how many were lost.
     pub fn finish(self) {
         let Some(feed) = self.feed else { return };
         let report = feed.finish();
-        log::info!("bridge: {} requests told, {} missed", report.told, report.missed);
+        log::info!("bridge: {} requests exported, {} missed", report.delivered, report.missed);
         if let Some(Err(e)) = self.chrome.map(|c| c.finish()) {
-            log::error!("bridge: the Chrome file is not whole: {e}");
+            log::error!("bridge: the Chrome file is incomplete: {e}");
         }
-        // The feed is gone, and with it the other owner.
+        // The feed, the sender's other owner, has been dropped.
         if let Some(Ok(sender)) = self.sender.map(Arc::try_unwrap) {
-            let report = sender.finish_within(LONGEST_END);
+            let report = sender.finish_within(MAX_FLUSH_TIME);
             log::info!(
                 "bridge: {} spans sent to the OTLP collector in {} messages",
                 report.sent,
@@ -123,7 +124,7 @@ fn chrome(path: &PathBuf) -> Result<Chrome, BridgeError> {
     Ok(ChromeLayer::new(BufWriter::new(file)))
 }
 
-/// Libraries have spans, too; only ours are wanted.
+/// Excludes the spans of libraries.
 fn filter() -> Result<Targets, BridgeError> {
     match std::env::var(FILTER) {
         Ok(text) => text.parse().map_err(BridgeError::Filter),
@@ -149,7 +150,7 @@ fn install(fmt: bool, chrome: Option<Chrome>) -> Result<(), BridgeError> {
 }
 
 fn feed(spans: bool, sender: Option<Arc<Sender>>) -> Result<Feed, BridgeError> {
-    // The stores of this process start the collector after this, and end it before.
+    // The stores of this process start the collector after this call, and end it before the bridge.
     let look = || collector::current().map(|c| (c.recent(), c.stats().requests));
     let mut losses = Losses::default();
     let take = move |request| {
@@ -157,7 +158,7 @@ fn feed(spans: bool, sender: Option<Arc<Sender>>) -> Result<Feed, BridgeError> {
             bridge::emit(&request);
         }
         if let Some(sender) = &sender {
-            // A full queue is counted there.
+            // The sender counts requests that find its queue full.
             sender.offer(request);
             losses.look(sender);
         }
@@ -165,28 +166,28 @@ fn feed(spans: bool, sender: Option<Arc<Sender>>) -> Result<Feed, BridgeError> {
     Feed::start(look, take).map_err(BridgeError::Thread)
 }
 
-/// How long a stop waits for an OTLP collector to take the rest.
-const LONGEST_END: Duration = Duration::from_secs(5);
+/// Time limit for the last export to an OTLP collector when the server stops.
+const MAX_FLUSH_TIME: Duration = Duration::from_secs(5);
 
-/// Between two log lines of what a collector did not take.
-const QUIET: Duration = Duration::from_secs(10);
+/// Minimum time between two log lines about losses.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Says while the server runs that the OTLP collector does not take what it is sent.
+/// Logs spans that the OTLP collector did not accept while the server runs.
 #[derive(Default)]
 struct Losses {
-    told: u64,
+    reported: u64,
     at: Option<Instant>,
 }
 
 impl Losses {
     fn look(&mut self, sender: &Sender) {
-        if self.at.is_some_and(|at| at.elapsed() < QUIET) {
+        if self.at.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
             return;
         }
         self.at = Some(Instant::now());
         let report = sender.report();
-        if lost(&report) > self.told {
-            self.told = lost(&report);
+        if lost(&report) > self.reported {
+            self.reported = lost(&report);
             report_losses(&report);
         }
     }
@@ -201,7 +202,7 @@ fn report_losses(report: &Report) {
         let Report { failed, rejected, dropped_requests, .. } = report;
         let why = report.last_error.as_deref().unwrap_or("the queue is full");
         log::warn!(
-            "bridge: so far {failed} spans could not be sent to the OTLP collector, it refused {rejected}, and \
+            "bridge: so far {failed} spans could not be sent to the OTLP collector, it rejected {rejected}, and \
              {dropped_requests} requests found the queue full: {why}"
         );
     }

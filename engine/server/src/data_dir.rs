@@ -1,4 +1,4 @@
-//! The data directory: whose it is, who uses it now, whether it is whole; checked before anything in it is opened.
+//! The data directory: checks its owner, its lock and its completeness before anything in it is opened.
 //!
 //! Layout as TiKV's: `db/`, `raft-engine/`, `snap/`, `LOCK`, `last_tikv.toml`.
 use std::{
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What TiKV and this server put into a data directory.
+/// Names that TiKV and this server create in a data directory.
 const OURS: [&str; 14] = [
     "db",
     "raft",
@@ -34,26 +34,26 @@ pub enum DataDirError {
     #[error("data dir {0} is not a directory; choose another --data-dir")]
     NotADirectory(PathBuf),
     #[error(
-        "data dir {dir} holds files that are no store's ({files}); choose an empty directory, or one that a store made"
+        "data dir {dir} contains files that belong to no store ({files}); choose an empty directory, or one of a store"
     )]
     Foreign { dir: PathBuf, files: String },
     #[error("data dir {dir} is in use by {owner}; stop that server first, or choose another --data-dir")]
     Locked { dir: PathBuf, owner: String },
     #[error(
-        "data dir {dir} is not whole: {what}; restore it from a copy, or remove the directory and start anew"
+        "data dir {dir} is incomplete: {what}; restore it from a copy, or remove the directory and start with a new one"
     )]
     HalfWritten { dir: PathBuf, what: String },
-    #[error("data dir {dir} was made by a server with Raft store v2 (tablets/); this server reads db/ only")]
+    #[error("data dir {dir} belongs to a server with Raft store v2 (tablets/); this server reads db/ only")]
     Tablets { dir: PathBuf },
     #[error(
-        "data dir {dir} carries panic_mark_file: an earlier server met corrupt data; check it with tikv-ctl first"
+        "data dir {dir} contains panic_mark_file: an earlier server found corrupt data; check it with tikv-ctl first"
     )]
     PanicMark { dir: PathBuf },
     #[error("data dir {dir}: cannot {what}: {error}; check permissions and free space")]
     Io { dir: PathBuf, what: &'static str, error: io::Error },
 }
 
-/// A checked and locked data directory. The lock is released when this is dropped, or when the process dies.
+/// A checked and locked data directory. Dropping it, or the end of the process, releases the lock.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -61,7 +61,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Checks `path`, creates it if its parent exists, and takes its lock.
+    /// Checks `path`, creates it if its parent exists, and locks it.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         create(path)?;
         check_content(path)?;
@@ -88,12 +88,12 @@ impl DataDir {
         self.path.join("snap")
     }
 
-    /// Where changes of the configuration are written if no file was given for it, as TiKV does.
+    /// Returns the file for changes of the configuration if `--config` was not given, as in TiKV.
     pub fn last_config(&self) -> PathBuf {
         self.path.join("last_tikv.toml")
     }
 
-    /// Writes the configuration in effect beside the data, all of it or nothing.
+    /// Writes the configuration in effect into the data directory, atomically.
     pub fn write_last_config(&self, toml: &str) -> Result<(), DataDirError> {
         let (tmp, last) = (self.path.join("tmp_tikv.toml"), self.path.join("last_tikv.toml"));
         let write = || -> io::Result<()> {
@@ -137,7 +137,8 @@ fn check_content(path: &Path) -> Result<(), DataDirError> {
     let dir = || path.to_owned();
     let names = names(path)?;
     let has = |name: &str| names.iter().any(|n| n == name);
-    // Logs may lie beside the data; a directory with nothing of a store's in it belongs to somebody else.
+    // Logs may be in the directory as well. A directory without any part
+    // of a store belongs to another program.
     let made_by_a_store = names.is_empty() || ["LOCK", "db", "raft-engine", "tablets"].iter().any(|n| has(n));
     if !made_by_a_store {
         let mut foreign: Vec<_> = names.into_iter().filter(|n| !OURS.contains(&n.as_str())).collect();
@@ -181,7 +182,7 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
     Ok(file)
 }
 
-/// Who holds the lock, by the process id it wrote.
+/// Names the process that has the lock, by the process id that it wrote.
 fn owner(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(32).read_to_string(&mut text));
@@ -204,7 +205,7 @@ fn check_whole(path: &Path) -> Result<(), DataDirError> {
         return half("db/ has data files but no CURRENT file");
     }
     if has_db && !has_ext(&raft, "raftlog") {
-        return half("db/ is there but raft-engine/ has no log files");
+        return half("db/ exists but raft-engine/ has no log files");
     }
     Ok(())
 }
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_directory_is_made_and_locked_until_it_is_dropped() {
+    fn a_new_directory_is_created_and_locked() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("store");
         let first = DataDir::open(&path).unwrap();
@@ -232,7 +233,7 @@ mod tests {
     fn a_missing_parent_a_file_and_a_foreign_directory_are_refused() {
         let tmp = tempfile::tempdir().unwrap();
         assert!(message(&tmp.path().join("a/b")).contains("parent directory does not exist"));
-        fs::write(tmp.path().join("thesis.txt"), "dear").unwrap();
+        fs::write(tmp.path().join("thesis.txt"), "hello").unwrap();
         assert!(message(&tmp.path().join("thesis.txt")).contains("not a directory"));
         let foreign = message(tmp.path());
         assert!(foreign.contains("thesis.txt"), "{foreign}");
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_configuration_is_replaced_whole() {
+    fn the_last_configuration_is_replaced_atomically() {
         let tmp = tempfile::tempdir().unwrap();
         let dir = DataDir::open(&tmp.path().join("s")).unwrap();
         dir.write_last_config("a = 1\n").unwrap();

@@ -1,4 +1,4 @@
-//! Why a store does not start.
+//! Errors that prevent a store from starting.
 use std::{error::Error, io};
 
 use crate::{config::ConfigError, data_dir::DataDirError, grpc::BindError};
@@ -22,7 +22,9 @@ pub enum StartError {
          or another --data-dir"
     )]
     ClusterId { data: u64, pd: u64 },
-    #[error("the data dir is not whole: {0}; restore it from a copy, or remove the directory and start anew")]
+    #[error(
+        "the data dir is incomplete: {0}; restore it from a copy, or remove the directory and start with a new one"
+    )]
     Corrupt(String),
     #[error("RaftStore: {0}")]
     RaftStore(#[from] raftstore::Error),
@@ -36,12 +38,12 @@ pub enum StartError {
     Threads(&'static str, io::Error),
 }
 
-/// An error and its causes in one line; a cause that the text before it has told already is not told again.
-pub fn told<'a>(chain: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
-    chain.into_iter().fold(String::new(), |told, cause| match cause.to_string() {
-        text if told.is_empty() => text,
-        text if told.contains(&text) => told,
-        text => format!("{told}: {text}"),
+/// Formats an error chain on one line, skipping causes that the text already contains.
+pub fn format_error_chain<'a>(chain: impl IntoIterator<Item = &'a (dyn Error + 'static)>) -> String {
+    chain.into_iter().fold(String::new(), |line, cause| match cause.to_string() {
+        text if line.is_empty() => text,
+        text if line.contains(&text) => line,
+        text => format!("{line}: {text}"),
     })
 }
 
@@ -52,12 +54,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_told_twice() {
+    fn no_cause_is_repeated() {
         let in_use = || io::Error::new(io::ErrorKind::AddrInUse, "address in use");
         let start: anyhow::Result<()> = Err(StartError::Threads("PD", in_use()).into());
         let error = start.context("the store did not start").unwrap_err();
-        assert_eq!(told(error.chain()), "the store did not start: cannot start PD: address in use");
+        assert_eq!(
+            format_error_chain(error.chain()),
+            "the store did not start: cannot start PD: address in use"
+        );
         let other: anyhow::Result<()> = Err(in_use()).context("cannot listen");
-        assert_eq!(told(other.unwrap_err().chain()), "cannot listen: address in use");
+        assert_eq!(format_error_chain(other.unwrap_err().chain()), "cannot listen: address in use");
     }
 }

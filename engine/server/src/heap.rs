@@ -1,19 +1,20 @@
-//! Heap profiles: the allocator belongs to the program, so the program says how it is asked.
+//! Heap profiles. The program owns the allocator, so it installs the function that writes them.
 use std::{path::Path, sync::OnceLock};
 
 type Dump = fn(&Path) -> Result<(), String>;
 
 static DUMP: OnceLock<Dump> = OnceLock::new();
 
-/// Tells how a heap profile is written to a file, for programs whose allocator samples. The first one stands.
+/// Installs the function that writes a heap profile to a file, for programs with a sampling allocator. Only
+/// the first call has an effect.
 pub fn install(dump: Dump) {
     let _ = DUMP.set(dump);
 }
 
-/// Writes a heap profile.
+/// Writes a heap profile to a file.
 ///
 /// # Errors
-/// What the allocator says; there is none that samples.
+/// The allocator's error, or that the program has no sampling allocator.
 pub fn dump(path: &Path) -> Result<(), String> {
     let Some(dump) = DUMP.get() else {
         return Err(

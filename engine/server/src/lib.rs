@@ -1,7 +1,7 @@
 //! A TiKV-like store as a server: node assembly, gRPC services, Raft transport, status server, configuration.
 //!
-//! Mirrors tikv/tikv `src/server` and `components/server`. [`TikvServer::start`] runs one store; several may run in a
-//! process, each with threads of its own.
+//! Mirrors tikv/tikv `src/server` and `components/server`. [`TikvServer::start`] runs one store; several may
+//! run in one process, each with threads of its own.
 
 pub mod bridge;
 pub mod config;
@@ -30,9 +30,9 @@ mod trace;
 mod tso;
 
 pub use config::TikvConfig;
-pub use error::{StartError, told};
+pub use error::{StartError, format_error_chain};
 pub use metrics::Metrics;
-pub use net_faults::{NetFaults, Verdict};
+pub use net_faults::{MessageFate, NetFaults};
 pub use raftkv::RaftKv;
 pub use server::{ServerHandle, StartOptions, TikvServer};
 

@@ -1,4 +1,4 @@
-//! Which stores run in this process: their clock is ours, so nobody needs to freeze it over the wire.
+//! The stores of this process. They share its clock, so it need not be frozen over the wire.
 use std::{collections::HashSet, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
@@ -11,7 +11,7 @@ use crate::service::control::Peers;
 
 static LOCAL: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 
-/// Notes an address while it lives.
+/// Registers an address until it is dropped.
 #[derive(Debug)]
 pub struct LocalStore(String);
 
@@ -34,10 +34,10 @@ fn is_local(address: &str) -> bool {
     LOCAL.lock().as_ref().is_some_and(|local| local.contains(address))
 }
 
-/// The cluster's stores in other processes, as PD knows them, and PD itself.
+/// The cluster's stores in other processes, according to PD, and PD itself.
 pub struct OtherProcesses {
     pub pd: Arc<PdClient>,
-    /// As the configuration has them, with or without a scheme.
+    /// As configured, with or without a scheme.
     pub endpoints: Vec<String>,
     pub security: SecurityManager,
 }
@@ -51,7 +51,7 @@ impl Peers for OtherProcesses {
         let (pd, endpoints) = (self.pd.clone(), self.endpoints.clone());
         async move {
             let stores = pd.get_all_stores(true).await.unwrap_or_else(|e| {
-                log::warn!("PD does not tell which stores there are: {e}");
+                log::warn!("cannot get the list of stores from PD: {e}");
                 Vec::new()
             });
             let stores = stores.into_iter().map(|s| s.address).filter(|a| !a.is_empty() && !is_local(a));

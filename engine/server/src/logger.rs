@@ -1,5 +1,6 @@
-//! Logs to stderr in TiKV's format (`components/log_wrappers`): `[time] [LEVEL] [file:line] ["message"] [thread=..]`, and
-//! `[request=..]` where a thread is at one, by its last stamp (see `tracepoints::label`).
+//! Logs to stderr in TiKV's format (`components/log_wrappers`): `[time] [LEVEL] [file:line] ["message"]
+//! [thread=..]`, and `[request=..]` while a thread works on a request, according to its last stamp (see
+//! `tracepoints::label`).
 use std::{
     io::Write,
     str::FromStr,
@@ -16,7 +17,7 @@ struct StderrLogger;
 
 impl Log for StderrLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Libraries below are heard only when they warn.
+        // Libraries log only warnings and errors.
         let chatty = ["h2", "hyper", "tonic", "tower", "tokio", "mio"];
         let root = metadata.target().split("::").next().unwrap_or_default();
         metadata.level() <= Level::Warn || !chatty.contains(&root)
@@ -34,7 +35,7 @@ impl Log for StderrLogger {
     fn flush(&self) {}
 }
 
-/// Writes a line that is formatted already to where the log goes, if this level is logged.
+/// Writes a formatted line to the log, if this level is logged.
 pub(crate) fn write_line(level: Level, line: &str) {
     if level <= log::max_level() {
         // A closed stderr must not stop a store.
@@ -42,13 +43,14 @@ pub(crate) fn write_line(level: Level, line: &str) {
     }
 }
 
-/// `[time] [LEVEL] [file:line] [message]`, the time in ns since the Unix epoch.
+/// Formats `[time] [LEVEL] [file:line] [message]`; `unix_ns` is in nanoseconds since the Unix epoch.
 pub(crate) fn head(unix_ns: u64, level: Level, file: &str, line: u32, message: &str) -> String {
     let (secs, millis) = (unix_ns / 1_000_000_000, unix_ns / 1_000_000 % 1000);
     format!("{} [{level}] [{file}:{line}] [{}]", time(secs, millis as u32), escape(message))
 }
 
-/// As the unified log format wants it: JSON if it has spaces, quotes, brackets or an equals sign in it.
+/// Formats a value for the unified log format: as JSON if it contains
+/// spaces, quotes, brackets or an equals sign.
 pub(crate) fn escape(value: &str) -> std::borrow::Cow<'_, str> {
     let special = |c: char| c <= ' ' || matches!(c, '"' | '=' | '[' | ']') || needs_escape(c);
     if !value.contains(special) {
@@ -81,7 +83,8 @@ fn format_line(record: &Record<'_>, unix_secs: u64, millis: u32) -> String {
     )
 }
 
-/// Year, month and day of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Returns year, month and day of a day since 1970-01-01 (Howard Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms").
 fn civil_date(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
     let era = z / 146_097;
@@ -93,13 +96,13 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
-/// Reads a level as TiKV names them; `critical` and `fatal` show errors only.
+/// Parses a level by TiKV's names; `critical` and `fatal` log errors only.
 pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
     match text.to_ascii_lowercase().as_str() {
         "critical" | "fatal" => Ok(LevelFilter::Error),
         "warning" => Ok(LevelFilter::Warn),
         other => LevelFilter::from_str(other).map_err(|_| {
-            format!("expected a log level (trace, debug, info, warn, error, fatal), met {text:?}")
+            format!("expected a log level (trace, debug, info, warn, error, fatal), found {text:?}")
         }),
     }
 }
@@ -107,7 +110,7 @@ pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
 /// Installs the logger; a second call only changes the level.
 pub fn init(level: LevelFilter) {
     static LOGGER: StderrLogger = StderrLogger;
-    // Err: a logger is there already, ours or the embedding program's.
+    // Err: a logger is already installed, ours or the embedding program's.
     let _ = log::set_logger(&LOGGER);
     log::set_max_level(level);
 }
@@ -133,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_does_not_reach_the_terminal_as_commands() {
+    fn control_characters_are_escaped() {
         let shown = escape("k\u{9b}2J\x1b[31m\x7f\u{202e} ü");
         assert_eq!(shown, r#""k\u009b2J\u001b[31m\u007f\u202e ü""#);
         assert_eq!(escape("\u{9b}"), r#""\u009b""#);
@@ -141,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn dates_hold_over_leap_days() {
+    fn dates_are_right_around_leap_days() {
         assert_eq!(civil_date(0), (1970, 1, 1));
         assert_eq!(civil_date(11_016), (2000, 2, 29));
         assert_eq!(civil_date(20_513), (2026, 3, 1));
     }
 
     #[test]
-    fn a_level_that_is_none_lists_the_levels() {
+    fn an_unknown_level_lists_the_levels() {
         assert_eq!(parse_level("WARNING"), Ok(LevelFilter::Warn));
         assert!(parse_level("loud").unwrap_err().contains("trace, debug"));
     }

@@ -1,6 +1,6 @@
 //! The metrics of one store, under TiKV's names, in Prometheus' text form.
 //!
-//! What follows from stamps, the collector counts; here is what does not.
+//! The collector derives metrics from stamps; this module has the others.
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -19,7 +19,7 @@ struct Counters {
     raft_batches: AtomicU64,
 }
 
-/// Cheap to clone.
+/// Counters of one store; clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Counters>);
 
@@ -39,7 +39,8 @@ impl Metrics {
         self.0.raft_messages.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// Prometheus' text format, version 0.0.4. Every request that has ended is in it.
+    /// Formats all metrics in Prometheus' text format, version 0.0.4. They
+    /// include every request that has ended.
     pub fn to_text(&self) -> String {
         let mut out = TextWriter::default();
         if let Some(collector) = collector::current() {

@@ -1,4 +1,5 @@
-//! Faults between stores, for recipes and tests: partitions, lost and late messages. Checked where a store sends.
+//! Network faults between stores, for recipes and tests: partitions, lost and delayed messages. The sending
+//! store applies them.
 use std::{
     collections::HashSet,
     sync::{
@@ -10,12 +11,12 @@ use std::{
 
 use parking_lot::RwLock;
 
-/// What becomes of one message.
+/// The treatment of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MessageFate {
     Pass,
     Drop,
-    /// Engine time.
+    /// By this much engine time.
     Delay(Duration),
 }
 
@@ -24,7 +25,7 @@ struct Rule {
     from: u64,
     to: u64,
     message_type: Option<i32>,
-    verdict: Verdict,
+    fate: MessageFate,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ struct Faults {
     rules: Vec<Rule>,
 }
 
-/// Shared by all stores of a process. Costs one load per message while there is no fault.
+/// The faults, shared by all stores of a process. Without a fault they cost one atomic load per message.
 #[derive(Clone, Debug, Default)]
 pub struct NetFaults {
     any: Arc<AtomicBool>,
@@ -42,14 +43,14 @@ pub struct NetFaults {
 }
 
 impl NetFaults {
-    /// Nothing passes between the two stores, in either direction.
+    /// Drops all messages between two stores, in both directions.
     pub fn partition(&self, a: u64, b: u64) {
         self.change(|f| {
             f.cut.insert((a.min(b), a.max(b)));
         });
     }
 
-    /// Cuts `store` off from each of `others`.
+    /// Partitions `store` from each of `others`.
     pub fn isolate(&self, store: u64, others: &[u64]) {
         others.iter().filter(|o| **o != store).for_each(|o| self.partition(store, *o));
     }
@@ -65,14 +66,14 @@ impl NetFaults {
         self.change(|f| *f = Faults::default());
     }
 
-    /// Messages from `from` to `to` are lost; `message_type` (`eraftpb.MessageType`) limits it to one type.
+    /// Drops messages from `from` to `to`; `message_type` (`eraftpb.MessageType`) restricts it to one type.
     pub fn drop_messages(&self, from: u64, to: u64, message_type: Option<i32>) {
-        self.change(|f| f.rules.push(Rule { from, to, message_type, verdict: Verdict::Drop }));
+        self.change(|f| f.rules.push(Rule { from, to, message_type, fate: MessageFate::Drop }));
     }
 
-    /// Messages from `from` to `to` arrive late by `delay` of engine time.
+    /// Delays messages from `from` to `to` by `delay` of engine time.
     pub fn delay_messages(&self, from: u64, to: u64, message_type: Option<i32>, delay: Duration) {
-        self.change(|f| f.rules.push(Rule { from, to, message_type, verdict: Verdict::Delay(delay) }));
+        self.change(|f| f.rules.push(Rule { from, to, message_type, fate: MessageFate::Delay(delay) }));
     }
 
     fn change(&self, change: impl FnOnce(&mut Faults)) {
@@ -81,17 +82,17 @@ impl NetFaults {
         self.any.store(!faults.cut.is_empty() || !faults.rules.is_empty(), Ordering::Release);
     }
 
-    pub fn verdict(&self, from: u64, to: u64, message_type: i32) -> Verdict {
+    pub fn fate(&self, from: u64, to: u64, message_type: i32) -> MessageFate {
         if !self.any.load(Ordering::Acquire) {
-            return Verdict::Pass;
+            return MessageFate::Pass;
         }
         let faults = self.faults.read();
         if faults.cut.contains(&(from.min(to), from.max(to))) {
-            return Verdict::Drop;
+            return MessageFate::Drop;
         }
         let hit =
             |r: &&Rule| (r.from, r.to) == (from, to) && r.message_type.is_none_or(|t| t == message_type);
-        faults.rules.iter().rev().find(hit).map_or(Verdict::Pass, |r| r.verdict)
+        faults.rules.iter().rev().find(hit).map_or(MessageFate::Pass, |r| r.fate)
     }
 }
 
@@ -102,16 +103,16 @@ mod tests {
     #[test]
     fn a_partition_cuts_both_ways_until_it_is_healed() {
         let net = NetFaults::default();
-        assert_eq!(net.verdict(1, 2, 3), Verdict::Pass);
+        assert_eq!(net.fate(1, 2, 3), MessageFate::Pass);
         net.isolate(1, &[1, 2, 3]);
         for (from, to) in [(1, 2), (2, 1), (3, 1)] {
-            assert_eq!(net.verdict(from, to, 3), Verdict::Drop);
+            assert_eq!(net.fate(from, to, 3), MessageFate::Drop);
         }
-        assert_eq!(net.verdict(2, 3, 3), Verdict::Pass);
+        assert_eq!(net.fate(2, 3, 3), MessageFate::Pass);
         net.heal(2, 1);
-        assert_eq!((net.verdict(1, 2, 3), net.verdict(1, 3, 3)), (Verdict::Pass, Verdict::Drop));
+        assert_eq!((net.fate(1, 2, 3), net.fate(1, 3, 3)), (MessageFate::Pass, MessageFate::Drop));
         net.heal_all();
-        assert_eq!(net.verdict(1, 3, 3), Verdict::Pass);
+        assert_eq!(net.fate(1, 3, 3), MessageFate::Pass);
     }
 
     #[test]
@@ -119,8 +120,8 @@ mod tests {
         let net = NetFaults::default();
         net.delay_messages(1, 2, None, Duration::from_millis(5));
         net.drop_messages(1, 2, Some(3));
-        assert_eq!(net.verdict(1, 2, 3), Verdict::Drop);
-        assert_eq!(net.verdict(1, 2, 4), Verdict::Delay(Duration::from_millis(5)));
-        assert_eq!(net.verdict(2, 1, 3), Verdict::Pass);
+        assert_eq!(net.fate(1, 2, 3), MessageFate::Drop);
+        assert_eq!(net.fate(1, 2, 4), MessageFate::Delay(Duration::from_millis(5)));
+        assert_eq!(net.fate(2, 1, 3), MessageFate::Pass);
     }
 }

@@ -1,4 +1,5 @@
-//! A store's place in its cluster: its identity, the cluster's first region, what PD knows of it (TiKV `components/server`, `Node`).
+//! A store's place in its cluster: its identity, the first region, its entry in
+//! PD (TiKV `components/server`, `Node`).
 use std::time::Duration;
 
 use kvproto::metapb::{Region, Store, StoreLabel};
@@ -10,37 +11,37 @@ use raftstore::store::{
 
 use crate::error::StartError;
 
-/// As TiKV's: other stores may bootstrap at the same time, PD may be starting.
+/// As TiKV's: other stores may bootstrap at the same time, and PD may be starting.
 const BOOTSTRAP_ATTEMPTS: usize = 20;
 const BOOTSTRAP_PAUSE: Duration = Duration::from_millis(500);
 
-/// The version that this store announces: that of the TiKV whose features PD may count on. PD gates by it (tikv/pd
-/// `versioninfo.Feature`): splits need 2.1, joint membership changes 5.0. Hot regions by queries need 5.2 and statistics that
-/// this store does not report; witnesses need 6.6, and there are none here.
+/// The version announced to PD: that of the TiKV whose features PD may use here. PD checks it (tikv/pd
+/// `versioninfo.Feature`): splits need 2.1, joint membership changes 5.0. Hot regions by queries need 5.2 and
+/// statistics that this store does not report; witnesses need 6.6, and this store has none.
 const VERSION: &str = "5.1.0";
 
-/// Makes this store's identity sure: the one on disk, or a new one from PD.
+/// Returns this store's id: the one on disk, or a new one from PD.
 pub async fn check_store(engines: &Engines, pd: &PdClient) -> Result<u64, StartError> {
     if let Some(ident) = load_store_ident(engines)? {
         if ident.cluster_id != pd.cluster_id() {
             return Err(StartError::ClusterId { data: ident.cluster_id, pd: pd.cluster_id() });
         }
         if ident.store_id == 0 {
-            return Err(StartError::Corrupt("the store's identity has no store id".into()));
+            return Err(StartError::Corrupt("the store's identity on disk has no store id".into()));
         }
         return Ok(ident.store_id);
     }
     if !engines.raft.raft_groups().is_empty() {
-        let what = "raft-engine/ has Raft logs, but db/ does not know which store it is";
+        let what = "raft-engine/ has Raft logs, but db/ has no store id";
         return Err(StartError::Corrupt(what.into()));
     }
     let store_id = pd.alloc_id().await?;
     bootstrap_store(engines, pd.cluster_id(), store_id)?;
-    log::info!("a new store: id {store_id} in cluster {}", pd.cluster_id());
+    log::info!("new store {store_id} in cluster {}", pd.cluster_id());
     Ok(store_id)
 }
 
-/// What PD and, through it, everybody else shall know of this store.
+/// Returns this store's entry in PD.
 pub fn describe(store_id: u64, address: &str, status_address: &str, config: &crate::TikvConfig) -> Store {
     let labels = config.server.labels.iter();
     Store {
@@ -55,7 +56,8 @@ pub fn describe(store_id: u64, address: &str, status_address: &str, config: &cra
     }
 }
 
-/// Bootstraps the cluster if nobody has, then makes the store known. Stands before the RaftStore starts.
+/// Bootstraps the cluster if no store has, then registers this store with PD.
+/// Must run before the RaftStore starts.
 pub async fn join(engines: &Engines, pd: &PdClient, store: Store) -> Result<(), StartError> {
     if let Some(region) = check_or_prepare_bootstrap_cluster(engines, pd, store.id).await? {
         bootstrap_cluster(engines, pd, &store, region).await?;
@@ -95,7 +97,7 @@ async fn bootstrap_cluster(
             }
             Err(pd::client::Error::AlreadyBootstrapped(_)) => {
                 let first = pd.get_region(b"").await?.region;
-                // Ours, if this store was stopped between PD's agreement and here.
+                // The region is ours if this store stopped after PD's reply and before this line.
                 if first.id == region.id {
                     return Ok(clear_prepare_bootstrap_key(engines)?);
                 }

@@ -1,4 +1,5 @@
-//! The store's talk with PD: heartbeats go out, PD's wishes come in as admin commands (TiKV `raftstore/src/store/worker/pd.rs`).
+//! The store's connection to PD: sends heartbeats and turns PD's replies into admin commands (TiKV
+//! `raftstore/src/store/worker/pd.rs`).
 use std::{
     path::PathBuf,
     sync::{Arc, OnceLock},
@@ -24,10 +25,10 @@ use tracepoints::{EngineClock, Req};
 
 use crate::{runtime, tso};
 
-/// Between attempts to get a timestamp.
+/// Pause between attempts to get a timestamp.
 const SYNC_PAUSE: Duration = Duration::from_millis(100);
 
-/// Reports for one store.
+/// Reports to PD for one store.
 #[derive(Clone)]
 pub struct PdWorker {
     pd: Arc<PdClient>,
@@ -40,7 +41,7 @@ pub struct PdWorker {
 }
 
 impl PdWorker {
-    /// Requests run on `runtime`. PD's wishes are obeyed from [`PdWorker::set_router`] on.
+    /// Requests run on `runtime`. PD's commands are executed after [`PdWorker::set_router`].
     pub fn new(
         pd: Arc<PdClient>,
         runtime: Handle,
@@ -49,14 +50,14 @@ impl PdWorker {
     ) -> Self {
         let router = Arc::<OnceLock<RaftRouter>>::default();
         let _guard = runtime.enter();
-        let heartbeats = pd.region_heartbeats(Arc::new(Wishes { router: router.clone() }));
+        let heartbeats = pd.region_heartbeats(Arc::new(PdCommands { router: router.clone() }));
         let start_secs = (EngineClock::wall_ms() / 1000) as u32;
         let runtime = runtime.clone();
         Self { pd, heartbeats, runtime, data_dir, start_secs, router, concurrency_manager }
     }
 
     pub fn set_router(&self, router: RaftRouter) {
-        // The first one counts; there is only one.
+        // Only the first call has an effect.
         let _ = self.router.set(router);
     }
 
@@ -97,7 +98,7 @@ impl PdReporter for PdWorker {
             ..RegionHeartbeatRequest::default()
         };
         if !self.heartbeats.send(report) {
-            log::debug!("a region heartbeat is lost: PD does not keep up");
+            log::debug!("a region heartbeat was dropped: the queue to PD is full");
         }
     }
 
@@ -105,7 +106,7 @@ impl PdReporter for PdWorker {
         let worker = self.clone();
         runtime::spawn(&self.runtime, "store-heartbeat", async move {
             if let Err(e) = worker.pd.store_heartbeat(worker.stats(heartbeat)).await {
-                log::warn!("the store heartbeat did not reach PD: {e}");
+                log::warn!("cannot send the store heartbeat to PD: {e}");
             }
         });
     }
@@ -125,7 +126,7 @@ impl PdReporter for PdWorker {
                 (Ok(ids), Some(router)) => (ids, router),
                 (ids, _) => {
                     let why = ids.err().map_or_else(|| "the store is starting".to_owned(), |e| e.to_string());
-                    let error = raftstore::Error::other(format!("PD gives no ids for a split: {why}"));
+                    let error = raftstore::Error::other(format!("cannot get ids for a split from PD: {why}"));
                     return callback.invoke_with_response(cmd_resp::new_error(error));
                 }
             };
@@ -139,7 +140,7 @@ impl PdReporter for PdWorker {
                 BatchSplitRequest { requests: requests.collect(), right_derive, ..Default::default() };
             let admin = AdminRequest { splits: Some(splits), ..admin(AdminCmdType::BatchSplit) };
             let command = admin_command(region.id, region.region_epoch, peer, admin);
-            // A failure is told to the callback.
+            // The callback receives a failure.
             let _ = router.send_command(command, callback, Req::NONE);
         });
     }
@@ -148,7 +149,7 @@ impl PdReporter for PdWorker {
         let pd = self.pd.clone();
         runtime::spawn(&self.runtime, "report-batch-split", async move {
             if let Err(e) = pd.report_batch_split(regions).await {
-                log::warn!("a split was not reported to PD: {e}; the next heartbeats tell it");
+                log::warn!("cannot report a split to PD: {e}; the next heartbeats report it");
             }
         });
     }
@@ -156,19 +157,15 @@ impl PdReporter for PdWorker {
     fn validate_peer(&self, region: Region, peer: Peer) {
         let worker = self.clone();
         runtime::spawn(&self.runtime, "validate-peer", async move {
-            // A region that PD does not know may be split off and not reported yet.
+            // PD may not have heard of a region that was just split off.
             let Ok(known) = worker.pd.get_region_by_id(region.id).await else { return };
             let theirs = known.region.epoch();
             if theirs.is_stale(&region.epoch()) || known.region.find_peer_by_id(peer.id).is_some() {
                 return;
             }
-            log::info!(
-                "region {}: peer {} is no member any more, says PD; it is removed here",
-                region.id,
-                peer.id
-            );
+            log::info!("region {}: peer {} is not a member according to PD; removing it", region.id, peer.id);
             if let Some(router) = worker.router.get() {
-                // It may be gone already.
+                // The peer may be gone already.
                 let _ = router.destroy_peer(region.id, peer.id);
             }
         });
@@ -183,7 +180,8 @@ impl PdReporter for PdWorker {
     }
 }
 
-/// TiKV: `handle_update_max_timestamp`. Retries until PD answers, or another term or version makes it pointless.
+/// TiKV: `handle_update_max_timestamp`. Retries until PD answers, or a new term
+/// or version makes the update pointless.
 async fn sync_max_ts(
     pd: &PdClient,
     concurrency_manager: &ConcurrencyManager,
@@ -200,7 +198,7 @@ async fn sync_max_ts(
                 }
             }
             Err(e) => {
-                log::warn!("region {region_id}: max_ts is not synchronised with PD yet: {e}");
+                log::warn!("region {region_id}: cannot synchronise max_ts with PD yet: {e}");
                 tokio::time::sleep(SYNC_PAUSE).await;
             }
         }
@@ -221,30 +219,30 @@ fn admin_command(
     RaftCmdRequest { header: Some(header), admin_request: Some(admin), ..Default::default() }
 }
 
-/// What PD's answers to region heartbeats ask for.
-struct Wishes {
+/// Executes the commands in PD's replies to region heartbeats.
+struct PdCommands {
     router: Arc<OnceLock<RaftRouter>>,
 }
 
-impl HeartbeatHandler for Wishes {
+impl HeartbeatHandler for PdCommands {
     fn on_response(&self, response: RegionHeartbeatResponse) {
         let region = response.region_id;
         let Some(router) = self.router.get() else { return };
-        let Some((admin, what)) = wish(&response) else { return };
+        let Some((admin, what)) = to_admin_command(&response) else { return };
         log::info!("region {region}: PD asks to {what}");
         let peer = response.target_peer.unwrap_or_default();
         let command = admin_command(region, response.region_epoch, peer, admin);
         let refused = move |answer: raftstore::store::WriteResponse| {
             if let Some(e) = answer.error() {
-                log::warn!("region {region}: PD's wish to {what} is refused: {}", e.message);
+                log::warn!("region {region}: cannot {what} as PD asks: {}", e.message);
             }
         };
-        // A failure is told to the callback.
+        // The callback receives a failure.
         let _ = router.send_command(command, Callback::write(Box::new(refused)), Req::NONE);
     }
 }
 
-fn wish(response: &RegionHeartbeatResponse) -> Option<(AdminRequest, &'static str)> {
+fn to_admin_command(response: &RegionHeartbeatResponse) -> Option<(AdminRequest, &'static str)> {
     let change =
         |c: &kvproto::pdpb::ChangePeer| ChangePeerRequest { change_type: c.change_type, peer: c.peer };
     if let Some(c) = &response.change_peer {
@@ -265,7 +263,7 @@ fn wish(response: &RegionHeartbeatResponse) -> Option<(AdminRequest, &'static st
     }
     if response.merge.is_some() || response.split_region.is_some() || response.switch_witnesses.is_some() {
         log::warn!(
-            "region {}: PD asks for a merge, split or witness, which this store does not do",
+            "region {}: PD asks for a merge, split or witness, which this store does not support",
             response.region_id
         );
     }
@@ -279,18 +277,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pds_wishes_become_admin_commands() {
+    fn pd_commands_become_admin_requests() {
         let peer = Some(Peer::voter(2, 5));
         let transfer = RegionHeartbeatResponse {
             transfer_leader: Some(pdpb::TransferLeader { peer, peers: vec![] }),
             ..Default::default()
         };
-        let (request, _) = wish(&transfer).unwrap();
+        let (request, _) = to_admin_command(&transfer).unwrap();
         assert_eq!(request.cmd_type, AdminCmdType::TransferLeader as i32);
         assert_eq!(request.transfer_leader.and_then(|t| t.peer), peer);
         let add = pdpb::ChangePeer { peer, change_type: 0 };
         let change = RegionHeartbeatResponse { change_peer: Some(add), ..Default::default() };
-        assert_eq!(wish(&change).unwrap().0.change_peer.and_then(|c| c.peer), peer);
-        assert!(wish(&RegionHeartbeatResponse::default()).is_none());
+        assert_eq!(to_admin_command(&change).unwrap().0.change_peer.and_then(|c| c.peer), peer);
+        assert!(to_admin_command(&RegionHeartbeatResponse::default()).is_none());
     }
 }

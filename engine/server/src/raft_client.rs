@@ -1,7 +1,8 @@
-//! Raft messages to other stores over gRPC, one connection a store (TiKV `src/server/raft_client.rs`).
+//! Sends Raft messages to other stores over gRPC, one connection per store (TiKV
+//! `src/server/raft_client.rs`).
 //!
-//! A message is lost when its store's queue is full or its connection breaks; the peer that sent it hears that the
-//! other is unreachable, and Raft sends again.
+//! A message is lost when its store's queue is full or its connection breaks. The sending peer then gets a
+//! report that the other peer is unreachable, and Raft sends again.
 use std::{
     collections::HashSet,
     sync::{
@@ -27,7 +28,7 @@ use tracepoints::EngineClock;
 
 use crate::{
     config::ServerConfig,
-    net_faults::{NetFaults, Verdict},
+    net_faults::{MessageFate, NetFaults},
     resolve::Resolver,
     runtime,
     snap::SnapSender,
@@ -35,11 +36,11 @@ use crate::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How connections behave.
+/// Settings of connections.
 #[derive(Clone, Debug)]
 pub struct Options {
     queue: usize,
-    /// Messages in one batch; can change.
+    /// Maximum number of messages in one batch; can change online.
     batch: Arc<AtomicUsize>,
     first_backoff: Duration,
     max_backoff: Duration,
@@ -50,7 +51,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// As `config` has them, with TLS if `security` says so.
+    /// Settings from `config`, with TLS if `security` asks for it.
     pub fn new(config: &ServerConfig, security: SecurityManager) -> Self {
         Self {
             queue: config.raft_client_queue_size,
@@ -64,7 +65,7 @@ impl Options {
         }
     }
 
-    /// A client whose messages are compressed, if they are to be.
+    /// Compresses the client's messages if that is configured.
     pub fn compress(&self, client: TikvClient<Channel>) -> TikvClient<Channel> {
         match self.compression {
             Some(encoding) => client.send_compressed(encoding),
@@ -72,7 +73,7 @@ impl Options {
         }
     }
 
-    /// The number of messages in one batch.
+    /// Returns the shared maximum number of messages in one batch.
     pub fn batch(&self) -> &Arc<AtomicUsize> {
         &self.batch
     }
@@ -86,7 +87,7 @@ struct Inner {
     faults: NetFaults,
     options: Options,
     snapshots: SnapSender,
-    /// Set once the RaftStore exists, which itself needs this client first.
+    /// Set once the RaftStore exists; the RaftStore needs this client first.
     router: OnceLock<RaftRouter>,
 }
 
@@ -117,7 +118,7 @@ impl RaftClient {
         Self(Arc::new(inner))
     }
 
-    /// Who is told of messages that were lost; the first call counts.
+    /// Sets the router that gets reports of lost messages. Only the first call has an effect.
     pub fn set_router(&self, router: RaftRouter) {
         let _ = self.0.router.set(router);
     }
@@ -133,7 +134,7 @@ impl RaftClient {
                 mpsc::error::TrySendError::Full(_) => "its queue is full",
                 mpsc::error::TrySendError::Closed(_) => "this store is shutting down",
             };
-            raftstore::Error::Transport(format!("a Raft message to store {to} is dropped: {reason}"))
+            raftstore::Error::Transport(format!("dropped a Raft message to store {to}: {reason}"))
         })
     }
 
@@ -145,7 +146,7 @@ impl RaftClient {
             let (region, to) = (message.region_id, message.to_peer.unwrap_or_default());
             let sent = sender.send(&resolver, message).await;
             if let Err(e) = &sent {
-                log::warn!("region {region}: the snapshot to store {} failed: {e}", to.store_id);
+                log::warn!("region {region}: cannot send the snapshot to store {}: {e}", to.store_id);
             }
             if let Some(router) = router {
                 let status = if sent.is_ok() { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
@@ -187,21 +188,21 @@ impl RaftClient {
 
 impl Transport for RaftClient {
     fn send(&mut self, message: RaftMessage) -> raftstore::Result<()> {
-        match self.0.faults.verdict(self.0.store_id, to_store(&message), kind(&message)) {
-            Verdict::Pass => self.push(message),
-            Verdict::Delay(delay) => {
+        match self.0.faults.fate(self.0.store_id, to_store(&message), kind(&message)) {
+            MessageFate::Pass => self.push(message),
+            MessageFate::Delay(delay) => {
                 self.push_later(message, delay);
                 Ok(())
             }
-            Verdict::Drop if kind(&message) == MessageType::MsgSnapshot as i32 => {
+            MessageFate::Drop if kind(&message) == MessageType::MsgSnapshot as i32 => {
                 Err(raftstore::Error::Transport("the network between the stores is cut by a fault".into()))
             }
             // As in a real partition, the sender does not learn of the loss.
-            Verdict::Drop => Ok(()),
+            MessageFate::Drop => Ok(()),
         }
     }
 
-    /// A queue wakes its connection by itself.
+    /// A queue wakes its connection itself.
     fn need_flush(&self) -> bool {
         false
     }
@@ -213,12 +214,12 @@ fn to_store(message: &RaftMessage) -> u64 {
     message.to_peer.as_ref().map_or(0, |p| p.store_id)
 }
 
-/// The type of Raft's message; that of a heartbeat for messages without one (extra messages).
+/// Returns the type of Raft's message; for messages without one (extra messages) that of a heartbeat.
 fn kind(message: &RaftMessage) -> i32 {
     message.message.as_ref().map_or(MessageType::MsgHeartbeat as i32, |m| m.msg_type)
 }
 
-/// A channel to a store's gRPC server.
+/// Opens a channel to a store's gRPC server.
 pub async fn connect(address: &str, options: &Options) -> Result<Channel, String> {
     let endpoint = options.security.endpoint(address).map_err(|e| e.to_string())?;
     endpoint
@@ -233,7 +234,7 @@ pub async fn connect(address: &str, options: &Options) -> Result<Channel, String
         .map_err(|e| format!("cannot connect to {address}: {}", root_cause(&e)))
 }
 
-/// tonic's errors say "transport error" and keep the reason inside.
+/// tonic's errors say only "transport error"; the innermost source has the reason.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
@@ -250,20 +251,20 @@ fn why_ended(ended: Result<(), tonic::Status>) -> String {
     }
 }
 
-/// Keeps one store's connection as long as the runtime lives.
+/// Keeps one store's connection until the runtime ends.
 async fn connection(inner: Arc<Inner>, to: u64, mut messages: mpsc::Receiver<RaftMessage>) {
     let options = inner.options.clone();
     let mut backoff = options.first_backoff;
-    let mut told = false;
+    let mut warned = false;
     loop {
         let (connected, end) = stream(&inner, to, &mut messages).await;
         let Err(e) = end else { return };
         if connected {
-            (backoff, told) = (options.first_backoff, false);
+            (backoff, warned) = (options.first_backoff, false);
         }
-        if !told {
-            log::warn!("store {}: Raft messages to store {to} are dropped: {e}", inner.store_id);
-            told = true;
+        if !warned {
+            log::warn!("store {}: dropping Raft messages to store {to}: {e}", inner.store_id);
+            warned = true;
         }
         inner.resolver.forget(to);
         report_unreachable(&inner, &mut messages);
@@ -272,7 +273,8 @@ async fn connection(inner: Arc<Inner>, to: u64, mut messages: mpsc::Receiver<Raf
     }
 }
 
-/// Streams until the connection breaks (`Err`) or nobody can send any more; also whether it was connected.
+/// Streams until the connection breaks (`Err`) or all senders are gone.
+/// Also returns whether it was connected.
 async fn stream(
     inner: &Arc<Inner>,
     to: u64,
@@ -308,7 +310,7 @@ async fn stream(
     }
 }
 
-/// Drops what waits, and tells each peer that sent it.
+/// Drops the queued messages and reports each to the peer that sent it.
 fn report_unreachable(inner: &Inner, messages: &mut mpsc::Receiver<RaftMessage>) {
     let mut peers = HashSet::new();
     while let Ok(message) = messages.try_recv() {

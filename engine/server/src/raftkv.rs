@@ -1,4 +1,4 @@
-//! [`RaftKv`]: the engine of the transaction layer, three copies through Raft (TiKV `src/server/raftkv/mod.rs`).
+//! [`RaftKv`]: the engine of the transaction layer, replicated by Raft (TiKV `src/server/raftkv/mod.rs`).
 use std::time::Duration;
 
 use futures::{
@@ -34,12 +34,12 @@ impl RaftKv {
         Self { reader, router }
     }
 
-    /// The way to this store's peers.
+    /// Returns the router to this store's peers.
     pub(crate) fn router(&self) -> &RaftRouter {
         &self.router
     }
 
-    /// All data of this store. TiKV: `Engine::kv_engine`.
+    /// Returns the RocksDB with all data of this store. TiKV: `Engine::kv_engine`.
     pub(crate) fn kv_engine(&self) -> &engine_rocks::RocksEngine {
         self.reader.kv_engine()
     }
@@ -54,7 +54,7 @@ impl Engine for RaftKv {
         if ctx.pb_ctx.stale_read {
             header.flags |= FLAG_STALE_READ;
         }
-        // The lease is looked at when the reader is polled, not before.
+        // The reader checks the lease when it is polled, not before.
         async move { reader.snapshot(header, read_index(&ctx), ctx.req).await }.boxed()
     }
 
@@ -70,7 +70,7 @@ impl Engine for RaftKv {
         let (router, req, deadline) = (self.router.clone(), ctx.req, data.deadline);
         async move {
             let (callback, answer) = Callback::paired_write();
-            // A failure to send is told to the callback as well.
+            // The callback also receives a failure to send.
             let _ = router.send_write(request, callback, req, deadline);
             match answer.await {
                 Ok(response) => check(&response),
@@ -99,11 +99,13 @@ impl Engine for RaftKv {
     }
 }
 
-/// How often the peer is asked whether it knows of an entry that is applied, and how long a pause is between.
-const ASK: (u32, Duration) = (500, Duration::from_millis(10));
+/// Polls of the peer until it has noted an applied entry.
+const FLASHBACK_POLL_ATTEMPTS: u32 = 500;
+const FLASHBACK_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl RaftKv {
-    /// Proposes `admin`; done when the peer itself knows of the new state, which it hears of after whoever proposed it.
+    /// Proposes `admin` and waits until the peer itself has the new state, which happens after the proposer
+    /// gets its reply.
     fn switch_flashback(
         &self,
         ctx: &Context,
@@ -120,17 +122,20 @@ impl RaftKv {
         let router = self.router.clone();
         async move {
             let (callback, answer) = Callback::paired_write();
-            // A failure to send is told to the callback as well.
+            // The callback also receives a failure to send.
             let _ = router.send_command(request, callback, Req::NONE);
             check(&answer.await.map_err(|_| ErrorInner::Closed)?)?;
-            for _ in 0..ASK.0 {
+            for _ in 0..FLASHBACK_POLL_ATTEMPTS {
                 let meta = router.query_region_meta(region_id).await;
                 if meta.is_some_and(|meta| meta.region.is_in_flashback == on) {
                     return Ok(());
                 }
-                tokio::time::sleep(ASK.1).await;
+                tokio::time::sleep(FLASHBACK_POLL_INTERVAL).await;
             }
-            Err(ErrorInner::Timeout(u64::from(ASK.0) * ASK.1.as_millis() as u64).into())
+            Err(ErrorInner::Timeout(
+                u64::from(FLASHBACK_POLL_ATTEMPTS) * FLASHBACK_POLL_INTERVAL.as_millis() as u64,
+            )
+            .into())
         }
         .boxed()
     }
@@ -140,13 +145,13 @@ fn check(response: &WriteResponse) -> Result<()> {
     response.error().map_or(Ok(()), |e: &errorpb::Error| Err(ErrorInner::Request(e.clone()).into()))
 }
 
-/// What the RaftStore checks a request against (TiKV `RaftKv::new_request_header`).
+/// Builds the header that the RaftStore checks (TiKV `RaftKv::new_request_header`).
 fn header(ctx: &SnapContext) -> RaftRequestHeader {
     let (allowed, start_ts) = (ctx.allowed_in_flashback, ctx.start_ts);
     let ctx = &ctx.pb_ctx;
     RaftRequestHeader {
         flags: if allowed { FLAG_FLASHBACK } else { 0 },
-        // A region that is flashed back answers reads of a time before that.
+        // During a flashback a region still answers reads at an older timestamp.
         flag_data: if start_ts == 0 { Vec::new() } else { start_ts.to_be_bytes().to_vec() },
         region_id: ctx.region_id,
         peer: ctx.peer,
@@ -158,13 +163,13 @@ fn header(ctx: &SnapContext) -> RaftRequestHeader {
     }
 }
 
-/// What a replica's leader must know of the read (TiKV `raftkv::async_snapshot`).
+/// Builds the part of a replica read that its leader checks (TiKV `raftkv::async_snapshot`).
 fn read_index(ctx: &SnapContext) -> Option<ReadIndexRequest> {
     let asks = !ctx.key_ranges.is_empty() && ctx.start_ts != 0;
     asks.then(|| ReadIndexRequest { start_ts: ctx.start_ts, key_ranges: ctx.key_ranges.clone() })
 }
 
-/// CF default is written without its name (TiKV `modifies_to_requests`).
+/// The name of CF default is omitted (TiKV `modifies_to_requests`).
 fn cf_name(cf: &str) -> String {
     if cf == engine_rocks::CF_DEFAULT { String::new() } else { cf.to_owned() }
 }
@@ -210,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_says_what_the_client_believes() {
+    fn the_header_has_the_clients_region_epoch_and_peer() {
         let ctx = Context { region_id: 2, term: 6, replica_read: true, ..Context::default() };
         let ctx =
             SnapContext { pb_ctx: ctx, allowed_in_flashback: true, start_ts: 258, ..SnapContext::default() };

@@ -1,4 +1,4 @@
-//! A replica asks its leader before it reads: the leader notes the read and looks for locks in its memory
+//! Checks replica reads on the leader: raises max_ts to the read's timestamp and looks for locks in memory
 //! (TiKV `ReplicaReadLockChecker` in `src/server/raftkv/mod.rs`).
 use kvproto::{
     kvrpcpb::{IsolationLevel, KeyRange, LockInfo},
@@ -9,7 +9,7 @@ use raftstore::store::ReadIndexObserver;
 use storage::ConcurrencyManager;
 use txn_types::{Key, TimeStamp, TsSet, check_ts_conflict_for_replica_read};
 
-/// Checks the reads of replicas against the memory locks of this store.
+/// Checks replica reads against the memory locks of this store.
 pub struct ReplicaReadLockChecker {
     concurrency_manager: ConcurrencyManager,
 }
@@ -19,12 +19,12 @@ impl ReplicaReadLockChecker {
         Self { concurrency_manager }
     }
 
-    /// The first lock in the range that a read at `ts` may not pass.
+    /// Returns the first lock in the range that a read at `ts` must not pass.
     fn locked(&self, range: &KeyRange, ts: TimeStamp) -> Option<LockInfo> {
         let bound = |key: &Vec<u8>| (!key.is_empty()).then(|| Key::from_encoded(key.clone()));
         let (start, end) = (bound(&range.start_key), bound(&range.end_key));
         let check = |key: &Key, lock: &txn_types::Lock| {
-            // The isolation level is SI: replicas send their ranges for no other.
+            // The isolation level is SI: replicas send ranges for no other level.
             check_ts_conflict_for_replica_read(lock, key, ts, &TsSet::Empty, IsolationLevel::Si)
         };
         match self.concurrency_manager.read_range_check(start.as_ref(), end.as_ref(), check) {
@@ -37,7 +37,7 @@ impl ReplicaReadLockChecker {
 impl ReadIndexObserver for ReplicaReadLockChecker {
     fn on_step(&self, request: &ReadIndexRequest, _: &Region) -> Option<LockInfo> {
         let ts = TimeStamp::new(request.start_ts);
-        // The replica's store has compared it with PD's clock; this thread may not wait for PD.
+        // The replica's store has compared the timestamp with PD's clock. This thread must not wait for PD.
         self.concurrency_manager.raise_max_ts(ts);
         request.key_ranges.iter().find_map(|range| self.locked(range, ts))
     }
@@ -81,12 +81,15 @@ mod tests {
         assert_eq!(cm.max_ts(), 20.into());
         let guard = cm.lock_key(&Key::from_raw(b"k"));
         guard.with_lock(|l| *l = Some(lock(25)));
-        assert_eq!(step(24, vec![range(b"k", b"l")]), None, "it commits above the read");
+        assert_eq!(step(24, vec![range(b"k", b"l")]), None, "the lock commits above the read");
         let found = step(30, vec![range(b"a", b"b"), range(b"k", b"l")]).unwrap();
         assert_eq!((found.key.as_slice(), found.lock_version, found.use_async_commit), (&b"k"[..], 10, true));
-        assert!(step(30, vec![range(b"", b"")]).is_some(), "an empty bound is none");
+        assert!(step(30, vec![range(b"", b"")]).is_some(), "an empty bound is unbounded");
         assert_eq!(step(30, vec![range(b"l", b"")]), None);
-        assert!(step(u64::MAX, vec![range(b"k", b"l")]).is_some(), "the latest version may be this one");
+        assert!(
+            step(u64::MAX, vec![range(b"k", b"l")]).is_some(),
+            "the latest version may be the locked one"
+        );
         assert_eq!(cm.max_ts(), 30.into(), "the greatest timestamp raises nothing");
         drop(guard);
         assert_eq!(step(30, vec![range(b"k", b"l")]), None);

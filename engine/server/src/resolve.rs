@@ -1,4 +1,5 @@
-//! From a store's id to the address its gRPC server has, asked of PD and remembered (TiKV `src/server/resolve.rs`).
+//! Resolves a store's id to the address of its gRPC server by asking PD, and caches it (TiKV
+//! `src/server/resolve.rs`).
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -9,20 +10,20 @@ use kvproto::metapb::{Store, StoreState};
 use parking_lot::Mutex;
 use pd::client::PdClient;
 
-/// How long PD's answer is taken as true; an address that does not answer is asked for anew at once.
+/// Lifetime of a cached address. An address that does not answer is asked for again at once.
 const REFRESH: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    #[error("PD does not tell the address of store {0}: {1}")]
+    #[error("cannot get the address of store {0} from PD: {1}")]
     Pd(u64, String),
     #[error("store {0} is a tombstone: it has been removed from the cluster")]
     Tombstone(u64),
-    #[error("store {0} has no address in PD; it has not been started yet")]
+    #[error("store {0} has no address in PD: it has not been started yet")]
     NoAddress(u64),
 }
 
-/// Remembers addresses; shared by all connections of a store.
+/// Caches addresses; shared by all connections of a store.
 #[derive(Clone)]
 pub struct Resolver {
     pd: Arc<PdClient>,
@@ -47,7 +48,7 @@ impl Resolver {
         Ok(address)
     }
 
-    /// To be called when an address did not answer: the store may have moved.
+    /// Removes a cached address. Call it when the address did not answer: the store may have moved.
     pub fn forget(&self, store_id: u64) {
         self.known.lock().remove(&store_id);
     }

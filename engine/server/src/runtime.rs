@@ -1,4 +1,4 @@
-//! tokio runtimes whose threads carry TiKV's names and are known to stamps.
+//! tokio runtimes whose threads have TiKV's names and are registered for stamps.
 use std::{
     future::Future,
     sync::atomic::{AtomicUsize, Ordering},
@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::error::StartError;
 
-/// Threads `{name}-{n}` of one store (0: not known yet).
+/// Builds a runtime with threads `{name}-{n}` of one store (0: not known yet).
 pub fn build(name: &'static str, threads: usize, store_id: u64) -> Result<Runtime, StartError> {
     let next = AtomicUsize::new(0);
     runtime::Builder::new_multi_thread()
@@ -28,16 +28,16 @@ pub fn build(name: &'static str, threads: usize, store_id: u64) -> Result<Runtim
         .map_err(|e| StartError::Threads(name, e))
 }
 
-/// Spawns a task under a name, which tokio-console shows.
+/// Spawns a task with a name that tokio-console shows.
 pub fn spawn<F>(on: &Handle, name: &'static str, task: F) -> Option<JoinHandle<F::Output>>
 where
     F: Future<Output: Send> + Send + 'static,
 {
     let spawned = Builder::new().name(name).spawn_on(task, on);
-    spawned.inspect_err(|e| log::error!("the task {name} is not spawned: {e}")).ok()
+    spawned.inspect_err(|e| log::error!("cannot spawn the task {name}: {e}")).ok()
 }
 
-/// Ends a runtime from wherever the caller is: tokio forbids waiting for one inside of another.
+/// Stops a runtime, on a thread of its own: tokio forbids waiting for one runtime inside another.
 pub fn stop(runtime: Runtime, patience: Duration) {
     let stopper =
         thread::Builder::new().name("runtime-stop".into()).spawn(move || runtime.shutdown_timeout(patience));

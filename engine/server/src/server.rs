@@ -1,4 +1,5 @@
-//! One store, whole: opens its data, joins the cluster, starts the RaftStore, serves (TiKV `components/server/src/server.rs`).
+//! Starts one store: opens its data, joins the cluster, starts the RaftStore, serves (TiKV
+//! `components/server/src/server.rs`).
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use axum::Router;
@@ -20,10 +21,10 @@ use tonic::{
 
 use crate::{
     Storage,
-    config::{Cli, ConfigController, ConfigFile, Knobs, ServerConfig, TikvConfig},
+    config::{Cli, ConfigController, ConfigFile, OnlineTargets, ServerConfig, TikvConfig},
     data_dir::DataDir,
     error::StartError,
-    grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, OngoingLayer, Secured, bind},
+    grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, RequestGuardLayer, Secured, bind},
     local_stores::{LocalStore, OtherProcesses},
     metrics::Metrics,
     net_faults::NetFaults,
@@ -44,19 +45,19 @@ use crate::{
     tso,
 };
 
-/// How long a shutdown waits for requests that run.
+/// Time that a shutdown waits for running requests.
 const GRACE: Duration = Duration::from_millis(500);
-/// How long it waits for the threads of a runtime.
+/// Time that a shutdown waits for the threads of a runtime.
 const STOP: Duration = Duration::from_secs(2);
 
-/// What a configuration cannot say: for programs that embed stores.
+/// Options outside of the configuration, for programs that embed stores.
 #[derive(Clone, Debug, Default)]
 pub struct StartOptions {
     /// Shared by the stores of one process.
     pub faults: NetFaults,
-    /// Where the configuration came from: `PUT /config/reload` reads it again.
+    /// The command line of the configuration; `PUT /config/reload` reads it again.
     pub cli: Option<Cli>,
-    /// Hears once that the store waits for PD, and at which address.
+    /// Called once with a message if the store must wait for PD.
     pub on_wait: Option<fn(&str)>,
 }
 
@@ -64,10 +65,10 @@ pub struct StartOptions {
 pub struct TikvServer;
 
 impl TikvServer {
-    /// Starts one store and returns when it serves. Blocks; may be called from within a runtime.
+    /// Starts one store and returns when it serves. Blocks; may be called within a runtime.
     ///
     /// # Errors
-    /// What stands in the way and how to remove it; nothing runs then.
+    /// The obstacle and its remedy; nothing runs then.
     pub fn start(config: TikvConfig, options: StartOptions) -> Result<ServerHandle, StartError> {
         let started = thread::scope(|scope| {
             let starter = thread::Builder::new().name("tikv-server-start".into());
@@ -94,7 +95,7 @@ struct Running {
     _local: LocalStore,
     engines: Engines,
     _recording: Arc<Recording>,
-    /// Last: the lock goes when nothing is open any more.
+    /// Last: releases the lock when nothing is open any more.
     _data_dir: DataDir,
 }
 
@@ -135,7 +136,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     let advertise_status =
         advertised(&config.server.advertise_status_addr, &config.server.status_addr, status_addr);
 
-    // Before any thread of the store: what they stamp is followed from the first on.
+    // Before any thread of the store, so that no stamp is missed.
     let recording = Recording::share(&config);
     let data_dir = DataDir::open(&config.storage.data_dir)?;
     let engines = open_engines(&data_dir, &config)?;
@@ -200,7 +201,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     let recv_snaps = receiver.limit().clone();
     let kv =
         KvService::new(pd.cluster_id(), store_id, storage.clone(), router.clone(), receiver, metrics.clone());
-    let knobs = Knobs {
+    let targets = OnlineTargets {
         kv: engines.kv.clone(),
         raft_store: system.config(),
         storage: storage.clone(),
@@ -210,7 +211,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     };
     let file = options.cli.as_ref().and_then(|cli| cli.config.clone());
     let file = ConfigFile::new(file.unwrap_or_else(|| data_dir.last_config()));
-    let controller = Arc::new(ConfigController::new(config.clone(), knobs, file));
+    let controller = Arc::new(ConfigController::new(config.clone(), targets, file));
     let debug = DebugService::new(
         engines.clone(),
         storage.clone(),
@@ -254,7 +255,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     Ok(ServerHandle { store_id, addr, status_addr, advertise_addr, router, config, running: Some(running) })
 }
 
-/// Looks for PD until it answers, as TiKV does, and says that it waits.
+/// Tries to reach PD until it answers, as TiKV does, and reports the wait.
 async fn wait_for_pd(
     config: &TikvConfig,
     security: SecurityManager,
@@ -262,7 +263,7 @@ async fn wait_for_pd(
 ) -> pd::client::Result<PdClient> {
     let (endpoints, interval) = (config.pd.endpoints.join(", "), config.pd.retry_interval);
     let waiting = |failed: u64, why: &str| {
-        let text = format!("waiting for PD at {endpoints}: {why}; the next attempt is in {interval}");
+        let text = format!("waiting for PD at {endpoints}: {why}; next attempt in {interval}");
         if let (0, Some(on_wait)) = (failed, on_wait) {
             on_wait(&text);
         }
@@ -273,7 +274,7 @@ async fn wait_for_pd(
     PdClient::connect_retrying(&config.pd.endpoints, security, config.build_pd_retry(), waiting).await
 }
 
-/// What is announced: what was given for it, else the configured address with the port that was taken.
+/// Returns the announced address: the configured one, else the address of the listener with the port it got.
 fn advertised(given: &str, configured: &str, taken: Option<SocketAddr>) -> String {
     match (given, taken, configured.rsplit_once(':')) {
         (given, _, _) if !given.is_empty() => given.to_owned(),
@@ -304,7 +305,7 @@ fn routes(kv: KvService, debug: DebugService, control: ControlService, config: &
         debug = debug.send_compressed(encoding);
     }
     let routes = Routes::new(kv).add_service(debug).add_service(TraceControlServer::new(control));
-    routes.prepare().into_axum_router().layer(OngoingLayer).layer(ArrivalLayer)
+    routes.prepare().into_axum_router().layer(RequestGuardLayer).layer(ArrivalLayer)
 }
 
 impl ServerHandle {
@@ -312,7 +313,7 @@ impl ServerHandle {
         self.store_id
     }
 
-    /// Where gRPC listens.
+    /// Returns the address of gRPC.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -321,37 +322,38 @@ impl ServerHandle {
         self.status_addr
     }
 
-    /// What others dial.
+    /// Returns the address that others dial.
     pub fn advertise_addr(&self) -> &str {
         &self.advertise_addr
     }
 
-    /// The way to this store's peers, for programs that embed it.
+    /// Returns the router to this store's peers, for programs that embed the store.
     pub fn router(&self) -> &RaftRouter {
         &self.router
     }
 
-    /// The transaction layer, for programs that embed a store and ask it without gRPC; none once it is shut down.
+    /// Returns the transaction layer, for programs that embed a store and call it
+    /// without gRPC; none after a shutdown.
     pub fn storage(&self) -> Option<&Storage> {
         self.running.as_ref().map(|r| &r.storage)
     }
 
-    /// What is on this store's disk; none once it is shut down.
+    /// Returns the engines with this store's data; none after a shutdown.
     pub fn engines(&self) -> Option<&Engines> {
         self.running.as_ref().map(|r| &r.engines)
     }
 
-    /// The configuration in effect; starting with it again opens the same data.
+    /// Returns the configuration in effect; starting with it again opens the same data.
     pub fn config(&self) -> &TikvConfig {
         &self.config
     }
 
-    /// Lets requests that run end, for half a second, then stops everything and frees port and directory.
+    /// Lets running requests end, for half a second, then stops everything and frees port and directory.
     pub fn shutdown(mut self) {
         self.stop(GRACE);
     }
 
-    /// Stops without letting anything end: what a crash of this store looks like to others.
+    /// Stops without letting any request end: to other stores it looks like a crash.
     pub fn kill(mut self) {
         self.stop(Duration::ZERO);
     }
@@ -385,7 +387,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_port_that_was_taken_is_announced() {
+    fn the_announced_port_is_the_real_one() {
         let taken: SocketAddr = "127.0.0.1:4321".parse().unwrap();
         assert_eq!(advertised("", "localhost:0", Some(taken)), "localhost:4321");
         assert_eq!(advertised("db1:20160", "0.0.0.0:20160", Some(taken)), "db1:20160");

@@ -10,15 +10,15 @@ use tonic::{Status, Streaming};
 
 use crate::{
     config::ServerConfig,
-    limit::Limit,
+    limit::ResizableSemaphore,
     raft_client::{Options, connect},
     resolve::Resolver,
 };
 
-/// Chunks read ahead of the network.
+/// Number of chunks that are read before the network has taken them.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Why a snapshot was not sent.
+/// Reasons why a snapshot was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     #[error("{0}")]
@@ -45,23 +45,23 @@ fn key_of(
 #[derive(Clone)]
 pub struct SnapSender {
     manager: SnapManager,
-    limit: Limit,
+    limit: ResizableSemaphore,
     options: Options,
 }
 
 impl SnapSender {
     pub fn new(manager: SnapManager, config: &ServerConfig, options: Options) -> Self {
-        Self { manager, limit: Limit::new(config.concurrent_send_snap_limit), options }
+        Self { manager, limit: ResizableSemaphore::new(config.concurrent_send_snap_limit), options }
     }
 
-    /// How many are sent at once.
-    pub fn limit(&self) -> &Limit {
+    /// Returns the limit of snapshots sent at once.
+    pub fn limit(&self) -> &ResizableSemaphore {
         &self.limit
     }
 
-    /// Sends the message and the files it speaks of; returns when the other store has all of it.
+    /// Sends the message and its files. Returns when the other store has received everything.
     pub async fn send(&self, resolver: &Resolver, message: RaftMessage) -> Result<(), SendError> {
-        let _turn = self.limit.turn().await.map_err(|_| SendError::Closed)?;
+        let _turn = self.limit.acquire().await.map_err(|_| SendError::Closed)?;
         let (key, _) = key_of(&message).ok_or(SendError::NoSnapshot)??;
         let snapshot = self.manager.get_snapshot_for_sending(&key)?;
         let bytes = snapshot.total_size();
@@ -70,7 +70,7 @@ impl SnapSender {
         let (chunks, stream) = mpsc::channel(CHUNKS_AHEAD);
         let reader = spawn_blocking(move || read_chunks(message, snapshot, &chunks));
         self.options.compress(TikvClient::new(channel)).snapshot(ReceiverStream::new(stream)).await?;
-        // Joined, so that the snapshot is registered no more when it is deleted.
+        // Waits for the reader, so that the snapshot is deregistered before it is deleted.
         let _ = reader.await;
         log::info!("snapshot {key} sent to {address}: {bytes} bytes");
         self.manager.delete_snapshot(&key, true)?;
@@ -78,7 +78,7 @@ impl SnapSender {
     }
 }
 
-/// A read error ends the stream early; the receiver then misses bytes and refuses.
+/// A read error ends the stream early; the receiver then notices the missing bytes and refuses.
 fn read_chunks(message: RaftMessage, mut snapshot: SendingSnapshot, chunks: &mpsc::Sender<SnapshotChunk>) {
     let head = SnapshotChunk { message: Some(message), data: Vec::new() };
     if chunks.blocking_send(head).is_err() {
@@ -92,7 +92,7 @@ fn read_chunks(message: RaftMessage, mut snapshot: SendingSnapshot, chunks: &mps
                 }
             }
             Ok(None) => return,
-            Err(e) => return log::warn!("snapshot {} cannot be read: {e}", snapshot.key()),
+            Err(e) => return log::warn!("cannot read snapshot {}: {e}", snapshot.key()),
         }
     }
 }
@@ -101,24 +101,27 @@ fn read_chunks(message: RaftMessage, mut snapshot: SendingSnapshot, chunks: &mps
 #[derive(Clone)]
 pub struct SnapReceiver {
     manager: SnapManager,
-    limit: Limit,
+    limit: ResizableSemaphore,
 }
 
 impl SnapReceiver {
     pub fn new(manager: SnapManager, config: &ServerConfig) -> Self {
-        Self { manager, limit: Limit::new(config.concurrent_recv_snap_limit) }
+        Self { manager, limit: ResizableSemaphore::new(config.concurrent_recv_snap_limit) }
     }
 
-    /// How many are received at once.
-    pub fn limit(&self) -> &Limit {
+    /// Returns the limit of snapshots received at once.
+    pub fn limit(&self) -> &ResizableSemaphore {
         &self.limit
     }
 
-    /// Takes a snapshot off the stream; returns Raft's message once all files are on disk.
+    /// Receives a snapshot; returns Raft's message once all files are on disk.
     pub async fn receive(&self, mut chunks: Streaming<SnapshotChunk>) -> Result<RaftMessage, Status> {
-        let busy =
-            || Status::resource_exhausted("this store receives as many snapshots as it may; try again later");
-        let _turn = self.limit.try_turn().map_err(|_| busy())?;
+        let busy = || {
+            Status::resource_exhausted(
+                "this store already receives its maximum number of snapshots; try again later",
+            )
+        };
+        let _turn = self.limit.try_acquire().map_err(|_| busy())?;
         let first = chunks.message().await?.and_then(|chunk| chunk.message);
         let no_message = || Status::invalid_argument("expected a Raft message in the first chunk");
         let message = first.ok_or_else(no_message)?;

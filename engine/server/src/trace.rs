@@ -1,4 +1,4 @@
-//! Recording: the collector of this process and its slow log, shared by all stores that run in it.
+//! Recording: the collector of this process and its slow log, shared by all its stores.
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -7,7 +7,7 @@ use tracepoints::collector::{self, Collector, CollectorHandle};
 
 use crate::{config::TikvConfig, slow_log::SlowLog};
 
-/// What the stores of this process share: how many of them there are, and what runs for them.
+/// Number of running stores, and their shared recording.
 static SHARED: Mutex<(usize, Option<Running>)> = Mutex::new((0, None));
 
 struct Running {
@@ -21,13 +21,13 @@ impl Running {
         let collector = match collector::current() {
             Some(_) => None,
             None => Collector::start(config.build_collector_config(reject_reason))
-                .inspect_err(|e| log::error!("requests are not recorded: {e}"))
+                .inspect_err(|e| log::error!("requests will not be recorded: {e}"))
                 .ok(),
         };
         let start = |handle: &CollectorHandle| {
             SlowLog::start(handle, config.slow_log_path())
                 .inspect_err(|e| {
-                    log::error!("there is no slow log: cannot start the thread slow-logger: {e}")
+                    log::error!("no slow log will be written: cannot start the thread slow-logger: {e}")
                 })
                 .ok()
         };
@@ -36,7 +36,7 @@ impl Running {
     }
 
     fn stop(self) {
-        // First the collector: the slow log ends behind the last request that it tells of.
+        // Ends the collector first: the slow log ends after the last request that the collector reports.
         drop(self.collector);
         self.slow_log.into_iter().for_each(SlowLog::join);
     }
@@ -46,12 +46,13 @@ fn reject_reason(code: u64) -> &'static str {
     RejectReason::from_code(code).map_or("unknown", RejectReason::name)
 }
 
-/// A store's share in the recording. The last one that is dropped ends it.
+/// A store's share in the recording. Dropping the last share ends the recording.
 #[derive(Debug)]
 pub struct Recording(());
 
 impl Recording {
-    /// The configuration of the first store counts. A collector that cannot run is logged: no store fails for it.
+    /// The configuration of the first store applies. A collector that
+    /// cannot run is logged: it stops no store.
     pub fn share(config: &TikvConfig) -> Arc<Self> {
         let mut shared = SHARED.lock();
         shared.0 += 1;

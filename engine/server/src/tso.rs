@@ -1,4 +1,4 @@
-//! PD's timestamps where the store itself needs them: as the bound of what callers may claim.
+//! PD's timestamps as the upper bound for timestamps of clients.
 use std::{sync::Arc, time::Duration};
 
 use pd::client::{PdClient, Result};
@@ -11,13 +11,13 @@ use txn_types::TimeStamp;
 
 use crate::{config::MaxTsConfig, runtime};
 
-/// A fresh timestamp.
+/// Gets a new timestamp from PD.
 pub async fn get(pd: &PdClient) -> Result<TimeStamp> {
     let ts = pd.get_tso(1).await?;
     Ok(TimeStamp::compose(ts.physical.unsigned_abs(), ts.logical.unsigned_abs()))
 }
 
-/// Asks PD on PD's runtime while the asking thread waits.
+/// Asks PD on PD's runtime while the calling thread waits.
 struct PdTso {
     pd: Arc<PdClient>,
     runtime: Handle,
@@ -28,18 +28,19 @@ impl TsoProvider for PdTso {
         let (answer, wait) = std::sync::mpsc::sync_channel(1);
         let pd = self.pd.clone();
         runtime::spawn(&self.runtime, "max-ts-double-check", async move {
-            let got = get(&pd).await.map_err(|e| log::warn!("PD gives no timestamp to compare with: {e}"));
-            // Whoever asked may have lost patience.
+            let got =
+                get(&pd).await.map_err(|e| log::warn!("cannot get a timestamp from PD to compare with: {e}"));
+            // The caller may have timed out.
             let _ = answer.send(got.ok());
         });
         wait.recv_timeout(timeout).ok().flatten()
     }
 }
 
-/// The manager of a store whose callers' timestamps PD bounds. TiKV: `init_max_ts_updater`.
+/// Builds the manager that bounds clients' timestamps by PD's. TiKV: `init_max_ts_updater`.
 ///
 /// # Errors
-/// Where PD gives no timestamp.
+/// If PD returns no timestamp.
 pub fn concurrency_manager(
     pd: &Arc<PdClient>,
     runtime: &Handle,
@@ -57,7 +58,7 @@ pub fn concurrency_manager(
             tokio::time::sleep(interval).await;
             match get(&pd).await {
                 Ok(ts) => updated.bound().set_limit(ts),
-                Err(e) => log::warn!("PD gives no timestamp to bound max_ts with: {e}"),
+                Err(e) => log::warn!("cannot get a timestamp from PD to bound max_ts: {e}"),
             }
         }
     });

@@ -1,4 +1,4 @@
-//! Ranges of a region that ends before the last key.
+//! Range requests on a region that ends before the last key.
 mod harness;
 
 use harness::{Harness, context};
@@ -25,7 +25,7 @@ fn split() -> (Harness, Context, Context, TikvClient<Channel>) {
     let [left, right] = reply.regions.as_slice() else { panic!("{reply:?}") };
     let ctx = |region: &Region| context(region, region.peers[0]);
     let (left, right) = (ctx(left), ctx(right));
-    // The new region elects its leader first.
+    // The new region must elect a leader first.
     for ctx in [&left, &right] {
         h.until("the regions have leaders", async || {
             let key = if ctx.region_id == left.region_id { b"a" } else { b"x" };
@@ -37,7 +37,7 @@ fn split() -> (Harness, Context, Context, TikvClient<Channel>) {
 }
 
 fn keys(h: &Harness, client: &TikvClient<Channel>, ctx: &Context) -> Vec<Vec<u8>> {
-    // From the region's end down: a scan upwards must begin with a key of the region.
+    // Scans down from the region's end: an upward scan must begin with a key of the region.
     let scan = RawScanRequest { context: Some(ctx.clone()), reverse: true, limit: 10, ..Default::default() };
     let reply = h.block_on(client.clone().raw_scan(scan)).unwrap().into_inner();
     assert!(reply.region_error.is_none(), "{reply:?}");
@@ -65,19 +65,19 @@ fn an_empty_end_is_the_end_of_the_region() {
     let reply = delete(&left, b"b", b"");
     assert!(reply.region_error.is_none() && reply.error.is_empty(), "{reply:?}");
     let client = h.block_on(TikvClient::connect(format!("http://{}", h.store(0).addr()))).unwrap();
-    assert_eq!(keys(&h, &client, &left), [b"a"], "what is before the start stays");
-    assert_eq!(keys(&h, &client, &right), [b"x"], "what is in the next region stays");
+    assert_eq!(keys(&h, &client, &left), [b"a"], "keys before the start remain");
+    assert_eq!(keys(&h, &client, &right), [b"x"], "keys of the next region remain");
 }
 
 #[test]
-fn all_versions_of_a_region_are_deleted_up_to_its_end() {
+fn delete_range_removes_all_versions_up_to_the_end() {
     let (h, left, right, mut client) = split();
     h.block_on(async {
         let delete = DeleteRangeRequest { context: Some(left.clone()), ..Default::default() };
         let reply = client.kv_delete_range(delete).await.unwrap().into_inner();
         assert!(reply.region_error.is_none() && reply.error.is_empty(), "{reply:?}");
     });
-    assert_eq!(keys(&h, &client, &right), [b"x"], "what is in the next region stays");
+    assert_eq!(keys(&h, &client, &right), [b"x"], "keys of the next region remain");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_scan_of_keys_outside_of_the_region_is_refused() {
             let reply = client.raw_scan(outside).await.unwrap().into_inner();
             assert!(reply.region_error.is_some_and(|e| e.key_not_in_region.is_some()));
         }
-        // An end outside is cut at the region's own, as in TiKV.
+        // An end outside of the region is cut, as in TiKV.
         let reply = client.raw_scan(raw(&left, b"a", b"z", false)).await.unwrap().into_inner();
         assert_eq!(reply.kvs.len(), 2, "{reply:?}");
         let ranges = vec![KeyRange { start_key: b"n".to_vec(), ..Default::default() }];

@@ -77,7 +77,7 @@ fn raw_and_transactional_keys_are_written_and_read() {
 }
 
 #[test]
-fn a_wrong_context_gets_the_region_error_that_clients_act_on() {
+fn a_wrong_context_gets_a_region_error() {
     let h = Harness::start(1);
     let (ctx, mut client) = h.leader();
     h.block_on(async {
@@ -128,12 +128,12 @@ fn batched_commands_are_answered_by_their_ids() {
         let (request_ids, requests) =
             commands.into_iter().map(|(id, cmd)| (id, Request { cmd: Some(cmd) })).unzip();
         let batch = BatchCommandsRequest { requests, request_ids, ..Default::default() };
-        // The stream must stay open, or the answers would have nowhere to go.
+        // The stream must stay open for the answers.
         let stream = futures::StreamExt::chain(tokio_stream::once(batch), tokio_stream::pending());
         let mut replies = client.batch_commands(stream).await.unwrap().into_inner();
         let mut found = std::collections::BTreeMap::new();
         while found.len() < 3 {
-            let batch = replies.message().await.unwrap().expect("the stream goes on");
+            let batch = replies.message().await.unwrap().expect("the stream is open");
             found
                 .extend(batch.request_ids.into_iter().zip(batch.responses.into_iter().filter_map(|r| r.cmd)));
         }

@@ -1,4 +1,4 @@
-//! Changes of the configuration over HTTP and gRPC are written into the configuration file, whole or not at all.
+//! Changes of the configuration over HTTP and gRPC are written into the configuration file atomically.
 
 mod harness;
 
@@ -16,7 +16,7 @@ use server::{ServerHandle, StartOptions, TikvServer, config::Cli};
 
 const FILE: &str = "# mine\n[log]\nlevel = \"info\" # as it was\n\n[server]\nunknown-key = 1\n";
 
-/// A store that was started with a configuration file, beside the harness's own.
+/// A store that was started with a configuration file, next to the harness's own store.
 struct Store {
     h: Harness,
     path: PathBuf,
@@ -72,7 +72,7 @@ fn start(h: &Harness, path: &Path) -> ServerHandle {
 }
 
 #[test]
-fn a_change_is_written_into_the_file_and_is_there_after_a_restart() {
+fn a_change_is_kept_over_a_restart() {
     let s = Store::start(Harness::start(1));
     let changes = r#"{"log.level": "warn", "rocksdb.writecf.max-write-buffer-number": 9}"#;
     assert_eq!(s.ask("POST /config", changes), (200, String::new()));
@@ -110,14 +110,14 @@ fn a_change_is_written_into_the_file_and_is_there_after_a_restart() {
 }
 
 #[test]
-fn changes_are_made_whole_or_not_at_all() {
+fn changes_apply_all_or_none() {
     let s = Store::start(Harness::start(1));
     let before = s.config();
     let kv = s.store.engines().unwrap().kv.clone();
     let in_effect = || kv.option_in_effect(Some("default"), "max_write_buffer_number").unwrap();
     let option = in_effect();
 
-    // RocksDB refuses the second: it takes an int.
+    // RocksDB refuses the second: it expects an int.
     let changes = r#"{"rocksdb.defaultcf.max-write-buffer-number": 9,
         "rocksdb.writecf.max-write-buffer-number": 99999999999, "log.level": "warn"}"#;
     let (code, why) = s.ask("POST /config", changes);
@@ -134,5 +134,5 @@ fn changes_are_made_whole_or_not_at_all() {
     assert_eq!((s.config(), s.file(), in_effect()), (before.clone(), FILE.to_owned(), option));
     let left = fs::read_dir(s.path.parent().unwrap()).unwrap().count();
     assert_eq!(left, 1, "no half-written file");
-    assert_eq!(s.ask("POST /config?persist=false", changes).0, 200, "without the file it can be changed");
+    assert_eq!(s.ask("POST /config?persist=false", changes).0, 200, "a change without the file succeeds");
 }

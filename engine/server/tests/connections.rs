@@ -1,4 +1,4 @@
-//! Connections: compressed messages, and clients that never begin to speak.
+//! Connections: compressed messages, and clients that never send anything.
 mod harness;
 
 use std::{
@@ -15,7 +15,7 @@ use kvproto::{
 use server::config::GrpcCompressionType;
 use tonic::{Response, codec::CompressionEncoding};
 
-/// How a reply came.
+/// Returns the compression of a reply.
 fn encoding<T>(reply: &Response<T>) -> Option<&str> {
     reply.metadata().get("grpc-encoding").map(|value| value.to_str().unwrap())
 }
@@ -39,7 +39,7 @@ fn compressed_replies(configured: GrpcCompressionType, named: Option<&str>) {
             assert!(reply.region_error.is_none() && reply.error.is_empty(), "{reply:?}");
             let get = RawGetRequest { context: Some(ctx.clone()), key: b"k".to_vec(), ..Default::default() };
             let reply = client.raw_get(get.clone()).await.unwrap();
-            assert_eq!(encoding(&reply), None, "this client takes no compressed replies");
+            assert_eq!(encoding(&reply), None, "this client accepts no compressed replies");
             assert_eq!(reply.into_inner().value, value);
             let [gzip, deflate] = ENCODINGS;
             let mut client = client.accept_compressed(gzip).accept_compressed(deflate);
@@ -51,14 +51,14 @@ fn compressed_replies(configured: GrpcCompressionType, named: Option<&str>) {
 }
 
 #[test]
-fn compressed_requests_are_understood_and_replies_are_compressed_as_configured() {
+fn replies_are_compressed_as_configured() {
     compressed_replies(GrpcCompressionType::None, None);
     compressed_replies(GrpcCompressionType::Gzip, Some("gzip"));
     compressed_replies(GrpcCompressionType::Deflate, Some("deflate"));
 }
 
 #[test]
-fn stores_replicate_with_compressed_messages_and_pd_understands_them() {
+fn stores_and_pd_accept_compressed_messages() {
     let h = Harness::start_with(3, |config| config.server.grpc_compression_type = GrpcCompressionType::Gzip);
     h.raw_put(b"k", &vec![b'v'; 100_000]);
     assert_eq!(h.raw_get(b"k").map(|value| value.len()), Some(100_000));
@@ -72,13 +72,13 @@ fn stores_replicate_with_compressed_messages_and_pd_understands_them() {
     });
 }
 
-/// Whether the other side closes the connection within the bound.
+/// Returns whether the other side closes the connection within the bound.
 fn closes(addr: SocketAddr, greeting: &[u8]) -> bool {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(BOUND)).unwrap();
     stream.write_all(greeting).unwrap();
     let mut sent = Vec::new();
-    // Reset, or ended after what a server sends first; a timeout is neither.
+    // The connection is reset, or ends after the server's first bytes; a timeout is neither.
     match stream.read_to_end(&mut sent) {
         Ok(_) => true,
         Err(e) => e.kind() == std::io::ErrorKind::ConnectionReset,
@@ -86,7 +86,7 @@ fn closes(addr: SocketAddr, greeting: &[u8]) -> bool {
 }
 
 #[test]
-fn a_connection_that_never_begins_to_speak_is_closed() {
+fn a_silent_connection_is_closed() {
     let h = Harness::start(1);
     let (ctx, mut client) = h.leader();
     let (store, pd, status) = (h.store(0).addr(), h.pd.addr(), h.store(0).status_addr().unwrap());
@@ -103,10 +103,10 @@ fn a_connection_that_never_begins_to_speak_is_closed() {
         let waits = silent.map(|(addr, greeting)| scope.spawn(move || closes(addr, greeting)));
         for (wait, (addr, greeting)) in waits.into_iter().zip(silent) {
             let greeting = String::from_utf8_lossy(greeting);
-            assert!(wait.join().unwrap(), "{addr} keeps a connection that sent {greeting:?} and no more");
+            assert!(wait.join().unwrap(), "{addr} keeps a connection that sent only {greeting:?}");
         }
     });
-    // One that has greeted stays, though it was silent for as long.
+    // A connection with a completed greeting stays open, although it was silent for as long.
     h.block_on(async {
         let get = RawGetRequest { context: Some(ctx), key: b"k".to_vec(), ..Default::default() };
         assert!(client.raw_get(get).await.unwrap().into_inner().not_found);

@@ -1,4 +1,4 @@
-//! What a request's context says, and batches that TiKV's clients do not send.
+//! Request contexts, and batches that TiKV's clients do not send.
 mod harness;
 
 use std::collections::BTreeMap;
@@ -33,19 +33,19 @@ async fn batch(client: &TikvClient<Channel>, cmds: Vec<Option<Cmd>>) -> Streamin
     client.clone().batch_commands(stream).await.unwrap().into_inner()
 }
 
-/// The answers to so many commands.
+/// Returns the answers to all of the commands.
 async fn answers(client: &TikvClient<Channel>, cmds: Vec<Option<Cmd>>) -> BTreeMap<u64, Option<Reply>> {
     let wanted = cmds.len();
     let mut replies = batch(client, cmds).await;
     let mut found = BTreeMap::new();
     while found.len() < wanted {
-        let batch = replies.message().await.unwrap().expect("the stream goes on");
+        let batch = replies.message().await.unwrap().expect("the stream is open");
         found.extend(batch.request_ids.into_iter().zip(batch.responses.into_iter().map(|r| r.cmd)));
     }
     found
 }
 
-/// How a batch ends that has one command.
+/// Returns the status that ends a batch with one command.
 async fn end(client: &TikvClient<Channel>, cmd: Cmd) -> Status {
     let mut replies = batch(client, vec![Some(cmd)]).await;
     loop {
@@ -58,7 +58,7 @@ async fn end(client: &TikvClient<Channel>, cmd: Cmd) -> Status {
 }
 
 #[test]
-fn what_is_not_served_is_refused_in_a_batch_as_by_itself() {
+fn unserved_commands_are_refused_in_a_batch_too() {
     let h = Harness::start(1);
     let (_, mut client) = h.leader();
     h.block_on(async {
@@ -96,7 +96,7 @@ fn what_is_not_served_is_refused_in_a_batch_as_by_itself() {
 }
 
 #[test]
-fn an_empty_entry_of_a_batch_is_answered_with_nothing() {
+fn an_empty_entry_of_a_batch_gets_an_empty_answer() {
     let h = Harness::start(1);
     let (ctx, client) = h.leader();
     h.block_on(async {
@@ -104,7 +104,7 @@ fn an_empty_entry_of_a_batch_is_answered_with_nothing() {
         let found = answers(&client, cmds).await;
         assert!(found[&0].is_none(), "{found:?}");
         assert!(matches!(&found[&1], Some(Reply::RawGet(r)) if r.not_found), "{found:?}");
-        // More requests than ids: those without one are left out, as in TiKV.
+        // More requests than ids: those without an id are skipped, as in TiKV.
         let requests = vec![Request { cmd: Some(Cmd::RawGet(raw_get(&ctx, b"k"))) }; 3];
         let batch = BatchCommandsRequest { requests, request_ids: vec![9], ..Default::default() };
         let mut replies =
@@ -145,15 +145,15 @@ fn a_request_of_another_cluster_is_refused() {
 }
 
 #[test]
-fn a_request_of_another_api_version_is_refused_unless_its_keys_are_of_a_keyspace() {
+fn another_api_version_is_refused_except_for_keyspaces() {
     let h = Harness::start(1);
     let (ctx, mut client) = h.leader();
-    let of = |version: ApiVersion| Context { api_version: version as i32, ..ctx.clone() };
+    let build = |version: ApiVersion| Context { api_version: version as i32, ..ctx.clone() };
     h.block_on(async {
         for version in [ApiVersion::V1ttl, ApiVersion::V2] {
-            // Keys that are ill-formed for every version but the store's.
+            // Keys that are malformed in every version but the store's.
             for key in [&b"k"[..], b"t\0\0\0k"] {
-                let error = client.raw_get(raw_get(&of(version), key)).await.unwrap().into_inner().error;
+                let error = client.raw_get(raw_get(&build(version), key)).await.unwrap().into_inner().error;
                 assert_eq!(
                     error,
                     format!(
@@ -161,12 +161,12 @@ fn a_request_of_another_api_version_is_refused_unless_its_keys_are_of_a_keyspace
                          request: {version:?}"
                     )
                 );
-                let error = client.kv_get(get(&of(version), key)).await.unwrap().into_inner().error;
+                let error = client.kv_get(get(&build(version), key)).await.unwrap().into_inner().error;
                 let error = error.expect("an error").abort;
                 assert!(error.contains("ApiVersionNotMatched { cmd: get"), "{error}");
             }
         }
-        let context = Some(of(ApiVersion::V2));
+        let context = Some(build(ApiVersion::V2));
         let mutations = vec![Mutation { key: b"k".to_vec(), ..Default::default() }];
         let prewrite = PrewriteRequest {
             context: context.clone(),
@@ -183,7 +183,7 @@ fn a_request_of_another_api_version_is_refused_unless_its_keys_are_of_a_keyspace
         let delete = DeleteRangeRequest { context: context.clone(), ..Default::default() };
         let reply = client.kv_delete_range(delete).await.unwrap().into_inner();
         assert!(reply.error.contains("cmd: delete_range"), "{reply:?}");
-        // In a keyspace a client of API V2 has keys of its own, which are kept as they are.
+        // In a keyspace, a client of API V2 has keys of its own, which are kept unchanged.
         let key = b"r\0\0\0k".to_vec();
         let put = RawPutRequest {
             context: context.clone(),
@@ -194,7 +194,7 @@ fn a_request_of_another_api_version_is_refused_unless_its_keys_are_of_a_keyspace
         let reply = client.raw_put(put).await.unwrap().into_inner();
         assert!(reply.error.is_empty() && reply.region_error.is_none(), "{reply:?}");
         assert_eq!(client.raw_get(raw_get(&ctx, &key)).await.unwrap().into_inner().value, b"v");
-        // Whoever resolves locks meets those of every version.
+        // A client that resolves locks gets those of every version.
         let locks = ScanLockRequest { context, limit: 1, max_version: 10, ..Default::default() };
         let reply = client.kv_scan_lock(locks).await.unwrap().into_inner();
         assert!(reply.error.is_none() && reply.region_error.is_none(), "{reply:?}");
@@ -203,12 +203,15 @@ fn a_request_of_another_api_version_is_refused_unless_its_keys_are_of_a_keyspace
 
 fn not_ready(ctx: &Context, error: Option<errorpb::Error>) {
     let error = error.expect("a region error");
-    let told = error.data_is_not_ready.expect("the data is not ready");
-    assert_eq!((told.region_id, told.peer_id, told.safe_ts), (ctx.region_id, ctx.peer.unwrap().id, 0));
+    let not_ready = error.data_is_not_ready.expect("the data is not ready");
+    assert_eq!(
+        (not_ready.region_id, not_ready.peer_id, not_ready.safe_ts),
+        (ctx.region_id, ctx.peer.unwrap().id, 0)
+    );
 }
 
 #[test]
-fn a_stale_read_sends_the_client_to_the_leader() {
+fn a_stale_read_is_not_served() {
     let h = Harness::start(3);
     h.raw_put(b"k", b"v");
     let (ctx, _) = h.leader();
@@ -243,14 +246,14 @@ fn a_stale_read_sends_the_client_to_the_leader() {
                 };
                 not_ready(&stale, error);
             }
-            // A stale epoch is what the client must hear of first.
+            // The client must learn of a stale epoch first.
             let mut old = stale.clone();
             old.region_epoch.as_mut().unwrap().version += 7;
             let error = client.raw_get(raw_get(&old, b"k")).await.unwrap().into_inner().region_error;
             assert!(error.is_some_and(|e| e.epoch_not_match.is_some()));
         });
     }
-    // A write is no read, whatever its context says.
+    // A write is never a stale read.
     let (_, mut client) = h.leader();
     h.block_on(async {
         let put = RawPutRequest {
@@ -298,13 +301,13 @@ fn followers_answer_replica_reads() {
     assert_eq!(found, b"v");
     h.block_on(async {
         let error = client.raw_get(raw_get(&ctx, b"k")).await.unwrap().into_inner().region_error;
-        assert!(error.is_some_and(|e| e.not_leader.is_some()), "without the wish only the leader reads");
+        assert!(error.is_some_and(|e| e.not_leader.is_some()), "without replica_read only the leader reads");
         let put = RawPutRequest { context: Some(replica.clone()), key: b"k".to_vec(), ..Default::default() };
         let error = client.raw_put(put).await.unwrap().into_inner().region_error;
-        assert!(error.is_some_and(|e| e.not_leader.is_some()), "a write is for the leader");
-        // As in TiKV, locks are listed by the leader only.
+        assert!(error.is_some_and(|e| e.not_leader.is_some()), "only the leader writes");
+        // As in TiKV, only the leader lists locks.
         let locks = ScanLockRequest { context: Some(replica), limit: 1, ..Default::default() };
         let error = client.kv_scan_lock(locks).await.unwrap().into_inner().region_error;
-        assert!(error.is_some_and(|e| e.not_leader.is_some()), "locks are listed by the leader");
+        assert!(error.is_some_and(|e| e.not_leader.is_some()), "only the leader lists locks");
     });
 }

@@ -1,4 +1,5 @@
-//! The control service: a running server's requests stepped from outside. Sessions are the process's, so one at a time.
+//! The control service steps a running server's requests from outside. Sessions belong to the process, so one
+//! test at a time.
 mod harness;
 
 use std::time::Duration;
@@ -29,8 +30,8 @@ struct Stepper {
 fn stepper() -> Stepper {
     let turn = ONE_AT_A_TIME.lock();
     let h = Harness::start(1);
-    // The server hears a moment later that the client of the test before has gone.
-    h.until("the session of the test before has ended", async || {
+    // The server notices with a delay that the client of the previous test has gone.
+    h.until("the session of the previous test has ended", async || {
         (!tracepoints::session::active()).then_some(())
     });
     h.raw_put(b"k", b"v");
@@ -55,7 +56,7 @@ impl Stepper {
     }
 
     fn next(&self, stream: &mut Streaming<StepEvent>) -> StepEvent {
-        self.h.block_on(stream.message()).unwrap().expect("the stream goes on")
+        self.h.block_on(stream.message()).unwrap().expect("the stream is open")
     }
 
     fn until_held(&self, stream: &mut Streaming<StepEvent>) -> StepEvent {
@@ -90,7 +91,7 @@ fn raw_gets() -> SubscribeRequest {
 }
 
 #[test]
-fn a_subscriber_sees_the_steps_of_a_request_and_their_sum() {
+fn a_subscriber_gets_all_steps_and_their_sum() {
     let mut s = stepper();
     let mut stream = s.subscribe(SubscribeRequest { capture_stacks: true, ..raw_gets() });
     let get = s.get();
@@ -118,7 +119,7 @@ fn a_subscriber_sees_the_steps_of_a_request_and_their_sum() {
 }
 
 #[test]
-fn a_gate_holds_the_request_and_engine_time_until_it_is_continued() {
+fn a_gate_holds_the_request_and_engine_time() {
     let mut s = stepper();
     let mut stream = s.subscribe(SubscribeRequest { gates: vec!["grpc_decode".into()], ..raw_gets() });
     let get = s.get();
@@ -131,7 +132,7 @@ fn a_gate_holds_the_request_and_engine_time_until_it_is_continued() {
     assert!(status.held && status.hold_stage == "grpc_decode" && status.store_id == s.h.store(0).store_id());
     // Longer than leases and election timeouts of this cluster.
     std::thread::sleep(Duration::from_millis(2500));
-    assert_eq!(EngineClock::now(), stood, "engine time stands while the request is held");
+    assert_eq!(EngineClock::now(), stood, "engine time stops while the request is held");
     assert!(!get.is_finished());
 
     let gates = GatesRequest { add: vec!["raw_get".into()], remove: vec!["grpc_decode".into()] };
@@ -147,17 +148,17 @@ fn a_gate_holds_the_request_and_engine_time_until_it_is_continued() {
 }
 
 #[test]
-fn a_region_that_the_store_has_not_is_refused() {
+fn an_unknown_region_is_refused() {
     let mut s = stepper();
     let absent = SubscribeRequest { region_id: 4711, ..raw_gets() };
     let refused = s.h.block_on(s.control.subscribe(absent)).unwrap_err();
     assert_eq!(refused.code(), tonic::Code::NotFound, "{refused}");
     assert!(refused.message().contains("found 4711"), "{refused}");
-    assert!(!tracepoints::session::active(), "nothing waits for it");
+    assert!(!tracepoints::session::active(), "no session waits for it");
 }
 
 #[test]
-fn a_client_that_goes_away_releases_what_it_held() {
+fn a_client_that_goes_away_releases_its_request() {
     let mut s = stepper();
     let mut stream = s.subscribe(SubscribeRequest { single_step: true, ..raw_gets() });
     let get = s.get();
@@ -166,34 +167,34 @@ fn a_client_that_goes_away_releases_what_it_held() {
     assert_eq!(busy.code(), tonic::Code::ResourceExhausted, "{busy}");
     drop(stream);
     assert_eq!(s.h.block_on(get).unwrap(), b"v");
-    // The session is free again for the next one.
+    // The next client can start a session.
     let mut control = s.control.clone();
     s.h.until("another client may step", async || control.subscribe(raw_gets()).await.ok());
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_a_reason() {
+fn invalid_requests_are_refused_with_a_reason() {
     let mut s = stepper();
     let mut refused = |request| s.h.block_on(s.control.subscribe(request)).unwrap_err();
     let kind = refused(SubscribeRequest { request_type: "kv_nothing".into(), ..Default::default() });
     assert!(kind.code() == tonic::Code::InvalidArgument && kind.message().contains("kv_get"), "{kind}");
     let gate = refused(SubscribeRequest { gates: vec!["nowhere".into()], ..Default::default() });
     assert!(gate.message().contains("nowhere"), "{gate}");
-    let nobody = s.h.block_on(s.control.r#continue(ContinueRequest::default())).unwrap_err();
-    assert!(nobody.message().contains("Subscribe"), "{nobody}");
+    let without_session = s.h.block_on(s.control.r#continue(ContinueRequest::default())).unwrap_err();
+    assert!(without_session.message().contains("Subscribe"), "{without_session}");
     let owner =
         s.h.block_on(s.control.freeze(FreezeRequest { frozen: true, owner: String::new() })).unwrap_err();
     assert_eq!(owner.code(), tonic::Code::InvalidArgument);
 }
 
 #[test]
-fn a_recording_holds_the_requests_of_its_time() {
+fn a_recording_contains_the_requests_of_its_time() {
     let mut s = stepper();
     let mut chunks = s.h.block_on(s.control.record(RecordRequest { seconds: 1 })).unwrap().into_inner();
     let got = s.h.block_on(async {
         let mut file = Vec::new();
         while let Some(chunk) = {
-            // Requests come all the while, so that some fall into the recording.
+            // Requests arrive all the time, so that some fall into the recording.
             let request =
                 RawGetRequest { context: Some(s.ctx.clone()), key: b"k".to_vec(), ..Default::default() };
             s.kv.raw_get(request).await.unwrap();
@@ -209,7 +210,7 @@ fn a_recording_holds_the_requests_of_its_time() {
     let path = s.h.dir.path().join("record.trace");
     std::fs::write(&path, got).unwrap();
     let file = TraceFile::open(&path).unwrap();
-    assert!(file.cut().is_none() && file.verify().is_empty());
+    assert!(file.truncated_at().is_none() && file.verify().is_empty());
     let recorded: Vec<_> = file.requests().collect();
     assert!(recorded.iter().any(|r| r.kind == RequestKind::RawGet), "{} requests", recorded.len());
     let endless = s.h.block_on(s.control.record(RecordRequest { seconds: 0 })).unwrap_err();
@@ -217,7 +218,7 @@ fn a_recording_holds_the_requests_of_its_time() {
 }
 
 #[test]
-fn a_recording_is_sent_while_it_runs_and_ends_when_nobody_listens() {
+fn a_recording_is_streamed_and_ends_with_its_client() {
     let mut s = stepper();
     let mut chunks = s.h.block_on(s.control.record(RecordRequest { seconds: 600 })).unwrap().into_inner();
     let path = s.h.dir.path().join("begun.trace");
@@ -232,10 +233,10 @@ fn a_recording_is_sent_while_it_runs_and_ends_when_nobody_listens() {
             tokio::time::timeout(Duration::from_millis(20), chunks.message()).await
         });
         let Ok(chunk) = heard else { continue };
-        begun.extend(chunk.unwrap().expect("it runs for ten minutes").data);
+        begun.extend(chunk.unwrap().expect("the recording lasts ten minutes").data);
         std::fs::write(&path, &begun).unwrap();
         let file = TraceFile::open(&path).unwrap();
-        assert!(file.cut().is_none(), "only whole chunks are sent");
+        assert!(file.truncated_at().is_none(), "only whole chunks are sent");
         if file.requests().any(|r| r.kind == RequestKind::RawGet) {
             break;
         }
@@ -243,18 +244,18 @@ fn a_recording_is_sent_while_it_runs_and_ends_when_nobody_listens() {
     drop(chunks);
     let collector = tracepoints::collector::current().unwrap();
     while collector.records() {
-        assert!(std::time::Instant::now() < deadline, "it records for nobody");
+        assert!(std::time::Instant::now() < deadline, "the recording continues without a client");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 #[test]
-fn another_process_may_freeze_engine_time() {
+fn another_process_can_freeze_engine_time() {
     let mut s = stepper();
     let freeze = |frozen| FreezeRequest { frozen, owner: "a test".into() };
     let frozen = s.h.block_on(s.control.freeze(freeze(true))).unwrap().into_inner();
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(EngineClock::now().0, frozen.engine_ns);
     s.h.block_on(s.control.freeze(freeze(false))).unwrap();
-    s.h.until("engine time runs on", async || (EngineClock::now().0 > frozen.engine_ns).then_some(()));
+    s.h.until("engine time continues", async || (EngineClock::now().0 > frozen.engine_ns).then_some(()));
 }

@@ -1,4 +1,4 @@
-//! What a running store tells of itself: the status server and the debug service.
+//! The status server and the debug service of a running store.
 mod harness;
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 use harness::Harness;
 use kvproto::debugpb::{debug_client::DebugClient, *};
 
-/// One HTTP request by hand: status line and body.
+/// Sends one HTTP request over a plain socket; returns status line and body.
 fn http(h: &Harness, path: &str, headers: &str) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(h.store(0).status_addr().unwrap()).unwrap();
     stream.set_read_timeout(Some(harness::BOUND)).unwrap();
@@ -46,7 +46,7 @@ fn the_status_server_answers_where_tikvs_does() {
 }
 
 #[test]
-fn the_debug_service_tells_regions_logs_and_rows() {
+fn the_debug_service_returns_regions_logs_and_rows() {
     let h = Harness::start(1);
     h.raw_put(b"k", b"v");
     let (region, _) = h.region(1);

@@ -1,4 +1,4 @@
-//! Starting and stopping: what is refused and why, what a restart finds, what three stores keep.
+//! Starting and stopping: refused starts, data after a restart, three stores without their leader.
 mod harness;
 
 use harness::Harness;
@@ -13,7 +13,7 @@ fn refused(config: server::TikvConfig) -> String {
 }
 
 #[test]
-fn what_stands_in_the_way_is_said() {
+fn a_failed_start_names_the_obstacle() {
     let h = Harness::start(1);
     let mut same_dir = h.config(0);
     let taken = h.store(0).addr().to_string();
@@ -25,7 +25,7 @@ fn what_stands_in_the_way_is_said() {
 
     let mut foreign = h.config(1);
     std::fs::create_dir(&foreign.storage.data_dir).unwrap();
-    std::fs::write(foreign.storage.data_dir.join("letter.txt"), "dear").unwrap();
+    std::fs::write(foreign.storage.data_dir.join("letter.txt"), "hello").unwrap();
     let error = refused(foreign.clone());
     assert!(error.contains("letter.txt"), "{error}");
     foreign.storage.data_dir = h.dir.path().join("no/such/parent");
@@ -45,7 +45,7 @@ fn a_store_of_another_cluster_is_refused() {
 }
 
 #[test]
-fn a_store_that_was_killed_finds_its_data_again() {
+fn a_killed_store_keeps_its_data() {
     let mut h = Harness::start(1);
     h.raw_put(b"k", b"v");
     let id = h.store(0).store_id();

@@ -1,4 +1,4 @@
-//! A store that dies, and one that is taken out: PD moves their peers to a fourth store.
+//! A dead store and one that is taken out: PD moves their peers to a fourth store.
 
 mod harness;
 
@@ -40,7 +40,7 @@ fn wait_for(h: &Harness, stores: &[u64]) {
 }
 
 #[test]
-fn peers_of_a_dead_store_are_replaced_and_the_region_serves_without_it() {
+fn peers_of_a_dead_store_are_replaced() {
     let mut h = four_stores();
     h.raw_put(b"k", b"v");
     h.pd.set_max_store_down_time(Duration::from_secs(3)).unwrap();
@@ -58,13 +58,13 @@ fn peers_of_a_dead_store_are_replaced_and_the_region_serves_without_it() {
     h.raw_put(b"k", b"w");
     assert_eq!(h.raw_get(b"k"), Some(b"w".to_vec()));
 
-    // The store that comes back has nothing any more, and PD gives it nothing to do.
+    // The returning store has no data any more, and PD gives it no peers.
     h.start_store(dead);
     wait_for(&h, &expected);
 }
 
 #[test]
-fn a_store_that_is_taken_out_is_drained_and_then_refused() {
+fn a_store_taken_out_is_drained_then_refused() {
     let mut h = four_stores();
     h.raw_put(b"k", b"v");
     let (region, leader) = h.region(3);
@@ -83,7 +83,7 @@ fn a_store_that_is_taken_out_is_drained_and_then_refused() {
     }
     assert_eq!(h.raw_get(b"k"), Some(b"v".to_vec()));
 
-    // Started again, it is told that it is gone for good.
+    // Its next start is refused: it is gone for good.
     h.stores[leaving].take().unwrap().shutdown();
     let config = h.config(leaving);
     let refused =

@@ -1,5 +1,5 @@
-//! What a store tells of requests as they run and after: the slow log, the deadline log, the in-flight table, metrics.
-//! The collector is the process's, so one test at a time.
+//! Observing requests while they run and afterwards: slow log, deadline log, in-flight table, metrics. The
+//! collector belongs to the process, so one test at a time.
 mod harness;
 mod prometheus;
 
@@ -98,7 +98,7 @@ impl Observed {
         self.h.runtime.spawn(async move { kv.kv_prewrite(request).await.unwrap().into_inner() })
     }
 
-    /// The line of the slow log that has this in it.
+    /// Returns the line of the slow log that contains this text.
     fn line(&self, wanted: &str) -> String {
         self.h.until("the slow log has the line", async || {
             let text = std::fs::read_to_string(&self.slow_log).ok()?;
@@ -136,13 +136,13 @@ fn until_held(session: &Session) {
     while !matches!(session.events().recv_timeout(harness::BOUND).unwrap(), SessionEvent::Held(_)) {}
 }
 
-/// `[key=value]` of a line.
+/// Parses `[key=value]` pairs of a line.
 fn fields(line: &str) -> BTreeMap<&str, &str> {
     let inner = line.trim_end().trim_start_matches('[').trim_end_matches(']');
     inner.split("] [").filter_map(|field| field.split_once('=')).collect()
 }
 
-/// Rust's form of a duration, in ns.
+/// Parses Rust's form of a duration; returns nanoseconds.
 fn ns(text: &str) -> u64 {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap();
     let (number, unit) = text.split_at(digits);
@@ -158,7 +158,7 @@ fn ns(text: &str) -> u64 {
 }
 
 #[test]
-fn a_slow_get_writes_one_line_whose_stages_sum_to_its_time() {
+fn a_slow_get_logs_stages_that_sum_to_its_time() {
     let o = observed(1);
     o.h.block_on(o.get(b"fast")).unwrap();
     let session = hold(RequestKind::KvGet, b"slow", "write_cf_seek");
@@ -182,11 +182,15 @@ fn a_slow_get_writes_one_line_whose_stages_sum_to_its_time() {
     }
     let sum: u64 = stages.iter().map(|stage| ns(found[stage])).sum();
     assert_eq!(sum, ns(found["total_lifetime"]), "{line}");
-    assert!(ns(found["write_cf_seek"]) >= 40_000_000, "there it was held: {line}");
+    assert!(ns(found["write_cf_seek"]) >= 40_000_000, "the hold is in this stage: {line}");
     let text = std::fs::read_to_string(&o.slow_log).unwrap();
-    assert_eq!(text.lines().filter(|l| l.contains("kv_get")).count(), 1, "the fast one is not in it: {text}");
+    assert_eq!(
+        text.lines().filter(|l| l.contains("kv_get")).count(),
+        1,
+        "only the slow get is logged: {text}"
+    );
 
-    // It is kept as well, with its stages, and so is what is asked for.
+    // The request is kept as well, with its stages, and so are requests that are asked for.
     o.h.block_on(o.control.clone().keep(KeepRequest {
         key: b"want".to_vec(),
         count: 1,
@@ -200,7 +204,7 @@ fn a_slow_get_writes_one_line_whose_stages_sum_to_its_time() {
         kept_keys(&o, stream)
     };
     assert_eq!(keys("slow"), [b"slow".to_vec()]);
-    o.h.until("what was asked for is kept", async || {
+    o.h.until("the requests asked for are kept", async || {
         (keys_of(&o, "asked").await == [b"wanted".to_vec()]).then_some(())
     });
 }
@@ -228,9 +232,9 @@ fn kept_keys(o: &Observed, mut stream: Streaming<RecordChunk>) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn who_waits_for_a_latch_is_shown_with_its_holder() {
+fn a_request_that_waits_for_a_latch_names_the_holder() {
     let o = observed(1);
-    assert_eq!(o.http("/async_tasks").1, "", "nothing is inside");
+    assert_eq!(o.http("/async_tasks").1, "", "no request is in flight");
     let session = hold(RequestKind::KvPrewrite, b"k", "sched_write");
     let first = o.prewrite(b"k", 10, 0);
     until_held(&session);
@@ -257,7 +261,7 @@ fn who_waits_for_a_latch_is_shown_with_its_holder() {
 
     drop(session);
     assert!(o.h.block_on(first).unwrap().errors.is_empty());
-    assert_eq!(o.h.block_on(second).unwrap().errors.len(), 1, "it met the first one's lock");
+    assert_eq!(o.h.block_on(second).unwrap().errors.len(), 1, "it found the first one's lock");
     o.h.until("all have left", async || o.in_flight().await.is_empty().then_some(()));
 }
 
@@ -266,7 +270,7 @@ fn a_request_past_its_deadline_is_refused_and_logged() {
     let o = observed(3);
     let me = o.ctx.peer.unwrap().store_id;
     let others: Vec<u64> = o.h.stores.iter().flatten().map(|s| s.store_id()).collect();
-    // The first holds its latch and cannot reach a quorum; the second's time is up before.
+    // The first holds its latch and cannot reach a quorum; the second's deadline passes before.
     o.h.faults.isolate(me, &others);
     let first = o.prewrite(b"k", 10, 0);
     o.h.until("the first waits for a quorum", async || {
@@ -323,7 +327,7 @@ fn metrics_count_every_request_that_was_made() {
 }
 
 #[test]
-fn a_slow_log_that_cannot_be_written_harms_nobody() {
+fn an_unwritable_slow_log_does_not_fail_requests() {
     let turn = ONE_AT_A_TIME.lock();
     let h = Harness::start_with(1, |config| {
         config.slow_log_file = "/dev/full".into();

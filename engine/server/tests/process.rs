@@ -1,4 +1,4 @@
-//! The binary `tikv-server`: what it says to mistakes, and that a kill -9 loses nothing that was acknowledged.
+//! The binary `tikv-server`: error messages, signals, and that no acknowledged write is lost by kill -9.
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -42,15 +42,15 @@ fn fails(args: &[&str]) -> String {
 }
 
 #[test]
-fn mistakes_are_named_and_end_with_an_error_code() {
+fn errors_are_named_and_exit_with_a_code() {
     assert!(fails(&["--adr", "x"]).contains("--addr"));
     assert!(fails(&["--config", "/does/not/exist.toml"]).contains("check the path"));
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("letter.txt"), "dear").unwrap();
+    std::fs::write(dir.path().join("letter.txt"), "hello").unwrap();
     let path = dir.path().to_str().unwrap();
     let foreign = fails(&["--addr", "127.0.0.1:0", "--status-addr", "127.0.0.1:0", "--data-dir", path]);
     assert!(foreign.contains("letter.txt"), "{foreign}");
-    // Nobody listens on port 1.
+    // No server listens on port 1.
     let fresh = dir.path().join("s");
     let config = dir.path().join("once.toml");
     std::fs::write(&config, "[pd]\nretry-max-count = 1\nretry-interval = \"1ms\"\n").unwrap();
@@ -86,7 +86,7 @@ fn a_closed_or_full_output_is_no_panic() {
 }
 
 #[test]
-fn a_store_says_that_it_waits_for_pd_and_goes_on_when_pd_is_there() {
+fn a_store_waits_for_pd_and_reports_it() {
     let dir = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut child = binary()
@@ -98,7 +98,7 @@ fn a_store_says_that_it_waits_for_pd_and_goes_on_when_pd_is_there() {
         .spawn()
         .unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let waits = said.next().expect("it says what it waits for, whatever the log level is");
+    let waits = said.next().expect("the wait is reported at any log level");
     assert!(waits.contains(&format!("waiting for PD at {port}")), "{waits}");
     let pd = PdServer::start(PdConfig {
         data_dir: dir.path().join("pd"),
@@ -118,7 +118,7 @@ fn a_store_says_that_it_waits_for_pd_and_goes_on_when_pd_is_there() {
 }
 
 #[test]
-fn the_polite_signals_stop_a_store_in_order() {
+fn signals_stop_a_store_in_order() {
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
         let dir = tempfile::tempdir().unwrap();
         let mut process = Process::start(&dir.path().join("s"), None);
@@ -126,7 +126,7 @@ fn the_polite_signals_stop_a_store_in_order() {
         unsafe { libc::kill(process.child.id() as i32, signal) };
         let deadline = Instant::now() + BOUND;
         let status = loop {
-            assert!(Instant::now() < deadline, "it stops after signal {signal}");
+            assert!(Instant::now() < deadline, "the store stops after signal {signal}");
             if let Some(status) = process.child.try_wait().unwrap() {
                 break status;
             }
@@ -177,7 +177,7 @@ struct Process {
 }
 
 impl Process {
-    /// Without `pd` it has one inside.
+    /// Starts a store; without `pd` it embeds a PD.
     fn start(dir: &Path, pd: Option<&str>) -> Self {
         Self::start_with(dir, pd, &[], Stdio::inherit())
     }
@@ -212,7 +212,7 @@ impl Process {
         TraceControlClient::connect(format!("http://{}", self.store)).await.unwrap()
     }
 
-    /// Until the store leads its region.
+    /// Waits until the store leads its region.
     async fn leader(&self) -> (Context, TikvClient<Channel>) {
         let deadline = Instant::now() + BOUND;
         let pd = PdClient::connect(std::slice::from_ref(&self.pd)).await.unwrap();
@@ -243,7 +243,7 @@ impl Drop for Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_process_has_lost_nothing_it_acknowledged() {
+async fn a_killed_process_loses_no_acknowledged_write() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("s");
     {
@@ -282,7 +282,7 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
     unsafe { libc::kill(stopping.child.id() as i32, libc::SIGTERM) };
     while Instant::now() < deadline {
         if let Some(status) = stopping.child.try_wait().unwrap() {
-            assert!(status.success(), "a polite kill ends it cleanly: {status}");
+            assert!(status.success(), "SIGTERM ends it cleanly: {status}");
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -290,7 +290,7 @@ async fn a_killed_process_has_lost_nothing_it_acknowledged() {
     panic!("it did not stop");
 }
 
-/// The leader of the first region, by PD's account, once the region has this many peers.
+/// Returns the leader of the first region according to PD, once the region has this many peers.
 async fn leader_among(pd: &str, peers: usize) -> Option<(Context, TikvClient<Channel>)> {
     let pd = PdClient::connect(&[pd.to_owned()]).await.ok()?;
     let found = pd.get_region(b"").await.ok()?;
@@ -301,7 +301,7 @@ async fn leader_among(pd: &str, peers: usize) -> Option<(Context, TikvClient<Cha
     Some((context, TikvClient::connect(format!("http://{}", store.address)).await.ok()?))
 }
 
-/// Asks the leader until there is an answer without a region error.
+/// Retries on the leader until there is an answer without a region error.
 async fn until_served<T>(
     what: &str,
     pd: &str,
@@ -320,7 +320,7 @@ async fn until_served<T>(
     }
 }
 
-/// All processes of a cluster; PD is in the first.
+/// Starts all processes of a cluster; PD is in the first.
 fn start_all(dir: &Path, stores: usize) -> Vec<Process> {
     let mut all = vec![Process::start(&dir.join("s0"), None)];
     let pd = all[0].pd.clone();
@@ -354,25 +354,25 @@ async fn check_nothing_is_lost(stores: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_killed_at_once_have_lost_nothing_they_acknowledged() {
+async fn two_killed_processes_lose_no_acknowledged_write() {
     check_nothing_is_lost(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_processes_killed_at_once_have_lost_nothing_they_acknowledged() {
+async fn three_killed_processes_lose_no_acknowledged_write() {
     check_nothing_is_lost(3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_leave_by_the_bridge_and_a_collector_that_is_down_does_not_hold_up_the_end() {
+async fn an_absent_collector_does_not_delay_the_stop() {
     let dir = tempfile::tempdir().unwrap();
-    let (chrome, told) = (dir.path().join("live.json"), dir.path().join("stderr"));
-    // Nobody listens on port 1.
+    let (chrome, log) = (dir.path().join("live.json"), dir.path().join("stderr"));
+    // No server listens on port 1.
     let sinks = format!("fmt,chrome={},otlp=http://127.0.0.1:1", chrome.display());
-    let stderr = std::fs::File::create(&told).unwrap();
+    let stderr = std::fs::File::create(&log).unwrap();
     let mut process = Process::start_with(&dir.path().join("s"), None, &["--bridge", &sinks], stderr.into());
     let (context, mut kv) = process.leader().await;
-    // Several messages' worth of spans.
+    // Enough spans for several messages.
     for i in 0..200u8 {
         let (context, key, value) = (Some(context.clone()), vec![i], vec![i; 10]);
         let put = RawPutRequest { context, key, value, ..Default::default() };
@@ -383,18 +383,18 @@ async fn requests_leave_by_the_bridge_and_a_collector_that_is_down_does_not_hold
     unsafe { libc::kill(process.child.id() as i32, libc::SIGTERM) };
     let deadline = Instant::now() + BOUND / 2;
     let status = loop {
-        assert!(Instant::now() < deadline, "it stops");
+        assert!(Instant::now() < deadline, "the server stops");
         if let Some(status) = process.child.try_wait().unwrap() {
             break status;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     assert!(status.success(), "{status}");
-    let told = std::fs::read_to_string(told).unwrap();
-    assert_eq!(told.lines().filter(|l| l.contains("raw_put{") && l.ends_with("request: new")).count(), 200);
+    let log = std::fs::read_to_string(log).unwrap();
+    assert_eq!(log.lines().filter(|l| l.contains("raw_put{") && l.ends_with("request: new")).count(), 200);
     assert!(
-        told.contains("could not be sent to the OTLP collector") && told.contains("Connection refused"),
-        "{told}"
+        log.contains("could not be sent to the OTLP collector") && log.contains("Connection refused"),
+        "{log}"
     );
     let events: serde_json::Value = serde_json::from_slice(&std::fs::read(chrome).unwrap()).unwrap();
     let events = events.as_array().or_else(|| events["traceEvents"].as_array()).unwrap();
@@ -402,13 +402,13 @@ async fn requests_leave_by_the_bridge_and_a_collector_that_is_down_does_not_hold
     assert_eq!((named("raw_put"), named("raft_propose")), (200, 200));
 }
 
-/// Nanoseconds for which the process's engine time has stood still so far.
+/// Returns the nanoseconds for which the process's engine time has stood still so far.
 async fn frozen_ns(control: &mut TraceControlClient<Channel>) -> u64 {
     control.status(StatusRequest {}).await.unwrap().into_inner().frozen_ns
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_held_in_one_process_stops_the_clock_of_the_other() {
+async fn a_held_request_stops_the_other_processs_clock() {
     let dir = tempfile::tempdir().unwrap();
     let first = Process::start(&dir.path().join("s1"), None);
     let second = Process::start(&dir.path().join("s2"), Some(&first.pd));
@@ -421,23 +421,23 @@ async fn a_request_held_in_one_process_stops_the_clock_of_the_other() {
         let request = RawGetRequest { context: Some(context), key: b"k".to_vec(), ..Default::default() };
         kv.raw_get(request).await.unwrap().into_inner()
     });
-    let held = async { while !steps.message().await.unwrap().expect("the stream goes on").held {} };
+    let held = async { while !steps.message().await.unwrap().expect("the stream is open").held {} };
     tokio::time::timeout(BOUND, held).await.unwrap();
 
     let deadline = Instant::now() + BOUND;
     while frozen_ns(&mut other).await == 0 {
-        assert!(Instant::now() < deadline, "the other process hears of the hold");
+        assert!(Instant::now() < deadline, "the hold reaches the other process");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let before = frozen_ns(&mut other).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(frozen_ns(&mut other).await >= before + 300_000_000, "it stands as long as the hold lasts");
+    assert!(frozen_ns(&mut other).await >= before + 300_000_000, "the clock stops as long as the hold lasts");
 
     control.r#continue(ContinueRequest { mode: Mode::Run as i32 }).await.unwrap();
     let got = tokio::time::timeout(BOUND, get).await.unwrap().unwrap();
     assert!(got.region_error.is_none() && got.not_found, "{got:?}");
     loop {
-        assert!(Instant::now() < deadline, "the other process hears of the release");
+        assert!(Instant::now() < deadline, "the release reaches the other process");
         let before = frozen_ns(&mut other).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         if frozen_ns(&mut other).await == before {

@@ -1,4 +1,4 @@
-//! Regions that grow are split by themselves.
+//! Regions that grow are split automatically.
 mod harness;
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use harness::{Harness, context};
 use kvproto::{kvrpcpb::*, metapb::Region, tikvpb::tikv_client::TikvClient};
 use server::config::{ReadableDuration, ReadableSize};
 
-/// All regions in the order of their keys, as PD has them; none if they do not follow each other now.
+/// Returns all regions of PD in key order; none if they do not cover the keys without gaps now.
 async fn regions(h: &Harness) -> Option<Vec<Region>> {
     let (mut found, mut next) = (Vec::new(), Vec::new());
     loop {

@@ -21,10 +21,10 @@ struct Reply {
 }
 
 impl Reply {
-    /// Empty if it is not there.
+    /// Empty if the header is missing.
     fn header(&self, name: &str) -> &str {
-        let of = |line: &'_ str| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
-        self.head.lines().find(|l| of(l)).and_then(|l| l.split_once(':')).map_or("", |(_, v)| v.trim())
+        let matches = |line: &'_ str| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
+        self.head.lines().find(|l| matches(l)).and_then(|l| l.split_once(':')).map_or("", |(_, v)| v.trim())
     }
 
     fn text(&self) -> String {
@@ -32,7 +32,7 @@ impl Reply {
     }
 }
 
-/// One HTTP request by hand.
+/// Sends one HTTP request over a plain socket.
 fn http(h: &Harness, request: &str, headers: &str, body: &str) -> Reply {
     let mut stream = TcpStream::connect(h.store(0).status_addr().unwrap()).unwrap();
     stream.set_read_timeout(Some(harness::BOUND)).unwrap();
@@ -104,8 +104,8 @@ fn answers_are_tikvs() {
     h.region(1);
     for (request, body, code, content_type, answer) in ANSWERS {
         let reply = http(&h, request, "", body);
-        let met = (reply.code, reply.header("content-type"), reply.text());
-        assert_eq!(met, (*code, *content_type, (*answer).to_owned()), "{request}");
+        let found = (reply.code, reply.header("content-type"), reply.text());
+        assert_eq!(found, (*code, *content_type, (*answer).to_owned()), "{request}");
     }
     let cmdline = get(&h, "/debug/pprof/cmdline");
     assert_eq!(
@@ -120,7 +120,7 @@ fn answers_are_tikvs() {
 }
 
 #[test]
-fn the_log_level_and_the_configuration_change_online_as_far_as_they_can() {
+fn log_level_and_online_settings_can_change() {
     let h = Harness::start(1);
     let level = |h: &Harness| {
         let reply = get(h, "/config?full=true");
@@ -146,7 +146,7 @@ fn the_log_level_and_the_configuration_change_online_as_far_as_they_can() {
 }
 
 #[test]
-fn slow_requests_are_set_online_and_an_embedded_store_has_no_file_to_read_again() {
+fn the_slow_log_threshold_changes_online() {
     let h = Harness::start(1);
     let post = |body: &str| http(&h, "POST /config", "", body);
     let config = || serde_json::from_slice::<Value>(&get(&h, "/config").body).unwrap();
@@ -171,7 +171,7 @@ fn slow_requests_are_set_online_and_an_embedded_store_has_no_file_to_read_again(
 }
 
 #[test]
-fn pools_get_other_threads_while_requests_are_served() {
+fn pools_can_be_resized_under_load() {
     let h = Harness::start(1);
     let (context, mut client) = h.leader();
     let mut write_and_read = |round: u8| {
@@ -209,12 +209,12 @@ fn pools_get_other_threads_while_requests_are_served() {
         }
     }
     let most = format!(r#"{{"server.concurrent-send-snap-limit":{}}}"#, u64::MAX);
-    assert_eq!(post(&most).code, 200, "more than can ever be");
+    assert_eq!(post(&most).code, 200, "more threads than any machine has");
     write_and_read(5);
 }
 
 #[test]
-fn settings_of_rocksdb_and_of_the_raftstore_change_online_in_both_ways() {
+fn settings_change_online_over_http_and_grpc() {
     use kvproto::debugpb::{ModifyTikvConfigRequest, debug_client::DebugClient};
     let h = Harness::start(1);
     let config = || serde_json::from_slice::<Value>(&get(&h, "/config").body).unwrap();
@@ -230,7 +230,7 @@ fn settings_of_rocksdb_and_of_the_raftstore_change_online_in_both_ways() {
     let cache = kv.property_value_cf("default", "rocksdb.block-cache-capacity").unwrap();
     assert_eq!(cache.as_deref(), Some((16 << 20).to_string().as_str()));
 
-    // A write that is too large now is refused, until the other way changes it again.
+    // A write that is too large now is refused, until the limit is raised over gRPC.
     let (context, mut client) = h.leader();
     let put = || kvproto::kvrpcpb::RawPutRequest {
         context: Some(context.clone()),
@@ -253,7 +253,7 @@ fn settings_of_rocksdb_and_of_the_raftstore_change_online_in_both_ways() {
     modify("raftstore.raft-entry-max-size", "8MiB").unwrap();
     assert_eq!(config()["raftstore"]["raft-entry-max-size"], "8MiB");
     let (_, mut client) = h.leader();
-    h.until("it is taken again", async || {
+    h.until("the large write is accepted again", async || {
         client.raw_put(put()).await.ok()?.into_inner().region_error.is_none().then_some(())
     });
     let refused = |name: &str| modify(name, "1").unwrap_err().message().to_owned();
@@ -264,7 +264,7 @@ fn settings_of_rocksdb_and_of_the_raftstore_change_online_in_both_ways() {
 }
 
 #[test]
-fn a_paused_store_is_off_the_network_until_it_is_resumed() {
+fn a_paused_store_is_unreachable_until_resumed() {
     let h = Harness::start(1);
     h.raw_put(b"k", b"v");
     let put = |path: &str| {
@@ -275,16 +275,16 @@ fn a_paused_store_is_off_the_network_until_it_is_resumed() {
     assert!(connects());
     for _ in 0..2 {
         assert_eq!(put("/pause_grpc"), (200, "Successfully pause grpc service".into()));
-        assert!(!connects(), "nobody listens");
+        assert!(!connects(), "no server listens");
     }
-    assert_eq!(get(&h, "/status").code, 200, "the status server goes on");
+    assert_eq!(get(&h, "/status").code, 200, "the status server still answers");
     for _ in 0..2 {
         assert_eq!(put("/resume_grpc"), (200, "Successfully resume grpc service".into()));
         assert!(connects());
     }
     h.raw_put(b"k", b"w");
     assert_eq!(get(&h, "/pause_grpc").code, 404);
-    // Another program that has taken the port is named.
+    // The error says that another program has taken the port.
     assert_eq!(put("/pause_grpc").0, 200);
     let other = std::net::TcpListener::bind(h.store(0).addr()).unwrap();
     let (code, text) = put("/resume_grpc");
@@ -313,15 +313,15 @@ fn a_region_has_the_shape_of_tikvs() {
     assert_eq!(reply.header("content-type"), "application/json");
     let ours: Value = serde_json::from_slice(&reply.body).unwrap();
     let own_peer = |key: &str| if key == leader.id.to_string() { "3".to_owned() } else { key.to_owned() };
-    let mut met = shape(&ours, "", &own_peer);
+    let mut found = shape(&ours, "", &own_peer);
     let mut wanted = shape(&serde_json::from_str(real).unwrap(), "", &str::to_owned);
-    met.sort();
+    found.sort();
     wanted.sort();
-    assert_eq!(met, wanted);
+    assert_eq!(found, wanted);
     assert_eq!(ours["raft_status"]["soft_state"]["raft_state"], "Leader");
 }
 
-/// Paths and types of all that is in a JSON value; of a list, of its first element.
+/// Lists paths and types of all values in a JSON value; of a list, those of its first element.
 fn shape(value: &Value, path: &str, rename: &impl Fn(&str) -> String) -> Vec<String> {
     match value {
         Value::Object(map) => {
@@ -363,7 +363,7 @@ impl Drop for Burner {
 }
 
 #[test]
-fn a_cpu_profile_is_a_picture_or_protobuf_one_at_a_time_and_mistakes_are_named() {
+fn cpu_profiles_run_one_at_a_time() {
     let h = Harness::start(1);
     let burner = Burner::start();
     let path = "/debug/pprof/profile?seconds=1&frequency=99";
@@ -376,14 +376,14 @@ fn a_cpu_profile_is_a_picture_or_protobuf_one_at_a_time_and_mistakes_are_named()
     assert_eq!(protobuf.header("content-disposition"), "attachment; filename=\"cpu_profile\"");
     assert!(protobuf.text().contains("nanoseconds") && protobuf.text().contains("pool"));
 
-    // A client that goes away gives its profile up.
+    // A client that goes away ends its profile.
     let deadline = Instant::now() + harness::BOUND;
     let (gone, busy) = loop {
         let mut long = TcpStream::connect(h.store(0).status_addr().unwrap()).unwrap();
         write!(long, "GET /debug/pprof/profile?seconds=600 HTTP/1.1\r\nHost: s\r\n\r\n").unwrap();
         std::thread::sleep(Duration::from_millis(300));
         let second = get(&h, path);
-        // Else the second was the first to come, and the long one was refused.
+        // Otherwise the second came first, and the long one was refused.
         if second.code != 200 || Instant::now() > deadline {
             break (long, second);
         }
@@ -395,7 +395,7 @@ fn a_cpu_profile_is_a_picture_or_protobuf_one_at_a_time_and_mistakes_are_named()
         std::thread::sleep(Duration::from_millis(50));
     }
     drop(burner);
-    // One sample for each second of CPU time that a thread uses, which an idle server does not use in one second.
+    // One sample per second of a thread's CPU time; an idle server uses less than that in one second.
     let idle = "/debug/pprof/profile?seconds=1&frequency=1";
     let svg = get(&h, idle);
     assert_eq!((svg.code, svg.header("content-type")), (200, "image/svg+xml"), "{}", svg.text());

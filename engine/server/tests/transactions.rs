@@ -1,5 +1,5 @@
-//! Transactions over gRPC on three stores: async commit, one phase, replica reads, and what happens when leaders change in
-//! between. A session holds a request at a stage, so one test at a time.
+//! Transactions over gRPC on three stores: async commit, one phase, replica reads, and leader changes between
+//! the steps. A session holds a request at a stage, so one test at a time.
 mod harness;
 
 use harness::Harness;
@@ -28,7 +28,7 @@ fn put(key: &[u8], value: &[u8]) -> Mutation {
     Mutation { op: Op::Put as i32, key: key.to_vec(), value: value.to_vec(), ..Mutation::default() }
 }
 
-/// A prewrite of one key; its transaction lives for an hour.
+/// Builds a prewrite of one key; its transaction lives for an hour.
 fn prewrite(ctx: &Context, key: &[u8], value: &[u8], start_ts: u64) -> PrewriteRequest {
     PrewriteRequest {
         context: Some(ctx.clone()),
@@ -91,7 +91,7 @@ impl Cluster {
         harness::context(&self.region, self.peer(store))
     }
 
-    /// The store that says it leads the region.
+    /// Returns the store that leads the region by its own account.
     fn leader(&self) -> u64 {
         self.h.until("a leader", async || {
             for store in self.h.stores.iter().flatten() {
@@ -109,7 +109,7 @@ impl Cluster {
         self.region.peers.iter().map(|p| p.store_id).find(|s| *s != leader).unwrap()
     }
 
-    /// Hands the leadership to `to`, and waits until that can be written to.
+    /// Moves the leadership to `to`, and waits until that store accepts writes.
     fn transfer_leader(&self, to: u64) {
         self.h.until("the leadership moves", async || {
             for store in self.h.stores.iter().flatten() {
@@ -118,7 +118,7 @@ impl Cluster {
                     continue;
                 }
                 if store.store_id() == to {
-                    // It has committed an entry of its own term.
+                    // The new leader has applied an entry of its own term.
                     return (meta.raft.applied == meta.raft.last_index).then_some(());
                 }
                 store.router().transfer_leader(self.region.id, self.peer(to)).unwrap();
@@ -127,12 +127,12 @@ impl Cluster {
         });
     }
 
-    /// Prewrites until the leader is ready: what a client does on these errors.
+    /// Retries until the leader is ready, as a client does on these errors.
     fn must_prewrite(&self, store: u64, request: &PrewriteRequest) -> PrewriteResponse {
         let client = self.client(store);
         let reply = self.h.until("a prewrite", async || {
             let reply = client.clone().kv_prewrite(request.clone()).await.unwrap().into_inner();
-            // A leader that is new has not committed an entry of its term, or has no timestamp of PD.
+            // A new leader has not committed an entry of its term, or has no timestamp of PD yet.
             let not_yet = |e: &errorpb::Error| {
                 e.max_timestamp_not_synced.is_some() || e.not_leader.is_some() || e.stale_command.is_some()
             };
@@ -195,7 +195,7 @@ fn a_prewrite_promises_a_commit_above_all_reads() {
     assert!(promised > read, "{promised} is not above {read}");
     let locked = c.get(leader, ctx.clone(), b"k", c.ts()).error.and_then(|e| e.locked).unwrap();
     assert!(locked.use_async_commit && locked.min_commit_ts == promised, "{locked:?}");
-    assert!(c.get(leader, ctx.clone(), b"k", read).not_found, "it commits above the first read");
+    assert!(c.get(leader, ctx.clone(), b"k", read).not_found, "the lock commits above the first read");
     c.commit(leader, b"k", start, promised);
     assert_eq!(c.get(leader, ctx.clone(), b"k", promised).value, b"v");
 
@@ -209,7 +209,7 @@ fn a_prewrite_promises_a_commit_above_all_reads() {
 
 /// Reads at the old leader are covered by the new one's max_ts, or it promises nothing.
 #[test]
-fn a_new_leader_promises_nothing_below_reads_at_the_old_one() {
+fn a_new_leader_commits_above_the_old_ones_reads() {
     let c = Cluster::start();
     for _ in 0..3 {
         let (old, new) = (c.leader(), c.follower());
@@ -224,7 +224,8 @@ fn a_new_leader_promises_nothing_below_reads_at_the_old_one() {
     }
 }
 
-/// Leadership goes away and comes back between a command's snapshot and its write: another transaction has written.
+/// Leadership goes away and comes back between a command's snapshot and its
+/// write: another transaction has written.
 #[test]
 fn a_write_is_bound_to_the_term_of_its_snapshot() {
     type Request = fn(&Context, &[u8], &[u8], u64) -> PrewriteRequest;
@@ -233,7 +234,7 @@ fn a_write_is_bound_to_the_term_of_its_snapshot() {
         let c = Cluster::start();
         let (first, second) = (c.leader(), c.follower());
         let (ctx, start) = (c.context(first), c.ts());
-        // So that the held one is not answered by a missing timestamp of PD.
+        // So that the held prewrite does not fail for lack of a timestamp of PD.
         c.must_prewrite(first, &one_pc(&ctx, b"other", b"v", start));
         let session = hold(b"k", stage);
         let late = c.spawn_prewrite(first, request(&ctx, b"k", b"lost update", start));
@@ -247,7 +248,7 @@ fn a_write_is_bound_to_the_term_of_its_snapshot() {
         assert!(refused.stale_command.is_some(), "{refused:?}");
         let found = c.get(first, ctx.clone(), b"k", c.ts());
         assert!(found.value == b"v" && found.error.is_none(), "{found:?}");
-        // As the client does it: again, from the start.
+        // As the client does: retries from the start.
         let mut client = c.client(first);
         let again = request(&ctx, b"k", b"lost update", start);
         let again = c.h.block_on(client.kv_prewrite(again)).unwrap().into_inner();
@@ -255,7 +256,7 @@ fn a_write_is_bound_to_the_term_of_its_snapshot() {
     }
 }
 
-/// A replica's reads count at the leader: it commits above them.
+/// A replica's reads count at the leader, which commits above them.
 #[test]
 fn a_replica_read_raises_the_leaders_max_ts() {
     let c = Cluster::start();
@@ -270,9 +271,9 @@ fn a_replica_read_raises_the_leaders_max_ts() {
     assert!(c.replica_get(follower, b"k", read).not_found);
 }
 
-/// Between the promise and its way through Raft the lock is in the leader's memory only.
+/// Between the promise and the commit by Raft, the lock is only in the leader's memory.
 #[test]
-fn reads_find_a_lock_that_is_in_the_leaders_memory_only() {
+fn reads_find_a_lock_in_the_leaders_memory() {
     let c = Cluster::start();
     let (leader, follower) = (c.leader(), c.follower());
     let (ctx, start) = (c.context(leader), c.ts());
@@ -299,7 +300,7 @@ fn reads_find_a_lock_that_is_in_the_leaders_memory_only() {
         let scanned = c.h.block_on(c.client(store).kv_scan(scan)).unwrap().into_inner();
         assert!(scanned.error.is_some_and(|e| e.locked.is_some()), "a scan of store {store}");
         assert!(c.get(store, ctx.clone(), b"l", after).not_found, "another key");
-        assert!(c.get(store, ctx, b"k", before).not_found, "below the promise");
+        assert!(c.get(store, ctx, b"k", before).not_found, "below the promised timestamp");
     }
     drop(session);
     let promised = c.finish(prewrite).min_commit_ts;
@@ -308,9 +309,9 @@ fn reads_find_a_lock_that_is_in_the_leaders_memory_only() {
     assert_eq!(c.replica_get(follower, b"k", after).value, b"v");
 }
 
-/// The region is split while a prewrite is under way: it is refused, and the client asks the new region.
+/// A region that is split during a prewrite refuses the prewrite, and the client asks the new region.
 #[test]
-fn a_split_in_the_window_refuses_the_prewrite_and_the_new_region_serves_it() {
+fn a_split_during_a_prewrite_refuses_it() {
     let c = Cluster::start();
     let leader = c.leader();
     let (ctx, start) = (c.context(leader), c.ts());
@@ -338,12 +339,12 @@ fn a_split_in_the_window_refuses_the_prewrite_and_the_new_region_serves_it() {
     assert!(reply.min_commit_ts > start && read > start);
 }
 
-/// Where the first of the regions that a split made ends.
+/// Returns the end of the first region that a split made.
 fn made_end(made: &SplitRegionResponse) -> Vec<u8> {
     made.regions.first().map(|r| r.end_key.clone()).unwrap_or_default()
 }
 
-/// tikv/tikv#17916 and others: one such read, and no transaction commits any more.
+/// tikv/tikv#17916 and others: after one such read no transaction commits any more.
 #[test]
 fn timestamps_of_the_far_future_are_refused() {
     let c = Cluster::start();
@@ -369,10 +370,10 @@ fn timestamps_of_the_far_future_are_refused() {
         };
         refused(c.h.block_on(c.client(leader).kv_check_txn_status(check)).unwrap().into_inner().region_error);
     }
-    // The latest version is no timestamp.
+    // The latest version is not a timestamp.
     assert!(c.get(leader, ctx.clone(), b"z", u64::MAX).not_found);
     let later = c.must_prewrite(leader, &one_pc(&ctx, b"y", b"v", c.ts()));
-    assert!(later.one_pc_commit_ts < c.ts(), "max_ts stayed where PD's clock is");
+    assert!(later.one_pc_commit_ts < c.ts(), "max_ts stayed at PD's clock");
     c.commit(leader, b"k", start, later.one_pc_commit_ts);
     assert_eq!(c.get(leader, ctx, b"k", c.ts()).value, b"v");
 }

@@ -1,4 +1,4 @@
-//! PD as its own process.
+//! Runs PD as a process.
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
@@ -30,31 +30,31 @@ use tracepoints::printable::{note, print, unless_closed};
     subcommand_negates_reqs = true
 )]
 struct Args {
-    /// Where to listen, host:port; port 0 takes a free one
+    /// Address to listen on, host:port; port 0 chooses a free port
     #[arg(long, default_value = "127.0.0.1:2379")]
     addr: String,
-    /// What clients connect to, host:port, where it is not --addr
+    /// Address that clients connect to, host:port [default: that of --addr]
     #[arg(long)]
     advertise_addr: Option<String>,
-    /// Where the state is kept; created if missing
+    /// Directory of the state; created if missing
     #[arg(long, required = true)]
     data_dir: Option<PathBuf>,
-    /// Id of a new cluster; of an existing one it must be right
+    /// Id of a new cluster; must match an existing one
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     cluster_id: Option<u64>,
-    /// Peers that every region should have [default: 3]
+    /// Number of peers of every region [default: 3]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=99))]
     max_replicas: Option<u32>,
-    /// How long a store must be silent before its peers are replaced, e.g. 30m; kept over restarts [default: 30m]
+    /// Time without heartbeats after which a store's peers are replaced, e.g. 30m; kept over restarts [default: 30m]
     #[arg(long, value_name = "DURATION", value_parser = down_time)]
     max_store_down_time: Option<Duration>,
-    /// PEM file of the authority that certificates must be signed by; with --cert and --key: TLS
+    /// PEM file of the authority that signs certificates; TLS needs --cert and --key, too
     #[arg(long, value_name = "FILE", requires_all = ["cert", "key"])]
     cacert: Option<PathBuf>,
     /// PEM file of this server's certificate
     #[arg(long, value_name = "FILE", requires_all = ["cacert", "key"])]
     cert: Option<PathBuf>,
-    /// PEM file of its private key
+    /// PEM file of this server's private key
     #[arg(long, value_name = "FILE", requires_all = ["cacert", "cert"])]
     key: Option<PathBuf>,
     #[command(subcommand)]
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the help that was asked for, or what is wrong with the command line.
+/// Prints the requested help, or the error in the command line.
 fn say(help: &clap::Error) -> ExitCode {
     match unless_closed(help.print()) {
         Err(e) if !help.use_stderr() => {
@@ -112,7 +112,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(time) = args.max_store_down_time {
         handle.set_max_store_down_time(time)?;
     }
-    // Before the line that says that it is ready: its reader may send a signal at once.
+    // Before the line that announces readiness: its reader may send a signal at once.
     let signals = StopSignals::listen()?;
     let ready = format!("PD of cluster {} is ready at {}\n", handle.cluster_id(), handle.addr());
     if let Err(e) = print(&ready) {
@@ -124,7 +124,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// It is for clients to resolve, on their hosts.
+/// Checks only the form: clients resolve the address on their hosts.
 fn check_advertised(addr: String) -> anyhow::Result<String> {
     let port = addr
         .rsplit_once(':')
@@ -132,15 +132,17 @@ fn check_advertised(addr: String) -> anyhow::Result<String> {
     match port {
         Some(port) if port > 0 => Ok(addr),
         _ => {
-            anyhow::bail!("--advertise-addr: expected host:port, found {addr:?}; give what clients can dial")
+            anyhow::bail!(
+                "--advertise-addr: expected host:port, found {addr:?}; give an address that clients can dial"
+            )
         }
     }
 }
 
 fn resolve(addr: &str) -> anyhow::Result<SocketAddr> {
     let mut found =
-        addr.to_socket_addrs().with_context(|| format!("--addr: expected host:port, got {addr:?}"))?;
-    found.next().with_context(|| format!("--addr: {addr:?} names no address"))
+        addr.to_socket_addrs().with_context(|| format!("--addr: expected host:port, found {addr:?}"))?;
+    found.next().with_context(|| format!("--addr: {addr:?} resolves to no address"))
 }
 
 /// The signals that end PD. The state is on disk at any time; kill -9 loses nothing either.
@@ -151,7 +153,7 @@ struct StopSignals {
 }
 
 impl StopSignals {
-    /// Takes the signals over from now on.
+    /// Takes over the signals.
     fn listen() -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (terminate, others) = runtime.block_on(async {

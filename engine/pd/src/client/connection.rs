@@ -1,4 +1,4 @@
-//! Finding PD's leader and keeping a channel to it.
+//! Finds PD's leader and keeps a channel to it.
 
 use std::{
     collections::BTreeSet,
@@ -12,16 +12,16 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::error::{Error, Result, check_header};
 
-/// How long one attempt to connect or to ask for members may take.
+/// Time limit for one attempt to connect or to ask for members.
 const ATTEMPT: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// A channel to PD's leader, and where else to look when it is gone.
+/// A channel to PD's leader, and the other members to ask when the leader is gone.
 pub struct Connection {
     pub cluster_id: u64,
     security: SecurityManager,
     state: RwLock<State>,
-    /// One search for the leader at a time.
+    /// Held during a search for the leader, so that only one runs at a time.
     searching: tokio::sync::Mutex<()>,
 }
 
@@ -31,12 +31,12 @@ struct State {
     grpc: PdGrpc<Channel>,
     /// The leader's `host:port`.
     leader: String,
-    /// Counts the searches, so that a caller knows whether somebody searched since it took its channel.
+    /// Number of searches: lets a caller detect a search that ran after it took its channel.
     generation: u64,
 }
 
 impl Connection {
-    /// Connects to the leader of the PD cluster that `endpoints` belong to, trying again for `wait`.
+    /// Connects to the leader of the PD cluster that `endpoints` belong to. Retries for `wait`.
     pub async fn open(endpoints: &[String], wait: Duration, security: SecurityManager) -> Result<Connection> {
         if endpoints.is_empty() {
             return Err(Error::NoEndpoints);
@@ -54,18 +54,18 @@ impl Connection {
         Ok(Connection { cluster_id, security, state: RwLock::new(state), searching })
     }
 
-    /// The channel, and the generation to hand back to [`Connection::reconnect`] if it fails.
+    /// Returns the channel, and the generation to pass to [`Connection::reconnect`] if the channel fails.
     pub fn current(&self) -> (PdGrpc<Channel>, u64) {
         let state = self.state.read();
         (state.grpc.clone(), state.generation)
     }
 
-    /// Where the leader was last found, `host:port`.
+    /// Returns the last known address of the leader, `host:port`.
     pub fn leader(&self) -> String {
         self.state.read().leader.clone()
     }
 
-    /// Looks for the leader anew, unless somebody did since `generation`.
+    /// Searches for the leader again, unless another caller did since `generation`.
     pub async fn reconnect(&self, generation: u64, wait: Duration) -> Result<()> {
         let _searching = self.searching.lock().await;
         let State { endpoints, generation: now, .. } = self.state.read().clone();
@@ -91,7 +91,7 @@ fn with_members(
     endpoints
 }
 
-/// `host:port` as people write it, or a URL, as the URL that is dialled: with TLS or without, as is configured here.
+/// Converts `host:port` or a URL to the URL that is dialled, with the scheme of the configuration.
 fn to_url(endpoint: &str, security: &SecurityManager) -> String {
     match endpoint.split_once("://") {
         None => format!("{}://{endpoint}", security.scheme()),
@@ -114,7 +114,7 @@ fn to_endpoint(url: &str, security: &SecurityManager) -> Result<Endpoint> {
     Ok(endpoint.connect_timeout(ATTEMPT).tcp_nodelay(true).keep_alive_while_idle(true))
 }
 
-/// A PD that answered.
+/// A PD member that answered.
 struct Found {
     grpc: PdGrpc<Channel>,
     url: String,
@@ -149,7 +149,7 @@ async fn find_leader(
     }
 }
 
-/// Asks one PD who leads, and connects to that one.
+/// Asks one PD member for the leader, and connects to the leader.
 async fn leader_through(
     endpoint: &str,
     cluster_id: Option<u64>,

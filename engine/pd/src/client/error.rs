@@ -1,4 +1,4 @@
-//! Why PD could not be asked, or what it refused.
+//! Errors of requests to PD.
 
 use std::time::Duration;
 
@@ -16,23 +16,23 @@ pub enum Error {
     BadEndpoint { endpoint: String, reason: String },
     #[error("no PD answered within {waited:?} at {endpoints:?}; last error: {last}. Is PD running there?")]
     Unreachable { endpoints: Vec<String>, waited: Duration, last: String },
-    #[error("PD at {endpoint} belongs to cluster {got}, expected cluster {expected}")]
+    #[error("PD at {endpoint} is of another cluster: expected cluster {expected}, found {got}")]
     ClusterId { endpoint: String, expected: u64, got: u64 },
     #[error("cluster {0} is not bootstrapped")]
     NotBootstrapped(u64),
     #[error("cluster {0} is already bootstrapped")]
     AlreadyBootstrapped(u64),
-    #[error("PD says the store is gone for good: {0}")]
+    #[error("PD has removed the store from the cluster: {0}")]
     StoreTombstone(String),
-    #[error("PD knows no region with id {0}")]
+    #[error("PD has no region with id {0}")]
     RegionNotFound(u64),
-    #[error("PD knows no region that holds the key {0}")]
+    #[error("PD has no region that contains the key {0}")]
     KeyNotFound(String),
     #[error("PD refused the request: {0}")]
     Refused(String),
     #[error("PD did not answer {what} within {waited:?}")]
     Timeout { what: &'static str, waited: Duration },
-    #[error("PD answered {what} without {missing}")]
+    #[error("PD's answer to {what} has no {missing}")]
     Incomplete { what: &'static str, missing: &'static str },
     #[error("PD request failed: {0}")]
     Rpc(Box<Status>),
@@ -45,7 +45,7 @@ impl From<Status> for Error {
 }
 
 impl Error {
-    /// Whether another attempt, perhaps at another PD, may help.
+    /// Returns whether another attempt, perhaps at another PD member, may help.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Timeout { .. } => true,
@@ -59,7 +59,7 @@ impl Error {
     }
 }
 
-/// The error a response header carries, if any (TiKV `pd_client::util::check_resp_header`).
+/// Returns the error of a response header (TiKV `pd_client::util::check_resp_header`).
 pub fn check_header(header: Option<&pdpb::ResponseHeader>) -> Result<()> {
     let Some((header, error)) = header.and_then(|header| Some((header, header.error.as_ref()?))) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The region heartbeat stream: reports go out, operators come in, and it opens again when PD was away.
+//! The region heartbeat stream: sends reports, receives operators, and reopens after PD was unreachable.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,17 +12,18 @@ use super::{
     request_header,
 };
 
-/// Heartbeats that wait for the stream; the leader of a region reports again when its tick comes.
+/// Maximum number of queued heartbeats. A region whose heartbeat is lost reports again at its next tick.
 const PENDING: usize = 4096;
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 const SEARCH: Duration = Duration::from_secs(2);
 
-/// What a store does with what PD sends.
+/// A store's reaction to PD's messages.
 pub trait HeartbeatHandler: Send + Sync + 'static {
-    /// PD asks a region's leader on this store for a step.
+    /// Handles a step that PD asks of a region's leader on this store.
     fn on_response(&self, response: RegionHeartbeatResponse);
 
-    /// The stream is open again after a loss: PD may have missed reports (TiKV `PdClient::handle_reconnect`).
+    /// Called when the stream is open again after a loss: PD may have missed reports (TiKV
+    /// `PdClient::handle_reconnect`).
     fn on_reconnect(&self) {}
 }
 
@@ -48,7 +49,8 @@ impl RegionHeartbeats {
         RegionHeartbeats { cluster_id, reports }
     }
 
-    /// Queues a report; never waits. `false`: the queue is full or its runtime is gone, the report is lost.
+    /// Queues a report without waiting. Returns `false` if the report is lost: the queue is full or its
+    /// runtime is gone.
     pub fn send(&self, mut report: RegionHeartbeatRequest) -> bool {
         report.header = request_header(self.cluster_id);
         self.reports.try_send(report).is_ok()
@@ -61,22 +63,22 @@ async fn run(
     mut queue: Receiver<RegionHeartbeatRequest>,
 ) {
     let mut opened_before = false;
-    // A stream is opened for a report, not ahead of it.
+    // Opens a stream only when there is a report to send.
     while let Some(first) = queue.recv().await {
         let (_, generation) = connection.current();
         let ended = one_stream(&connection, &*handler, &mut queue, first, opened_before).await;
         opened_before = true;
         let Err(e) = ended else { return };
-        log::warn!("region heartbeat stream to PD ended: {e}; opening it again");
+        log::warn!("the region heartbeat stream to PD ended: {e}; opening it again");
         tokio::time::sleep(REOPEN_PAUSE).await;
         if let Err(e) = connection.reconnect(generation, SEARCH).await {
-            log::warn!("PD is away: {e}");
+            log::warn!("cannot reach PD: {e}");
         }
         handler.on_reconnect();
     }
 }
 
-/// Serves one stream; `Ok` when there is nothing left to report, ever.
+/// Serves one stream; returns `Ok` when there will be no more reports.
 async fn one_stream(
     connection: &Connection,
     handler: &dyn HeartbeatHandler,
@@ -90,7 +92,7 @@ async fn one_stream(
     let mut grpc = connection.current().0;
     let mut responses = grpc.region_heartbeat(ReceiverStream::new(receiver)).await?.into_inner();
     if again {
-        log::info!("region heartbeat stream to PD is open again");
+        log::info!("the region heartbeat stream to PD is open again");
     }
     loop {
         tokio::select! {
@@ -102,7 +104,7 @@ async fn one_stream(
                 let response = response?.ok_or_else(closed)?;
                 match check_header(response.header.as_ref()) {
                     Ok(()) => handler.on_response(response),
-                    Err(e) => log::warn!("PD on the heartbeat of region {}: {e}", response.region_id),
+                    Err(e) => log::warn!("PD answers the heartbeat of region {} with an error: {e}", response.region_id),
                 }
             }
         }

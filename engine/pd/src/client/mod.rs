@@ -1,6 +1,6 @@
-//! The client every store talks to PD with (TiKV `components/pd_client`). Works against any PD.
+//! The PD client of a store (TiKV `components/pd_client`). Works with any PD.
 //!
-//! Waits are bounded in real time: PD is never held at a gate.
+//! Time limits are in real time: no gate ever holds PD.
 
 mod connection;
 mod error;
@@ -19,33 +19,33 @@ use kvproto::{
 use security::SecurityManager;
 use tonic::{Response, Status, transport::Channel};
 
-/// How long [`PdClient::connect`] looks for a PD.
+/// Time limit of [`PdClient::connect`].
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
-/// How long one request may take (TiKV `REQUEST_TIMEOUT`, 2 s).
+/// Time limit of one request (TiKV `REQUEST_TIMEOUT`, 2 s).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// Attempts of one request, with a search for PD's leader in between (TiKV `LEADER_CHANGE_RETRY`, 10).
+/// Attempts of one request, with a search for PD's leader between two (TiKV `LEADER_CHANGE_RETRY`, 10).
 const ATTEMPTS: usize = 5;
 const SEARCH_WAIT: Duration = Duration::from_secs(1);
 
-/// Names stores in what they ask PD for themselves (`RequestHeader.caller_id`).
+/// Marks requests that a store makes for itself (`RequestHeader.caller_id`).
 pub(crate) const CALLER_ID: &str = "tikv";
 
-/// A region, and who leads it if PD knows.
+/// A region and its leader, if PD has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegionAndLeader {
     pub region: metapb::Region,
     pub leader: Option<metapb::Peer>,
 }
 
-/// How long [`PdClient::connect_retrying`] looks for PD (TiKV `pd.retry-interval`, `pd.retry-max-count`).
+/// Retries of [`PdClient::connect_retrying`] (TiKV `pd.retry-interval`, `pd.retry-max-count`).
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
     pub interval: Duration,
-    /// Attempts after the first one; none: for ever.
+    /// Attempts after the first one; None: no limit.
     pub max_count: Option<u64>,
 }
 
-/// Clones share one connection.
+/// A client of PD; clones share one connection.
 #[derive(Clone)]
 pub struct PdClient {
     connection: Arc<Connection>,
@@ -56,7 +56,7 @@ fn request_header(cluster_id: u64) -> Option<pdpb::RequestHeader> {
     Some(pdpb::RequestHeader { cluster_id, ..Default::default() })
 }
 
-/// One unary request: builds it, sends it with retries, checks the response's header.
+/// Sends one unary request with retries and checks the response's header.
 macro_rules! call {
     ($client:expr, $method:ident, $request:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {{
         // Some requests have no further field.
@@ -76,21 +76,21 @@ macro_rules! call {
 }
 
 impl PdClient {
-    /// Connects to the leader of the PD cluster at `endpoints` (`host:port` or URL), trying again for 10 s.
+    /// Connects to the leader of the PD cluster at `endpoints` (`host:port` or URL). Retries for 10 s.
     pub async fn connect(endpoints: &[String]) -> Result<PdClient> {
         Self::connect_within(endpoints, CONNECT_WAIT).await
     }
 
-    /// As [`PdClient::connect`], with TLS if `security` says so.
+    /// As [`PdClient::connect`], with TLS if `security` asks for it.
     pub async fn connect_secure(endpoints: &[String], security: SecurityManager) -> Result<PdClient> {
         Self::open(endpoints, CONNECT_WAIT, security).await
     }
 
-    /// As [`PdClient::connect_secure`], for as long as `retry` says. `waiting` hears of each attempt that failed: which
-    /// one it was, from 0 on, and why.
+    /// As [`PdClient::connect_secure`], with the retries of `retry`. `waiting` is called after each failed
+    /// attempt with its number, from 0, and its error.
     ///
     /// # Errors
-    /// After the last attempt; at once if an endpoint is no address, or of another cluster.
+    /// The error of the last attempt; at once if an endpoint is no address or belongs to another cluster.
     pub async fn connect_retrying(
         endpoints: &[String],
         security: SecurityManager,
@@ -111,7 +111,7 @@ impl PdClient {
         }
     }
 
-    /// As [`PdClient::connect`], giving up after `wait`.
+    /// As [`PdClient::connect`], with the time limit `wait`.
     pub async fn connect_within(endpoints: &[String], wait: Duration) -> Result<PdClient> {
         Self::open(endpoints, wait, SecurityManager::default()).await
     }
@@ -137,7 +137,7 @@ impl PdClient {
                 return Err(error);
             }
             attempt += 1;
-            log::info!("PD request {what} failed: {error}; looking for PD's leader");
+            log::info!("PD request {what} failed: {error}; searching for PD's leader");
             if let Err(e) = self.connection.reconnect(generation, SEARCH_WAIT).await {
                 log::warn!("{e}");
             }
@@ -148,7 +148,7 @@ impl PdClient {
         self.connection.cluster_id
     }
 
-    /// Where PD's leader was last found, `host:port`.
+    /// Returns the last known address of PD's leader, `host:port`.
     pub fn leader_addr(&self) -> String {
         self.connection.leader()
     }
@@ -157,13 +157,13 @@ impl PdClient {
         Ok(call!(self, is_bootstrapped, IsBootstrappedRequest {})?.bootstrapped)
     }
 
-    /// Hands in the first store and region. [`Error::AlreadyBootstrapped`] if another store was faster.
+    /// Registers the first store and region. [`Error::AlreadyBootstrapped`] if another store was faster.
     pub async fn bootstrap_cluster(&self, store: metapb::Store, region: metapb::Region) -> Result<()> {
         let (store, region) = (Some(store), Some(region));
         call!(self, bootstrap, BootstrapRequest { store, region }).map(drop)
     }
 
-    /// A fresh id, unique in the cluster.
+    /// Allocates an id that is unique in the cluster.
     pub async fn alloc_id(&self) -> Result<u64> {
         let id = call!(self, alloc_id, AllocIdRequest { count: 1 })?.id;
         if id == 0 { Err(Error::Incomplete { what: "AllocID", missing: "an id" }) } else { Ok(id) }
@@ -197,7 +197,8 @@ impl PdClient {
         RegionHeartbeats::start(self.connection.clone(), handler)
     }
 
-    /// The region that holds `key`, in the encoding regions have (memcomparable for transactional keys).
+    /// Returns the region that contains `key`. The key is encoded as region bounds are (memcomparable for
+    /// transactional keys).
     pub async fn get_region(&self, key: &[u8]) -> Result<RegionAndLeader> {
         let response = call!(self, get_region, GetRegionRequest { region_key: key.to_vec() })?;
         let missing = || Error::KeyNotFound(key.escape_ascii().to_string());
@@ -210,13 +211,13 @@ impl PdClient {
         Ok(RegionAndLeader { region, leader: response.leader })
     }
 
-    /// Up to `limit` (0: all) regions of `[start, end)`; an empty end is unbounded.
+    /// Returns up to `limit` (0: all) regions of `[start, end)`; an empty end is unbounded.
     pub async fn scan_regions(&self, start: &[u8], end: &[u8], limit: i32) -> Result<Vec<pdpb::Region>> {
         let (start_key, end_key) = (start.to_vec(), end.to_vec());
         Ok(call!(self, scan_regions, ScanRegionsRequest { start_key, end_key, limit })?.regions)
     }
 
-    /// Asks for `count` timestamps; returns the largest.
+    /// Gets `count` timestamps; returns the largest.
     pub async fn get_tso(&self, count: u32) -> Result<pdpb::Timestamp> {
         let mut attempt = 1;
         loop {
@@ -224,7 +225,7 @@ impl PdClient {
             match self.tso.get(&self.connection, count, REQUEST_TIMEOUT).await {
                 Err(e) if attempt < ATTEMPTS && e.is_retryable() => {
                     attempt += 1;
-                    log::info!("Tso failed: {e}; looking for PD's leader");
+                    log::info!("PD request Tso failed: {e}; searching for PD's leader");
                     if let Err(e) = self.connection.reconnect(generation, SEARCH_WAIT).await {
                         log::warn!("{e}");
                     }
@@ -234,7 +235,7 @@ impl PdClient {
         }
     }
 
-    /// Ids for `split_count` new regions and their peers.
+    /// Allocates ids for `split_count` new regions and their peers.
     pub async fn ask_batch_split(
         &self,
         region: metapb::Region,
@@ -244,7 +245,7 @@ impl PdClient {
         Ok(call!(self, ask_batch_split, AskBatchSplitRequest { region, split_count })?.ids)
     }
 
-    /// Tells PD what a split made, in key order.
+    /// Reports the regions of a split to PD, in key order.
     pub async fn report_batch_split(&self, regions: Vec<metapb::Region>) -> Result<()> {
         call!(self, report_batch_split, ReportBatchSplitRequest { regions }).map(drop)
     }
@@ -253,12 +254,12 @@ impl PdClient {
         Ok(call!(self, get_gc_safe_point, GetGcSafePointRequest {})?.safe_point)
     }
 
-    /// Moves the GC safe point forward; returns where it stands, which may be further.
+    /// Advances the GC safe point; returns the one in effect, which may be larger.
     pub async fn update_gc_safe_point(&self, safe_point: u64) -> Result<u64> {
         Ok(call!(self, update_gc_safe_point, UpdateGcSafePointRequest { safe_point })?.new_safe_point)
     }
 
-    /// What PD's scheduling does with a region, or did last.
+    /// Returns PD's current or last operator of a region.
     pub async fn get_operator(&self, region_id: u64) -> Result<pdpb::GetOperatorResponse> {
         call!(self, get_operator, GetOperatorRequest { region_id })
     }

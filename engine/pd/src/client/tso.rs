@@ -1,4 +1,4 @@
-//! Timestamps, over one stream that is kept open.
+//! Gets timestamps over one stream that stays open.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
     request_header,
 };
 
-/// The open stream; callers take turns.
+/// The open stream; one caller uses it at a time.
 #[derive(Default)]
 pub struct TsoStream(tokio::sync::Mutex<Option<Open>>);
 
@@ -25,7 +25,7 @@ struct Open {
 }
 
 impl TsoStream {
-    /// The largest of `count` fresh timestamps; bounded by `wait`.
+    /// Returns the largest of `count` new timestamps; fails after `wait`.
     pub async fn get(&self, connection: &Connection, count: u32, wait: Duration) -> Result<Timestamp> {
         let mut open = self.0.lock().await;
         let asked = async {
@@ -38,7 +38,7 @@ impl TsoStream {
         let answer = tokio::time::timeout(wait, asked).await;
         let answer = answer.unwrap_or(Err(Error::Timeout { what: "Tso", waited: wait }));
         if answer.is_err() {
-            // An answer that is still under way must not meet the next caller.
+            // A late answer must not be taken for the next caller's.
             *open = None;
         }
         answer

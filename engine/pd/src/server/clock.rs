@@ -1,6 +1,6 @@
-//! Where PD reads the time: from the engine's clock, so that timestamps and TTLs stand still with a held request.
+//! PD's clock: the engine's, so that timestamps and TTLs stop while a request is held.
 
-/// The wall clock PD goes by.
+/// PD's wall clock.
 pub trait PdClock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch.
     fn wall_ms(&self) -> u64;

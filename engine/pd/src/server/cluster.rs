@@ -1,4 +1,5 @@
-//! The cluster as PD knows it: one lock over stores, regions, ids and safe points; on disk before it is answered.
+//! PD's state of the cluster: stores, regions, ids and safe points under one lock.
+//! A change is on disk before its reply.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,9 +29,9 @@ use super::{
     tso::TimestampOracle,
 };
 
-/// Ids are promised to disk in windows of this many (PD `allocStep`).
+/// Ids are reserved on disk in windows of this size (PD `allocStep`).
 const ID_WINDOW: u64 = 1000;
-/// PD's `max-replicas` where nobody says otherwise.
+/// PD's default `max-replicas`.
 const DEFAULT_MAX_PEERS: u32 = 3;
 /// PD's `max-store-down-time`, 30 minutes.
 const DEFAULT_MAX_STORE_DOWN: Duration = Duration::from_secs(1800);
@@ -46,7 +47,7 @@ pub struct Cluster {
     _lock: DirLock,
 }
 
-/// What PD answers to a store heartbeat.
+/// The answer to a store heartbeat.
 #[derive(Debug, Default)]
 pub struct StoreStatus {
     pub cluster_version: String,
@@ -72,7 +73,7 @@ pub struct Inner {
 }
 
 impl Cluster {
-    /// Opens the state in `dir`, or begins a new cluster there. `cluster_id` must match what is there.
+    /// Opens the state in `dir`, or creates a new cluster there. `cluster_id` must match an existing state.
     pub fn open(
         dir: &Path,
         cluster_id: Option<u64>,
@@ -85,10 +86,10 @@ impl Cluster {
         let tso_exists = tso_file.path().exists();
         let tso = TimestampOracle::open(tso_file, clock.clone())?;
         let mut inner = match file.load()? {
-            Some(_) if !tso_exists => return Err(file.corrupt("tso.state beside it is missing")),
+            Some(_) if !tso_exists => return Err(file.corrupt("tso.state in the same directory is missing")),
             Some(payload) => Inner::restore(decode(&file, &payload)?),
             None if tso.was_used() => {
-                return Err(file.corrupt("it is missing, but tso.state beside it was used"));
+                return Err(file.corrupt("it is missing, but tso.state in the same directory was used"));
             }
             None => Inner::restore(SavedState {
                 cluster_id: cluster_id.unwrap_or_else(new_cluster_id),
@@ -119,12 +120,12 @@ impl Cluster {
         self.file.save(&inner.save().encode_to_vec())
     }
 
-    /// The state, whether or not the cluster is bootstrapped.
+    /// Locks the state, also before the cluster is bootstrapped.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
 
-    /// The state of a bootstrapped cluster (PD answers NOT_BOOTSTRAPPED before).
+    /// Locks the state of a bootstrapped cluster (before, PD answers NOT_BOOTSTRAPPED).
     pub(super) fn running(&self) -> Answer<MutexGuard<'_, Inner>> {
         let inner = self.lock();
         if inner.bootstrapped {
@@ -138,7 +139,7 @@ impl Cluster {
         self.lock().bootstrapped
     }
 
-    /// Takes the first store and the first region in (PD `GrpcServer.Bootstrap`).
+    /// Adds the first store and the first region (PD `GrpcServer.Bootstrap`).
     pub fn bootstrap(&self, store: Store, region: Region) -> Answer<()> {
         check_first_region(&store, &region)?;
         let mut inner = self.lock();
@@ -188,7 +189,7 @@ impl Cluster {
         Ok(inner.stores.0.values().filter(wanted).map(|store| store.meta.clone()).collect())
     }
 
-    /// Takes a store heartbeat in; returns what PD answers to it.
+    /// Handles a store heartbeat; returns PD's answer.
     pub fn store_heartbeat(&self, stats: StoreStats) -> Answer<StoreStatus> {
         let mut inner = self.running()?;
         let id = stats.store_id;
@@ -214,13 +215,13 @@ impl Cluster {
         Ok(self.running()?.regions.previous(key).cloned())
     }
 
-    /// Up to `limit` (<= 0: all) regions of `[start, end)` in key order.
+    /// Returns up to `limit` (<= 0: all) regions of `[start, end)` in key order.
     pub fn scan_regions(&self, start: &[u8], end: &[u8], limit: i32) -> Answer<Vec<pdpb::Region>> {
         let inner = self.running()?;
         Ok(inner.regions.scan(start, end, limit_of(limit)).into_iter().map(RegionInfo::to_pb).collect())
     }
 
-    /// As [`Cluster::scan_regions`] for sorted ranges that do not overlap; no region twice.
+    /// As [`Cluster::scan_regions`] for sorted ranges that do not overlap; returns no region twice.
     pub fn batch_scan_regions(&self, request: &pdpb::BatchScanRegionsRequest) -> Answer<Vec<pdpb::Region>> {
         check_ranges(&request.ranges)?;
         let inner = self.running()?;
@@ -255,12 +256,13 @@ impl Cluster {
         self.configure(Some(max_replicas), None)
     }
 
-    /// How long a store must be silent before its peers are replaced; works before bootstrap, too.
+    /// Sets the time without heartbeats after which a store's peers are
+    /// replaced; works before bootstrap, too.
     pub fn set_max_store_down_time(&self, time: Duration) -> Answer<()> {
         self.configure(None, Some(time))
     }
 
-    /// Changes what is given, all of it or nothing.
+    /// Changes the given settings, all or none.
     pub fn configure(&self, max_replicas: Option<u32>, max_store_down: Option<Duration>) -> Answer<()> {
         max_replicas.map_or(Ok(()), check_max_replicas)?;
         let down_ms = max_store_down.map(check_max_store_down).transpose()?;
@@ -275,7 +277,7 @@ impl Cluster {
         if inner.bootstrapped { self.patrol(&mut inner) } else { Ok(()) }
     }
 
-    /// Whether a backup is being restored into the cluster (PD `IsSnapshotRecovering`).
+    /// Returns whether a backup is being restored into the cluster (PD `IsSnapshotRecovering`).
     pub fn is_snapshot_recovering(&self) -> bool {
         self.lock().snapshot_recovering
     }
@@ -297,7 +299,7 @@ impl Cluster {
         Ok(now)
     }
 
-    /// Returns the lowest service safe point and the second at which it is seen.
+    /// Returns the lowest service safe point, and the time in seconds of this reading.
     pub fn update_service_safe_point(
         &self,
         id: &str,
@@ -331,7 +333,7 @@ impl Inner {
         let store = |meta: Store| (meta.id, StoreInfo::restored(meta));
         inner.stores = Stores(saved.stores.into_iter().map(store).collect());
         for SavedRegion { meta, leader } in saved.regions {
-            // Saved together, so none is behind another.
+            // The regions were saved together, so none is stale.
             let _ = inner.regions.put(RegionInfo {
                 meta: meta.unwrap_or_default(),
                 leader,
@@ -369,13 +371,13 @@ impl Inner {
     }
 }
 
-/// PD accepts any number of replicas; a region without a peer, or with more than a cluster can have, cannot exist.
+/// Refuses 0, and more replicas than a cluster can have stores. PD accepts any number.
 fn check_max_replicas(max_replicas: u32) -> Answer<()> {
-    const MOST: u32 = 99;
-    if (1..=MOST).contains(&max_replicas) {
+    const MAX: u32 = 99;
+    if (1..=MAX).contains(&max_replicas) {
         return Ok(());
     }
-    let message = format!("max-replicas: expected 1 to {MOST}, found {max_replicas}; give e.g. 3");
+    let message = format!("max-replicas: expected 1 to {MAX}, found {max_replicas}; give e.g. 3");
     Err(Refusal::new(ErrorType::InvalidValue, message))
 }
 
@@ -392,7 +394,7 @@ fn decode(file: &StateFile, payload: &[u8]) -> Result<SavedState> {
     SavedState::decode(payload).map_err(|e| file.corrupt(format!("its payload cannot be decoded: {e}")))
 }
 
-/// Seconds and chance, as tikv/pd `server.initOrGetClusterID`.
+/// Builds an id from seconds and random bits, as tikv/pd `server.initOrGetClusterID`.
 fn new_cluster_id() -> u64 {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     (seconds << 32) + u64::from(rand::random::<u32>())
@@ -429,7 +431,7 @@ fn check_ranges(ranges: &[pdpb::KeyRange]) -> Answer<()> {
     ))
 }
 
-/// No key of the range may be without a region.
+/// Checks that every key of the range has a region.
 fn check_covered(range: &pdpb::KeyRange, regions: &[&RegionInfo]) -> Answer<()> {
     let mut next: Option<&[u8]> = Some(&range.start_key);
     for info in regions {

@@ -30,7 +30,7 @@ fn heartbeat(region: Region, term: u64) -> pdpb::RegionHeartbeatRequest {
 }
 
 #[test]
-fn nothing_is_served_before_bootstrap_and_bootstrap_happens_once() {
+fn bootstrap_comes_first_and_happens_once() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = open(dir.path(), &ManualClock::at(1_000));
     assert_eq!(cluster.put_store(store(1)).unwrap_err().kind, ErrorType::NotBootstrapped);
@@ -43,7 +43,7 @@ fn nothing_is_served_before_bootstrap_and_bootstrap_happens_once() {
 }
 
 #[test]
-fn a_restart_finds_everything_and_allocates_no_id_twice() {
+fn a_restart_keeps_the_state_and_allocates_no_id_twice() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(1_000);
     let cluster = open(dir.path(), &clock);
@@ -64,11 +64,11 @@ fn a_restart_finds_everything_and_allocates_no_id_twice() {
     assert_eq!(found.meta.epoch().version, 5);
     assert_eq!(found.leader_store(), Some(1));
     assert_eq!(cluster.gc_safe_point().unwrap(), 42);
-    cluster.region_heartbeat(heartbeat(region(1, 5, &[1]), 1), &stream).expect("terms begin anew");
+    cluster.region_heartbeat(heartbeat(region(1, 5, &[1]), 1), &stream).expect("terms start again");
 }
 
 #[test]
-fn damaged_missing_and_foreign_state_is_refused_and_kept() {
+fn damaged_or_foreign_state_is_refused_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(1_000);
     let cluster = open(dir.path(), &clock);
@@ -92,7 +92,7 @@ fn damaged_missing_and_foreign_state_is_refused_and_kept() {
 }
 
 #[test]
-fn a_region_heartbeat_is_answered_with_the_next_peer_until_there_are_three() {
+fn heartbeats_add_peers_until_there_are_three() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = open(dir.path(), &ManualClock::at(1_000));
     cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
@@ -103,7 +103,7 @@ fn a_region_heartbeat_is_answered_with_the_next_peer_until_there_are_three() {
     };
 
     let mut now = region(1, 1, &[1]);
-    assert_eq!(beat(&now), None, "there is no other store");
+    assert_eq!(beat(&now), None, "no other store exists");
     cluster.put_store(store(2)).unwrap();
     cluster.put_store(store(3)).unwrap();
     for (store, kinds) in [
@@ -117,7 +117,7 @@ fn a_region_heartbeat_is_answered_with_the_next_peer_until_there_are_three() {
             assert_eq!(change.change_type, kind as i32);
             let peer = change.peer.unwrap();
             assert_eq!(peer.store_id, store);
-            assert_eq!(beat(&now), Some(response), "asked again, the answer is the same peer");
+            assert_eq!(beat(&now), Some(response), "the same heartbeat gets the same peer");
             now.peers.retain(|known| known.id != peer.id);
             now.peers.push(peer);
             now.region_epoch.as_mut().unwrap().conf_ver += 1;
@@ -129,7 +129,7 @@ fn a_region_heartbeat_is_answered_with_the_next_peer_until_there_are_three() {
 }
 
 #[test]
-fn a_dead_stores_peer_is_replaced_without_waiting_for_its_leaders_heartbeat() {
+fn a_dead_stores_peer_is_replaced_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(1_000);
     let cluster = open(dir.path(), &clock);
@@ -148,14 +148,14 @@ fn a_dead_stores_peer_is_replaced_without_waiting_for_its_leaders_heartbeat() {
     for id in [1, 2, 4] {
         cluster.store_heartbeat(pdpb::StoreStats { store_id: id, ..Default::default() }).unwrap();
     }
-    let change = responses.try_recv().expect("asked for at once").unwrap().change_peer.unwrap();
+    let change = responses.try_recv().expect("sent at once").unwrap().change_peer.unwrap();
     assert_eq!(change.change_type, ConfChangeType::AddLearnerNode as i32);
     assert_eq!(change.peer.map(|peer| peer.store_id), Some(4));
     assert_eq!(cluster.operator(2).unwrap().desc, "replace-down-replica");
 }
 
 #[test]
-fn a_store_that_comes_gets_a_peer_without_waiting_for_the_regions_heartbeat() {
+fn a_new_store_gets_a_peer_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(1_000);
     let cluster = open(dir.path(), &clock);
@@ -166,7 +166,7 @@ fn a_store_that_comes_gets_a_peer_without_waiting_for_the_regions_heartbeat() {
         let response = responses.try_recv().ok()?.unwrap();
         Some(response.change_peer?.peer?.store_id)
     };
-    assert_eq!(asked(), None, "there is no other store");
+    assert_eq!(asked(), None, "no other store exists");
     cluster.put_store(store(2)).unwrap();
     assert_eq!(asked(), Some(2));
     cluster.put_store(store(3)).unwrap();
@@ -181,11 +181,11 @@ fn a_store_that_comes_gets_a_peer_without_waiting_for_the_regions_heartbeat() {
     cluster.region_heartbeat(heartbeat(region(1, 1, &[1]), 6), &stream).unwrap();
     assert!(responses.try_recv().is_err(), "store 2 was silent for too long");
     cluster.store_heartbeat(pdpb::StoreStats { store_id: 2, ..Default::default() }).unwrap();
-    assert!(responses.try_recv().is_ok(), "it is back");
+    assert!(responses.try_recv().is_ok(), "store 2 is back");
 }
 
 #[test]
-fn numbers_that_no_cluster_can_have_are_refused() {
+fn impossible_settings_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(1_000);
     for wrong in [0, 100, u32::MAX] {
@@ -202,7 +202,7 @@ fn numbers_that_no_cluster_can_have_are_refused() {
 }
 
 #[test]
-fn what_is_configured_and_marked_outlives_a_restart() {
+fn settings_and_marks_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(1_000);
     let cluster = open(dir.path(), &clock);
@@ -233,7 +233,7 @@ fn stale_heartbeats_are_refused() {
 }
 
 #[test]
-fn a_transfer_of_leadership_is_sent_at_once_and_ends_when_the_leader_changed() {
+fn a_leader_transfer_ends_when_the_leader_changed() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = open(dir.path(), &ManualClock::at(1_000));
     cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
@@ -256,7 +256,7 @@ fn a_transfer_of_leadership_is_sent_at_once_and_ends_when_the_leader_changed() {
 }
 
 #[test]
-fn a_split_gets_fresh_ids_for_regions_and_peers() {
+fn a_split_gets_new_ids_for_regions_and_peers() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = open(dir.path(), &ManualClock::at(1_000));
     cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();
@@ -277,7 +277,7 @@ fn a_split_gets_fresh_ids_for_regions_and_peers() {
 }
 
 #[test]
-fn ranges_are_scanned_in_order_without_repeats_and_holes_are_told() {
+fn range_scans_are_ordered_and_report_holes() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = open(dir.path(), &ManualClock::at(1_000));
     cluster.bootstrap(store(1), region(1, 1, &[1])).unwrap();

@@ -1,4 +1,4 @@
-//! What goes wrong inside PD, and what it answers to a request it refuses.
+//! Errors of PD itself, and refusals of requests.
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
@@ -6,25 +6,25 @@ use kvproto::pdpb::{self, ErrorType};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// PD cannot start or cannot keep its promises.
+/// An error that prevents PD from starting or from keeping its state.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("PD: {what} {path} failed: {source}", path = path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error(
-        "PD: the state file {path} is damaged: {reason}. It was left as it is; restore it from a backup, or move the \
-         whole directory away to begin a new cluster",
+        "PD: the state file {path} is damaged: {reason}. It was not changed: restore it from a backup, or move the \
+         whole directory away to create a new cluster",
         path = path.display()
     )]
     Corrupt { path: PathBuf, reason: String },
     #[error("PD: {path} is in use by another PD; stop that one or give another data directory", path = path.display())]
     Locked { path: PathBuf },
-    #[error("PD: {path} belongs to cluster {found}, asked for was {wanted}; give that id or another directory",
+    #[error("PD: {path}: expected cluster {wanted}, found {found}; give the id found or another directory",
         path = path.display())]
     ClusterId { path: PathBuf, found: u64, wanted: u64 },
     #[error("PD: cannot listen on {addr}: {source}; free the port or give another address")]
     Listen { addr: SocketAddr, source: io::Error },
-    #[error("PD: cannot start its threads: {0}")]
+    #[error("PD: cannot start threads: {0}")]
     Runtime(io::Error),
     #[error("PD: {0}")]
     Config(String),
@@ -39,7 +39,7 @@ impl Error {
     }
 }
 
-/// A request PD answers with an error in the response header.
+/// A refused request: PD answers with an error in the response header.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message} ({kind:?})")]
 pub struct Refusal {

@@ -1,6 +1,8 @@
-//! Engine time of PD's process, stopped by a process that holds a request: TTLs are judged by PD's timestamps.
+//! Stops the engine time of PD's process while another process holds a
+//! request: TTLs depend on PD's timestamps.
 //!
-//! A freeze is a lease of real time that its owner renews, so an owner that dies cannot stop the cluster for ever.
+//! A freeze is a lease of real time that its owner renews, so an owner that
+//! dies cannot stop the cluster forever.
 
 use std::{
     collections::HashMap,
@@ -13,7 +15,7 @@ use parking_lot::Mutex;
 use tonic::{Request, Response, Status};
 use tracepoints::{EngineClock, clock::FreezeGuard};
 
-/// A freeze ends this long after its owner last asked for it.
+/// A freeze ends this long after its owner's last request.
 const LEASE: Duration = Duration::from_secs(10);
 
 /// Serves only `Freeze` of the TraceControl service: PD holds no requests.
@@ -31,7 +33,7 @@ impl Freezer {
             tokio::time::sleep(lease).await;
             let mut owners = owners.lock();
             if owners.get(&owner).is_some_and(|(_, until)| *until <= Instant::now()) {
-                log::warn!("pd: engine time runs on: {owner} has not renewed its freeze for {lease:?}");
+                log::warn!("pd: engine time continues: {owner} has not renewed its freeze for {lease:?}");
                 owners.remove(&owner);
             }
         });
@@ -47,7 +49,9 @@ impl TraceControl for Freezer {
     async fn freeze(&self, request: Request<FreezeRequest>) -> Result<Response<FreezeReply>, Status> {
         let FreezeRequest { frozen, owner } = request.into_inner();
         if owner.is_empty() {
-            return Err(Status::invalid_argument("owner is empty; name who freezes, e.g. HOST:PID"));
+            return Err(Status::invalid_argument(
+                "owner is empty; give the name of the freezing process, e.g. HOST:PID",
+            ));
         }
         if frozen {
             Freezer::freeze(self, owner, LEASE);
@@ -63,7 +67,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn time_stands_until_the_last_owner_lets_go_or_its_lease_ends() {
+    async fn time_stops_until_the_last_owner_releases_or_expires() {
         let freezer = Freezer::default();
         Freezer::freeze(&freezer, "a".to_owned(), Duration::from_secs(60));
         Freezer::freeze(&freezer, "b".to_owned(), Duration::from_millis(20));
@@ -74,13 +78,13 @@ mod tests {
             }
         };
         tokio::time::timeout(Duration::from_secs(10), expired).await.expect("the lease of b ends");
-        assert_eq!(EngineClock::now(), stood, "a still holds");
+        assert_eq!(EngineClock::now(), stood, "owner a still freezes");
         freezer.release("a");
         let runs = async {
             while EngineClock::now() == stood {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), runs).await.expect("time runs on");
+        tokio::time::timeout(Duration::from_secs(10), runs).await.expect("time continues");
     }
 }

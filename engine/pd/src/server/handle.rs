@@ -38,17 +38,17 @@ use super::{
 
 const THREADS: usize = 2;
 
-/// How to start a PD.
+/// Settings for starting a PD.
 pub struct PdConfig {
-    /// Created if missing; holds `cluster.state`, `tso.state` and `LOCK`.
+    /// Directory of the state, created if missing; contains `cluster.state`, `tso.state` and `LOCK`.
     pub data_dir: PathBuf,
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 chooses a free port.
     pub addr: SocketAddr,
-    /// What clients are told to connect to, `host:port`; `None`: `addr`.
+    /// Address announced to clients, `host:port`; `None`: `addr`.
     pub advertise_addr: Option<String>,
-    /// `None`: what the directory says, or a new one.
+    /// `None`: the id in the directory, or a new one.
     pub cluster_id: Option<u64>,
-    /// Peers a region should have; `None`: what the directory says, or 3.
+    /// Number of peers of a region; `None`: the number in the directory, or 3.
     pub max_replicas: Option<u32>,
     pub clock: Arc<dyn PdClock>,
 }
@@ -62,7 +62,7 @@ impl PdServer {
         Self::start_secure(config, &SecurityManager::default())
     }
 
-    /// As [`PdServer::start`], with TLS if `security` says so; clients must show a certificate then.
+    /// As [`PdServer::start`], with TLS if `security` asks for it; clients must then show a certificate.
     pub fn start_secure(config: PdConfig, security: &SecurityManager) -> Result<PdHandle> {
         let cluster = Cluster::open(&config.data_dir, config.cluster_id, config.max_replicas, config.clock)?;
         let cluster = Arc::new(cluster);
@@ -85,7 +85,7 @@ impl PdServer {
             .add_service(pd.accept_compressed(Gzip).accept_compressed(Deflate))
             .add_service(keyspace.accept_compressed(Gzip).accept_compressed(Deflate))
             .add_service(TraceControlServer::new(Freezer::default()));
-        // HTTP/1 is for PD's HTTP API, which has gRPC's port.
+        // HTTP/1 is for PD's HTTP API, which shares gRPC's port.
         let server = Server::builder().accept_http1(true).add_routes(routes);
         let tls = security.acceptor(security::Use::GrpcAndHttp)?;
         let _guard = runtime.enter();
@@ -107,7 +107,7 @@ async fn serve(
     server: impl Future<Output = std::result::Result<(), tonic::transport::Error>>,
 ) {
     if let Err(e) = server.await {
-        log::error!("pd: the server on {addr} ended: {e}");
+        log::error!("pd: the server on {addr} failed: {e}");
     }
 }
 
@@ -132,7 +132,7 @@ pub struct PdHandle {
 }
 
 impl PdHandle {
-    /// Where it listens.
+    /// Returns the address of the listener.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -141,12 +141,13 @@ impl PdHandle {
         self.cluster.cluster_id
     }
 
-    /// Who led the region when it last reported.
+    /// Returns the leader of the region's last report.
     pub fn region_leader(&self, region_id: u64) -> Option<Peer> {
         self.cluster.region(region_id).ok().flatten()?.leader
     }
 
-    /// Asks the region's leader to hand over to the peer on `to_store`; returns before that happened.
+    /// Asks the region's leader to transfer leadership to the peer on
+    /// `to_store`. Returns before that has happened.
     pub fn transfer_leader(&self, region_id: u64, to_store: u64) -> std::result::Result<(), Refusal> {
         self.cluster.add_operator(region_id, "admin-transfer-leader", Step::TransferLeader { to_store })
     }
@@ -158,34 +159,35 @@ impl PdHandle {
         Ok(peer)
     }
 
-    /// Asks the region's leader to remove the peer on `store_id`. The replica checker adds one again, there or on another
-    /// store, while the region has fewer than [`PdHandle::set_max_replicas`].
+    /// Asks the region's leader to remove the peer on `store_id`. While the region has fewer peers than
+    /// [`PdHandle::set_max_replicas`] asks for, the replica checker adds one again, on this store or another.
     pub fn remove_peer(&self, region_id: u64, store_id: u64) -> std::result::Result<(), Refusal> {
         self.cluster.add_operator(region_id, "admin-remove-peer", Step::RemovePeer { store_id })
     }
 
-    /// How many peers every region should have.
+    /// Sets the number of peers of every region.
     pub fn set_max_replicas(&self, max_peer_count: u32) -> std::result::Result<(), Refusal> {
         self.cluster.set_max_replicas(max_peer_count)
     }
 
-    /// How long a store must be silent before its peers are replaced (PD `max-store-down-time`, 30 minutes); kept over
-    /// restarts.
+    /// Sets the time without heartbeats after which a store's peers are replaced (PD `max-store-down-time`,
+    /// 30 minutes). Kept over restarts.
     pub fn set_max_store_down_time(&self, time: Duration) -> std::result::Result<(), Refusal> {
         self.cluster.set_max_store_down_time(time)
     }
 
-    /// Takes a store out: its peers move, and it is Tombstone when it has none. As `DELETE /pd/api/v1/store/{id}`.
+    /// Takes a store out of the cluster, as `DELETE /pd/api/v1/store/{id}`: its peers move away, and then it
+    /// becomes Tombstone.
     pub fn remove_store(&self, store_id: u64) -> std::result::Result<(), StoreStateError> {
         self.cluster.remove_store(store_id, false)
     }
 
-    /// A store's state as PD knows it.
+    /// Returns a store's state.
     pub fn store_state(&self, store_id: u64) -> std::result::Result<StoreState, Refusal> {
         Ok(self.cluster.store(store_id)?.meta.state())
     }
 
-    /// The region's peers as PD knows them.
+    /// Returns the region's peers according to its last report.
     pub fn region_peers(&self, region_id: u64) -> std::result::Result<Vec<Peer>, Refusal> {
         Ok(self.cluster.region(region_id)?.ok_or_else(|| no_region(region_id))?.meta.peers)
     }
@@ -197,14 +199,14 @@ impl PdHandle {
 
     fn stop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
-        // On a thread of its own: tokio forbids waiting for a runtime inside another one.
+        // On a separate thread: tokio forbids waiting for a runtime inside another one.
         let stopper = std::thread::Builder::new()
             .name("pd-stop".to_owned())
             .spawn(move || runtime.shutdown_timeout(Duration::from_secs(2)));
         match stopper.map(std::thread::JoinHandle::join) {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => log::error!("pd: stopping its threads panicked"),
-            Err(e) => log::error!("pd: cannot start a thread to stop: {e}"),
+            Ok(Err(_)) => log::error!("pd: stopping the runtime panicked"),
+            Err(e) => log::error!("pd: cannot start a thread to stop the runtime: {e}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which stream leads to which store, so that PD can send an operator without waiting for a heartbeat.
+//! The heartbeat streams by store: PD sends operators without waiting for a heartbeat.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ pub type ResponseSender = Sender<Result<RegionHeartbeatResponse, Status>>;
 pub struct HeartbeatStreams(HashMap<u64, ResponseSender>);
 
 impl HeartbeatStreams {
-    /// The stream that the store's latest heartbeat came by.
+    /// Notes the stream of the store's latest heartbeat.
     pub fn bind(&mut self, store_id: u64, stream: &ResponseSender) {
         if self.0.get(&store_id).is_none_or(|bound| !bound.same_channel(stream)) {
             self.0.insert(store_id, stream.clone());
@@ -23,7 +23,7 @@ impl HeartbeatStreams {
         self.0.retain(|_, bound| !bound.same_channel(stream));
     }
 
-    /// Sends to a store. A stream that is full or gone loses the message: the next heartbeat brings it again.
+    /// Sends to a store. A full or closed stream loses the message; the next heartbeat sends it again.
     pub fn send(&mut self, store_id: u64, response: RegionHeartbeatResponse) -> bool {
         self.0.get(&store_id).is_some_and(|stream| stream.try_send(Ok(response)).is_ok())
     }

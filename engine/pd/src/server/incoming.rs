@@ -1,4 +1,4 @@
-//! Connections that PD serves: plain ones, or those whose TLS handshake is done.
+//! The connections that PD serves: plain ones, and TLS ones with a completed handshake.
 
 use std::{io, net::TcpListener as StdListener, sync::Arc, time::Duration};
 
@@ -11,9 +11,9 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::TcpIncoming;
 
-/// Connections that are ready and wait for the server.
+/// Maximum number of accepted connections that wait for the server.
 const READY: usize = 16;
-/// The pause after a failure to accept, e.g. because there are no more file descriptors.
+/// Pause after a failed accept, e.g. when file descriptors are exhausted.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection that must begin with a request, of HTTP/1 or HTTP/2.
@@ -21,13 +21,14 @@ fn greeted<T>(connection: T) -> Handshake<T> {
     Handshake::new(connection, Greeting::Http, HANDSHAKE_TIMEOUT)
 }
 
-/// Connections without TLS. Must be called within a runtime.
+/// Accepts connections without TLS. Must be called within a runtime.
 pub fn plain(listener: StdListener) -> io::Result<impl Stream<Item = io::Result<Handshake<TcpStream>>>> {
     let incoming = TcpIncoming::from(TcpListener::from_std(listener)?).with_nodelay(Some(true));
     Ok(incoming.map(|connection| connection.map(greeted)))
 }
 
-/// Connections with TLS; one whose handshake is slow holds up no other. Must be called within a runtime.
+/// Accepts connections with TLS; a slow handshake does not delay other
+/// connections. Must be called within a runtime.
 pub fn secured(
     listener: StdListener,
     tls: Acceptor,

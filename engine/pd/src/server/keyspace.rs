@@ -1,4 +1,4 @@
-//! Keyspaces: the one that every cluster has.
+//! Keyspaces: only the default one, which every cluster has.
 
 use kvproto::keyspacepb::{KeyspaceMeta, KeyspaceState, keyspace_meta::Keyspace};
 

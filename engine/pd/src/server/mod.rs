@@ -1,4 +1,4 @@
-//! One PD, durable, without a quorum of its own: members, timestamps, ids, stores, regions, replica scheduling.
+//! A durable PD with a single member: timestamps, ids, stores, regions, replica scheduling.
 
 pub mod clock;
 mod cluster;

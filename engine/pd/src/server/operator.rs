@@ -1,4 +1,5 @@
-//! What PD asks a region's leader to do next, until the leader's heartbeats show that it is done (tikv/pd `operator`).
+//! Operators: PD's next steps for a region, until the leader's heartbeats show
+//! that they are done (tikv/pd `operator`).
 
 use kvproto::{
     eraftpb::ConfChangeType,
@@ -8,17 +9,17 @@ use kvproto::{
 
 use super::regions::RegionInfo;
 
-/// An operator that did not finish in this long is given up (PD `SlowStepWaitTime`).
+/// An operator that takes longer is cancelled (PD `SlowStepWaitTime`).
 const TIMEOUT_MS: u64 = 600_000;
 
 /// One step of scheduling.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// A new voter, or a new learner if that is the peer's role.
+    /// Adds a voter, or a learner if that is the peer's role.
     AddPeer {
         peer: Peer,
     },
-    /// From learner to voter.
+    /// Turns a learner into a voter.
     Promote {
         peer: Peer,
     },
@@ -31,11 +32,11 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether the region shows the step's effect.
+    /// Returns whether the region shows the step's effect.
     pub fn is_finished(&self, region: &RegionInfo) -> bool {
         let known = |peer: &Peer| region.meta.find_peer_by_id(peer.id);
         match self {
-            // Until the new peer has the data nothing else is changed.
+            // No other change starts until the new peer has the data.
             Step::AddPeer { peer } => known(peer).is_some() && region.has_caught_up(peer),
             Step::Promote { peer } => known(peer).is_some_and(|peer| !peer.is_learner()),
             Step::RemovePeer { store_id } => region.meta.find_peer(*store_id).is_none(),
@@ -43,7 +44,7 @@ impl Step {
         }
     }
 
-    /// The store that has to live for this step to end.
+    /// Returns the store that must live for this step to finish.
     pub fn target_store(&self) -> Option<u64> {
         match self {
             Step::AddPeer { peer } | Step::Promote { peer } => Some(peer.store_id),
@@ -56,7 +57,7 @@ impl Step {
         let change =
             |peer, kind: ConfChangeType| pdpb::ChangePeer { peer: Some(peer), change_type: kind as i32 };
         match self {
-            // It is a member already, and catches up.
+            // The peer is already a member and is catching up.
             Step::AddPeer { peer } if region.meta.find_peer_by_id(peer.id).is_some() => {}
             Step::AddPeer { peer } if peer.is_learner() => {
                 response.change_peer = Some(change(*peer, ConfChangeType::AddLearnerNode));
@@ -78,14 +79,14 @@ impl Step {
     }
 }
 
-/// Steps under way or ended, as `GetOperator` reports them.
+/// A list of steps, running or ended, as `GetOperator` reports it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operator {
-    /// Why, by PD's names, e.g. `make-up-replica`.
+    /// PD's name of the reason, e.g. `make-up-replica`.
     pub desc: &'static str,
     pub status: OperatorStatus,
     steps: Vec<Step>,
-    /// The index of the step under way.
+    /// The index of the current step.
     at: usize,
     step_began_ms: u64,
 }
@@ -95,7 +96,7 @@ impl Operator {
         Operator { desc, status: OperatorStatus::Running, steps, at: 0, step_began_ms: now_ms }
     }
 
-    /// The store that has to live for the step under way to end.
+    /// Returns the store that must live for the current step to finish.
     pub fn target_store(&self) -> Option<u64> {
         self.steps.get(self.at)?.target_store()
     }
@@ -104,8 +105,8 @@ impl Operator {
         self.status == OperatorStatus::Running
     }
 
-    /// Goes to the next step if the region shows the effect of this one. Ends the operator after the last one, or if
-    /// its target is lost, or if the step takes too long.
+    /// Moves to the next step if the region shows the effect of the current one. Ends the operator after the
+    /// last step, if its target is lost, or if the step takes too long.
     pub fn update(&mut self, region: &RegionInfo, target_is_lost: bool, now_ms: u64) {
         if !self.is_running() {
             return;
@@ -124,7 +125,7 @@ impl Operator {
         }
     }
 
-    /// What to send to the region's leader; `None` while there is only to wait.
+    /// Returns the message for the region's leader; `None` if the leader must only wait.
     pub fn to_response(&self, region: &RegionInfo) -> Option<pdpb::RegionHeartbeatResponse> {
         let mut response = pdpb::RegionHeartbeatResponse {
             region_id: region.meta.id,

@@ -1,4 +1,4 @@
-//! The regions as their leaders last reported them, by id and by start key (tikv/pd `core.RegionsInfo`).
+//! The regions as last reported by their leaders, by id and by start key (tikv/pd `core.RegionsInfo`).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,12 +11,12 @@ use kvproto::{
 };
 
 const MIB: u64 = 1 << 20;
-/// MiB that a region without a reported size counts for (PD `EmptyRegionApproximateSize`).
+/// Size in MiB assumed for a region without a reported size (PD `EmptyRegionApproximateSize`).
 const EMPTY_REGION_SIZE: u64 = 1;
-/// More than this in one heartbeat is a store's mistake (PD `ImpossibleFlowSize`, 1 PiB).
+/// A larger flow in one heartbeat is an error of the store (PD `ImpossibleFlowSize`, 1 PiB).
 const IMPOSSIBLE_FLOW: u64 = 1 << 50;
 
-/// What flowed through a region since the heartbeat before.
+/// The traffic of a region since its previous heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Flow {
     pub bytes: u64,
@@ -33,21 +33,21 @@ impl Flow {
     }
 }
 
-/// One region and what its leader said about it.
+/// One region and its leader's last report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RegionInfo {
     pub meta: Region,
     pub leader: Option<Peer>,
-    /// The leader's raft term; 0 if it was not reported.
+    /// The leader's Raft term; 0 if it was not reported.
     pub term: u64,
     pub down_peers: Vec<pdpb::PeerStats>,
     pub pending_peers: Vec<Peer>,
     pub written: Flow,
     pub read: Flow,
-    /// In MiB; an empty region has 1, so that it counts.
+    /// In MiB; an empty region counts as 1.
     pub approximate_size: u64,
     pub approximate_keys: u64,
-    /// In MiB; that of TiDB's next-generation stores.
+    /// In MiB; reported by TiDB's next-generation stores.
     pub approximate_kv_size: u64,
     pub approximate_columnar_kv_size: u64,
     /// In percent of a core.
@@ -56,7 +56,7 @@ pub struct RegionInfo {
 
 impl RegionInfo {
     /// PD `core.RegionFromHeartbeat`.
-    #[allow(deprecated)] // cpu_usage is what PD's HTTP shows
+    #[allow(deprecated)] // PD's HTTP shows cpu_usage
     pub fn from_heartbeat(mut request: pdpb::RegionHeartbeatRequest) -> RegionInfo {
         let size = match request.approximate_size {
             0 => 0,
@@ -80,7 +80,7 @@ impl RegionInfo {
         }
     }
 
-    /// Takes over what a leader that does not know a size left out (PD `RegionInfo.Inherit`).
+    /// Copies sizes that the leader did not report from the previous report (PD `RegionInfo.Inherit`).
     fn inherit(&mut self, origin: Option<&RegionInfo>) {
         if self.approximate_size == 0 {
             self.approximate_size = origin.map_or(EMPTY_REGION_SIZE, |origin| origin.approximate_size);
@@ -88,7 +88,7 @@ impl RegionInfo {
         }
     }
 
-    /// Whether the peer needs no snapshot any more.
+    /// Returns whether the peer needs no snapshot.
     pub fn has_caught_up(&self, peer: &Peer) -> bool {
         self.pending_peers.iter().all(|pending| pending.id != peer.id)
     }
@@ -103,13 +103,13 @@ impl RegionInfo {
         }
     }
 
-    /// The store that leads, if known.
+    /// Returns the leader's store, if known.
     pub fn leader_store(&self) -> Option<u64> {
         self.leader.map(|leader| leader.store_id)
     }
 }
 
-/// A heartbeat that is behind what PD knows (tikv/pd `errs.ErrRegionIsStale`).
+/// A heartbeat older than PD's state (tikv/pd `errs.ErrRegionIsStale`).
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("region is stale: region {region:?} origin {origin:?}")]
 pub struct Stale {
@@ -121,19 +121,20 @@ pub struct Stale {
 pub struct RegionTable {
     by_start: BTreeMap<Vec<u8>, u64>,
     by_id: HashMap<u64, RegionInfo>,
-    /// Regions as they were before a split that not all of the new regions have reported yet. They answer for keys that
-    /// would have no region: a client that asks their leader hears of the new epoch and asks again.
+    /// Regions before a split that not all new regions have reported yet. They answer for keys that would
+    /// have no region: a client that asks their leader gets the new epoch and retries.
     before_split: Vec<RegionInfo>,
 }
 
 impl RegionTable {
-    /// Takes a report in. `true` if anything changed that must outlive a restart. What the region newly covers is
-    /// taken from older regions, which vanish. [`Stale`] if the report is behind (PD `PreCheckPutRegion`).
+    /// Adds a report. Returns `true` if a change must survive a restart. Older regions lose the keys that the
+    /// region newly covers, and vanish. Returns [`Stale`] if the report is outdated (PD `PreCheckPutRegion`).
     pub fn put(&mut self, mut info: RegionInfo) -> Result<bool, Stale> {
         self.check_fresh(&info)?;
         info.inherit(self.by_id.get(&info.meta.id));
         let changed = match self.by_id.get(&info.meta.id) {
-            // Who leads is a hint, which the next heartbeat after a restart gives again (PD does not save it at all).
+            // The leader is only a hint, which the first heartbeat after a restart repeats (PD does not save
+            // it at all).
             Some(origin) => origin.meta != info.meta,
             None => true,
         };
@@ -154,13 +155,13 @@ impl RegionTable {
         Ok(changed)
     }
 
-    /// Takes a region out; it answers for what is left of its range until that has regions of its own.
+    /// Removes a region; it still answers for the rest of its range until that has regions of its own.
     fn replace(&mut self, id: u64) {
         self.before_split.extend(self.by_id.get(&id).cloned());
         self.remove(id);
     }
 
-    /// Whether every key of `range` has a region.
+    /// Returns whether every key of `range` has a region.
     fn covers(&self, range: &Region) -> bool {
         let mut next = range.start_key.as_slice();
         for info in self.scan(&range.start_key, &range.end_key, usize::MAX) {
@@ -203,7 +204,7 @@ impl RegionTable {
         }
     }
 
-    /// Ids of the regions that share a key with `[start, end)`; an empty end is unbounded.
+    /// Returns the ids of the regions that overlap `[start, end)`; an empty end is unbounded.
     fn overlapping(&self, start: &[u8], end: &[u8]) -> Vec<u64> {
         self.scan(start, end, usize::MAX).iter().map(|info| info.meta.id).collect()
     }
@@ -212,18 +213,18 @@ impl RegionTable {
         self.by_id.get(&id)
     }
 
-    /// The region that holds `key`, or held it before a split that is not reported in full.
+    /// Returns the region that contains `key`, or contained it before a split that is not fully reported.
     pub fn by_key(&self, key: &[u8]) -> Option<&RegionInfo> {
         let before = || self.before_split.iter().rev().find(|old| old.meta.contains(key));
         self.current(key).or_else(before)
     }
 
-    /// The region that holds `key`, as reported.
+    /// Returns the region that contains `key` according to the reports.
     fn current(&self, key: &[u8]) -> Option<&RegionInfo> {
         self.at_or_before(Bound::Included(key)).filter(|info| info.meta.contains(key))
     }
 
-    /// The region that ends where the region of `key` begins.
+    /// Returns the region that ends where the region of `key` begins.
     pub fn previous(&self, key: &[u8]) -> Option<&RegionInfo> {
         let start = &self.current(key)?.meta.start_key;
         self.at_or_before(Bound::Excluded(start)).filter(|info| info.meta.end_key == *start)
@@ -234,7 +235,7 @@ impl RegionTable {
         self.by_id.get(id)
     }
 
-    /// Up to `limit` regions that share a key with `[start, end)`, in key order; an empty end is unbounded.
+    /// Returns up to `limit` regions that overlap `[start, end)`, in key order; an empty end is unbounded.
     pub fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Vec<&RegionInfo> {
         let first = self.current(start).map_or(start, |info| info.meta.start_key.as_slice());
         self.by_start
@@ -294,14 +295,14 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_answers_until_both_halves_of_a_split_report() {
+    fn the_old_region_answers_until_both_halves_report() {
         let mut table = RegionTable::default();
         table.put(region(1, "", "", 1)).unwrap();
         table.put(region(2, "", "m", 2)).unwrap();
         assert_eq!(ids(table.iter()), [2], "the whole is older than its half");
         assert_eq!(table.by_key(b"a").map(|info| info.meta.id), Some(2));
         let whole = table.by_key(b"x").unwrap();
-        assert_eq!((whole.meta.id, whole.meta.epoch().version), (1, 1), "nobody reported these keys anew");
+        assert_eq!((whole.meta.id, whole.meta.epoch().version), (1, 1), "no newer report covers these keys");
         table.put(region(1, "m", "", 2)).unwrap();
         assert_eq!(ids(table.iter()), [2, 1]);
         assert_eq!(table.by_key(b"x").map(|info| info.meta.epoch().version), Some(2));
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parent_reports_first_and_its_next_leader_answers_for_the_rest() {
+    fn the_parent_answers_until_all_children_report() {
         let mut table = split_table();
         // Region 2 becomes [b, c) and two others.
         table.put(region(2, "b", "c", 4)).unwrap();
@@ -320,7 +321,7 @@ mod tests {
         assert_eq!(table.by_key(b"cz").and_then(RegionInfo::leader_store), Some(7));
         table.put(region(8, "c", "cm", 4)).unwrap();
         assert_eq!(table.by_key(b"ca").map(|info| info.meta.id), Some(8));
-        assert_eq!(table.by_key(b"cz").map(|info| info.meta.id), Some(2), "one more is to come");
+        assert_eq!(table.by_key(b"cz").map(|info| info.meta.id), Some(2), "one more report is missing");
         assert_eq!(ids(table.scan(b"", b"", 10)), [1, 2, 8, 3]);
         table.put(region(9, "cm", "d", 4)).unwrap();
         assert_eq!(table.by_key(b"cz").map(|info| info.meta.id), Some(9));
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_behind_in_epoch_term_or_range_is_stale() {
+    fn a_report_with_an_older_epoch_or_term_is_stale() {
         let mut table = split_table();
         assert!(table.put(region(2, "b", "d", 1)).is_err(), "older version");
         let mut older_term = region(2, "b", "d", 2);
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_in_mebibytes_and_an_unknown_one_is_that_of_before() {
+    fn sizes_are_in_mebibytes_and_unknown_ones_are_kept() {
         let mut table = split_table();
         let put = |table: &mut RegionTable, approximate_size, bytes_written| {
             let region = region(2, "b", "d", 2);
@@ -356,20 +357,20 @@ mod tests {
             let info = table.get(2).unwrap();
             (info.approximate_size, info.written.bytes)
         };
-        assert_eq!(put(&mut table, 0, 7), (1, 7), "as it was: nobody had reported a size");
+        assert_eq!(put(&mut table, 0, 7), (1, 7), "no report had a size");
         assert_eq!(put(&mut table, 100, 0), (1, 0));
         assert_eq!(put(&mut table, 5 << 20, IMPOSSIBLE_FLOW), (5, 0));
         assert_eq!(put(&mut table, 0, 0), (5, 0));
     }
 
     #[test]
-    fn only_what_changed_must_be_saved() {
+    fn only_changes_must_be_saved() {
         let mut table = split_table();
         let mut info = region(2, "b", "d", 2);
         info.pending_peers = info.meta.peers.clone();
         assert_eq!(table.put(info.clone()), Ok(false));
         info.leader = Some(Peer::voter(9, 9));
-        assert_eq!(table.put(info.clone()), Ok(false), "who leads");
+        assert_eq!(table.put(info.clone()), Ok(false), "the leader is not saved");
         assert_eq!(table.get(2).unwrap().leader_store(), Some(9));
         info.meta.region_epoch = Some(RegionEpoch { conf_ver: 2, version: 2 });
         assert_eq!(table.put(info), Ok(true));

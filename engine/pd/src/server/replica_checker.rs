@@ -1,8 +1,8 @@
-//! Does a region have as many peers as it should, on stores that serve? (tikv/pd `checker.ReplicaChecker` and
-//! `checker.LearnerChecker`.)
+//! Checks that a region has the right number of peers, on serving stores (tikv/pd `checker.ReplicaChecker`
+//! and `checker.LearnerChecker`).
 //!
-//! A new peer whose vote the region would need before it has the data joins as a learner and is promoted when it has
-//! caught up: until then the region keeps its quorum.
+//! If the region would need the new peer's vote before the peer has the data, the peer joins as a learner and
+//! is promoted when it has caught up. So the region never loses its quorum.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use kvproto::metapb::{Peer, PeerRole};
 
 use super::{regions::RegionInfo, stores::StoreInfo};
 
-/// What to change about a region's replicas, one thing at a time.
+/// One change of a region's replicas.
 #[derive(Debug, PartialEq)]
 pub struct Plan {
-    /// PD's name for it, e.g. `replace-down-replica`.
+    /// PD's name of the change, e.g. `replace-down-replica`.
     pub desc: &'static str,
     pub action: Action,
 }
@@ -33,19 +33,20 @@ impl Action {
     }
 }
 
-/// What the checker sees besides the region.
+/// The checker's view of the cluster.
 pub struct View<'a> {
     pub stores: &'a BTreeMap<u64, StoreInfo>,
-    /// Peers per store, to even them out.
+    /// Number of peers per store, for even distribution.
     pub peer_counts: &'a BTreeMap<u64, usize>,
     pub max_peer_count: usize,
-    /// How long a store must be silent before its peers are replaced (PD `max-store-down-time`).
+    /// Time in milliseconds without heartbeats after which a store's peers are replaced (PD
+    /// `max-store-down-time`).
     pub max_store_down_ms: u64,
     pub now_ms: u64,
 }
 
 impl View<'_> {
-    /// The next plan for `region`, or `None` if it is as it should be or nothing can be done now.
+    /// Returns the next plan for `region`, or `None` if nothing is wrong or nothing can be done now.
     pub fn check(&self, region: &RegionInfo) -> Option<Plan> {
         region.leader?;
         if let Some(learner) = self.promotable(region) {
@@ -63,7 +64,8 @@ impl View<'_> {
         if voters(region).count() > self.max_peer_count { self.shrink(region) } else { None }
     }
 
-    /// Whether a check of the region can find anything, judged by the region and the states of its stores alone.
+    /// Returns whether a check of the region may find anything, judged only by the
+    /// region and the states of its stores.
     pub fn needs_check(&self, region: &RegionInfo) -> bool {
         region.meta.peers.len() != self.max_peer_count
             || region.meta.peers.iter().any(Peer::is_learner)
@@ -71,13 +73,14 @@ impl View<'_> {
             || self.leaving_store(region).is_some()
     }
 
-    /// A learner that has the data. Learners of others' making are left alone by real PDs, too: there are none.
+    /// Returns a learner with the data. Real PDs do not touch foreign learners; here there are none.
     fn promotable(&self, region: &RegionInfo) -> Option<Peer> {
         let learners = region.meta.peers.iter().filter(|peer| peer.is_learner());
         learners.copied().find(|peer| region.has_caught_up(peer) && !self.is_dead(region, peer))
     }
 
-    /// The store of a peer that its leader does not hear of, if PD has not heard of that store for long either.
+    /// Returns the store of a peer that the leader reports as down, if PD has not
+    /// heard from that store for long either.
     fn down_store(&self, region: &RegionInfo) -> Option<u64> {
         let peers = region.down_peers.iter().filter_map(|stats| stats.peer);
         let stores = peers.map(|peer| peer.store_id).filter(|id| region.meta.find_peer(*id).is_some());
@@ -90,7 +93,7 @@ impl View<'_> {
         region.meta.peers.iter().map(|peer| peer.store_id).find(|id| self.is_leaving(*id))
     }
 
-    /// Removes the peer on `store` if others are enough, otherwise adds the one that takes its place.
+    /// Removes the peer on `store` if enough others remain, otherwise adds its replacement.
     fn replace(
         &self,
         region: &RegionInfo,
@@ -103,7 +106,7 @@ impl View<'_> {
             return Some(Action::RemovePeerOn(store).into_plan(remove));
         }
         if voters(region).count() <= self.max_peer_count {
-            // One that comes, and has not caught up yet, is waited for.
+            // Waits for a new peer that has not caught up yet.
             let coming =
                 region.meta.peers.iter().any(|peer| peer.is_learner() && !self.is_dead(region, peer));
             return if coming { None } else { Some(self.add(region)?.into_plan(replace)) };
@@ -114,12 +117,12 @@ impl View<'_> {
         Some(Action::RemovePeerOn(store).into_plan(remove))
     }
 
-    /// A peer more, on the best store.
+    /// Adds a peer on the best store.
     fn add(&self, region: &RegionInfo) -> Option<Action> {
         Some(self.addition(region, self.best_new_store(region)?))
     }
 
-    /// A peer more on `store`: at once a voter only if the region has a quorum without its vote.
+    /// Adds a peer on `store`: as a voter only if the region has a quorum without its vote.
     pub fn addition(&self, region: &RegionInfo, store: u64) -> Action {
         let live =
             voters(region).filter(|peer| !self.is_dead(region, peer) && region.has_caught_up(peer)).count();
@@ -131,7 +134,7 @@ impl View<'_> {
         self.stores.get(&store_id).is_none_or(StoreInfo::is_leaving)
     }
 
-    /// Its leader or PD does not hear of it.
+    /// Returns whether the peer's leader or PD has lost contact with it.
     fn is_dead(&self, region: &RegionInfo, peer: &Peer) -> bool {
         let is_down = region.down_peers.iter().any(|stats| stats.peer.is_some_and(|down| down.id == peer.id));
         is_down || self.stores.get(&peer.store_id).is_none_or(|store| store.is_disconnected(self.now_ms))
@@ -141,7 +144,7 @@ impl View<'_> {
         self.peer_counts.get(&store_id).copied().unwrap_or(0)
     }
 
-    /// The serving store without a peer of the region that has the fewest peers.
+    /// Returns the serving store with the fewest peers among those without a peer of the region.
     fn best_new_store(&self, region: &RegionInfo) -> Option<u64> {
         let free = |id: &u64| region.meta.find_peer(*id).is_none();
         let serving =
@@ -149,7 +152,7 @@ impl View<'_> {
         serving.filter(free).min_by_key(|id| (self.count(*id), *id))
     }
 
-    /// A voter with the data on a store that serves and stays.
+    /// Returns a voter with the data on a store that serves and stays.
     fn best_leader(&self, region: &RegionInfo) -> Option<u64> {
         let able = voters(region).filter(|peer| region.has_caught_up(peer)).map(|peer| peer.store_id);
         let staying =
@@ -157,9 +160,9 @@ impl View<'_> {
         staying.min_by_key(|id| (self.count(*id), *id))
     }
 
-    /// One voter too many: the one on a silent store goes first, then one on the fullest.
+    /// Removes one voter if there are too many: first one on a silent store, then one on the fullest.
     fn shrink(&self, region: &RegionInfo) -> Option<Plan> {
-        // While a live peer catches up, one that has the data must not go.
+        // While a live peer catches up, a peer with the data must not be removed.
         let catching_up = |peer: &Peer| !region.has_caught_up(peer) && !self.is_dead(region, peer);
         if region.meta.peers.iter().any(catching_up) {
             return None;

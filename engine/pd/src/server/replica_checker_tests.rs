@@ -21,7 +21,7 @@ fn learner(store: u64) -> Peer {
     Peer { role: PeerRole::Learner as i32, ..Peer::voter(store, store + 10) }
 }
 
-/// The first store leads.
+/// The leader is on the first store.
 fn region(voters: &[u64]) -> RegionInfo {
     let peers: Vec<Peer> = voters.iter().map(|store| Peer::voter(*store, store + 10)).collect();
     RegionInfo {
@@ -41,7 +41,7 @@ fn check(stores: &BTreeMap<u64, StoreInfo>, region: &RegionInfo) -> Option<Actio
         now_ms: NOW_MS,
     };
     let plan = view.check(region);
-    assert!(plan.is_none() || view.needs_check(region), "the patrol would not look at it");
+    assert!(plan.is_none() || view.needs_check(region), "the patrol would skip it");
     plan.map(|plan| plan.action)
 }
 
@@ -51,18 +51,18 @@ fn down(region: &mut RegionInfo, store: u64) {
 }
 
 #[test]
-fn a_region_grows_to_three_peers_and_never_needs_a_vote_without_data() {
+fn a_region_grows_without_depending_on_an_empty_peer() {
     let all = stores(&[1, 2, 3]);
     assert_eq!(check(&all, &region(&[1])), Some(Action::AddLearnerOn(3)), "store 2 has more peers");
     let mut grown = region(&[1]);
     grown.meta.peers.push(learner(3));
     grown.pending_peers = vec![learner(3)];
-    assert_eq!(check(&all, &grown), Some(Action::AddLearnerOn(2)), "a second one may catch up meanwhile");
+    assert_eq!(check(&all, &grown), Some(Action::AddLearnerOn(2)), "two peers may catch up at once");
     grown.pending_peers.clear();
     assert_eq!(check(&all, &grown), Some(Action::Promote(learner(3))));
     assert_eq!(check(&all, &region(&[1, 3])), Some(Action::AddVoterOn(2)), "two of three are a quorum");
     assert_eq!(check(&all, &region(&[1, 2, 3])), None);
-    assert_eq!(check(&stores(&[1]), &region(&[1])), None, "no store is free");
+    assert_eq!(check(&stores(&[1]), &region(&[1])), None, "no free store");
 }
 
 #[test]
@@ -87,9 +87,9 @@ fn a_peer_on_a_store_that_is_dead_for_long_is_replaced() {
     let mut all = stores(&[1, 2, 3, 4]);
     let mut region = region(&[1, 2, 3]);
     down(&mut region, 3);
-    assert_eq!(check(&all, &region), None, "its store is heard of");
+    assert_eq!(check(&all, &region), None, "its store sends heartbeats");
     all.get_mut(&3).unwrap().heard_ms = NOW_MS - MAX_DOWN_MS + 1;
-    assert_eq!(check(&all, &region), None, "it may come back");
+    assert_eq!(check(&all, &region), None, "the store may come back");
     all.get_mut(&3).unwrap().heard_ms = NOW_MS - MAX_DOWN_MS;
     assert_eq!(check(&all, &region), Some(Action::AddLearnerOn(4)), "two of four are no quorum");
     region.meta.peers.push(learner(4));
@@ -114,7 +114,7 @@ fn a_dead_peer_that_needs_a_snapshot_blocks_nothing() {
 }
 
 #[test]
-fn a_learner_whose_store_died_is_removed_and_another_takes_its_place() {
+fn a_learner_on_a_dead_store_is_replaced() {
     let mut all = stores(&[1, 2, 3, 4, 5]);
     for dead in [3, 4] {
         all.get_mut(&dead).unwrap().heard_ms = NOW_MS - MAX_DOWN_MS;
@@ -128,13 +128,17 @@ fn a_learner_whose_store_died_is_removed_and_another_takes_its_place() {
 }
 
 #[test]
-fn of_too_many_peers_none_goes_while_a_live_one_catches_up() {
+fn no_peer_is_removed_while_a_live_one_catches_up() {
     let mut all = stores(&[1, 2, 3, 4]);
     let mut region = region(&[1, 2, 3, 4]);
     region.pending_peers = vec![Peer::voter(4, 14)];
     assert_eq!(check(&all, &region), None);
     all.get_mut(&4).unwrap().heard_ms = 0;
-    assert_eq!(check(&all, &region), Some(Action::RemovePeerOn(4)), "a silent one is not waited for");
+    assert_eq!(
+        check(&all, &region),
+        Some(Action::RemovePeerOn(4)),
+        "a silent peer does not delay the removal"
+    );
     region.pending_peers.clear();
     all.get_mut(&4).unwrap().heard_ms = NOW_MS;
     assert_eq!(check(&all, &region), Some(Action::RemovePeerOn(2)), "the fullest store");

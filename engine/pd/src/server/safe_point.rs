@@ -1,10 +1,10 @@
-//! GC safe points: the cluster's own, and those that services hold back while they need old versions.
+//! GC safe points: the cluster's own, and those of services that still need old versions.
 
 use kvproto::pdpb::ErrorType;
 
 use super::error::Refusal;
 
-/// The service that always holds one (tikv/pd `endpoint.GCWorkerServiceSafePointID`).
+/// The service that always has a safe point (tikv/pd `endpoint.GCWorkerServiceSafePointID`).
 const GC_WORKER: &str = "gc_worker";
 
 /// A service's claim to all versions at and above `safe_point`.
@@ -28,14 +28,14 @@ pub struct SafePoints {
 }
 
 impl SafePoints {
-    /// Moves the GC safe point forward, never back; returns where it stands.
+    /// Advances the GC safe point, never moves it back; returns the one in effect.
     pub fn advance(&mut self, safe_point: u64) -> u64 {
         self.gc = self.gc.max(safe_point);
         self.gc
     }
 
-    /// Sets (`ttl_s` > 0) or removes a service's safe point, and returns the lowest one held
-    /// (PD `GrpcServer.UpdateServiceGCSafePoint`). A safe point below the lowest is not taken.
+    /// Sets (`ttl_s` > 0) or removes a service's safe point, and returns the lowest one (PD
+    /// `GrpcServer.UpdateServiceGCSafePoint`). A safe point below the lowest is ignored.
     pub fn update_service(
         &mut self,
         service_id: &str,
@@ -57,7 +57,7 @@ impl SafePoints {
         Ok(self.lowest())
     }
 
-    /// The GC worker holds 0 until it says otherwise.
+    /// The GC worker's safe point is 0 until the worker sets it.
     fn lowest(&mut self) -> ServiceSafePoint {
         if !self.services.iter().any(|held| held.service_id == GC_WORKER) {
             let service_id = GC_WORKER.to_owned();
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_service_holds_the_others_back_until_it_expires() {
+    fn the_lowest_service_applies_until_it_expires() {
         let mut points = SafePoints::default();
         assert_eq!(points.update_service("br", 100, 50, 1000).unwrap().service_id, GC_WORKER);
         points.update_service(GC_WORKER, i64::MAX, 80, 1000).unwrap();
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(
             points.update_service("late", 10, 40, 1000).unwrap().safe_point,
             50,
-            "below the lowest: not taken"
+            "below the lowest: ignored"
         );
         let lowest = points.update_service("br", 0, 0, 1000).unwrap();
         assert_eq!((lowest.service_id.as_str(), lowest.safe_point), ("cdc", 60));

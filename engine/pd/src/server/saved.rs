@@ -1,4 +1,4 @@
-//! What PD keeps on disk besides timestamps.
+//! The state that PD keeps on disk, except timestamps.
 
 use kvproto::metapb::{Peer, Region, Store};
 
@@ -30,7 +30,7 @@ pub struct SavedState {
     pub snapshot_recovering: bool,
 }
 
-/// A region, and who led it: a hint for clients until the leader's next heartbeat.
+/// A region and its leader; the leader is a hint for clients until the next heartbeat.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SavedRegion {
     #[prost(message, optional, tag = "1")]

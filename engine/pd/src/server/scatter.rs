@@ -24,15 +24,15 @@ pub struct Scattered {
     leaders: usize,
 }
 
-/// What is scattered of each group, by store.
+/// Scattered peers and leaders of each group, by store.
 pub type ScatterGroups = BTreeMap<String, BTreeMap<u64, Scattered>>;
 
 impl Cluster {
-    /// Gives each region an operator that moves a peer or the leader to where its group has the fewest. Returns how many
-    /// percent of the regions could be scattered, and the ids of the others.
+    /// Gives each region an operator that moves a peer or the leader to the store where its group has the
+    /// fewest. Returns the percentage of regions that were scattered, and the ids of the others.
     ///
     /// # Errors
-    /// Of a request for a single region: why it cannot be scattered.
+    /// For a request with a single region: the reason why it cannot be scattered.
     pub fn scatter(&self, request: &pdpb::ScatterRegionRequest) -> Answer<(u64, Vec<u64>)> {
         let mut inner = self.running()?;
         if request.regions_id.is_empty() {
@@ -43,7 +43,7 @@ impl Cluster {
         let mut failed = Vec::new();
         for &id in &request.regions_id {
             if let Err(refusal) = self.scatter_one(&mut inner, id, &request.group) {
-                log::info!("pd: region {id} is not scattered: {refusal}");
+                log::info!("pd: cannot scatter region {id}: {refusal}");
                 failed.push(id);
             }
         }
@@ -65,26 +65,30 @@ impl Cluster {
         Ok(())
     }
 
-    /// One peer moves if another store has fewer of the group, otherwise the leader if another member has.
+    /// Moves one peer if another store has fewer of the group, otherwise the leader
+    /// if another member's store has fewer.
     fn scatter_steps(
         &self,
         inner: &mut Inner,
         region: &RegionInfo,
         counts: &mut BTreeMap<u64, Scattered>,
     ) -> Answer<Vec<Step>> {
-        let of = |counts: &BTreeMap<u64, Scattered>, id: u64| counts.get(&id).copied().unwrap_or_default();
+        let tally = |counts: &BTreeMap<u64, Scattered>, id: u64| counts.get(&id).copied().unwrap_or_default();
         let leader = region.leader_store().unwrap_or_default();
         let mut members: Vec<u64> = region.meta.peers.iter().map(|peer| peer.store_id).collect();
         let peer_counts = inner.peer_counts();
         let now_ms = self.now_ms();
-        let fullest =
-            members.iter().copied().filter(|id| *id != leader).max_by_key(|id| (of(counts, *id).peers, *id));
+        let fullest = members
+            .iter()
+            .copied()
+            .filter(|id| *id != leader)
+            .max_by_key(|id| (tally(counts, *id).peers, *id));
         let serving =
             inner.stores.0.values().filter(|store| store.is_serving(now_ms)).map(|store| store.meta.id);
         let free = serving.filter(|id| !members.contains(id));
-        let emptiest = free.min_by_key(|id| (of(counts, *id).peers, peer_counts.get(id).copied(), *id));
+        let emptiest = free.min_by_key(|id| (tally(counts, *id).peers, peer_counts.get(id).copied(), *id));
         let moved =
-            fullest.zip(emptiest).filter(|(from, to)| of(counts, *to).peers < of(counts, *from).peers);
+            fullest.zip(emptiest).filter(|(from, to)| tally(counts, *to).peers < tally(counts, *from).peers);
         let steps = match moved {
             Some((from, to)) => {
                 members.retain(|id| *id != from);
@@ -97,8 +101,8 @@ impl Cluster {
                     .iter()
                     .copied()
                     .filter(|id| inner.stores.0.get(id).is_some_and(|store| store.is_serving(now_ms)));
-                let to = able.min_by_key(|id| (of(counts, *id).leaders, *id != leader, *id));
-                let to = to.filter(|to| of(counts, *to).leaders < of(counts, leader).leaders);
+                let to = able.min_by_key(|id| (tally(counts, *id).leaders, *id != leader, *id));
+                let to = to.filter(|to| tally(counts, *to).leaders < tally(counts, leader).leaders);
                 to.map(|to_store| Step::TransferLeader { to_store }).into_iter().collect()
             }
         };
@@ -114,7 +118,7 @@ impl Cluster {
     }
 }
 
-/// From the step that adds a peer to those of the whole move.
+/// Extends the step that adds a peer to the steps of the whole move.
 fn move_steps(add: Step, from: u64) -> Vec<Step> {
     let learner = match &add {
         Step::AddPeer { peer } if peer.is_learner() => Some(*peer),

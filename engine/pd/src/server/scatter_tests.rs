@@ -19,7 +19,7 @@ fn region(id: u64, stores: &[u64]) -> Region {
     }
 }
 
-/// Regions 2 to 5 with their peers and leaders on the first stores of `stores`.
+/// Creates regions 2 to 5 with their peers and leaders on the first stores of `stores`.
 fn cluster(dir: &std::path::Path, stores: u64) -> Cluster {
     let cluster = Cluster::open(dir, None, None, ManualClock::at(1_000)).unwrap();
     let store = |id: u64| Store { id, address: format!("127.0.0.1:{id}"), ..Default::default() };
@@ -46,17 +46,17 @@ fn scatter(cluster: &Cluster, ids: &[u64]) -> (u64, Vec<u64>) {
 fn peers_go_to_stores_that_have_fewer_of_the_group() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = cluster(dir.path(), 4);
-    assert_eq!(scatter(&cluster, &[2]), (100, vec![]), "the first of a group is well where it is");
+    assert_eq!(scatter(&cluster, &[2]), (100, vec![]), "the first of a group need not move");
     assert!(cluster.operator(2).is_err());
     assert_eq!(scatter(&cluster, &[3]), (100, vec![]));
     let operator = cluster.operator(3).unwrap();
     assert_eq!((operator.desc, operator.status, operator.kind()), (DESC, OperatorStatus::Running, "region"));
     assert_eq!(operator.target_store(), Some(4));
-    assert_eq!(scatter(&cluster, &[3, 99]), (0, vec![3, 99]), "one is under way, the other unknown");
+    assert_eq!(scatter(&cluster, &[3, 99]), (0, vec![3, 99]), "one is being moved, the other is unknown");
 }
 
 #[test]
-fn with_as_many_stores_as_replicas_the_leaders_are_spread() {
+fn leaders_are_spread_if_no_peer_can_move() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = cluster(dir.path(), 3);
     assert_eq!(scatter(&cluster, &[2, 3, 4]), (100, vec![]));

@@ -1,4 +1,4 @@
-//! Region heartbeats in, operators out; ids for splits.
+//! Handles region heartbeats, sends operators, allocates ids for splits.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,12 @@ use super::{
     stores::StoreInfo,
 };
 
-/// Regions that one patrol gives an operator; the next one goes on.
+/// Maximum number of regions that one patrol schedules; the next patrol continues.
 const PATROL: usize = 128;
 
 impl Cluster {
-    /// Takes a region heartbeat in and sends its leader what to do, if anything (PD `GrpcServer.RegionHeartbeat`).
+    /// Handles a region heartbeat and sends the next step, if any, to the region's leader (PD
+    /// `GrpcServer.RegionHeartbeat`).
     pub fn region_heartbeat(
         &self,
         request: pdpb::RegionHeartbeatRequest,
@@ -30,7 +31,9 @@ impl Cluster {
         let info = RegionInfo::from_heartbeat(request);
         let id = info.meta.id;
         let Some(store_id) = info.leader_store() else {
-            return Err(Refusal::unknown(format!("invalid request leader, region {id}: it has none")));
+            return Err(Refusal::unknown(format!(
+                "invalid request leader, region {id}: the request has none"
+            )));
         };
         if id == 0 {
             return Err(Refusal::unknown("invalid request region: its id is 0"));
@@ -45,13 +48,13 @@ impl Cluster {
         self.schedule(&mut inner, id)
     }
 
-    /// Forgets a stream that ended.
+    /// Forgets a closed stream.
     pub fn unbind_stream(&self, stream: &ResponseSender) {
         self.lock().streams.unbind(stream);
     }
 
-    /// Looks at regions that a check may find something about, without waiting for their next heartbeat, which is a
-    /// minute away: a store has come, was silent for too long, or is taken out (tikv/pd `checker` `patrolRegions`).
+    /// Checks regions that may need a change without waiting for their next heartbeat, which may be a minute
+    /// away: a store is new, was silent for too long, or is taken out (tikv/pd `checker` `patrolRegions`).
     pub(super) fn patrol(&self, inner: &mut Inner) -> Answer<()> {
         self.bury_empty_stores(inner)?;
         let plans: Vec<(u64, Plan)> = {
@@ -69,7 +72,7 @@ impl Cluster {
         })
     }
 
-    /// Sends the region's leader the operator under way, or a new one if its replicas are not as they should be.
+    /// Sends the region's leader the running operator, or a new one if the replicas need a change.
     fn schedule(&self, inner: &mut Inner, id: u64) -> Answer<()> {
         let Some(region) = inner.regions.get(id).cloned() else { return Ok(()) };
         let now_ms = self.now_ms();
@@ -109,7 +112,7 @@ impl Cluster {
         })
     }
 
-    /// Sends the region's running operator to its leader, if that is connected.
+    /// Sends the region's running operator to its leader, if the leader is connected.
     pub(super) fn send(&self, inner: &mut Inner, region_id: u64) {
         let Some(region) = inner.regions.get(region_id) else { return };
         let running = inner.operators.get(&region_id).filter(|operator| operator.is_running());
@@ -119,7 +122,7 @@ impl Cluster {
         }
     }
 
-    /// Replaces the region's operator by `step` and sends it at once if its leader is connected.
+    /// Replaces the region's operator by `step`, and sends it at once if the leader is connected.
     pub fn add_operator(&self, region_id: u64, desc: &'static str, step: Step) -> Answer<()> {
         let mut inner = self.running()?;
         let region = inner.regions.get(region_id).cloned().ok_or_else(|| no_region(region_id))?;
@@ -151,14 +154,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// The region's operator, under way or ended last.
+    /// Returns the region's operator, running or last ended.
     pub fn operator(&self, region_id: u64) -> Answer<Operator> {
         self.running()?.operators.get(&region_id).cloned().ok_or_else(|| {
-            Refusal::new(ErrorType::RegionNotFound, format!("no operator of region {region_id} is known"))
+            Refusal::new(ErrorType::RegionNotFound, format!("region {region_id} has had no operator"))
         })
     }
 
-    /// Ids for `count` new regions and their peers (PD `RaftCluster.HandleAskBatchSplit`).
+    /// Allocates ids for `count` new regions and their peers (PD `RaftCluster.HandleAskBatchSplit`).
     pub fn ask_split(&self, region: &Region, count: u32) -> Answer<Vec<pdpb::SplitId>> {
         let mut inner = self.running()?;
         let known = inner.regions.get(region.id).ok_or_else(|| no_region(region.id))?;
@@ -176,8 +179,8 @@ impl Cluster {
         Ok(ids)
     }
 
-    /// Checks what a split reports; the new regions themselves come with heartbeats
-    /// (PD `RaftCluster.HandleBatchReportSplit`).
+    /// Checks the report of a split; the new regions themselves come with heartbeats (PD
+    /// `RaftCluster.HandleBatchReportSplit`).
     pub fn report_split(&self, regions: &[Region]) -> Answer<()> {
         drop(self.running()?);
         let adjacent =

@@ -1,4 +1,5 @@
-//! pdpb and keyspacepb over gRPC: headers checked on the way in, set on the way out (tikv/pd `server/grpc_service.go`).
+//! pdpb and keyspacepb over gRPC: checks request headers and sets response headers (tikv/pd
+//! `server/grpc_service.go`).
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::client::CALLER_ID;
 
-/// Operators that wait for a slow reader before newer ones are dropped.
+/// Maximum number of operators queued for a slow reader; newer ones are dropped.
 const HEARTBEAT_STREAM_CAPACITY: usize = 256;
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -32,7 +33,7 @@ pub struct PdService {
     client_url: String,
 }
 
-/// Requests that carry the id of the cluster they are meant for.
+/// Requests with the id of their cluster.
 trait HasHeader {
     fn header(&self) -> Option<&pdpb::RequestHeader>;
 }
@@ -84,7 +85,7 @@ impl PdService {
         PdService { cluster, client_url }
     }
 
-    /// The request, if it is meant for this cluster.
+    /// Returns the message of a request for this cluster.
     fn admit<T: HasHeader>(&self, request: Request<T>) -> Result<T, Status> {
         self.check(request.get_ref())?;
         Ok(request.into_inner())
@@ -107,7 +108,7 @@ impl PdService {
         Some(pdpb::ResponseHeader { cluster_id: self.cluster.cluster_id, error })
     }
 
-    /// The header for an answer, and the answer or its default.
+    /// Returns the response header, and the answer or its default.
     fn split<T: Default>(&self, answer: Answer<T>) -> (Option<pdpb::ResponseHeader>, T) {
         match answer {
             Ok(value) => (self.header(), value),
@@ -138,7 +139,7 @@ impl PdService {
             ErrorType::InvalidValue => Status::invalid_argument(refusal.message),
             _ => Status::internal(refusal.message),
         })?;
-        // A store asks for itself: no operation of a client waits for that.
+        // A store's own request: no client operation waits for it.
         if request.header.as_ref().is_none_or(|header| header.caller_id != CALLER_ID) {
             let req = request::begin(RequestKind::Tso, &[], 0);
             stamp!(PD_TSO, req, count = u64::from(request.count), ts = timestamp.to_ts());
@@ -147,16 +148,16 @@ impl PdService {
         Ok(pdpb::TsoResponse { header: self.header(), count: request.count, timestamp: Some(timestamp) })
     }
 
-    /// One heartbeat of a stream; a refusal goes back by the stream, which stays open.
+    /// Handles one heartbeat of a stream. A refusal is sent on the stream, which stays open.
     fn heartbeat(&self, request: pdpb::RegionHeartbeatRequest, stream: &ResponseSender) {
         let target_peer = request.leader;
         let region_id = request.region.as_ref().map_or(0, |region| region.id);
         if let Err(refusal) = self.cluster.region_heartbeat(request, stream) {
-            log::warn!("pd: heartbeat of region {region_id} refused: {refusal}");
+            log::warn!("pd: refused the heartbeat of region {region_id}: {refusal}");
             let header = self.refuse(&refusal);
             let response =
                 pdpb::RegionHeartbeatResponse { header, region_id, target_peer, ..Default::default() };
-            // A stream that is full or gone: the sender does not read, and will report again.
+            // If the stream is full or closed, the sender does not read; it will report again.
             let _ = stream.try_send(Ok(response));
         }
     }
@@ -343,7 +344,7 @@ impl Pd for PdService {
         let request = self.admit(request)?;
         let found = self.cluster.scan_regions(&request.start_key, &request.end_key, request.limit);
         let (header, regions) = self.split(found);
-        // Clients of both ages: metas and leaders apart, and together.
+        // For old and new clients: metas and leaders separately, and together.
         let region_metas = regions.iter().filter_map(|region| region.region.clone()).collect();
         let leaders = regions.iter().map(|region| region.leader.unwrap_or_default()).collect();
         reply!(ScanRegionsResponse { header, region_metas, leaders, regions })

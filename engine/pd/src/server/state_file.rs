@@ -1,4 +1,4 @@
-//! A small file that is replaced as a whole: after a crash it holds the old state or the new one.
+//! A small file that is replaced atomically: after a crash it contains the old state or the new one.
 //!
 //! Layout: `PDSTATE1`, crc32 of the payload (u32 LE), length of the payload (u64 LE), payload.
 
@@ -13,12 +13,13 @@ use super::error::{Error, Result};
 const MAGIC: &[u8; 8] = b"PDSTATE1";
 const HEADER: usize = 20;
 
-/// Keeps a second PD out of the directory for as long as it lives.
+/// Locks the directory against a second PD until it is dropped.
 #[derive(Debug)]
 pub struct DirLock(#[allow(dead_code)] File);
 
 impl DirLock {
-    /// Creates `dir` if it is missing, and locks it. [`Error::Locked`] when another process or PD holds it.
+    /// Creates `dir` if it is missing, and locks it. [`Error::Locked`] if
+    /// another process or PD has locked it.
     pub fn take(dir: &Path) -> Result<DirLock> {
         fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
         let path = dir.join("LOCK");
@@ -48,7 +49,8 @@ impl StateFile {
         &self.path
     }
 
-    /// The payload, or `None` if the file was never written. A damaged file is an error and stays as it is.
+    /// Returns the payload, or `None` if the file was never written. A damaged
+    /// file is an error and is not changed.
     pub fn load(&self) -> Result<Option<Vec<u8>>> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
@@ -58,7 +60,7 @@ impl StateFile {
         unwrap_payload(&bytes).map(|payload| Some(payload.to_vec())).map_err(|reason| self.corrupt(reason))
     }
 
-    /// Replaces the file; returns once the new state is on disk.
+    /// Replaces the file; returns when the new state is on disk.
     pub fn save(&self, payload: &[u8]) -> Result<()> {
         let tmp = self.path.with_extension("tmp");
         write_synced(&tmp, payload).map_err(Error::io("writing", &tmp))?;
@@ -82,7 +84,7 @@ fn write_synced(path: &Path, payload: &[u8]) -> io::Result<()> {
 
 fn unwrap_payload(bytes: &[u8]) -> std::result::Result<&[u8], String> {
     let Some((header, payload)) = bytes.split_at_checked(HEADER) else {
-        return Err(format!("it has {} bytes, the header alone has {HEADER}", bytes.len()));
+        return Err(format!("expected at least {HEADER} bytes for the header, found {}", bytes.len()));
     };
     let (magic, rest) = header.split_at(8);
     let (crc, len) = rest.split_at(4);
@@ -90,7 +92,10 @@ fn unwrap_payload(bytes: &[u8]) -> std::result::Result<&[u8], String> {
         return Err(format!("it begins with {}, expected {}", magic.escape_ascii(), MAGIC.escape_ascii()));
     }
     if len != (payload.len() as u64).to_le_bytes() {
-        return Err(format!("its payload has {} bytes, which is not the length it states", payload.len()));
+        return Err(format!(
+            "its payload has {} bytes, which is not the length in the header",
+            payload.len()
+        ));
     }
     if crc != crc32fast::hash(payload).to_le_bytes() {
         return Err("its checksum does not match its payload".to_owned());
@@ -115,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn any_flipped_or_missing_byte_is_noticed_and_the_file_is_left_alone() {
+    fn damage_is_detected_and_the_file_is_not_changed() {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::new(dir.path(), "a.state");
         file.save(b"payload").unwrap();

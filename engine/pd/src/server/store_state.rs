@@ -1,4 +1,5 @@
-//! Taking stores out of the cluster: Up, Offline, Tombstone (tikv/pd `RaftCluster.RemoveStore`, `UpStore`, `BuryStore`).
+//! Takes stores out of the cluster: Up, Offline, Tombstone (tikv/pd
+//! `RaftCluster.RemoveStore`, `UpStore`, `BuryStore`).
 
 use kvproto::metapb::StoreState;
 
@@ -8,7 +9,7 @@ use super::{
     stores::StoreInfo,
 };
 
-/// Why a store's state cannot be changed, in PD's words.
+/// Reasons why a store's state cannot be changed, with PD's texts.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum StoreStateError {
     #[error("[PD:core:ErrStoreNotFound]store {0} not found")]
@@ -32,11 +33,13 @@ pub enum StoreStateError {
 type Done = Result<(), StoreStateError>;
 
 impl Cluster {
-    /// Up to Offline: the replica checker moves the store's peers away; when none is left the store becomes Tombstone.
-    /// `physically_destroyed`: the store will never come back, its address may be used again.
+    /// Changes Up to Offline: the replica checker moves the store's peers away, and without
+    /// peers the store becomes Tombstone. `physically_destroyed`: the store will never come
+    /// back, and its address may be used again.
     ///
     /// # Errors
-    /// Without enough other stores for the replicas, unless it is destroyed; and for a store that is gone.
+    /// If too few other stores remain for the replicas and the store is
+    /// not destroyed, or if the store is gone.
     pub fn remove_store(&self, id: u64, physically_destroyed: bool) -> Done {
         let mut inner = self.running()?;
         let (up, need) =
@@ -57,7 +60,7 @@ impl Cluster {
         Ok(self.patrol(&mut inner)?)
     }
 
-    /// Offline back to Up.
+    /// Changes Offline back to Up.
     ///
     /// # Errors
     /// For a store that is Tombstone or physically destroyed.
@@ -76,7 +79,7 @@ impl Cluster {
     /// Forgets the stores that are Tombstone.
     ///
     /// # Errors
-    /// Names those that regions still have peers on; the others are forgotten.
+    /// The stores on which regions still have peers; the others are forgotten.
     pub fn remove_tombstones(&self) -> Done {
         let mut inner = self.running()?;
         let counts = inner.peer_counts();
@@ -85,7 +88,7 @@ impl Cluster {
             inner.stores.0.values().filter(|store| store.is_tombstone()).map(|store| store.meta.id).collect();
         let (used, free): (Vec<u64>, Vec<u64>) = gone.into_iter().partition(is_used);
         for id in &free {
-            log::info!("pd: store {id}, which is tombstone, is forgotten");
+            log::info!("pd: forgot store {id}, which is tombstone");
             inner.stores.0.remove(id);
         }
         self.save(&inner).map_err(Refusal::from)?;
@@ -96,7 +99,7 @@ impl Cluster {
         Err(StoreStateError::StillUsed(used.join(", ")))
     }
 
-    /// Offline to Tombstone, for stores without peers (PD `RaftCluster.checkStores`).
+    /// Changes Offline to Tombstone for stores without peers (PD `RaftCluster.checkStores`).
     pub(super) fn bury_empty_stores(&self, inner: &mut Inner) -> Answer<()> {
         if !inner.stores.0.values().any(StoreInfo::is_offline) {
             return Ok(());
@@ -105,7 +108,11 @@ impl Cluster {
         let empty = |store: &&mut StoreInfo| store.is_offline() && !counts.contains_key(&store.meta.id);
         let mut buried = false;
         for store in inner.stores.0.values_mut().filter(empty) {
-            log::warn!("pd: store {} at {} is empty: it is tombstone", store.meta.id, store.meta.address);
+            log::warn!(
+                "pd: store {} at {} has no peers and is now tombstone",
+                store.meta.id,
+                store.meta.address
+            );
             store.set_state(StoreState::Tombstone);
             buried = true;
         }

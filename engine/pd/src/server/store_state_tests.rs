@@ -20,7 +20,7 @@ fn report(cluster: &Cluster, conf_ver: u64, stores: &[u64]) {
     cluster.region_heartbeat(report, &mpsc::channel(8).0).unwrap();
 }
 
-/// A region of three peers on the first of `stores` stores.
+/// Creates a region of three peers on the first of `stores` stores.
 fn cluster(dir: &std::path::Path, stores: u64) -> Cluster {
     let cluster = Cluster::open(dir, None, None, ManualClock::at(1_000)).unwrap();
     let region_epoch = Some(RegionEpoch { conf_ver: 1, version: 1 });
@@ -36,15 +36,15 @@ fn state(cluster: &Cluster, id: u64) -> StoreState {
 }
 
 #[test]
-fn an_offline_store_is_tombstone_once_it_has_no_peers_and_is_refused_from_then_on() {
+fn an_empty_offline_store_becomes_tombstone() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = cluster(dir.path(), 4);
     cluster.remove_store(3, false).unwrap();
-    cluster.remove_store(3, false).expect("a second time is nothing new");
+    cluster.remove_store(3, false).expect("a second call is accepted");
     assert_eq!(state(&cluster, 3), StoreState::Offline);
     let stats = |store_id| StoreStats { store_id, ..Default::default() };
-    let told = cluster.store_heartbeat(stats(3)).unwrap();
-    assert_eq!(told.state, kvproto::metapb::NodeState::Removing as i32);
+    let status = cluster.store_heartbeat(stats(3)).unwrap();
+    assert_eq!(status.state, kvproto::metapb::NodeState::Removing as i32);
     report(&cluster, 4, &[1, 2, 4]);
     assert_eq!(state(&cluster, 3), StoreState::Tombstone);
 
@@ -52,13 +52,13 @@ fn an_offline_store_is_tombstone_once_it_has_no_peers_and_is_refused_from_then_o
     assert_eq!(cluster.store_heartbeat(stats(3)).unwrap_err().kind, ErrorType::StoreTombstone);
     assert_eq!(cluster.remove_store(3, false), Err(StoreStateError::Removed(3)));
     assert_eq!(cluster.up_store(3), Err(StoreStateError::Removed(3)));
-    cluster.put_store(Store { address: "127.0.0.1:3".to_owned(), ..store(9) }).expect("its address is free");
+    cluster.put_store(Store { address: "127.0.0.1:3".to_owned(), ..store(9) }).expect("the address is free");
     cluster.remove_tombstones().unwrap();
     assert!(cluster.store(3).is_err());
 }
 
 #[test]
-fn a_store_that_is_needed_for_the_replicas_is_not_taken_out_unless_it_is_destroyed() {
+fn a_needed_store_is_not_taken_out_unless_destroyed() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = cluster(dir.path(), 3);
     let refused = cluster.remove_store(2, false).unwrap_err().to_string();
@@ -70,11 +70,11 @@ fn a_store_that_is_needed_for_the_replicas_is_not_taken_out_unless_it_is_destroy
     cluster.remove_store(2, true).unwrap();
     assert_eq!(state(&cluster, 2), StoreState::Offline);
     assert_eq!(cluster.up_store(2), Err(StoreStateError::Destroyed(2)));
-    cluster.put_store(Store { address: "127.0.0.1:2".to_owned(), ..store(9) }).expect("its address is free");
+    cluster.put_store(Store { address: "127.0.0.1:2".to_owned(), ..store(9) }).expect("the address is free");
 }
 
 #[test]
-fn a_store_comes_back_up_and_its_state_outlives_a_restart() {
+fn a_store_can_come_back_and_its_state_is_saved() {
     let dir = tempfile::tempdir().unwrap();
     let first = cluster(dir.path(), 4);
     first.remove_store(3, false).unwrap();

@@ -1,4 +1,4 @@
-//! The stores of the cluster and when each was last heard of (tikv/pd `core.StoresInfo`).
+//! The stores of the cluster and their last heartbeats (tikv/pd `core.StoresInfo`).
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use semver::Version;
 
 use super::error::Refusal;
 
-/// A store not heard of for this long gets no new peers (PD `storeDisconnectDuration`).
+/// A store silent for longer gets no new peers (PD `storeDisconnectDuration`).
 const DISCONNECTED_AFTER_MS: u64 = 20_000;
-/// How often the time of a store's last heartbeat is written to disk (PD `storePersistInterval`).
+/// Interval at which the time of a store's last heartbeat is written to disk (PD `storePersistInterval`).
 const PERSIST_HEARTBEAT_MS: u64 = 300_000;
 /// The version of a store that reports none (PD `versioninfo.Base`).
 const BASE_VERSION: Version = Version::new(1, 0, 0);
@@ -21,20 +21,20 @@ const BASE_VERSION: Version = Version::new(1, 0, 0);
 pub struct StoreInfo {
     pub meta: Store,
     pub stats: StoreStats,
-    /// In the clock's milliseconds; 0 if not heard of since PD started.
+    /// In the clock's milliseconds; 0 if PD has had no heartbeat since it started.
     pub heard_ms: u64,
     /// The last heartbeat that is on disk, in milliseconds.
     pub persisted_ms: u64,
 }
 
 impl StoreInfo {
-    /// A store as it was saved: its last heartbeat is known, but it was not heard of since PD started.
+    /// Restores a saved store: its last heartbeat is known, but it has sent none since PD started.
     pub fn restored(meta: Store) -> StoreInfo {
         let persisted_ms = last_heartbeat_ms(&meta);
         StoreInfo { meta, persisted_ms, ..Default::default() }
     }
 
-    /// Up, and heard of in the last 20 seconds.
+    /// Returns whether the store is Up and sent a heartbeat in the last 20 seconds.
     pub fn is_serving(&self, now_ms: u64) -> bool {
         self.is_up() && !self.is_disconnected(now_ms)
     }
@@ -51,7 +51,7 @@ impl StoreInfo {
         self.meta.state == StoreState::Tombstone as i32
     }
 
-    /// The store is being taken out, or is gone: its peers must move.
+    /// Returns whether the store is being taken out or is gone: its peers must move.
     pub fn is_leaving(&self) -> bool {
         !self.is_up()
     }
@@ -60,7 +60,8 @@ impl StoreInfo {
         self.heard_ms == 0 || now_ms.saturating_sub(self.heard_ms) >= DISCONNECTED_AFTER_MS
     }
 
-    /// Milliseconds since the store was last heard of, over restarts of PD (PD `StoreInfo.DownTime`).
+    /// Returns the milliseconds since the store's last heartbeat, across restarts of PD (PD
+    /// `StoreInfo.DownTime`).
     pub fn down_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.heard_ms.max(last_heartbeat_ms(&self.meta)))
     }
@@ -84,7 +85,7 @@ fn last_heartbeat_ms(meta: &Store) -> u64 {
 pub struct Stores(pub BTreeMap<u64, StoreInfo>);
 
 impl Stores {
-    /// Adds a store or updates what it says of itself (PD `RaftCluster.PutMetaStore`).
+    /// Adds a store or updates its own description (PD `RaftCluster.PutMetaStore`).
     pub fn put(&mut self, store: Store, now_ms: u64) -> Result<(), Refusal> {
         if store.id == 0 || store.address.is_empty() {
             return Err(Refusal::unknown(format!(
@@ -101,7 +102,7 @@ impl Stores {
             new.set_state(StoreState::Up);
             new
         });
-        // The state of a store, and when it was heard of, are PD's to decide.
+        // PD decides a store's state and the time of its last heartbeat.
         known.meta = Store {
             state: known.meta.state,
             node_state: known.meta.node_state,
@@ -125,7 +126,7 @@ impl Stores {
         }
     }
 
-    /// An address is used by one store, unless that store is gone.
+    /// Checks that no other store, except a removed one, uses the address.
     fn check_addresses(&self, store: &Store) -> Result<(), Refusal> {
         let gone = |other: &&StoreInfo| other.is_tombstone() || other.meta.physically_destroyed;
         for other in self.0.values().filter(|other| other.meta.id != store.id && !gone(other)) {
@@ -144,7 +145,7 @@ impl Stores {
         Ok(())
     }
 
-    /// Takes a store heartbeat in. `true` if the time of the last one on disk is old.
+    /// Handles a store heartbeat. Returns `true` if the time of the last one on disk is old.
     pub fn heard(&mut self, stats: StoreStats, now_ms: u64) -> Result<bool, Refusal> {
         let id = stats.store_id;
         let missing = || Refusal::unknown(format!("store {id} not found"));
@@ -171,7 +172,7 @@ impl Stores {
         stores.filter_map(|store| parse_version(&store.meta.version).ok()).min()
     }
 
-    /// The lowest version any store runs, which is the cluster's; 0.0.0 without stores.
+    /// Returns the lowest version of any store, which is the cluster's; 0.0.0 without stores.
     pub fn cluster_version(&self) -> String {
         self.lowest_version().unwrap_or(Version::new(0, 0, 0)).to_string()
     }
@@ -189,7 +190,7 @@ fn parse_version(version: &str) -> Result<Version, semver::Error> {
     }
 }
 
-/// Whether a store of version `b` may join a cluster of version `a` (PD `versioninfo.IsCompatible`).
+/// Returns whether a store of version `b` may join a cluster of version `a` (PD `versioninfo.IsCompatible`).
 fn is_compatible(a: &Version, b: &Version) -> bool {
     a < b || (a.major, a.minor) == (b.major, b.minor)
 }
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_serves_while_it_is_heard_of() {
+    fn a_store_serves_while_it_sends_heartbeats() {
         let mut stores = Stores::default();
         stores.put(store(1, "a"), 1_000).unwrap();
         assert!(stores.get(1).unwrap().is_serving(20_999));
@@ -226,18 +227,18 @@ mod tests {
     }
 
     #[test]
-    fn the_time_since_a_store_was_heard_of_outlives_a_restart() {
+    fn the_time_of_the_last_heartbeat_survives_a_restart() {
         let mut stores = Stores::default();
         stores.put(store(1, "a"), 1_000).unwrap();
         assert_eq!(stores.heard(StoreStats { store_id: 1, ..Default::default() }, 400_000), Ok(true));
         assert_eq!(stores.heard(StoreStats { store_id: 1, ..Default::default() }, 410_000), Ok(false));
         let restored = StoreInfo::restored(stores.get(1).unwrap().meta.clone());
-        assert!(!restored.is_serving(410_000), "not heard of since the start");
+        assert!(!restored.is_serving(410_000), "no heartbeat since the start");
         assert_eq!(restored.down_ms(500_000), 90_000);
     }
 
     #[test]
-    fn a_store_that_is_too_old_or_has_no_version_number_is_refused() {
+    fn a_store_with_an_old_or_no_version_is_refused() {
         let mut stores = Stores::default();
         stores.put(store(5, "a"), 0).unwrap();
         let versioned = |version: &str| Store { version: version.to_owned(), ..store(6, "b") };
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_belongs_to_one_store_and_a_tombstone_stays_one() {
+    fn an_address_belongs_to_one_store() {
         let mut stores = Stores::default();
         stores.put(store(1, "a"), 0).unwrap();
         assert!(stores.put(store(2, "a"), 0).is_err());

@@ -1,6 +1,7 @@
 //! The timestamp oracle: physical milliseconds and a logical counter, never granted twice, not even after a crash.
 //!
-//! Saved is an upper bound of the physical part, one window ahead (tikv/pd `pkg/tso`): a start begins at the bound.
+//! The file contains an upper bound of the physical part, one window ahead (tikv/pd `pkg/tso`). After a start
+//! timestamps begin at the bound.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::{
     state_file::StateFile,
 };
 
-/// How far ahead of the physical part the saved bound goes (PD `tso-save-interval`).
+/// Distance from the physical part to the saved bound in milliseconds (PD `tso-save-interval`).
 const SAVE_WINDOW_MS: u64 = 3000;
 /// The logical part has 18 bits of a timestamp.
 const LOGICAL_LIMIT: u64 = 1 << 18;
@@ -27,19 +28,20 @@ pub struct TimestampOracle {
 struct TsoState {
     physical: u64,
     logical: u64,
-    /// No timestamp at or above this was ever granted; what is on disk.
+    /// The bound on disk: no timestamp at or above it was ever granted.
     saved: u64,
 }
 
 impl TimestampOracle {
-    /// Opens the bound in `file`, which holds 0 until the first timestamp; `None` from [`StateFile::load`] also means 0.
+    /// Opens the bound in `file`; 0, or `None` from [`StateFile::load`],
+    /// means that no timestamp was granted yet.
     pub fn open(file: StateFile, clock: Arc<dyn PdClock>) -> Result<TimestampOracle> {
         let saved = match file.load()? {
             None => 0,
             Some(bytes) => match <[u8; 8]>::try_from(bytes.as_slice()) {
                 Ok(bytes) => u64::from_le_bytes(bytes),
                 Err(_) => {
-                    return Err(file.corrupt(format!("its payload has {} bytes, expected 8", bytes.len())));
+                    return Err(file.corrupt(format!("expected a payload of 8 bytes, found {}", bytes.len())));
                 }
             },
         };
@@ -50,12 +52,12 @@ impl TimestampOracle {
         })
     }
 
-    /// Makes sure that the file exists, so that its absence later means that it was lost.
+    /// Creates the file, so that a missing file later means that it was lost.
     pub fn create(&self) -> Result<()> {
         self.file.save(&self.state.lock().saved.to_le_bytes())
     }
 
-    /// Whether a timestamp may have been granted from this directory.
+    /// Returns whether a timestamp may have been granted from this directory.
     pub fn was_used(&self) -> bool {
         self.state.lock().saved > 0
     }
@@ -80,7 +82,7 @@ impl TimestampOracle {
 }
 
 impl TsoState {
-    /// Follows the clock, and makes room for `count` more when the logical part would overflow.
+    /// Advances to the clock's time, and further if the logical part has no room for `count` more timestamps.
     fn advance(&mut self, clock_ms: u64, count: u64) {
         if clock_ms > self.physical {
             self.physical = clock_ms;
@@ -117,19 +119,19 @@ mod tests {
         assert_eq!(
             oracle.grant(1).unwrap().to_ts(),
             next.to_ts() + 1,
-            "a clock that falls back is not followed"
+            "timestamps do not follow a clock that moves back"
         );
     }
 
     #[test]
-    fn under_a_frozen_clock_timestamps_grow_and_logical_stays_in_18_bits() {
+    fn timestamps_grow_under_a_frozen_clock() {
         let dir = tempfile::tempdir().unwrap();
         let oracle = open(dir.path(), &ManualClock::at(1000));
         let mut last = 0;
         for _ in 0..40 {
             let ts = oracle.grant(20_000).unwrap();
             assert!(ts.logical < 1 << 18, "logical {} ran past its 18 bits", ts.logical);
-            assert!(ts.to_ts() - 19_999 > last, "the first of a batch is above the last of the one before");
+            assert!(ts.to_ts() - 19_999 > last, "a batch begins above the previous one");
             last = ts.to_ts();
         }
         assert_eq!(Timestamp::from_ts(last).physical, 1003);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the certificates of the tests again: an authority, a server's, a client's, and a stranger's that is signed by itself.
+# Recreates the certificates of the tests: of an authority, a server, a client, and a self-signed stranger.
 set -e
 cd "$(dirname "$0")"
 key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1-key.pem"; }

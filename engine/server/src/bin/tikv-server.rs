@@ -1,4 +1,4 @@
-//! One store as a process; with `--embedded-pd` also the cluster's PD.
+//! Runs one store as a process; with `--embedded-pd` also the cluster's PD.
 #[path = "tikv-server/allocator.rs"]
 mod allocator;
 
@@ -25,13 +25,13 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            note(format_args!("tikv-server: {}", server::told(e.chain())));
+            note(format_args!("tikv-server: {}", server::format_error_chain(e.chain())));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Prints the help that was asked for, or what is wrong with the command line.
+/// Prints the requested help, or the error in the command line.
 fn say(help: &clap::Error) -> ExitCode {
     match unless_closed(help.print()) {
         Err(e) if !help.use_stderr() => {
@@ -44,7 +44,7 @@ fn say(help: &clap::Error) -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     if let Some(manual) = &cli.command {
-        return manual.write(Cli::command()).context("the manual is not written");
+        return manual.write(Cli::command()).context("cannot write the manual");
     }
     let (mut config, unknown) = cli.resolve()?;
     if cli.config_check {
@@ -62,14 +62,14 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let signals = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pd = cli.embedded_pd.as_deref().map(|addr| start_pd(addr, &config)).transpose()?;
     if let (Some(pd), true) = (&pd, cli.pd_endpoints.is_empty()) {
-        // The port may have been left to the system.
+        // The configured port may be 0: use the one that the system chose.
         config.pd.endpoints = vec![pd.addr().to_string()];
     }
     let bridge = Bridge::start(&cli.bridge)?;
     let options =
         StartOptions { cli: Some(cli.clone()), on_wait: Some(report_wait), ..StartOptions::default() };
     let store = TikvServer::start(config, options)?;
-    // Before the line that says that it serves: its reader may send a signal at once.
+    // Before the line that announces the port: its reader may send a signal at once.
     let stop = signals.block_on(async { StopSignals::listen() })?;
     announce(&format!("store {} serves on {}; ctrl-c stops it", store.store_id(), store.addr()));
     signals.block_on(stop.wait());
@@ -81,32 +81,32 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A parent that does not read the output does not stop the server.
+/// Prints a line. A parent that does not read the output does not stop the server.
 fn announce(line: &str) {
     if let Err(e) = print(&format!("{line}\n")) {
         log::warn!("cannot write to standard output: {e}");
     }
 }
 
-/// Reports on stderr, unless the log, which is there as well, has the line.
+/// Prints a line to stderr, unless the log goes there too and has it.
 fn report_wait(text: &str) {
     if !log::log_enabled!(log::Level::Warn) {
         note(format_args!("tikv-server: {text}"));
     }
 }
 
-/// PD's data lie beside the store's: `pd/` in the data directory.
+/// Starts PD with its data in `pd/` of the store's data directory.
 fn start_pd(addr: &str, config: &TikvConfig) -> anyhow::Result<PdHandle> {
-    let expected = || format!("--embedded-pd: expected IP:PORT, met {addr:?}");
+    let expected = || format!("--embedded-pd: expected IP:PORT, found {addr:?}");
     let socket = addr.to_socket_addrs().with_context(expected)?.next().with_context(expected)?;
-    // The store checks its directory before anything is written there.
+    // The store checks its directory before anything is written into it.
     let parent = &config.storage.data_dir;
     drop(server::data_dir::DataDir::open(parent)?);
     let security = SecurityManager::new(config.security.clone()).context("[security]")?;
     let config = PdConfig {
         data_dir: parent.join("pd"),
         addr: socket,
-        // A port that the system is to choose is not known yet.
+        // Port 0: the real port is not known yet.
         advertise_addr: (socket.port() != 0).then(|| addr.to_owned()),
         cluster_id: None,
         max_replicas: None,
@@ -117,7 +117,8 @@ fn start_pd(addr: &str, config: &TikvConfig) -> anyhow::Result<PdHandle> {
     Ok(pd)
 }
 
-/// SIGTERM, SIGINT and SIGHUP: the store stops in order and exits with 0, as TiKV (`signal_handler::wait_for_signal`).
+/// SIGTERM, SIGINT and SIGHUP: the store stops in order and exits with 0 (TiKV:
+/// `signal_handler::wait_for_signal`).
 struct StopSignals {
     term: Signal,
     interrupt: Signal,
@@ -125,7 +126,8 @@ struct StopSignals {
 }
 
 impl StopSignals {
-    /// Takes the signals over from now on. Until then they end the process at once, for example while it waits for PD.
+    /// Takes over the signals. Before this call they end the process at
+    /// once, for example while it waits for PD.
     fn listen() -> std::io::Result<Self> {
         Ok(Self {
             term: signal(SignalKind::terminate())?,

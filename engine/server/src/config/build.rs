@@ -1,15 +1,15 @@
-//! From the configuration's sections to what the crates below take.
+//! Builds the configurations of the crates below from the sections.
 use super::{ConfigError, RaftEngineConfig, ReadableSize, TikvConfig, rocks_options};
 
 impl TikvConfig {
-    /// Gives RocksDB the options that are not set when it is opened.
+    /// Sets the RocksDB options that can only be set once the database is open.
     pub(crate) fn tune(&self, kv: &engine_rocks::RocksEngine) -> Result<(), ConfigError> {
         let invalid = |e| ConfigError::Invalid(format!("[rocksdb] {e}"));
         let options = rocks_options::given(self).map_err(invalid)?;
         options.iter().try_for_each(|option| option.set(kv)).map_err(invalid)
     }
 
-    /// A configuration for a store inside another program: ports of its own, few threads, little memory.
+    /// Returns a configuration for a store inside another program: free ports, few threads, little memory.
     pub fn for_embedding(data_dir: impl Into<std::path::PathBuf>, pd_endpoint: impl Into<String>) -> Self {
         let mut config = Self::default();
         config.server.addr = "127.0.0.1:0".into();

@@ -1,4 +1,4 @@
-//! The flags of `tikv-server`, named as TiKV's (`cmd/tikv-server/src/main.rs`); a flag wins over the file.
+//! The flags of `tikv-server`, named as TiKV's (`cmd/tikv-server/src/main.rs`). A flag overrides the file.
 use std::path::PathBuf;
 
 use super::{ConfigError, ReadableDuration, TikvConfig};
@@ -28,7 +28,7 @@ pub struct Cli {
     /// Address of the HTTP status server; empty for none [default: 127.0.0.1:20180]
     #[arg(long, value_name = "IP:PORT")]
     pub status_addr: Option<String>,
-    /// Address under which the status server is announced [default: that of --status-addr]
+    /// Status address announced to PD [default: that of --status-addr]
     #[arg(long, value_name = "IP:PORT")]
     pub advertise_status_addr: Option<String>,
     /// Directory of this store's data
@@ -37,26 +37,26 @@ pub struct Cli {
     /// PD addresses, comma separated [default: 127.0.0.1:2379]
     #[arg(long, value_name = "ADDR,..", visible_alias = "pd", value_delimiter = ',')]
     pub pd_endpoints: Vec<String>,
-    /// Labels told to PD, e.g. zone=z1,host=h1
+    /// Labels announced to PD, e.g. zone=z1,host=h1
     #[arg(long, value_name = "KEY=VALUE,..", value_delimiter = ',')]
     pub labels: Vec<String>,
     /// trace, debug, info, warn, error or fatal [default: info]
     #[arg(short = 'L', long, value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// File for requests that took long, with all their stages [default: where the log goes]
+    /// File for slow requests with all their stages [default: where the log goes]
     #[arg(long, value_name = "FILE")]
     pub slow_log_file: Option<PathBuf>,
-    /// From how long on a request is slow, e.g. 200ms [default: 1s]
+    /// Duration from which a request is slow, e.g. 200ms [default: 1s]
     #[arg(long, value_name = "DURATION")]
     pub slow_log_threshold: Option<ReadableDuration>,
-    /// Keep one finished request in so many; 0: none [default: 1000]
+    /// Keep one in N finished requests; 0 keeps none [default: 1000]
     #[arg(long, value_name = "N")]
     pub trace_sample_one_in: Option<u64>,
-    /// Tell of each finished request: fmt (lines to standard error), chrome=FILE, otlp=grpc://HOST:PORT or
+    /// Export each finished request: fmt (lines to standard error), chrome=FILE, otlp=grpc://HOST:PORT or
     /// otlp=http://HOST:PORT
     #[arg(long, value_name = "SINK,..", value_delimiter = ',')]
     pub bridge: Vec<BridgeSink>,
-    /// Run PD in this process, listening here; its data lie in pd/ of the data directory
+    /// Run PD in this process, listening here; its data is in pd/ of the data directory
     #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = DEFAULT_PD_ADDR)]
     pub embedded_pd: Option<String>,
     #[command(subcommand)]
@@ -64,7 +64,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// File and flags together, checked. Also returns the file's unknown keys.
+    /// Merges file and flags and validates the result. Also returns the file's unknown keys.
     pub fn resolve(&self) -> Result<(TikvConfig, Vec<String>), ConfigError> {
         let (mut config, unknown) = match &self.config {
             Some(path) => TikvConfig::from_file(path)?,
@@ -93,7 +93,7 @@ impl Cli {
         }
         for label in &self.labels {
             let Some((key, value)) = label.split_once('=') else {
-                return Err(ConfigError::Invalid(format!("--labels: expected KEY=VALUE, met {label:?}")));
+                return Err(ConfigError::Invalid(format!("--labels: expected KEY=VALUE, found {label:?}")));
             };
             server.labels.insert(key.into(), value.into());
         }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_say_what_was_expected() {
+    fn errors_say_what_was_expected() {
         assert!(resolve(&["--adr", "x"]).unwrap_err().contains("--addr"));
         assert!(resolve(&["--labels", "zone"]).unwrap_err().contains("KEY=VALUE"));
         assert!(resolve(&["--log-level", "loud"]).unwrap_err().contains("trace, debug"));
@@ -159,12 +159,12 @@ mod tests {
         let file = dir.path().join("tikv.toml");
         std::fs::write(&file, "[server]\nadr = \"127.0.0.1:1\"\n").unwrap();
         let file = file.to_str().unwrap();
-        assert!(resolve(&["-C", file]).is_ok(), "unknown keys alone are only warned of");
+        assert!(resolve(&["-C", file]).is_ok(), "unknown keys only cause a warning");
         assert!(resolve(&["-C", file, "--config-check"]).unwrap_err().contains("server.adr"));
     }
 
     #[test]
-    fn the_embedded_pd_is_the_pd_unless_told_otherwise() {
+    fn the_embedded_pd_is_the_default_endpoint() {
         assert_eq!(resolve(&["--embedded-pd"]).unwrap().pd.endpoints, [DEFAULT_PD_ADDR]);
         assert_eq!(resolve(&["--embedded-pd", "127.0.0.1:9"]).unwrap().pd.endpoints, ["127.0.0.1:9"]);
     }

@@ -1,5 +1,5 @@
-//! Changes of the configuration while the store runs (TiKV `ConfigController`): what `POST /config`, `PUT /config/reload` and
-//! `ModifyTikvConfig` share.
+//! Changes the configuration while the store runs (TiKV `ConfigController`). `POST /config`, `PUT
+//! /config/reload` and `ModifyTikvConfig` share it.
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
@@ -16,28 +16,28 @@ use super::{
     persist::Prepared,
     rocks_options::{self, RocksOption},
 };
-use crate::{Storage, limit::Limit, logger};
+use crate::{Storage, limit::ResizableSemaphore, logger};
 
-/// What takes the changes.
-pub struct Knobs {
+/// The components that accept changes while the store runs.
+pub struct OnlineTargets {
     pub kv: RocksEngine,
     pub raft_store: ConfigTracker,
     pub storage: Storage,
-    /// Snapshots sent and received at once.
-    pub send_snaps: Limit,
-    pub recv_snaps: Limit,
-    /// Raft messages in one batch.
+    /// Limits the snapshots sent at once.
+    pub send_snaps: ResizableSemaphore,
+    pub recv_snaps: ResizableSemaphore,
+    /// Number of Raft messages in one batch.
     pub raft_batch: Arc<AtomicUsize>,
 }
 
-/// The configuration in effect, and the way to change it.
+/// Holds the configuration in effect and changes it.
 pub struct ConfigController {
     config: RwLock<TikvConfig>,
-    knobs: Knobs,
+    targets: OnlineTargets,
     file: ConfigFile,
 }
 
-/// A name as `tikv.toml` has it.
+/// Returns a name as `tikv.toml` spells it.
 fn canonical(name: &str) -> String {
     match name.replace('_', "-") {
         level if level == "log-level" => "log.level".to_owned(),
@@ -46,25 +46,26 @@ fn canonical(name: &str) -> String {
 }
 
 impl ConfigController {
-    /// `file`: where changes are written, so that they outlive a restart.
-    pub fn new(config: TikvConfig, knobs: Knobs, file: ConfigFile) -> Self {
-        Self { config: RwLock::new(config), knobs, file }
+    /// `file` receives the changes, so that they survive a restart.
+    pub fn new(config: TikvConfig, targets: OnlineTargets, file: ConfigFile) -> Self {
+        Self { config: RwLock::new(config), targets, file }
     }
 
     pub fn current(&self) -> TikvConfig {
         self.config.read().clone()
     }
 
-    /// Makes these changes, all of them or none, and writes them into the configuration file: dotted names, with `-` or `_`,
-    /// and their new values.
+    /// Applies all of these changes or none, and writes them into the configuration file. Names are dotted,
+    /// with `-` or `_`.
     ///
     /// # Errors
-    /// The first name or value that cannot be taken, and why; or why the file cannot be written. Nothing is changed then.
+    /// The first name or value that is not accepted, or the reason why the file cannot
+    /// be written. Nothing is changed then.
     pub fn update(&self, changes: &Map<String, Value>) -> Result<(), String> {
         self.change(changes, true)
     }
 
-    /// As [`ConfigController::update`], until the next start only.
+    /// As [`ConfigController::update`], but only until the next start.
     pub fn update_without_persist(&self, changes: &Map<String, Value>) -> Result<(), String> {
         self.change(changes, false)
     }
@@ -73,7 +74,7 @@ impl ConfigController {
         let changes: Map<String, Value> =
             changes.iter().map(|(name, value)| (canonical(name), value.clone())).collect();
         let mut config = self.config.write();
-        let options = rocks_options::of(&changes)?;
+        let options = rocks_options::parse_all(&changes)?;
         let changed = online::with(&config, &changes)?;
         let file = match persist && !changes.is_empty() {
             true => Some(self.file.prepare(&online::to_persist(&config, &changes)?)?),
@@ -82,10 +83,10 @@ impl ConfigController {
         self.apply(&mut config, changed, &options, || file.map_or(Ok(()), Prepared::commit))
     }
 
-    /// Takes what can be taken of `read`, and tells the names of what cannot.
+    /// Applies those settings of `read` that can change online, and returns the names of the others.
     pub fn reload(&self, read: TikvConfig) -> Result<Vec<String>, String> {
         let mut config = self.config.write();
-        // PD is asked for members; the addresses in the file only say where it was.
+        // PD itself is asked for its members; the addresses in the file are only the first contact.
         let read = TikvConfig { pd: config.pd.clone(), ..read };
         let (merged, rest) = online::merge(&config, &read)?;
         let differing = rocks_options::differing(&config, &merged)?;
@@ -93,7 +94,7 @@ impl ConfigController {
         Ok(rest)
     }
 
-    /// What can fail comes first, and is taken back when something after it fails; `commit` is the last that can.
+    /// Steps that can fail run first and are undone if a later one fails; `commit` is the last of them.
     fn apply(
         &self,
         config: &mut TikvConfig,
@@ -101,10 +102,10 @@ impl ConfigController {
         options: &[RocksOption],
         commit: impl FnOnce() -> Result<(), String>,
     ) -> Result<(), String> {
-        let undo = rocks_options::set_all(&self.knobs.kv, options)?;
+        let undo = rocks_options::set_all(&self.targets.kv, options)?;
         if let Err(e) = self.resize(&changed).and_then(|()| commit()) {
             if let Err(e) = self.resize(config) {
-                log::error!("the pools keep sizes that were to be taken back: {e}");
+                log::error!("cannot restore the sizes of the pools: {e}");
             }
             return Err(e);
         }
@@ -116,11 +117,11 @@ impl ConfigController {
 
     fn resize(&self, new: &TikvConfig) -> Result<(), String> {
         let new = new.build_storage_config();
-        let resized = self.knobs.storage.set_threads(new.read_pool_threads, new.scheduler_worker_pool_size);
+        let resized = self.targets.storage.set_threads(new.read_pool_threads, new.scheduler_worker_pool_size);
         resized.map_err(|e| e.to_string())
     }
 
-    /// The collector is the process's: of several stores in one, the last that was changed counts.
+    /// The collector belongs to the process: of several stores in one, the last change applies.
     fn take(&self, old: &TikvConfig, new: &TikvConfig) {
         if let Ok(level) = logger::parse_level(&new.log.level) {
             logger::init(level);
@@ -128,7 +129,7 @@ impl ConfigController {
         if let Some(collector) = collector::current() {
             collector.sample(&new.build_tail_config());
         }
-        let Knobs { kv, raft_store, storage, send_snaps, recv_snaps, raft_batch } = &self.knobs;
+        let OnlineTargets { kv, raft_store, storage, send_snaps, recv_snaps, raft_batch } = &self.targets;
         if old.storage.block_cache != new.storage.block_cache {
             kv.set_block_cache_capacity(new.storage.block_cache.capacity.0 as usize);
         }

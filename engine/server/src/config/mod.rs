@@ -15,7 +15,7 @@ use std::{fs, io, path::Path, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use cli::{Cli, DEFAULT_PD_ADDR};
-pub use controller::{ConfigController, Knobs};
+pub use controller::{ConfigController, OnlineTargets};
 pub use persist::ConfigFile;
 pub use raftstore::util::{ReadableDuration, ReadableSize};
 pub use sections::{
@@ -30,7 +30,7 @@ pub use tuning::{CfTuning, DbTuning};
 pub enum ConfigError {
     #[error("cannot read the configuration {0}: {1}; check the path given to --config")]
     Read(PathBuf, io::Error),
-    #[error("the configuration {0} is not valid:\n{1}")]
+    #[error("the configuration {0} is invalid:\n{1}")]
     Parse(PathBuf, String),
     #[error("configuration: {0}")]
     Invalid(String),
@@ -40,13 +40,13 @@ pub enum ConfigError {
     Unknown(PathBuf, String),
 }
 
-/// Everything that a `tikv.toml` can say to this server.
+/// All settings of a `tikv.toml` that this server reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct TikvConfig {
-    /// Where slow requests are logged; empty: where everything else is.
+    /// File of the slow log; empty: the log.
     pub slow_log_file: String,
-    /// From how long on a request is slow.
+    /// Duration from which a request is slow.
     pub slow_log_threshold: ReadableDuration,
     pub log: LogConfig,
     pub server: ServerConfig,
@@ -85,13 +85,13 @@ impl Default for TikvConfig {
 }
 
 impl TikvConfig {
-    /// Reads a TOML file; also returns the keys in it that this server does not know, as dotted paths.
+    /// Reads a TOML file. Also returns its unknown keys as dotted paths.
     pub fn from_file(path: &Path) -> Result<(Self, Vec<String>), ConfigError> {
         let text = fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))?;
         Self::from_toml(&text).map_err(|e| ConfigError::Parse(path.to_owned(), e))
     }
 
-    /// As [`TikvConfig::from_file`], from the text itself. The error says line and column.
+    /// As [`TikvConfig::from_file`], from the text. Errors name line and column.
     pub fn from_toml(text: &str) -> Result<(Self, Vec<String>), String> {
         let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
         let given: toml::Table = toml::from_str(text).map_err(|e| e.to_string())?;
@@ -99,13 +99,13 @@ impl TikvConfig {
         Ok((config, unknown::paths(&given, &known)))
     }
 
-    /// The whole configuration as TOML, defaults included.
+    /// Returns the whole configuration as TOML, defaults included.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
         toml::to_string_pretty(self)
             .map_err(|e| ConfigError::Invalid(format!("cannot be written as TOML: {e}")))
     }
 
-    /// Fills what follows from other keys, and refuses what cannot work.
+    /// Derives dependent settings and rejects values that cannot work.
     pub fn validate(&mut self) -> Result<(), ConfigError> {
         self.server.validate().map_err(ConfigError::Invalid)?;
         self.pd.validate().map_err(ConfigError::Invalid)?;
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_requests_have_keys_of_their_own() {
+    fn slow_requests_have_their_own_keys() {
         let text = "slow-log-threshold = \"200ms\"\n[trace]\nsample-one-in = 7\nslow-thresholds = { kv_get = \"5ms\" }\n";
         let (mut config, unknown) = TikvConfig::from_toml(text).unwrap();
         assert!(unknown.is_empty(), "{unknown:?}");
@@ -192,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_written_configuration_is_read_back() {
         let config = TikvConfig::default();
         let (read, unknown) = TikvConfig::from_toml(&config.to_toml().unwrap()).unwrap();
         assert_eq!((read, unknown), (config, vec![]));
     }
 
     #[test]
-    fn what_cannot_work_is_refused() {
+    fn values_that_cannot_work_are_refused() {
         let mut config = TikvConfig::default();
         config.server.addr = "nowhere".into();
         assert!(config.validate().unwrap_err().to_string().contains("HOST:PORT"));
@@ -246,9 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn a_compression_that_grpc_has_not_is_refused() {
-        let of = |name| TikvConfig::from_toml(&format!("[server]\ngrpc-compression-type = \"{name}\"\n"));
-        assert_eq!(of("gzip").unwrap().0.server.grpc_compression_type, GrpcCompressionType::Gzip);
-        assert!(of("brotli").unwrap_err().contains("gzip"));
+    fn an_unknown_grpc_compression_is_refused() {
+        let parse = |name| TikvConfig::from_toml(&format!("[server]\ngrpc-compression-type = \"{name}\"\n"));
+        assert_eq!(parse("gzip").unwrap().0.server.grpc_compression_type, GrpcCompressionType::Gzip);
+        assert!(parse("brotli").unwrap_err().contains("gzip"));
     }
 }

@@ -1,10 +1,10 @@
-//! What can be changed while a store runs: the names, how a change is read, and how it takes effect.
+//! Settings that can change while a store runs: their names, how a change is parsed, and how it takes effect.
 use serde_json::{Map, Value};
 
 use super::{TikvConfig, rocks_options};
 use crate::logger;
 
-/// Under their names in `tikv.toml`; those of RocksDB are in `rocks_options`.
+/// Names in `tikv.toml`; those of RocksDB are in `rocks_options`.
 const ONLINE: [&str; 45] = [
     "log.level",
     "slow-log-threshold",
@@ -53,7 +53,7 @@ const ONLINE: [&str; 45] = [
     "storage.scheduler-worker-pool-size",
 ];
 
-/// Sections of TiKV's configuration, of which this server has some.
+/// Sections of TiKV's configuration; this server has only some of them.
 const TIKVS: [&str; 26] = [
     "backup",
     "backup-stream",
@@ -87,17 +87,17 @@ fn is_online(name: &str) -> bool {
     ONLINE.contains(&name) || rocks_options::is_online(name)
 }
 
-/// The configuration as a tree, in which names are places.
+/// Returns the configuration as a tree.
 pub fn known(config: &TikvConfig) -> Result<Value, String> {
     serde_json::to_value(config).map_err(|e| e.to_string())
 }
 
-/// Whether a dotted name is a place in `tree`.
+/// Returns whether `tree` has a dotted name.
 fn has(tree: &Value, name: &str) -> bool {
     name.split('.').try_fold(tree, |at, part| at.get(part)).is_some()
 }
 
-/// Why a name cannot be changed.
+/// Returns the reason why a name cannot be changed.
 fn refused(tree: &Value, name: &str) -> String {
     let section = name.split('.').next().unwrap_or_default();
     if has(tree, name) {
@@ -111,19 +111,19 @@ fn refused(tree: &Value, name: &str) -> String {
     }
 }
 
-/// The configuration with these changes, all of them or none: dotted names, with `-` or `_`, and their new values.
+/// Returns the configuration with all of these changes. Names are dotted, with `-` or `_`.
 ///
 /// # Errors
-/// The first name or value that cannot be taken, and why.
+/// The first name or value that is not accepted, and why.
 pub fn with(config: &TikvConfig, changes: &Map<String, Value>) -> Result<TikvConfig, String> {
     let mut tree = known(config)?;
     for (name, value) in changes {
         if !is_online(name) {
             return Err(refused(&tree, name));
         }
-        let place = place_of(&mut tree, name).ok_or_else(|| format!("config {name} is not there"))?;
+        let place = place_of(&mut tree, name).ok_or_else(|| format!("config {name} does not exist"))?;
         *place = like(place, value);
-        // One by one, so that the name of what is wrong is known.
+        // One by one, so that an error names the setting.
         serde_json::from_value::<TikvConfig>(tree.clone()).map_err(|e| format!("config {name}: {e}"))?;
     }
     let mut changed: TikvConfig = serde_json::from_value(tree).map_err(|e| e.to_string())?;
@@ -131,7 +131,8 @@ pub fn with(config: &TikvConfig, changes: &Map<String, Value>) -> Result<TikvCon
     Ok(changed)
 }
 
-/// The new values as they are written into the configuration file: texts as they were given, numbers as numbers.
+/// Returns the new values in the form of the configuration file: texts as
+/// they were given, numbers as numbers.
 pub fn to_persist(config: &TikvConfig, changes: &Map<String, Value>) -> Result<Vec<(String, Value)>, String> {
     let mut tree = known(config)?;
     let typed = |(name, value): (&String, &Value)| {
@@ -141,7 +142,7 @@ pub fn to_persist(config: &TikvConfig, changes: &Map<String, Value>) -> Result<V
     Ok(changes.iter().map(typed).collect())
 }
 
-/// Where a dotted name is in `tree`; an option of RocksDB that is not given has a place, too.
+/// Returns the place of a dotted name in `tree`; an option of RocksDB that is not set has a place, too.
 fn place_of<'t>(tree: &'t mut Value, name: &str) -> Option<&'t mut Value> {
     let (section, key) = name.rsplit_once('.').unwrap_or(("", name));
     let mut parts = section.split('.').filter(|part| !part.is_empty());
@@ -152,7 +153,8 @@ fn place_of<'t>(tree: &'t mut Value, name: &str) -> Option<&'t mut Value> {
     table.get_mut(key)
 }
 
-/// What is new in `read` and can be changed online, put into `config`; and the names of what is new and cannot.
+/// Copies the changed online settings of `read` into `config`, and returns
+/// the names of the other changed ones.
 pub fn merge(config: &TikvConfig, read: &TikvConfig) -> Result<(TikvConfig, Vec<String>), String> {
     let json = |config: &TikvConfig| serde_json::to_value(config).map_err(|e| e.to_string());
     let (mut tree, mut rest) = (json(config)?, Vec::new());
@@ -190,7 +192,7 @@ fn check(config: &mut TikvConfig) -> Result<(), String> {
     config.validate().map_err(|e| e.to_string())
 }
 
-/// TiKV's tools send numbers as text, too.
+/// Converts `new` to the type of `old`: TiKV's tools send numbers as text, too.
 fn like(old: &Value, new: &Value) -> Value {
     match (old, new) {
         (Value::Number(_) | Value::Bool(_) | Value::Null, Value::String(text)) => {
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn all_changes_are_taken_or_none_and_mistakes_are_named() {
+    fn all_changes_apply_or_none_and_errors_name_the_setting() {
         let config = TikvConfig::default();
         let new = json!({"log.level": "warn", "slow-log-threshold": "20ms", "trace.sample-one-in": "7",
             "trace.slow-thresholds": {"kv_get": "5ms"}});
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_rocksdb_have_a_place_before_they_are_given() {
+    fn unset_options_of_rocksdb_have_a_place() {
         let new = json!({"rocksdb.writecf.max-compaction-bytes": "1GB", "rocksdb.max-sub-compactions": "3",
             "log.level": "warn", "trace.sample-one-in": "7"});
         let changed = with(&TikvConfig::default(), &changes(&new)).unwrap();
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_file_that_changed_what_can_be_taken_is_and_the_rest_is_named() {
+    fn reload_applies_online_settings_and_names_the_rest() {
         let config = TikvConfig::default();
         let text = "[log]\nlevel = \"error\"\n[server]\ngrpc-concurrency = 2\nlabels = { zone = \"z1\" }\n";
         let (read, _) = TikvConfig::from_toml(text).unwrap();

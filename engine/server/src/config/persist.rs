@@ -1,5 +1,5 @@
-//! Writing changes into the configuration file (TiKV `TomlWriter`, `write_config`): the rest of the file, its comments and
-//! its order stay, and after a crash the file is the old one or the new one.
+//! Writes changes into the configuration file (TiKV `TomlWriter`, `write_config`). The rest of the file, its
+//! comments and its order stay. After a crash the file is the old one or the new one.
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -9,13 +9,13 @@ use std::{
 use serde_json::Value as Json;
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-/// The file that `--config` named, or `last_tikv.toml` of the data directory.
+/// The file given to `--config`, or `last_tikv.toml` of the data directory.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
     path: PathBuf,
 }
 
-/// The new file, complete and on disk under another name.
+/// The new file, complete and synced under a temporary name.
 #[derive(Debug)]
 pub struct Prepared {
     tmp: PathBuf,
@@ -27,12 +27,12 @@ impl ConfigFile {
         Self { path }
     }
 
-    /// Writes the file with these changes (dotted names, new values) beside the present one.
+    /// Writes a changed copy of the file under a temporary name. Changes are dotted names with new values.
     ///
     /// # Errors
-    /// If the file is no TOML, a name does not fit it, or the disk refuses; nothing is changed then.
+    /// If the file is no TOML, a name does not fit it, or writing fails; nothing is changed then.
     pub fn prepare(&self, changes: &[(String, Json)]) -> Result<Prepared, String> {
-        // What a link points to is replaced, not the link.
+        // Replaces the target of a link, not the link.
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let failed = |e: io::Error| format!("cannot write the configuration file {}: {e}", path.display());
         let old = match fs::read_to_string(&path) {
@@ -50,16 +50,20 @@ impl ConfigFile {
 }
 
 impl Prepared {
-    /// Puts the new file in the place of the present one.
+    /// Replaces the file with the new one.
     pub fn commit(mut self) -> Result<(), String> {
         let path = std::mem::take(&mut self.path);
         fs::rename(&self.tmp, &path)
             .map_err(|e| format!("cannot replace the configuration file {}: {e}", path.display()))?;
-        // The file is replaced; a directory that cannot be synced may show the old one after a power failure.
+        // The rename succeeded. If the directory cannot be synced, a power
+        // failure may bring the old file back.
         let synced =
             File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));
         if let Err(e) = synced.and_then(|dir| dir.sync_all()) {
-            log::warn!("the directory of {} is not synced: {e}", path.display());
+            log::warn!(
+                "cannot sync the directory of {}: {e}; a power failure may undo the change",
+                path.display()
+            );
         }
         Ok(())
     }
@@ -67,12 +71,13 @@ impl Prepared {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // Renamed already, unless the change was given up.
+        // Fails after a commit, which renamed the file.
         let _ = fs::remove_file(&self.tmp);
     }
 }
 
-/// `tmp_tikv.toml` for `last_tikv.toml`, as TiKV; of another name its own, since stores may share a directory.
+/// `tmp_tikv.toml` for `last_tikv.toml`, as TiKV; otherwise a name made of the
+/// file's, since stores may share a directory.
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     path.with_file_name(format!("tmp_{}", name.strip_prefix("last_").unwrap_or(&name)))
@@ -82,7 +87,7 @@ fn write(tmp: &Path, like: &Path, text: &str) -> io::Result<()> {
     let mut file = File::create(tmp)?;
     let mut done = || -> io::Result<()> {
         if let Ok(meta) = fs::metadata(like) {
-            // A file that is not to be written is refused, though its directory would let it be replaced.
+            // A read-only file is refused, although its directory would permit to replace it.
             if meta.permissions().readonly() {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is read-only"));
             }
@@ -97,18 +102,19 @@ fn write(tmp: &Path, like: &Path, text: &str) -> io::Result<()> {
 fn edit(old: &str, changes: &[(String, Json)]) -> Result<String, String> {
     let mut document: DocumentMut = old.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
     for (name, value) in changes {
-        let value = to_toml(value).ok_or_else(|| format!("{name}: {value} has no form in TOML"))?;
-        put(document.as_table_mut(), name, value).map_err(|at| format!("{at} is not a table there"))?;
+        let value = to_toml(value).ok_or_else(|| format!("{name}: TOML cannot express {value}"))?;
+        put(document.as_table_mut(), name, value)
+            .map_err(|at| format!("expected a table at {at}, found another value"))?;
     }
     Ok(document.to_string())
 }
 
-/// Sets the value at a dotted name; the error is the part of the name that is something else in the file.
+/// Sets the value at a dotted name. The error is the part of the name that is not a table in the file.
 fn put<'n>(table: &mut dyn TableLike, name: &'n str, mut value: Value) -> Result<(), &'n str> {
     if let Some((section, rest)) = name.split_once('.') {
         let next = table.entry(section).or_insert_with(|| {
             let mut table = Table::new();
-            // Its header is written only if it has keys of its own.
+            // The header is written only if the table has keys of its own.
             table.set_implicit(true);
             Item::Table(table)
         });
@@ -116,7 +122,7 @@ fn put<'n>(table: &mut dyn TableLike, name: &'n str, mut value: Value) -> Result
     }
     match table.get_mut(name) {
         Some(Item::Value(old)) => {
-            // A comment behind the value stays.
+            // Keeps the comment after the value.
             *value.decor_mut() = old.decor().clone();
             *old = value;
         }
@@ -153,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_the_file_stays_as_it_is() {
+    fn the_rest_of_the_file_does_not_change() {
         let old = "# mine\nslow-log-threshold = \"1s\" # patience\n\n[log]\nlevel = \"info\"   # loud\n\
                    [server]\nlabels = { zone = \"z1\" }\nodd-key = 1\n\n[rocksdb.writecf] # hot\nttl = 3\n";
         let new = edit(
@@ -184,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn inline_and_dotted_keys_are_changed_where_they_are() {
+    fn inline_and_dotted_keys_are_changed_in_place() {
         let new = edit(
             "log = { level = \"info\" }\nserver.labels.zone = \"z\"\nreadpool.unified.max-thread-count = 4\n",
             &changes(&[("log.level", json!("warn")), ("readpool.unified.max-thread-count", json!(5))]),
@@ -204,8 +210,8 @@ mod tests {
         file.prepare(&change).unwrap().commit().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "[log]\nlevel = \"warn\"\n");
         drop(file.prepare(&changes(&[("log.level", json!("error"))])).unwrap());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "[log]\nlevel = \"warn\"\n", "given up");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left behind");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[log]\nlevel = \"warn\"\n", "not committed");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file remains");
 
         fs::write(&path, "no toml").unwrap();
         assert!(file.prepare(&change).unwrap_err().contains("cannot change the configuration file"));
@@ -214,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_and_the_permissions_stay() {
+    fn links_and_permissions_are_kept() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let dir = tempfile::tempdir().unwrap();
         let (path, link) = (dir.path().join("real.toml"), dir.path().join("link.toml"));

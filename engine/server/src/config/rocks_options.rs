@@ -1,4 +1,4 @@
-//! RocksDB's options that it takes while it is open, by TiKV's names.
+//! The options that RocksDB accepts while it is open, under TiKV's names.
 use std::str::FromStr;
 
 use engine_rocks::RocksEngine;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{CfTuning, DbTuning, ReadableSize, TikvConfig};
 
-/// Of column families, and whether they are sizes.
+/// Options of column families, and whether each is a size.
 const OF_CF: [(&str, bool); 15] = [
     ("write-buffer-size", true),
     ("max-write-buffer-number", false),
@@ -25,7 +25,7 @@ const OF_CF: [(&str, bool); 15] = [
     ("ttl", false),
 ];
 
-/// Of the database, their names in RocksDB, and whether they are sizes.
+/// Options of the database: TiKV's name, RocksDB's name, and whether it is a size.
 const OF_DB: [(&str, &str, bool); 8] = [
     ("max-background-jobs", "max_background_jobs", false),
     ("max-sub-compactions", "max_subcompactions", false),
@@ -39,19 +39,19 @@ const OF_DB: [(&str, &str, bool); 8] = [
 
 const CFS: [&str; 4] = ["default", "write", "lock", "raft"];
 
-/// An option and its new value, as RocksDB takes them.
+/// An option and its new value in RocksDB's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RocksOption {
-    /// None: of the database.
+    /// None for an option of the database.
     cf: Option<&'static str>,
     name: String,
     value: String,
-    /// For messages.
+    /// The name in `tikv.toml`, for messages.
     key: String,
 }
 
 impl RocksOption {
-    /// The option as it is now; none if RocksDB does not say.
+    /// Returns the option with its current value; none if RocksDB does not report it.
     fn in_effect(&self, kv: &RocksEngine) -> Result<Option<RocksOption>, String> {
         let value = kv.option_in_effect(self.cf, &self.name).map_err(|e| e.to_string())?;
         Ok(value.map(|value| RocksOption { value, ..self.clone() }))
@@ -67,32 +67,32 @@ impl RocksOption {
     }
 }
 
-/// Whether a dotted name is in the section of RocksDB.
+/// Returns whether a dotted name is in the section of RocksDB.
 pub fn is_option(name: &str) -> bool {
     name.starts_with("rocksdb.")
 }
 
-/// Whether RocksDB takes an option of this dotted name while it is open.
+/// Returns whether RocksDB accepts the option while it is open.
 pub fn is_online(name: &str) -> bool {
     is_option(name) && place(name).is_ok()
 }
 
-/// Sets all of them, or none: when RocksDB refuses one, those before it get their old values back.
+/// Sets all options or none: when RocksDB refuses one, the options already set get their old values back.
 ///
 /// # Errors
-/// The option that was refused, and why.
+/// The option that RocksDB refused, and why.
 pub fn set_all(kv: &RocksEngine, options: &[RocksOption]) -> Result<Undo, String> {
     let mut undo = Undo { kv: Some(kv.clone()), before: Vec::new() };
     for option in options {
         let before = option.in_effect(kv)?;
-        // Dropped on a failure, `undo` sets the old values.
+        // On a failure `undo` is dropped, which sets the old values.
         option.set(kv)?;
         undo.before.extend(before);
     }
     Ok(undo)
 }
 
-/// Sets the old values when it is dropped, unless the change is kept.
+/// Restores the old values when dropped, unless [`Undo::keep`] was called.
 #[must_use]
 pub struct Undo {
     kv: Option<RocksEngine>,
@@ -110,13 +110,13 @@ impl Drop for Undo {
         let Some(kv) = &self.kv else { return };
         for option in self.before.iter().rev() {
             if let Err(e) = option.set(kv) {
-                log::error!("an option of RocksDB keeps a value that was to be taken back: {e}");
+                log::error!("cannot restore an option of RocksDB: {e}");
             }
         }
     }
 }
 
-/// The options that the configuration gives and that are not set when the database is opened.
+/// Returns the configured options that are not set when the database is opened.
 pub fn given(config: &TikvConfig) -> Result<Vec<RocksOption>, String> {
     let mut plain = config.clone();
     let rocksdb = &mut plain.rocksdb;
@@ -127,18 +127,18 @@ pub fn given(config: &TikvConfig) -> Result<Vec<RocksOption>, String> {
     differing(&plain, config)
 }
 
-/// What of `changes` is for RocksDB. The error names what is not known, or not a value.
-pub fn of(changes: &Map<String, Value>) -> Result<Vec<RocksOption>, String> {
+/// Returns the RocksDB options among `changes`. The error names an unknown option or an invalid value.
+pub fn parse_all(changes: &Map<String, Value>) -> Result<Vec<RocksOption>, String> {
     changes.iter().filter(|(name, _)| is_option(name)).map(|(name, value)| parse(name, value)).collect()
 }
 
-/// What is another in `new` than in `old`.
+/// Returns the options whose values differ between `old` and `new`.
 pub fn differing(old: &TikvConfig, new: &TikvConfig) -> Result<Vec<RocksOption>, String> {
     let tree = |config: &TikvConfig| serde_json::to_value(&config.rocksdb).map_err(|e| e.to_string());
     let (old, new) = (tree(old)?, tree(new)?);
     let mut changes = Map::new();
     collect("rocksdb", &old, &new, &mut changes);
-    of(&changes)
+    parse_all(&changes)
 }
 
 fn collect(path: &str, old: &Value, new: &Value, out: &mut Map<String, Value>) {
@@ -154,10 +154,10 @@ fn collect(path: &str, old: &Value, new: &Value, out: &mut Map<String, Value>) {
     }
 }
 
-/// Column family (none: the database), RocksDB's name, and whether it is a size.
+/// Column family (none: the database), RocksDB's name, and whether the value is a size.
 type Place = (Option<&'static str>, String, bool);
 
-/// Where a dotted name belongs.
+/// Looks up the option of a dotted name.
 fn place(key: &str) -> Result<Place, String> {
     let unknown = |field: &str| Err(format!("unexpect fields: {field}"));
     let parts: Vec<&str> = key.split('.').skip(1).collect();
@@ -196,11 +196,11 @@ mod tests {
     use super::*;
 
     fn set(kv: &RocksEngine, key: &str, value: Value) -> Result<(), String> {
-        of(&Map::from_iter([(key.to_owned(), value)]))?.iter().try_for_each(|option| option.set(kv))
+        parse_all(&Map::from_iter([(key.to_owned(), value)]))?.iter().try_for_each(|option| option.set(kv))
     }
 
     #[test]
-    fn rocksdb_takes_every_option_and_mistakes_are_named() {
+    fn rocksdb_accepts_every_listed_option() {
         let dir = tempfile::tempdir().unwrap();
         let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
         let value = |name: &str, size: bool| match (name, size) {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn when_one_option_is_refused_those_before_it_are_as_they_were() {
+    fn one_refused_option_restores_the_earlier_ones() {
         let dir = tempfile::tempdir().unwrap();
         let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
         let now = || kv.option_in_effect(Some("default"), "max_write_buffer_number").unwrap();
@@ -232,19 +232,19 @@ mod tests {
             "rocksdb.defaultcf.max-write-buffer-number": 9,
             "rocksdb.writecf.max-write-buffer-number": 99_999_999_999u64
         });
-        let options = of(changes.as_object().unwrap()).unwrap();
+        let options = parse_all(changes.as_object().unwrap()).unwrap();
         assert_eq!(options.len(), 2);
-        let refused = set_all(&kv, &options).err().expect("it is no int");
+        let refused = set_all(&kv, &options).err().expect("the value is not an integer");
         assert!(refused.contains("rocksdb.writecf.max-write-buffer-number"), "{refused}");
         assert_eq!(now(), before);
         drop(set_all(&kv, &options[..1]).unwrap());
-        assert_eq!(now(), before, "given up");
+        assert_eq!(now(), before, "restored");
         set_all(&kv, &options[..1]).unwrap().keep();
         assert_eq!(now().as_deref(), Some("9"));
     }
 
     #[test]
-    fn what_is_given_beyond_what_opens_the_database_is_set_at_the_start() {
+    fn options_not_used_at_opening_are_set_afterwards() {
         let text = "[rocksdb]\nmax-sub-compactions = 2\nmax-open-files = 77\n[rocksdb.writecf]\nttl = 5\n\
                     max-compaction-bytes = \"2GiB\"\nwrite-buffer-size = \"1MiB\"\n";
         let (config, unknown) = TikvConfig::from_toml(text).unwrap();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_in_two_files_is_found() {
+    fn differing_options_are_found() {
         let (old, mut new) = (TikvConfig::default(), TikvConfig::default());
         new.rocksdb.max_background_jobs = 5;
         new.rocksdb.lockcf.write_buffer_size = ReadableSize::mb(7);

@@ -24,7 +24,7 @@ impl Default for LogConfig {
     }
 }
 
-/// How messages are compressed; messages that come compressed are always understood.
+/// Compression of sent messages. Received messages may always be compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GrpcCompressionType {
@@ -48,36 +48,36 @@ impl GrpcCompressionType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ServerConfig {
-    /// Where gRPC listens; port 0 takes a free port.
+    /// Address of gRPC; port 0 chooses a free port.
     pub addr: String,
-    /// What other stores and clients dial; empty: the address gRPC listens on.
+    /// Address that other stores and clients dial; empty: the address of gRPC.
     pub advertise_addr: String,
-    /// Where the HTTP status server listens; empty: nowhere.
+    /// Address of the HTTP status server; empty: no status server.
     pub status_addr: String,
     pub advertise_status_addr: String,
-    /// Of replies to clients that take it, and of what goes to other stores.
+    /// Applies to replies to clients that accept it, and to messages to other stores.
     pub grpc_compression_type: GrpcCompressionType,
-    /// Threads of the gRPC runtime.
+    /// Number of threads of the gRPC runtime.
     pub grpc_concurrency: usize,
     /// HTTP/2 streams per connection.
     pub grpc_concurrent_stream: u32,
     pub grpc_stream_initial_window_size: ReadableSize,
     pub grpc_keepalive_time: ReadableDuration,
     pub grpc_keepalive_timeout: ReadableDuration,
-    /// Bytes of the largest reply.
+    /// Maximum size of a reply in bytes.
     pub max_grpc_send_msg_len: i32,
-    /// Raft messages waiting for one store before they are dropped.
+    /// Maximum number of Raft messages that wait for one store; further ones are dropped.
     pub raft_client_queue_size: usize,
-    /// Raft messages in one BatchRaftMessage.
+    /// Maximum number of Raft messages in one BatchRaftMessage.
     pub raft_msg_max_batch_size: usize,
     pub raft_client_initial_reconnect_backoff: ReadableDuration,
     pub raft_client_max_backoff: ReadableDuration,
-    /// Snapshots sent at once.
+    /// Maximum number of snapshots sent at once.
     pub concurrent_send_snap_limit: usize,
-    /// Snapshots received at once.
+    /// Maximum number of snapshots received at once.
     pub concurrent_recv_snap_limit: usize,
     pub background_thread_count: usize,
-    /// What PD shall know of this store, e.g. `{ zone = "z1" }`.
+    /// Labels of this store in PD, e.g. `{ zone = "z1" }`.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -134,13 +134,13 @@ impl ServerConfig {
     }
 }
 
-/// Refuses what is not HOST:PORT.
+/// Refuses a value that is not HOST:PORT.
 fn host_port(name: &str, value: &str) -> Result<(), String> {
     let port =
         value.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(_)) => Ok(()),
-        _ => Err(format!("{name}: expected HOST:PORT such as 127.0.0.1:20160, met {value:?}")),
+        _ => Err(format!("{name}: expected HOST:PORT such as 127.0.0.1:20160, found {value:?}")),
     }
 }
 
@@ -149,15 +149,15 @@ fn host_port(name: &str, value: &str) -> Result<(), String> {
 #[serde(default, rename_all = "kebab-case")]
 pub struct StorageConfig {
     pub data_dir: PathBuf,
-    /// Latch slots.
+    /// Number of latch slots.
     pub scheduler_concurrency: usize,
     pub scheduler_worker_pool_size: usize,
     pub scheduler_pending_write_threshold: ReadableSize,
-    /// Bytes of the longest key, encoded.
+    /// Maximum length of an encoded key in bytes.
     pub max_key_size: usize,
     pub block_cache: BlockCacheConfig,
     pub max_ts: MaxTsConfig,
-    /// 1 only.
+    /// Must be 1.
     pub api_version: u8,
     pub enable_ttl: bool,
 }
@@ -179,25 +179,25 @@ impl Default for StorageConfig {
 }
 
 impl StorageConfig {
-    /// As many threads as TiKV allows: what is more no machine may give.
+    /// Limits the pool as TiKV does; a machine cannot run more threads than this.
     pub(super) fn validate_pool(&self) -> Result<(), String> {
         let (size, most) = (self.scheduler_worker_pool_size, cores().max(4));
         if size == 0 || size > most {
-            return Err(format!("storage.scheduler-worker-pool-size: expected 1 to {most}, met {size}"));
+            return Err(format!("storage.scheduler-worker-pool-size: expected 1 to {most}, found {size}"));
         }
         Ok(())
     }
 }
 
-/// `[storage.max-ts]`: how far a caller's timestamp may be ahead of PD's.
+/// `[storage.max-ts]`: bounds how far a caller's timestamp may be ahead of PD's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct MaxTsConfig {
     pub max_drift: ReadableDuration,
-    /// How often PD is asked for its time; less than `max_drift`.
+    /// Interval at which the store asks PD for its time; less than `max_drift`.
     pub cache_sync_interval: ReadableDuration,
-    /// `error` refuses the request, `log` serves it, `panic` ends the process. TiKV's default is `panic`: one wrong client
-    /// ends a store.
+    /// `error` refuses the request, `log` serves it, `panic` ends the process. TiKV's default is `panic`: one
+    /// faulty client ends a store.
     pub action_on_invalid_update: String,
 }
 
@@ -212,7 +212,7 @@ impl Default for MaxTsConfig {
 }
 
 impl MaxTsConfig {
-    /// The action; `error` for a word that [`MaxTsConfig::validate`] refuses.
+    /// Returns the action; `error` for a word that [`MaxTsConfig::validate`] refuses.
     pub(crate) fn action(&self) -> ActionOnInvalidMaxTs {
         self.action_on_invalid_update.parse().unwrap_or(ActionOnInvalidMaxTs::Error)
     }
@@ -234,7 +234,7 @@ impl MaxTsConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct BlockCacheConfig {
-    /// TiKV takes 45 % of the memory; a store that is looked at needs less.
+    /// TiKV takes 45 % of the memory; a store that is only inspected needs less.
     pub capacity: ReadableSize,
 }
 
@@ -244,17 +244,17 @@ impl Default for BlockCacheConfig {
     }
 }
 
-/// `[coprocessor]`: when a region is split, and how. What is none follows from the rest, as in TiKV.
+/// `[coprocessor]`: when and how a region is split. A setting of None is derived from the others, as in TiKV.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct CoprocessorConfig {
-    /// Keys of one split.
+    /// Maximum number of keys at which one split divides a region.
     pub batch_split_limit: usize,
-    /// None: `raftstore.region-max-size`, or half as much again as a `region-split-size` that is given.
+    /// None: `raftstore.region-max-size`, or 1.5 times `region-split-size` if that is set.
     pub region_max_size: Option<ReadableSize>,
     /// None: `raftstore.region-split-size`.
     pub region_split_size: Option<ReadableSize>,
-    /// None: half as many again as `region-split-keys`.
+    /// None: 1.5 times `region-split-keys`.
     pub region_max_keys: Option<u64>,
     /// None: 10,000 for each MiB of `region-split-size`.
     pub region_split_keys: Option<u64>,
@@ -273,7 +273,8 @@ impl Default for CoprocessorConfig {
 }
 
 impl CoprocessorConfig {
-    /// Gives RaftStore what is said here; sizes here go before those of `[raftstore]`, where older versions have them.
+    /// Copies these settings to RaftStore. They override the sizes in
+    /// `[raftstore]`, where older versions have them.
     pub(super) fn apply_to(&self, raft_store: &mut raftstore::store::Config) {
         if let Some(split) = self.region_split_size {
             raft_store.region_split_size = split;
@@ -293,11 +294,11 @@ impl CoprocessorConfig {
 #[serde(default, rename_all = "kebab-case")]
 pub struct PdConfig {
     pub endpoints: Vec<String>,
-    /// Between two attempts to find PD when the store starts.
+    /// Pause between two attempts to find PD when the store starts.
     pub retry_interval: ReadableDuration,
-    /// Attempts after the first one; -1: for ever.
+    /// Number of attempts after the first one; -1: no limit.
     pub retry_max_count: i64,
-    /// Every so many failed attempts one is logged.
+    /// Logs one in this many failed attempts.
     pub retry_log_every: usize,
 }
 
@@ -324,7 +325,7 @@ impl PdConfig {
         }
         if self.retry_max_count < -1 {
             return Err(format!(
-                "pd.retry-max-count: expected -1 (for ever) or more, found {}",
+                "pd.retry-max-count: expected -1 (no limit) or more, found {}",
                 self.retry_max_count
             ));
         }
@@ -347,7 +348,7 @@ pub struct ReadPoolConfig {
 pub struct UnifiedReadPoolConfig {
     pub min_thread_count: usize,
     pub max_thread_count: usize,
-    /// Above it reads are turned away.
+    /// The pool refuses reads above this number.
     pub max_tasks_per_worker: usize,
 }
 
@@ -366,13 +367,13 @@ impl UnifiedReadPoolConfig {
         let (least, most) = (self.min_thread_count, self.max_thread_count);
         if least == 0 || most < least {
             return Err(format!(
-                "readpool.unified.max-thread-count: expected at least min-thread-count, which is at least 1, met \
+                "readpool.unified.max-thread-count: expected at least min-thread-count, which is at least 1, found \
                  {most} and {least}"
             ));
         }
         let limit = (cores() * 10).max(4);
         if most > limit {
-            return Err(format!("readpool.unified.max-thread-count: expected {limit} at most, met {most}"));
+            return Err(format!("readpool.unified.max-thread-count: expected at most {limit}, found {most}"));
         }
         Ok(())
     }
@@ -409,7 +410,7 @@ impl Default for RocksDbConfig {
     }
 }
 
-/// `[rocksdb.defaultcf]` and its like.
+/// `[rocksdb.defaultcf]` and the other column families.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct CfConfig {

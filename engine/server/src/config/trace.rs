@@ -1,4 +1,4 @@
-//! `[trace]`: what is kept of the requests that were recorded. Not in TiKV, which records none.
+//! `[trace]`: which recorded requests are kept. Not in TiKV, which records none.
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -6,21 +6,22 @@ use tracepoints::{CollectorConfig, RequestKind, collector::TailConfig};
 
 use super::{ReadableDuration, TikvConfig};
 
-/// `[trace]`. The collector and the slow log are the process's: where several stores run in one, the first one's count.
+/// `[trace]`. The collector and the slow log belong to the process: of several stores in one, the first one's
+/// settings apply.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct TraceConfig {
-    /// Finished requests kept, whatever they were.
+    /// Number of recently finished requests that are kept, of any kind.
     pub recent: usize,
-    /// Requests on their way that are followed; past it the oldest is given up.
+    /// Maximum number of unfinished requests that are followed; beyond it the oldest is dropped.
     pub in_flight: usize,
-    /// Stamps kept of one request, 64 bytes each.
+    /// Maximum number of stamps kept of one request, 64 bytes each.
     pub stamps_per_request: usize,
-    /// Requests kept beyond `recent` for each reason: slow, failed, asked for, one in so many.
+    /// Number of requests kept for each reason (slow, failed, asked for, sampled) in addition to `recent`.
     pub keep: usize,
-    /// Keeps one request in so many; 0: none.
+    /// Keeps one in N requests; 0 keeps none.
     pub sample_one_in: u64,
-    /// What is slow, by type, e.g. `{ kv_get = "50ms" }`; other types have `slow-log-threshold`.
+    /// Thresholds by request type, e.g. `{ kv_get = "50ms" }`; other types have `slow-log-threshold`.
     pub slow_thresholds: BTreeMap<String, ReadableDuration>,
 }
 
@@ -45,13 +46,13 @@ impl TraceConfig {
             ("stamps-per-request", self.stamps_per_request),
         ] {
             if value == 0 {
-                return Err(format!("trace.{name} is 0; it must be at least 1"));
+                return Err(format!("trace.{name}: expected at least 1, found 0"));
             }
         }
         let unknown = self.slow_thresholds.keys().find(|name| RequestKind::parse(name).is_none());
         match unknown {
             Some(name) => Err(format!(
-                "trace.slow-thresholds: expected request types such as kv_get or raw_put, met {name:?}"
+                "trace.slow-thresholds: expected request types such as kv_get or raw_put, found {name:?}"
             )),
             None => Ok(()),
         }
@@ -63,12 +64,12 @@ fn ns(duration: &ReadableDuration) -> u64 {
 }
 
 impl TikvConfig {
-    /// None: slow requests are logged where everything else is.
+    /// Returns the file of the slow log; None: the log.
     pub(crate) fn slow_log_path(&self) -> Option<PathBuf> {
         (!self.slow_log_file.is_empty()).then(|| PathBuf::from(&self.slow_log_file))
     }
 
-    /// What is kept of the requests.
+    /// Returns which requests are kept.
     pub(crate) fn build_tail_config(&self) -> TailConfig {
         let trace = &self.trace;
         let by_kind = trace.slow_thresholds.iter();

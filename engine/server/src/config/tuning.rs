@@ -1,9 +1,10 @@
-//! RocksDB's options that are set only if they are given; otherwise RocksDB's own values count. Names and types are TiKV's.
+//! RocksDB options that are set only if they are given; otherwise RocksDB's
+//! defaults apply. Names and types are TiKV's.
 use serde::{Deserialize, Serialize};
 
 use super::ReadableSize;
 
-/// Of the database: in `[rocksdb]`.
+/// Options of the database, in `[rocksdb]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct DbTuning {
@@ -19,7 +20,7 @@ pub struct DbTuning {
     pub stats_dump_period_sec: Option<u32>,
 }
 
-/// Of a column family: in `[rocksdb.defaultcf]` and its like.
+/// Options of a column family, in `[rocksdb.defaultcf]` and the others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct CfTuning {

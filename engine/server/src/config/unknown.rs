@@ -1,7 +1,8 @@
-//! Which keys of a TOML text nobody reads: those that do not come back when what was read is written again.
+//! Finds keys of a TOML text that the server does not read: those missing when the
+//! parsed configuration is written again.
 use toml::{Table, Value};
 
-/// Dotted paths of keys in `given` that are not in `known`, sorted.
+/// Returns the dotted paths of keys in `given` that are not in `known`, sorted.
 pub fn paths(given: &Table, known: &Table) -> Vec<String> {
     let mut out = Vec::new();
     collect("", given, known, &mut out);

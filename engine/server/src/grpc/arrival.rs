@@ -1,4 +1,4 @@
-//! When a request arrived, and the deadline its client sent, on engine time: a held request does not run out of time.
+//! When a request arrived, and its client's deadline, in engine time: a held request does not time out.
 use std::{
     convert::Infallible,
     future::Future,
@@ -13,7 +13,7 @@ use tracepoints::clock::{self, EngineClock, EngineInstant};
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
-/// A request's extension: its headers have arrived, its body is not read yet.
+/// The arrival of a request, an extension of it: its headers have arrived, its body is not read yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// See [`clock::raw_to_ns`].
@@ -27,8 +27,8 @@ impl Arrival {
         Self { raw: clock::raw(), at: EngineClock::now(), deadline: None }
     }
 
-    /// That of a request, or now if it did not pass [`ArrivalLayer`].
-    pub fn of<T>(request: &tonic::Request<T>) -> Self {
+    /// Returns the arrival of a request, or now if it did not pass [`ArrivalLayer`].
+    pub fn from_request<T>(request: &tonic::Request<T>) -> Self {
         request.extensions().get::<Self>().copied().unwrap_or_else(Self::now)
     }
 
@@ -38,7 +38,8 @@ impl Arrival {
     }
 }
 
-/// Notes the arrival and takes `grpc-timeout` off the headers, so that nobody below measures it in real time.
+/// Notes the arrival and removes `grpc-timeout` from the headers, so that no lower layer measures it in real
+/// time.
 #[derive(Clone, Debug, Default)]
 pub struct ArrivalLayer;
 
@@ -75,7 +76,7 @@ where
     }
 }
 
-/// At most eight digits and a unit (gRPC over HTTP/2, "Timeout"); what is malformed counts as none.
+/// Parses at most eight digits and a unit (gRPC over HTTP/2, "Timeout"); a malformed value counts as none.
 fn take_timeout(headers: &mut HeaderMap) -> Option<Duration> {
     let value = headers.remove(GRPC_TIMEOUT)?;
     let text = value.to_str().ok()?;
@@ -108,7 +109,7 @@ pub async fn within<T>(
     }
 }
 
-/// Real time may run ahead of engine time: looks again until engine time is there.
+/// Real time may run ahead of engine time: waits again until engine time has passed the deadline.
 async fn passed(deadline: EngineInstant) {
     loop {
         let left = deadline.saturating_since(EngineClock::now());
@@ -127,7 +128,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(GRPC_TIMEOUT, value.parse().unwrap());
         let out = take_timeout(&mut headers);
-        assert!(headers.is_empty(), "the header is taken off, whatever it says");
+        assert!(headers.is_empty(), "the header is always removed");
         out
     }
 
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deadline_ends_what_takes_longer() {
+    async fn a_deadline_ends_a_slow_call() {
         let soon = EngineClock::now() + Duration::from_millis(20);
         let ended = within(Some(soon), std::future::pending::<()>()).await;
         assert_eq!(ended.unwrap_err().code(), tonic::Code::DeadlineExceeded);

@@ -1,4 +1,4 @@
-//! A request in this server: it ends when its reply has gone to HTTP/2, or when its client goes away.
+//! Guards that end a request when its reply was handed to HTTP/2, or when its client goes away.
 use std::{
     convert::Infallible,
     future::Future,
@@ -28,14 +28,15 @@ struct EndOnDrop {
 }
 
 impl EndOnDrop {
-    /// Without a reply the client's deadline has passed, or the client has gone.
+    /// Returns the outcome. A request without a reply ended because its deadline passed or its client went
+    /// away.
     fn outcome(&self) -> Outcome {
         match Outcome::ALL.get(usize::from(self.outcome.load(Ordering::Relaxed))) {
             Some(Outcome::Unknown) | None => {
                 let late = self.deadline.is_some_and(|d| EngineClock::now() >= d);
                 if late { Outcome::DeadlineExceeded } else { Outcome::Cancelled }
             }
-            Some(told) => *told,
+            Some(outcome) => *outcome,
         }
     }
 }
@@ -46,40 +47,40 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// Tells that the request has left, and how, when the last clone is dropped.
+/// Reports the end of the request and its outcome when the last clone is dropped.
 #[derive(Clone, Debug)]
-pub struct Ongoing(Arc<EndOnDrop>);
+pub struct RequestGuard(Arc<EndOnDrop>);
 
-impl Ongoing {
-    /// `ending` says what is known of the end already; `deadline` is that of the gRPC call.
+impl RequestGuard {
+    /// `ending` contains what is already known of the end; `deadline` is that of the gRPC call.
     pub fn new(req: Req, ending: Ending, deadline: Option<EngineInstant>) -> Self {
         Self(Arc::new(EndOnDrop { req, ending, deadline, outcome: AtomicU8::new(Outcome::Unknown as u8) }))
     }
 
-    /// There is a reply.
+    /// Notes the outcome of the reply.
     pub fn answered(&self, outcome: Outcome) {
         self.0.outcome.store(outcome as u8, Ordering::Relaxed);
     }
 }
 
-/// Binds an [`Ongoing`] among the reply's extensions to the reply's body.
+/// Moves a [`RequestGuard`] from the reply's extensions into the reply's body.
 #[derive(Clone, Debug, Default)]
-pub struct OngoingLayer;
+pub struct RequestGuardLayer;
 
-impl<S> Layer<S> for OngoingLayer {
-    type Service = OngoingService<S>;
+impl<S> Layer<S> for RequestGuardLayer {
+    type Service = RequestGuardService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        OngoingService { inner }
+        RequestGuardService { inner }
     }
 }
 
 #[derive(Clone, Debug)]
-pub struct OngoingService<S> {
+pub struct RequestGuardService<S> {
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for OngoingService<S>
+impl<S, B> Service<Request<B>> for RequestGuardService<S>
 where
     S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
@@ -96,21 +97,21 @@ where
         let reply = self.inner.call(request);
         Box::pin(async move {
             let mut reply = reply.await?;
-            Ok(match reply.extensions_mut().remove::<Ongoing>() {
-                Some(ongoing) => reply.map(|body| Body::new(OngoingBody { body, _ongoing: ongoing })),
+            Ok(match reply.extensions_mut().remove::<RequestGuard>() {
+                Some(guard) => reply.map(|body| Body::new(GuardedBody { body, _guard: guard })),
                 None => reply,
             })
         })
     }
 }
 
-/// A reply's body that keeps its request ongoing while HTTP/2 still reads from it.
-struct OngoingBody {
+/// A reply's body that keeps its request's guard until HTTP/2 has read all of it.
+struct GuardedBody {
     body: Body,
-    _ongoing: Ongoing,
+    _guard: RequestGuard,
 }
 
-impl HttpBody for OngoingBody {
+impl HttpBody for GuardedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -1,4 +1,5 @@
-//! Accepts connections and serves gRPC on them with hyper. Not tonic's own server: it enforces `grpc-timeout` in real time.
+//! Accepts connections and serves gRPC on them with hyper. tonic's own server would enforce `grpc-timeout` in
+//! real time.
 use std::{
     future::Future,
     io,
@@ -64,7 +65,7 @@ pub struct Http2Options {
     pub keepalive_timeout: Duration,
 }
 
-/// What connections are served with.
+/// The services of a port and their TLS settings.
 #[derive(Clone, Debug)]
 pub struct Secured {
     pub router: Router,
@@ -89,7 +90,7 @@ impl GrpcServer {
         Ok(Self { stop, done })
     }
 
-    /// Takes no more connections or requests and waits at most `timeout` for what runs.
+    /// Stops accepting connections and requests, and waits at most `timeout` for those that run.
     pub async fn stop(mut self, timeout: Duration) {
         let _ = self.stop.send(true);
         if tokio::time::timeout(timeout, &mut self.done).await.is_err() {
@@ -149,7 +150,7 @@ async fn accept(
                     let _ = stream.set_nodelay(true);
                     let connection = connection(stream, services.clone(), builder.clone(), stopped.clone());
                     if let Err(e) = connections.build_task().name("grpc-connection").spawn(connection) {
-                        log::error!("a connection is not served: {e}");
+                        log::error!("cannot serve a connection: {e}");
                     }
                 }
                 Err(e) => {
@@ -163,7 +164,7 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
-/// Until the server is to stop, or is gone.
+/// Waits until the server must stop or was dropped.
 async fn wait(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stop| *stop).await;
 }
@@ -185,7 +186,7 @@ async fn connection(
         Ok(Ok((stream, Clients::Allowed))) => http2(stream, router, builder, stopped).await,
         Ok(Ok((stream, Clients::Forbidden(peer)))) => {
             log::warn!(
-                "a client's calls are refused: cert-allowed-cn and cert-allowed-san do not have {peer:?}"
+                "a client's calls are refused: cert-allowed-cn and cert-allowed-san do not allow {peer:?}"
             );
             http2(stream, Router::new().fallback(forbidden), builder, stopped).await;
         }
@@ -194,7 +195,7 @@ async fn connection(
     }
 }
 
-/// The answer to every call of a client whose certificate has none of the names that are asked for, in TiKV's words.
+/// Answers a client whose certificate has none of the allowed names, with TiKV's text.
 async fn forbidden() -> Response {
     Status::unauthenticated("Common name check fail").into_http()
 }
@@ -212,7 +213,7 @@ async fn http2(
         _ = connection.as_mut() => return,
         () = wait(&mut stopped) => connection.as_mut().graceful_shutdown(),
     }
-    // An error here is the client's going away, of which nobody needs to hear.
+    // An error here only means that the client went away.
     let _ = connection.await;
 }
 
@@ -221,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_in_use_says_so_and_how_to_go_on() {
+    fn a_used_port_is_reported_with_a_remedy() {
         let first = bind("gRPC server", "--addr", "127.0.0.1:0").unwrap();
         let addr = first.local_addr().unwrap().to_string();
         let error = bind("gRPC server", "--addr", &addr).unwrap_err().to_string();

@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, sync::Mutex};
 
 use super::{BindError, GrpcServer, Http2Options, Secured, bind};
 
-/// How long a pause waits for requests that run.
+/// Time that a pause waits for running requests.
 const GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
@@ -28,17 +28,17 @@ struct Service {
     services: Secured,
     options: Http2Options,
     runtime: Handle,
-    /// None while it is paused.
+    /// None while paused.
     server: Option<GrpcServer>,
     stopping: bool,
 }
 
-/// Holds a store's gRPC server. Clones are of the same one.
+/// Owns a store's gRPC server; clones share it.
 #[derive(Clone)]
 pub struct GrpcServiceManager(Arc<Mutex<Service>>);
 
 impl GrpcServiceManager {
-    /// Serves on `runtime`.
+    /// Starts to serve on `runtime`.
     pub fn start(
         listener: TcpListener,
         services: Secured,
@@ -51,8 +51,8 @@ impl GrpcServiceManager {
         Ok(Self(Arc::new(Mutex::new(service))))
     }
 
-    /// Closes the port and the connections, those of other stores too, once the requests that run have ended or half a
-    /// second has passed. Nothing happens to one that is paused already.
+    /// Closes the port and all connections, including those of other stores, once the running requests have
+    /// ended or half a second has passed. Does nothing if it is paused already.
     pub async fn pause(&self) -> Result<(), ServiceError> {
         let mut service = self.0.lock().await;
         if service.stopping {
@@ -65,10 +65,10 @@ impl GrpcServiceManager {
         Ok(())
     }
 
-    /// Listens on the same address again. Nothing happens to one that is not paused.
+    /// Listens on the same address again. Does nothing if it is not paused.
     ///
     /// # Errors
-    /// If another program has taken the port meanwhile, or the store is stopping.
+    /// If another program has taken the port, or the store is stopping.
     pub async fn resume(&self) -> Result<(), ServiceError> {
         let mut service = self.0.lock().await;
         if service.stopping {
@@ -82,7 +82,7 @@ impl GrpcServiceManager {
         Ok(())
     }
 
-    /// For good; waits at most `timeout` for what runs.
+    /// Stops for good; waits at most `timeout` for running requests.
     pub async fn stop(&self, timeout: Duration) {
         let mut service = self.0.lock().await;
         service.stopping = true;

@@ -1,4 +1,4 @@
-//! A log file that may fail: what cannot be written is lost and counted, and said once.
+//! A log file that may fail: lines that cannot be written are counted, and the failure is logged once.
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
@@ -7,20 +7,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How soon a file that failed is tried again.
+/// Pause before a failed file is opened again.
 const RETRY: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
     file: Option<File>,
-    /// Lines that could not be written since writing last succeeded.
+    /// Number of lines lost since the last successful write.
     lost: u64,
     failed: Option<Instant>,
 }
 
 impl LogFile {
-    /// Never fails: an unwritable file is said in the log, and tried again.
+    /// Never fails: logs that the file cannot be written, and tries again later.
     pub(super) fn open(path: PathBuf) -> Self {
         let mut opened = Self { path, file: None, lost: 0, failed: None };
         if let Err(e) = opened.reopen() {
@@ -34,12 +34,12 @@ impl LogFile {
         Ok(())
     }
 
-    /// Says so the first time; after that only counts.
+    /// Logs the first failure and counts the others.
     fn fail(&mut self, e: &io::Error) {
         self.file = None;
         if self.failed.replace(Instant::now()).is_none() {
             log::error!(
-                "the slow log {} cannot be written: {e}; the store goes on without it, and tries again every {} s",
+                "the slow log {} cannot be written: {e}; the store continues without it and tries again every {} s",
                 self.path.display(),
                 RETRY.as_secs()
             );
@@ -54,7 +54,7 @@ impl LogFile {
         match self.try_write(line) {
             Ok(()) if self.failed.take().is_some() => {
                 let lost = std::mem::take(&mut self.lost);
-                log::warn!("the slow log {} is written again; {lost} lines were lost", self.path.display());
+                log::warn!("writing the slow log {} again; {lost} lines were lost", self.path.display());
             }
             Ok(()) => {}
             Err(e) => {
@@ -72,7 +72,7 @@ impl LogFile {
         file.write_all(line.as_bytes())
     }
 
-    /// Whether a log rotation has put the file away.
+    /// Returns whether a log rotation has moved the file.
     fn was_moved(&self) -> bool {
         let there = std::fs::metadata(&self.path).map(|m| (m.dev(), m.ino()));
         let ours = self.file.as_ref().map(File::metadata);
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_go_to_the_path_also_after_a_rotation() {
+    fn lines_go_to_the_path_after_a_rotation() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("slow.log");
         let mut log = LogFile::open(path.clone());
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_counted_and_tried_again() {
+    fn failed_lines_are_counted_and_writing_resumes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("not-there").join("slow.log");
         let mut log = LogFile::open(path.clone());
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_loses_lines_and_nothing_else() {
+    fn a_full_disk_loses_only_lines() {
         // Linux' device that is always full.
         let mut log = LogFile::open("/dev/full".into());
         assert!(log.failed.is_none());

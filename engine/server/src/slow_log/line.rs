@@ -1,4 +1,4 @@
-//! One line of the slow log.
+//! Formats one line of the slow log.
 use std::{fmt::Write, time::Duration};
 
 use raftstore::store::RejectReason;
@@ -48,7 +48,7 @@ impl Line {
     }
 }
 
-/// The first stamp of a stage on the request's own store.
+/// Returns the first stamp of a stage on the request's own store.
 fn own(request: &RecordedRequest, stage: StageId) -> Option<&Stamp> {
     own_stamps(request).find(|s| s.site.is_some_and(|site| site.stage == stage))
 }
@@ -92,8 +92,8 @@ fn waits(request: &RecordedRequest, line: &mut Line) {
     }
 }
 
-/// Every stage on the request's own store with its time and how often it was reached, in the order of its first time.
-/// A stage lasts until the next one; the first also has what was before it.
+/// Returns every stage on the request's own store with its time in nanoseconds and its number of visits,
+/// ordered by first visit. A stage lasts until the next one; the first includes the time before it.
 fn stages(request: &RecordedRequest) -> Vec<(StageId, u64, u64)> {
     let end = request.end_ns.unwrap_or(request.begin_ns);
     let mut out: Vec<(StageId, u64, u64)> = Vec::new();
@@ -102,7 +102,7 @@ fn stages(request: &RecordedRequest) -> Vec<(StageId, u64, u64)> {
         None => out.push((stage, ns, n)),
     };
     let is_answer = |s: &StageId| matches!(*s, RAFT_ACK | READ_INDEX_ACK);
-    // What is stamped behind the end, by the apply of other stores' entries say, is not part of its time.
+    // Stamps after the end, e.g. from the apply on other stores, are not part of the request's time.
     let stamps = own_stamps(request).filter(|s| s.at < end);
     let here = stamps.filter_map(|s| Some((s.at, s.site?.stage))).filter(|(_, stage)| !is_answer(stage));
     let mut before = (request.begin_ns, None);

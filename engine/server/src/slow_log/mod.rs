@@ -1,8 +1,9 @@
-//! The slow log and the deadline log: one line, with all its stages, for each request that took longer than it may.
+//! The slow log and the deadline log: one line, with all stages, for each
+//! request above its threshold or deadline.
 //!
-//! TiKV logs slow coprocessor requests only and none that ran into its deadline. The lines have the form of TiKV's log,
-//! and its names where it has them (`src/coprocessor/tracker.rs`). A thread of its own writes them: neither a request nor
-//! the collector ever waits for a disk.
+//! TiKV logs only slow coprocessor requests, and none that exceeded its deadline. The lines have the form of
+//! TiKV's log and its field names (`src/coprocessor/tracker.rs`). A separate thread writes them: neither a
+//! request nor the collector waits for a disk.
 mod file;
 mod line;
 
@@ -13,20 +14,20 @@ use tracepoints::collector::{CollectorHandle, SlowRequest};
 
 use file::LogFile;
 
-/// Slow requests that may wait for the writer.
+/// Maximum number of slow requests that wait for the writer.
 const QUEUE: usize = 1024;
 
-/// Ends its thread when the collector that feeds it ends, or another slow log takes its place.
+/// Ends its thread when the collector that feeds it ends, or when another slow log replaces it.
 #[derive(Debug)]
 pub struct SlowLog {
     thread: Option<JoinHandle<()>>,
 }
 
 impl SlowLog {
-    /// Starts the thread `slow-logger`. Without a file, lines go where the log goes.
+    /// Starts the thread `slow-logger`. Without a file, lines go to the log.
     ///
     /// # Errors
-    /// Where the operating system gives no thread.
+    /// If the operating system cannot start a thread.
     pub fn start(collector: &CollectorHandle, file: Option<PathBuf>) -> std::io::Result<Self> {
         let requests = collector.slow_requests(QUEUE);
         let run = move || write_all(&requests, file);
@@ -34,7 +35,7 @@ impl SlowLog {
         Ok(Self { thread: Some(thread) })
     }
 
-    /// Waits until what was told before the collector ended is written.
+    /// Waits until all requests that the collector reported are written.
     pub fn join(mut self) {
         // A writer that panicked has nothing more to write.
         let _ = self.thread.take().map(JoinHandle::join);

@@ -1,5 +1,5 @@
-//! `/async_tasks`: the requests that are inside now. TiKV answers it with the tree of its traced tasks, as text; where
-//! nothing is inside, both answer with an empty body.
+//! `/async_tasks`: the requests in flight. TiKV answers with the tree of its traced tasks, as text; without
+//! any request both answer with an empty body.
 use std::sync::Arc;
 
 use axum::{
@@ -45,7 +45,7 @@ pub async fn table(
     }
 }
 
-/// One request a line, what it waits for below it.
+/// Formats one request a line, with its wait on the next line.
 fn text(rows: &[InFlight], all: usize) -> String {
     let mut out: String = rows.iter().map(InFlight::to_text).collect();
     if all > rows.len() {

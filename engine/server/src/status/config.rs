@@ -1,4 +1,4 @@
-//! The configuration, and the few things in it that can be changed while the server runs.
+//! Reads the configuration and changes its online settings.
 use axum::{
     body::Bytes,
     extract::{Query, State, rejection::QueryRejection},
@@ -12,7 +12,7 @@ use super::{Shared, text, typed};
 
 #[derive(Deserialize)]
 pub struct Params {
-    /// Hidden keys, too. This server hides none.
+    /// Includes hidden keys. This server hides none.
     full: Option<String>,
 }
 
@@ -22,18 +22,20 @@ pub async fn get(State(status): Shared, Query(params): Query<Params>) -> Respons
     }
     match serde_json::to_string(&status.config.current()) {
         Ok(json) => typed("application/json", json),
-        Err(e) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("the configuration as JSON: {e}")),
+        Err(e) => {
+            text(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot format the configuration as JSON: {e}"))
+        }
     }
 }
 
 #[derive(Deserialize)]
 pub struct UpdateParams {
-    /// `false`: until the next start only.
+    /// `false`: the change lasts only until the next start.
     persist: Option<String>,
 }
 
-/// `{"log.level": "warn"}`: dotted names and their new values. They are written into the configuration file, unless
-/// `?persist=false`.
+/// Applies `{"log.level": "warn"}`: dotted names and their new values. Writes them into the configuration
+/// file, unless `?persist=false`.
 pub async fn update(
     State(status): Shared,
     params: Result<Query<UpdateParams>, QueryRejection>,
@@ -53,7 +55,7 @@ pub async fn update(
             return text(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to decode, error: {e}"));
         }
     };
-    // It waits for the disk.
+    // The change waits for the disk.
     let changed = tokio::task::spawn_blocking(move || match persist {
         true => status.config.update(&changes),
         false => status.config.update_without_persist(&changes),
@@ -61,7 +63,7 @@ pub async fn update(
     answer(changed.await.unwrap_or_else(|e| Err(e.to_string())))
 }
 
-/// Reads file and flags again, as at the start.
+/// Reads file and flags again.
 pub async fn reload(State(status): Shared) -> Response {
     let Some(cli) = status.cli.as_ref().filter(|cli| cli.config.is_some()) else {
         return answer(Err("this store was started without a configuration file (--config)".into()));
@@ -73,7 +75,7 @@ pub async fn reload(State(status): Shared) -> Response {
     answer(status.config.reload(read).map(|rest| {
         if !rest.is_empty() {
             let rest = rest.join(", ");
-            log::warn!("changed in the configuration file, in effect only after a restart: {rest}");
+            log::warn!("settings changed in the configuration file that need a restart: {rest}");
         }
     }))
 }
@@ -91,7 +93,7 @@ struct LogLevel {
     log_level: String,
 }
 
-/// `{"log-level": "info"}`, until the next start.
+/// Sets `{"log-level": "info"}` until the next start.
 pub async fn log_level(State(status): Shared, body: Bytes) -> Response {
     let level = serde_json::from_slice::<LogLevel>(&body).map_err(|e| e.to_string());
     let changed = level.and_then(|level| {

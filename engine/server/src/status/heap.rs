@@ -1,4 +1,4 @@
-//! Heap profiles over HTTP, as TiKV's `/debug/pprof/heap`: what jemalloc sampled of what is allocated now.
+//! Heap profiles over HTTP, as TiKV's `/debug/pprof/heap`: jemalloc's samples of live allocations.
 use std::io;
 
 use axum::{
@@ -14,11 +14,11 @@ use crate::heap;
 
 #[derive(serde::Deserialize)]
 pub struct Params {
-    /// `true`: a picture.
+    /// `true`: answers with an SVG.
     jeprof: Option<String>,
 }
 
-/// jemalloc's own text, which `jeprof` and `pprof` read; `?jeprof=true`: an SVG.
+/// Answers with jemalloc's own text, which `jeprof` and `pprof` read; with `?jeprof=true`, with an SVG.
 pub async fn heap(params: Result<Query<Params>, QueryRejection>) -> Response {
     let picture = params.is_ok_and(|p| p.jeprof.as_deref() == Some("true"));
     let taken = tokio::task::spawn_blocking(move || take(picture)).await;
@@ -42,7 +42,7 @@ fn take(picture: bool) -> Result<Body, String> {
     }
 }
 
-/// TiKV's words: clients show them.
+/// Answers with TiKV's text: clients show it.
 pub async fn gone_list() -> Response {
     let instead = "Deprecated, heap profiling is always enabled by default, just use /debug/pprof/heap to get the heap \
                    profile when needed";

@@ -32,13 +32,13 @@ use crate::{
     runtime,
 };
 
-/// What the status server tells.
+/// The state that the status server shows.
 pub struct Status {
     pub store_id: u64,
     pub metrics: Metrics,
-    /// As it is in effect: what is changed online is changed here.
+    /// The configuration in effect; online changes go through it.
     pub config: Arc<ConfigController>,
-    /// Where it came from; none in a program that embeds the store.
+    /// The command line of the configuration; none in a program that embeds the store.
     pub cli: Option<Cli>,
     pub router: RaftRouter,
     pub grpc: GrpcServiceManager,
@@ -91,21 +91,21 @@ fn routes() -> Router<Arc<Status>> {
         .method_not_allowed_fallback(not_found)
 }
 
-/// An answer without a content type, as TiKV's plain ones are.
+/// Builds an answer without a content type, like TiKV's plain ones.
 fn text(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response
 }
 
-/// 200 with exactly this content type.
+/// Builds an answer with status 200 and exactly this content type.
 fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
-/// What browsers must not take for something else.
+/// Forbids browsers to guess another content type.
 fn no_sniff(mut response: Response) -> Response {
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
@@ -120,17 +120,17 @@ async fn metrics(State(status): Shared) -> Response {
     typed("text/plain; version=0.0.4", status.metrics.to_text())
 }
 
-/// There are no resource groups here, and no ranges that are kept apart.
+/// This server has no resource groups and no pinned ranges.
 async fn none() -> Response {
     typed("application/json", "[]")
 }
 
-/// TiKV's words where that engine is switched off.
+/// Answers with TiKV's text for a disabled in-memory engine.
 async fn no_memory_engine() -> Response {
     text(StatusCode::BAD_REQUEST, "In memory engine is not enabled")
 }
 
-/// The arguments of this process, a zero byte after each.
+/// Returns the arguments of this process, each followed by a zero byte.
 async fn cmdline() -> Response {
     let mut out = Vec::new();
     for arg in std::env::args_os() {

@@ -24,7 +24,7 @@ impl Default for Params {
     }
 }
 
-/// An SVG, or pprof's protobuf if the request's own Content-Type says so.
+/// Answers with an SVG, or with pprof's protobuf if the request's own Content-Type asks for it.
 pub async fn cpu(params: Result<Query<Params>, QueryRejection>, headers: HeaderMap) -> Response {
     let Ok(Query(params)) = params else {
         let expected = "expected seconds and frequency as numbers, e.g. ?seconds=10&frequency=99";
@@ -40,7 +40,7 @@ pub async fn cpu(params: Result<Query<Params>, QueryRejection>, headers: HeaderM
     }
 }
 
-/// A client that goes away ends the profile: this future is dropped, and the sampler with it.
+/// If the client goes away, this future and its sampler are dropped, which ends the profile.
 async fn take(params: &Params, protobuf: bool) -> Result<Body, ProfileError> {
     let duration = Duration::from_secs(params.seconds);
     cpu::check_duration(duration)?;

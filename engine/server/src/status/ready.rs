@@ -1,4 +1,4 @@
-//! `/ready`: whether this store has come so far that it serves as it should (TiKV `GLOBAL_SERVER_READINESS`).
+//! `/ready`: whether this store is ready to serve (TiKV `GLOBAL_SERVER_READINESS`).
 use axum::{
     extract::{RawQuery, State},
     http::StatusCode,
@@ -7,12 +7,13 @@ use axum::{
 
 use super::{Shared, text};
 
-/// Entries that a peer may have committed and not applied yet (TiKV: `raftstore.leader-transfer-max-log-lag`).
+/// Maximum number of committed entries that a ready peer has not applied (TiKV:
+/// `raftstore.leader-transfer-max-log-lag`).
 const MAX_LAG: u64 = 128;
 
-/// `?verbose` tells what it depends on.
+/// `?verbose` lists the conditions.
 pub async fn ready(State(status): Shared, RawQuery(query): RawQuery) -> Response {
-    // This server is not started before its store has joined the cluster.
+    // This server starts only after its store has joined the cluster.
     let connected_to_pd = true;
     let mut caught_up = true;
     for id in status.router.region_ids() {

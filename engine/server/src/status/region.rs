@@ -1,4 +1,4 @@
-//! `/region/ID`: a region as its peer here knows it.
+//! `/region/ID`: a region's state according to its peer on this store.
 use axum::{
     extract::{Path, State},
     http::StatusCode,

@@ -1,4 +1,5 @@
-//! A region's state as JSON, shaped as TiKV's `RegionMeta` (`components/raftstore/src/store/region_meta.rs`).
+//! A region's state as JSON, in the form of TiKV's `RegionMeta`
+//! (`components/raftstore/src/store/region_meta.rs`).
 use kvproto::metapb::PeerRole;
 use raftstore::debug::RegionMeta;
 use serde_json::{Map, Value, json};
@@ -32,7 +33,7 @@ pub fn to_json(meta: &RegionMeta) -> Value {
 
 fn progress(meta: &RegionMeta, learners: bool) -> Value {
     let is_learner = |peer: u64| meta.region.find_peer_by_id(peer).is_some_and(|p| p.is_learner());
-    let of = meta.raft.progress.iter().filter(|p| is_learner(p.peer) == learners);
+    let progress = meta.raft.progress.iter().filter(|p| is_learner(p.peer) == learners);
     let entry = |p: &tracepoints::probe::ProgressProbe| {
         let flow = meta.flows.get(&p.peer);
         let about = json!({
@@ -46,7 +47,7 @@ fn progress(meta: &RegionMeta, learners: bool) -> Value {
         });
         (p.peer.to_string(), about)
     };
-    Value::Object(of.map(entry).collect::<Map<_, _>>())
+    Value::Object(progress.map(entry).collect::<Map<_, _>>())
 }
 
 fn region_state(meta: &RegionMeta) -> Value {

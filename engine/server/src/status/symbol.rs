@@ -1,4 +1,4 @@
-//! `/debug/pprof/symbol`: names for addresses, so that `pprof` and `jeprof` read profiles from afar.
+//! `/debug/pprof/symbol`: function names of addresses, for `pprof` and `jeprof` on other machines.
 //!
 //! Protocol: <https://gperftools.github.io/gperftools/pprof_remote_servers.html>.
 use std::sync::OnceLock;
@@ -9,12 +9,12 @@ use tracepoints::symbolize::Symbolizer;
 
 use super::{no_sniff, text, typed};
 
-/// Any number above 0 says that there are symbols.
+/// Answers with a number above 0: symbols are available.
 pub async fn count() -> Response {
     no_sniff(typed("text/plain", "num_symbols: 1\n"))
 }
 
-/// Addresses in hex, joined by `+`; a line for each, inlined functions joined by `--`.
+/// Resolves hexadecimal addresses joined by `+`: one line per address, inlined functions joined by `--`.
 pub async fn resolve(body: String) -> Response {
     match tokio::task::spawn_blocking(move || lines(&body)).await {
         Ok(lines) => no_sniff(typed("text/plain", lines)),
@@ -37,9 +37,9 @@ fn lines(body: &str) -> String {
 }
 
 fn names(symbols: &mut Symbolizer, address: usize) -> Vec<String> {
-    // The symbolizer takes return addresses, which point behind their calls.
-    let Some(behind) = address.checked_add(1) else { return Vec::new() };
-    let frames = symbols.resolve(&[behind]);
+    // The symbolizer takes return addresses, which are after the call.
+    let Some(return_address) = address.checked_add(1) else { return Vec::new() };
+    let frames = symbols.resolve(&[return_address]);
     let known = |f: &String| !f.starts_with("0x");
     frames.into_iter().map(|f| f.function).filter(known).collect()
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_get_names_and_what_is_none_is_left_out() {
+    fn addresses_get_names_and_other_text_is_skipped() {
         let here = lines as fn(&str) -> String as usize;
         let out = lines(&format!("{here:#x}+nothing+0x0+0x8+{here:x}\n"));
         let own = format!("{here:#x} server::status::symbol::lines\n");

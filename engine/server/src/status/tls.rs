@@ -1,5 +1,5 @@
-//! The status server with TLS (TiKV `status_server/mod.rs`, `check_cert`): what tells nothing of users' data needs no
-//! name of `cert-allowed-cn`.
+//! The status server with TLS (TiKV `status_server/mod.rs`, `check_cert`): paths without user data do not
+//! need a name of `cert-allowed-cn`.
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
@@ -16,16 +16,16 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Connections that are ready and wait for the server.
+/// Number of accepted connections that may wait for the server.
 const READY: usize = 16;
 
 #[derive(Clone, Debug)]
 struct Caller(Clients);
 
-/// Connections without TLS, which must begin with a request.
-struct Plain(TcpListener);
+/// Accepts connections without TLS, which must begin with a request.
+struct PlainListener(TcpListener);
 
-impl Listener for Plain {
+impl Listener for PlainListener {
     type Io = Handshake<TcpStream>;
     type Addr = SocketAddr;
 
@@ -41,34 +41,34 @@ impl Listener for Plain {
 
 /// Serves without TLS until the runtime ends.
 pub async fn serve_plain(listener: TcpListener, router: Router) -> std::io::Result<()> {
-    axum::serve(Plain(listener), router).await
+    axum::serve(PlainListener(listener), router).await
 }
 
-impl Connected<IncomingStream<'_, Shaken>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, Shaken>) -> Self {
+impl Connected<IncomingStream<'_, TlsListener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
         Caller(stream.remote_addr().clone())
     }
 }
 
-/// Connections whose handshake is done: one that is slow holds up no other.
-struct Shaken {
+/// Accepts connections whose handshake is done: a slow handshake does not delay other connections.
+struct TlsListener {
     ready: mpsc::Receiver<(TlsStream<TcpStream>, Clients)>,
 }
 
-impl Listener for Shaken {
+impl Listener for TlsListener {
     type Io = TlsStream<TcpStream>;
     type Addr = Clients;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         match self.ready.recv().await {
             Some(connection) => connection,
-            // The task that accepts is gone, which is when the runtime ends.
+            // The accepting task is gone: the runtime is ending.
             None => std::future::pending().await,
         }
     }
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        // Asked for by nobody here.
+        // No caller asks for this address.
         Ok(Clients::Allowed)
     }
 }
@@ -78,7 +78,7 @@ pub async fn serve(listener: TcpListener, tls: Acceptor, router: Router) -> std:
     let (connections, ready) = mpsc::channel(READY);
     tokio::spawn(accept(listener, Arc::new(tls), connections));
     let router = router.layer(middleware::from_fn(check));
-    axum::serve(Shaken { ready }, router.into_make_service_with_connect_info::<Caller>()).await
+    axum::serve(TlsListener { ready }, router.into_make_service_with_connect_info::<Caller>()).await
 }
 
 async fn accept(

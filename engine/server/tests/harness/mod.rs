@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::{runtime::Runtime, time::Instant};
 use tonic::transport::Channel;
 
-/// Nothing here takes longer, or the test fails.
+/// Time limit of every wait: a test that takes longer fails.
 pub const BOUND: Duration = Duration::from_secs(60);
 
 pub struct Harness {
@@ -37,7 +37,7 @@ impl Harness {
         Self::start_with(stores, |_| ())
     }
 
-    /// `tune` has the last word on each store's configuration.
+    /// `tune` changes each store's configuration last.
     pub fn start_with(stores: usize, tune: impl Fn(&mut TikvConfig) + 'static) -> Self {
         server::logger::init(log::LevelFilter::Warn);
         let dir = tempfile::tempdir().unwrap();
@@ -88,7 +88,7 @@ impl Harness {
         self.runtime.block_on(bounded)
     }
 
-    /// Tries until there is an answer.
+    /// Retries until there is an answer.
     pub fn until<T>(&self, what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
         self.block_on(async {
             let deadline = Instant::now() + BOUND / 2;
@@ -102,7 +102,7 @@ impl Harness {
         })
     }
 
-    /// The region of all keys, once it has a leader on a running store and this many peers.
+    /// Returns the region of all keys, once it has a leader on a running store and this many peers.
     pub fn region(&self, peers: usize) -> (Region, Peer) {
         self.until("the region has a leader and its peers", async || {
             let found = self.client.get_region(b"").await.ok()?;
@@ -112,7 +112,7 @@ impl Harness {
         })
     }
 
-    /// The context a client sends to the leader, and a connection to it.
+    /// Returns the context that a client sends to the leader, and a connection to the leader.
     pub fn leader(&self) -> (Context, TikvClient<Channel>) {
         let (region, leader) = self.region(self.stores.len());
         let store = self.stores.iter().flatten().find(|s| s.store_id() == leader.store_id).unwrap();
@@ -120,7 +120,7 @@ impl Harness {
         (context(&region, leader), client)
     }
 
-    /// Puts a raw key through whoever leads.
+    /// Puts a raw key through the leader.
     pub fn raw_put(&self, key: &[u8], value: &[u8]) {
         self.until("a raw put succeeds", async || {
             let found = self.client.get_region(b"").await.ok()?;
@@ -140,7 +140,7 @@ impl Harness {
         });
     }
 
-    /// Reads a raw key from whoever leads.
+    /// Reads a raw key from the leader.
     pub fn raw_get(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.until("a raw get succeeds", async || {
             let found = self.client.get_region(b"").await.ok()?;

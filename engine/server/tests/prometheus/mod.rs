@@ -1,7 +1,7 @@
-//! Reads Prometheus' text format and refuses what its own reader would, or promtool would complain of.
+//! Parses Prometheus' text format, and refuses anything that Prometheus or promtool would not accept.
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Samples by name and labels as they are written.
+/// Parses samples by name and labels, as written.
 pub fn parse(text: &str) -> Result<BTreeMap<String, f64>, String> {
     let (mut kinds, mut seen) = (HashMap::new(), HashSet::new());
     let (mut family, mut out) = (String::new(), BTreeMap::new());
@@ -62,7 +62,7 @@ fn check_labels(series: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Buckets grow, end with +Inf, and that is the count.
+/// Checks that buckets grow and end with +Inf, and that this bucket equals the count.
 fn check_histograms(
     text: &str,
     kinds: &HashMap<String, String>,
@@ -76,11 +76,11 @@ fn check_histograms(
         let bound =
             if le == "+Inf" { f64::INFINITY } else { le.parse().map_err(|_| format!("le: {line}"))? };
         let value: f64 = value.parse().map_err(|_| line.to_owned())?;
-        let of = last.entry(head.to_owned()).or_insert((f64::NEG_INFINITY, 0.0));
-        if bound <= of.0 || value < of.1 {
+        let previous = last.entry(head.to_owned()).or_insert((f64::NEG_INFINITY, 0.0));
+        if bound <= previous.0 || value < previous.1 {
             return Err(format!("buckets do not grow: {line}"));
         }
-        *of = (bound, value);
+        *previous = (bound, value);
     }
     for (head, (bound, value)) in last {
         let (name, labels) = head.split_once("_bucket{").unwrap_or((&head, ""));

@@ -1,4 +1,4 @@
-//! One way to call the store's RPCs: each by itself, or in a BatchCommands stream.
+//! Calls the store's RPCs in one of two ways: alone, or in a BatchCommands stream.
 use kvproto::{
     kvrpcpb::{Context, Mutation, Op},
     tikvpb::{
@@ -18,7 +18,7 @@ pub enum Way {
     Batch,
 }
 
-/// Keys of the two ways differ, so that the cases run twice on one store.
+/// Keys of the two ways differ, so that the cases can run twice on one store.
 pub struct Caller<'a> {
     pub h: &'a Harness,
     pub way: Way,
@@ -62,7 +62,7 @@ impl<'a> Caller<'a> {
             request_ids: vec![7],
             ..Default::default()
         };
-        // The stream must stay open, or the answer would have nowhere to go.
+        // The stream must stay open for the answer.
         let stream = futures::StreamExt::chain(tokio_stream::once(batch), tokio_stream::pending());
         let mut replies = self.client.clone().batch_commands(stream).await.unwrap().into_inner();
         let mut reply = replies.message().await.unwrap().expect("an answer");
@@ -71,12 +71,12 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Whether an error field says nothing.
+/// Returns whether an error field is empty.
 pub fn is_blank<T: Default + PartialEq>(error: &T) -> bool {
     *error == T::default()
 }
 
-/// The reply of one RPC, by the caller's way.
+/// Returns the reply of one RPC, called in the caller's way.
 #[macro_export]
 macro_rules! call {
     ($caller:expr, $method:ident, $variant:ident, $request:expr) => {{
@@ -96,14 +96,14 @@ macro_rules! call {
             }
         })
     }};
-    // It has no place in a batch.
+    // This RPC cannot be in a batch.
     ($caller:expr, $method:ident, $request:expr) => {{
         let (caller, request) = ($caller, $request);
         caller.h.block_on(caller.client.clone().$method(request)).unwrap().into_inner()
     }};
 }
 
-/// A reply without any error.
+/// Checks that a reply has no error.
 #[macro_export]
 macro_rules! fine {
     ($reply:expr) => {{
@@ -114,7 +114,7 @@ macro_rules! fine {
     }};
 }
 
-/// A reply that says that the client does not know the region's epoch.
+/// Checks that a reply refuses the client's region epoch.
 #[macro_export]
 macro_rules! stale {
     ($reply:expr) => {{

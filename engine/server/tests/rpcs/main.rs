@@ -1,4 +1,4 @@
-//! Every RPC of `tikvpb.Tikv` that the store serves, each with an answer and an error, by a call of its own and in a batch.
+//! Tests every served RPC of `tikvpb.Tikv` with a success and an error, called alone and in a batch.
 #[path = "../harness/mod.rs"]
 mod harness;
 
@@ -52,14 +52,14 @@ const TABLE: &[(&str, Case)] = &[
     ("SplitRegion", ranges::split_region),
 ];
 
-/// RPCs of many requests: BatchCommands carries the table's, and clusters of several stores need the others.
+/// RPCs with streams: BatchCommands carries the table's, and only clusters of several stores use the others.
 const STREAMS: [&str; 4] = ["BatchCommands", "Raft", "BatchRaft", "Snapshot"];
 
 #[test]
-fn each_rpc_answers_and_refuses_by_itself_and_in_a_batch() {
+fn each_rpc_succeeds_and_fails_alone_and_in_a_batch() {
     let h = Harness::start(1);
     let mut done = BTreeSet::new();
-    // Once, and when all others are done: PD hears of the new regions after the store.
+    // Once, after all others: PD learns of the new regions later than the store.
     let (split, others) = TABLE.split_last().unwrap();
     for way in [Way::Unary, Way::Batch] {
         for (rpc, case) in others {
@@ -73,14 +73,14 @@ fn each_rpc_answers_and_refuses_by_itself_and_in_a_batch() {
     (split.1)(&Caller::new(&h, Way::Unary));
 }
 
-/// The RPCs of the service, as its definition has them.
+/// Lists the RPCs of the service according to its definition.
 fn defined() -> Vec<&'static str> {
     let proto = include_str!("../../../kvproto/proto/tikvpb.proto");
     let name = |line: &'static str| Some(line.trim().strip_prefix("rpc ")?.split('(').next()?.trim());
     proto.lines().filter_map(name).collect()
 }
 
-/// How the store answers a call with an empty message.
+/// Returns the status of a call with an empty message.
 async fn probe(channel: &Channel, rpc: &str) -> Code {
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.unwrap();
@@ -90,7 +90,7 @@ async fn probe(channel: &Channel, rpc: &str) -> Code {
 }
 
 #[test]
-fn every_rpc_that_is_served_is_in_the_table() {
+fn every_served_rpc_is_in_the_table() {
     let h = Harness::start(1);
     let (_, addr) = (h.leader(), h.store(0).addr());
     let tested: BTreeSet<&str> = TABLE.iter().map(|(rpc, _)| *rpc).chain(STREAMS).collect();
@@ -105,5 +105,5 @@ fn every_rpc_that_is_served_is_in_the_table() {
             }
         }
     });
-    assert_eq!(served, tested, "left: what the store serves; right: what is tested");
+    assert_eq!(served, tested, "left: served RPCs; right: tested RPCs");
 }

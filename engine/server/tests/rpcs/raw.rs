@@ -41,19 +41,19 @@ pub fn batch_get(c: &Caller) {
     put_one(c, "batch-get-1", b"v");
     put_one(c, "batch-get-3", b"v");
     let keys_of = c.keys(&["batch-get-3", "batch-get-2", "batch-get-1"]);
-    let of = |context| RawBatchGetRequest { context, keys: keys_of.clone(), ..Default::default() };
-    let reply = call!(c, raw_batch_get, RawBatchGet, of(c.context()));
+    let build = |context| RawBatchGetRequest { context, keys: keys_of.clone(), ..Default::default() };
+    let reply = call!(c, raw_batch_get, RawBatchGet, build(c.context()));
     assert_eq!(keys(&reply.pairs), c.keys(&["batch-get-3", "batch-get-1"]));
-    let wrong = RawBatchGetRequest { cf: "nope".into(), ..of(c.context()) };
+    let wrong = RawBatchGetRequest { cf: "nope".into(), ..build(c.context()) };
     let reply = call!(c, raw_batch_get, RawBatchGet, wrong);
     assert!(reply.pairs[0].error.as_ref().is_some_and(|e| e.abort.contains("nope")), "{reply:?}");
-    stale!(call!(c, raw_batch_get, RawBatchGet, of(c.stale_context())));
+    stale!(call!(c, raw_batch_get, RawBatchGet, build(c.stale_context())));
 }
 
 pub fn put(c: &Caller) {
     put_one(c, "put", b"v");
     assert_eq!(got(c, "put").as_deref(), Some(&b"v"[..]));
-    let of = |context, for_cas, ttl| RawPutRequest {
+    let build = |context, for_cas, ttl| RawPutRequest {
         context,
         key: c.key("put"),
         value: b"w".to_vec(),
@@ -62,17 +62,17 @@ pub fn put(c: &Caller) {
         ..Default::default()
     };
     for for_cas in [false, true] {
-        assert_eq!(call!(c, raw_put, RawPut, of(c.context(), for_cas, 5)).error, TTL);
-        stale!(call!(c, raw_put, RawPut, of(c.stale_context(), for_cas, 0)));
+        assert_eq!(call!(c, raw_put, RawPut, build(c.context(), for_cas, 5)).error, TTL);
+        stale!(call!(c, raw_put, RawPut, build(c.stale_context(), for_cas, 0)));
     }
     assert_eq!(got(c, "put").as_deref(), Some(&b"v"[..]));
-    fine!(call!(c, raw_put, RawPut, of(c.context(), true, 0)));
+    fine!(call!(c, raw_put, RawPut, build(c.context(), true, 0)));
     assert_eq!(got(c, "put").as_deref(), Some(&b"w"[..]));
 }
 
 pub fn batch_put(c: &Caller) {
     let pairs = vec![pair(c, "batch-put-1"), pair(c, "batch-put-2"), pair(c, "batch-put-3")];
-    let of = |context, for_cas, ttls: &[u64]| RawBatchPutRequest {
+    let build = |context, for_cas, ttls: &[u64]| RawBatchPutRequest {
         context,
         pairs: pairs.clone(),
         for_cas,
@@ -80,14 +80,14 @@ pub fn batch_put(c: &Caller) {
         ..Default::default()
     };
     for for_cas in [false, true] {
-        let refused = |ttls| call!(c, raw_batch_put, RawBatchPut, of(c.context(), for_cas, ttls)).error;
+        let refused = |ttls| call!(c, raw_batch_put, RawBatchPut, build(c.context(), for_cas, ttls)).error;
         assert_eq!(refused(&[7]), TTL);
         assert_eq!(refused(&[0, 0]), "The length of ttls does not equal to the length of pairs");
         assert_eq!(got(c, "batch-put-3"), None, "all or none");
     }
-    stale!(call!(c, raw_batch_put, RawBatchPut, of(c.stale_context(), false, &[])));
+    stale!(call!(c, raw_batch_put, RawBatchPut, build(c.stale_context(), false, &[])));
     for ttls in [&[][..], &[0], &[0, 0, 0]] {
-        fine!(call!(c, raw_batch_put, RawBatchPut, of(c.context(), ttls.is_empty(), ttls)));
+        fine!(call!(c, raw_batch_put, RawBatchPut, build(c.context(), ttls.is_empty(), ttls)));
         assert_eq!(got(c, "batch-put-3").as_deref(), Some(&b"v"[..]));
     }
 }
@@ -95,10 +95,11 @@ pub fn batch_put(c: &Caller) {
 pub fn delete(c: &Caller) {
     for for_cas in [false, true] {
         put_one(c, "delete", b"v");
-        let of = |context| RawDeleteRequest { context, key: c.key("delete"), for_cas, ..Default::default() };
-        stale!(call!(c, raw_delete, RawDelete, of(c.stale_context())));
+        let build =
+            |context| RawDeleteRequest { context, key: c.key("delete"), for_cas, ..Default::default() };
+        stale!(call!(c, raw_delete, RawDelete, build(c.stale_context())));
         assert!(got(c, "delete").is_some());
-        fine!(call!(c, raw_delete, RawDelete, of(c.context())));
+        fine!(call!(c, raw_delete, RawDelete, build(c.context())));
         assert_eq!(got(c, "delete"), None);
     }
 }
@@ -107,17 +108,17 @@ pub fn batch_delete(c: &Caller) {
     for for_cas in [false, true] {
         ["batch-delete-1", "batch-delete-2"].iter().for_each(|name| put_one(c, name, b"v"));
         let keys = c.keys(&["batch-delete-1", "batch-delete-2", "batch-delete-absent"]);
-        let of =
+        let build =
             |context| RawBatchDeleteRequest { context, keys: keys.clone(), for_cas, ..Default::default() };
-        stale!(call!(c, raw_batch_delete, RawBatchDelete, of(c.stale_context())));
-        fine!(call!(c, raw_batch_delete, RawBatchDelete, of(c.context())));
+        stale!(call!(c, raw_batch_delete, RawBatchDelete, build(c.stale_context())));
+        fine!(call!(c, raw_batch_delete, RawBatchDelete, build(c.context())));
         assert_eq!((got(c, "batch-delete-1"), got(c, "batch-delete-2")), (None, None));
     }
 }
 
 pub fn scan(c: &Caller) {
     ["scan-1", "scan-2", "scan-3"].iter().for_each(|name| put_one(c, name, b"v"));
-    let of = |context, start: &str, end: &str, reverse| RawScanRequest {
+    let build = |context, start: &str, end: &str, reverse| RawScanRequest {
         context,
         start_key: c.key(start),
         end_key: c.key(end),
@@ -125,14 +126,14 @@ pub fn scan(c: &Caller) {
         reverse,
         ..Default::default()
     };
-    let forward = call!(c, raw_scan, RawScan, of(c.context(), "scan-1", "scan-3", false));
+    let forward = call!(c, raw_scan, RawScan, build(c.context(), "scan-1", "scan-3", false));
     assert_eq!(keys(&forward.kvs), c.keys(&["scan-1", "scan-2"]));
-    let back = call!(c, raw_scan, RawScan, of(c.context(), "scan-3", "scan-1", true));
+    let back = call!(c, raw_scan, RawScan, build(c.context(), "scan-3", "scan-1", true));
     assert_eq!(keys(&back.kvs), c.keys(&["scan-2", "scan-1"]));
-    let open = RawScanRequest { end_key: Vec::new(), limit: 3, ..of(c.context(), "scan-1", "", false) };
+    let open = RawScanRequest { end_key: Vec::new(), limit: 3, ..build(c.context(), "scan-1", "", false) };
     let open = call!(c, raw_scan, RawScan, open);
     assert_eq!(keys(&open.kvs), c.keys(&["scan-1", "scan-2", "scan-3"]));
-    stale!(call!(c, raw_scan, RawScan, of(c.stale_context(), "scan-1", "scan-3", false)));
+    stale!(call!(c, raw_scan, RawScan, build(c.stale_context(), "scan-1", "scan-3", false)));
 }
 
 pub fn batch_scan(c: &Caller) {
@@ -141,7 +142,7 @@ pub fn batch_scan(c: &Caller) {
         start_key: c.key(start),
         end_key: if end.is_empty() { Vec::new() } else { c.key(end) },
     };
-    let of = |context, ranges, reverse, key_only| RawBatchScanRequest {
+    let build = |context, ranges, reverse, key_only| RawBatchScanRequest {
         context,
         ranges,
         each_limit: 2,
@@ -150,7 +151,7 @@ pub fn batch_scan(c: &Caller) {
         ..Default::default()
     };
     let scan = |ranges, reverse, key_only| {
-        call!(c, raw_batch_scan, RawBatchScan, of(c.context(), ranges, reverse, key_only))
+        call!(c, raw_batch_scan, RawBatchScan, build(c.context(), ranges, reverse, key_only))
     };
     let found = scan(vec![range("rows-1", ""), range("rows-4", "rows-9")], false, true);
     assert_eq!(keys(&found.kvs), c.keys(&["rows-1", "rows-2", "rows-4", "rows-5"]));
@@ -161,18 +162,18 @@ pub fn batch_scan(c: &Caller) {
     let found = scan(vec![range("rows-5", "rows-3"), range("rows-3", "rows-1")], true, false);
     assert_eq!(keys(&found.kvs), c.keys(&["rows-4", "rows-3", "rows-2", "rows-1"]));
     let wrong = scan(vec![range("rows-3", "rows-1")], false, false);
-    let error = wrong.kvs[0].error.as_ref().expect("the start is behind the end");
+    let error = wrong.kvs[0].error.as_ref().expect("the start is after the end");
     assert!(error.abort.contains("InvalidKeyRanges"), "{error:?}");
     let ranges = vec![range("rows-1", "rows-3")];
-    stale!(call!(c, raw_batch_scan, RawBatchScan, of(c.stale_context(), ranges, false, false)));
+    stale!(call!(c, raw_batch_scan, RawBatchScan, build(c.stale_context(), ranges, false, false)));
 }
 
 pub fn get_key_ttl(c: &Caller) {
     put_one(c, "ttl", b"v");
-    let of = |context| RawGetKeyTtlRequest { context, key: c.key("ttl"), ..Default::default() };
-    let reply = call!(c, raw_get_key_ttl, of(c.context()));
+    let build = |context| RawGetKeyTtlRequest { context, key: c.key("ttl"), ..Default::default() };
+    let reply = call!(c, raw_get_key_ttl, build(c.context()));
     assert_eq!(reply.error, "get ttl on non-ttl store");
-    stale!(call!(c, raw_get_key_ttl, of(c.stale_context())));
+    stale!(call!(c, raw_get_key_ttl, build(c.stale_context())));
 }
 
 pub fn compare_and_swap(c: &Caller) {
@@ -198,7 +199,7 @@ pub fn compare_and_swap(c: &Caller) {
     assert_eq!(swap(Some(b"2"), b"", true), (true, Some(b"2".to_vec())));
     assert_eq!(got(c, "swap"), None);
     let request = RawCasRequest { key: c.key("swap"), previous_not_exist: true, ..Default::default() };
-    let of = |context, ttl| RawCasRequest { context, ttl, ..request.clone() };
-    assert_eq!(call!(c, raw_compare_and_swap, of(c.context(), 5)).error, TTL);
-    stale!(call!(c, raw_compare_and_swap, of(c.stale_context(), 0)));
+    let build = |context, ttl| RawCasRequest { context, ttl, ..request.clone() };
+    assert_eq!(call!(c, raw_compare_and_swap, build(c.context(), 5)).error, TTL);
+    stale!(call!(c, raw_compare_and_swap, build(c.stale_context(), 0)));
 }

@@ -53,10 +53,10 @@ pub fn get(c: &Caller) {
     assert_eq!(value(c, "get", 10), None);
     locked(c, &["get-locked"], 20);
     let request = GetRequest { key: c.key("get-locked"), version: 30, ..Default::default() };
-    let of = |context| GetRequest { context, ..request.clone() };
-    let error = call!(c, kv_get, Get, of(c.context())).error.expect("the lock is in the way");
+    let build = |context| GetRequest { context, ..request.clone() };
+    let error = call!(c, kv_get, Get, build(c.context())).error.expect("the lock is in the way");
     assert_eq!(error.locked.map(|lock| lock.lock_version), Some(20));
-    stale!(call!(c, kv_get, Get, of(c.stale_context())));
+    stale!(call!(c, kv_get, Get, build(c.stale_context())));
 }
 
 pub fn batch_get(c: &Caller) {
@@ -64,13 +64,13 @@ pub fn batch_get(c: &Caller) {
     locked(c, &["batch-get-4"], 20);
     let keys = c.keys(&["batch-get-3", "batch-get-2", "batch-get-1", "batch-get-4"]);
     let request = BatchGetRequest { keys: keys.clone(), version: 30, ..Default::default() };
-    let of = |context| BatchGetRequest { context, ..request.clone() };
-    let reply = fine!(call!(c, kv_batch_get, BatchGet, of(c.context())));
+    let build = |context| BatchGetRequest { context, ..request.clone() };
+    let reply = fine!(call!(c, kv_batch_get, BatchGet, build(c.context())));
     assert_eq!(reply.pairs.len(), 3, "{reply:?}");
     assert_eq!((&reply.pairs[0].key, &reply.pairs[1].key), (&keys[0], &keys[2]));
     let error = reply.pairs[2].error.as_ref().expect("the lock is in the way");
     assert_eq!(error.locked.as_ref().map(|lock| lock.lock_version), Some(20));
-    stale!(call!(c, kv_batch_get, BatchGet, of(c.stale_context())));
+    stale!(call!(c, kv_batch_get, BatchGet, build(c.stale_context())));
 }
 
 pub fn scan(c: &Caller) {
@@ -82,13 +82,13 @@ pub fn scan(c: &Caller) {
         version: 12,
         ..Default::default()
     };
-    let of = |context| ScanRequest { context, ..request.clone() };
-    let reply = fine!(call!(c, kv_scan, Scan, of(c.context())));
+    let build = |context| ScanRequest { context, ..request.clone() };
+    let reply = fine!(call!(c, kv_scan, Scan, build(c.context())));
     assert_eq!(reply.pairs.iter().map(|p| p.key.clone()).collect::<Vec<_>>(), c.keys(&["scan-1", "scan-2"]));
-    let open = ScanRequest { end_key: Vec::new(), limit: 3, ..of(c.context()) };
+    let open = ScanRequest { end_key: Vec::new(), limit: 3, ..build(c.context()) };
     let reply = fine!(call!(c, kv_scan, Scan, open));
     assert_eq!(reply.pairs[2].key, c.key("scan-3"), "an empty end is the region's own");
-    stale!(call!(c, kv_scan, Scan, of(c.stale_context())));
+    stale!(call!(c, kv_scan, Scan, build(c.stale_context())));
 }
 
 pub fn prewrite(c: &Caller) {
@@ -167,9 +167,9 @@ pub fn pessimistic_rollback(c: &Caller) {
         keys: c.keys(&["unlocked"]),
         ..Default::default()
     };
-    let of = |context| PessimisticRollbackRequest { context, ..request.clone() };
-    stale!(call!(c, kv_pessimistic_rollback, PessimisticRollback, of(c.stale_context())));
-    let reply = call!(c, kv_pessimistic_rollback, PessimisticRollback, of(c.context()));
+    let build = |context| PessimisticRollbackRequest { context, ..request.clone() };
+    stale!(call!(c, kv_pessimistic_rollback, PessimisticRollback, build(c.stale_context())));
+    let reply = call!(c, kv_pessimistic_rollback, PessimisticRollback, build(c.context()));
     assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
     let again = pessimistic(c, c.context(), "unlocked", 21);
     assert!(again.errors.is_empty(), "the lock is gone: {again:?}");

@@ -8,7 +8,7 @@ use crate::{
     txn::{locked, value, written},
 };
 
-/// A timestamp so many milliseconds after the start of time.
+/// Builds a timestamp of this many milliseconds since the epoch.
 fn at_ms(ms: u64) -> u64 {
     ms << 18
 }
@@ -20,12 +20,12 @@ pub fn batch_rollback(c: &Caller) {
         keys: c.keys(&["rollback-1", "rollback-2"]),
         ..Default::default()
     };
-    let of = |context| BatchRollbackRequest { context, ..request.clone() };
-    stale!(call!(c, kv_batch_rollback, BatchRollback, of(c.stale_context())));
-    fine!(call!(c, kv_batch_rollback, BatchRollback, of(c.context())));
+    let build = |context| BatchRollbackRequest { context, ..request.clone() };
+    stale!(call!(c, kv_batch_rollback, BatchRollback, build(c.stale_context())));
+    fine!(call!(c, kv_batch_rollback, BatchRollback, build(c.context())));
     assert_eq!(value(c, "rollback-1", 20), None);
     written(c, &["rollback-3"], 10, 11);
-    let late = BatchRollbackRequest { keys: c.keys(&["rollback-3"]), ..of(c.context()) };
+    let late = BatchRollbackRequest { keys: c.keys(&["rollback-3"]), ..build(c.context()) };
     let reply = call!(c, kv_batch_rollback, BatchRollback, late);
     assert!(reply.error.is_some_and(|e| e.abort.contains("Committed")), "it is committed");
 }
@@ -33,35 +33,36 @@ pub fn batch_rollback(c: &Caller) {
 pub fn cleanup(c: &Caller) {
     locked(c, &["cleanup-1"], 10);
     written(c, &["cleanup-2"], 10, 11);
-    let of = |context, name| CleanupRequest { context, key: c.key(name), start_version: 10, current_ts: 0 };
-    stale!(call!(c, kv_cleanup, Cleanup, of(c.stale_context(), "cleanup-1")));
-    fine!(call!(c, kv_cleanup, Cleanup, of(c.context(), "cleanup-1")));
+    let build =
+        |context, name| CleanupRequest { context, key: c.key(name), start_version: 10, current_ts: 0 };
+    stale!(call!(c, kv_cleanup, Cleanup, build(c.stale_context(), "cleanup-1")));
+    fine!(call!(c, kv_cleanup, Cleanup, build(c.context(), "cleanup-1")));
     assert_eq!(value(c, "cleanup-1", 20), None);
-    let reply = call!(c, kv_cleanup, Cleanup, of(c.context(), "cleanup-2"));
+    let reply = call!(c, kv_cleanup, Cleanup, build(c.context(), "cleanup-2"));
     assert_eq!(reply.commit_version, 11, "it is committed");
 }
 
 pub fn heart_beat(c: &Caller) {
     locked(c, &["heart-beat"], 10);
-    let of = |context, name| TxnHeartBeatRequest {
+    let build = |context, name| TxnHeartBeatRequest {
         context,
         primary_lock: c.key(name),
         start_version: 10,
         advise_lock_ttl: 20_000,
         ..Default::default()
     };
-    let reply = fine!(call!(c, kv_txn_heart_beat, TxnHeartBeat, of(c.context(), "heart-beat")));
+    let reply = fine!(call!(c, kv_txn_heart_beat, TxnHeartBeat, build(c.context(), "heart-beat")));
     assert_eq!(reply.lock_ttl, 20_000);
-    let reply = call!(c, kv_txn_heart_beat, TxnHeartBeat, of(c.context(), "heart-beat-absent"));
+    let reply = call!(c, kv_txn_heart_beat, TxnHeartBeat, build(c.context(), "heart-beat-absent"));
     assert!(reply.error.is_some_and(|e| e.txn_not_found.is_some()), "there is no lock");
-    stale!(call!(c, kv_txn_heart_beat, TxnHeartBeat, of(c.stale_context(), "heart-beat")));
+    stale!(call!(c, kv_txn_heart_beat, TxnHeartBeat, build(c.stale_context(), "heart-beat")));
 }
 
 pub fn check_txn_status(c: &Caller) {
     let start = at_ms(10);
     locked(c, &["status-1"], start);
     written(c, &["status-2"], start, start + 1);
-    let of = |context, name, current_ts| CheckTxnStatusRequest {
+    let build = |context, name, current_ts| CheckTxnStatusRequest {
         context,
         primary_key: c.key(name),
         lock_ts: start,
@@ -69,7 +70,7 @@ pub fn check_txn_status(c: &Caller) {
         current_ts,
         ..Default::default()
     };
-    let check = |context, name, ts| call!(c, kv_check_txn_status, CheckTxnStatus, of(context, name, ts));
+    let check = |context, name, ts| call!(c, kv_check_txn_status, CheckTxnStatus, build(context, name, ts));
     assert_eq!(fine!(check(c.context(), "status-1", at_ms(20))).lock_ttl, 3000, "it lives");
     assert_eq!(fine!(check(c.context(), "status-2", at_ms(20))).commit_version, start + 1);
     let late = fine!(check(c.context(), "status-1", at_ms(9000)));
@@ -82,12 +83,13 @@ pub fn check_txn_status(c: &Caller) {
 pub fn check_secondary_locks(c: &Caller) {
     locked(c, &["secondary-1", "secondary-2"], 10);
     written(c, &["secondary-3"], 10, 11);
-    let of = |context, names: &[&str]| CheckSecondaryLocksRequest {
+    let build = |context, names: &[&str]| CheckSecondaryLocksRequest {
         context,
         keys: c.keys(names),
         start_version: 10,
     };
-    let check = |context, names| call!(c, kv_check_secondary_locks, CheckSecondaryLocks, of(context, names));
+    let check =
+        |context, names| call!(c, kv_check_secondary_locks, CheckSecondaryLocks, build(context, names));
     let both = fine!(check(c.context(), &["secondary-1", "secondary-2"]));
     assert_eq!((both.locks.len(), both.commit_ts), (2, 0));
     assert_eq!(fine!(check(c.context(), &["secondary-3"])).commit_ts, 11);
@@ -106,12 +108,12 @@ pub fn scan_lock(c: &Caller) {
         end_key: c.key("scan-lock-9"),
         ..Default::default()
     };
-    let of = |context| ScanLockRequest { context, ..request.clone() };
-    let reply = fine!(call!(c, kv_scan_lock, ScanLock, of(c.context())));
+    let build = |context| ScanLockRequest { context, ..request.clone() };
+    let reply = fine!(call!(c, kv_scan_lock, ScanLock, build(c.context())));
     assert_eq!(reply.locks.iter().map(|lock| lock.key.clone()).collect::<Vec<_>>(), c.keys(&["scan-lock-1"]));
-    let open = ScanLockRequest { end_key: Vec::new(), max_version: 50, limit: 2, ..of(c.context()) };
+    let open = ScanLockRequest { end_key: Vec::new(), max_version: 50, limit: 2, ..build(c.context()) };
     assert_eq!(fine!(call!(c, kv_scan_lock, ScanLock, open)).locks.len(), 2);
-    stale!(call!(c, kv_scan_lock, ScanLock, of(c.stale_context())));
+    stale!(call!(c, kv_scan_lock, ScanLock, build(c.stale_context())));
 }
 
 pub fn resolve_lock(c: &Caller) {
@@ -122,11 +124,11 @@ pub fn resolve_lock(c: &Caller) {
         keys: c.keys(&["resolve-1"]),
         ..Default::default()
     };
-    let of = |context| ResolveLockRequest { context, ..request.clone() };
-    stale!(call!(c, kv_resolve_lock, ResolveLock, of(c.stale_context())));
-    fine!(call!(c, kv_resolve_lock, ResolveLock, of(c.context())));
+    let build = |context| ResolveLockRequest { context, ..request.clone() };
+    stale!(call!(c, kv_resolve_lock, ResolveLock, build(c.stale_context())));
+    fine!(call!(c, kv_resolve_lock, ResolveLock, build(c.context())));
     assert_eq!(value(c, "resolve-1", 20).as_deref(), Some(&b"v"[..]));
-    let rest = ResolveLockRequest { keys: c.keys(&["resolve-2"]), commit_version: 0, ..of(c.context()) };
+    let rest = ResolveLockRequest { keys: c.keys(&["resolve-2"]), commit_version: 0, ..build(c.context()) };
     fine!(call!(c, kv_resolve_lock, ResolveLock, rest));
     assert_eq!(value(c, "resolve-2", 20), None, "rolled back");
 }

@@ -1,4 +1,4 @@
-//! `/config`: the settings of PD that this one has, read and changed (tikv/pd `server/api/config.go`).
+//! `/config`: reads and changes the settings that this PD has (tikv/pd `server/api/config.go`).
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ struct Schedule {
     enable_remove_extra_replica: &'static str,
     enable_location_replacement: &'static str,
     enable_joint_consensus: &'static str,
-    /// No scheduler runs here.
+    /// This PD runs no schedulers.
     #[serde(rename = "schedulers-v2")]
     schedulers: [(); 0],
 }
@@ -124,14 +124,14 @@ pub async fn cluster(State(api): Shared) -> Answer {
     ok(&ClusterMeta { id: config.id, max_peer_count: config.max_peer_count })
 }
 
-/// What may be changed, each if it is given.
+/// The settings to change, each if given.
 #[derive(Debug, Default, PartialEq)]
 struct Changes {
     max_replicas: Option<u32>,
     max_store_down: Option<Duration>,
 }
 
-/// A change for a time only, which PD offers and this one does not.
+/// A temporary change, which this PD does not support.
 #[derive(Deserialize)]
 pub struct UpdateParams {
     #[serde(rename = "ttlSecond")]
@@ -140,7 +140,7 @@ pub struct UpdateParams {
 
 type Params = Result<Query<UpdateParams>, QueryRejection>;
 
-/// `{"max-replicas": 3, "schedule.max-store-down-time": "30m"}`: all of them or none.
+/// Applies `{"max-replicas": 3, "schedule.max-store-down-time": "30m"}`, all or none.
 pub async fn update(State(api): Shared, params: Params, body: Bytes) -> Answer {
     apply(&api, params, &body, &["schedule", "replication"])
 }

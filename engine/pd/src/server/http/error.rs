@@ -1,4 +1,4 @@
-//! Errors over HTTP: PD's texts as JSON strings, with its codes.
+//! Errors over HTTP: PD's texts as JSON strings, with PD's status codes.
 
 use axum::{
     extract::rejection::{PathRejection, QueryRejection},

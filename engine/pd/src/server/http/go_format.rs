@@ -1,10 +1,10 @@
-//! Numbers, times and texts as Go writes and reads them.
+//! Numbers, times and texts in Go's forms.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
-/// A float that Go writes without a point where it is whole.
+/// A float in Go's form: without a point if it is whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Float(pub f64);
 
@@ -18,7 +18,7 @@ impl Serialize for Float {
     }
 }
 
-/// `1.5GiB`: four digits at most, as docker's `units.BytesSize`, which PD uses.
+/// Formats `1.5GiB` with at most four digits, as docker's `units.BytesSize`, which PD uses.
 pub fn bytes_size(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let (mut size, mut unit) = (bytes as f64, 0);
@@ -37,7 +37,7 @@ pub fn bytes_size(bytes: u64) -> String {
     format!("{text}{}", UNITS[unit])
 }
 
-/// `1h2m3.5s`, as Go's `time.Duration`.
+/// Formats `1h2m3.5s`, as Go's `time.Duration`.
 pub fn duration(duration: Duration) -> String {
     let (secs, nanos) = (duration.as_secs(), duration.subsec_nanos());
     let fraction = |whole: u64, nanos: u32, digits: usize| {
@@ -60,7 +60,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// RFC 3339 in UTC; the fraction of a second only where there is one.
+/// Formats RFC 3339 in UTC, with a fraction of a second only if it is not zero.
 pub fn time(since_epoch: Duration) -> String {
     let text = humantime::format_rfc3339(UNIX_EPOCH + since_epoch).to_string();
     match text.strip_suffix('Z').and_then(|text| text.split_once('.')) {
@@ -72,12 +72,12 @@ pub fn time(since_epoch: Duration) -> String {
     }
 }
 
-/// A number in a path or query; the error is that of Go's `strconv`.
+/// Parses a number of a path or query; the error is that of Go's `strconv`.
 pub fn parse_u64(text: &str) -> Result<u64, String> {
     text.parse::<u64>().map_err(|e| go_error("ParseUint", text, &e))
 }
 
-/// As [`parse_u64`], for numbers with a sign.
+/// As [`parse_u64`], for signed numbers.
 pub fn parse_i64(text: &str) -> Result<i64, String> {
     text.parse::<i64>().map_err(|e| go_error("Atoi", text, &e))
 }
@@ -91,7 +91,7 @@ fn go_error(what: &str, text: &str, e: &std::num::ParseIntError) -> String {
     format!("strconv.{what}: parsing {text:?}: {why}")
 }
 
-/// Bytes written as pairs of hex digits.
+/// Parses pairs of hex digits.
 pub fn parse_hex(text: &[u8]) -> Result<Vec<u8>, String> {
     let digit = |byte: u8| {
         let value = char::from(byte).to_digit(16);
@@ -105,7 +105,7 @@ pub fn parse_hex(text: &[u8]) -> Result<Vec<u8>, String> {
     text.chunks_exact(2).map(|pair| Ok(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
-/// Upper-case hex, as PD writes keys.
+/// Formats upper-case hex, as PD writes keys.
 pub fn to_hex(key: &[u8]) -> String {
     key.iter().map(|byte| format!("{byte:02X}")).collect()
 }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_times_are_gos() {
+    fn durations_and_times_have_gos_form() {
         for (millis, text) in [
             (0, "0s"),
             (5, "5ms"),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_or_key_is_named() {
+    fn invalid_numbers_and_keys_are_named() {
         assert_eq!(parse_u64("x").unwrap_err(), "strconv.ParseUint: parsing \"x\": invalid syntax");
         assert!(parse_u64("99999999999999999999").unwrap_err().ends_with("value out of range"));
         assert_eq!(parse_hex(b"7a5F"), Ok(vec![0x7a, 0x5f]));

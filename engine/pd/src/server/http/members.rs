@@ -1,4 +1,5 @@
-//! `/members`, `/leader`, `/health`, `/version`, `/status`: the one member that this PD is (tikv/pd `server/api`).
+//! `/members`, `/leader`, `/health`, `/version`, `/status`: the only
+//! member of this PD (tikv/pd `server/api`).
 
 use axum::extract::State;
 use kvproto::pdpb;
@@ -24,7 +25,7 @@ struct Member {
 }
 
 impl Member {
-    fn of(api: &super::Api) -> Member {
+    fn from_api(api: &super::Api) -> Member {
         let pdpb::Member { name, member_id, peer_urls, client_urls, .. } = api.member.clone();
         let deploy_path = std::env::current_exe().ok();
         let deploy_path = deploy_path.and_then(|path| Some(path.parent()?.display().to_string()));
@@ -55,14 +56,14 @@ struct Members {
 pub async fn members(State(api): Shared) -> Answer {
     ok(&Members {
         header: Header { cluster_id: api.cluster.cluster_id },
-        members: vec![Member::of(&api)],
-        leader: Member::of(&api),
-        etcd_leader: Member::of(&api),
+        members: vec![Member::from_api(&api)],
+        leader: Member::from_api(&api),
+        etcd_leader: Member::from_api(&api),
     })
 }
 
 pub async fn leader(State(api): Shared) -> Answer {
-    ok(&Member::of(&api))
+    ok(&Member::from_api(&api))
 }
 
 #[derive(Serialize)]
@@ -73,7 +74,7 @@ struct Health {
     health: bool,
 }
 
-/// A member that answers is healthy, and there is no other.
+/// The only member is healthy if it answers.
 pub async fn health(State(api): Shared) -> Answer {
     let pdpb::Member { name, member_id, client_urls, .. } = api.member.clone();
     ok(&[Health { name, member_id, client_urls, health: true }])
@@ -100,7 +101,7 @@ struct Status {
     kernel_type: &'static str,
 }
 
-/// PD writes `None` where a build did not say what it was built from.
+/// PD writes `None` for unknown build information.
 pub async fn status(State(api): Shared) -> Answer {
     ok(&Status {
         build_ts: "None",

@@ -1,5 +1,5 @@
-//! PD's HTTP API, `/pd/api/v1`, on the port of gRPC (tikv/pd `server/api/router.go`): the paths that pd-ctl, clients'
-//! tests and operators use. Paths, codes and JSON shapes are PD's.
+//! PD's HTTP API, `/pd/api/v1`, on the port of gRPC (tikv/pd `server/api/router.go`): the paths for pd-ctl,
+//! clients' tests and operators. Paths, codes and JSON shapes are PD's.
 
 mod config;
 mod error;
@@ -26,7 +26,7 @@ use tonic::Status;
 use self::error::ApiError;
 use super::cluster::Cluster;
 
-/// What the handlers answer from.
+/// The state that the handlers read.
 pub struct Api {
     pub cluster: Arc<Cluster>,
     pub member: pdpb::Member,
@@ -38,7 +38,7 @@ pub struct Api {
 type Shared = axum::extract::State<Arc<Api>>;
 type Answer = Result<Response, ApiError>;
 
-/// The routes; what is no path of PD is answered as gRPC or HTTP, whichever was asked for.
+/// Builds the routes. An unknown path gets an answer of the protocol of the request, gRPC or HTTP.
 pub fn router(api: Api) -> Router {
     let v1 = Router::new()
         .route("/regions", get(regions::all))
@@ -89,7 +89,7 @@ async fn not_allowed(request: Request) -> Response {
     json(StatusCode::METHOD_NOT_ALLOWED, &text)
 }
 
-/// Indented by two spaces and ended by a newline, as PD answers.
+/// Formats JSON like PD: indented by two spaces, with a newline at the end.
 fn json(status: StatusCode, value: &impl Serialize) -> Response {
     let (status, body) = match serde_json::to_string_pretty(value) {
         Ok(text) => (status, text + "\n"),
@@ -106,7 +106,7 @@ fn ok(value: &impl Serialize) -> Answer {
     Ok(json(StatusCode::OK, value))
 }
 
-/// Go leaves fields with their zero value out where a struct says `omitempty`.
+/// Go omits fields with a zero value if the struct says `omitempty`.
 fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

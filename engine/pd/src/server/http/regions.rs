@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, ApiError, Shared, go_format, is_zero, ok};
 use crate::server::regions::RegionInfo;
 
-/// Regions that a scan without a limit returns, and the most of any.
+/// Default and maximum number of regions that a scan returns.
 const DEFAULT_LIMIT: i64 = 16;
 const MAX_LIMIT: i64 = 10_240;
 
@@ -143,7 +143,7 @@ pub async fn count(State(api): Shared) -> Answer {
     ok(&ApiRegions { count, regions: None })
 }
 
-/// Keys as they are, or `format=hex`.
+/// Keys are raw bytes, or hex with `format=hex`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct ScanParams {
@@ -186,7 +186,7 @@ pub struct KeyParams {
     format: String,
 }
 
-/// PD unescapes the key once more than the path, so that any byte can be asked for.
+/// PD unescapes the key once more than the path, so that clients can give any byte.
 pub async fn by_key(
     State(api): Shared,
     key: Result<Path<String>, PathRejection>,

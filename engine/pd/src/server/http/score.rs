@@ -1,4 +1,4 @@
-//! How full a store is, as PD's schedulers weigh it (tikv/pd `StoreInfo.regionScoreV2`).
+//! The region score of a store: its fill level for PD's schedulers (tikv/pd `StoreInfo.regionScoreV2`).
 
 use kvproto::pdpb::StoreStats;
 
@@ -6,11 +6,11 @@ const GIB: f64 = (1u64 << 30) as f64;
 /// PD `low-space-ratio`.
 const LOW_SPACE_RATIO: f64 = 0.8;
 
-/// The score of a store whose regions have `region_size` MiB together.
+/// Returns the score of a store whose regions have a total of `region_size` MiB.
 pub fn region_score(stats: &StoreStats, region_size: u64) -> f64 {
     let (available, capacity) = (stats.available as f64 / GIB, stats.capacity as f64 / GIB);
     let used = stats.used_size as f64 / GIB;
-    // Below this many GiB of free space the score grows steeply.
+    // Below this free space in GiB the score grows steeply.
     let low = (capacity * (1.0 - LOW_SPACE_RATIO)).max(50.0);
     let (weight, reserve) = (256.0, 1e10);
     let size = region_size as f64;
@@ -39,6 +39,6 @@ mod tests {
         };
         let scores: Vec<f64> = [900, 500, 200, 10].map(|free| region_score(&stats(free), 100)).to_vec();
         assert!(scores.is_sorted() && scores[0] > 100.0, "{scores:?}");
-        assert_eq!(region_score(&StoreStats::default(), 7), 7.0, "nothing is known of the disk");
+        assert_eq!(region_score(&StoreStats::default(), 7), 7.0, "the disk was not reported");
     }
 }

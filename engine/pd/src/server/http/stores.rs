@@ -91,7 +91,7 @@ struct ApiStores {
     stores: Vec<ApiStore>,
 }
 
-/// What regions put on a store.
+/// The load of regions on a store.
 #[derive(Clone, Copy, Default)]
 struct Load {
     leaders: usize,
@@ -121,7 +121,7 @@ fn loads(inner: &Inner) -> BTreeMap<u64, Load> {
     loads
 }
 
-/// Down and Disconnected are no states of their own: PD shows them of stores that are Up.
+/// Down and Disconnected are not real states: PD shows them for silent stores that are Up.
 fn state_name(store: &StoreInfo, inner: &Inner, now_ms: u64) -> &'static str {
     match store.meta.state() {
         StoreState::Up if store.down_ms(now_ms) > inner.max_store_down_ms => "Down",
@@ -194,7 +194,7 @@ fn states(params: Pairs) -> Result<Vec<String>, ApiError> {
     Ok(pairs.into_iter().filter(|(name, _)| name == "state").map(|(_, value)| value).collect())
 }
 
-/// Stores that are Up or Offline, or those whose states are asked for by number.
+/// Lists stores that are Up or Offline, or those in the states given by number.
 pub async fn all(State(api): Shared, params: Pairs) -> Answer {
     let mut wanted = Vec::new();
     for text in states(params)? {
@@ -208,7 +208,7 @@ pub async fn all(State(api): Shared, params: Pairs) -> Answer {
     list(&api, |store, _| wanted.contains(&store.meta.state()))
 }
 
-/// Stores by the names of their states, in any case.
+/// Lists stores by the names of their states, in any case.
 pub async fn by_state(State(api): Shared, params: Pairs) -> Answer {
     const NAMES: [&str; 5] = ["up", "offline", "tombstone", "down", "disconnected"];
     let wanted = states(params)?;
@@ -240,7 +240,7 @@ pub async fn one(State(api): Shared, id: Result<Path<String>, PathRejection>) ->
     ok(&describe(store, &inner, &loads(&inner), now_ms))
 }
 
-/// Takes a store out; `?force`: it is physically destroyed.
+/// Takes a store out; `?force` means that it is physically destroyed.
 pub async fn remove(State(api): Shared, id: Result<Path<String>, PathRejection>, params: Pairs) -> Answer {
     let (id, Query(params)) = (id_of(id)?, params?);
     api.cluster.remove_store(id, params.iter().any(|(name, _)| name == "force"))?;

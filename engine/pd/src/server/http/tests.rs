@@ -24,7 +24,8 @@ fn store(id: u64) -> Store {
     }
 }
 
-/// Stores 1 to `stores`, a region [, "m") on the first three with one of them down, and one ["m", ) on the first.
+/// Creates stores 1 to `stores`, a region [, "m") on the first three with one of them down, and one ["m", )
+/// on the first.
 fn cluster(dir: &Path, stores: u64) -> Arc<Cluster> {
     let clock = ManualClock::at(START_MS);
     let cluster = Cluster::open(dir, Some(7), None, clock.clone()).unwrap();
@@ -110,7 +111,7 @@ async fn regions_have_the_fields_of_pd() {
     assert_eq!(get(&cluster, "/region/id/2").await, left);
     assert_eq!(get(&cluster, "/region/key/a").await, left);
     assert_eq!(get(&cluster, "/region/key/6a?format=hex").await["id"], 2);
-    assert_eq!(get(&cluster, "/region/key/%256D%2500").await["id"], 4, "escaped twice, as PD reads it");
+    assert_eq!(get(&cluster, "/region/key/%256D%2500").await["id"], 4, "PD unescapes twice");
     let all = get(&cluster, "/regions").await;
     assert_eq!((&all["count"], &all["regions"][0], &all["regions"][1]["id"]), (&json!(2), &left, &json!(4)));
     for (query, ids) in [
@@ -150,7 +151,7 @@ async fn stores_have_the_fields_of_pd() {
         }
     });
     assert_eq!(all["stores"][0], first);
-    assert!(first["status"]["region_score"].as_f64().unwrap() > 1e9, "hardly any space is left");
+    assert!(first["status"]["region_score"].as_f64().unwrap() > 1e9, "the disk is almost full");
     assert_eq!(get(&cluster, "/store/1").await, first);
     assert_eq!(get(&cluster, "/store/2").await["store"]["state_name"], "Up");
     assert_eq!(get(&cluster, "/stores/check?state=Disconnected").await["count"], 2);
@@ -159,7 +160,7 @@ async fn stores_have_the_fields_of_pd() {
 }
 
 #[tokio::test]
-async fn a_store_is_taken_out_as_pd_ctl_does_it() {
+async fn a_store_is_taken_out_as_by_pd_ctl() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = cluster(dir.path(), 4);
     let state = async || get(&cluster, "/stores?state=0&state=1&state=2").await["stores"][3]["store"].clone();
@@ -189,7 +190,7 @@ async fn a_store_is_taken_out_as_pd_ctl_does_it() {
 }
 
 #[tokio::test]
-async fn an_offline_store_comes_up_again() {
+async fn an_offline_store_can_come_up_again() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = cluster(dir.path(), 4);
     let updated = (200, json!("The store's state is updated."));
@@ -200,7 +201,7 @@ async fn an_offline_store_comes_up_again() {
 }
 
 #[tokio::test]
-async fn the_member_and_the_settings_are_shown_and_changed() {
+async fn member_and_settings_are_shown_and_changed() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = cluster(dir.path(), 3);
     let members = get(&cluster, "/members").await;
@@ -222,7 +223,7 @@ async fn the_member_and_the_settings_are_shown_and_changed() {
     );
     let half = json!({"max-replicas": 1, "max-store-down-time": "0s"}).to_string();
     assert_eq!(ask_with(&cluster, "POST", "/pd/api/v1/config", &half).await.0, 400);
-    assert_eq!(get(&cluster, "/config/replicate").await["max-replicas"], 5, "all of it or nothing");
+    assert_eq!(get(&cluster, "/config/replicate").await["max-replicas"], 5, "all or none");
 
     let marker = "/admin/cluster/markers/snapshot-recovering";
     assert_eq!(ask(&cluster, "POST", marker).await.0, 200);
@@ -232,7 +233,7 @@ async fn the_member_and_the_settings_are_shown_and_changed() {
 }
 
 #[tokio::test]
-async fn mistakes_are_answered_with_what_is_wrong() {
+async fn errors_name_the_mistake() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = cluster(dir.path(), 3);
     for (method, path, status, named) in [

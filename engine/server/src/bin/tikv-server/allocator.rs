@@ -6,12 +6,12 @@ use tikv_jemalloc_sys::mallctl;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// jemalloc reads this before the program begins; the environment's `MALLOC_CONF` is read after it.
+/// jemalloc reads this text before `main` starts, and the environment's `MALLOC_CONF` after it.
 // SAFETY: jemalloc looks for a pointer to a text that ends with a zero under this name, and only reads it.
 #[unsafe(export_name = "malloc_conf")]
 pub static MALLOC_CONF: &[u8; 45] = b"prof:true,prof_active:true,lg_prof_sample:19\0";
 
-/// Writes what is allocated now to a file, as `heap_v2`.
+/// Writes the live allocations to a file, as `heap_v2`.
 pub fn dump(path: &Path) -> Result<(), String> {
     let name = CString::new(path.as_os_str().as_bytes()).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut pointer = name.as_ptr();
