@@ -1,4 +1,4 @@
-//! Turns kvproto's `.proto` files into a table of messages and enums, by which any of them can be printed as text.
+//! Turns kvproto's `.proto` files into a table of messages and enums, which prints any of them as text.
 
 use std::{
     fmt::Write as _,
@@ -83,7 +83,7 @@ fn enum_row(scope: &str, kind: &protox_types::EnumDescriptorProto) -> Result<Str
     Ok(row)
 }
 
-/// The descriptor types, by the names protox gives them.
+/// Descriptor types under the names that protox uses.
 mod protox_types {
     pub use protox::prost_reflect::prost_types::{
         DescriptorProto, EnumDescriptorProto, field_descriptor_proto,

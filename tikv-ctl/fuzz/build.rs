@@ -1,8 +1,8 @@
-//! Makes the table of kvproto's messages, as the build of `tikv-ctl` does.
+//! Generates the table of kvproto's messages, as the build of `tikv-ctl` does.
 
 use std::path::Path;
 
-#[allow(dead_code)] // its `main` names another folder
+#[allow(dead_code)] // its `main` uses another path
 #[path = "../build.rs"]
 mod schema;
 

@@ -1,17 +1,17 @@
-//! The readers of `tikv-ctl`, compiled from its sources: what they need is little and builds in a minute, while the
-//! tool itself needs RocksDB, which libFuzzer's flags would build again.
+//! The readers of `tikv-ctl`, compiled from its sources. They have few dependencies and build in a minute;
+//! the whole tool needs RocksDB, which libFuzzer's flags would rebuild.
 
-#[allow(dead_code, unused_imports)] // commands write, readers do not
+#[allow(dead_code, unused_imports)] // only commands write
 #[path = "../src/encryption/mod.rs"]
 pub mod encryption;
-#[allow(dead_code)] // commands have failures that readers have not
+#[allow(dead_code)] // only commands have some of the failures
 #[path = "../src/error.rs"]
 mod error;
 #[path = "../src/key.rs"]
 pub mod key;
 #[path = "../src/key_styles.rs"]
 mod key_styles;
-#[allow(unused_imports)] // some of it only commands ask for
+#[allow(unused_imports)] // only commands use some of it
 #[path = "../src/lsm/mod.rs"]
 pub mod lsm;
 #[path = "../src/raft_engine/mod.rs"]

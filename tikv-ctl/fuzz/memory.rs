@@ -1,4 +1,5 @@
-//! What a reader may take: four times its input, and some for buffers; and how long it may be at it.
+//! Limits of a reader: memory of four times its input and [`SPARE`] bytes, and processor time of
+//! [`MAX_CPU_TIME`].
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -6,21 +7,21 @@ use std::{
     time::Duration,
 };
 
-/// Counts what is allocated, and the most of it.
+/// Counts the allocated bytes and their maximum.
 struct Counting;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all calls go to the system's allocator as they came; only numbers are kept beside.
+// SAFETY: all calls go unchanged to the system's allocator; the rest only counts.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        MOST.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
+        PEAK.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        MOST.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
+        PEAK.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
         unsafe { System.alloc_zeroed(layout) }
     }
 
@@ -33,35 +34,35 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Beside four times the input: buffers, and what a compressed block of a few bytes may rightly hold.
+/// Bytes in addition to four times the input, for buffers and for compressed blocks of a few bytes.
 const SPARE: usize = 16 << 20;
-/// Of processor time: a busy machine is no fault of the reader's.
-const LONGEST: Duration = Duration::from_secs(10);
+/// Processor time, since a busy machine is not the reader's fault.
+const MAX_CPU_TIME: Duration = Duration::from_secs(10);
 
-/// What this thread has run for.
-fn ran() -> Duration {
+/// Returns the processor time of this thread.
+fn cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes only to the place that it is given.
+    // SAFETY: the call writes only to `time`.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// What `run` returns, and how much it had allocated at most; of other threads, too.
-#[allow(dead_code)] // not every user of this file asks
-pub fn most_of<T>(run: impl FnOnce() -> T) -> (T, usize) {
+/// Returns the result of `run`, and the maximum of bytes that all threads allocated while it ran.
+#[allow(dead_code)] // not every user of this file calls it
+pub fn measure_peak<T>(run: impl FnOnce() -> T) -> (T, usize) {
     let before = NOW.load(Relaxed);
-    MOST.store(before, Relaxed);
+    PEAK.store(before, Relaxed);
     let result = run();
-    (result, MOST.load(Relaxed).saturating_sub(before))
+    (result, PEAK.load(Relaxed).saturating_sub(before))
 }
 
-/// Reads `data`; panics where that takes too long or too much.
+/// Calls `read` with `data`, and panics if it exceeds the limits.
 #[allow(dead_code)]
 pub fn bounded(data: &[u8], read: fn(&[u8])) {
-    let (before, start) = (NOW.load(Relaxed), ran());
-    MOST.store(before, Relaxed);
+    let (before, start) = (NOW.load(Relaxed), cpu_time());
+    PEAK.store(before, Relaxed);
     read(data);
-    let (took, most) = (ran() - start, MOST.load(Relaxed).saturating_sub(before));
-    assert!(most <= 4 * data.len() + SPARE, "{most} bytes for an input of {}", data.len());
-    assert!(took <= LONGEST, "{took:?} for an input of {} bytes", data.len());
+    let (took, peak) = (cpu_time() - start, PEAK.load(Relaxed).saturating_sub(before));
+    assert!(peak <= 4 * data.len() + SPARE, "{peak} bytes for an input of {}", data.len());
+    assert!(took <= MAX_CPU_TIME, "{took:?} for an input of {} bytes", data.len());
 }

@@ -1,5 +1,5 @@
-//! What every fuzz target and `tests/mutations.rs` do with any bytes: no panic, no hang, no memory that the bytes do not
-//! account for.
+//! Runs each reader on arbitrary bytes, for the fuzz targets and `tests/mutations.rs`. A reader must not
+//! panic, hang, or allocate out of proportion to its input.
 
 use std::{path::Path, sync::Arc};
 
@@ -20,7 +20,7 @@ use tikv_ctl::{
     tidb::{self, TableKey},
 };
 
-/// As an SST: opened, verified, walked, searched, filtered.
+/// Opens, verifies, iterates, searches and filters an SST.
 pub fn sst(data: &[u8]) {
     let file = RandomFile::from_bytes(Path::new("any.sst"), data.to_vec());
     let Ok(table) = Table::from_file(file, Some(7)) else { return };
@@ -28,7 +28,7 @@ pub fn sst(data: &[u8]) {
     let _ = verify(&table, 1);
     let _ = (table.range_deletions(), table.filter_text(), table.may_hold(Some(b"key"), b"row"));
     if let Ok(mut iter) = table.iter() {
-        // Each error leaves a block behind, so that the walk ends.
+        // Each error skips a block, so the loop ends.
         while !matches!(iter.advance(), Ok(false)) {}
     }
     if let Ok(mut iter) = table.iter_from(data.get(..9).unwrap_or(data)) {
@@ -39,7 +39,7 @@ pub fn sst(data: &[u8]) {
     }
 }
 
-/// As an SST whose footer is lost, and as one whose index is: its blocks are looked for.
+/// Searches for the data blocks of an SST without a footer, and of one without an index.
 pub fn salvage(data: &[u8]) {
     const FOOTER: usize = 53;
     let cut = &data[..data.len().saturating_sub(FOOTER)];
@@ -51,7 +51,8 @@ pub fn salvage(data: &[u8]) {
     }
 }
 
-/// As a compressed block: its compression, whether its length stands before it, a dictionary, the block.
+/// Decompresses a block. The input is its compression type, whether it has a length, the dictionary's length,
+/// the dictionary, and the block.
 pub fn compressed(data: &[u8]) {
     let Some((&[kind, sized, dict], rest)) = data.split_first_chunk() else { return };
     let (dict, body) = rest.split_at(usize::from(dict).min(rest.len()));
@@ -60,7 +61,7 @@ pub fn compressed(data: &[u8]) {
     }
 }
 
-/// As a filter: the length of a key, the key, the filter.
+/// Evaluates a filter. The input is the length of a key, the key, and the filter.
 pub fn filter(data: &[u8]) {
     let Some((len, rest)) = data.split_first() else { return };
     let (key, filter) = rest.split_at(usize::from(*len).min(rest.len()));
@@ -68,36 +69,36 @@ pub fn filter(data: &[u8]) {
     let _ = (filter.may_contain(key), filter.may_contain(b""), filter.may_contain(data));
 }
 
-/// As a MANIFEST, and as one version edit.
+/// Reads a MANIFEST, and a version edit.
 pub fn manifest(data: &[u8]) {
     let _ = manifest::replay("MANIFEST-000001".into(), data);
     let _ = manifest::parse(data);
 }
 
-/// As an OPTIONS file.
+/// Parses an OPTIONS file.
 pub fn options(data: &[u8]) {
     let _ = options::parse(&String::from_utf8_lossy(data));
 }
 
-/// As the dictionaries of encryption at rest.
+/// Reads the dictionaries of encryption at rest.
 pub fn encryption(data: &[u8]) {
     let _ = FileDict::parse("file.dict".into(), data.to_vec());
     let _ = parse_keys(Path::new("key.dict"), data, &EncryptionConfig::default());
 }
 
-/// As the files of a snapshot: locks, and what it says of itself.
+/// Reads the lock file and the metadata of a snapshot.
 pub fn snapshot(data: &[u8]) {
     let _ =
         LockFile::new(data).map(|pair| pair.map_or(0, |(key, value)| key.len() + value.len())).sum::<usize>();
     let _ = message_text("raft_serverpb.SnapshotMeta", data).is_ok();
 }
 
-/// As the data of a Raft log entry in raftstore-v2's own form.
+/// Decodes a Raft log entry in raftstore-v2's own format.
 pub fn simple_write(data: &[u8]) {
     let _ = (simple_write::is_simple(data), simple_write::decode(data));
 }
 
-/// As a log, with what follows damage, and as one write batch.
+/// Reads a log, also after damage, and a write batch.
 pub fn wal(data: &[u8]) {
     let mut reader = LogReader::new(data, 1);
     loop {
@@ -114,7 +115,7 @@ pub fn wal(data: &[u8]) {
     let _ = read_batch(data, |_| {});
 }
 
-/// As a raft-engine file: batches, entries, and what follows damage.
+/// Reads the batches and entries of a raft-engine file, also after damage.
 pub fn raft_log(data: &[u8]) {
     let Ok(mut batches) = BatchIter::new(data, 1) else { return };
     loop {
@@ -130,7 +131,7 @@ pub fn raft_log(data: &[u8]) {
     }
 }
 
-/// As the small records: locks, writes, blob indexes and records, and protobuf as text.
+/// Decodes small records: locks, writes, blob indexes, blob records, and protobuf messages.
 pub fn records(data: &[u8]) {
     let _ = (txn_types::WriteRef::parse(data).is_ok(), txn_types::parse_lock(data).is_ok());
     let _ = (BlobIndex::decode(data), decode_record(data).is_ok());
@@ -139,7 +140,7 @@ pub fn records(data: &[u8]) {
     }
 }
 
-/// As a Titan blob file: its dictionary, and one record behind the other from the end of each header there is.
+/// Reads a Titan blob file: its dictionary, and all records after a header of either length.
 pub fn blob(data: &[u8]) {
     const RECORD_HEADER: usize = 9;
     let file = RandomFile::from_bytes(Path::new("000001.blob"), data.to_vec());
@@ -154,7 +155,7 @@ pub fn blob(data: &[u8]) {
     }
 }
 
-/// As keys: the text of a key in every form, and TiDB's.
+/// Parses keys in every form, and decodes TiDB's keys.
 pub fn keys(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for form in [Auto, Raw, Hex, Escaped, Base64, Tidb] {
@@ -168,7 +169,7 @@ pub fn keys(data: &[u8]) {
     }
 }
 
-/// As TiDB's rows and column values.
+/// Decodes TiDB's rows and column values.
 pub fn rows(data: &[u8]) {
     let _ = tidb::datum::decode_all(data).map(|all| all.iter().for_each(|datum| drop(datum.json())));
     let _ = tidb::row::decode(data).map(|row| (row.lines(), row.json()));

@@ -1,4 +1,4 @@
-//! All flags of tikv-ctl, with TiKV's names. What TiKV's tool does not have is marked "(not in TiKV)".
+//! All flags of tikv-ctl, with TiKV's names. Help texts mark additions with "(not in TiKV)".
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ pub struct Opt {
     pub cmd: Option<Cmd>,
 }
 
-/// What applies to every command.
+/// Options of every command.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
@@ -56,40 +56,40 @@ pub struct Global {
     /// PEM file of its private key
     #[arg(long, global = true, value_name = "FILE", requires_all = ["ca_path", "cert_path"])]
     pub key_path: Option<PathBuf>,
-    /// TiKV config path; only the places of files are read from it
+    /// TiKV config path: the locations of files and the master key are read from it
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The least level of what is logged: nothing is, at any level
+    /// Accepted for compatibility: nothing is logged, at any level
     #[arg(long, global = true, hide = true,
           value_parser = ["critical", "fatal", "error", "warn", "warning", "info", "debug", "trace"])]
     pub log_level: Option<String>,
-    /// The form of what is logged: nothing is
+    /// Accepted for compatibility: nothing is logged
     #[arg(long, global = true, hide = true, value_parser = ["text", "json"])]
     pub log_format: Option<String>,
-    /// Read a damaged directory, too: what can be read always is
+    /// Accepted for compatibility: a damaged directory is always read as far as possible
     #[arg(long, global = true, hide = true)]
     pub skip_paranoid_checks: bool,
-    /// Form of the output: text (TiKV's), json, or jsonl, which has each element of a list on a line (not in TiKV)
+    /// Output format: text (as in TiKV), json, or jsonl with one list element per line (not in TiKV)
     #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true)]
     pub format: Format,
-    /// How keys are written: auto (TiKV's escaped form with z, 0x and hex, TiDB's t100_r5, and hex or base64 that can be
-    /// nothing else), raw (the user key), hex, escaped, base64, tidb (not in TiKV)
+    /// Format of keys on the command line: auto (TiKV's escaped form with z, 0x and hex, TiDB's t100_r5, and
+    /// hex or base64 if it is unambiguous), raw (the user key), hex, escaped, base64, tidb (not in TiKV)
     #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true)]
     pub key_format: KeyFormat,
-    /// Write the output to FILE and not to standard output (not in TiKV)
+    /// Write the output to FILE instead of standard output (not in TiKV)
     #[arg(short = 'o', long, global = true, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
 impl Global {
-    /// How servers are dialled: with TLS if its three flags are given.
+    /// Returns the settings for connections to servers: TLS if its three flags are given.
     pub fn security(&self) -> Result<SecurityManager> {
         let (ca, cert, key) = (self.ca_path.as_deref(), self.cert_path.as_deref(), self.key_path.as_deref());
         let config = SecurityConfig::from_paths(ca, cert, key);
         SecurityManager::new(config).map_err(|e| Error::other(e.to_string()))
     }
 
-    /// The file of `--output`; refused where it would lie in the directory that is looked at.
+    /// Opens the file of `--output`; fails if it would be inside the data directory.
     pub fn open_output(&self) -> Result<Option<OutputFile>> {
         let Some(path) = &self.output else { return Ok(None) };
         let fail = |what: String| Error::other(format!("--output {}: {what}", path.display()));
@@ -99,7 +99,8 @@ impl Global {
         let parent = parent.map_err(|e| fail(format!("its directory: {e}")))?;
         if data_dir.is_some_and(|dir| parent.starts_with(dir)) {
             return Err(fail(
-                "it is in the data directory, where nothing is written; name another".to_owned(),
+                "expected a file outside of the data directory, where nothing is written: name another"
+                    .to_owned(),
             ));
         }
         if path.is_dir() {
@@ -110,7 +111,7 @@ impl Global {
 }
 
 impl Convert {
-    /// Whether anything is to be converted.
+    /// Whether a conversion was requested.
     pub fn is_some(&self) -> bool {
         [&self.hex_to_escaped, &self.escaped_to_hex, &self.decode, &self.encode]
             .into_iter()
@@ -154,8 +155,8 @@ pub enum Cmd {
         /// Set the cf name, if not specified, print all cf
         #[arg(short = 'c', value_name = "CF", value_delimiter = ',', default_value = CFS)]
         cf: Vec<String>,
-        /// From the properties and indexes of the SSTs, without reading the data: older versions and what deletions
-        /// hide are counted, too (not in TiKV)
+        /// Estimate from the properties and indexes of the SSTs without reading the data; older versions and
+        /// deleted data count, too (not in TiKV)
         #[arg(long)]
         approximate: bool,
     },
@@ -263,10 +264,10 @@ pub enum Cmd {
         /// The file, in the data directory
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
-        /// Where to write its plain bytes to
+        /// The file to write the decrypted bytes to
         #[arg(long, value_name = "FILE")]
         out_file: PathBuf,
-        /// Do not ask (not in TiKV)
+        /// Skip the confirmation prompt (not in TiKV)
         #[arg(long, short = 'y')]
         yes: bool,
     },
@@ -310,18 +311,18 @@ pub enum Cmd {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Find SSTs that are damaged, what they held and what to do; regions are those of the directory
+    /// Find damaged SSTs, the data they contained and the repair commands; regions are those of the directory
     BadSsts {
         /// Take levels and bounds of the SSTs from this MANIFEST; the directory's own if absent
         #[arg(long, value_name = "FILE")]
         manifest: Option<PathBuf>,
     },
-    /// Look into an SST file: its properties, its blocks, its keys; check it (not in TiKV)
+    /// Inspect an SST file: properties, blocks, keys, checksums (not in TiKV)
     Sst(SstArgs),
-    /// Find every place where a key's versions live, and what a read of it returns (not in TiKV)
+    /// Find every place that stores a version of a key, and explain what a read returns (not in TiKV)
     #[command(
-        after_help = "Looked through are the Raft log, the WAL, SSTs and blob files. The same record in several \
-                            places is one entry of the list, in order of time."
+        after_help = "Searches the Raft log, the WAL, SSTs and blob files. A record that is in several places is one \
+                            entry of the list. The list is in order of time."
     )]
     Find {
         /// The key, in any form; see --key-format
@@ -336,38 +337,38 @@ pub enum Cmd {
         /// The key, in any form; see --key-format
         #[arg(value_name = "KEY", allow_hyphen_values = true)]
         key: String,
-        /// Decode this value, too, as hex: a TiDB row, a write or a lock record
+        /// Also decode this value, given as hex: a TiDB row, a write or a lock record
         #[arg(long, value_name = "HEX")]
         value: Option<String>,
     },
-    /// Not here: TiKV's own tool has it
+    /// Not implemented: use TiKV's own tool
     #[command(hide = true)]
     ReuseReadonlyRemains {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Not here: TiKV's own tool has it
+    /// Not implemented: use TiKV's own tool
     #[command(hide = true)]
     CompactLogBackup {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Print the completions of a shell (not in TiKV)
+    /// Print a shell completion script (not in TiKV)
     Completions {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
     /// Write the man pages, one for each command (not in TiKV)
     Man {
-        /// Where to: a directory, created if it is not there
+        /// The directory to write to, created if it does not exist
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
     #[command(flatten)]
     Files(FilesCmd),
-    /// Print the requests that are inside a server now (not in TiKV)
+    /// Print the requests that a server is processing (not in TiKV)
     Inflight(InflightArgs),
-    /// Have a server keep the next requests that match (not in TiKV)
+    /// Make a server keep the next requests that match (not in TiKV)
     Keep(KeepArgs),
     /// Fetch the requests that a server has kept, as a trace file (not in TiKV)
     Kept(KeptArgs),
@@ -375,48 +376,48 @@ pub enum Cmd {
     Flamegraph(Box<FlamegraphArgs>),
 }
 
-/// What of the requests inside to print, and how often.
+/// Selection of in-flight requests, and the refresh interval.
 #[derive(Clone, Debug, Args)]
 pub struct InflightArgs {
-    /// Print again after each SECONDS, until it is stopped
+    /// Refresh every SECONDS seconds until interrupted
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = seconds)]
     pub watch: Option<f64>,
-    /// Print up to this many, the oldest
+    /// Print at most this many requests, the oldest ones
     #[arg(long, default_value_t = 100)]
     pub limit: u32,
-    /// Those of all stores that run in the server's process
+    /// Include the requests of all stores that run in the server's process
     #[arg(long)]
     pub all_stores: bool,
 }
 
-/// A length of time that a thread can wait.
+/// Parses an interval of 0.05 to 3600 seconds.
 fn seconds(text: &str) -> std::result::Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|e| format!("expected seconds: {e}"))?;
     let fits = (0.05..=3600.0).contains(&seconds);
     fits.then_some(seconds).ok_or_else(|| format!("expected 0.05 to 3600 seconds, found {text}"))
 }
 
-/// Which requests to keep. What is not given matches all.
+/// Filter of the requests to keep. An absent criterion matches every request.
 #[derive(Clone, Debug, Args)]
 pub struct KeepArgs {
     /// Kind of the request, e.g. kv_get or raw_put
     #[arg(long, visible_alias = "type", value_name = "KIND")]
     pub kind: Option<String>,
-    /// What its first key begins with, in escaped form; 16 bytes of it are compared
+    /// Prefix of its first key, in escaped form; the first 16 bytes are compared
     #[arg(short = 'k', long)]
     pub key: Option<String>,
-    /// Its region
+    /// Region of the request
     #[arg(short = 'r', long, default_value_t = 0, hide_default_value = true)]
     pub region: u64,
-    /// How many
+    /// Number of requests to keep
     #[arg(short = 'n', long, default_value_t = 10)]
     pub count: u64,
 }
 
-/// Which of the kept requests, and where to.
+/// Filter of the kept requests to fetch.
 #[derive(Clone, Debug, Args)]
 pub struct KeptArgs {
-    /// Why they are kept: asked, slow, failed, sampled; all if absent
+    /// Reasons for keeping a request: asked, slow, failed, sampled; all if absent
     #[arg(long, value_delimiter = ',', value_parser = ["asked", "slow", "failed", "sampled"])]
     pub why: Vec<String>,
 }
@@ -465,7 +466,7 @@ pub enum RaftCmd {
     Region(RegionArgs),
 }
 
-/// Which regions.
+/// Selection of regions.
 #[derive(Clone, Debug, Args)]
 pub struct RegionArgs {
     /// Set the region ids, separated with commas if multiple
@@ -494,7 +495,7 @@ pub struct RegionArgs {
     pub skip_tombstone: bool,
 }
 
-/// What to show of MVCC records.
+/// Filter of MVCC records.
 #[derive(Clone, Debug, Args)]
 pub struct MvccFilter {
     /// Set start_ts as filter

@@ -1,37 +1,37 @@
-//! The lines of an SST's entries, as sst_dump prints them. Millions come one after another, and most have much in common
-//! with the one before: what is the same is not made again.
+//! Formats the entries of an SST as sst_dump prints them. A dump may have millions of lines with keys in
+//! order, so the text that a line shares with the previous one is reused.
 
 use crate::{key_text::KeyText, line::Line, lsm::InternalKey};
 
-/// How bytes are shown.
+/// The format of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// In TiKV's escaped form, so that every byte shows.
+    /// TiKV's escaped form, which shows every byte.
     Escaped,
-    /// As they are.
+    /// The bytes themselves.
     Plain,
-    /// In upper-case hexadecimal.
+    /// Upper-case hexadecimal.
     Hex,
 }
 
-/// Makes the lines of entries that come in order.
+/// Formats the lines of entries in order.
 #[derive(Debug)]
 pub struct EntryLines {
     form: Form,
     key: KeyText,
-    /// What stands between key and value, which sequence number and type tell.
+    /// Text between key and value: sequence number and type.
     middle: Line,
     packed: Option<u64>,
 }
 
 impl EntryLines {
-    /// Lines of this form.
+    /// Creates a formatter of lines of the form `form`.
     pub fn new(form: Form) -> EntryLines {
         EntryLines { form, key: KeyText::default(), middle: Line::default(), packed: None }
     }
 
-    /// Adds the line of an entry to `text`. The first `shared` bytes of its key are those of the key before; none are
-    /// where there was no key before.
+    /// Adds the line of an entry to `text`. The first `shared` bytes of its key are those of the previous
+    /// key; the first line ignores the number.
     #[inline]
     pub fn add(&mut self, key: InternalKey<'_>, shared: usize, value: &[u8], text: &mut Line) {
         text.push(b"'");
@@ -76,12 +76,12 @@ mod tests {
     }
 
     #[test]
-    fn what_keys_share_is_shown_in_each() {
+    fn bytes_that_keys_share_are_shown_in_each_line() {
         let entries: [(&[u8], u64, usize, &[u8]); 5] = [
-            // The first walked to shares with one that was not shown.
+            // The first entry shares bytes with a key that was not shown.
             (b"z\xff\n1", 7 << 8 | 1, 3, b"v"),
             (b"z\xff\n2longer", 7 << 8 | 1, 3, b"\0"),
-            // Shorter than what the internal keys have in common.
+            // Shorter than the common bytes of the internal keys.
             (b"z\xff", 8 << 8, 9, b""),
             (b"", 8 << 8, 0, b""),
             (b"y", 9 << 8 | 0x11, 0, b"\"w"),

@@ -1,25 +1,25 @@
-//! How commands fail.
+//! Failures of commands.
 
 use std::io;
 
 use crate::{lsm, text::BadMessage};
 
-/// A command's failure: one line, and where it goes.
+/// A command's failure: one line for standard output or standard error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A message that TiKV's tikv-ctl has too, and prints on standard output.
+    /// A message of TiKV's tikv-ctl that it prints on standard output.
     #[error("{0}")]
     Tikv(String),
-    /// A message that TiKV's tikv-ctl has too, and prints on standard error.
+    /// A message of TiKV's tikv-ctl that it prints on standard error.
     #[error("{0}")]
     TikvStderr(String),
-    /// Any other message: what was expected, what was met, what to do. Goes to standard error.
+    /// Any other message, for standard error: the expectation, the finding, and the remedy.
     #[error("{0}")]
     Other(String),
-    /// All was done that could be, around damage that is told before.
+    /// The command finished, but skipped damage that it reported before.
     #[error(
-        "{0} damaged places, told above: what they held is missing from the output, and older versions of those keys \
-         may show; take the keys from another replica"
+        "{0} damaged places were reported above: their data is missing from the output, and older versions of the \
+         affected keys may appear instead; recover these keys from another replica"
     )]
     Damaged(usize),
     /// The output could not be written.
@@ -49,7 +49,7 @@ impl From<BadMessage> for Error {
     }
 }
 
-/// Why a store's debug function failed (TiKV `src/server/debug.rs` `Error`, or the gRPC status it becomes).
+/// The failure of a store's debug function (TiKV `src/server/debug.rs` `Error`, or its gRPC status).
 #[derive(Debug, thiserror::Error)]
 pub enum DebugError {
     #[error("Invalid Argument {0:?}")]
@@ -58,13 +58,13 @@ pub enum DebugError {
     NotFound(String),
     #[error("{0:?}")]
     Other(String),
-    /// As grpcio prints it: number, name and message.
+    /// A gRPC status as grpcio prints it: number, name and message.
     #[error("RpcFailure: {0}")]
     Rpc(String),
-    /// Reading a file failed; the message stands for itself.
+    /// A failure to read a file, printed without a prefix.
     #[error("{0}")]
     File(#[from] lsm::Error),
-    /// The callback that took the results failed.
+    /// A failure of the callback that takes the results.
     #[error("{0}")]
     Taker(Box<Error>),
 }
@@ -76,13 +76,13 @@ impl From<Error> for DebugError {
 }
 
 impl DebugError {
-    /// The line that `function` of the executor prints for it.
-    pub fn of(self, function: &str) -> Error {
-        self.saying(|e| format!("{function}: {e}"))
+    /// Converts to the line that TiKV's tool prints for a failure of the executor's `function`.
+    pub fn into_error(self, function: &str) -> Error {
+        self.into_error_with(|e| format!("{function}: {e}"))
     }
 
-    /// The line that TiKV's tool makes of it with `text`.
-    pub fn saying(self, text: impl FnOnce(&DebugError) -> String) -> Error {
+    /// Converts to the line that `text` formats, as TiKV's tool prints it.
+    pub fn into_error_with(self, text: impl FnOnce(&DebugError) -> String) -> Error {
         match self {
             DebugError::File(e) => e.into(),
             DebugError::Taker(e) => *e,

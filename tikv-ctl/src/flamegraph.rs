@@ -1,4 +1,4 @@
-//! `flamegraph`: where CPU time goes (a server's profile), or where wall-clock time goes (the stages of requests).
+//! `flamegraph`: draws CPU time (a server's profile) or wall-clock time (the stages of requests).
 
 mod cpu;
 mod diff;
@@ -26,10 +26,10 @@ pub use input::InputArgs;
 
 use crate::{Error, Result, cli::Global, http, output::Output};
 
-/// How much longer than asked for a profile may take until it is there.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Extra time that a server may take to return a profile, beyond the sampling time.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where the stacks come from, and where the picture goes.
+/// Source of the stacks, and form of the output.
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "CPU:        tikv-ctl flamegraph --host STATUS_ADDR --seconds 10 -o cpu.svg\n\
@@ -47,46 +47,49 @@ pub struct FlamegraphArgs {
     /// Wall clock of the requests in a trace file
     #[arg(long, value_name = "FILE", conflicts_with = "host")]
     pub trace: Option<PathBuf>,
-    /// Wall clock of the requests that the server at --host (its gRPC address) serves meanwhile, or of --trace
+    /// Wall clock of the requests that the server at --host (its gRPC address) serves during --seconds, or of
+    /// --trace
     #[arg(long)]
     pub wall: bool,
-    /// How long to look at a server
+    /// Seconds to observe a server
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub seconds: u32,
-    /// CPU samples a second
+    /// CPU samples per second
     #[arg(long, default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
-    /// CPU of a server: a row for each thread, not for each pool of threads
+    /// CPU of a server: a row for each thread instead of each thread pool
     #[arg(long)]
     pub threads: bool,
-    /// CPU of a server: show the frames of the async runtime, which are one frame otherwise
+    /// CPU of a server: show the frames of the async runtime, which are one frame by default
     #[arg(long)]
     pub runtime_frames: bool,
     /// Wall clock: only requests of this kind, e.g. kv_get, kv_prewrite; `client`: whole operations
     #[arg(long, visible_alias = "type", value_name = "KIND")]
     pub kind: Option<String>,
-    /// Wall clock: only the request of this id
+    /// Wall clock: only the request with this id
     #[arg(long, value_name = "ID")]
     pub request: Option<u64>,
-    /// Wall clock: only requests whose duration is in this band of their kind, e.g. 99..100
+    /// Wall clock: only requests whose duration is in this percentile band of their kind, e.g. 99..100
     #[arg(long, value_name = "BAND", value_parser = Pick::band)]
     pub percentile: Option<(f64, f64)>,
-    /// Wall clock: a CPU profile of the same time in pprof's protobuf: what each stage ran, and what it only waited for
+    /// Wall clock: a CPU profile of the same time in pprof's protobuf; divides each stage into running and
+    /// waiting
     #[arg(long, value_name = "FILE")]
     pub cpu: Option<PathBuf>,
-    /// Wall clock of a server: take its CPU profile meanwhile, from this status address
+    /// Wall clock of a server: also take its CPU profile during that time, from this status address
     #[arg(long, value_name = "STATUS_ADDR", requires = "wall", conflicts_with = "cpu")]
     pub status: Option<String>,
-    /// Write one page with flame, timeline and table that needs no network; so also if the name of --output ends in .html
+    /// Write one page with flame graph, timeline and table that needs no network (default if --output ends in
+    /// .html)
     #[arg(long, conflicts_with = "folded")]
     pub html: bool,
-    /// What to write: a picture, or a profile for other tools
+    /// Form of the output: a picture, or a profile for other tools
     #[arg(long = "as", value_name = "FORM", value_enum, default_value_t = Form::Svg, conflicts_with = "folded")]
     pub form: Form,
-    /// Write folded stacks (`frame;frame COUNT`) and no picture: --as folded
+    /// Write folded stacks (`frame;frame COUNT`) instead of a picture: --as folded
     #[arg(long)]
     pub folded: bool,
-    /// Wall clock: also what replicas did meanwhile, which is no part of a request's sum
+    /// Wall clock: include work of replicas at that time, which is not part of a request's sum
     #[arg(long)]
     pub replicas: bool,
     /// Wall clock: name the store of each stage
@@ -95,29 +98,29 @@ pub struct FlamegraphArgs {
     /// Wall clock: add the call stacks, where they were captured
     #[arg(long)]
     pub frames: bool,
-    /// Wall clock: only stages, not what ran in them, what they waited for, and on whom
+    /// Wall clock: only stages, without the code that ran in them and the waits
     #[arg(long)]
     pub no_waits: bool,
 }
 
-/// What else there is.
+/// Subcommands of `flamegraph`.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum FlamegraphCommand {
     /// Compare two profiles, two recordings, or two bands of one recording, frame by frame
     Diff(diff::DiffArgs),
 }
 
-/// Stacks and what they are.
+/// Stacks with their title and measure.
 struct Profile {
     folded: Folded,
     measure: Measure,
     title: String,
     subtitle: String,
-    /// Wall clock: the requests themselves.
+    /// The requests, if this is wall clock.
     operations: Vec<Operation>,
-    /// With all that is known of them, where they come with more than names.
+    /// Complete stacks, if the source has more than names and weights.
     stacks: Option<Stacks>,
-    /// Of one request, its stacks in the order of time.
+    /// Stacks in the order of time, if this is one request.
     in_time: Option<Vec<String>>,
 }
 
@@ -134,24 +137,24 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
     };
     let pick = Pick { kind: args.kind.clone(), request: args.request, percentile: args.percentile };
     let samples = match (&args.cpu, &args.status) {
-        (Some(path), _) => Some(cpu::Samples::of_file(path)?),
+        (Some(path), _) => Some(cpu::Samples::read_file(path)?),
         (None, Some(status)) => {
-            Some(cpu::Samples::of_server(status, args.seconds, args.frequency, global.security()?))
+            Some(cpu::Samples::request(status, args.seconds, args.frequency, global.security()?))
         }
         (None, None) => None,
     };
     let profile = match (&args.trace, &global.host) {
         _ if args.input.file.is_some() => input::read(&args.input, out)?,
-        (Some(path), _) => wall::of_file(path, out)?.profile(&pick, options, samples, out)?,
+        (Some(path), _) => wall::read_file(path, out)?.profile(&pick, options, samples, out)?,
         (None, Some(host)) if args.wall => {
-            wall::of_server(host, args.seconds, global, out)?.profile(&pick, options, samples, out)?
+            wall::record_server(host, args.seconds, global, out)?.profile(&pick, options, samples, out)?
         }
         (None, Some(_)) if pick != Pick::default() || samples.is_some() => {
             return Err(Error::other(
                 "--kind, --request, --percentile and --cpu are for the wall clock of requests: add --wall, or --trace FILE",
             ));
         }
-        (None, Some(host)) => of_cpu(host, args, &global.security()?, out)?,
+        (None, Some(host)) => cpu_profile(host, args, &global.security()?, out)?,
         (None, None) if args.wall => {
             return Err(Error::other("--wall: give --host ADDR, a server's gRPC address, or --trace FILE"));
         }
@@ -179,8 +182,8 @@ fn unit(measure: Measure) -> &'static str {
     }
 }
 
-/// A CPU profile of the status server at `host`.
-fn of_cpu(
+/// Takes a CPU profile from the status server at `host`.
+fn cpu_profile(
     host: &str,
     args: &FlamegraphArgs,
     security: &SecurityManager,
@@ -189,11 +192,11 @@ fn of_cpu(
     let (seconds, frequency) = (args.seconds, args.frequency);
     out.note(&format!("profiling {host} for {seconds} s at {frequency} Hz ..."));
     let path = format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}");
-    let patience = Duration::from_secs(seconds.into()) + PATIENCE;
-    // TiKV chooses the form of its answer by the request's content type.
+    let timeout = Duration::from_secs(seconds.into()) + REPLY_TIMEOUT;
+    // TiKV chooses the form of its reply by the request's content type.
     let headers = [("Content-Type", "application/protobuf")];
     let body = out.while_waiting(Duration::from_secs(seconds.into()), || {
-        http::get(host, &path, &headers, patience, security)
+        http::get(host, &path, &headers, timeout, security)
     })?;
     let fail =
         |what: &dyn std::fmt::Display| Error::other(format!("{}://{host}{path}: {what}", security.scheme()));
@@ -232,8 +235,8 @@ fn write(args: &FlamegraphArgs, global: &Global, profile: &Profile, out: &mut Ou
         return out.json(&stacks);
     }
     if page::wanted(args.html, global.output.as_deref()) {
-        return out.raw(page::of(profile)?.as_bytes());
+        return out.raw(page::render(profile)?.as_bytes());
     }
     let form = if args.folded { Form::Folded } else { args.form };
-    out.raw(&form.of(profile, args.input.value.as_deref())?)
+    out.raw(&form.render(profile, args.input.value.as_deref())?)
 }

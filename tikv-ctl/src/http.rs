@@ -1,4 +1,4 @@
-//! A GET over HTTP/1.1, as the status server needs: one request, one connection.
+//! HTTP/1.1 GET for the status server: one request per connection.
 
 use std::{
     io::{Read, Write},
@@ -11,15 +11,16 @@ use security::SecurityManager;
 use crate::{Error, Result, probe::is_grpc_address};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// No profile is larger, in bytes.
+/// Maximum size of a reply, in bytes.
 const MAX_REPLY: u64 = 1 << 30;
 
-/// The body at `path` of the server at `host` (`HOST:PORT`), which may take `patience` to answer.
+/// Fetches `path` from the server at `host` (`HOST:PORT`) and returns the body; the reply must arrive within
+/// `timeout`.
 pub fn get(
     host: &str,
     path: &str,
     headers: &[(&str, &str)],
-    patience: Duration,
+    timeout: Duration,
     security: &SecurityManager,
 ) -> Result<Vec<u8>> {
     let fail = |what: String| Error::other(format!("{}://{host}{path}: {what}", security.scheme()));
@@ -27,11 +28,11 @@ pub fn get(
         .to_socket_addrs()
         .map_err(|e| fail(format!("expected HOST:PORT of a status server: {e}")))?
         .next()
-        .ok_or_else(|| fail("the name has no address".to_owned()))?;
+        .ok_or_else(|| fail("expected a name that resolves to an address, found none".to_owned()))?;
     let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|e| {
         fail(format!("cannot connect: {e}; give the address that the server's --status-addr names"))
     })?;
-    stream.set_read_timeout(Some(patience)).map_err(|e| fail(e.to_string()))?;
+    stream.set_read_timeout(Some(timeout)).map_err(|e| fail(e.to_string()))?;
     let mut stream = security.wrap(stream, host).map_err(|e| fail(e.to_string()))?;
     let mut reply = Vec::new();
     let mut exchange = || {
@@ -40,10 +41,10 @@ pub fn get(
         (&mut stream).take(MAX_REPLY).read_to_end(&mut reply)
     };
     let exchanged = exchange()
-        .map_err(|e| format!("the server went away: {e}; is it the address that --status-addr names?"));
+        .map_err(|e| format!("the server closed the connection: {e}; give the address of its --status-addr"));
     let parsed = exchanged.and_then(|_| parse(&reply));
     parsed.map_err(|what| {
-        // A gRPC server hangs up on HTTP/1.1, or answers in HTTP/2.
+        // A gRPC server closes the connection on HTTP/1.1, or replies in HTTP/2.
         let grpc = if reply.starts_with(b"HTTP/1.") { None } else { is_grpc_address(host, security) };
         match grpc {
             Some(grpc) => fail(format!("{grpc}: give its status address, which its --status-addr names")),
@@ -52,12 +53,12 @@ pub fn get(
     })
 }
 
-/// The body of a whole reply; the error says what is wrong with it.
+/// Returns the body of a complete reply.
 fn parse(reply: &[u8]) -> std::result::Result<Vec<u8>, String> {
     let end = reply
         .windows(4)
         .position(|w| w == b"\r\n\r\n")
-        .ok_or("the answer is not HTTP/1.1, or was cut short; is it the address that --status-addr names?")?;
+        .ok_or("expected an HTTP/1.1 reply, found another one or a truncated one: give the address of the server's --status-addr")?;
     let head = String::from_utf8_lossy(&reply[..end]).into_owned();
     let rest = &reply[end + 4..];
     let mut lines = head.lines();
@@ -66,16 +67,16 @@ fn parse(reply: &[u8]) -> std::result::Result<Vec<u8>, String> {
         .strip_prefix("HTTP/1.")
         .and_then(|s| s.split(' ').nth(1))
         .and_then(|code| code.parse().ok())
-        .ok_or_else(|| format!("expected an HTTP/1.1 answer, met {status:?}"))?;
+        .ok_or_else(|| format!("expected an HTTP/1.1 reply, found {status:?}"))?;
     let header = |name: &str| {
         let found = head.lines().skip(1).filter_map(|line| line.split_once(':'));
         found.filter(|(n, _)| n.trim().eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned()).next()
     };
     let body = if header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
-        unchunk(rest).ok_or("the answer was cut short")?
+        unchunk(rest).ok_or("the reply was truncated")?
     } else {
         let len = header("content-length").and_then(|v| v.parse().ok()).unwrap_or(rest.len());
-        rest.get(..len).ok_or("the answer was cut short")?.to_vec()
+        rest.get(..len).ok_or("the reply was truncated")?.to_vec()
     };
     if code != 200 {
         let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();

@@ -1,4 +1,4 @@
-//! Keys as people type them.
+//! Parses keys as people type them.
 
 use base64::Engine;
 use keys::{DATA_PREFIX, codec, data_key, escape, hex_upper};
@@ -9,37 +9,38 @@ use crate::{
     tidb::TableKey,
 };
 
-/// How the text of a key is read.
+/// The format in which a key is typed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum KeyFormat {
-    /// TiKV's escaped form of a key with `z`, hexadecimal after `0x`, TiDB's `t100_r5` and `{tableID=1, handle=5}`, Go's
-    /// and Rust's quoted strings and lists of bytes, or hexadecimal and base64 that can be nothing else.
+    /// TiKV's escaped form of a key with `z`, hexadecimal after `0x`, TiDB's `t100_r5` and
+    /// `{tableID=1, handle=5}`, Go's and Rust's quoted strings and lists of bytes, or unambiguous hexadecimal
+    /// and base64.
     #[default]
     Auto,
-    /// The user key itself, byte for byte: it is encoded and given its `z` as the command needs.
+    /// The user key itself, byte for byte: the command encodes it and adds `z` as it needs.
     Raw,
     /// Hexadecimal, with or without `0x`.
     Hex,
     /// Escaped: `\n \r \t \" \\`, `\ooo` in octal, and the escapes of Go's and Rust's strings.
     Escaped,
-    /// Base64, of the standard or the URL alphabet.
+    /// Base64, in the standard or the URL alphabet.
     Base64,
     /// A table's key: `t100_r5`, `t100_i2_{1,"a"}`.
     Tidb,
 }
 
-/// What a key is for.
+/// The purpose of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyUse {
     /// A transactional key: `z` and the memcomparable user key.
     Mvcc,
-    /// A bound of transactional keys: it may be a prefix of one.
+    /// A bound of a range of transactional keys, which may be a prefix of one.
     MvccBound,
     /// Any RocksDB key.
     Raw,
 }
 
-/// A RocksDB key, and what the reader should know about how its text was understood.
+/// A RocksDB key, and a note for the user if its text is ambiguous or was completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedKey {
     pub key: Vec<u8>,
@@ -52,7 +53,7 @@ impl ParsedKey {
     }
 }
 
-/// Reads `text` as a RocksDB key.
+/// Parses `text` as a RocksDB key.
 pub fn parse_key(text: &str, format: KeyFormat, usage: KeyUse) -> Result<ParsedKey> {
     match format {
         KeyFormat::Raw => Ok(ParsedKey::plain(from_user_key(text.as_bytes(), usage))),
@@ -64,27 +65,29 @@ pub fn parse_key(text: &str, format: KeyFormat, usage: KeyUse) -> Result<ParsedK
     }
 }
 
-/// Reads hexadecimal with or without `0x`.
+/// Parses hexadecimal with or without `0x`.
 pub fn hex(text: &str) -> Result<Vec<u8>> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
     // Go's `% x` has a space between bytes.
     let digits: String = digits.split(' ').collect();
-    keys::hex_decode(&digits)
-        .map_err(|e| Error::other(format!("key {text:?} is not hexadecimal: {e}; see --key-format")))
+    keys::hex_decode(&digits).map_err(|e| {
+        Error::other(format!("expected a key in hexadecimal, found {text:?}: {e}; see --key-format"))
+    })
 }
 
-/// Reads the escaped form of TiKV, Go or Rust.
+/// Parses the escaped form of TiKV, Go or Rust.
 pub fn escaped(text: &str) -> Result<Vec<u8>> {
     unescape(text).map_err(|at| {
         Error::other(format!(
-            "key {text:?} is not in escaped form: no escape is known that begins as that at byte {at}; see --key-format"
+            "expected a key in escaped form, found {text:?} with an unknown escape at byte {at}; see --key-format"
         ))
     })
 }
 
-/// Reads base64, padded or not.
+/// Parses base64, padded or not.
 pub fn base64(text: &str) -> Result<Vec<u8>> {
-    decode_base64(text).ok_or_else(|| Error::other(format!("key {text:?} is not base64; see --key-format")))
+    decode_base64(text)
+        .ok_or_else(|| Error::other(format!("expected a key in base64, found {text:?}; see --key-format")))
 }
 
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
@@ -94,25 +97,25 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
     standard.decode(bare).or_else(|_| url.decode(bare)).ok()
 }
 
-/// The user key that a table key's text names.
+/// Parses a table's key, such as `t100_r5`, into the user key.
 pub fn tidb(text: &str) -> Result<Vec<u8>> {
     TableKey::parse(text).and_then(|key| key.encode()).ok_or_else(|| {
         Error::other(format!(
-            "key {text:?} is not one of a TiDB table: expected t100, t100_r5, t100_r{{\"a\",1}}, t100_i2_{{1,\"a\"}}; \
+            "expected a key of a TiDB table such as t100, t100_r5, t100_r{{\"a\",1}} or t100_i2_{{1,\"a\"}}, found {text:?}; \
              see --key-format"
         ))
     })
 }
 
-/// What a key holds once its outer forms are taken off.
+/// The user key and timestamp in an encoded key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inner {
     pub user_key: Vec<u8>,
-    /// The timestamp behind it, of CF default and write.
+    /// The timestamp after the user key, in CF default and write.
     pub ts: Option<u64>,
 }
 
-/// Takes `z` and the memcomparable form off `key`; `None` when it has not that form, which checks itself.
+/// Decodes a key in memcomparable form, with or without `z`. Returns `None` if its padding is not valid.
 pub fn inner(key: &[u8]) -> Option<Inner> {
     let encoded = |mut rest: &[u8]| {
         let user_key = codec::decode_bytes_from(&mut rest).ok()?;
@@ -126,18 +129,18 @@ pub fn inner(key: &[u8]) -> Option<Inner> {
     key.strip_prefix(&[DATA_PREFIX]).and_then(encoded).or_else(|| encoded(key))
 }
 
-/// A way in which a key's text can be understood.
+/// An interpretation of a key's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The form, by its name as a `--key-format`; `printed` for those that show by brackets or quotes.
+    /// Name of the form as a `--key-format`; `printed` for forms with brackets or quotes.
     pub form: &'static str,
-    /// The bytes that the text stands for.
+    /// The decoded bytes.
     pub bytes: Vec<u8>,
-    /// The user key in them.
+    /// The user key in the bytes.
     pub inner: Inner,
 }
 
-/// All ways to understand `text`. Where some find a memcomparable key, whose form checks itself, they are the only ones.
+/// Lists the interpretations of `text`: only those as a memcomparable key if there are any, otherwise all.
 pub fn readings(text: &str) -> Vec<Reading> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let hexadecimal = keys::hex_decode(digits.unwrap_or(text)).ok().filter(|_| !text.is_empty());
@@ -173,7 +176,7 @@ pub fn readings(text: &str) -> Vec<Reading> {
     if text.bytes().all(|b| (0x20..0x7f).contains(&b)) || !text.is_ascii() {
         add("raw", text.as_bytes().to_vec());
     }
-    // Two digits or less are more likely text.
+    // Up to two digits are more likely text.
     if let Some(bytes) = forms[1].1.clone().filter(|bytes| bytes.len() > 1) {
         add("hex", bytes);
     }
@@ -196,7 +199,7 @@ fn is_end(key: &[u8], usage: KeyUse) -> bool {
     usage == KeyUse::MvccBound && key == keys::DATA_MAX_KEY
 }
 
-/// Adds what `key` lacks: its `z`, and the memcomparable form.
+/// Adds `z` and the memcomparable form to `key` if it lacks them.
 fn complete(key: &[u8], usage: KeyUse) -> ParsedKey {
     if is_end(key, usage) {
         return ParsedKey::plain(key.to_vec());
@@ -205,20 +208,20 @@ fn complete(key: &[u8], usage: KeyUse) -> ParsedKey {
         let encoded = codec::encoded_prefix_len(&key[1..]).is_ok();
         let note = (!encoded && usage == KeyUse::Mvcc).then(|| {
             format!(
-                "note: {} starts with z but what follows is not memcomparable: it is taken as it is; for a user key \
-                 that starts with z give --key-format raw",
+                "note: {} starts with z but the rest is not memcomparable: it is used unchanged; for a user key that \
+                 starts with z, give --key-format raw",
                 escape(key)
             )
         });
         return ParsedKey { key: key.to_vec(), note };
     }
-    // Local keys (01 ...) are complete, too.
+    // Local keys (01 ...) are also complete.
     if usage == KeyUse::Raw && key.first().is_none_or(|b| *b == keys::LOCAL_PREFIX) {
         return ParsedKey::plain(key.to_vec());
     }
     let encoded = codec::encoded_prefix_len(key).is_ok();
     let whole = if encoded || usage == KeyUse::Raw { data_key(key) } else { from_user_key(key, usage) };
-    let note = format!("note: taken as {} ({})", escape(&whole), hex_upper(&whole));
+    let note = format!("note: read as {} ({})", escape(&whole), hex_upper(&whole));
     ParsedKey { key: whole, note: Some(note) }
 }
 
@@ -237,20 +240,20 @@ fn auto(text: &str, usage: KeyUse) -> Result<ParsedKey> {
         }
         if let Ok(user_key) = tidb(text) {
             let note = format!(
-                "note: {text} is taken as a key of a TiDB table; for a user key of that very text give --key-format raw"
+                "note: {text} is read as a key of a TiDB table; for a user key with this text, give --key-format raw"
             );
             let whole = data_key(&codec::encode_bytes(&user_key));
             return Ok(ParsedKey { key: whole, note: Some(note) });
         }
     }
     match digits {
-        // No transactional key starts with a hexadecimal digit's letter, so this can only be the other form.
+        // No transactional key starts with a hexadecimal digit, so this is hexadecimal.
         Some(bytes) if usage != KeyUse::Raw && bytes.first() == Some(&DATA_PREFIX) => {
             Ok(complete(&bytes, usage))
         }
         Some(bytes) if usage == KeyUse::Raw => {
             let note = format!(
-                "note: {text:?} is taken as text; as hexadecimal it would be {}: write 0x{text} or give --key-format",
+                "note: {text:?} is read as text; as hexadecimal it would be {}: write 0x{text} or give --key-format",
                 escape(&bytes)
             );
             Ok(ParsedKey { key, note: Some(note) })
@@ -259,7 +262,7 @@ fn auto(text: &str, usage: KeyUse) -> Result<ParsedKey> {
     }
 }
 
-/// What to try where a key is not one that TiKV's tool takes.
+/// Suggests a `--key-format` for a key that TiKV's tool does not accept.
 fn hint(text: &str, key: &[u8], usage: KeyUse) -> Option<String> {
     if key.is_empty() || usage == KeyUse::Raw || is_end(key, usage) {
         return None;
@@ -268,7 +271,7 @@ fn hint(text: &str, key: &[u8], usage: KeyUse) -> Option<String> {
     match after_z {
         Some(rest) if usage == KeyUse::MvccBound || codec::encoded_prefix_len(rest).is_ok() => None,
         Some(_) => Some(format!(
-            "note: {text:?} starts with z but what follows is not memcomparable; for the user key {text:?} give \
+            "note: {text:?} starts with z but the rest is not memcomparable; for the user key {text:?}, give \
              --key-format raw"
         )),
         None => Some(format!(
@@ -287,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn all_forms_of_one_key_are_the_same_key() {
+    fn all_forms_of_a_key_parse_to_the_same_bytes() {
         let want = b"zk0000\0\0\0\xfc".to_vec();
         for (text, format) in [
             (r"zk0000\000\000\000\374", KeyFormat::Auto),
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_s_key_is_known_by_its_shape() {
+    fn a_tables_key_is_recognized() {
         let parsed = parse_key("t100_r5", KeyFormat::Auto, KeyUse::Mvcc).unwrap();
         assert!(parsed.note.unwrap().contains("--key-format raw"));
         let user_key = inner(&parsed.key).unwrap().user_key;
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn readings_are_one_where_the_form_checks_itself_and_all_where_not() {
+    fn readings_of_memcomparable_keys_are_unique() {
         let forms = |text: &str| readings(text).iter().map(|r| r.form).collect::<Vec<_>>();
         for text in [r"zk0000\000\000\000\374", r"k0000\000\000\000\374"] {
             assert_eq!(forms(text), ["escaped"]);
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ambiguous_says_so() {
+    fn ambiguous_keys_have_a_note() {
         let parsed = parse_key("k0000", KeyFormat::Auto, KeyUse::Mvcc).unwrap();
         assert_eq!(parsed.key, b"k0000");
         assert!(parsed.note.unwrap().contains("ambiguous"));
@@ -363,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_no_form_names_the_place() {
+    fn errors_refer_to_the_key_format_option() {
         for (text, format) in [("0x7", KeyFormat::Auto), ("z\\9", KeyFormat::Auto), ("xyz", KeyFormat::Hex)] {
             let error = parse_key(text, format, KeyUse::Mvcc).unwrap_err().to_string();
             assert!(error.contains("--key-format"), "{error}");

@@ -1,14 +1,15 @@
-//! Keys as TiKV, PD, TiDB, Go and Rust print them: escapes of all of them, quotes, lists of bytes, and TiDB's braces.
+//! Parses keys as TiKV, PD, TiDB, Go and Rust print them: their escapes, quotes, lists of bytes, and TiDB's
+//! braces.
 
 use keys::codec;
 
 use crate::tidb::{Datum, TableKey, TableKeyKind};
 
-/// Reads escapes: TiKV's (`\000`), Go's `%q` (`\x00`, `\a`, `\u00e9`, `\U0001f600`) and Rust's (`\0`, `\u{e9}`). Everything else
-/// stands for itself.
+/// Decodes escapes: TiKV's (`\000`), Go's `%q` (`\x00`, `\a`, `\u00e9`, `\U0001f600`) and Rust's (`\0`,
+/// `\u{e9}`). Other text stands for itself.
 ///
 /// # Errors
-/// The byte in `text` at which an escape does not read.
+/// The offset in `text` of an unknown escape.
 pub fn unescape(text: &str) -> Result<Vec<u8>, usize> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -22,7 +23,7 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, usize> {
     Ok(bytes)
 }
 
-/// Reads one escape after its backslash; its length.
+/// Decodes one escape after its backslash. Returns its length in bytes.
 fn one(escape: &str, out: &mut Vec<u8>) -> Option<usize> {
     let number = |digits: Option<&str>, radix| {
         let digits = digits.filter(|digits| digits.chars().all(|c| c.is_digit(radix)))?;
@@ -67,8 +68,9 @@ fn one(escape: &str, out: &mut Vec<u8>) -> Option<usize> {
     Some(1)
 }
 
-/// Reads a key in a form that shows by its brackets or quotes: `"..."`, `b"..."`, `[116, 128]`, `[116 128]`,
-/// `[]byte{0x74, 0x80}`, `{tableID=1, handle=5}`. The user key or RocksDB key that it stands for; `None`: another form.
+/// Parses a key in a form with brackets or quotes: `"..."`, `b"..."`, `[116, 128]`, `[116 128]`,
+/// `[]byte{0x74, 0x80}`, `{tableID=1, handle=5}`. Returns a user key or a RocksDB key; `None` if the text is
+/// in another form.
 pub fn bracketed(text: &str) -> Option<Vec<u8>> {
     let text = text.trim();
     let quoted = |open: &str, close| text.strip_prefix(open)?.strip_suffix(close);
@@ -81,7 +83,7 @@ pub fn bracketed(text: &str) -> Option<Vec<u8>> {
     quoted("{", '}').filter(|inner| inner.contains('=')).and_then(tidb)
 }
 
-/// Numbers of bytes, decimal or after `0x`, between commas or spaces.
+/// Parses bytes, decimal or after `0x`, separated by commas or spaces.
 fn list(text: &str) -> Option<Vec<u8>> {
     let byte = |text: &str| match text.strip_prefix("0x") {
         Some(digits) => u8::from_str_radix(digits, 16).ok(),
@@ -90,7 +92,7 @@ fn list(text: &str) -> Option<Vec<u8>> {
     text.split([',', ' ']).filter(|part| !part.is_empty()).map(byte).collect()
 }
 
-/// TiDB's form of a key in its messages (`prettyWriteKey`).
+/// Parses a key as TiDB's messages show it (`prettyWriteKey`).
 fn tidb(inner: &str) -> Option<Vec<u8>> {
     let field = |name: &str| {
         let (_, rest) = inner.split_once(&format!("{name}="))?;
@@ -120,7 +122,7 @@ fn tidb(inner: &str) -> Option<Vec<u8>> {
     TableKey { table_id, kind }.encode()
 }
 
-/// A field of one of TiDB's own hashes.
+/// Encodes the key of a field of a hash in TiDB's metadata.
 fn meta(key: &str, field: &str) -> Option<Vec<u8>> {
     let mut bytes = b"m".to_vec();
     codec::encode_bytes_to(&mut bytes, key.as_bytes());
@@ -137,7 +139,7 @@ mod tests {
     use crate::tidb::table::meta_text;
 
     #[test]
-    fn escapes_of_all_writers_read() {
+    fn escapes_of_tikv_go_and_rust_decode() {
         for (text, bytes) in [
             (r"z\000\377\n\\", &b"z\0\xff\n\\"[..]),
             (r"z\x00\xFF\a\v", b"z\0\xff\x07\x0b"),
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_and_quotes_show_the_form() {
+    fn keys_in_brackets_and_quotes_parse() {
         for text in [
             r#""t\x80\x00\n""#,
             r#"b"t\x80\0\n""#,
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn tidbs_messages_name_keys() {
+    fn keys_in_tidbs_messages_parse() {
         let text = |key: &str| TableKey::decode(&bracketed(key).unwrap()).unwrap().to_string();
         assert_eq!(text("{tableID=49, handle=5}"), "t49_r5");
         assert_eq!(text("{tableID=49, tableName=test.t, handle=-1}"), "t49_r-1");

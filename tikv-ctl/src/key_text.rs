@@ -1,20 +1,20 @@
-//! Keys in TiKV's escaped form. They come in order and have most in common with the one before: only what differs is
-//! escaped anew.
+//! Formats keys in TiKV's escaped form. Keys in order have most bytes in common with the previous one, so
+//! only the other bytes are escaped again.
 
 use crate::line::Line;
 
-/// The text of one key after another.
+/// Formats keys one after another.
 #[derive(Debug, Default)]
 pub struct KeyText {
     text: Line,
-    /// Where the text of each byte of the key ends.
+    /// End of the text of each byte of the key.
     ends: Vec<usize>,
-    /// The key before, where it is not told what it shares with the next.
+    /// The previous key, for callers that do not pass the number of shared bytes.
     key: Vec<u8>,
 }
 
 impl KeyText {
-    /// The text of `key`, whose first `shared` bytes are those of the key that was shown before, if one was.
+    /// Formats `key`, whose first `shared` bytes are those of the previous key, if there was one.
     #[inline]
     pub fn following(&mut self, key: &[u8], shared: usize) -> &[u8] {
         let kept = shared.min(self.ends.len()).min(key.len());
@@ -24,9 +24,9 @@ impl KeyText {
         self.text.as_bytes()
     }
 
-    /// The text of `key`.
+    /// Formats `key`.
     #[inline]
-    pub fn of(&mut self, key: &[u8]) -> &[u8] {
+    pub fn render(&mut self, key: &[u8]) -> &[u8] {
         let shared = in_common(&self.key, key);
         self.key.truncate(shared);
         self.key.extend_from_slice(&key[shared..]);
@@ -34,7 +34,7 @@ impl KeyText {
     }
 }
 
-/// How many bytes both begin with.
+/// Returns the length of the common prefix.
 #[inline]
 fn in_common(a: &[u8], b: &[u8]) -> usize {
     let same = |(a, b): &(&[u8; 8], &[u8; 8])| a == b;
@@ -50,17 +50,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_key_has_the_text_that_it_has_alone(
+        fn shared_bytes_do_not_change_the_text_of_a_key(
             keys in proptest::collection::vec(proptest::collection::vec(prop_oneof![Just(b'z'), Just(0xff), Just(b'"')], 0..30), 1..9),
             claimed in 0..40usize,
         ) {
-            let (mut alone, mut told) = (KeyText::default(), KeyText::default());
+            let (mut alone, mut sharing) = (KeyText::default(), KeyText::default());
             let mut before: &[u8] = &[];
             for key in &keys {
                 let want = keys::escape(key);
-                prop_assert_eq!(alone.of(key), want.as_bytes());
+                prop_assert_eq!(alone.render(key), want.as_bytes());
                 let shared = claimed.min(in_common(before, key));
-                prop_assert_eq!(told.following(key, shared), want.as_bytes());
+                prop_assert_eq!(sharing.following(key, shared), want.as_bytes());
                 before = key;
             }
         }

@@ -1,8 +1,9 @@
-//! `tikv-ctl`: looks into TiKV data directories (offline) and live servers (online), with the words, the flags and the
-//! text of TiKV's own tool. Offline nothing is locked, created or written: the directory may be a running server's.
+//! `tikv-ctl`: inspects TiKV data directories (offline) and live servers (online), with the flags and the
+//! output text of TiKV's own tool. Offline it locks, creates and writes nothing, so a server may be running
+//! on the directory.
 //!
-//! [`run`] is the whole tool; [`lsm`] reads RocksDB files, [`raft_engine`] raft-engine's, [`source::Source`] is a
-//! store, by its directory or by its server.
+//! [`run`] runs the whole tool; [`lsm`] reads RocksDB files, [`raft_engine`] raft-engine files;
+//! [`source::Source`] is a store, opened from its directory or reached through its server.
 
 mod cli;
 mod commands;
@@ -49,47 +50,47 @@ pub use output::Format;
 
 use output::Output;
 
-/// Columns of a help text that is not for a terminal.
+/// Width of a help text that does not go to a terminal, in columns.
 const HELP_WIDTH: usize = 100;
 const FAILED: u8 = 1;
-/// -1, as TiKV's tool exits.
+/// Exit code -1, as TiKV's tool returns it.
 const TIKV_FAILED: u8 = 255;
 
 /// Runs the tool with the process's arguments and standard streams.
 pub fn main() -> ExitCode {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let terminal = out.is_terminal();
-    // What is printed to the terminal shows itself how far it is.
-    let look = Look { progress: err.is_terminal() && !terminal, terminal };
-    run_with(std::env::args_os(), &mut out, &mut err, look)
+    // Output on the terminal shows the progress itself.
+    let streams = Streams { progress: err.is_terminal() && !terminal, terminal };
+    run_with(std::env::args_os(), &mut out, &mut err, streams)
 }
 
-/// Who looks at the streams.
+/// Kinds of the standard streams.
 #[derive(Clone, Copy, Debug, Default)]
-struct Look {
-    /// Standard error is a terminal, standard output is none.
+struct Streams {
+    /// Standard error is a terminal and standard output is not.
     progress: bool,
     /// Standard output is a terminal.
     terminal: bool,
 }
 
-/// Runs the tool: results go to `out`, notes and our own errors to `err`.
+/// Runs the tool: results go to `out`, notes and errors to `err`.
 pub fn run(
     args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> ExitCode {
-    run_with(args, out, err, Look::default())
+    run_with(args, out, err, Streams::default())
 }
 
-/// The arguments, and the name of the command; what should be known of them is noted on `err`.
+/// Parses the arguments; writes notes about options without effect to `err`.
 fn parse(
     args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-    look: Look,
+    streams: Streams,
     err: &mut dyn Write,
 ) -> std::result::Result<cli::Opt, clap::Error> {
     let mut tool = cli::Opt::command();
-    if !look.terminal {
+    if !streams.terminal {
         tool = tool.term_width(HELP_WIDTH);
     }
     let mut tool = uses::without_repeats(tool);
@@ -102,7 +103,7 @@ fn parse(
         }
         if opt.convert.is_some() {
             return Err(wrong(Error::other(
-                "a key is converted, or a command is run: leave one of them out",
+                "a conversion and a command cannot run together: leave one of them out",
             )));
         }
     }
@@ -113,9 +114,9 @@ fn run_with(
     args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     out: &mut dyn Write,
     err: &mut dyn Write,
-    look: Look,
+    streams: Streams,
 ) -> ExitCode {
-    let opt = match parse(args, look, err) {
+    let opt = match parse(args, streams, err) {
         Ok(opt) => opt,
         Err(e) => return usage(&e, out, err),
     };
@@ -124,8 +125,9 @@ fn run_with(
         Ok(file) => file,
         Err(e) => return fail(&e, format, false, out, err),
     };
-    let progress = look.progress || (file.is_some() && look.terminal && std::io::stderr().is_terminal());
-    let terminal = look.terminal && file.is_none();
+    let progress =
+        streams.progress || (file.is_some() && streams.terminal && std::io::stderr().is_terminal());
+    let terminal = streams.terminal && file.is_none();
     let (result, written) = {
         let to: &mut dyn Write = match &mut file {
             Some(file) => file,
@@ -140,20 +142,20 @@ fn run_with(
         }
         let result = commands::run(opt, &mut output);
         output.done();
-        // What was found before an error is a result, too.
+        // Results found before an error are printed, too.
         let (flushed, written) = (output.flush(), output.has_written());
         (result.and(flushed), written)
     };
     let written = written && file.is_none();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the output has enough.
+        // The reader of the output closed it: not an error.
         Err(Error::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(e) => fail(&e, format, written, out, err),
     }
 }
 
-/// Help and version go to `out`; wrong flags to `err`.
+/// Writes help and version to `out`, and a usage error to `err`.
 fn usage(e: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let text = e.render();
     if e.use_stderr() {
@@ -169,12 +171,12 @@ fn usage(e: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode 
     }
 }
 
-/// A document that was begun on `out` gets no second one behind it: the error is on `err` then.
+/// Prints an error. Writes it to `err` if a document was begun on `out`, so that `out` has only one document.
 fn fail(e: &Error, format: Format, written: bool, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let is_tikvs = matches!(e, Error::Tikv(_) | Error::TikvStderr(_));
     let text = e.to_string();
     let text = String::from_utf8_lossy(&printable::printable(text.as_bytes())).into_owned();
-    // Where the output cannot be written the error is not either.
+    // If writing the output failed, the error cannot go there either.
     let apart = (format == Format::Json && written) || matches!(e, Error::Output(_));
     let _ = if format != Format::Text && apart {
         writeln!(err, "{}", serde_json::json!({ "error": e.to_string() }))

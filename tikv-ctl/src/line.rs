@@ -1,14 +1,15 @@
-//! Text made fast: bytes escaped or in hexadecimal, and numbers, into a buffer that is kept. A scan prints millions of
-//! lines; nothing here allocates once the buffer has grown.
+//! Formats bytes, escaped or in hexadecimal, and numbers fast, into a reused buffer. A scan prints millions
+//! of lines, so nothing here allocates once the buffer has grown.
 
 const ESCAPES: [u64; 256] = escapes();
-/// So many bytes are looked at together.
+/// Number of bytes that are processed together.
 const CHUNK: usize = 16;
-/// Room that a chunk has in the buffer whatever it becomes: twice four bytes for each, so that the compiler sees that
-/// no write can leave it.
+/// Bytes of the buffer for the text of a chunk: twice the maximum of four for each byte, so that the compiler
+/// can omit bounds checks.
 const WINDOW: usize = 8 * CHUNK;
 
-/// The text of each byte in TiKV's escaped form: in the low four bytes of a word, and its length in the highest.
+/// Computes the text of each byte in TiKV's escaped form: the text in the low four bytes of a word, its
+/// length in the highest byte.
 const fn escapes() -> [u64; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -34,7 +35,7 @@ const fn escapes() -> [u64; 256] {
     table
 }
 
-/// Whether every byte stands for itself; written so that the compiler compares them side by side.
+/// Whether no byte needs an escape. The compiler vectorizes this loop.
 #[inline(always)]
 fn is_plain(chunk: &[u8; CHUNK]) -> bool {
     let mut special = 0u8;
@@ -45,7 +46,7 @@ fn is_plain(chunk: &[u8; CHUNK]) -> bool {
     special == 0
 }
 
-/// A growing text.
+/// A text that grows.
 #[derive(Debug, Default)]
 pub struct Line {
     buf: Vec<u8>,
@@ -58,22 +59,22 @@ impl Line {
         &self.buf[..self.len]
     }
 
-    /// Bytes so far.
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is nothing.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Begins again; the buffer is kept.
+    /// Empties the text and keeps the buffer.
     pub fn clear(&mut self) {
         self.len = 0;
     }
 
-    /// Takes back all but the first `len` bytes.
+    /// Keeps only the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
@@ -99,7 +100,7 @@ impl Line {
         self.len += bytes.len();
     }
 
-    /// Adds what `text` formats.
+    /// Adds formatted text.
     pub fn format(&mut self, text: std::fmt::Arguments<'_>) {
         // Writing to memory does not fail.
         let _ = std::fmt::Write::write_fmt(self, text);
@@ -116,7 +117,7 @@ impl Line {
             at += if is_plain(chunk) { copy(chunk, window) } else { escape_each(chunk, window) };
         }
         match bytes.last_chunk::<CHUNK>() {
-            // The end once more with what stands before it: that is plain, too, and became itself.
+            // The last chunk is plain, so its text is itself: copy it over bytes that are already written.
             Some(last) if is_plain(last) => {
                 at += rest.len();
                 room[at - CHUNK..at].copy_from_slice(last);
@@ -129,7 +130,8 @@ impl Line {
         self.len += at;
     }
 
-    /// Adds `bytes` in TiKV's escaped form; `ends`, of as many places, gets where in the text each of them ends.
+    /// Adds `bytes` in TiKV's escaped form, and sets each of `ends`, of the same length, to the end of a
+    /// byte's text.
     #[inline]
     pub fn escaped_with_ends(&mut self, bytes: &[u8], ends: &mut [usize]) {
         let start = self.len;
@@ -174,20 +176,20 @@ fn copy(chunk: &[u8; CHUNK], window: &mut [u8; WINDOW]) -> usize {
     CHUNK
 }
 
-/// Adds at most a chunk of bytes, one by one; tells how many they become.
+/// Escapes up to a chunk of bytes one by one. Returns the length of the text.
 #[inline]
 fn escape_each(bytes: &[u8], window: &mut [u8; WINDOW]) -> usize {
     escape_with(bytes, window, |_| {})
 }
 
-/// The same; `end` is told where each of them ends.
+/// Escapes up to a chunk of bytes, and calls `end` with each byte's end in the text. Returns its length.
 #[inline(always)]
 fn escape_with(bytes: &[u8], window: &mut [u8; WINDOW], mut end: impl FnMut(usize)) -> usize {
     let mut at = 0usize;
     for byte in bytes {
         let escape = ESCAPES[usize::from(*byte)];
-        // Four bytes whatever it becomes: what is too much is written over. One by one, so that it is seen that they
-        // fit: the compiler makes one write of them.
+        // Write four bytes for any length; the next text overwrites the excess. With four single writes the
+        // compiler proves the bounds and merges them into one.
         let (place, text) = (at % (WINDOW / 2), (escape as u32).to_le_bytes());
         window[place] = text[0];
         window[place + 1] = text[1];
@@ -199,7 +201,7 @@ fn escape_with(bytes: &[u8], window: &mut [u8; WINDOW], mut end: impl FnMut(usiz
     at
 }
 
-/// The digit of a number below 16.
+/// Returns the hexadecimal digit of a number below 16.
 #[inline(always)]
 fn digit(number: u8) -> u8 {
     number + if number > 9 { b'A' - 10 } else { b'0' }
@@ -217,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_reads_as_the_slow_way_has_it() {
+    fn fast_escapes_match_the_simple_implementation() {
         let all: Vec<u8> = (0..=255).collect();
         let plain = b"a text of more than sixteen bytes, with a \"quote\" and a \\";
         for bytes in [&all[..], &all[3..50], &plain[..], b"", b"\xff"] {
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_begins_again() {
+    fn truncate_and_clear_shorten_a_line() {
         let mut line = Line::default();
         line.format(format_args!("{}-{}", 1, "two"));
         line.truncate(2);

@@ -1,4 +1,4 @@
-//! Where results go: text or JSON on standard output, notes on standard error.
+//! Destinations of results (text or JSON on standard output) and of notes (standard error).
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{Result, printable::printable};
 
-/// The form of the output.
+/// Output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// TiKV's text.
@@ -26,11 +26,10 @@ pub enum Format {
     Jsonl,
 }
 
-/// How often a bar of the time moves.
+/// Interval at which a time bar moves.
 const BAR_STEP: Duration = Duration::from_millis(100);
 
-/// A file that is created, or emptied, by the first byte that is written: a command that fails before leaves it as it
-/// was.
+/// A file that the first written byte creates or truncates: a command that fails earlier leaves it unchanged.
 #[derive(Debug)]
 pub struct OutputFile {
     path: PathBuf,
@@ -38,7 +37,7 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
-    /// A file at `path`.
+    /// Names the file at `path` without opening it.
     pub fn new(path: &Path) -> OutputFile {
         OutputFile { path: path.to_owned(), file: None }
     }
@@ -58,19 +57,19 @@ impl Write for OutputFile {
     }
 }
 
-/// Takes what a command prints.
+/// Receives the output of a command.
 pub struct Output<'a> {
     format: Format,
     out: BufWriter<&'a mut dyn Write>,
     notes: &'a mut dyn Write,
     progress: Option<ProgressBar>,
     written: bool,
-    /// A person looks at the output as it comes.
+    /// The output goes to a terminal.
     terminal: bool,
 }
 
 impl<'a> Output<'a> {
-    /// Prints to `out`, and notes to `notes`.
+    /// Prints results to `out` and notes to `notes`.
     pub fn new(format: Format, out: &'a mut dyn Write, notes: &'a mut dyn Write) -> Output<'a> {
         Output {
             format,
@@ -82,20 +81,20 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// The output is a terminal: what would steer it is escaped everywhere.
+    /// Marks the output as a terminal: control characters are escaped everywhere.
     pub fn on_terminal(mut self) -> Output<'a> {
         self.terminal = true;
         self
     }
 
-    /// Shows how far long work is, on standard error if it is a terminal.
+    /// Shows the progress of long work on standard error if it is a terminal.
     pub fn with_progress(mut self) -> Output<'a> {
         let style = ProgressStyle::with_template("{spinner} {elapsed} {pos} {msg} ({per_sec})");
         self.progress = style.ok().map(|style| ProgressBar::new_spinner().with_style(style));
         self
     }
 
-    /// Tells that one more of `what` (a plural) is done.
+    /// Counts one more finished item; `what` is its plural.
     pub fn tick(&mut self, what: &'static str) {
         if let Some(bar) = &self.progress {
             if bar.position() == 0 {
@@ -105,7 +104,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Does `work`, which takes about `wait`, and shows a bar of the time meanwhile, where progress is shown.
+    /// Runs `work`, which takes about `wait`, and shows a time bar if progress is shown.
     pub fn while_waiting<T: Send>(&mut self, wait: Duration, work: impl FnOnce() -> T + Send) -> T {
         let Some(style) = ProgressStyle::with_template("{bar:40} {elapsed} of {msg}")
             .ok()
@@ -129,7 +128,7 @@ impl<'a> Output<'a> {
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Ends what [`Output::tick`] shows.
+    /// Removes the progress of [`Output::tick`].
     pub fn done(&mut self) {
         if let Some(bar) = self.progress.take() {
             bar.finish_and_clear();
@@ -141,7 +140,7 @@ impl<'a> Output<'a> {
         self.written
     }
 
-    /// Whether JSON is wanted.
+    /// Whether the output is JSON.
     pub fn is_json(&self) -> bool {
         self.format != Format::Text
     }
@@ -152,23 +151,23 @@ impl<'a> Output<'a> {
         self.raw(b"\n")
     }
 
-    /// Prints text; what would steer a terminal is escaped.
+    /// Prints text with terminal control characters escaped.
     pub fn bytes(&mut self, text: &[u8]) -> Result<()> {
         self.raw(&printable(text))
     }
 
-    /// Prints bytes of a store, which were asked for as they are: escaped on a terminal only.
+    /// Prints bytes of a store that the user requested verbatim: escaped only on a terminal.
     pub fn foreign(&mut self, bytes: &[u8]) -> Result<()> {
         if self.terminal { self.bytes(bytes) } else { self.raw(bytes) }
     }
 
-    /// Prints bytes as they are: a file, or what the tool itself says to the terminal.
+    /// Prints bytes verbatim: a file, or the tool's own terminal sequences.
     pub fn raw(&mut self, bytes: &[u8]) -> Result<()> {
         self.written |= !bytes.is_empty();
         Ok(self.out.write_all(bytes)?)
     }
 
-    /// Prints a JSON value: over several lines, or as a line for each element.
+    /// Prints a JSON value: over several lines, or one line per element.
     pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
         if self.format == Format::Jsonl {
             let value = serde_json::to_value(value).map_err(io::Error::from)?;
@@ -186,7 +185,7 @@ impl<'a> Output<'a> {
         self.line("")
     }
 
-    /// Prints `text()` or `json()`, whichever is wanted.
+    /// Prints `text()` or `json()`, depending on the format.
     pub fn either<T: Serialize>(
         &mut self,
         text: impl FnOnce() -> String,
@@ -195,12 +194,12 @@ impl<'a> Output<'a> {
         if self.is_json() { self.json(&json()) } else { self.line(text()) }
     }
 
-    /// Begins a JSON array whose elements come one by one.
+    /// Starts a JSON array whose elements follow one by one.
     pub fn list(&mut self) -> JsonList {
         JsonList { empty: true }
     }
 
-    /// Tells something that is no result. A closed standard error is no reason to stop.
+    /// Prints a note that is not part of the result. Ignores a closed standard error.
     pub fn note(&mut self, text: &str) {
         if let Some(bar) = &self.progress {
             return bar.suspend(|| note(self.notes, text));
@@ -208,7 +207,7 @@ impl<'a> Output<'a> {
         note(self.notes, text);
     }
 
-    /// Writes out what is buffered.
+    /// Writes out buffered output.
     pub fn flush(&mut self) -> Result<()> {
         Ok(self.out.flush()?)
     }
@@ -218,7 +217,7 @@ fn note(notes: &mut dyn Write, text: &str) {
     let _ = notes.write_all(&[&printable(text.as_bytes())[..], b"\n"].concat());
 }
 
-/// A JSON array printed while its elements are found, so that a long scan does not fill the memory.
+/// A JSON array that is printed while its elements are found, so that a long scan needs little memory.
 #[derive(Debug)]
 pub struct JsonList {
     empty: bool,

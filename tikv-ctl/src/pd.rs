@@ -1,4 +1,4 @@
-//! The Placement Driver, asked one thing at a time.
+//! Client of the Placement Driver for single calls.
 
 use kvproto::{
     metapb::{Peer, Region, Store},
@@ -30,7 +30,7 @@ impl Pd {
     /// Connects to one of the PDs at these addresses.
     pub fn connect_to(addresses: &[String], global: &Global) -> Result<Pd> {
         let security = global.security()?;
-        let told = security.clone();
+        let probe_security = security.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -41,16 +41,17 @@ impl Pd {
         let address = endpoints.join(",");
         let client = runtime.block_on(PdClient::connect_secure(&endpoints, security)).map_err(|e| {
             let other = endpoints.iter().find_map(|host| {
-                is_grpc_address(host, &told).or_else(|| {
-                    // PD speaks HTTP, too: only a server's configuration tells it from one.
-                    is_status_address(host, &told).filter(|what| what.contains("status address of a server"))
+                is_grpc_address(host, &probe_security).or_else(|| {
+                    // PD speaks HTTP, too: only the configuration shows that this is a server.
+                    is_status_address(host, &probe_security)
+                        .filter(|what| what.contains("status address of a server"))
                 })
             });
             Error::other(match other {
-                Some(what) => format!(
-                    "--pd {address}: {what}, and not that of PD: give the address that pd-server prints"
-                ),
-                None => format!("--pd {address}: {e}; see that PD runs there{}", told.hint()),
+                Some(what) => {
+                    format!("--pd {address}: expected PD, but {what}; give the address that pd-server prints")
+                }
+                None => format!("--pd {address}: {e}; check that PD runs there{}", probe_security.hint()),
             })
         })?;
         Ok(Pd { address, runtime, client })
@@ -60,14 +61,14 @@ impl Pd {
         answer.map_err(|e| Error::other(format!("PD at {}: {what}: {e}", self.address)))
     }
 
-    /// A region, and its leader if PD knows it.
+    /// Returns a region, and its leader if PD has one.
     pub fn region(&self, id: u64) -> Result<(Region, Option<Peer>)> {
         let found = self.runtime.block_on(self.client.get_region_by_id(id));
         let found = self.ask(&format!("region {id}"), found)?;
         Ok((found.region, found.leader))
     }
 
-    /// A region; none: PD does not know it.
+    /// Returns a region, or none if PD does not have it.
     pub fn region_if_known(&self, id: u64) -> Result<Option<Region>> {
         match self.runtime.block_on(self.client.get_region_by_id(id)) {
             Err(pd::client::Error::RegionNotFound(_)) => Ok(None),
@@ -75,7 +76,7 @@ impl Pd {
         }
     }
 
-    /// Who leads a region, if PD knows it.
+    /// Returns the leader of a region, if PD has one.
     pub fn leader(&self, id: u64) -> Result<Option<Peer>> {
         match self.runtime.block_on(self.client.get_region_by_id(id)) {
             Err(pd::client::Error::RegionNotFound(_)) => Ok(None),
@@ -83,36 +84,36 @@ impl Pd {
         }
     }
 
-    /// A store.
+    /// Returns a store.
     pub fn store(&self, id: u64) -> Result<Store> {
         let found = self.runtime.block_on(self.client.get_store(id));
         self.ask(&format!("store {id}"), found)
     }
 
-    /// All stores that are not gone.
+    /// Returns all stores except tombstones.
     pub fn stores(&self) -> Result<Vec<Store>> {
         let found = self.runtime.block_on(self.client.get_all_stores(true));
         self.ask("all stores", found)
     }
 
-    /// The regions that overlap `[start, end)`, keys as PD shows them; an empty end is none.
+    /// Returns the regions that overlap `[start, end)`, in PD's form of keys; an empty end is unbounded.
     pub fn scan(&self, start: &[u8], end: &[u8]) -> Result<Vec<pdpb::Region>> {
         let found = self.runtime.block_on(self.client.scan_regions(start, end, 0));
         self.ask("the regions", found)
     }
 
-    /// The cluster's id.
+    /// Returns the cluster's id.
     pub fn cluster_id(&self) -> u64 {
         self.client.cluster_id()
     }
 
-    /// A timestamp that is newer than all that were given before.
+    /// Returns a timestamp that is newer than all earlier ones.
     pub fn tso(&self) -> Result<u64> {
         let ts = self.ask("a timestamp", self.runtime.block_on(self.client.get_tso(1)))?;
         Ok(((ts.physical as u64) << 18) | ts.logical as u64)
     }
 
-    /// An id that nothing else has.
+    /// Returns a new unique id.
     pub fn alloc_id(&self) -> Result<u64> {
         let found = self.runtime.block_on(self.client.alloc_id());
         self.ask("a new id", found)

@@ -1,4 +1,5 @@
-//! What answers at an address, when what was expected does not: gRPC and HTTP addresses of a server are often confused.
+//! Identifies the server at an address that did not answer as expected: its gRPC and HTTP addresses are often
+//! confused.
 
 use std::{
     io::{Read, Write},
@@ -12,12 +13,12 @@ use serde_json::Value;
 
 use crate::online;
 
-/// An address that does not answer in this time is not known.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// No configuration is longer, in bytes.
+/// Timeout of a probe.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Maximum size of a configuration, in bytes.
 const MAX_REPLY: u64 = 4 << 20;
 
-/// That `host`, which was asked by gRPC, answers HTTP, and what to give instead; none: it does not.
+/// Returns advice if `host`, which was called by gRPC, answers HTTP; none if it does not.
 pub fn is_status_address(host: &str, security: &SecurityManager) -> Option<String> {
     let reply = get(host, "/config", security)?;
     let text = String::from_utf8_lossy(&reply);
@@ -30,7 +31,7 @@ pub fn is_status_address(host: &str, security: &SecurityManager) -> Option<Strin
         values.next()?.ok()
     });
     let address = config.as_ref().and_then(|config| {
-        // A port that the system chose is not in the configuration.
+        // A configuration with port 0 does not contain the port that the system chose.
         let usable = |address: &&str| !address.is_empty() && !address.ends_with(":0");
         let of = |name: &str| config["server"][name].as_str().filter(usable);
         of("advertise-addr").or(of("addr"))
@@ -38,34 +39,34 @@ pub fn is_status_address(host: &str, security: &SecurityManager) -> Option<Strin
     let is_server = config.as_ref().is_some_and(|config| config["server"].is_object());
     Some(match address {
         Some(address) => {
-            format!("{host} is the status address of a server: give its gRPC address, which is {address}")
+            format!("{host} is the status address of a server: give its gRPC address, {address}")
         }
         None if is_server => {
-            format!("{host} is the status address of a server: give its gRPC address, which its --addr names")
+            format!("{host} is the status address of a server: give its gRPC address, the one of its --addr")
         }
         None => format!(
-            "{host} answers HTTP, as a status address does: give the server's gRPC address, which its --addr names"
+            "{host} answers HTTP like a status address: give the server's gRPC address, the one of its --addr"
         ),
     })
 }
 
 fn get(host: &str, path: &str, security: &SecurityManager) -> Option<Vec<u8>> {
     let address = host.to_socket_addrs().ok()?.next()?;
-    let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
     let mut stream = security.wrap(stream, host).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
     let mut reply = Vec::new();
-    // What came before the time was over is enough.
+    // Bytes received before the timeout are enough.
     let _ = stream.take(MAX_REPLY).read_to_end(&mut reply);
     Some(reply)
 }
 
-/// That `host`, which was asked for something else, answers gRPC as a TiKV server does; none: it does not.
+/// Returns a description if `host` answers gRPC as a TiKV server does; none if it does not.
 pub fn is_grpc_address(host: &str, security: &SecurityManager) -> Option<String> {
     let (runtime, channel) = online::connect(host, security).ok()?;
     let mut client = DebugClient::new(channel);
-    let asked = async { tokio::time::timeout(PATIENCE, client.get_store_info(GetStoreInfoRequest {})).await };
+    let asked = async { tokio::time::timeout(TIMEOUT, client.get_store_info(GetStoreInfoRequest {})).await };
     let store = runtime.block_on(asked).ok()?.ok()?.into_inner().store_id;
     Some(format!("{host} is the gRPC address of store {store} (its --addr)"))
 }

@@ -1,8 +1,8 @@
-//! kvproto's messages and enums as tables, made from the `.proto` files when the crate is built.
+//! Tables of kvproto's messages and enums, generated from the `.proto` files when the crate is built.
 
-/// Scalar types of protobuf, by the names descriptors give them.
+/// Types of protobuf fields, by their names in descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // which of them kvproto uses is its own affair
+#[allow(dead_code)] // kvproto does not use all of them
 pub enum Kind {
     Double,
     Float,
@@ -51,18 +51,18 @@ pub struct Enum {
 
 include!(concat!(env!("OUT_DIR"), "/schema.rs"));
 
-/// The message with this full name, such as `metapb.Region`.
+/// Returns the message with the full name `name`, such as `metapb.Region`.
 pub fn message(name: &str) -> Option<&'static Message> {
     MESSAGES.binary_search_by(|message| message.name.cmp(name)).ok().map(|at| &MESSAGES[at])
 }
 
-/// The values of the enum with this full name, such as `kvrpcpb.Op`, and their names.
+/// Returns the values and names of the enum with the full name `name`, such as `kvrpcpb.Op`.
 pub fn enum_values(name: &str) -> &'static [(i32, &'static str)] {
     let found = ENUMS.binary_search_by(|kind| kind.name.cmp(name)).ok();
     found.map_or(&[], |at| ENUMS[at].values)
 }
 
-/// The name of an enum's value; the number where it has none.
+/// Returns the name of an enum's value, or the number if it has no name.
 pub fn enum_value(name: &str, number: i64) -> String {
     let value = enum_values(name).iter().find(|(n, _)| i64::from(*n) == number);
     value.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
@@ -73,8 +73,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_have_the_names_that_tikvs_code_has() {
-        for (of, number, name) in [
+    fn enum_values_have_the_names_of_tikvs_code() {
+        for (kind, number, name) in [
             ("kvrpcpb.APIVersion", 1, "V1ttl"),
             ("kvrpcpb.Op", 5, "PessimisticLock"),
             ("raft_cmdpb.CmdType", 8, "IngestSst"),
@@ -84,7 +84,7 @@ mod tests {
             ("metapb.PeerRole", 3, "DemotingVoter"),
             ("raft_serverpb.PeerState", 77, "77"),
         ] {
-            assert_eq!(enum_value(of, number), name, "{of} {number}");
+            assert_eq!(enum_value(kind, number), name, "{kind} {number}");
         }
     }
 }

@@ -1,5 +1,20 @@
-//! Entries that raftstore-v2 writes in a form of its own (TiKV `store::simple_write`): a header, then writes one behind the
-//! other, without protobuf.
+//! Entries in raftstore-v2's own format (TiKV `store::simple_write`): a header and a sequence of writes, not
+//! a protobuf message.
+//!
+//! ```text
+//! field     bytes   meaning
+//! magic     1       0, with which no protobuf message begins
+//! header            `RaftRequestHeader` after its length (varint)
+//! writes:
+//!   type    1       0 put, 1 delete, 2 delete range, 3 ingest
+//!   put: family, key, value
+//!   delete: family, key
+//!   delete range: family, start key, end key, notify only (1 byte)
+//!   ingest: number of SSTs (a length), then `SstMeta` after its length (varint) for each
+//! family    1       0 default, 1 write, 2 lock; 3 is followed by the name
+//! key, value and name follow their lengths
+//! length    1       0 to 240: itself; 241 to 251: more bytes follow, big-endian
+//! ```
 
 use kvproto::{
     import_sstpb::SstMeta,
@@ -10,7 +25,7 @@ use kvproto::{
 };
 use prost::Message;
 
-/// No protobuf message begins with it.
+/// First byte of an entry in this format. No protobuf message begins with it.
 const MAGIC: u8 = 0;
 const PUT: u8 = 0;
 const DELETE: u8 = 1;
@@ -19,12 +34,12 @@ const INGEST: u8 = 3;
 const CFS: [&str; 3] = ["default", "write", "lock"];
 const NAMED_CF: u8 = 3;
 
-/// Whether an entry's data has this form.
+/// Whether an entry's data has this format.
 pub fn is_simple(data: &[u8]) -> bool {
     data.first() == Some(&MAGIC)
 }
 
-/// The same command as other entries have it. `None`: it does not decode.
+/// Decodes an entry into the command of an ordinary entry. Returns `None` if it does not decode.
 pub fn decode(data: &[u8]) -> Option<RaftCmdRequest> {
     let mut rest = data.strip_prefix(&[MAGIC])?;
     let header = RaftRequestHeader::decode_length_delimited(&mut rest).ok()?;
@@ -78,7 +93,7 @@ fn number(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
-/// Short lengths are one byte; longer ones follow a byte that tells how many they have.
+/// Takes a length: one byte if it is up to 240, otherwise a byte for the range and the rest.
 fn take_len(rest: &mut &[u8]) -> Option<usize> {
     let first = usize::from(take(rest, 1)?[0]);
     Some(match first {
@@ -108,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_those_of_tikv() {
+    fn lengths_decode_as_in_tikv() {
         let len = |bytes: &[u8]| take_len(&mut &*bytes);
         assert_eq!(len(&[240]), Some(240));
         assert_eq!(len(&[241, 1]), Some(241));
@@ -120,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_decode_and_what_is_cut_short_does_not() {
+    fn writes_decode_and_truncated_ones_do_not() {
         let header = RaftRequestHeader { term: 7, ..Default::default() };
         let mut data = vec![MAGIC];
         data.extend_from_slice(&header.encode_length_delimited_to_vec());

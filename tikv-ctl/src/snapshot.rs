@@ -1,9 +1,17 @@
-//! The lock file of a snapshot (`..._lock.sst`): pairs of keys and values one behind the other, and no SST for its name
-//! (TiKV `store::snap::io::build_plain_cf_file`).
+//! The lock file of a snapshot (`..._lock.sst`): a sequence of key-value pairs. Despite its extension it is
+//! not an SST (TiKV `store::snap::io::build_plain_cf_file`).
+//!
+//! ```text
+//! field         bytes          meaning
+//! key length    zigzag varint  0 ends the file
+//! key
+//! value length  zigzag varint
+//! value
+//! ```
 
 use keys::codec::decode_compact_bytes;
 
-/// Walks the pairs of a lock file.
+/// Iterates over the pairs of a lock file.
 #[derive(Debug)]
 pub struct LockFile<'a> {
     all: &'a [u8],
@@ -15,20 +23,23 @@ pub struct LockFile<'a> {
 pub type LockPair<'a> = (&'a [u8], &'a [u8]);
 
 impl<'a> LockFile<'a> {
-    /// Walks the file with these bytes.
+    /// Creates an iterator over the file with the contents `bytes`.
     pub fn new(bytes: &'a [u8]) -> LockFile<'a> {
         LockFile { all: bytes, rest: bytes, done: false }
     }
 
     fn pair(&mut self) -> Result<Option<LockPair<'a>>, &'static str> {
         let key = decode_compact_bytes(&mut self.rest)
-            .map_err(|_| "a key or the end expected, the file ends: it was cut short")?;
+            .map_err(|_| "expected a key or the end mark, found the end of the file: it was truncated")?;
         match (key, self.rest) {
             ([], []) => Ok(None),
-            ([], _) => Err("the end of a snapshot's lock file, met with bytes behind it"),
+            ([], _) => Err(
+                "expected the end of the file after the end mark of a snapshot's lock file, found more bytes",
+            ),
             _ => {
-                let value = decode_compact_bytes(&mut self.rest)
-                    .map_err(|_| "a key and a value expected, the file ends within: it was cut short")?;
+                let value = decode_compact_bytes(&mut self.rest).map_err(
+                    |_| "expected a key and a value, found the end of the file within them: it was truncated",
+                )?;
                 Ok(Some((key, value)))
             }
         }
@@ -36,7 +47,7 @@ impl<'a> LockFile<'a> {
 }
 
 impl<'a> Iterator for LockFile<'a> {
-    /// A pair, or where the file ends too early and why.
+    /// A pair, or the offset and description of damage.
     type Item = Result<LockPair<'a>, (usize, &'static str)>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -55,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_end_with_an_empty_key() {
+    fn an_empty_key_ends_the_pairs() {
         let file = [2, b'k', 4, b'v', b'w', 0];
         fn all(bytes: &[u8]) -> Option<Result<LockPair<'_>, usize>> {
             LockFile::new(bytes).map(|pair| pair.map_err(|(at, _)| at)).last()

@@ -1,4 +1,4 @@
-//! What a store can be asked, whether its directory is read or its server is called.
+//! The queries that a store answers, from its directory or through its server.
 
 use kvproto::{
     eraftpb::Entry,
@@ -9,7 +9,7 @@ use kvproto::{
 
 use crate::error::DebugError;
 
-/// The result of asking a store.
+/// Result of asking a store.
 pub type Answer<T> = std::result::Result<T, DebugError>;
 
 /// The states of a region (TiKV `src/server/debug.rs` `RegionInfo`).
@@ -20,64 +20,64 @@ pub struct RegionInfo {
     pub region_local_state: Option<RegionLocalState>,
 }
 
-/// Takes the rows of an MVCC scan: the RocksDB key without a timestamp, and what is known of it, which may be taken
-/// out. An error ends it.
+/// Receives the rows of an MVCC scan: the RocksDB key without a timestamp, and its records, which the callee
+/// may take out. An error ends the scan.
 pub type MvccTaker<'a> = &'a mut dyn FnMut(&[u8], &mut MvccInfo) -> crate::Result<()>;
 
-/// Takes the rows of a raw scan.
+/// Receives the rows of a raw scan.
 pub type RawTaker<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> crate::Result<()>;
 
 /// A store, as TiKV's `DebugExecutor` sees it.
 pub trait Source {
-    /// The type whose functions TiKV's messages name: `Debugger` or `DebugClient`.
+    /// Returns the type whose functions TiKV's messages name: `Debugger` or `DebugClient`.
     fn executor(&self) -> &'static str;
 
-    /// What of its files could not be read so far; a server does not tell.
+    /// Returns the damage found in its files so far; always empty for a server.
     fn damages(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Ids of all regions, in order.
+    /// Returns the ids of all regions, in order.
     fn all_regions(&self) -> Answer<Vec<u64>>;
 
-    /// The value of a RocksDB key.
+    /// Returns the value of a RocksDB key.
     fn get(&self, cf: &str, key: &[u8]) -> Answer<Vec<u8>>;
 
-    /// Who leads `region`, where that is known: files do not have it.
+    /// Returns the leader of `region` if it is known; files do not record it.
     fn leader(&self, _region: &Region) -> Option<Peer> {
         None
     }
 
-    /// A region's states; not found when it has none.
+    /// Returns a region's states; not found if it has none.
     fn region_info(&self, region: u64) -> Answer<RegionInfo>;
 
-    /// Bytes of keys and values by column family.
+    /// Returns the bytes of keys and values by column family.
     fn region_size(&self, region: u64, cfs: &[String]) -> Answer<Vec<(String, u64)>>;
 
-    /// About the same, from properties and indexes and without a scan.
+    /// Estimates [`Source::region_size`] from properties and indexes, without a scan.
     fn approximate_region_size(&self, region: u64, cfs: &[String]) -> Answer<Vec<(String, u64)>>;
 
-    /// A Raft log entry.
+    /// Returns a Raft log entry.
     fn raft_log(&self, region: u64, index: u64) -> Answer<Entry>;
 
-    /// The MVCC records of keys in `[from, to)`; an empty `to` and a zero `limit` are no bounds.
+    /// Scans the MVCC records of keys in `[from, to)`; an empty `to` and a zero `limit` are unbounded.
     fn scan_mvcc(&self, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) -> Answer<()>;
 
-    /// Key-values of a column family in `[from, to)`.
+    /// Scans the key-value pairs of a column family in `[from, to)`.
     fn raw_scan(&self, from: &[u8], to: &[u8], limit: usize, cf: &str, take: RawTaker<'_>) -> Answer<()>;
 
-    /// Statistics of a region from its SSTs' properties.
+    /// Returns statistics of a region from the properties of its SSTs.
     fn region_properties(&self, region: u64) -> Answer<Vec<(String, String)>>;
 
-    /// Statistics of a range from its SSTs' properties; bounds without `z`.
+    /// Returns statistics of a range from the properties of its SSTs; bounds are without `z`.
     fn range_properties(&self, start: &[u8], end: &[u8]) -> Answer<Vec<(String, String)>>;
 
-    /// Store id and API version.
+    /// Returns store id and API version.
     fn store_info(&self) -> Answer<(u64, ApiVersion)>;
 
-    /// Cluster id.
+    /// Returns the cluster id.
     fn cluster_id(&self) -> Answer<u64>;
 
-    /// Regions whose states contradict each other, and how.
+    /// Returns regions whose states contradict each other, with the contradiction.
     fn bad_regions(&self) -> Answer<Vec<(u64, String)>>;
 }

@@ -1,14 +1,14 @@
-//! Prints any kvproto message from its bytes: as rust-protobuf's `Debug` does in TiKV, or as JSON.
+//! Formats any kvproto message from its bytes: as rust-protobuf's `Debug` does in TiKV, or as JSON.
 
 use keys::codec;
 use serde_json::{Map, Value, json};
 
 use crate::schema::{self, Field, Kind};
 
-/// Messages nested deeper than this are damaged bytes that happen to parse.
+/// Maximum depth of nested messages. Deeper ones are damaged bytes that happen to parse.
 const MAX_DEPTH: usize = 32;
 
-/// A field's value as it was on the wire.
+/// A field's value in the wire format.
 #[derive(Clone, Debug)]
 enum Wire<'a> {
     Varint(u64),
@@ -16,7 +16,7 @@ enum Wire<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The bytes that do not parse as the message they should be.
+/// An error of bytes that do not decode as a message.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{len} bytes do not decode as {message}")]
 pub struct BadMessage {
@@ -24,7 +24,7 @@ pub struct BadMessage {
     len: usize,
 }
 
-/// The values of a message's fields, in the order of its declaration; unknown fields are left out.
+/// Decodes the values of a message's fields, in the order of declaration, without unknown fields.
 fn parse<'a>(message: &str, bytes: &'a [u8]) -> Result<Vec<(&'static Field, Vec<Wire<'a>>)>, BadMessage> {
     let bad = || BadMessage { message: message.to_owned(), len: bytes.len() };
     let schema = schema::message(message).ok_or_else(bad)?;
@@ -82,7 +82,7 @@ fn take_packed<'a>(input: &mut &'a [u8], kind: Kind) -> Option<Wire<'a>> {
     }
 }
 
-/// A number as JSON: what a scalar is, whichever its kind.
+/// Converts a number or a boolean of any kind to JSON.
 fn number(kind: Kind, wire: &Wire<'_>) -> Value {
     let bits = match wire {
         Wire::Varint(v) | Wire::Fixed(v) => *v,
@@ -103,8 +103,8 @@ fn is_default(value: &Value) -> bool {
     value.as_u64() == Some(0) || value.as_f64() == Some(0.0) || *value == Value::Bool(false)
 }
 
-/// `bytes`, a `message`, on one line as TiKV's logs and tikv-ctl show it: fields that are set, bytes in upper-case
-/// hexadecimal. Elements of lists that are zero or empty do not show, nor does a message that has no fields at all.
+/// Formats `bytes`, a `message`, on one line as TiKV's logs and tikv-ctl do: fields that are set, bytes in
+/// upper-case hexadecimal. Omits list elements that are zero or empty, and messages without any fields.
 pub fn message_text(message: &str, bytes: &[u8]) -> Result<String, BadMessage> {
     let mut text = String::new();
     write_text(message, bytes, &mut text, 0)?;
@@ -139,19 +139,19 @@ fn write_text(message: &str, bytes: &[u8], text: &mut String, depth: usize) -> R
     Ok(())
 }
 
-/// A field's name, after a space where anything stands before it.
+/// Appends a field's name, after a space unless it is first.
 fn start(field: &Field, text: &mut String) {
     if !text.is_empty() {
         text.push(' ');
     }
-    // What is a keyword in Rust has a prefix in the generated code, and so in its text.
+    // rust-protobuf adds a prefix to names that are keywords in Rust.
     if matches!(field.name, "type" | "match" | "ref" | "move" | "in") {
         text.push_str("r_");
     }
     text.push_str(field.name);
 }
 
-/// A scalar's text; `None` where it is the default, which is not shown, not even as an element of a list.
+/// Formats a scalar. Returns `None` for the default, which is not shown, not even as an element of a list.
 fn scalar_text(field: &Field, wire: &Wire<'_>) -> Option<String> {
     match (field.kind, wire) {
         (Kind::String | Kind::Bytes, Wire::Bytes([])) => None,
@@ -168,7 +168,8 @@ fn scalar_text(field: &Field, wire: &Wire<'_>) -> Option<String> {
     }
 }
 
-/// `bytes`, a `message`, as a JSON object: fields that are set, enums by name, bytes in upper-case hexadecimal.
+/// Converts `bytes`, a `message`, to a JSON object: fields that are set, enums by name, bytes in upper-case
+/// hexadecimal.
 pub fn message_json(message: &str, bytes: &[u8]) -> Result<Value, BadMessage> {
     to_json(message, bytes, 0)
 }
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyword_has_a_prefix_and_an_empty_message_no_space() {
+    fn keywords_have_a_prefix_and_empty_messages_no_space() {
         let lock = kvrpcpb::MvccLock { r#type: kvrpcpb::Op::Del.into(), start_ts: 5, ..Default::default() };
         assert_eq!(
             message_text("kvrpcpb.MvccLock", &lock.encode_to_vec()).unwrap(),
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_does_not_show() {
+    fn empty_values_are_not_shown() {
         let request = raft_cmdpb::AdminRequest {
             cmd_type: raft_cmdpb::AdminCmdType::FinishFlashback.into(),
             finish_flashback: Some(Default::default()),
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_numbers_are_one_by_one() {
+    fn packed_numbers_are_shown_one_by_one() {
         let state = ConfState { voters: vec![1, 300], ..Default::default() };
         assert_eq!(
             message_text("eraftpb.ConfState", &state.encode_to_vec()).unwrap(),
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_something_else_are_an_error() {
+    fn bytes_of_another_format_are_an_error() {
         assert!(message_text("metapb.Region", b"\xff\xff\xff").is_err());
         assert!(message_text("no.Such", b"").is_err());
     }

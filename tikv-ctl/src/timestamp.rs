@@ -1,29 +1,29 @@
-//! Timestamps of transactions with their wall-clock time.
+//! Formats timestamps of transactions with their wall-clock time.
 
 use serde_json::{Value, json};
 
-/// Milliseconds are above the logical part's bits (TiKV `TimeStamp`).
+/// The physical part, in milliseconds, is above these bits of the logical part (TiKV `TimeStamp`).
 const LOGICAL_BITS: u32 = 18;
 const DAY: i64 = 86_400;
 
-/// A timestamp with its time in UTC, such as `5 (1970-01-01 00:00:00.000 UTC, logical 5)`.
+/// Formats a timestamp with its time in UTC, such as `5 (1970-01-01 00:00:00.000 UTC, logical 5)`.
 pub fn text(ts: u64) -> String {
     let (ms, logical) = parts(ts);
     format!("{ts} ({}, logical {logical})", wall_clock(ms))
 }
 
-/// As JSON: number, time, logical part.
+/// Returns the timestamp as JSON: number, time, logical part.
 pub fn json(ts: u64) -> Value {
     let (ms, logical) = parts(ts);
     json!({ "ts": ts, "time": wall_clock(ms), "logical": logical })
 }
 
-/// Physical milliseconds and the logical part.
+/// Returns the physical milliseconds and the logical part.
 fn parts(ts: u64) -> (u64, u64) {
     (ts >> LOGICAL_BITS, ts & ((1 << LOGICAL_BITS) - 1))
 }
 
-/// Milliseconds since 1970 as a date and a time of day in UTC.
+/// Formats milliseconds since 1970 as a date and a time of day in UTC.
 pub fn wall_clock(ms: u64) -> String {
     let seconds = (ms / 1000) as i64;
     let (year, month, day) = date(seconds.div_euclid(DAY));
@@ -32,7 +32,8 @@ pub fn wall_clock(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{:03} UTC", ms % 1000)
 }
 
-/// The date so many days after 1970-01-01. Years are counted from March, in eras of 400 years.
+/// Returns year, month and day of the date `days` after 1970-01-01. Years are counted from March, in eras of
+/// 400 years.
 fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

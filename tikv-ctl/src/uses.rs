@@ -1,10 +1,11 @@
-//! Which of the options of every command a command honours: the others are refused, and its help names only what it looks at.
+//! Table of the global options that each command honours. Others are refused, and the command's help lists
+//! only these.
 
 use clap::Command;
 
 use crate::{Error, Result, cli::Global, key::KeyFormat};
 
-/// What a command honours.
+/// A global option that a command honours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     DataDir,
@@ -23,12 +24,12 @@ use Use::{Config, DataDir, Host, NoOutput, Pd, Status};
 const STORE: &[Use] = &[DataDir, Config, Host];
 const KEYED: &[Use] = &[DataDir, Config, Host, Use::KeyFormat];
 const FILES: &[Use] = &[DataDir, Config];
-// A directory, or a server, gets the answer that TiKV's tool has for it.
+// A directory gets the error that TiKV's tool has for it.
 const SERVER: &[Use] = &[Host, DataDir, Config];
 const WRITES: &[Use] = &[DataDir, Config, Host];
 const WRITES_BY_PD: &[Use] = &[DataDir, Config, Pd, Host];
 
-/// Every command, and whether TiKV's tool has it.
+/// Every command, its options, and whether TiKV's tool has it.
 const COMMANDS: &[(&str, &[Use], bool)] = &[
     ("raft", STORE, true),
     ("region", &[DataDir, Config, Host, Pd], false),
@@ -84,14 +85,14 @@ const COMMANDS: &[(&str, &[Use], bool)] = &[
     ("flamegraph", &[Status], false),
 ];
 
-fn of(command: &str) -> Option<(&'static [Use], bool)> {
+fn find_uses(command: &str) -> Option<(&'static [Use], bool)> {
     COMMANDS.iter().find(|(name, ..)| *name == command).map(|(_, uses, tikvs)| (*uses, *tikvs))
 }
 
-/// Fails where an option was given that `command` does not honour. What TiKV's tool takes and does not use either is
-/// returned, to be noted.
+/// Fails if an option was given that `command` does not honour. Returns notes about options that TiKV's tool
+/// accepts and ignores too.
 pub fn check(command: &str, global: &Global) -> Result<Vec<String>> {
-    let (uses, tikvs) = of(command).unwrap_or((&[], false));
+    let (uses, tikvs) = find_uses(command).unwrap_or((&[], false));
     let has = |wanted: &[Use]| wanted.iter().any(|wanted| uses.contains(wanted));
     let asks = has(&[Host, Status, Pd]);
     let given = [
@@ -114,14 +115,12 @@ pub fn check(command: &str, global: &Global) -> Result<Vec<String>> {
         notes.push(format!("note: {flag} has no effect on {command}"));
     }
     if global.host.is_some() && global.data_dir.is_some() {
-        return Err(Error::other(
-            "--host and --data-dir cannot be given together: a server is asked, or a directory is read",
-        ));
+        return Err(Error::other("--host and --data-dir cannot be given together: give one of them"));
     }
     Ok(notes)
 }
 
-/// What a command looks at, for its help.
+/// Formats the options of a command for its help.
 fn sentence(uses: &[Use]) -> String {
     let mut all = Vec::new();
     if uses.contains(&DataDir) {
@@ -140,18 +139,18 @@ fn sentence(uses: &[Use]) -> String {
         all.push("--pd ADDR, the address of PD".to_owned());
     }
     match all.as_slice() {
-        [] => "It looks at nothing else.".to_owned(),
-        all => format!("It looks at: {}.", all.join("; ")),
+        [] => "It uses no other options.".to_owned(),
+        all => format!("It uses: {}.", all.join("; ")),
     }
 }
 
-/// The tool's arguments, whose options of every command stand in its own help only.
+/// Hides the global options in the help of commands: only the tool's own help lists them.
 pub fn without_repeats(mut tool: Command) -> Command {
-    // The options of every command come into the commands as they are built.
+    // `build` copies the global options into the commands.
     tool.build();
     tool.mut_subcommands(|command| {
         let name = command.get_name().to_owned();
-        let uses = of(&name).map_or_else(String::new, |(uses, _)| format!("{} ", sentence(uses)));
+        let uses = find_uses(&name).map_or_else(String::new, |(uses, _)| format!("{} ", sentence(uses)));
         shorten(command, &uses)
     })
 }
@@ -176,10 +175,10 @@ mod tests {
     use crate::cli::Opt;
 
     #[test]
-    fn each_command_says_what_it_honours() {
+    fn each_command_lists_its_options() {
         let tool = Opt::command();
         for command in tool.get_subcommands().filter(|command| command.get_name() != "help") {
-            assert!(of(command.get_name()).is_some(), "{}", command.get_name());
+            assert!(find_uses(command.get_name()).is_some(), "{}", command.get_name());
         }
         for (name, ..) in COMMANDS {
             assert!(tool.find_subcommand(name).is_some(), "{name}");

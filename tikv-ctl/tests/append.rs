@@ -1,4 +1,4 @@
-//! What is written behind damage: RocksDB and raft-engine see what our readers see, and always the change.
+//! Writes after damage: RocksDB and raft-engine read the same as our readers, and always the change.
 
 mod common;
 #[path = "common/random.rs"]
@@ -20,7 +20,7 @@ use tikv_ctl::{
 
 const CFS: [&str; 3] = ["default", "write", "raft"];
 
-/// Column family and key, and the value.
+/// Column family and key, with the value.
 type Rows = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 
 fn options() -> Options {
@@ -36,7 +36,7 @@ fn open(dir: &Path) -> Result<DB, rocksdb::Error> {
     DB::open_cf(&options(), dir, CFS)
 }
 
-/// A database with some SSTs and several logs that hold what is in no SST, as RocksDB and `append` write them.
+/// Makes a database with some SSTs and several logs with unflushed data, written by RocksDB and by `append`.
 fn database(dir: &Path, random: &mut Random) {
     let put = |db: &DB, key: usize, value: &str| {
         for (i, cf) in CFS.iter().enumerate() {
@@ -87,7 +87,7 @@ fn theirs(dir: &Path) -> Result<Rows, rocksdb::Error> {
     Ok(rows)
 }
 
-/// Cuts a log that has something, or flips a bit of it.
+/// Truncates a log that is not empty, or flips a bit of it.
 fn damage(dir: &Path, random: &mut Random) -> Option<PathBuf> {
     let logs: Vec<_> = lsm::logs(dir).unwrap().into_iter().map(|(_, path)| path).collect();
     let logs: Vec<_> = logs.iter().filter(|path| std::fs::metadata(path).unwrap().len() > 0).collect();
@@ -108,7 +108,7 @@ fn count(or: usize) -> usize {
 }
 
 #[test]
-fn behind_any_damage_of_logs_rocksdb_sees_what_is_written() {
+fn rocksdb_reads_writes_after_any_damage_of_logs() {
     let (count, mut random) = (count(20), Random(0x9e37_79b9_7f4a_7c15));
     let (mut written, mut refused) = (0, 0);
     for _ in 0..count {
@@ -139,7 +139,7 @@ fn behind_any_damage_of_logs_rocksdb_sees_what_is_written() {
 }
 
 #[test]
-fn behind_any_damage_of_its_newest_file_raft_engine_sees_what_is_written() {
+fn raft_engine_reads_writes_after_damage_of_its_newest_file() {
     let (count, mut random) = (count(100), Random(0x2545_f491_4f6c_dd1d));
     let store = tempfile::tempdir().unwrap();
     fill(&Store::open(store.path()));

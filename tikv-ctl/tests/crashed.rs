@@ -1,5 +1,5 @@
-//! A directory copied while its store ran, as `kill -9` leaves one: what only the WAL has counts as in TiKV's tool, which
-//! opens the directory for writing and so makes SSTs of it.
+//! A directory copied from a running store, as `kill -9` leaves one. Unflushed WAL data counts as in TiKV's
+//! tool, which opens the directory for writing and so flushes it to SSTs.
 
 mod common;
 
@@ -14,13 +14,13 @@ fn properties(dir: &Path, args: &[&str]) -> Vec<(String, String)> {
     out.lines().map(|line| line.split_once(": ").unwrap()).map(|(k, v)| (k.into(), v.into())).collect()
 }
 
-/// `000012.sst` is 12.
+/// Returns the numbers of files: `000012.sst` is 12.
 fn numbers(names: &str) -> Vec<u64> {
     names.split(", ").map(|name| name.trim_end_matches(".sst").parse().unwrap()).collect()
 }
 
 #[test]
-fn what_only_the_wal_has_counts_as_the_sst_that_it_becomes() {
+fn unflushed_wal_data_counts_as_the_sst_it_becomes() {
     let (running, dead) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = Store::open(running.path());
     fill(&store);
@@ -43,7 +43,7 @@ fn what_only_the_wal_has_counts_as_the_sst_that_it_becomes() {
     let write_files = numbers(&of(all, "writecf.sst_files"));
     assert_eq!(write_files.len(), 2);
     assert!(write_files.iter().filter(|number| **number > last).count() == 1, "{write_files:?} after {last}");
-    // RocksDB opens it, and makes them.
+    // RocksDB opens the directory and creates the SSTs.
     let mut config = DbConfig::small();
     for cf in [&mut config.defaultcf, &mut config.lockcf, &mut config.writecf, &mut config.raftcf] {
         cf.disable_auto_compactions = true;

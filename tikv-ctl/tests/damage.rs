@@ -1,4 +1,5 @@
-//! A store damaged in one place after another: every command says so or shows what it showed before; none panics.
+//! Damages a store in one place after another: every command reports it or prints its earlier output; none
+//! panics.
 
 mod common;
 
@@ -20,14 +21,14 @@ fn filled() -> tempfile::TempDir {
     dir
 }
 
-/// Runs `args` on `dir`; the text of the directory's own path does not count.
+/// Runs `args` on `dir`, with the directory's own path removed from the output.
 fn run(dir: &str, args: &[&str]) -> (u8, String, String) {
     let offline: Vec<&str> = ["--data-dir", dir].iter().chain(args).copied().collect();
     let (code, out, err) = ctl(&offline);
     (code, out.replace(dir, "DIR"), err.replace(dir, "DIR"))
 }
 
-/// The files whose damage matters, and so many places in each.
+/// Returns the files whose damage matters, and some offsets in each.
 fn targets(files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<(PathBuf, Vec<usize>)> {
     let kinds = ["sst", "log", "raftlog", "rewrite"];
     let matters = |path: &PathBuf| {
@@ -37,7 +38,7 @@ fn targets(files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<(PathBuf, Vec<usize>)> {
             || path.extension().is_some_and(|extension| kinds.contains(&extension.to_str().unwrap()))
     };
     let places = |bytes: &[u8]| {
-        // What is preallocated and was never written cannot be damaged.
+        // Preallocated bytes that were never written have no content to damage.
         let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
         (0..end).step_by((end / 12).max(1)).collect()
     };
@@ -49,12 +50,12 @@ fn targets(files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<(PathBuf, Vec<usize>)> {
 }
 
 #[test]
-fn a_flipped_bit_is_told_or_changes_nothing() {
+fn a_flipped_bit_is_reported_or_changes_nothing() {
     let guard = filled();
     let dir = guard.path().display().to_string();
     let whole: Vec<_> = COMMANDS.iter().map(|args| run(&dir, args)).collect();
     let files = contents(guard.path());
-    let mut told = 0;
+    let mut reported = 0;
     for (path, places) in targets(&files) {
         for at in places {
             let mut bytes = files[&path].clone();
@@ -63,18 +64,18 @@ fn a_flipped_bit_is_told_or_changes_nothing() {
             for (args, before) in COMMANDS.iter().zip(&whole) {
                 let now = run(&dir, args);
                 let says = now.0 != 0 || !now.2.is_empty();
-                told += usize::from(says);
+                reported += usize::from(says);
                 let place = format!("{} at byte {at}, {args:?}: {now:?}", path.display());
                 assert!(says || now == *before, "{place}");
             }
         }
         std::fs::write(&path, &files[&path]).unwrap();
     }
-    assert!(told > 100, "only {told} damages were met");
+    assert!(reported > 100, "only {reported} damages were reported");
 }
 
 #[test]
-fn a_file_cut_short_is_told_or_changes_nothing() {
+fn a_truncated_file_is_reported_or_changes_nothing() {
     let guard = filled();
     let dir = guard.path().display().to_string();
     let files = contents(guard.path());
@@ -85,7 +86,7 @@ fn a_file_cut_short_is_told_or_changes_nothing() {
                 let (code, out, err) = run(&dir, args);
                 let torn = path.extension().is_some_and(|e| e == "log" || e == "raftlog" || e == "rewrite");
                 let place = format!("{} cut to {at}, {args:?}: {out}{err}", path.display());
-                // A log may end anywhere: that is how a crash leaves it.
+                // A log may end anywhere: a crash leaves it so.
                 let names = ["Not Found", "not found", "no mvcc", "region", "size"];
                 let says = code == 0 || !err.is_empty() || names.iter().any(|name| out.contains(name));
                 assert!(says, "{place}");
@@ -101,7 +102,7 @@ fn a_file_cut_short_is_told_or_changes_nothing() {
 }
 
 #[test]
-fn the_rest_is_read_around_a_bad_block_and_the_regions_are_named() {
+fn a_bad_block_is_skipped_and_its_regions_are_named() {
     let guard = filled();
     let dir = guard.path().display().to_string();
     let scan = COMMANDS[1];
@@ -117,7 +118,7 @@ fn the_rest_is_read_around_a_bad_block_and_the_regions_are_named() {
         if err.contains("damage in CF") {
             assert!(code != 0 && err.contains("at byte 0") && err.contains("lost: keys"), "{err}");
             with_regions += usize::from(err.contains("; regions 2"));
-            // What the WAL has is there still.
+            // The data in the WAL is still readable.
             assert!(out.contains("zn") && whole.contains("zn"), "{out}");
         } else {
             assert_eq!(out, whole, "{}", path.display());
@@ -141,7 +142,7 @@ fn a_log_shows_what_follows_damage() {
     let (code, whole, _) = ctl(&["log", &text]);
     assert!(code == 0 && whole.contains("region 4 entry 7"), "{whole}");
     let mut damaged = bytes.clone();
-    // In the first batch, behind the file's header.
+    // In the first batch, after the file's header.
     damaged[69 + 20] ^= 1;
     std::fs::write(path, &damaged).unwrap();
     let (code, out, err) = ctl(&["log", &text]);

@@ -1,7 +1,7 @@
-//! Each kind of damage to each kind of file: every command that reads says the file and the byte, ends with an exit code
-//! other than 0, and goes on with the rest, or shows what it showed before.
+//! Each kind of damage to each kind of file: every reading command names the file and the byte, exits with a
+//! code other than 0 and reads the rest, or prints its earlier output.
 //!
-//! `DAMAGE_DIRS=/a:/b` does it to copies of these data directories, too.
+//! `DAMAGE_DIRS=/a:/b` also damages copies of these data directories.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::{
 
 use common::{Store, contents, copy_dir, ctl, fill};
 
-/// What is asked of a data directory.
+/// Commands that read a data directory.
 const OF_DIR: &[&str] = &[
     "raft region --all-regions",
     "raft log -r 2 -i 7",
@@ -48,7 +48,7 @@ const OF_SST: &[&str] = &[
     "sst_dump --file=FILE --command=check",
 ];
 
-/// Exit code, output, notes. The text of the directory's own path does not count.
+/// Exit code, output, notes, with the directory's own path removed.
 type Said = (u8, String, String);
 
 fn ask(dir: &Path, line: &str, file: &Path) -> Said {
@@ -63,7 +63,7 @@ fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }
 
-/// What kind of file it is; none: no command reads it.
+/// Returns the kind of the file; `None` if no command reads it.
 fn kind(path: &Path) -> Option<&str> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     match (extension, name(path)) {
@@ -73,10 +73,10 @@ fn kind(path: &Path) -> Option<&str> {
     }
 }
 
-/// What is left of the file, or nothing; and what was done to it.
+/// Returns descriptions of damages and the file's remaining bytes; `None` stands for a removed file.
 fn damages(path: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<(String, Option<Vec<u8>>)> {
     let bytes = &files[path];
-    // What is preallocated and was never written cannot be damaged.
+    // Preallocated bytes that were never written have no content to damage.
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
     let mut all = vec![
         ("removed".to_owned(), None),
@@ -90,7 +90,7 @@ fn damages(path: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<(String, Opti
         let cuts = [0, 1, end / 2, end - 1];
         all.extend(cuts.map(|at| (format!("cut at {at}"), Some(bytes[..at].to_vec()))));
         let places = (0..end).step_by((end / 24).max(1)).chain([end - 1, end.saturating_sub(8)]);
-        // The alignment of a file that has nothing to align may be another.
+        // A file of empty batches is valid with any alignment.
         let places = places.filter(|at| kind(path) != Some("rewrite") || *at < 61);
         all.extend(places.map(|at| {
             let mut flipped = bytes.clone();
@@ -101,7 +101,7 @@ fn damages(path: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<(String, Opti
     all
 }
 
-/// What is missing of what `said` has to say.
+/// Returns the part that is missing from the report `said`, if any.
 fn missing(path: &Path, what: &str, before: &Said, said: &Said, of_file: bool) -> Option<&'static str> {
     if said == before {
         return None;
@@ -109,20 +109,20 @@ fn missing(path: &Path, what: &str, before: &Said, said: &Said, of_file: bool) -
     let text = format!("{}{}", said.1, said.2);
     let is_log = matches!(kind(path), Some("log" | "raftlog" | "rewrite" | "MANIFEST"));
     if of_file && what.starts_with("replaced") {
-        // It is another file now, and a whole one.
+        // The file is now another valid file.
         return None;
     }
     if said.0 == 0 {
         // A log may end anywhere; one that ends within a record says where.
         let cut = what.starts_with("cut") || what == "removed" || what.starts_with("replaced");
-        let told = said.2.contains("at byte") || said.2.contains("is here");
+        let reported = said.2.contains("at byte") || said.2.contains("found none");
         return match is_log {
-            true if told || (cut && !said.1.is_empty()) => None,
-            true => Some("a word on where the log ends"),
+            true if reported || (cut && !said.1.is_empty()) => None,
+            true => Some("a note on where the log ends"),
             false => Some("an exit code other than 0"),
         };
     }
-    // The Raft log as a whole may be what is gone.
+    // The whole Raft log may be missing.
     let named = text.contains(name(path)) || (is_log && text.contains("DIR/raft-engine: "));
     if !named {
         return Some("the file's name");
@@ -131,7 +131,7 @@ fn missing(path: &Path, what: &str, before: &Said, said: &Said, of_file: bool) -
     (!placed).then_some("the byte")
 }
 
-/// All damages to all files of `dir`.
+/// Applies all damages to all files of `dir`.
 fn table(dir: &Path) -> usize {
     let files = contents(dir);
     let (mut failed, mut tried) = (Vec::new(), 0);
@@ -164,7 +164,7 @@ fn table(dir: &Path) -> usize {
 }
 
 #[test]
-fn every_damage_is_told_with_its_file_and_its_byte() {
+fn every_damage_is_reported_with_file_and_offset() {
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));
     assert!(table(dir.path()) > 2000);
@@ -176,25 +176,25 @@ fn every_damage_is_told_with_its_file_and_its_byte() {
 }
 
 #[test]
-fn a_log_that_is_damaged_within_says_which_keys_and_regions_are_behind() {
+fn a_damaged_log_names_the_keys_and_regions_after_the_damage() {
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));
     let wal = contents(dir.path()).into_keys().rfind(|path| kind(path) == Some("log")).unwrap();
     let mut bytes = std::fs::read(&wal).unwrap();
-    // In the first record, behind its header.
+    // In the first record, after its header.
     bytes[20] ^= 1;
     std::fs::write(&wal, &bytes).unwrap();
     let (code, out, err) = ask(dir.path(), "scan -f z -t { --show-cf write", &wal);
     assert_eq!(code, 1, "{out}{err}");
-    assert!(err.contains("damage in CF write") && err.contains("changes behind it are left out"), "{err}");
+    assert!(err.contains("damage in CF write") && err.contains("changes after it are skipped"), "{err}");
     assert!(err.contains("regions 2") && !out.contains("commit_ts: 21"), "{out}{err}");
-    // What is behind it can be shown.
+    // The changes after the damage can be printed.
     let (code, out, err) = ask(dir.path(), "wal", &wal);
     assert!(code == 1 && err.contains("the next record is at byte") && out.contains("zn"), "{out}{err}");
 }
 
 #[test]
-fn a_raft_log_that_is_damaged_within_is_read_on_behind() {
+fn a_damaged_raft_log_is_read_after_the_damage() {
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));
     let log = contents(dir.path()).into_keys().find(|path| kind(path) == Some("raftlog")).unwrap();
@@ -202,13 +202,16 @@ fn a_raft_log_that_is_damaged_within_is_read_on_behind() {
     bytes[69 + 20] ^= 1;
     std::fs::write(&log, &bytes).unwrap();
     let (code, out, err) = ask(dir.path(), "raft log -r 4 -i 7", &log);
-    assert!(code == 1 && out.contains("region: 4") && err.contains("it is read on from byte"), "{out}{err}");
+    assert!(
+        code == 1 && out.contains("region: 4") && err.contains("reading continues at byte"),
+        "{out}{err}"
+    );
     let (code, _, err) = ask(dir.path(), "raft-engine-ctl check --path DIR/raft-engine", &log);
     assert!(code == 1 && err.contains("at byte 69"), "{err}");
 }
 
 #[test]
-fn an_sst_under_another_s_name_is_left_out_and_told() {
+fn an_sst_with_the_name_of_another_is_skipped_and_reported() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path());
     fill(&store);
@@ -216,7 +219,7 @@ fn an_sst_under_another_s_name_is_left_out_and_told() {
         store.put_version(name.as_bytes(), 40, 41, b"same");
         store.kv.flush_cfs(&[engine_rocks::CF_WRITE], true).unwrap();
     };
-    // Two files of one column family and one size.
+    // Two files of one column family and of equal size.
     write("p");
     write("q");
     drop(store);
@@ -227,7 +230,7 @@ fn an_sst_under_another_s_name_is_left_out_and_told() {
         std::fs::copy(&ssts[from], &ssts[to]).unwrap();
         let (code, _, err) = ask(dir.path(), "size", &ssts[to]);
         assert!(
-            code == 1 && err.contains("at byte 0") && err.contains("another file under this name"),
+            code == 1 && err.contains("at byte 0") && err.contains("a different file has this name"),
             "{err}"
         );
         assert!(err.contains(name(&ssts[to])) && err.contains("lost: keys"), "{err}");

@@ -1,8 +1,8 @@
-//! Data directories damaged at random, in every kind of file: each command says what it met or shows what it showed
-//! before; none panics, hangs or fills the memory.
+//! Data directories with random damage in every kind of file: each command reports damage or prints its
+//! earlier output; none panics, hangs or fills the memory.
 //!
-//! `DAMAGES=500` tries more than a test run has time for, `DAMAGE_DIRS=/a:/b` does it to copies of these data
-//! directories, too, and `DAMAGE_SEED=7` does it at other places.
+//! `DAMAGES=500` tries more than a test run has time for, `DAMAGE_DIRS=/a:/b` also damages copies of these
+//! data directories, and `DAMAGE_SEED=7` selects other places.
 
 mod common;
 #[path = "../fuzz/memory.rs"]
@@ -19,7 +19,7 @@ use std::{
 use common::{Store, contents, copy_dir, ctl, fill};
 use random::Random;
 
-/// What is asked of a data directory.
+/// Commands that read a data directory.
 const OF_DIR: &[&[&str]] = &[
     &["raft", "region", "--limit", "0"],
     &["raft", "log", "-r", "2", "-i", "7"],
@@ -38,10 +38,10 @@ const OF_DIR: &[&[&str]] = &[
 ];
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// What the commands say: exit code, output, notes. The text of the directory's own path does not count.
+/// Exit code, output, notes, with the directory's own path removed.
 type Said = (u8, String, String);
 
-/// What is asked of the file `path` alone.
+/// Returns the commands that read only the file `path`.
 fn of_file(path: &Path) -> &'static [&'static [&'static str]] {
     let name = path.file_name().unwrap_or_default().to_str().unwrap_or_default();
     match path.extension().and_then(|extension| extension.to_str()) {
@@ -75,9 +75,10 @@ fn questions(path: &Path) -> Vec<Vec<&'static str>> {
     of_dir.chain(of_file(path).iter().map(|args| args.to_vec())).collect()
 }
 
-/// A way to damage a file; what is left of it, or nothing.
+/// Damages a file in a random way; returns the description and the remaining bytes, or `None` for a removed
+/// file.
 fn damage(random: &mut Random, bytes: &[u8]) -> (String, Option<Vec<u8>>) {
-    // What is preallocated and was never written cannot be damaged.
+    // Preallocated bytes that were never written have no content to damage.
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
     let mut data = bytes.to_vec();
     let at = random.below(written);
@@ -111,7 +112,7 @@ fn damage(random: &mut Random, bytes: &[u8]) -> (String, Option<Vec<u8>>) {
     (what, Some(data))
 }
 
-/// The files that commands read.
+/// Whether commands read the file.
 fn matters(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_str().unwrap_or_default();
     let kinds = ["sst", "log", "raftlog", "rewrite", "blob"];
@@ -126,7 +127,7 @@ fn walk(dir: &Path, count: usize, seed: u64) {
     let size: usize = files.values().map(Vec::len).sum();
     let paths: Vec<&PathBuf> = files.keys().collect();
     let mut whole: BTreeMap<(Vec<&str>, PathBuf), Said> = BTreeMap::new();
-    let (mut random, mut told) = (Random(seed), 0);
+    let (mut random, mut failed) = (Random(seed), 0);
     for number in 0..count {
         let path = paths[random.below(paths.len())];
         let (what, left) = damage(&mut random, &files[path]);
@@ -142,34 +143,34 @@ fn walk(dir: &Path, count: usize, seed: u64) {
         for args in asked {
             let place = format!("damage {number}: {} {what}; {args:?}", path.display());
             let start = Instant::now();
-            let (said, most) = memory::most_of(|| {
+            let (said, most) = memory::measure_peak(|| {
                 std::panic::catch_unwind(|| ask(dir, &args, path))
                     .unwrap_or_else(|_| panic!("{place}: a panic"))
             });
             let took = start.elapsed();
             assert!(took < LONGEST, "{place}: {took:?}");
-            // The output is kept here, twice, and each file is read whole at most once at a time.
+            // The test keeps the output twice, and a command reads at most one whole file at a time.
             let output = said.1.len() + said.2.len();
             assert!(most < 4 * size + 4 * output + (64 << 20), "{place}: {most} bytes");
             let before = &whole[&(args, path.clone())];
             let notes = said.0 != 0 || !said.2.is_empty();
             assert!(
-                notes || said == *before || is_told(&said, left.is_none()),
+                notes || said == *before || is_valid_change(&said, left.is_none()),
                 "{place}: {said:?} instead of {before:?}"
             );
             if said.0 != before.0 && said.0 != 0 {
-                assert!(said.1.len() + said.2.len() > 0, "{place}: exit {} without a word", said.0);
-                told += 1;
+                assert!(said.1.len() + said.2.len() > 0, "{place}: exit {} without a message", said.0);
+                failed += 1;
             }
         }
         std::fs::write(path, &files[path]).unwrap();
     }
-    println!("{}: {count} damages, {told} commands failed of {}", dir.display(), whole.len());
-    assert!(told > 0);
+    println!("{}: {count} damages, {failed} commands failed of {}", dir.display(), whole.len());
+    assert!(failed > 0);
 }
 
-/// Other output that is right: a log is shorter, or a listing shows what the file says now.
-fn is_told(said: &Said, removed: bool) -> bool {
+/// Whether different output is correct: a log is shorter, or a listing shows the file's new content.
+fn is_valid_change(said: &Said, removed: bool) -> bool {
     !said.1.is_empty() && !removed
 }
 
@@ -178,7 +179,7 @@ fn number(name: &str, or: u64) -> u64 {
 }
 
 #[test]
-fn every_command_takes_any_damage() {
+fn every_command_survives_any_damage() {
     let (count, seed) = (number("DAMAGES", 15) as usize, number("DAMAGE_SEED", 0x9e37_79b9_7f4a_7c15));
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));

@@ -1,5 +1,5 @@
-//! A data directory that is encrypted at rest reads as the plain one does, with its key; without it every command says
-//! which file is encrypted and what to do.
+//! An encrypted data directory reads as the plain one does if its key is given. Without the key, every
+//! command names the encrypted file and the remedy.
 
 mod common;
 
@@ -44,7 +44,7 @@ const COMMANDS: &[&[&str]] = &[
 ];
 
 #[test]
-fn with_its_keys_it_reads_as_the_plain_one() {
+fn with_its_keys_a_directory_reads_as_the_plain_one() {
     let (plain, secret) = stores();
     key_dict(secret.path(), &plaintext());
     let before = contents(secret.path());
@@ -52,7 +52,7 @@ fn with_its_keys_it_reads_as_the_plain_one() {
         assert_eq!(run(secret.path(), args), run(plain.path(), args), "{args:?}");
     }
     assert!(before == contents(secret.path()), "no byte was changed");
-    // Commands on single files find the dictionary around them.
+    // Commands on single files find the dictionary of the surrounding directory.
     for part in ["lsm", "manifest", "wal", "log"] {
         let of = |dir: &Path| {
             let text = dir.display().to_string();
@@ -69,12 +69,12 @@ fn with_its_keys_it_reads_as_the_plain_one() {
     let (code, _, err) = ctl(&["raft-engine-ctl", "--", "try-purge", "-p", &raft]);
     assert!(code == 1 && err.contains("encrypted at rest") && err.contains("nothing was changed"), "{err}");
     let (code, _, err) = run(secret.path(), &["compact", "-c", "write"]);
-    assert!(code == 1 && err.contains("encrypted at rest") && err.contains("Nothing was changed"), "{err}");
+    assert!(code == 1 && err.contains("encrypted at rest") && err.contains("nothing was changed"), "{err}");
     assert!(before == contents(secret.path()), "no byte was changed");
 }
 
 #[test]
-fn without_its_keys_every_command_names_the_file_and_the_way_out() {
+fn without_keys_every_command_names_the_file_and_the_remedy() {
     let (_plain, secret) = stores();
     let metadata =
         ["iv", "aes_gcm_tag"].map(|name| (name.to_owned(), vec![1; if name == "iv" { 12 } else { 16 }]));
@@ -120,13 +120,13 @@ fn a_file_is_decrypted_to_its_plain_bytes() {
     let args =
         ["decrypt-file", "-y", "--file", file.to_str().unwrap(), "--out-file", inside.to_str().unwrap()];
     let (code, _, err) = run(secret.path(), &args);
-    assert!(code == 1 && err.contains("in the data directory"), "{err}");
+    assert!(code == 1 && err.contains("outside of the data directory"), "{err}");
     let (code, _, err) = ctl(&args);
     assert!(code == 1 && err.contains("--data-dir"), "{err}");
 }
 
 #[test]
-fn entries_of_files_that_are_gone_are_cleaned_up_and_brought_back() {
+fn entries_of_missing_files_are_removed_and_restored() {
     let (_plain, secret) = stores();
     key_dict(secret.path(), &plaintext());
     let dict = secret.path().join("file.dict");
@@ -156,7 +156,7 @@ fn entries_of_files_that_are_gone_are_cleaned_up_and_brought_back() {
     std::fs::remove_file(undo).unwrap();
 }
 
-/// Bytes of a `file.dict` whose files are half in its content, half in the log behind.
+/// Returns a `file.dict` with half of its files in its content and half in the log after it.
 fn with_log(dir: &Path) -> Vec<u8> {
     let all = tikv_ctl::encryption::FileDict::read(dir).unwrap().files;
     let middle = all.keys().nth(all.len() / 2).unwrap().clone();
@@ -176,7 +176,7 @@ fn with_log(dir: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn a_damaged_dictionary_is_told_with_its_place() {
+fn a_damaged_dictionary_is_reported_with_its_offset() {
     let (_plain, secret) = stores();
     key_dict(secret.path(), &plaintext());
     let whole: Vec<_> = COMMANDS.iter().map(|args| run(secret.path(), args)).collect();
@@ -203,10 +203,10 @@ fn a_damaged_dictionary_is_told_with_its_place() {
                     continue;
                 }
                 let (code, out, err) = run(secret.path(), args);
-                let told = err.contains(name) && (err.contains("at byte") || err.contains("master key"));
-                // A log may end anywhere; but what it does not name reads as plain, and then as damage.
+                let reported = err.contains(name) && (err.contains("at byte") || err.contains("master key"));
+                // A log may end anywhere; files that it then does not name read as plain, and so as damaged.
                 let same = out == before.1 || before.1.is_empty();
-                if !told || (code == 0 && !same) {
+                if !reported || (code == 0 && !same) {
                     failed.push(format!("{name} {what}; {args:?}: {code} {out} {err}"));
                 }
             }
@@ -218,7 +218,7 @@ fn a_damaged_dictionary_is_told_with_its_place() {
         std::fs::write(&path, bytes).unwrap();
     }
     assert!(failed.is_empty(), "{}:\n{}", failed.len(), failed.join("\n"));
-    // A damaged record in the middle: the files behind it read, and the dictionary is not written anew.
+    // A damaged record in the middle: later records are read, and the dictionary is not rewritten.
     let at = file_dict.len() - 30;
     let mut damaged = file_dict.clone();
     let first = file_dict.len() / 2 + 20;
@@ -227,11 +227,11 @@ fn a_damaged_dictionary_is_told_with_its_place() {
     let (code, _, err) = run(secret.path(), dump);
     assert!(at > first && code == 1 && err.contains("the next whole one is at byte"), "{err}");
     let (code, _, err) = run(secret.path(), &["cleanup-encryption-meta", "--dry-run"]);
-    assert!(code == 1 && err.contains("take it from a backup first"), "{err}");
+    assert!(code == 1 && err.contains("restore it from a backup first"), "{err}");
 }
 
 #[test]
-fn a_key_service_is_not_asked_and_the_way_out_is_told() {
+fn a_key_service_is_not_asked_and_the_remedy_is_named() {
     let (_plain, secret) = stores();
     let metadata = [("method", b"aes256-gcm".to_vec()), ("iv", vec![1; 12]), ("aes_gcm_tag", vec![1; 16])];
     let metadata = metadata.map(|(name, value)| (name.to_owned(), value)).into();
@@ -242,7 +242,7 @@ fn a_key_service_is_not_asked_and_the_way_out_is_told() {
     std::fs::write(&key_file, "ab".repeat(32) + "\n").unwrap();
     let file = format!("type = \"file\"\npath = \"{}\"", key_file.display());
     let kms = "type = \"kms\"\nkey-id = \"k\"\nregion = \"r\"";
-    for (master, says) in [(kms, "KMS"), (file.as_str(), "does not open it")] {
+    for (master, says) in [(kms, "KMS"), (file.as_str(), "does not decrypt this file")] {
         std::fs::write(&config, format!("[security.encryption.master-key]\n{master}\n")).unwrap();
         for args in COMMANDS {
             let (code, out, err) =

@@ -1,4 +1,4 @@
-//! `find`: places of a key's versions, and what a read returns.
+//! `find`: places of a key's versions, and the result of a read.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn versions_are_found_in_the_sst_and_the_wal_in_order_of_time() {
     let path = dir.path().to_str().unwrap();
     let before = contents(dir.path());
     let key = found(path, &["a", "--key-format", "raw"]);
-    let told: Vec<(String, String, u64)> = key["events"]
+    let events: Vec<(String, String, u64)> = key["events"]
         .as_array()
         .unwrap()
         .iter()
@@ -28,20 +28,20 @@ fn versions_are_found_in_the_sst_and_the_wal_in_order_of_time() {
         })
         .collect();
     let want = |cf: &str, place: &str, ts| (cf.to_owned(), place.to_owned(), ts);
-    assert_eq!(told, [want("write", "sst", 11), want("write", "wal", 21), want("lock", "wal", 30)]);
+    assert_eq!(events, [want("write", "sst", 11), want("write", "wal", 21), want("lock", "wal", 30)]);
     assert_eq!(key["read"]["returned_commit_ts"], 21);
     assert!(key["read"]["lock"].as_str().unwrap().contains("started at 30"));
     let older = found(path, &["a", "--key-format", "raw", "--ts", "15"]);
     assert_eq!(older["read"]["returned_commit_ts"], 11);
     assert_eq!(older["read"]["lock"], Value::Null);
-    // The deletion in the WAL, and what it deleted in the SST.
+    // The deletion is in the WAL, and the deleted version in the SST.
     let gone = found(path, &["gone", "--key-format", "raw"]);
     assert_eq!(gone["events"].as_array().unwrap().len(), 2, "{gone}");
     assert!(before == contents(dir.path()), "nothing was changed");
 }
 
 #[test]
-fn the_raft_log_and_raw_keys_are_looked_through() {
+fn the_raft_log_and_raw_keys_are_searched() {
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));
     let path = dir.path().to_str().unwrap();
@@ -56,7 +56,7 @@ fn the_raft_log_and_raw_keys_are_looked_through() {
 }
 
 #[test]
-fn what_is_nowhere_says_what_was_looked_for() {
+fn a_missing_key_is_reported_with_its_search_forms() {
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));
     let (code, out, err) = ctl(&["find", "t100_r5", "--data-dir", dir.path().to_str().unwrap()]);

@@ -90,7 +90,7 @@ struct Function {
     name: i64,
 }
 
-/// Answers one request with `body`; returns its address and, in the end, the request's head.
+/// Replies to one request with `body`; returns its address and, after the request, its head.
 fn serve_once(status: &'static str, body: Vec<u8>) -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -125,14 +125,14 @@ fn a_servers_cpu_profile_folds_to_its_functions() {
 }
 
 #[test]
-fn what_cannot_be_drawn_is_told() {
+fn undrawable_input_is_reported() {
     let (address, server) = serve_once("500 Internal Server Error", b"Already in CPU Profiling".to_vec());
     let (code, _, err) = ctl(&["flamegraph", "--host", &address, "--seconds", "1"]);
     assert!(code == 1 && err.contains("Already in CPU Profiling"), "{err}");
     server.join().unwrap();
     for (args, says) in [
         (&["flamegraph", "--trace", "/none.trace"][..], "/none.trace"),
-        (&["flamegraph", "--trace", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")], "not a trace file"),
+        (&["flamegraph", "--trace", "Cargo.toml"], "not a trace file"),
         (&["flamegraph", "--host", "127.0.0.1:1"], "cannot connect"),
         (&["flamegraph", "--wall", "--host", "127.0.0.1:1"], "cannot connect"),
         (&["flamegraph"], "--trace FILE"),
@@ -143,7 +143,7 @@ fn what_cannot_be_drawn_is_told() {
     }
 }
 
-/// A trace file of requests whose queue is long for the last few.
+/// Writes a trace file of requests whose queue is long for the last few.
 fn recording(dir: &std::path::Path, name: &str, requests: u64) -> String {
     let path = dir.join(name);
     let mut writer = TraceFileWriter::create(&path).unwrap();
@@ -163,7 +163,7 @@ fn recording(dir: &std::path::Path, name: &str, requests: u64) -> String {
 }
 
 #[test]
-fn requests_are_picked_and_their_waits_named() {
+fn requests_are_selected_and_their_waits_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = recording(dir.path(), "gets.trace", 100);
     let (code, out, err) = ctl(&["flamegraph", "--trace", &file, "--request", "3", "--folded"]);
@@ -175,7 +175,7 @@ fn requests_are_picked_and_their_waits_named() {
     let (_, out, _) = ctl(&slow);
     assert!(out.contains("waits: queue, unified-read-pool 50099\n"), "{out}");
     let (code, _, err) = ctl(&["flamegraph", "--trace", &file, "--kind", "kv_scan"]);
-    assert!(code == 1 && err.contains("nothing fits kv_scan; recorded are 100 kv_get"), "{err}");
+    assert!(code == 1 && err.contains("no request matches kv_scan; the recording has 100 kv_get"), "{err}");
     let (code, _, err) = ctl(&["flamegraph", "--trace", &file, "--percentile", "99-100"]);
     assert!(code != 0 && err.contains("99..100"), "{err}");
     let (code, _, err) = ctl(&["flamegraph", "--host", "127.0.0.1:1", "--kind", "kv_get"]);
@@ -243,7 +243,7 @@ fn two_bands_two_files_and_two_profiles_are_compared() {
     let bad = write("bad.folded", "no count here\n");
     for (args, says) in [
         (&[old.as_str()][..], "two bands"),
-        (&[&old, &file], "only like"),
+        (&[&old, &file], "of the same measure"),
         (&[&old, &bad], "line 1"),
         (&[&old, "/none"], "/none"),
         (&[&old, &new, "--kind", "kv_get"], "trace file"),
@@ -260,7 +260,7 @@ fn a_profile_of_any_tool_becomes_one_of_any_other() {
     let text = "get 7/8 1.5: 9 cycles:u: \n\t55d0 leaf+0x1 (/bin/a)\n\t55d1 main+0x2 (/bin/a)\n\n";
     std::fs::write(&script, text).unwrap();
     let mut path = script.display().to_string();
-    // Each form is read as the next one's source, so nothing of the stack may be lost on the way.
+    // Each form is the source of the next one, so every part of the stack must survive.
     for form in ["pprof", "firefox", "speedscope", "folded"] {
         let next = dir.path().join(form).display().to_string();
         let (code, out, err) = ctl(&["flamegraph", &path, "--as", form, "-o", &next]);
@@ -276,7 +276,7 @@ fn a_profile_of_any_tool_becomes_one_of_any_other() {
 }
 
 #[test]
-fn a_file_that_is_no_profile_is_told() {
+fn a_file_that_is_no_profile_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for (name, bytes, says) in [
         ("empty", &b""[..], "the file is empty"),
@@ -313,7 +313,7 @@ fn piped(args: &[&str], input: &[u8]) -> (bool, String, String) {
 }
 
 #[test]
-fn a_profile_and_a_trace_come_through_standard_input() {
+fn profiles_and_traces_are_read_from_standard_input() {
     for path in ["-", "/dev/stdin"] {
         let (ok, out, err) = piped(&["flamegraph", path, "--folded"], b"main;a 1\nmain;b 2\n");
         assert!(ok && out == "main;a 1\nmain;b 2\n" && err.is_empty(), "{path}: {out}{err}");
@@ -336,7 +336,7 @@ fn a_profile_and_a_trace_come_through_standard_input() {
 }
 
 #[test]
-fn what_cannot_be_read_is_skipped_and_reported() {
+fn unreadable_lines_are_skipped_and_reported() {
     let text =
         b"# austin: 3.0.0\nP1;main (a.py) 12\n\ntorn by a full disk\nP1;save (a.py) 8\nP1;main (a.py)\n";
     let (ok, out, err) = piped(&["flamegraph", "-", "--folded"], text);

@@ -1,4 +1,5 @@
-//! The help of every command, as it was last looked at. `UPDATE_HELP=1 cargo test -p tikv-ctl --test help` rewrites it.
+//! The help of every command equals the recorded one. `UPDATE_HELP=1 cargo test -p tikv-ctl --test help`
+//! rewrites the record.
 
 mod common;
 
@@ -70,7 +71,7 @@ const COMMANDS: &[&[&str]] = &[
 
 #[test]
 fn help_is_as_recorded() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help/help.txt");
+    let file = "tests/help/help.txt";
     let mut all = String::new();
     for command in COMMANDS {
         let args: Vec<&str> = command.iter().chain(&["--help"]).copied().collect();
@@ -86,7 +87,7 @@ fn help_is_as_recorded() {
 }
 
 #[test]
-fn wrong_flags_fail_with_a_way_out() {
+fn wrong_flags_fail_with_a_hint() {
     let (code, out, err) = ctl(&["raft", "log", "-r", "2"]);
     assert!(code == 2 && out.is_empty() && err.contains("Usage"), "{err}");
     let (code, _, err) = ctl(&["nonsense"]);

@@ -1,4 +1,4 @@
-//! The commands that ask a server's trace control, against one that answers from a table.
+//! Commands that use a server's trace control, against a server that replies from a table.
 
 mod common;
 
@@ -47,7 +47,7 @@ impl TraceControl for Service {
         let r = r.into_inner();
         match (r.request_type.as_str(), r.key.as_slice(), r.count) {
             ("kv_get", b"k", 3) => Ok(Response::new(KeepReply {})),
-            other => Err(Status::invalid_argument(format!("met {other:?}"))),
+            other => Err(Status::invalid_argument(format!("found {other:?}"))),
         }
     }
 
@@ -58,7 +58,7 @@ impl TraceControl for Service {
     }
 }
 
-/// A server of `services`; it ends with the runtime.
+/// Starts a server of `services`; it stops with the runtime.
 fn serve(services: impl FnOnce(tonic::transport::Server) -> Router) -> (tokio::runtime::Runtime, String) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let incoming = {
@@ -76,14 +76,14 @@ fn trace_control() -> (tokio::runtime::Runtime, String) {
 }
 
 #[test]
-fn who_is_inside_is_listed_with_what_it_waits_for() {
+fn in_flight_requests_are_listed_with_their_waits() {
     let (_runtime, host) = trace_control();
     let (code, out, err) = ctl(&["--host", &host, "inflight", "--limit", "1"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    let want = "requests inside: 5\n\
+    let want = "requests in flight: 5\n\
         4 kv_commit [store 1 region 2] key k age 1.234 ms at latch_wait for 1.000 ms on grpc-server-0\n\
         \x20   waits for latch: command 7 of request 3\n\
-        and 4 more; see --limit\n";
+        and 4 more: raise --limit to print them\n";
     assert_eq!(out, want);
     let (_, out, _) = ctl(&["--host", &host, "inflight", "--limit", "1", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -99,7 +99,7 @@ fn kept_requests_are_asked_for_and_fetched_into_a_new_file() {
     let (code, out, _) = ctl(&["--host", &host, "keep", "--type", "kv_get", "-k", "k", "-n", "3"]);
     assert!(code == 0 && out.contains("the next 3"), "{out}");
     let (code, _, err) = ctl(&["--host", &host, "keep", "-n", "3"]);
-    assert!(code == 1 && err.contains("met (\"\""), "{err}");
+    assert!(code == 1 && err.contains("found (\"\""), "{err}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("slow.trace");
     let args = ["--host", &host, "kept", "--why", "slow,asked", "-o", file.to_str().unwrap()];
@@ -108,7 +108,7 @@ fn kept_requests_are_asked_for_and_fetched_into_a_new_file() {
 }
 
 #[test]
-fn a_server_without_trace_control_and_no_server_are_told_apart() {
+fn a_missing_trace_control_and_a_missing_server_differ() {
     struct Debug;
     #[tonic::async_trait]
     impl kvproto::debugpb::debug_server::Debug for Debug {}

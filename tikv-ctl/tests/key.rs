@@ -24,11 +24,11 @@ fn one_key_in_any_form_is_explained() {
     let (code, out, _) = ctl(&["key", "6162"]);
     assert!(code == 0 && out.contains("2 ways") && out.contains("--key-format raw|hex"), "{out}");
     let (code, _, err) = ctl(&["key", "xyz", "--key-format", "hex"]);
-    assert!(code == 1 && err.contains("not hexadecimal"), "{err}");
+    assert!(code == 1 && err.contains("in hexadecimal"), "{err}");
 }
 
 #[test]
-fn a_value_decodes_as_what_it_can_be() {
+fn a_value_is_shown_in_every_reading() {
     let (code, out, _) = ctl(&["key", "t1_r1", "--value", "80000100000001010007"]);
     assert!(code == 0 && out.contains("row_v2") && out.contains("column 1: int 7"), "{out}");
 }
@@ -45,7 +45,7 @@ fn a_store_adds_region_and_api_version() {
 }
 
 #[test]
-fn lines_of_json_are_values_one_by_one() {
+fn jsonl_prints_one_value_per_line() {
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));
     let path = dir.path().to_str().unwrap();
@@ -56,7 +56,7 @@ fn lines_of_json_are_values_one_by_one() {
 }
 
 #[test]
-fn output_goes_to_a_file_but_never_into_the_data() {
+fn output_goes_to_a_file_outside_of_the_data_directory() {
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));
     let (path, other) = (dir.path().to_str().unwrap(), tempfile::tempdir().unwrap());
@@ -66,8 +66,8 @@ fn output_goes_to_a_file_but_never_into_the_data() {
     assert!(std::fs::read_to_string(&file).unwrap().starts_with("store id: 1\n"));
     let inside = dir.path().join("db/out.txt");
     let (code, _, err) = ctl(&["store", "--data-dir", path, "-o", inside.to_str().unwrap()]);
-    assert!(code == 1 && err.contains("in the data directory") && !inside.exists(), "{err}");
-    // What fails before it prints leaves the file alone.
+    assert!(code == 1 && err.contains("outside of the data directory") && !inside.exists(), "{err}");
+    // A command that fails before it prints does not change the file.
     let (code, ..) = ctl(&["store", "--data-dir", "/no/such", "-o", file.to_str().unwrap()]);
     assert_eq!(code, 1);
     assert!(std::fs::read_to_string(&file).unwrap().starts_with("store id: 1\n"));

@@ -1,4 +1,4 @@
-//! Our reader against RocksDB, for the tables and options that RocksDB can write.
+//! Compares our reader with RocksDB for the tables and options that RocksDB can write.
 
 #[path = "common/blob.rs"]
 mod blob;
@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// Writes, deletes, deletes ranges, flushes and compacts at random; what is left is in the WAL.
+/// Writes, deletes, deletes ranges, flushes and compacts at random; the last changes are only in the WAL.
 fn exercise(dir: &Path, options: &Options, seed: u64) -> (Model, DB) {
     let families = ["default", "write"].map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
     let db = DB::open_cf_descriptors(options, dir, families).unwrap();
@@ -142,7 +142,7 @@ fn partitioned_indexes_and_restarts_read_as_rocksdb_reads_them() {
 }
 
 #[test]
-fn damage_anywhere_is_an_error_or_no_change_never_a_panic() {
+fn damage_anywhere_is_an_error_or_no_change() {
     let dir = tempfile::tempdir().unwrap();
     drop(exercise(dir.path(), &options(DBCompressionType::Zstd, &|_| {}), 5));
     let mut random = Random(99);
@@ -168,7 +168,7 @@ fn damage_anywhere_is_an_error_or_no_change_never_a_panic() {
     }
 }
 
-/// An SST with keys of many lengths and the filter that `table` asks for.
+/// Returns an SST with keys of many lengths and the filter that `table` selects.
 fn filtered(path: &Path, table: &dyn Fn(&mut BlockBasedOptions)) -> (std::sync::Arc<Table>, Vec<Vec<u8>>) {
     let mut keys: Vec<Vec<u8>> = (0..6000u32)
         .map(|i| {
@@ -188,7 +188,7 @@ fn filtered(path: &Path, table: &dyn Fn(&mut BlockBasedOptions)) -> (std::sync::
 }
 
 #[test]
-fn a_filter_says_no_to_what_is_not_there_and_never_to_what_is() {
+fn a_filter_rejects_missing_keys_and_never_present_ones() {
     let bloom = |version: i32| {
         move |table: &mut BlockBasedOptions| {
             table.set_format_version(version);
@@ -222,7 +222,7 @@ fn a_filter_says_no_to_what_is_not_there_and_never_to_what_is() {
         for key in &keys {
             assert!(table.may_hold(Some(key), key).unwrap(), "{text}: {key:?}");
         }
-        // What is longer is not hashed here, and not asked of the newer filters.
+        // Longer keys have another hash function, which the newer filters do not share.
         let others = keys.iter().filter(|key| (5..240).contains(&key.len())).map(|key| {
             let mut other = key.clone();
             other.push(b'!');
@@ -237,7 +237,7 @@ fn a_filter_says_no_to_what_is_not_there_and_never_to_what_is() {
 /// Key and value.
 type Entry = (Vec<u8>, Vec<u8>);
 
-/// What a walk gives: entries, and each error with the number of entries before it.
+/// Returns the entries of a walk, and each error with the number of entries before it.
 fn walked(mut iter: tikv_ctl::lsm::TableIter) -> (Vec<Entry>, Vec<(usize, String)>) {
     let (mut entries, mut errors) = (Vec::new(), Vec::new());
     loop {
@@ -250,7 +250,7 @@ fn walked(mut iter: tikv_ctl::lsm::TableIter) -> (Vec<Entry>, Vec<(usize, String
 }
 
 #[test]
-fn a_long_walk_that_reads_ahead_meets_what_short_ones_meet() {
+fn a_long_walk_with_prefetch_equals_short_walks() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.sst");
     for compression in [DBCompressionType::None, DBCompressionType::Zstd] {
@@ -270,7 +270,7 @@ fn a_long_walk_that_reads_ahead_meets_what_short_ones_meet() {
         let table = std::sync::Arc::new(Table::open(&path).unwrap());
         let (entries, errors) = walked(table.iter().unwrap());
         assert_eq!(errors.len(), 1, "{errors:?}");
-        // Each block by itself: no walk is long.
+        // Each block is read by itself, so no walk is long enough to prefetch.
         let (mut alone, mut alone_errors) = (Vec::new(), Vec::new());
         for at in 0..table.index().unwrap().len() {
             match table.iter_block(at) {
@@ -279,7 +279,7 @@ fn a_long_walk_that_reads_ahead_meets_what_short_ones_meet() {
             }
         }
         assert_eq!((entries, errors), (alone, alone_errors));
-        // A walk that is given up leaves its thread with nothing to do, and does not wait for it.
+        // A dropped walk stops its thread without waiting for it.
         let mut given_up = table.iter().unwrap();
         (0..1000).for_each(|_| assert!(given_up.advance().unwrap()));
     }
@@ -292,7 +292,7 @@ fn tables(dir: &Path) -> Vec<(std::path::PathBuf, Table)> {
 }
 
 #[test]
-fn verification_counts_what_the_properties_say_and_finds_a_flip_in_any_block() {
+fn verify_agrees_with_properties_and_finds_a_flip_in_any_block() {
     let dir = tempfile::tempdir().unwrap();
     drop(exercise(dir.path(), &options(DBCompressionType::Zstd, &|_| {}), 31));
     for (path, table) in tables(dir.path()) {
@@ -330,8 +330,8 @@ fn without_its_manifest_a_database_is_read_from_its_tables() {
     };
     std::fs::remove_file(dir.path().join("CURRENT")).unwrap();
     let db = Db::open(dir.path(), None).unwrap();
-    let told = |db: &Db| db.damages().first().map_or(String::new(), |(_, e)| e.to_string());
-    assert!(told(&db).contains("the newest there is"), "{}", told(&db));
+    let damage = |db: &Db| db.damages().first().map_or(String::new(), |(_, e)| e.to_string());
+    assert!(damage(&db).contains("the newest readable MANIFEST"), "{}", damage(&db));
     assert_eq!(all(&db), model);
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
@@ -340,12 +340,12 @@ fn without_its_manifest_a_database_is_read_from_its_tables() {
         }
     }
     let db = Db::open(dir.path(), None).unwrap();
-    assert!(told(&db).contains("Levels are not known"), "{}", told(&db));
+    assert!(damage(&db).contains("Levels are unknown"), "{}", damage(&db));
     assert_eq!(all(&db), model);
 }
 
 #[test]
-fn a_record_that_is_compressed_with_a_dictionary_reads() {
+fn a_record_compressed_with_a_dictionary_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let value = b"a value that looks much like the others do".repeat(9);
     let (file, index) = blob_file(b"key", &value, b"the others do look much like a value that is here");

@@ -1,5 +1,5 @@
-//! Every reader on files that were changed at random: no panic, no hang, no memory that the file does not account for.
-//! `MUTATIONS=100000` tries more of them than a test run has time for; `tikv-ctl/fuzz` does the same under libFuzzer.
+//! Runs every reader on randomly changed files: no panic, no hang, memory in proportion to the file.
+//! `MUTATIONS=100000` tries more than a test run has time for; `tikv-ctl/fuzz` does the same under libFuzzer.
 
 #[path = "common/blob.rs"]
 mod blob;
@@ -22,7 +22,7 @@ use rocksdb::{
 };
 use tikv_ctl::{encryption::encode_files, lsm::compress_with};
 
-/// `seed` with a few changes.
+/// Returns `seed` with a few changes.
 fn mutate(random: &mut Random, seed: &[u8]) -> Vec<u8> {
     let mut data = seed.to_vec();
     for _ in 0..=random.below(4) {
@@ -50,10 +50,10 @@ fn mutate(random: &mut Random, seed: &[u8]) -> Vec<u8> {
     data
 }
 
-/// What RocksDB makes a table with.
+/// Options of a table.
 type Tune = fn(&mut BlockBasedOptions, &mut Options);
 
-/// Tables of all kinds: each compression and format, and what TiKV does not use but other programs do.
+/// Tables of all kinds: each compression and format, also those that only other programs use.
 const KINDS: [(DBCompressionType, i32, Tune); 9] = [
     (DBCompressionType::None, 2, |_, _| {}),
     (DBCompressionType::Snappy, 3, |_, _| {}),
@@ -107,16 +107,16 @@ fn seeds(dir: &Path, kind: (DBCompressionType, i32, Tune), checksum: ChecksumTyp
         .collect()
 }
 
-/// A reader, its name, and bytes that it reads.
+/// A reader, its name, and input bytes.
 type Seed = (fn(&[u8]), &'static str, Vec<u8>);
 
-/// The same with more than one seed.
+/// A reader, its name, and several inputs.
 type Small = (fn(&[u8]), &'static str, &'static [&'static [u8]]);
 
 fn of_rocksdb(all: &mut Vec<Seed>) {
     for kind in KINDS {
         let dir = tempfile::tempdir().unwrap();
-        // Without checksums what is changed reaches the decoders.
+        // Without checksums, the changed bytes reach the decoders.
         for (name, data) in seeds(dir.path(), kind, ChecksumType::NoChecksum) {
             if name.ends_with(".sst") {
                 all.push((readers::sst, "sst", data));
@@ -152,18 +152,19 @@ fn raft_log() -> Vec<u8> {
     raft_log
 }
 
-/// Compressed blocks, each behind its kind, a flag and the length of its dictionary.
+/// Adds compressed blocks, each after its kind, a flag and the length of its dictionary.
 fn blocks(all: &mut Vec<Seed>) {
     let plain = b"a block of text, a block of text and a block of more text".repeat(3);
     for (kind, name) in [(0, "none"), (1, "snappy"), (2, "zlib"), (4, "lz4"), (7, "zstd-3")] {
         let packed = compress_with(name, &plain).unwrap();
-        // Snappy has its own length before it, and what is not compressed needs none; zlib's is without its header.
+        // Snappy stores its own length before the data, uncompressed data needs none, and zlib is raw
+        // deflate.
         let len = if kind < 2 { vec![] } else { vec![plain.len() as u8 | 0x80, (plain.len() >> 7) as u8] };
         all.push((readers::compressed, "compressed", [&[kind, 0, 0][..], &len, &packed].concat()));
     }
 }
 
-/// A `file.dict` of version 2 with a record behind its content.
+/// Returns a `file.dict` of version 2 with a record after its content.
 fn file_dict() -> Vec<u8> {
     let info = FileInfo { key_id: 7, iv: vec![1; 16], method: 4 };
     let mut bytes = encode_files(2, &BTreeMap::from([("/data/db/000007.sst".to_owned(), info)]));
@@ -239,7 +240,7 @@ fn all_seeds() -> Vec<Seed> {
 fn every_reader_has_seeds() {
     let all = all_seeds();
     let names: BTreeSet<&str> = all.iter().map(|(_, name, _)| *name).collect();
-    let targets = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/fuzz_targets")).unwrap();
+    let targets = std::fs::read_dir("fuzz/fuzz_targets").unwrap();
     let targets: BTreeSet<String> = targets
         .map(|target| target.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
@@ -253,7 +254,7 @@ fn every_reader_has_seeds() {
 }
 
 #[test]
-fn no_reader_panics_hangs_or_eats_memory() {
+fn no_reader_panics_hangs_or_fills_memory() {
     let rounds = std::env::var("MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for (number, (read, name, seed)) in all_seeds().into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The commands on a data directory: their text, and that nothing in it changes.
+//! Commands on a data directory: their text equals TiKV's, and they change nothing.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn ok(dir: &str, args: &[&str]) -> String {
 }
 
 #[test]
-fn text_is_tikvs() {
+fn text_equals_tikvs() {
     let (_guard, dir) = filled();
     assert_eq!(ok(&dir, &["store"]), "store id: 1\napi version: V1\n");
     assert_eq!(ok(&dir, &["cluster"]), "cluster id: 77\n");
@@ -49,7 +49,7 @@ fn text_is_tikvs() {
         ok(&dir, &["size", "-r", "4"]),
         "region id: 4\ncf default region size: 10B\ncf write region size: 27B\ncf lock region size: 0B\n"
     );
-    // Of the region's own keys only, all of them in the WAL: nothing is left to guess.
+    // The range contains only the region's own keys, all of them in the WAL: the estimate is exact.
     assert_eq!(ok(&dir, &["size", "-r", "4", "--approximate"]), ok(&dir, &["size", "-r", "4"]));
     assert_eq!(
         ok(&dir, &["raw-scan", "-f", "zr", "-t", "zs"]),
@@ -122,7 +122,7 @@ const EVERY_COMMAND: &[&[&str]] = &[
     &["show-cluster-id"],
 ];
 
-/// Every command that reads a directory or its files; `DIR`, `SST`, `OUT` and `META` stand for paths.
+/// Commands that read a directory or its files; `DIR`, `SST`, `OUT` and `META` stand for paths.
 const READS: &[&str] = &[
     "raft region --all-regions",
     "raft log -r 2 -i 7",
@@ -185,7 +185,8 @@ const READS: &[&str] = &[
     "cleanup-encryption-meta --dry-run",
 ];
 
-/// Commands that read no directory: they ask a server or PD, read what another command wrote, or print of themselves.
+/// Commands that read no directory: they ask a server or PD, read another command's output, or print their
+/// own texts.
 const OTHERS: [&str; 18] = [
     "metrics",
     "consistency-check",
@@ -208,11 +209,11 @@ const OTHERS: [&str; 18] = [
 ];
 
 #[test]
-fn no_command_that_reads_is_left_out() {
+fn every_reading_command_is_tested() {
     let (_, help, _) = ctl(&["--help"]);
     let commands = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
     let commands: BTreeSet<&str> =
-        // What goes on from the line before stands further in.
+        // Continuation lines have a deeper indentation.
         commands.lines().filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next()).collect();
     let tried = READS.iter().map(|line| line.split(' ').next().unwrap());
     let tried: BTreeSet<&str> = tried.chain(OTHERS).collect();
@@ -241,7 +242,7 @@ fn run_everything(dir: &std::path::Path) {
     }
 }
 
-/// What `filled` has, and a snapshot's `.meta` and a `file.dict` without an encrypted file.
+/// Adds files to `filled`: a snapshot's `.meta`, and a `file.dict` without an encrypted file.
 fn more(dir: &std::path::Path) {
     let file = SnapshotCfFile { cf: "write".into(), size: 9, checksum: 7 };
     let meta = SnapshotMeta { cf_files: vec![file], ..Default::default() }.encode_to_vec();
@@ -252,7 +253,7 @@ fn more(dir: &std::path::Path) {
     std::fs::write(dir.join("file.dict"), tikv_ctl::encryption::encode_files(2, &files)).unwrap();
 }
 
-/// Files that are there once only, or with other bytes.
+/// Returns the files that only one side has, or whose bytes differ.
 fn changed(a: &BTreeMap<PathBuf, Vec<u8>>, b: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<PathBuf> {
     let paths: BTreeSet<_> = a.keys().chain(b.keys()).collect();
     paths.into_iter().filter(|path| a.get(*path) != b.get(*path)).cloned().collect()
@@ -268,12 +269,12 @@ fn no_command_changes_a_byte() {
 }
 
 #[test]
-fn a_running_store_is_read_without_its_lock_and_not_disturbed() {
+fn a_running_store_is_read_without_its_lock() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path());
     fill(&store);
     more(dir.path());
-    // RocksDB itself goes on writing its LOG.
+    // RocksDB itself keeps writing its LOG.
     let without_log = || {
         let mut files = contents(dir.path());
         files.retain(|path, _| !path.ends_with("db/LOG"));
@@ -307,13 +308,13 @@ fn bad_input_is_one_clear_line() {
     for (args, says) in [
         (vec!["--data-dir", &missing, "store"], "no such directory"),
         (vec!["--data-dir", &empty, "store"], "has no db/"),
-        (vec!["--data-dir", &file, "store"], "met a file"),
+        (vec!["--data-dir", &file, "store"], "found a file"),
         (vec!["store"], "is not specified"),
         (vec!["--data-dir", &dir, "mvcc", "-k", "z\\9"], "escaped form"),
         (vec!["--data-dir", &dir, "size", "-c", "nope"], "doesn't exist"),
         (vec!["--data-dir", &dir, "raw-scan", "-f", "zb", "-t", "za"], "greater than from_key"),
         (vec!["sst", &file], "expected an SST"),
-        (vec!["sst", &missing], "expected an SST file, met nothing"),
+        (vec!["sst", &missing], "expected an SST file, found nothing"),
         (vec!["--host", "127.0.0.1:1", "store"], "cannot connect"),
         (vec!["raft-engine-ctl", "--", "dump", "--path", &missing], "no such file"),
     ] {
@@ -329,7 +330,7 @@ fn bad_input_is_one_clear_line() {
 }
 
 #[test]
-fn half_written_directories_are_told_and_never_panic() {
+fn half_written_directories_are_reported() {
     let (guard, dir) = filled();
     for name in ["CURRENT", "MANIFEST"] {
         let copy = copy_of(guard.path());
@@ -342,7 +343,7 @@ fn half_written_directories_are_told_and_never_panic() {
             }
         }
         let (code, _, err) = ctl(&["--data-dir", &copy.path().display().to_string(), "raft", "region"]);
-        // Without CURRENT the newest MANIFEST is read, and that is told.
+        // Without CURRENT, the newest MANIFEST is read, and a note says so.
         assert!((code != 0 || name == "CURRENT") && err.contains(name), "{name}: {err}");
     }
     // A missing SST is named.
@@ -361,7 +362,7 @@ fn half_written_directories_are_told_and_never_panic() {
     std::fs::write(&damaged, &bytes).unwrap();
     let (code, out, err) = ctl(&["sst", damaged.to_str().unwrap(), "verify"]);
     assert!(code != 0 && out.contains("checksum") && err.contains("1 damaged places"), "{out}{err}");
-    // A torn WAL gives what was whole.
+    // The whole records of a torn WAL are read.
     let copy = copy_of(guard.path());
     let wal = contents(copy.path()).into_keys().rfind(|p| p.extension().is_some_and(|e| e == "log")).unwrap();
     let bytes = std::fs::read(&wal).unwrap();
@@ -380,7 +381,7 @@ fn copy_of(dir: &std::path::Path) -> tempfile::TempDir {
     copy
 }
 
-/// A pipe whose reader has gone.
+/// A pipe whose reader has closed it.
 struct Closed;
 
 impl std::io::Write for Closed {
@@ -402,7 +403,7 @@ fn a_closed_pipe_is_no_failure() {
 }
 
 #[test]
-fn approximate_sizes_are_near_the_exact_ones_where_a_region_s_border_cuts_a_file() {
+fn approximate_sizes_are_close_if_a_border_divides_a_file() {
     let tmp = tempfile::tempdir().unwrap();
     let dir = tmp.path().display().to_string();
     let store = Store::open(tmp.path());
@@ -426,7 +427,7 @@ fn approximate_sizes_are_near_the_exact_ones_where_a_region_s_border_cuts_a_file
         cfs.collect::<Vec<f64>>()
     };
     for (exact, near) in sizes(&[]).into_iter().zip(sizes(&["--approximate"])) {
-        // The block that the border is in counts on both sides.
+        // The block that contains the border counts on both sides.
         assert!((exact - near).abs() < exact * 0.05 + 36_000.0, "{exact} exact, {near} near");
     }
 }

@@ -1,4 +1,4 @@
-//! The commands over gRPC: a debug service that answers from a directory, so that both modes must print the same.
+//! Commands over gRPC: a debug service replies from a directory, so both modes must print the same.
 
 mod common;
 
@@ -108,7 +108,7 @@ impl debugpb::debug_server::Debug for Service {
     }
 }
 
-/// A server for `dir`; it ends with the runtime.
+/// Starts a server for `dir`; it stops with the runtime.
 fn serve(dir: &std::path::Path) -> (tokio::runtime::Runtime, String) {
     let service = Service(Offline::open(dir, &StoreConfig::default()).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -153,7 +153,7 @@ fn both_modes_print_the_same() {
 }
 
 #[test]
-fn failures_read_as_tikvs() {
+fn failures_have_the_text_of_tikv() {
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));
     let (runtime, address) = serve(dir.path());
@@ -162,12 +162,12 @@ fn failures_read_as_tikvs() {
         (code, out.as_str()),
         (255, "DebugClient::region_info: RpcFailure: 5-NOT_FOUND info for region 9\n")
     );
-    // This server has no `tikvpb.Tikv`, which answers for data.
+    // This server has no `tikvpb.Tikv`, which serves data.
     let (code, out, _) = ctl(&["--host", &address, "raw-scan", "-f", "z"]);
     assert!(code == 255 && out.contains("RpcFailure: 12-UNIMPLEMENTED"), "{out}");
     let (code, out, _) = ctl(&["--host", &address, "raw-scan", "--cf", "raft"]);
     assert_eq!((code, out.ends_with("Total scanned keys: 4\n")), (0, true), "{out}");
-    // The states and the ends of the log are asked for one by one.
+    // The tool requests the states and the ends of the log one by one.
     let (code, out, err) = ctl(&["--host", &address, "bad-regions"]);
     assert_eq!((code, out.as_str()), (0, "all regions are healthy\n"), "{err}");
     let (code, out, _) = ctl(&["--host", &address, "range-properties"]);

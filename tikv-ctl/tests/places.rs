@@ -1,4 +1,5 @@
-//! Parts of a store that its configuration puts elsewhere: the Raft log in a RocksDB, logs and the Raft log in other directories.
+//! Parts of a store in other places by configuration: the Raft log in a RocksDB, logs and the Raft log in
+//! other directories.
 
 mod common;
 
@@ -30,7 +31,7 @@ fn outputs(dir: &Path, config: &Path) -> Vec<(u8, String)> {
         .collect()
 }
 
-/// The Raft log of both regions as TiKV keeps it in a RocksDB.
+/// Writes the Raft log of both regions as TiKV stores it in a RocksDB.
 fn to_rocksdb(dir: &Path, raft_dir: &Path) {
     let store = Offline::open(dir, &StoreConfig::default()).unwrap();
     let db = RocksEngine::open(raft_dir, &DbConfig::small()).unwrap();
@@ -53,7 +54,7 @@ fn move_logs(from: &Path, to: &Path) {
 }
 
 #[test]
-fn what_lies_elsewhere_is_read_from_there() {
+fn parts_in_other_places_are_read() {
     let (home, away) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (dir, away) = (home.path(), away.path());
     fill(&Store::open(dir));
@@ -61,7 +62,7 @@ fn what_lies_elsewhere_is_read_from_there() {
     let set = |text: &str| std::fs::write(&config, text).unwrap();
     set("");
     let want = outputs(dir, &config);
-    // The directory of raft-engine, and another one for what has no room in it.
+    // raft-engine's directory, and its spill directory.
     let engine = away.join("engine");
     std::fs::rename(dir.join("raft-engine"), &engine).unwrap();
     let (code, _, err) = ctl(&["store", "--data-dir", dir.to_str().unwrap()]);
@@ -76,7 +77,7 @@ fn what_lies_elsewhere_is_read_from_there() {
     assert_eq!(outputs(dir, &config), want);
     std::fs::rename(spilled.join(log), engine.join(log)).unwrap();
     std::fs::rename(&engine, dir.join("raft-engine")).unwrap();
-    // The Raft log in a RocksDB: its place is found, and where it is another one it is told.
+    // The Raft log in a RocksDB is found, and in another place without configuration it is reported missing.
     to_rocksdb(dir, &dir.join("raft"));
     std::fs::remove_dir_all(dir.join("raft-engine")).unwrap();
     set("");

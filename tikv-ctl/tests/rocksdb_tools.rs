@@ -32,7 +32,7 @@ fn fails(args: &[&str]) -> String {
     err
 }
 
-/// The SSTs of CF default, in the order of their numbers.
+/// Returns the SSTs of CF default, in the order of their numbers.
 fn ssts(dir: &Path) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = contents(&dir.join("db")).into_keys().collect();
     all.retain(|path| path.extension().is_some_and(|e| e == "sst"));
@@ -46,10 +46,10 @@ fn manifest(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn keys_of_ldb_are_taken_byte_for_byte() {
+fn keys_of_ldb_are_exact_bytes() {
     let (_dir, path) = store();
     let db = format!("--db={path}/db");
-    // No letter is put in front: `A` stands before all data.
+    // ldb adds no prefix: `A` sorts before all data.
     let count = |from: &[&str]| ok(&[&["ldb", &db, "--count_only"][..], from, &["dump"]].concat());
     assert_eq!(count(&["--from=A"]), count(&["--hex", "--from=0x41"]));
     assert_eq!(ok(&["ldb", &db, "--from=A", "--to=B", "scan"]), "A ==> before z\n");
@@ -67,17 +67,17 @@ fn keys_of_ldb_are_taken_byte_for_byte() {
 }
 
 #[test]
-fn ldb_refuses_in_one_sentence_what_it_does_not_honour() {
+fn ldb_refuses_unsupported_arguments_in_one_sentence() {
     let (_dir, path) = store();
     let db = format!("--db={path}/db");
     for (args, why) in [
         (&["--ttl", "scan"][..], "TTL DB"),
-        (&["--bloom_bits=10", "scan"], "nothing is written"),
-        (&["--from=a", "get", "b"], "--from is not for get"),
-        (&["--column_family=write", "manifest_dump"], "--column_family is not for manifest_dump"),
+        (&["--bloom_bits=10", "scan"], "this tool writes nothing"),
+        (&["--from=a", "get", "b"], "--from is not an option of get"),
+        (&["--column_family=write", "manifest_dump"], "--column_family is not an option of manifest_dump"),
         (&["--nonsense", "scan"], "unknown option --nonsense"),
         (&["--max_keys=many", "scan"], "expected a number"),
-        (&["put", "a", "b"], "commands that read"),
+        (&["put", "a", "b"], "only reading commands"),
         (&["dump_wal"], "`tikv-ctl wal FILE`"),
         (&["get"], "get takes 1 words, found 0"),
         (&["scan", "more"], "scan takes 0 words"),
@@ -85,13 +85,13 @@ fn ldb_refuses_in_one_sentence_what_it_does_not_honour() {
         let error = fails(&[&["ldb", db.as_str()][..], args].concat());
         assert!(error.contains(why) && error.lines().count() == 1, "{args:?}: {error}");
     }
-    assert!(fails(&["ldb", "scan"]).contains("--db=DIR must be given"));
+    assert!(fails(&["ldb", "scan"]).contains("expected --db=DIR"));
     assert!(ok(&["ldb", "--help"]).contains("--column_family=NAME"));
     assert!(ok(&["sst_dump", "--help"]).contains("--command=check|scan"));
 }
 
 #[test]
-fn a_manifest_is_dumped_by_its_own_path() {
+fn a_manifest_is_dumped_by_its_path() {
     let (dir, path) = store();
     let manifest = manifest(dir.path());
     let by_path = ok(&["ldb", "manifest_dump", &format!("--path={}", manifest.display())]);
@@ -131,7 +131,7 @@ fn sst_dump_takes_ranges_directories_and_every_command() {
     assert_eq!(rows(&["--prefix=zraw:"]).len(), 2);
     assert_eq!(rows(&["--read_num=1"]).len(), 1);
     assert!(rows(&["--from=zraw:0002", "--output_hex"])[0].starts_with("'7A7261773A30303032'"));
-    // The default reads and prints no entry.
+    // The default command reads without printing entries.
     let checked = ok(&["sst_dump", &file]);
     assert!(checked.ends_with("from [] to []\n"), "{checked}");
     assert!(ok(&["sst_dump", &file, "--command=verify"]).ends_with("The file is ok\n"));
@@ -148,7 +148,7 @@ fn sst_dump_takes_ranges_directories_and_every_command() {
     assert_eq!(ok(&["sst_dump", "--parse_internal_key=0x610105000000000000"]), "{'61' seq:5, type:1}\n");
     for (args, why) in [
         (&["--command=scan", "--from=a", "--prefix=b"][..], "cannot be given with --from"),
-        (&["--command=verify", "--from=a"], "--from is not for verify"),
+        (&["--command=verify", "--from=a"], "--from is not an option of verify"),
         (&["--command=dance"], "expected one of"),
         (&["--set_block_size=4096"], "leave it out"),
         (&["--read_num=x"], "expected a number"),
@@ -157,7 +157,7 @@ fn sst_dump_takes_ranges_directories_and_every_command() {
         let error = fails(&[&["sst_dump", file.as_str()][..], args].concat());
         assert!(error.contains(why) && error.lines().count() == 1, "{args:?}: {error}");
     }
-    // A file that is no SST costs that file.
+    // A file that is not an SST is reported, and the others are read.
     std::fs::write(dir.path().join("db/000001.sst"), b"not an SST").unwrap();
     let (code, out, err) = ctl(&["sst_dump", &format!("--file={path}/db"), "--command=check"]);
     assert!(code == 1 && err.contains("000001.sst") && out.matches("Process ").count() > 1, "{out}{err}");
@@ -187,7 +187,7 @@ fn bad_ssts_reads_the_manifest_that_is_given() {
 }
 
 #[test]
-fn what_bad_ssts_advises_can_be_typed_and_undone() {
+fn commands_of_bad_ssts_are_valid_and_undone() {
     let (dir, path) = store();
     let sst = ssts(dir.path()).remove(0);
     let mut bytes = std::fs::read(&sst).unwrap();
@@ -198,7 +198,7 @@ fn what_bad_ssts_advises_can_be_typed_and_undone() {
     let words: Vec<&str> = advice.split(' ').skip(1).collect();
     let before = contents(dir.path());
     let (code, out, err) = ctl(&[&words[..], &["--dry_run"]].concat());
-    assert!(code == 0 && out.contains("is live no more") && before == contents(dir.path()), "{out}{err}");
+    assert!(code == 0 && out.contains("is no longer live") && before == contents(dir.path()), "{out}{err}");
     let undo = dir.path().with_extension("undo");
     let undo_flag = format!("--undo_file={}", undo.display());
     let held = Store::open(dir.path());
@@ -209,7 +209,7 @@ fn what_bad_ssts_advises_can_be_typed_and_undone() {
     assert_eq!(ok(&[&words[..], &["--yes", &undo_flag]].concat()), "unsafely removed SST file\n");
     let (code, out, err) = ctl(&["--data-dir", &path, "bad-ssts"]);
     assert_eq!(code, 0, "{out}{err}");
-    // RocksDB reads what was written.
+    // RocksDB reads the new MANIFEST.
     drop(Store::open(dir.path()));
     for (path, bytes) in &before {
         std::fs::write(path, bytes).unwrap();
@@ -227,7 +227,7 @@ fn what_bad_ssts_advises_can_be_typed_and_undone() {
 }
 
 #[test]
-fn logs_elsewhere_are_read_and_missing_ones_reported() {
+fn logs_in_another_directory_are_read_or_reported_missing() {
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));
     let path = dir.path().to_str().unwrap();
@@ -250,12 +250,12 @@ fn logs_elsewhere_are_read_and_missing_ones_reported() {
     let db = format!("--db={path}/db");
     let count = |args: &[&str]| ok(&[args, &["ldb", &db, "--count_only", "--cf=lock", "dump"]].concat());
     assert_eq!(count(&["--config", config]), "Keys in range: 1\n");
-    // Without the configuration the rows that only the log has are missing, and that is reported.
+    // Without the configuration the rows in the log are missing, and a note reports that.
     for args in [&["scan", "-f", "z", "-t", "zz"][..], &["lsm"], &["wal"]] {
         let (_, _, err) = ctl(&[&["--data-dir", path][..], args].concat());
-        assert!(err.contains("no log (WAL)") && err.contains("rocksdb.wal-dir"), "{args:?}: {err}");
+        assert!(err.contains("expected a log (WAL") && err.contains("rocksdb.wal-dir"), "{args:?}: {err}");
     }
-    // A database that was just made has no log number in its MANIFEST yet.
+    // The MANIFEST of a new database has no log number yet.
     let new = tempfile::tempdir().unwrap();
     drop(Store::open(new.path()));
     for (path, _) in contents(&new.path().join("db")) {
@@ -264,5 +264,5 @@ fn logs_elsewhere_are_read_and_missing_ones_reported() {
         }
     }
     let (_, _, err) = ctl(&["ldb", &format!("--db={}/db", new.path().display()), "scan"]);
-    assert!(err.contains("no log (WAL)"), "{err}");
+    assert!(err.contains("expected a log (WAL"), "{err}");
 }

@@ -1,4 +1,4 @@
-//! SSTs whose index or footer is lost, and logs that are compressed: what can be read is.
+//! SSTs without index or footer, and compressed logs: all intact data is read.
 
 use std::{path::Path, sync::Arc};
 
@@ -19,7 +19,7 @@ fn options(table: &dyn Fn(&mut BlockBasedOptions)) -> Options {
     options
 }
 
-/// A database with one SST of many blocks; where the SST is.
+/// Makes a database with one SST of many blocks; returns the path of the SST.
 fn one_table(dir: &Path, options: &Options) -> std::path::PathBuf {
     let db = DB::open(options, dir).unwrap();
     for i in 0..3000u32 {
@@ -80,11 +80,11 @@ fn data_blocks_are_found_without_the_index() {
             "{name}: {said}"
         );
         assert!(!verify(&Table::open(&path).unwrap(), 1).unwrap().damages.is_empty(), "{name}");
-        // The whole database shows the same, and tells it.
+        // The database returns the same rows and reports the damage.
         let db = Db::open(dir.path(), None).unwrap();
         assert_eq!(all(&db), whole, "{name}");
         assert!(!db.damages().is_empty(), "{name}");
-        // A block that is damaged, too, leaves a hole: where it is and what may be lost in it is told.
+        // A damaged block leaves a hole: the error names its place and the range of possibly lost keys.
         bytes[at / 2] ^= 4;
         std::fs::write(&path, &bytes).unwrap();
         let (found, damages) = rows(&path);
@@ -99,7 +99,7 @@ fn data_blocks_are_found_without_the_index() {
         assert!(found == rest, "{name}: {} rows found, {} expected", found.len(), rest.len());
         let said = damages.iter().map(Error::to_string).collect::<String>();
         assert!(said.contains("the next whole one is at byte"), "{name}: {said}");
-        // Nor does damage to a run of blocks end it.
+        // Damage to a run of blocks does not end the search.
         let end = at / 2 + 5000;
         bytes[at / 2..end].fill(0xa5);
         std::fs::write(&path, &bytes).unwrap();
@@ -109,8 +109,8 @@ fn data_blocks_are_found_without_the_index() {
 }
 
 #[test]
-fn a_table_cut_short_is_read_up_to_the_cut() {
-    // From format_version 6 on a checksum has a number in it that only the footer tells: it is found again.
+fn a_truncated_table_is_read_up_to_its_end() {
+    // Since format_version 6, checksums include a number from the footer: the reader recovers it.
     for version in [2, 5, 6] {
         let table = &|table: &mut BlockBasedOptions| {
             table.set_checksum_type(if version == 5 { ChecksumType::XXH3 } else { ChecksumType::CRC32c });
@@ -156,7 +156,7 @@ fn compressed_logs_are_read() {
         .map(|row| row.unwrap())
         .map(|(k, v)| (k.into(), v.into()))
         .collect();
-    // As kill -9 leaves it: nothing is flushed.
+    // Copies the directory as kill -9 leaves it, without a flush.
     let copy = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let entry = entry.unwrap();

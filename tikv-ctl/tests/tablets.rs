@@ -1,4 +1,4 @@
-//! A data directory with a RocksDB for each region (`tablets/`) shows what the one with `db/` shows.
+//! A data directory with a RocksDB for each region (`tablets/`) prints the same as one with `db/`.
 
 mod common;
 
@@ -16,7 +16,7 @@ fn run(dir: &Path, args: &[&str]) -> (u8, String, String) {
 }
 
 #[test]
-fn states_are_those_that_a_server_would_start_with() {
+fn states_are_those_of_a_server_start() {
     let (plain, tablets) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fill(&Store::open(plain.path()));
     to_tablets(plain.path(), tablets.path(), 0);
@@ -69,7 +69,7 @@ fn tablets_read_as_one_store() {
     ] {
         let (code, out, err) = run(tablets.path(), args);
         let (_, want, _) = run(plain.path(), args);
-        // The older of two tablet indexes does not count; that there is one is all that the states add.
+        // The older of two tablet indexes is ignored; the states differ only in the tablet index.
         let out = out.replace("\"applied_index\": 300", "\"applied_index\": 7");
         let out = out.strip_prefix("Debugger for raftstore-v2 is used\n");
         assert_eq!((code, out), (0, Some(want.as_str())), "{args:?}: {err}");
@@ -83,9 +83,9 @@ fn tablets_read_as_one_store() {
     let says = err.contains("region 2: entries 7 to 7") && err.contains("nothing was changed");
     assert!(code == 1 && says, "what only the Raft log has would come back: {err}");
     let (code, _, err) = run(tablets.path(), &["compact", "-c", "write"]);
-    assert!(code == 1 && err.contains("tablets/") && err.contains("Nothing was changed"), "{err}");
+    assert!(code == 1 && err.contains("tablets/") && err.contains("nothing was changed"), "{err}");
     assert!(before == contents(tablets.path()), "no byte was changed");
-    // A tablet that is gone is told, and the rest is shown.
+    // A missing tablet is reported, and the others are read.
     std::fs::remove_dir_all(tablets.path().join("tablets/4_5")).unwrap();
     let (_, out, err) = run(tablets.path(), &["raw-scan", "-f", "z", "--cf", "write"]);
     assert!(err.contains("4_5") && err.contains("region 4 is missing") && out.contains("za"), "{out}{err}");

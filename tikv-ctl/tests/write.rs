@@ -1,4 +1,4 @@
-//! Commands that write: what they would do, what they do, and what undoes it.
+//! Commands that write: their plans, their changes, and undoing them.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn shown(path: &str) -> String {
     back::shown(&["--data-dir", path])
 }
 
-/// Does `args` with an undo file, then undoes it; what the store showed in between.
+/// Runs `args` with an undo file, then undoes it; returns the output in between.
 fn there_and_back(path: &str, args: &[&str]) -> String {
     back::there_and_back(&["--data-dir", path], args, &mut || ())
 }
@@ -50,7 +50,7 @@ fn unsafe_recovery_is_done_and_undone() {
 }
 
 #[test]
-fn a_reset_removes_what_came_later_and_undo_brings_it_back() {
+fn a_reset_deletes_newer_data_and_undo_restores_it() {
     let (_dir, path) = store();
     there_and_back(&path, &["reset-to-version", "-v", "15"]);
     let (code, ..) = run(&path, &["reset-to-version", "-v", "15", "--yes", "--undo-file", "/no/such/dir/u"]);
@@ -63,7 +63,7 @@ fn records_that_contradict_each_other_are_removed() {
     let (code, out, _) = run(&path, &["recover-mvcc", "--all", "--dry-run"]);
     assert!(code == 0 && out.starts_with("0 changes"), "{out}");
     let orphan = keys::data_key(txn_types::Key::from_raw(b"orphan").append_ts(7.into()).as_encoded());
-    Store::open(dir.path()).kv.put_cf(CF_DEFAULT, &orphan, b"nobody leads here").unwrap();
+    Store::open(dir.path()).kv.put_cf(CF_DEFAULT, &orphan, b"no record points here").unwrap();
     let (_, out, _) = run(&path, &["recover-mvcc", "-r", "4", "--dry-run"]);
     assert!(out.contains("neither a lock nor a write") && out.contains("1 changes"), "{out}");
     there_and_back(&path, &["recover-mvcc", "--all"]);
@@ -79,7 +79,7 @@ fn unapplied_entries_are_dropped() {
 }
 
 #[test]
-fn a_lost_region_is_made_anew_and_undone() {
+fn a_lost_region_is_recreated_and_undone() {
     use kvproto::metapb::{Peer, Region, RegionEpoch};
     let (_dir, path) = store();
     let pd_dir = tempfile::tempdir().unwrap();
@@ -93,7 +93,7 @@ fn a_lost_region_is_made_anew_and_undone() {
     };
     let server = pd::server::PdServer::start(config).unwrap();
     let address = server.addr().to_string();
-    // PD knows one region, whose replicas are all lost; here two regions are in its way.
+    // PD has one region, whose replicas are all lost; two regions of this store overlap it.
     let lost = Region {
         id: 900,
         region_epoch: Some(RegionEpoch { conf_ver: 3, version: 8 }),
@@ -132,7 +132,7 @@ fn a_lost_region_is_made_anew_and_undone() {
 }
 
 #[test]
-fn a_flashback_writes_what_was_there_again_and_is_undone() {
+fn a_flashback_restores_old_values_and_is_undone() {
     let (dir, path) = store();
     {
         let open = Store::open(dir.path());
@@ -154,7 +154,7 @@ fn a_flashback_writes_what_was_there_again_and_is_undone() {
         let found: serde_json::Value = serde_json::from_str(&out).unwrap();
         found[0]["read"].clone()
     };
-    // What was there at 15 is what a read returns now; what a later transaction wrote, or held, is not.
+    // Reads return the values of 15; values and locks of later transactions are gone.
     assert_eq!(
         (&read("a")["returned_commit_ts"], &read("a")["lock"]),
         (&101.into(), &serde_json::Value::Null)
@@ -170,7 +170,7 @@ fn a_flashback_writes_what_was_there_again_and_is_undone() {
     }
     let (code, out, _) = run(&path, &["recover-mvcc", "--all", "--dry-run"]);
     assert!(code == 0 && out.starts_with("0 changes"), "the records agree: {out}");
-    // Once more there is nothing to do but what the flashback itself wrote.
+    // A second flashback changes only the versions of the first one.
     let (_, out, _) = run(&path, &["flashback", "-v", "101", "--dry-run"]);
     assert!(out.contains("0 changes"), "{out}");
     let (code, _, err) = ctl(&["flashback", "-v", "15"]);
@@ -213,7 +213,7 @@ fn a_store_is_compared_with_a_copy() {
 }
 
 #[test]
-fn a_damaged_sst_is_told_with_its_regions() {
+fn a_damaged_sst_is_reported_with_its_regions() {
     let (dir, path) = store();
     let (code, out, _) = run(&path, &["bad-ssts"]);
     let db = std::fs::canonicalize(dir.path().join("db")).unwrap();
@@ -239,7 +239,7 @@ fn a_damaged_sst_is_told_with_its_regions() {
         out.contains("] at level 0 for Column family \"default\"  (ID 0)\nstart key:[1, 1]; end key:[122, "),
         "{out}"
     );
-    // Without what the SST had, values would seem to be nobody's.
+    // Without the SST's records, values would seem to be orphans.
     let before = contents(dir.path());
     let (code, _, err) = run(&path, &["recover-mvcc", "--all", "--yes", "--undo-file", "/dev/null/x"]);
     assert!(code == 1 && err.contains("damaged places") && err.contains("nothing was changed"), "{err}");
@@ -263,7 +263,7 @@ fn a_snapshot_s_meta_is_dumped_and_another_file_is_refused() {
 }
 
 #[test]
-fn rocksdb_s_tools_read() {
+fn rocksdbs_tools_read() {
     let (dir, path) = store();
     let db = format!("--db={path}/db");
     let (code, out, err) = ctl(&["ldb", &db, "list_column_families"]);
@@ -273,7 +273,7 @@ fn rocksdb_s_tools_read() {
     let (_, out, _) = ctl(&["ldb", &db, "manifest_dump"]);
     assert!(out.contains("Column family \"write\""), "{out}");
     let (code, _, err) = ctl(&["ldb", &db, "put", "a", "b"]);
-    assert!(code == 1 && err.contains("commands that read"), "{err}");
+    assert!(code == 1 && err.contains("only reading commands"), "{err}");
     let is_sst = |name: &std::path::PathBuf| name.extension().is_some_and(|e| e == "sst");
     let (name, _) = contents(dir.path()).into_iter().find(|(name, _)| is_sst(name)).unwrap();
     let file = format!("--file={}", name.display());
@@ -282,7 +282,7 @@ fn rocksdb_s_tools_read() {
 }
 
 #[test]
-fn a_repair_by_a_script_is_shown_made_and_undone() {
+fn a_repair_by_script_is_planned_applied_and_undone() {
     let (_dir, path) = store();
     let raft = format!("{path}/raft-engine");
     let other = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Commands that write do on every kind of directory what they do on a plain one, and the engines themselves read what is
-//! written.
+//! Writing commands have the same effect on every kind of directory, and the engines themselves read the
+//! changes.
 
 mod common;
 
@@ -20,12 +20,12 @@ use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
 use tempfile::TempDir;
 use tikv_ctl::lsm::Db;
 
-/// A store, and what has to be said to read it.
+/// A store, and the flags for reading it.
 struct Kind {
     name: &'static str,
     dir: TempDir,
     flags: Vec<String>,
-    /// Where its WAL is, when not beside the SSTs.
+    /// Directory of its WAL, if it is not that of the SSTs.
     wal_dir: Option<PathBuf>,
     _others: Vec<TempDir>,
 }
@@ -34,7 +34,7 @@ fn data_key(key: &[u8], ts: u64) -> Vec<u8> {
     keys::data_key(txn_types::Key::from_raw(key).append_ts(ts.into()).as_encoded())
 }
 
-/// A store on which each command has something to do.
+/// Makes a store on which each command has something to do.
 fn plain() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path());
@@ -44,7 +44,7 @@ fn plain() -> TempDir {
     }
     store.put_version(b"big", 22, 23, &[b'N'; 400]);
     store.put_version(b"zz", 22, 23, b"right");
-    store.kv.put_cf("default", &data_key(b"orphan", 7), b"nobody leads here").unwrap();
+    store.kv.put_cf("default", &data_key(b"orphan", 7), b"no record points here").unwrap();
     let apply = RaftApplyState { applied_index: 6, commit_index: 7, commit_term: 6, ..Default::default() };
     store.kv.put_msg_cf(CF_RAFT, &keys::apply_state_key(2), &apply).unwrap();
     dir
@@ -111,7 +111,7 @@ impl Kind {
         self.dir.path().join("db/titandb").is_dir()
     }
 
-    /// RocksDB and raft-engine open a copy, and have what our readers show.
+    /// Checks that RocksDB and raft-engine open a copy and read the same as our readers.
     fn engines_agree(&self) {
         let copy = tempfile::tempdir().unwrap();
         if self.dir.path().join("file.dict").is_file() {
@@ -154,13 +154,13 @@ impl Kind {
         }
         let options = rocksdb::Options::default();
         let theirs = match self.is_titan() {
-            // RocksDB does not flush what Titan's WAL has.
+            // RocksDB does not flush the records of Titan's WAL.
             true => rocksdb::DB::open_cf_for_read_only(&options, db, &families, false).unwrap(),
             false => rocksdb::DB::open_cf(&options, db, &families).unwrap(),
         };
         for (cf, ours) in families.iter().zip(read) {
             if self.is_titan() && cf == "default" {
-                // RocksDB alone does not read blobs: what it can is checked key by key.
+                // RocksDB alone does not read blobs: only the other keys are compared.
                 let handle = theirs.cf_handle(cf).unwrap();
                 let plain = ours.iter().filter(|(key, _)| theirs.get_cf(&handle, key).is_ok());
                 assert!(plain.clone().count() + 1 >= ours.len() || self.name == "given");
@@ -187,17 +187,18 @@ const COMMANDS: &[&[&str]] = &[
 ];
 
 #[test]
-fn each_command_is_done_and_undone_on_each_kind_of_directory() {
+fn each_command_is_undone_on_each_kind_of_directory() {
     let all = kinds();
     for args in COMMANDS {
         let mut plain = None;
         for kind in &all {
-            // The states of tablets have indexes of their own, the store's is not among the data, and Titan keeps another value.
+            // States of tablets have their own indexes, the store's state is not data, and Titan's directory
+            // has another value.
             let is_data = |line: &&str| line.starts_with("key: \"z");
             let data = |shown: String| shown.lines().filter(is_data).map(str::to_owned).collect::<Vec<_>>();
             let between = there_and_back(&kind.flags(), args, &mut || kind.engines_agree());
             kind.engines_agree();
-            // The tablet of a tombstone is nobody's.
+            // The tablet of a tombstone belongs to no region.
             if kind.is_titan() || args[0] == "tombstone" {
                 continue;
             }
@@ -208,7 +209,7 @@ fn each_command_is_done_and_undone_on_each_kind_of_directory() {
 }
 
 #[test]
-fn what_a_flashback_brings_back_is_read_from_each_kind_of_directory() {
+fn flashed_back_values_are_read_from_each_kind_of_directory() {
     for kind in kinds() {
         let undo = kind.dir.path().with_extension("undo");
         let how = ["--yes", "--undo-file", undo.to_str().unwrap(), "--start-ts", "100"];
@@ -232,11 +233,11 @@ fn what_a_flashback_brings_back_is_read_from_each_kind_of_directory() {
 }
 
 #[test]
-fn a_region_is_made_a_tombstone_where_tikv_looks_for_it() {
+fn a_tombstone_is_written_where_tikv_reads_it() {
     let kind = tablets();
     let (code, out, err) =
         ctl(&[&["tombstone", "-r", "4", "--force", "--dry-run"][..], &kind.flags()].concat());
-    // The newest state is that of index 300.
+    // The newest state is at index 300.
     let key = format!("key 03{:016X}", 300);
     assert!(code == 0 && out.contains(&key) && out.contains("state: Tombstone"), "{out}{err}");
     let args = ["recover-mvcc", "--all", "--dry-run"];
@@ -248,7 +249,7 @@ fn a_region_is_made_a_tombstone_where_tikv_looks_for_it() {
 }
 
 #[test]
-fn a_directory_in_use_is_left_alone_whichever_lock_tells() {
+fn any_lock_protects_a_directory_in_use() {
     let tombstone = ["tombstone", "-r", "4", "--force", "--yes", "--undo-file", "/dev/null/x"];
     let recover = ["recover-mvcc", "--all", "--yes", "--undo-file", "/dev/null/x"];
     let kind = tablets();
@@ -268,10 +269,10 @@ fn a_directory_in_use_is_left_alone_whichever_lock_tells() {
 }
 
 #[test]
-fn what_rocksdb_would_not_replay_is_told_before_anything_is_written() {
+fn unreplayable_changes_are_refused_before_any_write() {
     let kind = kind("plain", plain());
     for (path, bytes) in contents(&kind.dir.path().join("db")) {
-        // The oldest log is damaged in its first record: the store's states are in SSTs.
+        // The first record of the oldest log is damaged: the store's states are in SSTs.
         if path.extension().is_some_and(|e| e == "log") {
             let mut bytes = bytes;
             bytes.iter_mut().take(20).for_each(|byte| *byte ^= 1);
@@ -287,7 +288,7 @@ fn what_rocksdb_would_not_replay_is_told_before_anything_is_written() {
 }
 
 #[test]
-fn what_was_half_done_is_undone() {
+fn half_applied_changes_are_undone() {
     let dir = plain();
     let path = dir.path().to_str().unwrap();
     let (flags, undo) = (["--data-dir", path], dir.path().with_extension("undo"));
@@ -296,7 +297,7 @@ fn what_was_half_done_is_undone() {
     let args = ["unsafe-recover", "drop-unapplied-raftlog", "-r", "2", "--yes", "--undo-file"];
     let (code, out, err) = ctl(&[&args[..], &[undo.to_str().unwrap()], &flags].concat());
     assert_eq!(code, 0, "{out}{err}");
-    // As if it had failed before it came to raft-engine.
+    // Simulates a failure before the change of raft-engine.
     for (path, bytes) in &raft {
         std::fs::write(path, bytes).unwrap();
     }
@@ -308,7 +309,7 @@ fn what_was_half_done_is_undone() {
 }
 
 #[test]
-fn the_state_of_a_raft_log_in_rocksdb_is_written() {
+fn the_raft_state_in_rocksdb_is_written() {
     let dir = plain();
     let engine = tikv_ctl::raft_engine::RaftEngineDir::open(&dir.path().join("raft-engine"), None).unwrap();
     let raft = RocksEngine::open(dir.path().join("raft"), &DbConfig::small()).unwrap();
@@ -365,7 +366,7 @@ fn an_encrypted_raft_log_is_repaired_and_undone() {
     assert_eq!(entry("4"), 0);
 }
 
-/// Directories that another program wrote: `WRITE_DIRS=DIR[:DIR...]`, none of which is changed.
+/// Runs on directories of another program: `WRITE_DIRS=DIR[:DIR...]`. Only copies of them are changed.
 #[test]
 fn copies_of_given_directories_are_written_and_restored() {
     for given in std::env::var_os("WRITE_DIRS").iter().flat_map(|dirs| std::env::split_paths(dirs)) {
@@ -385,7 +386,7 @@ fn copies_of_given_directories_are_written_and_restored() {
 }
 
 #[test]
-fn a_write_record_is_where_rocksdb_looks() {
+fn a_write_record_is_where_rocksdb_reads_it() {
     let kind = encrypted();
     let (code, _, err) =
         ctl(&[&["reset-to-version", "-v", "15", "--yes", "--undo-file", "/dev/null/x"][..], &kind.flags()]

@@ -1,4 +1,5 @@
-//! What commands that write refuse, remove and keep: the conditions of TiKV's `src/server/debug.rs`, one by one.
+//! Conditions of writing commands: refusals, removals and exceptions of TiKV's `src/server/debug.rs`, one by
+//! one.
 
 mod common;
 
@@ -23,7 +24,7 @@ fn run(path: &str, args: &[&str]) -> (u8, String, String) {
     ctl(&[args, &["--data-dir", path]].concat())
 }
 
-/// Runs a command that must fail and change nothing; what it printed.
+/// Runs a command that must fail and change nothing; returns its output.
 fn refused(path: &str, args: &[&str]) -> String {
     let before = contents(path.as_ref());
     let (code, out, err) = run(path, &[args, &["--yes", "--undo-file", "/dev/null/x"]].concat());
@@ -40,7 +41,7 @@ fn at(key: &[u8], ts: u64) -> Vec<u8> {
     keys::data_key(Key::from_raw(key).append_ts(ts.into()).as_encoded())
 }
 
-/// A lock on `key` of the transaction that started at `start` and has its primary at `primary`.
+/// Returns a lock on `key` of the transaction that started at `start` and has its primary at `primary`.
 fn lock(kind: LockType, primary: &[u8], start: u64, for_update: u64, value: Option<&[u8]>) -> Lock {
     let value = value.map(<[u8]>::to_vec);
     Lock::new(kind, primary.to_vec(), start.into(), 3000, value, for_update.into(), 1, 0.into(), false)
@@ -54,7 +55,7 @@ fn put_write(store: &Store, key: &[u8], commit: u64, write: &Write) {
     store.kv.put_cf(CF_WRITE, &at(key, commit), &write.to_bytes()).unwrap();
 }
 
-/// Changes of a dry run: column family, user key and reason.
+/// Returns the changes of a dry run: column family, user key and reason.
 fn changes(path: &str, args: &[&str]) -> (u8, Vec<(String, String, String)>, String) {
     let (code, out, err) = run(path, &[args, &["--dry-run", "--format", "json"]].concat());
     let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -69,7 +70,7 @@ fn changes(path: &str, args: &[&str]) -> (u8, Vec<(String, String, String)>, Str
 }
 
 #[test]
-fn locks_that_are_not_after_the_last_commit_go() {
+fn locks_not_newer_than_the_last_commit_are_removed() {
     let (dir, path) = store();
     {
         let store = Store::open(dir.path());
@@ -86,12 +87,12 @@ fn locks_that_are_not_after_the_last_commit_go() {
         put(b"rm2", 100, 200);
         put_lock(&store, b"rm3", &lock(LockType::Pessimistic, b"rm3", 100, 120, None));
         put_lock(&store, b"rm4", &lock(LockType::Put, b"rm4", 200, 0, None));
-        store.kv.put_cf(CF_DEFAULT, &at(b"rm5", 77), b"nobody leads here").unwrap();
+        store.kv.put_cf(CF_DEFAULT, &at(b"rm5", 77), b"no record points here").unwrap();
         put(b"rm6", 160, 0);
-        // The very timestamp of the commit is not after it.
+        // A lock at the commit's own timestamp is not newer.
         put(b"rm7", 150, 0);
         put_lock(&store, b"rm8", &lock(LockType::Delete, b"rm8", 100, 150, None));
-        // A commit of another transaction that only locked the key is one, too.
+        // A Lock record of another transaction counts as a commit, too.
         put_write(&store, b"rm9", 150, &Write::new(WriteType::Lock, 140.into(), None));
         put(b"rm9", 100, 0);
         // An orphan of a later transaction does not hide the lock's own value.
@@ -121,13 +122,13 @@ fn locks_that_are_not_after_the_last_commit_go() {
 }
 
 #[test]
-fn a_rollback_of_another_transaction_leaves_a_lock_in_order() {
+fn another_transactions_rollback_keeps_a_lock() {
     let (dir, path) = store();
     {
         let store = Store::open(dir.path());
         put_write(&store, b"rb", 150, &Write::new_rollback(150.into(), false));
         put_lock(&store, b"rb", &lock(LockType::Put, b"rb", 100, 0, Some(b"s")));
-        // Its own rollback ends it.
+        // A rollback of the lock's own transaction ends it.
         put_write(&store, b"rc", 100, &Write::new_rollback(100.into(), true));
         put_lock(&store, b"rc", &lock(LockType::Put, b"rc", 100, 120, Some(b"s")));
     }
@@ -150,7 +151,7 @@ fn a_lock_whose_primary_is_committed_is_not_lost() {
 }
 
 #[test]
-fn records_that_do_not_decode_are_left_as_they_are() {
+fn undecodable_records_stay_unchanged() {
     let (dir, path) = store();
     {
         let store = Store::open(dir.path());
@@ -160,10 +161,10 @@ fn records_that_do_not_decode_are_left_as_they_are() {
     }
     let (code, found, text) = changes(&path, &["recover-mvcc", "--all"]);
     assert_eq!((code, found.len(), found[0].1.as_str()), (255, 1, "orphan"), "{text}");
-    assert!(text.contains("a lock that does not decode"), "{text}");
+    assert!(text.contains("cannot decode the lock"), "{text}");
 }
 
-/// A PD that knows `region`, and its address.
+/// Starts a PD that has `region`; returns its address.
 fn pd_with(region: Region) -> (TempDir, PdHandle, String) {
     let dir = tempfile::tempdir().unwrap();
     let config = pd::server::PdConfig {
@@ -185,7 +186,7 @@ fn pd_with(region: Region) -> (TempDir, PdHandle, String) {
             address: "127.0.0.1:1".into(),
             ..Default::default()
         };
-        // A cluster begins with one region on one store; a heartbeat then reports what became of it.
+        // A cluster starts with one region on one store; a heartbeat then reports the region's new state.
         let first = Region {
             region_epoch: Some(RegionEpoch { conf_ver: 1, version: 1 }),
             peers: vec![leader],
@@ -227,7 +228,7 @@ fn a_peer_becomes_a_tombstone_only_when_pd_has_removed_it() {
     for (of_pd, why) in [
         (region(4, 1, &[(9, 9)]), Some("invalid conf_ver: please make sure you have removed the peer by PD")),
         (region(4, 2, &[(9, 9), (5, 1)]), Some("The peer is still in target peers")),
-        // The store was chosen again: the peer that is here is gone all the same.
+        // The store was chosen again: the local peer was still removed.
         (region(4, 3, &[(9, 9), (77, 1)]), None),
         (region(4, 2, &[(9, 9)]), None),
     ] {
@@ -260,7 +261,7 @@ fn a_peer_becomes_a_tombstone_only_when_pd_has_removed_it() {
 }
 
 #[test]
-fn a_store_does_not_remove_itself_and_one_learner_takes_over() {
+fn a_store_does_not_remove_itself_and_promotes_one_learner() {
     let (dir, path) = store();
     let text = refused(&path, &["unsafe-recover", "remove-fail-stores", "-s", "2,1", "--all-regions"]);
     assert!(text.contains("Debugger::remove_fail_stores: \"Store 1 in the failed list\""), "{text}");
@@ -284,15 +285,15 @@ fn a_store_does_not_remove_itself_and_one_learner_takes_over() {
     // A voter is left: the learner stays one.
     assert_eq!(state(&[(5, 1, Voter), (6, 2, Voter), (7, 4, Learner)]).0, [(5, Voter), (7, Learner)]);
     assert_eq!(state(&[(5, 1, Learner), (6, 2, Voter)]).0, [(5, Voter)]);
-    // Nobody failed, and still no voter is left.
+    // No store failed, and still no voter is left.
     assert_eq!(state(&[(5, 1, Learner)]).0, [(5, Voter)]);
     let (peers, err) = state(&[(5, 1, Learner), (7, 4, Learner), (6, 2, Voter)]);
     assert_eq!(peers, [(5, Learner), (7, Learner)]);
-    assert!(err.contains("2 learners are left and no voter"), "{err}");
+    assert!(err.contains("found 2 and no voter"), "{err}");
 }
 
 #[test]
-fn a_log_without_states_is_not_cut() {
+fn a_log_without_states_is_not_truncated() {
     let (dir, path) = store();
     Store::open(dir.path()).kv.delete_cf(CF_RAFT, &keys::apply_state_key(4)).unwrap();
     let text = refused(&path, &["unsafe-recover", "drop-unapplied-raftlog", "--all-regions"]);
@@ -304,7 +305,7 @@ fn a_log_without_states_is_not_cut() {
 }
 
 #[test]
-fn a_region_is_not_made_anew_over_another() {
+fn a_region_is_not_recreated_over_another() {
     let (_dir, path) = store();
     let (_pd_dir, _server, address) = pd_with(region(900, 3, &[(901, 9)]));
     let text = refused(&path, &["recreate-region", "-r", "900", "-p", &address]);
@@ -313,32 +314,32 @@ fn a_region_is_not_made_anew_over_another() {
     assert!(text.contains("no such region 901 on PD"), "{text}");
 }
 
-/// What a read of `key` returns now.
+/// Returns the result of a read of `key` now.
 fn read(path: &str, key: &str) -> serde_json::Value {
     let (_, out, _) = run(path, &["find", key, "--key-format", "raw", "--format", "json"]);
-    // A key that is nowhere has no records to be shown.
+    // A key without records has no result.
     let found: serde_json::Value = serde_json::from_str(&out).unwrap_or_default();
     found[0]["read"].clone()
 }
 
 #[test]
-fn a_flashback_does_not_split_a_transaction_whose_primary_is_committed() {
+fn a_flashback_keeps_transactions_with_committed_primary_whole() {
     let (dir, path) = store();
     {
         let store = Store::open(dir.path());
-        // Committed at 41, before the version; the commit of its other key was still to come.
+        // Committed at 41, before the version; the commit of its other key is missing.
         put_write(&store, b"p1", 41, &Write::new(WriteType::Put, 40.into(), Some(b"one".to_vec())));
         put_lock(&store, b"s1", &lock(LockType::Put, b"p1", 40, 0, Some(b"one")));
         put_lock(&store, b"s1-long", &lock(LockType::Put, b"p1", 40, 0, None));
         store.kv.put_cf(CF_DEFAULT, &at(b"s1-long", 40), &[b'L'; 300]).unwrap();
         put_lock(&store, b"s1-only-locked", &lock(LockType::Pessimistic, b"p1", 40, 40, None));
-        // Committed at 61, after the version: it did not happen.
+        // Committed at 61, after the version: the flashback reverts it.
         put_write(&store, b"p2", 61, &Write::new(WriteType::Put, 60.into(), Some(b"two".to_vec())));
         put_lock(&store, b"s2", &lock(LockType::Put, b"p2", 60, 0, Some(b"two")));
         // Rolled back.
         put_write(&store, b"p3", 42, &Write::new_rollback(42.into(), true));
         put_lock(&store, b"s3", &lock(LockType::Put, b"p3", 42, 0, Some(b"three")));
-        // Async commit: all keys are prewritten, so that it is committed at 45.
+        // Async commit: all keys are prewritten, so the transaction is committed at 45.
         let mut primary =
             lock(LockType::Put, b"p4", 43, 0, Some(b"four")).use_async_commit(vec![b"s4".to_vec()]);
         primary.min_commit_ts = 44.into();
@@ -371,33 +372,33 @@ fn a_flashback_does_not_split_a_transaction_whose_primary_is_committed() {
 }
 
 #[test]
-fn a_flashback_of_a_part_refuses_what_it_would_split() {
+fn a_partial_flashback_refuses_to_split_transactions() {
     let (dir, path) = store();
     {
         let store = Store::open(dir.path());
-        // The primary, in region 4, can still commit or roll back.
+        // The primary in region 4 can still be committed or rolled back.
         put_lock(&store, b"q", &lock(LockType::Put, b"q", 40, 0, Some(b"v")));
         put_lock(&store, b"b", &lock(LockType::Put, b"q", 40, 0, Some(b"v")));
     }
     let text = refused(&path, &["flashback", "-v", "15", "-r", "2"]);
-    assert!(text.contains("transaction 40 holds it") && text.contains("take it in"), "{text}");
+    assert!(text.contains("transaction 40 has locked it") && text.contains("include it"), "{text}");
     assert!(text.contains("nothing was changed"), "{text}");
     let (code, out, err) = run(&path, &["flashback", "-v", "15", "--dry-run"]);
     assert_eq!(code, 0, "{out}{err}");
-    // On this store no region has the primary.
+    // The primary is in no region of this store.
     let mut state = RegionLocalState::default();
     state.set_state(kvproto::raft_serverpb::PeerState::Tombstone);
     Store::open(dir.path()).kv.put_msg_cf(CF_RAFT, &keys::region_state_key(4), &state).unwrap();
     let text = refused(&path, &["flashback", "-v", "15", "-r", "2"]);
-    assert!(text.contains("no region of this store holds a key that decides"), "{text}");
+    assert!(text.contains("the deciding key is in no region of this store"), "{text}");
     let text = refused(&path, &["reset-to-version", "-v", "15"]);
-    assert!(text.contains("no region of this store holds a key that decides"), "{text}");
+    assert!(text.contains("the deciding key is in no region of this store"), "{text}");
 }
 
 #[test]
-fn timestamps_of_a_flashback_must_show_its_versions() {
+fn flashback_timestamps_must_make_its_versions_visible() {
     let (_dir, path) = store();
-    // The store's newest is the lock of 30.
+    // The newest timestamp of the store is that of the lock at 30.
     let text = refused(&path, &["flashback", "-v", "15", "--start-ts", "30"]);
     assert!(text.contains("a --start-ts after 30"), "{text}");
     let text = refused(&path, &["flashback", "-v", "31"]);
@@ -405,7 +406,7 @@ fn timestamps_of_a_flashback_must_show_its_versions() {
 }
 
 #[test]
-fn a_reset_keeps_what_was_committed_before_whole() {
+fn a_reset_keeps_earlier_transactions_whole() {
     let (dir, path) = store();
     {
         let store = Store::open(dir.path());

@@ -1,4 +1,4 @@
-//! What is measured: SSTs of CF write and data directories, the same in every run, made once and kept.
+//! Files to measure: SSTs of CF write and data directories, identical in every run, created once and kept.
 
 use std::{
     fmt, fs,
@@ -17,13 +17,13 @@ use txn_types::{Key, Write, WriteType};
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
-/// Bytes of a value that lies in CF default.
+/// Bytes of a value in CF default.
 const LONG_VALUE: usize = 4096;
 /// Bytes of SSTs of the large store, about.
 const SST_BYTES: u64 = 64 << 20;
 const TABLE: i64 = 100;
 
-/// How large the files are.
+/// Sizes of the files.
 pub struct Sizes {
     /// Records of an SST.
     pub entries: u64,
@@ -90,7 +90,7 @@ impl Random {
     }
 }
 
-/// A row's key; memcomparable, without a timestamp.
+/// Returns a row's key; memcomparable, without a timestamp.
 fn row(handle: u64) -> Key {
     let mut key = vec![b't'];
     keys::codec::encode_i64(&mut key, TABLE);
@@ -103,7 +103,7 @@ fn versioned(row: Key, ts: u64) -> Vec<u8> {
     keys::data_key(row.append_ts(ts.into()).as_encoded())
 }
 
-/// The start of the transaction that wrote row `number`; it committed five milliseconds later.
+/// Returns the start timestamp of row `number`; it commits five milliseconds later.
 fn start_ts(number: u64) -> u64 {
     (446_000_000_000 + number * 7) << 18
 }
@@ -112,7 +112,7 @@ fn commit_ts(number: u64) -> u64 {
     start_ts(number) + (5 << 18)
 }
 
-/// Makes what `make` makes at `path`, unless a run before did.
+/// Calls `make` for `path`, unless an earlier run has created it.
 fn kept(path: &Path, make: impl FnOnce(&Path)) {
     if path.exists() {
         return;
@@ -120,7 +120,7 @@ fn kept(path: &Path, make: impl FnOnce(&Path)) {
     eprintln!("making {}", path.display());
     let part = path.with_extension("part");
     let _ = (fs::remove_file(&part), fs::remove_dir_all(&part));
-    fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("the target's tmp can be written");
+    fs::create_dir_all(path.parent().expect("it is in a folder")).expect("the target's tmp can be written");
     make(&part);
     fs::rename(&part, path).expect("what was made is there");
 }
@@ -129,7 +129,7 @@ fn place(sizes: &Sizes, name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sst-bench-{}", sizes.entries)).join(name)
 }
 
-/// An SST of CF write, as TiKV writes it: short values, one version of each row.
+/// Returns an SST of CF write, as TiKV writes it: short values, one version of each row.
 pub fn sst(compression: Compression, sizes: &Sizes) -> PathBuf {
     let path = place(sizes, &format!("{compression}.sst"));
     kept(&path, |path| {
@@ -144,7 +144,7 @@ pub fn sst(compression: Compression, sizes: &Sizes) -> PathBuf {
     path
 }
 
-/// A data directory whose CF write is that SST, and the SST in it.
+/// Returns a data directory whose CF write is that SST, and the SST in it.
 pub fn one_sst_store(compression: Compression, sizes: &Sizes) -> (PathBuf, PathBuf) {
     let dir = place(sizes, &format!("{compression}-store"));
     kept(&dir, |dir| {
@@ -158,7 +158,7 @@ pub fn one_sst_store(compression: Compression, sizes: &Sizes) -> (PathBuf, PathB
     (dir, sst)
 }
 
-/// Takes in a copy of `file`.
+/// Ingests a copy of `file`.
 fn ingest(store: &common::Store, cf: &str, file: &Path) {
     let copy = store.kv.path().with_extension("copy");
     fs::copy(file, &copy).expect("room on the disk");
@@ -185,11 +185,11 @@ pub struct Large {
     pub raft: u64,
     /// A row with three versions.
     pub key: String,
-    /// One between others.
+    /// A missing row, between existing ones.
     pub no_key: String,
 }
 
-/// Rows with even handles, their values in CF default: all of them once, and twice some of them again, so that the
+/// Makes rows with even handles and values in CF default: all rows once, and some of them twice more, so that
 /// files overlap.
 pub fn store(sizes: &Sizes) -> Large {
     let mib = sizes.store >> 20;
@@ -220,7 +220,7 @@ pub fn store(sizes: &Sizes) -> Large {
     }
 }
 
-/// Both SSTs of these rows; `layer` tells the versions of a row apart.
+/// Adds both SSTs of these rows; `layer` distinguishes the versions of a row.
 fn add_rows(store: &common::Store, dir: &Path, layer: u64, numbers: &[u64]) {
     let path = |cf: &str| dir.join(format!("{cf}.sst"));
     let writer = |cf| RocksSstWriter::create(path(cf), cf, None).expect("a file");
@@ -228,7 +228,7 @@ fn add_rows(store: &common::Store, dir: &Path, layer: u64, numbers: &[u64]) {
     let mut random = Random(numbers[0] * 3 + layer + 1);
     for number in numbers {
         let key = row(number * 2);
-        // Later layers are later in time.
+        // Later layers have later timestamps.
         let at = number + layer * 1_000_000_000;
         values.put(&versioned(key.clone(), start_ts(at)), &random.bytes(LONG_VALUE)).expect("keys ascend");
         let write = Write::new(WriteType::Put, start_ts(at).into(), None);
@@ -241,7 +241,7 @@ fn add_rows(store: &common::Store, dir: &Path, layer: u64, numbers: &[u64]) {
     }
 }
 
-/// Puts of other keys, `bytes` of them.
+/// Adds puts of other keys to the Raft log, `bytes` in total.
 fn add_log(store: &common::Store, bytes: u64) {
     const BATCH: u64 = 16;
     let mut random = Random(7);

@@ -1,8 +1,8 @@
-//! The figures of tikv-ctl, as ratios in one run: `sst keys`, `sst verify` and `scan` beside sst_dump (Debian's
-//! rocksdb-tools) on the same files, `find` and `size` on a store of a gibibyte, and the memory that they take.
+//! Benchmarks of tikv-ctl as ratios in one run: `sst keys`, `sst verify` and `scan` compared with sst_dump
+//! (Debian's rocksdb-tools) on the same files, `find` and `size` on a store of a gibibyte, and their memory.
 //!
 //! `cargo bench --profile dev -p tikv-ctl --bench sst`, or `./run bench`. `SST_BENCH_ENTRIES` and
-//! `SST_BENCH_STORE_MIB` say how large the files are; they are made once and kept in the target's `tmp`.
+//! `SST_BENCH_STORE_MIB` set the sizes of the files, which are created once and kept in the target's `tmp`.
 
 mod files;
 mod measure;
@@ -23,11 +23,11 @@ fn main() {
     };
     let has_peer = Command::new("sst_dump").arg("--help").output().is_ok();
     if !has_peer {
-        println!("sst_dump is missing, so nothing is compared with it: apt-get install rocksdb-tools");
+        println!("sst_dump is missing, so the comparison with it is skipped: apt-get install rocksdb-tools");
     }
     println!(
         "{} records of CF write in a file; CPU time (user and system) on one core, or wall time on two where it says \
-         so; median of {ROUNDS} runs; in brackets the ratio that is wanted",
+         so; median of {ROUNDS} runs; in brackets the required ratio",
         sizes.entries
     );
     println!("{:<36}{:>14}{:>14}{:>9}", "", "tikv-ctl", "peer", "ratio");
@@ -42,7 +42,7 @@ fn main() {
     store(&sizes);
 }
 
-/// One core, so that both sides have the same.
+/// Runs on one core, so that both sides have the same.
 fn alone(tool: &str, args: &[&str]) -> Cost {
     let rounds =
         (0..ROUNDS).map(|_| measure::run(Command::new("taskset").args(["-c", "0", tool]).args(args)));
@@ -57,7 +57,7 @@ fn dump(sst: &Path, args: &[&str]) -> Cost {
 fn print(sst: &Path, compression: Compression) {
     let file = sst.display().to_string();
     let theirs = dump(sst, &["--command=scan"]);
-    // In sst_dump's form, but all of each key: it ends at the first NUL.
+    // In sst_dump's format, but with whole keys: sst_dump ends a key at the first NUL.
     let same = alone(CTL, &["sst_dump", &format!("--file={file}"), "--command=scan"]);
     line(&format!("{compression} print"), &same, &theirs, "[3]");
     let escaped = alone(CTL, &["sst", &file, "keys"]);
@@ -87,7 +87,7 @@ fn verify(sst: &Path, compression: Compression, has_peer: bool) {
     };
     let (one_core, two) = (threads("1"), threads("2"));
     println!(
-        "{:<36}{:>11.1} ms{:>11.1} ms{:>8.2}x [1.7]  two threads beside one, least wall time",
+        "{:<36}{:>11.1} ms{:>11.1} ms{:>8.2}x [1.7]  two threads against one, least wall time",
         format!("{compression} verify, 2 cores"),
         ms(two),
         ms(one_core),
@@ -102,7 +102,7 @@ fn verify(sst: &Path, compression: Compression, has_peer: bool) {
     );
 }
 
-/// The same rows with MVCC decoded, from a data directory that holds the one file.
+/// Decodes MVCC of the same rows, from a data directory that contains only this file.
 fn scan(compression: Compression, sizes: &Sizes) {
     let (dir, sst) = files::one_sst_store(compression, sizes);
     let dir = dir.display().to_string();
@@ -123,7 +123,7 @@ fn store(sizes: &Sizes) {
     let mib = store.bytes as f64 / 1048576.0;
     println!("\na store of {mib:.0} MiB in {} SSTs and a Raft log of {} MiB", store.ssts, store.raft >> 20);
     for (what, key) in [("find, a key that is there", &store.key), ("find, one that is not", &store.no_key)] {
-        // It fails where there is nothing: that is what it is to say.
+        // `find` fails if there is nothing to find: this is the expected result.
         let runs =
             (0..ROUNDS).map(|_| measure::try_run(Command::new(CTL).args(["--data-dir", &dir, "find", key])));
         let cost = median(runs.collect());
@@ -131,7 +131,7 @@ fn store(sizes: &Sizes) {
     }
     let exact = alone(CTL, &["--data-dir", &dir, "size"]);
     let near = alone(CTL, &["--data-dir", &dir, "size", "--approximate"]);
-    line("size, approximate beside exact", &near, &exact, "");
+    line("size, approximate against exact", &near, &exact, "");
     for args in [&["size"][..], &["size", "--approximate"]] {
         let out = Command::new(CTL).args(["--data-dir", &dir]).args(args).output();
         let text = out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
@@ -140,7 +140,7 @@ fn store(sizes: &Sizes) {
     println!("size, memory: {:.1} MiB resident at most", exact.peak as f64 / 1048576.0);
 }
 
-/// Wall time on all cores beside that of sst_dump, which has one thread.
+/// Compares wall time on all cores with that of sst_dump, which has one thread.
 fn two_cores(what: &str, args: &[&str], theirs: &Cost) {
     let rounds = (0..ROUNDS).map(|_| measure::run(Command::new(CTL).args(args)));
     let (ours, theirs) = (ms(median(rounds.collect()).wall), ms(theirs.wall));

@@ -1,4 +1,4 @@
-//! What a run of a tool costs: CPU time, wall time, memory, as the system counts them for that process.
+//! Costs of one run of a tool: CPU time, wall time, memory, as the system counts them for that process.
 
 use std::{
     process::{Command, Stdio},
@@ -11,7 +11,7 @@ pub struct Cost {
     /// User and system time of all its threads.
     pub cpu: Duration,
     pub wall: Duration,
-    /// Bytes resident at most.
+    /// Maximum resident memory, in bytes.
     pub peak: u64,
 }
 
@@ -22,12 +22,12 @@ pub fn run(command: &mut Command) -> Cost {
     cost
 }
 
-/// Runs `command` to its end, whatever that is.
+/// Runs `command` to its end, with any result.
 pub fn try_run(command: &mut Command) -> Cost {
     wait(command).0
 }
 
-#[allow(clippy::zombie_processes)] // wait4 waits for it, and tells what it cost
+#[allow(clippy::zombie_processes)] // wait4 waits for it and returns its cost
 fn wait(command: &mut Command) -> (Cost, i32) {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();
@@ -46,7 +46,7 @@ fn wait(command: &mut Command) -> (Cost, i32) {
     (cost, status)
 }
 
-/// The middle one by CPU time, with the median of the other figures.
+/// Returns the middle run by CPU time, with the median of the other figures.
 pub fn median(costs: Vec<Cost>) -> Cost {
     fn middle<T: Ord + Copy>(mut all: Vec<T>) -> T {
         all.sort();

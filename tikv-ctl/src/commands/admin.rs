@@ -1,4 +1,4 @@
-//! Commands that have servers do something, by their gRPC addresses or through PD.
+//! Commands that change a running server, through its gRPC address or through PD.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 use prost::Message;
 
-/// Compacts what lies in `--data-dir`, which no server may run on. What can be read of it stays the same.
+/// Compacts the database in `--data-dir`, which no server may run on. Its readable data stays the same.
 fn compact_dir(args: &CompactArgs, region: Option<u64>, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if args.db == "raft" {
         return Err(Error::Tikv(
@@ -47,19 +47,20 @@ fn one_cf(args: &CompactArgs) -> Result<&String> {
     }
 }
 
-/// The range to compact: as given, or a region's.
+/// Returns the range to compact: the given one, or that of `region`.
 fn range(args: &CompactArgs, region: Option<u64>, source: &dyn Source) -> Result<(Vec<u8>, Vec<u8>)> {
     let Some(region) = region else { return Ok((bound(args.from.as_ref())?, bound(args.to.as_ref())?)) };
-    let info =
-        source.region_info(region).map_err(|e| e.of(&format!("{}::region_info", source.executor())))?;
+    let info = source
+        .region_info(region)
+        .map_err(|e| e.into_error(&format!("{}::region_info", source.executor())))?;
     let region = info.region_local_state.and_then(|state| state.region).unwrap_or_default();
     Ok((keys::enc_start_key(&region), keys::enc_end_key(&region)))
 }
 
-/// What to compact.
+/// Range and options of a compaction.
 #[derive(Clone, Debug, Args)]
 pub struct CompactArgs {
-    /// Which database
+    /// The database to compact
     #[arg(short = 'd', value_name = "DB", default_value = "kv", value_parser = ["kv", "raft"])]
     pub db: String,
     /// Column families; one for `compact`
@@ -72,10 +73,10 @@ pub struct CompactArgs {
     /// End key (with z) in escaped form
     #[arg(short = 't', long, value_name = "KEY")]
     pub to: Option<String>,
-    /// Threads of one compaction
+    /// Number of threads of one compaction
     #[arg(short = 'n', long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub threads: u32,
-    /// What becomes of the bottommost level
+    /// Treatment of the bottommost level
     #[arg(short = 'b', long, value_enum, default_value_t)]
     pub bottommost: Bottommost,
 }
@@ -85,7 +86,7 @@ pub struct CompactArgs {
 pub enum Bottommost {
     /// Leave it as it is
     Skip,
-    /// Compact it, too
+    /// Compact it
     Force,
     /// Compact it if there is a compaction filter
     #[default]
@@ -110,10 +111,10 @@ impl Bottommost {
     }
 }
 
-/// The commands.
+/// Commands that change a running server or a cluster.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AdminCmd {
-    /// Compact a column family in a specified range (needs --host)
+    /// Compact a column family in a specified range (needs --host or --data-dir)
     Compact {
         #[command(flatten)]
         args: CompactArgs,
@@ -162,7 +163,7 @@ pub enum FailCmd {
         #[arg(short = 'f', value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Recover failures; all that are listed if none is named
+    /// Recover failures; all listed ones if none is named
     Recover {
         /// Fail points
         args: Vec<String>,
@@ -198,7 +199,7 @@ pub fn run(cmd: &AdminCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
                 AdminCmd::Fail { cmd } => fail(cmd, &online, out),
                 AdminCmd::ModifyTikvConfig { name, value } => {
                     let done = online.modify_tikv_config(name, value);
-                    done.map_err(|e| e.of("DebugClient::modify_tikv_config"))?;
+                    done.map_err(|e| e.into_error("DebugClient::modify_tikv_config"))?;
                     out.either(|| "success".to_owned(), || json!({ "success": true }))
                 }
                 _ => Ok(()),
@@ -241,7 +242,7 @@ fn compact_one(
         threads: args.threads,
         bottommost_level_compaction: args.bottommost.to_wire().into(),
     };
-    online.compact(request).map_err(|e| e.of("DebugClient::compact"))?;
+    online.compact(request).map_err(|e| e.into_error("DebugClient::compact"))?;
     out.either(
         || format!("store:{address:?} {verb} db:{db:?} cf:{cf} range:[{from:?}, {to:?}) success!"),
         || json!({ "store": address, "db": args.db, "cf": cf, "from": escape(from), "to": escape(to) }),
@@ -268,7 +269,7 @@ fn split_region(region_id: u64, key: &str, global: &Global, out: &mut Output<'_>
     let key = escaped(key)?;
     let (region, leader) = pd.region(region_id)?;
     let leader = leader.ok_or_else(|| {
-        Error::other(format!("region {region_id} has no leader that PD knows of; try again when it has one"))
+        Error::other(format!("PD reports no leader for region {region_id}: try again once it has one"))
     })?;
     let address = pd.store(leader.store_id)?.address;
     let (runtime, channel) = online::connect(&address, &security)?;
@@ -297,7 +298,7 @@ fn split_region(region_id: u64, key: &str, global: &Global, out: &mut Output<'_>
     )
 }
 
-/// Fail points from the command line and from a file.
+/// Reads fail points from the command line and from a file.
 fn fail_points(args: &[String], file: Option<&PathBuf>) -> Result<Vec<(String, String)>> {
     let text = match file {
         Some(path) => {
@@ -315,7 +316,7 @@ fn fail_points(args: &[String], file: Option<&PathBuf>) -> Result<Vec<(String, S
 }
 
 fn fail(cmd: &FailCmd, online: &Online, out: &mut Output<'_>) -> Result<()> {
-    let list = || online.fail_points().map_err(|e| e.of("DebugClient::list_fail_points"));
+    let list = || online.fail_points().map_err(|e| e.into_error("DebugClient::list_fail_points"));
     match cmd {
         FailCmd::Inject { args, file } => {
             let mut injected = Vec::new();
@@ -331,7 +332,7 @@ fn fail(cmd: &FailCmd, online: &Online, out: &mut Output<'_>) -> Result<()> {
                 }
                 online
                     .inject_fail_point(&name, &actions)
-                    .map_err(|e| e.of("DebugClient::inject_fail_point"))?;
+                    .map_err(|e| e.into_error("DebugClient::inject_fail_point"))?;
                 injected.push(json!({ "name": name, "actions": actions }));
             }
             if out.is_json() { out.json(&json!({ "injected": injected })) } else { Ok(()) }
@@ -342,7 +343,9 @@ fn fail(cmd: &FailCmd, online: &Online, out: &mut Output<'_>) -> Result<()> {
                 points = list()?;
             }
             for (name, _) in &points {
-                online.recover_fail_point(name).map_err(|e| e.of("DebugClient::recover_fail_point"))?;
+                online
+                    .recover_fail_point(name)
+                    .map_err(|e| e.into_error("DebugClient::recover_fail_point"))?;
             }
             let names = || points.iter().map(|(name, _)| name).collect::<Vec<_>>();
             if out.is_json() { out.json(&json!({ "recovered": names() })) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! `cluster`: the cluster's id, and who leads its regions.
+//! `cluster`: prints the cluster's id and the leaders of its regions.
 
 use std::collections::BTreeMap;
 
@@ -31,16 +31,16 @@ fn object((region, leader): &Led) -> Value {
     })
 }
 
-/// Of a directory, or of a server, which knows who leads its regions. The text is TiKV's: the bare number of a server, with
-/// the leaders beside it on standard error.
-pub fn of_source(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+/// Prints the cluster of a directory or of a server; only a server has the leaders of its regions. The text
+/// is TiKV's: the bare number of a server, and the leaders on standard error.
+pub fn print_from_source(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     let id = ask_cluster_id(source)?;
     if source.executor() != "DebugClient" {
         return out.either(|| format!("cluster id: {id}"), || json!({ "cluster_id": id }));
     }
     let mut led = Vec::new();
-    for region in source.all_regions().map_err(|e| e.of("DebugClient::get_all_regions_in_store"))? {
-        let info = source.region_info(region).map_err(|e| e.of("DebugClient::region_info"))?;
+    for region in source.all_regions().map_err(|e| e.into_error("DebugClient::get_all_regions_in_store"))? {
+        let info = source.region_info(region).map_err(|e| e.into_error("DebugClient::region_info"))?;
         let state = info.region_local_state.filter(|state| state.state() != PeerState::Tombstone);
         if let Some(region) = state.and_then(|state| state.region) {
             let leader = source.leader(&region);
@@ -57,8 +57,8 @@ pub fn of_source(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     Ok(())
 }
 
-/// As PD knows it: id, stores and how many regions each leads, regions and their leaders.
-pub fn of_pd(global: &Global, out: &mut Output<'_>) -> Result<()> {
+/// Prints the cluster as PD has it: id, stores with their numbers of leaders, regions and their leaders.
+pub fn print_from_pd(global: &Global, out: &mut Output<'_>) -> Result<()> {
     let pd = Pd::connect(global)?;
     let (id, stores) = (pd.cluster_id(), pd.stores()?);
     let regions = pd.scan(b"", b"")?.into_iter();

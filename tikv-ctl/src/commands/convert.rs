@@ -10,7 +10,7 @@ use crate::{
     output::Output,
 };
 
-/// Converts what was asked for; `false` when nothing was.
+/// Runs the requested conversion; `false` if none was requested.
 pub fn run(convert: &Convert, out: &mut Output<'_>) -> Result<bool> {
     let result = if let Some(text) = &convert.hex_to_escaped {
         escape(&hex(text)?)
@@ -27,10 +27,10 @@ pub fn run(convert: &Convert, out: &mut Output<'_>) -> Result<bool> {
     Ok(true)
 }
 
-/// Prints the user key, or what is wrong, as TiKV's tool does: with exit code 0.
+/// Prints the user key or the error, with exit code 0 as TiKV's tool does.
 fn decode(text: &str, out: &mut Output<'_>) -> Result<()> {
     let encoded = escaped(text)?;
-    // What stands behind the key, such as a timestamp, is passed over.
+    // Bytes after the key, such as a timestamp, are skipped.
     match codec::decode_bytes_from(&mut encoded.as_slice()) {
         Ok(key) => out.either(|| escape(&key), || json!({ "key": escape(&key) })),
         Err(e) => {

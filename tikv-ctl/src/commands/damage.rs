@@ -18,16 +18,16 @@ use crate::{
 
 const RULE: &str = "--------------------------------------------------------";
 
-/// `dump-snap-meta`: what a snapshot's `.meta` file says of its files.
+/// `dump-snap-meta`: prints the files that a snapshot's `.meta` file lists.
 pub fn snap_meta(path: &Path, out: &mut Output<'_>) -> Result<()> {
     let bytes = read_whole(path)?;
     let meta = SnapshotMeta::decode(bytes.as_slice()).map_err(|e| {
-        let what = "expected the SnapshotMeta of a .meta file in snap/, which does not decode";
+        let what = "expected the SnapshotMeta of a .meta file in snap/, decoding failed";
         Error::other(format!("{} at byte 0 of {}: {what}: {e}", path.display(), bytes.len()))
     })?;
     if meta.cf_files.is_empty() {
         return Err(Error::other(format!(
-            "{} at byte 0 of {}: expected a snapshot's .meta file, which names its files; this one names none",
+            "{} at byte 0 of {}: expected a snapshot's .meta file with at least one file, found none",
             path.display(),
             bytes.len()
         )));
@@ -41,11 +41,11 @@ pub fn snap_meta(path: &Path, out: &mut Output<'_>) -> Result<()> {
         .try_for_each(|line| out.line(line))
 }
 
-/// Reads every entry of a file; what is wrong with it.
+/// Reads every entry of a file; returns its first damage as an error.
 fn verify(file: &SstFile) -> std::result::Result<(), crate::lsm::Error> {
     let table = file.table()?;
     let index = table.index()?;
-    // What could be read around is damage all the same.
+    // Damage that the reader skipped is still damage.
     if let Some(e) = table.damages().iter().chain(index.damages()).next() {
         return Err(e.clone());
     }
@@ -55,8 +55,8 @@ fn verify(file: &SstFile) -> std::result::Result<(), crate::lsm::Error> {
     Ok(())
 }
 
-/// `bad-ssts`: SSTs that do not read, what they held, and what to do; levels and bounds are those of `manifest`, or of the
-/// directory's own.
+/// `bad-ssts`: prints SSTs that cannot be read, the data they contained and the repair commands. Levels and
+/// bounds come from `manifest`, or from the directory's own MANIFEST.
 pub fn bad_ssts(
     store: &Offline,
     manifest: Option<&Path>,
@@ -67,7 +67,7 @@ pub fn bad_ssts(
     let named = match manifest {
         Some(_) if store.has_tablets() => {
             return Err(Error::other(
-                "--manifest is of one RocksDB, and this store has one for each region: leave it out",
+                "--manifest belongs to one RocksDB, and this store has one for each region: omit it",
             ));
         }
         Some(manifest) => Some(Db::open_by(store.kv().dir(), manifest)?),
@@ -75,8 +75,8 @@ pub fn bad_ssts(
     };
     let kv = named.as_ref().unwrap_or(store.kv());
     let mut regions = Vec::new();
-    for id in store.all_regions().map_err(|e| e.of("Debugger::get_all_regions_in_store"))? {
-        let info = store.region_info(id).map_err(|e| e.of("Debugger::region_info"))?;
+    for id in store.all_regions().map_err(|e| e.into_error("Debugger::get_all_regions_in_store"))? {
+        let info = store.region_info(id).map_err(|e| e.into_error("Debugger::region_info"))?;
         regions.extend(info.region_local_state.and_then(|state| state.region));
     }
     let db = std::fs::canonicalize(store.kv().dir()).unwrap_or_else(|_| store.kv().dir().to_owned());
@@ -123,7 +123,7 @@ fn overlaps(file: &SstFile, region: &Region) -> bool {
     file.overlaps(&start, &end)
 }
 
-/// What the MANIFEST says of the file, as `ldb manifest_dump` has it.
+/// Formats the file's entry in the MANIFEST as `ldb manifest_dump` does.
 fn sst_meta(family: &ColumnFamily, file: &SstFile) -> String {
     let meta = file.meta();
     let bound = |key: &[u8]| {
@@ -148,13 +148,13 @@ fn sst_meta(family: &ColumnFamily, file: &SstFile) -> String {
     )
 }
 
-/// `text` as a shell takes it for one word.
+/// Quotes `text` so that a shell reads it as one word.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// Which regions the file had keys of, and the commands that do without it.
+/// Returns the regions that overlap the file, and the commands to continue without the file.
 fn hints(
     file: &SstFile,
     regions: &[&Region],
@@ -175,7 +175,7 @@ fn hints(
     lines.extend(regions.iter().filter_map(|r| message_text("metapb.Region", &r.encode_to_vec()).ok()));
     let name = file.path().file_stem().unwrap_or_default().to_string_lossy();
     lines.push("\nrefer operations:".to_owned());
-    // The words are TiKV's; they can be typed as they are, but for PD's address where that is not known.
+    // TiKV's words; they can be pasted into a shell, except for an unknown address of PD.
     let (db, data_dir) = (quoted(&db.display().to_string()), quoted(&data_dir.display().to_string()));
     lines.push(format!("tikv-ctl ldb --db={db} unsafe_remove_sst_file {name}"));
     let pd = pd.unwrap_or("<endpoint>");

@@ -17,12 +17,12 @@ use crate::{
     text::message_json,
 };
 
-/// Text is handed on when so many bytes have come together.
+/// Buffered text is written out at this size, in bytes.
 const FLUSH_AT: usize = 64 << 10;
 const DATA_CFS: [&str; 3] = ["default", "lock", "write"];
 const ALL_CFS: [&str; 4] = ["default", "lock", "write", "raft"];
 
-/// A size as TiKV prints it.
+/// Formats a size as TiKV prints it.
 pub fn convert_gbmb(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
@@ -45,7 +45,8 @@ fn known_cf(cf: &str, known: &[&str]) -> Result<()> {
     Err(Error::TikvStderr(format!("CF {cf:?} doesn't exist. There are {}", known.join(", "))))
 }
 
-/// `size`: bytes of keys and values by column family, of one region or of all; about, or by a scan.
+/// `size`: prints the bytes of keys and values per column family, of one region or of all; estimated or by a
+/// scan.
 pub fn size(
     region: Option<u64>,
     cfs: &[String],
@@ -57,7 +58,7 @@ pub fn size(
     let of = |function| format!("{}::{function}", source.executor());
     let regions = match region {
         Some(region) => vec![region],
-        None => source.all_regions().map_err(|e| e.of(&of("get_all_regions_in_store")))?,
+        None => source.all_regions().map_err(|e| e.into_error(&of("get_all_regions_in_store")))?,
     };
     let (mut total, mut objects) = (0, Vec::new());
     for id in &regions {
@@ -65,7 +66,7 @@ pub fn size(
             true => source.approximate_region_size(*id, cfs),
             false => source.region_size(*id, cfs),
         };
-        let sizes = sizes.map_err(|e| e.of(&of("region_size")))?;
+        let sizes = sizes.map_err(|e| e.into_error(&of("region_size")))?;
         out.tick("regions");
         total += sizes.iter().map(|(_, size)| size).sum::<u64>();
         if out.is_json() {
@@ -101,7 +102,7 @@ fn read_key(text: &str, format: KeyFormat, usage: KeyUse, out: &mut Output<'_>) 
     Ok(parsed.key)
 }
 
-/// `mvcc`: the records of one key.
+/// `mvcc`: prints the records of one key.
 pub fn mvcc(
     key: &str,
     filter: &MvccFilter,
@@ -113,7 +114,7 @@ pub fn mvcc(
     dump(&key, &[], 0, filter, source, out)
 }
 
-/// `scan`: the records of keys in a range.
+/// `scan`: prints the records of keys in a range.
 pub fn scan(
     from: &str,
     to: Option<&str>,
@@ -132,7 +133,7 @@ pub fn scan(
     dump(&from, &to, limit, filter, source, out)
 }
 
-/// Prints MVCC records (TiKV `dump_mvccs_infos`). Neither `to` nor `limit`: only the key `from`.
+/// Prints MVCC records (TiKV `dump_mvccs_infos`). Without `to` and `limit`, only those of the key `from`.
 fn dump(
     from: &[u8],
     to: &[u8],
@@ -171,12 +172,13 @@ fn dump(
         }
         Ok(())
     });
-    // What was found before a failure is shown too.
+    // Rows found before a failure are printed, too.
     out.bytes(text.as_bytes())?;
     scanned.map_err(|e| match source.executor() {
-        // As TiKV's tool shows what a server answers while it sends rows.
-        "DebugClient" => e.saying(|e| e.to_string()),
-        executor => e.of(&format!("{executor}::scan_mvcc")),
+        // As in TiKV's tool: an error that a server returns while it sends rows is printed without the call's
+        // name.
+        "DebugClient" => e.into_error_with(|e| e.to_string()),
+        executor => e.into_error(&format!("{executor}::scan_mvcc")),
     })?;
     if point && !found {
         return Err(Error::Tikv(format!("no mvcc infos for {}\nno mvcc infos", escape(from))));
@@ -212,7 +214,7 @@ impl MvccFilter {
         self.shows("write") && self.keeps_start(write.start_ts) && self.keeps_commit(write.commit_ts)
     }
 
-    /// `info` without what was filtered out.
+    /// Returns `info` without the records that the filter hides.
     fn apply(&self, info: &MvccInfo) -> MvccInfo {
         let lock = info.lock.clone().filter(|lock| self.shows_lock(lock));
         let values = info.values.iter().filter(|value| self.shows_value(value));
@@ -230,7 +232,7 @@ fn mvcc_json(key: &[u8], info: &MvccInfo, filter: &MvccFilter) -> Result<Value> 
     Ok(object)
 }
 
-/// A RocksDB key in its forms.
+/// Returns a RocksDB key in its forms.
 pub fn key_json(key: &[u8]) -> Value {
     let user_key = key.strip_prefix(&[keys::DATA_PREFIX]).and_then(|mut rest| {
         let raw = keys::codec::decode_bytes_from(&mut rest).ok()?;
@@ -239,7 +241,7 @@ pub fn key_json(key: &[u8]) -> Value {
     json!({ "key": escape(key), "key_hex": hex_upper(key), "user_key": user_key })
 }
 
-/// `raw-scan`: keys and values as they are in RocksDB.
+/// `raw-scan`: prints keys and values as they are in RocksDB.
 pub fn raw_scan(
     (from, to): (&str, &str),
     limit: usize,
@@ -272,7 +274,7 @@ pub fn raw_scan(
         }
         out.line(format!("key: \"{}\", value: \"{}\"", escape(key), escape(value)))
     });
-    scanned.map_err(|e| e.of(&format!("{}::raw_scan_impl", source.executor())))?;
+    scanned.map_err(|e| e.into_error(&format!("{}::raw_scan_impl", source.executor())))?;
     if out.is_json() {
         return list.end(out);
     }
@@ -280,12 +282,12 @@ pub fn raw_scan(
     out.line(format!("Total scanned keys: {count}"))
 }
 
-/// An empty bound is none, whatever the format.
+/// Parses a bound; an empty one is unbounded in every format.
 fn bound(text: &str, format: KeyFormat, out: &mut Output<'_>) -> Result<Vec<u8>> {
     if text.is_empty() { Ok(Vec::new()) } else { read_key(text, format, KeyUse::Raw, out) }
 }
 
-/// `print`: a value as it is in RocksDB.
+/// `print`: prints a value as it is in RocksDB.
 pub fn print(
     cf: &str,
     key: &str,
@@ -294,7 +296,7 @@ pub fn print(
     out: &mut Output<'_>,
 ) -> Result<()> {
     let key = read_key(key, format, KeyUse::Raw, out)?;
-    let value = source.get(cf, &key).map_err(|e| e.of(&format!("{}::get", source.executor())))?;
+    let value = source.get(cf, &key).map_err(|e| e.into_error(&format!("{}::get", source.executor())))?;
     out.either(
         || format!("value: {}", escape(&value)),
         || {

@@ -1,4 +1,4 @@
-//! `diff`: one region in two stores.
+//! `diff`: compares one region in two stores.
 
 use std::cmp::Ordering;
 
@@ -14,7 +14,7 @@ use crate::{
     text::message_text,
 };
 
-/// Rows of both stores are compared this many at a time.
+/// Number of rows of each store that one call reads.
 const PAGE: u64 = 256;
 
 /// Walks a store's MVCC records page by page.
@@ -31,7 +31,7 @@ impl<'a> Rows<'a> {
         Rows { source, next: Some(from.to_vec()), to: to.to_vec(), page: Default::default(), count: 0 }
     }
 
-    /// The next row of database `number`.
+    /// Returns the next row of database `number`.
     fn peek(&mut self, number: u32, region: u64) -> Result<Option<&(Vec<u8>, MvccInfo)>> {
         if let (true, Some(from)) = (self.page.is_empty(), self.next.take()) {
             let page = &mut self.page;
@@ -39,8 +39,9 @@ impl<'a> Rows<'a> {
                 page.push_back((key.to_vec(), std::mem::take(info)));
                 Ok(())
             });
-            scanned
-                .map_err(|e| e.saying(|e| format!("db{number} scan data in region {region} fail: {e}")))?;
+            scanned.map_err(|e| {
+                e.into_error_with(|e| format!("db{number} scan data in region {region} fail: {e}"))
+            })?;
             if self.page.len() as u64 == PAGE {
                 self.next = self.page.back().map(|(key, _)| keys::next_key(key));
             }
@@ -54,7 +55,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The states of a region as Rust shows an optional message.
+/// Formats the states of a region as Rust shows an optional message.
 fn state_texts(info: &RegionInfo) -> Result<[String; 2]> {
     let text = |name, bytes: Option<Vec<u8>>| match bytes {
         Some(bytes) => message_text(name, &bytes).map(|text| format!("Some({text})")),
@@ -65,10 +66,10 @@ fn state_texts(info: &RegionInfo) -> Result<[String; 2]> {
     Ok([text("raft_serverpb.RegionLocalState", region)?, text("raft_serverpb.RaftApplyState", apply)?])
 }
 
-/// Prints where the region differs. The exit code tells nothing of it, as with TiKV's tool.
+/// Prints the differences of the region. As with TiKV's tool, the exit code is 0 even if there are some.
 pub fn run(region: u64, ours: &dyn Source, theirs: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     let info = |source: &dyn Source| {
-        source.region_info(region).map_err(|e| e.of(&format!("{}::region_info", source.executor())))
+        source.region_info(region).map_err(|e| e.into_error(&format!("{}::region_info", source.executor())))
     };
     let (one, two) = (info(ours)?, info(theirs)?);
     let mut report = Report::new(region, out);
@@ -100,7 +101,7 @@ pub fn run(region: u64, ours: &dyn Source, theirs: &dyn Source, out: &mut Output
     report.end(Some((rows.0.count, rows.1.count)))
 }
 
-/// Tells the differences: each as it is found, or all in the end as JSON.
+/// Prints each difference at once, or all of them as JSON at the end.
 struct Report<'a, 'b> {
     region: u64,
     out: &'a mut Output<'b>,
@@ -126,7 +127,7 @@ impl<'a, 'b> Report<'a, 'b> {
         self.out.line(format!("{text}: {}", escape(key)))
     }
 
-    /// Compares the next rows; `false` at the end of both.
+    /// Compares the next rows; returns `false` at the end of both stores.
     fn compare(&mut self, (one, two): &mut (Rows<'_>, Rows<'_>)) -> Result<bool> {
         self.out.tick("keys");
         let (a, b) = (one.peek(1, self.region)?, two.peek(2, self.region)?);

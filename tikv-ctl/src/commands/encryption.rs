@@ -1,5 +1,5 @@
-//! `encryption-meta`: which key encrypts which file (TiKV `DataKeyManager::dump_file_dict`, `dump_key_dict`);
-//! `decrypt-file`; what `cleanup-encryption-meta` would change.
+//! `encryption-meta`: prints which key encrypts which file (TiKV `DataKeyManager::dump_file_dict`,
+//! `dump_key_dict`); `decrypt-file`; the plan of `cleanup-encryption-meta`.
 
 use std::{
     collections::BTreeMap,
@@ -92,7 +92,7 @@ fn dump_files(dir: &Path, wanted: Option<&Path>, out: &mut Output<'_>) -> Result
 fn dump_keys(dir: &Path, config: &StoreConfig, ids: &[u64], out: &mut Output<'_>) -> Result<()> {
     let dictionary = read_keys(dir, &config.encryption)?;
     let all: BTreeMap<_, _> = dictionary.keys.into_iter().collect();
-    // Those that are asked for come as they are asked for.
+    // The requested keys are printed in the order of the request.
     let keys: Vec<(&u64, _)> = match ids {
         [] => all.iter().collect(),
         ids => ids.iter().filter_map(|id| Some((id, all.get(id)?))).collect(),
@@ -117,7 +117,7 @@ fn dump_keys(dir: &Path, config: &StoreConfig, ids: &[u64], out: &mut Output<'_>
     Ok(())
 }
 
-/// `decrypt-file`: the plain bytes of a file of the data directory.
+/// `decrypt-file`: writes the decrypted bytes of a file of the data directory.
 pub fn decrypt_file(
     infile: &Path,
     outfile: &Path,
@@ -153,7 +153,7 @@ pub fn decrypt_file(
     if notes.damages.is_empty() { Ok(()) } else { Err(Error::Damaged(notes.damages.len())) }
 }
 
-/// Copies `file` to `to`, if it is given, and tells the CRC-32 of its plain bytes.
+/// Copies `file` to `to`, if there is one, and returns the CRC-32 of its decrypted bytes.
 fn copy(file: &RandomFile, to: Option<&Path>, dir: &Path) -> Result<u32> {
     let mut to = to.map(|to| create(to, dir).map(|file| (BufWriter::new(file), to))).transpose()?;
     let (mut at, mut buf, mut crc) = (0, Vec::new(), crc32fast::Hasher::new());
@@ -173,22 +173,25 @@ fn copy(file: &RandomFile, to: Option<&Path>, dir: &Path) -> Result<u32> {
     Ok(crc.finalize())
 }
 
-/// The file `path`, which must not lie in the data directory.
+/// Creates the file `path`, which must be outside of the data directory.
 fn create(path: &Path, dir: &Path) -> Result<File> {
     let fail = |what: String| Error::other(format!("--out-file {}: {what}", path.display()));
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parent = std::fs::canonicalize(parent).map_err(|e| fail(format!("its directory: {e}")))?;
     if std::fs::canonicalize(dir).is_ok_and(|dir| parent.starts_with(dir)) {
-        return Err(fail("it is in the data directory, where nothing is written; name another".to_owned()));
+        return Err(fail(
+            "expected a file outside of the data directory, where nothing is written: name another"
+                .to_owned(),
+        ));
     }
     File::create(path).map_err(|e| fail(e.to_string()))
 }
 
-/// `cleanup-encryption-meta`: entries of `file.dict` whose files are gone.
+/// `cleanup-encryption-meta`: plans the removal of `file.dict` entries whose files are gone.
 pub fn cleanup_plan(dir: &Path) -> Result<Plan> {
     let FileDict { version, files, bytes, damages, .. } = FileDict::read(dir)?;
     if let Some(damage) = damages.first() {
-        let what = "to write it anew would make that final; take it from a backup first";
+        let what = "rewriting the file would make the loss final: restore it from a backup first";
         return Err(Error::other(format!("{damage}; {what}")));
     }
     let whole = std::fs::canonicalize(dir)?;
@@ -199,7 +202,7 @@ pub fn cleanup_plan(dir: &Path) -> Result<Plan> {
     let mut plan = Plan::default();
     if !gone.is_empty() {
         let names: Vec<&str> = gone.keys().map(String::as_str).collect();
-        let why = format!("{} entries whose files are gone are removed: {}", gone.len(), names.join(", "));
+        let why = format!("removes {} entries whose files are gone: {}", gone.len(), names.join(", "));
         let new = encode_files(version, &kept);
         plan.changes.push(Change::file(Path::new(FILE_DICT), &bytes, &new, why));
     }

@@ -1,4 +1,4 @@
-//! `find`: what [`crate::find`] found, as text or JSON.
+//! `find`: prints the records that [`crate::find`] found, as text or JSON.
 
 use keys::{data_key, escape, hex_upper};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::{
     timestamp,
 };
 
-/// The user keys that the text may mean.
+/// Returns the user keys that the text may stand for.
 fn targets(text: &str, format: KeyFormat) -> Result<Vec<Target>> {
     let mut user_keys: Vec<Vec<u8>> = match format {
         KeyFormat::Auto => key::readings(text).into_iter().map(|reading| reading.inner.user_key).collect(),
@@ -48,7 +48,7 @@ fn targets(text: &str, format: KeyFormat) -> Result<Vec<Target>> {
 pub fn run(text: &str, ts: Option<u64>, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if global.host.is_some() {
         return Err(Error::other(
-            "find reads files: give --data-dir DIR (a server may run on it); mvcc asks a server",
+            "find reads files: give --data-dir DIR (a server may run on it); use mvcc to ask a server",
         ));
     }
     let targets = targets(text, global.key_format)?;
@@ -74,10 +74,10 @@ pub fn run(text: &str, ts: Option<u64>, global: &Global, out: &mut Output<'_>) -
         }
         any = true;
     }
-    // What the store met itself has more to tell of the same places.
-    let met = store.damages();
-    damages.retain(|damage| !met.iter().any(|met| met.contains(damage)));
-    damages.extend(met);
+    // The store's own texts for the same places say more.
+    let reported = store.damages();
+    damages.retain(|damage| !reported.iter().any(|text| text.contains(damage)));
+    damages.extend(reported);
     damages.sort();
     damages.dedup();
     if out.is_json() {
@@ -88,18 +88,21 @@ pub fn run(text: &str, ts: Option<u64>, global: &Global, out: &mut Output<'_>) -
         let forms: Vec<String> =
             targets.iter().map(|target| format!("\"{}\"", escape(&target.user_key))).collect();
         return Err(Error::other(format!(
-            "nothing of {} in the Raft log, the WAL or an SST (looked for the user key {}); see --key-format",
+            "expected records of {}, found none in the Raft log, the WAL or an SST (searched for the user key {}); \
+             see --key-format",
             text,
             forms.join(" and ")
         )));
     }
     match damages.len() {
         0 => Ok(()),
-        n => Err(Error::other(format!("{n} places could not be read, see the warnings: more may be there"))),
+        n => Err(Error::other(format!(
+            "{n} places could not be read (see the warnings), so records may be missing"
+        ))),
     }
 }
 
-/// The records as a read sees them.
+/// Returns the records as a read sees them.
 fn current(store: &Offline, target: &Target) -> Result<Option<kvproto::kvrpcpb::MvccInfo>> {
     let from = data_key(&target.encoded);
     let mut to = from.clone();
@@ -109,11 +112,11 @@ fn current(store: &Offline, target: &Target) -> Result<Option<kvproto::kvrpcpb::
         found = Some(std::mem::take(info));
         Ok(())
     });
-    scanned.map_err(|e| e.of("Debugger::scan_mvcc"))?;
+    scanned.map_err(|e| e.into_error("Debugger::scan_mvcc"))?;
     Ok(found)
 }
 
-/// Whether the write record at `commit_ts` has the value in it.
+/// Whether the write record at `commit_ts` contains the value.
 fn is_short(store: &Offline, target: &Target, commit_ts: u64) -> bool {
     let mut key = data_key(&target.encoded);
     keys::codec::encode_u64_desc(&mut key, commit_ts);
@@ -156,7 +159,7 @@ fn print(
             (Some(ts), _, Some(_)) => format!("start_ts {}", timestamp::text(ts)),
             (Some(ts), "lock", None) if hit.kind == Kind::Put => format!("start_ts {}", timestamp::text(ts)),
             (Some(ts), ..) => format!("after {}", timestamp::text(ts)),
-            (None, ..) => "at a time not told".to_owned(),
+            (None, ..) => "at an unknown time".to_owned(),
         };
         out.line(format!("\n{:<8}{when}\n        {}", hit.cf, meaning(hit)))?;
         for line in value_lines(event, table.as_ref()) {
@@ -174,7 +177,7 @@ fn print(
     Ok(())
 }
 
-/// The value that a record carries: decoded where it is a row.
+/// Returns the lines of the value that a record carries, decoded if it is a row.
 fn value_lines(event: &Event, table: Option<&TableKey>) -> Vec<String> {
     let hit = &event.hit;
     let write = WriteRef::parse(&hit.value).ok().and_then(|write| write.short_value);

@@ -1,4 +1,4 @@
-//! `flashback` of a running cluster: each region is closed, written back to what it was, and opened again.
+//! `flashback` of a running cluster: closes each region, writes it back and opens it again.
 
 mod locks;
 
@@ -16,7 +16,7 @@ use kvproto::{
 use security::SecurityManager;
 use serde_json::json;
 
-use super::write::{How, confirm};
+use super::write::{WriteOptions, confirm};
 use crate::{
     Error, Online, Result,
     cli::Global,
@@ -26,37 +26,43 @@ use crate::{
     write::{Flashback, UndoFile},
 };
 
-/// As TiKV's tool waits.
+/// Total time for all attempts, as in TiKV's tool.
 const TIMEOUT: Duration = Duration::from_secs(1800);
-/// Before the first new attempt; doubled for each further one.
+/// Pause before the first retry; doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// A region on its way.
+/// A region to flash back.
 #[derive(Clone, Debug)]
 struct Job {
     region_id: u64,
     store_id: u64,
-    /// Of the region and of what is asked for, as PD shows keys; an empty end is none.
+    /// Intersection of the region and the requested range, in PD's form of keys; an empty end is unbounded.
     start: Vec<u8>,
     end: Vec<u8>,
-    /// That of the attempt that closed the region.
+    /// Start timestamp of the attempt that closed the region.
     start_ts: u64,
 }
 
-/// The cluster, asked region by region.
+/// The cluster and the state of the flashback.
 struct Cluster<'a> {
     pd: Pd,
     security: SecurityManager,
-    /// Connections to stores, kept.
+    /// Open connections by store id.
     stores: BTreeMap<u64, Online>,
     wanted: &'a Flashback,
     deadline: Instant,
     pause: Duration,
 }
 
-/// Flashes back what `wanted` says; `undo` says whether this undoes an earlier one, and needs no undo file itself.
-pub fn run(wanted: &Flashback, undo: bool, how: &How, global: &Global, out: &mut Output<'_>) -> Result<()> {
+/// Runs the flashback that `wanted` describes. With `undo` it reverts an earlier one and writes no undo file.
+pub fn run(
+    wanted: &Flashback,
+    undo: bool,
+    how: &WriteOptions,
+    global: &Global,
+    out: &mut Output<'_>,
+) -> Result<()> {
     let name = if undo { "undo" } else { "flashback" };
     let mut cluster = Cluster {
         pd: Pd::connect(global)?,
@@ -72,8 +78,8 @@ pub fn run(wanted: &Flashback, undo: bool, how: &How, global: &Global, out: &mut
         return cluster.dry_run(name, &jobs, out);
     }
     let what = format!(
-        "{} regions from [{start}] to [{end}) go back to version {}; meanwhile they take no other requests. Halt PD's \
-         scheduling first (pd-ctl config set halt-scheduling true). --dry-run shows what would change.",
+        "{} regions from [{start}] to [{end}) go back to version {} and take no other requests until it is done. Halt \
+         PD's scheduling first (pd-ctl config set halt-scheduling true). --dry-run shows what would change.",
         jobs.len(),
         wanted.version
     );
@@ -84,7 +90,9 @@ pub fn run(wanted: &Flashback, undo: bool, how: &How, global: &Global, out: &mut
     }
     let ended = cluster.end_committed(out)?;
     if ended > 0 {
-        out.note(&format!("{ended} keys were committed first: the primaries of their transactions are"));
+        out.note(&format!(
+            "{ended} keys were committed first because the primaries of their transactions are committed"
+        ));
     }
     let start_ts = cluster.pd.tso()?;
     let prepared = cluster.prepare(start_ts, out)?;
@@ -93,7 +101,7 @@ pub fn run(wanted: &Flashback, undo: bool, how: &How, global: &Global, out: &mut
     if !undo {
         let path = how.undo_file.clone().unwrap_or_else(|| UndoFile::default_path(name));
         let back = Flashback { version: commit_ts - 1, pd: global.pd.clone(), ..wanted.clone() };
-        UndoFile::of_flashback(back).write(&path)?;
+        UndoFile::for_flashback(back).write(&path)?;
         out.note(&format!("to undo it: tikv-ctl undo {}", path.display()));
         undo_file = Some(path);
     }
@@ -110,7 +118,7 @@ pub fn run(wanted: &Flashback, undo: bool, how: &How, global: &Global, out: &mut
     )
 }
 
-/// The earlier of two ends, of which an empty one is none.
+/// Returns the earlier of two ends; an empty end is unbounded.
 fn earlier_end(a: &[u8], b: &[u8]) -> Vec<u8> {
     match (a.is_empty(), b.is_empty()) {
         (true, _) => b.to_vec(),
@@ -120,14 +128,14 @@ fn earlier_end(a: &[u8], b: &[u8]) -> Vec<u8> {
 }
 
 impl Cluster<'_> {
-    /// The regions that are asked for, as PD knows them now.
+    /// Returns the requested regions as PD has them now.
     fn jobs(&self) -> Result<Vec<Job>> {
         let Flashback { regions, start, end, .. } = self.wanted;
         let found = self.pd.scan(start, end)?;
         let missing = regions.iter().find(|id| !found.iter().any(|r| region_id(r) == **id));
         if let Some(id) = missing {
             return Err(Error::other(format!(
-                "PD knows no region {id}; see tikv-ctl region, or pd-ctl region"
+                "PD has no region {id}: list the regions with tikv-ctl region or pd-ctl region"
             )));
         }
         let is_wanted = |region: &&pdpb::Region| regions.is_empty() || regions.contains(&region_id(region));
@@ -152,7 +160,7 @@ impl Cluster<'_> {
         self.stores.get(&id).ok_or_else(|| Error::other(format!("store {id} is not connected")))
     }
 
-    /// One call for one region.
+    /// Sends one flashback call for one region.
     fn call(&mut self, job: &Job, start_ts: u64, commit_ts: u64) -> Result<()> {
         let request = FlashbackToVersionRequest {
             version: self.wanted.version,
@@ -165,10 +173,10 @@ impl Cluster<'_> {
         };
         self.store(job.store_id)?
             .flashback_to_version(request)
-            .map_err(|e| e.of("DebugClient::flashback_to_version"))
+            .map_err(|e| e.into_error("DebugClient::flashback_to_version"))
     }
 
-    /// Tells what failed, and waits a little; an error when all the time is over.
+    /// Reports the failure and pauses; returns an error once the deadline has passed.
     fn retry(&mut self, what: &str, job: &Job, e: &Error, out: &mut Output<'_>) -> Result<()> {
         let text = format!(
             "{what} flashback region {} to version {} failed: {e}",
@@ -176,18 +184,18 @@ impl Cluster<'_> {
         );
         if Instant::now() >= self.deadline {
             return Err(Error::other(format!(
-                "{text}; regions that are closed stay so: run the same command again, which goes on with them"
+                "{text}; closed regions stay closed: run the same command again to continue with them"
             )));
         }
-        out.note(&format!("{text}; trying again"));
-        // Its store may have gone, or moved.
+        out.note(&format!("{text}; retrying"));
+        // The store may be down, or have another address.
         self.stores.remove(&job.store_id);
         thread::sleep(self.pause);
         self.pause = (self.pause * 2).min(MAX_PAUSE);
         Ok(())
     }
 
-    /// Closes all regions, those too that come from splits meanwhile.
+    /// Closes all regions, including those that splits create while it runs.
     fn prepare(&mut self, start_ts: u64, out: &mut Output<'_>) -> Result<Vec<Job>> {
         let mut done: BTreeMap<u64, Job> = BTreeMap::new();
         loop {
@@ -212,18 +220,21 @@ impl Cluster<'_> {
                 return Ok(jobs);
             }
             if Instant::now() >= self.deadline {
-                return Err(Error::other("the regions that PD knows leave gaps, even after half an hour"));
+                return Err(Error::other(
+                    "PD still reports gaps between the regions after half an hour: run the same command again when \
+                     they are closed",
+                ));
             }
             thread::sleep(PAUSE);
         }
     }
 
-    /// Closes a region; its bounds and the attempt's timestamp as the region itself has them.
+    /// Closes a region; returns its bounds and the attempt's start timestamp as the region records them.
     fn prepare_one(&mut self, job: &Job, start_ts: u64) -> Result<Job> {
         self.call(job, start_ts, 0)?;
         let (start, end) = (self.wanted.start.clone(), self.wanted.end.clone());
         let info = self.store(job.store_id)?.region_info(job.region_id);
-        let info = info.map_err(|e| e.of("DebugClient::region_info"))?;
+        let info = info.map_err(|e| e.into_error("DebugClient::region_info"))?;
         let region = info.region_local_state.and_then(|state| state.region).unwrap_or_default();
         Ok(Job {
             start: region.start_key.max(start),
@@ -239,7 +250,7 @@ impl Cluster<'_> {
             let mut job = job.clone();
             while let Err(e) = self.call(&job, job.start_ts, commit_ts) {
                 self.retry("finish", &job, &e, out)?;
-                // Another store may lead it now, and an answer that was lost may have ended it.
+                // Another store may lead the region now, or the region was opened and the reply was lost.
                 if let Ok((_, Some(leader))) = self.pd.region(job.region_id) {
                     job.store_id = leader.store_id;
                 }
@@ -252,14 +263,14 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// Whether the region is not closed any more.
+    /// Whether the region is open again.
     fn is_open(&mut self, job: &Job) -> bool {
         let info = self.store(job.store_id).ok().and_then(|store| store.region_info(job.region_id).ok());
         let region = info.and_then(|info| info.region_local_state?.region);
         region.is_some_and(|region| !region.is_in_flashback)
     }
 
-    /// Reads what would change.
+    /// Lists the changes without making them.
     fn dry_run(&mut self, name: &str, jobs: &[Job], out: &mut Output<'_>) -> Result<()> {
         let version = self.wanted.version;
         let (mut changes, mut list) = (0u64, Vec::new());
@@ -275,7 +286,7 @@ impl Cluster<'_> {
             }
             let store = self.store(job.store_id)?;
             let scanned = store.scan_mvcc(&from, &to, 0, &mut |key, info: &mut MvccInfo| {
-                for (cf, why) in of_key(info, version) {
+                for (cf, why) in key_changes(info, version) {
                     changes += 1;
                     let key = keys::hex_upper(key);
                     if json {
@@ -287,7 +298,7 @@ impl Cluster<'_> {
                 out.tick("keys");
                 Ok(())
             });
-            scanned.map_err(|e| e.of("DebugClient::scan_mvcc"))?;
+            scanned.map_err(|e| e.into_error("DebugClient::scan_mvcc"))?;
         }
         if out.is_json() {
             let regions: Vec<u64> = jobs.iter().map(|job| job.region_id).collect();
@@ -320,8 +331,8 @@ fn covers(jobs: &[Job], start: &[u8], end: &[u8]) -> bool {
     !end.is_empty() && at >= end
 }
 
-/// What becomes of a key: column family and reason.
-fn of_key(info: &MvccInfo, version: u64) -> Vec<(&'static str, String)> {
+/// Returns the changes of one key: column family and reason.
+fn key_changes(info: &MvccInfo, version: u64) -> Vec<(&'static str, String)> {
     let mut changes = Vec::new();
     if let Some(lock) = &info.lock {
         changes.push(("lock", format!("transaction {} is rolled back", lock.start_ts)));

@@ -1,4 +1,4 @@
-//! What a server knows of requests: those that are inside now, and those that it has kept.
+//! Requests of a server: those in flight, and those that it has kept.
 
 use std::{io::IsTerminal, thread, time::Duration};
 
@@ -31,7 +31,7 @@ struct Server<'a> {
 impl<'a> Server<'a> {
     fn connect(global: &'a Global, command: &str) -> Result<Self> {
         let Some(host) = &global.host else {
-            return Err(Error::other(format!("{command} asks a running server: give --host HOST:PORT")));
+            return Err(Error::other(format!("{command} needs a running server: give --host HOST:PORT")));
         };
         let security = global.security()?;
         let (runtime, channel) = online::connect(host, &security)?;
@@ -42,7 +42,7 @@ impl<'a> Server<'a> {
         let host = self.host;
         Error::other(match status.code() {
             Code::Unimplemented => format!(
-                "--host {host}: this server has no trace control (TiKV has none); it works with this project's tikv-server"
+                "--host {host}: this server has no trace control (TiKV has none): run it on this project's tikv-server"
             ),
             _ => is_status_address(host, &self.security)
                 .unwrap_or_else(|| format!("--host {host}: {}", status.message())),
@@ -50,15 +50,16 @@ impl<'a> Server<'a> {
     }
 }
 
-/// `inflight`: once, or again and again.
+/// `inflight`: prints the requests in flight, once or repeatedly.
 pub fn inflight(args: &InflightArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let server = Server::connect(global, "inflight")?;
     loop {
         let request = InFlightRequest { all_stores: args.all_stores, limit: args.limit };
         let reply = server.runtime.block_on(server.client.clone().in_flight(request));
         let reply = reply.map_err(|e| server.failure(&e))?.into_inner();
-        let rows: Vec<InFlight> = serde_json::from_slice(&reply.json)
-            .map_err(|e| Error::other(format!("the server's answer is not a list of requests: {e}")))?;
+        let rows: Vec<InFlight> = serde_json::from_slice(&reply.json).map_err(|e| {
+            Error::other(format!("expected a list of requests from the server, decoding failed: {e}"))
+        })?;
         if args.watch.is_some() && !out.is_json() && std::io::stdout().is_terminal() {
             out.raw(b"\x1b[2J\x1b[H")?;
         }
@@ -73,15 +74,15 @@ fn print(rows: &[InFlight], total: u64, out: &mut Output<'_>) -> Result<()> {
     if out.is_json() {
         return out.json(&json!({ "requests": total, "in_flight": rows }));
     }
-    out.line(format!("requests inside: {total}"))?;
+    out.line(format!("requests in flight: {total}"))?;
     rows.iter().try_for_each(|row| out.bytes(row.to_text().as_bytes()))?;
     if total > rows.len() as u64 {
-        out.line(format!("and {} more; see --limit", total - rows.len() as u64))?;
+        out.line(format!("and {} more: raise --limit to print them", total - rows.len() as u64))?;
     }
     Ok(())
 }
 
-/// `keep`: the server keeps the next requests that match.
+/// `keep`: makes the server keep the next requests that match.
 pub fn keep(args: &KeepArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let server = Server::connect(global, "keep")?;
     let request = KeepRequest {
@@ -91,19 +92,23 @@ pub fn keep(args: &KeepArgs, global: &Global, out: &mut Output<'_>) -> Result<()
         count: args.count,
     };
     server.runtime.block_on(server.client.clone().keep(request)).map_err(|e| server.failure(&e))?;
-    let text =
-        || format!("the next {} matching requests are kept; fetch them with kept --why asked", args.count);
+    let text = || {
+        format!(
+            "the server keeps the next {} matching requests: fetch them with kept --why asked",
+            args.count
+        )
+    };
     out.either(text, || json!({ "count": args.count }))
 }
 
-/// `kept`: fetches them as a trace file.
+/// `kept`: fetches the kept requests as a trace file.
 pub fn kept(args: &KeptArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let server = Server::connect(global, "kept")?;
     let request = KeptRequest { why: args.why.clone() };
     let chunks = server.runtime.block_on(server.client.clone().kept(request));
     let mut chunks = chunks.map_err(|e| server.failure(&e))?.into_inner();
     if global.output.is_none() && !out.is_json() && std::io::stdout().is_terminal() {
-        return Err(Error::other("a trace file is no text for a terminal: give -o FILE"));
+        return Err(Error::other("a trace file is binary and is not printed to a terminal: give -o FILE"));
     }
     let mut trace = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! `key`: what a key is, in all its forms.
+//! `key`: explains a key in all its forms.
 
 use base64::Engine;
 use keys::{codec, data_key, escape, hex_upper};
@@ -18,25 +18,26 @@ use crate::{
     timestamp,
 };
 
-/// What is known of a store that keys are looked up in.
+/// Facts about the store that keys are looked up in.
 struct Store {
     api_version: ApiVersion,
     regions: Vec<Region>,
 }
 
 impl Store {
-    fn of(source: &dyn Source) -> Result<Store> {
+    fn read(source: &dyn Source) -> Result<Store> {
         let of = |function| format!("{}::{function}", source.executor());
-        let api_version = source.store_info().map_err(|e| e.of(&of("get_store_info")))?.1;
+        let api_version = source.store_info().map_err(|e| e.into_error(&of("get_store_info")))?.1;
         let mut regions = Vec::new();
-        for id in source.all_regions().map_err(|e| e.of(&of("get_all_regions_in_store")))? {
-            let info = source.region_info(id).map_err(|e| e.of(&of("region_info")))?;
+        for id in source.all_regions().map_err(|e| e.into_error(&of("get_all_regions_in_store")))? {
+            let info = source.region_info(id).map_err(|e| e.into_error(&of("region_info")))?;
             regions.extend(info.region_local_state.and_then(|state| state.region));
         }
         Ok(Store { api_version, regions })
     }
 
-    /// The region that holds `user_key`, whose form in the store is memcomparable, or its own where keys are raw.
+    /// Returns the region that contains `user_key`; bounds are compared in memcomparable form, or raw where
+    /// keys are raw.
     fn region(&self, user_key: &[u8], encoded: &[u8]) -> Option<&Region> {
         let holds = |key: &[u8], region: &&Region| {
             !region.peers.is_empty()
@@ -51,7 +52,7 @@ impl Store {
 /// Explains `text`.
 pub fn run(text: &str, value: Option<&str>, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let source = open_source(global, out)?;
-    let store = source.as_deref().map(Store::of).transpose()?;
+    let store = source.as_deref().map(Store::read).transpose()?;
     let readings = all_readings(text, global.key_format)?;
     let value = value.map(key::hex).transpose()?;
     if out.is_json() {
@@ -65,7 +66,7 @@ pub fn run(text: &str, value: Option<&str>, global: &Global, out: &mut Output<'_
     if readings.len() > 1 {
         let forms: Vec<&str> = readings.iter().map(|reading| reading.form).collect();
         out.line(format!(
-            "{text:?} can be read in {} ways; --key-format {} names one\n",
+            "{text:?} can be read in {} ways; --key-format {} selects one\n",
             readings.len(),
             forms.join("|")
         ))?;
@@ -106,13 +107,13 @@ fn all_readings(text: &str, format: KeyFormat) -> Result<Vec<Reading>> {
     };
     if readings.is_empty() {
         return Err(Error::other(format!(
-            "key {text:?} is in no form that is known: expected escaped, hex, base64 or t100_r5; see --key-format"
+            "key {text:?}: expected escaped, hex, base64 or t100_r5, found another form: see --key-format"
         )));
     }
     Ok(readings)
 }
 
-/// Keyspace of a key of API V2, and what follows its prefix.
+/// Returns the keyspace of a key of API V2 (mode, id) and the bytes after its prefix.
 fn keyspace(user_key: &[u8]) -> Option<(&'static str, u32, &[u8])> {
     let mode = match user_key.first()? {
         b'x' => "transactional",
@@ -123,7 +124,7 @@ fn keyspace(user_key: &[u8]) -> Option<(&'static str, u32, &[u8])> {
     Some((mode, id, &user_key[4..]))
 }
 
-/// The table key within, under a keyspace or not.
+/// Returns the table key, with or without a keyspace prefix.
 fn table_key(user_key: &[u8]) -> Option<TableKey> {
     TableKey::decode(user_key).or_else(|| TableKey::decode(keyspace(user_key)?.2))
 }
@@ -148,7 +149,7 @@ fn local_key(bytes: &[u8]) -> Option<String> {
     Some(format!("RegionLocalState of region {region} (CF raft)"))
 }
 
-/// Name and text of each thing that is known of a key.
+/// Returns name and text of each fact about a key.
 fn facts(reading: &Reading, store: Option<&Store>) -> Vec<(&'static str, String)> {
     let mut list = vec![("read as", reading.form.to_owned())];
     if let Some(what) = local_key(&reading.bytes) {
@@ -186,7 +187,7 @@ fn facts(reading: &Reading, store: Option<&Store>) -> Vec<(&'static str, String)
     list
 }
 
-/// The memcomparable form, and the RocksDB key with its timestamp.
+/// Returns the memcomparable form, and the RocksDB key with its timestamp.
 fn encoded_forms(inner: &Inner) -> (Vec<u8>, Vec<u8>) {
     let encoded = codec::encode_bytes(&inner.user_key);
     let mut rocks = data_key(&encoded);
@@ -207,9 +208,9 @@ fn keyspace_text(user_key: &[u8], store: Option<&Store>) -> Option<String> {
         (_, Some(version)) => {
             Some(format!("none (API {})", enum_value("kvrpcpb.APIVersion", i64::from(version as i32))))
         }
-        (Some((mode, id, _)), None) => {
-            Some(format!("{id}, {mode}, if the store has API V2; none with V1 (--data-dir or --host tells)"))
-        }
+        (Some((mode, id, _)), None) => Some(format!(
+            "{id}, {mode}, if the store has API V2; none with V1 (give --data-dir or --host to read the version)"
+        )),
         (None, None) => None,
     }
 }
@@ -230,7 +231,7 @@ fn table_text(key: &TableKey) -> String {
     format!("{key}: table {}, {what}", key.table_id)
 }
 
-/// A region's bound: the user key where it has that form, and TiDB's name of it.
+/// Formats a region's bound: the user key if the bound has that form, and TiDB's name of it.
 fn bound(encoded: &[u8]) -> String {
     if encoded.is_empty() {
         return "-inf/+inf".to_owned();
@@ -268,7 +269,7 @@ fn explain_json(reading: &Reading, store: Option<&Store>) -> Value {
     })
 }
 
-/// Everything that a value can be: each is named, as text or as JSON.
+/// Returns every reading of a value by name, as text or as JSON.
 fn value_facts(value: &[u8]) -> Vec<(String, Value)> {
     let mut list = Vec::new();
     if let Some(row) = row::decode(value) {

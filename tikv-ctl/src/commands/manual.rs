@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{Error, Result, cli::Opt, output::Output, uses::without_repeats};
 
-/// Prints what `shell` reads to complete the tool's words.
+/// Prints the completion script for `shell`.
 pub fn completions(shell: clap_complete::Shell, out: &mut Output<'_>) -> Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Opt::command(), "tikv-ctl", &mut text);

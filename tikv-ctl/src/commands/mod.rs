@@ -1,4 +1,4 @@
-//! What each command prints.
+//! Commands: each runs on a store, a server or a file and prints its result.
 
 mod admin;
 mod cluster;
@@ -44,7 +44,7 @@ pub use sst::SstArgs;
 /// Runs the command that `opt` names.
 pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     let Opt { global, convert, cmd } = opt;
-    let damages = know_keys(&cmd, &global, out)?;
+    let damages = load_keys(&cmd, &global, out)?;
     if convert::run(&convert, out)? {
         return Ok(());
     }
@@ -69,15 +69,15 @@ fn run_command(cmd: Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Resul
         Some(Cmd::BadSsts { manifest }) => {
             let store = open_offline(global, out)?;
             let done = damage::bad_ssts(&store, manifest.as_deref(), global, out);
-            tell_damages(&store, done, out)
+            report_damages(&store, done, out)
         }
         Some(Cmd::Diff { region, to_data_dir, to_config, to_host }) => {
             let other = Global { data_dir: to_data_dir, config: to_config, host: to_host, ..global.clone() };
             match (open_source(global, out)?, open_source(&other, out)?) {
                 (Some(ours), Some(theirs)) => {
                     let done = diff::run(region, &*ours, &*theirs, out);
-                    let done = tell_damages(&*ours, done, out);
-                    tell_damages(&*theirs, done, out)
+                    let done = report_damages(&*ours, done, out);
+                    report_damages(&*theirs, done, out)
                 }
                 _ => {
                     Err(Error::other("[host|data-dir] is not specified: give --data-dir DIR or --host ADDR"))
@@ -89,17 +89,17 @@ fn run_command(cmd: Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Resul
         Some(Cmd::Completions { shell }) => manual::completions(shell, out),
         Some(Cmd::Man { dir }) => manual::pages(&dir, out),
         Some(Cmd::ReuseReadonlyRemains { .. }) => Err(Error::other(
-            "reuse-readonly-remains is not here: use TiKV's own tikv-ctl. To look at a directory on a disk that cannot be \
-             written, no agent directory is needed: all commands that read take it as it is",
+            "reuse-readonly-remains is not implemented: use TiKV's own tikv-ctl. Reading a directory on a read-only \
+             disk needs no agent directory: give it to any command that reads",
         )),
         Some(Cmd::CompactLogBackup { .. }) => Err(Error::other(
-            "compact-log-backup is not here: log backups lie in object storage; use TiKV's own tikv-ctl or br",
+            "compact-log-backup is not implemented: log backups are in object storage; use TiKV's own tikv-ctl or br",
         )),
         Some(Cmd::Flamegraph(args)) => flamegraph::run(&args, global, out),
         Some(Cmd::Inflight(args)) => inside::inflight(&args, global, out),
         Some(Cmd::Keep(args)) => inside::keep(&args, global, out),
         Some(Cmd::Kept(args)) => inside::kept(&args, global, out),
-        Some(Cmd::Cluster {}) if global.pd.is_some() => cluster::of_pd(global, out),
+        Some(Cmd::Cluster {}) if global.pd.is_some() => cluster::print_from_pd(global, out),
         Some(cmd) => with_store(cmd, global, out),
         None => {
             let help = <Opt as clap::CommandFactory>::command().render_help();
@@ -108,23 +108,25 @@ fn run_command(cmd: Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Resul
     }
 }
 
-/// Makes the keys known of the data directory that the command's files lie in, so that encrypted ones can be read. How
-/// much of its dictionaries is damaged is returned.
-fn know_keys(cmd: &Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Result<usize> {
+/// Loads the encryption keys of the data directory that contains the command's files. Returns the number of
+/// damaged places in its dictionaries.
+fn load_keys(cmd: &Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Result<usize> {
     let path = match cmd {
         Some(Cmd::Sst(args)) => Some(args.path.as_path()),
         Some(Cmd::Files(cmd)) => cmd.path().or(global.data_dir.as_deref()),
         Some(Cmd::DumpSnapMeta { file }) => Some(file.as_path()),
         _ => None,
     };
-    path.map_or(Ok(0), |path| know_keys_around(path, global, out))
+    path.map_or(Ok(0), |path| load_keys_around(path, global, out))
 }
 
-/// The same for a file or directory that a command reads.
-fn know_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<usize> {
+/// Loads the encryption keys for `path`, a file or directory that a command reads. Returns the number of
+/// damaged places in the dictionaries.
+fn load_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<usize> {
     let config = store_config(global)?.encryption;
     let mut notes = encryption_keys::register_around(path, &config)?;
-    // A file outside may be one of the directory's: raft-engine can lie elsewhere.
+    // The path may be outside of the data directory and still be encrypted by it: raft-engine has its own
+    // directory.
     if let Some(dir) = &global.data_dir {
         let more = encryption_keys::register(dir, &config)?;
         notes.warnings.extend(more.warnings);
@@ -139,12 +141,12 @@ fn know_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Resul
     Ok(notes.damages.len())
 }
 
-/// The configuration that `--config` names.
+/// Reads the configuration that `--config` names.
 fn store_config(global: &Global) -> Result<StoreConfig> {
     Ok(global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default())
 }
 
-/// Runs a command that asks a store.
+/// Runs a command that needs a store: a server or a data directory.
 fn with_store(cmd: Cmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if let Some(host) = &global.host {
         let online = Online::connect(host, &global.security()?)?;
@@ -158,12 +160,12 @@ fn with_store(cmd: Cmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
     }
     let offline = open_debugger(global, out)?;
     let done = dispatch(cmd, global, &offline, out);
-    tell_damages(&offline, done, out)
+    report_damages(&offline, done, out)
 }
 
-/// The end of a command that read `source`: what could not be read is told even when the command failed, perhaps because of
-/// it.
-fn tell_damages(source: &dyn Source, done: Result<()>, out: &mut Output<'_>) -> Result<()> {
+/// Finishes a command that read `source`: reports unreadable data even if the command failed, since the
+/// damage may be the cause.
+fn report_damages(source: &dyn Source, done: Result<()>, out: &mut Output<'_>) -> Result<()> {
     let damages = source.damages();
     damages.iter().for_each(|damage| out.note(damage));
     done?;
@@ -184,7 +186,7 @@ fn open_offline(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
     Ok(offline)
 }
 
-/// The store that the flags name, if they name one.
+/// Opens the store that `--host` or `--data-dir` names; none without either flag.
 fn open_source(global: &Global, out: &mut Output<'_>) -> Result<Option<Box<dyn Source>>> {
     if let Some(host) = &global.host {
         return Ok(Some(Box::new(Online::connect(host, &global.security()?)?)));
@@ -195,7 +197,8 @@ fn open_source(global: &Global, out: &mut Output<'_>) -> Result<Option<Box<dyn S
     Ok(Some(Box::new(open_debugger(global, out)?)))
 }
 
-/// The same directory, to ask it what TiKV's tool asks, which tells first when there is a RocksDB for each region.
+/// Opens the directory of `--data-dir` for a command of TiKV's tool; prints TiKV's notice if there is a
+/// RocksDB for each region.
 fn open_debugger(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
     let offline = open_offline(global, out)?;
     if offline.has_tablets() && !out.is_json() {
@@ -214,7 +217,7 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
                 Some(pd) => pd.leader(region.id),
                 None => Ok(source.leader(region)),
             };
-            // Who leads is not in the files.
+            // The files do not record the leader.
             let known = pd.is_some() || global.host.is_some();
             raft::regions(&args, known.then_some(&leader_of as raft::LeaderOf<'_>), source, out)
         }
@@ -233,7 +236,7 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
         Cmd::RegionProperties { region } => store::region_properties(region, source, out),
         Cmd::RangeProperties { start, end } => store::range_properties(&start, &end, source, out),
         Cmd::Store {} => store::info(source, out),
-        Cmd::Cluster {} => cluster::of_source(source, out),
+        Cmd::Cluster {} => cluster::print_from_source(source, out),
         Cmd::ShowClusterId {} => store::cluster_id(source, out),
         Cmd::Metrics { .. }
         | Cmd::ConsistencyCheck { .. }
@@ -259,6 +262,6 @@ fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>
         | Cmd::Inflight(_)
         | Cmd::Keep(_)
         | Cmd::Kept(_)
-        | Cmd::Flamegraph(_) => Err(Error::other("this command does not ask a store")),
+        | Cmd::Flamegraph(_) => Err(Error::other("this command does not use a store")),
     }
 }

@@ -1,5 +1,5 @@
-//! MVCC records as TiKV's tool prints them: the text that [`crate::text::message_text`] makes of these three messages,
-//! made without encoding them first. A scan prints millions.
+//! MVCC records as TiKV's tool prints them: the text of [`crate::text::message_text`] for these three
+//! messages, written without encoding them first. A scan prints millions of them.
 
 use std::sync::OnceLock;
 
@@ -7,10 +7,10 @@ use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};
 
 use crate::{cli::MvccFilter, key_text::KeyText, line::Line, schema::enum_values};
 
-/// Adds a row: the key, in the text that `keys` makes of it, and what `filter` shows of it.
+/// Adds a row: the key as `keys` formats it, and the parts of `info` that `filter` shows.
 pub fn row(key: &[u8], info: &MvccInfo, filter: &MvccFilter, keys: &mut KeyText, line: &mut Line) {
     line.push(b"key: ");
-    line.push(keys.of(key));
+    line.push(keys.render(key));
     line.push(b"\n");
     if let Some(info) = info.lock.as_ref().filter(|lock| filter.shows_lock(lock)) {
         line.push(b"\tlock cf value:");
@@ -68,7 +68,7 @@ fn write(write: &MvccWrite, line: &mut Line) {
     or_space(before, line);
 }
 
-/// An empty message stands behind its name with a space all the same.
+/// An empty message still has its name and a space.
 #[inline(always)]
 fn or_space(before: usize, line: &mut Line) {
     if line.len() == before {

@@ -28,7 +28,7 @@ struct RegionInfos {
     region_infos: ById,
 }
 
-/// Objects by region id, in the order in which they were found.
+/// Objects by region id, in the order of their discovery.
 struct ById(Vec<(u64, RegionView)>);
 
 impl Serialize for ById {
@@ -44,7 +44,7 @@ impl Serialize for ById {
 #[derive(Serialize)]
 struct RegionView {
     region_id: u64,
-    /// Absent where it was not asked for, null where it is not known.
+    /// Absent if not requested, null if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     leader: Option<Option<PeerView>>,
     region_local_state: Option<RegionLocalStateView>,
@@ -158,17 +158,18 @@ impl RegionMeta {
     }
 }
 
-/// Whether the ranges meet, ends included where TiKV includes them (`check_intersect_of_range`).
+/// Whether the ranges intersect; ends count where TiKV counts them (`check_intersect_of_range`).
 fn ranges_meet(region: &Region, start: &[u8], end: &[u8]) -> bool {
     let before = !region.end_key.is_empty() && !start.is_empty() && region.end_key.as_slice() <= start;
     let after = !end.is_empty() && !region.start_key.is_empty() && end < region.start_key.as_slice();
     !before && !after
 }
 
-/// Finds who leads a region.
+/// Finds the leader of a region.
 pub type LeaderOf<'a> = &'a dyn Fn(&Region) -> Result<Option<Peer>>;
 
-/// `raft region`: the states of regions, as JSON in any format; with `leader_of` who leads them, too.
+/// `raft region`: prints the states of regions, as JSON in every format; with `leader_of`, also their
+/// leaders.
 pub fn regions(
     args: &RegionArgs,
     leader_of: Option<LeaderOf<'_>>,
@@ -182,14 +183,14 @@ pub fn regions(
             let mut seen = HashSet::new();
             ids.iter().copied().filter(|id| seen.insert(*id)).collect()
         }
-        None => source.all_regions().map_err(|e| e.of(&of("get_all_regions_in_store")))?,
+        None => source.all_regions().map_err(|e| e.into_error(&of("get_all_regions_in_store")))?,
     };
     let mut found = Vec::new();
     for id in ids {
         if args.limit > 0 && found.len() >= args.limit {
             break;
         }
-        let info = source.region_info(id).map_err(|e| e.of(&of("region_info")))?;
+        let info = source.region_info(id).map_err(|e| e.into_error(&of("region_info")))?;
         if let Some(state) = &info.region_local_state {
             let gone = args.skip_tombstone && state.state() == PeerState::Tombstone;
             let region = state.region.clone().unwrap_or_default();
@@ -207,7 +208,7 @@ pub fn regions(
     out.json(&RegionInfos { region_infos: ById(found) })
 }
 
-/// Region and index, from flags or from a log key.
+/// Parses region and index from flags or from a log key.
 pub fn entry_place(region: Option<u64>, index: Option<u64>, key: Option<&str>) -> Result<(u64, u64)> {
     if let Some(text) = key {
         let bytes =
@@ -217,10 +218,11 @@ pub fn entry_place(region: Option<u64>, index: Option<u64>, key: Option<&str>) -
     region.zip(index).ok_or_else(|| Error::other("give -r REGION -i INDEX, or -k KEY"))
 }
 
-/// `raft log`: an entry and the command it carries.
+/// `raft log`: prints an entry and the command that it contains.
 pub fn log(region: u64, index: u64, binary: bool, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let fetch =
-        || source.raft_log(region, index).map_err(|e| e.of(&format!("{}::raft_log", source.executor())));
+    let fetch = || {
+        source.raft_log(region, index).map_err(|e| e.into_error(&format!("{}::raft_log", source.executor())))
+    };
     if out.is_json() {
         let entry = fetch()?;
         return out.json(&entry_json(region, &entry)?);
@@ -246,12 +248,12 @@ pub fn log(region: u64, index: u64, binary: bool, source: &dyn Source, out: &mut
 
 fn data_lines(entry: &Entry, data: &[u8]) -> Result<Vec<String>> {
     let bad = |e: prost::DecodeError| {
-        Error::other(format!("the entry's data does not decode: {e}; give -b for its bytes"))
+        Error::other(format!("cannot decode the entry's data: {e}; give -b for its bytes"))
     };
     let (name, message, context) = match entry.entry_type() {
         EntryType::EntryNormal if simple_write::is_simple(data) => {
             let command = simple_write::decode(data).ok_or_else(|| {
-                Error::other("the entry's data, of raftstore-v2, does not decode; give -b for its bytes")
+                Error::other("cannot decode the entry's data (raftstore-v2); give -b for its bytes")
             })?;
             let text = message_text("raft_cmdpb.RaftCmdRequest", &command.encode_to_vec())?;
             return Ok(vec![format!("SimpleWrite: {text}")]);

@@ -8,12 +8,12 @@ use serde_json::json;
 use raft_log_engine::RepairQueue;
 
 use super::{
-    know_keys_around,
-    write::{self, How},
+    load_keys_around,
+    write::{self, WriteOptions},
 };
 use crate::{Error, Result, cli::Global, encryption::cipher_of, output::Output, raft_engine, write::repair};
 
-/// Looks into the files of raft-engine
+/// Inspects the files of raft-engine
 #[derive(Debug, Parser)]
 #[command(name = "raft-engine-ctl", no_binary_name = true)]
 enum Ctl {
@@ -26,13 +26,13 @@ enum Ctl {
         #[arg(short, long, value_delimiter = ',')]
         raft_groups: Vec<u64>,
     },
-    /// Purge what is not needed any more; needs the directory for itself
+    /// Purge obsolete files; no other process may use the directory
     TryPurge {
         /// Path of the directory
         #[arg(short, long)]
         path: PathBuf,
     },
-    /// Repair log entry holes by a script: what its functions leave out is gone
+    /// Repair log entry holes by a script: data that its functions leave out is lost
     Repair {
         /// Path of the directory
         #[arg(short, long)]
@@ -44,7 +44,7 @@ enum Ctl {
         #[arg(short, long)]
         script: PathBuf,
         #[command(flatten)]
-        how: How,
+        how: WriteOptions,
     },
     /// Check data files for logical errors
     Check {
@@ -63,7 +63,7 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     };
     let (Ctl::Dump { path, .. } | Ctl::Check { path } | Ctl::Repair { path, .. } | Ctl::TryPurge { path }) =
         &ctl;
-    let damages = know_keys_around(path, global, out)?;
+    let damages = load_keys_around(path, global, out)?;
     run_tool(ctl, global, out)?;
     if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
 }
@@ -91,17 +91,18 @@ fn run_tool(ctl: Ctl, global: &Global, out: &mut Output<'_>) -> Result<()> {
             };
             let plan = repair::plan(&path, queue, &script)?;
             let global = Global { data_dir: Some(path), ..global.clone() };
-            write::make("raft-engine-repair", &how, &plan, "Repair is done", &global, out)
+            write::show_or_apply("raft-engine-repair", &how, &plan, "Repair is done", &global, out)
         }
     }
 }
 
-/// raft-engine itself would take an encrypted log for a damaged one.
+/// Fails if a log is encrypted: raft-engine itself would read it as damaged.
 fn refuse_encrypted(dir: &std::path::Path) -> Result<()> {
     for file in raft_engine::log_files(dir).unwrap_or_default() {
         if cipher_of(&file.path)?.is_some() {
             return Err(Error::other(format!(
-                "{}: it is encrypted at rest: such a directory is not purged offline, the server does it; nothing was changed",
+                "{}: expected an unencrypted log, found one encrypted at rest: let the running server purge it; \
+                 nothing was changed",
                 file.path.display()
             )));
         }
@@ -111,11 +112,11 @@ fn refuse_encrypted(dir: &std::path::Path) -> Result<()> {
 
 fn dump(path: &std::path::Path, groups: &[u64], out: &mut Output<'_>) -> Result<()> {
     let files = raft_engine::log_files(path)?;
-    // The one that is written to is there always.
+    // raft-engine always has a .raftlog file to append to.
     if path.is_dir() && files.iter().all(|file| file.queue == raft_engine::Queue::Rewrite) {
         let dir = path.display();
         out.note(&format!(
-            "warning: {dir}: no .raftlog file is here, only .rewrite files: what it held is lost"
+            "warning: {dir}: expected .raftlog files, found none, only .rewrite files: their entries are lost"
         ));
     }
     let damages = if out.is_json() {

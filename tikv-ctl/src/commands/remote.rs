@@ -5,7 +5,7 @@ use serde_json::{Map, json};
 
 use crate::{Online, Result, cli::Cmd, output::Output};
 
-/// What TiKV's tool says where such a command is given a directory.
+/// Returns TiKV's message for such a command on a directory.
 pub fn only_remote(cmd: &Cmd) -> Option<&'static str> {
     match cmd {
         Cmd::Metrics { .. } | Cmd::GetRegionReadProgress { .. } => Some("only available for remote mode"),
@@ -14,22 +14,22 @@ pub fn only_remote(cmd: &Cmd) -> Option<&'static str> {
     }
 }
 
-/// Runs `cmd` if it is such a command; `false` if it is not.
+/// Runs `cmd` if it is such a command; returns `false` otherwise.
 pub fn run(cmd: &Cmd, online: &Online, out: &mut Output<'_>) -> Result<bool> {
     match cmd {
         Cmd::Metrics { tag } => {
             let only_prometheus = tag.len() == 1 && tag[0] == "prometheus";
-            let reply = online.metrics(!only_prometheus).map_err(|e| e.of("DebugClient::metrics"))?;
+            let reply = online.metrics(!only_prometheus).map_err(|e| e.into_error("DebugClient::metrics"))?;
             metrics(tag, &reply, out)?;
         }
         Cmd::ConsistencyCheck { region } => {
             let checked = online.check_region_consistency(*region);
-            checked.map_err(|e| e.of("DebugClient::check_region_consistency"))?;
+            checked.map_err(|e| e.into_error("DebugClient::check_region_consistency"))?;
             out.either(|| "success!".to_owned(), || json!({ "success": true }))?;
         }
         Cmd::GetRegionReadProgress { region, log, min_start_ts } => {
             let reply = online.region_read_progress(*region, *log, *min_start_ts);
-            read_progress(&reply.map_err(|e| e.of("DebugClient::get_region_read_progress"))?, out)?;
+            read_progress(&reply.map_err(|e| e.into_error("DebugClient::get_region_read_progress"))?, out)?;
         }
         _ => return Ok(false),
     }
@@ -49,7 +49,7 @@ fn metrics(tags: &[String], reply: &GetMetricsResponse, out: &mut Output<'_>) ->
     tags.iter().try_for_each(|tag| out.line(format!("tag:{tag}\n{}", of(tag))))
 }
 
-/// Milliseconds; the greatest number means that it never happened.
+/// Formats milliseconds; the greatest number stands for "never".
 fn since(ms: u64) -> String {
     if ms == u64::MAX { "none".to_owned() } else { format!("{ms} ms") }
 }

@@ -7,7 +7,7 @@ use crate::{Result, key::hex, output::Output, schema::enum_value, source::Source
 /// `store`
 pub fn info(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     let (id, api_version) =
-        source.store_info().map_err(|e| e.of(&format!("{}::get_store_info", source.executor())))?;
+        source.store_info().map_err(|e| e.into_error(&format!("{}::get_store_info", source.executor())))?;
     let version = enum_value("kvrpcpb.APIVersion", i64::from(api_version as i32));
     out.either(
         || format!("store id: {id}\napi version: {version}"),
@@ -15,9 +15,9 @@ pub fn info(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     )
 }
 
-/// The cluster's id.
+/// Asks `source` for the cluster's id.
 pub fn ask_cluster_id(source: &dyn Source) -> Result<u64> {
-    source.cluster_id().map_err(|e| e.of(&format!("{}::get_cluster_info", source.executor())))
+    source.cluster_id().map_err(|e| e.into_error(&format!("{}::get_cluster_info", source.executor())))
 }
 
 /// `show-cluster-id`
@@ -28,7 +28,8 @@ pub fn cluster_id(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
 
 /// `bad-regions`
 pub fn bad_regions(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let bad = source.bad_regions().map_err(|e| e.of(&format!("{}::bad_regions", source.executor())))?;
+    let bad =
+        source.bad_regions().map_err(|e| e.into_error(&format!("{}::bad_regions", source.executor())))?;
     out.either(
         || {
             if bad.is_empty() {
@@ -50,11 +51,14 @@ fn properties(list: &[(String, String)], out: &mut Output<'_>) -> Result<()> {
 /// `region-properties`
 pub fn region_properties(region: u64, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     let list = source.region_properties(region);
-    properties(&list.map_err(|e| e.of(&format!("{}::get_region_properties", source.executor())))?, out)
+    properties(
+        &list.map_err(|e| e.into_error(&format!("{}::get_region_properties", source.executor())))?,
+        out,
+    )
 }
 
 /// `range-properties`
 pub fn range_properties(start: &str, end: &str, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     let list = source.range_properties(&hex(start)?, &hex(end)?);
-    properties(&list.map_err(|e| e.of(&format!("{}::get_range_properties", source.executor())))?, out)
+    properties(&list.map_err(|e| e.into_error(&format!("{}::get_range_properties", source.executor())))?, out)
 }

@@ -1,4 +1,5 @@
-//! Commands that change a data directory: shown first, confirmed, and written down to be undone.
+//! Commands that change a data directory. Each prints its changes, asks for confirmation and writes an undo
+//! file.
 
 use std::{io::BufRead, path::PathBuf};
 
@@ -20,22 +21,22 @@ use crate::{
     },
 };
 
-/// How changes are made.
+/// Options of a command that changes something.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "How it is done (not in TiKV)")]
-pub struct How {
+#[command(next_help_heading = "Write options (not in TiKV)")]
+pub struct WriteOptions {
     /// Print exactly what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask
+    /// Skip the confirmation prompt
     #[arg(long, short = 'y')]
     pub yes: bool,
-    /// Where to write what undoes it; a new file in the working directory if absent
+    /// Where to write the undo file; a new file in the working directory if absent
     #[arg(long, value_name = "FILE")]
     pub undo_file: Option<PathBuf>,
 }
 
-/// The commands.
+/// Commands that change a data directory, a server or a cluster.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WriteCmd {
     /// Set some regions on the node to tombstone by manual
@@ -46,11 +47,11 @@ pub enum WriteCmd {
         /// PD endpoints
         #[arg(short = 'p', value_name = "PD", value_delimiter = ',')]
         pd: Option<Vec<String>>,
-        /// Skip what PD would be asked
+        /// Skip the check with PD
         #[arg(long)]
         force: bool,
         #[command(flatten)]
-        how: How,
+        how: WriteOptions,
     },
     /// Recover mvcc data by deleting records that the other column families contradict
     RecoverMvcc {
@@ -63,7 +64,7 @@ pub enum WriteCmd {
         /// PD endpoints, to take the regions' ranges from; the store's own states if absent
         #[arg(short = 'p', value_name = "PD", value_delimiter = ',', conflicts_with = "all")]
         pd: Option<Vec<String>>,
-        /// Threads that read, with --all
+        /// Number of reading threads, with --all
         #[arg(long, value_name = "N", requires = "all", conflicts_with = "regions", default_value_if("all", "true", "4"),
               value_parser = clap::value_parser!(u16).range(1..))]
         threads: Option<u16>,
@@ -71,7 +72,7 @@ pub enum WriteCmd {
         #[arg(short = 'R', long)]
         read_only: bool,
         #[command(flatten)]
-        how: How,
+        how: WriteOptions,
     },
     /// Unsafely recover when the store can not start normally; this recover may lose data
     UnsafeRecover {
@@ -87,7 +88,7 @@ pub enum WriteCmd {
         #[arg(short = 'r', value_name = "REGION")]
         region: u64,
         #[command(flatten)]
-        how: How,
+        how: WriteOptions,
     },
     /// Reset data in a TiKV to a certain version: locks and versions committed later are deleted
     ResetToVersion {
@@ -95,15 +96,15 @@ pub enum WriteCmd {
         #[arg(short = 'v', value_name = "TS")]
         version: u64,
         #[command(flatten)]
-        how: How,
+        how: WriteOptions,
     },
-    /// Flash the data back to a version: what was there then is written again, on top of what came later
+    /// Flash the data back to a version: its values are written again, newer than all later changes
     #[command(
-        after_help = "With --pd: of a running cluster, region by region: closed to other requests, written back, opened. Keys \
-                            outside of --start and --end stay as they are. Undoing it is another flashback, to just before \
-                            this one; locks that were rolled back do not come again.\n\
-                            With --data-dir: of a store that is stopped, and of that store alone. Where a region has more \
-                            replicas, do the same on each of them, with the same --start-ts."
+        after_help = "With --pd: flashes back a running cluster. Each region is closed to other requests, written back \
+                      and opened again. Keys outside of --start and --end stay as they are. Undoing it is another \
+                      flashback, to just before this one; locks that were rolled back are not restored.\n\
+                      With --data-dir: flashes back one stopped store only. Where a region has more replicas, run the \
+                      same command on each of them, with the same --start-ts."
     )]
     Flashback {
         /// The version to flash back to
@@ -130,33 +131,33 @@ pub enum WriteCmd {
             conflicts_with = "regions"
         )]
         end: String,
-        /// Timestamp of the new versions; behind all of the store if absent (not in TiKV)
+        /// Timestamp of the new versions; later than all others of the store if absent (not in TiKV)
         #[arg(long, value_name = "TS")]
         start_ts: Option<u64>,
         #[command(flatten)]
-        how: How,
+        how: WriteOptions,
     },
     /// Remove the entries of file.dict whose files are gone
     CleanupEncryptionMeta {
         #[command(flatten)]
-        how: How,
+        how: WriteOptions,
     },
     /// Undo what a command that writes did (not in TiKV)
     Undo {
-        /// The file that the command wrote
+        /// The undo file that the command wrote
         file: PathBuf,
         /// Print exactly what would change, and change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Do not ask
+        /// Skip the confirmation prompt
         #[arg(long, short = 'y')]
         yes: bool,
     },
 }
 
-/// Regions that must be named, or all.
+/// A list of regions, or all regions; one of the two is required.
 #[derive(Clone, Debug, Args)]
-pub struct WhichRegions {
+pub struct RegionSelector {
     /// Only for these regions
     #[arg(
         short = 'r',
@@ -180,26 +181,26 @@ pub enum UnsafeRecoverCmd {
         #[arg(short = 's', value_name = "STORE", value_delimiter = ',', required = true)]
         stores: Vec<u64>,
         #[command(flatten)]
-        which: WhichRegions,
+        which: RegionSelector,
         /// Promote learner to voter
         #[arg(long)]
         promote_learner: bool,
         #[command(flatten)]
-        how: How,
+        how: WriteOptions,
     },
     /// Remove unapplied raftlogs on the regions
     DropUnappliedRaftlog {
         #[command(flatten)]
-        which: WhichRegions,
+        which: RegionSelector,
         #[command(flatten)]
-        how: How,
+        how: WriteOptions,
     },
 }
 
 /// Runs `cmd`.
 pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if let WriteCmd::Undo { file, dry_run, yes } = cmd {
-        let how = How { dry_run: *dry_run, yes: *yes, undo_file: None };
+        let how = WriteOptions { dry_run: *dry_run, yes: *yes, undo_file: None };
         return undo(file, &how, global, out);
     }
     if let (Some(host), WriteCmd::ResetToVersion { version, how }) = (&global.host, cmd) {
@@ -232,12 +233,19 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
         if !dir.join(FILE_DICT).is_file() {
             return out.either(|| "Encryption is disabled".to_owned(), || json!({ "encrypted": false }));
         }
-        return make("cleanup-encryption-meta", how, &encryption::cleanup_plan(dir)?, "", global, out);
+        return show_or_apply(
+            "cleanup-encryption-meta",
+            how,
+            &encryption::cleanup_plan(dir)?,
+            "",
+            global,
+            out,
+        );
     }
     let store = open_offline(global, out)?;
     let (name, how, mut plan, done) = match cmd {
         WriteCmd::Tombstone { regions, pd, force, how } => {
-            // As in TiKV: where PD is named it is asked, --force or not.
+            // As in TiKV: a named PD is asked even with --force.
             let plan = match (pd.clone().or(global.pd.clone().filter(|_| !force).map(|pd| vec![pd])), force) {
                 (Some(pd), _) => {
                     let pd = Pd::connect_to(&pd, global)?;
@@ -247,7 +255,7 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
                 (None, true) => plans::tombstone(&store, regions, None)?,
                 (None, false) => {
                     return Err(Error::other(
-                        "give -p PD, which knows whether the peers are gone, or --force",
+                        "give -p PD to check that the peers are gone, or --force to skip the check",
                     ));
                 }
             };
@@ -270,8 +278,8 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
             plan.place(&store)?;
             refuse_damage(&store, out)?;
             drop(store);
-            let how = How { dry_run: how.dry_run || *read_only, ..how.clone() };
-            return make("recover-mvcc", &how, &plan, "success!", global, out);
+            let how = WriteOptions { dry_run: how.dry_run || *read_only, ..how.clone() };
+            return show_or_apply("recover-mvcc", &how, &plan, "success!", global, out);
         }
         WriteCmd::UnsafeRecover { cmd } => match cmd {
             UnsafeRecoverCmd::RemoveFailStores { stores, which, promote_learner, how } => {
@@ -334,25 +342,28 @@ pub fn run(cmd: &WriteCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
     plan.place(&store)?;
     refuse_damage(&store, out)?;
     drop(store);
-    make(name, how, &plan, done, global, out)
+    show_or_apply(name, how, &plan, done, global, out)
 }
 
-/// Fails where something could not be read that the plan was made from: an older version may have shown in its place.
+/// Fails if data that the plan depends on could not be read: an older version may have been used in its
+/// place.
 fn refuse_damage(store: &Offline, out: &mut Output<'_>) -> Result<()> {
     store.damages().iter().for_each(|damage| out.note(damage));
-    // What is lost for a server, too, is what it would go on from.
+    // `unread` leaves out damage of the MANIFEST and logs: a server would continue without that data, too.
     let damages = store.unread();
     if damages.is_empty() {
         return Ok(());
     }
     Err(Error::other(format!(
-        "{} damaged places, told above, are in what this command has to read, so that what it would change is not sure: \
-         take the damaged SSTs out first (`bad-ssts` says how), or restore them; nothing was changed",
+        "refusing to write: {} damaged places (listed above) are in data that this command must read, so its changes \
+         could be wrong: remove the damaged SSTs first (`bad-ssts` prints the commands), or restore them; nothing was \
+         changed",
         damages.len()
     )))
 }
 
-/// Data keys of the regions, or of the whole store; a region that is not there is an error of the plan.
+/// Returns the data-key ranges of the regions, or of the whole store; a missing region becomes an error of
+/// the plan.
 fn ranges(store: &Offline, regions: Option<&[u64]>, plan: &mut Plan) -> Vec<(Vec<u8>, Vec<u8>)> {
     let Some(regions) = regions else {
         return vec![(keys::DATA_MIN_KEY.to_vec(), keys::DATA_MAX_KEY.to_vec())];
@@ -372,7 +383,7 @@ fn not_in_pd(region: u64) -> Error {
     Error::Tikv(format!("no such region in pd: {region}"))
 }
 
-/// Data keys of regions as PD knows them.
+/// Returns the data-key ranges of regions as PD has them.
 fn ranges_of_pd(regions: &[u64], pd: &[String], global: &Global) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let pd = Pd::connect_to(pd, global)?;
     let range = |id: &u64| {
@@ -382,47 +393,51 @@ fn ranges_of_pd(regions: &[u64], pd: &[String], global: &Global) -> Result<Vec<(
     regions.iter().map(range).collect()
 }
 
-fn reset_online(host: &str, version: u64, how: &How, global: &Global, out: &mut Output<'_>) -> Result<()> {
+fn reset_online(
+    host: &str,
+    version: u64,
+    how: &WriteOptions,
+    global: &Global,
+    out: &mut Output<'_>,
+) -> Result<()> {
     if how.dry_run {
-        return Err(Error::other(
-            "a server does not tell beforehand what it would delete: --dry-run needs --data-dir",
-        ));
+        return Err(Error::other("a server cannot list what it would delete: --dry-run needs --data-dir"));
     }
     let online = Online::connect(host, &global.security()?)?;
     let what = format!(
         "{host} deletes all locks and all versions committed after {version}. There is no undo file for a server."
     );
     confirm("reset-to-version", &what, how, out)?;
-    online.reset_to_version(version).map_err(|e| e.of("DebugClient::reset_to_version"))?;
+    online.reset_to_version(version).map_err(|e| e.into_error("DebugClient::reset_to_version"))?;
     match out.is_json() {
         true => out.json(&json!({ "command": "reset-to-version", "dry_run": false, "version": version })),
         false => Ok(()),
     }
 }
 
-/// Asks for the command's name to be typed.
-pub(super) fn confirm(name: &str, what: &str, how: &How, out: &mut Output<'_>) -> Result<()> {
+/// Asks the user to type the command's name.
+pub(super) fn confirm(name: &str, what: &str, how: &WriteOptions, out: &mut Output<'_>) -> Result<()> {
     if how.yes {
         return Ok(());
     }
     out.flush()?;
-    out.note(&format!("{what}\nType \"{name}\" to go on, anything else to leave all as it is:"));
+    out.note(&format!("{what}\nType \"{name}\" to continue; anything else aborts:"));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     if answer.trim() == name {
         return Ok(());
     }
-    Err(Error::other("nothing was changed: it was not confirmed (--yes does not ask)"))
+    Err(Error::other("nothing was changed: the command was not confirmed (--yes skips the prompt)"))
 }
 
 fn print_changes(changes: &[Change], out: &mut Output<'_>) -> Result<()> {
     changes.iter().try_for_each(|change| out.line(change.text()))
 }
 
-/// Shows the plan, or carries it out.
-pub(super) fn make(
+/// Prints the plan, or applies it.
+pub(super) fn show_or_apply(
     name: &str,
-    how: &How,
+    how: &WriteOptions,
     plan: &Plan,
     done: &str,
     global: &Global,
@@ -447,7 +462,7 @@ pub(super) fn make(
     }
     let mut undo_path = None;
     if !plan.changes.is_empty() {
-        undo_path = Some(carry_out(name, how, plan.changes.clone(), true, global, out)?);
+        undo_path = Some(apply_plan(name, how, plan.changes.clone(), true, global, out)?);
     }
     plan.error()?;
     if out.is_json() {
@@ -458,10 +473,10 @@ pub(super) fn make(
     if done.is_empty() { Ok(()) } else { out.line(done) }
 }
 
-/// Locks the store, checks the plan against it, writes the undo file if one is wanted, and makes the changes.
-fn carry_out(
+/// Locks the store, checks the plan against it, writes the undo file if `with_undo`, and applies the changes.
+fn apply_plan(
     name: &str,
-    how: &How,
+    how: &WriteOptions,
     changes: Vec<Change>,
     with_undo: bool,
     global: &Global,
@@ -474,7 +489,7 @@ fn carry_out(
     confirm(name, &what, how, out)?;
     let engines = Engines::open(dir, &config, &changes)?;
     let changes = engines.pending(changes, !with_undo)?;
-    // What is in its way is told before anything is written.
+    // Fails here, before anything is written, if the changes cannot be applied.
     let prepared = engines.prepare(&changes)?;
     if !with_undo {
         prepared.apply()?;
@@ -482,17 +497,17 @@ fn carry_out(
     }
     UndoFile::new(name, dir, &changes).write(&path)?;
     out.note(&format!("to undo it: tikv-ctl undo {}", path.display()));
-    // Databases are changed one after the other: some may have been.
+    // Databases are changed one by one: a failure may leave some of them changed.
     prepared.apply().map_err(|e| {
         Error::other(format!(
-            "{e}; what was changed before that `tikv-ctl undo {}` takes back",
+            "{e}; some changes may have been made: `tikv-ctl undo {}` reverts them",
             path.display()
         ))
     })?;
     Ok(path)
 }
 
-fn undo(file: &std::path::Path, how: &How, global: &Global, out: &mut Output<'_>) -> Result<()> {
+fn undo(file: &std::path::Path, how: &WriteOptions, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let saved = UndoFile::read(file)?;
     if let Some(back) = &saved.flashback {
         let pd = global.pd.clone().or(back.pd.clone());
@@ -511,7 +526,7 @@ fn undo(file: &std::path::Path, how: &How, global: &Global, out: &mut Output<'_>
     let data_dir = global.data_dir.clone().or(Some(saved.data_dir));
     let global = Global { data_dir, ..global.clone() };
     let (count, none) = (changes.len(), None::<PathBuf>);
-    carry_out("undo", how, changes, false, &global, out)?;
+    apply_plan("undo", how, changes, false, &global, out)?;
     out.either(
         || format!("{count} changes of {} undone", saved.command),
         || json!({ "command": "undo", "dry_run": false, "changes": count, "undo_file": none }),

@@ -1,4 +1,4 @@
-//! The ciphers of files: AES and SM4 in counter mode, where every byte can be decrypted by its offset.
+//! The ciphers of files: AES and SM4 in counter mode, which can decrypt from any offset.
 
 use aes::{Aes128, Aes192, Aes256};
 use ctr::{
@@ -8,7 +8,7 @@ use ctr::{
 use kvproto::encryptionpb::EncryptionMethod;
 use sm4::Sm4;
 
-/// Decrypts the bytes of one file, and encrypts them: counter mode does the same for both.
+/// Decrypts and encrypts the bytes of one file, which is the same operation in counter mode.
 #[derive(Clone)]
 pub enum Cipher {
     Aes128(Ctr128BE<Aes128>),
@@ -19,19 +19,22 @@ pub enum Cipher {
 
 impl std::fmt::Debug for Cipher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Keys are not for logs.
+        // Keys must not appear in logs.
         f.debug_struct("Cipher").finish_non_exhaustive()
     }
 }
 
 impl Cipher {
-    /// The cipher of a file with the key `key` and the initial counter `iv` of 16 bytes. The error says what does not fit.
+    /// Creates the cipher of a file with the key `key` and the initial counter `iv` of 16 bytes.
+    ///
+    /// # Errors
+    /// The method is unknown, or the key or the counter has another length.
     pub fn new(method: EncryptionMethod, key: &[u8], iv: &[u8]) -> Result<Cipher, String> {
         let name = method.as_str_name();
         let wrong = |_| {
             let (key, iv) = (key.len(), iv.len());
             format!(
-                "a key for {name} and an IV of 16 bytes expected, met a key of {key} bytes and an IV of {iv}"
+                "expected a key for {name} and an IV of 16 bytes, found a key of {key} bytes and an IV of {iv}"
             )
         };
         match method {
@@ -45,11 +48,11 @@ impl Cipher {
                 Ctr128BE::new_from_slices(key, iv).map(Cipher::Aes256).map_err(wrong)
             }
             EncryptionMethod::Sm4Ctr => Ctr128BE::new_from_slices(key, iv).map(Cipher::Sm4).map_err(wrong),
-            _ => Err(format!("the encryption method {name} is not known: AES-CTR and SM4-CTR are")),
+            _ => Err(format!("expected the encryption method AES-CTR or SM4-CTR, found {name}")),
         }
     }
 
-    /// Decrypts `bytes`, which lie at `offset` in the file.
+    /// Decrypts or encrypts `bytes`, which are at `offset` in the file.
     pub fn apply(&self, offset: u64, bytes: &mut [u8]) {
         match self.clone() {
             Cipher::Aes128(cipher) => run(cipher, offset, bytes),
@@ -71,7 +74,7 @@ mod tests {
 
     /// NIST SP 800-38A, F.5.5: CTR-AES256.
     #[test]
-    fn aes_256_of_the_standard_vector_at_any_offset() {
+    fn aes_256_matches_the_standard_vector_at_any_offset() {
         let hex = |text: &str| keys::hex_decode(text).unwrap();
         let key = hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
         let iv = hex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");
@@ -88,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counter_wraps_over_all_of_its_16_bytes() {
+    fn the_counter_wraps_around_at_16_bytes() {
         let cipher = Cipher::new(EncryptionMethod::Sm4Ctr, &[7; 16], &[0xff; 16]).unwrap();
         let (mut whole, mut tail) = ([0; 48], [0; 16]);
         cipher.apply(0, &mut whole);

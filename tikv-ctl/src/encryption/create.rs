@@ -1,5 +1,5 @@
-//! Encrypting new files of a data directory, as TiKV does (`DataKeyManager::new_file`): a file has a counter of its own,
-//! and is in `file.dict` before it is on the disk.
+//! Encrypts new files of a data directory, as TiKV does (`DataKeyManager::new_file`): each file has its own
+//! initial counter, and an entry in `file.dict` before it is written.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,15 +13,19 @@ use crate::{Error, Result};
 
 const IV_LEN: usize = 16;
 
-/// What encrypts the new file `path`, which `file.dict` knows from then on; `None`: it is to be plain.
+/// Adds the new file `path` to `file.dict` and returns its cipher; `None` if it must not be encrypted.
 ///
 /// # Errors
-/// The data keys are not known, or `file.dict` cannot be written.
+/// The data keys are unknown, or `file.dict` cannot be written.
 pub(crate) fn create(path: &Path) -> Result<Option<Cipher>> {
     enter(path, &|_| true)
 }
 
-/// What encrypts new content of the file `path`, which is encrypted, with another counter; `None`: it is plain.
+/// Gives the encrypted file `path` another counter in `file.dict` and returns the cipher of its new content;
+/// `None` if the file is plain.
+///
+/// # Errors
+/// The data keys are unknown, or `file.dict` cannot be written.
 pub(crate) fn replace(path: &Path) -> Result<Option<Cipher>> {
     enter(path, &|vault| vault.info(path).is_some_and(|info| info.method() != EncryptionMethod::Plaintext))
 }
@@ -48,34 +52,37 @@ fn enter(path: &Path, wanted: &dyn Fn(&Vault) -> bool) -> Result<Option<Cipher>>
 }
 
 impl Vault {
-    /// What is known of the file `path`.
+    /// Returns the entry of the file `path`.
     fn info(&self, path: &Path) -> Option<&FileInfo> {
         let place = path.strip_prefix(&self.dir).ok();
         place.and_then(|place| self.inside.get(place)).or_else(|| self.files.get(path))
     }
 
-    /// The name of a new file `path` in the dictionary: as its neighbours are called, since the directory may be a copy.
-    /// `None`: the file is none of this store's.
+    /// Returns the name of a new file `path` in the dictionary. It has the same root as the names of files of
+    /// its directory, since the data directory may be a copy. `None` if the file is not one of this store.
     fn name_of(&self, path: &Path) -> Option<PathBuf> {
         let Ok(place) = path.strip_prefix(&self.dir) else {
-            // Logs may lie elsewhere; there, names are the files' own.
+            // Logs may be outside of the data directory; their names are their paths.
             return self.files.keys().any(|name| name.parent() == path.parent()).then(|| path.to_owned());
         };
-        let of = |name: &PathBuf| {
+        let split = |name: &PathBuf| {
             let inside = place_in(name, &self.dir);
             let above = name.components().count() - inside.components().count();
             (above > 0).then(|| (inside, name.components().take(above).collect::<PathBuf>()))
         };
-        let beside = |(inside, _): &(PathBuf, PathBuf)| inside.parent() == place.parent();
-        let known = self.files.keys().filter_map(of);
-        let root = known.clone().find(beside).or_else(|| known.clone().next()).map(|(_, root)| root);
+        let same_dir = |(inside, _): &(PathBuf, PathBuf)| inside.parent() == place.parent();
+        let known = self.files.keys().filter_map(split);
+        let root = known.clone().find(same_dir).or_else(|| known.clone().next()).map(|(_, root)| root);
         Some(root.unwrap_or_else(|| self.dir.clone()).join(place))
     }
 
-    /// The key that new files are encrypted with, and its id; none: they are not encrypted.
+    /// Returns the key of new files and its id; `None` if they are not encrypted.
     fn current_key(&self, path: &Path) -> Result<Option<(u64, DataKey)>> {
         let keys = self.keys.as_ref().map_err(|why| {
-            Error::other(format!("{}: it has to be encrypted; {why}; nothing was changed", path.display()))
+            Error::other(format!(
+                "{}: the file must be encrypted; {why}; nothing was changed",
+                path.display()
+            ))
         })?;
         let key = keys.keys.get(&keys.current_key_id).cloned();
         let encrypts =
@@ -92,7 +99,7 @@ mod tests {
     use crate::encryption::{EncryptionConfig, FILE_DICT, cipher_of, encode_files, register};
 
     #[test]
-    fn a_new_file_is_named_as_its_neighbours_and_has_a_key() {
+    fn a_new_file_gets_a_key_and_the_name_root_of_its_directory() {
         let dir = tempfile::tempdir().unwrap();
         let info = FileInfo { key_id: 1, iv: vec![3; 16], method: EncryptionMethod::Aes128Ctr.into() };
         let names = ["/data/tikv/db/000001.sst", "/data/tikv/raft-engine/0000000000000001.raftlog"];
@@ -118,7 +125,7 @@ mod tests {
         write_keys(EncryptionMethod::Plaintext);
         assert!(create(&log).unwrap().is_none());
         write_keys(EncryptionMethod::Aes128Ctr);
-        assert!(replace(&log).unwrap().is_none(), "it is not encrypted yet");
+        assert!(replace(&log).unwrap().is_none(), "the file is not encrypted yet");
         let mut bytes = b"some bytes".to_vec();
         create(&log).unwrap().unwrap().apply(0, &mut bytes);
         assert_ne!(bytes, b"some bytes");
@@ -134,6 +141,9 @@ mod tests {
         std::fs::remove_file(dir.path().join("key.dict")).unwrap();
         register(dir.path(), &EncryptionConfig::default()).unwrap();
         assert!(create(&log).unwrap_err().to_string().contains("nothing was changed"));
-        assert!(create(Path::new("/tmp/another.log")).unwrap().is_none(), "it is another's");
+        assert!(
+            create(Path::new("/tmp/another.log")).unwrap().is_none(),
+            "the file is in no registered directory"
+        );
     }
 }

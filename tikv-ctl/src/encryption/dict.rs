@@ -1,5 +1,21 @@
-//! The dictionary files: a header with a checksum, a message, and in `file.dict` a log of changes behind it
-//! (TiKV `encrypted_file`, `file_dict_file.rs`).
+//! The dictionary files `file.dict` and `key.dict` (TiKV `encrypted_file`, `file_dict_file.rs`). Numbers are
+//! big-endian.
+//!
+//! ```text
+//! field          bytes        meaning
+//! version        1            1; 2 in a `file.dict` with a log
+//! zeros          3
+//! checksum       4            CRC-32 of the content
+//! size           8            bytes of the content
+//! content        size         version 1: `EncryptedContent`; version 2: `FileDictionary`
+//! log records, only in version 2:
+//!   checksum     4            CRC-32 of name and info
+//!   name length  2
+//!   info length  2
+//!   kind         1            1 insert, 2 remove
+//!   name         name length  path of the file
+//!   info         info length  `FileInfo`; ignored for remove
+//! ```
 
 use std::{
     collections::BTreeMap,
@@ -19,28 +35,28 @@ use crate::{
 pub const FILE_DICT: &str = "file.dict";
 pub const KEY_DICT: &str = "key.dict";
 pub(super) const HEADER: usize = 16;
-/// CRC, length of the name, length of the info, kind.
+/// Bytes of the checksum, the length of the name, the length of the info and the kind.
 const RECORD_HEADER: usize = 9;
-/// How often each byte of the log is summed up at most, on the average, while a whole record is looked for.
-const SEARCH: usize = 16;
-/// The version whose content a log follows.
+/// Maximum number of checksums that cover a byte of the log, on average, in the search for a whole record.
+const MAX_CHECKS_PER_BYTE: usize = 16;
+/// The version with a log after its content.
 const WITH_LOG: u8 = 2;
 /// Kinds of log records.
 const INSERT: u8 = 1;
 const REMOVE: u8 = 2;
 
-/// What `file.dict` says: names of files, and how each is encrypted.
+/// The contents of `file.dict`: names of files, and the encryption of each.
 #[derive(Clone, Debug, Default)]
 pub struct FileDict {
     pub path: PathBuf,
-    /// The format: 1, or 2 with a log.
+    /// Format version: 1, or 2 with a log.
     pub version: u8,
     pub files: BTreeMap<String, FileInfo>,
     /// The file as it was read.
     pub bytes: Vec<u8>,
-    /// A torn tail, as a crash leaves it.
+    /// Torn tails, as after a crash.
     pub warnings: Vec<String>,
-    /// Records that are lost.
+    /// Lost records.
     pub damages: Vec<String>,
 }
 
@@ -52,13 +68,13 @@ impl FileDict {
         FileDict::parse(path, bytes)
     }
 
-    /// Reads the dictionary that the file `path` has as its `bytes`.
+    /// Decodes the dictionary file `path` from its `bytes`.
     pub fn parse(path: PathBuf, bytes: Vec<u8>) -> Result<FileDict> {
         let (version, rest) = content(&path, &bytes)?;
         let dictionary: FileDictionary = if version >= WITH_LOG {
             decode(&path, &bytes[HEADER..rest])?
         } else {
-            // The first format has what key.dict has around it, and is never encrypted.
+            // Version 1 has the same outer message as key.dict, but is never encrypted.
             let content: EncryptedContent = decode(&path, &bytes[HEADER..rest])?;
             decode(&path, &content.content)?
         };
@@ -69,19 +85,20 @@ impl FileDict {
                 let place = format!("{} at byte {} of {}", path.display(), rest + gap.at, bytes.len());
                 match gap.next {
                     None => warnings.push(format!(
-                        "{place}: the last record is torn, as a crash leaves it, and left out: a file that does not read may \
-                         be encrypted"
+                        "{place}: the last record is torn, as after a crash, and skipped: an unreadable file may be \
+                         encrypted"
                     )),
                     Some(next) => damages.push(format!(
-                        "{place}: a record is damaged and left out, the next whole one is at byte {}: which file it names is \
-                         not known; one that does not read may be encrypted",
+                        "{place}: a record is damaged and skipped, the next whole one is at byte {}: its file is unknown, \
+                         and an unreadable file may be encrypted",
                         rest + next
                     )),
                 }
             }
         } else if bytes.len() > rest {
             damages.push(format!(
-                "{} at byte {rest} of {}: the file of version {version} ends here, bytes follow: it is damaged",
+                "{} at byte {rest} of {}: expected the end of a file of version {version}, found more bytes: the file is \
+                 damaged",
                 path.display(),
                 bytes.len()
             ));
@@ -89,14 +106,14 @@ impl FileDict {
         Ok(FileDict { path, version, files, bytes, warnings, damages })
     }
 
-    /// Says that the file `name` is encrypted as `info` tells; it is on the disk when this returns.
+    /// Adds the file `name` with the encryption `info`, and syncs the dictionary.
     ///
     /// # Errors
-    /// It is damaged: what a new file of it would lose can perhaps still be saved.
+    /// The dictionary is damaged: rewriting it would lose records that can perhaps still be recovered.
     pub(super) fn insert(&mut self, name: &str, info: &FileInfo) -> std::io::Result<()> {
         if let Some(damage) = self.damages.first() {
             return Err(std::io::Error::other(format!(
-                "it is damaged, so that it is not written to: {damage}"
+                "the dictionary is damaged, nothing was changed: {damage}"
             )));
         }
         self.files.insert(name.to_owned(), info.clone());
@@ -107,7 +124,7 @@ impl FileDict {
         file.sync_all()
     }
 
-    /// Puts a file with all of it in the place of the old one, without a log: a torn record must not have others behind.
+    /// Replaces the file by one without a log: no record must follow a torn one.
     fn rewrite(&self) -> std::io::Result<()> {
         let dir = self.path.parent().unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
@@ -121,7 +138,7 @@ impl FileDict {
     }
 }
 
-/// The bytes of a `file.dict` with `files` and an empty log.
+/// Encodes a `file.dict` with `files` and an empty log.
 pub fn encode_files(version: u8, files: &BTreeMap<String, FileInfo>) -> Vec<u8> {
     let files = files.iter().map(|(name, info)| (name.clone(), info.clone())).collect();
     let content = FileDictionary { files }.encode_to_vec();
@@ -132,7 +149,7 @@ pub fn encode_files(version: u8, files: &BTreeMap<String, FileInfo>) -> Vec<u8> 
     with_header(version, &EncryptedContent { metadata, content, ..Default::default() }.encode_to_vec())
 }
 
-/// A log record of version 2: the file `name` is encrypted as `info` says. `None`: the name is too long for one.
+/// Encodes a log record of version 2 that inserts the file `name`. Returns `None` if the name is too long.
 fn insert_record(name: &str, info: &FileInfo) -> Option<Vec<u8>> {
     let info = info.encode_to_vec();
     let (name_len, info_len) = (u16::try_from(name.len()).ok()?, u16::try_from(info.len()).ok()?);
@@ -145,7 +162,7 @@ fn insert_record(name: &str, info: &FileInfo) -> Option<Vec<u8>> {
     Some(record)
 }
 
-/// `content` behind its header.
+/// Encodes the header of `content`, followed by `content`.
 pub(super) fn with_header(version: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = vec![version, 0, 0, 0];
     bytes.extend_from_slice(&crc32fast::hash(content).to_be_bytes());
@@ -154,42 +171,42 @@ pub(super) fn with_header(version: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The bytes of the dictionary file `path`.
+/// Reads the dictionary file `path`.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| {
-        let why = "a data directory has this file when encryption at rest is on, or was";
+        let why = "a data directory has this file if encryption at rest is or was enabled";
         Error::other(format!("{}: {e}; {why}", path.display()))
     })
 }
 
-/// The version of a dictionary file, and where its content, which begins behind the header, ends.
+/// Checks the header of a dictionary file. Returns the version and the end of the content after the header.
 pub(super) fn content(path: &Path, data: &[u8]) -> Result<(u8, usize)> {
     let fail = |what: String| Error::other(format!("{}: {what}", path.display()));
     let number = |at: usize| data.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
     let crc = data.get(4..8).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
     let (Some(crc), Some(size)) = (crc, number(8)) else {
         return Err(fail(format!(
-            "at byte 0: expected a header of {HEADER} bytes, met {}; take it from a backup",
+            "at byte 0: expected a header of {HEADER} bytes, found {}: restore the file from a backup",
             data.len()
         )));
     };
     if !(1..=WITH_LOG).contains(&data[0]) || data[1..4] != [0; 3] {
         return Err(fail(format!(
-            "at byte 0: expected a dictionary of version 1 or 2, met {:?}: the file is damaged, or another; take it from a \
-             backup",
+            "at byte 0: expected a dictionary of version 1 or 2, found {:?}: the file is damaged or a different one; restore \
+             it from a backup",
             &data[..4]
         )));
     }
     let end = usize::try_from(size).ok().and_then(|size| size.checked_add(HEADER));
     let Some(end) = end.filter(|end| *end <= data.len()) else {
         return Err(fail(format!(
-            "at byte 8: {size} bytes of content expected, {} met; take it from a backup",
+            "at byte 8: expected {size} bytes of content, found {}: restore the file from a backup",
             data.len() - HEADER
         )));
     };
     if !checksum_matches(crc32fast::hash(&data[HEADER..end]), crc) {
         return Err(fail(
-            "at byte 16: the checksum of the content does not match: the file is damaged; take it from a backup"
+            "at byte 16: the checksum of the content does not match: the file is damaged; restore it from a backup"
                 .to_owned(),
         ));
     }
@@ -201,18 +218,18 @@ pub(super) fn decode<M: Message + Default>(path: &Path, content: &[u8]) -> Resul
         .map_err(|e| Error::other(format!("{} at byte 16: the content does not decode: {e}", path.display())))
 }
 
-/// A place in the log where no record can be read, and where the next one begins, if any does.
+/// Offset of damage in the log, and the offset of the next whole record, if there is one.
 #[derive(Debug, PartialEq, Eq)]
 struct Gap {
     at: usize,
     next: Option<usize>,
 }
 
-/// Applies the log records behind the content of version 2; where they cannot be read.
+/// Applies the log records of version 2. Returns the gaps between those that could be read.
 fn replay(log: &[u8], files: &mut BTreeMap<String, FileInfo>) -> Vec<Gap> {
     let mut gaps = Vec::new();
-    // Many false headers, each of a long record, would take forever.
-    let mut budget = SEARCH.saturating_mul(log.len());
+    // Limit the bytes checksummed in vain: many false headers of long records would take forever.
+    let mut budget = MAX_CHECKS_PER_BYTE.saturating_mul(log.len());
     let mut at = 0;
     while at < log.len() {
         if let Some(after) = record(&log[at..], files) {
@@ -226,7 +243,7 @@ fn replay(log: &[u8], files: &mut BTreeMap<String, FileInfo>) -> Vec<Gap> {
     gaps
 }
 
-/// Where the next whole record begins.
+/// Finds the next whole record. Returns its offset.
 fn next_record(log: &[u8], from: usize, budget: &mut usize) -> Option<usize> {
     for at in from..log.len() {
         let Some((kind, len)) = header(&log[at..]) else { continue };
@@ -241,14 +258,14 @@ fn next_record(log: &[u8], from: usize, budget: &mut usize) -> Option<usize> {
     None
 }
 
-/// A record's kind, and bytes of its name and its info.
+/// Decodes the kind of a record and the bytes of its name and info.
 fn header(record: &[u8]) -> Option<(u8, usize)> {
     let header = record.get(..RECORD_HEADER)?;
     let len = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
     Some((header[8], len(4) + len(6)))
 }
 
-/// Applies one record; what follows it.
+/// Applies one record. Returns the bytes after it; `None` if it is damaged.
 fn record<'a>(rest: &'a [u8], files: &mut BTreeMap<String, FileInfo>) -> Option<&'a [u8]> {
     let (header, body) = rest.split_at_checked(RECORD_HEADER)?;
     let crc = u32::from_be_bytes(header[..4].try_into().ok()?);
@@ -282,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn records_insert_and_remove_and_a_torn_tail_is_left_out() {
+    fn replay_skips_damaged_records_and_a_torn_tail() {
         let info = FileInfo { key_id: 7, ..Default::default() };
         let log =
             [record_of(1, "/a", &info.encode_to_vec()), record_of(1, "/b", &[]), record_of(2, "/b", &[])];
@@ -294,7 +311,7 @@ mod tests {
         assert_eq!(files, BTreeMap::from([("/a".to_owned(), info)]));
         let torn = replay(&log[..log.len() - 1], &mut BTreeMap::new());
         assert_eq!(torn, [Gap { at: last, next: None }]);
-        // A damaged record is left out, those behind it count.
+        // A damaged record is skipped, and the records after it count.
         for at in 0..first {
             let mut damaged = log.clone();
             damaged[at] ^= 1;
@@ -305,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_added_is_read_in_every_form_of_the_dictionary() {
+    fn insert_works_for_every_form_of_the_dictionary() {
         let info = |key_id| FileInfo { key_id, iv: vec![5; 16], method: 4 };
         let files = BTreeMap::from([("/d/db/1.sst".to_owned(), info(7))]);
         let torn = [encode_files(2, &files), record_of(1, "/x", &[])[..8].to_vec()].concat();
@@ -326,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dictionary_reads_as_it_was_written_and_damage_is_told() {
+    fn a_dictionary_reads_back_and_damage_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let info = FileInfo { key_id: 7, iv: vec![1, 2], method: 4 };
         let files = BTreeMap::from([("/d/db/1.sst".to_owned(), info)]);
@@ -338,6 +355,6 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         assert!(FileDict::read(dir.path()).unwrap_err().to_string().contains("checksum"));
         std::fs::write(&path, &bytes[..7]).unwrap();
-        assert!(FileDict::read(dir.path()).unwrap_err().to_string().contains("met 7"));
+        assert!(FileDict::read(dir.path()).unwrap_err().to_string().contains("found 7"));
     }
 }

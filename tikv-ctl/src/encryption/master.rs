@@ -1,4 +1,4 @@
-//! Data keys, and the master key that they are encrypted with (TiKV `encryption::master_key`).
+//! Data keys, and the master key that encrypts them (TiKV `encryption::master_key`).
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ const KEY_LEN: usize = 32;
 const IV_LEN: usize = 12;
 const TAG_LEN: usize = 16;
 
-/// `[security.encryption]`, as far as it matters for reading.
+/// The part of `[security.encryption]` that matters for reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct EncryptionConfig {
@@ -33,21 +33,21 @@ pub enum MasterKey {
     Plaintext,
     /// A file with 64 hexadecimal digits and a line end.
     File { path: PathBuf },
-    /// A key service in a cloud, which this tool does not ask.
+    /// A key service in a cloud, which this tool does not support.
     #[serde(other)]
     Kms,
 }
 
-/// The data keys of the data directory `dir`.
+/// Reads the data keys of the data directory `dir`.
 ///
 /// # Errors
-/// They are encrypted, and the master key is missing or another one; the message names the file and what to do.
+/// The keys are encrypted, and the master key is missing or wrong. The message names the file and the remedy.
 pub fn read_keys(dir: &Path, config: &EncryptionConfig) -> Result<KeyDictionary> {
     let path = dir.join(KEY_DICT);
     parse_keys(&path, &dict::read(&path)?, config)
 }
 
-/// The data keys that the file `path` has as its `bytes`; fails as [`read_keys`] does.
+/// Decodes the data keys in the file `path` from its `bytes`. Fails as [`read_keys`] does.
 pub fn parse_keys(path: &Path, bytes: &[u8], config: &EncryptionConfig) -> Result<KeyDictionary> {
     let (_, end) = dict::content(path, bytes)?;
     let content: EncryptedContent = dict::decode(path, &bytes[dict::HEADER..end])?;
@@ -59,7 +59,7 @@ pub fn parse_keys(path: &Path, bytes: &[u8], config: &EncryptionConfig) -> Resul
             dict::decode(path, &plain)
         }
         other => Err(Error::other(format!(
-            "{}: the data keys are encrypted by the method {:?}; plaintext and aes256-gcm are understood",
+            "{}: expected data keys encrypted with the method plaintext or aes256-gcm, found {:?}",
             path.display(),
             String::from_utf8_lossy(other)
         ))),
@@ -77,11 +77,11 @@ fn unlock(path: &Path, content: &EncryptedContent, config: &EncryptionConfig) ->
     }
     if files.is_empty() {
         return Err(fail(match config.master_key {
-            MasterKey::Kms => "its data keys are encrypted with a key of a key service (KMS), which is not asked: use TiKV's own \
-                               tikv-ctl, or start the server with [security.encryption.master-key] type = \"file\" and the \
-                               KMS key as previous-master-key, which writes this file anew, and give that --config FILE"
+            MasterKey::Kms => "the data keys are encrypted with a key of a key service (KMS), which is not supported: use TiKV's \
+                               own tikv-ctl, or start the server with [security.encryption.master-key] type = \"file\" and \
+                               the KMS key as previous-master-key, which rewrites this file, and give that --config FILE"
                 .to_owned(),
-            _ => "its data keys are encrypted with a master key, and no master key is given: give --config FILE with \
+            _ => "the data keys are encrypted with a master key, found none in the configuration: give --config FILE with \
                   [security.encryption.master-key] type = \"file\", path = \"...\""
                 .to_owned(),
         }));
@@ -93,30 +93,35 @@ fn unlock(path: &Path, content: &EncryptedContent, config: &EncryptionConfig) ->
     }
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     Err(fail(format!(
-        "the master key in {} does not open it: it is another key, or the file is damaged; give --config FILE with the \
-         right [security.encryption.master-key]",
+        "the master key in {} does not decrypt this file: it is another key, or the file is damaged; give --config FILE \
+         with the right [security.encryption.master-key]",
         names.join(" or ")
     )))
 }
 
-/// The key in the file `path`.
+/// Reads the key in the file `path`.
 fn master_key(path: &Path) -> Result<[u8; KEY_LEN]> {
     let fail = |what: String| Error::other(format!("the master key file {}: {what}", path.display()));
     let text = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
     let expected = format!("expected {} hexadecimal digits and a line end", 2 * KEY_LEN);
     let (Some(b'\n'), 65) = (text.last(), text.len()) else {
-        return Err(fail(format!("{expected}, met {} bytes", text.len())));
+        return Err(fail(format!("{expected}, found {} bytes", text.len())));
     };
     let digits = std::str::from_utf8(&text[..2 * KEY_LEN]).ok();
     let key = digits.and_then(|digits| keys::hex_decode(digits).ok()).and_then(|key| key.try_into().ok());
-    key.ok_or_else(|| fail(format!("{expected}, met something else")))
+    key.ok_or_else(|| fail(format!("{expected}, found another character")))
 }
 
-/// What `content` holds; `None` if `key` is not its key. The error says what is missing.
+/// Decrypts `content`. Returns `None` if `key` is not its key.
+///
+/// # Errors
+/// The nonce or the tag is missing.
 fn open(content: &EncryptedContent, key: &[u8; KEY_LEN]) -> std::result::Result<Option<Vec<u8>>, String> {
     let part = |name: &str, len: usize| {
         let value = content.metadata.get(name).filter(|value| value.len() == len);
-        value.ok_or_else(|| format!("{name} of {len} bytes expected beside the encrypted keys, met none"))
+        value.ok_or_else(|| {
+            format!("expected {name} of {len} bytes with the encrypted keys, found none: the file is damaged")
+        })
     };
     let (iv, tag) = (part(IV, IV_LEN)?, part(TAG, TAG_LEN)?);
     let mut plain = content.content.clone();
@@ -126,7 +131,7 @@ fn open(content: &EncryptedContent, key: &[u8; KEY_LEN]) -> std::result::Result<
     Ok(opened.is_ok().then_some(plain))
 }
 
-/// A `key.dict` with `keys`, under no master key.
+/// Encodes a `key.dict` with `keys` that is not encrypted.
 #[cfg(test)]
 pub(super) fn plain_keys(keys: &KeyDictionary) -> Vec<u8> {
     use prost::Message;
@@ -143,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_keys_open_with_their_master_key_and_with_no_other() {
+    fn data_keys_decrypt_with_their_master_key_only() {
         let dir = tempfile::tempdir().unwrap();
         let write_key = |name: &str, digit: &str| {
             let path = dir.path().join(name);
@@ -167,11 +172,11 @@ mod tests {
         };
         assert_eq!(read(&right, &MasterKey::Plaintext).unwrap(), keys);
         assert_eq!(read(&wrong, &right).unwrap(), keys);
-        let said = |master_key| read(master_key, &MasterKey::Plaintext).unwrap_err().to_string();
-        assert!(said(&wrong).contains("does not open it"));
-        assert!(said(&MasterKey::Plaintext).contains("[security.encryption.master-key]"));
-        assert!(said(&MasterKey::Kms).contains("KMS"));
+        let error = |master_key| read(master_key, &MasterKey::Plaintext).unwrap_err().to_string();
+        assert!(error(&wrong).contains("does not decrypt"));
+        assert!(error(&MasterKey::Plaintext).contains("[security.encryption.master-key]"));
+        assert!(error(&MasterKey::Kms).contains("KMS"));
         std::fs::write(dir.path().join("right"), "zz\n").unwrap();
-        assert!(said(&right).contains("64 hexadecimal digits"));
+        assert!(error(&right).contains("64 hexadecimal digits"));
     }
 }

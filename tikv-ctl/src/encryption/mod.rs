@@ -1,7 +1,8 @@
-//! Encryption at rest: which key encrypts which file (`file.dict`), the data keys (`key.dict`), and reading through them
+//! Encryption at rest: the keys of files (`file.dict`), the data keys (`key.dict`), and decryption with them
 //! (TiKV `components/encryption`, `DataKeyManager`).
 //!
-//! A data directory is made known once, by [`register`]; from then on every reader asks [`cipher_of`] for its files.
+//! [`register`] loads the keys of a data directory once. From then on every reader calls [`cipher_of`] for
+//! its files.
 
 mod cipher;
 mod create;
@@ -26,35 +27,35 @@ pub(crate) use create::{create, replace};
 pub use dict::{FILE_DICT, FileDict, KEY_DICT, encode_files};
 pub use master::{EncryptionConfig, MasterKey, parse_keys, read_keys};
 
-/// Directories of a store: what follows the last of them in a file's name is the same in a copy of the store.
+/// Directories of a store. A file's path from the last of them on is the same in a copy of the store.
 const PARTS: [&str; 6] = ["db", "raft-engine", "raft", "snap", "import", "tablets"];
 
 /// The dictionaries of one data directory.
 #[derive(Clone, Debug)]
 struct Vault {
     dir: PathBuf,
-    /// By the names that the dictionary has.
+    /// Entries by the names in the dictionary.
     files: BTreeMap<PathBuf, FileInfo>,
-    /// By the places in the data directory, so that a copy of it can be read.
+    /// Entries by relative paths in the data directory, so that a copy of the directory can be read.
     inside: BTreeMap<PathBuf, FileInfo>,
-    /// The data keys, or why they are not known.
+    /// The data keys, or the reason why they are unknown.
     keys: std::result::Result<KeyDictionary, String>,
 }
 
 static VAULTS: RwLock<Vec<Arc<Vault>>> = RwLock::new(Vec::new());
-/// Spares those who read plain directories the lock.
+/// Whether any directory is encrypted: readers of plain directories do not take the lock.
 static ANY: AtomicBool = AtomicBool::new(false);
 
-/// What is wrong with the dictionaries of a data directory that could be read around.
+/// Anomalies in the dictionaries of a data directory, in spite of which they were read.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
-    /// What a crash leaves behind.
+    /// Torn tails, as after a crash.
     pub warnings: Vec<String>,
-    /// What is lost.
+    /// Lost records or files.
     pub damages: Vec<String>,
 }
 
-/// Makes the data directory `dir` known, if it is encrypted.
+/// Loads the encryption keys of the data directory `dir`, if it is encrypted.
 pub fn register(dir: &Path, config: &EncryptionConfig) -> Result<Notes> {
     if !dir.join(FILE_DICT).is_file() {
         return Ok(Notes { warnings: Vec::new(), damages: missing_dict(dir).into_iter().collect() });
@@ -71,18 +72,18 @@ pub fn register(dir: &Path, config: &EncryptionConfig) -> Result<Notes> {
     Ok(Notes { warnings, damages })
 }
 
-/// A directory with `key.dict` is encrypted, or was.
+/// Reports a missing `file.dict` if `key.dict` exists: such a directory is or was encrypted.
 fn missing_dict(dir: &Path) -> Option<String> {
     dir.join(KEY_DICT).is_file().then(|| {
         format!(
-            "{}: no such file, though {KEY_DICT} is here: which files are encrypted is not known, and those that are do not \
-             read; take it from the same time's backup",
+            "{}: expected this file next to {KEY_DICT}, found none: encrypted files cannot be read; restore it from a backup \
+             of the same time",
             dir.join(FILE_DICT).display()
         )
     })
 }
 
-/// Makes the data directory known that the file `path` lies in, if there is one.
+/// Loads the encryption keys of the data directory that contains the file `path`, if there is one.
 pub fn register_around(path: &Path, config: &EncryptionConfig) -> Result<Notes> {
     let Ok(path) = std::fs::canonicalize(path) else { return Ok(Notes::default()) };
     let has_dict = |dir: &&Path| dir.join(FILE_DICT).is_file() || dir.join(KEY_DICT).is_file();
@@ -92,7 +93,7 @@ pub fn register_around(path: &Path, config: &EncryptionConfig) -> Result<Notes> 
     }
 }
 
-/// Where the file `name`, of the data directory `dir` or of what it is a copy of, lies in it.
+/// Returns the path, relative to the data directory `dir` or to its original, of the file `name`.
 pub fn place_in(name: &Path, dir: &Path) -> PathBuf {
     if let Ok(place) = name.strip_prefix(dir) {
         return place.to_owned();
@@ -102,10 +103,10 @@ pub fn place_in(name: &Path, dir: &Path) -> PathBuf {
     parts[at.unwrap_or(0)..].iter().collect()
 }
 
-/// What decrypts the file `path`; `None`: it is plain.
+/// Returns the cipher of the file `path`; `None` if it is plain.
 ///
 /// # Errors
-/// It is encrypted and its key is not known; the message says what to do.
+/// The file is encrypted and its key is unknown. The message says the remedy.
 pub fn cipher_of(path: &Path) -> lsm::Result<Option<Cipher>> {
     if !ANY.load(Ordering::Acquire) {
         return Ok(None);
@@ -136,11 +137,11 @@ impl Vault {
         let keys = self
             .keys
             .as_ref()
-            .map_err(|why| format!("it is encrypted ({name}, data key {}); {why}", info.key_id))?;
+            .map_err(|why| format!("the file is encrypted ({name}, data key {}); {why}", info.key_id))?;
         let key = keys.keys.get(&info.key_id).ok_or_else(|| {
             format!(
-                "it is encrypted ({name}) with data key {}, which {} does not have: give the directory with the \
-                 key.dict of the same time",
+                "expected data key {}, with which the file is encrypted ({name}), in {}, found none: use the key.dict of \
+                 the same time",
                 info.key_id,
                 self.dir.join(KEY_DICT).display()
             )
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_s_files_are_found_by_their_places() {
+    fn files_of_a_copy_have_the_same_relative_paths() {
         let place = |name: &str| place_in(Path::new(name), Path::new("/copy"));
         assert_eq!(place("/copy/db/1.sst"), Path::new("db/1.sst"));
         assert_eq!(place("/db/tikv/db/titandb/1.blob"), Path::new("db/titandb/1.blob"));

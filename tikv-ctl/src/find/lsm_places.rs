@@ -1,4 +1,4 @@
-//! Places in RocksDB: WAL records, SSTs, blob files.
+//! Finds places in RocksDB: WAL records, SSTs, blob files.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,10 +11,10 @@ use crate::{
 };
 
 const CFS: [&str; 3] = ["default", "lock", "write"];
-/// More than a timestamp can be.
-const BEHIND_TS: [u8; 9] = [0xff; 9];
+/// Sorts after every 8-byte timestamp.
+const AFTER_ALL_TS: [u8; 9] = [0xff; 9];
 
-/// Adds the records of all WAL files that are still there, flushed or not.
+/// Adds the records of all existing WAL files, flushed or not.
 pub(super) fn add_wal(
     store: &Offline,
     target: &Target,
@@ -34,11 +34,11 @@ fn add_wal_of(
     hits: &mut Vec<Hit>,
     damages: &mut Vec<String>,
 ) -> Result<()> {
-    // The store has told what is wrong with the MANIFEST.
+    // Opening the store has already reported damage of the MANIFEST.
     let state = read_manifest_or_tables(dir).unwrap_or_default();
     for (number, path) in logs(wal_dir)? {
         let Ok(data) = read_whole(&path) else {
-            // A running server removed it: what it held is in SSTs.
+            // A running server removed the file after flushing its records to SSTs.
             continue;
         };
         let mut reader = LogReader::new(&data, number);
@@ -105,7 +105,7 @@ fn add(
     hits.push(Hit::new(place, cf, kind, ts, if kind == Kind::Put { value } else { &[] }));
 }
 
-/// Where a blob index points.
+/// Returns the place that a blob index points to.
 fn blob_place(store: &Offline, index: &[u8]) -> Option<Place> {
     let mut cursor = Cursor::new(index);
     let (_, number, offset, size) = (cursor.u8()?, cursor.varint()?, cursor.varint()?, cursor.varint()?);
@@ -116,7 +116,7 @@ fn blob_place(store: &Offline, index: &[u8]) -> Option<Place> {
     Some(Place::Blob { path, offset, size })
 }
 
-/// Adds the entries of SSTs whose bounds the key lies in; a file that cannot be read is told of.
+/// Adds the entries of SSTs whose bounds include the key; an unreadable file becomes a damage.
 pub(super) fn add_ssts(
     store: &Offline,
     target: &Target,
@@ -127,7 +127,7 @@ pub(super) fn add_ssts(
     let raw = keys::data_key(&target.user_key);
     for cf in CFS {
         for file in store.kv().family(cf)?.files() {
-            let mut ranges = vec![(encoded.clone(), [encoded.as_slice(), &BEHIND_TS].concat())];
+            let mut ranges = vec![(encoded.clone(), [encoded.as_slice(), &AFTER_ALL_TS].concat())];
             if cf == "default" {
                 ranges.push((raw.clone(), [raw.as_slice(), &[0]].concat()));
             }
@@ -157,7 +157,7 @@ fn add_sst(
         add(store, target, cf, (&start, &end, ValueType::RangeDeletion), place(sequence), hits);
     }
     for (from, to) in ranges {
-        // Filters of CF write are of keys without timestamps: they answer for all versions at once.
+        // Filters of CF write contain keys without timestamps: one probe answers for all versions.
         let exact = (to.len() == from.len() + 1).then_some(from.as_slice());
         if !table.may_hold(exact, from).unwrap_or(true) {
             continue;

@@ -1,4 +1,4 @@
-//! `find`: every place where a key's versions live, and what a read of the key would return.
+//! `find`: finds every place that stores a version of a key, and what a read of the key would return.
 
 mod lsm_places;
 mod raft_places;
@@ -8,26 +8,27 @@ use std::path::PathBuf;
 
 use txn_types::{LockOrSharedLocks, TimeStamp, WriteRef, parse_lock};
 
-pub use read_at::{ReadResult, Seen, read_at};
+pub use read_at::{ReadResult, VersionVerdict, read_at};
 
 use crate::{Offline, Result, key::inner, lsm::ValueType};
 
-/// What is looked for: the key as transactions write it, and as raw keys are written.
+/// A key to find, as transactions write it and as raw keys are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The user key.
     pub user_key: Vec<u8>,
-    /// Its memcomparable form.
+    /// The memcomparable form of the user key.
     pub encoded: Vec<u8>,
 }
 
 impl Target {
-    /// Looks for `user_key`.
+    /// Creates the target for `user_key`.
     pub fn new(user_key: &[u8]) -> Target {
         Target { user_key: user_key.to_vec(), encoded: keys::encode_bytes(user_key) }
     }
 
-    /// Whether `key`, without `z`, is one of the key's records; with the timestamp behind it.
+    /// Returns the timestamp in `key` (without `z`) if it is one of the target's records; `None` if it is
+    /// another key.
     fn matches(&self, cf: &str, key: &[u8]) -> Option<Option<u64>> {
         if cf == "default" && key == self.user_key {
             return Some(None);
@@ -37,10 +38,10 @@ impl Target {
     }
 }
 
-/// Where a record is.
+/// Position of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A Raft log entry: the region's log it is in, and where its batch lies.
+    /// A Raft log entry, in the log of this region.
     RaftLog { region: u64, term: u64, index: u64 },
     /// A record of RocksDB's WAL.
     Wal { path: PathBuf, offset: u64, sequence: u64 },
@@ -59,7 +60,7 @@ impl Place {
     }
 }
 
-/// What happened to the record there.
+/// Kind of change that a record makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Put,
@@ -76,9 +77,9 @@ pub struct Hit {
     pub kind: Kind,
     /// The timestamp in the key: of commit in CF write, of start in CF default.
     pub key_ts: Option<u64>,
-    /// The value; empty for what is not a put, and for what lies in a blob file.
+    /// The value; empty if it is not a put or if the value is in a blob file.
     pub value: Vec<u8>,
-    /// The timestamp that orders it, where one can be told.
+    /// The timestamp to sort by, if it is known.
     pub time: Option<u64>,
 }
 
@@ -93,23 +94,23 @@ impl Hit {
     }
 }
 
-/// One version of a record and all the places that have it.
+/// A record and all the places that contain it.
 #[derive(Clone, Debug)]
 pub struct Event {
     pub hit: Hit,
     pub places: Vec<Place>,
 }
 
-/// Everything there is of a key.
+/// All records of a key.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// In order of time.
+    /// Records, ordered by time.
     pub events: Vec<Event>,
-    /// What could not be read, and why.
+    /// Unreadable places, with the reason.
     pub damages: Vec<String>,
 }
 
-/// Looks for `target` in all files of `store`.
+/// Searches all files of `store` for `target`.
 pub fn find(store: &Offline, target: &Target) -> Result<Found> {
     let mut found = Found::default();
     let mut hits = Vec::new();
@@ -121,7 +122,7 @@ pub fn find(store: &Offline, target: &Target) -> Result<Found> {
     Ok(found)
 }
 
-/// What has no timestamp is placed behind what was written before it: by Raft index, or by sequence number.
+/// Gives records without a timestamp the time of an earlier record: by Raft index, or by sequence number.
 fn guess_times(hits: &mut [Hit]) {
     let before = |all: &[Hit], hit: &Hit| {
         let earlier = all.iter().filter(|other| match (&hit.place, &other.place) {
@@ -130,7 +131,7 @@ fn guess_times(hits: &mut [Hit]) {
                 Place::RaftLog { region: other_region, index: other_index, .. },
             ) => region == other_region && other_index <= index,
             (a, b) => match (a.sequence(), b.sequence()) {
-                // Sequence number 0 says only that it is old.
+                // Sequence number 0 only says that the record is old.
                 (Some(a), Some(b)) => b <= a && a > 0,
                 _ => false,
             },
@@ -142,7 +143,8 @@ fn guess_times(hits: &mut [Hit]) {
     hits.iter_mut().zip(guesses).for_each(|(hit, guess)| hit.time = guess);
 }
 
-/// Joins hits of the same record, ordered by time; at the same time values come before the records that point to them.
+/// Groups hits of the same record, ordered by time. At equal times, values come before the records that point
+/// to them.
 fn group(hits: Vec<Hit>) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     for hit in hits {
@@ -173,7 +175,7 @@ fn group(hits: Vec<Hit>) -> Vec<Event> {
     events
 }
 
-/// Whether one of them is only a blob file's index of the other's value.
+/// Whether one of the two hits is only the index of the other's value in a blob file.
 fn is_by_reference(a: &Hit, b: &Hit) -> bool {
     let blob = |hit: &Hit| matches!(hit.place, Place::Blob { .. });
     a.cf == "default"
@@ -190,12 +192,12 @@ fn kind_of(value_type: ValueType) -> Kind {
     }
 }
 
-/// What a record means.
+/// Returns the meaning of a record in words.
 pub fn meaning(hit: &Hit) -> String {
     let what = match hit.kind {
         Kind::Delete => "removed",
-        Kind::DeleteRange => "removed with a range",
-        Kind::Ingest => "ingested with an SST",
+        Kind::DeleteRange => "removed by a range deletion",
+        Kind::Ingest => "ingested as an SST",
         Kind::Put => match hit.cf.as_str() {
             "lock" => return lock_meaning(&hit.value),
             "write" => return write_meaning(&hit.value),
@@ -221,14 +223,14 @@ fn lock_meaning(value: &[u8]) -> String {
             text
         }
         Ok(LockOrSharedLocks::Shared(_)) => "shared lock".to_owned(),
-        Err(e) => format!("a lock that does not decode: {e}"),
+        Err(e) => format!("cannot decode the lock: {e}"),
     }
 }
 
 fn write_meaning(value: &[u8]) -> String {
     let write = match WriteRef::parse(value) {
         Ok(write) => write,
-        Err(e) => return format!("a write record that does not decode: {e}"),
+        Err(e) => return format!("cannot decode the write record: {e}"),
     };
     let mut text = format!("{:?} of the transaction that started at {}", write.write_type, write.start_ts);
     if write.short_value.is_some() {

@@ -1,4 +1,4 @@
-//! Places in the Raft log: entries whose commands wrote the key.
+//! Finds places in the Raft log: entries whose commands wrote the key.
 
 use kvproto::{
     eraftpb::{Entry, EntryType},
@@ -9,15 +9,15 @@ use prost::Message;
 use super::{Hit, Kind, Place, Target};
 use crate::{Offline, simple_write};
 
-/// Adds the entries of all regions: before a split another region's log had the key.
+/// Adds the entries of all regions: before a split, another region's log had the key.
 pub(super) fn add(store: &Offline, target: &Target, hits: &mut Vec<Hit>, damages: &mut Vec<String>) {
     let needle = needle(target);
     let walked = store.raft().each_entry(&mut |region, bytes| {
-        // Most entries do not name the key: they need not be decoded.
+        // Most entries do not contain the key and need no decoding.
         if contains(bytes, needle) || may_be_range(bytes) {
             match Entry::decode(bytes) {
                 Ok(entry) => add_entry(region, &entry, target, hits),
-                Err(e) => damages.push(format!("an entry of region {region} does not decode: {e}")),
+                Err(e) => damages.push(format!("cannot decode an entry of region {region}: {e}")),
             }
         }
     });
@@ -27,8 +27,8 @@ pub(super) fn add(store: &Offline, target: &Target, hits: &mut Vec<Hit>, damages
     }
 }
 
-/// What every record of the key has in it: the first group of the memcomparable form, or the raw key where that is
-/// shorter, is part of both forms.
+/// Returns bytes that every record of the key contains: the first group of the memcomparable form, or the
+/// whole raw key if that is shorter.
 fn needle(target: &Target) -> &[u8] {
     &target.user_key[..target.user_key.len().min(8)]
 }
@@ -45,7 +45,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     false
 }
 
-/// Commands on ranges do not name the key, and are short.
+/// Commands on ranges do not contain the key, and are short.
 fn may_be_range(bytes: &[u8]) -> bool {
     bytes.len() < 512
 }
@@ -59,14 +59,14 @@ fn add_entry(region: u64, entry: &Entry, target: &Target, hits: &mut Vec<Hit>) {
     let place = Place::RaftLog { region, term: entry.term, index: entry.index };
     let first = hits.len();
     for request in &command.requests {
-        hits.extend(of_request(request, target, &place));
+        hits.extend(hit_of_request(request, target, &place));
     }
-    // What a command removes belongs to the time of what it writes.
+    // A removal gets the time of the writes in the same command.
     let time = hits[first..].iter().filter_map(|hit| hit.time).max();
     hits[first..].iter_mut().for_each(|hit| hit.time = hit.time.or(time));
 }
 
-fn of_request(request: &Request, target: &Target, place: &Place) -> Option<Hit> {
+fn hit_of_request(request: &Request, target: &Target, place: &Place) -> Option<Hit> {
     let cf_name = |cf: &str| if cf.is_empty() { "default" } else { cf }.to_owned();
     match request.cmd_type() {
         CmdType::Put => {

@@ -1,31 +1,32 @@
-//! What a transaction's read at a timestamp returns, and why not the other versions (TiKV `PointGetter`).
+//! Simulates a transaction's read at a timestamp: the returned version, and the reason for passing over each
+//! other one (TiKV `PointGetter`).
 
 use kvproto::kvrpcpb::{MvccInfo, Op};
 
-/// What becomes of a version in a read.
+/// The decision of a read about one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct VersionVerdict {
     pub commit_ts: u64,
     pub start_ts: u64,
     pub op: Op,
-    /// Why it is returned or not.
+    /// Reason why it is returned or not.
     pub why: String,
 }
 
-/// What a read finds.
+/// The result of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadResult {
     pub ts: u64,
-    /// Commit timestamp and value of the version that is returned; the value is missing where CF default lost it.
+    /// Commit timestamp and value of the returned version; the value is missing if CF default lost it.
     pub returned: Option<(u64, Option<Vec<u8>>)>,
     /// The lock that the read waits for.
     pub lock: Option<String>,
     /// Versions, the newest first.
-    pub versions: Vec<Seen>,
+    pub versions: Vec<VersionVerdict>,
 }
 
-/// Reads at `ts` in the records of a key. `is_short` tells whether the write record at a commit timestamp has the value in
-/// it, as an empty one and none look alike in `info`.
+/// Reads at `ts` in the records of a key. `is_short` returns whether the write record at a commit timestamp
+/// contains the value: in `info`, an empty value and none look alike.
 pub fn read_at(info: &MvccInfo, ts: u64, is_short: &dyn Fn(u64) -> bool) -> ReadResult {
     let mut result = ReadResult { ts, returned: None, lock: lock_in_the_way(info, ts), versions: Vec::new() };
     let mut decided: Option<u64> = None;
@@ -54,11 +55,16 @@ pub fn read_at(info: &MvccInfo, ts: u64, is_short: &dyn Fn(u64) -> bool) -> Read
                     decided = Some(write.commit_ts);
                     "a delete: the read returns nothing".to_owned()
                 }
-                Op::Rollback => "a rollback: no data, passed over".to_owned(),
-                _ => "a lock record: no data, passed over".to_owned(),
+                Op::Rollback => "a rollback: no data, skipped".to_owned(),
+                _ => "a lock record: no data, skipped".to_owned(),
             }
         };
-        result.versions.push(Seen { commit_ts: write.commit_ts, start_ts: write.start_ts, op, why });
+        result.versions.push(VersionVerdict {
+            commit_ts: write.commit_ts,
+            start_ts: write.start_ts,
+            op,
+            why,
+        });
     }
     result
 }
@@ -73,7 +79,7 @@ fn lock_in_the_way(info: &MvccInfo, ts: u64) -> Option<String> {
     let kind = match lock.r#type() {
         Op::Put => "Put",
         Op::Del => "Delete",
-        // Neither a Lock nor a pessimistic lock changes what is read.
+        // Lock and pessimistic locks do not change the data that a read returns.
         _ => return None,
     };
     (lock.start_ts <= ts).then(|| {

@@ -1,4 +1,5 @@
-//! `flamegraph diff`: what differs between two profiles, two recordings, or the slow and the fast of one.
+//! `flamegraph diff`: compares two profiles, two recordings, or the slow and the fast requests of one
+//! recording.
 use std::{
     fs::File,
     io::Read as _,
@@ -21,7 +22,7 @@ use tracepoints_profile::{
 use super::{input, page, wall as recording};
 use crate::{Error, Result, cli::Global, output::Output};
 
-/// What is compared with what.
+/// The two sides of the comparison, and the output.
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Slow against fast: tikv-ctl flamegraph diff FILE --kind kv_get --percentile 45..55 --percentile 99..100\n\
@@ -31,18 +32,20 @@ use crate::{Error, Result, cli::Global, output::Output};
 pub struct DiffArgs {
     /// A trace file, or a profile of any form that `flamegraph` reads; `-`: standard input
     pub before: PathBuf,
-    /// The same of what it is compared with; without it, two bands of the one file are compared
+    /// The second file, to compare with the first; if absent, two bands of the first file are compared
     pub after: Option<PathBuf>,
     /// Only requests of this kind
     #[arg(long, visible_alias = "type", value_name = "KIND")]
     pub kind: Option<String>,
-    /// Only requests in this band of their kind; given twice, the first is for BEFORE, the second for AFTER
+    /// Only requests in this percentile band of their kind; given twice, the first is for BEFORE, the second
+    /// for AFTER
     #[arg(long, value_name = "BAND", value_parser = Pick::band)]
     pub percentile: Vec<(f64, f64)>,
-    /// Write one page with both flames and the table; so also if the name of --output ends in .html (in .svg: a picture)
+    /// Write one page with both flame graphs and the table (default if --output ends in .html; .svg: a
+    /// picture)
     #[arg(long)]
     pub html: bool,
-    /// How many frames the table has
+    /// Number of frames in the table
     #[arg(long, default_value_t = 40, value_name = "FRAMES")]
     pub top: usize,
 }
@@ -88,7 +91,7 @@ fn comparison(args: &DiffArgs, out: &mut Output<'_>) -> Result<(Comparison, Stri
         percentile: band.copied(),
     };
     let (first, second) = (pick(args.percentile.first()), pick(args.percentile.last()));
-    let open = |path: &Path| OnDisk::of(path).map_err(|e| Error::other(format!("{}: {e}", path.display())));
+    let open = |path: &Path| OnDisk::open(path).map_err(|e| Error::other(format!("{}: {e}", path.display())));
     let first_file = open(&args.before)?;
     let other = args.after.as_deref().map(open).transpose()?;
     let names = (input::title(&args.before), input::title(after));
@@ -97,17 +100,17 @@ fn comparison(args: &DiffArgs, out: &mut Output<'_>) -> Result<(Comparison, Stri
         side(&names.1, other.as_ref().map_or_else(|| first_file.path(), OnDisk::path), &second, out)?;
     if one != two {
         return Err(Error::other(
-            "one side is CPU samples, the other is wall-clock time: only like can be compared with like",
+            "one side is CPU samples, the other is wall-clock time: compare two files of the same measure",
         ));
     }
-    let (before, after) = told_apart(before, after);
+    let (before, after) = distinguish_labels(before, after);
     let title = format!("{} and {}", before.label, after.label);
     let comparison = compare(before, after, one);
     comparison.map(|c| (c, title)).map_err(|e| Error::other(format!("flamegraph diff: {e}")))
 }
 
-/// Sides of one name are before and after.
-fn told_apart(mut before: Side, mut after: Side) -> (Side, Side) {
+/// Renames sides of the same label to before and after.
+fn distinguish_labels(mut before: Side, mut after: Side) -> (Side, Side) {
     if before.label == after.label {
         before.label.push_str(" before");
         after.label.push_str(" after");
@@ -117,13 +120,13 @@ fn told_apart(mut before: Side, mut after: Side) -> (Side, Side) {
 
 const TRACE_FILE: &[u8] = b"TPTRACE";
 
-/// `path` may be a copy of what is called `name`.
+/// Reads one side from `path`, which may be a copy of the file called `name`.
 fn side(name: &str, path: &Path, pick: &Pick, out: &mut Output<'_>) -> Result<(Side, Measure)> {
     let mut magic = Vec::new();
     let head = File::open(path).and_then(|file| file.take(TRACE_FILE.len() as u64).read_to_end(&mut magic));
     head.map_err(|e| Error::other(format!("{name}: {e}")))?;
     if magic == TRACE_FILE {
-        let operations = recording::of_file(path, out)?.pick(pick)?;
+        let operations = recording::read_file(path, out)?.pick(pick)?;
         let options = WallOptions { waits: true, ..WallOptions::default() };
         let label =
             if *pick == Pick::default() { name.to_owned() } else { format!("{name} {}", pick.words()) };
@@ -131,18 +134,19 @@ fn side(name: &str, path: &Path, pick: &Pick, out: &mut Output<'_>) -> Result<(S
     }
     if *pick != Pick::default() {
         return Err(Error::other(format!(
-            "{name}: --kind and --percentile pick requests of a trace file; this is a profile"
+            "{name}: --kind and --percentile need a trace file, found a profile"
         )));
     }
     let (form, stacks) = input::profile(path, &ReadOptions::default(), out)?;
-    // Samples are compared by a test of their numbers.
+    // The test compares numbers of samples.
     let value = stacks.value_named("samples").unwrap_or(stacks.default_value);
     let folded = stacks.fold(&FoldOptions { value, ..FoldOptions::default() });
     let measure = if form == Format::Folded { measure(&folded) } else { input::measure(&stacks, value) };
     Ok((Side::samples(name, folded), measure))
 }
 
-/// Stacks whose leaves say what ran or was waited for are ns of wall-clock time, as `flamegraph --wall --folded` writes them.
+/// Returns wall-clock nanoseconds if leaves name running or waiting, as `flamegraph --wall --folded` writes
+/// them.
 fn measure(folded: &Folded) -> Measure {
     let of_wall = |stack: &str| {
         stack.rsplit(';').next().is_some_and(|leaf| leaf.contains(": ") && wall::class_of(leaf).is_some())

@@ -1,4 +1,4 @@
-//! What is written: a picture, or a profile in the form of another tool.
+//! Forms of the output: a picture, or a profile for another tool.
 use std::borrow::Cow;
 
 use tracepoints_profile::{
@@ -25,8 +25,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// The bytes to write.
-    pub(super) fn of(self, profile: &Profile, value: Option<&str>) -> Result<Vec<u8>> {
+    /// Renders the profile in this form.
+    pub(super) fn render(self, profile: &Profile, value: Option<&str>) -> Result<Vec<u8>> {
         let (stacks, title) = (stacks(profile), &profile.title);
         let value = input::value(&stacks, value)?;
         Ok(match self {
@@ -51,7 +51,7 @@ impl Form {
     }
 }
 
-/// The stacks with what is known of them; of wall clock, their names and times.
+/// Returns the profile's complete stacks; for wall clock, stacks of names and times.
 fn stacks(profile: &Profile) -> Cow<'_, Stacks> {
     match &profile.stacks {
         Some(stacks) => Cow::Borrowed(stacks),

@@ -1,4 +1,4 @@
-//! A profile from a file, of any tool and process.
+//! Reads a profile from a file of any tool and process.
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,25 +13,25 @@ use tracepoints_profile::{
 use super::Profile;
 use crate::{Error, Result, output::Output};
 
-/// Which file, and what of it.
+/// The profile file, and the options for reading it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct InputArgs {
     /// A profile of any process: perf.data, pprof, output of perf script, Firefox, speedscope, folded; `-`: standard input
     #[arg(value_name = "PROFILE", conflicts_with_all = ["trace", "wall", "host"])]
     pub file: Option<PathBuf>,
-    /// Profile file: which of its weights, e.g. cpu; if absent, the one that the file names, or the first
+    /// Profile file: the weight to draw, e.g. cpu; if absent, the one that the file names, or the first
     #[arg(long, value_name = "KIND")]
     pub value: Option<String>,
-    /// perf: which event, e.g. cycles; the first if absent
+    /// perf: the event to draw, e.g. cycles; the first if absent
     #[arg(long, value_name = "NAME")]
     pub event: Option<String>,
-    /// A program or library that ran, for the names of its functions; may be given more than once
+    /// A program or library that ran, to resolve function names; may be given more than once
     #[arg(long, value_name = "FILE", requires = "file")]
     pub binary: Vec<PathBuf>,
-    /// Where split debug information is (`.build-id/ab/cdef.debug`); may be given more than once
+    /// Directory of split debug information (`.build-id/ab/cdef.debug`); may be given more than once
     #[arg(long, value_name = "DIR", requires = "file")]
     pub debug_dir: Vec<PathBuf>,
-    /// Do not keep what was resolved in the cache directory
+    /// Do not write resolved symbols to the cache directory
     #[arg(long, requires = "file")]
     pub no_symbol_cache: bool,
 }
@@ -62,7 +62,7 @@ pub(super) fn read(args: &InputArgs, out: &mut Output<'_>) -> Result<Profile> {
     })
 }
 
-/// A profile of any form, with a note for each loss. `-` is standard input.
+/// Reads a profile of any form, and prints a note for each loss. `-` is standard input.
 pub(super) fn profile(path: &Path, options: &ReadOptions, out: &mut Output<'_>) -> Result<(Format, Stacks)> {
     let fail = |e: &dyn std::fmt::Display| Error::other(format!("{}: {e}", title(path)));
     let bytes = Input::open(path).map_err(|e| Error::other(format!("{}: {e}", path.display())))?;
@@ -73,14 +73,12 @@ pub(super) fn profile(path: &Path, options: &ReadOptions, out: &mut Output<'_>) 
     let negative =
         stacks.samples().filter(|s| s.values.get(stacks.default_value).is_some_and(|v| *v < 0)).count();
     if negative > 0 {
-        out.note(&format!(
-            "{negative} samples have a negative value and so no width: they are left out of what is drawn"
-        ));
+        out.note(&format!("{negative} samples have a negative value and so no width: they are not drawn"));
     }
     Ok((form, stacks))
 }
 
-/// The name of the file.
+/// Returns the name of the file, or "standard input".
 pub(super) fn title(path: &Path) -> String {
     if is_stdin(path) {
         return "standard input".to_owned();
@@ -92,7 +90,7 @@ fn kind_and_unit(stacks: &Stacks, value: usize) -> (&str, &str) {
     stacks.value_types().get(value).map_or(("", ""), |what| (stacks.text(what.kind), stacks.text(what.unit)))
 }
 
-/// What the widths stand for: CPU time and wall-clock time are drawn in colours of their own.
+/// Returns the measure of the widths: CPU time and wall-clock time have colours of their own.
 pub(super) fn measure(stacks: &Stacks, value: usize) -> Measure {
     match kind_and_unit(stacks, value) {
         ("cpu", "nanoseconds") => Measure::CpuTime,
@@ -102,7 +100,7 @@ pub(super) fn measure(stacks: &Stacks, value: usize) -> Measure {
     }
 }
 
-/// The total with its unit: time in ms.
+/// Formats the total with its unit: time in ms.
 pub(super) fn in_unit(folded: &Folded, unit: &str) -> String {
     let total = folded.total() as f64 / 10f64.powi(folded.decimals() as i32);
     let unit = unit.split('/').next().unwrap_or(unit);
@@ -116,7 +114,10 @@ pub(super) fn in_unit(folded: &Folded, unit: &str) -> String {
 fn symbol_options(args: &InputArgs) -> Result<SymbolOptions> {
     let given = args.binary.iter().chain(&args.debug_dir);
     if let Some(missing) = given.into_iter().find(|path| !path.exists()) {
-        return Err(Error::other(format!("{}: there is no such file or directory", missing.display())));
+        return Err(Error::other(format!(
+            "{}: expected a file or directory, found nothing",
+            missing.display()
+        )));
     }
     Ok(SymbolOptions {
         binaries: args.binary.clone(),
@@ -125,11 +126,11 @@ fn symbol_options(args: &InputArgs) -> Result<SymbolOptions> {
     })
 }
 
-/// The place of a weight by its name.
+/// Returns the index of a weight by its name.
 pub(super) fn value(stacks: &Stacks, kind: Option<&str>) -> Result<usize> {
     let Some(kind) = kind else { return Ok(stacks.default_value) };
     stacks.value_named(kind).ok_or_else(|| {
         let known: Vec<_> = stacks.value_types().iter().map(|v| stacks.text(v.kind)).collect();
-        Error::other(format!("--value {kind}: the profile has {}", known.join(", ")))
+        Error::other(format!("--value {kind}: expected one of the profile's weights: {}", known.join(", ")))
     })
 }

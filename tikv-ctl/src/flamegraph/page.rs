@@ -1,4 +1,4 @@
-//! The page with flame, timeline and table.
+//! HTML page with flame graph, timeline and table.
 use std::path::Path;
 
 use tracepoints_profile::html::{self, Heading};
@@ -6,13 +6,13 @@ use tracepoints_profile::html::{self, Heading};
 use super::Profile;
 use crate::{Error, Result};
 
-/// Whether a page is asked for: by the flag, or by the name of the file.
+/// Whether a page is requested: by the flag, or by the name of the output file.
 pub fn wanted(flag: bool, output: Option<&Path>) -> bool {
     flag || output.and_then(Path::extension).is_some_and(|e| e.eq_ignore_ascii_case("html"))
 }
 
-/// Of requests with their timeline, of samples without.
-pub fn of(profile: &Profile) -> Result<String> {
+/// Renders the page: requests with their timeline, samples without one.
+pub fn render(profile: &Profile) -> Result<String> {
     let (title, subtitle) = (profile.title.clone(), profile.subtitle.clone());
     let heading = Heading { title, subtitle, notes: Vec::new() };
     let page = if profile.operations.is_empty() {

@@ -1,4 +1,4 @@
-//! Wall clock: the stages of requests, from a trace file or from a server that records.
+//! Wall clock: the stages of requests, from a trace file or from a recording server.
 
 use std::{collections::HashSet, io::Write, path::Path};
 
@@ -15,27 +15,27 @@ use tracepoints_profile::{
 use super::{Profile, cpu::Samples};
 use crate::{Error, Result, cli::Global, online, output::Output};
 
-/// The requests in the trace file at `path`.
-pub fn of_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
-    let disk = OnDisk::of(path).map_err(|e| Error::other(format!("--trace {}: {e}", path.display())))?;
+/// Reads the requests in the trace file at `path`.
+pub fn read_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
+    let disk = OnDisk::open(path).map_err(|e| Error::other(format!("--trace {}: {e}", path.display())))?;
     let file = TraceFile::open(disk.path()).map_err(|e| Error::other(format!("--trace: {e}")))?;
     let title = format!("Wall clock of {}", super::input::title(path));
-    let recording = Recording::of(title, &file);
-    // Afterwards: most damage is met while requests are read.
+    let recording = Recording::from_trace_file(title, &file);
+    // Most damage is found while requests are read, so it is reported after that.
     for damage in file.damage() {
         out.note(&format!("warning: {}: {damage}", path.display()));
     }
-    if let Some(at) = file.cut() {
+    if let Some(at) = file.truncated_at() {
         out.note(&format!(
-            "warning: {} is cut short at byte {at}; what stands before is read",
+            "warning: {} is truncated at byte {at}; requests before that are read",
             path.display()
         ));
     }
     Ok(recording)
 }
 
-/// The requests that the server at `host` serves in the next `seconds`.
-pub fn of_server(host: &str, seconds: u32, global: &Global, out: &mut Output<'_>) -> Result<Recording> {
+/// Records the requests that the server at `host` serves in the next `seconds`.
+pub fn record_server(host: &str, seconds: u32, global: &Global, out: &mut Output<'_>) -> Result<Recording> {
     let (runtime, channel) = online::connect(host, &global.security()?)?;
     out.note(&format!("recording {host} for {seconds} s ..."));
     let fail = |what: &dyn std::fmt::Display| Error::other(format!("--host {host}: recording: {what}"));
@@ -52,28 +52,28 @@ pub fn of_server(host: &str, seconds: u32, global: &Global, out: &mut Output<'_>
         })
         .map_err(|e: RecordError| fail(&e))?;
     let file = TraceFile::open(recorded.path()).map_err(|e| fail(&e))?;
-    Ok(Recording::of(format!("Wall clock of {host}, {seconds} s"), &file))
+    Ok(Recording::from_trace_file(format!("Wall clock of {host}, {seconds} s"), &file))
 }
 
 #[derive(Debug, thiserror::Error)]
 enum RecordError {
-    #[error("{}; does the server at this address serve trace control?", .0.message())]
+    #[error("{}: check that the server at this address serves trace control", .0.message())]
     Status(#[from] tonic::Status),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
 
-/// Requests as they were recorded.
+/// Recorded requests.
 pub struct Recording {
     title: String,
-    /// Stepped operations as wholes, then the requests that were recorded besides.
+    /// Stepped operations as wholes, then the other recorded requests.
     operations: Vec<Operation>,
-    /// The requests of the stepped operations, one by one.
+    /// The single requests of the stepped operations.
     requests: Vec<Operation>,
 }
 
 impl Recording {
-    fn of(title: String, file: &TraceFile) -> Self {
+    fn from_trace_file(title: String, file: &TraceFile) -> Self {
         let (mut operations, mut requests, mut traced) = (Vec::new(), Vec::new(), HashSet::new());
         for trace in file.traces().flatten() {
             traced.extend(trace.requests.iter().map(|request| request.id));
@@ -88,15 +88,16 @@ impl Recording {
         Self { title, operations, requests }
     }
 
-    /// Whole operations, unless a kind or a request is wanted.
+    /// Returns whole operations, unless a kind or a request is selected.
     pub fn pick(self, pick: &Pick) -> Result<Vec<Operation>> {
         let client = pick.kind.as_deref().is_some_and(|k| k.eq_ignore_ascii_case("client"));
         let whole = (pick.kind.is_none() || client) && pick.request.is_none();
         let all = if whole { self.operations } else { self.requests };
-        pick.of(all).map_err(|e| Error::other(format!("{}: {e}", self.title)))
+        pick.filter(all).map_err(|e| Error::other(format!("{}: {e}", self.title)))
     }
 
-    /// `samples` say what stages ran; they are of the time of all recorded requests.
+    /// Builds the profile. `samples` are CPU samples of all recorded requests and show the code that stages
+    /// ran.
     pub fn profile(
         self,
         pick: &Pick,

@@ -1,5 +1,5 @@
-//! A long walk on two cores: a second thread reads, checks and decompresses the blocks that come next, and the walk
-//! itself does so where it would have to wait.
+//! Reads ahead of a long walk: a second thread reads, checks and decompresses the next blocks, and the walk
+//! reads blocks itself instead of waiting.
 
 use std::{
     mem,
@@ -17,25 +17,25 @@ use super::{
     table::BLOCK_TRAILER_LEN,
 };
 
-/// Below so many bytes of file a thread costs more than it gives.
-const WORTH: u64 = 1 << 20;
-/// Bytes of file that are handed over at once, about: blocks are small, and to wake a thread is dear.
-const PIECE: u64 = 64 << 10;
-/// Pieces that wait to be used, at most, on each side.
-const WAITING: usize = 2;
+/// Minimum bytes of file for a thread: reading less costs less than starting a thread.
+const MIN_BYTES: u64 = 1 << 20;
+/// Approximate bytes of file in a piece: blocks are small and waking a thread is expensive.
+const PIECE_BYTES: u64 = 64 << 10;
+/// Maximum number of pieces that wait on each side.
+const MAX_WAITING: usize = 2;
 
-/// Threads that read ahead, of all walks.
+/// Number of read-ahead threads of all walks.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// The right to run one of as many threads as there are cores beside the first.
+/// Permission to run a read-ahead thread. The process has one fewer of them than cores.
 #[derive(Debug)]
 struct Permit;
 
 impl Permit {
     fn take() -> Option<Permit> {
-        static MOST: OnceLock<usize> = OnceLock::new();
-        let most = *MOST.get_or_init(|| thread::available_parallelism().map_or(0, |cores| cores.get() - 1));
-        let more = |running| (running < most).then_some(running + 1);
+        static MAX: OnceLock<usize> = OnceLock::new();
+        let max = *MAX.get_or_init(|| thread::available_parallelism().map_or(0, |cores| cores.get() - 1));
+        let more = |running| (running < max).then_some(running + 1);
         RUNNING.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Permit)
     }
 }
@@ -52,7 +52,7 @@ struct Block {
     plain: Vec<u8>,
 }
 
-/// Blocks one after another; the first `len` count, the others are memory for the next time.
+/// Consecutive blocks. The first `len` are in use, the others are spare memory.
 #[derive(Debug, Default)]
 struct Piece {
     number: usize,
@@ -60,7 +60,7 @@ struct Piece {
     len: usize,
 }
 
-/// The blocks of a table from one on, in pieces of as many blocks, and which piece nobody reads yet.
+/// The blocks of a table from number `start` on, in pieces of `blocks` blocks, and the first unclaimed piece.
 #[derive(Debug)]
 struct Work {
     table: Arc<Table>,
@@ -75,7 +75,7 @@ impl Work {
         (self.index.len() - self.start).div_ceil(self.blocks)
     }
 
-    /// The number of a piece that is the caller's to read; at most `last`.
+    /// Claims the next piece, up to number `last`, for the caller to read. Returns its number.
     fn claim(&self, last: usize) -> Option<usize> {
         let end = self.pieces().min(last.saturating_add(1));
         self.unread.fetch_update(Relaxed, Relaxed, |next| (next < end).then_some(next + 1)).ok()
@@ -88,7 +88,7 @@ impl Work {
         while piece.blocks.len() < piece.len {
             piece.blocks.push(Block { read: Ok(()), plain: Vec::new() });
         }
-        // Not beyond the piece: the other thread reads on from there.
+        // Do not read beyond the piece: the other thread may read the next one.
         let end = self.index.handle(blocks.end - 1);
         let end = end.offset.saturating_add(end.size).saturating_add(BLOCK_TRAILER_LEN);
         for (block, at) in piece.blocks.iter_mut().zip(blocks) {
@@ -99,14 +99,15 @@ impl Work {
     }
 }
 
-/// The blocks of a table from one on, in order. The thread behind it ends with it.
+/// The blocks of a table in order. Its thread ends when this is dropped.
 #[derive(Debug)]
 pub struct Ahead {
     work: Arc<Work>,
     read: Receiver<Piece>,
     used: SyncSender<Piece>,
-    /// What came, or was read here, before its turn; and memory.
+    /// Pieces that were read before their turn.
     early: Vec<Piece>,
+    /// Memory to reuse.
     spare: Vec<Piece>,
     reader: BlockReader,
     piece: Piece,
@@ -115,30 +116,30 @@ pub struct Ahead {
 }
 
 impl Ahead {
-    /// Reads blocks from number `start` on, where it is worth a thread and a core is left for it.
+    /// Starts to read blocks from number `start` on. Returns `None` if they are too few or no core is free.
     pub fn start(table: &Arc<Table>, index: &Arc<Index>, start: usize) -> Option<Ahead> {
         let last = index.len().checked_sub(1).filter(|last| start < *last)?;
         let bytes = index.handle(last).offset.saturating_sub(index.handle(start).offset);
-        if bytes < WORTH {
+        if bytes < MIN_BYTES {
             return None;
         }
         let permit = Permit::take()?;
-        let blocks = (PIECE / (bytes / (last - start) as u64).max(1)).max(1) as usize;
+        let blocks = (PIECE_BYTES / (bytes / (last - start) as u64).max(1)).max(1) as usize;
         let (table, index) = (table.clone(), index.clone());
         let work = Arc::new(Work { table, index, start, blocks, unread: AtomicUsize::new(0) });
-        let (send, read) = sync_channel(WAITING);
-        let (used, reuse) = sync_channel(WAITING + 1);
-        let beside = work.clone();
+        let (send, read) = sync_channel(MAX_WAITING);
+        let (used, reuse) = sync_channel(MAX_WAITING + 1);
+        let shared = work.clone();
         let run = move || {
             let _permit = permit;
-            read_on(&beside, &send, &reuse);
+            read_pieces(&shared, &send, &reuse);
         };
         thread::Builder::new().name("read-ahead".to_owned()).spawn(run).ok()?;
         let (early, spare, reader, piece) = Default::default();
         Some(Ahead { work, read, used, early, spare, reader, piece, at: 0, next: 0 })
     }
 
-    /// Puts the next block in `reader`; `None`: the thread is gone.
+    /// Puts the next block in `reader`. Returns `None` if the thread has ended.
     pub fn next_block(&mut self, reader: &mut BlockReader) -> Option<Result<()>> {
         if self.at == self.piece.len {
             let next = self.next_piece()?;
@@ -156,7 +157,7 @@ impl Ahead {
         self.next += 1;
         match self.spare.len() {
             0 => self.spare.push(empty),
-            // Where it cannot be used again it is freed.
+            // The thread has enough spare memory, or has ended: free the piece.
             _ => drop(self.used.try_send(empty)),
         }
     }
@@ -169,7 +170,7 @@ impl Ahead {
             match self.read.try_recv() {
                 Ok(piece) => self.early.push(piece),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
-                    let Some(number) = self.work.claim(self.next + WAITING) else {
+                    let Some(number) = self.work.claim(self.next + MAX_WAITING) else {
                         self.early.push(self.read.recv().ok()?);
                         continue;
                     };
@@ -182,12 +183,12 @@ impl Ahead {
     }
 }
 
-fn read_on(work: &Work, read: &SyncSender<Piece>, reuse: &Receiver<Piece>) {
+fn read_pieces(work: &Work, read: &SyncSender<Piece>, reuse: &Receiver<Piece>) {
     let mut reader = BlockReader::default();
     while let Some(number) = work.claim(usize::MAX) {
         let mut piece = reuse.try_recv().unwrap_or_default();
         work.read(number, &mut reader, &mut piece);
-        // The walk has ended before the table.
+        // The walk ended before the table did.
         if read.send(piece).is_err() {
             return;
         }

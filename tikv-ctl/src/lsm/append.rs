@@ -1,5 +1,5 @@
-//! Changes of a database without RocksDB: one more log, which RocksDB replays behind all others when it opens the database.
-//! Nothing that is there is touched.
+//! Modifies a database without RocksDB: writes one more WAL, which RocksDB replays last when it next opens
+//! the database. Existing files are not touched.
 
 use std::{
     fs::{File, OpenOptions},
@@ -18,21 +18,21 @@ use super::{
 };
 use crate::encryption;
 
-/// A change: column family, key, and the value that is put; none: the key is deleted.
+/// A change: column family, key, and new value; `None` deletes the key.
 pub type Written<'a> = (&'a str, &'a [u8], Option<&'a [u8]>);
 
-/// A log that is not written yet.
+/// A log that has not been written yet.
 #[derive(Debug)]
 pub struct NewLog {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
-/// The log that makes `changes`, all or none, of the database in `dir` with its logs in `wal_dir`. The caller holds the
-/// database's lock until it is written.
+/// Creates the log that applies all of `changes` to the database in `dir`, whose logs are in `wal_dir`. The
+/// caller holds the database's lock until the log is written.
 ///
 /// # Errors
-/// The database is in a state in which RocksDB would not replay one more log.
+/// The database lacks a column family, or RocksDB would not replay another log in its state.
 pub fn new_log(dir: &Path, wal_dir: &Path, changes: &[Written<'_>]) -> Result<NewLog> {
     let state = manifest::read(dir)?;
     let mut batch = Vec::with_capacity(changes.len());
@@ -45,7 +45,7 @@ pub fn new_log(dir: &Path, wal_dir: &Path, changes: &[Written<'_>]) -> Result<Ne
 }
 
 impl NewLog {
-    /// Writes it; it is on the disk when this returns. Returns its path.
+    /// Writes and syncs the log. Returns its path.
     pub fn write(self) -> Result<PathBuf> {
         let NewLog { path, bytes } = self;
         write(&path, bytes).map_err(|source| Error::Io { path: path.clone(), source })?;
@@ -53,7 +53,7 @@ impl NewLog {
     }
 }
 
-/// [`new_log`], written at once.
+/// Creates a log as [`new_log`] does and writes it.
 pub fn append(dir: &Path, wal_dir: &Path, changes: &[Written<'_>]) -> Result<PathBuf> {
     new_log(dir, wal_dir, changes)?.write()
 }
@@ -62,16 +62,16 @@ fn family(state: &VersionState, name: &str) -> Result<u32> {
     let found = state.families.iter().find(|(_, family)| family.name == name);
     found.map(|(id, _)| *id).ok_or_else(|| Error::Unsupported {
         path: state.path.clone(),
-        what: format!("the database has no column family {name}"),
+        what: format!("expected a column family {name}, found none: give the name of an existing one"),
     })
 }
 
-/// What the log has to hold so that RocksDB takes `batch` for newer than all else.
+/// Encodes the records of the log so that `batch` is newer than everything else in the database.
 fn records(state: &VersionState, wal_dir: &Path, batch: &[Change<'_>]) -> Result<Vec<Vec<u8>>> {
     let logs = live_logs(wal_dir, state)?;
     if logs.is_empty() {
-        let what = "no log (WAL) of the database is here, and one that was open has one: where rocksdb.wal-dir is set, give \
-                    --config FILE; where it is not, start the store once and stop it; nothing was changed";
+        let what = "expected the log (WAL) that every opened database has, found none: if rocksdb.wal-dir is set, give \
+                    --config FILE; otherwise start the store once and stop it; nothing was changed";
         return Err(Error::NotADb(format!("{}: {what}", wal_dir.display())));
     }
     let mut replay = Replay::default();
@@ -83,8 +83,8 @@ fn records(state: &VersionState, wal_dir: &Path, batch: &[Change<'_>]) -> Result
     let first = replay.next.unwrap_or(0).max(newest.saturating_add(1));
     let mut records = vec![encode_batch(first, batch)];
     if let Some(stop) = &replay.stop {
-        let next = goes_on(state, stop, replay.next)?;
-        // Behind damage RocksDB reads on only where the numbers do; those that SSTs have without a log are a gap in them.
+        let next = resume_sequence(state, stop, replay.next)?;
+        // After damage RocksDB requires the next sequence number, but changes that only SSTs have left a gap.
         if next != first {
             records.insert(0, encode_batch(next, &[]));
         }
@@ -92,28 +92,31 @@ fn records(state: &VersionState, wal_dir: &Path, batch: &[Change<'_>]) -> Result
     Ok(records)
 }
 
-/// The sequence number that RocksDB goes on with behind `stop`, `next`, if it opens such a database at all.
-fn goes_on(state: &VersionState, stop: &Stop, next: Option<u64>) -> Result<u64> {
+/// Returns the sequence number `next` at which RocksDB continues after `stop`.
+///
+/// # Errors
+/// RocksDB does not open a database with this damage.
+fn resume_sequence(state: &VersionState, stop: &Stop, next: Option<u64>) -> Result<u64> {
     let fail = |what: String| Err(Error::Corruption { path: stop.path.clone(), offset: stop.offset, what });
     let ahead = |family: &&manifest::FamilyState| family.log_number > stop.number && !family.files.is_empty();
     if let Some(family) = state.families.values().find(ahead) {
         return fail(format!(
-            "the log is damaged here, and the SSTs of column family {} have what came later: RocksDB does not open such \
-             a database, so that it is not written to; take it from a backup or another replica",
+            "the log is damaged here, and the SSTs of column family {} have later changes: RocksDB does not open such a \
+             database, so nothing is written; restore it from a backup or another replica",
             family.name
         ));
     }
     match next {
         Some(next) => Ok(next),
         None => fail(
-            "the oldest log is damaged before its first change: RocksDB would not replay what is written behind it; \
-             start the store once, which drops what was lost, stop it, and do this again"
+            "the oldest log is damaged before its first change: RocksDB would not replay a log after it; start the store \
+             once, which drops the lost changes, stop it, and repeat this command"
                 .to_owned(),
         ),
     }
 }
 
-/// A number that is above all that the database gave out.
+/// Returns a file number greater than every number that the database has used.
 fn number(state: &VersionState, dir: &Path, wal_dir: &Path) -> Result<u64> {
     let of_families = state.families.values().map(|family| family.log_number).max().unwrap_or(0);
     let mut number = state.next_file.max(state.min_log).max(of_families);
@@ -128,7 +131,7 @@ fn number(state: &VersionState, dir: &Path, wal_dir: &Path) -> Result<u64> {
     Ok(number)
 }
 
-/// Writes a new file, encrypted if files of its directory are, and waits until it is on the disk.
+/// Writes and syncs a new file, encrypted if other files of its directory are.
 fn write(path: &Path, mut bytes: Vec<u8>) -> std::io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     if let Some(cipher) = encryption::create(path).map_err(std::io::Error::other)? {
@@ -140,7 +143,7 @@ fn write(path: &Path, mut bytes: Vec<u8>) -> std::io::Result<()> {
         .and_then(|()| file.sync_all())
         .and_then(|()| File::open(parent)?.sync_all());
     if written.is_err() {
-        // What is not whole must not be replayed; if it cannot be removed, it is torn, and left out.
+        // RocksDB must not replay a partial log. If the removal fails, it skips the torn end.
         let _ = std::fs::remove_file(path);
     }
     written
@@ -169,9 +172,9 @@ mod tests {
     }
 
     fn put(db: &DB, cf: &str, key: &str, value: &str) {
-        let mut how = WriteOptions::default();
-        how.set_sync(true);
-        db.put_cf_opt(&db.cf_handle(cf).unwrap(), key, value, &how).unwrap();
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        db.put_cf_opt(&db.cf_handle(cf).unwrap(), key, value, &options).unwrap();
     }
 
     fn by_rocksdb(dir: &Path, cf: &str, key: &str) -> Option<String> {
@@ -185,7 +188,7 @@ mod tests {
         db.get(cf, key.as_bytes()).unwrap().map(|value| String::from_utf8(value).unwrap())
     }
 
-    /// A database of which SSTs have one part and the log another.
+    /// Creates a database with one part of its data in SSTs and the other in a log.
     fn database() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let db = open(dir.path());
@@ -210,19 +213,19 @@ mod tests {
         ("write", b"fresh", Some(b"new")),
     ];
 
-    /// What RocksDB and we see of the changes.
+    /// Checks that RocksDB and this reader see the changes.
     fn check(dir: &Path) {
         for get in [by_us, by_rocksdb, by_us] {
             assert_eq!(get(dir, "default", "k0").as_deref(), Some("new"));
             assert_eq!(get(dir, "write", "k1").as_deref(), Some("new"));
             assert_eq!(get(dir, "raft", "k2"), None);
             assert_eq!(get(dir, "write", "fresh").as_deref(), Some("new"));
-            assert_eq!(get(dir, "default", "k3").as_deref(), Some("old"), "the rest stays");
+            assert_eq!(get(dir, "default", "k3").as_deref(), Some("old"), "other keys keep their values");
         }
     }
 
     #[test]
-    fn rocksdb_sees_what_is_written_as_the_newest() {
+    fn rocksdb_reads_appended_changes_as_the_newest() {
         let dir = database();
         for round in 0..4 {
             append(dir.path(), dir.path(), &CHANGES).unwrap();
@@ -241,26 +244,26 @@ mod tests {
             assert_eq!(
                 by_us(dir.path(), "default", "k0").as_deref(),
                 Some("old"),
-                "RocksDB goes on behind it"
+                "later writes of RocksDB are newer than the appended log"
             );
         }
     }
 
-    /// A database whose last log lost its end: the record of `x`.
+    /// Creates a database whose last log lost its last record, that of `x`.
     fn damaged(torn: bool, ingest: bool) -> tempfile::TempDir {
         let dir = database();
         let db = open(dir.path());
         put(&db, "default", "k6", "logged");
         put(&db, "raft", "x", "lost");
         if ingest {
-            // A change that no log has: the sequence numbers of the logs have a gap.
+            // No log has this change, so the sequence numbers of the logs have a gap.
             let sst = dir.path().join("in");
-            let (options, how) = (options(), IngestExternalFileOptions::default());
+            let (options, ingest) = (options(), IngestExternalFileOptions::default());
             let mut writer = SstFileWriter::create(&options);
             writer.open(&sst).unwrap();
             writer.put("k1", "ingested").unwrap();
             writer.finish().unwrap();
-            db.ingest_external_file_cf_opts(&db.cf_handle("write").unwrap(), &how, vec![sst]).unwrap();
+            db.ingest_external_file_cf_opts(&db.cf_handle("write").unwrap(), &ingest, vec![sst]).unwrap();
         }
         drop(db);
         let log = last_log(dir.path());
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_torn_or_damaged_log_it_goes_on() {
+    fn changes_after_a_torn_or_damaged_log_are_replayed() {
         for (torn, ingest) in [(true, false), (true, true), (false, false), (false, true)] {
             let dir = damaged(torn, ingest);
             let before = manifest::read(dir.path()).unwrap();
@@ -291,17 +294,13 @@ mod tests {
                 assert_eq!(shown("default", "k0").as_deref(), Some("new"), "{torn} {ingest}");
                 assert_eq!(shown("write", "k1").as_deref(), Some("new"), "{torn} {ingest}");
                 assert_eq!(shown("default", "k6").as_deref(), Some("logged"), "{torn} {ingest}");
-                assert_eq!(
-                    (shown("raft", "k2"), shown("raft", "x")),
-                    (None, None),
-                    "what was lost stays lost"
-                );
+                assert_eq!((shown("raft", "k2"), shown("raft", "x")), (None, None), "lost changes stay lost");
             }
         }
     }
 
     #[test]
-    fn logs_behind_a_lost_end_count_where_their_numbers_go_on() {
+    fn logs_after_a_torn_log_count_if_their_sequence_continues() {
         let dir = damaged(true, false);
         let log = last_log(dir.path());
         let later = |sequence| encode_log(&[encode_batch(sequence, &[(0, b"k9", Some(b"later"))])]);
@@ -323,7 +322,7 @@ mod tests {
         }
     }
 
-    /// Without the check that a log is as long as it was, which would refuse one that was cut.
+    /// Reads with RocksDB, without its check of the logs' lengths: it would refuse the truncated log.
     fn by_rocksdb_untracked(dir: &Path, cf: &str, key: &str) -> Option<String> {
         let mut options = options();
         options.set_track_and_verify_wals_in_manifest(false);
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rocksdb_would_not_replay_is_refused() {
+    fn append_refuses_a_log_that_rocksdb_would_not_replay() {
         let dir = tempfile::tempdir().unwrap();
         let db = open(dir.path());
         put(&db, "default", "a", "1");
@@ -351,11 +350,11 @@ mod tests {
         assert!(e.contains("rocksdb.wal-dir") && e.contains("nothing was changed"), "{e}");
         std::fs::write(&log, &whole).unwrap();
         let e = append(dir.path(), dir.path(), &[("none", b"a", None)]).unwrap_err().to_string();
-        assert!(e.contains("no column family none"), "{e}");
+        assert!(e.contains("a column family none"), "{e}");
     }
 
     #[test]
-    fn ssts_that_are_ahead_of_a_damaged_log_are_told() {
+    fn append_refuses_a_damaged_log_older_than_ssts() {
         let dir = tempfile::tempdir().unwrap();
         let db = open(dir.path());
         put(&db, "default", "a", "1");
@@ -370,11 +369,11 @@ mod tests {
         std::fs::write(&log, &bytes).unwrap();
         let e = append(dir.path(), dir.path(), &[("default", b"a", None)]).unwrap_err().to_string();
         assert!(e.contains("column family default") && e.contains("does not open"), "{e}");
-        assert!(DB::open_cf(&options(), dir.path(), CFS).is_err(), "nor does RocksDB");
+        assert!(DB::open_cf(&options(), dir.path(), CFS).is_err(), "RocksDB refuses it, too");
     }
 
     #[test]
-    fn a_log_elsewhere_is_found() {
+    fn append_writes_to_the_wal_dir() {
         let (dir, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let mut options = options();
         options.set_wal_dir(logs.path());
@@ -387,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_goes_over_many_blocks_is_replayed() {
+    fn a_batch_of_many_blocks_is_replayed() {
         let dir = database();
         let value = vec![b'v'; 100_000];
         let keys: Vec<String> = (0..50).map(|i| format!("long{i}")).collect();
@@ -401,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_names() {
+    fn file_number_reads_every_kind_of_name() {
         for (name, number) in
             [("000012.sst", Some(12)), ("MANIFEST-000004", Some(4)), ("OPTIONS-7.dbtmp", Some(7))]
         {

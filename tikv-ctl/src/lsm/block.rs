@@ -1,14 +1,29 @@
-//! A block of sorted, prefix-compressed entries.
+//! A block of sorted, prefix-compressed entries (RocksDB `table/block_based/block.cc`). Fixed numbers are
+//! little-endian.
+//!
+//! ```text
+//! field           bytes          meaning
+//! entries:
+//!   shared        varint         bytes in common with the previous key; 0 at a restart point
+//!   unshared      varint         bytes of the key's suffix
+//!   value length  varint         left out in an index block with delta-encoded values
+//!   suffix        unshared       the key after its shared bytes
+//!   value         value length
+//! restart points  4 each         offsets of entries with shared = 0
+//! hash index      1 each         buckets; only with the hash index flag
+//! buckets         2              number of buckets; only with the hash index flag
+//! count           4              bits 0 to 30: number of restart points; bit 31: hash index flag
+//! ```
 
 use std::cmp::Ordering;
 
 use super::Cursor;
 
 const HASH_INDEX_FLAG: u32 = 1 << 31;
-/// Sequence number and type behind a user key.
+/// Bytes of the sequence number and type that follow a user key.
 const KEY_TRAILER: usize = 8;
 
-/// Walks the entries of a block forwards; the block's plain bytes are given to each call.
+/// Walks the entries of a block forwards. Each call takes the block's plain bytes.
 #[derive(Debug, Default)]
 pub struct BlockCursor {
     entries_end: usize,
@@ -21,19 +36,22 @@ pub struct BlockCursor {
 }
 
 impl BlockCursor {
-    /// Stands before the first entry of the block `data`; the error says what is wrong with it.
+    /// Creates a cursor before the first entry of the block `data`.
+    ///
+    /// # Errors
+    /// The block's restart points or hash index do not fit in it.
     pub fn new(data: &[u8]) -> Result<BlockCursor, String> {
         let mut cursor = BlockCursor::default();
         cursor.reset(data)?;
         Ok(cursor)
     }
 
-    /// The same for an index block whose values are handles without a length (format_version 4 and later).
+    /// Creates a cursor over an index block with delta-encoded values (format_version 4 and later).
     pub fn with_delta_values(data: &[u8]) -> Result<BlockCursor, String> {
         Ok(BlockCursor { delta_values: true, ..BlockCursor::new(data)? })
     }
 
-    /// Goes before the first entry of another block.
+    /// Moves before the first entry of another block.
     pub fn reset(&mut self, data: &[u8]) -> Result<(), String> {
         let bad = |what: &str| format!("{what} in a block of {} bytes", data.len());
         let mut end = data.len().checked_sub(4).ok_or_else(|| bad("no room for the restart count"))?;
@@ -43,7 +61,7 @@ impl BlockCursor {
             let buckets = Cursor::new(&data[end..]).u16().unwrap_or_default();
             end = end.checked_sub(buckets.into()).ok_or_else(|| bad("a hash index too long"))?;
         }
-        // Newer flags beside the hash index's would show here as an impossible count.
+        // A flag newer than the hash index's would show here as an impossible count.
         self.restarts = (packed & !HASH_INDEX_FLAG) as usize;
         self.entries_end = self
             .restarts
@@ -63,10 +81,10 @@ impl BlockCursor {
         (offset <= self.entries_end).then_some(offset)
     }
 
-    /// Lengths of the next entry's shared and own key bytes and of its value, and where its key begins.
+    /// Decodes the next entry's lengths: shared key bytes, key suffix, value. Adds the offset of the suffix.
     #[inline(always)]
     fn header(&self, data: &[u8]) -> Option<(usize, usize, usize, usize)> {
-        // Nearly all lengths fit a byte, those of values two.
+        // Nearly all key lengths fit one byte, value lengths two.
         if let Some(&[shared, unshared, low, high, ..]) = data.get(self.next..self.entries_end)
             && (shared | unshared) < 0x80
             && (low < 0x80 || high < 0x80)
@@ -81,7 +99,7 @@ impl BlockCursor {
         self.long_header(data)
     }
 
-    /// The same, whatever the lengths.
+    /// Decodes a header with lengths of any size, as [`Self::header`] does for short ones.
     #[cold]
     fn long_header(&self, data: &[u8]) -> Option<(usize, usize, usize, usize)> {
         let mut cursor = Cursor::new(data.get(self.next..self.entries_end)?);
@@ -96,13 +114,13 @@ impl BlockCursor {
         format!("the entry at byte {} of the plain block does not decode", self.next)
     }
 
-    /// Goes to the next entry; `Ok(false)` at the end.
+    /// Moves to the next entry. Returns `Ok(false)` at the end.
     #[inline(always)]
     pub fn advance(&mut self, data: &[u8]) -> Result<bool, String> {
         self.step(data, |_, _, _| {})
     }
 
-    /// As [`Self::advance`], and tells how the entry's internal key compares to the one before it.
+    /// Moves to the next entry and compares its internal key to the previous one; `Ok(None)` at the end.
     #[inline]
     pub fn advance_ordered(&mut self, data: &[u8]) -> Result<Option<Ordering>, String> {
         let mut order = Ordering::Greater;
@@ -133,38 +151,38 @@ impl BlockCursor {
         Ok(true)
     }
 
-    /// The current entry's key.
+    /// Returns the current entry's key.
     #[inline]
     pub fn key(&self) -> &[u8] {
         &self.key
     }
 
-    /// The current entry's value.
+    /// Returns the current entry's value.
     #[inline]
     pub fn value<'a>(&self, data: &'a [u8]) -> &'a [u8] {
         data.get(self.value.clone()).unwrap_or_default()
     }
 
-    /// Bytes that the current key shares with the one before; 0 at a restart point.
+    /// Number of bytes that the current key shares with the previous one; 0 at a restart point.
     pub fn shared(&self) -> usize {
         self.shared
     }
 
-    /// For values without a length: everything from the value on; tell by [`Self::skip`] how much was taken.
+    /// Returns everything from the current value on. The caller passes the value's length to [`Self::skip`].
     pub fn open_value<'a>(&self, data: &'a [u8]) -> &'a [u8] {
         &data[self.value.start..self.entries_end]
     }
 
-    /// Says that the current value, which has no length before it, took `len` bytes.
+    /// Sets the length of the current value, for blocks that do not store it.
     pub fn skip(&mut self, len: usize) {
         self.value.end = self.value.start + len;
         self.next = self.value.end;
     }
 
-    /// Goes to the first entry for which `order` is not `Less`; `Ok(false)` when there is none.
+    /// Moves to the first entry for which `order` is not `Less`. Returns `Ok(false)` if there is none.
     pub fn seek(&mut self, data: &[u8], order: impl Fn(&[u8]) -> Ordering) -> Result<bool, String> {
         let (mut low, mut high) = (0, self.restarts);
-        // The last restart point whose key is less than the target.
+        // Find the last restart point whose key is less than the target.
         while low + 1 < high {
             let middle = low.midpoint(high);
             self.jump(data, middle)?;
@@ -185,13 +203,13 @@ impl BlockCursor {
 
     fn jump(&mut self, data: &[u8], restart: usize) -> Result<(), String> {
         self.key.clear();
-        let known = if self.restarts == 0 { Some(0) } else { self.restart(data, restart) };
-        self.next = known.ok_or("a restart point lies outside the block")?;
+        let offset = if self.restarts == 0 { Some(0) } else { self.restart(data, restart) };
+        self.next = offset.ok_or("a restart point is outside the block")?;
         Ok(())
     }
 }
 
-/// How the key with `suffix` behind `shared` bytes of `before` compares to `before`; internal keys.
+/// Compares the internal key that is `shared` bytes of `before` and then `suffix` to `before`.
 #[inline]
 fn compare_to_next(before: &[u8], shared: usize, suffix: &[u8]) -> Ordering {
     let old = &before[shared..];
@@ -209,7 +227,7 @@ fn compare_whole(before: &[u8], shared: usize, suffix: &[u8]) -> Ordering {
         let (user, trailer) = key.split_at(key.len().saturating_sub(KEY_TRAILER));
         (user.to_vec(), Cursor::new(trailer).u64().unwrap_or_default())
     };
-    // Before the first entry there is nothing, and that is less than anything.
+    // The first entry has no previous key, so it is in order.
     if before.is_empty() {
         return Ordering::Greater;
     }

@@ -1,28 +1,28 @@
-//! Block and record checksums: CRC-32C as RocksDB masks it, xxHash, and the context that format_version 6 adds.
+//! Checksums of blocks and records: masked CRC-32C, xxHash, and the context that format_version 6 adds.
 
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};
 
 const MASK_DELTA: u32 = 0xa282_ead8;
-/// CRC-32C (Castagnoli) of `data` appended to what `crc` covers; start with 0.
+
+/// Extends the CRC-32C (Castagnoli) `crc` by `data`; 0 is the CRC of no data.
 pub fn crc32c(crc: u32, data: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, data)
 }
 
-/// The form in which RocksDB stores a CRC, so that a CRC of data holding CRCs stays good.
+/// Masks a CRC as RocksDB stores it: the CRC of data that contains its own CRC would be weak.
 pub fn mask(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(MASK_DELTA)
 }
 
-/// Whether the checksum that was computed is the one that is stored. A fuzzer can compute none: to it they all match, so
-/// that it reaches what lies behind them.
+/// Whether two checksums match. All match when fuzzing, so that the fuzzer reaches the code after the check.
 pub fn matches(computed: u32, stored: u32) -> bool {
     computed == stored || cfg!(fuzzing)
 }
 
-/// `checksum` of a block's footer byte (`table/format.h` `ChecksumType`).
+/// Checksum type of a table's blocks, from the footer (`table/format.h` `ChecksumType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChecksumType {
-    /// Nothing is stored.
+    /// No checksum.
     None,
     /// Masked CRC-32C.
     Crc32c,
@@ -35,7 +35,7 @@ pub enum ChecksumType {
 }
 
 impl ChecksumType {
-    /// The type that a footer's byte stands for.
+    /// Decodes the footer's byte.
     pub fn from_u8(byte: u8) -> Option<ChecksumType> {
         match byte {
             0 => Some(ChecksumType::None),
@@ -47,14 +47,14 @@ impl ChecksumType {
         }
     }
 
-    /// The checksum of all of `data`.
-    pub fn of(self, data: &[u8]) -> u32 {
+    /// Computes the checksum of `data`.
+    pub fn compute(self, data: &[u8]) -> u32 {
         match (self, data.split_last()) {
             (ChecksumType::None, _) => 0,
             (ChecksumType::Crc32c, _) => mask(crc32c(0, data)),
             (ChecksumType::XxHash, _) => XxHash32::oneshot(0, data),
             (ChecksumType::XxHash64, _) => XxHash64::oneshot(0, data) as u32,
-            // The last byte (of a block: its compression type) is mixed in apart.
+            // RocksDB mixes the last byte, a block's compression type, into the hash separately.
             (ChecksumType::Xxh3, Some((last, rest))) => {
                 with_last_byte(XxHash3_64::oneshot(rest) as u32, *last)
             }
@@ -63,12 +63,12 @@ impl ChecksumType {
     }
 }
 
-/// How the last byte is mixed into the XXH3 of those before it.
+/// Mixes the last byte into the XXH3 of the bytes before it.
 pub fn with_last_byte(hash: u32, last: u8) -> u32 {
     hash ^ u32::from(last).wrapping_mul(0x6b90_83d9)
 }
 
-/// What format_version 6 adds to a checksum, so that a block read from elsewhere fails.
+/// The number that format_version 6 adds to a checksum, so that a block at another place fails its check.
 pub fn context_modifier(base_context: u32, offset: u64) -> u32 {
     if base_context == 0 { 0 } else { base_context ^ (offset as u32).wrapping_add((offset >> 32) as u32) }
 }
@@ -78,14 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn crc_of_the_standard_vectors() {
+    fn crc32c_matches_the_standard_vectors() {
         assert_eq!(crc32c(0, b"123456789"), 0xe306_9283);
         assert_eq!(crc32c(0, &[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(0, &[0xff; 32]), 0x62a8_ab43);
     }
 
     #[test]
-    fn crc_grows_with_its_data() {
+    fn crc32c_can_be_computed_in_parts() {
         let data: Vec<u8> = (0..100).collect();
         for split in 0..data.len() {
             assert_eq!(crc32c(crc32c(0, &data[..split]), &data[split..]), crc32c(0, &data));

@@ -1,20 +1,20 @@
 //! Decompression of blocks, with limits so that a corrupt length cannot exhaust memory.
 
-/// No block is allowed to claim more than this, in bytes.
+/// Maximum plain length of a block, in bytes.
 const MAX_BLOCK: usize = 1 << 30;
-/// Claims above this are not trusted: the memory is mapped, and touched only by what comes out.
-const PLAUSIBLE: usize = 4 << 20;
-/// What the codecs can make of a byte at most: a claim of more is a lie, and no memory is taken for it.
-const LZ4_MOST: usize = 255;
-const SNAPPY_MOST: usize = 32;
-const DEFLATE_MOST: usize = 1040;
-const ZSTD_MOST: usize = 128 << 10;
-/// A block is larger than this only by a value that is: TiKV writes none above 8 MiB, and a larger one of another program
-/// does not shrink more than so many times. What claims to is made to exhaust memory.
+/// Plain lengths above this, in bytes, are not trusted: memory is mapped and touched only when written.
+const MAX_TRUSTED: usize = 4 << 20;
+/// Maximum number of plain bytes per compressed byte, for each codec: a block that claims more is damaged.
+const MAX_LZ4_RATIO: usize = 255;
+const MAX_SNAPPY_RATIO: usize = 32;
+const MAX_DEFLATE_RATIO: usize = 1040;
+const MAX_ZSTD_RATIO: usize = 128 << 10;
+/// TiKV's values have up to 8 MiB, so a longer block is another program's or made to exhaust memory.
 const LARGE: usize = (8 << 20) + (64 << 10);
-const LARGE_MOST: usize = 64;
+/// Maximum number of plain bytes per compressed byte in a block above [`LARGE`].
+const MAX_LARGE_RATIO: usize = 64;
 
-/// The name RocksDB gives a compression type, as in `LOG` files.
+/// RocksDB's name of a compression type, as in `LOG` files.
 pub fn name(kind: u8) -> &'static str {
     match kind {
         0 => "NoCompression",
@@ -30,7 +30,7 @@ pub fn name(kind: u8) -> &'static str {
     }
 }
 
-/// Decompresses blocks one after another, with the contexts of its libraries kept.
+/// Decompresses blocks and reuses the contexts of the libraries.
 #[derive(Default)]
 pub struct Decompressor {
     zstd: Option<zstd_safe::DCtx<'static>>,
@@ -43,11 +43,12 @@ impl std::fmt::Debug for Decompressor {
 }
 
 impl Decompressor {
-    /// Puts the plain bytes of `data`, compressed as `kind` says, in `out` instead of what it held; `dict` may be
-    /// empty.
+    /// Replaces the contents of `out` by the plain bytes of `data`, compressed with RocksDB's type `kind`.
     ///
-    /// `sized`: a varint of the plain length stands before the data (RocksDB format_version 2 and later).
-    /// The error says what was wrong.
+    /// `dict` may be empty. `sized`: the data begins with a varint of the plain length (format_version >= 2).
+    ///
+    /// # Errors
+    /// The compression is unknown, the data is damaged, or it claims an implausible plain length.
     pub fn run(
         &mut self,
         kind: u8,
@@ -70,8 +71,8 @@ impl Decompressor {
             4 | 5 => lz4(data, dict, out),
             7 | 0x40 => self.zstd(data, dict, out),
             _ => Err(format!(
-                "expected a block compressed with none, Snappy, Zlib, LZ4 or ZSTD, met type {kind} ({}): damage, or a file \
-                 that only the program that wrote it reads",
+                "expected a block compressed with none, Snappy, Zlib, LZ4 or ZSTD, found type {kind} ({}): the block is \
+                 damaged, or only the program that wrote the file can read it",
                 name(kind)
             )),
         }
@@ -80,17 +81,17 @@ impl Decompressor {
     fn zstd(&mut self, data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
         let (len, body) = plain_len(data)?;
         let explain = |code| format!("zstd: {}", zstd_safe::get_error_name(code));
-        // What the frame says of itself must agree before memory is taken for it.
-        if let Ok(Some(said)) = zstd_safe::get_frame_content_size(body)
-            && said != len as u64
+        // The frame must claim the same length before memory is allocated for it.
+        if let Ok(Some(claimed)) = zstd_safe::get_frame_content_size(body)
+            && claimed != len as u64
         {
-            return Err(format!("zstd: {len} plain bytes expected, the frame says {said}"));
+            return Err(format!("zstd: expected {len} plain bytes, found a frame of {claimed}"));
         }
-        plausible("zstd", body, len, ZSTD_MOST)?;
+        plausible("zstd", body, len, MAX_ZSTD_RATIO)?;
         if self.zstd.is_none() {
             self.zstd = zstd_safe::DCtx::try_create();
         }
-        let context = self.zstd.as_mut().ok_or("zstd: no memory for a context")?;
+        let context = self.zstd.as_mut().ok_or("zstd: not enough memory for a context")?;
         room(out, len);
         let written = if dict.is_empty() {
             context.decompress(&mut out[..], body)
@@ -101,17 +102,17 @@ impl Decompressor {
     }
 }
 
-/// The plain bytes of one block; see [`Decompressor::run`].
+/// Returns the plain bytes of one block; see [`Decompressor::run`].
 pub fn decompress(kind: u8, data: &[u8], dict: &[u8], sized: bool) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     Decompressor::default().run(kind, data, dict, sized, &mut out)?;
     Ok(out)
 }
 
-/// The plain bytes of a zstd frame that does not tell its size, as logs have them.
+/// Returns the plain bytes of a zstd frame without a content size, as in compressed logs.
 pub fn decompress_stream(data: &[u8]) -> Result<Vec<u8>, String> {
     let explain = |code| format!("zstd: {}", zstd_safe::get_error_name(code));
-    let mut context = zstd_safe::DCtx::try_create().ok_or("zstd: no memory for a context")?;
+    let mut context = zstd_safe::DCtx::try_create().ok_or("zstd: not enough memory for a context")?;
     let (mut plain, mut input) = (Vec::new(), zstd_safe::InBuffer::around(data));
     let mut piece = vec![0; zstd_safe::DCtx::out_size()];
     loop {
@@ -129,12 +130,12 @@ pub fn decompress_stream(data: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The compressions that [`compress_with`] knows.
+/// Names of the compressions that [`compress_with`] accepts.
 pub fn compressions() -> impl Iterator<Item = &'static str> {
     ["none", "snappy", "zlib", "lz4", "zstd-1", "zstd-3", "zstd-9"].into_iter()
 }
 
-/// `block` compressed as `name` says; `None`: it cannot be.
+/// Compresses `block` with the compression `name`. Returns `None` if the name is unknown or the codec fails.
 pub fn compress_with(name: &str, block: &[u8]) -> Option<Vec<u8>> {
     match name {
         "none" => Some(block.to_vec()),
@@ -154,7 +155,7 @@ pub fn compress_with(name: &str, block: &[u8]) -> Option<Vec<u8>> {
 fn snappy(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let len = snap::raw::decompress_len(data).map_err(|e| format!("snappy: {e}"))?;
     limit(len)?;
-    plausible("snappy", data, len, SNAPPY_MOST)?;
+    plausible("snappy", data, len, MAX_SNAPPY_RATIO)?;
     room(out, len);
     let written = snap::raw::Decoder::new().decompress(data, out).map_err(|e| format!("snappy: {e}"))?;
     exact(written, len)
@@ -162,9 +163,9 @@ fn snappy(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
 
 fn zlib(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let (len, body) = plain_len(data)?;
-    plausible("zlib", body, len, DEFLATE_MOST)?;
+    plausible("zlib", body, len, MAX_DEFLATE_RATIO)?;
     room(out, len);
-    // RocksDB writes raw deflate, without zlib's header.
+    // RocksDB writes raw deflate without zlib's header.
     let written =
         miniz_oxide::inflate::decompress_slice_iter_to_slice(out, std::iter::once(body), false, true);
     exact(written.map_err(|e| format!("zlib: {e:?}"))?, len)
@@ -172,7 +173,7 @@ fn zlib(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
 
 fn lz4(data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let (len, body) = plain_len(data)?;
-    plausible("lz4", body, len, LZ4_MOST)?;
+    plausible("lz4", body, len, MAX_LZ4_RATIO)?;
     room(out, len);
     let written = if dict.is_empty() {
         lz4_flex::block::decompress_into(body, out)
@@ -182,24 +183,27 @@ fn lz4(data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     exact(written.map_err(|e| format!("lz4: {e}"))?, len)
 }
 
-fn plausible(codec: &str, body: &[u8], len: usize, most: usize) -> Result<(), String> {
-    let fits = |most: usize| len <= body.len().saturating_mul(most).saturating_add(64);
-    if !fits(most) {
-        return Err(format!("{codec}: {} bytes cannot hold {len} plain bytes", body.len()));
-    }
-    if len > LARGE && !fits(LARGE_MOST) {
+fn plausible(codec: &str, body: &[u8], len: usize, max_ratio: usize) -> Result<(), String> {
+    let fits = |ratio: usize| len <= body.len().saturating_mul(ratio).saturating_add(64);
+    if !fits(max_ratio) {
         return Err(format!(
-            "{codec}: {} bytes that claim to hold {len} plain bytes: above 8 MiB, which no value of TiKV reaches, a block \
-             is read where it shrank at most {LARGE_MOST} times",
+            "{codec}: {} bytes cannot contain {len} plain bytes: the block is damaged",
+            body.len()
+        ));
+    }
+    if len > LARGE && !fits(MAX_LARGE_RATIO) {
+        return Err(format!(
+            "{codec}: {} bytes claim to contain {len} plain bytes: a block above 8 MiB, the largest value of TiKV, is read \
+             only if it was compressed at most {MAX_LARGE_RATIO} times",
             body.len()
         ));
     }
     Ok(())
 }
 
-/// Makes `out` `len` bytes long; what they are does not matter.
+/// Makes `out` `len` bytes long, with any contents.
 fn room(out: &mut Vec<u8>, len: usize) {
-    if len > PLAUSIBLE && len > out.capacity() {
+    if len > MAX_TRUSTED && len > out.capacity() {
         *out = vec![0; len];
     } else {
         out.resize(len, 0);
@@ -209,21 +213,21 @@ fn room(out: &mut Vec<u8>, len: usize) {
 fn plain_len(data: &[u8]) -> Result<(usize, &[u8]), String> {
     let mut rest = data;
     let len = keys::codec::decode_var_u64(&mut rest).map_err(|e| e.to_string())?;
-    let len = usize::try_from(len).map_err(|_| "the plain length does not fit memory")?;
+    let len = usize::try_from(len).map_err(|_| "the plain length exceeds the address space")?;
     limit(len)?;
     Ok((len, rest))
 }
 
 fn limit(len: usize) -> Result<(), String> {
     if len > MAX_BLOCK {
-        Err(format!("it claims {len} plain bytes, more than any block has"))
+        Err(format!("expected a block of up to {MAX_BLOCK} plain bytes, found {len}: the block is damaged"))
     } else {
         Ok(())
     }
 }
 
 fn exact(written: usize, len: usize) -> Result<(), String> {
-    if written == len { Ok(()) } else { Err(format!("{len} plain bytes expected, {written} came out")) }
+    if written == len { Ok(()) } else { Err(format!("expected {len} plain bytes, found {written}")) }
 }
 
 #[cfg(test)]
@@ -231,14 +235,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_bytes_that_claim_many_are_refused_before_memory_is_taken() {
+    fn implausible_plain_lengths_are_refused() {
         let zeros = |len: usize| {
             let mut block = Vec::new();
             keys::codec::encode_var_u64(&mut block, len as u64);
             block.extend(compress_with("zstd-1", &vec![0; len]).unwrap());
             block
         };
-        // The largest value of TiKV, which shrinks to next to nothing, is read.
+        // A value of TiKV's maximum size is read, however small it is when compressed.
         assert_eq!(decompress(7, &zeros(8 << 20), &[], true).unwrap().len(), 8 << 20);
         let refused = decompress(7, &zeros(64 << 20), &[], true).unwrap_err();
         assert!(refused.contains("at most 64 times"), "{refused}");

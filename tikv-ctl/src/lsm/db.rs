@@ -1,4 +1,4 @@
-//! A RocksDB directory opened for reading: MANIFEST, SSTs and what only the WAL has.
+//! A RocksDB directory opened for reading: the MANIFEST, the SSTs, and the entries that are only in the WAL.
 
 use std::{
     collections::BTreeMap,
@@ -18,15 +18,15 @@ use super::{
     titan::Titan,
 };
 
-/// How often a directory that a server is changing is read again.
+/// Maximum number of attempts to read a directory that a server is changing.
 const ATTEMPTS: usize = 20;
-/// So many damaged places are told one by one.
-const MOST_DAMAGES: usize = 1000;
+/// Maximum number of damaged places that are reported individually.
+const MAX_DAMAGES: usize = 1000;
 
 /// A deleted range: start, end (exclusive) and sequence number.
 pub type RangeTombstone = (Vec<u8>, Vec<u8>, u64);
 
-/// An SST of the current version. It stays readable when a running server deletes it meanwhile.
+/// An SST of the current version. It stays readable if a running server deletes it.
 #[derive(Debug)]
 pub struct SstFile {
     meta: FileMeta,
@@ -37,42 +37,45 @@ pub struct SstFile {
 }
 
 impl SstFile {
-    /// The level it is on.
+    /// Level of the SST.
     pub fn level(&self) -> u32 {
         self.meta.level
     }
 
-    /// What the MANIFEST says of it.
+    /// Description of the SST in the MANIFEST.
     pub fn meta(&self) -> &FileMeta {
         &self.meta
     }
 
-    /// Where it is.
+    /// Path of the SST.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The least user key.
+    /// The smallest user key.
     pub fn smallest(&self) -> &[u8] {
         InternalKey::decode(&self.meta.smallest).map_or(&[], |key| key.user_key)
     }
 
-    /// The greatest user key.
+    /// The largest user key.
     pub fn largest(&self) -> &[u8] {
         InternalKey::decode(&self.meta.largest).map_or(&[], |key| key.user_key)
     }
 
-    /// Whether it may hold keys in `[from, to)`; an empty `to` is no bound.
+    /// Whether the range of its keys overlaps `[from, to)`; an empty `to` is unbounded.
     pub fn overlaps(&self, from: &[u8], to: &[u8]) -> bool {
         self.largest() >= from && (to.is_empty() || self.smallest() < to)
     }
 
-    /// Whether its keys reach into `[from, to]`.
+    /// Whether the range of its keys overlaps `[from, to]`.
     pub fn touches(&self, from: &[u8], to: &[u8]) -> bool {
         self.largest() >= from && self.smallest() <= to
     }
 
-    /// The table, opened at the first call.
+    /// Returns the table, opened on the first call.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or is not the one that the MANIFEST refers to.
     pub fn table(&self) -> Result<Arc<Table>> {
         if let Some(table) = self.table.get() {
             return Ok(table.clone());
@@ -83,7 +86,7 @@ impl SstFile {
             None => RandomFile::open(&self.path)?,
         };
         let table = Table::from_file(file, Some(self.meta.largest_seqno))?;
-        if let Some(what) = self.is_another(&table) {
+        if let Some(what) = self.find_mismatch(&table) {
             return Err(table.file().corrupt(0, what));
         }
         let table = Arc::new(table);
@@ -92,34 +95,33 @@ impl SstFile {
 }
 
 impl SstFile {
-    /// What tells that `table`, which is whole, is not the file that the MANIFEST names.
-    fn is_another(&self, table: &Table) -> Option<String> {
-        // What was cut short, or has lost its footer, is told as that.
+    /// Evidence that `table`, although intact, is not the file that the MANIFEST refers to.
+    fn find_mismatch(&self, table: &Table) -> Option<String> {
+        // A truncated file, or one without its footer, is reported as damaged.
         if !table.damages().is_empty() {
             return None;
         }
-        let (size, met) = (self.meta.size, table.file().size());
+        let (expected, size) = (self.meta.size, table.file().size());
         let properties = table.properties();
         let family = properties.text("rocksdb.column.family.name").filter(|name| !name.is_empty());
         let session = properties.text("rocksdb.creating.session.identity");
         let session = session.as_deref().and_then(session_number);
-        let what = if size != met {
-            format!("a file of {size} bytes expected, as the MANIFEST says, a whole one of {met} met")
-        } else if let Some(family) = family.filter(|family| *family != self.family) {
+        let what = if expected != size {
             format!(
-                "an SST of column family {} expected, as the MANIFEST says, one of {family} met",
-                self.family
+                "expected a file of {expected} bytes by the MANIFEST, found an intact one of {size} bytes"
             )
-        } else if session.zip(self.meta.session).is_some_and(|(met, told)| met != told) {
-            "another unique id than the MANIFEST has".to_owned()
+        } else if let Some(family) = family.filter(|family| *family != self.family) {
+            format!("expected an SST of column family {} by the MANIFEST, found one of {family}", self.family)
+        } else if session.zip(self.meta.session).is_some_and(|(found, expected)| found != expected) {
+            "expected the unique id in the MANIFEST, found another one".to_owned()
         } else {
             return None;
         };
-        Some(format!("{what}: it is another file under this name, and is left out"))
+        Some(format!("{what}: a different file has this name; it is skipped"))
     }
 }
 
-/// The part of a session's name that unique ids of files begin with (RocksDB `DecodeSessionId`).
+/// Decodes the part of a session's name that begins the ids of its files (RocksDB `DecodeSessionId`).
 fn session_number(name: &str) -> Option<u64> {
     let (upper, lower) = name.split_at_checked(name.len().checked_sub(12)?)?;
     let (upper, lower) = (u64::from_str_radix(upper, 36).ok()?, u64::from_str_radix(lower, 36).ok()?);
@@ -138,27 +140,27 @@ pub struct ColumnFamily {
 }
 
 impl ColumnFamily {
-    /// Its number.
+    /// Id of the column family.
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// Its name.
+    /// Name of the column family.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its SSTs, by level and then by least key; on level 0 by number.
+    /// The SSTs, by level and then by smallest key; on level 0 by number.
     pub fn files(&self) -> &[Arc<SstFile>] {
         &self.files
     }
 
-    /// What only the WAL has, in order: keys, and lengths of their values.
+    /// Entries that are only in the WAL, in order: keys, and lengths of values in bytes.
     pub fn unflushed(&self) -> impl Iterator<Item = (&[u8], usize)> {
         self.mem.iter().map(|entry| (entry.key.as_slice(), entry.value.len()))
     }
 
-    /// The SST that this would become when RocksDB opens the directory for writing.
+    /// The SST that RocksDB would create from these entries when it opens the directory for writing.
     pub fn recovered(&self) -> Option<&RecoveredSst> {
         self.recovered.as_ref()
     }
@@ -179,24 +181,24 @@ pub struct Db {
     families: BTreeMap<String, ColumnFamily>,
     titan: Titan,
     warnings: Vec<String>,
-    /// Of the MANIFEST and the logs: what a server, too, would not have.
+    /// Losses in the MANIFEST and the logs, which a server would also have: column family and error.
     losses: Vec<(String, Error)>,
     damages: Mutex<Vec<(String, Error)>>,
     parts: Vec<Part>,
 }
 
-/// A database that holds the keys of one range of a store.
+/// A database with the keys of one range of a store.
 #[derive(Debug)]
 pub struct Part {
-    /// The first key.
+    /// The first key of the range.
     pub start: Vec<u8>,
-    /// The key behind the last; what else the database has does not count.
+    /// The end of the range (exclusive). Other keys of the database do not count.
     pub end: Vec<u8>,
     pub db: Db,
 }
 
 impl Db {
-    /// Databases that hold a range each, as one: `parts` in the order of their keys.
+    /// Joins databases with a range each into one. `parts` are in the order of their keys.
     pub fn join(dir: &Path, parts: Vec<Part>) -> Db {
         let mut families: BTreeMap<String, ColumnFamily> = BTreeMap::new();
         for name in ["default", "lock", "write"] {
@@ -217,29 +219,35 @@ impl Db {
         Db { dir, families, titan, warnings, losses: Vec::new(), damages: Mutex::default(), parts }
     }
 
-    /// The databases that this one is joined from; none: it is one.
+    /// The databases of a joined one; empty for a single database.
     pub fn parts(&self) -> &[Part] {
         &self.parts
     }
 
-    /// Reads the directory `dir`, with its WAL in `wal_dir` or beside the SSTs.
+    /// Reads the directory `dir` with its WAL in `wal_dir`, by default also in `dir`.
     pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<Db> {
         Db::open_with(dir, wal_dir, &[])
     }
 
-    /// The same for a database that has the column families `needed`: a MANIFEST without them was cut short.
+    /// Reads a database that must have the column families `needed`: a MANIFEST without them was truncated.
+    ///
+    /// # Errors
+    /// The directory is not a RocksDB, or its state cannot be read. Other damage is in [`Db::damages`].
     pub fn open_with(dir: &Path, wal_dir: Option<&Path>, needed: &[&str]) -> Result<Db> {
         if !dir.is_dir() {
-            return Err(Error::NotADb(format!("{}: expected a RocksDB directory, met none", dir.display())));
+            return Err(Error::NotADb(format!(
+                "{}: expected a RocksDB directory, found none",
+                dir.display()
+            )));
         }
         if !dir.join("CURRENT").is_file() && !rescue::has_tables(dir) {
-            let what = "expected a RocksDB directory, met one without a CURRENT file: it is another \
+            let what = "expected a RocksDB directory, found one without a CURRENT file: it is another \
                         directory, or the database was never created";
             return Err(Error::NotADb(format!("{}: {what}", dir.display())));
         }
         let wal_dir = wal_dir.unwrap_or(dir);
         for attempt in 1..=ATTEMPTS {
-            // What is still missing at the last attempt is missing for good.
+            // A file that is missing at the last attempt is lost.
             let tolerant = attempt == ATTEMPTS;
             let state = match manifest::read(dir).and_then(|state| state.with_families(needed)) {
                 Ok(state) => state,
@@ -251,7 +259,7 @@ impl Db {
             };
             match Db::open_at(dir, Some(wal_dir), &state, tolerant) {
                 Ok(db) => {
-                    // A MANIFEST that grew meanwhile may have moved data from a log, read too late, to an SST.
+                    // If the MANIFEST grew, data may have moved to a new SST from a log before it was read.
                     let again = manifest::read(dir)
                         .is_ok_and(|now| now.path != state.path || now.manifest_len != state.manifest_len);
                     if !again || tolerant {
@@ -263,15 +271,18 @@ impl Db {
             }
             pause();
         }
-        Err(Error::NotADb(format!("{}: it changes all the time", dir.display())))
+        Err(Error::NotADb(format!(
+            "{}: the directory changed during each of {ATTEMPTS} attempts to read it: try again",
+            dir.display()
+        )))
     }
 
-    /// Reads the SSTs of `dir` that the MANIFEST at `manifest` names, and no logs.
+    /// Reads the SSTs of `dir` that the MANIFEST at `manifest` names, without logs.
     pub fn open_by(dir: &Path, manifest: &Path) -> Result<Db> {
         let state = manifest::read_file(manifest)?;
         let mut db = Db::open_at(dir, None, &state, true)?;
         db.losses.extend(state.torn_at.map(|offset| {
-            let what = "the last version edit is not whole".to_owned();
+            let what = "the last version edit is incomplete".to_owned();
             (String::new(), Error::Corruption { path: manifest.to_owned(), offset, what })
         }));
         Ok(db)
@@ -290,7 +301,7 @@ impl Db {
         for (id, family) in &state.families {
             if family.comparator != COMPARATOR {
                 let what = format!(
-                    "column family {} is ordered by {:?}, only {COMPARATOR} is understood: this is another program's \
+                    "expected column family {} in the order of {COMPARATOR}, found {:?}: this is another program's \
                      RocksDB; use its own tools",
                     family.name, family.comparator
                 );
@@ -317,7 +328,7 @@ impl Db {
     fn read_logs(&mut self, wal_dir: &Path, state: &VersionState) -> Result<()> {
         let mut entries: BTreeMap<u32, Vec<MemEntry>> = BTreeMap::new();
         let (oldest, logs) = (state.oldest_log(), live_logs(wal_dir, state)?);
-        // A database has one from the moment it is made, and leaves it behind.
+        // Every database has a log since its creation, also when it is closed.
         if logs.is_empty() {
             let from = if oldest > 0 { format!(" numbered {oldest} or later") } else { String::new() };
             let what = no_log_here(&self.dir);
@@ -328,7 +339,7 @@ impl Db {
             ));
         }
         let mut next_number = recovery::first_number(&self.dir, state);
-        let mut replay = Replay::of(state);
+        let mut replay = Replay::from_state(state);
         for (number, path) in logs {
             next_number = next_number.max(number.saturating_add(1));
             replay.read(&path, number, &read_whole(&path)?, &mut |entry| {
@@ -355,18 +366,17 @@ impl Db {
         Ok(())
     }
 
-    /// The directory.
+    /// Path of the directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// What was wrong but could be read around.
+    /// Anomalies that lose no data, or need not.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// What could not be read so far: column family, empty where it is not known, and error, in the order in which it was
-    /// met.
+    /// Damage so far, in the order of discovery: the column family, empty if unknown, and the error.
     pub fn damages(&self) -> Vec<(String, Error)> {
         let mut all = self.losses.clone();
         all.extend(self.damages.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
@@ -374,23 +384,23 @@ impl Db {
         all
     }
 
-    /// The same without what is lost with the MANIFEST and the logs: what only a reader of SSTs and blob files misses.
+    /// Damage found so far in SSTs and blob files, without losses in the MANIFEST and the logs.
     pub fn unread(&self) -> Vec<(String, Error)> {
         let mut all = self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.extend(self.parts.iter().flat_map(|part| part.db.unread()));
         all
     }
 
-    /// Keeps what could not be read, once.
+    /// Adds damage, unless it is already known.
     pub(crate) fn note_damage(&self, cf: &str, e: Error) {
         let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
         let text = e.to_string();
-        if damages.len() < MOST_DAMAGES && !damages.iter().any(|(_, known)| known.to_string() == text) {
+        if damages.len() < MAX_DAMAGES && !damages.iter().any(|(_, known)| known.to_string() == text) {
             damages.push((cf.to_owned(), e));
         }
     }
 
-    /// The table of `file`; `None`, and the damage is kept, when it cannot be opened.
+    /// Opens the table of `file`. Returns `None` if that fails, and notes the damage.
     pub(crate) fn table(&self, cf: &str, file: &SstFile) -> Option<Arc<Table>> {
         let table = file.table().map_err(|e| self.note_damage(cf, e.losing(file.smallest(), file.largest())));
         let table = table.ok()?;
@@ -403,26 +413,26 @@ impl Db {
         self.families.values()
     }
 
-    /// A column family by name.
+    /// Returns the column family `name`.
     pub fn family(&self, name: &str) -> Result<&ColumnFamily> {
         self.families.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.families.keys().map(String::as_str).collect();
-            let what = format!("no column family {name:?}, there are {}", known.join(", "));
+            let what = format!("expected a column family {name:?}, found only {}", known.join(", "));
             Error::NotADb(format!("{}: {what}", self.dir.display()))
         })
     }
 
-    /// Its blob files.
+    /// The blob files.
     pub fn titan(&self) -> &Titan {
         &self.titan
     }
 
-    /// Walks the newest versions of the keys in `[from, to)`; an empty `to` is no bound.
+    /// Creates an iterator over the newest versions of the keys in `[from, to)`; an empty `to` is unbounded.
     pub fn scan<'a>(&'a self, cf: &str, from: &[u8], to: &[u8]) -> Result<DbIter<'a>> {
         Ok(DbIter::new(self, self.family(cf)?, from, to))
     }
 
-    /// The newest version of `key`.
+    /// Reads the newest version of `key`.
     pub fn get(&self, cf: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut end = key.to_vec();
         end.push(0);
@@ -431,18 +441,18 @@ impl Db {
     }
 }
 
-/// What it means that no log of the database `dir` is where it was looked for.
+/// Explains that no log of the database `dir` was found, and the remedy.
 pub fn no_log_here(dir: &Path) -> String {
     let elsewhere = match options::wal_dir(dir) {
         Some(named) => format!(
-            "its OPTIONS file has wal_dir = {}: give the --config of the store, with rocksdb.wal-dir",
+            "its OPTIONS file has wal_dir = {}: give the store's configuration, which has rocksdb.wal-dir, with --config",
             named.display()
         ),
-        None => "where rocksdb.wal-dir is set, give the --config of the store".to_owned(),
+        None => "if rocksdb.wal-dir is set, give the store's configuration with --config".to_owned(),
     };
     format!(
-        "no log (WAL) is here: {elsewhere}; otherwise what only logs had is lost, unless this is a checkpoint, which needs \
-         none"
+        "expected a log (WAL), found none: {elsewhere}; otherwise changes that were only in logs are lost, unless this is a \
+         checkpoint, which needs no log"
     )
 }
 
@@ -450,7 +460,7 @@ fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(10));
 }
 
-/// By level and then by least key; on level 0 by number.
+/// Sorts by level and then by smallest key; on level 0 by number.
 fn sort(files: &mut [Arc<SstFile>]) {
     files.sort_by(|a, b| {
         let by_key =
@@ -463,12 +473,12 @@ fn sst_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:06}.sst"))
 }
 
-/// Opens an SST, so that it stays readable; with `tolerant` a file that is not there is told beside.
+/// Opens an SST, so that it stays readable. With `tolerant`, returns a missing file's error with the SST.
 fn open_sst(dir: &Path, family: &str, meta: FileMeta, tolerant: bool) -> Result<(SstFile, Option<Error>)> {
     let path = sst_path(dir, meta.number);
     let (handle, missing) = match RandomFile::open(&path) {
         Ok(file) => (Some(file), None),
-        // With more SSTs than file descriptors the rest is opened when it is needed.
+        // If there are more SSTs than file descriptors, the others are opened when they are read.
         Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EMFILE) => (None, None),
         Err(e) if tolerant => (None, Some(e)),
         Err(e) => return Err(e),
@@ -477,7 +487,7 @@ fn open_sst(dir: &Path, family: &str, meta: FileMeta, tolerant: bool) -> Result<
     Ok((SstFile { meta, family, path, handle, table: OnceLock::new() }, missing))
 }
 
-/// Numbers and paths of the logs in `dir`, oldest first.
+/// Lists the numbers and paths of the logs in `dir`, oldest first.
 pub fn logs(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let io = |source| Error::Io { path: dir.to_owned(), source };
     let mut logs = Vec::new();

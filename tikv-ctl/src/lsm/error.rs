@@ -1,55 +1,57 @@
+//! Errors of readers of store files.
+
 use std::{io, path::PathBuf};
 
-/// Why a RocksDB file cannot be read; each message names the file and, where there is one, the offset.
+/// A failure to read a RocksDB file. Each message names the file and, if there is one, the offset.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system refused.
+    /// An error of the operating system.
     #[error("{}: {source}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The bytes are not what the format asks for.
+    /// Bytes that violate the format.
     #[error("{} at byte {offset}: {what}", .path.display())]
     Corruption {
         /// The file.
         path: PathBuf,
-        /// Where in the file.
+        /// Offset in the file.
         offset: u64,
-        /// What was expected and what was met.
+        /// The expectation and the finding.
         what: String,
     },
-    /// The same, and which keys of the file are lost by it.
+    /// Bytes that violate the format, and the range in which keys of the file are lost.
     #[error("{} at byte {offset}: {what}; lost: keys {}", .path.display(), span(.after, .up_to))]
     Lost {
         /// The file.
         path: PathBuf,
-        /// Where in the file.
+        /// Offset in the file.
         offset: u64,
-        /// What was expected and what was met.
+        /// The expectation and the finding.
         what: String,
-        /// User keys before this one are not lost; empty: no such bound.
+        /// Lower bound: user keys before it are not lost; empty: unbounded.
         after: Vec<u8>,
-        /// Nor are those after this one; empty: no such bound.
+        /// Upper bound: user keys after it are not lost; empty: unbounded.
         up_to: Vec<u8>,
     },
-    /// A valid file that needs something this reader does not have.
+    /// A valid file with a feature that this reader does not support.
     #[error("{}: {what}", .path.display())]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What is missing, and what to do.
+        /// The missing feature and the remedy.
         what: String,
     },
-    /// The directory is no RocksDB, or lacks a column family.
+    /// A directory that is not a RocksDB, or lacks a column family.
     #[error("{0}")]
     NotADb(String),
 }
 
 impl Error {
-    /// The same error, which loses user keys between `after` and `up_to`.
+    /// Adds the range `after` to `up_to` in which user keys are lost.
     #[must_use]
     pub fn losing(self, after: &[u8], up_to: &[u8]) -> Error {
         match self {
@@ -70,7 +72,7 @@ impl Error {
         }
     }
 
-    /// The same error, which is about the block `name`.
+    /// Adds the name of the damaged block.
     #[must_use]
     pub fn in_block(self, name: &str) -> Error {
         match self {
@@ -81,7 +83,7 @@ impl Error {
         }
     }
 
-    /// The same error, with more to tell.
+    /// Appends `more` to the message of damage. Other errors stay as they are; see [`Error::in_full`].
     #[must_use]
     pub fn also(self, more: &str) -> Error {
         match self {
@@ -95,7 +97,7 @@ impl Error {
         }
     }
 
-    /// What is wrong, and what was done: for errors that keep no text of their own.
+    /// Appends `more`, such as the action that was taken, to the message of any error.
     #[must_use]
     pub fn in_full(self, more: &str) -> Error {
         match self {
@@ -106,7 +108,7 @@ impl Error {
         }
     }
 
-    /// The user keys between which some are lost; an empty one is no bound.
+    /// The user-key range in which keys were lost; an empty bound is unbounded.
     pub fn lost_keys(&self) -> Option<(&[u8], &[u8])> {
         match self {
             Error::Lost { after, up_to, .. } => Some((after, up_to)),
@@ -114,7 +116,7 @@ impl Error {
         }
     }
 
-    /// Whether a file was not there: a running server may have removed it meanwhile.
+    /// Whether a file was missing: a running server may have removed it.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }

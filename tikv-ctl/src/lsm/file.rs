@@ -1,3 +1,5 @@
+//! Files read at offsets and decrypted.
+
 use std::{
     fs::File,
     os::unix::fs::{FileExt, MetadataExt, fchown},
@@ -7,14 +9,14 @@ use std::{
 use super::{Error, Result};
 use crate::encryption::{Cipher, cipher_of};
 
-/// Where the bytes are.
+/// The source of a file's bytes.
 #[derive(Debug)]
 enum Bytes {
     File(File),
     Memory(Vec<u8>),
 }
 
-/// A file opened for reading, read at offsets.
+/// A file opened for reading at offsets.
 #[derive(Debug)]
 pub struct RandomFile {
     bytes: Bytes,
@@ -32,14 +34,14 @@ impl RandomFile {
         if !meta.is_file() {
             return Err(Error::Unsupported {
                 path: path.to_owned(),
-                what: "expected a file, met something else".into(),
+                what: "expected a regular file, found a directory or a device".into(),
             });
         }
         let cipher = cipher_of(path)?;
         Ok(RandomFile { bytes: Bytes::File(file), path: path.to_owned(), len: meta.len(), cipher })
     }
 
-    /// A file that is in memory; errors name it `path`.
+    /// Wraps bytes in memory; errors name them `path`.
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> RandomFile {
         RandomFile {
             len: bytes.len() as u64,
@@ -49,17 +51,17 @@ impl RandomFile {
         }
     }
 
-    /// The path it was opened by.
+    /// The path by which the file was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Bytes that the file had when it was opened.
+    /// Size in bytes when the file was opened.
     pub fn size(&self) -> u64 {
         self.len
     }
 
-    /// `len` bytes at `offset`.
+    /// Reads `len` bytes at `offset`.
     pub fn read(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
         self.check_range(offset, len)?;
         let mut buf = vec![0; len as usize];
@@ -67,14 +69,14 @@ impl RandomFile {
         Ok(buf)
     }
 
-    /// Puts `len` bytes at `offset` in `buf` instead of what it held.
+    /// Replaces the contents of `buf` by `len` bytes at `offset`.
     pub fn read_into(&self, offset: u64, len: u64, buf: &mut Vec<u8>) -> Result<()> {
         self.check_range(offset, len)?;
         buf.resize(len as usize, 0);
         self.read_exact(offset, buf)
     }
 
-    /// The range is checked before.
+    /// Reads and decrypts; the caller has checked the range.
     fn read_exact(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         match &self.bytes {
             Bytes::File(file) => {
@@ -97,27 +99,28 @@ impl RandomFile {
         if offset.checked_add(len).is_none_or(|end| end > self.len) {
             return Err(self.corrupt(
                 offset,
-                format!("{len} bytes expected, the file has {} bytes in all: it was cut short", self.len),
+                format!(
+                    "expected {len} bytes here, found the end of the file at byte {}: it was truncated",
+                    self.len
+                ),
             ));
         }
         Ok(())
     }
 
-    /// An error about the bytes at `offset`.
+    /// Creates an error about the bytes at `offset`.
     pub fn corrupt(&self, offset: u64, what: impl Into<String>) -> Error {
         Error::Corruption { path: self.path.clone(), offset, what: what.into() }
     }
 
-    /// An error about something in this file that the reader lacks.
+    /// Creates an error about a feature of the file that this reader does not support.
     pub fn unsupported(&self, what: impl Into<String>) -> Error {
         Error::Unsupported { path: self.path.clone(), what: what.into() }
     }
 }
 
-/// Gives the new file `file` to the owner of `like`: a server under that name must be able to read and remove it.
-///
-/// # Errors
-/// None where only the superuser may do so and the caller is not.
+/// Makes the owner of `like` the owner of the new file `file`, so that a server with that user can read and
+/// remove it. Does nothing if the system does not permit it.
 pub(crate) fn own_as(file: &File, like: &Path) -> std::io::Result<()> {
     let (owner, now) = (std::fs::metadata(like)?, file.metadata()?);
     if (owner.uid(), owner.gid()) == (now.uid(), now.gid()) {
@@ -129,7 +132,7 @@ pub(crate) fn own_as(file: &File, like: &Path) -> std::io::Result<()> {
     }
 }
 
-/// All bytes of the file `path`, decrypted.
+/// Reads and decrypts the whole file `path`.
 pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     if let Some(cipher) = cipher_of(path)? {

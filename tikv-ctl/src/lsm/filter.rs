@@ -1,48 +1,58 @@
-//! Filters: what kind a table has, and whether a key may be in it (RocksDB `table/block_based/filter_policy.cc`,
-//! `util/bloom_impl.h`).
+//! Filters of SSTs: their kinds, and whether a key may be in a table (RocksDB
+//! `table/block_based/filter_policy.cc`, `util/bloom_impl.h`). A filter block is the filter's bits and 5
+//! bytes of metadata:
+//!
+//! ```text
+//! kind          byte 0        byte 1           byte 2         byte 3   byte 4
+//! legacy bloom  probes (> 0)  number of cache lines, 4 bytes, little-endian
+//! always        0
+//! fast bloom    -1            0                probes (1-30)
+//! ribbon        -2            seed             number of blocks, 3 bytes, little-endian
+//! ```
 
 use super::{BlockHandle, Cursor, Index, Result, Table, ribbon, xxph3::hash64};
 
-/// Bytes of a cache line in the tables that RocksDB writes on common machines, as a power of two.
+/// Binary logarithm of the bytes of a cache line: RocksDB writes tables for 64 bytes on common machines.
 const CACHE_LINE_BITS: u32 = 6;
+/// Bytes of the metadata at the end of a filter block.
 const METADATA: usize = 5;
-/// More than any timestamp behind a row.
-const BEHIND_TS: [u8; 9] = [0xff; 9];
+/// A suffix greater than any timestamp that follows a row's key.
+const AFTER_ALL_TS: [u8; 9] = [0xff; 9];
 const BLOOM_SEED: u32 = 0xbc9f_1d34;
 
 /// The filter of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// Bits in cache lines, of tables up to format_version 4.
+    /// Bits in cache lines, in tables up to format_version 4.
     LegacyBloom {
-        /// Bits looked at for a key.
+        /// Number of bits tested for a key.
         probes: u32,
-        /// Cache lines.
+        /// Number of cache lines.
         lines: u32,
         /// The bits.
         bits: Vec<u8>,
     },
-    /// Bits in cache lines, found with XXH3, of tables from format_version 5 on.
+    /// Bits in cache lines, located with XXH3, in tables from format_version 5 on.
     FastBloom {
-        /// Bits looked at for a key.
+        /// Number of bits tested for a key.
         probes: u32,
         /// The bits.
         bits: Vec<u8>,
     },
     /// A Ribbon filter.
     Ribbon {
-        /// Blocks of 128 slots.
+        /// Number of blocks of 128 slots.
         blocks: u32,
-        /// What the hash is mixed with.
+        /// Ordinal of the seed that is mixed into the hash.
         seed: u8,
-        /// The solution.
+        /// The solution rows.
         bits: Vec<u8>,
     },
-    /// One that always says yes.
+    /// A filter that admits every key.
     Always,
-    /// One that always says no: of no keys.
+    /// A filter without keys, which admits none.
     Never,
-    /// Of another implementation.
+    /// A filter of another implementation, by the first byte of its metadata.
     Unknown(u8),
 }
 
@@ -61,7 +71,7 @@ impl Filter {
                 Filter::LegacyBloom { probes: probes.unsigned_abs().into(), lines, bits: bits.to_vec() }
             }
             0 => Filter::Always,
-            // Other cache lines than of 64 bytes, and 0 and 31 probes, are for what is yet to come.
+            // RocksDB reserves cache lines of other sizes, and 0 and 31 probes, for later versions.
             -1 if meta[1] == 0 && (1..31).contains(&meta[2]) => {
                 Filter::FastBloom { probes: meta[2].into(), bits: bits.to_vec() }
             }
@@ -73,7 +83,7 @@ impl Filter {
         }
     }
 
-    /// Whether `key` may be in the table; where the filter cannot be asked, yes.
+    /// Whether `key` may be in the table; true if this filter cannot be evaluated.
     pub fn may_contain(&self, key: &[u8]) -> bool {
         match self {
             Filter::LegacyBloom { probes, lines, bits } => legacy_match(key, *probes, *lines, bits),
@@ -99,14 +109,14 @@ impl Filter {
             Filter::Ribbon { blocks, bits, .. } => {
                 format!("{of} ribbon, {blocks} blocks, {} bytes", bits.len())
             }
-            Filter::Always => format!("{of}, says yes always"),
+            Filter::Always => format!("{of}, admits every key"),
             Filter::Never => format!("{of}, empty"),
             Filter::Unknown(kind) => format!("{of}, of unknown kind {kind:#x}"),
         }
     }
 }
 
-/// LevelDB's hash of a key.
+/// Computes LevelDB's hash of a key.
 fn hash(data: &[u8], seed: u32) -> u32 {
     const M: u32 = 0xc6a4_a793;
     let mut h = seed ^ (data.len() as u32).wrapping_mul(M);
@@ -115,7 +125,7 @@ fn hash(data: &[u8], seed: u32) -> u32 {
         h = h.wrapping_add(u32::from_le_bytes(*word)).wrapping_mul(M);
         h ^= h >> 16;
     }
-    // The last bytes count as signed ones.
+    // LevelDB adds the last bytes as signed numbers.
     let signed = |at: usize| rest.get(at).map_or(0, |byte| *byte as i8 as u32);
     if !rest.is_empty() {
         h = h.wrapping_add(signed(2) << 16).wrapping_add(signed(1) << 8).wrapping_add(signed(0));
@@ -137,7 +147,7 @@ fn legacy_match(key: &[u8], probes: u32, lines: u32, bits: &[u8]) -> bool {
     })
 }
 
-/// Half of the hash finds the cache line, the other half the bits in it.
+/// Tests a fast bloom filter: the lower half of the hash selects the cache line, the upper half its bits.
 fn fast_match(hash: u64, probes: u32, bits: &[u8]) -> bool {
     let lines = (bits.len() >> CACHE_LINE_BITS) as u64;
     let line = (((hash & 0xffff_ffff) * lines) >> 32 << CACHE_LINE_BITS) as usize;
@@ -151,7 +161,7 @@ fn fast_match(hash: u64, probes: u32, bits: &[u8]) -> bool {
 }
 
 impl Table {
-    /// The block that holds the filter of all keys, and whether it is the top of a partitioned one.
+    /// Returns the handle of the filter block, and whether it is the index of a partitioned filter.
     fn filter_block(&self) -> Option<(BlockHandle, bool)> {
         self.meta_blocks().iter().find_map(|block| {
             let partitioned = block.name.starts_with("partitionedfilter.");
@@ -159,14 +169,14 @@ impl Table {
         })
     }
 
-    /// Whether the filter lets `key`, or a prefix that keys up to `last` have, be in the table.
+    /// Whether the filter admits `key`, the key or prefix of keys up to `last`.
     fn filter_admits(&self, key: &[u8], last: &[u8]) -> Result<bool> {
         let Some((handle, partitioned)) = self.filter_block() else { return Ok(true) };
         if !partitioned {
             return Ok(Filter::parse(&self.read_block(handle)?).may_contain(key));
         }
         let partitions = Index::read_top(self, handle)?;
-        // Behind the last partition there is no key.
+        // There is no key after the last partition.
         for at in partitions.find(key)..(partitions.find(last) + 1).min(partitions.len()) {
             if Filter::parse(&self.read_block(partitions.handle(at))?).may_contain(key) {
                 return Ok(true);
@@ -175,7 +185,7 @@ impl Table {
         Ok(false)
     }
 
-    /// What filter there is, in words.
+    /// Describes the table's filter in words.
     pub fn filter_text(&self) -> Result<String> {
         let of = match (self.whole_keys_filtered(), self.prefixes_filtered()) {
             (true, true) => "of whole keys and prefixes:",
@@ -200,13 +210,13 @@ impl Table {
         self.properties().get("rocksdb.block.based.table.prefix.filtering") == Some(b"1")
     }
 
-    /// Whether the table may hold the whole key `user_key` or, where the filter is of prefixes without TiKV's
-    /// timestamps, any version of `row`. Without a filter that can be asked: yes.
+    /// Whether the table may contain the whole key `user_key` or, if the filter is of prefixes without TiKV's
+    /// timestamps, any version of `row`. True if no filter can answer.
     pub fn may_hold(&self, user_key: Option<&[u8]>, row: &[u8]) -> Result<bool> {
         if self.prefixes_filtered()
             && self.properties().get("rocksdb.prefix.extractor.name").is_some_and(is_without_timestamp)
         {
-            return self.filter_admits(row, &[row, &BEHIND_TS].concat());
+            return self.filter_admits(row, &[row, &AFTER_ALL_TS].concat());
         }
         match user_key {
             Some(key) if self.whole_keys_filtered() => self.filter_admits(key, key),
@@ -215,7 +225,7 @@ impl Table {
     }
 }
 
-/// TiKV's extractor for CF write: the key without its last 8 bytes.
+/// Whether the prefix extractor is TiKV's for CF write: the key without its last 8 bytes.
 fn is_without_timestamp(name: &[u8]) -> bool {
     name.starts_with(b"FixedSuffixSliceTransform")
 }
@@ -225,8 +235,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_rocksdbs() {
-        // Values that RocksDB keeps stable: util/hash_test.cc, HashTest.Values.
+    fn hash_matches_rocksdb() {
+        // RocksDB keeps these values stable: util/hash_test.cc, HashTest.Values.
         let known: [(&[u8], u32); 9] = [
             (b"", 3164544308),
             (b"\x08", 422599524),
@@ -244,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_are_a_filter_or_none() {
+    fn arbitrary_bytes_parse_without_a_panic() {
         for len in 0..200 {
             for byte in [0, 1, 6, 127, 128, 254, 255] {
                 let filter = Filter::parse(&vec![byte; len]);

@@ -1,4 +1,18 @@
-//! The last bytes of an SST: which checksum, which format, where the meta index is.
+//! The footer: the last bytes of an SST (RocksDB `table/format.cc`). Fixed numbers are little-endian.
+//!
+//! ```text
+//! format_version 0          1 to 5           6 and 7
+//! 48 bytes                  53 bytes         53 bytes
+//!
+//!                           1 checksum type  1 checksum type
+//! 40 handles of metaindex   40 as before     4 extended magic 3e 00 7a 00
+//!    and index, then zeros                   4 checksum of the footer with this field zeroed
+//!                                            4 base context, mixed into every checksum
+//!                                            4 size of the metaindex, which ends before the footer
+//!                                            24 zeros
+//!                           4 format_version 4 format_version
+//! 8 magic db4775248b80fb57  8 magic          8 magic 88e241b785f4cff7
+//! ```
 
 use super::{
     Cursor, RandomFile, Result,
@@ -13,20 +27,20 @@ const EXTENDED_MAGIC: [u8; 4] = [0x3e, 0x00, 0x7a, 0x00];
 const LEN: u64 = 53;
 const LEGACY_LEN: u64 = 48;
 
-/// What the footer tells.
+/// A decoded footer.
 #[derive(Clone, Copy, Debug)]
 pub struct Footer {
-    /// How blocks are checked.
+    /// Checksum type of the blocks.
     pub checksum: ChecksumType,
     /// The table's format_version.
     pub version: u32,
-    /// Where the meta index block is.
+    /// Handle of the meta index block.
     pub metaindex: BlockHandle,
-    /// Where the index is; in the meta index from version 6 on.
+    /// Handle of the index; `None` from version 6 on, where the meta index has it.
     pub index: Option<BlockHandle>,
-    /// Where it begins in the file.
+    /// Offset of the footer in the file.
     pub offset: u64,
-    /// Added to checksums from version 6 on.
+    /// Number that is mixed into checksums from version 6 on; 0 before.
     pub base_context: u32,
 }
 
@@ -37,7 +51,7 @@ impl Footer {
             file.corrupt(file.size().saturating_sub(8), format!("expected an SST of RocksDB: {what}"))
         };
         if file.size() < LEGACY_LEN {
-            return Err(not_sst(format!("the file has only {} bytes", file.size())));
+            return Err(not_sst(format!("expected at least {LEGACY_LEN} bytes, found {}", file.size())));
         }
         let len = LEN.min(file.size());
         let start = file.size() - len;
@@ -49,10 +63,11 @@ impl Footer {
                 parse_legacy(file, file.size() - LEGACY_LEN, &data[data.len() - LEGACY_LEN as usize..])
             }
             m if PLAIN_TABLE_MAGICS.contains(&m) => {
-                Err(file.unsupported("a plain table; only block-based tables are read"))
+                Err(file
+                    .unsupported("expected a block-based table, found a plain table: use RocksDB's sst_dump"))
             }
             m => Err(not_sst(format!(
-                "magic number {MAGIC:#018x} expected, {m:#018x} met; it is another file or was cut short"
+                "expected the magic number {MAGIC:#018x}, found {m:#018x}: it is another file or was truncated"
             ))),
         }
     }
@@ -79,8 +94,9 @@ fn parse_legacy(file: &RandomFile, start: u64, data: &[u8]) -> Result<Footer> {
 }
 
 fn parse(file: &RandomFile, start: u64, data: &[u8]) -> Result<Footer> {
-    let checksum = ChecksumType::from_u8(data[0])
-        .ok_or_else(|| file.corrupt(start, format!("checksum type 0 to 4 expected, {} met", data[0])))?;
+    let checksum = ChecksumType::from_u8(data[0]).ok_or_else(|| {
+        file.corrupt(start, format!("expected a checksum type from 0 to 4, found {}", data[0]))
+    })?;
     let version = Cursor::new(&data[41..]).u32().unwrap_or_default();
     match version {
         1..=5 => {
@@ -88,7 +104,7 @@ fn parse(file: &RandomFile, start: u64, data: &[u8]) -> Result<Footer> {
             Ok(Footer { checksum, version, metaindex, index: Some(index), offset: start, base_context: 0 })
         }
         6 | 7 => parse_extended(file, start, data, checksum, version),
-        _ => Err(file.unsupported(format!("format_version 0 to 7 is understood, {version} met"))),
+        _ => Err(file.unsupported(format!("expected a format_version from 0 to 7, found {version}"))),
     }
 }
 
@@ -109,9 +125,9 @@ fn parse_extended(
     let metaindex_size = u64::from(cursor.u32().ok_or_else(bad)?);
     let mut plain = data.to_vec();
     plain[5..9].fill(0);
-    let computed = checksum.of(&plain).wrapping_add(context_modifier(base_context, start));
+    let computed = checksum.compute(&plain).wrapping_add(context_modifier(base_context, start));
     if checksum != ChecksumType::None && !matches(computed, stored) {
-        let what = format!("footer checksum {computed:08x} computed, {stored:08x} stored");
+        let what = format!("expected the footer checksum {stored:08x}, found {computed:08x}");
         return Err(file.corrupt(start, what));
     }
     let offset = start.checked_sub(metaindex_size + BLOCK_TRAILER_LEN).ok_or_else(bad)?;

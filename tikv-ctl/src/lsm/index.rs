@@ -1,15 +1,25 @@
-//! The index of an SST: its data blocks in order, from all partitions.
+//! The index of an SST: its data blocks in order, from all partitions. An entry of an index block is
+//!
+//! ```text
+//! field     bytes           meaning
+//! key                       separator, a user key or an internal key: not less than any key of the block
+//! value:
+//!   offset  varint          of the block in the file; left out if delta-encoded and the key shares bytes
+//!   size    varint          bytes of the block without its trailer; with the offset left out, zigzag and
+//!                           the difference to the size of the previous block
+//!   first   varint, bytes   length of the block's first key and the key, only in index type 3
+//! ```
 
 use super::{Cursor, Error, InternalKey, Result, Table, block::BlockCursor, table::BlockHandle};
 
-/// Bytes that keys of the index may take beside four times the file's.
+/// Bytes that the index's keys may take in addition to four times the file's size.
 const SPARE: u64 = 16 << 20;
 
-/// The data blocks of a table, each with a user key between its last and the next block's first.
+/// The data blocks of a table, each with a separator: a user key between its last and the next first key.
 #[derive(Debug, Default)]
 pub struct Index {
     separators: Vec<u8>,
-    /// Where each separator ends.
+    /// End of each separator in `separators`.
     ends: Vec<usize>,
     handles: Vec<BlockHandle>,
     partitions: usize,
@@ -17,7 +27,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Reads the index whose top block is at `top`. Partitions that cannot be read are left out and told.
+    /// Reads the index whose top block is at `top`. Skips unreadable partitions and adds them to the damages.
     pub(super) fn read(table: &Table, top: BlockHandle) -> Result<Index> {
         let mut index = Index::default();
         index.read_block(table, top)?;
@@ -35,7 +45,7 @@ impl Index {
         Ok(all)
     }
 
-    /// Reads the one index block at `top`, such as that of the partitions of a filter.
+    /// Reads only the index block at `top`, such as the list of a filter's partitions.
     pub(super) fn read_top(table: &Table, top: BlockHandle) -> Result<Index> {
         let mut index = Index::default();
         index.read_block(table, top)?;
@@ -58,8 +68,8 @@ impl Index {
         let mut cursor = cursor.map_err(wrong)?;
         let mut before = BlockHandle::default();
         let mut end = self.handles.last().map_or(0, |last| last.offset.saturating_add(last.size));
-        // Keys that share what stands before them could add up to any size.
-        let most = table.file().size().saturating_mul(4).saturating_add(SPARE);
+        // Prefix-compressed keys could expand to any size.
+        let max_len = table.file().size().saturating_mul(4).saturating_add(SPARE);
         while cursor.advance(&data).map_err(wrong)? {
             let mut value = Cursor::new(if delta { cursor.open_value(&data) } else { cursor.value(&data) });
             before = if delta && cursor.shared() > 0 {
@@ -77,12 +87,12 @@ impl Index {
                 InternalKey::decode(cursor.key()).ok_or_else(bad)?.user_key
             };
             if before.offset < end {
-                return Err(wrong("a block that begins before the end of the one before".to_owned()));
+                return Err(wrong("a block begins before the end of the previous one".to_owned()));
             }
             end = before.offset.saturating_add(before.size);
-            if self.separators.len() as u64 > most {
+            if self.separators.len() as u64 > max_len {
                 return Err(wrong(format!(
-                    "its keys take more than {most} bytes, more than the file can tell of"
+                    "expected up to {max_len} bytes of index keys for a file of this size, found more"
                 )));
             }
             self.push(separator, before);
@@ -93,19 +103,19 @@ impl Index {
         Ok(())
     }
 
-    /// Adds a data block behind the others.
+    /// Appends a data block.
     pub(super) fn push(&mut self, separator: &[u8], handle: BlockHandle) {
         self.separators.extend_from_slice(separator);
         self.ends.push(self.separators.len());
         self.handles.push(handle);
     }
 
-    /// Where the first data block is.
+    /// Handle of the first data block.
     pub(super) fn first(&self) -> Option<BlockHandle> {
         self.handles.first().copied()
     }
 
-    /// Adds what could not be read.
+    /// Adds damage that was found.
     pub(super) fn note(&mut self, damage: Error) {
         self.damages.push(damage);
     }
@@ -125,23 +135,23 @@ impl Index {
         self.partitions
     }
 
-    /// Where block `at` is.
+    /// Handle of block number `at`.
     pub fn handle(&self, at: usize) -> BlockHandle {
         self.handles[at]
     }
 
-    /// A user key not less than any of block `at`.
+    /// Separator of block number `at`: a user key not less than any of its keys.
     pub fn separator(&self, at: usize) -> &[u8] {
         let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.separators[start..self.ends[at]]
     }
 
-    /// The separator of the block before `at`; empty before the first.
+    /// Separator of the block before number `at`; empty for the first block.
     pub fn before(&self, at: usize) -> &[u8] {
         at.checked_sub(1).map_or(&[], |before| self.separator(before))
     }
 
-    /// The first block that may hold `user_key` or a greater one.
+    /// Number of the first block that may contain `user_key` or a greater key.
     pub fn find(&self, user_key: &[u8]) -> usize {
         let (mut low, mut high) = (0, self.len());
         while low < high {
@@ -155,7 +165,7 @@ impl Index {
         low
     }
 
-    /// Partitions that could not be read.
+    /// Damage in the index: unreadable partitions, and holes if data blocks were searched for.
     pub fn damages(&self) -> &[Error] {
         &self.damages
     }

@@ -1,6 +1,14 @@
+//! Internal keys: the keys in SSTs and logs (RocksDB `db/dbformat.h`).
+//!
+//! ```text
+//! field     bytes   meaning
+//! user key
+//! packed    8       sequence number << 8 | type, little-endian
+//! ```
+
 use std::cmp::Ordering;
 
-/// What an entry does to its key (RocksDB `ValueType`).
+/// The type of an entry (RocksDB `ValueType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueType {
     Deletion,
@@ -8,14 +16,14 @@ pub enum ValueType {
     Merge,
     SingleDeletion,
     RangeDeletion,
-    /// A reference into a blob file (TiKV: Titan's).
+    /// A reference into a blob file (in TiKV, a Titan blob file).
     BlobIndex,
     WideColumnEntity,
     Other(u8),
 }
 
 impl ValueType {
-    /// The type that a key's last-but-seven byte stands for.
+    /// Decodes the type byte, the eighth from the end of an internal key.
     pub fn from_u8(byte: u8) -> ValueType {
         match byte {
             0x0 => ValueType::Deletion,
@@ -29,7 +37,7 @@ impl ValueType {
         }
     }
 
-    /// The number RocksDB gives it.
+    /// Returns RocksDB's number of the type.
     pub fn to_u8(self) -> u8 {
         match self {
             ValueType::Deletion => 0x0,
@@ -44,17 +52,17 @@ impl ValueType {
     }
 }
 
-/// A user key with the sequence number and type behind it.
+/// A user key with its sequence number and type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InternalKey<'a> {
-    /// What the user put.
+    /// The key as written by the user of the database.
     pub user_key: &'a [u8],
     /// Sequence number << 8 | type.
     pub packed: u64,
 }
 
 impl<'a> InternalKey<'a> {
-    /// Splits an encoded internal key; `None` when it is shorter than its trailer.
+    /// Splits an encoded internal key. Returns `None` if it is shorter than its trailer.
     pub fn decode(encoded: &'a [u8]) -> Option<InternalKey<'a>> {
         let (user_key, trailer) = encoded.split_last_chunk::<8>()?;
         Some(InternalKey { user_key, packed: u64::from_le_bytes(*trailer) })
@@ -65,18 +73,18 @@ impl<'a> InternalKey<'a> {
         self.packed >> 8
     }
 
-    /// What the entry does.
+    /// The type of the entry.
     pub fn value_type(&self) -> ValueType {
         ValueType::from_u8(self.packed as u8)
     }
 }
 
-/// RocksDB's order: user keys ascending, the newest entry of one key first.
+/// Compares in RocksDB's order: user keys ascending, the newest entry of a key first.
 pub fn compare(a: (&[u8], u64), b: (&[u8], u64)) -> Ordering {
     a.0.cmp(b.0).then(b.1.cmp(&a.1))
 }
 
-/// Whether both keys are one. Keys that come in order differ at their ends, so these are looked at first.
+/// Whether two keys are equal. Compares the ends first, since neighbouring keys differ there.
 #[inline(always)]
 pub fn same(a: &[u8], b: &[u8]) -> bool {
     match (a.split_last_chunk::<8>(), b.split_last_chunk::<8>()) {

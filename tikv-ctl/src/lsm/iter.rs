@@ -1,4 +1,4 @@
-//! A walk over the entries of an SST.
+//! Iterates over the entries of an SST.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -11,21 +11,21 @@ use super::{
     reader::{BlockReader, READAHEAD},
 };
 
-/// After so many blocks a walk is a long one.
-const LONG: usize = 3;
-/// What is read of the file at first, when a walk may be short.
+/// Number of the block from which on a walk reads ahead with a thread, because it is a long one.
+const LONG_WALK: usize = 3;
+/// Bytes of the first read of a walk that may be short.
 const FIRST_READ: u64 = 16 << 10;
 
-/// A walk over the entries of a table. Starts before the first: call [`TableIter::advance`].
+/// An iterator over the entries of a table. It starts before the first entry: call [`TableIter::advance`].
 ///
-/// After an error it stands behind the block that is damaged: go on, or stop.
+/// After an error it is after the damaged block: the caller may continue or stop.
 #[derive(Debug)]
 pub struct TableIter {
     table: Arc<Table>,
     index: Arc<Index>,
     next_block: usize,
     loads: usize,
-    beside: Option<Ahead>,
+    read_ahead: Option<Ahead>,
     reader: BlockReader,
     cursor: BlockCursor,
     loaded: bool,
@@ -42,7 +42,7 @@ impl TableIter {
             table: table.clone(),
             next_block: 0,
             loads: 0,
-            beside: None,
+            read_ahead: None,
             reader: BlockReader::default(),
             cursor: BlockCursor::default(),
             loaded: false,
@@ -53,7 +53,7 @@ impl TableIter {
         })
     }
 
-    /// Stands right before the first entry that is not less than `user_key`.
+    /// Creates an iterator before the first entry that is not less than `user_key`.
     pub(super) fn from(table: &Arc<Table>, user_key: &[u8]) -> Result<TableIter> {
         let mut iter = TableIter::new(table, FIRST_READ)?;
         iter.next_block = iter.index.find(user_key);
@@ -68,8 +68,8 @@ impl TableIter {
         Ok(iter)
     }
 
-    /// Walks the entries of data block `number`.
-    pub(super) fn of_block(table: &Arc<Table>, number: usize) -> Result<TableIter> {
+    /// Creates an iterator over the entries of data block `number`.
+    pub(super) fn from_block(table: &Arc<Table>, number: usize) -> Result<TableIter> {
         let mut iter = TableIter::new(table, 0)?;
         iter.next_block = number;
         iter.load()?;
@@ -81,13 +81,13 @@ impl TableIter {
         let at = self.next_block;
         self.next_block += 1;
         self.loads += 1;
-        // To move plain bytes from one core to the other costs more than to check them here.
-        if self.loads == LONG && self.reader.is_packed() {
-            self.beside = Ahead::start(&self.table, &self.index, at);
+        // For uncompressed blocks, moving the bytes between cores costs more than checking them here.
+        if self.loads == LONG_WALK && self.reader.is_packed() {
+            self.read_ahead = Ahead::start(&self.table, &self.index, at);
         }
-        let beside = self.beside.as_mut().and_then(|beside| beside.next_block(&mut self.reader));
-        let loaded = beside.unwrap_or_else(|| {
-            self.beside = None;
+        let next = self.read_ahead.as_mut().and_then(|ahead| ahead.next_block(&mut self.reader));
+        let loaded = next.unwrap_or_else(|| {
+            self.read_ahead = None;
             self.reader.load(&self.table, self.index.handle(at), self.ahead)
         });
         loaded.map_err(|e| self.losing(e))?;
@@ -97,7 +97,7 @@ impl TableIter {
         Ok(())
     }
 
-    /// An error about the block that is being read; the walk leaves it.
+    /// Creates an error about the current block, whose keys are lost.
     fn lost(&self, what: String) -> Error {
         let at = self.next_block.saturating_sub(1);
         self.losing(self.table.file().corrupt(self.index.handle(at).offset, what))
@@ -108,7 +108,10 @@ impl TableIter {
         e.losing(self.index.before(at), self.index.separator(at))
     }
 
-    /// Goes to the next entry; `Ok(false)` at the end.
+    /// Moves to the next entry. Returns `Ok(false)` at the end.
+    ///
+    /// # Errors
+    /// A block is damaged; the next call continues after it.
     #[inline]
     pub fn advance(&mut self) -> Result<bool> {
         if self.loaded && !self.on_entry && matches!(self.cursor.advance(self.reader.data()), Ok(true)) {
@@ -117,7 +120,7 @@ impl TableIter {
         self.advance_slowly()
     }
 
-    /// The same at the end of a block, or where something is wrong with it: it is met once more.
+    /// Moves to the next entry at the end of a block or at damage, which the cursor finds once more.
     #[cold]
     fn advance_slowly(&mut self) -> Result<bool> {
         loop {
@@ -157,26 +160,26 @@ impl TableIter {
         Ok(true)
     }
 
-    /// The current entry's key, with the sequence number that counts.
+    /// Returns the current entry's key, with the global sequence number if the file was ingested.
     #[inline]
     pub fn key(&self) -> InternalKey<'_> {
         let user_key = self.cursor.key().get(..self.user_key_len).unwrap_or_default();
         InternalKey { user_key, packed: self.packed }
     }
 
-    /// The current entry's value.
+    /// Returns the current entry's value.
     #[inline]
     pub fn value(&self) -> &[u8] {
         self.cursor.value(self.reader.data())
     }
 
-    /// Bytes that the current key has in common with the one before.
+    /// Number of bytes that the current key has in common with the previous one.
     #[inline]
     pub fn shared(&self) -> usize {
         self.cursor.shared()
     }
 
-    /// The data block that the walk is in, by number.
+    /// Number of the current data block.
     pub fn block(&self) -> usize {
         self.next_block.saturating_sub(1)
     }

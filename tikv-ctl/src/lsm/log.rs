@@ -1,4 +1,17 @@
-//! The record format of WAL and MANIFEST: 32 KiB blocks of checksummed fragments.
+//! The record format of the WAL and the MANIFEST (RocksDB `db/log_format.h`): blocks of 32 KiB with fragments
+//! of records. Numbers are little-endian.
+//!
+//! ```text
+//! field       bytes   meaning
+//! checksum    4       masked CRC-32C of type, log number and payload
+//! length      2       bytes of the payload
+//! type        1       1 whole record; 2 first, 3 middle, 4 last fragment; 5 to 8 the same with a log number;
+//!                     9 and 10 compression of the log; 0 with length 0: nothing was written from here on
+//! log number  4       lower half of the number of the log; only in types 5 to 8, 10, 12 and 131
+//! payload     length
+//! ```
+//!
+//! A fragment does not cross the end of a block. The last bytes of a block, if fewer than 7, are padding.
 
 use super::{
     Cursor,
@@ -10,26 +23,26 @@ pub(super) const BLOCK: usize = 32 * 1024;
 pub(super) const HEADER: usize = 7;
 const RECYCLABLE_HEADER: usize = 11;
 const SET_COMPRESSION: [u8; 2] = [9, 10];
-/// The one compression that RocksDB writes logs with.
+/// The only compression that RocksDB uses for logs.
 const ZSTD: u32 = 7;
-/// Types from here up to this bit are no record's.
+/// The first type without a meaning. Types with the bit `MAY_BE_IGNORED` are skipped if unknown.
 const UNKNOWN: u8 = 14;
 const MAY_BE_IGNORED: u8 = 1 << 7;
-/// How often each byte of a log is summed up at most, on the average, while a whole record is looked for.
-const SEARCH: usize = 16;
+/// Maximum number of checksums that cover a byte, on average, while a whole record is searched for.
+const MAX_CHECKS_PER_BYTE: usize = 16;
 
-/// What a log reader gives.
+/// A result of a log reader.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Record {
-    /// A whole record, and where it began.
+    /// A whole record and the offset of its first fragment.
     Data { offset: u64, data: Vec<u8> },
-    /// The end: the log stops here or its last record was not finished.
+    /// The end of the log, perhaps within an unfinished record.
     End,
-    /// Bytes that are no fragment; what follows cannot be trusted.
+    /// Bytes that are not a fragment. The bytes after them cannot be trusted.
     Corrupt { offset: u64, what: String },
 }
 
-/// Reads records one after another.
+/// Reads the records of a log in order.
 #[derive(Debug)]
 pub struct LogReader<'a> {
     data: &'a [u8],
@@ -38,9 +51,9 @@ pub struct LogReader<'a> {
     torn: bool,
     recycled: bool,
     compressed: bool,
-    /// Records bear the log's number, since its file may be recycled: what has none is what the file held before.
+    /// Whether records have the log's number, since its file may be recycled. One without it is older data.
     numbered: bool,
-    /// Bytes that may still be summed up in vain: many false headers, each of a long record, would take forever.
+    /// Bytes that may still be checksummed in vain: many false headers of long records would take forever.
     budget: usize,
 }
 
@@ -52,30 +65,29 @@ enum Fragment<'a> {
 }
 
 impl<'a> LogReader<'a> {
-    /// Reads the whole log `data`, whose file has the number `log_number`.
+    /// Creates a reader of the whole log `data`, whose file has the number `log_number`.
     pub fn new(data: &'a [u8], log_number: u64) -> LogReader<'a> {
-        let budget = SEARCH.saturating_mul(data.len());
+        let budget = MAX_CHECKS_PER_BYTE.saturating_mul(data.len());
         let (torn, recycled, numbered) = (false, false, false);
         LogReader { data, at: 0, log_number, torn, recycled, compressed: false, numbered, budget }
     }
 
-    /// Whether the end that was met is that of an unfinished record: a torn write, or damage to its length.
+    /// Whether the log ended within a record: after a torn write, or damage to the record's length.
     pub fn is_torn(&self) -> bool {
         self.torn
     }
 
-    /// Whether the end that was met is the remains of the file that this one was recycled from.
+    /// Whether the log ended at older data of a recycled file.
     pub fn is_recycled(&self) -> bool {
         self.recycled
     }
 
-    /// Where the next record begins.
+    /// Offset of the next record.
     pub fn offset(&self) -> u64 {
         self.at as u64
     }
 
-    /// After damage or a torn end: goes to the next place where a record begins whose checksum is right. `false`:
-    /// there is none.
+    /// Moves from damage to the next record with a valid checksum. Returns `false` if there is none.
     pub fn resync(&mut self) -> bool {
         for at in self.at + 1..self.data.len().saturating_sub(HEADER - 1) {
             let Some(len) = self.may_begin(at) else { continue };
@@ -94,7 +106,7 @@ impl<'a> LogReader<'a> {
         false
     }
 
-    /// Bytes of the first fragment of a record that the header at `at` tells of, if it can be one.
+    /// Returns the bytes of the fragment at `at` if its header may be that of a record's first fragment.
     fn may_begin(&self, at: usize) -> Option<usize> {
         let header = self.data.get(at..at + HEADER)?;
         let header_len = match header[6] {
@@ -107,7 +119,7 @@ impl<'a> LogReader<'a> {
         (fits && len > header_len).then_some(len)
     }
 
-    /// The next record.
+    /// Reads the next record.
     pub fn next_record(&mut self) -> Record {
         let mut assembled: Option<(u64, Vec<u8>)> = None;
         loop {
@@ -131,7 +143,7 @@ impl<'a> LogReader<'a> {
                         return self.whole(offset, data);
                     }
                     _ => {
-                        let what = "a later fragment of a record without its first".into();
+                        let what = "expected the first fragment of a record, found a later one".into();
                         return Record::Corrupt { offset, what };
                     }
                 },
@@ -139,7 +151,7 @@ impl<'a> LogReader<'a> {
         }
     }
 
-    /// A record whose fragments are all there.
+    /// Creates the record from its joined fragments.
     fn whole(&self, offset: u64, data: Vec<u8>) -> Record {
         if !self.compressed {
             return Record::Data { offset, data };
@@ -163,7 +175,7 @@ impl<'a> LogReader<'a> {
             return Fragment::End;
         };
         if kind == 0 && len == 0 {
-            // Preallocated, not yet written; behind records of a recycled file anything may follow.
+            // Preallocated and not written yet, or older data of a recycled file.
             self.recycled |= self.numbered && stored != 0;
             self.torn = !self.numbered && stored != 0;
             return Fragment::End;
@@ -175,7 +187,7 @@ impl<'a> LogReader<'a> {
         }
         if (UNKNOWN..MAY_BE_IGNORED).contains(&kind) {
             let what = format!(
-                "expected a record of a RocksDB log, met type {kind}: damage, or another program's file"
+                "expected a record of a RocksDB log, found type {kind}: the file is damaged or another program's"
             );
             return Fragment::Corrupt(what);
         }
@@ -190,7 +202,9 @@ impl<'a> LogReader<'a> {
         };
         let covered = &self.data[self.at + 6..self.at + header_len + usize::from(len)];
         if !matches(mask(crc32c(0, covered)), stored) {
-            return Fragment::Corrupt(format!("the checksum of a record of {len} bytes does not match"));
+            return Fragment::Corrupt(format!(
+                "the checksum of a record of {len} bytes does not match: the record is damaged"
+            ));
         }
         self.at += header_len + usize::from(len);
         self.numbered |= recyclable;
@@ -204,10 +218,10 @@ impl<'a> LogReader<'a> {
                 }
                 Some(0) => Fragment::Skip,
                 other => Fragment::Corrupt(format!(
-                    "a log compressed with zstd ({ZSTD}) expected, met compression type {other:?}"
+                    "expected a log compressed with zstd ({ZSTD}), found compression type {other:?}"
                 )),
             },
-            // Timestamp sizes and the predecessor's name: nothing to apply.
+            // Timestamp sizes and the predecessor's name have nothing to apply.
             _ => Fragment::Skip,
         }
     }
@@ -236,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_tail_is_an_end_and_a_flipped_bit_is_not() {
+    fn a_torn_tail_is_an_end_and_a_flipped_bit_is_corruption() {
         let mut log = [fragment(1, b"one"), fragment(1, b"two")].concat();
         for cut in 10..log.len() {
             let mut reader = LogReader::new(&log[..cut], 1);
@@ -249,18 +263,18 @@ mod tests {
         assert!(matches!(reader.next_record(), Record::Corrupt { offset: 10, .. }));
     }
 
-    /// A record of the log `number`, whose file may be recycled.
+    /// Encodes a record with the log number `number`, as in recyclable files.
     fn numbered(number: u32, payload: &[u8]) -> Vec<u8> {
         fragment(5, &[&number.to_le_bytes(), payload].concat())
             .into_iter()
             .enumerate()
-            // The number is no part of the length.
+            // The length does not include the number.
             .map(|(at, byte)| if at == 4 { byte - 4 } else { byte })
             .collect()
     }
 
     #[test]
-    fn what_a_recycled_file_held_before_is_no_damage() {
+    fn older_data_of_a_recycled_file_is_not_damage() {
         let old: Vec<u8> = (0..9).flat_map(|i| numbered(7, &[b'a' + i; 30])).collect();
         for len in 1..70 {
             let new = [numbered(8, b"first"), numbered(8, &vec![b'n'; len])].concat();
@@ -270,7 +284,7 @@ mod tests {
             assert!(matches!(reader.next_record(), Record::Data { .. }));
             assert!(matches!(reader.next_record(), Record::End) && !reader.is_torn(), "{len}");
             assert!(!reader.resync(), "{len}");
-            // The last record's own bytes are another matter.
+            // Damage to the last record itself is reported.
             let mut damaged = log.clone();
             damaged[new.len() - 1] ^= 1;
             let mut reader = LogReader::new(&damaged, 8);
@@ -280,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_whole_record_is_found_behind_damage_and_behind_a_false_length() {
+    fn resync_finds_the_next_whole_record() {
         let log = [fragment(1, b"one"), fragment(1, b"two"), fragment(1, b"three")].concat();
         for at in 10..17 {
             let mut damaged = log.clone();
@@ -295,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_end_without_a_panic() {
+    fn arbitrary_bytes_end_without_a_panic() {
         let mut state = 7u64;
         for _ in 0..2000 {
             let bytes: Vec<u8> = (0..200)

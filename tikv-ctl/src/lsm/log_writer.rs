@@ -1,24 +1,24 @@
-//! The record format of WAL, written.
+//! Writes the record format of the WAL and the MANIFEST; see [`super::log`] for the layout.
 
 use super::{
     checksum::{crc32c, mask},
     log::{BLOCK, HEADER},
 };
 
-/// A record in one piece, and the first, a middle and the last piece of one that goes over blocks.
+/// Fragment types: a whole record, or the first, a middle or the last fragment of a record that spans blocks.
 const FULL: u8 = 1;
 const FIRST: u8 = 2;
 const MIDDLE: u8 = 3;
 const LAST: u8 = 4;
 
-/// The bytes of a log that has `records`.
+/// Encodes a log of `records`.
 pub fn encode_log(records: &[Vec<u8>]) -> Vec<u8> {
     let mut log = Vec::new();
     records.iter().for_each(|record| add(&mut log, record));
     log
 }
 
-/// The MANIFEST `old` with one more edit: the SST `number`, on `level` of the column family `family`, is live no more.
+/// Appends an edit to the MANIFEST `old`: the SST `number` on `level` of the family `family` is removed.
 pub fn append_edit(old: &[u8], family: u32, level: u32, number: u64) -> Vec<u8> {
     const DELETED_FILE: u64 = 6;
     const COLUMN_FAMILY: u64 = 200;
@@ -48,7 +48,7 @@ fn add(log: &mut Vec<u8>, record: &[u8]) {
         };
         let crc = crc32c(crc32c(0, &[kind]), piece);
         log.extend_from_slice(&mask(crc).to_le_bytes());
-        // A piece is shorter than a block.
+        // A piece is shorter than a block, so its length fits 16 bits.
         log.extend_from_slice(&(piece.len() as u16).to_le_bytes());
         log.push(kind);
         log.extend_from_slice(piece);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_every_length_around_a_block_read_back() {
+    fn records_around_the_block_size_read_back() {
         for len in (0..40).chain(BLOCK - 40..BLOCK + 40).chain([3 * BLOCK - 20, 5 * BLOCK]) {
             let records = [vec![7; 3], vec![1; len], vec![2; 11], vec![], vec![3; BLOCK]];
             assert!(back(&encode_log(&records)) == records, "{len}");

@@ -1,4 +1,28 @@
-//! CURRENT and MANIFEST: which SST files and logs make up the database.
+//! CURRENT and MANIFEST: the SSTs and logs of the database. CURRENT names the MANIFEST, a log (see
+//! [`super::log`]) whose records are version edits (RocksDB `db/version_edit.cc`). A version edit is a
+//! sequence of tags and fields:
+//!
+//! ```text
+//! tag (varint)   fields: v varint, s varint length and as many bytes
+//! 1              s name of the comparator
+//! 2              v number of the family's oldest log
+//! 3              v next file number
+//! 4              v last sequence number
+//! 5              v level, s key of the last compaction; skipped
+//! 6              v level, v number of a deleted SST
+//! 7              v level, v number, v bytes, s smallest key, s largest key of a new SST
+//! 9, 203         v skipped
+//! 10             v number of the oldest log
+//! 100            as 7, then v smallest and v largest sequence number
+//! 102            as 100, with v path after the number
+//! 103            as 100, then pairs of v tag and s value, ended by tag 1: 12 unique id, 13 epoch number
+//! 200            v id of the column family of this edit
+//! 201            s name of a new column family
+//! 202            the column family is dropped
+//! 300            v number of further edits in the atomic group
+//! 400, 401       blob files; skipped
+//! 8192 and up    bit 13 is set: skipped if unknown
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,89 +42,89 @@ const EPOCH_NUMBER: u32 = 13;
 const FILE_TAG_UNSAFE: u32 = 1 << 6;
 const UNIQUE_ID: u32 = 12;
 
-/// An SST as the MANIFEST tells of it.
+/// An SST as the MANIFEST describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileMeta {
-    /// Its level.
+    /// Level.
     pub level: u32,
-    /// Its number, which is its name.
+    /// File number, which is also the file's name.
     pub number: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The least key; an encoded internal key.
+    /// The smallest key, an encoded internal key.
     pub smallest: Vec<u8>,
-    /// The greatest key; an encoded internal key.
+    /// The largest key, an encoded internal key.
     pub largest: Vec<u8>,
-    /// The least sequence number.
+    /// The smallest sequence number.
     pub smallest_seqno: u64,
-    /// The greatest sequence number.
+    /// The largest sequence number.
     pub largest_seqno: u64,
-    /// How new its data is: greater for newer; 0 where it is not told.
+    /// Age of the data: greater is newer; 0 if the MANIFEST does not say.
     pub epoch: u64,
-    /// The session that wrote it, by the number that its unique id begins with.
+    /// First 8 bytes of the unique id, which identify the session that wrote the file.
     pub session: Option<u64>,
 }
 
 /// A column family's current state.
 #[derive(Clone, Debug, Default)]
 pub struct FamilyState {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Logs below this number hold nothing of this family that is not in its SSTs.
+    /// Number of the oldest log with changes that are not in the family's SSTs.
     pub log_number: u64,
-    /// The order of its keys.
+    /// Name of the order of keys.
     pub comparator: String,
-    /// By file number.
+    /// SSTs by file number.
     pub files: BTreeMap<u64, FileMeta>,
 }
 
-/// What the MANIFEST says in the end.
+/// The state after all edits of the MANIFEST.
 #[derive(Clone, Debug, Default)]
 pub struct VersionState {
-    /// The MANIFEST.
+    /// Path of the MANIFEST.
     pub path: PathBuf,
-    /// By column family id.
+    /// Column families by id.
     pub families: BTreeMap<u32, FamilyState>,
-    /// The greatest sequence number.
+    /// The last sequence number.
     pub last_sequence: u64,
-    /// The next number of a file.
+    /// The next file number.
     pub next_file: u64,
-    /// Logs below this number hold nothing that is not in SSTs.
+    /// Number of the oldest log with changes that are not in SSTs.
     pub min_log: u64,
-    /// Bytes of the MANIFEST that were there to read.
+    /// Size of the MANIFEST in bytes when it was read.
     pub manifest_len: u64,
-    /// Where its last version edit begins, if that is not whole.
+    /// Offset of the last version edit, if it is incomplete.
     pub torn_at: Option<u64>,
-    /// What was wrong but is no loss, or need be none.
+    /// Anomalies that lose no data, or need not.
     pub warnings: Vec<String>,
-    /// What was wrong and could be read around.
+    /// Damage in spite of which the state was read.
     pub damages: Vec<Error>,
 }
 
-/// One version edit: what a record of the MANIFEST changes.
+/// A version edit: the changes of a record of the MANIFEST.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
-    /// The column family's id.
+    /// Id of the column family.
     pub family: u32,
-    /// Makes the family, by this name.
+    /// Creates the family with this name.
     pub add: Option<String>,
     /// Drops the family.
     pub drop: bool,
-    /// Logs below this number are of no use to the family any more.
+    /// Number of the oldest log that the family needs.
     pub log_number: Option<u64>,
-    /// The next number of a file.
+    /// The next file number.
     pub next_file: Option<u64>,
-    /// The greatest sequence number.
+    /// The last sequence number.
     pub last_sequence: Option<u64>,
-    /// Logs below this number are of no use to any family.
+    /// Number of the oldest log that any family needs.
     pub min_log: Option<u64>,
-    /// The order of keys.
+    /// Name of the order of keys.
     pub comparator: Option<String>,
-    /// How many edits of its atomic group follow.
+    /// Number of further edits in the atomic group.
     pub atomic_rest: Option<u32>,
-    /// Levels and numbers of SSTs that go.
+    /// Levels and numbers of removed SSTs.
     pub deleted: Vec<(u32, u64)>,
-    /// SSTs that come.
+    /// New SSTs.
     pub added: Vec<FileMeta>,
 }
 
@@ -111,17 +135,17 @@ pub fn read(dir: &Path) -> Result<VersionState> {
     let text = String::from_utf8_lossy(&bytes);
     let name = text.trim_end_matches('\n');
     if !name.starts_with("MANIFEST-") || name.contains('/') || text == name {
-        let what = format!("expected MANIFEST-<number> and a line end, met {text:?}");
+        let what = format!("expected MANIFEST-<number> and a line end, found {text:?}");
         return Err(Error::Corruption { path: current, offset: 0, what });
     }
     let mut state = read_file(&dir.join(name)).map_err(|e| match e {
         Error::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
-            let what = format!("{source}, though {} at byte 0 names it", current.display());
+            let what = format!("{source}, although {} at byte 0 names this file", current.display());
             Error::Io { path, source: io::Error::new(io::ErrorKind::NotFound, what) }
         }
         e => e,
     })?;
-    state.tell_unknown(dir);
+    state.report_unknown_ssts(dir);
     Ok(state)
 }
 
@@ -131,7 +155,7 @@ pub fn read_file(path: &Path) -> Result<VersionState> {
     replay(path.to_owned(), &data)
 }
 
-/// What the MANIFEST `data` adds up to; errors name it `path`.
+/// Applies all edits of the MANIFEST `data`; errors name it `path`.
 pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
     let mut state =
         VersionState { path: path.clone(), manifest_len: data.len() as u64, ..Default::default() };
@@ -142,10 +166,11 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
         match reader.next_record() {
             Record::End => {
                 let (offset, torn) = (reader.offset(), reader.is_torn());
-                // A false length ends a file as a torn write does, but whole records follow.
+                // A damaged length looks like a torn write at the end, but whole records follow it.
                 if reader.resync() {
                     let what = format!(
-                        "it seems to end here, but a whole version edit is at byte {}",
+                        "expected the end of the file after an incomplete version edit, found a whole one at byte {}: the \
+                         length of the edit here is damaged",
                         reader.offset()
                     );
                     return Err(bad(&path, offset, what));
@@ -155,11 +180,12 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
             }
             Record::Corrupt { offset, what } => return Err(Error::Corruption { path, offset, what }),
             Record::Data { offset, data } => {
-                let edit = parse(&data)
-                    .ok_or_else(|| bad(&path, offset, "a version edit that does not decode".into()))?;
+                let edit = parse(&data).ok_or_else(|| {
+                    bad(&path, offset, "a version edit does not decode: the file is damaged".into())
+                })?;
                 let last = edit.atomic_rest.unwrap_or(0) == 0;
                 group.push(edit);
-                // An atomic group counts only when its last edit is there.
+                // An atomic group counts only if it is complete.
                 if last {
                     group.drain(..).for_each(|edit| state.apply(edit));
                 }
@@ -170,7 +196,7 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
         return Err(bad(
             &path,
             0,
-            "no version edit names a comparator: the file is empty or cut short".into(),
+            "expected a version edit with a comparator, found none: the file is empty or truncated".into(),
         ));
     }
     state.families.retain(|_, family| !family.name.is_empty());
@@ -182,20 +208,20 @@ fn bad(path: &Path, offset: u64, what: String) -> Error {
 }
 
 impl VersionState {
-    /// The number of the oldest log that is replayed.
+    /// Number of the oldest log that is replayed.
     pub fn oldest_log(&self) -> u64 {
         let of_families = self.families.values().map(|family| family.log_number).min().unwrap_or(0);
         of_families.max(self.min_log)
     }
 
-    /// The same, if it has the column families `needed`.
+    /// Checks that the state has the column families `needed`.
     pub fn with_families(self, needed: &[&str]) -> Result<VersionState> {
         let has = |name: &str| self.families.values().any(|family| family.name == name);
         match needed.iter().find(|name| !has(name)) {
             Some(name) => {
                 let what = format!(
-                    "no version edit up to here makes column family {name}: the file was cut short, or this is another \
-                     program's RocksDB"
+                    "expected a version edit that creates column family {name}, found none up to here: the file was \
+                     truncated, or it is another program's"
                 );
                 Err(bad(&self.path, self.manifest_len, what))
             }
@@ -203,29 +229,30 @@ impl VersionState {
         }
     }
 
-    /// Where the MANIFEST ends within an edit: tells which SSTs of `dir` no whole edit names.
-    pub(super) fn tell_unknown(&mut self, dir: &Path) {
+    /// If the MANIFEST ends within an edit, reports the SSTs of `dir` that no whole edit names.
+    pub(super) fn report_unknown_ssts(&mut self, dir: &Path) {
         let Some(offset) = self.torn_at else { return };
         let known: BTreeSet<u64> =
             self.families.values().flat_map(|family| family.files.keys().copied()).collect();
         let found = tables(dir).unwrap_or_default().into_iter().filter(|(number, _)| !known.contains(number));
         let unknown: Vec<String> = found.map(|(number, _)| format!("{number:06}.sst")).collect();
-        let what = format!("the last version edit (of {} bytes in all) is not whole", self.manifest_len);
+        let what =
+            format!("the last version edit is incomplete, the file ends at byte {}", self.manifest_len);
         if unknown.is_empty() {
             let path = self.path.display();
             self.warnings.push(format!(
-                "{path} at byte {offset}: {what}; every SST that is here is known all the same"
+                "{path} at byte {offset}: {what}; the other edits name every SST of the directory"
             ));
         } else {
             let what = format!(
-                "{what}; {} of this directory are in no whole edit: what they hold is not read, and may be in no log",
+                "{what}; no whole edit names {}: these SSTs are not read, and their data may not be in a log",
                 unknown.join(", ")
             );
             self.damages.push(bad(&self.path, offset, what));
         }
     }
 
-    /// Changes the state as `edit` says.
+    /// Applies `edit` to the state.
     pub fn apply(&mut self, edit: Edit) {
         self.last_sequence = edit.last_sequence.unwrap_or(self.last_sequence);
         self.next_file = edit.next_file.unwrap_or(self.next_file).max(self.next_file);
@@ -244,7 +271,7 @@ impl VersionState {
         if let Some(comparator) = edit.comparator {
             family.comparator = comparator;
         }
-        // A file that moves to another level is deleted and added in one edit.
+        // An edit that moves a file to another level deletes and adds it.
         for (_, number) in edit.deleted {
             family.files.remove(&number);
         }
@@ -252,7 +279,7 @@ impl VersionState {
     }
 }
 
-/// Decodes a record of the MANIFEST.
+/// Decodes a version edit. Returns `None` if it is damaged or has an unknown tag that must not be ignored.
 pub fn parse(record: &[u8]) -> Option<Edit> {
     let mut cursor = Cursor::new(record);
     let mut edit = Edit::default();
@@ -271,7 +298,7 @@ fn field(tag: u32, cursor: &mut Cursor<'_>, edit: &mut Edit) -> Option<()> {
         4 => edit.last_sequence = Some(cursor.varint()?),
         3 => edit.next_file = Some(cursor.varint()?),
         10 => edit.min_log = Some(cursor.varint()?),
-        // Previous log, greatest family: nothing that a reader needs.
+        // A reader does not need the previous log and the greatest family id.
         9 | 203 => drop(cursor.varint()?),
         5 => drop((cursor.varint32()?, cursor.slice()?)),
         6 => {
@@ -283,7 +310,7 @@ fn field(tag: u32, cursor: &mut Cursor<'_>, edit: &mut Edit) -> Option<()> {
         202 => edit.drop = true,
         300 => edit.atomic_rest = Some(cursor.varint32()?),
         400 | 401 => return blob_file(tag, cursor),
-        // Logs in the MANIFEST, in the form that has no length before it.
+        // An added WAL, whose fields have no length before them.
         t if t == SAFE_TO_IGNORE + 4 => {
             cursor.varint()?;
             while cursor.varint32()? != 1 {
@@ -322,7 +349,7 @@ fn new_file(tag: u32, cursor: &mut Cursor<'_>) -> Option<FileMeta> {
             if custom == UNIQUE_ID {
                 file.session = value.first_chunk().map(|number| u64::from_le_bytes(*number));
             }
-            // A path other than the first would have the file elsewhere.
+            // A file with another path than the first is not in this directory.
             if custom & FILE_TAG_UNSAFE != 0 && value != [0] {
                 return None;
             }

@@ -1,8 +1,8 @@
-//! What only the WAL has.
+//! Entries that are only in the WAL.
 
 use super::{RangeTombstone, ValueType};
 
-/// An entry of a log that no SST has yet.
+/// An entry of a log that is not in an SST yet.
 #[derive(Clone, Debug)]
 pub struct MemEntry {
     /// User key.
@@ -13,7 +13,7 @@ pub struct MemEntry {
     pub value: Vec<u8>,
 }
 
-/// The entries of a column family in RocksDB's order, range deletions apart.
+/// Sorts the entries of a column family in RocksDB's order, and separates the range deletions.
 pub(super) fn sort(mut list: Vec<MemEntry>) -> (Vec<MemEntry>, Vec<RangeTombstone>) {
     let mut deletions = Vec::new();
     list.retain(|entry| {

@@ -1,4 +1,4 @@
-//! The newest visible version of each key, merged from the WAL and all SSTs.
+//! Merges the WAL and all SSTs into the newest visible version of each key.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ enum Source {
 }
 
 impl Source {
-    /// The key that this source stands on, and its sequence number and type.
+    /// Key of the current entry, and its packed sequence number and type.
     #[inline(always)]
     fn key(&self) -> Option<(&[u8], u64)> {
         match self {
@@ -26,7 +26,7 @@ impl Source {
         }
     }
 
-    /// The value that this source stands on.
+    /// Value of the current entry.
     #[inline(always)]
     fn value(&self) -> &[u8] {
         match self {
@@ -35,7 +35,7 @@ impl Source {
         }
     }
 
-    /// Goes to the next entry; what cannot be read is told to `db` and left out.
+    /// Moves to the next entry. Skips unreadable blocks and files and adds them to the damages of `db`.
     #[inline]
     fn advance(&mut self, db: &Db, cf: &str) {
         match self {
@@ -57,7 +57,7 @@ impl Source {
     }
 }
 
-/// The entries of `file` from `from` on. Where the block of `from` is damaged: from the next one on.
+/// Opens `file` at the first entry not less than `from`, or at the next block if that block is damaged.
 fn open_at(db: &Db, cf: &str, file: &SstFile, from: &[u8]) -> Option<Box<TableIter>> {
     let table = db.table(cf, file)?;
     if let Ok(index) = table.index() {
@@ -75,9 +75,9 @@ fn open_at(db: &Db, cf: &str, file: &SstFile, from: &[u8]) -> Option<Box<TableIt
     }
 }
 
-/// A walk over the keys of a column family. Starts before the first: call [`DbIter::advance`].
+/// An iterator over the keys of a column family. It starts before the first key: call [`DbIter::advance`].
 ///
-/// Blocks and files that cannot be read are left out and told in [`Db::damages`].
+/// It skips unreadable blocks and files and adds them to [`Db::damages`].
 #[derive(Debug)]
 pub struct DbIter<'a> {
     db: &'a Db,
@@ -86,17 +86,18 @@ pub struct DbIter<'a> {
     tombstones: Vec<RangeTombstone>,
     to: Vec<u8>,
     key: Vec<u8>,
-    /// The source that stands on the current entry.
+    /// Number of the source with the current entry.
     on: Option<usize>,
-    /// The value, where it lies in a blob file.
+    /// The current value, if it comes from a blob file.
     blob: Option<Vec<u8>>,
-    /// What is to be walked behind this, and from where to where.
+    /// The remaining databases of a joined one.
     rest: std::slice::Iter<'a, Part>,
+    /// First key and end key of the whole walk.
     range: (Vec<u8>, Vec<u8>),
 }
 
 impl<'a> DbIter<'a> {
-    /// Goes on with the next database of a joined one that has keys of the range; `false`: there is none.
+    /// Continues with the next part that has keys of the range. Returns `false` if there is none.
     fn next_part(&mut self) -> bool {
         let (from, to) = &self.range;
         for part in self.rest.by_ref() {
@@ -119,12 +120,12 @@ impl<'a> DbIter<'a> {
         let mut sources = vec![Source::Mem { entries, at }];
         let mut tombstones = family.mem_deletions().to_vec();
         let mut levels: Vec<(u32, Vec<Arc<SstFile>>)> = Vec::new();
-        // The files of all databases are listed in a joined one, but each is read as a part of its own.
+        // A joined database lists the files of all its parts, but the walk reads each part separately.
         let own = if db.parts().is_empty() { family.files() } else { &[] };
         for file in own.iter().filter(|file| file.overlaps(from, to)) {
             tombstones.append(&mut deletions(db, family.name(), file));
             match levels.last_mut() {
-                // Files of a level below the first do not overlap: one after another.
+                // Files of a level below level 0 do not overlap and form one source.
                 Some((level, files)) if *level == file.level() && *level > 0 => files.push(file.clone()),
                 _ => levels.push((file.level(), vec![file.clone()])),
             }
@@ -150,7 +151,10 @@ impl<'a> DbIter<'a> {
         }
     }
 
-    /// Goes to the next key that is not deleted; `Ok(false)` at the end.
+    /// Moves to the next key that is not deleted. Returns `Ok(false)` at the end.
+    ///
+    /// # Errors
+    /// An entry has a type that TiKV does not write. Other damage is in [`Db::damages`].
     pub fn advance(&mut self) -> Result<bool> {
         loop {
             if self.advance_here()? {
@@ -184,7 +188,7 @@ impl<'a> DbIter<'a> {
         }
     }
 
-    /// The source whose entry comes first in RocksDB's order; those at their end are dropped.
+    /// Returns the source whose entry is first in RocksDB's order, and drops sources that have ended.
     #[inline]
     fn newest(&mut self) -> Option<usize> {
         if let [only] = self.sources.as_slice() {
@@ -239,20 +243,20 @@ impl<'a> DbIter<'a> {
             other => Err(Error::Unsupported {
                 path: self.db.dir().to_owned(),
                 what: format!(
-                    "key {} has an entry of type {other:?}, which TiKV does not write",
+                    "expected an entry that TiKV writes, found type {other:?} for key {}",
                     keys::hex_upper(&self.key)
                 ),
             }),
         }
     }
 
-    /// The current key.
+    /// Returns the current key.
     #[inline]
     pub fn key(&self) -> &[u8] {
         &self.key
     }
 
-    /// The current value.
+    /// Returns the current value.
     #[inline]
     pub fn value(&self) -> &[u8] {
         match &self.blob {
@@ -262,7 +266,7 @@ impl<'a> DbIter<'a> {
     }
 }
 
-/// The range deletions of `file`.
+/// Reads the range deletions of `file`; none if they are damaged, which is noted.
 fn deletions(db: &Db, cf: &str, file: &SstFile) -> Vec<RangeTombstone> {
     let Some(table) = db.table(cf, file) else { return Vec::new() };
     if table.properties().number("rocksdb.num.range-deletions") == Some(0) {

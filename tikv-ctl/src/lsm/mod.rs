@@ -1,8 +1,7 @@
-//! A reader of RocksDB directories in pure Rust: no lock is taken, no file is created; but for [`append`], which adds a log,
-//! nothing can be written.
+//! A reader of RocksDB directories in pure Rust. It takes no lock; only [`append`] writes a file, a new log.
 //!
 //! Formats: RocksDB's `db/log_format.h`, `db/version_edit.cc`, `db/write_batch.cc`, `table/format.cc`,
-//! `table/block_based/*`; Titan's `blob_format.cc`. Versions up to RocksDB 10's defaults are understood.
+//! `table/block_based/*`; Titan's `blob_format.cc`. It reads the default formats of RocksDB up to version 10.
 
 mod ahead;
 mod append;

@@ -1,28 +1,28 @@
-//! OPTIONS files: with which settings the database was opened last.
+//! OPTIONS files: the settings with which the database was last opened.
 
 use std::path::{Path, PathBuf};
 
 use super::{Error, Result, file::read_whole};
 
-/// A section: its name, such as `CFOptions`, its argument, such as `default`, and its settings.
+/// A section of an OPTIONS file, such as `[CFOptions "default"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Section {
-    /// What it is about.
+    /// The name, such as `CFOptions`.
     pub name: String,
-    /// Of which column family; empty where there is none.
-    pub of: String,
-    /// Names and values, in the order of the file.
+    /// The column family, such as `default`; empty for a section of the whole database.
+    pub family: String,
+    /// Names and values of the settings, in the order of the file.
     pub settings: Vec<(String, String)>,
 }
 
 impl Section {
-    /// The value of a setting.
+    /// Returns the value of a setting.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// The newest OPTIONS file of `dir`.
+/// Returns the path of the newest OPTIONS file of `dir`.
 pub fn newest(dir: &Path) -> Option<PathBuf> {
     let numbered = |path: PathBuf| {
         let number: u64 = path.file_name()?.to_str()?.strip_prefix("OPTIONS-")?.parse().ok()?;
@@ -43,7 +43,10 @@ pub fn read(path: &Path) -> Result<Vec<Section>> {
     })
 }
 
-/// Parses an OPTIONS file; the error is a line's number and what is wrong with it.
+/// Parses an OPTIONS file.
+///
+/// # Errors
+/// The number of a line that does not parse, and the reason.
 pub fn parse(text: &str) -> std::result::Result<Vec<Section>, (u64, String)> {
     let mut sections: Vec<Section> = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -52,25 +55,25 @@ pub fn parse(text: &str) -> std::result::Result<Vec<Section>, (u64, String)> {
             continue;
         }
         if let Some(inner) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            let (name, of) = inner.split_once(' ').unwrap_or((inner, ""));
-            let of = of.trim().trim_matches('"').to_owned();
-            sections.push(Section { name: name.to_owned(), of, settings: Vec::new() });
+            let (name, family) = inner.split_once(' ').unwrap_or((inner, ""));
+            let family = family.trim().trim_matches('"').to_owned();
+            sections.push(Section { name: name.to_owned(), family, settings: Vec::new() });
         } else if let (Some((name, value)), Some(section)) = (line.split_once('='), sections.last_mut()) {
             section.settings.push((name.trim().to_owned(), value.trim().to_owned()));
         } else {
-            return Err((number, format!("expected [section] or name=value, met {line:?}")));
+            return Err((number, format!("expected [section] or name=value, found {line:?}")));
         }
     }
     Ok(sections)
 }
 
-/// The column families that the newest OPTIONS file of `dir` names, in the order in which they were made.
+/// Returns the column families in the newest OPTIONS file of `dir`, in the order of their creation.
 pub fn families(dir: &Path) -> Vec<String> {
     let sections = newest(dir).and_then(|path| read(&path).ok()).unwrap_or_default();
-    sections.into_iter().filter(|section| section.name == "CFOptions").map(|section| section.of).collect()
+    sections.into_iter().filter(|section| section.name == "CFOptions").map(|section| section.family).collect()
 }
 
-/// Where the newest OPTIONS file of `dir` puts the logs, if that is another directory.
+/// Returns the directory of the logs by the newest OPTIONS file of `dir`, if it is not `dir` itself.
 pub fn wal_dir(dir: &Path) -> Option<PathBuf> {
     let sections = read(&newest(dir)?).ok()?;
     let named = sections.iter().find(|section| section.name == "DBOptions")?.get("wal_dir")?;
@@ -85,12 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sections_and_settings() {
+    fn parse_reads_sections_and_settings() {
         let text =
             "# comment\n[Version]\n  rocksdb_version=8.10.2\n\n[CFOptions \"write\"]\n  a=1 # x\n  b=\n";
         let all = parse(text).unwrap();
         assert_eq!(all[0].get("rocksdb_version"), Some("8.10.2"));
-        assert_eq!((all[1].name.as_str(), all[1].of.as_str()), ("CFOptions", "write"));
+        assert_eq!((all[1].name.as_str(), all[1].family.as_str()), ("CFOptions", "write"));
         assert_eq!((all[1].get("a"), all[1].get("b"), all[1].get("c")), (Some("1"), Some(""), None));
         assert_eq!(parse("[a]\nnothing").unwrap_err().0, 2);
         assert!(parse("x=1").is_err());

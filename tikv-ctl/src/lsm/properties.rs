@@ -1,4 +1,13 @@
-//! Table properties: RocksDB's own and the ones TiKV's collectors add.
+//! Table properties: RocksDB's own and those of TiKV's collectors. A range index of TiKV has for each of its
+//! keys, all numbers big-endian:
+//!
+//! ```text
+//! field       bytes       meaning
+//! key length  8
+//! key         key length
+//! size        8           bytes of keys and values up to this key
+//! keys        8           number of entries up to this key
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -10,7 +19,7 @@ pub struct TableProperties {
     all: BTreeMap<String, Vec<u8>>,
 }
 
-/// How much of the file lies before a key (TiKV `RangeOffsets`).
+/// Amount of data in the file up to a key (TiKV `RangeOffsets`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RangeOffsets {
     /// Bytes of keys and values.
@@ -24,7 +33,7 @@ impl TableProperties {
         self.all.insert(String::from_utf8_lossy(name).into_owned(), value.to_vec());
     }
 
-    /// What RocksDB writes by default, where the block of properties cannot be read.
+    /// Sets the properties that RocksDB writes by default, for a table whose properties block cannot be read.
     pub(super) fn assume(&mut self, format_version: u32) {
         if format_version >= 3 {
             self.insert(b"rocksdb.index.key.is.user.key", &[1]);
@@ -34,33 +43,33 @@ impl TableProperties {
         }
     }
 
-    /// All of them, by name.
+    /// Returns all properties by name.
     pub fn all(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.all
     }
 
-    /// A property as stored.
+    /// Returns the bytes of a property.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.all.get(name).map(Vec::as_slice)
     }
 
-    /// A number of RocksDB's own.
+    /// Returns a number that RocksDB wrote.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.get(name).and_then(|value| Cursor::new(value).varint())
     }
 
-    /// A text of RocksDB's own.
+    /// Returns a text that RocksDB wrote.
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
-    /// A number that TiKV's collectors wrote: 8 bytes, big-endian.
+    /// Returns a number that TiKV's collectors wrote: 8 bytes, big-endian.
     pub fn tikv_number(&self, name: &str) -> Option<u64> {
         let bytes: [u8; 8] = self.get(name)?.try_into().ok()?;
         Some(u64::from_be_bytes(bytes))
     }
 
-    /// Entries of the table.
+    /// Number of entries of the table.
     pub fn num_entries(&self) -> u64 {
         self.number("rocksdb.num.entries").unwrap_or_default()
     }
@@ -71,7 +80,7 @@ impl TableProperties {
             .unwrap_or_default()
     }
 
-    /// How the data blocks are found: RocksDB's name of the index type.
+    /// RocksDB's name of the index type.
     pub fn index_type_name(&self) -> &'static str {
         match self.index_type() {
             0 => "binary search",
@@ -98,14 +107,14 @@ impl TableProperties {
         self.number("rocksdb.index.value.is.delta.encoded").unwrap_or_default() != 0
     }
 
-    /// Whether the file was made outside a database and ingested.
+    /// Whether the file was written outside of a database and ingested.
     pub(super) fn is_external(&self) -> bool {
         let version = self.get("rocksdb.external_sst_file.version").and_then(|v| Cursor::new(v).u32());
         version.is_some_and(|version| version >= 2)
     }
 
-    /// TiKV's `tikv.range_index` or, with another name of the same form, `tikv.rows_index`: keys in order with two
-    /// numbers each. `None` when the table has none or it does not decode.
+    /// Decodes the range index `name`, `tikv.range_index` or `tikv.rows_index`. Returns `None` if the table
+    /// has none or it does not decode.
     pub fn range_index(&self, name: &str) -> Option<Vec<(Vec<u8>, RangeOffsets)>> {
         let mut rest = self.get(name)?;
         let mut index = Vec::new();

@@ -1,4 +1,4 @@
-//! Reads blocks of an SST one after another into buffers that are kept: memory is bounded by the size of a block.
+//! Reads blocks of an SST into reused buffers, so that memory is bounded by the size of a block.
 
 use std::ops::Range;
 
@@ -9,24 +9,23 @@ use super::{
     table::{BLOCK_TRAILER_LEN, BlockHandle},
 };
 
-/// A walk over all blocks reads the file in pieces of so many bytes: they stay in the second-level cache.
+/// Maximum bytes that a walk over all blocks reads from the file at a time: they fit the second-level cache.
 pub const READAHEAD: u64 = 256 << 10;
 
-/// The block that was read last, and the buffers it is in.
+/// The block that was read last, and its buffers.
 #[derive(Debug, Default)]
 pub struct BlockReader {
-    /// A piece of the file.
+    /// A piece of the file, from offset `raw_at` on.
     raw: Vec<u8>,
     raw_at: u64,
     plain: Vec<u8>,
-    /// Where the block is in `raw`; `None`: it is all of `plain`.
+    /// Range of the block in `raw`; `None`: the block is all of `plain`.
     in_raw: Option<Range<usize>>,
     codec: Decompressor,
 }
 
 impl BlockReader {
-    /// Reads, checks and decompresses the block at `handle`; where the file must be read, `ahead` bytes of it at
-    /// least.
+    /// Reads, checks and decompresses the block at `handle`. A read of the file has at least `ahead` bytes.
     pub fn load(&mut self, table: &Table, handle: BlockHandle, ahead: u64) -> Result<()> {
         let (body, kind) = self.checked(table, handle, ahead)?;
         self.in_raw = (kind == 0).then(|| body.clone());
@@ -37,7 +36,7 @@ impl BlockReader {
         }
     }
 
-    /// The same; the plain bytes go to `plain`, and the block is not kept.
+    /// Reads a block as [`Self::load`] does, but puts its plain bytes in `plain` and does not keep the block.
     pub fn load_into(
         &mut self,
         table: &Table,
@@ -54,13 +53,13 @@ impl BlockReader {
         decompress(&mut self.codec, table, handle, (kind, &self.raw[body]), plain)
     }
 
-    /// Takes the plain bytes of a block that was loaded elsewhere, and gives the memory of those before.
+    /// Takes the plain bytes of a block loaded elsewhere, and returns the previous buffer in `plain`.
     pub fn swap_plain(&mut self, plain: &mut Vec<u8>) {
         self.in_raw = None;
         std::mem::swap(&mut self.plain, plain);
     }
 
-    /// Where in `raw` the block's bytes are, of which the checksum is right, and how they are compressed.
+    /// Reads and checks a block. Returns the range of its bytes in `raw`, and its compression type.
     fn checked(&mut self, table: &Table, handle: BlockHandle, ahead: u64) -> Result<(Range<usize>, u8)> {
         let len = handle.size.saturating_add(BLOCK_TRAILER_LEN);
         let start = self.fill(table, handle.offset, len, ahead)?;
@@ -70,7 +69,7 @@ impl BlockReader {
         Ok((start..end, covered[covered.len() - 1]))
     }
 
-    /// The plain bytes of the block.
+    /// Returns the plain bytes of the block.
     pub fn data(&self) -> &[u8] {
         match &self.in_raw {
             Some(range) => &self.raw[range.clone()],
@@ -83,7 +82,7 @@ impl BlockReader {
         self.in_raw.is_none()
     }
 
-    /// The plain bytes of the block, for good.
+    /// Converts the reader into the plain bytes of the block.
     pub fn into_data(self) -> Vec<u8> {
         match self.in_raw {
             Some(range) => self.raw[range].to_vec(),
@@ -91,7 +90,7 @@ impl BlockReader {
         }
     }
 
-    /// Sees to it that `raw` has `len` bytes of the file from `offset` on, and tells where in it.
+    /// Makes `raw` contain `len` bytes of the file from `offset` on. Returns their position in `raw`.
     fn fill(&mut self, table: &Table, offset: u64, len: u64, ahead: u64) -> Result<usize> {
         let have = self.raw_at..self.raw_at + self.raw.len() as u64;
         let end = offset.checked_add(len);
@@ -128,12 +127,12 @@ fn check(table: &Table, handle: BlockHandle, covered: &[u8], stored: &[u8]) -> R
         return Ok(());
     }
     let stored = Cursor::new(stored).u32().unwrap_or_default();
-    let computed = kind.of(covered).wrapping_add(context_modifier(base, handle.offset));
+    let computed = kind.compute(covered).wrapping_add(context_modifier(base, handle.offset));
     if matches(computed, stored) {
         return Ok(());
     }
     let what = format!(
-        "block checksum {computed:08x} computed, {stored:08x} stored: the block of {} bytes is damaged",
+        "expected the block checksum {stored:08x}, found {computed:08x}: the block of {} bytes is damaged",
         handle.size
     );
     Err(table.file().corrupt(handle.offset, what))

@@ -1,5 +1,6 @@
-//! What RocksDB does with its logs when it opens a directory for writing: each column family's part of them becomes an
-//! SST. TiKV's tool opens directories so, and its statistics count these SSTs. Here none is made: it is only told.
+//! The SSTs that RocksDB would create from its logs when it opens a directory for writing, one for each
+//! column family. TiKV's tool opens directories for writing, so its statistics count these SSTs. This module
+//! only describes them.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,7 +9,7 @@ use std::{
 
 use super::{InternalKey, MemEntry, RangeTombstone, manifest::VersionState};
 
-/// The SST that a column family's part of the logs would become.
+/// The SST that RocksDB would create from a column family's part of the logs.
 #[derive(Clone, Debug)]
 pub struct RecoveredSst {
     path: PathBuf,
@@ -21,12 +22,12 @@ impl RecoveredSst {
         RecoveredSst { path, entries, deletions }
     }
 
-    /// Where it would be.
+    /// The path that the SST would have.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether its keys reach into `[from, to]`.
+    /// Whether the range of its keys overlaps `[from, to]`.
     pub fn touches(&self, from: &[u8], to: &[u8]) -> bool {
         let keys = self.entries.first().zip(self.entries.last());
         let by_keys =
@@ -35,8 +36,8 @@ impl RecoveredSst {
             || self.deletions.iter().any(|(start, end, _)| end.as_slice() >= from && start.as_slice() <= to)
     }
 
-    /// What it would hold, in order: the newest entry of each key, deletions among them, without what a deleted range
-    /// hides.
+    /// The entries that it would contain, in order: the newest entry of each key, including deletions,
+    /// without entries that a range deletion hides.
     pub fn entries(&self) -> impl Iterator<Item = (InternalKey<'_>, &[u8])> {
         let mut before: Option<&[u8]> = None;
         let newest = self.entries.iter().filter(move |entry| before.replace(&entry.key) != Some(&entry.key));
@@ -49,20 +50,20 @@ impl RecoveredSst {
         kept.map(|entry| (InternalKey { user_key: &entry.key, packed: entry.packed }, entry.value.as_slice()))
     }
 
-    /// How many entries it would count.
+    /// The number of entries in its properties.
     pub fn num_entries(&self) -> u64 {
         (self.entries().count() + self.deletions.len()) as u64
     }
 }
 
-/// The number of the first file that RocksDB would make in `dir` as it opens it: greater than that of any file there.
+/// Returns the number of the first file that RocksDB would create in `dir`: greater than those in use.
 pub(super) fn first_number(dir: &Path, state: &VersionState) -> u64 {
     let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let numbers = files.filter_map(|file| file_number(file.file_name().to_str()?));
     numbers.max().unwrap_or_default().max(state.next_file.saturating_add(1)).saturating_add(1)
 }
 
-/// The number in the name of one of RocksDB's files: `000012.sst`, `MANIFEST-000004`.
+/// Parses the number in the name of a RocksDB file: `000012.sst`, `MANIFEST-000004`.
 pub(super) fn file_number(name: &str) -> Option<u64> {
     let number = |digits: &str| digits.parse().ok();
     if let Some(rest) = name.strip_prefix("MANIFEST-") {
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_of_a_key_is_left() {
+    fn entries_are_the_newest_of_each_key() {
         let entries = vec![entry(b"a", 9, 0), entry(b"a", 3, 1), entry(b"b", 4, 1), entry(b"c", 8, 1)];
         let hidden = vec![(b"b".to_vec(), b"d".to_vec(), 6)];
         let sst = RecoveredSst::new("7.sst".into(), Arc::new(entries), hidden);
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_numbers() {
+    fn file_number_reads_names_of_numbered_files_only() {
         for (name, number) in [
             ("000038.log", Some(38)),
             ("MANIFEST-000039", Some(39)),
@@ -113,13 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_above_all_that_are_there() {
+    fn first_number_is_greater_than_that_of_any_file() {
         let dir = tempfile::tempdir().unwrap();
         let state = VersionState { next_file: 36, ..Default::default() };
         assert_eq!(first_number(dir.path(), &state), 38);
         std::fs::write(dir.path().join("OPTIONS-000041"), "").unwrap();
         assert_eq!(first_number(dir.path(), &state), 42);
-        // What only a made-up file says is no reason to fail.
+        // An absurd number in a damaged file must not overflow.
         let state = VersionState { next_file: u64::MAX, ..Default::default() };
         assert_eq!(first_number(dir.path(), &state), u64::MAX);
     }

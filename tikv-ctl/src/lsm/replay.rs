@@ -1,5 +1,6 @@
-//! Which changes of the logs count, by the rules of RocksDB's point-in-time recovery, TiKV's default: up to damage or a torn
-//! end, and beyond it only where the sequence numbers go on. What is left out is followed, to tell what it means.
+//! Replays logs by the rules of RocksDB's point-in-time recovery, TiKV's default. Changes count up to damage
+//! or a torn end, and after it only if a log continues with the next sequence number. Skipped changes are
+//! counted, to report their keys.
 
 use std::{
     collections::BTreeMap,
@@ -14,38 +15,39 @@ use super::{
     wal::{self, WalEntry},
 };
 
-/// Where the logs stopped to count.
+/// The place after which changes do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
-    /// The log's number.
+    /// Number of the log.
     pub number: u64,
     pub path: PathBuf,
     pub offset: u64,
 }
 
-/// Why they stopped, and what is behind.
+/// The reason of a stop, and the changes after it.
 #[derive(Debug)]
 struct Cut {
+    /// Bytes of the log.
     len: usize,
     what: String,
     end: End,
-    /// By column family id.
-    behind: BTreeMap<u32, Behind>,
+    /// Changes after the stop, by column family id.
+    skipped: BTreeMap<u32, SkippedChanges>,
 }
 
-/// What kind of end a log has.
+/// The end of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// Its last record is not whole: what a crash does.
+    /// The last record is incomplete, as after a crash.
     Torn,
-    /// The remains of the file that it was recycled from follow.
+    /// Older data of a recycled file follows.
     Recycled,
     Damage,
 }
 
-/// Changes that are left out.
+/// The number of skipped changes of a column family, and the range of their keys.
 #[derive(Debug)]
-struct Behind {
+struct SkippedChanges {
     changes: u64,
     least: Vec<u8>,
     greatest: Vec<u8>,
@@ -54,20 +56,20 @@ struct Behind {
 /// A replay of logs, oldest first.
 #[derive(Debug, Default)]
 pub struct Replay {
-    /// The sequence number behind the last change that counts; none: no change was met, or what follows is not known.
+    /// The sequence number after the last change that counts; `None` if there is none or it is unknown.
     pub next: Option<u64>,
-    /// Nothing counts from here on, unless a log goes on at [`Self::next`].
+    /// Changes after this place do not count, unless a log continues at [`Self::next`].
     pub stop: Option<Stop>,
-    /// What was wrong but is no loss, or need be none.
+    /// Anomalies that lose no data, or need not.
     pub warnings: Vec<String>,
     cut: Option<Cut>,
-    /// First and last sequence number of what SSTs have, in order; none: it is not known.
+    /// First and last sequence number of each SST, in order; `None`: unknown.
     flushed: Option<Vec<(u64, u64)>>,
 }
 
 impl Replay {
-    /// A replay that knows what SSTs have: missing sequence numbers are told.
-    pub fn of(state: &VersionState) -> Replay {
+    /// Creates a replay that also warns of sequence numbers that are in no log and no SST of `state`.
+    pub fn from_state(state: &VersionState) -> Replay {
         let files = state.families.values().flat_map(|family| family.files.values());
         let mut spans: Vec<(u64, u64)> =
             files.map(|file| (file.smallest_seqno, file.largest_seqno)).collect();
@@ -82,16 +84,16 @@ impl Replay {
         let mut first = true;
         let stop = |replay: &mut Replay, offset: u64, what: &str, end: End| {
             if replay.stop.is_none() {
-                let (len, what, behind) = (data.len(), what.to_owned(), BTreeMap::new());
+                let (len, what, skipped) = (data.len(), what.to_owned(), BTreeMap::new());
                 replay.stop = Some(Stop { number, path: path.to_owned(), offset });
-                replay.cut = Some(Cut { len, what, end, behind });
+                replay.cut = Some(Cut { len, what, end, skipped });
             }
         };
         loop {
             let (offset, what) = match reader.next_record() {
                 Record::Data { offset, data: batch } => {
                     if first {
-                        self.go_on(sequence(&batch), path);
+                        self.resume(sequence(&batch), path);
                     }
                     first = false;
                     if let Err(what) = self.batch(&batch, (path, offset), apply) {
@@ -103,31 +105,30 @@ impl Replay {
                 Record::End => (reader.offset(), None),
             };
             first = false;
-            let (torn, recycled, goes_on) = (reader.is_torn(), reader.is_recycled(), reader.resync());
+            let (torn, recycled, more) = (reader.is_torn(), reader.is_recycled(), reader.resync());
             match what {
                 Some(what) => stop(self, offset, &what, End::Damage),
-                None if goes_on => stop(self, offset, "the log seems to end here", End::Damage),
-                None if torn => stop(self, offset, "the last record is not whole", End::Torn),
-                // RocksDB cannot tell the remains of a recycled log from damage.
+                None if more => stop(self, offset, "the log seems to end here", End::Damage),
+                None if torn => stop(self, offset, "the last record is incomplete", End::Torn),
+                // RocksDB cannot distinguish older data of a recycled log from damage.
                 None if recycled => stop(self, offset, "the log ends here", End::Recycled),
                 None => {}
             }
-            if !goes_on {
+            if !more {
                 return;
             }
         }
     }
 
-    /// Before the first record of a log: one that begins where the logs stopped was written by a server that had recovered
-    /// from that stop.
-    fn go_on(&mut self, first: u64, path: &Path) {
+    /// Removes the stop if a log begins with the next sequence number: a server recovered and wrote it.
+    fn resume(&mut self, first: u64, path: &Path) {
         let (Some(stop), Some(cut)) = (&self.stop, &self.cut) else { return };
         if self.next != Some(first) {
             return;
         }
         if cut.end != End::Recycled {
             self.warnings.push(format!(
-                "{} at byte {} of {}: {}; {} goes on from there: a server has recovered from that",
+                "{} at byte {} of {}: {}; {} continues from there, so a server has recovered from this",
                 stop.path.display(),
                 stop.offset,
                 cut.len,
@@ -138,7 +139,7 @@ impl Replay {
         (self.stop, self.cut) = (None, None);
     }
 
-    /// Takes the changes of a batch.
+    /// Applies a batch or, after a stop, counts its changes.
     fn batch(
         &mut self,
         batch: &[u8],
@@ -147,53 +148,53 @@ impl Replay {
     ) -> std::result::Result<(), String> {
         if self.stop.is_some() {
             let Some(cut) = &mut self.cut else { return Ok(()) };
-            // What does not decode is behind damage already.
+            // Damage after the stop needs no report of its own.
             let _ = wal::read_batch(batch, |entry| cut.add(&entry));
             return Ok(());
         }
         let mut next = sequence(batch);
-        self.tell_hole(next, path, offset);
+        self.warn_missing_sequences(next, path, offset);
         let read = wal::read_batch(batch, |entry| {
             next = entry.sequence.wrapping_add(1);
             apply(entry);
         });
-        // How far RocksDB comes in a batch that does not decode is not known.
+        // The number of changes that RocksDB applies from a damaged batch is unknown.
         self.next = read.is_ok().then_some(next);
         read
     }
 
-    /// Tells when sequence numbers before `first` are in no log and no SST. Files that are ingested take some.
-    fn tell_hole(&mut self, first: u64, path: &Path, offset: u64) {
+    /// Warns if sequence numbers before `first` are in no log and no SST. Ingested files also use some.
+    fn warn_missing_sequences(&mut self, first: u64, path: &Path, offset: u64) {
         let (Some(next), Some(flushed)) = (self.next, &self.flushed) else { return };
         let mut at = next;
-        for (least, most) in flushed {
-            if *least <= at && at <= *most {
-                at = most.saturating_add(1);
+        for (smallest, largest) in flushed {
+            if *smallest <= at && at <= *largest {
+                at = largest.saturating_add(1);
             }
         }
         if at < first {
             self.warnings.push(format!(
                 "{} at byte {offset}: sequence numbers {at} to {} are in no log and no SST before this record: a log is \
-                 missing, and what it held is lost, unless files were ingested then and merged since",
+                 missing and its changes are lost, unless they belong to ingested files that were compacted since",
                 path.display(),
                 first - 1
             ));
         }
     }
 
-    /// What is lost, now that all logs are read: name of the column family, empty where it is not known, and the error.
+    /// Returns the losses after all logs were read: the column family, empty if unknown, and the error.
     pub fn finish(&mut self, state: &VersionState) -> Vec<(String, Error)> {
         let (Some(Stop { path, offset, .. }), Some(cut)) = (&self.stop, self.cut.take()) else {
             return Vec::new();
         };
-        let Cut { len, what, end, behind } = cut;
+        let Cut { len, what, end, skipped } = cut;
         let wanted = |id: &u32| state.families.get(id);
-        let behind: Vec<_> =
-            behind.iter().filter_map(|(id, behind)| Some((&wanted(id)?.name, behind))).collect();
-        if end != End::Damage && behind.is_empty() {
+        let skipped: Vec<_> =
+            skipped.iter().filter_map(|(id, changes)| Some((&wanted(id)?.name, changes))).collect();
+        if end != End::Damage && skipped.is_empty() {
             if end == End::Torn {
                 self.warnings.push(format!(
-                    "{} at byte {offset} of {len}: {what}, as a crash leaves it; it is left out",
+                    "{} at byte {offset} of {len}: {what}, as after a crash; it is skipped",
                     path.display()
                 ));
             }
@@ -204,15 +205,15 @@ impl Replay {
             offset: *offset,
             what: format!("{what} (of {len} bytes); {more}"),
         };
-        if behind.is_empty() {
+        if skipped.is_empty() {
             return vec![(
                 String::new(),
-                bad("what this record changed is lost; no whole record follows".into()),
+                bad("the changes of this record are lost; no whole record follows".into()),
             )];
         }
-        let losses = behind.into_iter().map(|(name, Behind { changes, least, greatest })| {
+        let losses = skipped.into_iter().map(|(name, SkippedChanges { changes, least, greatest })| {
             let more = format!(
-                "what this record changed is lost, and {changes} changes behind it are left out, as a server does \
+                "the changes of this record are lost, and {changes} changes after it are skipped, as a server does \
                  (`tikv-ctl wal` shows them)"
             );
             (name.clone(), bad(more).losing(least, greatest))
@@ -224,24 +225,24 @@ impl Replay {
 impl Cut {
     fn add(&mut self, entry: &WalEntry<'_>) {
         let key = entry.key;
-        let new = || Behind { changes: 0, least: key.to_vec(), greatest: key.to_vec() };
-        let behind = self.behind.entry(entry.cf).or_insert_with(new);
-        behind.changes += 1;
-        if key < behind.least.as_slice() {
-            behind.least = key.to_vec();
+        let new = || SkippedChanges { changes: 0, least: key.to_vec(), greatest: key.to_vec() };
+        let skipped = self.skipped.entry(entry.cf).or_insert_with(new);
+        skipped.changes += 1;
+        if key < skipped.least.as_slice() {
+            skipped.least = key.to_vec();
         }
-        if key > behind.greatest.as_slice() {
-            behind.greatest = key.to_vec();
+        if key > skipped.greatest.as_slice() {
+            skipped.greatest = key.to_vec();
         }
     }
 }
 
-/// The number of a batch's first change; a batch too short for it is damage that `read_batch` tells of.
+/// Returns the sequence number of a batch's first change; 0 for a short batch, which `read_batch` reports.
 fn sequence(batch: &[u8]) -> u64 {
     batch.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Numbers and paths of the logs in `wal_dir` that are replayed, oldest first.
+/// Lists the numbers and paths of the logs in `wal_dir` that are replayed, oldest first.
 pub fn live_logs(wal_dir: &Path, state: &VersionState) -> Result<Vec<(u64, PathBuf)>> {
     let oldest = state.oldest_log();
     Ok(logs(wal_dir)?.into_iter().filter(|(number, _)| *number >= oldest).collect())
@@ -253,16 +254,16 @@ mod tests {
     use crate::lsm::manifest::{FamilyState, FileMeta};
 
     #[test]
-    fn sequence_numbers_that_ssts_have_are_no_hole() {
+    fn sequence_numbers_of_ssts_are_not_missing() {
         let file =
             |least, most| FileMeta { smallest_seqno: least, largest_seqno: most, ..Default::default() };
         let files = [(1, file(5, 7)), (2, file(8, 8))].into();
         let family = FamilyState { files, ..Default::default() };
         let state = VersionState { families: [(0, family)].into(), ..Default::default() };
-        for (next, first, told) in [(5, 9, false), (6, 8, false), (5, 10, true), (4, 6, true)] {
-            let mut replay = Replay { next: Some(next), ..Replay::of(&state) };
-            replay.tell_hole(first, Path::new("7.log"), 0);
-            assert_eq!(!replay.warnings.is_empty(), told, "{next} {first}");
+        for (next, first, warned) in [(5, 9, false), (6, 8, false), (5, 10, true), (4, 6, true)] {
+            let mut replay = Replay { next: Some(next), ..Replay::from_state(&state) };
+            replay.warn_missing_sequences(first, Path::new("7.log"), 0);
+            assert_eq!(!replay.warnings.is_empty(), warned, "{next} {first}");
         }
     }
 }

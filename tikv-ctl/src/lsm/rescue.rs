@@ -1,4 +1,4 @@
-//! What a database holds when its CURRENT or MANIFEST is lost: every SST that lies in the directory.
+//! The state of a database whose CURRENT or MANIFEST is lost, rebuilt from the SSTs in its directory.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,10 +11,10 @@ use super::{
     options,
 };
 
-/// The sequence number and type behind a key that stands for any version of it.
+/// The sequence number and type of a key bound that includes all versions.
 const ANY_VERSION: [u8; 8] = [0xff; 8];
 
-/// Whether `dir` has SSTs, and so may be a database without its CURRENT.
+/// Whether `dir` has SSTs and so may be a database without its CURRENT.
 pub fn has_tables(dir: &Path) -> bool {
     tables(dir).is_ok_and(|tables| !tables.is_empty())
 }
@@ -24,7 +24,7 @@ pub(super) fn tables(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     numbered(dir, |name| name.strip_suffix(".sst")?.parse().ok())
 }
 
-/// Files of `dir` whose names `number` knows, in the order of their numbers.
+/// Lists the files of `dir` whose names have a number by `number`, in the order of the numbers.
 fn numbered(dir: &Path, number: impl Fn(&str) -> Option<u64>) -> Result<Vec<(u64, PathBuf)>> {
     let io = |source| Error::Io { path: dir.to_owned(), source };
     let mut files = Vec::new();
@@ -38,19 +38,22 @@ fn numbered(dir: &Path, number: impl Fn(&str) -> Option<u64>) -> Result<Vec<(u64
     Ok(files)
 }
 
-/// The state of `dir` by its MANIFEST or, with the damage in it, by what else there is.
+/// Reads the state of `dir` from its MANIFEST. If that fails, adds the damage and reads it as [`state`] does.
 pub fn read(dir: &Path) -> Result<VersionState> {
     manifest::read(dir).or_else(|e| state(dir, &e, &[]))
 }
 
-/// The state of `dir`, where reading CURRENT and the MANIFEST failed with `why`: from the newest MANIFEST that can be
-/// read and has the families `needed`, or from the SSTs themselves. Fails with `why` when there is neither.
+/// Reads the state of `dir` after CURRENT and the MANIFEST failed with `why`: from the newest readable
+/// MANIFEST that has the column families `needed`, otherwise from the SSTs.
+///
+/// # Errors
+/// `why`, if neither is possible.
 pub fn state(dir: &Path, why: &Error, needed: &[&str]) -> Result<VersionState> {
     let manifests = numbered(dir, |name| name.strip_prefix("MANIFEST-")?.parse().ok())?;
     for (_, path) in manifests.iter().rev() {
         if let Ok(mut state) = manifest::read_file(path).and_then(|state| state.with_families(needed)) {
-            state.tell_unknown(dir);
-            let more = format!("read from {} instead, the newest there is", path.display());
+            state.report_unknown_ssts(dir);
+            let more = format!("read from {} instead, the newest readable MANIFEST", path.display());
             state.damages.push(why.clone().in_full(&more));
             return Ok(state);
         }
@@ -74,15 +77,15 @@ fn from_tables(dir: &Path, why: &Error) -> Result<VersionState> {
                 state.families.entry(id).or_insert_with(|| family(name)).files.insert(*number, file);
                 read += 1;
             }
-            Err(e) => state.damages.push(e.also("it is left out")),
+            Err(e) => state.damages.push(e.also("the file is skipped")),
         }
     }
     if read == 0 {
         return Err(why.clone());
     }
     let more = format!(
-        "read from the {read} SSTs of the directory instead. Levels are not known, and files that a compaction had \
-         replaced may bring back what was deleted"
+        "read from the {read} SSTs of the directory instead. Levels are unknown, and files that a compaction had \
+         replaced may bring back deleted keys"
     );
     state.damages.insert(0, why.clone().in_full(&more));
     Ok(state)
@@ -92,7 +95,7 @@ fn family(name: String) -> FamilyState {
     FamilyState { name, comparator: "leveldb.BytewiseComparator".into(), ..Default::default() }
 }
 
-/// Id and name of the column family of the SST at `path`, and what a MANIFEST would say of it.
+/// Reads the SST at `path`. Returns its column family's id and name, and its description for a MANIFEST.
 fn describe(number: u64, path: &Path) -> Result<(u32, String, FileMeta)> {
     let table = Arc::new(Table::open(path)?);
     let properties = table.properties();
@@ -102,7 +105,7 @@ fn describe(number: u64, path: &Path) -> Result<(u32, String, FileMeta)> {
     let mut iter = table.iter()?;
     let first = match iter.advance() {
         Ok(true) => iter.key().user_key.to_vec(),
-        // A damaged first block: nothing is known of where the keys begin.
+        // The first block is damaged, so the first key is unknown.
         _ => Vec::new(),
     };
     let mut last = index.len().checked_sub(1).map_or(Vec::new(), |at| index.separator(at).to_vec());

@@ -1,5 +1,5 @@
-//! The data blocks of an SST whose index or footer is lost: they lie one behind the other from the first byte on, and
-//! each carries a checksum, so that where it ends can be found.
+//! Finds the data blocks of an SST whose index or footer is lost. The blocks follow each other from the first
+//! byte on, and the end of a block is the place where its checksum matches.
 
 use std::hash::Hasher;
 
@@ -15,23 +15,24 @@ use super::{
     table::BLOCK_TRAILER_LEN,
 };
 
-/// So much of the file is looked at for the end of a block: TiKV's blocks have 16 to 64 KiB before they are compressed.
-const MOST: u64 = 4 << 20;
-/// What is looked at first.
-const USUAL: u64 = 128 << 10;
+/// Maximum bytes of a block: TiKV's blocks have 16 to 64 KiB before they are compressed.
+const MAX_BLOCK: u64 = 4 << 20;
+/// Bytes in which the end of a block is searched for first.
+const FIRST_WINDOW: u64 = 128 << 10;
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Compression types that a block can have.
 const KINDS: [u8; 6] = [0, 1, 2, 4, 5, 7];
-/// Bytes that the length of LZ4's first literals takes at most.
-const MOST_LENGTH: usize = 64;
-/// Places that are tried for the next block behind damage, in all of a table.
-const TRIES: usize = 1 << 14;
-/// Bytes of plain blocks that are walked in search of the first of a table.
-const BUDGET: usize = 64 << 20;
-/// Holes that are told one by one.
-const MOST_HOLES: usize = 1000;
+/// Maximum bytes of the length of LZ4's first literals.
+const MAX_LENGTH_BYTES: usize = 64;
+/// Maximum number of places in a table that are tried as the next block after damage.
+const MAX_TRIES: usize = 1 << 14;
+/// Maximum bytes of plain blocks that are decoded in search of the first block of a table.
+const MAX_DECODED: usize = 64 << 20;
+/// Maximum number of holes that are reported individually.
+const MAX_HOLES: usize = 1000;
 
-/// The footer that `file` must have had, as far as data blocks tell: where its own cannot be read.
+/// Reconstructs an unreadable footer of `file` from its data blocks: checksum type and format. Returns `None`
+/// if no block matches.
 pub fn footer(file: &RandomFile) -> Option<Footer> {
     let end = file.size();
     let guess = |checksum, version, base_context| Footer {
@@ -42,7 +43,7 @@ pub fn footer(file: &RandomFile) -> Option<Footer> {
         offset: end,
         base_context,
     };
-    // TiKV's, and RocksDB's own default.
+    // TiKV's checksum type, and RocksDB's default.
     let kinds = [ChecksumType::Crc32c, ChecksumType::Xxh3];
     let plain = kinds.into_iter().map(|kind| guess(kind, 2, 0));
     let found = plain.into_iter().find(|footer| matches!(block_len(file, footer, 0, end), Ok(Some(_))));
@@ -50,29 +51,30 @@ pub fn footer(file: &RandomFile) -> Option<Footer> {
         kinds.into_iter().find_map(|kind| {
             let (len, base) = with_context(file, kind)?;
             let footer = guess(kind, 6, base);
-            // One block fits some number; that the next fits the same is no chance.
+            // Any block matches some base context; the right one also matches the next block.
             let next = block_len(file, &footer, len + BLOCK_TRAILER_LEN, end);
             matches!(next, Ok(Some(_))).then_some(footer)
         })
     })
 }
 
-/// From format_version 6 on a number that only the footer tells is mixed into checksums: the length of the first block of
-/// which the rest is in order, and the number that makes its checksum fit.
+/// Finds the base context, which only the footer contains and which format_version 6 mixes into checksums.
+///
+/// Returns the length of the first block that decodes, and the base context with which its checksum matches.
 fn with_context(file: &RandomFile, kind: ChecksumType) -> Option<(u64, u32)> {
-    let bytes = file.read(0, USUAL.min(file.size())).ok()?;
+    let bytes = file.read(0, FIRST_WINDOW.min(file.size())).ok()?;
     let claimed = Cursor::new(&bytes).varint().unwrap_or_default();
     if !may_begin(&bytes) {
         return None;
     }
-    let (mut sums, mut budget) = (Sums::new(kind, &bytes), BUDGET);
+    let (mut sums, mut budget) = (Sums::new(kind, &bytes), MAX_DECODED);
     let mut plain = Vec::new();
     let mut codec = Decompressor::default();
     (1..bytes.len().saturating_sub(4)).find_map(|at| {
         let (compression, stored) = trailer(&bytes, at)?;
         let block = match compression {
             0 => &bytes[..at],
-            _ if claimed > MOST => return None,
+            _ if claimed > MAX_BLOCK => return None,
             _ => {
                 codec.run(compression, &bytes[..at], &[], true, &mut plain).ok()?;
                 &plain
@@ -83,7 +85,7 @@ fn with_context(file: &RandomFile, kind: ChecksumType) -> Option<(u64, u32)> {
     })
 }
 
-/// Whether all of `block` decodes as entries, and there is one.
+/// Whether all of `block` decodes as one or more entries.
 fn is_data(block: &[u8]) -> bool {
     let Ok(mut cursor) = BlockCursor::new(block) else { return false };
     let mut entries = 0;
@@ -99,29 +101,32 @@ fn is_data(block: &[u8]) -> bool {
     false
 }
 
-/// The index that the data blocks of `table` make, in the place of one that cannot be read because of `why`.
+/// Rebuilds the index of `table` from its data blocks. The index itself is unreadable because of `why`.
 ///
 /// # Errors
-/// `why` itself, when there is no whole block.
+/// `why`, if there is no whole block.
 pub fn index(table: &Table, why: Error) -> Result<Index> {
     let end = data_end(table);
-    let mut found = Found { table, end, index: Index::default(), last: Vec::new(), largest: 0, tries: TRIES };
+    let mut found =
+        Found { table, end, index: Index::default(), last: Vec::new(), largest: 0, tries: MAX_TRIES };
     let (mut at, mut holes) = (0, Vec::new());
     let lost = loop {
         if at >= end {
             break None;
         }
         match found.block(at) {
-            Met::Data(next) => at = next,
-            Met::Other => break Some("the block that begins here has no data"),
-            Met::Nothing => {
+            Candidate::Data(next) => at = next,
+            Candidate::Other => break Some("the block that begins here has no data"),
+            Candidate::Nothing => {
                 let before = found.last.clone();
-                let Some(next) = found.after(at) else { break Some("no block begins here, nor behind it") };
+                let Some(next) = found.after(at) else {
+                    break Some("no block begins here or after this byte");
+                };
                 let what = format!("no block begins here; the next whole one is at byte {next}");
                 let hole = table.file().corrupt(at, what);
                 at = next;
                 let first = found.first_key(next).unwrap_or_default();
-                if holes.len() < MOST_HOLES {
+                if holes.len() < MAX_HOLES {
                     holes.push(hole.losing(&before, &first));
                 }
             }
@@ -131,12 +136,12 @@ pub fn index(table: &Table, why: Error) -> Result<Index> {
     if index.is_empty() {
         return Err(why);
     }
-    let told = table.properties().number("rocksdb.num.data.blocks").filter(|count| *count > 0);
+    let expected = table.properties().number("rocksdb.num.data.blocks").filter(|count| *count > 0);
     let count = index.len() as u64;
-    let whole = holes.is_empty() && told.map_or(lost.is_none(), |told| told == count);
-    let of = told.map_or(String::new(), |told| format!(" of {told}"));
-    let how = if holes.is_empty() { " one behind the other" } else { ", with holes between them" };
-    let damage = why.also(&format!("instead of it {count}{of} data blocks were found{how}"));
+    let whole = holes.is_empty() && expected.map_or(lost.is_none(), |expected| expected == count);
+    let of = expected.map_or(String::new(), |expected| format!(" of {expected}"));
+    let order = if holes.is_empty() { " without a hole" } else { ", with holes between them" };
+    let damage = why.also(&format!("instead, {count}{of} data blocks were found{order}"));
     index.note(match lost {
         _ if whole => damage.also("nothing is lost"),
         None if !holes.is_empty() => damage,
@@ -149,60 +154,60 @@ pub fn index(table: &Table, why: Error) -> Result<Index> {
 /// The data blocks found so far.
 struct Found<'a> {
     table: &'a Table,
-    /// Where the last data block must have ended.
+    /// Offset of the end of the last data block.
     end: u64,
     index: Index,
     /// The last key of the last block.
     last: Vec<u8>,
     /// Bytes of the largest block.
     largest: u64,
-    /// Places that may still be tried.
+    /// Number of places that may still be tried.
     tries: usize,
 }
 
-/// What begins at a place.
-enum Met {
-    /// A data block; where the next one begins.
+/// The result of searching for a block at an offset.
+enum Candidate {
+    /// A data block, and the offset of the next block.
     Data(u64),
-    /// A block of something else: data ends before it.
+    /// Another block: the data blocks end before it.
     Other,
-    /// Nothing whose checksum fits.
+    /// No block with a matching checksum.
     Nothing,
 }
 
 impl Found<'_> {
-    /// Takes the block that begins at `at`.
-    fn block(&mut self, at: u64) -> Met {
+    /// Adds the block that begins at `at` to the index.
+    fn block(&mut self, at: u64) -> Candidate {
         match block_len(self.table.file(), self.table.footer(), at, self.end) {
             Ok(Some(size)) => self.take(BlockHandle { offset: at, size }),
-            _ => Met::Nothing,
+            _ => Candidate::Nothing,
         }
     }
 
-    fn take(&mut self, handle: BlockHandle) -> Met {
+    fn take(&mut self, handle: BlockHandle) -> Candidate {
         let Some(key) = last_key(self.table, handle, &self.last, self.index.first()) else {
-            return Met::Other;
+            return Candidate::Other;
         };
         self.index.push(&key, handle);
         self.last = key;
         self.largest = self.largest.max(handle.size);
-        Met::Data(handle.offset + handle.size + BLOCK_TRAILER_LEN)
+        Candidate::Data(handle.offset + handle.size + BLOCK_TRAILER_LEN)
     }
 
-    /// Where the first data block behind the damage at `at` begins; `None`: there is none.
+    /// Finds the first data block after the damage at `at`. Returns its offset; `None` if there is none.
     fn after(&mut self, at: u64) -> Option<u64> {
         let file = self.table.file();
-        let window = (2 * self.largest).clamp(USUAL, MOST);
+        let window = (2 * self.largest).clamp(FIRST_WINDOW, MAX_BLOCK);
         let mut start = at + 1;
         while start < self.end {
             let bytes = file.read(start, window.min(self.end - start)).ok()?;
-            // What begins in the second half is seen whole in the next window.
+            // A block that begins in the second half is whole in the next window.
             let half = if start + window < self.end { bytes.len() / 2 } else { bytes.len() };
             for at in (0..half).filter(|at| may_begin(&bytes[*at..])) {
                 self.tries = self.tries.checked_sub(1)?;
                 let offset = start + at as u64;
-                if let Some(size) = len_of(&bytes[at..], self.table.footer(), offset) {
-                    return matches!(self.take_after(offset, size)?, Met::Data(_)).then_some(offset);
+                if let Some(size) = find_len(&bytes[at..], self.table.footer(), offset) {
+                    return matches!(self.take_after(offset, size)?, Candidate::Data(_)).then_some(offset);
                 }
             }
             start += half.max(1) as u64;
@@ -210,13 +215,13 @@ impl Found<'_> {
         None
     }
 
-    /// Whether a block behind damage has data; it is taken by [`Found::block`] later.
-    fn take_after(&mut self, offset: u64, size: u64) -> Option<Met> {
+    /// Checks that a block after damage has data; [`Found::block`] adds it later.
+    fn take_after(&mut self, offset: u64, size: u64) -> Option<Candidate> {
         let handle = BlockHandle { offset, size };
-        last_key(self.table, handle, &self.last, self.index.first()).map(|_| Met::Data(offset))
+        last_key(self.table, handle, &self.last, self.index.first()).map(|_| Candidate::Data(offset))
     }
 
-    /// The first user key of the block that begins at `at`.
+    /// Reads the first user key of the block that begins at `at`.
     fn first_key(&self, at: u64) -> Option<Vec<u8>> {
         let size = block_len(self.table.file(), self.table.footer(), at, self.end).ok()??;
         let data = self.table.read_block(BlockHandle { offset: at, size }).ok()?;
@@ -228,21 +233,21 @@ impl Found<'_> {
     }
 }
 
-/// Where the last data block must have ended.
+/// Returns the offset of the end of the last data block.
 fn data_end(table: &Table) -> u64 {
     let meta = table.meta_blocks().iter().map(|block| block.handle.offset);
     let fixed = [table.metaindex_handle().offset, table.file().size()];
     let first = meta.chain(table.index_handle().ok().map(|handle| handle.offset)).chain(fixed).min();
-    let told = table.properties().number("rocksdb.data.size").filter(|size| *size > 0);
+    let data_size = table.properties().number("rocksdb.data.size").filter(|size| *size > 0);
     let first = first.unwrap_or_default();
-    told.map_or(first, |size| size.min(first))
+    data_size.map_or(first, |size| size.min(first))
 }
 
-/// Bytes of the block that begins at `at`, without its trailer; `None`: no checksum fits.
+/// Finds the bytes of the block at `at` without its trailer. Returns `None` if no checksum matches.
 fn block_len(file: &RandomFile, footer: &Footer, at: u64, end: u64) -> Result<Option<u64>> {
     let left = end.min(file.size()).saturating_sub(at);
-    for window in [USUAL.min(left), MOST.min(left)] {
-        let found = len_of(&file.read(at, window)?, footer, at);
+    for window in [FIRST_WINDOW.min(left), MAX_BLOCK.min(left)] {
+        let found = find_len(&file.read(at, window)?, footer, at);
         if found.is_some() || window == left {
             return Ok(found);
         }
@@ -250,8 +255,8 @@ fn block_len(file: &RandomFile, footer: &Footer, at: u64, end: u64) -> Result<Op
     Ok(None)
 }
 
-/// The same of a block that `bytes`, from the file's byte `at` on, begin with.
-fn len_of(bytes: &[u8], footer: &Footer, at: u64) -> Option<u64> {
+/// Finds the bytes of the block at the start of `bytes`, which are at offset `at` of the file.
+fn find_len(bytes: &[u8], footer: &Footer, at: u64) -> Option<u64> {
     if footer.checksum == ChecksumType::None {
         return None;
     }
@@ -263,11 +268,11 @@ fn len_of(bytes: &[u8], footer: &Footer, at: u64) -> Option<u64> {
     })
 }
 
-/// Whether a data block may begin with these bytes, as cheaply as can be told: the first entry shares nothing, so that its
-/// first byte, which no compression changes, is 0.
+/// Whether a data block may begin with these bytes, by a cheap test: the first entry shares no bytes, so its
+/// first byte is 0, which no compression changes.
 fn may_begin(bytes: &[u8]) -> bool {
     let mut cursor = Cursor::new(bytes);
-    // Sequence number and type stand behind each key.
+    // Each key ends with 8 bytes of sequence number and type.
     let plain = |cursor: &mut Cursor<'_>| {
         cursor.u8() == Some(0) && cursor.varint32().is_some_and(|len| len > 8) && cursor.varint32().is_some()
     };
@@ -282,7 +287,7 @@ fn may_begin(bytes: &[u8]) -> bool {
         Some(0) | None => false,
         // More bytes of the length follow.
         Some(15) => {
-            let more = rest.iter().skip(1).take(MOST_LENGTH).position(|byte| *byte != 0xff);
+            let more = rest.iter().skip(1).take(MAX_LENGTH_BYTES).position(|byte| *byte != 0xff);
             more.is_some_and(|more| rest.get(more + 2) == Some(&0))
         }
         Some(_) => rest.get(1) == Some(&0),
@@ -297,7 +302,7 @@ fn may_begin(bytes: &[u8]) -> bool {
     rest.starts_with(&ZSTD_MAGIC) || lz4() || snappy()
 }
 
-/// Compression type and stored checksum of a block that ends before `at`.
+/// Reads the compression type and the stored checksum of a block that ends before `at`.
 fn trailer(bytes: &[u8], at: usize) -> Option<(u8, u32)> {
     let kind = *bytes.get(at)?;
     let stored = bytes.get(at + 1..at + 5)?;
@@ -305,10 +310,10 @@ fn trailer(bytes: &[u8], at: usize) -> Option<(u8, u32)> {
     Some((kind, u32::from_le_bytes(stored.try_into().ok()?)))
 }
 
-/// The checksums of ever more of a block. All of them grow with their data, so one pass is enough.
+/// Checksums of all prefixes of a block, computed incrementally in one pass.
 struct Sums<'a> {
     bytes: &'a [u8],
-    /// So many bytes are in the state.
+    /// Number of bytes that the state covers.
     covered: usize,
     state: State,
 }
@@ -333,7 +338,7 @@ impl<'a> Sums<'a> {
         Sums { bytes, covered: 0, state }
     }
 
-    /// The checksum of the bytes before `last` and of that one, which is the compression type; `last` only grows.
+    /// Computes the checksum of the bytes up to `last`, the compression type. `last` must not decrease.
     fn up_to(&mut self, last: usize) -> u32 {
         let new = &self.bytes[self.covered..last];
         let kind = self.bytes[last];
@@ -364,7 +369,8 @@ impl<'a> Sums<'a> {
     }
 }
 
-/// The last user key of the data block at `handle`; `None` when it is no data block that can follow the key `after`.
+/// Reads the last user key of the data block at `handle`. Returns `None` if the block is not a data block, or
+/// is not in order after the key `after`.
 fn last_key(table: &Table, handle: BlockHandle, after: &[u8], first: Option<BlockHandle>) -> Option<Vec<u8>> {
     let data = table.read_block(handle).ok()?;
     let mut cursor = BlockCursor::new(&data).ok()?;
@@ -372,7 +378,7 @@ fn last_key(table: &Table, handle: BlockHandle, after: &[u8], first: Option<Bloc
     while cursor.advance(&data).ok()? {
         let key = InternalKey::decode(cursor.key())?.user_key;
         let before = last.as_deref().unwrap_or(after);
-        // What is behind the data blocks parses, too: the index has the first block's place, the properties their names.
+        // Meta blocks also parse: the index contains the first block's handle, the properties their names.
         let of_index = last.is_none() && BlockHandle::decode(&mut Cursor::new(cursor.value(&data))) == first;
         if key < before || (first.is_some() && of_index) || cursor.key().starts_with(b"rocksdb.") {
             return None;

@@ -1,4 +1,23 @@
-//! An SST file (block-based table): blocks by handle, the index, and a walk over its entries.
+//! An SST (block-based table): its blocks, properties, index and entries (RocksDB `table/block_based/*`).
+//!
+//! ```text
+//! part          contents
+//! data blocks   entries in the order of their keys
+//! meta blocks   filter, properties, range deletions, compression dictionary
+//! metaindex     a block with names and handles of the meta blocks
+//! index         a block with the handles of the data blocks, or of the index's partitions
+//! footer        handles of metaindex and index; see the module `footer`
+//!
+//! a block:
+//! field         bytes    meaning
+//! data          size     compressed by the type that follows
+//! compression   1        0 none, 1 Snappy, 2 Zlib, 4 LZ4, 5 LZ4HC, 7 ZSTD
+//! checksum      4        of data and compression, little-endian; the footer has the checksum's type
+//!
+//! a handle:
+//! offset        varint   of the block in the file
+//! size          varint   bytes of the block without its trailer of 5 bytes
+//! ```
 
 use std::{
     path::Path,
@@ -17,25 +36,25 @@ use super::{
     salvage,
 };
 
-/// Bytes behind each block: compression type and checksum.
+/// Bytes of the trailer of each block: compression type and checksum.
 pub const BLOCK_TRAILER_LEN: u64 = 5;
 
-/// Where a block lies in its file.
+/// The location of a block in its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockHandle {
-    /// Its first byte.
+    /// Offset in the file.
     pub offset: u64,
-    /// Its bytes, without the trailer.
+    /// Bytes without the trailer.
     pub size: u64,
 }
 
 impl BlockHandle {
-    /// Takes a handle: two varints.
+    /// Takes a handle of two varints.
     pub fn decode(cursor: &mut Cursor<'_>) -> Option<BlockHandle> {
         Some(BlockHandle { offset: cursor.varint()?, size: cursor.varint()? })
     }
 
-    /// Takes a handle that tells only how its size differs from `before`, which it follows.
+    /// Takes a delta-encoded handle: only the difference of its size to that of `before`, the previous block.
     pub(super) fn decode_delta(cursor: &mut Cursor<'_>, before: BlockHandle) -> Option<BlockHandle> {
         let delta = cursor.varint_signed()?;
         let offset = before.offset.checked_add(before.size)?.checked_add(BLOCK_TRAILER_LEN)?;
@@ -43,15 +62,15 @@ impl BlockHandle {
     }
 }
 
-/// The order of keys that is understood.
+/// The only supported order of keys.
 pub(super) const COMPARATOR: &str = "leveldb.BytewiseComparator";
 
 /// One block of the meta index.
 #[derive(Clone, Debug)]
 pub struct MetaBlock {
-    /// Such as `rocksdb.properties`.
+    /// Name, such as `rocksdb.properties`.
     pub name: String,
-    /// Where it is.
+    /// Location in the file.
     pub handle: BlockHandle,
 }
 
@@ -74,12 +93,15 @@ impl Table {
         Table::from_file(RandomFile::open(path)?, None)
     }
 
-    /// Reads footer and properties of `file`. `largest_seqno`, from the MANIFEST, is the sequence number of all
-    /// entries of an ingested file.
+    /// Reads the footer and the properties of `file`. `largest_seqno`, from the MANIFEST, is the sequence
+    /// number of all entries if the file was ingested.
+    ///
+    /// # Errors
+    /// The file is not an SST, or its keys are in another order. Other damage is in [`Table::damages`].
     pub fn from_file(file: RandomFile, largest_seqno: Option<u64>) -> Result<Table> {
         let (footer, damage) = match Footer::read(&file) {
             Ok(footer) => (footer, None),
-            // Data blocks can be found without it; what has none is another file.
+            // Data blocks can be found without a footer. A file without data blocks is not an SST.
             Err(e @ Error::Corruption { .. }) => match salvage::footer(&file) {
                 Some(footer) => (footer, Some(e)),
                 None => return Err(e),
@@ -110,7 +132,7 @@ impl Table {
         if let Some(handle) = table.find_meta(&["rocksdb.properties", "rocksdb.stats"]) {
             match table.read_properties(handle) {
                 Ok(properties) => table.properties = properties,
-                // The keys can still be read, by what is usual.
+                // The keys can still be read with the default properties.
                 Err(e) => {
                     table.damages.push(e.in_block("rocksdb.properties"));
                     table.properties.assume(table.format_version());
@@ -128,7 +150,7 @@ impl Table {
         }
         match table.properties.text("rocksdb.comparator") {
             Some(name) if name != COMPARATOR => Err(table.file.unsupported(format!(
-                "expected keys in the order of {COMPARATOR}, met {name}: this is another program's SST; use its own tools"
+                "expected keys in the order of {COMPARATOR}, found {name}: this is another program's SST; use its own tools"
             ))),
             _ => Ok(table),
         }
@@ -144,7 +166,7 @@ impl Table {
         self.footer.version
     }
 
-    /// How blocks are checked.
+    /// Checksum type of the blocks.
     pub fn checksum_type(&self) -> ChecksumType {
         self.footer.checksum
     }
@@ -153,22 +175,22 @@ impl Table {
         &self.footer
     }
 
-    /// What format_version 6 adds to checksums.
+    /// Number that format_version 6 mixes into checksums; 0 before.
     pub(super) fn base_context(&self) -> u32 {
         self.footer.base_context
     }
 
-    /// The dictionary that blocks are compressed with; empty: none.
+    /// The compression dictionary of the blocks; empty: none.
     pub fn dict(&self) -> &[u8] {
         &self.dict
     }
 
-    /// The sequence number of all entries, of an ingested file.
+    /// The sequence number of all entries of an ingested file.
     pub(super) fn global_seqno(&self) -> Option<u64> {
         self.global_seqno
     }
 
-    /// What the properties block says.
+    /// The properties.
     pub fn properties(&self) -> &TableProperties {
         &self.properties
     }
@@ -189,7 +211,7 @@ impl Table {
         Ok(reader.into_data())
     }
 
-    /// Calls `take` with each key and value of the block at `handle`.
+    /// Calls `take` with each key and value of the block at `handle`, which is not delta-encoded.
     fn each_entry(&self, handle: BlockHandle, mut take: impl FnMut(&[u8], &[u8])) -> Result<()> {
         let data = self.read_block(handle)?;
         let wrong = |what| self.file.corrupt(handle.offset, what);
@@ -200,7 +222,7 @@ impl Table {
         Ok(())
     }
 
-    /// How a block is compressed, without decompressing it.
+    /// Reads the name of a block's compression.
     pub fn block_compression(&self, handle: BlockHandle) -> Result<&'static str> {
         let at = handle.offset.saturating_add(handle.size);
         Ok(compress::name(self.file.read(at, 1)?[0]))
@@ -230,7 +252,10 @@ impl Table {
         Ok(properties)
     }
 
-    /// The data blocks in order, from all index partitions.
+    /// Returns the index, read on the first call. If it is damaged, it is rebuilt from the data blocks.
+    ///
+    /// # Errors
+    /// The index is damaged and there is no whole data block.
     pub fn index(&self) -> Result<Arc<Index>> {
         if let Some(index) = self.index.get() {
             return Ok(index.clone());
@@ -241,28 +266,30 @@ impl Table {
         Ok(self.index.get_or_init(|| index).clone())
     }
 
-    /// Where the meta index is.
+    /// Handle of the meta index.
     pub fn metaindex_handle(&self) -> BlockHandle {
         self.footer.metaindex
     }
 
-    /// Where the footer begins.
+    /// Offset of the footer.
     pub fn footer_offset(&self) -> u64 {
         self.footer.offset
     }
 
-    /// What was wrong with meta blocks that could be read around.
+    /// Damage to the footer and the meta blocks in spite of which the table was opened.
     pub fn damages(&self) -> &[Error] {
         &self.damages
     }
 
-    /// Where the index is, or its top when it is partitioned.
+    /// Handle of the index, or of its top if it is partitioned.
     pub fn index_handle(&self) -> Result<BlockHandle> {
         let top = self.footer.index.or_else(|| self.find_meta(&["rocksdb.index"]));
-        top.ok_or_else(|| self.file.corrupt(self.footer.metaindex.offset, "no index block"))
+        top.ok_or_else(|| {
+            self.file.corrupt(self.footer.metaindex.offset, "expected an index block, found none")
+        })
     }
 
-    /// Range deletions: start, end (exclusive) and sequence number.
+    /// Reads the range deletions: start, end (exclusive) and sequence number.
     pub fn range_deletions(&self) -> Result<Vec<RangeTombstone>> {
         let Some(handle) = self.find_meta(&["rocksdb.range_del"]) else { return Ok(Vec::new()) };
         let mut all = Vec::new();
@@ -275,22 +302,25 @@ impl Table {
             None => short = true,
         })?;
         if short {
-            return Err(self.file.corrupt(handle.offset, "a range deletion's key is too short"));
+            return Err(self.file.corrupt(
+                handle.offset,
+                "expected a range deletion with a key of at least 8 bytes, found a shorter one",
+            ));
         }
         Ok(all)
     }
 
-    /// Walks all entries, from the first on.
+    /// Creates an iterator over all entries.
     pub fn iter(self: &Arc<Self>) -> Result<TableIter> {
         TableIter::new(self, READAHEAD)
     }
 
-    /// Walks the entries of data block `number`.
+    /// Creates an iterator over the entries of data block `number`.
     pub fn iter_block(self: &Arc<Self>, number: usize) -> Result<TableIter> {
-        TableIter::of_block(self, number)
+        TableIter::from_block(self, number)
     }
 
-    /// Walks the entries from the first whose user key is not less than `user_key`.
+    /// Creates an iterator from the first entry whose user key is not less than `user_key`.
     pub fn iter_from(self: &Arc<Self>, user_key: &[u8]) -> Result<TableIter> {
         TableIter::from(self, user_key)
     }

@@ -1,4 +1,28 @@
-//! Values that Titan keeps in blob files (`titandb/*.blob`), by the index that the SST has in their place.
+//! Values that Titan stores in blob files (`titandb/*.blob`), and the blob index that the SST has in their
+//! place (Titan `blob_format.cc`). Fixed numbers are little-endian.
+//!
+//! ```text
+//! field            bytes    meaning
+//! blob index:
+//!   type           1        1
+//!   file number    varint
+//!   offset         varint   of the record in the file
+//!   size           varint   bytes of the record with its header
+//! file header:
+//!   magic          4        2be0a614
+//!   version        4        1 to 3
+//!   flags          4        bit 0: records are compressed with a dictionary; only in versions 2 and 3
+//! record:
+//!   checksum       4        CRC-32C of the rest of the record
+//!   size           4        bytes of the payload
+//!   compression    1
+//!   payload        size     compressed; plain, it is the length of the key (varint), the key, the length of
+//!                           the value (varint) and the value
+//! footer:
+//!   metaindex      20       handle of the meta index, padded; read only for the dictionary
+//!   magic          8        2be0a6148e39edc6
+//!   checksum       4        not read here
+//! ```
 
 use std::{
     collections::HashMap,
@@ -18,24 +42,24 @@ const BLOB_RECORD: u8 = 1;
 const MAGIC: u32 = 0x2be0_a614;
 const HAS_DICTIONARY: u32 = 1;
 const FOOTER_MAGIC: u64 = 0x2be0_a614_8e39_edc6;
-/// A padded handle, the magic number, a checksum.
+/// Bytes of the footer: a padded handle, the magic number, a checksum.
 const FOOTER: u64 = 20 + 8 + 4;
 const DICTIONARY: &[u8] = b"rocksdb.compression_dict";
 const RECORD_HEADER: usize = 9;
 
-/// What an SST has in the place of a value that Titan keeps.
+/// The reference that an SST has in the place of a value in a blob file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobIndex {
     /// Number of the blob file.
     pub file: u64,
-    /// Where its record begins.
+    /// Offset of the record in the file.
     pub offset: u64,
-    /// Bytes of the record.
+    /// Bytes of the record with its header.
     pub size: u64,
 }
 
 impl BlobIndex {
-    /// Reads the value of an entry of type `BlobIndex`.
+    /// Decodes the value of an entry of type `BlobIndex`.
     pub fn decode(value: &[u8]) -> Option<BlobIndex> {
         let mut cursor = Cursor::new(value);
         if cursor.u8()? != BLOB_RECORD {
@@ -56,18 +80,18 @@ pub struct Titan {
 #[derive(Debug)]
 pub struct BlobFile {
     file: RandomFile,
-    /// What its records are compressed with; empty: none.
+    /// The dictionary of its compressed records; empty: none.
     dict: Vec<u8>,
 }
 
 impl BlobFile {
-    /// Reads the header, and the dictionary if there is one.
+    /// Opens a blob file: reads its header, and its dictionary if there is one.
     pub fn new(file: RandomFile) -> Result<BlobFile> {
         let dict = if has_dictionary(&file)? { dictionary(&file)? } else { Vec::new() };
         Ok(BlobFile { file, dict })
     }
 
-    /// Key and value of the record of `size` bytes at `offset`.
+    /// Reads the record of `size` bytes at `offset`. Returns its key and value.
     pub fn record(&self, offset: u64, size: u64) -> Result<(Vec<u8>, Vec<u8>)> {
         let record = self.file.read(offset, size)?;
         decode_record_with(&record, &self.dict).map_err(|what| self.file.corrupt(offset, what))
@@ -75,12 +99,12 @@ impl BlobFile {
 }
 
 impl Titan {
-    /// Blob files of the database in `db_dir`.
+    /// Creates the set of blob files of the database in `db_dir`.
     pub fn new(db_dir: &Path) -> Titan {
         Titan { dir: db_dir.join("titandb"), files: Mutex::default() }
     }
 
-    /// The value that the blob index `index` of `key` points to.
+    /// Reads the value that the blob index `index` of `key` refers to.
     pub fn read(&self, key: &[u8], index: &[u8]) -> Result<Vec<u8>> {
         let Some(BlobIndex { file: number, offset, size }) = BlobIndex::decode(index) else {
             let what = format!("the blob index of key {} does not decode", keys::hex_upper(key));
@@ -89,12 +113,13 @@ impl Titan {
         let blob = self.file(number)?;
         let (found, value) = blob.record(offset, size)?;
         if found != key {
-            return Err(blob.file.corrupt(offset, "the record belongs to another key than the SST says"));
+            let what = format!("expected a record of key {}, found another key", keys::hex_upper(key));
+            return Err(blob.file.corrupt(offset, what));
         }
         Ok(value)
     }
 
-    /// Where blob file `number` is.
+    /// Path of blob file `number`.
     pub fn path(&self, number: u64) -> PathBuf {
         self.dir.join(format!("{number:06}.blob"))
     }
@@ -110,7 +135,7 @@ impl Titan {
     }
 }
 
-/// Checks the header; whether the records are compressed with a dictionary.
+/// Checks the header. Returns whether the records are compressed with a dictionary.
 fn has_dictionary(file: &RandomFile) -> Result<bool> {
     let head = file.read(0, 12.min(file.size()))?;
     let mut cursor = Cursor::new(&head);
@@ -118,19 +143,19 @@ fn has_dictionary(file: &RandomFile) -> Result<bool> {
         (Some(MAGIC), Some(1), _) => Ok(false),
         (Some(MAGIC), Some(2 | 3), Some(flags)) => Ok(flags & HAS_DICTIONARY != 0),
         (Some(MAGIC), version, _) => {
-            Err(file.unsupported(format!("blob file version 1 to 3 is understood, {version:?} met")))
+            Err(file.unsupported(format!("expected a blob file of version 1 to 3, found {version:?}")))
         }
-        _ => Err(file.corrupt(0, "expected a Titan blob file, met another magic number")),
+        _ => Err(file.corrupt(0, "expected a Titan blob file, found another magic number")),
     }
 }
 
-/// The dictionary that the footer leads to, by way of the meta index.
+/// Reads the dictionary: the footer has the handle of the meta index, which has the dictionary's.
 fn dictionary(file: &RandomFile) -> Result<Vec<u8>> {
     let at = file.size().saturating_sub(FOOTER);
     let footer = file.read(at, FOOTER.min(file.size()))?;
     let (handle, end) = footer.split_at(footer.len().saturating_sub(12));
     if Cursor::new(end).u64() != Some(FOOTER_MAGIC) {
-        let what = "the footer of a blob file with a dictionary expected, met another magic number: it was cut short";
+        let what = "expected the footer of a blob file with a dictionary, found another magic number: the file was truncated";
         return Err(file.corrupt(at, what));
     }
     let bad = || file.corrupt(at, "the handle of the meta index does not decode");
@@ -146,37 +171,40 @@ fn dictionary(file: &RandomFile) -> Result<Vec<u8>> {
     }
     Err(file.corrupt(
         handle.offset,
-        "the meta index of the blob file has no dictionary, though its header says so",
+        "expected a dictionary in the meta index of the blob file, as its header says, found none",
     ))
 }
 
-/// A block with a trailer, as in an SST, never compressed.
+/// Reads a block with a trailer as in an SST, which is never compressed.
 fn meta_block(file: &RandomFile, handle: BlockHandle) -> Result<Vec<u8>> {
     let mut bytes = file.read(handle.offset, handle.size.saturating_add(BLOCK_TRAILER_LEN))?;
     let stored = bytes.split_off(handle.size as usize + 1);
     if !Cursor::new(&stored).u32().is_some_and(|stored| matches(mask(crc32c(0, &bytes)), stored)) {
-        return Err(file.corrupt(handle.offset, "the checksum of a meta block does not match"));
+        return Err(
+            file.corrupt(handle.offset, "the checksum of a meta block does not match: the block is damaged")
+        );
     }
     bytes.pop();
     Ok(bytes)
 }
 
-/// Key and value of a blob record that needs no dictionary.
+/// Decodes a blob record that needs no dictionary. Returns its key and value.
 pub fn decode_record(record: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
     decode_record_with(record, &[])
 }
 
 fn decode_record_with(record: &[u8], dict: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
-    let (header, body) =
-        record.split_at_checked(RECORD_HEADER).ok_or("a blob record shorter than its header")?;
+    let (header, body) = record.split_at_checked(RECORD_HEADER).ok_or_else(|| {
+        format!("expected a blob record of at least {RECORD_HEADER} bytes, found {}", record.len())
+    })?;
     let mut cursor = Cursor::new(header);
     let (stored, size) = (cursor.u32().unwrap_or_default(), cursor.u32().unwrap_or_default());
     let kind = cursor.u8().unwrap_or_default();
     if size as usize != body.len() {
-        return Err(format!("a blob record of {} bytes that says it has {size}", body.len()));
+        return Err(format!("expected a blob record of {size} bytes by its header, found {}", body.len()));
     }
     if !matches(crc32c(crc32c(0, &header[4..]), body), stored) {
-        return Err("the checksum of the blob record does not match".into());
+        return Err("the checksum of the blob record does not match: the record is damaged".into());
     }
     let plain = compress::decompress(kind, body, dict, true)?;
     let mut cursor = Cursor::new(&plain);

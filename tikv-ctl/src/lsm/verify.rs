@@ -1,4 +1,4 @@
-//! Reads every block of an SST and every entry of it, on one core or on several.
+//! Verifies an SST: reads every block and every entry, on one thread or on several.
 
 use std::{
     cmp::Ordering,
@@ -16,27 +16,27 @@ use super::{
     reader::{BlockReader, READAHEAD},
 };
 
-/// Blocks that a thread takes at once.
+/// Number of data blocks that a thread claims at a time.
 const PIECE: usize = 64;
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Debug, Default)]
 pub struct Verified {
-    /// Entries in data blocks.
+    /// Number of entries in data blocks.
     pub entries: u64,
-    /// Range deletions, which lie in a block of their own.
+    /// Number of range deletions, which have a block of their own.
     pub range_deletions: u64,
-    /// Data blocks.
+    /// Number of data blocks.
     pub blocks: u64,
-    /// Bytes of keys and values.
+    /// Bytes of user keys and values.
     pub bytes: u64,
-    /// Entries by the number of their type.
+    /// Number of entries of each type.
     pub types: Vec<(ValueType, u64)>,
-    /// All that is wrong, in the order of the file.
+    /// All damage, in the order of the file.
     pub damages: Vec<Error>,
 }
 
-/// What a piece of the table holds.
+/// The result for one piece of the table.
 #[derive(Debug, Default)]
 struct Piece {
     number: usize,
@@ -48,14 +48,17 @@ struct Piece {
     damages: Vec<Error>,
 }
 
-/// Reads all of `table` with `threads` threads: checksums, entries, their order, and whether there are as many as the
-/// properties say.
+/// Verifies `table` with `threads` threads: checksums, entries, the order of keys, and the number of entries
+/// in the properties.
+///
+/// # Errors
+/// The index cannot be read. All other damage is in the result.
 pub fn verify(table: &Table, threads: usize) -> Result<Verified> {
     let index = table.index()?;
     let pieces = read_pieces(table, &index, threads.max(1));
     let mut found = Verified { blocks: index.len() as u64, ..Default::default() };
     if table.meta_blocks().is_empty() {
-        // The footer or the meta index; damage to the other meta blocks is met when they are read.
+        // Damage to the footer or the meta index; reading the other meta blocks below finds theirs.
         found.damages.extend_from_slice(table.damages());
     }
     found.damages.extend_from_slice(index.damages());
@@ -75,26 +78,26 @@ pub fn verify(table: &Table, threads: usize) -> Result<Verified> {
     found.damages.extend(pieces.into_iter().flat_map(|piece| piece.damages));
     let counted = types.iter().enumerate().filter(|(_, count)| **count > 0);
     found.types = counted.map(|(kind, count)| (ValueType::from_u8(kind as u8), *count)).collect();
-    rest(table, &mut found);
+    verify_meta(table, &mut found);
     Ok(found)
 }
 
-/// The meta blocks, and the number of entries.
-fn rest(table: &Table, found: &mut Verified) {
+/// Verifies the meta blocks and the number of entries.
+fn verify_meta(table: &Table, found: &mut Verified) {
     for block in table.meta_blocks() {
         if let Err(e) = table.read_block(block.handle) {
             found.damages.push(e.in_block(&block.name));
         }
     }
-    // Range deletions are counted as entries but lie in their own block.
+    // The properties count range deletions as entries, although they have their own block.
     match table.range_deletions() {
         Ok(deletions) => found.range_deletions = deletions.len() as u64,
         Err(_) => return,
     }
-    let (met, told) = (found.entries + found.range_deletions, table.properties().num_entries());
-    if met != told && told != 0 && found.damages.is_empty() {
+    let (counted, expected) = (found.entries + found.range_deletions, table.properties().num_entries());
+    if counted != expected && expected != 0 && found.damages.is_empty() {
         let at = table.find_meta(&["rocksdb.properties", "rocksdb.stats"]).unwrap_or_default().offset;
-        let what = format!("the properties say there are {told} entries, {met} met");
+        let what = format!("expected {expected} entries by the properties, found {counted}");
         found.damages.push(table.file().corrupt(at, what));
     }
 }
@@ -135,7 +138,7 @@ fn read_piece(
     let start = number * PIECE;
     for at in start..(start + PIECE).min(index.len()) {
         let handle = index.handle(at);
-        // Not beyond the last block of the piece: another thread reads on from there.
+        // Do not read beyond the last block of the piece: another thread reads the rest.
         let end = index.handle((start + PIECE).min(index.len()) - 1);
         let left = end.offset.saturating_add(end.size).saturating_add(5).saturating_sub(handle.offset);
         let read = reader.load(table, handle, READAHEAD.min(left));
@@ -190,14 +193,14 @@ fn read_block(
         piece.last.extend_from_slice(cursor.key());
         let last = InternalKey::decode(cursor.key()).map_or(&[][..], |key| key.user_key);
         if last > index.separator(at) {
-            let what = format!("the block's last key {} lies beyond its index entry", keys::escape(last));
+            let what = format!("the block's last key {} is beyond its index entry", keys::escape(last));
             return Err(wrong(what));
         }
     }
     Ok(())
 }
 
-/// How the encoded internal key `a` compares to `b`.
+/// Compares two encoded internal keys.
 fn order(a: &[u8], b: &[u8]) -> Ordering {
     let split = |key| InternalKey::decode(key).map_or((&[][..], 0), |key| (key.user_key, key.packed));
     compare(split(a), split(b))

@@ -1,27 +1,46 @@
-//! Write batches, as WAL records hold them.
+//! Write batches, the contents of WAL records (RocksDB `db/write_batch.cc`). Fixed numbers are little-endian.
+//!
+//! ```text
+//! field          bytes   meaning
+//! sequence       8       sequence number of the first change; each change takes the next one
+//! count          4       number of changes
+//! changes:
+//!   tag          1       type of the change, with or without a column family
+//!   family       varint  column family id; left out by tags of the default family
+//!   key length   varint
+//!   key
+//!   value length varint  left out by deletions, as is the value
+//!   value
+//! ```
+//!
+//! Tags of log data and of two-phase commit take no sequence number and are skipped.
 
 use super::{Cursor, ValueType};
 
 /// One change of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct WalEntry<'a> {
-    /// The column family's id.
+    /// Id of the column family.
     pub cf: u32,
-    /// Sequence number of this change.
+    /// Sequence number.
     pub sequence: u64,
-    /// What it does.
+    /// Type of the change.
     pub value_type: ValueType,
-    /// The key; the start of a range deletion.
+    /// The key; the first key of a range deletion.
     pub key: &'a [u8],
-    /// The value; the end of a range deletion.
+    /// The value; the end key (exclusive) of a range deletion.
     pub value: &'a [u8],
 }
 
-/// Calls `apply` for each change of the batch `record`; the error says what does not decode.
+/// Calls `apply` for each change of the batch `record`.
+///
+/// # Errors
+/// The batch does not decode, or has another number of changes than its header says; some may be applied.
 pub fn read_batch<'a>(record: &'a [u8], mut apply: impl FnMut(WalEntry<'a>)) -> Result<(), String> {
     let mut cursor = Cursor::new(record);
     let header = cursor.u64().zip(cursor.u32());
-    let (mut sequence, count) = header.ok_or("a write batch shorter than its 12-byte header")?;
+    let (mut sequence, count) = header
+        .ok_or_else(|| format!("expected a write batch of at least 12 bytes, found {}", record.len()))?;
     let mut found = 0u64;
     while let Some(tag) = cursor.u8() {
         let at = cursor.position();
@@ -38,12 +57,11 @@ pub fn read_batch<'a>(record: &'a [u8], mut apply: impl FnMut(WalEntry<'a>)) -> 
     if found == u64::from(count) {
         Ok(())
     } else {
-        Err(format!("a write batch of {count} changes has {found}"))
+        Err(format!("expected a write batch of {count} changes, found {found}"))
     }
 }
 
-/// A write batch of `changes`, of which the first has the number `sequence`: column family's id, key, and the value that is
-/// put; none: the key is deleted.
+/// Encodes a write batch of `changes`. The first change has the sequence number `sequence`.
 pub fn encode_batch(sequence: u64, changes: &[Change<'_>]) -> Vec<u8> {
     let mut batch = sequence.to_le_bytes().to_vec();
     // A batch of 2^32 changes does not fit in memory.
@@ -66,10 +84,11 @@ pub fn encode_batch(sequence: u64, changes: &[Change<'_>]) -> Vec<u8> {
     batch
 }
 
-/// Column family's id, key, and the value that is put; none: the key is deleted.
+/// Column family id, key, and new value; `None` deletes the key.
 pub type Change<'a> = (u32, &'a [u8], Option<&'a [u8]>);
 
-/// One change after its tag. The outer `None`: it does not decode; the inner one: a marker that changes nothing.
+/// Decodes one change after its tag. Returns `None` if it does not decode and `Some(None)` for a marker
+/// without a change.
 fn change<'a>(tag: u8, cursor: &mut Cursor<'a>, sequence: u64) -> Option<Option<WalEntry<'a>>> {
     let (with_cf, value_type) = match tag {
         0x0 | 0x1 | 0x2 | 0x7 | 0xf | 0x11 | 0x16 => (false, ValueType::from_u8(tag)),
@@ -78,7 +97,7 @@ fn change<'a>(tag: u8, cursor: &mut Cursor<'a>, sequence: u64) -> Option<Option<
         0xe => (true, ValueType::RangeDeletion),
         0x10 => (true, ValueType::BlobIndex),
         0x17 => (true, ValueType::WideColumnEntity),
-        // LogData and the markers of two-phase commit.
+        // Log data and the markers of two-phase commit.
         0x3 | 0xa | 0xb | 0xc => return cursor.slice().map(|_| None),
         0x9 | 0xd | 0x12 | 0x13 => return Some(None),
         0x15 => {
@@ -101,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_gives_its_changes_with_rising_sequence_numbers() {
+    fn changes_of_a_batch_have_consecutive_sequence_numbers() {
         let mut batch = vec![];
         batch.extend_from_slice(&41u64.to_le_bytes());
         batch.extend_from_slice(&2u32.to_le_bytes());
@@ -136,6 +155,6 @@ mod tests {
             })
             .collect();
         assert_eq!(seen, want);
-        read_batch(&encode_batch(7, &[]), |_| panic!("nothing is in it")).unwrap();
+        read_batch(&encode_batch(7, &[]), |_| panic!("an empty batch has no change")).unwrap();
     }
 }

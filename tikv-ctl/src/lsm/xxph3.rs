@@ -1,13 +1,14 @@
-//! The hash of keys in filters: the preview of XXH3 that RocksDB froze (`util/xxph3.h`), which differs from XXH3 proper.
+//! The hash of keys in filters: the preview of XXH3 that RocksDB froze (`util/xxph3.h`). It differs from the
+//! final XXH3.
 
 const PRIME32_1: u64 = 0x9e37_79b1;
 const PRIME64_1: u64 = 0x9e37_79b1_85eb_ca87;
 const PRIME64_2: u64 = 0xc2b2_ae3d_27d4_eb4f;
 const PRIME64_3: u64 = 0x1656_67b1_9e37_79f9;
-/// Longer keys are hashed in another way, which no key of TiKV needs.
-const LONGEST: usize = 240;
+/// Maximum bytes of a key. Longer keys use another algorithm, which no key of TiKV needs.
+const MAX_LEN: usize = 240;
 
-/// The part of the algorithm's constant secret that keys up to [`LONGEST`] need.
+/// The part of the algorithm's constant secret for keys up to [`MAX_LEN`].
 const SECRET: [u8; 136] = [
     0xb8, 0xfe, 0x6c, 0x39, 0x23, 0xa4, 0x4b, 0xbe, 0x7c, 0x01, 0x81, 0x2c, 0xf7, 0x21, 0xad, 0x1c, 0xde,
     0xd4, 0x6d, 0xe9, 0x83, 0x90, 0x97, 0xdb, 0x72, 0x40, 0xa4, 0xa4, 0xb7, 0xb3, 0x67, 0x1f, 0xcb, 0x79,
@@ -19,19 +20,19 @@ const SECRET: [u8; 136] = [
     0x31, 0xc8, 0x9f, 0x7e, 0xc9, 0xd9, 0x78, 0x73, 0x64, 0xea, 0xc5, 0xac, 0x83, 0x34, 0xd3, 0xeb, 0xc3,
 ];
 
-/// The 64-bit hash of `key`; `None` for an empty key and for one longer than 240 bytes.
+/// Computes the 64-bit hash of `key`. Returns `None` for an empty key or one longer than 240 bytes.
 pub fn hash64(key: &[u8]) -> Option<u64> {
     match key.len() {
         1..=3 => Some(up_to_3(key)),
         4..=8 => Some(up_to_8(key)),
         9..=16 => Some(up_to_16(key)),
         17..=128 => Some(up_to_128(key)),
-        129..=LONGEST => Some(up_to_240(key)),
+        129..=MAX_LEN => Some(up_to_240(key)),
         _ => None,
     }
 }
 
-/// The little-endian number at `at`; all callers stay within `data`.
+/// Reads the little-endian number at `at`; all callers stay within `data`.
 fn u64_at(data: &[u8], at: usize) -> u64 {
     data.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
@@ -69,7 +70,7 @@ fn up_to_16(key: &[u8]) -> u64 {
     avalanche((key.len() as u64).wrapping_add(low).wrapping_add(high).wrapping_add(fold(low, high)))
 }
 
-/// 16 bytes of the key at `at`, mixed with the secret at `secret`.
+/// Mixes 16 bytes of the key at `at` with the secret at `secret`.
 fn mix(key: &[u8], at: usize, secret: usize) -> u64 {
     fold(u64_at(key, at) ^ u64_at(&SECRET, secret), u64_at(key, at + 8) ^ u64_at(&SECRET, secret + 8))
 }

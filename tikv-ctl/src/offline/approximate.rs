@@ -1,5 +1,5 @@
-//! Sizes without a scan: from the tables' properties and, for a table that a range cuts, from TiKV's range index or the
-//! index of its blocks.
+//! Sizes without a scan: from the properties of tables and, for a table only partly in the range, from TiKV's
+//! range index or the index of its blocks.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use crate::{
     source::Answer,
 };
 
-/// Bytes behind each user key, which the properties count as the key's.
+/// Bytes after each user key that the properties count as part of the key.
 const KEY_TRAILER: u64 = 8;
 
-/// About how many bytes of keys and values `cf` has in `[start, end)`: older versions and what deletions hide are among
-/// them until a compaction removes them.
+/// Estimates the bytes of keys and values of `cf` in `[start, end)`, including older versions and deleted
+/// data until a compaction removes them.
 pub fn size(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<u64> {
     let family = db.family(cf)?;
     let inside = |key: &[u8]| key >= start && (end.is_empty() || key < end);
@@ -28,7 +28,7 @@ pub fn size(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<u64> {
     Ok(size)
 }
 
-/// Bytes of keys and values of all of the table.
+/// Returns the bytes of keys and values of the whole table.
 fn plain_bytes(table: &Table) -> u64 {
     let number = |name| table.properties().number(name).unwrap_or_default();
     let keys = number("rocksdb.raw.key.size");
@@ -36,7 +36,7 @@ fn plain_bytes(table: &Table) -> u64 {
     keys.saturating_sub(trailers) + number("rocksdb.raw.value.size")
 }
 
-/// Bytes of the part of the table that lies in the range.
+/// Returns the bytes of the part of the table that is in the range.
 fn part(db: &Db, cf: &str, (file, table): (&SstFile, &Arc<Table>), start: &[u8], end: &[u8]) -> u64 {
     if let Some(index) = table.properties().range_index("tikv.range_index").filter(|index| !index.is_empty())
     {
@@ -54,6 +54,6 @@ fn part(db: &Db, cf: &str, (file, table): (&SstFile, &Arc<Table>), start: &[u8],
     };
     let blocks = |from: usize, to: usize| (from..to).map(|at| index.handle(at).size).sum::<u64>();
     let last = if end.is_empty() { index.len() } else { (index.find(end) + 1).min(index.len()) };
-    let (met, all) = (blocks(index.find(start).min(last), last), blocks(0, index.len()));
-    (u128::from(plain_bytes(table)) * u128::from(met) / u128::from(all.max(1))) as u64
+    let (in_range, all) = (blocks(index.find(start).min(last), last), blocks(0, index.len()));
+    (u128::from(plain_bytes(table)) * u128::from(in_range) / u128::from(all.max(1))) as u64
 }

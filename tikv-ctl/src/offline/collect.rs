@@ -1,5 +1,5 @@
-//! TiKV's table properties, of the file or, where it has none, computed from its entries as TiKV's collectors do
-//! (`MvccPropertiesCollector`, `RangePropertiesCollector`).
+//! TiKV's table properties: stored in the file or, if the file has none, computed from its entries as TiKV's
+//! collectors do (`MvccPropertiesCollector`, `RangePropertiesCollector`).
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use txn_types::{Key, Write, WriteType};
 
 use crate::lsm::{BlobIndex, InternalKey, RangeOffsets, RecoveredSst, Result, Table, ValueType};
 
-/// A point in the range index is set after so many bytes or keys.
+/// Distance between two points of the range index, in bytes and in keys.
 const SIZE_INDEX_DISTANCE: u64 = 4 << 20;
 const KEYS_INDEX_DISTANCE: u64 = 40 * 1024;
 
-/// What the MVCC properties of a file say.
+/// MVCC properties of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MvccProperties {
     pub min_ts: u64,
@@ -38,8 +38,8 @@ impl Default for MvccProperties {
 }
 
 impl MvccProperties {
-    /// The properties of `table`, an SST of CF write.
-    pub fn of(table: &Arc<Table>) -> Result<MvccProperties> {
+    /// Returns the properties of `table`, an SST of CF write.
+    pub fn from_table(table: &Arc<Table>) -> Result<MvccProperties> {
         if let Some(stored) = MvccProperties::stored(table) {
             return Ok(stored);
         }
@@ -50,8 +50,8 @@ impl MvccProperties {
         Ok(collector.all)
     }
 
-    /// Those of the SST that logs of CF write would become.
-    pub fn of_recovered(sst: &RecoveredSst) -> MvccProperties {
+    /// Returns the properties of the SST that recovered logs of CF write would become.
+    pub fn from_recovered(sst: &RecoveredSst) -> MvccProperties {
         let mut collector = MvccCollector::default();
         sst.entries().for_each(|(key, value)| collector.add(key, value));
         collector.all
@@ -65,14 +65,14 @@ impl MvccProperties {
             max_ts: number("tikv.max_ts")?,
             num_rows: number("tikv.num_rows")?,
             num_puts,
-            // Files of old versions do not count their deletes.
+            // Old versions of TiKV do not store the number of deletes.
             num_deletes: number("tikv.num_deletes").unwrap_or(num_versions.saturating_sub(num_puts)),
             num_versions,
             max_row_versions: number("tikv.max_row_versions")?,
         })
     }
 
-    /// Adds another file's.
+    /// Adds the properties of another file.
     pub fn add(&mut self, other: &MvccProperties) {
         self.min_ts = self.min_ts.min(other.min_ts);
         self.max_ts = self.max_ts.max(other.max_ts);
@@ -123,13 +123,13 @@ impl MvccCollector {
     }
 }
 
-/// Keys in order, each with what lies before it.
+/// Keys in order, each with the sizes and keys before it.
 pub type RangeIndex = Vec<(Vec<u8>, RangeOffsets)>;
 
-/// The range index of `table`.
+/// Returns the range index of `table`.
 pub fn range_index(table: &Arc<Table>) -> Result<RangeIndex> {
     let properties = table.properties();
-    // Versions before 3.0 wrote an index of sizes only, in the same form.
+    // TiKV before 3.0 wrote only an index of sizes, in the same form.
     if let Some(stored) =
         properties.range_index("tikv.range_index").or_else(|| properties.range_index("tikv.size_index"))
     {
@@ -142,7 +142,7 @@ pub fn range_index(table: &Arc<Table>) -> Result<RangeIndex> {
     Ok(collector.finish())
 }
 
-/// That of the SST that logs would become.
+/// Returns the range index of the SST that recovered logs would become.
 pub fn recovered_index(sst: &RecoveredSst) -> RangeIndex {
     let mut collector = RangeCollector::default();
     sst.entries().for_each(|(key, value)| collector.add(key, value));

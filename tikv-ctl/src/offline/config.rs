@@ -1,4 +1,4 @@
-//! The few settings that say where a store's files are.
+//! Settings that locate a store's files.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,14 @@ use serde::Deserialize;
 
 use crate::{Error, Result, encryption::EncryptionConfig};
 
-/// Where the parts of a data directory are when not at their usual places.
+/// Locations of the parts of a data directory; `None` stands for the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// `raft-engine.enable`: whether raft-engine holds the Raft log; `None`: as the directory looks.
+    /// `raft-engine.enable`: whether raft-engine stores the Raft log; `None`: detected from the directory.
     pub raft_engine_enable: Option<bool>,
     /// `raft-engine.dir`.
     pub raft_engine_dir: Option<PathBuf>,
-    /// `raft-engine.spill-dir`: where its files go when its directory is full.
+    /// `raft-engine.spill-dir`: used when raft-engine's directory is full.
     pub raft_engine_spill_dir: Option<PathBuf>,
     /// `raftstore.raftdb-path`.
     pub raftdb_path: Option<PathBuf>,
@@ -21,7 +21,7 @@ pub struct StoreConfig {
     pub wal_dir: Option<PathBuf>,
     /// `raftdb.wal-dir`.
     pub raftdb_wal_dir: Option<PathBuf>,
-    /// `security.encryption`: where the master key is.
+    /// `security.encryption`: location of the master key.
     pub encryption: EncryptionConfig,
 }
 
@@ -62,7 +62,7 @@ struct SecurityToml {
 }
 
 impl StoreConfig {
-    /// Reads a TiKV configuration file; settings that do not matter here may be anything.
+    /// Reads a TiKV configuration file; ignores all other settings.
     pub fn from_file(path: &Path) -> Result<StoreConfig> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Error::other(format!("--config {}: {e}", path.display())))?;
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_places_matter() {
+    fn other_settings_are_ignored() {
         let text = "[log]\nlevel = \"info\"\n[raft-engine]\ndir = \"/r\"\n[rocksdb]\nwal-dir = \"\"\nx = 1\n";
         let config = StoreConfig::from_toml(text).unwrap();
         assert_eq!(config, StoreConfig { raft_engine_dir: Some("/r".into()), ..Default::default() });

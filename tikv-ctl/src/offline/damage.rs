@@ -1,4 +1,4 @@
-//! What could not be read, and what that means: which keys, which regions.
+//! Reports unreadable data with the affected keys and regions.
 
 use kvproto::{metapb::Region, raft_serverpb::RegionLocalState};
 use prost::Message;
@@ -6,15 +6,15 @@ use prost::Message;
 use super::{CF_RAFT, Offline, bounds};
 use crate::lsm::Error;
 
-/// So many regions are named.
-const MOST_NAMED: usize = 20;
+/// Maximum number of regions that one text names.
+const MAX_NAMED: usize = 20;
 
 impl Offline {
-    /// What could not be read so far, a line each.
+    /// Returns a line for each damage found so far.
     pub(super) fn all_damages(&self) -> Vec<String> {
-        let met = self.kv.damages();
-        // Looking for the regions may itself meet damage; that is told too.
-        let regions = if met.is_empty() { Vec::new() } else { self.regions() };
+        let found = self.kv.damages();
+        // The search for regions may find more damage, which is in `damages` afterwards.
+        let regions = if found.is_empty() { Vec::new() } else { self.regions() };
         let mut all = self.damages.clone();
         all.extend(texts(&self.kv.damages(), &regions));
         all.extend(self.raft.damages());
@@ -22,14 +22,14 @@ impl Offline {
         all
     }
 
-    /// What of SSTs and blob files could not be read so far.
+    /// Returns a line for each damage found so far in SSTs and blob files.
     pub fn unread(&self) -> Vec<String> {
-        let met = self.kv.unread();
-        let regions = if met.is_empty() { Vec::new() } else { self.regions() };
-        texts(&met, &regions)
+        let found = self.kv.unread();
+        let regions = if found.is_empty() { Vec::new() } else { self.regions() };
+        texts(&found, &regions)
     }
 
-    /// Without any Raft group there is no Raft log, though regions of the store say that there was one.
+    /// Without any Raft group the Raft log is lost if column family raft has regions.
     fn missing_log(&self) -> Option<String> {
         if self.has_tablets || !self.raft.is_empty() {
             return None;
@@ -37,8 +37,8 @@ impl Offline {
         let ids: Vec<u64> = self.regions().iter().map(|region| region.id).collect();
         (!ids.is_empty()).then(|| {
             format!(
-                "{}: no Raft group is in it, though column family raft has regions {}: the Raft log and the Raft states \
-                 are lost, or this raft-engine is another store's",
+                "{}: expected Raft groups for regions {} of column family raft, found none: the Raft log and the Raft \
+                 states are lost, or this raft-engine belongs to another store",
                 self.raft.dir().display(),
                 named(&ids)
             )
@@ -51,16 +51,16 @@ impl Offline {
             regions.extend(RegionLocalState::decode(value).ok().and_then(|state| state.region));
             Ok(())
         });
-        // Without the regions the damage is told all the same.
+        // The damage is reported even without the regions.
         let _ = read;
         regions
     }
 }
 
-/// What cannot be read of a database, with the regions that it means: column family, empty where it is not known, and
-/// error.
-pub(crate) fn texts(met: &[(String, Error)], regions: &[Region]) -> Vec<String> {
-    let texts = met.iter().map(|(cf, e)| {
+/// Formats the damage of a database with the affected regions. `found` has column family (empty if unknown)
+/// and error.
+pub(crate) fn texts(found: &[(String, Error)], regions: &[Region]) -> Vec<String> {
+    let texts = found.iter().map(|(cf, e)| {
         let means = e.lost_keys().map(|(from, to)| match cf.as_str() {
             CF_RAFT => states_between(from, to),
             _ => touched(regions, from, to),
@@ -71,7 +71,7 @@ pub(crate) fn texts(met: &[(String, Error)], regions: &[Region]) -> Vec<String> 
     texts.collect()
 }
 
-/// The regions whose states lie between two keys of CF raft.
+/// Names the regions whose states are between two keys of CF raft.
 fn states_between(from: &[u8], to: &[u8]) -> String {
     let id = |key: &[u8]| match key {
         [keys::LOCAL_PREFIX, 2 | 3, rest @ ..] => rest.first_chunk::<8>().map(|id| u64::from_be_bytes(*id)),
@@ -84,7 +84,7 @@ fn states_between(from: &[u8], to: &[u8]) -> String {
     }
 }
 
-/// The regions that have keys between `from` and `to`.
+/// Names the regions that have keys between `from` and `to`.
 fn touched(regions: &[Region], from: &[u8], to: &[u8]) -> String {
     let mut ids: Vec<u64> = regions
         .iter()
@@ -102,8 +102,8 @@ fn touched(regions: &[Region], from: &[u8], to: &[u8]) -> String {
 }
 
 fn named(ids: &[u64]) -> String {
-    let more = ids.len().saturating_sub(MOST_NAMED);
-    let first: Vec<String> = ids.iter().take(MOST_NAMED).map(u64::to_string).collect();
+    let more = ids.len().saturating_sub(MAX_NAMED);
+    let first: Vec<String> = ids.iter().take(MAX_NAMED).map(u64::to_string).collect();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", first.join(", "))
 }

@@ -1,5 +1,5 @@
-//! The order in which a C++ hash map of strings, libstdc++'s `unordered_map`, gives its keys. TiKV's tool lists SSTs as they
-//! come out of one.
+//! Iteration order of a C++ hash map of strings (libstdc++'s `unordered_map`). TiKV's tool lists SSTs in this
+//! order.
 
 /// Bucket counts of a map that grows key by key.
 const BUCKETS: [usize; 14] =
@@ -7,7 +7,8 @@ const BUCKETS: [usize; 14] =
 const SEED: u64 = 0xc70f_6907;
 const MUL: u64 = 0xc6a4_a793_5bd1_e995;
 
-/// `items`, put in such a map in their order by `key`, as the map gives them. All keys are different.
+/// Returns `items` in the iteration order of a map that had them inserted in their order by `key`. Keys must
+/// be unique.
 pub fn hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> Vec<u8>) -> Vec<T> {
     let hashes: Vec<u64> = items.iter().map(|item| hash(&key(item))).collect();
     let mut counts = BUCKETS.iter().copied();
@@ -25,11 +26,11 @@ pub fn hash_order<T>(items: Vec<T>, key: impl Fn(&T) -> Vec<u8>) -> Vec<T> {
     order.into_iter().filter_map(|node| items[node - 1].take()).collect()
 }
 
-/// The map's one list, whose nodes are numbered from 1. Node 0 stands before the first.
+/// The map's single list. Nodes are numbered from 1; node 0 is the list's head.
 struct Map<'a> {
     hashes: &'a [u64],
     next: Vec<usize>,
-    /// For each bucket the node before its first.
+    /// For each bucket, the node before its first one.
     buckets: Vec<Option<usize>>,
 }
 
@@ -42,7 +43,8 @@ impl<'a> Map<'a> {
         (self.hashes[node - 1] % self.buckets.len() as u64) as usize
     }
 
-    /// A key goes before the others of its bucket; the first of a bucket goes before all.
+    /// Inserts a key before the others of its bucket; the first key of a bucket goes to the start of the
+    /// list.
     fn insert(&mut self, node: usize) {
         let bucket = self.bucket(node);
         let before = self.buckets[bucket].unwrap_or(0);
@@ -89,13 +91,13 @@ mod tests {
 
     #[test]
     fn hashes_are_those_of_libstdcxx() {
-        for (text, wanted) in [
+        for (text, expected) in [
             ("", 0x553e_9390_1e46_2a6e),
             ("a", 0x454d_dee4_88c1_ed6b),
             ("12345678", 0x8c5b_90a3_3a04_dca5),
             ("/data/tikv/db/000013.sst", 0x3bb2_3541_cf57_af36),
         ] {
-            assert_eq!(hash(text.as_bytes()), wanted, "{text}");
+            assert_eq!(hash(text.as_bytes()), expected, "{text}");
         }
     }
 

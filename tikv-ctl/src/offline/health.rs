@@ -1,4 +1,4 @@
-//! Regions that a store could not start with (TiKV `bad_regions`: what `PeerStorage` checks as it loads).
+//! Finds regions that a store could not start with (TiKV `bad_regions`: the checks of `PeerStorage` at load).
 
 use std::fmt::Display;
 
@@ -18,7 +18,7 @@ use crate::{
 /// First index and term of a region's log (TiKV `RAFT_INIT_LOG_INDEX`, `RAFT_INIT_LOG_TERM`).
 const RAFT_INIT_LOG_INDEX: u64 = 5;
 
-/// Ids of bad regions, each with what is wrong.
+/// Returns the ids of bad regions, each with the reason.
 pub fn bad_regions(store: &Offline) -> Answer<Vec<(u64, String)>> {
     let store_id = store.store_ident()?.store_id;
     let mut bad = Vec::new();
@@ -47,7 +47,7 @@ fn check(store: &Offline, store_id: u64, id: u64, value: &[u8]) -> Answer<Result
 /// Finds a region's log entry.
 pub type EntryOf<'a> = &'a dyn Fn(u64, u64) -> Answer<Option<Entry>>;
 
-/// What is wrong with the states of region `id` on store `store_id`.
+/// Returns the error in the states of region `id` on store `store_id`, if any.
 pub fn check_region(
     store_id: u64,
     id: u64,
@@ -74,7 +74,7 @@ pub fn check_region(
     Ok(why.map_err(|why| at("src/server/debug.rs:484", format!("{why:?}"))))
 }
 
-/// As TiKV's errors read, with the places they pass through.
+/// Formats an error as TiKV does, with the source lines that it passes through.
 fn at(place: &str, what: impl Display) -> String {
     format!("[{place}]: {what}")
 }
@@ -130,8 +130,8 @@ fn check_states(
     Ok(Ok(()))
 }
 
-/// The last entry and the one applied last must be there, but for what was truncated or never written (TiKV
-/// `init_last_term`, `init_applied_term`).
+/// Checks that the last entry and the last applied one exist, unless they were truncated or never written
+/// (TiKV `init_last_term`, `init_applied_term`).
 fn check_ends(
     entry_of: EntryOf<'_>,
     id: u64,
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_places_that_tikvs_do() {
+    fn errors_name_the_source_lines_of_tikv() {
         let storage = "components/raftstore/src/store/entry_storage.rs";
         assert_eq!(
             check_with((6, 10, 9), (9, 9, 6)),

@@ -1,4 +1,4 @@
-//! A data directory read as it lies: nothing is locked, created or changed, and a server may be running on it.
+//! Reads a data directory without locking, creating or changing anything, so a server may be running on it.
 
 mod approximate;
 mod collect;
@@ -50,7 +50,7 @@ pub struct Offline {
     /// Each region has a RocksDB of its own, in `tablets/`.
     has_tablets: bool,
     warnings: Vec<String>,
-    /// Of dictionaries and tablets: what is lost with them.
+    /// Lost data of dictionaries and tablets.
     damages: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ impl Offline {
         self.has_tablets
     }
 
-    /// The directories of the data's RocksDB, or of all of them, each with that of its WAL.
+    /// Returns the directory of each RocksDB of the data, with that of its WAL.
     pub(crate) fn db_dirs(&self) -> Vec<(&Path, &Path)> {
         if !self.has_tablets {
             return vec![(self.kv.dir(), &self.wal_dir)];
@@ -88,55 +88,58 @@ impl Offline {
         self.kv.parts().iter().map(|part| (part.db.dir(), part.db.dir())).collect()
     }
 
-    /// The database at `place` in the directory, that of all data if there is none, and the directory of its WAL.
+    /// Returns the database at `place` in the directory (that of all data if `None`), and the directory of
+    /// its WAL.
     pub(crate) fn database(&self, place: Option<&Path>) -> crate::Result<(&Db, &Path)> {
         let Some(place) = place else { return Ok((&self.kv, &self.wal_dir)) };
         let path = self.dir.join(place);
         let found = self.kv.parts().iter().map(|part| &part.db).find(|db| db.dir() == path);
         found.map(|db| (db, db.dir())).ok_or_else(|| {
             Error::other(format!(
-                "{}: no region has this tablet: the store changed since; nothing was changed",
+                "{}: expected a tablet of a region, found none: the store has changed since the plan was made; \
+                 nothing was changed",
                 path.display()
             ))
         })
     }
 
-    /// The place in the directory of the database that has `key`, a data key; none: one database has all.
+    /// Returns the place in the directory of the database for the data key `key`; none if one database has
+    /// all data.
     pub(crate) fn place_of(&self, key: &[u8]) -> Option<PathBuf> {
         let part = self.kv.parts().iter().find(|part| part.start.as_slice() <= key && key < &part.end[..])?;
         part.db.dir().strip_prefix(&self.dir).ok().map(Path::to_owned)
     }
 
-    /// The Raft log.
+    /// Returns the Raft log.
     pub(crate) fn raft(&self) -> &RaftStore {
         &self.raft
     }
 
-    /// What was wrong with the files but could be read around.
+    /// Returns problems of the files that lose no data.
     pub fn warnings(&self) -> impl Iterator<Item = &String> {
         self.warnings.iter()
     }
 
-    /// The RocksDB of the data.
+    /// Returns the RocksDB of the data.
     pub fn kv(&self) -> &Db {
         &self.kv
     }
 }
 
-/// Tells what is wrong with a directory that is no TiKV data directory.
+/// Fails with the reason if the directory is not a TiKV data directory.
 fn check_layout(dir: &Path) -> crate::Result<()> {
     let fail = |what: &str| Err(Error::other(format!("--data-dir {}: {what}", dir.display())));
     if !dir.exists() {
         return fail("no such directory");
     }
     if !dir.is_dir() {
-        return fail("expected a directory, met a file");
+        return fail("expected a directory, found a file");
     }
     match (dir.join("db").is_dir(), dir.join("tablets").is_dir()) {
         (true, false) | (false, true) => {}
-        (true, true) => return fail("it has both db/ and tablets/: two stores are mixed up in it"),
+        (true, true) => return fail("expected db/ or tablets/, found both: two stores are mixed in it"),
         (false, false) if dir.join("CURRENT").is_file() => {
-            return fail("it is a RocksDB itself; give the directory that holds db/");
+            return fail("it is a RocksDB itself: give the directory that contains db/");
         }
         (false, false) => {
             return fail(
@@ -159,7 +162,7 @@ impl Source for Offline {
     fn all_regions(&self) -> Answer<Vec<u64>> {
         let mut regions = Vec::new();
         self.each_region(|region, state| {
-            // As in TiKV: of a store with tablets those that are gone are not listed.
+            // As in TiKV: a store with tablets does not list its tombstones.
             let gone = self.has_tablets
                 && RegionLocalState::decode(state).is_ok_and(|state| state.state() == PeerState::Tombstone);
             if !gone {
@@ -178,7 +181,7 @@ impl Source for Offline {
             return Err(DebugError::NotFound(format!("Not found region containing {key:?}")));
         }
         self.kv.get(cf, key)?.ok_or_else(|| {
-            // The database's description as TiKV's error has it.
+            // TiKV's error contains this description of the database.
             let path = part.map_or_else(|| self.dir.join("db"), |part| part.db.dir().to_owned());
             DebugError::NotFound(format!(
                 "value for key {key:?} in db RocksEngine {{ db: Db [path={}], support_multi_batch_write: true, \
@@ -245,7 +248,7 @@ impl Source for Offline {
     }
 
     fn region_properties(&self, region: u64) -> Answer<Vec<(String, String)>> {
-        // TiKV's two stores have words of their own for it.
+        // TiKV's two kinds of stores have different error texts.
         let none = if self.has_tablets { "none region" } else { "region" };
         let state =
             self.region_state(region)?.ok_or_else(|| DebugError::NotFound(format!("{none} {region}")))?;
@@ -253,13 +256,13 @@ impl Source for Offline {
             return Err(DebugError::NotFound(format!("region {region} is tombstone")));
         }
         let region = state.region.unwrap_or_default();
-        // A tablet may still have files of what was split off: only the region's own tells.
+        // After a split, a tablet may still have files of the new region: use only the tablet of this region.
         let tablet = self.kv.parts().iter().find(|part| part.start == bounds(Some(&region)).0);
-        properties::of_region(tablet.map_or(&self.kv, |part| &part.db), &region)
+        properties::region_properties(tablet.map_or(&self.kv, |part| &part.db), &region)
     }
 
     fn range_properties(&self, start: &[u8], end: &[u8]) -> Answer<Vec<(String, String)>> {
-        properties::of_range(&self.kv, &keys::data_key(start), &keys::data_end_key(end))
+        properties::range_properties(&self.kv, &keys::data_key(start), &keys::data_end_key(end))
     }
 
     fn store_info(&self) -> Answer<(u64, ApiVersion)> {
@@ -276,7 +279,7 @@ impl Source for Offline {
     }
 }
 
-/// A region's range in RocksDB.
+/// Returns a region's range in RocksDB.
 fn bounds(region: Option<&Region>) -> (Vec<u8>, Vec<u8>) {
     let (start, end) = region.map_or((&[][..], &[][..]), |r| (&r.start_key, &r.end_key));
     (keys::data_key(start), keys::data_end_key(end))

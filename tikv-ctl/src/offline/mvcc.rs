@@ -1,4 +1,4 @@
-//! Locks, writes and values joined by key (TiKV `MvccInfoScanner`, `MvccInfoCollector`).
+//! Joins locks, writes and values by key (TiKV `MvccInfoScanner`, `MvccInfoCollector`).
 
 use std::cmp::Ordering;
 
@@ -14,11 +14,11 @@ use crate::{
 
 const TS_LEN: usize = 8;
 
-/// A walk over one column family, on an entry or at the end.
+/// An iterator over one column family, on an entry or at the end.
 struct Rows<'a> {
     iter: DbIter<'a>,
     valid: bool,
-    /// Bytes of the timestamp behind each key: keys have at least so many.
+    /// Length of the timestamp after each key, in bytes; shorter keys are skipped.
     ts_len: usize,
 }
 
@@ -36,14 +36,14 @@ impl<'a> Rows<'a> {
     #[inline]
     fn advance(&mut self) -> Answer<()> {
         self.valid = self.iter.advance()?;
-        // What is shorter than a timestamp is no version: a raw key among them.
+        // A key no longer than a timestamp is no version: it may be a raw key.
         while self.valid && self.ts_len > 0 && self.iter.key().len() <= self.ts_len {
             self.valid = self.iter.advance()?;
         }
         Ok(())
     }
 
-    /// The key without its timestamp.
+    /// Returns the key without its timestamp.
     #[inline]
     fn user_key(&self) -> Option<&[u8]> {
         let key = self.valid.then(|| self.iter.key())?;
@@ -61,7 +61,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Gives `take` the records of each key in `[from, to)` that has a lock or a write.
+/// Passes the records of each key in `[from, to)` that has a lock or a write to `take`.
 pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) -> Answer<()> {
     let from = if from.is_empty() { keys::DATA_MIN_KEY } else { from };
     let to = if to.is_empty() { keys::DATA_MAX_KEY } else { to };
@@ -84,7 +84,7 @@ pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) ->
         };
         key.clear();
         key.extend_from_slice(first);
-        // Millions of rows are made one after another: the memory of the last one serves the next.
+        // Millions of rows follow each other: each one reuses the memory of the last.
         spare.append(&mut info.writes);
         info.lock = None;
         info.values.clear();
@@ -102,7 +102,7 @@ pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) ->
         while let Some(order) = values.user_key().map(|value_key| value_key.cmp(&key)) {
             match order {
                 Ordering::Greater => break,
-                // A value that neither a lock nor a write leads to.
+                // Neither a lock nor a write points to this value.
                 Ordering::Less => {}
                 Ordering::Equal => {
                     info.values
@@ -117,7 +117,7 @@ pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) ->
     Ok(())
 }
 
-/// Puts the record that `rows` stands on in `info`, which is new or was filled by this.
+/// Writes the record at `rows` into `info`, which is new or was filled by this function.
 #[inline]
 fn write_info(rows: &Rows<'_>, info: &mut MvccWrite) -> Answer<()> {
     let write = WriteRef::parse(rows.iter.value())
@@ -128,7 +128,7 @@ fn write_info(rows: &Rows<'_>, info: &mut MvccWrite) -> Answer<()> {
         WriteType::Lock => Op::Lock,
         WriteType::Rollback => Op::Rollback,
     };
-    // The other fields are not told here, and so have never been set.
+    // No other field is ever set.
     info.r#type = op.into();
     info.start_ts = write.start_ts.into_inner();
     info.commit_ts = rows.ts();
@@ -148,7 +148,7 @@ fn lock_info(key: &[u8], value: &[u8]) -> Answer<MvccLock> {
             short_value: lock.short_value.unwrap_or_default(),
             ..Default::default()
         },
-        // Held by many: there is no one start and no one primary.
+        // A shared lock has no single start and no single primary.
         LockOrSharedLocks::Shared(_) => MvccLock { r#type: Op::SharedLock.into(), ..Default::default() },
     })
 }

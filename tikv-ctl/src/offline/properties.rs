@@ -1,4 +1,4 @@
-//! Statistics from SST properties (TiKV `dump_write_cf_properties`, `dump_default_cf_properties`).
+//! Statistics from the properties of SSTs (TiKV `dump_write_cf_properties`, `dump_default_cf_properties`).
 
 use std::{cmp::Reverse, path::Path, sync::Arc};
 
@@ -15,16 +15,16 @@ use crate::{
     source::Answer,
 };
 
-/// Above so many keys only about a thousandth is looked at (TiKV).
+/// With more keys than this, only about one in a thousand is examined (TiKV).
 const SAMPLING_THRESHOLD: usize = 20_000;
 const SAMPLE_RATIO: usize = 1000;
 
 type Properties = Vec<(String, String)>;
 
-/// The properties that `region-properties` prints.
-pub fn of_region(db: &Db, region: &Region) -> Answer<Properties> {
+/// Returns the properties that `region-properties` prints.
+pub fn region_properties(db: &Db, region: &Region) -> Answer<Properties> {
     let (start, end) = bounds(Some(region));
-    let mut all = of_range(db, &start, &end)?;
+    let mut all = range_properties(db, &start, &end)?;
     let middle = middle_key(db, &start, &end)?.unwrap_or_default();
     let middle = middle.strip_prefix(&[keys::DATA_PREFIX]).unwrap_or(&middle);
     all.push(("region.start_key".to_owned(), keys::hex_lower(&region.start_key)));
@@ -33,8 +33,8 @@ pub fn of_region(db: &Db, region: &Region) -> Answer<Properties> {
     Ok(all)
 }
 
-/// The properties that `range-properties` prints; bounds with `z`.
-pub fn of_range(db: &Db, start: &[u8], end: &[u8]) -> Answer<Properties> {
+/// Returns the properties that `range-properties` prints; bounds are with `z`.
+pub fn range_properties(db: &Db, start: &[u8], end: &[u8]) -> Answer<Properties> {
     let mut all = write_cf(db, start, end)?;
     let ssts = ssts(db, CF_DEFAULT, start, end)?;
     let entries: u64 = ssts.iter().map(|sst| sst.num_entries(db, CF_DEFAULT)).sum();
@@ -71,7 +71,7 @@ fn write_cf(db: &Db, start: &[u8], end: &[u8]) -> Answer<Properties> {
     Ok(all)
 }
 
-/// An SST, or what the logs become one of when TiKV's tool opens the directory.
+/// An SST, or the one that logs would become when TiKV's tool opens the directory.
 enum Sst<'a> {
     File(&'a SstFile),
     Recovered(&'a RecoveredSst),
@@ -92,18 +92,18 @@ impl Sst<'_> {
         }
     }
 
-    /// The properties of an SST of CF write; none, and that is told, where they cannot be read.
+    /// Returns the properties of an SST of CF write; if they cannot be read, reports damage and returns none.
     fn mvcc(&self, db: &Db) -> Option<MvccProperties> {
         match self {
             Sst::File(file) => {
-                let mvcc = MvccProperties::of(&db.table(CF_WRITE, file)?);
+                let mvcc = MvccProperties::from_table(&db.table(CF_WRITE, file)?);
                 mvcc.map_err(|e| db.note_damage(CF_WRITE, e)).ok()
             }
-            Sst::Recovered(sst) => Some(MvccProperties::of_recovered(sst)),
+            Sst::Recovered(sst) => Some(MvccProperties::from_recovered(sst)),
         }
     }
 
-    /// The range index; empty, and that is told, where it cannot be read.
+    /// Returns the range index; if it cannot be read, reports damage and returns an empty one.
     fn index(&self, db: &Db, cf: &str) -> RangeIndex {
         match self {
             Sst::File(file) => {
@@ -115,13 +115,14 @@ impl Sst<'_> {
     }
 }
 
-/// The SSTs of `cf` that may hold keys of the range, the end among them, in the order in which TiKV's tool has them.
+/// Returns the SSTs of `cf` that may contain keys of the range, including its end, in the order of TiKV's
+/// tool.
 fn ssts<'a>(db: &'a Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<Vec<Sst<'a>>> {
     let family = db.family(cf)?;
     let recovered = family.recovered().filter(|sst| sst.touches(start, end)).map(Sst::Recovered);
     let mut files: Vec<&SstFile> = family.files().iter().map(Arc::as_ref).collect();
     files.retain(|file| file.touches(start, end));
-    // Where they overlap the newest is first; those of other levels stay in the order of their keys.
+    // Overlapping files are sorted newest first; files of other levels stay in the order of their keys.
     files.sort_by_key(|file| {
         let meta = file.meta();
         let age =
@@ -137,7 +138,8 @@ fn names(ssts: &[Sst<'_>]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// The key that halves the range by size, if any SST tells (TiKV `get_region_approximate_middle`).
+/// Returns the key that halves the range by size, if any SST has an index (TiKV
+/// `get_region_approximate_middle`).
 fn middle_key(db: &Db, start: &[u8], end: &[u8]) -> Answer<Option<Vec<u8>>> {
     let mut largest: Option<(&str, u64)> = None;
     for cf in [CF_DEFAULT, CF_WRITE, CF_LOCK] {
@@ -148,7 +150,7 @@ fn middle_key(db: &Db, start: &[u8], end: &[u8]) -> Answer<Option<Vec<u8>>> {
     }
     match largest {
         Some((cf, size)) if size > 0 => split_key(db, cf, start, end),
-        // As TiKV's error reads, with the places it passes through.
+        // TiKV's error, with the source lines that it passes through.
         _ => Err(DebugError::Other(
             "[src/server/debug.rs:1002]: [components/raftstore/src/coprocessor/split_check/half.rs:121]: \
              \"[components/engine_rocks/src/range_properties.rs:158]: all CFs are empty\""
@@ -170,7 +172,7 @@ fn approximate_size(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<u64> 
     Ok(size)
 }
 
-/// The middle one of the keys that the SSTs' range indexes have strictly inside the range.
+/// Returns the middle one of the range-index keys that are strictly inside the range.
 fn split_key(db: &Db, cf: &str, start: &[u8], end: &[u8]) -> Answer<Option<Vec<u8>>> {
     let mut inside: Vec<Vec<u8>> = Vec::new();
     for sst in ssts(db, cf, start, end)? {

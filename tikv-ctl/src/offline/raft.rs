@@ -1,4 +1,4 @@
-//! Where the Raft log is: in raft-engine, or in a RocksDB of its own.
+//! The Raft log: in raft-engine, or in a RocksDB of its own.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::{
 /// Key of a group's `RaftLocalState` in raft-engine (TiKV `raft_log_engine`).
 pub(crate) const RAFT_LOG_STATE_KEY: &[u8] = b"R";
 
-/// The store of the Raft log.
+/// Store of the Raft log.
 #[derive(Debug)]
 pub enum RaftStore {
     Engine(RaftEngineDir),
@@ -25,7 +25,7 @@ pub enum RaftStore {
 }
 
 impl RaftStore {
-    /// Opens what `config` says, or what is in the data directory `dir`.
+    /// Opens the engine that `config` selects, or the one in the data directory `dir`.
     pub fn open(dir: &Path, config: &StoreConfig) -> crate::Result<RaftStore> {
         let engine_dir = config.raft_engine_dir.clone().unwrap_or_else(|| dir.join("raft-engine"));
         let db_dir = config.raftdb_path.clone().unwrap_or_else(|| dir.join("raft"));
@@ -33,7 +33,7 @@ impl RaftStore {
         let use_engine = config.raft_engine_enable.unwrap_or(is_raft_engine_dir(&engine_dir) || !has_db);
         if use_engine {
             if !engine_dir.is_dir() {
-                let what = "no such directory; the Raft log is missing, or elsewhere: give --config with \
+                let what = "expected the Raft log, found no such directory: it is missing, or in another place: give --config with \
                             raft-engine.dir";
                 return Err(Error::other(format!(
                     "raft engine not exists: {}: {what}",
@@ -44,13 +44,14 @@ impl RaftStore {
             return Ok(RaftStore::Engine(RaftEngineDir::open(&engine_dir, spill_dir)?));
         }
         if !has_db {
-            let what = "expected a RocksDB with the Raft log; give --config with raftstore.raftdb-path";
+            let what =
+                "expected a RocksDB with the Raft log, found none: give --config with raftstore.raftdb-path";
             return Err(Error::other(format!("raft db not exists: {}: {what}", db_dir.display())));
         }
         Ok(RaftStore::Db(Db::open(&db_dir, config.raftdb_wal_dir.as_deref())?))
     }
 
-    /// What was wrong but is no loss, or need be none.
+    /// Returns problems that lose no data, or may lose none.
     pub fn warnings(&self) -> &[String] {
         match self {
             RaftStore::Engine(engine) => engine.warnings(),
@@ -58,7 +59,7 @@ impl RaftStore {
         }
     }
 
-    /// What is lost, as far as it was met.
+    /// Returns the data losses found so far.
     pub fn damages(&self) -> Vec<String> {
         match self {
             RaftStore::Engine(engine) => engine.damages().to_vec(),
@@ -68,7 +69,7 @@ impl RaftStore {
         }
     }
 
-    /// Where it is.
+    /// Returns its directory.
     pub fn dir(&self) -> &Path {
         match self {
             RaftStore::Engine(engine) => engine.dir(),
@@ -76,12 +77,12 @@ impl RaftStore {
         }
     }
 
-    /// Whether it knows no Raft group at all.
+    /// Whether it has no Raft group at all.
     pub fn is_empty(&self) -> bool {
         matches!(self, RaftStore::Engine(engine) if engine.groups().next().is_none())
     }
 
-    /// A region's `RaftLocalState`.
+    /// Returns a region's `RaftLocalState`.
     pub fn local_state(&self, region: u64) -> Answer<Option<RaftLocalState>> {
         let value = match self {
             RaftStore::Engine(engine) => engine.get(region, RAFT_LOG_STATE_KEY).map(<[u8]>::to_vec),
@@ -89,12 +90,12 @@ impl RaftStore {
         };
         let Some(value) = value else { return Ok(None) };
         let state = RaftLocalState::decode(value.as_slice());
-        let bad =
-            |e| DebugError::Other(format!("the RaftLocalState of region {region} does not decode: {e}"));
+        let bad = |e| DebugError::Other(format!("cannot decode the RaftLocalState of region {region}: {e}"));
         state.map(Some).map_err(bad)
     }
 
-    /// Calls `take` with the region and the bytes of each entry, in no order; what could not be read is returned.
+    /// Calls `take` with the region and the bytes of each entry, in any order; returns texts of unreadable
+    /// data.
     pub fn each_entry(&self, take: &mut dyn FnMut(u64, &[u8])) -> Answer<Vec<String>> {
         match self {
             RaftStore::Engine(engine) => Ok(engine.each_entry(take)?),
@@ -110,7 +111,7 @@ impl RaftStore {
         }
     }
 
-    /// The entry of `region` at `index`.
+    /// Returns the entry of `region` at `index`.
     pub fn entry(&self, region: u64, index: u64) -> Answer<Option<Entry>> {
         match self {
             RaftStore::Engine(engine) => Ok(engine.entry(region, index)?),
@@ -120,7 +121,7 @@ impl RaftStore {
                 };
                 let entry = Entry::decode(value.as_slice());
                 let bad =
-                    |e| DebugError::Other(format!("entry {index} of region {region} does not decode: {e}"));
+                    |e| DebugError::Other(format!("cannot decode entry {index} of region {region}: {e}"));
                 entry.map(Some).map_err(bad)
             }
         }

@@ -1,4 +1,4 @@
-//! Where the states of regions and of the store are: in column family raft, or, with a tablet for each region, in
+//! States of regions and of the store: in column family raft or, with a tablet for each region, in
 //! raft-engine (TiKV `raft_log_engine`, `ENGINE` keys of raftstore-v2).
 
 use kvproto::raft_serverpb::{RaftApplyState, RegionLocalState, StoreIdent};
@@ -11,16 +11,16 @@ use crate::{
     source::{Answer, RegionInfo},
 };
 
-/// The Raft group whose keys are the store's own.
+/// The Raft group that contains the store's own keys.
 pub(super) const STORE_STATE_ID: u64 = 0;
 const STORE_IDENT: u8 = 0x01;
 pub(crate) const REGION_STATE: u8 = 0x03;
 pub(crate) const APPLY_STATE: u8 = 0x04;
-/// Prefix of the keys that tell up to where column family raft is flushed.
+/// Prefix of the keys with the index up to which column family raft is flushed.
 const RAFT_CF_FLUSHED: [u8; 2] = [0x06, 0x03];
 
 impl Offline {
-    /// The raft-engine that has the states; none: column family raft has them.
+    /// Returns the raft-engine that contains the states; none if column family raft contains them.
     pub(crate) fn state_engine(&self) -> Option<&RaftEngineDir> {
         match &self.raft {
             RaftStore::Engine(engine) if self.has_tablets => Some(engine),
@@ -59,8 +59,8 @@ impl Offline {
         }
     }
 
-    /// The states that a server would start with. With a tablet for each region these are the ones up to what is flushed:
-    /// the rest is replayed.
+    /// Returns the states that a server would start with. With a tablet for each region, these are the
+    /// flushed ones: a server replays the log after them.
     pub(super) fn info(&self, region: u64) -> Answer<RegionInfo> {
         let mut info = RegionInfo {
             raft_local_state: self.raft.local_state(region)?,
@@ -113,5 +113,5 @@ impl Offline {
 }
 
 fn decode<M: Message + Default>(value: &[u8], of: &dyn Fn() -> String) -> Answer<M> {
-    M::decode(value).map_err(|e| DebugError::Other(format!("the value of {} does not decode: {e}", of())))
+    M::decode(value).map_err(|e| DebugError::Other(format!("cannot decode the value of {}: {e}", of())))
 }

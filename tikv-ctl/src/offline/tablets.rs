@@ -11,12 +11,12 @@ use crate::{
     lsm::{Db, Part},
 };
 
-/// The tablets of the data directory `dir` as one database, and what is missing of them.
+/// Opens the tablets of the data directory `dir` as one database; also returns warnings about missing ones.
 pub fn open(dir: &Path, raft: &RaftStore) -> Result<(Db, Vec<String>)> {
     let RaftStore::Engine(engine) = raft else {
         return Err(Error::other(format!(
-            "--data-dir {}: with tablets/ the states of regions are in raft-engine, which is not there; give --config with \
-             raft-engine.dir",
+            "--data-dir {}: with tablets/, expected the states of regions in raft-engine, found none: give --config \
+             with raft-engine.dir",
             dir.display()
         )));
     };
@@ -29,12 +29,12 @@ pub fn open(dir: &Path, raft: &RaftStore) -> Result<(Db, Vec<String>)> {
             Ok(state) => state,
             Err(e) => {
                 warnings.push(format!(
-                    "the RegionLocalState of region {id} does not decode: {e}; its tablet is left out"
+                    "cannot decode the RegionLocalState of region {id}: {e}; its tablet is skipped"
                 ));
                 continue;
             }
         };
-        // An index of 0 is that of a peer which has no data yet.
+        // A peer without data has index 0.
         if state.state() == PeerState::Tombstone || state.tablet_index == 0 {
             continue;
         }
@@ -42,7 +42,7 @@ pub fn open(dir: &Path, raft: &RaftStore) -> Result<(Db, Vec<String>)> {
         let (start, end) = bounds(state.region.as_ref());
         match Db::open(&path, None) {
             Ok(db) => parts.push(Part { start, end, db }),
-            Err(e) => warnings.push(format!("{e}; the data of region {id} is missing from what is read")),
+            Err(e) => warnings.push(format!("{e}; the data of region {id} is missing from the output")),
         }
     }
     parts.sort_by(|a, b| a.start.cmp(&b.start));

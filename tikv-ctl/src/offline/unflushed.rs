@@ -1,4 +1,4 @@
-//! What the Raft log has of a tablet's data and the tablet has not: a server makes those writes again when it starts.
+//! Finds writes that the Raft log has and a tablet does not: a server replays them when it starts.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,13 @@ use prost::Message;
 use super::{CF_DEFAULT, CF_LOCK, CF_WRITE, Offline};
 use crate::{Result, raft_engine::RaftEngineDir, simple_write};
 
-/// Prefix of the keys that have the index up to which a column family of a tablet is flushed (TiKV `raft_log_engine`).
+/// Prefix of the keys with the index up to which a column family of a tablet is flushed (TiKV
+/// `raft_log_engine`).
 const FLUSHED: u8 = 0x06;
 
 impl Offline {
-    /// Regions, of those `wanted`, with the first and the last index of their entries that write what their tablets have not.
+    /// Returns the regions, among those `wanted`, with the first and last index of entries whose writes their
+    /// tablets lack.
     pub(crate) fn unflushed(&self, wanted: &dyn Fn(u64) -> bool) -> Result<BTreeMap<u64, (u64, u64)>> {
         let mut found: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         let Some(engine) = self.state_engine() else { return Ok(found) };
@@ -42,7 +44,7 @@ fn is_unflushed(engine: &RaftEngineDir, region: u64, entry: &Entry) -> bool {
     families.any(|cf| entry.index > flushed(engine, region, cf))
 }
 
-/// The column family that a request writes to.
+/// Returns the column family that a request writes to.
 fn family(request: &Request) -> Option<&str> {
     let put = request.put.as_ref().map(|put| put.cf.as_str());
     let delete = request.delete.as_ref().map(|delete| delete.cf.as_str());
@@ -51,7 +53,7 @@ fn family(request: &Request) -> Option<&str> {
     put.or(delete).or(range).or(sst.map(|sst| sst.cf_name.as_str()))
 }
 
-/// The index up to which the region's newest tablet has a column family on the disk.
+/// Returns the index up to which the region's newest tablet has flushed a column family.
 fn flushed(engine: &RaftEngineDir, region: u64, cf: &str) -> u64 {
     let id = match cf {
         "" | CF_DEFAULT => 0,

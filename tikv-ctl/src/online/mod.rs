@@ -1,4 +1,4 @@
-//! A store asked over gRPC (kvproto `debugpb.Debug`).
+//! A store reached over gRPC (kvproto `debugpb.Debug`).
 
 mod raw_scan;
 
@@ -22,7 +22,7 @@ use crate::{
     source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
 };
 
-/// As TiKV's tool sets it: answers of up to 1 GiB.
+/// Maximum size of a reply, as in TiKV's tool: 1 GiB.
 const MAX_MESSAGE_LEN: usize = 1 << 30;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3));
@@ -38,7 +38,7 @@ pub struct Online {
     client: DebugClient<Channel>,
 }
 
-/// A connection to `host`, and the runtime that drives it.
+/// Connects to `host`; also returns the runtime that drives the connection.
 pub(crate) fn connect(
     host: &str,
     security: &SecurityManager,
@@ -55,7 +55,7 @@ pub(crate) fn connect(
     let channel = runtime.block_on(endpoint.connect()).map_err(|e| {
         let (why, hint) = (causes(&e), security.hint());
         Error::other(format!(
-            "--host {host}: cannot connect: {why}; give the address that the server's --addr names, and see that it runs{hint}"
+            "--host {host}: cannot connect: {why}; check that the server runs, and give the address of its --addr{hint}"
         ))
     })?;
     Ok((runtime, channel))
@@ -72,12 +72,12 @@ impl Online {
         Ok(Online { host, security, hint, runtime, channel, client })
     }
 
-    /// The data of the server.
+    /// Returns a client for the server's data.
     pub(crate) fn kv(&self) -> TikvClient<Channel> {
         TikvClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_LEN)
     }
 
-    /// Waits for an answer to a call of [`Online::kv`].
+    /// Waits for the reply to a call of [`Online::kv`].
     pub(crate) fn wait<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Answer<T> {
         self.call(call)
     }
@@ -86,7 +86,7 @@ impl Online {
         self.runtime.block_on(call).map(Response::into_inner).map_err(|e| self.failure(&e))
     }
 
-    /// The status as grpcio prints it; a server that went away is told in plain words.
+    /// Formats the status as grpcio does, and adds a cause in plain words if the connection was lost.
     fn failure(&self, status: &Status) -> DebugError {
         let name = match status.code() {
             Code::Ok => "OK",
@@ -109,20 +109,20 @@ impl Online {
         };
         let mut text = format!("{}-{name} {}", status.code() as i32, status.message());
         if let Some(cause) = std::error::Error::source(status) {
-            // No answer of the server: the connection broke.
+            // The connection was lost: the server sent no reply.
             if let Some(what) = is_status_address(&self.host, &self.security) {
                 return DebugError::Rpc(format!("{text} ({what})"));
             }
             let why = causes(cause);
             text.push_str(&format!(
-                " (the server at {} went away or does not answer: {why}{})",
+                " (the server at {} closed the connection or does not reply: {why}{})",
                 self.host, self.hint
             ));
         }
-        // An answer that is no gRPC is refused without a cause; a server without the service has no text for it.
+        // A reply that is not gRPC is refused without a cause; a server without the service sends no text.
         if status.code() == Code::Unimplemented && status.message().is_empty() {
             text.push_str(&format!(
-                "(the server at {} has no debugpb.Debug: is it a TiKV server, and not PD?)",
+                "(the server at {} has no debugpb.Debug: check that it is a TiKV server, not PD)",
                 self.host
             ));
         } else if status.metadata().get("server").is_none()
@@ -136,12 +136,12 @@ impl Online {
         DebugError::Rpc(text)
     }
 
-    /// Metrics of the server; all of them or Prometheus' only.
+    /// Returns the metrics of the server: all of them, or only those of Prometheus.
     pub fn metrics(&self, all: bool) -> Answer<debugpb::GetMetricsResponse> {
         self.call(self.client.clone().get_metrics(debugpb::GetMetricsRequest { all }))
     }
 
-    /// Has the server propose a consistency check.
+    /// Makes the server propose a consistency check.
     pub fn check_region_consistency(&self, region_id: u64) -> Answer<()> {
         let request = debugpb::RegionConsistencyCheckRequest { region_id };
         self.call(self.client.clone().check_region_consistency(request)).map(|_| ())
@@ -171,23 +171,23 @@ impl Online {
         self.call(self.client.clone().recover_fail_point(request)).map(|_| ())
     }
 
-    /// Names and actions of the fail points that are set.
+    /// Returns names and actions of the fail points that are set.
     pub fn fail_points(&self) -> Answer<Vec<(String, String)>> {
         let reply = self.call(self.client.clone().list_fail_points(debugpb::ListFailPointsRequest {}))?;
         Ok(reply.entries.into_iter().map(|entry| (entry.name, entry.actions)).collect())
     }
 
-    /// Removes what came after `ts`.
+    /// Deletes all versions and locks after `ts`.
     pub fn reset_to_version(&self, ts: u64) -> Answer<()> {
         self.call(self.client.clone().reset_to_version(debugpb::ResetToVersionRequest { ts })).map(|_| ())
     }
 
-    /// Prepares or finishes the flashback of a region that this server leads.
+    /// Prepares or finishes the flashback of a region whose leader is on this server.
     pub fn flashback_to_version(&self, request: debugpb::FlashbackToVersionRequest) -> Answer<()> {
         self.call(self.client.clone().flashback_to_version(request)).map(|_| ())
     }
 
-    /// How far a region's resolved timestamp is.
+    /// Returns the progress of a region's resolved timestamp.
     pub fn region_read_progress(
         &self,
         region_id: u64,
@@ -215,7 +215,7 @@ impl Source for Online {
         Ok(self.call(self.client.clone().get(request))?.value)
     }
 
-    /// A store answers reads of a region that it leads, and names the leader of one that it does not.
+    /// A store answers reads of a region that it leads, and names the leader of any other region.
     fn leader(&self, region: &Region) -> Option<Peer> {
         let store_id = self.store_info().ok()?.0;
         let own = region.peers.iter().find(|peer| peer.store_id == store_id)?;
@@ -252,8 +252,8 @@ impl Source for Online {
 
     fn approximate_region_size(&self, _: u64, _: &[String]) -> Answer<Vec<(String, u64)>> {
         Err(Error::other(
-            "size --approximate reads the SSTs of a directory: servers have no call for it; give --data-dir, or leave \
-             --approximate out",
+            "size --approximate reads the SSTs of a directory, and servers have no call for it: give --data-dir, or \
+             leave --approximate out",
         )
         .into())
     }

@@ -1,5 +1,5 @@
-//! `raw-scan` of a server: no call of `debugpb` lists keys, but `RawScan` does for what the server leads, and the keys
-//! that are no data are known by their names.
+//! `raw-scan` of a server. No call of `debugpb` lists keys. `RawScan` lists the data keys of regions that the
+//! server leads, and other keys are probed by name.
 
 use kvproto::{
     debugpb,
@@ -17,20 +17,20 @@ use crate::{
     source::{Answer, RawTaker, Source},
 };
 
-/// Pairs that one call asks for at most; fewer after an answer that was too large.
+/// Maximum number of pairs in one reply; fewer after a reply that was too large.
 const PIECE: u32 = 256;
 const CF_RAFT: &str = "raft";
 const CF_DEFAULT: &str = "default";
 
-/// What is left of a scan.
-struct Rest<'a, 'b> {
+/// Remainder of a scan.
+struct Remaining<'a, 'b> {
     to: &'a [u8],
     limit: usize,
     take: RawTaker<'b>,
 }
 
-impl Rest<'_, '_> {
-    /// Hands a pair on; `false`: that was all.
+impl Remaining<'_, '_> {
+    /// Passes a pair on; returns `false` at the end of the scan.
     fn push(&mut self, key: &[u8], value: &[u8]) -> Answer<bool> {
         if self.limit == 0 || (!self.to.is_empty() && key >= self.to) {
             return Ok(false);
@@ -50,7 +50,7 @@ impl Online {
         cf: &str,
         take: RawTaker<'_>,
     ) -> Answer<()> {
-        let mut rest = Rest { to, limit, take };
+        let mut rest = Remaining { to, limit, take };
         for key in self.local_keys(cf)?.into_iter().filter(|key| key.as_slice() >= from) {
             if let Some(value) = self.get_if_there(cf, &key)?
                 && !rest.push(&key, &value)?
@@ -72,7 +72,7 @@ impl Online {
         Ok(())
     }
 
-    /// Keys that are no data, in order.
+    /// Returns the names of keys that are not data, in order.
     fn local_keys(&self, cf: &str) -> Answer<Vec<Vec<u8>>> {
         let mut all = Vec::new();
         if cf == CF_DEFAULT {
@@ -99,7 +99,7 @@ impl Online {
         }
     }
 
-    /// The regions of the store that are not gone, in the order of their keys.
+    /// Returns the regions of the store that are not tombstones, in the order of their keys.
     fn regions(&self) -> Answer<Vec<Region>> {
         let mut regions = Vec::new();
         for id in self.all_regions()? {
@@ -111,14 +111,14 @@ impl Online {
         Ok(regions)
     }
 
-    /// Scans `[from, end)`, data keys of `region`; `false`: the scan is over.
+    /// Scans `[from, end)`, data keys of `region`; returns `false` when the scan is complete.
     fn scan_region(
         &self,
         region: &Region,
         from: &[u8],
         end: &[u8],
         cf: &str,
-        rest: &mut Rest<'_, '_>,
+        rest: &mut Remaining<'_, '_>,
     ) -> Answer<bool> {
         let store_id = self.store_info()?.0;
         let context = Context {
@@ -129,7 +129,7 @@ impl Online {
         };
         let mut client =
             TikvClient::new(self.channel.clone()).max_decoding_message_size(super::MAX_MESSAGE_LEN);
-        // The server stops there, too: what comes after is not read for nothing.
+        // The server stops at the end of the range, too, and reads nothing in vain.
         let end = if rest.to.is_empty() { end } else { end.min(rest.to) };
         let (mut next, mut piece) = (from.to_vec(), PIECE);
         loop {
@@ -174,7 +174,7 @@ impl Online {
     }
 }
 
-/// Whether an answer was larger than the server sends, or than is taken here (tonic's words, and gRPC core's).
+/// Whether a reply exceeds the limit of the server or of this client (texts of tonic and of gRPC core).
 fn is_too_large(status: &Status) -> bool {
     let says = |what| status.message().contains(what);
     match status.code() {
@@ -187,8 +187,8 @@ fn is_too_large(status: &Status) -> bool {
 
 fn too_large(from: &[u8], status: &Status) -> DebugError {
     Error::other(format!(
-        "raw-scan: the value of the first key from {} on is larger than what the server sends in one answer ({}); raise its \
-         server.max-grpc-send-msg-len, or give --data-dir",
+        "raw-scan: the value of the first key from {} on is larger than the server's limit for one reply ({}): raise \
+         its server.max-grpc-send-msg-len, or give --data-dir",
         keys::escape(from),
         status.message()
     ))

@@ -1,4 +1,4 @@
-//! Writing keys of Raft groups: one batch behind the last one of the append queue, where raft-engine would write it, too.
+//! Writes keys of Raft groups: appends one batch to the last file of the append queue, as raft-engine would.
 
 use std::{
     fs::OpenOptions,
@@ -16,30 +16,30 @@ use crate::{
     lsm::{Error, Result},
 };
 
-/// A change: Raft group, key, and the value that is put; none: the key is deleted.
+/// A change: Raft group, key, and new value; `None` deletes the key.
 pub type Written<'a> = (u64, &'a [u8], Option<&'a [u8]>);
 
-/// The version of a file that is begun, and the bytes of its header: version, alignment.
+/// Format version of a new file.
 const VERSION: u64 = 2;
 
-/// A batch that is not written yet.
+/// A batch that has not been written yet.
 #[derive(Debug)]
 pub struct NewBatch {
     path: PathBuf,
     at: u64,
     bytes: Vec<u8>,
-    /// Bytes of the file now.
+    /// Current bytes of the file.
     len: u64,
 }
 
-/// The batch that makes `changes`, all or none, of `engine`, which was read under its lock.
+/// Creates the batch that applies all of `changes` to `engine`, which the caller read under its lock.
 ///
 /// # Errors
-/// There is no file to write to, or it is damaged where raft-engine would not go on.
+/// There is no file to write to, or it has damage after which raft-engine would not continue.
 pub fn new_batch(engine: &RaftEngineDir, changes: &[Written<'_>]) -> Result<NewBatch> {
     let last = engine.files()?.into_iter().rfind(|file| file.queue == Queue::Append).ok_or_else(|| {
         Error::NotADb(format!(
-            "{}: expected a .raftlog file to write to, met none; nothing was changed",
+            "{}: expected a .raftlog file to write to, found none; nothing was changed",
             engine.dir().display()
         ))
     })?;
@@ -49,7 +49,7 @@ pub fn new_batch(engine: &RaftEngineDir, changes: &[Written<'_>]) -> Result<NewB
 }
 
 impl NewBatch {
-    /// Writes it; it is on the disk when this returns. Returns the path of the file that has it.
+    /// Writes and syncs the batch. Returns the path of its file.
     pub fn write(self) -> Result<PathBuf> {
         let NewBatch { path, at, bytes, len } = self;
         write(&path, at, bytes, len).map_err(|source| Error::Io { path: path.clone(), source })?;
@@ -57,14 +57,14 @@ impl NewBatch {
     }
 }
 
-/// [`new_batch`], written at once.
+/// Creates a batch as [`new_batch`] does and writes it.
 pub fn append(engine: &RaftEngineDir, changes: &[Written<'_>]) -> Result<PathBuf> {
     new_batch(engine, changes)?.write()
 }
 
-/// What is written behind the last batch of `data`, and where that is.
+/// Returns the offset after the last batch of `data`, and the bytes to write there.
 fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Vec<u8>)> {
-    // A file that was made just before a crash has no header yet.
+    // A file that was created just before a crash has no header yet.
     let header = [FILE_MAGIC, &VERSION.to_be_bytes(), &0u64.to_be_bytes()].concat();
     let blank = data.iter().all(|byte| *byte == 0);
     let whole = if blank { &header } else { data };
@@ -72,10 +72,10 @@ fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Ve
         path: file.path.clone(),
         offset,
         what: format!(
-            "{what}; raft-engine does not open it so: see `raft-engine-ctl -- check`; nothing was changed"
+            "{what}; raft-engine does not open such a file: run `raft-engine-ctl -- check`; nothing was changed"
         ),
     })?;
-    // What follows the last whole batch raft-engine cuts off as a torn write, or takes for the remains of a recycled file.
+    // raft-engine truncates what follows the last whole batch: a torn write or a recycled file's older data.
     let damage = loop {
         match batches.next_batch() {
             Ok(Some(_)) => {}
@@ -88,8 +88,8 @@ fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Ve
         && let Some(next) = batches.resync()
     {
         let what = format!(
-            "{what}, and whole batches follow from byte {next} on, which raft-engine would cut off: it is not written to, \
-             so that they can still be read (`tikv-ctl log`); nothing was changed"
+            "{what}, and whole batches follow from byte {next} on, which raft-engine would truncate: read them first with \
+             `tikv-ctl log`; nothing was changed"
         );
         return Err(Error::Corruption { path: file.path.clone(), offset, what });
     }
@@ -98,7 +98,7 @@ fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Ve
     Ok((if blank { 0 } else { at as u64 }, bytes))
 }
 
-/// A batch that has no entries.
+/// Encodes a batch without entries.
 fn batch(changes: &[Written<'_>], signature: u32) -> Vec<u8> {
     let footer = item::encode(changes);
     let crc = crc32fast::hash(&footer) ^ signature;
@@ -110,7 +110,7 @@ fn batch(changes: &[Written<'_>], signature: u32) -> Vec<u8> {
     batch
 }
 
-/// Writes `bytes` at `at`, synced, and ends the file of `len` bytes behind them, where what follows is not preallocated.
+/// Writes and syncs `bytes` at offset `at`. The file, which has `len` bytes, ends after them.
 fn write(path: &Path, at: u64, mut bytes: Vec<u8>, len: u64) -> std::io::Result<()> {
     if let Some(cipher) = cipher_of(path).map_err(std::io::Error::other)? {
         cipher.apply(at, &mut bytes);
@@ -118,7 +118,7 @@ fn write(path: &Path, at: u64, mut bytes: Vec<u8>, len: u64) -> std::io::Result<
     let file = OpenOptions::new().write(true).open(path)?;
     let end = at + bytes.len() as u64;
     if len > at {
-        // First, so that a crash never leaves remains behind a new batch.
+        // Truncate first, so that after a crash no older data follows the new batch.
         file.set_len(at)?;
     }
     file.write_all_at(&bytes, at)?;
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn raft_engine_reads_what_is_written_and_goes_on_behind_it() {
+    fn raft_engine_reads_appended_batches_and_continues() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         drop(open(dir));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_torn_is_cut_off_and_a_blank_file_is_begun() {
+    fn a_torn_tail_is_truncated_and_a_blank_file_gets_a_header() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         drop(open(dir));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_of_an_aligned_file_is_gone_over() {
+    fn padding_of_an_aligned_file_is_skipped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0000000000000001.raftlog");
         let header = [FILE_MAGIC, &2u64.to_be_bytes(), &4096u64.to_be_bytes()].concat();

@@ -1,16 +1,16 @@
-//! Batches that count only together: raft-engine rewrites a large Raft group in several, marked as an atomic group. A crash
-//! may leave some of them, which count for nothing then: what they repeat is still in older files.
+//! Atomic groups: raft-engine rewrites a large Raft group in several batches that count only together. A
+//! crash may leave an incomplete group; its batches are ignored, since older files still have their data.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{Content, LogBatch, LogItem, item::INTERNAL_KEY_PREFIX};
 
-/// Behind the prefix of internal keys: the mark of a batch that is part of an atomic group.
+/// The internal key, after its prefix, that marks a batch as part of an atomic group.
 const ATOMIC_GROUP_KEY: u8 = 0x01;
 const BEGIN: u8 = 0;
 const END: u8 = 2;
 
-/// What a batch does, without its bytes.
+/// The changes of a batch, without its bytes.
 #[derive(Debug)]
 pub(super) struct Change {
     pub path: PathBuf,
@@ -26,7 +26,7 @@ impl Change {
         Change { path, block_offset: entries_offset, block_len: entries_len, compressed, items }
     }
 
-    /// The Raft group of the atomic group that this is part of, and which part.
+    /// The Raft group and the part (begin, middle or end) of the atomic group to which the batch belongs.
     fn mark(&self) -> Option<(u64, u8)> {
         self.items.iter().find_map(|item| match &item.content {
             Content::Put(key, value)
@@ -40,16 +40,16 @@ impl Change {
     }
 }
 
-/// Atomic groups whose end has not been met.
+/// Atomic groups whose end was not read yet.
 #[derive(Debug, Default)]
 pub(super) struct Pending(BTreeMap<u64, Vec<Change>>);
 
 impl Pending {
-    /// Takes a batch of the rewrite queue; gives those that count from now on.
+    /// Takes a batch of the rewrite queue. Returns the batches that count from now on.
     pub fn take(&mut self, change: Change) -> Vec<Change> {
         let Some((group, part)) = change.mark() else { return vec![change] };
         if part == BEGIN {
-            // One that was begun before has no end.
+            // An earlier group of this Raft group was never completed.
             self.0.insert(group, vec![change]);
             return Vec::new();
         }
@@ -70,15 +70,15 @@ mod tests {
     }
 
     #[test]
-    fn parts_count_when_the_last_is_there() {
+    fn batches_of_an_atomic_group_count_after_its_end() {
         let mut pending = Pending::default();
         let mut take = |offset, mark| {
             pending.take(change(offset, mark)).iter().map(|change| change.block_offset).collect::<Vec<_>>()
         };
         assert_eq!(take(1, None), [1]);
-        assert!(take(2, Some(1)).is_empty(), "nothing was begun");
+        assert!(take(2, Some(1)).is_empty(), "no group was begun");
         assert!(take(3, Some(0)).is_empty());
-        assert!(take(4, Some(0)).is_empty(), "the one before was never ended");
+        assert!(take(4, Some(0)).is_empty(), "the previous group was never completed");
         assert!(take(5, Some(1)).is_empty());
         assert_eq!(take(6, None), [6]);
         assert_eq!(take(7, Some(2)), [4, 5, 7]);

@@ -1,73 +1,92 @@
-//! Log batches: the unit that raft-engine writes at once.
+//! Log files and log batches, the unit of raft-engine's writes (`src/file_pipe_log/format.rs`,
+//! `src/log_batch.rs`). Numbers are big-endian, checksums little-endian.
+//!
+//! ```text
+//! field            bytes   meaning
+//! file header:
+//!   magic          53      RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5
+//!   version        8       1 or 2
+//!   alignment      8       only in version 2; padding with zeros to multiples of it; 0: no padding
+//! batch:
+//!   length         7       bytes of the whole batch
+//!   compression    1       of the entries: 0 none, 1 LZ4
+//!   footer offset  8       from the start of the batch
+//!   entries                may be empty; with LZ4, begins with the plain length (4 bytes, little-endian)
+//!   checksum       4       CRC-32 of the entries; left out if there are none
+//!   footer                 items; see the module `item`
+//!   checksum       4       CRC-32 of the footer; in version 2 XORed with the file's number
+//! ```
 
 use super::{LogItem, item};
 use crate::lsm::checksum_matches;
 
 pub(super) const FILE_MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
-/// Where a file of version 2 has its alignment.
+/// Offset of the alignment in a file of version 2.
 const ALIGNMENT_AT: u64 = FILE_MAGIC.len() as u64 + 8;
-/// No disk has larger blocks.
-const MOST_ALIGNMENT: u64 = 1 << 20;
+/// Maximum alignment in bytes: no disk has larger blocks.
+const MAX_ALIGNMENT: u64 = 1 << 20;
 pub(super) const BATCH_HEADER: usize = 16;
 const CRC: usize = 4;
-/// How often each byte of a file is summed up at most, on the average, while an intact batch is looked for.
-const SEARCH: usize = 16;
+/// Maximum number of checksums that cover a byte, on average, while an intact batch is searched for.
+const MAX_CHECKS_PER_BYTE: usize = 16;
 
-/// Offset in the file, and what is wrong there.
+/// Offset of damage in the file, and its description.
 pub type BadBatch = (u64, String);
 
-/// A place whose batch is damaged.
+/// A damaged part of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// Where it begins.
+    /// Offset of the damage.
     pub offset: u64,
-    /// What is wrong there.
+    /// Description of the damage.
     pub what: String,
-    /// Where the next whole batch begins; none: nothing follows, as behind a torn write.
+    /// Offset of the next whole batch; `None` if none follows, as after a torn write.
     pub next: Option<u64>,
 }
 
-/// What a file's header says.
+/// The decoded header of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileHeader {
-    /// 1 or 2.
+    /// Format version, 1 or 2.
     pub version: u64,
-    /// Zeros may fill up to multiples of this between batches; 0: there are none.
+    /// Batches may be padded with zeros to multiples of this many bytes; 0: no padding.
     pub alignment: u64,
     /// Bytes of the header.
     pub len: usize,
 }
 
 impl FileHeader {
-    /// Reads the header of a log file.
+    /// Decodes the header of a log file.
     pub fn parse(data: &[u8]) -> Result<FileHeader, BadBatch> {
         let bad = |what: &str| (0, format!("expected a raft-engine log file: {what}"));
-        let rest = data.strip_prefix(FILE_MAGIC).ok_or_else(|| bad("another header met"))?;
+        let rest = data.strip_prefix(FILE_MAGIC).ok_or_else(|| bad("found another header"))?;
         let number = |at: usize| rest.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
         match number(0) {
             Some(1) => Ok(FileHeader { version: 1, alignment: 0, len: FILE_MAGIC.len() + 8 }),
             Some(2) => {
-                let alignment = number(8).ok_or_else(|| bad("it is cut short"))?;
-                if alignment > MOST_ALIGNMENT || (alignment > 0 && !alignment.is_power_of_two()) {
+                let alignment = number(8).ok_or_else(|| bad("it is truncated"))?;
+                if alignment > MAX_ALIGNMENT || (alignment > 0 && !alignment.is_power_of_two()) {
                     return Err((
                         ALIGNMENT_AT,
-                        format!("expected an alignment of 0 or that of a disk, met {alignment}"),
+                        format!(
+                            "expected an alignment of 0 or a power of two up to {MAX_ALIGNMENT}, found {alignment}"
+                        ),
                     ));
                 }
                 Ok(FileHeader { version: 2, alignment, len: FILE_MAGIC.len() + 16 })
             }
-            Some(version) => Err(bad(&format!("version 1 or 2 is understood, {version} met"))),
-            None => Err(bad("it is cut short")),
+            Some(version) => Err(bad(&format!("of version 1 or 2, found version {version}"))),
+            None => Err(bad("it is truncated")),
         }
     }
 }
 
-/// A batch that passed its checks.
+/// A batch with valid checksums.
 #[derive(Debug)]
 pub struct LogBatch<'a> {
-    /// Where it starts in the file.
+    /// Offset in the file.
     pub offset: u64,
-    /// Where its entries block starts.
+    /// Offset of its entries block in the file.
     pub entries_offset: u64,
     /// Bytes of the entries block, checksum included.
     pub entries_len: u64,
@@ -75,18 +94,18 @@ pub struct LogBatch<'a> {
     pub compressed: bool,
     /// The entries block, without its checksum.
     pub entries: &'a [u8],
-    /// What it says, in order.
+    /// The items in order.
     pub items: Vec<LogItem>,
 }
 
 impl LogBatch<'_> {
-    /// The plain bytes of the entries.
+    /// Decompresses the entries block.
     pub fn plain(&self) -> Result<Vec<u8>, String> {
         if self.entries.is_empty() { Ok(Vec::new()) } else { plain_entries(self.entries, self.compressed) }
     }
 }
 
-/// Walks the batches of a file.
+/// Iterates over the batches of a file.
 #[derive(Debug)]
 pub struct BatchIter<'a> {
     data: &'a [u8],
@@ -96,23 +115,23 @@ pub struct BatchIter<'a> {
 }
 
 impl<'a> BatchIter<'a> {
-    /// Walks the file `data` with the sequence number `seq`.
+    /// Creates an iterator over the file `data` with the sequence number `seq`.
     pub fn new(data: &'a [u8], seq: u64) -> Result<BatchIter<'a>, BadBatch> {
         let header = FileHeader::parse(data)?;
         Ok(BatchIter { data, seq, header, at: header.len })
     }
 
-    /// What the file's header says.
+    /// The file's header.
     pub fn header(&self) -> FileHeader {
         self.header
     }
 
-    /// After damage: goes to the next place where an intact batch begins, and tells it.
+    /// Moves from damage to the next intact batch and returns its offset.
     pub fn resync(&mut self) -> Option<u64> {
         let last = self.data.len().checked_sub(BATCH_HEADER + CRC)?;
         let damaged = self.at;
-        // Bytes that may be summed up in vain: many false headers, each with a large footer, would take forever.
-        let mut budget = SEARCH.saturating_mul(self.data.len());
+        // Limit the bytes checksummed in vain: many false headers with large footers would take forever.
+        let mut budget = MAX_CHECKS_PER_BYTE.saturating_mul(self.data.len());
         while self.at < last && budget > 0 {
             self.at += 1;
             let at = self.at;
@@ -129,7 +148,7 @@ impl<'a> BatchIter<'a> {
         None
     }
 
-    /// The next batch or the gap before it; `None` at the end of what was written.
+    /// Reads the next batch or the gap before it. Returns `None` at the end of the written part.
     pub fn next_or_gap(&mut self) -> Option<Result<LogBatch<'a>, Gap>> {
         match self.next_batch() {
             Ok(batch) => batch.map(Ok),
@@ -137,7 +156,7 @@ impl<'a> BatchIter<'a> {
         }
     }
 
-    /// Whether the header here can be one: cheap, before checksums are computed. How many bytes those would be of.
+    /// Tests cheaply whether a batch header may be here. Returns the bytes that its checksums would cover.
     fn plausible(&self) -> Option<usize> {
         let (packed, footer) = (self.number(self.at)?, self.number(self.at.saturating_add(8))?);
         let (total, left) = (packed >> 8, (self.data.len() - self.at) as u64);
@@ -146,7 +165,7 @@ impl<'a> BatchIter<'a> {
         (fits && packed & 0xff <= 1).then(|| (total - footer) as usize)
     }
 
-    /// Goes over zeros up to where the file's alignment lets a batch begin; without them one may begin anywhere.
+    /// Skips padding, which is zeros up to a multiple of the file's alignment. A batch may begin anywhere.
     fn skip_padding(&mut self) {
         let Ok(alignment) = usize::try_from(self.header.alignment) else { return };
         let next = if alignment > 0 { self.at.checked_next_multiple_of(alignment) } else { None };
@@ -161,7 +180,10 @@ impl<'a> BatchIter<'a> {
         self.data.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_be_bytes)
     }
 
-    /// The next batch; `Ok(None)` at the end of what was written.
+    /// Reads the next batch. Returns `Ok(None)` at the end of the written part.
+    ///
+    /// # Errors
+    /// The batch is damaged; [`Self::resync`] finds the next one.
     pub fn next_batch(&mut self) -> Result<Option<LogBatch<'a>>, BadBatch> {
         self.skip_padding();
         let at = self.at;
@@ -170,7 +192,7 @@ impl<'a> BatchIter<'a> {
             return Ok(None);
         };
         if packed == 0 && footer_offset == 0 {
-            // Allocated ahead, not written yet.
+            // Preallocated and not written yet.
             return Ok(None);
         }
         let total = usize::try_from(packed >> 8).map_err(|_| bad("an impossible batch length"))?;
@@ -178,14 +200,14 @@ impl<'a> BatchIter<'a> {
         let batch = at
             .checked_add(total)
             .and_then(|end| self.data.get(at..end))
-            .ok_or_else(|| bad("the batch goes beyond the end of the file"))?;
+            .ok_or_else(|| bad("the batch extends beyond the end of the file"))?;
         if footer_at < BATCH_HEADER || footer_at.saturating_add(CRC) > total {
-            return Err(bad("the batch's footer lies outside of it"));
+            return Err(bad("the batch's footer is outside of the batch"));
         }
         let compressed = match packed & 0xff {
             0 => false,
             1 => true,
-            other => return Err(bad(&format!("compression 0 (none) or 1 (lz4) expected, {other} met"))),
+            other => return Err(bad(&format!("expected compression 0 (none) or 1 (lz4), found {other}"))),
         };
         let footer = checked(&batch[footer_at..], self.signature())
             .ok_or_else(|| bad("the checksum of the batch's items does not match"))?;
@@ -203,38 +225,39 @@ impl<'a> BatchIter<'a> {
         Ok(Some(LogBatch { offset: at as u64, entries_offset, entries_len, compressed, entries, items }))
     }
 
-    /// Where the next batch begins, or would be written.
+    /// Offset of the next batch, or at the end the offset at which it would be written.
     pub(super) fn position(&self) -> usize {
         self.at
     }
 
-    /// From version 2 on checksums are bound to the file, so that the remains of a recycled file fail.
+    /// The number XORed into checksums: from version 2 on the file's, so older data of a recycled file fails.
     pub(super) fn signature(&self) -> u32 {
         if self.header.version >= 2 { self.seq as u32 } else { 0 }
     }
 }
 
-/// `block` without the CRC-32 at its end, if that is right.
+/// Checks the CRC-32 at the end of `block`. Returns the bytes before it, or `None` if it does not match.
 fn checked(block: &[u8], signature: u32) -> Option<&[u8]> {
     let (body, crc) = block.split_last_chunk::<CRC>()?;
     checksum_matches(crc32fast::hash(body) ^ signature, u32::from_le_bytes(*crc)).then_some(body)
 }
 
-/// The plain bytes of an entries block without its checksum.
+/// Decompresses an entries block without its checksum.
 pub(super) fn plain_entries(block: &[u8], compressed: bool) -> Result<Vec<u8>, String> {
     if !compressed {
         return Ok(block.to_vec());
     }
-    let (len, body) =
-        block.split_first_chunk::<4>().ok_or("a compressed entries block without its length")?;
+    let (len, body) = block
+        .split_first_chunk::<4>()
+        .ok_or("expected the length of a compressed entries block, found no room for it")?;
     let len = u32::from_le_bytes(*len) as usize;
     if len > 1 << 30 || len > body.len().saturating_mul(255) + 16 {
-        return Err(format!("an entries block that claims {len} bytes"));
+        return Err(format!("an entries block of {} bytes cannot contain {len} plain bytes", body.len()));
     }
     lz4_flex::block::decompress(body, len).map_err(|e| format!("lz4: {e}"))
 }
 
-/// An entries block as read from a file, its checksum taken off and checked.
+/// Checks the checksum of an entries block as read from a file. Returns the block without it.
 pub(super) fn checked_entries(block: &[u8]) -> Result<&[u8], String> {
     checked(block, 0).ok_or_else(|| "the checksum of the entries does not match".to_owned())
 }
@@ -243,13 +266,13 @@ pub(super) fn checked_entries(block: &[u8]) -> Result<&[u8], String> {
 mod tests {
     use super::*;
 
-    /// A file of version 1 and, behind its header, `rest`.
+    /// Creates a file of version 1 with `rest` after its header.
     fn file(rest: &[u8]) -> Vec<u8> {
         [FILE_MAGIC, &1u64.to_be_bytes(), rest].concat()
     }
 
     #[test]
-    fn a_header_whose_footer_lies_beyond_its_batch_is_none() {
+    fn a_footer_outside_of_its_batch_is_damage() {
         let header = [(40u64 << 8).to_be_bytes(), 300u64.to_be_bytes()].concat();
         let data = file(&header.repeat(8));
         let mut batches = BatchIter::new(&data, 1).unwrap();
@@ -261,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_search_among_false_headers_ends() {
-        // Each of them claims all that follows: summed up for each, that would be a minute of work.
+        // Each header claims the whole rest: checksums of all of them would take a minute.
         let len = 2 << 20;
         let headers = (0..len / BATCH_HEADER).flat_map(|i| {
             let left = (len - i * BATCH_HEADER) as u64;

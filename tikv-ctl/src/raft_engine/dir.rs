@@ -1,4 +1,4 @@
-//! The files of a raft-engine directory, and the state they replay to.
+//! The files of a raft-engine directory, and the state after replaying them.
 
 use std::{
     collections::BTreeMap,
@@ -17,9 +17,10 @@ use super::{
 };
 use crate::lsm::{Error, Result, read_whole};
 
+/// Maximum number of attempts to read a directory from which a server removes files.
 const ATTEMPTS: usize = 20;
 
-/// Which of the two logs a file belongs to.
+/// The two logs of raft-engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Queue {
     Append,
@@ -44,7 +45,7 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// The file that `path` names; `None` when its name is none of raft-engine's.
+    /// Parses the name of `path`. Returns `None` if it is not the name of a raft-engine file.
     pub fn from_path(path: &Path) -> Option<LogFile> {
         let (stem, extension) = path.file_name()?.to_str()?.split_once('.')?;
         let queue =
@@ -54,7 +55,7 @@ impl LogFile {
         Some(LogFile { queue, seq, path: path.to_owned() })
     }
 
-    /// The file's bytes.
+    /// Reads the whole file.
     pub fn read(&self) -> Result<Vec<u8>> {
         read_whole(&self.path)
     }
@@ -66,12 +67,12 @@ impl fmt::Display for LogFile {
     }
 }
 
-/// Whether `dir` has files of raft-engine.
+/// Whether `dir` has raft-engine files.
 pub fn is_raft_engine_dir(dir: &Path) -> bool {
     files(dir).is_ok_and(|files| !files.is_empty())
 }
 
-/// The log files in `dir`: the append queue's, then the rewrite queue's, oldest first.
+/// Lists the log files in `dir`: the append queue's, then the rewrite queue's, oldest first.
 pub(super) fn files(dir: &Path) -> Result<Vec<LogFile>> {
     let io = |source| Error::Io { path: dir.to_owned(), source };
     let mut files = Vec::new();
@@ -82,13 +83,13 @@ pub(super) fn files(dir: &Path) -> Result<Vec<LogFile>> {
     Ok(files)
 }
 
-/// The newest run of files whose numbers have no hole; what lies before a hole is of no use.
+/// Returns the newest files with consecutive numbers. Files before a hole are useless.
 fn contiguous(files: &[LogFile]) -> &[LogFile] {
     let hole = files.windows(2).rposition(|pair| pair[0].seq + 1 != pair[1].seq);
     &files[hole.map_or(0, |at| at + 1)..]
 }
 
-/// A directory replayed: what each Raft group has.
+/// A replayed directory: the keys and entries of each Raft group.
 #[derive(Debug, Default)]
 pub struct RaftEngineDir {
     dir: PathBuf,
@@ -98,15 +99,18 @@ pub struct RaftEngineDir {
     damages: Vec<String>,
 }
 
-/// So many groups are named.
-const MOST_NAMED: usize = 20;
+/// Maximum number of groups that a message names.
+const MAX_NAMED: usize = 20;
 
 impl RaftEngineDir {
-    /// Replays the files of `dir`, and those that are in `spill_dir` because there was no room for them. What can be read
-    /// behind damaged batches counts; they are told in [`Self::damages`].
+    /// Replays the files of `dir`, and those of `spill_dir`, where raft-engine puts files if `dir` is full.
+    /// Intact batches after damaged ones count.
+    ///
+    /// # Errors
+    /// There is no raft-engine file, or a file cannot be read. Other damage is in [`Self::damages`].
     pub fn open(dir: &Path, spill_dir: Option<&Path>) -> Result<RaftEngineDir> {
         if !is_raft_engine_dir(dir) && !spill_dir.is_some_and(is_raft_engine_dir) {
-            let what = "expected a raft-engine directory with .raftlog files, met none; where it is elsewhere, \
+            let what = "expected a raft-engine directory with .raftlog files, found none: if it is elsewhere, \
                         give --config with raft-engine.dir";
             return Err(Error::NotADb(format!("{}: {what}", dir.display())));
         }
@@ -118,7 +122,12 @@ impl RaftEngineDir {
                 done => return done,
             }
         }
-        Err(last.unwrap_or_else(|| Error::NotADb(format!("{}: it changes all the time", dir.display()))))
+        Err(last.unwrap_or_else(|| {
+            Error::NotADb(format!(
+                "{}: the directory changed during each of {ATTEMPTS} attempts to read it: try again",
+                dir.display()
+            ))
+        }))
     }
 
     fn replay(dir: &Path, spill_dir: Option<&Path>) -> Result<RaftEngineDir> {
@@ -127,20 +136,20 @@ impl RaftEngineDir {
         let all = engine.files()?;
         let (append, rewrite): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|file| file.queue == Queue::Append);
-        // The one that is written to is there always.
+        // raft-engine always has an append file to write to.
         if append.is_empty() {
             let dir = dir.display();
-            engine
-                .damages
-                .push(format!("{dir}: no .raftlog file is here, only .rewrite files: what it held is lost"));
+            engine.damages.push(format!(
+                "{dir}: expected .raftlog files, found only .rewrite files: their data is lost"
+            ));
         }
         let mut pending = Pending::default();
         for queue in [&rewrite, &append] {
             let run = contiguous(queue);
             if let (true, Some(first)) = (run.len() < queue.len(), run.first()) {
                 engine.damages.push(format!(
-                    "{}: numbers of log files are missing before {}: what was in those files is lost, and the {} \
-                     files before them are left out, as raft-engine does",
+                    "{}: numbers of log files are missing before {}: the data of those files is lost, and the {} files \
+                     before them are skipped, as by raft-engine",
                     dir.display(),
                     first.path.file_name().unwrap_or_default().display(),
                     queue.len() - run.len()
@@ -157,12 +166,12 @@ impl RaftEngineDir {
         let data = file.read()?;
         let mut batches = match BatchIter::new(&data, file.seq) {
             Ok(batches) => batches,
-            // A file just created, or not written yet.
+            // A new file that was not written yet.
             Err(_) if last && data.iter().all(|byte| *byte == 0) => return Ok(()),
             Err((offset, what)) => {
                 let path = file.path.display();
                 self.damages.push(format!(
-                    "{path} at byte {offset} of {}: {what}; the whole file is left out",
+                    "{path} at byte {offset} of {}: {what}; the whole file is skipped",
                     data.len()
                 ));
                 return Ok(());
@@ -179,29 +188,29 @@ impl RaftEngineDir {
                         }
                     }
                 }
-                Err(gap) => self.tell(file, data.len(), &gap, last),
+                Err(gap) => self.report_gap(file, data.len(), &gap, last),
             }
         }
         Ok(())
     }
 
-    fn tell(&mut self, file: &LogFile, len: usize, gap: &Gap, last: bool) {
+    fn report_gap(&mut self, file: &LogFile, len: usize, gap: &Gap, last: bool) {
         let place = format!("{} at byte {} of {len}: {}", file.path.display(), gap.offset, gap.what);
         if last && gap.next.is_none() {
             self.warnings.push(format!(
-                "{place}; the log ends before: a torn write, as a crash leaves it, or the remains of a recycled file; if it \
-                 is neither, entries are lost"
+                "{place}; the log ends here, in a torn write, as after a crash, or in older data of a recycled file; \
+                 otherwise entries are lost"
             ));
             return;
         }
         let rest = match gap.next {
-            Some(next) => format!("it is read on from byte {next}, where raft-engine would not go on"),
-            None => "nothing follows in this file".to_owned(),
+            Some(next) => format!("reading continues at byte {next}, where raft-engine would not continue"),
+            None => "no whole batch follows in this file".to_owned(),
         };
-        let known: Vec<String> = self.groups().take(MOST_NAMED).map(|id| id.to_string()).collect();
+        let known: Vec<String> = self.groups().take(MAX_NAMED).map(|id| id.to_string()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         self.damages.push(format!(
-            "{place}; {rest}. Entries and states of Raft groups (regions) are lost there; groups met before: {known}"
+            "{place}; {rest}. Entries and states of Raft groups (regions) are lost here; groups read before: {known}"
         ));
     }
 
@@ -225,10 +234,10 @@ impl RaftEngineDir {
         }
     }
 
-    /// The log files of both directories: the append queue's, then the rewrite queue's, oldest first.
+    /// Lists the log files of both directories: the append queue's, then the rewrite queue's, oldest first.
     pub(super) fn files(&self) -> Result<Vec<LogFile>> {
         let mut all = files(&self.dir)?;
-        // The second directory is made when it is first needed.
+        // raft-engine creates the second directory when it first needs it.
         if let Some(spilled) = self.spill_dir.as_deref().filter(|dir| dir.is_dir()) {
             all.append(&mut files(spilled)?);
             all.sort_by_key(|file| (file.queue, file.seq));
@@ -236,37 +245,37 @@ impl RaftEngineDir {
         Ok(all)
     }
 
-    /// The directory.
+    /// Path of the directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// What was wrong but is no loss, or need be none.
+    /// Anomalies that lose no data, or need not.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// What is lost.
+    /// Damage by which data is lost.
     pub fn damages(&self) -> &[String] {
         &self.damages
     }
 
-    /// Ids of the Raft groups that have anything.
+    /// Ids of the Raft groups with keys or entries.
     pub fn groups(&self) -> impl Iterator<Item = u64> {
         self.groups.iter().filter(|(_, table)| !table.is_empty()).map(|(id, _)| *id)
     }
 
-    /// What a group has.
+    /// The keys and entries of a group.
     pub fn group(&self, id: u64) -> Option<&MemTable> {
         self.groups.get(&id)
     }
 
-    /// A key-value of a group.
+    /// The value of a key of a group.
     pub fn get(&self, group: u64, key: &[u8]) -> Option<&[u8]> {
         self.groups.get(&group)?.get(key)
     }
 
-    /// The entry of `group` at `index`.
+    /// Reads the entry of `group` at `index`.
     pub fn entry(&self, group: u64, index: u64) -> Result<Option<Entry>> {
         let Some(place) = self.groups.get(&group).and_then(|table| table.entry(index)) else {
             return Ok(None);

@@ -1,11 +1,11 @@
-//! `raft-engine-ctl dump` and `check`.
+//! Dumps and checks log files, for `raft-engine-ctl dump` and `check`.
 
 use std::{collections::BTreeMap, path::Path};
 
 use super::{BatchIter, Content, LogFile, LogItem, Queue, dir::files, item::ItemText};
 use crate::lsm::{Error, Result};
 
-/// The log files at `path`, a directory or one file.
+/// Lists the log files at `path`, a directory or one file.
 pub fn log_files(path: &Path) -> Result<Vec<LogFile>> {
     let files = if path.is_dir() { files(path)? } else { LogFile::from_path(path).into_iter().collect() };
     if files.is_empty() {
@@ -19,8 +19,9 @@ pub fn log_files(path: &Path) -> Result<Vec<LogFile>> {
     Ok(files)
 }
 
-/// Calls `print` with each item of the files at `path`, what was rewritten first, in raft-engine's own text; `groups` empty
-/// means all. For a damaged batch `print` gets a line that says so; how many there are is returned.
+/// Calls `print` with each item of the files at `path` in raft-engine's own text, rewrite files first. Empty
+/// `groups` means all groups. For a damaged batch, `print` gets an error line. Returns the number of damaged
+/// batches.
 pub fn dump<E>(
     path: &Path,
     groups: &[u64],
@@ -66,7 +67,7 @@ fn file_lines(file: &LogFile, data: &[u8], groups: &[u64], damages: &mut usize) 
     lines
 }
 
-/// The items of one file, each entry for itself, without their places; damage ends the list.
+/// Lists the items of one file without their offsets, with each entry as an item. The list ends at damage.
 pub fn items(path: &Path) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     if let Some(file) = LogFile::from_path(path) {
@@ -96,19 +97,19 @@ pub fn items(path: &Path) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// What [`check`] found.
+/// The result of [`check`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Groups whose entries have a hole, and the last index before it.
     pub broken: Vec<(u64, u64)>,
-    /// Files that are damaged elsewhere than at the tail of the last, and how.
+    /// Damage in files, except in the tail of the last one.
     pub damages: Vec<String>,
 }
 
-/// Follows the files at `path` from the first batch to the last (raft-engine `Engine::consistency_check`).
+/// Checks all batches of the files at `path` (raft-engine `Engine::consistency_check`).
 pub fn check(path: &Path) -> Result<Checked> {
     let files = log_files(path)?;
-    // Of each queue for itself: what was rewritten may be long behind what is appended.
+    // Separate for each queue: rewritten indexes may be far below appended ones.
     let mut last_index: BTreeMap<(Queue, u64), u64> = BTreeMap::new();
     let mut broken: BTreeMap<u64, u64> = BTreeMap::new();
     let mut damages = Vec::new();
@@ -121,7 +122,7 @@ pub fn check(path: &Path) -> Result<Checked> {
         };
         let mut batches = match BatchIter::new(&data, file.seq) {
             Ok(batches) => batches,
-            // A file just created, or not written yet.
+            // A new file that was not written yet.
             Err(_) if tail_may_tear && data.iter().all(|byte| *byte == 0) => continue,
             Err((offset, what)) => {
                 bad(offset, what);
@@ -170,7 +171,7 @@ fn follow(
             broken.remove(&group);
         }
         Content::Compact(index) => {
-            // What was compacted away leaves no hole.
+            // Compacted entries are not a hole.
             if last.get(&place).is_some_and(|before| before.saturating_add(1) < *index) {
                 last.insert(place, index - 1);
             }
@@ -183,7 +184,7 @@ fn follow(
 mod tests {
     use super::*;
 
-    /// A file of version 1 with one batch, of one item.
+    /// Creates a file of version 1 with one batch of one item.
     fn log_file(item: &[u8], entry: &[u8]) -> Vec<u8> {
         let summed = |bytes: &[u8]| [bytes, &crc32fast::hash(bytes).to_le_bytes()].concat();
         let entries = if entry.is_empty() { Vec::new() } else { summed(entry) };
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_one_within_a_queue() {
+    fn check_finds_holes_within_a_queue_only() {
         let dir = tempfile::tempdir().unwrap();
         // Group 2 has entry 20 rewritten, and 101 and 103 appended.
         let entry = |index| log_file(&[2, 1, 1, index, 1], b"e");
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_rewritten_comes_first_as_in_raft_engines_tool() {
+    fn dump_prints_rewrite_files_first() {
         let dir = tempfile::tempdir().unwrap();
         for (name, group) in [("2.raftlog", 4), ("3.raftlog", 6), ("9.rewrite", 2)] {
             write(dir.path(), name, log_file(&[group, 2, 1], b""));

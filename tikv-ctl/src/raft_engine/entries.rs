@@ -1,11 +1,11 @@
-//! A walk over the entries of all Raft groups, each block of entries read once.
+//! Iterates over the entries of all Raft groups, and reads each block of entries once.
 
 use super::{BatchIter, Content, RaftEngineDir, batch::plain_entries};
 use crate::lsm::Result;
 
 impl RaftEngineDir {
-    /// Calls `take` with the group and the bytes of each entry that counts: overwritten and compacted ones do not. What
-    /// could not be read is returned.
+    /// Calls `take` with the group and the bytes of each entry that was not overwritten or compacted. Returns
+    /// the damage of blocks that could not be read.
     pub fn each_entry(&self, take: &mut dyn FnMut(u64, &[u8])) -> Result<Vec<String>> {
         let mut damages = Vec::new();
         for file in self.files()? {
@@ -13,7 +13,7 @@ impl RaftEngineDir {
                 // A running server purged it.
                 continue;
             };
-            // What is wrong with files and batches the replay has told already.
+            // The replay has already reported damage of files and batches.
             let Ok(mut batches) = BatchIter::new(&data, file.seq) else { continue };
             while let Some(next) = batches.next_or_gap() {
                 let Ok(batch) = next else { continue };

@@ -1,4 +1,22 @@
-//! The items of a log batch.
+//! The items in the footer of a log batch (raft-engine `src/log_batch.rs`).
+//!
+//! ```text
+//! field          bytes    meaning
+//! count          varint   number of items
+//! items:
+//!   group        varint   Raft group id
+//!   type         1        1 entries, 2 command, 3 key and value
+//!   entries:
+//!     count      varint   number of entries
+//!     first      varint   index of the first entry; left out if there is none
+//!     ends       varints  end of each entry in the batch's plain entries block
+//!   command:
+//!     kind       1        1 clean; 2 compact, followed by the index (varint)
+//!   key and value:
+//!     kind       1        1 put, 2 delete
+//!     key                 length (varint) and bytes
+//!     value               length (varint) and bytes; only for put
+//! ```
 
 use std::fmt;
 
@@ -12,18 +30,18 @@ const KEY_VALUE: u8 = 3;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 
-/// Where an entry lies in the plain entries block of its batch.
+/// The location of an entry in the plain entries block of its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryIndex {
-    /// The entry's Raft index.
+    /// Raft index of the entry.
     pub index: u64,
-    /// Its first byte.
+    /// Offset in the plain block.
     pub offset: u64,
-    /// Its bytes.
+    /// Bytes of the entry.
     pub len: u64,
 }
 
-/// What an item does to its Raft group.
+/// The change of an item to its Raft group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Appends entries.
@@ -41,13 +59,13 @@ pub enum Content {
 /// An item of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogItem {
-    /// The Raft group: in TiKV the region id.
+    /// The Raft group; in TiKV, the region id.
     pub group: u64,
-    /// What it does.
+    /// The change.
     pub content: Content,
 }
 
-/// Parses the items of a batch's footer; `None` when they do not decode.
+/// Parses the items of a batch's footer. Returns `None` if they do not decode.
 pub(super) fn parse(footer: &[u8]) -> Option<Vec<LogItem>> {
     let mut cursor = Cursor::new(footer);
     let count = cursor.varint()?;
@@ -66,7 +84,7 @@ pub(super) fn parse(footer: &[u8]) -> Option<Vec<LogItem>> {
     cursor.is_empty().then_some(items)
 }
 
-/// The footer of a batch that has `items`, none of them entries; without its checksum.
+/// Encodes the footer of a batch of keys without its checksum.
 pub(super) fn encode(items: &[Written<'_>]) -> Vec<u8> {
     let varint = keys::codec::encode_var_u64;
     let mut footer = Vec::new();
@@ -82,7 +100,7 @@ pub(super) fn encode(items: &[Written<'_>]) -> Vec<u8> {
     footer
 }
 
-/// Entries are told by where they end in the block; `offset` runs on over the items of a batch.
+/// Decodes the locations of entries. `offset` is the end of the batch's previous entry, also in other items.
 fn entries(cursor: &mut Cursor<'_>, offset: &mut u64) -> Option<Vec<EntryIndex>> {
     let count = cursor.varint()?;
     let first = if count > 0 { cursor.varint()? } else { 0 };
@@ -114,7 +132,7 @@ fn key_value(cursor: &mut Cursor<'_>) -> Option<Content> {
     }
 }
 
-/// An item in the form that raft-engine's own tool prints: the `Debug` text of its types.
+/// An item in the format of raft-engine's own tool: the `Debug` text of its types.
 pub(super) struct ItemText<'a> {
     pub item: &'a LogItem,
     pub file: String,
@@ -168,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn items_decode_and_print_as_raft_engine_does() {
+    fn items_print_as_raft_engine_prints_them() {
         let footer = [3, 2, 1, 2, 6, 4, 9, 2, 3, 1, 1, b'R', 2, 10, 4, 4, 2, 2, 5];
         let items = parse(&footer).unwrap();
         let indexes =

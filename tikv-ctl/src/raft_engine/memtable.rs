@@ -1,4 +1,4 @@
-//! What a Raft group has after replay.
+//! The keys and entries of a Raft group after replay.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -8,23 +8,23 @@ use super::{
 };
 use crate::lsm::{RandomFile, Result};
 
-/// Where an entry is on disk.
+/// The location of an entry on disk.
 #[derive(Clone, Debug)]
 pub struct EntryPlace {
     /// The log file.
     pub path: PathBuf,
-    /// Where the entries block of its batch starts.
+    /// Offset of the entries block of its batch.
     pub block_offset: u64,
     /// Bytes of that block, checksum included.
     pub block_len: u64,
     /// Whether the block is compressed.
     pub compressed: bool,
-    /// Where it is in the plain block.
+    /// Location in the plain block.
     pub index: EntryIndex,
 }
 
 impl EntryPlace {
-    /// The entry's bytes.
+    /// Reads the entry's bytes.
     pub fn read(&self) -> Result<Vec<u8>> {
         let file = RandomFile::open(&self.path)?;
         let block = file.read(self.block_offset, self.block_len)?;
@@ -34,7 +34,7 @@ impl EntryPlace {
         let bytes = start.checked_add(len).and_then(|end| plain.get(start..end));
         bytes
             .map(<[u8]>::to_vec)
-            .ok_or_else(|| file.corrupt(self.block_offset, "an entry goes beyond its entries block"))
+            .ok_or_else(|| file.corrupt(self.block_offset, "an entry extends beyond its entries block"))
     }
 }
 
@@ -46,7 +46,7 @@ pub struct MemTable {
 }
 
 impl MemTable {
-    /// Whether there is nothing.
+    /// Whether there is no key and no entry.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.entries.is_empty()
     }
@@ -56,26 +56,26 @@ impl MemTable {
         Some((*self.entries.first_key_value()?.0, *self.entries.last_key_value()?.0))
     }
 
-    /// A key's value.
+    /// The value of `key`.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
         self.keys.get(key).map(Vec::as_slice)
     }
 
-    /// All keys.
+    /// All keys and their values.
     pub fn keys(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.keys.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
-    /// The number and the value of the key that is `prefix` and the greatest number up to `most`.
-    pub fn newest(&self, prefix: u8, most: u64) -> Option<(u64, &[u8])> {
+    /// Finds the key of `prefix` and the greatest number up to `max`. Returns the number and the value.
+    pub fn newest(&self, prefix: u8, max: u64) -> Option<(u64, &[u8])> {
         let (least, end) = (vec![prefix], vec![prefix + 1]);
         self.keys.range(least..end).rev().find_map(|(key, value)| {
             let number: [u8; 8] = key.get(1..)?.try_into().ok()?;
-            Some((u64::from_be_bytes(number), value.as_slice())).filter(|(number, _)| *number <= most)
+            Some((u64::from_be_bytes(number), value.as_slice())).filter(|(number, _)| *number <= max)
         })
     }
 
-    /// The value of the greatest key that begins with `prefix`, whose last byte is not 255.
+    /// The value of the greatest key with the prefix `prefix`, whose last byte must not be 255.
     pub fn last_with(&self, prefix: &[u8]) -> Option<&[u8]> {
         let mut end = prefix.to_vec();
         *end.last_mut()? += 1;
@@ -99,8 +99,8 @@ impl MemTable {
         self.entries = self.entries.split_off(&index);
     }
 
-    /// Appends entries; an index that is there already removes it and all after it. After a hole only the new entries
-    /// count, unless damage has torn it (`keep_holes`).
+    /// Appends entries. An existing entry with the index of a new one is removed, with all after it. After a
+    /// hole, only the new entries count, unless damage may have caused the hole (`keep_holes`).
     pub(super) fn append(&mut self, places: impl Iterator<Item = EntryPlace>, keep_holes: bool) {
         for place in places {
             let index = place.index.index;
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_greatest_index_is_followed_by_none() {
+    fn the_greatest_index_does_not_overflow() {
         let mut table = MemTable::default();
         table.append(places(u64::MAX..=u64::MAX), false);
         table.append(places(1..=2), false);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn appending_truncates_and_compaction_drops() {
+    fn append_truncates_the_tail_and_compaction_the_head() {
         let mut table = MemTable::default();
         table.append(places(5..=10), false);
         table.append(places(8..=9), false);

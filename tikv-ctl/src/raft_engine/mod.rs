@@ -1,5 +1,5 @@
-//! A reader of raft-engine directories: opened read-only, no lock taken, torn tails and damage told, not repaired; and
-//! [`append`], which writes one batch.
+//! A reader of raft-engine directories. It takes no lock, and reports torn tails and damage without repairing
+//! them. Only [`append`] writes, one batch.
 //!
 //! Formats: raft-engine's `src/file_pipe_log/format.rs`, `src/log_batch.rs`.
 

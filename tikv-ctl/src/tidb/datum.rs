@@ -33,7 +33,7 @@ pub enum Datum {
     Bytes(Vec<u8>),
     /// A signed integer.
     Int(i64),
-    /// An unsigned integer; dates, times, enums, sets and bits are kept so, too.
+    /// An unsigned integer. TiDB also stores dates, times, enums, sets and bits as one.
     Uint(u64),
     /// A double.
     Float(f64),
@@ -49,7 +49,7 @@ pub enum Datum {
     Max,
 }
 
-/// Takes the next datum off `input`; `None` when the bytes are no datum.
+/// Takes the next datum off `input`. Returns `None` if the bytes are not a datum.
 pub fn decode(input: &mut &[u8]) -> Option<Datum> {
     let flag = codec::decode_u8(input).ok()?;
     Some(match flag {
@@ -70,7 +70,7 @@ pub fn decode(input: &mut &[u8]) -> Option<Datum> {
     })
 }
 
-/// All datums of `input`; `None` when something in it is no datum.
+/// Decodes all datums of `input`. Returns `None` if some bytes are not a datum.
 pub fn decode_all(mut input: &[u8]) -> Option<Vec<Datum>> {
     let mut all = Vec::new();
     while !input.is_empty() {
@@ -79,20 +79,20 @@ pub fn decode_all(mut input: &[u8]) -> Option<Vec<Datum>> {
     Some(all)
 }
 
-/// How many there are, then each, the low byte first.
+/// Takes a vector: the number of elements, then the elements, all little-endian with 4 bytes.
 fn vector(input: &mut &[u8]) -> Option<Vec<f32>> {
     let count = u32::from_le_bytes(*codec::take(input, 4, "length").ok()?.first_chunk()?) as usize;
     let bytes = codec::take(input, count.checked_mul(4)?, "vector").ok()?;
     Some(bytes.chunks_exact(4).filter_map(|four| four.try_into().ok().map(f32::from_le_bytes)).collect())
 }
 
-/// Bytes that sort as the number does.
+/// Decodes a float whose bytes sort as the numbers do.
 fn comparable_float(bits: u64) -> f64 {
     f64::from_bits(if bits & SIGN != 0 { bits & !SIGN } else { !bits })
 }
 
 impl Datum {
-    /// Appends the form that keys have, which sorts as the values do; `None` for kinds that keys here are not made of.
+    /// Appends the form in keys, which sorts as the values do. Returns `None` for unsupported kinds.
     pub fn encode_key(&self, out: &mut Vec<u8>) -> Option<()> {
         match self {
             Datum::Null => out.push(NIL),
@@ -119,7 +119,7 @@ impl Datum {
         Some(())
     }
 
-    /// Reads a value as people write it: `null`, `7`, `-7`, `7u`, `1.5`, `"text"`, `x'00FF'`, or bare text.
+    /// Parses a value as people write it: `null`, `7`, `-7`, `7u`, `1.5`, `"text"`, `x'00FF'`, or bare text.
     pub fn parse(text: &str) -> Option<Datum> {
         if let Some(inner) = text.strip_prefix('"') {
             return keys::unescape(inner.strip_suffix('"')?).ok().map(Datum::Bytes);
@@ -140,7 +140,7 @@ impl Datum {
         })
     }
 
-    /// As JSON: the kind and the value.
+    /// Converts to JSON: the type and the value.
     pub fn json(&self) -> Value {
         match self {
             Datum::Null => json!({ "type": "null" }),
@@ -159,7 +159,7 @@ impl Datum {
     }
 }
 
-/// The form that [`Datum::parse`] reads.
+/// Writes the form that [`Datum::parse`] reads.
 impl fmt::Display for Datum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn parsed_values_print_and_decode_as_before() {
         for text in ["null", "7", "-7", "7u", "1.5", "-2.25", "\"a,b\"", "max"] {
             let datum = Datum::parse(text).unwrap();
             assert_eq!(datum.to_string(), text);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_behind_a_document_or_a_vector_are_read() {
+    fn columns_after_a_document_or_a_vector_are_read() {
         // JSON `true`, a vector of one number, then 5.
         let bytes = [10, 4, 1, 20, 1, 0, 0, 0, 0, 0, 0x80, 0x3F, 8, 10];
         let all = decode_all(&bytes).unwrap();

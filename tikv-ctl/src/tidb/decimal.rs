@@ -2,13 +2,13 @@
 
 use keys::codec;
 
-/// Bytes for so many leading or trailing digits of a group that is not full.
+/// Bytes of a group by its number of digits.
 const DIGIT_BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
 const GROUP: usize = 9;
-/// More digits no decimal has.
+/// Maximum number of digits of a decimal.
 const MAX_DIGITS: usize = 81;
 
-/// Takes a decimal off `input`, as text.
+/// Takes a decimal off `input` and returns it as text.
 pub fn decode(input: &mut &[u8]) -> Option<String> {
     let precision = usize::from(codec::decode_u8(input).ok()?);
     let scale = usize::from(codec::decode_u8(input).ok()?);
@@ -45,7 +45,7 @@ fn size(digits: usize) -> usize {
     digits / GROUP * 4 + DIGIT_BYTES[digits % GROUP]
 }
 
-/// A group of `digits` digits, as text of that length.
+/// Takes a group of `digits` digits and returns it as text of that length.
 fn group(input: &mut &[u8], digits: usize) -> Option<String> {
     if digits == 0 {
         return Some(String::new());
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mysql_s_own_example() {
+    fn the_example_of_mysqls_manual_decodes() {
         // 1234567890.1234 as DECIMAL(14,4), from MySQL's manual of the format.
         let plain = [14, 4, 0x81, 0x0D, 0xFB, 0x38, 0xD2, 0x04, 0xD2];
         assert_eq!(decode(&mut &plain[..]).unwrap(), "1234567890.1234");

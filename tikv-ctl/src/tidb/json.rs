@@ -1,5 +1,15 @@
-//! TiDB's binary JSON: a type byte and a value. Objects and arrays have offsets to their values, counted from behind the type
-//! byte (TiDB `pkg/types/json_binary.go`, TiKV `tidb_query_datatype::codec::mysql::json`).
+//! TiDB's binary JSON (TiDB `pkg/types/json_binary.go`, TiKV `tidb_query_datatype::codec::mysql::json`): a
+//! type byte and a value. Offsets count from the byte after the type byte. Numbers are little-endian.
+//!
+//! ```text
+//! an array or an object:
+//! field          bytes    meaning
+//! count          4        number of elements
+//! size           4        bytes of the value
+//! key entries    6 each   offset (4) and bytes (2) of a key; only in objects
+//! value entries  5 each   type (1), and offset (4) of a value or a literal itself
+//! keys, values
+//! ```
 
 use keys::{codec, hex_upper};
 use serde_json::{Map, Number, Value};
@@ -23,10 +33,10 @@ const HEADER: usize = 8;
 const KEY_ENTRY: usize = 6;
 /// A value's type, and its offset or itself.
 const VALUE_ENTRY: usize = 5;
-/// No document that people make is deeper; damaged ones may say so.
+/// Maximum depth: real documents are flatter, but damaged ones may claim any depth.
 const MAX_DEPTH: usize = 100;
 
-/// Bytes of the JSON that `input` begins with; `None` where it begins with none.
+/// Returns the bytes of the JSON at the start of `input`; `None` if there is none.
 pub fn len(input: &[u8]) -> Option<usize> {
     let (kind, value) = input.split_first()?;
     let counted = |mut rest: &[u8]| {
@@ -46,7 +56,7 @@ pub fn len(input: &[u8]) -> Option<usize> {
     (len <= value.len()).then_some(len + 1)
 }
 
-/// The whole of `input` as JSON; `None` where it is none.
+/// Decodes the whole of `input`. Returns `None` if it is not JSON.
 pub fn decode(input: &[u8]) -> Option<Value> {
     if len(input)? != input.len() {
         return None;
@@ -64,7 +74,7 @@ fn u64_of(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk().map(|eight| u64::from_le_bytes(*eight))
 }
 
-/// `left`: how many values there may be at most, as offsets may lead to the same bytes again.
+/// Decodes a value. `left` is the maximum number of values: offsets may refer to the same bytes repeatedly.
 fn value(kind: u8, bytes: &[u8], depth: usize, left: &mut usize) -> Option<Value> {
     *left = left.checked_sub(1)?;
     let depth = depth.checked_sub(1)?;
@@ -96,13 +106,13 @@ fn value(kind: u8, bytes: &[u8], depth: usize, left: &mut usize) -> Option<Value
     })
 }
 
-/// TiDB's `CoreTime`, from its highest bits: 14 of the year, 4 month, 5 day, 5 hour, 6 minute, 6 second, 20 microsecond. None if
-/// there is no such time: these bytes are something else.
+/// Checks TiDB's `CoreTime`, from its highest bits: 14 year, 4 month, 5 day, 5 hour, 6 minute, 6 second, 20
+/// microsecond. Returns `None` if there is no such time, so that the bytes are something else.
 fn core_time(packed: u64) -> Option<u64> {
     let part = |shift: u32, bits: u32| packed >> shift & ((1 << bits) - 1);
     let limits =
         [(50, 14, 9999), (46, 4, 12), (41, 5, 31), (36, 5, 23), (30, 6, 59), (24, 6, 59), (4, 20, 999_999)];
-    limits.iter().all(|(shift, bits, most)| part(*shift, *bits) <= *most).then_some(packed)
+    limits.iter().all(|(shift, bits, max)| part(*shift, *bits) <= *max).then_some(packed)
 }
 
 fn counted(mut bytes: &[u8]) -> Option<&[u8]> {
@@ -125,7 +135,7 @@ fn object(bytes: &[u8], depth: usize, left: &mut usize) -> Option<Value> {
     Some(Value::Object(map))
 }
 
-/// The value that the entry at `place` says; literals stand in the entry itself.
+/// Decodes the value of the entry at `place`. The entry itself contains a literal.
 fn entry(bytes: &[u8], place: usize, depth: usize, left: &mut usize) -> Option<Value> {
     let kind = *bytes.get(place)?;
     let at = if kind == LITERAL { place + 1 } else { u32_at(bytes, place + 1)? };
@@ -139,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// As TiDB writes it.
+    /// Encodes a value as TiDB does.
     fn encode(value: &Value) -> (u8, Vec<u8>) {
         let varint = |bytes: &[u8]| {
             let mut out = Vec::new();
@@ -206,7 +216,7 @@ mod tests {
             }
             assert_eq!(len(&[&bytes[..], b"more"].concat()), Some(bytes.len()));
         }
-        // The bytes that TiDB's own test has for {"a": 1}.
+        // Bytes of {"a": 1} from TiDB's own test.
         let known =
             [1, 1, 0, 0, 0, 28, 0, 0, 0, 19, 0, 0, 0, 1, 0, 9, 20, 0, 0, 0, b'a', 1, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(decode(&known), Some(json!({"a": 1})));

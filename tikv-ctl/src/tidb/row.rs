@@ -1,4 +1,17 @@
-//! A row's value: format v2 (ids, offsets and values side by side) or v1 (ids and datums by turns).
+//! Values of rows. Format v1 is a sequence of column ids and datums. Format v2 is, with little-endian
+//! numbers:
+//!
+//! ```text
+//! field      bytes       meaning
+//! version    1           128
+//! flags      1           bit 0: large ids and offsets; bit 1: checksums follow
+//! not null   2           number of columns with a value
+//! null       2           number of columns that are NULL
+//! ids        1 or 4 each of the columns with a value, then of those that are NULL
+//! ends       2 or 4 each end of each value
+//! values
+//! checksum   1 and 4     header, checksum; if bit 3 of the header is set, a second checksum (4)
+//! ```
 
 use keys::{codec, escape, hex_upper};
 use serde_json::{Value, json};
@@ -15,24 +28,24 @@ const CHECKSUM: u8 = 2;
 /// A decoded row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// 1 or 2.
+    /// Format version, 1 or 2.
     pub version: u8,
-    /// Column ids and what they hold.
+    /// Ids and values of columns.
     pub columns: Vec<(i64, Column)>,
-    /// v2 with a checksum: its header byte and the checksums.
+    /// Header byte and checksums of a row of v2, if it has any.
     pub checksum: Option<(u8, Vec<u32>)>,
 }
 
-/// What a column holds.
+/// The value of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Column {
-    /// v1 says the type.
+    /// A value of v1, with its type.
     Datum(Datum),
-    /// v2 does not: the schema would.
+    /// A value of v2, whose type only the schema has.
     Bytes(Vec<u8>),
 }
 
-/// Decodes a row's value; `None` when it is none.
+/// Decodes the value of a row. Returns `None` if it is not one.
 pub fn decode(value: &[u8]) -> Option<Row> {
     match value.first() {
         Some(&V2) => decode_v2(value),
@@ -41,7 +54,7 @@ pub fn decode(value: &[u8]) -> Option<Row> {
 }
 
 fn decode_v1(value: &[u8]) -> Option<Row> {
-    // A row in which no column is set.
+    // TiDB writes one zero byte for a row without columns.
     if value == [0] {
         return Some(Row { version: 1, columns: Vec::new(), checksum: None });
     }
@@ -86,7 +99,7 @@ fn decode_v2(value: &[u8]) -> Option<Row> {
     input.is_empty().then_some(Row { version: 2, columns, checksum })
 }
 
-/// A header, a checksum, and where the header says so a second.
+/// Takes a header, a checksum and, if the header says so, a second checksum.
 fn decode_checksum(input: &mut &[u8]) -> Option<(u8, Vec<u32>)> {
     let header = codec::decode_u8(input).ok()?;
     let mut sums = vec![take_number(input, 4)?];
@@ -96,7 +109,7 @@ fn decode_checksum(input: &mut &[u8]) -> Option<(u8, Vec<u32>)> {
     Some((header, sums))
 }
 
-/// What the bytes of a v2 column may be, as no type is kept with them.
+/// Lists the types and values that the bytes of a v2 column may have, since the type is not stored with them.
 fn readings(bytes: &[u8]) -> Vec<(&'static str, Value)> {
     let mut list = Vec::new();
     if matches!(bytes.len(), 1 | 2 | 4 | 8) {
@@ -122,12 +135,12 @@ fn readings(bytes: &[u8]) -> Vec<(&'static str, Value)> {
 }
 
 impl Row {
-    /// One line for each column.
+    /// Formats one line for each column.
     pub fn lines(&self) -> Vec<String> {
         self.columns.iter().map(|(id, column)| format!("column {id}: {}", column.text())).collect()
     }
 
-    /// As JSON.
+    /// Converts to JSON.
     pub fn json(&self) -> Value {
         let columns = self.columns.iter().map(|(id, column)| {
             let value = match column {
@@ -165,7 +178,7 @@ mod tests {
 
     #[test]
     fn both_formats_decode() {
-        // Ids 1 and 3 are set, 2 is null.
+        // Columns 1 and 3 have values, column 2 is NULL.
         let v2 = [128, 0, 2, 0, 1, 0, 1, 3, 2, 1, 0, 4, 0, 7, b'a', b'b', b'c'];
         let row = decode(&v2).unwrap();
         assert_eq!(row.lines(), ["column 1: int 7", "column 2: null", "column 3: text \"abc\""]);
@@ -179,11 +192,11 @@ mod tests {
     }
 
     #[test]
-    fn what_checks_itself_is_shown() {
+    fn decimals_json_and_checksums_are_recognized() {
         let decimal = [14, 4, 0x81, 0x0D, 0xFB, 0x38, 0xD2, 0x04, 0xD2].to_vec();
         assert_eq!(Column::Bytes(decimal).text(), "decimal \"1234567890.1234\"");
         assert!(Column::Bytes(vec![12, 2, b'h', b'i']).text().contains("json \"hi\""));
-        // Large ids: 4 bytes each, as are the offsets; with a checksum of version 1 and a second one.
+        // Large ids and offsets have 4 bytes; the header asks for a second checksum.
         let big = [
             &[128, 3, 1, 0, 0, 0][..],
             &300u32.to_le_bytes(),
@@ -205,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_negative_may_be_great() {
+    fn a_negative_integer_may_be_unsigned() {
         assert_eq!(Column::Bytes(vec![0xFF]).text(), "int -1 or uint 255");
     }
 

@@ -1,4 +1,4 @@
-//! Keys of tables: `t`, the table's id, then `_r` and a handle or `_i`, an index's id and its values.
+//! Keys of tables: `t`, the table's id, then `_r` and a handle, or `_i`, an index id and the index's values.
 
 use std::fmt;
 
@@ -10,13 +10,13 @@ use super::datum::{self, Datum};
 /// A key of a TiDB table, or the beginning of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableKey {
-    /// The table's (or the partition's) id.
+    /// Id of the table or the partition.
     pub table_id: i64,
-    /// What it is within the table.
+    /// The part of the table.
     pub kind: TableKeyKind,
 }
 
-/// What a key is within its table.
+/// The part of a table to which a key belongs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TableKeyKind {
     /// All of the table: `t100`.
@@ -27,14 +27,14 @@ pub enum TableKeyKind {
     Row(i64),
     /// A row by the columns of its clustered primary key: `t100_r{"a",5}`.
     CommonRow(Vec<Datum>),
-    /// An index, with values or not: `t100_i2`, `t100_i2_{1,"b"}`.
+    /// An index, with or without values: `t100_i2`, `t100_i2_{1,"b"}`.
     Index(i64, Vec<Datum>),
 }
 
-/// A common handle has at least so many bytes, so that none has the 8 of an integer handle (TiDB `NewCommonHandle`).
+/// Minimum bytes of a common handle: one of 8 bytes would be an integer handle (TiDB `NewCommonHandle`).
 const MIN_COMMON_HANDLE: usize = 9;
 
-/// The values of a common handle; zeros at the end of a short one fill it up, and are no NULLs, which a primary key has not.
+/// Decodes the values of a common handle. Zeros at the end of a short one are padding, not NULLs.
 fn unpadded(handle: &[u8]) -> Option<Vec<Datum>> {
     let mut values = datum::decode_all(handle)?;
     if handle.len() == MIN_COMMON_HANDLE {
@@ -45,7 +45,7 @@ fn unpadded(handle: &[u8]) -> Option<Vec<Datum>> {
 }
 
 impl TableKey {
-    /// Decodes a user key; `None` when it is none of a table.
+    /// Decodes a user key. Returns `None` if it is not a table's.
     pub fn decode(user_key: &[u8]) -> Option<TableKey> {
         let mut rest = user_key.strip_prefix(b"t")?;
         let table_id = codec::decode_i64(&mut rest).ok()?;
@@ -65,7 +65,7 @@ impl TableKey {
         Some(TableKey { table_id, kind })
     }
 
-    /// Reads the form that [`TableKey`]'s `Display` writes; braces may be left out.
+    /// Parses the form that [`TableKey`]'s `Display` writes; braces around index values are optional.
     pub fn parse(text: &str) -> Option<TableKey> {
         let rest = text.strip_prefix('t')?;
         let (id, kind) = rest.split_once('_').unwrap_or((rest, ""));
@@ -90,7 +90,7 @@ impl TableKey {
         Some(TableKey { table_id, kind })
     }
 
-    /// The user key; `None` when a value has no form in keys.
+    /// Encodes the user key. Returns `None` if a value has no form in keys.
     pub fn encode(&self) -> Option<Vec<u8>> {
         let mut key = b"t".to_vec();
         codec::encode_i64(&mut key, self.table_id);
@@ -128,7 +128,7 @@ impl TableKey {
         matches!(self.kind, TableKeyKind::Row(_) | TableKeyKind::CommonRow(_))
     }
 
-    /// As JSON.
+    /// Converts to JSON.
     pub fn json(&self) -> Value {
         let list = |list: &[Datum]| list.iter().map(Datum::json).collect::<Vec<_>>();
         let mut object = json!({ "text": self.to_string(), "table_id": self.table_id });
@@ -145,14 +145,14 @@ impl TableKey {
     }
 }
 
-/// A number in its only form, so that text which merely looks like one is left alone.
+/// Parses a number of digits only, without a plus sign, so that other text is not taken for a number.
 fn number(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
 }
 
-/// Values between commas; a comma within quotes belongs to its value.
+/// Parses values separated by commas; a comma within quotes belongs to its value.
 fn values(text: &str) -> Option<Vec<Datum>> {
     if text.is_empty() {
         return Some(Vec::new());
@@ -189,7 +189,8 @@ impl fmt::Display for TableKey {
     }
 }
 
-/// TiDB's own records: `m`, the name of a structure, what of it, and its field (TiDB `pkg/structure`).
+/// Describes a key of TiDB's metadata: `m`, the name of a structure, its kind, and a field (TiDB
+/// `pkg/structure`). Returns `None` if the key is not one.
 pub fn meta_text(user_key: &[u8]) -> Option<String> {
     let mut rest = user_key.strip_prefix(b"m")?;
     let name = codec::decode_bytes_from(&mut rest).ok()?;
@@ -217,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_bytes_are_the_same_key() {
+    fn text_and_bytes_convert_to_each_other() {
         for text in [
             "t100",
             "t100_r",
@@ -239,10 +240,10 @@ mod tests {
     }
 
     #[test]
-    fn a_short_common_handle_is_filled_up_with_zeros() {
+    fn a_short_common_handle_is_padded_with_zeros() {
         let text = |hex: &str| TableKey::decode(&keys::hex_decode(hex).unwrap()).unwrap().to_string();
         assert_eq!(text("7480000000000000645f72060400800c00000000"), "t100_r{decimal 12}");
-        // Longer ones have no zeros to spare, and index values may be NULL.
+        // Longer handles have no padding, and index values may be NULL.
         assert_eq!(text("7480000000000000645f7203800000000000000500"), "t100_r{5,null}");
         assert_eq!(text("7480000000000000645f698000000000000002060400800c00"), "t100_i2_{decimal 12,null}");
         let key = TableKey { table_id: 1, kind: TableKeyKind::CommonRow(vec![Datum::Max]) };
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn meta_keys_name_what_they_hold() {
+    fn meta_keys_print_structure_and_field() {
         let mut key = b"m".to_vec();
         codec::encode_bytes_to(&mut key, b"DBs");
         codec::encode_u64(&mut key, u64::from(b'h'));

@@ -1,4 +1,4 @@
-//! Offline compaction: the one change of a database that needs RocksDB itself.
+//! Offline compaction: the only change of a database that needs RocksDB itself.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub fn compact(
     bottommost: BottommostLevelCompaction,
 ) -> Result<()> {
     refuse(dir, config)?;
-    // Nothing but the range is compacted.
+    // Automatic compactions are off: only the range is compacted.
     let mut db = DbConfig { create_if_missing: false, avoid_flush: true, ..DbConfig::small() };
     for cf in [&mut db.defaultcf, &mut db.lockcf, &mut db.writecf, &mut db.raftcf] {
         cf.disable_auto_compactions = true;
@@ -29,7 +29,7 @@ pub fn compact(
         .map_err(|e| Error::other(e.to_string()))
 }
 
-/// Directories that RocksDB alone does not open as TiKV does.
+/// Refuses directories that RocksDB alone does not open as TiKV does.
 fn refuse(dir: &Path, config: &StoreConfig) -> Result<()> {
     let what = if config.wal_dir.is_some() {
         "its WAL is elsewhere (rocksdb.wal-dir)"
@@ -41,7 +41,7 @@ fn refuse(dir: &Path, config: &StoreConfig) -> Result<()> {
         return Ok(());
     };
     Err(Error::other(format!(
-        "{}: {what}: such a directory is not compacted; start the server and give --host. Nothing was changed",
+        "{}: {what}: cannot compact such a directory offline: start the server and give --host; nothing was changed",
         dir.display()
     )))
 }

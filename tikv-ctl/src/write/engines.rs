@@ -1,4 +1,4 @@
-//! A store that is locked, so that it can be changed: what it has now, and making the changes.
+//! Reads the current values of a locked store, and applies changes to it.
 
 use std::{
     collections::BTreeMap,
@@ -15,35 +15,35 @@ use crate::{
     raft_engine::{self, NewBatch},
 };
 
-/// A store, locked, and read after that.
+/// A store that was locked first and read after that.
 pub struct Engines {
     dir: PathBuf,
     /// `raftdb.wal-dir`.
     raftdb_wal_dir: Option<PathBuf>,
-    /// None: only files are changed.
+    /// None if only files are changed.
     store: Option<Offline>,
     _lock: DirLock,
 }
 
-/// A key, and the value that is put; none: it is deleted.
+/// A key and its new value; no value deletes the key.
 type Put = (Vec<u8>, Option<Vec<u8>>);
 
-/// Directories of a database and of its WAL, and what is written there: by column family.
+/// Batches by directories of a database and its WAL; each entry has column family and put.
 type Batches = BTreeMap<(PathBuf, PathBuf), Vec<(String, Put)>>;
 
 impl Engines {
-    /// Locks what `changes` of `dir` need.
+    /// Locks everything that `changes` of `dir` need.
     pub fn open(dir: &Path, config: &StoreConfig, changes: &[Change]) -> Result<Engines> {
         let (kv, raft) = (dir.join("db"), config.raftdb_path.clone().unwrap_or_else(|| dir.join("raft")));
         let mut tablets: Vec<PathBuf> = changes.iter().filter_map(|change| change.tablet(dir)).collect();
         tablets.sort_unstable();
         tablets.dedup();
-        // The directory itself is a database where a MANIFEST of it is changed.
+        // If the directory's own MANIFEST changes, the directory itself is a database.
         let dbs = [&kv, &raft].into_iter().chain(&tablets).map(PathBuf::as_path);
         let dbs: Vec<&Path> = dbs.chain([dir]).collect();
         let raft_engine = [Some(raft_dir(dir, config)), config.raft_engine_spill_dir.clone()];
         let lock = DirLock::take(dir, raft_engine.iter().flatten(), &dbs)?;
-        // A file's directory may lie in an encrypted one; the warnings were told when the plan was made.
+        // A file may be in an encrypted directory; planning has already reported its warnings.
         encryption::register_around(dir, &config.encryption)?;
         let only_files = changes.iter().all(|change| matches!(change.target, Target::File { .. }));
         let store = if only_files { None } else { Some(Offline::open(dir, config)?) };
@@ -61,7 +61,7 @@ impl Engines {
             Target::Kv { cf, key, db } => self.store()?.database(db.as_deref())?.0.get(cf, &decode(key)?)?,
             Target::RaftState { region_id } => {
                 let state = self.store()?.raft().local_state(*region_id);
-                state.map_err(|e| e.of("Debugger::region_info"))?.map(|state| state.encode_to_vec())
+                state.map_err(|e| e.into_error("Debugger::region_info"))?.map(|state| state.encode_to_vec())
             }
             Target::RaftKey { region_id, key } => match self.store()?.raft() {
                 RaftStore::Engine(engine) => engine.get(*region_id, &decode(key)?).map(<[u8]>::to_vec),
@@ -71,10 +71,11 @@ impl Engines {
         Ok(value.map(|value| keys::hex_upper(&value)))
     }
 
-    /// Those of `changes` that are still to be made. With `half_done` some may be made already, but not all.
+    /// Returns the `changes` that are still to be made. With `half_done`, some may be made already, but not
+    /// all.
     ///
     /// # Errors
-    /// A value is not the one that the plan was made from.
+    /// Fails if a value differs from the one that the plan was made from.
     pub fn pending(&self, changes: Vec<Change>, half_done: bool) -> Result<Vec<Change>> {
         let (mut pending, mut made) = (Vec::with_capacity(changes.len()), None);
         for change in changes {
@@ -90,10 +91,10 @@ impl Engines {
         made.filter(|_| pending.is_empty()).map_or(Ok(pending), Err)
     }
 
-    /// What makes the changes: of each RocksDB at once, then of raft-engine at once, then of files.
+    /// Prepares the changes: one batch for each RocksDB, one for raft-engine, then files.
     ///
     /// # Errors
-    /// An engine would not replay what is written.
+    /// Fails if an engine would not replay its batch.
     pub fn prepare<'a>(&'a self, changes: &'a [Change]) -> Result<Prepared<'a>> {
         let (mut batches, mut raft) = (Batches::new(), Vec::new());
         for change in changes {
@@ -140,7 +141,7 @@ impl Engines {
     }
 }
 
-/// Changes that can be made: nothing is written yet.
+/// Changes that are ready to apply; nothing is written yet.
 pub struct Prepared<'a> {
     dir: &'a Path,
     logs: Vec<NewLog>,
@@ -149,7 +150,7 @@ pub struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// Makes them, one after the other, each synced.
+    /// Applies the changes one by one, each synced.
     pub fn apply(self) -> Result<()> {
         for log in self.logs {
             log.write()?;

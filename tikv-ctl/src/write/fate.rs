@@ -1,5 +1,5 @@
-//! The end of a transaction: its primary decides, and all of its locks share what the primary says (Percolator; TiKV
-//! `check_txn_status`, `check_secondary_locks`).
+//! Finds out how a transaction ended. Its primary decides, and all of its locks follow the primary
+//! (Percolator; TiKV `check_txn_status`, `check_secondary_locks`).
 
 use std::collections::BTreeMap;
 
@@ -11,42 +11,42 @@ use crate::{Offline, Result, lsm::Db, source::Source};
 /// The end of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is committed, at this timestamp.
+    /// Committed at this timestamp.
     Committed(u64),
-    /// It is rolled back, or nothing of it is left where its primary was.
+    /// Rolled back, or its primary has no record of it.
     RolledBack,
-    /// Its primary is still locked: it can end either way.
+    /// Its primary is still locked: the transaction can end either way.
     Pending,
-    /// No region of this store holds a key that decides.
+    /// The deciding key is in no region of this store.
     Elsewhere,
 }
 
-/// The RocksDB key of `user` (encoded, with `z`) at `ts`.
+/// Returns the RocksDB key of `user` (encoded, with `z`) at `ts`.
 pub fn at(user: &[u8], ts: u64) -> Vec<u8> {
     let mut key = user.to_vec();
     keys::codec::encode_u64_desc(&mut key, ts);
     key
 }
 
-/// The data key of a raw user key.
+/// Returns the data key of a raw user key.
 pub fn data_key(raw: &[u8]) -> Vec<u8> {
     keys::data_key(Key::from_raw(raw).as_encoded())
 }
 
-/// Finds the ends of transactions in a store.
+/// Finds the fates of transactions in a store.
 pub struct Fates<'a> {
     db: &'a Db,
-    /// Data keys of the regions that are here: start, and end (exclusive).
+    /// Data keys of this store's regions: start, and end (exclusive).
     here: Vec<(Vec<u8>, Vec<u8>)>,
     known: BTreeMap<(Vec<u8>, u64), Fate>,
 }
 
 impl<'a> Fates<'a> {
-    /// Those of the transactions of `store`.
+    /// Creates the search for the transactions of `store`.
     pub fn new(store: &'a Offline) -> Result<Fates<'a>> {
         let mut here = Vec::new();
-        for id in store.all_regions().map_err(|e| e.of("Debugger::get_all_regions_in_store"))? {
-            let info = store.region_info(id).map_err(|e| e.of("Debugger::region_info"))?;
+        for id in store.all_regions().map_err(|e| e.into_error("Debugger::get_all_regions_in_store"))? {
+            let info = store.region_info(id).map_err(|e| e.into_error("Debugger::region_info"))?;
             let state = info.region_local_state.unwrap_or_default();
             if state.state() != PeerState::Tombstone {
                 let region = state.region.unwrap_or_default();
@@ -56,8 +56,8 @@ impl<'a> Fates<'a> {
         Ok(Fates { db: store.kv(), here, known: BTreeMap::new() })
     }
 
-    /// The end of the transaction that holds `lock`.
-    pub fn of(&mut self, lock: &Lock) -> Result<Fate> {
+    /// Returns the fate of the transaction that owns `lock`.
+    pub fn find(&mut self, lock: &Lock) -> Result<Fate> {
         let place = (data_key(&lock.primary), lock.ts.into_inner());
         if let Some(fate) = self.known.get(&place) {
             return Ok(*fate);
@@ -104,7 +104,7 @@ impl<'a> Fates<'a> {
         self.here.iter().any(|(start, end)| start.as_slice() <= key && key < end.as_slice())
     }
 
-    /// The record that ends the transaction on this key.
+    /// Returns the record that ends the transaction on this key.
     fn record(&self, user: &[u8], start: u64) -> Result<Option<Fate>> {
         let mut to = at(user, start);
         to.push(0);
@@ -124,7 +124,7 @@ impl<'a> Fates<'a> {
         Ok(None)
     }
 
-    /// The lock that the transaction holds on this key.
+    /// Returns the transaction's lock on this key.
     fn lock(&self, user: &[u8], start: u64) -> Result<Option<Lock>> {
         let Some(value) = self.db.get("lock", user)? else { return Ok(None) };
         Ok(match parse_lock(&value) {

@@ -1,4 +1,4 @@
-//! Changes of whole files of a data directory that no server runs on.
+//! Changes whole files of a data directory that no server is using.
 
 use std::{
     fs::{File, OpenOptions},
@@ -13,13 +13,13 @@ use crate::{
     lsm::{own_as, read_whole},
 };
 
-/// The locks that RocksDB and raft-engine take, held while this lives.
+/// Locks of RocksDB and raft-engine, taken for the lifetime of this value.
 #[derive(Debug)]
 pub struct DirLock(#[allow(dead_code)] Vec<File>);
 
 impl DirLock {
-    /// Locks the data directory `dir`, or raft-engine's own, as those do who write to it; and raft-engine's, `raft`, and
-    /// the databases `dbs`, those of them that are there.
+    /// Locks the data directory `dir`, or raft-engine's own, as a writing process does; also raft-engine's
+    /// `raft` and those databases of `dbs` that exist.
     pub fn take<'a>(dir: &Path, raft: impl Iterator<Item = &'a PathBuf>, dbs: &[&Path]) -> Result<DirLock> {
         let mut held = Vec::new();
         let locks = raft.map(|raft| raft.join("LOCK"));
@@ -36,7 +36,7 @@ impl DirLock {
 fn lock_file(path: &Path, lock: impl Fn(&File) -> std::io::Result<()>) -> Result<File> {
     let fail = |e: std::io::Error| {
         Error::other(format!(
-            "{}: {e}; nothing was changed. A command that writes needs the directory for itself: stop the server",
+            "{}: {e}; nothing was changed. A command that writes needs exclusive access: stop the server",
             path.display()
         ))
     };
@@ -49,7 +49,8 @@ fn lock_file(path: &Path, lock: impl Fn(&File) -> std::io::Result<()>) -> Result
     Ok(file)
 }
 
-/// RocksDB's lock, but held by the open file and not by the process: one that this process has, too, is in its way.
+/// Takes RocksDB's lock for the open file instead of the process, so that it conflicts with RocksDB in this
+/// process, too.
 fn lock_as_rocksdb(file: &File) -> std::io::Result<()> {
     // SAFETY: flock is plain data, for which zeros are valid: the whole file, from its start.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -60,10 +61,10 @@ fn lock_as_rocksdb(file: &File) -> std::io::Result<()> {
     if taken == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-/// The bytes of the file `path`, decrypted, in hexadecimal; none: it is not there.
+/// Returns the decrypted bytes of the file `path` in hexadecimal; none if it does not exist.
 ///
 /// # Errors
-/// It is there and cannot be read.
+/// Fails if the file exists and cannot be read.
 pub fn current(path: &Path) -> Result<Option<String>> {
     if !path.exists() {
         return Ok(None);
@@ -71,7 +72,7 @@ pub fn current(path: &Path) -> Result<Option<String>> {
     Ok(Some(keys::hex_upper(&read_whole(path)?)))
 }
 
-/// Puts the new files in the place of the old ones, each at once and synced, and encrypted as they were.
+/// Replaces the old files by the new ones, each atomically, synced, and encrypted as before.
 pub fn apply(dir: &Path, changes: &[Change]) -> Result<()> {
     for (path, change) in files(changes) {
         let path = dir.join(path);

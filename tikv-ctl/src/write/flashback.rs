@@ -1,5 +1,5 @@
-//! `flashback`: new versions on top of all others that show what was at an older time (TiKV
-//! `storage::txn::actions::flashback_to_version`). Nothing that was committed is removed.
+//! `flashback`: writes new versions that show the data of an older time (TiKV
+//! `storage::txn::actions::flashback_to_version`). Committed versions stay.
 //!
 //! TiKV rolls back every lock it finds, and so splits a transaction whose primary is committed (tikv#14531, tikv#17415).
 //! Here the primary decides: the other keys of a committed transaction are committed first.
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{Error, Offline, Result, lsm::Db};
 
-/// The timestamps that the new versions have.
+/// Timestamps of the new versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamps {
     pub start: u64,
@@ -23,10 +23,11 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// Those after every timestamp of the store, or `start` and the next; `version` is what is flashed back to.
+    /// Returns timestamps after all others of the store, or `start` and the next one. `version` is the target
+    /// of the flashback.
     ///
     /// # Errors
-    /// `start` is not after all that the store has, or not after `version`.
+    /// Fails if `start` is not after all timestamps of the store, or not after `version`.
     pub fn new(store: &Offline, version: u64, start: Option<u64>) -> Result<Stamps> {
         let newest = newest_ts(store.kv())?;
         let start = start.unwrap_or(newest.saturating_add(1));
@@ -45,7 +46,7 @@ impl Stamps {
     }
 }
 
-/// The greatest timestamp of a lock or a write record.
+/// Returns the greatest timestamp of a lock or a write record.
 fn newest_ts(db: &Db) -> Result<u64> {
     let mut newest = 0;
     let mut writes = db.scan("write", keys::DATA_MIN_KEY, keys::DATA_MAX_KEY)?;
@@ -65,13 +66,13 @@ fn newest_ts(db: &Db) -> Result<u64> {
 /// A range of data keys: start, and end (exclusive).
 pub type Range = (Vec<u8>, Vec<u8>);
 
-/// Commits that locks become, by the user keys (encoded, with `z`): commit timestamp and record.
+/// Commits made from locks, by user key (encoded, with `z`): commit timestamp and record.
 type Committed = BTreeMap<Vec<u8>, Version>;
 
 /// A committed version: its commit_ts and its commit record.
 type Version = (u64, Vec<u8>);
 
-/// What sets the keys of `ranges` back to `version`.
+/// Plans the changes that set the keys of `ranges` back to `version`.
 pub fn plan(store: &Offline, version: u64, ranges: &[Range], stamps: Stamps, plan: &mut Plan) -> Result<()> {
     let (db, mut fates) = (store.kv(), Fates::new(store)?);
     for (from, to) in ranges {
@@ -82,20 +83,21 @@ pub fn plan(store: &Offline, version: u64, ranges: &[Range], stamps: Stamps, pla
             let Ok((user, commit_ts)) = Key::split_on_ts_for(writes.key()) else { continue };
             if user != row.user {
                 row.finish(db, version, stamps, plan)?;
-                row = Row::of(user, version, committed.remove(user));
+                row = Row::new(user, version, committed.remove(user));
             }
             row.see(commit_ts.into_inner(), writes.value(), version);
         }
         row.finish(db, version, stamps, plan)?;
-        // Keys that had nothing but the lock.
+        // Keys that had only a lock.
         for (user, commit) in committed {
-            Row::of(&user, version, Some(commit)).finish(db, version, stamps, plan)?;
+            Row::new(&user, version, Some(commit)).finish(db, version, stamps, plan)?;
         }
     }
     Ok(())
 }
 
-/// Ends the transactions that hold locks in a range as their primaries say; the commits that come of it.
+/// Plans the end of the transactions with locks in a range, as their primaries decide; returns the resulting
+/// commits.
 fn end_locks(
     db: &Db,
     (from, to): (&[u8], &[u8]),
@@ -108,12 +110,15 @@ fn end_locks(
     while locks.advance()? {
         let (key, value) = (locks.key(), locks.value());
         let Ok(LockOrSharedLocks::Lock(lock)) = parse_lock(value) else {
-            plan.fail(format!("key {}: a lock that is shared or does not decode", keys::hex_upper(key)));
+            plan.fail(format!(
+                "key {}: expected an exclusive lock, found a shared or undecodable one",
+                keys::hex_upper(key)
+            ));
             continue;
         };
         let primary = data_key(&lock.primary);
         let in_range = || ranges.iter().any(|(from, to)| *from <= primary && primary < *to);
-        match fates.of(&lock)? {
+        match fates.find(&lock)? {
             Fate::Committed(ts) => committed.extend(commit(db, key, value, &lock, ts, plan)?),
             Fate::RolledBack => roll_back(db, key, value, &lock, plan)?,
             Fate::Pending if in_range() => roll_back(db, key, value, &lock, plan)?,
@@ -123,21 +128,21 @@ fn end_locks(
     Ok(committed)
 }
 
-/// Why a lock can be neither committed nor rolled back.
+/// Returns the reason that a lock can be neither committed nor rolled back.
 pub fn undecided(key: &[u8], lock: &Lock, fate: Fate) -> String {
     let (key, start) = (keys::hex_upper(key), lock.ts);
     let primary = keys::hex_upper(&data_key(&lock.primary));
     let what = match fate {
         Fate::Elsewhere => {
-            "no region of this store holds a key that decides: read the key on the running cluster, which ends the \
+            "the deciding key is in no region of this store: read the key on the running cluster, which ends the \
              transaction, or flash back the cluster with --pd"
         }
-        _ => "it is not in the range that is flashed back: take it in, so that the transaction is not split",
+        _ => "it is outside of the flashback's range: include it, so that the transaction is not split",
     };
-    format!("key {key}: transaction {start} holds it, and its primary, key {primary}, decides; {what}")
+    format!("key {key}: transaction {start} has locked it, and its primary, key {primary}, decides; {what}")
 }
 
-/// The lock becomes the commit that its primary has; a lock that was never prewritten only goes.
+/// Plans the commit of a lock as its primary decides; only removes a lock that was never prewritten.
 pub fn commit(
     db: &Db,
     key: &[u8],
@@ -146,14 +151,17 @@ pub fn commit(
     commit_ts: u64,
     plan: &mut Plan,
 ) -> Result<Option<(Vec<u8>, Version)>> {
-    let why = format!("transaction {} is committed at {commit_ts}: its primary says so", lock.ts);
+    let why = format!("transaction {} is committed at {commit_ts}: its primary is", lock.ts);
     plan.changes.push(Change::kv("lock", key, Some(value), None, why.clone()));
     let Some(kind) = WriteType::from_lock_type(lock.lock_type) else { return Ok(None) };
     let place = at(key, commit_ts);
     if let Some(there) = db.get("write", &place)? {
         let is_same = WriteRef::parse(&there).is_ok_and(|write| write.start_ts == lock.ts);
         if !is_same {
-            plan.fail(format!("key {}: another record is at {commit_ts}", keys::hex_upper(key)));
+            plan.fail(format!(
+                "key {}: expected no record at {commit_ts}, found one of another transaction",
+                keys::hex_upper(key)
+            ));
         }
         return Ok(None);
     }
@@ -167,7 +175,7 @@ pub fn commit(
     Ok(Some((key.to_vec(), (commit_ts, write))))
 }
 
-/// The transaction that holds the lock did not happen.
+/// Plans the rollback of the lock's transaction on this key.
 fn roll_back(db: &Db, key: &[u8], value: &[u8], lock: &Lock, plan: &mut Plan) -> Result<()> {
     let start = lock.ts.into_inner();
     let why = format!("transaction {start} is rolled back");
@@ -179,7 +187,7 @@ fn roll_back(db: &Db, key: &[u8], value: &[u8], lock: &Lock, plan: &mut Plan) ->
         }
     }
     let key = at(key, start);
-    // A record of that time, such as a commit of another transaction, already ends the transaction.
+    // A record at that time, such as another transaction's commit, already ends the transaction.
     if db.get("write", &key)?.is_none() {
         let rollback = Write::new_rollback(lock.ts, true).to_bytes();
         plan.changes.push(Change::kv("write", &key, None, Some(&rollback), why));
@@ -191,15 +199,15 @@ fn roll_back(db: &Db, key: &[u8], value: &[u8], lock: &Lock, plan: &mut Plan) ->
 #[derive(Debug, Default)]
 struct Row {
     user: Vec<u8>,
-    /// Something was committed after the version.
+    /// Whether something was committed after the version.
     changed: bool,
-    /// Commit timestamp and record of what was there at the version.
+    /// Commit timestamp and record of the data at the version.
     then: Option<(u64, Vec<u8>)>,
 }
 
 impl Row {
-    /// The key `user`, with the commit that its lock became.
-    fn of(user: &[u8], version: u64, commit: Option<(u64, Vec<u8>)>) -> Row {
+    /// Starts with the key `user` and the commit that its lock became.
+    fn new(user: &[u8], version: u64, commit: Option<(u64, Vec<u8>)>) -> Row {
         let mut row = Row { user: user.to_vec(), ..Row::default() };
         if let Some((ts, record)) = commit {
             row.see(ts, &record, version);
@@ -207,7 +215,7 @@ impl Row {
         row
     }
 
-    /// Takes a record in.
+    /// Adds a record.
     fn see(&mut self, commit_ts: u64, record: &[u8], version: u64) {
         let Ok(write) = WriteRef::parse(record) else { return };
         if matches!(write.write_type, WriteType::Lock | WriteType::Rollback) {

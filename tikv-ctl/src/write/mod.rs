@@ -1,5 +1,5 @@
-//! Changes of a data directory that no server runs on: planned from what is read, shown, confirmed, written down so that
-//! they can be undone, and only then made.
+//! Changes of a data directory that no server is using: planned from the data, shown, confirmed, saved to an
+//! undo file, and only then made.
 
 pub mod compact;
 mod engines;
@@ -27,11 +27,12 @@ use crate::{
 pub use engines::Engines;
 pub use undo::{Flashback, UndoFile};
 
-/// What is changed.
+/// Object of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "in")]
 pub enum Target {
-    /// A key of the data's RocksDB, or of the one at `db` in the directory: a region's tablet. The key is in hexadecimal.
+    /// A key of the data's RocksDB, or of a region's tablet: the RocksDB at `db` in the directory. The key is
+    /// in hexadecimal.
     Kv {
         cf: String,
         key: String,
@@ -46,19 +47,19 @@ pub enum Target {
     File { path: PathBuf },
 }
 
-/// One change: values in hexadecimal, none where there is no value.
+/// One change. Values are in hexadecimal; `None` stands for no value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     #[serde(flatten)]
     pub target: Target,
     pub old: Option<String>,
     pub new: Option<String>,
-    /// Why, for people.
+    /// Reason for the change, for people.
     pub why: String,
 }
 
 impl Change {
-    /// A change of a key in RocksDB.
+    /// Creates a change of a key in RocksDB.
     pub fn kv(
         cf: &str,
         key: &[u8],
@@ -70,8 +71,9 @@ impl Change {
         Change { target, old: old.map(keys::hex_upper), new: new.map(keys::hex_upper), why: why.into() }
     }
 
-    /// A change of a region's state, of which `kv_key` is the key in column family raft and `prefix` that in raft-engine: where
-    /// `store` has it. There the state of each index has a key of its own; the new one is that of `applied`, or of the newest.
+    /// Creates a change of a region's state in the engine where `store` has it. `kv_key` is its key in column
+    /// family raft, `prefix` that in raft-engine. raft-engine has one key for each index: the new state is
+    /// that of `applied`, or of the newest.
     fn state(
         store: &Offline,
         region_id: u64,
@@ -91,7 +93,7 @@ impl Change {
         Change { target, old, new: Some(keys::hex_upper(new)), why }
     }
 
-    /// Puts a change of data to the tablet that has it.
+    /// Assigns a change of data to its tablet.
     fn place(&mut self, store: &Offline) -> Result<()> {
         if let Target::Kv { key, db, .. } = &mut self.target {
             *db = store.place_of(&decode(key)?);
@@ -99,7 +101,7 @@ impl Change {
         Ok(())
     }
 
-    /// The directory of the tablet that it changes.
+    /// Returns the directory of the tablet that it changes.
     fn tablet(&self, dir: &Path) -> Option<PathBuf> {
         match &self.target {
             Target::Kv { db: Some(db), .. } => Some(dir.join(db)),
@@ -107,20 +109,20 @@ impl Change {
         }
     }
 
-    /// The error that the value is `now`, and not what the plan was made from.
+    /// Returns the error that the value is `now` instead of the one that the plan was made from.
     fn is_not(&self, now: Option<&str>) -> Error {
         let what = match &self.target {
             Target::File { path } => format!("{} is not what the plan was made from", path.display()),
             target => format!(
-                "{target:?} is {} now and not {}",
+                "expected {target:?} to be {1}, found {0}",
                 now.unwrap_or("none"),
                 self.old.as_deref().unwrap_or("none")
             ),
         };
-        Error::other(format!("{what}: the store changed since; nothing was changed"))
+        Error::other(format!("{what}: the store has changed since; nothing was changed"))
     }
 
-    /// A change of a region's Raft state.
+    /// Creates a change of a region's Raft state.
     pub fn raft_state(
         region_id: u64,
         old: Option<&RaftLocalState>,
@@ -136,7 +138,7 @@ impl Change {
         }
     }
 
-    /// A change of the whole file `path`, by its place in the data directory.
+    /// Creates a change of the whole file `path`, relative to the data directory.
     pub fn file(path: &Path, old: &[u8], new: &[u8], why: impl Into<String>) -> Change {
         let target = Target::File { path: path.to_owned() };
         Change { target, old: Some(keys::hex_upper(old)), new: Some(keys::hex_upper(new)), why: why.into() }
@@ -146,7 +148,7 @@ impl Change {
         Change { old: self.new.clone(), new: self.old.clone(), why: "undo".to_owned(), ..self.clone() }
     }
 
-    /// What it does, in full.
+    /// Describes the change in full.
     pub fn text(&self) -> String {
         let (place, message) = match &self.target {
             Target::RaftState { region_id } => (
@@ -180,7 +182,7 @@ impl Change {
     }
 }
 
-/// The message that a key of raft-engine holds.
+/// Returns the message type of a key in raft-engine.
 fn raft_message(key: &str) -> Option<&'static str> {
     match *keys::hex_decode(key).ok()?.first()? {
         REGION_STATE => Some("raft_serverpb.RegionLocalState"),
@@ -189,7 +191,7 @@ fn raft_message(key: &str) -> Option<&'static str> {
     }
 }
 
-/// The message that a key of CF raft holds.
+/// Returns the message type of a key in CF raft.
 fn kv_message(cf: &str, key: &str) -> Option<&'static str> {
     let key = keys::hex_decode(key).ok().filter(|_| cf == "raft")?;
     if keys::decode_region_meta_key(&key).is_ok() {
@@ -201,7 +203,7 @@ fn kv_message(cf: &str, key: &str) -> Option<&'static str> {
 
 fn locked(e: impl std::fmt::Display) -> Error {
     Error::other(format!(
-        "{e}; nothing was changed. A command that writes needs the directory for itself: stop the server"
+        "{e}; nothing was changed. A command that writes needs exclusive access: stop the server"
     ))
 }
 
@@ -209,7 +211,7 @@ fn decode(hex: &str) -> Result<Vec<u8>> {
     keys::hex_decode(hex).map_err(|e| Error::other(format!("{hex:?} is not hexadecimal: {e}")))
 }
 
-/// Where raft-engine's files are.
+/// Returns the directory of raft-engine's files.
 fn raft_dir(dir: &Path, config: &StoreConfig) -> PathBuf {
     config.raft_engine_dir.clone().unwrap_or_else(|| dir.join("raft-engine"))
 }

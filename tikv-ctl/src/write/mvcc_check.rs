@@ -1,5 +1,6 @@
-//! `recover-mvcc`: records of one column family that the others contradict (TiKV `MvccChecker`). A value is matched by its
-//! timestamp, and not by its place as in TiKV: an orphan of a later transaction does not hide the value of a lock.
+//! `recover-mvcc`: finds records of one column family that the others contradict (TiKV `MvccChecker`). A
+//! value is matched by its timestamp and not, as in TiKV, by its place: an orphan of a later transaction does
+//! not hide the value of a lock.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use crate::{
     lsm::{Db, DbIter},
 };
 
-/// A walk that stands on an entry, or at the end.
+/// An iterator on an entry or at the end.
 struct Rows<'a> {
     iter: DbIter<'a>,
     valid: bool,
@@ -31,7 +32,7 @@ impl<'a> Rows<'a> {
 
     fn advance(&mut self) -> Result<()> {
         self.valid = self.iter.advance()?;
-        // Raw keys have no form of a version.
+        // Raw keys do not have the form of a version.
         while self.valid && self.versioned && self.version().is_none() {
             self.valid = self.iter.advance()?;
         }
@@ -50,7 +51,7 @@ impl<'a> Rows<'a> {
         if self.versioned { self.version().map(|(user, _)| user) } else { Some(key) }
     }
 
-    /// All entries of `key`: its RocksDB key, its timestamp, its value.
+    /// Returns all entries of `key`: RocksDB key, timestamp, value.
     fn take(&mut self, key: &[u8]) -> Result<Vec<Entry>> {
         let mut all = Vec::new();
         while self.user_key() == Some(key) {
@@ -65,7 +66,7 @@ impl<'a> Rows<'a> {
 /// RocksDB key, timestamp and value.
 type Entry = (Vec<u8>, u64, Vec<u8>);
 
-/// What to remove in `[from, to)`, data keys, so that the column families agree: added to `plan`.
+/// Adds the removals to `plan` that make the column families agree in `[from, to)`, data keys.
 pub fn check(
     db: &Db,
     (from, to): (&[u8], &[u8]),
@@ -86,13 +87,13 @@ pub fn check(
         let [locks, writes, values] = [rows[0].take(&key)?, rows[1].take(&key)?, rows[2].take(&key)?];
         match Records::parse(&locks, &writes) {
             Ok(records) => records.check(&values, fates, plan)?,
-            // TiKV's checker fails, too: what the other records of the key are worth is not known.
-            Err(what) => plan.fail(format!("key {}: {what}: it is left as it is", keys::hex_upper(&key))),
+            // TiKV's checker fails, too: the validity of the key's other records is unknown.
+            Err(what) => plan.fail(format!("key {}: {what}: the key stays unchanged", keys::hex_upper(&key))),
         }
     }
 }
 
-/// The same for all data of `store`, read by up to `threads` threads.
+/// Does the same as [`check`] for all data of `store`, with up to `threads` threads.
 pub fn check_all(store: &Offline, threads: usize, plan: &mut Plan) -> Result<()> {
     let mut borders = vec![keys::DATA_MIN_KEY.to_vec()];
     borders.extend(split_keys(store.kv(), threads));
@@ -117,13 +118,14 @@ pub fn check_all(store: &Offline, threads: usize, plan: &mut Plan) -> Result<()>
     Ok(())
 }
 
-/// User keys, encoded and with `z`, that cut the data into up to `parts` parts of about as many SSTs.
+/// Returns user keys (encoded, with `z`) that divide the data into up to `parts` parts with similar numbers
+/// of SSTs.
 fn split_keys(db: &Db, parts: usize) -> Vec<Vec<u8>> {
     let mut starts = BTreeSet::new();
     for family in db.families().filter(|family| ["default", "write"].contains(&family.name())) {
         for file in family.files() {
             let Ok((user, _)) = Key::split_on_ts_for(file.smallest()) else { continue };
-            // All versions of a key stay together: where that is not known there is no border.
+            // All versions of a key stay together: a key of unknown form is no border.
             let encoded = user.strip_prefix(&[keys::DATA_PREFIX]);
             let whole = encoded
                 .is_some_and(|key| keys::codec::encoded_prefix_len(key).is_ok_and(|len| len == key.len()));
@@ -136,7 +138,7 @@ fn split_keys(db: &Db, parts: usize) -> Vec<Vec<u8>> {
     starts.into_iter().step_by(step).skip(1).take(parts.saturating_sub(1)).collect()
 }
 
-/// A record of CF write: where it is, its bytes, its commit timestamp, and what it says.
+/// A record of CF write: RocksDB key, bytes, commit timestamp, parsed record.
 struct Committed<'a> {
     key: &'a [u8],
     value: &'a [u8],
@@ -154,7 +156,7 @@ impl Committed<'_> {
     }
 }
 
-/// The lock and the write records of one key; the newest write is the first.
+/// The lock and the write records of one key, newest write first.
 struct Records<'a> {
     lock: Option<(&'a Entry, Lock)>,
     writes: Vec<Committed<'a>>,
@@ -167,19 +169,19 @@ impl<'a> Records<'a> {
             Some(entry) => match parse_lock(&entry.2) {
                 Ok(LockOrSharedLocks::Lock(lock)) => Some((entry, lock)),
                 Ok(LockOrSharedLocks::Shared(_)) => None,
-                Err(e) => return Err(format!("a lock that does not decode: {e}")),
+                Err(e) => return Err(format!("cannot decode the lock: {e}")),
             },
         };
         let parse = |(key, ts, value): &'a Entry| match WriteRef::parse(value) {
             Ok(write) => Ok(Committed { key, value, ts: *ts, write }),
-            Err(e) => Err(format!("a write record of {ts} that does not decode: {e}")),
+            Err(e) => Err(format!("cannot decode the write record of {ts}: {e}")),
         };
         Ok(Records { lock, writes: writes.iter().map(parse).collect::<std::result::Result<_, _>>()? })
     }
 
     fn check(&self, values: &[Entry], fates: &mut Fates<'_>, plan: &mut Plan) -> Result<()> {
         let values_at: BTreeSet<u64> = values.iter().map(|(_, ts, _)| *ts).collect();
-        // Start timestamps whose value something points to.
+        // Start timestamps whose value a lock or a write record points to.
         let mut wanted = BTreeSet::new();
         for found in &self.writes {
             if found.write.write_type != WriteType::Put || found.write.short_value.is_some() {
@@ -200,13 +202,13 @@ impl<'a> Records<'a> {
             }
         }
         for (key, ts, value) in values.iter().filter(|(_, ts, _)| !wanted.contains(ts)) {
-            let why = format!("neither a lock nor a write record leads to the value of {ts}");
+            let why = format!("neither a lock nor a write record points to the value of {ts}");
             plan.changes.push(Change::kv("default", key, Some(value), None, why));
         }
         Ok(())
     }
 
-    /// Why the lock must go, if it must.
+    /// Returns the reason for removing the lock, if there is one.
     fn contradicted(
         &self,
         key: &[u8],
@@ -226,7 +228,8 @@ impl<'a> Records<'a> {
         Ok((long && !values_at.contains(&start)).then(|| format!("CF default has no value of {start}")))
     }
 
-    /// All commits are older than the lock, by its for_update_ts in a pessimistic transaction; why not, if not.
+    /// Checks that all commits are older than the lock (its for_update_ts in a pessimistic transaction);
+    /// returns the contradiction.
     fn is_older(
         &self,
         key: &[u8],
@@ -240,24 +243,24 @@ impl<'a> Records<'a> {
             ("ts", lock.ts.into_inner())
         };
         let shown = || keys::hex_upper(key);
-        // TiKV takes the timestamp of a rollback for a commit, and removes locks that are in order: a transaction that
-        // meets the lock leaves such a record when it gives up.
+        // TiKV takes the timestamp of a rollback for a commit, and so removes valid locks: a transaction that
+        // finds the lock leaves such a record when it gives up.
         let Some(newest) =
             self.writes.iter().find(|found| !found.is_rollback()).filter(|found| ts <= found.ts)
         else {
             if self.writes.first().is_some_and(|found| ts <= found.ts) {
                 plan.notes.push(format!(
-                    "note: key {}: the lock of transaction {} is kept, though a rollback of another transaction is newer \
-                     than it: that is in order (TiKV's recover-mvcc removes the lock)",
+                    "note: key {}: the lock of transaction {} is kept, although a rollback of another transaction is \
+                     newer than it: both are valid (TiKV's recover-mvcc removes the lock)",
                     shown(),
                     lock.ts
                 ));
             }
             return Ok(None);
         };
-        let why = format!("its {kind} {ts} is not after {}, when the key was committed last", newest.ts);
+        let why = format!("its {kind} {ts} is not after the key's last commit at {}", newest.ts);
         let of_another = super::fate::data_key(&lock.primary) != key;
-        if let (true, Fate::Committed(at)) = (of_another, fates.of(lock)?) {
+        if let (true, Fate::Committed(at)) = (of_another, fates.find(lock)?) {
             plan.fail(format!(
                 "key {}: the lock of transaction {} is kept: {why}, but its primary is committed at {at}, and without the \
                  lock this key would be lost to the transaction",

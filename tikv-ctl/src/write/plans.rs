@@ -1,4 +1,4 @@
-//! What each command would change (TiKV `src/server/debug.rs`).
+//! Plans of the commands: the changes that each would make (TiKV `src/server/debug.rs`).
 
 use kvproto::{
     eraftpb::HardState,
@@ -26,32 +26,32 @@ use crate::{
 const INIT_LOG: u64 = 5;
 const INIT_CONF_VER: u64 = 1;
 
-/// Changes, and what is in their way.
+/// Changes, and the errors that prevent others.
 #[derive(Debug, Default)]
 pub struct Plan {
     pub changes: Vec<Change>,
-    /// Regions for which there are no changes, with why.
+    /// Regions without changes, with the reason.
     pub errors: Vec<(u64, String)>,
-    /// What could not be done, of no region in particular.
+    /// Failures that belong to no region.
     pub failures: Vec<String>,
-    /// What the reader should know, though it is as it should be.
+    /// Notes for the user that are no errors.
     pub notes: Vec<String>,
-    /// Nothing is changed where there are errors or failures: half of it would be worse than none.
+    /// Makes no change at all if there are errors or failures: half of the changes would be worse than none.
     pub all_or_nothing: bool,
 }
 
 impl Plan {
-    /// A plan that is made as a whole or not at all.
+    /// Creates a plan that is applied as a whole or not at all.
     pub fn whole() -> Plan {
         Plan { all_or_nothing: true, ..Plan::default() }
     }
 
-    /// Keeps what could not be done.
+    /// Adds a failure.
     pub fn fail(&mut self, what: String) {
         self.failures.push(what);
     }
 
-    /// Errors and failures, each in a line.
+    /// Returns errors and failures, one per line, as an error.
     pub fn error(&self) -> Result<()> {
         let regions = self.errors.iter().map(|(id, e)| format!("region: {id}, error: {e}"));
         let mut lines: Vec<String> = regions.chain(self.failures.iter().cloned()).collect();
@@ -64,7 +64,7 @@ impl Plan {
         Err(Error::Tikv(lines.join("\n")))
     }
 
-    /// A change of a region's `RegionLocalState`; `applied`: its applied index.
+    /// Adds a change of a region's `RegionLocalState`; `applied` is its applied index.
     fn region_state(
         &mut self,
         store: &Offline,
@@ -79,7 +79,7 @@ impl Plan {
         self.changes.push(Change::state(store, id, key, applied, (bytes.as_deref(), &new), why));
     }
 
-    /// Puts changes of data to the tablets of `store`, if it has any.
+    /// Assigns changes of data to the tablets of `store`, if it has any.
     pub fn place(&mut self, store: &Offline) -> Result<()> {
         if !store.has_tablets() {
             return Ok(());
@@ -88,8 +88,8 @@ impl Plan {
     }
 }
 
-/// Fails where `regions`, all if none, have writes in their Raft logs that their tablets have not: a server would make them
-/// again, on top of what is written here.
+/// Fails if `regions` (all if empty) have writes in their Raft logs that their tablets lack: a server would
+/// replay them on top of the new versions.
 pub fn check_flushed(store: &Offline, regions: &[u64]) -> Result<()> {
     let found = store.unflushed(&|id| regions.is_empty() || regions.contains(&id))?;
     let list: Vec<String> =
@@ -98,14 +98,14 @@ pub fn check_flushed(store: &Offline, regions: &[u64]) -> Result<()> {
         return Ok(());
     }
     Err(Error::other(format!(
-        "the Raft log has writes that the tablets have not ({}), and a server makes them when it starts, on top of what this \
-         command would write: start the store and stop it cleanly, which flushes tablets, and do this again; nothing was \
-         changed",
+        "the tablets lack writes of the Raft log ({}), and a server replays them when it starts, on top of the \
+         changes of this command: start the store and stop it cleanly, which flushes tablets, and try again; nothing \
+         was changed",
         list.join(", ")
     )))
 }
 
-/// The states of a region; an error of the plan where there are none.
+/// Returns the states of a region, or the text of an error of the plan.
 fn states(store: &Offline, id: u64) -> std::result::Result<RegionInfo, String> {
     store.region_info(id).map_err(|e| e.to_string())
 }
@@ -114,24 +114,24 @@ fn applied(info: &RegionInfo) -> u64 {
     info.raft_apply_state.as_ref().map_or(0, |state| state.applied_index)
 }
 
-/// `tombstone`: marks regions as gone from this store. `of_pd` gives what PD knows of a region; none with --force.
+/// `tombstone`: marks regions as removed from this store. `in_pd` returns PD's region; `None` with --force.
 pub fn tombstone(
     store: &Offline,
     regions: &[u64],
-    of_pd: Option<&dyn Fn(u64) -> Result<Region>>,
+    in_pd: Option<&dyn Fn(u64) -> Result<Region>>,
 ) -> Result<Plan> {
-    let store_id = store.store_info().map_err(|e| e.of("Debugger::get_store_info"))?.0;
-    // As TiKV does: what PD must agree to is done as a whole, what is forced region by region.
-    let mut plan = if of_pd.is_some() { Plan::whole() } else { Plan::default() };
+    let store_id = store.store_info().map_err(|e| e.into_error("Debugger::get_store_info"))?.0;
+    // As in TiKV: changes that PD must agree to are made as a whole, forced ones region by region.
+    let mut plan = if in_pd.is_some() { Plan::whole() } else { Plan::default() };
     for id in regions {
-        // TiKV looks at the region's state alone: a region without any is one without this.
+        // TiKV looks only at the region's state: a region without any state counts as one without this state.
         let info = match store.region_info(*id) {
             Err(DebugError::NotFound(_)) => Ok(RegionInfo::default()),
             other => other.map_err(|e| e.to_string()),
         };
         let (applied, old) = match info.map(|info| (applied(&info), info.region_local_state)) {
             Ok((applied, Some(old))) => (applied, old),
-            Ok((_, None)) if of_pd.is_some() => {
+            Ok((_, None)) if in_pd.is_some() => {
                 plan.errors.push((*id, "Can't find RegionLocalState".to_owned()));
                 continue;
             }
@@ -144,15 +144,15 @@ pub fn tombstone(
                 continue;
             }
         };
-        // PD is asked for each region before any is looked at: one that it does not know ends the command.
-        let known = of_pd.map(|of_pd| of_pd(*id)).transpose()?;
+        // PD is asked about each region before the region is checked: an unknown one ends the command.
+        let known = in_pd.map(|find| find(*id)).transpose()?;
         if old.state() == PeerState::Tombstone {
             continue;
         }
         let mut new = old.clone();
         new.set_state(PeerState::Tombstone);
         if !store.has_tablets() {
-            // TiKV writes state and region anew, and no state of a merge with them.
+            // TiKV rewrites state and region, without the state of a merge.
             new.merge_state = None;
         }
         if let Some(region) = known {
@@ -178,7 +178,7 @@ fn is_removed(store_id: u64, here: &Region, region: &Region) -> std::result::Res
         let what = "invalid conf_ver: please make sure you have removed the peer by PD";
         return Err(format!("{what} (here {old}, PD {new})"));
     }
-    // Another peer on this store: the one that is here was removed, and the store was chosen again.
+    // PD has another peer on this store: the old one was removed, and the store was chosen again.
     match region.find_peer(store_id) {
         Some(there) if there.id == peer.id => {
             Err("The peer is still in target peers: remove it by PD first".to_owned())
@@ -187,15 +187,15 @@ fn is_removed(store_id: u64, here: &Region, region: &Region) -> std::result::Res
     }
 }
 
-/// `unsafe-recover remove-fail-stores`: takes the peers on failed stores out of regions.
+/// `unsafe-recover remove-fail-stores`: removes the peers on failed stores from regions.
 pub fn remove_fail_stores(
     store: &Offline,
     failed: &[u64],
     regions: Option<&[u64]>,
     promote_learner: bool,
 ) -> Result<Plan> {
-    let fails = |what: String| DebugError::Other(what).of("Debugger::remove_fail_stores");
-    let own = store.store_info().map_err(|e| e.of("Debugger::get_store_info"))?.0;
+    let fails = |what: String| DebugError::Other(what).into_error("Debugger::remove_fail_stores");
+    let own = store.store_info().map_err(|e| e.into_error("Debugger::get_store_info"))?.0;
     if failed.contains(&own) {
         return Err(fails(format!("Store {own} in the failed list")));
     }
@@ -217,8 +217,8 @@ pub fn remove_fail_stores(
                 Ok(0) => {}
                 Ok(peer) => why.push_str(&format!(", learner {peer} becomes a voter")),
                 Err(count) => plan.notes.push(format!(
-                    "note: region {id}: {count} learners are left and no voter: none is promoted, since which one has all \
-                     data is not known"
+                    "note: region {id}: expected one learner to promote, found {count} and no voter: none is \
+                     promoted, since which one has all data is unknown"
                 )),
             }
         }
@@ -230,7 +230,7 @@ pub fn remove_fail_stores(
     Ok(plan)
 }
 
-/// Makes the one learner that is left the voter; its id, 0 where a voter is left, or how many learners there are.
+/// Promotes the only remaining learner. Returns its id, 0 if a voter is left, or else the number of learners.
 fn promote(region: &mut Region) -> std::result::Result<u64, usize> {
     match region.peers.as_mut_slice() {
         peers if peers.iter().any(|peer| peer.role() != PeerRole::Learner) => Ok(0),
@@ -246,17 +246,17 @@ fn promote(region: &mut Region) -> std::result::Result<u64, usize> {
 fn chosen(store: &Offline, regions: Option<&[u64]>) -> Result<Vec<u64>> {
     match regions {
         Some(regions) => Ok(regions.to_vec()),
-        None => store.all_regions().map_err(|e| e.of("Debugger::get_all_regions_in_store")),
+        None => store.all_regions().map_err(|e| e.into_error("Debugger::get_all_regions_in_store")),
     }
 }
 
-/// `unsafe-recover drop-unapplied-raftlog`: what was not applied is as if it had never been.
+/// `unsafe-recover drop-unapplied-raftlog`: removes entries that were not applied.
 pub fn drop_unapplied(store: &Offline, regions: Option<&[u64]>) -> Result<Plan> {
-    // The name that TiKV's tool has here.
-    let fails = |what: String| DebugError::Other(what).of("Debugger::remove_fail_stores");
+    // TiKV's tool uses this name here.
+    let fails = |what: String| DebugError::Other(what).into_error("Debugger::remove_fail_stores");
     let mut plan = Plan::whole();
     for id in chosen(store, regions)? {
-        let info = store.region_info(id).map_err(|e| e.of("Debugger::remove_fail_stores"))?;
+        let info = store.region_info(id).map_err(|e| e.into_error("Debugger::remove_fail_stores"))?;
         let Some(state) = info.region_local_state else {
             return Err(fails(format!("No RegionLocalState found for region {id}")));
         };
@@ -277,7 +277,7 @@ pub fn drop_unapplied(store: &Offline, regions: Option<&[u64]>) -> Result<Plan> 
         let why = format!("region {id}: the log ends at {applied}, {} was the last", raft.last_index);
         plan.changes.push(Change::raft_state(id, Some(&raft), Some(&new), why));
         if apply.commit_index > applied {
-            let term = store.raft().entry(id, applied).map_err(|e| e.of("Debugger::raft_log"))?;
+            let term = store.raft().entry(id, applied).map_err(|e| e.into_error("Debugger::raft_log"))?;
             let mut new = apply;
             new.commit_index = applied;
             new.commit_term = term.map_or(apply.commit_term, |entry| entry.term);
@@ -290,14 +290,14 @@ pub fn drop_unapplied(store: &Offline, regions: Option<&[u64]>) -> Result<Plan> 
     Ok(plan)
 }
 
-/// Fails where a new region needs more than states.
+/// Fails if a new region needs more than states.
 pub fn check_recreatable(store: &Offline) -> Result<()> {
     if !store.has_tablets() {
         return Ok(());
     }
     Err(Error::other(
-        "recreate-region: with tablets/ (partitioned-raft-kv) a new region needs a tablet, which TiKV makes: let PD do it \
-         (`pd-ctl unsafe remove-failed-stores`); nothing was changed",
+        "recreate-region: with tablets/ (partitioned-raft-kv) a new region needs a tablet, which only TiKV creates: \
+         let PD do it (`pd-ctl unsafe remove-failed-stores`); nothing was changed",
     ))
 }
 
@@ -306,11 +306,12 @@ fn overlaps(a: &Region, b: &Region) -> bool {
     (a.start_key < b.end_key || b.end_key.is_empty()) && (b.start_key < a.end_key || a.end_key.is_empty())
 }
 
-/// `recreate-region`: an empty region in place of one that is lost, with new ids. The error says what is in its way.
+/// `recreate-region`: plans an empty region with new ids in place of a lost one; fails if another region is
+/// in its range.
 pub fn recreate_region(store: &Offline, lost: &Region, new_id: u64, peer_id: u64) -> Result<Plan> {
-    let fails = |what: String| DebugError::Other(what).of("Debugger::recreate_region");
+    let fails = |what: String| DebugError::Other(what).into_error("Debugger::recreate_region");
     let text = |region: &Region| message_text("metapb.Region", &region.encode_to_vec()).unwrap_or_default();
-    let store_id = store.store_info().map_err(|e| e.of("Debugger::get_store_info"))?.0;
+    let store_id = store.store_info().map_err(|e| e.into_error("Debugger::get_store_info"))?.0;
     let epoch = RegionEpoch { conf_ver: INIT_CONF_VER, version: lost.epoch().version + 1 };
     let peer = Peer { id: peer_id, store_id, ..Default::default() };
     let region = Region { id: new_id, region_epoch: Some(epoch), peers: vec![peer], ..lost.clone() };
@@ -356,14 +357,14 @@ fn refuse_states(store: &Offline, id: u64) -> Result<()> {
     match there.iter().find(|(_, there)| *there) {
         Some((what, _)) => {
             let what = format!("Store already has the {what}");
-            Err(DebugError::Other(what).of("Debugger::recreate_region"))
+            Err(DebugError::Other(what).into_error("Debugger::recreate_region"))
         }
         None => Ok(()),
     }
 }
 
-/// `reset-to-version`: locks and versions committed after `ts` go. A lock whose primary was committed before becomes that
-/// commit: TiKV removes it, and so splits the transaction.
+/// `reset-to-version`: deletes locks and versions committed after `ts`. A lock whose primary was committed by
+/// then is committed instead: TiKV removes it, and so splits the transaction.
 pub fn reset_to_version(store: &Offline, ts: u64) -> Result<Plan> {
     check_flushed(store, &[])?;
     let (mut plan, db, mut fates) = (Plan::whole(), store.kv(), Fates::new(store)?);
@@ -371,7 +372,7 @@ pub fn reset_to_version(store: &Offline, ts: u64) -> Result<Plan> {
     while locks.advance()? {
         let (key, value) = (locks.key(), locks.value());
         if let Ok(LockOrSharedLocks::Lock(lock)) = parse_lock(value) {
-            match fates.of(&lock)? {
+            match fates.find(&lock)? {
                 Fate::Committed(at) if at <= ts => {
                     flashback::commit(db, key, value, &lock, at, &mut plan)?;
                     continue;

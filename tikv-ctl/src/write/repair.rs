@@ -1,4 +1,4 @@
-//! `raft-engine-ctl repair`: what a script would make of raft-engine's files, tried on a copy of them.
+//! `raft-engine-ctl repair`: runs the script on a copy of raft-engine's files and compares the result.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,8 @@ use raft_log_engine::{RepairQueue, unsafe_repair};
 use super::{Change, Target, plans::Plan};
 use crate::{Error, Result, lsm::read_whole, raft_engine};
 
-/// What repairing the raft-engine directory `dir` by `script` changes: whole files, by their names in it.
+/// Plans the repair of the raft-engine directory `dir` by `script`: whole files, by their names in the
+/// directory.
 pub fn plan(dir: &Path, queue: RepairQueue, script: &str) -> Result<Plan> {
     if !raft_engine::is_raft_engine_dir(dir) {
         return Err(Error::other(format!(
@@ -45,7 +46,7 @@ pub fn plan(dir: &Path, queue: RepairQueue, script: &str) -> Result<Plan> {
     Ok(plan)
 }
 
-/// raft-engine's files and their bytes, decrypted; not its lock.
+/// Returns raft-engine's files and their decrypted bytes, without its lock file.
 fn files(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let fail = |path: &Path, e: std::io::Error| Error::other(format!("{}: {e}", path.display()));
     let mut files = BTreeMap::new();
@@ -59,7 +60,7 @@ fn files(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     Ok(files)
 }
 
-/// The items that go and those that come, as `raft-engine-ctl dump` shows them but for their places.
+/// Describes the removed and added items as `raft-engine-ctl dump` prints them, without their offsets.
 fn difference(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>, name: &Path) -> Result<String> {
     let lines = |bytes: Option<&Vec<u8>>| -> Result<Vec<String>> {
         let Some(bytes) = bytes else { return Ok(Vec::new()) };

@@ -1,4 +1,4 @@
-//! The undo file: what was changed, with the values before and after.
+//! The undo file: changes with the values before and after them.
 
 use std::{
     fs::{File, OpenOptions},
@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 /// An undo file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UndoFile {
-    /// The file's format: 1.
+    /// Version of the file format: 1.
     pub tikv_ctl_undo: u32,
     /// The command that made the changes.
     pub command: String,
@@ -26,7 +26,7 @@ pub struct UndoFile {
     pub data_dir: PathBuf,
     /// The changes, in order.
     pub changes: Vec<Change>,
-    /// What undoes a flashback of a cluster: another one.
+    /// The flashback that undoes an earlier one of a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flashback: Option<Flashback>,
 }
@@ -37,15 +37,15 @@ pub struct Flashback {
     /// Addresses of PD.
     pub pd: Option<String>,
     pub version: u64,
-    /// All if empty.
+    /// Region ids; all regions if empty.
     pub regions: Vec<u64>,
-    /// Bounds as PD shows keys; an empty end is none.
+    /// Bounds in PD's form of keys; an empty end is unbounded.
     pub start: Vec<u8>,
     pub end: Vec<u8>,
 }
 
 impl UndoFile {
-    /// What undoes `changes` of `data_dir`.
+    /// Creates the undo file of `changes` of `data_dir`.
     pub fn new(command: &str, data_dir: &Path, changes: &[Change]) -> UndoFile {
         let data_dir = std::fs::canonicalize(data_dir).unwrap_or(data_dir.to_owned());
         UndoFile {
@@ -57,8 +57,8 @@ impl UndoFile {
         }
     }
 
-    /// What undoes a flashback of a cluster.
-    pub fn of_flashback(back: Flashback) -> UndoFile {
+    /// Creates the undo file of a cluster's flashback.
+    pub fn for_flashback(back: Flashback) -> UndoFile {
         UndoFile {
             tikv_ctl_undo: VERSION,
             command: "flashback".to_owned(),
@@ -68,19 +68,19 @@ impl UndoFile {
         }
     }
 
-    /// A name that no other file has.
+    /// Returns a file name that no other undo file has.
     pub fn default_path(command: &str) -> PathBuf {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         PathBuf::from(format!("tikv-ctl-undo-{command}-{}.json", now.as_millis()))
     }
 
-    /// Writes it to a new file and waits until it is on the disk.
+    /// Writes a new file and syncs it to the disk.
     pub fn write(&self, path: &Path) -> Result<()> {
         let fail = |e: &dyn std::fmt::Display| {
             Error::other(format!("the undo file {}: {e}; nothing was changed", path.display()))
         };
         let text = serde_json::to_vec_pretty(self).map_err(|e| fail(&e))?;
-        // It has values of the store, which may be encrypted there: nobody else reads them.
+        // The file contains values of the store, which may be encrypted there: only the owner may read it.
         let mut how = OpenOptions::new();
         let mut file = how.write(true).create_new(true).mode(0o600).open(path).map_err(|e| fail(&e))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(|e| fail(&e))?;
@@ -88,7 +88,7 @@ impl UndoFile {
         File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()).map_err(|e| fail(&e))
     }
 
-    /// Reads what [`UndoFile::write`] wrote.
+    /// Reads a file that [`UndoFile::write`] wrote.
     pub fn read(path: &Path) -> Result<UndoFile> {
         let fail = |what: String| Error::other(format!("{}: {what}", path.display()));
         let text = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
@@ -96,14 +96,14 @@ impl UndoFile {
             .map_err(|e| fail(format!("expected an undo file that tikv-ctl wrote: {e}")))?;
         if file.tikv_ctl_undo != VERSION {
             return Err(fail(format!(
-                "an undo file of version {VERSION} expected, {} met",
+                "expected an undo file of version {VERSION}, found version {}",
                 file.tikv_ctl_undo
             )));
         }
         Ok(file)
     }
 
-    /// The changes that restore what was.
+    /// Returns the changes that restore the old values.
     pub fn inverse(&self) -> Vec<Change> {
         self.changes.iter().rev().map(Change::inverse).collect()
     }

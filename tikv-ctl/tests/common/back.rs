@@ -1,4 +1,4 @@
-//! Commands that write, done and undone.
+//! Runs writing commands and undoes them.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 
 use super::{contents, ctl};
 
-/// Everything that the tool shows of the store that `flags` name.
+/// Returns all output of the tool for the store that `flags` name.
 pub fn shown(flags: &[&str]) -> String {
     let text = |args: &[&str]| {
         let (code, out, err) = ctl(&[args, flags].concat());
@@ -23,8 +23,8 @@ fn of_kind(files: &BTreeMap<PathBuf, Vec<u8>>, kinds: &[&str]) -> Vec<(PathBuf, 
     files.iter().filter(|(path, _)| is(path)).map(|(path, bytes)| (path.clone(), bytes.clone())).collect()
 }
 
-/// Does `args` with an undo file, calls `check`, and undoes it; what the store showed in between. `flags` begin with
-/// --data-dir.
+/// Runs `args` with an undo file, calls `check`, and undoes the change; returns the output in between.
+/// `flags` start with --data-dir.
 pub fn there_and_back(flags: &[&str], args: &[&str], check: &mut dyn FnMut()) -> String {
     let before = shown(flags);
     let dir = Path::new(flags[1]);
@@ -47,7 +47,7 @@ pub fn there_and_back(flags: &[&str], args: &[&str], check: &mut dyn FnMut()) ->
     let (code, out, err) = ctl(&undo);
     assert_eq!(code, 0, "{args:?}: {out}{err}");
     assert_eq!(before, shown(flags), "undo restores {args:?}");
-    // A second time there is nothing to undo: the values are not those that it knows.
+    // A second undo fails: the current values are not those in the undo file.
     let (code, _, err) = ctl(&undo);
     assert!(code == 1 && err.contains("changed since"), "{err}");
     between

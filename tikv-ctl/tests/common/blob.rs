@@ -16,7 +16,7 @@ fn numbers(numbers: &[u64]) -> Vec<u8> {
     bytes
 }
 
-/// Adds `block` as RocksDB writes one; its handle.
+/// Adds `block` as RocksDB writes one; returns its handle.
 fn add_block(block: &[u8], file: &mut Vec<u8>) -> Vec<u8> {
     let handle = numbers(&[file.len() as u64, block.len() as u64]);
     let covered = [block, &[0]].concat();
@@ -26,7 +26,7 @@ fn add_block(block: &[u8], file: &mut Vec<u8>) -> Vec<u8> {
     handle
 }
 
-/// A record of `key` and `value`, compressed with `dict`.
+/// Returns a record of `key` and `value`, compressed with `dict`.
 fn record(key: &[u8], value: &[u8], dict: &[u8]) -> Vec<u8> {
     let plain = [&numbers(&[key.len() as u64])[..], key, &numbers(&[value.len() as u64]), value].concat();
     let mut packed = vec![0; zstd_safe::compress_bound(plain.len())];
@@ -36,7 +36,7 @@ fn record(key: &[u8], value: &[u8], dict: &[u8]) -> Vec<u8> {
     [&crc32c(0, &covered).to_le_bytes()[..], &covered].concat()
 }
 
-/// A file, number 1, with one record; and the blob index of the record.
+/// Returns a file (number 1) with one record, and the blob index of the record.
 pub fn blob_file(key: &[u8], value: &[u8], dict: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut file = [MAGIC.to_le_bytes(), 2u32.to_le_bytes(), HAS_DICTIONARY.to_le_bytes()].concat();
     let record = record(key, value, dict);

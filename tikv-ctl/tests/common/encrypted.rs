@@ -1,4 +1,4 @@
-//! A data directory that is encrypted at rest, made of a plain one, and back.
+//! Encrypts a plain data directory, and decrypts it again.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -24,7 +24,7 @@ fn key_of(method: EncryptionMethod) -> Vec<u8> {
     (0..len).map(|byte| byte * 7 + method as u8).collect()
 }
 
-/// Encrypts the files of `plain` into `dir`, each with another method, under the names that another directory gave them.
+/// Encrypts the files of `plain` into `dir`, each with another method, under names in another directory.
 pub fn encrypt(plain: &Path, dir: &Path) {
     let mut files = BTreeMap::new();
     for (number, (path, mut bytes)) in contents(plain).into_iter().enumerate() {
@@ -44,9 +44,9 @@ pub fn encrypt(plain: &Path, dir: &Path) {
     std::fs::write(dir.join("file.dict"), encode_files(2, &files)).unwrap();
 }
 
-/// A `key.dict` with `content` in it.
+/// Writes a `key.dict` with `content`.
 pub fn key_dict(dir: &Path, content: &EncryptedContent) {
-    // The same header as that of file.dict, which is version, CRC and size.
+    // The header is that of file.dict: version, CRC and size.
     let content = content.encode_to_vec();
     let mut bytes = vec![1, 0, 0, 0];
     bytes.extend_from_slice(&crc32fast::hash(&content).to_be_bytes());
@@ -69,7 +69,7 @@ pub fn plaintext() -> EncryptedContent {
     EncryptedContent { metadata, content: plain_keys().encode_to_vec(), ..Default::default() }
 }
 
-/// Decrypts the files of `secret` into `plain`, by its dictionaries alone.
+/// Decrypts the files of `secret` into `plain`, using only its dictionaries.
 pub fn decrypt(secret: &Path, plain: &Path) {
     let dict = FileDict::read(secret).unwrap();
     assert_eq!(dict.warnings, [] as [&str; 0]);

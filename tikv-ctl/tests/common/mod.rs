@@ -1,5 +1,5 @@
 #![allow(dead_code)] // each test file uses a part of it
-//! A small data directory in TiKV's layout, written by RocksDB and raft-engine, and a way to run the tool on it.
+//! Builds a small data directory in TiKV's layout with RocksDB and raft-engine, and runs the tool on it.
 
 pub mod back;
 pub mod encrypted;
@@ -20,7 +20,7 @@ use prost::Message;
 use raft_log_engine::{RaftEngineConfig, RaftLogEngine, convert::entry_to_raft};
 use txn_types::{Key, Lock, LockType, Write, WriteType};
 
-/// Both engines of a store, open.
+/// Both engines of a store, opened.
 pub struct Store {
     pub kv: RocksEngine,
     pub raft: RaftLogEngine,
@@ -66,7 +66,7 @@ impl Store {
         self.kv.put_cf(CF_LOCK, &data_key(key), &lock.to_bytes()).unwrap();
     }
 
-    /// Gives a region other peers: id, store, and role.
+    /// Sets other peers of a region: id, store, and role.
     pub fn put_peers(&self, region_id: u64, peers: &[(u64, u64, PeerRole)]) {
         let key = keys::region_state_key(region_id);
         let mut state: RegionLocalState = self.kv.get_msg_cf(CF_RAFT, &key).unwrap().unwrap();
@@ -109,7 +109,7 @@ impl Store {
     }
 }
 
-/// Entry 6 is the leader's empty one, 7 a put.
+/// Returns an entry: 6 is the leader's empty one, 7 a put.
 fn entry(region_id: u64, index: u64) -> Entry {
     let request = RaftCmdRequest {
         header: Some(RaftRequestHeader { region_id, ..Default::default() }),
@@ -124,7 +124,7 @@ fn entry(region_id: u64, index: u64) -> Entry {
     Entry { term: 6, index, data, ..Default::default() }
 }
 
-/// Two regions, split at `m`; some rows are in SSTs, some only in the WAL.
+/// Writes two regions, split at `m`; some rows are in SSTs, some only in the WAL.
 pub fn fill(store: &Store) {
     let ident = StoreIdent { cluster_id: 77, store_id: 1, api_version: ApiVersion::V1.into() };
     store.kv.put_msg(keys::STORE_IDENT_KEY, &ident).unwrap();
@@ -141,7 +141,7 @@ pub fn fill(store: &Store) {
     store.kv.put_cf(CF_DEFAULT, b"zraw\x01", b"plain").unwrap();
 }
 
-/// Exit code and what went to standard output and standard error.
+/// Runs the tool; returns exit code, standard output and standard error.
 pub fn ctl(args: &[&str]) -> (u8, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = tikv_ctl::run(std::iter::once("tikv-ctl").chain(args.iter().copied()), &mut out, &mut err);
@@ -149,7 +149,7 @@ pub fn ctl(args: &[&str]) -> (u8, String, String) {
     (number, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 
-/// Every file below `dir` with its bytes.
+/// Returns every file below `dir` with its bytes.
 pub fn contents(dir: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -164,7 +164,7 @@ pub fn contents(dir: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
     files
 }
 
-/// Copies the files of a directory that nobody changes.
+/// Copies the files of a directory that no process is changing.
 pub fn copy_dir(from: &Path, to: &Path) {
     for (path, bytes) in contents(from) {
         let to = to.join(path.strip_prefix(from).unwrap());

@@ -1,4 +1,4 @@
-//! A data directory with `tablets/`, made of one with `db/`.
+//! Makes a data directory with `tablets/` from one with `db/`.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub fn numbered(prefix: u8, number: u64) -> Vec<u8> {
     [&[prefix][..], &number.to_be_bytes()].concat()
 }
 
-/// A log file of raft-engine (version 1) with one batch that puts `states`.
+/// Returns a log file of raft-engine (version 1) with one batch that puts `states`.
 fn log_file(states: &[State]) -> Vec<u8> {
     let mut items = Vec::new();
     let varint = keys::codec::encode_var_u64;
@@ -44,8 +44,8 @@ fn log_file(states: &[State]) -> Vec<u8> {
     file
 }
 
-/// The store in `plain`, as TiKV's partitioned-raft-kv lays it out: states in raft-engine, and a tablet for each region,
-/// which still has what was split off, and has entries up to `flushed` on the disk.
+/// Converts the store in `plain` to TiKV's partitioned-raft-kv layout: states in raft-engine, and a tablet
+/// for each region. A tablet still has the data that was split off, and has flushed entries up to `flushed`.
 pub fn to_tablets(plain: &Path, dir: &Path, flushed: u64) {
     std::fs::create_dir(dir.join("raft-engine")).unwrap();
     for (path, bytes) in contents(&plain.join("raft-engine")) {
@@ -81,7 +81,7 @@ pub fn to_tablets(plain: &Path, dir: &Path, flushed: u64) {
     add_states(dir, &states);
 }
 
-/// A further log file that puts `states`.
+/// Writes one more log file that puts `states`.
 pub fn add_states(dir: &Path, states: &[State]) {
     let next = contents(&dir.join("raft-engine"))
         .keys()

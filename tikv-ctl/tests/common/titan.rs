@@ -1,4 +1,5 @@
-//! A value that Titan keeps, put into a data directory as TiKV leaves it after a crash: a blob file, and its index in the WAL.
+//! Adds a Titan value to a data directory as TiKV leaves it after a crash: a blob file, and its index in the
+//! WAL.
 
 use std::path::Path;
 
@@ -11,7 +12,8 @@ fn slice(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
 
-/// Has Titan keep `value` under `key` of column family default in the database `db`; `sequence` is behind all others.
+/// Stores `value` under `key` of column family default in Titan of the database `db`; `sequence` must be the
+/// highest one.
 pub fn keep(db: &Path, sequence: u64, key: &[u8], value: &[u8]) {
     let mut body = Vec::new();
     slice(&mut body, key);

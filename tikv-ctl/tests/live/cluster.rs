@@ -1,10 +1,6 @@
-//! A PD and stores on free ports, in a directory that is removed at the end.
+//! Starts a PD and stores on free ports, in a directory that is removed at the end.
 
-use std::{
-    future::Future,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use pd::server::{EngineWallClock, PdConfig, PdHandle, PdServer};
 use security::{SecurityConfig, SecurityManager};
@@ -16,7 +12,7 @@ use tempfile::TempDir;
 use tikv_client::{CheckLevel, Config, Timestamp, TimestampExt, TransactionClient, TransactionOptions};
 use tokio::runtime::Runtime;
 
-/// Nothing here takes longer, or the test fails.
+/// Maximum time of any step; the test fails after it.
 const BOUND: Duration = Duration::from_secs(60);
 
 pub struct Cluster {
@@ -28,12 +24,12 @@ pub struct Cluster {
     dir: TempDir,
 }
 
-/// A file of the certificates that are made for tests.
+/// Returns the path of a test certificate.
 pub fn certificate(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/security/tests/data").join(name)
+    std::path::absolute("../engine/security/tests/data").unwrap().join(name)
 }
 
-/// TLS with the certificate of `who`.
+/// Returns TLS settings with the certificate of `who`.
 pub fn security(who: &str) -> SecurityConfig {
     let [ca, cert, key] = ["ca.pem".to_owned(), format!("{who}.pem"), format!("{who}-key.pem")];
     let path = |name: &str| Some(certificate(name));
@@ -93,7 +89,7 @@ impl Cluster {
         self.runtime.block_on(bounded)
     }
 
-    /// Writes in one transaction; none: deletes.
+    /// Writes the pairs in one transaction; `None` deletes.
     pub fn write(&self, pairs: &[(&[u8], Option<&[u8]>)]) {
         self.block_on(async {
             let mut txn = self.client.begin_optimistic().await.unwrap();
@@ -122,7 +118,7 @@ impl Cluster {
         self.block_on(snapshot.get(key.to_vec())).unwrap()
     }
 
-    /// Waits until `done` says so.
+    /// Waits until `done` returns true.
     pub fn until(&self, what: &str, done: impl Fn() -> bool) {
         let end = std::time::Instant::now() + BOUND / 2;
         while !done() {

@@ -1,5 +1,5 @@
-//! Every command with every form of output: what is printed parses, has the keys that the guide names, and ends with the
-//! exit code that the guide names.
+//! Runs every command in every output format: the output parses, has the keys that the guide names, and the
+//! exit code is that of the guide.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use crate::{
     common::{Store, ctl, fill},
 };
 
-/// What a command prints as JSON.
+/// Schema of a command's JSON.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
     /// An object with these keys and no others; those with `?` may be missing.
@@ -35,7 +35,7 @@ use Shape::{List, Map, Object, Texts};
 const CHANGES: Shape = Object("changes command dry_run errors");
 const DONE: Shape = Object("changes command dry_run undo_file");
 
-/// What the guide says of each command's JSON.
+/// The guide, which describes each command's JSON.
 const GUIDE: &str = include_str!("../../../docs/src/tikv-ctl.md");
 
 /// Command lines for a directory; `DIR`, `SST`, `RAFT`, `SCRIPT` and `OUT` stand for paths.
@@ -138,7 +138,7 @@ const ONLINE: &[(&str, Shape)] = &[
     ("key t100_r5", Object("key ambiguous readings value?")),
 ];
 
-/// For a directory and a PD.
+/// Command lines for a directory and a PD.
 const RECREATE: &[(&str, Shape)] = &[("recreate-region -p PD -r 2 --dry-run", CHANGES)];
 
 const BY_PD: &[(&str, Shape)] = &[
@@ -148,10 +148,10 @@ const BY_PD: &[(&str, Shape)] = &[
     ("flashback -v 1 --dry-run", Object("command dry_run version regions changes")),
 ];
 
-/// Commands that look at nothing but what their own flags name.
+/// Commands that read only the input of their own flags.
 const OWN: [&str; 3] = ["completions", "man", "flamegraph"];
 
-/// Commands that are in no table.
+/// Commands without a test.
 const ELSEWHERE: [&str; 1] = ["help"];
 
 fn words<'a>(line: &'a str, places: &[(&str, &'a str)]) -> Vec<String> {
@@ -160,11 +160,11 @@ fn words<'a>(line: &'a str, places: &[(&str, &'a str)]) -> Vec<String> {
     line.split(' ').map(replace).collect()
 }
 
-/// Keys with `?` may be missing.
+/// Whether the object has exactly these keys; those with `?` may be missing.
 fn has_keys(value: &Value, keys: &str) -> bool {
     let Some(object) = value.as_object() else { return false };
     let must = keys.split(' ').filter(|key| !key.ends_with('?')).all(|key| object.contains_key(key));
-    must && object.keys().all(|met| keys.split(' ').any(|key| key.trim_end_matches('?') == met))
+    must && object.keys().all(|found| keys.split(' ').any(|key| key.trim_end_matches('?') == found))
 }
 
 fn fits(value: &Value, shape: Shape) -> bool {
@@ -177,7 +177,8 @@ fn fits(value: &Value, shape: Shape) -> bool {
     }
 }
 
-/// Names between the outermost braces of a text such as `{a, b: [{c}], d}`; `key..` are all forms of a key.
+/// Returns the names between the outermost braces of a text such as `{a, b: [{c}], d}`; `key..` are all forms
+/// of a key.
 fn names(braces: &str) -> BTreeSet<String> {
     let (mut depth, mut all, mut name) = (0, BTreeSet::new(), String::new());
     for c in braces.chars() {
@@ -198,7 +199,7 @@ fn names(braces: &str) -> BTreeSet<String> {
     all
 }
 
-/// Objects that the guide has in the rows of `command`: the names of each.
+/// Returns the names of each object that the guide lists for `command`.
 fn documented(command: &str) -> Vec<BTreeSet<String>> {
     let table = GUIDE.split("| command | JSON |").nth(1).unwrap().split("\n\n").next().unwrap();
     let rows = table.lines().filter_map(|row| row.replace("\\|", "/").strip_prefix("| ").map(str::to_owned));
@@ -215,12 +216,12 @@ fn documented(command: &str) -> Vec<BTreeSet<String>> {
     of.flat_map(|(_, text)| objects(text)).collect()
 }
 
-/// Whether each object of `value` is one of those that the guide has for the line's command.
+/// Whether the guide lists each object of `value` for the line's command.
 fn is_documented(line: &[String], value: &Value) -> bool {
     let known: Vec<BTreeSet<String>> =
         [line[0].as_str(), "writing"].into_iter().flat_map(documented).collect();
     let known_name = |object: &serde_json::Map<String, Value>| {
-        // Upper-case words stand for what the data name.
+        // Words in upper case stand for names from the data.
         let open = |names: &BTreeSet<String>| names.iter().any(|name| name == "NAME" || name == "TAG");
         known.iter().any(|names| open(names) || object.keys().all(|key| names.contains(key)))
     };
@@ -229,7 +230,7 @@ fn is_documented(line: &[String], value: &Value) -> bool {
 }
 
 #[test]
-fn the_guide_s_objects_are_read_as_they_stand() {
+fn objects_of_the_guide_are_parsed() {
     let set = |names: &str| names.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
     assert_eq!(names("{a, b: [{c, d}], e: N}"), set("a b e"));
     assert_eq!(names("{key.., seq}"), set("key key_hex user_key seq"));
@@ -237,11 +238,11 @@ fn the_guide_s_objects_are_read_as_they_stand() {
     assert!(documented("no-such-command").is_empty());
 }
 
-/// Runs a line in all forms, and to a file; the error says what is not as expected.
+/// Runs a line in all formats, and to a file; the error describes the difference.
 fn check(line: &str, shape: Shape, mode: &[&str], places: &[(&str, &str)]) -> Result<(), String> {
     let line = words(line, places);
     let run = |more: &[&str]| {
-        // Flags of ours stand before a command that takes all that follows for itself.
+        // Global flags stand before a command that takes all later arguments for itself.
         let mode = if OWN.contains(&line[0].as_str()) { &[] } else { mode };
         let args: Vec<&str> =
             mode.iter().chain(more).copied().chain(line.iter().map(String::as_str)).collect();
@@ -256,7 +257,7 @@ fn check(line: &str, shape: Shape, mode: &[&str], places: &[(&str, &str)]) -> Re
     let expect = |value: &Value, shape: Shape| match (fits(value, shape), is_documented(&line, value)) {
         (true, true) => Ok(()),
         (true, false) => Err(format!("{line:?}: the guide has another schema than {value}")),
-        (false, _) => Err(format!("{line:?}: expected {shape:?}, met {value}")),
+        (false, _) => Err(format!("{line:?}: expected {shape:?}, found {value}")),
     };
     run(&["--format", "text"])?;
     expect(&parse(&run(&["--format", "json"])?)?, shape)?;
@@ -268,7 +269,7 @@ fn check(line: &str, shape: Shape, mode: &[&str], places: &[(&str, &str)]) -> Re
         }
     }
     if line.first().is_some_and(|command| command == "man") {
-        // It writes a file for each command, and refuses a single one for its output.
+        // `man` writes a file for each command, and refuses a single output file.
         return Ok(());
     }
     let dir = tempfile::tempdir().unwrap();
@@ -276,7 +277,11 @@ fn check(line: &str, shape: Shape, mode: &[&str], places: &[(&str, &str)]) -> Re
     let rest = run(&["--format", "json", "-o", file.to_str().unwrap()])?;
     let written = std::fs::read_to_string(&file).map_err(|e| format!("{line:?}: {e}"))?;
     expect(&parse(&written)?, shape)?;
-    if rest.is_empty() { Ok(()) } else { Err(format!("{line:?}: beside the file: {rest}")) }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{line:?}: expected output only in the file, found {rest}"))
+    }
 }
 
 fn check_all(lines: &[(&str, Shape)], mode: &[&str], places: &[(&str, &str)]) {
@@ -293,7 +298,7 @@ fn sst(dir: &Path) -> String {
 }
 
 #[test]
-fn commands_for_directories_print_what_the_guide_says() {
+fn commands_for_directories_print_json_as_documented() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fill(&Store::open(dir.path()));
     let script = other.path().join("script.rhai");
@@ -318,7 +323,7 @@ fn commands_for_directories_print_what_the_guide_says() {
 }
 
 #[test]
-fn commands_on_encrypted_directories_print_what_the_guide_says() {
+fn encrypted_directories_print_json_as_documented() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fill(&Store::open(dir.path()));
     let info = kvproto::encryptionpb::FileInfo { key_id: 7, iv: vec![1; 16], method: 4 };
@@ -330,7 +335,7 @@ fn commands_on_encrypted_directories_print_what_the_guide_says() {
 }
 
 #[test]
-fn what_is_written_and_undone_prints_what_the_guide_says() {
+fn writing_and_undo_print_json_as_documented() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fill(&Store::open(dir.path()));
     let (path, undo) = (dir.path().to_str().unwrap(), other.path().join("undo"));
@@ -350,7 +355,7 @@ fn what_is_written_and_undone_prints_what_the_guide_says() {
 }
 
 #[test]
-fn commands_for_servers_print_what_the_guide_says() {
+fn commands_for_servers_print_json_as_documented() {
     let cluster = Cluster::start(1, SecurityConfig::default());
     cluster.write(&[(b"a", Some(b"1")), (b"z", Some(b"2"))]);
     let (host, pd) = (cluster.host(), cluster.pd());
@@ -361,7 +366,7 @@ fn commands_for_servers_print_what_the_guide_says() {
     let args = [&["--pd", &pd, "--format", "json"][..], &line.split(' ').collect::<Vec<_>>()].concat();
     let (code, out, err) = ctl(&args);
     assert!(code == 0 && fits(&serde_json::from_str(&out).unwrap(), shape), "{out}{err}");
-    // A trace is no text.
+    // A trace is binary.
     let kept = ["kept".to_owned()];
     let (code, out, err) = ctl(&["--host", &host, "--format", "json", "kept"]);
     let value: Value = serde_json::from_str(&out).unwrap_or_default();
@@ -369,7 +374,7 @@ fn commands_for_servers_print_what_the_guide_says() {
         code == 0 && has_keys(&value, "bytes trace_base64") && is_documented(&kept, &value),
         "{out}{err}"
     );
-    // A store that has lost its region takes it from PD.
+    // A store that lost its region recreates it from PD.
     let dir = tempfile::tempdir().unwrap();
     let ident = StoreIdent { cluster_id: 77, store_id: 1, ..Default::default() };
     Store::open(dir.path()).kv.put_msg(keys::STORE_IDENT_KEY, &ident).unwrap();
@@ -377,20 +382,20 @@ fn commands_for_servers_print_what_the_guide_says() {
 }
 
 #[test]
-fn no_command_is_left_out() {
+fn every_command_is_tested() {
     let (_, help, _) = ctl(&["--help"]);
     let commands = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
     let commands = commands.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let commands: BTreeSet<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
     let tables = [OFFLINE, ENCRYPTED, ONLINE, RECREATE, BY_PD];
     let tried = tables.into_iter().flatten().map(|(line, _)| line.split(' ').next().unwrap());
-    // These two have tests of their own: one needs what another wrote, the other prints a trace.
+    // These two have tests of their own: one needs another command's file, the other prints a trace.
     let tried: BTreeSet<&str> = tried.chain(ELSEWHERE).chain(["undo", "kept"]).collect();
     let left: Vec<_> = commands.iter().filter(|command| !tried.contains(*command)).collect();
     assert!(commands.len() > 40 && left.is_empty(), "{left:?} of {commands:?}");
 }
 
-/// An SST without checksums, ordered by `comparator`, in a RocksDB of its own.
+/// Writes an SST without checksums, ordered by `comparator`, in a RocksDB of its own.
 fn foreign_sst(dir: &Path, comparator: Option<&str>) -> String {
     let mut block = rocksdb::BlockBasedOptions::default();
     block.set_checksum_type(rocksdb::ChecksumType::NoChecksum);
@@ -408,14 +413,14 @@ fn foreign_sst(dir: &Path, comparator: Option<&str>) -> String {
 }
 
 #[test]
-fn files_that_need_what_is_not_here_say_so() {
+fn files_with_unsupported_features_are_refused() {
     let (packed, ordered) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let sst = foreign_sst(packed.path(), None);
     let (_, out, _) = ctl(&["--format", "json", "sst", &sst, "layout"]);
     let layout: Value = serde_json::from_str(&out).unwrap();
     let kind = (layout[0]["offset"].as_u64().unwrap() + layout[0]["size"].as_u64().unwrap()) as usize;
     let mut bytes = std::fs::read(&sst).unwrap();
-    // The type of the block's compression: none that RocksDB has.
+    // Sets a compression type that RocksDB does not have.
     bytes[kind] = 0x6e;
     std::fs::write(&sst, bytes).unwrap();
     let other = foreign_sst(ordered.path(), Some("other.Comparator"));
@@ -443,14 +448,14 @@ fn files_that_need_what_is_not_here_say_so() {
 }
 
 #[test]
-fn servers_that_speak_something_else_are_told() {
+fn servers_of_another_protocol_are_identified() {
     let cluster = Cluster::start(1, SecurityConfig::default());
     let (host, pd) = (cluster.host(), cluster.pd());
     let http = cluster.stores[0].status_addr().unwrap().to_string();
     let path = |name: &str| certificate(name).to_str().unwrap().to_owned();
     let (ca, cert, key) = (path("ca.pem"), path("client.pem"), path("client-key.pem"));
     let tls = ["--ca-path", &ca, "--cert-path", &cert, "--key-path", &key];
-    // The cluster's ports are chosen by the system, so that no configuration names them.
+    // The system chooses the cluster's ports, so no configuration contains them.
     let named = format!("{http} is the status address of a server: give its gRPC address");
     let turned = format!("{host} is the gRPC address of store 1 (its --addr): give its status address");
     let cases: &[(&[&str], &str, &str)] = &[
@@ -465,24 +470,24 @@ fn servers_that_speak_something_else_are_told() {
         (
             &["split-region", "-r", "2", "-k", "a", "--pd", &host],
             "1",
-            "store 1 (its --addr), and not that of PD",
+            "store 1 (its --addr); give the address that pd-server prints",
         ),
         (&["split-region", "-r", "2", "-k", "a", "--pd", &http], "1", "status address of a server"),
     ];
     let mut failed = Vec::new();
     for (args, code, says) in cases {
-        let (met, out, err) = ctl(args);
+        let (found, out, err) = ctl(args);
         let text = format!("{out}{err}");
         let lines = text.lines().filter(|line| !line.starts_with("profiling ")).count();
-        if met.to_string() != *code || !text.contains(says) || lines > 1 {
-            failed.push(format!("{args:?}: {met} {text}"));
+        if found.to_string() != *code || !text.contains(says) || lines > 1 {
+            failed.push(format!("{args:?}: {found} {text}"));
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]
-fn who_leads_a_region_is_shown() {
+fn the_leader_of_a_region_is_shown() {
     let cluster = Cluster::start(1, SecurityConfig::default());
     let (host, pd) = (cluster.host(), cluster.pd());
     let led = |args: &[&str]| -> Value {
@@ -493,7 +498,7 @@ fn who_leads_a_region_is_shown() {
     };
     cluster.until("a leader answers", || led(&["--host", &host, "region", "-r", "2"])["store_id"] == 1);
     cluster.until("PD knows the leader", || led(&["--host", &host, "--pd", &pd, "region"])["store_id"] == 1);
-    // TiKV's own form stays as it is.
+    // TiKV's own format stays unchanged.
     assert_eq!(led(&["--host", &host, "raft", "region", "-r", "2"]), Value::Null);
     let (code, out, err) = ctl(&["--host", &host, "cluster"]);
     assert!(code == 0 && out.trim().parse::<u64>().is_ok(), "{out}");
@@ -505,7 +510,7 @@ fn who_leads_a_region_is_shown() {
 }
 
 #[test]
-fn answers_that_are_too_large_are_asked_for_in_pieces() {
+fn replies_that_are_too_large_are_fetched_in_pieces() {
     use kvproto::{kvrpcpb::RawPutRequest, tikvpb::tikv_client::TikvClient};
     use tikv_ctl::{Online, source::Source};
     let cluster = Cluster::start(1, SecurityConfig::default());
@@ -537,7 +542,7 @@ fn answers_that_are_too_large_are_asked_for_in_pieces() {
             .map(|line| line[..12].to_owned())
             .collect::<Vec<_>>()
     };
-    // The range ends before the large ones: they are not read.
+    // The range ends before the large values: they are not read.
     assert_eq!(keys(&["-f", "z", "-t", "za"]).len(), 1);
     assert_eq!(keys(&["-f", "z", "-t", "zkd"]).len(), 4);
     assert_eq!(keys(&["-f", "z", "-t", "{", "--limit", "1000"]).len(), 21);
@@ -548,7 +553,7 @@ fn answers_that_are_too_large_are_asked_for_in_pieces() {
 }
 
 #[test]
-fn failures_end_with_their_exit_codes_in_every_form() {
+fn failures_have_their_exit_codes_in_every_format() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fill(&Store::open(dir.path()));
     let path = dir.path().to_str().unwrap();
@@ -598,17 +603,17 @@ fn failures_end_with_their_exit_codes_in_every_form() {
     ];
     let mut failed = Vec::new();
     for (args, code, needle) in cases {
-        let (met, out, err) = ctl(args);
-        if met != *code || !format!("{out}{err}").contains(needle) || (*code == 255 && out.is_empty()) {
-            failed.push(format!("{args:?}: {met} {out} {err}"));
+        let (found, out, err) = ctl(args);
+        if found != *code || !format!("{out}{err}").contains(needle) || (*code == 255 && out.is_empty()) {
+            failed.push(format!("{args:?}: {found} {out} {err}"));
         }
         if *code == 2 {
             continue;
         }
-        let (met, out, err) = ctl(&[&["--format", "json"], *args].concat());
+        let (found, out, err) = ctl(&[&["--format", "json"], *args].concat());
         let value: Value = serde_json::from_str(&out).unwrap_or_default();
-        if met != *code || !has_keys(&value, "error") {
-            failed.push(format!("{args:?} as JSON: {met} {out} {err}"));
+        if found != *code || !has_keys(&value, "error") {
+            failed.push(format!("{args:?} as JSON: {found} {out} {err}"));
         }
     }
     assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), cases.len(), failed.join("\n"));

@@ -1,4 +1,4 @@
-//! `flashback` of a running cluster, and its way back.
+//! `flashback` of a running cluster, and its undo.
 
 use kvproto::{
     debugpb::{FlashbackToVersionRequest, debug_client::DebugClient},
@@ -13,7 +13,7 @@ use crate::{cluster::Cluster, common::ctl};
 
 const BIG: [u8; 300] = [b'B'; 300];
 
-/// What the keys of the test hold now.
+/// Returns the current values of the test's keys.
 fn all(cluster: &Cluster) -> Vec<Option<Vec<u8>>> {
     [&b"a"[..], b"big", b"new", b"gone", b"x"].iter().map(|key| cluster.read(key)).collect()
 }
@@ -22,7 +22,7 @@ fn old() -> Vec<Option<Vec<u8>>> {
     vec![Some(b"1".to_vec()), Some(BIG.to_vec()), None, Some(b"there".to_vec()), Some(b"9".to_vec())]
 }
 
-/// Old values, a timestamp, and what came later; in two regions.
+/// Starts a cluster with old values, takes a timestamp and writes newer values; in two regions.
 fn filled() -> (Cluster, u64) {
     let cluster = Cluster::start(1, SecurityConfig::default());
     cluster.write(&[
@@ -90,14 +90,14 @@ fn context(region: &kvproto::metapb::Region) -> Context {
 }
 
 #[test]
-fn a_cluster_goes_back_and_forth() {
+fn a_cluster_is_flashed_back_and_undone() {
     let (cluster, then) = filled();
     let now = all(&cluster);
     let pd = cluster.pd();
     let dir = tempfile::tempdir().unwrap();
     let undo = dir.path().join("undo.json").to_str().unwrap().to_owned();
     let version = then.to_string();
-    // A transaction that never ends is in the way of nobody afterwards.
+    // A transaction that never ends does not block any client afterwards.
     lock(&cluster, b"locked", cluster.timestamp());
 
     let args = ["--pd", &pd, "flashback", "-v", &version];
@@ -114,7 +114,7 @@ fn a_cluster_goes_back_and_forth() {
     assert_eq!(all(&cluster), old());
     assert_eq!(cluster.read(b"locked"), None);
     assert_eq!(cluster.read(b"same").as_deref(), Some(&b"s"[..]));
-    // Older times show what they did.
+    // Reads at older timestamps return the same as before.
     assert_eq!(cluster.read_at(b"a", then).as_deref(), Some(&b"1"[..]));
     cluster.write(&[(b"after", Some(b"open"))]);
     assert_eq!(cluster.read(b"after").as_deref(), Some(&b"open"[..]));
@@ -182,7 +182,7 @@ fn a_transaction_whose_primary_is_committed_is_not_split() {
     assert!(err.contains("2 keys were committed first"), "{err}");
     assert_eq!((cluster.read(b"half-p"), cluster.read(b"z-half-s")), (both(), both()));
     assert_eq!((cluster.read(b"late-p"), cluster.read(b"z-late-s")), (None, None));
-    // A transaction that has not ended, with its primary outside of what is flashed back.
+    // A transaction that has not ended, with its primary outside of the flashback's range.
     let (region, start) = (region_of(&cluster, b"x").id.to_string(), cluster.timestamp());
     let prewrite = |key: &[u8]| PrewriteRequest {
         context: Some(context(&region_of(&cluster, key))),
@@ -203,11 +203,11 @@ fn a_transaction_whose_primary_is_committed_is_not_split() {
     let args =
         ["--pd", &pd, "flashback", "-v", &version, "--yes", "-r", &region, "--undo-file", "/dev/null/x"];
     let (code, out, err) = ctl(&args);
-    assert!(code == 1 && err.contains("take it in"), "{out}{err}");
+    assert!(code == 1 && err.contains("include the primary"), "{out}{err}");
 }
 
 #[test]
-fn some_regions_and_a_range_leave_the_rest() {
+fn regions_outside_of_the_selection_stay_unchanged() {
     let (cluster, then) = filled();
     let (pd, version) = (cluster.pd(), then.to_string());
     let right = region_of(&cluster, b"x").id.to_string();
@@ -229,7 +229,7 @@ fn some_regions_and_a_range_leave_the_rest() {
 }
 
 #[test]
-fn a_closed_region_refuses_all_but_its_past_and_is_finished_later() {
+fn a_closed_region_serves_only_old_reads_and_is_finished_later() {
     let (cluster, then) = filled();
     let region = region_of(&cluster, b"a");
     let start_ts = cluster.timestamp();
@@ -248,7 +248,7 @@ fn a_closed_region_refuses_all_but_its_past_and_is_finished_later() {
         let early = debug.flashback_to_version(request(start_ts + 1)).await.unwrap_err();
         assert_eq!(early.message(), "not in flashback state");
         debug.flashback_to_version(request(0)).await.unwrap();
-        // Twice is as good as once.
+        // A repeated request changes nothing.
         debug.flashback_to_version(request(0)).await.unwrap();
 
         let mut client = TikvClient::connect(address).await.unwrap();
@@ -282,7 +282,7 @@ fn a_closed_region_refuses_all_but_its_past_and_is_finished_later() {
         ctl(&["--pd", &cluster.pd(), "split-region", "-r", &region.id.to_string(), "-k", "b"]);
     assert!(code != 0 || out.contains("flashback"), "{out}");
 
-    // The tool takes up what another left.
+    // The tool continues a flashback that another client started.
     let dir = tempfile::tempdir().unwrap();
     let undo = dir.path().join("undo.json");
     let version = then.to_string();

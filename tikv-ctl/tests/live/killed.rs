@@ -1,4 +1,4 @@
-//! Data directories as kill -9 leaves them, and copied while the server writes.
+//! Data directories as kill -9 leaves them, or copied while the server writes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ fn json(mode: [&str; 2], line: &str) -> Value {
     serde_json::from_str(&out).unwrap()
 }
 
-/// Copies the files of `from`, without stopping whoever writes them: those that vanish meanwhile are left out.
+/// Copies the files of `from` while a server may be writing; skips files that vanish during the copy.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -45,7 +45,7 @@ fn copied(from: &Path) -> TempDir {
     dir
 }
 
-/// Commands whose answers a server and its directory share.
+/// Commands with the same output on a server and on its directory.
 const SHARED: &[&str] = &[
     "raft region --all-regions",
     "size",
@@ -66,7 +66,7 @@ const SHARED: &[&str] = &[
     "show-cluster-id",
 ];
 
-/// What all regions have, and each entry of their logs.
+/// Returns the shared commands, and one for each log entry of all regions.
 fn lines(regions: &Value) -> Vec<String> {
     let mut lines: Vec<String> = SHARED.iter().map(|line| (*line).to_owned()).collect();
     for (id, info) in regions["region_infos"].as_object().unwrap() {
@@ -79,7 +79,7 @@ fn lines(regions: &Value) -> Vec<String> {
     lines
 }
 
-/// Values of all sizes, deletes, a deleted range, four regions, several SSTs and logs.
+/// Writes values of all sizes, deletes, a deleted range, four regions, several SSTs and logs.
 fn written(cluster: &Cluster) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
     let mut truth: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
     let mut put = |key: String, value: Option<Vec<u8>>| {
@@ -119,7 +119,7 @@ fn written(cluster: &Cluster) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
     truth
 }
 
-/// Kinds of entries that the logs have.
+/// Returns the kinds of entries in the logs.
 fn kinds(mode: [&str; 2], lines: &[String]) -> BTreeSet<String> {
     let entries = lines.iter().filter(|line| line.starts_with("raft log"));
     let kind = |line: &String| {
@@ -138,18 +138,18 @@ fn kinds(mode: [&str; 2], lines: &[String]) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_directory_as_kill_9_leaves_it_answers_as_the_server_did() {
+fn a_killed_servers_directory_prints_the_same_as_the_server() {
     check_copy(1);
 }
 
-/// What is acknowledged is on a quorum: of two stores on both.
+/// Acknowledged writes are on a quorum: with two stores, on both.
 #[test]
-fn one_of_two_directories_answers_as_the_servers_did() {
+fn one_of_two_directories_prints_the_same_as_the_servers() {
     check_copy(2);
 }
 
-/// The text without leaders, which only a server knows.
-fn led_by_nobody(text: &str) -> String {
+/// Removes the leaders, which only a server has.
+fn without_leaders(text: &str) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
     if let Some(infos) = value.get_mut("region_infos").and_then(Value::as_object_mut) {
         infos.values_mut().filter_map(Value::as_object_mut).for_each(|info| drop(info.remove("leader")));
@@ -162,18 +162,18 @@ fn check_copy(stores: usize) {
     let truth = written(&cluster);
     let host = cluster.host();
     let server = ["--host", host.as_str()];
-    // Before the logs are cut, and behind what a split goes on with.
+    // Before the logs are truncated, and after the entries that a split writes.
     std::thread::sleep(std::time::Duration::from_millis(500));
     let early = copied(&cluster.data_dir());
     let early = ["--data-dir", early.path().to_str().unwrap()];
     let mut known = kinds(early, &lines(&json(early, "raft region --all-regions")));
-    cluster.until("a log is cut", || {
+    cluster.until("a log is truncated", || {
         let (_, out, _) = run(server, "--format json raft region --all-regions");
         let regions: Value = serde_json::from_str(&out).unwrap_or_default();
         let infos = regions["region_infos"].as_object().cloned().unwrap_or_default();
         infos.values().any(|info| info["raft_apply_state"]["truncated_state"]["index"].as_u64() > Some(5))
     });
-    // Until nothing is written any more: heartbeats and logs that are cut come in between.
+    // Waits until writing stops: heartbeats and log truncations come in between.
     let (mut before, mut dir);
     let mut turns = 0;
     let lines = loop {
@@ -192,15 +192,15 @@ fn check_copy(stores: usize) {
     let copy = ["--data-dir", path];
     let mut failed = Vec::new();
     for (line, (code, out, err)) in lines.iter().zip(&before) {
-        // The names of the functions are those of the mode.
+        // Names of functions differ between the modes.
         let bare = |text: &str| text.replace("DebugClient", "Debugger").replace("RpcFailure: ", "");
-        let (met, text, notes) = run(copy, line);
-        if met != *code
-            || (*code == 0 && bare(&led_by_nobody(&text)) != bare(&led_by_nobody(out)))
+        let (found, text, notes) = run(copy, line);
+        if found != *code
+            || (*code == 0 && bare(&without_leaders(&text)) != bare(&without_leaders(out)))
             || !notes.is_empty()
             || !err.is_empty()
         {
-            failed.push(format!("{line}: {code} {out}{err}\n  in the copy: {met} {text}{notes}"));
+            failed.push(format!("{line}: {code} {out}{err}\n  in the copy: {found} {text}{notes}"));
         }
     }
     assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), lines.len(), failed.join("\n"));
@@ -220,7 +220,7 @@ fn check_copy(stores: usize) {
     }
 }
 
-/// Commits of each key, by start timestamp, and what locks it.
+/// Returns the commits of each key by start timestamp, and the lock on it.
 fn rows(copy: [&str; 2]) -> BTreeMap<String, (BTreeSet<u64>, Option<u64>)> {
     let rows = json(copy, "scan -f zx -t zz --show-cf write,lock");
     let row = |row: &Value| {
@@ -232,7 +232,7 @@ fn rows(copy: [&str; 2]) -> BTreeMap<String, (BTreeSet<u64>, Option<u64>)> {
 }
 
 #[test]
-fn a_copy_made_while_the_server_writes_is_of_one_moment_or_says_what_is_missing() {
+fn a_copy_of_a_running_server_is_consistent_or_reports_gaps() {
     let cluster = Cluster::start(1, SecurityConfig::default());
     cluster.write(&[(b"x", Some(b"0")), (b"y", Some(b"0"))]);
     let (host, stop) = (cluster.host(), AtomicBool::new(false));
@@ -241,7 +241,7 @@ fn a_copy_made_while_the_server_writes_is_of_one_moment_or_says_what_is_missing(
             let mut number = 0u32;
             while !stop.load(Ordering::Relaxed) {
                 number += 1;
-                // Both in one write batch.
+                // Both keys are in one write batch.
                 let value = vec![number as u8; 3000];
                 cluster.write(&[(b"x", Some(&value)), (b"y", Some(&value))]);
                 if number.is_multiple_of(9) {
@@ -268,9 +268,10 @@ fn a_copy_made_while_the_server_writes_is_of_one_moment_or_says_what_is_missing(
         whole += 1;
         let rows = rows(copy);
         let ((x, x_lock), (y, y_lock)) = (&rows["x"], &rows["y"]);
-        // A transaction commits its primary key first: until then both are locked, then the other alone.
+        // A transaction commits its primary key first: before that both are locked, after that only the other
+        // one.
         assert!(x.difference(y).all(|start| Some(*start) == *y_lock), "{rows:?}");
         assert!(y.difference(x).all(|start| Some(*start) == *x_lock), "{rows:?}");
     }
-    println!("{whole} of {} copies are of one moment", copies.len());
+    println!("{whole} of {} copies are consistent", copies.len());
 }

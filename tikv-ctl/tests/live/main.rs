@@ -1,4 +1,4 @@
-//! The tool against running servers: this project's PD and stores, in this process.
+//! Runs the tool against this project's PD and stores, in this process.
 
 mod cluster;
 mod commands;

@@ -1,4 +1,4 @@
-//! A cluster that speaks TLS only.
+//! A cluster that speaks only TLS.
 
 use std::io::{Read, Write};
 
@@ -16,7 +16,7 @@ fn secure(who: &str, args: &[&str]) -> (u8, String, String) {
     ctl(&[args, &["--ca-path", &ca, "--cert-path", &cert, "--key-path", &key]].concat())
 }
 
-/// Status line of a GET of the status server.
+/// Returns the status line of a GET of the status server.
 fn get(cluster: &Cluster, security: &SecurityConfig, path: &str) -> String {
     let address = cluster.stores[0].status_addr().unwrap();
     let tcp = std::net::TcpStream::connect(address).unwrap();
@@ -29,14 +29,14 @@ fn get(cluster: &Cluster, security: &SecurityConfig, path: &str) -> String {
 }
 
 #[test]
-fn a_cluster_speaks_tls_between_all_its_parts() {
+fn all_parts_of_a_cluster_speak_tls() {
     let cluster = Cluster::start(3, security("server"));
     cluster.write(&[(b"a", Some(b"1")), (b"m", Some(b"2"))]);
     assert_eq!(cluster.read(b"a").as_deref(), Some(&b"1"[..]));
     let (host, pd) = (cluster.host(), cluster.pd());
     cluster.until("three replicas", || {
         let (_, out, _) = secure("client", &["--host", &host, "region", "--format", "json"]);
-        // The leader is shown beside the three peers.
+        // The output lists the leader in addition to the three peers.
         out.matches("\"role\": \"Voter\"").count() == 4
     });
     let (code, out, err) = secure("client", &["--host", &host, "store"]);
@@ -50,7 +50,7 @@ fn a_cluster_speaks_tls_between_all_its_parts() {
     let (code, _, err) = secure("client", &profile);
     assert_eq!(code, 0, "{err}");
 
-    // Without TLS, with a foreign authority, with one flag of three.
+    // Without TLS, with a foreign authority, with only one of the three flags.
     let (code, out, err) = ctl(&["--host", &host, "store"]);
     assert!(code != 0 && format!("{out}{err}").contains("--ca-path"), "{code} {out}{err}");
     let (code, _, err) = ctl(&["--pd", &pd, "split-region", "-r", "2", "-k", "x"]);
@@ -62,7 +62,7 @@ fn a_cluster_speaks_tls_between_all_its_parts() {
 }
 
 #[test]
-fn names_that_are_not_allowed_are_refused() {
+fn certificates_with_other_names_are_refused() {
     let mut config = security("server");
     config.cert_allowed_cn.insert("server".into());
     let cluster = Cluster::start(1, config);
@@ -71,7 +71,7 @@ fn names_that_are_not_allowed_are_refused() {
     assert_eq!(code, 0, "{out}{err}");
     let (code, out, err) = secure("client", &["--host", &host, "store"]);
     assert!(code == 255 && out.contains("16-UNAUTHENTICATED"), "{code} {out}{err}");
-    // What tells nothing of users' data is told to all.
+    // Paths without users' data are open to every client.
     assert_eq!(get(&cluster, &security("client"), "/metrics"), "HTTP/1.1 200 OK");
     assert_eq!(get(&cluster, &security("client"), "/region/2"), "HTTP/1.1 403 Forbidden");
     assert_eq!(get(&cluster, &security("server"), "/region/2"), "HTTP/1.1 200 OK");

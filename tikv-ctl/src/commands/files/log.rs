@@ -1,4 +1,4 @@
-//! `log`: raft-engine's files, read as they lie.
+//! `log`: prints raft-engine's files as they are on the disk.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,7 +15,7 @@ use crate::{
     text::message_text,
 };
 
-/// What a group has in one file.
+/// Data of a Raft group in one file.
 #[derive(Debug, Default)]
 struct InFile {
     first: Option<u64>,
@@ -33,20 +33,20 @@ pub fn run(path: &Path, regions: &[u64], summary: bool, out: &mut Output<'_>) ->
         let data = file.read()?;
         damages += one_file(file, &data, regions, summary, &mut list, out)?;
     }
-    tell_holes(&files, out);
+    warn_holes(&files, out);
     if out.is_json() {
         list.end(out)?;
     }
     if damages > 0 { Err(Error::Damaged(damages)) } else { Ok(()) }
 }
 
-/// Says where numbers of files are missing.
-fn tell_holes(files: &[LogFile], out: &mut Output<'_>) {
+/// Warns of gaps in the numbers of files.
+fn warn_holes(files: &[LogFile], out: &mut Output<'_>) {
     for pair in
         files.windows(2).filter(|pair| pair[0].queue == pair[1].queue && pair[0].seq + 1 < pair[1].seq)
     {
         out.note(&format!(
-            "warning: files {} to {} of the {:?} queue are missing: raft-engine leaves out all before the hole",
+            "warning: files {} to {} of the {:?} queue are missing: raft-engine ignores all files before the gap",
             pair[0].seq + 1,
             pair[1].seq - 1,
             pair[0].queue
@@ -97,8 +97,8 @@ fn one_file(
                     next.map_or("nothing follows".into(), |at| format!("the next batch is at byte {at}"));
                 let touched: Vec<String> = groups.keys().take(20).map(u64::to_string).collect();
                 out.note(&format!(
-                    "{path} at byte {offset} of {}: {what}; {next}. Raft groups of this file: {}. At the tail of the last \
-                     file this is a torn write and raft-engine cuts it off; elsewhere it refuses to start",
+                    "{path} at byte {offset} of {}: {what}; {next}. Raft groups of this file: {}. At the end of the \
+                     last file this is a torn write and raft-engine cuts it off; elsewhere it refuses to start",
                     data.len(),
                     touched.join(", ")
                 ));
@@ -207,11 +207,11 @@ fn item_lines(content: &Content, plain: &[u8]) -> Vec<String> {
                 let bytes = start.checked_add(at.len as usize).and_then(|end| plain.get(start..end));
                 match bytes.map(Entry::decode) {
                     Some(Ok(entry)) => entry_text(&entry),
-                    _ => format!("entry {} does not decode", at.index),
+                    _ => format!("entry {} cannot be decoded", at.index),
                 }
             })
             .collect(),
-        Content::Clean => vec!["clean: the group is removed".to_owned()],
+        Content::Clean => vec!["clean: removes the group".to_owned()],
         Content::Compact(index) => vec![format!("compact to {index}")],
         Content::Put(key, value) => vec![key_value_text(key, value)],
         Content::Delete(key) => vec![format!("delete key {}", hex_upper(key))],
@@ -235,7 +235,7 @@ fn with_text(what: &str, message: &str, data: &[u8]) -> String {
     format!("{what} {}", message_text(message, data).unwrap_or_else(|_| hex_upper(data)))
 }
 
-/// A key-value with the state that TiKV keeps under that key.
+/// Formats a key-value pair with the state that TiKV stores under that key.
 fn key_value_text(key: &[u8], value: &[u8]) -> String {
     let (name, message) = match key {
         b"R" => ("raft state", "raft_serverpb.RaftLocalState"),

@@ -1,4 +1,4 @@
-//! `lsm`: the levels of each column family: files, bounds, overlaps, region borders.
+//! `lsm`: prints the levels of each column family: files, bounds, overlaps, region borders.
 
 use std::path::Path;
 
@@ -17,15 +17,15 @@ use crate::{
     output::Output,
 };
 
-/// A file, and how it lies to others.
+/// A file and how it overlaps its neighbours.
 pub(super) struct Row<'a> {
     pub file: &'a SstFile,
     pub entries: u64,
-    /// Files of the same level that share keys with it; only on level 0.
-    pub beside: usize,
-    /// Files of the next level that share keys with it: what a compaction of it rewrites.
+    /// Number of files of the same level that share keys with it; only on level 0.
+    pub same_level: usize,
+    /// Number of files of the next level that share keys with it: a compaction rewrites them.
     pub below: usize,
-    /// Regions that it has keys of.
+    /// Regions that have keys in the file.
     pub regions: Vec<u64>,
 }
 
@@ -44,7 +44,7 @@ pub fn run(path: &Path, svg: Option<&Path>, global: &Global, out: &mut Output<'_
     if let Some(path) = svg {
         let drawn = lsm_svg::draw(&families, &regions);
         std::fs::write(path, drawn).map_err(|e| Error::other(format!("--svg {}: {e}", path.display())))?;
-        out.note(&format!("drawn to {}", path.display()));
+        out.note(&format!("wrote the picture to {}", path.display()));
     }
     if out.is_json() {
         out.json(&as_json(&families, &regions))?;
@@ -52,11 +52,11 @@ pub fn run(path: &Path, svg: Option<&Path>, global: &Global, out: &mut Output<'_
         families.iter().try_for_each(|family| print(family, out))?;
         print_regions(&regions, out)?;
     }
-    tell_damages(&db, out)
+    report_damages(&db, out)
 }
 
-/// Opens a RocksDB directory, with its logs where the configuration puts them or, with `by_options`, its OPTIONS file; what is
-/// wrong with it without being damage is reported.
+/// Opens a RocksDB directory. Its logs are where the configuration or, with `by_options`, the OPTIONS file
+/// puts them. Reports problems that are no damage.
 pub(in crate::commands) fn open_db(
     dir: &Path,
     by_options: bool,
@@ -68,7 +68,7 @@ pub(in crate::commands) fn open_db(
         wal_dir = options::wal_dir(dir);
         if let Some(missing) = wal_dir.take_if(|named| !named.is_dir()) {
             out.note(&format!(
-                "warning: {}, the wal_dir of the OPTIONS file, does not exist: logs are read in {}",
+                "warning: {}, the wal_dir of the OPTIONS file, does not exist: reading logs from {}",
                 missing.display(),
                 dir.display()
             ));
@@ -79,18 +79,18 @@ pub(in crate::commands) fn open_db(
     Ok(db)
 }
 
-/// Tells what of `db` could not be read; an error if that was anything.
-pub(in crate::commands) fn tell_damages(db: &Db, out: &mut Output<'_>) -> Result<()> {
-    let met = db.damages();
-    if met.is_empty() {
+/// Reports data of `db` that could not be read; fails if there was any.
+pub(in crate::commands) fn report_damages(db: &Db, out: &mut Output<'_>) -> Result<()> {
+    let found = db.damages();
+    if found.is_empty() {
         return Ok(());
     }
-    let texts = texts(&met, &regions(db));
+    let texts = texts(&found, &regions(db));
     texts.iter().for_each(|damage| out.note(damage));
     Err(Error::Damaged(texts.len()))
 }
 
-/// The regions of the store, by start key; none where the database is a tablet.
+/// Returns the regions of the store by start key; none if the database is a tablet.
 fn regions(db: &Db) -> Vec<Region> {
     let mut regions = Vec::new();
     let Ok(mut iter) = db.scan("raft", keys::REGION_META_MIN_KEY, keys::REGION_META_MAX_KEY) else {
@@ -122,7 +122,7 @@ fn rows<'a>(db: &Db, family: &'a ColumnFamily, regions: &[Region]) -> Family<'a>
     let row = |file: &'a SstFile| Row {
         file,
         entries: db.table(family.name(), file).map_or(0, |table| table.properties().num_entries()),
-        beside: on(file.level()).filter(|other| shares(file, other)).count().saturating_sub(1),
+        same_level: on(file.level()).filter(|other| shares(file, other)).count().saturating_sub(1),
         below: next(file.level()).map_or(0, |level| on(level).filter(|other| shares(file, other)).count()),
         regions: regions
             .iter()
@@ -140,7 +140,7 @@ fn rows<'a>(db: &Db, family: &'a ColumnFamily, regions: &[Region]) -> Family<'a>
     }
 }
 
-/// A RocksDB key as a person knows it: the user key and its timestamp, where it is one of TiKV's data keys.
+/// Formats a RocksDB key for people: user key and timestamp for TiKV's data keys, escaped bytes otherwise.
 pub(super) fn readable(key: &[u8]) -> String {
     let decoded = key.strip_prefix(&[keys::DATA_PREFIX]).and_then(|mut rest| {
         let user_key = keys::codec::decode_bytes_from(&mut rest).ok()?;
@@ -165,7 +165,7 @@ fn levels<'a, 'b>(family: &'b Family<'a>) -> impl Iterator<Item = (u32, Vec<&'b 
 }
 
 fn size(row: &Row<'_>) -> u64 {
-    // Without a MANIFEST the file itself says how big it is.
+    // Without a MANIFEST, the size is that of the file.
     row.file.meta().size
 }
 
@@ -185,8 +185,11 @@ fn print(family: &Family<'_>, out: &mut Output<'_>) -> Result<()> {
             let name = row.file.path().file_name().unwrap_or_default().display();
             let regions: Vec<String> = row.regions.iter().take(8).map(u64::to_string).collect();
             let more = if row.regions.len() > 8 { ".." } else { "" };
-            let beside =
-                if row.beside > 0 { format!(", overlaps {} beside", row.beside) } else { String::new() };
+            let same_level = if row.same_level > 0 {
+                format!(", overlaps {} on this level", row.same_level)
+            } else {
+                String::new()
+            };
             let below = if row.below > 0 { format!(", {} below", row.below) } else { String::new() };
             let of = if regions.is_empty() {
                 String::new()
@@ -194,7 +197,7 @@ fn print(family: &Family<'_>, out: &mut Output<'_>) -> Result<()> {
                 format!(", regions {}{more}", regions.join(","))
             };
             out.line(format!(
-                "    {name} {} {} entries, {} .. {}{of}{beside}{below}",
+                "    {name} {} {} entries, {} .. {}{of}{same_level}{below}",
                 convert_gbmb(size(row)),
                 row.entries,
                 readable(row.file.smallest()),
@@ -218,7 +221,7 @@ fn as_json(families: &[Family<'_>], regions: &[Region]) -> Value {
         json!({
             "file": row.file.path().display().to_string(), "level": row.file.level(), "size": size(row),
             "entries": row.entries, "smallest": key_json(row.file.smallest()), "largest": key_json(row.file.largest()),
-            "regions": row.regions, "overlaps_beside": row.beside, "overlaps_below": row.below,
+            "regions": row.regions, "overlaps_beside": row.same_level, "overlaps_below": row.below,
         })
     };
     let families: Vec<Value> = families

@@ -1,4 +1,4 @@
-//! The levels as a picture: keys from left to right, a row for each level, borders of regions as lines.
+//! Draws the levels: keys from left to right, a row for each level, borders of regions as lines.
 
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -13,14 +13,15 @@ const LEFT: f64 = 130.0;
 const ROW: f64 = 22.0;
 const TOP: f64 = 40.0;
 const FAMILY_GAP: f64 = 26.0;
-/// Heights of what stands below the levels.
+/// Heights of the parts below the levels, in pixels.
 const AXIS: f64 = 56.0;
 const LEGEND: f64 = 28.0;
-/// How many keys the axis names, and how much of each.
+/// Maximum number of keys named on the axis, and of characters of each.
 const LABELS: usize = 8;
 const KEY_CHARS: usize = 22;
 
-/// Draws `families`. Keys have no length: each key that begins or ends something takes one step to the right.
+/// Draws `families`. Keys have no length: each key that starts or ends a file or a region takes one step to
+/// the right.
 pub fn draw(families: &[Family<'_>], regions: &[Region]) -> String {
     let mut borders = BTreeSet::new();
     for row in families.iter().flat_map(|family| &family.rows) {
@@ -63,12 +64,12 @@ pub fn draw(families: &[Family<'_>], regions: &[Region]) -> String {
     )
 }
 
-/// Where a key's place on the axis is, for the border of this number.
+/// Returns the x coordinate of the border with this number.
 fn place(border: usize, last: f64) -> f64 {
     LEFT + (WIDTH - LEFT - 20.0) * border as f64 / last
 }
 
-/// The axis of keys: a tick for each border, and the keys of some, from left to right in the order of their bytes.
+/// Draws the axis of keys: a tick for each border, and names for some keys, in the order of their bytes.
 fn axis(borders: &[Vec<u8>], y: f64) -> String {
     let last = borders.len().saturating_sub(1).max(1) as f64;
     let mut out = format!(
@@ -86,7 +87,7 @@ fn axis(borders: &[Vec<u8>], y: f64) -> String {
             let key = readable(border);
             let short: String = key.chars().take(KEY_CHARS).collect();
             let cut = if short.len() < key.len() { "…" } else { "" };
-            // Labels stand one below the other by turns, so that long keys do not overlap.
+            // Labels alternate between two rows, so that long keys do not overlap.
             let row = y + 18.0 + if (i / step).is_multiple_of(2) { 0.0 } else { 13.0 };
             let anchor = if x > WIDTH - 120.0 { "end" } else { "start" };
             let _ = writeln!(
@@ -106,7 +107,7 @@ fn axis(borders: &[Vec<u8>], y: f64) -> String {
     out
 }
 
-/// What shades and lines mean.
+/// Draws the legend of shades and lines.
 fn legend(y: f64) -> String {
     let mut out =
         format!("<g class=\"legend\"><text x=\"4\" y=\"{:.1}\" class=\"name\">legend</text>", y + 12.0);
@@ -134,7 +135,7 @@ fn legend(y: f64) -> String {
     out
 }
 
-/// Draws the levels of a family from `y` down, and tells where they end.
+/// Draws the levels of a family from `y` downwards; returns the y coordinate of their end.
 fn draw_family(family: &Family<'_>, x: &impl Fn(&[u8]) -> f64, mut y: f64, body: &mut String) -> f64 {
     let files = family.rows.len();
     let total = convert_gbmb(family.rows.iter().map(|row| row.file.meta().size).sum());
@@ -149,7 +150,7 @@ fn draw_family(family: &Family<'_>, x: &impl Fn(&[u8]) -> f64, mut y: f64, body:
     let mut level = None;
     for row in &family.rows {
         let file = row.file;
-        // On level 0 files lie over each other: each has a row.
+        // Files of level 0 overlap: each has its own row.
         let new_row = level != Some(file.level()) || file.level() == 0;
         if new_row && level.is_some() {
             y += ROW;
@@ -177,7 +178,7 @@ fn draw_family(family: &Family<'_>, x: &impl Fn(&[u8]) -> f64, mut y: f64, body:
     if level.is_some() { y + ROW + 6.0 } else { y }
 }
 
-/// `plain` for the inside of an element.
+/// Escapes `plain` for the inside of an element.
 fn text(plain: &str) -> String {
     let plain = if plain.is_ascii() { plain.to_owned() } else { escape(plain.as_bytes()) };
     plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")

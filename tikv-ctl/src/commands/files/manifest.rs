@@ -1,4 +1,4 @@
-//! `manifest`: the version edits of a MANIFEST, and what they add up to.
+//! `manifest`: prints the version edits of a MANIFEST and the resulting state.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,8 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
     let mut edits = 0;
     let lost = |offset: u64, what: &str, damages: &mut Vec<String>, out: &mut Output<'_>| {
         damages.push(format!(
-            "{} at byte {offset} of {}: {what}; edits are missing from here on, so which files are live is not certain",
+            "{} at byte {offset} of {}: {what}; edits after this point are missing, so the set of live files is \
+             uncertain",
             file.display(),
             data.len()
         ));
@@ -42,10 +43,10 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
                     continue;
                 }
                 if torn {
-                    // A server that runs may be writing it just now.
+                    // A running server may be writing this edit.
                     out.note(&format!(
-                        "warning: {} at byte {offset} of {}: the last version edit is not whole; files that it tells of are \
-                         not known",
+                        "warning: {} at byte {offset} of {}: expected a whole version edit, found part of one; its \
+                         files are unknown",
                         file.display(),
                         data.len()
                     ));
@@ -63,7 +64,7 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
                     state.apply(edit);
                     continue;
                 }
-                None => (offset, "a version edit that does not decode".to_owned()),
+                None => (offset, "cannot decode a version edit".to_owned()),
             },
             Record::Corrupt { offset, what } => (offset, what),
         };
@@ -75,7 +76,8 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
     if edits == 0 {
         let (path, len) = (file.display(), data.len());
         let what = format!(
-            "{path} at byte 0 of {len}: expected a MANIFEST, met no version edit; `tikv-ctl lsm` reads the SSTs"
+            "{path} at byte 0 of {len}: expected a MANIFEST, found no version edit: `tikv-ctl lsm` reads the SSTs \
+             without it"
         );
         return Err(Error::other(what));
     }
@@ -83,7 +85,8 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
     let has = |name: &str| state.families.values().any(|family| family.name == name);
     if dir.join("../raft-engine").is_dir() && !has("raft") && damages.is_empty() {
         damages.push(format!(
-            "{} at byte {}: no version edit up to here makes column family raft: the file was cut short",
+            "{} at byte {}: expected a version edit that creates column family raft, found none: the file was \
+             truncated",
             file.display(),
             data.len()
         ));
@@ -101,14 +104,14 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
     if count == 0 { Ok(()) } else { Err(Error::Damaged(count)) }
 }
 
-/// The MANIFEST that CURRENT names, or the newest, which is damage.
+/// Returns the MANIFEST that CURRENT names. If it is missing, counts a damage and returns the newest one.
 fn current(dir: &Path, damages: &mut usize, out: &mut Output<'_>) -> Result<PathBuf> {
     let named = read_whole(&dir.join("CURRENT"));
     let named =
         named.map(|name| dir.join(String::from_utf8_lossy(&name).trim_end())).map_err(|e| e.to_string());
     let why = match named {
         Ok(path) if path.is_file() => return Ok(path),
-        Ok(path) => format!("CURRENT at byte 0 names {}, which is not there", path.display()),
+        Ok(path) => format!("CURRENT at byte 0 names {}, which does not exist", path.display()),
         Err(e) => format!("CURRENT: {e}"),
     };
     let number = |name: &str| name.strip_prefix("MANIFEST-")?.parse::<u64>().ok();
@@ -121,7 +124,7 @@ fn current(dir: &Path, damages: &mut usize, out: &mut Output<'_>) -> Result<Path
         .max();
     let (_, path) = newest.ok_or_else(|| Error::other(format!("{}: no MANIFEST; {why}", dir.display())))?;
     *damages += 1;
-    out.note(&format!("{}: {why}; the newest MANIFEST is read", dir.display()));
+    out.note(&format!("{}: {why}; reading the newest MANIFEST", dir.display()));
     Ok(path)
 }
 

@@ -1,4 +1,4 @@
-//! Commands that read the files of a store one by one: `manifest`, `wal`, `lsm`, `log`.
+//! Commands that read individual files of a store: `manifest`, `wal`, `lsm`, `log`.
 
 mod log;
 mod lsm;
@@ -6,7 +6,7 @@ mod lsm_svg;
 mod manifest;
 mod wal;
 
-pub(super) use lsm::{open_db, tell_damages};
+pub(super) use lsm::{open_db, report_damages};
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,14 @@ use clap::Subcommand;
 use super::store_config;
 use crate::{Error, Result, cli::Global, output::Output};
 
-/// What of a store's files to read.
+/// Commands that read individual files of a store.
 #[derive(Debug, Subcommand)]
 pub enum FilesCmd {
-    /// Print the version edits of a MANIFEST, and what they add up to (not in TiKV)
+    /// Print the version edits of a MANIFEST and the resulting state (not in TiKV)
     Manifest {
         /// A MANIFEST file, a RocksDB directory or a data directory; --data-dir if absent
         path: Option<PathBuf>,
-        /// Only what the edits add up to
+        /// Print only the resulting state
         #[arg(long)]
         summary: bool,
     },
@@ -38,7 +38,7 @@ pub enum FilesCmd {
     Lsm {
         /// A RocksDB directory or a data directory; --data-dir if absent
         path: Option<PathBuf>,
-        /// Draw it
+        /// Draw the levels as an SVG picture into FILE
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
@@ -49,14 +49,14 @@ pub enum FilesCmd {
         /// Raft groups (regions), separated with commas; all if absent
         #[arg(short = 'r', long = "region", value_delimiter = ',')]
         regions: Vec<u64>,
-        /// Only a summary of each file and group
+        /// Print only a summary of each file and group
         #[arg(long)]
         summary: bool,
     },
 }
 
 impl FilesCmd {
-    /// The file or directory that is read.
+    /// Returns the file or directory to read.
     pub fn path(&self) -> Option<&Path> {
         match self {
             FilesCmd::Manifest { path, .. }
@@ -67,12 +67,10 @@ impl FilesCmd {
     }
 }
 
-/// Runs a command on files.
+/// Runs one of these commands.
 pub fn run(cmd: &FilesCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let Some(path) = cmd.path().or(global.data_dir.as_deref()) else {
-        return Err(Error::other(
-            "this command reads files: give the file or the directory, or --data-dir DIR",
-        ));
+        return Err(Error::other("this command reads files: give a file or a directory, or --data-dir DIR"));
     };
     match cmd {
         FilesCmd::Manifest { summary, .. } => manifest::run(path, *summary, out),
@@ -82,18 +80,19 @@ pub fn run(cmd: &FilesCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
     }
 }
 
-/// The directory that is meant by `path`: itself, or its part `part` when it is a data directory.
+/// Returns `path/part` if `path` is a data directory, otherwise `path` itself.
 fn part_of(path: &Path, part: &str) -> PathBuf {
     let inner = path.join(part);
     if inner.is_dir() { inner } else { path.to_owned() }
 }
 
-/// Every version edit of a MANIFEST, and what they add up to.
+/// Prints every version edit of a MANIFEST and the resulting state.
 pub(super) fn manifest(path: &Path, out: &mut Output<'_>) -> Result<()> {
     manifest::run(path, false, out)
 }
 
-/// Where the configuration puts the logs of the RocksDB in `dir`; none: beside its other files.
+/// Returns the directory that the configuration sets for the logs of the RocksDB in `dir`; none: `dir`
+/// itself.
 pub(super) fn wal_dir(dir: &Path, global: &Global) -> Result<Option<PathBuf>> {
     let config = store_config(global)?;
     let is_raftdb = match &config.raftdb_path {
@@ -107,7 +106,7 @@ fn same_dir(a: &Path, b: &Path) -> bool {
     matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// An error about a path that is not there.
+/// Fails if `path` does not exist.
 fn check_exists(path: &Path, expected: &str) -> Result<()> {
     if path.exists() {
         return Ok(());

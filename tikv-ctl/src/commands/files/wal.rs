@@ -1,4 +1,4 @@
-//! `wal`: the write batches of RocksDB's logs.
+//! `wal`: prints the write batches of RocksDB's logs.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use crate::{
     output::Output,
 };
 
-/// What is printed, and how.
+/// Options, names of column families, and counts.
 struct Printer {
     keys_only: bool,
     families: BTreeMap<u32, String>,
@@ -35,9 +35,9 @@ pub fn run(path: &Path, keys_only: bool, global: &Global, out: &mut Output<'_>) 
     let dir = if path.is_file() { path.parent().unwrap_or(path).to_owned() } else { part_of(path, "db") };
     let logs_in = wal_dir(&dir, global)?.unwrap_or_else(|| dir.clone());
     let files = log_files(path, &logs_in)?;
-    // Names of families are a help; a log that lies elsewhere has numbers.
+    // Only the names of column families come from here; a log in another directory shows ids.
     let state = read_manifest_or_tables(&dir).unwrap_or_default();
-    state.damages.iter().for_each(|e| out.note(&format!("{e}; names of column families are from there")));
+    state.damages.iter().for_each(|e| out.note(&format!("{e}; names of column families may be missing")));
     let damages = state.damages.len();
     let families = state.families.into_iter().map(|(id, family)| (id, family.name)).collect();
     let mut printer = Printer { keys_only, families, damages, batches: 0, changes: 0 };
@@ -67,8 +67,8 @@ fn log_files(path: &Path, logs_in: &Path) -> Result<Vec<(u64, PathBuf)>> {
     match number {
         Some(number) if is_log => Ok(vec![(number, path.to_owned())]),
         _ => Err(Error::other(format!(
-            "{}: expected a log of RocksDB, NNNNNN.log: its number is needed to tell its records from a recycled \
-             file's; met another name",
+            "{}: expected a log of RocksDB, NNNNNN.log (the number distinguishes its records from those of a recycled \
+             file), found another name",
             path.display()
         ))),
     }
@@ -107,37 +107,37 @@ impl Printer {
                     }
                 }
             };
-            // A false length ends a log as a torn write does, but whole records follow.
-            let goes_on = reader.resync();
-            let next = if goes_on {
+            // A wrong length ends a log like a torn write does, but whole records follow it.
+            let more_follow = reader.resync();
+            let next = if more_follow {
                 format!("the next record is at byte {}", reader.offset())
             } else {
                 "none follows".into()
             };
             let what = match what {
                 Some(what) => what,
-                None if goes_on => "the log seems to end here".to_owned(),
-                None => return self.tell_tail(path, data, offset, out),
+                None if more_follow => "the log seems to end here".to_owned(),
+                None => return self.warn_tail(path, data, offset, out),
             };
             self.damages += 1;
             out.note(&format!(
-                "{} at byte {offset} of {}: {what}; {next}. RocksDB recovers what is before it only",
+                "{} at byte {offset} of {}: {what}; {next}. RocksDB recovers only the records before it",
                 path.display(),
                 data.len()
             ));
-            if !goes_on {
+            if !more_follow {
                 return Ok(());
             }
         }
     }
 
-    /// Says when a log ends before its file does, with something else than zeros.
-    fn tell_tail(&mut self, path: &Path, data: &[u8], end: u64, out: &mut Output<'_>) -> Result<()> {
+    /// Warns if a log ends before its file does and the rest is not zeros.
+    fn warn_tail(&mut self, path: &Path, data: &[u8], end: u64, out: &mut Output<'_>) -> Result<()> {
         let rest = data.get(end as usize..).unwrap_or_default();
         if rest.iter().any(|byte| *byte != 0) {
             out.note(&format!(
-                "{} at byte {end}: the log ends here, {} bytes follow that belong to no finished record: a torn write, \
-                 or the remains of the file that was recycled",
+                "{} at byte {end}: the log ends here, the {} bytes after it belong to no complete record: a torn \
+                 write, or the remains of the file that was recycled",
                 path.display(),
                 rest.len()
             ));

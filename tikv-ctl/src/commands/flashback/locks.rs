@@ -1,5 +1,6 @@
-//! Locks of a cluster that is to be flashed back: a server rolls back all of them (as TiKV does: tikv#14531, tikv#17415), and
-//! so splits a transaction whose primary is committed. Its other keys are committed before.
+//! Locks of a cluster before its flashback. A server rolls back all of them (as TiKV does: tikv#14531,
+//! tikv#17415), and so splits a transaction whose primary is committed. The other keys of such a transaction
+//! are committed first.
 
 use kvproto::{
     errorpb,
@@ -11,32 +12,32 @@ use txn_types::Key;
 use super::Cluster;
 use crate::{Error, Result, output::Output};
 
-/// Locks that one call asks for.
+/// Maximum number of locks in one reply.
 const PIECE: u32 = 256;
 
-/// The end of a transaction, as its primary has it.
-enum Ended {
+/// Status of a transaction, as its primary records it.
+enum TransactionStatus {
     CommittedAt(u64),
     RolledBack,
     NotYet,
 }
 
 impl Cluster<'_> {
-    /// Commits the keys of transactions whose primaries are committed; how many.
+    /// Commits the keys of transactions whose primaries are committed; returns their number.
     ///
     /// # Errors
-    /// A transaction has not ended, and its primary would not be flashed back with its other keys.
+    /// Fails if a transaction has not ended and its primary is outside of the flashback.
     pub(super) fn end_committed(&mut self, out: &mut Output<'_>) -> Result<usize> {
         loop {
             match self.try_end_committed(out) {
                 Ok(count) => return Ok(count),
-                Err(Tried::Final(e)) => return Err(e),
-                Err(Tried::Again(job, e)) => self.retry("looking at locks before", &job, &e, out)?,
+                Err(AttemptError::Final(e)) => return Err(e),
+                Err(AttemptError::Retry(job, e)) => self.retry("looking at locks before", &job, &e, out)?,
             }
         }
     }
 
-    fn try_end_committed(&mut self, out: &mut Output<'_>) -> std::result::Result<usize, Tried> {
+    fn try_end_committed(&mut self, out: &mut Output<'_>) -> std::result::Result<usize, AttemptError> {
         let mut count = 0;
         for (region, leader) in self.led_regions()? {
             let mut start = user_key(&region.start_key);
@@ -57,25 +58,25 @@ impl Cluster<'_> {
         Ok(count)
     }
 
-    /// Ends the transaction of `lock` on this key, if its primary is committed; whether it did.
+    /// Commits `lock` if its primary is committed; returns whether it did.
     fn end_one(
         &mut self,
         region: &Region,
         leader: &Peer,
         lock: &LockInfo,
-    ) -> std::result::Result<bool, Tried> {
+    ) -> std::result::Result<bool, AttemptError> {
         let (primary_region, primary_leader) = self.region_of(&lock.primary_lock)?;
-        match self.ended(&primary_region, &primary_leader, lock)? {
-            Ended::RolledBack => Ok(false),
-            Ended::NotYet if self.is_wanted(&primary_region, &lock.primary_lock) => Ok(false),
-            Ended::NotYet => Err(Tried::Final(Error::other(format!(
-                "key {}: transaction {} holds it and has not ended, and its primary, key {}, is not in the range that is flashed \
-                 back: take it in, so that the transaction is not split; nothing was changed",
+        match self.transaction_status(&primary_region, &primary_leader, lock)? {
+            TransactionStatus::RolledBack => Ok(false),
+            TransactionStatus::NotYet if self.is_wanted(&primary_region, &lock.primary_lock) => Ok(false),
+            TransactionStatus::NotYet => Err(AttemptError::Final(Error::other(format!(
+                "key {}: transaction {} has locked it and has not ended, and its primary, key {}, is outside of the \
+                 flashback's range: include the primary, so that the transaction is not split; nothing was changed",
                 keys::escape(&lock.key),
                 lock.lock_version,
                 keys::escape(&lock.primary_lock)
             )))),
-            Ended::CommittedAt(commit_version) => {
+            TransactionStatus::CommittedAt(commit_version) => {
                 let request = ResolveLockRequest {
                     context: Some(context(region, leader)),
                     start_version: lock.lock_version,
@@ -85,7 +86,7 @@ impl Cluster<'_> {
                 };
                 let store = self.store(leader.store_id)?;
                 let reply = store.wait(store.kv().kv_resolve_lock(request));
-                let reply = reply.map_err(|e| again(region, leader, e.of("kv_resolve_lock")))?;
+                let reply = reply.map_err(|e| again(region, leader, e.into_error("kv_resolve_lock")))?;
                 no_error(region, leader, reply.region_error.map(|e| e.message))?;
                 no_error(region, leader, reply.error.map(|e| format!("{e:?}")))?;
                 Ok(true)
@@ -93,12 +94,12 @@ impl Cluster<'_> {
         }
     }
 
-    fn ended(
+    fn transaction_status(
         &mut self,
         region: &Region,
         leader: &Peer,
         lock: &LockInfo,
-    ) -> std::result::Result<Ended, Tried> {
+    ) -> std::result::Result<TransactionStatus, AttemptError> {
         let request = CheckTxnStatusRequest {
             context: Some(context(region, leader)),
             primary_key: lock.primary_lock.clone(),
@@ -107,19 +108,19 @@ impl Cluster<'_> {
         };
         let store = self.store(leader.store_id)?;
         let reply = store.wait(store.kv().kv_check_txn_status(request));
-        let reply = reply.map_err(|e| again(region, leader, e.of("kv_check_txn_status")))?;
+        let reply = reply.map_err(|e| again(region, leader, e.into_error("kv_check_txn_status")))?;
         if is_closed(&reply.region_error) {
-            return Ok(Ended::NotYet);
+            return Ok(TransactionStatus::NotYet);
         }
         no_error(region, leader, reply.region_error.map(|e| e.message))?;
         match reply.error {
-            Some(error) if error.txn_not_found.is_some() => return Ok(Ended::RolledBack),
+            Some(error) if error.txn_not_found.is_some() => return Ok(TransactionStatus::RolledBack),
             error => no_error(region, leader, error.map(|e| format!("{e:?}")))?,
         }
         Ok(match (reply.commit_version, reply.lock_ttl) {
-            (0, 0) => Ended::RolledBack,
-            (0, _) => Ended::NotYet,
-            (commit_version, _) => Ended::CommittedAt(commit_version),
+            (0, 0) => TransactionStatus::RolledBack,
+            (0, _) => TransactionStatus::NotYet,
+            (commit_version, _) => TransactionStatus::CommittedAt(commit_version),
         })
     }
 
@@ -128,7 +129,7 @@ impl Cluster<'_> {
         region: &Region,
         leader: &Peer,
         start_key: Vec<u8>,
-    ) -> std::result::Result<Vec<LockInfo>, Tried> {
+    ) -> std::result::Result<Vec<LockInfo>, AttemptError> {
         let request = ScanLockRequest {
             context: Some(context(region, leader)),
             max_version: u64::MAX,
@@ -138,7 +139,7 @@ impl Cluster<'_> {
         };
         let store = self.store(leader.store_id)?;
         let reply = store.wait(store.kv().kv_scan_lock(request));
-        let reply = reply.map_err(|e| again(region, leader, e.of("kv_scan_lock")))?;
+        let reply = reply.map_err(|e| again(region, leader, e.into_error("kv_scan_lock")))?;
         if is_closed(&reply.region_error) {
             return Ok(Vec::new());
         }
@@ -147,20 +148,20 @@ impl Cluster<'_> {
         Ok(reply.locks)
     }
 
-    /// The regions that are asked for and their leaders.
+    /// Returns the requested regions and their leaders.
     fn led_regions(&self) -> Result<Vec<(Region, Peer)>> {
         let found = self.pd.scan(&self.wanted.start, &self.wanted.end)?.into_iter();
         let led = found.filter_map(|region| Some((region.region?, region.leader?)));
         Ok(led.filter(|(region, _)| self.is_wanted_region(region.id)).collect())
     }
 
-    fn region_of(&self, key: &[u8]) -> std::result::Result<(Region, Peer), Tried> {
+    fn region_of(&self, key: &[u8]) -> std::result::Result<(Region, Peer), AttemptError> {
         let start = Key::from_raw(key).into_encoded();
         let end = [&start[..], &[0]].concat();
         let found = self.pd.scan(&start, &end)?.into_iter().next();
         let led = found.and_then(|region| Some((region.region?, region.leader?)));
         led.ok_or_else(|| {
-            let what = format!("PD knows no leader of the region that holds key {}", keys::escape(key));
+            let what = format!("PD reports no leader for the region of key {}", keys::escape(key));
             again(&Region::default(), &Peer::default(), Error::other(what))
         })
     }
@@ -177,19 +178,19 @@ impl Cluster<'_> {
     }
 }
 
-/// Why it did not work: for good, or with the regions as they were.
-enum Tried {
+/// Failure of one attempt: final, or worth a retry with the current regions.
+enum AttemptError {
     Final(Error),
-    Again(super::Job, Error),
+    Retry(super::Job, Error),
 }
 
-impl From<Error> for Tried {
-    fn from(e: Error) -> Tried {
-        Tried::Final(e)
+impl From<Error> for AttemptError {
+    fn from(e: Error) -> AttemptError {
+        AttemptError::Final(e)
     }
 }
 
-fn again(region: &Region, leader: &Peer, e: Error) -> Tried {
+fn again(region: &Region, leader: &Peer, e: Error) -> AttemptError {
     let job = super::Job {
         region_id: region.id,
         store_id: leader.store_id,
@@ -197,15 +198,15 @@ fn again(region: &Region, leader: &Peer, e: Error) -> Tried {
         end: Vec::new(),
         start_ts: 0,
     };
-    Tried::Again(job, e)
+    AttemptError::Retry(job, e)
 }
 
-/// Whether an earlier attempt has closed the region. It looked at the region's locks before that.
+/// Whether an earlier attempt has closed the region, after it looked at the region's locks.
 fn is_closed(error: &Option<errorpb::Error>) -> bool {
     error.as_ref().is_some_and(|e| e.flashback_in_progress.is_some())
 }
 
-fn no_error(region: &Region, leader: &Peer, error: Option<String>) -> std::result::Result<(), Tried> {
+fn no_error(region: &Region, leader: &Peer, error: Option<String>) -> std::result::Result<(), AttemptError> {
     error.map_or(Ok(()), |what| Err(again(region, leader, Error::other(what))))
 }
 
@@ -218,7 +219,7 @@ fn context(region: &Region, leader: &Peer) -> Context {
     }
 }
 
-/// The user key at a region's start; a start that is none begins with the region.
+/// Returns the user key at a region's start; an invalid start stands for the region's start.
 fn user_key(encoded: &[u8]) -> Vec<u8> {
     Key::from_encoded(encoded.to_vec()).into_raw().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! `ldb`: a database by its directory.
+//! `ldb`: reads a database by its directory.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use serde_json::json;
 
 use super::{
     manifest_dump,
-    options::{self, Given, Known, Takes, flag, refused, value},
+    options::{self, OptionSpec, ParsedArgs, Takes, flag, refused, value},
     remove_sst, shown,
 };
 use crate::{
     Error, Result,
     cli::Global,
     commands::{
-        files::{open_db, tell_damages},
-        know_keys_around,
+        files::{open_db, report_damages},
+        load_keys_around,
     },
     lsm::Db,
     output::Output,
@@ -28,21 +28,21 @@ Usage: tikv-ctl ldb --db=DIR [OPTIONS] COMMAND
 
 Commands:
   scan                        Keys and values in order: [--from=KEY] [--to=KEY] [--max_keys=N] [--no_value]
-  dump                        The same, and how many: [--from=KEY] [--to=KEY] [--max_keys=N] [--count_only]
+  dump                        Like scan, and a count: [--from=KEY] [--to=KEY] [--max_keys=N] [--count_only]
   get KEY                     A key's value
   multi_get KEY...            The values of keys
   list_column_families        The column families
   manifest_dump               Levels and files: [--path=MANIFEST] [--sst_file_number=N] [--verbose]
-  checkconsistency            Whether all files are there and can be opened
+  checkconsistency            Check that all files exist and can be opened
   unsafe_remove_sst_file N    Take an SST out of the MANIFEST, as `bad-ssts` advises: [--dry_run] [--yes] [--undo_file=FILE]
 
 Options:
   --db=DIR               The database's directory
   --column_family=NAME   Column family of scan, dump, get and multi_get (--cf) [default: default]
   --hex                  Keys and values in hexadecimal after 0x; --key_hex, --value_hex: only keys, only values
-  --try_load_options     Read the logs where the OPTIONS file says that they are
+  --try_load_options     Read the logs from the directory that the OPTIONS file names
 
-Keys are taken byte for byte as they are in RocksDB: a key of TiKV's data begins with z.
+Keys are the exact bytes in RocksDB: a key of TiKV's data begins with z.
 ";
 
 const ROWS: &[&str] = &["scan", "dump"];
@@ -51,10 +51,10 @@ const KEYS: &[&str] = &["scan", "dump", "get", "multi_get", "manifest_dump"];
 const REMOVE: &[&str] = &["unsafe_remove_sst_file"];
 const OPENS: &[&str] = &["scan", "dump", "get", "multi_get", "checkconsistency"];
 const TTL: &str = "ldb doesn't support TTL DB with multiple column families";
-const WRITES: &str = "it sets how a database is written, and nothing is written here: leave it out";
-const ENV: &str = "files are read from this machine's file system only: leave it out";
+const WRITES: &str = "it configures writes, and this tool writes nothing: leave it out";
+const ENV: &str = "only this machine's file system is supported: leave it out";
 
-const KNOWN: &[Known] = &[
+const KNOWN: &[OptionSpec] = &[
     value("db", &[]),
     value("column_family", DATA),
     value("cf", DATA),
@@ -73,27 +73,27 @@ const KNOWN: &[Known] = &[
     flag("yes", REMOVE),
     value("undo_file", REMOVE),
     flag("try_load_options", OPENS),
-    // Reading as it lies checks what it reads, and does not fail for settings that it does not know.
+    // Checks are always on, and unknown settings never fail a read: the flag has no effect.
     flag("ignore_unknown_options", OPENS),
-    refused("disable_consistency_checks", Takes::Nothing, "what is read is always checked: leave it out"),
+    refused("disable_consistency_checks", Takes::Nothing, "checks are always on: leave it out"),
     refused("json", Takes::Nothing, "give --format json before ldb"),
     refused("ttl", Takes::Nothing, TTL),
     refused("timestamp", Takes::Nothing, TTL),
     refused("start_time", Takes::Value, TTL),
     refused("end_time", Takes::Value, TTL),
     refused("get_write_time", Takes::Nothing, "TiKV keeps no write times in RocksDB: leave it out"),
-    refused("count_delim", Takes::Value, "counts are not split by a delimiter here: use RocksDB's own ldb"),
+    refused("count_delim", Takes::Value, "counts are never split by a delimiter: use RocksDB's own ldb"),
     refused("stats", Takes::Nothing, "there are no statistics without RocksDB: use its own ldb"),
     refused("bucket", Takes::Value, TTL),
     refused(
         "secondary_path",
         Takes::Value,
-        "a directory is read as it lies, also a running server's: leave it out",
+        "a directory is read without locks, even a running server's: leave it out",
     ),
     refused(
         "leader_path",
         Takes::Value,
-        "a directory is read as it lies, also a running server's: leave it out",
+        "a directory is read without locks, even a running server's: leave it out",
     ),
     refused("env_uri", Takes::Value, ENV),
     refused("fs_uri", Takes::Value, ENV),
@@ -111,17 +111,17 @@ const KNOWN: &[Known] = &[
     refused("use_txn", Takes::Nothing, WRITES),
 ];
 
-/// Commands of RocksDB's ldb that are not here, and what to do instead.
+/// Commands of RocksDB's ldb that this tool does not have, and their replacements.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("dump_wal", "`tikv-ctl wal FILE` prints a log"),
-    ("idump", "`tikv-ctl sst FILE keys` prints every version that an SST has"),
+    ("idump", "`tikv-ctl sst FILE keys` prints every version in an SST"),
     ("dump_live_files", "`tikv-ctl lsm DIR` and `tikv-ctl manifest DIR` show the files"),
     ("list_live_files_metadata", "`tikv-ctl lsm DIR` shows the files"),
     ("list_file_range_deletes", "`tikv-ctl sst FILE keys` prints range deletions, too"),
     ("approxsize", "`tikv-ctl --data-dir DIR size --approximate` shows the sizes of regions"),
     ("get_property", "`tikv-ctl --host ADDR metrics -t rocksdb_kv` asks the server"),
-    ("compact", "`tikv-ctl --data-dir DIR compact` compacts"),
-    ("query", "`tikv-ctl ldb --db=DIR get KEY` and scan read"),
+    ("compact", "`tikv-ctl --data-dir DIR compact` compacts a range"),
+    ("query", "`tikv-ctl ldb --db=DIR get KEY` and scan read values"),
 ];
 
 /// Runs `ldb`.
@@ -131,7 +131,7 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     }
     let args: Vec<String> =
         args.iter().map(|arg| if arg == "-v" { "--verbose" } else { arg }.to_owned()).collect();
-    let given = Given::parse("ldb", KNOWN, &args)?;
+    let given = ParsedArgs::parse("ldb", KNOWN, &args)?;
     let (command, words) = match given.words.split_first() {
         Some((command, words)) => (command.as_str(), words),
         None => return Err(given.fail("Command not specified!")),
@@ -151,32 +151,32 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     {
         return manifest_dump::run(Path::new(path), &given, global, out);
     }
-    let dir = given.get("db").ok_or_else(|| given.fail("--db=DIR must be given"))?;
+    let dir = given.get("db").ok_or_else(|| given.fail("expected --db=DIR, found none"))?;
     let dir = Path::new(dir);
     match command {
         "manifest_dump" => manifest_dump::run(dir, &given, global, out),
         "list_column_families" => list_column_families(dir, global, out),
         "unsafe_remove_sst_file" => remove_sst::run(dir, &words[0], &given, global, out),
         _ => {
-            let damages = know_keys_around(dir, global, out)?;
+            let damages = load_keys_around(dir, global, out)?;
             let db = open_db(dir, given.has("try_load_options"), global, out)?;
             read(command, words, &given, &db, out)?;
-            tell_damages(&db, out)?;
+            report_damages(&db, out)?;
             if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
         }
     }
 }
 
-fn not_here(given: &Given, command: &str) -> Error {
+fn not_here(given: &ParsedArgs, command: &str) -> Error {
     match ELSEWHERE.iter().find(|(name, _)| *name == command) {
-        Some((_, instead)) => given.fail(format!("{command} is not here: {instead}")),
+        Some((_, instead)) => given.fail(format!("{command} is not implemented: {instead}")),
         None => given.fail(format!(
-            "{command} is not here: only the commands that read are, and unsafe_remove_sst_file; use RocksDB's own ldb"
+            "{command} is not implemented (only reading commands and unsafe_remove_sst_file are): use RocksDB's own ldb"
         )),
     }
 }
 
-fn read(command: &str, words: &[String], given: &Given, db: &Db, out: &mut Output<'_>) -> Result<()> {
+fn read(command: &str, words: &[String], given: &ParsedArgs, db: &Db, out: &mut Output<'_>) -> Result<()> {
     let (key_hex, value_hex) =
         (given.has("hex") || given.has("key_hex"), given.has("hex") || given.has("value_hex"));
     let cf = given.get("column_family").or(given.get("cf")).unwrap_or("default");
@@ -194,8 +194,8 @@ fn read(command: &str, words: &[String], given: &Given, db: &Db, out: &mut Outpu
         "get" => {
             let value = db.get(cf, &given.key(&words[0], key_hex)?)?;
             let Some(value) = value else {
-                // What could not be read may be why there is no value.
-                tell_damages(db, out)?;
+                // Unreadable data may be the reason that there is no value.
+                report_damages(db, out)?;
                 return Err(Error::other(format!("Failed: NotFound: key {}", words[0])));
             };
             if out.is_json() {
@@ -224,12 +224,12 @@ fn read(command: &str, words: &[String], given: &Given, db: &Db, out: &mut Outpu
     }
 }
 
-/// `scan` and `dump`.
+/// `scan` and `dump`: prints or counts keys and values.
 fn rows(
     command: &str,
     cf: &str,
     (key_hex, value_hex): (bool, bool),
-    given: &Given,
+    given: &ParsedArgs,
     db: &Db,
     out: &mut Output<'_>,
 ) -> Result<()> {

@@ -1,15 +1,15 @@
-//! `ldb manifest_dump`: the levels and files that a MANIFEST adds up to.
+//! `ldb manifest_dump`: prints the levels and files that a MANIFEST results in.
 
 use std::path::Path;
 
 use keys::hex_upper;
 use serde_json::json;
 
-use super::options::Given;
+use super::options::ParsedArgs;
 use crate::{
     Error, Result,
     cli::Global,
-    commands::{files, know_keys_around},
+    commands::{files, load_keys_around},
     lsm::{
         FileMeta, InternalKey,
         manifest::{FamilyState, VersionState, read_file},
@@ -18,18 +18,18 @@ use crate::{
     output::Output,
 };
 
-/// What a MANIFEST, or the one that a directory's CURRENT names, adds up to; whether all of it could be read is told.
+/// Reads a MANIFEST, or the one that a directory's CURRENT names, and replays it; reports damage.
 pub fn read(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<VersionState> {
-    know_keys_around(path, global, out)?;
+    load_keys_around(path, global, out)?;
     let state = if path.is_dir() { read_manifest(path)? } else { read_file(path)? };
     state.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
     Ok(state)
 }
 
-/// Prints it: all of it, or one file.
-pub fn run(path: &Path, given: &Given, global: &Global, out: &mut Output<'_>) -> Result<()> {
+/// Prints the whole state, or one file of it.
+pub fn run(path: &Path, given: &ParsedArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if given.has("verbose") {
-        know_keys_around(path, global, out)?;
+        load_keys_around(path, global, out)?;
         return files::manifest(path, out);
     }
     let state = read(path, global, out)?;
@@ -63,7 +63,7 @@ fn file_json(file: &FileMeta) -> serde_json::Value {
             "smallest": hex_upper(&file.smallest), "largest": hex_upper(&file.largest) })
 }
 
-/// A file as RocksDB prints it: number, size, sequence numbers and bounds.
+/// Formats a file as RocksDB prints it: number, size, sequence numbers and bounds.
 fn file_text(file: &FileMeta, hex: bool) -> String {
     let shown = |key: &[u8]| if hex { hex_upper(key) } else { keys::escape(key) };
     let bound = |encoded: &[u8]| match InternalKey::decode(encoded) {
@@ -83,7 +83,7 @@ fn file_text(file: &FileMeta, hex: bool) -> String {
     )
 }
 
-/// The column family's id, it, and the file of this number.
+/// Returns the file with this number, its column family and that family's id.
 pub fn find(state: &VersionState, number: u64) -> Option<(u32, &FamilyState, &FileMeta)> {
     state.families.iter().find_map(|(id, family)| Some((*id, family, family.files.get(&number)?)))
 }
@@ -91,7 +91,7 @@ pub fn find(state: &VersionState, number: u64) -> Option<(u32, &FamilyState, &Fi
 fn one(state: &VersionState, number: u64, hex: bool, out: &mut Output<'_>) -> Result<()> {
     let Some((id, family, file)) = find(state, number) else {
         let path = state.path.display();
-        return Err(Error::other(format!("{path}: no SST {number} is live")));
+        return Err(Error::other(format!("{path}: expected the live SST {number}, found none")));
     };
     let text = file_text(file, hex);
     out.either(

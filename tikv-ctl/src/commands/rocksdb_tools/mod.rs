@@ -1,4 +1,5 @@
-//! `ldb` and `sst_dump`: the commands of RocksDB's tools that read, answered by our own readers, with RocksDB's own flags.
+//! `ldb` and `sst_dump`: the reading commands of RocksDB's tools, with RocksDB's own flags and our own
+//! readers.
 
 mod ldb;
 mod manifest_dump;
@@ -11,7 +12,7 @@ pub use sst_dump::run as sst_dump;
 
 use keys::hex_upper;
 
-/// Keys and values as these tools print them.
+/// Formats keys and values as these tools print them.
 fn shown(bytes: &[u8], hex: bool) -> Vec<u8> {
     if hex { format!("0x{}", hex_upper(bytes)).into_bytes() } else { bytes.to_vec() }
 }

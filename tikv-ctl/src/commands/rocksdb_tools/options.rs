@@ -1,4 +1,4 @@
-//! Arguments as RocksDB's tools take them: `--name=value` and `--flag` in any place, and words.
+//! Arguments in the form of RocksDB's tools: `--name=value` and `--flag` in any position, and words.
 
 use std::collections::BTreeMap;
 
@@ -11,48 +11,48 @@ pub enum Takes {
     Value,
 }
 
-/// An option that is known.
+/// A supported or refused option.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct OptionSpec {
     pub name: &'static str,
     pub takes: Takes,
-    /// The commands that honour it; empty: all.
+    /// Commands that honour it; empty: all.
     pub commands: &'static [&'static str],
-    /// Why it is refused, where it is one of RocksDB's that has no meaning here.
+    /// Reason for refusing it, if it is one of RocksDB's options that has no meaning here.
     pub refused: Option<&'static str>,
 }
 
-/// A flag of all commands, or of some.
-pub const fn flag(name: &'static str, commands: &'static [&'static str]) -> Known {
-    Known { name, takes: Takes::Nothing, commands, refused: None }
+/// Defines a flag of all commands, or of some.
+pub const fn flag(name: &'static str, commands: &'static [&'static str]) -> OptionSpec {
+    OptionSpec { name, takes: Takes::Nothing, commands, refused: None }
 }
 
-/// An option with a value.
-pub const fn value(name: &'static str, commands: &'static [&'static str]) -> Known {
-    Known { name, takes: Takes::Value, commands, refused: None }
+/// Defines an option with a value.
+pub const fn value(name: &'static str, commands: &'static [&'static str]) -> OptionSpec {
+    OptionSpec { name, takes: Takes::Value, commands, refused: None }
 }
 
-/// An option of RocksDB's tool that is refused.
-pub const fn refused(name: &'static str, takes: Takes, why: &'static str) -> Known {
-    Known { name, takes, commands: &[], refused: Some(why) }
+/// Defines an option of RocksDB's tool that is refused.
+pub const fn refused(name: &'static str, takes: Takes, why: &'static str) -> OptionSpec {
+    OptionSpec { name, takes, commands: &[], refused: Some(why) }
 }
 
-/// What was given.
+/// Parsed arguments.
 #[derive(Debug, Default)]
-pub struct Given {
+pub struct ParsedArgs {
     tool: &'static str,
     options: BTreeMap<&'static str, String>,
-    /// All that is no option.
+    /// Arguments that are not options.
     pub words: Vec<String>,
 }
 
-impl Given {
-    /// Reads `args` of `tool`, whose options are `known`.
+impl ParsedArgs {
+    /// Parses `args` of `tool`, whose options are `known`.
     ///
     /// # Errors
-    /// An option is not known, has no meaning here, lacks its value or has one it does not take.
-    pub fn parse(tool: &'static str, known: &[Known], args: &[String]) -> Result<Given> {
-        let mut given = Given { tool, ..Given::default() };
+    /// Fails if an option is unknown, refused, lacks its value or has a value it does not take.
+    pub fn parse(tool: &'static str, known: &[OptionSpec], args: &[String]) -> Result<ParsedArgs> {
+        let mut given = ParsedArgs { tool, ..ParsedArgs::default() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let Some(text) = arg.strip_prefix("--").filter(|text| !text.is_empty()) else {
@@ -88,18 +88,18 @@ impl Given {
         Ok(given)
     }
 
-    /// Fails where an option was given that `command` does not honour.
-    pub fn check(&self, known: &[Known], command: &str) -> Result<()> {
+    /// Fails if an option was given that `command` does not honour.
+    pub fn check(&self, known: &[OptionSpec], command: &str) -> Result<()> {
         for option in known.iter().filter(|option| self.options.contains_key(option.name)) {
             if !option.commands.is_empty() && !option.commands.contains(&command) {
                 let (name, of) = (option.name, option.commands.join(", "));
-                return Err(self.fail(format!("--{name} is not for {command}: it is for {of}")));
+                return Err(self.fail(format!("--{name} is not an option of {command}: it belongs to {of}")));
             }
         }
         Ok(())
     }
 
-    /// An error of the tool.
+    /// Returns an error of the tool.
     pub fn fail(&self, what: impl std::fmt::Display) -> Error {
         Error::other(format!("{}: {what}; see tikv-ctl {} --help", self.tool, self.tool))
     }
@@ -109,12 +109,12 @@ impl Given {
         self.options.contains_key(name)
     }
 
-    /// The value of an option.
+    /// Returns the value of an option.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str)
     }
 
-    /// The value of an option that is a number.
+    /// Returns the value of an option as a number.
     pub fn number(&self, name: &str) -> Result<Option<u64>> {
         let parse = |text: &str| {
             text.parse().map_err(|e| self.fail(format!("--{name}={text}: expected a number: {e}")))
@@ -122,18 +122,18 @@ impl Given {
         self.get(name).map(parse).transpose()
     }
 
-    /// The bytes of a key: the text itself, or the hexadecimal after `0x` that it is.
+    /// Returns the bytes of a key: the text itself, or decoded hexadecimal after `0x`.
     pub fn key(&self, text: &str, is_hex: bool) -> Result<Vec<u8>> {
         if is_hex { hex(text) } else { Ok(text.as_bytes().to_vec()) }
     }
 
-    /// The key that an option has; empty where it is not given.
+    /// Returns the key in an option; empty if the option was not given.
     pub fn key_of(&self, name: &str, is_hex: bool) -> Result<Vec<u8>> {
         self.get(name).map_or(Ok(Vec::new()), |text| self.key(text, is_hex))
     }
 }
 
-/// Prints `help` where it is asked for; `true`: it was.
+/// Prints `help` if the arguments request it or are empty; returns whether it did.
 pub fn help(args: &[String], help: &str, out: &mut Output<'_>) -> Result<bool> {
     if args.iter().any(|arg| arg == "--help" || arg == "-h" || arg == "help") || args.is_empty() {
         return out.bytes(help.as_bytes()).map(|()| true);
@@ -145,16 +145,16 @@ pub fn help(args: &[String], help: &str, out: &mut Output<'_>) -> Result<bool> {
 mod tests {
     use super::*;
 
-    const KNOWN: &[Known] = &[
+    const KNOWN: &[OptionSpec] = &[
         value("db", &[]),
         flag("hex", &["scan", "get"]),
         value("from", &["scan"]),
-        refused("bloom_bits", Takes::Value, "nothing is written here"),
+        refused("bloom_bits", Takes::Value, "nothing is written"),
     ];
 
-    fn parse(args: &[&str]) -> std::result::Result<Given, String> {
+    fn parse(args: &[&str]) -> std::result::Result<ParsedArgs, String> {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        Given::parse("ldb", KNOWN, &args).map_err(|e| e.to_string())
+        ParsedArgs::parse("ldb", KNOWN, &args).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -164,18 +164,18 @@ mod tests {
         assert!(given.has("hex") && given.words == ["scan", "w"]);
         assert!(given.check(KNOWN, "scan").is_ok());
         let error = given.check(KNOWN, "get").unwrap_err().to_string();
-        assert!(error.contains("--from is not for get: it is for scan"), "{error}");
+        assert!(error.contains("--from is not an option of get: it belongs to scan"), "{error}");
     }
 
     #[test]
-    fn what_is_not_honoured_is_refused() {
+    fn unsupported_options_are_refused() {
         for (args, what) in [
             (&["--nope"][..], "unknown option --nope"),
             (&["-x"], "unknown option -x"),
             (&["--hex=1"], "--hex takes no value"),
             (&["--from"], "--from needs a value"),
             (&["--db=a", "--db=b"], "--db is given twice"),
-            (&["--bloom_bits=10"], "--bloom_bits: nothing is written here"),
+            (&["--bloom_bits=10"], "--bloom_bits: nothing is written"),
         ] {
             let error = parse(args).unwrap_err();
             assert!(error.contains(what), "{error}");

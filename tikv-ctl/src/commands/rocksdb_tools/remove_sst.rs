@@ -1,19 +1,26 @@
-//! `ldb unsafe_remove_sst_file`: a MANIFEST that names a damaged SST no more, as `bad-ssts` advises. The file itself stays.
+//! `ldb unsafe_remove_sst_file`: removes a damaged SST from the MANIFEST, as `bad-ssts` advises. The file
+//! itself stays.
 
 use std::path::{Path, PathBuf};
 
-use super::{manifest_dump, options::Given};
+use super::{manifest_dump, options::ParsedArgs};
 use crate::{
     Error, Result,
     cli::Global,
-    commands::write::{How, make},
+    commands::write::{WriteOptions, show_or_apply},
     lsm::{append_edit, manifest, read_whole},
     output::Output,
     write::{Change, plans::Plan},
 };
 
-/// Takes the SST `number` out of the MANIFEST of the database `dir`.
-pub fn run(dir: &Path, number: &str, given: &Given, global: &Global, out: &mut Output<'_>) -> Result<()> {
+/// Removes the SST `number` from the MANIFEST of the database `dir`.
+pub fn run(
+    dir: &Path,
+    number: &str,
+    given: &ParsedArgs,
+    global: &Global,
+    out: &mut Output<'_>,
+) -> Result<()> {
     let number = number.trim_end_matches(".sst");
     let number: u64 =
         number.parse().map_err(|e| given.fail(format!("{number}: expected an SST's number: {e}")))?;
@@ -22,7 +29,7 @@ pub fn run(dir: &Path, number: &str, given: &Given, global: &Global, out: &mut O
     let refuse = |what: String| Err(Error::other(format!("{what}; nothing was changed")));
     if let Some(at) = state.torn_at {
         return refuse(format!(
-            "{path} at byte {at}: the last version edit is not whole: nothing can be added to it"
+            "{path} at byte {at}: the last version edit is incomplete: nothing can be appended"
         ));
     }
     let Some((id, family, file)) = manifest_dump::find(&state, number) else {
@@ -30,25 +37,26 @@ pub fn run(dir: &Path, number: &str, given: &Given, global: &Global, out: &mut O
     };
     let old = read_whole(&state.path)?;
     let new = append_edit(&old, id, file.level, number);
-    // What is written is what RocksDB reads.
+    // Replays the new bytes as RocksDB would.
     let after = manifest::replay(state.path.clone(), &new)?;
     if manifest_dump::find(&after, number).is_some() {
         return refuse(format!(
-            "{path}: what is added to it would not be read: its end is not that of its edits"
+            "{path}: RocksDB would not read an appended edit, because other bytes follow the last edit"
         ));
     }
     let why = format!(
-        "{number:06}.sst ({} bytes, level {} of column family {}) is live no more: what only it holds is lost",
+        "{number:06}.sst ({} bytes, level {} of column family {}) is no longer live: data that only it contains is \
+         lost",
         file.size, file.level, family.name
     );
     let name = PathBuf::from(state.path.file_name().unwrap_or_default());
     let mut plan = Plan::whole();
     plan.changes.push(Change::file(&name, &old, &new, why));
-    let how = How {
+    let how = WriteOptions {
         dry_run: given.has("dry_run"),
         yes: given.has("yes"),
         undo_file: given.get("undo_file").map(PathBuf::from),
     };
     let global = Global { data_dir: Some(dir.to_owned()), ..global.clone() };
-    make("unsafe_remove_sst_file", &how, &plan, "unsafely removed SST file", &global, out)
+    show_or_apply("unsafe_remove_sst_file", &how, &plan, "unsafely removed SST file", &global, out)
 }

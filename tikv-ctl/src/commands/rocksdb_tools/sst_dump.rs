@@ -1,4 +1,4 @@
-//! `sst_dump`: one SST, or those of a directory.
+//! `sst_dump`: reads one SST, or those of a directory.
 
 use std::{
     collections::BTreeMap,
@@ -9,11 +9,11 @@ use std::{
 use keys::hex_upper;
 use serde_json::json;
 
-use super::options::{self, Given, Known, Takes, flag, refused, value};
+use super::options::{self, OptionSpec, ParsedArgs, Takes, flag, refused, value};
 use crate::{
     Error, Result,
     cli::Global,
-    commands::{know_keys_around, sst},
+    commands::{load_keys_around, sst},
     entry_lines::{EntryLines, Form},
     line::Line,
     lsm::{InternalKey, Table, verify},
@@ -29,12 +29,12 @@ Usage: tikv-ctl sst_dump --file=FILE_OR_DIRECTORY [OPTIONS]
                          check: read every entry (the default). scan: print every entry. raw: print blocks and entries;
                          RocksDB's tool writes them to FILE_dump.txt, this one to standard output or to -o FILE.
                          verify: read and check every block. recompress: the size with other compressions.
-                         identify: only say whether it is an SST. none: only what is asked otherwise
+                         identify: only say whether it is an SST. none: only what the other flags request
   --from=KEY --to=KEY    Range of user keys for check and scan; --prefix=KEY: all keys that begin so
   --read_num=N           Read at most N entries, of all files together
   --input_key_hex        --from, --to and --prefix are in hexadecimal
   --output_hex           Print keys and values in hexadecimal
-  --verify_checksum      Checksums are verified, as they always are
+  --verify_checksum      No effect: checksums are always verified
   --show_properties      Print the table's properties
   --list_meta_blocks     Print the names of the meta blocks
   --show_summary         Print sums over all files
@@ -42,11 +42,10 @@ Usage: tikv-ctl sst_dump --file=FILE_OR_DIRECTORY [OPTIONS]
 ";
 
 const READS: &[&str] = &["check", "scan"];
-const RECOMPRESS: &str =
-    "all compressions that are known are tried, each with its default settings: leave it out";
-const ENV: &str = "files are read from this machine's file system only: leave it out";
+const RECOMPRESS: &str = "all known compressions are tried with their default settings: leave it out";
+const ENV: &str = "only this machine's file system is supported: leave it out";
 
-const KNOWN: &[Known] = &[
+const KNOWN: &[OptionSpec] = &[
     value("file", &[]),
     value("command", &[]),
     value("from", READS),
@@ -80,19 +79,19 @@ const KNOWN: &[Known] = &[
 ];
 const COMMANDS: &[&str] = &["check", "scan", "raw", "verify", "recompress", "identify", "none"];
 
-/// Text is handed on when so many bytes have come together.
+/// Buffered text is written out at this size, in bytes.
 const FLUSH_AT: usize = 64 << 10;
 
-/// What to read, and what was read.
+/// Options of a run and its counts.
 struct Dump<'a> {
-    given: &'a Given,
+    given: &'a ParsedArgs,
     command: &'a str,
     from: Vec<u8>,
     to: Vec<u8>,
     prefix: Option<Vec<u8>>,
-    /// Entries that are still to be read.
+    /// Maximum number of entries still to read.
     left: u64,
-    /// Several files, as a list.
+    /// Whether there are several files, printed as a list.
     many: bool,
     damages: usize,
     entries: u64,
@@ -105,7 +104,7 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     if options::help(args, HELP, out)? {
         return Ok(());
     }
-    let given = Given::parse("sst_dump", KNOWN, args)?;
+    let given = ParsedArgs::parse("sst_dump", KNOWN, args)?;
     if let Some(word) = given.words.first() {
         return Err(given.fail(format!("unexpected {word}: give --file=FILE")));
     }
@@ -117,12 +116,13 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
         return Err(given.fail(format!("--command={command}: expected one of {}", COMMANDS.join(", "))));
     }
     given.check(KNOWN, command)?;
-    let path =
-        Path::new(given.get("file").ok_or_else(|| given.fail("--file=FILE_OR_DIRECTORY must be given"))?);
+    let path = Path::new(
+        given.get("file").ok_or_else(|| given.fail("expected --file=FILE_OR_DIRECTORY, found none"))?,
+    );
     if given.has("from") && given.has("prefix") {
         return Err(given.fail("--prefix cannot be given with --from"));
     }
-    let known = know_keys_around(path, global, out)?;
+    let known = load_keys_around(path, global, out)?;
     let hex = given.has("input_key_hex");
     let prefix = given.get("prefix").map(|text| given.key(text, hex)).transpose()?;
     let files = files(path)?;
@@ -142,7 +142,7 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     let mut list = out.list();
     for file in &files {
         if let Err(e) = dump.file(file, &mut list, out) {
-            // Of a directory the other files are read all the same.
+            // In a directory, the other files are still read.
             if files.len() == 1 || matches!(e, Error::Output(_)) {
                 return Err(e);
             }
@@ -153,7 +153,7 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     dump.end(&files, list, out)
 }
 
-/// The file, or the SSTs of the directory, in the order of their numbers.
+/// Returns the file, or the SSTs of the directory in the order of their numbers.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -173,10 +173,10 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn parse_internal_key(given: &Given, text: &str, out: &mut Output<'_>) -> Result<()> {
+fn parse_internal_key(given: &ParsedArgs, text: &str, out: &mut Output<'_>) -> Result<()> {
     let bytes = given.key(text, true)?;
     let key = InternalKey::decode(&bytes)
-        .ok_or_else(|| given.fail("an internal key has 8 bytes of sequence number and type at its end"))?;
+        .ok_or_else(|| given.fail("expected an internal key, which ends with 8 bytes of sequence number and type, found fewer bytes"))?;
     let (user_key, sequence, kind) = (hex_upper(key.user_key), key.sequence(), key.value_type().to_u8());
     out.either(
         || format!("{{'{user_key}' seq:{sequence}, type:{kind}}}"),
@@ -190,7 +190,7 @@ impl Dump<'_> {
         if !out.is_json() {
             out.line(format!("Process {}\nSst file format: block-based", path.display()))?;
         }
-        // What could be read around is damage all the same.
+        // Damage that the reader skipped is still damage.
         let index = table.index()?;
         let around = table.damages().iter().chain(index.damages());
         self.damages += around.map(|damage| out.note(&damage.to_string())).count();
@@ -223,7 +223,7 @@ impl Dump<'_> {
         Ok(())
     }
 
-    /// Reads the entries of the range, and prints them where that is asked.
+    /// Reads the entries of the range; `scan` also prints them.
     fn read(&mut self, table: &Arc<Table>, list: &mut JsonList, out: &mut Output<'_>) -> Result<()> {
         let (print, hex) = (self.command == "scan", self.given.has("output_hex"));
         let mut lines = EntryLines::new(if hex { Form::Hex } else { Form::Plain });
@@ -232,7 +232,7 @@ impl Dump<'_> {
             out.line(format!("from [{}] to [{}]", hex_upper(&self.from), hex_upper(&self.to)))?;
         }
         let mut iter = if self.from.is_empty() { table.iter()? } else { table.iter_from(&self.from)? };
-        // The first is not shown after another one.
+        // The first entry has no predecessor in the output: it shares nothing.
         let mut shared = false;
         while self.left > 0 {
             match iter.advance() {
@@ -282,7 +282,7 @@ impl Dump<'_> {
         if found.damages.is_empty() && !out.is_json() { out.line("The file is ok") } else { Ok(()) }
     }
 
-    /// Where the blocks are, the properties, and every entry.
+    /// Prints the positions of the blocks, the properties, and every entry.
     fn raw(&mut self, table: &Arc<Table>, out: &mut Output<'_>) -> Result<()> {
         sst::layout(table, out)?;
         if out.is_json() {
@@ -326,7 +326,7 @@ impl Dump<'_> {
     }
 }
 
-/// The properties by their own names: numbers as numbers, text as text, the rest in hexadecimal.
+/// Returns the properties by their own names: numbers as numbers, text as text, the rest in hexadecimal.
 fn names(table: &Table) -> BTreeMap<String, String> {
     let properties = table.properties();
     let value = |name: &str, bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! `sst PATH block`: the entries of one data block, with where they are in its plain bytes.
+//! `sst PATH block`: prints the entries of one data block and their offsets in its decompressed bytes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
 pub fn run(table: &Arc<Table>, number: usize, out: &mut Output<'_>) -> Result<()> {
     let index = table.index()?;
     if number >= index.len() {
-        let what = format!("data block {number} asked for, there are {} (from 0 on)", index.len());
+        let what = format!("expected a data block below {}, found {number}", index.len());
         return Err(Error::other(format!("{}: {what}", table.file().path().display())));
     }
     let handle = index.handle(number);

@@ -1,4 +1,4 @@
-//! `sst PATH histogram`: how sizes are distributed.
+//! `sst PATH histogram`: prints the distribution of sizes.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::damaged;
 use crate::{Result, lsm::Table, output::Output};
 
-/// Counts by powers of two: bucket `n` has the values of `n` bits.
+/// Counts values by powers of two: bucket `n` has the values of `n` bits.
 #[derive(Debug)]
 struct Histogram {
     buckets: [u64; 65],
@@ -36,7 +36,7 @@ impl Histogram {
         if self.count() == 0 { 0.0 } else { self.sum as f64 / self.count() as f64 }
     }
 
-    /// First value, last value and count of each bucket that has any.
+    /// Returns first value, last value and count of each non-empty bucket.
     fn rows(&self) -> impl Iterator<Item = (u64, u64, u64)> {
         let used = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
         used.map(|(bits, count)| match bits {
@@ -78,7 +78,7 @@ pub fn run(table: &Arc<Table>, out: &mut Output<'_>) -> Result<()> {
             (in_block, block) = (0, iter.block());
         }
         in_block += 1;
-        // Versions of one row differ in the timestamp behind it.
+        // Versions of one row differ only in the timestamp, the last 8 bytes.
         let of_row = key.split_last_chunk::<8>().map_or(key, |(row, _)| row);
         if of_row != row.as_slice() {
             (versions > 0).then(|| of_versions.add(versions));

@@ -1,4 +1,4 @@
-//! `sst PATH keys`: every entry, a line each.
+//! `sst PATH keys`: prints every entry, one per line.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     output::Output,
 };
 
-/// Lines are handed on when so many bytes have come together.
+/// Buffered lines are written out at this size, in bytes.
 const FLUSH_AT: usize = 64 << 10;
 
 pub fn run(table: &Arc<Table>, args: &SstArgs, format: KeyFormat, out: &mut Output<'_>) -> Result<()> {
@@ -39,7 +39,7 @@ pub fn run(table: &Arc<Table>, args: &SstArgs, format: KeyFormat, out: &mut Outp
     }
 }
 
-/// Goes to the next entry that can be read; what cannot is told.
+/// Moves to the next readable entry; reports the damage on the way.
 #[inline]
 fn advance(iter: &mut TableIter, damages: &mut usize, out: &mut Output<'_>) -> bool {
     loop {

@@ -1,4 +1,4 @@
-//! `sst PATH layout`: every block of the file, in order.
+//! `sst PATH layout`: prints every block of the file, in order.
 
 use keys::escape;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub fn run(table: &Table, out: &mut Output<'_>) -> Result<()> {
     for block in table.meta_blocks() {
         row(block.name.clone(), block.handle, String::new());
     }
-    // Until format_version 5 the footer, not the meta index, leads to the index.
+    // Up to format_version 5, the footer, not the meta index, points to the index.
     if !table.meta_blocks().iter().any(|block| block.name == "rocksdb.index") {
         row("index".to_owned(), table.index_handle()?, String::new());
     }

@@ -1,4 +1,4 @@
-//! `sst`: what is in an SST file.
+//! `sst`: inspects an SST file.
 
 mod block;
 mod histogram;
@@ -20,34 +20,35 @@ use crate::{
     output::Output,
 };
 
-/// An SST file, and what of it.
+/// An SST file and a view of it.
 #[derive(Clone, Debug, Args)]
 pub struct SstArgs {
-    /// The file
+    /// The SST file
     pub path: PathBuf,
-    /// What to print: properties, layout (where the blocks are), keys, block (the entries of one), verify (read and
-    /// check everything), recompress (its size with other compressions), histogram (sizes of keys, values, blocks)
+    /// The view to print: properties, layout (where the blocks are), keys, block (the entries of one), verify
+    /// (read and check everything), recompress (its size with other compressions), histogram (sizes of keys,
+    /// values, blocks)
     #[arg(value_enum, default_value_t, hide_possible_values = true)]
     pub what: SstView,
-    /// First user key of `keys`; see --key-format
+    /// First user key that `keys` prints; see --key-format
     #[arg(short = 'f', long, value_name = "KEY")]
     pub from: Option<String>,
-    /// Where `keys` ends (exclusive)
+    /// User key at which `keys` ends (exclusive)
     #[arg(short = 't', long, value_name = "KEY")]
     pub to: Option<String>,
-    /// Print at most so many keys; 0: no limit
+    /// Print at most N keys; 0: no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub limit: u64,
     /// The data block that `block` prints, by its number in `layout`
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 0)]
     pub number: usize,
-    /// Threads of `verify`; 0: one for each core
+    /// Number of threads of `verify`; 0: one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
 }
 
 impl SstArgs {
-    /// Fails where a flag was given that the view does not honour.
+    /// Fails if a flag was given that the view does not honour.
     fn refuse_others(&self) -> Result<()> {
         let given = [
             ("--from", SstView::Keys, self.from.is_some()),
@@ -70,20 +71,20 @@ impl SstArgs {
 /// A view of an SST file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum SstView {
-    /// The table's properties, TiKV's decoded
+    /// The table's properties, with TiKV's decoded
     #[default]
     Properties,
-    /// The blocks: where they are, how they are compressed
+    /// Positions and compression of the blocks
     Layout,
     /// Every entry
     Keys,
     /// The entries of one data block
     Block,
-    /// Read every block and check it
+    /// Read and check every block
     Verify,
-    /// The size of the data blocks with other compressions
+    /// Size of the data blocks with other compressions
     Recompress,
-    /// How sizes are distributed
+    /// Distribution of sizes
     Histogram,
 }
 
@@ -94,8 +95,8 @@ pub(super) use recompress::run as recompress;
 pub fn run(args: &SstArgs, format: KeyFormat, out: &mut Output<'_>) -> Result<()> {
     args.refuse_others()?;
     if !args.path.is_file() {
-        let met = if args.path.is_dir() { "a directory" } else { "nothing" };
-        return Err(Error::other(format!("{}: expected an SST file, met {met}", args.path.display())));
+        let found = if args.path.is_dir() { "a directory" } else { "nothing" };
+        return Err(Error::other(format!("{}: expected an SST file, found {found}", args.path.display())));
     }
     if plain::is_named_so(&args.path) && plain::run(&args.path, out)? {
         return Ok(());
@@ -104,7 +105,7 @@ pub fn run(args: &SstArgs, format: KeyFormat, out: &mut Output<'_>) -> Result<()
     let index = table.index();
     let around = index.as_ref().map_or(&[][..], |index| index.damages());
     let damages: Vec<_> = table.damages().iter().chain(around).collect();
-    // `verify` tells them itself.
+    // `verify` reports the damages itself.
     if args.what != SstView::Verify {
         damages.iter().for_each(|damage| out.note(&damage.to_string()));
     }
@@ -127,7 +128,7 @@ fn show(table: &Arc<Table>, args: &SstArgs, format: KeyFormat, out: &mut Output<
     }
 }
 
-/// A type's name in JSON.
+/// Returns a type's name in JSON.
 pub(super) fn type_name(kind: ValueType) -> String {
     match kind {
         ValueType::Other(byte) => format!("type {byte}"),
@@ -135,7 +136,7 @@ pub(super) fn type_name(kind: ValueType) -> String {
     }
 }
 
-/// The end of a command that met damage.
+/// Returns the error of a command that found damage.
 fn damaged(count: usize) -> Error {
     Error::Damaged(count)
 }

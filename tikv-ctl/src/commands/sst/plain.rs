@@ -1,4 +1,4 @@
-//! `sst PATH` of a snapshot's lock file (`..._lock.sst`), which is no SST for its name.
+//! `sst PATH` of a snapshot's lock file (`..._lock.sst`), which despite its extension is not an SST.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use crate::{
     Error, Result, commands::data::key_json, line::Line, lsm::read_whole, output::Output, snapshot::LockFile,
 };
 
-/// The magic numbers that end SSTs; what has one is an SST by whatever name.
+/// Magic numbers at the end of SSTs: a file that has one is an SST under any name.
 const SST_MAGICS: [u64; 2] = [0x88e2_41b7_85f4_cff7, 0xdb47_7524_8b80_fb57];
 
-/// Whether `path` is named as a snapshot's lock file.
+/// Whether `path` has the name of a snapshot's lock file.
 pub fn is_named_so(path: &Path) -> bool {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
     name.ends_with("_lock") && path.extension().is_some_and(|extension| extension == "sst")
 }
 
-/// Prints the pairs of `path`; `false`, and nothing is printed, when it is an SST after all.
+/// Prints the pairs of `path`; returns `false` and prints nothing if it is an SST after all.
 pub fn run(path: &Path, out: &mut Output<'_>) -> Result<bool> {
     let bytes = read_whole(path)?;
     let magic = bytes.last_chunk::<8>().map(|magic| u64::from_le_bytes(*magic));

@@ -1,4 +1,4 @@
-//! `sst PATH properties`: the table's properties, TiKV's decoded.
+//! `sst PATH properties`: prints the table's properties, with TiKV's decoded.
 
 use keys::{escape, hex_upper};
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use crate::{
     output::Output,
 };
 
-/// RocksDB's numbers and texts, in the order in which sst_dump prints them.
+/// RocksDB's numbers and texts, in the order of sst_dump.
 const NUMBERS: [(&str, &str); 16] = [
     ("data blocks", "rocksdb.num.data.blocks"),
     ("entries", "rocksdb.num.entries"),
@@ -94,7 +94,7 @@ pub(super) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// What TiKV's collectors wrote, decoded.
+/// Returns the decoded properties that TiKV's collectors wrote.
 fn tikv_properties(properties: &TableProperties) -> Map<String, Value> {
     let mut all = Map::new();
     for (name, bytes) in properties.all().iter().filter(|(name, _)| name.starts_with("tikv.")) {
@@ -113,7 +113,7 @@ fn tikv_properties(properties: &TableProperties) -> Map<String, Value> {
     all
 }
 
-/// A timestamp with the milliseconds since the Unix epoch that it holds.
+/// Formats a timestamp with its milliseconds since the Unix epoch.
 fn ts_text(ts: u64) -> String {
     if ts == 0 || ts == u64::MAX { ts.to_string() } else { format!("{ts} (unix {} ms)", ts >> 18) }
 }

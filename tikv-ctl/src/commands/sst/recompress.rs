@@ -1,4 +1,4 @@
-//! `sst PATH recompress`: how big the data blocks would be with another compression, and how long it takes.
+//! `sst PATH recompress`: prints the size of the data blocks with other compressions, and the time it takes.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! `sst PATH verify`: reads everything, so that every damaged block shows; also whether keys are in order and as many
-//! as told.
+//! `sst PATH verify`: reads every block, so that all damage shows, and checks the order and the number of
+//! keys.
 
 use serde_json::{Map, json};
 
