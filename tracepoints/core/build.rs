@@ -28,7 +28,7 @@ fn main_lane() -> String {
     "main".into()
 }
 
-/// `"fsm"` to `Hold::Fsm`: the TOML's word is the variant's name in lower case.
+/// Turns `"fsm"` into `Hold::Fsm`: the TOML's word is the variant's name in lower case.
 fn variant(kind: &str, word: &str) -> String {
     let mut letters = word.chars();
     let first = letters.next().map(|c| c.to_ascii_uppercase()).into_iter();
@@ -37,7 +37,7 @@ fn variant(kind: &str, word: &str) -> String {
 
 fn main() {
     println!("cargo:rerun-if-changed=catalogue.toml");
-    let text = fs::read_to_string("catalogue.toml").expect("catalogue.toml stands beside build.rs");
+    let text = fs::read_to_string("catalogue.toml").expect("catalogue.toml is next to build.rs");
     let catalogue: Catalogue = toml::from_str(&text).expect("catalogue.toml is a list of [[stage]]");
     let mut table = String::from("pub static STAGES: &[Stage] = &[\n");
     let mut consts = String::new();

@@ -1,4 +1,5 @@
-//! Compiles `proto/*.proto` with protox, so that no protoc is needed. OTLP's types speak its JSON as well.
+//! Compiles `proto/*.proto` with protox, so that no protoc is needed. OTLP's types also implement its JSON
+//! form.
 
 const OTLP: &str = ".opentelemetry.proto.collector.trace.v1";
 const MESSAGES: [&str; 13] = [
@@ -17,7 +18,7 @@ const MESSAGES: [&str; 13] = [
     "KeyValueList",
 ];
 const ANY: &str = "#[serde(from = \"crate::otlp::json::Any\", into = \"crate::otlp::json::Any\")]";
-/// Fields of OTLP that its JSON writes in a form of their own: hexadecimal ids, and 64-bit numbers as strings.
+/// Fields of OTLP with a special form in its JSON: hexadecimal ids, and 64-bit numbers as strings.
 const IN_HEX: [&str; 3] = ["trace_id", "span_id", "parent_span_id"];
 const AS_STRING: [&str; 4] =
     ["start_time_unix_nano", "end_time_unix_nano", "time_unix_nano", "rejected_spans"];

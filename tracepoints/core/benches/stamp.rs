@@ -1,6 +1,8 @@
-//! What a stamp costs, on and off, beside `tracing` and `fastrace`; and how fast the collector reads.
+//! Measures the cost of a stamp, enabled and disabled, compared with `tracing` and `fastrace`, and the
+//! collector's throughput.
 //!
-//! `cargo bench -p tracepoints --profile dev --bench stamp`. The best of several rounds is shown: noise only ever adds.
+//! `cargo bench -p tracepoints --profile dev --bench stamp`. Shows the best of several rounds, since noise
+//! only adds time.
 use std::{
     hint::black_box,
     time::{Duration, Instant},
@@ -14,10 +16,10 @@ use tracepoints::{
 use tracing_subscriber::prelude::*;
 
 const ROUNDS: usize = 200;
-/// Stamps of a round: less than a ring holds, so that none is dropped.
+/// Stamps per round: fewer than the capacity of a ring, so that none is dropped.
 const STAMPS: u64 = 4000;
 
-/// ns per call, the best round.
+/// Returns the ns per call of the best round.
 fn best(call: impl FnMut(u64), between: impl FnMut()) -> f64 {
     best_of(ROUNDS, STAMPS, call, between)
 }
@@ -34,7 +36,7 @@ fn fastrace_span(_: u64) {
     let _span = fastrace::local::LocalSpan::enter_with_local_parent("mvcc_get");
 }
 
-/// fastrace keeps local spans until their parent ends, so each round has its own.
+/// fastrace keeps local spans until their parent ends, so each round has its own parent.
 fn fastrace_round() -> f64 {
     let mut best_ns = f64::MAX;
     for _ in 0..ROUNDS {
@@ -50,7 +52,8 @@ fn fastrace_round() -> f64 {
     best_ns
 }
 
-/// M stamps/s that the collector folds while two threads stamp whole requests without a pause, and how many were lost.
+/// Returns the M stamps/s that the collector folds while two threads stamp at full speed, and the percentage
+/// dropped.
 fn collector() -> (f64, f64) {
     let config = CollectorConfig { interval: Duration::from_micros(200), ..CollectorConfig::default() };
     let collector = Collector::start(config).expect("the only collector of this process");
@@ -71,7 +74,7 @@ fn collector() -> (f64, f64) {
     (taken / from.elapsed().as_secs_f64() / 1e6, lost / (taken + lost))
 }
 
-/// M stamps/s that it folds when there is nothing else to do: its own cost per stamp.
+/// Returns the M stamps/s that the collector folds on its own: its cost per stamp.
 fn collector_alone() -> f64 {
     let config = CollectorConfig { interval: Duration::from_secs(60), ..CollectorConfig::default() };
     let collector = Collector::start(config).expect("the only collector of this process");
@@ -89,7 +92,7 @@ fn collector_alone() -> f64 {
     best
 }
 
-/// The stamps of a point get: 14, and its begin and end.
+/// Stamps a point get: its begin, 14 stamps and its end.
 fn point_get() {
     let req = request::begin(RequestKind::KvGet, b"key", 1);
     tracepoints::stamp!(GRPC_RECEIVE, req);
@@ -142,10 +145,14 @@ fn main() {
         "collector, two writers at full speed",
         lost * 100.0
     );
-    println!("bars: stamp on <= 25 ns: {}; off <= 1 ns: {}", met(on <= 25.0), met(off - loop_alone <= 1.0));
+    println!(
+        "bars: stamp on <= 25 ns: {}; off <= 1 ns: {}",
+        verdict(on <= 25.0),
+        verdict(off - loop_alone <= 1.0)
+    );
 }
 
-/// fastrace's spans are of no interest here.
+/// Discards fastrace's spans.
 struct Forget;
 
 impl fastrace::collector::Reporter for Forget {
@@ -154,6 +161,6 @@ impl fastrace::collector::Reporter for Forget {
     }
 }
 
-fn met(met: bool) -> &'static str {
-    if met { "met" } else { "missed" }
+fn verdict(reached: bool) -> &'static str {
+    if reached { "reached" } else { "missed" }
 }

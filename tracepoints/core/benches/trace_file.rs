@@ -1,7 +1,7 @@
-//! A trace file: how fast it is written, how soon a large one shows its first page, how fast it is searched, in how much memory.
+//! Measures a trace file: write speed, time to the first page of a large file, search speed and memory.
 //!
-//! `cargo bench -p tracepoints --profile dev --bench trace_file -- [MiB] [FILE]`; 256 MiB in a temporary directory if nothing
-//! is said. A FILE that exists is read and kept; else it is written and kept.
+//! `cargo bench -p tracepoints --profile dev --bench trace_file -- [MiB] [FILE]`; the default is 256 MiB in a
+//! temporary directory. An existing FILE is read and kept; otherwise the benchmark writes it and keeps it.
 use std::{
     path::{Path, PathBuf},
     time::Instant,
@@ -12,7 +12,7 @@ use tracepoints::{
     trace_file::{Query, TraceFile, TraceFileWriter},
 };
 
-/// A read of a plausible length, at made-up keys.
+/// Makes the stamps of a read of typical length, with an invented key.
 fn request(i: u64) {
     let req = request::begin(RequestKind::KvGet, &i.wrapping_mul(0x9e37_79b9).to_be_bytes(), i % 64 + 1);
     tracepoints::stamp!(GRPC_RECEIVE, req);
@@ -28,7 +28,7 @@ fn request(i: u64) {
     request::end(req);
 }
 
-/// Writes until the file has its size; only the writer's own time counts.
+/// Writes until the file has `bytes` bytes; the time measured is only the writer's own.
 fn write(path: &Path, bytes: u64) {
     let mut writer = TraceFileWriter::create(path).expect("a new file");
     let (mut batch, mut i, mut took) = (Vec::new(), 0, std::time::Duration::ZERO);
@@ -55,7 +55,7 @@ fn write(path: &Path, bytes: u64) {
     );
 }
 
-/// Resident memory of this process, pages of maps included, in MiB: now, and at the most.
+/// Returns this process's resident memory in MiB, pages of maps included: current and peak.
 fn memory() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let of = |name: &str| {
@@ -65,20 +65,20 @@ fn memory() -> (u64, u64) {
     (of("VmRSS:"), of("VmHWM:"))
 }
 
-fn told(what: &str, from: Instant, result: impl std::fmt::Display) {
+fn report(what: &str, from: Instant, result: impl std::fmt::Display) {
     let (now, most) = memory();
-    println!("{what:<8}{:>9.1?}  {result}; {now} MiB resident, {most} at the most", from.elapsed());
+    println!("{what:<8}{:>9.1?}  {result}; {now} MiB resident, {most} at peak", from.elapsed());
 }
 
 fn read(path: &Path) {
     let from = Instant::now();
     let file = TraceFile::open(path).expect("a trace file");
     let page: Vec<_> = file.heads(&Query::default()).take(50).collect();
-    told("open", from, format!("first page of {} of {} requests", page.len(), file.request_count()));
+    report("open", from, format!("first page of {} of {} requests", page.len(), file.request_count()));
     let middle = file.heads(&Query::default()).nth(file.request_count() as usize / 2).expect("requests");
     let from = Instant::now();
     let stamps = file.request(middle.id).map_or(0, |r| r.stamps.len());
-    told("request", from, format!("by its number, {stamps} stamps"));
+    report("request", from, format!("by its number, {stamps} stamps"));
     for (what, query) in [
         ("key", Query { key: Some(middle.key_head.clone()), ..Query::default() }),
         ("region", Query { region: Some(7), ..Query::default() }),
@@ -86,13 +86,13 @@ fn read(path: &Path) {
     ] {
         let from = Instant::now();
         let found = file.heads(&query).count();
-        told(what, from, format!("{found} found in {} requests", file.request_count()));
+        report(what, from, format!("{found} found in {} requests", file.request_count()));
     }
     let from = Instant::now();
     let sample = 200_000;
     let stamps: usize = file.requests().take(sample).map(|r| r.stamps.len()).sum();
     let rate = stamps as f64 / from.elapsed().as_secs_f64() / 1e6;
-    told("load", from, format!("all stamps of up to {sample} requests, {rate:.2} M stamps/s"));
+    report("load", from, format!("all stamps of up to {sample} requests, {rate:.2} M stamps/s"));
 }
 
 fn main() {

@@ -1,4 +1,4 @@
-//! The stage catalogue: every named place on a request's way, generated from `catalogue.toml`.
+//! The stage catalogue: every named point of a request's path, generated from `catalogue.toml`.
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct StageId(pub u16);
 
 impl StageId {
-    /// The stage's catalogue entry.
+    /// Returns the stage's catalogue entry.
     pub fn stage(self) -> &'static Stage {
         &STAGES[self.0 as usize % STAGES.len()]
     }
@@ -18,49 +18,49 @@ impl StageId {
     }
 }
 
-/// How a gate holds a request at a stage.
+/// The way a gate holds a request at a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hold {
-    /// The request's task waits; its thread goes on with others.
+    /// The request's task waits; its thread continues with other tasks.
     Await,
-    /// The region's FSM is parked; its poller goes on with other regions.
+    /// The region's FSM is parked; its poller continues with other regions.
     Fsm,
-    /// The thread waits, and whoever shares it waits too.
+    /// The thread waits, and so does all other work of this thread.
     Thread,
-    /// The stage is only observed.
+    /// The stage is only observed, never held.
     None,
 }
 
-/// Where a stage's time belongs in a trace.
+/// The part of a trace that a stage belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lane {
-    /// On the request's own way: the stages of this lane sum to its wall time.
+    /// The request's own path: the stages of this lane sum to its wall time.
     Main,
-    /// On one replica, beside the main lane: joined by region, term and index.
+    /// One replica, parallel to the main lane: joined by region, term and index.
     Replica,
 }
 
-/// What the time from a stage to the next on its way goes to.
+/// The kind of time between a stage and the next one of its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// A thread runs for the request.
     Work,
-    /// It waits for a thread, or for an FSM.
+    /// The request waits for a thread or an FSM.
     Queue,
-    /// It waits for the latches of other commands.
+    /// The request waits for the latches of other commands.
     Latch,
-    /// It waits for the lock of another transaction.
+    /// The request waits for the lock of another transaction.
     Lock,
-    /// Leadership is confirmed by a round of messages, as no lease holds.
+    /// The leader confirms its leadership with a round of messages, since it has no lease.
     Lease,
-    /// A log is written and synced to disk.
+    /// A thread writes a log and syncs it to disk.
     Fsync,
-    /// A message is on its way between client, PD and stores.
+    /// A message travels between client, PD and stores.
     Network,
-    /// It waits until enough stores have answered that its entry is on their disks.
+    /// The request waits until enough stores report that its entry is on their disks.
     Quorum,
     /// The client waits before it tries again.
     Backoff,
@@ -79,7 +79,7 @@ impl Class {
         Self::Backoff,
     ];
 
-    /// As `catalogue.toml` writes it.
+    /// Returns the name used in `catalogue.toml`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Work => "work",
@@ -104,10 +104,10 @@ pub struct Stage {
     pub layer: &'static str,
     pub class: Class,
     pub meaning: &'static str,
-    /// `path::Type::function` in tikv/tikv.
+    /// TiKV's function, as `path::Type::function` in tikv/tikv.
     pub tikv: &'static str,
-    /// That of a kind of request or of a client's operation, where it differs; `*` is of any other RPC, with `{rpc}` for its
-    /// name and `{future}` for that of its function in TiKV's service.
+    /// TiKV's function for one kind of request or one client operation, where it differs; `*` is for any
+    /// other RPC, with `{rpc}` for its name and `{future}` for the name of its function in TiKV's service.
     pub tikv_of: &'static [(&'static str, &'static str)],
     /// TiKV's metric for this stage, or empty.
     pub metric: &'static str,
@@ -118,12 +118,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// The source file of TiKV's function: what stands before the first `::`.
+    /// Returns the source file of TiKV's function: the text before the first `::`.
     pub fn tikv_file(&self) -> &'static str {
         file_of(self.tikv)
     }
 
-    /// TiKV's function for a request of this kind (`kv_prewrite`), or a client's operation (`put`).
+    /// Returns TiKV's function for a request of this kind (`kv_prewrite`) or a client operation (`put`).
     pub fn tikv_for(&self, kind: &str) -> Cow<'static, str> {
         let of =
             |wanted: &str| self.tikv_of.iter().find(|(k, _)| *k == wanted).map(|(_, function)| *function);
@@ -138,15 +138,15 @@ impl Stage {
     }
 }
 
-/// The source file of a function: what stands before the first `::`.
+/// Returns the source file of a function: the text before the first `::`.
 pub fn file_of(function: &str) -> &str {
     function.split("::").next().unwrap_or(function)
 }
 
-/// RPCs that TiKV answers in the service's own function.
+/// RPCs that TiKV handles in the service's own function.
 const INLINE: [&str; 2] = ["unsafe_destroy_range", "split_region"];
 
-/// The function that TiKV's `handle_request!` calls for an RPC (src/server/service/kv.rs).
+/// Returns the function that TiKV's `handle_request!` calls for an RPC (src/server/service/kv.rs).
 fn future(rpc: &str) -> String {
     match rpc {
         "kv_pessimistic_lock" => "future_acquire_pessimistic_lock".into(),
@@ -162,7 +162,7 @@ pub mod stage {
     include!(concat!(env!("OUT_DIR"), "/consts.rs"));
 }
 
-/// Finds a stage by its name, in any case.
+/// Finds a stage by its name, ignoring case.
 pub fn find(name: &str) -> Option<&'static Stage> {
     STAGES.iter().find(|s| s.name.eq_ignore_ascii_case(name))
 }
@@ -193,7 +193,12 @@ mod tests {
     fn every_stage_names_a_tikv_function_and_is_found_by_name() {
         for (i, s) in STAGES.iter().enumerate() {
             assert_eq!(s.id.0 as usize, i);
-            assert!(s.tikv.contains("::"), "{}: `tikv` wants path::Type::function, has {:?}", s.name, s.tikv);
+            assert!(
+                s.tikv.contains("::"),
+                "{}: expected path::Type::function in `tikv`, found {:?}",
+                s.name,
+                s.tikv
+            );
             assert!(s.tikv_file().contains('.'), "{}: no file in {:?}", s.name, s.tikv);
             assert!(std::ptr::eq(find(s.name).unwrap(), s));
         }

@@ -1,6 +1,6 @@
-//! Two clocks: the raw counter that stamps read, and engine time, which a held request makes stand still.
+//! Two clocks: the raw counter that stamps read, and engine time, which stops while a request is held.
 //!
-//! Everything in the engine that waits, leases or hands out time reads [`EngineClock`], never the operating system's clock.
+//! Every wait, lease and timestamp of the engine uses [`EngineClock`], never the operating system's clock.
 use std::{
     sync::{
         OnceLock,
@@ -27,7 +27,7 @@ fn base() -> &'static Base {
     })
 }
 
-/// Set once quanta has found that the time stamp counter is invariant, so that [`raw`] may read it directly.
+/// Set if quanta finds the time stamp counter invariant; [`raw`] may then read it directly.
 static READS_TSC: AtomicBool = AtomicBool::new(false);
 
 #[cfg(target_arch = "x86_64")]
@@ -37,7 +37,7 @@ fn tsc() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// Whether quanta's clock is the counter itself: then its reading lies between two of ours, every time.
+/// Whether quanta's clock is the counter itself: then each of its readings is between two of ours.
 #[cfg(target_arch = "x86_64")]
 fn is_tsc(clock: &quanta::Clock) -> bool {
     (0..8).all(|_| {
@@ -51,7 +51,7 @@ fn is_tsc(_: &quanta::Clock) -> bool {
     false
 }
 
-/// Reads the time stamp counter: one instruction where it is invariant, the monotonic clock elsewhere.
+/// Reads the time stamp counter: one instruction if it is invariant, otherwise the monotonic clock.
 #[inline(always)]
 pub fn raw() -> u64 {
     #[cfg(target_arch = "x86_64")]
@@ -66,7 +66,7 @@ fn raw_by_quanta() -> u64 {
     base().clock.raw()
 }
 
-/// Keeps the counter from being read before or after its place in the program.
+/// Keeps the CPU from reading the counter out of program order.
 #[inline(always)]
 fn in_place() {
     #[cfg(target_arch = "x86_64")]
@@ -78,40 +78,40 @@ fn in_place() {
     fence(Ordering::SeqCst);
 }
 
-/// Unix time at which this process first read its clock, in ns: `raw_to_ns` counts from there.
+/// Returns the Unix time in ns at which this process first read its clock: the origin of `raw_to_ns`.
 pub fn unix_base_ns() -> u64 {
     base().unix_ns
 }
 
-/// Nanoseconds since this process first read its clock.
+/// Converts a raw reading to nanoseconds since this process first read its clock.
 pub fn raw_to_ns(raw: u64) -> u64 {
     let base = base();
     base.clock.delta_as_nanos(base.raw, raw.max(base.raw))
 }
 
-/// Monotonic nanoseconds of this process, never frozen.
+/// Returns the monotonic nanoseconds of this process; never frozen.
 pub fn now_ns() -> u64 {
     raw_to_ns(raw())
 }
 
-/// CPU time that the calling thread has used, in ns; 0 if the system does not tell.
+/// Returns the CPU time of the calling thread in ns; 0 if the system does not report it.
 pub fn thread_cpu_ns() -> u64 {
     cpu_ns(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// CPU time that all threads of this process have used, in ns; 0 if the system does not tell.
+/// Returns the CPU time of all threads of this process in ns; 0 if the system does not report it.
 pub fn process_cpu_ns() -> u64 {
     cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
 fn cpu_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock's reading is written to the place given.
+    // SAFETY: the call writes the reading to `time`, which is valid for writes.
     let failed = unsafe { libc::clock_gettime(clock, &mut time) };
     if failed != 0 { 0 } else { time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64 }
 }
 
-/// A point in engine time: nanoseconds since the process first read its clock, less all time frozen.
+/// A point in engine time: nanoseconds since the process first read its clock, minus all frozen time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EngineInstant(pub u64);
 
@@ -132,18 +132,19 @@ impl std::ops::Add<Duration> for EngineInstant {
     }
 }
 
-/// Sequence number (odd while changing), engine time at the freeze (0: running), and all time frozen so far.
+/// Sequence number (odd during a change), engine time at the freeze (0: running), and total frozen time so
+/// far.
 static SEQ: AtomicU64 = AtomicU64::new(0);
 static FROZEN_AT: AtomicU64 = AtomicU64::new(0);
 static LOST_NS: AtomicU64 = AtomicU64::new(0);
-/// How many freezes are in force.
+/// Number of freezes in force.
 static HOLDERS: Mutex<u64> = Mutex::new(0);
 
-/// The clock of the engine in this process. Frozen while any [`FreezeGuard`] lives.
+/// The engine's clock in this process. Frozen while any [`FreezeGuard`] exists.
 pub struct EngineClock;
 
 impl EngineClock {
-    /// Reads it without a lock; never runs backwards, over all threads.
+    /// Reads the clock without a lock; never runs backwards, across all threads.
     pub fn now() -> EngineInstant {
         loop {
             let seq = SEQ.load(Ordering::Acquire);
@@ -159,12 +160,12 @@ impl EngineClock {
         }
     }
 
-    /// Milliseconds since the Unix epoch, as the engine sees them: real time less all time frozen.
+    /// Returns milliseconds since the Unix epoch as the engine sees them: real time minus all frozen time.
     pub fn wall_ms() -> u64 {
         (base().unix_ns + Self::now().0) / 1_000_000
     }
 
-    /// Whether anything holds engine time.
+    /// Whether engine time is frozen.
     pub fn is_frozen() -> bool {
         FROZEN_AT.load(Ordering::Relaxed) != 0
     }
@@ -183,7 +184,7 @@ impl EngineClock {
     }
 }
 
-/// Changes freeze and loss as one; the caller holds HOLDERS. Readers that meet it read again.
+/// Changes freeze and loss atomically; the caller must hold HOLDERS. A reader that sees a change retries.
 fn change(write: impl FnOnce()) {
     SEQ.fetch_add(1, Ordering::Relaxed);
     fence(Ordering::SeqCst);
@@ -192,7 +193,7 @@ fn change(write: impl FnOnce()) {
     SEQ.fetch_add(1, Ordering::Release);
 }
 
-/// Keeps engine time standing still.
+/// Keeps engine time frozen.
 #[must_use = "engine time runs on when the guard is dropped"]
 #[derive(Debug)]
 pub struct FreezeGuard(());
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frozen_time_stands_still_and_goes_on_from_where_it_stood() {
+    fn frozen_time_stops_and_resumes_where_it_stopped() {
         let outer = EngineClock::freeze();
         let stood = EngineClock::now();
         let inner = EngineClock::freeze();
@@ -225,17 +226,17 @@ mod tests {
         drop(outer);
         let after = EngineClock::now();
         assert!(after >= stood, "engine time never runs backwards");
-        assert!(now_ns() - after.0 >= 20_000_000, "the frozen time is not made up for");
+        assert!(now_ns() - after.0 >= 20_000_000, "frozen time is not caught up later");
     }
 
     #[test]
-    fn the_longest_duration_ends_never_and_not_at_once() {
+    fn the_longest_duration_never_ends() {
         let end = EngineClock::now() + Duration::from_millis(u64::MAX);
         assert_eq!(end, EngineInstant(u64::MAX));
     }
 
     #[test]
-    fn engine_time_never_runs_backwards_while_others_freeze_it() {
+    fn engine_time_never_runs_backwards_during_freezes() {
         use std::sync::{Arc, atomic::AtomicBool};
         let stop = Arc::new(AtomicBool::new(false));
         let last = Arc::new(AtomicU64::new(0));

@@ -1,4 +1,5 @@
-//! The collector: one thread that empties all rings, keeps the requests of late, and writes a trace file when asked to.
+//! The collector: one thread that empties all rings, keeps recently finished requests, and writes a trace
+//! file on request.
 mod dump;
 mod fold;
 mod id_hash;
@@ -40,18 +41,18 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub struct CollectorConfig {
-    /// Finished requests kept. All of them should fit a core's cache, at about 1 KiB each: their room is used in turn, and
-    /// with 1024 of them a stamp costs the collector a quarter more.
+    /// Number of finished requests kept. All of them should fit into a core's cache, at about 1 KiB each,
+    /// since their memory is reused in turn: with 1024 requests a stamp costs the collector a quarter more.
     pub recent: usize,
-    /// Requests on their way; past it the oldest is given up.
+    /// Maximum number of requests tracked in flight; beyond it the oldest is given up.
     pub in_flight: usize,
-    /// Stamps kept of one request; further ones are only counted.
+    /// Maximum number of stamps kept per request; further ones are only counted.
     pub stamps_per_request: usize,
-    /// Real time between two rounds; while a ring fills up faster than that, rounds come sooner.
+    /// Real time between two rounds; rounds come sooner while a ring fills up faster.
     pub interval: Duration,
-    /// Which requests are kept beyond `recent`.
+    /// Selects the requests kept beyond `recent`.
     pub tail: TailConfig,
-    /// Names the code that a stamp of `local_read_reject` carries.
+    /// Names the reject reason in a stamp of `local_read_reject`.
     pub reject_reason: fn(u64) -> &'static str,
 }
 
@@ -70,49 +71,49 @@ impl Default for CollectorConfig {
     }
 }
 
-/// Counts since the collector started; `dropped` since the process did.
+/// Counts since the collector started; `dropped` counts since the process started.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CollectorStats {
     pub stamps: u64,
-    /// CPU time spent on reading and folding them.
+    /// CPU time in ns spent on reading and folding stamps.
     pub cpu_ns: u64,
-    /// Stamps that full rings dropped.
+    /// Number of stamps that full rings dropped.
     pub dropped: u64,
-    /// By thread name; only threads that dropped any.
+    /// Dropped stamps by thread name; only threads that dropped any.
     pub dropped_by_thread: Vec<(String, u64)>,
     pub requests: u64,
-    /// Requests given up unfinished because too many were on their way.
+    /// Requests given up unfinished because too many were in flight.
     pub given_up: u64,
-    /// Stamps of replicas and batches that belonged to no request known.
+    /// Stamps of replicas and batches that belong to no known request.
     pub unjoined: u64,
-    /// Requests on their way.
+    /// Requests in flight.
     pub in_flight: u64,
-    /// Slow requests that were not told of because whoever writes them down did not keep up.
+    /// Slow requests not logged because the slow-log writer fell behind.
     pub slow_dropped: u64,
-    /// Recordings that ended by themselves: the disk was full, or failed.
+    /// Recordings that ended by themselves because the disk was full or failed.
     pub recordings_failed: u64,
-    /// Stamps that are missing in them.
+    /// Stamps that those recordings lack.
     pub recording_lost: u64,
 }
 
-/// What became of a recording.
+/// The result of a recording.
 #[derive(Debug, Default)]
 pub struct Recorded {
-    /// Stamps in the file.
+    /// Number of stamps in the file.
     pub stamps: u64,
-    /// Stamps that could not be written.
+    /// Number of stamps that could not be written.
     pub lost: u64,
-    /// Why it ended by itself. What came before can be read.
+    /// The error that ended the recording early. Earlier stamps can be read.
     pub failed: Option<TraceFileError>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
-    #[error("a collector already runs in this process; there is one for all threads")]
+    #[error("a collector already runs in this process: use that one, it serves all threads")]
     Busy,
     #[error("cannot start the thread trace-collector: {0}")]
     Spawn(std::io::Error),
-    #[error("a recording already runs; stop it before another is started")]
+    #[error("a recording already runs: stop it before you start another")]
     Recording,
     #[error("no recording runs")]
     NotRecording,
@@ -133,33 +134,33 @@ struct State {
     /// Stamps of this round for the file.
     batch: Vec<Stamp>,
     file: Option<TraceFileWriter>,
-    /// A recording that ended by itself, until it is asked for.
+    /// A recording that ended by itself, kept until it is requested.
     failed: Option<Recorded>,
     recordings_failed: u64,
     recording_lost: u64,
 }
 
-/// Between two rounds, however fast the rings fill.
+/// Minimum time between two rounds, even while rings fill fast.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
 
-/// Only one collector may empty the rings.
+/// Set while a collector runs: only one may empty the rings.
 static RUNNING: AtomicBool = AtomicBool::new(false);
-/// That one.
+/// The handle of the running collector.
 static CURRENT: Mutex<Option<CollectorHandle>> = Mutex::new(None);
 
-/// The running collector. Dropping it ends its thread; a recording is then finished.
+/// The running collector. Dropping it ends its thread and finishes its recording.
 pub struct Collector {
     handle: CollectorHandle,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Asks the collector. Cheap to clone.
+/// A handle for queries to the collector. Cheap to clone.
 #[derive(Clone)]
 pub struct CollectorHandle {
     shared: Arc<Shared>,
 }
 
-/// The collector that runs in this process, whoever started it.
+/// Returns the collector that runs in this process.
 pub fn current() -> Option<CollectorHandle> {
     CURRENT.lock().clone()
 }
@@ -176,7 +177,7 @@ impl Collector {
     /// Starts the thread `trace-collector`.
     ///
     /// # Errors
-    /// [`CollectorError::Busy`] if one runs already.
+    /// [`CollectorError::Busy`] if a collector already runs.
     pub fn start(config: CollectorConfig) -> Result<Self, CollectorError> {
         if RUNNING.swap(true, Ordering::AcqRel) {
             return Err(CollectorError::Busy);
@@ -219,12 +220,12 @@ impl Collector {
 }
 
 impl CollectorHandle {
-    /// Empties the rings now, so that what was stamped before is seen by what is asked after.
+    /// Empties the rings now, so that later queries see all earlier stamps.
     pub fn flush(&self) {
         self.shared.state.lock().round();
     }
 
-    /// The finished requests of late, oldest first.
+    /// Returns the recently finished requests, oldest first.
     pub fn recent(&self) -> Vec<RecordedRequest> {
         let mut state = self.shared.state.lock();
         state.round();
@@ -249,18 +250,19 @@ impl CollectorHandle {
         }
     }
 
-    /// Writes every stamp from now on to a new file. If that fails on the way, the recording ends, and all else goes on.
+    /// Writes every stamp from now on to a new file. If a write fails, the recording ends and the collector
+    /// continues.
     ///
     /// # Errors
-    /// If a recording runs, or the file exists or cannot be made.
+    /// If a recording runs, or the file exists or cannot be created.
     pub fn record_to(&self, path: &Path) -> Result<(), CollectorError> {
         self.record_with(|| TraceFileWriter::create(path))
     }
 
-    /// As [`CollectorHandle::record_to`], with a writer that is made then.
+    /// Records like [`CollectorHandle::record_to`], with a writer made by `make`.
     ///
     /// # Errors
-    /// If a recording runs, or the writer cannot be made.
+    /// If a recording runs, or the writer cannot be created.
     pub fn record_with(
         &self,
         make: impl FnOnce() -> Result<TraceFileWriter, TraceFileError>,
@@ -269,27 +271,29 @@ impl CollectorHandle {
         if state.file.is_some() {
             return Err(CollectorError::Recording);
         }
-        // What was stamped before is not part of the recording.
+        // Earlier stamps are not part of the recording.
         state.round();
         state.file = Some(make()?);
         state.failed = None;
         Ok(())
     }
 
-    /// Whether a recording runs and is written.
+    /// Whether a recording runs and has not failed.
     pub fn records(&self) -> bool {
         self.shared.state.lock().file.is_some()
     }
 
-    /// How many bytes of the recording are whole chunks, which no later failure takes back; None if none runs.
+    /// Returns the length of the recording's complete chunks in bytes, which later failures keep; `None`
+    /// without a recording.
     pub fn recorded_len(&self) -> Option<u64> {
         self.shared.state.lock().file.as_ref().map(TraceFileWriter::len)
     }
 
-    /// Ends the recording; one that ended by itself says why and what it lost.
+    /// Ends the recording; the result of one that ended by itself has the error and the number of lost
+    /// stamps.
     ///
     /// # Errors
-    /// If none runs, or its last part cannot be written now.
+    /// If no recording runs, or its last part cannot be written now.
     pub fn stop_recording(&self) -> Result<Recorded, CollectorError> {
         let mut state = self.shared.state.lock();
         state.round();
@@ -307,13 +311,13 @@ impl Drop for Collector {
         self.handle.shared.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A collector that panicked has nothing more to say.
+            // A panic of the collector's thread cannot be handled here.
             let _ = thread.join();
         }
         let mut state = self.handle.shared.state.lock();
         state.round();
         if let Some(file) = state.file.take() {
-            // Nobody is left to hear of a failure; what is written so far can be read.
+            // No caller is left to report an error to; the file is readable up to here.
             let _ = file.finish();
         }
         RUNNING.store(false, Ordering::Release);
@@ -321,7 +325,7 @@ impl Drop for Collector {
 }
 
 impl State {
-    /// Reads all rings; returns the most stamps that one of them held.
+    /// Reads all rings; returns the largest number of stamps found in one of them.
     fn round(&mut self) -> usize {
         let from = clock::thread_cpu_ns();
         let mut fullest = 0;
@@ -348,7 +352,7 @@ impl State {
 }
 
 impl State {
-    /// Hands this round's stamps to the recording, or counts them if that has failed.
+    /// Passes this round's stamps to the recording, or counts them as lost if it has failed.
     fn write(&mut self) {
         if let Some(failed) = &mut self.failed {
             failed.lost += self.batch.len() as u64;
@@ -366,8 +370,8 @@ impl State {
     }
 }
 
-/// Shorter while a ring's first lane was more than three quarters full: so much that it will be half full. Twice the pause,
-/// up to what is wanted, while none was a quarter full.
+/// Adapts the pause between rounds: shorter if a ring's first lane was more than three quarters full, so that
+/// it will be half full next time; doubled, up to `wanted`, while no ring was a quarter full.
 fn next_pause(pause: Duration, wanted: Duration, fullest: usize) -> Duration {
     if fullest > ring::FIRST * 3 / 4 {
         pause.mul_f64(ring::FIRST as f64 / 2.0 / fullest as f64).max(SHORTEST_PAUSE)
@@ -378,7 +382,7 @@ fn next_pause(pause: Duration, wanted: Duration, fullest: usize) -> Duration {
     }
 }
 
-/// Sums of one name; without those of nothing.
+/// Sums the counts by name; leaves out zeros.
 pub(crate) fn add_up(mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
     counts.retain(|(_, n)| *n > 0);
     counts.sort();

@@ -1,9 +1,10 @@
-//! The critical path of an operation: the stages that its time hung on, through the quorum of a write or of a read index.
+//! The critical path of an operation: the stages that determined its time, including the quorum of a write or
+//! read index.
 //!
-//! It is walked backwards from the end. Main-lane stages cover an operation's time already; while a write is with Raft,
-//! its way goes on through the replica that made the quorum: to a follower, its disk, back by its acknowledgement, or over
-//! the leader's own disk, if that was what the commit waited for. A stage that is not on the way could have been faster
-//! without any effect.
+//! The path is computed backwards from the end. The main-lane stages already cover an operation's time. While
+//! a write is with Raft, the path runs through the replica that completed the quorum: to a follower, its disk
+//! and back by its acknowledgement, or through the leader's own disk if the commit waited for that. A faster
+//! stage off the path would not have made the operation faster.
 mod main_way;
 mod quorum;
 #[cfg(test)]
@@ -18,42 +19,42 @@ use crate::{
     catalogue::{Class, find},
     trace::Step,
 };
-pub use quorum::{Quorum, Replica, Verdict};
+pub use quorum::{Quorum, Replica, ReplicaRole};
 pub use text::lines;
 
-/// A stretch of the path: from a step's stamp to that of the next step on the path.
+/// A segment of the path: from a step's stamp to the stamp of the next step on the path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Segment {
-    /// The step it begins with.
+    /// Index of its first step.
     pub step: usize,
-    /// The main-lane step within which it lies: itself, or the one that waited for the replicas.
+    /// Index of the main-lane step around it: `step` itself, or the step that waited for the replicas.
     pub main: usize,
     pub stage: String,
     pub store: u64,
-    /// In ns since the trace began.
+    /// Begin in ns since the trace began.
     pub at_ns: u64,
     pub dur_ns: u64,
     pub class: Class,
-    /// Who ran, or who or what was waited for: a thread or its pool, or a store.
+    /// The resource that ran or was waited for: a thread, its pool or a store.
     pub on: String,
 }
 
-/// What an operation's time hung on.
+/// The critical path of an operation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CriticalPath {
-    /// Sum of the segments, which is the time that the main lane covers.
+    /// Sum of the segments in ns, equal to the time that the main lane covers.
     pub total_ns: u64,
-    /// How the total splits.
+    /// Share of each class in `total_ns`, in ns.
     pub classes: BTreeMap<Class, u64>,
-    /// One for each entry or read index round that the operation waited for.
+    /// One quorum for each entry or read index round that the operation waited for.
     pub quorums: Vec<Quorum>,
-    /// In the order of time; none overlap.
+    /// In time order, without overlaps.
     pub segments: Vec<Segment>,
 }
 
 impl CriticalPath {
-    /// The path of the operation that `steps` are of, in their order, as a [`crate::trace::Trace`] has them.
-    pub fn of(steps: &[Step]) -> Self {
+    /// Finds the path of an operation from its steps, in the order of a [`crate::trace::Trace`].
+    pub fn find(steps: &[Step]) -> Self {
         let mut replicas: HashMap<u64, Vec<usize>> = HashMap::new();
         for (i, step) in steps.iter().enumerate().filter(|(_, s)| s.lane != "main") {
             replicas.entry(step.request).or_default().push(i);
@@ -80,13 +81,13 @@ impl CriticalPath {
         self.segments.iter().any(|s| s.step == step)
     }
 
-    /// The segment that took longest.
+    /// The longest segment.
     pub fn longest(&self) -> Option<&Segment> {
         self.segments.iter().max_by_key(|s| s.dur_ns)
     }
 }
 
-/// A step on the path, the main step around it, and the time it has there.
+/// A step on the path, the main step around it, and its time on the path.
 struct Link {
     step: usize,
     main: usize,
@@ -94,7 +95,8 @@ struct Link {
     to: u64,
 }
 
-/// Gives each step of the chain the time to the next; together they cover the main step's time on the path.
+/// Assigns each step of the chain the time to the next one; together they cover the main step's time on the
+/// path.
 fn tile(steps: &[Step], chain: &[usize], (main, from, to): (usize, u64, u64), out: &mut Vec<Link>) {
     let mut at = from;
     for (n, step) in chain.iter().enumerate() {
@@ -111,7 +113,7 @@ fn segments(steps: &[Step], links: &[Link]) -> Vec<Segment> {
         let next = links.get(n + 1).filter(|l| l.from == link.to).map(|l| &steps[l.step]);
         let within = link.step != link.main || links.get(n + 1).is_some_and(|l| l.main == link.main);
         let class = class(step, next.filter(|_| within));
-        // While it was held others worked; that is not its time.
+        // The time in which a gate held the step is not the operation's.
         let held = step.held_ns.min(link.to - link.from);
         out.push(Segment {
             step: link.step,
@@ -127,12 +129,12 @@ fn segments(steps: &[Step], links: &[Link]) -> Vec<Segment> {
     out
 }
 
-/// Stages that end a wait for other stores: the leader has their answers.
+/// Stages that end a wait for other stores: the leader has received their answers.
 const ANSWERED: [&str; 3] = ["raft_ack", "raft_commit", "read_index_ack"];
 
-/// A stage's class; among replicas, what leads to another store is the network, and what does not is not. What leads to
-/// another pool's thread has waited for that. Where the main lane leads straight to the answers, nothing is known of the
-/// stores that gave them: it has waited for a quorum.
+/// Returns a step's class. Between replicas, a step to another store is network time, and a step to another
+/// pool's thread waited for that thread. If the main lane leads straight to the answers, the stores that sent
+/// them are unknown and the step waited for a quorum.
 fn class(step: &Step, next_replica: Option<&Step>) -> Class {
     let own = find(&step.stage).map_or(Class::Work, |s| s.class);
     match next_replica {
@@ -164,7 +166,7 @@ fn on(class: Class, step: &Step, next: Option<&Step>) -> String {
     }
 }
 
-/// A thread's name without its number in the pool.
+/// Returns a thread's name without its number in the pool.
 pub fn pool(thread: &str) -> &str {
     match thread.rsplit_once('-') {
         Some((pool, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => pool,

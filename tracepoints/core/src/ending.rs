@@ -1,12 +1,12 @@
-//! How a request ended, and what it waited for: what marks tell the collector beside the stages.
+//! The end of a request and its waits: marks that report to the collector what no stage shows.
 use serde::{Deserialize, Serialize};
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Outcome {
-    /// Nobody said: its end was not seen, or it is of a kind that has no outcome.
+    /// Unknown: its end was not seen, or its kind has no outcome.
     #[default]
     Unknown,
     Ok,
@@ -14,7 +14,7 @@ pub enum Outcome {
     KeyError,
     /// The reply carries a region error: not leader, epoch not match, server is busy, ...
     RegionError,
-    /// It ran out of the time that its client gave it.
+    /// It exceeded its client's deadline.
     DeadlineExceeded,
     /// The reply carries an error of another kind.
     Error,
@@ -33,7 +33,7 @@ impl Outcome {
         Self::Cancelled,
     ];
 
-    /// Snake-case name, e.g. `key_error`.
+    /// Returns the snake-case name, e.g. `key_error`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -51,11 +51,11 @@ impl Outcome {
     }
 }
 
-/// A request's end, as its mark carries it.
+/// The end of a request, encoded in its mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
     pub outcome: Outcome,
-    /// Its client asked that it be kept.
+    /// Whether its client asked to keep it.
     pub asked: bool,
     /// `Context.max_execution_duration_ms`; 0: none.
     pub limit_ms: u64,
@@ -66,7 +66,7 @@ pub struct Ending {
 const ASKED: u64 = 1 << 8;
 
 impl Ending {
-    pub fn of(outcome: Outcome) -> Self {
+    pub fn with_outcome(outcome: Outcome) -> Self {
         Self { outcome, ..Self::default() }
     }
 
@@ -87,7 +87,7 @@ impl Ending {
     }
 }
 
-/// What a request waits for that no stage tells.
+/// A wait that no stage shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// A latch that the command `holder` of the same store has; `cid` is the waiting command.
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ending_and_a_wait_go_into_a_mark_and_back() {
+    fn endings_and_waits_survive_encoding_in_a_mark() {
         for (i, outcome) in Outcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, i);
             let ending = Ending { outcome, asked: i % 2 == 0, limit_ms: 77, trace_id: [i as u8; 16] };

@@ -1,6 +1,6 @@
-//! What a stamp's four fields may hold: anything that has a natural form as a `u64`.
+//! Field values of a stamp: anything with a natural form as a `u64`.
 
-/// A value a stamp can carry.
+/// A value that a stamp can have.
 pub trait Field {
     fn to_u64(self) -> u64;
 }
@@ -20,20 +20,21 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
-/// In which of a region's two configurations a peer votes; there are two only while several peers change at once.
+/// The configurations of a region in which a peer votes; there are two only during a joint change of several
+/// peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Vote {
     #[default]
     Both,
     Learner,
-    /// In the one to come.
+    /// Only in the new configuration.
     Joining,
-    /// In the one that was.
+    /// Only in the old configuration.
     Leaving,
 }
 
 impl Vote {
-    const fn of(bits: u64) -> Self {
+    const fn from_bits(bits: u64) -> Self {
         match bits & 3 {
             0 => Self::Both,
             1 => Self::Learner,
@@ -42,7 +43,7 @@ impl Vote {
         }
     }
 
-    /// What a stamp says of it; nothing of a peer that votes as usual.
+    /// Returns the name in a stamp; `None` for a peer that votes as usual.
     pub(crate) const fn name(self) -> Option<&'static str> {
         match self {
             Self::Both => None,
@@ -53,37 +54,37 @@ impl Vote {
     }
 }
 
-/// The store an acknowledgement came from, how it votes, and the number of entries it is about, in one field, as a stamp
-/// has four.
+/// Packs the sender of an acknowledgement, its vote and the number of acknowledged entries into one field,
+/// since a stamp has only four.
 pub const fn from_count(from: u64, vote: Vote, count: u64) -> u64 {
     let low = u32::MAX as u64;
     from << 34 | (vote as u64) << 32 | if count < low { count } else { low }
 }
 
-/// Takes [`from_count`] apart again.
+/// Unpacks [`from_count`].
 pub(crate) const fn split_from_count(packed: u64) -> (u64, Vote, u64) {
-    (packed >> 34, Vote::of(packed >> 32), packed & u32::MAX as u64)
+    (packed >> 34, Vote::from_bits(packed >> 32), packed & u32::MAX as u64)
 }
 
-/// How many vote, how many voted in the configuration that is left (0: none is), and how the leader votes, in one field. A plain
-/// number where one configuration is in force.
+/// Packs the number of voters, the number of voters of the old configuration (0: no joint change) and the
+/// leader's vote into one field. A plain number if one configuration is in force.
 pub const fn voters(voters: u64, outgoing: u64, leader: Vote) -> u64 {
     voters & 0xffff | (outgoing & 0xffff) << 16 | (leader as u64) << 32
 }
 
-/// Takes [`voters`] apart again.
+/// Unpacks [`voters`].
 pub(crate) const fn split_voters(packed: u64) -> (u64, u64, Vote) {
-    (packed & 0xffff, packed >> 16 & 0xffff, Vote::of(packed >> 32))
+    (packed & 0xffff, packed >> 16 & 0xffff, Vote::from_bits(packed >> 32))
 }
 
-/// A store and how it votes, in one field. A plain number where it votes as usual.
+/// Packs a store and its vote into one field. A plain number if it votes as usual.
 pub const fn from(store: u64, vote: Vote) -> u64 {
     store & u32::MAX as u64 | (vote as u64) << 32
 }
 
-/// Takes [`from`] apart again.
+/// Unpacks [`from`].
 pub(crate) const fn split_from(packed: u64) -> (u64, Vote) {
-    (packed & u32::MAX as u64, Vote::of(packed >> 32))
+    (packed & u32::MAX as u64, Vote::from_bits(packed >> 32))
 }
 
 /// Puts up to four values into a stamp's fields; more do not compile.
@@ -95,11 +96,11 @@ pub fn pack<const N: usize>(values: [u64; N]) -> [u64; 4] {
     fields
 }
 
-/// The word for a field that holds a number of a list; None for one that is a number.
+/// Returns the word for a field that is an index of a list; `None` for a plain number.
 pub fn named(field: &str, value: u64) -> Option<&'static str> {
     let at = |words: &[&'static str]| words.get(usize::try_from(value).ok()?).copied();
     match field {
-        // TiKV's WriteType: the byte of the record.
+        // TiKV's WriteType: the record's byte.
         "write_type" => match u8::try_from(value).ok()? {
             0 => Some("none"),
             b'P' => Some("Put"),
@@ -110,7 +111,7 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
         },
         // kvrpcpb.IsolationLevel.
         "isolation" => at(&["SI", "RC", "RcCheckTs"]),
-        // raftstore's RejectReason, a test there holds it.
+        // raftstore's RejectReason; a test in raftstore compares the two.
         "reason" => at(&[
             "none",
             "store_id_mismatch",
@@ -125,14 +126,15 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
             "flashback",
             "safe_ts",
         ]),
-        // What a client was asked to do.
+        // The operation of a client.
         "op" => at(&CLIENT_OPERATIONS),
         "ok" | "short" | "found" => at(&["no", "yes"]),
         _ => None,
     }
 }
 
-/// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is a place in this list.
+/// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is an index into
+/// this list.
 pub const CLIENT_OPERATIONS: [&str; 12] = [
     "",
     "get",
@@ -148,7 +150,7 @@ pub const CLIENT_OPERATIONS: [&str; 12] = [
     "raw_batch_scan",
 ];
 
-/// The place of an operation in [`CLIENT_OPERATIONS`]; 0 for another one.
+/// Returns the index of an operation in [`CLIENT_OPERATIONS`]; 0 for any other one.
 pub fn client_operation(name: &str) -> u64 {
     CLIENT_OPERATIONS.iter().position(|o| *o == name).unwrap_or(0) as u64
 }

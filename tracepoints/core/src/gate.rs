@@ -1,4 +1,4 @@
-//! Gates: where a stepped request waits, in the three ways a thread, a task or an FSM can wait.
+//! Gates: hold a stepped request in the three ways in which a thread, a task or an FSM can wait.
 use std::future::poll_fn;
 use std::task::Poll;
 
@@ -8,7 +8,7 @@ use crate::{
     session::{self, Ticket},
 };
 
-/// Holds the calling task; other tasks of its thread go on. Use [`step!`](crate::step).
+/// Holds the calling task; other tasks of its thread continue. Use [`step!`](crate::step).
 pub async fn hold(stage: StageId, req: Req) {
     if let Some(ticket) = session::current_inner().and_then(|s| s.arrive(stage, req)) {
         poll_fn(|cx| if ticket.poll(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
@@ -28,9 +28,11 @@ struct Parked {
     ticket: Ticket,
 }
 
-/// An FSM's place to be held: kept in the FSM, so that it resumes where it was parked. Use [`step_fsm!`](crate::step_fsm).
+/// The gate of an FSM, kept in the FSM so that it resumes where it was parked. Use
+/// [`step_fsm!`](crate::step_fsm).
 ///
-/// While [`FsmGate::parked`] the FSM leaves its messages in the mailbox. Dropped with its FSM, it gives the hold up.
+/// While [`FsmGate::parked`] the FSM leaves its messages in the mailbox. Dropping the gate with its FSM ends
+/// the hold.
 #[derive(Default)]
 pub struct FsmGate {
     held: Option<Parked>,
@@ -42,17 +44,19 @@ impl FsmGate {
         self.held.as_ref().is_some_and(|p| p.stage == stage)
     }
 
-    /// Whether the FSM was parked at this stage with this request and comes back to it, so that it is not stamped again.
+    /// Whether the FSM was parked at this stage with this request and now returns to it, so that it is not
+    /// stamped again.
     pub fn resumes_with(&self, stage: StageId, req: Req) -> bool {
         self.held.as_ref().is_some_and(|p| p.stage == stage && p.req == req)
     }
 
-    /// Whether the FSM is parked; it must not run on until the gate is released.
+    /// Whether the FSM is parked; it must not run until the gate is released.
     pub fn parked(&self) -> bool {
         self.held.as_ref().is_some_and(|p| !p.ticket.released())
     }
 
-    /// True if the FSM must park here now; `wake` is called once when it may run again, at once if it may already.
+    /// Returns true if the FSM must park here now; `wake` is called once when it may run again, possibly at
+    /// once.
     pub fn holds(&mut self, stage: StageId, req: Req, wake: impl FnOnce() + Send + 'static) -> bool {
         if self.resumes_with(stage, req) {
             if self.parked() {

@@ -1,9 +1,9 @@
-//! What a thread is at: the request and stage of its last stamp, for a sampler that interrupts it.
+//! The request and stage a thread is working on: its last stamp, for a sampler that interrupts the thread.
 //!
-//! How exact it is: a stamp sets the label, and it stands until this thread's next stamp, until the request ends here, or
-//! until its task or FSM leaves the thread. A task that waits takes its label along ([`labelled`]). What a thread does for
-//! several requests at once (one fsync, one write batch) counts for the one that was stamped last; what a task does
-//! before its first stamp counts for none.
+//! Precision: a stamp sets the label, which stays until this thread's next stamp, until the request ends
+//! here, or until its task or FSM leaves the thread. A waiting task takes its label along ([`labelled`]).
+//! Work for several requests at once (one fsync, one write batch) counts for the request that was stamped
+//! last; work of a task before its first stamp counts for none.
 use std::{
     future::Future,
     pin::Pin,
@@ -21,16 +21,16 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Label {
     pub req: Req,
-    /// None: the thread is at no stage.
+    /// The site; `None`: the thread is at no stage.
     pub site: Option<&'static StampSite>,
-    /// That of the stamp's own field; 0 if it has none.
+    /// The region in the stamp's own field; 0 if it has none.
     pub region: u64,
 }
 
 impl Label {
     pub const NONE: Label = Label { req: Req::NONE, site: None, region: 0 };
 
-    /// The request's kind, and the region: that of the stamp, else that of the request (0: not known).
+    /// Returns the request's kind and the region: of the stamp, else of the request (0: unknown).
     ///
     /// Safe in a signal handler: loads only.
     pub fn request(self) -> (Option<RequestKind>, u64) {
@@ -40,31 +40,34 @@ impl Label {
     }
 }
 
-/// This thread's label. Safe in a signal handler that interrupts the thread: it only reads plain cells.
+/// Returns this thread's label. Safe in a signal handler that interrupts the thread: it only reads plain
+/// cells.
 #[inline]
 pub fn current() -> Label {
     local::label()
 }
 
-/// This thread's id, see [`crate::thread::info`]; none if it was never registered. Safe in a signal handler.
+/// Returns this thread's id, see [`crate::thread::info`]; `None` without registration. Safe in a signal
+/// handler.
 pub fn thread() -> Option<u16> {
     local::identity().map(|(id, _)| id)
 }
 
-/// The thread leaves what it was at: what it does next is not that request's.
+/// Clears the label when the thread leaves its request: its next work belongs to another one.
 #[inline]
 pub fn clear() {
     local::set_label(Label::NONE);
 }
 
-/// The request has ended on this thread.
+/// Clears the label of a request that has ended on this thread.
 pub(crate) fn ended(req: Req) {
     if current().req == req {
         clear();
     }
 }
 
-/// A task whose label goes with it: it is set while the task is polled and taken away when the task waits or ends.
+/// Wraps a task so that its label moves with it: set while the task is polled, cleared when the task waits or
+/// ends.
 pub fn labelled<F: Future>(future: F) -> Labelled<F> {
     Labelled { future, label: Label::NONE }
 }
@@ -76,7 +79,7 @@ pub struct Labelled<F> {
     label: Label,
 }
 
-/// Sets the thread's label back, also when the task panics.
+/// Restores the thread's label, even if the task panics.
 struct Restore(Label);
 
 impl Drop for Restore {
@@ -102,11 +105,12 @@ impl<F: Future> Future for Labelled<F> {
     }
 }
 
-/// Requests of which kind and region are known; a request that outlives so many younger ones loses them.
+/// Number of requests whose kind and region are remembered; this many younger requests overwrite an older
+/// one.
 const REQUESTS: usize = 1 << 14;
 const REGION_BITS: u32 = 56;
 
-/// A request's id, and its kind and region; the id is written last.
+/// A request's id, kind and region; the id is written last.
 struct Slot {
     id: AtomicU64,
     what: AtomicU64,
@@ -119,7 +123,7 @@ fn slot(req: Req) -> &'static Slot {
     &SLOTS[req.id() as usize % REQUESTS]
 }
 
-/// Keeps kind and region of a request that begins.
+/// Remembers kind and region of a new request.
 pub(crate) fn begins(req: Req, kind: RequestKind, region: u64) {
     let slot = slot(req);
     slot.id.store(0, Ordering::Relaxed);
@@ -188,7 +192,7 @@ mod tests {
         let (mut a, mut b) = (task(first), task(second));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(a.as_mut().poll(&mut cx).is_pending());
-        assert_eq!(at(), None, "nobody is at a stage while both wait");
+        assert_eq!(at(), None, "no task is at a stage while both wait");
         assert!(b.as_mut().poll(&mut cx).is_pending());
         assert_eq!(a.as_mut().poll(&mut cx), Poll::Ready(first));
         assert_eq!(b.as_mut().poll(&mut cx), Poll::Ready(second));
@@ -197,10 +201,10 @@ mod tests {
 
     #[test]
     fn a_request_that_is_forgotten_has_no_kind() {
-        let req = Req::of(1 << 40);
+        let req = Req::from_id(1 << 40);
         begins(req, RequestKind::KvScan, 3);
         assert_eq!(find(req), Some((RequestKind::KvScan, 3)));
-        begins(Req::of((1 << 40) + REQUESTS as u64), RequestKind::Tso, 0);
+        begins(Req::from_id((1 << 40) + REQUESTS as u64), RequestKind::Tso, 0);
         assert_eq!(find(req), None);
         assert_eq!(find(Req::NONE), None);
     }

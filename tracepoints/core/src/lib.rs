@@ -1,7 +1,8 @@
 //! Stamps, the stage catalogue, request-scoped gates, engine time and traces.
 //!
-//! A request leaves a [`stamp!`] at every stage boundary. The stamps of one request, folded, are its [`trace::Trace`].
-//! A [`session::Session`] watches one request live, holds it at gates and hears the probes its owners publish.
+//! A request leaves a [`stamp!`] at every stage boundary. Folding the stamps of one request makes its
+//! [`trace::Trace`]. A [`session::Session`] watches one request live, holds it at gates and receives the
+//! probes that its owners publish.
 #[macro_use]
 mod macros;
 

@@ -1,4 +1,4 @@
-//! What a thread keeps for stamping: its id, its store and its ring, in plain thread-local cells without a lazy check.
+//! Thread-local data for stamping: the thread's id, store and ring, in plain cells without a lazy check.
 use std::{
     cell::{Cell, OnceCell},
     sync::{
@@ -16,17 +16,17 @@ use crate::{
     thread,
 };
 
-/// No thread has this id.
+/// An id that no thread has.
 const UNKNOWN: u16 = u16::MAX;
 
 pub(crate) struct Local {
-    /// Null before the first stamp and after the thread's owner cell is gone.
+    /// Null before the first stamp and after the thread's owner cell is dropped.
     ring: Cell<*const Ring>,
     /// Slot up to which the ring is known to be free.
     limit: Cell<usize>,
     id: Cell<u16>,
     store: Cell<u16>,
-    /// The last stamp, see [`crate::label`]; a signal handler on this thread may read them at any time.
+    /// The last stamp, see [`crate::label`]; a signal handler on this thread may read it at any time.
     req: Cell<Req>,
     site: Cell<Option<&'static StampSite>>,
     region: Cell<u64>,
@@ -54,14 +54,14 @@ thread_local! {
     static OWNER: OnceCell<Owner> = const { OnceCell::new() };
 }
 
-/// Stamps of threads that had already given up their ring.
+/// Number of stamps from threads that had already dropped their ring.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// This thread's id and store, if it is registered.
+/// Returns this thread's id and store, if it is registered.
 #[inline(always)]
 pub(crate) fn identity() -> Option<(u16, u16)> {
     LOCAL.with(|l| (l.id.get() != UNKNOWN).then(|| (l.id.get(), l.store.get())))
@@ -88,9 +88,10 @@ pub(crate) fn set_label(label: Label) {
     });
 }
 
-/// Makes this thread's ring, so that its first stamp need not. False if the thread is ending.
+/// Creates this thread's ring ahead of its first stamp. Returns false if the thread is ending.
 pub(crate) fn prepare() -> bool {
-    // Known before the cell is entered: a thread without an id would come back here to register.
+    // Registers the thread before the cell is entered: otherwise registration would recurse into this
+    // function.
     let (id, _) = thread::identity();
     let made = OWNER.try_with(|owner| {
         let ring = &owner.get_or_init(|| Owner(ring::new_for_thread(id))).0;
@@ -104,7 +105,7 @@ pub(crate) fn prepare() -> bool {
     made.is_ok()
 }
 
-/// Gives a stamp its thread and store and writes it into the thread's ring.
+/// Adds thread and store to a stamp and writes it into the thread's ring.
 #[inline(always)]
 pub(crate) fn push(stamp: &mut Stamp) {
     LOCAL.with(|l| {
@@ -114,13 +115,13 @@ pub(crate) fn push(stamp: &mut Stamp) {
         }
         stamp.thread = l.id.get();
         stamp.store = l.store.get();
-        // SAFETY: OWNER keeps the ring alive and nulls the pointer before it lets go; this thread is the one producer
-        // and `limit` is the cell that belongs to this ring.
+        // SAFETY: OWNER keeps the ring alive and nulls the pointer before it drops the ring; this thread is
+        // the only producer and `limit` is the cell of this ring.
         unsafe { (*ring).push(&l.limit, *stamp) };
     });
 }
 
-/// The first stamp of a thread, or one of a thread that is ending: that is lost, and counted.
+/// Pushes the first stamp of a thread, or one of an ending thread, which is lost and counted.
 #[cold]
 #[inline(never)]
 fn push_first(stamp: &mut Stamp) {
@@ -146,10 +147,10 @@ mod tests {
         }
         thread_local!(static LATE: StampsAtTheEnd = const { StampsAtTheEnd });
         let before = lost();
-        // Destructors run in no promised order: the late stamp may come before or after the ring is given up.
+        // Destructors run in no fixed order: the late stamp may come before or after the ring is dropped.
         let thread = std::thread::spawn(|| {
             LATE.with(|_| ());
-            assert!(prepare(), "also a thread that nobody registered");
+            assert!(prepare(), "an unregistered thread works, too");
             thread::register_thread("ends-with-a-stamp", 0);
             thread::id()
         });

@@ -1,4 +1,5 @@
-//! The stamp macros: the only way a stage is stamped, so that every call site carries its own file and line.
+//! The stamp macros: every stage is stamped through one of them, so that every call site records its own file
+//! and line.
 
 /// Stamps that `req` reached a stage: `stamp!(GRPC_DECODE, req, region = r, term = t)`; up to four fields.
 #[macro_export]
@@ -17,7 +18,8 @@ macro_rules! stamp {
     }};
 }
 
-/// Stamps a stage in a task and, if the request is stepped and a gate is set here, waits until it is released.
+/// Stamps a stage in a task and, if the request is stepped and a gate is set here, waits until it is
+/// released.
 #[macro_export]
 macro_rules! step {
     ($stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
@@ -29,7 +31,8 @@ macro_rules! step {
     }};
 }
 
-/// As [`step!`] where no task can wait: the thread itself waits. For stages whose catalogue entry says `hold = "thread"`.
+/// Steps like [`step!`] where no task can wait: the thread itself waits. For stages with `hold = "thread"` in
+/// the catalogue.
 #[macro_export]
 macro_rules! step_thread {
     ($stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
@@ -41,7 +44,8 @@ macro_rules! step_thread {
     }};
 }
 
-/// As [`step!`] in an FSM: `true` if the FSM must park now and run again, from here, when `wake` is called.
+/// Steps like [`step!`] in an FSM: `true` if the FSM must park now and run again from here when `wake` is
+/// called.
 #[macro_export]
 macro_rules! step_fsm {
     ($gate:expr, $wake:expr, $stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
@@ -53,7 +57,7 @@ macro_rules! step_fsm {
     }};
 }
 
-/// Publishes state its owner holds, if the request is stepped: `probe!(req, || Probe::Note(..))`.
+/// Publishes its owner's state if the request is stepped: `probe!(req, || Probe::Note(..))`.
 #[macro_export]
 macro_rules! probe {
     ($req:expr, $make:expr) => {{
@@ -64,7 +68,8 @@ macro_rules! probe {
     }};
 }
 
-/// Publishes a region's state, if a request in that region is being stepped: `probe_region!(region_id, || Probe::Raft(..))`.
+/// Publishes a region's state if a request in that region is stepped: `probe_region!(region_id, ||
+/// Probe::Raft(..))`.
 #[macro_export]
 macro_rules! probe_region {
     ($region:expr, $make:expr) => {{

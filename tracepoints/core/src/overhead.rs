@@ -1,4 +1,4 @@
-//! What recording costs on this machine, measured on the spot.
+//! Measures the cost of recording on this machine.
 use std::{
     hint::black_box,
     time::{Duration, Instant},
@@ -6,13 +6,14 @@ use std::{
 
 use crate::{Req, RequestKind, recorder, request, ring};
 
-/// Stamps of a round: less than a ring holds, so that none is dropped.
+/// Stamps per round: fewer than the capacity of a ring, so that none is dropped.
 const STAMPS: u64 = 4000;
 const ROUNDS: usize = 200;
 
-/// ns a stamp of two fields takes on this thread, recorded and not: the best of many rounds, since noise only adds.
+/// Returns the ns that a stamp of two fields takes on this thread, recorded and not: the best of many rounds,
+/// since noise only adds time.
 ///
-/// Takes what waits in the rings, so no [`Collector`](crate::Collector) should run meanwhile.
+/// Discards the contents of all rings, so no [`Collector`](crate::Collector) may run at the same time.
 pub fn stamp_ns() -> (f64, f64) {
     let req = request::begin(RequestKind::Other, b"", 1);
     let measured = (best_stamp(true, req), best_stamp(false, req));
@@ -28,7 +29,7 @@ fn best_stamp(on: bool, req: Req) -> f64 {
     ns
 }
 
-/// ns a call takes: the best of `rounds` rounds of `calls` calls, with `between` after each round.
+/// Returns the ns per call: the best of `rounds` rounds of `calls` calls, with `between` after each round.
 pub fn best_of(rounds: usize, calls: u64, mut call: impl FnMut(u64), mut between: impl FnMut()) -> f64 {
     let mut best = Duration::MAX;
     for _ in 0..rounds {
@@ -42,7 +43,7 @@ pub fn best_of(rounds: usize, calls: u64, mut call: impl FnMut(u64), mut between
     best.as_nanos() as f64 / calls.max(1) as f64
 }
 
-/// Takes and forgets what waits in all rings.
+/// Discards the contents of all rings.
 pub fn empty_rings() {
     ring::rings().iter().for_each(|r| _ = r.drain(|s| _ = black_box(s)));
 }

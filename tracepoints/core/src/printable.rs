@@ -1,8 +1,9 @@
-//! Foreign text made safe to print: names, keys and values never reach a terminal as commands.
+//! Makes foreign text safe to print: names, keys and values never reach a terminal as commands.
 //!
-//! A terminal obeys C0 and C1 control characters and DEL, and reorders a line after bidirectional overrides. [`printable`]
-//! shows each of them as an escape. All other valid UTF-8 stays as it is, so text in any language stays readable.
-//! [`width`], [`fit`] and [`pad`] measure in terminal columns, so that tables stay aligned. [`Writer`] guards a whole output.
+//! A terminal obeys C0 and C1 control characters and DEL, and reorders a line after bidirectional overrides.
+//! [`printable`] replaces each of them with an escape. Other valid UTF-8 is unchanged, so text in any
+//! language stays readable. [`width`], [`fit`] and [`pad`] measure in terminal columns, so that tables stay
+//! aligned. [`Writer`] guards a whole output.
 mod columns;
 mod output;
 mod writer;
@@ -13,10 +14,11 @@ pub use columns::{fit, fit_end, pad, pad_left, width, wrap};
 pub use output::{note, print, unless_closed};
 pub use writer::Writer;
 
-/// Whether a terminal may obey `c` or show nothing where it stands: such a character is shown as an escape.
+/// Whether a terminal may obey `c` or show nothing for it: such a character is shown as an escape.
 ///
-/// These are the control characters (C0, DEL, C1), bidirectional marks, embeddings, overrides and isolates, line and
-/// paragraph separators, and other invisible format characters. The two joiners stay: scripts and emoji need them.
+/// These are the control characters (C0, DEL, C1), bidirectional marks, embeddings, overrides and isolates,
+/// line and paragraph separators, and other invisible format characters. The two joiners stay: scripts and
+/// emoji need them.
 #[must_use]
 pub const fn needs_escape(c: char) -> bool {
     matches!(c,
@@ -24,27 +26,29 @@ pub const fn needs_escape(c: char) -> bool {
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}')
 }
 
-/// One line of text with every character of [`needs_escape`] shown: `\n`, `\r`, `\t`, `\x1b`, `\u{202e}`.
+/// Returns one line of text with an escape for every character of [`needs_escape`]: `\n`, `\r`, `\t`, `\x1b`,
+/// `\u{202e}`.
 ///
-/// The result holds no line end and is what it was if it is given again.
+/// The result has no line end, and a second call does not change it.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, Form::Line)
 }
 
-/// As [`printable`]; line ends and tabs stay, for text of several lines.
+/// Escapes like [`printable`], but keeps line ends and tabs, for text of several lines.
 #[must_use]
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     escaped(text, Form::Lines)
 }
 
-/// As [`printable`] for finished JSON text: line ends stay, and inside strings the escapes are JSON's, `\u001b`.
+/// Escapes like [`printable`] for complete JSON text: keeps line ends, and uses JSON's escapes in strings,
+/// `\u001b`.
 #[must_use]
 pub fn printable_json(text: &str) -> Cow<'_, str> {
     escaped(text, Form::Json)
 }
 
-/// As [`printable`] for bytes: what is valid UTF-8 stays readable, every other byte is `\xNN`.
+/// Escapes like [`printable`] for bytes: valid UTF-8 stays readable, every other byte is `\xNN`.
 #[must_use]
 pub fn printable_bytes(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
@@ -55,8 +59,8 @@ pub fn printable_bytes(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Keys and values as TiKV escapes them (`keys::escape`), except that readable UTF-8 stays: `\303` only where no text is.
-/// `keys::unescape` reads it back.
+/// Escapes keys and values as TiKV does (`keys::escape`), but keeps readable UTF-8: `\303` only for bytes
+/// that are no text. `keys::unescape` reads the result back.
 #[must_use]
 pub fn escape_readable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
@@ -74,7 +78,7 @@ pub fn escape_readable(bytes: &[u8]) -> String {
     out
 }
 
-/// At most `limit` bytes, without the begin of a character whose end is cut off.
+/// Returns at most `limit` bytes, without an incomplete character at the end.
 #[must_use]
 pub fn head(bytes: &[u8], limit: usize) -> &[u8] {
     match bytes.get(..limit) {
@@ -83,7 +87,7 @@ pub fn head(bytes: &[u8], limit: usize) -> &[u8] {
     }
 }
 
-/// Of bytes that were cut off somewhere: without the begin of a character at their end.
+/// Removes an incomplete character from the end of truncated bytes.
 #[must_use]
 pub fn whole_chars(cut: &[u8]) -> &[u8] {
     match std::str::from_utf8(cut) {
@@ -94,12 +98,12 @@ pub fn whole_chars(cut: &[u8]) -> &[u8] {
 
 fn push_octal(bytes: &[u8], out: &mut String) {
     for byte in bytes {
-        // Writing into a String cannot fail.
+        // Writing to a String cannot fail.
         let _ = write!(out, "\\{byte:03o}");
     }
 }
 
-/// How text is printed.
+/// The kind of text to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// One line: line ends are escaped, too.
@@ -119,7 +123,7 @@ impl Form {
     }
 
     fn push(self, c: char, out: &mut String) {
-        // Writing into a String cannot fail.
+        // Writing to a String cannot fail.
         let _ = match (self, c) {
             (Form::Json, c) => {
                 c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(out, "\\u{unit:04x}"))
@@ -147,7 +151,7 @@ fn push(text: &str, form: Form, out: &mut String) {
     }
 }
 
-/// Bytes that are no UTF-8 are shown as `\xNN`; JSON has none, there they become U+FFFD.
+/// Appends bytes; invalid UTF-8 becomes `\xNN`, or U+FFFD in JSON, which has no such escape.
 fn push_bytes(bytes: &[u8], form: Form, out: &mut String) {
     for chunk in bytes.utf8_chunks() {
         push(chunk.valid(), form, out);
@@ -156,7 +160,7 @@ fn push_bytes(bytes: &[u8], form: Form, out: &mut String) {
             continue;
         }
         for byte in chunk.invalid() {
-            // Writing into a String cannot fail.
+            // Writing to a String cannot fail.
             let _ = write!(out, "\\x{byte:02x}");
         }
     }
@@ -169,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_shown() {
+    fn terminal_commands_are_escaped() {
         assert_eq!(printable("a\x1b[31mred\x07"), "a\\x1b[31mred\\x07");
         assert_eq!(printable("\u{9b}2J\u{7f}\0"), "\\u{9b}2J\\x7f\\x00");
         assert_eq!(printable("a\nb\tc\r"), "a\\nb\\tc\\r");
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_any_language_stays() {
+    fn text_of_any_language_is_unchanged() {
         for text in [
             "",
             "plain",
@@ -195,12 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_shown_one_by_one() {
+    fn bytes_that_are_no_text_are_escaped_one_by_one() {
         assert_eq!(printable_bytes(b"k\xffz\xc3\xbc\xe2\x82\x1b"), "k\\xffzü\\xe2\\x82\\x1b");
     }
 
     #[test]
-    fn keys_are_escaped_as_tikv_does_but_for_text() {
+    fn keys_are_escaped_as_in_tikv_except_for_text() {
         assert_eq!(escape_readable(b"k\"\\\n\x00\xff"), r#"k\"\\\n\000\377"#);
         assert_eq!((head("aü".as_bytes(), 2), head(b"a\xc3", 2)), (&b"a"[..], &b"a\xc3"[..]));
         assert_eq!(escape_readable("ü日\u{9b}\u{202e}".as_bytes()), r"ü日\302\233\342\200\256");

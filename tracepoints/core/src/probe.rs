@@ -1,7 +1,7 @@
 //! State that its owner attaches to a stamp of a stepped request.
 use serde::{Deserialize, Serialize};
 
-/// What an owner publishes.
+/// The state that an owner publishes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
@@ -12,17 +12,18 @@ pub enum Probe {
     Note(String),
 }
 
-/// One peer of a Raft group, by its own account.
+/// One peer of a Raft group, as the peer itself reports it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RaftProbe {
     pub store: u64,
     pub region: u64,
     pub peer: u64,
-    /// `Leader`, `Follower`, `Candidate`, `PreCandidate`; `Stopped`: its store was stopped, and the rest says nothing.
+    /// `Leader`, `Follower`, `Candidate`, `PreCandidate`; `Stopped`: its store was stopped and the other
+    /// fields are empty.
     pub role: String,
     pub term: u64,
     pub vote: u64,
-    /// Peer id of the leader it knows, or 0.
+    /// Peer id of the leader, as far as this peer knows; or 0.
     pub leader: u64,
     pub first_index: u64,
     pub last_index: u64,
@@ -30,12 +31,12 @@ pub struct RaftProbe {
     pub commit: u64,
     pub applied: u64,
     pub lease: Option<LeaseProbe>,
-    /// Of a leader: how far each peer has come.
+    /// Progress of each peer; only a leader has it.
     pub progress: Vec<ProgressProbe>,
 }
 
 impl RaftProbe {
-    /// Of a store that was stopped: by the account of the one who stopped it.
+    /// Makes the probe of a peer on a stopped store, as reported by the caller that stopped it.
     pub fn stopped(store: u64, region: u64) -> Self {
         Self { store, region, role: "Stopped".into(), ..Self::default() }
     }
@@ -49,15 +50,15 @@ impl RaftProbe {
 pub struct LeaseProbe {
     /// `valid`, `expired`, `suspect`.
     pub state: String,
-    /// Engine time left.
+    /// Remaining engine time in ms.
     pub remaining_ms: u64,
-    /// Engine time at which it ends, in ns of its store's process; 0: not known.
+    /// Engine time at which it ends, in ns of its store's process; 0: unknown.
     #[serde(default)]
     pub until_ns: u64,
 }
 
 impl LeaseProbe {
-    /// As it is at `now`, in ns of engine time.
+    /// Updates the remaining time for `now`, in ns of engine time.
     pub fn run_down(&mut self, now: u64) {
         if self.state == "valid" && self.until_ns != 0 {
             self.remaining_ms = self.until_ns.saturating_sub(now) / 1_000_000;
@@ -78,20 +79,20 @@ pub struct ProgressProbe {
     pub state: String,
 }
 
-/// The rows of one key in the three column families, as one snapshot sees them.
+/// The rows of one key in the three column families, from one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MvccProbe {
     pub store: u64,
     /// The user key, escaped as tikv-ctl prints it.
     pub key: String,
-    /// Timestamp the reader reads at, or 0.
+    /// Read timestamp of the reader, or 0.
     pub read_ts: u64,
     pub lock: Option<LockRow>,
     pub writes: Vec<WriteRow>,
     pub defaults: Vec<DefaultRow>,
     /// commit_ts of the version the reader returns.
     pub chosen: Option<u64>,
-    /// Rows beyond these exist.
+    /// Whether more rows exist.
     pub more: bool,
 }
 
@@ -124,7 +125,7 @@ pub struct DefaultRow {
     pub value: String,
 }
 
-/// The latches a command waits for or holds.
+/// The latches that a command waits for or holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatchesProbe {
     pub store: u64,
@@ -134,7 +135,7 @@ pub struct LatchesProbe {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatchSlot {
     pub slot: u64,
-    /// Command ids in the queue; the first holds the latch.
+    /// Queue of command ids; the first one holds the latch.
     pub queue: Vec<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Records stamps: an atomic load when off; when on, one counter read and one 64-byte write.
+//! Records stamps: one atomic load when off; one counter read and one 64-byte write when on.
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
@@ -19,11 +19,11 @@ pub struct Stamp {
     /// Raw counter, see [`clock::raw_to_ns`].
     pub at: u64,
     pub req: Req,
-    /// None only in a slot never written.
+    /// Site of the stamp; `None` only in a slot that was never written.
     pub site: Option<&'static StampSite>,
     pub thread: u16,
     pub store: u16,
-    /// How many fields the site names.
+    /// Number of fields that the site names.
     pub field_count: u32,
     pub fields: [u64; 4],
 }
@@ -34,25 +34,26 @@ impl Stamp {
     pub const EMPTY: Stamp =
         Stamp { at: 0, req: Req::NONE, site: None, thread: 0, store: 0, field_count: 0, fields: [0; 4] };
 
-    /// The same at another time. A copy made in one go: one that is written to afterwards makes the next read of it wait.
+    /// Copies the stamp with another time. Built in one expression: patching a copy causes a store-forwarding
+    /// stall.
     #[inline(always)]
     pub fn with_at(&self, at: u64) -> Self {
         Self { at, ..*self }
     }
 
-    /// Whether it is the same one, not merely one like it.
+    /// Whether it is the same stamp, not merely an equal one.
     pub(crate) fn is(&self, other: &Stamp) -> bool {
         (self.at, self.thread, self.req, self.fields) == (other.at, other.thread, other.req, other.fields)
             && self.site.map(std::ptr::from_ref) == other.site.map(std::ptr::from_ref)
     }
 
-    /// The value of a named field.
+    /// Returns the value of a named field.
     pub fn field(&self, name: &str) -> Option<u64> {
         let i = self.site?.fields.iter().position(|f| *f == name)?;
         self.fields.get(i).copied()
     }
 
-    /// The fields by their names; two that share a place are told apart.
+    /// The fields by their names; a packed field is split into its parts.
     pub fn named_fields(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = self.site.map_or(&[][..], |s| s.fields);
         let last = self.field("last").unwrap_or_default();
@@ -78,14 +79,14 @@ impl Stamp {
         parts.flatten()
     }
 
-    /// Region, term and index of the one entry that this stamp names.
+    /// Returns region, term and index of the one entry that this stamp names.
     pub(crate) fn entry(&self) -> Option<(u64, u64, u64)> {
         let join = &self.site?.join;
         let index = self.at_place(join.index).filter(|i| *i != 0)?;
         Some((self.at_place(join.region)?, self.at_place(join.term)?, index))
     }
 
-    /// Region, term, first and last index of the entries that this stamp of a batch or a replica is about.
+    /// Returns region, term, first and last index of the entries of this batch's or replica's stamp.
     pub(crate) fn entries(&self) -> Option<(u64, u64, u64, u64)> {
         let join = &self.site?.join;
         let last = self.at_place(join.last)?;
@@ -96,7 +97,7 @@ impl Stamp {
         Some((self.at_place(join.region)?, self.at_place(join.term)?, first, last))
     }
 
-    /// The read index round that this stamp names.
+    /// Returns the read index round that this stamp names.
     pub(crate) fn read_id(&self) -> Option<u64> {
         self.at_place(self.site?.join.read_id).filter(|id| *id != 0)
     }
@@ -115,14 +116,14 @@ pub fn on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// Turns recording on or off for the whole process; returns what it was.
+/// Turns recording on or off for the whole process; returns the previous state.
 pub fn set_on(on: bool) -> bool {
     ON.swap(on, Ordering::Relaxed)
 }
 
 /// Writes one stamp. Use [`stamp!`](crate::stamp), which checks [`on`] first.
 ///
-/// Never inlined: it is compiled here, with this crate's optimisation, whatever that of the stamping crate is.
+/// Never inlined, so that it is compiled in this crate with this crate's optimisation level.
 #[inline(never)]
 pub fn record(site: &'static StampSite, req: Req, fields: [u64; 4]) {
     let mut stamp = Stamp {
@@ -148,7 +149,7 @@ pub(crate) static BEGIN: StampSite =
 pub(crate) static END: StampSite = StampSite::mark("end", &["outcome", "limit_ms", "trace_0", "trace_8"]);
 pub(crate) static WAITS: StampSite = StampSite::mark("waits", &["what", "id_0", "id_1"]);
 
-/// A request begins: its kind, its region and the first 16 bytes of its key.
+/// Marks the begin of a request: its kind, its region and the first 16 bytes of its key.
 pub(crate) fn mark_begin(req: Req, kind: RequestKind, key: &[u8], region: u64) {
     if on() {
         let mut head = [0u8; 16];

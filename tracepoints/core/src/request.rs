@@ -1,4 +1,4 @@
-//! Requests: their ids, which travel in the tasks that carry them, and what is known of each.
+//! Requests: their ids, which travel in their tasks, and the data known of each.
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ impl Req {
         self.0 & STEPPED != 0
     }
 
-    /// The number people see.
+    /// Returns the number shown to people.
     pub fn id(self) -> u64 {
         self.0 & !STEPPED
     }
@@ -33,8 +33,8 @@ impl Req {
         self.0 == 0
     }
 
-    /// A request of a recording.
-    pub(crate) fn of(id: u64) -> Req {
+    /// Makes the id of a recorded request.
+    pub(crate) fn from_id(id: u64) -> Req {
         Req(id & !STEPPED)
     }
 
@@ -43,7 +43,7 @@ impl Req {
     }
 }
 
-/// What kind of request: TiKV's RPC name in snake case.
+/// Kind of a request: TiKV's RPC name in snake case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestKind {
@@ -75,7 +75,7 @@ pub enum RequestKind {
     RawScan,
     RawDeleteRange,
     Other,
-    // Recordings hold the numbers, so that new kinds come last.
+    // Recordings store these numbers, so new kinds must come last.
     RawBatchScan,
     RawGetKeyTtl,
     RawCompareAndSwap,
@@ -83,12 +83,12 @@ pub enum RequestKind {
     SplitRegion,
     KvPrepareFlashbackToVersion,
     KvFlashbackToVersion,
-    /// A client asks PD for a region that its cache has not.
+    /// A client asks PD for a region that is not in its cache.
     GetRegion,
 }
 
 impl RequestKind {
-    /// Every kind, in the order of its number.
+    /// Every kind, by its number.
     pub const ALL: [RequestKind; 35] = [
         Self::Client,
         Self::Tso,
@@ -127,17 +127,17 @@ impl RequestKind {
         Self::GetRegion,
     ];
 
-    /// Whether the client sends it on its own, beside an operation that does not wait for it.
+    /// Whether the client sends it independently, in parallel with an operation that does not wait for it.
     pub fn runs_beside(self) -> bool {
         self == Self::KvTxnHeartBeat
     }
 
-    /// Whether PD answers it. Everybody asks PD all the time.
+    /// Whether PD answers it. Every client asks PD all the time.
     pub fn is_of_pd(self) -> bool {
         matches!(self, Self::Tso | Self::GetRegion)
     }
 
-    /// Snake-case name, e.g. `kv_get`.
+    /// Returns the snake-case name, e.g. `kv_get`.
     pub fn name(self) -> String {
         match serde_json::to_value(self) {
             Ok(serde_json::Value::String(s)) => s,
@@ -151,7 +151,7 @@ impl RequestKind {
     }
 }
 
-/// What is known of a stepped request.
+/// Data of a stepped request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestInfo {
     pub id: u64,
@@ -171,7 +171,7 @@ pub(crate) fn next_id() -> Req {
 }
 
 /// Gives a request its id on arrival. If a session waits for such a request, the id is marked as stepped.
-/// `key` is the first user key as the client means it (not memcomparable-encoded).
+/// `key` is the first user key as the client sees it (not memcomparable-encoded).
 pub fn begin(kind: RequestKind, key: &[u8], region: u64) -> Req {
     let mut req = next_id();
     if session::active() {
@@ -182,12 +182,12 @@ pub fn begin(kind: RequestKind, key: &[u8], region: u64) -> Req {
     req
 }
 
-/// As [`end_with`] for a request whose outcome nobody knows.
+/// Ends a request like [`end_with`], with an unknown outcome.
 pub fn end(req: Req) {
     end_with(req, Ending::default());
 }
 
-/// Tells the collector and a session that the request has left the server, and how.
+/// Reports to the collector and a session that the request has left the server, with its outcome.
 pub fn end_with(req: Req, ending: Ending) {
     recorder::mark_end(req, ending);
     label::ended(req);
@@ -196,7 +196,7 @@ pub fn end_with(req: Req, ending: Ending) {
     }
 }
 
-/// Tells the collector what the request waits for from now on; its next stage ends the wait.
+/// Reports to the collector that the request now waits for `wait`; its next stage ends the wait.
 pub fn waits(req: Req, wait: Wait) {
     if !req.is_none() {
         recorder::mark_wait(req, wait);

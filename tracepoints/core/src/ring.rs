@@ -1,4 +1,5 @@
-//! One ring of stamps per thread: its thread writes, the collector reads; when full, stamps are dropped and counted.
+//! One ring of stamps per thread: its thread writes, the collector reads; when full, stamps are dropped and
+//! counted.
 use std::{
     cell::{Cell, UnsafeCell},
     collections::BTreeMap,
@@ -14,26 +15,27 @@ use parking_lot::Mutex;
 
 use crate::recorder::Stamp;
 
-/// Stamps of a ring's first lane: 64 KiB a thread. It is small so that its lines are still in the cache of their core when
-/// they are written again.
+/// Stamps in a ring's first lane: 64 KiB per thread. It is small so that its lines are still in their core's
+/// cache when they are written again.
 pub(crate) const FIRST: usize = 1024;
-/// Stamps of its second lane, which takes what the first has no room for: 512 KiB, of which the system gives only what is
-/// written. Threads without a rest on all cores fill it while the collector waits for its turn.
+/// Stamps in a ring's second lane, used while the first one is full: 512 KiB, of which the system only
+/// allocates what is written. Threads that stamp without a pause on all cores fill it while the collector
+/// waits for a core.
 const SECOND: usize = 8192;
-/// Stamps that a thread may be ahead of the collector.
+/// Maximum number of unread stamps of one thread.
 pub const CAPACITY: usize = FIRST + SECOND;
 
 type Slot = UnsafeCell<MaybeUninit<Stamp>>;
 
-/// Slots ahead of the writer that are fetched for it.
+/// Number of slots prefetched ahead of the writer.
 const AHEAD: usize = 2;
 
-/// Asks for the cache line at an address, which another core had last, before it is written: a store that waits for its
-/// line would hold up the next atomic operation of the stamping thread.
+/// Prefetches a cache line for writing, which another core owned last: a store that waits for its line would
+/// delay the stamping thread's next atomic operation.
 #[inline(always)]
-pub(crate) fn own_soon<T>(at: *const T) {
+pub(crate) fn prefetch_for_write<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch touches nothing; every x86-64 processor takes the instruction, old ones as a no-op.
+    // SAFETY: a prefetch touches nothing; every x86-64 processor has the instruction, old ones as a no-op.
     unsafe {
         std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags));
     }
@@ -41,14 +43,14 @@ pub(crate) fn own_soon<T>(at: *const T) {
     let _ = at;
 }
 
-/// Slots ahead of the reader that are fetched for it; never beyond what is published, where the writer is at work.
+/// Number of slots prefetched ahead of the reader; never beyond the published ones, where the writer works.
 const READ_AHEAD: usize = 8;
-/// After so many slots the reader gives them back to the writer, also in the midst of a long round.
+/// Number of slots after which the reader returns them to the writer, even within a long round.
 const GIVE_BACK: usize = 256;
 
-/// Asks for the cache line at an address before it is read.
+/// Prefetches a cache line for reading.
 #[inline(always)]
-pub(crate) fn read_soon<T>(at: *const T) {
+pub(crate) fn prefetch_for_read<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch touches nothing, and SSE is part of x86-64.
     unsafe {
@@ -79,20 +81,21 @@ impl Lane {
         self.head.load(Ordering::Acquire).wrapping_sub(self.tail.load(Ordering::Acquire))
     }
 
-    /// The position up to which slots are free, as the reader has come so far.
+    /// Returns the position up to which slots are free, by the reader's current position.
     fn free_until(&self) -> usize {
         self.tail.load(Ordering::Acquire).wrapping_add(self.slots.len())
     }
 
     /// # Safety
-    /// Only the one producer may call it, and only if `head`, which is this lane's, is below [`Lane::free_until`].
+    /// Only the one producer may call it, and only if `head` is this lane's head and below
+    /// [`Lane::free_until`].
     #[inline(always)]
     unsafe fn write(&self, head: usize, stamp: Stamp) {
         let mask = self.slots.len() - 1;
         // SAFETY: the mask keeps the index in bounds; the slot is free and the caller is the only producer.
         unsafe { (*self.slots.get_unchecked(head & mask).get()).write(stamp) };
         self.head.store(head.wrapping_add(1), Ordering::Release);
-        own_soon(self.slots[head.wrapping_add(AHEAD) & mask].get());
+        prefetch_for_write(self.slots[head.wrapping_add(AHEAD) & mask].get());
     }
 
     /// # Safety
@@ -103,14 +106,14 @@ impl Lane {
         let slot = |i: usize| &self.slots[tail.wrapping_add(i) & (self.slots.len() - 1)];
         for i in 0..n {
             if i + READ_AHEAD < n {
-                read_soon(slot(i + READ_AHEAD).get());
+                prefetch_for_read(slot(i + READ_AHEAD).get());
             }
             if i % GIVE_BACK == 0 {
                 self.tail.store(tail.wrapping_add(i), Ordering::Release);
             }
             let slot = slot(i);
-            // SAFETY: slots between tail and head were written and published by the producer, which leaves them alone
-            // until tail moves; the caller keeps other readers out.
+            // SAFETY: the producer wrote and published the slots between tail and head and does not touch
+            // them until tail moves; the caller keeps other readers out.
             sink(unsafe { (*slot.get()).assume_init_ref() });
         }
         self.tail.store(head, Ordering::Release);
@@ -121,7 +124,7 @@ impl Lane {
 /// A single-producer ring; any number of readers take turns.
 pub struct Ring {
     first: Lane,
-    /// What comes while `first` is full.
+    /// Takes the stamps that arrive while `first` is full.
     second: Lane,
     dropped: AtomicU64,
     reader: Mutex<()>,
@@ -129,14 +132,14 @@ pub struct Ring {
     pub thread: u16,
 }
 
-// SAFETY: a slot between tail and head is read only by the one reader that holds `reader`, any other is written only by
-// the producer; head and tail are published with release and read with acquire.
+// SAFETY: a slot between tail and head is read only by the one reader that holds `reader`, any other slot is
+// written only by the producer; head and tail are published with release and read with acquire.
 unsafe impl Sync for Ring {}
 // SAFETY: a stamp is plain data.
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// Room in the two lanes, each rounded up to a power of two.
+    /// Creates a ring; both capacities are rounded up to a power of two.
     pub fn new(first: usize, second: usize, thread: u16) -> Self {
         Self {
             first: Lane::new(first),
@@ -147,12 +150,12 @@ impl Ring {
         }
     }
 
-    /// What a writer may fill before it asks how far the reader has come.
+    /// Returns the writer's initial limit: the slots it may fill before it must check the reader's position.
     pub fn first_limit(&self) -> usize {
         self.first.slots.len()
     }
 
-    /// Stamps that wait to be read.
+    /// Number of unread stamps.
     pub fn len(&self) -> usize {
         self.first.len() + self.second.len()
     }
@@ -164,7 +167,8 @@ impl Ring {
     /// Writes a stamp, or drops and counts it if both lanes are full.
     ///
     /// # Safety
-    /// Only one thread may ever push, always with the same `limit`, which begins as [`Ring::first_limit`].
+    /// Only one thread may ever push, always with the same `limit`, whose initial value is
+    /// [`Ring::first_limit`].
     #[inline(always)]
     pub unsafe fn push(&self, limit: &Cell<usize>, stamp: Stamp) {
         let head = self.first.head.load(Ordering::Relaxed);
@@ -176,7 +180,7 @@ impl Ring {
         unsafe { self.first.write(head, stamp) };
     }
 
-    /// Looks how far the reader has come; the writer asks only when it has used up what it knew of.
+    /// Reads the reader's position and raises the limit; called only when the limit is used up.
     #[inline(never)]
     fn make_room(&self, head: usize, limit: &Cell<usize>) -> bool {
         limit.set(self.first.free_until());
@@ -196,21 +200,21 @@ impl Ring {
         }
     }
 
-    /// Shows what is there and takes it; each lane's stamps in the order in which they were written.
+    /// Passes all stamps to `sink` and removes them; each lane's stamps come in the order of writing.
     pub fn drain(&self, mut sink: impl FnMut(&Stamp)) -> usize {
         let _reader = self.reader.lock();
         // SAFETY: `reader` keeps other readers out.
         unsafe { self.first.drain(&mut sink) + self.second.drain(&mut sink) }
     }
 
-    /// Stamps dropped because both lanes were full.
+    /// Number of stamps dropped because both lanes were full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
 static RINGS: Mutex<Vec<Arc<Ring>>> = Mutex::new(Vec::new());
-/// What rings that are gone had dropped, by thread id.
+/// Drops of removed rings, by thread id.
 static DROPPED_BEFORE: Mutex<BTreeMap<u16, u64>> = Mutex::new(BTreeMap::new());
 
 pub(crate) fn new_for_thread(thread: u16) -> Arc<Ring> {
@@ -219,12 +223,12 @@ pub(crate) fn new_for_thread(thread: u16) -> Arc<Ring> {
     ring
 }
 
-/// All rings, for the collector.
+/// Returns all rings, for the collector.
 pub fn rings() -> Vec<Arc<Ring>> {
     RINGS.lock().clone()
 }
 
-/// Forgets rings whose threads ended and whose stamps are read.
+/// Removes the empty rings of ended threads.
 pub fn sweep() {
     RINGS.lock().retain(|r| {
         let keep = Arc::strong_count(r) > 1 || !r.is_empty();
@@ -235,14 +239,14 @@ pub fn sweep() {
     });
 }
 
-/// Stamps dropped by all threads so far.
+/// Number of stamps dropped by all threads so far.
 pub fn dropped() -> u64 {
     let rings = RINGS.lock();
     let now: u64 = rings.iter().map(|r| r.dropped()).sum();
     now + DROPPED_BEFORE.lock().values().sum::<u64>() + crate::local::lost()
 }
 
-/// Stamps dropped so far by each thread id that dropped any, also by threads that have ended.
+/// Number of stamps dropped so far by thread id, including ended threads; only ids with drops.
 pub fn dropped_by_thread() -> BTreeMap<u16, u64> {
     let rings = RINGS.lock();
     let mut out = DROPPED_BEFORE.lock().clone();
@@ -272,11 +276,11 @@ mod tests {
         assert_eq!(seen, (0..12).collect::<Vec<_>>());
         // SAFETY: as above.
         unsafe { ring.push(&limit, stamp(20)) };
-        assert_eq!((ring.len(), ring.dropped()), (1, 3), "room again after reading");
+        assert_eq!((ring.len(), ring.dropped()), (1, 3), "free slots again after reading");
     }
 
     #[test]
-    fn the_second_lane_loses_nothing_beside_a_reader_that_is_late() {
+    fn the_second_lane_loses_nothing_with_a_late_reader() {
         const N: u64 = 200_000;
         let ring = Arc::new(Ring::new(16, 64, 0));
         let writer = std::thread::spawn({
@@ -308,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_beside_the_writer_sees_every_stamp_whole_and_in_order() {
+    fn a_concurrent_reader_sees_whole_stamps_in_order() {
         const N: u64 = 200_000;
         let ring = Arc::new(Ring::new(64, 0, 0));
         let writer = std::thread::spawn({

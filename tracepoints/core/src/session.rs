@@ -1,6 +1,8 @@
-//! A session steps requests live: it adopts the requests that match, hears their stamps and probes, and holds them at gates.
+//! A session steps requests live: it adopts matching requests, receives their stamps and probes, and holds
+//! them at gates.
 //!
-//! Everything here is on the cold path: it runs only for a stepped request. One session at a time in a process.
+//! This module is the cold path: it runs only for a stepped request. A process has at most one session at a
+//! time.
 mod clock;
 mod config;
 mod inner;
@@ -34,7 +36,7 @@ use crate::{
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 static CURRENT: RwLock<Option<Arc<Inner>>> = RwLock::new(None);
 
-/// Whether any session runs; one load.
+/// Whether a session runs; one atomic load.
 #[inline(always)]
 pub fn active() -> bool {
     ACTIVE.load(Ordering::Relaxed)
@@ -44,17 +46,17 @@ pub(crate) fn current_inner() -> Option<Arc<Inner>> {
     if active() { CURRENT.read().clone() } else { None }
 }
 
-/// The stepper's side. Dropping it releases every held request and ends the session.
+/// The stepper's handle. Dropping it releases every held request and ends the session.
 pub struct Session {
     inner: Arc<Inner>,
     events: Receiver<SessionEvent>,
 }
 
 impl Session {
-    /// Begins a session.
+    /// Starts a session.
     ///
     /// # Errors
-    /// [`SessionError::Busy`] while another one lives in this process.
+    /// [`SessionError::Busy`] while another session exists in this process.
     pub fn start(config: SessionConfig) -> Result<Self, SessionError> {
         let mut slot = CURRENT.write();
         if slot.is_some() {
@@ -67,17 +69,17 @@ impl Session {
         Ok(Self { inner, events })
     }
 
-    /// Events in the order they were published, which is also the order of their time.
+    /// Receives the events in the order of publication, which is also the order of their time.
     pub fn events(&self) -> &Receiver<SessionEvent> {
         &self.events
     }
 
-    /// Events that were left out because too many waited in [`Session::events`].
+    /// Number of events left out because too many waited in [`Session::events`].
     pub fn missed(&self) -> u64 {
         self.inner.missed()
     }
 
-    /// Begins a client operation: until [`Session::end_op`], every request that arrives is its child.
+    /// Begins a client operation: until [`Session::end_op`], every arriving request is its child.
     pub fn begin_op(&self, key: &[u8]) -> Req {
         let op = request::next_id().with_step();
         self.inner.begin_op(op, key);
@@ -91,27 +93,28 @@ impl Session {
         self.inner.end_op(op);
     }
 
-    /// Lets the request that was held first go, to be held again at its next stage. False if none is held.
+    /// Releases the request that was held first; it is held again at its next stage. Returns false if none is
+    /// held.
     pub fn step(&self) -> bool {
         self.inner.resume(Mode::Step, 1)
     }
 
-    /// Lets all go to the next gate.
+    /// Releases all requests up to their next gate.
     pub fn to_gate(&self) -> bool {
         self.inner.resume(Mode::ToGate, usize::MAX)
     }
 
-    /// Lets all go to their end.
+    /// Releases all requests up to their end.
     pub fn run(&self) -> bool {
         self.inner.resume(Mode::Run, usize::MAX)
     }
 
-    /// When requests are held from now on; what is held stays held.
+    /// Changes when requests are held from now on; held requests stay held.
     pub fn set_mode(&self, mode: Mode) {
         self.inner.set_mode(mode);
     }
 
-    /// Adds or removes a gate; true if it is set now.
+    /// Adds or removes a gate; returns true if it is set now.
     pub fn toggle_gate(&self, stage: StageId) -> bool {
         self.inner.toggle_gate(stage)
     }
@@ -120,7 +123,7 @@ impl Session {
         self.inner.gates()
     }
 
-    /// What is held now, oldest first.
+    /// Returns the held requests, oldest first.
     pub fn held(&self) -> Vec<HoldInfo> {
         self.inner.held()
     }

@@ -1,7 +1,7 @@
 //! A stamp's place in the source: one static per `stamp!` call.
 use crate::catalogue::StageId;
 
-/// Where a stage is stamped. A stamp holds this static's address, so nothing needs registering.
+/// Source location of a stamp. A stamp has this static's address, so sites need no registration.
 #[derive(Debug)]
 pub struct StampSite {
     pub stage: StageId,
@@ -14,14 +14,14 @@ pub struct StampSite {
     pub(crate) join: Join,
 }
 
-/// How a site knows its function: asked of the compiler, or read from a file.
+/// Source of a site's function name: the compiler, or a file.
 #[derive(Debug)]
 enum Function {
     Here(fn() -> &'static str),
     Recorded(&'static str),
 }
 
-/// Which of a site's fields join its stamps to requests; [`Join::NO`] where there is none.
+/// The fields of a site that join its stamps to requests; [`Join::NO`] if it has none.
 #[derive(Debug)]
 pub(crate) struct Join {
     pub region: u8,
@@ -31,17 +31,17 @@ pub(crate) struct Join {
     pub last: u8,
     pub from_count: u8,
     pub read_id: u8,
-    /// Whether any of them is there.
+    /// Whether any of these fields is present.
     pub any: bool,
 }
 
-/// Who sent an acknowledgement and of how many entries, in one field: see [`crate::field::from_count`].
+/// Field with the sender and the number of acknowledged entries: see [`crate::field::from_count`].
 pub(crate) const FROM_COUNT: &str = "from_count";
 
 impl Join {
     const NO: u8 = u8::MAX;
 
-    const fn of(fields: &[&str]) -> Self {
+    const fn find(fields: &[&str]) -> Self {
         let (index, first) = (place(fields, "index"), place(fields, "first"));
         let read_id = place(fields, "read_id");
         let from_count = place(fields, FROM_COUNT);
@@ -85,10 +85,10 @@ impl StampSite {
         fields: &'static [&'static str],
         function: fn() -> &'static str,
     ) -> Self {
-        Self { stage, file, line, fields, function: Function::Here(function), join: Join::of(fields) }
+        Self { stage, file, line, fields, function: Function::Here(function), join: Join::find(fields) }
     }
 
-    /// A site of the recorder itself, of no stage; `file` is the mark's name.
+    /// Makes a site of the recorder itself, without a stage; `name` is stored in `file`.
     pub(crate) const fn mark(name: &'static str, fields: &'static [&'static str]) -> Self {
         Self {
             stage: StageId(u16::MAX),
@@ -96,11 +96,11 @@ impl StampSite {
             line: 0,
             fields,
             function: Function::Recorded(""),
-            join: Join::of(&[]),
+            join: Join::find(&[]),
         }
     }
 
-    /// A site that another process had.
+    /// Makes a site that another process recorded.
     pub(crate) fn recorded(
         stage: StageId,
         file: &'static str,
@@ -108,14 +108,15 @@ impl StampSite {
         fields: &'static [&'static str],
         function: &'static str,
     ) -> Self {
-        Self { stage, file, line, fields, function: Function::Recorded(function), join: Join::of(fields) }
+        Self { stage, file, line, fields, function: Function::Recorded(function), join: Join::find(fields) }
     }
 
     pub(crate) fn is_mark(&self) -> bool {
         self.stage.0 == u16::MAX
     }
 
-    /// The function that holds the stamp, e.g. `storage::mvcc::reader::point_getter::PointGetter::get`.
+    /// Returns the function that contains the stamp, e.g.
+    /// `storage::mvcc::reader::point_getter::PointGetter::get`.
     pub fn function(&self) -> String {
         match self.function {
             Function::Here(full) => pretty(full()),
@@ -124,13 +125,14 @@ impl StampSite {
     }
 }
 
-/// From the path of the macro's inner item to the function a person looks for: no generics, no closures, no `as Trait`.
+/// Simplifies the path of the macro's inner item to the function a person looks for: no generics, closures or
+/// `as Trait`.
 fn pretty(full: &str) -> String {
     let path = full.trim_end_matches("::__here").replace("::{{closure}}", "");
     strip_generics(&unwrap_trait(&path))
 }
 
-/// `<a::Type<S> as b::Trait>::call` to `a::Type<S>::call`.
+/// Turns `<a::Type<S> as b::Trait>::call` into `a::Type<S>::call`.
 fn unwrap_trait(path: &str) -> String {
     let Some(inner) = path.strip_prefix('<') else { return path.to_owned() };
     let Some(close) = closing(inner) else { return path.to_owned() };
@@ -139,7 +141,7 @@ fn unwrap_trait(path: &str) -> String {
     format!("{}{rest}", unwrap_trait(ty))
 }
 
-/// Where the bracket that stands open before `text` is closed; the `>` of `->` closes nothing.
+/// Returns the offset of the bracket that closes the one before `text`; the `>` of `->` closes nothing.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 1;
     let mut before = ' ';
@@ -157,7 +159,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// What stands before ` as ` outside of any bracket.
+/// Returns the text before ` as ` outside of any bracket.
 fn split_as(ty: &str) -> Option<&str> {
     let mut depth = 0;
     for (i, c) in ty.char_indices() {
@@ -187,15 +189,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_site_knows_which_fields_join() {
-        let join = Join::of(&["region", "term", "first", "last"]);
+    fn a_site_finds_its_join_fields() {
+        let join = Join::find(&["region", "term", "first", "last"]);
         assert_eq!((join.region, join.term, join.first, join.last), (0, 1, 2, 3));
         assert_eq!((join.index, join.read_id, join.any), (Join::NO, Join::NO, true));
-        assert!(!Join::of(&["region", "ts"]).any);
+        assert!(!Join::find(&["region", "ts"]).any);
     }
 
     #[test]
-    fn functions_are_named_as_a_person_would() {
+    fn function_names_have_no_generics_closures_or_traits() {
         for (full, want) in [
             ("storage::get::__here", "storage::get"),
             ("storage::Getter<S>::get::{{closure}}::__here", "storage::Getter::get"),

@@ -1,14 +1,14 @@
 //! Captures a call stack by walking frame pointers, within the bounds of the thread's own stack.
 use std::cell::Cell;
 
-/// Frames kept at the most.
+/// Maximum number of frames.
 const MAX_FRAMES: usize = 96;
 
 thread_local! {
     static BOUNDS: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// Lowest and highest address of this thread's stack, asked of the C library once per thread.
+/// Lowest and highest address of this thread's stack, requested from the C library once per thread.
 fn bounds() -> (usize, usize) {
     let known = BOUNDS.with(Cell::get);
     if known.1 != 0 {
@@ -21,7 +21,8 @@ fn bounds() -> (usize, usize) {
 
 #[cfg(target_os = "linux")]
 fn ask_bounds() -> Option<(usize, usize)> {
-    // SAFETY: the attribute object is initialised by pthread_getattr_np before it is read, and destroyed after.
+    // SAFETY: the attribute object is initialised by pthread_getattr_np before it is read, and destroyed
+    // after.
     unsafe {
         let mut attr: libc::pthread_attr_t = std::mem::zeroed();
         if libc::pthread_getattr_np(libc::pthread_self(), &mut attr) != 0 {
@@ -36,7 +37,7 @@ fn ask_bounds() -> Option<(usize, usize)> {
 
 #[cfg(target_vendor = "apple")]
 fn ask_bounds() -> Option<(usize, usize)> {
-    // SAFETY: both calls only read what the C library knows of the calling thread.
+    // SAFETY: both calls only read the C library's data about the calling thread.
     let (high, size) = unsafe {
         let own = libc::pthread_self();
         (libc::pthread_get_stackaddr_np(own) as usize, libc::pthread_get_stacksize_np(own))
@@ -69,14 +70,14 @@ fn frame_pointer() -> usize {
     fp
 }
 
-/// Return addresses of the calling thread, innermost first. Needs `-C force-frame-pointers`.
+/// Returns the return addresses of the calling thread, innermost first. Needs `-C force-frame-pointers`.
 #[inline(never)]
 pub fn capture() -> Vec<usize> {
     let (low, high) = bounds();
     let mut frames = Vec::with_capacity(MAX_FRAMES);
     let mut fp = frame_pointer();
     while frames.len() < MAX_FRAMES && fp >= low && fp.saturating_add(16) <= high && fp.is_multiple_of(8) {
-        // SAFETY: fp and fp + 8 lie within this thread's own stack and are aligned.
+        // SAFETY: fp and fp + 8 are within this thread's own stack and aligned.
         let (next, ret) = unsafe { (*(fp as *const usize), *((fp + 8) as *const usize)) };
         if ret == 0 {
             break;

@@ -3,21 +3,22 @@ use std::{collections::HashMap, fmt::Write as _, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// One frame as a person reads it.
+/// One frame with its readable names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     pub function: String,
     pub file: String,
     pub line: u32,
-    /// Compiled into the frame below it.
+    /// Whether it was inlined into the next frame.
     pub inlined: bool,
 }
 
-/// A name that is longer than this was made to fill the memory: each substitution may double it.
+/// Maximum length of a demangled name in bytes: in a malicious symbol each substitution may double the name.
 const MAX_NAME: usize = 64 << 10;
 
-/// The source's name of a linker's name of Rust (`_R...`, `_ZN...17h<hash>E`) or C++ (`_Z...`); any other name as it is.
-/// Without the prefix, names of C such as `f`, `St` or `ZN1aE` would be read as types.
+/// Demangles a symbol of Rust (`_R...`, `_ZN...17h<hash>E`) or C++ (`_Z...`); returns any other name
+/// unchanged. Names without the prefix are excluded because C names such as `f`, `St` or `ZN1aE` would be
+/// read as types.
 pub fn demangle(symbol: &str) -> String {
     // Mach-O puts an underscore before each name.
     let name = symbol.strip_prefix('_').filter(|rest| rest.starts_with("_Z") || rest.starts_with("_R"));
@@ -46,7 +47,7 @@ fn cpp(name: &str) -> Option<String> {
     Some(out.0)
 }
 
-/// A text that takes up to [`MAX_NAME`] bytes.
+/// A text of at most [`MAX_NAME`] bytes.
 #[derive(Default)]
 struct Bounded(String);
 
@@ -60,7 +61,8 @@ impl std::fmt::Write for Bounded {
     }
 }
 
-/// Below this function there is only what starts a thread: the standard library hides it from its backtraces, too.
+/// The function below which only thread start-up frames are: the standard library hides them from its
+/// backtraces, too.
 pub const THREAD_START: &str = "__rust_begin_short_backtrace";
 
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +73,7 @@ pub enum SymbolError {
     Load(PathBuf, String),
 }
 
-/// Resolves addresses with the debug information of the running binary; remembers what it resolved.
+/// Resolves addresses with the debug information of the running binary; caches the results.
 pub struct Symbolizer {
     loader: addr2line::Loader,
     base: u64,
@@ -86,7 +88,7 @@ impl Symbolizer {
         Ok(Self { loader, base: load_base(), cache: HashMap::new() })
     }
 
-    /// Frames of a stack, innermost first; an address without symbols is shown as hex.
+    /// Returns the frames of a stack, innermost first; an address without symbols is shown as hex.
     pub fn resolve(&mut self, stack: &[usize]) -> Vec<Frame> {
         let mut out = Vec::new();
         for &address in stack {
@@ -99,7 +101,7 @@ impl Symbolizer {
         out
     }
 
-    /// The whole path of the function, inlined ones aside, at an address as it is in the program's file.
+    /// Returns the full path of the function, ignoring inlined ones, at an address in the program's file.
     pub fn function_in_file(&self, address: u64) -> Option<String> {
         self.symbol(address)
     }
@@ -109,7 +111,7 @@ impl Symbolizer {
     }
 
     fn lookup(&self, address: usize) -> Vec<Frame> {
-        // A return address points behind its call.
+        // A return address points after its call.
         let probe = (address as u64).wrapping_sub(1).wrapping_sub(self.base);
         let mut frames = Vec::new();
         if let Ok(mut found) = self.loader.find_frames(probe) {
@@ -117,7 +119,7 @@ impl Symbolizer {
                 frames.push(to_frame(&frame));
             }
         }
-        // Line tables know a function's last name only; the symbol has its whole path.
+        // Line tables have only the last part of a function's name; the symbol has its full path.
         match (frames.split_last_mut(), self.symbol(probe)) {
             (Some((last, inlined)), symbol) => {
                 inlined.iter_mut().for_each(|f| f.inlined = true);
@@ -134,7 +136,7 @@ impl Symbolizer {
     }
 }
 
-/// The function, or at least the shared library, that the dynamic loader knows at an address.
+/// Returns the dynamic loader's function at an address, or at least its shared library.
 fn in_library(address: usize) -> String {
     let mut info = libc::Dl_info {
         dli_fname: std::ptr::null(),
@@ -146,7 +148,7 @@ fn in_library(address: usize) -> String {
     if unsafe { libc::dladdr(address as *const libc::c_void, &mut info) } == 0 {
         return format!("{address:#x}");
     }
-    // SAFETY: names that dladdr gives belong to loaded objects and end with a zero.
+    // SAFETY: names returned by dladdr belong to loaded objects and end with a zero.
     let text = |p: *const libc::c_char| {
         (!p.is_null()).then(|| unsafe { std::ffi::CStr::from_ptr(p) }.to_string_lossy().into_owned())
     };
@@ -168,11 +170,11 @@ fn to_frame<R: addr2line::gimli::Reader>(frame: &addr2line::Frame<'_, R>) -> Fra
     Frame { function: function.unwrap_or_else(|| "??".into()), file, line, inlined: false }
 }
 
-/// Where this program's workspace was when it was built.
+/// Path of this program's workspace at build time.
 const WORKSPACE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A source file's path below what it belongs to, the same on every machine: `engine/pd/src/x.rs` of this project,
-/// `tokio-1.40.0/src/x.rs` of a crate, `library/std/src/x.rs` of Rust. Any other path as it is.
+/// Shortens a source path to the part below its project, equal on every machine: `engine/pd/src/x.rs` of this
+/// project, `tokio-1.40.0/src/x.rs` of a crate, `library/std/src/x.rs` of Rust. Any other path is unchanged.
 fn relative(path: &str) -> &str {
     let root = WORKSPACE.trim_end_matches("tracepoints/core");
     if let Some(rest) = path.strip_prefix(root) {
@@ -187,7 +189,7 @@ fn relative(path: &str) -> &str {
     path
 }
 
-/// Where the main program was loaded: 0 unless it is position independent.
+/// Returns the load address of the main program: 0 unless it is position independent.
 #[cfg(target_os = "linux")]
 fn load_base() -> u64 {
     unsafe extern "C" fn first(
@@ -205,14 +207,14 @@ fn load_base() -> u64 {
     base
 }
 
-/// How far the loader moved the main program.
+/// Returns the offset by which the loader moved the main program.
 #[cfg(target_vendor = "apple")]
 fn load_base() -> u64 {
     unsafe extern "C" {
-        // Of macOS's <mach-o/dyld.h>; the crate libc has it as deprecated.
+        // From macOS's <mach-o/dyld.h>; the crate libc has it as deprecated.
         fn _dyld_get_image_vmaddr_slide(image: u32) -> isize;
     }
-    // SAFETY: the loader answers for each image that it has; image 0 is the program.
+    // SAFETY: the loader accepts any index of a loaded image; image 0 is the program.
     unsafe { _dyld_get_image_vmaddr_slide(0) as u64 }
 }
 
@@ -242,7 +244,7 @@ mod tests {
         }
     }
 
-    /// The path of this very function, as its own debug information has it.
+    /// Returns this function's path in its own debug information.
     #[test]
     fn frames_of_this_project_have_relative_paths() {
         let stack = crate::stack::capture();
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_other_languages_stay_as_they_are() {
+    fn names_of_other_languages_are_unchanged() {
         let c = [
             "memcpy",
             "f",
@@ -304,8 +306,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_would_fill_the_memory_stays_as_it_is() {
-        // Each argument is a pair of the one before.
+    fn a_name_that_would_fill_the_memory_is_unchanged() {
+        // Each argument is a pair of the previous one.
         let pairs: String = (0..26)
             .map(|i| {
                 format!(

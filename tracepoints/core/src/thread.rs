@@ -1,11 +1,12 @@
-//! Who stamps: every thread has a name and, if it belongs to a store, that store's id.
+//! Threads that stamp: every thread has a name and, if it belongs to a store, that store's id.
 use std::collections::HashMap;
 
 use parking_lot::RwLock;
 
 use crate::local;
 
-/// A thread that stamps. Threads of one name and store share an id, so that short-lived threads do not fill the table.
+/// A thread that stamps. Threads with equal name and store share an id, so that short-lived threads do not
+/// fill the table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ThreadInfo {
     pub name: String,
@@ -20,14 +21,14 @@ struct Table {
 
 static THREADS: RwLock<Option<Table>> = RwLock::new(None);
 
-/// Names this thread and binds it to a store (0: none). Call it first thing in a thread of the engine.
+/// Names this thread and binds it to a store (0: none). Call it first in a thread of the engine.
 pub fn register_thread(name: &str, store: u64) {
     let id = intern(ThreadInfo { name: name.to_owned(), store });
     local::set_identity(id, store.min(u64::from(u16::MAX)) as u16);
     local::prepare();
 }
 
-/// Past 65 534 names all further ones share the last id.
+/// Assigns an id; after 65,534 names all later ones share the last id.
 fn intern(info: ThreadInfo) -> u16 {
     let mut threads = THREADS.write();
     let table = threads.get_or_insert_default();
@@ -42,12 +43,12 @@ fn intern(info: ThreadInfo) -> u16 {
     id
 }
 
-/// The id of a thread that a recording names.
+/// Assigns an id to a thread of a recording.
 pub(crate) fn intern_as(name: String, store: u64) -> u16 {
     intern(ThreadInfo { name, store })
 }
 
-/// This thread's id and store; registers it under its operating system name if nobody did.
+/// Returns this thread's id and store; registers an unregistered thread under its operating system name.
 pub(crate) fn identity() -> (u16, u16) {
     local::identity().unwrap_or_else(|| {
         register_thread(std::thread::current().name().unwrap_or("unnamed"), 0);
@@ -55,17 +56,17 @@ pub(crate) fn identity() -> (u16, u16) {
     })
 }
 
-/// This thread's id.
+/// Returns this thread's id.
 pub fn id() -> u16 {
     identity().0
 }
 
-/// The store this thread belongs to, or 0.
+/// Returns the store this thread belongs to, or 0.
 pub fn store() -> u16 {
     local::identity().map_or(0, |(_, store)| store)
 }
 
-/// Name and store of a thread id.
+/// Returns name and store of a thread id.
 pub fn info(id: u16) -> ThreadInfo {
     let found = THREADS.read().as_ref().and_then(|t| t.infos.get(usize::from(id)).cloned());
     found.unwrap_or_else(|| ThreadInfo { name: format!("thread-{id}"), store: 0 })
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_of_one_name_share_an_id_and_a_nameless_one_registers_itself() {
+    fn threads_with_one_name_share_an_id() {
         let named = || {
             register_thread("raftstore-9-0", 9);
             (id(), store())

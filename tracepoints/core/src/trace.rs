@@ -1,4 +1,4 @@
-//! A trace: the steps of a client operation or a request, with the state of the engine folded to each of them.
+//! A trace: the steps of a client operation or a request, each with the state of the engine at that step.
 mod lanes;
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use crate::{
 };
 use lanes::Lanes;
 
-/// State as it was at a step.
+/// State of the engine at a step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateView {
     /// One per store, by store id.
@@ -31,14 +31,14 @@ pub struct StateView {
     pub notes: Vec<String>,
 }
 
-/// A stamp as a person sees it.
+/// A stamp in readable form.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// Place in the trace, from 0.
+    /// Position in the trace, from 0.
     pub step: usize,
     pub stage: String,
     pub layer: String,
-    /// 0: the client or PD.
+    /// Store id; 0: the client or PD.
     pub store: u64,
     pub thread: String,
     /// The request it belongs to, and that request's kind.
@@ -46,14 +46,15 @@ pub struct Step {
     pub kind: String,
     /// `main` or `replica`.
     pub lane: String,
-    /// Time since the trace began: engine time, and the time that others worked while somebody was held.
+    /// Time in ns since the trace began: engine time, plus the time in which others worked during holds.
     pub at_ns: u64,
-    /// Until the request's next step on the main lane, or its next on this store on the replica lane; 0 while it runs.
+    /// Time in ns until the request's next step on the main lane, or its next one on this store on the
+    /// replica lane; 0 while it runs.
     pub dur_ns: u64,
-    /// How long others worked while it was held here; no part of `dur_ns`.
+    /// Time in ns in which others worked while the step was held; not part of `dur_ns`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub held_ns: u64,
-    /// A replica passed it after the operation had its answer, which did not wait for it.
+    /// Whether a replica passed it after the operation's answer, which did not wait for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
     pub file: String,
@@ -71,26 +72,27 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Step {
-    /// When it ended, in ns since the trace began; while it runs, when it began.
+    /// Returns its end in ns since the trace began; while it runs, its begin.
     pub fn end_ns(&self) -> u64 {
         self.at_ns + self.held_ns + self.dur_ns
     }
 }
 
-/// How much of a trace's time its stages account for.
+/// The share of a trace's time that its stages account for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Time that stages of the main lane cover; where requests run side by side it counts once.
+    /// Time in ns that stages of the main lane cover; parallel requests count once.
     pub stage_ns: u64,
-    /// From the first step of the client operation to its end, without holds; attached without a client, of the requests.
+    /// Time in ns from the first step of the client operation to its end, without holds; without a client, of
+    /// the requests.
     pub wall_ns: u64,
     /// Share of the wall time that stages cover, 0 to 1.
     pub accounted: f64,
-    /// Stamps that are missing because a ring was full. A live trace misses none.
+    /// Number of stamps missing because a ring was full. A live trace misses none.
     pub dropped: u64,
 }
 
-/// A trace as it is kept in a file.
+/// A trace in a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TraceRecord {
     pub requests: Vec<RequestInfo>,
@@ -98,18 +100,18 @@ pub struct TraceRecord {
     pub summary: Summary,
 }
 
-/// Grows event by event, in the order of engine time; steps never move once they are in.
+/// Grows by one event at a time, in the order of engine time; the position of a step never changes.
 #[derive(Debug, Default)]
 pub struct Trace {
     pub requests: Vec<RequestInfo>,
     pub steps: Vec<Step>,
     state: StateView,
     lanes: Lanes,
-    /// Holds in force, and the steps that are held.
+    /// Holds in force, with the held steps.
     holds: Vec<(u64, usize)>,
-    /// The request whose counters of RocksDB are in the state.
+    /// The request whose RocksDB counters are in the state.
     perf_of: u64,
-    /// Time of the first step.
+    /// Time of the first step in ns.
     start_ns: u64,
     dropped: u64,
 }
@@ -119,7 +121,7 @@ impl Trace {
         Self::default()
     }
 
-    /// Takes one event; `symbols` resolves stacks if given.
+    /// Adds one event; `symbols` resolves stacks if given.
     pub fn apply(&mut self, event: &SessionEvent, symbols: Option<&mut Symbolizer>) {
         match event {
             SessionEvent::Request(info) => {
@@ -147,12 +149,12 @@ impl Trace {
         }
     }
 
-    /// Whether the client operation has ended, or, without one, every request that came.
+    /// Whether the client operation has ended or, without one, every adopted request.
     pub fn finished(&self) -> bool {
         self.lanes.finished()
     }
 
-    /// Notes that stamps of this trace's time are missing.
+    /// Records that stamps from this trace's time are missing.
     pub fn note_dropped(&mut self, stamps: u64) {
         self.dropped += stamps;
     }
@@ -164,9 +166,9 @@ impl Trace {
             self.start_ns = event.at_ns;
         }
         let id = event.stamp.req.id();
-        self.grow_old(stage.lane, id, event.engine_ns);
+        self.age_state(stage.lane, id, event.engine_ns);
         let info = self.requests.iter().find(|r| r.id == id);
-        // Events come in the order of engine time; a recording that is not quite so is put right here.
+        // Events come in the order of engine time; this corrects a recording that is slightly out of order.
         let floor = self.steps.last().map_or(0, |s| s.at_ns);
         let kind = info.map_or_else(String::new, |i| i.kind.name());
         let fields: BTreeMap<String, u64> =
@@ -199,9 +201,9 @@ impl Trace {
         self.lanes.push(event.stamp.thread, &mut self.steps);
     }
 
-    /// What was true at the step before may not be at one of `request` at `now`, in engine time: leases run down, and
-    /// RocksDB's counters are those of one request.
-    fn grow_old(&mut self, lane: Lane, request: u64, now: u64) {
+    /// Ages the state for a step of `request` at `now`, in engine time: leases run down, and RocksDB's
+    /// counters belong to one request only.
+    fn age_state(&mut self, lane: Lane, request: u64, now: u64) {
         self.state
             .raft
             .iter_mut()
@@ -212,7 +214,7 @@ impl Trace {
         }
     }
 
-    /// A probe belongs to the step its owner was in; from there on it is known.
+    /// Attaches a probe to the current step of its owner; later steps have it, too.
     fn attach(&mut self, event: &ProbeEvent) {
         if matches!(event.probe, Probe::Perf(_)) {
             self.perf_of = event.req.id();
@@ -230,13 +232,13 @@ impl Trace {
         Summary { stage_ns, wall_ns, accounted, dropped: self.dropped }
     }
 
-    /// What a trace file keeps of it.
+    /// Makes the record for a trace file.
     pub fn to_record(&self) -> TraceRecord {
         TraceRecord { requests: self.requests.clone(), steps: self.steps.clone(), summary: self.summary() }
     }
 }
 
-/// Without the frames of the recorder itself, and of what starts a thread.
+/// Removes the frames of the recorder itself and of thread start-up.
 fn trim(mut frames: Vec<Frame>) -> Vec<Frame> {
     let ours =
         |f: &&Frame| f.function.starts_with("tracepoints::") || f.file.contains("tracepoints/core/src/");
@@ -247,7 +249,7 @@ fn trim(mut frames: Vec<Frame>) -> Vec<Frame> {
     frames
 }
 
-/// Puts a probe into the state; a newer one of the same kind and store replaces the older.
+/// Adds a probe to the state; a newer one of the same kind and store replaces the older one.
 pub fn fold(state: &mut StateView, probe: &Probe) {
     match probe {
         Probe::Raft(raft) => {
@@ -264,7 +266,7 @@ pub fn fold(state: &mut StateView, probe: &Probe) {
     }
 }
 
-/// The catalogue's meaning of a step's stage.
+/// Returns the catalogue's meaning of a step's stage.
 pub fn meaning(step: &Step) -> &'static str {
     find(&step.stage).map_or("", |s| s.meaning)
 }

@@ -1,29 +1,31 @@
-//! Trace files: every stamp of a recording and an index over them, in checksummed chunks that are only ever appended.
+//! Trace files: every stamp of a recording and an index over the stamps, in checksummed append-only chunks.
 //!
-//! A file is a header of 16 bytes (magic, version, CRC-32 of both) and chunks. A chunk is a header of 32 bytes, a head and a
-//! body. The header: mark `TPck`, kind, length of the head, length of the body (4 bytes each), the chunk's own offset in the
-//! file (8), CRC-32 of the body (4), CRC-32 of the header so far and the head (4). Numbers are little-endian.
+//! A file is a header of 16 bytes (magic, version, CRC-32 of both) followed by chunks. A chunk is a header of
+//! 32 bytes, a head and a body. The chunk header contains: mark `TPck`, kind, length of the head, length of
+//! the body (4 bytes each), the chunk's own offset in the file (8), CRC-32 of the body (4), CRC-32 of the
+//! header so far and the head (4). Numbers are little-endian.
 //!
-//! | kind | what |
+//! | kind | contents |
 //! |---|---|
-//! | stamps | rows of 64 bytes, sorted by request; the head says times, drops, and the Raft entries that rows without a request speak of |
-//! | sites, threads | what rows name by number, as JSON |
-//! | requests | the table: entries of 112 bytes (id, times, kind, region, store, key, stages, chunks of its stamps), and a Bloom filter of keys and regions; the head holds the least and greatest of all and the filter's CRC-32 |
-//! | late | entries of stamps that came after their request was entered |
-//! | live | requests on their way at a checkpoint |
-//! | note | clocks, drops by thread, who recorded, as JSON |
-//! | directory | places and heads of all chunks since the directory before |
-//! | end | where the last directory stands, and why the recording ended |
+//! | stamps | rows of 64 bytes, sorted by request; the head gives times, drops, and the Raft entries of rows without a request |
+//! | sites, threads | the sites and threads that rows refer to by number, as JSON |
+//! | requests | the table: entries of 112 bytes (id, times, kind, region, store, key, stages, chunks of its stamps), and a Bloom filter of keys and regions; the head contains the minima and maxima of the entries and the filter's CRC-32 |
+//! | late | entries of stamps that arrived after the table entry of their request was written |
+//! | live | requests in flight at a checkpoint |
+//! | note | clocks, drops by thread, the recording program, as JSON |
+//! | directory | offsets and heads of all chunks since the previous directory |
+//! | end | offset of the last directory, and why the recording ended |
 //! | trace | a stepped trace with its probes, as JSON |
 //!
-//! Every 32 MiB or 10 s a checkpoint enters what has ended and writes a directory. A reader follows the directories backwards
-//! and maps the rest when it is asked for. A file without an end (its writer was killed, or still writes) is opened by its
-//! last directory; the chunks behind it are walked, and the requests in them entered in memory. Where a directory is
-//! damaged, the chunks it spoke for are walked, too.
+//! Every 32 MiB or 10 s a checkpoint writes the finished requests to the table, then a directory. A reader
+//! follows the directories backwards and maps other chunks on demand. If a file has no end (its writer was
+//! killed or still writes), the reader opens it by its last directory, walks the chunks after that and adds
+//! their requests in memory. If a directory is damaged, the reader walks the chunks that it listed.
 //!
-//! The stamps are the recording, tables an index over it: a table that is damaged is made again from the stamps since the
-//! checkpoint before. What stamps name is written more than once: sites and threads stand again at checkpoints 1, 2, 4, 8 ...
-//! and at the end. A damaged chunk of stamps costs those stamps; whoever they may have belonged to says so.
+//! The stamps are the recording; the tables are only an index. A reader rebuilds a damaged table from the
+//! stamps since the previous checkpoint. Sites and threads are written again at checkpoints 1, 2, 4, 8 ...
+//! and at the end, because stamps are useless without them. A damaged chunk loses its stamps; every request
+//! that may have owned some of them reports it.
 mod bloom;
 mod chunk;
 mod damage;
@@ -58,7 +60,7 @@ const MAGIC: &[u8; 8] = b"TPTRACE\0";
 const VERSION: u32 = 2;
 const HEADER: usize = 16;
 
-/// The version, and what it means for who opens the file.
+/// The file header: magic, version and checksum.
 fn header() -> [u8; HEADER] {
     let mut out = [0; HEADER];
     out[..8].copy_from_slice(MAGIC);
@@ -72,17 +74,23 @@ fn header() -> [u8; HEADER] {
 pub enum TraceFileError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("{0} exists; a trace file is never overwritten: choose another name, or append to it")]
+    #[error(
+        "{0} already exists and trace files are never overwritten: choose another name, or append to the file"
+    )]
     Exists(PathBuf),
-    #[error("{path} is not a trace file: it begins with {found:02x?}, expected {MAGIC:02x?} (\"TPTRACE\")")]
+    #[error(
+        "{path} is not a trace file: expected the first bytes {MAGIC:02x?} (\"TPTRACE\"), found {found:02x?}"
+    )]
     NotATraceFile { path: PathBuf, found: Vec<u8> },
-    #[error("{path} is a trace file of version {found}; this program reads version {VERSION}")]
+    #[error(
+        "{path}: expected a trace file of version {VERSION}, found version {found}: open it with the program that recorded it"
+    )]
     Version { path: PathBuf, found: u32 },
-    #[error("{path}: the header's checksum is wrong, so the file cannot be trusted at all")]
+    #[error("{path}: the header's checksum is wrong, and no intact chunk follows it: copy the file again")]
     Header { path: PathBuf },
-    #[error("a trace does not fit a chunk: {len} bytes, at most {max}", max = chunk::MAX)]
+    #[error("a trace of {len} bytes does not fit into a chunk: at most {max} bytes are allowed", max = chunk::MAX)]
     TooLarge { len: usize },
-    #[error("{path}: the recording has {why}; nothing more is written to it")]
+    #[error("{path}: the recording has {why}; it accepts no more stamps")]
     Ended { path: PathBuf, why: Ended },
     #[error("cannot encode a trace: {0}")]
     Encode(serde_json::Error),

@@ -1,4 +1,4 @@
-//! Five values in four fields: an acknowledgement says its entries, and whose it is.
+//! Five values in four fields: an acknowledgement's stamp has its entries and its sender.
 use tracepoints::{
     Req, Stamp, StampSite,
     field::{self, Vote, from_count},
@@ -14,7 +14,7 @@ fn named(fields: &'static [&'static str], values: [u64; 4]) -> Vec<(&'static str
 const ACK: &[&str] = &["region", "term", "last", "from_count"];
 
 #[test]
-fn the_sender_and_the_first_entry_are_told_apart() {
+fn the_sender_and_the_first_entry_are_separate_fields() {
     let shown = named(ACK, [2, 6, 13, from_count(5, Vote::Both, 3)]);
     assert_eq!(shown, [("region", 2), ("term", 6), ("last", 13), ("from", 5), ("first", 11)]);
     let learner = named(ACK, [2, 6, 13, from_count(u64::from(u32::MAX) / 4, Vote::Learner, 1)]);
@@ -22,7 +22,7 @@ fn the_sender_and_the_first_entry_are_told_apart() {
 }
 
 #[test]
-fn who_votes_in_one_of_two_configurations_says_so() {
+fn a_vote_in_one_of_two_configurations_is_a_field() {
     let joining = named(ACK, [2, 6, 13, from_count(5, Vote::Joining, 3)]);
     assert_eq!(joining[3..], [("from", 5), ("first", 11), ("joining", 1)]);
     let propose: &[&str] = &["region", "term", "index", "voters"];
@@ -34,7 +34,7 @@ fn who_votes_in_one_of_two_configurations_says_so() {
 }
 
 #[test]
-fn what_does_not_fit_gives_way_and_nothing_panics() {
+fn values_that_do_not_fit_are_capped_without_a_panic() {
     let many = named(ACK, [2, 6, 1 << 40, from_count(5, Vote::Both, 1 << 40)]);
     assert_eq!(many[3], ("from", 5), "the count is capped, the sender stays");
     assert_eq!(named(ACK, [0; 4])[3..], [("from", 0), ("first", 1)]);

@@ -1,4 +1,4 @@
-//! The collector beside threads that stamp. One test: there is one collector in a process.
+//! The collector with concurrent stamping threads. One test, since a process has one collector.
 use std::time::Duration;
 
 use tracepoints::{
@@ -66,7 +66,7 @@ fn requests_are_folded_recorded_and_read_again() {
     }
 
     let file = TraceFile::open(&path).unwrap();
-    assert_eq!((file.verify(), file.cut()), (vec![], None));
+    assert_eq!((file.verify(), file.truncated_at()), (vec![], None));
     let read: Vec<_> = file.requests().collect();
     assert_eq!(
         read.iter().map(|r| r.id).collect::<Vec<_>>(),
@@ -82,7 +82,7 @@ fn requests_are_folded_recorded_and_read_again() {
     assert_eq!((stats.dropped, stats.requests, stats.given_up), (0, 21, 0));
     drop(collector);
 
-    // With no collector, rings fill and drop, and say so.
+    // Without a collector, rings fill, drop and count the drops.
     for _ in 0..ring::CAPACITY + 100 {
         tracepoints::stamp!(MVCC_GET, Req::NONE);
     }

@@ -1,4 +1,4 @@
-//! A recording whose disk fails while requests run. One test: there is one collector in a process.
+//! A recording whose disk fails while requests run. One test, since a process has one collector.
 use std::{
     fs::File,
     io::{self, Write},
@@ -12,7 +12,7 @@ use tracepoints::{
     trace_file::{Ended, Medium, TraceFile, TraceFileWriter},
 };
 
-/// A file on a disk of this size: no more fits, and no more is promised.
+/// A file on a disk of fixed size: beyond it nothing is written and, if reserved ahead, nothing is promised.
 struct Small {
     file: File,
     room: u64,
@@ -24,7 +24,7 @@ fn full() -> io::Error {
 }
 
 impl Write for Small {
-    /// Like a disk it takes what fits, so that a chunk is half-written.
+    /// Writes as much as fits, like a disk, so that a chunk is half-written.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let fits = bytes.len().min((self.room - self.end) as usize);
         if fits == 0 && !bytes.is_empty() {
@@ -41,14 +41,14 @@ impl Write for Small {
 }
 
 impl Medium for Small {
-    /// A file system that promises nothing: writing fails in the middle of a chunk.
+    /// Like a file system that cannot reserve space: writing fails in the middle of a chunk.
     fn promise(&mut self, _: u64, _: u64) -> io::Result<()> {
         Ok(())
     }
 
-    fn cut(&mut self, end: u64) -> io::Result<()> {
+    fn truncate(&mut self, end: u64) -> io::Result<()> {
         self.end = end;
-        Medium::cut(&mut self.file, end)
+        Medium::truncate(&mut self.file, end)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -81,7 +81,7 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
         made += 500;
         collector.flush();
     }
-    // Requests go on, and are seen; of the recording they are missing.
+    // Requests continue and the collector sees them; the recording lacks them.
     let last = get();
     assert_eq!(collector.recent().last().map(|r| r.id), Some(last));
     let recorded = collector.stop_recording().unwrap();
@@ -97,13 +97,16 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     assert!(metrics.contains("tikv_trace_recordings_failed_total 1\n"), "{metrics}");
 
     let file = TraceFile::open(&path).unwrap();
-    assert_eq!(file.verify(), [], "half of a chunk is cut off");
-    assert!(matches!(file.ending(), Some(Ended::DiskFull) | None), "if its last words fit, it says why");
+    assert_eq!(file.verify(), [], "the half-written chunk is removed");
+    assert!(
+        matches!(file.ending(), Some(Ended::DiskFull) | None),
+        "the reason is there if the end chunk fits"
+    );
     assert_eq!(file.stamp_count(), recorded.stamps);
     let whole = file.requests().filter(|r| r.stamps.len() == 2 && r.end_ns.is_some()).count() as u64;
     assert!(whole >= recorded.stamps / 4 - 1, "{whole} of {} stamps", recorded.stamps);
 
-    // The next one runs as if nothing had been.
+    // The next recording is not affected.
     let again = dir.path().join("again.trace");
     collector.record_to(&again).unwrap();
     let id = get();

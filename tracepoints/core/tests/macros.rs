@@ -1,4 +1,4 @@
-//! The macros in all the places where engine code uses them.
+//! The macros in all the contexts where engine code uses them.
 use tracepoints::{FsmGate, Req, StampSite, ring};
 
 static ONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -85,10 +85,10 @@ fn every_place_has_its_own_site_and_names_its_function() {
 }
 
 #[test]
-fn off_nothing_is_recorded_and_no_field_is_worked_out() {
+fn off_means_no_record_and_no_evaluated_field() {
     let _one = alone("macros-off");
     let was = tracepoints::recorder::set_on(false);
-    let field = || -> u64 { panic!("worked out while off") };
+    let field = || -> u64 { panic!("evaluated while off") };
     tracepoints::stamp!(MVCC_GET, Req::NONE, x = field());
     tracepoints::recorder::set_on(was);
     assert!(stamped().is_empty());

@@ -1,5 +1,5 @@
-//! What the collector makes of requests as they end: kept, counted, told of, shown while inside. One test: there is one
-//! collector in a process.
+//! The collector's handling of ended requests: kept, counted, reported if slow, listed while in flight. One
+//! test, since a process has one collector.
 use std::time::Duration;
 
 use tracepoints::{
@@ -22,11 +22,11 @@ fn ids(requests: &[RecordedRequest]) -> Vec<u64> {
 }
 
 fn row(table: &[InFlight], req: Req) -> &InFlight {
-    table.iter().find(|r| r.request == req.id()).expect("it is inside")
+    table.iter().find(|r| r.request == req.id()).expect("it is in flight")
 }
 
 #[test]
-fn requests_are_kept_counted_told_of_and_shown() {
+fn requests_are_kept_counted_reported_and_listed() {
     tracepoints::register_thread("test", 1);
     assert!(collector::current().is_none());
     let tail = TailConfig {
@@ -40,8 +40,8 @@ fn requests_are_kept_counted_told_of_and_shown() {
     let collector = collector::current().expect("it runs");
     let slow = collector.slow_requests(1);
 
-    let ok = Ending::of(Outcome::Ok);
-    let failed: Vec<Req> = (0..5).map(|_| get(b"bad", Ending::of(Outcome::RegionError))).collect();
+    let ok = Ending::with_outcome(Outcome::Ok);
+    let failed: Vec<Req> = (0..5).map(|_| get(b"bad", Ending::with_outcome(Outcome::RegionError))).collect();
     let asked = get(b"traced", Ending { asked: true, trace_id: *b"0123456789abcdef", ..ok });
     collector.want(Wanted { key: b"wan".to_vec(), count: 1, ..Wanted::default() });
     let wanted: Vec<Req> = (0..2).map(|_| get(b"wanted", ok)).collect();
@@ -50,7 +50,7 @@ fn requests_are_kept_counted_told_of_and_shown() {
     end_with(late, Ending { limit_ms: 1, ..ok });
     let scan = begin(RequestKind::KvScan, b"scan", 4);
     end_with(scan, ok);
-    // They push what came before out of the last two.
+    // These replace the earlier requests among the last two.
     (0..4).for_each(|_| _ = get(b"usual", ok));
 
     assert_eq!(ids(&collector.kept(Why::Failed)), failed[2..].iter().map(|r| r.id()).collect::<Vec<_>>());
@@ -60,10 +60,10 @@ fn requests_are_kept_counted_told_of_and_shown() {
     assert_eq!(ids(&collector.kept(Why::Sampled)), [] as [u64; 0]);
     assert_eq!(collector.recent().len(), 2);
 
-    let told = slow.try_recv().unwrap();
-    assert_eq!((told.request.id, told.past_deadline), (late.id(), true));
+    let reported = slow.try_recv().unwrap();
+    assert_eq!((reported.request.id, reported.past_deadline), (late.id(), true));
     assert!(slow.try_recv().is_err());
-    assert_eq!(collector.stats().slow_dropped, 1, "there was room for one only");
+    assert_eq!(collector.stats().slow_dropped, 1, "the channel has room for one");
 
     let holder = begin(RequestKind::KvPrewrite, b"k", 4);
     tracepoints::stamp!(SCHED_RECEIVE, holder, cid = 70u64);

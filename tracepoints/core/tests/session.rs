@@ -1,4 +1,4 @@
-//! Sessions with real threads, tasks and FSMs: they are held, engine time stands still, they are released.
+//! Sessions with real threads, tasks and FSMs: requests are held, engine time stops, requests are released.
 use std::{
     future::Future,
     pin::pin,
@@ -21,10 +21,10 @@ use tracepoints::{
     trace::Trace,
 };
 
-/// Nothing here takes longer, or the test fails.
+/// The test fails if a wait takes longer.
 const BOUND: Duration = Duration::from_secs(10);
 
-/// One session at a time in a process, so one test at a time.
+/// Serializes the tests, since a process has one session at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock()
@@ -55,7 +55,7 @@ fn join<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap()
 }
 
-/// Runs a future on its own thread: what it wakes unparks it.
+/// Runs a future on its own thread: its waker unparks the thread.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl Wake for Unpark {
@@ -82,7 +82,7 @@ fn stages(session: &Session) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_task_is_held_and_stepped_while_engine_time_stands_still() {
+fn a_task_is_held_and_stepped_while_engine_time_is_stopped() {
     let _one = alone();
     let session = Session::start(any(Mode::Step)).unwrap();
     let task = std::thread::spawn(|| {
@@ -103,7 +103,7 @@ fn a_task_is_held_and_stepped_while_engine_time_stands_still() {
     assert!(EngineClock::is_frozen());
     assert!(session.step());
     join(task);
-    assert!(!session.step(), "nothing is held any more");
+    assert!(!session.step(), "no request is held any more");
     assert!(!EngineClock::is_frozen());
     let mut trace = Trace::new();
     session.events().try_iter().for_each(|e| trace.apply(&e, None));
@@ -115,7 +115,7 @@ fn a_task_is_held_and_stepped_while_engine_time_stands_still() {
 }
 
 #[test]
-fn a_thread_is_held_at_a_gate_only_and_run_to_the_end() {
+fn a_thread_is_held_only_at_a_gate_and_runs_to_the_end() {
     let _one = alone();
     let session = Session::start(any(Mode::ToGate)).unwrap();
     assert!(session.toggle_gate(stage::WRITE_CF_SEEK));
@@ -139,7 +139,7 @@ fn a_thread_is_held_at_a_gate_only_and_run_to_the_end() {
 }
 
 #[test]
-fn two_that_are_held_are_released_one_after_the_other() {
+fn two_held_requests_are_released_one_after_the_other() {
     let _one = alone();
     let session = Session::start(any(Mode::Step)).unwrap();
     let read = || {
@@ -157,7 +157,7 @@ fn two_that_are_held_are_released_one_after_the_other() {
     threads.into_iter().for_each(join);
 }
 
-/// An FSM on a poller: parked, it is not run; its wake-up is a message.
+/// An FSM on a poller: a parked FSM does not run; its wake-up is a message.
 #[test]
 fn an_fsm_parks_and_comes_back_where_it_was() {
     let _one = alone();
@@ -188,14 +188,14 @@ fn an_fsm_parks_and_comes_back_where_it_was() {
 }
 
 #[test]
-fn another_request_at_the_stage_where_one_was_parked_is_stamped() {
+fn another_request_at_the_stage_of_a_parked_one_is_stamped() {
     let _one = alone();
     let session = Session::start(any(Mode::Step)).unwrap();
     let (a, b) = (begin(RequestKind::RawPut, b"a", 1), begin(RequestKind::RawPut, b"b", 1));
     let mut gate = FsmGate::default();
     assert!(tracepoints::step_fsm!(gate, || (), RAFT_PROPOSE, a));
     session.run();
-    // The FSM dropped the first proposal while it was parked; the next is another.
+    // The FSM dropped the first proposal while it was parked; the next one is another request.
     assert!(!tracepoints::step_fsm!(gate, || (), RAFT_PROPOSE, b));
     assert_eq!(stages(&session).len(), 2);
 }
@@ -206,7 +206,7 @@ fn a_hold_ends_with_the_task_or_the_fsm_that_waited() {
     let session = Session::start(any(Mode::Step)).unwrap();
     let req = begin(RequestKind::KvGet, b"k", 1);
     let mut gate = FsmGate::default();
-    assert!(tracepoints::step_fsm!(gate, || panic!("nobody to wake"), RAFT_PROPOSE, req));
+    assert!(tracepoints::step_fsm!(gate, || panic!("nothing to wake"), RAFT_PROPOSE, req));
     drop(gate);
     assert!(session.held().is_empty() && !EngineClock::is_frozen());
     {
@@ -220,7 +220,7 @@ fn a_hold_ends_with_the_task_or_the_fsm_that_waited() {
 }
 
 #[test]
-fn a_session_that_goes_away_releases_all() {
+fn a_dropped_session_releases_all_requests() {
     let _one = alone();
     let session = Session::start(any(Mode::Step)).unwrap();
     let woken = Arc::new(AtomicUsize::new(0));
@@ -239,22 +239,22 @@ fn a_session_that_goes_away_releases_all() {
 }
 
 #[test]
-fn a_callback_may_come_back_to_the_session() {
+fn a_callback_may_call_into_the_session() {
     let _one = alone();
     let session = Arc::new(Session::start(any(Mode::Step)).unwrap());
     let req = begin(RequestKind::RawPut, b"k", 1);
     let mut gate = FsmGate::default();
-    let (of_wake, (tell, told)) = (session.clone(), mpsc::channel());
+    let (of_wake, (sender, receiver)) = (session.clone(), mpsc::channel());
     let wake = move || {
         tracepoints::stamp!(RAFT_SEND, req);
-        tell.send(of_wake.held().len()).unwrap();
+        sender.send(of_wake.held().len()).unwrap();
     };
     assert!(tracepoints::step_fsm!(gate, wake, RAFT_PROPOSE, req));
     let stepper = std::thread::spawn({
         let session = session.clone();
         move || session.step()
     });
-    assert_eq!(told.recv_timeout(BOUND), Ok(0));
+    assert_eq!(receiver.recv_timeout(BOUND), Ok(0));
     assert!(join(stepper));
 }
 
@@ -289,13 +289,13 @@ fn requests_are_adopted_by_matcher_up_to_the_bound() {
     let session = Session::start(config).unwrap();
     assert!(!begin(RequestKind::KvGet, b"other", 1).stepped());
     assert!(begin(RequestKind::KvGet, b"k", 1).stepped());
-    assert!(!begin(RequestKind::KvGet, b"k", 1).stepped(), "one was asked for");
+    assert!(!begin(RequestKind::KvGet, b"k", 1).stepped(), "max_requests is one");
     drop(session);
     assert!(!begin(RequestKind::KvGet, b"k", 1).stepped());
 }
 
 #[test]
-fn an_operation_adopts_what_arrives_while_it_runs() {
+fn an_operation_adopts_requests_that_arrive_while_it_runs() {
     let _one = alone();
     let session = Session::start(SessionConfig::default()).unwrap();
     assert!(!begin(RequestKind::KvGet, b"k", 1).stepped());
@@ -318,7 +318,7 @@ fn an_operation_adopts_what_arrives_while_it_runs() {
 }
 
 #[test]
-fn replicas_and_read_rounds_are_joined_to_the_request_that_began_them() {
+fn replicas_and_read_rounds_join_their_request() {
     let _one = alone();
     assert!(joined(1, 6, 1, 99).is_none() && joined_read(5).is_none());
     let session = Session::start(any(Mode::Run)).unwrap();
@@ -336,9 +336,9 @@ fn replicas_and_read_rounds_are_joined_to_the_request_that_began_them() {
 }
 
 #[test]
-fn probes_are_made_only_if_somebody_watches() {
+fn probes_are_made_only_for_a_watching_session() {
     let _one = alone();
-    let never = || -> Probe { panic!("nobody watches") };
+    let never = || -> Probe { panic!("no session watches") };
     tracepoints::probe!(begin(RequestKind::KvGet, b"k", 1), never);
     tracepoints::probe_region!(1, never);
     let session = Session::start(any(Mode::Run)).unwrap();
@@ -409,7 +409,7 @@ fn observed_stages_cannot_be_held() {
 }
 
 #[test]
-fn a_stepper_that_does_not_listen_misses_steps_and_is_told_how_many() {
+fn a_stepper_that_does_not_read_misses_steps_and_gets_a_count() {
     let _one = alone();
     let session = Session::start(any(Mode::Run)).unwrap();
     let req = begin(RequestKind::KvGet, b"k", 1);
@@ -445,7 +445,7 @@ fn a_gate_lets_the_first_visits_pass() {
 }
 
 #[test]
-fn what_others_do_while_somebody_is_held_takes_time_and_the_person_none() {
+fn work_of_others_during_a_hold_takes_time_the_person_none() {
     let _one = alone();
     let gates = [stage::RAFT_PROPOSE].into();
     let session = Session::start(SessionConfig { gates, ..any(Mode::ToGate) }).unwrap();
@@ -465,7 +465,7 @@ fn what_others_do_while_somebody_is_held_takes_time_and_the_person_none() {
     }
     end(works);
     assert_eq!(EngineClock::now(), stood);
-    // Longer than two events of one piece of work are apart.
+    // Longer than the pause between two events of one piece of work.
     std::thread::sleep(Duration::from_millis(1100));
     session.run();
     join(thread);
@@ -476,5 +476,5 @@ fn what_others_do_while_somebody_is_held_takes_time_and_the_person_none() {
     let held = trace.steps.iter().find(|s| s.stage == "raft_propose").unwrap();
     assert!(held.held_ns >= disk, "{held:?}");
     let all = Duration::from_nanos(trace.steps.last().unwrap().at_ns);
-    assert!(all + Duration::from_secs(1) <= from.elapsed(), "the person's time is nobody's: {all:?}");
+    assert!(all + Duration::from_secs(1) <= from.elapsed(), "the person's time does not count: {all:?}");
 }

@@ -1,9 +1,9 @@
-//! Requests as `tracing` spans, so that tracing-subscriber and its layers see them: one span a request, one below it for each
-//! stage, with explicit parents.
+//! Emits requests as `tracing` spans for tracing-subscriber and its layers: one span per request and one
+//! child span for each stage, with explicit parents.
 //!
-//! Spans are made on a thread of their own, when a request is over: no request waits for a subscriber. So a layer that reads
-//! the clock itself sees when a span was told, not when it was; the true times are in the fields `start_unix_ns` and
-//! `duration_ns`, which [`ChromeLayer`] goes by.
+//! A separate thread makes the spans when a request is over, so no request waits for a subscriber. A layer
+//! that reads the clock itself therefore sees the time of the report, not of the span; the true times are in
+//! the fields `start_unix_ns` and `duration_ns`, which [`ChromeLayer`] uses.
 mod chrome_layer;
 mod feed;
 mod site;
@@ -15,14 +15,14 @@ use tracing::{Level, Span, dispatcher, field::Value as Field};
 
 use crate::model::{Attributes, Request, Value};
 
-/// Target of the span that stands for a whole request; a stage's is its layer (`grpc`, `raftstore`, ...).
+/// Target of the span of a whole request; a stage's target is its layer (`grpc`, `raftstore`, ...).
 pub const TARGET: &str = "request";
-/// When it began, in ns since the Unix epoch.
+/// Field with the begin, in ns since the Unix epoch.
 pub const START: &str = "start_unix_ns";
-/// How long it took, in ns.
+/// Field with the duration, in ns.
 pub const DURATION: &str = "duration_ns";
 
-/// Tells the subscriber of this thread, or the global one, of a request.
+/// Emits the spans of a request to this thread's subscriber, or the global one.
 pub fn emit(request: &Request) {
     let mut fields = Fields::new(request.start_ns, request.dur_ns);
     fields.number("request", request.id);
@@ -30,7 +30,7 @@ pub fn emit(request: &Request) {
     fields.number("dropped", request.dropped);
     fields.attributes(&request.attributes);
     let Some(whole) = fields.span(&request.name, TARGET, Level::INFO, None, None) else { return };
-    // Spans below by their place; one that nobody wants hands on its parent.
+    // Spans by index; a disabled span passes its parent on.
     let mut below: Vec<Span> = Vec::with_capacity(request.spans.len());
     for span in &request.spans {
         let parent = span.parent.and_then(|p| below.get(p)).unwrap_or(&whole);
@@ -42,7 +42,7 @@ pub fn emit(request: &Request) {
         fields.attributes(&span.attributes);
         let made = fields.span(&span.name, &span.category, Level::DEBUG, span.source.as_ref(), Some(parent));
         let made = made.unwrap_or_else(|| parent.clone());
-        // Layers that count what is entered see it, too.
+        // Entering the span makes it visible to layers that count entered spans.
         made.in_scope(|| ());
         below.push(made);
     }
@@ -62,7 +62,7 @@ impl<'a> Fields<'a> {
         fields
     }
 
-    /// A name that is there already keeps its value.
+    /// Adds a field; an earlier one of this name keeps its value.
     fn push(&mut self, name: &'a str, value: impl Field + 'a) {
         if !self.names.contains(&name) && self.names.len() < site::MAX_FIELDS {
             self.names.push(name);
@@ -70,7 +70,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// 0 says nothing.
+    /// Adds a number; leaves out 0.
     fn number(&mut self, name: &'a str, value: u64) {
         if value != 0 {
             self.push(name, value);
@@ -93,7 +93,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The span, if anybody wants it.
+    /// Makes the span; it is disabled if no subscriber is interested.
     fn span(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! What can go wrong between two formats.
+//! Errors of converting between formats.
 use std::io;
 
 #[derive(Debug, thiserror::Error)]
@@ -7,18 +7,18 @@ pub enum ExportError {
     Write(#[from] io::Error),
     #[error("cannot encode the export as JSON: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the file is empty; expected Chrome JSON or OTLP (protobuf or JSON)")]
+    #[error("expected Chrome JSON or OTLP (protobuf or JSON), found an empty file")]
     Empty,
     #[error(transparent)]
     Input(#[from] tracepoints_input::InputError),
     #[error("this is {0}")]
     Foreign(&'static str),
-    #[error("offset {offset}: expected {expected}, found {met}")]
-    Syntax { offset: usize, expected: &'static str, met: String },
-    #[error("no span was found in it: expected {0}")]
+    #[error("offset {offset}: expected {expected}, found {found}")]
+    Syntax { offset: usize, expected: &'static str, found: String },
+    #[error("expected {0}, found no span")]
     NoSpan(&'static str),
     #[error(
-        "the address of a collector is http://HOST:PORT (OTLP over HTTP, often port 4318) or grpc://HOST:PORT (often 4317); met {0:?}"
+        "expected a collector's address http://HOST:PORT (OTLP over HTTP, often port 4318) or grpc://HOST:PORT (often 4317), found {0:?}"
     )]
     Endpoint(String),
     #[error("{0:?}: TLS is not built in; send to a collector on this machine and let it forward over TLS")]

@@ -1,5 +1,5 @@
-//! Folded stacks of stages, `kind;stage TIME_NS` a line, for any flamegraph tool. Replicas stand apart: they are no part of
-//! a request's sum.
+//! Folded stacks of stages, one `kind;stage TIME_NS` per line, for any flamegraph tool. Replicas have their
+//! own root, since their time is not part of a request's sum.
 use std::{collections::BTreeMap, io::Write};
 
 use crate::{
@@ -7,10 +7,10 @@ use crate::{
     model::{Lane, Request, Span},
 };
 
-/// The root of what replicas did.
+/// Root of the replicas' stages.
 pub const REPLICAS: &str = "replicas";
 
-/// Sums up requests; the size is that of the distinct stacks.
+/// Sums the time of requests; its size is that of the distinct stacks.
 #[derive(Debug, Default)]
 pub struct Folder(BTreeMap<String, u64>);
 
@@ -42,7 +42,7 @@ impl Folder {
 fn stack(request: &Request, span: &Span) -> String {
     let mut names = Vec::new();
     let mut at = Some(span);
-    // Parents stand before their children, so this ends.
+    // Parents precede their children, so this loop ends.
     while let Some(span) = at {
         names.push(clean(&span.name));
         at = span.parent.and_then(|p| request.spans.get(p));
@@ -56,7 +56,7 @@ fn stack(request: &Request, span: &Span) -> String {
     names.join(";")
 }
 
-/// Without what the format means by itself.
+/// Replaces the characters with a special meaning in the format.
 fn clean(name: &str) -> String {
     let text: String = name.chars().map(|c| if c == ';' || c.is_control() { ' ' } else { c }).collect();
     if text.trim().is_empty() { "unnamed".into() } else { text }

@@ -1,28 +1,28 @@
-//! Files of other tools: their content says what they are.
+//! Reads files of other tools; detects the format from the content.
 mod kind;
 
 use crate::{ExportError, Request, chrome, otlp};
 use kind::Kind;
 use tracepoints_input::Plain;
 
-/// What was read, and what was skipped.
+/// The imported requests, and the losses.
 #[derive(Debug, Default, PartialEq)]
 pub struct Imported {
     pub requests: Vec<Request>,
-    /// Losses, in words.
+    /// Descriptions of the losses.
     pub notes: Vec<String>,
 }
 
-/// Reads Chrome JSON or OTLP, protobuf or JSON; compressed or not, text in any encoding of Unicode.
+/// Reads Chrome JSON or OTLP (protobuf or JSON), compressed or not, with text in any Unicode encoding.
 ///
 /// # Errors
-/// If it is none of them, empty, broken from the start, or holds no span.
+/// If the file has none of these formats, is empty, broken from the start, or has no span.
 pub fn read(bytes: &[u8]) -> Result<Imported, ExportError> {
     if let Some(what) = FOREIGN.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Err(ExportError::Foreign(what.1));
     }
     let Plain { bytes: text, notes } = tracepoints_input::plain(bytes)?;
-    let mut imported = match kind::of(&text) {
+    let mut imported = match kind::detect(&text) {
         Kind::Empty => Err(ExportError::Empty),
         Kind::Chrome => chrome::read(&text),
         Kind::OtlpJson => otlp::read_json(&text),
@@ -34,7 +34,7 @@ pub fn read(bytes: &[u8]) -> Result<Imported, ExportError> {
 }
 
 const FOREIGN: &[(&[u8], &str)] = &[
-    (b"TPTRACE\0", "a trace file of this toolkit; open it as it is: `tikv-tui trace info FILE`"),
+    (b"TPTRACE\0", "a trace file of this toolkit; open it directly: `tikv-tui trace info FILE`"),
     (b"PK\x03\x04", "a zip archive; unpack it first"),
     (b"\x7fELF", "a program"),
 ];

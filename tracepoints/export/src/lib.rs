@@ -1,7 +1,8 @@
-//! Traces in the formats of other tools, and traces of other tools in ours.
+//! Converts traces to and from the formats of other tools.
 //!
-//! A [`Request`] is what every writer takes and every reader gives. Writers take one request after the other, so that a
-//! recording of any size passes through.
+//! Every writer takes a [`Request`] and every reader returns requests. Writers take one request after
+//! another, so a recording of any size can be converted.
+#![forbid(unsafe_code)]
 pub mod bridge;
 pub mod chrome;
 mod error;

@@ -1,6 +1,6 @@
-//! A request and its spans, free of any format.
+//! A request and its spans, independent of any format.
 
-/// What an attribute may hold.
+/// The value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Bool(bool),
@@ -43,10 +43,10 @@ impl std::fmt::Display for Value {
     }
 }
 
-/// In the order in which they were told.
+/// Names and values, in the order of the source.
 pub type Attributes = Vec<(String, Value)>;
 
-/// Takes a value out of a list of attributes.
+/// Removes a value from a list of attributes.
 pub(crate) fn take(attributes: &mut Attributes, name: &str) -> Option<Value> {
     let at = attributes.iter().position(|(n, _)| n == name)?;
     Some(attributes.remove(at).1)
@@ -60,13 +60,13 @@ pub(crate) fn take_uint(attributes: &mut Attributes, name: &str) -> u64 {
     take(attributes, name).and_then(|v| v.uint()).unwrap_or_default()
 }
 
-/// Where a span's time belongs.
+/// The part of a trace that a span belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
-    /// On the request's own way.
+    /// The request's own path.
     #[default]
     Main,
-    /// On a replica, beside the request.
+    /// A replica, parallel to the request.
     Replica,
 }
 
@@ -79,7 +79,7 @@ impl Lane {
     }
 }
 
-/// A place in the source.
+/// A source location.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Source {
     pub file: String,
@@ -87,20 +87,20 @@ pub struct Source {
     pub function: String,
 }
 
-/// A stage of a request; of another tool's trace, any span.
+/// A stage of a request or, in another tool's trace, any span.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Span {
     pub name: String,
     /// The stage's layer, or the category.
     pub category: String,
     pub lane: Lane,
-    /// 0: the client, PD, or another program.
+    /// Store id; 0: the client, PD, or another program.
     pub store: u64,
     pub thread: String,
-    /// Unix time in ns.
+    /// Begin, Unix time in ns.
     pub start_ns: u64,
     pub dur_ns: u64,
-    /// The span around this one, by its place in the request; None: the request itself.
+    /// Index of the parent span in the request; `None`: the request itself.
     pub parent: Option<usize>,
     pub source: Option<Source>,
     pub attributes: Attributes,
@@ -112,24 +112,24 @@ impl Span {
     }
 }
 
-/// A request with all its spans, in the order of their start.
+/// A request with all its spans, sorted by their start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
-    /// Its id, or its place in a foreign file.
+    /// Its id, or its position in a foreign file.
     pub id: u64,
-    /// The request that sent this one; 0: none known.
+    /// The request that sent this one; 0: unknown.
     pub parent: u64,
-    /// 16 bytes that are the same for all requests of one operation, on every machine.
+    /// 16 bytes shared by all requests of one operation, on every machine.
     pub trace_id: [u8; 16],
-    /// The kind, e.g. `kv_get`; of another tool, the name of the outermost span.
+    /// The kind, e.g. `kv_get`; for another tool, the name of the outermost span.
     pub name: String,
     pub store: u64,
-    /// Unix time in ns.
+    /// Begin, Unix time in ns.
     pub start_ns: u64,
     pub dur_ns: u64,
-    /// Its end is not known: it was on its way, or the recording ended first.
+    /// Whether its end is unknown: it was in flight, or the recording ended first.
     pub unfinished: bool,
-    /// Stamps that are missing.
+    /// Number of missing stamps.
     pub dropped: u64,
     pub attributes: Attributes,
     pub spans: Vec<Span>,
@@ -140,7 +140,7 @@ impl Request {
         self.start_ns.saturating_add(self.dur_ns)
     }
 
-    /// Puts the spans into the order of their start, and the times of the request around them if it has none.
+    /// Sorts the spans by their start; sets the request's times from them if it has none.
     pub(crate) fn settle(&mut self) {
         let mut order: Vec<usize> = (0..self.spans.len()).collect();
         order.sort_by_key(|i| (self.spans[*i].start_ns, std::cmp::Reverse(self.spans[*i].dur_ns), *i));
@@ -151,7 +151,7 @@ impl Request {
         for span in &mut self.spans {
             span.parent = span.parent.and_then(|p| place.get(p).copied());
         }
-        self.cut_circles();
+        self.cut_cycles();
         if self.start_ns == 0 {
             self.start_ns = self.spans.iter().map(|s| s.start_ns).min().unwrap_or(0);
             let end = self.spans.iter().map(Span::end_ns).max().unwrap_or(0);
@@ -161,8 +161,8 @@ impl Request {
 }
 
 impl Request {
-    /// A file may name parents in a circle: whoever follows them must come to an end.
-    fn cut_circles(&mut self) {
+    /// Removes cycles of parents, which a file may have and which would never end.
+    fn cut_cycles(&mut self) {
         const NEW: usize = usize::MAX;
         let mut seen = vec![NEW; self.spans.len()];
         for first in 0..self.spans.len() {
@@ -195,13 +195,13 @@ mod tests {
         let spans = vec![span("inner", 5, 2, Some(2)), span("late", 9, 4, None), span("outer", 5, 3, None)];
         let mut request = Request { spans, ..Request::default() };
         request.settle();
-        let told: Vec<_> = request.spans.iter().map(|s| (s.name.as_str(), s.parent)).collect();
-        assert_eq!(told, [("outer", None), ("inner", Some(0)), ("late", None)]);
+        let order: Vec<_> = request.spans.iter().map(|s| (s.name.as_str(), s.parent)).collect();
+        assert_eq!(order, [("outer", None), ("inner", Some(0)), ("late", None)]);
         assert_eq!((request.start_ns, request.dur_ns), (5, 8));
     }
 
     #[test]
-    fn parents_in_a_circle_are_cut() {
+    fn cycles_of_parents_are_cut() {
         let span = |parent| Span { parent, ..Span::default() };
         let spans = vec![span(Some(1)), span(Some(2)), span(Some(0)), span(Some(3)), span(Some(2))];
         let mut request = Request { spans, ..Request::default() };

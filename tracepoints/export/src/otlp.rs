@@ -1,4 +1,4 @@
-//! OpenTelemetry's protocol: a trace a request, a span a stage, a resource a store.
+//! OpenTelemetry's protocol: a trace per request, a span per stage, a resource per store.
 mod attributes;
 mod foreign;
 mod ids;
@@ -19,13 +19,13 @@ pub mod proto {
     tonic::include_proto!("opentelemetry.proto.collector.trace.v1");
 }
 
-/// The name under which back ends list us; it is TiKV's.
+/// Service name in back ends; it is TiKV's.
 pub const SERVICE: &str = "tikv";
 const WANTED: &str = "OTLP's TracesData (resourceSpans)";
-/// What made the spans.
+/// Instrumentation scope of our spans.
 const SCOPE: &str = "tracepoints";
 
-/// Attributes that are no field of a stamp. Those of threads and code are OpenTelemetry's own names.
+/// Names of attributes that are no fields of a stamp. Those for threads and code are OpenTelemetry's own.
 mod names {
     pub const REQUEST: &str = "tikv.request.id";
     pub const PARENT: &str = "tikv.request.parent";

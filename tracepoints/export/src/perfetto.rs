@@ -1,5 +1,6 @@
-//! Perfetto's protobuf, for <https://ui.perfetto.dev>: a process per store with a track per thread, a slice per stage, arrows
-//! between threads and stores of one request, and Raft's indexes as counters. Times are Unix ns.
+//! Perfetto's protobuf, for <https://ui.perfetto.dev>: a process per store with a track per thread, a slice
+//! per stage, arrows between threads and stores of one request, and Raft's indexes as counters. Times are
+//! Unix ns.
 mod counters;
 mod intern;
 mod tracks;
@@ -26,16 +27,16 @@ pub mod proto {
     tonic::include_proto!("perfetto.protos");
 }
 
-/// All packets are of one sequence: interned names hold for all that follow.
+/// Sequence of all packets: interned names are valid for all later packets of a sequence.
 const SEQUENCE: u32 = 1;
 /// `SEQ_INCREMENTAL_STATE_CLEARED`, for the first packet.
 const CLEARED: u32 = 1;
 /// `SEQ_NEEDS_INCREMENTAL_STATE`, for packets that use interned names.
 const NEEDS: u32 = 2;
-/// `BUILTIN_CLOCK_REALTIME` and `BUILTIN_CLOCK_BOOTTIME`; what has no clock of its own counts as the latter.
+/// `BUILTIN_CLOCK_REALTIME` and `BUILTIN_CLOCK_BOOTTIME`; packets without a clock use the latter.
 const REALTIME: u32 = 1;
 const BOOTTIME: u32 = 6;
-/// The arrow from a request to its first stage, beside those of its way.
+/// Index of the arrow from a request to its first stage, above all arrows between stages.
 const ENTRY: u64 = 1 << 32;
 
 pub struct Writer<W: Write> {
@@ -58,7 +59,7 @@ impl<W: Write> Writer<W> {
     /// If the output cannot be written.
     pub fn request(&mut self, request: &Request) -> Result<(), ExportError> {
         self.begin(request.start_ns)?;
-        let mut arrows = Arrows::of(request);
+        let mut arrows = Arrows::from_request(request);
         self.whole(request, arrows.entry)?;
         for (place, span) in request.spans.iter().enumerate() {
             let (starts, ends) = arrows.take(place);
@@ -68,7 +69,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Says what the times are: the wall clock's, which here is also the one without a name.
+    /// Declares the clock: wall time, which is also the clock of packets without one.
     fn begin(&mut self, at: u64) -> Result<(), ExportError> {
         if std::mem::replace(&mut self.begun, true) {
             return Ok(());
@@ -122,7 +123,7 @@ impl<W: Write> Writer<W> {
         self.slice(event, (&span.name, &span.category), times, args)
     }
 
-    /// A begin and an end.
+    /// Writes the begin and the end of a slice.
     fn slice(
         &mut self,
         mut event: TrackEvent,
@@ -145,7 +146,7 @@ impl<W: Write> Writer<W> {
         self.event(end, TracePacket { track_event: Some(event), ..TracePacket::default() })
     }
 
-    /// Raft's indexes, where the stage tells one.
+    /// Writes the counter of a stage with a Raft index.
     fn count(&mut self, span: &Span) -> Result<(), ExportError> {
         let Some(point) = self.counters.point(span) else { return Ok(()) };
         let (track, new) = self.tracks.counter(span.store, &point.name);
@@ -167,14 +168,14 @@ impl<W: Write> Writer<W> {
         self.packet(TracePacket { timestamp: Some(at), sequence_flags: Some(NEEDS), ..packet })
     }
 
-    /// A trace of one packet: such messages joined end to end are one trace.
+    /// Writes a trace of one packet: concatenated traces are one trace.
     fn packet(&mut self, packet: TracePacket) -> Result<(), ExportError> {
         let packet = TracePacket { trusted_packet_sequence_id: Some(SEQUENCE), ..packet };
         self.out.write_all(&Trace { packet: vec![packet] }.encode_to_vec())?;
         Ok(())
     }
 
-    /// Gives the output back.
+    /// Returns the output.
     ///
     /// # Errors
     /// If the output cannot be written.
@@ -192,16 +193,16 @@ struct Arrows {
 }
 
 impl Arrows {
-    fn of(request: &Request) -> Self {
+    fn from_request(request: &Request) -> Self {
         let (mut starts, mut ends) =
             (vec![Vec::new(); request.spans.len()], vec![Vec::new(); request.spans.len()]);
         let entry = ends.first_mut().map(|first| {
             first.push(way::id(request.id, ENTRY));
             way::id(request.id, ENTRY)
         });
-        for hop in way::hops(request) {
-            starts[hop.from].push(hop.id);
-            ends[hop.to].push(hop.id);
+        for arrow in way::flow_arrows(request) {
+            starts[arrow.from].push(arrow.id);
+            ends[arrow.to].push(arrow.id);
         }
         Self { entry, starts, ends }
     }

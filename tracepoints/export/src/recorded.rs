@@ -1,4 +1,4 @@
-//! From what the toolkit records to the model, and from the model to what its screens open.
+//! Converts the toolkit's recordings to the model, and the model to the traces that its screens open.
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracepoints::{
@@ -12,16 +12,16 @@ use tracepoints::{
 
 use crate::model::{Attributes, Lane, Request, Source, Span, Value};
 
-/// What the times of a recorded request count from.
+/// Origin of a recorded request's times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The Unix epoch: it was read from a trace file.
+    /// The Unix epoch, for requests of a trace file.
     Unix,
-    /// This process's first look at its clock: the collector of this process gave it.
+    /// The first time this process read its clock, for requests of its own collector.
     Process,
 }
 
-/// A request of the collector or of a trace file.
+/// Converts a request of the collector or of a trace file.
 pub fn request(recorded: &RecordedRequest, origin: Origin) -> Request {
     let base = if origin == Origin::Process { clock::unix_base_ns() } else { 0 };
     let first = recorded.stamps.first().map_or(recorded.begin_ns, |s| s.at);
@@ -47,12 +47,13 @@ pub fn request(recorded: &RecordedRequest, origin: Origin) -> Request {
     request
 }
 
-/// The requests of a stepped trace. It knows no wall time: `start_ns` is said to be that of its first step.
+/// Converts the requests of a stepped trace. A trace has no wall time: `start_ns` is the time of its first
+/// step.
 pub fn requests(record: &TraceRecord, start_ns: u64) -> Vec<Request> {
     let mut infos = record.requests.clone();
     for step in &record.steps {
         if !infos.iter().any(|i| i.id == step.request) {
-            infos.push(untold(step));
+            infos.push(info_from_step(step));
         }
     }
     let mut out: Vec<Request> = infos.iter().filter_map(|info| of_info(info, record, start_ns)).collect();
@@ -62,13 +63,13 @@ pub fn requests(record: &TraceRecord, start_ns: u64) -> Vec<Request> {
     out
 }
 
-/// A request of which only the steps are known.
-fn untold(step: &Step) -> RequestInfo {
+/// Makes the info of a request of which only the steps are known.
+fn info_from_step(step: &Step) -> RequestInfo {
     let kind = RequestKind::parse(&step.kind).unwrap_or(RequestKind::Other);
     RequestInfo { id: step.request, parent: 0, kind, key: Vec::new(), region: 0, store: step.store }
 }
 
-/// None if nothing happened in it.
+/// Converts a request; `None` if it has no steps.
 fn of_info(info: &RequestInfo, record: &TraceRecord, start_ns: u64) -> Option<Request> {
     let (from, to) = range(record, info.id)?;
     let spans = record.steps.iter().filter(|s| s.request == info.id).map(|s| span(s, start_ns)).collect();
@@ -86,7 +87,8 @@ fn of_info(info: &RequestInfo, record: &TraceRecord, start_ns: u64) -> Option<Re
     })
 }
 
-/// Another tool's request has a name that is no kind of ours; its steps know it.
+/// Returns the name of a request; for another tool's request, whose name is no kind of ours, it comes from
+/// its steps.
 fn name(info: &RequestInfo, record: &TraceRecord) -> String {
     let known = record.steps.iter().find(|s| s.request == info.id && !s.kind.is_empty());
     match known {
@@ -95,7 +97,7 @@ fn name(info: &RequestInfo, record: &TraceRecord) -> String {
     }
 }
 
-/// From the first to the last of a request's steps and of those it caused; replicas may take longer.
+/// Returns the time from the first to the last step of a request and its children; replicas may take longer.
 fn range(record: &TraceRecord, id: u64) -> Option<(u64, u64)> {
     let ours = record.steps.iter().filter(|s| s.request == id || parent(record, s.request) == id);
     ours.filter(|s| s.lane == "main").fold(None, |range, s| {
@@ -108,7 +110,7 @@ fn parent(record: &TraceRecord, id: u64) -> u64 {
     record.requests.iter().find(|r| r.id == id).map_or(0, |r| r.parent)
 }
 
-/// The outermost request; a file that names a circle has none.
+/// Returns the outermost request; none if the parents form a cycle.
 fn root(record: &TraceRecord, id: u64) -> u64 {
     let mut at = id;
     for _ in 0..=record.requests.len() {
@@ -120,7 +122,7 @@ fn root(record: &TraceRecord, id: u64) -> u64 {
     id
 }
 
-/// Requests count anew in each process; with the time of their begin their ids differ everywhere.
+/// Makes a trace id. Ids restart in each process, so it includes the time of the begin.
 fn trace_id(start_ns: u64, id: u64) -> [u8; 16] {
     let mut out = [0; 16];
     out[..8].copy_from_slice(&start_ns.to_be_bytes());
@@ -159,7 +161,7 @@ fn span(step: &Step, start_ns: u64) -> Span {
     }
 }
 
-/// What a trace file keeps of a request, for the tools that open one. Numbers become fields, other attributes notes.
+/// Converts a request to the form of a trace file. Numbers become fields, other attributes notes.
 pub fn record(request: &Request) -> TraceRecord {
     let store = request.store;
     let info = RequestInfo {
@@ -212,7 +214,7 @@ fn step(request: &Request, place: usize, span: &Span) -> Step {
     step
 }
 
-/// Unix time in ns.
+/// Converts to Unix time in ns.
 pub fn unix_ns(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
@@ -242,9 +244,9 @@ mod tests {
             summary: Summary { dropped: 4, ..Summary::default() },
         };
         let requests = requests(&record, 1000);
-        let told: Vec<_> =
+        let shown: Vec<_> =
             requests.iter().map(|r| (r.id, r.parent, r.start_ns, r.dur_ns, r.dropped)).collect();
-        assert_eq!(told, [(1, 0, 1005, 10, 4), (2, 1, 1005, 10, 0), (7, 0, 1020, 1, 0)]);
+        assert_eq!(shown, [(1, 0, 1005, 10, 4), (2, 1, 1005, 10, 0), (7, 0, 1020, 1, 0)]);
         assert_eq!(requests[0].trace_id, requests[1].trace_id);
         assert_ne!(requests[0].trace_id, requests[2].trace_id);
     }

@@ -1,7 +1,7 @@
 //! Sends spans to an OTLP collector, over gRPC or HTTP, on a thread of its own.
 //!
-//! Requests wait in a bounded queue; who puts them there never waits. What does not fit, or cannot be delivered after all
-//! retries, is counted, never blocked on.
+//! Requests wait in a bounded queue; adding one never blocks. A request that does not fit, or cannot be
+//! delivered after all retries, is counted.
 mod endpoint;
 mod grpc;
 mod http;
@@ -13,24 +13,24 @@ pub use queue::{Report, Sender};
 
 use std::time::Duration;
 
-/// How spans are gathered and sent.
+/// Parameters of batching and sending.
 #[derive(Clone, Debug)]
 pub struct SendConfig {
     pub endpoint: Endpoint,
-    /// Spans in a message, about: a request is not torn apart.
+    /// Approximate number of spans in a message: a request is not split.
     pub batch_spans: usize,
-    /// How long a batch that is not full waits.
+    /// Maximum time that a batch waits to fill.
     pub linger: Duration,
-    /// Requests that may wait; further ones are dropped and counted.
+    /// Maximum number of waiting requests; further ones are dropped and counted.
     pub queue: usize,
-    /// For one attempt.
+    /// Timeout of one attempt.
     pub timeout: Duration,
-    /// Attempts after the first that failed.
+    /// Number of attempts after the first failed one.
     pub retries: u32,
-    /// Before the first retry; doubled for each further one.
+    /// Pause before the first retry; doubled for each further one.
     pub backoff: Duration,
     pub max_backoff: Duration,
-    /// Give up for good at the first batch that cannot be delivered.
+    /// Stops for good at the first batch that cannot be delivered.
     pub stop_at_failure: bool,
 }
 

@@ -1,17 +1,17 @@
-//! The way of a request over threads and stores: from which span to which an arrow leads.
+//! The path of a request over threads and stores, as arrows between spans.
 use crate::model::{Lane, Request, Span};
 
-/// An arrow between two spans of one request, by their places. Its id is its own in the whole export.
+/// An arrow between two spans of one request, by their indexes. Its id is unique in the whole export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hop {
+pub(crate) struct FlowArrow {
     pub from: usize,
     pub to: usize,
     pub id: u64,
 }
 
-/// One arrow for each change of thread: along the main lane, along each replica's stages, and from the main lane to the
-/// first stage of each replica.
-pub(crate) fn hops(request: &Request) -> Vec<Hop> {
+/// Returns one arrow for each change of thread: along the main lane, along each replica's stages, and from
+/// the main lane to the first stage of each replica.
+pub(crate) fn flow_arrows(request: &Request) -> Vec<FlowArrow> {
     let mut out = Vec::new();
     let mut last: Vec<(Lane, u64, usize)> = Vec::new();
     for (to, span) in request.spans.iter().enumerate() {
@@ -20,7 +20,7 @@ pub(crate) fn hops(request: &Request) -> Vec<Hop> {
         };
         let from = last.iter().find(same).or_else(|| last.iter().find(|l| l.0 == Lane::Main));
         if let Some(from) = from.map(|l| l.2).filter(|f| moved(&request.spans[*f], span)) {
-            out.push(Hop { from, to, id: id(request.id, out.len() as u64) });
+            out.push(FlowArrow { from, to, id: id(request.id, out.len() as u64) });
         }
         match last.iter_mut().find(|l| same(&&**l)) {
             Some(kept) => kept.2 = to,
@@ -34,7 +34,8 @@ fn moved(from: &Span, to: &Span) -> bool {
     (from.store, &from.thread) != (to.store, &to.thread)
 }
 
-/// Well spread and never 0, so that viewers can tell arrows of all requests apart (the finalizer of SplitMix64).
+/// Makes a well-spread id that is never 0, so that viewers can distinguish the arrows (the finalizer of
+/// SplitMix64).
 pub(crate) fn id(request: u64, place: u64) -> u64 {
     let mut x = request.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(place + 1);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arrows_lead_where_the_thread_changes() {
+    fn arrows_connect_spans_of_different_threads() {
         let span = |lane, store, thread: &str| Span { lane, store, thread: thread.into(), ..Span::default() };
         let spans = vec![
             span(Lane::Main, 1, "grpc"),
@@ -58,8 +59,10 @@ mod tests {
             span(Lane::Replica, 2, "write"),
             span(Lane::Main, 1, "grpc"),
         ];
-        let told: Vec<_> =
-            hops(&Request { id: 1, spans, ..Request::default() }).iter().map(|h| (h.from, h.to)).collect();
-        assert_eq!(told, [(1, 2), (2, 3), (2, 4), (3, 5), (2, 6)]);
+        let arrows: Vec<_> = flow_arrows(&Request { id: 1, spans, ..Request::default() })
+            .iter()
+            .map(|h| (h.from, h.to))
+            .collect();
+        assert_eq!(arrows, [(1, 2), (2, 3), (2, 4), (3, 5), (2, 6)]);
     }
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Reads our exports with Perfetto's own schema and says whether it finds the same spans as in the Chrome JSON of the same run.
+"""Reads our exports with Perfetto's own schema and checks that they have the spans of the Chrome JSON of the same run.
 
-By hand, since it needs PyPI's `perfetto` (its protobuf classes; no trace_processor):
+Run by hand, since it needs PyPI's `perfetto` (its protobuf classes; no trace_processor):
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install perfetto
-    PERFETTO_SAMPLE=/tmp/sample cargo test -p tracepoints-export --test formats sample_is_left
+    PERFETTO_SAMPLE=/tmp/sample cargo test -p tracepoints-export --test formats sample_is_written
     /tmp/venv/bin/python tracepoints/export/tests/perfetto_check.py /tmp/sample/sample.perfetto-trace /tmp/sample/sample.json
 """
 import json

@@ -1,4 +1,4 @@
-//! Text in any encoding of Unicode becomes UTF-8; bytes that are no text stay.
+//! Converts text in any Unicode encoding to UTF-8; bytes that are no text stay.
 use std::borrow::Cow;
 
 use crate::Plain;
@@ -19,7 +19,7 @@ const MARKS: [(&[u8], Encoding); 5] = [
     (&[0xfe, 0xff], Encoding::Utf16 { big: true }),
 ];
 
-/// How many bytes are looked at to find UTF-16 without a mark.
+/// Number of bytes examined to detect UTF-16 without a mark.
 const HEAD: usize = 8;
 
 pub(crate) fn to_utf8(plain: &mut Plain<'_>) {
@@ -41,7 +41,7 @@ pub(crate) fn to_utf8(plain: &mut Plain<'_>) {
     line_ends(&mut plain.bytes);
 }
 
-/// The length of the byte order mark, and what it says.
+/// Returns the length of the byte order mark, and the encoding.
 fn encoding(bytes: &[u8]) -> (usize, Encoding) {
     if let Some((mark, encoding)) = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
         return (mark.len(), *encoding);
@@ -51,7 +51,7 @@ fn encoding(bytes: &[u8]) -> (usize, Encoding) {
     let is_text = |b: u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~');
     let big = pairs().all(|pair| pair[0] == 0 && is_text(pair[1]));
     let little = pairs().all(|pair| pair[1] == 0 && is_text(pair[0]));
-    // Letters of the Latin script have a zero in each pair.
+    // Latin letters have a zero byte in each UTF-16 unit.
     if head.len() == HEAD && (big || little) { (0, Encoding::Utf16 { big }) } else { (0, Encoding::Utf8) }
 }
 
@@ -93,7 +93,7 @@ fn utf32(bytes: &[u8], big: bool) -> (String, usize) {
     (text.collect(), lost)
 }
 
-/// Old Macs, and some terminals' logs, end lines with a lone CR.
+/// Converts line ends: old Macs, and some terminals' logs, end lines with a lone CR.
 fn line_ends(bytes: &mut Cow<'_, [u8]>) {
     let head = &bytes[..bytes.len().min(4096)];
     let binary = head.iter().any(|b| *b < b' ' && !matches!(b, b'\t' | b'\r' | 0x0c | 0x1b));

@@ -1,7 +1,7 @@
-//! Files that other tools wrote, as they come: from a pipe, compressed, with a byte order mark, in UTF-16.
+//! Reads files of other tools in any form: from a pipe, compressed, with a byte order mark, in UTF-16.
 //!
-//! [`Input::open`] reads a file, a pipe or standard input. [`plain`] gives the bytes that a reader of some format expects:
-//! unpacked, and text as UTF-8.
+//! [`Input::open`] reads a file, a pipe or standard input. [`plain`] returns the bytes that a format's reader
+//! expects: unpacked, and text as UTF-8.
 mod encoding;
 mod open;
 mod unpack;
@@ -13,33 +13,33 @@ pub use unpack::{MAX_UNPACKED, unpack_stream};
 
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    #[error("cannot unpack it ({kind}): {why}")]
+    #[error("cannot unpack the {kind} data: {why}")]
     Packed { kind: &'static str, why: String },
-    #[error("it unpacks to more than {} GiB; unpack it and cut out the part of interest", MAX_UNPACKED >> 30)]
+    #[error("the file unpacks to more than {} GiB: unpack it and cut out the part of interest", MAX_UNPACKED >> 30)]
     TooLarge,
-    #[error("it is compressed {0} times; unpack it first")]
+    #[error("the file is compressed {0} times: unpack it first")]
     Nested(usize),
-    #[error("it is compressed by {kind}; unpack it first: `{command}`")]
+    #[error("the file is compressed by {kind}: unpack it first with `{command}`")]
     Foreign { kind: &'static str, command: &'static str },
 }
 
-/// Bytes as the reader of a format expects them.
+/// Bytes in the form that a format's reader expects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plain<'a> {
     pub bytes: Cow<'a, [u8]>,
-    /// Losses, in words.
+    /// Descriptions of the losses.
     pub notes: Vec<String>,
 }
 
-/// The most layers of compression that are taken off.
+/// Maximum number of compression layers.
 const MAX_LAYERS: usize = 4;
 
-/// Unpacks gzip, zlib and zstd, takes off a byte order mark, decodes UTF-16 and UTF-32, and turns a lone CR at the end of
-/// lines into LF. Other bytes stay as they are.
+/// Unpacks gzip, zlib and zstd, removes a byte order mark, decodes UTF-16 and UTF-32, and turns a lone CR at
+/// the end of lines into LF. Other bytes stay unchanged.
 ///
 /// # Errors
-/// If nothing can be unpacked, or the packing is one that is not read here. Of a damaged file the part that can be
-/// unpacked is given, with a note.
+/// If nothing can be unpacked, or the compression is not supported. The readable part of a damaged file is
+/// returned with a note.
 pub fn plain(bytes: &[u8]) -> Result<Plain<'_>, InputError> {
     let mut out = Plain { bytes: Cow::Borrowed(bytes), notes: Vec::new() };
     for layer in 0.. {

@@ -16,7 +16,7 @@ pub enum Input {
     Read(Vec<u8>),
 }
 
-/// Whether a path stands for standard input.
+/// Whether a path means standard input.
 pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
@@ -32,11 +32,13 @@ impl Input {
         }
         let mut file = File::open(path)?;
         let about = file.metadata()?;
-        // A pipe, a device and a file of /proc say that they hold nothing; /dev/stdin may stand within a file.
+        // A pipe, a device and a file of /proc report a length of 0; /dev/stdin may be positioned within a
+        // file.
         if !about.is_file() || about.len() == 0 || file.stream_position().unwrap_or(0) != 0 {
             return Self::read(&mut file);
         }
-        // SAFETY: the map is only read; a file that is written meanwhile may be misread, but is read as any bytes are.
+        // SAFETY: the map is only read; a file that changes during that time may be misread, but any bytes
+        // are valid.
         unsafe { Mmap::map(&file) }.map(Self::Mapped)
     }
 
@@ -58,8 +60,8 @@ impl Deref for Input {
     }
 }
 
-/// A file for readers that seek: the path itself, or a temporary copy of a pipe or standard input, which is deleted with
-/// this value.
+/// A file for readers that seek: the path itself, or a temporary copy of a pipe or standard input, deleted
+/// with this value.
 #[derive(Debug)]
 pub enum OnDisk {
     Own(PathBuf),
@@ -69,7 +71,7 @@ pub enum OnDisk {
 impl OnDisk {
     /// # Errors
     /// The system's error, of the input or of the temporary file.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         if !is_stdin(path) && File::open(path)?.metadata()?.is_file() {
             return Ok(Self::Own(path.to_owned()));
         }

@@ -37,7 +37,7 @@ fn assert_plain(bytes: &[u8], expected: &str) {
 }
 
 #[test]
-fn every_packing_is_taken_off() {
+fn every_compression_is_unpacked() {
     let skippable = [&[0x52, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &zstd(TEXT.as_bytes())].concat();
     let twice = [gzip(b"main;gr"), gzip("ößer 3\nmain;小 4\n".as_bytes())].concat();
     let frames = [zstd("main;größer 3\n".as_bytes()), zstd("main;小 4\n".as_bytes())].concat();
@@ -79,7 +79,7 @@ fn a_lone_cr_ends_a_line_of_text_only() {
 }
 
 #[test]
-fn the_whole_part_of_a_damaged_file_is_given_with_a_note() {
+fn the_intact_part_of_a_damaged_file_comes_with_a_note() {
     let long: String =
         (0..20_000u32).map(|i| format!("main;f{} {i}\n", i.wrapping_mul(2_654_435_761))).collect();
     for packed in [gzip(long.as_bytes()), zstd(long.as_bytes()), zlib(long.as_bytes(), 6)] {
@@ -93,7 +93,7 @@ fn the_whole_part_of_a_damaged_file_is_given_with_a_note() {
 }
 
 #[test]
-fn what_cannot_be_unpacked_is_refused_with_a_reason() {
+fn unsupported_compression_is_refused_with_a_reason() {
     for (bytes, says) in [
         (&b"\x1f\x8b\x08\0"[..], "gzip"),
         (b"\x28\xb5\x2f\xfd\xff", "zstd"),
@@ -109,12 +109,12 @@ fn what_cannot_be_unpacked_is_refused_with_a_reason() {
 }
 
 #[test]
-fn a_pipe_is_read_and_copied_for_those_who_seek() {
+fn a_pipe_is_read_and_copied_for_readers_that_seek() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.folded");
     std::fs::write(&file, TEXT).unwrap();
     assert!(matches!(Input::open(&file).unwrap(), Input::Mapped(_)));
-    assert_eq!(OnDisk::of(&file).unwrap().path(), file);
+    assert_eq!(OnDisk::open(&file).unwrap().path(), file);
     std::fs::write(&file, "").unwrap();
     assert_eq!(&*Input::open(&file).unwrap(), b"");
     let (reader, mut writer) = std::io::pipe().unwrap();
@@ -122,17 +122,17 @@ fn a_pipe_is_read_and_copied_for_those_who_seek() {
     drop(writer);
     use std::os::fd::AsRawFd as _;
     let path = std::path::PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
-    let copy = OnDisk::of(&path).unwrap();
+    let copy = OnDisk::open(&path).unwrap();
     assert_eq!(std::fs::read(copy.path()).unwrap(), TEXT.as_bytes());
     assert!(copy.path() != path && Input::open(&dir.path().join("none")).is_err());
 }
 
 #[test]
-fn a_stream_whose_frame_is_not_ended_is_unpacked() {
+fn a_stream_with_an_unended_frame_is_unpacked() {
     let whole = zstd(TEXT.as_bytes());
     assert_eq!(unpack_stream(whole.clone()), (TEXT.as_bytes().to_vec(), None));
     assert_eq!(unpack_stream([whole.clone(), whole].concat()), (TEXT.repeat(2).into_bytes(), None));
-    // A frame header with a window and no content size or checksum, and one raw block that is not the last.
+    // A frame header with a window but no content size or checksum, and one raw block that is not the last.
     let open = [&[0x28, 0xb5, 0x2f, 0xfd, 0, 0x58, 3 << 3, 0, 0][..], b"abc"].concat();
     assert_eq!(unpack_stream(open), (b"abc".to_vec(), None));
     let (out, note) = unpack_stream(b"no frame".to_vec());

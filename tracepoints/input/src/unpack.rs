@@ -1,4 +1,4 @@
-//! Takes one layer of compression off.
+//! Unpacks one layer of compression.
 use std::io::Read;
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
@@ -9,7 +9,7 @@ use ruzstd::decoding::{
 
 use crate::InputError;
 
-/// A file that unpacks to more bytes than this is refused: it may be a decompression bomb.
+/// Maximum unpacked size in bytes: a larger file may be a decompression bomb.
 pub const MAX_UNPACKED: u64 = 2 << 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Packing {
 }
 
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-/// First bytes of archives that are not read here, and what unpacks them.
+/// First bytes of unsupported archives, and the commands that unpack them.
 const FOREIGN: &[(&[u8], &str, &str)] = &[
     (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz", "xz -d"),
     (b"BZh", "bzip2", "bzip2 -d"),
@@ -40,9 +40,10 @@ const FOREIGN: &[(&[u8], &str, &str)] = &[
     (&[0x1f, 0x9d], "compress", "uncompress"),
 ];
 
-/// How the bytes are packed; None if they are not.
+/// Detects the compression; `None` if there is none.
 pub(crate) fn packing(bytes: &[u8]) -> Result<Option<Packing>, InputError> {
-    // Text may begin with the three letters `BZh`; a digit and the magic number of a block follow in an archive.
+    // Text may begin with the three letters `BZh`; in an archive a digit and the magic number of a block
+    // follow.
     let is = |magic: &[u8]| {
         bytes.starts_with(magic) && (magic != b"BZh" || bytes[4.min(bytes.len())..].starts_with(b"1AY"))
     };
@@ -57,12 +58,12 @@ pub(crate) fn packing(bytes: &[u8]) -> Result<Option<Packing>, InputError> {
     })
 }
 
-/// A zstd frame that holds no data may come first.
+/// Whether the bytes begin with a zstd frame without data, which may come first.
 fn is_skippable(bytes: &[u8]) -> bool {
     matches!(bytes, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
-/// The unpacked bytes, and what is wrong with the rest.
+/// Returns the unpacked bytes, and a description of any damage.
 pub(crate) fn unpack(packing: Packing, bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), InputError> {
     let mut out = Vec::new();
     let result = match packing {
@@ -79,7 +80,7 @@ pub(crate) fn unpack(packing: Packing, bytes: &[u8]) -> Result<(Vec<u8>, Option<
         Err(why) if out.is_empty() => Err(InputError::Packed { kind, why }),
         Err(why) => {
             let note = format!(
-                "the {kind} data is damaged or cut short after {} unpacked bytes ({why}): the rest is left out",
+                "the {kind} data is damaged or cut short after {} unpacked bytes ({why}): the rest is skipped",
                 out.len()
             );
             Ok((out, Some(note)))
@@ -92,7 +93,7 @@ fn read(from: impl Read, out: &mut Vec<u8>) -> Result<(), String> {
     from.take(left).read_to_end(out).map(drop).map_err(|e| e.to_string())
 }
 
-/// All frames of the file, one after the other.
+/// Unpacks all frames of the file in sequence.
 fn zstd(mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     while !bytes.is_empty() && out.len() as u64 <= MAX_UNPACKED {
         match StreamingDecoder::new_with_max_window_size(&mut bytes, MAX_UNPACKED) {
@@ -109,16 +110,17 @@ fn zstd(mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-/// An empty last block, and a checksum that is not looked at.
+/// An empty last block, and a checksum that is not verified.
 const END_OF_FRAME: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
-/// Unpacks a zstd stream whose writer flushes blocks and may never end the frame, as `perf record -z` does. Gives what can
-/// be unpacked, and what is wrong with the rest.
+/// Unpacks a zstd stream whose writer flushes blocks and may never end the frame, as `perf record -z` does.
+/// Returns the readable part, and a description of any damage.
 pub fn unpack_stream(mut bytes: Vec<u8>) -> (Vec<u8>, Option<String>) {
     let mut out = Vec::new();
     bytes.extend(END_OF_FRAME);
     let mut rest = bytes.as_slice();
-    // A frame that ended by itself leaves all of the added end; one without a checksum leaves the last four bytes of it.
+    // A frame that ended by itself leaves the whole added end; one without a checksum leaves its last four
+    // bytes.
     while !END_OF_FRAME.ends_with(rest) && out.len() as u64 <= MAX_UNPACKED {
         let frame = StreamingDecoder::new_with_max_window_size(&mut rest, MAX_UNPACKED);
         if let Err(why) = frame.map_err(|e| e.to_string()).and_then(|frame| read(frame, &mut out)) {

@@ -1,8 +1,9 @@
-//! Speed of profiles beside their peers, as ratios within one run: a flame graph of 200 k distinct stacks and the
-//! collapse of perf script's text beside inferno, and names for 100 k addresses beside `addr2line` and `llvm-symbolizer`.
+//! Compares the speed with other tools as ratios within one run: a flame graph of 200 k distinct stacks and
+//! the collapse of perf script's text with inferno, and names for 100 k addresses with `addr2line` and
+//! `llvm-symbolizer`.
 //!
-//! `cargo bench -p tracepoints-profile -- BINARY` resolves addresses of BINARY, best one of 100 MB or more with debug
-//! information; without it, of this bench itself.
+//! `cargo bench -p tracepoints-profile -- BINARY` resolves addresses of BINARY, preferably one of 100 MB or
+//! more with debug information; the default is this bench itself.
 use std::{
     fmt::Write as _,
     hint::black_box,
@@ -32,11 +33,11 @@ fn main() {
     let binary = binary.or_else(|| std::env::current_exe().ok());
     match binary {
         Some(binary) => names(&binary),
-        None => println!("symbols: which program is this? give one as argument"),
+        None => println!("symbols: cannot find this program; give one as argument"),
     }
 }
 
-/// The best of some rounds, for the machine may be busy.
+/// Returns the best time of some rounds, since the machine may be busy.
 fn best(mut run: impl FnMut()) -> Duration {
     let time = |run: &mut dyn FnMut()| {
         let from = Instant::now();
@@ -59,7 +60,7 @@ fn print(what: &str, ours: Duration, peers: &[(&str, Option<Duration>)]) {
     }
 }
 
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers, equal in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -69,7 +70,7 @@ impl Numbers {
     }
 }
 
-/// The frames of one stack, the outermost first; callees depend on their callers, as calls do.
+/// Makes the frames of one stack, the outermost first; callees depend on their callers.
 fn stack(numbers: &mut Numbers) -> Vec<String> {
     let depth = 12 + numbers.below(24);
     let mut at = numbers.below(8);
@@ -108,7 +109,7 @@ fn collapse() {
     let (mut numbers, mut text) = (Numbers(2), String::new());
     for i in 0..SAMPLES {
         let (thread, time) = (numbers.below(16), i as f64 / 999.0);
-        // Writing to a string does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "grpc-server-{thread}  100/{} [001] {time:.6}:   1001001 cpu-clock:pppH: ",
@@ -163,7 +164,7 @@ fn names(binary: &Path) {
     print(&what, ours, &[("addr2line -ifC", gnu), ("llvm-symbolizer", llvm)]);
 }
 
-/// Addresses within functions, all over the program, sorted.
+/// Picks addresses within functions all over the program, sorted.
 fn addresses(binary: &Path) -> Vec<u64> {
     let Ok(bytes) = std::fs::read(binary) else { return Vec::new() };
     let Ok(object) = object::File::parse(bytes.as_slice()) else { return Vec::new() };
@@ -182,7 +183,8 @@ fn addresses(binary: &Path) -> Vec<u64> {
     addresses
 }
 
-/// The time a program takes with this input; None if it is not there. It runs once, for some take minutes.
+/// Returns the time of a program with this input; `None` if it is not installed. Runs once, since some take
+/// minutes.
 fn command(program: &str, args: &[&str], input: &[u8]) -> Option<Duration> {
     let from = Instant::now();
     let mut child = Command::new(program)

@@ -1,4 +1,4 @@
-//! Requests as they were recorded, and choosing among them: by kind, by id, by a band of percentiles.
+//! Recorded requests, and the selection among them: by kind, by id, by a band of percentiles.
 use std::collections::BTreeMap;
 
 use tracepoints::{
@@ -12,66 +12,66 @@ use crate::{
     wall::{self, WallOptions},
 };
 
-/// One operation, or one request of it, with its steps.
+/// One operation, or one of its requests, with its steps.
 #[derive(Clone, Debug)]
 pub struct Operation {
     pub id: u64,
-    /// As TiKV's RPC in snake case, or `client` for a client's whole operation.
+    /// TiKV's RPC name in snake case, or `client` for a client's whole operation.
     pub kind: String,
-    /// When it began, in ns on the clock that all operations of a recording share.
+    /// Time of its begin in ns, on the clock of the whole recording.
     pub begin_ns: u64,
     pub steps: Vec<Step>,
     pub path: CriticalPath,
-    /// Stamps of it that are missing.
+    /// Number of its missing stamps.
     pub dropped: u64,
 }
 
 impl Operation {
     pub fn new(id: u64, kind: &str, begin_ns: u64, steps: Vec<Step>) -> Self {
-        let path = CriticalPath::of(&steps);
+        let path = CriticalPath::find(&steps);
         Self { id, kind: kind.to_owned(), begin_ns, steps, path, dropped: 0 }
     }
 
-    /// A request that a collector recorded.
+    /// Converts a request that a collector recorded.
     pub fn recorded(request: &RecordedRequest) -> Self {
         let steps = request.trace().steps;
         let begin = request.stamps.first().map_or(request.begin_ns, |s| s.at);
         Self { dropped: request.truncated, ..Self::new(request.id, &request.kind.name(), begin, steps) }
     }
 
-    /// A trace as a whole: the client's operation, or the one request that it is of.
+    /// Converts a trace as a whole: the client's operation, or its only request.
     pub fn stepped(trace: &TraceRecord) -> Self {
         let root = trace.requests.iter().find(|r| r.parent == 0);
         let (id, kind) = root.map_or((0, "request".into()), |r| (r.id, r.kind.name()));
         Self { dropped: trace.summary.dropped, ..Self::new(id, &kind, 0, trace.steps.clone()) }
     }
 
-    /// The requests of a trace one by one, without the client's own steps.
+    /// Converts the requests of a trace one by one, without the client's own steps.
     pub fn requests_of(trace: &TraceRecord) -> Vec<Self> {
         let of = |id: u64| trace.steps.iter().filter(move |s| s.request == id).cloned().collect::<Vec<_>>();
         trace.requests.iter().map(|r| Self::new(r.id, &r.kind.name(), 0, of(r.id))).collect()
     }
 
-    /// The time that its main lane covers.
+    /// Returns the time in ns that its main lane covers.
     pub fn duration_ns(&self) -> u64 {
         self.path.total_ns
     }
 }
 
-/// Which operations are wanted; nothing set: all of them.
+/// A filter for operations; with no field set it keeps all of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pick {
     pub kind: Option<String>,
     pub request: Option<u64>,
-    /// From and to, of the operations' durations within each kind, in percent.
+    /// Band of the operations' durations within each kind, from and to, in percent.
     pub percentile: Option<(f64, f64)>,
 }
 
 impl Pick {
-    /// Reads a band: `99..100`, or `99`, which is 99 to 100.
+    /// Parses a band: `99..100`, or `99`, which is 99 to 100.
     ///
     /// # Errors
-    /// A text that says what was expected.
+    /// A text with the expected form.
     pub fn band(text: &str) -> Result<(f64, f64), String> {
         let bad = || format!("expected a band of percentiles such as 99..100 or 45..55, found {text:?}");
         let (from, to) = text.split_once("..").unwrap_or((text, "100"));
@@ -80,18 +80,18 @@ impl Pick {
         if (0.0..=100.0).contains(&from) && from < to && to <= 100.0 { Ok((from, to)) } else { Err(bad()) }
     }
 
-    /// In words, for titles: `kv_get, p99..100`.
+    /// Describes the filter for titles: `kv_get, p99..100`.
     pub fn words(&self) -> String {
         let band = self.percentile.map(|(from, to)| format!("p{from}..{to}"));
         let request = self.request.map(|id| format!("request {id}"));
         [self.kind.clone(), request, band].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// Keeps what is wanted.
+    /// Keeps the matching operations.
     ///
     /// # Errors
-    /// [`ProfileError::Nothing`] if that is none, with what there was.
-    pub fn of(&self, mut all: Vec<Operation>) -> Result<Vec<Operation>, ProfileError> {
+    /// [`ProfileError::Nothing`] if none matches, with the recorded kinds.
+    pub fn filter(&self, mut all: Vec<Operation>) -> Result<Vec<Operation>, ProfileError> {
         if all.is_empty() {
             return Err(ProfileError::NoRequest);
         }
@@ -112,7 +112,7 @@ impl Pick {
     }
 }
 
-/// How many of which kind, for an error.
+/// Counts the operations of each kind, for an error.
 fn known(all: &[Operation]) -> String {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     all.iter().for_each(|o| *kinds.entry(&o.kind).or_default() += 1);
@@ -120,7 +120,7 @@ fn known(all: &[Operation]) -> String {
     words.join(", ")
 }
 
-/// Those whose rank in their kind lies in the band; at least one of each kind.
+/// Keeps the operations whose rank in their kind is in the band; at least one of each kind.
 fn in_band(all: Vec<Operation>, (from, to): (f64, f64)) -> Vec<Operation> {
     let mut kinds: BTreeMap<String, Vec<Operation>> = BTreeMap::new();
     all.into_iter().for_each(|o| kinds.entry(o.kind.clone()).or_default().push(o));
@@ -136,12 +136,12 @@ fn in_band(all: Vec<Operation>, (from, to): (f64, f64)) -> Vec<Operation> {
     out
 }
 
-/// Each operation's stacks, in ns.
+/// Folds each operation's stacks, in ns.
 pub fn stacks(operations: &[Operation], options: WallOptions) -> Vec<Folded> {
     operations.iter().map(|o| wall::operation(o, options)).collect()
 }
 
-/// All of them together.
+/// Sums the stacks of all operations.
 pub fn sum(stacks: &[Folded]) -> Folded {
     let mut all = Folded::default();
     stacks.iter().for_each(|s| all.merge(s));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn ids(pick: &Pick, all: &[Operation]) -> Vec<u64> {
-        pick.of(all.to_vec()).unwrap().iter().map(|o| o.id).collect()
+        pick.filter(all.to_vec()).unwrap().iter().map(|o| o.id).collect()
     }
 
     #[test]
@@ -178,22 +178,22 @@ mod tests {
             request: None,
         };
         let slow = band(Some("kv_get"), "99..100");
-        let found = slow.of(all.clone()).unwrap();
+        let found = slow.filter(all.clone()).unwrap();
         assert_eq!((found.len(), found[0].duration_ns()), (1, 100));
         assert_eq!(ids(&band(Some("KV_GET"), "45..55"), &all).len(), 10);
-        assert_eq!(ids(&band(None, "p99"), &all).len(), 2, "the band is taken in each kind");
+        assert_eq!(ids(&band(None, "p99"), &all).len(), 2, "the band applies to each kind");
         assert_eq!(ids(&Pick { request: Some(7), ..Pick::default() }, &all), [7]);
         assert_eq!(ids(&Pick::default(), &all).len(), 101);
         assert_eq!(slow.words(), "kv_get, p99..100");
     }
 
     #[test]
-    fn nothing_found_says_what_there_was() {
+    fn an_empty_selection_names_the_recorded_kinds() {
         let pick = Pick { kind: Some("kv_scan".into()), ..Pick::default() };
         let error =
-            pick.of(vec![operation(1, "kv_get", 5), operation(2, "kv_get", 6)]).unwrap_err().to_string();
+            pick.filter(vec![operation(1, "kv_get", 5), operation(2, "kv_get", 6)]).unwrap_err().to_string();
         assert!(error.contains("kv_scan") && error.contains("2 kv_get"), "{error}");
-        assert!(pick.of(vec![]).unwrap_err().to_string().contains("no request was recorded"));
+        assert!(pick.filter(vec![]).unwrap_err().to_string().contains("no request was recorded"));
         for text in ["", "x", "50..40", "-1..5", "99..101", "5..5", "nan"] {
             assert!(Pick::band(text).unwrap_err().contains("99..100"), "{text}");
         }

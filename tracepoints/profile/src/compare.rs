@@ -1,21 +1,21 @@
-//! Two profiles, or two cohorts of requests, frame by frame: what each spent a request, the difference, and whether it is
-//! more than chance.
+//! Compares two profiles, or two cohorts of requests, frame by frame: the cost per request on both sides, the
+//! difference, and its statistical significance.
 pub mod stats;
 pub(crate) mod svg;
 pub(crate) mod text;
 
 use crate::{Folded, ProfileError, flame::Measure, tree::Tree};
 
-/// A difference counts as significant below this, once p is multiplied by the number of frames tested (Bonferroni).
+/// Level of significance for p after multiplication by the number of tested frames (Bonferroni).
 pub const LEVEL: f64 = 0.05;
 
 /// One side of a comparison.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Side {
-    /// What it is called, e.g. a file's name or `p99..100`.
+    /// Its label, e.g. a file's name or `p99..100`.
     pub label: String,
     pub folded: Folded,
-    /// Of a cohort, each request's own stacks. Empty for a profile of samples.
+    /// Each request's own stacks in a cohort. Empty for a profile of samples.
     pub requests: Vec<Folded>,
 }
 
@@ -33,26 +33,26 @@ impl Side {
     }
 }
 
-/// What is compared, and so what the widths stand for.
+/// The compared quantity, which determines the widths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// Time a request. Tested by Mann-Whitney over the requests' own times.
+    /// Time per request. Tested with Mann-Whitney over the requests' own times.
     Request,
-    /// Share of all samples. Tested by two proportions, each sample taken as drawn by itself.
+    /// Share of all samples. Tested with two proportions, assuming independent samples.
     Share,
 }
 
-/// A frame, under its callers.
+/// A frame with its callers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameDelta {
     /// Its node in [`Comparison::tree`].
     pub node: usize,
     /// `a;b;c`.
     pub path: String,
-    /// A request, in ns; or the share, 0 to 1.
+    /// Cost per request in ns; or the share, 0 to 1.
     pub before: f64,
     pub after: f64,
-    /// Times the number of frames tested, at most 1. None: too little to test.
+    /// p times the number of tested frames, at most 1. `None`: too little data to test.
     pub p: Option<f64>,
 }
 
@@ -61,7 +61,7 @@ impl FrameDelta {
         self.after - self.before
     }
 
-    /// Relative to before; None if it is new.
+    /// Returns the change relative to before; `None` for a new frame.
     pub fn change(&self) -> Option<f64> {
         (self.before > 0.0).then(|| self.after / self.before - 1.0)
     }
@@ -79,24 +79,24 @@ pub struct Comparison {
     pub measure: Measure,
     pub basis: Basis,
     pub tree: Tree,
-    /// One for each node of the tree, in its order.
+    /// One per node of the tree, in its order.
     pub frames: Vec<FrameDelta>,
-    /// How many frames were tested.
+    /// Number of tested frames.
     pub tested: usize,
 }
 
-/// Compares a request's time where both sides are cohorts, else the shares.
+/// Compares the time per request if both sides are cohorts, otherwise the shares.
 ///
 /// # Errors
 /// [`ProfileError::Empty`] if either side is empty.
 pub fn compare(before: Side, after: Side, measure: Measure) -> Result<Comparison, ProfileError> {
     if before.folded.is_empty() {
-        return Err(ProfileError::Empty("the profile before has no stack, so there is nothing to compare"));
+        return Err(ProfileError::Empty("the profile before has no stack to compare"));
     }
     if after.folded.is_empty() {
-        return Err(ProfileError::Empty("the profile after has no stack, so there is nothing to compare"));
+        return Err(ProfileError::Empty("the profile after has no stack to compare"));
     }
-    let tree = Tree::of("all", &[&before.folded, &after.folded]);
+    let tree = Tree::from_profiles("all", &[&before.folded, &after.folded]);
     let cohorts = !before.requests.is_empty() && !after.requests.is_empty();
     let basis = if cohorts { Basis::Request } else { Basis::Share };
     let raw = match basis {
@@ -120,7 +120,8 @@ pub fn compare(before: Side, after: Side, measure: Measure) -> Result<Comparison
     Ok(Comparison { before, after, measure, basis, tree, frames, tested })
 }
 
-/// Samples are counted, so shares can be tested; ns without requests cannot: one long request is not many.
+/// Tests shares. Samples are counted, so their shares can be tested; ns cannot, since one long request is not
+/// many.
 fn by_share(tree: &Tree, measure: Measure, totals: [u64; 2]) -> Vec<Option<f64>> {
     let test = |hits: &[u64]| match measure {
         Measure::Samples => stats::two_proportions([hits[0], hits[1]], totals),
@@ -134,16 +135,16 @@ fn by_request(tree: &Tree, before: &[Folded], after: &[Folded]) -> Vec<Option<f6
     for (side, requests) in [before, after].into_iter().enumerate() {
         let mut here = vec![0u64; tree.nodes.len()];
         for request in requests {
-            let mut met = Vec::new();
+            let mut visited = Vec::new();
             for (stack, ns) in request.iter() {
                 for node in std::iter::once(0).chain(tree.walk(stack)) {
                     if here[node] == 0 {
-                        met.push(node);
+                        visited.push(node);
                     }
                     here[node] += ns;
                 }
             }
-            met.into_iter().for_each(|node| spent[node][side].push(std::mem::take(&mut here[node])));
+            visited.into_iter().for_each(|node| spent[node][side].push(std::mem::take(&mut here[node])));
         }
     }
     let test =
@@ -152,7 +153,7 @@ fn by_request(tree: &Tree, before: &[Folded], after: &[Folded]) -> Vec<Option<f6
 }
 
 impl Comparison {
-    /// Which test stands behind p, in words.
+    /// Describes the test that computed p.
     pub fn test(&self) -> String {
         let many = format!("p is times the {} frames tested (Bonferroni)", self.tested);
         match (self.basis, self.tested) {
@@ -166,7 +167,7 @@ impl Comparison {
         }
     }
 
-    /// Both totals, as they were measured.
+    /// Formats both totals in their own units.
     pub fn totals(&self) -> String {
         let of = |side: &Side| {
             let total = match self.measure {
@@ -196,14 +197,18 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_compared_by_share_however_long_each_profile_was() {
+    fn samples_are_compared_by_share_whatever_their_number() {
         let before = Side::samples("old", folded("a;b 500\na;c 500\n"));
         let after = Side::samples("new", folded("a;b 6000\na;c 3000\na;d 1000\n"));
         let c = compare(before, after, Measure::Samples).unwrap();
         let b = frame(&c, "a;b");
         assert_eq!((b.before, b.after), (0.5, 0.6));
         assert!(b.significant() && frame(&c, "a;c").significant() && frame(&c, "a;d").significant());
-        assert_eq!((frame(&c, "a;d").change(), frame(&c, "a").p), (None, None), "all of both is no question");
+        assert_eq!(
+            (frame(&c, "a;d").change(), frame(&c, "a").p),
+            (None, None),
+            "the whole of both sides is not tested"
+        );
         assert_eq!(c.totals(), "old 1000 samples; new 10000 samples");
         assert!(c.test().contains("two-proportion") && c.test().contains("3 frames"));
     }
@@ -226,14 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_twice_does_not_differ() {
+    fn equal_sides_do_not_differ() {
         let side = || Side::samples("x", folded("a;b 500\na;c 500\n"));
         let c = compare(side(), side(), Measure::Samples).unwrap();
         assert!(c.frames.iter().all(|f| f.delta() == 0.0 && !f.significant()));
     }
 
     #[test]
-    fn an_empty_side_is_named_and_times_without_requests_are_not_tested() {
+    fn empty_sides_and_times_without_requests_are_refused() {
         let (some, none) = (Side::samples("s", folded("a 100")), Side::default());
         let of = |a: &Side, b: &Side| compare(a.clone(), b.clone(), Measure::Nanoseconds);
         assert!(of(&none, &some).unwrap_err().to_string().contains("before"));

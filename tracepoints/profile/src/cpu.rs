@@ -1,6 +1,7 @@
-//! A CPU profile of this process. On Linux: one timer a thread on its CPU time; stacks are copied in the signal handler and walked
-//! on a thread of its own. On other systems the crate `pprof` samples; its samples carry no stage and no request. Every sample says which thread, stage, request type and region it is of
-//! ([`tracepoints::label`] says how exact that is).
+//! A CPU profile of this process. On Linux each thread has a timer on its CPU time; the signal handler copies
+//! the stack and another thread walks the copy. On other systems the crate `pprof` samples, without stages
+//! and requests. Every sample names its thread, stage, request kind and region ([`tracepoints::label`]
+//! describes the precision).
 #[cfg(target_os = "linux")]
 mod buffer;
 #[cfg(target_os = "linux")]
@@ -42,34 +43,36 @@ use crate::{
     model::keys,
 };
 
-/// The longest profile, so that a mistyped number does not run all day.
+/// Maximum duration of a profile, so that a mistyped number does not run all day.
 pub const MAX_DURATION: Duration = Duration::from_secs(3600);
 
 /// A finished profile.
 #[derive(Clone, Debug)]
 pub struct CpuProfile {
-    /// Samples and CPU time by stack, each labelled with thread, pool, stage, request and region where they are known.
+    /// Samples and CPU time by stack, labelled with thread, pool, stage, request and region where these are
+    /// known.
     pub profile: Profile,
     pub frequency: i32,
     pub duration: Duration,
-    /// Samples that found no room in the buffer.
+    /// Number of samples dropped because the buffer was full.
     pub dropped: u64,
-    /// CPU time of the whole process meanwhile; samples times their period come to the same, but for what was missed.
+    /// CPU time of the whole process during the profile; samples times their period are equal to it, apart
+    /// from missed ones.
     pub process_cpu: Duration,
 }
 
 impl CpuProfile {
-    /// Samples, each for one period of the timer.
+    /// Returns the number of samples, each for one period of the timer.
     pub fn samples(&self) -> u64 {
         u64::try_from(self.profile.total(0)).unwrap_or(0)
     }
 
-    /// Samples by stack, below their pools of threads.
+    /// Returns the samples by stack, below their pools of threads.
     pub fn folded(&self) -> Folded {
         self.profile.fold(&FoldOptions { value: 0, roots: vec![keys::POOL.to_owned()] })
     }
 
-    /// Draws it.
+    /// Draws the profile.
     ///
     /// # Errors
     /// As [`flame::svg`].
@@ -86,10 +89,10 @@ impl CpuProfile {
     }
 }
 
-/// The process that takes a profile now; 0: none. A child that was forked meanwhile takes none.
+/// Process id of the process that takes a profile; 0: none. A child forked during a profile takes none.
 static BUSY: AtomicU32 = AtomicU32::new(0);
 
-/// Frees the sampler for the next, also if this one fails.
+/// Releases the sampler when dropped, even after a failure.
 struct Turn;
 
 impl Turn {
@@ -107,21 +110,22 @@ impl Drop for Turn {
     }
 }
 
-/// A profile that is being taken; dropped, it is given up.
+/// A profile in progress; dropping it discards the profile.
 pub struct Running {
-    /// Dropped, it stops the thread.
+    /// Dropping it stops the thread.
     stop: Option<mpsc::Sender<()>>,
     reader: Option<JoinHandle<Tally>>,
     frequency: i32,
     started: SystemTime,
-    // Given back when the reader has ended.
+    // Released when the reader has ended.
     _turn: Turn,
 }
 
-/// Begins to sample all threads, `frequency` times per second of CPU time that each of them uses.
+/// Starts sampling all threads, `frequency` times per second of CPU time that each of them uses.
 ///
 /// # Errors
-/// [`ProfileError::Busy`] while another profile is taken; a frequency outside of 1 to 1000 Hz; the system gives no timer.
+/// [`ProfileError::Busy`] during another profile; a frequency outside of 1 to 1000 Hz; no timer from the
+/// system.
 pub fn start(frequency: i32) -> Result<Running, ProfileError> {
     if !(1..=1000).contains(&frequency) {
         return Err(ProfileError::Frequency(frequency));
@@ -143,8 +147,8 @@ pub fn start(frequency: i32) -> Result<Running, ProfileError> {
 }
 
 impl Running {
-    /// Ends the sampling and resolves what was sampled; that may take seconds for a large program. The profile is empty
-    /// if no thread used the CPU for a period.
+    /// Ends the sampling and resolves the samples, which may take seconds for a large program. The profile is
+    /// empty if no thread used the CPU for a whole period.
     ///
     /// # Errors
     /// [`ProfileError::Reader`] if the thread that reads samples has ended.
@@ -171,7 +175,7 @@ impl Drop for Running {
     }
 }
 
-/// Takes a profile of `duration`; blocks the calling thread for so long.
+/// Takes a profile of `duration`; blocks the calling thread for that time.
 ///
 /// # Errors
 /// As [`start`] and [`Running::finish`]; a duration of 0 or more than [`MAX_DURATION`].

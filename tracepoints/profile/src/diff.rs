@@ -1,12 +1,12 @@
-//! Compares two profiles: what grew is red, what shrank is blue.
+//! Compares two profiles: growth is red, shrinkage is blue.
 use inferno::differential;
 
 use crate::{Folded, ProfileError, flame, flame::FlameOptions};
 
-/// Two profiles side by side.
+/// Two joined profiles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diff {
-    /// Folded lines with two counts, before and after: what `difffolded` writes.
+    /// Folded lines with two counts, before and after, as written by `difffolded`.
     pub lines: Vec<String>,
     /// Sum of the counts before.
     pub before: u64,
@@ -16,16 +16,16 @@ pub struct Diff {
     pub normalized: bool,
 }
 
-/// Joins the stacks of two profiles. `normalize` takes out that one profile was longer, or under more load.
+/// Joins the stacks of two profiles. `normalize` compensates for a longer profile or more load.
 ///
 /// # Errors
-/// [`ProfileError::Empty`] if either is empty: there is nothing to compare then.
+/// [`ProfileError::Empty`] if either profile is empty.
 pub fn diff(before: &Folded, after: &Folded, normalize: bool) -> Result<Diff, ProfileError> {
     if before.is_empty() {
-        return Err(ProfileError::Empty("the profile before has no stack, so there is nothing to compare"));
+        return Err(ProfileError::Empty("the profile before has no stack to compare"));
     }
     if after.is_empty() {
-        return Err(ProfileError::Empty("the profile after has no stack, so there is nothing to compare"));
+        return Err(ProfileError::Empty("the profile after has no stack to compare"));
     }
     let options = differential::Options { normalize, strip_hex: true };
     let (left, right) = (before.to_string(), after.to_string());
@@ -38,14 +38,15 @@ pub fn diff(before: &Folded, after: &Folded, normalize: bool) -> Result<Diff, Pr
 }
 
 impl Diff {
-    /// The totals in words.
+    /// Formats the totals.
     pub fn totals(&self) -> String {
         let change = (self.after as f64 / self.before as f64 - 1.0) * 100.0;
         let scaled = if self.normalized { "; before is scaled to after" } else { "" };
         format!("before {}, after {} ({change:+.1} %){scaled}", self.before, self.after)
     }
 
-    /// Draws it: widths are those after, colours the difference. The totals stand below the title.
+    /// Draws the comparison: widths are those after, colours show the difference. The totals are below the
+    /// title.
     ///
     /// # Errors
     /// As [`flame::svg`].
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn both_counts_of_a_stack_stand_on_its_line() {
+    fn both_counts_of_a_stack_are_on_its_line() {
         let diff = diff(&folded("a;b 10\na;c 30\n"), &folded("a;b 20\na;d 40\n"), false).unwrap();
         assert_eq!(diff.lines, ["a;b 10 20", "a;c 30 0", "a;d 0 40"]);
         assert_eq!(diff.totals(), "before 40, after 60 (+50.0 %)");

@@ -1,31 +1,31 @@
-//! What can go wrong with a profile.
+//! Errors of profiles.
 use std::{io, time::Duration};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// TiKV's text: its clients know it.
+    /// TiKV's text, which its clients expect.
     #[error("Already in CPU Profiling")]
     Busy,
-    #[error("another profiler of this process handles SIGPROF; stop that one first")]
+    #[error("another profiler of this process handles SIGPROF: stop it first")]
     Taken,
-    #[error("the system gives no timer to sample with: {0}; see `ulimit -i`")]
+    #[error("the system refused a timer for sampling: {0}; check `ulimit -i`")]
     Timer(io::Error),
-    #[error("the thread that reads samples has ended by a panic; the log has it")]
+    #[error("the thread that reads samples panicked; see the log for the reason")]
     Reader,
     #[error("the profile is empty: {0}")]
     Empty(&'static str),
-    #[error("a sampling frequency is 1 to 1000 Hz, not {0}; 99 does for most")]
+    #[error("expected a sampling frequency of 1 to 1000 Hz, found {0}: 99 suits most profiles")]
     Frequency(i32),
-    #[error("a CPU profile lasts more than 0 and at most 3600 seconds, not {0:?}")]
+    #[error("expected a duration of more than 0 and at most 3600 seconds, found {0:?}")]
     Duration(Duration),
     #[error("cannot write the page's data: {0}")]
     Page(serde_json::Error),
     #[error(
-        "no request was recorded; of a server, record while clients send to it: reads and writes go to the store that \
-         leads their region"
+        "no request was recorded: record while clients send requests to this server; reads and writes go to the store \
+         that leads their region"
     )]
     NoRequest,
-    #[error("nothing fits {wanted}; recorded are {known}")]
+    #[error("no request matches {wanted}; the recording has {known}")]
     Nothing { wanted: String, known: String },
     #[error("line {line}: expected a heap profile of jemalloc (heap_v2), found {text:?}")]
     Heap { line: usize, text: String },
@@ -34,7 +34,7 @@ pub enum ProfileError {
     #[error("{at} of this {format}: {what}; the file is damaged, or not what it seems")]
     Format {
         format: crate::format::Format,
-        /// Line, byte, or the record that is wrong.
+        /// Line, byte, or record of the error.
         at: String,
         what: String,
     },

@@ -1,4 +1,4 @@
-//! Draws folded stacks as an SVG that zooms and searches by itself in a browser.
+//! Draws folded stacks as an SVG with its own zoom and search in a browser.
 use std::borrow::Cow;
 
 use inferno::flamegraph::{
@@ -15,7 +15,7 @@ use crate::{
 mod layers;
 mod prune;
 
-/// What the widths stand for.
+/// Unit of the widths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Measure {
     /// Samples of the CPU: warm colours by function.
@@ -32,19 +32,19 @@ pub enum Measure {
 #[derive(Clone, Debug, Default)]
 pub struct FlameOptions {
     pub measure: Measure,
-    /// Stands below the title, e.g. how the profile was taken.
+    /// Text below the title, e.g. how the profile was taken.
     pub subtitle: Option<String>,
-    /// In pixels; None: as wide as the window.
+    /// In pixels; `None`: as wide as the window.
     pub width: Option<usize>,
-    /// Root on top, as icicles.
+    /// Draws the root on top (icicles).
     pub inverted: bool,
-    /// Lines come in the order of time, which goes from left to right.
+    /// Keeps the lines in time order, from left to right.
     pub in_time: bool,
-    /// Digits behind the decimal point that each count has ([`Folded::decimals`]).
+    /// Number of decimal digits in each count ([`Folded::decimals`]).
     pub decimals: u32,
 }
 
-/// Draws folded lines; without any, a small picture that says so.
+/// Draws folded lines; without any, a small picture with a note.
 ///
 /// # Errors
 /// [`ProfileError::Draw`] if a line has no count.
@@ -60,7 +60,7 @@ pub fn svg<S: AsRef<str>>(
     Ok(show_in_xml(&raw_svg(lines, title, options, true)?).into_owned())
 }
 
-/// The same, with the names' special characters still hidden, and coloured by layer if `by_layer`.
+/// Draws without restoring hidden characters of names; colours by layer if `by_layer`.
 pub(crate) fn raw_svg<S: AsRef<str>>(
     lines: impl IntoIterator<Item = S>,
     title: &str,
@@ -71,7 +71,7 @@ pub(crate) fn raw_svg<S: AsRef<str>>(
     let mut lines: Vec<Cow<'_, str>> =
         lines.iter().map(|l| no_comment(l.as_ref().trim())).filter(|l| !l.is_empty()).collect();
     if options.in_time {
-        // inferno draws them from the right.
+        // inferno draws lines from the right.
         lines.reverse();
     }
     let (mut palette, layers) = match options.measure {
@@ -89,7 +89,7 @@ pub(crate) fn raw_svg<S: AsRef<str>>(
     Ok(if layers.is_empty() { svg } else { layers::with_legend(&svg, &layers) })
 }
 
-/// inferno takes a line that begins with `# ` for a comment.
+/// Protects a line that begins with `# `, which inferno would read as a comment.
 fn no_comment(line: &str) -> Cow<'_, str> {
     match line.strip_prefix('#') {
         Some(rest) => Cow::Owned(format!("{}{rest}", folded::HIDDEN_HASH)),
@@ -97,7 +97,7 @@ fn no_comment(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// Counts in the frames' titles as people read them: CPU time in ms, fractions with a point.
+/// Formats the counts in the frames' titles: CPU time in ms, fractions with a decimal point.
 fn in_units(svg: &str, options: &FlameOptions) -> String {
     let time = options.measure == Measure::CpuTime;
     if !time && options.decimals == 0 {
@@ -114,7 +114,7 @@ fn in_units(svg: &str, options: &FlameOptions) -> String {
     out
 }
 
-/// `... (10,101,010 ns, 12.50%)` at the end of a text.
+/// Formats `... (10,101,010 ns, 12.50%)` at the end of a text.
 fn one_title(text: &str, unit: &str, scale: f64, time: bool) -> String {
     let parts = || {
         let (name, rest) = text.rsplit_once(" (")?;
@@ -126,7 +126,7 @@ fn one_title(text: &str, unit: &str, scale: f64, time: bool) -> String {
     parts().unwrap_or_else(|| text.to_owned())
 }
 
-/// An idle process has a valid profile without samples.
+/// Draws the valid but empty profile of an idle process.
 fn empty(title: &str, options: &FlameOptions) -> String {
     let width = options.width.unwrap_or(600);
     let lines = [
@@ -147,7 +147,7 @@ fn empty(title: &str, options: &FlameOptions) -> String {
     svg + "</svg>\n"
 }
 
-/// Draws folded stacks. Frames too narrow to be seen are left out before, so this is the way for many stacks.
+/// Draws folded stacks. Removes invisibly narrow frames first, so use this function for many stacks.
 ///
 /// # Errors
 /// As [`svg`].
@@ -161,7 +161,7 @@ pub(crate) fn to_inferno<'a>(title: &str, options: &FlameOptions) -> Options<'a>
     out.subtitle.clone_from(&options.subtitle);
     out.image_width = options.width;
     out.bgcolors = Some(BackgroundColor::Flat(Color { r: 255, g: 255, b: 255 }));
-    // Colours stay the same from one picture to the next.
+    // Keeps a function's colour equal in all pictures.
     out.deterministic = true;
     out.text_truncate_direction = TextTruncateDirection::Right;
     out.font_type = "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace".into();
@@ -187,7 +187,7 @@ pub(crate) fn to_inferno<'a>(title: &str, options: &FlameOptions) -> Options<'a>
     out
 }
 
-/// Well-formed: every tag is closed by its own, all attributes are quoted, no bare `<` or `&`.
+/// Checks that every tag is closed, all attributes are quoted, and `<` and `&` are escaped.
 #[cfg(test)]
 pub(crate) fn assert_well_formed(svg: &str) {
     let mut open: Vec<&str> = Vec::new();
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_is_well_formed_and_holds_every_frame_with_its_share() {
+    fn a_picture_is_well_formed_and_has_every_frames_share() {
         let lines = ["main;run;<Vec<u8> as Get>::get 30", "main;run;\"b\" & c 70", "main;idle 100"];
         for measure in [Measure::Samples, Measure::Nanoseconds] {
             let options = FlameOptions {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn cpu_time_is_in_ms_fractions_have_a_point_and_names_are_as_they_were() {
+    fn cpu_time_is_in_ms_and_names_are_restored() {
         let options = FlameOptions { measure: Measure::CpuTime, ..FlameOptions::default() };
         let svg = svg(["main;a 10101010", "main;b 30303030"], "t", &options).unwrap();
         assert!(svg.contains("a (10.101 ms, 25.00%)") && svg.contains("all (40.404 ms, 100%)"), "{svg}");
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_sample_there_is_a_small_picture_that_says_so() {
+    fn an_empty_profile_is_a_small_picture_with_a_note() {
         for lines in [vec![], vec!["", "  "]] {
             let options = FlameOptions { subtitle: Some("1 s & <idle>".into()), ..FlameOptions::default() };
             let svg = svg(lines, "CPU", &options).unwrap();

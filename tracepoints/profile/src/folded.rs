@@ -1,4 +1,4 @@
-//! Folded stacks: Brendan Gregg's text form that every flamegraph tool reads and writes.
+//! Folded stacks: Brendan Gregg's text form, which every flamegraph tool reads and writes.
 mod name;
 mod read;
 
@@ -14,7 +14,7 @@ pub(crate) use read::{Lines, lines};
 
 use crate::ProfileError;
 
-/// A stack for a terminal: names as other tools' folded text has them, without control characters.
+/// Formats a stack for a terminal: names as in other tools' folded text, without control characters.
 pub fn printable(stack: &str) -> Cow<'_, str> {
     if !name::has_hidden(stack) {
         return Cow::Borrowed(stack);
@@ -22,22 +22,22 @@ pub fn printable(stack: &str) -> Cow<'_, str> {
     Cow::Owned(stack.split(';').map(name::clean).collect::<Vec<_>>().join(";"))
 }
 
-/// Stacks with their counts (samples, or ns), each stack once, in order.
+/// Stacks with their counts (samples, or ns), each stack once, sorted.
 ///
-/// A stack is its frames with `;` between. Characters of names that have a meaning in folded text are hidden in it:
-/// [`show`] gives the name of a frame.
+/// A stack is its frames separated by `;`. Characters of names with a meaning in folded text are hidden:
+/// [`show`] returns the original name of a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
     stacks: BTreeMap<String, u64>,
     decimals: u32,
 }
 
-/// A comment that gives a name as it was, in JSON: `# name a:b is "a;b"`.
+/// Begins a comment with an original name in JSON: `# name a:b is "a;b"`.
 const NAME: &str = " name ";
 const IS: &str = " is ";
 
 impl Folded {
-    /// Adds `count` to a stack, given from its outermost frame. Zero adds nothing.
+    /// Adds `count` to a stack, given from its outermost frame. Ignores zero.
     pub fn add<S: AsRef<str>>(&mut self, frames: impl IntoIterator<Item = S>, count: u64) {
         let mut stack = String::new();
         for (i, frame) in frames.into_iter().enumerate() {
@@ -50,7 +50,7 @@ impl Folded {
         }
     }
 
-    /// From whole stacks whose frames went through [`hide`]; quickest if they are nearly in order.
+    /// Collects whole stacks whose frames went through [`hide`]; fastest if they are nearly sorted.
     pub(crate) fn from_hidden(mut stacks: Vec<(String, u64)>, decimals: u32) -> Self {
         stacks.retain(|(stack, count)| *count > 0 && !stack.is_empty());
         stacks.sort();
@@ -62,7 +62,7 @@ impl Folded {
         Self { stacks: stacks.into_iter().collect(), decimals }
     }
 
-    /// Adds all of another.
+    /// Adds all stacks of another profile.
     pub fn merge(&mut self, other: &Folded) {
         for (stack, count) in &other.stacks {
             let sum = self.stacks.entry(stack.clone()).or_default();
@@ -70,11 +70,11 @@ impl Folded {
         }
     }
 
-    /// Reads folded text of one count a line; of two, the second. Comments, empty lines and lines that are no stack are
-    /// left out, equal stacks are summed. [`crate::format::read`] reports what is left out.
+    /// Reads folded text with one count per line; of two, the second. Skips comments, empty lines and lines
+    /// without a stack, and sums equal stacks. [`crate::format::read`] reports the skipped lines.
     ///
     /// # Errors
-    /// If there are lines and none is a stack, white space, and a count.
+    /// If no line consists of a stack, white space and a count.
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
         let read = lines(text);
         if read.stacks.is_empty()
@@ -94,7 +94,7 @@ impl Folded {
         self.stacks.is_empty()
     }
 
-    /// How many stacks there are.
+    /// Number of stacks.
     pub fn len(&self) -> usize {
         self.stacks.len()
     }
@@ -104,22 +104,22 @@ impl Folded {
         self.stacks.values().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Digits behind the decimal point that each count has: a count of 15 is 1.5 if it is 1. Mostly 0.
+    /// Number of decimal digits in each count: with 1, a count of 15 means 1.5. Usually 0.
     pub fn decimals(&self) -> u32 {
         self.decimals
     }
 
-    /// Stacks and counts, in order.
+    /// Stacks and counts, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.stacks.iter().map(|(stack, count)| (stack.as_str(), *count))
     }
 
-    /// Lines for [`crate::flame::svg`]: stack and count, a space between.
+    /// Returns lines for [`crate::flame::svg`]: stack and count, separated by a space.
     pub fn lines(&self) -> Vec<String> {
         self.iter().map(|(stack, count)| format!("{stack} {count}")).collect()
     }
 
-    /// How frames that are not written as they are stand in the text, each in its own way.
+    /// Maps frames with hidden characters to distinct forms for the text.
     fn written(&self) -> HashMap<&str, String> {
         let odd_ends = |stack: &str| stack.starts_with(name::ODD_STARTS) || stack.ends_with(' ');
         if !self.stacks.keys().any(|stack| name::has_hidden(stack) || odd_ends(stack)) {
@@ -164,8 +164,8 @@ impl Folded {
     }
 }
 
-/// Folded text, `frame;frame COUNT`, as other tools read it. Names that have no place in it are changed as other tools change
-/// them, and a comment for each says what it is.
+/// Writes folded text, `frame;frame COUNT`, for other tools. Names with special characters are changed as
+/// other tools do, and a comment gives the original of each.
 impl Display for Folded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let written = self.written();

@@ -1,4 +1,4 @@
-//! The forms in which profiles are kept: which one a file has, readers and writers for each.
+//! File formats of profiles: detection, readers and writers.
 mod detect;
 pub mod firefox;
 mod losses;
@@ -16,7 +16,7 @@ use crate::{ProfileError, folded, model::Profile, symbols::SymbolOptions};
 
 pub use detect::detect;
 
-/// A form of profile that is read.
+/// A readable file format of profiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Folded,
@@ -42,22 +42,22 @@ impl fmt::Display for Format {
     }
 }
 
-/// How to read what may be read in more than one way.
+/// Options for formats with more than one interpretation.
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
-    /// perf: which event, if there are several; the first one that is found if None.
+    /// perf: the event to read, if there are several; `None`: the first one found.
     pub event: Option<String>,
-    /// perf: every sample for itself with its time, so that a timeline can be drawn; takes more memory.
+    /// perf: keeps every sample with its time, for a timeline; takes more memory.
     pub times: bool,
-    /// perf.data with copies of stacks: where the programs are whose tables unwind them.
+    /// perf.data with copies of stacks: paths of the programs whose tables unwind them.
     pub symbols: SymbolOptions,
 }
 
-/// Reads a profile of any form, found by its content, compressed or not. perf.data has addresses only: resolve them
-/// afterwards. What was skipped stands in the profile's comments, with the words `left out`.
+/// Reads a profile of any format, detected by its content, compressed or not. perf.data has addresses only:
+/// resolve them afterwards. Skipped data is reported in the profile's comments, with the words `left out`.
 ///
 /// # Errors
-/// [`ProfileError::Unknown`] for what is no profile; what the reader of its form says if nothing can be read.
+/// [`ProfileError::Unknown`] for data that is no profile; the reader's error if nothing can be read.
 pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<(Format, Profile), ProfileError> {
     let plain = tracepoints_input::plain(bytes)?;
     let bytes = &plain.bytes;
@@ -75,19 +75,19 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<(Format, Profile), Pr
     Ok((format, profile))
 }
 
-/// Folded text, of one column or of several.
+/// Reads folded text with one or more columns.
 fn read_folded(bytes: &[u8]) -> Result<Profile, ProfileError> {
     let text = String::from_utf8_lossy(bytes);
     let read = folded::lines(&text);
     if read.stacks.is_empty() {
         let error = read.skipped.error(Format::Folded, "line");
-        return Err(error.unwrap_or(ProfileError::Empty("it has comments only, and no stack")));
+        return Err(error.unwrap_or(ProfileError::Empty("the file has comments only, and no stack")));
     }
     let mut profile = Profile::from_lines(&read);
     if matches!(text, Cow::Owned(_)) {
-        profile
-            .comments
-            .push("some names are not UTF-8: their bytes are left out, U+FFFD stands for them".to_owned());
+        profile.comments.push(
+            "some names are not UTF-8: their invalid bytes are left out and shown as U+FFFD".to_owned(),
+        );
     }
     profile.comments.extend(read.skipped.report("line"));
     if read.columns > 1 {

@@ -1,4 +1,4 @@
-//! Heap profiles as jemalloc writes them (`heap_v2`): stacks, and what is allocated from them now.
+//! Reads jemalloc's heap profiles (`heap_v2`): stacks, and the memory currently allocated by each.
 use tracepoints::symbolize::Symbolizer;
 
 use crate::{
@@ -7,10 +7,10 @@ use crate::{
     model::{Frame, LabelsId, StackId},
 };
 
-/// A heap profile of this process: objects and bytes by stack, scaled up from what was sampled.
+/// Reads a heap profile of this process: objects and bytes by stack, scaled up from the samples.
 ///
 /// # Errors
-/// It is no `heap_v2`.
+/// If the dump is no `heap_v2`.
 pub fn read(dump: &[u8]) -> Result<Profile, ProfileError> {
     let text = String::from_utf8_lossy(dump);
     let mut lines = text.lines().enumerate();
@@ -35,7 +35,7 @@ pub fn read(dump: &[u8]) -> Result<Profile, ProfileError> {
             let addresses = addresses.ok_or_else(|| bad(n, line))?;
             stack = Some(push(&mut profile, symbols.as_mut(), &addresses));
         } else if let Some(counts) = line.trim_start().strip_prefix("t*:") {
-            // Before the first stack it is the sum of all.
+            // Counts before the first stack are the total.
             let Some(stack) = stack.take() else { continue };
             let (objects, bytes) = counts_of(counts).ok_or_else(|| bad(n, line))?;
             let values = unsampled(objects, bytes, period);
@@ -45,7 +45,7 @@ pub fn read(dump: &[u8]) -> Result<Profile, ProfileError> {
     Ok(profile)
 }
 
-/// Draws a dump: bytes that are allocated now.
+/// Draws the allocated bytes of a dump.
 ///
 /// # Errors
 /// As [`read`] and [`flame::svg`].
@@ -66,14 +66,14 @@ fn hex(address: &str) -> Option<usize> {
     usize::from_str_radix(address.strip_prefix("0x")?, 16).ok()
 }
 
-/// ` 23: 150960 [0: 0]`: objects and bytes in use.
+/// Parses ` 23: 150960 [0: 0]`: objects and bytes in use.
 fn counts_of(text: &str) -> Option<(u64, u64)> {
     let (objects, rest) = text.split_once(':')?;
     let bytes = rest.split_whitespace().next()?;
     Some((objects.trim().parse().ok()?, bytes.parse().ok()?))
 }
 
-/// An object is sampled with probability `1 - exp(-size / period)`: so many there are for each that was met.
+/// Scales up samples: an object is sampled with probability `1 - exp(-size / period)`.
 fn unsampled(objects: u64, bytes: u64, period: u64) -> [i64; 2] {
     if objects == 0 || bytes == 0 {
         return [0, 0];
@@ -83,7 +83,7 @@ fn unsampled(objects: u64, bytes: u64, period: u64) -> [i64; 2] {
     [(objects as f64 * scale).round() as i64, (bytes as f64 * scale).round() as i64]
 }
 
-/// How functions of the allocator begin, C++'s and Rust's way into it included.
+/// Prefixes of the allocator's functions, including the entry points of C++ and Rust.
 const ALLOCATOR: &[&str] = &[
     "prof_",
     "_rjem_",
@@ -113,7 +113,7 @@ fn allocates(function: &str) -> bool {
     ALLOCATOR.iter().any(|name| function.starts_with(name))
 }
 
-/// Addresses are given from the innermost, where the allocator is: that is left out.
+/// Adds a stack whose addresses begin with the innermost one; leaves out the allocator's frames there.
 fn push(profile: &mut Profile, mut symbols: Option<&mut Symbolizer>, addresses: &[usize]) -> StackId {
     let mut named: Vec<_> = Vec::new();
     for address in addresses {
@@ -148,7 +148,7 @@ mod tests {
         );
         let profile = read(dump.as_bytes()).unwrap();
         let folded = profile.fold(&FoldOptions { value: 1, roots: Vec::new() });
-        // Small ones are rarely met; large ones always.
+        // Small objects are rarely sampled; large ones always.
         let large = folded.iter().find(|(s, _)| *s == "0x20").unwrap().1;
         assert!((6_291_456..6_291_600).contains(&large), "{large}");
         let small = folded.iter().find(|(s, _)| s.contains("heap::read")).unwrap();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_dump_is_told_with_its_line() {
+    fn an_invalid_dump_is_reported_with_its_line() {
         for (dump, line) in [
             ("", 1),
             ("heap_v2/0", 1),

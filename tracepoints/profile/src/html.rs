@@ -1,5 +1,6 @@
-//! One page that needs nothing else: flame, timeline and table of a trace, a profile or a comparison, with search, zoom, sort
-//! and filter, light and dark, by mouse and by keyboard. The data is in the page as JSON; nothing is loaded.
+//! Self-contained pages: flame graph, timeline and table of a trace, a profile or a comparison, with search,
+//! zoom, sort and filter, light and dark, by mouse and by keyboard. The data is in the page as JSON; nothing
+//! is loaded.
 mod data;
 mod lanes;
 #[cfg(test)]
@@ -20,25 +21,25 @@ const SCRIPT: &str = concat!(
     include_str!("html/start.js"),
 );
 
-/// How a page is headed.
+/// Heading of a page.
 #[derive(Clone, Debug, Default)]
 pub struct Heading {
     pub title: String,
     pub subtitle: String,
-    /// Lines below it: what was lost, how it was taken.
+    /// Lines below the title: losses, and how the data was recorded.
     pub notes: Vec<String>,
 }
 
-/// The page of a profile: flame and table; without a sample both are empty.
+/// Renders the page of a profile: flame graph and table; without samples both are empty.
 ///
 /// # Errors
-/// If the data cannot be written as JSON.
+/// If the data cannot be encoded as JSON.
 pub fn profile(heading: &Heading, folded: &Folded, measure: Measure) -> Result<String, ProfileError> {
     page(heading, &Data::profile(folded, measure))
 }
 
-/// The page of operations: flame, timeline with stores and threads as lanes and messages as arrows, table of stages, and the
-/// critical path. `folded` are the stacks of the flame.
+/// Renders the page of operations: flame graph, timeline with stores and threads as lanes and messages as
+/// arrows, table of stages, and the critical path. `folded` are the stacks of the flame graph.
 ///
 /// # Errors
 /// [`ProfileError::Empty`] if no operation took any time.
@@ -47,17 +48,17 @@ pub fn trace(heading: &Heading, operations: &[Operation], folded: &Folded) -> Re
     page(heading, &Data::trace(operations, folded))
 }
 
-/// The page of a comparison: both sides at one scale, and each frame's difference and significance.
+/// Renders the page of a comparison: both sides at one scale, and each frame's difference and significance.
 ///
 /// # Errors
-/// If the data cannot be written as JSON.
+/// If the data cannot be encoded as JSON.
 pub fn diff(heading: &Heading, comparison: &Comparison) -> Result<String, ProfileError> {
     page(heading, &Data::diff(comparison))
 }
 
 fn not_empty(folded: &Folded) -> Result<(), ProfileError> {
     if folded.is_empty() {
-        return Err(ProfileError::Empty("there is nothing to show; record for longer, or under load"));
+        return Err(ProfileError::Empty("no operation took any time: record for longer, or under load"));
     }
     Ok(())
 }
@@ -78,7 +79,7 @@ fn page(heading: &Heading, data: &Data) -> Result<String, ProfileError> {
     Ok(fill(PAGE, &parts))
 }
 
-/// Puts the parts in their places in one pass, so that what a part holds is never taken for a place.
+/// Fills the placeholders in one pass, so that a part's text is never taken for a placeholder.
 fn fill(page: &str, parts: &[(&str, String)]) -> String {
     let mut out = String::with_capacity(page.len() + parts.iter().map(|(_, p)| p.len()).sum::<usize>());
     let mut rest = page;

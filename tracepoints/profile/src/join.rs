@@ -1,8 +1,8 @@
-//! CPU samples within the time of requests: what each stage ran, and what it only waited for.
+//! Joins CPU samples with requests: the functions each stage ran, and the time it only waited.
 //!
-//! A sample that says which request it is of counts for that one. One that only says kind and stage counts for all visits
-//! of the recording: each visit is given their mean. Neither is given more than the visit lasted; the rest of its time
-//! it waited.
+//! A sample with a request id counts for that request. A sample with only kind and stage counts for all
+//! visits of the recording: each visit gets the mean. No visit gets more than its duration; the rest of its
+//! time counts as waiting.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
@@ -17,17 +17,17 @@ type Place = (String, String);
 /// CPU time by kind and stage.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CpuTime {
-    /// Of samples that do not say which request they are of.
+    /// CPU time of samples without a request id.
     places: BTreeMap<Place, Folded>,
-    /// Of the others, by request.
+    /// CPU time of the other samples, by request.
     requests: HashMap<u64, BTreeMap<Place, Folded>>,
-    /// CPU time of samples that say no stage, in ns.
+    /// CPU time of samples without a stage, in ns.
     pub elsewhere_ns: u64,
 }
 
 impl CpuTime {
-    /// Takes the samples whose labels say the request's kind and the stage.
-    pub fn of(profile: &Profile) -> Self {
+    /// Takes the samples whose labels have the request's kind and the stage.
+    pub fn from_profile(profile: &Profile) -> Self {
         let (value, ns) = weight(profile);
         let mut out = Self::default();
         let mut stacks: HashMap<_, Vec<String>> = HashMap::new();
@@ -54,37 +54,38 @@ impl CpuTime {
         self.places.is_empty() && self.requests.is_empty()
     }
 
-    /// What samples of these very requests met, by place.
+    /// Returns the functions sampled in these requests, by place.
     fn own(&self, operations: &[Operation]) -> BTreeMap<Place, Folded> {
         let requests: BTreeSet<(u64, &str)> =
             operations.iter().flat_map(|o| &o.steps).map(|s| (s.request, s.kind.as_str())).collect();
         let mut out: BTreeMap<Place, Folded> = BTreeMap::new();
         for (id, kind) in requests {
-            let met = self.requests.get(&id).into_iter().flatten();
-            // Another recording's request may have the same number.
-            for (place, folded) in met.filter(|(place, _)| place.0 == kind) {
+            let sampled = self.requests.get(&id).into_iter().flatten();
+            // A request of another recording may have the same id.
+            for (place, folded) in sampled.filter(|(place, _)| place.0 == kind) {
                 out.entry(place.clone()).or_default().merge(folded);
             }
         }
         out
     }
 
-    /// All that was met at a place, whosever it was.
-    fn anybody(&self, place: &Place) -> Folded {
+    /// Returns the functions sampled at a place, for any request.
+    fn any_request(&self, place: &Place) -> Folded {
         let mut out = self.places.get(place).cloned().unwrap_or_default();
         self.requests.values().filter_map(|places| places.get(place)).for_each(|f| out.merge(f));
         out
     }
 }
 
-/// Kind and stage of a sample, and its request.
+/// Returns kind and stage of a sample, and its request.
 fn at(profile: &Profile, labels: LabelsId) -> Option<(Place, Option<u64>)> {
     let label = |key| profile.label(labels, key).filter(|l| !l.is_empty());
     let place = (label(keys::REQUEST)?, label(keys::STAGE)?);
     Some((place, label(keys::REQUEST_ID).and_then(|id| id.parse().ok())))
 }
 
-/// Which weight is taken, and how many ns one of it is: CPU time, else samples of the profile's period.
+/// Returns the index of the value to use, and its ns per unit: CPU time, else samples of the profile's
+/// period.
 fn weight(profile: &Profile) -> (usize, u64) {
     let nanoseconds =
         |i: usize| profile.value_types().get(i).is_some_and(|v| profile.text(v.unit) == "nanoseconds");
@@ -94,20 +95,20 @@ fn weight(profile: &Profile) -> (usize, u64) {
     (profile.value_named("samples").unwrap_or(0), u64::try_from(profile.period).unwrap_or(0).max(1))
 }
 
-/// What a stage's visits of one stack sum to.
+/// Sum of a stage's visits with one stack.
 #[derive(Default)]
 struct Visits {
     count: u64,
     ns: u64,
-    /// What their leaf says without CPU samples.
+    /// The leaf without CPU samples.
     leaf: String,
     place: Place,
 }
 
-/// The stacks of `operations`, with the CPU time of the stages they went through; `all` are the operations of the time
-/// that the CPU profile was taken in, `operations` among them.
+/// Returns the stacks of `operations`, with the CPU time of their stages; `all` are the operations during the
+/// CPU profile, including `operations`.
 ///
-/// Of a single request that no sample met, a stage shows what its kind ran there on average, and says so.
+/// For a single request without samples, a stage shows the average of its kind, marked as such.
 pub fn stacks(operations: &[Operation], all: &[Operation], cpu: &CpuTime, options: WallOptions) -> Folded {
     let mut visits: BTreeMap<Vec<String>, Visits> = BTreeMap::new();
     let mut here: HashMap<Place, u64> = HashMap::new();
@@ -146,41 +147,41 @@ fn visited(all: &[Operation]) -> HashMap<Place, u64> {
 
 struct Joined<'a> {
     cpu: &'a CpuTime,
-    /// What samples of the operations themselves met.
+    /// Functions sampled in the operations themselves.
     own: BTreeMap<Place, Folded>,
     /// The operations' time by place, in ns.
     here: HashMap<Place, u64>,
-    /// Visits of all operations by place.
+    /// Time of all operations' visits by place, in ns.
     visited: HashMap<Place, u64>,
-    /// There is one operation only.
+    /// Whether there is only one operation.
     alone: bool,
 }
 
 impl Joined<'_> {
-    /// The visits' CPU time to the functions that were met, the rest to the leaf.
+    /// Distributes the visits' CPU time over the sampled functions, and the rest to the leaf.
     fn spread(&self, out: &mut Folded, frames: &[String], of: &Visits) {
         let own = self.own.get(&of.place);
         let share = of.ns as f64 / self.here.get(&of.place).copied().unwrap_or(0).max(1) as f64;
         let visits = self.visited.get(&of.place).copied().unwrap_or(0).max(of.count).max(1);
         let mean = of.count as f64 / visits as f64;
         let mut parts: Vec<(&str, Folded, f64)> = Vec::new();
-        parts.extend(own.map(|met| (ON_CPU, met.clone(), share)));
-        parts.extend(self.cpu.places.get(&of.place).map(|met| (ON_CPU, met.clone(), mean)));
+        parts.extend(own.map(|found| (ON_CPU, found.clone(), share)));
+        parts.extend(self.cpu.places.get(&of.place).map(|found| (ON_CPU, found.clone(), mean)));
         if self.alone && parts.is_empty() {
-            parts.push((ON_AVERAGE, self.cpu.anybody(&of.place), mean));
+            parts.push((ON_AVERAGE, self.cpu.any_request(&of.place), mean));
         }
-        parts.retain(|(_, met, _)| met.total() > 0);
+        parts.retain(|(_, found, _)| found.total() > 0);
         let mut left = of.ns;
-        for (frame, met, share) in &parts {
-            let ours = (met.total() as f64 * share).min(left as f64);
-            for (stack, ns) in met.iter() {
-                let part = ((ns as f64 / met.total() as f64 * ours) as u64).min(left);
+        for (frame, found, share) in &parts {
+            let ours = (found.total() as f64 * share).min(left as f64);
+            for (stack, ns) in found.iter() {
+                let part = ((ns as f64 / found.total() as f64 * ours) as u64).min(left);
                 left -= part;
                 let stack = frames.iter().map(String::as_str).chain([*frame]).chain(stack.split(';'));
                 out.add(stack, part);
             }
         }
-        // Of a stage that runs, what no sample met is the thread's time off the CPU.
+        // In a running stage, time without samples is the thread's time off the CPU.
         let leaf = match of.leaf.strip_prefix("runs: ") {
             Some(thread) if !parts.is_empty() => format!("off CPU: {thread}"),
             _ => of.leaf.clone(),
@@ -189,9 +190,9 @@ impl Joined<'_> {
     }
 }
 
-/// The frame below which functions stand.
+/// The frame above the functions.
 pub const ON_CPU: &str = "on CPU";
-/// The same where no sample met the request itself.
+/// The frame above the functions if the request itself has no samples.
 pub const ON_AVERAGE: &str = "on CPU, as requests of its type are on average";
 
 #[cfg(test)]
@@ -230,7 +231,7 @@ mod tests {
         profile
     }
 
-    /// Samples of one request each.
+    /// Makes samples of one request each.
     fn numbered(samples: &[(u64, &str, &str, i64)]) -> Profile {
         let mut profile = Profile::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
         for (id, stage, frame, ns) in samples {
@@ -246,8 +247,9 @@ mod tests {
     }
 
     #[test]
-    fn a_request_shows_its_own_samples_and_a_cohort_those_of_its_requests() {
-        let cpu = CpuTime::of(&numbered(&[(1, "mvcc_get", "scan", 900), (2, "mvcc_get", "seek", 200)]));
+    fn requests_and_cohorts_show_their_own_samples() {
+        let cpu =
+            CpuTime::from_profile(&numbered(&[(1, "mvcc_get", "scan", 900), (2, "mvcc_get", "seek", 200)]));
         assert!(!cpu.is_empty());
         let all = [operation(1, 1000), operation(2, 3000), operation(3, 1000)];
         let shown = |ops: &[Operation]| -> Vec<(String, u64)> {
@@ -258,13 +260,13 @@ mod tests {
         let off = |ns| of("off CPU: unified-read-pool", ns);
         assert_eq!(shown(&all[..1]), [off(100), of("on CPU;scan", 900)]);
         assert_eq!(shown(&all[1..2]), [off(2800), of("on CPU;seek", 200)]);
-        // Nobody met the third: a mean of all three visits, and it says that it is one.
+        // The third request has no samples: it shows the mean of all three visits, marked as such.
         let average = |frame, ns| of(&format!("{ON_AVERAGE};{frame}"), ns);
         assert_eq!(shown(&all[2..]), [off(634), average("scan", 300), average("seek", 66)]);
-        // Together it is what was sampled.
+        // The sum is the sampled time.
         assert_eq!(shown(&all), [off(3900), of("on CPU;scan", 900), of("on CPU;seek", 200)]);
         assert_eq!(shown(&all[1..]), [off(3800), of("on CPU;seek", 200)]);
-        // A request of another type has the number by chance.
+        // A request of another kind that happens to have the same id.
         let mut other = operation(1, 1000);
         other.steps.iter_mut().for_each(|s| s.kind = "raw_get".into());
         let joined = stacks(&[other.clone(), other], &all, &cpu, WAITS);
@@ -274,8 +276,9 @@ mod tests {
     const WAITS: WallOptions = WallOptions { stores: false, replicas: false, frames: false, waits: true };
 
     #[test]
-    fn a_stage_is_what_it_ran_and_the_rest_it_waited() {
-        let cpu = CpuTime::of(&profile("mvcc_get", &[(&["get", "seek"], 300), (&["get", "copy"], 100)]));
+    fn a_stage_splits_into_running_and_waiting() {
+        let cpu =
+            CpuTime::from_profile(&profile("mvcc_get", &[(&["get", "seek"], 300), (&["get", "copy"], 100)]));
         assert_eq!((cpu.elsewhere_ns, cpu.is_empty()), (77, false));
         let all = [operation(1, 1000), operation(2, 3000)];
         let both = stacks(&all, &all, &cpu, WAITS);
@@ -290,20 +293,20 @@ mod tests {
                 ("kv_get;read_pool_queue;waits: queue, unified-read-pool", 1000),
             ]
         );
-        // One of two visits has half of the CPU time, however long it was.
+        // One of two visits gets half of the CPU time, regardless of its duration.
         let slow = stacks(&all[1..], &all, &cpu, WAITS);
         assert_eq!(slow.iter().filter(|(s, _)| s.contains(ON_CPU)).map(|(_, n)| n).sum::<u64>(), 200);
         assert_eq!(slow.total(), 3500);
     }
 
     #[test]
-    fn cpu_time_is_never_more_than_the_stage_lasted() {
-        let cpu = CpuTime::of(&profile("mvcc_get", &[(&["get"], 1_000_000)]));
+    fn cpu_time_never_exceeds_the_stages_duration() {
+        let cpu = CpuTime::from_profile(&profile("mvcc_get", &[(&["get"], 1_000_000)]));
         let all = [operation(1, 1000)];
         let joined = stacks(&all, &all, &cpu, WAITS);
         assert_eq!(joined.total(), 1500);
         assert!(joined.iter().any(|s| s == ("kv_get;mvcc_get;on CPU;get", 1000)));
-        let none = CpuTime::of(&profile("other", &[]));
+        let none = CpuTime::from_profile(&profile("other", &[]));
         assert_eq!(stacks(&all, &all, &none, WAITS), wall::operation(&all[0], WAITS));
     }
 }

@@ -1,8 +1,8 @@
-//! Profiles: where the CPU's time goes (sampled in process), and where a request's time goes (from its trace).
+//! Profiles: the use of CPU time (sampled in process), and the use of a request's time (from its trace).
 //!
-//! A [`Profile`] holds either, with labels and several weights; every reader makes one and every writer takes one. Folded
-//! stacks ([`Folded`]) are the short form: one line a stack, outermost frame first, with a count. [`flame::svg`] draws
-//! them, [`compare()`] compares two, [`html`] shows either on a page.
+//! A [`Profile`] represents either, with labels and several values; every reader makes one and every writer
+//! takes one. Folded stacks ([`Folded`]) are the short form: one stack per line, outermost frame first, with
+//! a count. [`flame::svg`] draws them, [`compare()`] compares two, [`html`] shows either on a page.
 pub mod cohort;
 pub mod compare;
 pub mod cpu;

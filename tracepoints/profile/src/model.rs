@@ -1,7 +1,8 @@
-//! A profile of any origin: stacks of frames with weights and labels. Every reader makes one, every writer takes one.
+//! A profile of any origin: stacks of frames with values and labels. Every reader makes one, every writer
+//! takes one.
 //!
-//! Texts, frames, stacks and label sets are interned; a stack is a node of a tree of callers, so that a million samples
-//! of deep stacks stay small and a flame graph is drawn from the tree as it is.
+//! Texts, frames, stacks and label sets are interned; a stack is a node in a tree of callers, so a million
+//! samples of deep stacks stay small and a flame graph can be drawn from the tree directly.
 mod fold;
 mod labels;
 mod parts;
@@ -18,7 +19,7 @@ pub use samples::Sample;
 
 type Set<T> = IndexSet<T, RandomState>;
 
-/// Stacks with their weights, and what they are weights of.
+/// Stacks with their values, and the types of the values.
 #[derive(Clone, Debug)]
 pub struct Profile {
     strings: Set<Box<str>>,
@@ -28,21 +29,21 @@ pub struct Profile {
     labels: Set<Box<[Label]>>,
     samples: samples::Samples,
     value_types: Vec<ValueType>,
-    /// The weight that is shown unless another is asked for, by place.
+    /// Index of the value shown by default.
     pub default_value: usize,
-    /// What one sample stands for, e.g. 10 ms of CPU time at 100 Hz; 0 if unknown.
+    /// Value of one sample, e.g. 10 ms of CPU time at 100 Hz; 0 if unknown.
     pub period: i64,
     pub period_type: Option<ValueType>,
-    /// When it was begun, in ns since 1970; 0 if unknown. Sample times count from here.
+    /// Begin in ns since 1970; 0 if unknown. Sample times count from here.
     pub time_ns: i64,
-    /// How long it was taken; 0 if unknown.
+    /// Duration of the profile in ns; 0 if unknown.
     pub duration_ns: i64,
-    /// How it was taken and what was lost, for people.
+    /// Human-readable notes on how it was taken and on losses.
     pub comments: Vec<String>,
 }
 
 impl Default for Profile {
-    /// A profile of samples.
+    /// An empty profile of samples.
     fn default() -> Self {
         let mut profile = Self::empty();
         let samples = profile.value_type("samples", "count");
@@ -52,7 +53,8 @@ impl Default for Profile {
 }
 
 impl Profile {
-    /// A profile of the weights named: kind and unit as pprof names them, `("cpu", "nanoseconds")`. There is at least one.
+    /// Creates a profile with these values: kind and unit as in pprof, `("cpu", "nanoseconds")`. At least
+    /// one.
     pub fn new(values: &[(&str, &str)]) -> Self {
         let mut profile = Self::empty();
         for (kind, unit) in values {
@@ -88,7 +90,7 @@ impl Profile {
         }
     }
 
-    /// The text behind an id; empty for an id of another profile.
+    /// Returns the text of an id; empty for an id of another profile.
     pub fn text(&self, id: StrId) -> &str {
         self.strings.get_index(id.0 as usize).map_or("", |text| text)
     }
@@ -102,12 +104,12 @@ impl Profile {
         ValueType { kind: self.intern(kind), unit: self.intern(unit) }
     }
 
-    /// What the weights of a sample are, in order.
+    /// Types of a sample's values, in order.
     pub fn value_types(&self) -> &[ValueType] {
         &self.value_types
     }
 
-    /// Says what a weight is, once that is known.
+    /// Sets the type of a value, once that is known.
     pub fn set_value_type(&mut self, at: usize, value: ValueType) {
         if let Some(known) = self.value_types.get_mut(at) {
             *known = value;
@@ -130,24 +132,24 @@ impl Profile {
         FrameId(self.frames.insert_full(frame).0 as u32)
     }
 
-    /// A frame of which only the function is known.
+    /// Adds a frame with only a function.
     pub fn add_function(&mut self, function: &str) -> FrameId {
         let function = self.intern(function);
         self.add_frame(Frame { function, ..Frame::default() })
     }
 
-    /// All frames; a [`FrameId`] is the place among them.
+    /// All frames; a [`FrameId`] is an index into them.
     pub fn frames(&self) -> impl ExactSizeIterator<Item = &Frame> {
         self.frames.iter()
     }
 
     /// # Panics
-    /// On an id of another profile.
+    /// If the id belongs to another profile.
     pub fn frame(&self, id: FrameId) -> &Frame {
         &self.frames[id.0 as usize]
     }
 
-    /// The function of a frame; without one its module and address, or the bare address.
+    /// Returns the function of a frame; otherwise its module and address, or only the address.
     pub fn frame_name(&self, id: FrameId) -> String {
         let frame = self.frame(id);
         let function = self.text(frame.function);
@@ -168,22 +170,22 @@ impl Profile {
         }
     }
 
-    /// Makes room for so many stacks, before they come.
+    /// Reserves memory for this many stacks.
     pub(crate) fn reserve(&mut self, stacks: usize) {
         self.stacks.reserve(stacks);
     }
 
-    /// The stack that `caller` becomes when it calls `frame`.
+    /// Returns the stack of `caller` calling `frame`.
     pub fn push(&mut self, caller: StackId, frame: FrameId) -> StackId {
         self.stacks.push(caller, frame)
     }
 
-    /// The stack of frames, given from the outermost.
+    /// Returns the stack of frames given from the outermost.
     pub fn stack(&mut self, frames: impl IntoIterator<Item = FrameId>) -> StackId {
         frames.into_iter().fold(StackId::ROOT, |caller, frame| self.push(caller, frame))
     }
 
-    /// Caller and last frame of a stack; None for the root.
+    /// Returns caller and last frame of a stack; `None` for the root.
     pub fn node(&self, stack: StackId) -> Option<(StackId, FrameId)> {
         self.stacks.get(stack)
     }
@@ -203,7 +205,8 @@ impl Profile {
         })
     }
 
-    /// The same samples with other frames: `change` gives those that stand in place of one, the outermost first.
+    /// Copies the profile with other frames: `change` returns the replacements of a frame, the outermost
+    /// first.
     pub fn map_frames(&self, mut change: impl FnMut(&mut Self, FrameId) -> Vec<FrameId>) -> Self {
         let mut out = self.clone();
         out.stacks = stacks::Stacks::default();
@@ -225,7 +228,7 @@ impl Profile {
         out
     }
 
-    /// The frames of a stack, from the outermost.
+    /// Returns the frames of a stack, from the outermost.
     pub fn frames_of(&self, stack: StackId) -> Vec<FrameId> {
         let mut frames: Vec<_> = self.walk(stack).collect();
         frames.reverse();

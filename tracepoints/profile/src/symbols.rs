@@ -1,4 +1,4 @@
-//! Names the frames of a profile that has addresses only, from the programs and libraries they belong to.
+//! Resolves the frames of a profile with addresses only, from their programs and libraries.
 mod cache;
 mod file;
 mod lookup;
@@ -16,22 +16,22 @@ pub use cache::default_dir as default_cache_dir;
 pub(crate) use file::{hex, program};
 pub use lookup::{Found, lookup};
 
-/// Where to look for programs and their debug information, besides the places every system has.
+/// Paths of programs and their debug information, besides the system's own directories.
 #[derive(Clone, Debug, Default)]
 pub struct SymbolOptions {
-    /// Programs and libraries, taken for the mapped file of the same name or build id.
+    /// Programs and libraries, used for the mapped file with the same name or build id.
     pub binaries: Vec<PathBuf>,
-    /// Roots with `.build-id/ab/cdef.debug`, or files by the name of the program's debug link.
+    /// Directories with `.build-id/ab/cdef.debug`, or files with the name in the program's debug link.
     pub debug_dirs: Vec<PathBuf>,
-    /// What was resolved is kept here, by build id; None keeps nothing.
+    /// Directory of the cache, by build id; `None` disables it.
     pub cache: Option<PathBuf>,
 }
 
 /// Names of the frames of one module, by the address in the process.
 type Names = HashMap<u64, Vec<Found>, RandomState>;
 
-/// Resolves frames that have an address and no function; inlined functions become frames of their own. Also says, for
-/// people, what could not be found: such frames stay `module+offset`.
+/// Resolves frames that have an address and no function; inlined functions become separate frames. Also
+/// returns notes on missing symbols: such frames stay `module+offset`.
 pub fn resolve(profile: &Profile, options: &SymbolOptions) -> (Profile, Vec<String>) {
     let mut wanted: BTreeMap<ModuleId, BTreeSet<u64>> = BTreeMap::new();
     for frame in profile.frames().filter(|frame| is_bare(frame)) {
@@ -83,7 +83,7 @@ fn add(profile: &mut Profile, frame: &Frame, found: &Found) -> FrameId {
     })
 }
 
-/// Frames at each file offset, the outermost first.
+/// Resolves the frames at each file offset, the outermost first.
 fn of_module(
     path: &str,
     build_id: &str,
@@ -110,7 +110,7 @@ fn of_module(
     if let Some(known) = known.as_mut()
         && let Err(e) = known.add(&found)
     {
-        notes.push(format!("cannot keep symbols in the cache: {e}"));
+        notes.push(format!("cannot write symbols to the cache: {e}"));
     }
     let of = |a: &u64| found.get(a).or_else(|| known.as_ref()?.get(*a)).cloned().unwrap_or_default();
     Ok(addresses.iter().map(of).collect())

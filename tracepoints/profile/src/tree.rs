@@ -1,21 +1,21 @@
-//! Several profiles' stacks as one tree, with what each spent below every node.
+//! The stacks of several profiles as one tree, with each profile's cost at every node.
 use std::collections::HashMap;
 
 use tracepoints::catalogue::find;
 
 use crate::Folded;
 
-/// A node; its number is its place in [`Tree::nodes`], where a caller stands before its callees.
+/// A node; its number is its index in [`Tree::nodes`], where callers precede callees.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     pub name: String,
-    /// The caller; the root's is itself.
+    /// The caller; the root is its own.
     pub parent: usize,
-    /// Of each profile: what the node and all below it spent.
+    /// Cost of the node and all below it, by profile.
     pub values: Vec<u64>,
 }
 
-/// The root is node 0.
+/// A tree whose root is node 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
     pub nodes: Vec<Node>,
@@ -23,8 +23,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Callees stand in the catalogue's order, if they are stages, else by name.
-    pub fn of(root: &str, profiles: &[&Folded]) -> Self {
+    /// Builds the tree. Stages are in the catalogue's order, other callees in the order of their names.
+    pub fn from_profiles(root: &str, profiles: &[&Folded]) -> Self {
         let node = Node { name: root.to_owned(), parent: 0, values: vec![0; profiles.len()] };
         let mut tree = Self { nodes: vec![node], places: HashMap::new() };
         for (side, profile) in profiles.iter().enumerate() {
@@ -49,7 +49,7 @@ impl Tree {
         at
     }
 
-    /// The nodes of a stack from the first frame on, as far as they are known.
+    /// The nodes of a stack from the first frame on, up to the first unknown one.
     pub fn walk<'a>(&'a self, stack: &'a str) -> impl Iterator<Item = usize> + 'a {
         let mut at = 0;
         stack.split(';').map_while(move |frame| {
@@ -58,7 +58,7 @@ impl Tree {
         })
     }
 
-    /// The frames of a node, `a;b;c`; the root has none.
+    /// Returns the frames of a node, `a;b;c`; the root has none.
     pub fn path(&self, mut node: usize) -> String {
         let mut frames = Vec::new();
         while node != 0 {
@@ -69,7 +69,7 @@ impl Tree {
         frames.join(";")
     }
 
-    /// How many callers a node has; the root has none.
+    /// Returns the number of callers of a node; the root has none.
     pub fn depth(&self, mut node: usize) -> usize {
         let mut depth = 0;
         while node != 0 {
@@ -79,7 +79,7 @@ impl Tree {
         depth
     }
 
-    /// Callers before callees, and all below a node right behind it.
+    /// Sorts the nodes: callers before callees, with all descendants of a node right after it.
     fn in_order(self) -> Self {
         let mut children: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
         for (i, node) in self.nodes.iter().enumerate().skip(1) {
@@ -104,7 +104,7 @@ impl Tree {
     }
 }
 
-/// The stage in a frame such as `raft_write_begin on store-2`.
+/// Returns the stage in a frame such as `raft_write_begin on store-2`.
 pub(crate) fn stage_of(frame: &str) -> &str {
     frame.split(' ').next().unwrap_or(frame)
 }
@@ -114,10 +114,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn profiles_share_a_tree_in_the_order_of_the_way() {
+    fn profiles_share_a_tree_in_the_order_of_the_catalogue() {
         let one = Folded::parse("kv_get;mvcc_get;b 3\nkv_get;grpc_receive 5\n").unwrap();
         let two = Folded::parse("kv_get;mvcc_get;a 2\nkv_get 1\n").unwrap();
-        let tree = Tree::of("all", &[&one, &two]);
+        let tree = Tree::from_profiles("all", &[&one, &two]);
         let shown: Vec<_> =
             tree.nodes.iter().map(|n| (n.name.as_str(), n.parent, n.values.clone())).collect();
         assert_eq!(

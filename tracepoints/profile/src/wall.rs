@@ -1,24 +1,26 @@
-//! Where a request's wall-clock time went: its stages as a flamegraph, from the steps of its trace.
+//! Folds a request's wall-clock time: its stages as a flame graph, from the steps of its trace.
 use tracepoints::{catalogue::Class, critical::Segment, trace::Step};
 
 use crate::{Folded, cohort::Operation, folded::hide};
 
-/// The root under which replica lanes stand: they run beside the request and are no part of its sum.
+/// The root above replica lanes: they run parallel to the request and are not part of its sum.
 pub const REPLICAS: &str = "replicas";
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WallOptions {
     /// Names the store of each stage.
     pub stores: bool,
-    /// Adds what replicas did meanwhile, under [`REPLICAS`].
+    /// Adds the parallel work of replicas, under [`REPLICAS`].
     pub replicas: bool,
-    /// Adds the call stack that was captured at the stage's stamp.
+    /// Adds the call stack captured at the stage's stamp.
     pub frames: bool,
-    /// Splits each stage along the critical path, and says at its leaf what ran, or what was waited for and on whom.
+    /// Splits each stage along the critical path; its leaf names the resource that ran, or that was waited
+    /// for.
     pub waits: bool,
 }
 
-/// Folds an operation; with [`WallOptions::waits`] to `kind;stage[;stage on store-N];waits: fsync, store-writer-2`.
+/// Folds an operation; with [`WallOptions::waits`] to `kind;stage[;stage on store-N];waits: fsync,
+/// store-writer-2`.
 pub fn operation(operation: &Operation, options: WallOptions) -> Folded {
     if !options.waits {
         return fold(&operation.steps, options);
@@ -31,13 +33,13 @@ pub fn operation(operation: &Operation, options: WallOptions) -> Folded {
         folded.add(stack, segment.dur_ns);
     }
     if options.replicas {
-        let beside: Vec<Step> = steps.iter().filter(|s| s.lane != "main").cloned().collect();
-        folded.merge(&fold(&beside, options));
+        let replicas: Vec<Step> = steps.iter().filter(|s| s.lane != "main").cloned().collect();
+        folded.merge(&fold(&replicas, options));
     }
     folded
 }
 
-/// The lines of one operation in the order of time, for a picture whose time goes from left to right
+/// Returns the lines of one operation in time order, for a picture with time from left to right
 /// ([`crate::FlameOptions::in_time`]).
 pub fn in_time(operation: &Operation, options: WallOptions) -> Vec<String> {
     let line = |frames: &[String], ns: u64| {
@@ -59,7 +61,7 @@ pub fn in_time(operation: &Operation, options: WallOptions) -> Vec<String> {
     steps.into_iter().map(|step| line(&stack(step, options), step.dur_ns)).collect()
 }
 
-/// The frames of a segment of the critical path, and the leaf that says what it went to.
+/// Returns the frames of a segment of the critical path, including its leaf.
 pub(crate) fn frames(
     operation: &Operation,
     segment: &Segment,
@@ -76,7 +78,7 @@ pub(crate) fn frames(
     (frames, leaf(segment.class, &segment.on))
 }
 
-/// `runs: grpc-server`, or `waits: queue, unified-read-pool`.
+/// Formats a leaf, `runs: grpc-server` or `waits: queue, unified-read-pool`.
 fn leaf(class: Class, on: &str) -> String {
     let on = if on.is_empty() { "?" } else { on };
     match class {
@@ -85,7 +87,7 @@ fn leaf(class: Class, on: &str) -> String {
     }
 }
 
-/// What the time of a frame goes to, if the frame tells: a leaf as above, or a stage.
+/// Returns the class of a frame's time, if the frame is a leaf as above or a stage.
 pub fn class_of(frame: &str) -> Option<Class> {
     if frame.starts_with("runs: ") {
         return Some(Class::Work);
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_tell_their_class() {
+    fn frames_have_their_class() {
         for (frame, class) in [
             ("runs: apply", Some(Class::Work)),
             ("waits: fsync, store-writer-2", Some(Class::Fsync)),
@@ -167,10 +169,10 @@ mod tests {
         }
     }
 
-    /// A real request through a real session.
+    /// Traces a real request through a real session.
     #[inline(never)]
     fn trace() -> Trace {
-        // There is one session in a process.
+        // A process has one session at a time.
         static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
         let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let matcher = Matcher { any: true, ..Matcher::default() };
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_sum_to_what_the_trace_says_and_replicas_stand_apart() {
+    fn stages_sum_to_the_trace_and_replicas_are_separate() {
         let trace = trace();
         let main = fold(&trace.steps, WallOptions::default());
         assert_eq!(main.total(), trace.summary().stage_ns);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Reads one profile in each of our forms with other people's definitions of them and says whether all tell the same stacks.
+"""Reads one profile in each of our formats with the official definitions and checks that all have the same stacks.
 
-By hand, since it needs the official `profile.proto` (google/pprof; Debian's golang-github-google-pprof-dev has it), speedscope's
+Run by hand, since it needs the official `profile.proto` (google/pprof; Debian's golang-github-google-pprof-dev has it), speedscope's
 JSON schema (npm's speedscope, dist/release/file-format-schema.json) and PyPI's `grpcio-tools` and `jsonschema`:
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install grpcio-tools jsonschema

@@ -1,4 +1,4 @@
-//! Writes requests that were kept into a trace file.
+//! Writes kept requests to a trace file.
 use std::path::Path;
 
 use super::{CollectorError, CollectorHandle, RecordedRequest, Why};
@@ -9,13 +9,13 @@ use crate::{
 };
 
 impl CollectorHandle {
-    /// Writes what is kept for these reasons to a new file; returns how many requests that are.
+    /// Writes the requests kept for these reasons to a new file; returns their number.
     ///
     /// # Errors
     /// If the file exists or cannot be written.
     pub fn write_kept(&self, why: &[Why], path: &Path) -> Result<usize, CollectorError> {
         let mut requests: Vec<RecordedRequest> = why.iter().flat_map(|why| self.kept(*why)).collect();
-        // One may have moved on while the reasons were asked for.
+        // A request may have changed its reason between two queries.
         requests.sort_by_key(|r| r.id);
         requests.dedup_by_key(|r| r.id);
         let mut file = TraceFileWriter::create(path)?;
@@ -25,7 +25,7 @@ impl CollectorHandle {
     }
 }
 
-/// As threads stamped them: a stamp of a batch, which several requests have, is there once.
+/// Collects the stamps as threads made them: a stamp of a batch that several requests share appears once.
 fn stamps_of(requests: &[RecordedRequest]) -> Vec<Stamp> {
     let mut all: Vec<Stamp> = requests
         .iter()
@@ -40,7 +40,7 @@ fn stamps_of(requests: &[RecordedRequest]) -> Vec<Stamp> {
 }
 
 impl RecordedRequest {
-    /// The marks of its begin and its end.
+    /// Returns the marks of the request's begin and end.
     fn marks(&self) -> [Option<Stamp>; 2] {
         let mut head = [0; 16];
         head[..self.key_head.len()].copy_from_slice(&self.key_head);
@@ -49,7 +49,7 @@ impl RecordedRequest {
         let begin = [kind_and_len, self.region, (key >> 64) as u64, key as u64];
         let mark = |at, site: &'static crate::StampSite, fields| Stamp {
             at,
-            req: Req::of(self.id),
+            req: Req::from_id(self.id),
             site: Some(site),
             thread: self.stamps.first().map_or(0, |s| s.thread),
             store: self.store as u16,

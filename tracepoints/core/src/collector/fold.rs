@@ -1,5 +1,5 @@
-//! Folds stamps by request. Stamps of batches and replicas carry no request: they are joined by region, term and index,
-//! or by the id of a read index round.
+//! Folds stamps by request. Stamps of batches and replicas carry no request: they are joined by region, term
+//! and index, or by the id of a read index round.
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{
@@ -17,46 +17,47 @@ use crate::{
     trace::Trace,
 };
 
-/// A request that has not stamped for so long, and whose stamps may have been dropped, is given up.
+/// A request without stamps for this many ns is given up if its stamps may have been dropped.
 const GHOST_NS: u64 = 60_000_000_000;
 
-/// Stamps for which a slot keeps room.
+/// Initial capacity of a slot, in stamps.
 const ROOM: usize = 32;
-/// Of a request's stamps so many are made room for in the cache before they come.
+/// Number of a request's first stamps whose cache lines are prefetched for writing.
 const FIRST: usize = 16;
-/// Requests ahead of the one that is settled whose stamps are fetched: others have used the cache since they were written.
+/// Number of requests whose stamps are prefetched before they are settled, since they have left the cache by
+/// then.
 const SETTLE_AHEAD: usize = 2;
 
-/// A request as its stamps tell it.
+/// A request assembled from its stamps.
 #[derive(Clone, Debug)]
 pub struct RecordedRequest {
     pub id: u64,
-    /// `Other` if its begin was not seen.
+    /// Its kind; `Other` if its begin was not seen.
     pub kind: RequestKind,
-    /// The first bytes of its key, 16 at most.
+    /// The first bytes of its key, at most 16.
     pub key_head: Vec<u8>,
     pub key_len: u32,
     pub region: u64,
     pub store: u64,
-    /// Whether its begin was seen; else what is known of it starts with its first stamp.
+    /// Whether its begin was seen; otherwise its data starts with its first stamp.
     pub began: bool,
-    /// In ns, on the clock of the stamps: of its begin, or of its first stamp.
+    /// Time of its begin, or of its first stamp, in ns on the stamps' clock.
     pub begin_ns: u64,
-    /// None while it is on its way.
+    /// Time of its end in ns; `None` while it is in flight.
     pub end_ns: Option<u64>,
-    /// `at` in ns: since the process first read its clock, or, from a file, since the Unix epoch. In order once the
-    /// request has left the collector.
+    /// Its stamps, `at` in ns since the process first read its clock or, from a file, since the Unix epoch.
+    /// Sorted once the request has left the collector.
     pub stamps: Vec<Stamp>,
-    /// Stamps that are known to be missing: beyond those kept, or in a damaged part of a file.
+    /// Number of stamps known to be missing: beyond the limit, or in a damaged part of a file.
     pub truncated: u64,
-    /// How it ended, if it has.
+    /// The way it ended, if it has.
     pub ending: Ending,
-    /// What it last waited for beside its stages, and since when, in ns.
+    /// The last thing it waited for outside of its stages, and the begin of that wait in ns.
     pub wait: Option<(u64, Wait)>,
-    /// Stamps that rings of this process dropped while it was on its way, and those of lost parts of a file: some of them may
-    /// have been its own.
+    /// Number of stamps that this process's rings dropped while it was in flight, plus those in lost parts of
+    /// a file: some of them may have been its own.
     pub lost: u64,
-    /// What rings had dropped when it arrived.
+    /// Drops of all rings at its arrival.
     dropped_before: u64,
     why: Option<Why>,
     entries: Vec<(u64, u64, u64)>,
@@ -87,7 +88,7 @@ impl RecordedRequest {
         }
     }
 
-    /// Another request in the same room, unless that is unusually large.
+    /// Resets the slot for another request; keeps its memory unless that is unusually large.
     fn reset(&mut self, id: u64) {
         *self = Self {
             stamps: std::mem::take(&mut self.stamps),
@@ -104,12 +105,12 @@ impl RecordedRequest {
         self.reads.clear();
     }
 
-    /// From its begin to its end; 0 if one of them is not known.
+    /// Returns the ns from its begin to its end; 0 if one of them is unknown.
     pub fn took_ns(&self) -> u64 {
         self.end_ns.map_or(0, |end| end.saturating_sub(self.begin_ns))
     }
 
-    /// Whether it ran out of the time that its client gave it, also if it was answered still.
+    /// Whether it exceeded its client's deadline, even if it was still answered.
     pub fn past_deadline(&self) -> bool {
         self.ending.outcome == Outcome::DeadlineExceeded
             || (self.ending.limit_ms != 0 && self.took_ns() / 1_000_000 >= self.ending.limit_ms)
@@ -120,7 +121,7 @@ impl RecordedRequest {
         RequestInfo { id: self.id, parent: 0, kind: self.kind, key, region: self.region, store: self.store }
     }
 
-    /// The same steps as a live session shows, without probes and stacks; times are real ones.
+    /// Returns the steps that a live session would show, without probes and stacks; times are real ones.
     pub fn trace(&self) -> Trace {
         let mut trace = Trace::new();
         trace.apply(&SessionEvent::Request(self.info()), None);
@@ -132,7 +133,7 @@ impl RecordedRequest {
             }
             let mut stamp = *stamp;
             if stamp.req.id() != self.id {
-                stamp.req = Req::of(self.id);
+                stamp.req = Req::from_id(self.id);
             }
             trace.apply(
                 &SessionEvent::Step(StepEvent { stamp, engine_ns: stamp.at, at_ns: stamp.at, stack: vec![] }),
@@ -146,7 +147,7 @@ impl RecordedRequest {
         trace
     }
 
-    /// Once all its stamps are there: sorts them by time.
+    /// Sorts the stamps by time; call once all of them are there.
     pub(crate) fn put_in_order(&mut self) {
         self.stamps.sort_by_key(|s| s.at);
         if !self.began {
@@ -156,7 +157,7 @@ impl RecordedRequest {
     }
 
     fn finished(&self, at: u64) -> SessionEvent {
-        SessionEvent::Finished { req: Req::of(self.id), at_ns: at, outcome: self.ending.outcome }
+        SessionEvent::Finished { req: Req::from_id(self.id), at_ns: at, outcome: self.ending.outcome }
     }
 
     pub(crate) fn begin(&mut self, stamp: &Stamp, at: u64) {
@@ -173,32 +174,33 @@ impl RecordedRequest {
     }
 }
 
-/// Bounded in all it keeps: see [`super::CollectorConfig`].
+/// The fold's state, bounded in size: see [`super::CollectorConfig`].
 pub(crate) struct Folder {
     max_recent: usize,
     max_live: usize,
     max_stamps: usize,
-    /// Requests by slot; a slot is used again, with the room it had, for another request.
+    /// Requests by slot; a free slot is reused with its memory.
     slots: Vec<RecordedRequest>,
     free: Vec<usize>,
     by_id: IdMap<usize>,
-    /// The request of the last stamp and its slot: the next stamp is often of the same. Id 0 is nobody's.
+    /// Id and slot of the last stamp's request, since the next stamp often has the same. Id 0 is no request.
     last: (u64, usize),
-    /// Ids on their way, by arrival; some have ended since.
+    /// Ids in flight, by arrival; some have ended since.
     live: VecDeque<u64>,
     live_count: usize,
-    /// Ids that ended and their slots, by their end; the last of them, by this and the round before, may still be joined.
+    /// Ids and slots of ended requests, by their end; the last of them, from this round and the previous one,
+    /// may still be joined.
     ended: VecDeque<(u64, usize)>,
     ended_before: usize,
     ended_now: usize,
     /// Ids that have left `ended` and are kept for a reason.
     kept: Kept,
-    /// What all rings have dropped so far, and when, in ns, they last did.
+    /// Total drops of all rings so far, and the time in ns of the last one.
     dropped: u64,
     last_drop_ns: u64,
     entries: HashMap<(u64, u64), BTreeMap<u64, u64>>,
     reads: IdMap<u64>,
-    /// Stamps of this round that are to be joined, and those that found no request in the last one.
+    /// Stamps of this round to be joined, and those of the previous round that found no request.
     to_join: Vec<Stamp>,
     waiting: Vec<Stamp>,
     pub(crate) requests: u64,
@@ -234,7 +236,8 @@ impl Folder {
         }
     }
 
-    /// Takes a stamp of this round, whose time in ns is `at`; they may come in any order over threads.
+    /// Takes a stamp of this round, with its time `at` in ns; stamps of different threads may come in any
+    /// order.
     #[inline]
     pub(crate) fn push(&mut self, stamp: &Stamp, at: u64) {
         let Some(site) = stamp.site else { return };
@@ -246,28 +249,28 @@ impl Folder {
         }
     }
 
-    /// So many are kept for each reason that [`Folder::end_round_with`] is told.
+    /// Keeps at most `max` requests for each reason returned to [`Folder::end_round_with`].
     pub(super) fn keep(mut self, max: usize) -> Self {
         self.kept = Kept::new(max);
         self
     }
 
-    /// So many are kept for each reason from now on; what is too much now goes.
+    /// Changes the number kept per reason; removes the excess now.
     pub(super) fn keep_at_most(&mut self, max: usize) {
         self.kept.resize(max).into_iter().for_each(|id| self.remove(id));
     }
 
-    /// Joins what names no request, now that all requests of the round are known.
+    /// Joins stamps without a request, now that all requests of the round are known.
     #[cfg(test)]
     pub(crate) fn end_round(&mut self) {
         self.end_round_with(&mut |_| None);
     }
 
-    /// As [`Folder::end_round`]; each request that has ended is shown to `see` once, a round later, when the stamps of
-    /// other stores are there. It says why the request is to be kept. Its stamps are not in order yet: most requests are
-    /// never looked at again.
+    /// Ends the round like [`Folder::end_round`]. Shows each ended request to `see` once, a round later, when
+    /// the stamps of other stores are there; `see` returns the reason to keep it. Its stamps are not sorted
+    /// yet, because most requests are never read again.
     pub(super) fn end_round_with(&mut self, see: &mut impl FnMut(&RecordedRequest) -> Option<Why>) {
-        // The proposer's stamp may come a round later than a follower's: each waits for one round.
+        // The proposer's stamp may come a round later than a follower's, so each waits for one round.
         let mut late = std::mem::take(&mut self.waiting);
         late.retain(|stamp| !self.join(stamp));
         self.unjoined += late.len() as u64;
@@ -278,7 +281,7 @@ impl Folder {
         let settled = self.ended.len() - self.ended_now;
         for i in settled - self.ended_before..settled {
             if let Some((_, soon)) = self.ended.get(i + SETTLE_AHEAD) {
-                fetch_soon(&self.slots[*soon]);
+                prefetch_stamps(&self.slots[*soon]);
             }
             self.settle(self.ended[i].1, see);
         }
@@ -286,14 +289,14 @@ impl Folder {
         self.forget(see);
     }
 
-    /// Takes what all rings have dropped so far.
+    /// Updates the total drops of all rings.
     pub(super) fn note_dropped(&mut self, dropped: u64) {
         if dropped > self.dropped {
             (self.dropped, self.last_drop_ns) = (dropped, clock::now_ns());
         }
     }
 
-    /// When stamps were last dropped, in ns; 0: never.
+    /// Returns the time of the last drop in ns; 0 without drops.
     pub(super) fn last_drop_ns(&self) -> u64 {
         self.last_drop_ns
     }
@@ -308,7 +311,7 @@ impl Folder {
         request.why = see(request);
     }
 
-    /// The slot of a request, a new one if it is not known.
+    /// Returns the slot of a request; an unknown one gets a new slot.
     #[inline]
     fn slot(&mut self, id: u64) -> usize {
         if self.last.0 != id {
@@ -320,10 +323,15 @@ impl Folder {
 
     fn arrive(&mut self, id: u64) -> usize {
         let slot = self.free.pop().unwrap_or(self.slots.len());
-        // Those that come next, with the place of their first stamps: nobody has looked at them for long.
+        // Prefetch the slots used next, including their first stamps: they have left the cache.
         if let [.., later, next] = self.free[..] {
-            fetch_slot(&self.slots[later]);
-            self.slots[next].stamps.spare_capacity_mut().iter().take(FIRST).for_each(|s| ring::own_soon(s));
+            prefetch_slot(&self.slots[later]);
+            self.slots[next]
+                .stamps
+                .spare_capacity_mut()
+                .iter()
+                .take(FIRST)
+                .for_each(|s| ring::prefetch_for_write(s));
         }
         match self.slots.get_mut(slot) {
             Some(used) => used.reset(id),
@@ -369,7 +377,7 @@ impl Folder {
         }
     }
 
-    /// Notes the entry or the read round that a request's stamp names.
+    /// Records the entry or the read round that a request's stamp names.
     fn link(&mut self, slot: usize, stamp: &Stamp) {
         let request = &mut self.slots[slot];
         let id = request.id;
@@ -382,13 +390,13 @@ impl Folder {
         }
     }
 
-    /// Gives a stamp to all requests whose entries it is about; true if there is one, or it is about none.
+    /// Adds a stamp to all requests whose entries it covers; false if it must still be joined.
     fn join(&mut self, stamp: &Stamp) -> bool {
         let (own, max) = (stamp.req.id(), self.max_stamps);
         let range = stamp.entries().or_else(|| stamp.entry().map(|(r, t, i)| (r, t, i, i)));
         let mut found = false;
         if let Some((region, term, first, last)) = range {
-            // A batch without entries is about no request.
+            // A batch without entries belongs to no request.
             if last == 0 || first > last {
                 return true;
             }
@@ -397,7 +405,7 @@ impl Folder {
                 found = true;
                 if let Some(slot) = self.by_id.get(id).filter(|_| *id != own) {
                     let request = &mut self.slots[*slot];
-                    // A batch that speaks of two entries of the request belongs to it once.
+                    // A batch with two entries of the request belongs to it once.
                     if !request.stamps.last().is_some_and(|last| last.is(stamp)) {
                         keep(request, stamp, stamp.at, max);
                     }
@@ -417,7 +425,8 @@ impl Folder {
         while self.ended.len() > self.max_recent {
             let Some((id, slot)) = self.ended.pop_front() else { break };
             if self.ended.len() < self.ended_before + self.ended_now {
-                // More end in a round than are kept: it cannot wait for what other stores say.
+                // More requests end per round than are kept, so this one cannot wait for other stores'
+                // stamps.
                 let round = if self.ended_before > 0 { &mut self.ended_before } else { &mut self.ended_now };
                 *round -= 1;
                 self.settle(slot, see);
@@ -433,7 +442,7 @@ impl Folder {
                 self.given_up += 1;
             }
         }
-        // Ids that ended are left in the queue; it is cleared of them once they are the most.
+        // Ended ids stay in the queue until they are the majority; then they are removed together.
         if self.live.len() > 2 * self.live_count + 1024 {
             let mut live = std::mem::take(&mut self.live);
             live.retain(|id| self.get(*id).is_some_and(|r| r.end_ns.is_none()));
@@ -441,7 +450,7 @@ impl Folder {
         }
     }
 
-    /// Whether the oldest request has most likely ended, but the stamp that said so was dropped.
+    /// Whether the oldest request has probably ended and the stamp of its end was dropped.
     fn front_is_a_ghost(&self) -> bool {
         if self.last_drop_ns == 0 {
             return false;
@@ -478,20 +487,20 @@ impl Folder {
         self.in_order(self.ended.iter().map(|(id, _)| id))
     }
 
-    /// What is kept for this reason, oldest first; also what is still among [`Folder::recent`].
+    /// Requests kept for this reason, oldest first, including those still in [`Folder::recent`].
     pub(super) fn kept(&self, why: Why) -> Vec<RecordedRequest> {
         let recent =
             self.ended.iter().filter(|(_, slot)| self.slots[*slot].why == Some(why)).map(|(id, _)| *id);
-        let ids: Vec<u64> = self.kept.of(why).chain(recent).collect();
+        let ids: Vec<u64> = self.kept.ids(why).chain(recent).collect();
         self.in_order(ids.iter())
     }
 
-    /// Requests on their way, oldest first.
+    /// Requests in flight, oldest first.
     pub(super) fn on_their_way(&self) -> impl Iterator<Item = &RecordedRequest> {
         self.live.iter().filter_map(|id| self.get(*id)).filter(|r| r.end_ns.is_none())
     }
 
-    /// All requests, also those whose end is not known, in the order of their arrival.
+    /// All requests, including unfinished ones, in the order of their arrival.
     #[cfg(test)]
     pub(crate) fn all(&self) -> Vec<RecordedRequest> {
         let mut ids: Vec<u64> = self.by_id.keys().copied().collect();
@@ -506,17 +515,19 @@ impl Folder {
     }
 }
 
-/// Asks for the cache lines of a slot itself.
+/// Prefetches the cache lines of a slot itself.
 #[inline]
-fn fetch_slot(request: &RecordedRequest) {
+fn prefetch_slot(request: &RecordedRequest) {
     let lines = size_of::<RecordedRequest>().div_ceil(64);
-    (0..lines).for_each(|i| ring::read_soon(std::ptr::from_ref(request).cast::<[u8; 64]>().wrapping_add(i)));
+    (0..lines).for_each(|i| {
+        ring::prefetch_for_read(std::ptr::from_ref(request).cast::<[u8; 64]>().wrapping_add(i))
+    });
 }
 
-/// Asks for the cache lines of a request's stamps, before they are read.
+/// Prefetches the cache lines of a request's stamps.
 #[inline]
-fn fetch_soon(request: &RecordedRequest) {
-    request.stamps.iter().take(ROOM).for_each(|s| ring::read_soon(s));
+fn prefetch_stamps(request: &RecordedRequest) {
+    request.stamps.iter().take(ROOM).for_each(|s| ring::prefetch_for_read(s));
 }
 
 #[inline]
@@ -544,7 +555,7 @@ mod tests {
         let thread = thread::id();
         Stamp {
             at,
-            req: Req::of(id),
+            req: Req::from_id(id),
             site: Some(site(stage, names)),
             thread,
             fields,
@@ -554,7 +565,7 @@ mod tests {
     }
 
     fn mark(at: u64, id: u64, site: &'static StampSite, fields: [u64; 4]) -> Stamp {
-        Stamp { at, req: Req::of(id), site: Some(site), fields, store: 1, ..Stamp::EMPTY }
+        Stamp { at, req: Req::from_id(id), site: Some(site), fields, store: 1, ..Stamp::EMPTY }
     }
 
     fn round(folder: &mut Folder, stamps: &[Stamp]) {
@@ -570,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_are_joined_by_region_term_and_index_even_if_they_are_read_first() {
+    fn replicas_are_joined_even_if_they_are_read_first() {
         let mut folder = Folder::new(8, 8, 64);
         let follower = stamp(30, 0, stage::FOLLOWER_RECEIVE, BATCH, [1, 6, 10, 12]);
         let other_term = stamp(31, 0, stage::FOLLOWER_APPEND, BATCH, [1, 7, 10, 12]);
@@ -601,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_belongs_to_all_requests_in_it_also_to_those_that_are_not_stepped() {
+    fn a_batch_belongs_to_all_its_requests_stepped_or_not() {
         let mut folder = Folder::new(8, 8, 64);
         round(
             &mut folder,
@@ -636,6 +647,6 @@ mod tests {
         assert!(folder.recent().iter().all(|r| (r.stamps.len(), r.truncated) == (2, 3)));
         assert_eq!((folder.requests, folder.given_up, folder.live_count), (25, 21, 4));
         assert_eq!(folder.by_id.len(), 7);
-        assert_eq!(folder.entries[&(1, 1)].len(), 7, "links go with their requests");
+        assert_eq!(folder.entries[&(1, 1)].len(), 7, "links are removed with their requests");
     }
 }

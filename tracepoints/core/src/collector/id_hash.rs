@@ -1,4 +1,4 @@
-//! A hash for ids that are counted up: one multiplication.
+//! A hash for sequential ids: one multiplication.
 use std::hash::{BuildHasherDefault, Hasher};
 
 pub(crate) type IdMap<V> = std::collections::HashMap<u64, V, BuildHasherDefault<IdHasher>>;

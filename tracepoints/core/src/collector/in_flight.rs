@@ -1,4 +1,4 @@
-//! The in-flight table: the requests that are inside now, where each is, and what it waits for.
+//! The in-flight table: the requests now in the store, the stage of each, and what it waits for.
 use serde::{Deserialize, Serialize};
 
 use super::RecordedRequest;
@@ -6,7 +6,7 @@ use crate::{
     StageId, catalogue::stage::*, clock, ending::Wait, recorder::Stamp, request::RequestKind, thread,
 };
 
-/// A request that is inside now.
+/// A request that is in flight.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InFlight {
     pub request: u64,
@@ -14,27 +14,27 @@ pub struct InFlight {
     pub kind: String,
     /// The first 16 bytes of its first key, escaped.
     pub key: String,
-    /// Bytes of the whole key.
+    /// Length of the whole key in bytes.
     pub key_len: u32,
     pub region: u64,
     pub store: u64,
-    /// Real time since it arrived.
+    /// Real time in ns since it arrived.
     pub age_ns: u64,
     /// The last stage that it reached on its own store.
     pub stage: String,
-    /// Real time since it reached that.
+    /// Real time in ns since it reached that stage.
     pub in_stage_ns: u64,
-    /// The thread that stamped it there.
+    /// The thread that made that stamp.
     pub thread: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<WaitsFor>,
-    /// Stamps were lost since it arrived: it may have gone on, or have left.
+    /// Whether stamps were lost since it arrived: it may have advanced or ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub uncertain: bool,
 }
 
 impl InFlight {
-    /// Two lines: the request, and what it waits for; the second only if it waits.
+    /// Formats two lines: the request, and what it waits for; the second only if it waits.
     pub fn to_text(&self) -> String {
         let ms = |ns: u64| format!("{}.{:03} ms", ns / 1_000_000, ns / 1000 % 1000);
         let mut out = format!(
@@ -57,19 +57,19 @@ impl InFlight {
     }
 }
 
-/// What a request waits for, and who has it.
+/// The resource that a request waits for, and its holder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WaitsFor {
     /// `thread`, `latch`, `lock`, `lease`, `read_index`, `mailbox`, `quorum` or `apply`.
     pub what: String,
-    /// Who has it, in words.
+    /// Describes the holder.
     pub holder: String,
-    /// The request that has it, if it is one that is inside.
+    /// The request that holds the resource, if it is in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<u64>,
 }
 
-/// What the folder knows of one request, taken out under its lock.
+/// The folder's data of one request, copied under its lock.
 pub(super) struct Row {
     id: u64,
     kind: RequestKind,
@@ -81,7 +81,7 @@ pub(super) struct Row {
     /// Its last stamp on its own store.
     here: Option<Stamp>,
     wait: Option<(u64, Wait)>,
-    /// The scheduler's number of its last command.
+    /// The scheduler's id of its last command.
     cid: Option<u64>,
     entry: Option<(u64, u64, u64)>,
     reject: Option<u64>,
@@ -89,8 +89,8 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// None for one whose begin was not seen: of that nobody knows what it is.
-    pub(super) fn of(request: &RecordedRequest) -> Option<Self> {
+    /// Makes the row of a request; `None` if its begin was not seen, since its kind is unknown.
+    pub(super) fn from_request(request: &RecordedRequest) -> Option<Self> {
         if !request.began {
             return None;
         }
@@ -134,12 +134,12 @@ impl Row {
     }
 }
 
-/// Stages that are about others' answers, not about where the request is.
+/// Whether a stage is about the answers of other stores, not about the position of the request.
 fn is_answer(stage: StageId) -> bool {
     matches!(stage, RAFT_ACK | READ_INDEX_ACK)
 }
 
-/// From rows to what is shown. `reason` names a local read's reject reason.
+/// Turns rows into the table. `reason` names a local read's reject reason.
 pub(super) fn table(rows: &[Row], last_drop_ns: u64, reason: fn(u64) -> &'static str) -> Vec<InFlight> {
     let now = clock::now_ns();
     rows.iter()
@@ -248,14 +248,14 @@ mod tests {
     }
 
     fn shown(requests: &[RecordedRequest]) -> Vec<InFlight> {
-        let rows: Vec<Row> = requests.iter().filter_map(Row::of).collect();
+        let rows: Vec<Row> = requests.iter().filter_map(Row::from_request).collect();
         table(&rows, 0, |_| "lease_expire")
     }
 
     const CID: &[&str] = &["cid"];
 
     #[test]
-    fn who_waits_for_a_latch_sees_the_request_that_has_it_until_it_has_the_latch_itself() {
+    fn a_request_waiting_for_a_latch_names_the_latch_holder() {
         let holder = request(
             5,
             vec![stamp(10, 1, SCHED_RECEIVE, CID, [31, 0, 0, 0]), stamp(20, 1, SCHED_WRITE, &[], [0; 4])],

@@ -1,4 +1,4 @@
-//! Tail sampling: which finished requests are kept longer than the last ones, decided when all of their stamps are there.
+//! Tail sampling: decides which finished requests are kept longer, once all of their stamps are there.
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 use super::RecordedRequest;
 use crate::request::RequestKind;
 
-/// Why a request is kept. One that has several reasons counts under one of them.
+/// The reason to keep a request. A request with several reasons counts under one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// Its client asked, by a trace id or by a call.
+    /// Its client asked for it, by a trace id or by a call.
     Asked,
-    /// It took longer than its kind's threshold, or than its own deadline.
+    /// It took longer than its kind's threshold or its own deadline.
     Slow,
-    /// Its reply carries an error, or it had none.
+    /// Its reply has an error, or there was no reply.
     Failed,
-    /// One of so many.
+    /// It is one of every `one_in` requests.
     Sampled,
 }
 
@@ -37,15 +37,15 @@ impl Why {
     }
 }
 
-/// What is kept, and how much of it.
+/// Selects the requests to keep, and their number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TailConfig {
-    /// A request of a kind not in `slow_by_kind` is slow from so many ns on.
+    /// Threshold in ns for requests of a kind that is not in `slow_by_kind`.
     pub slow_ns: u64,
     pub slow_by_kind: Vec<(RequestKind, u64)>,
-    /// Keeps every request whose id is a multiple of it; 0: none.
+    /// Keeps every request whose id is a multiple of this; 0: none.
     pub one_in: u64,
-    /// Requests kept for each reason; past it the oldest is given up.
+    /// Maximum number of requests kept for each reason; beyond it the oldest is removed.
     pub keep: usize,
 }
 
@@ -55,16 +55,16 @@ impl Default for TailConfig {
     }
 }
 
-/// Requests that a caller asked to be kept.
+/// A caller's order to keep requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wanted {
-    /// None: of every kind.
+    /// Their kind; `None`: any kind.
     pub kind: Option<RequestKind>,
-    /// 0: of every region.
+    /// Their region; 0: any region.
     pub region: u64,
-    /// The key's beginning, 16 bytes of which are looked at; empty: every key.
+    /// Prefix of their key, of which 16 bytes count; empty: any key.
     pub key: Vec<u8>,
-    /// How many of them.
+    /// Number of requests to keep.
     pub count: u64,
 }
 
@@ -77,7 +77,7 @@ impl Wanted {
     }
 }
 
-/// Decides. Cheap: it is asked for every request.
+/// Makes the decision. Must be cheap, since it runs for every request.
 pub(super) struct TailSampler {
     slow_ns: [u64; RequestKind::ALL.len()],
     one_in: u64,
@@ -91,7 +91,7 @@ impl TailSampler {
         sampler
     }
 
-    /// From now on; what was wanted still is.
+    /// Changes the configuration; an order of `Wanted` stays in force.
     pub(super) fn configure(&mut self, config: &TailConfig) {
         self.slow_ns = [config.slow_ns; RequestKind::ALL.len()];
         for (kind, ns) in &config.slow_by_kind {
@@ -104,7 +104,7 @@ impl TailSampler {
         self.wanted = Some(wanted).filter(|w| w.count > 0);
     }
 
-    /// Whether it took longer than its kind may.
+    /// Whether the request exceeded its kind's threshold.
     pub(super) fn is_slow(&self, request: &RecordedRequest) -> bool {
         request.began && request.took_ns() >= self.slow_ns[request.kind as usize]
     }
@@ -117,7 +117,7 @@ impl TailSampler {
         } else if request.ending.outcome.failed() {
             Some(Why::Failed)
         } else if request.ending.asked {
-            // Behind the rarer ones: there are clients that give every request a trace id.
+            // Lower priority than the rarer reasons: some clients give every request a trace id.
             Some(Why::Asked)
         } else if self.one_in != 0 && request.id.is_multiple_of(self.one_in) {
             Some(Why::Sampled)
@@ -136,7 +136,7 @@ impl TailSampler {
     }
 }
 
-/// Ids of what is kept, by reason, oldest first.
+/// Ids of the kept requests by reason, oldest first.
 #[derive(Default)]
 pub(super) struct Kept {
     ids: [VecDeque<u64>; Why::ALL.len()],
@@ -148,21 +148,21 @@ impl Kept {
         Self { ids: Default::default(), max }
     }
 
-    /// Keeps one; returns the one that must go for it.
+    /// Keeps a request; returns the one that is removed for it.
     pub(super) fn push(&mut self, why: Why, id: u64) -> Option<u64> {
         let ids = &mut self.ids[why as usize];
         ids.push_back(id);
         if ids.len() > self.max { ids.pop_front() } else { None }
     }
 
-    /// Another room for each reason; returns those that must go for it.
+    /// Changes the limit for each reason; returns the removed requests.
     pub(super) fn resize(&mut self, max: usize) -> Vec<u64> {
         self.max = max;
         let drain = |ids: &mut VecDeque<u64>| ids.drain(..ids.len().saturating_sub(max)).collect::<Vec<_>>();
         self.ids.iter_mut().flat_map(drain).collect()
     }
 
-    pub(super) fn of(&self, why: Why) -> impl Iterator<Item = u64> {
+    pub(super) fn ids(&self, why: Why) -> impl Iterator<Item = u64> {
         self.ids[why as usize].iter().copied()
     }
 }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_failed_asked_and_one_in_n_are_kept_and_nothing_else() {
+    fn only_slow_failed_asked_and_one_in_n_requests_are_kept() {
         let config = TailConfig {
             slow_ns: 1000,
             slow_by_kind: vec![(RequestKind::KvGet, 100)],
@@ -190,13 +190,13 @@ mod tests {
             ..TailConfig::default()
         };
         let mut sampler = TailSampler::new(&config);
-        let ok = Ending::of(Outcome::Ok);
+        let ok = Ending::with_outcome(Outcome::Ok);
         let mut why = |id, took, ending| sampler.why(&request(id, took, ending));
         assert_eq!(why(1, 99, ok), None);
         assert_eq!(why(1, 100, ok), Some(Why::Slow));
         assert_eq!(why(10, 5, ok), Some(Why::Sampled));
-        assert_eq!(why(1, 5, Ending::of(Outcome::RegionError)), Some(Why::Failed));
-        assert_eq!(why(1, 5, Ending::of(Outcome::Unknown)), None);
+        assert_eq!(why(1, 5, Ending::with_outcome(Outcome::RegionError)), Some(Why::Failed));
+        assert_eq!(why(1, 5, Ending::with_outcome(Outcome::Unknown)), None);
         assert_eq!(why(1, 5, Ending { asked: true, ..ok }), Some(Why::Asked));
         let late = Ending { limit_ms: 1, ..ok };
         assert_eq!(
@@ -206,9 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn so_many_as_were_wanted_are_kept() {
+    fn the_wanted_number_of_requests_is_kept() {
         let mut sampler = TailSampler::new(&TailConfig { one_in: 0, ..TailConfig::default() });
-        let ok = Ending::of(Outcome::Ok);
+        let ok = Ending::with_outcome(Outcome::Ok);
         sampler.want(Wanted { key: b"key".to_vec(), count: 2, ..Wanted::default() });
         let other = Wanted { kind: Some(RequestKind::RawGet), count: 1, ..Wanted::default() };
         assert!(!other.matches(&request(1, 5, ok)));
@@ -217,12 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_its_own_room() {
+    fn each_reason_has_its_own_limit() {
         let mut kept = Kept::new(2);
         assert_eq!([1, 2, 3].map(|id| kept.push(Why::Failed, id)), [None, None, Some(1)]);
         assert_eq!(kept.push(Why::Slow, 4), None);
-        assert_eq!(kept.of(Why::Failed).collect::<Vec<_>>(), [2, 3]);
-        assert_eq!(kept.of(Why::Slow).collect::<Vec<_>>(), [4]);
+        assert_eq!(kept.ids(Why::Failed).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(kept.ids(Why::Slow).collect::<Vec<_>>(), [4]);
         assert_eq!(kept.resize(1), [2]);
         assert_eq!(kept.push(Why::Failed, 5), Some(3));
     }

@@ -1,4 +1,4 @@
-//! What is done with each request that has ended: it is counted, told of if it was slow, and kept if there is a reason to.
+//! Handles each ended request: counts it, reports it if it was slow, and keeps it if there is a reason.
 use std::sync::atomic::Ordering;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -10,11 +10,11 @@ use super::{
     metrics::Metrics,
 };
 
-/// A request that took longer than it may.
+/// A request that exceeded its deadline or threshold.
 #[derive(Clone, Debug)]
 pub struct SlowRequest {
     pub request: RecordedRequest,
-    /// Longer than its client gave it; else longer than its kind's threshold.
+    /// Whether it exceeded its client's deadline; otherwise it exceeded its kind's threshold.
     pub past_deadline: bool,
 }
 
@@ -45,19 +45,19 @@ impl Observer {
     pub(super) fn see(&mut self, request: &RecordedRequest) -> Option<Why> {
         self.metrics.count(request);
         let why = self.sampler.why(request);
-        // Most requests have no reason to be kept: those are not slow either.
+        // Most requests have no reason to be kept, and those are not slow either.
         if why.is_some() {
             let past_deadline = request.past_deadline();
             if past_deadline || self.sampler.is_slow(request) {
                 let mut request = request.clone();
                 request.put_in_order();
-                self.tell(SlowRequest { request, past_deadline });
+                self.report_slow(SlowRequest { request, past_deadline });
             }
         }
         why
     }
 
-    fn tell(&mut self, slow: SlowRequest) {
+    fn report_slow(&mut self, slow: SlowRequest) {
         if let Some(sender) = &self.slow
             && sender.try_send(slow).is_err()
         {
@@ -67,40 +67,40 @@ impl Observer {
 }
 
 impl CollectorHandle {
-    /// Requests that take longer than they may, from now on. At most `capacity` of them wait; further ones are counted
-    /// in [`super::CollectorStats::slow_dropped`] only. The newest receiver gets them.
+    /// Returns a receiver of slow requests from now on. At most `capacity` of them wait; further ones are
+    /// only counted in [`super::CollectorStats::slow_dropped`]. A newer receiver replaces an older one.
     pub fn slow_requests(&self, capacity: usize) -> Receiver<SlowRequest> {
         let (sender, receiver) = bounded(capacity);
         self.shared.state.lock().observer.slow = Some(sender);
         receiver
     }
 
-    /// What is slow, and what is kept, from now on.
+    /// Changes the thresholds and the kept requests from now on.
     pub fn sample(&self, tail: &TailConfig) {
         let mut state = self.shared.state.lock();
         state.observer.sampler.configure(tail);
         state.folder.keep_at_most(tail.keep);
     }
 
-    /// Keeps the next requests of this description, in the place of what was wanted before.
+    /// Keeps the next requests that match `wanted`; replaces an earlier order.
     pub fn want(&self, wanted: Wanted) {
         self.shared.state.lock().observer.sampler.want(wanted);
     }
 
-    /// What is kept for this reason, oldest first.
+    /// Returns the requests kept for this reason, oldest first.
     pub fn kept(&self, why: Why) -> Vec<RecordedRequest> {
         let mut state = self.shared.state.lock();
         state.settle();
         state.folder.kept(why)
     }
 
-    /// The requests that are inside now, oldest first; those of one store, unless `store` is 0. At most `limit` are
-    /// shown; also returns how many there are.
+    /// Returns the requests in flight, oldest first; only those of one store, unless `store` is 0. Returns at
+    /// most `limit` requests, and the total number.
     pub fn in_flight(&self, store: u64, limit: usize) -> (Vec<InFlight>, usize) {
         let (rows, last_drop_ns, reason) = {
             let mut state = self.shared.state.lock();
             state.round();
-            let rows: Vec<Row> = state.folder.on_their_way().filter_map(Row::of).collect();
+            let rows: Vec<Row> = state.folder.on_their_way().filter_map(Row::from_request).collect();
             (rows, state.folder.last_drop_ns(), state.observer.reject_reason)
         };
         let mut table = in_flight::table(&rows, last_drop_ns, reason);
@@ -111,7 +111,7 @@ impl CollectorHandle {
         (table, all)
     }
 
-    /// TiKV's metrics of one store that follow from stamps, and the collector's own.
+    /// Writes TiKV's metrics of one store that are derived from stamps, and the collector's own metrics.
     pub fn write_metrics(&self, store: u64, out: &mut TextWriter) {
         self.shared.state.lock().settle();
         let stats = self.stats();
@@ -122,19 +122,19 @@ impl CollectorHandle {
             ("tikv_trace_stamps_total", "Stamps that the collector has read.", "counter", stats.stamps),
             (
                 "tikv_trace_requests_given_up_total",
-                "Requests whose end the collector did not wait for: too many were on their way.",
+                "Requests given up before their end because too many were in flight.",
                 "counter",
                 stats.given_up,
             ),
             (
                 "tikv_trace_stamps_unjoined_total",
-                "Stamps of batches and replicas that belonged to no request known.",
+                "Stamps of batches and replicas that belong to no known request.",
                 "counter",
                 stats.unjoined,
             ),
             (
                 "tikv_trace_slow_log_dropped_total",
-                "Slow requests that the slow log missed because its writer did not keep up.",
+                "Slow requests missing from the slow log because its writer fell behind.",
                 "counter",
                 stats.slow_dropped,
             ),
@@ -146,16 +146,16 @@ impl CollectorHandle {
             ),
             (
                 "tikv_trace_recording_lost_stamps_total",
-                "Stamps that are missing in recordings that ended by themselves.",
+                "Stamps missing from recordings that ended by themselves.",
                 "counter",
                 stats.recording_lost,
             ),
-            ("tikv_trace_in_flight", "Requests of this process that are inside.", "gauge", stats.in_flight),
+            ("tikv_trace_in_flight", "Requests of this process in flight.", "gauge", stats.in_flight),
         ] {
             out.family(name, help, kind);
             out.sample(&[], value);
         }
-        let help = "Stamps that were lost because the thread's ring was full.";
+        let help = "Stamps lost because the thread's ring was full.";
         out.family("tikv_trace_stamps_dropped_total", help, "counter");
         for (thread, n) in &stats.dropped_by_thread {
             out.sample(&[("thread", thread)], n);
@@ -164,7 +164,7 @@ impl CollectorHandle {
 }
 
 impl super::State {
-    /// After it every request has been seen whose end was stamped before.
+    /// Flushes until every request has been observed whose end was stamped before the call.
     fn settle(&mut self) {
         self.round();
         self.round();

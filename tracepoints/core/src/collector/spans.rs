@@ -1,18 +1,18 @@
-//! How long each stage of a recorded request lasted: the numbers of its trace without the texts.
+//! Duration of each stage of a recorded request: the times of its trace without the texts.
 use super::RecordedRequest;
 use crate::catalogue::{Lane, StageId};
 
-/// One stage of a request. Those of the main lane follow one another without a gap.
+/// One stage of a request. Spans of the main lane are adjacent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub stage: StageId,
     pub store: u16,
     /// See [`crate::thread::info`].
     pub thread: u16,
-    /// In ns, on the clock of the request's stamps.
+    /// Begin in ns, on the clock of the request's stamps.
     pub at_ns: u64,
-    /// Until the next stage of the main lane or the end; on the replica lane until the next on its store. 0 for the last
-    /// one if its end is not known.
+    /// Duration in ns: until the next stage of the main lane or the end; on the replica lane until the next
+    /// stage on the same store. 0 for the last one if its end is unknown.
     pub dur_ns: u64,
 }
 
@@ -23,11 +23,11 @@ impl Span {
 }
 
 impl RecordedRequest {
-    /// Its stages in the order of their begin; the same times as those of the steps of [`RecordedRequest::trace`].
+    /// Returns the stages by their begin, with the times of the steps of [`RecordedRequest::trace`].
     pub fn spans(&self) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::with_capacity(self.stamps.len());
         let mut main: Option<usize> = None;
-        // The last stage of each store's replica lane; stores are few.
+        // The last stage of each store's replica lane; there are few stores.
         let mut replicas: Vec<(u16, usize)> = Vec::new();
         for stamp in &self.stamps {
             let Some(site) = stamp.site.filter(|s| !s.is_mark()) else { continue };
@@ -41,7 +41,7 @@ impl RecordedRequest {
                         None
                     }
                 },
-                // What is stamped behind the end takes none of the request's time.
+                // A stamp after the end takes none of the request's time.
                 Lane::Main if self.end_ns.is_some_and(|end| end < at) => {
                     close_at_end(self, &mut main, &mut spans)
                 }
@@ -56,13 +56,13 @@ impl RecordedRequest {
         spans
     }
 
-    /// From its begin to its end, in ns; None if one of them was not seen.
+    /// Returns the ns from its begin to its end; `None` if one of them was not seen.
     pub fn duration_ns(&self) -> Option<u64> {
         Some(self.end_ns?.saturating_sub(self.begin_ns)).filter(|_| self.began)
     }
 }
 
-/// The last stage of the main lane lasts until the end, if that is known.
+/// Extends the last stage of the main lane to the end, if that is known.
 fn close_at_end(request: &RecordedRequest, main: &mut Option<usize>, spans: &mut [Span]) -> Option<usize> {
     if let (Some(end), Some(last)) = (request.end_ns, main.take()) {
         spans[last].dur_ns = end.saturating_sub(spans[last].at_ns);

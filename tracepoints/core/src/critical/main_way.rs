@@ -1,20 +1,20 @@
-//! The critical path over the main lane: of requests side by side, the one that its operation waited for.
+//! The critical path on the main lane: of parallel requests, the one that the operation waited for.
 use std::collections::HashMap;
 
 use crate::{request::RequestKind, trace::Step};
 
-/// A main-lane step and the part of its time that is on the path, in ns.
-type Stretch = (usize, u64, u64);
+/// A main-lane step and the begin and end, in ns, of its part on the path.
+type PathSegment = (usize, u64, u64);
 
-/// Backwards from the end, then put in order.
-pub(super) fn walk(steps: &[Step]) -> Vec<Stretch> {
-    let lanes = Lanes::of(steps);
+/// Finds the path backwards from the end; returns it in time order.
+pub(super) fn walk(steps: &[Step]) -> Vec<PathSegment> {
+    let lanes = Lanes::from_steps(steps);
     let mut out = Vec::new();
     let Some(mut at) = lanes.by_end.last().map(|i| steps[*i].end_ns()) else { return out };
     let mut here: Option<usize> = None;
     while let Some(step) = lanes.before(steps, at, here) {
         let (begin, to) = (steps[step].at_ns, steps[step].end_ns().min(at));
-        // While it was held it waited for nobody.
+        // The step waited for nothing while it was held.
         out.push((step, (begin + steps[step].held_ns).min(to), to));
         (at, here) = (begin, Some(step));
     }
@@ -22,21 +22,21 @@ pub(super) fn walk(steps: &[Step]) -> Vec<Stretch> {
     out
 }
 
-/// Main-lane steps that last.
+/// Main-lane steps with a duration.
 struct Lanes {
-    /// By their end, then by their begin.
+    /// Sorted by their end, then by their begin.
     by_end: Vec<usize>,
-    /// The step before, of the same request.
+    /// Previous step of the same request.
     before: HashMap<usize, usize>,
 }
 
 impl Lanes {
-    fn of(steps: &[Step]) -> Self {
-        // The client sends some requests beside its operation, which does not wait for them.
+    fn from_steps(steps: &[Step]) -> Self {
+        // Some requests of the client run in parallel with its operation, which does not wait for them.
         let operation = steps.iter().any(|s| s.kind == "client");
-        let beside =
+        let parallel =
             |s: &Step| operation && RequestKind::parse(&s.kind).is_some_and(RequestKind::runs_beside);
-        let lasting = |s: &Step| s.lane == "main" && s.dur_ns > 0 && !beside(s);
+        let lasting = |s: &Step| s.lane == "main" && s.dur_ns > 0 && !parallel(s);
         let mut by_end: Vec<usize> = (0..steps.len()).filter(|i| lasting(&steps[*i])).collect();
         let (mut last, mut before) = (HashMap::new(), HashMap::new());
         for i in &by_end {
@@ -48,8 +48,8 @@ impl Lanes {
         Self { by_end, before }
     }
 
-    /// What the path was in just before `at`: the same request's step, else one that ends there, else one that lasts
-    /// over it, else, after a gap, the last one before.
+    /// Finds the step on the path just before `at`: the same request's step, else one that ends there, else
+    /// one that spans it, else, after a gap, the last one before it.
     fn before(&self, steps: &[Step], at: u64, here: Option<usize>) -> Option<usize> {
         let own = here.and_then(|i| self.before.get(&i)).filter(|i| steps[**i].end_ns() >= at);
         if let Some(own) = own.filter(|i| steps[**i].at_ns < at) {

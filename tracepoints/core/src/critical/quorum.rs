@@ -1,21 +1,22 @@
-//! Which replica made the quorum, which were in time without need, and which did not matter.
+//! The quorum's replicas: the one that completed it, the ones that counted earlier, and the ones that did not
+//! matter.
 use serde::{Deserialize, Serialize};
 
 use crate::trace::Step;
 
-/// What a replica's durable copy, or its answer, was for the quorum.
+/// A replica's contribution to the quorum, by its durable copy or its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It completed the quorum: had it been faster, so had the commit.
+pub enum ReplicaRole {
+    /// It completed the quorum: a faster replica would have made the commit faster.
     Decided,
     /// It counted, but before it was needed.
     Counted,
-    /// It came after the quorum was complete: it did not matter.
+    /// It came after the quorum was complete and did not matter.
     Late,
-    /// It does not vote: it did not matter.
+    /// It does not vote and did not matter.
     Learner,
-    /// Nothing of it was seen by the leader.
+    /// The leader has received nothing from it.
     Silent,
 }
 
@@ -24,12 +25,12 @@ pub enum Verdict {
 pub struct Replica {
     pub store: u64,
     pub leader: bool,
-    pub verdict: Verdict,
-    /// When its own disk had the entry, in ns since the trace began.
+    pub verdict: ReplicaRole,
+    /// Time at which its own disk had the entry, in ns since the trace began.
     pub durable_ns: Option<u64>,
-    /// When the leader counted it.
+    /// Time at which the leader counted it, in ns since the trace began.
     pub counted_ns: Option<u64>,
-    /// Between that and the decision.
+    /// Time in ns between `counted_ns` and the decision.
     pub slack_ns: u64,
 }
 
@@ -39,17 +40,18 @@ pub struct Quorum {
     pub request: u64,
     /// The request's kind, e.g. `kv_prewrite`.
     pub kind: String,
-    /// The entry's place; all 0 for a read index.
+    /// Region of the entry; region, term and index are 0 for a read index.
     pub region: u64,
     pub term: u64,
     pub index: u64,
-    /// How many vote, and how many of them are needed.
+    /// Number of voters, and how many of them are needed.
     pub voters: usize,
     pub needed: usize,
-    /// How many voted before, while several peers change at once: most of them are needed, too. 0: no such change.
+    /// Number of voters of the old configuration during a joint change, of which a majority is needed too. 0:
+    /// no such change.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub outgoing: usize,
-    /// The store that completed it. None: the stamps that tell are missing, or old ones without a sender.
+    /// The store that completed the quorum. `None`: its stamps are missing, or old ones without a sender.
     pub decided_by: Option<u64>,
     pub decided_ns: Option<u64>,
     pub replicas: Vec<Replica>,
@@ -59,15 +61,15 @@ fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 
-/// Steps of one request beside its main lane, from a main-lane step on.
-struct Beside<'a> {
+/// The replica steps of one request from a main-lane step on.
+struct ReplicaSteps<'a> {
     steps: &'a [Step],
     replicas: &'a [usize],
     from: u64,
 }
 
-impl Beside<'_> {
-    fn of<'s>(&'s self, stage: &'s str, store: u64) -> impl DoubleEndedIterator<Item = usize> + 's {
+impl ReplicaSteps<'_> {
+    fn filter<'s>(&'s self, stage: &'s str, store: u64) -> impl DoubleEndedIterator<Item = usize> + 's {
         let fits = move |i: &usize| {
             let s = &self.steps[*i];
             s.stage == stage && s.store == store && s.at_ns >= self.from
@@ -79,12 +81,12 @@ impl Beside<'_> {
         self.steps[step].at_ns
     }
 
-    /// The last of a stage on a store that is not after `before`.
+    /// Finds the last step of a stage on a store that is not after `before`.
     fn last(&self, stage: &str, store: u64, before: u64) -> Option<usize> {
-        self.of(stage, store).rfind(|i| self.at(*i) <= before)
+        self.filter(stage, store).rfind(|i| self.at(*i) <= before)
     }
 
-    /// The steps of `stages` on a store that led to `before`, in order. What was lost is left out.
+    /// Finds the steps of `stages` on a store that led to `before`, in order; skips lost ones.
     fn led_to(&self, stages: &[&str], store: u64, mut before: u64) -> Vec<usize> {
         let mut out = Vec::new();
         for stage in stages.iter().rev() {
@@ -97,11 +99,11 @@ impl Beside<'_> {
         out
     }
 
-    /// The first of each of `stages` on a store, one after the other, up to `to`.
+    /// Finds the first step of each of `stages` on a store, one after another, up to `to`.
     fn followed_by(&self, stages: &[&str], store: u64, mut after: u64, to: u64) -> Vec<usize> {
         let mut out = Vec::new();
         for stage in stages {
-            if let Some(step) = self.of(stage, store).find(|i| (after..=to).contains(&self.at(*i))) {
+            if let Some(step) = self.filter(stage, store).find(|i| (after..=to).contains(&self.at(*i))) {
                 after = self.at(step);
                 out.push(step);
             }
@@ -121,54 +123,63 @@ const FOLLOWER: [&str; 6] = [
 const LEADER: [&str; 3] = ["raft_write_begin", "raft_write_end", "raft_persisted"];
 const APPLY: [&str; 3] = ["apply_begin", "apply_write", "apply_done"];
 
-/// The steps on the critical path while `main` lasted, from itself on, and the quorum it waited for, if it did.
+/// Returns the steps on the critical path while `main` lasted, beginning with it, and the quorum it waited
+/// for, if any.
 pub(super) fn way(steps: &[Step], replicas: &[usize], main: usize, to: u64) -> (Vec<usize>, Option<Quorum>) {
-    let beside = Beside { steps, replicas, from: steps[main].at_ns };
+    let replica_steps = ReplicaSteps { steps, replicas, from: steps[main].at_ns };
     if steps[main].stage == "read_index_propose" {
-        return read(&beside, main, to);
+        return read(&replica_steps, main, to);
     }
-    match beside.last("raft_commit", steps[main].store, to) {
-        Some(commit) => write(&beside, main, commit, to),
+    match replica_steps.last("raft_commit", steps[main].store, to) {
+        Some(commit) => write(&replica_steps, main, commit, to),
         None => (vec![main], None),
     }
 }
 
-fn write(beside: &Beside<'_>, main: usize, commit: usize, to: u64) -> (Vec<usize>, Option<Quorum>) {
-    let leader = beside.steps[main].store;
-    let (mut quorum, role) = begin(beside, main, "raft_propose");
-    let own = beside.of("raft_persisted", leader).next();
+fn write(
+    replica_steps: &ReplicaSteps<'_>,
+    main: usize,
+    commit: usize,
+    to: u64,
+) -> (Vec<usize>, Option<Quorum>) {
+    let leader = replica_steps.steps[main].store;
+    let (mut quorum, role) = begin(replica_steps, main, "raft_propose");
+    let own = replica_steps.filter("raft_persisted", leader).next();
     let mut counted: Vec<Vote> = own.map(|step| Vote::own(step, leader, role)).into_iter().collect();
-    counted.extend(acks(beside, "raft_ack", leader));
-    let decided = decide(beside, &mut counted, &quorum, beside.at(commit));
-    fill(beside, &mut quorum, &counted, decided);
+    counted.extend(acks(replica_steps, "raft_ack", leader));
+    let decided = decide(replica_steps, &mut counted, &quorum, replica_steps.at(commit));
+    fill(replica_steps, &mut quorum, &counted, decided);
     let mut way = vec![main];
     match decided.map(|n| &counted[n]) {
-        Some(vote) if vote.own => way.extend(beside.led_to(&LEADER, leader, beside.at(vote.step))),
+        Some(vote) if vote.own => {
+            way.extend(replica_steps.led_to(&LEADER, leader, replica_steps.at(vote.step)))
+        }
         Some(vote) => {
             if let Some(store) = vote.store {
-                way.extend(beside.led_to(&FOLLOWER, store, beside.at(vote.step)));
+                way.extend(replica_steps.led_to(&FOLLOWER, store, replica_steps.at(vote.step)));
             }
             way.push(vote.step);
         }
         None => {}
     }
     way.push(commit);
-    way.extend(beside.followed_by(&APPLY, leader, beside.at(commit), to));
+    way.extend(replica_steps.followed_by(&APPLY, leader, replica_steps.at(commit), to));
     (way, Some(quorum))
 }
 
-/// A leader without a lease counts itself at once and waits for the answers to its heartbeat.
-fn read(beside: &Beside<'_>, main: usize, to: u64) -> (Vec<usize>, Option<Quorum>) {
-    let leader = beside.steps[main].store;
-    let (mut quorum, role) = begin(beside, main, "read_index_propose");
+/// Finds the path of a read index: a leader without a lease counts itself at once and waits for its
+/// heartbeats' answers.
+fn read(replica_steps: &ReplicaSteps<'_>, main: usize, to: u64) -> (Vec<usize>, Option<Quorum>) {
+    let leader = replica_steps.steps[main].store;
+    let (mut quorum, role) = begin(replica_steps, main, "read_index_propose");
     let mut counted = vec![Vote::own(main, leader, role)];
-    counted.extend(acks(beside, "read_index_ack", leader));
-    let decided = decide(beside, &mut counted, &quorum, to);
-    fill(beside, &mut quorum, &counted, decided);
+    counted.extend(acks(replica_steps, "read_index_ack", leader));
+    let decided = decide(replica_steps, &mut counted, &quorum, to);
+    fill(replica_steps, &mut quorum, &counted, decided);
     let mut way = vec![main];
     if let Some(vote) = decided.map(|n| &counted[n]).filter(|v| !v.own) {
         if let Some(store) = vote.store {
-            way.extend(beside.led_to(&["read_index_heartbeat"], store, beside.at(vote.step)));
+            way.extend(replica_steps.led_to(&["read_index_heartbeat"], store, replica_steps.at(vote.step)));
         }
         way.push(vote.step);
     }
@@ -178,7 +189,7 @@ fn read(beside: &Beside<'_>, main: usize, to: u64) -> (Vec<usize>, Option<Quorum
 /// A replica that the leader counts.
 struct Vote {
     step: usize,
-    /// None if the stamp does not say whose it is.
+    /// `None` if the stamp does not name its store.
     store: Option<u64>,
     own: bool,
     role: Role,
@@ -190,7 +201,7 @@ impl Vote {
     }
 }
 
-/// Whether a replica votes in the configuration to come, and in the one that is left.
+/// Whether a replica votes in the new and in the old configuration.
 #[derive(Clone, Copy)]
 struct Role {
     incoming: bool,
@@ -198,7 +209,7 @@ struct Role {
 }
 
 impl Role {
-    fn of(step: Option<&Step>) -> Self {
+    fn from_step(step: Option<&Step>) -> Self {
         let is = |name: &str| step.is_some_and(|s| s.fields.contains_key(name));
         let learner = is("learner");
         Self { incoming: !learner && !is("leaving"), outgoing: !learner && !is("joining") }
@@ -209,25 +220,30 @@ impl Role {
     }
 }
 
-/// The first acknowledgement of each store.
-fn acks(beside: &Beside<'_>, stage: &str, leader: u64) -> Vec<Vote> {
+/// Collects the first acknowledgement of each store.
+fn acks(replica_steps: &ReplicaSteps<'_>, stage: &str, leader: u64) -> Vec<Vote> {
     let mut out: Vec<Vote> = Vec::new();
-    for step in beside.of(stage, leader) {
-        let stamped = &beside.steps[step];
+    for step in replica_steps.filter(stage, leader) {
+        let stamped = &replica_steps.steps[step];
         let store = stamped.fields.get("from").copied().filter(|s| *s != 0);
         if store.is_none() || !out.iter().any(|v| v.store == store) {
-            out.push(Vote { step, store, own: false, role: Role::of(Some(stamped)) });
+            out.push(Vote { step, store, own: false, role: Role::from_step(Some(stamped)) });
         }
     }
     out
 }
 
-/// Puts the votes in the order they were counted; the place of the one that completed the quorum.
-fn decide(beside: &Beside<'_>, votes: &mut [Vote], quorum: &Quorum, before: u64) -> Option<usize> {
-    votes.sort_by_key(|v| beside.at(v.step));
-    // Of two configurations each needs most of its own.
+/// Sorts the votes by the time they were counted; returns the position of the one that completed the quorum.
+fn decide(
+    replica_steps: &ReplicaSteps<'_>,
+    votes: &mut [Vote],
+    quorum: &Quorum,
+    before: u64,
+) -> Option<usize> {
+    votes.sort_by_key(|v| replica_steps.at(v.step));
+    // Each of two configurations needs a majority of its own voters.
     let mut left = [quorum.needed, if quorum.outgoing > 0 { quorum.outgoing / 2 + 1 } else { 0 }];
-    let in_time = votes.iter().enumerate().take_while(|(_, v)| beside.at(v.step) <= before);
+    let in_time = votes.iter().enumerate().take_while(|(_, v)| replica_steps.at(v.step) <= before);
     for (n, vote) in in_time.filter(|(_, v)| !v.role.is_learner()) {
         left[0] = left[0].saturating_sub(usize::from(vote.role.incoming));
         left[1] = left[1].saturating_sub(usize::from(vote.role.outgoing));
@@ -238,14 +254,15 @@ fn decide(beside: &Beside<'_>, votes: &mut [Vote], quorum: &Quorum, before: u64)
     None
 }
 
-/// The quorum of the request that `main` is of, and how its leader votes; `asked` is the stage that says who votes.
-fn begin(beside: &Beside<'_>, main: usize, asked: &str) -> (Quorum, Role) {
-    let step = &beside.steps[main];
-    let mut own = beside.steps[..=main].iter().rev().filter(|s| s.request == step.request);
+/// Starts the quorum of the request of `main`, with its leader's role; `asked` is the stage whose stamp has
+/// the voters.
+fn begin(replica_steps: &ReplicaSteps<'_>, main: usize, asked: &str) -> (Quorum, Role) {
+    let step = &replica_steps.steps[main];
+    let mut own = replica_steps.steps[..=main].iter().rev().filter(|s| s.request == step.request);
     let propose = own.find(|s| s.stage == asked);
     let field = |name: &str| propose.and_then(|s| s.fields.get(name)).copied().unwrap_or(0);
     let voters = match field("voters") as usize {
-        0 => guess_voters(beside, step),
+        0 => guess_voters(replica_steps, step),
         voters => voters,
     };
     let quorum = Quorum {
@@ -261,49 +278,57 @@ fn begin(beside: &Beside<'_>, main: usize, asked: &str) -> (Quorum, Role) {
         decided_ns: None,
         replicas: Vec::new(),
     };
-    (quorum, Role::of(propose))
+    (quorum, Role::from_step(propose))
 }
 
-/// Of a recording whose stamps do not say how many vote: as the leader's probe says, else as many as were met.
-fn guess_voters(beside: &Beside<'_>, main: &Step) -> usize {
+/// Guesses the number of voters if the stamps lack it: from the leader's probe, else from the stores in the
+/// trace.
+fn guess_voters(replica_steps: &ReplicaSteps<'_>, main: &Step) -> usize {
     let probe = main.state.raft.iter().find(|r| r.store == main.store);
-    probe.map(|r| r.progress.len()).filter(|n| *n > 0).unwrap_or_else(|| met(beside, main.store).len())
+    probe
+        .map(|r| r.progress.len())
+        .filter(|n| *n > 0)
+        .unwrap_or_else(|| stores_seen(replica_steps, main.store).len())
 }
 
-/// The stores of a request's replicas, the leader first.
-fn met(beside: &Beside<'_>, leader: u64) -> Vec<u64> {
-    let mut stores: Vec<u64> =
-        beside.replicas.iter().map(|i| beside.steps[*i].store).filter(|s| *s != leader && *s != 0).collect();
+/// Returns the stores of a request's replicas, the leader first.
+fn stores_seen(replica_steps: &ReplicaSteps<'_>, leader: u64) -> Vec<u64> {
+    let mut stores: Vec<u64> = replica_steps
+        .replicas
+        .iter()
+        .map(|i| replica_steps.steps[*i].store)
+        .filter(|s| *s != leader && *s != 0)
+        .collect();
     stores.sort_unstable();
     stores.dedup();
     stores.insert(0, leader);
     stores
 }
 
-fn fill(beside: &Beside<'_>, quorum: &mut Quorum, votes: &[Vote], decided: Option<usize>) {
+fn fill(replica_steps: &ReplicaSteps<'_>, quorum: &mut Quorum, votes: &[Vote], decided: Option<usize>) {
     let vote = decided.map(|n| &votes[n]);
-    let at = vote.map(|v| beside.at(v.step));
+    let at = vote.map(|v| replica_steps.at(v.step));
     (quorum.decided_by, quorum.decided_ns) = (vote.and_then(|v| v.store), at);
     let leader = votes.iter().find(|v| v.own).and_then(|v| v.store);
-    let mut stores = met(beside, leader.unwrap_or(0));
+    let mut stores = stores_seen(replica_steps, leader.unwrap_or(0));
     stores.extend(votes.iter().filter_map(|v| v.store));
     let mut seen = std::collections::BTreeSet::new();
     stores.retain(|s| *s != 0 && seen.insert(*s));
     for store in stores {
         let place = votes.iter().position(|v| v.store == Some(store));
-        let counted_ns = place.map(|n| beside.at(votes[n].step));
+        let counted_ns = place.map(|n| replica_steps.at(votes[n].step));
         let verdict = match place {
-            None => Verdict::Silent,
-            Some(n) if votes[n].role.is_learner() => Verdict::Learner,
-            Some(n) if Some(n) == decided => Verdict::Decided,
-            Some(n) if decided.is_some_and(|d| n > d) => Verdict::Late,
-            Some(_) => Verdict::Counted,
+            None => ReplicaRole::Silent,
+            Some(n) if votes[n].role.is_learner() => ReplicaRole::Learner,
+            Some(n) if Some(n) == decided => ReplicaRole::Decided,
+            Some(n) if decided.is_some_and(|d| n > d) => ReplicaRole::Late,
+            Some(_) => ReplicaRole::Counted,
         };
         quorum.replicas.push(Replica {
             store,
             leader: Some(store) == leader,
             verdict,
-            durable_ns: beside.of("raft_persisted", store).next().map(|i| beside.at(i)),
+            durable_ns: replica_steps.filter("raft_persisted", store).next().map(|i| replica_steps.at(i)),
             counted_ns,
             slack_ns: counted_ns.zip(at).map_or(0, |(c, d)| c.abs_diff(d)),
         });

@@ -1,8 +1,9 @@
-//! Paths of made-up traces: who decided, who did not matter, and that no time is lost or counted twice.
+//! Paths of invented traces: the deciding replica, the irrelevant ones, and that no time is lost or counted
+//! twice.
 use super::*;
 use crate::catalogue::STAGES;
 
-/// A step of the lane that its stage has; `at` and, on the main lane, `dur` in ns.
+/// Makes a step of the lane that its stage has; `at` and, on the main lane, `dur` in ns.
 fn step(stage: &str, store: u64, at: u64, dur: u64) -> Step {
     let entry = find(stage).unwrap_or_else(|| panic!("no stage {stage}"));
     let main = entry.lane == crate::Lane::Main;
@@ -31,13 +32,13 @@ fn with(mut step: Step, fields: &[(&str, u64)]) -> Step {
     step
 }
 
-/// When a store's disk is done, and when the leader hears of it.
+/// Times in ns at which a store's disk is done and the leader receives its acknowledgement.
 struct Times {
     disk: u64,
     ack: u64,
 }
 
-/// A write of 1000 ns on stores 1 (leader), 2, 3 ...; committed at `commit`.
+/// Makes a write of 1000 ns on stores 1 (leader), 2, 3 ...; committed at `commit`.
 fn put(leader_disk: u64, followers: &[Times], commit: u64) -> Vec<Step> {
     let voters = followers.len() as u64 + 1;
     let entry = [("region", 2), ("term", 6), ("index", 9), ("voters", voters)];
@@ -75,7 +76,7 @@ fn numbered(mut steps: Vec<Step>) -> Vec<Step> {
     steps
 }
 
-fn verdicts(path: &CriticalPath) -> Vec<(u64, Verdict)> {
+fn verdicts(path: &CriticalPath) -> Vec<(u64, ReplicaRole)> {
     path.quorums[0].replicas.iter().map(|r| (r.store, r.verdict)).collect()
 }
 
@@ -84,10 +85,13 @@ fn way(path: &CriticalPath) -> Vec<(&str, u64, u64, Class)> {
 }
 
 #[test]
-fn a_slow_follower_does_not_matter_if_the_other_makes_the_quorum() {
+fn a_slow_follower_is_irrelevant_if_the_other_makes_the_quorum() {
     let path =
-        CriticalPath::of(&put(200, &[Times { disk: 300, ack: 330 }, Times { disk: 900, ack: 930 }], 335));
-    assert_eq!(verdicts(&path), [(1, Verdict::Counted), (2, Verdict::Decided), (3, Verdict::Late)]);
+        CriticalPath::find(&put(200, &[Times { disk: 300, ack: 330 }, Times { disk: 900, ack: 930 }], 335));
+    assert_eq!(
+        verdicts(&path),
+        [(1, ReplicaRole::Counted), (2, ReplicaRole::Decided), (3, ReplicaRole::Late)]
+    );
     let quorum = &path.quorums[0];
     assert_eq!((quorum.voters, quorum.needed, quorum.index), (3, 2, 9));
     assert_eq!((quorum.decided_by, quorum.decided_ns), (Some(2), Some(330)));
@@ -122,14 +126,17 @@ fn a_slow_follower_does_not_matter_if_the_other_makes_the_quorum() {
 #[test]
 fn the_leaders_disk_decides_if_one_follower_was_faster() {
     let path =
-        CriticalPath::of(&put(520, &[Times { disk: 200, ack: 220 }, Times { disk: 800, ack: 820 }], 525));
-    assert_eq!(verdicts(&path), [(1, Verdict::Decided), (2, Verdict::Counted), (3, Verdict::Late)]);
+        CriticalPath::find(&put(520, &[Times { disk: 200, ack: 220 }, Times { disk: 800, ack: 820 }], 525));
+    assert_eq!(
+        verdicts(&path),
+        [(1, ReplicaRole::Decided), (2, ReplicaRole::Counted), (3, ReplicaRole::Late)]
+    );
     let stages: Vec<&str> = path.segments.iter().map(|s| s.stage.as_str()).collect();
     assert_eq!(
         stages[3..8],
         ["raft_send", "raft_write_begin", "raft_write_end", "raft_persisted", "raft_commit"]
     );
-    assert_eq!(path.segments[3].class, Class::Queue, "to its own writer, no network is in between");
+    assert_eq!(path.segments[3].class, Class::Queue, "no network between the leader and its own writer");
     assert!(path.segments.iter().all(|s| s.store <= 1), "no follower is on the path");
     let text = lines(&path, &|ns| format!("{ns} ns"));
     assert_eq!(text[0].split(" = ").next(), Some("critical path: 1000 ns"));
@@ -145,15 +152,18 @@ fn the_leaders_disk_decides_if_one_follower_was_faster() {
 }
 
 #[test]
-fn followers_may_make_the_quorum_without_the_leaders_disk() {
+fn followers_can_complete_the_quorum_without_the_leader() {
     let path =
-        CriticalPath::of(&put(900, &[Times { disk: 200, ack: 220 }, Times { disk: 300, ack: 320 }], 325));
-    assert_eq!(verdicts(&path), [(1, Verdict::Late), (2, Verdict::Counted), (3, Verdict::Decided)]);
+        CriticalPath::find(&put(900, &[Times { disk: 200, ack: 220 }, Times { disk: 300, ack: 320 }], 325));
+    assert_eq!(
+        verdicts(&path),
+        [(1, ReplicaRole::Late), (2, ReplicaRole::Counted), (3, ReplicaRole::Decided)]
+    );
 }
 
 #[test]
-fn while_several_peers_change_at_once_both_configurations_need_most_of_their_own() {
-    // Stores 1 and 2 stay, 3 joins, 4 leaves: {1, 2, 3} to come, {1, 2, 4} before.
+fn a_joint_change_needs_a_majority_of_both_configurations() {
+    // Stores 1 and 2 stay, 3 joins, 4 leaves: new configuration {1, 2, 3}, old configuration {1, 2, 4}.
     let times = [Times { disk: 800, ack: 830 }, Times { disk: 300, ack: 330 }, Times { disk: 500, ack: 530 }];
     let mut steps = put(200, &times, 535);
     for step in &mut steps {
@@ -165,30 +175,35 @@ fn while_several_peers_change_at_once_both_configurations_need_most_of_their_own
         };
         step.fields.extend(said.iter().map(|(name, n)| ((*name).to_owned(), *n)));
     }
-    let path = CriticalPath::of(&steps);
+    let path = CriticalPath::find(&steps);
     let quorum = &path.quorums[0];
     assert_eq!((quorum.voters, quorum.needed, quorum.outgoing), (3, 2, 3));
-    // Two of three to come are there at 330; of those before, only store 4's answer makes the second.
+    // Two of the three new voters are there at 330; of the old ones, only store 4's answer makes the second.
     assert_eq!((quorum.decided_by, quorum.decided_ns), (Some(4), Some(530)));
     assert_eq!(
         verdicts(&path),
-        [(1, Verdict::Counted), (2, Verdict::Late), (3, Verdict::Counted), (4, Verdict::Decided)]
+        [
+            (1, ReplicaRole::Counted),
+            (2, ReplicaRole::Late),
+            (3, ReplicaRole::Counted),
+            (4, ReplicaRole::Decided)
+        ]
     );
     let text = lines(&path, &|ns| format!("{ns} ns")).join("\n");
     assert!(text.contains("2 of 3 to come and 2 of 3 before (joint consensus): store 4's ack"), "{text}");
 }
 
 #[test]
-fn of_five_voters_three_are_needed_whoever_was_met() {
+fn of_five_voters_three_are_needed_even_if_two_are_down() {
     let acks = [(200, 220), (300, 320), (400, 420), (800, 820)].map(|(disk, ack)| Times { disk, ack });
-    let path = CriticalPath::of(&put(700, &acks, 425));
+    let path = CriticalPath::find(&put(700, &acks, 425));
     assert_eq!(path.quorums[0].needed, 3);
     assert_eq!(path.quorums[0].decided_by, Some(4));
-    // Two of the followers are down: only the voters' number, which the proposal says, tells that three are needed.
+    // Two of the followers are down: only the number of voters in the proposal shows that three are needed.
     let mut steps = put(250, &acks[..2], 325);
     let propose = steps.iter_mut().find(|s| s.stage == "raft_propose").unwrap();
     propose.fields.insert("voters".into(), 5);
-    let path = CriticalPath::of(&numbered(steps));
+    let path = CriticalPath::find(&numbered(steps));
     assert_eq!((path.quorums[0].needed, path.quorums[0].decided_by), (3, Some(3)));
 }
 
@@ -197,30 +212,33 @@ fn a_learner_never_counts() {
     let mut steps = put(500, &[Times { disk: 200, ack: 220 }, Times { disk: 800, ack: 820 }], 825);
     let ack = steps.iter_mut().find(|s| s.fields.get("from") == Some(&2)).unwrap();
     ack.fields.insert("learner".into(), 1);
-    let path = CriticalPath::of(&steps);
-    assert_eq!(verdicts(&path), [(1, Verdict::Counted), (2, Verdict::Learner), (3, Verdict::Decided)]);
+    let path = CriticalPath::find(&steps);
+    assert_eq!(
+        verdicts(&path),
+        [(1, ReplicaRole::Counted), (2, ReplicaRole::Learner), (3, ReplicaRole::Decided)]
+    );
 }
 
 #[test]
-fn what_stamps_do_not_say_is_not_made_up() {
+fn missing_stamps_are_not_invented() {
     let times = [Times { disk: 300, ack: 330 }, Times { disk: 400, ack: 430 }];
     let mut unnamed = put(200, &times, 335);
     unnamed.iter_mut().for_each(|s| _ = s.fields.remove("from"));
-    let path = CriticalPath::of(&unnamed);
+    let path = CriticalPath::find(&unnamed);
     assert_eq!((path.quorums[0].decided_by, path.quorums[0].decided_ns), (None, Some(330)));
     assert!(lines(&path, &|ns| ns.to_string())[2].contains("does not say whose"));
     assert_eq!(path.total_ns, 1000);
-    // Without the deciding ack it is not known; the time is there all the same.
+    // Without the deciding ack the store is unknown; the time is still there.
     let mut lost = put(200, &times, 335);
     lost.retain(|s| s.stage != "raft_ack");
-    let path = CriticalPath::of(&numbered(lost));
+    let path = CriticalPath::find(&numbered(lost));
     assert_eq!(path.quorums[0].decided_by, None);
     assert!(lines(&path, &|ns| ns.to_string())[2].contains("stamps are missing"));
     assert_eq!(path.total_ns, 1000);
-    // A link that is lost makes its neighbours longer.
+    // A lost link lengthens its neighbours.
     let mut gap = put(200, &times, 335);
     gap.retain(|s| !(s.store == 2 && s.stage == "raft_write_end"));
-    let path = CriticalPath::of(&numbered(gap));
+    let path = CriticalPath::find(&numbered(gap));
     assert_eq!((path.total_ns, path.classes[&Class::Fsync]), (1000, 150));
 }
 
@@ -236,16 +254,19 @@ fn a_read_without_a_lease_waits_for_the_first_answer() {
         with(step("read_index_ack", 1, 95, 0), &[("from", 2)]),
         step("read_index_confirm", 1, 100, 5),
     ]);
-    let path = CriticalPath::of(&steps);
+    let path = CriticalPath::find(&steps);
     assert_eq!(path.quorums[0].decided_by, Some(3));
-    assert_eq!(verdicts(&path), [(1, Verdict::Counted), (2, Verdict::Late), (3, Verdict::Decided)]);
+    assert_eq!(
+        verdicts(&path),
+        [(1, ReplicaRole::Counted), (2, ReplicaRole::Late), (3, ReplicaRole::Decided)]
+    );
     assert_eq!(path.classes[&Class::Network], 50);
     assert_eq!(path.classes[&Class::Lease], 10);
     assert_eq!(path.total_ns, 105);
 }
 
 #[test]
-fn of_requests_side_by_side_the_later_one_is_on_the_path() {
+fn of_parallel_requests_the_later_one_is_on_the_path() {
     let of = |request: u64, mut s: Step| {
         s.request = request;
         s
@@ -258,7 +279,7 @@ fn of_requests_side_by_side_the_later_one_is_on_the_path() {
         of(2, step("grpc_reply", 1, 60, 10)),
         of(1, step("client_reply", 0, 100, 5)),
     ]);
-    let path = CriticalPath::of(&steps);
+    let path = CriticalPath::find(&steps);
     let shown: Vec<_> = path.segments.iter().map(|s| (steps[s.step].request, s.dur_ns)).collect();
     assert_eq!(shown, [(1, 10), (2, 2), (3, 20), (3, 68), (1, 5)]);
     assert_eq!(path.total_ns, 105);
@@ -266,14 +287,14 @@ fn of_requests_side_by_side_the_later_one_is_on_the_path() {
 }
 
 #[test]
-fn messages_that_nobody_answered_waited_for_the_other_stores_and_only_the_reply_for_the_client() {
+fn unanswered_messages_count_as_a_wait_for_other_stores() {
     let steps = numbered(vec![
         step("raft_route", 1, 0, 10),
         step("raft_send", 1, 10, 900),
         step("sched_finish", 1, 910, 10),
         step("grpc_reply", 1, 920, 30),
     ]);
-    let path = CriticalPath::of(&steps);
+    let path = CriticalPath::find(&steps);
     let on = |stage: &str| path.segments.iter().find(|s| s.stage == stage).map(|s| s.on.clone());
     assert_eq!(on("raft_send").as_deref(), Some("the region's other stores"));
     assert_eq!(on("grpc_reply").as_deref(), Some("the client"));
@@ -281,26 +302,26 @@ fn messages_that_nobody_answered_waited_for_the_other_stores_and_only_the_reply_
 }
 
 #[test]
-fn a_leader_that_is_seen_alone_waits_for_a_quorum_and_not_for_its_own_thread() {
-    // As of a session in the leader's process: the stamps of the followers are in other processes.
+fn a_leader_without_follower_stamps_waits_for_a_quorum() {
+    // Like a session in the leader's process: the stamps of the followers are in other processes.
     let mut steps = put(600, &[Times { disk: 300, ack: 330 }, Times { disk: 900, ack: 930 }], 605);
     steps.retain(|s| s.store == 1);
-    let path = CriticalPath::of(&numbered(steps.clone()));
+    let path = CriticalPath::find(&numbered(steps.clone()));
     assert_eq!(path.quorums[0].decided_by, Some(1));
     let mut steps = put(200, &[Times { disk: 300, ack: 330 }, Times { disk: 900, ack: 930 }], 335);
     steps.retain(|s| s.store == 1);
-    let path = CriticalPath::of(&numbered(steps.clone()));
+    let path = CriticalPath::find(&numbered(steps.clone()));
     let send = way(&path).into_iter().find(|s| s.0 == "raft_send").unwrap();
     assert_eq!((send.2, send.3), (230, Class::Quorum), "{:?}", path.segments);
-    // Nor does it where it is not known who acknowledged.
+    // The same holds if the acknowledging store is unknown.
     steps.retain(|s| s.stage != "raft_ack");
-    let path = CriticalPath::of(&numbered(steps));
+    let path = CriticalPath::find(&numbered(steps));
     let send = way(&path).into_iter().find(|s| s.0 == "raft_send").unwrap();
     assert_eq!((send.2, send.3), (235, Class::Quorum), "{:?}", path.segments);
 }
 
 #[test]
-fn what_the_client_sends_beside_its_operation_is_not_on_the_path() {
+fn requests_parallel_to_the_operation_are_not_on_the_path() {
     let of = |request: u64, kind: &str, mut s: Step| {
         (s.request, s.kind) = (request, kind.to_owned());
         s
@@ -314,22 +335,22 @@ fn what_the_client_sends_beside_its_operation_is_not_on_the_path() {
         beat(step("grpc_reply", 1, 150, 20)),
         of(1, "client", step("client_reply", 0, 150, 0)),
     ]);
-    let path = CriticalPath::of(&steps);
+    let path = CriticalPath::find(&steps);
     let shown: Vec<_> = way(&path).into_iter().map(|s| (s.0, s.2)).collect();
     assert_eq!(shown, [("client_send", 10), ("grpc_receive", 90), ("client_backoff", 50)]);
     assert_eq!(path.classes[&Class::Backoff], 50);
-    // Stepped for itself, it is the path.
+    // Stepped on its own, the request is the path.
     let alone: Vec<Step> = steps.into_iter().filter(|s| s.request == 3).collect();
-    assert_eq!(CriticalPath::of(&numbered(alone)).total_ns, 150);
+    assert_eq!(CriticalPath::find(&numbered(alone)).total_ns, 150);
 }
 
 #[test]
-fn the_time_in_which_a_step_was_held_is_not_on_the_path() {
+fn held_time_is_not_on_the_path() {
     let mut steps = put(300, &[Times { disk: 900, ack: 930 }], 935);
     let held = |s: &mut Step, ns: u64| (s.held_ns, s.dur_ns) = (ns, s.dur_ns.saturating_sub(ns));
     held(steps.iter_mut().find(|s| s.stage == "raft_propose").unwrap(), 20);
     held(steps.iter_mut().find(|s| s.stage == "follower_append").unwrap(), 5);
-    let path = CriticalPath::of(&steps);
+    let path = CriticalPath::find(&steps);
     assert_eq!(path.total_ns, 975, "{:?}", path.segments);
     let took =
         |stage: &str, store| path.segments.iter().find(|s| (s.stage.as_str(), s.store) == (stage, store));
@@ -342,11 +363,11 @@ fn every_class_is_named_as_the_catalogue_writes_it() {
     for class in Class::ALL {
         assert_eq!(serde_json::to_value(class).unwrap(), class.name());
     }
-    assert_eq!(lines(&CriticalPath::of(&[]), &|_| String::new()), Vec::<String>::new());
+    assert_eq!(lines(&CriticalPath::find(&[]), &|_| String::new()), Vec::<String>::new());
 }
 
 proptest::proptest! {
-    /// Whatever the stamps: segments follow each other, do not overlap, and sum to the total.
+    /// For any stamps, segments are in sequence, do not overlap, and sum to the total.
     #[test]
     fn time_is_never_counted_twice(
         raw in proptest::collection::vec((0usize..STAGES.len(), 0u64..4, 0u64..500, 0u64..80, 1u64..4, 0u64..4), 0..60),
@@ -356,7 +377,7 @@ proptest::proptest! {
             s.request = request;
             s
         }).collect());
-        let path = CriticalPath::of(&steps);
+        let path = CriticalPath::find(&steps);
         let mut at = 0;
         for segment in &path.segments {
             proptest::prop_assert!(segment.at_ns >= at, "{:?}", path.segments);

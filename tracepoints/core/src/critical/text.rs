@@ -1,7 +1,8 @@
-//! The critical path in a few lines.
-use super::{CriticalPath, Quorum, Replica, Verdict};
+//! Formats the critical path in a few lines.
+use super::{CriticalPath, Quorum, Replica, ReplicaRole};
 
-/// How the time splits, one line a quorum, and the longest stage; `duration` writes nanoseconds.
+/// Formats the shares of the time, one line per quorum, and the longest stage; `duration` formats
+/// nanoseconds.
 pub fn lines(path: &CriticalPath, duration: &dyn Fn(u64) -> String) -> Vec<String> {
     if path.total_ns == 0 {
         return Vec::new();
@@ -51,10 +52,10 @@ fn replica(replica: &Replica, duration: &dyn Fn(u64) -> String) -> Option<String
         if replica.leader { format!("leader {}", replica.store) } else { format!("store {}", replica.store) };
     let slack = duration(replica.slack_ns);
     match replica.verdict {
-        Verdict::Decided => None,
-        Verdict::Counted => Some(format!("{who} counted {slack} earlier")),
-        Verdict::Late => Some(format!("{who} did not matter, {slack} later")),
-        Verdict::Learner => Some(format!("{who} did not matter, a learner")),
-        Verdict::Silent => Some(format!("{who} was not heard of")),
+        ReplicaRole::Decided => None,
+        ReplicaRole::Counted => Some(format!("{who} counted {slack} earlier")),
+        ReplicaRole::Late => Some(format!("{who} did not matter, {slack} later")),
+        ReplicaRole::Learner => Some(format!("{who} did not matter, a learner")),
+        ReplicaRole::Silent => Some(format!("{who} was not heard of")),
     }
 }

@@ -1,13 +1,13 @@
-//! Text measured, cut and padded in terminal columns.
+//! Measures, cuts and pads text in terminal columns.
 //!
-//! Columns are counted as terminals and ratatui do, by grapheme: `日` takes two, a combining accent none, a family emoji two.
-//! Every function makes its text [`printable`] first.
+//! Columns are counted as terminals and ratatui do, by grapheme: `日` takes two, a combining accent none, a
+//! family emoji two. Every function first makes its text [`printable`].
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::printable;
 
-/// How many columns `text` takes.
+/// Returns the number of columns of `text`.
 #[must_use]
 pub fn width(text: &str) -> usize {
     measure(&printable(text))
@@ -17,7 +17,7 @@ fn measure(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.graphemes(true).map(|g| g.width()).sum() }
 }
 
-/// Cuts to `columns`, with `…` where something is missing.
+/// Cuts text to `columns`, with `…` for the removed part.
 #[must_use]
 pub fn fit(text: &str, columns: usize) -> String {
     let text = printable(text);
@@ -31,7 +31,7 @@ pub fn fit(text: &str, columns: usize) -> String {
     out
 }
 
-/// Cuts at the front: the end of a path says more than its beginning.
+/// Cuts text at the front, since the end of a path is more useful than its beginning.
 #[must_use]
 pub fn fit_end(text: &str, columns: usize) -> String {
     let text = printable(text);
@@ -43,7 +43,7 @@ pub fn fit_end(text: &str, columns: usize) -> String {
     format!("…{}", &text[text.len() - kept..])
 }
 
-/// The first graphemes that take at most `room` columns together.
+/// The first graphemes that fit into `room` columns together.
 fn take<'a>(all: impl Iterator<Item = &'a str>, room: usize) -> impl Iterator<Item = &'a str> {
     let mut left = room;
     all.take_while(move |g| {

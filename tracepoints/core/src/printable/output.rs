@@ -1,4 +1,4 @@
-//! Standard output and standard error of a program, closed or full ones as well: `println!` panics there.
+//! Prints to standard output and standard error, even if they are closed or full: `println!` would panic.
 use std::{
     fmt::Display,
     io::{self, Write as _},
@@ -6,23 +6,25 @@ use std::{
 
 use super::printable_lines;
 
-/// Prints text to standard output, whole, as it is.
+/// Prints the whole text to standard output, unchanged.
 ///
 /// # Errors
-/// If it cannot be written, as to a full disk. A reader that has gone (`| head`) has seen enough: that is no error.
+/// If the output cannot be written, for example to a full disk. A reader that has exited (`| head`) is no
+/// error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     unless_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// Prints a line for people to standard error, foreign text in it made printable. Nobody may be there to read it.
+/// Prints a line for people to standard error, with foreign text made printable; ignores a closed standard
+/// error.
 pub fn note(text: impl Display) {
     let text = text.to_string();
-    // There is no other place to report it.
+    // There is no other output to report it to.
     let _ = writeln!(io::stderr().lock(), "{}", printable_lines(&text));
 }
 
-/// Takes it for success that the reader has gone.
+/// Treats an output closed by its reader as success.
 ///
 /// # Errors
 /// Any other error.

@@ -3,23 +3,23 @@ use std::io::{self, Write};
 
 use super::{Form, push_bytes};
 
-/// Passes text on with what a terminal would obey shown as escapes; a character may be split between two writes.
+/// Passes text on with terminal commands replaced by escapes; a character may be split between two writes.
 ///
-/// Only for text: what is binary must go past it.
+/// For text only: binary output must bypass it.
 pub struct Writer<W: Write> {
     inner: W,
     form: Form,
-    /// The begin of a character whose rest has not been written yet.
+    /// The begin of a character whose other bytes have not been written yet.
     begun: Vec<u8>,
 }
 
 impl<W: Write> Writer<W> {
-    /// A guard around `inner`; see [`Form`] for what stays.
+    /// Creates a guard around `inner`; `form` says which characters stay.
     pub fn new(inner: W, form: Form) -> Self {
         Self { inner, form, begun: Vec::new() }
     }
 
-    /// Bytes that can be passed on as they are: ASCII without control characters other than those that stay.
+    /// Whether bytes can be passed on unchanged: ASCII without control characters other than those that stay.
     fn is_plain(&self, bytes: &[u8]) -> bool {
         bytes.iter().all(|b| b.is_ascii() && !self.form.escapes(char::from(*b)))
     }
@@ -31,7 +31,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Where a character begins at the end of `bytes` that needs more bytes.
+/// Returns the offset of an incomplete character at the end of `bytes`.
 fn begun_at(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes.get(bytes.len().saturating_sub(3)..).unwrap_or_default()) {
         Ok(_) => bytes.len(),
@@ -63,11 +63,11 @@ impl<W: Write> Write for Writer<W> {
 }
 
 impl<W: Write> Drop for Writer<W> {
-    /// A character that was never finished is shown as its bytes. Call `flush` before to learn of errors.
+    /// Writes the bytes of an incomplete character. Call `flush` before to get errors.
     fn drop(&mut self) {
         let begun = std::mem::take(&mut self.begun);
         if !begun.is_empty() {
-            // A destructor has nobody to report to.
+            // A destructor cannot report an error.
             let _ = self.pass(&begun);
         }
     }
@@ -80,7 +80,7 @@ mod tests {
     use super::{super::printable_bytes, *};
 
     #[test]
-    fn lines_stay_and_commands_do_not() {
+    fn lines_stay_and_terminal_commands_are_escaped() {
         let mut out = Vec::new();
         let mut writer = Writer::new(&mut out, Form::Lines);
         for piece in [&b"a\n\x1b[31m"[..], b"z\xc3", b"\xbc\xe2\x80", b"\xae!\xff", b"\xf0\x9f"] {

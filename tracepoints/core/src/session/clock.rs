@@ -1,10 +1,11 @@
-//! The time of a trace. Engine time stands while anybody is held, so what others do meanwhile would take no time at all.
+//! The time of a trace. Engine time stops during a hold, so work of others during the hold would take no
+//! engine time.
 use crate::clock::{self, EngineClock};
 
-/// While somebody is held, two events that are further apart than this have a person's thought between them.
+/// If two events during a hold are further apart than this, in ns, the time between them is the person's.
 const LONGEST_WORK_NS: u64 = 1_000_000_000;
 
-/// Engine time, and the real time in which others worked while somebody was held. The time from the last event to a
+/// Engine time plus the real time in which others worked during holds. The time from the last event to a
 /// release is the person's and does not count.
 #[derive(Debug)]
 pub(super) struct TraceClock {
@@ -21,13 +22,13 @@ impl Default for TraceClock {
 }
 
 impl TraceClock {
-    /// At an event; `held`: whether somebody was held since the one before.
+    /// Returns the time of an event; `held`: whether a request has been held since the previous event.
     pub(super) fn now(&mut self, held: bool) -> u64 {
         let worked = clock::now_ns().saturating_sub(self.real);
         self.go(if held && worked <= LONGEST_WORK_NS { worked } else { 0 })
     }
 
-    /// As somebody is released.
+    /// Returns the time of a release.
     pub(super) fn resume(&mut self) -> u64 {
         self.go(0)
     }

@@ -1,4 +1,4 @@
-//! What a session is asked for, and what it tells.
+//! A session's configuration and its events.
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
@@ -11,19 +11,21 @@ use crate::{
     request::{Req, RequestInfo, RequestKind},
 };
 
-/// Which requests a session adopts. An empty matcher adopts none; a client operation adopts everything while it runs.
+/// Selects the requests that a session adopts. An empty matcher adopts none; a client operation adopts all
+/// while it runs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Matcher {
     /// The user key, without encoding.
     pub key: Option<Vec<u8>>,
     pub region: Option<u64>,
     pub kinds: Vec<RequestKind>,
-    /// Adopt whatever comes, if nothing above is given.
+    /// Adopts any request if no other field is set.
     pub any: bool,
 }
 
 impl Matcher {
-    /// PD is asked all the time and by everybody: only a matcher that names such a kind adopts its requests.
+    /// Whether a request matches. PD's kinds match only if the matcher names the kind, since all clients ask
+    /// PD all the time.
     pub fn matches(&self, kind: RequestKind, key: &[u8], region: u64) -> bool {
         let said = self.key.is_some() || self.region.is_some() || !self.kinds.is_empty();
         let kind_matches = if self.kinds.is_empty() { !kind.is_of_pd() } else { self.kinds.contains(&kind) };
@@ -34,7 +36,7 @@ impl Matcher {
     }
 }
 
-/// When a stepped request is held.
+/// When to hold a stepped request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -52,21 +54,21 @@ pub struct SessionConfig {
     pub matcher: Matcher,
     pub mode: Mode,
     pub gates: HashSet<StageId>,
-    /// Arrivals at a gate that pass in [`Mode::ToGate`] before the first that is held.
+    /// Number of arrivals at a gate that pass in [`Mode::ToGate`] before the first one is held.
     pub skip: usize,
     /// Capture the call stack at each stamp.
     pub stacks: bool,
-    /// Adopt at most this many requests by the matcher (0: no bound).
+    /// Maximum number of requests that the matcher adopts (0: no bound).
     pub max_requests: u32,
 }
 
-/// A stamp of a stepped request, as it happened.
+/// A stamp of a stepped request.
 #[derive(Clone, Debug)]
 pub struct StepEvent {
     pub stamp: Stamp,
-    /// Engine time in ns: it stands while anybody is held.
+    /// Engine time in ns: stopped while a request is held.
     pub engine_ns: u64,
-    /// Trace time in ns: engine time, and the time that others worked while somebody was held.
+    /// Trace time in ns: engine time plus the time in which others worked during holds.
     pub at_ns: u64,
     /// Return addresses, innermost first; empty if stacks are not captured.
     pub stack: Vec<usize>,
@@ -80,7 +82,7 @@ pub struct ProbeEvent {
     pub probe: Probe,
 }
 
-/// A request that stands at a gate.
+/// A request held at a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldInfo {
     pub id: u64,
@@ -97,15 +99,15 @@ pub enum SessionEvent {
     Probe(ProbeEvent),
     Held(HoldInfo),
     Released {
-        /// That of its [`HoldInfo`].
+        /// The id in its [`HoldInfo`].
         id: u64,
-        /// Trace time between the two, in ns: others worked meanwhile.
+        /// Trace time between hold and release in ns, in which others worked.
         held_ns: u64,
     },
     /// The request has left the server, or the client operation has ended.
     Finished {
         req: Req,
-        /// Trace time in ns, as that of a step.
+        /// Trace time in ns, as in a step.
         at_ns: u64,
         outcome: Outcome,
     },
@@ -114,7 +116,7 @@ pub enum SessionEvent {
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     #[error(
-        "another session is stepping in this process; end it first (only one request is stepped at a time)"
+        "another session already steps in this process: end it first (a process has one session at a time)"
     )]
     Busy,
 }
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_matcher_wants_all_that_it_names() {
+    fn a_matcher_requires_all_fields_that_are_set() {
         let get = RequestKind::KvGet;
         assert!(!Matcher::default().matches(get, b"k", 1), "an empty matcher adopts none");
         let any = Matcher { any: true, ..Matcher::default() };

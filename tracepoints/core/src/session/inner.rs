@@ -30,12 +30,12 @@ use crate::{
     stack, thread,
 };
 
-/// Events that may wait for the stepper.
+/// Maximum number of events that wait for the stepper.
 const MAX_WAITING: usize = 1 << 18;
 
 pub(super) struct Held {
     info: HoldInfo,
-    /// Trace time at which it was held.
+    /// Trace time of the hold's begin.
     since: u64,
     pub(super) waker: Option<Waker>,
     pub(super) callbacks: Vec<Box<dyn FnOnce() + Send>>,
@@ -45,23 +45,23 @@ pub(super) struct Held {
 struct State {
     mode: Mode,
     gates: HashSet<StageId>,
-    /// Arrivals at a gate that still pass.
+    /// Number of arrivals at a gate that still pass.
     skip: usize,
     held: VecDeque<Held>,
     clock: TraceClock,
     next_hold: u64,
     freeze: Option<FreezeGuard>,
     op: Option<Req>,
-    /// Requests adopted by the matcher so far.
+    /// Number of requests adopted by the matcher so far.
     adopted: u32,
-    /// Every request of this session: one of an earlier session that is still on its way is not ours.
+    /// Ids of this session's requests: a request of an earlier session may still be in flight.
     known: HashSet<u64>,
     links: Links,
     closed: bool,
 }
 
 impl State {
-    /// Trace time, as something happens.
+    /// Returns the trace time of an event.
     fn now(&mut self) -> u64 {
         self.clock.now(!self.held.is_empty())
     }
@@ -71,14 +71,14 @@ pub(crate) struct Inner {
     matcher: Matcher,
     stacks: bool,
     max_requests: u32,
-    /// The receiver may be gone; then nobody listens and nothing is lost.
+    /// Sends events to the stepper; errors are ignored, since nothing is lost if the receiver is gone.
     events: Sender<SessionEvent>,
     missed: AtomicU64,
     state: Mutex<State>,
     released: Condvar,
 }
 
-/// A stamp of a stepped request: publishes it and notes the entry or read round it names.
+/// Publishes a stamp of a stepped request and records the entry or read round that it names.
 #[cold]
 #[inline(never)]
 pub(crate) fn observe(stamp: Stamp) {
@@ -95,12 +95,12 @@ pub fn publish(req: Req, make: impl FnOnce() -> Probe) {
     if !req.is_none() && !inner.state.lock().known.contains(&req.id()) {
         return;
     }
-    // Made outside of the lock: it may read much.
+    // Made outside of the lock, since it may read a lot.
     let (probe, thread) = (make(), thread::id());
     inner.send_now(|engine_ns| SessionEvent::Probe(ProbeEvent { req, thread, engine_ns, probe }));
 }
 
-/// Marks a new request as stepped if the session wants it.
+/// Marks a new request as stepped if it matches the session.
 #[cold]
 pub(crate) fn adopt(req: Req, kind: RequestKind, key: &[u8], region: u64) -> Req {
     match current_inner() {
@@ -131,7 +131,7 @@ impl Inner {
         }
     }
 
-    /// Steps and probes have a bound; what tells of requests and holds always goes through.
+    /// Steps and probes are bounded; events of requests and holds are always sent.
     fn send(&self, event: SessionEvent) {
         let may_miss = matches!(event, SessionEvent::Step(_) | SessionEvent::Probe(_));
         if may_miss && self.events.len() >= MAX_WAITING {
@@ -145,7 +145,7 @@ impl Inner {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Reads the clock and sends under one lock, so that events come in the order of their engine time.
+    /// Reads the clock and sends under one lock, so that events are in the order of their engine time.
     fn send_now(&self, event: impl FnOnce(u64) -> SessionEvent) {
         let _order = self.state.lock();
         self.send(event(EngineClock::now().0));
@@ -216,7 +216,7 @@ impl Inner {
         self.send(SessionEvent::Finished { req: op, at_ns, outcome });
     }
 
-    /// A request is at `stage`: holds it, if the mode says so, and freezes engine time.
+    /// Handles the arrival of a request at `stage`: holds it if the mode says so, and freezes engine time.
     pub(crate) fn arrive(self: &Arc<Self>, stage: StageId, req: Req) -> Option<Ticket> {
         if stage.stage().hold == Hold::None {
             return None;
@@ -257,12 +257,12 @@ impl Inner {
     fn release(&self, state: &mut State, count: usize) -> Vec<Held> {
         let n = count.min(state.held.len());
         let out: Vec<Held> = state.held.drain(..n).collect();
-        self.let_go(state, &out);
+        self.publish_releases(state, &out);
         out
     }
 
-    /// Tells who is released, and lets engine time go on once nobody is held.
-    fn let_go(&self, state: &mut State, out: &[Held]) {
+    /// Publishes the releases and unfreezes engine time once no request is held.
+    fn publish_releases(&self, state: &mut State, out: &[Held]) {
         let now = state.clock.resume();
         for held in out {
             let held_ns = now.saturating_sub(held.since);
@@ -273,7 +273,7 @@ impl Inner {
         }
     }
 
-    /// Wakes outside of the lock: a callback may come back to this session.
+    /// Wakes the waiters outside of the lock: a callback may call back into this session.
     pub(super) fn wake(&self, held: Vec<Held>) -> bool {
         let any = !held.is_empty();
         self.released.notify_all();
@@ -284,14 +284,14 @@ impl Inner {
         any
     }
 
-    /// Nobody waits at this hold any more.
+    /// Removes a hold whose waiter is gone.
     pub(super) fn abandon(&self, id: u64) {
         let mut state = self.state.lock();
         if let Some(i) = state.held.iter().position(|h| h.info.id == id)
             && let Some(held) = state.held.remove(i)
         {
-            self.let_go(&mut state, std::slice::from_ref(&held));
-            // A callback may own anything: it is dropped outside of the lock.
+            self.publish_releases(&mut state, std::slice::from_ref(&held));
+            // Dropped outside of the lock: a callback may own anything.
             drop(state);
         }
     }
@@ -332,7 +332,7 @@ impl Inner {
         self.state.lock().held.iter().map(|h| h.info.clone()).collect()
     }
 
-    /// Holds nobody from now on; returns who was held.
+    /// Closes the session for new holds; returns the current ones.
     pub(super) fn close(&self) -> Vec<Held> {
         let mut state = self.state.lock();
         state.closed = true;

@@ -1,4 +1,4 @@
-//! Joins what others do for a stepped request: entries by region, term and index, read rounds by id, regions by number.
+//! Links work to stepped requests: entries by region, term and index, read rounds by id, regions by number.
 use std::{
     collections::VecDeque,
     sync::atomic::{AtomicU64, Ordering},
@@ -7,7 +7,7 @@ use std::{
 use super::{active, current_inner};
 use crate::{recorder::Stamp, request::Req};
 
-/// Links kept; the oldest go first.
+/// Maximum number of links; the oldest are removed first.
 const MAX_LINKS: usize = 256;
 
 /// An entry or a read round that belongs to a stepped request.
@@ -21,7 +21,8 @@ enum Link {
 pub(super) struct Links(VecDeque<Link>);
 
 impl Links {
-    /// Notes the entry (`region`, `term`, `index`) or the read round (`read_id`) that a request's stamp names.
+    /// Records the entry (`region`, `term`, `index`) or the read round (`read_id`) that a request's stamp
+    /// names.
     pub(super) fn note(&mut self, stamp: &Stamp) {
         let req = stamp.req;
         let link = match (stamp.entry(), stamp.read_id()) {
@@ -52,7 +53,7 @@ impl Links {
     }
 }
 
-/// Regions of the stepped requests, once known; owners of their Raft state publish while a region is here.
+/// Regions of the stepped requests; the owners of their Raft state publish while a region is in this list.
 static REGIONS: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 
 /// Whether a stepped request is in this region; one load when nothing is stepped.
@@ -66,7 +67,8 @@ fn is_watched(region: u64) -> bool {
     region != 0 && REGIONS.iter().any(|r| r.load(Ordering::Relaxed) == region)
 }
 
-/// Adds a region whose Raft state the owners shall publish (0: forgets all). Past eight, the last gives way.
+/// Adds a region whose Raft state its owners must publish (0: removes all). A ninth region replaces the last
+/// one.
 pub fn watch_region(region: u64) {
     if region == 0 {
         REGIONS.iter().for_each(|r| r.store(0, Ordering::Relaxed));
@@ -79,7 +81,8 @@ pub fn watch_region(region: u64) {
     }
 }
 
-/// The stepped request that wrote an entry of this term in `first..=last`, or [`Req::NONE`]: for batches and replicas.
+/// Returns the stepped request that wrote an entry of this term in `first..=last`, or [`Req::NONE`]: for
+/// batches and replicas.
 #[inline(always)]
 pub fn joined(region: u64, term: u64, first: u64, last: u64) -> Req {
     if watches_region(region) { joined_slow(region, term, first, last) } else { Req::NONE }

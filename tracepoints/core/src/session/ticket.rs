@@ -1,9 +1,9 @@
-//! A hold in force, in the hands of the one that waits.
+//! A hold in force, owned by the waiting task, thread or FSM.
 use std::{sync::Arc, task::Waker};
 
 use super::inner::Inner;
 
-/// Dropped while it still holds (the task was cancelled, the FSM destroyed), it gives the hold up.
+/// Dropping it before the release (the task was cancelled, the FSM destroyed) ends the hold.
 pub(crate) struct Ticket {
     pub(super) inner: Arc<Inner>,
     pub(super) id: u64,
@@ -14,7 +14,7 @@ impl Ticket {
         self.inner.with_held(self.id, |held| held.is_none())
     }
 
-    /// Calls `call` on release; at once if it is released already.
+    /// Calls `call` on release; at once if already released.
     pub(crate) fn on_release(&self, call: Box<dyn FnOnce() + Send>) {
         let late = self.inner.with_held(self.id, |held| match held {
             Some(held) => {
@@ -28,7 +28,7 @@ impl Ticket {
         }
     }
 
-    /// `true` once released; else `waker` is kept.
+    /// Returns `true` once released; otherwise keeps `waker`.
     pub(crate) fn poll(&self, waker: &Waker) -> bool {
         self.inner.with_held(self.id, |held| match held {
             Some(held) => {

@@ -1,32 +1,33 @@
-//! How long each step lasts, which step is open where, and how much of the wall time the steps cover.
+//! Computes the duration of each step, the open step of each lane, and the share of wall time that the steps
+//! cover.
 use std::collections::HashMap;
 
 use super::Step;
 use crate::request::RequestKind;
 
-/// One request's place in the trace.
+/// One request's state in the trace.
 #[derive(Debug, Default)]
 struct Span {
     parent: u64,
     /// Its first step, or that of its first child.
     start: Option<u64>,
     end: Option<u64>,
-    /// Its step of the main lane that still lasts.
+    /// Its open step of the main lane.
     open: Option<usize>,
-    /// Its operation does not wait for it, or waits for it within a stage of its own.
-    beside: bool,
-    /// PD answers it.
+    /// Whether its operation does not wait for it, or waits for it within a stage of its own.
+    parallel: bool,
+    /// Whether PD answers it.
     of_pd: bool,
 }
 
-/// A replica lane: the steps of one request on one store.
+/// A replica lane: the steps of one request on one store, as (request, store).
 type Replica = (u64, u64);
 
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     spans: HashMap<u64, Span>,
     replicas: HashMap<Replica, usize>,
-    /// Ended, but lasts until somebody else's step: nobody else is on the way in between.
+    /// An ended step that lasts until another request's step, since nothing else is in flight in between.
     gap: Option<usize>,
     /// Thread ids of the steps, in their order.
     threads: Vec<u16>,
@@ -36,17 +37,17 @@ impl Lanes {
     pub(super) fn begin(&mut self, id: u64, parent: u64, kind: RequestKind) {
         let span = self.spans.entry(id).or_default();
         (span.parent, span.of_pd) = (parent, kind.is_of_pd());
-        span.beside = parent != 0 && kind.runs_beside();
+        span.parallel = parent != 0 && kind.runs_beside();
     }
 
-    /// Whether the request asks PD for something while its client looks how to try again.
+    /// Whether the request asks PD for data while its client is in a backoff.
     fn is_within_backoff(&self, id: u64, steps: &[Step]) -> bool {
         let parent = self.spans.get(&id).filter(|s| s.of_pd).and_then(|s| self.spans.get(&s.parent));
         let open = parent.and_then(|p| p.open).and_then(|i| steps.get(i));
         open.is_some_and(|step| step.stage == "client_backoff")
     }
 
-    /// The last of `steps` is new: closes what it ends.
+    /// Handles the last of `steps`, which is new: closes the steps that it ends.
     pub(super) fn push(&mut self, thread: u16, steps: &mut [Step]) {
         self.threads.push(thread);
         let Some(step) = steps.last() else { return };
@@ -57,10 +58,10 @@ impl Lanes {
         }
         let within = self.is_within_backoff(id, steps);
         let span = self.spans.entry(id).or_default();
-        span.beside |= within;
-        let (parent, first, beside) = (span.parent, span.start.is_none(), span.beside);
+        span.parallel |= within;
+        let (parent, first, parallel) = (span.parent, span.start.is_none(), span.parallel);
         span.start.get_or_insert(at);
-        if beside {
+        if parallel {
             return close(span.open.replace(index), at, steps);
         }
         // A step after the end (work that the reply does not wait for) takes none of the request's time.
@@ -74,7 +75,7 @@ impl Lanes {
         }
     }
 
-    /// A request has ended; the end of an operation ends its children too.
+    /// Ends a request; the end of an operation also ends its children.
     pub(super) fn finish(&mut self, id: u64, at: u64, steps: &mut [Step]) {
         let at = at.max(steps.last().map_or(0, |s| s.at_ns));
         let last = self.end(id, at, steps);
@@ -82,11 +83,11 @@ impl Lanes {
         for child in children {
             self.end(child, at, steps);
         }
-        let Some(parent) = self.spans.get(&id).filter(|s| !s.beside).map(|s| s.parent) else { return };
+        let Some(parent) = self.spans.get(&id).filter(|s| !s.parallel).map(|s| s.parent) else { return };
         if parent == 0 {
             close(self.gap.take(), at, steps);
         } else if self.spans.get(&parent).is_some_and(|p| p.open.is_none() && p.end.is_none())
-            && !self.spans.values().any(|s| s.parent == parent && s.open.is_some() && !s.beside)
+            && !self.spans.values().any(|s| s.parent == parent && s.open.is_some() && !s.parallel)
         {
             self.gap = last;
         }
@@ -112,7 +113,8 @@ impl Lanes {
         !self.spans.is_empty() && self.roots().all(|s| s.end.is_some())
     }
 
-    /// The step that a probe belongs to: the open one of its request on its store, or of its thread; else the newest.
+    /// Returns the step of a probe: the open one of its request on its store, or of its thread; otherwise the
+    /// newest.
     pub(super) fn owner(&self, request: u64, thread: u16, steps: &[Step]) -> usize {
         let store = crate::thread::info(thread).store;
         let open = self.spans.values().filter_map(|s| s.open).chain(self.replicas.values().copied());
@@ -123,8 +125,8 @@ impl Lanes {
         ours.max().unwrap_or(steps.len().saturating_sub(1))
     }
 
-    /// Time that main-lane steps cover within the roots, and the roots' own time, both in ns; what was held and not
-    /// covered by another step is in neither.
+    /// Returns the time that main-lane steps cover within the roots, and the roots' own time, both in ns.
+    /// Held time that no other step covers is in neither.
     pub(super) fn covered(&self, steps: &[Step]) -> (u64, u64) {
         let newest = steps.last().map_or(0, |s| s.at_ns);
         let roots = self.roots().filter_map(|s| Some((s.start?, s.end.unwrap_or(newest))));
@@ -145,7 +147,7 @@ fn close(step: Option<usize>, at: u64, steps: &mut [Step]) {
     }
 }
 
-/// Disjoint intervals in order, covering what any of `spans` covers.
+/// Returns disjoint sorted intervals that cover the union of `spans`.
 fn union(mut spans: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     spans.retain(|(a, b)| a < b);
     spans.sort_unstable();
@@ -159,7 +161,7 @@ fn union(mut spans: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     out
 }
 
-/// What both cover; each is disjoint and in order.
+/// Returns the intersection of two lists of disjoint sorted intervals.
 fn intersection(left: &[(u64, u64)], right: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let (mut i, mut j, mut out) = (0, 0, Vec::new());
     while let (Some(l), Some(r)) = (left.get(i), right.get(j)) {

@@ -1,4 +1,4 @@
-//! Traces of made-up events: who sums to what.
+//! Traces of invented events: the sums of their times.
 use super::*;
 use crate::{
     Outcome, StageId, StampSite,
@@ -12,7 +12,7 @@ fn leak(stage: StageId) -> &'static StampSite {
     Box::leak(Box::new(StampSite::new(stage, "f.rs", 1, &["x"], || "a::f::__here")))
 }
 
-/// A trace that is fed with engine times from 1000 on.
+/// A trace fed with engine times from 1000 on.
 struct Feed {
     trace: Trace,
     threads: Vec<u16>,
@@ -91,7 +91,7 @@ fn a_request_without_a_client_sums_to_its_own_time() {
 }
 
 #[test]
-fn an_operation_covers_its_requests_and_the_ways_between_them() {
+fn an_operation_covers_its_requests_and_the_time_between() {
     let mut feed = Feed::new();
     let op = feed.request(RequestKind::Client, Req::NONE);
     feed.step(0, stage::CLIENT_SEND, op, 0);
@@ -105,13 +105,13 @@ fn an_operation_covers_its_requests_and_the_ways_between_them() {
     feed.step(30, stage::CLIENT_REPLY, op, 0);
     assert!(!feed.trace.finished());
     feed.finish(31, op);
-    // A reply lasts until the client is heard of again: its next request, or its own stamp.
+    // A reply lasts until the client's next event: its next request, or its own stamp.
     assert_eq!(feed.durations(), [5, 3, 12, 10, 1]);
     assert_eq!(feed.trace.summary(), Summary { stage_ns: 31, wall_ns: 31, accounted: 1.0, dropped: 0 });
 }
 
 #[test]
-fn requests_side_by_side_count_once() {
+fn parallel_requests_count_once() {
     let mut feed = Feed::new();
     let op = feed.request(RequestKind::Client, Req::NONE);
     feed.step(0, stage::CLIENT_SEND, op, 0);
@@ -131,7 +131,7 @@ fn requests_side_by_side_count_once() {
 }
 
 #[test]
-fn two_requests_without_a_client_do_not_count_the_time_between_them() {
+fn time_between_requests_without_a_client_does_not_count() {
     let mut feed = Feed::new();
     let a = feed.request(RequestKind::KvGet, Req::NONE);
     feed.step(0, stage::GRPC_RECEIVE, a, 1);
@@ -145,7 +145,7 @@ fn two_requests_without_a_client_do_not_count_the_time_between_them() {
 }
 
 #[test]
-fn replicas_run_beside_the_main_lane_and_after_the_end() {
+fn replicas_run_parallel_to_the_main_lane_and_after_the_end() {
     let mut feed = Feed::new();
     let put = feed.request(RequestKind::RawPut, Req::NONE);
     feed.step(0, stage::RAFT_PROPOSE, put, 1);
@@ -163,27 +163,27 @@ fn replicas_run_beside_the_main_lane_and_after_the_end() {
 }
 
 #[test]
-fn a_probe_belongs_to_the_step_of_its_owner_and_is_known_from_there_on() {
+fn a_probe_belongs_to_its_owners_step_and_all_later_steps() {
     let mut feed = Feed::new();
     feed.raft(0, Req::NONE, 1, 5);
     let put = feed.request(RequestKind::RawPut, Req::NONE);
     let propose = feed.step(0, stage::RAFT_PROPOSE, put, 1);
     let receive = feed.step(3, stage::FOLLOWER_RECEIVE, put, 2);
     let persisted = feed.step(4, stage::RAFT_PERSISTED, put, 1);
-    // The follower publishes after the leader's stamp came in between.
+    // The follower publishes after the leader's stamp.
     feed.raft(5, Req::NONE, 2, 6);
-    // A store that has no step here publishes: known from now on only.
+    // A store without a step publishes: the state has it only from now on.
     feed.raft(6, Req::NONE, 3, 7);
     feed.raft(7, put, 1, 8);
     let reply = feed.step(9, stage::GRPC_REPLY, put, 1);
-    assert_eq!(feed.commits(propose), [(1, 5)], "what was known before is there, what came later is not");
+    assert_eq!(feed.commits(propose), [(1, 5)], "earlier probes are there, later ones are not");
     assert_eq!(feed.commits(receive), [(1, 5), (2, 6)]);
     assert_eq!(feed.commits(persisted), [(1, 8), (2, 6), (3, 7)]);
     assert_eq!(feed.commits(reply), [(1, 8), (2, 6), (3, 7)]);
 }
 
 #[test]
-fn steps_are_in_the_order_of_engine_time_whatever_the_clock_of_the_recording_did() {
+fn steps_are_in_time_order_even_if_the_clock_ran_backwards() {
     let mut feed = Feed::new();
     let get = feed.request(RequestKind::KvGet, Req::NONE);
     feed.step(10, stage::GRPC_RECEIVE, get, 1);
@@ -206,11 +206,11 @@ fn an_operation_that_ends_before_its_request_does_closes_it() {
     assert!(feed.trace.finished());
     assert_eq!(feed.durations(), [4, 5]);
     feed.finish(20, get);
-    assert_eq!(feed.durations(), [4, 5], "what ends later adds nothing");
+    assert_eq!(feed.durations(), [4, 5], "later ends add nothing");
 }
 
 proptest::proptest! {
-    /// Whatever requests do side by side: no time is counted twice, none is lost, none is negative.
+    /// For any parallel requests, no time is counted twice, lost or negative.
     #[test]
     fn stages_always_cover_the_wall_time(ops in proptest::collection::vec((0u64..50, 0usize..4, 0u8..4), 1..80)) {
         let mut feed = Feed::new();
@@ -243,7 +243,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn a_heartbeat_beside_the_operation_takes_none_of_its_time() {
+fn a_parallel_heartbeat_takes_none_of_the_operations_time() {
     let mut f = Feed::new();
     let op = f.request(RequestKind::Client, Req::NONE);
     let send = f.step(0, stage::CLIENT_SEND, op, 0);
@@ -263,7 +263,7 @@ fn a_heartbeat_beside_the_operation_takes_none_of_its_time() {
 }
 
 #[test]
-fn a_step_that_was_held_takes_its_own_time_alone() {
+fn a_held_step_takes_only_its_own_time() {
     let mut f = Feed::new();
     let op = f.request(RequestKind::Client, Req::NONE);
     let req = f.request(RequestKind::RawPut, op);
@@ -271,7 +271,7 @@ fn a_step_that_was_held_takes_its_own_time_alone() {
     let propose = f.step(10, stage::RAFT_PROPOSE, req, 1);
     let hold = crate::session::HoldInfo { id: 9, req, stage: stage::RAFT_PROPOSE, store: 1, thread: 0 };
     f.trace.apply(&SessionEvent::Held(hold), None);
-    // Another lane works meanwhile.
+    // Another lane works during the hold.
     f.step(25, stage::RAFT_WRITE_BEGIN, req, 2);
     f.step(40, stage::RAFT_WRITE_END, req, 2);
     f.trace.apply(&SessionEvent::Released { id: 9, held_ns: 30 }, None);
@@ -281,7 +281,7 @@ fn a_step_that_was_held_takes_its_own_time_alone() {
     let held = &f.trace.steps[propose];
     assert_eq!((held.held_ns, held.dur_ns, held.end_ns()), (30, 5, 45));
     let summary = f.trace.summary();
-    assert_eq!((summary.stage_ns, summary.wall_ns), (20, 20), "what others did is not the operation's");
+    assert_eq!((summary.stage_ns, summary.wall_ns), (20, 20), "work of others is not the operation's time");
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn leases_run_down_and_counters_belong_to_their_request() {
 }
 
 #[test]
-fn what_replicas_do_after_the_answer_is_late() {
+fn replica_steps_after_the_answer_are_late() {
     let mut f = Feed::new();
     let op = f.request(RequestKind::Client, Req::NONE);
     let put = f.request(RequestKind::RawPut, op);
@@ -323,7 +323,7 @@ fn what_replicas_do_after_the_answer_is_late() {
 }
 
 #[test]
-fn what_pd_is_asked_while_the_client_waits_belongs_to_the_wait() {
+fn requests_to_pd_during_a_backoff_belong_to_the_backoff() {
     let mut f = Feed::new();
     let op = f.request(RequestKind::Client, Req::NONE);
     let get = f.request(RequestKind::KvGet, op);
@@ -340,6 +340,6 @@ fn what_pd_is_asked_while_the_client_waits_belongs_to_the_wait() {
     f.finish(101, op);
     let took = f.durations();
     assert_eq!((took[backoff], took[reply]), (70, 1));
-    let path = crate::critical::CriticalPath::of(&f.trace.steps);
+    let path = crate::critical::CriticalPath::find(&f.trace.steps);
     assert_eq!(path.classes[&crate::Class::Backoff], 70, "{:?}", path.segments);
 }

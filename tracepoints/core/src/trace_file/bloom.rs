@@ -1,6 +1,6 @@
 //! A Bloom filter over the keys and regions of one chunk of the request table.
 
-/// Bits an item; with four probes about 2.4 % of what is not there seems to be.
+/// Bits per item; with four probes about 2.4 % of the absent items look present.
 const BITS: usize = 8;
 const PROBES: u64 = 4;
 
@@ -22,7 +22,7 @@ impl Filter {
     }
 }
 
-/// Whether the filter's bytes may hold it; true for no filter at all.
+/// Whether the filter may contain the item; true without a filter.
 pub(super) fn may_hold(filter: &[u8], hash: u64) -> bool {
     filter.is_empty() || probes(hash, filter.len()).all(|(byte, bit)| filter[byte] & bit != 0)
 }
@@ -36,7 +36,7 @@ fn probes(hash: u64, bytes: usize) -> impl Iterator<Item = (usize, u8)> {
     })
 }
 
-/// FNV-1a, mixed once more: the same on every machine and in every version.
+/// FNV-1a with an extra mixing step: equal on every machine and in every version.
 fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     let fnv = bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     let mixed = (fnv ^ fnv >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_is_found_and_little_else() {
+    fn inserted_items_are_found_and_few_others() {
         let mut filter = Filter::for_items(2000);
         (0..1000u64).for_each(|i| filter.insert(of_region(i)));
         (0..1000u32).for_each(|i| filter.insert(of_key(&i.to_be_bytes(), 4)));

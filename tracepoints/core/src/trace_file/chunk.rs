@@ -1,32 +1,32 @@
-//! One chunk: its header, its checksums, and where the next one stands.
+//! One chunk: its header, its checksums and the offset of the next chunk.
 
-/// Begins every chunk, so that a reader finds the next one behind damage.
+/// Marks the beginning of every chunk, so that a reader finds the next chunk after damage.
 pub(super) const MARK: [u8; 4] = *b"TPck";
 pub(super) const HEADER: usize = 32;
-/// Largest head and body together.
+/// Maximum length of head and body together, in bytes.
 pub(super) const MAX: usize = 64 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// JSON of a [`crate::trace::TraceRecord`].
     Trace = 1,
-    /// Head: [`super::summary::OfStamps`]; body: rows of 64 bytes, then the numbers of linked rows.
+    /// Head: [`super::summary::StampsSummary`]; body: rows of 64 bytes, then the numbers of linked rows.
     Stamps = 2,
     /// JSON of a list of [`super::tables::Site`].
     Sites = 3,
     /// JSON of a list of [`super::tables::Thread`].
     Threads = 4,
-    /// Head: [`super::summary::OfRequests`]; body: entries, then a Bloom filter.
+    /// Head: [`super::summary::RequestsSummary`]; body: entries, then a Bloom filter.
     Requests = 5,
-    /// Entries of stamps that came after their request was entered.
+    /// Entries of stamps that arrived after the table entry of their request was written.
     Late = 6,
-    /// Entries of requests still on their way at a checkpoint.
+    /// Entries of requests in flight at a checkpoint.
     Live = 7,
     /// JSON of a [`super::tables::Note`].
     Note = 8,
     /// See [`super::directory`].
     Directory = 9,
-    /// The last chunk of a file that was finished: where its last directory stands, and why it ended.
+    /// The last chunk of a finished file: the offset of its last directory, and why the recording ended.
     End = 10,
 }
 
@@ -44,15 +44,15 @@ impl Kind {
         Self::End,
     ];
 
-    pub(super) fn of(n: u32) -> Option<Self> {
+    pub(super) fn from_number(n: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|k| *k as u32 == n)
     }
 }
 
-/// Where a chunk stands, and how long its parts are.
+/// Offset of a chunk and the lengths of its parts, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Of its header, in bytes from the file's start.
+    /// Offset of the chunk's header from the start of the file, in bytes.
     pub at: usize,
     pub head: usize,
     pub body: usize,
@@ -74,7 +74,7 @@ impl Place {
     }
 }
 
-/// A whole chunk, as it is written at an offset of the file.
+/// Encodes a chunk for an offset of the file.
 pub(super) fn encode(kind: Kind, at: u64, head: &[u8], body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + head.len() + body.len());
     out.extend_from_slice(&MARK);
@@ -90,7 +90,7 @@ pub(super) fn encode(kind: Kind, at: u64, head: &[u8], body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Of the header's first 28 bytes and the head; the body has its own.
+/// Checksum of the header's first 28 bytes and the head; the body has its own.
 fn head_checksum(header: &[u8], head: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(header);
@@ -110,49 +110,50 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// What a reader meets at an offset. Bodies are not looked at: see [`body_is_whole`].
+/// Result of parsing the bytes at an offset. It does not cover the body: see [`body_is_whole`].
 #[derive(Debug)]
-pub(super) enum Met {
+pub(super) enum ChunkScan {
     Chunk(Kind, Place),
-    /// A chunk of a kind that a later program writes.
+    /// A chunk of a kind that a newer program writes.
     Unknown(u32, Place),
     /// The file ends within the chunk.
     Cut,
     Bad(&'static str),
 }
 
-pub(super) fn parse(bytes: &[u8], at: usize) -> Met {
+pub(super) fn parse(bytes: &[u8], at: usize) -> ChunkScan {
     let Some(header) = at.checked_add(HEADER).and_then(|end| bytes.get(at..end)) else {
         let rest = bytes.get(at..).unwrap_or_default();
         let begins = rest.iter().zip(&MARK).all(|(a, b)| a == b);
-        return if begins { Met::Cut } else { Met::Bad("no chunk begins here") };
+        return if begins { ChunkScan::Cut } else { ChunkScan::Bad("no chunk begins here") };
     };
     let number = |at| u32_at(header, at).unwrap_or_default();
     let (kind, head, body) = (number(4), number(8) as usize, number(12) as usize);
     if header[..4] != MARK {
-        return Met::Bad("no chunk begins here");
+        return ChunkScan::Bad("no chunk begins here");
     }
     if head.saturating_add(body) > MAX {
-        return Met::Bad("the chunk's length is out of bounds");
+        return ChunkScan::Bad("the chunk's length is out of bounds");
     }
     if u64_at(header, 16) != Some(at as u64) {
-        return Met::Bad("the chunk was written for another place");
+        return ChunkScan::Bad("the chunk was written for another offset");
     }
     let place = Place { at, head, body };
-    let Some(head) = bytes.get(place.head_range()) else { return Met::Cut };
+    let Some(head) = bytes.get(place.head_range()) else { return ChunkScan::Cut };
     if head_checksum(&header[..28], head) != number(28) {
-        return Met::Bad("the chunk's checksum is wrong");
+        return ChunkScan::Bad("the chunk's checksum is wrong");
     }
     if place.end() > bytes.len() {
-        return Met::Cut;
+        return ChunkScan::Cut;
     }
-    match Kind::of(kind) {
-        Some(kind) => Met::Chunk(kind, place),
-        None => Met::Unknown(kind, place),
+    match Kind::from_number(kind) {
+        Some(kind) => ChunkScan::Chunk(kind, place),
+        None => ChunkScan::Unknown(kind, place),
     }
 }
 
-/// Whether the body is as it was written: its checksum is right, or, if that was damaged itself, the head's proves it.
+/// Whether the body is intact: its checksum is right, or the head's checksum proves that only the body's
+/// checksum is damaged.
 pub(super) fn body_is_whole(bytes: &[u8], place: &Place) -> bool {
     let (Some(body), Some(head)) = (bytes.get(place.body_range()), bytes.get(place.head_range())) else {
         return false;
@@ -166,13 +167,13 @@ pub(super) fn body_is_whole(bytes: &[u8], place: &Place) -> bool {
     u32_at(header, 28) == Some(head_checksum(&proof, head))
 }
 
-/// The next offset at which a chunk stands, or one that the end of the file cuts short.
+/// Returns the next offset of a chunk header, even if the file ends within that chunk.
 pub(super) fn next(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
         let found = bytes.get(at..)?.windows(MARK.len()).position(|w| w == MARK)?;
         at += found;
-        if matches!(parse(bytes, at), Met::Chunk(..) | Met::Unknown(..)) {
+        if matches!(parse(bytes, at), ChunkScan::Chunk(..) | ChunkScan::Unknown(..)) {
             return Some(at);
         }
         at += 1;

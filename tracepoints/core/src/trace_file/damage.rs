@@ -1,30 +1,30 @@
-//! Where a file is not as it was written, and what that costs.
+//! Damaged parts of a file and the data lost with them.
 use super::{
     chunk::{self, Kind, Place},
     read::TraceFile,
     row::Row,
 };
 
-/// A place where the file is not as it was written.
+/// A damaged part of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// Where it begins, in bytes from the file's start.
+    /// Offset of the damage from the start of the file, in bytes.
     pub offset: u64,
-    /// Bytes that were passed over.
+    /// Length of the skipped part, in bytes.
     pub len: u64,
-    /// What it is, and what it costs.
+    /// Describes the damage and the loss.
     pub reason: String,
 }
 
 impl Damage {
-    pub(super) fn of(place: &Place, reason: String) -> Self {
+    pub(super) fn at(place: &Place, reason: String) -> Self {
         Self { offset: place.at as u64, len: (place.end() - place.at) as u64, reason }
     }
 }
 
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "at byte {}: {} ({} bytes passed over)", self.offset, self.reason, self.len)
+        write!(f, "at byte {}: {} ({} bytes skipped)", self.offset, self.reason, self.len)
     }
 }
 
@@ -36,10 +36,10 @@ impl TraceFile {
         }
     }
 
-    /// Notes a chunk whose body is not as it was written.
+    /// Records a chunk whose body is damaged.
     pub(super) fn note_bad_body(&self, place: &Place) {
         if let Some(chunk) = self.index().stamps.iter().find(|c| c.place.at == place.at) {
-            self.lost.lock().insert(chunk.of.number, u64::from(chunk.of.rows));
+            self.lost.lock().insert(chunk.summary.number, u64::from(chunk.summary.rows));
         }
         self.note_damage(self.bad_body(place));
     }
@@ -48,20 +48,17 @@ impl TraceFile {
         let index = self.index();
         let at = |p: &Place| p.at == place.at;
         let what = if let Some(chunk) = index.stamps.iter().find(|c| at(&c.place)) {
-            format!("the checksum of {} stamps is wrong: they are lost", chunk.of.rows)
+            format!("the checksum of {} stamps is wrong: they are lost", chunk.summary.rows)
         } else if let Some((_, of)) = index.requests.iter().find(|(p, _)| at(p)) {
-            format!(
-                "the checksum of a table of {} requests is wrong: they are taken from their stamps",
-                of.rows
-            )
+            format!("the checksum of a table of {} requests is wrong: rebuilding it from the stamps", of.rows)
         } else {
             let kind = index.others.iter().find(|(_, p)| at(p)).map(|(kind, _)| *kind);
             format!("the checksum of {} is wrong", kind.map_or("a chunk", cost))
         };
-        Damage::of(place, what)
+        Damage::at(place, what)
     }
 
-    /// What was found damaged so far. [`TraceFile::verify`] looks at all of it.
+    /// Returns the damage found so far. [`TraceFile::verify`] checks the whole file.
     pub fn damage(&self) -> Vec<Damage> {
         let mut all = self.index().damage.clone();
         all.extend(self.found.lock().iter().cloned());
@@ -69,7 +66,7 @@ impl TraceFile {
         all
     }
 
-    /// Looks at every checksum; returns all damage.
+    /// Checks every checksum; returns all damage.
     pub fn verify(&self) -> Vec<Damage> {
         let mut all: Vec<Place> = self.index().all().collect();
         all.sort_by_key(|p| p.at);
@@ -77,8 +74,8 @@ impl TraceFile {
             let header = chunk::parse(self.bytes(), place.at);
             if !chunk::body_is_whole(self.bytes(), &place) {
                 self.note_bad_body(&place);
-            } else if !matches!(header, chunk::Met::Chunk(_, found) if found == place) {
-                let reason = "a chunk's header is damaged: a directory tells the same, nothing is lost";
+            } else if !matches!(header, chunk::ChunkScan::Chunk(_, found) if found == place) {
+                let reason = "a chunk's header is damaged: a directory has a copy, nothing is lost";
                 let len = (chunk::HEADER + place.head) as u64;
                 self.note_damage(Damage { offset: place.at as u64, len, reason: reason.into() });
             }
@@ -87,40 +84,41 @@ impl TraceFile {
         self.damage()
     }
 
-    /// Notes the chunks of stamps that are missing among those that are there.
+    /// Records the chunks of stamps that are missing between intact ones.
     pub(super) fn note_gaps(&self) {
         let mut lost = self.lost.lock();
         let (mut number, mut end) = (0, super::HEADER);
         for chunk in &self.index().stamps {
-            let missing = chunk.of.number.saturating_sub(number);
-            // What they held is not known; no more than would fit.
+            let missing = chunk.summary.number.saturating_sub(number);
+            // Their contents are unknown; this is the most that fits into the gap.
             let bytes = chunk.place.at.saturating_sub(end);
-            for n in number..chunk.of.number.min(number.saturating_add(MAX_GAP)) {
+            for n in number..chunk.summary.number.min(number.saturating_add(MAX_GAP)) {
                 lost.insert(n, (bytes / Row::SIZE / missing.max(1) as usize).max(1) as u64);
             }
-            (number, end) = (chunk.of.number.saturating_add(1), chunk.place.end());
+            (number, end) = (chunk.summary.number.saturating_add(1), chunk.place.end());
         }
-        // A hole behind the last of them may have been one.
-        let behind = self.index().damage.iter().filter(|d| d.offset as usize >= end);
+        // Damage after the last chunk of stamps may have been another such chunk.
+        let after = self.index().damage.iter().filter(|d| d.offset as usize >= end);
         let bytes: u64 =
-            behind.map(|d| d.len).filter(|len| *len as usize > chunk::HEADER + 2 * Row::SIZE).sum();
+            after.map(|d| d.len).filter(|len| *len as usize > chunk::HEADER + 2 * Row::SIZE).sum();
         if bytes > 0 {
             lost.insert(number, bytes / Row::SIZE as u64);
         }
     }
 
-    /// Stamps of missing chunks between these times, and of damaged ones if they are wanted.
+    /// Counts the stamps of missing chunks between these times in Unix ns, and of damaged chunks if
+    /// `damaged`.
     pub(super) fn lost_between(&self, from: u64, to: u64, damaged: bool) -> u64 {
         let stamps = &self.index().stamps;
-        // Of a missing chunk the times of those beside it are known.
+        // The times of a missing chunk are bounded by the chunks around it.
         let near = |number: u32| {
-            let next = stamps.partition_point(|c| c.of.number < number);
-            let behind = stamps.get(next);
-            if let Some(of) = behind.map(|c| &c.of).filter(|of| of.number == number) {
+            let next = stamps.partition_point(|c| c.summary.number < number);
+            let after = stamps.get(next);
+            if let Some(of) = after.map(|c| &c.summary).filter(|of| of.number == number) {
                 return (of.min_at, of.max_at, true);
             }
-            let before = next.checked_sub(1).map_or(0, |i| stamps[i].of.min_at);
-            (before, behind.map_or(u64::MAX, |c| c.of.max_at), false)
+            let before = next.checked_sub(1).map_or(0, |i| stamps[i].summary.min_at);
+            (before, after.map_or(u64::MAX, |c| c.summary.max_at), false)
         };
         let counts = |number: u32| {
             let (first, last, is_there) = near(number);
@@ -129,24 +127,24 @@ impl TraceFile {
         self.lost.lock().iter().filter(|(number, _)| counts(**number)).map(|(_, rows)| rows).sum()
     }
 
-    /// Stamps of a chunk that is damaged.
+    /// Counts the stamps of a damaged chunk.
     pub(super) fn lost_of(&self, number: u32) -> u64 {
         self.lost.lock().get(&number).copied().unwrap_or(0)
     }
 }
 
-/// A gap of more chunks is no gap: the number of the chunk behind it is wrong.
+/// A larger gap means that the number of the next chunk is wrong, not that chunks are missing.
 const MAX_GAP: u32 = 1 << 16;
 
-/// A chunk of another kind, and what it is to lose it.
+/// Names the data of a chunk for a damage report.
 fn cost(kind: Kind) -> &'static str {
     match kind {
         Kind::Trace => "a stepped trace",
-        Kind::Sites => "a table of places in the source",
+        Kind::Sites => "a table of source locations",
         Kind::Threads => "a table of threads",
         Kind::Late => "a table of late stamps",
-        Kind::Live => "a table of requests on their way",
-        Kind::Note => "a note on the recording",
+        Kind::Live => "a table of requests in flight",
+        Kind::Note => "a note about the recording",
         Kind::Directory => "a directory",
         Kind::End => "the end",
         Kind::Stamps | Kind::Requests => "a chunk",

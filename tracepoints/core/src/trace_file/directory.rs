@@ -1,24 +1,26 @@
-//! A directory: what a reader must know of all chunks since the directory before, so that it need not visit them.
+//! A directory: the heads of all chunks since the previous directory, so that a reader need not visit those
+//! chunks.
 //!
-//! Head: where the directory before stands (0: none), where the live table of the same checkpoint stands (0: none), and
-//! how far back this one reaches; then where up to [`EARLIER`] directories before it stand, so that a reader can ask the disk for
-//! all of them at once. Body: for each chunk its place, its kind, and a copy of its head.
+//! Head: offset of the previous directory (0: none), offset of the live table of the same checkpoint (0:
+//! none), and the first offset that this directory covers; then the offsets of up to [`EARLIER`] earlier
+//! directories, so that a reader can request all of them from the disk at once. Body: for each chunk its
+//! offset and lengths, its kind and a copy of its head.
 use super::chunk::{HEADER, Kind, Place, u32_at, u64_at};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
     pub previous: u64,
     pub live: u64,
-    /// The first byte that it speaks for; all chunks from there to itself are in it.
+    /// First byte covered: the directory lists all chunks from there up to itself.
     pub from: u64,
 }
 
-/// Directories that each one names: of 10 GB, as many as there are.
+/// Number of earlier directories that each directory names: enough for a file of about 10 GB.
 pub(super) const EARLIER: usize = 255;
 const NUMBERS: usize = 24;
 
 impl Head {
-    /// With the places of the directories before it, the newest first.
+    /// Encodes the head with the offsets of earlier directories, newest first.
     pub(super) fn put(&self, earlier: impl IntoIterator<Item = u64>) -> Vec<u8> {
         let numbers = [self.previous, self.live, self.from].into_iter();
         numbers.chain(earlier.into_iter().take(EARLIER)).flat_map(u64::to_le_bytes).collect()
@@ -29,14 +31,14 @@ impl Head {
     }
 }
 
-/// The places of directories before, from a directory's head; a file of an earlier version names none.
+/// Reads the offsets of earlier directories from a directory's head; files of an older version have none.
 pub(super) fn earlier(head: &[u8]) -> impl Iterator<Item = u64> {
     (NUMBERS..head.len()).step_by(8).map_while(|at| u64_at(head, at))
 }
 
 const LINE: usize = 20;
 
-/// Notes a chunk in the body of the next directory.
+/// Adds a chunk to the body of the next directory.
 pub(super) fn note(body: &mut Vec<u8>, kind: Kind, place: &Place, head: &[u8]) {
     body.extend_from_slice(&(place.at as u64).to_le_bytes());
     for n in [kind as u32, place.head as u32, place.body as u32] {
@@ -45,7 +47,7 @@ pub(super) fn note(body: &mut Vec<u8>, kind: Kind, place: &Place, head: &[u8]) {
     body.extend_from_slice(head);
 }
 
-/// The chunks in a directory's body, with their heads; None where it makes no sense.
+/// The chunks in a directory's body, with their heads; `None` for an invalid item.
 pub(super) fn chunks(body: &[u8]) -> impl Iterator<Item = Option<(Kind, Place, &[u8])>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -63,10 +65,10 @@ fn line(body: &[u8], at: usize) -> Option<(Kind, Place, &[u8])> {
     let place =
         Place { at: u64_at(body, at)? as usize, head: number(12)? as usize, body: number(16)? as usize };
     let from = at + LINE;
-    Some((Kind::of(number(8)?)?, place, body.get(from..from.checked_add(place.head)?)?))
+    Some((Kind::from_number(number(8)?)?, place, body.get(from..from.checked_add(place.head)?)?))
 }
 
-/// The head of an end: where the last directory stands, why the recording ended.
+/// Encodes the head of an end chunk: the offset of the last directory, and why the recording ended.
 pub(super) fn put_end(directory: u64, why: u32) -> Vec<u8> {
     [directory.to_le_bytes(), u64::from(why).to_le_bytes()].concat()
 }
@@ -75,7 +77,7 @@ pub(super) fn get_end(head: &[u8]) -> Option<(u64, u32)> {
     Some((u64_at(head, 0)?, u64_at(head, 8)? as u32))
 }
 
-/// An end's whole length: it is looked for at the end of the file.
+/// Length of an end chunk in bytes: a reader looks for it at the end of the file.
 pub(super) const END_LEN: usize = HEADER + 16;
 
 #[cfg(test)]
@@ -83,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_names_the_directories_before_it_as_far_as_there_is_room() {
+    fn a_head_names_at_most_max_earlier_directories() {
         let head = Head { previous: 900, live: 0, from: 910 };
         let many: Vec<u64> = (0..300).rev().map(|n| n * 3).collect();
         let bytes = head.put(many.iter().copied());

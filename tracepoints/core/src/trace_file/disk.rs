@@ -1,30 +1,33 @@
-//! The file below the writer: whole chunks or nothing, and a reserve for the last words on a full disk.
+//! The file under the writer: appends whole chunks or nothing, and keeps a reserve to close the index on a
+//! full disk.
 use std::{
     fs::File,
     io::{self, Seek as _, SeekFrom, Write},
 };
 
-/// Kept free behind the end, so that a file on a full disk can still be closed with its index.
+/// Bytes kept free after the end, so that the writer can still close a file with its index on a full disk.
 const RESERVE: u64 = 4 << 20;
 
-/// What a recording is written to: a file, or whatever else takes bytes one behind the other.
+/// Target of a recording: a file, or another sink for a sequence of bytes.
 pub trait Medium: Write + Send {
-    /// Makes room for `len` bytes at an offset, where the medium can: so that what is full says so before a chunk is half-written.
+    /// Reserves `len` bytes at an offset if the medium can, so that a full medium fails before a chunk is
+    /// half-written.
     ///
     /// # Errors
     /// If there is no room.
     fn promise(&mut self, at: u64, len: u64) -> io::Result<()>;
 
-    /// Cuts off what stands at an offset and behind it, gives up what was promised there, and goes on there.
+    /// Truncates the medium at offset `end`, releases the space reserved beyond it and continues writing
+    /// there.
     ///
     /// # Errors
-    /// If that cannot be done.
-    fn cut(&mut self, end: u64) -> io::Result<()>;
+    /// If the medium cannot be truncated.
+    fn truncate(&mut self, end: u64) -> io::Result<()>;
 
-    /// Makes all of it durable.
+    /// Makes all bytes durable.
     ///
     /// # Errors
-    /// If that cannot be done.
+    /// If the medium cannot be synced.
     fn sync(&mut self) -> io::Result<()>;
 }
 
@@ -40,7 +43,7 @@ impl Medium for File {
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
-            // A file system that promises nothing.
+            // This file system cannot reserve space.
             Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINTR) => Ok(()),
             _ => Err(error),
         }
@@ -51,7 +54,7 @@ impl Medium for File {
         Ok(())
     }
 
-    fn cut(&mut self, end: u64) -> io::Result<()> {
+    fn truncate(&mut self, end: u64) -> io::Result<()> {
         self.set_len(end)?;
         self.seek(SeekFrom::Start(end)).map(drop)
     }
@@ -63,11 +66,11 @@ impl Medium for File {
 
 pub(super) struct Disk {
     medium: Box<dyn Medium>,
-    /// Where the next chunk goes.
+    /// Offset of the next chunk.
     pub end: u64,
-    /// Space that the system has promised, beyond what is written.
+    /// End of the space that the system has reserved, as an offset.
     promised: u64,
-    /// The size at which the recording ends by itself.
+    /// Maximum size of the file in bytes; the recording ends when it is reached.
     pub max_bytes: u64,
 }
 
@@ -76,7 +79,7 @@ impl Disk {
         Self { medium, end, promised: end, max_bytes: u64::MAX }
     }
 
-    /// Appends all of it or nothing.
+    /// Appends all bytes or none.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let end = self.end + bytes.len() as u64;
         if end > self.max_bytes {
@@ -86,8 +89,8 @@ impl Disk {
         self.write(bytes)
     }
 
-    /// As [`Disk::append`], from the reserve.
-    pub(super) fn last_words(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Appends like [`Disk::append`], but may use the reserve.
+    pub(super) fn append_reserved(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write(bytes)
     }
 
@@ -98,20 +101,20 @@ impl Disk {
                 Ok(())
             }
             Err(e) => {
-                self.give_back();
+                self.release_reserve();
                 Err(e)
             }
         }
     }
 
-    /// Cuts off what is half-written, and gives the reserve back to the disk, for our own last words.
-    pub(super) fn give_back(&mut self) {
-        // Nothing better can be done: a reader finds the cut.
-        let _ = self.medium.cut(self.end);
+    /// Removes a half-written chunk and returns the reserve to the disk, so that the closing index fits.
+    pub(super) fn release_reserve(&mut self) {
+        // An error here cannot be handled; a reader detects the truncated chunk.
+        let _ = self.medium.truncate(self.end);
         self.promised = self.end;
     }
 
-    /// Asks for space in strides, so that a full disk is met before a chunk is half-written.
+    /// Reserves space in large steps, so that a full disk is detected before a chunk is half-written.
     fn promise(&mut self, end: u64) -> io::Result<()> {
         if end + RESERVE <= self.promised {
             return Ok(());
@@ -123,15 +126,15 @@ impl Disk {
                 Ok(())
             }
             Err(e) => {
-                self.give_back();
+                self.release_reserve();
                 Err(e)
             }
         }
     }
 
-    /// Makes it durable; what was promised and not used goes back.
+    /// Makes the file durable and releases unused reserved space.
     pub(super) fn close(mut self) -> io::Result<()> {
-        self.give_back();
+        self.release_reserve();
         self.medium.sync()
     }
 }

@@ -1,11 +1,11 @@
-//! One line of the request table: what can be asked of a request without reading its stamps.
+//! One line of the request table: the attributes a query can use without the request's stamps.
 use super::chunk::{u16_at, u32_at, u64_at};
 use crate::{collector::RecordedRequest, request::RequestKind};
 
-/// Bytes of a key that a stamp has room for.
+/// Maximum number of key bytes in a stamp.
 pub(super) const KEY_HEAD: usize = 16;
 
-/// Stages by their bit in a file. A file's 256th stage and all further ones share the last bit.
+/// A set of stages by their bit in a file. A file's 256th stage and all later ones share the last bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StageSet(pub [u64; 4]);
 
@@ -24,7 +24,7 @@ impl StageSet {
     }
 }
 
-/// Chunks of stamps by number: exact for the first 64 behind the first one, a range from there on.
+/// A set of chunks of stamps by number: exact for the first 64 after the first one, a range after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChunkSet {
     pub first: u32,
@@ -35,7 +35,7 @@ pub(super) struct ChunkSet {
 impl ChunkSet {
     pub(super) const EMPTY: Self = Self { first: 0, last: 0, near: 0 };
 
-    /// Numbers come in rising order.
+    /// Adds a number; numbers must come in rising order.
     #[inline]
     pub(super) fn insert(&mut self, number: u32) {
         if self.near == 0 {
@@ -47,7 +47,7 @@ impl ChunkSet {
         }
     }
 
-    /// All that may hold stamps of the request.
+    /// All chunks that may contain stamps of the request.
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
         let (first, near) = (self.first, self.near);
         let exact = (0..64).filter(move |i| near & 1 << i != 0).map(move |i| first.saturating_add(i));
@@ -55,13 +55,13 @@ impl ChunkSet {
     }
 }
 
-/// A request as the table knows it.
+/// A request in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub id: u64,
-    /// Of its begin, or of its first own stamp.
+    /// Time of its begin, or else of its first own stamp, in ns.
     pub begin_ns: u64,
-    /// 0: not seen.
+    /// Time of its end in ns; 0 if its end is unknown.
     pub end_ns: u64,
     pub region: u64,
     pub key_head: [u8; KEY_HEAD],
@@ -69,18 +69,18 @@ pub(super) struct Entry {
     pub kind: u8,
     pub flags: u8,
     pub store: u16,
-    /// Own stamps, without those of batches and replicas that are joined.
+    /// Number of its own stamps, without the joined ones of batches and replicas.
     pub stamps: u32,
     pub chunks: ChunkSet,
     /// Stages of its own stamps.
     pub stages: StageSet,
 }
 
-/// Flags of an entry.
+/// Flag: the begin of the request is known.
 pub(super) const BEGAN: u8 = 1;
-/// It names Raft entries or read rounds: stamps that name no request may belong to it.
+/// Flag: the request names Raft entries or read rounds, so stamps without a request may belong to it.
 pub(super) const JOINS: u8 = 2;
-/// It was made from the stamps that are left: chunks that are lost may have held more.
+/// Flag: rebuilt from the remaining stamps; lost chunks may have had more of them.
 pub(super) const REBUILT: u8 = 4;
 
 impl Entry {
@@ -107,7 +107,7 @@ impl Entry {
         self.flags & flag != 0
     }
 
-    /// Kind, region and key, from the fields of a begin.
+    /// Takes kind, region and key from the fields of a begin.
     pub(super) fn begin(&mut self, at: u64, store: u16, [kind_and_len, region, low, high]: [u64; 4]) {
         self.kind = (kind_and_len >> 32) as u8;
         self.key_len = kind_and_len as u32;
@@ -125,7 +125,7 @@ impl Entry {
         RequestKind::ALL.get(usize::from(self.kind)).copied().unwrap_or(RequestKind::Other)
     }
 
-    /// None if its begin or its end was not seen.
+    /// Returns the duration in ns; `None` if the begin or the end is unknown.
     pub(super) fn duration_ns(&self) -> Option<u64> {
         (self.has(BEGAN) && self.end_ns != 0).then(|| self.end_ns.saturating_sub(self.begin_ns))
     }
@@ -143,7 +143,7 @@ impl Entry {
         }
         out.extend_from_slice(&self.chunks.near.to_le_bytes());
         self.stages.0.iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
-        // Kept free.
+        // Reserved.
         out.extend_from_slice(&[0; 4]);
     }
 
@@ -152,7 +152,7 @@ impl Entry {
             return None;
         }
         let (first, last, near) = (u32_at(bytes, 60)?, u32_at(bytes, 64)?, u64_at(bytes, 68)?);
-        // A set that was written holds its first chunk and goes forward.
+        // A valid set contains its first chunk, and its last one is not smaller.
         let sound = near == 0 || (near & 1 == 1 && last >= first);
         Some(Self {
             id: u64_at(bytes, 0)?,
@@ -175,12 +175,12 @@ impl Entry {
         })
     }
 
-    /// Entries of a chunk's body.
+    /// Reads the entries of a chunk's body.
     pub(super) fn all(body: &[u8]) -> impl Iterator<Item = Self> {
         body.chunks_exact(Self::SIZE).filter_map(Self::get)
     }
 
-    /// The request without its stamps.
+    /// Converts the entry to a request without stamps.
     pub(super) fn to_request(self) -> RecordedRequest {
         let mut request = RecordedRequest::new(self.id);
         request.kind = self.kind();

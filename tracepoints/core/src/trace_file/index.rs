@@ -1,70 +1,70 @@
-//! Finds the chunks of a file: by its directories where they are whole, by walking from chunk to chunk where not.
+//! Finds the chunks of a file: by its directories, or chunk by chunk where a directory is damaged or missing.
 use super::{
     Damage, Ended, HEADER,
-    chunk::{self, Kind, Met, Place},
+    chunk::{self, ChunkScan, Kind, Place},
     directory::{self, END_LEN},
-    summary::{OfRequests, OfStamps},
+    summary::{RequestsSummary, StampsSummary},
 };
 
-/// A chunk of stamps. What it says of ranges stands in [`Index::joins`].
+/// A chunk of stamps. [`Index::joins`] has its ranges.
 #[derive(Clone, Debug)]
 pub(super) struct StampsChunk {
     pub place: Place,
-    pub of: OfStamps,
+    pub summary: StampsSummary,
 }
 
-/// One range of entries that a chunk's batches and replicas speak of.
+/// One range of entries that a chunk's batches and replicas refer to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Join {
     pub region: u64,
     pub term: u64,
     pub first: u64,
     pub last: u64,
-    /// The furthest that this range and those before it of the region and term reach.
+    /// Largest `last` of this range and the preceding ranges of the same region and term.
     pub reach: u64,
-    /// Number of the chunk.
+    /// Number of the chunk with these rows.
     pub chunk: u32,
 }
 
-/// Where everything stands.
+/// Offsets of all chunks of a file.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// By number.
+    /// Chunks of stamps, by number.
     pub stamps: Vec<StampsChunk>,
-    pub requests: Vec<(Place, OfRequests)>,
-    /// By region, term and first entry.
+    pub requests: Vec<(Place, RequestsSummary)>,
+    /// Ranges by region, term and first entry.
     pub joins: Vec<Join>,
-    /// Numbers of chunks that may hold stamps of any entry.
+    /// Numbers of chunks that may contain stamps of any entry.
     pub any_range: Vec<u32>,
-    /// Chunks of the other kinds, in the order of the file.
+    /// Chunks of the other kinds, in file order.
     pub others: Vec<(Kind, Place)>,
     pub damage: Vec<Damage>,
-    pub cut: Option<u64>,
-    /// Where the last directory stands and ends; both 0 if there is none.
+    pub truncated_at: Option<u64>,
+    /// Begin and end offset of the last directory; both 0 if there is none.
     pub directory: (u64, u64),
-    /// Chunks behind the last directory, as the next one will tell them.
+    /// Chunks after the last directory, encoded as the body of the next one.
     pub undirected: Vec<u8>,
     pub ending: Option<Ended>,
 }
 
-/// What stands around a directory and is read with it, in bytes: before it, its tables; from its begin on, itself.
+/// Bytes to read around a directory: its tables are before it, the directory itself begins at its offset.
 const BEFORE: u64 = 64 << 10;
-const BEHIND: u64 = 32 << 10;
+const AFTER: u64 = 32 << 10;
 
 impl Index {
-    /// `soon` asks for a part of the file that will be read: its first byte and its length.
-    pub(super) fn of(bytes: &[u8], soon: impl Fn(usize, usize)) -> Self {
+    /// Builds the index. `prefetch` announces a range that will be read: its first byte and its length.
+    pub(super) fn scan(bytes: &[u8], prefetch: impl Fn(usize, usize)) -> Self {
         let mut index = Self::default();
-        let tail = index.by_directories(bytes, &soon);
+        let tail = index.by_directories(bytes, &prefetch);
         index.walk(bytes, tail, bytes.len(), true);
-        index.stamps.sort_by_key(|c| c.of.number);
-        index.stamps.dedup_by_key(|c| c.of.number);
+        index.stamps.sort_by_key(|c| c.summary.number);
+        index.stamps.dedup_by_key(|c| c.summary.number);
         index.gather_joins();
         index
     }
 
-    /// Takes all chunks that directories speak for; returns where the rest begins.
-    fn by_directories(&mut self, bytes: &[u8], soon: &impl Fn(usize, usize)) -> usize {
+    /// Adds all chunks that directories cover; returns the offset where the rest begins.
+    fn by_directories(&mut self, bytes: &[u8], prefetch: &impl Fn(usize, usize)) -> usize {
         let Some(last) = last_directory(bytes) else { return HEADER };
         let mut chain = vec![last];
         let mut gap = HEADER;
@@ -75,14 +75,14 @@ impl Index {
                 if at < asked_from && at < bytes.len() as u64 {
                     asked_from = at;
                     let from = at.saturating_sub(BEFORE);
-                    soon(from as usize, (at + BEHIND - from) as usize);
+                    prefetch(from as usize, (at + AFTER - from) as usize);
                 }
             }
             let before = (head.previous != 0).then(|| directory_at(bytes, head.previous as usize));
             match before {
                 Some(Some(place)) if place.end() as u64 == head.from => chain.push(place),
                 Some(_) => {
-                    // The one before is damaged: what it spoke for is walked.
+                    // The previous directory is damaged: walk the chunks that it covered.
                     gap = (head.from as usize).min(bytes.len());
                     break;
                 }
@@ -103,7 +103,7 @@ impl Index {
                 p.at.checked_add(HEADER + p.head + p.body).is_some_and(|end| end <= bytes.len())
             }) {
                 Some((kind, chunk, head)) => self.take(kind, chunk, head),
-                None => self.skip(place.at, place.end(), "the directory makes no sense".into()),
+                None => self.skip(place.at, place.end(), "the directory has an invalid item".into()),
             }
         }
         self.others.push((Kind::Directory, *place));
@@ -111,47 +111,51 @@ impl Index {
 
     fn take(&mut self, kind: Kind, place: Place, head: &[u8]) {
         match kind {
-            Kind::Stamps => match OfStamps::get(head)
+            Kind::Stamps => match StampsSummary::get(head)
                 .filter(|of| of.rows as usize * super::row::Row::SIZE <= place.body)
             {
-                Some(of) => self.stamps.push(StampsChunk { place, of }),
-                None => self.skip(place.at, place.end(), "the summary of the stamps makes no sense".into()),
+                Some(of) => self.stamps.push(StampsChunk { place, summary: of }),
+                None => {
+                    self.skip(place.at, place.end(), "the summary of a chunk of stamps is invalid".into())
+                }
             },
-            Kind::Requests => match OfRequests::get(head) {
+            Kind::Requests => match RequestsSummary::get(head) {
                 Some(of) => self.requests.push((place, of)),
-                None => self.skip(place.at, place.end(), "the summary of the requests makes no sense".into()),
+                None => {
+                    self.skip(place.at, place.end(), "the summary of a chunk of requests is invalid".into())
+                }
             },
             _ => self.others.push((kind, place)),
         }
     }
 
-    /// Visits each chunk of a part of the file; `tail` for what no directory speaks for yet.
+    /// Visits each chunk of a part of the file; `tail` is for chunks that no directory covers yet.
     fn walk(&mut self, bytes: &[u8], from: usize, to: usize, tail: bool) {
         let mut at = from;
         while at < to {
             match chunk::parse(bytes, at) {
-                Met::Chunk(kind, place) => {
+                ChunkScan::Chunk(kind, place) => {
                     self.visit(bytes, kind, place, tail);
                     at = place.end();
                 }
-                Met::Unknown(kind, place) => {
-                    let reason = format!("a chunk of kind {kind}, which this version does not know");
+                ChunkScan::Unknown(kind, place) => {
+                    let reason = format!("a chunk of kind {kind}, which this version cannot read");
                     self.skip(at, place.end(), reason);
                     at = place.end();
                 }
-                Met::Bad(reason) => {
+                ChunkScan::Bad(reason) => {
                     let next = chunk::next(bytes, at + 1).unwrap_or(bytes.len()).min(to);
                     self.skip(at, next, reason.into());
                     at = next;
                 }
-                // A length that is wrong looks like a cut, too: only if no chunk follows it is one.
-                Met::Cut => match chunk::next(bytes, at + 1) {
+                // A wrong length also looks like a truncated file, which only has no chunk after that point.
+                ChunkScan::Cut => match chunk::next(bytes, at + 1) {
                     Some(next) => {
                         self.skip(at, next.min(to), "the chunk's length is wrong".into());
                         at = next;
                     }
                     None => {
-                        self.cut = Some(at as u64);
+                        self.truncated_at = Some(at as u64);
                         return;
                     }
                 },
@@ -163,9 +167,9 @@ impl Index {
         let head = bytes.get(place.head_range()).unwrap_or_default();
         if tail {
             directory::note(&mut self.undirected, kind, &place, head);
-            // A writer that went on behind an end has not come to its own yet.
+            // A writer that continued after an end has not written its own end yet.
             self.ending = match kind {
-                Kind::End => directory::get_end(head).map(|(_, why)| Ended::of(why)),
+                Kind::End => directory::get_end(head).map(|(_, why)| Ended::from_number(why)),
                 _ => None,
             };
         }
@@ -178,11 +182,11 @@ impl Index {
 
     fn gather_joins(&mut self) {
         for chunk in &mut self.stamps {
-            if chunk.of.any_range {
-                self.any_range.push(chunk.of.number);
+            if chunk.summary.any_range {
+                self.any_range.push(chunk.summary.number);
             }
-            let number = chunk.of.number;
-            self.joins.extend(std::mem::take(&mut chunk.of.ranges).into_iter().map(|r| Join {
+            let number = chunk.summary.number;
+            self.joins.extend(std::mem::take(&mut chunk.summary.ranges).into_iter().map(|r| Join {
                 region: r.region,
                 term: r.term,
                 first: r.first,
@@ -201,7 +205,7 @@ impl Index {
         }
     }
 
-    /// Numbers of the chunks whose batches and replicas may speak of an entry.
+    /// Returns the numbers of the chunks whose batches and replicas may refer to an entry.
     pub(super) fn chunks_of_entry(
         &self,
         (region, term, index): (u64, u64, u64),
@@ -212,15 +216,15 @@ impl Index {
     }
 
     pub(super) fn stamps_chunk(&self, number: u32) -> Option<usize> {
-        self.stamps.binary_search_by_key(&number, |c| c.of.number).ok()
+        self.stamps.binary_search_by_key(&number, |c| c.summary.number).ok()
     }
 
-    /// Chunks of one of the other kinds.
+    /// Chunks of one of the other kinds, in file order.
     pub(super) fn of_kind(&self, wanted: Kind) -> impl Iterator<Item = Place> {
         self.others.iter().filter(move |(kind, _)| *kind == wanted).map(|(_, place)| *place)
     }
 
-    /// All chunks, in no order.
+    /// All chunks, unordered.
     pub(super) fn all(&self) -> impl Iterator<Item = Place> {
         let stamps = self.stamps.iter().map(|c| c.place);
         stamps.chain(self.requests.iter().map(|(p, _)| *p)).chain(self.others.iter().map(|(_, p)| *p))
@@ -229,21 +233,21 @@ impl Index {
 
 fn directory_at(bytes: &[u8], at: usize) -> Option<Place> {
     match chunk::parse(bytes, at) {
-        Met::Chunk(Kind::Directory, place) if chunk::body_is_whole(bytes, &place) => Some(place),
+        ChunkScan::Chunk(Kind::Directory, place) if chunk::body_is_whole(bytes, &place) => Some(place),
         _ => None,
     }
 }
 
 fn directory_head(bytes: &[u8], place: &Place) -> Option<directory::Head> {
-    // Directories reach backwards only: a chain of them ends.
+    // Directories reach backwards only, so a chain of them is finite.
     directory::Head::get(bytes.get(place.head_range())?)
         .filter(|h| h.previous < place.at as u64 && h.from <= place.at as u64)
 }
 
-/// The last whole directory: the one that the end names, or else the last that is found.
+/// Finds the last intact directory: the one that the end chunk names, otherwise the last one in the file.
 fn last_directory(bytes: &[u8]) -> Option<Place> {
     if let Some(at) = bytes.len().checked_sub(END_LEN)
-        && let Met::Chunk(Kind::End, place) = chunk::parse(bytes, at)
+        && let ChunkScan::Chunk(Kind::End, place) = chunk::parse(bytes, at)
         && let Some((directory, _)) = directory::get_end(bytes.get(place.head_range())?)
         && let Some(found) = directory_at(bytes, directory as usize)
     {
@@ -253,7 +257,7 @@ fn last_directory(bytes: &[u8]) -> Option<Place> {
     const BLOCK: usize = 1 << 20;
     while to > HEADER {
         let from = to.saturating_sub(BLOCK).max(HEADER);
-        // Marks that lie across the border are found with the block before.
+        // The block is longer by a mark, to find marks that cross the border.
         let block = bytes.get(from..(to + chunk::MARK.len() - 1).min(bytes.len()))?;
         for at in (0..block.len()).rev() {
             if block[at..].starts_with(&chunk::MARK)

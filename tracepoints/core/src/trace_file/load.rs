@@ -1,4 +1,4 @@
-//! Puts a request together: its own rows, and those of the batches and replicas that speak of its entries.
+//! Loads a request: its own rows, and those of the batches and replicas that refer to its entries.
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
@@ -12,12 +12,12 @@ use crate::{
     recorder::{self, Stamp},
 };
 
-/// How long before its first stamp and behind its end a request's read rounds are looked for.
+/// Time window around a request, in ns, in which its read rounds are searched.
 const READ_BEFORE_NS: u64 = 50_000_000;
-const READ_BEHIND_NS: u64 = 200_000_000;
+const READ_AFTER_NS: u64 = 200_000_000;
 
 impl TraceFile {
-    /// A request of the table with all its stamps.
+    /// Loads a request of the table with all its stamps.
     pub(super) fn load(&self, entry: &Entry) -> RecordedRequest {
         let mut request = entry.to_request();
         let (mut expected, mut found, mut joins) = (0u64, 0u64, false);
@@ -32,7 +32,7 @@ impl TraceFile {
                 request.lost += self.lost_between(from, to, true);
             }
         }
-        // Two parts may speak of one chunk.
+        // Two parts of a request may name the same chunk.
         numbers.sort_unstable();
         numbers.dedup();
         for number in numbers {
@@ -46,7 +46,7 @@ impl TraceFile {
         request
     }
 
-    /// Adds the request's rows in a chunk; returns how many there are.
+    /// Adds the request's rows of a chunk; returns their number.
     fn own_rows(&self, number: u32, request: &mut RecordedRequest) -> u64 {
         let Some(chunk) = self.chunk(number) else { return 0 };
         let body = self.body(&chunk);
@@ -62,10 +62,10 @@ impl TraceFile {
         count
     }
 
-    /// Adds what batches and replicas stamped for its entries and its read rounds.
+    /// Adds the stamps of batches and replicas for the request's entries and read rounds.
     fn join(&self, entry: &Entry, request: &mut RecordedRequest) {
         let mut found: Vec<(u32, u16)> = Vec::new();
-        // Chunks that may speak of it, and whether they can be read.
+        // Chunks that may have such stamps; `None` if unreadable.
         let mut asked: BTreeMap<u32, Option<Arc<Opened>>> = BTreeMap::new();
         let mut entries: Vec<_> = request.stamps.iter().filter_map(Stamp::entry).collect();
         entries.sort_unstable();
@@ -89,7 +89,7 @@ impl TraceFile {
                 found.extend(rows.map(|row| (number, row)));
             }
         }
-        // A batch that speaks of two entries of the request belongs to it once.
+        // A batch with two entries of the request belongs to it once.
         found.sort_unstable();
         found.dedup();
         for (number, row) in found {
@@ -100,7 +100,7 @@ impl TraceFile {
         self.note_lost_joins(entry, &asked, request);
     }
 
-    /// Counts what may have been joined and cannot be read.
+    /// Counts stamps that may belong to the request and cannot be read.
     fn note_lost_joins(
         &self,
         entry: &Entry,
@@ -114,18 +114,18 @@ impl TraceFile {
         request.lost += self.lost_between(from, to, false);
     }
 
-    /// Those of some chunks that were written about when the request was on its way.
+    /// Filters chunks by time: those written while the request was in flight.
     fn near<'a>(&'a self, entry: &Entry, numbers: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
         let (from, to) = window(entry);
         let chunks = numbers.iter().filter_map(|n| self.index().stamps_chunk(*n));
-        let of = chunks.map(|i| &self.index().stamps[i].of);
+        let of = chunks.map(|i| &self.index().stamps[i].summary);
         of.filter(move |of| of.min_at <= to && of.max_at >= from).map(|of| of.number)
     }
 }
 
-/// When a request's read rounds, and its entries on replicas, were stamped.
+/// The time window, in ns, in which read rounds and replicas may have stamped for a request.
 fn window(entry: &Entry) -> (u64, u64) {
-    let to = entry.end_ns.max(entry.begin_ns).saturating_add(READ_BEHIND_NS);
+    let to = entry.end_ns.max(entry.begin_ns).saturating_add(READ_AFTER_NS);
     (entry.begin_ns.saturating_sub(READ_BEFORE_NS), to)
 }
 

@@ -1,14 +1,16 @@
-//! Recordings of several stores as one: each store records for itself, and a request's replicas are on other stores.
+//! Merges recordings of several stores: each store records only itself, and a request's replicas are on other
+//! stores.
 use std::path::Path;
 
 use super::{Medium, TraceFile, TraceFileError, TraceFileWriter};
 use crate::{recorder::Stamp, request::Req};
 
-/// Writes all stamps and traces of `parts` into one recording, in the order of time. Requests of the first part keep their
-/// numbers; those of another one get a multiple of a power of ten added, since each store counts for itself. `path` is the
-/// recording's name in messages.
+/// Writes all stamps and traces of `parts` into one recording, in the order of time. Requests of the first
+/// part keep their numbers; each other part adds a multiple of a power of ten to its numbers, since each
+/// store counts separately. `path` names the recording in messages.
 ///
-/// Replicas join the requests by region, term and index, as in one recording; the stores' clocks must agree for the times to.
+/// Replicas join requests by region, term and index, as in a single recording; times are only comparable if
+/// the stores' clocks agree.
 ///
 /// # Errors
 /// If the recording cannot be written.
@@ -18,7 +20,8 @@ pub fn merge(parts: &[TraceFile], medium: Box<dyn Medium>, path: &Path) -> Resul
     let width = width(parts);
     let mut chunks: Vec<(u64, usize, u32)> = Vec::new();
     for (n, part) in parts.iter().enumerate() {
-        chunks.extend(part.index().stamps.iter().map(|chunk| (chunk.of.min_at, n, chunk.of.number)));
+        chunks
+            .extend(part.index().stamps.iter().map(|chunk| (chunk.summary.min_at, n, chunk.summary.number)));
     }
     chunks.sort_unstable();
     for (_, n, number) in chunks {
@@ -36,7 +39,7 @@ pub fn merge(parts: &[TraceFile], medium: Box<dyn Medium>, path: &Path) -> Resul
     writer.finish()
 }
 
-/// What tells the requests of two parts apart: a power of ten above all their numbers.
+/// Returns the offset between the request numbers of two parts: a power of ten above all of them.
 fn width(parts: &[TraceFile]) -> u64 {
     let largest = parts.iter().flat_map(TraceFile::stamps).map(|stamp| stamp.req.id()).max().unwrap_or(0);
     let mut width = 1_000u64;
@@ -47,6 +50,6 @@ fn width(parts: &[TraceFile]) -> u64 {
 }
 
 fn shifted(stamp: Stamp, by: u64) -> Stamp {
-    let req = if stamp.req.is_none() { stamp.req } else { Req::of(stamp.req.id().saturating_add(by)) };
+    let req = if stamp.req.is_none() { stamp.req } else { Req::from_id(stamp.req.id().saturating_add(by)) };
     Stamp { req, ..stamp }
 }

@@ -1,4 +1,4 @@
-//! Chunks of stamps that are in use: checked once, their batches and replicas sorted for joining, few at a time.
+//! A small cache of opened chunks: checked once, with batches and replicas sorted for joining.
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{recorder::Stamp, request::Req, site::StampSite};
 
-/// Chunks that are kept: 64 of half a MiB, and what joins of them.
+/// Maximum number of cached chunks: 64 of half a MiB each, plus their join tables.
 const KEPT: usize = 64;
 
-/// What a joinable row speaks of.
+/// A joinable row: its range of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Batch {
     region: u64,
@@ -30,33 +30,33 @@ pub(super) struct Opened {
     pub place: Option<Place>,
     pub rows: usize,
     loose: usize,
-    /// Rows that may belong to others than they name, of a stage that is not known: its table is lost.
+    /// Rows of an unknown stage (its table is lost) that may also belong to other requests.
     pub unnamed: u64,
     batches: Vec<Batch>,
     reads: Vec<(u64, u16)>,
 }
 
-/// Sites and threads by the file's numbers.
+/// Sites and threads, by their number in the file.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub sites: Vec<Option<&'static StampSite>>,
     pub threads: Vec<u16>,
-    /// Sites that belong to no stage.
+    /// Numbers of sites that are marks and belong to no stage.
     pub marks: std::collections::HashSet<u32>,
 }
 
 impl Names {
-    /// Whether it is a mark, of a kind that this program may not know.
+    /// Whether the site is a mark, even of a kind unknown to this program.
     pub(super) fn is_mark(&self, site: u32) -> bool {
         self.marks.contains(&site)
     }
 
-    /// None if this program does not know the stage, or the site is lost.
+    /// Decodes a row; `None` if the stage is unknown to this program or the site is lost.
     pub(super) fn stamp(&self, row: &Row) -> Option<Stamp> {
         let site = self.sites.get(row.site as usize).copied().flatten()?;
         Some(Stamp {
             at: row.at,
-            req: Req::of(row.req),
+            req: Req::from_id(row.req),
             site: Some(site),
             thread: self.threads.get(usize::from(row.thread)).copied().unwrap_or(u16::MAX),
             store: row.store,
@@ -67,11 +67,13 @@ impl Names {
 }
 
 impl Opened {
-    fn of(bytes: &[u8], chunk: &StampsChunk, names: &Names) -> Self {
+    fn open(bytes: &[u8], chunk: &StampsChunk, names: &Names) -> Self {
         let body = bytes.get(chunk.place.body_range()).unwrap_or_default();
-        let (rows, loose) = (chunk.of.rows as usize, (chunk.of.loose as usize).min(chunk.of.rows as usize));
+        let (rows, loose) =
+            (chunk.summary.rows as usize, (chunk.summary.loose as usize).min(chunk.summary.rows as usize));
         let mut opened = Self { place: Some(chunk.place), rows, loose, ..Self::default() };
-        let linked = (0..chunk.of.linked as usize).filter_map(|i| u16_at(body, rows * Row::SIZE + 2 * i));
+        let linked =
+            (0..chunk.summary.linked as usize).filter_map(|i| u16_at(body, rows * Row::SIZE + 2 * i));
         for row in (0..loose.min(usize::from(u16::MAX)) as u16).chain(linked) {
             let Some(at) = Row::nth(body, usize::from(row)) else { continue };
             match names.stamp(&at) {
@@ -91,7 +93,7 @@ impl Opened {
         opened
     }
 
-    /// A range of entries, or a read round: the same that the live fold joins by.
+    /// Adds a stamp's range of entries or read round, the same keys that the live fold joins by.
     fn take(&mut self, stamp: &Stamp, row: u16) {
         let single = stamp.entry().filter(|_| stamp.req.is_none()).map(|(r, t, i)| (r, t, i, i));
         if let Some((region, term, first, last)) = stamp.entries().or(single) {
@@ -114,7 +116,7 @@ impl Opened {
         self.reads[from..].iter().take_while(move |(id, _)| *id == read).map(|(_, row)| *row)
     }
 
-    /// The rows of a request: they stand together.
+    /// Returns the index range of a request's rows, which are adjacent.
     pub(super) fn of_request(&self, body: &[u8], id: u64) -> std::ops::Range<usize> {
         let below = |wanted: u64| {
             let (mut from, mut to) = (self.loose, self.rows);
@@ -132,41 +134,45 @@ impl Opened {
     }
 }
 
-/// The chunks in use.
+/// The cached chunks.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     by_number: HashMap<u32, Option<Arc<Opened>>>,
     order: VecDeque<(u32, Place)>,
-    /// Chunks whose checksum was looked at: whether it was right.
+    /// Result of each checksum check so far, by chunk number.
     checked: HashMap<u32, bool>,
 }
 
-/// What opening a chunk brought about.
-pub(super) struct Got {
-    /// None: it is damaged.
+/// Result of opening a chunk.
+pub(super) struct CacheLookup {
+    /// The chunk; `None` if it is damaged.
     pub chunk: Option<Arc<Opened>>,
-    /// It was found damaged just now.
+    /// Whether this call was the first to find the damage.
     pub newly_damaged: bool,
-    /// A chunk that is no longer in use.
+    /// A chunk that the cache evicted.
     pub gone: Option<Place>,
 }
 
 impl Cache {
-    pub(super) fn get(&mut self, bytes: &[u8], chunk: &StampsChunk, names: &Names) -> Got {
-        let number = chunk.of.number;
+    pub(super) fn get(&mut self, bytes: &[u8], chunk: &StampsChunk, names: &Names) -> CacheLookup {
+        let number = chunk.summary.number;
         if let Some(known) = self.by_number.get(&number) {
-            return Got { chunk: known.clone(), newly_damaged: false, gone: None };
+            return CacheLookup { chunk: known.clone(), newly_damaged: false, gone: None };
         }
         let before = self.checked.get(&number).copied();
         let whole = before.unwrap_or_else(|| chunk::body_is_whole(bytes, &chunk.place));
         self.checked.insert(number, whole);
-        let opened = whole.then(|| Arc::new(Opened::of(bytes, chunk, names)));
+        let opened = whole.then(|| Arc::new(Opened::open(bytes, chunk, names)));
         self.by_number.insert(number, opened.clone());
         self.order.push_back((number, chunk.place));
         let gone = if self.order.len() > KEPT { self.order.pop_front() } else { None };
         if let Some((number, _)) = gone {
             self.by_number.remove(&number);
         }
-        Got { chunk: opened, newly_damaged: !whole && before.is_none(), gone: gone.map(|(_, place)| place) }
+        CacheLookup {
+            chunk: opened,
+            newly_damaged: !whole && before.is_none(),
+            gone: gone.map(|(_, place)| place),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Which requests of a recording are wanted.
+//! Filters for the requests of a recording.
 pub(super) use super::entry::KEY_HEAD;
 use crate::{
     catalogue::StageId,
@@ -6,30 +6,32 @@ use crate::{
     request::RequestKind,
 };
 
-/// All that is set must hold; the default wants every request.
+/// A filter: all conditions that are set must hold. The default matches every request.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
     pub request: Option<u64>,
-    /// One of these; empty: any.
+    /// One of these kinds; empty: any.
     pub kinds: Vec<RequestKind>,
     pub region: Option<u64>,
     pub store: Option<u64>,
-    /// The first user key. A recording holds its first 16 bytes and its length: keys that differ behind are not told apart.
+    /// The first user key. A recording has only its first 16 bytes and its length, so longer keys with both
+    /// equal match too.
     pub key: Option<Vec<u8>>,
-    /// What the key begins with; of a longer one the first 16 bytes count.
+    /// Prefix of the key; only its first 16 bytes count.
     pub key_prefix: Vec<u8>,
-    /// Went through all of these.
+    /// Stages that the request must have reached, all of them.
     pub stages: Vec<StageId>,
-    /// The request took at least this long; with stages, one of these stages did. A request without a known end has no duration.
+    /// Minimum duration of the request in ns; with `stages`, of one of them. A request without a known end
+    /// has no duration.
     pub min_ns: u64,
-    /// Began at or behind this time; Unix ns.
+    /// Earliest begin, inclusive; Unix ns.
     pub since_ns: Option<u64>,
-    /// Began before this time; Unix ns.
+    /// Latest begin, exclusive; Unix ns.
     pub until_ns: Option<u64>,
 }
 
 impl Query {
-    /// What can be said without the request's stages.
+    /// Whether a request matches, as far as its stages are not needed.
     pub(super) fn wants(&self, r: &RecordedRequest) -> bool {
         self.request.is_none_or(|id| id == r.id)
             && (self.kinds.is_empty() || self.kinds.contains(&r.kind))
@@ -41,7 +43,7 @@ impl Query {
             && begins_with(&self.key_prefix, &r.key_head, r.key_len)
     }
 
-    /// Whether it is wanted.
+    /// Whether a request matches.
     pub fn matches(&self, request: &RecordedRequest) -> bool {
         self.wants(request) && self.stages_match(request)
     }

@@ -1,4 +1,4 @@
-//! Reads a trace file as far as it is whole: over damage to the next chunk, and up to a cut.
+//! Reads the intact parts of a trace file: skips damage up to the next chunk and stops at a truncated end.
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
@@ -14,9 +14,9 @@ use super::{
     entry::Entry,
     index::Index,
     opened::{Cache, Names, Opened},
-    rebuild::Remade,
+    rebuild::RebuiltTables,
     row::Row,
-    summary::OfRequests,
+    summary::RequestsSummary,
     tables::{Site, Thread},
 };
 use crate::{
@@ -28,8 +28,8 @@ use crate::{
     trace::TraceRecord,
 };
 
-/// An opened trace file. Opening reads the directories only; the rest is read, and its checksums are looked at, when it is
-/// asked for, so that a file of any size opens at once and little of it is held in memory.
+/// An opened trace file. Opening reads only the directories; other chunks are read and checked on demand. So
+/// a file of any size opens at once and little of it is in memory.
 #[derive(Debug)]
 pub struct TraceFile {
     path: PathBuf,
@@ -40,23 +40,23 @@ pub struct TraceFile {
     stages: Vec<String>,
     next_site: u32,
     next_thread: u16,
-    /// Entries that no table has, as far as that was seen when the file was opened.
+    /// Entries that no table has, as far as known when the file was opened.
     pub(super) rebuilt: Vec<Entry>,
-    /// The same of late stamps.
+    /// Entries of late stamps that no table has, as far as known when the file was opened.
     pub(super) rebuilt_late: Vec<Entry>,
-    /// Entries of tables that were found damaged since.
-    pub(super) remade: Mutex<Remade>,
+    /// Entries of tables that turned out to be damaged after opening.
+    pub(super) rebuilt_tables: Mutex<RebuiltTables>,
     /// Entries of late stamps, by request.
     late: OnceLock<HashMap<u64, Vec<Entry>>>,
     with_reads: OnceLock<Vec<u32>>,
     cache: Mutex<Cache>,
-    /// Damage that was found since the file was opened.
+    /// Damage found after opening.
     pub(super) found: Mutex<Vec<Damage>>,
-    /// Stamps of chunks that are missing or damaged, by the chunk's number, as far as they were found.
+    /// Number of stamps in missing or damaged chunks, by chunk number, as far as found.
     pub(super) lost: Mutex<BTreeMap<u32, u64>>,
 }
 
-/// What a writer that goes on with the file must know.
+/// The state that a writer needs to continue the file.
 pub(super) struct Numbers {
     pub site: u32,
     pub thread: u16,
@@ -68,10 +68,10 @@ pub(super) struct Numbers {
 }
 
 impl TraceFile {
-    /// How much of a file [`TraceFile::begins`] looks at.
+    /// Number of bytes that [`TraceFile::begins`] needs.
     pub const HEAD: usize = HEADER + chunk::MARK.len();
 
-    /// Whether a file that begins like this is a trace file, be its first bytes damaged.
+    /// Whether a file with this prefix is a trace file, even if the magic is damaged.
     pub fn begins(head: &[u8]) -> bool {
         head.starts_with(MAGIC) || head.get(HEADER..Self::HEAD) == Some(&chunk::MARK)
     }
@@ -79,27 +79,27 @@ impl TraceFile {
     /// Opens a file by its directories.
     ///
     /// # Errors
-    /// If it cannot be read, is no trace file or one of another version. Damage behind the header is no error: see
-    /// [`TraceFile::damage`] and [`TraceFile::cut`].
+    /// If the file cannot be read, is no trace file or has another version. Damage after the header is no
+    /// error: see [`TraceFile::damage`] and [`TraceFile::truncated_at`].
     pub fn open(path: &Path) -> Result<Self, TraceFileError> {
         let io = |source| TraceFileError::Io { path: path.into(), source };
         let file = File::open(path).map_err(io)?;
         if !file.metadata().map_err(io)?.is_file() {
             return Err(TraceFileError::NotATraceFile { path: path.into(), found: Vec::new() });
         }
-        // SAFETY: trace files are only appended to, and a half-written end is cut off only before a writer goes on; what
-        // is mapped here is the length as of now. All content is checked before it is used.
+        // SAFETY: trace files are append-only; a half-written end is truncated only before a writer
+        // continues. The map covers the length at this moment, and all content is checked before use.
         let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
         let header = check_header(&bytes, path)?;
-        let soon = |from: usize, len: usize| {
+        let prefetch = |from: usize, len: usize| {
             let len = len.min(bytes.len().saturating_sub(from));
-            // A wish: without it the file is read all the same, a seek at a time.
+            // Only a hint: if it fails, the file is read page by page.
             #[cfg(unix)]
             let _ = bytes.advise_range(memmap2::Advice::WillNeed, from, len);
             #[cfg(not(unix))]
             let _ = len;
         };
-        let mut index = Index::of(&bytes, soon);
+        let mut index = Index::scan(&bytes, prefetch);
         index.damage.extend(header);
         let mut opened = Self {
             path: path.into(),
@@ -111,7 +111,7 @@ impl TraceFile {
             next_thread: 0,
             rebuilt: Vec::new(),
             rebuilt_late: Vec::new(),
-            remade: Mutex::default(),
+            rebuilt_tables: Mutex::default(),
             late: OnceLock::new(),
             with_reads: OnceLock::new(),
             cache: Mutex::default(),
@@ -144,7 +144,7 @@ impl TraceFile {
     }
 
     fn take_site(&mut self, site: &Site) {
-        /// A file with more sites than this is no recording of a program.
+        /// Upper bound of site numbers: no program has more sites.
         const MAX_SITES: u32 = 1 << 20;
         if site.number >= MAX_SITES {
             return;
@@ -162,19 +162,19 @@ impl TraceFile {
         }
     }
 
-    /// Decodes a chunk of JSON; what cannot be is damage.
+    /// Decodes a chunk of JSON; records an undecodable one as damage.
     fn json<T: serde::de::DeserializeOwned>(&self, place: &Place) -> Option<T> {
         let reason = match self.checked_body(place).map(serde_json::from_slice) {
             Some(Ok(value)) => return Some(value),
             Some(Err(e)) => format!("the chunk cannot be decoded: {e}"),
-            // Noted when it was looked at.
+            // `checked_body` has recorded the damage.
             None => return None,
         };
-        self.note_damage(Damage::of(place, reason));
+        self.note_damage(Damage::at(place, reason));
         None
     }
 
-    /// The body of a chunk, if it is as it was written.
+    /// Returns the body of a chunk if it is intact.
     pub(super) fn checked_body(&self, place: &Place) -> Option<&[u8]> {
         if !chunk::body_is_whole(&self.bytes, place) {
             self.note_bad_body(place);
@@ -183,11 +183,11 @@ impl TraceFile {
         self.bytes.get(place.body_range())
     }
 
-    /// The entries of a table; those of a damaged one are made again.
-    pub(super) fn entries_of(&self, place: &Place, of: &OfRequests) -> Vec<Entry> {
+    /// Returns the entries of a table; rebuilds those of a damaged one.
+    pub(super) fn entries_of(&self, place: &Place, of: &RequestsSummary) -> Vec<Entry> {
         match self.checked_body(place) {
             Some(body) => Entry::all(&body[..body.len().min(of.rows as usize * Entry::SIZE)]).collect(),
-            None => self.remade(place).to_vec(),
+            None => self.rebuilt_entries(place).to_vec(),
         }
     }
 
@@ -195,7 +195,7 @@ impl TraceFile {
         self.late.get_or_init(|| self.read_late())
     }
 
-    /// Whether a request with a number between these has stamps that came late.
+    /// Whether a request with an id in this range has late stamps.
     pub(super) fn has_late(&self, min_id: u64, max_id: u64) -> bool {
         self.late().keys().any(|id| (min_id..=max_id).contains(id))
     }
@@ -205,15 +205,15 @@ impl TraceFile {
     }
 
     pub(super) fn chunks_with_reads(&self) -> &[u32] {
-        let of = || self.index.stamps.iter().filter(|c| c.of.reads).map(|c| c.of.number).collect();
+        let of = || self.index.stamps.iter().filter(|c| c.summary.reads).map(|c| c.summary.number).collect();
         self.with_reads.get_or_init(of)
     }
 
-    /// Drops that the writer noticed between two chunks, both included.
+    /// Counts the drops that the writer noticed from chunk `first` to chunk `last`, both included.
     pub(super) fn dropped_in(&self, first: u32, last: u32) -> u64 {
-        let from = self.index.stamps.partition_point(|c| c.of.number < first);
-        let of = self.index.stamps[from..].iter().take_while(|c| c.of.number <= last);
-        of.map(|c| c.of.dropped).sum()
+        let from = self.index.stamps.partition_point(|c| c.summary.number < first);
+        let of = self.index.stamps[from..].iter().take_while(|c| c.summary.number <= last);
+        of.map(|c| c.summary.dropped).sum()
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -229,12 +229,12 @@ impl TraceFile {
         &self.stages
     }
 
-    /// The bit of a stage in this file; None if no stamp has it.
+    /// Returns the bit of a stage in this file; `None` if no stamp has the stage.
     pub(super) fn bit_of(&self, stage: catalogue::StageId) -> Option<u8> {
         self.stages.iter().position(|s| s == stage.name()).map(|bit| bit.min(255) as u8)
     }
 
-    /// A chunk of stamps by its number; None if it is missing or damaged.
+    /// Returns a chunk of stamps by its number; `None` if it is missing or damaged.
     pub(super) fn chunk(&self, number: u32) -> Option<Arc<Opened>> {
         let chunk = &self.index.stamps[self.index.stamps_chunk(number)?];
         let got = self.cache.lock().get(&self.bytes, chunk, &self.names);
@@ -255,10 +255,10 @@ impl TraceFile {
         &self.bytes
     }
 
-    /// Lets the system take back the memory of a part that was read; it is read again if asked for again.
+    /// Releases the memory of a part of the map; the system reads it again on the next access.
     pub(super) fn forget(&self, from: usize, to: usize) {
         #[cfg(unix)]
-        // SAFETY: the map is of a file and never written: what is given back comes from the file again.
+        // SAFETY: the map is of a file and never written, so the released pages are read from the file again.
         let _ = unsafe {
             self.bytes.unchecked_advise_range(
                 memmap2::UncheckedAdvice::DontNeed,
@@ -274,60 +274,60 @@ impl TraceFile {
         &self.path
     }
 
-    /// Bytes.
+    /// Length of the file in bytes.
     pub fn len(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// Never: a file without a header is not opened.
+    /// Always false: a file without a header cannot be opened.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Where the file ends within a chunk: its writer was killed, or still writes.
-    pub fn cut(&self) -> Option<u64> {
-        self.index.cut
+    /// Offset of a truncated chunk at the end of the file: its writer was killed or still writes.
+    pub fn truncated_at(&self) -> Option<u64> {
+        self.index.truncated_at
     }
 
-    /// Why the recording ended; None if its writer was killed or still writes.
+    /// Returns why the recording ended; `None` if its writer was killed or still writes.
     pub fn ending(&self) -> Option<Ended> {
         self.index.ending
     }
 
-    /// What was noted at the begin, at checkpoints and at the end, in this order.
+    /// Returns the notes of the begin, the checkpoints and the end, in this order.
     pub fn notes(&self) -> Vec<Note> {
         self.index.of_kind(Kind::Note).filter_map(|place| self.json(&place)).collect()
     }
 
     /// Times of the first and of the last stamp, in Unix ns.
     pub fn span(&self) -> Option<(u64, u64)> {
-        let of = |c: &super::index::StampsChunk| (c.of.min_at, c.of.max_at);
+        let of = |c: &super::index::StampsChunk| (c.summary.min_at, c.summary.max_at);
         self.index.stamps.iter().map(of).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
-    /// Stamps in the file, marks of begin and end included.
+    /// Number of stamps in the file, including the marks of begin and end.
     pub fn stamp_count(&self) -> u64 {
-        self.index.stamps.iter().map(|c| u64::from(c.of.rows)).sum()
+        self.index.stamps.iter().map(|c| u64::from(c.summary.rows)).sum()
     }
 
-    /// Requests in the table.
+    /// Number of requests in the table.
     pub fn request_count(&self) -> u64 {
         let entered: u64 = self.index.requests.iter().map(|(_, of)| u64::from(of.rows)).sum();
         entered + self.rebuilt.len() as u64
     }
 
-    /// Stamps that full rings dropped while this was recorded.
+    /// Number of stamps that full rings dropped during the recording.
     pub fn dropped(&self) -> u64 {
-        self.index.stamps.iter().map(|c| c.of.dropped).sum()
+        self.index.stamps.iter().map(|c| c.summary.dropped).sum()
     }
 
-    /// Where the last whole chunk ends.
+    /// End offset of the last complete chunk.
     pub(super) fn end(&self) -> u64 {
-        self.index.cut.unwrap_or(self.bytes.len() as u64)
+        self.index.truncated_at.unwrap_or(self.bytes.len() as u64)
     }
 
     pub(super) fn numbers(&self) -> Numbers {
-        // Tables that are damaged may have used numbers up: all rows are asked.
+        // Damaged tables may have used more numbers, so all rows are scanned.
         let (mut site, mut thread) = (self.next_site, self.next_thread);
         for row in self.rows() {
             site = site.max(row.site.saturating_add(1));
@@ -337,7 +337,7 @@ impl TraceFile {
         Numbers {
             site,
             thread,
-            chunk: self.index.stamps.last().map_or(0, |c| c.of.number + 1),
+            chunk: self.index.stamps.last().map_or(0, |c| c.summary.number + 1),
             stages: self.stages.clone(),
             directory,
             directory_end: end.max(HEADER as u64),
@@ -345,29 +345,29 @@ impl TraceFile {
         }
     }
 
-    /// The finished traces, in the order they were written; one that cannot be decoded is reported by its offset.
+    /// The finished traces in file order; an undecodable one is returned as damage.
     pub fn traces(&self) -> impl Iterator<Item = Result<TraceRecord, Damage>> {
         self.index.of_kind(Kind::Trace).map(|place| {
             let body = self.checked_body(&place).ok_or_else(|| self.bad_body(&place))?;
             serde_json::from_slice(body)
-                .map_err(|e| Damage::of(&place, format!("the trace cannot be decoded: {e}")))
+                .map_err(|e| Damage::at(&place, format!("the trace cannot be decoded: {e}")))
         })
     }
 
     fn rows(&self) -> impl Iterator<Item = Row> {
-        let numbers = self.index.stamps.iter().map(|c| c.of.number);
+        let numbers = self.index.stamps.iter().map(|c| c.summary.number);
         numbers
             .filter_map(|n| self.chunk(n))
             .flat_map(move |chunk| (0..chunk.rows).filter_map(move |i| Row::nth(self.body(&chunk), i)))
     }
 
-    /// The recorded stamps, `at` in ns since the Unix epoch, by chunk and request. Those of a stage that this program does
-    /// not know, or whose site is lost, are left out.
+    /// The recorded stamps by chunk and request, `at` in ns since the Unix epoch. Stamps of a stage that is
+    /// unknown to this program, or whose site is lost, are left out.
     pub fn stamps(&self) -> impl Iterator<Item = Stamp> {
         self.rows().filter_map(|row| self.names.stamp(&row))
     }
 
-    /// The stamps of one chunk; none of one that is damaged.
+    /// The stamps of one chunk; none if it is damaged.
     pub(super) fn stamps_of(&self, number: u32) -> impl Iterator<Item = Stamp> {
         let chunk = self.chunk(number);
         let rows = chunk
@@ -376,13 +376,13 @@ impl TraceFile {
         rows.filter_map(|row| self.names.stamp(&row))
     }
 
-    /// All requests with their stamps, in the order of their begin as far as the writer knew it.
+    /// All requests with their stamps, ordered by their begin as far as the writer knew it.
     pub fn requests(&self) -> impl Iterator<Item = RecordedRequest> {
         self.entries(Query::default()).map(|entry| self.load(&entry))
     }
 }
 
-/// Returns the damage of a header that is wrong where chunks follow that are right: they bear their own checksums.
+/// Returns the damage of a wrong header if intact chunks follow, since chunks have their own checksums.
 fn check_header(bytes: &[u8], path: &Path) -> Result<Option<Damage>, TraceFileError> {
     let path = || path.to_owned();
     let number = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
@@ -392,8 +392,8 @@ fn check_header(bytes: &[u8], path: &Path) -> Result<Option<Damage>, TraceFileEr
             VERSION => Ok(None),
             _ => Err(TraceFileError::Version { path: path(), found }),
         },
-        _ if matches!(chunk::parse(bytes, HEADER), chunk::Met::Chunk(..)) => {
-            let reason = "the file's header is damaged; the chunks behind it are read".into();
+        _ if matches!(chunk::parse(bytes, HEADER), chunk::ChunkScan::Chunk(..)) => {
+            let reason = "the file's header is damaged; reading the chunks after it".into();
             Ok(Some(Damage { offset: 0, len: HEADER as u64, reason }))
         }
         _ if ours => Err(TraceFileError::Header { path: path() }),
@@ -401,10 +401,10 @@ fn check_header(bytes: &[u8], path: &Path) -> Result<Option<Damage>, TraceFileEr
     }
 }
 
-/// Sites of files that were opened: a stamp holds its site for good, so each is made once and kept.
+/// Sites of all opened files: a stamp needs a site with a static lifetime, so each site is leaked once.
 static KNOWN: Mutex<Option<HashMap<String, &'static StampSite>>> = Mutex::new(None);
 
-/// None for a stage of which this program knows nothing.
+/// Returns the site of a stage; `None` for a stage unknown to this program.
 fn known_site(site: &Site) -> Option<&'static StampSite> {
     let marks = [&recorder::BEGIN, &recorder::END, &recorder::WAITS];
     if site.stage.is_empty() {

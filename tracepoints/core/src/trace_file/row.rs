@@ -20,7 +20,7 @@ impl Row {
         Self { at, req: stamp.req.id(), site, thread, store: stamp.store, fields: stamp.fields }
     }
 
-    /// Bytes 24 to 32 are kept free.
+    /// Encodes the row; bytes 24 to 32 are reserved.
     pub(super) fn put(&self, out: &mut [u8]) {
         let mut put = |at: usize, bytes: &[u8]| {
             if let Some(to) = out.get_mut(at..at + bytes.len()) {
@@ -48,7 +48,7 @@ impl Row {
         })
     }
 
-    /// The request of the row at an index of a chunk's body.
+    /// Reads the request id of the row at an index of a chunk's body.
     pub(super) fn req_of(body: &[u8], index: usize) -> Option<u64> {
         u64_at(body, index * Self::SIZE + 8)
     }

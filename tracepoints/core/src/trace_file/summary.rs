@@ -1,4 +1,4 @@
-//! What stands at the head of a chunk, so that a reader knows without its body whether to look into it.
+//! Chunk heads: summaries from which a reader decides whether it needs the body.
 use std::collections::HashMap;
 
 use super::{
@@ -7,7 +7,7 @@ use super::{
     entry::{Entry, StageSet},
 };
 
-/// Entries of one region and term, as far as a chunk's batches and replicas speak of them.
+/// The range of entries of one region and term that a chunk's batches and replicas refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct JoinRange {
     pub region: u64,
@@ -16,31 +16,31 @@ pub(super) struct JoinRange {
     pub last: u64,
 }
 
-/// Past so many ranges a chunk says only that it may hold any.
+/// Maximum number of ranges; a chunk with more says that it may contain any entry.
 const MAX_RANGES: usize = 512;
 
-/// Of a chunk of stamps: rows by request, first those of none.
+/// Head of a chunk of stamps. Its rows are sorted by request, rows without a request first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct OfStamps {
-    /// Chunks of stamps are counted.
+pub(super) struct StampsSummary {
+    /// Sequence number of the chunk among the chunks of stamps.
     pub number: u32,
     pub rows: u32,
-    /// Rows at the front that name no request.
+    /// Number of leading rows without a request.
     pub loose: u32,
-    /// Rows that name a request and yet belong to others, too: their numbers stand behind the rows.
+    /// Number of rows that name a request but also belong to others; their row numbers follow the rows.
     pub linked: u32,
     pub min_at: u64,
     pub max_at: u64,
-    /// Stamps that full rings dropped since the chunk before.
+    /// Number of stamps that full rings dropped since the previous chunk.
     pub dropped: u64,
-    /// It may hold stamps of any entry.
+    /// Whether the chunk may contain stamps of any entry.
     pub any_range: bool,
-    /// It holds stamps of read rounds.
+    /// Whether the chunk contains stamps of read rounds.
     pub reads: bool,
     pub ranges: Vec<JoinRange>,
 }
 
-impl OfStamps {
+impl StampsSummary {
     pub(super) fn put(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(56 + self.ranges.len() * 32);
         for n in [self.number, self.rows, self.loose, self.linked] {
@@ -88,7 +88,7 @@ impl OfStamps {
     }
 }
 
-/// Gathers the ranges of a chunk.
+/// Collects the ranges of a chunk.
 #[derive(Default)]
 pub(super) struct Ranges(HashMap<(u64, u64), (u64, u64)>);
 
@@ -98,43 +98,43 @@ impl Ranges {
         *range = (range.0.min(first), range.1.max(last));
     }
 
-    pub(super) fn into_summary(self, of: &mut OfStamps) {
-        of.any_range = self.0.len() > MAX_RANGES;
-        if !of.any_range {
+    pub(super) fn into_summary(self, summary: &mut StampsSummary) {
+        summary.any_range = self.0.len() > MAX_RANGES;
+        if !summary.any_range {
             let range = |((region, term), (first, last))| JoinRange { region, term, first, last };
-            of.ranges = self.0.into_iter().map(range).collect();
-            of.ranges.sort_unstable_by_key(|r| (r.region, r.term));
+            summary.ranges = self.0.into_iter().map(range).collect();
+            summary.ranges.sort_unstable_by_key(|r| (r.region, r.term));
         }
     }
 }
 
-/// Of a chunk of the request table.
+/// Head of a chunk of the request table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct OfRequests {
+pub(super) struct RequestsSummary {
     pub rows: u32,
-    /// Whether some request names entries or read rounds.
+    /// Whether any request names entries or read rounds.
     pub joins: bool,
     pub min_id: u64,
     pub max_id: u64,
     pub min_begin: u64,
     pub max_begin: u64,
     pub max_end: u64,
-    /// The longest duration that is known.
+    /// Longest known duration in ns.
     pub max_ns: u64,
-    /// One bit for each kind.
+    /// One bit per kind.
     pub kinds: u64,
     pub min_key: [u8; 16],
     pub max_key: [u8; 16],
     pub stages: StageSet,
-    /// Checksum of the filter, which is looked at without the rest of the body; files of old have none.
+    /// Checksum of the filter, which is read without the rest of the body; older files have none.
     pub filter_crc: Option<u32>,
 }
 
-impl OfRequests {
+impl RequestsSummary {
     const SIZE: usize = 132;
 
-    pub(super) fn of(entries: &[Entry]) -> Self {
-        let mut of = Self {
+    pub(super) fn from_entries(entries: &[Entry]) -> Self {
+        let mut summary = Self {
             rows: entries.len() as u32,
             joins: false,
             min_id: u64::MAX,
@@ -150,16 +150,18 @@ impl OfRequests {
             filter_crc: None,
         };
         for e in entries {
-            (of.min_id, of.max_id) = (of.min_id.min(e.id), of.max_id.max(e.id));
-            (of.min_begin, of.max_begin) = (of.min_begin.min(e.begin_ns), of.max_begin.max(e.begin_ns));
-            (of.min_key, of.max_key) = (of.min_key.min(e.key_head), of.max_key.max(e.key_head));
-            of.max_end = of.max_end.max(e.end_ns);
-            of.max_ns = of.max_ns.max(e.duration_ns().unwrap_or(0));
-            of.kinds |= 1 << (e.kind() as u32 & 63);
-            of.stages.add(&e.stages);
-            of.joins |= e.has(super::entry::JOINS);
+            (summary.min_id, summary.max_id) = (summary.min_id.min(e.id), summary.max_id.max(e.id));
+            (summary.min_begin, summary.max_begin) =
+                (summary.min_begin.min(e.begin_ns), summary.max_begin.max(e.begin_ns));
+            (summary.min_key, summary.max_key) =
+                (summary.min_key.min(e.key_head), summary.max_key.max(e.key_head));
+            summary.max_end = summary.max_end.max(e.end_ns);
+            summary.max_ns = summary.max_ns.max(e.duration_ns().unwrap_or(0));
+            summary.kinds |= 1 << (e.kind() as u32 & 63);
+            summary.stages.add(&e.stages);
+            summary.joins |= e.has(super::entry::JOINS);
         }
-        of
+        summary
     }
 
     pub(super) fn put(&self) -> Vec<u8> {
@@ -175,7 +177,7 @@ impl OfRequests {
         out
     }
 
-    /// Whether an entry lies within the bounds.
+    /// Whether an entry is within the bounds.
     pub(super) fn may_have(&self, e: &Entry) -> bool {
         (self.min_id..=self.max_id).contains(&e.id) && (self.min_begin..=self.max_begin).contains(&e.begin_ns)
     }
@@ -201,7 +203,7 @@ impl OfRequests {
     }
 }
 
-/// A chunk of the request table: its head; its body, the entries and what they are found by.
+/// Encodes a chunk of the request table: its head, and its body of entries and filter.
 pub(super) fn table(entries: &[Entry]) -> (Vec<u8>, Vec<u8>) {
     let mut body = Vec::with_capacity(entries.len() * (Entry::SIZE + 2) + 8);
     entries.iter().for_each(|e| e.put(&mut body));
@@ -212,6 +214,9 @@ pub(super) fn table(entries: &[Entry]) -> (Vec<u8>, Vec<u8>) {
     }
     let filter = filter.into_bytes();
     body.extend_from_slice(&filter);
-    let of = OfRequests { filter_crc: Some(crc32fast::hash(&filter)), ..OfRequests::of(entries) };
-    (of.put(), body)
+    let summary = RequestsSummary {
+        filter_crc: Some(crc32fast::hash(&filter)),
+        ..RequestsSummary::from_entries(entries)
+    };
+    (summary.put(), body)
 }

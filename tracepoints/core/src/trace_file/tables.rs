@@ -1,14 +1,14 @@
-//! Side tables: what stamps name by number, and notes on the recording.
+//! Side tables: the sites and threads that stamps refer to by number, and notes about the recording.
 use serde::{Deserialize, Serialize};
 
 use crate::site::StampSite;
 
-/// A place in the source. `stage` is empty for a mark, whose name is in `file`.
+/// A source location. `stage` is empty for a mark; a mark's name is in `file`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Site {
     pub number: u32,
     pub stage: String,
-    /// The stage's bit in [`super::entry::StageSet`]; counted per file.
+    /// The stage's bit in [`super::entry::StageSet`], assigned per file.
     pub bit: u8,
     pub file: String,
     pub line: u32,
@@ -37,29 +37,30 @@ pub(super) struct Thread {
     pub store: u64,
 }
 
-/// What is noted beside the stamps: at the begin, at every checkpoint, and at the end. All counts are since the begin.
+/// A note about the recording, written at its begin, at every checkpoint and at its end. All counts are since
+/// the begin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     /// The system's clock, in Unix ns.
     pub unix_ns: u64,
-    /// The clock of the stamps at the same moment, in Unix ns: what it has drifted away is the difference.
+    /// The stamps' clock at the same moment, in Unix ns; the difference to `unix_ns` is its drift.
     pub stamps_ns: u64,
-    /// Version of the program that recorded, its process id and its name.
+    /// Name and version of the recording program.
     pub program: String,
     pub pid: u32,
-    /// Stamps that full rings dropped.
+    /// Number of stamps that full rings dropped.
     pub dropped: u64,
-    /// The same by thread; threads that have ended are in the sum only.
+    /// Dropped stamps by thread name; threads that have ended are only in `dropped`.
     pub dropped_by_thread: Vec<(String, u64)>,
-    /// Stamps in the file.
+    /// Number of stamps in the file.
     pub stamps: u64,
-    /// Stamps that could not be written when the recording ended early; how many came after that is not known here.
+    /// Stamps that could not be written when the recording ended early; does not count later ones.
     #[serde(default)]
     pub unwritten: u64,
 }
 
 impl Note {
-    /// How far the stamps' clock is ahead of the system's, in ns.
+    /// Returns how far the stamps' clock is ahead of the system's clock, in ns.
     pub fn drift_ns(&self) -> i64 {
         self.stamps_ns.wrapping_sub(self.unix_ns) as i64
     }
@@ -70,16 +71,16 @@ impl Note {
 pub enum Ended {
     /// It was stopped.
     Stopped = 0,
-    /// The disk was full: stamps from then on are missing.
+    /// The disk was full; later stamps are missing.
     DiskFull = 1,
-    /// The file had reached the size it was allowed: stamps from then on are missing.
+    /// The file reached its size limit; later stamps are missing.
     SizeLimit = 2,
-    /// Another error of the file system: stamps from then on are missing.
+    /// Another error of the file system; later stamps are missing.
     Failed = 3,
 }
 
 impl Ended {
-    pub(super) fn of(n: u32) -> Self {
+    pub(super) fn from_number(n: u32) -> Self {
         [Self::Stopped, Self::DiskFull, Self::SizeLimit]
             .into_iter()
             .find(|e| *e as u32 == n)

@@ -1,4 +1,4 @@
-//! Files that are whole, cut short, damaged, foreign.
+//! Files that are intact, truncated, damaged, or no trace files.
 mod made_up;
 
 use std::{fs, path::PathBuf};
@@ -28,7 +28,7 @@ fn file() -> (tempfile::TempDir, PathBuf) {
 fn stamps(id: u64) -> Vec<Stamp> {
     let of = |at: u64, site| Stamp {
         at,
-        req: Req::of(id),
+        req: Req::from_id(id),
         site: Some(site),
         thread: thread::id(),
         store: 2,
@@ -70,8 +70,8 @@ static APPEND: StampSite = StampSite::new(
     || "peer::append::__here",
 );
 
-/// Two stores that each recorded for themselves: the follower's stamps join the leader's request, and requests that had one
-/// number stay two.
+/// Two stores recorded separately: the follower's stamps join the leader's request, and two requests with one
+/// number stay separate.
 #[test]
 fn recordings_of_several_stores_become_one() {
     let dir = tempfile::tempdir().unwrap();
@@ -87,7 +87,7 @@ fn recordings_of_several_stores_become_one() {
     };
     let stamp = |at, id, store, site: &'static StampSite, fields| Stamp {
         at,
-        req: Req::of(id),
+        req: Req::from_id(id),
         site: Some(site),
         thread: thread::id(),
         store,
@@ -105,15 +105,15 @@ fn recordings_of_several_stores_become_one() {
     let read = TraceFile::open(&path).unwrap();
     assert_eq!((read.verify(), ids(&read), read.dropped()), (vec![], vec![1, 1001], 5));
     let steps = read.request(1).unwrap().trace().steps;
-    let told: Vec<_> = steps.iter().map(|s| (s.stage.as_str(), s.store)).collect();
-    assert!(told.contains(&("raft_propose", 1)) && told.contains(&("follower_append", 2)), "{told:?}");
-    assert_eq!(read.request(1).unwrap().begin_ns, clock::unix_base_ns() + 100, "times stay what they are");
+    let found: Vec<_> = steps.iter().map(|s| (s.stage.as_str(), s.store)).collect();
+    assert!(found.contains(&("raft_propose", 1)) && found.contains(&("follower_append", 2)), "{found:?}");
+    assert_eq!(read.request(1).unwrap().begin_ns, clock::unix_base_ns() + 100, "times do not change");
     let other = read.request(1001).unwrap();
     assert!(other.trace().steps.iter().all(|s| s.stage != "follower_append"), "it proposed nothing");
 }
 
 #[test]
-fn what_was_written_is_read() {
+fn reader_returns_the_written_stamps() {
     let (_dir, path) = file();
     let mut writer = TraceFileWriter::create(&path).unwrap();
     writer.stamps(&[stamps(1), stamps(2)].concat()).unwrap();
@@ -121,7 +121,7 @@ fn what_was_written_is_read() {
     writer.stamps(&stamps(3)).unwrap();
     assert_eq!(writer.finish().unwrap(), 12);
     let read = TraceFile::open(&path).unwrap();
-    assert_eq!((read.verify(), read.cut(), read.ending()), (vec![], None, Some(Ended::Stopped)));
+    assert_eq!((read.verify(), read.truncated_at(), read.ending()), (vec![], None, Some(Ended::Stopped)));
     assert_eq!(read.traces().collect::<Vec<_>>(), [Ok(record(7))]);
     assert_eq!((ids(&read), read.request_count(), read.stamp_count()), (vec![1, 2, 3], 3, 12));
     let second = read.request(2).unwrap();
@@ -140,14 +140,14 @@ fn what_was_written_is_read() {
     assert!(read.request(9).is_none());
 }
 
-/// Several chunks and checkpoints, with requests on their way at each of them.
+/// Writes several chunks and checkpoints, with requests in flight at each of them.
 fn long(path: &std::path::Path) -> Vec<u8> {
     let mut writer = TraceFileWriter::create(path).unwrap();
     for id in 1..=7 {
         let mut parts = stamps(id);
         let after = parts.split_off(2);
         writer.stamps(&parts).unwrap();
-        writer.cut().unwrap();
+        writer.flush_chunk().unwrap();
         if id % 3 == 0 {
             writer.checkpoint(None).unwrap();
         }
@@ -163,7 +163,7 @@ fn shown(r: &RecordedRequest) -> (u64, RequestKind, u64, Option<u64>, usize) {
 }
 
 #[test]
-fn a_file_cut_anywhere_opens_up_to_the_cut_and_goes_on_from_there() {
+fn a_truncated_file_opens_and_continues_at_the_cut() {
     let (_dir, path) = file();
     let whole = long(&path);
     let all: Vec<_> = TraceFile::open(&path).unwrap().requests().map(|r| shown(&r)).collect();
@@ -177,7 +177,7 @@ fn a_file_cut_anywhere_opens_up_to_the_cut_and_goes_on_from_there() {
         assert!(read.end() <= end as u64);
         let mut found: Vec<_> = read.requests().map(|r| shown(&r)).collect();
         found.sort_by_key(|r| r.0);
-        assert!(found.len() >= before, "cut at {end}: more of the file shows no fewer requests");
+        assert!(found.len() >= before, "cut at {end}: a longer prefix shows at least as many requests");
         before = found.len();
         let last = found.len().saturating_sub(1);
         assert_eq!(&found[..last], &all[..last], "cut at {end}: all but the last are whole");
@@ -186,15 +186,15 @@ fn a_file_cut_anywhere_opens_up_to_the_cut_and_goes_on_from_there() {
     writer.stamps(&stamps(8)).unwrap();
     writer.finish().unwrap();
     let read = TraceFile::open(&path).unwrap();
-    assert_eq!((read.verify(), read.cut(), read.ending()), (vec![], None, Some(Ended::Stopped)));
+    assert_eq!((read.verify(), read.truncated_at(), read.ending()), (vec![], None, Some(Ended::Stopped)));
     let mut found: Vec<_> = read.requests().map(|r| shown(&r)).collect();
     found.sort_by_key(|r| r.0);
-    assert_eq!((found.len(), &found[..7]), (8, &all[..]), "what was only in memory is entered now");
+    assert_eq!((found.len(), &found[..7]), (8, &all[..]), "entries that were only in memory are written now");
     assert_eq!(found[7].4, 2);
 }
 
 #[test]
-fn any_damaged_byte_is_told_and_costs_its_stamps_only() {
+fn any_damaged_byte_is_reported_and_loses_only_its_stamps() {
     let (_dir, path) = file();
     let whole = long(&path);
     let sound = TraceFile::open(&path).unwrap();
@@ -207,8 +207,8 @@ fn any_damaged_byte_is_told_and_costs_its_stamps_only() {
         let read = TraceFile::open(&path).unwrap();
         let damage = read.verify();
         let mut hits: Vec<_> = damage.iter().map(|d| d.offset..d.offset + d.len).collect();
-        // A length that is wrong in the last chunk looks like a cut.
-        hits.extend(read.cut().map(|from| from..whole.len() as u64));
+        // A wrong length in the last chunk looks like a truncated file.
+        hits.extend(read.truncated_at().map(|from| from..whole.len() as u64));
         assert_eq!(hits.len(), 1, "byte {at}: {damage:?}");
         assert!(hits[0].contains(&(at as u64)), "byte {at}: {damage:?}");
         let mut found: Vec<_> = read.requests().collect();
@@ -218,7 +218,7 @@ fn any_damaged_byte_is_told_and_costs_its_stamps_only() {
             assert_eq!(
                 found.iter().map(shown).collect::<Vec<_>>(),
                 all,
-                "byte {at}: tables are an index only"
+                "byte {at}: tables are only an index"
             );
         }
         assert_eq!(found.len(), all.len(), "byte {at}: all are shown");
@@ -230,30 +230,33 @@ fn any_damaged_byte_is_told_and_costs_its_stamps_only() {
 }
 
 #[test]
-fn a_limit_ends_the_recording_with_its_index_and_says_so() {
+fn a_size_limit_ends_the_recording_with_its_index() {
     let (_dir, path) = file();
     let mut writer = TraceFileWriter::create(&path).unwrap();
     writer.limit(20_000);
     let mut failed = None;
     for id in 1..100 {
         writer.stamps(&stamps(id)).unwrap();
-        if let Err(e) = writer.cut() {
+        if let Err(e) = writer.flush_chunk() {
             failed = Some((id, e.to_string()));
             break;
         }
     }
     let (id, why) = failed.unwrap();
     assert!(why.contains("a.trace"), "{why}");
-    assert!(writer.stamps(&stamps(200)).is_err() || writer.cut().is_err(), "nothing is taken any more");
+    assert!(
+        writer.stamps(&stamps(200)).is_err() || writer.flush_chunk().is_err(),
+        "no more stamps are accepted"
+    );
     let read = TraceFile::open(&path).unwrap();
-    assert_eq!((read.verify(), read.cut(), read.ending()), (vec![], None, Some(Ended::SizeLimit)));
+    assert_eq!((read.verify(), read.truncated_at(), read.ending()), (vec![], None, Some(Ended::SizeLimit)));
     let found: Vec<_> = read.requests().collect();
     assert!(found.len() as u64 >= id - 1, "{} of {id}", found.len());
-    assert!(found.iter().all(|r| r.truncated > 0 || r.stamps.len() == 2), "what is missing is declared");
+    assert!(found.iter().all(|r| r.truncated > 0 || r.stamps.len() == 2), "missing stamps are reported");
 }
 
 #[test]
-fn the_table_answers_what_a_look_at_every_request_would() {
+fn the_table_answers_like_a_scan_of_all_requests() {
     let (_dir, path) = file();
     long(&path);
     let read = TraceFile::open(&path).unwrap();
@@ -298,10 +301,10 @@ fn other_files_are_refused_with_a_reason() {
     later[8] = 9;
     let crc = crc32fast::hash(&later[..12]);
     later[12..].copy_from_slice(&crc.to_le_bytes());
-    assert!(open(&later).contains("version 9; this program reads version 2"));
+    assert!(open(&later).contains("expected a trace file of version 2, found version 9"));
     let mut flipped = header();
     flipped[9] ^= 1;
-    assert!(open(&flipped).contains("checksum"), "nothing behind it shows what it is");
+    assert!(open(&flipped).contains("checksum"), "no intact chunk follows it");
     assert!(text(TraceFileWriter::create(&path).err().unwrap()).contains("never overwritten"));
     fs::remove_file(&path).unwrap();
     assert!(text(TraceFile::open(&path).unwrap_err()).contains("a.trace"));

@@ -1,19 +1,19 @@
-//! Follows the requests through chunks of stamps and makes their entries. The writer does so as it writes, a reader for what
-//! a killed writer had not entered yet.
+//! Tracks the requests through chunks of stamps and makes their entries. The writer does so as it writes; a
+//! reader does so for the entries that a killed writer had not written.
 use std::collections::{HashSet, VecDeque};
 
 use super::entry::{BEGAN, Entry, JOINS};
 use crate::collector::IdMap;
 
-/// Requests on their way that are followed; past it the oldest is entered as it is.
+/// Maximum number of requests tracked in flight; beyond it the oldest is entered as it is.
 const MAX_LIVE: usize = 65_536;
 
-/// Checkpoints for which it is known who was entered: half a GiB of stamps, or minutes.
+/// Number of past checkpoints whose entered ids are remembered: half a GiB of stamps, or minutes.
 const GENERATIONS: usize = 16;
 
-/// What a stamp is to the table.
+/// Kind of a stamp, as far as the table needs it.
 #[derive(Clone, Copy)]
-pub(super) enum What {
+pub(super) enum StampKind {
     Begin([u64; 4]),
     End,
     /// Another mark.
@@ -27,25 +27,26 @@ pub(super) struct Tracker {
     slots: Vec<Entry>,
     free: Vec<usize>,
     by_id: IdMap<usize>,
-    /// Ids by arrival; some have been taken out since.
+    /// Ids by arrival; some have been removed since.
     arrived: VecDeque<u64>,
     ended: Vec<u64>,
-    /// Requests given up because too many were on their way.
+    /// Requests given up because too many were in flight.
     given_up: Vec<Entry>,
-    /// Ids entered at the last checkpoints, newest first: stamps that come later still are a request of their own.
+    /// Ids entered at the last checkpoints, newest first; later stamps of these ids get an entry of their
+    /// own.
     entered: VecDeque<HashSet<u64>>,
 }
 
-/// What a checkpoint writes.
+/// The entries that a checkpoint writes.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct Checkpoint {
     pub requests: Vec<Entry>,
     /// Stamps of requests that were entered before.
     pub late: Vec<Entry>,
 }
 
 impl Tracker {
-    /// Goes on with what was on its way at a checkpoint.
+    /// Continues with the requests in flight at a checkpoint.
     pub(super) fn resume(live: impl Iterator<Item = Entry>) -> Self {
         let mut tracker = Self::default();
         for entry in live {
@@ -58,7 +59,7 @@ impl Tracker {
         tracker
     }
 
-    /// The slot of a request, until it is taken out.
+    /// Returns the slot of a request, valid until the request is removed.
     #[inline]
     pub(super) fn slot(&mut self, id: u64, at: u64) -> usize {
         match self.by_id.get(&id) {
@@ -97,9 +98,9 @@ impl Tracker {
         }
     }
 
-    /// A stamp of the request in a slot, in the chunk with this number.
+    /// Takes a stamp of the request in a slot, from the chunk with this number.
     #[inline]
-    pub(super) fn stamp(&mut self, slot: usize, chunk: u32, at: u64, store: u16, what: What) {
+    pub(super) fn stamp(&mut self, slot: usize, chunk: u32, at: u64, store: u16, what: StampKind) {
         let entry = &mut self.slots[slot];
         if entry.chunks.near == 0 || entry.chunks.last != chunk {
             entry.chunks.insert(chunk);
@@ -109,16 +110,16 @@ impl Tracker {
             entry.begin_ns = entry.begin_ns.min(at);
         }
         match what {
-            What::Begin(fields) => entry.begin(at, store, fields),
-            What::End => {
+            StampKind::Begin(fields) => entry.begin(at, store, fields),
+            StampKind::End => {
                 if entry.end_ns == 0 {
                     self.ended.push(entry.id);
                 }
-                // 0 means that there is no end.
+                // 0 means that the end is unknown.
                 entry.end_ns = at.max(1);
             }
-            What::Mark => {}
-            What::Stage(bit, joins) => {
+            StampKind::Mark => {}
+            StampKind::Stage(bit, joins) => {
                 entry.stages.insert(bit);
                 if entry.store == 0 {
                     entry.store = store;
@@ -130,8 +131,9 @@ impl Tracker {
         }
     }
 
-    /// Takes out what has ended before the chunk with this number: some stages are stamped after the end.
-    pub(super) fn take_ended(&mut self, current: u32) -> Taken {
+    /// Removes the requests that ended before chunk `current`; the delay is there because some stages are
+    /// stamped after the end.
+    pub(super) fn take_ended(&mut self, current: u32) -> Checkpoint {
         let (keep, out): (Vec<u64>, Vec<u64>) = std::mem::take(&mut self.ended)
             .into_iter()
             .partition(|id| self.by_id.get(id).is_some_and(|slot| self.slots[*slot].chunks.last >= current));
@@ -140,8 +142,8 @@ impl Tracker {
         self.enter(entries)
     }
 
-    /// Takes out all.
-    pub(super) fn take_all(&mut self) -> Taken {
+    /// Removes all requests.
+    pub(super) fn take_all(&mut self) -> Checkpoint {
         self.ended.clear();
         let ids: Vec<u64> = self.by_id.keys().copied().collect();
         let entries = ids.iter().filter_map(|id| self.remove(*id)).collect();
@@ -154,9 +156,9 @@ impl Tracker {
         Some(self.slots[slot])
     }
 
-    fn enter(&mut self, mut entries: Vec<Entry>) -> Taken {
+    fn enter(&mut self, mut entries: Vec<Entry>) -> Checkpoint {
         entries.append(&mut self.given_up);
-        // Whatever it is: ids are given once.
+        // Ids are unique, so one that was entered before gets late stamps.
         let known = |e: &Entry| self.entered.iter().any(|ids| ids.contains(&e.id));
         let (late, mut requests): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(known);
         requests.sort_unstable_by_key(|e| (e.begin_ns, e.id));
@@ -166,7 +168,7 @@ impl Tracker {
             let by_id = &self.by_id;
             self.arrived.retain(|id| by_id.contains_key(id));
         }
-        Taken { requests, late }
+        Checkpoint { requests, late }
     }
 
     pub(super) fn live(&self) -> impl Iterator<Item = &Entry> {

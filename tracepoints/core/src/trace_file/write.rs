@@ -1,5 +1,6 @@
-//! Writes a trace file. A chunk of stamps goes to the system when it is full or a fifth of a second old, so a killed program
-//! loses at most that; a checkpoint enters the finished requests into the table and writes a directory.
+//! Writes a trace file. The writer flushes a chunk of stamps when it is full or 200 ms old, so a killed
+//! program loses at most that; a checkpoint enters the finished requests into the table and writes a
+//! directory.
 use std::{
     collections::VecDeque,
     fs::OpenOptions,
@@ -16,9 +17,9 @@ use super::{
     header,
     read::TraceFile,
     row::Row,
-    summary::{OfStamps, Ranges, table},
+    summary::{Ranges, StampsSummary, table},
     tables::{Site, Thread},
-    tracker::{Taken, Tracker, What},
+    tracker::{Checkpoint, StampKind, Tracker},
 };
 use crate::{
     clock,
@@ -30,17 +31,17 @@ use crate::{
     trace::TraceRecord,
 };
 
-/// Stamps of one chunk at the most: a damaged chunk costs no more than these.
+/// Maximum number of stamps in a chunk: a damaged chunk loses no more than these.
 const STAMPS_PER_CHUNK: usize = 8192;
-/// Requests of one chunk of the table.
+/// Number of requests in one chunk of the table.
 const REQUESTS_PER_CHUNK: usize = if cfg!(test) { 3 } else { 4096 };
-/// Stamps wait no longer for their chunk to fill up.
+/// Maximum time in ns that stamps wait for their chunk to fill.
 const CHUNK_AGE_NS: u64 = 200_000_000;
-/// A checkpoint is due after so many bytes, or so much time if there is anything new.
+/// A checkpoint is due after this many bytes, or after this time if there is anything new.
 const CHECKPOINT_BYTES: u64 = 32 << 20;
 const CHECKPOINT_AGE_NS: u64 = 10_000_000_000;
 
-/// What a file knows of a site.
+/// A site that is already in the file.
 #[derive(Clone, Copy)]
 struct Known {
     number: u32,
@@ -57,42 +58,42 @@ pub struct TraceFileWriter {
     next_site: u32,
     /// Stages by name, in the order of their bits.
     stages: Vec<String>,
-    /// By thread id.
+    /// Numbers in the file, by thread id.
     threads: Vec<Option<u16>>,
     next_thread: u16,
-    /// What stamps name, to be written again: without it no stamp says anything.
+    /// All sites and threads, to be written again: stamps are useless without them.
     names: (Vec<Site>, Vec<Thread>),
     checkpoints: u32,
     tracker: Tracker,
     pending: Vec<Stamp>,
     pending_since: u64,
     next_chunk: u32,
-    /// Body of the next directory, and where what it speaks for begins.
+    /// Body of the next directory, and the first offset that it covers.
     directory: Vec<u8>,
     directory_from: u64,
     previous_directory: u64,
-    /// Where it and those before it stand, the newest first.
+    /// Offsets of the last directories, newest first.
     directories: VecDeque<u64>,
     checkpoint_at: u64,
     drops: Drops,
-    /// Times of stamps count from here, in Unix ns.
+    /// Origin of the stamps' times, in Unix ns.
     base_ns: u64,
     written: u64,
-    /// Stamps that it was given.
+    /// Number of stamps received.
     taken: u64,
-    /// Set when a write failed: nothing is written from then on.
+    /// Set by a failed write; the writer writes nothing after that.
     ended: Option<Ended>,
 }
 
-/// What rings had dropped when the recording began, and up to the last chunk.
+/// Drops of all rings at the begin of the recording and at the last chunk.
 struct Drops {
     at_begin: u64,
     by_ring: Vec<(usize, u64)>,
     last: u64,
-    /// Of another recording, which is written into this one: what rings of this process drop does not matter then.
-    told: Option<u64>,
-    /// Those of them that no chunk has yet.
-    told_now: u64,
+    /// Drops of the merged recordings; drops of this process's rings are then irrelevant.
+    merged: Option<u64>,
+    /// Part of `merged` that no chunk has reported yet.
+    merged_new: u64,
 }
 
 impl Drops {
@@ -100,23 +101,23 @@ impl Drops {
         let rings = ring::rings();
         let by_ring = rings.iter().map(|r| (std::sync::Arc::as_ptr(r) as usize, r.dropped())).collect();
         let at_begin = ring::dropped();
-        Self { at_begin, by_ring, last: at_begin, told: None, told_now: 0 }
+        Self { at_begin, by_ring, last: at_begin, merged: None, merged_new: 0 }
     }
 
     fn since_last(&mut self) -> u64 {
-        if self.told.is_some() {
-            return std::mem::take(&mut self.told_now);
+        if self.merged.is_some() {
+            return std::mem::take(&mut self.merged_new);
         }
         let now = ring::dropped();
         now.saturating_sub(std::mem::replace(&mut self.last, now))
     }
 
     fn all(&self) -> u64 {
-        self.told.unwrap_or_else(|| ring::dropped().saturating_sub(self.at_begin))
+        self.merged.unwrap_or_else(|| ring::dropped().saturating_sub(self.at_begin))
     }
 
     fn by_thread(&self) -> Vec<(String, u64)> {
-        if self.told.is_some() {
+        if self.merged.is_some() {
             return Vec::new();
         }
         let before = |at: usize| self.by_ring.iter().find(|(a, _)| *a == at).map_or(0, |(_, n)| *n);
@@ -129,10 +130,10 @@ impl Drops {
 }
 
 impl TraceFileWriter {
-    /// Makes a new file.
+    /// Creates a file.
     ///
     /// # Errors
-    /// If it exists or cannot be written.
+    /// If the file exists or cannot be written.
     pub fn create(path: &Path) -> Result<Self, TraceFileError> {
         let file =
             OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| match e.kind() {
@@ -142,10 +143,10 @@ impl TraceFileWriter {
         Self::to(Box::new(file), path)
     }
 
-    /// Makes a new recording in whatever takes it; `path` is its name in messages.
+    /// Starts a recording on a medium; `path` names it in messages.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the medium cannot be written.
     pub fn to(medium: Box<dyn Medium>, path: &Path) -> Result<Self, TraceFileError> {
         let mut writer = Self::over(Disk::new(medium, 0), path);
         writer.disk.append(&header()).map_err(|e| writer.error(e))?;
@@ -154,7 +155,7 @@ impl TraceFileWriter {
         Ok(writer)
     }
 
-    /// Goes on with a file; what a killed program left half-written at its end is cut off.
+    /// Continues a file; removes a chunk that a killed program left half-written at its end.
     ///
     /// # Errors
     /// If it is not a trace file, or cannot be written.
@@ -170,9 +171,9 @@ impl TraceFileWriter {
         writer.stages = numbers.stages;
         (writer.previous_directory, writer.directory_from) = (numbers.directory, numbers.directory_end);
         writer.directories.extend((numbers.directory != 0).then_some(numbers.directory));
-        // What stands behind the last directory is told again by the next one.
+        // The next directory lists the chunks after the last one again.
         writer.directory = numbers.undirected;
-        let rebuilt = Taken { requests: before.rebuilt.clone(), late: before.rebuilt_late.clone() };
+        let rebuilt = Checkpoint { requests: before.rebuilt.clone(), late: before.rebuilt_late.clone() };
         drop(before);
         writer.enter(rebuilt)?;
         writer.note()?;
@@ -207,53 +208,53 @@ impl TraceFileWriter {
         }
     }
 
-    /// The recording ends by itself once the file is so large.
+    /// Limits the size of the file; the recording ends when it is reached.
     pub fn limit(&mut self, max_bytes: u64) {
         self.disk.max_bytes = max_bytes;
     }
 
-    /// From now on stamps are those of other recordings, whose times are Unix times.
+    /// Switches to stamps of other recordings, whose times are Unix times.
     pub(super) fn take_unix_times(&mut self) {
         self.base_ns = 0;
-        self.drops.told = Some(0);
+        self.drops.merged = Some(0);
     }
 
-    /// Takes what another recording says was dropped before the stamps that come next.
+    /// Adds the drops that another recording reports before its next stamps.
     pub(super) fn note_dropped(&mut self, stamps: u64) {
-        self.drops.told = Some(self.drops.told.unwrap_or(0) + stamps);
-        self.drops.told_now += stamps;
+        self.drops.merged = Some(self.drops.merged.unwrap_or(0) + stamps);
+        self.drops.merged_new += stamps;
     }
 
-    /// Stamps that are in the file, and those that it was given and could not write.
+    /// Returns the number of stamps in the file, and the number of received stamps that could not be written.
     pub fn counts(&self) -> (u64, u64) {
         (self.written, self.taken - self.written - self.pending.len() as u64)
     }
 
-    /// Bytes written so far.
+    /// Number of bytes written so far.
     pub fn len(&self) -> u64 {
         self.disk.end
     }
 
-    /// Whether nothing was written yet; never, since a file has a header.
+    /// Whether the file is empty: always false, since a file has a header.
     pub fn is_empty(&self) -> bool {
         self.disk.end == 0
     }
 
-    /// Appends a finished trace, as one chunk.
+    /// Appends a finished trace as one chunk.
     ///
     /// # Errors
-    /// If it cannot be written or is too large.
+    /// If the trace cannot be written or is too large.
     pub fn trace(&mut self, trace: &TraceRecord) -> Result<(), TraceFileError> {
         self.still_runs()?;
         let json = serde_json::to_vec(trace).map_err(TraceFileError::Encode)?;
         self.chunk(Kind::Trace, &[], &json).map(drop)
     }
 
-    /// Takes stamps whose `at` is in ns since the process first read its clock. To be called now and then also without
-    /// any: it writes what has waited long enough.
+    /// Takes stamps whose `at` is in ns since the process first read its clock. Must also be called now and
+    /// then without stamps, to flush the chunk when its time has come.
     ///
     /// # Errors
-    /// If they cannot be written: the file is then closed with its index, and nothing more is taken.
+    /// If the stamps cannot be written: the file is then closed with its index and accepts nothing more.
     pub fn stamps(&mut self, stamps: &[Stamp]) -> Result<(), TraceFileError> {
         self.still_runs()?;
         self.taken += stamps.len() as u64;
@@ -266,12 +267,12 @@ impl TraceFileWriter {
             self.pending.extend_from_slice(now);
             rest = later;
             if self.pending.len() == STAMPS_PER_CHUNK {
-                self.cut()?;
+                self.flush_chunk()?;
             }
         }
         let now = clock::now_ns();
         if !self.pending.is_empty() && now.saturating_sub(self.pending_since) >= CHUNK_AGE_NS {
-            self.cut()?;
+            self.flush_chunk()?;
         }
         let bytes = self.disk.end - self.directory_from;
         let aged = now.saturating_sub(self.checkpoint_at) >= CHECKPOINT_AGE_NS && !self.directory.is_empty();
@@ -288,8 +289,8 @@ impl TraceFileWriter {
         }
     }
 
-    /// Writes the pending stamps as one chunk, by request.
-    pub(super) fn cut(&mut self) -> Result<(), TraceFileError> {
+    /// Writes the pending stamps as one chunk, sorted by request.
+    pub(super) fn flush_chunk(&mut self) -> Result<(), TraceFileError> {
         let pending = std::mem::take(&mut self.pending);
         let done = self.chunk_of(&pending);
         self.pending = pending;
@@ -300,9 +301,10 @@ impl TraceFileWriter {
     fn chunk_of(&mut self, stamps: &[Stamp]) -> Result<(), TraceFileError> {
         self.tables(stamps)?;
         let base = self.base_ns;
-        let mut of = OfStamps { number: self.next_chunk, min_at: u64::MAX, ..OfStamps::default() };
+        let mut summary =
+            StampsSummary { number: self.next_chunk, min_at: u64::MAX, ..StampsSummary::default() };
         let mut ranges = Ranges::default();
-        // For each stamp the group it belongs to: the stamps of one request, by the order of their first.
+        // The group of each stamp: one group per request, in the order of their first stamps.
         let mut groups: Vec<(u64, u32)> = vec![(0, 0)];
         let mut group_of: Vec<u32> = Vec::with_capacity(stamps.len());
         let mut group_by_slot: IdMap<u32> = IdMap::default();
@@ -310,7 +312,7 @@ impl TraceFileWriter {
         for stamp in stamps {
             let (id, at) = (stamp.req.id(), base + stamp.at);
             let known = stamp.site.and_then(|s| self.sites.get(&address(s))).copied();
-            (of.min_at, of.max_at) = (of.min_at.min(at), of.max_at.max(at));
+            (summary.min_at, summary.max_at) = (summary.min_at.min(at), summary.max_at.max(at));
             if known.is_some_and(|k| k.joins) {
                 let entries = stamp.entries().or_else(|| stamp.entry().map(|(r, t, i)| (r, t, i, i)));
                 if let Some(range) =
@@ -318,7 +320,7 @@ impl TraceFileWriter {
                 {
                     ranges.add(range);
                 }
-                of.reads |= stamp.read_id().is_some();
+                summary.reads |= stamp.read_id().is_some();
             }
             if id == 0 {
                 group_of.push(0);
@@ -335,16 +337,16 @@ impl TraceFileWriter {
             }
             groups[last.1 as usize].1 += 1;
             group_of.push(last.1);
-            self.tracker.stamp(last.2, of.number, at, stamp.store, what(stamp, known));
+            self.tracker.stamp(last.2, summary.number, at, stamp.store, stamp_kind(stamp, known));
         }
-        self.finish_chunk(stamps, of, ranges, &groups, &group_of)
+        self.finish_chunk(stamps, summary, ranges, &groups, &group_of)
     }
 
-    /// Lays the rows out by request and writes the chunk.
+    /// Sorts the rows by request and writes the chunk.
     fn finish_chunk(
         &mut self,
         stamps: &[Stamp],
-        mut of: OfStamps,
+        mut summary: StampsSummary,
         ranges: Ranges,
         groups: &[(u64, u32)],
         group_of: &[u32],
@@ -369,17 +371,18 @@ impl TraceFileWriter {
                 linked.push(index as u16);
             }
         }
-        (of.rows, of.loose, of.linked) = (stamps.len() as u32, groups[0].1, linked.len() as u32);
-        of.dropped = self.drops.since_last();
-        ranges.into_summary(&mut of);
+        (summary.rows, summary.loose, summary.linked) =
+            (stamps.len() as u32, groups[0].1, linked.len() as u32);
+        summary.dropped = self.drops.since_last();
+        ranges.into_summary(&mut summary);
         linked.iter().for_each(|i| body.extend_from_slice(&i.to_le_bytes()));
-        self.chunk(Kind::Stamps, &of.put(), &body)?;
+        self.chunk(Kind::Stamps, &summary.put(), &body)?;
         self.next_chunk += 1;
         self.written += stamps.len() as u64;
         Ok(())
     }
 
-    /// Numbers the sites and threads that are new, ahead of the stamps that name them.
+    /// Numbers new sites and threads and writes them before the stamps that name them.
     fn tables(&mut self, stamps: &[Stamp]) -> Result<(), TraceFileError> {
         let (mut sites, mut threads) = (Vec::new(), Vec::new());
         for stamp in stamps {
@@ -406,8 +409,8 @@ impl TraceFileWriter {
         Ok(())
     }
 
-    /// Writes again what stamps name, at checkpoints that lie twice as far apart each time, and at the end.
-    fn names_again(&mut self, end: bool) -> Result<(), TraceFileError> {
+    /// Writes all sites and threads again at checkpoints 1, 2, 4, 8 ... and at the end.
+    fn rewrite_tables(&mut self, end: bool) -> Result<(), TraceFileError> {
         self.checkpoints += 1;
         if !end && !self.checkpoints.is_power_of_two() {
             return Ok(());
@@ -461,14 +464,14 @@ impl TraceFileWriter {
         }
     }
 
-    /// Enters what has ended, and writes a directory; at the end all is entered.
+    /// Enters finished requests and writes a directory; at the end enters all requests.
     pub(super) fn checkpoint(&mut self, end: Option<Ended>) -> Result<(), TraceFileError> {
         let taken = match end {
             None => self.tracker.take_ended(self.next_chunk.saturating_sub(1)),
             Some(_) => self.tracker.take_all(),
         };
         self.enter(taken)?;
-        self.names_again(end.is_some())?;
+        self.rewrite_tables(end.is_some())?;
         self.note()?;
         let mut live = Vec::new();
         self.tracker.live().for_each(|e| e.put(&mut live));
@@ -488,7 +491,7 @@ impl TraceFileWriter {
         Ok(())
     }
 
-    fn enter(&mut self, taken: Taken) -> Result<(), TraceFileError> {
+    fn enter(&mut self, taken: Checkpoint) -> Result<(), TraceFileError> {
         for some in taken.requests.chunks(REQUESTS_PER_CHUNK) {
             let (head, body) = table(some);
             self.chunk(Kind::Requests, &head, &body)?;
@@ -501,7 +504,7 @@ impl TraceFileWriter {
         Ok(())
     }
 
-    /// Appends a chunk; returns where it stands.
+    /// Appends a chunk; returns its offset.
     fn chunk(&mut self, kind: Kind, head: &[u8], body: &[u8]) -> Result<u64, TraceFileError> {
         if head.len() + body.len() > chunk::MAX {
             return Err(TraceFileError::TooLarge { len: head.len() + body.len() });
@@ -510,7 +513,7 @@ impl TraceFileWriter {
         let whole = chunk::encode(kind, at, head, body);
         let done = match self.ended {
             None => self.disk.append(&whole),
-            Some(_) => self.disk.last_words(&whole),
+            Some(_) => self.disk.append_reserved(&whole),
         };
         if let Err(e) = done {
             if self.ended.is_none() {
@@ -523,7 +526,7 @@ impl TraceFileWriter {
         Ok(at)
     }
 
-    /// A write failed: what is there gets its index, out of the reserve.
+    /// Closes the file with its index after a failed write, using the reserve.
     fn close_on(&mut self, e: &io::Error) {
         let why = match e.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Ended::DiskFull,
@@ -531,8 +534,8 @@ impl TraceFileWriter {
             _ => Ended::Failed,
         };
         self.ended = Some(why);
-        self.disk.give_back();
-        // If that fails, too, a reader finds a file without an end and rebuilds its index.
+        self.disk.release_reserve();
+        // If this fails too, a reader finds a file without an end and rebuilds its index.
         let _ = self.end(why);
     }
 
@@ -546,14 +549,14 @@ impl TraceFileWriter {
         TraceFileError::Io { path: self.path.clone(), source }
     }
 
-    /// Closes the file with its index and makes it durable; returns how many stamps were written.
+    /// Closes the file with its index and makes it durable; returns the number of written stamps.
     ///
     /// # Errors
-    /// If the system could not write it to the disk.
+    /// If the system cannot write the file to the disk.
     pub fn finish(mut self) -> Result<u64, TraceFileError> {
         if self.ended.is_none() {
             if !self.pending.is_empty() {
-                self.cut()?;
+                self.flush_chunk()?;
             }
             self.end(Ended::Stopped)?;
         }
@@ -567,17 +570,17 @@ fn address(site: &'static StampSite) -> u64 {
     std::ptr::from_ref(site) as u64
 }
 
-fn what(stamp: &Stamp, known: Option<Known>) -> What {
+fn stamp_kind(stamp: &Stamp, known: Option<Known>) -> StampKind {
     let is = |mark: &'static StampSite| stamp.site.is_some_and(|s| std::ptr::eq(s, mark));
     if is(&recorder::BEGIN) {
-        What::Begin(stamp.fields)
+        StampKind::Begin(stamp.fields)
     } else if is(&recorder::END) {
-        What::End
+        StampKind::End
     } else if stamp.site.is_some_and(StampSite::is_mark) {
-        What::Mark
+        StampKind::Mark
     } else {
         let joins = known.is_some_and(|k| k.joins) && (stamp.entry().is_some() || stamp.read_id().is_some());
-        What::Stage(known.map_or(0, |k| k.bit), joins)
+        StampKind::Stage(known.map_or(0, |k| k.bit), joins)
     }
 }
 

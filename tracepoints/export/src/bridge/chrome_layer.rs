@@ -1,4 +1,4 @@
-//! A layer that writes trace-event JSON with the times that spans tell of themselves.
+//! A layer that writes trace-event JSON with the times in the spans' own fields.
 use std::{
     fmt,
     io::Write,
@@ -18,19 +18,19 @@ use crate::{
     model::{Attributes, take_text, take_uint},
 };
 
-/// Spans of the bridge, as they close; spans of others have no times of their own and are left out.
+/// Writes the bridge's spans as they close; leaves out other spans, which have no times in their fields.
 pub struct ChromeLayer<W: Write + Send + 'static> {
     writer: Arc<Mutex<Option<chrome::Writer<W>>>>,
 }
 
-/// The same file: one clone is the subscriber's, another ends it.
+/// Shares the file: one clone is the subscriber's, another one ends it.
 impl<W: Write + Send + 'static> Clone for ChromeLayer<W> {
     fn clone(&self) -> Self {
         Self { writer: self.writer.clone() }
     }
 }
 
-/// What is known of an open span.
+/// State of an open span.
 #[derive(Default)]
 struct Open {
     attributes: Attributes,
@@ -42,10 +42,10 @@ impl<W: Write + Send + 'static> ChromeLayer<W> {
         Self { writer: Arc::new(Mutex::new(Some(chrome::Writer::new(out)))) }
     }
 
-    /// Ends the document. Without it viewers read it all the same.
+    /// Ends the document. Viewers also read a document without its end.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the document cannot be written.
     pub fn finish(&self) -> Result<(), ExportError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         writer.map(chrome::Writer::finish).transpose().map(drop)
@@ -54,9 +54,9 @@ impl<W: Write + Send + 'static> ChromeLayer<W> {
     fn write(&self, request: &Request) {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Err(e)) = writer.as_mut().map(|w| w.request(request)) {
-            // Once, and no further.
+            // Reports the first error only and stops writing.
             *writer = None;
-            eprintln!("the bridge's Chrome file is not written any more: {e}");
+            eprintln!("cannot write the bridge's Chrome file, stopping it: {e}");
         }
     }
 }
@@ -84,13 +84,13 @@ where
         if meta.target() == TARGET {
             return self.write(&whole(meta.name(), open));
         }
-        let mut told = open.below;
-        told.push(stage(meta, open.attributes));
-        // Up to the request, over whatever stands between.
+        let mut closed = open.below;
+        closed.push(stage(meta, open.attributes));
+        // Passes the spans up to the request, skipping foreign spans in between.
         if let Some(above) = span.parent()
             && let Some(above) = above.extensions_mut().get_mut::<Open>()
         {
-            above.below.append(&mut told);
+            above.below.append(&mut closed);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that looks for requests that have ended and hands each of them on once.
+//! The thread that looks for ended requests and passes each of them on once.
 use std::{
     collections::HashSet,
     sync::{
@@ -16,36 +16,36 @@ use crate::{
     recorded::{self, Origin},
 };
 
-/// Between two looks. A request is handed on at the second look that sees it: what its replicas did after the reply is
-/// stamped by then.
+/// Time between two looks. A request is passed on at the second look that sees it: by then the work of its
+/// replicas after the reply is stamped.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// What the collector tells: the finished requests of late, and how many have ended in all.
+/// The collector's answer: the recently finished requests, and the total number of finished ones.
 pub type Finished = (Vec<RecordedRequest>, u64);
 
-/// What was handed on since the feed began.
+/// Counts since the feed began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FeedReport {
-    pub told: u64,
-    /// Requests that ended and were forgotten by the collector between two looks.
+    pub delivered: u64,
+    /// Requests that ended and left the collector between two looks.
     pub missed: u64,
 }
 
 #[derive(Default)]
 struct Counts {
-    told: AtomicU64,
+    delivered: AtomicU64,
     missed: AtomicU64,
     stop: AtomicBool,
 }
 
-/// A running feed; dropping it hands on what is left and ends its thread.
+/// A running feed; dropping it passes on the remaining requests and ends its thread.
 pub struct Feed {
     counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Feed {
-    /// Starts the thread `trace-bridge`. `look` asks the collector; `take` gets each request.
+    /// Starts the thread `trace-bridge`. `look` queries the collector; `take` gets each request.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -57,19 +57,19 @@ impl Feed {
         let of_thread = counts.clone();
         let run = move || {
             let mut rounds = Rounds::default();
-            // What ended before is not ours.
+            // Requests that ended before the start are not passed on.
             if let Some((recent, total)) = look() {
                 rounds.begin(&recent, total);
             }
             loop {
                 let last = of_thread.stop.load(Ordering::Acquire);
                 if let Some((recent, total)) = look() {
-                    let (told, missed) = rounds.round(recent, total, &mut take);
-                    of_thread.told.fetch_add(told, Ordering::Relaxed);
+                    let (delivered, missed) = rounds.round(recent, total, &mut take);
+                    of_thread.delivered.fetch_add(delivered, Ordering::Relaxed);
                     of_thread.missed.fetch_add(missed, Ordering::Relaxed);
                 }
                 if last {
-                    of_thread.told.fetch_add(rounds.rest(&mut take), Ordering::Relaxed);
+                    of_thread.delivered.fetch_add(rounds.rest(&mut take), Ordering::Relaxed);
                     return;
                 }
                 std::thread::park_timeout(INTERVAL);
@@ -81,10 +81,10 @@ impl Feed {
 
     pub fn report(&self) -> FeedReport {
         let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
-        FeedReport { told: get(&self.counts.told), missed: get(&self.counts.missed) }
+        FeedReport { delivered: get(&self.counts.delivered), missed: get(&self.counts.missed) }
     }
 
-    /// Hands on what is left.
+    /// Passes on the remaining requests.
     pub fn finish(mut self) -> FeedReport {
         self.stop();
         self.report()
@@ -94,7 +94,7 @@ impl Feed {
         self.counts.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // One that panicked has nothing more to hand on.
+            // A thread that panicked has passed on all it could.
             let _ = thread.join();
         }
     }
@@ -108,11 +108,11 @@ impl Drop for Feed {
 
 #[derive(Default)]
 struct Rounds {
-    /// Ids of the last look: what is not among them is new.
+    /// Ids of the last look: any other id is new.
     seen: HashSet<u64>,
-    /// Seen once, not handed on yet.
+    /// Seen once, not passed on yet.
     waiting: Vec<RecordedRequest>,
-    /// All that ended, as of the last look.
+    /// Total number of ended requests at the last look.
     total: u64,
 }
 
@@ -121,7 +121,7 @@ impl Rounds {
         (self.seen, self.total) = (recent.iter().map(|r| r.id).collect(), total);
     }
 
-    /// Returns how many were handed on, and how many ended unseen.
+    /// Returns the number of requests passed on, and the number that ended unseen.
     fn round(
         &mut self,
         recent: Vec<RecordedRequest>,
@@ -129,9 +129,9 @@ impl Rounds {
         take: &mut impl FnMut(Request),
     ) -> (u64, u64) {
         let waiting = std::mem::take(&mut self.waiting);
-        let told = waiting.len() as u64;
+        let delivered = waiting.len() as u64;
         for old in waiting {
-            // With what came in since, if it is still there.
+            // Uses the newer copy of the request if the collector still has it.
             let now = recent.iter().rev().find(|r| r.id == old.id).unwrap_or(&old);
             take(recorded::request(now, Origin::Process));
         }
@@ -139,7 +139,7 @@ impl Rounds {
         let new: Vec<RecordedRequest> = recent.into_iter().filter(|r| !self.seen.contains(&r.id)).collect();
         let missed = total.saturating_sub(self.total).saturating_sub(new.len() as u64);
         (self.seen, self.waiting, self.total) = (ids, new, total);
-        (told, missed)
+        (delivered, missed)
     }
 
     fn rest(&mut self, take: &mut impl FnMut(Request)) -> u64 {

@@ -1,4 +1,5 @@
-//! What `tracing` wants to know of a kind of span, for good: made once for each name, target and set of fields, and kept.
+//! Static metadata that `tracing` needs for a kind of span: made once for each name, target and set of
+//! fields, and leaked.
 use std::{
     collections::HashMap,
     sync::{Mutex, OnceLock, PoisonError},
@@ -14,20 +15,20 @@ use tracing::{
 
 use crate::Source;
 
-/// Fields of one span; `tracing` knows up to 32.
+/// Maximum number of fields of one span; `tracing` allows 32.
 pub(super) const MAX_FIELDS: usize = 16;
-/// Kinds of spans: a few for each stage. Beyond, only spans of the kinds known are told.
+/// Maximum number of span kinds, a few for each stage. Beyond it, spans of new kinds are left out.
 const MAX_SITES: usize = 4096;
 
 struct Site(OnceLock<Metadata<'static>>);
 
 impl Callsite for Site {
     fn set_interest(&self, _: Interest) {
-        // Who wants a span is asked each time: it comes off the request's thread.
+        // Interest is computed for each span: this costs no time on the request's thread.
     }
 
     fn metadata(&self) -> &Metadata<'_> {
-        self.0.get().expect("it is set before the site is told to anybody")
+        self.0.get().expect("it is set before the site is published")
     }
 }
 
@@ -35,7 +36,7 @@ type Key = (String, String, Vec<String>, Option<Source>);
 
 static SITES: Mutex<Option<HashMap<Key, &'static Metadata<'static>>>> = Mutex::new(None);
 
-/// None once there are too many kinds.
+/// Finds the site; `None` once there are too many kinds.
 pub(super) fn find(
     name: &str,
     target: &str,
@@ -75,7 +76,7 @@ fn make((name, target, fields, source): &Key, level: Level) -> &'static Metadata
     meta
 }
 
-/// Puts values, in the order of the fields, into the form that spans take.
+/// Converts values, in the order of the fields, to the form that spans take.
 pub(super) fn with_values<T>(
     meta: &'static Metadata<'static>,
     values: &[&dyn Value],
@@ -83,7 +84,7 @@ pub(super) fn with_values<T>(
 ) -> T {
     let fields: Vec<_> = meta.fields().iter().collect();
     let Some(first) = fields.first() else { return take(&meta.fields().value_set(&[])) };
-    // An array has a fixed size: what is beyond the fields is the first one without a value.
+    // The array has a fixed size: places after the last field repeat the first field without a value.
     let set: [_; MAX_FIELDS] =
         std::array::from_fn(|i| (fields.get(i).unwrap_or(first), values.get(i).copied()));
     take(&meta.fields().value_set(&set))

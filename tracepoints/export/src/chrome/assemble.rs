@@ -1,27 +1,27 @@
-//! Spans to their requests: ours by id, those of other tools by thread.
+//! Assigns spans to requests: ours by id, those of other tools by thread.
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
     REQUEST, RESERVED, STAGE, STORE, WITHIN, escaped,
     frames::{Frames, STACK},
-    pair::{Met, Pairs, Track},
+    pair::{Pairs, ReadSpan, Track},
 };
 use crate::{
     Imported,
     model::{Attributes, Lane, Request, Source, Span, Value, take, take_text, take_uint},
 };
 
-/// What the document says besides its events.
+/// The document's own attributes.
 #[derive(Debug, Default)]
 pub(super) struct About {
-    /// What times count from.
+    /// Origin of the times, in Unix ns.
     pub base_ns: u64,
-    /// This toolkit wrote it.
+    /// Whether this toolkit wrote the document.
     pub ours: bool,
     pub frames: Frames,
 }
 
-enum Whose {
+enum Owner {
     /// The request as a whole.
     Whole(u64),
     Stage(u64),
@@ -29,7 +29,7 @@ enum Whose {
     Foreign(Track),
 }
 
-/// A stage and the number of the span around it, as our writer counts them.
+/// A stage and the number of its parent span, as our writer counts them.
 type Numbered = (Span, Option<u64>);
 
 pub(super) fn assemble(mut pairs: Pairs, about: &About) -> Imported {
@@ -41,12 +41,12 @@ pub(super) fn assemble(mut pairs: Pairs, about: &About) -> Imported {
     let mut ours: BTreeMap<u64, Request> = BTreeMap::new();
     let mut stages: BTreeMap<u64, Vec<Numbered>> = BTreeMap::new();
     let mut foreign: HashMap<Track, Vec<Span>> = HashMap::new();
-    for met in std::mem::take(&mut pairs.met) {
-        let (whose, span, within) = place(&pairs, about, met);
-        match whose {
-            Whose::Whole(id) => drop(ours.insert(id, of_span(id, span))),
-            Whose::Stage(id) => stages.entry(id).or_default().push((span, within)),
-            Whose::Foreign(track) => foreign.entry(track).or_default().push(span),
+    for read in std::mem::take(&mut pairs.spans) {
+        let (owner, span, within) = place(&pairs, about, read);
+        match owner {
+            Owner::Whole(id) => drop(ours.insert(id, of_span(id, span))),
+            Owner::Stage(id) => stages.entry(id).or_default().push((span, within)),
+            Owner::Foreign(track) => foreign.entry(track).or_default().push(span),
         }
     }
     for (id, stages) in stages {
@@ -60,7 +60,7 @@ pub(super) fn assemble(mut pairs: Pairs, about: &About) -> Imported {
     imported
 }
 
-/// A stack that is given by its id becomes the names of its frames.
+/// Replaces a stack's id with the names of its frames.
 fn resolve(frames: &Frames, attributes: &mut Attributes) {
     for (_, value) in attributes.iter_mut().filter(|(name, _)| name == STACK) {
         if let Some(stack) = value.text().and_then(|id| frames.stack(id)) {
@@ -69,22 +69,22 @@ fn resolve(frames: &Frames, attributes: &mut Attributes) {
     }
 }
 
-/// Whose a span is, the span itself with its attributes in place, and the number of the span around it.
-fn place(pairs: &Pairs, about: &About, met: Met) -> (Whose, Span, Option<u64>) {
-    let Met { mut span, mut attributes, track, at } = met;
+/// Returns the owner of a span, the span with its attributes, and the number of its parent span.
+fn place(pairs: &Pairs, about: &About, read: ReadSpan) -> (Owner, Span, Option<u64>) {
+    let ReadSpan { mut span, mut attributes, track, at } = read;
     let start = i128::from(about.base_ns).saturating_add(at).clamp(0, i128::from(u64::MAX));
     span.start_ns = start as u64;
     let id = attributes.iter().find(|(n, _)| n == "request").and_then(|(_, v)| v.uint());
     let Some(id) = id.filter(|_| about.ours) else {
         resolve(&about.frames, &mut attributes);
         (span.thread, span.attributes) = (thread(pairs, &track), attributes);
-        return (Whose::Foreign(track), span, None);
+        return (Owner::Foreign(track), span, None);
     };
     let process = process(pairs, &track);
     span.store = process.strip_prefix(STORE).and_then(|n| n.parse().ok()).unwrap_or(0);
     if span.category == REQUEST && take(&mut attributes, STAGE).is_none() {
         span.attributes = attributes;
-        return (Whose::Whole(id), span, None);
+        return (Owner::Whole(id), span, None);
     }
     span.thread = match take(&mut attributes, "thread") {
         Some(thread) => thread.to_string(),
@@ -95,10 +95,10 @@ fn place(pairs: &Pairs, about: &About, met: Met) -> (Whose, Span, Option<u64>) {
     span.source = source(&mut attributes);
     let within = take(&mut attributes, WITHIN).and_then(|n| n.uint());
     span.attributes = own(attributes);
-    (Whose::Stage(id), span, within)
+    (Owner::Stage(id), span, within)
 }
 
-/// Attributes without those that are ours; names that look like ours come out as they went in.
+/// Removes our own attributes; restores the names of escaped ones.
 fn own(attributes: Attributes) -> Attributes {
     let kept = attributes.into_iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()));
     kept.map(|(name, value)| (escaped::undo(name), value)).collect()
@@ -136,7 +136,7 @@ fn of_span(id: u64, span: Span) -> Request {
     }
 }
 
-/// The stages of one request in the order in which they were written, each below the one around it.
+/// Nests the stages of one request, given in writing order, below their parents.
 fn nested(stages: Vec<Numbered>) -> Vec<Span> {
     let within = |n: Option<u64>| usize::try_from(n?.checked_sub(1)?).ok();
     let len = stages.len();
@@ -144,13 +144,13 @@ fn nested(stages: Vec<Numbered>) -> Vec<Span> {
     stages.into_iter().map(with_parent).collect()
 }
 
-/// The requests of other tools: a thread each. Two threads of one name stay two.
+/// Makes the requests of other tools: one per thread. Two threads with one name stay separate.
 fn of_tracks(pairs: &Pairs, tracks: HashMap<Track, Vec<Span>>, first: u64) -> Vec<Request> {
     let name = |track: &Track| format!("{} / {}", process(pairs, track), thread(pairs, track));
     let mut names: HashMap<String, u64> = HashMap::new();
     tracks.keys().for_each(|track| *names.entry(name(track)).or_default() += 1);
     let mut tracks: Vec<_> = tracks.into_iter().collect();
-    // By name, then by the numbers.
+    // Sorted by name, then by number.
     let number = |text: &str| (text.parse::<u64>().unwrap_or(u64::MAX), text.to_owned());
     tracks.sort_by_cached_key(|(track, _)| (name(track), number(&track.0), number(&track.1)));
     let request = |(i, (track, spans)): (usize, (Track, Vec<Span>))| {
@@ -163,7 +163,7 @@ fn of_tracks(pairs: &Pairs, tracks: HashMap<Track, Vec<Span>>, first: u64) -> Ve
     tracks.into_iter().enumerate().map(request).collect()
 }
 
-/// All spans of one thread of another tool, nested as their times are.
+/// Makes a request of all spans of one thread of another tool, nested by their times.
 fn of_track(id: u64, name: String, mut spans: Vec<Span>) -> Request {
     spans.sort_by_key(|s| (s.start_ns, std::cmp::Reverse(s.dur_ns)));
     let mut around: Vec<usize> = Vec::new();

@@ -1,9 +1,9 @@
-//! Attributes whose names are ours: they get a prefix on their way out and lose it on their way in.
+//! Attributes whose names collide with ours: writing adds a prefix, reading removes it.
 use super::RESERVED;
 
 const PREFIX: &str = "attribute.";
 
-/// Whether a name is ours, or would be taken for one of ours that was escaped.
+/// Whether a name is ours, or looks like an escaped name of ours.
 fn is_ours(name: &str) -> bool {
     let mut bare = name;
     while let Some(rest) = bare.strip_prefix(PREFIX) {
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_out_as_they_went_in() {
+    fn escaped_names_are_restored() {
         for text in
             ["", "x", "request", "attribute.request", "attribute.attribute.lane", "attribute.x", "stage"]
         {

@@ -1,18 +1,18 @@
-//! One event of the JSON as it stands there, and its attributes.
+//! One event of the JSON and its attributes.
 use serde_json::{Map, Value as Json};
 use tracepoints_profile::json::{self, Members};
 
 use super::{EXACT, time};
 use crate::model::{Attributes, Value};
 
-/// A time of an event: tools give it as a number or as text, and some give none.
+/// Time of an event: a number, a text or absent, depending on the tool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Time {
     #[default]
     Absent,
     /// In ns.
     At(i128),
-    /// Something that is no time.
+    /// Present, but not a time.
     Odd,
 }
 
@@ -32,10 +32,10 @@ impl Time {
     }
 }
 
-/// All fields but the phase are optional: what a tool leaves out is not there.
+/// An event. All fields but the phase are optional.
 #[derive(Debug, Default)]
 pub(super) struct Event {
-    /// Where it begins in the file, in bytes.
+    /// Offset of the event in the file, in bytes.
     pub offset: usize,
     pub ph: String,
     pub name: String,
@@ -44,26 +44,26 @@ pub(super) struct Event {
     pub tid: String,
     pub ts: Time,
     pub dur: Time,
-    /// Duration on the thread's own clock: all that some tools give.
+    /// Duration on the thread's own clock: the only duration of some tools.
     pub tdur: Time,
-    /// What an asynchronous event belongs to.
+    /// Names the asynchronous operation of an event.
     pub id: AsyncId,
     /// Its stack: a reference to `stackFrames`, or the frames.
     pub stack: Json,
     pub args: Json,
 }
 
-/// Names an asynchronous operation, in its category and scope.
+/// Names an asynchronous operation within its category and scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct AsyncId {
     pub id: String,
     pub scope: String,
-    /// The id holds in its process only.
+    /// Whether the id is valid within its process only.
     pub local: bool,
 }
 
 impl Event {
-    /// None for what is no object with a phase.
+    /// Reads an event; `None` for anything but an object with a phase.
     pub fn read(text: &[u8]) -> Option<Self> {
         if text.first() != Some(&b'{') {
             return None;
@@ -107,7 +107,7 @@ impl Event {
         }
     }
 
-    /// The name that a metadata event gives.
+    /// Returns the name in a metadata event.
     pub fn named(&self) -> Option<String> {
         match self.args.get("name")? {
             Json::Null => None,
@@ -124,7 +124,7 @@ impl Event {
     }
 }
 
-/// Text as it is, nothing for null, JSON for the rest.
+/// Returns text unchanged, an empty text for null, and JSON for other values.
 pub(super) fn plain(json: &Json) -> String {
     match json {
         Json::String(text) => text.clone(),
@@ -133,7 +133,7 @@ pub(super) fn plain(json: &Json) -> String {
     }
 }
 
-/// The same id, whether it is a number or text in hex.
+/// Normalizes an id, which may be a number or hexadecimal text.
 fn id(json: &Json) -> String {
     let text = plain(json);
     match text.strip_prefix("0x").map(|hex| u64::from_str_radix(hex, 16)) {
@@ -146,7 +146,8 @@ fn flat(map: Map<String, Json>) -> Attributes {
     map.into_iter().map(|(name, json)| (name, value(json))).collect()
 }
 
-/// Text that is a number too large for a double is that number; lists and objects stay JSON.
+/// Converts a value: text with a number too large for a double becomes that number; lists and objects stay
+/// JSON.
 fn value(json: Json) -> Value {
     match json {
         Json::Bool(b) => Value::Bool(b),

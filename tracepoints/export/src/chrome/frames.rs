@@ -6,15 +6,15 @@ use serde_json::Value as Json;
 use super::event::plain;
 use crate::model::Value;
 
-/// Attribute that holds the stack of an event, the outermost frame first.
+/// Attribute with the stack of an event, the outermost frame first.
 pub(super) const STACK: &str = "stack";
-/// A stack is no deeper; one that is goes in a circle.
+/// Maximum depth of a stack; a deeper one is a cycle.
 const MAX_DEPTH: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Frames(HashMap<String, (String, Option<String>)>);
 
-/// An event's `sf`, or its `stack` in full.
+/// Reads an event's `sf`, or its `stack` in full.
 pub(super) fn reference(stack: &Json) -> Value {
     match stack {
         Json::Array(frames) => Value::Text(frames.iter().map(plain).collect::<Vec<_>>().join(";")),
@@ -32,7 +32,7 @@ impl Frames {
         }
     }
 
-    /// The stack in words; None if there is no such frame.
+    /// Returns the names of a stack's frames; `None` if there is no such frame.
     pub fn stack(&self, innermost: &str) -> Option<String> {
         let mut names = Vec::new();
         let mut at = self.0.get(innermost)?;

@@ -1,35 +1,35 @@
-//! Puts begins and ends together, in the order of their times: files may have events in any order.
+//! Pairs begins with ends in the order of their times: files may have events in any order.
 use std::collections::{BTreeMap, HashMap};
 
 use super::event::{AsyncId, Event, Time};
 use crate::model::{Attributes, Span};
 
-/// A thread, by the numbers or names that the file gives.
+/// A thread, by the process and thread numbers or names in the file.
 pub(super) type Track = (String, String);
 
-/// Spans that are looked through for the begin of an end; what is nested deeper is damage.
+/// Maximum number of open spans searched for the begin of an end; deeper nesting is damage.
 const MAX_OPEN: usize = 4096;
 
 #[derive(Debug)]
-pub(super) struct Met {
+pub(super) struct ReadSpan {
     pub span: Span,
     pub attributes: Attributes,
     pub track: Track,
-    /// In ns, before the base is added.
+    /// Begin in ns, before the base is added.
     pub at: i128,
 }
 
-/// What begins and ends nest in.
+/// A sequence of nested begins and ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Line {
     Thread(Track),
-    /// Category and id; the process of an id that is local to one.
+    /// Category and id; the process too if the id is local to it.
     Async(String, AsyncId, String),
 }
 
 #[derive(Debug)]
 enum Edge {
-    /// Of the span at this place.
+    /// Begin of the span at this index.
     Begin(usize),
     End {
         name: String,
@@ -38,12 +38,12 @@ enum Edge {
     },
 }
 
-/// How many of something were found, and the offset of the first.
+/// Number of occurrences, and the offset of the first.
 type Count = (u64, usize);
 
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
-    pub met: Vec<Met>,
+    pub spans: Vec<ReadSpan>,
     pub processes: HashMap<String, String>,
     pub threads: HashMap<Track, String>,
     edges: HashMap<Line, Vec<(i128, Edge)>>,
@@ -62,7 +62,7 @@ impl Pairs {
             "b" | "S" => self.begin(async_line(&event), event),
             "e" | "F" => self.end(async_line(&event), event),
             "M" => self.name(&event),
-            // Where they lead is known by the spans.
+            // Skipped: an arrow follows from its spans.
             "s" | "t" | "f" => self.arrows += 1,
             other => {
                 let what = match other {
@@ -98,7 +98,7 @@ impl Pairs {
         }
     }
 
-    /// Keeps a span; returns its place.
+    /// Keeps a span; returns its index.
     fn span(&mut self, mut event: Event, dur_ns: u64) -> Option<usize> {
         let Time::At(at) = event.ts else {
             self.odd("events without a time were skipped", event.offset);
@@ -111,20 +111,20 @@ impl Pairs {
         self.last = self.last.max(at.saturating_add(i128::from(dur_ns)));
         let track = track(&event);
         let span = Span { name: event.name, category: event.cat, dur_ns, ..Span::default() };
-        self.met.push(Met { span, attributes, track, at });
-        Some(self.met.len() - 1)
+        self.spans.push(ReadSpan { span, attributes, track, at });
+        Some(self.spans.len() - 1)
     }
 
     fn begin(&mut self, line: Line, event: Event) {
         if let Some(place) = self.span(event, 0) {
-            let at = self.met[place].at;
+            let at = self.spans[place].at;
             self.edges.entry(line).or_default().push((at, Edge::Begin(place)));
         }
     }
 
     fn end(&mut self, line: Line, mut event: Event) {
         let edges = self.edges.entry(line).or_default();
-        // An end without a time is where the file has it.
+        // An end without a time belongs at its position in the file.
         let at = event.ts.ns().or_else(|| edges.last().map(|(at, _)| *at));
         let Some(at) = at else {
             return self.odd("events without a time were skipped", event.offset);
@@ -143,16 +143,16 @@ impl Pairs {
         }
     }
 
-    /// Gives each span its end. Call it once, after the last event.
+    /// Assigns its end to each span. Call it once, after the last event.
     pub fn join(&mut self) -> Vec<String> {
         let (mut open, mut ends) = (0, 0);
         for mut edges in std::mem::take(&mut self.edges).into_values() {
             edges.sort_by_key(|(at, _)| *at);
-            let mut line = OpenLine { met: &mut self.met, open: Vec::new() };
+            let mut line = OpenLine { spans: &mut self.spans, open: Vec::new() };
             ends += line.run(edges);
             open += line.open.len();
             let left = line.open;
-            left.into_iter().for_each(|place| last_until(&mut self.met[place], self.last));
+            left.into_iter().for_each(|place| last_until(&mut self.spans[place], self.last));
         }
         self.notes(open, ends)
     }
@@ -181,19 +181,19 @@ fn async_line(event: &Event) -> Line {
     Line::Async(event.cat.clone(), event.id.clone(), process)
 }
 
-fn last_until(met: &mut Met, end: i128) {
-    met.span.dur_ns = u64::try_from(end.saturating_sub(met.at)).unwrap_or(0);
+fn last_until(span: &mut ReadSpan, end: i128) {
+    span.span.dur_ns = u64::try_from(end.saturating_sub(span.at)).unwrap_or(0);
 }
 
-/// One thread or asynchronous operation, while its edges are gone through.
+/// One thread or asynchronous operation while its edges are processed.
 struct OpenLine<'a> {
-    met: &'a mut Vec<Met>,
-    /// Places of the spans that are open.
+    spans: &'a mut Vec<ReadSpan>,
+    /// Indexes of the open spans.
     open: Vec<usize>,
 }
 
 impl OpenLine<'_> {
-    /// Returns how many ends have no begin.
+    /// Returns the number of ends without a begin.
     fn run(&mut self, edges: Vec<(i128, Edge)>) -> u64 {
         let (mut lost, mut now) = (0, i128::MIN);
         // Ends whose begin has the same time, but comes later in the file.
@@ -215,22 +215,23 @@ impl OpenLine<'_> {
         early.drain(..).filter_map(|end| self.end(at, end)).count() as u64
     }
 
-    /// Gives the end back if nothing open fits.
+    /// Ends the matching open span; returns the edge if none matches.
     fn end(&mut self, at: i128, edge: Edge) -> Option<Edge> {
         let Edge::End { name, pid, attributes } = edge else { return None };
         let Some(found) = self.find(&name, &pid) else { return Some(Edge::End { name, pid, attributes }) };
-        let met = &mut self.met[self.open.remove(found)];
-        last_until(met, at);
-        met.attributes.extend(attributes);
+        let span = &mut self.spans[self.open.remove(found)];
+        last_until(span, at);
+        span.attributes.extend(attributes);
         None
     }
 
-    /// The innermost of this name, of the same process if there is one; the innermost of all if an end has no name.
+    /// Finds the innermost open span of this name, preferably of the same process; any name if the end has
+    /// none.
     fn find(&self, name: &str, pid: &str) -> Option<usize> {
         let from = self.open.len().saturating_sub(MAX_OPEN);
-        let named = |i: &usize| name.is_empty() || self.met[self.open[*i]].span.name == name;
+        let named = |i: &usize| name.is_empty() || self.spans[self.open[*i]].span.name == name;
         let mut fits = (from..self.open.len()).rev().filter(named).peekable();
         let innermost = *fits.peek()?;
-        Some(fits.find(|i| self.met[self.open[*i]].track.0 == pid).unwrap_or(innermost))
+        Some(fits.find(|i| self.spans[self.open[*i]].track.0 == pid).unwrap_or(innermost))
     }
 }

@@ -1,5 +1,5 @@
-//! Reads trace-event JSON as far as it can be read: an object, a bare array (also one that was never closed), an event a
-//! line, or a stream of `data:` lines as TiDB's `/debug/traceevent` sends them.
+//! Reads trace-event JSON as far as possible: an object, a bare array (even an unclosed one), one event per
+//! line, or a stream of `data:` lines as sent by TiDB's `/debug/traceevent`.
 use std::borrow::Cow;
 
 use tracepoints_profile::json::{self, Lost, Members, begin, elements, value_end};
@@ -17,7 +17,7 @@ const WANTED: &str = "trace-event JSON: an array of events, or an object with `t
 /// Reads all requests of a document.
 ///
 /// # Errors
-/// If it is no trace-event JSON, or holds no span.
+/// If it is no trace-event JSON, or has no span.
 pub fn read(bytes: &[u8]) -> Result<Imported, ExportError> {
     let mut reader = Reader { text: bytes, ..Reader::default() };
     reader.all()?;
@@ -41,7 +41,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Documents one after the other; most files have one.
+    /// Reads documents in sequence; most files have one.
     fn all(&mut self) -> Result<(), ExportError> {
         let mut at = begin(self.text, 0);
         if at == self.text.len() {
@@ -67,7 +67,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Events up to the closing bracket, or up to where the file ends. Returns where that is.
+    /// Reads events up to the closing bracket or the end of the file; returns the end offset.
     fn array(&mut self, at: usize) -> usize {
         let (text, pairs) = (self.text, &mut self.pairs);
         let read = |one: &[u8]| {
@@ -77,7 +77,7 @@ impl Reader<'_> {
         elements(text, at, read, |event| pairs.push(event), &mut self.lost)
     }
 
-    /// An object with `traceEvents`, or an event that stands for itself.
+    /// Reads an object with `traceEvents`, or a single event.
     fn object(&mut self, at: usize, first: bool) -> Result<usize, ExportError> {
         let mut members = Members::new(self.text, at);
         let (mut events, mut names) = (false, Vec::new());
@@ -87,14 +87,14 @@ impl Reader<'_> {
                     members.resume(self.array(value));
                     events = true;
                 }
-                // An event; more of them follow without a bracket around them.
+                // A bare event; more of them follow without a bracket around them.
                 "ph" if !events => return Ok(self.array(at)),
                 _ => self.member(&name, value),
             }
             names.push(name);
         }
         if !events {
-            // A damaged line among others costs that line.
+            // A damaged line among others loses only that line.
             return if first { Err(self.no_events(at, &members, &names)) } else { Ok(self.array(at)) };
         }
         if !members.closed() {
@@ -114,7 +114,7 @@ impl Reader<'_> {
                 let base = other.get(BASE).and_then(|b| b.as_str()).and_then(|b| b.parse().ok());
                 self.about.base_ns = base.unwrap_or(self.about.base_ns);
             }
-            // PyTorch's profiler counts from here.
+            // Origin of the times of PyTorch's profiler.
             "baseTimeNanoseconds" => {
                 let base = value().and_then(|b| b.as_u64());
                 self.about.base_ns = base.unwrap_or(self.about.base_ns);
@@ -139,8 +139,8 @@ impl Reader<'_> {
 
     fn error(&self, at: usize) -> ExportError {
         let shown = &self.text[at..self.text.len().min(at + 24)];
-        let met = format!("{:?}", shown.escape_ascii().to_string());
-        ExportError::Syntax { offset: at, expected: WANTED, met }
+        let found = format!("{:?}", shown.escape_ascii().to_string());
+        ExportError::Syntax { offset: at, expected: WANTED, found }
     }
 
     fn no_events(&self, at: usize, members: &Members<'_>, names: &[Cow<'_, str>]) -> ExportError {
@@ -151,7 +151,7 @@ impl Reader<'_> {
         ExportError::Syntax {
             offset: at,
             expected: WANTED,
-            met: format!("an object with {}", names.join(", ")),
+            found: format!("an object with {}", names.join(", ")),
         }
     }
 }

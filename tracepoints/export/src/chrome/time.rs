@@ -1,11 +1,11 @@
-//! Times of the JSON: decimal µs, read digit by digit, since a double does not hold ns of today's date.
+//! Times of the JSON: decimal µs, read digit by digit, since a double cannot represent today's date in ns.
 
-/// No time of a file is further from zero, in ns: some 580 years.
+/// Maximum distance of a time from zero, in ns: some 580 years.
 const MAX: i128 = u64::MAX as i128;
-/// Digits that count.
+/// Maximum number of significant digits.
 const DIGITS: usize = 30;
 
-/// µs, as a number or as text in quotes, in ns. None if it is no number, or out of all range.
+/// Converts µs, a number or text in quotes, to ns. `None` if it is no number, or out of range.
 pub(super) fn nanos(text: &[u8]) -> Option<i128> {
     let text = std::str::from_utf8(text).ok()?.trim_matches('"').trim();
     let (negative, text) = match text.strip_prefix('-') {
@@ -22,14 +22,14 @@ pub(super) fn nanos(text: &[u8]) -> Option<i128> {
     {
         return None;
     }
-    // The point stands three digits further on: ns.
+    // The decimal point moves three digits to the right: ns.
     let point = i64::try_from(whole.len()).ok()? + i64::from(exponent) + 3;
     let ns = decimal(whole.bytes().chain(fraction.bytes()), point)?;
     let ns = if negative { -ns } else { ns };
     (-MAX..=MAX).contains(&ns).then_some(ns)
 }
 
-/// The number whose point comes after so many of the digits, rounded to a whole one.
+/// Returns the number with its point after `point` digits, rounded to an integer.
 fn decimal(digits: impl Iterator<Item = u8>, point: i64) -> Option<i128> {
     let mut digits = digits.map(|b| i128::from(b - b'0')).enumerate();
     let (mut n, mut seen) = (0i128, 0i64);

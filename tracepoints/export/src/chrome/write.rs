@@ -1,4 +1,4 @@
-//! Writes trace-event JSON, one request after the other.
+//! Writes trace-event JSON, one request after another.
 use std::{
     collections::{HashMap, HashSet},
     io::Write,
@@ -14,7 +14,7 @@ use crate::{
     way,
 };
 
-/// A thread of a store, or its row of requests.
+/// A thread of a store, or the store's row of requests, as (store, name).
 type Track = (u64, String);
 
 pub struct Writer<W: Write> {
@@ -47,12 +47,12 @@ impl<W: Write> Writer<W> {
         for span in &request.spans {
             rows.push(self.span(request.id, span)?);
         }
-        for hop in way::hops(request) {
-            let (from, to) = (&request.spans[hop.from], &request.spans[hop.to]);
-            // An arrow starts within its span and ends where the next one begins.
+        for arrow in way::flow_arrows(request) {
+            let (from, to) = (&request.spans[arrow.from], &request.spans[arrow.to]);
+            // An arrow starts within its span, at the latest where the next span begins.
             let at = from.end_ns().min(to.start_ns).max(from.start_ns);
-            self.flow("s", hop.id, at, pid(from.store), rows[hop.from])?;
-            self.flow("f", hop.id, to.start_ns, pid(to.store), rows[hop.to])?;
+            self.flow("s", arrow.id, at, pid(from.store), rows[arrow.from])?;
+            self.flow("f", arrow.id, to.start_ns, pid(to.store), rows[arrow.to])?;
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl<W: Write> Writer<W> {
         self.complete(what, request.start_ns, request.dur_ns, args)
     }
 
-    /// Returns the row it stands in.
+    /// Writes a span; returns its row.
     fn span(&mut self, request: u64, span: &Span) -> Result<u64, ExportError> {
         let track = (span.store, span.thread.clone());
         let (tid, row) = self.row(&track, span.start_ns, span.end_ns(), request)?;
@@ -101,7 +101,7 @@ impl<W: Write> Writer<W> {
         Ok(tid)
     }
 
-    /// The number of the row for a span on a track, and its place among the track's rows.
+    /// Returns the number of the row for a span on a track, and its index among the track's rows.
     fn row(&mut self, track: &Track, start: u64, end: u64, owner: u64) -> Result<(u64, usize), ExportError> {
         let place = self.lanes.entry(track.clone()).or_default().place(start, end, owner);
         let key = (track.clone(), place);
@@ -169,7 +169,7 @@ impl<W: Write> Writer<W> {
         micros(i128::from(unix_ns) - i128::from(self.base_ns.unwrap_or(0)))
     }
 
-    /// Ends the document and gives the output back.
+    /// Ends the document and returns the output.
     ///
     /// # Errors
     /// If the output cannot be written.
@@ -187,7 +187,7 @@ fn pid(store: u64) -> u64 {
     if store == 0 { NO_STORE } else { store }
 }
 
-/// Nanoseconds as µs with three decimals.
+/// Formats nanoseconds as µs with three decimals.
 fn micros(ns: i128) -> String {
     let (sign, ns) = (if ns < 0 { "-" } else { "" }, ns.unsigned_abs());
     format!("{sign}{}.{:03}", ns / 1000, ns % 1000)

@@ -1,4 +1,4 @@
-//! Finds out by the names in it what a JSON file is.
+//! Detects the kind of a JSON file from the names in it.
 use tracepoints_profile::json::{Members, begin};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -6,22 +6,22 @@ pub(super) enum Kind {
     Empty,
     Chrome,
     OtlpJson,
-    /// No text: protobuf, if anything.
+    /// Not text: possibly protobuf.
     Binary,
-    /// Of another format, in words.
+    /// Another format, with its description.
     Other(&'static str),
 }
 
-/// Bytes that are looked at to tell text from binary data.
+/// Number of bytes examined to distinguish text from binary data.
 const HEAD: usize = 4096;
 
-pub(super) fn of(bytes: &[u8]) -> Kind {
+pub(super) fn detect(bytes: &[u8]) -> Kind {
     let at = begin(bytes, 0);
     if at == bytes.len() {
         return Kind::Empty;
     }
     let head = &bytes[..bytes.len().min(HEAD)];
-    // A message of protobuf has tags that text has not; its first one looks like a line break.
+    // A protobuf message has control characters as tags; only its first tag looks like a line break.
     if head.iter().any(|b| *b < b' ' && !b.is_ascii_whitespace() && *b != 0x1e) {
         return Kind::Binary;
     }
@@ -34,7 +34,7 @@ pub(super) fn of(bytes: &[u8]) -> Kind {
     }
 }
 
-/// By the first element that is an object.
+/// Decides by the first element that is an object.
 fn of_array(bytes: &[u8], at: usize) -> Kind {
     let first = begin(bytes, at + 1);
     match bytes.get(first) {
@@ -44,13 +44,12 @@ fn of_array(bytes: &[u8], at: usize) -> Kind {
 }
 
 const PROFILE: &str = "a profile, not a trace; draw it: `tikv-ctl flamegraph FILE`";
-const JAEGER: &str =
-    "a trace of Jaeger's UI or API; Jaeger gives the same as OTLP: `/api/v3/traces/TRACE_ID`";
+const JAEGER: &str = "a trace of Jaeger's UI or API; fetch it from Jaeger as OTLP: `/api/v3/traces/TRACE_ID`";
 const ZIPKIN: &str =
     "a trace of Zipkin; send it through an OpenTelemetry collector (receiver zipkin, exporter file)";
 const METRICS: &str = "OTLP, but with logs or metrics; spans (resourceSpans) are needed";
 
-/// The first name that decides it. None if no name does.
+/// Decides by the first name with a known meaning; `None` without one.
 fn of_object(bytes: &[u8], at: usize) -> Option<Kind> {
     let mut names = Vec::new();
     for (name, value) in Members::new(bytes, at) {
@@ -86,7 +85,7 @@ fn of_object(bytes: &[u8], at: usize) -> Option<Kind> {
     if all(&["traceId", "id"]) {
         return Some(Kind::Other(ZIPKIN));
     }
-    // speedscope's, Firefox's, V8's profiles of CPU and heap.
+    // Profiles of speedscope, Firefox and V8 (CPU and heap).
     let profile = all(&["shared", "profiles"])
         || all(&["meta", "threads"])
         || all(&["nodes", "samples"])
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_say_what_a_file_is() {
+    fn names_reveal_the_kind_of_a_file() {
         for (text, kind) in [
             (" \n", Kind::Empty),
             (r#"{"traceEvents":[]}"#, Kind::Chrome),
@@ -121,7 +120,7 @@ mod tests {
             ("hello", Kind::Binary),
             ("\n[\u{12}\u{0}", Kind::Binary),
         ] {
-            assert_eq!(of(text.as_bytes()), kind, "{text:?}");
+            assert_eq!(detect(text.as_bytes()), kind, "{text:?}");
         }
     }
 }

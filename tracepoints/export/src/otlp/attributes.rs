@@ -1,4 +1,4 @@
-//! Attributes as OTLP has them: integers have a sign there, so a larger number is written as text.
+//! Converts attributes: OTLP's integers are signed, so a larger number is written as text.
 use super::proto::{AnyValue, KeyValue, any_value::Value as Any};
 use crate::model::{Attributes, Value};
 
@@ -29,7 +29,7 @@ pub(super) fn read(pairs: Vec<KeyValue>) -> Attributes {
     pairs.into_iter().map(|p| (p.key, from_any(value(p.value)))).collect()
 }
 
-/// Lists, maps and bytes become text.
+/// Converts a value; lists, maps and bytes become text.
 fn from_any(value: Option<Any>) -> Value {
     match value {
         None => Value::Text(String::new()),

@@ -1,14 +1,14 @@
-//! Parts of other tools' spans that our own have not: events, links, status, kind.
+//! Converts the parts of other tools' spans that ours lack: events, links, status, kind.
 use super::{attributes, ids, proto::Span};
 use crate::model::{self, Value};
 
-/// Category of a span that stands for an event.
+/// Category of a span made from an event.
 const EVENT: &str = "event";
-/// `Status.code` of a span that failed.
+/// `Status.code` of a failed span.
 const ERROR: i32 = 2;
 const KINDS: [&str; 6] = ["", "", "server", "client", "producer", "consumer"];
 
-/// The events of a span as spans without duration, below the span at `parent`.
+/// Converts the events of a span to spans without duration, children of the span at `parent`.
 pub(super) fn events(span: &mut Span, service: &str, parent: Option<usize>) -> Vec<model::Span> {
     let event = |event: super::proto::span::Event| model::Span {
         name: event.name,
@@ -22,7 +22,8 @@ pub(super) fn events(span: &mut Span, service: &str, parent: Option<usize>) -> V
     std::mem::take(&mut span.events).into_iter().map(event).collect()
 }
 
-/// Status, kind and links as attributes, under OpenTelemetry's names for formats that have no place for them.
+/// Converts status, kind and links to attributes, under OpenTelemetry's names for formats without fields for
+/// them.
 pub(super) fn attributes(span: &mut Span) {
     let mut more = Vec::new();
     if let Some(status) = span.status.take() {
@@ -41,14 +42,14 @@ pub(super) fn attributes(span: &mut Span) {
         more.push(("link", format!("{}/{}", ids::text(&link.trace_id), ids::text(&link.span_id))));
     }
     for (name, value) in more {
-        // What was said in these words already, e.g. by a file that we wrote, is not said twice.
+        // An attribute with the same name, for example from a file that we wrote, is not repeated.
         if name == "link" || !span.attributes.iter().any(|a| a.key == name) {
             span.attributes.push(attributes::pair(name, &Value::Text(value)));
         }
     }
 }
 
-/// Times that make no sense, in words.
+/// Describes invalid times.
 pub(super) fn times<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<String> {
     let (mut endless, mut backwards) = (0, 0);
     for span in spans {

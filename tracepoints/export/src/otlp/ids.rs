@@ -1,7 +1,7 @@
-//! Ids in JSON: hexadecimal, as OTLP has them, or base64, as protobuf's own JSON has them and old exporters wrote them.
+//! Ids in JSON: hexadecimal in OTLP, base64 in protobuf's own JSON and in old exporters.
 use super::json::{base64, hex};
 
-/// The bytes of an id; of one that is in no known form, its text, so that it stays different from others.
+/// Decodes an id; one in an unknown form becomes the bytes of its text, so that it stays distinct.
 pub(super) fn bytes(text: &str) -> Vec<u8> {
     let text = text.trim();
     let decoded = match text.len() {
@@ -12,7 +12,7 @@ pub(super) fn bytes(text: &str) -> Vec<u8> {
     decoded.unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
-/// Whether an id names nothing.
+/// Whether an id is empty or zero.
 pub(super) fn is_none(id: &[u8]) -> bool {
     id.iter().all(|b| *b == 0)
 }

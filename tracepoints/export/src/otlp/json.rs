@@ -1,10 +1,10 @@
-//! The forms that OTLP's JSON has of its own: ids in hexadecimal, 64-bit numbers as text, bytes in base64.
+//! The special forms of OTLP's JSON: ids in hexadecimal, 64-bit numbers as text, bytes in base64.
 
 use serde::{Deserialize, Serialize};
 
 use super::proto::{AnyValue, ArrayValue, KeyValueList, any_value::Value};
 
-/// A value of any type: the name tells which. None of them is no value.
+/// A value of any type; at most one field is set, and its name is the type.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Any {
@@ -30,7 +30,7 @@ struct Int(#[serde(with = "text_i64")] i64);
 #[derive(Serialize, Deserialize)]
 struct Bytes(#[serde(with = "base64")] Vec<u8>);
 
-/// Infinite ones and NaN stand as text.
+/// A double; infinities and NaN are text.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Double {
@@ -82,7 +82,7 @@ impl From<Any> for AnyValue {
     }
 }
 
-/// What may stand for a number.
+/// A number, or text with a number.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Number {
@@ -129,7 +129,7 @@ pub mod hex {
             .ok_or_else(|| D::Error::custom(format!("expected an id in hexadecimal, found {text:?}")))
     }
 
-    /// None for other text.
+    /// Decodes hexadecimal; `None` for other text.
     pub(in crate::otlp) fn decode(text: &str) -> Option<Vec<u8>> {
         let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
         let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
@@ -140,7 +140,7 @@ pub mod hex {
     }
 }
 
-/// RFC 4648 with padding; readers take it without, too.
+/// RFC 4648 with padding; readers also accept it without padding.
 pub mod base64 {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -162,7 +162,7 @@ pub mod base64 {
         decode(&String::deserialize(from)?).ok_or_else(|| D::Error::custom("expected base64"))
     }
 
-    /// Of either alphabet, with padding or without; None for other text.
+    /// Decodes either alphabet, with padding or without; `None` for other text.
     pub(in crate::otlp) fn decode(text: &str) -> Option<Vec<u8>> {
         let plain = |b: u8| match b {
             b'-' => b'+',

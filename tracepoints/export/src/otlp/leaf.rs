@@ -1,4 +1,5 @@
-//! Spans out of JSON: names in camelCase or snake_case, numbers as such or as text, enums by number or name.
+//! Reads spans from JSON: names in camelCase or snake_case, numbers plain or as text, enums by number or
+//! name.
 use serde_json::{Map, Value as Json};
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     },
 };
 
-/// A member by its name in camelCase, or else in snake_case; null counts as absent.
+/// Returns a member by its name in camelCase, or else in snake_case; null counts as absent.
 pub(super) fn get<'a>(map: &'a Map<String, Json>, camel: &str) -> Option<&'a Json> {
     let found = map.get(camel).or_else(|| map.get(&snake(camel)));
     found.filter(|value| !value.is_null())
@@ -40,7 +41,7 @@ pub(super) fn plain(json: &Json) -> String {
     }
 }
 
-/// Ns since 1970: 0 if absent, None if it is no such number.
+/// Reads ns since 1970: 0 if absent, `None` if it is no such number.
 pub(super) fn time(json: Option<&Json>) -> Option<u64> {
     let Some(json) = json else { return Some(0) };
     if let Some(n) = json.as_u64() {
@@ -56,7 +57,7 @@ pub(super) fn time(json: Option<&Json>) -> Option<u64> {
     }
 }
 
-/// An enum by number, or by the last words of its name.
+/// Reads an enum by number, or by the last words of its name.
 fn choice(json: Option<&Json>, names: &[&str]) -> i32 {
     let Some(json) = json else { return 0 };
     if let Some(n) = json.as_i64() {
@@ -70,7 +71,7 @@ fn choice(json: Option<&Json>, names: &[&str]) -> i32 {
 const KINDS: [&str; 6] = ["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"];
 const CODES: [&str; 3] = ["UNSET", "OK", "ERROR"];
 
-/// None for what is no span: no object, without an id and a name, or with a time that is none.
+/// Reads a span; `None` for anything but an object with an id or a name and valid times.
 pub(super) fn span(json: &Json) -> Option<Span> {
     let map = json.as_object()?;
     if get(map, "spanId").is_none() && get(map, "name").is_none() {
@@ -121,25 +122,25 @@ pub(super) fn resource(json: &Json) -> Resource {
     Resource { attributes: attributes.unwrap_or_default() }
 }
 
-/// Pairs of key and value; some tools write a map.
+/// Reads pairs of key and value; some tools write a map.
 fn attributes(json: Option<&Json>) -> Vec<KeyValue> {
     match json {
         Some(Json::Array(pairs)) => pairs.iter().filter_map(pair).collect(),
-        Some(Json::Object(map)) => map.iter().map(|(key, value)| of(key, Some(any(value)))).collect(),
+        Some(Json::Object(map)) => map.iter().map(|(key, value)| key_value(key, Some(any(value)))).collect(),
         _ => Vec::new(),
     }
 }
 
-fn of(key: &str, value: Option<AnyValue>) -> KeyValue {
+fn key_value(key: &str, value: Option<AnyValue>) -> KeyValue {
     KeyValue { key: key.to_owned(), value }
 }
 
 fn pair(json: &Json) -> Option<KeyValue> {
     let map = json.as_object()?;
-    Some(of(&text(map, "key"), map.get("value").map(any)))
+    Some(key_value(&text(map, "key"), map.get("value").map(any)))
 }
 
-/// A value whose type is its name, or a plain one.
+/// Reads a value whose member name is its type, or a plain value.
 fn any(json: &Json) -> AnyValue {
     let value = match json {
         Json::Object(map) => typed(map),
@@ -158,7 +159,7 @@ fn scalar(json: &Json) -> Option<Any> {
     }
 }
 
-/// A number as a double; one that a double does not hold exactly stays text.
+/// Reads a number as a double; one that a double cannot represent exactly stays text.
 fn number(json: &Json) -> Any {
     match json.as_u64() {
         Some(n) => Any::StringValue(n.to_string()),
@@ -198,6 +199,6 @@ fn typed(map: &Map<String, Json>) -> Option<Any> {
     if map.is_empty() {
         return None;
     }
-    // An object of no known type is shown as it is.
+    // An object of unknown type becomes its JSON text.
     Some(Any::StringValue(Json::Object(map.clone()).to_string()))
 }

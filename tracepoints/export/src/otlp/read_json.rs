@@ -1,5 +1,5 @@
-//! Reads OTLP's JSON: a document, or one a line as the collector's file exporter writes it; under the protocol's names or
-//! older ones, and in Tempo's wrapping.
+//! Reads OTLP's JSON: one document, or one per line as in the collector's file exporter; with the protocol's
+//! current or older names, or in Tempo's wrapping.
 use tracepoints_profile::json::{self, Lost, Members, begin, elements, value_end};
 
 use super::{
@@ -20,8 +20,8 @@ pub fn read_json(text: &[u8]) -> Result<Imported, ExportError> {
             b'[' => reader.list(at, Reader::message),
             b',' | 0x1e => at + 1,
             _ if at == begin(text, 0) => {
-                let met = format!("{:?}", text[at..text.len().min(at + 24)].escape_ascii().to_string());
-                return Err(ExportError::Syntax { offset: at, expected: WANTED, met });
+                let found = format!("{:?}", text[at..text.len().min(at + 24)].escape_ascii().to_string());
+                return Err(ExportError::Syntax { offset: at, expected: WANTED, found });
             }
             _ => reader.cut(at),
         };
@@ -38,13 +38,13 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Notes where reading ends before the file does.
+    /// Records a truncation if reading ends before the file does.
     fn cut(&mut self, at: usize) -> usize {
         self.lost.cut.get_or_insert(at);
         self.text.len()
     }
 
-    /// Each object of a list; returns where the list ends.
+    /// Reads each object of a list; returns the offset of the list's end.
     fn list(&mut self, at: usize, mut each: impl FnMut(&mut Self, usize) -> usize) -> usize {
         let mut at = at + 1;
         loop {
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An object, whose members `each` looks at; it returns where a member ends that it has read.
+    /// Reads an object and passes its members to `each`, which returns the end of a member that it has read.
     fn object(&mut self, at: usize, mut each: impl FnMut(&mut Self, &str, usize) -> Option<usize>) -> usize {
         let mut members = Members::new(self.text, at);
         while let Some((name, value)) = members.next() {

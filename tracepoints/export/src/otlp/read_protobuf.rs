@@ -1,5 +1,5 @@
-//! Reads OTLP's protobuf: bare, or with the length before each message, as a varint or in four bytes as the collector's file
-//! exporter writes it. A span that cannot be read costs that span.
+//! Reads OTLP's protobuf: bare, or with a length before each message, as a varint or in four bytes as in the
+//! collector's file exporter. An unreadable span loses only that span.
 use prost::{
     Message,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{ExportError, Imported};
 
-/// Field of a message's resources, and of a resource's spans by their libraries.
+/// Field number of a message's resources, and of a resource's spans by library.
 const RESOURCE_SPANS: u32 = 1;
 const RESOURCE: u32 = 1;
 const SCOPE_SPANS: u32 = 2;
-/// Its name before version 0.15, which kept its form.
+/// Field number of spans by library before version 0.15; the form is unchanged.
 const LIBRARY_SPANS: u32 = 1000;
 const SPANS: u32 = 2;
 
@@ -37,8 +37,8 @@ pub fn read_protobuf(bytes: &[u8]) -> Result<Imported, ExportError> {
         None => {
             if let Err(offset) = reader.message(bytes) {
                 if reader.traces.is_empty() {
-                    let met = "other bytes, or a cut".into();
-                    return Err(ExportError::Syntax { offset, expected: WANTED, met });
+                    let found = "other bytes, or a cut".into();
+                    return Err(ExportError::Syntax { offset, expected: WANTED, found });
                 }
                 reader.lost.cut = Some(offset);
             }
@@ -58,7 +58,7 @@ fn is_bare(mut bytes: &[u8]) -> bool {
     true
 }
 
-/// The messages, if a length stands before each.
+/// Splits messages that are each preceded by a length.
 fn framed<'a>(
     bytes: &'a [u8],
     length: impl Fn(&'a [u8]) -> Option<(usize, &'a [u8])>,
@@ -76,7 +76,7 @@ fn framed<'a>(
     out.iter().any(|message| !message.is_empty()).then_some(out)
 }
 
-/// Begins each resource: field 1, with a length.
+/// Tag of a resource: field 1, with a length.
 const RESOURCE_TAG: u8 = 0x0a;
 
 fn fixed_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -101,12 +101,12 @@ impl<'a> Reader<'a> {
     }
 
     /// # Errors
-    /// The offset of what is no field of the message.
+    /// Returns the offset of data that is no field of the message.
     fn message(&mut self, bytes: &'a [u8]) -> Result<(), usize> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let at = self.offset(rest);
-            // Nothing but resources is known here: other fields are those of another format.
+            // Only resources are valid at this level: another field means another format.
             match field(&mut rest) {
                 Some((RESOURCE_SPANS, Some(resource))) => self.resource(resource),
                 _ => return Err(at),
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         self.lost.add(offset);
     }
 
-    /// The fields of a message that have a length; what is behind a damaged one is lost.
+    /// Reads the fields of a message that have a length; fields after a damaged one are lost.
     fn fields(&mut self, bytes: &'a [u8], mut each: impl FnMut(&mut Self, u32, &'a [u8])) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Takes the next field off: its number, and what it holds if that has a length.
+/// Takes the next field off: its number, and its contents if it has a length.
 fn field<'a>(rest: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
     let mut at = *rest;
     let (number, wire) = decode_key(&mut at).ok()?;

@@ -1,4 +1,4 @@
-//! Spans to their traces, and traces to requests.
+//! Groups spans into traces, and traces into requests.
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
@@ -10,12 +10,12 @@ use crate::{
     model::{self, Lane, Request, Source, take, take_text, take_uint},
 };
 
-/// How far up a span's request is looked for.
+/// Maximum number of ancestors searched for a span's request.
 const MAX_DEPTH: usize = 256;
 
 type TraceId = Vec<u8>;
 
-/// Spans by trace, each with the store and the service it came from.
+/// Spans by trace, each with its store and service.
 #[derive(Default)]
 pub(super) struct Traces(BTreeMap<TraceId, Vec<(Span, Place)>>);
 
@@ -23,7 +23,7 @@ pub(super) struct Traces(BTreeMap<TraceId, Vec<(Span, Place)>>);
 struct Place {
     store: u64,
     service: String,
-    /// This toolkit wrote it.
+    /// Whether this toolkit wrote the span.
     ours: bool,
 }
 
@@ -66,7 +66,8 @@ fn place(resource: &Resource) -> Place {
     }
 }
 
-/// A trace may hold several of our requests, each with a span of its own: one part for each, the rest in one.
+/// Splits a trace: several of our requests, each with a span of its own, become one part each, other spans
+/// one part.
 fn split(spans: Vec<(Span, Place)>) -> Vec<Vec<(Span, Place)>> {
     let places: HashMap<Vec<u8>, usize> = (spans.iter().enumerate())
         .filter(|(_, (s, _))| !ids::is_none(&s.span_id))
@@ -91,7 +92,8 @@ fn split(spans: Vec<(Span, Place)>) -> Vec<Vec<(Span, Place)>> {
     parts.into_values().collect()
 }
 
-/// One trace of another tool, or one request of ours. Its only outermost span stands for it as a whole.
+/// Makes a request of one trace of another tool, or of one of our requests. A single outermost span becomes
+/// the request.
 fn request(spans: Vec<(Span, Place)>) -> Request {
     let known: HashMap<&[u8], usize> = (spans.iter().enumerate())
         .filter(|(_, (s, _))| !ids::is_none(&s.span_id))
@@ -147,7 +149,7 @@ fn be_whole(request: &mut Request, span: Span, place: &Place) {
 
 fn stage(span: Span, place: Place, parent: Option<usize>) -> model::Span {
     let mut attributes = attributes::read(span.attributes);
-    // Another tool's span is at home in its service.
+    // Another tool's span takes its service as its thread.
     let thread = take(&mut attributes, names::THREAD).map_or(place.service, |thread| thread.to_string());
     let lane = take_text(&mut attributes, names::LANE);
     let layer = take_text(&mut attributes, names::LAYER);
@@ -169,7 +171,7 @@ fn stage(span: Span, place: Place, parent: Option<usize>) -> model::Span {
     }
 }
 
-/// Requests that have no id of their own get the next free ones.
+/// Numbers the requests without an id with the next free ids.
 fn number(requests: &mut [Request]) {
     let mut next = requests.iter().map(|r| r.id).max().unwrap_or(0);
     for request in requests.iter_mut().filter(|r| r.id == 0) {

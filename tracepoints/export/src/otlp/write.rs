@@ -1,4 +1,4 @@
-//! Spans for OTLP, in batches: for a collector, or as a file of many messages.
+//! Writes spans in OTLP, in batches: for a collector, or as a file of many messages.
 use std::{collections::BTreeMap, io::Write};
 
 use prost::Message;
@@ -17,10 +17,10 @@ use crate::{
 
 const INTERNAL: i32 = 1;
 const SERVER: i32 = 2;
-/// Spans that a writer of files gathers before it writes a message.
+/// Number of spans that a file writer collects before it writes a message.
 const SPANS_PER_MESSAGE: usize = 8192;
 
-/// Spans by store, until they are taken.
+/// Collected spans by store.
 #[derive(Debug, Default)]
 pub struct Batch {
     by_store: BTreeMap<u64, Vec<Span>>,
@@ -40,12 +40,12 @@ impl Batch {
         self.spans += 1;
     }
 
-    /// Spans gathered.
+    /// Number of collected spans.
     pub fn spans(&self) -> usize {
         self.spans
     }
 
-    /// The message for what was gathered; the batch is empty then.
+    /// Returns the message with the collected spans and empties the batch.
     pub fn take(&mut self) -> ExportTraceServiceRequest {
         let stores = std::mem::take(self).by_store;
         let scope = InstrumentationScope { name: SCOPE.into(), version: env!("CARGO_PKG_VERSION").into() };
@@ -67,7 +67,7 @@ fn resource(store: u64) -> Resource {
     Resource { attributes }
 }
 
-/// The span of a request; place 0 is kept for it.
+/// Makes the span of a request; index 0 is reserved for it.
 fn whole(request: &Request) -> Span {
     let mut attributes = vec![uint(names::REQUEST, request.id)];
     for (name, value) in [(names::PARENT, request.parent), (names::DROPPED, request.dropped)] {
@@ -117,13 +117,13 @@ fn span_id(request: u64, place: usize) -> Vec<u8> {
     way::id(request, place as u64).to_be_bytes().to_vec()
 }
 
-/// A file of protobuf: messages joined end to end are one message.
+/// Writes a file of protobuf: concatenated messages are one message.
 pub struct ProtobufWriter<W: Write> {
     out: W,
     batch: Batch,
 }
 
-/// A file of JSON, a message a line, as collectors write it.
+/// Writes a file of JSON with one message per line, as collectors do.
 pub struct JsonWriter<W: Write> {
     out: W,
     batch: Batch,
@@ -149,7 +149,7 @@ macro_rules! writer {
                 Ok(())
             }
 
-            /// Writes the rest and gives the output back.
+            /// Writes the remaining spans and returns the output.
             ///
             /// # Errors
             /// If the output cannot be written.

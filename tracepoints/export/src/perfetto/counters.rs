@@ -1,9 +1,10 @@
-//! Raft's indexes over time: how far a region's log is proposed, appended, persisted, committed and applied on a store.
+//! Raft's indexes over time: the last proposed, appended, persisted, committed and applied index of a region
+//! on a store.
 use std::collections::HashSet;
 
 use crate::model::Span;
 
-/// Stages that tell an index, and what it is there.
+/// Stages whose stamps have an index, and the meaning of the index.
 const INDEXES: &[(&str, &str)] = &[
     ("raft_propose", "proposed"),
     ("follower_append", "appended"),
@@ -17,7 +18,7 @@ pub(super) struct Point {
     pub value: i64,
 }
 
-/// One stamp of a batch is part of many requests: it counts once.
+/// Points already written: a stamp of a batch is part of many requests but counts once.
 #[derive(Default)]
 pub(super) struct Counters(HashSet<(u64, u64, &'static str, u64)>);
 

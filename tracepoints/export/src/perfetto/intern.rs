@@ -1,4 +1,4 @@
-//! Names, arguments and places in the source, each told once and named by number from then on.
+//! Interns names, arguments and source locations: each is written once and referred to by number.
 use std::collections::HashMap;
 
 use super::proto::{
@@ -14,7 +14,7 @@ pub(super) struct Interner {
     annotations: HashMap<String, u64>,
     strings: HashMap<String, u64>,
     sources: HashMap<Source, u64>,
-    /// What the next packet has to tell.
+    /// New items for the next packet.
     new: InternedData,
 }
 
@@ -63,21 +63,21 @@ impl Interner {
         iid
     }
 
-    /// What is new since the last packet.
+    /// Returns the items that are new since the last packet.
     pub fn take(&mut self) -> Option<InternedData> {
         Some(std::mem::take(&mut self.new)).filter(|new| *new != InternedData::default())
     }
 }
 
-fn named(known: &mut HashMap<String, u64>, told: &mut Vec<InternedName>, name: &str) -> u64 {
+fn named(known: &mut HashMap<String, u64>, names: &mut Vec<InternedName>, name: &str) -> u64 {
     let (iid, new) = number(known, name);
     if new {
-        told.push(InternedName { iid: Some(iid), name: Some(name.to_owned()) });
+        names.push(InternedName { iid: Some(iid), name: Some(name.to_owned()) });
     }
     iid
 }
 
-/// The number of a text, and whether it is new. Numbers begin with 1: 0 is nobody's.
+/// Returns the number of a text, and whether it is new. Numbers begin with 1: 0 means none.
 fn number(known: &mut HashMap<String, u64>, text: &str) -> (u64, bool) {
     if let Some(iid) = known.get(text) {
         return (*iid, false);

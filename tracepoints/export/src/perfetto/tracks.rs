@@ -1,10 +1,11 @@
-//! Tracks: a process for each store, a track for each thread, rows below it where its spans overlap.
+//! Tracks: a process for each store, a track for each thread, and child rows where the thread's spans
+//! overlap.
 use std::collections::HashMap;
 
 use super::proto::{CounterDescriptor, ProcessDescriptor, ThreadDescriptor, TrackDescriptor};
 use crate::lanes::Lanes;
 
-/// The process of what belongs to no store: 0 is the system's.
+/// Process id for spans without a store: 0 is the system's.
 const NO_STORE: i32 = i32::MAX;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -17,20 +18,20 @@ enum Key {
 
 #[derive(Default)]
 pub(super) struct Tracks {
-    /// Numbered from 1.
+    /// Track ids, from 1.
     known: HashMap<Key, u64>,
     threads: HashMap<(u64, String), Lanes>,
     requests: HashMap<u64, Lanes>,
 }
 
-/// A track's id, and what is to be told before it is used.
+/// A track's id, and the descriptors to write before it is used.
 type Found = (u64, Vec<TrackDescriptor>);
 
 impl Tracks {
     pub fn thread(&mut self, store: u64, name: &str, (start, end): (u64, u64), owner: u64) -> Found {
         let row = self.threads.entry((store, name.to_owned())).or_default().place(start, end, owner);
         let key = |row| Key::Thread(store, name.to_owned(), row);
-        // Rows stand below the thread, so that thread is told first.
+        // Rows are children of the thread, so the thread comes first.
         let (process, mut new) = self.process(store);
         let (thread, is_new) = self.number(key(0));
         if is_new {
@@ -95,7 +96,7 @@ fn thread_track(uuid: u64, process: u64, store: u64, name: &str) -> TrackDescrip
     }
 }
 
-/// Tracks of one name below one parent are shown as one.
+/// Describes a child track. Viewers merge tracks with one name and parent.
 fn below(uuid: u64, parent: u64, name: &str) -> TrackDescriptor {
     TrackDescriptor {
         uuid: Some(uuid),

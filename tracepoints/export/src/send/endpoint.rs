@@ -1,4 +1,4 @@
-//! Where a collector listens.
+//! The address of a collector.
 use std::{fmt, str::FromStr};
 
 use crate::ExportError;
@@ -10,7 +10,7 @@ pub enum Protocol {
     Http,
 }
 
-/// `grpc://HOST:PORT`, or `http://HOST:PORT[/PATH]`; the path is `/v1/traces` if none is given.
+/// An address `grpc://HOST:PORT` or `http://HOST:PORT[/PATH]`; the default path is `/v1/traces`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub protocol: Protocol,
@@ -19,7 +19,7 @@ pub struct Endpoint {
     pub path: String,
 }
 
-/// The path of traces in OTLP over HTTP.
+/// Default path of OTLP over HTTP.
 const TRACES: &str = "/v1/traces";
 
 impl FromStr for Endpoint {

@@ -31,7 +31,7 @@ impl Grpc {
     }
 }
 
-/// The codes that OTLP says may be tried again.
+/// Converts a status; OTLP defines the codes that may be retried.
 fn failure(status: &Status) -> Failure {
     use Code::{Aborted, Cancelled, DataLoss, DeadlineExceeded, OutOfRange, ResourceExhausted, Unavailable};
     let passing =

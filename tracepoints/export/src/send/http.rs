@@ -1,4 +1,4 @@
-//! OTLP over HTTP/1.1, as protobuf, one connection after the other.
+//! OTLP over HTTP/1.1, as protobuf, with one connection at a time.
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::{SendConfig, retry::Failure};
 use crate::otlp::proto::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 
-/// What is read of an answer.
+/// Maximum number of bytes read of an answer.
 const MAX_ANSWER: usize = 64 << 10;
 
 pub(super) struct Http {
@@ -43,7 +43,7 @@ impl Http {
     }
 
     async fn attempt(&mut self, body: Bytes) -> Result<ExportTraceServiceResponse, Failure> {
-        // A connection that failed on the way is not used again.
+        // A connection with a failed request is not used again.
         let mut sender = match self.open.take().filter(|s| !s.is_closed()) {
             Some(sender) => sender,
             None => connect(&self.authority).await?,
@@ -67,7 +67,7 @@ async fn connect(authority: &str) -> Result<http1::SendRequest<Full<Bytes>>, Fai
         TcpStream::connect(authority).await.map_err(|e| Failure::passing(format!("cannot connect: {e}")))?;
     let (sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|e| Failure::passing(e.to_string()))?;
-    // Its end is seen by the sender.
+    // The sender notices the end of the connection.
     tokio::spawn(connection);
     Ok(sender)
 }
@@ -79,7 +79,7 @@ async fn answer(response: Response<Incoming>) -> Result<ExportTraceServiceRespon
     let body =
         body.map(|b| b.to_bytes()).map_err(|e| Failure::passing(format!("the answer broke off: {e}")))?;
     if status.is_success() {
-        // Some collectors answer with text; that they took it is said by the status.
+        // Some collectors answer with text; the status alone reports success.
         return Ok(ExportTraceServiceResponse::decode(body).unwrap_or_default());
     }
     let shown: String =

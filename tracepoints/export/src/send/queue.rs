@@ -23,12 +23,12 @@ use crate::{
     },
 };
 
-/// What became of everything.
+/// Final counts of spans and requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// Spans the collector took.
+    /// Spans that the collector accepted.
     pub sent: u64,
-    /// Spans it refused while it took the rest.
+    /// Spans that the collector rejected from messages it accepted.
     pub rejected: u64,
     /// Spans that could not be delivered.
     pub failed: u64,
@@ -36,7 +36,7 @@ pub struct Report {
     pub dropped_requests: u64,
     pub messages: u64,
     pub retries: u64,
-    /// Why the last message that failed did, or what the collector said of those it refused.
+    /// The error of the last failed message, or the collector's reason for rejected spans.
     pub last_error: Option<String>,
 }
 
@@ -49,9 +49,9 @@ struct Counts {
     messages: AtomicU64,
     retries: AtomicU64,
     last_error: std::sync::Mutex<Option<String>>,
-    /// Spans of the message that is under way.
+    /// Number of spans in the message being sent.
     under_way: AtomicU64,
-    /// Nothing more is sent.
+    /// Set when nothing more is sent.
     stopped: AtomicBool,
 }
 
@@ -76,20 +76,20 @@ impl Counts {
     }
 }
 
-/// A running sender. Dropping it without [`Sender::finish`] leaves what waits to its fate.
+/// A running sender. Dropping it without [`Sender::finish`] does not wait for queued requests.
 pub struct Sender {
     queue: Option<mpsc::Sender<Request>>,
-    /// Says how long the rest may take, once nothing more is put into the queue.
+    /// Passes the remaining time, once nothing more is added to the queue.
     end: Option<oneshot::Sender<Duration>>,
     counts: Arc<Counts>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Sender {
-    /// Starts the thread `otlp-sender`. Nothing is dialed before there is something to send.
+    /// Starts the thread `otlp-sender`. It connects when there is something to send.
     ///
     /// # Errors
-    /// If the thread or its runtime cannot be made.
+    /// If the thread or its runtime cannot be created.
     pub fn start(config: SendConfig) -> Result<Self, ExportError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (queue, receiver) = mpsc::channel(config.queue.max(1));
@@ -102,7 +102,7 @@ impl Sender {
         Ok(Self { queue: Some(queue), end: Some(end), counts, thread: Some(thread) })
     }
 
-    /// Puts a request into the queue, or drops and counts it; never waits.
+    /// Adds a request to the queue, or drops and counts it; never blocks.
     pub fn offer(&self, request: Request) -> bool {
         let offered = self.queue.as_ref().is_some_and(|q| q.try_send(request).is_ok());
         if !offered {
@@ -111,7 +111,8 @@ impl Sender {
         offered
     }
 
-    /// Puts a request into the queue, waiting for room; false once nothing more is sent. Not for a thread of a runtime.
+    /// Adds a request to the queue, waiting for space; returns false once nothing more is sent. Not for a
+    /// runtime's thread.
     pub fn put(&self, request: Request) -> bool {
         let put = !self.counts.stopped.load(Ordering::Acquire)
             && self.queue.as_ref().is_some_and(|q| q.blocking_send(request).is_ok());
@@ -125,13 +126,13 @@ impl Sender {
         self.counts.report()
     }
 
-    /// Sends what waits, with all retries, up to the first message that cannot be delivered, and tells what became of
-    /// everything.
+    /// Sends the queued requests, with all retries, up to the first message that cannot be delivered; returns
+    /// the final counts.
     pub fn finish(self) -> Report {
         self.end_with(None)
     }
 
-    /// As [`Sender::finish`], but no longer than that: a collector that neither answers nor refuses must not keep a program
+    /// Finishes like [`Sender::finish`], but within `longest`: a collector that hangs must not keep a program
     /// from ending.
     pub fn finish_within(self, longest: Duration) -> Report {
         self.end_with(Some(longest))
@@ -140,13 +141,13 @@ impl Sender {
     fn end_with(mut self, longest: Option<Duration>) -> Report {
         self.queue = None;
         if let (Some(end), Some(longest)) = (self.end.take(), longest) {
-            // A sender that has ended needs no bound.
+            // An error means that the sender has already ended.
             let _ = end.send(longest);
         }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            self.counts.error("the sender ended by a panic".into());
+            self.counts.error("the sender's thread panicked".into());
         }
         self.counts.report()
     }
@@ -180,7 +181,7 @@ struct Worker {
     receiver: mpsc::Receiver<Request>,
     counts: Arc<Counts>,
     batch: Batch,
-    /// Why the message that is under way was not taken so far.
+    /// Error of the last attempt to send the current message.
     attempt: RefCell<Option<String>>,
 }
 
@@ -219,7 +220,8 @@ impl Worker {
             self.counts.under_way.store(spans, Ordering::Relaxed);
             let delivered = self.deliver(config, wire, &message, spans).await;
             self.counts.under_way.store(0, Ordering::Relaxed);
-            // A collector that is down must not keep a program from ending: who waits for the rest has waited for one message.
+            // A collector that is down must not keep a program from ending: it has waited for one message
+            // already.
             if !delivered && (config.stop_at_failure || self.receiver.is_closed()) {
                 self.give_up().await;
                 return;
@@ -227,7 +229,7 @@ impl Worker {
         }
     }
 
-    /// Gathers a batch; false when there is none and none will come.
+    /// Collects a batch; returns false when the queue is empty and closed.
     async fn fill(&mut self, config: &SendConfig) -> bool {
         match self.receiver.recv().await {
             Some(request) => self.batch.push(&request),
@@ -284,7 +286,7 @@ impl Worker {
         }
     }
 
-    /// What still waits counts as dropped.
+    /// Counts the queued requests as dropped.
     async fn give_up(&mut self) {
         self.counts.stopped.store(true, Ordering::Release);
         self.receiver.close();
@@ -294,7 +296,7 @@ impl Worker {
     }
 }
 
-/// Anything that differs from sender to sender and from time to time.
+/// Returns a value that differs between senders and over time.
 fn spread() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::from(now.subsec_micros())

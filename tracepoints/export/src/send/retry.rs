@@ -1,15 +1,15 @@
-//! What a failed attempt means, and how long to wait before the next.
+//! Classifies a failed attempt and computes the wait before the next one.
 use std::time::Duration;
 
 use super::SendConfig;
 
-/// Why an attempt failed.
+/// The result of a failed attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failure {
     pub what: String,
-    /// Whether the same message may go through later.
+    /// Whether a later attempt with the same message may succeed.
     pub retry: bool,
-    /// How long the collector asks us to wait.
+    /// Wait that the collector asks for.
     pub after: Option<Duration>,
 }
 
@@ -23,8 +23,8 @@ impl Failure {
     }
 }
 
-/// The wait before retry `n` (from 0): doubled each time, what the collector asks for if that is longer, never above the
-/// bound, and spread a little so that many senders do not come at once.
+/// Returns the wait before retry `n` (from 0): doubled each time, at least the collector's wish, at most the
+/// bound, with a little jitter so that many senders do not retry at once.
 pub(super) fn wait(config: &SendConfig, n: u32, failure: &Failure, spread: u64) -> Duration {
     let doubled = config.backoff.saturating_mul(1u32.checked_shl(n).unwrap_or(u32::MAX));
     let wait = doubled.max(failure.after.unwrap_or_default()).min(config.max_backoff);

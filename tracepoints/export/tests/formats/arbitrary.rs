@@ -1,4 +1,4 @@
-//! Whatever the bytes: an error or requests that can be written, never a panic.
+//! Any bytes: an error or requests that can be written, never a panic.
 use proptest::prelude::*;
 use tracepoints_export::{Request, chrome, import, otlp, recorded};
 
@@ -8,13 +8,13 @@ fn take(bytes: &[u8]) {
     let readers: [fn(&[u8]) -> _; 4] = [import::read, chrome::read, otlp::read_json, otlp::read_protobuf];
     for read in readers {
         if let Ok(imported) = read(bytes) {
-            go_on(&imported.requests);
+            write_all(&imported.requests);
         }
     }
 }
 
-/// What was read can be written in every form.
-fn go_on(requests: &[Request]) {
+/// Writes the requests in every format.
+fn write_all(requests: &[Request]) {
     assert!(!of_chrome::export(requests).is_empty());
     perfetto::export(requests);
     let mut folder = tracepoints_export::folded::Folder::default();
@@ -28,7 +28,7 @@ fn go_on(requests: &[Request]) {
     batch.take();
 }
 
-/// Pieces of all formats in any order.
+/// Makes pieces of all formats in any order.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let words = [
         "{\"traceEvents\":[",
@@ -99,7 +99,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_none_of_ours_is_named() {
+fn foreign_formats_are_named() {
     let message = |bytes: &[u8]| import::read(bytes).unwrap_err().to_string();
     assert!(message(b"").contains("empty"));
     assert!(message(b"  \n ").contains("empty"));
@@ -111,5 +111,5 @@ fn what_is_none_of_ours_is_named() {
     assert!(message(b"[]").contains("no span"));
     assert!(message(b"{\"resourceSpans\":[]}").contains("no span"));
     let perfetto = perfetto::export(sample::requests());
-    assert!(import::read(&perfetto).is_err(), "Perfetto's files are not read back");
+    assert!(import::read(&perfetto).is_err(), "Perfetto's files cannot be read");
 }

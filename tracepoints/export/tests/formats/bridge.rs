@@ -1,4 +1,4 @@
-//! Requests under tracing-subscriber: what a layer sees, and what is handed on of what ended.
+//! Requests with tracing-subscriber: the spans a layer sees, and the ended requests passed on.
 use std::{
     io::Write,
     sync::{Arc, Mutex},
@@ -45,7 +45,7 @@ fn under(filter: &str, out: &Shared) {
 }
 
 #[test]
-fn a_formatter_prints_stages_below_their_request_with_their_fields() {
+fn a_formatter_prints_stages_with_fields_below_their_request() {
     let out = Shared::default();
     under("debug", &out);
     let text = out.text();
@@ -67,7 +67,7 @@ fn a_formatter_prints_stages_below_their_request_with_their_fields() {
 }
 
 #[test]
-fn a_filter_leaves_out_what_nobody_wants() {
+fn a_filter_leaves_out_disabled_spans() {
     let out = Shared::default();
     under("request=info,mvcc=debug", &out);
     let text = out.text();
@@ -88,7 +88,7 @@ fn the_chrome_layer_writes_the_true_times() {
     let read = chrome::read(out.text().as_bytes()).unwrap();
     let want = sample::in_order(&sample::without_trace_id(sample::requests()));
     let mut got = sample::in_order(&read.requests);
-    // The order of spans that begin at one time is told by nobody.
+    // Spans that begin at one time have no defined order.
     let sorted = |r: &Request| {
         let mut spans: Vec<String> = r.spans.iter().map(|s| format!("{s:?}")).collect();
         spans.sort();

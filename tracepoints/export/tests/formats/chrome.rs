@@ -1,4 +1,4 @@
-//! Trace-event JSON: ours there and back, that of other tools in.
+//! Trace-event JSON: ours written and read back, other tools' read.
 use tracepoints_export::{Request, Value, chrome};
 
 use crate::sample;
@@ -10,7 +10,7 @@ pub fn export(requests: &[Request]) -> Vec<u8> {
 }
 
 #[test]
-fn our_requests_come_back_as_they_went() {
+fn our_requests_survive_a_round_trip() {
     let requests = sample::requests();
     let bytes = export(requests);
     let read = chrome::read(&bytes).unwrap();
@@ -18,7 +18,7 @@ fn our_requests_come_back_as_they_went() {
     assert_eq!(sample::in_order(&read.requests), sample::in_order(&sample::without_trace_id(requests)));
 }
 
-/// The JSON as any reader sees it, apart from ours.
+/// The JSON as read by any other reader.
 #[test]
 fn the_document_is_plain_trace_event_json() {
     let requests = sample::requests();
@@ -36,7 +36,7 @@ fn the_document_is_plain_trace_event_json() {
             .any(|m| m["name"] == "thread_name" && m["pid"] == event["pid"] && m["tid"] == event["tid"]);
         assert!(named, "{event}");
     }
-    // On one thread nothing overlaps: a viewer would nest it.
+    // Slices of one thread must not overlap: a viewer would nest them.
     for a in of("X") {
         for b in of("X").into_iter().filter(|b| (&b["pid"], &b["tid"]) == (&a["pid"], &a["tid"])) {
             let range = |e: &serde_json::Value| {
@@ -55,7 +55,7 @@ fn the_document_is_plain_trace_event_json() {
         assert!(start["ts"].as_f64() <= end[0]["ts"].as_f64());
     }
     let text = String::from_utf8(export(requests)).unwrap();
-    assert!(text.contains(&format!("\"{}\"", sample::START_TS)), "a double would not hold it");
+    assert!(text.contains(&format!("\"{}\"", sample::START_TS)), "a double cannot represent it");
 }
 
 /// The form of TiDB's flight recorder: begins and ends, asynchronous ones, a stream of `data:` lines.
@@ -77,10 +77,10 @@ fn a_flight_recording_of_tidb_is_read() {
     assert_eq!(read.requests.len(), 2);
     let first = &read.requests[0];
     assert_eq!(first.name, "process 0 / thread 77");
-    let told: Vec<_> =
+    let spans: Vec<_> =
         first.spans.iter().map(|s| (s.name.as_str(), s.start_ns % 1_000_000, s.dur_ns, s.parent)).collect();
     assert_eq!(
-        told,
+        spans,
         [
             ("session", 0, 100_000, None),
             ("kvRequest", 10_000, 70_000, Some(0)),
@@ -96,7 +96,7 @@ fn a_flight_recording_of_tidb_is_read() {
 }
 
 #[test]
-fn an_array_that_was_never_closed_is_read_up_to_its_end() {
+fn an_unclosed_array_is_read_up_to_its_end() {
     let text = r#"[ {"name":"a","ph":"X","ts":1,"dur":2,"pid":"p","tid":"t"}, {"name":"b","ph":"X","ts":4,"#;
     let read = chrome::read(text.as_bytes()).unwrap();
     assert_eq!(read.requests[0].spans.len(), 1);
@@ -108,7 +108,7 @@ fn an_array_that_was_never_closed_is_read_up_to_its_end() {
 }
 
 #[test]
-fn foreign_spans_keep_their_names_when_they_go_out_again() {
+fn foreign_spans_keep_their_names_when_written_again() {
     let text = r#"{"traceEvents":[{"name":"läuft \"so\"","ph":"X","ts":1,"dur":2,"pid":1,"tid":1}]}"#;
     let read = chrome::read(text.as_bytes()).unwrap();
     let again = chrome::read(&export(&read.requests)).unwrap();

@@ -7,14 +7,14 @@ fn read(text: &str) -> Imported {
     import::read(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-/// Name, duration in ns and name of the span around it, of all requests, in the order of their begins.
-fn told(read: &Imported) -> Vec<(String, u64, Option<String>)> {
+/// Returns name, duration in ns and parent's name of all spans, in the order of their begins.
+fn rows(read: &Imported) -> Vec<(String, u64, Option<String>)> {
     let one = |r: &Request, s: &Span| (s.name.clone(), s.dur_ns, s.parent.map(|p| r.spans[p].name.clone()));
     read.requests.iter().flat_map(|r| r.spans.iter().map(|s| one(r, s)).collect::<Vec<_>>()).collect()
 }
 
 fn names(read: &Imported) -> Vec<String> {
-    told(read).into_iter().map(|(name, ..)| name).collect()
+    rows(read).into_iter().map(|(name, ..)| name).collect()
 }
 
 fn events(events: &str) -> Imported {
@@ -39,14 +39,14 @@ fn events_in_any_order_give_the_same_spans() {
     let right = [row("alpha", 100, None), row("beta", 35, Some("alpha")), row("gamma", 20, Some("beta"))];
     for order in [[0, 1, 2, 3, 4, 5], [3, 1, 0, 4, 2, 5], [5, 4, 3, 2, 1, 0], [2, 5, 0, 3, 1, 4]] {
         let read = events(&order.map(|i| EDGES[i]).join(","));
-        assert_eq!((told(&read).as_slice(), read.notes.as_slice()), (&right[..], &[][..]), "{order:?}");
+        assert_eq!((rows(&read).as_slice(), read.notes.as_slice()), (&right[..], &[][..]), "{order:?}");
     }
 }
 
 #[test]
-fn an_end_before_its_begin_at_the_same_time_fits() {
+fn an_end_before_its_begin_at_the_same_time_matches() {
     let read = events(r#"{"ph":"E","ts":5,"name":"a"},{"ph":"B","ts":5,"name":"a"}"#);
-    assert_eq!((told(&read), read.notes.len()), (vec![row("a", 0, None)], 0));
+    assert_eq!((rows(&read), read.notes.len()), (vec![row("a", 0, None)], 0));
 }
 
 #[test]
@@ -54,29 +54,29 @@ fn spans_that_are_not_nested_end_by_their_names() {
     let read = events(
         r#"{"ph":"B","ts":0,"name":"a"},{"ph":"B","ts":10,"name":"b"},{"ph":"E","ts":20,"name":"a"},{"ph":"E","ts":30,"name":"b"}"#,
     );
-    assert_eq!(told(&read), [row("a", 20, None), row("b", 20, None)]);
+    assert_eq!(rows(&read), [row("a", 20, None), row("b", 20, None)]);
     let read = events(
         r#"{"ph":"B","ts":0,"name":"a"},{"ph":"B","ts":1,"name":"b"},{"ph":"E","ts":2},{"ph":"E","ts":9}"#,
     );
     assert_eq!(
-        told(&read),
+        rows(&read),
         [row("a", 9, None), row("b", 1, Some("a"))],
         "ends without a name end the innermost"
     );
 }
 
 #[test]
-fn begins_and_ends_without_the_other_are_counted() {
+fn unpaired_begins_and_ends_are_counted() {
     let read = events(
         r#"{"ph":"B","ts":0,"name":"a"},{"ph":"E","ts":5,"name":"lost"},{"ph":"E","ts":7,"name":"a"},{"ph":"B","ts":8,"name":"open"},{"ph":"X","ts":9,"dur":1,"name":"x"}"#,
     );
-    assert_eq!(told(&read), [row("a", 7, None), row("open", 2, None), row("x", 1, Some("open"))]);
+    assert_eq!(rows(&read), [row("a", 7, None), row("open", 2, None), row("x", 1, Some("open"))]);
     assert!(read.notes.iter().any(|n| n.starts_with("1 spans have no end")), "{:?}", read.notes);
     assert!(read.notes.iter().any(|n| n.starts_with("1 ends have no begin")), "{:?}", read.notes);
 }
 
 #[test]
-fn values_that_json_forbids_cost_nothing() {
+fn values_that_json_forbids_are_accepted() {
     let text = r#"{"traceEvents":[
 {"name":"before","ph":"X","pid":1,"tid":1,"ts":0,"dur":5},
 {"name":"odd","ph":"X","pid":1,"tid":1,"ts":10,"dur":5,"args":{"ratio":Infinity,"other":NaN}},
@@ -92,7 +92,7 @@ fn values_that_json_forbids_cost_nothing() {
 }
 
 #[test]
-fn a_bad_event_costs_that_event_and_is_reported_with_its_place() {
+fn a_bad_event_loses_only_itself_and_is_reported() {
     for bad in [
         r#"{"name":"b"#,
         r#"{"name":"say "b"","ph":"X","ts":1}"#,
@@ -156,11 +156,11 @@ fn every_form_of_document_is_read() {
         ),
     ] {
         let read = read(&text);
-        assert_eq!(told(&read), [row("a", 2, None)], "{text}");
+        assert_eq!(rows(&read), [row("a", 2, None)], "{text}");
     }
 }
 
-/// Compressed, and in the encodings of Windows' tools.
+/// Files that are compressed, or in the encodings of Windows' tools.
 #[test]
 fn packed_and_wide_files_are_read() {
     let text = r#"{"traceEvents":[{"name":"läuft","ph":"X","ts":1,"dur":2}]}"#;
@@ -170,7 +170,7 @@ fn packed_and_wide_files_are_read() {
         "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
     for bytes in [gzip.finish().unwrap(), little, big] {
-        assert_eq!(told(&import::read(&bytes).unwrap()), [row("läuft", 2, None)]);
+        assert_eq!(rows(&import::read(&bytes).unwrap()), [row("läuft", 2, None)]);
     }
 }
 
@@ -191,9 +191,9 @@ fn times_keep_their_nanoseconds_in_each_form() {
     assert_eq!(read(clang).requests[0].spans[0].dur_ns, 12_000);
 }
 
-/// Two processes that call themselves and their threads alike: their spans stay apart.
+/// Two processes with equal names for themselves and their threads: their spans stay separate.
 #[test]
-fn processes_of_one_name_stay_two() {
+fn processes_with_one_name_stay_separate() {
     let name = |pid: u32| {
         format!(
             r#"{{"ph":"M","name":"process_name","pid":{pid},"args":{{"name":"app"}}}},{{"ph":"M","name":"thread_name","pid":{pid},"tid":"main","args":{{"name":"main"}}}}"#
@@ -204,7 +204,7 @@ fn processes_of_one_name_stay_two() {
         name(1),
         name(2)
     ));
-    assert_eq!(told(&read), [row("one", 10, None), row("two", 3, None)]);
+    assert_eq!(rows(&read), [row("one", 10, None), row("two", 3, None)]);
     let names: Vec<_> = read.requests.iter().map(|r| r.name.as_str()).collect();
     assert_eq!(names, ["app / main (pid 1, tid main)", "app / main (pid 2, tid main)"]);
 }
@@ -220,7 +220,7 @@ fn asynchronous_spans_pair_by_category_id_and_scope() {
 {"ph":"S","cat":"q","id":7,"name":"old","ts":40,"pid":1},{"ph":"T","cat":"q","id":7,"name":"old","ts":41,"pid":1},{"ph":"F","cat":"q","id":7,"name":"old","ts":45,"pid":1}"#,
     );
     assert_eq!(read.notes, Vec::<String>::new());
-    let told: Vec<_> = told(&read).into_iter().map(|(name, ns, _)| (name, ns / 1000)).collect();
+    let spans: Vec<_> = rows(&read).into_iter().map(|(name, ns, _)| (name, ns / 1000)).collect();
     let expected = [
         ("outer", 9),
         ("inner", 2),
@@ -231,11 +231,11 @@ fn asynchronous_spans_pair_by_category_id_and_scope() {
         ("old", 0),
         ("mine", 8),
     ];
-    assert_eq!(told, expected.map(|(name, us)| (name.to_owned(), us)));
+    assert_eq!(spans, expected.map(|(name, us)| (name.to_owned(), us)));
 }
 
 #[test]
-fn other_phases_are_counted_by_what_they_are() {
+fn other_phases_are_counted_by_kind() {
     let read = events(
         r#"{"ph":"X","name":"a","ts":0,"dur":1},{"ph":"C","name":"c","ts":1,"args":{"v":1}},{"ph":"P","name":"Profile","ts":1},{"ph":"N","ts":1},{"ph":"O","ts":1},{"ph":"D","ts":1},
 {"ph":"v","ts":1},{"ph":"c","ts":1},{"ph":"(","ts":1},{"ph":"s","id":1,"ts":1},{"ph":"f","id":1,"ts":1},{"ph":"Z","ts":1},{"ph":"R","name":"mark","ts":1},{"ph":"I","name":"instant","ts":1}"#,
@@ -262,19 +262,19 @@ fn stacks_of_events_are_named() {
     let read = read(text);
     let stack = |i: usize| read.requests[0].spans[i].attributes[0].1.to_string();
     assert_eq!([stack(0), stack(1), stack(3)], ["main;run", "f;g", "77"]);
-    assert!(stack(2).starts_with("x;x"), "a circle comes to an end");
+    assert!(stack(2).starts_with("x;x"), "a cycle ends");
     assert!(read.notes[0].contains("1 CPU samples"), "{:?}", read.notes);
 }
 
-/// An event of another tool may have an argument that we use for our own.
+/// An event of another tool may have an argument with a name that we use.
 #[test]
 fn arguments_of_other_tools_are_not_taken_for_ours() {
     let read = events(
         r#"{"ph":"X","name":"a","cat":"request","ts":0,"dur":9,"args":{"request":7,"thread":"t","function":"f","source":"s:1","lane":"l","attribute.lane":"m"}},{"ph":"X","name":"b","ts":1,"dur":2}"#,
     );
-    assert_eq!(told(&read), [row("a", 9, None), row("b", 2, Some("a"))]);
+    assert_eq!(rows(&read), [row("a", 9, None), row("b", 2, Some("a"))]);
     let again = import::read(&export(&read.requests)).unwrap();
-    assert_eq!(told(&again), told(&read));
+    assert_eq!(rows(&again), rows(&read));
     let sorted = |read: &Imported| {
         let mut attributes = read.requests[0].spans[0].attributes.clone();
         attributes.sort_by(|a, b| a.0.cmp(&b.0));

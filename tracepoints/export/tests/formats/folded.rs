@@ -15,8 +15,8 @@ fn lines_sum_to_the_stages() {
         text.lines().map(|l| l.rsplit_once(' ').unwrap()).map(|(s, n)| (s, n.parse().unwrap())).collect();
     let spans = || sample::requests().iter().flat_map(|r| r.spans.iter().map(move |s| (r, s)));
     let main: u64 = spans().filter(|(_, s)| s.lane == Lane::Main).map(|(_, s)| s.dur_ns).sum();
-    let told: u64 = lines.iter().filter(|(s, _)| !s.starts_with("replicas;")).map(|(_, n)| n).sum();
-    assert_eq!(told, main);
+    let sum: u64 = lines.iter().filter(|(s, _)| !s.starts_with("replicas;")).map(|(_, n)| n).sum();
+    assert_eq!(sum, main);
     let proposed: u64 = spans().filter(|(_, s)| s.name == "raft_propose").map(|(_, s)| s.dur_ns).sum();
     assert_eq!(lines["raw_put;raft_propose"], proposed);
     let appended = spans().filter(|(_, s)| s.name == "follower_append" && s.store == 3);

@@ -1,4 +1,4 @@
-//! Every format there and back, with a decoder of our own beside the encoder; and senders against a collector.
+//! Every format written and read, with an independent decoder for the encoder; and senders with a collector.
 mod arbitrary;
 mod bridge;
 mod chrome;

@@ -1,4 +1,4 @@
-//! Names come out as they went in, through each format that is read back.
+//! Names are unchanged after each format's round trip.
 use proptest::prelude::*;
 use tracepoints_export::{
     Request, Span, Value, import,
@@ -76,7 +76,7 @@ fn same(requests: &[Request]) {
 }
 
 #[test]
-fn odd_names_come_back() {
+fn odd_names_survive_a_round_trip() {
     let requests: Vec<Request> =
         (1..).zip(NAMES).map(|(id, name)| request(id, name, NAMES[(id as usize * 5) % 14])).collect();
     same(&requests);
@@ -85,7 +85,7 @@ fn odd_names_come_back() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
-    fn any_name_comes_back(name in ".{0,12}", other in "\\PC{0,6}|request|lane|thread|attribute\\.source") {
+    fn any_name_survives_a_round_trip(name in ".{0,12}", other in "\\PC{0,6}|request|lane|thread|attribute\\.source") {
         same(&[request(1, &name, &other)]);
     }
 }

@@ -1,4 +1,4 @@
-//! OTLP, protobuf by field number and JSON by name, as opentelemetry-proto has them.
+//! OTLP, protobuf by field number and JSON by name, as in opentelemetry-proto.
 use tracepoints_export::{
     Request, Value, import,
     otlp::{JsonWriter, ProtobufWriter, read_json, read_protobuf},
@@ -19,7 +19,7 @@ fn json(requests: &[Request]) -> Vec<u8> {
 }
 
 #[test]
-fn our_requests_come_back_as_they_went() {
+fn our_requests_survive_a_round_trip() {
     let requests = sample::in_order(sample::requests());
     for bytes in [protobuf(&requests), json(&requests)] {
         let read = import::read(&bytes).unwrap();
@@ -29,7 +29,7 @@ fn our_requests_come_back_as_they_went() {
 }
 
 #[test]
-fn the_fields_are_where_the_protocol_has_them() {
+fn the_fields_have_the_protocols_numbers() {
     let requests = sample::requests();
     let mut names = Vec::new();
     let mut spans = 0;
@@ -58,7 +58,7 @@ fn the_fields_are_where_the_protocol_has_them() {
 }
 
 #[test]
-fn the_json_is_the_protocols() {
+fn the_json_has_the_protocols_names() {
     let requests = sample::requests();
     let text = String::from_utf8(json(requests)).unwrap();
     let message: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
@@ -78,11 +78,11 @@ fn the_json_is_the_protocols() {
         all.iter().find(|a| a["key"] == name).unwrap()["value"].clone()
     };
     assert_eq!(attribute("ts")["intValue"], sample::START_TS.to_string());
-    assert_eq!(attribute("huge")["stringValue"], u64::MAX.to_string(), "OTLP's integers have a sign");
+    assert_eq!(attribute("huge")["stringValue"], u64::MAX.to_string(), "OTLP's integers are signed");
     assert!(attribute("code.file.path")["stringValue"].as_str().unwrap().ends_with("sample.rs"));
 }
 
-/// As collectors and SDKs write it: numbers as numbers, other names, several roots, values of all types.
+/// In the style of collectors and SDKs: numbers as numbers, other names, several roots, values of all types.
 const FOREIGN: &str = r#"{
   "resourceSpans": [{
     "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "checkout"}}], "droppedAttributesCount": 0},
@@ -111,10 +111,10 @@ fn traces_of_other_tools_keep_their_names_and_their_nesting() {
         (inner.name.as_str(), inner.thread.as_str(), inner.dur_ns),
         ("inner", "checkout", 300_000_000)
     );
-    let told = |name: &str| inner.attributes.iter().find(|(n, _)| n == name).unwrap().1.clone();
-    assert_eq!((told("n"), told("x")), (Value::Uint(5), Value::Float(0.5)));
-    assert_eq!(told("list").text(), Some(r#"{"arrayValue":{"values":[{"boolValue":true}]}}"#));
-    assert_eq!((told("raw").text(), told("none").text()), (Some("hi"), Some("")));
+    let value = |name: &str| inner.attributes.iter().find(|(n, _)| n == name).unwrap().1.clone();
+    assert_eq!((value("n"), value("x")), (Value::Uint(5), Value::Float(0.5)));
+    assert_eq!(value("list").text(), Some(r#"{"arrayValue":{"values":[{"boolValue":true}]}}"#));
+    assert_eq!((value("raw").text(), value("none").text()), (Some("hi"), Some("")));
     assert_eq!(read.requests[1].spans.len(), 2, "a trace with two roots keeps both as spans");
     let again = read_protobuf(&protobuf(&read.requests)).unwrap();
     assert_eq!(again.requests[0].spans[0].name, "inner");
@@ -133,7 +133,7 @@ fn a_file_of_the_collectors_exporter_is_read() {
 }
 
 #[test]
-fn a_file_cut_short_is_read_up_to_there() {
+fn a_truncated_file_is_read_up_to_its_end() {
     let requests = sample::requests();
     let text = json(&requests[..1]).repeat(2);
     let read = read_json(&text[..text.len() - 10]).unwrap();

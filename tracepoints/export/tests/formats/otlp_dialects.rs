@@ -22,7 +22,7 @@ fn brief(read: &Imported) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn counts_below_zero_and_unknown_members_cost_nothing() {
+fn negative_counts_and_unknown_members_are_accepted() {
     let read = read(
         r#"{"resourceSpans":[{"resource":{},"scopeSpans":[{"spans":[{"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"build","startTimeUnixNano":"1581452772000000000","endTimeUnixNano":"1581452773000000000","events":[{"timeUnixNano":"1581452772500000000","name":"warn","attributes":[],"droppedAttributesCount":-1}],"droppedAttributesCount":-1,"links":[],"status":{"code":2},"flags":257}]}]}]}"#,
     );
@@ -73,7 +73,7 @@ fn values_of_all_types_are_read_in_each_form() {
 {"key":"k","value":{"kvlistValue":{"values":[{"key":"x","value":{"intValue":1}}]}}},{"key":"a","value":{"array_value":{"values":[{"stringValue":"y"},{}]}}},
 {"key":"r","value":{"bytesValue":"aGk="}},{"key":"n","value":null},{"key":"plain","value":"text"},{"key":"odd","value":{"newValue":1}}],"name""#));
     let attributes = &read.requests[0].attributes;
-    let told: Vec<_> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let shown: Vec<_> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let expected = [
         "i=-9223372036854775808",
         "u=18446744073709551615",
@@ -88,7 +88,7 @@ fn values_of_all_types_are_read_in_each_form() {
         "plain=text",
         r#"odd={"newValue":1}"#,
     ];
-    assert_eq!(told, expected);
+    assert_eq!(shown, expected);
     let map = spans(&SPAN.replace(r#""name""#, r#""attributes":{"a":1,"b":"c"},"name""#));
     assert_eq!(
         map.requests[0].attributes,
@@ -103,17 +103,17 @@ fn kinds_states_and_links_become_attributes() {
             r#""kind":{kind},"status":{{"code":{code},"message":"no"}},"links":[{{"traceId":"0a","spanId":"0b"}}],"name""#
         );
         let read = spans(&SPAN.replace(r#""name""#, &more));
-        let told: Vec<_> =
+        let shown: Vec<_> =
             read.requests[0].attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(
-            told,
+            shown,
             ["otel.status_code=ERROR", "otel.status_description=no", "span.kind=client", "link=0a/0b"]
         );
     }
 }
 
 #[test]
-fn a_bad_span_costs_that_span_and_is_reported_with_its_place() {
+fn a_bad_span_loses_only_itself_and_is_reported() {
     for bad in [
         "null",
         "7",
@@ -135,7 +135,7 @@ fn a_bad_span_costs_that_span_and_is_reported_with_its_place() {
 }
 
 #[test]
-fn times_that_make_no_sense_are_counted() {
+fn invalid_times_are_counted() {
     let read = spans(
         r#"{"traceId":"01","spanId":"01","name":"open","startTimeUnixNano":5},{"traceId":"02","spanId":"01","name":"back","startTimeUnixNano":5,"endTimeUnixNano":"3"}"#,
     );
@@ -149,7 +149,7 @@ fn times_that_make_no_sense_are_counted() {
     );
 }
 
-/// Parents that are not there, circles, ids that occur twice or not at all: each span is there once.
+/// With missing, cyclic, duplicate or absent ids and parents, each span is still there once.
 #[test]
 fn any_shape_of_parents_keeps_all_spans() {
     let span = |id: &str, parent: &str, name: &str| {
@@ -166,7 +166,7 @@ fn any_shape_of_parents_keeps_all_spans() {
     ] {
         let read = spans(&shape.map(|(id, parent, name)| span(id, parent, name)).join(","));
         let mut names: Vec<_> = read.requests.iter().flat_map(|r| &r.spans).map(|s| s.name.clone()).collect();
-        // The only outermost span is the request.
+        // A single outermost span is the request.
         if names.len() == 2 {
             names.push(read.requests[0].name.clone());
         }
@@ -217,7 +217,7 @@ fn protobuf_is_read_bare_and_with_each_form_of_length() {
     }
 }
 
-/// The name of field 2 before version 0.15, under the number it has since.
+/// The old name of field 2, before version 0.15, with its current number.
 #[test]
 fn spans_of_old_libraries_are_read() {
     let mut resource = Vec::new();
@@ -229,11 +229,11 @@ fn spans_of_old_libraries_are_read() {
 }
 
 #[test]
-fn a_bad_span_of_protobuf_costs_that_span() {
+fn a_bad_span_of_protobuf_loses_only_itself() {
     let good = message(&["aaaa", "bbbb", "cccc"]).encode_to_vec();
     let at = good.windows(4).position(|w| w == b"bbbb").unwrap();
     let mut bytes = good;
-    // The id and the name: no UTF-8.
+    // The id and the name are invalid UTF-8.
     let name = at + 4 + bytes[at + 4..].windows(4).position(|w| w == b"bbbb").unwrap();
     bytes[name] = 0xff;
     let read = import::read(&bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Perfetto's protobuf, decoded by field number as perfetto_trace.proto has them, and drawn as a viewer would.
+//! Perfetto's protobuf, decoded by the field numbers of perfetto_trace.proto and drawn as a viewer would.
 use std::collections::{BTreeMap, HashMap};
 
 use tracepoints_export::{Request, Value, perfetto::Writer};
@@ -51,7 +51,7 @@ impl Names {
         for kind in [1, 2, 3, 4, 29] {
             for entry in interned.messages(kind) {
                 let old = self.0.insert((kind, entry.number(1).unwrap()), entry);
-                assert!(old.is_none(), "a number is given once");
+                assert!(old.is_none(), "a number is assigned once");
             }
         }
     }
@@ -61,7 +61,7 @@ impl Names {
     }
 }
 
-/// Takes packets in the order of their time, as a viewer sorts them, and nests slices on each track by begin and end.
+/// Processes packets in time order, as a viewer sorts them, and nests slices on each track by begin and end.
 fn draw(bytes: &[u8]) -> Drawn {
     let mut drawn = Drawn::default();
     let (mut names, mut events) = (Names::default(), Vec::new());
@@ -84,7 +84,7 @@ fn draw(bytes: &[u8]) -> Drawn {
         }
         if let Some(event) = packet.message(11) {
             let slice = slice(&event, packet.number(8).unwrap(), &names);
-            assert!(drawn.tracks.contains_key(&slice.track), "a track is told before it is used");
+            assert!(drawn.tracks.contains_key(&slice.track), "a track is described before it is used");
             events.push((slice.start, event.number(9).unwrap(), slice, event.number(30)));
         }
     }
@@ -134,7 +134,7 @@ fn slice(event: &Message, start: u64, names: &Names) -> Slice {
 }
 
 impl Drawn {
-    /// The process and the thread that a track stands under.
+    /// Returns the process and the thread of a track.
     fn home(&self, mut track: u64) -> (String, String) {
         let mut thread = self.tracks[&track].name.clone();
         loop {
@@ -151,7 +151,7 @@ impl Drawn {
 }
 
 #[test]
-fn every_span_is_a_slice_on_its_thread_and_none_is_nested_wrongly() {
+fn every_span_is_a_slice_on_its_thread_and_nests_right() {
     let requests = sample::requests();
     let drawn = draw(&export(requests));
     let spans: usize = requests.iter().map(|r| r.spans.len() + 1).sum();
@@ -215,7 +215,7 @@ fn arrows_lead_from_thread_to_thread_and_to_each_store() {
 #[test]
 fn raft_indexes_are_counters_and_a_batch_counts_once() {
     let drawn = draw(&export(sample::requests()));
-    let mut told: Vec<(String, String, u64)> = drawn
+    let mut points: Vec<(String, String, u64)> = drawn
         .counters
         .iter()
         .map(|(track, _, value)| {
@@ -223,7 +223,7 @@ fn raft_indexes_are_counters_and_a_batch_counts_once() {
             (drawn.tracks[track].name.clone(), drawn.home(drawn.tracks[track].parent).0, *value)
         })
         .collect();
-    told.sort();
+    points.sort();
     let want = [
         ("region 7 appended", "store 2", 2),
         ("region 7 appended", "store 3", 2),
@@ -231,12 +231,12 @@ fn raft_indexes_are_counters_and_a_batch_counts_once() {
         ("region 7 proposed", "store 1", 1),
         ("region 7 proposed", "store 1", 2),
     ];
-    assert_eq!(told, want.map(|(a, b, n)| (a.into(), b.into(), n)));
+    assert_eq!(points, want.map(|(a, b, n)| (a.into(), b.into(), n)));
 }
 
 /// Writes the sample for tests/perfetto_check.py: `PERFETTO_SAMPLE=DIR cargo test -p tracepoints-export`.
 #[test]
-fn a_sample_is_left_for_the_check_with_perfettos_own_schema() {
+fn a_sample_is_written_for_perfettos_schema_check() {
     let dir = tempfile::tempdir().unwrap();
     let asked = std::env::var_os("PERFETTO_SAMPLE").map(std::path::PathBuf::from);
     let dir = asked.unwrap_or_else(|| dir.path().into());

@@ -10,10 +10,10 @@ use tracepoints_export::{
     recorded::{self, Origin},
 };
 
-/// More than a double holds exactly.
+/// A number that a double cannot represent exactly.
 pub const START_TS: u64 = 470_598_000_000_000_001;
 
-/// Two puts in one batch and a get, read back from the recording of the collector.
+/// Returns two puts in one batch and a get, read from the collector's recording.
 pub fn requests() -> &'static [Request] {
     static SAMPLE: OnceLock<Vec<Request>> = OnceLock::new();
     SAMPLE.get_or_init(|| {
@@ -28,7 +28,7 @@ pub fn requests() -> &'static [Request] {
         let file = tracepoints::trace_file::TraceFile::open(&path).unwrap();
         let mut read: Vec<Request> = file.requests().map(|r| recorded::request(&r, Origin::Unix)).collect();
         read.sort_by_key(|r| live.iter().position(|l| l.id == r.id));
-        assert_eq!(read, live, "live and from a file it is the same");
+        assert_eq!(read, live, "live and recorded requests are equal");
         read
     })
 }
@@ -74,12 +74,12 @@ fn run() {
     end(get);
 }
 
-/// What a format without times of requests and trace ids keeps.
+/// Removes what formats without request times and trace ids lose.
 pub fn without_trace_id(requests: &[Request]) -> Vec<Request> {
     requests.iter().map(|r| Request { trace_id: [0; 16], ..r.clone() }).collect()
 }
 
-/// Attributes have no order in maps.
+/// Sorts the attributes, since maps have no order.
 pub fn in_order(requests: &[Request]) -> Vec<Request> {
     let mut out = requests.to_vec();
     for request in &mut out {
@@ -90,15 +90,15 @@ pub fn in_order(requests: &[Request]) -> Vec<Request> {
 }
 
 #[test]
-fn the_sample_is_what_the_other_tests_take_it_for() {
+fn the_sample_is_as_the_other_tests_expect() {
     let requests = requests();
-    let told: Vec<_> = requests.iter().map(|r| (r.name.as_str(), r.spans.len(), r.unfinished)).collect();
-    assert_eq!(told, [("raw_put", 8, false), ("raw_put", 8, false), ("kv_get", 2, false)]);
+    let shown: Vec<_> = requests.iter().map(|r| (r.name.as_str(), r.spans.len(), r.unfinished)).collect();
+    assert_eq!(shown, [("raw_put", 8, false), ("raw_put", 8, false), ("kv_get", 2, false)]);
     for request in requests {
         assert!(request.spans.iter().all(|s| s.start_ns >= request.start_ns), "{request:#?}");
         let main = request.spans.iter().filter(|s| s.lane == tracepoints_export::Lane::Main);
         let sum: u64 = main.map(|s| s.dur_ns).sum();
-        // The begin of a request is noted just before its first stamp.
+        // The begin of a request is stamped just before its first stage.
         assert!(sum <= request.dur_ns && sum + 50_000_000 > request.dur_ns);
         let year = request.start_ns / 1_000_000_000 / 31_556_952 + 1970;
         assert!((2024..2200).contains(&year), "wall time, not a process's: {year}");

@@ -1,4 +1,4 @@
-//! Senders against a collector of the same process, over both protocols, that fails as it is told.
+//! Senders with a collector in the same process, over both protocols, with configurable failures.
 use std::{
     sync::{
         Arc, Mutex,
@@ -28,9 +28,9 @@ use crate::sample;
 #[derive(Clone, Default)]
 struct Collector {
     taken: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
-    /// Attempts that fail before one goes through.
+    /// Number of attempts that fail before one succeeds.
     failures: Arc<AtomicU32>,
-    /// Spans refused of each message.
+    /// Number of spans rejected from each message.
     refused: i64,
 }
 
@@ -64,7 +64,7 @@ impl Collector {
         format!("grpc://{address}")
     }
 
-    /// HTTP by hand: a request of a known length, an answer.
+    /// Serves HTTP by hand: a request of a known length, then an answer.
     fn serve_http(&self, runtime: &Runtime) -> String {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -152,7 +152,7 @@ fn a_collector_that_fails_twice_gets_everything_once() {
 }
 
 #[test]
-fn spans_that_the_collector_refuses_are_told() {
+fn rejected_spans_are_reported() {
     for serve in BOTH {
         let (runtime, collector) = (runtime(), Collector { refused: 3, ..Collector::default() });
         let sender = Sender::start(config(&serve(&collector, &runtime))).unwrap();
@@ -165,8 +165,8 @@ fn spans_that_the_collector_refuses_are_told() {
 }
 
 #[test]
-fn a_collector_that_is_down_is_given_up_and_nothing_is_hidden() {
-    // Bound and closed again: nobody listens there.
+fn a_collector_that_is_down_is_given_up_with_exact_counts() {
+    // Bound and closed again: no process listens there.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for scheme in ["grpc", "http"] {
         let config = SendConfig {
@@ -204,22 +204,22 @@ fn a_full_queue_drops_and_counts() {
     let offered = (0..50).filter(|_| sender.offer(sample::requests()[2].clone())).count() as u64;
     assert!((2..50).contains(&offered), "the queue holds two: {offered}");
     let report = sender.finish();
-    // After the first message that fails at the end, what still waits is dropped.
+    // After the first message that fails at the end, the queued requests are dropped.
     assert!(report.failed >= 3 && report.dropped_requests >= 50 - offered, "{report:?}");
     assert_eq!(report.dropped_requests + report.failed / 3, 50, "each is counted once: {report:?}");
     assert!(report.last_error.unwrap().contains("no answer within"));
 }
 
 #[test]
-fn a_collector_that_hangs_does_not_hold_up_the_end() {
+fn a_collector_that_hangs_does_not_delay_the_end() {
     for scheme in ["grpc", "http"] {
-        // It accepts, and never answers.
+        // Accepts, and never answers.
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("{scheme}://{}", silent.local_addr().unwrap());
         let patient = SendConfig { timeout: Duration::from_secs(600), batch_spans: 1, ..config(&address) };
         let sender = Sender::start(patient).unwrap();
         (0..9).for_each(|_| assert!(sender.put(sample::requests()[2].clone())));
-        // Ten minutes an attempt: that this returns at all is the test.
+        // The timeout is ten minutes per attempt, so returning at all is the test.
         let report = sender.finish_within(Duration::from_millis(300));
         assert_eq!(
             (report.sent, report.failed + 3 * report.dropped_requests),

@@ -1,4 +1,4 @@
-//! Protobuf by its wire format alone, apart from the crate under test.
+//! Reads protobuf by its wire format alone, independent of the crate under test.
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Field {
@@ -61,7 +61,7 @@ impl Message {
         })
     }
 
-    /// A repeated field of 8 bytes each, packed or not.
+    /// Reads a repeated field of 8 bytes each, packed or not.
     pub fn fixed(&self, number: u64) -> Vec<u64> {
         let word = |b: &[u8]| u64::from_le_bytes(b.try_into().unwrap());
         self.all(number)
@@ -72,7 +72,7 @@ impl Message {
             .collect()
     }
 
-    /// A repeated number, packed or not.
+    /// Reads a repeated number, packed or not.
     pub fn numbers(&self, number: u64) -> Vec<u64> {
         let packed = |mut b: &[u8]| {
             let mut out = Vec::new();

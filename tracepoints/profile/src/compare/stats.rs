@@ -1,7 +1,7 @@
-//! Whether a difference is more than chance: two tests, both two-sided.
+//! Two two-sided tests of whether a difference is significant.
 
-/// p of the two-proportion z-test: `hits` of `all` samples before and after. None where a side is too small for it:
-/// fewer than five expected hits or misses.
+/// Returns p of the two-proportion z-test: `hits` of `all` samples before and after. `None` if a side is too
+/// small: fewer than five expected hits or misses.
 pub fn two_proportions(hits: [u64; 2], all: [u64; 2]) -> Option<f64> {
     let [n, m] = all.map(|n| n as f64);
     let pooled = (hits[0] + hits[1]) as f64 / (n + m);
@@ -13,8 +13,9 @@ pub fn two_proportions(hits: [u64; 2], all: [u64; 2]) -> Option<f64> {
     Some(two_sided(difference / deviation))
 }
 
-/// p of the Mann-Whitney U test over two sets of numbers, by the normal approximation with ties and continuity corrected.
-/// `zeros` are so many more zeros on each side. None below eight numbers a side.
+/// Returns p of the Mann-Whitney U test over two sets of numbers, by the normal approximation, corrected for
+/// ties and continuity. `zeros` is the number of additional zeros on each side. `None` below eight numbers
+/// per side.
 pub fn mann_whitney(values: [&[u64]; 2], zeros: [usize; 2]) -> Option<f64> {
     let [n, m] = [values[0].len() + zeros[0], values[1].len() + zeros[1]];
     if n < 8 || m < 8 {
@@ -59,17 +60,17 @@ mod tests {
         assert!((found - wanted).abs() < 1e-4 * wanted.max(1e-3), "{found}, not {wanted}");
     }
 
-    /// As `statsmodels.stats.proportion.proportions_ztest` and R's `prop.test(correct = FALSE)` give.
+    /// Values from `statsmodels.stats.proportion.proportions_ztest` and R's `prop.test(correct = FALSE)`.
     #[test]
     fn proportions_are_compared() {
         near(two_proportions([30, 50], [100, 100]), 0.003_892_4);
         near(two_proportions([500, 500], [1000, 1000]), 1.0);
-        assert_eq!(two_proportions([1, 2], [100, 100]), None, "too few to tell");
+        assert_eq!(two_proportions([1, 2], [100, 100]), None, "too few to test");
         assert_eq!(two_proportions([0, 0], [0, 0]), None);
-        assert_eq!(two_proportions([100, 100], [100, 100]), None, "all of both");
+        assert_eq!(two_proportions([100, 100], [100, 100]), None, "the whole of both sides");
     }
 
-    /// As `scipy.stats.mannwhitneyu(x, y, method="asymptotic")` gives.
+    /// Values from `scipy.stats.mannwhitneyu(x, y, method="asymptotic")`.
     #[test]
     fn ranks_are_compared() {
         let x = [1, 2, 3, 4, 5, 6, 7, 8];

@@ -1,5 +1,5 @@
-//! A comparison as one picture: both sides at one scale, half by half. inferno draws it; its frames are then coloured by
-//! the difference and told apart by what each side spent.
+//! Draws a comparison as one picture with both sides at one scale. inferno draws it; then the frames get
+//! colours by the difference and titles with the cost of each side.
 use std::collections::HashMap;
 
 use super::{Basis, Comparison, text::small};
@@ -9,11 +9,12 @@ use crate::{
     folded::show_in_xml,
 };
 
-/// Shares are drawn in parts of a million: inferno's widths are whole numbers.
+/// Shares are drawn in parts per million, since inferno's widths are integers.
 const PARTS: f64 = 1e6;
 
 impl Comparison {
-    /// Draws both sides beside each other. A side is as wide as a request of it is long, or, of samples, as the other.
+    /// Draws both sides next to each other. A side's width is the time of its requests; both sides of samples
+    /// are equally wide.
     ///
     /// # Errors
     /// As [`flame::svg`].
@@ -24,11 +25,12 @@ impl Comparison {
         Ok(show_in_xml(&self.recolour(&svg)).into_owned())
     }
 
-    /// The stacks of both sides, each below a frame of its own, in ns a request or parts of a million.
+    /// Returns the stacks of both sides, each under a frame of its own, in ns per request or parts per
+    /// million.
     fn halves(&self) -> Folded {
         let mut out = Folded::default();
         for (side, n) in [(&self.before, 1), (&self.after, 2)] {
-            // inferno puts frames in the order of their names.
+            // inferno sorts frames by name.
             let name = format!("{n}: {}", side.label.replace(';', ","));
             let scale = match self.basis {
                 Basis::Request => 1.0 / side.requests.len() as f64,
@@ -76,7 +78,8 @@ impl Comparison {
         format!("{name} ({a} {before}{a_request}, {b} {after}{a_request}; {change}{p})")
     }
 
-    /// Red grew, blue shrank; the stronger the more of the frame it is, half as strong if it may be chance.
+    /// Returns the colour: red grew, blue shrank; stronger for a larger change, half as strong if it is not
+    /// significant.
     fn colour(&self, node: usize) -> String {
         let frame = &self.frames[node];
         let most = frame.before.max(frame.after);
@@ -92,7 +95,8 @@ impl Comparison {
     }
 }
 
-/// A frame as inferno drew it: the places of its title and colour in the text, and its place in the picture.
+/// A frame drawn by inferno: the positions of its title and colour in the text, and its position in the
+/// picture.
 struct Box<'a> {
     title: std::ops::Range<usize>,
     fill: std::ops::Range<usize>,
@@ -124,20 +128,21 @@ fn next_box(svg: &str, from: usize) -> Option<Box<'_>> {
         Some(from..from + svg[from..close].find('"')?)
     };
     let number = |name: &str| attribute(name).and_then(|r| svg[r].parse::<u64>().ok());
-    // The numbers come last; what stands before them is the frame's name, whatever it holds.
+    // The numbers come last; the text before them is the frame's name, which may contain anything.
     let title = &svg[start..end];
     let name = title.rsplit_once(" (").map_or(title, |(name, _)| name);
     let (x, y, width) = (number("fg:x")?, number("y")?, number("fg:w")?);
     Some(Box { title: start..end, fill: attribute("fill")?, name, x, y, width })
 }
 
-/// The frames from the root to each box, `all;1: before;a;b`, by which box stands within which.
+/// Returns the frames from the root to each box, `all;1: before;a;b`, derived from the positions of the
+/// boxes.
 fn paths(boxes: &[Box<'_>]) -> Vec<String> {
     let mut rows: Vec<u64> = boxes.iter().map(|b| b.y).collect();
     rows.sort_unstable();
     rows.dedup();
     let root = boxes.iter().max_by_key(|b| b.width).map_or(0, |b| b.y);
-    // Root at the bottom, or on top.
+    // The root is at the bottom, or on top.
     if rows.last() == Some(&root) {
         rows.reverse();
     }
@@ -178,14 +183,14 @@ mod tests {
         Folded::parse(text).unwrap()
     }
 
-    /// Title and fill of the box of a name, each time it is met.
+    /// Returns title and fill of every box with a name.
     fn shown(svg: &str, name: &str) -> Vec<(String, String)> {
         let of = |b: Box<'_>| (svg[b.title].to_owned(), svg[b.fill].to_owned());
         boxes(svg).into_iter().filter(|b| b.name == name).map(of).collect()
     }
 
     #[test]
-    fn both_sides_stand_at_one_scale_and_what_vanished_is_seen() {
+    fn both_sides_share_a_scale_and_vanished_frames_are_drawn() {
         let side = |label: &str, text: &str| Side::cohort(label, vec![folded(text); 10]);
         let before = side("old", "get;run 100\nget;gone 50\nget;<T as \"X\">::same & more 50\n");
         let after = side("new", "get;run 300\nget;<T as \"X\">::same & more 50\n");

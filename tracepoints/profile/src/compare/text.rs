@@ -1,8 +1,8 @@
-//! A comparison as a table.
+//! Formats a comparison as a table.
 use super::{Basis, Comparison, FrameDelta};
 use crate::folded::printable;
 
-/// Three digits and a unit.
+/// Formats ns with three digits and a unit.
 pub(crate) fn duration(ns: f64) -> String {
     let (value, unit) = match ns.abs() {
         n if n < 999.5 => return format!("{ns:.0} ns"),
@@ -19,7 +19,7 @@ pub(crate) fn duration(ns: f64) -> String {
 }
 
 impl Comparison {
-    /// A value of a side, as it is compared.
+    /// Formats the compared value of a side.
     pub(crate) fn amount(&self, value: f64) -> String {
         match self.basis {
             Basis::Request => duration(value),
@@ -27,7 +27,7 @@ impl Comparison {
         }
     }
 
-    /// The frames that differ most, at most `max` of them, with the totals above.
+    /// Lists the frames with the largest differences, at most `max`, below the totals.
     pub fn table(&self, max: usize) -> String {
         let mut frames: Vec<&FrameDelta> =
             self.frames.iter().filter(|f| f.delta() != 0.0 || f.node == 0).collect();
@@ -87,7 +87,7 @@ mod tests {
     use crate::{Folded, flame::Measure};
 
     #[test]
-    fn the_largest_difference_stands_first_and_the_rest_is_counted() {
+    fn the_largest_difference_is_first_and_the_rest_is_counted() {
         let side = |label: &str, text: &str| Side::samples(label, Folded::parse(text).unwrap());
         let before = side("old", "a;b 500\na;c 400\na;e 100\n");
         let after = side("new", "a;b 720\na;c 200\na;e 60\na;d 20\n");

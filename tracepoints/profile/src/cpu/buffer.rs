@@ -1,4 +1,4 @@
-//! Where a signal handler puts its samples: slots that are there before the first signal, claimed without a lock.
+//! The buffer for a signal handler's samples: preallocated slots, claimed without a lock.
 use std::{
     cell::UnsafeCell,
     mem::MaybeUninit,
@@ -9,30 +9,31 @@ use tracepoints::{RequestKind, StageId};
 
 use super::regs::Regs;
 
-/// Bytes of stack that a sample keeps, from the interrupted function outwards.
+/// Maximum number of stack bytes in a sample, from the interrupted function outwards.
 pub const STACK_BYTES: usize = 64 << 10;
 pub const STACK_WORDS: usize = STACK_BYTES / 8;
-/// Samples that fit between two looks of the reader: 50 threads at 1000 Hz for 10 ms. Memory is taken as it is used.
+/// Number of samples between two reads: 50 threads at 1000 Hz for 10 ms. The system allocates pages when they
+/// are used.
 const SLOTS: usize = 512;
 
-/// One sample as the handler took it.
+/// One sample as taken by the handler.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Raw {
     pub tid: i32,
-    /// Timer periods that it stands for.
+    /// Number of timer periods that it counts for.
     pub weight: u32,
-    /// The id under which the thread stamps.
+    /// The thread's id in stamps.
     pub thread: Option<u16>,
     pub stage: Option<StageId>,
     pub kind: Option<RequestKind>,
-    /// Number of the request; 0: none.
+    /// Id of the request; 0: none.
     pub req: u64,
     pub region: u64,
     pub regs: Regs,
-    /// Words of `stack` that were copied.
+    /// Number of words copied into `stack`.
     pub words: usize,
-    /// What was at `regs.stack_from()` and above.
+    /// The words from `regs.stack_from()` upwards.
     pub stack: [u64; STACK_WORDS],
 }
 
@@ -47,15 +48,16 @@ struct Slot {
 
 pub struct Buffer {
     slots: [Slot; SLOTS],
-    /// Where the search for a free slot begins.
+    /// Start of the search for a free slot.
     next: AtomicUsize,
     dropped: AtomicU64,
 }
 
-// SAFETY: `raw` belongs to whoever moved `state` from FREE to WRITING (the handler) or found it FULL (the one reader).
+// SAFETY: `raw` belongs to the handler that moved `state` from FREE to WRITING, or to the one reader that
+// found it FULL.
 unsafe impl Sync for Buffer {}
 
-/// The buffer of this process. It is never freed: a late signal may come at any time.
+/// The buffer of this process. It is never freed, since a late signal may come at any time.
 pub static BUFFER: Buffer = Buffer {
     slots: [const { Slot { state: AtomicU8::new(FREE), raw: UnsafeCell::new(MaybeUninit::uninit()) } };
         SLOTS],
@@ -79,20 +81,20 @@ impl Buffer {
         self.dropped.fetch_add(u64::from(weight), Ordering::Relaxed);
     }
 
-    /// Shows what is there to `see` and frees it. One reader at a time.
+    /// Passes each filled slot to `see` and frees it. One reader at a time.
     pub fn drain(&self, mut see: impl FnMut(&Raw)) {
-        // The first slots are used again first, so that a quiet program touches few of them.
+        // Reuses the first slots first, so that a quiet program touches few of them.
         self.next.store(0, Ordering::Relaxed);
         for slot in &self.slots {
             if slot.state.load(Ordering::Acquire) == FULL {
-                // SAFETY: a full slot was filled whole and stays as it is until it is freed here.
+                // SAFETY: a full slot is completely initialised and not changed until it is freed here.
                 see(unsafe { (*slot.raw.get()).assume_init_ref() });
                 slot.state.store(FREE, Ordering::Release);
             }
         }
     }
 
-    /// Timer periods whose samples found no free slot, since it was asked last.
+    /// Returns the number of timer periods dropped for lack of a slot since the last call.
     pub fn take_dropped(&self) -> u64 {
         self.dropped.swap(0, Ordering::Relaxed)
     }
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_slot_is_counted_and_a_freed_slot_is_used_again() {
+    fn samples_without_a_slot_are_counted_and_slots_are_reused() {
         // Too large for the stack of a test's thread.
         static OWN: Buffer = Buffer {
             slots: [const { Slot { state: AtomicU8::new(FREE), raw: UnsafeCell::new(MaybeUninit::uninit()) } };

@@ -1,5 +1,5 @@
-//! The thread that reads the samples while a profile is taken: it walks the stacks, counts equal ones together, and gives
-//! new threads their timers.
+//! The thread that reads the samples during a profile: it walks the stacks, counts equal ones together, and
+//! gives new threads their timers.
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
@@ -15,28 +15,28 @@ use super::{
     unwind::Unwinder,
 };
 
-/// Between two looks at the buffer.
+/// Interval between reads of the buffer.
 const DRAIN: Duration = Duration::from_millis(10);
-/// Between two looks for new threads; a thread that lives shorter may be missed.
+/// Interval between searches for new threads; a thread with a shorter life may be missed.
 const FOLLOW: Duration = Duration::from_millis(20);
 
-/// Stacks that are kept apart by request: some 25 MB, half a minute of two busy cores at 999 Hz. Further ones are counted
-/// together by the rest of what is known of them.
+/// Maximum number of stacks kept by request: some 25 MB, half a minute of two busy cores at 999 Hz. Further
+/// ones are counted without their request.
 const BY_REQUEST: usize = 1 << 16;
 
 struct Collecting {
     tally: Tally,
-    /// Timer periods sampled by thread.
+    /// Sampled timer periods by thread.
     by_tid: Map<i32, u64>,
     by_request: usize,
     timers: Timers,
     unwinder: Unwinder,
-    /// Places of names in the tally.
+    /// Index of each name in the tally.
     places: Map<String, usize>,
     stack: Vec<usize>,
 }
 
-/// Runs until `stop` is sent to or dropped. The timers are armed already.
+/// Runs until `stop` is dropped or gets a message. The timers are armed already.
 pub fn run(timers: Timers, stop: &Receiver<()>) -> Tally {
     let (from, cpu_from) = (Instant::now(), timers::process_cpu_ns());
     let mut collecting = Collecting {
@@ -98,7 +98,7 @@ impl Collecting {
     }
 }
 
-/// What threads used beyond what was sampled of them; `used` is of those that still run.
+/// Computes the CPU time of threads beyond their samples; `used` lists the threads that still run.
 fn missed(tally: &Tally, by_tid: &Map<i32, u64>, used: Vec<(i32, String, u64)>) -> Missed {
     let mut sampled: i64 = by_tid.values().map(|n| *n as i64 * tally.period_ns).sum();
     sampled += tally.dropped as i64 * tally.period_ns;
@@ -114,7 +114,7 @@ fn missed(tally: &Tally, by_tid: &Map<i32, u64>, used: Vec<(i32, String, u64)>) 
     out
 }
 
-/// The place of the name under which the thread stamps, else of the name that the system knows.
+/// Returns the index of the thread's name: the one in its stamps, otherwise the system's.
 fn thread_of(
     raw: &Raw,
     timers: &Timers,

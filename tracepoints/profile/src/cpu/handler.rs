@@ -1,8 +1,9 @@
-//! The signal handler. It takes no lock, allocates nothing and reads nothing of the interrupted thread by itself: the
-//! kernel copies the stack, and it is walked later, on another thread, over the copy.
+//! The signal handler. It takes no lock, allocates nothing and reads nothing of the interrupted thread
+//! itself: the kernel copies the stack, and another thread walks the copy later.
 //!
-//! It runs on the interrupted stack, not on an alternate one: Rust's alternate stacks may be no larger than the frame
-//! that the kernel pushes. What was interrupted may itself run on an alternate stack; its registers say where.
+//! It runs on the interrupted stack, not on an alternate one: Rust's alternate stacks may be as small as the
+//! frame that the kernel pushes. The interrupted code may itself run on an alternate stack; its registers
+//! show where.
 use std::{
     mem::MaybeUninit,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -18,18 +19,18 @@ use super::{
 };
 use crate::ProfileError;
 
-/// Whether samples are taken; a signal that comes later than that is ignored.
+/// Whether sampling is active; later signals are ignored.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
-/// Handlers that run now.
+/// Number of running handlers.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
 
-/// A timer's siginfo, as Linux lays it out.
+/// A timer's siginfo in Linux's layout.
 #[repr(C)]
 struct TimerInfo {
     _head: [libc::c_int; 3],
     _pad: libc::c_int,
     _timer: libc::c_int,
-    /// Periods that passed beside this one before the signal was taken.
+    /// Additional periods that passed before the signal was delivered.
     overrun: libc::c_int,
 }
 
@@ -51,7 +52,7 @@ extern "C" fn handle(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut l
 /// In a signal handler, with its arguments.
 unsafe fn sample(info: &TimerInfo, context: *const libc::c_void) {
     // SAFETY: as promised.
-    let regs = unsafe { Regs::of(context) };
+    let regs = unsafe { Regs::from_context(context) };
     let weight = 1 + u32::try_from(info.overrun).unwrap_or(0);
     BUFFER.put(weight, |raw| {
         // SAFETY: the slot is this handler's.
@@ -65,7 +66,8 @@ unsafe fn fill(raw: &mut MaybeUninit<Raw>, regs: Regs, weight: u32) {
     let at = label::current();
     let (kind, region) = at.request();
     let raw = raw.as_mut_ptr();
-    // SAFETY: every field but the uncopied rest of the stack is written, and of that only copied words are read.
+    // SAFETY: every field but the uncopied rest of the stack is written, and of that only copied words are
+    // read.
     unsafe {
         (&raw mut (*raw).tid).write(libc::syscall(libc::SYS_gettid) as i32);
         (&raw mut (*raw).weight).write(weight);
@@ -80,10 +82,10 @@ unsafe fn fill(raw: &mut MaybeUninit<Raw>, regs: Regs, weight: u32) {
     }
 }
 
-/// Puts the handler in its place, where it stays: a signal that is late must not meet the default, which ends the process.
+/// Installs the handler permanently: a late signal must not reach the default action, which ends the process.
 ///
 /// # Errors
-/// Another handler is there.
+/// If another handler is installed.
 pub fn install() -> Result<(), ProfileError> {
     let own = handle as extern "C" fn(_, _, _) as usize;
     // SAFETY: plain system calls on structures of this frame; a zeroed sigaction is valid.
@@ -98,7 +100,7 @@ pub fn install() -> Result<(), ProfileError> {
         }
         let mut new: libc::sigaction = std::mem::zeroed();
         new.sa_sigaction = own;
-        // System calls that were interrupted go on by themselves.
+        // Interrupted system calls restart automatically.
         new.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
         libc::sigemptyset(&mut new.sa_mask);
         if libc::sigaction(libc::SIGPROF, &new, std::ptr::null_mut()) != 0 {
@@ -112,10 +114,10 @@ pub fn activate() {
     ACTIVE.store(true, Ordering::Release);
 }
 
-/// No handler takes a sample any more when this returns.
+/// Stops sampling; no handler takes a sample after the return.
 pub fn deactivate() {
     ACTIVE.store(false, Ordering::SeqCst);
-    // A handler takes microseconds; should its thread be kept from running, its sample is left to the next profile.
+    // A handler takes microseconds; if its thread cannot run, the sample stays for the next profile.
     let patience = Instant::now() + Duration::from_millis(200);
     while INSIDE.load(Ordering::SeqCst) != 0 && Instant::now() < patience {
         std::thread::sleep(Duration::from_micros(200));

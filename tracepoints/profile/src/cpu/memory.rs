@@ -1,15 +1,16 @@
-//! Reading memory that may not be there: the kernel copies, and says how far it came. Safe in a signal handler.
+//! Reads memory that may be unmapped: the kernel copies, and reports how much. Safe in a signal handler.
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const PAGE: usize = 4096;
 
-/// Whether the system refused the call that copies, as some sandboxes do.
+/// Whether the system refused the copying call, as some sandboxes do.
 static REFUSED: AtomicBool = AtomicBool::new(false);
 
-/// Copies `len` bytes at `from` in this process to `to`, up to the first page that cannot be read; returns how many.
+/// Copies `len` bytes at `from` in this process to `to`, up to the first unreadable page; returns the number
+/// of bytes.
 ///
 /// # Safety
-/// `to` has room for `len` bytes that nobody else uses meanwhile. `from` may be anything.
+/// `to` must have space for `len` bytes that nothing else uses during the call. `from` may be any address.
 pub unsafe fn copy(from: usize, to: *mut u8, len: usize) -> usize {
     if !REFUSED.load(Ordering::Relaxed) {
         let local = libc::iovec { iov_base: to.cast(), iov_len: len };
@@ -30,7 +31,7 @@ pub unsafe fn copy(from: usize, to: *mut u8, len: usize) -> usize {
     unsafe { copy_by_page(from, to, len) }
 }
 
-/// The second best: asks for each page before it is read. Another thread could unmap the page in between.
+/// Fallback: checks each page before reading it. Another thread could unmap the page in between.
 ///
 /// # Safety
 /// As [`copy`].
@@ -42,15 +43,15 @@ unsafe fn copy_by_page(from: usize, to: *mut u8, len: usize) -> usize {
         if at < PAGE || at.checked_add(n).is_none() || !readable(at) {
             break;
         }
-        // SAFETY: the page of `at` can be read and holds all `n` bytes; `to` has room.
+        // SAFETY: the page of `at` is readable and contains all `n` bytes; `to` has space.
         unsafe { std::ptr::copy_nonoverlapping(at as *const u8, to.add(done), n) };
         done += n;
     }
     done
 }
 
-/// Whether the page of an address can be read. The kernel reads the signal set there before it looks at what is asked,
-/// which is nothing that exists: EFAULT or EINVAL, and no set changes.
+/// Whether the page of an address can be read. The kernel reads the signal set there before it checks the
+/// invalid first argument: the result is EFAULT or EINVAL, and no set changes.
 fn readable(address: usize) -> bool {
     const NOTHING: libc::c_int = !0;
     let none = std::ptr::null_mut::<libc::c_void>();
@@ -61,9 +62,9 @@ fn readable(address: usize) -> bool {
     result == 0 || unsafe { *libc::__errno_location() } != libc::EFAULT
 }
 
-/// A copy of `len` bytes at `from`; None if not all of them can be read.
+/// Returns a copy of `len` bytes at `from`; `None` if not all of them can be read.
 pub fn read(from: usize, len: usize) -> Option<Vec<u8>> {
-    // A size out of a damaged header must not ask for all memory.
+    // A size from a damaged header must not allocate all memory.
     const MAX: usize = 1 << 30;
     if len > MAX {
         return None;
@@ -71,7 +72,7 @@ pub fn read(from: usize, len: usize) -> Option<Vec<u8>> {
     let mut out: Vec<u8> = vec![0; len];
     let mut done = 0;
     while done < len {
-        // SAFETY: the vector has room for what is left.
+        // SAFETY: the vector has space for the remaining bytes.
         let n = unsafe { copy(from.wrapping_add(done), out.as_mut_ptr().add(done), len - done) };
         if n == 0 {
             return None;
@@ -85,7 +86,7 @@ pub fn read(from: usize, len: usize) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// Two pages, the second not readable.
+    /// Maps two pages, the second one unreadable.
     fn half() -> (usize, impl Drop) {
         struct Unmap(usize);
         impl Drop for Unmap {
@@ -95,7 +96,7 @@ mod tests {
             }
         }
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a new mapping of its own; its second page is taken away.
+        // SAFETY: a new mapping of its own; its second page is made unreadable.
         let at = unsafe {
             let at =
                 libc::mmap(std::ptr::null_mut(), 2 * PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
@@ -108,11 +109,11 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_stop_where_memory_ends() {
+    fn both_copies_stop_where_memory_ends() {
         let (at, _unmap) = half();
         for copy in [copy, copy_by_page] {
             let mut out = [0u8; 2 * PAGE];
-            // SAFETY: `out` has room.
+            // SAFETY: `out` has space.
             let mut copied = |from: usize, len: usize| unsafe { copy(from, out.as_mut_ptr(), len) };
             assert_eq!(copied(at, 2 * PAGE), PAGE);
             assert_eq!(copied(at + PAGE - 16, 64), 16);

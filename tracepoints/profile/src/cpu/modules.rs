@@ -1,4 +1,4 @@
-//! The code that is loaded: where it lies, and its unwind tables, copied so that an unload does no harm.
+//! The loaded code: its addresses and its unwind tables, copied so that an unload does no harm.
 use std::ops::Range;
 
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, UnwindContext, UnwindSection, UnwindTableRow};
@@ -9,12 +9,12 @@ use super::memory;
 pub struct Module {
     /// Its file's name.
     pub name: String,
-    /// Executable segments, in the process.
+    /// Address ranges of its executable segments in the process.
     code: Vec<Range<usize>>,
     tables: Option<Tables>,
 }
 
-/// `.eh_frame_hdr` and `.eh_frame`, and where they lie in the process.
+/// `.eh_frame_hdr` and `.eh_frame`, with their addresses in the process.
 struct Tables {
     header: Vec<u8>,
     header_at: usize,
@@ -27,7 +27,7 @@ impl Module {
         self.code.iter().any(|range| range.contains(&pc))
     }
 
-    /// Shows the row of the unwind table that is for `pc`; None if there is none.
+    /// Finds the row of the unwind table for `pc`; `None` if there is none.
     pub fn row<T>(
         &self,
         pc: usize,
@@ -57,7 +57,7 @@ impl Tables {
         let parsed = EhFrameHdr::new(&header, LittleEndian).parse(&bases, 8).ok()?;
         let gimli::Pointer::Direct(frames_at) = parsed.eh_frame_ptr() else { return None };
         let frames_at = frames_at as usize;
-        // Its length stands nowhere; it ends before its segment does.
+        // The length of `.eh_frame` is recorded nowhere; it ends within its segment.
         let segment = segments.iter().find(|s| s.contains(&frames_at))?;
         let frames = memory::read(frames_at, segment.end - frames_at)?;
         Some(Self { header, header_at, frames, frames_at })
@@ -68,7 +68,7 @@ impl Tables {
     }
 }
 
-/// All that is loaded now.
+/// Returns all modules loaded now.
 #[cfg(target_os = "linux")]
 pub fn loaded() -> Vec<Module> {
     unsafe extern "C" fn next(
@@ -76,7 +76,8 @@ pub fn loaded() -> Vec<Module> {
         _size: libc::size_t,
         out: *mut libc::c_void,
     ) -> libc::c_int {
-        // SAFETY: the loader passes a valid info whose headers live while it calls; `out` is the vector below.
+        // SAFETY: the loader passes a valid info whose headers live during the call; `out` is the vector
+        // below.
         let (base, name, headers, out) = unsafe {
             let info = &*info;
             let name = match info.dlpi_name.is_null() {

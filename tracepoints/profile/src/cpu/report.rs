@@ -1,10 +1,10 @@
-//! From addresses to a profile that people and tools read.
+//! Turns addresses into a readable profile.
 use tracepoints::symbolize::{Frame as Named, Symbolizer, THREAD_START};
 
 use super::tally::{Map, Tally, Who};
 use crate::model::{Frame, FrameId, LabelsId, Profile, StackId, keys};
 
-/// Names what was sampled; takes seconds for a large program.
+/// Resolves the sampled addresses; takes seconds for a large program.
 pub fn profile(tally: &Tally, started: std::time::SystemTime) -> Profile {
     let mut report =
         Report { profile: Profile::new(&[("samples", "count"), ("cpu", "nanoseconds")]), ..Report::new() };
@@ -24,7 +24,7 @@ pub fn profile(tally: &Tally, started: std::time::SystemTime) -> Profile {
     profile
 }
 
-/// How it was taken and what was lost.
+/// Describes the sampling and its losses.
 fn comments(tally: &Tally) -> Vec<String> {
     let sampled: u64 = tally.stacks.values().sum();
     let sampled = sampled as f64 * tally.period_ns as f64 / 1e9;
@@ -36,7 +36,7 @@ fn comments(tally: &Tally) -> Vec<String> {
         }
     };
     add(tally.dropped, "samples dropped: the buffer was full");
-    add(tally.refused, "threads not sampled: the system gave no timer (ulimit -i)");
+    add(tally.refused, "threads not sampled: the system refused a timer (ulimit -i)");
     add(
         tally.unnumbered,
         "samples without the number of their request: there were too many to keep them apart",
@@ -48,13 +48,13 @@ fn comments(tally: &Tally) -> Vec<String> {
     out
 }
 
-/// Where the CPU time is that no sample stands for. Less than nothing: a last period has just begun.
+/// Describes the CPU time without samples. It may be negative, since a last period has just begun.
 fn missed(tally: &Tally) -> String {
     let s = |ns: i64| format!("{:.3} s", ns as f64 / 1e9);
     let of = &tally.missed;
     let most: Vec<String> = of.most.iter().map(|(name, ns)| format!("{name} {}", s(*ns))).collect();
     format!(
-        "not sampled: {} since the last sample of each thread (most of it: {}), {} of threads that ended meanwhile",
+        "not sampled: {} since the last sample of each thread (most of it: {}), {} of threads that ended during the profile",
         s(of.running_ns),
         most.join(", "),
         s(of.ended_ns)
@@ -63,9 +63,10 @@ fn missed(tally: &Tally) -> String {
 
 struct Report {
     profile: Profile,
-    /// Without symbols, addresses stand.
+    /// Without symbols, frames are addresses.
     symbols: Option<Symbolizer>,
-    /// The frames at an address, outermost first; None where a thread begins, with those inside of that.
+    /// Frames at an address, outermost first; `None` marks the start of a thread, together with the frames
+    /// inside it.
     known: Map<usize, Frames>,
     labels: Map<Who, LabelsId>,
 }
@@ -73,7 +74,7 @@ struct Report {
 #[derive(Clone)]
 struct Frames {
     ids: Vec<FrameId>,
-    /// Only what starts a thread lies further out.
+    /// Whether only thread start-up frames are further out.
     starts: bool,
 }
 
@@ -87,7 +88,7 @@ impl Report {
         }
     }
 
-    /// The stack of return addresses, given from the innermost.
+    /// Builds a stack of return addresses that begins with the innermost one.
     fn stack(&mut self, addresses: &[usize], given: &Map<usize, Vec<Named>>) -> StackId {
         let mut outwards = Vec::with_capacity(addresses.len());
         for address in addresses {
@@ -156,8 +157,8 @@ impl Report {
     }
 }
 
-/// Line tables call a closure `{closure#0}`, whoever's it is: it gets the name of the function that it stands in, the next one
-/// outwards of the same file, else its place in the source. Frames are given from the innermost.
+/// Renames closures, which line tables all call `{closure#0}`: to the enclosing function, which is the next
+/// frame outwards in the same file, otherwise to the source location. Frames begin with the innermost one.
 fn name_closures(frames: &mut [Named]) {
     for i in 0..frames.len() {
         let closure = &frames[i];
@@ -177,7 +178,7 @@ fn name_closures(frames: &mut [Named]) {
     }
 }
 
-/// The pool of a thread: its name without the numbers at the end, `raftstore` of `raftstore-1-0`.
+/// Returns the pool of a thread: its name without the trailing numbers, `raftstore` for `raftstore-1-0`.
 pub fn pool(thread: &str) -> &str {
     let mut name = thread;
     loop {
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closure_has_the_name_of_its_function_or_its_place() {
+    fn a_closure_is_named_by_its_function_or_its_location() {
         let frame = |function: &str, file: &str, line| Named {
             function: function.into(),
             file: file.into(),

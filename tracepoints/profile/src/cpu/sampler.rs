@@ -7,21 +7,21 @@ use std::{
 use super::{collect, handler, tally::Tally, timers::Timers};
 use crate::ProfileError;
 
-/// Puts the signal handler in its place.
+/// Installs the signal handler.
 ///
 /// # Errors
-/// Another handler is there.
+/// If another handler is installed.
 pub fn prepare() -> Result<(), ProfileError> {
     handler::install()
 }
 
-/// Samples until `stopped` is sent to or dropped. Sends to `armed` whether the system gave timers.
+/// Samples until `stopped` is dropped or gets a message. Sends to `armed` whether the system created timers.
 pub fn run(frequency: i32, armed: &Sender<io::Result<()>>, stopped: &Receiver<()>) -> Tally {
     let mut timers = Timers::new(frequency);
     handler::activate();
     let result = timers.arm_all();
     let failed = result.is_err();
-    // Nobody listens any more: then the stop has been dropped as well.
+    // An error means that no receiver is left: then the stop is dropped, too.
     let _ = armed.send(result);
     if failed {
         handler::deactivate();

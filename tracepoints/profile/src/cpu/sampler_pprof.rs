@@ -1,5 +1,6 @@
-//! The sampler of systems without timers on a thread's CPU time: the crate `pprof`, whose one timer (ITIMER_PROF) interrupts
-//! a thread that runs. It knows threads and stacks; stages and requests are not in its samples.
+//! The sampler for systems without timers on a thread's CPU time: the crate `pprof`, whose one timer
+//! (ITIMER_PROF) interrupts a running thread. Its samples have threads and stacks, but no stages and
+//! requests.
 use std::{
     collections::HashMap,
     io,
@@ -12,27 +13,27 @@ use tracepoints::symbolize::Frame;
 use super::tally::{Tally, Who};
 use crate::ProfileError;
 
-/// Nothing to prepare: the guard of [`run`] installs the handler.
+/// Does nothing: the guard of [`run`] installs the handler.
 ///
 /// # Errors
-/// None here; Linux's sampler has one.
+/// None here; Linux's sampler can fail.
 pub fn prepare() -> Result<(), ProfileError> {
     Ok(())
 }
 
-/// Samples until `stopped` is sent to or dropped. Sends to `armed` whether the system gave a timer.
+/// Samples until `stopped` is dropped or gets a message. Sends to `armed` whether the system created a timer.
 pub fn run(frequency: i32, armed: &Sender<io::Result<()>>, stopped: &Receiver<()>) -> Tally {
     let (from, cpu_from) = (Instant::now(), tracepoints::clock::process_cpu_ns());
     let guard = match pprof::ProfilerGuardBuilder::default().frequency(frequency).build() {
         Ok(guard) => guard,
         Err(e) => {
-            // Nobody listens any more: then the stop has been dropped as well.
+            // An error means that no receiver is left: then the stop is dropped, too.
             let _ = armed.send(Err(io::Error::other(e.to_string())));
             return Tally::default();
         }
     };
     let _ = armed.send(Ok(()));
-    // Either way the profile ends: by a message or because the sender is gone.
+    // The profile ends in both cases: by a message or because the sender is dropped.
     let _ = stopped.recv();
     let mut tally = Tally {
         period_ns: 1_000_000_000 / i64::from(frequency.max(1)),
@@ -40,14 +41,15 @@ pub fn run(frequency: i32, armed: &Sender<io::Result<()>>, stopped: &Receiver<()
         process_cpu_ns: tracepoints::clock::process_cpu_ns().saturating_sub(cpu_from),
         ..Tally::default()
     };
-    // A report that cannot be made is an empty one: the caller says that nothing was sampled.
+    // A failed report counts as an empty one: the caller reports that there are no samples.
     if let Ok(report) = guard.report().build() {
         count(&report, &mut tally);
     }
     tally
 }
 
-/// Adds the samples of a report. Each frame gets a number in the place of an address, since pprof has named it.
+/// Adds the samples of a report. Each frame gets a number in place of an address, since pprof has resolved
+/// it.
 fn count(report: &pprof::Report, tally: &mut Tally) {
     let mut threads = HashMap::new();
     let mut numbers: HashMap<Vec<(String, String, u32)>, usize> = HashMap::new();
@@ -73,7 +75,7 @@ fn count(report: &pprof::Report, tally: &mut Tally) {
     tally.missed.ended_ns = tally.process_cpu_ns as i64 - sampled as i64 * tally.period_ns;
 }
 
-/// The symbols at one address, innermost first: all but the last are inlined into it.
+/// Returns the symbols at one address, innermost first: all but the last are inlined into it.
 fn named(symbols: &[pprof::Symbol]) -> Vec<Frame> {
     let last = symbols.len().saturating_sub(1);
     let frame = |(i, s): (usize, &pprof::Symbol)| Frame {

@@ -1,4 +1,4 @@
-//! The samples of a profile before their addresses are named. Every sampler fills one.
+//! The samples of a profile before their addresses are resolved. Every sampler fills one.
 use std::{
     collections::{BTreeMap, HashMap},
     time::Duration,
@@ -8,64 +8,64 @@ use tracepoints::{RequestKind, StageId, symbolize::Frame};
 
 pub type Map<K, V> = HashMap<K, V, ahash::RandomState>;
 
-/// How a walk ended.
+/// The reason why a stack walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "pprof does not say how a stack ends"))]
 pub enum End {
-    /// At the function that began the thread.
+    /// It reached the function that began the thread.
     Root,
-    /// The stack is deeper than what was copied, or than what is kept.
+    /// The stack is deeper than the copy, or than the maximum number of frames.
     Deep,
-    /// At a word that is no address of code.
+    /// A word is no address of code.
     Broken,
-    /// The same, behind a function of which no table says how to leave it.
+    /// A word after a function without an unwind table is no address of code.
     NoTable,
 }
 
 impl End {
-    /// Why a stack is cut, for people.
+    /// Describes why a stack is incomplete.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Root => "it is whole",
             Self::Deep => "it is deeper than 64 KiB or 256 frames",
-            Self::Broken => "what the stack holds there is no address of code",
+            Self::Broken => "the word on the stack there is no address of code",
             Self::NoTable => "no unwind table says how to leave the function, and it keeps no frame pointer",
         }
     }
 }
 
-/// What a sample is counted under, beside its stack.
+/// The attributes of a sample besides its stack.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Who {
-    /// Place in [`Tally::threads`].
+    /// Index in [`Tally::threads`].
     pub thread: usize,
     pub stage: Option<StageId>,
     pub kind: Option<RequestKind>,
     /// 0: none.
     pub region: u64,
-    /// Number of the request; 0: none, or not kept.
+    /// Id of the request; 0: none, or not kept.
     pub req: u64,
 }
 
-/// Samples of a profile, equal ones together.
+/// Samples of a profile, equal ones counted together.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// By who and by return addresses, innermost first: timer periods.
+    /// Timer periods by attributes and return addresses, innermost first.
     pub stacks: Map<(Who, Box<[usize]>), u64>,
     pub threads: Vec<String>,
-    /// Frames that the sampler named itself, innermost first, by the address that stands for them in `stacks`.
+    /// Frames that the sampler resolved itself, innermost first, by their substitute address in `stacks`.
     pub named: Map<usize, Vec<Frame>>,
-    /// Timer periods whose samples found no room.
+    /// Timer periods whose samples were dropped because the buffer was full.
     pub dropped: u64,
-    /// Timer periods whose stacks end before the function that began the thread, by how and where they end.
+    /// Timer periods with incomplete stacks, by the reason and the module.
     pub cut: BTreeMap<(End, String), u64>,
-    /// Timer periods of requests whose number was not kept.
+    /// Timer periods of requests whose id was not kept.
     pub unnumbered: u64,
-    /// CPU time that no sample stands for.
+    /// CPU time without samples.
     pub missed: Missed,
-    /// Threads that the system gave no timer for.
+    /// Number of threads for which the system refused a timer.
     pub refused: u64,
-    /// CPU time of the process meanwhile, as the system counts it.
+    /// CPU time of the process during the profile, as counted by the system.
     pub process_cpu_ns: u64,
     pub period_ns: i64,
     pub duration: Duration,
@@ -74,9 +74,9 @@ pub struct Tally {
 /// CPU time between the last sample of a thread and the end, in ns.
 #[derive(Debug, Default)]
 pub struct Missed {
-    /// Of threads that were there at the end, in sum; those that lack most, with their names.
+    /// Sum for threads that existed at the end, and the names of those with the largest part.
     pub running_ns: i64,
     pub most: Vec<(String, i64)>,
-    /// Of threads that had ended: their last part, or all of it if they were never met.
+    /// Of threads that had ended: their last part, or all of it if they were never sampled.
     pub ended_ns: i64,
 }

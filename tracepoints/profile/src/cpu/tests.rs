@@ -13,7 +13,7 @@ use tracepoints::{Req, RequestKind, label, request, symbolize::THREAD_START};
 use super::*;
 use crate::flame::assert_well_formed;
 
-/// There is one sampler in a process.
+/// Serializes the tests, since a process has one sampler.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -28,7 +28,7 @@ fn burn_the_cpu(stop: &AtomicBool) -> u64 {
     x
 }
 
-/// Threads that run until they are dropped.
+/// Threads that run until this value is dropped.
 struct Threads {
     stop: Arc<AtomicBool>,
     handles: Vec<JoinHandle<()>>,
@@ -56,7 +56,7 @@ fn take(ms: u64) -> CpuProfile {
     profile(Duration::from_millis(ms), 997).unwrap()
 }
 
-/// Samples for which the labels of these keys are so.
+/// Counts the samples with these label values.
 fn labelled(profile: &CpuProfile, wanted: &[(&str, &str)]) -> i64 {
     let profile = &profile.profile;
     let all = |labels| wanted.iter().all(|(k, v)| profile.label(labels, k).as_deref().unwrap_or("") == *v);
@@ -64,7 +64,7 @@ fn labelled(profile: &CpuProfile, wanted: &[(&str, &str)]) -> i64 {
 }
 
 #[test]
-fn a_profile_meets_the_function_that_burns_the_cpu() {
+fn a_profile_contains_the_function_that_burns_the_cpu() {
     let _alone = alone();
     assert!(matches!(profile(Duration::ZERO, 99), Err(ProfileError::Duration(_))));
     assert!(matches!(profile(Duration::from_secs(86_400), 99), Err(ProfileError::Duration(_))));
@@ -79,15 +79,16 @@ fn a_profile_meets_the_function_that_burns_the_cpu() {
     let profile = running.finish().unwrap();
     drop(burner);
     let folded = profile.folded();
-    let met = folded.iter().find(|(s, _)| s.starts_with("burner;") && s.contains("::burn_the_cpu"));
-    assert!(met.is_some(), "{:?}", folded.lines());
+    let found = folded.iter().find(|(s, _)| s.starts_with("burner;") && s.contains("::burn_the_cpu"));
+    assert!(found.is_some(), "{:?}", folded.lines());
     assert!(labelled(&profile, &[("thread", "burner-17"), ("pool", "burner"), ("stage", "")]) > 0);
     let svg = profile.svg("burner").unwrap();
     assert_well_formed(&svg);
     assert!(svg.contains("cpu::tests::burn_the_cpu") && svg.contains("at 500 Hz"));
     assert!(!svg.contains(THREAD_START));
     assert_eq!(profile.profile.total(1), profile.profile.total(0) * 2_000_000);
-    // Given up, the sampler is free at once; an idle process has an empty profile, which is drawn and written, too.
+    // Dropping a profile frees the sampler at once; an idle process has an empty profile, which can be drawn
+    // and written.
     drop(start(99).unwrap());
     let idle = super::profile(Duration::from_millis(50), 1).unwrap();
     assert_eq!((idle.samples(), idle.profile.is_empty()), (0, true));
@@ -98,7 +99,7 @@ fn a_profile_meets_the_function_that_burns_the_cpu() {
 }
 
 #[test]
-fn samples_are_as_many_as_the_cpu_time_is_long_also_of_threads_that_come_and_go() {
+fn samples_equal_cpu_time_even_with_short_lived_threads() {
     let _alone = alone();
     let steady = Threads::run("steady", 2, |stop| _ = burn_the_cpu(stop));
     let parent = Threads::run("parent", 1, |stop| {
@@ -118,7 +119,7 @@ fn samples_are_as_many_as_the_cpu_time_is_long_also_of_threads_that_come_and_go(
 }
 
 #[test]
-fn every_sample_is_labelled_with_what_its_thread_is_at() {
+fn every_sample_is_labelled_with_its_threads_stage() {
     let _alone = alone();
     fn at(kind: RequestKind, region: u64, stamp: fn(Req)) -> impl Fn(&AtomicBool) {
         move |stop| {
@@ -163,7 +164,7 @@ fn every_sample_is_labelled_with_what_its_thread_is_at() {
     ]));
     assert!(is(&[("pool", "store-writer"), ("stage", "raft_write_begin"), ("request", ""), ("region", "9")]));
     assert!(is(&[("thread", "left"), ("stage", ""), ("request", ""), ("region", "")]));
-    // Nobody else's samples carry these labels.
+    // No other thread's samples have these labels.
     assert_eq!(labelled(&profile, &[("request", "raw_put")]), 0);
     for (label, thread) in [("mvcc_get", "unified-read-pool-3"), ("sched_write", "writer")] {
         assert_eq!(
@@ -173,12 +174,12 @@ fn every_sample_is_labelled_with_what_its_thread_is_at() {
     }
 }
 
-/// Burns the CPU with a frame pointer that points to nowhere.
+/// Burns the CPU with an invalid frame pointer.
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
 fn burn_with_frame_pointer(fp: usize, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        // SAFETY: the frame pointer is put back before anything uses it.
+        // SAFETY: the frame pointer is restored before anything uses it.
         unsafe {
             std::arch::asm!(
                 "push rbp",
@@ -205,13 +206,13 @@ fn frame_pointers_of_any_value_do_no_harm() {
     });
     let profile = take(1000);
     drop(threads);
-    let met: u64 = profile
+    let found: u64 = profile
         .folded()
         .iter()
         .filter(|(s, _)| s.starts_with("garbage;") && s.contains("burn_with_frame_pointer"))
         .map(|(_, n)| n)
         .sum();
-    assert!(met > 0, "{:?}", profile.folded().lines());
+    assert!(found > 0, "{:?}", profile.folded().lines());
 }
 
 static ON_ALTERNATE: AtomicBool = AtomicBool::new(false);
@@ -222,7 +223,7 @@ extern "C" fn burn_in_a_handler(_: libc::c_int) {
 }
 
 #[test]
-fn a_thread_that_runs_on_its_alternate_stack_is_sampled_there() {
+fn a_thread_on_its_alternate_stack_is_sampled_there() {
     let _alone = alone();
     ON_ALTERNATE.store(false, Ordering::Relaxed);
     let thread = Threads::run("alternate", 1, |_| {
@@ -239,17 +240,17 @@ fn a_thread_that_runs_on_its_alternate_stack_is_sampled_there() {
     ON_ALTERNATE.store(true, Ordering::Relaxed);
     drop(thread);
     let folded = profile.folded();
-    let met = folded.iter().any(|(s, _)| s.starts_with("alternate;") && s.contains("::burn_the_cpu"));
-    assert!(met, "{:?}", folded.lines());
+    let found = folded.iter().any(|(s, _)| s.starts_with("alternate;") && s.contains("::burn_the_cpu"));
+    assert!(found, "{:?}", folded.lines());
 }
 
 #[test]
-fn errno_and_interrupted_calls_are_as_without_a_profile() {
+fn errno_and_interrupted_calls_are_unchanged() {
     let _alone = alone();
     let threads = Threads::run("errno", 2, |stop| {
         let mut text = [0u8; 1];
         while !stop.load(Ordering::Relaxed) {
-            // SAFETY: a read from no file only sets errno, which must still be there after a while of work.
+            // SAFETY: a read from no file only sets errno, which must still be there after some work.
             let errno = unsafe {
                 assert_eq!(libc::read(-1, text.as_mut_ptr().cast(), 1), -1);
                 (0..200_000_u32).for_each(|i| _ = std::hint::black_box(i));
@@ -259,12 +260,12 @@ fn errno_and_interrupted_calls_are_as_without_a_profile() {
         }
     });
     let calls = Threads::run("calls", 1, |stop| {
-        // The clock is read in the vdso.
+        // The vdso reads the clock.
         while !stop.load(Ordering::Relaxed) {
             std::hint::black_box(std::time::Instant::now());
         }
     });
-    // On a machine that has much to do a thread may get no turn in one of them.
+    // On a busy machine a thread may not run during one of the profiles.
     let both = (0..10).any(|_| {
         let profile = take(800);
         ["errno", "calls"].iter().all(|name| labelled(&profile, &[("thread", name)]) > 0)
@@ -274,7 +275,7 @@ fn errno_and_interrupted_calls_are_as_without_a_profile() {
 }
 
 #[test]
-fn programs_are_started_and_libraries_loaded_meanwhile() {
+fn programs_start_and_libraries_load_during_a_profile() {
     let _alone = alone();
     let forks = Threads::run("forks", 2, |stop| {
         while !stop.load(Ordering::Relaxed) {
@@ -286,7 +287,7 @@ fn programs_are_started_and_libraries_loaded_meanwhile() {
     });
     let loads = Threads::run("loads", 1, |stop| {
         while !stop.load(Ordering::Relaxed) {
-            // SAFETY: a library of the C library's own, whose loading runs no foreign code.
+            // SAFETY: one of the C library's own libraries, whose loading runs no foreign code.
             unsafe {
                 let library = libc::dlopen(c"libresolv.so.2".as_ptr(), libc::RTLD_NOW);
                 if !library.is_null() {

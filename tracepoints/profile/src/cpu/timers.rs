@@ -1,26 +1,27 @@
-//! One timer per thread, on that thread's CPU time. Not one for the process (ITIMER_PROF): its signals merge when several
-//! threads run, so that a busy process would be undersampled. The kernel looks at these timers at its tick; periods
-//! that passed in between are told as overruns, so that the sum of weights is the CPU time however coarse the tick.
+//! One timer per thread, on that thread's CPU time. A single timer for the process (ITIMER_PROF) would not
+//! do: its signals merge when several threads run, so a busy process would be undersampled. The kernel checks
+//! these timers at its tick and reports periods that passed in between as overruns, so the sum of weights is
+//! the CPU time even with a coarse tick.
 use std::{collections::HashMap, fs, io, mem};
 
-/// A thread names itself when it runs: until then it has its parent's name, which may be read when its timer is armed.
+/// Number of times a name is read: a thread has its parent's name until it runs and names itself.
 const NAME_READS: u8 = 4;
 
 /// Timers of all threads of this process.
 pub struct Timers {
     period_ns: i64,
     threads: HashMap<i32, Thread>,
-    /// Threads that got no timer: the system gives no more.
+    /// Number of threads for which the system refused a timer.
     pub refused: u64,
 }
 
 struct Thread {
-    /// None: refused, and not asked for again.
+    /// `None`: refused, and not requested again.
     timer: Option<Timer>,
     name: String,
-    /// How many times its name is read again.
+    /// Number of further reads of its name.
     name_reads: u8,
-    /// CPU time that it had used when it got its timer; 0 if all of it counts.
+    /// Its CPU time in ns when it got its timer; 0 if all of it counts.
     before_ns: u64,
 }
 
@@ -28,7 +29,7 @@ struct Timer(libc::timer_t);
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        // SAFETY: the timer is this one's own.
+        // SAFETY: this value owns the timer.
         unsafe { libc::timer_delete(self.0) };
     }
 }
@@ -39,15 +40,15 @@ impl Timers {
         Self { period_ns, threads: HashMap::new(), refused: 0 }
     }
 
-    /// CPU time between two samples.
+    /// Returns the CPU time between two samples in ns.
     pub fn period_ns(&self) -> i64 {
         self.period_ns
     }
 
-    /// Arms the threads that are there now; their CPU time counts from now on.
+    /// Arms timers for the current threads; their CPU time counts from now on.
     ///
     /// # Errors
-    /// No thread got a timer.
+    /// If no thread got a timer.
     pub fn arm_all(&mut self) -> io::Result<()> {
         let mut last = None;
         for tid in tids()? {
@@ -60,14 +61,14 @@ impl Timers {
         }
     }
 
-    /// Arms threads that have begun since, and forgets those that have ended.
+    /// Arms timers for new threads and removes those of ended ones.
     pub fn follow(&mut self) {
         let Ok(now) = tids() else { return };
         for tid in &now {
             let ended =
                 self.threads.get(tid).is_some_and(|t| t.timer.as_ref().is_some_and(Timer::is_stopped));
             if ended {
-                // The number belongs to a new thread.
+                // The kernel reused the thread id for a new thread.
                 self.threads.remove(tid);
             }
             if !self.threads.contains_key(tid) && self.arm(*tid, true).is_err() {
@@ -80,12 +81,12 @@ impl Timers {
         }
     }
 
-    /// `young`: all CPU time that the thread has used counts; it was not there before.
+    /// Arms a timer; `young`: the thread is new, so all its CPU time counts.
     fn arm(&mut self, tid: i32, young: bool) -> io::Result<()> {
         let timer = Timer::start(tid, self.period_ns, young);
         let (timer, error) = match timer {
             Ok(timer) => (Some(timer), Ok(())),
-            // It ended meanwhile.
+            // The thread has ended in the meantime.
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
             Err(e) => (None, Err(e)),
         };
@@ -95,7 +96,7 @@ impl Timers {
         error
     }
 
-    /// CPU time of the threads that run, since they got their timers.
+    /// Returns the CPU time in ns of the running threads since they got their timers.
     pub fn used_ns(&self) -> Vec<(i32, String, u64)> {
         let used = |(tid, t): (&i32, &Thread)| {
             Some((*tid, t.name.clone(), thread_cpu_ns(*tid)?.saturating_sub(t.before_ns)))
@@ -103,18 +104,18 @@ impl Timers {
         self.threads.iter().filter_map(used).collect()
     }
 
-    /// Reads the name of a thread that was sampled again, the first times.
+    /// Reads the name of a thread again after its first samples.
     pub fn settle_name(&mut self, tid: i32) {
         let Some(thread) = self.threads.get_mut(&tid).filter(|thread| thread.name_reads > 0) else { return };
         thread.name_reads -= 1;
         let name = system_name(tid);
-        // Empty: it has ended.
+        // An empty name means that the thread has ended.
         if !name.is_empty() {
             thread.name = name;
         }
     }
 
-    /// The name that the system knows a thread by.
+    /// Returns the system's name of a thread.
     pub fn name(&self, tid: i32) -> &str {
         self.threads.get(&tid).map_or("", |t| &t.name)
     }
@@ -135,7 +136,7 @@ impl Timer {
             return Err(io::Error::last_os_error());
         }
         let timer = Self(timer);
-        // Threads do not march in step: each begins at a place of its own within the period.
+        // Spreads the threads over the period, so that they are not sampled in step.
         let phase = (i64::from(tid) * 0x9e37_79b9).rem_euclid(period_ns) + 1;
         let (first, flags) = if young { (period_ns, libc::TIMER_ABSTIME) } else { (phase, 0) };
         let times = libc::itimerspec { it_interval: timespec(period_ns), it_value: timespec(first) };
@@ -146,7 +147,7 @@ impl Timer {
         Ok(timer)
     }
 
-    /// Whether its thread has ended: a timer that runs is always due at some time.
+    /// Whether its thread has ended: a running timer always has a next expiry.
     fn is_stopped(&self) -> bool {
         // SAFETY: zero is a valid value; the timer is alive.
         unsafe {
@@ -157,12 +158,12 @@ impl Timer {
     }
 }
 
-/// The CPU clock of a thread by its number: `CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK` of the kernel's ABI.
+/// Returns the CPU clock of a thread: `CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK` of the kernel's ABI.
 fn clock_of(tid: i32) -> libc::clockid_t {
     (!tid << 3) | 6
 }
 
-/// None: it has ended.
+/// Returns a thread's CPU time in ns; `None` if it has ended.
 fn thread_cpu_ns(tid: i32) -> Option<u64> {
     cpu_ns(clock_of(tid))
 }
@@ -188,7 +189,7 @@ fn tids() -> io::Result<Vec<i32>> {
     Ok(entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
 }
 
-/// CPU time that all threads of this process have used, those that ended included.
+/// Returns the CPU time in ns of all threads of this process, including ended ones.
 pub fn process_cpu_ns() -> u64 {
     cpu_ns(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
 }

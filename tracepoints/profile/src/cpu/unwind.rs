@@ -1,5 +1,6 @@
-//! Walks a copied stack. Where the program says how (`.eh_frame`: all of Rust, C++ and the C library), by that; else by
-//! frame pointers. Every read is a look-up in the copy, so that registers and words of any value end a walk at worst.
+//! Walks a copied stack: by the program's unwind tables (`.eh_frame`: all of Rust, C++ and the C library),
+//! otherwise by frame pointers. Every read is a look-up in the copy, so invalid registers and words can only
+//! end a walk.
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -13,16 +14,16 @@ use super::{
     tally::End,
 };
 
-/// Frames kept at the most.
+/// Maximum number of frames.
 const MAX_FRAMES: usize = 256;
-/// Code may be loaded while a profile is taken; it is looked for at most so often.
+/// Minimum time between two searches for newly loaded code.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// How to get from a function to its caller.
+/// The step from a function to its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// The caller's stack pointer is sp or fp plus `offset`; the return address, and the caller's fp if it was saved, lie
-    /// there at these distances.
+    /// The caller's stack pointer is sp or fp plus `offset`; the return address, and the caller's fp if it
+    /// was saved, are at these distances from it.
     Table {
         from_fp: bool,
         offset: i64,
@@ -37,7 +38,7 @@ pub struct Unwinder {
     modules: Vec<Module>,
     read_at: Instant,
     rules: HashMap<usize, Option<Rule>, ahash::RandomState>,
-    /// Where the last walk ended, or the first function that was left by its frame pointer.
+    /// Address where the last walk ended, or of the first function left by its frame pointer.
     stopped: usize,
     ctx: Box<UnwindContext<usize>>,
 }
@@ -53,7 +54,7 @@ impl Unwinder {
         }
     }
 
-    /// Fills `out` with return addresses, innermost first; the interrupted address is given as if it were one, too.
+    /// Fills `out` with return addresses, innermost first; the interrupted address counts as one, too.
     pub fn walk(&mut self, regs: Regs, stack: &[u64], out: &mut Vec<usize>) -> End {
         let mut guessed = None;
         let end = self.walk_on(regs, stack, out, &mut guessed);
@@ -66,7 +67,7 @@ impl Unwinder {
         }
     }
 
-    /// The program or library in which the last walk ended; only for one that did not reach the root.
+    /// Returns the module in which the last walk ended; only valid if the walk did not reach the root.
     pub fn stopped_in(&self) -> String {
         let module = self.modules.iter().find(|m| m.holds(self.stopped));
         module.map_or_else(|| "no module".to_owned(), |m| m.name.clone())
@@ -81,12 +82,12 @@ impl Unwinder {
     ) -> End {
         out.clear();
         let copy = Copied { from: regs.stack_from(), words: stack };
-        // An address within the interrupted function; those further out point behind a call.
+        // An address within the interrupted function; return addresses point after their call.
         let (mut regs, mut within) = (regs, regs.pc);
         out.push(regs.pc.wrapping_add(1));
         loop {
             let Some(rule) = self.rule(within) else {
-                // Not code: a jump into nowhere, or code that somebody made at run time.
+                // No code: a jump to an invalid address, or code generated at run time.
                 if out.len() > 1 {
                     out.pop();
                 }
@@ -103,7 +104,7 @@ impl Unwinder {
                 Ok(caller) => caller,
                 Err(end) => return end,
             };
-            // Nothing calls address 0; a stack that does not shrink would have no end.
+            // Nothing calls address 0, and a stack that does not shrink would never end.
             if caller.pc == 0 {
                 return End::Root;
             }
@@ -119,7 +120,7 @@ impl Unwinder {
         }
     }
 
-    /// None: there is no code.
+    /// Returns the rule at an address; `None`: there is no code.
     fn rule(&mut self, pc: usize) -> Option<Rule> {
         if let Some(known) = self.rules.get(&pc) {
             if known.is_some() || self.read_at.elapsed() < REFRESH {
@@ -130,7 +131,7 @@ impl Unwinder {
             self.read_at = Instant::now();
         }
         let module = self.modules.iter().find(|m| m.holds(pc));
-        let rule = module.map(|m| m.row(pc, &mut self.ctx, of_row).flatten().unwrap_or(Rule::FramePointer));
+        let rule = module.map(|m| m.row(pc, &mut self.ctx, from_row).flatten().unwrap_or(Rule::FramePointer));
         self.rules.insert(pc, rule);
         rule
     }
@@ -149,8 +150,8 @@ mod number {
     pub const RA: u16 = 30;
 }
 
-/// None where the table says something that is rare: an expression, another register.
-fn of_row(row: &UnwindTableRow<usize>) -> Option<Rule> {
+/// Converts a row of the table; `None` for rare rules: an expression, another register.
+fn from_row(row: &UnwindTableRow<usize>) -> Option<Rule> {
     let at = |n: u16| row.register(gimli::Register(n));
     let ra = match at(number::RA) {
         Some(RegisterRule::Undefined) => return Some(Rule::Root),
@@ -171,10 +172,10 @@ fn of_row(row: &UnwindTableRow<usize>) -> Option<Rule> {
     Some(Rule::Table { from_fp, offset: *offset, ra, fp })
 }
 
-/// The caller's registers.
+/// Returns the caller's registers.
 fn step(rule: Rule, regs: Regs, stack: &Copied<'_>) -> Result<Regs, End> {
     let Rule::Table { from_fp, offset, ra, fp } = rule else {
-        // The frame pointer lies below the stack pointer in code that keeps none.
+        // In code without frame pointers the value may be below the stack pointer.
         if regs.fp < regs.sp {
             return Err(End::Broken);
         }
@@ -187,7 +188,7 @@ fn step(rule: Rule, regs: Regs, stack: &Copied<'_>) -> Result<Regs, End> {
     Ok(Regs { pc: word(ra)?, sp: cfa, fp: saved.unwrap_or(regs.fp) })
 }
 
-/// The words of a stack that were copied.
+/// The copied words of a stack.
 struct Copied<'a> {
     from: usize,
     words: &'a [u64],
@@ -198,7 +199,7 @@ impl Copied<'_> {
         let distance = address.checked_sub(self.from).filter(|d| d.is_multiple_of(8)).ok_or(End::Broken)?;
         match self.words.get(distance / 8) {
             Some(word) => Ok(*word as usize),
-            // Just beyond: the stack goes on; far beyond: it is no address of this stack.
+            // Just beyond the copy: the stack continues there; far beyond: no address of this stack.
             None if distance < (8 << 20) => Err(End::Deep),
             None => Err(End::Broken),
         }

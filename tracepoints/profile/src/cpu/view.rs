@@ -1,25 +1,26 @@
-//! How a server's CPU profile is shown: stages first, threads by pool, the async runtime's frames as one.
+//! The presentation of a server's CPU profile: stages first, threads by pool, the async runtime's frames as
+//! one.
 use super::report::pool;
 use crate::{
     Folded, Profile,
     model::{Sample, keys},
 };
 
-/// What is shown in full.
+/// The parts shown in full.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct View {
-    /// Each thread for itself, not its pool.
+    /// Each thread separately, instead of its pool.
     pub threads: bool,
-    /// Every frame of the async runtime and of what starts threads.
+    /// Every frame of the async runtime and of thread start-up.
     pub runtime: bool,
 }
 
-/// The first row of samples that no request caused.
+/// Root row for samples without a request.
 pub const OUTSIDE: &str = "outside of requests";
-/// Stands for frames of the async runtime that follow each other.
+/// Replaces adjacent frames of the async runtime.
 pub const RUNTIME: &str = "(async runtime)";
 
-/// How functions begin that only run others: of tokio, futures, and of the standard library below them.
+/// Prefixes of functions that only run others: of tokio, futures, and of the standard library below them.
 const RUNNERS: &[&str] = &[
     "tokio::runtime::",
     "tokio::task::",
@@ -41,7 +42,7 @@ const RUNNERS: &[&str] = &[
     "alloc::boxed::Box",
     "__rust_try",
 ];
-/// Line tables give inlined functions' last names only, before their types.
+/// Inlined runners by their last names only, which is all that line tables have, without their types.
 const INLINED_RUNNERS: &[&str] = &[
     "poll",
     "call_once",
@@ -56,7 +57,7 @@ const INLINED_RUNNERS: &[&str] = &[
     "block_on",
 ];
 
-/// Folds one kind of weight.
+/// Folds one kind of value.
 pub fn fold(profile: &Profile, value: usize, view: View) -> Folded {
     let stages = profile.samples().any(|s| profile.label(s.labels, keys::STAGE).is_some());
     let mut folded = Folded::default();
@@ -88,7 +89,7 @@ fn roots(profile: &Profile, sample: &Sample<'_>, stages: bool, view: View) -> Ve
     roots
 }
 
-/// The innermost frame stays, whatever it is.
+/// Replaces runner frames; the innermost frame always stays.
 fn without_runners(names: Vec<String>) -> Vec<String> {
     let last = names.len().saturating_sub(1);
     let mut out: Vec<String> = Vec::with_capacity(names.len());
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_come_first_threads_are_pools_and_the_runtime_is_one_frame() {
+    fn stages_are_first_and_pools_and_the_runtime_are_one_frame() {
         let mut profile = Profile::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
         let names = [
             "tokio::runtime::task::raw::poll",

@@ -1,10 +1,10 @@
-//! Colours of wall-clock pictures: a stage has that of its layer, and a legend says which is which.
+//! Colours of wall-clock pictures: a stage has the colour of its layer, and a legend names the layers.
 use inferno::flamegraph::color::{Color, PaletteMap};
 use tracepoints::catalogue::find;
 
 use crate::tree::stage_of;
 
-/// From the client down to the disk.
+/// The layers from the client down to the disk.
 const LAYERS: [(&str, Color); 10] = [
     ("client", Color { r: 158, g: 188, b: 218 }),
     ("pd", Color { r: 190, g: 174, b: 212 }),
@@ -21,9 +21,9 @@ const RUNS: Color = Color { r: 226, g: 240, b: 217 };
 const WAITS: Color = Color { r: 232, g: 232, b: 232 };
 const OTHER: Color = Color { r: 208, g: 216, b: 224 };
 
-/// The layers of the frames of folded lines, and a colour for each frame.
+/// Returns the layers in folded lines, and a colour for each frame.
 pub fn palette<'a>(lines: impl Iterator<Item = &'a str>) -> (PaletteMap, Vec<&'static str>) {
-    let (mut palette, mut met) = (PaletteMap::default(), Vec::new());
+    let (mut palette, mut seen) = (PaletteMap::default(), Vec::new());
     for line in lines {
         let stack = line.rsplit_once(' ').map_or(line, |(stack, _)| stack);
         for frame in stack.split(';') {
@@ -31,7 +31,7 @@ pub fn palette<'a>(lines: impl Iterator<Item = &'a str>) -> (PaletteMap, Vec<&'s
             let known = LAYERS.iter().find(|(name, _)| *name == layer);
             let color = match known {
                 Some((name, color)) => {
-                    met.push(*name);
+                    seen.push(*name);
                     *color
                 }
                 None if frame.starts_with("runs: ") => RUNS,
@@ -41,7 +41,7 @@ pub fn palette<'a>(lines: impl Iterator<Item = &'a str>) -> (PaletteMap, Vec<&'s
             palette.insert(frame, color);
         }
     }
-    let order = LAYERS.iter().map(|(name, _)| *name).filter(|name| met.contains(name)).collect();
+    let order = LAYERS.iter().map(|(name, _)| *name).filter(|name| seen.contains(name)).collect();
     (palette, order)
 }
 
@@ -77,7 +77,7 @@ pub fn with_legend(svg: &str, layers: &[&str]) -> String {
     out
 }
 
-/// A number of the first tag `<svg>`, and the text from that tag on.
+/// Returns a number of the first tag `<svg>`, and the text from that tag on.
 fn attribute<'a>(svg: &'a str, name: &str) -> Option<(usize, &'a str)> {
     let rest = &svg[svg.find("<svg ")?..];
     let tag = &rest[..rest.find('>')?];
@@ -92,7 +92,7 @@ mod tests {
     use crate::flame::{FlameOptions, Measure, assert_well_formed, svg};
 
     #[test]
-    fn every_layer_of_the_catalogue_has_a_colour_and_stages_are_drawn_with_it() {
+    fn every_layer_has_a_colour_used_by_its_stages() {
         for stage in tracepoints::catalogue::STAGES {
             assert!(LAYERS.iter().any(|(name, _)| *name == stage.layer), "{}", stage.layer);
         }

@@ -1,7 +1,7 @@
-//! Leaves out what a picture does not show: drawing it costs most of the time, and it is narrower than a hair.
+//! Removes frames that are too narrow to be visible, since drawing them costs most of the time.
 use crate::Folded;
 
-/// Narrower than this share of the whole, a frame is not drawn (inferno's `min_width`, in percent).
+/// Minimum width of a frame as a percentage of the whole (inferno's `min_width`).
 pub const MIN_PERCENT: f64 = 0.01;
 
 struct Node<'a> {
@@ -11,7 +11,7 @@ struct Node<'a> {
     total: u64,
 }
 
-/// Folded lines without the frames that are too narrow; their counts are their callers' own.
+/// Folded lines without frames that are too narrow; their counts go to their callers.
 pub fn visible(folded: &Folded) -> Vec<String> {
     let mut nodes = tree(folded);
     for i in (1..nodes.len()).rev() {
@@ -20,7 +20,7 @@ pub fn visible(folded: &Folded) -> Vec<String> {
     }
     let narrowest = nodes[0].total as f64 * MIN_PERCENT / 100.0;
     for i in (1..nodes.len()).rev() {
-        // What stands straight on the root has no caller to give its count to.
+        // A frame at the root has no caller to take its count.
         if (nodes[i].total as f64) < narrowest && nodes[i].parent != 0 {
             let (parent, own) = (nodes[i].parent, std::mem::take(&mut nodes[i].own));
             nodes[parent].own = nodes[parent].own.saturating_add(own);
@@ -39,10 +39,11 @@ fn line(nodes: &[Node<'_>], at: usize) -> String {
     format!("{} {}", path.join(";"), nodes[at].own)
 }
 
-/// Node 0 is the root; callers stand before callees. Stacks come in order, so one shares callers with the one before.
+/// Builds the tree; node 0 is the root and callers precede callees. Stacks are sorted, so neighbours share
+/// callers.
 fn tree(folded: &Folded) -> Vec<Node<'_>> {
     let mut nodes = vec![Node { parent: 0, frame: "", own: 0, total: 0 }];
-    // Node and end, in the text, of each frame of the stack before.
+    // Node, and end in the text, of each frame of the previous stack.
     let mut open: Vec<(usize, usize)> = Vec::new();
     let mut before = "";
     for (stack, count) in folded.iter() {
@@ -67,7 +68,7 @@ fn tree(folded: &Folded) -> Vec<Node<'_>> {
     nodes
 }
 
-/// How many bytes two texts begin with alike.
+/// Returns the length of the common prefix of two texts in bytes.
 fn common(a: &[u8], b: &[u8]) -> usize {
     let words = a.chunks_exact(16).zip(b.chunks_exact(16)).take_while(|(a, b)| a == b).count() * 16;
     words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn narrow_frames_go_to_their_callers_and_no_count_is_lost() {
+    fn counts_of_narrow_frames_go_to_their_callers() {
         let folded = Folded::parse("a;b;c 1\na;b;d 50000\na;e;f 2\na1 49996\nz 1\n").unwrap();
         assert_eq!(visible(&folded), ["a1 49996", "a 2", "a;b 1", "a;b;d 50000", "z 1"]);
         let total: u64 =
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn stacks_that_only_look_alike_stay_apart() {
+    fn stacks_with_equal_prefixes_stay_separate() {
         let text = "a;bc 300\na;bc;d 200\na;bcd 100\nab 7\nab;c 6\n";
         let folded = Folded::parse(text).unwrap();
         assert_eq!(visible(&folded).join("\n") + "\n", text);

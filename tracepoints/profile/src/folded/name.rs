@@ -1,29 +1,31 @@
-//! Names in folded text. There `;` parts frames, a line end stacks, and a number at the end is a count; a name may hold
-//! each of them.
+//! Names in folded text, where `;` separates frames, a line end separates stacks, and a number at the end is
+//! a count; a name may contain each of them.
 //!
-//! In memory such a character stands as a private one of Unicode, so that stacks are texts that are joined and split at
-//! `;`. In a file it stands as other tools write it (`:` for `;`), and a comment says what the name is.
+//! In memory such a character is replaced with a private Unicode character, so that stacks are texts that can
+//! be joined and split at `;`. In a file it is written as other tools do (`:` for `;`), and a comment gives
+//! the original name.
 use std::borrow::Cow;
 
-/// The byte `b` is hidden as this plus `b`; the end of the last private plane, which no font and no tool uses.
+/// Base of hidden bytes: `b` becomes this plus `b`, at the end of the last private plane, which no font and
+/// no tool uses.
 const HIDDEN: u32 = 0x10_ff00;
 
-/// `#`, hidden.
+/// A hidden `#`.
 pub(crate) const HIDDEN_HASH: char = '\u{10ff23}';
 
-/// A line that begins with one of these is a comment, or is read without it: a space, a byte order mark.
+/// First characters that make a line a comment or are skipped by readers: `#`, a space, a byte order mark.
 pub(crate) const ODD_STARTS: [char; 3] = ['#', ' ', '\u{feff}'];
 
-/// What a frame without a name is called.
+/// Name of a frame without a name.
 pub const UNKNOWN: &str = "(unknown)";
 
-/// A frame's name as it stands in a stack. What is hidden stays hidden.
+/// Converts a frame's name to its form in a stack. Hidden characters stay hidden.
 pub(crate) fn hide(name: &str) -> Cow<'_, str> {
     if name.is_empty() {
         return Cow::Borrowed(UNKNOWN);
     }
     let plain = |b: u8| b > b' ' && b != b';' && b != 0x7f;
-    // Most names have no special character, and most of the rest have spaces within only.
+    // Most names have no special character, and most others only have inner spaces.
     if name.bytes().all(plain) {
         return Cow::Borrowed(name);
     }
@@ -36,7 +38,7 @@ pub(crate) fn hide(name: &str) -> Cow<'_, str> {
     Cow::Owned(name.char_indices().map(|(at, c)| if special(at, c) { hidden(c) } else { c }).collect())
 }
 
-/// The place of the space before a number at the end: `worker 3` would be three samples of `worker`.
+/// Returns the offset of the space before a number at the end: `worker 3` would be three samples of `worker`.
 fn before_count(name: &str) -> Option<usize> {
     let space = name.rfind(' ')?;
     let word = &name[space + 1..];
@@ -48,12 +50,12 @@ fn hidden(c: char) -> Option<char> {
 }
 
 pub(crate) fn has_hidden(text: &str) -> bool {
-    // All of them begin with these bytes in UTF-8.
+    // All hidden characters begin with these bytes in UTF-8.
     memchr::memmem::find(text.as_bytes(), b"\xf4\x8f\xbc").is_some()
         || memchr::memmem::find(text.as_bytes(), b"\xf4\x8f\xbd").is_some()
 }
 
-/// The name of a frame of a stack, or all names of a whole text.
+/// Restores the name of a frame, or all names of a whole text.
 pub fn show(frame: &str) -> Cow<'_, str> {
     if !has_hidden(frame) {
         return Cow::Borrowed(frame);
@@ -61,7 +63,7 @@ pub fn show(frame: &str) -> Cow<'_, str> {
     Cow::Owned(frame.chars().map(|c| hidden(c).unwrap_or(c)).collect())
 }
 
-/// The name as other tools' folded text has it.
+/// Converts the name to the form in other tools' folded text.
 pub(crate) fn clean(frame: &str) -> String {
     let clean: String = frame
         .chars()
@@ -81,8 +83,8 @@ pub(crate) fn clean(frame: &str) -> String {
     if clean.is_empty() || clean.starts_with('#') { format!("_{clean}") } else { clean }
 }
 
-/// For the text of an XML document, where the characters `<`, `>`, `&` and quotes are escaped already: controls that XML
-/// cannot hold become their pictures.
+/// Restores names for the text of an XML document, in which `<`, `>`, `&` and quotes are already escaped:
+/// control characters that XML cannot contain become their pictures.
 pub(crate) fn show_in_xml(text: &str) -> Cow<'_, str> {
     let odd = |c: char| hidden(c).is_some() || (c.is_ascii_control() && !matches!(c, '\n' | '\r' | '\t'));
     if !text.contains(odd) {
@@ -101,7 +103,7 @@ pub(crate) fn show_in_xml(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// U+241B for ESC.
+/// Returns the picture of a control character, U+241B for ESC.
 fn picture(control: char) -> char {
     let at = if control == '\u{7f}' { 0x21 } else { control as u32 };
     char::from_u32(0x2400 + at).unwrap_or('\u{fffd}')
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_hidden_is_shown_again_and_stays_hidden() {
+    fn hidden_names_are_restored_and_stay_hidden() {
         for name in [
             "a;b", "a\nb", "a e", "a -", "\x1b[1m", " a ", "worker 3", "a 1.5", "x -4", "é;ü", ";", " ",
             "#x", "a b c",

@@ -1,43 +1,44 @@
-//! Reads folded text as the well-known tools write it.
+//! Reads folded text in the dialects of the well-known tools.
 //!
-//! A line is a stack, white space, and one or more numbers. `stackcollapse-*` write one, `difffolded.pl` two (before and
-//! after), Austin's full mode three with commas between; counts may have fractions or an exponent.
+//! A line is a stack, white space, and one or more numbers. `stackcollapse-*` write one, `difffolded.pl` two
+//! (before and after), Austin's full mode three separated by commas; counts may have fractions or an
+//! exponent.
 use std::collections::HashMap;
 
 use super::name;
 use crate::format::skipped::{Skipped, excerpt};
 
-/// More digits behind the point than this are rounded.
+/// Maximum number of decimal digits; further ones are rounded.
 const MAX_DECIMALS: u32 = 9;
 
-/// A text's stacks.
+/// The stacks of a text.
 #[derive(Debug, Default)]
 pub(crate) struct Lines<'a> {
-    /// How many numbers each line has.
+    /// Number of values in each line.
     pub columns: usize,
-    /// Digits behind the decimal point that each value has: 15 is 1.5 if it is 1.
+    /// Number of decimal digits in each value: with 1, 15 means 1.5.
     pub decimals: u32,
-    /// Stack and values.
+    /// Stacks and values.
     pub stacks: Vec<(&'a str, Vec<i64>)>,
     pub skipped: Skipped,
-    /// Names as they were before they were written, by how they stand in the text.
+    /// Original names from comments, by their form in the text.
     pub names: HashMap<&'a str, String>,
-    /// `mode` and the like of Austin: `# mode: wall`.
+    /// Austin's `mode` comment: `# mode: wall`.
     pub mode: Option<&'a str>,
 }
 
-/// A line that has a stack and numbers behind it.
+/// A line with a stack and numbers.
 struct Row<'a> {
     line: &'a str,
     number: u64,
-    /// Of the numbers at its end; the last first.
+    /// The numbers at its end, last first.
     numbers: Vec<&'a str>,
 }
 
 pub(crate) fn lines(text: &str) -> Lines<'_> {
     let (mut out, mut rows) = (Lines::default(), Vec::new());
     for (i, line) in text.split('\n').enumerate() {
-        // Files that were joined have a mark within.
+        // Concatenated files have byte order marks inside.
         let line = line.trim_start_matches('\u{feff}').trim_matches(is_space);
         if line.is_empty() || comment(line, &mut out) {
             continue;
@@ -51,7 +52,7 @@ pub(crate) fn lines(text: &str) -> Lines<'_> {
             rows.push(row);
         }
     }
-    // Names may end with a number; columns are what all lines have.
+    // Names may end with a number, so only numbers that all lines have are values.
     let whites = rows.iter().map(|row| row.numbers.len()).min().unwrap_or(1);
     let commas = |row: &Row<'_>| row.numbers[0].split(',').count();
     out.columns = if whites > 1 { whites } else { rows.iter().map(commas).min().unwrap_or(1) };
@@ -62,12 +63,12 @@ pub(crate) fn lines(text: &str) -> Lines<'_> {
     out
 }
 
-/// White space of ASCII, and what some tools pad a buffer with.
+/// Whether a character is ASCII white space, or a zero, which some tools pad a buffer with.
 pub(super) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r' | '\0')
 }
 
-/// Whether a line is a comment. A frame may begin with `#`, but not with `# `.
+/// Reads a comment; returns whether it is one. A frame may begin with `#`, but not with `# `.
 fn comment<'a>(line: &'a str, out: &mut Lines<'a>) -> bool {
     let Some(rest) = line.strip_prefix('#') else { return false };
     if let Some((name, is)) = rest.strip_prefix(super::NAME).and_then(given_name) {
@@ -78,13 +79,13 @@ fn comment<'a>(line: &'a str, out: &mut Lines<'a>) -> bool {
     rest.starts_with(is_space) || numbers(line).is_empty()
 }
 
-/// `a:b is "a;b"`. The name itself may hold ` is `.
+/// Parses `a:b is "a;b"`. The name itself may contain ` is `.
 fn given_name(text: &str) -> Option<(&str, String)> {
     let parts = text.match_indices(super::IS).map(|(at, is)| (&text[..at], &text[at + is.len()..]));
     parts.into_iter().find_map(|(name, json)| Some((name, serde_json::from_str(json).ok()?)))
 }
 
-/// The numbers at the end of a line, the last first; a line has something before them.
+/// Returns the numbers at the end of a line, last first; a line has text before them.
 fn numbers(line: &str) -> Vec<&str> {
     let (mut rest, mut out) = (line, Vec::new());
     while let Some((before, word)) = rest.rsplit_once(is_space) {
@@ -97,7 +98,7 @@ fn numbers(line: &str) -> Vec<&str> {
     out
 }
 
-/// `12`, `1.5`, `2e3`, `-4`, `12,1,-3`.
+/// Whether a word is a count: `12`, `1.5`, `2e3`, `-4`, `12,1,-3`.
 pub(super) fn is_count(word: &str) -> bool {
     let one = |n: &str| {
         n.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))
@@ -107,7 +108,7 @@ pub(super) fn is_count(word: &str) -> bool {
     word.split(',').all(one)
 }
 
-/// How many decimals the values need, up to a sum of them that fits.
+/// Returns the number of decimals that the values need, limited so that their sum fits.
 fn decimals(rows: &[Row<'_>]) -> u32 {
     let numbers = || rows.iter().flat_map(|row| row.numbers.iter().flat_map(|n| n.split(',')));
     let mut most = numbers().map(of_number).max().unwrap_or(0).min(MAX_DECIMALS);
@@ -145,7 +146,7 @@ fn add<'a>(out: &mut Lines<'a>, row: &Row<'a>, whites: usize) {
     }
 }
 
-/// The value times ten to the power of `decimals`.
+/// Returns the value times ten to the power of `decimals`.
 fn scaled(number: &str, decimals: u32) -> Option<i64> {
     let whole = |n: &str| n.strip_prefix('+').unwrap_or(n).parse::<i64>().ok();
     if let Some(exact) = whole(number) {
@@ -156,12 +157,12 @@ fn scaled(number: &str, decimals: u32) -> Option<i64> {
 }
 
 impl Lines<'_> {
-    /// The frames of a stack, hidden as they stand in memory.
+    /// The frames of a stack, hidden for use in memory.
     pub fn frames<'s>(&'s self, stack: &'s str) -> impl Iterator<Item = std::borrow::Cow<'s, str>> {
         stack.split(';').map(|frame| name::hide(self.names.get(frame).map_or(frame, String::as_str)))
     }
 
-    /// Kind and unit of each column.
+    /// Returns kind and unit of each column.
     pub fn value_types(&self) -> Vec<(String, String)> {
         let unit = |unit: &str| match self.decimals {
             0 => unit.to_owned(),
@@ -180,7 +181,7 @@ impl Lines<'_> {
         }
     }
 
-    /// Which column is drawn: of a difference, what it is now.
+    /// Returns the column to draw: the second one of a difference.
     pub fn default_column(&self) -> usize {
         usize::from(self.columns == 2)
     }

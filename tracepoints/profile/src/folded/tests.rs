@@ -7,7 +7,7 @@ fn shown(folded: &Folded) -> Vec<(Vec<String>, u64)> {
 }
 
 #[test]
-fn what_is_written_is_read_again() {
+fn folded_text_survives_a_round_trip() {
     let mut folded = Folded::default();
     folded.add(["kv_get", "<A as B>::go"], 7);
     folded.add(["kv_get", "<A as B>::go"], 3);
@@ -23,7 +23,7 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
-fn names_that_look_alike_in_the_text_stay_apart() {
+fn names_with_equal_text_forms_stay_separate() {
     let mut folded = Folded::default();
     for (i, name) in ["a;b", "a:b", "a\tb", "a b", "#x", "_#x", " ", "_"].iter().enumerate() {
         folded.add([*name, "leaf"], i as u64 + 1);
@@ -66,7 +66,7 @@ fn every_dialect_is_read() {
 }
 
 #[test]
-fn a_line_that_is_no_stack_costs_itself_only_and_is_counted() {
+fn a_bad_line_loses_only_itself_and_is_counted() {
     let text = "a;b 12\nthis line was torn by a full disk\na;c (app.py)\na;d 8\n17\nx NaN\nx inf\nx 99999999999999999999\n";
     let read = lines(text);
     assert_eq!((read.stacks.len(), read.skipped.count), (2, 6));
@@ -84,7 +84,7 @@ fn a_line_that_is_no_stack_costs_itself_only_and_is_counted() {
 proptest! {
     #[test]
     fn any_names_survive_the_text(stacks in proptest::collection::vec((proptest::collection::vec(".{1,6}|[a;: \n#0-9~_]{1,4}", 1..4), 1u64..99), 1..6)) {
-        // The private characters that stand for hidden ones are the only ones that a name cannot hold.
+        // Only the private characters for hidden ones are excluded from names.
         let plain = |frame: &String| frame.replace(|c: char| c >= '\u{10ff00}', "x");
         let plain = |(frames, count): &(Vec<String>, u64)| (frames.iter().map(plain).collect::<Vec<_>>(), *count);
         let stacks: Vec<_> = stacks.iter().map(plain).collect();
@@ -109,7 +109,7 @@ proptest! {
         };
         let some = rows.iter().filter(|l| !comment(l)).count() as u64;
         let all = rows.iter().filter(|l| !l.trim().is_empty()).count() as u64;
-        let met = read.stacks.len() as u64 + read.skipped.count;
-        prop_assert!((some..=all).contains(&met), "{met} of {some} to {all}");
+        let found = read.stacks.len() as u64 + read.skipped.count;
+        prop_assert!((some..=all).contains(&found), "{found} of {some} to {all}");
     }
 }

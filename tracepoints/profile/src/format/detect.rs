@@ -1,20 +1,20 @@
-//! Which format a file has, by its content. Text is never taken for a binary format.
+//! Detects a file's format by its content. Text is never taken for a binary format.
 use prost::encoding::decode_varint;
 
 use super::{Format, perf_script, v8};
 use crate::ProfileError;
 
-/// How much of a file is looked at.
+/// Number of bytes examined.
 const HEAD: usize = 64 << 10;
 
-/// First bytes of what is no profile, and what it is.
+/// First bytes of other formats, and descriptions of them.
 const OTHERS: &[(&[u8], &str)] = &[
     (b"<?xml", PICTURE),
     (b"<svg", PICTURE),
     (b"<!DOCTYPE", PICTURE),
     (b"<!doctype", PICTURE),
     (b"<html", PICTURE),
-    (b"\x7fELF", "a program; give it as --binary, beside the profile"),
+    (b"\x7fELF", "a program; give it as --binary, together with the profile"),
     (b"MZ\x90", "a program of Windows"),
     (b"TPTRACE", "a trace file of this toolkit; give it as --trace"),
     (b"MOJ", "Austin's binary form; convert it with mojo2austin"),
@@ -31,15 +31,16 @@ const OTHERS: &[(&[u8], &str)] = &[
 const PICTURE: &str = "a picture or a page; expected the profile that it was drawn from";
 const LEGACY: &str = "pprof's legacy form; convert it with `go tool pprof -proto PROGRAM FILE`";
 
-/// Finds the format by the content, which is unpacked and, if it is text, UTF-8 (see [`tracepoints_input::plain`]).
+/// Detects the format of the content, which is unpacked and, if it is text, UTF-8 (see
+/// [`tracepoints_input::plain`]).
 ///
 /// # Errors
-/// [`ProfileError::Unknown`], which says what it is instead where that is known.
+/// [`ProfileError::Unknown`], with the actual format if it is known.
 pub fn detect(bytes: &[u8]) -> Result<Format, ProfileError> {
     let head = &bytes[..bytes.len().min(HEAD)];
     let begins = head.trim_ascii_start();
     if begins.is_empty() {
-        return Err(ProfileError::Empty("the file is empty; was it written to its end?"));
+        return Err(ProfileError::Empty("the file is empty: check that the profiler has finished"));
     }
     if begins.starts_with(b"PERFILE2") || begins.starts_with(b"2ELIFREP") {
         return Ok(Format::PerfData);
@@ -56,12 +57,12 @@ pub fn detect(bytes: &[u8]) -> Result<Format, ProfileError> {
         return Ok(Format::Pprof);
     }
     if is_binary(head) {
-        return Err(ProfileError::Unknown("bytes of no format that is read here, and no text"));
+        return Err(ProfileError::Unknown("binary data of an unsupported format"));
     }
     Ok(if perf_script::is_one(head) { Format::PerfScript } else { Format::Folded })
 }
 
-/// An object, or a list of objects: a stack may begin with `[unknown]` or `{closure}`.
+/// Whether text is an object, or a list of objects: a stack may begin with `[unknown]` or `{closure}`.
 fn is_json(text: &[u8]) -> bool {
     let next = |text: &[u8]| text[1..].trim_ascii_start().first().copied();
     match text.first() {
@@ -81,7 +82,9 @@ fn json(bytes: &[u8], head: &[u8]) -> Result<Format, ProfileError> {
     } else if v8::is_one(bytes) {
         Ok(Format::V8)
     } else {
-        Err(ProfileError::Unknown("JSON, but neither a Firefox nor a speedscope profile; is it a trace?"))
+        Err(ProfileError::Unknown(
+            "JSON that is neither a Firefox nor a speedscope profile; it may be a trace",
+        ))
     }
 }
 
@@ -93,19 +96,21 @@ fn has_controls(head: &[u8]) -> bool {
     head.iter().any(|b| is_control(*b))
 }
 
-/// Text may hold some controls, as names and terminals' logs do, but not one in ten bytes. A file of a few bytes may hold two.
+/// Whether data is binary. Text may have some controls, as in names and logs, but not one in ten bytes; a
+/// tiny file may have two.
 fn is_binary(head: &[u8]) -> bool {
     head.iter().filter(|b| is_control(**b)).count() * 10 > head.len() + 16
 }
 
-/// Whether the bytes begin with fields of pprof's message `Profile`, up to the end of the file or of what was not cut.
+/// Whether the bytes begin with fields of pprof's message `Profile`, up to the end of the file or of the
+/// examined part.
 fn is_pprof(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     let mut fields = 0;
     while !rest.is_empty() && fields < 64 {
         match top_field(&mut rest) {
             Some(true) => fields += 1,
-            // A file that was cut ends within a field.
+            // A truncated file ends within a field.
             Some(false) => return fields > 0,
             None => return fields >= 3,
         }
@@ -113,7 +118,8 @@ fn is_pprof(bytes: &[u8]) -> bool {
     fields > 0
 }
 
-/// Passes over one field. None if it is none of the message's, Some(false) if it ends behind the file.
+/// Skips one field. `None` if it is no field of the message, `Some(false)` if it ends after the end of the
+/// file.
 fn top_field(rest: &mut &[u8]) -> Option<bool> {
     let key = decode_varint(rest).ok()?;
     let (number, wire) = (key >> 3, key & 7);

@@ -1,4 +1,5 @@
-//! The processed profile of Firefox's profiler (profiler.firefox.com), JSON or JSON in gzip, both ways.
+//! Reads and writes the processed profile of Firefox's profiler (profiler.firefox.com), as JSON or gzipped
+//! JSON.
 mod gecko;
 mod read;
 mod schema;

@@ -1,38 +1,38 @@
-//! Counts what of a profile could not be read, by kind of record.
+//! Counts the unreadable parts of a profile by kind of record.
 use std::collections::BTreeMap;
 
 use super::{Format, fail};
 use crate::{ProfileError, model::Profile};
 
-/// Records that are left out or do not fit together, and where the first of each kind is.
+/// Skipped or inconsistent records by kind, with the position of the first of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     lost: BTreeMap<&'static str, First>,
     odd: BTreeMap<&'static str, First>,
 }
 
-/// How many; where the first is, and why.
+/// Number of records, position of the first, and its error.
 type First = (u64, String, String);
 
 impl Losses {
-    /// `what` is the record in the plural; `at` its place and `why` what is wrong with it.
+    /// Adds a skipped record: `what` is its kind in the plural, `at` its position, `why` its error.
     pub fn add(&mut self, what: &'static str, at: impl FnOnce() -> String, why: impl FnOnce() -> String) {
         self.lost.entry(what).or_insert_with(|| (0, at(), why())).0 += 1;
     }
 
-    /// Records that were read all the same.
+    /// Adds records that were read despite an inconsistency.
     pub fn odd(&mut self, what: &'static str, n: u64, at: impl FnOnce() -> String, why: &str) {
         if n > 0 {
             self.odd.entry(what).or_insert_with(|| (0, at(), why.into())).0 += n;
         }
     }
 
-    /// A line for each kind, for people.
+    /// Formats a line for each kind.
     fn notes(self) -> impl Iterator<Item = String> {
         let lost = self.lost.into_iter().map(|(what, (n, at, why))| {
             format!("{n} {what} could not be read and are left out; the first is at {at}: {why}")
         });
-        // People are shown what has these words.
+        // Comments with the words `left out` are shown to the user.
         let none = |what: &str| if what.contains("left out") { "" } else { ", and none is left out" };
         let odd = self.odd.into_iter();
         let odd = odd.map(move |(what, (n, at, why))| {
@@ -41,10 +41,10 @@ impl Losses {
         lost.chain(odd)
     }
 
-    /// Notes the losses in the profile's comments, with what else is known of the file.
+    /// Adds the losses to the profile's comments, with other facts about the file.
     ///
     /// # Errors
-    /// If nothing could be read: what is wrong first.
+    /// If nothing could be read: the first loss.
     pub fn judge(
         self,
         format: Format,

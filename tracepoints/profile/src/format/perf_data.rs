@@ -1,7 +1,8 @@
-//! `perf.data`, as the kernel's perf writes it to a file: samples with their call chains, and what was mapped where.
+//! Reads `perf.data`, the file of the kernel's perf: samples with their call chains, and memory mappings.
 //!
-//! An own reader: the crate `linux-perf-data` (0.13) gives nothing of a file that was cut, allocates what lengths in the file
-//! say, and has no unwinding. Here every length is checked against what is there before use.
+//! This is an own reader, since the crate `linux-perf-data` (0.13) returns nothing for a truncated file,
+//! allocates the lengths stated in the file, and has no unwinding. Here every length is checked against the
+//! available bytes before use.
 mod bytes;
 mod header;
 mod process;
@@ -11,11 +12,12 @@ mod unwind;
 use super::{Format, ReadOptions, fail};
 use crate::{ProfileError, model::Profile};
 
-/// Reads the samples of one event, of a file or a stream, compressed or not, of either byte order. Frames have addresses only
-/// ([`crate::symbols::resolve`]). Records that are damaged are left out; the comments say how many.
+/// Reads the samples of one event, from a file or a stream, compressed or not, of either byte order. Frames
+/// have addresses only ([`crate::symbols::resolve`]). Damaged records are left out; the comments give their
+/// number.
 ///
 /// # Errors
-/// [`ProfileError::Format`] with the byte at which the file is wrong, if there is no sample.
+/// [`ProfileError::Format`] with the byte of the first error, if there is no sample.
 pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError> {
     let mut header = header::read(bytes)?;
     let mut records = record::Records::default();
@@ -31,7 +33,7 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError
         records.cut.get_or_insert_with(|| "some of the compressed records are damaged".to_owned());
     }
     records.cut = damage.or(records.cut);
-    // Each core writes its own; what was mapped must be known before it is used.
+    // Each core writes its own records; sorting puts mappings before their use.
     records.events.sort_by_key(|(time, _)| *time);
     process::fold(&header, records, options)
 }

@@ -1,25 +1,27 @@
-//! The line of `perf script` with which a sample begins: `comm pid/tid [cpu] time: period event:`.
+//! Parses the first line of a sample in `perf script`: `comm pid/tid [cpu] time: period event:`.
 //!
-//! `-F` chooses the fields, so each of them may be missing (tools/perf/builtin-script.c, `perf_sample__fprintf_start`).
+//! `-F` chooses the fields, so each of them may be missing (tools/perf/builtin-script.c,
+//! `perf_sample__fprintf_start`).
 
-/// What a sample's first line says.
+/// The contents of a sample's first line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header<'a> {
     pub comm: &'a [u8],
     pub pid: u32,
     pub tid: u32,
-    /// In ns.
+    /// Time in ns.
     pub time: Option<u64>,
     pub period: Option<u64>,
     /// Empty if it is not printed.
     pub event: &'a [u8],
-    /// After the event: the one frame of a sample without a call chain.
+    /// Text after the event: the one frame of a sample without a call chain.
     pub rest: &'a [u8],
 }
 
-/// The line of a sample with its time; None if it is no such line.
+/// Parses the line of a sample with a time; `None` for other lines.
 pub fn parse(line: &[u8]) -> Option<Header<'_>> {
-    // The time is a word of digits, a point and digits that ends with a colon; names may hold anything else, such a word too.
+    // The time is a word of digits, a point and digits that ends with a colon; names may contain anything,
+    // even such a word.
     let mut from = 0;
     loop {
         let colon = from + memchr::memchr(b':', &line[from..])?;
@@ -40,15 +42,16 @@ fn around_time<'a>(before: &'a [u8], time: u64, after: &'a [u8]) -> Option<Heade
     Some(header)
 }
 
-/// The line of a sample without a time (`perf script -F comm,tid,event,ip,sym`): words before an event that ends with a
-/// colon, the last of which is a thread's number. Other text may look like it, so a frame must follow.
+/// Parses the line of a sample without a time (`perf script -F comm,tid,event,ip,sym`): words, the last of
+/// which is a thread's number, before an event that ends with a colon. Other text may look like it, so a
+/// frame must follow.
 pub fn parse_untimed(line: &[u8]) -> Option<Header<'_>> {
     let mut from = 0;
     loop {
         let colon = from + memchr::memchr(b':', &line[from..])?;
         let start = memchr::memrchr2(b' ', b'\t', &line[..colon]).map_or(0, |i| i + 1);
         let before = line[..start].trim_ascii_end();
-        // A period stands before the event.
+        // A period precedes the event.
         let word = memchr::memrchr2(b' ', b'\t', before).map_or(0, |i| i + 1);
         for task_end in [word, before.len()] {
             let mut header = Header::default();
@@ -61,7 +64,7 @@ pub fn parse_untimed(line: &[u8]) -> Option<Header<'_>> {
     }
 }
 
-/// `12345.678901`, in ns.
+/// Parses `12345.678901`, returns ns.
 fn parse_time(word: &[u8]) -> Option<u64> {
     let point = memchr::memchr(b'.', word)?;
     let (seconds, fraction) = (number(&word[..point])?, &word[point + 1..]);
@@ -84,8 +87,8 @@ fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
     (text[..split].trim_ascii_end(), &text[split..])
 }
 
-/// Comm, pid and tid, and after them a CPU in brackets, the mode of the CPU (`-F misc`), the time of day (`-F tod`). True if
-/// pid or tid is there.
+/// Parses comm, pid and tid, followed by a CPU in brackets, the mode of the CPU (`-F misc`) and the time of
+/// day (`-F tod`). Returns true if pid or tid is there.
 fn task<'a>(text: &'a [u8], header: &mut Header<'a>) -> Option<bool> {
     let mut text = text.trim_ascii();
     loop {
@@ -118,25 +121,26 @@ fn task<'a>(text: &'a [u8], header: &mut Header<'a>) -> Option<bool> {
     }
 }
 
-/// -1 is a thread that perf does not know.
+/// Parses an id; -1 is a thread unknown to perf.
 fn id(text: &[u8]) -> Option<u32> {
     if text == b"-1" { Some(0) } else { u32::try_from(number(text)?).ok() }
 }
 
-/// Letters that stand for kernel, user, hypervisor, guest and the like, after a CPU or a number.
+/// Whether a word after a CPU or a number has the letters for kernel, user, hypervisor, guest and the like.
 fn is_mode(word: &[u8], before: &[u8]) -> bool {
     let after = before.last().is_some_and(|b| b.is_ascii_digit() || *b == b']');
     after && !word.is_empty() && word.len() <= 4 && word.iter().all(|b| b"KUHGgSEMFXJD".contains(b))
 }
 
-/// `2020-07-13` or `18:26:55.620971`.
+/// Whether a word is `2020-07-13` or `18:26:55.620971`.
 fn is_time_of_day(word: &[u8]) -> bool {
     let date = word.len() == 10 && word[4] == b'-' && word[7] == b'-';
     let time = word.len() >= 8 && word[2] == b':' && word[5] == b':';
     (date || time) && word.iter().all(|b| b.is_ascii_digit() || b"-:.".contains(b))
 }
 
-/// A period, if it is printed, and the event, if it is printed, which ends with a colon and may hold some (`cycles:u:`).
+/// Parses the optional period and the optional event, which ends with a colon and may contain some
+/// (`cycles:u:`).
 fn event<'a>(text: &'a [u8], header: &mut Header<'a>) -> Option<()> {
     let mut text = text.trim_ascii();
     let word = memchr::memchr2(b' ', b'\t', text).unwrap_or(text.len());
@@ -149,7 +153,7 @@ fn event<'a>(text: &'a [u8], header: &mut Header<'a>) -> Option<()> {
         }
     }
     match ends_event(text) {
-        // Lost events: the rest of the line says how many.
+        // Lost events: the rest of the line has their number.
         None if text.starts_with(b"PERF_RECORD_") => header.event = text,
         Some(end) => (header.event, header.rest) = (&text[..end], text[end + 1..].trim_ascii()),
         // The one frame alone.
@@ -159,7 +163,8 @@ fn event<'a>(text: &'a [u8], header: &mut Header<'a>) -> Option<()> {
     Some(())
 }
 
-/// The colon at the end of an event, whose name has no spaces unless the user gave it one (`cpu/name='my event'/`).
+/// Finds the colon at the end of an event. Its name has no spaces unless the user chose one (`cpu/name='my
+/// event'/`).
 fn ends_event(text: &[u8]) -> Option<usize> {
     let word = memchr::memchr2(b' ', b'\t', text).unwrap_or(text.len());
     if word > 1 && text[word - 1] == b':' {
@@ -179,7 +184,7 @@ fn starts_with_address(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn of(
+    fn header(
         comm: &'static str,
         pid: u32,
         tid: u32,
@@ -199,44 +204,44 @@ mod tests {
     }
 
     #[test]
-    fn all_the_ways_in_which_perf_prints_them() {
+    fn all_header_forms_of_perf_are_read() {
         for (line, header) in [
             (
                 "java 25607 4794564.109216: cycles:",
-                of("java", 25607, 25607, 4794564109216000, None, "cycles"),
+                header("java", 25607, 25607, 4794564109216000, None, "cycles"),
             ),
             (
                 "tokio-runtime-w  7/8  [003]  1.5:     10101 cpu-clock:pppH: ",
-                of("tokio-runtime-w", 7, 8, 1500000000, Some(10101), "cpu-clock:pppH"),
+                header("tokio-runtime-w", 7, 8, 1500000000, Some(10101), "cpu-clock:pppH"),
             ),
             (
                 "a b: c 1/2 0.000001:   1 sched:sched_switch:",
-                of("a b: c", 1, 2, 1000, Some(1), "sched:sched_switch"),
+                header("a b: c", 1, 2, 1000, Some(1), "sched:sched_switch"),
             ),
-            (":1234  1234 12.25: 7 cycles:u:", of(":1234", 1234, 1234, 12250000000, Some(7), "cycles:u")),
-            (":-1    -1/-1 12.25: 7 cycles:u:", of(":-1", 0, 0, 12250000000, Some(7), "cycles:u")),
+            (":1234  1234 12.25: 7 cycles:u:", header(":1234", 1234, 1234, 12250000000, Some(7), "cycles:u")),
+            (":-1    -1/-1 12.25: 7 cycles:u:", header(":-1", 0, 0, 12250000000, Some(7), "cycles:u")),
             (
                 "CUPSManager cup 11320 186448.846888: 1 cycles: ",
-                of("CUPSManager cup", 11320, 11320, 186448846888000, Some(1), "cycles"),
+                header("CUPSManager cup", 11320, 11320, 186448846888000, Some(1), "cycles"),
             ),
             (
                 "foobar [worker] 21332 5.1: 7 cycles:",
-                of("foobar [worker]", 21332, 21332, 5100000000, Some(7), "cycles"),
+                header("foobar [worker]", 21332, 21332, 5100000000, Some(7), "cycles"),
             ),
-            ("v 1.5: x 9/9 [001] 2.000000001: cycles:", of("v 1.5: x", 9, 9, 2000000001, None, "cycles")),
+            ("v 1.5: x 9/9 [001] 2.000000001: cycles:", header("v 1.5: x", 9, 9, 2000000001, None, "cycles")),
             // -F without comm, without period, event, pid; with misc and tod.
-            ("  900 10.1: cycles:u:", of("", 900, 900, 10100000000, None, "cycles:u")),
-            ("ls 900/900 10.1: ", of("ls", 900, 900, 10100000000, None, "")),
-            ("ls 900/900 10.1:   250000 ", of("ls", 900, 900, 10100000000, Some(250000), "")),
-            ("ls 10.1: cycles:", of("ls", 0, 0, 10100000000, None, "cycles")),
-            ("ls 900 [000] U 10.1: 1 cycles:", of("ls", 900, 900, 10100000000, Some(1), "cycles")),
+            ("  900 10.1: cycles:u:", header("", 900, 900, 10100000000, None, "cycles:u")),
+            ("ls 900/900 10.1: ", header("ls", 900, 900, 10100000000, None, "")),
+            ("ls 900/900 10.1:   250000 ", header("ls", 900, 900, 10100000000, Some(250000), "")),
+            ("ls 10.1: cycles:", header("ls", 0, 0, 10100000000, None, "cycles")),
+            ("ls 900 [000] U 10.1: 1 cycles:", header("ls", 900, 900, 10100000000, Some(1), "cycles")),
             (
                 "ls 900 [000] 2020-07-13 18:26:55.620971 10.1: 1 cycles:",
-                of("ls", 900, 900, 10100000000, Some(1), "cycles"),
+                header("ls", 900, 900, 10100000000, Some(1), "cycles"),
             ),
             (
                 "ls 900 10.1: 1 cpu/event=0x3c,name='my event'/:",
-                of("ls", 900, 900, 10100000000, Some(1), "cpu/event=0x3c,name='my event'/"),
+                header("ls", 900, 900, 10100000000, Some(1), "cpu/event=0x3c,name='my event'/"),
             ),
         ] {
             assert_eq!(parse(line.as_bytes()), Some(header), "{line}");

@@ -1,4 +1,4 @@
-//! The text that `perf script` prints, of any process, with or without call chains.
+//! Reads the text printed by `perf script`, of any process, with or without call chains.
 use std::collections::HashMap;
 
 use ahash::RandomState;
@@ -14,8 +14,8 @@ use crate::{
     model::{Frame, FrameId, LabelsId, Module, Profile, StackId, keys},
 };
 
-/// Whether these are the first lines of what perf prints: most of them are samples or frames of perf's, and not stacks
-/// with a count.
+/// Whether the first lines are perf's output: most of them are samples or frames, and not stacks with a
+/// count.
 pub fn is_one(head: &[u8]) -> bool {
     let (mut perf, mut folded, mut after_text) = (0, 0, false);
     for line in head.split(|b| *b == b'\n').take(HEAD_LINES) {
@@ -40,26 +40,26 @@ pub fn is_one(head: &[u8]) -> bool {
     perf > folded
 }
 
-/// How many lines of a file tell its form.
+/// Number of lines examined to detect the format.
 const HEAD_LINES: usize = 1000;
 
-/// `address symbol+0x1f (module)`; after a tab, the symbol alone will do.
+/// Whether a line is `address symbol+0x1f (module)`; after a tab, the symbol is sufficient.
 fn is_frame(line: &[u8]) -> bool {
     let after_tab = line.starts_with(b"\t");
     let module = |rest: &[u8]| rest.ends_with(b")") && memchr::memchr(b'(', rest).is_some();
     address(line.trim_ascii()).is_some_and(|(_, rest)| module(rest) || (after_tab && !rest.is_empty()))
 }
 
-/// A sample without a time, with its one frame on the same line.
+/// Whether a line is a sample without a time, with its one frame on the same line.
 fn is_flat(line: &[u8]) -> bool {
     perf_header::parse_untimed(line).is_some_and(|header| is_frame(header.rest))
 }
 
-/// Reads the samples of one event: their count, and the sum of their periods. Stacks stand under the thread's name. Lines
-/// that are none of perf's are skipped, as are warnings between; the comments say how many.
+/// Reads the samples of one event: their number, and the sum of their periods. Stacks are below the thread's
+/// name. Other lines, such as warnings in between, are skipped; the comments give their number.
 ///
 /// # Errors
-/// [`ProfileError::Format`] with the first line that is none of perf's, if there is no sample.
+/// [`ProfileError::Format`] with the first line that is not perf's, if there is no sample.
 pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError> {
     let mut reader = Reader::new(options);
     reader.profile.reserve(bytes.len() / BYTES_A_STACK);
@@ -76,10 +76,11 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError
     reader.finish()
 }
 
-/// Text for each new stack, at the least that is likely: a line is longer than half of it, and most are of stacks known.
+/// Lower bound of bytes per new stack: a line is longer than half of it, and most lines belong to known
+/// stacks.
 const BYTES_A_STACK: usize = 128;
 
-/// Symbol, module and source line of a frame, as they are printed.
+/// Symbol, module and source line of a frame, as printed.
 type FrameKey<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
 struct Reader<'a> {
@@ -87,28 +88,28 @@ struct Reader<'a> {
     options: &'a ReadOptions,
     event: Option<Vec<u8>>,
     others: HashMap<Vec<u8>, u64, RandomState>,
-    /// By symbol, module, and source line where it is printed.
+    /// By symbol, module, and source line if printed.
     frames: HashMap<FrameKey<'a>, FrameId, RandomState>,
     threads: HashMap<(&'a [u8], u32, u32), LabelsId, RandomState>,
-    /// Of the sample that is being read; None between two, and within one that is left out.
+    /// The current sample; `None` between two samples, and within one that is left out.
     current: Option<(LabelsId, Option<u64>, u64)>,
-    /// Within a sample of another event.
+    /// Whether the current sample has another event.
     skipping: bool,
-    /// Number of the line that is read.
+    /// Number of the current line.
     number: u64,
-    /// A line that is no sample by itself; it is one without a time or an event if a frame follows.
+    /// A line that may be a sample without a time or an event: it is one if a frame follows.
     pending: Option<(u64, &'a [u8])>,
-    /// Symbol and module of the last frame, which is not on the stack yet: its source line may follow.
+    /// Symbol and module of the last frame, which is not on the stack yet because its source line may follow.
     last_frame: Option<(&'a [u8], &'a [u8])>,
-    /// A line with a time was found: then all samples have one.
+    /// Whether a line with a time was found: then all samples have one.
     timed: bool,
     skipped: Skipped,
     lost: u64,
-    /// Its first line holds more than the event, so the next may begin a sample.
+    /// Whether the first line has more than the event, so the next line may begin a sample.
     flat: bool,
     /// Innermost first.
     stack: Vec<FrameId>,
-    /// The stack of the sample before, outermost first: the next one begins alike.
+    /// The stack of the previous sample, outermost first: the next one often begins equally.
     before: Vec<(FrameId, StackId)>,
     start: u64,
     last: u64,
@@ -147,7 +148,7 @@ impl<'a> Reader<'a> {
             return self.give_up_pending();
         }
         let inside = self.current.is_some() || self.skipping;
-        // A short thread name is padded to the right, so the first line of a sample may begin with spaces.
+        // A short thread name is padded on the left, so the first line of a sample may begin with spaces.
         let next = self.flat && (perf_header::parse(text).is_some() || (!self.timed && is_flat(text)));
         if indented && inside && !next {
             return self.inside(line, text);
@@ -168,17 +169,17 @@ impl<'a> Reader<'a> {
         self.untimed(text);
     }
 
-    /// A frame below a line that may be a sample. Without such a line, the frame is of no sample.
+    /// Reads a frame after a line that may be a sample. Without such a line, the frame belongs to no sample.
     fn first_frame(&mut self, text: &'a [u8]) {
         if !self.begin_pending() {
             self.skip(self.number, text);
         } else if !self.skipping {
-            // A line that is no frame after all leaves the sample without it.
+            // If the line is no frame after all, the sample has no stack.
             let _ = self.frame(text);
         }
     }
 
-    /// A line below that of a sample.
+    /// Reads a line inside of a sample.
     fn inside(&mut self, line: &'a [u8], text: &'a [u8]) {
         // A source line begins with two spaces (-F srcline), a frame with a tab.
         if line.starts_with(b"  ") && line.get(2).is_some_and(|b| *b > b' ') && self.source(text) {
@@ -207,7 +208,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A line without a time: a sample, or a warning that is printed between. In a file whose samples have times it is none.
+    /// Reads a line without a time: a sample, or a warning in between. If other samples have times, it is no
+    /// sample.
     fn untimed(&mut self, text: &'a [u8]) {
         self.give_up_pending();
         if self.timed {
@@ -222,7 +224,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Begins the sample whose first line is pending; false if there is none.
+    /// Begins the sample whose first line is pending; returns false if there is none.
     fn begin_pending(&mut self) -> bool {
         let Some((_, text)) = self.pending.take() else { return false };
         let named = || Header { comm: text, ..Header::default() };
@@ -232,18 +234,18 @@ impl<'a> Reader<'a> {
 
     fn header(&mut self, header: &Header<'a>) {
         if header.event.starts_with(b"PERF_RECORD_") {
-            // Of --show-task-events and the like; no sample.
+            // Lines of --show-task-events and the like are no samples.
             self.lost += lost(header);
             self.skipping = true;
             return;
         }
-        // A sample without an event chooses none: the first that is named does.
+        // A sample without an event selects none: the first named event is selected later.
         let event = self.event.get_or_insert_default();
         if event.is_empty() && self.options.event.is_none() {
             *event = header.event.to_vec();
         }
         self.flat = !header.rest.is_empty();
-        // `-e cycles` is printed as `cycles:u` where the kernel may not be looked at.
+        // `-e cycles` is printed as `cycles:u` if the user may not profile the kernel.
         let same = event == header.event
             || header.event.strip_prefix(&event[..]).is_some_and(|m| m.starts_with(b":"));
         if !same {
@@ -281,11 +283,11 @@ impl<'a> Reader<'a> {
         self.profile.labels(&labels)
     }
 
-    /// `address symbol+offset (module)`; module, symbol or both may be missing.
+    /// Reads `address symbol+offset (module)`; module, symbol or both may be missing.
     fn frame(&mut self, line: &'a [u8]) -> Option<()> {
         let (at, text) = address(line)?;
         if text.is_empty() {
-            // The address alone (-F ip).
+            // Only the address (-F ip).
             let address =
                 u64::from_str_radix(std::str::from_utf8(at).ok()?, 16).ok().filter(|_| at.len() >= 4)?;
             self.push_last_frame();
@@ -316,7 +318,8 @@ impl<'a> Reader<'a> {
         self.stack.push(frame);
     }
 
-    /// `file.c:183`, or `file.so[1090]` where the line is not known; ` (inlined)` may follow. False if there is no frame yet.
+    /// Reads `file.c:183`, or `file.so[1090]` without a line; ` (inlined)` may follow. Returns false if there
+    /// is no frame yet.
     fn source(&mut self, text: &'a [u8]) -> bool {
         if self.skipping {
             return true;
@@ -375,7 +378,7 @@ impl<'a> Reader<'a> {
         others.sort();
         if self.profile.is_empty() && !others.is_empty() {
             let names: Vec<_> = others.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
-            let what = format!("no sample is of event {event:?}; there are {}", names.join(", "));
+            let what = format!("no sample has the event {event:?}; the file has {}", names.join(", "));
             return Err(fail(Format::PerfScript, "the whole", what));
         }
         if self.profile.is_empty() {
@@ -400,7 +403,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The address at the beginning, and the rest of the line after one space.
+/// Splits the address off the beginning of a line, with one space after it.
 fn address(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(b' ', line).unwrap_or(line.len());
     let word = &line[..end];
@@ -411,7 +414,8 @@ fn address(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((digits, line[end..].trim_ascii()))
 }
 
-/// Lines of -F brstackinsn and srccode within a stack: instructions after an address and a tab, labels, quoted source.
+/// Whether a line is from -F brstackinsn or srccode: an instruction after an address and a tab, a label,
+/// quoted source.
 fn is_of_branches(line: &[u8], text: &[u8]) -> bool {
     let word = text.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(text.len());
     let instruction = word >= 4 && text.get(word) == Some(&b'\t');
@@ -419,7 +423,7 @@ fn is_of_branches(line: &[u8], text: &[u8]) -> bool {
     instruction || label || text.starts_with(b"|") || text == b"..."
 }
 
-/// Of `PERF_RECORD_LOST lost 12`.
+/// Parses `PERF_RECORD_LOST lost 12`.
 fn lost(header: &Header<'_>) -> u64 {
     let text =
         String::from_utf8_lossy(header.event).into_owned() + " " + &String::from_utf8_lossy(header.rest);
@@ -429,7 +433,7 @@ fn lost(header: &Header<'_>) -> u64 {
     text.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// `file.c:183`; none for `libc.so[1090]` and `??:0`.
+/// Parses `file.c:183`; empty for `libc.so[1090]` and `??:0`.
 fn file_and_line(source: &[u8]) -> (String, u32) {
     let text = String::from_utf8_lossy(source);
     match text.rsplit_once(':') {
@@ -442,9 +446,10 @@ fn file_and_line(source: &[u8]) -> (String, u32) {
     }
 }
 
-/// Symbol and module of `symbol+0x1f (module)`; the place within the function differs from sample to sample.
+/// Returns symbol and module of `symbol+0x1f (module)`, without the offset, which differs from sample to
+/// sample.
 fn parts(text: &[u8]) -> (&[u8], &[u8]) {
-    // The file is gone, or was replaced since: `name+0x1 (/path (deleted))`.
+    // A deleted or replaced file: `name+0x1 (/path (deleted))`.
     let inner = text.strip_suffix(b")").unwrap_or_default();
     let inner = inner.strip_suffix(b" (deleted)").unwrap_or(inner);
     let mut open = memrchr(b'(', inner);
@@ -455,7 +460,7 @@ fn parts(text: &[u8]) -> (&[u8], &[u8]) {
         Some(at) => (&inner[..at], &inner[at + 1..]),
         None => (text, &b""[..]),
     };
-    // The place within the module (-F dsoff): `(/bin/ls+0x1234)`.
+    // The offset in the module (-F dsoff): `(/bin/ls+0x1234)`.
     let module = match memrchr(b'+', module) {
         Some(at) if module[at + 1..].strip_prefix(b"0x").is_some_and(is_hex) => &module[..at],
         _ => module,
@@ -468,18 +473,18 @@ fn parts(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn is_hex(text: &[u8]) -> bool {
-    // Without a branch for each digit.
+    // A fold avoids a branch for each digit.
     text.iter().fold(true, |so_far, b| so_far & (b.is_ascii_digit() | (b | 0x20).wrapping_sub(b'a').lt(&6)))
 }
 
-/// perf demangles C++ and, since 6.x, Rust; what it could not is demangled here.
+/// Demangles a symbol that perf did not: it demangles C++ and, since 6.x, Rust.
 fn demangled(symbol: &[u8]) -> String {
     let text = String::from_utf8_lossy(symbol);
     tracepoints::symbolize::demangle(&text)
 }
 
 impl Profile {
-    /// Names what the second weight of perf's samples is: the event, or CPU time for the clocks.
+    /// Names the second value of perf's samples: the event, or CPU time for the clocks.
     pub(crate) fn set_event(&mut self, event: &str) {
         self.comments.insert(0, format!("event {event}"));
         let clock = event.split(':').next().is_some_and(|e| matches!(e, "cpu-clock" | "task-clock"));

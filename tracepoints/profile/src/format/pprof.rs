@@ -1,4 +1,5 @@
-//! pprof's `profile.proto`, gzip or plain, both ways: what `go tool pprof` and most continuous profilers speak.
+//! Reads and writes pprof's `profile.proto`, gzipped or plain: the format of `go tool pprof` and most
+//! continuous profilers.
 mod decode;
 mod read;
 mod schema;
@@ -7,7 +8,7 @@ mod write;
 pub use read::read;
 pub use write::{write, write_gzip};
 
-/// Number label that holds a sample's time, in ns since 1970: what Datadog's and OpenTelemetry's tools use.
+/// Number label with a sample's time, in ns since 1970, as in Datadog's and OpenTelemetry's tools.
 const TIME_LABEL: &str = "end_timestamp_ns";
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! Counts what of a file could not be read, for one line of report.
+//! Counts the unreadable parts of a file, for one line of report.
 use crate::ProfileError;
 
 use super::{Format, fail};
 
-/// Records that are left out, and why the first one is.
+/// Number of skipped records, and the error of the first one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
     pub count: u64,
-    /// The line, or the number of the record, and what is wrong with it.
+    /// The line or the number of the record, and its error.
     pub first: Option<(u64, String)>,
 }
 
@@ -17,21 +17,21 @@ impl Skipped {
         self.first.get_or_insert_with(|| (at, why()));
     }
 
-    /// One line for people; None if nothing was skipped. `what` is the record: `line`, `sample`.
+    /// Formats one line; `None` if nothing was skipped. `what` names the record: `line`, `sample`.
     pub fn report(&self, what: &str) -> Option<String> {
         let (at, why) = self.first.as_ref()?;
         let (s, are) = if self.count == 1 { ("", "is") } else { ("s", "are") };
         Some(format!("{} {what}{s} {are} skipped and left out, the first is {what} {at}: {why}", self.count))
     }
 
-    /// The error of a file of which nothing could be read.
+    /// Returns the error of a file without any readable record.
     pub fn error(&self, format: Format, what: &str) -> Option<ProfileError> {
         let (at, why) = self.first.as_ref()?;
         Some(fail(format, format!("{what} {at}"), why))
     }
 }
 
-/// The beginning of a line, for a report.
+/// Returns the beginning of a line, for a report.
 pub fn excerpt(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(&line[..line.len().min(480)]);
     let mut short: String = text.chars().take(120).collect();

@@ -1,4 +1,4 @@
-//! speedscope's own JSON form, both ways. One of its profiles is one thread.
+//! Reads and writes speedscope's own JSON form. One of its profiles is one thread.
 mod events;
 mod read;
 mod schema;
@@ -54,7 +54,7 @@ enum Part {
     },
 }
 
-/// Writes one kind of weight. Labels other than the thread have no place in this form.
+/// Writes one kind of value. The form has no labels other than the thread.
 pub fn write(profile: &Profile, value: usize, name: &str) -> String {
     let unit = profile.value_types().get(value).map_or("", |v| profile.text(v.unit));
     let unit = match unit {
@@ -86,7 +86,7 @@ pub fn write(profile: &Profile, value: usize, name: &str) -> String {
         name: Some(name.to_owned()),
         exporter: Some("tikv-ctl".to_owned()),
     };
-    // Texts, numbers and lists of them always are JSON.
+    // Texts, numbers and lists of them can always be encoded.
     serde_json::to_string(&file).unwrap_or_default()
 }
 

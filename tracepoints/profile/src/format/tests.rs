@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{Sample, sample_profile};
 
-/// All that is known of a sample, in words.
+/// Formats all data of a sample.
 fn shown(profile: &Profile, sample: &Sample<'_>) -> String {
     let text = |id| profile.text(id);
     let frames: Vec<_> = profile
@@ -23,7 +23,7 @@ fn shown(profile: &Profile, sample: &Sample<'_>) -> String {
     format!("{frames:?} {labels:?} {:?} {:?}", sample.values, sample.time_ns)
 }
 
-/// Asserts that two profiles say the same.
+/// Asserts that two profiles are equal.
 pub(crate) fn same(a: &Profile, b: &Profile) {
     let types = |p: &Profile| {
         let text = |t: &crate::model::ValueType| (p.text(t.kind).to_owned(), p.text(t.unit).to_owned());
@@ -43,7 +43,7 @@ pub(crate) fn same(a: &Profile, b: &Profile) {
 const SCRIPT: &str = "main 7/7 1.5: 10 cycles:u: \n\t55d0 leaf+0x1 (/bin/a)\n\t55d1 main+0x2 (/bin/a)\n\n";
 
 #[test]
-fn every_form_is_told_by_its_content() {
+fn every_format_is_detected_by_its_content() {
     let profile = sample_profile();
     let forms = [
         (pprof::write(&profile), Format::Pprof),
@@ -62,14 +62,14 @@ fn every_form_is_told_by_its_content() {
 }
 
 #[test]
-fn what_is_no_profile_is_named() {
+fn other_kinds_of_files_are_named() {
     for (bytes, says) in [
         (&b""[..], "empty"),
         (b"<?xml version=\"1.0\"?><svg/>", "picture"),
         (b"\x7fELF\x02\x01", "--binary"),
         (b"{\"traceEvents\": []}", "trace"),
         (b"hello world\n", "line 1"),
-        (b"\x00\x01\x02\x03\xff", "no text"),
+        (b"\x00\x01\x02\x03\xff", "binary data"),
         (b"TPTRACE\0", "--trace"),
         (b"heap profile: 1: 2 [3: 4] @ heap/1", "go tool pprof"),
         (b"\xfd7zXZ\0", "xz -d"),
@@ -107,7 +107,7 @@ fn text_is_never_taken_for_another_format() {
 }
 
 #[test]
-fn a_mark_a_packing_and_another_encoding_change_nothing() {
+fn marks_compression_and_encodings_change_nothing() {
     use std::io::Write as _;
     let text = "main;größer 3\nmain;b 4\n";
     let plain = read(text.as_bytes(), &ReadOptions::default()).unwrap().1;

@@ -1,5 +1,5 @@
-//! Profiles of V8, as Chrome's DevTools and Node write them: CPU (`.cpuprofile`, of today and of before 2017, and the chunks
-//! of one in a trace), and heap (`.heapprofile`).
+//! Reads V8's profiles, as written by Chrome's DevTools and Node: CPU (`.cpuprofile`, current and before
+//! 2017, and chunks in a trace), and heap (`.heapprofile`).
 mod chunks;
 mod schema;
 #[cfg(test)]
@@ -17,7 +17,7 @@ use crate::{
     model::{Frame, FrameId, LabelsId, Profile, StackId, keys},
 };
 
-/// Whether JSON is a profile of V8, or a trace that holds one.
+/// Whether JSON is a profile of V8, or a trace with one.
 pub fn is_one(json: &[u8]) -> bool {
     let has = |what: &str| memchr::memmem::find(json, what.as_bytes()).is_some();
     let trace = has("\"traceEvents\"");
@@ -26,10 +26,11 @@ pub fn is_one(json: &[u8]) -> bool {
     if trace { chunks && has("\"cpuProfile\"") } else { tree }
 }
 
-/// Reads a profile of V8; times become ns. Samples that cannot be read are left out, and counted in the profile's comments.
+/// Reads a profile of V8; times become ns. Unreadable samples are left out, and counted in the profile's
+/// comments.
 ///
 /// # Errors
-/// [`ProfileError::Format`] with the line of what is no JSON, or the first bad sample if none can be read.
+/// [`ProfileError::Format`] with the line of invalid JSON, or the first bad sample if none can be read.
 pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     let (mut file, notes): (File, _) = json::document(bytes)
         .map_err(|e| fail(Format::V8, format!("line {} column {}", e.line(), e.column()), e))?;
@@ -43,7 +44,7 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     } else {
         let mut profile = Profile::new(&[("cpu", "nanoseconds")]);
         if file.trace_events.0.is_empty() {
-            let tree = Tree::of(&mut profile, file.nodes.0, file.head, &mut losses);
+            let tree = Tree::from_nodes(&mut profile, file.nodes.0, file.head, &mut losses);
             let times = Times {
                 start: file.start_time.0,
                 end: file.end_time.0,
@@ -63,18 +64,18 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
 fn frame(profile: &mut Profile, call: &CallFrame) -> FrameId {
     let name = if call.function_name.0.is_empty() { "(anonymous)" } else { &call.function_name.0 };
     let (function, file) = (profile.intern(name), profile.intern(&call.url.0));
-    // V8 counts lines and columns from 0; -1 is none.
+    // V8 counts lines and columns from 0; -1 means none.
     let number = |n: json::Number| n.0.filter(|n| *n >= 0.0).map_or(0, |n| n as u32 + 1);
     let (line, column) = (number(call.line_number), number(call.column_number));
     profile.add_frame(Frame { function, file, line, column, ..Frame::default() })
 }
 
-/// The root stands for the thread and is no function.
+/// Whether a frame is the root, which represents the thread and is no function.
 fn is_root(call: &CallFrame) -> bool {
     call.function_name.0 == "(root)"
 }
 
-/// Allocated bytes of each node's own.
+/// Reads the bytes that each node itself allocated.
 fn sizes(profile: &mut Profile, head: Node) {
     let mut todo = vec![(StackId::ROOT, head)];
     while let Some((caller, node)) = todo.pop() {
@@ -93,13 +94,13 @@ fn sizes(profile: &mut Profile, head: Node) {
     }
 }
 
-/// When samples were taken, in µs.
+/// Times of samples, in µs.
 struct Times<'a> {
     start: Option<f64>,
     end: Option<f64>,
-    /// From the sample before; the first from the start.
+    /// Difference to the previous sample; the first one to the start.
     deltas: &'a [json::Number],
-    /// Of before 2017: absolute.
+    /// Absolute times, before 2017.
     stamps: &'a [json::Number],
 }
 
@@ -107,13 +108,19 @@ struct Times<'a> {
 #[derive(Default)]
 struct Tree {
     stacks: HashMap<u64, StackId, RandomState>,
-    /// Samples that a node was found in, for profiles without a list of samples.
+    /// Number of samples per node, for profiles without a list of samples.
     hits: Vec<(u64, f64)>,
 }
 
 impl Tree {
-    /// Of a list of nodes that name their children or their parents, or of a head that holds all others.
-    fn of(profile: &mut Profile, nodes: Vec<Object<Node>>, head: Object<Node>, losses: &mut Losses) -> Self {
+    /// Builds the tree from a list of nodes that name their children or their parents, or from a head with
+    /// nested nodes.
+    fn from_nodes(
+        profile: &mut Profile,
+        nodes: Vec<Object<Node>>,
+        head: Object<Node>,
+        losses: &mut Losses,
+    ) -> Self {
         let mut tree = Self::default();
         tree.nested(profile, head.0);
         tree.add(profile, nodes, losses);
@@ -143,7 +150,7 @@ impl Tree {
         stack
     }
 
-    /// Nodes in any order; those whose parent is not there, or that are their own ancestors, are lost.
+    /// Adds nodes in any order; nodes without a known parent, or in a cycle, are lost.
     fn add(&mut self, profile: &mut Profile, nodes: Vec<Object<Node>>, losses: &mut Losses) {
         let count = nodes.len();
         let nodes: Vec<Node> = nodes.into_iter().filter_map(|node| node.0).collect();
@@ -164,26 +171,26 @@ impl Tree {
                 losses.add("nodes", || format!("node {i}"), || "it has no id".into());
                 continue;
             };
-            // Up to what is known, then down again.
-            let (mut way, mut at) = (Vec::new(), Some(id));
+            // Up to a known node, then down again.
+            let (mut path, mut at) = (Vec::new(), Some(id));
             while let Some(id) = at.filter(|id| !self.stacks.contains_key(id)) {
-                let Some(place) = places.get(&id).filter(|_| way.len() < nodes.len() && !bad.contains(&id))
+                let Some(place) = places.get(&id).filter(|_| path.len() < nodes.len() && !bad.contains(&id))
                 else {
                     losses.add("nodes", || format!("node {i}"), || format!("there is no node {id} above it"));
-                    bad.extend(way.drain(..).filter_map(|place: usize| nodes[place].id()));
+                    bad.extend(path.drain(..).filter_map(|place: usize| nodes[place].id()));
                     break;
                 };
-                way.push(*place);
+                path.push(*place);
                 at = parents.get(&id).copied();
             }
             let mut caller = at.and_then(|id| self.stacks.get(&id).copied()).unwrap_or(StackId::ROOT);
-            for place in way.into_iter().rev() {
+            for place in path.into_iter().rev() {
                 caller = self.put(profile, caller, &nodes[place]);
             }
         }
     }
 
-    /// Each sample lasts until the next.
+    /// Reads the samples; each lasts until the next.
     fn samples(
         &self,
         profile: &mut Profile,
@@ -206,11 +213,11 @@ impl Tree {
             };
             taken.push((at, i));
         }
-        // Deltas below zero occur: the samples were taken in the order of their times.
+        // Negative deltas occur: sorting restores the order of the samples.
         taken.sort_by(|a, b| a.0.total_cmp(&b.0));
         let end = times.end.filter(|end| times.stamps.is_empty() && *end >= at);
         let last = taken.last().map_or(at, |last| last.0);
-        // The last sample lasts as long as they do on average, if the end is not known.
+        // If the end is unknown, the last sample gets the average duration.
         let mean = if taken.len() > 1 { (last - taken[0].0) / (taken.len() - 1) as f64 } else { 0.0 };
         let end = end.unwrap_or(last + mean);
         for (n, (at, i)) in taken.iter().enumerate() {
@@ -229,7 +236,7 @@ impl Tree {
         }
     }
 
-    /// Without a list of samples only their number is known: it counts as 1 ms each, V8's default interval.
+    /// Reads the numbers of samples if there is no list: each counts as 1 ms, V8's default interval.
     fn hits(&self, profile: &mut Profile, labels: LabelsId) {
         for (id, n) in &self.hits {
             if let Some(stack) = self.stacks.get(id) {
@@ -239,7 +246,7 @@ impl Tree {
     }
 }
 
-/// The label of a thread.
+/// Makes the label of a thread.
 fn thread(profile: &mut Profile, name: &str) -> LabelsId {
     profile.text_labels(&[(keys::THREAD, name)])
 }

@@ -1,4 +1,4 @@
-//! What the page is drawn from.
+//! The JSON data of a page.
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::{
     wall::class_of,
 };
 
-/// Texts, each once.
+/// Interned texts.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub(super) struct Names {
@@ -26,7 +26,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn of(&mut self, name: &str) -> usize {
+    pub(super) fn intern(&mut self, name: &str) -> usize {
         if let Some(at) = self.places.get(name) {
             return *at;
         }
@@ -41,7 +41,7 @@ pub(super) struct Data {
     kind: &'static str,
     unit: String,
     names: Names,
-    /// Each class and, of a trace, its time on the critical paths.
+    /// Each class and, for a trace, its time on the critical paths.
     classes: Vec<(&'static str, u64)>,
     pub(super) notes: Vec<String>,
     flame: Flame,
@@ -53,21 +53,21 @@ pub(super) struct Data {
 struct Side {
     label: String,
     total: u64,
-    /// What a value is divided by before it is compared: requests, or the total.
+    /// Divisor of the values for the comparison: requests, or the total.
     per: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
 struct Flame {
     sides: Vec<Side>,
-    /// Sides are compared by share, not by request.
+    /// Whether sides are compared by share, not by request.
     relative: bool,
     inverted: bool,
     parent: Vec<usize>,
     name: Vec<usize>,
-    /// Of each side, each node's own and all below it.
+    /// Values per side and node, each of the node and all below it.
     value: Vec<Vec<u64>>,
-    /// Number of the class, or -1.
+    /// Index of the class, or -1.
     class: Vec<i64>,
     p: Vec<Option<f64>>,
     significant: Vec<u8>,
@@ -77,7 +77,7 @@ struct Flame {
 struct Table {
     columns: Vec<Value>,
     rows: Vec<Value>,
-    /// The column it is sorted by at first, and the one that Enter searches the flame for.
+    /// Columns: the initial sort column, and the one that Enter searches for in the flame graph.
     sort: usize,
     search: usize,
 }
@@ -95,7 +95,7 @@ fn flame(tree: &Tree, names: &mut Names, sides: Vec<Side>) -> Flame {
     flame.value = vec![Vec::with_capacity(tree.nodes.len()); flame.sides.len()];
     for node in &tree.nodes {
         flame.parent.push(node.parent);
-        flame.name.push(names.of(&node.name));
+        flame.name.push(names.intern(&node.name));
         flame.class.push(class_number(class_of(&node.name)));
         node.values.iter().enumerate().for_each(|(side, v)| flame.value[side].push(*v));
     }
@@ -123,7 +123,7 @@ fn classes(of: impl Fn(Class) -> u64) -> Vec<(&'static str, u64)> {
 
 impl Data {
     pub(super) fn profile(folded: &Folded, measure: Measure) -> Self {
-        let tree = Tree::of("all", &[folded]);
+        let tree = Tree::from_profiles("all", &[folded]);
         let mut names = Names::default();
         let side = Side { label: "all".into(), total: folded.total(), per: 1 };
         let flame = flame(&tree, &mut names, vec![side]);
@@ -141,11 +141,11 @@ impl Data {
     }
 
     pub(super) fn trace(operations: &[Operation], folded: &Folded) -> Self {
-        let tree = Tree::of("all", &[folded]);
+        let tree = Tree::from_profiles("all", &[folded]);
         let mut names = Names::default();
         let side = Side { label: "all".into(), total: folded.total(), per: 1 };
         let flame = flame(&tree, &mut names, vec![side]);
-        let timeline = Timeline::of(operations, &mut names);
+        let timeline = Timeline::build(operations, &mut names);
         let of = |c: Class| operations.iter().filter_map(|o| o.path.classes.get(&c)).sum();
         Self {
             kind: "trace",
@@ -169,7 +169,7 @@ impl Data {
         let mut flame = flame(&c.tree, &mut names, vec![side(&c.before), side(&c.after)]);
         flame.relative = c.basis == Basis::Share;
         flame.p = c.frames.iter().map(|f| f.p).collect();
-        // Not tested is neither: it is drawn as it is.
+        // Untested frames are drawn like significant ones.
         flame.significant = c.frames.iter().map(|f| u8::from(f.p.is_none() || f.significant())).collect();
         Self {
             kind: "diff",
@@ -184,7 +184,7 @@ impl Data {
     }
 }
 
-/// Time by what the leaves say it went to.
+/// Sums the time by the class in each leaf.
 fn leaf_classes(folded: &Folded, measure: Measure) -> BTreeMap<Class, u64> {
     let mut out = BTreeMap::new();
     for (stack, count) in folded.iter().filter(|_| measure == Measure::Nanoseconds) {
@@ -195,7 +195,7 @@ fn leaf_classes(folded: &Folded, measure: Measure) -> BTreeMap<Class, u64> {
     out
 }
 
-/// The critical path of one; of many, what they are.
+/// Describes the critical path of one operation, or the durations of several.
 fn notes(operations: &[Operation]) -> Vec<String> {
     let write = |ns: u64| duration(ns as f64);
     let mut out = match operations {
@@ -214,7 +214,7 @@ fn notes(operations: &[Operation]) -> Vec<String> {
     out
 }
 
-/// Functions by what they spent themselves and with what they called.
+/// Lists functions by the cost of their own code and including callees.
 fn by_function(folded: &Folded) -> Table {
     let mut functions: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for (stack, count) in folded.iter() {
@@ -222,7 +222,7 @@ fn by_function(folded: &Folded) -> Table {
         let mut seen = std::collections::HashSet::new();
         for frame in &frames {
             let entry = functions.entry(frame).or_default();
-            // A function that calls itself counts once.
+            // A recursive function counts once.
             entry.1 += if seen.insert(*frame) { count } else { 0 };
         }
         if let Some(leaf) = frames.last() {
@@ -255,7 +255,7 @@ struct Spent {
     critical: u64,
 }
 
-/// Stages by kind, stage and store, with their part of the critical path.
+/// Lists stages by kind, stage and store, with their part of the critical path.
 fn by_stage(operations: &[Operation]) -> Table {
     let mut stages: BTreeMap<(&str, &str, u64, bool), Spent> = BTreeMap::new();
     let mut total = 0;
@@ -270,7 +270,7 @@ fn by_stage(operations: &[Operation]) -> Table {
             critical[segment.step] += segment.dur_ns;
         }
         for (i, (step, critical)) in operation.steps.iter().zip(critical).enumerate() {
-            // A replica's last stamp has no end of its own, but the operation may have waited after it.
+            // A replica's last stamp has no duration, but the operation may have waited after it.
             let ns = step.dur_ns.max(critical);
             let spent = stages.entry(key(i)).or_default();
             spent.count += 1;

@@ -1,4 +1,4 @@
-// The flame: nodes in preorder; node 0 is the root. With two sides, both are drawn at one scale, per request or per share.
+// The flame graph: nodes in preorder; node 0 is the root. Two sides are drawn at one scale, per request or per share.
 views.flame = (() => {
   const f = data.flame, n = f.parent.length, rows = 20;
   const depth = new Int32Array(n), last = new Int32Array(n);
@@ -10,7 +10,7 @@ views.flame = (() => {
   }
   for (let i = n - 1; i > 0; i--) last[f.parent[i]] = Math.max(last[f.parent[i]], last[i]);
   const name = (i) => data.names[f.name[i]];
-  // What one unit of a side's values is worth: one request's part, so that a longer recording is no wider.
+  // Scales a side's values to one request, so that a longer recording is not wider.
   const scale = f.sides.map((s) => 1 / (s.per || 1));
   const value = (i, side) => f.value[side][i] * scale[side];
   const total = f.sides.map((_, s) => value(0, s));
@@ -55,7 +55,7 @@ views.flame = (() => {
       const px = (width / scaleTo), x0 = offset, base = left[s][root];
       offset += value(root, s) * px;
       if (!value(root, s)) continue;
-      // The callers of what is zoomed to, as wide as the side.
+      // The callers of the zoomed frame are as wide as the side.
       for (let p = root; p !== 0; ) {
         p = f.parent[p];
         drawn += box(g, p, s, x0, value(root, s) * px, row(depth[p]), 0.45);
@@ -73,7 +73,7 @@ views.flame = (() => {
         i++;
       }
     }
-    if (hit) $("hits").textContent = `${hits} met, ${percent(hitValue / scaleTo)}`;
+    if (hit) $("hits").textContent = `${hits} found, ${percent(hitValue / scaleTo)}`;
     const b = boxes.find((b) => b.i === at && b.s === side) || boxes.find((b) => b.i === at);
     if (b) {
       side = b.s;
@@ -141,7 +141,7 @@ views.flame = (() => {
   function key(k) {
     const up = inverted ? "ArrowDown" : "ArrowUp", down = inverted ? "ArrowUp" : "ArrowDown";
     if (k === up) {
-      // The widest callee.
+      // Picks the widest callee.
       let best = -1;
       for (let c = at + 1; c <= last[at]; c = last[c] + 1)
         if (visible(c) && (best < 0 || value(c, side) > value(best, side))) best = c;

@@ -12,7 +12,7 @@ struct Lane {
     label: String,
 }
 
-/// A span in each place of the lists. Times are ns since the first begins.
+/// Spans as parallel lists. Times are in ns since the first span begins.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Spans {
     lane: Vec<usize>,
@@ -22,11 +22,11 @@ struct Spans {
     class: Vec<i64>,
     critical: Vec<u8>,
     request: Vec<u64>,
-    /// What ran, or what was waited for.
+    /// The resource that ran or was waited for.
     on: Vec<usize>,
 }
 
-/// From the time `at` in one span to the begin of another.
+/// Arrows from the time `at` in one span to the begin of another.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Arrows {
     from: Vec<usize>,
@@ -43,7 +43,7 @@ pub(super) struct Timeline {
     end: u64,
 }
 
-/// What sends a message, and what its receiver stamps.
+/// Sending stages of messages, and the stages that the receiver stamps.
 const MESSAGES: [(&str, &str); 4] = [
     ("raft_send", "follower_receive"),
     ("follower_ack", "raft_ack"),
@@ -52,7 +52,7 @@ const MESSAGES: [(&str, &str); 4] = [
 ];
 
 impl Timeline {
-    pub(super) fn of(operations: &[Operation], names: &mut Names) -> Self {
+    pub(super) fn build(operations: &[Operation], names: &mut Names) -> Self {
         let lanes = lanes(operations);
         let labels = lanes.keys().map(|(store, thread)| Lane { label: lane_label(*store, thread) });
         let mut out = Self { lanes: labels.collect(), ..Self::default() };
@@ -76,11 +76,11 @@ impl Timeline {
         spans.lane.push(lane);
         spans.at.push(offset + step.at_ns);
         spans.dur.push(step.dur_ns);
-        spans.name.push(names.of(&step.stage));
+        spans.name.push(names.intern(&step.stage));
         spans.class.push(class_number(find_stage(&step.stage).map(|s| s.class)));
         spans.critical.push(0);
         spans.request.push(step.request);
-        spans.on.push(names.of(""));
+        spans.on.push(names.intern(""));
         self.end = self.end.max(offset + step.at_ns + step.dur_ns);
     }
 
@@ -89,11 +89,11 @@ impl Timeline {
             let span = first + segment.step;
             self.spans.critical[span] = 1;
             self.spans.class[span] = class_number(Some(segment.class));
-            self.spans.on[span] = names.of(&segment.on);
+            self.spans.on[span] = names.intern(&segment.on);
         }
     }
 
-    /// Raft's messages between stores, and the way of an operation from client to store and back.
+    /// Adds Raft's messages between stores, and the path of an operation from client to store and back.
     fn messages(&mut self, operation: &Operation, first: usize, offset: u64) {
         let steps = &operation.steps;
         let on_path: std::collections::HashSet<(usize, usize)> =
@@ -115,7 +115,7 @@ impl Timeline {
         for pair in mains.windows(2) {
             let (from, to) = (&steps[pair[0]], &steps[pair[1]]);
             if from.store != to.store {
-                // The client sends when its stage begins to end: the way ends where the next stage begins.
+                // The client sends at the end of its stage, which is the begin of the next one.
                 let leaves =
                     if from.stage == "grpc_reply" { from.at_ns } else { from.at_ns + from.dur_ns / 2 };
                 arrow(pair[0], pair[1], leaves.min(to.at_ns));
@@ -124,7 +124,7 @@ impl Timeline {
     }
 }
 
-/// The last step that sent what `to` received: of the store that it says it is from, if it does.
+/// Returns the last step that sent the message received at `to`: on the named store, if the stamp has one.
 fn sender(steps: &[Step], to: usize, sends: &str) -> Option<usize> {
     let (receiver, from) = (&steps[to], steps[to].fields.get("from"));
     steps[..to].iter().rposition(|s| {
@@ -139,7 +139,7 @@ fn key(step: &Step) -> (u64, String) {
     (step.store, step.thread.clone())
 }
 
-/// Lanes by store, then by thread.
+/// Sorts the lanes by store, then by thread.
 fn lanes(operations: &[Operation]) -> BTreeMap<(u64, String), ()> {
     operations.iter().flat_map(|o| &o.steps).map(|s| (key(s), ())).collect()
 }

@@ -1,4 +1,5 @@
-//! Pages run in a headless Chromium. Plain cargo ignores these tests; `./run test` runs them where Chromium is found.
+//! Runs pages in a headless Chromium. Plain cargo ignores these tests; `./run test` runs them where Chromium
+//! is found.
 use std::{path::Path, process::Command};
 
 use super::{
@@ -6,7 +7,7 @@ use super::{
     *,
 };
 
-/// The document of a page after a headless Chromium loaded it and ran `script` in it.
+/// Returns the document of a page after a headless Chromium has loaded it and run `script` in it.
 fn run(page: &str, script: &str) -> String {
     let chromium = ["chromium", "chromium-browser", "google-chrome"]
         .into_iter()
@@ -14,7 +15,7 @@ fn run(page: &str, script: &str) -> String {
     let chromium = chromium.expect("this test needs chromium, chromium-browser or google-chrome on the PATH");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("page.html");
-    // Frames are drawn at once, so that the outcome hangs on no timer of the browser.
+    // Draws frames at once, so that the result depends on no timer of the browser.
     let at_once = "<script>window.requestAnimationFrame = (draw) => (draw(performance.now()), 0);</script>";
     let steps = format!(
         "<script>addEventListener('load', () => {{ const key = (k) => dispatchEvent(new KeyboardEvent('keydown', {{ key: k }})); {script} }});</script></body>"
@@ -44,7 +45,7 @@ fn text_of<'a>(dom: &'a str, id: &str) -> &'a str {
 #[ignore = "needs Chromium"]
 fn a_trace_page_runs_by_its_keys() {
     let [(_, page), ..] = pages();
-    // The critical path's search is met; the timeline is walked to the next lane; the table is sorted.
+    // The critical path's search finds it; the timeline moves to the next lane; the table is sorted.
     let dom = run(&page, "key('ArrowUp'); key('ArrowUp');");
     assert!(dom.contains("data-ready=\"1\"") && dom.contains("data-view=\"flame\""), "{dom}");
     assert!(text_of(&dom, "detail").contains("all › raw_put › raft_send"), "{}", text_of(&dom, "detail"));
@@ -57,7 +58,7 @@ fn a_trace_page_runs_by_its_keys() {
     assert!(dom.contains("on the critical path ▾"));
     let search = "document.getElementById('search').value='fsync'; setSearch('fsync');";
     let dom = run(&page, search);
-    assert!(text_of(&dom, "hits").contains("1 met"), "{}", text_of(&dom, "hits"));
+    assert!(text_of(&dom, "hits").contains("1 found"), "{}", text_of(&dom, "hits"));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 "use strict";
-// What all views share: the data, colours, search, keys. Each view is an object with draw, key and select.
+// Parts shared by all views: the data, colours, search, keys. Each view is an object with draw, key and select.
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const el = (name, text, attributes) => {
@@ -23,7 +23,7 @@ function duration(ns) {
 const amount = (v, unit) => ((unit || data.unit) === "ns" ? duration(v) : number(v) + " " + (unit || data.unit));
 const percent = (share) => (share * 100).toFixed(share < 0.1 ? 2 : 1) + " %";
 
-/// A text is met anywhere, in any case; between slashes it is a regular expression. Null: nothing is searched.
+/// Search: a text matches anywhere, ignoring case; between slashes it is a regular expression. Null: no search.
 let hit = null;
 function setSearch(text) {
   hit = null;
@@ -47,7 +47,7 @@ function setSearch(text) {
   redraw();
 }
 
-/// A canvas as sharp as the screen, as wide as its section.
+/// A canvas with the screen's resolution and the width of its section.
 function prepare(canvas, height) {
   const ratio = window.devicePixelRatio || 1;
   const width = canvas.parentElement.clientWidth;
@@ -74,7 +74,7 @@ function readPalette() {
     palette[name] = color(name);
 }
 const classColor = (c) => (c >= 0 && c < data.classes.length ? palette[data.classes[c][0]] || palette.none : palette.none);
-/// A steady warm or cool colour for a name, for what has no class.
+/// A fixed warm or cool colour for a name without a class.
 function nameColor(name) {
   let h = 7;
   for (let i = 0; i < name.length; i++) h = (h * 31 + name.charCodeAt(i)) >>> 0;

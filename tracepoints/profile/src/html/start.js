@@ -1,4 +1,4 @@
-// Everything is there: the head is filled, keys are heard, the first view is drawn.
+// Runs when all parts are loaded: fills the header, listens to keys, draws the first view.
 head();
 for (const b of document.querySelectorAll("[data-tab]")) b.addEventListener("click", () => show(b.dataset.tab));
 $("search").addEventListener("input", () => setSearch($("search").value));

@@ -1,4 +1,4 @@
-// The table: sorted by any column, filtered by the search; only the rows in sight are in the page.
+// The table: sorted by any column, filtered by the search; only the visible rows are in the page.
 views.table = (() => {
   const t = data.table, section = $("table"), rowHeight = 24;
   const head = section.querySelector("thead"), body = section.querySelector("tbody");

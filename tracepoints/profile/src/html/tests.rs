@@ -8,7 +8,7 @@ use crate::{
     wall::WallOptions,
 };
 
-/// A write of 1 ms on three stores: store 2 makes the quorum, store 3 comes late.
+/// Makes a write of 1 ms on three stores: store 2 completes the quorum, store 3 comes late.
 pub(crate) fn write(id: u64, begin_ns: u64) -> Operation {
     let mut steps = Vec::new();
     let mut add = |stage: &str, store: u64, thread: &str, at_ns: u64, dur_ns: u64, fields: &[(&str, u64)]| {
@@ -86,7 +86,7 @@ fn data(page: &str) -> serde_json::Value {
     serde_json::from_str(json).unwrap()
 }
 
-/// Without scripts and styles, whose text is free: every tag is closed by its own.
+/// Removes scripts and styles, whose text is free, to check that every tag is closed.
 fn markup(page: &str) -> String {
     let mut out = page.to_owned();
     for tag in ["script", "style"] {
@@ -97,12 +97,12 @@ fn markup(page: &str) -> String {
         }
     }
     let out = out.replace("<!DOCTYPE html>", "").replace("<meta charset=\"utf-8\"/>", "");
-    // The check is one for SVG, too.
+    // The check for SVG is used for the page, too.
     out.replace("<body>", "<body><svg /></body><body>").replacen("</body><body>", "", 1)
 }
 
 #[test]
-fn pages_are_whole_and_refer_to_nothing_outside() {
+fn pages_are_self_contained() {
     for (kind, page) in pages() {
         crate::flame::assert_well_formed(&markup(&page).replace("<svg />", "<svg x=\"\"/>"));
         assert!(!page.contains("http:") && !page.contains("https:"), "{kind} refers to the network");
@@ -130,7 +130,7 @@ fn pages_are_whole_and_refer_to_nothing_outside() {
 }
 
 #[test]
-fn a_trace_has_its_lanes_its_messages_and_its_critical_path() {
+fn a_trace_has_lanes_messages_and_a_critical_path() {
     let page = traced("t", &[write(7, 1_000), write(8, 5_000)]).unwrap();
     let all = data(&page);
     let (timeline, names) = (&all["timeline"], all["names"].as_array().unwrap());
@@ -169,14 +169,14 @@ fn a_trace_has_its_lanes_its_messages_and_its_critical_path() {
 
 #[test]
 fn a_trace_without_operations_is_an_error() {
-    // An idle process has an empty profile, which is drawn.
+    // The empty profile of an idle process can be drawn.
     assert!(profile(&heading("t"), &Folded::default(), Measure::Samples).is_ok());
     assert!(traced("t", &[]).unwrap_err().to_string().contains("record for longer"));
 }
 
-/// No stage is longer on the critical path than it took: the last stamp of a lane has no end of its own.
+/// No stage is longer on the critical path than it took; the last stamp of a lane has no duration.
 #[test]
-fn the_table_gives_each_stage_its_time_on_the_path() {
+fn the_table_has_each_stages_time_on_the_path() {
     let data = data(&traced("one write", &[write(7, 1_000)]).unwrap());
     let rows = data["table"]["rows"].as_array().unwrap();
     let row = |name: &str| rows.iter().find(|r| r[0] == name).unwrap();

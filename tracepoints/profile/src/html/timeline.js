@@ -3,7 +3,7 @@ if (data.timeline) views.timeline = (() => {
   const t = data.timeline, s = t.spans, n = s.at.length, rowHeight = 18, gap = 6, axis = 22, min = 20;
   const canvas = document.querySelector("#timeline canvas");
   const name = (i) => data.names[s.name[i]];
-  // Spans that overlap within a lane stand in rows of it.
+  // Overlapping spans of a lane take separate rows.
   const row = new Int32Array(n), rows = new Int32Array(t.lanes.length).fill(1);
   const order = Array.from({ length: n }, (_, i) => i).sort((a, b) => s.at[a] - s.at[b] || s.dur[b] - s.dur[a]);
   const ends = t.lanes.map(() => []);
@@ -45,7 +45,7 @@ if (data.timeline) views.timeline = (() => {
     g.beginPath();
     g.rect(left, 0, width - left, 1e7);
     g.clip();
-    // Beyond a pixel nothing is seen: what falls on a pixel that is full is not drawn again.
+    // A span within a pixel that is already filled is invisible and not drawn.
     const full = new Map(), section = canvas.parentElement;
     const [above, below] = [section.scrollTop - rowHeight, section.scrollTop + section.clientHeight];
     for (const i of order) {
@@ -210,7 +210,7 @@ if (data.timeline) views.timeline = (() => {
   const self = {
     draw, key,
     whole() { move(0, t.end || 1); },
-    searched() { if (hit) $("hits").textContent = `${order.filter((i) => hit(name(i))).length} met`; },
+    searched() { if (hit) $("hits").textContent = `${order.filter((i) => hit(name(i))).length} found`; },
   };
   return self;
 })();

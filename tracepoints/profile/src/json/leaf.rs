@@ -1,4 +1,4 @@
-//! Leaves of a document in whatever form a tool gives them. They never fail: what is no such leaf is none.
+//! Leaves of a document in any form. Reading them never fails: an unreadable leaf counts as absent.
 use std::fmt;
 
 use serde::{
@@ -6,19 +6,19 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-/// A number: as such, or as text. None if it is neither, or not finite.
+/// A number, plain or as text. `None` if it is neither, or not finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Number(pub Option<f64>);
 
-/// The place of a row: None for null and negative ones; one that no table has for what is no whole number.
+/// Index of a row: `None` for null and negative numbers; an index beyond any table for other invalid values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Index(pub Option<usize>);
 
-/// Text; a number is its digits, null is empty.
+/// Text; a number becomes its digits, null is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text(pub String);
 
-/// A list; what is none is empty.
+/// A list; any other value is empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct List<T>(pub Vec<T>);
 
@@ -32,7 +32,7 @@ impl Index {
     const NOWHERE: Self = Self(Some(usize::MAX));
 }
 
-/// The parts of a visitor that do not depend on the leaf: what holds others is none.
+/// Defines the visitor methods for containers and other values that are no leaf.
 macro_rules! no_leaf {
     ($none:expr) => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,7 +55,7 @@ macro_rules! no_leaf {
     };
 }
 
-/// Leaves where a list or an object is expected: none.
+/// Defines the visitor methods for leaves in place of a list or an object.
 macro_rules! no_container {
     ($none:expr; $($visit:ident($leaf:ty)),*) => {$(
         fn $visit<E: Error>(self, _: $leaf) -> Result<Self::Value, E> {
@@ -208,7 +208,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     }
 }
 
-/// An object; what is none is absent. Members that are missing have their defaults.
+/// An object; any other value is absent. Missing members have their defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object<T>(pub Option<T>);
 

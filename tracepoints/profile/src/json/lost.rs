@@ -1,12 +1,12 @@
-//! Counts what could not be read.
+//! Counts unreadable parts.
 
-/// Records that were skipped, and the first of them.
+/// Number of skipped records, and the first of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
     pub count: u64,
-    /// Offset in the file, in bytes.
+    /// Offset of the first one in the file, in bytes.
     pub first: Option<usize>,
-    /// Where the file ends although a value does not.
+    /// Offset at which the file ends within a value.
     pub cut: Option<usize>,
 }
 
@@ -16,7 +16,7 @@ impl Lost {
         self.first.get_or_insert(offset);
     }
 
-    /// In words, for people: what is lost of `text`, which is empty for what has no lines.
+    /// Describes the losses; `text` is empty for formats without lines.
     pub fn notes(&self, what: &str, text: &[u8]) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(at) = self.first {
@@ -28,8 +28,9 @@ impl Lost {
             ));
         }
         if let Some(at) = self.cut {
-            notes
-                .push(format!("the file is cut short or damaged at offset {at}; what comes before was read"));
+            notes.push(format!(
+                "the file is cut short or damaged at offset {at}; the data before it was read"
+            ));
         }
         notes
     }

@@ -1,10 +1,11 @@
-//! Makes JSON of what is nearly JSON. Which forms: those of Python (`NaN`, `None`), JavaScript (`undefined`, single quotes,
-//! comments, names without quotes), C (`nan`, `1.#INF`, raw control characters, `.5`), and of writers that append.
+//! Repairs almost valid JSON: the forms of Python (`NaN`, `None`), JavaScript (`undefined`, single quotes,
+//! comments, unquoted names), C (`nan`, `1.#INF`, raw control characters, `.5`), and of writers that append.
 use std::borrow::Cow;
 
 use super::walk::{comment_end, is_bare, single_quoted_end};
 
-/// Replaces what JSON forbids by what it stands for; a number that is none becomes text, so that nobody takes it for one.
+/// Replaces forbidden forms with valid ones; an invalid number becomes text, so that no reader takes it for a
+/// number.
 pub fn repair(text: &[u8]) -> Vec<u8> {
     let text: Cow<'_, str> = String::from_utf8_lossy(text);
     let text = text.as_bytes();
@@ -58,13 +59,13 @@ pub fn repair(text: &[u8]) -> Vec<u8> {
 
 struct Out {
     text: Vec<u8>,
-    /// A comma was read and is written when a value follows.
+    /// Whether a comma was read; it is written when a value follows.
     comma: bool,
     after_value: bool,
 }
 
 impl Out {
-    /// Between two values stands a comma, whether the writer thought of it or not.
+    /// Writes a comma between two values, even if the text lacks it.
     fn before_value(&mut self) {
         if self.comma || self.after_value {
             self.text.push(b',');
@@ -73,7 +74,7 @@ impl Out {
     }
 }
 
-/// Copies the text in quotes at `at`; returns where it ends.
+/// Copies the text in quotes at `at`; returns its end offset.
 fn string(text: &[u8], at: usize, out: &mut Vec<u8>) -> usize {
     let quote = text[at];
     out.push(b'"');
@@ -99,7 +100,7 @@ fn string(text: &[u8], at: usize, out: &mut Vec<u8>) -> usize {
     (i + 1).min(text.len())
 }
 
-/// What a backslash begins; returns its length.
+/// Copies an escape; returns its length.
 fn escape(text: &[u8], out: &mut Vec<u8>) -> usize {
     match text.get(1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
@@ -115,7 +116,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) -> usize {
                 out.extend_from_slice(&text[..12]);
                 12
             }
-            // Half of a pair is no character.
+            // Half of a surrogate pair is no character.
             (Some(0xd800..=0xdfff), _) => {
                 out.extend_from_slice(b"\\ufffd");
                 6
@@ -137,7 +138,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) -> usize {
     }
 }
 
-/// A backslash that begins nothing, as in a path of Windows.
+/// Escapes a backslash that begins no escape, as in a path of Windows.
 fn literal(out: &mut Vec<u8>) -> usize {
     out.extend_from_slice(b"\\\\");
     1
@@ -155,7 +156,7 @@ fn hex(digits: Option<&[u8]>) -> Option<u32> {
     digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
 }
 
-/// What stands without quotes.
+/// Copies or replaces an unquoted word.
 fn word(word: &str, out: &mut Vec<u8>) {
     let lower = word.to_ascii_lowercase();
     let text = match lower.as_str() {
@@ -169,7 +170,7 @@ fn word(word: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// A number as JSON has it; those that it has not, as text.
+/// Converts a number to JSON's form; returns `None` for numbers that JSON lacks.
 fn number(word: &str) -> Option<String> {
     if word.starts_with(|c: char| c.is_ascii_digit() || c == '-') && serde_json::from_str::<f64>(word).is_ok()
     {
@@ -198,10 +199,10 @@ fn number(word: &str) -> Option<String> {
     Some(if x.is_finite() { format!("{sign}{x:?}") } else { format!("\"{sign}Infinity\"") })
 }
 
-/// Ends a document that was cut short: after its last whole value, with the brackets that are missing.
+/// Closes a truncated document: after its last complete value, with the missing brackets.
 pub fn close(text: &[u8]) -> Vec<u8> {
     let mut open: Vec<u8> = Vec::new();
-    // Where the last whole value ended, and how deep.
+    // End of the last complete value, and its depth.
     let mut safe = (0, 0);
     let mut at = 0;
     while let Some(byte) = text.get(at) {
@@ -210,7 +211,7 @@ pub fn close(text: &[u8]) -> Vec<u8> {
             b if is_bare(*b) => super::value_end(text, at).filter(|end| *end < text.len()),
             b'{' | b'[' => {
                 open.push(if *byte == b'{' { b'}' } else { b']' });
-                // An empty one is a whole value.
+                // An empty container is a complete value.
                 safe = (at + 1, open.len());
                 at += 1;
                 continue;
@@ -219,7 +220,7 @@ pub fn close(text: &[u8]) -> Vec<u8> {
                 open.pop();
                 Some(at + 1)
             }
-            // Brackets that do not match: the end is here.
+            // Mismatched brackets end the document here.
             b'}' | b']' => None,
             _ => {
                 at += 1;
@@ -239,7 +240,7 @@ pub fn close(text: &[u8]) -> Vec<u8> {
         }
     }
     let mut out = text[..safe.0].to_vec();
-    // `open` holds at least those that were open there, unless it was closed since, and then it is safe later.
+    // `open` has at least the brackets open at that point, since closing one moves the safe point.
     out.extend(open.iter().take(safe.1).rev());
     out
 }

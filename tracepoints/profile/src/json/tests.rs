@@ -7,7 +7,7 @@ fn fixed(text: &str) -> String {
 }
 
 #[test]
-fn what_json_forbids_becomes_what_it_stands_for() {
+fn forbidden_forms_become_valid_json() {
     for (from, to) in [
         (
             r#"{"a":NaN,"b":-Infinity,"c":+inf,"d":nan(ind)}"#,
@@ -41,7 +41,7 @@ fn numbers_of_64_bits_stay_exact() {
 }
 
 #[test]
-fn a_document_that_is_cut_ends_after_its_last_whole_value() {
+fn a_truncated_document_ends_after_its_last_complete_value() {
     for (from, to) in [
         (r#"{"a":[1,2,3"#, r#"{"a":[1,2]}"#),
         (r#"{"a":[{"b":"x","c"#, r#"{"a":[{"b":"x"}]}"#),
@@ -64,7 +64,7 @@ fn read(text: &str) -> (Vec<i64>, Lost) {
 }
 
 #[test]
-fn a_damaged_record_costs_that_record() {
+fn a_damaged_record_loses_only_itself() {
     for bad in [
         r#"{"k":1,"name":"say "hi"}"#,
         r#"{"k":1,"name":"open}"#,
@@ -95,10 +95,10 @@ fn arrays_without_end_and_values_line_by_line_are_read() {
     assert_eq!(read("[{\"k\":1},{\"k\":2},").0, [1, 2]);
     assert_eq!(read("[{\"k\":1},{\"k\":2},{\"k\":").1.cut, Some(17));
     assert_eq!(read("{\"k\":1}\n{\"k\":2}\r\n\u{1e}{\"k\":3}\n").0, [1, 2, 3]);
-    assert_eq!(read("[{\"k\":1}\n{\"k\":2}]").0, [1, 2], "commas that are missing");
+    assert_eq!(read("[{\"k\":1}\n{\"k\":2}]").0, [1, 2], "missing commas");
 }
 
-/// Records that never end cost no more than a few looks at the file.
+/// Records that never end are read in a few passes over the file.
 #[test]
 fn a_file_of_damaged_records_is_read_in_linear_time() {
     let text = format!("[{}", "{\"k\":1,\"a\":{\"b\":[\n".repeat(50_000));
@@ -142,13 +142,13 @@ proptest! {
         }
     }
 
-    /// Whole records before and after any damage are found.
+    /// Complete records before and after any damage are found.
     #[test]
-    fn damage_costs_one_record(at in 0usize..20, byte in any::<u8>()) {
+    fn damage_loses_one_record(at in 0usize..20, byte in any::<u8>()) {
         let good = br#"{"k":1,"a":{"b":2}}"#;
         let mut bad = good.to_vec();
         let at = at.min(good.len() - 1);
-        // A bracket in place of the record ends the array.
+        // A bracket in place of the record would end the array.
         prop_assume!(at > 0 || byte != b']');
         bad[at] = byte;
         let text = [b"[", &good[..], b",\n", &bad, b",\n", good, b"]"].concat();

@@ -1,18 +1,19 @@
-//! Walks JSON by its brackets and quotes alone, so that a damaged value does not hide those around it.
+//! Walks JSON by brackets and quotes only, so that a damaged value does not hide its neighbours.
 use std::borrow::Cow;
 
 use super::Lost;
 
-/// Bytes that are looked at more than once in search of the next whole record, as a multiple of the file.
+/// Maximum number of bytes read more than once in search of the next record, as a multiple of the file's
+/// size.
 const BUDGET: usize = 8;
 
-/// The first byte that is no space, from `at` on.
+/// Returns the offset of the first byte from `at` on that is no space.
 pub fn begin(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     at + rest.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(rest.len())
 }
 
-/// Where the value that begins at `at` ends. None if the text ends first, or brackets do not match.
+/// Returns the end of the value that begins at `at`; `None` if the text ends first, or brackets do not match.
 pub fn value_end(text: &[u8], at: usize) -> Option<usize> {
     match text.get(at)? {
         b'"' => string_end(text, at),
@@ -33,7 +34,7 @@ fn string_end(text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Text in single quotes, which ends on its line.
+/// Returns the end of text in single quotes, which must be on its line.
 pub(super) fn single_quoted_end(text: &[u8], at: usize) -> Option<usize> {
     let mut i = at + 1;
     loop {
@@ -46,7 +47,7 @@ pub(super) fn single_quoted_end(text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Behind a comment, if one begins here.
+/// Returns the end of a comment, if one begins here.
 pub(super) fn comment_end(text: &[u8], at: usize) -> Option<usize> {
     let rest = &text[at..];
     if rest.starts_with(b"//") {
@@ -89,22 +90,22 @@ fn bare_end(text: &[u8], at: usize) -> Option<usize> {
     (len > 0).then_some(at + len)
 }
 
-/// The members of an object: name, and where the value begins.
+/// Iterates over the members of an object: name, and the offset of the value.
 pub struct Members<'a> {
     text: &'a [u8],
     at: usize,
-    /// The value that was given last, if its end is not known yet.
+    /// Offset of the last returned value, if its end is not known yet.
     pending: Option<usize>,
     closed: bool,
 }
 
 impl<'a> Members<'a> {
-    /// Of the object whose bracket is at `open`.
+    /// Iterates over the object whose bracket is at `open`.
     pub fn new(text: &'a [u8], open: usize) -> Self {
         Self { text, at: open + 1, pending: None, closed: false }
     }
 
-    /// Says where the last value ended.
+    /// Sets the end of the last value.
     pub fn resume(&mut self, at: usize) {
         (self.at, self.pending) = (at, None);
     }
@@ -114,12 +115,12 @@ impl<'a> Members<'a> {
         self.closed
     }
 
-    /// Where the walk stands.
+    /// Current offset of the walk.
     pub fn at(&self) -> usize {
         self.at
     }
 
-    /// The value that begins at `at`, as far as it goes.
+    /// Returns the value that begins at `at`, possibly truncated.
     pub fn value(&mut self, at: usize) -> Option<&'a [u8]> {
         let end = value_end(self.text, at)?;
         self.resume(end);
@@ -170,8 +171,9 @@ fn name(text: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Gives to `take` what `read` makes of each element of the array whose bracket is at `open`, or, without a bracket, of the
-/// values that follow each other from there on. What `read` does not take counts as lost. Returns where it ended.
+/// Calls `take` with the result of `read` for each element of the array whose bracket is at `open` or,
+/// without a bracket, for each value in sequence from there. Counts elements that `read` rejects as lost.
+/// Returns the end offset.
 pub fn elements<'a, T>(
     text: &'a [u8],
     open: usize,
@@ -226,14 +228,14 @@ fn separated(text: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// Looks for the next record after a damaged one.
+/// Searches for the next record after a damaged one.
 struct Finder<'a> {
     text: &'a [u8],
     budget: usize,
 }
 
 impl<'a> Finder<'a> {
-    /// The end of a value; only on its own line, once too much was looked at in vain.
+    /// Returns the end of a value; searches only its own line once the budget is used up.
     fn end(&mut self, at: usize) -> Option<usize> {
         let text = if self.budget > 0 { self.text } else { &self.text[..self.line_end(at)] };
         let end = value_end(text, at);
@@ -247,8 +249,8 @@ impl<'a> Finder<'a> {
         memchr::memchr(b'\n', &self.text[at..]).map_or(self.text.len(), |n| at + n)
     }
 
-    /// Where a record that can be read begins after the one at `bad`: within it, since a quote too many makes it look
-    /// longer than it is, or where it ends.
+    /// Returns the offset of the next readable record after the one at `bad`: inside of it, since a surplus
+    /// quote makes it look longer, or after its end.
     fn next<T>(
         &mut self,
         bad: usize,
@@ -263,7 +265,7 @@ impl<'a> Finder<'a> {
                 at += 1;
                 continue;
             }
-            // A record on a line of its own first: it is found without a look at the rest.
+            // First tries a record on a line of its own, which is found without reading further.
             let line = &self.text[..self.line_end(at)];
             let whole = value_end(line, at).or_else(|| self.end(at));
             if whole.is_some_and(|whole| read(&self.text[at..whole]).is_some()) {
@@ -274,7 +276,7 @@ impl<'a> Finder<'a> {
         end
     }
 
-    /// A bracket after a comma, a bracket or a line break may begin a record; one after a colon does not.
+    /// Whether a bracket may begin a record: after a comma, a bracket or a line break, but not after a colon.
     fn begins_record(&self, at: usize) -> bool {
         let before = &self.text[..at];
         let last = before.iter().rposition(|b| !b.is_ascii_whitespace());

@@ -1,4 +1,4 @@
-//! To folded stacks and back.
+//! Converts profiles to folded stacks and back.
 use std::{collections::HashMap, ops::Range};
 
 use ahash::RandomState;
@@ -10,24 +10,24 @@ use crate::{
     folded::{self, hide},
 };
 
-/// What of a profile goes into its folded stacks.
+/// Selects the part of a profile to fold.
 #[derive(Clone, Debug)]
 pub struct FoldOptions {
-    /// Which weight, by place.
+    /// Index of the value.
     pub value: usize,
-    /// Labels that stand as outermost frames, where a sample has them.
+    /// Labels that become outermost frames, if a sample has them.
     pub roots: Vec<String>,
 }
 
 impl Default for FoldOptions {
-    /// The first weight, below the thread.
+    /// The first value, below the thread.
     fn default() -> Self {
         Self { value: 0, roots: vec![keys::THREAD.to_owned()] }
     }
 }
 
 impl Profile {
-    /// Folds one kind of weight. What is not above zero has no width and is left out.
+    /// Folds one kind of value. Values that are not positive have no width and are left out.
     pub fn fold(&self, options: &FoldOptions) -> Folded {
         let mut sums: HashMap<(StackId, LabelsId), u64, RandomState> = HashMap::default();
         for sample in self.samples() {
@@ -47,7 +47,7 @@ impl Profile {
         Folded::from_hidden(stacks, self.decimals(options.value))
     }
 
-    /// Digits behind the point that a weight has: its unit is `count/100` if one is a hundredth.
+    /// Returns the number of decimal digits of a value: a unit `count/100` means that one is a hundredth.
     fn decimals(&self, value: usize) -> u32 {
         let unit = self.value_types.get(value).map_or("", |v| self.text(v.unit));
         let parts = unit.rsplit_once('/').and_then(|(_, parts)| parts.parse::<u64>().ok());
@@ -55,7 +55,7 @@ impl Profile {
         if parts.is_some() && 10u64.checked_pow(digits) == parts { digits } else { 0 }
     }
 
-    /// Folded stacks as a profile of one weight; which frames are threads is not known any more.
+    /// Converts folded stacks to a profile with one value; it no longer distinguishes threads from frames.
     pub fn from_folded(folded: &Folded, kind: &str, unit: &str) -> Self {
         let unit = match folded.decimals() {
             0 => unit.to_owned(),
@@ -69,7 +69,7 @@ impl Profile {
         profile
     }
 
-    /// The lines of a folded text, with all their columns.
+    /// Converts the lines of a folded text, with all their columns.
     pub(crate) fn from_lines(lines: &folded::Lines<'_>) -> Self {
         let types = lines.value_types();
         let types: Vec<_> = types.iter().map(|(kind, unit)| (kind.as_str(), unit.as_str())).collect();
@@ -90,16 +90,16 @@ impl Profile {
     }
 }
 
-/// The stacks of a fold as numbers of their frames' names, so that they are compared and joined without the texts.
+/// The stacks of a fold as numbers of their frames' names, which are compared and joined without the texts.
 struct Names<'a> {
     profile: &'a Profile,
     roots: &'a [String],
     names: IndexSet<String, RandomState>,
     /// By frame.
     of_frame: Vec<u32>,
-    /// The roots that a set of labels gives.
+    /// The roots made of a set of labels.
     of_labels: HashMap<LabelsId, Vec<u32>, RandomState>,
-    /// All stacks, one behind the other, each from its outermost frame.
+    /// All stacks, concatenated, each from its outermost frame.
     parts: Vec<u32>,
 }
 
@@ -123,7 +123,7 @@ impl<'a> Names<'a> {
         parts[start..].reverse();
     }
 
-    /// Nearly as their texts are: names that are the beginning of others may stand wrong.
+    /// Sorts stacks almost like their texts: names that are prefixes of others may be out of order.
     fn in_order(&self, stacks: &mut [(Range<usize>, u64)]) {
         let mut order: Vec<usize> = (0..self.names.len()).collect();
         order.sort_by(|a, b| self.names[*a].cmp(&self.names[*b]));

@@ -1,9 +1,9 @@
-//! What is known of a sample besides its stack.
+//! Attributes of a sample besides its stack.
 use super::{LabelsId, Profile, StrId};
 
-/// Keys that this house gives; every other tool's are kept as they are.
+/// Keys of this toolkit; keys of other tools are unchanged.
 pub mod keys {
-    /// Name of the thread, as pprof's sampler writes it.
+    /// Name of the thread, as in pprof's sampler.
     pub const THREAD: &str = "thread";
     /// Threads that share their work: `unified-read-pool`, `raftstore`.
     pub const POOL: &str = "pool";
@@ -11,7 +11,7 @@ pub mod keys {
     pub const STAGE: &str = "stage";
     /// Request type, `kv_get`.
     pub const REQUEST: &str = "request";
-    /// Number of the request, as traces have it.
+    /// Id of the request, as in traces.
     pub const REQUEST_ID: &str = "request_id";
     pub const REGION: &str = "region";
     /// Program that a thread belongs to.
@@ -20,7 +20,7 @@ pub mod keys {
     pub const TID: &str = "tid";
 }
 
-/// One thing known of a sample.
+/// One attribute of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Label {
     pub key: StrId,
@@ -51,13 +51,13 @@ impl Profile {
         LabelsId(self.labels.insert_full(labels.into()).0 as u32)
     }
 
-    /// Interns labels of texts.
+    /// Interns labels with text values.
     pub fn text_labels(&mut self, labels: &[(&str, &str)]) -> LabelsId {
         let labels: Vec<_> = labels.iter().map(|(key, value)| self.text_label(key, value)).collect();
         self.labels(&labels)
     }
 
-    /// All sets of labels; a [`LabelsId`] is the place among them, the first is empty.
+    /// All sets of labels; a [`LabelsId`] is an index into them, the first is empty.
     pub fn label_sets(&self) -> impl ExactSizeIterator<Item = &[Label]> {
         self.labels.iter().map(|set| &**set)
     }
@@ -66,7 +66,7 @@ impl Profile {
         self.labels.get_index(id.index()).map_or(&[], |set| set)
     }
 
-    /// The value of a label as text, a number with its unit.
+    /// Returns the value of a label as text, a number with its unit.
     pub fn label(&self, id: LabelsId, key: &str) -> Option<String> {
         let found = self.labels_of(id).iter().find(|label| self.text(label.key) == key)?;
         Some(self.label_text(found))

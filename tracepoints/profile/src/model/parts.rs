@@ -1,4 +1,4 @@
-//! What a profile is made of. Ids are places in the profile's tables.
+//! The parts of a profile. Ids are indexes into the profile's tables.
 
 /// A text; 0 is the empty one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ impl StackId {
 macro_rules! index {
     ($($id:ty),*) => {$(
         impl $id {
-            /// Its place in the profile's table.
+            /// Index in the profile's table.
             pub fn index(self) -> usize {
                 self.0 as usize
             }
@@ -34,7 +34,7 @@ macro_rules! index {
 }
 index!(StrId, FrameId, StackId, ModuleId, LabelsId);
 
-/// What a weight is, and its unit, as pprof names them: `cpu` in `nanoseconds`.
+/// Type and unit of a value, as in pprof: `cpu` in `nanoseconds`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ValueType {
     pub kind: StrId,
@@ -44,22 +44,22 @@ pub struct ValueType {
 /// One frame of a stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Frame {
-    /// As a person reads it, demangled; empty if unknown.
+    /// Human-readable name, demangled; empty if unknown.
     pub function: StrId,
-    /// As the linker knows it, where that differs.
+    /// The linker's name, if it differs.
     pub system_name: StrId,
     pub file: StrId,
     /// 0 if unknown.
     pub line: u32,
     pub column: u32,
     pub module: Option<ModuleId>,
-    /// In the process; 0 if unknown.
+    /// Address in the process; 0 if unknown.
     pub address: u64,
-    /// Compiled into its caller, which has the same address.
+    /// Whether it was inlined into its caller, which has the same address.
     pub inlined: bool,
 }
 
-/// A program or a shared library, where it was mapped.
+/// A mapped program or shared library.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Module {
     pub path: StrId,
@@ -67,14 +67,14 @@ pub struct Module {
     pub build_id: StrId,
     /// First address in the process.
     pub start: u64,
-    /// First address behind it.
+    /// End address in the process, exclusive.
     pub end: u64,
-    /// Where in the file the mapping begins.
+    /// Offset of the mapping in the file.
     pub offset: u64,
 }
 
 impl Module {
-    /// Where in the file an address of the process lies.
+    /// Converts an address of the process to an offset in the file.
     pub fn file_offset(&self, address: u64) -> u64 {
         address.wrapping_sub(self.start).wrapping_add(self.offset)
     }

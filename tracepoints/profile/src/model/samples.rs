@@ -1,34 +1,34 @@
-//! The samples of a profile: stack, labels, weights, and the time where it is known.
+//! The samples of a profile: stack, labels, values, and the time if it is known.
 use std::collections::HashMap;
 
 use ahash::RandomState;
 
 use super::{LabelsId, Profile, StackId};
 
-/// One sample, or several of one stack with the same labels.
+/// One sample, or several with equal stack and labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample<'a> {
     pub stack: StackId,
     pub labels: LabelsId,
     /// One for each value type.
     pub values: &'a [i64],
-    /// In ns from the profile's beginning.
+    /// Time in ns since the profile's begin.
     pub time_ns: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Samples {
     keys: Vec<(StackId, LabelsId)>,
-    /// As many a sample as there are value types.
+    /// Values of all samples, one per value type each.
     values: Vec<i64>,
     /// Empty as long as no sample has a time.
     times: Vec<Option<u64>>,
-    /// Where the samples without a time are.
+    /// Indexes of the samples without a time.
     known: HashMap<(StackId, LabelsId), usize, RandomState>,
 }
 
 impl Profile {
-    /// Adds to the sample of this stack and these labels; values that are missing count 0, surplus ones are left out.
+    /// Adds to the sample of this stack and these labels; missing values count 0, surplus ones are left out.
     pub fn add(&mut self, stack: StackId, labels: LabelsId, values: &[i64]) {
         let next = self.samples.keys.len();
         let at = *self.samples.known.entry((stack, labels)).or_insert(next);
@@ -40,7 +40,7 @@ impl Profile {
         own.iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.saturating_add(*value));
     }
 
-    /// Adds a sample that stands for itself, as its time is known.
+    /// Adds a separate sample with its time.
     pub fn add_at(&mut self, time_ns: u64, stack: StackId, labels: LabelsId, values: &[i64]) {
         self.append(stack, labels, values, Some(time_ns));
     }
@@ -75,13 +75,13 @@ impl Profile {
         !self.samples.times.is_empty()
     }
 
-    /// Sum of one kind of weight over all samples; 0 for a kind that is not there.
+    /// Returns the sum of one kind of value over all samples; 0 for an unknown kind.
     pub fn total(&self, value: usize) -> i64 {
         let of = |s: Sample<'_>| s.values.get(value).copied().unwrap_or(0);
         self.samples().map(of).fold(0, i64::saturating_add)
     }
 
-    /// The place of a kind of weight, by its name.
+    /// Returns the index of a kind of value, by its name.
     pub fn value_named(&self, kind: &str) -> Option<usize> {
         self.value_types.iter().position(|value| self.text(value.kind) == kind)
     }

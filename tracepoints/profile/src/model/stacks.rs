@@ -1,28 +1,28 @@
-//! The tree of callers: each stack is its caller's stack and one more frame.
+//! The tree of callers: each stack is its caller's stack plus one frame.
 use hashbrown::HashTable;
 
 use super::{FrameId, StackId};
 
 type Node = (StackId, FrameId);
 
-/// Half the size of an `IndexSet` of the same: a profile of deep stacks has millions of nodes, and each look at one misses
-/// the cache.
+/// Takes half the memory of an equivalent `IndexSet`: a profile of deep stacks has millions of nodes, and
+/// each access misses the cache.
 #[derive(Clone, Debug)]
 pub(super) struct Stacks {
-    /// By stack id. Node 0 is the root, of which no frame is known.
+    /// By stack id. Node 0 is the root, which has no frame.
     nodes: Vec<Node>,
-    /// Places in `nodes`, by caller and frame.
+    /// Indexes of `nodes`, by caller and frame.
     places: HashTable<u32>,
 }
 
 impl Default for Stacks {
-    /// The root alone.
+    /// Only the root.
     fn default() -> Self {
         Self { nodes: vec![(StackId::ROOT, FrameId(u32::MAX))], places: HashTable::new() }
     }
 }
 
-/// Ids are small and come in turn: a multiplication spreads them, its upper half holds what it spread best.
+/// Hashes a node. Ids are small and sequential: a multiplication spreads them best into its upper half.
 fn hash(node: &Node) -> u64 {
     let both = u64::from(node.0.0) << 32 | u64::from(node.1.0);
     let wide = u128::from(both ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_u128;
@@ -30,7 +30,7 @@ fn hash(node: &Node) -> u64 {
 }
 
 impl Stacks {
-    /// Makes room for so many stacks, before they come.
+    /// Reserves memory for this many stacks.
     pub(super) fn reserve(&mut self, stacks: usize) {
         let Self { nodes, places } = self;
         nodes.reserve(stacks);
@@ -55,7 +55,7 @@ impl Stacks {
         if stack == StackId::ROOT { None } else { self.nodes.get(stack.0 as usize).copied() }
     }
 
-    /// All but the root, callers before callees.
+    /// All nodes but the root, callers before callees.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = Node> {
         self.nodes[1..].iter().copied()
     }

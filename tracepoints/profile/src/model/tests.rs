@@ -1,7 +1,7 @@
 use super::*;
 use crate::Folded;
 
-/// Two threads, an inlined frame, a module without symbols, two kinds of weight.
+/// Two threads, an inlined frame, a module without symbols, two kinds of value.
 pub(crate) fn sample_profile() -> Profile {
     let mut p = Profile::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
     p.period_type = Some(p.value_type("cpu", "nanoseconds"));
@@ -31,7 +31,7 @@ pub(crate) fn sample_profile() -> Profile {
 }
 
 #[test]
-fn equal_samples_sum_and_equal_parts_are_kept_once() {
+fn equal_samples_are_summed_and_equal_parts_interned() {
     let mut p = sample_profile();
     assert_eq!((p.samples().len(), p.total(0), p.total(1), p.total(7)), (2, 7, 70_000_000, 0));
     assert_eq!((p.frames().len(), p.stacks().len()), (4, 4));
@@ -49,7 +49,7 @@ fn equal_samples_sum_and_equal_parts_are_kept_once() {
 }
 
 #[test]
-fn a_fold_names_threads_and_what_has_no_symbol() {
+fn a_fold_names_threads_and_frames_without_symbols() {
     let p = sample_profile();
     let text = p.fold(&FoldOptions::default()).to_string();
     assert_eq!(text, "apply-0;main;tikv-server+0x500 4\nunified-read-po;main;get;seek 3\n");
@@ -59,7 +59,7 @@ fn a_fold_names_threads_and_what_has_no_symbol() {
 }
 
 #[test]
-fn folded_stacks_stay_what_they_are() {
+fn folded_stacks_survive_a_round_trip() {
     let folded = Folded::parse("a;b 3\na;b;c 4\nd 1\n").unwrap();
     let profile = Profile::from_folded(&folded, "samples", "count");
     assert_eq!(profile.stacks().len(), 4);

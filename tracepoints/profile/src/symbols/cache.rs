@@ -1,4 +1,5 @@
-//! What was resolved once, on disk: one text file for each build id, the oldest removed when all are too large.
+//! A cache of resolved symbols on disk: one text file per build id; the oldest are removed when the total is
+//! too large.
 use std::{
     fmt::Write as _,
     fs, io,
@@ -8,7 +9,7 @@ use std::{
 
 use super::{Found, Names, file::Located};
 
-/// All files together; then the ones not used for longest go.
+/// Maximum total size in bytes; beyond it the least recently used files are removed.
 const MAX_BYTES: u64 = 256 << 20;
 
 /// `$XDG_CACHE_HOME/tikv-ctl/symbols`, or below `~/.cache`.
@@ -18,19 +19,19 @@ pub fn default_dir() -> Option<PathBuf> {
     Some(cache.join("tikv-ctl").join("symbols"))
 }
 
-/// The names that are known of one program.
+/// The known names of one program.
 pub struct Cache {
     path: PathBuf,
     header: String,
     names: Names,
 }
 
-/// None for a program without a build id: nothing tells it from another.
+/// Opens the cache file; `None` for a program without a build id, which cannot be identified.
 pub fn open(dir: &Path, file: &Located) -> Option<Cache> {
     if file.build_id.is_empty() {
         return None;
     }
-    // Other debug information gives other names.
+    // Other debug information has other names.
     let about = fs::metadata(&file.debug).ok()?;
     let modified = about.modified().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
     let header = format!("symbols 1 {} {} {modified}", file.debug.display(), about.len());
@@ -48,7 +49,7 @@ impl Cache {
         self.names.get(&address)
     }
 
-    /// Adds names and writes all anew, so that a reader beside sees the old file or the new one.
+    /// Adds names and replaces the file, so that a concurrent reader sees either the old or the new one.
     pub fn add(&mut self, found: &Names) -> io::Result<()> {
         if found.is_empty() {
             return Ok(());
@@ -71,7 +72,7 @@ impl Cache {
             for f in frames {
                 let inlined = if f.inlined { 'i' } else { '-' };
                 let (function, file) = (clean(&f.function), clean(&f.file));
-                // Writing to a string does not fail.
+                // Writing to a String cannot fail.
                 let _ =
                     writeln!(text, "{address:x}\t{inlined}\t{}\t{}\t{function}\t{file}", f.line, f.column);
             }
@@ -84,7 +85,7 @@ fn clean(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
 }
 
-/// None if it is of other debug information, or damaged: it is made anew then.
+/// Parses a file; `None` if it is damaged or of other debug information, and will be replaced.
 fn parse(text: &str, header: &str) -> Option<Names> {
     let mut lines = text.strip_suffix('\n')?.split('\n');
     if lines.next()? != header {
@@ -103,7 +104,7 @@ fn parse(text: &str, header: &str) -> Option<Names> {
     Some(names)
 }
 
-/// Removes the oldest files until the rest is within the bound.
+/// Removes the oldest files until the total is within the bound.
 fn shrink(dir: &Path, bound: u64) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_kept_and_the_oldest_go() {
+    fn names_are_kept_and_the_oldest_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let frame = |function: &str, inlined| Found {
             function: function.into(),

@@ -1,4 +1,4 @@
-//! Finds the file that was mapped, and the one with its debug information.
+//! Finds the mapped file, and the file with its debug information.
 use std::{
     ffi::OsStr,
     fmt::Write as _,
@@ -12,10 +12,10 @@ use object::{Object as _, ObjectSegment as _};
 
 use super::SymbolOptions;
 
-/// Where distributions install debug information.
+/// Directory in which distributions install debug information.
 const SYSTEM_DEBUG_DIR: &str = "/usr/lib/debug";
 
-/// A program or library, and where its debug information is.
+/// A program or library, and the file with its debug information.
 #[derive(Debug)]
 pub struct Located {
     /// The file to look names up in: the program's own, or a split one.
@@ -23,12 +23,12 @@ pub struct Located {
     /// In hex; empty if it has none.
     pub build_id: String,
     pub has_debug_info: bool,
-    /// Offset and size in the file, and the address that the linker gave.
+    /// Offset and size in the file, and the linker's address.
     segments: Vec<(u64, u64, u64)>,
 }
 
 impl Located {
-    /// The linker's address of a byte of the file; None outside of what is loaded.
+    /// Returns the linker's address of a byte of the file; `None` outside of the loaded segments.
     pub fn address(&self, offset: u64) -> Option<u64> {
         let of = |(start, size, address): &(u64, u64, u64)| {
             let within = offset.checked_sub(*start).filter(|within| within < size)?;
@@ -38,21 +38,21 @@ impl Located {
     }
 }
 
-/// What an object file says about itself.
-struct Facts {
+/// Properties of an object file.
+struct ObjectInfo {
     build_id: String,
     has_debug_info: bool,
     link: Option<PathBuf>,
     segments: Vec<(u64, u64, u64)>,
 }
 
-fn facts(path: &Path) -> Result<Facts, String> {
+fn object_info(path: &Path) -> Result<ObjectInfo, String> {
     let file = File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    // SAFETY: only read; a program that is replaced meanwhile is replaced by a new file, not written into.
+    // SAFETY: read-only; replacing a program creates a new file instead of writing to this one.
     let map = unsafe { Mmap::map(&file) }.map_err(|e| format!("{}: {e}", path.display()))?;
     let object = object::File::parse(&*map).map_err(|e| format!("{}: {e}", path.display()))?;
     let link = object.gnu_debuglink().ok().flatten().map(|(name, _)| PathBuf::from(OsStr::from_bytes(name)));
-    Ok(Facts {
+    Ok(ObjectInfo {
         build_id: object.build_id().ok().flatten().map(hex).unwrap_or_default(),
         // Skeletons of split DWARF count: the rest is in .dwo or .dwp.
         has_debug_info: object.section_by_name(".debug_info").is_some()
@@ -70,27 +70,29 @@ fn facts(path: &Path) -> Result<Facts, String> {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-/// Finds what was mapped as `path`. A file with another build id is another program, whatever its name.
+/// Finds the file mapped as `path`. A file with another build id is another program, even with the same name.
 pub fn locate(path: &str, build_id: &str, options: &SymbolOptions) -> Result<Located, String> {
     let path = Path::new(path);
     let mut refused = None;
     for candidate in candidates(path, build_id, options) {
-        match facts(&candidate) {
-            Ok(facts)
-                if build_id.is_empty() || facts.build_id.is_empty() || same(&facts.build_id, build_id) =>
+        match object_info(&candidate) {
+            Ok(object_info)
+                if build_id.is_empty()
+                    || object_info.build_id.is_empty()
+                    || same(&object_info.build_id, build_id) =>
             {
-                return Ok(with_debug(&candidate, facts, options));
+                return Ok(with_debug(&candidate, object_info, options));
             }
-            Ok(facts) => {
-                let found = facts.build_id;
+            Ok(object_info) => {
+                let found = object_info.build_id;
                 refused = Some(format!(
-                    "{} has build id {found}, the profile is of {build_id}; give the program that ran as --binary",
+                    "{} has build id {found}, expected {build_id} as in the profile: give the program that ran as --binary",
                     candidate.display()
                 ));
             }
@@ -101,15 +103,16 @@ pub fn locate(path: &str, build_id: &str, options: &SymbolOptions) -> Result<Loc
         .unwrap_or_else(|| "it is not on this machine; copy it here and give it as --binary".to_owned()))
 }
 
-/// The file itself that was mapped as `path`, with its code.
+/// Returns the path of the file mapped as `path`, with its code.
 pub fn program(path: &str, build_id: &str, options: &SymbolOptions) -> Option<PathBuf> {
-    let fits =
-        |facts: &Facts| build_id.is_empty() || facts.build_id.is_empty() || same(&facts.build_id, build_id);
+    let fits = |object_info: &ObjectInfo| {
+        build_id.is_empty() || object_info.build_id.is_empty() || same(&object_info.build_id, build_id)
+    };
     let all = candidates(Path::new(path), build_id, options);
-    all.into_iter().find(|candidate| facts(candidate).is_ok_and(|facts| fits(&facts)))
+    all.into_iter().find(|candidate| object_info(candidate).is_ok_and(|object_info| fits(&object_info)))
 }
 
-/// perf may keep a longer id padded with zeros.
+/// Whether two build ids are equal: perf may pad an id with zeros.
 fn same(a: &str, b: &str) -> bool {
     let trim = |id: &str| id.trim_end_matches('0').to_ascii_lowercase();
     trim(a) == trim(b)
@@ -117,7 +120,7 @@ fn same(a: &str, b: &str) -> bool {
 
 fn candidates(path: &Path, build_id: &str, options: &SymbolOptions) -> Vec<PathBuf> {
     let given = options.binaries.iter().filter(|binary| {
-        let by_id = || facts(binary).is_ok_and(|f| !build_id.is_empty() && same(&f.build_id, build_id));
+        let by_id = || object_info(binary).is_ok_and(|f| !build_id.is_empty() && same(&f.build_id, build_id));
         binary.file_name() == path.file_name() || by_id()
     });
     let mut found: Vec<PathBuf> = given.cloned().collect();
@@ -130,15 +133,15 @@ fn candidates(path: &Path, build_id: &str, options: &SymbolOptions) -> Vec<PathB
     found
 }
 
-fn with_debug(path: &Path, facts: Facts, options: &SymbolOptions) -> Located {
+fn with_debug(path: &Path, object_info: ObjectInfo, options: &SymbolOptions) -> Located {
     let mut located = Located {
         debug: path.to_path_buf(),
-        build_id: facts.build_id.clone(),
-        has_debug_info: facts.has_debug_info,
-        segments: facts.segments.clone(),
+        build_id: object_info.build_id.clone(),
+        has_debug_info: object_info.has_debug_info,
+        segments: object_info.segments.clone(),
     };
-    if !facts.has_debug_info
-        && let Some(split) = split_debug(path, &facts, options)
+    if !object_info.has_debug_info
+        && let Some(split) = split_debug(path, &object_info, options)
     {
         located.debug = split;
         located.has_debug_info = true;
@@ -146,8 +149,8 @@ fn with_debug(path: &Path, facts: Facts, options: &SymbolOptions) -> Located {
     located
 }
 
-/// The file with the debug information that was split off, by build id or by the program's link to it.
-fn split_debug(path: &Path, of: &Facts, options: &SymbolOptions) -> Option<PathBuf> {
+/// Finds the file with the split debug information, by build id or by the program's link to it.
+fn split_debug(path: &Path, of: &ObjectInfo, options: &SymbolOptions) -> Option<PathBuf> {
     let roots = || options.debug_dirs.iter().cloned().chain([PathBuf::from(SYSTEM_DEBUG_DIR)]);
     let mut found = Vec::new();
     if let Some((head, tail)) = of.build_id.split_at_checked(2) {
@@ -160,7 +163,7 @@ fn split_debug(path: &Path, of: &Facts, options: &SymbolOptions) -> Option<PathB
         found.extend(roots().flat_map(|root| [root.join(below).join(link), root.join(link)]));
     }
     found.into_iter().filter(|candidate| candidate != path && candidate.is_file()).find(|candidate| {
-        facts(candidate)
+        object_info(candidate)
             .is_ok_and(|f| f.has_debug_info && (f.build_id.is_empty() || f.build_id == of.build_id))
     })
 }

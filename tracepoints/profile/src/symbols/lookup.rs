@@ -1,4 +1,4 @@
-//! Looks addresses of one file up, on all cores.
+//! Looks up addresses of one file, on all cores.
 use std::{collections::HashMap, fs::File, path::Path};
 
 use addr2line::Loader;
@@ -14,18 +14,18 @@ pub struct Found {
     pub file: String,
     pub line: u32,
     pub column: u32,
-    /// Compiled into the one before it.
+    /// Whether it was inlined into the previous one.
     pub inlined: bool,
 }
 
-/// So many addresses are worth a thread, which reads the headers of all units once more.
+/// Minimum number of addresses per thread, since each thread reads the headers of all units again.
 const WORTH_A_THREAD: usize = 4096;
 
-/// Frames at each of the linker's addresses, the outermost first; empty where nothing is known. The addresses are best
-/// sorted: then each unit is read by one thread.
+/// Returns the frames at each of the linker's addresses, the outermost first; empty for unknown ones. Sorted
+/// addresses are fastest: then each unit is read by one thread.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// A description of the file's error.
 pub fn lookup(path: &Path, addresses: &[u64]) -> Result<Vec<Vec<Found>>, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(addresses.len() / WORTH_A_THREAD + 1);
@@ -37,7 +37,7 @@ pub fn lookup(path: &Path, addresses: &[u64]) -> Result<Vec<Vec<Found>>, String>
         let mut found = look_up(path, first)?;
         for other in others {
             found.extend(
-                other.join().unwrap_or_else(|_| Err("a thread that looked up symbols failed".into()))?,
+                other.join().unwrap_or_else(|_| Err("a thread that looked up symbols panicked".into()))?,
             );
         }
         Ok(found)
@@ -52,9 +52,9 @@ fn look_up(path: &Path, addresses: &[u64]) -> Result<Vec<Vec<Found>>, String> {
 
 struct Resolver<'a> {
     loader: &'a Loader,
-    /// A function is met at many addresses.
+    /// Cache, since a function occurs at many addresses.
     demangled: HashMap<String, String, RandomState>,
-    /// What a stripped library exports; read when nothing else knows.
+    /// Exported symbols of a stripped library; read when nothing else has the address.
     dynamic: Option<Vec<(u64, u64, String)>>,
     path: &'a Path,
 }
@@ -76,7 +76,7 @@ impl Resolver<'_> {
                 });
             }
         }
-        // Line tables may know a function's last name only; the symbol has its whole path.
+        // Line tables may have only the last part of a function's name; the symbol has its full path.
         let symbol = match self.loader.find_symbol(address) {
             Some(symbol) => Some(self.readable(symbol)),
             None if frames.is_empty() => self.exported(address),
@@ -115,7 +115,7 @@ impl Resolver<'_> {
 }
 
 fn dynamic(path: &Path) -> Option<Vec<(u64, u64, String)>> {
-    // SAFETY: only read, as by the loader.
+    // SAFETY: read-only, as by the loader.
     let map = unsafe { Mmap::map(&File::open(path).ok()?) }.ok()?;
     let object = object::File::parse(&*map).ok()?;
     let known = object.dynamic_symbols().filter(|s| s.is_definition() && s.size() > 0);

@@ -9,7 +9,7 @@ fn known_function() -> u64 {
     std::hint::black_box(41) + 1
 }
 
-/// A profile of one sample in this very program, mapped as a process would be.
+/// Makes a profile of one sample in this program, mapped as in a process.
 fn of_this_program(path: &str, build_id: &str) -> (Profile, String) {
     let exe = std::env::current_exe().unwrap();
     let file = file::locate(exe.to_str().unwrap(), "", &SymbolOptions::default()).unwrap();
@@ -39,7 +39,7 @@ fn folded(profile: &Profile) -> String {
 }
 
 #[test]
-fn an_address_of_a_mapped_program_gets_its_name_and_line_and_is_kept() {
+fn an_address_gets_its_name_and_line_and_is_cached() {
     let exe = std::env::current_exe().unwrap();
     let (bare, build_id) = of_this_program(exe.to_str().unwrap(), "");
     let dir = tempfile::tempdir().unwrap();
@@ -56,7 +56,7 @@ fn an_address_of_a_mapped_program_gets_its_name_and_line_and_is_kept() {
 }
 
 #[test]
-fn what_is_not_found_or_another_program_is_told_and_stays_an_offset() {
+fn missing_and_different_programs_are_reported() {
     let (bare, _) = of_this_program("/none/tikv-server", "c0ffee");
     let (named, notes) = resolve(&bare, &SymbolOptions::default());
     assert!(folded(&named).starts_with("tikv-server+0x"), "{}", folded(&named));
@@ -69,7 +69,7 @@ fn what_is_not_found_or_another_program_is_told_and_stays_an_offset() {
 }
 
 #[test]
-fn a_file_that_is_no_program_is_told() {
+fn a_file_that_is_no_program_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("prog");
     for bytes in [&b""[..], b"\x7fELF", b"hello"] {

@@ -1,15 +1,15 @@
-//! TiKV's counters that follow from stamps.
+//! TiKV's counters that can be derived from stamps.
 use super::{KINDS, Mask, RecordedRequest, TextWriter, bit, families::command};
 use crate::{StageId, catalogue::stage::*, ending::Wait, recorder::Stamp, request::RequestKind};
 
-/// Reasons for which a local read is refused; further ones are counted as the last.
+/// Number of counted reasons to reject a local read; higher ones count as the last.
 const REASONS: usize = 32;
 
-/// `cf` and `tag` of `tikv_scheduler_kv_scan_details`, with the stage that counts it.
+/// `cf` and `tag` of `tikv_scheduler_kv_scan_details`, with the stage that has the count.
 const SCANS: [(StageId, &str, &str); 3] =
     [(LOCK_CF_GET, "lock", "get"), (WRITE_CF_SEEK, "write", "seek"), (DEFAULT_CF_GET, "default", "get")];
 
-/// `stage` of `tikv_scheduler_stage_total`, with the stage of ours that stands for it.
+/// `stage` of `tikv_scheduler_stage_total`, with the corresponding stage of the catalogue.
 const SCHED_STAGES: [(StageId, &str); 7] = [
     (SCHED_RECEIVE, "new"),
     (SNAPSHOT_REQUEST, "snapshot"),
@@ -23,7 +23,7 @@ const SCHED_STAGES: [(StageId, &str); 7] = [
 const PERF: [&str; 4] =
     ["block_read_count", "block_cache_hit_count", "get_from_memtable_count", "internal_key_skipped_count"];
 
-/// Counts of one kind of request.
+/// Counts for one kind of request.
 #[derive(Clone, Debug, Default)]
 struct OfKind {
     commands: u64,
@@ -48,7 +48,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// One stamp of a request, on its own store.
+    /// Counts one stamp of a request on its own store.
     #[inline]
     pub(super) fn count(&mut self, kind: RequestKind, stage: StageId, stamp: &Stamp) {
         let of_kind = &mut self.kinds[kind as usize];
@@ -71,7 +71,7 @@ impl Counters {
         }
     }
 
-    /// The request as a whole.
+    /// Counts the request as a whole.
     pub(super) fn count_request(&mut self, request: &RecordedRequest, seen: Mask) {
         let of_kind = &mut self.kinds[request.kind as usize];
         if seen & (bit(READ_POOL_QUEUE) | bit(SCHED_RECEIVE)) != 0 {
@@ -81,7 +81,7 @@ impl Counters {
             return;
         }
         for (i, (stage, _)) in SCHED_STAGES.iter().enumerate() {
-            // TiKV counts a wait for a latch only where there is one.
+            // TiKV counts a wait for a latch only if the command really waits.
             let reached = match *stage {
                 LATCH_WAIT => matches!(request.wait, Some((_, Wait::Latch { .. }))),
                 stage => seen & bit(stage) != 0,

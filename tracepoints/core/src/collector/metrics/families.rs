@@ -1,13 +1,14 @@
-//! Which of TiKV's histograms follow from stamps, and between which stages each is measured. Names, help texts, labels
-//! and bounds are TiKV's (`metrics.rs` of src/server, src/storage, components/raftstore, components/tikv_util).
+//! TiKV's histograms that can be derived from stamps, with the stages that each one measures between. Names,
+//! help texts, labels and bounds are TiKV's (`metrics.rs` of src/server, src/storage, components/raftstore,
+//! components/tikv_util).
 use super::histogram::Buckets;
 use crate::{StageId, catalogue::stage::*, request::RequestKind};
 
-/// Where a duration begins or ends.
+/// Begin or end of a duration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Point {
     Begin,
-    /// The first time that the request reaches it on its own store.
+    /// The first time that the request reaches a stage on its own store.
     At(StageId),
     End,
 }
@@ -17,13 +18,13 @@ pub(super) enum Point {
 pub(super) enum Labels {
     None,
     Fixed(&'static str),
-    /// `type` is the RPC's name; the rest is fixed.
+    /// `type` is the RPC's name; the other labels are fixed.
     Rpc(&'static str),
-    /// `type` is the storage command's name; the rest is fixed.
+    /// `type` is the storage command's name; the other labels are fixed.
     Command(&'static str),
 }
 
-/// A histogram of the time between two points, of requests that reached both.
+/// A histogram of the time between two points, for requests that reached both.
 pub(super) struct Duration {
     pub metric: &'static str,
     pub help: &'static str,
@@ -31,7 +32,7 @@ pub(super) struct Duration {
     pub buckets: Buckets,
     pub from: Point,
     pub to: Point,
-    /// Only of requests that have reached these, too, and none of those.
+    /// Counts only requests that also reached all of these stages and none of `without`.
     pub with: &'static [StageId],
     pub without: &'static [StageId],
 }
@@ -72,7 +73,7 @@ const fn async_request(labels: &'static str, from: StageId, to: StageId) -> Dura
     Duration { buckets: ASYNC, ..duration(ASYNC_NAME, ASYNC_HELP, Labels::Fixed(labels), from, to) }
 }
 
-/// Rows of one metric stand together.
+/// Rows of one metric must be adjacent.
 pub(super) static DURATIONS: &[Duration] = &[
     Duration {
         metric: "tikv_grpc_msg_duration_seconds",
@@ -94,7 +95,7 @@ pub(super) static DURATIONS: &[Duration] = &[
             READ_POOL_RUN,
         )
     },
-    // A read that waited for a quorum was not executed meanwhile: its polls are not known apart.
+    // A read that waits for a quorum does not execute during the wait, and its single polls are unknown.
     Duration {
         buckets: POOL,
         without: &[LOCAL_READ_REJECT],
@@ -218,7 +219,7 @@ pub(super) static DURATIONS: &[Duration] = &[
     ),
 ];
 
-/// The storage command of an RPC, as TiKV's label `type` has it (`CommandKind`).
+/// Returns the storage command of an RPC, in the form of TiKV's label `type` (`CommandKind`).
 pub(super) fn command(kind: RequestKind) -> &'static str {
     use RequestKind::*;
     match kind {

@@ -1,25 +1,25 @@
-//! A histogram with bounds that grow by a power of two, written by one thread.
+//! A histogram for a single writer thread whose bounds grow by a power of two.
 
-/// Where a histogram's buckets end. The bounds are TiKV's.
+/// Upper bounds of a histogram's buckets. The bounds are TiKV's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Buckets {
     pub first_ns: u64,
-    /// Each bound is this power of two above the one before.
+    /// Log2 of the factor between two adjacent bounds.
     pub shift: u32,
     pub count: usize,
 }
 
 impl Buckets {
-    /// `exponential_buckets(1e-5, 2.0, 26)`: what most of TiKV's have.
+    /// `exponential_buckets(1e-5, 2.0, 26)`: the bounds of most of TiKV's histograms.
     pub(super) const USUAL: Buckets = Buckets { first_ns: 10_000, shift: 1, count: 26 };
 
     pub(super) fn bound_ns(&self, i: usize) -> u64 {
         self.first_ns << (i as u32 * self.shift)
     }
 
-    /// The first bucket whose bound is not below `ns`.
+    /// Returns the first bucket whose bound is not below `ns`.
     #[inline]
-    fn of(&self, ns: u64) -> usize {
+    fn find(&self, ns: u64) -> usize {
         let above = ns.saturating_sub(1) / self.first_ns;
         above.checked_ilog2().map_or(0, |n| (n / self.shift) as usize + 1)
     }
@@ -27,7 +27,7 @@ impl Buckets {
 
 #[derive(Clone, Debug)]
 pub(super) struct Histogram {
-    /// The last one is for what is above all bounds.
+    /// Counts by bucket; the last one is for values above all bounds.
     counts: Box<[u64]>,
     pub(super) sum_ns: u64,
 }
@@ -39,17 +39,17 @@ impl Histogram {
 
     #[inline]
     pub(super) fn observe(&mut self, buckets: &Buckets, ns: u64) {
-        self.counts[buckets.of(ns).min(buckets.count)] += 1;
+        self.counts[buckets.find(ns).min(buckets.count)] += 1;
         self.sum_ns = self.sum_ns.saturating_add(ns);
     }
 
-    /// Takes another one's counts, which has the same bounds.
+    /// Adds the counts of another histogram with the same bounds.
     pub(super) fn add(&mut self, other: &Histogram) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, n)| *sum += n);
         self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
     }
 
-    /// How many are at or below each bound, then how many there are.
+    /// The number of values up to each bound, then the total number.
     pub(super) fn cumulated(&self) -> impl Iterator<Item = u64> {
         self.counts.iter().scan(0, |sum, n| {
             *sum += n;
@@ -68,9 +68,9 @@ mod tests {
             let buckets = Buckets { first_ns: 10_000, shift, count: 12 };
             for i in 0..12 {
                 let bound = buckets.bound_ns(i);
-                assert_eq!((buckets.of(bound), buckets.of(bound + 1)), (i, i + 1));
+                assert_eq!((buckets.find(bound), buckets.find(bound + 1)), (i, i + 1));
             }
-            assert_eq!((buckets.of(0), buckets.of(1)), (0, 0));
+            assert_eq!((buckets.find(0), buckets.find(1)), (0, 0));
         }
         let mut histogram = Histogram::new(&Buckets::USUAL);
         [0, 10_000, 10_001, u64::MAX / 2].into_iter().for_each(|ns| histogram.observe(&Buckets::USUAL, ns));

@@ -1,7 +1,7 @@
-//! TiKV's metrics, counted by the collector from requests that are whole: no request's thread spends time on them.
+//! TiKV's metrics, counted by the collector from complete requests: no request's thread spends time on them.
 //!
-//! Plain integers of one thread, and a writer of Prometheus' text format of its own: a registry crate would bring atomics,
-//! locks and label maps that nothing here needs.
+//! The counts are plain integers of one thread, with a small writer of Prometheus' text format: a registry
+//! crate would add atomics, locks and label maps that nothing here needs.
 mod counters;
 mod families;
 mod histogram;
@@ -20,7 +20,7 @@ use crate::{StageId, catalogue::STAGES, ending::Outcome, request::RequestKind};
 const KINDS: usize = RequestKind::ALL.len();
 const OUTCOMES: usize = Outcome::ALL.len();
 
-/// The stages a request has reached, one bit each.
+/// Set of stages that a request has reached, one bit each.
 type Mask = u128;
 const _: () = assert!(STAGES.len() <= Mask::BITS as usize);
 
@@ -32,16 +32,16 @@ fn mask(stages: &[StageId]) -> Mask {
     stages.iter().fold(0, |m, s| m | bit(*s))
 }
 
-/// What a row of [`DURATIONS`] asks of a request, made once.
+/// The stages that a row of [`DURATIONS`] requires and excludes, as masks.
 struct Need {
     all: Mask,
     none: Mask,
 }
 
-/// The counts of all stores of this process.
+/// The counts of all stores in this process.
 pub(super) struct Metrics {
     needs: Vec<Need>,
-    /// When the request at hand reached each stage; valid where its mask says so.
+    /// Time at which the current request reached each stage; valid for the stages in its mask.
     first: Box<[u64; STAGES.len()]>,
     stores: Vec<Store>,
     reject_reason: fn(u64) -> &'static str,
@@ -73,7 +73,7 @@ impl Metrics {
         Self { needs, first: Box::new([0; STAGES.len()]), stores: Vec::new(), reject_reason }
     }
 
-    /// Counts a request that has ended; its stamps may be in any order.
+    /// Counts an ended request; its stamps may be in any order.
     pub(super) fn count(&mut self, request: &RecordedRequest) {
         let Some(end) = request.end_ns.filter(|_| request.began) else { return };
         let at = match self.stores.iter().position(|s| s.id == request.store) {
@@ -110,7 +110,7 @@ impl Metrics {
         }
     }
 
-    /// Writes what one store has counted.
+    /// Writes the counts of one store.
     pub(super) fn write(&self, store: u64, out: &mut TextWriter) {
         if let Some(store) = self.stores.iter().find(|s| s.id == store) {
             text::durations(&store.durations, out);

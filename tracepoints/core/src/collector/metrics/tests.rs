@@ -16,7 +16,7 @@ fn request(id: u64, kind: RequestKind, took_ns: u64, stamps: Vec<Stamp>) -> Reco
     let mut request = RecordedRequest::new(id);
     (request.kind, request.begin_ns, request.end_ns, request.store) = (kind, 1000, Some(1000 + took_ns), 1);
     request.began = true;
-    request.ending = Ending::of(Outcome::Ok);
+    request.ending = Ending::with_outcome(Outcome::Ok);
     request.stamps = stamps;
     request
 }
@@ -63,7 +63,7 @@ fn a_point_get_is_counted_under_tikvs_names() {
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\nis not in\n{text}");
     }
-    assert!(!text.contains("raftstore_store_wf"), "what never happened is left out");
+    assert!(!text.contains("raftstore_store_wf"), "metrics without samples are left out");
     assert_eq!(Metrics::new(|_| "").stores.len(), 0);
     let mut out = TextWriter::default();
     metrics.write(2, &mut out);
@@ -71,7 +71,7 @@ fn a_point_get_is_counted_under_tikvs_names() {
 }
 
 #[test]
-fn a_writes_waterfall_is_measured_from_its_way_to_raft_and_on_its_own_store() {
+fn a_writes_waterfall_is_measured_on_its_own_store() {
     let mut metrics = Metrics::new(|_| "reason");
     let stamps = vec![
         stamp(100_000, 1, SCHED_RECEIVE, &[], [0; 4]),
@@ -89,7 +89,7 @@ fn a_writes_waterfall_is_measured_from_its_way_to_raft_and_on_its_own_store() {
 fn every_metric_of_the_catalogue_is_served() {
     let mut metrics = Metrics::new(|_| "lease_expire");
     let stage = |s: &crate::Stage| stamp(1_000 + u64::from(s.id.0), 1, s.id, &["processed_keys"], [1; 4]);
-    // One request that reaches every stage, and those that make the cases exclude each other.
+    // One request reaches every stage; the others cover the cases that exclude each other.
     let without =
         |stages: &[StageId]| STAGES.iter().filter(|s| !stages.contains(&s.id)).map(stage).collect::<Vec<_>>();
     let read = without(&[LOCAL_READ_REJECT, SCHED_RECEIVE]);
@@ -103,7 +103,7 @@ fn every_metric_of_the_catalogue_is_served() {
 }
 
 #[test]
-fn labels_are_escaped_and_rows_of_one_metric_stand_together() {
+fn labels_are_escaped_and_rows_of_a_metric_are_adjacent() {
     let mut out = TextWriter::default();
     out.family("a_total", "Two\nlines.", "counter");
     out.sample(&[("thread", "a\"b\\c\nd")], 1);

@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{ending::Outcome, request::RequestKind};
 
-/// Writes families and their samples. A family without samples is not written.
+/// Writes metric families and their samples. Leaves out a family without samples.
 #[derive(Debug, Default)]
 pub struct TextWriter {
     text: String,
     name: String,
-    /// Of the family at hand, until its first sample.
+    /// Header of the current family, until its first sample.
     head: String,
 }
 
@@ -25,13 +25,13 @@ impl TextWriter {
         self.head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    /// A sample of the family.
+    /// Writes a sample of the family.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}=\"{}\"", escape(v))).collect();
         self.line("", &labels.join(","), value);
     }
 
-    /// Labels that are written already.
+    /// Writes a sample whose labels are already formatted.
     fn line(&mut self, suffix: &str, labels: &str, value: impl std::fmt::Display) {
         self.text.push_str(&std::mem::take(&mut self.head));
         let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
@@ -72,7 +72,7 @@ fn labels(row: &Duration, kind: RequestKind) -> String {
     format!("type=\"{name}\"{comma}{rest}")
 }
 
-/// The histograms of one store. Kinds and rows with the same labels are one histogram.
+/// Writes the histograms of one store. Kinds and rows with the same labels are one histogram.
 pub(super) fn durations(counts: &[Option<Histogram>], out: &mut TextWriter) {
     let mut first = 0;
     for metric in DURATIONS.chunk_by(|a, b| a.metric == b.metric) {
@@ -93,9 +93,9 @@ pub(super) fn durations(counts: &[Option<Histogram>], out: &mut TextWriter) {
     }
 }
 
-/// How the requests of one store ended.
+/// Writes the outcomes of one store's requests.
 pub(super) fn requests(counts: &[[u64; OUTCOMES]; KINDS], out: &mut TextWriter) {
-    out.family("tikv_trace_requests_total", "Requests that have ended, by how they ended.", "counter");
+    out.family("tikv_trace_requests_total", "Finished requests by outcome.", "counter");
     for (kind, counts) in RequestKind::ALL.into_iter().zip(counts) {
         for (outcome, n) in Outcome::ALL.into_iter().zip(counts).filter(|(_, n)| **n > 0) {
             out.sample(&[("type", &kind.name()), ("outcome", outcome.name())], n);

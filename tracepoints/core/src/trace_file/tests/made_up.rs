@@ -1,4 +1,4 @@
-//! Made-up traffic of several stores: what a file gives back is what the fold of the same stamps gives.
+//! Random traffic of several stores: a file returns the same requests as folding the same stamps.
 use std::collections::HashMap;
 
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ fn sites() -> &'static Sites {
     })
 }
 
-/// One thing that happens: which, at which request, at what time, on which store, with which numbers.
+/// One random event: kind, request, time, store and numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     what: u8,
@@ -42,9 +42,9 @@ pub(super) struct Event {
     store: u16,
     index: u64,
     len: u64,
-    /// It never reaches the collector: its ring was full.
+    /// The event never reaches the collector because its ring is full.
     dropped: bool,
-    /// A chunk, a checkpoint or a round ends behind it.
+    /// Ends a chunk, a checkpoint or a round after the event.
     then: u8,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
 }
 
 impl Event {
-    /// Stores other than the first have clocks that are off.
+    /// Makes the event's stamp; the clocks of all stores but the first are skewed.
     fn stamp(&self, skew: [u64; 4]) -> Stamp {
         let sites = sites();
         // An entry and a read round belong to one request; a request may have two entries.
@@ -81,9 +81,9 @@ impl Event {
             _ => (sites.heartbeat, [region, self.index, 0, 0], 0),
         };
         Stamp {
-            // Nothing of a request comes before its begin.
+            // A request's begin is its earliest stamp.
             at: if self.what == 0 { 5_000 } else { 5_000 + self.at + skew[usize::from(self.store)] },
-            req: Req::of(req),
+            req: Req::from_id(req),
             site: Some(site),
             thread: thread::id(),
             store: self.store,
@@ -108,7 +108,7 @@ fn written(path: &std::path::Path, events: &[Event], skew: [u64; 4]) {
     for e in events.iter().filter(|e| !e.dropped) {
         writer.stamps(&[e.stamp(skew)]).unwrap();
         if e.then < 6 {
-            writer.cut().unwrap();
+            writer.flush_chunk().unwrap();
         }
         if e.then == 0 {
             writer.checkpoint(None).unwrap();
@@ -127,8 +127,8 @@ fn shown(r: &RecordedRequest, base: u64) -> Shown {
     (r.id, r.kind, r.began, r.begin_ns - base, end, r.truncated, stamps)
 }
 
-/// Spans that are sound: none negative, those of the main lane side by side without a gap or an overlap, within the request
-/// and up to its end; and the same as the steps of its trace.
+/// Checks that spans are valid: none is negative, and those of the main lane are adjacent, within the request
+/// and up to its end; and that they equal the steps of the trace.
 fn check(r: &RecordedRequest) {
     use crate::Lane;
     let spans = r.spans();
@@ -151,17 +151,17 @@ fn check(r: &RecordedRequest) {
     }
     let summary = trace.summary();
     assert!(summary.stage_ns <= summary.wall_ns && (0.0..=1.0).contains(&summary.accounted), "{summary:?}");
-    assert_eq!(summary.dropped, r.truncated + r.lost, "losses are declared");
+    assert_eq!(summary.dropped, r.truncated + r.lost, "losses are reported");
 }
 
-/// The chunks that hold a request's own stamps.
+/// Maps each request to the chunks that contain its own stamps.
 fn own_stamps(file: &TraceFile) -> HashMap<u64, Vec<u32>> {
     let mut out: HashMap<u64, Vec<u32>> = HashMap::new();
     for chunk in &file.index().stamps {
-        let opened = file.chunk(chunk.of.number).unwrap();
+        let opened = file.chunk(chunk.summary.number).unwrap();
         for i in 0..opened.rows {
             let row = super::row::Row::nth(file.body(&opened), i).unwrap();
-            out.entry(row.req).or_default().push(chunk.of.number);
+            out.entry(row.req).or_default().push(chunk.summary.number);
         }
     }
     out
@@ -170,21 +170,21 @@ fn own_stamps(file: &TraceFile) -> HashMap<u64, Vec<u32>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever comes in whatever order: the spans are sound.
+    /// The spans are valid for any events in any order.
     #[test]
     fn spans_of_any_traffic_are_sound(events in proptest::collection::vec(event(), 1..80), skew in any::<[u8; 3]>()) {
         let skew = [0, u64::from(skew[0]), u64::from(skew[1]) * 10, u64::from(skew[2]) * 1000];
         folded(&events, skew).iter().for_each(check);
     }
 
-    /// A file gives back the fold of what was written, and its index answers as a look at every request would.
+    /// A file returns the fold of the written stamps, and its index answers like a scan of all requests.
     #[test]
     fn a_file_gives_back_the_fold(events in proptest::collection::vec(event(), 1..80), skew in any::<[u8; 3]>()) {
         let skew = [0, u64::from(skew[0]), u64::from(skew[1]) * 10, u64::from(skew[2]) * 1000];
         let (_dir, path) = file();
         written(&path, &events, skew);
         let read = TraceFile::open(&path).unwrap();
-        prop_assert_eq!((read.verify(), read.cut()), (vec![], None));
+        prop_assert_eq!((read.verify(), read.truncated_at()), (vec![], None));
         let mut requests: Vec<_> = read.requests().collect();
         requests.iter().for_each(check);
         requests.sort_by_key(|r| r.id);
@@ -199,7 +199,7 @@ proptest! {
         }
     }
 
-    /// Cut at any byte it opens, every span is sound, and a request of which something is missing says so.
+    /// Truncated at any byte, the file opens, every span is valid, and incomplete requests report the loss.
     #[test]
     fn a_cut_file_declares_what_it_lacks(events in proptest::collection::vec(event(), 1..60), cut in 0.0..1.0f64) {
         let (_dir, path) = file();
@@ -217,8 +217,8 @@ proptest! {
         }
     }
 
-    /// Cut at any byte and another one flipped: who has stamps is shown, and what is lost is declared; only stamps and their
-    /// names can be lost.
+    /// Truncated at any byte and with another byte flipped: every request that still has stamps is shown, and
+    /// losses are reported; only stamps and their names can be lost.
     #[test]
     fn a_damaged_byte_of_a_cut_file_costs_stamps_only(
         events in proptest::collection::vec(event(), 1..60),
@@ -232,25 +232,25 @@ proptest! {
         bytes.truncate(16 + ((bytes.len() - 16) as f64 * cut) as usize);
         fs::write(&path, &bytes).unwrap();
         let before = TraceFile::open(&path).unwrap();
-        // What a cut left of its last chunk says nothing.
+        // The rest of a truncated chunk is unused.
         let at = flip.index(before.end() as usize);
         let own = own_stamps(&before);
         let sound: Vec<_> = before.requests().collect();
         bytes[at] ^= 1 << bit;
-        // A file of its own: the other one is mapped still.
+        // Another file, since the first one is still mapped.
         let other = path.with_extension("damaged");
         fs::write(&other, &bytes).unwrap();
         let Ok(read) = TraceFile::open(&other) else {
-            // The header is damaged, and no whole chunk stands behind it.
+            // The header is damaged and no intact chunk follows it.
             prop_assert!(at < 16 && bytes.len() < 600);
             return Ok(());
         };
-        prop_assert!(!read.verify().is_empty() || read.cut() != before.cut(), "byte {} is declared", at);
+        prop_assert!(!read.verify().is_empty() || read.truncated_at() != before.truncated_at(), "byte {} is reported", at);
         let found: HashMap<u64, RecordedRequest> = read.requests().map(|r| (r.id, r)).collect();
         found.values().for_each(check);
-        prop_assert_eq!(read.requests().count(), found.len(), "nobody is shown twice");
+        prop_assert_eq!(read.requests().count(), found.len(), "no request is shown twice");
         let hit = |p: &super::chunk::Place| (p.at..p.end()).contains(&at);
-        let stamps = before.index().stamps.iter().find(|c| hit(&c.place)).map(|c| c.of.number);
+        let stamps = before.index().stamps.iter().find(|c| hit(&c.place)).map(|c| c.summary.number);
         let names = before.index().of_kind(super::chunk::Kind::Sites).any(|p| hit(&p));
         for sound in &sound {
             let Some(now) = found.get(&sound.id) else {
@@ -259,7 +259,7 @@ proptest! {
             };
             let same = shown(now, clock::unix_base_ns()) == shown(sound, clock::unix_base_ns());
             let of = &own[&sound.id];
-            // What came late, for a request that had been entered whole, may be told missing of the file only.
+            // Late stamps of a request with a complete entry may only be reported missing for the whole file.
             let late = stamps.is_some_and(|n| of.contains(&n) && of.iter().any(|of| *of < n) && now.end_ns.is_some());
             let declared = now.truncated + now.lost > 0 || !now.began || now.end_ns.is_none();
             prop_assert!(same || declared || late, "byte {}: {:?} was {:?}", at, now, sound);
@@ -267,7 +267,7 @@ proptest! {
         }
     }
 
-    /// With all tables of one sort damaged everything is shown, from the stamps.
+    /// With all tables of one kind damaged, every request is still shown, rebuilt from the stamps.
     #[test]
     fn without_its_tables_a_file_shows_all(events in proptest::collection::vec(event(), 1..80), which in 0..3) {
         use super::chunk::Kind;
@@ -293,7 +293,7 @@ proptest! {
         prop_assert_eq!(read.verify().len(), tables.len());
     }
 
-    /// No bytes make it panic.
+    /// Any bytes are read without a panic.
     #[test]
     fn arbitrary_bytes_are_read_without_a_panic(
         events in proptest::collection::vec(event(), 1..30),

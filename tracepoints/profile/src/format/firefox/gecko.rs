@@ -1,10 +1,10 @@
-//! Gecko's own form, as Firefox gives it before the viewer processes it: rows with a schema, frames as text.
+//! Gecko's own form, before the viewer processes it: rows with a schema, frames as text.
 use serde_json::Value;
 
 use super::tables::{FrameTable, FuncTable, Rows, Samples, StackTable, Thread};
 use crate::json::{Index, List, Number, Text};
 
-/// Brings the tables of a thread into the form of columns, if they are not in it.
+/// Converts a thread's tables to columns if necessary.
 pub(super) fn process(thread: &mut Thread) {
     if thread.string_array.0.is_empty() {
         thread.string_array = std::mem::take(&mut thread.string_table);
@@ -22,7 +22,7 @@ pub(super) fn process(thread: &mut Thread) {
     }
 }
 
-/// Each frame becomes a function of its own: the profile knows equal ones.
+/// Makes a function of each frame; the profile merges equal ones.
 fn frames(thread: &mut Thread, rows: &Rows) {
     let (mut lines, mut columns) = (indexes(rows, "line"), indexes(rows, "column"));
     let (mut names, mut files) = (List::default(), List::default());
@@ -59,7 +59,8 @@ struct Place {
     column: Option<usize>,
 }
 
-/// `function (file:line:column)`, as JavaScript's frames are written; others are names as a whole.
+/// Splits `function (file:line:column)`, the form of JavaScript's frames; other locations are names as a
+/// whole.
 fn split(location: &str) -> Place {
     let whole = || Place { name: location.to_owned(), file: None, line: None, column: None };
     let inner = location.strip_suffix(')').and_then(|text| text.rsplit_once(" ("));
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_is_split_where_it_has_a_line() {
+    fn a_location_with_a_line_is_split() {
         for (text, name, file, line, column) in [
             ("f (a.js:3:7)", "f", Some("a.js"), Some(3), Some(7)),
             ("f (http://x:80/a.js:3)", "f", Some("http://x:80/a.js"), Some(3), None),

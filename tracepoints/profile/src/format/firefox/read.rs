@@ -1,4 +1,4 @@
-//! Firefox's profiles as a profile.
+//! Reads Firefox's profiles.
 use super::{
     gecko,
     tables::{File, Lib, Samples, Thread},
@@ -10,11 +10,12 @@ use crate::{
     model::{Frame, FrameId, LabelsId, Module, ModuleId, Profile, StackId, keys},
 };
 
-/// Reads the samples of all threads of all processes, of processed profiles and of Gecko's own. Rows that refer to one which
-/// is not there are left out, and counted in the profile's comments.
+/// Reads the samples of all threads of all processes, of processed profiles and of Gecko's own. Rows with an
+/// invalid reference are left out, and counted in the profile's comments.
 ///
 /// # Errors
-/// [`ProfileError::Format`] with the line of what is no JSON, or the first bad row if no sample can be read.
+/// [`ProfileError::Format`] with the line of invalid JSON, or with the first bad row if no sample can be
+/// read.
 pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     let (mut file, notes): (File, _) = json::document(bytes)
         .map_err(|e| fail(Format::Firefox, format!("line {} column {}", e.line(), e.column()), e))?;
@@ -51,7 +52,7 @@ fn each_thread(file: &File, look: &mut impl FnMut(&Thread)) {
     }
 }
 
-/// Kind, unit, and the factor to it.
+/// Kind, unit, and conversion factor.
 type Unit = (&'static str, &'static str, f64);
 
 fn unit(thread: &Thread) -> Unit {
@@ -65,10 +66,10 @@ fn unit(thread: &Thread) -> Unit {
 struct Reader<'a> {
     profile: &'a mut Profile,
     units: Vec<Unit>,
-    /// Of the first process, in ms: sample times count from here.
+    /// Begin of the first process in ms: the origin of sample times.
     start: f64,
     losses: Losses,
-    /// Threads that were read.
+    /// Number of threads read.
     threads: usize,
 }
 
@@ -134,7 +135,7 @@ impl Reader<'_> {
     }
 }
 
-/// A stack by its row: none for an idle thread.
+/// Returns the stack of a row: none for an idle thread.
 fn stack(stacks: &[Result<StackId, String>], at: Option<usize>) -> Result<Option<StackId>, String> {
     let Some(at) = at else { return Ok(None) };
     let found = stacks.get(at).ok_or_else(|| format!("there is no stack {at}"))?;
@@ -156,7 +157,7 @@ fn modules_of(profile: &mut Profile, thread: &Thread, all: &[ModuleId]) -> Vec<M
 
 struct Sample {
     stack: Option<usize>,
-    /// In ms.
+    /// Time in ms.
     time: f64,
     weight: f64,
 }
@@ -177,7 +178,7 @@ fn number(list: &List<Index>, i: usize) -> u32 {
 }
 
 impl<'a> ThreadReader<'a> {
-    /// A table of the thread, or else the shared one.
+    /// Returns a table of the thread, or else the shared one.
     fn table<T>(&self, of: impl Fn(&'a Thread) -> &'a Object<T>) -> Option<&'a T> {
         of(self.thread).0.as_ref().or_else(|| of(self.shared).0.as_ref())
     }
@@ -231,7 +232,7 @@ impl<'a> ThreadReader<'a> {
         for (i, frame) in table.frame.0.iter().enumerate() {
             let prefix = match at(&table.prefix, i).and_then(|prefix| prefix.0) {
                 None => Ok(StackId::ROOT),
-                // A stack comes after those it is built on.
+                // A stack's row follows the rows of its callers.
                 Some(prefix) => {
                     let none = || Err(format!("there is no stack {prefix} before stack {i}, its callee"));
                     stacks.get(prefix).cloned().unwrap_or_else(none)
@@ -259,7 +260,7 @@ impl<'a> ThreadReader<'a> {
         profile.labels(&labels)
     }
 
-    /// Gives each sample by its row, or why it cannot be read.
+    /// Passes each sample with its row to `give`, or the reason why it cannot be read.
     fn samples(&self, mut give: impl FnMut(usize, Result<Sample, String>)) {
         let Some(Samples { stack, time_deltas, time, weight, .. }) = &self.thread.samples.0 else { return };
         let mut now = 0.0;

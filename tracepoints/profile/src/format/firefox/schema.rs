@@ -1,8 +1,9 @@
-//! The tables of a processed profile as they are written, version 55. A table is a list of columns; rows refer to rows of other tables.
+//! The tables of a processed profile as written, version 55. A table is a list of columns; rows refer to rows
+//! of other tables.
 use serde::Serialize;
 use serde_json::Value;
 
-/// The version that is written; the viewer brings older ones up to its own.
+/// The version that is written; the viewer upgrades older versions to its own.
 pub const VERSION: u32 = 55;
 
 #[derive(Default, Serialize)]
@@ -46,7 +47,7 @@ pub struct Thread {
 #[serde(rename_all = "camelCase")]
 pub struct FrameTable {
     pub length: usize,
-    /// Within the library; -1 if unknown.
+    /// Offsets within the library; -1 if unknown.
     pub address: Vec<i64>,
     pub inline_depth: Vec<u32>,
     pub category: Vec<Option<usize>>,
@@ -97,7 +98,7 @@ pub struct ResourceTable {
 pub struct Samples {
     pub length: usize,
     pub stack: Vec<Option<usize>>,
-    /// In ms from the sample before.
+    /// Difference in ms to the previous sample.
     pub time_deltas: Option<Vec<f64>>,
     pub weight: Option<Vec<f64>>,
     pub weight_type: Option<String>,

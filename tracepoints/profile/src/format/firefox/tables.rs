@@ -1,4 +1,5 @@
-//! The tables as they are read, of all versions: columns (processed profiles), or rows with a schema (Gecko's own profiles).
+//! The tables as read, of all versions: columns (processed profiles), or rows with a schema (Gecko's own
+//! profiles).
 use std::collections::HashMap;
 
 use serde::{Deserialize, de::IgnoredAny};
@@ -13,9 +14,9 @@ pub(super) struct File {
     pub meta: Object<Meta>,
     pub libs: List<Object<Lib>>,
     pub threads: List<Object<Thread>>,
-    /// Newer versions keep tables here, once for all threads.
+    /// Newer versions have tables shared by all threads.
     pub shared: Object<Thread>,
-    /// Gecko's form: other processes.
+    /// Other processes, in Gecko's form.
     pub processes: List<Object<File>>,
 }
 
@@ -36,7 +37,7 @@ pub(super) struct Lib {
     pub code_id: Text,
 }
 
-/// A thread with its tables, or the tables that all threads share.
+/// A thread with its tables, or the tables shared by all threads.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Thread {
@@ -45,10 +46,10 @@ pub(super) struct Thread {
     pub stack_table: Object<StackTable>,
     pub resource_table: Object<ResourceTable>,
     pub string_array: List<Text>,
-    /// Gecko's name for it.
+    /// Gecko's name of the string table.
     pub string_table: List<Text>,
     pub sources: Object<Sources>,
-    /// Before version 41 each thread had its own.
+    /// Libraries of each thread, before version 41.
     pub libs: List<Object<Lib>>,
     pub samples: Object<Samples>,
     pub native_allocations: Option<IgnoredAny>,
@@ -76,7 +77,7 @@ impl Rows {
     }
 }
 
-/// The columns, or rows of the same.
+/// Defines a table that reads columns, or rows of the same cells.
 macro_rules! table {
     ($(#[$about:meta])* $name:ident { $($column:ident: $type:ty),* $(,)? }) => {
         $(#[$about])*
@@ -89,7 +90,7 @@ macro_rules! table {
         }
 
         impl $name {
-            /// The table in Gecko's form, if it has that.
+            /// Returns the table in Gecko's form, if it has that.
             pub fn rows(&mut self) -> Option<Rows> {
                 let schema = self.schema.0.take()?;
                 Some(Rows { schema, data: std::mem::take(&mut self.data) })
@@ -129,7 +130,7 @@ pub(super) struct ResourceTable {
     pub lib: List<Index>,
 }
 
-/// Since version 57, where a function's file is.
+/// Files of functions, since version 57.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Sources {

@@ -2,7 +2,7 @@ use super::*;
 use crate::{FoldOptions, model::sample_profile};
 
 #[test]
-fn stacks_threads_lines_and_times_are_read_again() {
+fn stacks_threads_lines_and_times_survive_a_round_trip() {
     let mut profile = sample_profile();
     for value in [0, 1] {
         let again = read(write(&profile, value, "tikv-server").as_bytes()).unwrap();
@@ -32,7 +32,7 @@ fn a_stage_is_a_category() {
 }
 
 #[test]
-fn a_file_of_which_nothing_can_be_read_is_refused_with_the_place() {
+fn an_unreadable_file_is_refused_with_the_position() {
     let error = read(b"{\"meta\": {},\n\"threads\": 3").unwrap_err().to_string();
     assert!(error.contains("line 2"), "{error}");
     let bad = r#"{"threads":[{"name":"t","frameTable":{"func":[88]},"funcTable":{"name":[]},"stackTable":{"prefix":[null],"frame":[0]},"samples":{"stack":[0]}}]}"#;
@@ -40,9 +40,9 @@ fn a_file_of_which_nothing_can_be_read_is_refused_with_the_place() {
     assert!(error.contains("thread 0 sample 0") && error.contains("function 88"), "{error}");
 }
 
-/// A row that refers to one which is not there costs the samples that need it.
+/// A row with an invalid reference loses the samples that need it.
 #[test]
-fn a_bad_row_costs_its_samples() {
+fn a_bad_row_loses_its_samples() {
     let good = write(&sample_profile(), 0, "t");
     for (from, to, says) in [
         ("\"prefix\":[null,0", "\"prefix\":[null,7", "there is no stack 7"),
@@ -88,7 +88,8 @@ fn profiles_of_gecko_are_read_with_all_processes() {
     assert_eq!(times, [500_000, 1_000_000, 2_500_000, 3_000_000]);
 }
 
-/// Processed profiles of several versions: strings and libraries by thread or shared, times or their differences.
+/// Processed profiles of several versions: strings and libraries by thread or shared, times or their
+/// differences.
 #[test]
 fn processed_profiles_of_all_versions_are_read() {
     let tables = r#""frameTable":{"func":[0,1],"address":[-1,16],"line":[null,3]},"funcTable":{"name":[0,1],"resource":[-1,0],"fileName":[null,2]},"stackTable":{"prefix":[null,0],"frame":[0,1],"category":[0,0]},"resourceTable":{"lib":[0],"name":[1]}"#;
@@ -125,9 +126,9 @@ fn processed_profiles_of_all_versions_are_read() {
     }
 }
 
-/// Threads of several units: none is counted in that of another.
+/// Threads with different units: their values are not mixed.
 #[test]
-fn units_of_threads_stay_apart() {
+fn units_of_threads_are_not_mixed() {
     let thread = |name: &str, kind: &str| {
         format!(
             r#"{{"name":"{name}","stringArray":["a"],"frameTable":{{"func":[0]}},"funcTable":{{"name":[0]}},"stackTable":{{"prefix":[null],"frame":[0]}},"samples":{{"stack":[0,0,0],"time":[0,1,2],"weight":[2,-1,null],"weightType":"{kind}"}}}}"#

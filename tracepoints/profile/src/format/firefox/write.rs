@@ -1,4 +1,4 @@
-//! A profile as Firefox's: a thread of it for each thread, a category for each stage.
+//! Writes a profile in Firefox's form: one of its threads for each thread, a category for each stage.
 use std::{collections::BTreeMap, hash::Hash};
 
 use ahash::RandomState;
@@ -15,7 +15,7 @@ const COLORS: [&str; 9] =
 
 type Table<T> = IndexSet<T, RandomState>;
 
-/// Writes one kind of weight. Samples without a time stand one after another, each for as long as it weighs.
+/// Writes one kind of value. Samples without a time follow one another; the duration of each is its weight.
 pub fn write(profile: &Profile, value: usize, name: &str) -> String {
     let mut categories: Table<String> = Table::from_iter(["Other".to_owned()]);
     let mut threads: BTreeMap<(String, String, String), ThreadWriter<'_>> = BTreeMap::new();
@@ -84,7 +84,7 @@ fn lib(profile: &Profile, module: &crate::model::Module) -> Lib {
         arch: None,
         debug_name: name.clone(),
         debug_path: path.clone(),
-        // 32 digits of an identifier and the age: what symbol servers would be asked for; empty if there is none.
+        // The key for symbol servers, 32 digits of an identifier and the age; empty if there is none.
         breakpad_id: if build_id.is_empty() {
             String::new()
         } else {
@@ -96,7 +96,7 @@ fn lib(profile: &Profile, module: &crate::model::Module) -> Lib {
     }
 }
 
-/// The tables of one thread.
+/// Collects the tables of one thread.
 struct ThreadWriter<'a> {
     profile: &'a Profile,
     labels: LabelsId,
@@ -137,7 +137,7 @@ impl<'a> ThreadWriter<'a> {
     }
 
     fn stack(&mut self, stack: StackId, category: usize) -> Option<usize> {
-        // From the innermost up to what is known already, then down again: stacks may be deep.
+        // Up from the innermost frame to a known one, then down again: stacks may be too deep for recursion.
         let (mut at, mut missing) = (stack, Vec::new());
         let mut prefix = loop {
             if let Some(known) = self.stacks.get_index_of(&(at, category)) {
@@ -213,7 +213,7 @@ impl<'a> ThreadWriter<'a> {
         let ms = weight_type == "tracing-ms";
         self.samples.sort_by_key(|sample| sample.0);
         let (mut deltas, mut weights) = (Vec::new(), Vec::new());
-        // Where the next sample without a time begins, and where the last one began.
+        // Begin of the next sample without a time, and of the last sample.
         let (mut next, mut last) = (0.0, 0.0);
         for (time, _, weight) in &self.samples {
             let weight = if ms { *weight as f64 / 1e6 } else { *weight as f64 };

@@ -1,16 +1,16 @@
-//! Numbers from bytes, in the order of the machine that wrote them, with the place in the file.
+//! Reads numbers in the byte order of the recording machine, with their offsets in the file.
 
-/// What is left to read, and where it begins in the file.
+/// Unread bytes, and their offset in the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes<'a> {
     pub at: usize,
     pub rest: &'a [u8],
-    /// The most significant byte first.
+    /// Whether the byte order is big-endian.
     pub big: bool,
 }
 
 impl<'a> Bytes<'a> {
-    /// A part of a file; None if the file ends before it does.
+    /// Returns a part of a file; `None` if the file ends before it does.
     pub fn part(file: &'a [u8], offset: u64, len: u64, big: bool) -> Option<Self> {
         let at = usize::try_from(offset).ok()?;
         let end = at.checked_add(usize::try_from(len).ok()?)?;
@@ -24,7 +24,7 @@ impl<'a> Bytes<'a> {
         Some(head)
     }
 
-    /// The next bytes for themselves.
+    /// Takes the next bytes as a part of their own.
     pub fn sub(&mut self, len: usize) -> Option<Self> {
         let (at, big) = (self.at, self.big);
         Some(Self { at, rest: self.take(len)?, big })
@@ -45,12 +45,12 @@ impl<'a> Bytes<'a> {
         Some(if self.big { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
     }
 
-    /// Passes over `n` numbers of 8 bytes.
+    /// Skips `n` numbers of 8 bytes.
     pub fn skip_words(&mut self, n: u64) -> Option<()> {
         self.take(usize::try_from(n).ok()?.checked_mul(8)?).map(drop)
     }
 
-    /// A text up to its zero, or all that is left.
+    /// Reads a text up to its zero, or all remaining bytes.
     pub fn text(&self) -> String {
         let end = self.rest.iter().position(|b| *b == 0).unwrap_or(self.rest.len());
         String::from_utf8_lossy(&self.rest[..end]).into_owned()

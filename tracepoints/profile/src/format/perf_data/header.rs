@@ -1,4 +1,4 @@
-//! The head of the file: where the records are, how samples are laid out, build ids, names of events.
+//! The header of the file: position of the records, layout of samples, build ids, names of events.
 use std::collections::HashMap;
 
 use super::{bytes::Bytes, wrong};
@@ -30,10 +30,11 @@ const BUILD_ID: u32 = 2;
 const ARCH: u32 = 6;
 const EVENT_DESC: u32 = 12;
 const HEADER_LEN: u64 = 104;
-/// A stream (`perf record -o -`) has less of a header; the rest comes as records.
+/// Header length in bytes of a stream (`perf record -o -`), in which the other parts of the header are
+/// records.
 const STREAM_HEADER_LEN: u64 = 16;
 
-/// One event that was sampled.
+/// A sampled event.
 #[derive(Clone, Debug, Default)]
 pub struct Attr {
     pub name: String,
@@ -41,20 +42,20 @@ pub struct Attr {
     pub read_format: u64,
     pub sample_id_all: bool,
     pub branch_sample_type: u64,
-    /// Which registers of user mode a sample has.
+    /// Mask of the user-mode registers in a sample.
     pub regs_user: u64,
 }
 
 #[derive(Debug, Default)]
 pub struct Header {
-    /// Numbers are of a big-endian machine.
+    /// Whether numbers are big-endian.
     pub big: bool,
-    /// It was written to a pipe.
+    /// Whether the file was written to a pipe.
     pub stream: bool,
-    /// As `uname -m` says it; empty if unknown.
+    /// Architecture in the form of `uname -m`; empty if unknown.
     pub arch: String,
     pub attrs: Vec<Attr>,
-    /// Which event an id belongs to.
+    /// Index of the event, by id.
     pub ids: HashMap<u64, usize>,
     /// By path.
     pub build_ids: HashMap<String, String>,
@@ -72,12 +73,12 @@ impl Header {
         Some(())
     }
 
-    /// A section, or the record of a stream that holds it.
+    /// Adds a section, or the equivalent record of a stream.
     pub fn add_feature(&mut self, bit: u32, mut section: Bytes<'_>) {
         match bit {
             BUILD_ID => drop(read_build_ids(section, self)),
             ARCH => {
-                // Its length and a text.
+                // A length, then a text.
                 section.u32();
                 self.arch = section.text();
             }
@@ -100,7 +101,7 @@ pub fn read(file: &[u8]) -> Result<Header, ProfileError> {
     let (_event_types, features) = ((next()?, next()?), next()?);
     let mut header = Header { big, data, ..Header::default() };
     read_attrs(file, attr_size, attrs, &mut header)?;
-    // Without its sections the file still has its samples.
+    // The samples are readable without these sections.
     let _ = read_features(file, features, &mut header);
     Ok(header)
 }
@@ -109,7 +110,7 @@ fn read_attrs(file: &[u8], size: u64, at: (u64, u64), header: &mut Header) -> Re
     let place = usize::try_from(at.0).unwrap_or(usize::MAX);
     let mut all = Bytes::part(file, at.0, at.1, header.big)
         .ok_or_else(|| wrong(place, format!("the events' {} bytes are not there", at.1)))?;
-    // 64 bytes in the first version of the kernel's structure, and a section of ids after it.
+    // The first version of the kernel's structure has 64 bytes, followed by a section of ids.
     let size = usize::try_from(size).ok().filter(|size| (80..=4096).contains(size));
     let size = size.ok_or_else(|| wrong(16, "an event's size is not between 80 and 4096 bytes"))?;
     while let Some(mut attr) = all.sub(size) {
@@ -121,7 +122,7 @@ fn read_attrs(file: &[u8], size: u64, at: (u64, u64), header: &mut Header) -> Re
         body.and_then(|body| header.add_attr(body, ids))
             .ok_or_else(|| wrong(place, "an event is cut short"))?;
     }
-    if header.attrs.is_empty() { Err(wrong(place, "it names no event")) } else { Ok(()) }
+    if header.attrs.is_empty() { Err(wrong(place, "the file names no event")) } else { Ok(()) }
 }
 
 fn parse_attr(mut attr: Bytes<'_>) -> Option<Attr> {
@@ -136,7 +137,7 @@ fn parse_attr(mut attr: Bytes<'_>) -> Option<Attr> {
         (1, 1) => "task-clock".to_owned(),
         _ => format!("event {kind}:{config}"),
     };
-    // Older kernels' structure ends before.
+    // The structure of older kernels ends before this field.
     let _breakpoint = attr.skip_words(3);
     let (branch_sample_type, regs_user) = (attr.u64().unwrap_or(0), attr.u64().unwrap_or(0));
     let sample_id_all = flags & SAMPLE_ID_ALL != 0;
@@ -166,17 +167,17 @@ fn read_build_ids(mut section: Bytes<'_>, header: &mut Header) -> Option<()> {
 }
 
 impl Header {
-    /// The body of the record of a build id.
+    /// Adds a build id from the body of its record.
     pub fn add_build_id(&mut self, misc: u16, mut record: Bytes<'_>) -> Option<()> {
         let _pid = record.u32()?;
         let id = record.take(24)?;
-        // Newer versions say how long it is; before, it was 20 bytes.
+        // Newer versions state its length; older ones always have 20 bytes.
         let len = if misc & (1 << 15) != 0 { usize::from(id[20]).min(20) } else { 20 };
         self.build_ids.insert(record.text(), hex(&id[..len]));
         Some(())
     }
 
-    /// The name of the event with an id, from a record of a stream.
+    /// Sets the name of the event with an id, from a record of a stream.
     pub fn set_name(&mut self, id: u64, name: String) {
         if let Some(attr) = self.ids.get(&id).and_then(|n| self.attrs.get_mut(*n))
             && !name.is_empty()

@@ -1,4 +1,4 @@
-//! Follows processes through the records: names of threads, and what was mapped when a sample was taken.
+//! Follows processes through the records: names of threads, and the mappings at the time of each sample.
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
@@ -17,26 +17,26 @@ use crate::{
     model::{Frame, FrameId, LabelsId, Module, ModuleId, Profile, StackId, keys},
 };
 
-/// Mappings of the kernel are of this process.
+/// Process id used for the kernel's mappings.
 const KERNEL: u32 = u32::MAX;
-/// Half of the addresses are the kernel's.
+/// Start of the kernel's half of the addresses.
 const KERNEL_START: u64 = 1 << 63;
 
 struct Follower<'a> {
     header: &'a Header,
     options: &'a ReadOptions,
     profile: Profile,
-    /// By the first address; of each process.
+    /// Mappings of each process, by the first address.
     maps: HashMap<u32, BTreeMap<u64, (u64, ModuleId)>>,
     names: HashMap<u32, String>,
     labels: HashMap<(u32, u32), LabelsId>,
-    /// The event that is kept.
+    /// Index of the event that is kept.
     attr: Option<usize>,
     others: BTreeMap<usize, u64>,
     start: Option<u64>,
     last: u64,
     lost: u64,
-    /// Frames of the kernel, and samples whose copy of the stack is not unwound.
+    /// Kernel frames, and samples whose copied stack cannot be unwound.
     kernel_frames: u64,
     flat: u64,
     unwinder: Unwinder,
@@ -110,7 +110,7 @@ impl Follower<'_> {
         let build_id = self.profile.intern(&known.unwrap_or_default());
         let module = self.profile.module(Module { path, build_id, start, end, offset });
         let maps = self.maps.entry(pid).or_default();
-        // What it replaces is gone.
+        // Removes the mappings that the new one replaces.
         let gone: Vec<u64> =
             maps.range(..end).rev().take_while(|(_, (e, _))| *e > start).map(|(s, _)| *s).collect();
         for start in gone {
@@ -132,7 +132,7 @@ impl Follower<'_> {
             stack = self.profile.push(stack, frame);
         }
         let values = [1, i64::try_from(sample.period).unwrap_or(i64::MAX)];
-        // Records stand in order of time, so the first is the earliest.
+        // Records are sorted by time, so the first one is the earliest.
         let start = *self.start.get_or_insert(sample.time.unwrap_or(0));
         self.last = self.last.max(sample.time.unwrap_or(0));
         match sample.time.filter(|_| self.options.times) {
@@ -141,7 +141,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Of the kernel and, by the copy of its stack, of the program.
+    /// Returns the addresses of the kernel and, from the copied stack, of the program.
     fn addresses<'s>(&mut self, sample: &'s Sample<'_>) -> Cow<'s, [u64]> {
         let Some(user) = &sample.user else { return Cow::Borrowed(&sample.addresses) };
         let regs = self.header.attrs.get(sample.attr).map_or(0, |attr| attr.regs_user);
@@ -186,7 +186,8 @@ impl Follower<'_> {
         if kernel
             && (module.is_none() || named.starts_with("[kernel.kallsyms]") || named.starts_with("[guest"))
         {
-            // Its addresses differ with every boot, and its names are not in a file: they count from its start.
+            // The kernel's addresses change with every boot and no file has its names: they count from its
+            // start.
             self.kernel_frames += 1;
             let start = module.and_then(|m| self.profile.module_of(m)).map_or(0, |m| m.start);
             let path = self.profile.intern("[kernel.kallsyms]");
@@ -203,7 +204,7 @@ impl Follower<'_> {
             }
             return Err(match cut {
                 Some(cut) => wrong(0, format!("{cut}, and there is no sample")),
-                None => ProfileError::Empty("perf.data holds no sample; record for longer, or under load"),
+                None => ProfileError::Empty("perf.data has no sample; record for longer, or under load"),
             });
         }
         let name = |attr: usize| self.header.attrs.get(attr).map_or("", |attr| attr.name.as_str());
@@ -237,7 +238,7 @@ impl Follower<'_> {
             ));
         }
         if let Some(cut) = cut {
-            self.profile.comments.push(format!("{cut}: what comes after it is left out"));
+            self.profile.comments.push(format!("{cut}: the data after it is left out"));
         }
         Ok(self.profile)
     }

@@ -1,4 +1,4 @@
-//! The records of the file, in the order of their times.
+//! Reads the records of the file, sorted by time.
 use crate::format::skipped::Skipped;
 
 use super::{
@@ -14,20 +14,20 @@ const FORK: u32 = 7;
 const SAMPLE: u32 = 9;
 const MMAP2: u32 = 10;
 const LOST_SAMPLES: u32 = 13;
-/// Of a stream: what a file has in its header. Linux: tools/lib/perf/include/perf/event.h.
+/// Record types of a stream for the contents of a file's header. Linux: tools/lib/perf/include/perf/event.h.
 const HEADER_ATTR: u32 = 64;
 const TRACING_DATA: u32 = 66;
 const HEADER_BUILD_ID: u32 = 67;
 const AUXTRACE: u32 = 71;
 const EVENT_UPDATE: u32 = 78;
 const HEADER_FEATURE: u32 = 80;
-/// Of [`EVENT_UPDATE`]: the event's name.
+/// Subtype of [`EVENT_UPDATE`]: the event's name.
 const UPDATE_NAME: u64 = 2;
 const COMPRESSED: u32 = 81;
 const COMPRESSED2: u32 = 83;
-/// Of a mapping: it has a build id in place of the file's number.
+/// Flag of a mapping with a build id in place of the file's number.
 const MISC_BUILD_ID: u16 = 1 << 14;
-/// Entries of a call chain from here up tell kernel from user, and are no addresses.
+/// Entries of a call chain from here up mark kernel or user mode and are no addresses.
 const CONTEXT: u64 = u64::MAX - 4094;
 
 #[derive(Debug)]
@@ -46,39 +46,39 @@ pub struct Sample<'a> {
     pub tid: u32,
     pub time: Option<u64>,
     pub period: u64,
-    /// Innermost first; callers at their call, not after it.
+    /// Innermost first; callers with the address of their call, not after it.
     pub addresses: Vec<u64>,
     pub user: Option<UserStack<'a>>,
 }
 
-/// A copy of the stack of user mode, to be unwound (`perf record --call-graph dwarf`).
+/// A copy of the user-mode stack, to be unwound (`perf record --call-graph dwarf`).
 #[derive(Clone, Copy, Debug)]
 pub struct UserStack<'a> {
     /// The registers of [`Attr::regs_user`], 8 bytes each.
     pub regs: Bytes<'a>,
-    /// From the stack pointer on.
+    /// Bytes from the stack pointer on.
     pub stack: &'a [u8],
 }
 
 #[derive(Default)]
 pub struct Records<'a> {
-    /// With their times.
+    /// Events with their times.
     pub events: Vec<(u64, Event<'a>)>,
-    /// The parts of a compressed stream of more records.
+    /// Concatenated parts of a compressed stream of further records.
     pub packed: Vec<u8>,
-    /// Why the file is not whole.
+    /// Reason why the file is incomplete.
     pub cut: Option<String>,
-    /// By their first byte.
+    /// Skipped records by their offset.
     pub skipped: Skipped,
 }
 
-/// The part of a file that holds records.
+/// Returns the part of a file with the records.
 pub fn part<'a>(file: &'a [u8], header: &Header, out: &mut Records<'_>) -> Bytes<'a> {
     let (offset, len) = header.data;
     let at = usize::try_from(offset).unwrap_or(usize::MAX);
     let all = file.get(at..).unwrap_or_default();
     let rest = &all[..all.len().min(usize::try_from(len).unwrap_or(usize::MAX))];
-    // perf that was killed has not said how much it wrote.
+    // A killed perf has not written the length of its data.
     if (len == 0 && !header.stream) || rest.len() as u64 != len {
         out.cut = Some("the file was not finished".to_owned());
     }
@@ -86,7 +86,7 @@ pub fn part<'a>(file: &'a [u8], header: &Header, out: &mut Records<'_>) -> Bytes
     Bytes { at, rest, big: header.big }
 }
 
-/// Reads the records, and the events of a stream, as far as they are whole.
+/// Reads the records, and the events of a stream, as far as they are intact.
 pub fn read<'a>(mut all: Bytes<'a>, header: &mut Header, out: &mut Records<'a>) {
     while !all.rest.is_empty() {
         let at = all.at;
@@ -104,7 +104,7 @@ pub fn read<'a>(mut all: Bytes<'a>, header: &mut Header, out: &mut Records<'a>) 
                 .and_then(|len| body.take(usize::try_from(len).ok()?))
                 .map(|packed| out.packed.extend_from_slice(packed)),
             AUXTRACE | TRACING_DATA => {
-                // What the record says the length of comes after it.
+                // The record is followed by data whose length it states.
                 let size = if kind == AUXTRACE {
                     body.u64()
                 } else {
@@ -122,12 +122,12 @@ pub fn read<'a>(mut all: Bytes<'a>, header: &mut Header, out: &mut Records<'a>) 
         };
         if whole.is_none() {
             out.skipped
-                .add(at as u64, || format!("a record of type {kind} is shorter than what it says it holds"));
+                .add(at as u64, || format!("a record of type {kind} is shorter than its stated contents"));
         }
     }
 }
 
-/// Records that stand for a file's header.
+/// Reads records of a stream that replace a file's header.
 fn of_stream(kind: u32, misc: u16, mut body: Bytes<'_>, header: &mut Header) -> Option<()> {
     match kind {
         HEADER_ATTR => {
@@ -158,7 +158,7 @@ fn next<'a>(all: &mut Bytes<'a>) -> Option<(u32, u16, Bytes<'a>)> {
     Some((kind, misc, all.sub(usize::from(size).checked_sub(8)?)?))
 }
 
-/// The event with its time; an empty answer for a record that says nothing about stacks.
+/// Reads an event with its time; `Some(None)` for a record that is irrelevant to stacks.
 fn event<'a>(kind: u32, misc: u16, mut body: Bytes<'a>, header: &Header) -> Option<Option<(u64, Event<'a>)>> {
     if kind == SAMPLE {
         let sample = sample(body, header)?;
@@ -196,7 +196,7 @@ fn event<'a>(kind: u32, misc: u16, mut body: Bytes<'a>, header: &Header) -> Opti
     Some(Some((time, event)))
 }
 
-/// Takes off what ends every record but samples: thread, time, ids. Gives the time.
+/// Removes the trailer of all records but samples: thread, time, ids. Returns the time.
 fn trailer(body: &mut Bytes<'_>, attr: &Attr) -> Option<u64> {
     if !attr.sample_id_all {
         return Some(0);
@@ -246,8 +246,8 @@ fn sample<'a>(mut body: Bytes<'a>, header: &Header) -> Option<Sample<'a>> {
     if is(has::CALLCHAIN) {
         let n = body.u64()?;
         let mut chain = body.sub(usize::try_from(n).ok()?.checked_mul(8)?)?;
-        // Where kernel or user mode was left or interrupted is exact; a return address points after its call, which may be
-        // another function's.
+        // The interrupted address of kernel or user mode is exact; a return address points after its call,
+        // possibly into another function.
         let mut exact = true;
         while let Some(address) = chain.u64() {
             if address >= CONTEXT {
@@ -261,12 +261,12 @@ fn sample<'a>(mut body: Bytes<'a>, header: &Header) -> Option<Sample<'a>> {
     if sample.addresses.is_empty() {
         sample.addresses.extend(ip.filter(|ip| *ip != 0));
     }
-    // What a sample holds besides is of use only if it is whole.
+    // The other contents of a sample are useful only if they are complete.
     sample.user = user_stack(&mut body, attr);
     Some(sample)
 }
 
-/// The registers and the stack of user mode, after raw data and branches.
+/// Reads the registers and the stack of user mode, after raw data and branches.
 fn user_stack<'a>(body: &mut Bytes<'a>, attr: &Attr) -> Option<UserStack<'a>> {
     let is = |bit: u64| attr.sample_type & bit != 0;
     if !is(has::REGS_USER) || !is(has::STACK_USER) {
@@ -283,7 +283,7 @@ fn user_stack<'a>(body: &mut Bytes<'a>, attr: &Attr) -> Option<UserStack<'a>> {
         body.skip_words(n.checked_mul(3 + u64::from(counters != 0))?)?;
     }
     if body.u64()? == 0 {
-        // The thread is the kernel's own.
+        // A kernel thread has no user-mode registers.
         return None;
     }
     let regs = body.sub(attr.regs_user.count_ones() as usize * 8)?;
@@ -293,7 +293,7 @@ fn user_stack<'a>(body: &mut Bytes<'a>, attr: &Attr) -> Option<UserStack<'a>> {
     Some(UserStack { regs, stack: stack.get(..filled)? })
 }
 
-/// The values of counters, which are no part of the stack.
+/// Skips the values of counters, which are not part of the stack.
 fn skip_read(body: &mut Bytes<'_>, format: u64) -> Option<()> {
     let bit = |bit: u64| u64::from(format & bit != 0);
     let (times, each) = (bit(1) + bit(2), 1 + bit(4) + bit(16));

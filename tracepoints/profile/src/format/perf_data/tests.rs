@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::FoldOptions;
 
-/// Builds a file of one event, as perf lays it out.
+/// Builds a file of one event in perf's layout.
 fn file(records: &[(u32, u16, Vec<u8>)], name: &str) -> Vec<u8> {
     let mut data = Vec::new();
     for (kind, misc, body) in records {
@@ -53,7 +53,7 @@ fn words(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Two numbers of 4 bytes as one of 8.
+/// Joins two numbers of 4 bytes to one of 8.
 fn pair(low: u32, high: u32) -> u64 {
     u64::from(low) | (u64::from(high) << 32)
 }
@@ -83,7 +83,7 @@ fn records() -> Vec<(u32, u16, Vec<u8>)> {
     let mut comm = words(&[pair(7, 8)]);
     comm.extend(text("apply-0"));
     vec![
-        // Out of order: another core's.
+        // Out of order: from another core.
         sample(50, &[u64::MAX - 511, 0x2010, 0x1011]),
         map(0x1000, "/bin/server", 0),
         map(0x2000, "/lib/libfoo.so", 1),
@@ -95,7 +95,7 @@ fn records() -> Vec<(u32, u16, Vec<u8>)> {
 }
 
 #[test]
-fn samples_meet_what_was_mapped_at_their_time() {
+fn samples_use_the_mappings_of_their_time() {
     let bytes = file(&records(), "cpu-clock:u");
     let profile = read(&bytes, &ReadOptions::default()).unwrap();
     let text = profile.fold(&FoldOptions::default()).to_string();
@@ -114,7 +114,7 @@ fn samples_meet_what_was_mapped_at_their_time() {
 }
 
 #[test]
-fn a_file_that_was_cut_gives_what_is_whole() {
+fn a_truncated_file_is_read_up_to_its_end() {
     let bytes = file(&records(), "cpu-clock:u");
     for cut in 0..bytes.len() {
         match read(&bytes[..cut], &ReadOptions::default()) {
@@ -127,7 +127,7 @@ fn a_file_that_was_cut_gives_what_is_whole() {
     assert!(profile.comments.iter().any(|c| c.contains("left out")), "{:?}", profile.comments);
 }
 
-/// The same records as a stream (`perf record -o -`): what a file has in its header comes as records.
+/// Builds the same records as a stream (`perf record -o -`), with the contents of the header as records.
 fn stream(records: &[(u32, u16, Vec<u8>)], name: &str) -> Vec<u8> {
     let sample_type =
         header::has::IP | header::has::TID | header::has::TIME | header::has::CALLCHAIN | header::has::PERIOD;
@@ -153,13 +153,13 @@ fn stacks(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_stream_and_compressed_records_say_the_same() {
+fn a_stream_and_compressed_records_are_equal_to_a_file() {
     let plain = stacks(&file(&records(), "cpu-clock:u"));
     let piped = stream(&records(), "cpu-clock:u");
     assert_eq!(stacks(&piped), plain);
     let profile = read(&piped, &ReadOptions::default()).unwrap();
     assert!(profile.comments.contains(&"event cpu-clock:u".to_owned()), "{:?}", profile.comments);
-    // All records in one compressed stream, cut into three parts.
+    // All records in one compressed stream, split into three parts.
     let raw = stream(&records(), "x");
     let skip = 16 + (8 + 120) + (8 + 16 + 8);
     let packed = ruzstd::encoding::compress_to_vec(&raw[skip..], ruzstd::encoding::CompressionLevel::Fastest);
@@ -167,15 +167,15 @@ fn a_stream_and_compressed_records_say_the_same() {
     let parts: Vec<_> = packed.chunks(third).map(|part| (81u32, 0u16, part.to_vec())).collect();
     assert_eq!(stacks(&file(&parts, "cpu-clock:u")), plain);
     assert_eq!(stacks(&stream(&parts, "cpu-clock:u")), plain);
-    // Newer ones say how long the part is, and are padded.
+    // Newer records state the length of the part, and are padded.
     let padded = |part: &[u8]| [words(&[part.len() as u64]), part.to_vec(), vec![0; 5]].concat();
     let parts: Vec<_> = packed.chunks(third).map(|part| (83u32, 0u16, padded(part))).collect();
     assert_eq!(stacks(&file(&parts, "cpu-clock:u")), plain);
 }
 
 #[test]
-fn the_other_byte_order_says_the_same() {
-    // Words of 8 bytes, and pairs of 4, are turned; texts and bit fields are not as simple, so there are none.
+fn the_other_byte_order_is_read_alike() {
+    // Swaps words of 8 bytes and pairs of 4; there are no texts and bit fields, which are not as simple.
     let turned = |words: &[u64]| words.iter().flat_map(|w| w.to_be_bytes()).collect::<Vec<u8>>();
     let pair_be = |high: u32, low: u32| (u64::from(high) << 32) | u64::from(low);
     let sample_type = header::has::IP | header::has::TID | header::has::TIME | header::has::CALLCHAIN;
@@ -191,7 +191,7 @@ fn the_other_byte_order_says_the_same() {
 }
 
 #[test]
-fn a_record_that_is_damaged_costs_itself_only() {
+fn a_damaged_record_loses_only_itself() {
     let mut damaged = records();
     damaged.insert(2, (9, 0, vec![0; 8]));
     let profile = read(&file(&damaged, "cpu-clock:u"), &ReadOptions::default()).unwrap();

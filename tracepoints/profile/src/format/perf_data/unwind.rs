@@ -1,5 +1,5 @@
-//! Walks copies of stacks by the programs' unwind tables (`perf record --call-graph dwarf`). The crate framehop does it, as
-//! in samply: it unwinds offline, for x86-64 and aarch64, and reads `.eh_frame` and `.debug_frame`.
+//! Walks copies of stacks by the programs' unwind tables (`perf record --call-graph dwarf`). As in samply,
+//! the crate framehop unwinds offline, for x86-64 and aarch64, from `.eh_frame` and `.debug_frame`.
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
@@ -22,9 +22,9 @@ use crate::{
     symbols::{self, SymbolOptions},
 };
 
-/// More callers than this are left out.
+/// Maximum number of frames; further callers are left out.
 const MAX_FRAMES: usize = 512;
-/// Where a process has what mapped: the end and the module, by the first address.
+/// Mappings of a process: end and module, by the first address.
 type Maps = BTreeMap<u64, (u64, ModuleId)>;
 type Module = framehop::Module<Section>;
 
@@ -51,22 +51,22 @@ enum Engine {
 pub struct Unwinder {
     supported: bool,
     options: SymbolOptions,
-    /// Of each process, and what it had mapped.
+    /// Unwinders with their mappings, by process.
     engines: HashMap<u32, (Maps, Engine)>,
-    /// Programs; None if there is none to read.
+    /// Mapped programs; `None` if there is no readable file.
     files: HashMap<ModuleId, Option<Arc<Mmap>>>,
 }
 
 impl Unwinder {
-    /// `arch` is what `uname -m` says; empty if unknown.
+    /// Creates an unwinder; `arch` is in the form of `uname -m`, empty if unknown.
     pub fn new(arch: &str, options: &ReadOptions) -> Self {
         let supported = matches!(arch, "" | "x86_64" | "aarch64");
         let (engines, files) = Default::default();
         Self { supported, options: options.symbols.clone(), engines, files }
     }
 
-    /// Addresses of the program's functions, the innermost first, callers at their calls; None if the walk does not get to
-    /// the first caller.
+    /// Returns the addresses of the program's functions, innermost first, callers at their calls; `None` if
+    /// the walk does not reach the first caller.
     pub fn walk(
         &mut self,
         pid: u32,
@@ -75,7 +75,7 @@ impl Unwinder {
         maps: Option<&Maps>,
         profile: &Profile,
     ) -> Option<Vec<u64>> {
-        let regs = Regs::of(mask, user.regs).filter(|_| self.supported)?;
+        let regs = Regs::from_sample(mask, user.regs).filter(|_| self.supported)?;
         let maps = maps?;
         if self.engines.get(&pid).is_none_or(|(known, _)| known != maps) {
             let engine = self.engine(&regs, maps, profile);
@@ -88,7 +88,7 @@ impl Unwinder {
             Ok(u64::from_le_bytes(*word))
         };
         let mut out = Vec::new();
-        // The walk ends at the last caller, or where the copy does.
+        // The walk ends at the last caller, or at the end of the copy.
         match engine {
             Engine::X86(unwinder, cache) => {
                 let first = UnwindRegsX86_64::new(regs.pc, regs.sp, regs.fp);
@@ -133,7 +133,7 @@ impl Unwinder {
         let path = profile.text(module.path);
         let map = self.files.entry(id).or_insert_with(|| {
             let program = symbols::program(path, profile.text(module.build_id), &self.options)?;
-            // SAFETY: only read; a program that is replaced meanwhile is replaced by a new file, not written into.
+            // SAFETY: read-only; replacing a program creates a new file instead of writing to this one.
             unsafe { Mmap::map(&File::open(program).ok()?) }.ok().map(Arc::new)
         });
         let map = map.clone()?;
@@ -172,7 +172,7 @@ impl Unwinder {
     }
 }
 
-/// The registers that a walk begins with.
+/// The initial registers of a walk.
 struct Regs {
     arm: bool,
     pc: u64,
@@ -182,8 +182,8 @@ struct Regs {
 }
 
 impl Regs {
-    /// Of a sample that has those of `mask`, in order (arch/*/include/uapi/asm/perf_regs.h).
-    fn of(mask: u64, regs: Bytes<'_>) -> Option<Self> {
+    /// Reads the registers of `mask` from a sample, in order (arch/*/include/uapi/asm/perf_regs.h).
+    fn from_sample(mask: u64, regs: Bytes<'_>) -> Option<Self> {
         if regs.big {
             return None;
         }

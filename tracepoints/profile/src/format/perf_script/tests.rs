@@ -22,7 +22,7 @@ grpc-server-0  12/13 [001]  7.000001:   10101010 cpu-clock:pppH: \n\
 \t    77d0 [unknown] ([unknown])\n";
 
 #[test]
-fn stacks_of_the_first_event_stand_under_their_threads() {
+fn stacks_of_the_first_event_are_below_their_threads() {
     let profile = read(TEXT.as_bytes(), &ReadOptions::default()).unwrap();
     let text = profile.fold(&FoldOptions::default()).to_string();
     let expected = "grpc-server-0;(unknown);tikv::run;\
@@ -57,7 +57,7 @@ fn one_event_is_chosen_and_times_are_kept() {
 }
 
 #[test]
-fn a_line_that_is_none_of_perfs_costs_itself_only_and_is_counted() {
+fn a_foreign_line_loses_only_itself_and_is_counted() {
     let sample = "a 1/2 3.4: 5 cycles:\n\t55d0 f+0x1 (/bin/a)\n";
     for bad in ["zzz", "\tzz foo (bar)", "WARNING: lost", "\u{1b}[31mx"] {
         for text in [format!("{sample}{bad}\n\n{sample}"), format!("{bad}\n{sample}\n{sample}")] {
@@ -74,7 +74,7 @@ fn a_line_that_is_none_of_perfs_costs_itself_only_and_is_counted() {
             );
         }
     }
-    // Within a stack, the stack goes on after it.
+    // Within a stack, the stack continues after the line.
     let text = "a 1/2 3.4: 5 cycles:\n\t55d0 f+0x1 (/bin/a)\nWARNING: lost\n\t55d0 main+0x1 (/bin/a)\n";
     let profile = read(text.as_bytes(), &ReadOptions::default()).unwrap();
     assert_eq!(profile.fold(&FoldOptions::default()).to_string(), "a;main;f 1\n");
@@ -91,7 +91,8 @@ fn folded(text: &str) -> (String, Vec<String>) {
     (profile.fold(&FoldOptions::default()).to_string(), losses)
 }
 
-/// What `perf script -F` may print, from tools/perf/builtin-script.c and util/evsel_fprintf.c.
+/// Combinations of fields that `perf script -F` may print, from tools/perf/builtin-script.c and
+/// util/evsel_fprintf.c.
 #[test]
 fn every_choice_of_fields_is_read() {
     let stack = "\t    55d0 f+0x10 (/bin/a)\n\t    66d0 main+0x8 (/bin/a)\n\n";
@@ -112,7 +113,7 @@ fn every_choice_of_fields_is_read() {
         assert_eq!(folded(&text), ("a;main;f 2\n".to_owned(), vec![]), "{first}");
         assert_eq!(folded(&text.replace('\n', "\r\n")), ("a;main;f 2\n".to_owned(), vec![]), "{first}");
     }
-    // One frame on the line itself, the thread's name padded from the left.
+    // One frame on the line itself, the thread's name padded on the left.
     for line in [
         "               a   1/2    3.4:  10 cycles:u:      55d0 f+0x1 (/bin/a)",
         "  a  1 cycles:u:  55d0 f+0x1 (/bin/a)",
@@ -127,7 +128,7 @@ fn every_choice_of_fields_is_read() {
 fn frames_have_symbols_modules_and_source_lines_or_not() {
     let head = "ls 900 10.1: 1 cycles:u:\n";
     for (frames, expected) in [
-        // srcline, with a line and without; inlined; quoted source.
+        // srcline, with and without a line; inlined; quoted source.
         (
             "\t7f01 dl+0x1 (/lib/ld.so)\n  dl.c:183\n\t7f03 _start+0x7 (/lib/ld.so)\n  ld.so[1090]\n",
             "ls;_start;dl 1\n",
@@ -137,7 +138,7 @@ fn frames_have_symbols_modules_and_source_lines_or_not() {
             "ls;main;f 1\n",
         ),
         ("\t7f01 f (inlined)\n\t7f01 main (/bin/a)\n", "ls;main;f 1\n"),
-        // Without a symbol, a module, both; the place within the module.
+        // Without a symbol, a module, both; with the offset in the module.
         ("\t7f01 (/bin/a)\n\t7f03 main\n", "ls;main;[a] 1\n"),
         ("\t7f01aa\n", "ls;0x7f01aa 1\n"),
         ("\t7f01 f+0x1 (/bin/a+0x1234)\n", "ls;f 1\n"),

@@ -1,15 +1,15 @@
-//! Decodes the message field by field, so that one that is damaged costs itself only.
+//! Decodes the message field by field, so that a damaged field loses only itself.
 use prost::{Message, encoding::decode_varint};
 
 use super::schema;
 use crate::format::skipped::Skipped;
 
-/// What could be decoded.
+/// The decoded part of a message.
 pub struct Decoded {
     pub profile: schema::Profile,
-    /// Fields at the top level that are damaged, by the number of their first byte.
+    /// Damaged fields at the top level, by the number of their first byte.
     pub skipped: Skipped,
-    /// Where the fields end before the file does.
+    /// Offset at which the fields end before the file does.
     pub cut: Option<usize>,
 }
 
@@ -34,7 +34,7 @@ pub fn decode(bytes: &[u8]) -> Decoded {
     out
 }
 
-/// Passes over one field; None if it ends behind the bytes or is none.
+/// Skips one field; `None` if it is invalid or ends after the bytes.
 fn pass_over(rest: &mut &[u8]) -> Option<()> {
     let key = decode_varint(rest).ok()?;
     let len = match (key >> 3, key & 7) {

@@ -1,4 +1,4 @@
-//! pprof's protobuf as a profile.
+//! Reads pprof's protobuf.
 use std::collections::HashMap;
 
 use ahash::RandomState;
@@ -16,11 +16,11 @@ use crate::{
     },
 };
 
-/// Reads pprof's protobuf, plain or compressed. A sample that refers to a location which is not there is left out; a
-/// function, mapping or text that is not there is unknown. The comments say how many.
+/// Reads pprof's protobuf, plain or compressed. A sample with an invalid location is left out; an invalid
+/// function, mapping or text is unknown. The comments give their numbers.
 ///
 /// # Errors
-/// [`ProfileError::Format`] with the byte at which it stops to be one, if no sample can be read.
+/// [`ProfileError::Format`] with the first invalid byte, if no sample can be read.
 pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     let plain = tracepoints_input::plain(bytes)?;
     let decoded = decode(&plain.bytes);
@@ -36,7 +36,7 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     profile.comments.extend(damage(&decoded));
     profile.comments.extend(skipped.report("sample"));
     profile.comments.extend(missing.map(|(n, first)| {
-        format!("{n} references are to what is not there ({first} is the first): what they name is left out as unknown")
+        format!("{n} references are invalid, the first is {first}: the names are left out as unknown")
     }));
     if odd > 0 {
         let what = "samples have another number of values than there are types: missing ones are 0, others are left out";
@@ -45,7 +45,7 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     Ok(profile)
 }
 
-/// Why there is no sample; None if the profile is a whole one without samples.
+/// Returns why there is no sample; `None` for an intact profile without samples.
 fn error(decoded: &Decoded, skipped: &Skipped, len: usize) -> Option<ProfileError> {
     let known =
         |at: usize| fail(Format::Pprof, format!("byte {at} of {len}"), "no field of a profile begins there");
@@ -70,9 +70,9 @@ struct Reader<'a> {
     /// Frames of each location, the outermost first.
     locations: HashMap<u64, Vec<FrameId>, RandomState>,
     skipped: Skipped,
-    /// References to what is not there: how many, and the first.
+    /// Number of invalid references, and the first one.
     missing: Option<(u64, String)>,
-    /// Samples with too many or too few values.
+    /// Number of samples with too many or too few values.
     odd: u64,
 }
 
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
         }
         let types: Vec<_> = types.iter().map(|(kind, unit)| (kind.as_str(), unit.as_str())).collect();
         let mut profile = Profile::new(&types);
-        // Text 0 is no text, whatever stands there.
+        // Text 0 means no text, regardless of its contents.
         let other = raw.string_table.iter().skip(1);
         let mut texts = vec![StrId::default()];
         texts.extend(other.map(|text| profile.intern(&String::from_utf8_lossy(text))));
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The weight that the file names, else the last: so `profile.proto` says.
+    /// Returns the default value named in the file, else the last one, as `profile.proto` defines.
     fn default_value(&mut self) {
         let name = self.text(self.raw.default_sample_type);
         let types = self.profile.value_types();
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
 
     fn locations(&mut self) {
         let mut functions: HashMap<u64, &schema::Function, RandomState> = HashMap::default();
-        // Of two with the same id, the first counts.
+        // Of two functions with one id, the first counts.
         for function in &self.raw.function {
             functions.entry(function.id).or_insert(function);
         }

@@ -1,4 +1,4 @@
-//! The messages of `profile.proto` (google/pprof). Texts are places in the string table.
+//! The messages of `profile.proto` (google/pprof). Texts are indexes into the string table.
 use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
@@ -13,7 +13,7 @@ pub struct Profile {
     pub location: Vec<Location>,
     #[prost(message, repeated, tag = "5")]
     pub function: Vec<Function>,
-    /// Bytes: a symbol may hold any.
+    /// Bytes, since a symbol may contain any.
     #[prost(bytes = "vec", repeated, tag = "6")]
     pub string_table: Vec<Vec<u8>>,
     #[prost(int64, tag = "9")]
@@ -26,7 +26,7 @@ pub struct Profile {
     pub period: i64,
     #[prost(int64, repeated, tag = "13")]
     pub comment: Vec<i64>,
-    /// Name of the weight to show.
+    /// Name of the value to show by default.
     #[prost(int64, tag = "14")]
     pub default_sample_type: i64,
 }
@@ -95,7 +95,7 @@ pub struct Location {
     pub mapping_id: u64,
     #[prost(uint64, tag = "3")]
     pub address: u64,
-    /// The innermost inlined function first, what it was compiled into last.
+    /// The innermost inlined function first, the physical function last.
     #[prost(message, repeated, tag = "4")]
     pub line: Vec<Line>,
 }

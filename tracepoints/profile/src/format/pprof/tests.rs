@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn what_is_written_is_read_again() {
+fn a_profile_survives_a_round_trip() {
     let mut profile = sample_profile();
     same(&profile, &read(&write(&profile)).unwrap());
     let packed = write_gzip(&profile);
@@ -34,7 +34,7 @@ fn inlined_functions_share_a_location() {
 
 #[test]
 fn a_real_servers_profile_keeps_its_samples() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tikv.pb.gz");
+    let path = "testdata/tikv.pb.gz";
     let profile = read(&std::fs::read(path).unwrap()).unwrap();
     let folded = profile.fold(&FoldOptions::default());
     assert_eq!(folded.total(), profile.total(0) as u64);
@@ -42,8 +42,8 @@ fn a_real_servers_profile_keeps_its_samples() {
     same(&profile, &read(&write(&profile)).unwrap());
 }
 
-/// Number fields and texts of a message by their way there, e.g. `2.3.1` for the key of a sample's label; by field number only,
-/// so that it knows nothing of [`schema`].
+/// Lists number fields and texts of a message by their field numbers, e.g. `2.3.1` for the key of a sample's
+/// label, independent of [`schema`].
 fn by_number(bytes: &[u8], path: &str, out: &mut Vec<String>) {
     const MESSAGES: [&str; 8] = [".1", ".2", ".2.3", ".3", ".4", ".4.4", ".5", ".11"];
     const PACKED: [&str; 3] = [".2.1", ".2.2", ".13"];
@@ -74,24 +74,24 @@ fn by_number(bytes: &[u8], path: &str, out: &mut Vec<String>) {
 
 #[test]
 fn the_field_numbers_are_those_of_a_real_server() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tikv.pb.gz");
+    let path = "testdata/tikv.pb.gz";
     let packed = std::fs::read(path).unwrap();
     let real = tracepoints_input::plain(&packed).unwrap().bytes;
     let ours = schema::Profile::decode(&*real).unwrap().encode_to_vec();
-    let told = |bytes: &[u8]| {
+    let paths = |bytes: &[u8]| {
         let mut out = Vec::new();
         by_number(bytes, "", &mut out);
         out.sort();
         out
     };
-    let (real, ours) = (told(&real), told(&ours));
+    let (real, ours) = (paths(&real), paths(&ours));
     for path in [".1.1", ".2.1", ".2.2", ".2.3.1", ".4.4.1", ".5.2", ".6", ".9", ".11.1", ".12"] {
         assert!(real.iter().any(|line| line.starts_with(&format!("{path} = "))), "{path} is in the file");
     }
     assert_eq!(real, ours);
 }
 
-/// The samples' stacks, and the comments.
+/// Returns the samples' stacks, and the comments.
 fn lossy(raw: &schema::Profile) -> (String, String) {
     let profile = read(&raw.encode_to_vec()).unwrap();
     (profile.fold(&FoldOptions::default()).to_string(), profile.comments.join("\n"))
@@ -102,12 +102,12 @@ fn raw() -> schema::Profile {
 }
 
 #[test]
-fn damage_costs_what_is_damaged_and_is_reported() {
+fn damage_loses_only_the_damaged_part_and_is_reported() {
     let bytes = write(&sample_profile());
     for cut in 1..bytes.len() {
         match read(&bytes[..cut]) {
             Ok(profile) if !profile.is_empty() => {
-                // Cut between two fields, the rest is a whole message: nothing shows that there was more.
+                // Cut between two fields, the rest is a valid message, so the loss is invisible.
                 let whole = schema::Profile::decode(&bytes[..cut]).is_ok();
                 assert!(whole || profile.comments.iter().any(|c| c.contains("left out")), "{cut}")
             }
@@ -126,7 +126,7 @@ fn damage_costs_what_is_damaged_and_is_reported() {
     cut.sample.remove(0);
     let error = read(&cut.encode_to_vec()).unwrap_err().to_string();
     assert!(error.contains("sample 1") && error.contains("location 99"), "{error}");
-    // A sample whose bytes are none.
+    // Makes the bytes of a sample invalid.
     let mut damaged = bytes.clone();
     damaged.extend([0x12, 2, 0x0a, 9]);
     let profile = read(&damaged).unwrap();
@@ -137,7 +137,7 @@ fn damage_costs_what_is_damaged_and_is_reported() {
 }
 
 #[test]
-fn what_a_reference_misses_is_unknown_and_reported() {
+fn invalid_references_are_unknown_and_reported() {
     let mut odd = raw();
     odd.function[0].name = -4;
     odd.function[0].system_name = 0;
@@ -146,14 +146,14 @@ fn what_a_reference_misses_is_unknown_and_reported() {
     odd.sample[0].value.truncate(1);
     let (text, comments) = lossy(&odd);
     assert!(text.contains("(unknown)") || text.contains("tikv-server+0x"), "{text}");
-    assert!(comments.contains("references are to what is not there"), "{comments}");
+    assert!(comments.contains("references are invalid"), "{comments}");
     assert!(comments.contains("1 samples have another number of values"), "{comments}");
 }
 
 #[test]
 fn odd_ids_tables_and_names_are_read() {
     let mut odd = raw();
-    // Ids may be any numbers, 0 too; of two with the same id the first counts.
+    // Ids may be any numbers, even 0; of two with one id the first counts.
     let ids = |id: u64| if id == 1 { 0 } else { u64::MAX - id };
     odd.location.iter_mut().for_each(|l| l.id = ids(l.id));
     odd.sample.iter_mut().for_each(|s| s.location_id.iter_mut().for_each(|id| *id = ids(*id)));
@@ -170,7 +170,7 @@ fn odd_ids_tables_and_names_are_read() {
 }
 
 #[test]
-fn the_weight_that_is_shown_is_the_named_one_or_the_last() {
+fn the_default_value_is_the_named_one_or_the_last() {
     for (default, shown) in [(0, "cpu"), (-9, "cpu"), (1, "samples"), (2, "cpu")] {
         let mut raw = raw();
         let kinds: Vec<i64> = raw.sample_type.iter().map(|t| t.kind).collect();

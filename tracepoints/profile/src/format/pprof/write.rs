@@ -1,4 +1,4 @@
-//! A profile as pprof's protobuf.
+//! Writes a profile as pprof's protobuf.
 use std::{collections::HashMap, io::Write as _};
 
 use ahash::RandomState;
@@ -13,11 +13,11 @@ pub fn write(profile: &Profile) -> Vec<u8> {
     Writer::new(profile).finish().encode_to_vec()
 }
 
-/// Writes protobuf in gzip, as files of pprof are.
+/// Writes gzipped protobuf, the usual form of pprof's files.
 pub fn write_gzip(profile: &Profile) -> Vec<u8> {
     let plain = write(profile);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    // Writing to memory does not fail.
+    // Writing to memory cannot fail.
     let written = gzip.write_all(&plain).and_then(|()| gzip.finish());
     written.unwrap_or(plain)
 }
@@ -90,7 +90,7 @@ impl<'a> Writer<'a> {
         schema::Sample { location_id, value: sample.values.to_vec(), label }
     }
 
-    /// Locations from the innermost; inlined frames share that of the function they were compiled into.
+    /// Returns locations from the innermost; inlined frames share the location of their physical function.
     fn stack(&mut self, stack: StackId) -> Vec<u64> {
         let (mut ids, mut inlined) = (Vec::new(), Vec::new());
         for frame in self.profile.walk(stack) {
@@ -99,7 +99,7 @@ impl<'a> Writer<'a> {
                 ids.push(self.location(std::mem::take(&mut inlined)));
             }
         }
-        // An outermost frame that says it is inlined: its caller was not recorded.
+        // The outermost frame claims to be inlined: its caller was not recorded.
         if !inlined.is_empty() {
             ids.push(self.location(inlined));
         }
@@ -123,7 +123,7 @@ impl<'a> Writer<'a> {
         id
     }
 
-    /// None for a frame of which nothing but the address is known.
+    /// Makes a line; `None` for a frame with only an address.
     fn line(&mut self, frame: FrameId) -> Option<schema::Line> {
         let frame = self.profile.frame(frame);
         if (frame.function, frame.file, frame.line) == (StrId::default(), StrId::default(), 0)

@@ -1,7 +1,7 @@
-//! Frames that are entered and left, as the time between.
+//! Converts events of entering and leaving frames to the time in between.
 use crate::model::{FrameId, Profile, StackId};
 
-/// One event of a thread whose frame is known.
+/// One event of a thread with a known frame.
 #[derive(Clone, Copy)]
 pub(super) struct Edge {
     pub at: f64,
@@ -9,7 +9,7 @@ pub(super) struct Edge {
     pub frame: FrameId,
 }
 
-/// What does not fit together.
+/// Counts of inconsistent events.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Odd {
     /// Ends of frames that are not the innermost one.
@@ -18,7 +18,8 @@ pub(super) struct Odd {
     pub without_end: u64,
 }
 
-/// Gives each stack and how long it was the current one. Frames that stay open last until `end`.
+/// Passes on each stack with the time during which it was the current one. Frames without an end last until
+/// `end`.
 pub(super) fn replay(
     profile: &mut Profile,
     edges: &[Edge],
@@ -65,7 +66,7 @@ impl Line {
         self.open.push((frame, stack));
     }
 
-    /// Whether the frame was the innermost one; None if it is not open.
+    /// Closes a frame; returns whether it was the innermost one, `None` if it is not open.
     fn leave(&mut self, profile: &mut Profile, frame: FrameId) -> Option<bool> {
         let at = self.open.iter().rposition(|(open, _)| *open == frame)?;
         let inner = self.open.split_off(at + 1);

@@ -1,4 +1,4 @@
-//! speedscope's JSON as a profile.
+//! Reads speedscope's JSON.
 use ahash::RandomState;
 use indexmap::IndexMap;
 
@@ -13,12 +13,12 @@ use crate::{
     model::{Frame, FrameId, LabelsId, Profile, StackId, keys},
 };
 
-/// Reads sampled and evented profiles; times become ns. What cannot be read is left out, and counted in the profile's
-/// comments.
+/// Reads sampled and evented profiles; times become ns. Unreadable parts are left out, and counted in the
+/// profile's comments.
 ///
 /// # Errors
-/// [`ProfileError::Format`] with the line of what is no JSON, or the place of the first sample or event if none can be
-/// read.
+/// [`ProfileError::Format`] with the line of invalid JSON, or the position of the first sample or event if
+/// none can be read.
 pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     let (file, notes): (File, _) = json::document(bytes)
         .map_err(|e| fail(Format::Speedscope, format!("line {} column {}", e.line(), e.column()), e))?;
@@ -40,7 +40,7 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
             losses.add("profiles", || format!("profile {n}"), || "it is no object".into());
             continue;
         };
-        // The one profile of a file bears the file's name; of several, each is a thread.
+        // The only profile of a file has the file's name; of several, each is a thread.
         let thread = !(single && file.name == part.name);
         let name = &part.name.0;
         let labels = if thread { profile.text_labels(&[(keys::THREAD, name)]) } else { LabelsId::default() };
@@ -59,7 +59,7 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     Ok(profile)
 }
 
-/// Weights by stack, as the file has them: fractions are rounded once, in the sum.
+/// Values by stack, as in the file: fractions are rounded once, in the sum.
 type Sums = IndexMap<StackId, f64, RandomState>;
 
 struct Reader<'a> {
@@ -81,7 +81,7 @@ impl Reader<'_> {
         for (i, sample) in self.part.samples.0.iter().enumerate() {
             let frames: Result<Vec<FrameId>, String> =
                 sample.0.iter().map(|frame| self.frame(*frame)).collect();
-            // Without weights each sample counts one; such a profile has the unit of samples.
+            // Without weights each sample counts one; the unit of such a profile is samples.
             let weight = if self.part.weights.0.is_empty() { Some(1.0) } else { weight(self.part, i) };
             match (frames, weight.filter(|weight| *weight >= 0.0)) {
                 (Ok(frames), Some(weight)) => {
@@ -101,7 +101,7 @@ impl Reader<'_> {
         if edges.is_empty() {
             return;
         }
-        // At the same time their order in the file holds.
+        // Events at one time keep their order in the file.
         edges.sort_by(|a, b| a.at.total_cmp(&b.at));
         let end = self.part.end_value.0.unwrap_or(f64::NEG_INFINITY);
         let sums = &mut self.sums;
@@ -153,13 +153,13 @@ fn add(profile: &mut Profile, frame: &SharedFrame) -> FrameId {
     profile.add_frame(Frame { function, file, line, column, ..Frame::default() })
 }
 
-/// Kind, unit, and the factor to it.
+/// Kind, unit, and conversion factor.
 type Unit = (&'static str, &'static str, f64);
 
 const SAMPLES: Unit = ("samples", "count", 1.0);
 
 fn unit(part: &Part) -> Unit {
-    // Samples without weights are counted, whatever the unit says of the weights.
+    // Samples without weights are counted, regardless of the weights' unit.
     if !part.samples.0.is_empty() && part.weights.0.is_empty() {
         return SAMPLES;
     }

@@ -1,4 +1,4 @@
-//! The form as it is read: any member may be missing or odd.
+//! The form as read: any member may be missing or malformed.
 use serde::Deserialize;
 
 use crate::json::{Index, List, Number, Object, Text};

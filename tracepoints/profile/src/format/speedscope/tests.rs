@@ -4,7 +4,7 @@ use super::*;
 use crate::{FoldOptions, model::sample_profile};
 
 #[test]
-fn stacks_threads_and_lines_are_read_again() {
+fn stacks_threads_and_lines_survive_a_round_trip() {
     let profile = sample_profile();
     for value in [0, 1] {
         let again = read(write(&profile, value, "two threads").as_bytes()).unwrap();
@@ -17,7 +17,7 @@ fn stacks_threads_and_lines_are_read_again() {
     }
 }
 
-/// The folded stacks and the comments of profiles of the frames a, b, c.
+/// Returns the folded stacks and the comments of profiles with the frames a, b, c.
 fn folded(profiles: &str) -> (String, Vec<String>) {
     let json = format!(
         r#"{{"$schema": "x", "shared": {{"frames": [{{"name": "a"}}, {{"name": "b"}}, {{"name": "c"}}]}}, "profiles": [{profiles}]}}"#
@@ -119,7 +119,7 @@ fn older_and_odd_files_are_read() {
 }
 
 #[test]
-fn a_file_of_which_nothing_can_be_read_is_refused_with_the_place() {
+fn an_unreadable_file_is_refused_with_the_position() {
     let error = read(b"{\"shared\": {},\n\"profiles\"").unwrap_err().to_string();
     assert!(error.contains("line 2"), "{error}");
     let bad = r#"{"shared": {"frames": []}, "profiles": [
@@ -129,9 +129,9 @@ fn a_file_of_which_nothing_can_be_read_is_refused_with_the_place() {
 }
 
 proptest! {
-    /// Whatever the names: they come out as they went in.
+    /// Any names are unchanged after a round trip.
     #[test]
-    fn any_name_comes_back(names in proptest::collection::vec(".{1,8}", 1..5)) {
+    fn any_name_survives_a_round_trip(names in proptest::collection::vec(".{1,8}", 1..5)) {
         let mut profile = Profile::new(&[("samples", "count")]);
         let frames: Vec<FrameId> = names.iter().map(|name| {
             let function = profile.intern(name);
@@ -145,7 +145,7 @@ proptest! {
         prop_assert_eq!(read, names);
     }
 
-    /// Events are read or counted, and all of the time is found once: frame c is open from begin to end.
+    /// Events are read or counted, and all of the time is there once: frame c is open from begin to end.
     #[test]
     fn counts_add_up(events in proptest::collection::vec((any::<bool>(), 0u32..20, 0usize..4), 0..40)) {
         let frames = [0, 1, 7, 9];

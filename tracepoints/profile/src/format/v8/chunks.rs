@@ -1,5 +1,5 @@
-//! Profiles in a trace: `Profile` begins one, `ProfileChunk` events of the same process and id go on with it; `CpuProfile`
-//! holds one as a whole.
+//! Reads profiles in a trace: `Profile` begins one, `ProfileChunk` events with the same process and id
+//! continue it; `CpuProfile` contains a whole one.
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
@@ -36,7 +36,7 @@ pub(super) fn read(profile: &mut Profile, events: Vec<Object<Event>>, losses: &m
             "Profile" | "ProfileChunk" | "CpuProfile" => {
                 let Some(data) = args.data.0 else { continue };
                 let whole = wholes.entry((event.pid.0, event.id.0)).or_default();
-                // Chunks are written by a thread of the profiler's own: the first event has the thread that was sampled.
+                // A thread of the profiler writes the chunks; only the first event names the sampled thread.
                 if event.name.0 != "ProfileChunk" || whole.tid.is_empty() {
                     whole.tid = event.tid.0;
                 }
@@ -51,7 +51,7 @@ pub(super) fn read(profile: &mut Profile, events: Vec<Object<Event>>, losses: &m
         }
     }
     for ((pid, _), whole) in wholes {
-        let tree = Tree::of(profile, whole.nodes, Object::default(), losses);
+        let tree = Tree::from_nodes(profile, whole.nodes, Object::default(), losses);
         let known = threads.get(&(pid, whole.tid.clone())).filter(|name| !name.is_empty());
         let labels = thread(profile, &known.cloned().unwrap_or_else(|| format!("thread {}", whole.tid)));
         let times = Times { start: whole.start, end: whole.end, deltas: &whole.deltas, stamps: &[] };

@@ -1,4 +1,4 @@
-//! The form as it is read: any member may be missing or odd.
+//! The form as read: any member may be missing or malformed.
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::json::{List, Number, Object, Text};
@@ -7,15 +7,15 @@ use crate::json::{List, Number, Object, Text};
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct File {
     pub nodes: List<Object<Node>>,
-    /// Before 2017, and of a heap's profile: the root of the tree.
+    /// Root of the tree, before 2017 and in a heap profile.
     pub head: Object<Node>,
     pub start_time: Number,
     pub end_time: Number,
-    /// Ids of nodes; of a heap's profile something else, which is not read.
+    /// Ids of nodes; other data in a heap profile, which is not read.
     pub samples: List<Number>,
     pub time_deltas: List<Number>,
     pub timestamps: List<Number>,
-    /// A trace that holds a profile in chunks.
+    /// Events of a trace that contains a profile in chunks.
     pub trace_events: List<Object<Event>>,
 }
 
@@ -26,10 +26,10 @@ pub(super) struct Node {
     pub parent: Number,
     call_frame: Object<CallFrame>,
     pub hit_count: Number,
-    /// Bytes, of a heap's profile.
+    /// Bytes, in a heap profile.
     pub self_size: Number,
     pub children: List<Child>,
-    // Before 2017 the frame stood in the node itself.
+    // Before 2017 the frame's fields were in the node itself.
     function_name: Text,
     url: Text,
     line_number: Number,
@@ -78,14 +78,14 @@ impl Node {
         self.call_frame.0.clone().unwrap_or_else(|| CallFrame {
             function_name: self.function_name.clone(),
             url: self.url.clone(),
-            // It counted from 1 then.
+            // Old lines count from 1.
             line_number: Number(self.line_number.0.map(|n| n - 1.0)),
             column_number: Number(self.column_number.0.map(|n| n - 1.0)),
         })
     }
 }
 
-/// An event of a trace, as far as profiles are concerned.
+/// The profile-related part of a trace event.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Event {
@@ -100,7 +100,7 @@ pub(super) struct Event {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Args {
-    /// Of a thread, in metadata.
+    /// Name of a thread, in metadata.
     pub name: Text,
     pub data: Object<Chunk>,
 }
@@ -108,7 +108,7 @@ pub(super) struct Args {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Chunk {
-    /// Of the whole profile, in its first event.
+    /// Begin of the whole profile, in its first event.
     pub start_time: Number,
     pub end_time: Number,
     pub cpu_profile: Object<Part>,

@@ -22,7 +22,7 @@ fn a_sample_lasts_until_the_next() {
 }
 
 #[test]
-fn deltas_below_zero_put_samples_in_their_order() {
+fn negative_deltas_are_sorted() {
     let json = format!(
         r#"{{"nodes":{NODES},"startTime":0,"endTime":40,"samples":[2,3,4],"timeDeltas":[0,30,-10]}}"#
     );
@@ -45,7 +45,7 @@ fn bad_samples_and_nodes_are_counted() {
 }
 
 #[test]
-fn profiles_of_before_2017_are_read() {
+fn profiles_from_before_2017_are_read() {
     let json = r#"{"head":{"functionName":"(root)","id":1,"hitCount":0,"children":[{"functionName":"f","url":"a.js","lineNumber":3,"id":2,"hitCount":5,"children":[]}]},"startTime":1,"endTime":2,"samples":[2,2],"timestamps":[1000,1500]}"#;
     assert_eq!(folded(json).0, "f 1000000\n");
     let hits = json.replace(r#","samples":[2,2],"timestamps":[1000,1500]"#, "");
@@ -61,7 +61,7 @@ fn profiles_of_the_heap_are_bytes() {
 }
 
 #[test]
-fn profiles_in_traces_are_put_together_from_their_chunks() {
+fn profiles_in_traces_are_assembled_from_chunks() {
     let json = r#"{"traceEvents":[{"ph":"M","name":"thread_name","pid":1,"tid":7,"args":{"name":"CrRendererMain"}},{"ph":"X","name":"other","args":{"data":{"samples":[1]}}},
 {"ph":"P","name":"Profile","id":"0x1","pid":1,"tid":7,"ts":5,"args":{"data":{"startTime":1000}}},
 {"ph":"P","name":"ProfileChunk","id":"0x1","pid":1,"tid":9,"ts":6,"args":{"data":{"cpuProfile":{"nodes":[{"id":1,"callFrame":{"functionName":"(root)"}},{"id":2,"parent":1,"callFrame":{"functionName":"a"}}],"samples":[2,2]},"timeDeltas":[10,20]}}},
