@@ -1,4 +1,4 @@
-//! Packs `scenarios/*.txt` into the program, so that it knows its recipes outside of the checkout.
+//! Packs `scenarios/*.txt` into the program and generates a test for each, so that the program has its recipes outside of the checkout.
 use std::{env, fs, path::Path};
 
 fn main() {
@@ -11,15 +11,22 @@ fn main() {
         .filter(|p| p.extension().is_some_and(|e| e == "txt"))
         .collect();
     files.sort();
-    let mut table = String::from("pub static RECIPES: &[(&str, &str)] = &[\n");
-    for file in &files {
-        let name = file.file_stem().and_then(|s| s.to_str()).expect("recipe names are ASCII");
-        // Not its absolute path: a build folder outlives the checkout that it was first used for.
-        table.push_str(&format!(
-            "({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/scenarios/{name}.txt\"))),\n"
-        ));
-    }
-    table.push_str("];\n");
-    let out = Path::new(&env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("recipes.rs");
-    fs::write(out, table).expect("OUT_DIR is writable");
+    let names: Vec<&str> = files
+        .iter()
+        .map(|f| f.file_stem().and_then(|s| s.to_str()).expect("recipe names are ASCII"))
+        .collect();
+    // A relative path: a build folder may outlive the checkout that first used it.
+    let text =
+        |name| format!("include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/scenarios/{name}.txt\"))");
+    let rows = names.iter().map(|name| format!("({name:?}, {}),\n", text(name)));
+    let rows: String = rows.collect();
+    write("recipes.rs", &format!("pub static RECIPES: &[(&str, &str)] = &[\n{rows}];\n"));
+    let tests: String =
+        names.iter().map(|name| format!("#[test]\nfn {name}() {{ check({name:?}); }}\n")).collect();
+    write("recipe_tests.rs", &tests);
+}
+
+fn write(name: &str, text: &str) {
+    let out = Path::new(&env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join(name);
+    fs::write(out, text).expect("OUT_DIR is writable");
 }

@@ -10,7 +10,7 @@ const ROOTS: [&str; 3] = ["engine", "tracepoints", "recipes"];
 
 fn main() {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
-    let root = manifest.parent().expect("tui/ stands in the workspace").to_owned();
+    let root = manifest.parent().expect("tui/ is in the workspace").to_owned();
     let mut files = Vec::new();
     for name in ROOTS {
         println!("cargo:rerun-if-changed=../{name}");

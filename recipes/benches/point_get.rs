@@ -1,6 +1,6 @@
-//! Point-get throughput: over gRPC and in process, everything recorded and nothing recorded, beside RocksDB's own get.
+//! Throughput of point gets over gRPC and in process, with and without recording, and of RocksDB's get.
 //!
-//! `cargo bench --profile dev --workspace --bench point_get`. `tikv-tui overhead` measures the same in a shorter time.
+//! `cargo bench --profile dev --workspace --bench point_get`. `tikv-tui overhead` is a shorter version.
 use std::time::{Duration, Instant};
 
 use anyhow::Result;

@@ -1,7 +1,8 @@
-//! Puts by many clients for a while, looking for one that stalls: `cargo run -p recipes --example soak -- SECONDS [CLIENTS] [STORES]`.
+//! Writes with many clients and searches for stalls:
+//! `cargo run -p recipes --example soak -- SECONDS [CLIENTS] [STORES]`.
 //!
-//! Run it while the machine is busy with something else. Each put that takes longer than a second is printed with the time
-//! of each of its stages, by the store's own recording; the program ends with 1 if `raft_route` was longer than that once.
+//! Run it while the machine has other work. It prints each put that takes longer than 1 s, with the times of
+//! its stages from the store's recording. It exits with 1 if any `raft_route` took longer than 1 s.
 use std::{
     sync::{
         Arc,
@@ -18,13 +19,13 @@ use recipes::{
 };
 use tracepoints::{Req, RequestKind, collector};
 
-/// A put or a stage that takes longer has stalled.
+/// A put or a stage that takes longer counts as a stall.
 const STALL: Duration = Duration::from_secs(1);
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1).map(|a| a.parse::<u64>());
     let mut number = |otherwise: u64| args.next().unwrap_or(Ok(otherwise));
-    let usage = "expected numbers: SECONDS [CLIENTS] [STORES]";
+    let usage = "expected the numbers SECONDS [CLIENTS] [STORES]";
     let (seconds, clients) = (number(30).context(usage)?, number(8).context(usage)?);
     let stores = number(3).context(usage)? as usize;
     let cluster = Cluster::start(ClusterConfig { stores, log_gc: true, ..ClusterConfig::default() })?;
@@ -47,7 +48,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// One client: raw puts and transactions in turn. Returns how many failed.
+/// Runs one client: raw puts and transactions in turn. Returns the number of failures.
 async fn put(client: Clients, shared: Arc<(AtomicBool, AtomicU64, AtomicU64)>, n: u64) -> u64 {
     let (mut failed, names) = (0, Default::default());
     for i in 0u64.. {
@@ -75,7 +76,7 @@ async fn put(client: Clients, shared: Arc<(AtomicBool, AtomicU64, AtomicU64)>, n
     failed
 }
 
-/// Looks through what the stores recorded until the time is over; counts stalls in `raft_route`.
+/// Reads the stores' recorded requests until `time` has passed; counts stalls in `raft_route`.
 fn watch(time: Duration) -> usize {
     let (end, mut stalled, mut seen) = (Instant::now() + time, 0, std::collections::HashSet::new());
     while Instant::now() < end {

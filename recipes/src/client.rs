@@ -1,4 +1,4 @@
-//! Runs operations with the real TiKV client, and stamps where each begins and ends and what the client does between.
+//! Runs operations with the real TiKV client. Stamps their begin, their end and the client's own steps.
 mod watch;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -12,8 +12,8 @@ use tracepoints::{Req, field::client_operation, printable::escape_readable};
 
 use crate::directive::{Commit, Op};
 
-/// A held request may stand for as long as a person thinks.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// Timeout of the client's requests: a person may hold a request for hours.
+const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Both clients of one cluster. Cheap to clone.
 #[derive(Clone)]
@@ -23,8 +23,12 @@ pub struct Clients {
 }
 
 impl Clients {
+    /// Connects both clients to the PD at `pd`.
+    ///
+    /// # Errors
+    /// If PD or a store does not answer.
     pub async fn connect(pd: &str) -> Result<Self> {
-        let config = Config::default().with_timeout(PATIENCE);
+        let config = Config::default().with_timeout(TIMEOUT);
         let endpoints = vec![pd.to_owned()];
         let txn = TransactionClient::new_with_config(endpoints.clone(), config.clone()).await;
         let txn = txn.with_context(|| format!("the TiKV client cannot connect to PD at {pd}"))?;
@@ -33,11 +37,12 @@ impl Clients {
         Ok(Self { txn, raw })
     }
 
+    /// Takes a timestamp from PD.
     pub async fn timestamp(&self) -> Result<u64> {
         Ok(self.txn.current_timestamp().await?.version())
     }
 
-    /// Runs one operation as request `req`; returns what a person would see of its result.
+    /// Runs one operation as request `req`; returns its result as text.
     pub async fn run(&self, op: &Op, req: Req, names: &BTreeMap<String, u64>) -> Result<String> {
         let name = client_operation(op.name());
         tracepoints::step!(CLIENT_SEND, req, op = name);
@@ -92,11 +97,9 @@ impl Clients {
         names: &BTreeMap<String, u64>,
     ) -> Result<Option<Vec<u8>>> {
         let ts = match at {
-            Some(name) => Timestamp::from_version(
-                *names
-                    .get(name)
-                    .with_context(|| format!("no timestamp is named {name}; write `ts {name}` before"))?,
-            ),
+            Some(name) => Timestamp::from_version(*names.get(name).with_context(|| {
+                format!("no timestamp is named {name}; write `ts {name}` before this directive")
+            })?),
             None => self.txn.current_timestamp().await?,
         };
         let options = TransactionOptions::new_optimistic().drop_check(CheckLevel::None);
@@ -124,7 +127,7 @@ impl Clients {
         match txn.commit().await {
             Ok(_) => Ok("ok".into()),
             Err(e) => {
-                // The locks are left to whoever meets them; a failed rollback changes nothing for the caller.
+                // If the rollback fails, the next reader resolves the locks.
                 let _ = txn.rollback().await;
                 Err(e.into())
             }
@@ -132,7 +135,7 @@ impl Clients {
     }
 }
 
-/// `key=value` pairs in their order.
+/// Formats `key=value` pairs in their order.
 fn pairs_text(pairs: impl Iterator<Item = KvPair>) -> String {
     let text = |KvPair(key, value): KvPair| {
         format!("{}={}", escape_readable(&Vec::<u8>::from(key)), show(Some(value)))
@@ -141,7 +144,7 @@ fn pairs_text(pairs: impl Iterator<Item = KvPair>) -> String {
     if pairs.is_empty() { "(none)".into() } else { pairs.join(" ") }
 }
 
-/// A value as text: short ones as they are, long ones by length.
+/// Formats a value: up to 64 bytes as text, a longer one by its length.
 fn show(value: Option<Vec<u8>>) -> String {
     match value {
         None => "(none)".into(),

@@ -1,4 +1,4 @@
-//! The embedded cluster: a placement driver and a few stores in this process, on loopback, each with threads of its own.
+//! The embedded cluster: a placement driver and a few stores in this process, with separate threads.
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -19,18 +19,19 @@ use tracepoints::{Probe, probe::RaftProbe};
 
 use crate::{directive::Who, rows::Rows, temporary};
 
-/// How long anything may take in real time.
+/// Upper bound of every wait, in real time.
 const BOUND: Duration = Duration::from_secs(30);
 
-/// What a cluster shall be like.
+/// Properties of an embedded cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
+    /// Number of stores.
     pub stores: usize,
     /// Whether leaders may answer reads by their lease.
     pub lease: bool,
-    /// Whether the Raft log is cut on its own.
+    /// Whether the stores truncate the Raft log by themselves.
     pub log_gc: bool,
-    /// None: a fresh temporary directory, removed at the end.
+    /// Directory of the data; None: a new temporary directory, removed at the end.
     pub data_dir: Option<PathBuf>,
 }
 
@@ -52,12 +53,16 @@ pub struct Cluster {
     faults: NetFaults,
     pd: PdHandle,
     runtime: Runtime,
-    /// Where the data stands.
+    /// Directory of the data.
     dir: PathBuf,
     _temporary: Option<TempDir>,
 }
 
 impl Cluster {
+    /// Starts PD and all stores; returns when every peer of the first region is ready.
+    ///
+    /// # Errors
+    /// If the data directory cannot be used, or PD or a store does not start in time.
     pub fn start(config: ClusterConfig) -> Result<Self> {
         let (dir, temporary) = data_dir(config.data_dir.as_deref())?;
         let pd = PdServer::start(PdConfig {
@@ -86,15 +91,17 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Address of PD as `HOST:PORT`.
     pub fn pd_endpoint(&self) -> String {
         self.pd.addr().to_string()
     }
 
-    /// Where the data stands: `pd`, `s1`, `s2` ...
+    /// Directory of the data; it contains `pd`, `s1`, `s2` ...
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
+    /// Number of stores as text, such as `3 stores`.
     pub fn summary(&self) -> String {
         match self.slots.len() {
             1 => "1 store".into(),
@@ -102,7 +109,7 @@ impl Cluster {
         }
     }
 
-    /// Handles of the stores that run.
+    /// Handles of the running stores.
     pub fn servers(&self) -> impl Iterator<Item = &server::ServerHandle> {
         self.slots.iter().filter_map(|s| s.server.as_ref())
     }
@@ -120,7 +127,7 @@ impl Cluster {
         self.servers().map(|s| s.router().clone()).collect()
     }
 
-    /// What each running store's peer of the region says of itself.
+    /// The state that each running store's peer of the region reports.
     fn metas(&self, region_id: u64) -> Vec<RegionMeta> {
         let routers = self.routers();
         let ask = |router: RaftRouter| async move {
@@ -134,7 +141,7 @@ impl Cluster {
         self.runtime.block_on(futures::future::join_all(all)).into_iter().flatten().collect()
     }
 
-    /// The region that holds a user key, whether it is a transactional or a raw one: scenarios have one region a key range.
+    /// The region of a user key, transactional or raw: scenarios have one region per key range.
     fn region_of(&self, key: &[u8]) -> Result<u64> {
         let routers = self.routers();
         let ids: Vec<u64> = routers.first().map(RaftRouter::region_ids).unwrap_or_default();
@@ -147,16 +154,16 @@ impl Cluster {
                 }
             }
         }
-        bail!("no store has a region that holds the key {}", keys::escape(key))
+        bail!("no store has a region that contains the key {}", keys::escape(key))
     }
 
-    /// The store that leads the key's region, by the highest term among those who say they lead.
+    /// The store that leads the key's region: of the peers that claim to lead, the one of the highest term.
     pub fn leader_of(&self, key: &[u8]) -> Result<u64> {
         let region = self.region_of(key)?;
         self.wait("no store leads the region", |c| c.leader(region))
     }
 
-    /// As [`Cluster::leader_of`]; PD's word counts while the leader itself is held at a gate.
+    /// As [`Cluster::leader_of`], but asks PD if the leader does not answer because it is held at a gate.
     fn last_leader(&self, region: u64) -> Result<u64> {
         let known = || self.pd.region_leader(region).map(|p| p.store_id);
         self.leader(region).or_else(known).context("no store leads the region")
@@ -167,15 +174,15 @@ impl Cluster {
         leaders.max_by_key(|m| m.raft.term).map(|m| m.raft.store)
     }
 
-    /// Waits until `done` answers.
-    fn wait<T>(&self, what: &str, done: impl Fn(&Self) -> Option<T>) -> Result<T> {
+    /// Polls `done` until it returns a value. After [`BOUND`], fails with `failure` as the error's begin.
+    fn wait<T>(&self, failure: &str, done: impl Fn(&Self) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + BOUND;
         loop {
             if let Some(found) = done(self) {
                 return Ok(found);
             }
             if Instant::now() > deadline {
-                bail!("{what} within {BOUND:?}");
+                bail!("{failure} within {BOUND:?}");
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -194,22 +201,22 @@ impl Cluster {
         })
     }
 
-    /// Asks every peer for its Raft state, so that a session knows all stores from its first step.
+    /// Asks every peer to publish its Raft state, so that a session shows all stores from its first step.
     pub fn publish_raft_state(&self) {
         for router in self.routers() {
             for region in router.region_ids() {
                 tracepoints::session::watch_region(region);
-                // A store that is going away has nothing to say.
+                // A store that shuts down does not take messages.
                 let _ = router.send_casual_msg(region, CasualMessage::PublishProbe);
             }
         }
-        // A peer answers in order: when it has, it has published.
+        // A peer handles messages in order: after its answer the state is published.
         if let Some(router) = self.routers().first() {
             router.region_ids().into_iter().for_each(|region| drop(self.metas(region)));
         }
     }
 
-    /// Terms of all peers, to see whether any changed.
+    /// Terms of all peers, to detect an election.
     pub fn terms(&self) -> Vec<u64> {
         self.region_of(b"").map(|r| self.metas(r).iter().map(|m| m.raft.term).collect()).unwrap_or_default()
     }
@@ -237,10 +244,10 @@ impl Cluster {
     /// Stops a store as a crash does: nothing is flushed.
     pub fn stop(&mut self, who: Who) -> Result<String> {
         let i = self.slot_of(who)?;
-        let Some(handle) = self.slots[i].server.take() else { bail!("that store is stopped already") };
+        let Some(handle) = self.slots[i].server.take() else { bail!("the store is already stopped") };
         let (store, regions) = (handle.store_id(), handle.router().region_ids());
         handle.kill();
-        // Its peers cannot say it themselves.
+        // A stopped store cannot publish that its peers have stopped.
         for region in regions {
             tracepoints::probe_region!(region, || Probe::Raft(RaftProbe::stopped(store, region)));
         }
@@ -254,20 +261,26 @@ impl Cluster {
             _ => self.slots.iter().position(|s| s.server.is_none()).context("no store is stopped")?,
         };
         if self.slots[i].server.is_some() {
-            bail!("that store runs already");
+            bail!("the store is already running");
         }
         self.start_slot(i)?;
         Ok("started".into())
     }
 
+    /// Moves the leadership of the region to a store, and waits until it leads.
     pub fn transfer_leader(&mut self, who: Who) -> Result<String> {
         let to = self.slots[self.slot_of(who)?].store_id;
         let region = self.region_of(b"")?;
         let from = self.leader_of(b"")?;
         let meta =
             self.metas(region).into_iter().find(|m| m.raft.store == from).context("the leader is gone")?;
-        let peer =
-            meta.region.peers.iter().find(|p| p.store_id == to).cloned().context("that store has no peer")?;
+        let peer = meta
+            .region
+            .peers
+            .iter()
+            .find(|p| p.store_id == to)
+            .cloned()
+            .context("the store has no peer of the region")?;
         let router = self
             .routers()
             .into_iter()
@@ -286,27 +299,29 @@ impl Cluster {
         Ok("cut off".into())
     }
 
+    /// Ends all partitions.
     pub fn heal(&mut self) -> Result<String> {
         self.faults.heal_all();
         Ok("healed".into())
     }
 
+    /// Waits until a store other than `old` leads the region.
     pub fn wait_for_leader_other_than(&mut self, old: u64) -> Result<String> {
         let region = self.region_of(b"")?;
         self.wait("no other store became leader", |c| c.leader(region).filter(|l| *l != old))?;
         Ok("another store leads".into())
     }
 
-    /// Waits until every running store has applied what its leader has.
+    /// Waits until every running store has applied all of its leader's entries.
     pub fn caught_up(&mut self) -> Result<String> {
         self.settle()?;
         Ok("all stores have applied what the leader has".into())
     }
 
-    /// Waits until the running stores are level.
+    /// Waits until every running store has persisted and applied the leader's last entry.
     pub fn settle(&self) -> Result<()> {
         let region = self.region_of(b"")?;
-        self.wait("the stores did not become level", |c| {
+        self.wait("the stores did not catch up with the leader", |c| {
             let metas = c.metas(region);
             let leader = metas.iter().filter(|m| m.raft.role == "Leader").max_by_key(|m| m.raft.term)?;
             let level = |m: &RegionMeta| {
@@ -316,7 +331,7 @@ impl Cluster {
         })
     }
 
-    /// Has the leader cut its log, and waits until it has.
+    /// Makes the leader truncate its log, and waits until it has.
     pub fn compact_log(&mut self) -> Result<String> {
         let region = self.region_of(b"")?;
         let leader = self.leader_of(b"")?;
@@ -329,12 +344,12 @@ impl Cluster {
             |c: &Self| c.metas(region).iter().find(|m| m.raft.store == leader).map(|m| m.raft.first_index);
         let before = first(self);
         router.send_casual_msg(region, CasualMessage::ForceCompactRaftLogs)?;
-        self.wait("the log was not cut", |c| (first(c) > before).then_some(()))?;
+        self.wait("the leader did not truncate its log", |c| (first(c) > before).then_some(()))?;
         Ok("cut".into())
     }
 
-    /// The key's rows, as the debug service of `store` reads them from a snapshot of its RocksDB; without one, that of the
-    /// key's leader. No peer is asked for them, so that they can be read while it is held.
+    /// Reads the key's rows with the debug service of `store`, or of the key's leader if None. The service
+    /// reads a snapshot of RocksDB and asks no peer, so the rows can be read while the peer is held.
     pub fn rows(&self, key: &[u8], store: Option<u64>) -> Result<Rows> {
         let store = store.map_or_else(|| self.leader_of(key), Ok)?;
         let addr = self.addr(store)?;
@@ -355,7 +370,7 @@ impl Cluster {
         Ok(server.with_context(|| format!("store s{store} is stopped"))?.addr().to_string())
     }
 
-    /// What a client would send with a request for this key: region, epoch and leader.
+    /// Builds the context that a client sends with a request for this key: region, epoch and leader.
     pub fn context(&self, key: &[u8]) -> Result<kvrpcpb::Context> {
         let region = self.region_of(key)?;
         let leader = self.leader_of(key)?;
@@ -369,7 +384,7 @@ impl Cluster {
         })
     }
 
-    /// Leaves a lock, as a client does that dies between prewrite and commit.
+    /// Writes a lock, as a client does that stops between prewrite and commit.
     pub fn prewrite(&self, key: &[u8], value: &[u8], start_ts: u64, ttl_ms: u64) -> Result<()> {
         let addr = self.addr(self.leader_of(key)?)?;
         let request = kvrpcpb::PrewriteRequest {
@@ -391,7 +406,7 @@ impl Cluster {
             anyhow::Ok(client.kv_prewrite(request).await?.into_inner())
         })?;
         if reply.region_error.is_some() || !reply.errors.is_empty() {
-            bail!("the prewrite was refused: {:?} {:?}", reply.region_error, reply.errors);
+            bail!("the store refused the prewrite: {:?} {:?}", reply.region_error, reply.errors);
         }
         Ok(())
     }
@@ -422,7 +437,7 @@ fn data_dir(wanted: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
     }
 }
 
-/// A directory with files in it must be one that a cluster made.
+/// Refuses a directory with files that no cluster wrote.
 fn refuse_foreign(dir: &Path) -> Result<()> {
     let entries = std::fs::read_dir(dir)
         .with_context(|| format!("cannot read the data directory {}", dir.display()))?;
@@ -430,7 +445,7 @@ fn refuse_foreign(dir: &Path) -> Result<()> {
     names.sort();
     if let (false, Some(first)) = (names.iter().any(|n| n == "pd"), names.first()) {
         bail!(
-            "the directory {} holds files that are no cluster's ({}); choose an empty directory, or one that a cluster made",
+            "expected an empty directory or one of an embedded cluster, found {} with {}; choose another directory",
             dir.display(),
             first.display()
         );
@@ -438,7 +453,7 @@ fn refuse_foreign(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Small and quick: elections take a second, not ten; everything else is TiKV's default or a little less of it.
+/// Configures a small, quick store: elections take 1 s, not 10 s. Most other values are TiKV's defaults.
 fn store_config(cluster: &ClusterConfig, dir: &Path, n: usize, pd: &str) -> TikvConfig {
     let mut config = TikvConfig::default();
     config.server.addr = "127.0.0.1:0".into();
@@ -448,7 +463,7 @@ fn store_config(cluster: &ClusterConfig, dir: &Path, n: usize, pd: &str) -> Tikv
     config.storage.scheduler_concurrency = 2048;
     config.storage.scheduler_worker_pool_size = 1;
     config.pd.endpoints = vec![pd.into()];
-    // A request that is held takes long; a line about it would be written over the screen.
+    // The slow log would report a held request and write over the screen.
     config.slow_log_threshold = ReadableDuration::hours(24 * 30);
     config.raft_engine.target_file_size = ReadableSize::mb(4);
     let raft = &mut config.raft_store;
@@ -469,12 +484,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_of_somebody_else_is_refused_and_left_alone() {
+    fn a_directory_with_foreign_files_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         refuse_foreign(dir.path()).unwrap();
         std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
         let why = data_dir(Some(dir.path())).unwrap_err().to_string();
-        assert!(why.contains("thesis.tex") && why.contains("choose an empty directory"), "{why}");
+        assert!(why.contains("thesis.tex") && why.contains("expected an empty directory"), "{why}");
         std::fs::create_dir(dir.path().join("pd")).unwrap();
         data_dir(Some(dir.path())).unwrap();
     }

@@ -1,4 +1,4 @@
-//! What a scenario's words mean: one variant a directive, and the client operations that can be stepped.
+//! Directives of a scenario, and the client operations that can be stepped.
 use std::{collections::BTreeSet, fmt};
 
 use keys::escape;
@@ -9,7 +9,7 @@ use crate::scenario::{Block, Scenario, ScenarioError};
 /// A client operation, run by the real TiKV client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// A snapshot point get at now, or at a remembered timestamp.
+    /// A snapshot point get at the current timestamp, or at one named by `ts`.
     Get {
         key: Vec<u8>,
         at: Option<String>,
@@ -33,13 +33,13 @@ pub enum Op {
     RawDelete {
         key: Vec<u8>,
     },
-    /// A raw compare-and-swap: writes `value` where the key has `previous`, or none.
+    /// A raw compare-and-swap: writes `value` if the key has the value `previous`, or has no value for None.
     RawCas {
         key: Vec<u8>,
         previous: Option<Vec<u8>>,
         value: Vec<u8>,
     },
-    /// A raw scan of several ranges, up to `limit` pairs of each.
+    /// A raw scan of several ranges, up to `limit` pairs from each.
     RawBatchScan {
         ranges: Vec<(Vec<u8>, Vec<u8>)>,
         limit: u32,
@@ -48,7 +48,7 @@ pub enum Op {
     BatchGet {
         keys: Vec<Vec<u8>>,
     },
-    /// A snapshot scan of `from..to`, up to `limit` pairs; from the end if `reverse`.
+    /// A snapshot scan of `from..to`, up to `limit` pairs; backward from the end if `reverse`.
     Scan {
         from: Vec<u8>,
         to: Vec<u8>,
@@ -57,23 +57,23 @@ pub enum Op {
     },
 }
 
-/// The previous value of a compare-and-swap whose key must be absent; a read prints the same.
+/// The previous value of a compare-and-swap whose key must be absent. A read prints it for an absent key.
 const ABSENT: &str = "(none)";
 
-/// How a transaction commits.
+/// The commit protocol of a transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Commit {
-    /// Prewrite, then commit.
+    /// Two phases: prewrite, then commit.
     #[default]
     TwoPhase,
-    /// The prewrite decides; the commit follows in the background.
+    /// Async commit: the prewrite decides; the client commits in the background.
     Async,
-    /// The prewrite leaves the commit record.
+    /// One phase: the prewrite writes the commit record.
     OnePc,
 }
 
 impl Op {
-    /// Its name, as scenarios write it but for the underscore.
+    /// Name of the operation: the directive's, with underscores for hyphens.
     pub fn name(&self) -> &'static str {
         match self {
             Op::Get { .. } => "get",
@@ -90,7 +90,7 @@ impl Op {
         }
     }
 
-    /// The first key.
+    /// The first key of the operation.
     pub fn key(&self) -> &[u8] {
         match self {
             Op::BatchGet { keys } => keys.first().map_or(&[], Vec::as_slice),
@@ -107,7 +107,7 @@ impl Op {
     }
 }
 
-/// As a scenario writes it; a long value by its length.
+/// Formats the operation as a scenario does; a value over 64 bytes by its length.
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = |v: &[u8]| if v.len() > 64 { format!("bytes={}", v.len()) } else { escape(v) };
@@ -149,55 +149,57 @@ impl fmt::Display for Op {
     }
 }
 
-/// Which store a directive is about.
+/// The store that a directive names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     Leader,
-    /// The follower with the smallest store id.
+    /// The running follower with the smallest store id.
     Follower,
     Store(u64),
 }
 
+/// A parsed directive.
 #[derive(Clone, Debug)]
 pub enum Directive {
-    /// Start the cluster: how many stores, and whether leaders may read by lease.
+    /// Start the cluster with this number of stores; `lease`: leaders may read by lease.
     Cluster {
         stores: usize,
         lease: bool,
         log_gc: bool,
     },
+    /// Run an operation and print its result.
     Run(Op),
-    /// Run an operation and print the stages it passed.
+    /// Run an operation and print its stages.
     Step(Op),
-    /// Begin an operation and wait until it stands at the stage for the `nth` time.
+    /// Begin an operation and wait until it is held at its `nth` visit of the stage.
     Hold {
         stage: &'static Stage,
         nth: usize,
         op: Op,
     },
-    /// Let the held operation go, without waiting for its end.
+    /// Release the held operation, without waiting for its end.
     Release,
-    /// Let the held operation go to its end and print what `step` prints, or, `brief`, only its result.
+    /// Release the held operation, wait for its end and print what `step` prints; `brief`: only its result.
     Continue {
         brief: bool,
     },
-    /// Wait until a store other than the held operation's leader leads.
+    /// Wait until a store leads that did not lead when the last operation began.
     NewLeader,
-    /// Do nothing for so long; says whether engine time stood still.
+    /// Wait in real time and print whether engine time moved.
     Pause {
         ms: u64,
     },
-    /// Remember a timestamp under a name.
+    /// Take a timestamp from PD and give it a name.
     Ts {
         name: String,
     },
-    /// Prewrite without commit: a lock stays.
+    /// Prewrite without a commit, which leaves a lock.
     Lock {
         key: Vec<u8>,
         value: Vec<u8>,
         ttl_ms: u64,
     },
-    /// The key's rows in the three column families, on its leader.
+    /// Print the key's rows in the three column families of its leader, or of the store that is held.
     Rows {
         key: Vec<u8>,
     },
@@ -206,17 +208,17 @@ pub enum Directive {
     TransferLeader(Who),
     Partition(Who),
     Heal,
-    /// So many raw puts, to make the log grow.
+    /// Run `count` raw puts, to make the log grow.
     Load {
         count: u64,
     },
     /// Wait until all running stores have applied what the leader has.
     CaughtUp,
-    /// Cut the leader's log behind what it has applied.
+    /// Truncate the leader's log up to the applied entries.
     CompactLog,
 }
 
-/// What can be stepped, for messages.
+/// Operations that can be stepped, as error messages list them.
 const OPS: &[&str] = &[
     "get KEY [at=NAME]",
     "put KEY VALUE|bytes=N [async-commit|one-pc]",
@@ -231,7 +233,7 @@ const OPS: &[&str] = &[
     "scan-reverse FROM TO limit=N",
 ];
 
-/// The other directives.
+/// All other directives, as error messages list them.
 const OTHERS: &[&str] = &[
     "cluster [stores=N] [lease=on|off] [log-gc=on|off]",
     "step OP",
@@ -253,7 +255,10 @@ const OTHERS: &[&str] = &[
     "compact-log",
 ];
 
-/// Reads every directive before any is run; the error names the line.
+/// Parses every directive before the first one runs.
+///
+/// # Errors
+/// The first mistake, with file and line.
 pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     let (mut named, mut held) = (BTreeSet::new(), false);
     for block in &scenario.blocks {
@@ -289,7 +294,7 @@ pub fn is_stepped(block: &Block) -> bool {
     block.words.first().is_some_and(|word| word == "step" || word == "hold")
 }
 
-/// Reads a directive's words; the error says what was expected.
+/// Parses a directive; the error says what was expected and found.
 pub fn parse(words: &[String]) -> Result<Directive, String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(match words.as_slice() {
@@ -297,8 +302,8 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["step", op @ ..] => Directive::Step(parse_op(op, OPS)?),
         ["hold", stage, op @ ..] => {
             let (stage, nth) = stage.split_once('#').unwrap_or((stage, "1"));
-            let nth = match number(nth, "which visit of the stage, from 1")? {
-                0 => return Err("expected which visit of the stage, from 1, found `0`".into()),
+            let nth = match number(nth, "the number of a visit of the stage, from 1")? {
+                0 => return Err("expected the number of a visit of the stage, from 1, found `0`".into()),
                 nth => nth as usize,
             };
             Directive::Hold { stage: parse_gate(stage)?, nth, op: parse_op(op, OPS)? }
@@ -378,7 +383,7 @@ fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
     })
 }
 
-/// A known word takes other arguments; for an unknown one the nearest is named, or all are.
+/// The error for an unknown directive: names the usage of the word, the nearest word, or all directives.
 fn wrong(words: &[&str], known: &[&str]) -> String {
     let name = |usage: &str| usage.split(' ').next().unwrap_or_default().to_owned();
     let found = words.join(" ");
@@ -410,7 +415,7 @@ fn parse_commit(words: &[&str]) -> Result<Commit, String> {
     }
 }
 
-/// A value as written, or `bytes=N`: N bytes of `x`.
+/// Parses a value: the text itself, or N bytes of `x` for `bytes=N`.
 fn parse_value(word: &str) -> Result<Vec<u8>, String> {
     match word.strip_prefix("bytes=") {
         Some(n) => match number(n, "a number of bytes")? {
@@ -421,6 +426,7 @@ fn parse_value(word: &str) -> Result<Vec<u8>, String> {
     }
 }
 
+/// Finds a stage of the catalogue; the error lists similar names.
 pub fn parse_stage(word: &str) -> Result<&'static Stage, String> {
     find_stage(word).ok_or_else(|| {
         let all = || tracepoints::catalogue::STAGES.iter().map(|s| s.name);
@@ -435,7 +441,7 @@ pub fn parse_stage(word: &str) -> Result<&'static Stage, String> {
     })
 }
 
-/// A stage at which a request can be held.
+/// Finds a stage that can hold a request.
 fn parse_gate(word: &str) -> Result<&'static Stage, String> {
     match parse_stage(word)? {
         stage if stage.hold == Hold::None => Err(format!(
@@ -485,10 +491,10 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_word_is_named_with_what_was_expected() {
+    fn an_error_names_the_expected_and_the_found_word() {
         let wrong = |t: &str| parse(&words(t)).unwrap_err();
         assert!(wrong("hold rft_propose put k v").contains("near: "));
-        assert!(wrong("stop nobody").contains("leader, follower or a store"));
+        assert!(wrong("stop s-one").contains("leader, follower or a store"));
         assert!(wrong("hold zzz put k v").contains("grpc_receive, grpc_decode"));
         assert!(wrong("hold raft_ack put k v").contains("only observed"));
         assert!(wrong("hold raft_propose#0 put k v").contains("from 1, found `0`"));
@@ -504,13 +510,13 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_must_be_named_before_it_is_used() {
+    fn a_timestamp_must_be_named_before_its_use() {
         let check = |text: &str| check(&Scenario::parse(std::path::Path::new("t.txt"), text).unwrap());
         check("ts a\n----\n\nget k at=a\n----\n").unwrap();
-        let told = check("ts a\n----\n\nstep get k at=b\n----\n").unwrap_err().to_string();
-        assert_eq!(told, "t.txt:4: expected `ts b` before `at=b`, found none");
-        let told = check("get k\n----\n\nstpe get k\n----\n").unwrap_err().to_string();
-        assert!(told.starts_with("t.txt:4: expected a directive such as `step OP`"), "{told}");
+        let error = check("ts a\n----\n\nstep get k at=b\n----\n").unwrap_err().to_string();
+        assert_eq!(error, "t.txt:4: expected `ts b` before `at=b`, found none");
+        let error = check("get k\n----\n\nstpe get k\n----\n").unwrap_err().to_string();
+        assert!(error.starts_with("t.txt:4: expected a directive such as `step OP`"), "{error}");
     }
 
     #[test]

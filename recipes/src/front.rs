@@ -1,4 +1,4 @@
-//! Who shows a scenario while it runs: the runner does what the file says, whoever looks on.
+//! The interface between the runner of a scenario and the front end that shows it.
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -6,37 +6,37 @@ use tracepoints::{Session, SessionConfig, SessionEvent};
 
 use crate::scenario::Block;
 
-/// Hears every event of one operation, in order, on a thread of the operation's own.
+/// Receives every event of one operation, in order, on the operation's own thread.
 pub type Listener = Box<dyn FnMut(SessionEvent) + Send>;
 
-/// A front end. It says how a `step` is stepped and when the next directive may run; it hears what happens.
+/// A front end: decides how a `step` is held and when the next directive runs, and receives the outputs.
 pub trait Front {
-    /// Called before each directive, which waits for its return; `held`: the scenario holds an operation.
+    /// Called before each directive, which runs after the return. `held`: the scenario holds an operation.
     ///
     /// # Errors
-    /// Ends the scenario, for example as the person has gone.
+    /// An error ends the scenario, for example because the screen has closed.
     fn before(&mut self, _block: &Block, _held: bool) -> Result<()> {
         Ok(())
     }
 
-    /// What the directive printed and, with file and line, what is wrong with that.
+    /// Called with the output of a directive, and the mistake if the file expects another output.
     fn after(&mut self, block: &Block, output: &str, mistake: Option<String>);
 
-    /// Where a `step` is held. A `hold` takes `stacks` alone: the scenario says where it is held and when it goes on.
+    /// Configures a `step`. A `hold` uses `stacks` only, because the scenario decides about its holds.
     fn config(&mut self) -> SessionConfig {
         SessionConfig::default()
     }
 
-    /// An operation begins.
+    /// Called when an operation begins; returns the listener for its events.
     fn begin(&mut self, _operation: &str, _session: &Arc<Session>) -> Listener {
         Box::new(drop)
     }
 
-    /// It has ended and its listener has heard all; `more`: the scenario steps another one.
+    /// Called after an operation's end and its last event. `more`: another step follows.
     fn end(&mut self, _outcome: &str, _more: bool) {}
 }
 
-/// Nobody looks on: keeps what the directives print.
+/// A front end without a screen: keeps the outputs of the directives.
 #[derive(Default)]
 pub struct Quiet {
     pub outputs: Vec<String>,

@@ -1,4 +1,5 @@
-//! Recipes: request paths as text scenarios that are test, tour and document at once, and the cluster they run on.
+//! Recipes: text scenarios that are test, tour and document of request paths; and the cluster that runs them.
+#![forbid(unsafe_code)]
 pub mod client;
 pub mod cluster;
 pub mod directive;

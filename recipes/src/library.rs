@@ -1,4 +1,4 @@
-//! The recipes that come with the program.
+//! The recipes that are packed into the program.
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -7,7 +7,7 @@ use crate::scenario::Scenario;
 
 include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
-/// Every recipe, parsed, by name.
+/// Parses all recipes, in the order of their names.
 pub fn all() -> Result<Vec<Scenario>> {
     RECIPES
         .iter()
@@ -15,7 +15,10 @@ pub fn all() -> Result<Vec<Scenario>> {
         .collect()
 }
 
-/// A recipe by its name, or a scenario file by its path.
+/// Finds a recipe by its name, or reads a scenario file by its path.
+///
+/// # Errors
+/// If there is neither, with similar names; or if the file cannot be read or parsed.
 pub fn find(name: &str) -> Result<Scenario> {
     if let Some((name, text)) = RECIPES.iter().find(|(n, _)| *n == name) {
         return Ok(Scenario::parse(&PathBuf::from(format!("{name}.txt")), text)?);
@@ -28,12 +31,12 @@ pub fn find(name: &str) -> Result<Scenario> {
     let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
     let known: Vec<&str> = RECIPES.iter().map(|(n, _)| *n).collect();
     bail!(
-        "no recipe is named `{name}`, and there is no such file.{hint} The recipes are: {}",
+        "expected the name of a recipe or the path of a scenario file, found `{name}`.{hint} The recipes are: {}",
         known.join(", ")
     )
 }
 
-/// Recipes whose name shares a word with `name`, or begins alike.
+/// Up to four recipes whose name shares a word with `name`.
 fn near(name: &str) -> Vec<&'static str> {
     let words: Vec<&str> = name.split(['_', '-']).filter(|w| w.len() > 2).collect();
     RECIPES.iter().map(|(n, _)| *n).filter(|n| words.iter().any(|w| n.contains(w))).take(4).collect()
@@ -44,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_recipe_parses_and_says_what_it_shows() {
+    fn every_recipe_parses_and_has_a_title_and_an_about() {
         for scenario in all().unwrap() {
             assert!(
                 !scenario.title.is_empty() && !scenario.about.is_empty(),
@@ -59,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_brings_the_near_ones() {
+    fn an_unknown_recipe_is_an_error_with_similar_names() {
         let e = find("point_gte").unwrap_err().to_string();
         assert!(e.contains("point_get or") && e.contains("The recipes are"), "{e}");
         assert!(find("nowhere/x.txt").unwrap_err().to_string().contains("cannot read the scenario file"));

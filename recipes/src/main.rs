@@ -1,4 +1,4 @@
-//! `recipes [--rewrite] FILE...`: runs scenario files and shows, or writes, what they print.
+//! `recipes [--rewrite] FILE...`: runs scenario files and compares, or rewrites, their outputs.
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +9,7 @@ fn main() -> Result<()> {
     let rewrite = args.iter().any(|a| a == "--rewrite");
     args.retain(|a| a != "--rewrite");
     if let Some(flag) = args.iter().find(|a| a.starts_with('-')) {
-        bail!("unknown flag `{flag}`; usage: recipes [--rewrite] FILE...");
+        bail!("expected recipes [--rewrite] FILE..., found `{flag}`");
     }
     let files = if args.is_empty() { own_scenarios()? } else { args.iter().map(PathBuf::from).collect() };
     let mut different = 0;
@@ -18,18 +18,18 @@ fn main() -> Result<()> {
     }
     if different > 0 && !rewrite {
         bail!(
-            "{different} of {} scenarios print something else; --rewrite takes what they print now",
+            "{different} of {} scenarios print another output than their files expect; --rewrite updates the files",
             files.len()
         );
     }
     Ok(())
 }
 
-/// The checkout's own recipes, when run from its root.
+/// The recipes of the checkout, if the program runs in its root.
 fn own_scenarios() -> Result<Vec<PathBuf>> {
     let dir = Path::new("recipes/scenarios");
-    let entries =
-        std::fs::read_dir(dir).context("expected FILE arguments, or to be run from the checkout's root")?;
+    let entries = std::fs::read_dir(dir)
+        .context("cannot read recipes/scenarios: give FILE arguments, or run in the root of the checkout")?;
     let mut files: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
     files.retain(|f| f.extension().is_some_and(|e| e == "txt"));
     files.sort();

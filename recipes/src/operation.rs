@@ -1,4 +1,4 @@
-//! A client operation that runs beside the runner, with its session and its trace.
+//! A client operation that runs concurrently with the runner, with its session and its trace.
 use std::{
     sync::{
         Arc,
@@ -17,12 +17,12 @@ use tracepoints::{Req, Session, SessionConfig, session::SessionError, trace::Tra
 
 use crate::front::Listener;
 
-/// An operation that has ended stamps nothing more if it was quiet for so long.
+/// An ended operation is complete when its session has sent no event for this long.
 const QUIET: Duration = Duration::from_millis(50);
-/// How long the session of the operation before may take to end.
-const HANDOVER: Duration = Duration::from_secs(5);
+/// Timeout of the wait for the end of the previous operation's session.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A stepped operation. Dropped, it is let go.
+/// A stepped operation. Dropping it releases what it holds.
 pub struct Operation {
     pub session: Arc<Session>,
     /// The store that led the region of its key when it began.
@@ -33,9 +33,9 @@ pub struct Operation {
     pump: Option<JoinHandle<Trace>>,
 }
 
-/// A session for the next operation; that of the one before may still be in somebody's hands for a moment.
+/// Starts a session for the next operation; waits if another thread still has the previous one.
 pub fn session(config: &SessionConfig) -> Result<Arc<Session>> {
-    let deadline = Instant::now() + HANDOVER;
+    let deadline = Instant::now() + HANDOVER_TIMEOUT;
     loop {
         match Session::start(config.clone()) {
             Err(SessionError::Busy) if Instant::now() < deadline => {
@@ -47,10 +47,10 @@ pub fn session(config: &SessionConfig) -> Result<Arc<Session>> {
 }
 
 impl Operation {
-    /// Begins an operation on `key`, runs `call` as its request, and tells `listener` its events.
+    /// Begins an operation on `key`, runs `call` as its request, and passes its events to `listener`.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start<F>(
         runtime: &Runtime,
         session: Arc<Session>,
@@ -69,15 +69,15 @@ impl Operation {
         runtime.spawn(async move {
             let result = work.await;
             ending.end_op(req);
-            // Before the answer: whoever hears it may start the next session.
+            // Before the answer: its receiver may start the next session at once.
             drop(ending);
-            // Nobody listens if the stepper has gone.
+            // The receiver is gone if the stepper is gone.
             let _ = done.send(result);
         });
         Ok(Self { session, leader, answer, outcome: None, stop, pump: Some(pump) })
     }
 
-    /// The store of the request that is held first; none if nothing is held, or a client is.
+    /// The store of the first held request; None if nothing is held, or the client is.
     pub fn held_store(&self) -> Option<u64> {
         self.session.held().first().map(|h| h.store).filter(|store| *store != 0)
     }
@@ -95,10 +95,10 @@ impl Operation {
         self.outcome.as_deref()
     }
 
-    /// Waits until it has ended and nothing of it is held. Only the time in which nothing is held counts to `bound`.
+    /// Waits until the operation has ended and holds nothing. Held time does not count toward `bound`.
     ///
     /// # Errors
-    /// If it takes longer.
+    /// If the operation runs for longer than `bound` without a hold.
     pub fn wait(&mut self, bound: Duration) -> Result<String> {
         let mut deadline = Instant::now() + bound;
         loop {
@@ -108,20 +108,20 @@ impl Operation {
                 return Ok(outcome.to_owned());
             }
             if Instant::now() > deadline {
-                bail!("expected the operation's end within {bound:?}, found it under way");
+                bail!("expected the operation to end within {bound:?}, found it still running");
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Its trace, once it is quiet; its listener has heard all of it.
+    /// Waits until the operation stamps nothing more; returns its trace.
     ///
     /// # Errors
     /// If the listener panicked.
     pub fn end(mut self) -> Result<Trace> {
         self.stop.store(true, Ordering::Release);
-        let pump = self.pump.take().context("the operation has ended before")?;
-        pump.join().map_err(|_| anyhow::anyhow!("the thread that hears the operation's events panicked"))
+        let pump = self.pump.take().context("the operation was already ended")?;
+        pump.join().map_err(|_| anyhow::anyhow!("the thread that receives the operation's events panicked"))
     }
 }
 
@@ -132,7 +132,7 @@ impl Drop for Operation {
     }
 }
 
-/// The thread `operation`: takes the events off the session as they come.
+/// Starts the thread `operation`, which passes the session's events to the listener.
 fn pump(session: Arc<Session>, stop: Arc<AtomicBool>, mut listener: Listener) -> Result<JoinHandle<Trace>> {
     let run = move || {
         let mut trace = Trace::new();

@@ -1,4 +1,4 @@
-//! What recording every request costs on this machine, measured on a cluster of one store.
+//! Measures the cost of recording every request on this machine, on a cluster of one store.
 mod load;
 mod paired;
 
@@ -15,7 +15,7 @@ use tracepoints::{
 
 use crate::{Cluster, ClusterConfig};
 
-/// The figures of one measurement; times in ns unless named otherwise.
+/// The figures of one measurement. Times are in ns unless the name has another unit.
 #[derive(Debug, Serialize)]
 pub struct Receipt {
     pub stamp_on_ns: f64,
@@ -23,24 +23,24 @@ pub struct Receipt {
     pub stamp_bytes: usize,
     /// `kv_get` by clients over gRPC, in this process.
     pub over_grpc: Paired,
-    /// The same read asked of the storage layer, without gRPC.
+    /// Point gets on the storage layer, without gRPC.
     pub in_process: Paired,
     pub collector: CollectorShare,
-    /// Stamps that full rings dropped, of all that were made.
+    /// Number of stamps that full rings dropped.
     pub dropped: u64,
     pub stamps_per_get: f64,
-    /// Share of the recent point gets' wall time that no stage covers, 0 to 1.
+    /// Share of the recent point gets' wall time outside of all stages, 0 to 1.
     pub unaccounted: f64,
 }
 
-/// What the collector's thread did.
+/// Work of the collector's thread.
 #[derive(Debug, Serialize)]
 pub struct CollectorShare {
     pub stamps: u64,
     pub cpu_ns_per_stamp: f64,
 }
 
-/// Measures; takes about four times `plan.round * plan.pairs` and keeps the machine busy meanwhile.
+/// Runs the measurement. Takes about four times `plan.round * plan.pairs` and keeps the machine busy.
 ///
 /// # Errors
 /// If the cluster does not start, a read fails, or the store records no requests.
@@ -51,11 +51,11 @@ pub fn measure(plan: &Plan) -> Result<Receipt> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let server = cluster.servers().next().context("the store runs")?;
     let target = load::Target::new(&runtime, server, cluster.context(b"")?, plan.keys)?;
-    // Recorded means read, folded and counted too: the store's own collector does it.
+    // The cost of recording includes the store's collector, which reads, folds and counts the stamps.
     let collector = collector::current().context("the store records no requests")?;
     let over_grpc = paired::compare(plan, |on| runtime.block_on(target.over_grpc(plan, on)))?;
     let in_process = paired::compare(plan, |on| runtime.block_on(target.in_process(plan, on)))?;
-    // Those of the last rounds, and a few over gRPC so that all stages are there.
+    // A few gets over gRPC at the end, so that the recent requests contain all stages.
     let settle = Plan { round: Duration::from_millis(50), clients: 1, ..*plan };
     runtime.block_on(target.over_grpc(&settle, true))?;
     let gets: Vec<RecordedRequest> =

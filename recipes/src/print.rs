@@ -1,17 +1,17 @@
-//! A trace as a recipe prints it: stages in order, without anything that differs from run to run.
+//! Prints a trace for a recipe: the stages in order, without anything that differs from run to run.
 use std::collections::{BTreeMap, BTreeSet};
 
 use tracepoints::{RequestKind, catalogue::STAGES, trace::Step};
 
-/// Prints the main lane in order, request by request, then what each replica passed, in the catalogue's order.
+/// Prints the main lane in order, request by request, then each replica's stages in the catalogue's order.
 ///
-/// On replicas the order of events depends on who is faster (a quorum of followers may be durable before the leader),
-/// so there only the set of stages is the same in every run.
+/// On replicas the order of events depends on speed: a quorum of followers may be durable before the leader.
+/// Only the set of their stages is the same in every run.
 ///
-/// What the client sends beside its operation (a heartbeat, if a person holds the operation for long) is left out.
+/// Omits the client's background requests, such as heartbeats while a person holds the operation.
 pub fn steps(steps: &[Step], leader: u64) -> String {
-    let beside = |s: &&Step| RequestKind::parse(&s.kind).is_some_and(RequestKind::runs_beside);
-    let steps: Vec<Step> = steps.iter().filter(|s| !beside(s)).cloned().collect();
+    let in_background = |s: &&Step| RequestKind::parse(&s.kind).is_some_and(RequestKind::runs_beside);
+    let steps: Vec<Step> = steps.iter().filter(|s| !in_background(s)).cloned().collect();
     let mut out = String::new();
     let mut last = u64::MAX;
     for step in steps.iter().filter(|s| s.lane == "main") {
@@ -33,7 +33,7 @@ fn at(store: u64, leader: u64) -> &'static str {
     }
 }
 
-/// One line per role and kind of request: `follower x2: follower_receive follower_append ...`.
+/// Formats one line per role and kind of request: `follower x2: follower_receive follower_append ...`.
 fn replicas(steps: &[Step], leader: u64) -> String {
     let mut seen: BTreeMap<(usize, u64), BTreeSet<usize>> = BTreeMap::new();
     let mut requests: Vec<(u64, String)> = Vec::new();
@@ -71,13 +71,14 @@ fn replicas(steps: &[Step], leader: u64) -> String {
     out
 }
 
-/// `ts1`, `ts2` ... for timestamps, in the order they are met.
+/// Names timestamps `ts1`, `ts2` ... in the order of their first use.
 #[derive(Debug, Default)]
 pub struct Symbols {
     seen: Vec<u64>,
 }
 
 impl Symbols {
+    /// The name of a timestamp; `0` for 0.
     pub fn ts(&mut self, ts: u64) -> String {
         if ts == 0 {
             return "0".into();
@@ -92,7 +93,7 @@ impl Symbols {
         format!("ts{}", i + 1)
     }
 
-    /// Puts symbols in place of every number of a message that is a timestamp (18 digits and more) and names ports away.
+    /// Replaces every timestamp (a number of 17 or more digits) by its name; keeps shorter numbers.
     pub fn clean(&mut self, message: &str) -> String {
         let mut out = String::new();
         let mut digits = String::new();

@@ -1,9 +1,9 @@
-//! The rows of one key in CF lock, write and default, as a server's debug service tells them.
+//! The rows of one key in CF lock, write and default, as a server's debug service returns them.
 use kvproto::{debugpb, kvrpcpb};
 
 use crate::print::Symbols;
 
-/// What stands in the three column families for one key.
+/// The rows of one key in the three column families.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     info: kvrpcpb::MvccInfo,
@@ -16,10 +16,10 @@ impl From<debugpb::ScanMvccResponse> for Rows {
 }
 
 impl Rows {
-    /// One line a row, newest first, timestamps as symbols.
+    /// Formats one line per row, newest first, with named timestamps.
     pub fn render(&self, symbols: &mut Symbols) -> String {
         let mut lines = Vec::new();
-        // Older timestamps get the smaller numbers.
+        // Named oldest first, so that older timestamps get smaller numbers.
         for write in self.info.writes.iter().rev() {
             symbols.ts(write.start_ts);
             symbols.ts(write.commit_ts);

@@ -1,4 +1,5 @@
-//! Runs a scenario: directive by directive, printing what each does. Tests, the screen and the printed forms all run it here.
+//! Runs a scenario, one directive after the other, and collects their outputs. Tests, the screen and the
+//! printed forms all use this runner.
 use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
@@ -20,26 +21,28 @@ use crate::{
     scenario::{Block, Scenario},
 };
 
-/// How long anything may take in real time before the runner gives up.
+/// Upper bound of every wait, in real time.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// A scenario on its way. Dropped, it lets go what it holds.
+/// A running scenario. Dropping it releases what it holds.
 pub struct Runner {
     scenario: Scenario,
     next: usize,
     held: Option<Operation>,
-    // Dropped before the runtime: its stores' clients live on it.
+    // Dropped before the runtime, which runs the stores' clients.
     cluster: Option<Cluster>,
     clients: Option<Clients>,
     names: BTreeMap<String, u64>,
     symbols: Symbols,
-    /// Who led the region when the last operation began.
+    /// The store that led the region when the last operation began.
     led: Option<u64>,
     data_dir: Option<PathBuf>,
     runtime: Arc<Runtime>,
 }
 
 impl Runner {
+    /// Checks a scenario and prepares to run it.
+    ///
     /// # Errors
     /// The scenario's first mistake, with file and line.
     pub fn new(scenario: Scenario) -> Result<Self> {
@@ -65,17 +68,17 @@ impl Runner {
         })
     }
 
-    /// Keeps the cluster's data here instead of in a temporary directory.
+    /// Keeps the cluster's data in `dir` instead of a temporary directory.
     pub fn with_data_dir(mut self, dir: Option<PathBuf>) -> Self {
         self.data_dir = dir;
         self
     }
 
-    /// Runs the directives that are left, one after the other.
+    /// Runs the remaining directives, one after the other.
     ///
     /// # Errors
-    /// Where a directive cannot be done, with file and line; then nothing stays held. An output that the file does not
-    /// expect is no error: `front` hears of it.
+    /// If a directive fails, with file and line; nothing stays held then. An output that the file does not
+    /// expect is not an error: `front` receives it as a mistake.
     pub fn run(&mut self, front: &mut dyn Front) -> Result<()> {
         let result = self.run_blocks(front);
         if result.is_err() {
@@ -131,19 +134,20 @@ impl Runner {
             Directive::Hold { stage, nth, op } => self.hold(stage, nth, op, front),
             Directive::Release => {
                 let running =
-                    self.held.as_ref().context("expected `hold STAGE OP` before, found nothing held")?;
+                    self.held.as_ref().context("expected an earlier `hold STAGE OP`, found nothing held")?;
                 running.session.run();
                 Ok("released".into())
             }
             Directive::Continue { brief } => {
                 let running =
-                    self.held.take().context("expected `hold STAGE OP` before, found nothing held")?;
+                    self.held.take().context("expected an earlier `hold STAGE OP`, found nothing held")?;
                 running.session.run();
                 self.finish(running, brief, front)
             }
             Directive::NewLeader => {
-                let old =
-                    self.led.context("expected `step OP` or `hold STAGE OP` before, found no operation")?;
+                let old = self
+                    .led
+                    .context("expected an earlier `step OP` or `hold STAGE OP`, found no operation")?;
                 self.started()?.wait_for_leader_other_than(old)
             }
             Directive::Pause { ms } => self.pause(Duration::from_millis(ms)),
@@ -183,13 +187,13 @@ impl Runner {
             }
             Directive::CaughtUp => self.started()?.caught_up(),
             Directive::CompactLog => self.started()?.compact_log(),
-            other => bail!("{other:?} is no directive that changes the cluster"),
+            other => bail!("expected a directive that changes the cluster, found {other:?}"),
         }
     }
 
     fn start_cluster(&mut self, mut config: ClusterConfig) -> Result<String> {
         if self.cluster.is_some() {
-            bail!("the cluster runs already; `cluster` comes once, before everything else");
+            bail!("the cluster is already running: write `cluster` once, before all other directives");
         }
         config.data_dir = self.data_dir.clone();
         let cluster = Cluster::start(config)?;
@@ -199,7 +203,7 @@ impl Runner {
         Ok(summary)
     }
 
-    /// The cluster; three stores if the scenario did not say otherwise.
+    /// The cluster; starts the default one of three stores if no `cluster` directive did.
     fn started(&mut self) -> Result<&mut Cluster> {
         if self.cluster.is_none() {
             self.start_cluster(ClusterConfig::default())?;
@@ -233,7 +237,7 @@ impl Runner {
         Ok(ts)
     }
 
-    /// Begins an operation and waits until it stands at `stage` for the `nth` time; earlier visits pass.
+    /// Begins an operation and waits until it is held at its `nth` visit of `stage`; earlier visits pass.
     fn hold(&mut self, stage: &'static Stage, nth: usize, op: Op, front: &mut dyn Front) -> Result<String> {
         let config = SessionConfig {
             mode: Mode::ToGate,
@@ -267,25 +271,25 @@ impl Runner {
         Ok(format!("held at {} on the {role}", stage.name))
     }
 
-    /// Lets an operation go that the scenario did not `continue`.
+    /// Releases an operation that the scenario did not `continue`, and waits for its end.
     fn end_held(&mut self, front: &mut dyn Front) -> Result<()> {
         let Some(running) = self.held.take() else { return Ok(()) };
         running.session.run();
         self.finish(running, true, front).map(drop)
     }
 
-    /// Sleeps in real time and says what engine time did.
+    /// Sleeps in real time; returns whether engine time moved and a term changed.
     fn pause(&mut self, real: Duration) -> Result<String> {
         let before = EngineClock::now();
         let leaders = self.started()?.terms();
         std::thread::sleep(real);
         let moved = EngineClock::now().saturating_since(before);
         let same = if leaders == self.started()?.terms() { "no term changed" } else { "a term changed" };
-        let time = if moved.is_zero() { "engine time stood still" } else { "engine time went on" };
+        let time = if moved.is_zero() { "engine time stood still" } else { "engine time moved" };
         Ok(format!("{time}, {same}"))
     }
 
-    /// Waits for a running operation's end, lets the replicas settle, and prints the stages.
+    /// Waits for the operation's end and, unless `brief`, for the replicas; formats stages and result.
     fn finish(&mut self, mut running: Operation, brief: bool, front: &mut dyn Front) -> Result<String> {
         let outcome = running.wait(BOUND)?;
         let outcome = self.symbols.clean(&outcome);
@@ -301,7 +305,10 @@ impl Runner {
         }
         let summary = trace.summary();
         if summary.dropped == 0 && summary.accounted < 0.99 {
-            bail!("only {:.1} % of the wall time is accounted for", summary.accounted * 100.0);
+            bail!(
+                "expected stages to cover at least 99 % of the wall time, found {:.1} %",
+                summary.accounted * 100.0
+            );
         }
         Ok(print::steps(&trace.steps, leader) + result.as_str())
     }

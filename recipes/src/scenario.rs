@@ -1,20 +1,20 @@
-//! Scenario files: a directive with arguments, `----`, and what it must print; after etcd-raft's data-driven tests.
+//! Scenario files, modelled on etcd-raft's data-driven tests: a directive, `----`, and its expected output.
 //!
 //! ```text
 //! title: A point get
-//! about: What the file shows, in a paragraph; the guide prints it.
+//! about: A paragraph that explains the scenario; the guide prints it.
 //!
 //! put k1 v1
 //! ----
 //! ok
 //! ```
-//! Blocks are separated by empty lines. Lines that begin with `#` before a directive are its comment.
+//! Empty lines separate blocks. Lines before a directive that begin with `#` are its comment.
 use std::path::{Path, PathBuf};
 
 /// A parsed scenario file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
-    /// Where it came from, for messages.
+    /// Path of the file, for error messages.
     pub path: PathBuf,
     /// File stem, e.g. `point_get`.
     pub name: String,
@@ -35,6 +35,7 @@ pub struct Block {
     pub expected: String,
 }
 
+/// A mistake in a scenario file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}:{line}: {problem}", path.display())]
 pub struct ScenarioError {
@@ -44,12 +45,14 @@ pub struct ScenarioError {
 }
 
 impl Scenario {
+    /// Reads and parses a scenario file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| anyhow::anyhow!("cannot read the scenario file {}: {e}", path.display()))?;
         Ok(Self::parse(path, &text)?)
     }
 
+    /// Parses the text of a scenario file; `path` is for the name and error messages.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ScenarioError> {
         let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let mut scenario = Scenario {
@@ -77,16 +80,17 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// What is wrong with a directive that printed `output`; none if the file says so, or leaves it open.
+    /// Compares the output of a directive with the expected one; returns the mistake with file and line. None
+    /// if they are equal or the file expects nothing.
     pub fn mismatch(&self, block: &Block, output: &str) -> Option<String> {
         if block.expected.is_empty() || block.expected == output {
             return None;
         }
-        let (mut wanted, mut met) = (block.expected.lines(), output.lines());
+        let (mut expected, mut found) = (block.expected.lines(), output.lines());
         let mut line = block.line + 1;
         loop {
             line += 1;
-            match (wanted.next(), met.next()) {
+            match (expected.next(), found.next()) {
                 (a, b) if a == b => {}
                 (a, b) => {
                     let quoted = |l: Option<&str>| l.map_or("no further line".into(), |l| format!("`{l}`"));
@@ -152,7 +156,7 @@ impl Scenario {
         Ok(at)
     }
 
-    /// The file again, with these outputs in place of the expected ones.
+    /// The text of the file with these outputs in place of the expected ones.
     pub fn rewrite(&self, original: &str, outputs: &[String]) -> String {
         let lines: Vec<&str> = original.lines().collect();
         let mut out = String::new();
@@ -174,7 +178,7 @@ impl Scenario {
     }
 }
 
-/// Splits at spaces; double quotes keep them.
+/// Splits text at spaces, except between double quotes.
 fn split_words(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word = String::new();
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_names_file_line_and_what_was_expected() {
+    fn a_parse_error_names_file_line_expected_and_found() {
         let e = Scenario::parse(Path::new("bad.txt"), "put k1 v1\nok\n").unwrap_err().to_string();
         assert_eq!(e, "bad.txt:2: expected `----` after the directive `put k1 v1`, found `ok`");
         let e = Scenario::parse(Path::new("bad.txt"), "put \"k1\n----\n").unwrap_err().to_string();
@@ -237,15 +241,15 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_differs_is_told_with_its_line() {
+    fn an_unexpected_output_is_reported_with_its_line() {
         let s = Scenario::parse(Path::new("t.txt"), TEXT).unwrap();
         assert_eq!(s.mismatch(&s.blocks[1], "v 1\n"), None);
-        let told = s.mismatch(&s.blocks[1], "v 2\n").unwrap();
-        assert_eq!(told, "t.txt:12: expected `v 1` of `get k1`, found `v 2`");
-        let told = s.mismatch(&s.blocks[1], "v 1\nmore\n").unwrap();
-        assert_eq!(told, "t.txt:13: expected no further line of `get k1`, found `more`");
+        let mistake = s.mismatch(&s.blocks[1], "v 2\n").unwrap();
+        assert_eq!(mistake, "t.txt:12: expected `v 1` of `get k1`, found `v 2`");
+        let mistake = s.mismatch(&s.blocks[1], "v 1\nmore\n").unwrap();
+        assert_eq!(mistake, "t.txt:13: expected no further line of `get k1`, found `more`");
         let open = Scenario::parse(Path::new("t.txt"), "get k1\n----\n").unwrap();
-        assert_eq!(open.mismatch(&open.blocks[0], "v 1\n"), None, "not written yet");
+        assert_eq!(open.mismatch(&open.blocks[0], "v 1\n"), None, "an empty expectation accepts any output");
     }
 
     #[test]

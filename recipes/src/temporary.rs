@@ -1,7 +1,8 @@
-//! Temporary data directories: removed at the end, or by the next program where one was killed.
+//! Temporary data directories. A program removes its own at its end, and those that killed programs left.
 //!
-//! A directory holds a file that its program keeps locked. The system frees the lock however the program ends, so a directory
-//! whose lock is free is nobody's; a process id would not say so, it is used again and differs between containers.
+//! Each directory contains a file that its program keeps locked. The system frees the lock when the program
+//! ends, even by a kill, so a directory with a free lock is unused. A process id would not do: ids are reused
+//! and differ between containers.
 use std::{
     fs::File,
     io,
@@ -13,13 +14,13 @@ use tempfile::TempDir;
 const PREFIX: &str = "tikv-step-";
 const LOCK: &str = "in-use";
 
-/// Those of this process, with their locks.
+/// Directories of this process, with their locks.
 static OWN: parking_lot::Mutex<Vec<(PathBuf, File)>> = parking_lot::Mutex::new(Vec::new());
 
 /// Makes a directory that is removed when it is dropped, and removes those that killed programs left.
 ///
 /// # Errors
-/// If the system's temporary folder cannot be written.
+/// If the system's temporary folder is not writable.
 pub fn make() -> io::Result<TempDir> {
     make_in(&std::env::temp_dir())
 }
@@ -28,7 +29,7 @@ fn make_in(root: &Path) -> io::Result<TempDir> {
     remove_left(root);
     let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(root)?;
     let lock = File::create_new(dir.path().join(LOCK))?;
-    // A file system without locks: nobody else gets this one either.
+    // On a file system without locks, no other program gets the lock either, so the directory is safe.
     let _ = lock.try_lock();
     let mut own = OWN.lock();
     own.retain(|(path, _)| path.exists());
@@ -39,23 +40,23 @@ fn make_in(root: &Path) -> io::Result<TempDir> {
 /// Removes the directories of this process, for a program that must end without dropping its cluster.
 pub fn remove_own() {
     for (dir, _lock) in OWN.lock().drain(..) {
-        // Whatever cannot be removed now is removed by the next program.
+        // The next program removes what cannot be removed now.
         let _ = std::fs::remove_dir_all(dir);
     }
 }
 
-/// Removes what programs that were killed left behind.
+/// Removes the directories that killed programs left.
 fn remove_left(root: &Path) {
     let Ok(entries) = std::fs::read_dir(root) else { return };
     for entry in entries.flatten() {
         let named = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        // Not of a link: what it points to is somebody's.
+        // A link may point to foreign files, so it is not followed.
         let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
         let Some(lock) = (named && is_dir).then(|| File::open(entry.path().join(LOCK)).ok()).flatten() else {
             continue;
         };
         if lock.try_lock().is_ok() {
-            // Another user's cannot be removed, and is theirs.
+            // Another user's directory cannot be removed; that is no error.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_killed_program_left_is_removed() {
+    fn only_directories_of_killed_programs_are_removed() {
         let root = tempfile::tempdir().unwrap();
         let used = make_in(root.path()).unwrap();
         let left = root.path().join("tikv-step-left");

@@ -1,4 +1,4 @@
-//! The real client with async commit and one phase, on three stores: what it reports as committed stays committed.
+//! Async commit and one-phase commit with the real client on three stores: commits are never lost.
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use recipes::{
@@ -8,9 +8,9 @@ use recipes::{
 use tikv_client::{CheckLevel, Timestamp, TimestampExt, TransactionClient, TransactionOptions};
 use tokio::runtime::Runtime;
 
-/// Nothing here takes longer, or the test fails.
+/// Upper bound of each operation.
 const BOUND: Duration = Duration::from_secs(120);
-/// Longer than the client's locks live.
+/// Longer than the time to live of the client's locks.
 const LOCK_TTL: Duration = Duration::from_secs(4);
 
 struct Client {
@@ -30,7 +30,7 @@ impl Client {
         self.runtime.block_on(async { tokio::time::timeout(BOUND, future).await.expect("within the bound") })
     }
 
-    /// Writes pairs in one transaction; its commit timestamp, or none if it failed.
+    /// Writes pairs in one transaction; returns its commit timestamp, or None if it failed.
     fn write(&self, options: TransactionOptions, pairs: &[(Vec<u8>, Vec<u8>)]) -> Option<u64> {
         self.block_on(async {
             let mut txn = self.client.begin_with_options(options.drop_check(CheckLevel::None)).await.unwrap();
@@ -39,7 +39,7 @@ impl Client {
             }
             match txn.commit().await {
                 Ok(commit_ts) => Some(commit_ts.expect("something was written").version()),
-                // A new leader's max_ts is not synchronised yet, or the leader is gone: the application tries again.
+                // The caller retries: a new leader's max_ts is not synchronised, or there is no leader.
                 Err(e) => {
                     println!("not committed: {e}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -70,7 +70,7 @@ fn kinds() -> [TransactionOptions; 3] {
 }
 
 #[test]
-fn what_was_acknowledged_is_there_after_the_locks_have_expired() {
+fn acknowledged_writes_are_visible_after_locks_expire() {
     let cluster = Cluster::start(ClusterConfig::default()).unwrap();
     let client = Client::connect(&cluster);
     let mut committed = BTreeMap::new();
@@ -90,7 +90,7 @@ fn what_was_acknowledged_is_there_after_the_locks_have_expired() {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_while_leaders_change() {
+fn acknowledged_writes_survive_leader_changes() {
     let mut cluster = Cluster::start(ClusterConfig::default()).unwrap();
     let client = Client::connect(&cluster);
     let mut committed: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
@@ -100,7 +100,7 @@ fn nothing_acknowledged_is_lost_while_leaders_change() {
                 (format!("a{n}").into_bytes(), vec![round; 3]),
                 (format!("b{n}-{round}").into_bytes(), vec![round; 300]),
             ];
-            // The first one finds a new leader.
+            // The first transaction of a round finds the new leader.
             (0..100).find_map(|_| client.write(options.clone(), &pairs)).expect("a commit");
             committed.extend(pairs);
         }

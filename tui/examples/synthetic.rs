@@ -1,6 +1,7 @@
-//! The screen on a made-up operation, to look at it without a cluster: `cargo run -p tikv-tui --example synthetic [put|panic|panic-behind|stuck]`.
+//! Shows the screen with a made-up operation, without a cluster:
+//! `cargo run -p tikv-tui --example synthetic [put|panic|panic-thread|stuck]`.
 use tikv_tui::{
-    run::{self, Ended},
+    run::{self, ScreenEnd},
     source::recorded::Recorded,
     state::{Screen, SourceEvent, Start, StepSource, screen::Options},
     terminal::signals::Stopped,
@@ -10,7 +11,7 @@ use tikv_tui::{
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-/// Panics at its second poll, in the thread that draws or in another one; or never returns from its first.
+/// A source that panics at its second poll, in the drawing or another thread, or hangs in its first poll.
 struct Faulty {
     source: Recorded,
     fault: String,
@@ -26,10 +27,10 @@ impl StepSource for Faulty {
         match self.fault.as_str() {
             "panic" if events.is_empty() => panic!("asked to panic"),
             "stuck" => std::thread::sleep(std::time::Duration::from_secs(600)),
-            "panic-behind" if events.is_empty() => {
+            "panic-thread" if events.is_empty() => {
                 self.fault.clear();
-                let behind = std::thread::Builder::new().name("store-writer".into());
-                behind.spawn(|| panic!("asked to panic")).expect("a thread");
+                let thread = std::thread::Builder::new().name("store-writer".into());
+                thread.spawn(|| panic!("asked to panic")).expect("a thread");
             }
             _ => {}
         }
@@ -70,7 +71,7 @@ fn main() -> anyhow::Result<()> {
     let source = Faulty { source, fault: std::env::args().nth(1).unwrap_or_default() };
     let options = Options { color: Theme::wanted(), ..Options::default() };
     match run::run(Screen::new(Box::new(source), options))? {
-        Ended::Quit(_) => Ok(()),
-        Ended::Signal(signal) => std::process::exit(Stopped(signal).exit_code().into()),
+        ScreenEnd::Quit(_) => Ok(()),
+        ScreenEnd::Signal(signal) => std::process::exit(Stopped(signal).exit_code().into()),
     }
 }

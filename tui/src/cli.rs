@@ -1,4 +1,4 @@
-//! The command line: one truth for what it takes and what its help says.
+//! The command line: its arguments and their help texts.
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -9,7 +9,7 @@ mod trace;
 
 pub use exchange::{ExportArgs, ImportArgs, TraceFormat};
 pub use trace::{
-    By, DiffArgs, GrepArgs, InfoArgs, OpenArgs, RecordArgs, TopArgs, TraceArgs, TraceCommand, Wanted,
+    By, DiffArgs, FilterArgs, GrepArgs, InfoArgs, OpenArgs, RecordArgs, TopArgs, TraceArgs, TraceCommand,
 };
 
 /// Steps one request through the whole storage engine, stage by stage, in the terminal.
@@ -19,7 +19,7 @@ pub use trace::{
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Without a command, those of `step point_get`
+    /// Flags of `step point_get`, which runs without a command
     #[command(flatten)]
     pub step: StepFlags,
 }
@@ -30,7 +30,7 @@ Examples:
   tikv-tui
       step a point get through an embedded three-store cluster
   tikv-tui --json
-      the same, printed: one object a step
+      print the steps of that point get as JSON
   tikv-tui step txn_2pc --gate raft_commit
       run a two-phase commit up to its quorum commit
   tikv-tui step my.txt --plain
@@ -44,22 +44,22 @@ pub enum Command {
     Step(StepArgs),
     /// List the recipes
     List(ListArgs),
-    /// Step the next matching request on a running tikv-server, whoever sends it; only that process's stages are shown
+    /// Step the next matching request on a running tikv-server; shows only the stages of its process
     Attach(AttachArgs),
-    /// Record all requests of a running tikv-server into a file
+    /// Record all requests of running tikv-servers into a file
     Record(RecordArgs),
-    /// Open, search and compare recordings, and steps that `--json` printed or the palette saved
+    /// Open, search and compare recordings and saved steps (from `--json` or the palette)
     Trace(Box<TraceArgs>),
-    /// Measure what recording every request costs on this machine, and print a receipt
+    /// Measure the cost of recording every request on this machine, and print a receipt
     Overhead(OverheadArgs),
-    /// Print the completions of a shell
+    /// Print shell completions
     Completions {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Write the man pages, one for each command
+    /// Write one man page per command
     Man {
-        /// Where to: a directory, created if it is not there
+        /// Directory for the man pages; created if missing
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
@@ -67,14 +67,14 @@ pub enum Command {
 
 #[derive(Debug, Clone, Args)]
 pub struct ListArgs {
-    /// Print one JSON object a recipe, a line each: its name and its title
+    /// Print one JSON object per recipe and line, with its name and title
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct OverheadArgs {
-    /// Measure for about this many seconds
+    /// Measure for about SECONDS seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
     /// Print the receipt as one JSON object
@@ -93,7 +93,7 @@ pub struct StepArgs {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct StepFlags {
-    /// Keep the cluster's data here [default: a fresh temporary directory that is removed]
+    /// Keep the cluster's data in DIR [default: a temporary directory, removed at the end]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Do not capture call stacks
@@ -123,23 +123,25 @@ pub struct AttachArgs {
     pub common: Common,
 }
 
-/// How a server is dialled: with TLS if all three are given.
+/// TLS files for the connection to a server: all three or none.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TlsArgs {
-    /// PEM file of the authority that the server's certificate must be signed by: TLS, with --cert-path and --key-path
+    /// PEM file of the CA that signs the server's certificate; enables TLS, with --cert-path and --key-path
     #[arg(long, value_name = "FILE", requires_all = ["cert_path", "key_path"])]
     pub ca_path: Option<PathBuf>,
-    /// PEM file of the certificate to show to the server
+    /// PEM file of the client certificate
     #[arg(long, value_name = "FILE", requires_all = ["ca_path", "key_path"])]
     pub cert_path: Option<PathBuf>,
-    /// PEM file of its private key
+    /// PEM file of the client certificate's private key
     #[arg(long, value_name = "FILE", requires_all = ["ca_path", "cert_path"])]
     pub key_path: Option<PathBuf>,
 }
 
 impl TlsArgs {
+    /// Reads the files; without them, connections use no TLS.
+    ///
     /// # Errors
-    /// If a file is not what it should be.
+    /// If a file cannot be read or has other contents than expected.
     pub fn security(&self) -> anyhow::Result<SecurityManager> {
         let (ca, cert, key) = (self.ca_path.as_deref(), self.cert_path.as_deref(), self.key_path.as_deref());
         Ok(SecurityManager::new(SecurityConfig::from_paths(ca, cert, key))?)
@@ -148,16 +150,16 @@ impl TlsArgs {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct Common {
-    /// Hold the request at this stage (may be given several times) [default: at every stage]
+    /// Hold the request at this stage; may be given several times [default: at every stage]
     #[arg(long = "gate", value_name = "STAGE")]
     pub gates: Vec<String>,
-    /// Print the steps as a table; so also if the output is not a terminal
+    /// Print the steps as a table (default if standard output is not a terminal)
     #[arg(long, conflicts_with = "json")]
     pub plain: bool,
-    /// Print one JSON object a step, a line each, and a summary last
+    /// Print one JSON object per step and line, then a summary
     #[arg(long)]
     pub json: bool,
-    /// A checkout of tikv/tikv, to read the source of TiKV's functions
+    /// Checkout of tikv/tikv, to show the source of TiKV's functions
     #[arg(long, value_name = "DIR")]
     pub tikv_src: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! What each command does.
+//! Runs the commands of the command line.
 use std::{
     io::{self, IsTerminal, Write as _},
     path::{Path, PathBuf},
@@ -16,14 +16,14 @@ use tracepoints_input::{OnDisk, is_stdin};
 
 use crate::{
     cli::{
-        AttachArgs, Cli, Command, Common, ImportArgs, ListArgs, OpenArgs, OverheadArgs, StepArgs, TraceArgs,
-        TraceCommand, Wanted as Filter,
+        AttachArgs, Cli, Command, Common, FilterArgs, ImportArgs, ListArgs, OpenArgs, OverheadArgs, StepArgs,
+        TraceArgs, TraceCommand,
     },
     plain::{self, Format},
     recording,
-    run::{self, Ended},
+    run::{self, ScreenEnd},
     source::{
-        attached::{Attached, Wanted},
+        attached::{Attached, RequestFilter},
         recorded::Recorded,
     },
     state::{Screen, Start, StepSource, screen::Options, search},
@@ -31,6 +31,10 @@ use crate::{
     view::theme::Theme,
 };
 
+/// Runs the command.
+///
+/// # Errors
+/// The failure of the command, or [`Stopped`] if a signal ended it.
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         None => step(StepArgs { name: "point_get".into(), flags: cli.step }),
@@ -56,7 +60,7 @@ fn man(dir: &Path) -> Result<()> {
     let shown = dir.display();
     let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
     written.with_context(|| format!("cannot write the man pages into {shown}"))?;
-    note(format_args!("{shown}: read them with man -l {shown}/tikv-tui.1"));
+    note(format_args!("{shown}: read the pages with man -l {shown}/tikv-tui.1"));
     Ok(())
 }
 
@@ -67,7 +71,7 @@ fn overhead(args: OverheadArgs) -> Result<()> {
 
 #[cfg(not(feature = "embedded"))]
 fn overhead(_: OverheadArgs) -> Result<()> {
-    bail!("built without the embedded cluster")
+    bail!("this program was built without the embedded cluster: build it with the feature `embedded`")
 }
 
 #[cfg(feature = "embedded")]
@@ -80,7 +84,7 @@ fn step(args: StepArgs) -> Result<()> {
 
 #[cfg(not(feature = "embedded"))]
 fn step(_: StepArgs) -> Result<()> {
-    bail!("built without the embedded cluster")
+    bail!("this program was built without the embedded cluster: build it with the feature `embedded`")
 }
 
 #[cfg(feature = "embedded")]
@@ -97,11 +101,11 @@ fn list(args: &ListArgs) -> Result<()> {
 
 #[cfg(not(feature = "embedded"))]
 fn list(_: &ListArgs) -> Result<()> {
-    bail!("built without the embedded cluster")
+    bail!("this program was built without the embedded cluster: build it with the feature `embedded`")
 }
 
 fn attach(args: AttachArgs) -> Result<()> {
-    let wanted = Wanted {
+    let wanted = RequestFilter {
         key: args.key.as_deref().map(|k| parse_key("--key", k)).transpose()?.unwrap_or_default(),
         region: args.region,
         kind: args
@@ -128,7 +132,7 @@ fn trace(mut args: TraceArgs) -> Result<()> {
     }
 }
 
-/// Runs what prints text or JSON; what is foreign in it does not reach the terminal as commands.
+/// Runs a command that prints text or JSON, and escapes foreign text so that the terminal does not obey it.
 fn printing(json: bool, f: impl FnOnce(&mut dyn io::Write) -> Result<()>) -> Result<()> {
     let form = if json { Form::Json } else { Form::Lines };
     let mut out = Writer::new(io::stdout().lock(), form);
@@ -136,7 +140,7 @@ fn printing(json: bool, f: impl FnOnce(&mut dyn io::Write) -> Result<()>) -> Res
     unless_pipe_closed(done.and_then(|()| Ok(out.flush()?)))
 }
 
-/// Recordings are read by their index: those that come through a pipe, or as `-`, are copied to a temporary file first.
+/// Copies inputs from a pipe or `-` to temporary files, because recordings are read by their index.
 fn on_disk(args: &mut TraceArgs) -> Result<Vec<OnDisk>> {
     let mut paths: Vec<&mut PathBuf> = match &mut args.command {
         None => args.open.file.iter_mut().collect(),
@@ -148,20 +152,20 @@ fn on_disk(args: &mut TraceArgs) -> Result<Vec<OnDisk>> {
         Some(TraceCommand::Import(args)) => vec![&mut args.file],
     };
     if paths.iter().filter(|path| is_stdin(path)).count() > 1 {
-        bail!("standard input can be read once: give `-` for one file only");
+        bail!("standard input can be read only once: give `-` for one file only");
     }
     let mut copies = Vec::new();
-    // Of a file that is not there, its reader complains.
+    // The reader reports a missing file.
     let piped = |path: &Path| is_stdin(path) || path.metadata().is_ok_and(|about| !about.is_file());
     for path in paths.iter_mut().filter(|path| piped(path)) {
-        let copy = OnDisk::of(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let copy = OnDisk::open(path).with_context(|| format!("cannot read {}", path.display()))?;
         copy.path().clone_into(path);
         copies.push(copy);
     }
     Ok(copies)
 }
 
-/// Lists what another tool recorded, or opens one of it as steps.
+/// Lists the requests of another tool's trace, or opens one of them as steps.
 fn import(args: &ImportArgs) -> Result<()> {
     let Some(id) = args.request else {
         return printing(args.common.json, |out| recording::import::run(args, out));
@@ -170,7 +174,7 @@ fn import(args: &ImportArgs) -> Result<()> {
     show(Box::new(recording::import::open(&args.file, id, &start)?), &args.common)
 }
 
-/// Whoever reads our output may have seen enough.
+/// Turns a broken pipe into success: the reader of the output may stop early.
 pub fn unless_pipe_closed(done: Result<()>) -> Result<()> {
     let closed = |e: &(dyn std::error::Error + 'static)| {
         e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
@@ -181,13 +185,16 @@ pub fn unless_pipe_closed(done: Result<()>) -> Result<()> {
     }
 }
 
-/// A saved trace opens at its first step, or, with gates, at the first of them; so does a request of a recording.
+/// Opens saved steps or a request of a recording; lists the requests of a recording if none is named.
 fn open(args: &OpenArgs) -> Result<()> {
     let start = Start { run: true, ..start(&args.common, false)? };
     let file = args.file.as_deref().context("expected a FILE")?;
     if !recording::open::is_recording(file) {
         if args.request.is_some() {
-            bail!("--request: {} is no recording, it holds one operation only", file.display());
+            bail!(
+                "--request: expected a recording, found {} with the steps of one operation: leave out --request",
+                file.display()
+            );
         }
         return show(Box::new(Recorded::open(file, start.gates)?), &args.common);
     }
@@ -201,9 +208,9 @@ fn open(args: &OpenArgs) -> Result<()> {
             show(Box::new(found), &args.common)
         }
         (None, format) => {
-            let (all, json) = (Filter::default(), format == Some(Format::Json));
+            let (all, json) = (FilterArgs::default(), format == Some(Format::Json));
             printing(json, |out| match recording::import::list_kept(&file, json, out)? {
-                // A file of imported traces has no stamps.
+                // An imported trace file has no stamps to list.
                 true if file.stamps().next().is_none() => Ok(()),
                 _ => recording::grep::print(&file, &all, usize::MAX, json, out),
             })
@@ -211,9 +218,9 @@ fn open(args: &OpenArgs) -> Result<()> {
     }
 }
 
-/// Whether the steps are printed rather than shown.
+/// The format to print steps in; None: show them on the screen.
 fn printed(common: &Common) -> Option<Format> {
-    // A dumb terminal knows no alternate screen and no cursor.
+    // A dumb terminal has neither an alternate screen nor a cursor.
     let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
     let terminal = io::stdout().is_terminal() && io::stdin().is_terminal() && !dumb;
     match (common.json, common.plain || !terminal) {
@@ -228,7 +235,7 @@ fn start(common: &Common, stacks: bool) -> Result<Start> {
     Ok(Start { gates, run: printed(common).is_some(), stacks })
 }
 
-/// A stage by its name in any case.
+/// Finds a stage by its name in any case; the error suggests similar names.
 pub fn stage(flag: &str, name: &str) -> Result<&'static Stage> {
     if let Some(stage) = tracepoints::find_stage(name) {
         return Ok(stage);
@@ -240,22 +247,22 @@ pub fn stage(flag: &str, name: &str) -> Result<&'static Stage> {
     } else {
         format!("did you mean {}?", near.join(", "))
     };
-    bail!("{flag}: there is no stage `{name}`; {hint}");
+    bail!("{flag}: expected a stage, found `{name}`; {hint}");
 }
 
-/// A stage that can hold a request, by its name in any case.
+/// Finds a stage that can hold a request, by its name in any case.
 pub fn gate(name: &str) -> Result<String> {
     let stage = stage("--gate", name)?;
     if stage.hold == tracepoints::Hold::None {
         bail!(
-            "--gate: `{}` is only observed, a request cannot be held there; choose a stage before or after it",
+            "--gate: expected a stage that can hold a request, found `{}`, which is only observed; choose a stage before or after it",
             stage.name
         );
     }
     Ok(stage.name.into())
 }
 
-/// A request kind by its name in any case.
+/// Finds a request kind by its name in any case.
 pub fn kind(flag: &str, name: &str) -> Result<RequestKind> {
     if let Some(kind) = RequestKind::parse(name) {
         return Ok(kind);
@@ -278,16 +285,13 @@ pub fn kind(flag: &str, name: &str) -> Result<RequestKind> {
         ]
     };
     let names: Vec<String> = KINDS.iter().map(|k| k.name()).collect();
-    bail!(
-        "{flag}: there is no request kind `{name}`; kinds are named as TiKV's RPCs: {}, ...",
-        names.join(", ")
-    )
+    bail!("{flag}: expected a request kind, named as TiKV's RPCs ({}, ...), found `{name}`", names.join(", "))
 }
 
-/// Raw text, z-escaped or 0x hex.
+/// Parses a key: raw text, z-escaped or 0x hex.
 pub fn parse_key(flag: &str, text: &str) -> Result<Vec<u8>> {
     if let Some(hex) = text.strip_prefix("0x") {
-        let bad = || format!("{flag}: `{text}` is no hex: expected 0x and an even number of hex digits");
+        let bad = || format!("{flag}: expected 0x and an even number of hex digits, found `{text}`");
         if hex.len() % 2 != 0 || !hex.is_ascii() {
             bail!(bad());
         }
@@ -295,25 +299,25 @@ pub fn parse_key(flag: &str, text: &str) -> Result<Vec<u8>> {
         return (0..hex.len()).step_by(2).map(pair).collect();
     }
     keys::unescape(text).with_context(|| {
-        format!("{flag}: `{text}` has a bad escape; write \\ooo, \\xhh, \\n, \\t, \\\\ or 0x hex")
+        format!("{flag}: expected an escape such as \\ooo, \\xhh, \\n, \\t or \\\\, found `{text}`; or write 0x hex")
     })
 }
 
-/// On the screen, or printed if that was asked for or the output is no terminal.
+/// Shows the source's steps on the screen, or prints them if [`printed`] names a format.
 fn show(mut source: Box<dyn StepSource>, common: &Common) -> Result<()> {
     if let Some(dir) = &common.tikv_src
         && !dir.is_dir()
     {
-        bail!("--tikv-src: {} is no directory; give a checkout of tikv/tikv", dir.display());
+        bail!("--tikv-src: expected a checkout of tikv/tikv, found no directory at {}", dir.display());
     }
     match printed(common) {
         Some(format) => plain::print(source.as_mut(), format, &mut io::stdout().lock()),
         None => {
             let options = Options { tikv_src: common.tikv_src.clone(), color: Theme::wanted() };
             match run::run(Screen::new(source, options))? {
-                Ended::Quit(None) => Ok(()),
-                Ended::Quit(Some(failure)) => bail!(failure),
-                Ended::Signal(signal) => Err(Stopped(signal).into()),
+                ScreenEnd::Quit(None) => Ok(()),
+                ScreenEnd::Quit(Some(failure)) => bail!(failure),
+                ScreenEnd::Signal(signal) => Err(Stopped(signal).into()),
             }
         }
     }
@@ -324,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_stage_brings_the_near_ones() {
+    fn an_unknown_stage_is_an_error_with_similar_names() {
         assert_eq!(gate("Lock_CF_get").unwrap(), "lock_cf_get");
         let near = gate("lock_cf").unwrap_err().to_string();
         assert!(near.contains("lock_cf_get"), "{near}");
@@ -333,11 +337,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_types_are_read_or_refused_with_a_way_out() {
+    fn keys_and_kinds_are_parsed_or_refused() {
         assert_eq!(parse_key("--key", "0x6b31").unwrap(), b"k1");
         assert_eq!(parse_key("--key", "k\\0001").unwrap(), b"k\x001");
         assert!(parse_key("--key", "0x6").unwrap_err().to_string().contains("even number"));
-        assert!(parse_key("--key", "k\\q").unwrap_err().to_string().contains("bad escape"));
+        assert!(parse_key("--key", "k\\q").unwrap_err().to_string().contains("expected an escape"));
         assert_eq!(kind("--kind", "KV_GET").unwrap(), RequestKind::KvGet);
         assert!(kind("--kind", "get").unwrap_err().to_string().contains("kv_get"));
     }

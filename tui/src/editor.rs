@@ -1,15 +1,15 @@
-//! The person's editor, opened at a line.
+//! Opens the user's editor at a line.
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// Where in the editor's words the place goes.
+/// Placeholders for file and line in the editor's arguments.
 const FILE: &str = "{file}";
 const LINE: &str = "{line}";
 
-/// How editors are given a line, by the names of their programs. All others take `+LINE FILE`, as vi does.
+/// Arguments that open a line, by the editors' program names. All others take `+LINE FILE`, as vi does.
 const FORMS: &[(&[&str], Form)] = &[
     (
         &["code", "code-insiders", "codium", "vscodium", "code-oss", "cursor", "windsurf", "positron"],
@@ -25,7 +25,7 @@ const FORMS: &[(&[&str], Form)] = &[
     (&["notepad"], &[FILE]),
 ];
 
-/// The words that open a file at a line.
+/// Arguments that open a file at a line.
 type Form = &'static [&'static str];
 
 const JETBRAINS: &[&str] = &[
@@ -49,18 +49,18 @@ pub fn wanted() -> String {
     named("VISUAL").or_else(|| named("EDITOR")).unwrap_or_else(|| "vi".into())
 }
 
-/// The command that opens `path` at `line`. `editor` holds a program and arguments, quoted as in a shell; with `{file}` and
-/// `{line}` it says itself where they go.
+/// Builds the command that opens `path` at `line`. `editor` is a program and arguments, quoted as in a shell;
+/// it may name the positions of the file and the line by `{file}` and `{line}`.
 ///
 /// # Errors
-/// If a quote is not closed, in words.
+/// If a quote is not closed, or there is no program.
 pub fn command(editor: &str, path: &Path, line: u32) -> Result<Command, String> {
     let words = words(editor)?;
-    let (program, arguments) = words.split_first().ok_or("EDITOR holds no program")?;
+    let (program, arguments) = words.split_first().ok_or("expected a program in EDITOR, found none")?;
     let mut command = Command::new(program);
     if arguments.iter().any(|word| word.contains(FILE) || word.contains(LINE)) {
         command.args(arguments.iter().map(|word| fill(word, path, line)));
-        // A template that names no file still opens one.
+        // Without `{file}` the path is the last argument.
         if !arguments.iter().any(|word| word.contains(FILE)) {
             command.arg(path);
         }
@@ -71,20 +71,22 @@ pub fn command(editor: &str, path: &Path, line: u32) -> Result<Command, String> 
     Ok(command)
 }
 
-/// A path with spaces that is no quoted one, as in `/Applications/My Editor`, is one word if it is there.
+/// Splits `editor` as a shell does. The unquoted path of an existing file is one word, as in
+/// `/Applications/My Editor`.
 fn words(editor: &str) -> Result<Vec<String>, String> {
     let editor = editor.trim();
     if editor.contains(' ') && PathBuf::from(editor).is_file() {
         return Ok(vec![editor.to_owned()]);
     }
-    shlex::split(editor)
-        .ok_or_else(|| format!("expected EDITOR as in a shell, found a quote without its end: {editor}"))
+    shlex::split(editor).ok_or_else(|| {
+        format!("expected EDITOR quoted as in a shell, found a quote without its end: {editor}")
+    })
 }
 
 fn form(program: &str) -> Form {
     let name = Path::new(program).file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
     let name = [".exe", ".cmd", ".bat", ".sh"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
-    // JetBrains' programs come as idea, idea64, pycharm-community.
+    // JetBrains' programs are named like idea, idea64, pycharm-community.
     let base = name.split('-').next().unwrap_or(name);
     let is = |known: &&str| {
         name == *known
@@ -96,7 +98,7 @@ fn form(program: &str) -> Form {
     known.map_or(as_vi, |(_, form)| *form)
 }
 
-/// The path is put in as bytes: it may be no UTF-8.
+/// Replaces the placeholders. The path is inserted as bytes, because it may not be UTF-8.
 fn fill(word: &str, path: &Path, line: u32) -> OsString {
     let mut out = OsString::new();
     for (i, part) in word.split(FILE).enumerate() {

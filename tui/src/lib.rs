@@ -1,6 +1,7 @@
-//! The terminal program: steps a request of an embedded cluster or of a running server on a screen, or prints its steps.
+//! The terminal program: steps a request of an embedded cluster or of a running server, or prints its steps.
 //!
-//! `state` holds what is shown and how it changes, `view` draws it, `source` brings the steps, `input` names the keys.
+//! `source` provides the steps, `state` contains the screen's data and changes it, `view` draws it, `input`
+//! binds the keys.
 pub mod cli;
 pub mod command;
 pub mod editor;

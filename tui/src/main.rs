@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Prints the help that was asked for, or what is wrong with the command line.
+/// Prints the requested help, or the error in the command line.
 fn say(help: &clap::Error) -> ExitCode {
     match unless_closed(help.print()) {
         Err(e) if !help.use_stderr() => {

@@ -1,11 +1,11 @@
-//! `tikv-tui overhead`: the receipt of what recording costs on this machine.
+//! `tikv-tui overhead`: prints a receipt of the cost of recording on this machine.
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use recipes::overhead::{Paired, Plan, Receipt, measure};
 use tracepoints::printable::{note, print};
 
-/// Two ways of reading, two rounds to a pair.
+/// Rounds of a pair: over gRPC and in process, each with and without recording.
 const ROUNDS_OF_A_PAIR: u32 = 4;
 
 /// Measures for about `seconds` and prints the receipt.
@@ -13,7 +13,7 @@ pub fn run(seconds: u64, json: bool) -> Result<()> {
     let plan = plan(seconds);
     if !json {
         note(format_args!(
-            "starts one store, and reads from it with and without recording for about {seconds} s"
+            "starting one store and reading from it with and without recording, for about {seconds} s"
         ));
     }
     let receipt = measure(&plan)?;
@@ -21,7 +21,7 @@ pub fn run(seconds: u64, json: bool) -> Result<()> {
     print(&text).context("cannot write to standard output")
 }
 
-/// Many short pairs rather than few long ones: the median is then steadier.
+/// Plans many short pairs instead of few long ones, because their median varies less.
 fn plan(seconds: u64) -> Plan {
     let round = Plan::default().round;
     let pair = round * ROUNDS_OF_A_PAIR;
@@ -29,7 +29,7 @@ fn plan(seconds: u64) -> Plan {
     Plan { pairs: (pairs as usize).max(1), ..Plan::default() }
 }
 
-/// The receipt as a person reads it.
+/// Formats the receipt as text.
 pub fn text(r: &Receipt) -> String {
     let (on, off) = (r.stamp_on_ns, r.stamp_off_ns);
     let mut out = format!(
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_receipt_says_every_figure() {
+    fn the_receipt_contains_every_figure() {
         let receipt = Receipt {
             stamp_on_ns: 10.44,
             stamp_off_ns: 0.25,

@@ -1,4 +1,4 @@
-//! The same steps without a screen: a table, or JSON lines.
+//! Prints steps without a screen, as a table or as JSON lines.
 use std::io::Write;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,13 +13,14 @@ use crate::{
     terminal::signals::{self, Stopped},
 };
 
+/// A format to print steps in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Table,
     Json,
 }
 
-/// One JSON object a step, and the summary with the critical path last.
+/// Formats one JSON object per step and line, and at the end the summary with the critical path.
 pub fn json_lines(steps: &[Step], summary: Option<&Summary>) -> Result<String> {
     let mut out = String::new();
     for step in steps {
@@ -28,7 +29,7 @@ pub fn json_lines(steps: &[Step], summary: Option<&Summary>) -> Result<String> {
     }
     if let Some(summary) = summary {
         let mut value = serde_json::to_value(summary).context("cannot write the summary as JSON")?;
-        value["critical_path"] = serde_json::to_value(CriticalPath::of(steps))
+        value["critical_path"] = serde_json::to_value(CriticalPath::find(steps))
             .context("cannot write the critical path as JSON")?;
         out.push_str(&serde_json::json!({ "summary": value }).to_string());
         out.push('\n');
@@ -38,13 +39,13 @@ pub fn json_lines(steps: &[Step], summary: Option<&Summary>) -> Result<String> {
 
 const HEAD: [&str; 7] = ["step", "at", "took", "store", "layer", "stage", "source"];
 
-/// The steps as a table, with the summary and the critical path below.
+/// Formats the steps as a table, with the summary and the critical path below.
 pub fn table(steps: &[Step], summary: &Summary, outcome: &str) -> String {
     let rows: Vec<[String; 7]> = steps.iter().map(row).collect();
     let widest = |i: usize| rows.iter().map(|r| width(&r[i])).chain([HEAD[i].len()]).max().unwrap_or(0);
     let widths: Vec<usize> = (0..7).map(widest).collect();
     let mut out = String::new();
-    // What replicas do after the answer comes below it.
+    // The replicas' stages after the answer have a heading.
     let late = steps.iter().position(|s| s.late).map_or(usize::MAX, |first| first + 1);
     for (n, row) in std::iter::once(HEAD.map(String::from)).chain(rows).enumerate() {
         if n == late {
@@ -67,7 +68,7 @@ pub fn table(steps: &[Step], summary: &Summary, outcome: &str) -> String {
         summary.accounted * 100.0,
         summary.dropped
     ));
-    for line in critical::lines(&CriticalPath::of(steps), &units::duration) {
+    for line in critical::lines(&CriticalPath::find(steps), &units::duration) {
         out.push_str(&line);
         out.push('\n');
     }
@@ -76,23 +77,26 @@ pub fn table(steps: &[Step], summary: &Summary, outcome: &str) -> String {
 
 fn row(step: &Step) -> [String; 7] {
     let store = if step.store == 0 { "-".into() } else { step.store.to_string() };
-    // A replica's lane stands beside the main way: its stages are set in.
+    // The stages of replicas are indented, because they run in parallel with the main lane.
     let stage = if step.lane == "main" { step.stage.clone() } else { format!("  {}", step.stage) };
     let (at, took) = (units::duration(step.at_ns), units::duration(step.dur_ns));
     let number = (step.step + 1).to_string();
     [number, at, took, store, step.layer.clone(), stage, format!("{}:{}", step.file, step.line)]
 }
 
-/// One operation as it was heard.
+/// The steps of one operation so far.
 #[derive(Default)]
-struct Heard {
+struct Received {
     title: String,
     steps: Vec<Step>,
 }
 
-/// Runs a source to its end and prints every operation. A hold is reported on standard error and released at once.
+/// Runs a source to its end and prints every operation. Reports each hold and releases it at once.
+///
+/// # Errors
+/// If the source or the output fails, a scenario's output is not the expected one, or a signal arrives.
 pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -> Result<()> {
-    let mut heard = Heard::default();
+    let mut received = Received::default();
     let mut mistakes: Vec<String> = Vec::new();
     let signals = signals::listen().context("cannot listen for signals")?;
     let mut ended = false;
@@ -100,18 +104,18 @@ pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -
         if let Some(signal) = signals.end() {
             return Err(Stopped(signal).into());
         }
-        // Asked before: what came until then is heard below.
+        // Asked before the poll, so that the poll returns all events that came before the end.
         let over = source.over();
         for event in source.poll() {
             match event {
-                SourceEvent::Begin { title } => heard = Heard { title, ..Heard::default() },
-                SourceEvent::Step(step) => heard.take(*step),
+                SourceEvent::Begin { title } => received = Received { title, ..Received::default() },
+                SourceEvent::Step(step) => received.take(*step),
                 SourceEvent::Held(hold) => {
-                    note(format_args!("held at {} on store {}; continues", hold.stage, hold.store));
+                    note(format_args!("held at {} on store {}; continuing", hold.stage, hold.store));
                     source.to_gate()?;
                 }
                 SourceEvent::Finished { summary, outcome, more } => {
-                    heard.write(&summary, &outcome, format, out)?;
+                    received.write(&summary, &outcome, format, out)?;
                     ended = !more;
                     if more {
                         source.next_operation()?;
@@ -133,7 +137,7 @@ pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -
     }
 }
 
-impl Heard {
+impl Received {
     fn take(&mut self, step: Step) {
         match self.steps.get_mut(step.step) {
             Some(known) => *known = step,

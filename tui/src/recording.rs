@@ -1,4 +1,4 @@
-//! `tikv-tui trace`: what a recording holds, printed.
+//! `tikv-tui record` and `tikv-tui trace`: writes recordings, and prints their contents.
 pub mod diff;
 pub mod export;
 pub mod grep;
@@ -21,11 +21,10 @@ use tracepoints::{
     trace_file::{Damage, TraceFile},
 };
 
-/// A recording that tells on standard error where it is not whole: when it is opened, and, of what is only read later, when
-/// it is done with.
+/// A recording that reports damage of its index when it is opened, and other damage when it is dropped.
 pub struct Recording {
     file: TraceFile,
-    told: Vec<Damage>,
+    reported: Vec<Damage>,
 }
 
 impl std::ops::Deref for Recording {
@@ -39,21 +38,21 @@ impl std::ops::Deref for Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         let path = self.file.path().display();
-        for damage in self.file.damage().iter().filter(|d| !self.told.contains(d)) {
+        for damage in self.file.damage().iter().filter(|d| !self.reported.contains(d)) {
             note(format_args!("warning: {path}: {damage}"));
         }
     }
 }
 
-/// Opens a recording.
+/// Opens a recording and reports its damage on standard error.
 pub fn open(path: &Path) -> Result<Recording> {
     let file = TraceFile::open(path)?;
-    let (shown, told) = (path.display(), file.damage());
-    for damage in &told {
+    let (shown, reported) = (path.display(), file.damage());
+    for damage in &reported {
         note(format_args!("warning: {shown}: {damage}"));
     }
-    if let Some(at) = file.cut() {
-        note(format_args!("warning: {shown} is cut short at byte {at}; what stands before is read"));
+    if let Some(at) = file.truncated_at() {
+        note(format_args!("warning: {shown} is cut short at byte {at}; reading the part before"));
     }
-    Ok(Recording { file, told })
+    Ok(Recording { file, reported })
 }

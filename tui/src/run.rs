@@ -1,4 +1,4 @@
-//! The loop: hears the keys and the source, draws when something changed.
+//! The event loop: reads the keys and the source, and draws after changes.
 use std::{
     io,
     path::Path,
@@ -15,36 +15,36 @@ use crate::{
     view,
 };
 
-/// How long to wait for a key before the source is asked; shorter while a request runs.
+/// Wait for a key before the source is polled; [`BUSY`] while a request runs.
 const IDLE: Duration = Duration::from_millis(50);
 const BUSY: Duration = Duration::from_millis(10);
-/// A frame takes no longer than this to be due, however many keys come.
+/// Maximum time between two frames while keys arrive.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// How the screen ended.
+/// The end of the screen.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The person quit; with the source's failure and a scenario's mistakes, if there are any.
+pub enum ScreenEnd {
+    /// The user quit; with the source's failure and the scenario's mistakes, if any.
     Quit(Option<String>),
-    /// A signal asked for it; SIGHUP also where the terminal has gone away.
+    /// A signal asked the program to end; SIGHUP also if the terminal has closed.
     Signal(i32),
 }
 
-/// Steps on the screen until the person quits.
+/// Shows the screen until the user quits.
 ///
 /// # Errors
 /// If the terminal cannot be used.
-pub fn run(mut screen: Screen) -> Result<Ended> {
+pub fn run(mut screen: Screen) -> Result<ScreenEnd> {
     let mut terminal = Terminal::take()?;
     match steps(&mut screen, &mut terminal) {
-        Ok(Some(signal)) => Ok(Ended::Signal(signal)),
-        Ok(None) => Ok(Ended::Quit(screen.error())),
-        Err(e) if has_gone(&e) => Ok(Ended::Signal(signal_hook::consts::SIGHUP)),
+        Ok(Some(signal)) => Ok(ScreenEnd::Signal(signal)),
+        Ok(None) => Ok(ScreenEnd::Quit(screen.error())),
+        Err(e) if has_gone(&e) => Ok(ScreenEnd::Signal(signal_hook::consts::SIGHUP)),
         Err(e) => Err(e),
     }
 }
 
-/// Whether the error is that the terminal has gone away.
+/// Whether the error means that the terminal has closed.
 fn has_gone(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|e| e.downcast_ref::<io::Error>()).any(|e| {
         let gone = [Some(libc::EIO), Some(libc::ENXIO), Some(libc::EBADF), Some(libc::ENODEV)];
@@ -53,7 +53,7 @@ fn has_gone(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Until the person quits (None) or a signal asks to end.
+/// Runs the loop until the user quits (None) or a signal asks the program to end.
 fn steps(screen: &mut Screen, terminal: &mut Terminal) -> Result<Option<i32>> {
     let signals = terminal.signals();
     let mut keyboard = Keyboard::default();
@@ -89,7 +89,7 @@ fn steps(screen: &mut Screen, terminal: &mut Terminal) -> Result<Option<i32>> {
     }
 }
 
-/// Does what only the program around the screen can do. True if the screen must be drawn.
+/// Performs an effect that the screen cannot do itself. Returns whether the screen must be drawn.
 fn act(screen: &mut Screen, terminal: &mut Terminal, effect: Effect) -> Result<bool> {
     match effect {
         Effect::None | Effect::Quit => return Ok(false),
@@ -108,7 +108,7 @@ fn on_event(screen: &mut Screen, event: Event, dirty: &mut bool) -> Effect {
             screen.on_key(key)
         }
         Event::Mouse(mouse) => {
-            // Moving the mouse changes nothing.
+            // The screen does not react to mouse moves.
             if !matches!(mouse.kind, MouseEventKind::Moved | MouseEventKind::Drag(_)) {
                 *dirty = true;
                 screen.on_mouse(mouse);
@@ -124,7 +124,7 @@ fn on_event(screen: &mut Screen, event: Event, dirty: &mut bool) -> Effect {
     }
 }
 
-/// Opens the file in the editor at the line; says how that went.
+/// Opens the file in the editor at the line; returns a message about the result.
 fn edit(path: &Path, line: u32) -> String {
     let editor = editor::wanted();
     let mut command = match editor::command(&editor, path, line) {
@@ -134,17 +134,17 @@ fn edit(path: &Path, line: u32) -> String {
     match command.status() {
         Ok(status) if status.success() => format!("back from {}:{line}", path.display()),
         Ok(status) => format!("{editor} ended with {status}"),
-        Err(e) => format!("cannot start the editor `{editor}`: {e}; set EDITOR to one that is installed"),
+        Err(e) => format!("cannot start the editor `{editor}`: {e}; set EDITOR to an installed editor"),
     }
 }
 
-/// Writes files into the working directory, never over another one.
+/// Writes files into the working directory under new names; returns a message about the result.
 fn save(files: &[(String, String)]) -> String {
     let mut said = Vec::new();
     for (name, text) in files {
         match write_new(name, text) {
             Ok(name) => said.push(name),
-            Err(e) => return format!("cannot save {name} here: {e}"),
+            Err(e) => return format!("cannot save {name} in the working directory: {e}"),
         }
     }
     format!("saved {}", said.join(" and "))
@@ -161,5 +161,5 @@ fn write_new(name: &str, text: &str) -> std::io::Result<String> {
             Err(e) => return Err(e),
         }
     }
-    Err(std::io::Error::other("a thousand files of that name are here already"))
+    Err(std::io::Error::other("1,000 files of this name already exist: remove some"))
 }

@@ -1,4 +1,4 @@
-//! The terminal: taken on start, given back however the program ends, and whenever its job stops.
+//! The terminal: taken at the start, and given back at every end of the program and whenever its job stops.
 mod job;
 pub mod keyboard;
 pub mod signals;
@@ -28,26 +28,26 @@ use ratatui::{Frame, TerminalOptions, Viewport, backend::CrosstermBackend, layou
 
 use signals::Signals;
 
-/// The largest screen that is drawn on; a terminal may claim 65535 by 65535, which would need gigabytes.
-const LARGEST: (u16, u16) = (1000, 500);
+/// Maximum columns and rows. A terminal may report 65535 by 65535, which would need gigabytes.
+const MAX_SIZE: (u16, u16) = (1000, 500);
 
-/// Whether the terminal is taken. Locked while it is taken or given back, so that nobody ends the program halfway.
+/// Whether the terminal is taken. Locked during the change, so that no thread ends the program halfway.
 static TAKEN: Mutex<bool> = Mutex::new(false);
-/// Panics of other threads, while the screen is taken: reported in the log, not written over the panes.
+/// Panics of other threads while the screen is taken. The log shows them, to keep the panes intact.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 type Drawing = ratatui::Terminal<CrosstermBackend<Out>>;
 
-/// Standard output, a frame a write.
+/// Standard output, buffered so that a frame is one write.
 struct Out {
     inner: BufWriter<io::Stdout>,
-    /// Errors do not matter any more: ratatui prints them on standard error when it is dropped, which panics where the
-    /// terminal has gone.
+    /// Hides errors: ratatui prints them when it is dropped, which panics if the terminal has closed.
     quiet: Arc<AtomicBool>,
 }
 
 impl Out {
-    fn judge<T>(&self, done: io::Result<T>, otherwise: T) -> io::Result<T> {
+    /// Replaces an error by `otherwise` if errors are hidden.
+    fn hide_error<T>(&self, done: io::Result<T>, otherwise: T) -> io::Result<T> {
         if self.quiet.load(Ordering::Relaxed) { Ok(done.unwrap_or(otherwise)) } else { done }
     }
 }
@@ -55,16 +55,16 @@ impl Out {
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let done = self.inner.write(bytes);
-        self.judge(done, bytes.len())
+        self.hide_error(done, bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let done = self.inner.flush();
-        self.judge(done, ())
+        self.hide_error(done, ())
     }
 }
 
-/// Holds the terminal; dropping it gives the terminal back.
+/// The taken terminal; dropping it gives the terminal back.
 pub struct Terminal {
     drawing: Drawing,
     quiet: Arc<AtomicBool>,
@@ -72,16 +72,16 @@ pub struct Terminal {
     signals: &'static Signals,
 }
 
-/// Panics of background threads since the last call.
+/// Returns the panics of background threads since the last call.
 pub fn background_panics() -> Vec<String> {
     std::mem::take(&mut *PANICS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Terminal {
-    /// Takes the terminal for the whole screen. A panic of the thread that draws gives it back before it prints.
+    /// Takes the terminal for the whole screen. A panic of the drawing thread gives it back before it prints.
     ///
     /// # Errors
-    /// If it is no terminal, or has gone.
+    /// If standard output is not a terminal, or the terminal has closed.
     pub fn take() -> Result<Self> {
         let signals = signals::listen_on_screen().context("cannot listen for signals")?;
         report_panics();
@@ -89,21 +89,21 @@ impl Terminal {
         let (size, quiet) = (size(), Arc::new(AtomicBool::new(false)));
         let drawing = drawing(size, &quiet).context("cannot draw on this terminal")?;
         let terminal = Self { drawing, quiet, size, signals };
-        // If that fails, dropping the terminal gives it back.
+        // If this fails, dropping `terminal` gives the terminal back.
         enter()?;
         Ok(terminal)
     }
 
-    /// The signals that come meanwhile.
+    /// The signals of the process.
     #[must_use]
     pub fn signals(&self) -> &'static Signals {
         self.signals
     }
 
-    /// Draws a frame, as large as the terminal is now.
+    /// Draws a frame of the terminal's current size.
     ///
     /// # Errors
-    /// If the terminal has gone.
+    /// If the terminal has closed.
     pub fn draw(&mut self, frame: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         if size() != self.size {
             self.redraw()?;
@@ -111,8 +111,7 @@ impl Terminal {
         self.drawing.draw(frame).map(drop)
     }
 
-    /// Does what signals ask for: stops, takes the terminal again after a stop, follows a new size. True if the screen must be
-    /// drawn.
+    /// Handles signals: a stop, a continuation, a new size. Returns whether the screen must be drawn.
     ///
     /// # Errors
     /// If the terminal cannot be taken again.
@@ -122,7 +121,7 @@ impl Terminal {
             return Ok(true);
         }
         if self.signals.take_continued() {
-            // Whoever had the terminal meanwhile may have set it otherwise.
+            // Another program may have changed the terminal's modes during the stop.
             job::until_in_foreground(self.signals);
             give_back_modes();
             self.retake()?;
@@ -131,7 +130,7 @@ impl Terminal {
         Ok(self.signals.take_resized())
     }
 
-    /// Stops this process, or its whole job, with the terminal given back; returns when it goes on.
+    /// Gives the terminal back and stops this process, or its whole job; returns when it continues.
     ///
     /// # Errors
     /// If the terminal cannot be taken again.
@@ -163,7 +162,7 @@ impl Terminal {
         self.redraw().context("cannot draw on this terminal")
     }
 
-    /// From an empty screen of the size it has now.
+    /// Clears the screen and adopts the terminal's current size.
     fn redraw(&mut self) -> io::Result<()> {
         self.size = size();
         self.drawing = drawing(self.size, &self.quiet)?;
@@ -178,10 +177,10 @@ impl Drop for Terminal {
     }
 }
 
-/// What a terminal has that does not know its size, such as a serial line.
-const USUAL: (u16, u16) = (80, 24);
+/// Size of a terminal that does not report one, such as a serial line.
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
-/// The size that standard output has; nothing if it is no terminal any more.
+/// The size of standard output's terminal; 0 by 0 if it has closed.
 fn size() -> (u16, u16) {
     // SAFETY: all zero is a valid `winsize`, and the call fills it or fails.
     let (code, size) = unsafe {
@@ -189,8 +188,8 @@ fn size() -> (u16, u16) {
         (libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size), size)
     };
     match (code, size.ws_col, size.ws_row) {
-        (0, 0, 0) => USUAL,
-        (0, columns, rows) => (columns.min(LARGEST.0), rows.min(LARGEST.1)),
+        (0, 0, 0) => DEFAULT_SIZE,
+        (0, columns, rows) => (columns.min(MAX_SIZE.0), rows.min(MAX_SIZE.1)),
         _ => (0, 0),
     }
 }
@@ -221,7 +220,7 @@ fn is_taken() -> bool {
     *TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the terminal (again).
+/// Sets the terminal's modes, at the start or again.
 fn enter() -> Result<()> {
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     *taken = true;
@@ -234,7 +233,7 @@ fn enter() -> Result<()> {
 pub fn give_back() {
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     if std::mem::take(&mut *taken) {
-        // Nothing better can be done if the terminal is gone.
+        // An error means that the terminal has closed; there is nothing to restore then.
         let _ = disable_raw_mode();
         let _ = execute!(
             io::stdout(),
@@ -247,28 +246,28 @@ pub fn give_back() {
     }
 }
 
-/// The modes only, so that raw mode is set again and not believed to be set.
+/// Resets the modes only, so that crossterm sets raw mode again instead of assuming that it is set.
 fn give_back_modes() {
-    // Nothing better can be done if the terminal is gone.
+    // An error means that the terminal has closed.
     let _ = disable_raw_mode();
 }
 
-/// As [`give_back`], for a thread that must not wait for a terminal that takes nothing (Ctrl-S).
+/// As [`give_back`], but waits at most `limit`, because a terminal may not accept output (Ctrl-S).
 fn give_back_within(limit: Duration) {
     let (done, wait) = mpsc::channel();
-    // Without the thread the program ends as it is.
+    // If no thread can be started, the program ends without giving the terminal back.
     let _ = std::thread::Builder::new().name("give-back".into()).spawn(move || {
         give_back();
-        // The program may have stopped waiting.
+        // The receiver is gone after the timeout.
         let _ = done.send(());
     });
     let _ = wait.recv_timeout(limit);
 }
 
-/// Copies text to the clipboard by OSC 52, which works over ssh too if the terminal allows it.
+/// Copies text to the clipboard by OSC 52, which also works over ssh if the terminal allows it.
 ///
 /// # Errors
-/// If the terminal has gone.
+/// If the terminal has closed.
 pub fn copy(text: &str) -> io::Result<()> {
     let encoded = base64::engine::general_purpose::STANDARD.encode(text);
     let mut out = io::stdout();

@@ -1,7 +1,6 @@
-//! Attached to a server: what its stream brings, and what is left when it goes away.
+//! Tests of `attach`: the steps of a server's stream, and the screen after the server closes it.
 use std::{
     net::SocketAddr,
-    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -15,7 +14,7 @@ use security::{SecurityConfig, SecurityManager};
 use tikv_tui::{
     input::Action,
     plain::{self, Format},
-    source::attached::{Attached, Wanted},
+    source::attached::{Attached, RequestFilter},
     state::{
         Screen, Start, StepSource,
         screen::{Options, Phase},
@@ -38,14 +37,14 @@ struct Server {
     stream: Arc<Mutex<Option<Stream>>>,
     next: Arc<Mutex<usize>>,
     gates: Arc<Mutex<Vec<String>>>,
-    /// As the server says at the end; null: an older one, which does not.
+    /// The outcome that the server sends at the end; null: an older server, which sends none.
     outcome: serde_json::Value,
 }
 
 impl Server {
     fn send(&self, event: StepEvent) {
         if let Some(stream) = &*self.stream.lock().unwrap() {
-            // A client that has gone hears nothing.
+            // The receiver is gone if the client is gone.
             let _ = stream.send(Ok(event));
         }
     }
@@ -55,7 +54,7 @@ impl Server {
         self.send(StepEvent { json: serde_json::to_vec(step).unwrap(), held, hold_stage, end: false });
     }
 
-    /// The next step, held; or the end.
+    /// Sends the next step, held; or the end.
     fn go(&self, hold: bool) {
         loop {
             let mut next = self.next.lock().unwrap();
@@ -108,7 +107,7 @@ impl TraceControl for Server {
     }
 }
 
-/// The steps that a server would send: those of the request alone.
+/// The steps that a server sends: those of the request, without the client's.
 fn steps() -> Vec<Step> {
     let mut steps: Vec<Step> = common::point_get().into_iter().filter(|s| s.kind != "client").collect();
     steps.iter_mut().enumerate().for_each(|(i, s)| s.step = i);
@@ -119,7 +118,7 @@ fn serve() -> (Runtime, SocketAddr, Server) {
     serve_ending(serde_json::Value::Null, &SecurityManager::default())
 }
 
-/// A server on a runtime of its own; dropping the runtime is the server going away.
+/// Starts a server on its own runtime. Dropping the runtime stops the server.
 fn serve_ending(outcome: serde_json::Value, security: &SecurityManager) -> (Runtime, SocketAddr, Server) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = Server { steps: steps(), outcome, ..Server::default() };
@@ -143,7 +142,7 @@ fn until(screen: &mut Screen, what: &str, done: impl Fn(&Screen) -> bool) {
     }
 }
 
-fn attach(address: SocketAddr, wanted: Wanted, start: Start) -> Screen {
+fn attach(address: SocketAddr, wanted: RequestFilter, start: Start) -> Screen {
     let source = Attached::start(&address.to_string(), &SecurityManager::default(), wanted, start).unwrap();
     Screen::new(Box::new(source), Options::default())
 }
@@ -151,7 +150,7 @@ fn attach(address: SocketAddr, wanted: Wanted, start: Start) -> Screen {
 #[test]
 fn a_request_on_a_server_is_stepped_to_its_end() {
     let (_runtime, address, server) = serve();
-    let wanted = Wanted { key: b"k1".to_vec(), region: 2, kind: "kv_get".into() };
+    let wanted = RequestFilter { key: b"k1".to_vec(), region: 2, kind: "kv_get".into() };
     let mut screen = attach(address, wanted, Start { stacks: true, ..Start::default() });
     until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
     let asked = server.asked.lock().unwrap()[0].clone();
@@ -174,40 +173,43 @@ fn a_request_on_a_server_is_stepped_to_its_end() {
 }
 
 #[test]
-fn a_client_that_gave_its_request_up_is_told() {
+fn a_cancelled_request_is_reported() {
     let (_runtime, address, _server) = serve_ending("cancelled".into(), &SecurityManager::default());
-    let mut screen = attach(address, Wanted::default(), Start::default());
+    let mut screen = attach(address, RequestFilter::default(), Start::default());
     until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
     screen.act(Action::Run);
     until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
     let outcome = &screen.ending.as_ref().unwrap().outcome;
-    assert!(outcome.contains("its client gave it up"), "{outcome}");
+    assert!(outcome.contains("cancelled by its client"), "{outcome}");
 }
 
 #[test]
-fn what_is_no_tikv_server_is_told_as_such() {
+fn a_server_without_grpc_is_an_error() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    // As a status server: HTTP/2, but no gRPC.
+    // Like a status server: HTTP/2 without gRPC.
     runtime.spawn(async move {
         listener.set_nonblocking(true).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let router = axum::Router::new().fallback(|| async { (axum::http::StatusCode::NOT_FOUND, "none") });
         axum::serve(listener, router).await.unwrap();
     });
-    let mut screen = attach(address, Wanted::default(), Start::default());
+    let mut screen = attach(address, RequestFilter::default(), Start::default());
     until(&mut screen, "the failure", |s| s.phase() == Phase::Failed);
     let why = screen.failure.clone().unwrap();
     assert!(why.contains("no tikv-server answers") && why.contains("--status-addr"), "{why}");
     assert!(!screen.log.iter().any(|l| l.contains("waiting")), "{:?}", screen.log);
-    assert!(screen.message.as_ref().is_some_and(|m| why.starts_with(m.as_str())), "in full, below");
+    assert!(
+        screen.message.as_ref().is_some_and(|m| why.starts_with(m.as_str())),
+        "the message is the beginning of the failure"
+    );
 }
 
 #[test]
-fn a_server_that_goes_away_is_an_error_and_the_steps_stay() {
+fn a_lost_server_is_an_error_and_the_steps_stay() {
     let (runtime, address, _server) = serve();
-    let mut screen = attach(address, Wanted::default(), Start::default());
+    let mut screen = attach(address, RequestFilter::default(), Start::default());
     until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
     runtime.shutdown_background();
     until(&mut screen, "the failure", |s| s.phase() == Phase::Failed);
@@ -219,32 +221,33 @@ fn a_server_that_goes_away_is_an_error_and_the_steps_stay() {
 }
 
 #[test]
-fn a_server_that_speaks_tls_is_stepped_with_certificates_only() {
-    let path =
-        |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/security/tests/data").join(name);
-    let of = |who: &str| {
+fn a_tls_server_is_stepped_only_with_certificates() {
+    let path = |name: &str| std::path::absolute("../engine/security/tests/data").unwrap().join(name);
+    let manager = |who: &str| {
         let (cert, key) = (path(&format!("{who}.pem")), path(&format!("{who}-key.pem")));
         SecurityManager::new(SecurityConfig::from_paths(Some(&path("ca.pem")), Some(&cert), Some(&key)))
             .unwrap()
     };
-    let (_runtime, address, _server) = serve_ending(serde_json::Value::Null, &of("server"));
+    let (_runtime, address, _server) = serve_ending(serde_json::Value::Null, &manager("server"));
     let steps = |security: &SecurityManager| {
         let start = Start { run: true, ..Start::default() };
-        let mut source = Attached::start(&address.to_string(), security, Wanted::default(), start).unwrap();
+        let mut source =
+            Attached::start(&address.to_string(), security, RequestFilter::default(), start).unwrap();
         let mut out = Vec::new();
         plain::print(&mut source, Format::Json, &mut out).map(|()| out.len())
     };
-    assert!(steps(&of("client")).unwrap() > 100);
+    assert!(steps(&manager("client")).unwrap() > 100);
     let refused = steps(&SecurityManager::default()).unwrap_err().to_string();
     assert!(refused.contains("give --ca-path"), "{refused}");
 }
 
 #[test]
-fn attached_without_a_screen_prints_the_steps() {
+fn attach_without_a_screen_prints_the_steps() {
     let (_runtime, address, _server) = serve();
     let start = Start { run: true, ..Start::default() };
     let mut source =
-        Attached::start(&address.to_string(), &SecurityManager::default(), Wanted::default(), start).unwrap();
+        Attached::start(&address.to_string(), &SecurityManager::default(), RequestFilter::default(), start)
+            .unwrap();
     let mut out = Vec::new();
     plain::print(&mut source, Format::Json, &mut out).unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The program on its embedded cluster, from the command line to the printed steps.
+//! Tests of the program on its embedded cluster, from the command line to the printed steps.
 #![cfg(feature = "embedded")]
 use std::{
     process::{Command, Output},
@@ -36,7 +36,7 @@ fn json(args: &[&str]) -> (Vec<Step>, Summary) {
 }
 
 #[test]
-fn a_real_point_get_is_accounted_for_with_its_state_and_stacks() {
+fn a_point_get_has_stages_for_all_time_state_and_stacks() {
     let (steps, summary) = json(&["step", "point_get", "--json", "--gate", "lock_cf_get"]);
     assert!(summary.accounted >= 0.99 && summary.dropped == 0, "{summary:?}");
     let at = |stage: &str| steps.iter().find(|s| s.stage == stage).unwrap_or_else(|| panic!("no {stage}"));
@@ -59,7 +59,7 @@ fn a_real_point_get_is_accounted_for_with_its_state_and_stacks() {
 }
 
 #[test]
-fn recipes_are_listed_and_an_unknown_one_brings_the_near_ones() {
+fn recipes_are_listed_and_unknown_ones_are_errors() {
     let list = String::from_utf8(run(&["list"]).stdout).unwrap();
     for name in ["point_get", "txn_2pc", "leader_change_during_commit"] {
         assert!(list.lines().any(|l| l.starts_with(name)), "{list}");
@@ -87,7 +87,7 @@ fn a_scenario_with_a_mistake_names_its_line() {
 }
 
 #[test]
-fn a_word_that_is_no_directive_is_named_before_that_nothing_is_stepped() {
+fn an_unknown_directive_is_an_error_before_any_step() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mistake.txt");
     std::fs::write(&path, "put k1 v1\n----\nok\n\nstpe get k1\n----\n").unwrap();
@@ -100,7 +100,7 @@ fn a_word_that_is_no_directive_is_named_before_that_nothing_is_stepped() {
 }
 
 #[test]
-fn an_output_that_the_scenario_did_not_expect_is_told_after_the_steps() {
+fn an_unexpected_output_is_an_error_after_the_steps() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other.txt");
     let text =
@@ -109,7 +109,7 @@ fn an_output_that_the_scenario_did_not_expect_is_told_after_the_steps() {
     let output = run(&["step", path.to_str().unwrap(), "--plain"]);
     let (out, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(out.contains("write_cf_found") && out.contains("result: v1"), "{out}");
-    assert!(!output.status.success(), "whoever calls must see it");
+    assert!(!output.status.success(), "the exit code must report the difference");
     assert!(error.contains("other.txt:11: expected `v9` of `get k1`, found `v1`"), "{error}");
 }
 
@@ -119,7 +119,7 @@ fn without_a_command_a_point_get_is_printed() {
     assert!(steps.iter().any(|s| s.stage == "write_cf_found"));
 }
 
-/// A scenario in a file of its own.
+/// Writes a scenario into a temporary file.
 fn scenario(text: &str) -> (TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mine.txt");
@@ -160,23 +160,23 @@ v2
 ";
 
 #[test]
-fn a_hold_means_the_same_printed_as_in_a_recipe() {
+fn a_hold_prints_the_same_as_in_a_recipe() {
     let (_dir, path) = scenario(HELD);
     for format in ["--plain", "--json"] {
         let output = run(&["step", &path, format]);
         assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    let (_dir, path) = scenario(&HELD.replace("\nv2\n", "\nv3\n").replace("stood still", "went on"));
+    let (_dir, path) = scenario(&HELD.replace("\nv2\n", "\nv3\n").replace("stood still", "moved"));
     for format in ["--plain", "--json"] {
         let output = run(&["step", &path, format]);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{format}: {error}");
-        assert!(error.contains("mine.txt:15: expected `engine time went on, no term changed`"), "{error}");
+        assert!(error.contains("mine.txt:15: expected `engine time moved, no term changed`"), "{error}");
         assert!(error.contains("mine.txt:28: expected `v3` of `get k1`, found `v2`"), "{error}");
     }
 }
 
-/// Hears the source until `done`.
+/// Polls the source until `done`.
 fn until(screen: &mut Screen, what: &str, done: impl Fn(&Screen) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !done(screen) {
@@ -187,7 +187,7 @@ fn until(screen: &mut Screen, what: &str, done: impl Fn(&Screen) -> bool) {
 }
 
 #[test]
-fn on_the_screen_a_hold_is_the_scenarios() {
+fn on_the_screen_the_scenario_controls_its_hold() {
     let (_dir, path) = scenario(&HELD.replace("\nv2\n", "\nv3\n"));
     let source = Embedded::start(&path, None, Start::default()).unwrap();
     let mut screen = Screen::new(Box::new(source), Options::default());
@@ -214,7 +214,7 @@ fn on_the_screen_a_hold_is_the_scenarios() {
 }
 
 #[test]
-fn what_an_operation_prints_is_checked_and_a_stage_that_is_not_reached_is_an_error() {
+fn a_wrong_output_and_an_unreached_stage_are_errors() {
     let one = "cluster stores=1\n----\n\nput k1 v1\n----\n\n";
     let (_dir, path) = scenario(&format!("{one}step get k1\n----\nclient\n  client_reply         client\n"));
     let output = run(&["step", &path, "--plain"]);
@@ -236,7 +236,7 @@ fn what_an_operation_prints_is_checked_and_a_stage_that_is_not_reached_is_an_err
 }
 
 #[test]
-fn at_the_end_no_command_holds_a_latch_and_the_answer_is_last() {
+fn at_the_end_all_latches_are_free() {
     let (steps, _) = json(&["step", "txn_2pc", "--json", "--no-stacks"]);
     let end = steps.iter().rposition(|s| !s.late).unwrap();
     assert_eq!(steps[end].stage, "client_reply");

@@ -1,4 +1,4 @@
-//! `trace export` and `trace import` as a person runs them: on a recording, on saved steps, on files of other tools.
+//! Tests of `trace export` and `trace import` on a recording, on saved steps and on files of other tools.
 use std::{
     path::Path,
     process::{Command, Output},
@@ -13,7 +13,7 @@ fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tikv-tui")).args(args).output().unwrap()
 }
 
-/// Standard output and standard error of what must succeed.
+/// Runs a command that must succeed; returns its standard output and standard error.
 fn good(args: &[&str]) -> (String, String) {
     let output = run(args);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -21,6 +21,7 @@ fn good(args: &[&str]) -> (String, String) {
     (String::from_utf8(output.stdout).unwrap(), said)
 }
 
+/// Runs a command that must fail; returns its standard error.
 fn fails(args: &[&str]) -> String {
     let output = run(args);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -29,7 +30,7 @@ fn fails(args: &[&str]) -> String {
     said
 }
 
-/// A recording of two requests; one collector runs in a process, so this is made in one test only.
+/// Records two requests. A process runs one collector, so only one test may call this.
 fn record(path: &Path) -> u64 {
     let collector = Collector::start(CollectorConfig::default()).unwrap();
     collector.record_to(path).unwrap();
@@ -45,7 +46,7 @@ fn record(path: &Path) -> u64 {
 }
 
 #[test]
-fn a_recording_goes_out_in_every_form_and_what_cannot_is_an_error() {
+fn a_recording_is_exported_in_every_format() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let recording = path("a.trace");
@@ -69,9 +70,9 @@ fn a_recording_goes_out_in_every_form_and_what_cannot_is_an_error() {
     }
     let (again, _) = good(&["trace", "export", &path("otlp"), "--format", "folded", "-o", "-"]);
     let (first, _) = good(&["trace", "export", &recording, "--format", "folded", "-o", "-"]);
-    assert_eq!(again, first, "through OTLP and back nothing is lost");
+    assert_eq!(again, first, "an export and import of OTLP loses nothing");
 
-    // What stood there stays if the export fails.
+    // A failed export keeps the existing file.
     std::fs::write(path("kept"), "old").unwrap();
     let none = fails(&[
         "trace",
@@ -93,11 +94,11 @@ fn a_recording_goes_out_in_every_form_and_what_cannot_is_an_error() {
 }
 
 #[test]
-fn a_collector_that_is_down_is_an_error_that_says_what_was_not_sent() {
+fn an_unreachable_collector_is_an_error_with_the_counts() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("foreign.json");
     std::fs::write(&file, FOREIGN).unwrap();
-    // Bound and closed again: nobody listens there.
+    // Bound and closed again, so no server listens there.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let said = fails(&["trace", "export", file.to_str().unwrap(), "--to", &format!("http://{free}")]);
     assert!(said.contains("sent 0 of 5 spans") && said.contains("5 could not be delivered"), "{said}");
@@ -129,11 +130,11 @@ fn a_foreign_trace_is_listed_searched_opened_and_kept() {
     assert_eq!(first["spans"][1]["parent"], 0);
     let (steps, _) = good(&["trace", "import", file, "--request", "1"]);
     assert!(steps.contains("outer") && steps.contains("inner"), "{steps}");
-    assert!(fails(&["trace", "import", file, "--request", "9"]).contains("holds no request 9"));
+    assert!(fails(&["trace", "import", file, "--request", "9"]).contains("contains no request 9"));
 
     good(&["trace", "import", file, "-o", kept]);
     let refused = fails(&["trace", "import", file, "-o", kept]);
-    assert!(refused.contains("exists and holds 2 traces of another tool, so it is kept"), "{refused}");
+    assert!(refused.contains("exists and contains 2 traces of another tool, so it is kept"), "{refused}");
     let (info, _) = good(&["trace", "info", kept]);
     assert!(info.contains("traces    2"), "{info}");
     let (list, _) = good(&["trace", kept, "--plain"]);
@@ -145,7 +146,7 @@ fn a_foreign_trace_is_listed_searched_opened_and_kept() {
 }
 
 #[test]
-fn files_that_are_no_trace_are_named() {
+fn a_file_of_another_kind_is_an_error_with_its_kind() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x");
     let with = |content: &[u8]| {
@@ -167,7 +168,7 @@ fn files_that_are_no_trace_are_named() {
 }
 
 #[test]
-fn a_trace_comes_through_standard_input() {
+fn a_trace_is_read_from_standard_input() {
     use std::{io::Write as _, process::Stdio};
     let chrome = br#"[{"ph":"X","name":"alpha","ts":1,"dur":20,"pid":1,"tid":1}]"#;
     for args in [
@@ -188,5 +189,5 @@ fn a_trace_comes_through_standard_input() {
         assert!(output.status.success() && !output.stdout.is_empty(), "{args:?}: {said}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("alpha"), "{args:?}: {said}");
     }
-    assert!(fails(&["trace", "diff", "-", "-"]).contains("standard input can be read once"));
+    assert!(fails(&["trace", "diff", "-", "-"]).contains("standard input can be read only once"));
 }

@@ -1,4 +1,4 @@
-//! The screen with names that terminals obey, at any size, under any input.
+//! Tests of the screen with control characters in names, at any size, under any input.
 use crossterm::event::Event;
 use proptest::prelude::*;
 use ratatui::{Terminal, backend::TestBackend, layout::Rect};
@@ -15,7 +15,7 @@ use tracepoints::{
 
 mod common;
 
-/// A name with all that a terminal could obey, and characters of every width.
+/// A name with control sequences that a terminal could obey, and characters of every width.
 const NAME: &str =
     "\x1b[31mred\x07\x1b]0;own\x07\u{9b}2J\u{7f}\u{202e}gnp\u{2066} 日本 e\u{301} 👩\u{200d}👩\u{200d}👧";
 
@@ -63,8 +63,8 @@ fn draw(screen: &mut Screen, columns: u16, rows: u16) -> Terminal<TestBackend> {
     terminal
 }
 
-/// Nothing that a terminal obeys is in a cell, and no row is wider than the screen.
-fn is_harmless(terminal: &Terminal<TestBackend>) {
+/// Asserts that no cell contains a control character, and no row is wider than the screen.
+fn assert_harmless(terminal: &Terminal<TestBackend>) {
     let buffer = terminal.backend().buffer();
     let Rect { width: columns, height, .. } = buffer.area;
     for y in 0..height {
@@ -79,7 +79,7 @@ fn is_harmless(terminal: &Terminal<TestBackend>) {
 }
 
 #[test]
-fn names_are_shown_and_not_obeyed() {
+fn control_characters_of_names_are_escaped() {
     for keys in ["", "3z", "4z", "5z", "2z", "f", "t2z", "?", ":"] {
         let mut screen = screen(hostile());
         let mut decoder = Decoder::default();
@@ -89,7 +89,7 @@ fn names_are_shown_and_not_obeyed() {
         }
         for (columns, rows) in [(60, 20), (80, 24), (160, 50), (200, 60)] {
             let terminal = draw(&mut screen, columns, rows);
-            is_harmless(&terminal);
+            assert_harmless(&terminal);
             if matches!(keys, "" | "5z" | "4z") && columns == 200 {
                 let shown = terminal.backend().to_string();
                 assert!(shown.contains(r"\x1b[31mred\x07"), "{keys}: {shown}");
@@ -98,7 +98,7 @@ fn names_are_shown_and_not_obeyed() {
     }
 }
 
-/// Plays bytes of a terminal to the screen, as the program does.
+/// Passes bytes of a terminal to the screen, as the program does.
 fn play(screen: &mut Screen, bytes: &[u8]) {
     let mut decoder = Decoder::default();
     decoder.feed(bytes);
@@ -133,7 +133,7 @@ proptest! {
         let mut screen = screen(steps);
         for (bytes, columns, rows) in inputs {
             play(&mut screen, &bytes);
-            is_harmless(&draw(&mut screen, columns, rows));
+            assert_harmless(&draw(&mut screen, columns, rows));
         }
     }
 }
@@ -144,6 +144,6 @@ fn sizes_at_the_edge_are_drawn() {
     for (columns, rows) in
         [(0, 0), (1, 1), (0, 50), (50, 0), (1, 500), (1000, 1), (59, 16), (60, 15), (60, 16), (1000, 500)]
     {
-        is_harmless(&draw(&mut screen, columns, rows));
+        assert_harmless(&draw(&mut screen, columns, rows));
     }
 }

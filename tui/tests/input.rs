@@ -1,4 +1,4 @@
-//! No bytes of a terminal and no size of it end the program: tried on a terminal of the test's own.
+//! Tests on a pseudo-terminal: no bytes and no size of a terminal end the program.
 #![cfg(unix)]
 mod pty;
 
@@ -9,7 +9,7 @@ use proptest::{
 };
 use pty::{ENTER, OnTerminal};
 
-/// Ends what may be open (a paste, a string, help, a search, the flame), then the program.
+/// Closes everything that may be open (a paste, a string, help, a search, the flame), then ends the program.
 fn quits(mut program: OnTerminal) {
     for _ in 0..8 {
         program.types(b"\x1b[201~\x07");
@@ -22,13 +22,13 @@ fn quits(mut program: OnTerminal) {
     assert!(status.success(), "{status}: {wrote:?}");
 }
 
-/// Whatever ends or stops the program by its meaning, starts an editor, writes files, or chooses one of these.
+/// Whether a byte is a command: to end or stop the program, open an editor or the palette, or copy.
 fn is_command(byte: u8) -> bool {
     matches!(byte, b'q' | 0x03 | 0x1a | b'o' | b':' | b'y')
 }
 
 #[test]
-fn reports_that_no_terminal_should_send_do_no_harm() {
+fn malformed_reports_do_no_harm() {
     let mut program = OnTerminal::start("");
     program.until("client_send");
     for report in [
@@ -54,7 +54,7 @@ fn reports_that_no_terminal_should_send_do_no_harm() {
 }
 
 #[test]
-fn random_bytes_do_not_end_it() {
+fn random_bytes_do_not_end_the_program() {
     let mut runner = TestRunner::new(Config::default());
     let piece = prop_oneof![
         any::<Vec<u8>>(),

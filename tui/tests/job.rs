@@ -1,17 +1,17 @@
-//! The program stops and goes on as an editor does, under a shell with job control.
+//! Tests under a shell with job control: the program stops and continues as an editor does.
 #![cfg(target_os = "linux")]
 mod pty;
 
 use pty::{ENTER, LEAVE, OnTerminal, kill};
 
-/// What an editor sets and takes back: the alternate screen, mouse reports, bracketed paste, the cursor.
+/// The modes that an editor sets and resets: alternate screen, mouse reports, bracketed paste, cursor.
 const SET: [&str; 4] = [ENTER, "\x1b[?1006h", "\x1b[?2004h", "\x1b[?25l"];
 const TAKEN_BACK: [&str; 4] = [LEAVE, "\x1b[?1006l", "\x1b[?2004l", "\x1b[?25h"];
 
 /// A shell that runs the example in its foreground.
 struct Job {
     shell: OnTerminal,
-    /// How much had been written when it was looked at last.
+    /// Number of bytes written before the last input or signal.
     seen: usize,
 }
 
@@ -46,7 +46,7 @@ impl Job {
         kill(self.program(), signal);
     }
 
-    /// The terminal is the shell's again, in the modes it had.
+    /// Asserts that the shell has the terminal again, in its previous modes.
     fn is_stopped(&mut self) {
         self.sees("Stopped");
         self.types("stty -a; echo rea''dy\n");
@@ -58,7 +58,7 @@ impl Job {
         }
     }
 
-    /// It has the terminal, has drawn, and hears keys without a line end.
+    /// Asserts that the program has the terminal, has drawn, and reads keys without a line end.
     fn is_back(&mut self) {
         SET.iter().for_each(|set| self.sees(set));
         self.sees("client_send");
@@ -68,7 +68,7 @@ impl Job {
     }
 
     fn ends(mut self) {
-        // Ctrl-C, which quits whatever is open.
+        // Ctrl-C quits, even with an open overlay.
         self.types("\x03");
         self.sees(LEAVE);
         self.types("echo rc=$?\n");
@@ -90,7 +90,7 @@ fn ctrl_z_stops_it_and_fg_brings_it_back() {
 }
 
 #[test]
-fn sigtstp_from_elsewhere_is_the_same() {
+fn sigtstp_from_another_process_stops_it_as_well() {
     let mut job = Job::start();
     job.kills(libc::SIGTSTP);
     TAKEN_BACK.iter().for_each(|back| job.sees(back));

@@ -1,4 +1,4 @@
-//! What the program prints: steps as a table and as JSON, its help, and its errors.
+//! Tests of the printed output: steps as a table and as JSON, the help, and errors.
 use std::process::{Command, Output, Stdio};
 
 use clap::CommandFactory;
@@ -30,7 +30,7 @@ fn the_table_has_every_step_and_the_sum() {
 }
 
 #[test]
-fn json_is_one_object_a_step_with_all_keys_and_a_summary_last() {
+fn json_has_one_object_per_step_and_a_summary() {
     let text = printed(Format::Json, &[]);
     let objects: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let (summary, steps) = objects.split_last().unwrap();
@@ -54,14 +54,14 @@ fn json_is_one_object_a_step_with_all_keys_and_a_summary_last() {
     let total: u64 = steps.iter().map(|s| s["dur_ns"].as_u64().unwrap()).sum();
     assert_eq!(summary["summary"]["stage_ns"], total);
     let path = &summary["summary"]["critical_path"];
-    assert_eq!(path["total_ns"], total, "a read by lease waits for nobody beside it");
+    assert_eq!(path["total_ns"], total, "a read by lease waits for no other store");
     assert_eq!(path["segments"].as_array().map(Vec::len), Some(steps.len()));
-    assert_eq!(path["classes"]["queue"], 61_100, "the read pool's queue, and the way back");
+    assert_eq!(path["classes"]["queue"], 61_100, "the read pool's queue, and that of the reply");
 }
 
 #[test]
 fn the_help_of_every_command() {
-    // Not as wide as the terminal that the test runs on.
+    // A fixed width, independent of the test's terminal.
     let mut cli = Cli::command().term_width(80);
     cli.build();
     insta::assert_snapshot!("help_tikv_tui", cli.render_help());
@@ -72,7 +72,7 @@ fn help_below(path: &str, command: &mut clap::Command) {
     for command in command.get_subcommands_mut().filter(|c| c.get_name() != "help") {
         let path = format!("{path}_{}", command.get_name());
         let help = command.clone().term_width(80).render_help().to_string();
-        assert!(help.lines().all(|l| l.chars().count() <= 80), "a line is cut by a terminal: {help}");
+        assert!(help.lines().all(|l| l.chars().count() <= 80), "a line is wider than 80 columns: {help}");
         insta::assert_snapshot!(path.clone(), help);
         help_below(&path, command);
     }
@@ -92,16 +92,14 @@ fn fails(args: &[&str]) -> String {
 }
 
 #[test]
-fn mistakes_are_errors_with_a_way_out() {
+fn errors_say_what_was_expected() {
     assert!(fails(&["trace", "/no/such/file"]).contains("cannot read the trace /no/such/file"));
     assert!(fails(&["trace", "x", "--gate", "lock_cf"]).contains("did you mean lock_cf_get"));
     assert!(fails(&["trace", "info", "/no/such/file"]).contains("/no/such/file: No such file"));
     assert!(fails(&["trace", "grep", "/dev/null"]).contains("is not a trace file"));
     assert!(fails(&["trace"]).contains("<FILE>"));
     assert!(fails(&["attach", "nowhere"]).contains("expected HOST:PORT"));
-    assert!(
-        fails(&["attach", "127.0.0.1:1", "--type", "get"]).contains("--kind: there is no request kind `get`")
-    );
+    assert!(fails(&["attach", "127.0.0.1:1", "--type", "get"]).contains("found `get`"));
     assert!(fails(&["attach", "127.0.0.1:1", "--plain"]).contains("no tikv-server answers at 127.0.0.1:1"));
     assert!(fails(&["stpe"]).contains("step"), "clap names the near command");
 }
@@ -118,10 +116,12 @@ fn a_saved_trace_is_printed_without_a_terminal() {
     let json = run(&["trace", path, "--json"]);
     assert_eq!(String::from_utf8(json.stdout).unwrap(), printed(Format::Json, &[]));
     let missing = fails(&["trace", path, "--tikv-src", "/no/such/dir"]);
-    assert!(missing.contains("--tikv-src: /no/such/dir is no directory"));
+    assert!(
+        missing.contains("--tikv-src: expected a checkout of tikv/tikv, found no directory at /no/such/dir")
+    );
 }
 
-/// Runs with standard output as given; the exit code and standard error.
+/// Runs with this standard output; returns the exit code and standard error.
 fn run_into(stdout: Stdio, args: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_tikv-tui")).args(args).stdout(stdout).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -129,7 +129,7 @@ fn run_into(stdout: Stdio, args: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_closed_or_full_output_is_no_panic() {
+fn a_closed_or_full_output_does_not_panic() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("trace.jsonl");
     std::fs::write(&path, printed(Format::Json, &[])).unwrap();
@@ -147,7 +147,7 @@ fn a_closed_or_full_output_is_no_panic() {
         let (reader, closed) = std::io::pipe().unwrap();
         drop(reader);
         let (code, stderr) = run_into(closed.into(), args);
-        assert_eq!(code, Some(0), "{args:?}: whoever read has seen enough: {stderr}");
+        assert_eq!(code, Some(0), "{args:?}: a closed pipe is no error: {stderr}");
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let (code, stderr) = run_into(full.into(), args);
         assert_eq!(code, Some(1), "{args:?}: {stderr}");
@@ -157,7 +157,7 @@ fn a_closed_or_full_output_is_no_panic() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn an_error_that_nobody_can_read_keeps_its_exit_code() {
+fn an_error_keeps_its_exit_code_if_stderr_is_full() {
     for (args, code) in [(&["trace", "/no/such/file"][..], 1), (&["stpe"], 2)] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tikv-tui"));
@@ -166,7 +166,7 @@ fn an_error_that_nobody_can_read_keeps_its_exit_code() {
 }
 
 #[test]
-fn what_is_foreign_is_printed_and_not_obeyed() {
+fn control_characters_of_foreign_text_are_escaped() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("esc.json");
     let name = "r\\u001b[31med\\u0007\\u001b]0;own\\u0007\\u009b2J\\u202egnp 日本";

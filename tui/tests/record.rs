@@ -1,4 +1,4 @@
-//! `record`: what was recorded is kept however it ends, and a file that holds nothing does not block its name.
+//! Tests of `record`: every end keeps the recorded part, and an empty file does not block its name.
 #![cfg(unix)]
 use std::{
     io::Read as _,
@@ -21,13 +21,13 @@ use tracepoints::{Collector, CollectorConfig, RequestKind, request};
 
 const BOUND: Duration = Duration::from_secs(60);
 
-/// A recording, and how much of it were whole chunks before its end.
+/// A recording, and the length in bytes of the chunks before its end.
 struct Recording {
     bytes: Vec<u8>,
     before: usize,
 }
 
-/// One collector runs in a process, so it is made once.
+/// A process runs one collector, so the recording is made once.
 static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.trace");
@@ -52,14 +52,14 @@ static RECORDING: LazyLock<Recording> = LazyLock::new(|| {
     Recording { bytes: std::fs::read(&path).unwrap(), before }
 });
 
-/// What a server does after the first chunks.
+/// The server's behaviour after the first chunks.
 #[derive(Clone, Copy, PartialEq)]
 enum Then {
     /// Sends the rest.
     Ends,
-    /// Goes on recording.
+    /// Keeps recording.
     Waits,
-    /// Goes away.
+    /// Ends with an error.
     Breaks,
     /// Has not begun to send.
     IsSlow,
@@ -103,7 +103,7 @@ fn command(address: SocketAddr, path: &Path) -> Command {
     command
 }
 
-/// The first chunks are in the file.
+/// Waits until the first chunks are in the file.
 fn until_recorded(path: &Path) {
     let deadline = Instant::now() + BOUND;
     while !path.metadata().is_ok_and(|m| m.len() >= RECORDING.before as u64) {
@@ -117,7 +117,7 @@ fn kill(child: &Child, signal: i32) {
     assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
 }
 
-/// Exit code and standard error.
+/// Waits for the end; returns the exit code and standard error.
 fn end(mut child: Child) -> (Option<i32>, String) {
     let deadline = Instant::now() + BOUND;
     while child.try_wait().unwrap().is_none() {
@@ -141,7 +141,7 @@ fn output(mut command: Command) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn what_was_recorded_is_kept_after_a_signal() {
+fn a_signal_keeps_the_recorded_part() {
     let (_runtime, address) = serve(Then::Waits);
     let dir = tempfile::tempdir().unwrap();
     for (signal, code) in [
@@ -162,29 +162,29 @@ fn what_was_recorded_is_kept_after_a_signal() {
         assert_eq!(list(&path).matches("kv_get").count(), 3);
         let before = std::fs::read(&path).unwrap();
         let (code, _, text) = output(command(address, &path));
-        assert!(code == Some(1) && text.contains("holds 3 requests, so it is kept"), "{text}");
+        assert!(code == Some(1) && text.contains("contains 3 requests, so it is kept"), "{text}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 }
 
 #[test]
-fn a_server_that_goes_away_leaves_what_came_before() {
+fn a_lost_server_keeps_the_recorded_part() {
     let (_runtime, address) = serve(Then::Breaks);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.trace");
     let (code, _, text) = output(command(address, &path));
-    assert!(code == Some(1) && text.contains("hung up: the store stops"), "{text}");
+    assert!(code == Some(1) && text.contains("closed the connection: the store stops"), "{text}");
     assert!(text.contains(": 3 requests, "), "{text}");
     assert_eq!(list(&path).matches("kv_get").count(), 3);
 }
 
 #[test]
-fn a_full_disk_leaves_what_came_before() {
+fn a_full_disk_keeps_the_recorded_part() {
     let (_runtime, address) = serve(Then::Ends);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.trace");
     let mut record = command(address, &path);
-    // As a full disk: the next chunk is written halfway.
+    // Like a full disk: only part of the next chunk is written.
     let limit = RECORDING.before as libc::rlim_t + 40;
     // SAFETY: both calls may be made between fork and exec.
     unsafe {
@@ -216,7 +216,7 @@ fn an_empty_file_does_not_block_its_name() {
         std::thread::sleep(Duration::from_millis(10));
     }
     let (code, _, text) = output(command(address, &path));
-    assert!(code == Some(1) && text.contains("another recording writes to"), "{text}");
+    assert!(code == Some(1) && text.contains("another recording is writing to"), "{text}");
     kill(&child, libc::SIGKILL);
     end(child);
     assert_eq!(path.metadata().unwrap().len(), 0);
@@ -226,7 +226,7 @@ fn an_empty_file_does_not_block_its_name() {
     assert_eq!(std::fs::read(&path).unwrap(), RECORDING.bytes);
 }
 
-/// Each store counts its requests for itself: those of both are there, and the parts are gone.
+/// Stores number their requests independently; the recording has those of both, and the parts are removed.
 #[test]
 fn several_stores_become_one_recording() {
     let (_one, first) = serve(Then::Ends);
@@ -242,7 +242,7 @@ fn several_stores_become_one_recording() {
 }
 
 #[test]
-fn a_store_that_fails_or_a_signal_leaves_what_all_recorded() {
+fn a_failed_store_or_a_signal_keeps_all_recorded_parts() {
     let dir = tempfile::tempdir().unwrap();
     let (_one, first) = serve(Then::Ends);
     for (n, then, code, says) in [

@@ -1,4 +1,4 @@
-//! The screen as a person sees it, at the sizes they have.
+//! Tests of the drawn screen at several sizes.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::{Terminal, backend::TestBackend, style::Color};
 use tikv_tui::{
@@ -25,7 +25,7 @@ impl Rig {
         rig
     }
 
-    /// Held at every stage from the first on.
+    /// A screen of an operation that is held at every stage.
     fn stepped(size: (u16, u16)) -> Self {
         Self::new(common::point_get(), Start::default(), size, true)
     }
@@ -74,7 +74,7 @@ fn the_held_request_on_a_small_and_a_large_terminal() {
 }
 
 #[test]
-fn that_time_stands_is_told_in_whole_words_beside_an_operations_name() {
+fn head_line_says_in_whole_words_that_time_stands_still() {
     let mut rig = Rig::stepped(SMALL);
     rig.keys("nnnnnnnnnnn");
     rig.screen.operation = "get k1".into();
@@ -110,7 +110,7 @@ fn every_pane_on_a_small_terminal() {
 }
 
 #[test]
-fn replicas_stand_in_lanes_and_latches_in_the_state() {
+fn replicas_have_lanes_and_latches_are_in_the_state() {
     let mut rig = Rig::new(common::prewrite(), Start { run: true, ..Start::default() }, LARGE, true);
     shot!("replicas", rig);
     rig.keys("]");
@@ -204,7 +204,7 @@ fn help_of_every_pane_fits_and_names_it() {
 }
 
 #[test]
-fn without_colour_no_cell_has_one_and_held_is_still_said() {
+fn without_colours_a_hold_is_still_visible() {
     let mut rig = Rig::new(common::point_get(), Start::default(), LARGE, false);
     for key in "nnnnnnnnb:".chars() {
         rig.key(KeyCode::Char(key));

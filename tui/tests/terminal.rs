@@ -1,4 +1,4 @@
-//! The terminal is given back however the program ends: tried on a terminal of the test's own.
+//! Tests on a pseudo-terminal: the program gives the terminal back at every end.
 #![cfg(unix)]
 mod pty;
 
@@ -21,7 +21,7 @@ fn q_and_sigterm_give_the_terminal_back() {
 fn a_signal_at_the_first_moment_gives_the_terminal_back() {
     for (signal, code) in [(libc::SIGTERM, 143), (libc::SIGINT, 130), (libc::SIGHUP, 129)] {
         let program = OnTerminal::start("");
-        // Nothing has been drawn yet.
+        // Before the first frame.
         program.until(ENTER);
         program.kill(signal);
         let (status, wrote) = program.end();
@@ -52,7 +52,7 @@ fn a_panic_gives_the_terminal_back_before_it_is_reported() {
 
 #[test]
 fn a_panic_of_another_thread_is_reported_on_the_screen() {
-    let mut program = OnTerminal::start("panic-behind");
+    let mut program = OnTerminal::start("panic-thread");
     program.until("panicked");
     assert!(!program.wrote().contains(LEAVE), "the screen stays");
     program.types(b"q");
@@ -60,7 +60,7 @@ fn a_panic_of_another_thread_is_reported_on_the_screen() {
 }
 
 #[test]
-fn a_terminal_that_goes_away_ends_the_program() {
+fn a_closed_terminal_ends_the_program() {
     let mut program = OnTerminal::start("");
     program.until("client_send");
     program.hang_up();

@@ -1,8 +1,8 @@
-//! What the TiKV client does between its RPCs, as stages of the operation that is stepped.
+//! Stamps the TiKV client's work between its RPCs as stages of the stepped operation.
 //!
-//! The client has no hooks, but it logs where it stands, and the tasks that log are known: the operation's own, and those
-//! that it spawns for its shards. Tasks of other operations and of the client itself (heartbeats, the commit of secondary
-//! keys) are left out.
+//! The client has no hooks, so this module reads its log lines. It takes the lines of the operation's own
+//! task and of the tasks that the operation spawns for its shards. It ignores other operations' tasks and the
+//! client's background tasks (heartbeats, the commit of secondary keys).
 use std::{collections::HashSet, sync::OnceLock};
 
 use log::{LevelFilter, Log, Metadata, Record};
@@ -10,43 +10,43 @@ use parking_lot::Mutex;
 use tokio::task::{self, Id};
 use tracepoints::Req;
 
-/// The operation that is watched.
+/// The operation whose log lines become stages.
 struct Watched {
     req: Req,
     /// The operation's own task and those of its shards.
     tasks: HashSet<Id>,
-    /// Shards whose tasks have not said anything yet.
+    /// Number of shards whose tasks have not logged a line yet.
     coming: usize,
 }
 
 static WATCHED: Mutex<Option<Watched>> = Mutex::new(None);
 
-/// What a line means.
+/// The meaning of a log line.
 #[derive(Debug, PartialEq, Eq)]
-enum Said {
-    /// The regions of all keys are known.
+enum LogLine {
+    /// The client has found the regions of all keys: their number.
     Regions(usize),
-    /// The task of one region begins.
+    /// The task of one region has begun.
     Shard,
-    /// A region error, a lock, or nobody who answers.
+    /// The client tries again after a region error, a lock, or a store that does not answer.
     Retry,
     Other,
 }
 
-fn parse(target: &str, line: &str) -> Said {
+fn parse(target: &str, line: &str) -> LogLine {
     match (target.rsplit("::").next().unwrap_or_default(), line) {
         ("plan", line) if line.starts_with("single_plan_handler, shards: ") => {
             let shards = line.rsplit(' ').next().and_then(|n| n.parse().ok());
-            Said::Regions(shards.unwrap_or(1))
+            LogLine::Regions(shards.unwrap_or(1))
         }
-        ("plan", "single_shard_handler") => Said::Shard,
+        ("plan", "single_shard_handler") => LogLine::Shard,
         ("plan", line)
             if line.starts_with("handle_region_error") || line.starts_with("handle_other_error") =>
         {
-            Said::Retry
+            LogLine::Retry
         }
-        ("lock", "resolving locks") => Said::Retry,
-        _ => Said::Other,
+        ("lock", "resolving locks") => LogLine::Retry,
+        _ => LogLine::Other,
     }
 }
 
@@ -62,14 +62,14 @@ impl Log for ClientLog {
             return;
         }
         let (Some(task), line) = (task::try_id(), record.args().to_string()) else { return };
-        let said = parse(record.target(), &line);
+        let line = parse(record.target(), &line);
         let req =
-            WATCHED.lock().as_mut().and_then(|watched| watched.hear(task, &said).then_some(watched.req));
-        match (req, said) {
-            (Some(req), Said::Regions(shards)) => {
+            WATCHED.lock().as_mut().and_then(|watched| watched.accepts(task, &line).then_some(watched.req));
+        match (req, line) {
+            (Some(req), LogLine::Regions(shards)) => {
                 tracepoints::stamp!(CLIENT_REGION_CACHE, req, shards = shards as u64);
             }
-            (Some(req), Said::Retry) => tracepoints::stamp!(CLIENT_BACKOFF, req),
+            (Some(req), LogLine::Retry) => tracepoints::stamp!(CLIENT_BACKOFF, req),
             _ => {}
         }
     }
@@ -78,28 +78,28 @@ impl Log for ClientLog {
 }
 
 impl Watched {
-    /// Whether the line is the operation's.
-    fn hear(&mut self, task: Id, said: &Said) -> bool {
-        if *said == Said::Shard && self.coming > 0 && self.tasks.insert(task) {
+    /// Whether the line belongs to the operation. Adds the task of a shard when it logs for the first time.
+    fn accepts(&mut self, task: Id, line: &LogLine) -> bool {
+        if *line == LogLine::Shard && self.coming > 0 && self.tasks.insert(task) {
             self.coming -= 1;
         }
         if !self.tasks.contains(&task) {
             return false;
         }
-        if let Said::Regions(shards) = said {
+        if let LogLine::Regions(shards) = line {
             self.coming += shards;
         }
         true
     }
 }
 
-/// Makes the client's lines heard while an operation is watched. False if the process logs them elsewhere.
+/// Installs the logger that reads the client's lines. False if the process already has another logger.
 fn install() -> bool {
     static INSTALLED: OnceLock<bool> = OnceLock::new();
     *INSTALLED.get_or_init(|| log::set_logger(&ClientLog).is_ok())
 }
 
-/// Ends the watch.
+/// Stops reading log lines when it is dropped.
 struct Guard;
 
 impl Drop for Guard {
@@ -109,7 +109,7 @@ impl Drop for Guard {
     }
 }
 
-/// Runs `call`, and stamps what the client does meanwhile if `req` is stepped.
+/// Runs `call`; if `req` is stepped, stamps what the client does during the call.
 pub(super) async fn watched<T>(req: Req, call: impl Future<Output = T>) -> T {
     let Some(root) = task::try_id().filter(|_| req.stepped() && install()) else { return call.await };
     let tasks = HashSet::from([root]);
@@ -124,25 +124,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clients_lines_are_understood() {
+    fn log_lines_of_the_client_are_parsed() {
         let plan = "tikv_client::request::plan";
-        assert_eq!(parse(plan, "single_plan_handler, shards: 2"), Said::Regions(2));
-        assert_eq!(parse(plan, "single_shard_handler"), Said::Shard);
-        assert_eq!(parse(plan, "handle_region_error: Error { .. }"), Said::Retry);
-        assert_eq!(parse("tikv_client::transaction::lock", "resolving locks"), Said::Retry);
-        assert_eq!(parse("tikv_client::raw::client", "invoking raw get request"), Said::Other);
+        assert_eq!(parse(plan, "single_plan_handler, shards: 2"), LogLine::Regions(2));
+        assert_eq!(parse(plan, "single_shard_handler"), LogLine::Shard);
+        assert_eq!(parse(plan, "handle_region_error: Error { .. }"), LogLine::Retry);
+        assert_eq!(parse("tikv_client::transaction::lock", "resolving locks"), LogLine::Retry);
+        assert_eq!(parse("tikv_client::raw::client", "invoking raw get request"), LogLine::Other);
     }
 
     #[tokio::test]
-    async fn lines_of_tasks_that_are_not_the_operations_are_left_out() {
+    async fn log_lines_of_other_tasks_are_ignored() {
         let id = || async { tokio::spawn(async { task::id() }).await.unwrap() };
         let (root, shard, other) = (id().await, id().await, id().await);
         let mut watched = Watched { req: Req::NONE, tasks: HashSet::from([root]), coming: 0 };
-        assert!(!watched.hear(other, &Said::Regions(1)), "a heartbeat");
-        assert!(!watched.hear(other, &Said::Shard));
-        assert!(watched.hear(root, &Said::Regions(1)));
-        assert!(watched.hear(shard, &Said::Shard) && watched.hear(shard, &Said::Retry));
-        assert!(!watched.hear(other, &Said::Retry));
+        assert!(!watched.accepts(other, &LogLine::Regions(1)), "a heartbeat");
+        assert!(!watched.accepts(other, &LogLine::Shard));
+        assert!(watched.accepts(root, &LogLine::Regions(1)));
+        assert!(watched.accepts(shard, &LogLine::Shard) && watched.accepts(shard, &LogLine::Retry));
+        assert!(!watched.accepts(other, &LogLine::Retry));
         assert_eq!(watched.coming, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! The point gets that are measured: by clients over gRPC, and by tasks that ask the storage layer itself.
+//! The measured point gets: of clients over gRPC, and of tasks on the storage layer.
 use std::{
     sync::{
         Arc,
@@ -23,14 +23,14 @@ pub struct Target {
 }
 
 impl Target {
-    /// Writes `keys` rows of 100 bytes.
+    /// Writes `keys` rows of 100 bytes to the store.
     pub fn new(
         runtime: &tokio::runtime::Runtime,
         server: &server::ServerHandle,
         context: kvrpcpb::Context,
         keys: u64,
     ) -> Result<Arc<Self>> {
-        let storage = server.storage().ok_or_else(|| anyhow::anyhow!("the store does not run"))?.clone();
+        let storage = server.storage().ok_or_else(|| anyhow::anyhow!("the store is not running"))?.clone();
         let target = Arc::new(Self { addr: format!("http://{}", server.addr()), context, storage, keys });
         runtime.block_on(target.load())?;
         Ok(target)
@@ -84,14 +84,14 @@ impl Target {
         Ok(())
     }
 
-    /// One round of clients that read over gRPC.
+    /// Runs one round of clients that read over gRPC.
     pub async fn over_grpc(self: &Arc<Self>, plan: &Plan, on: bool) -> Result<Round> {
         let client = TikvClient::connect(self.addr.clone()).await?;
-        count(plan, on, |first, until| {
+        count(plan, on, |first, progress| {
             let (target, mut client) = (self.clone(), client.clone());
             async move {
                 let mut i = first;
-                while until.goes_on() {
+                while progress.continues() {
                     let get = kvrpcpb::GetRequest {
                         context: Some(target.context.clone()),
                         key: target.key(i),
@@ -109,19 +109,19 @@ impl Target {
         .await
     }
 
-    /// One round of tasks that ask the storage layer.
+    /// Runs one round of tasks that read from the storage layer.
     pub async fn in_process(self: &Arc<Self>, plan: &Plan, on: bool) -> Result<Round> {
-        count(plan, on, |first, until| {
+        count(plan, on, |first, progress| {
             let target = self.clone();
             async move {
                 let mut i = first;
-                while until.goes_on() {
+                while progress.continues() {
                     let (raw, context) = (target.key(i), target.context.clone());
                     let req: Req = request::begin(RequestKind::KvGet, &raw, context.region_id);
                     let got =
                         target.storage.get(context, Key::from_raw(&raw), TimeStamp::new(30), req).await?;
                     request::end(req);
-                    anyhow::ensure!(got.0.is_some_and(|v| v.len() == 100), "the row of {raw:?} is not there");
+                    anyhow::ensure!(got.0.is_some_and(|v| v.len() == 100), "the row of {raw:?} is missing");
                     i += 1;
                 }
                 Ok(())
@@ -131,36 +131,37 @@ impl Target {
     }
 }
 
-/// Tells a task when to end, and counts what all did.
+/// Counts the reads of all tasks of a round, and stops the tasks.
 #[derive(Clone, Default)]
-struct Until {
+struct Progress {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU64>,
 }
 
-impl Until {
-    /// Asked after each read, and once before the first.
-    fn goes_on(&self) -> bool {
+impl Progress {
+    /// Counts a read and returns whether the task continues; also called once before the first read.
+    fn continues(&self) -> bool {
         self.done.fetch_add(1, Ordering::Relaxed);
         !self.stop.load(Ordering::Relaxed)
     }
 }
 
-/// Counts what `plan.clients` tasks do in a round, with recording on or off.
+/// Runs `plan.clients` tasks for a round, with recording on or off, and counts their reads.
 async fn count<F: Future<Output = Result<()>> + Send + 'static>(
     plan: &Plan,
     on: bool,
-    task: impl Fn(u64, Until) -> F,
+    task: impl Fn(u64, Progress) -> F,
 ) -> Result<Round> {
     let before = recorder::set_on(on);
-    let until = Until::default();
+    let progress = Progress::default();
     let tasks: Vec<_> =
-        (0..plan.clients as u64).map(|n| tokio::spawn(task(n * 7919, until.clone()))).collect();
-    let (start, cpu, first) = (Instant::now(), clock::process_cpu_ns(), until.done.load(Ordering::Relaxed));
+        (0..plan.clients as u64).map(|n| tokio::spawn(task(n * 7919, progress.clone()))).collect();
+    let (start, cpu, first) =
+        (Instant::now(), clock::process_cpu_ns(), progress.done.load(Ordering::Relaxed));
     tokio::time::sleep(plan.round).await;
-    let n = until.done.load(Ordering::Relaxed).saturating_sub(first).max(1) as f64;
+    let n = progress.done.load(Ordering::Relaxed).saturating_sub(first).max(1) as f64;
     let (spent, cpu) = (start.elapsed(), clock::process_cpu_ns().saturating_sub(cpu));
-    until.stop.store(true, Ordering::Relaxed);
+    progress.stop.store(true, Ordering::Relaxed);
     for task in tasks {
         tokio::time::timeout(LAST_READ, task).await???;
     }
@@ -168,5 +169,5 @@ async fn count<F: Future<Output = Result<()>> + Send + 'static>(
     Ok(Round { rate: n / spent.as_secs_f64(), cpu_us: cpu as f64 / 1e3 / n })
 }
 
-/// A read that takes longer is a failure.
+/// Timeout of the last read of a task.
 const LAST_READ: Duration = Duration::from_secs(30);

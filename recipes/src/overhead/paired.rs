@@ -1,14 +1,16 @@
-//! Rounds with and without recording alternate and are compared in pairs, so that the machine's moods fall on both.
+//! Alternates rounds with and without recording and compares them in pairs, so that changes of the machine's
+//! speed affect both alike.
 use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
-/// How long and how much is measured.
+/// Size and duration of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub keys: u64,
     pub clients: usize,
+    /// Duration of one round.
     pub round: Duration,
     pub pairs: usize,
 }
@@ -19,32 +21,32 @@ impl Default for Plan {
     }
 }
 
-/// What a round did.
+/// Figures of one round.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
     /// Requests per second.
     pub rate: f64,
-    /// CPU time of the whole process per request, in µs. On a machine with other work it is steadier than the rate.
+    /// CPU time of the whole process per request, in µs. Other work affects it less than the rate.
     pub cpu_us: f64,
 }
 
-/// The pair whose cost is the median of all pairs' costs, so that the percent is that of the figures beside it.
+/// The pair with the median cost. Figures and percentage come from the same pair, so they fit each other.
 #[derive(Debug, Serialize)]
 pub struct Paired {
     pub recorded_per_s: f64,
     pub not_recorded_per_s: f64,
-    /// How much lower the throughput is when everything is recorded; 0 if it is not lower.
+    /// Loss of throughput with recording, in percent; 0 if there is none.
     pub throughput_cost_percent: f64,
-    /// How far the costs of half of the pairs lie from the median: a cost below it may be chance.
+    /// Median distance of the pairs' costs from the median cost, in percentage points: the noise.
     pub throughput_noise_percent: f64,
     pub recorded_cpu_us: f64,
     pub not_recorded_cpu_us: f64,
-    /// How much more CPU time a request takes when everything is recorded; 0 if it takes no more.
+    /// Additional CPU time per request with recording, in percent; 0 if there is none.
     pub cpu_cost_percent: f64,
     pub cpu_noise_percent: f64,
 }
 
-/// Runs `round(recorded)` in pairs; which of the two comes first changes from pair to pair.
+/// Runs `round(recorded)` in pairs, with and without recording. The order alternates from pair to pair.
 pub fn compare(plan: &Plan, round: impl Fn(bool) -> Result<Round>) -> Result<Paired> {
     round(true)?;
     let mut pairs = Vec::with_capacity(plan.pairs);
@@ -67,7 +69,7 @@ pub fn compare(plan: &Plan, round: impl Fn(bool) -> Result<Round>) -> Result<Pai
     })
 }
 
-/// One figure with and without recording, of the pair in the middle; cost and noise in percent.
+/// One figure of the median pair, with and without recording; cost and noise in percent.
 struct Typical {
     on: f64,
     off: f64,
@@ -92,14 +94,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cost_is_that_within_pairs_whatever_the_machine_does_over_time() {
+    fn a_machine_that_slows_down_does_not_change_the_cost() {
         let n = Cell::new(0u32);
         let plan = Plan { pairs: 8, ..Plan::default() };
         // The machine gets slower from pair to pair; recording takes a tenth.
         let paired = compare(&plan, |on| {
             n.set(n.get() + 1);
-            let mood = f64::from(100 - n.get() / 2);
-            let rate = if on { mood * 0.9 } else { mood };
+            let speed = f64::from(100 - n.get() / 2);
+            let rate = if on { speed * 0.9 } else { speed };
             Ok(Round { rate, cpu_us: 1.0 / rate })
         });
         let paired = paired.unwrap();
@@ -108,7 +110,7 @@ mod tests {
         assert_eq!(n.get(), 17, "one round to warm up, and eight pairs");
     }
 
-    /// Recording that seems to make it faster is noise, and costs nothing; and what is said fits what is shown.
+    /// Rounds that are faster with recording are noise, so the cost is 0. The percentage fits its figures.
     #[test]
     fn a_cost_is_never_negative_and_fits_its_figures() {
         let n = Cell::new(0u32);
@@ -116,8 +118,8 @@ mod tests {
         for faster in [true, false] {
             let paired = compare(&plan, |on| {
                 n.set(n.get() + 1);
-                let mood = 100.0 + f64::from(n.get() * 7 % 13);
-                let rate = if on == faster { mood * 1.2 } else { mood };
+                let speed = 100.0 + f64::from(n.get() * 7 % 13);
+                let rate = if on == faster { speed * 1.2 } else { speed };
                 Ok(Round { rate, cpu_us: 100.0 / rate })
             });
             let p = paired.unwrap();

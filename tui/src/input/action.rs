@@ -1,6 +1,7 @@
-//! Every action of the program, with its keys and words: the one truth behind keys, help and palette.
+//! All actions of the program with their keys and titles, which the keyboard, the help and the palette use.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+/// An action of the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     Next,
@@ -38,7 +39,7 @@ pub enum Action {
     Quit,
 }
 
-/// Which part of the help an action stands in.
+/// The section of the help that lists an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     Step,
@@ -47,9 +48,10 @@ pub enum Group {
     Program,
 }
 
+/// An action with its keys and its title.
 pub struct Binding {
     pub action: Action,
-    /// As shown; `keys::parse` reads them.
+    /// The keys as the help shows them, in the form of [`key_name`].
     pub keys: &'static [&'static str],
     pub title: &'static str,
     pub group: Group,
@@ -73,12 +75,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::First, &["gg", "Home"], "first step", Group::Step),
     bind(Action::Last, &["G", "End"], "newest step", Group::Step),
     bind(Action::Held, &["H"], "to the step that is held", Group::Step),
-    bind(
-        Action::NextOperation,
-        &["N"],
-        "go on with the scenario: its next directive or operation",
-        Group::Step,
-    ),
+    bind(Action::NextOperation, &["N"], "run the scenario's next directive or operation", Group::Step),
     bind(Action::Tikv, &["t"], "TiKV's function for this stage, or our code", Group::Look),
     bind(Action::Flame, &["f"], "wall-clock flame of this operation", Group::Look),
     bind(Action::Editor, &["o"], "open the source in $EDITOR at the line", Group::Look),
@@ -105,16 +102,16 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::Palette, &[":"], "palette: every action by name", Group::Program),
     bind(Action::Help, &["?"], "help for this pane", Group::Program),
     bind(Action::Cancel, &["Esc"], "back: close what is open, end search and zoom", Group::Program),
-    bind(Action::Suspend, &["Ctrl-z"], "stop the program; the shell's fg goes on with it", Group::Program),
+    bind(Action::Suspend, &["Ctrl-z"], "suspend the program; the shell's fg continues it", Group::Program),
     bind(Action::Quit, &["q", "Ctrl-c"], "back, or quit", Group::Program),
 ];
 
-/// The binding of an action. Every action has one (a test holds it).
+/// Finds the binding of an action.
 pub fn binding(action: Action) -> Option<&'static Binding> {
     BINDINGS.iter().find(|b| b.action == action)
 }
 
-/// A key as bindings write it: `n`, `Ctrl-d`, `→`, `Shift-Tab`.
+/// The name of a key in bindings: `n`, `Ctrl-d`, `→`, `Shift-Tab`.
 pub fn key_name(key: KeyEvent) -> String {
     let name = match key.code {
         KeyCode::Char(c) => c.to_string(),
@@ -129,7 +126,7 @@ pub fn key_name(key: KeyEvent) -> String {
     if key.modifiers.contains(KeyModifiers::CONTROL) { format!("Ctrl-{name}") } else { name }
 }
 
-/// What a key does: an action, a wait for the second key of a pair, or nothing.
+/// The meaning of a key: an action, the first key of a pair, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressed {
     Action(Action),
@@ -138,7 +135,7 @@ pub enum Pressed {
     Nothing,
 }
 
-/// Looks a key up; `prefix` is the key before it, if that one waits for a second.
+/// Finds the meaning of a key; `prefix` is the first key of a pair, if one was pressed before.
 pub fn press(prefix: Option<char>, key: KeyEvent) -> Pressed {
     let name = key_name(key);
     let whole = prefix.map_or(name.clone(), |p| format!("{p}{name}"));
@@ -161,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_means_two_things() {
+    fn no_key_has_two_actions() {
         let mut keys: Vec<_> = BINDINGS.iter().flat_map(|b| b.keys).collect();
         let all = keys.len();
         keys.sort();

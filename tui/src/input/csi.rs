@@ -1,13 +1,13 @@
-//! What control sequences mean: keys with modifiers, and mouse reports (xterm's control sequences; kitty's `u` form).
+//! Parses control sequences of keys with modifiers and mouse reports (xterm's forms, kitty's `u` form).
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
-/// A typed character; a capital letter has Shift.
+/// The key of a typed character; a capital letter has Shift.
 pub fn char_key(c: char) -> KeyEvent {
     let modifiers = if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
     KeyEvent::new(KeyCode::Char(c), modifiers)
 }
 
-/// The key of a final letter, after `ESC [` or `ESC O`.
+/// The key of the final letter of a sequence that begins with `ESC [` or `ESC O`.
 pub fn letter(last: u8) -> Option<KeyCode> {
     Some(match last {
         b'A' => KeyCode::Up,
@@ -23,7 +23,7 @@ pub fn letter(last: u8) -> Option<KeyCode> {
     })
 }
 
-/// What a whole sequence means; None: nothing for this program.
+/// The event of a complete sequence; None if this program does not use it.
 pub fn event(parameters: &[u8], last: u8) -> Option<Event> {
     let text = std::str::from_utf8(parameters).ok()?;
     match (text.strip_prefix('<'), last) {
@@ -38,7 +38,7 @@ pub fn event(parameters: &[u8], last: u8) -> Option<Event> {
     key(&numbers(text)?, last).map(Event::Key)
 }
 
-/// Numbers between semicolons; of those between colons the first counts. One that is missing is 0.
+/// Parses numbers between semicolons. Of a group with colons the first counts; a missing number is 0.
 fn numbers(text: &str) -> Option<Vec<u32>> {
     if !text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b';' | b':')) {
         return None;
@@ -56,9 +56,9 @@ fn key(numbers: &[u32], last: u8) -> Option<KeyEvent> {
         b'~' if at(0) == 27 => return unicode(at(2), at(1)),
         b'u' => return unicode(at(0), at(1)),
         b'~' => numbered(at(0))?,
-        // With a third number it is a report.
+        // A sequence with a third number is a report.
         _ if numbers.len() > 2 => return None,
-        // A cursor report, unless it has one as its first number.
+        // A cursor report, unless its first number is 1.
         b'R' if at(0) != 1 => return None,
         b'M' => return None,
         letters => letter(letters)?,
@@ -98,7 +98,7 @@ fn numbered(number: u32) -> Option<KeyCode> {
     })
 }
 
-/// xterm's number of modifiers: one more than the sum of Shift 1, Alt 2, Control 4.
+/// Decodes xterm's modifiers: 1 plus the sum of Shift 1, Alt 2, Control 4.
 fn modifiers(number: u32) -> KeyModifiers {
     let mask = number.saturating_sub(1);
     let mut out = KeyModifiers::NONE;
@@ -108,7 +108,7 @@ fn modifiers(number: u32) -> KeyModifiers {
     out
 }
 
-/// A report of button, column and row; columns and rows count from one. `base` is added to the button by some forms.
+/// Decodes a report of button, column and row, both counted from 1. Some forms add `base` to the button.
 fn mouse(numbers: &[u32], released: bool, base: u32) -> Option<MouseEvent> {
     let [button, column, row] = numbers[..] else { return None };
     let button = u8::try_from(button.checked_sub(base)?).ok()?;
@@ -124,7 +124,7 @@ fn mouse(numbers: &[u32], released: bool, base: u32) -> Option<MouseEvent> {
     Some(MouseEvent { kind, column: place(column), row: place(row), modifiers })
 }
 
-/// The three bytes of an old report, each with 32 added.
+/// Decodes the three bytes of an old report, each with 32 added.
 pub fn old_mouse(button: u8, column: u8, row: u8) -> Option<Event> {
     let place = |n: u8| u32::from(n.saturating_sub(32));
     mouse(&[button.into(), place(column), place(row)], false, 32).map(Event::Mouse)

@@ -1,7 +1,8 @@
-//! From the bytes of a terminal to keys, mouse reports and pastes.
+//! Decodes the bytes of a terminal into keys, mouse reports and pastes.
 //!
-//! The program has a decoder of its own: crossterm's panics at some reports (`ESC [ < 0 ; 0 ; 0 M`) and is of no use after that,
-//! waits for ever for the end of a paste, and never returns when its terminal has gone. This one takes any bytes in any portions.
+//! crossterm's decoder is not used: it panics at some reports (`ESC [ < 0 ; 0 ; 0 M`) and is unusable
+//! afterwards, waits for the end of a paste without a timeout, and never returns after its terminal has
+//! closed. This one takes any bytes in any portions.
 use std::collections::VecDeque;
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
@@ -13,37 +14,37 @@ const CAN: u8 = 0x18;
 const SUB: u8 = 0x1a;
 const ESC: u8 = 0x1b;
 const PASTE_END: &[u8] = b"\x1b[201~";
-/// Every control sequence with a meaning is shorter.
-const LONGEST_SEQUENCE: usize = 64;
-/// How much of one paste is kept.
-const LONGEST_PASTE: usize = 1 << 20;
+/// Maximum length of a control sequence, in bytes; every sequence with a meaning is shorter.
+const MAX_SEQUENCE: usize = 64;
+/// Maximum length of a paste, in bytes; the rest is dropped.
+const MAX_PASTE: usize = 1 << 20;
 
-/// Where in a sequence the bytes so far end.
+/// Position in a sequence after the bytes so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Ground,
-    /// The begin of a character.
+    /// In a multi-byte character.
     Utf8 { begun: Vec<u8>, alt: bool },
     /// After `ESC`, or after two of them.
     Escape { twice: bool },
     /// After `ESC O`: a function key of the application mode.
     Ss3 { alt: bool },
-    /// After `ESC [`, with what follows so far.
+    /// After `ESC [`, with the bytes after it.
     Csi { bytes: Vec<u8>, alt: bool },
     /// After `ESC [ M`: three bytes of an old mouse report.
     Mouse(Vec<u8>),
     /// In a control sequence that is too long to mean anything.
     Skip,
-    /// In a string that the terminal sends of its own accord (OSC, DCS, APC, PM, SOS), by its introducer.
+    /// In a string that the terminal sends as a report (OSC, DCS, APC, PM, SOS), with its introducer.
     String { introducer: u8, empty: bool },
     /// After `ESC` in such a string.
     StringEscape,
-    /// In a bracketed paste, with how much of its end has been seen.
+    /// In a bracketed paste; `matched`: number of bytes of its end sequence so far.
     Paste { text: Vec<u8>, matched: usize },
 }
 
-/// Bytes in, events out.
+/// A decoder that turns bytes into events.
 #[derive(Debug, Default)]
 pub struct Decoder {
     state: State,
@@ -51,7 +52,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes bytes as they came.
+    /// Decodes the next bytes, in any portions.
     pub fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
             let state = std::mem::take(&mut self.state);
@@ -59,8 +60,7 @@ impl Decoder {
         }
     }
 
-    /// Nothing more came for a while: what has begun is all there is. `ESC` alone is then the Escape key, and a paste whose
-    /// end never came ends.
+    /// Ends an incomplete sequence after a timeout: `ESC` becomes the Escape key, and a paste ends.
     pub fn pause(&mut self) {
         match std::mem::take(&mut self.state) {
             State::Escape { twice } => (0..=usize::from(twice)).for_each(|_| self.key(KeyCode::Esc)),
@@ -108,7 +108,7 @@ impl Decoder {
                 _ => State::String { introducer, empty: false },
             },
             State::StringEscape if byte == b'\\' => State::Ground,
-            // The string was broken off by another sequence.
+            // Another sequence ends the string.
             State::StringEscape => self.escape(byte, false),
             State::Paste { text, matched } => self.in_paste(text, matched, byte),
         }
@@ -126,7 +126,7 @@ impl Decoder {
             0x1c..=0x1f => control(byte - 0x1c + b'4'),
             0x20..=0x7e => csi::char_key(char::from(byte)),
             0xc2..=0xf4 => return State::Utf8 { begun: vec![byte], alt },
-            // No character begins so.
+            // No character begins with this byte.
             _ => return State::Ground,
         };
         self.push(key, alt);
@@ -137,7 +137,7 @@ impl Decoder {
         begun.push(byte);
         match std::str::from_utf8(&begun) {
             Ok(text) => {
-                // A C1 control character is no key.
+                // A C1 control character is not a key.
                 text.chars().filter(|c| !c.is_control()).for_each(|c| self.push(csi::char_key(c), alt));
                 State::Ground
             }
@@ -186,14 +186,14 @@ impl Decoder {
             b'[' if bytes.is_empty() => {}
             0x20..=0x3f => {}
             0x40..=0x7e => return self.sequence(&bytes, byte, alt),
-            // Another sequence begins, or it is none.
+            // Another sequence begins, or the bytes are not a sequence.
             _ => return self.ground(byte, false),
         }
         bytes.push(byte);
-        if bytes.len() > LONGEST_SEQUENCE { State::Skip } else { State::Csi { bytes, alt } }
+        if bytes.len() > MAX_SEQUENCE { State::Skip } else { State::Csi { bytes, alt } }
     }
 
-    /// A whole control sequence: its parameters and its final byte.
+    /// Handles a complete control sequence: its parameters and its final byte.
     fn sequence(&mut self, parameters: &[u8], last: u8, alt: bool) -> State {
         if (parameters, last) == (b"200", b'~') {
             self.escape_before(alt);
@@ -209,7 +209,7 @@ impl Decoder {
         State::Ground
     }
 
-    /// Two escapes before what is no key: the first was the Escape key.
+    /// After two escapes before a sequence that is not a key, the first was the Escape key.
     fn escape_before(&mut self, alt: bool) {
         if alt {
             self.key(KeyCode::Esc);
@@ -232,7 +232,7 @@ impl Decoder {
             if matched == 0 {
                 text.push(byte);
             }
-            text.truncate(LONGEST_PASTE);
+            text.truncate(MAX_PASTE);
         }
         if matched == PASTE_END.len() {
             self.paste(&text);
@@ -243,7 +243,7 @@ impl Decoder {
 
     fn paste(&mut self, text: &[u8]) {
         let text = String::from_utf8_lossy(text);
-        // A terminal sends a line end as the Enter key does.
+        // Terminals send a line end of a paste as a carriage return.
         self.events.push_back(Event::Paste(text.replace("\r\n", "\n").replace('\r', "\n")));
     }
 
@@ -276,7 +276,7 @@ mod tests {
         std::iter::from_fn(|| decoder.next_event()).collect()
     }
 
-    /// Keys as bindings write them.
+    /// The names of the keys in bindings.
     fn keys(bytes: &[u8]) -> Vec<String> {
         let name = |e| match e {
             Event::Key(k) if k.modifiers.contains(KeyModifiers::ALT) => {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_what_terminals_send() {
+    fn key_sequences_of_terminals_are_decoded() {
         assert_eq!(keys(b"n?\x03\x04\r\t\x7f"), ["n", "?", "Ctrl-c", "Ctrl-d", "Enter", "Tab", "Backspace"]);
         assert_eq!(keys(b"\x1b[A\x1bOB\x1b[1;5C\x1b[D"), ["↑", "↓", "Ctrl-→", "←"]);
         assert_eq!(
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_that_mean_nothing_are_no_keys() {
+    fn unused_reports_are_ignored() {
         for bytes in [
             &b"\x1b[0;0R"[..],
             b"\x1b[?1;2c",
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn mouse_reports_with_any_numbers_are_taken() {
+    fn mouse_reports_with_any_numbers_are_decoded() {
         for bytes in
             [&b"\x1b[<0;0;0M"[..], b"\x1b[<0;1;1M", b"\x1b[M \x00\x00", b"\x1b[32;0;0M", b"\x1b[M !!"]
         {
@@ -336,14 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_is_text_however_it_ends() {
+    fn a_paste_is_text_with_or_without_its_end() {
         let paste = |text: &str| vec![Event::Paste(text.into())];
         assert_eq!(events(b"\x1b[200~rpc\rnotes: pqqq\x1b[201~"), paste("rpc\nnotes: pqqq"));
         assert_eq!(events(b"\x1b\x1b[200~q\x1b[201~").len(), 2, "Escape, then a paste");
         assert_eq!(events(b"\x1b[200~a\x1b[20\x1b\x1b[31mq\xc3"), paste("a\x1b[20\x1b\x1b[31mq\u{fffd}"));
-        let long = [b"\x1b[200~".as_slice(), &vec![b'q'; LONGEST_PASTE + 9], PASTE_END, b"n"].concat();
+        let long = [b"\x1b[200~".as_slice(), &vec![b'q'; MAX_PASTE + 9], PASTE_END, b"n"].concat();
         let found = events(&long);
-        assert!(matches!(&found[..], [Event::Paste(t), Event::Key(_)] if t.len() == LONGEST_PASTE));
+        assert!(matches!(&found[..], [Event::Paste(t), Event::Key(_)] if t.len() == MAX_PASTE));
     }
 
     fn hostile() -> impl Strategy<Value = Vec<u8>> {
@@ -371,11 +371,11 @@ mod tests {
             prop_assert_eq!(whole, parts);
             decoder.feed(b"\x07n");
             decoder.pause();
-            prop_assert!(decoder.next_event().is_some(), "keys are still heard");
+            prop_assert!(decoder.next_event().is_some(), "keys are still decoded");
         }
 
         #[test]
-        fn no_paste_is_a_command(text in "[^\x1b]{0,99}") {
+        fn a_paste_is_never_a_command(text in "[^\x1b]{0,99}") {
             let found = events(&[b"\x1b[200~", text.as_bytes(), PASTE_END].concat());
             prop_assert!(matches!(&found[..], [Event::Paste(_)]));
         }

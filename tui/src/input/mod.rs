@@ -1,4 +1,4 @@
-//! Keys and what they mean.
+//! Decodes the terminal's input and binds keys to actions.
 pub mod action;
 mod csi;
 pub mod decode;

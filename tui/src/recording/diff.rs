@@ -1,4 +1,4 @@
-//! `trace diff`: two recordings, by request type and stage.
+//! `trace diff`: compares two recordings by request kind and stage.
 use std::{collections::BTreeSet, io::Write, path::Path};
 
 use anyhow::Result;
@@ -11,15 +11,17 @@ use super::{
     table::{self, Column},
 };
 use crate::{
-    cli::{DiffArgs, Wanted},
+    cli::{DiffArgs, FilterArgs},
     state::units,
 };
 
+/// Prints the comparison as a table, or as one JSON object per line.
 pub fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
     let (before, after) = (stats(&args.before, &args.wanted)?, stats(&args.after, &args.wanted)?);
-    let all: BTreeSet<&Measured> = before.of.keys().chain(after.of.keys()).collect();
-    let mut pairs: Vec<Pair<'_>> = all.into_iter().map(|m| (m, before.of.get(m), after.of.get(m))).collect();
-    by_change(&mut pairs);
+    let all: BTreeSet<&Measured> = before.durations.keys().chain(after.durations.keys()).collect();
+    let mut pairs: Vec<Pair<'_>> =
+        all.into_iter().map(|m| (m, before.durations.get(m), after.durations.get(m))).collect();
+    sort_by_change(&mut pairs);
     if args.json {
         return pairs.into_iter().try_for_each(|(m, b, a)| Ok(writeln!(out, "{}", object(m, b, a))?));
     }
@@ -32,19 +34,19 @@ pub fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<()> {
     Ok(out.write_all(table::lines(COLUMNS, &rows).as_bytes())?)
 }
 
-/// A request type or one of its stages, in both recordings.
+/// A request kind or one of its stages, in both recordings.
 type Pair<'a> = (&'a Measured, Option<&'a Durations>, Option<&'a Durations>);
 
-/// The largest change first: of the median, then of p99. What only one recording has changed by all that it took.
-fn by_change(pairs: &mut [Pair<'_>]) {
+/// Sorts the largest change first: of the median, then of p99. A missing duration counts as 0.
+fn sort_by_change(pairs: &mut [Pair<'_>]) {
     let change = |before: Option<&Durations>, after: Option<&Durations>, q: f64| {
-        let of = |d: Option<&Durations>| d.map_or(0, |d| d.quantile(q));
-        of(before).abs_diff(of(after))
+        let quantile = |d: Option<&Durations>| d.map_or(0, |d| d.quantile(q));
+        quantile(before).abs_diff(quantile(after))
     };
     pairs.sort_by_cached_key(|(_, b, a)| std::cmp::Reverse((change(*b, *a, 0.5), change(*b, *a, 0.99))));
 }
 
-fn stats(path: &Path, wanted: &Wanted) -> Result<Stats> {
+fn stats(path: &Path, wanted: &FilterArgs) -> Result<Stats> {
     let file = super::open(path)?;
     let query = select::query(wanted, &file)?;
     let mut stats = Stats::default();
@@ -70,14 +72,15 @@ fn row(m: &Measured, before: Option<&Durations>, after: Option<&Durations>) -> V
     let count = |d: Option<&Durations>| d.map_or_else(|| "-".into(), |d| d.count.to_string());
     row.extend([count(before), count(after)]);
     for q in [0.5, 0.99] {
-        let of = |d: Option<&Durations>| d.map(|d| d.quantile(q));
+        let quantile = |d: Option<&Durations>| d.map(|d| d.quantile(q));
         let shown = |ns: Option<u64>| ns.map_or_else(|| "-".into(), units::duration);
-        row.extend([shown(of(before)), shown(of(after)), delta(of(before), of(after))]);
+        let (before, after) = (quantile(before), quantile(after));
+        row.extend([shown(before), shown(after), delta(before, after)]);
     }
     row
 }
 
-/// The difference, and by how much of what it was.
+/// Formats a difference, and its percentage of the value before.
 fn delta(before: Option<u64>, after: Option<u64>) -> String {
     let (Some(before), Some(after)) = (before, after) else { return "-".into() };
     let sign = if after < before { "-" } else { "+" };
@@ -89,7 +92,7 @@ fn delta(before: Option<u64>, after: Option<u64>) -> String {
 }
 
 fn object(m: &Measured, before: Option<&Durations>, after: Option<&Durations>) -> serde_json::Value {
-    let of = |d: Option<&Durations>| {
+    let figures = |d: Option<&Durations>| {
         d.map(|d| {
             json!({
                 "count": d.count, "total_ns": d.total, "mean_ns": d.mean(),
@@ -106,7 +109,7 @@ fn object(m: &Measured, before: Option<&Durations>, after: Option<&Durations>) -
         "p50_delta_ns": change(0.5).and_then(|ns| i64::try_from(ns).ok()),
         "p99_delta_ns": change(0.99).and_then(|ns| i64::try_from(ns).ok()),
         "kind": m.kind().name(), "stage": if whole { None } else { Some(m.stage_name()) },
-        "before": of(before), "after": of(after),
+        "before": figures(before), "after": figures(after),
     })
 }
 
@@ -117,7 +120,7 @@ mod tests {
     fn durations(ns: &[u64]) -> Durations {
         let mut stats = Stats::default();
         ns.iter().for_each(|ns| stats.add(Measured::default(), *ns));
-        stats.of.into_values().next().unwrap()
+        stats.durations.into_values().next().unwrap()
     }
 
     #[test]
@@ -136,13 +139,13 @@ mod tests {
             (&slower, Some(&c), Some(&e)),
             (&new, None, Some(&n)),
         ];
-        by_change(&mut pairs);
+        sort_by_change(&mut pairs);
         let order: Vec<_> = pairs.iter().map(|(m, ..)| std::ptr::from_ref(*m)).collect();
         assert_eq!(order, [&slower, &new, &faster, &tail, &same].map(std::ptr::from_ref));
     }
 
     #[test]
-    fn a_delta_has_its_sign_and_its_share() {
+    fn a_delta_has_a_sign_and_a_percentage() {
         assert_eq!(delta(Some(1000), Some(1500)), "+500 ns (+50 %)");
         assert_eq!(delta(Some(2000), Some(1500)), "-500 ns (-25 %)");
         assert_eq!(delta(Some(0), Some(5)), "+5 ns");

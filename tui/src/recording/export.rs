@@ -1,4 +1,4 @@
-//! `trace export`: requests for other tools, as a file or to a collector.
+//! `trace export`: writes requests for other tools into a file, or sends them to a collector.
 use std::{
     fs::File,
     io::{BufWriter, Write},
@@ -15,20 +15,24 @@ use tracepoints_export::{
 
 use super::{open::is_recording, select};
 use crate::{
-    cli::{ExportArgs, TraceFormat, Wanted},
+    cli::{ExportArgs, FilterArgs, TraceFormat},
     command::unless_pipe_closed,
     source::recorded::Recorded,
 };
 
+/// Writes or sends the requests.
+///
+/// # Errors
+/// If the input cannot be read, no request matches, or the output fails.
 pub fn run(args: &ExportArgs) -> Result<()> {
     match (&args.to, args.format, &args.output) {
         (Some(to), ..) => send(args, to),
         (None, Some(format), Some(output)) => write(args, format, output),
-        _ => bail!("say where to: --format FORMAT -o OUT, or --to URL"),
+        _ => bail!("expected --format FORMAT -o OUT, or --to URL"),
     }
 }
 
-/// Gives all wanted requests of a file, one after the other.
+/// Passes all matching requests of a file to `take`, one after the other.
 fn each(args: &ExportArgs, mut take: impl FnMut(&Request) -> Result<()>) -> Result<()> {
     let path = &args.file;
     if is_recording(path) {
@@ -40,7 +44,7 @@ fn each(args: &ExportArgs, mut take: impl FnMut(&Request) -> Result<()>) -> Resu
         return kept(&file, &args.wanted, &mut take);
     }
     let wanted = only_request(&args.wanted).with_context(|| {
-        format!("{} is no recording: of the filters it takes --request only", path.display())
+        format!("{} is not a recording: of the filters, only --request applies to it", path.display())
     })?;
     let bytes =
         tracepoints_input::Input::open(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -54,8 +58,8 @@ fn each(args: &ExportArgs, mut take: impl FnMut(&Request) -> Result<()>) -> Resu
     requests.iter().filter(|r| wanted.is_none_or(|id| r.id == id)).try_for_each(take)
 }
 
-/// The finished traces that a recording keeps beside its stamps; only an id tells one of them.
-fn kept(file: &TraceFile, wanted: &Wanted, take: &mut impl FnMut(&Request) -> Result<()>) -> Result<()> {
+/// Passes the finished traces of a recording to `take`. Without stamps, only `--request` selects one.
+fn kept(file: &TraceFile, wanted: &FilterArgs, take: &mut impl FnMut(&Request) -> Result<()>) -> Result<()> {
     let Some(wanted) = only_request(wanted) else { return Ok(()) };
     let base = changed_ns(file.path())?;
     for trace in file.traces() {
@@ -70,22 +74,24 @@ fn kept(file: &TraceFile, wanted: &Wanted, take: &mut impl FnMut(&Request) -> Re
     Ok(())
 }
 
-/// The id that is wanted, if that is all that is said; None if more is.
-fn only_request(wanted: &Wanted) -> Option<Option<u64>> {
-    let rest = Wanted { request: None, ..wanted.clone() };
-    (rest == Wanted::default()).then_some(wanted.request)
+/// The request id if no other filter is set; None if another filter is.
+fn only_request(wanted: &FilterArgs) -> Option<Option<u64>> {
+    let rest = FilterArgs { request: None, ..wanted.clone() };
+    (rest == FilterArgs::default()).then_some(wanted.request)
 }
 
-/// Steps as `--json` prints them; they know no wall time.
+/// Reads steps as `--json` prints them. They have no wall time, so the file's time of change takes its place.
 fn steps(path: &Path) -> Result<Vec<Request>> {
     let record = Recorded::read(path)?;
     Ok(recorded::requests(&record, changed_ns(path)?))
 }
 
-/// When a file was last changed, in Unix ns.
+/// Time of the file's last change, in Unix ns.
 fn changed_ns(path: &Path) -> Result<u64> {
     let changed = path.metadata().and_then(|m| m.modified());
-    Ok(recorded::unix_ns(changed.with_context(|| format!("cannot look at {}", path.display()))?))
+    Ok(recorded::unix_ns(
+        changed.with_context(|| format!("cannot read the time of change of {}", path.display()))?,
+    ))
 }
 
 #[derive(Default)]
@@ -100,15 +106,16 @@ impl Count {
         self.spans += request.spans.len() as u64 + 1;
     }
 
-    fn none(&self, path: &Path) -> Result<()> {
+    /// Fails if no request was exported.
+    fn require_some(&self, path: &Path) -> Result<()> {
         if self.requests == 0 {
-            bail!("{} holds no request that matches, so there is nothing to export", path.display());
+            bail!("{} contains no request that matches the filters: nothing to export", path.display());
         }
         Ok(())
     }
 }
 
-/// Under another name first: what stood there stays if this fails.
+/// Writes under a temporary name first, so that a failure keeps an existing file.
 fn write(args: &ExportArgs, format: TraceFormat, output: &Path) -> Result<()> {
     if output == Path::new("-") {
         return unless_pipe_closed(fill(args, format, std::io::stdout().lock()).map(drop));
@@ -126,7 +133,7 @@ fn write(args: &ExportArgs, format: TraceFormat, output: &Path) -> Result<()> {
             note(format_args!("{}: {} requests, {} spans", output.display(), count.requests, count.spans));
         }
         Err(e) => {
-            // It is of no use, and that it cannot be removed matters less than why.
+            // The first error matters more than a partial file that cannot be removed.
             let _ = std::fs::remove_file(&partial);
             return Err(e);
         }
@@ -144,7 +151,7 @@ fn fill(args: &ExportArgs, format: TraceFormat, out: impl Write) -> Result<Count
                 count.add(r);
                 Ok(writer.request(r)?)
             })?;
-            count.none(&args.file)?;
+            count.require_some(&args.file)?;
             writer.finish()?;
         }};
     }
@@ -160,7 +167,7 @@ fn fill(args: &ExportArgs, format: TraceFormat, out: impl Write) -> Result<Count
                 folder.request(r);
                 Ok(())
             })?;
-            count.none(&args.file)?;
+            count.require_some(&args.file)?;
             folder.write(&mut out)?;
         }
     }
@@ -177,23 +184,24 @@ fn send(args: &ExportArgs, to: &str) -> Result<()> {
         sender.put(r.clone());
         Ok(())
     });
-    // What was read goes out, even if the file ends in an error.
+    // The requests before an error in the file are sent, too.
     let report = sender.finish();
-    read.and_then(|()| count.none(&args.file))?;
-    judge(&endpoint, &count, &report)
+    read.and_then(|()| count.require_some(&args.file))?;
+    report_sent(&endpoint, &count, &report)
 }
 
-fn judge(endpoint: &Endpoint, count: &Count, report: &Report) -> Result<()> {
+/// Reports how much arrived; an error if a span did not.
+fn report_sent(endpoint: &Endpoint, count: &Count, report: &Report) -> Result<()> {
     let sent =
         format!("{} of {} spans in {} messages to {endpoint}", report.sent, count.spans, report.messages);
     if report.sent == count.spans {
         note(format_args!("sent {sent}"));
         return Ok(());
     }
-    let why = report.last_error.clone().unwrap_or_else(|| "no reason is known".into());
+    let why = report.last_error.clone().unwrap_or_else(|| "the collector gave no reason".into());
     let unsent = count.spans - report.sent - report.failed - report.rejected;
     bail!(
-        "sent {sent}; {} could not be delivered, {} were refused, {unsent} were not tried any more: {why}",
+        "sent {sent}; {} could not be delivered, {} were refused, {unsent} were not tried: {why}",
         report.failed,
         report.rejected,
     )

@@ -1,4 +1,4 @@
-//! `trace grep`: the requests that match.
+//! `trace grep`: lists the requests that match.
 use std::io::Write;
 
 use anyhow::Result;
@@ -15,10 +15,11 @@ use super::{
     times,
 };
 use crate::{
-    cli::{GrepArgs, Wanted},
+    cli::{FilterArgs, GrepArgs},
     state::units,
 };
 
+/// Prints the matching requests, or their number.
 pub fn run(args: &GrepArgs, out: &mut dyn Write) -> Result<()> {
     let file = super::open(&args.file)?;
     let limit = args.limit.unwrap_or(usize::MAX);
@@ -29,10 +30,17 @@ pub fn run(args: &GrepArgs, out: &mut dyn Write) -> Result<()> {
     print(&file, &args.wanted, limit, args.json, out)
 }
 
-/// Rows are written in pages, so that the first ones are seen at once; a page's columns are as wide as its cells.
+/// Rows per page. Pages show the first rows at once; the widths of the columns are those of the page.
 const PAGE: usize = 1000;
 
-pub fn print(file: &TraceFile, wanted: &Wanted, limit: usize, json: bool, out: &mut dyn Write) -> Result<()> {
+/// Prints up to `limit` matching requests, as a table or as JSON.
+pub fn print(
+    file: &TraceFile,
+    wanted: &FilterArgs,
+    limit: usize,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
     let query = select::query(wanted, file)?;
     let mut found = file.find(&query).take(limit).peekable();
     if json {
@@ -61,6 +69,7 @@ pub const COLUMNS: &[Column] = &[
     Column("", false),
 ];
 
+/// Formats a request as a row of [`COLUMNS`].
 pub fn row(r: &RecordedRequest) -> Vec<String> {
     let spans = r.spans();
     let slowest = spans.iter().filter(|s| is_main(s)).max_by_key(|s| s.dur_ns);
@@ -83,7 +92,7 @@ fn is_main(span: &Span) -> bool {
     span.lane() == tracepoints::Lane::Main
 }
 
-/// What is not known of the request.
+/// Lists the parts of the request that the recording lacks; empty if it is complete.
 pub fn losses(r: &RecordedRequest) -> String {
     let mut said = Vec::new();
     if !r.began {
@@ -96,12 +105,12 @@ pub fn losses(r: &RecordedRequest) -> String {
         said.push(format!("{} stamps missing", r.truncated));
     }
     if r.lost > 0 {
-        said.push(format!("{} stamps dropped or damaged meanwhile", r.lost));
+        said.push(format!("{} stamps dropped or damaged during the request", r.lost));
     }
     said.join(", ")
 }
 
-/// The key as text, with `...` if the recording holds its begin only.
+/// The key as text, with `...` if the recording contains only its begin.
 pub fn key(r: &RecordedRequest) -> String {
     if r.key_len as usize > r.key_head.len() {
         return format!("{}...", escape_readable(whole_chars(&r.key_head)));
@@ -109,7 +118,7 @@ pub fn key(r: &RecordedRequest) -> String {
     escape_readable(&r.key_head)
 }
 
-/// A request with its stages.
+/// Formats a request and its stages as JSON.
 pub fn object(r: &RecordedRequest) -> serde_json::Value {
     let spans = r.spans();
     let stages: Vec<_> = spans

@@ -1,4 +1,4 @@
-//! `trace import`: traces of other tools, listed, searched, opened, or kept in a trace file.
+//! `trace import`: lists, searches and opens traces of other tools, or writes them to a trace file.
 use std::{io::Write, path::Path};
 
 use anyhow::{Context as _, Result, bail};
@@ -20,7 +20,7 @@ use crate::{
     state::{Start, units},
 };
 
-/// Reads a file of another tool; what was passed over is told on standard error.
+/// Reads a file of another tool; reports skipped parts on standard error.
 pub fn read(path: &Path) -> Result<Vec<Request>> {
     let shown = path.display();
     let bytes = tracepoints_input::Input::open(path).with_context(|| format!("cannot read {shown}"))?;
@@ -29,14 +29,14 @@ pub fn read(path: &Path) -> Result<Vec<Request>> {
     Ok(requests)
 }
 
-/// Lists what was found, and keeps it if that is asked for.
+/// Lists the requests that match, or writes them to `--output`.
 pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<()> {
     let mut requests = read(&args.file)?;
     if let Some(text) = &args.grep {
         requests.retain(|r| has(r, text));
     }
     if requests.is_empty() {
-        note("nothing matches");
+        note("no request matches");
         return Ok(());
     }
     if let Some(path) = &args.output {
@@ -53,20 +53,20 @@ fn keep(requests: &[Request], path: &Path) -> Result<()> {
     let mut file = TraceFileWriter::to(Box::new(output::claim(path)?), path)?;
     requests.iter().try_for_each(|r| file.trace(&recorded::record(r)))?;
     file.finish()?;
-    note(format_args!("{}: {} traces; `tikv-tui trace` opens them", path.display(), requests.len()));
+    note(format_args!("{}: wrote {} traces; `tikv-tui trace` opens them", path.display(), requests.len()));
     Ok(())
 }
 
 fn has(request: &Request, text: &str) -> bool {
-    let told = |attributes: &[(String, tracepoints_export::Value)]| {
+    let in_attributes = |attributes: &[(String, tracepoints_export::Value)]| {
         attributes.iter().any(|(name, value)| name.contains(text) || value.to_string().contains(text))
     };
     request.name.contains(text)
-        || told(&request.attributes)
+        || in_attributes(&request.attributes)
         || request
             .spans
             .iter()
-            .any(|s| s.name.contains(text) || s.thread.contains(text) || told(&s.attributes))
+            .any(|s| s.name.contains(text) || s.thread.contains(text) || in_attributes(&s.attributes))
 }
 
 const COLUMNS: &[Column] = &[
@@ -117,8 +117,7 @@ fn span(r: &Request, s: &tracepoints_export::Span) -> serde_json::Value {
     })
 }
 
-/// Lists the traces that a trace file keeps beside its stamps: imported ones, and those of stepped operations. Returns
-/// whether there is any.
+/// Lists the finished traces of a trace file (imported or of stepped operations). False if it has none.
 pub fn list_kept(file: &TraceFile, json: bool, out: &mut dyn Write) -> Result<bool> {
     let requests: Vec<Request> =
         file.traces().filter_map(Result::ok).flat_map(|t| recorded::requests(&t, 0)).collect();
@@ -131,7 +130,7 @@ pub fn list_kept(file: &TraceFile, json: bool, out: &mut dyn Write) -> Result<bo
     Ok(!requests.is_empty())
 }
 
-/// A trace that a trace file keeps, by the number of one of its requests.
+/// Finds a finished trace of a trace file by the id of one of its requests.
 pub fn kept(file: &TraceFile, id: u64, start: &Start) -> Option<Recorded> {
     let record = file.traces().filter_map(Result::ok).find(|t| t.requests.iter().any(|r| r.id == id))?;
     let name = record.steps.first().map_or("", |s| s.kind.as_str());
@@ -139,11 +138,11 @@ pub fn kept(file: &TraceFile, id: u64, start: &Start) -> Option<Recorded> {
     Some(Recorded::new(&title, record.steps, record.summary, start).with("", record.requests))
 }
 
-/// One of them as steps.
+/// Opens the request `id` of another tool's file as steps.
 pub fn open(path: &Path, id: u64, start: &Start) -> Result<Recorded> {
     let requests = read(path)?;
     let Some(request) = requests.iter().find(|r| r.id == id) else {
-        bail!("{} holds no request {id}; `tikv-tui trace import FILE` lists them", path.display());
+        bail!("{} contains no request {id}; `tikv-tui trace import FILE` lists all requests", path.display());
     };
     let record = recorded::record(request);
     let title = format!("request {id} {}", request.name);

@@ -1,4 +1,4 @@
-//! `trace info`: what a recording holds.
+//! `trace info`: summarises a recording.
 use std::{
     collections::{BTreeMap, HashMap},
     io::Write,
@@ -21,12 +21,13 @@ struct Found {
     requests: u64,
     unfinished: u64,
     traces: u64,
-    /// Stamps by thread; empty if nobody counted.
+    /// Number of stamps by thread; empty with `--quick`.
     threads: HashMap<u16, u64>,
     stats: Stats,
 }
 
-fn look(file: &TraceFile, quick: bool) -> Found {
+/// Reads the file; `quick`: only the index.
+fn summarise(file: &TraceFile, quick: bool) -> Found {
     let mut found = Found { traces: file.traces().count() as u64, ..Found::default() };
     if !quick {
         file.verify();
@@ -42,9 +43,10 @@ fn look(file: &TraceFile, quick: bool) -> Found {
     found
 }
 
+/// Prints the summary as text or JSON.
 pub fn run(args: &InfoArgs, out: &mut dyn Write) -> Result<()> {
     let file = TraceFile::open(&args.file)?;
-    let found = look(&file, args.quick);
+    let found = summarise(&file, args.quick);
     match args.json {
         true => Ok(writeln!(out, "{}", object(&file, &found))?),
         false => Ok(out.write_all(text(&file, &found).as_bytes())?),
@@ -57,13 +59,13 @@ fn text(file: &TraceFile, found: &Found) -> String {
         let took = units::duration(end.saturating_sub(begin));
         out += &format!("recorded  {} to {} UTC, {took}\n", times::utc(begin), times::time_of_day(end));
     }
-    let ending = file.ending().map_or("its writer was killed, or still writes".into(), |e| e.to_string());
+    let ending = file.ending().map_or("its writer was killed, or is still writing".into(), |e| e.to_string());
     out += &format!("ended     {ending}\n");
     let notes = file.notes();
     if let (Some(first), Some(last)) = (notes.first(), notes.last()) {
         out += &format!("by        {}, process {}\n", first.program, first.pid);
         let drift = last.drift_ns() - first.drift_ns();
-        out += &format!("clock     went {} ns off the system's\n", drift);
+        out += &format!("clock     drifted by {} ns from the system's\n", drift);
     }
     let threads = match found.threads.len() {
         0 => String::new(),
@@ -72,19 +74,22 @@ fn text(file: &TraceFile, found: &Found) -> String {
     out += &format!("stamps    {}{threads}\n", file.stamp_count());
     out += &format!("dropped   {}\n", file.dropped());
     if let Some(n) = notes.last().map(|n| n.unwritten).filter(|n| *n > 0) {
-        out += &format!("unwritten {n} when it ended, and all that came after\n");
+        out += &format!("unwritten {n} stamps at its end, and all later ones\n");
     }
     for (thread, n) in notes.last().map_or(&[][..], |n| &n.dropped_by_thread) {
         out += &format!("          {n} by {thread}\n");
     }
     out += &format!("requests  {}, {} of them without a begin or an end\n", found.requests, found.unfinished);
     if file.rebuilt_count() > 0 {
-        out += &format!("rebuilt   {} of them from their stamps, no table has them\n", file.rebuilt_count());
+        out += &format!(
+            "rebuilt   {} of them from their stamps, because no table lists them\n",
+            file.rebuilt_count()
+        );
     }
     if found.traces > 0 {
         out += &format!("traces    {}\n", found.traces);
     }
-    out += &match (file.damage().as_slice(), file.cut()) {
+    out += &match (file.damage().as_slice(), file.truncated_at()) {
         ([], None) => "damage    none\n".to_owned(),
         (damage, cut) => {
             let mut lines: Vec<String> = damage.iter().map(|d| format!("damage    {d}\n")).collect();
@@ -92,7 +97,7 @@ fn text(file: &TraceFile, found: &Found) -> String {
             lines.concat()
         }
     };
-    if !found.stats.of.is_empty() {
+    if !found.stats.durations.is_empty() {
         out += "\n";
         out += &kinds(&found.stats);
     }
@@ -107,7 +112,7 @@ fn kinds(stats: &Stats) -> String {
         row.extend([d.quantile(0.5), d.quantile(0.99), d.max].map(units::duration));
         row
     };
-    table::lines(&columns, &stats.of.iter().map(row).collect::<Vec<_>>())
+    table::lines(&columns, &stats.durations.iter().map(row).collect::<Vec<_>>())
 }
 
 fn by_name(threads: &HashMap<u16, u64>) -> BTreeMap<String, u64> {
@@ -121,11 +126,11 @@ fn by_name(threads: &HashMap<u16, u64>) -> BTreeMap<String, u64> {
 fn object(file: &TraceFile, found: &Found) -> serde_json::Value {
     let damage =
         |d: &tracepoints::trace_file::Damage| json!({ "offset": d.offset, "len": d.len, "reason": d.reason });
-    let kinds = found.stats.of.iter().map(|(m, d)| {
-        let of = json!({
+    let kinds = found.stats.durations.iter().map(|(m, d)| {
+        let figures = json!({
             "count": d.count, "p50_ns": d.quantile(0.5), "p99_ns": d.quantile(0.99), "max_ns": d.max,
         });
-        (m.kind().name(), of)
+        (m.kind().name(), figures)
     });
     json!({
         "file": file.path(),
@@ -140,7 +145,7 @@ fn object(file: &TraceFile, found: &Found) -> serde_json::Value {
         "unfinished": found.unfinished,
         "rebuilt": file.rebuilt_count(),
         "traces": found.traces,
-        "cut": file.cut(),
+        "cut": file.truncated_at(),
         "damage": file.damage().iter().map(damage).collect::<Vec<_>>(),
         "kinds": kinds.collect::<serde_json::Map<_, _>>(),
     })

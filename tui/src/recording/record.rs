@@ -1,4 +1,4 @@
-//! `record`: all requests of running servers, into a file.
+//! `record`: records all requests of running servers into a file.
 mod stores;
 
 use std::{
@@ -26,9 +26,13 @@ use crate::{
     terminal::signals::{self, Signals, Stopped},
 };
 
-/// How often it is looked whether a signal came.
-const SLICE: Duration = Duration::from_millis(50);
+/// Interval of the checks for a signal.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Records until the time is over or a signal arrives; prints a summary.
+///
+/// # Errors
+/// If a server or the output fails, or a signal ended the recording. The file keeps what was recorded before.
 pub fn run(args: &RecordArgs) -> Result<()> {
     let signals = signals::listen().context("cannot listen for signals")?;
     let addresses = stores::addresses(args)?;
@@ -57,8 +61,8 @@ fn finished(path: &Path) -> Result<()> {
     print(&format!("{}\n", contents(path, &file))).context("cannot write to standard output")?;
     match file.ending() {
         Some(early) if early != Ended::Stopped => bail!(
-            "the recording {early}; what came before is in {}. The server records to its temporary directory (TMPDIR): \
-             make room there, or record for a shorter time",
+            "the recording {early}; {} contains the part before. The server records to its temporary directory (TMPDIR): \
+             free space there, or record for a shorter time",
             path.display()
         ),
         _ => Ok(()),
@@ -75,15 +79,15 @@ fn contents(path: &Path, file: &TraceFile) -> String {
     )
 }
 
-/// What is left of a recording that did not come to its end: what came before is kept, a file of nothing is not.
+/// Describes an interrupted recording. Removes the file if nothing was recorded.
 fn kept(path: &Path, took: &str) -> String {
     let file = TraceFile::open(path).ok();
     match file.filter(|f| f.stamp_count() > 0) {
         Some(file) => format!("recorded for {took}: {}", contents(path, &file)),
         None => {
-            // It holds nothing, so it does not block the name if it stays.
+            // An empty file does not block the name, so a failure does not matter.
             let _ = std::fs::remove_file(path);
-            format!("nothing was recorded into {}", path.display())
+            format!("nothing was recorded; removed {}", path.display())
         }
     }
 }
@@ -93,7 +97,7 @@ pub(super) fn runtime() -> Result<Runtime> {
     runtime.context("cannot start the network runtime")
 }
 
-/// A store that records, and for how long.
+/// A store to record, and the duration in seconds.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub address: &'a str,
@@ -101,7 +105,7 @@ pub(super) struct Source<'a> {
     pub security: &'a SecurityManager,
 }
 
-/// Writes what one store records into `output`, whose name is `path`.
+/// Writes one store's recording into `output`, the file at `path`.
 pub(super) async fn record(
     from: Source<'_>,
     path: &Path,
@@ -110,13 +114,13 @@ pub(super) async fn record(
 ) -> Result<()> {
     let Source { address, seconds, security } = from;
     let endpoint = endpoint(address, security)?;
-    note(format_args!("records {address} for {seconds} s ..."));
+    note(format_args!("recording {address} for {seconds} s ..."));
     let refused = |status: Status| match status.code() {
         Code::Unimplemented => {
-            anyhow!("{address} does not serve trace control; is it a tikv-server of this toolkit?")
+            anyhow!("{address} has no TraceControl service: expected a tikv-server of this project")
         }
         Code::Unavailable | Code::Unknown => {
-            anyhow!("{address} hung up: {}{}", status.message(), security.hint())
+            anyhow!("{address} closed the connection: {}{}", status.message(), security.hint())
         }
         _ => anyhow!("{address} cannot record: {}", status.message()),
     };
@@ -137,14 +141,14 @@ async fn begin(channel: Channel, seconds: u32) -> Result<Streaming<RecordChunk>,
     Ok(client.record(RecordRequest { seconds }).await?.into_inner())
 }
 
-/// What `work` gives, unless a signal asks to end first.
+/// Waits for `work`, or for a signal that asks the program to end.
 async fn unless_stopped<T>(signals: &Signals, work: impl Future<Output = T>) -> Result<T, Stopped> {
     let stopped = async {
         loop {
             if let Some(signal) = signals.end() {
                 return Stopped(signal);
             }
-            tokio::time::sleep(SLICE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
     tokio::select! {

@@ -1,12 +1,12 @@
-//! From the command line's words to a query.
+//! Converts the filters of the command line to a query.
 use anyhow::{Context as _, Result};
 use tracepoints::trace_file::{Query, TraceFile};
 
 use super::times;
-use crate::{cli::Wanted, command};
+use crate::{cli::FilterArgs, command};
 
-/// Reads what the person wants; times are those of `file`.
-pub fn query(wanted: &Wanted, file: &TraceFile) -> Result<Query> {
+/// Parses the filters. Times of day and `+DURATION` are relative to the begin of `file`.
+pub fn query(wanted: &FilterArgs, file: &TraceFile) -> Result<Query> {
     let begin = file.span().map_or(0, |(begin, _)| begin);
     let time = |flag: &str, text: &Option<String>| {
         text.as_deref().map(|t| times::when(t, begin).with_context(|| flag.to_owned())).transpose()

@@ -1,10 +1,10 @@
-//! How long requests and their stages take, added up by type.
+//! Durations of requests and their stages, by request kind.
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use tracepoints::{StageId, collector::RecordedRequest, request::RequestKind};
 
-/// Durations of one thing, in ns; quantiles are exact to one percent, the rest wholly.
+/// Durations of a request kind or a stage, in ns. Quantiles are accurate to 1 %, the other figures are exact.
 #[derive(Clone)]
 pub struct Durations {
     histogram: Histogram<u64>,
@@ -15,13 +15,13 @@ pub struct Durations {
 
 impl Durations {
     fn new() -> Option<Self> {
-        // Two digits are always within what the histogram takes.
+        // Never fails: the histogram supports two significant digits.
         let histogram = Histogram::new(2).ok()?;
         Some(Self { histogram, count: 0, total: 0, max: 0 })
     }
 
     fn add(&mut self, ns: u64) {
-        // It grows with what it is given; `saturating_record` would not, and cut off at 2 ns.
+        // `record` lets the histogram grow; `saturating_record` alone would clamp all values to 2 ns.
         if self.histogram.record(ns).is_err() {
             self.histogram.saturating_record(ns);
         }
@@ -30,6 +30,7 @@ impl Durations {
         self.max = self.max.max(ns);
     }
 
+    /// The quantile `q` (0 to 1), in ns.
     pub fn quantile(&self, q: f64) -> u64 {
         if q >= 1.0 { self.max } else { self.histogram.value_at_quantile(q).min(self.max) }
     }
@@ -39,7 +40,7 @@ impl Durations {
     }
 }
 
-/// What is measured: a request type as a whole, or one of its stages.
+/// A request kind as a whole, or one of its stages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Measured {
     kind: usize,
@@ -56,25 +57,27 @@ impl Measured {
         self.stage
     }
 
+    /// Name of the stage; `(request)` for the whole request.
     pub fn stage_name(&self) -> &'static str {
         self.stage.map_or("(request)", StageId::name)
     }
 }
 
+/// Durations of all request kinds and stages of a recording.
 #[derive(Default)]
 pub struct Stats {
-    pub of: BTreeMap<Measured, Durations>,
+    pub durations: BTreeMap<Measured, Durations>,
 }
 
 impl Stats {
-    /// Takes a request as a whole, if it has an end.
+    /// Adds a request as a whole, if it has an end.
     pub fn add_whole(&mut self, request: &RecordedRequest) {
         if let Some(ns) = request.duration_ns() {
             self.add(Measured { kind: request.kind as usize, stage: None }, ns);
         }
     }
 
-    /// Takes a request and each of its stages.
+    /// Adds a request and each of its stages.
     pub fn add_request(&mut self, request: &RecordedRequest) {
         self.add_whole(request);
         let kind = request.kind as usize;
@@ -84,12 +87,12 @@ impl Stats {
     }
 
     pub(super) fn add(&mut self, what: Measured, ns: u64) {
-        if let Some(durations) = self.of.get_mut(&what) {
+        if let Some(durations) = self.durations.get_mut(&what) {
             return durations.add(ns);
         }
         if let Some(mut durations) = Durations::new() {
             durations.add(ns);
-            self.of.insert(what, durations);
+            self.durations.insert(what, durations);
         }
     }
 }
@@ -99,12 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_those_of_what_was_added() {
+    fn quantiles_are_accurate_to_one_percent() {
         let mut durations = Durations::new().unwrap();
         (1..=1000).for_each(|ms| durations.add(ms * 1_000_000));
         for (q, wanted) in [(0.5, 500_000_000_u64), (0.99, 990_000_000), (1.0, 1_000_000_000)] {
-            let met = durations.quantile(q);
-            assert!(met.abs_diff(wanted) <= wanted / 100, "{q}: {met}");
+            let found = durations.quantile(q);
+            assert!(found.abs_diff(wanted) <= wanted / 100, "{q}: {found}");
         }
         durations.add(u64::MAX);
         assert_eq!((durations.quantile(1.0), durations.max), (u64::MAX, u64::MAX));

@@ -1,10 +1,10 @@
-//! Text in columns.
+//! Formats rows of text in columns.
 use tracepoints::printable::{pad, pad_left, width};
 
-/// One column: its name, and whether its cells stand at the right.
+/// A column: its name, and whether its cells are aligned right.
 pub struct Column(pub &'static str, pub bool);
 
-/// Rows below their names, as wide as they must be; the last column is not padded.
+/// Formats the columns' names and the rows, each column as wide as its widest cell.
 pub fn lines(columns: &[Column], rows: &[Vec<String>]) -> String {
     let names: Vec<String> = columns.iter().map(|c| c.0.to_owned()).collect();
     let all = || std::iter::once(&names).chain(rows);

@@ -1,4 +1,4 @@
-//! Times and durations as people write and read them.
+//! Parses and formats times and durations.
 use anyhow::{Context as _, Result, bail};
 use time::{Date, Month, OffsetDateTime, Time};
 
@@ -8,24 +8,23 @@ fn date_time(unix_ns: u64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ns)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// `2026-11-21 06:40:20.123456`, UTC.
+/// Formats a time as `2026-11-21 06:40:20.123456`, UTC.
 pub fn utc(unix_ns: u64) -> String {
     let t = date_time(unix_ns);
     format!("{:04}-{:02}-{:02} {}", t.year(), u8::from(t.month()), t.day(), time_of_day(unix_ns))
 }
 
-/// `06:40:20.123456`, UTC.
+/// Formats a time of day as `06:40:20.123456`, UTC.
 pub fn time_of_day(unix_ns: u64) -> String {
     let t = date_time(unix_ns);
     format!("{:02}:{:02}:{:02}.{:06}", t.hour(), t.minute(), t.second(), t.microsecond())
 }
 
-/// `250us`, `1.5ms`, `2s`, `1m`, or nanoseconds.
+/// Parses a duration into ns: `250us`, `1.5ms`, `2s`, `1m`, or a number of nanoseconds.
 pub fn duration(text: &str) -> Result<u64> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
-    let bad =
-        || format!("`{text}` is no duration: expected one such as 250us, 1.5ms, 2s or 800 (nanoseconds)");
+    let bad = || format!("expected a duration such as 250us, 1.5ms, 2s or 800 (nanoseconds), found `{text}`");
     let scale = match unit.trim() {
         "" | "ns" => 1.0,
         "us" | "µs" => 1e3,
@@ -38,14 +37,14 @@ pub fn duration(text: &str) -> Result<u64> {
     Ok((number * scale).round() as u64)
 }
 
-/// A point in time, for a recording that began at `begin` (Unix ns).
+/// Parses a point in time into Unix ns, for a recording that began at `begin` (Unix ns).
 pub fn when(text: &str, begin: u64) -> Result<u64> {
-    if let Some(behind) = text.strip_prefix('+') {
-        return Ok(begin.saturating_add(duration(behind)?));
+    if let Some(since_begin) = text.strip_prefix('+') {
+        return Ok(begin.saturating_add(duration(since_begin)?));
     }
     let expected = || {
         format!(
-            "`{text}` is no time: expected 2026-11-21T06:40:20.5, 06:40:20.5 (of the day of the recording; UTC), or +1.5s behind its begin"
+            "expected 2026-11-21T06:40:20.5, 06:40:20.5 (of the day of the recording; UTC) or +1.5s (since it began), found `{text}`"
         )
     };
     let text = text.trim_end_matches('Z');
@@ -83,17 +82,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_or_refused() {
+    fn durations_are_parsed_or_refused() {
         let read: Vec<u64> =
             ["800", "5ns", "250us", "1.5ms", "2s", "1m"].map(|t| duration(t).unwrap()).into();
         assert_eq!(read, [800, 5, 250_000, 1_500_000, 2_000_000_000, 60_000_000_000]);
         for bad in ["", "ms", "5 parsecs", "-1s", "1.2.3s"] {
-            assert!(duration(bad).unwrap_err().to_string().contains("expected one such as"), "{bad}");
+            assert!(duration(bad).unwrap_err().to_string().contains("expected a duration such as"), "{bad}");
         }
     }
 
     #[test]
-    fn times_are_read_as_they_are_shown() {
+    fn printed_times_are_parsed_back() {
         let begin = 1_700_000_000_123_456_000;
         assert_eq!(utc(begin), "2023-11-14 22:13:20.123456");
         for text in ["2023-11-14T22:13:20.123456", "2023-11-14 22:13:20.123456Z", "22:13:20.123456", "+0"] {

@@ -1,4 +1,4 @@
-//! `trace top`: the slowest requests, or what stages take.
+//! `trace top`: lists the slowest requests, or ranks the stages.
 use std::{cmp::Reverse, collections::BinaryHeap, io::Write};
 
 use anyhow::Result;
@@ -15,6 +15,7 @@ use crate::{
     state::units,
 };
 
+/// Prints the list, as a table or as one JSON object per line.
 pub fn run(args: &TopArgs, out: &mut dyn Write) -> Result<()> {
     let file = super::open(&args.file)?;
     let query = select::query(&args.wanted, &file)?;
@@ -25,7 +26,7 @@ pub fn run(args: &TopArgs, out: &mut dyn Write) -> Result<()> {
 }
 
 fn requests(file: &TraceFile, query: &Query, args: &TopArgs, out: &mut dyn Write) -> Result<()> {
-    // The shortest of the longest on top; the id decides between equals.
+    // A heap with the shortest of the longest requests on top; the id breaks ties.
     let mut longest: BinaryHeap<Reverse<(u64, u64)>> = BinaryHeap::new();
     for request in file.heads(query) {
         let Some(ns) = request.duration_ns() else { continue };
@@ -69,14 +70,15 @@ const COLUMNS: &[Column] = &[
 fn stages(file: &TraceFile, query: &Query, by: By, args: &TopArgs, out: &mut dyn Write) -> Result<()> {
     let mut stats = Stats::default();
     file.find(query).for_each(|r| stats.add_request(&r));
-    let mut of: Vec<(&Measured, &Durations)> = stats.of.iter().filter(|(m, _)| m.stage().is_some()).collect();
-    of.sort_by_key(|(m, d)| (Reverse(measure(d, by)), **m));
-    of.truncate(args.limit);
+    let mut ranked: Vec<(&Measured, &Durations)> =
+        stats.durations.iter().filter(|(m, _)| m.stage().is_some()).collect();
+    ranked.sort_by_key(|(m, d)| (Reverse(measure(d, by)), **m));
+    ranked.truncate(args.limit);
     if args.json {
-        return of.iter().try_for_each(|(m, d)| Ok(writeln!(out, "{}", object(m, d))?));
+        return ranked.iter().try_for_each(|(m, d)| Ok(writeln!(out, "{}", object(m, d))?));
     }
-    let whole: u64 = stats.of.iter().filter(|(m, _)| m.stage().is_none()).map(|(_, d)| d.total).sum();
-    let rows: Vec<_> = of.iter().map(|(m, d)| row(m, d, whole)).collect();
+    let whole: u64 = stats.durations.iter().filter(|(m, _)| m.stage().is_none()).map(|(_, d)| d.total).sum();
+    let rows: Vec<_> = ranked.iter().map(|(m, d)| row(m, d, whole)).collect();
     Ok(out.write_all(table::lines(COLUMNS, &rows).as_bytes())?)
 }
 
@@ -87,7 +89,7 @@ fn lane(m: &Measured) -> &'static str {
     }
 }
 
-/// Replicas work beside the requests: their time is no share of it.
+/// Formats a stage as a row. Replicas run in parallel with requests, so they have no share of the time.
 fn row(m: &Measured, d: &Durations, whole: u64) -> Vec<String> {
     let share = match (lane(m), whole) {
         ("replica", _) | (_, 0) => "-".into(),

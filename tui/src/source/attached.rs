@@ -1,4 +1,4 @@
-//! Steps of a running `tikv-server`, over its TraceControl service. The wire is served on a thread of its own.
+//! Steps a request of a running `tikv-server` over its TraceControl service, in a separate thread.
 use std::{
     collections::BTreeSet,
     sync::mpsc::{Receiver, Sender, channel},
@@ -18,19 +18,19 @@ use tracepoints::{
     trace::{Step, Summary},
 };
 
-use crate::state::{Hold, SourceEvent, Start, StepSource};
+use crate::state::{HeldRequest, SourceEvent, Start, StepSource};
 
-/// How long the server may take to answer before it counts as gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for the server's answers and keep-alives.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which requests to step.
+/// Selects the requests to step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// The user key, without encoding; empty: any.
+pub struct RequestFilter {
+    /// The unencoded user key; empty: any.
     pub key: Vec<u8>,
-    /// 0: any.
+    /// The region id; 0: any.
     pub region: u64,
-    /// Snake-case name; empty: any.
+    /// The kind's name in snake case; empty: any.
     pub kind: String,
 }
 
@@ -48,8 +48,13 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Connects and waits in the background; failures come as events.
-    pub fn start(address: &str, security: &SecurityManager, wanted: Wanted, start: Start) -> Result<Self> {
+    /// Connects and waits in the background; failures arrive as events.
+    pub fn start(
+        address: &str,
+        security: &SecurityManager,
+        wanted: RequestFilter,
+        start: Start,
+    ) -> Result<Self> {
         let (events_tx, events) = channel();
         let (commands, commands_rx) = unbounded_channel();
         let gates = start.gates.iter().cloned().collect();
@@ -62,18 +67,19 @@ impl Attached {
                 let session = Session { server, hint, events: events_tx, holds: Vec::new(), next_hold: 0 };
                 runtime.block_on(session.run(endpoint, wanted, start, commands_rx));
             })
-            .context("cannot start the thread that talks to the server")?;
+            .context("cannot start the thread of the connection to the server")?;
         Ok(Self { address: address.into(), events, commands, gates })
     }
 
     fn send(&self, command: Command) -> Result<()> {
         match self.commands.send(command) {
             Ok(()) => Ok(()),
-            Err(_) => bail!("no longer attached to {}; the steps so far can still be read", self.address),
+            Err(_) => bail!("no longer attached to {}; the steps so far stay readable", self.address),
         }
     }
 }
 
+/// Parses a server's address and prepares a connection.
 pub(crate) fn endpoint(address: &str, security: &SecurityManager) -> Result<Endpoint> {
     let expected = || format!("expected HOST:PORT, the --addr of a tikv-server, found `{address}`");
     let bare = address.split_once("://").map_or(address, |(_, bare)| bare);
@@ -82,7 +88,7 @@ pub(crate) fn endpoint(address: &str, security: &SecurityManager) -> Result<Endp
         bail!(expected());
     }
     let endpoint = security.endpoint(bare).with_context(expected)?;
-    Ok(endpoint.connect_timeout(PATIENCE).keep_alive_while_idle(true).http2_keep_alive_interval(PATIENCE))
+    Ok(endpoint.connect_timeout(TIMEOUT).keep_alive_while_idle(true).http2_keep_alive_interval(TIMEOUT))
 }
 
 impl StepSource for Attached {
@@ -121,23 +127,23 @@ impl StepSource for Attached {
         self.gates.iter().cloned().collect()
     }
 
-    fn client_goes_on(&self) -> bool {
+    fn client_time_runs(&self) -> bool {
         true
     }
 
     fn next_operation(&mut self) -> Result<()> {
-        bail!("one attach steps one request; attach again for the next")
+        bail!("attach steps one request; attach again for the next one")
     }
 }
 
-/// The thread's side. It ends when the stream ends or the screen is gone; the server then releases what it held.
+/// The thread's side of a subscription. At the stream's or the screen's end the server releases its holds.
 struct Session {
     server: String,
-    /// What else may be wrong where the server hangs up.
+    /// A hint about TLS for errors of the connection.
     hint: &'static str,
     events: Sender<SourceEvent>,
-    /// What the server holds now, by this side's count.
-    holds: Vec<Hold>,
+    /// The requests that the server holds now, with ids of this side.
+    holds: Vec<HeldRequest>,
     next_hold: u64,
 }
 
@@ -145,12 +151,12 @@ impl Session {
     async fn run(
         mut self,
         endpoint: Endpoint,
-        wanted: Wanted,
+        wanted: RequestFilter,
         start: Start,
         mut commands: UnboundedReceiver<Command>,
     ) {
         if let Err(e) = self.serve(endpoint, wanted, start, &mut commands).await {
-            // The screen may be gone; then nobody is to be told.
+            // The receiver is gone if the screen is closed.
             let _ = self.events.send(SourceEvent::Failed(format!("{e:#}")));
         }
     }
@@ -158,12 +164,12 @@ impl Session {
     async fn serve(
         &mut self,
         endpoint: Endpoint,
-        wanted: Wanted,
+        wanted: RequestFilter,
         start: Start,
         commands: &mut UnboundedReceiver<Command>,
     ) -> Result<()> {
         let server = self.server.clone();
-        self.tell(SourceEvent::Log(format!("connecting to {server}")));
+        self.emit(SourceEvent::Log(format!("connecting to {server}")));
         let channel = endpoint.connect().await.map_err(|e| unreachable(&server, &e, self.hint))?;
         let mut client = TraceControlClient::new(channel).max_decoding_message_size(64 << 20);
         let request = SubscribeRequest {
@@ -175,19 +181,19 @@ impl Session {
             capture_stacks: start.stacks,
             max_requests: 1,
         };
-        // A stream tells only with its first step that nobody serves it.
+        // Asked first, because a stream fails without the service only at its first step.
         let status =
             client.status(StatusRequest {}).await.map_err(|s| refused(&server, &s, self.hint))?.into_inner();
         let reply = subscribe(&mut client, request).await.map_err(|s| refused(&server, &s, self.hint))?;
         let mut stream = reply.into_inner();
-        self.tell(SourceEvent::Log("reads and writes come to the store that leads their region".into()));
-        let store = status.store_id;
-        self.tell(SourceEvent::Log(
-            "only stages in the process of this server are shown; those of other processes, for example on replicas, are not".into(),
+        self.emit(SourceEvent::Log(
+            "clients send reads and writes to the store that leads the region".into(),
         ));
-        self.tell(SourceEvent::Log(format!(
-            "store {store}: waiting for a request that matches, in this process alone"
-        )));
+        let store = status.store_id;
+        self.emit(SourceEvent::Log(
+            "shows only stages of this server's process, not of other processes such as replicas".into(),
+        ));
+        self.emit(SourceEvent::Log(format!("store {store}: waiting for a matching request in this process")));
         loop {
             tokio::select! {
                 event = stream.message() => match event.map_err(|s| gone(&server, &s))? {
@@ -196,7 +202,7 @@ impl Session {
                             return Ok(());
                         }
                     }
-                    None => bail!("{server} ended the stream before the request had ended; was the server stopped?"),
+                    None => bail!("{server} ended the stream before the end of the request: check whether the server was stopped"),
                 },
                 command = commands.recv() => match command {
                     Some(command) => self.send(&mut client, command).await?,
@@ -206,39 +212,44 @@ impl Session {
         }
     }
 
-    fn tell(&self, event: SourceEvent) {
-        // The screen may be gone; the next command that is not there ends this thread.
+    fn emit(&self, event: SourceEvent) {
+        // The receiver is gone if the screen is closed; the closed command channel then ends this thread.
         let _ = self.events.send(event);
     }
 
-    /// True if the request has ended.
+    /// Handles an event of the stream. Returns whether the request has ended.
     fn take(&mut self, event: StepEvent) -> Result<bool> {
-        let bad =
-            || format!("{} sent a step this program cannot read; are both of one version?", self.server);
+        let bad = || {
+            format!(
+                "cannot read a step from {}: use the same version of the server and this program",
+                self.server
+            )
+        };
         if event.end {
             let value: serde_json::Value = serde_json::from_slice(&event.json).with_context(bad)?;
             let outcome = value.get("outcome").and_then(|o| serde_json::from_value(o.clone()).ok());
             let summary = value.get("summary").cloned().unwrap_or(value);
             let summary: Summary = serde_json::from_value(summary).with_context(bad)?;
             let outcome = ending(outcome.unwrap_or_default()).to_owned();
-            self.tell(SourceEvent::Finished { summary, outcome, more: false });
+            self.emit(SourceEvent::Finished { summary, outcome, more: false });
             return Ok(true);
         }
         let mut place = (0, String::new());
         if !event.json.is_empty() {
             let step: Step = serde_json::from_slice(&event.json).with_context(bad)?;
             place = (step.store, step.thread.clone());
-            self.tell(SourceEvent::Step(Box::new(step)));
+            self.emit(SourceEvent::Step(Box::new(step)));
         }
         if event.held {
             self.next_hold += 1;
-            let hold = Hold { id: self.next_hold, stage: event.hold_stage, store: place.0, thread: place.1 };
+            let hold =
+                HeldRequest { id: self.next_hold, stage: event.hold_stage, store: place.0, thread: place.1 };
             self.holds.push(hold.clone());
-            self.tell(SourceEvent::Held(hold));
+            self.emit(SourceEvent::Held(hold));
         } else if let Some(at) = self.holds.iter().position(|h| h.stage == event.hold_stage) {
-            // The name of a stage without a step: whoever stood there goes on.
+            // A stage without a step means: the request that was held there continues.
             let released = self.holds.remove(at).id;
-            self.tell(SourceEvent::Released(released));
+            self.emit(SourceEvent::Released(released));
         }
         Ok(false)
     }
@@ -246,7 +257,7 @@ impl Session {
     async fn send(&mut self, client: &mut TraceControlClient<Channel>, command: Command) -> Result<()> {
         match command {
             Command::Continue(mode) => {
-                // That it goes on is told by the stream.
+                // The stream reports the release.
                 let reply = client.r#continue(ContinueRequest { mode: mode.into() }).await;
                 reply.map_err(|s| gone(&self.server, &s))?;
             }
@@ -254,7 +265,7 @@ impl Session {
                 let (add, remove) = if set { (vec![stage], vec![]) } else { (vec![], vec![stage]) };
                 let reply = client.set_gates(GatesRequest { add, remove }).await;
                 if let Err(status) = reply {
-                    self.tell(SourceEvent::Log(format!("gate refused: {}", status.message())));
+                    self.emit(SourceEvent::Log(format!("the server refused the gate: {}", status.message())));
                 }
             }
         }
@@ -262,7 +273,7 @@ impl Session {
     }
 }
 
-/// A session that has just ended may take a moment to go: asks again for a second.
+/// Subscribes; retries for 1 s while the previous session ends.
 async fn subscribe(
     client: &mut TraceControlClient<Channel>,
     request: SubscribeRequest,
@@ -277,45 +288,44 @@ async fn subscribe(
     client.subscribe(request).await
 }
 
-/// How the request ended, for people; empty where the server did not say.
+/// Describes the end of the request; empty if the server did not report it.
 fn ending(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Unknown => "",
         Outcome::Ok => "answered",
         Outcome::KeyError => "answered with a key error (a lock or a conflict)",
-        Outcome::RegionError => "answered with a region error; the client will ask again",
-        Outcome::DeadlineExceeded => "past its client's deadline",
+        Outcome::RegionError => "answered with a region error; the client retries",
+        Outcome::DeadlineExceeded => "deadline of the client exceeded",
         Outcome::Error => "answered with an error",
-        Outcome::Cancelled => "its client gave it up; clients have time limits of their own, often 2 s",
+        Outcome::Cancelled => "cancelled by its client; clients have their own timeouts, often 2 s",
     }
 }
 
 fn refused(server: &str, status: &tonic::Status, hint: &str) -> anyhow::Error {
     match status.code() {
         tonic::Code::Unimplemented => anyhow::anyhow!(
-            "{server} has no TraceControl service: it is no tikv-server of this project (TiKV itself cannot be stepped)"
+            "expected a tikv-server of this project at {server}, found a server without TraceControl (TiKV itself cannot be stepped)"
         ),
         tonic::Code::ResourceExhausted | tonic::Code::InvalidArgument | tonic::Code::NotFound => {
-            anyhow::anyhow!("{server} refused to be stepped: {}", status.message())
+            anyhow::anyhow!("{server} refused the subscription: {}", status.message())
         }
-        _ => anyhow::anyhow!("{}: {}{hint}", nobody(server), status.message()),
+        _ => anyhow::anyhow!("{}: {}{hint}", no_answer(server), status.message()),
     }
 }
 
-/// The error where `server` cannot be dialled.
+/// The error for a failed connection to `server`.
 pub(crate) fn unreachable(server: &str, error: &tonic::transport::Error, hint: &str) -> anyhow::Error {
-    anyhow::anyhow!("{}: {}{hint}", nobody(server), security::causes(error))
+    anyhow::anyhow!("{}: {}{hint}", no_answer(server), security::causes(error))
 }
 
-fn nobody(server: &str) -> String {
-    format!("no tikv-server answers at {server}; is it running, and is this its --addr (not --status-addr)?")
+fn no_answer(server: &str) -> String {
+    format!(
+        "no tikv-server answers at {server}: check that it is running and that this is its --addr, not --status-addr"
+    )
 }
 
 fn gone(server: &str, status: &tonic::Status) -> anyhow::Error {
-    anyhow::anyhow!(
-        "the server at {server} went away: {}; the steps so far can still be read",
-        status.message()
-    )
+    anyhow::anyhow!("lost the connection to {server}: {}; the steps so far stay readable", status.message())
 }
 
 #[cfg(test)]
@@ -329,23 +339,27 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_refused_at_once() {
+    fn a_malformed_address_is_refused_at_once() {
         for bad in ["", "host", ":1", "host:", "host:99999", "a b:1"] {
-            let error = Attached::start(bad, &plain(), Wanted::default(), Start::default()).err();
+            let error = Attached::start(bad, &plain(), RequestFilter::default(), Start::default()).err();
             assert!(error.is_some_and(|e| e.to_string().contains("expected HOST:PORT")), "{bad}");
         }
     }
 
     #[test]
-    fn no_server_is_a_failure_that_says_what_to_check() {
-        // A port that was free a moment ago: nobody listens.
+    fn a_missing_server_is_an_error_with_advice() {
+        // A port that was free a moment ago, so no server listens.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut source =
-            Attached::start(&format!("127.0.0.1:{port}"), &plain(), Wanted::default(), Start::default())
-                .unwrap();
+        let mut source = Attached::start(
+            &format!("127.0.0.1:{port}"),
+            &plain(),
+            RequestFilter::default(),
+            Start::default(),
+        )
+        .unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         let failed = loop {
-            assert!(Instant::now() < deadline, "no failure was told");
+            assert!(Instant::now() < deadline, "no failure arrived");
             let found = source.poll().into_iter().find_map(|e| match e {
                 SourceEvent::Failed(why) => Some(why),
                 _ => None,

@@ -1,4 +1,4 @@
-//! Steps of a recipe's operations on a cluster inside this process. The scenario runs on a thread of its own.
+//! Steps a recipe's operations on a cluster inside this process. A separate thread runs the scenario.
 use std::{
     collections::BTreeSet,
     path::PathBuf,
@@ -16,45 +16,45 @@ use tracepoints::{Session, SessionConfig, SessionEvent, find_stage, symbolize::S
 use super::feed::Feed;
 use crate::state::{SourceEvent, Start, StepSource};
 
-/// Names and titles of the recipes.
+/// Lists the names and titles of the recipes.
 pub fn recipes() -> Result<Vec<(String, String)>> {
     Ok(recipes::library::all()?.into_iter().map(|s| (s.name, s.title)).collect())
 }
 
-/// What the screen's side and the scenario's side share.
+/// State shared between the screen and the scenario's thread.
 #[derive(Default)]
 struct Shared {
-    /// Of a `step`; what a `hold` does only the scenario decides.
+    /// The session of a `step`; None for a `hold`, which only the scenario controls.
     session: Option<Arc<Session>>,
     gates: BTreeSet<String>,
-    /// The scenario has begun a `hold` and not ended it.
+    /// A `hold` of the scenario is under way.
     scripted: bool,
-    /// The scenario goes on by itself while it holds an operation.
+    /// The scenario runs without waiting for the user while it holds an operation.
     runs: bool,
-    /// Nothing of the scenario is left.
+    /// The scenario has ended.
     over: bool,
 }
 
 type SharedRef = Arc<Mutex<Shared>>;
 
-/// A poisoned lock holds a session and names: both are whole.
+/// Ignores poisoning: no change of the shared state can be left half done.
 fn lock(shared: &SharedRef) -> std::sync::MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A scenario under way.
+/// A running scenario.
 pub struct Embedded {
     name: String,
     events: Receiver<SourceEvent>,
-    /// Gone when the screen goes.
+    /// Lets the scenario run its next directive; None once the screen closes.
     next: Option<Sender<()>>,
     shared: SharedRef,
-    /// Closed when the scenario's thread has ended, with its cluster.
+    /// Closed when the scenario's thread and its cluster have ended.
     ended: Receiver<()>,
 }
 
-/// How long stores may take to shut down when the screen goes.
-const GOODBYE: Duration = Duration::from_secs(15);
+/// Timeout of the stores' shutdown after the screen closes.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Drop for Embedded {
     fn drop(&mut self) {
@@ -62,8 +62,8 @@ impl Drop for Embedded {
         if let Some(session) = &lock(&self.shared).session {
             session.run();
         }
-        // The thread removes the temporary data; if it hangs, the process ends without.
-        let _ = self.ended.recv_timeout(GOODBYE);
+        // The thread removes the temporary data. If it hangs, the process ends without it.
+        let _ = self.ended.recv_timeout(SHUTDOWN_TIMEOUT);
     }
 }
 
@@ -75,7 +75,7 @@ impl Embedded {
         recipes::directive::check(&scenario)?;
         if !scenario.blocks.iter().any(is_stepped) {
             bail!(
-                "{name} has no operation to step: write `step get k1`, for one, into {}",
+                "expected an operation to step in {name}, found none: write, for example, `step get k1` into {}",
                 scenario.path.display()
             );
         }
@@ -85,7 +85,7 @@ impl Embedded {
         let (next, next_rx) = channel();
         let (alive, ended) = channel();
         let feed = spawn_feed(events_tx.clone(), start.stacks)?;
-        let show = Show {
+        let front = ScreenFront {
             events: events_tx,
             feed,
             next: next_rx,
@@ -97,14 +97,14 @@ impl Embedded {
         std::thread::Builder::new()
             .name("scenario".into())
             .spawn(move || {
-                show.run(scenario, data_dir);
+                front.run(scenario, data_dir);
                 drop::<Sender<()>>(alive);
             })
             .context("cannot start the thread that runs the scenario")?;
         Ok(Self { name, events, next: Some(next), shared, ended })
     }
 
-    /// Lets the operation go as `how` says; one that the scenario holds goes on when the scenario says so.
+    /// Releases the operation by `how`. If the scenario holds it, runs the scenario's next directive instead.
     fn let_go(&mut self, runs: bool, how: impl FnOnce(&Session) -> bool) -> Result<()> {
         let (scripted, session) = {
             let mut shared = lock(&self.shared);
@@ -117,7 +117,7 @@ impl Embedded {
                 Ok(())
             }
             None if scripted => self.next_operation(),
-            None => bail!("no operation is under way"),
+            None => bail!("no operation is running"),
         }
     }
 }
@@ -144,7 +144,7 @@ impl StepSource for Embedded {
     }
 
     fn toggle_gate(&mut self, stage: &str) -> Result<bool> {
-        let known = find_stage(stage).with_context(|| format!("there is no stage `{stage}`"))?;
+        let known = find_stage(stage).with_context(|| format!("expected a stage, found `{stage}`"))?;
         let mut shared = lock(&self.shared);
         let set = !shared.gates.remove(stage);
         if set {
@@ -163,7 +163,7 @@ impl StepSource for Embedded {
     }
 
     fn next_operation(&mut self) -> Result<()> {
-        self.next.as_ref().and_then(|n| n.send(()).ok()).context("the scenario is over")
+        self.next.as_ref().and_then(|n| n.send(()).ok()).context("the scenario has ended")
     }
 
     fn over(&mut self) -> bool {
@@ -175,9 +175,9 @@ impl StepSource for Embedded {
     }
 }
 
-/// What the thread `steps` hears: it alone resolves stacks.
-enum Heard {
-    /// `quiet`: nobody is to hear of holds.
+/// Messages to the thread `steps`, which resolves stacks.
+enum FeedMessage {
+    /// `quiet`: do not pass holds to the screen.
     Begin {
         title: String,
         quiet: bool,
@@ -190,8 +190,8 @@ enum Heard {
 }
 
 /// Starts the thread that turns the operations' events into steps.
-fn spawn_feed(events: Sender<SourceEvent>, stacks: bool) -> Result<Sender<Heard>> {
-    let (heard_tx, heard) = channel();
+fn spawn_feed(events: Sender<SourceEvent>, stacks: bool) -> Result<Sender<FeedMessage>> {
+    let (messages_tx, messages) = channel();
     let run = move || {
         let symbols = match stacks.then(Symbolizer::for_this_process) {
             Some(Err(e)) => {
@@ -200,45 +200,45 @@ fn spawn_feed(events: Sender<SourceEvent>, stacks: bool) -> Result<Sender<Heard>
             }
             found => found.and_then(Result::ok),
         };
-        let (mut feed, mut hushed) = (Feed::new(symbols), false);
-        // The screen may be gone; the scenario's thread sees that.
-        while let Ok(heard) = heard.recv() {
-            let told = match heard {
-                Heard::Begin { title, quiet } => {
-                    (feed, hushed) = (Feed::new(feed.into_symbols()), quiet);
+        let (mut feed, mut no_holds) = (Feed::new(symbols), false);
+        // A send fails if the screen is closed; the scenario's thread handles that.
+        while let Ok(message) = messages.recv() {
+            let out = match message {
+                FeedMessage::Begin { title, quiet } => {
+                    (feed, no_holds) = (Feed::new(feed.into_symbols()), quiet);
                     vec![SourceEvent::Begin { title }]
                 }
-                Heard::Event(event) => feed.apply([&*event]),
-                Heard::End { outcome, more } => {
+                FeedMessage::Event(event) => feed.apply([&*event]),
+                FeedMessage::End { outcome, more } => {
                     vec![SourceEvent::Finished { summary: feed.trace().summary(), outcome, more }]
                 }
             };
             let is_hold = |e: &SourceEvent| matches!(e, SourceEvent::Held(_) | SourceEvent::Released(_));
-            let told = told.into_iter().filter(|event| !(hushed && is_hold(event)));
-            told.for_each(|event| drop(events.send(event)));
+            let out = out.into_iter().filter(|event| !(no_holds && is_hold(event)));
+            out.for_each(|event| drop(events.send(event)));
         }
     };
     std::thread::Builder::new()
         .name("steps".into())
         .spawn(run)
-        .context("cannot start the thread of the steps")?;
-    Ok(heard_tx)
+        .context("cannot start the thread that resolves stacks")?;
+    Ok(messages_tx)
 }
 
-/// The scenario's side of the screen. The screen may be gone; that is seen when the next command is waited for.
-struct Show {
+/// The front end of the scenario's thread. It notices a closed screen when it waits for the next command.
+struct ScreenFront {
     events: Sender<SourceEvent>,
-    feed: Sender<Heard>,
+    feed: Sender<FeedMessage>,
     next: Receiver<()>,
     shared: SharedRef,
     start: Start,
-    /// The directive that runs is a `hold`.
+    /// The running directive is a `hold`.
     hold: bool,
-    /// An operation has ended, and the person says when the next one begins.
+    /// An operation has ended; the user decides when the next one begins.
     ended: bool,
 }
 
-impl Show {
+impl ScreenFront {
     fn run(mut self, scenario: Scenario, data_dir: Option<PathBuf>) {
         let runner = Runner::new(scenario).map(|runner| runner.with_data_dir(data_dir));
         let mut runner = match runner {
@@ -249,45 +249,48 @@ impl Show {
             Ok(()) => lock(&self.shared).over = true,
             Err(e) => self.fail(&e),
         }
-        // The cluster lives until the screen goes.
+        // The cluster runs until the screen closes.
         while self.next.recv().is_ok() {}
     }
 
-    fn tell(&self, event: SourceEvent) {
+    fn emit(&self, event: SourceEvent) {
         let _ = self.events.send(event);
     }
 
     fn fail(&self, error: &anyhow::Error) {
-        self.tell(SourceEvent::Failed(format!("{error:#}")));
+        self.emit(SourceEvent::Failed(format!("{error:#}")));
         let mut shared = lock(&self.shared);
         (shared.session, shared.scripted, shared.over) = (None, false, true);
     }
 
     fn wait(&self) -> Result<()> {
-        self.next.recv().context("the screen is gone")
+        self.next.recv().context("the screen was closed")
     }
 }
 
-impl Front for Show {
+impl Front for ScreenFront {
     fn before(&mut self, block: &Block, held: bool) -> Result<()> {
         if std::mem::take(&mut self.ended) {
             self.wait()?;
         } else if held && !self.start.run && !lock(&self.shared).runs {
-            self.tell(SourceEvent::Log(format!("n or N: {}; r: all that the scenario does", block.text)));
+            self.emit(SourceEvent::Log(format!(
+                "n or N runs {}; r runs the rest of the scenario",
+                block.text
+            )));
             self.wait()?;
         }
-        self.tell(SourceEvent::Log(block.text.clone()));
+        self.emit(SourceEvent::Log(block.text.clone()));
         self.hold = block.words.first().is_some_and(|word| word == "hold");
         Ok(())
     }
 
     fn after(&mut self, _: &Block, output: &str, mistake: Option<String>) {
-        // The stages of an operation are on the screen already.
+        // A long output is the stages of an operation, which the screen already shows.
         let short = output.lines().count() <= 12;
         let shown: Vec<&str> = output.lines().filter(|line| short || line.starts_with("=> ")).collect();
-        self.tell(SourceEvent::Log(indent(&shown)));
+        self.emit(SourceEvent::Log(indent(&shown)));
         if let Some(mistake) = mistake {
-            self.tell(SourceEvent::Mistake(mistake));
+            self.emit(SourceEvent::Mistake(mistake));
         }
     }
 
@@ -303,13 +306,13 @@ impl Front for Show {
 
     fn begin(&mut self, operation: &str, session: &Arc<Session>) -> Listener {
         let quiet = self.hold && self.start.run;
-        // A thread that has ended hears nothing more; its screen is gone.
-        let _ = self.feed.send(Heard::Begin { title: operation.to_owned(), quiet });
+        // The thread has ended if the screen is closed.
+        let _ = self.feed.send(FeedMessage::Begin { title: operation.to_owned(), quiet });
         let mut shared = lock(&self.shared);
         (shared.scripted, shared.runs) = (self.hold, false);
         shared.session = (!self.hold).then(|| session.clone());
         let feed = self.feed.clone();
-        Box::new(move |event| drop(feed.send(Heard::Event(Box::new(event)))))
+        Box::new(move |event| drop(feed.send(FeedMessage::Event(Box::new(event)))))
     }
 
     fn end(&mut self, outcome: &str, more: bool) {
@@ -318,7 +321,7 @@ impl Front for Show {
             (shared.session, shared.scripted) = (None, false);
         }
         self.ended = more;
-        let _ = self.feed.send(Heard::End { outcome: outcome.to_owned(), more });
+        let _ = self.feed.send(FeedMessage::End { outcome: outcome.to_owned(), more });
     }
 }
 

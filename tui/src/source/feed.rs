@@ -1,4 +1,4 @@
-//! Folds a session's events into a trace, and says which steps are new or changed.
+//! Folds a session's events into a trace, and finds the steps that are new or changed.
 use tracepoints::{
     SessionEvent,
     session::HoldInfo,
@@ -7,19 +7,19 @@ use tracepoints::{
     trace::{Step, Trace},
 };
 
-use crate::state::{Hold, SourceEvent};
+use crate::state::{HeldRequest, SourceEvent};
 
-/// One operation on its way to the screen.
+/// Converts one operation's session events to events for the screen.
 #[derive(Default)]
 pub struct Feed {
     trace: Trace,
     symbols: Option<Symbolizer>,
-    /// Steps as they were told last.
-    told: Vec<Step>,
+    /// The steps as they were last sent.
+    sent: Vec<Step>,
 }
 
 impl Feed {
-    /// `symbols`: resolves stacks, if stacks are captured.
+    /// `symbols` resolves stacks; None if no stacks are captured.
     pub fn new(symbols: Option<Symbolizer>) -> Self {
         Self { symbols, ..Self::default() }
     }
@@ -28,12 +28,12 @@ impl Feed {
         &self.trace
     }
 
-    /// The symbolizer, for the next operation: what it has resolved stays resolved.
+    /// Returns the symbolizer for the next operation, with the symbols it has resolved.
     pub fn into_symbols(self) -> Option<Symbolizer> {
         self.symbols
     }
 
-    /// Takes events of a session and gives what the screen must hear.
+    /// Takes events of a session; returns the events for the screen.
     pub fn apply<'a>(&mut self, events: impl IntoIterator<Item = &'a SessionEvent>) -> Vec<SourceEvent> {
         let mut out = Vec::new();
         for event in events {
@@ -41,33 +41,34 @@ impl Feed {
             match event {
                 SessionEvent::Request(info) => out.push(SourceEvent::Request(info.clone())),
                 SessionEvent::Held(info) => {
-                    // The screen knows a step before it hears that it is held there.
-                    self.tell_changes(&mut out);
+                    // The screen must have a step before the hold at that step.
+                    self.push_changes(&mut out);
                     out.push(SourceEvent::Held(hold(info)));
                 }
                 SessionEvent::Released { id, .. } => out.push(SourceEvent::Released(*id)),
                 SessionEvent::Step(_) | SessionEvent::Probe(_) | SessionEvent::Finished { .. } => {}
             }
         }
-        self.tell_changes(&mut out);
+        self.push_changes(&mut out);
         out
     }
 
-    fn tell_changes(&mut self, out: &mut Vec<SourceEvent>) {
+    /// Adds the steps that are new or changed since the last call.
+    fn push_changes(&mut self, out: &mut Vec<SourceEvent>) {
         for (i, step) in self.trace.steps.iter().enumerate() {
-            match self.told.get_mut(i) {
-                Some(told) if told.dur_ns == step.dur_ns && told.state == step.state => continue,
-                Some(told) => told.clone_from(step),
-                None => self.told.push(step.clone()),
+            match self.sent.get_mut(i) {
+                Some(sent) if sent.dur_ns == step.dur_ns && sent.state == step.state => continue,
+                Some(sent) => sent.clone_from(step),
+                None => self.sent.push(step.clone()),
             }
             out.push(SourceEvent::Step(Box::new(step.clone())));
         }
     }
 }
 
-fn hold(info: &HoldInfo) -> Hold {
+fn hold(info: &HoldInfo) -> HeldRequest {
     let thread = thread::info(info.thread).name;
-    Hold { id: info.id, stage: info.stage.name().into(), store: info.store, thread }
+    HeldRequest { id: info.id, stage: info.stage.name().into(), store: info.store, thread }
 }
 
 #[cfg(test)]
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_real_session_is_told_step_by_step_with_its_state() {
+    fn a_session_becomes_steps_with_their_state() {
         let matcher = Matcher { any: true, ..Matcher::default() };
         let session =
             Session::start(SessionConfig { matcher, mode: Mode::Run, stacks: true, ..Default::default() })
@@ -102,12 +103,12 @@ mod tests {
                 }
             }
         }
-        assert_eq!(steps, feed.trace().steps, "what was told is what there is");
+        assert_eq!(steps, feed.trace().steps, "the sent steps are those of the trace");
         assert_eq!(
             steps.iter().map(|s| s.stage.as_str()).collect::<Vec<_>>(),
             ["grpc_receive", "grpc_decode"]
         );
         assert_eq!(steps[1].state.notes, ["seen"]);
-        assert!(steps[1].function.ends_with("a_real_session_is_told_step_by_step_with_its_state"));
+        assert!(steps[1].function.ends_with("a_session_becomes_steps_with_their_state"));
     }
 }

@@ -1,4 +1,4 @@
-//! Where steps come from.
+//! The sources of steps: an embedded cluster, a server, or a recording.
 pub mod attached;
 #[cfg(feature = "embedded")]
 pub mod embedded;

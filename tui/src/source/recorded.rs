@@ -1,4 +1,4 @@
-//! Steps that are known already: a saved trace, stepped as if it were live.
+//! Steps a saved trace as if it were live.
 use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +9,7 @@ use tracepoints::{
     trace::{Step, Summary, TraceRecord},
 };
 
-use crate::state::{Hold, SourceEvent, Start, StepSource};
+use crate::state::{HeldRequest, SourceEvent, Start, StepSource};
 
 /// A recorded operation.
 pub struct Recorded {
@@ -19,14 +19,15 @@ pub struct Recorded {
     outcome: String,
     gates: BTreeSet<String>,
     mode: Mode,
-    /// Steps told so far.
-    told: usize,
+    /// Number of steps emitted so far.
+    emitted: usize,
     held: Option<u64>,
     ended: bool,
     queue: Vec<SourceEvent>,
 }
 
 impl Recorded {
+    /// A trace that begins at its first step, held as `start` says.
     pub fn new(title: &str, steps: Vec<Step>, summary: Summary, start: &Start) -> Self {
         Self {
             title: title.into(),
@@ -35,41 +36,42 @@ impl Recorded {
             outcome: String::new(),
             gates: start.gates.iter().cloned().collect(),
             mode: start.mode(),
-            told: 0,
+            emitted: 0,
             held: None,
             ended: false,
             queue: Vec::new(),
         }
     }
 
-    /// What the operation gave and which requests it sent.
+    /// Adds the operation's result and its requests.
     pub fn with(mut self, outcome: &str, requests: Vec<RequestInfo>) -> Self {
         self.outcome = outcome.into();
         self.queue.extend(requests.into_iter().map(SourceEvent::Request));
         self
     }
 
-    /// Opens JSON lines as `--json` prints them.
+    /// Opens a file of JSON lines as `--json` prints them, to run up to the gates.
     pub fn open(path: &Path, gates: Vec<String>) -> Result<Self> {
         let record = Self::read(path)?;
         let title = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self::new(&title, record.steps, record.summary, &Start { gates, run: true, stacks: false }))
     }
 
-    /// Reads JSON lines as `--json` prints them.
+    /// Reads a file of JSON lines as `--json` prints them.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not one operation's steps and summary, with the line.
     pub fn read(path: &Path) -> Result<TraceRecord> {
         let shown = path.display();
         let bytes = std::fs::read(path).with_context(|| format!("cannot read the trace {shown}"))?;
         let Ok(text) = String::from_utf8(bytes) else {
-            bail!(
-                "{shown} is no trace: expected a recording, or steps as `--json` prints them, met other bytes"
-            );
+            bail!("expected a recording, or steps as `--json` prints them, found binary data in {shown}");
         };
         let (mut steps, mut summary) = (Vec::new(), None);
         for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
             let at = || format!("{shown}:{}: expected a step or a summary as `--json` prints them", i + 1);
             if summary.is_some() {
-                bail!("{}, but the summary came before; one file holds one operation", at());
+                bail!("{}, but the summary came before: write one operation per file", at());
             }
             let value: serde_json::Value = serde_json::from_str(line).with_context(at)?;
             match value.get("summary") {
@@ -78,23 +80,25 @@ impl Recorded {
             }
         }
         if steps.is_empty() {
-            bail!("{shown} holds no step; `tikv-tui step NAME --json > FILE` writes a trace");
+            bail!("{shown} contains no step; `tikv-tui step NAME --json > FILE` writes a trace");
         }
         steps.iter_mut().enumerate().for_each(|(i, s)| s.step = i);
-        let summary =
-            summary.with_context(|| format!("{shown} ends without its summary: it was cut short"))?;
+        let summary = summary.with_context(|| {
+            format!("{shown} ends without its summary, so it was cut short: save it again")
+        })?;
         Ok(TraceRecord { requests: Vec::new(), steps, summary })
     }
 
-    fn tell(&mut self) {
-        while self.held.is_none() && self.told < self.steps.len() {
-            let i = self.told;
-            self.told += 1;
+    /// Queues events up to the next hold or the end.
+    fn advance(&mut self) {
+        while self.held.is_none() && self.emitted < self.steps.len() {
+            let i = self.emitted;
+            self.emitted += 1;
             if let Some(before) = (0..i).rev().find(|b| same_lane(&self.steps[*b], &self.steps[i])) {
                 self.queue.push(SourceEvent::Step(Box::new(self.steps[before].clone())));
             }
             let step = &self.steps[i];
-            let hold = self.holds(step).then(|| Hold {
+            let hold = self.holds(step).then(|| HeldRequest {
                 id: i as u64 + 1,
                 stage: step.stage.clone(),
                 store: step.store,
@@ -106,7 +110,7 @@ impl Recorded {
         }
         if self.held.is_none() && !self.ended {
             self.ended = true;
-            // The last step of each lane has its time only now.
+            // The duration of each lane's last step is known only at the end.
             self.queue.extend(self.steps.iter().map(|s| SourceEvent::Step(Box::new(s.clone()))));
             let (summary, outcome) = (self.summary.clone(), self.outcome.clone());
             self.queue.push(SourceEvent::Finished { summary, outcome, more: false });
@@ -139,7 +143,7 @@ impl StepSource for Recorded {
     }
 
     fn poll(&mut self) -> Vec<SourceEvent> {
-        self.tell();
+        self.advance();
         std::mem::take(&mut self.queue)
     }
 
@@ -168,7 +172,7 @@ impl StepSource for Recorded {
     }
 
     fn next_operation(&mut self) -> Result<()> {
-        bail!("a trace holds one operation")
+        bail!("a trace contains only one operation")
     }
 }
 
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_prints_is_read_back() {
+    fn printed_json_is_read_back() {
         let steps = vec![Step { stage: "grpc_receive".into(), dur_ns: 5, ..Step::default() }];
         let summary = Summary { stage_ns: 5, wall_ns: 5, accounted: 1.0, dropped: 0 };
         let text = crate::plain::json_lines(&steps, Some(&summary)).unwrap();
@@ -192,9 +196,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_trace_is_an_error_with_its_line() {
+    fn a_damaged_trace_is_an_error_with_its_line() {
         let message = |text| format!("{:#}", open(text).err().unwrap());
-        assert!(message("").contains("holds no step"));
+        assert!(message("").contains("contains no step"));
         assert!(message("{}\n").contains(":1: expected a step"));
         let good = serde_json::to_string(&Step::default()).unwrap();
         assert!(message(&good).contains("cut short"));

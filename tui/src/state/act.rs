@@ -1,4 +1,4 @@
-//! What keys and actions do to the screen.
+//! Performs keys and actions on the screen.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
@@ -8,6 +8,7 @@ use super::{
 use crate::input::action::{Action, Pressed, press};
 
 impl Screen {
+    /// Handles a key; returns what the program must do.
     pub fn on_key(&mut self, key: KeyEvent) -> Effect {
         self.message = None;
         if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
@@ -34,6 +35,7 @@ impl Screen {
         }
     }
 
+    /// Performs an action; returns what the program must do.
     pub fn act(&mut self, action: Action) -> Effect {
         if let Overlay::Help { scroll } = self.overlay
             && let Some(scroll) = scrolled(action, scroll)
@@ -88,7 +90,7 @@ impl Screen {
         Effect::None
     }
 
-    /// Closes the innermost thing that is open. False if nothing was.
+    /// Closes the innermost open overlay, zoom, search or frame. Returns false if there was none.
     fn cancel(&mut self) -> bool {
         if self.overlay != Overlay::None {
             self.overlay = Overlay::None;
@@ -108,8 +110,8 @@ impl Screen {
         self.message = Some(text.into());
     }
 
-    /// Tells the person if the source refused.
-    pub(super) fn tell<T>(&mut self, result: anyhow::Result<T>) -> Option<T> {
+    /// Returns the value, or shows the error as a message.
+    pub(super) fn ok_or_say<T>(&mut self, result: anyhow::Result<T>) -> Option<T> {
         result.map_err(|e| self.say(format!("{e:#}"))).ok()
     }
 
@@ -121,18 +123,18 @@ impl Screen {
             Phase::Held | Phase::Running if self.source.scripted() => {
                 self.follow = true;
                 let result = self.source.next_operation();
-                self.tell(result);
+                self.ok_or_say(result);
             }
             Phase::Held => {
-                self.wanted += 1;
+                self.pending += 1;
                 self.release_one();
             }
             Phase::Starting => self.say("starting: no step yet"),
             Phase::Running => {
-                self.wanted = (self.wanted + 1).min(64);
+                self.pending = (self.pending + 1).min(64);
                 self.say("running: waiting for the next step");
             }
-            Phase::Failed => self.say("no further step: see the log"),
+            Phase::Failed => self.say("no further step after the failure: see the log"),
             Phase::Finished if self.ending.as_ref().is_some_and(|e| e.more) => {
                 self.say("the operation has ended; N starts the scenario's next one");
             }
@@ -141,7 +143,7 @@ impl Screen {
     }
 
     fn back(&mut self) {
-        (self.follow, self.wanted) = (false, 0);
+        (self.follow, self.pending) = (false, 0);
         match self.cursor.checked_sub(1) {
             Some(before) => self.go_to(before),
             None => self.say("this is the first step"),
@@ -149,12 +151,12 @@ impl Screen {
     }
 
     pub(super) fn jump(&mut self, step: usize) {
-        self.wanted = 0;
+        self.pending = 0;
         self.follow = step >= self.steps.len() && self.phase() == Phase::Running;
         self.go_to(step);
     }
 
-    /// Forward over recorded steps to the next one with a gate; at the newest, lets the request go.
+    /// Moves to the next recorded step with a gate; without one, runs the request to its next gate.
     fn go_to_gate(&mut self) {
         let ahead = (self.cursor + 1..self.steps.len()).find(|i| self.gates.contains(&self.steps[*i].stage));
         if let Some(step) = ahead {
@@ -163,7 +165,7 @@ impl Screen {
         if matches!(self.phase(), Phase::Held | Phase::Running) {
             self.follow = true;
             let result = self.source.to_gate();
-            self.tell(result);
+            self.ok_or_say(result);
             if self.gates.is_empty() {
                 self.say("no gate is set: running to the end (b sets one, : finds any stage)");
             }
@@ -175,7 +177,7 @@ impl Screen {
         self.follow = true;
         if matches!(self.phase(), Phase::Held | Phase::Running) {
             let result = self.source.run();
-            self.tell(result);
+            self.ok_or_say(result);
         }
         self.go_to(self.steps.len());
     }
@@ -183,17 +185,19 @@ impl Screen {
     fn gate_here(&mut self) {
         match self.step().map(|s| s.stage.clone()) {
             Some(stage) => self.toggle_gate(&stage),
-            None => self.say("no step yet, so no stage to gate"),
+            None => self.say("no step yet, so there is no stage for a gate"),
         }
     }
 
     pub(super) fn toggle_gate(&mut self, stage: &str) {
         let known = tracepoints::find_stage(stage);
         if known.is_some_and(|s| s.hold == tracepoints::Hold::None) {
-            return self.say(format!("{stage} is only observed: a request cannot be held there"));
+            return self.say(format!(
+                "{stage} is only observed and cannot hold a request: choose a stage before or after it"
+            ));
         }
         let result = self.source.toggle_gate(stage);
-        if let Some(set) = self.tell(result) {
+        if let Some(set) = self.ok_or_say(result) {
             let text = format!("gate {} {stage}", if set { "set at" } else { "removed from" });
             self.note(text.clone());
             self.say(text);
@@ -213,7 +217,7 @@ impl Screen {
             Some(e) if !e.more => self.say("the scenario has no further operation"),
             _ => {
                 let result = self.source.next_operation();
-                self.tell(result);
+                self.ok_or_say(result);
             }
         }
     }
@@ -250,11 +254,11 @@ impl Screen {
         }
     }
 
-    /// Moves over the tree's rows, from stage to stage.
+    /// Moves over the rows of the tree, from stage to stage.
     fn move_rows(&mut self, by: isize) {
         let steps: Vec<usize> = self.rows().iter().filter_map(|r| r.step).collect();
         let Some(at) = steps.iter().position(|s| *s == self.cursor) else { return };
-        (self.follow, self.wanted) = (false, 0);
+        (self.follow, self.pending) = (false, 0);
         self.go_to(steps[at.saturating_add_signed(by).min(steps.len() - 1)]);
     }
 

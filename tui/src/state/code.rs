@@ -1,15 +1,15 @@
-//! Source files: the project's own from this binary, others from disk.
+//! Source files: the project's own from this binary, other files from disk.
 use std::path::{Path, PathBuf};
 
 static BLOB: &str = include_str!(concat!(env!("OUT_DIR"), "/sources.txt"));
 static INDEX: &[(&str, usize, usize)] = include!(concat!(env!("OUT_DIR"), "/index.rs"));
 
-/// Paths of all packed files, relative to the project's root.
+/// Lists the paths of all packed files, relative to the project's root.
 pub fn packed_files() -> impl Iterator<Item = &'static str> {
     INDEX.iter().map(|(path, _, _)| *path)
 }
 
-/// A packed file by its path; a longer path (as debug information has it) finds the file it ends with.
+/// Finds a packed file by its path, or by a longer path that ends with it (as debug information has).
 pub fn packed(path: &str) -> Option<(&'static str, &'static str)> {
     let path = path.replace('\\', "/");
     let ends = |p: &str| path == p || path.strip_suffix(p).is_some_and(|head| head.ends_with('/'));
@@ -17,7 +17,7 @@ pub fn packed(path: &str) -> Option<(&'static str, &'static str)> {
     Some((name, BLOB.get(*at..at + len)?))
 }
 
-/// The text of a file: packed, or read from disk (at most 8 MiB).
+/// The text of a packed file, or of a file on disk of at most 8 MiB.
 pub fn text(path: &str) -> Result<String, String> {
     if let Some((_, text)) = packed(path) {
         return Ok(text.to_owned());
@@ -28,18 +28,21 @@ pub fn text(path: &str) -> Result<String, String> {
     }
 }
 
-/// Reads a source file from disk, or says why not.
+/// Reads a source file of at most 8 MiB from disk; the error is a message.
 pub fn read(path: &Path) -> Result<String, String> {
     const BIG: u64 = 8 << 20;
     let meta = std::fs::metadata(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     if !meta.is_file() || meta.len() > BIG {
-        return Err(format!("{} is no source file of at most 8 MiB", path.display()));
+        return Err(format!(
+            "expected a source file of at most 8 MiB, found another one at {}",
+            path.display()
+        ));
     }
     std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
 }
 
-/// Where a file stands on disk: as given, below the working directory's ancestors, below where this binary was built, or, of
-/// a crate, in cargo's registry.
+/// Finds a file on disk: the path as given, below an ancestor of the working directory, below the checkout
+/// that built this binary, or in cargo's registry.
 pub fn on_disk(path: &str) -> Option<PathBuf> {
     let given = Path::new(path);
     if given.is_absolute() {
@@ -51,7 +54,7 @@ pub fn on_disk(path: &str) -> Option<PathBuf> {
     roots.map(|root| root.join(path)).find(|p| p.is_file())
 }
 
-/// Where cargo keeps the sources of crates.
+/// Folders of cargo's registry with the sources of crates.
 fn registries() -> Vec<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
@@ -59,7 +62,7 @@ fn registries() -> Vec<PathBuf> {
     folders.into_iter().flatten().filter_map(|folder| Some(folder.ok()?.path())).collect()
 }
 
-/// Writes a packed file below the user's cache, for an editor where there is no checkout.
+/// Writes a packed file below the user's cache, to open it in an editor without a checkout.
 pub fn unpack(path: &str) -> Result<PathBuf, String> {
     let dir = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let cache = dir("XDG_CACHE_HOME").or_else(|| Some(dir("HOME")?.join(".cache")));
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_projects_files_are_packed_whole() {
+    fn the_projects_files_are_packed_completely() {
         let path = "tracepoints/core/src/recorder.rs";
         let (name, text) = packed(path).expect("packed");
         assert_eq!(name, path);
@@ -101,7 +104,7 @@ mod tests {
             let file = unpack_below(dir.path(), &format!("/gone/{path}")).unwrap();
             assert_eq!(file, dir.path().join(path));
             assert_eq!(std::fs::read_to_string(&file).unwrap(), packed(path).unwrap().1);
-            // Whatever somebody typed into it is not our source.
+            // The next call must replace a changed copy.
             std::fs::write(&file, "changed").unwrap();
         }
         assert!(unpack_below(dir.path(), "/no/such/file.rs").unwrap_err().contains("/no/such/file.rs"));
@@ -111,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_nowhere_is_an_error_that_names_it() {
+    fn a_missing_file_is_an_error_with_its_path() {
         assert!(text("/no/such/file.rs").unwrap_err().contains("/no/such/file.rs"));
         assert_eq!(on_disk("/no/such/file.rs"), None);
         assert!(on_disk("tracepoints/core/src/recorder.rs").is_some());

@@ -1,4 +1,4 @@
-//! What the source pane shows: our code at the stage or frame, or TiKV's function.
+//! The document of the source pane: our code at the stage or frame, or TiKV's function.
 use std::path::PathBuf;
 
 use tracepoints::{catalogue, trace::Step};
@@ -10,28 +10,29 @@ use super::{
     tikv,
 };
 
-/// What a document is made from.
+/// The input of a document; an equal key gives an equal document.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Key {
     pub file: String,
     pub line: u32,
-    /// Shows TiKV's function of this stage, from this checkout if there is one.
+    /// Show TiKV's function of this stage, from this checkout if there is one.
     pub tikv: Option<(String, Option<PathBuf>)>,
 }
 
+/// The contents of the source pane.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
     pub title: String,
-    /// Facts above the code: a word and its text.
+    /// Facts above the code: a name and a text.
     pub info: Vec<(&'static str, String)>,
     pub lines: Vec<CodeLine>,
-    /// The line it is about, from 0.
+    /// The marked line, from 0.
     pub current: Option<usize>,
     /// Path and line for an editor.
     pub place: Option<(String, u32)>,
 }
 
-/// Which document the screen wants now.
+/// The key of the document that the screen shows now.
 pub fn key(screen: &Screen) -> Key {
     let Some(step) = screen.step() else { return Key::default() };
     if screen.tikv {
@@ -44,6 +45,7 @@ pub fn key(screen: &Screen) -> Key {
     }
 }
 
+/// Loads a document; `info` explains missing source.
 pub fn load(key: &Key, step: Option<&Step>) -> Document {
     match (&key.tikv, step) {
         (_, None) => Document { title: "Source".into(), ..Document::default() },
@@ -67,7 +69,7 @@ fn own_document(key: &Key) -> Document {
             Document { title, info: Vec::new(), lines, current, place }
         }
         Err(why) => {
-            let why = format!("{why}; it is not packed into this binary either");
+            let why = format!("{why} and not packed into this binary");
             Document { title, info: vec![("source", why)], place, ..Document::default() }
         }
     }
@@ -85,7 +87,7 @@ fn tikv_document(step: &Step, checkout: Option<&PathBuf>) -> Document {
     let Some(root) = checkout else {
         info.push((
             "source",
-            "start with --tikv-src DIR, a checkout of tikv/tikv, to read the function here".into(),
+            "start with --tikv-src DIR, a checkout of tikv/tikv, to show the function here".into(),
         ));
         return Document { title, info, ..Document::default() };
     };

@@ -1,4 +1,4 @@
-//! The engine's state at a step as tables of cells, each marked if it changed since the step before.
+//! Formats the engine's state at a step as tables of cells, marked if they changed since the previous step.
 use tracepoints::{
     field::named,
     printable::width,
@@ -8,26 +8,27 @@ use tracepoints::{
 
 use super::units;
 
-/// One cell: its text, and whether it differs from the step before.
+/// A cell: its text, and whether it differs from the previous step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     pub text: String,
     pub changed: bool,
 }
 
-/// What a row is, beyond its cells.
+/// The kind of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// Names of the columns.
+    /// The names of the columns.
     Head,
     #[default]
     Row,
     /// The leader, or the version that the read returns.
     Marked,
-    /// A line of its own, not in columns.
+    /// A line of text without columns.
     Text,
 }
 
+/// A row of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableRow {
     pub kind: Kind,
@@ -64,12 +65,12 @@ fn cell(text: impl Into<String>, changed: bool) -> Cell {
     Cell { text: text.into(), changed }
 }
 
-/// A number, changed if `old` is known and differs.
+/// A cell of a number; changed if `old` is known and differs.
 fn number(now: u64, old: Option<u64>) -> Cell {
     cell(now.to_string(), old.is_some_and(|o| o != now))
 }
 
-/// The tables of a step; `before` is the step before it, if there is one.
+/// Formats the tables of a step; `before` is the previous step, if there is one.
 pub fn sections(step: &Step, before: Option<&Step>) -> Vec<Section> {
     let none = StateView::default();
     let old = before.map_or(&none, |s| &s.state);
@@ -234,7 +235,7 @@ fn latches(now: &LatchesProbe, old: Option<&LatchesProbe>, fresh: bool) -> Secti
         let waiting: Vec<_> = slot.queue.iter().skip(1).map(|c| c.to_string()).collect();
         let text = match (slot.queue.first(), waiting.is_empty()) {
             (None, _) => format!("slot {}: free", slot.slot),
-            (Some(c), true) => format!("slot {}: command {c} holds it, nobody waits", slot.slot),
+            (Some(c), true) => format!("slot {}: command {c} holds it, none waits", slot.slot),
             (Some(c), false) => {
                 format!("slot {}: command {c} holds it, {} wait", slot.slot, waiting.join(" "))
             }
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_a_list_are_shown_by_their_word() {
+    fn enumerated_numbers_are_shown_by_name() {
         let fields = [("isolation", 0), ("write_type", 80), ("region", 2)];
         let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let section = stamp(&Step { fields, ..Step::default() });
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_since_the_step_before_is_marked() {
+    fn only_changes_since_the_previous_step_are_marked() {
         let (old, new) = (raft_step(11), raft_step(12));
         let sections = sections(&new, Some(&old));
         let row = &sections[1].rows[1];

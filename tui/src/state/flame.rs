@@ -7,72 +7,75 @@ use tracepoints::{catalogue::Class, find_stage, request::RequestInfo, trace::Ste
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bar {
     pub depth: usize,
-    /// In ns since the operation began.
+    /// Begin of the bar, in ns since the operation began.
     pub from_ns: u64,
+    /// End of the bar, in ns since the operation began.
     pub to_ns: u64,
     pub label: String,
     pub layer: String,
-    /// Of a stage's bar.
+    /// The class of a stage's bar.
     pub class: Option<Class>,
-    /// Time of its stages: as long as the bar, if there is no gap in it.
+    /// Time of the bar's stages, in ns: the length of the bar without its gaps.
     pub dur_ns: u64,
-    /// The step a stage's bar stands for.
+    /// The step of a stage's bar.
     pub step: Option<usize>,
-    /// The same in any operation: its names without the operation's and without stores.
+    /// Identifies the frame across operations: its path without the operation's name and without stores.
     pub key: String,
 }
 
-/// What the bars' colours say.
+/// The meaning of the bars' colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colours {
     #[default]
     Layer,
-    /// What the time goes to: work, queue, latch ...
+    /// The class of the time: work, queue, latch ...
     Class,
-    /// More or less than in the operation before.
+    /// More or less time than in the previous operation.
     Diff,
 }
 
-/// How the flame is looked at.
+/// The view of the flame: selection, zoom, search and colours.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FlameView {
     pub selected: usize,
-    /// Windows of time, each within the one before; the last is shown.
+    /// Nested windows of time, in ns; the last one is shown.
     pub zoom: Vec<(u64, u64)>,
     pub query: String,
     /// The query is being typed.
     pub typing: bool,
-    /// The operation stands at the bottom.
+    /// Draw the operation at the bottom.
     pub inverted: bool,
     pub colours: Colours,
-    /// Only what has this frame is shown.
+    /// Show only stacks that contain this frame.
     pub only: Option<String>,
 }
 
 impl FlameView {
-    /// The window of time that is shown, of an operation that took `wall_ns`.
+    /// The shown window of time, in ns, of an operation that took `wall_ns`.
     pub fn window(&self, wall_ns: u64) -> (u64, u64) {
         self.zoom.last().copied().unwrap_or((0, wall_ns.max(1)))
     }
 
+    /// Whether the search matches a label.
     pub fn hits(&self, label: &str) -> bool {
         !self.query.is_empty() && label.to_lowercase().contains(&self.query.to_lowercase())
     }
 }
 
-/// What each frame took, by [`Bar::key`], to compare another operation with.
+/// The time of each frame in ns, by [`Bar::key`], to compare operations.
 pub type Spent = BTreeMap<String, u64>;
 
+/// Sums the bars' times by frame.
 pub fn spent(bars: &[Bar]) -> Spent {
     let mut out = Spent::new();
     bars.iter().for_each(|b| *out.entry(b.key.clone()).or_default() += b.dur_ns);
     out
 }
 
-/// A stack of the operation's wall time: its names from the operation down to the stage, and their nanoseconds.
+/// A folded stack: the names from the operation down to the stage, and the wall time in ns.
 pub type Fold = (Vec<String>, u64);
 
-/// The main lane as stacks, in the order of time.
+/// The main lane's stacks, in the order of the steps.
 fn stacks<'a>(title: &str, steps: &'a [Step], requests: &[RequestInfo]) -> Vec<(Vec<String>, &'a Step)> {
     let mut out = Vec::new();
     for step in steps.iter().filter(|s| s.lane == "main") {
@@ -88,7 +91,7 @@ fn stacks<'a>(title: &str, steps: &'a [Step], requests: &[RequestInfo]) -> Vec<(
     out
 }
 
-/// The stacks in the order of time, for a picture that time goes through from left to right.
+/// Folds the stacks in the order of time, for a picture with time from left to right.
 pub fn in_time(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Fold> {
     let stacks = stacks(title, steps, requests).into_iter().filter(|(_, step)| step.dur_ns > 0);
     let mut out: Vec<_> = stacks.collect();
@@ -96,7 +99,7 @@ pub fn in_time(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Fol
     out.into_iter().map(|(names, step)| (names, step.dur_ns)).collect()
 }
 
-/// Folded stacks for a flamegraph: equal ones are added up.
+/// Folds the stacks for a flamegraph: adds up equal stacks.
 pub fn folded(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Fold> {
     let mut out: Vec<Fold> = Vec::new();
     for (names, step) in stacks(title, steps, requests).into_iter().filter(|(_, s)| s.dur_ns > 0) {
@@ -108,7 +111,7 @@ pub fn folded(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Fold
     out
 }
 
-/// The bars, by depth and time: neighbours with the same names above them are one bar. `only`: of stacks with that frame.
+/// Builds the bars, by depth and time. Neighbours with equal paths share a bar. `only`: filter by this frame.
 pub fn bars(title: &str, steps: &[Step], requests: &[RequestInfo], only: Option<&str>) -> Vec<Bar> {
     let mut stacks = stacks(title, steps, requests);
     if let Some(only) = only {
@@ -127,7 +130,7 @@ pub fn bars(title: &str, steps: &[Step], requests: &[RequestInfo], only: Option<
             let path = &names[..=level];
             match out.last_mut() {
                 Some(bar) if above == Some(path) && !leaf => {
-                    // Stages that run side by side take their time once.
+                    // The time of stages that run in parallel counts once.
                     let end = step.at_ns + step.dur_ns;
                     bar.dur_ns += end.saturating_sub(step.at_ns.max(bar.to_ns));
                     bar.to_ns = bar.to_ns.max(end);

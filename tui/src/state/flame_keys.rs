@@ -1,4 +1,4 @@
-//! Moving in the flame, and looking at a part of it.
+//! Keys of the flame: move, zoom, search, filter and colour.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
@@ -8,6 +8,7 @@ use super::{
 };
 
 impl Screen {
+    /// Builds the bars of the flame.
     pub fn flame_bars(&self, view: &FlameView) -> Vec<Bar> {
         flame::bars(&self.operation, &self.steps, &self.requests, view.only.as_deref())
     }
@@ -24,7 +25,7 @@ impl Screen {
         };
     }
 
-    /// Moves in the flame; false if the key means something else.
+    /// Handles a key of the flame; returns false if the flame does not use it.
     pub(super) fn flame_key(&mut self, key: KeyEvent) -> bool {
         let Overlay::Flame(view) = &self.overlay else { return false };
         let mut view = view.clone();
@@ -62,13 +63,13 @@ impl Screen {
         true
     }
 
-    /// Layers, then classes, then the difference to the operation before, if there was one.
+    /// Switches the colours: layers, classes, and the difference to the previous operation, if there is one.
     fn next_colours(&mut self, view: &mut FlameView) {
         view.colours = match view.colours {
             Colours::Layer => Colours::Class,
             Colours::Class if self.earlier.is_some() => Colours::Diff,
             Colours::Class => {
-                self.say("colours by layer; there is no operation before this one to compare with");
+                self.say("colours by layer: there is no operation before this one to compare with");
                 Colours::Layer
             }
             Colours::Diff => Colours::Layer,
@@ -84,7 +85,7 @@ impl Screen {
         }
     }
 
-    /// Only what has the selected frame, or everything again.
+    /// Shows only stacks with the selected frame, or all again.
     fn only(&mut self, view: &mut FlameView, bars: &[Bar]) {
         let Some(bar) = bars.get(view.selected) else { return };
         view.only = if view.only.is_some() { None } else { Some(bar.label.clone()) };
@@ -92,7 +93,7 @@ impl Screen {
         view.selected = self.flame_bars(view).iter().position(same).unwrap_or(0);
     }
 
-    /// Takes back the last thing done to the flame; false if there is none.
+    /// Undoes the zoom, the filter or the search; returns false if there is none.
     fn undo(&mut self, view: &mut FlameView) -> bool {
         if view.zoom.pop().is_some() {
             return true;
@@ -125,7 +126,7 @@ fn zoom(view: &mut FlameView, bars: &[Bar]) {
     }
 }
 
-/// To a neighbour, to the caller or to what it is made of, as they stand on the screen.
+/// Selects a neighbour, the frame above or a frame below, by their positions on the screen.
 fn step_to(view: &mut FlameView, bars: &[Bar], code: KeyCode) -> bool {
     let Some(bar) = bars.get(view.selected) else { return false };
     let level = |depth: usize| bars.iter().enumerate().filter(move |(_, b)| b.depth == depth);

@@ -1,4 +1,4 @@
-//! What leaves the screen: lines to an editor, to the clipboard, into files.
+//! Exports from the screen: to an editor, to the clipboard, to files.
 use super::{
     code, engine, flame,
     screen::{Effect, Pane, Screen},
@@ -8,7 +8,7 @@ use super::{
 impl Screen {
     pub(super) fn edit(&mut self) -> Effect {
         let Some((file, line)) = self.document().place.clone() else {
-            self.say("no source file here");
+            self.say("this step has no source file to open");
             return Effect::None;
         };
         match code::on_disk(&file).map_or_else(|| code::unpack(&file), Ok) {
@@ -33,7 +33,7 @@ impl Screen {
                 Effect::Copy(text)
             }
             None => {
-                self.say("nothing to copy here");
+                self.say("this pane has nothing to copy");
                 Effect::None
             }
         }
@@ -57,18 +57,18 @@ impl Screen {
         };
         let folded = text(&folds);
         if folded.is_empty() {
-            self.say("no steps yet, so no flame");
+            self.say("no steps yet, so there is no flame to save");
             return Effect::None;
         }
         let mut files = vec![(format!("{}.folded", self.file_stem()), folded.clone())];
         let in_time = text(&flame::in_time(&self.operation, &self.steps, &self.requests));
         match crate::svg::flame(&self.operation, &in_time) {
             Ok(svg) => files.push((format!("{}.svg", self.file_stem()), svg)),
-            Err(why) => self.say(format!("no SVG: {why}")),
+            Err(why) => self.say(format!("cannot render the SVG: {why}")),
         }
         match crate::svg::page(&self.operation, &self.steps) {
             Ok(page) => files.push((format!("{}.html", self.file_stem()), page)),
-            Err(why) => self.say(format!("no page: {why}")),
+            Err(why) => self.say(format!("cannot render the page: {why}")),
         }
         Effect::Save(files)
     }
@@ -78,7 +78,7 @@ impl Screen {
         self.title.chars().map(clean).collect()
     }
 
-    /// The text of a pane's lines, for search and copy.
+    /// The text of a pane's lines, for searching and copying.
     pub fn lines(&self, pane: Pane) -> Vec<String> {
         match pane {
             Pane::Path => {

@@ -1,6 +1,7 @@
-//! Rust source as lines of classified pieces, for the view to style.
+//! Splits Rust source into lines of classified pieces, which the view styles.
 use rustc_lexer::{FrontmatterAllowed, LiteralKind, TokenKind, tokenize};
 
+/// The class of a piece of source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Class {
     #[default]
@@ -15,13 +16,13 @@ pub enum Class {
     Lifetime,
 }
 
-/// A line: pieces of one class each.
+/// A line as pieces of one class each.
 pub type CodeLine = Vec<(Class, String)>;
 
 const KEYWORDS: &str = " as async await break const continue crate dyn else enum extern false fn for if impl in let loop \
     match mod move mut pub ref return self Self static struct super trait true type unsafe use where while ";
 
-/// Splits source into lines of classified pieces. `rust` false: plain lines.
+/// Splits source into lines of classified pieces; `rust` false: into plain lines.
 pub fn highlight(text: &str, rust: bool) -> Vec<CodeLine> {
     if !rust {
         return text.lines().map(|l| vec![(Class::Plain, expand(l))]).collect();
@@ -74,7 +75,7 @@ fn push(lines: &mut Vec<CodeLine>, class: Class, piece: &str) {
     }
 }
 
-/// Tabs to four spaces, and nothing a terminal would act on.
+/// Replaces tabs by four spaces, and removes control characters, which a terminal would obey.
 fn expand(text: &str) -> String {
     text.replace('\t', "    ").chars().filter(|c| !c.is_control()).collect()
 }

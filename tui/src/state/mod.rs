@@ -1,4 +1,4 @@
-//! What the screen shows and how it changes; nothing here draws.
+//! The state of the screen and its changes. Nothing here draws.
 mod act;
 pub mod code;
 pub mod document;
@@ -18,4 +18,4 @@ mod typing;
 pub mod units;
 
 pub use screen::{Effect, Pane, Screen};
-pub use source::{Hold, SourceEvent, Start, StepSource};
+pub use source::{HeldRequest, SourceEvent, Start, StepSource};

@@ -1,4 +1,4 @@
-//! What the mouse does: a click selects a step, a frame, a pane or a tab; the wheel scrolls.
+//! The mouse: a click selects a step, a frame, a pane or a tab; the wheel scrolls.
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 
 use super::{
@@ -7,6 +7,7 @@ use super::{
 };
 
 impl Screen {
+    /// Handles a mouse event; ignored under an overlay.
     pub fn on_mouse(&mut self, mouse: MouseEvent) {
         if self.overlay != Overlay::None {
             return;

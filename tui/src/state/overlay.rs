@@ -1,9 +1,10 @@
-//! What lies over the screen or in its place: help, the palette, a search being typed, the flame.
+//! Overlays of the screen: help, the palette, the input of a search, the flame.
 use tracepoints::catalogue::STAGES;
 
 use super::{flame::FlameView, search};
 use crate::input::action::{Action, BINDINGS};
 
+/// The open overlay.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Overlay {
     #[default]
@@ -15,14 +16,14 @@ pub enum Overlay {
         query: String,
         selected: usize,
     },
-    /// A search being typed, for the pane in focus.
+    /// The input of a search in the pane with the focus.
     Search {
         input: String,
     },
     Flame(FlameView),
 }
 
-/// What choosing an entry of the palette does.
+/// The effect of an entry of the palette.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
     Action(Action),
@@ -31,6 +32,7 @@ pub enum Choice {
     Step(usize),
 }
 
+/// An entry of the palette.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub choice: Choice,
@@ -38,7 +40,7 @@ pub struct Entry {
     pub keys: String,
 }
 
-/// Entries that fit the query, best first: all actions, a gate at any stage, any step.
+/// Lists the entries that match the query, best first: all actions, a gate at any stage, any step.
 pub fn entries(query: &str, stages_passed: &[&str], gates: &[&str]) -> Vec<Entry> {
     let mut all: Vec<Entry> = BINDINGS
         .iter()

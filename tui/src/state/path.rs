@@ -1,20 +1,20 @@
-//! The path: an operation's requests, their stages and the replicas' lanes, as the rows of a tree.
+//! Builds the path of an operation: the rows of a tree of requests, stages and replicas' lanes.
 use tracepoints::{request::RequestInfo, trace::Step};
 
 /// One row of the path pane.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
-    /// Branches that lead to the row: `│ ├ `.
+    /// The drawn branches before the label: `│ ├ `.
     pub branch: String,
     pub label: String,
-    /// The step, or None for a row that heads a group.
+    /// The step; None for the head of a group.
     pub step: Option<usize>,
-    /// Steps of a group, first and last; of a stage, itself twice.
+    /// The first and the last step of a group; for a stage, its step twice.
     pub span: (usize, usize),
     pub dur_ns: u64,
-    /// Not yet known how long: the next step of its lane has not come.
+    /// The duration is unknown until the next step of the lane.
     pub open: bool,
-    /// Part of the whole operation's time; replicas' rows count beside it.
+    /// Share of the operation's time, 0 to 1; 0 for replicas, which run in parallel.
     pub share: f64,
     pub layer: String,
     pub replica: bool,
@@ -37,7 +37,7 @@ enum Key {
     Store(u64),
 }
 
-/// Builds the rows. Durations of replicas' lanes stand beside the operation's time and have no share in it.
+/// Builds the rows. Replicas run in parallel with the operation, so their lanes have no share of its time.
 pub fn rows(title: &str, steps: &[Step], requests: &[RequestInfo], finished: bool) -> Vec<Row> {
     if steps.is_empty() {
         return Vec::new();
@@ -67,12 +67,12 @@ pub fn rows(title: &str, steps: &[Step], requests: &[RequestInfo], finished: boo
     out
 }
 
-/// Time of the main lane so far: from the first step to the end of the last.
+/// Time of the main lane so far, in ns: from the first step to the end of the last.
 pub fn wall_ns(steps: &[Step]) -> u64 {
     steps.iter().filter(|s| s.lane == "main").map(Step::end_ns).max().unwrap_or(0)
 }
 
-/// The time that any of the steps takes: requests that run side by side take no more than the operation.
+/// Time that at least one of the steps covers, in ns. Parallel requests thus never exceed the operation.
 fn covered<'a>(steps: impl Iterator<Item = &'a Step>) -> u64 {
     let mut spans: Vec<_> = steps.map(|s| (s.at_ns, s.at_ns.saturating_add(s.dur_ns))).collect();
     spans.sort_unstable();
@@ -84,7 +84,7 @@ fn covered<'a>(steps: impl Iterator<Item = &'a Step>) -> u64 {
     })
 }
 
-/// A main step stands in the request itself; a replica's step in its store's lane since the last main step.
+/// Puts a main step into the request, and a replica's step into its store's lane after the last main step.
 fn place(request: &mut Node, step: &Step, i: usize, steps: &[Step]) {
     if step.lane == "main" {
         request.children.push(stage(step, i));
@@ -121,7 +121,7 @@ fn request_label(step: &Step, requests: &[RequestInfo]) -> String {
     if store == 0 { kind.to_owned() } else { format!("{kind} on store {store}") }
 }
 
-/// `store 2, follower`: the role by the store's own account, as last published before the end.
+/// The label of a lane, such as `store 2, follower`, with the role that the store last published.
 fn lane_label(step: &Step, steps: &[Step]) -> String {
     let role = steps.iter().rev().flat_map(|s| &s.state.raft).find(|r| r.store == step.store);
     match role.map(|r| r.role.to_lowercase()) {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_stand_in_lanes_between_the_main_stages() {
+    fn replicas_have_lanes_between_the_main_stages() {
         let steps = [
             step(0, "client_send", 1, "client", "main", 0),
             step(1, "raft_propose", 2, "kv_prewrite", "main", 1),
@@ -206,7 +206,7 @@ mod tests {
             ]
         );
         assert_eq!(rows[2].dur_ns, 20, "a request's time is that of its main lane");
-        assert_eq!(rows[4].share, 0.0, "a replica's time stands beside the operation's");
+        assert_eq!(rows[4].share, 0.0, "a replica runs in parallel with the operation");
         let main: f64 = rows.iter().filter(|r| r.step.is_some()).map(|r| r.share).sum();
         assert!((main - 0.5).abs() < 1e-9, "four of eight steps of 10 ns");
     }
@@ -220,9 +220,9 @@ mod tests {
         assert_eq!(rows("x", &[], &[], false), []);
     }
 
-    /// Two requests at the same time: each has its own, and the operation no more than the whole.
+    /// Two parallel requests keep their durations; the operation takes no more than the elapsed time.
     #[test]
-    fn requests_side_by_side_take_no_more_than_the_operation() {
+    fn parallel_requests_do_not_exceed_the_operation() {
         let mut steps = [
             step(0, "client_send", 1, "client", "main", 0),
             step(1, "grpc_receive", 2, "kv_prewrite", "main", 1),
@@ -232,9 +232,9 @@ mod tests {
         (steps[1].dur_ns, steps[2].dur_ns) = (70, 80);
         (0..).zip(&mut steps).for_each(|(i, s)| s.step = i);
         let rows = rows("commit", &steps, &[], true);
-        let told: Vec<_> = rows.iter().map(|r| (r.label.as_str(), r.dur_ns, r.share)).collect();
-        assert_eq!(told[0], ("client commit", 100, 1.0));
-        assert_eq!((told[2].1, told[4].1), (70, 80), "{told:?}");
+        let shown: Vec<_> = rows.iter().map(|r| (r.label.as_str(), r.dur_ns, r.share)).collect();
+        assert_eq!(shown[0], ("client commit", 100, 1.0));
+        assert_eq!((shown[2].1, shown[4].1), (70, 80), "{shown:?}");
         assert!(rows.iter().all(|r| r.share <= 1.0));
     }
 }

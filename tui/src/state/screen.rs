@@ -1,4 +1,4 @@
-//! The step screen: what is stepped, where the person stands in it, and what they look at.
+//! The step screen: the stepped operation, the user's position in it, and the state of the panes.
 use std::{cell::RefCell, collections::BTreeSet, path::PathBuf, rc::Rc};
 
 use tracepoints::{
@@ -12,10 +12,11 @@ use super::{
     flame,
     overlay::Overlay,
     path::{self, Row},
-    source::{Hold, SourceEvent, StepSource},
+    source::{HeldRequest, SourceEvent, StepSource},
     units,
 };
 
+/// A pane of the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pane {
     #[default]
@@ -40,7 +41,7 @@ impl Pane {
     }
 }
 
-/// Where an operation stands.
+/// The phase of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Starting,
@@ -50,12 +51,12 @@ pub enum Phase {
     Failed,
 }
 
-/// What the program around the screen must do.
+/// An effect that the program must perform for the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     None,
     Quit,
-    /// Stops the program's job, as Ctrl-Z does.
+    /// Suspends the program's job, as Ctrl-Z does.
     Suspend,
     /// Opens $EDITOR at a line.
     Edit {
@@ -63,30 +64,31 @@ pub enum Effect {
         line: u32,
     },
     Copy(String),
-    /// Writes files: name and content.
+    /// Writes files, given by name and contents.
     Save(Vec<(String, String)>),
 }
 
-/// Where a pane was drawn last, for the mouse and for scrolling.
+/// The last drawn position of a pane, for the mouse and for scrolling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drawn {
-    /// Inner area: x, y, width, height. All zero: not shown.
+    /// Inner area: x, y, width, height. All zero: not drawn.
     pub area: (u16, u16, u16, u16),
-    /// First line shown.
+    /// First drawn line.
     pub offset: usize,
-    /// Furthest a scroll may go.
+    /// Maximum offset.
     pub max_offset: usize,
 }
 
-/// How an operation ended.
+/// The end of an operation.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ending {
+pub struct OperationEnd {
     pub summary: Summary,
     pub outcome: String,
     /// The source has another operation to step.
     pub more: bool,
 }
 
+/// Options of the command line for the screen.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// A checkout of tikv/tikv.
@@ -94,6 +96,7 @@ pub struct Options {
     pub color: bool,
 }
 
+/// The state of the step screen.
 pub struct Screen {
     pub(super) source: Box<dyn StepSource>,
     pub options: Options,
@@ -102,15 +105,15 @@ pub struct Screen {
     pub steps: Vec<Step>,
     pub requests: Vec<RequestInfo>,
     pub cursor: usize,
-    pub holds: Vec<Hold>,
-    pub ending: Option<Ending>,
+    pub holds: Vec<HeldRequest>,
+    pub ending: Option<OperationEnd>,
     pub failure: Option<String>,
-    /// What a scenario expected otherwise.
+    /// Outputs that the scenario did not expect.
     pub mistakes: Vec<String>,
     pub log: Vec<String>,
     pub gates: BTreeSet<String>,
     pub focus: Pane,
-    /// The pane shown beside the path where there is room for one only.
+    /// The pane next to the path if there is room for only one.
     pub tab: Pane,
     pub zoom: bool,
     pub tikv: bool,
@@ -120,27 +123,28 @@ pub struct Screen {
     pub sideways: [usize; 5],
     pub query: String,
     pub overlay: Overlay,
-    /// One line for the person, until the next key.
+    /// A message of one line, until the next key.
     pub message: Option<String>,
     pub prefix: Option<char>,
     pub drawn: [Drawn; 5],
-    /// Tabs as drawn: pane, x, y, width.
+    /// The drawn tabs: pane, x, y, width.
     pub tabs: Vec<(Pane, u16, u16, u16)>,
-    /// The cursor goes with the newest step.
+    /// The cursor follows the newest step.
     pub(super) follow: bool,
-    /// So many steps forward the person has asked for and not seen yet.
-    pub(super) wanted: usize,
+    /// Number of requested steps forward that have not arrived yet.
+    pub(super) pending: usize,
     pub(super) document: RefCell<Option<(document::Key, Rc<Document>)>>,
-    /// The operation before this one and what its frames took, to compare with.
+    /// The previous operation and the times of its frames, for comparison.
     pub earlier: Option<(String, flame::Spent)>,
-    /// The critical path, and of how many steps.
+    /// The critical path and the number of its operation's steps, as a cache.
     critical: RefCell<Option<(usize, Rc<CriticalPath>)>>,
 }
 
-/// Lines of log that are kept.
-const LOG_LINES: usize = 2_000;
+/// Maximum number of log lines; older ones are dropped.
+const MAX_LOG_LINES: usize = 2_000;
 
 impl Screen {
+    /// A screen without steps; [`Screen::poll`] reads them from the source.
     pub fn new(source: Box<dyn StepSource>, options: Options) -> Self {
         let title = source.title();
         Self {
@@ -171,7 +175,7 @@ impl Screen {
             drawn: [Drawn::default(); 5],
             tabs: Vec::new(),
             follow: true,
-            wanted: 0,
+            pending: 0,
             document: RefCell::new(None),
             earlier: None,
             critical: RefCell::new(None),
@@ -192,31 +196,32 @@ impl Screen {
         }
     }
 
+    /// The step at the cursor.
     pub fn step(&self) -> Option<&Step> {
         self.steps.get(self.cursor)
     }
 
-    /// The step before the cursor, for what changed.
+    /// The step before the cursor, to mark changes.
     pub fn step_before(&self) -> Option<&Step> {
         self.cursor.checked_sub(1).and_then(|i| self.steps.get(i))
     }
 
-    /// The step at which a hold stands: the newest of its stage and store.
-    pub fn held_step(&self, hold: &Hold) -> Option<usize> {
+    /// The step of a hold: the newest one of its stage and store.
+    pub fn held_step(&self, hold: &HeldRequest) -> Option<usize> {
         self.steps.iter().rposition(|s| s.stage == hold.stage && s.store == hold.store)
     }
 
-    /// Whether a scenario says when the operation goes on.
+    /// Whether a scenario decides when the operation continues.
     pub fn is_scripted(&self) -> bool {
         self.source.scripted()
     }
 
-    /// Whether the client's time limits run on while its request is held.
-    pub fn client_goes_on(&self) -> bool {
-        self.source.client_goes_on()
+    /// Whether the client's timeouts keep running while its request is held.
+    pub fn client_time_runs(&self) -> bool {
+        self.source.client_time_runs()
     }
 
-    /// Why the program shall end with an error, if it shall.
+    /// The error of the program's end: the source's failure and the scenario's mistakes, if any.
     pub fn error(&self) -> Option<String> {
         let all: Vec<&str> = self.mistakes.iter().chain(&self.failure).map(String::as_str).collect();
         (!all.is_empty()).then(|| all.join("\n"))
@@ -227,7 +232,7 @@ impl Screen {
         self.holds.iter().any(|h| self.held_step(h) == Some(step))
     }
 
-    /// The operation's time: to its end, or so far.
+    /// The operation's time so far, in ns.
     pub fn wall_ns(&self) -> u64 {
         let newest = self.steps.last().filter(|_| self.ending.is_none()).map_or(0, |s| s.at_ns);
         path::wall_ns(&self.steps).max(newest)
@@ -237,21 +242,21 @@ impl Screen {
         path::rows(&self.operation, &self.steps, &self.requests, self.ending.is_some())
     }
 
-    /// What the operation's time hung on; known when it has ended.
+    /// The critical path of the operation; None before its end.
     pub fn critical(&self) -> Option<Rc<CriticalPath>> {
         self.ending.as_ref()?;
         let mut cached = self.critical.borrow_mut();
         match &*cached {
             Some((steps, path)) if *steps == self.steps.len() => Some(path.clone()),
             _ => {
-                let path = Rc::new(CriticalPath::of(&self.steps));
+                let path = Rc::new(CriticalPath::find(&self.steps));
                 *cached = Some((self.steps.len(), path.clone()));
                 Some(path)
             }
         }
     }
 
-    /// What the source pane shows.
+    /// The document of the source pane.
     pub fn document(&self) -> Rc<Document> {
         let key = document::key(self);
         let mut cached = self.document.borrow_mut();
@@ -265,13 +270,13 @@ impl Screen {
         document
     }
 
-    /// Hears the source. True if anything changed.
+    /// Takes the source's events. Returns whether there were any.
     pub fn poll(&mut self) -> bool {
         let new = self.steps.is_empty();
         let events = self.source.poll();
         let any = !events.is_empty();
         events.into_iter().for_each(|e| self.apply(e));
-        // Whole at once: a saved trace, which is read from its beginning.
+        // A saved trace arrives in one poll; the user reads it from the beginning.
         if new && self.ending.is_some() {
             self.go_to(0);
         }
@@ -291,7 +296,7 @@ impl Screen {
             SourceEvent::Held(hold) => self.take_hold(hold),
             SourceEvent::Released(id) => self.holds.retain(|h| h.id != id),
             SourceEvent::Finished { summary, outcome, more } => {
-                self.finish(Ending { summary, outcome, more })
+                self.finish(OperationEnd { summary, outcome, more })
             }
             SourceEvent::Log(line) => self.note(line),
             SourceEvent::Mistake(text) => {
@@ -301,7 +306,7 @@ impl Screen {
             SourceEvent::Failed(why) => {
                 self.note(format!("error: {why}"));
                 self.holds.clear();
-                // The head line may have no room for it.
+                // The head line may be too short for the error.
                 self.message = why.lines().next().map(str::to_owned);
                 self.failure = Some(why);
             }
@@ -317,7 +322,7 @@ impl Screen {
         self.operation = title;
         (self.steps, self.requests, self.holds) = Default::default();
         (self.cursor, self.ending, self.frame) = (0, None, None);
-        (self.follow, self.wanted) = (true, 0);
+        (self.follow, self.pending) = (true, 0);
         self.scroll = [None; 5];
         *self.document.borrow_mut() = None;
         *self.critical.borrow_mut() = None;
@@ -330,20 +335,20 @@ impl Screen {
         }
         step.step = self.steps.len();
         if self.steps.is_empty() {
-            // That there is no step yet is not true any more.
+            // Removes the message that there is no step yet.
             self.message = None;
         }
         self.steps.push(step);
         if self.follow {
             self.go_to(self.steps.len() - 1);
-        } else if self.wanted > 0 {
-            self.wanted -= 1;
+        } else if self.pending > 0 {
+            self.pending -= 1;
             self.message = None;
             self.go_to(self.cursor + 1);
         }
     }
 
-    fn take_hold(&mut self, hold: Hold) {
+    fn take_hold(&mut self, hold: HeldRequest) {
         let place = if hold.store == 0 { "client".into() } else { format!("store {}", hold.store) };
         self.note(format!("held at {} ({place})", hold.stage));
         if self.follow
@@ -353,12 +358,12 @@ impl Screen {
             self.follow = false;
         }
         self.holds.push(hold);
-        if self.wanted > 0 && self.at_newest() && !self.source.scripted() {
+        if self.pending > 0 && self.at_newest() && !self.source.scripted() {
             self.release_one();
         }
     }
 
-    /// Lets the request that was held first go. It counts as gone at once: the next hold is another one.
+    /// Releases the first held request, and removes its hold at once, because the next hold is another one.
     pub(super) fn release_one(&mut self) {
         self.holds.remove(0);
         if let Err(e) = self.source.step() {
@@ -366,7 +371,7 @@ impl Screen {
         }
     }
 
-    fn finish(&mut self, ending: Ending) {
+    fn finish(&mut self, ending: OperationEnd) {
         let s = &ending.summary;
         let wall = units::duration(s.wall_ns);
         let text = format!(
@@ -377,8 +382,8 @@ impl Screen {
         );
         self.note(format!("ended: {text}"));
         self.holds.clear();
-        // Whoever waits for a step must not go on to read so.
-        if std::mem::take(&mut self.wanted) > 0 {
+        // Removes the message that a step is awaited.
+        if std::mem::take(&mut self.pending) > 0 {
             self.message = None;
         }
         self.ending = Some(ending);
@@ -387,20 +392,20 @@ impl Screen {
         }
     }
 
-    /// Tells the person something that nobody asked for.
+    /// Shows and logs a warning.
     pub fn warn(&mut self, text: String) {
         self.note(text.clone());
         self.message = Some(text.lines().next().unwrap_or_default().to_owned());
     }
 
     pub(super) fn note(&mut self, line: String) {
-        if self.log.len() >= LOG_LINES {
+        if self.log.len() >= MAX_LOG_LINES {
             self.log.remove(0);
         }
         self.log.extend(line.lines().map(str::to_owned));
     }
 
-    /// Moves the cursor; panes go back to what they show by themselves.
+    /// Moves the cursor, and resets the scroll positions of the panes that follow it.
     pub(super) fn go_to(&mut self, step: usize) {
         self.cursor = step.min(self.steps.len().saturating_sub(1));
         self.frame = None;
@@ -409,7 +414,7 @@ impl Screen {
         }
     }
 
-    /// The step at which the operation ends: what replicas do later is not waited for.
+    /// The last step before the answer; later steps of replicas do not count.
     pub(super) fn end_step(&self) -> usize {
         self.steps.iter().rposition(|s| !s.late).unwrap_or(0)
     }

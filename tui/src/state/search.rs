@@ -1,13 +1,14 @@
-//! Finding: matching lines, fuzzy filters, and names near a mistyped one.
+//! Searches lines, filters by fuzzy queries, and finds names similar to a mistyped one.
 
-/// The next line after `from` (or before it) that contains `query`, round the end. Case counts only if the query has capitals.
+/// Finds the next line after `from` (or before it) that contains `query`, and wraps at the end. Case counts
+/// only if the query has capitals.
 pub fn next(lines: &[String], query: &str, from: usize, forward: bool) -> Option<usize> {
     let n = lines.len();
     let order = (1..=n).map(|d| if forward { (from + d) % n } else { (from + n - d % n) % n });
     order.into_iter().find(|i| contains(&lines[*i], query))
 }
 
-/// Byte ranges of `query` in `text`.
+/// Finds the byte ranges of `query` in `text`.
 pub fn ranges(text: &str, query: &str) -> Vec<(usize, usize)> {
     if query.is_empty() {
         return Vec::new();
@@ -19,6 +20,7 @@ pub fn ranges(text: &str, query: &str) -> Vec<(usize, usize)> {
     hay.match_indices(&needle).map(|(i, m)| (i, i + m.len())).collect()
 }
 
+/// Whether `text` contains `query`; false for an empty query.
 pub fn contains(text: &str, query: &str) -> bool {
     let (hay, needle) = fold(text, query);
     !needle.is_empty() && hay.contains(&needle)
@@ -32,7 +34,7 @@ fn fold(text: &str, query: &str) -> (String, String) {
     }
 }
 
-/// How well `text` fits a fuzzy query (its letters in order): lower is better, None is not at all.
+/// Scores `text` against a fuzzy query (its letters in order): lower is better, None is no match.
 pub fn fuzzy(text: &str, query: &str) -> Option<usize> {
     let (text, query) = (text.to_lowercase(), query.to_lowercase());
     if let Some(at) = text.find(&query) {
@@ -49,7 +51,7 @@ pub fn fuzzy(text: &str, query: &str) -> Option<usize> {
     Some(10_000 + last - first.unwrap_or(0))
 }
 
-/// Names near a mistyped one, nearest first, at most five.
+/// Finds up to five names similar to a mistyped one, the most similar first.
 pub fn near<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let name = name.to_lowercase();
     let score = |s: &str| match strsim::damerau_levenshtein(&name, s) {
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn search_goes_round_and_folds_case_unless_asked() {
+    fn search_wraps_and_ignores_case_without_capitals() {
         let lines: Vec<String> = ["Alpha", "beta", "ALPHA"].map(String::from).to_vec();
         assert_eq!(next(&lines, "alpha", 0, true), Some(2));
         assert_eq!(next(&lines, "alpha", 2, true), Some(0));
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn near_names_are_found() {
+    fn similar_names_are_found() {
         let all = ["point_get", "point_get_locked", "raw_put", "txn_2pc"];
         assert_eq!(near("piont_get", all)[0], "point_get");
         assert_eq!(near("locked", all), ["point_get_locked"]);

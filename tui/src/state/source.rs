@@ -1,4 +1,4 @@
-//! What the screen steps on: an embedded cluster, a running server, or steps made up for a test.
+//! The interface of a source of steps: an embedded cluster, a running server, or a recording.
 use anyhow::Result;
 use tracepoints::{
     catalogue::{Hold as HoldKind, find},
@@ -6,21 +6,21 @@ use tracepoints::{
     trace::{Step, Summary},
 };
 
-/// A request that stands at a gate.
+/// A request that is held at a gate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hold {
+pub struct HeldRequest {
     pub id: u64,
     pub stage: String,
     pub store: u64,
     pub thread: String,
 }
 
-impl Hold {
-    /// Who else waits while this request is held, as a sentence.
+impl HeldRequest {
+    /// A sentence about the work that waits while this request is held.
     pub fn shared_with(&self) -> String {
         match find(&self.stage).map(|s| s.hold) {
             Some(HoldKind::Thread) => {
-                format!("thread {} waits too, and whoever it serves", self.thread)
+                format!("thread {} waits too, with all its requests", self.thread)
             }
             Some(HoldKind::Fsm) => "its region's FSM is parked, the poller serves others".into(),
             _ => "only its own task waits, the thread serves others".into(),
@@ -28,71 +28,71 @@ impl Hold {
     }
 }
 
-/// What a source tells the screen.
+/// An event from a source to the screen.
 #[derive(Clone, Debug)]
 pub enum SourceEvent {
-    /// An operation begins; the steps of an earlier one are over.
+    /// An operation begins; its steps replace those of the previous one.
     Begin {
         title: String,
     },
     Request(RequestInfo),
-    /// A new step, or a known one (by its number) that changed.
+    /// A new step, or a changed one with a known number.
     Step(Box<Step>),
-    Held(Hold),
+    Held(HeldRequest),
     Released(u64),
-    /// The operation has ended; `more` if the source has another one to step.
+    /// The operation has ended; `more`: the source has another one to step.
     Finished {
         summary: Summary,
         outcome: String,
         more: bool,
     },
     Log(String),
-    /// The scenario says something else than what happened: file, line, what was expected and what was found.
+    /// An output differs from the scenario: file, line, the expected and the found output.
     Mistake(String),
-    /// The source cannot go on; steps so far stay.
+    /// The source has failed; the steps so far stay.
     Failed(String),
 }
 
-/// A stepper of one operation at a time. No call blocks for long: the work is on the source's own threads.
+/// A source that steps one operation at a time. Calls do not block: the source's threads do the work.
 pub trait StepSource: Send {
-    /// What is stepped, for the title: `point_get`, `attach 127.0.0.1:20160`.
+    /// The title of the screen: `point_get`, `attach 127.0.0.1:20160`.
     fn title(&self) -> String;
-    /// Everything that happened since the last call.
+    /// Returns the events since the last call.
     fn poll(&mut self) -> Vec<SourceEvent>;
-    /// Lets the request that was held first go to its next stage.
+    /// Releases the first held request to its next stage.
     fn step(&mut self) -> Result<()>;
-    /// Lets all go to the next gate.
+    /// Releases all held requests to the next gate.
     fn to_gate(&mut self) -> Result<()>;
-    /// Lets all go to their end.
+    /// Releases all held requests to their end.
     fn run(&mut self) -> Result<()>;
-    /// Sets or removes a gate; true if it is set now.
+    /// Sets or removes a gate; returns whether it is set now.
     fn toggle_gate(&mut self, stage: &str) -> Result<bool>;
     /// Stages that have a gate.
     fn gates(&self) -> Vec<String>;
-    /// Goes on with the scenario: to its next operation after one has finished; while one is held by the scenario, to
-    /// the next thing it does to the cluster.
+    /// Runs the scenario's next operation after one has finished, or its next directive while it holds one.
     fn next_operation(&mut self) -> Result<()>;
-    /// Whether nothing comes after the last operation's end: no output of a scenario is left to be checked.
+    /// Whether no event follows the end of the last operation: all outputs of a scenario have been checked.
     fn over(&mut self) -> bool {
         true
     }
-    /// Whether a scenario says when the operation goes on, rather than the person.
+    /// Whether a scenario, not the user, decides when the operation continues.
     fn scripted(&self) -> bool {
         false
     }
-    /// Whether the client's time limits run on while its request is held.
-    fn client_goes_on(&self) -> bool {
+    /// Whether the client's timeouts keep running while its request is held.
+    fn client_time_runs(&self) -> bool {
         false
     }
 }
 
-/// How an operation is held from its start.
+/// The holds of an operation at its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Start {
     /// Stages with a gate. Empty: held at every stage, or nowhere if `run` is set.
     pub gates: Vec<String>,
-    /// Nobody steps: the operation runs through, but for gates.
+    /// Run without a user; only gates hold the operation.
     pub run: bool,
+    /// Capture call stacks.
     pub stacks: bool,
 }
 

@@ -1,12 +1,12 @@
-//! TiKV's function for a stage: what the catalogue says, and its source in a checkout if there is one.
+//! Finds TiKV's function of a stage: its name from the catalogue, and its source in a checkout.
 use std::path::{Path, PathBuf};
 
 use rustc_lexer::{FrontmatterAllowed, TokenKind, tokenize};
 
-/// `path::Type::function` taken apart.
+/// A parsed `path::Type::function` of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Another repository than tikv/tikv, e.g. `tikv/pd`.
+    /// The repository if it is not tikv/tikv, such as `tikv/pd`.
     pub repository: Option<String>,
     pub file: String,
     pub owner: Option<String>,
@@ -14,6 +14,7 @@ pub struct Place {
 }
 
 impl Place {
+    /// Parses the catalogue's text.
     pub fn parse(tikv: &str) -> Self {
         let (repository, path) = match tikv.split_once(' ') {
             Some((repository, rest)) => (Some(repository.to_owned()), rest),
@@ -26,12 +27,12 @@ impl Place {
         Place { repository, file, owner: names.last().map(|n| (*n).to_owned()), function }
     }
 
-    /// `TiKV`, or the other repository.
+    /// `TiKV`, or the name of the other repository.
     pub fn whose(&self) -> &str {
         self.repository.as_deref().unwrap_or("TiKV")
     }
 
-    /// `PointGetter::get`.
+    /// The function with its type, such as `PointGetter::get`.
     pub fn name(&self) -> String {
         match &self.owner {
             Some(owner) => format!("{owner}::{}", self.function),
@@ -49,7 +50,7 @@ pub struct Found {
     pub line: u32,
 }
 
-/// Finds the function's source below `root`, or says why it is not there.
+/// Finds the function's source below `root`; the error is a message.
 pub fn find(root: &Path, place: &Place) -> Result<Found, String> {
     if let Some(repository) = &place.repository {
         return Err(format!("this function is in {repository}, not in the TiKV checkout {}", root.display()));
@@ -58,7 +59,7 @@ pub fn find(root: &Path, place: &Place) -> Result<Found, String> {
     let text = super::code::read(&path)?;
     let Some(line) = line_of(&text, place) else {
         return Err(format!(
-            "{} has no function {}; the catalogue names tikv/tikv 8e964719, is the checkout another version?",
+            "expected the function {1} in {0}, found none; the catalogue is for tikv/tikv 8e964719: check out that version",
             path.display(),
             place.name()
         ));
@@ -72,7 +73,7 @@ struct Word<'a> {
     depth: u32,
 }
 
-/// The function in an impl of its type; else any function, else any mention, of that name.
+/// Finds the line of the function in an impl of its type, otherwise of any function or mention of its name.
 fn line_of(text: &str, place: &Place) -> Option<u32> {
     let words = words(text);
     let functions = || {
@@ -87,7 +88,7 @@ fn line_of(text: &str, place: &Place) -> Option<u32> {
     owned.or_else(|| functions().next()).map(|(_, line)| line).or_else(mention)
 }
 
-/// Whether the block that holds word `at` is an impl or trait of `owner`.
+/// Whether the block around word `at` is an impl or trait of `owner`.
 fn owner_at(words: &[Word<'_>], at: usize, owner: &str) -> bool {
     let depth = words[at].depth;
     let outside = words[..at].iter().rposition(|w| w.depth < depth);
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkout_without_the_file_is_an_error_that_names_the_path() {
+    fn a_missing_file_of_the_checkout_is_named() {
         let dir = tempfile::tempdir().unwrap();
         assert!(find(dir.path(), &place("A::get")).unwrap_err().contains("src/x.rs"));
         std::fs::create_dir(dir.path().join("src")).unwrap();

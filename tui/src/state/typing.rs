@@ -1,4 +1,4 @@
-//! What is typed: a search, and the palette's filter.
+//! Text input: of a search, and of the palette's filter.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tracepoints::printable::needs_escape;
 
@@ -11,7 +11,7 @@ use super::{
 impl Screen {
     pub(super) fn go_to_match(&mut self, forward: bool) {
         if self.query.is_empty() {
-            return self.say("nothing searched for yet; / searches in this pane");
+            return self.say("no search yet; / searches in this pane");
         }
         let lines = self.lines(self.focus);
         let from = self.search_from();
@@ -59,7 +59,7 @@ impl Screen {
         Effect::None
     }
 
-    /// Takes pasted text: into the line that is being typed. Elsewhere it is text for nobody, and never a command.
+    /// Inserts pasted text into the open line of input. Ignores it elsewhere: a paste is never a command.
     pub fn on_paste(&mut self, text: &str) {
         self.message = None;
         let input = match &mut self.overlay {
@@ -71,7 +71,7 @@ impl Screen {
             Overlay::Flame(view) if view.typing => &mut view.query,
             _ => return self.say("pasted text is ignored here; / searches for text, : filters actions"),
         };
-        let room = LONGEST_INPUT.saturating_sub(input.chars().count());
+        let room = MAX_INPUT.saturating_sub(input.chars().count());
         input.extend(one_line(text).take(room));
         self.clamp_palette();
     }
@@ -117,10 +117,10 @@ impl Screen {
     }
 }
 
-/// How much of a paste goes into one line of input.
-const LONGEST_INPUT: usize = 1_000;
+/// Maximum number of characters in a line of input.
+const MAX_INPUT: usize = 1_000;
 
-/// Pasted text for one line of input: line ends and tabs become spaces, other control characters go.
+/// Converts pasted text to one line: line ends and tabs become spaces, other control characters are removed.
 fn one_line(text: &str) -> impl Iterator<Item = char> {
     let spaced = text.trim_end().chars().map(|c| if matches!(c, '\n' | '\t') { ' ' } else { c });
     spaced.filter(|c| !needs_escape(*c))

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Formats numbers with units.
 
-/// Nanoseconds with three significant digits: `812 ns`, `41.2 µs`, `1.42 ms`, `12.0 s`.
+/// Formats nanoseconds with three significant digits: `812 ns`, `41.2 µs`, `1.42 ms`, `12.0 s`.
 pub fn duration(ns: u64) -> String {
     let (value, unit) = match ns {
         0..1_000 => return format!("{ns} ns"),
@@ -18,7 +18,7 @@ pub fn duration(ns: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// A share of one as a percentage without decimals; `<1 %` for a small one that is not nothing.
+/// Formats a share (0 to 1) as a percentage without decimals; a small share as `<1 %`, zero as nothing.
 pub fn percent(share: f64) -> String {
     match share * 100.0 {
         p if p <= 0.0 => String::new(),
@@ -27,10 +27,10 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// A TiKV timestamp's physical part as UTC time of day, and its logical counter: `14:03:22.125 +3`.
+/// Formats a TiKV timestamp as `14:03:22.125 +3`: UTC and the logical counter. None if it is not PD's.
 pub fn timestamp(ts: u64) -> Option<String> {
     let (ms, logical) = (ts >> 18, ts & ((1 << 18) - 1));
-    // Before 2001 it is no timestamp of PD's, but a number somebody chose.
+    // A time before 2001 is a number chosen by a test, not a timestamp of PD.
     if ms < 1_000_000_000_000 {
         return None;
     }

@@ -1,33 +1,33 @@
-//! Job control: the program stops and goes on as an editor does.
+//! Job control: stops and continues the program as an editor does.
 use std::{io, time::Duration};
 
 use super::signals::Signals;
 
-/// Whether this process is in the terminal's foreground; so it is as well where the terminal is not its session's.
+/// Whether this process is in the terminal's foreground; true also if the terminal is not its session's.
 fn in_foreground() -> bool {
     // SAFETY: both calls take and give plain numbers.
     let (group, own) = unsafe { (libc::tcgetpgrp(libc::STDIN_FILENO), libc::getpgrp()) };
     group == -1 || group == own
 }
 
-/// Waits until the shell gives this job the terminal: in the background, reading or setting it would go wrong.
+/// Waits until the shell gives this job the terminal: a background job must not read it or set its modes.
 pub(super) fn until_in_foreground(signals: &Signals) {
     while !in_foreground() && signals.end().is_none() {
-        // Stops the job, and the shell says so; where no shell looks after it, nothing happens.
+        // Stops the job, which its shell reports. Without a shell nothing happens.
         // SAFETY: the signal's action is the default, no handler of ours runs.
         unsafe { libc::raise(libc::SIGTTOU) };
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Stops this process as SIGTSTP does by default, and its whole job if `job` is set (Ctrl-Z: `./run` and cargo are of the same
-/// job). Returns when it goes on, or at once where no shell could continue it.
+/// Stops this process as SIGTSTP does by default, and its whole job if `job` is set (Ctrl-Z: `./run` and
+/// cargo belong to the job). Returns when the process continues, or at once if no shell could continue it.
 ///
 /// # Errors
 /// If the system refuses.
 pub(super) fn stop(job: bool) -> io::Result<()> {
     if job {
-        // What is ignored is dropped at once: the others stop, this process stops below.
+        // This process ignores the signal to its group, because it stops below.
         let before = action(libc::SIGTSTP, libc::SIG_IGN)?;
         // SAFETY: a signal to the own process group.
         let sent = unsafe { libc::kill(0, libc::SIGTSTP) };
@@ -42,7 +42,7 @@ pub(super) fn stop(job: bool) -> io::Result<()> {
     })
 }
 
-/// Runs `f` while SIGTSTP stops this process at once, as for a program without a screen.
+/// Runs `f` with SIGTSTP's default action, as in a program without a screen.
 ///
 /// # Errors
 /// If the system refuses.
@@ -67,7 +67,7 @@ fn action(signal: i32, handler: libc::sighandler_t) -> io::Result<libc::sigactio
 }
 
 fn restore(signal: i32, before: &libc::sigaction) -> io::Result<()> {
-    // SAFETY: the pointer is to what the system gave; the old action is not wanted.
+    // SAFETY: the pointer is to an action that the system returned; the old action is not requested.
     match unsafe { libc::sigaction(signal, before, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -1,4 +1,4 @@
-//! Reads the terminal: waits for bytes, decodes them.
+//! Reads the terminal: waits for bytes and decodes them.
 use std::{
     io,
     time::{Duration, Instant},
@@ -8,48 +8,48 @@ use crossterm::event::Event;
 
 use crate::input::decode::Decoder;
 
-/// An escape alone is the Escape key if nothing follows within this time; the rest of a sequence may come in a packet of its own.
-const ESCAPE: Duration = Duration::from_millis(25);
-/// A paste that was begun ends when nothing came for so long.
-const PASTE: Duration = Duration::from_secs(1);
+/// An escape is the Escape key if no byte follows in this time; a sequence may arrive in two packets.
+const ESCAPE_TIMEOUT: Duration = Duration::from_millis(25);
+/// A paste without its end ends after this time without a byte.
+const PASTE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The terminal that is standard input.
+/// The terminal at standard input.
 #[derive(Debug, Default)]
 pub struct Keyboard {
     decoder: Decoder,
-    /// When the last bytes came.
-    heard: Option<Instant>,
+    /// Time of the last read.
+    last_read: Option<Instant>,
 }
 
 impl Keyboard {
     /// The next event, if one comes within `wait`. A signal ends the wait early.
     ///
     /// # Errors
-    /// If the terminal has gone away: its end of file, or the system's error.
+    /// If the terminal has closed: its end of file, or the system's error.
     pub fn next(&mut self, wait: Duration) -> io::Result<Option<Event>> {
         if let Some(event) = self.decoder.next_event() {
             return Ok(Some(event));
         }
-        let patience = if self.decoder.is_pasting() { PASTE } else { ESCAPE };
-        let left = |at: Instant| patience.saturating_sub(at.elapsed());
-        let until = self.heard.filter(|_| self.decoder.is_waiting()).map(left);
+        let timeout = if self.decoder.is_pasting() { PASTE_TIMEOUT } else { ESCAPE_TIMEOUT };
+        let left = |at: Instant| timeout.saturating_sub(at.elapsed());
+        let until = self.last_read.filter(|_| self.decoder.is_waiting()).map(left);
         if readable(until.map_or(wait, |u| u.min(wait)))? {
             let mut bytes = [0; 4096];
             let n = read(&mut bytes)?;
             self.decoder.feed(&bytes[..n]);
-            self.heard = Some(Instant::now());
-        } else if until.is_some() && self.heard.is_some_and(|at| at.elapsed() >= patience) {
+            self.last_read = Some(Instant::now());
+        } else if until.is_some() && self.last_read.is_some_and(|at| at.elapsed() >= timeout) {
             self.decoder.pause();
         }
         Ok(self.decoder.next_event())
     }
 }
 
-/// Waits with `select`: macOS's `poll` knows no terminals.
+/// Waits with `select`, because macOS's `poll` does not support terminals.
 fn readable(wait: Duration) -> io::Result<bool> {
     let mut timeout = libc::timeval {
         tv_sec: wait.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        // Less than a million: it fits whatever type the system has.
+        // Less than a million, which fits the type of every system.
         tv_usec: wait.subsec_micros() as libc::suseconds_t,
     };
     // SAFETY: all zero is an empty set; standard input is below FD_SETSIZE; the pointers are to locals.
@@ -69,15 +69,15 @@ fn read(bytes: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the pointer and the length are those of one slice.
     let n = unsafe { libc::read(libc::STDIN_FILENO, bytes.as_mut_ptr().cast(), bytes.len()) };
     match usize::try_from(n) {
-        // Ctrl-D, before the terminal is in raw mode again.
+        // An end of file by Ctrl-D, before the terminal is in raw mode again.
         Ok(0) if is_canonical() => Ok(0),
-        Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal has gone away")),
+        Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the terminal has closed")),
         Ok(n) => Ok(n),
         Err(_) => interrupted_is(0),
     }
 }
 
-/// Whether the terminal is there and gives whole lines.
+/// Whether the terminal is open and in line mode.
 fn is_canonical() -> bool {
     // SAFETY: all zero is a valid `termios`, and the call fills it or fails.
     unsafe {
@@ -86,7 +86,7 @@ fn is_canonical() -> bool {
     }
 }
 
-/// The last error, but for an interruption by a signal and a read that would wait.
+/// Returns the last error, or `value` after an interruption by a signal or a read that would wait.
 fn interrupted_is<T>(value: T) -> io::Result<T> {
     match io::Error::last_os_error() {
         e if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => Ok(value),

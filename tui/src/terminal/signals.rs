@@ -1,7 +1,8 @@
-//! Signals: which one asked the program to end, and what happened to its job and its window.
+//! Signals that end the program, and signals about its job and its window.
 //!
-//! The handlers stand before the terminal is taken: a signal in between would end the program and leave the terminal as it is.
-//! signal-hook, which crossterm has as well, only notes a signal in its handler; all else is done by threads.
+//! The handlers are installed before the terminal is taken; otherwise an early signal would end the program
+//! without giving the terminal back. signal-hook, which crossterm also uses, only records a signal in its
+//! handler; threads do the rest.
 use std::{
     io,
     sync::{
@@ -17,16 +18,16 @@ use signal_hook::{
     iterator::Signals as Pending,
 };
 
-/// How long the program may take to end by itself once it was asked to.
+/// Time for the program to end by itself after a signal.
 const GRACE: Duration = Duration::from_secs(2);
-const SLICE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What came since the program began.
+/// The signals since the start of the program.
 #[derive(Debug, Default)]
 pub struct Signals {
-    /// The signal that asked to end; 0: none.
+    /// The signal that asked the program to end; 0: none.
     end: AtomicI32,
-    /// Another program has the terminal: its Ctrl-C is not for this one.
+    /// Another program has the terminal, so Ctrl-C is for that program.
     lent: AtomicBool,
     stop: Arc<AtomicBool>,
     continued: Arc<AtomicBool>,
@@ -61,8 +62,8 @@ impl Signals {
     }
 }
 
-/// Listens for what asks the program to end: SIGTERM, SIGHUP, SIGINT. The program then ends by itself, with [`Stopped::exit_code`]; if
-/// it does not within 2 s, or is asked again, it is ended.
+/// Installs the handlers of SIGTERM, SIGHUP and SIGINT, which ask the program to end with
+/// [`Stopped::exit_code`]. A thread ends the program if it has not ended after 2 s, or at a second signal.
 ///
 /// # Errors
 /// If the system refuses a handler or a thread.
@@ -77,7 +78,7 @@ pub fn listen() -> io::Result<&'static Signals> {
     Ok(signals)
 }
 
-/// Listens as well for what happens to a program that holds the terminal: SIGTSTP, SIGCONT, SIGWINCH.
+/// Also installs the handlers for a program with a screen: SIGTSTP, SIGCONT, SIGWINCH.
 pub(super) fn listen_on_screen() -> io::Result<&'static Signals> {
     static ONCE: OnceLock<()> = OnceLock::new();
     let signals = listen()?;
@@ -95,19 +96,19 @@ pub(super) fn listen_on_screen() -> io::Result<&'static Signals> {
 pub struct Stopped(pub i32);
 
 impl Stopped {
-    /// What shells report of a program that a signal ended: 128 + N.
+    /// The exit code that shells report after a signal: 128 + N.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         u8::try_from(128 + self.0).unwrap_or(u8::MAX)
     }
 }
 
-/// Notes the first signal, and ends a program that is stuck.
+/// Records the first signal, and ends the program if it does not end by itself.
 fn end_at_last(mut pending: Pending, signals: &'static Signals) {
     let Some(first) = pending.forever().find(|s| signals.is_for_us(*s)) else { return };
     signals.end.store(first, Ordering::SeqCst);
-    for _ in 0..GRACE.as_millis() / SLICE.as_millis() {
-        std::thread::sleep(SLICE);
+    for _ in 0..GRACE.as_millis() / POLL_INTERVAL.as_millis() {
+        std::thread::sleep(POLL_INTERVAL);
         if pending.pending().any(|s| signals.is_for_us(s)) {
             break;
         }

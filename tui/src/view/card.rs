@@ -1,4 +1,4 @@
-//! The stage in words: what happens here, for how long, and what TiKV calls it.
+//! Draws the card of a stage: its meaning, its duration and TiKV's function.
 use ratatui::{
     Frame,
     layout::Rect,
@@ -9,6 +9,7 @@ use tracepoints::trace::{Step, meaning};
 use super::{text, theme::Theme};
 use crate::state::{Screen, tikv::Place, units};
 
+/// Draws the card of the step at the cursor.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme) {
     let area = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
     let Some(step) = screen.step() else {
@@ -60,7 +61,7 @@ fn first(screen: &Screen, step: &Step, theme: Theme) -> Line<'static> {
         }
     }
     if step.lane != "main" {
-        spans.push(Span::styled(" · beside the main way", theme.dim()));
+        spans.push(Span::styled(" · beside the main lane", theme.dim()));
     }
     Line::from(spans)
 }

@@ -1,4 +1,4 @@
-//! The flame screen: the operation's wall time as nested bars, the replicas' lanes below at their time.
+//! Draws the flame screen: the operation's wall time as nested bars, and the replicas' lanes below.
 use std::collections::BTreeSet;
 
 use ratatui::{
@@ -18,13 +18,13 @@ use crate::state::{
     units,
 };
 
-/// What drawing a flame needs to know.
+/// The input of drawing a flame.
 struct Flame<'a> {
     screen: &'a Screen,
     view: &'a FlameView,
     theme: Theme,
     bars: Vec<Bar>,
-    /// The window of time that is shown.
+    /// The shown window of time, in ns since the operation began.
     from: u64,
     to: u64,
     wall_ns: u64,
@@ -32,6 +32,7 @@ struct Flame<'a> {
     now: Spent,
 }
 
+/// Draws the flame into `area`.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, view: &FlameView) {
     let wall = wall_ns(&screen.steps).max(1);
     let (from, to) = view.window(wall);
@@ -63,7 +64,7 @@ impl Flame<'_> {
         }
         if !self.view.query.is_empty() && !self.view.typing {
             let hits = self.bars.iter().filter(|b| self.view.hits(&b.label)).count();
-            parts.push(format!("/{}: {hits} met", self.view.query));
+            parts.push(format!("/{}: {hits} found", self.view.query));
         }
         Line::styled(
             format!(" {} ", text::fit(&parts.join(" · "), self.width.saturating_sub(4))),
@@ -89,7 +90,7 @@ impl Flame<'_> {
         lines
     }
 
-    /// Columns that a stretch of time takes, of `total`; none outside of the window.
+    /// The columns of a span of time, of `total` columns; None outside of the window.
     fn columns(&self, from: u64, to: u64, total: usize) -> Option<(usize, usize)> {
         if to < self.from || from > self.to {
             return None;
@@ -99,7 +100,7 @@ impl Flame<'_> {
         Some((column(from).min(total), column(to).min(total)))
     }
 
-    /// One depth: bars in reverse video with their label; the selected one plain and in brackets.
+    /// Draws the bars of one depth in reverse video; the selected one is in normal video and in brackets.
     fn level_line(&self, level: usize) -> Line<'static> {
         let (mut spans, mut x) = (Vec::new(), 0);
         for (i, bar) in self.bars.iter().enumerate().filter(|(_, b)| b.depth == level) {
@@ -132,7 +133,7 @@ impl Flame<'_> {
         Span::styled(label, style.add_modifier(Modifier::REVERSED))
     }
 
-    /// A bar's colour, and a sign that says the same.
+    /// A bar's colour, and a sign with the same meaning.
     fn look(&self, bar: &Bar) -> (Style, &'static str) {
         match self.view.colours {
             Colours::Layer => (self.theme.layer(&bar.layer), ""),
@@ -146,13 +147,13 @@ impl Flame<'_> {
         }
     }
 
-    /// What the frame took in the operation before, and takes in this one, wherever it stands in it.
+    /// The frame's time in the previous and in this operation, in ns, at all of its positions.
     fn change(&self, bar: &Bar) -> Option<(u64, u64)> {
         let (_, earlier) = self.screen.earlier.as_ref()?;
         Some((earlier.get(&bar.key).copied().unwrap_or(0), self.now.get(&bar.key).copied().unwrap_or(0)))
     }
 
-    /// A lane for each store: its stages at the time they ran, beside the operation's own.
+    /// Draws a lane per store with the stages of its replica, on the operation's scale of time.
     fn replicas(&self) -> Vec<Line<'static>> {
         let of_replicas = || self.screen.steps.iter().filter(|s| s.lane != "main");
         let stores: BTreeSet<u64> = of_replicas().map(|s| s.store).collect();
@@ -161,10 +162,8 @@ impl Flame<'_> {
         }
         let path = self.screen.critical();
         let on_path = |s: &Step| path.as_ref().is_some_and(|p| p.has(s.step));
-        let mut out = vec![Line::styled(
-            " Replicas beside it, at their time (◆ on the critical path)",
-            self.theme.strong(),
-        )];
+        let mut out =
+            vec![Line::styled(" Replicas, at the same scale (◆ on the critical path)", self.theme.strong())];
         for store in stores {
             let name = format!(" store {store} ");
             let room = self.width.saturating_sub(text::width(&name));
@@ -218,7 +217,7 @@ impl Flame<'_> {
         out
     }
 
-    /// What the time hung on; known when the operation has ended.
+    /// Formats the critical path; nothing before the operation's end or if it does not fit.
     fn critical(&self, room: usize) -> Vec<Line<'static>> {
         let Some(path) = self.screen.critical() else { return Vec::new() };
         let said = critical::lines(&path, &units::duration);
@@ -236,7 +235,7 @@ impl Flame<'_> {
         out
     }
 
-    /// The stages that took longest, as many as there is room for.
+    /// Lists the longest stages, as many as fit.
     fn longest(&self, room: usize) -> Vec<Line<'static>> {
         let inside = |b: &&Bar| b.step.is_some() && b.to_ns > self.from && b.from_ns < self.to;
         let mut stages: Vec<&Bar> = self.bars.iter().filter(inside).collect();

@@ -1,4 +1,4 @@
-//! The first and the last line of the screen.
+//! Draws the first and the last line of the screen.
 use ratatui::{
     text::{Line, Span},
     widgets::Paragraph,
@@ -7,7 +7,7 @@ use ratatui::{
 use super::{text, theme::Theme};
 use crate::state::{Screen, overlay::Overlay, screen::Phase, units};
 
-/// What is stepped, how it stands, and where the person is in it.
+/// Formats the head line: the operation, its phase, and the position of the cursor.
 pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     let mut spans = vec![Span::styled(format!(" {} ", screen.title), theme.strong())];
     if screen.operation != screen.title {
@@ -18,7 +18,7 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     let used = Line::from(spans.clone()).width() + 1;
     let room = usize::from(width).saturating_sub(used);
     let (long, short) = place(screen);
-    // What does not fit gives way: first the time, then what is said of the phase, part by part.
+    // If the line is too narrow, the time is dropped first, then the parts of the phase's text.
     let whole: usize = more.iter().map(|m| text::width(m)).sum();
     let right = if whole + text::width(&long) + 2 <= room { long } else { short };
     let room = room.saturating_sub(text::width(&right));
@@ -29,8 +29,8 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
         }
     }
     if said.is_empty() && screen.phase() == Phase::Held {
-        let short = match screen.client_goes_on() {
-            true => [" · the client's time goes on", " · client's time on", ""],
+        let short = match screen.client_time_runs() {
+            true => [" · the client's time runs on", " · client time runs", ""],
             false => [" · time stands still", " · clock stopped", ""],
         };
         said = short.into_iter().find(|s| text::width(s) + 2 <= room).unwrap_or_default().to_owned();
@@ -42,20 +42,20 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     text::paragraph(vec![Line::from(spans)])
 }
 
-/// A sign and a word for how the operation stands, and what more can be said of it, the dearest first.
+/// A sign and a word for the phase, and further texts, the most important first.
 fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, Vec<String>, ratatui::style::Style) {
     match screen.phase() {
-        Phase::Starting => ("○", "starting".into(), told(screen.log.last()), theme.strong()),
+        Phase::Starting => ("○", "starting".into(), first_line(screen.log.last()), theme.strong()),
         Phase::Running => ("▷", "running".into(), Vec::new(), theme.good()),
         Phase::Held => {
             let hold = &screen.holds[0];
-            let stands = match screen.client_goes_on() {
-                true => " · engine time stands still, the client's goes on",
+            let stands = match screen.client_time_runs() {
+                true => " · engine time stands still, the client's runs on",
                 false => " · engine time stands still",
             };
             let mut more = vec![stands.to_owned()];
             if screen.is_scripted() {
-                more.push(" · by the scenario: n goes on".to_owned());
+                more.push(" · by the scenario: n continues".to_owned());
             }
             if screen.holds.len() > 1 {
                 more.insert(0, format!(", {} more held", screen.holds.len() - 1));
@@ -64,11 +64,11 @@ fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, Vec<String>, r
         }
         Phase::Finished if !screen.mistakes.is_empty() => ("■", "ended".into(), ended(screen), theme.bad()),
         Phase::Finished => ("■", "ended".into(), ended(screen), theme.good()),
-        Phase::Failed => ("!", "failed".into(), told(screen.failure.as_ref()), theme.bad()),
+        Phase::Failed => ("!", "failed".into(), first_line(screen.failure.as_ref()), theme.bad()),
     }
 }
 
-fn told(text: Option<&String>) -> Vec<String> {
+fn first_line(text: Option<&String>) -> Vec<String> {
     text.and_then(|t| t.lines().next()).map(|l| format!(": {}", l.trim())).into_iter().collect()
 }
 
@@ -77,13 +77,13 @@ fn ended(screen: &Screen) -> Vec<String> {
     let s = &ending.summary;
     let outcome = if ending.outcome.is_empty() { String::new() } else { format!(": {}", ending.outcome) };
     let wall = units::duration(s.wall_ns);
-    let more = if ending.more { " · N goes on" } else { "" };
+    let more = if ending.more { " · N continues" } else { "" };
     let covered = format!(" · {wall}, {:.1} % in stages, {} dropped", s.accounted * 100.0, s.dropped);
     let wrong = if screen.mistakes.is_empty() { "" } else { " · not as the scenario expects" };
     vec![outcome, wrong.into(), covered, more.into()]
 }
 
-/// Where the person stands, with the time and without.
+/// Formats the position of the cursor, with and without the time.
 fn place(screen: &Screen) -> (String, String) {
     let Some(step) = screen.step() else { return Default::default() };
     let time = format!("{} of {}", units::duration(step.at_ns), units::duration(screen.wall_ns()));
@@ -91,7 +91,7 @@ fn place(screen: &Screen) -> (String, String) {
     (format!("{place} · {time}"), place)
 }
 
-/// A message, a search, or the keys that matter now.
+/// Formats the foot line: a message, the input of a search, or hints for keys.
 pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     if let Overlay::Search { input } = &screen.overlay {
         let name = screen.focus.name().to_lowercase();
@@ -128,13 +128,13 @@ pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     hint_line(hints, theme, width.into())
 }
 
-/// As many hints as there is room for; the way out is always there.
+/// Formats as many hints as fit; always includes those of [`ALWAYS_SHOWN`].
 fn hint_line(hints: Hints, theme: Theme, width: usize) -> Paragraph<'static> {
     let spans = |(key, word): &(&'static str, &'static str)| {
         [Span::styled(format!(" {key}"), theme.key()), Span::raw(format!(" {word} "))]
     };
     let columns = |h| spans(h).iter().map(Span::width).sum::<usize>();
-    let (out, rest): (Vec<_>, Vec<_>) = hints.iter().partition(|h| WAY_OUT.contains(h));
+    let (out, rest): (Vec<_>, Vec<_>) = hints.iter().partition(|h| ALWAYS_SHOWN.contains(h));
     let mut room = width.saturating_sub(out.iter().copied().map(columns).sum());
     let fitting = rest.into_iter().take_while(|h| {
         let fits = columns(h) <= room;
@@ -147,8 +147,8 @@ fn hint_line(hints: Hints, theme: Theme, width: usize) -> Paragraph<'static> {
 
 type Hints = &'static [(&'static str, &'static str)];
 
-/// Never left out, and at the end.
-const WAY_OUT: [(&str, &str); 3] = [("?", "help"), ("Esc", "back"), ("q", "quit")];
+/// Hints that are never dropped; they are at the end.
+const ALWAYS_SHOWN: [(&str, &str); 3] = [("?", "help"), ("Esc", "back"), ("q", "quit")];
 const STEP: Hints = &[
     ("n", "next"),
     ("p", "back"),

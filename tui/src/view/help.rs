@@ -1,4 +1,4 @@
-//! Help: what the pane in focus shows, and every key.
+//! Draws the help: a description of the pane with the focus, and all keys.
 use ratatui::{
     Frame,
     layout::Rect,
@@ -15,13 +15,13 @@ use crate::{
 fn about(pane: Pane) -> &'static str {
     match pane {
         Pane::Path => {
-            "The way of one client operation: its requests, the stages of each, and the lanes of the replicas between \
-             them. Right of a stage: how long it lasted, its part of the whole. ▶ is the step you see, ‖ held is where \
-             the live request stands, ● gate is a stage that will hold it, ◆ is on the critical path, which the operation's \
-             time hung on. j and k walk the tree, n and p walk in time."
+            "The path of one client operation: its requests, their stages, and the lanes of the replicas between \
+             them. Right of a stage: its duration and its share of the operation. ▶ is the current step, ‖ held is where \
+             the live request is held, ● gate is a stage that will hold it, ◆ is on the critical path, which determines \
+             the operation's time. j and k move in the tree, n and p move in time."
         }
         Pane::Source => {
-            "Our code at the stage, from the copy in this program; with a frame selected in the stack, that frame's. t \
+            "Our code at the stage, from the copy in this program, or the code of the frame selected in the stack. t \
              shows TiKV's function for the stage, and its source with --tikv-src. o opens the line in $EDITOR."
         }
         Pane::Stack => {
@@ -29,17 +29,17 @@ fn about(pane: Pane) -> &'static str {
              select a frame and show its source. Frames outside this project are dim."
         }
         Pane::State => {
-            "What the owners published at this step, as it was then: the Raft group on all stores, the rows of the key \
+            "The engine's state as published at this step: the Raft group on all stores, the rows of the key \
              in CF lock, write and default, latches, RocksDB's counters. ▸ marks the leader and the version the read \
-             returns; * marks what changed since the step before."
+             returns; * marks changes since the previous step."
         }
         Pane::Log => {
-            "What happened, in order: requests, holds and releases, gates, the scenario's output, errors."
+            "All events in order: requests, holds and releases, gates, the scenario's output, errors."
         }
     }
 }
 
-/// A box in the middle of `area`, cleared.
+/// Draws an empty box in the middle of `area`; returns its inner area.
 pub fn popup(frame: &mut Frame<'_>, area: Rect, width: u16, height: u16, title: &str, theme: Theme) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
     let at =
@@ -53,6 +53,7 @@ pub fn popup(frame: &mut Frame<'_>, area: Rect, width: u16, height: u16, title: 
     inner
 }
 
+/// Draws the help, scrolled by `scroll` lines.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, scroll: usize) {
     let width = area.width.min(84);
     let lines = lines(screen.focus, theme, usize::from(width.saturating_sub(4)));

@@ -1,4 +1,4 @@
-//! How the screen looks. Draws only; it tells the screen where each pane stands, for the mouse and for scrolling.
+//! Draws the screen, and records the position of each pane for the mouse and for scrolling.
 mod card;
 mod flame;
 mod frame;
@@ -22,14 +22,15 @@ use crate::state::{Pane, Screen, overlay::Overlay};
 use panel::{Content, Style as PanelStyle};
 use theme::Theme;
 
-/// Below this there is no room to read anything.
-pub const SMALLEST: (u16, u16) = (60, 16);
+/// Minimum columns and rows; on a smaller terminal only a notice is drawn.
+pub const MIN_SIZE: (u16, u16) = (60, 16);
 
+/// Draws the whole screen.
 pub fn draw(frame: &mut Frame<'_>, screen: &mut Screen) {
     let area = frame.area();
     screen.drawn = Default::default();
     screen.tabs.clear();
-    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+    if area.width < MIN_SIZE.0 || area.height < MIN_SIZE.1 {
         return too_small(frame, area);
     }
     let theme = Theme::new(screen.options.color);
@@ -49,7 +50,7 @@ pub fn draw(frame: &mut Frame<'_>, screen: &mut Screen) {
 }
 
 fn too_small(frame: &mut Frame<'_>, area: Rect) {
-    let (w, h) = SMALLEST;
+    let (w, h) = MIN_SIZE;
     let text = [
         format!("{}x{} is too small", area.width, area.height),
         format!("tikv-tui needs {w}x{h}"),
@@ -81,7 +82,7 @@ fn panes(frame: &mut Frame<'_>, body: Rect, screen: &mut Screen, theme: Theme) {
     }
 }
 
-/// Room for everything: path and log at the left; the stage, source, state and stack at the right.
+/// Draws all panes: path and log at the left; the stage, source, state and stack at the right.
 fn all(frame: &mut Frame<'_>, body: Rect, screen: &mut Screen, theme: Theme) {
     let left_width = (body.width * 3 / 10).clamp(48, 60);
     let [left, right] = Layout::horizontal([Constraint::Length(left_width), Constraint::Fill(1)]).areas(body);

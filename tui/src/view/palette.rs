@@ -1,4 +1,4 @@
-//! The palette: every action, filtered as one types.
+//! Draws the palette: all actions, filtered by the typed query.
 use ratatui::{
     Frame,
     layout::Rect,
@@ -8,6 +8,7 @@ use ratatui::{
 use super::{help::popup, panel::centre, text, theme::Theme};
 use crate::state::Screen;
 
+/// Draws the palette with the query and the selected entry.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, query: &str, selected: usize) {
     let entries = screen.palette_entries(query);
     let inner = popup(frame, area, 76, area.height.min(20), "Palette", theme);

@@ -1,4 +1,4 @@
-//! A pane: its frame, its title or tabs, and its lines from where it is scrolled to.
+//! Draws a pane: its frame, its title or tabs, and its lines from the scroll position on.
 use ratatui::{
     Frame,
     layout::Rect,
@@ -9,23 +9,24 @@ use ratatui::{
 use super::{text, theme::Theme};
 use crate::state::{Pane, Screen, screen::Drawn};
 
+/// The frame of a pane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// A frame all round.
     Box,
-    /// A rule above, where rows are dear.
+    /// A line above the pane, where there are few rows.
     Rule,
 }
 
-/// What a pane shows.
+/// The contents of a pane.
 #[derive(Default)]
 pub struct Content {
-    /// Beside the pane's name.
+    /// Text after the pane's name.
     pub title: String,
     /// Lines that do not scroll.
     pub fixed: Vec<Line<'static>>,
     pub lines: Vec<Line<'static>>,
-    /// First line to show unless the person has scrolled.
+    /// First line to show unless the user has scrolled.
     pub offset: usize,
 }
 
@@ -41,10 +42,12 @@ fn block(style: Style) -> Block<'static> {
     }
 }
 
+/// The area inside of a pane's frame.
 pub fn inner(area: Rect, style: Style) -> Rect {
     block(style).inner(area)
 }
 
+/// Draws a pane, and records its position in the screen's state.
 #[allow(clippy::too_many_arguments)]
 pub fn draw(
     frame: &mut Frame<'_>,
@@ -64,7 +67,7 @@ pub fn draw(
     let max_offset = total.saturating_sub(height);
     let offset = screen.scroll[pane as usize].unwrap_or(content.offset).min(max_offset);
     let mut title = if tabs { tab_line(screen, theme, area, pane) } else { vec![name(theme, pane, focused)] };
-    // Source has its line numbers.
+    // The source pane has line numbers instead.
     let place = if total > height && pane != Pane::Source {
         format!(" {}-{} of {total} ", offset + 1, offset + height)
     } else {
@@ -100,7 +103,7 @@ fn name(theme: Theme, pane: Pane, focused: bool) -> Span<'static> {
     Span::styled(text, if focused { theme.current() } else { theme.strong() })
 }
 
-/// The tabs of the panes that share one place; the one shown stands in brackets.
+/// Formats the tabs of the panes that share one place; the shown one is in brackets.
 fn tab_line(screen: &mut Screen, theme: Theme, area: Rect, shown: Pane) -> Vec<Span<'static>> {
     let mut spans = Vec::new();
     let mut x = area.x + 1;

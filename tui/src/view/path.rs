@@ -1,4 +1,4 @@
-//! The path pane: a tree of requests, stages and replica lanes, with what each took.
+//! Draws the path pane: a tree of requests, stages and replica lanes, with their durations.
 use std::collections::BTreeSet;
 
 use ratatui::text::{Line, Span};
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::state::{Screen, path::Row, units};
 
+/// Formats the rows of the pane.
 pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Content {
     let rows = screen.rows();
     let at = rows.iter().position(|r| r.step == Some(screen.cursor)).unwrap_or(0);
@@ -23,12 +24,12 @@ pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Co
     Content { title: String::new(), offset, lines, ..Content::default() }
 }
 
-/// The steps on the critical path, if there are others too: replicas, or requests side by side.
+/// The steps on the critical path; empty if all steps are on it (no replicas and no parallel requests).
 fn critical(screen: &Screen) -> BTreeSet<usize> {
     let Some(path) = screen.critical() else { return BTreeSet::new() };
     let on: BTreeSet<usize> = path.segments.iter().map(|s| s.step).collect();
-    let beside = |s: &Step| s.dur_ns > 0 && !on.contains(&s.step);
-    if screen.steps.iter().any(beside) { on } else { BTreeSet::new() }
+    let off_path = |s: &Step| s.dur_ns > 0 && !on.contains(&s.step);
+    if screen.steps.iter().any(off_path) { on } else { BTreeSet::new() }
 }
 
 fn line(screen: &Screen, theme: Theme, row: &Row, width: usize, critical: bool) -> Line<'static> {

@@ -1,4 +1,4 @@
-//! The source pane: code with its current line, or what the catalogue says of TiKV's function.
+//! Draws the source pane: code with its current line, or the catalogue's entry for TiKV's function.
 use ratatui::text::{Line, Span};
 
 use super::{
@@ -8,6 +8,7 @@ use super::{
 };
 use crate::state::{Screen, highlight::CodeLine};
 
+/// Formats the lines of the pane.
 pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Content {
     let document = screen.document();
     let fixed = info(&document.info, theme, width);
@@ -37,7 +38,7 @@ fn code(line: &CodeLine, i: usize, current: bool, digits: usize, theme: Theme) -
         } else {
             style
         };
-        // Indentation is not underlined.
+        // The underline of the current line omits the indentation.
         let body = piece.trim_start_matches(' ');
         let indent = piece.len() - body.len();
         spans.push(Span::raw(piece[..indent].to_owned()));

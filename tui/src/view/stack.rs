@@ -1,4 +1,4 @@
-//! The stack pane: frames, innermost first.
+//! Draws the stack pane: the frames, innermost first.
 use ratatui::text::{Line, Span};
 use tracepoints::symbolize::Frame;
 
@@ -9,6 +9,7 @@ use super::{
 };
 use crate::state::Screen;
 
+/// Formats the frames of the step.
 pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Content {
     let frames = screen.step().map(|s| s.stack.as_slice()).unwrap_or_default();
     if frames.is_empty() {
@@ -22,7 +23,7 @@ pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Co
     Content { title: format!("{} frames", frames.len()), lines, offset, ..Content::default() }
 }
 
-/// Wide: the whole function and path; narrow: type and function, and the file's name.
+/// Formats a frame: function and path if there is room, otherwise type and function, and the file's name.
 fn line(frame: &Frame, i: usize, selected: bool, width: usize, theme: Theme) -> Line<'static> {
     let wide = width >= 76;
     let mark = match (frame.inlined, wide) {
@@ -35,7 +36,7 @@ fn line(frame: &Frame, i: usize, selected: bool, width: usize, theme: Theme) -> 
     let room = width.saturating_sub(3 + mark.len());
     let name = short(&frame.function);
     let name = if wide { name.as_str() } else { tail(&name) };
-    // Where room is short the function's name comes first.
+    // In a narrow pane the function's name gets the room first.
     let name_width = if wide { room / 2 } else { text::width(name).min(room.saturating_sub(9)) };
     let place_width = room.saturating_sub(name_width + 1);
     let place = text::fit_end(&place, place_width);
@@ -65,7 +66,7 @@ fn place(frame: &Frame, wide: bool) -> String {
     format!("{path}:{}", frame.line)
 }
 
-/// `Type::function` of a path.
+/// Shortens a function's path to `Type::function`.
 fn tail(function: &str) -> &str {
     let closures = function.trim_end_matches("::{closure}");
     let end = closures.rfind("::").and_then(|i| closures[..i].rfind("::")).map_or(0, |i| i + 2);
@@ -76,7 +77,7 @@ fn is_ours(file: &str) -> bool {
     crate::state::code::packed(file).is_some()
 }
 
-/// A function without the arguments of its generics and the noise of closures.
+/// Removes generic arguments from a function's name, and the double braces of closures.
 fn short(function: &str) -> String {
     let (mut out, mut depth) = (String::new(), 0usize);
     for c in function.replace("{{closure}}", "{closure}").chars() {
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_lose_their_generics_but_never_their_name() {
+    fn functions_lose_generics_but_keep_their_name() {
         assert_eq!(short("storage::PointGetter<S>::get"), "storage::PointGetter::get");
         assert_eq!(short("core::ops::function::FnOnce::call_once"), "core::ops::function::FnOnce::call_once");
         assert_eq!(short("<alloc::boxed::Box<F> as FnOnce<A>>::call_once"), "call_once");

@@ -1,4 +1,4 @@
-//! The state pane: the engine's tables, with what changed since the step before marked by `*`.
+//! Draws the state pane: the engine's tables, with changes since the previous step marked by `*`.
 use ratatui::text::{Line, Span};
 
 use super::{
@@ -11,6 +11,7 @@ use crate::state::{
     engine::{self, Cell, Kind, Section, TableRow},
 };
 
+/// Formats the tables of the step.
 pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Content {
     let Some(step) = screen.step() else { return Content::default() };
     let sections = engine::sections(step, screen.step_before());
@@ -30,7 +31,7 @@ pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Co
         }
     }
     let title = if changed == 0 { String::new() } else { format!("* {changed} changed") };
-    // What changed is in view.
+    // Scrolls to the first change if it is below the pane.
     let offset = first_change.filter(|at| *at >= height).map_or(0, |at| centre(at, height, lines.len()));
     Content { title, lines, offset, ..Content::default() }
 }
@@ -39,7 +40,7 @@ fn shown(cell: &Cell) -> String {
     if cell.changed { format!("{}*", cell.text) } else { cell.text.clone() }
 }
 
-/// Each column as wide as its widest cell; the last takes what is left.
+/// The widths of the columns: the widest cell of each; the last column is limited to the remaining room.
 fn widths(section: &Section, room: usize) -> Vec<usize> {
     let mut widths: Vec<usize> = Vec::new();
     for row in section.rows.iter().filter(|r| r.kind != Kind::Text) {

@@ -1,4 +1,4 @@
-//! Making text printable, and marking it. It is cut and padded in terminal columns.
+//! Makes text printable and marks matches. Widths are in terminal columns.
 use std::borrow::Cow;
 
 use ratatui::{
@@ -11,12 +11,12 @@ pub use tracepoints::printable::{fit, fit_end, pad, pad_left, width, wrap};
 
 use crate::state::search;
 
-/// Lines to draw, with foreign text in them made printable: a terminal obeys nothing that a name or a key holds.
+/// Makes lines printable for drawing: the terminal obeys no control character of a name or a key.
 pub fn paragraph(lines: Vec<Line<'static>>) -> Paragraph<'static> {
     Paragraph::new(lines.into_iter().map(clean).collect::<Vec<_>>())
 }
 
-/// A line of whole characters only; see [`paragraph`].
+/// Escapes the control characters of a line; see [`paragraph`].
 pub fn clean(mut line: Line<'static>) -> Line<'static> {
     for span in &mut line.spans {
         if let Cow::Owned(shown) = printable(&span.content) {
@@ -26,7 +26,7 @@ pub fn clean(mut line: Line<'static>) -> Line<'static> {
     line
 }
 
-/// Styles what matches `query` within a line.
+/// Styles the matches of `query` in a line.
 pub fn mark(line: Line<'static>, query: &str, style: Style) -> Line<'static> {
     let text: String = line.spans.iter().map(|s| s.content.as_ref()).collect();
     let found = search::ranges(&text, query);
@@ -51,7 +51,7 @@ pub fn mark(line: Line<'static>, query: &str, style: Style) -> Line<'static> {
     Line { spans, ..line }
 }
 
-/// A bar of eighths: `share` of `width` columns; anything above nothing shows.
+/// Draws a bar of `share` (0 to 1) of `width` columns, in eighths; a share above 0 is at least one eighth.
 pub fn bar(share: f64, width: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let mut eighths = (share.clamp(0.0, 1.0) * width as f64 * 8.0).round() as usize;
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_obeys_is_shown() {
+    fn control_characters_are_escaped() {
         let line = clean(Line::from(vec![Span::raw("a\x1b[2J"), Span::raw("gnp\u{202e}exe")]));
         assert_eq!(line.to_string(), "a\\x1b[2Jgnp\\u{202e}exe");
     }

@@ -1,8 +1,9 @@
-//! Styles. The terminal's own sixteen colours and modifiers only, no backgrounds: light and dark both read well.
+//! Styles: only the terminal's 16 colours and modifiers, no backgrounds, readable on light and dark terminals.
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::state::highlight::Class;
 
+/// The styles of the screen, with or without colours.
 #[derive(Clone, Copy, Debug)]
 pub struct Theme {
     color: bool,
@@ -13,7 +14,7 @@ impl Theme {
         Self { color }
     }
 
-    /// Whether the environment wants colours: NO_COLOR set to anything but nothing says no.
+    /// Whether to use colours: not if NO_COLOR is set and not empty.
     pub fn wanted() -> bool {
         std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
     }
@@ -34,12 +35,12 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// The row or line a person stands on.
+    /// The row or line of the cursor.
     pub fn current(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    /// The line of the source.
+    /// The current line of the source, and the current step.
     pub fn here(self) -> Style {
         self.fg(Color::Cyan).add_modifier(Modifier::BOLD)
     }
@@ -52,7 +53,7 @@ impl Theme {
         self.fg(Color::Red).add_modifier(Modifier::BOLD)
     }
 
-    /// What the operation's time hung on.
+    /// Steps on the critical path.
     pub fn critical(self) -> Style {
         self.fg(Color::Yellow).add_modifier(Modifier::BOLD)
     }
@@ -65,12 +66,12 @@ impl Theme {
         self.fg(Color::Red).add_modifier(Modifier::BOLD)
     }
 
-    /// What changed since the step before.
+    /// Changes since the previous step.
     pub fn changed(self) -> Style {
         self.fg(Color::Magenta).add_modifier(Modifier::BOLD)
     }
 
-    /// The leader, or the version that is returned.
+    /// The leader, or the version that the read returns.
     pub fn marked(self) -> Style {
         self.fg(Color::Green).add_modifier(Modifier::BOLD)
     }
@@ -79,7 +80,7 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
     }
 
-    /// Keys in help and hints.
+    /// Keys in the help and in hints.
     pub fn key(self) -> Style {
         self.fg(Color::Cyan).add_modifier(Modifier::BOLD)
     }
@@ -97,7 +98,7 @@ impl Theme {
         })
     }
 
-    /// What a stage's time goes to.
+    /// The colour of a stage's class.
     pub fn class(self, class: Option<tracepoints::Class>) -> Style {
         use tracepoints::Class::{Backoff, Fsync, Latch, Lease, Lock, Network, Queue, Quorum, Work};
         match class {
@@ -111,12 +112,12 @@ impl Theme {
         }
     }
 
-    /// More than before.
+    /// More time than in the previous operation.
     pub fn grew(self) -> Style {
         self.fg(Color::Red)
     }
 
-    /// Less than before.
+    /// Less time than in the previous operation.
     pub fn shrank(self) -> Style {
         self.fg(Color::Blue)
     }

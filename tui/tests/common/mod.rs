@@ -1,4 +1,4 @@
-//! Made-up operations, with everything a real one has: for the tests of the screen, and to look at it.
+//! Made-up operations with all parts of a real one, for the tests and the example of the screen.
 #![allow(dead_code)]
 use tikv_tui::{source::recorded::Recorded, state::Start};
 use tracepoints::{
@@ -81,7 +81,7 @@ impl Maker {
         });
     }
 
-    /// State that the owner published at the newest step.
+    /// Changes the published state at the newest step.
     fn publish(&mut self, change: impl FnOnce(&mut StateView)) {
         change(&mut self.state);
         if let Some(last) = self.steps.last_mut() {
@@ -215,7 +215,7 @@ pub fn point_get() -> Vec<Step> {
     m.steps
 }
 
-/// A prewrite with its Raft round on three stores: latches, a lock, replicas' lanes.
+/// A prewrite with its Raft round on three stores, with latches, a lock and replicas' lanes.
 pub fn prewrite() -> Vec<Step> {
     let mut m = maker();
     let (grpc, sched, poller) = ("grpc-server-1-0", "sched-worker-pool-0", "raftstore-1-0");

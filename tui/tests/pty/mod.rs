@@ -1,4 +1,4 @@
-//! A program on a terminal of the test's own, and all it wrote there.
+//! Runs a program on a pseudo-terminal and collects its output.
 #![allow(dead_code)]
 use std::{
     fs::File,
@@ -19,10 +19,10 @@ use std::{
 
 pub const ENTER: &str = "\x1b[?1049h";
 pub const LEAVE: &str = "\x1b[?1049l";
-/// Generous: machines are loaded.
+/// Upper bound of every wait; generous, because the machine may have other work.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// The example that runs the screen on made-up steps, beside the test's own binary.
+/// Path of the example that shows the screen with made-up steps; it is near the test's own binary.
 pub fn example() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -40,7 +40,7 @@ pub struct OnTerminal {
     hung_up: Arc<AtomicBool>,
 }
 
-/// The terminal's own side and the program's.
+/// Opens a pseudo-terminal; returns the test's side and the program's.
 fn open(columns: u16, rows: u16) -> (File, OwnedFd) {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     let (mut master, mut slave) = (-1, -1);
@@ -60,11 +60,11 @@ fn open(columns: u16, rows: u16) -> (File, OwnedFd) {
         // SAFETY: plain numbers.
         assert_eq!(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }, 0);
     }
-    // SAFETY: openpty gave both, and nobody else owns them.
+    // SAFETY: openpty returned both, and nothing else owns them.
     unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
 }
 
-/// Keeps what the program writes, until it has gone.
+/// Collects the program's output until the program ends.
 fn read(mut screen: File, into: &Mutex<String>, stop: &AtomicBool) {
     let mut buffer = [0; 4096];
     let mut poll = libc::pollfd { fd: screen.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -80,15 +80,15 @@ fn read(mut screen: File, into: &Mutex<String>, stop: &AtomicBool) {
 }
 
 impl OnTerminal {
-    /// The example with an argument. The terminal is not its session's controlling one: the kernel would throw away what was
-    /// not read when that session ends.
+    /// Starts the example with an argument. The terminal does not control its session, because the kernel
+    /// discards unread output of a controlling terminal when the session ends.
     pub fn start(argument: &str) -> Self {
         let mut command = Command::new(example());
         command.arg(argument);
         Self::run(command, false)
     }
 
-    /// An interactive shell that has the terminal as its own, for job control.
+    /// Starts an interactive shell with the terminal as its controlling one, for job control.
     pub fn shell() -> Self {
         let mut command = Command::new("bash");
         command.args(["--norc", "--noprofile", "-i"]).env("PS1", "$ ").env_remove("PROMPT_COMMAND");
@@ -117,7 +117,7 @@ impl OnTerminal {
         Self { child, terminal: Some(master), wrote, reader: Some(reader), hung_up }
     }
 
-    /// Closes the terminal, as a window that is closed or a connection that is lost.
+    /// Closes the terminal, like a closed window or a lost connection.
     pub fn hang_up(&mut self) {
         self.hung_up.store(true, Ordering::SeqCst);
         self.reader.take().unwrap().join().unwrap();
@@ -128,13 +128,13 @@ impl OnTerminal {
         self.wrote.lock().unwrap().clone()
     }
 
-    /// Waits until it wrote `text`.
+    /// Waits until the program wrote `text`.
     pub fn until(&self, text: &str) -> usize {
         self.until_after(0, text)
     }
 
-    /// Waits until it wrote the words of `text` past its first `from` bytes, in their order: of a line, only what differs from
-    /// the one before is written. Returns how much it had written then.
+    /// Waits until the program wrote the words of `text` in their order, after its first `from` bytes. Words,
+    /// because the program writes only the changed parts of a line. Returns the length so far, in bytes.
     pub fn until_after(&self, from: usize, text: &str) -> usize {
         let deadline = Instant::now() + BOUND;
         let next = |rest: &str, word: &str| rest.find(word).map(|at| at + word.len());
@@ -160,7 +160,7 @@ impl OnTerminal {
         kill(self.child.id() as i32, signal);
     }
 
-    /// Makes the terminal as large as this, and says so to the program.
+    /// Resizes the terminal and sends SIGWINCH.
     pub fn resize(&self, columns: u16, rows: u16) {
         let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         // SAFETY: the pointer is to a local.
@@ -171,7 +171,7 @@ impl OnTerminal {
         self.kill(libc::SIGWINCH);
     }
 
-    /// How it ended.
+    /// Waits for the end of the program.
     pub fn status(&mut self) -> ExitStatus {
         let deadline = Instant::now() + BOUND;
         loop {
@@ -183,7 +183,7 @@ impl OnTerminal {
         }
     }
 
-    /// How it ended, once it has given the terminal back, and all it wrote.
+    /// Waits until the program has ended and given the terminal back; returns its status and all output.
     pub fn end(mut self) -> (ExitStatus, String) {
         let status = self.status();
         self.until(LEAVE);
@@ -193,7 +193,7 @@ impl OnTerminal {
 
 impl Drop for OnTerminal {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // An error means that it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

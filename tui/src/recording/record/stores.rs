@@ -1,4 +1,4 @@
-//! Several stores at once: each records for itself, and one recording is made of all, so that replicas join their requests.
+//! Records several stores at once and merges the recordings, so that replicas' stages join their requests.
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -24,7 +24,7 @@ use crate::{
     terminal::signals::{Signals, Stopped},
 };
 
-/// The stores that are wanted: those given, each once, or all that PD knows.
+/// Addresses of the stores to record: the given ones without duplicates, or all that PD returns.
 pub(super) fn addresses(args: &RecordArgs) -> Result<Vec<String>> {
     let Some(pd) = &args.pd else {
         let mut seen = BTreeSet::new();
@@ -38,7 +38,7 @@ pub(super) fn addresses(args: &RecordArgs) -> Result<Vec<String>> {
             .await
             .map_err(|e| anyhow!("no PD answers at {pd}: {}{}", security::causes(&e), security.hint()))?;
         let refused =
-            |status: Status| anyhow!("the PD at {pd} does not give its stores: {}", status.message());
+            |status: Status| anyhow!("the PD at {pd} refused to list its stores: {}", status.message());
         let mut client = PdClient::new(channel);
         let members = client.get_members(GetMembersRequest::default()).await.map_err(refused)?.into_inner();
         let cluster_id = members.header.map_or(0, |header| header.cluster_id);
@@ -48,13 +48,13 @@ pub(super) fn addresses(args: &RecordArgs) -> Result<Vec<String>> {
         let alive = stores.into_iter().filter(|store| store.state != StoreState::Tombstone as i32);
         let addresses: Vec<String> = alive.map(|store| store.address).collect();
         if addresses.is_empty() {
-            bail!("the PD at {pd} knows no store");
+            bail!("the PD at {pd} has no store; start one, or give another PD");
         }
         Ok(addresses)
     })
 }
 
-/// Records all of them at the same time. What came is kept, whatever ended it.
+/// Records all stores at the same time and merges the recordings, even if some of them ended early.
 pub(super) fn record(
     addresses: &[String],
     args: &RecordArgs,
@@ -67,7 +67,7 @@ pub(super) fn record(
         parts.iter().enumerate().filter_map(|(i, part)| Some((i, TraceFile::open(part).ok()?))).collect();
     for (i, early) in files.iter().filter_map(|(i, file)| Some((i, file.ending()?))) {
         if early != Ended::Stopped {
-            failures.push(anyhow!("{}: the recording {early}; what came before is kept", addresses[*i]));
+            failures.push(anyhow!("{}: the recording {early}; the part before is kept", addresses[*i]));
         }
     }
     let files: Vec<TraceFile> = files.into_iter().map(|(_, file)| file).collect();
@@ -77,12 +77,12 @@ pub(super) fn record(
         .and_then(|output| Ok(trace_file::merge(&files, Box::new(output), &args.output)?));
     merged
         .with_context(|| format!("the recordings of the stores are in {}.*.part", args.output.display()))?;
-    // What cannot be removed is in the way of nothing.
+    // A part that cannot be removed does no harm.
     parts.iter().for_each(|part| drop(std::fs::remove_file(part)));
-    judge(addresses.len(), failures)
+    join_failures(addresses.len(), failures)
 }
 
-/// The stores' failures, by the order of the stores.
+/// Records all stores into `parts`; returns their failures in the order of their ends.
 async fn all(
     addresses: &[String],
     parts: &[PathBuf],
@@ -112,8 +112,8 @@ fn part(output: &Path, n: usize) -> PathBuf {
     output.with_file_name(name)
 }
 
-/// A signal ends all of them and is one failure; others are reported each.
-fn judge(stores: usize, mut failures: Vec<anyhow::Error>) -> Result<()> {
+/// Returns the signal that ended the recordings, or the last failure; reports other failures as warnings.
+fn join_failures(stores: usize, mut failures: Vec<anyhow::Error>) -> Result<()> {
     if let Some(i) = failures.iter().position(|failure| failure.is::<Stopped>()) {
         return Err(failures.swap_remove(i));
     }
