@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Checks that the whole workspace compiles for systems that nobody here has: macOS and Linux on ARM.
+# Checks that the whole workspace compiles for macOS and for Linux on ARM, of which we have no machine.
 #
 #   tools/check_targets.sh                              both targets
 #   tools/check_targets.sh aarch64-apple-darwin         one of them
 #   tools/check_targets.sh test aarch64-unknown-linux-gnu [CARGO ARGS]   runs tests under qemu-user
 #
-# rustup's targets are not needed: Debian's `rustc-web` and `rust-web-src` are a compiler and the source of its standard library.
-# They are unpacked into the cache, not installed. For the check, C parts are stubs: only Rust is checked, nothing is linked.
+# rustup's targets are not needed: Debian's `rustc-web` and `rust-web-src` contain a compiler and its standard library's source.
+# The script unpacks them into the cache, without installing them. For the check, C parts are stubs: nothing is linked.
 # Needs a Debian (or Ubuntu) with apt-get and libclang. Takes about 8 minutes for both targets on two idle cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -30,7 +30,7 @@ unpack_toolchain() {
     touch "$toolchain/.complete"
 }
 
-# A C compiler and an archiver that make each file asked for, empty.
+# Writes a C compiler and an archiver that create each requested file, but empty.
 write_stubs() {
     cat >"$stubs/cc" <<'STUB'
 #!/bin/sh

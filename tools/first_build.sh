@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs a build whose end is minutes away, and says every few seconds how far it is and about how long it still takes.
+# Runs a build that takes minutes, and shows its progress and the remaining time.
 #
 #   tools/first_build.sh cargo build ...
 #
-# Cargo's output goes to a log file. It is printed only if the build fails.
+# Cargo's output goes to a log file. The script prints it only if the build fails.
 set -u
 log=${CARGO_TARGET_DIR:-target}/first-build.log
 mkdir -p "$(dirname "$log")"
@@ -11,7 +11,7 @@ mkdir -p "$(dirname "$log")"
 crates=$(grep -c '^name = ' Cargo.lock)
 # Shares of the work, measured on two cores: a crate counts 1, and RocksDB's 350 objects together as many as 330 crates.
 objects=350 weight=330
-# Not all crates of Cargo.lock are built on one system.
+# One system builds only a part of the crates in Cargo.lock.
 crates=$((crates * 85 / 100))
 start=$(date +%s)
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Checks everything that a build needs before it starts. Prints one line for each thing that is missing and exits with 1.
+# Checks everything that a build needs before it starts. Prints one line for each missing thing, and exits with 1 if there is any.
 #
 #   tools/prerequisites.sh            all checks
 #   tools/prerequisites.sh libclang   only that check: libclang, compiler, rust, disk
 #
-# SYSTEM_ROOT is a folder in front of each system path, so that tests can bring libraries of their own.
+# SYSTEM_ROOT is a prefix of each system path, so that tests can use their own libraries.
 set -u
 toolkit=$(cd "$(dirname "$0")/.." && pwd)
 root=${SYSTEM_ROOT:-}
@@ -13,17 +13,17 @@ missing=0
 
 report() { printf 'missing: %s\n' "$*" >&2; missing=1; }
 
-# The names that bindgen looks for. `libclang-cpp` is another library: it has no C interface.
+# Accepts the names that bindgen looks for. `libclang-cpp` is another library: it has no C interface.
 has_libclang() {
     for file in "$1"/libclang.so "$1"/libclang-*.so "$1"/libclang.so.* "$1"/libclang-*.so.* "$1"/libclang.dylib; do
         case $file in *libclang-cpp.* | *'*'*) continue ;; esac
-        # A dangling link is no library.
+        # Skips dangling links.
         [ -e "$file" ] && return 0
     done
     return 1
 }
 
-# The folders that bindgen searches, in its order (clang-sys, build/common.rs).
+# Prints the folders that bindgen searches, in its order (clang-sys, build/common.rs).
 libclang_folders() {
     prefix=$(${LLVM_CONFIG_PATH:-llvm-config} --prefix 2>/dev/null) && printf '%s\n' "$prefix/lib" "$prefix/lib64"
     if [ "$system" = Darwin ]; then
@@ -56,7 +56,7 @@ find_libclang() {
     done | grep -q .
 }
 
-how_to_install() { # Debian's package, Fedora's, Arch's, Alpine's, Homebrew's
+how_to_install() { # packages of Debian, Fedora, Arch, Alpine, Homebrew
     if [ "$system" = Darwin ]; then
         if command -v brew >/dev/null 2>&1; then echo "brew install $5"; else echo "xcode-select --install"; fi
     elif command -v apt-get >/dev/null 2>&1; then echo "apt-get install $1"
@@ -67,7 +67,7 @@ how_to_install() { # Debian's package, Fedora's, Arch's, Alpine's, Homebrew's
     fi
 }
 
-# libclang alone cannot read `#include <stddef.h>`: that header is clang's, and some systems have it in another package.
+# libclang needs clang's own headers such as stddef.h, which some systems have in another package.
 has_clang_headers() {
     [ "$system" = Darwin ] && return 0
     [ -n "${LIBCLANG_PATH:-}" ] && set -- "$LIBCLANG_PATH"/clang/*/include "$(dirname "$LIBCLANG_PATH")"/clang/*/include
@@ -86,7 +86,7 @@ check_libclang() {
         return
     fi
     if [ -n "${LIBCLANG_PATH:-}" ]; then
-        report "libclang: LIBCLANG_PATH is $LIBCLANG_PATH, and no libclang.so or libclang.dylib is there; correct it or unset it"
+        report "libclang: LIBCLANG_PATH is $LIBCLANG_PATH, which has no libclang.so or libclang.dylib; correct it or unset it"
     else
         report "libclang (RocksDB's bindings need it): $(how_to_install libclang-dev clang-devel clang clang-dev llvm), or set LIBCLANG_PATH to its folder"
     fi
@@ -99,10 +99,10 @@ check_compiler() {
         report "a C++ compiler ($compiler was not found): $(how_to_install g++ gcc-c++ gcc g++ llvm)"
         return
     fi
-    folder=$(mktemp -d) || { report "a folder for temporary files: set TMPDIR to one that can be written to"; return; }
+    folder=$(mktemp -d) || { report "a folder for temporary files: set TMPDIR to a writable folder"; return; }
     printf '#include <optional>\n#include <concepts>\nstd::optional<int> one() { return 1; }\n' >"$folder/one.cc"
     "$compiler" -std=c++20 -c "$folder/one.cc" -o "$folder/one.o" 2>"$folder/errors" ||
-        report "a C++ compiler that knows C++20 ($compiler: $(head -n 1 "$folder/errors")): $(how_to_install g++ gcc-c++ gcc g++ llvm)"
+        report "a C++ compiler with C++20 ($compiler: $(head -n 1 "$folder/errors")): $(how_to_install g++ gcc-c++ gcc g++ llvm)"
     rm -rf "$folder"
 }
 
@@ -119,12 +119,12 @@ check_rust() {
 
 check_disk() {
     folder=${CARGO_TARGET_DIR:-$toolkit/target}
-    # Later builds need little more than what is there.
+    # Later builds need little additional space.
     [ -e "$folder/debug/tikv-tui" ] && return
     while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
     free=$(df -Pk "$folder" | awk 'NR == 2 { print int($4 / 1048576) }')
     [ "$free" -ge "${DISK_GIB:-10}" ] ||
-        report "disk: a build needs ${DISK_GIB:-10} GiB, and $folder has $free GiB free; free some, or set CARGO_TARGET_DIR to another disk"
+        report "disk: a build needs ${DISK_GIB:-10} GiB, and $folder has $free GiB free; free some space, or set CARGO_TARGET_DIR to another disk"
 }
 
 [ $# -gt 0 ] || set -- rust compiler libclang disk

@@ -1,5 +1,5 @@
 #!/usr/bin/awk -f
-# Adds up the results in the output of `cargo test` into one line.
+# Adds up the results in the output of `cargo test`, and prints one line.
 #
 #   tools/test_totals.awk [-v chromium=1] LOG
 #

@@ -1,1 +1,2 @@
-//! Nothing but a build script, which runs early and checks what the build needs.
+//! Contains only a build script, which runs early and checks what the build needs.
+#![forbid(unsafe_code)]

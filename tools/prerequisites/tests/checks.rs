@@ -1,4 +1,4 @@
-//! The checks before a build, with library folders and compilers of the tests' own.
+//! Tests the checks before a build, with library folders and compilers of their own.
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -9,10 +9,10 @@ const MULTIARCH: &str = "usr/lib/x86_64-linux-gnu";
 const HEADER: &str = "usr/lib/llvm-14/lib/clang/14.0.6/include/stddef.h";
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+    std::path::absolute("..").unwrap().join(name)
 }
 
-/// An empty system of its own.
+/// Creates an empty system.
 fn system(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&root);
@@ -26,7 +26,7 @@ fn add(root: &Path, file: &str) {
     fs::write(path, b"").unwrap();
 }
 
-/// Runs the script on a system; its exit code and what it reports.
+/// Runs the script on a system; returns its exit code and its report.
 fn run(root: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
     let mut command = Command::new("sh");
     command.arg(script("prerequisites.sh")).args(arguments);
@@ -47,7 +47,7 @@ fn finds_libclang(root: &Path) -> bool {
 }
 
 #[test]
-fn libclang_is_found_under_each_name_that_bindgen_accepts() {
+fn libclang_is_found_under_each_name_of_bindgen() {
     for (i, file) in [
         "usr/lib/x86_64-linux-gnu/libclang.so",
         "usr/lib/x86_64-linux-gnu/libclang-14.so",
@@ -123,7 +123,7 @@ fn homebrew_and_xcode_folders_are_searched_on_macos() {
 }
 
 #[test]
-fn a_compiler_has_to_compile_a_line() {
+fn a_compiler_must_compile_a_line() {
     let root = system("compiler");
     assert_eq!(run(&root, &["compiler"], &[]).0, 0, "the tests were built with one");
     let (code, report) = run(&root, &["compiler"], &[("CXX", "false")]);
@@ -171,7 +171,7 @@ fn an_unknown_check_is_refused() {
     assert!(report.contains("expected rust, compiler, libclang or disk, found clang"), "{report}");
 }
 
-/// The line of totals for a log.
+/// Returns the line of totals for a log.
 fn totals(log: &str, options: &[&str]) -> String {
     let path = system(&format!("totals-{}-{}", log.len(), options.len())).join("log");
     fs::write(&path, log).unwrap();
