@@ -114,7 +114,7 @@ fn locks_not_newer_than_the_last_commit_are_removed() {
         ("lock", "rm9"),
     ];
     assert_eq!((code, found), (0, want.to_vec()), "{text}");
-    assert!(text.contains("its for_update_ts 120 is not after 150"), "{text}");
+    assert!(text.contains("its for_update_ts 120 is not after the key's last commit at 150"), "{text}");
     back::there_and_back(&["--data-dir", &path], &["recover-mvcc", "--all", "--threads", "3"], &mut || ());
     let args = ["recover-mvcc", "--all", "--threads", "0"];
     assert_eq!(run(&path, &args).0, 2, "0 threads are refused");

@@ -157,7 +157,7 @@ fn a_file_of_another_kind_is_an_error_with_its_kind() {
     };
     let (import, export) = with(b"");
     assert!(
-        import.contains("the file is empty") && export.contains("the file is empty"),
+        import.contains("found an empty file") && export.contains("found an empty file"),
         "{import} {export}"
     );
     assert!(with(&[0x1f, 0x8b, 8]).0.contains("gzip"));

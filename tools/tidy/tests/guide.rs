@@ -14,7 +14,7 @@ fn chapters() -> Vec<(String, String, String)> {
         Some((title.to_owned(), rest.split_once(')')?.0.to_owned()))
     };
     let read = |(title, file): (String, String)| {
-        let text = fs::read_to_string(dir.join(&file)).unwrap();
+        let text = fs::read_to_string(dir.join(&file)).unwrap_or_default();
         (title, file, text)
     };
     summary.lines().filter_map(link).map(read).collect()

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_compared_by_share_whatever_their_number() {
+    fn samples_are_compared_by_share_not_by_number() {
         let before = Side::samples("old", folded("a;b 500\na;c 500\n"));
         let after = Side::samples("new", folded("a;b 6000\na;c 3000\na;d 1000\n"));
         let c = compare(before, after, Measure::Samples).unwrap();

@@ -182,8 +182,8 @@ impl RegionTable {
             Err(Stale { region: Box::new(info.meta.clone()), origin: Box::new(origin.meta.clone()) })
         };
         if let Some(origin) = self.by_id.get(&info.meta.id) {
-            let behind_term = info.term > 0 && info.term < origin.term;
-            if behind_term || epoch.is_stale(&origin.meta.epoch()) {
+            let older_term = info.term > 0 && info.term < origin.term;
+            if older_term || epoch.is_stale(&origin.meta.epoch()) {
                 return stale(origin);
             }
         }
