@@ -43,6 +43,12 @@ impl From<lsm::Error> for Error {
     }
 }
 
+impl From<store_files::Error> for Error {
+    fn from(e: store_files::Error) -> Error {
+        Error::Other(e.to_string())
+    }
+}
+
 impl From<BadMessage> for Error {
     fn from(e: BadMessage) -> Error {
         Error::Other(e.to_string())

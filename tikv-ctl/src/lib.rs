@@ -7,30 +7,20 @@
 
 mod cli;
 mod commands;
-pub mod encryption;
 pub mod entry_lines;
 mod error;
 pub mod find;
 mod flamegraph;
 mod http;
-pub mod key;
-mod key_styles;
 mod key_text;
 pub mod line;
-pub mod lsm;
 mod offline;
 mod online;
 mod output;
 mod pd;
 mod printable;
 mod probe;
-pub mod raft_engine;
-mod schema;
-pub mod simple_write;
-pub mod snapshot;
 pub mod source;
-pub mod text;
-pub mod tidb;
 pub mod timestamp;
 mod uses;
 mod write;
@@ -42,6 +32,12 @@ use std::{
 };
 
 use clap::{CommandFactory, FromArgMatches};
+
+use kvproto::reflect as schema;
+pub use store_files::{
+    encryption, key_forms as key, lsm, protobuf_text as text, raft_engine, simple_write,
+    snapshot_lock_file as snapshot, tidb,
+};
 
 pub use error::{DebugError, Error, Result};
 pub use offline::{Offline, StoreConfig};

@@ -5,8 +5,6 @@
 //! data directories, and `DAMAGE_SEED=7` selects other places.
 
 mod common;
-#[path = "../fuzz/memory.rs"]
-mod memory;
 #[path = "common/random.rs"]
 mod random;
 
@@ -18,6 +16,7 @@ use std::{
 
 use common::{Store, contents, copy_dir, ctl, fill};
 use random::Random;
+use store_files_checks::memory;
 
 /// Commands that read a data directory.
 const OF_DIR: &[&[&str]] = &[

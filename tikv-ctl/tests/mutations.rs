@@ -1,14 +1,10 @@
 //! Runs every reader on randomly changed files: no panic, no hang, memory in proportion to the file.
-//! `MUTATIONS=100000` tries more than a test run has time for; `tikv-ctl/fuzz` does the same under libFuzzer.
+//! `MUTATIONS=100000` tries more than a test run has time for; `engine/store_files/fuzz` does the same under libFuzzer.
 
 #[path = "common/blob.rs"]
 mod blob;
-#[path = "../fuzz/memory.rs"]
-mod memory;
 #[path = "common/random.rs"]
 mod random;
-#[path = "../fuzz/readers.rs"]
-mod readers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +16,7 @@ use random::Random;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, ChecksumType, DB, DBCompressionType, Options, SliceTransform,
 };
+use store_files_checks::{memory, readers};
 use tikv_ctl::{encryption::encode_files, lsm::compress_with};
 
 /// Returns `seed` with a few changes.
@@ -235,12 +232,12 @@ fn all_seeds() -> Vec<Seed> {
     all
 }
 
-/// For libFuzzer: `FUZZ_CORPUS=tikv-ctl/fuzz/corpus` adds the seeds to it.
+/// For libFuzzer: `FUZZ_CORPUS=engine/store_files/fuzz/corpus` adds the seeds to it.
 #[test]
 fn every_reader_has_seeds() {
     let all = all_seeds();
     let names: BTreeSet<&str> = all.iter().map(|(_, name, _)| *name).collect();
-    let targets = std::fs::read_dir("fuzz/fuzz_targets").unwrap();
+    let targets = std::fs::read_dir("../engine/store_files/fuzz/fuzz_targets").unwrap();
     let targets: BTreeSet<String> = targets
         .map(|target| target.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod ext;
+pub mod reflect;
 
 macro_rules! packages {
     ($($name:ident),+ $(,)?) => {

@@ -209,7 +209,7 @@ pub fn run(cmd: &AdminCmd, global: &Global, out: &mut Output<'_>) -> Result<()> 
 }
 
 fn bound(text: Option<&String>) -> Result<Vec<u8>> {
-    text.map_or(Ok(Vec::new()), |text| escaped(text))
+    Ok(text.map(|text| escaped(text)).transpose()?.unwrap_or_default())
 }
 
 fn compact(

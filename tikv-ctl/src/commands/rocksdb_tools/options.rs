@@ -124,7 +124,7 @@ impl ParsedArgs {
 
     /// Returns the bytes of a key: the text itself, or decoded hexadecimal after `0x`.
     pub fn key(&self, text: &str, is_hex: bool) -> Result<Vec<u8>> {
-        if is_hex { hex(text) } else { Ok(text.as_bytes().to_vec()) }
+        if is_hex { Ok(hex(text)?) } else { Ok(text.as_bytes().to_vec()) }
     }
 
     /// Returns the key in an option; empty if the option was not given.
