@@ -1,5 +1,4 @@
 //! Options of the database and its column families; the defaults are TiKV's.
-
 use std::path::PathBuf;
 
 use rocksdb::{

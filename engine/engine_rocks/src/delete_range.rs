@@ -1,5 +1,4 @@
 //! Deletes whole ranges: when a region leaves the store, or for a user's request.
-
 use crate::{Error, IterOptions, Result, RocksEngine, RocksSnapshot};
 
 /// Number of keys deleted in one batch.

@@ -1,13 +1,14 @@
 //! The engine: one RocksDB, shared by all threads.
-
 use std::{path::Path, sync::Arc};
 
 use prost::Message;
-use rocksdb::{Cache, ColumnFamily, DB, IngestExternalFileOptions, Options, WriteOptions};
+use rocksdb::{ColumnFamily, DB, IngestExternalFileOptions, Options, WriteOptions};
 
 use crate::{
-    CF_DEFAULT, DbConfig, Error, EventCounts, IterOptions, Result, RocksEngineIterator, RocksSnapshot,
-    RocksWriteBatch, event_listener::EventCounters, open,
+    CF_DEFAULT, DbConfig, EventCounts, IterOptions, Result, RocksEngineIterator, RocksSnapshot,
+    RocksWriteBatch,
+    database::{Database, decode_msg},
+    open,
 };
 
 /// RocksDB with TiKV's column families. Clones share it; the last one closes it.
@@ -15,25 +16,12 @@ use crate::{
 /// TiKV: `engine_rocks::engine::RocksEngine`.
 #[derive(Clone)]
 pub struct RocksEngine {
-    inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    pub db: DB,
-    options: Options,
-    cache: Cache,
-    counters: Arc<EventCounters>,
-    write: WriteOptions,
-    write_sync: WriteOptions,
+    inner: Arc<Database>,
 }
 
 impl From<open::Opened> for RocksEngine {
     fn from(opened: open::Opened) -> RocksEngine {
-        let mut write_sync = WriteOptions::default();
-        write_sync.set_sync(true);
-        let open::Opened { db, options, cache, counters } = opened;
-        let inner = Inner { db, options, cache, counters, write: WriteOptions::default(), write_sync };
-        RocksEngine { inner: Arc::new(inner) }
+        RocksEngine { inner: Arc::new(Database::from(opened)) }
     }
 }
 
@@ -67,7 +55,7 @@ impl RocksEngine {
     }
 
     pub(crate) fn write_options(&self, sync: bool) -> &WriteOptions {
-        if sync { &self.inner.write_sync } else { &self.inner.write }
+        self.inner.write_options(sync)
     }
 
     pub(crate) fn cf(&self, cf: &str) -> Result<&ColumnFamily> {
@@ -138,7 +126,7 @@ impl RocksEngine {
 
     /// Creates an empty batch for this database.
     pub fn write_batch(&self) -> RocksWriteBatch {
-        RocksWriteBatch::new(self.clone())
+        RocksWriteBatch::new(self.inner.clone())
     }
 
     /// Takes a snapshot of the current data.
@@ -190,24 +178,4 @@ impl std::fmt::Debug for RocksEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RocksEngine").field("path", &self.path()).finish()
     }
-}
-
-impl Inner {
-    pub(crate) fn cf(&self, cf: &str) -> Result<&ColumnFamily> {
-        let unknown = || Error::UnknownCf { cf: cf.to_owned(), known: self.cf_names() };
-        self.db.cf_handle(cf).ok_or_else(unknown)
-    }
-
-    fn cf_names(&self) -> Vec<String> {
-        let mut names = self.db.cf_names();
-        names.sort();
-        names
-    }
-}
-
-pub(crate) fn decode_msg<M: Message + Default>(cf: &str, key: &[u8], value: &[u8]) -> Result<M> {
-    M::decode(value).map_err(|source| {
-        let key = key.iter().map(|b| format!("{b:02X}")).collect();
-        Error::BadMessage { cf: cf.to_owned(), key, source }
-    })
 }

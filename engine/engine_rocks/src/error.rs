@@ -1,3 +1,4 @@
+//! Errors of RocksDB.
 use std::{io, path::PathBuf};
 
 /// Error of a RocksDB.

@@ -1,5 +1,4 @@
 //! Counts RocksDB's background work.
-
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering::Relaxed},

@@ -1,10 +1,9 @@
 //! Iterators that own their snapshot.
-
 use std::{mem, sync::Arc};
 
 use rocksdb::{DBRawIterator, ReadOptions};
 
-use crate::{Result, snapshot::SnapshotInner};
+use crate::{Result, database::DatabaseSnapshot};
 
 /// Options of an iterator.
 #[derive(Debug, Clone)]
@@ -70,13 +69,16 @@ impl IterOptions {
 pub struct RocksEngineIterator {
     // Dropped before the snapshot that it reads.
     iter: DBRawIterator<'static>,
-    _snapshot: Arc<SnapshotInner>,
+    _snapshot: Arc<DatabaseSnapshot>,
 }
 
 impl RocksEngineIterator {
     /// # Safety
     /// `snapshot` must keep the database of `iter`, and the snapshot in its options, alive.
-    pub(crate) unsafe fn new(iter: DBRawIterator<'_>, snapshot: Arc<SnapshotInner>) -> RocksEngineIterator {
+    pub(crate) unsafe fn new(
+        iter: DBRawIterator<'_>,
+        snapshot: Arc<DatabaseSnapshot>,
+    ) -> RocksEngineIterator {
         // SAFETY: only the lifetime changes; by contract, `snapshot` keeps the borrowed data alive.
         let iter = unsafe { mem::transmute::<DBRawIterator<'_>, DBRawIterator<'static>>(iter) };
         RocksEngineIterator { iter, _snapshot: snapshot }

@@ -4,9 +4,10 @@
 //! (`tikv.mvcc-properties-collector`, `tikv.range-properties-collector`), because RocksDB's C interface
 //! cannot construct a collector. Sizes and key counts come from RocksDB's own estimates; see
 //! [`RocksEngine::approximate_size_cf`].
+#![warn(missing_docs)]
 
-mod cf_names;
 mod config;
+mod database;
 mod delete_range;
 mod engine;
 mod error;
@@ -21,13 +22,13 @@ mod snapshot;
 mod sst;
 mod write_batch;
 
-pub use cf_names::{ALL_CFS, CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, CfName, DATA_CFS, name_to_cf};
 pub use config::{CfConfig, CompressionType, DbConfig};
 pub use delete_range::DeleteStrategy;
 pub use engine::RocksEngine;
 pub use error::{Error, Result};
 pub use event_listener::{EventCounters, EventCounts};
 pub use iterator::{IterOptions, RocksEngineIterator};
+pub use keys::{ALL_CFS, CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, CfName, DATA_CFS, name_to_cf};
 pub use perf_context::{PerfContext, PerfStats};
 pub use rocksdb::{BottommostLevelCompaction, statistics::Ticker};
 pub use snapshot::RocksSnapshot;

@@ -1,5 +1,4 @@
 //! Opens a database: selects its column families, and names the obstacle if that fails.
-
 use std::{fs, path::Path, sync::Arc};
 
 use rocksdb::{Cache, ColumnFamilyDescriptor, DB, Options};
@@ -11,9 +10,13 @@ use crate::{
 
 /// An open database and its shared resources.
 pub(crate) struct Opened {
+    /// The database.
     pub db: DB,
+    /// Options that the database was opened with.
     pub options: Options,
+    /// Block cache of all column families.
     pub cache: Cache,
+    /// Counts of background work.
     pub counters: Arc<EventCounters>,
 }
 

@@ -1,5 +1,4 @@
 //! Active options, from the OPTIONS file that RocksDB writes at open and after each change.
-
 use std::{fs, path::Path};
 
 use crate::{Error, Result, RocksEngine};

@@ -1,5 +1,4 @@
 //! RocksDB's counters for work on the current thread.
-
 use std::cell::RefCell;
 
 use rocksdb::{PerfMetric, PerfStatsLevel, perf};

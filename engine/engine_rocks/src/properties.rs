@@ -1,5 +1,4 @@
 //! Sizes, counts and statistics of the database; flushes and compactions on demand.
-
 use rocksdb::{
     BottommostLevelCompaction, CompactOptions, FlushOptions, LiveFile, Range, SizeApproximationFlags,
     statistics::Ticker,

@@ -1,5 +1,4 @@
 //! Prefix extractors with TiKV's names, which RocksDB compares.
-
 use rocksdb::SliceTransform;
 
 /// Bytes of the timestamp at the end of a key in CF write.

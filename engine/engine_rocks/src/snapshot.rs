@@ -1,5 +1,4 @@
 //! Snapshots that own their database handle, so that threads can share them.
-
 use std::{mem, sync::Arc};
 
 use prost::Message;
@@ -7,7 +6,7 @@ use rocksdb::{DB, ReadOptions, Snapshot};
 
 use crate::{
     CF_DEFAULT, IterOptions, Result, RocksEngineIterator,
-    engine::{Inner, decode_msg},
+    database::{Database, DatabaseSnapshot, decode_msg},
 };
 
 /// The data of a database at one time. Clones share it; the last one releases it.
@@ -15,34 +14,27 @@ use crate::{
 /// TiKV: `engine_rocks::snapshot::RocksSnapshot`.
 #[derive(Clone)]
 pub struct RocksSnapshot {
-    inner: Arc<SnapshotInner>,
-}
-
-/// Fields are dropped in this order: options that point at the snapshot, the snapshot, its database.
-pub(crate) struct SnapshotInner {
-    get: ReadOptions,
-    snapshot: Snapshot<'static>,
-    engine: Arc<Inner>,
+    inner: Arc<DatabaseSnapshot>,
 }
 
 impl RocksSnapshot {
-    pub(crate) fn new(engine: Arc<Inner>) -> RocksSnapshot {
-        let snapshot = engine.db.snapshot();
-        // SAFETY: the snapshot borrows the DB in `engine`, an Arc, so its address is fixed; the DB stays
-        // alive until `engine` is dropped, which is after `snapshot`, since fields drop in order.
+    pub(crate) fn new(database: Arc<Database>) -> RocksSnapshot {
+        let snapshot = database.db.snapshot();
+        // SAFETY: the snapshot borrows the DB in `database`, an Arc, so its address is fixed; the DB stays
+        // alive until `database` is dropped, which is after `snapshot`, since fields drop in order.
         let snapshot = unsafe { mem::transmute::<Snapshot<'_>, Snapshot<'static>>(snapshot) };
         let mut get = ReadOptions::default();
         get.set_snapshot(&snapshot);
-        RocksSnapshot { inner: Arc::new(SnapshotInner { get, snapshot, engine }) }
+        RocksSnapshot { inner: Arc::new(DatabaseSnapshot { get, snapshot, database }) }
     }
 
     fn db(&self) -> &DB {
-        &self.inner.engine.db
+        &self.inner.database.db
     }
 
     /// Reads the value of `key` in `cf`.
     pub fn get_value_cf(&self, cf: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let value = self.db().get_pinned_cf_opt(self.inner.engine.cf(cf)?, key, &self.inner.get)?;
+        let value = self.db().get_pinned_cf_opt(self.inner.database.cf(cf)?, key, &self.inner.get)?;
         Ok(value.map(|v| v.to_vec()))
     }
 
@@ -59,13 +51,13 @@ impl RocksSnapshot {
         let mut opts = ReadOptions::default();
         opts.set_snapshot(&self.inner.snapshot);
         opts.fill_cache(false);
-        let value = self.db().get_pinned_cf_opt(self.inner.engine.cf(cf)?, key, &opts)?;
+        let value = self.db().get_pinned_cf_opt(self.inner.database.cf(cf)?, key, &opts)?;
         Ok(value.map(|v| v.to_vec()))
     }
 
     /// Reads the protobuf message at `key` in `cf`.
     pub fn get_msg_cf<M: Message + Default>(&self, cf: &str, key: &[u8]) -> Result<Option<M>> {
-        let value = self.db().get_pinned_cf_opt(self.inner.engine.cf(cf)?, key, &self.inner.get)?;
+        let value = self.db().get_pinned_cf_opt(self.inner.database.cf(cf)?, key, &self.inner.get)?;
         value.map(|v| decode_msg(cf, key, &v)).transpose()
     }
 
@@ -73,7 +65,7 @@ impl RocksSnapshot {
     pub fn iterator_cf(&self, cf: &str, options: IterOptions) -> Result<RocksEngineIterator> {
         let mut opts = options.into_read_options();
         opts.set_snapshot(&self.inner.snapshot);
-        let handle = self.inner.engine.cf(cf)?;
+        let handle = self.inner.database.cf(cf)?;
         let iter = self.db().raw_iterator_cf_opt(handle, opts);
         // SAFETY: the iterator borrows the DB that `self.inner` keeps alive; `RocksEngineIterator` owns a
         // clone of `self.inner` and drops the iterator first.

@@ -1,5 +1,4 @@
 //! SST files outside of the database, in which snapshots are sent and ingested.
-
 use std::{
     fs::File,
     path::{Path, PathBuf},

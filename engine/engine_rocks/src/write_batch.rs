@@ -1,27 +1,28 @@
 //! Batches of atomic writes.
+use std::sync::Arc;
 
 use prost::Message;
 use rocksdb::WriteBatch;
 
-use crate::{CF_DEFAULT, Result, RocksEngine};
+use crate::{CF_DEFAULT, Result, database::Database};
 
 /// Writes that take effect together or not at all.
 ///
 /// TiKV: `engine_rocks::write_batch::RocksWriteBatchVec`.
 pub struct RocksWriteBatch {
-    engine: RocksEngine,
+    database: Arc<Database>,
     batch: WriteBatch,
     save_points: usize,
 }
 
 impl RocksWriteBatch {
-    pub(crate) fn new(engine: RocksEngine) -> RocksWriteBatch {
-        RocksWriteBatch { engine, batch: WriteBatch::default(), save_points: 0 }
+    pub(crate) fn new(database: Arc<Database>) -> RocksWriteBatch {
+        RocksWriteBatch { database, batch: WriteBatch::default(), save_points: 0 }
     }
 
     /// Puts `value` at `key` in `cf`.
     pub fn put_cf(&mut self, cf: &str, key: &[u8], value: &[u8]) -> Result<()> {
-        self.batch.put_cf(&self.engine.cf(cf)?, key, value);
+        self.batch.put_cf(&self.database.cf(cf)?, key, value);
         Ok(())
     }
 
@@ -42,7 +43,7 @@ impl RocksWriteBatch {
 
     /// Deletes `key` in `cf`.
     pub fn delete_cf(&mut self, cf: &str, key: &[u8]) -> Result<()> {
-        self.batch.delete_cf(&self.engine.cf(cf)?, key);
+        self.batch.delete_cf(&self.database.cf(cf)?, key);
         Ok(())
     }
 
@@ -53,7 +54,7 @@ impl RocksWriteBatch {
 
     /// Deletes `start..end` in `cf` by one tombstone.
     pub fn delete_range_cf(&mut self, cf: &str, start: &[u8], end: &[u8]) -> Result<()> {
-        self.batch.delete_range_cf(&self.engine.cf(cf)?, start, end);
+        self.batch.delete_range_cf(&self.database.cf(cf)?, start, end);
         Ok(())
     }
 
@@ -105,7 +106,7 @@ impl RocksWriteBatch {
 
     /// Writes the batch and keeps it; `sync` waits until the WAL is on disk.
     pub fn write_opt(&mut self, sync: bool) -> Result<()> {
-        Ok(self.engine.db().write_opt(&self.batch, self.engine.write_options(sync))?)
+        Ok(self.database.db.write_opt(&self.batch, self.database.write_options(sync))?)
     }
 
     /// Writes the batch without waiting for the disk, and keeps it.

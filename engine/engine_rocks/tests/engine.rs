@@ -1,5 +1,4 @@
 //! Tests of the engine through its public API.
-
 use std::{fs, path::Path};
 
 use engine_rocks::*;

@@ -2,7 +2,6 @@
 //!
 //! Encoders append to a `Vec<u8>`; decoders take from the front of a slice and advance it.
 //! Mirrors `tikv_util::codec::{bytes, number}`; the memcomparable form is MyRocks' record format.
-
 use crate::{Error, Result};
 
 /// Bytes of a fixed 64-bit integer.

@@ -1,5 +1,4 @@
 //! Data keys: user keys in RocksDB, under the prefix `z`, and the bounds of regions.
-
 use kvproto::metapb::Region;
 
 use crate::{Error, Result};

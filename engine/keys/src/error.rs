@@ -1,4 +1,5 @@
-use crate::escape::hex_upper;
+//! Errors of decoding.
+use crate::hex::hex_upper;
 
 /// Error of decoding a key or an encoded value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,9 +1,5 @@
-//! Keys as text: TiKV's octal escapes and hexadecimal.
-
+//! Keys as text, and text as keys: TiKV's octal escapes, hexadecimal.
 use crate::{Error, Result};
-
-const HEX_UPPER: &[u8; 16] = b"0123456789ABCDEF";
-const HEX_LOWER: &[u8; 16] = b"0123456789abcdef";
 
 /// Returns `data` as tikv-ctl and TiKV's logs print it: printable ASCII unchanged, other bytes as `\ooo`.
 pub fn escape(data: &[u8]) -> String {
@@ -68,25 +64,6 @@ fn bad_text(expected: &'static str, text: &str, position: usize) -> Error {
     Error::BadText { expected, text: text.to_owned(), position }
 }
 
-fn hex(data: &[u8], alphabet: &[u8; 16]) -> String {
-    let mut text = String::with_capacity(data.len() * 2);
-    for byte in data {
-        text.push(char::from(alphabet[usize::from(byte >> 4)]));
-        text.push(char::from(alphabet[usize::from(byte & 15)]));
-    }
-    text
-}
-
-/// Returns `data` in upper-case hexadecimal, as in TiKV's logs.
-pub fn hex_upper(data: &[u8]) -> String {
-    hex(data, HEX_UPPER)
-}
-
-/// Returns `data` in lower-case hexadecimal.
-pub fn hex_lower(data: &[u8]) -> String {
-    hex(data, HEX_LOWER)
-}
-
 /// Reads hexadecimal of either case.
 pub fn hex_decode(text: &str) -> Result<Vec<u8>> {
     let bad = |position| bad_text("hexadecimal", text, position);
@@ -100,6 +77,7 @@ pub fn hex_decode(text: &str) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hex::{hex_lower, hex_upper};
 
     #[test]
     fn escape_prints_as_tikv_does() {

@@ -1,6 +1,10 @@
 //! Local keys: a store's own records, all under the prefix `01`.
-
 use crate::{Error, Result};
+
+/// Index at which the log of every region begins; the first own entry follows.
+pub const RAFT_INIT_LOG_INDEX: u64 = 5;
+/// Term at which the log of every region begins.
+pub const RAFT_INIT_LOG_TERM: u64 = 5;
 
 /// First byte of every local key.
 pub const LOCAL_PREFIX: u8 = 0x01;

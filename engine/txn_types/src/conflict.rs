@@ -1,5 +1,4 @@
 //! Conflicts between locks and reads.
-
 use kvproto::kvrpcpb::{IsolationLevel, write_conflict::Reason};
 
 use crate::{Error, Key, Lock, LockType, Result, TimeStamp, TsSet};

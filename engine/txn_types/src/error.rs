@@ -1,4 +1,5 @@
-use keys::{escape::hex_upper, hex_lower};
+//! Errors of this crate.
+use keys::{hex_lower, hex_upper};
 use kvproto::kvrpcpb::{LockInfo, write_conflict::Reason};
 
 use crate::TimeStamp;

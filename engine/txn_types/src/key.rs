@@ -1,5 +1,4 @@
 //! Keys in memcomparable form, with or without a timestamp at the end.
-
 use std::fmt;
 
 use keys::{

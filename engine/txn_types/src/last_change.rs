@@ -1,3 +1,4 @@
+//! Positions of the last change below a record.
 use keys::codec;
 
 use crate::{Result, TimeStamp};

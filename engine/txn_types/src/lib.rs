@@ -2,6 +2,7 @@
 //!
 //! Mirrors `components/txn_types`; encodings equal TiKV's byte for byte.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod conflict;
 mod error;
@@ -9,6 +10,7 @@ mod key;
 mod last_change;
 mod lock;
 mod mutation;
+mod mvcc_info;
 mod pessimistic;
 mod shared;
 #[cfg(test)]

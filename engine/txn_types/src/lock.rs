@@ -1,5 +1,4 @@
 //! Lock records: the value in CF lock for each locked key.
-
 use keys::codec;
 use kvproto::kvrpcpb::{LockInfo, Op};
 

@@ -1,5 +1,4 @@
 //! Mutations: changes that a transaction requests for its keys.
-
 use std::fmt;
 
 use kvproto::kvrpcpb::{self, Assertion, Op};

@@ -1,3 +1,4 @@
+//! Pessimistic locks in memory.
 use crate::{LastChange, Lock, LockType, TimeStamp};
 
 /// Pessimistic lock that exists only in the leader's memory.

@@ -1,5 +1,4 @@
 //! Shared locks: locks of several transactions on one key.
-
 use std::collections::BTreeMap;
 
 use keys::codec;

@@ -1,3 +1,5 @@
+//! Random records for tests.
+
 /// Xorshift: enough randomness for round trips, the same in every run.
 pub struct Random(u64);
 

@@ -1,5 +1,4 @@
 //! Timestamps of the TSO: physical milliseconds, then a logical counter.
-
 use std::{collections::HashSet, fmt, sync::Arc};
 
 /// Number of bits of the logical part.

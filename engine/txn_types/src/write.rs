@@ -1,5 +1,4 @@
 //! Write records: the value in CF write for each committed or rolled back version.
-
 use keys::codec;
 
 use crate::{Error, LastChange, LockType, Result, SHORT_VALUE_MAX_LEN, SHORT_VALUE_PREFIX, TimeStamp, Value};

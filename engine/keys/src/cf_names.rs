@@ -1,3 +1,5 @@
+//! Names of the column families.
+
 /// Name of a column family.
 pub type CfName = &'static str;
 
