@@ -17,11 +17,15 @@ use crate::{
 /// Region state as its peer reports it. TiKV: `raftstore::store::region_meta::RegionMeta`.
 #[derive(Clone, Debug)]
 pub struct RegionMeta {
+    /// The region.
     pub region: Region,
     /// Raft state, as probes show it.
     pub raft: RaftProbe,
+    /// Index of the last applied entry, and where the log begins.
     pub apply_state: RaftApplyState,
+    /// Term of the last applied entry.
     pub applied_term: u64,
+    /// Estimated bytes of the region's data.
     pub approximate_size: u64,
     /// Replication flow to each follower, by peer id; filled on a leader.
     pub flows: HashMap<u64, PeerFlow>,
@@ -32,26 +36,37 @@ pub struct RegionMeta {
 /// Message flow to one follower.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerFlow {
+    /// Whether a probing leader waits for an answer before it sends more.
     pub paused: bool,
+    /// Index of the snapshot being sent; zero: none.
     pub pending_snapshot: u64,
+    /// Index of the snapshot that the follower requested; zero: none.
     pub pending_request_snapshot: u64,
+    /// Whether the follower has answered since the last election timeout.
     pub recent_active: bool,
 }
 
 /// The three persisted states of a region. TiKV: `debug::RegionInfo`.
 #[derive(Clone, Debug, Default)]
 pub struct RegionInfo {
+    /// State of the log, in raft-engine.
     pub raft_local_state: Option<RaftLocalState>,
+    /// State of the applied data, in CF raft.
     pub raft_apply_state: Option<RaftApplyState>,
+    /// The region and its peer's state, in CF raft.
     pub region_local_state: Option<RegionLocalState>,
 }
 
 /// Region summary for JSON output.
 #[derive(Clone, Debug, Serialize)]
 pub struct RegionSummary {
+    /// Id of the region.
     pub region_id: u64,
+    /// Id of the leader's peer; zero: none known.
     pub leader: u64,
+    /// Raft term.
     pub term: u64,
+    /// Index of the last applied entry.
     pub applied: u64,
 }
 

@@ -3,6 +3,7 @@
 //! Mirrors tikv/tikv `components/raftstore` and `components/batch-system`. The `raft` crate implements
 //! consensus, raft-engine stores the log, RocksDB stores region states and data. [`store`] re-exports the
 //! server's API.
+#![warn(missing_docs)]
 
 pub mod batch_system;
 pub mod debug;

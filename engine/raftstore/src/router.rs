@@ -51,6 +51,7 @@ impl RaftRouter {
         &self.router
     }
 
+    /// Returns the id of this store.
     pub fn store_id(&self) -> u64 {
         self.store_id
     }
@@ -109,10 +110,18 @@ impl RaftRouter {
             .map_err(|_| Error::Transport("the store is shutting down".into()))
     }
 
+    /// Sends a message that may get lost.
+    ///
+    /// # Errors
+    /// [`Error::RegionNotFound`].
     pub fn send_casual_msg(&self, region_id: u64, msg: CasualMessage) -> Result<()> {
         self.send_peer(region_id, PeerMsg::Casual(msg))
     }
 
+    /// Sends a message that must not get lost.
+    ///
+    /// # Errors
+    /// [`Error::RegionNotFound`].
     pub fn significant_send(&self, region_id: u64, msg: SignificantMsg) -> Result<()> {
         self.send_peer(region_id, PeerMsg::Significant(msg))
     }

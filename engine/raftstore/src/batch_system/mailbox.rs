@@ -75,6 +75,7 @@ impl<F: Fsm> Mailbox<F> {
         self.inner.messages.len()
     }
 
+    /// Whether no message is queued.
     pub fn is_empty(&self) -> bool {
         self.inner.messages.is_empty()
     }

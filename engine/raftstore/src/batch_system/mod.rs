@@ -14,6 +14,7 @@ pub use router::Router;
 
 /// State machine that one poller runs at a time.
 pub trait Fsm: Send + 'static {
+    /// Message that the FSM handles.
     type Message: Send + 'static;
 
     /// Whether the FSM has ended and must be dropped.

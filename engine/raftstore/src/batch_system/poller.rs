@@ -32,7 +32,9 @@ pub trait PollHandler<N: Fsm, C: Fsm>: Send + 'static {
 
 /// Creates the handler of each poller.
 pub trait HandlerBuilder<N: Fsm, C: Fsm> {
+    /// Handler of one poller.
     type Handler: PollHandler<N, C>;
+    /// Creates the handler of the poller with this number.
     fn build(&mut self, poller: usize) -> Self::Handler;
 }
 
@@ -53,6 +55,7 @@ impl<N: Fsm, C: Fsm> BatchSystem<N, C> {
         Self { router, receiver, address, workers: Vec::new(), max_batch_size: max_batch_size.max(1) }
     }
 
+    /// Returns the router to the FSMs.
     pub fn router(&self) -> &Router<N, C> {
         &self.router
     }

@@ -51,10 +51,12 @@ impl<N: Fsm, C: Fsm> Router<N, C> {
         mailbox
     }
 
+    /// Returns the mailbox of a normal FSM, if it exists.
     pub fn mailbox(&self, addr: u64) -> Option<Mailbox<N>> {
         self.inner.normals.get(&addr).map(|m| m.value().clone())
     }
 
+    /// Returns the mailbox of the control FSM.
     pub fn control(&self) -> &Mailbox<C> {
         &self.inner.control
     }
@@ -67,6 +69,10 @@ impl<N: Fsm, C: Fsm> Router<N, C> {
         }
     }
 
+    /// Sends a message to the control FSM.
+    ///
+    /// # Errors
+    /// The message, if the system has stopped.
     pub fn send_control(&self, message: C::Message) -> Result<(), SendError<C::Message>> {
         self.inner.control.send(message)
     }

@@ -8,13 +8,16 @@ use super::{RegionSnapshot, cmd_resp};
 /// Response to a write.
 #[derive(Clone, Debug)]
 pub struct WriteResponse {
+    /// The response.
     pub response: RaftCmdResponse,
 }
 
 /// Response to a read: a snapshot, or an error in the header.
 #[derive(Clone)]
 pub struct ReadResponse {
+    /// The response.
     pub response: RaftCmdResponse,
+    /// Snapshot of the region, if the read succeeded.
     pub snapshot: Option<RegionSnapshot>,
 }
 
@@ -25,8 +28,11 @@ type BoxRead = Box<dyn FnOnce(ReadResponse) + Send>;
 ///
 /// TiKV: `raftstore::store::msg::Callback`.
 pub enum Callback {
+    /// No caller waits.
     None,
+    /// Callback of a read.
     Read(Once<ReadResponse>),
+    /// Callback of a write.
     Write(Once<WriteResponse>),
 }
 
@@ -95,10 +101,12 @@ impl ReadResponse {
 }
 
 impl Callback {
+    /// Creates a callback of a write.
     pub fn write(call: BoxWrite) -> Self {
         Callback::Write(Once::new(call))
     }
 
+    /// Creates a callback of a read.
     pub fn read(call: BoxRead) -> Self {
         Callback::Read(Once::new(call))
     }
@@ -116,6 +124,7 @@ impl Callback {
         (Self::read(Box::new(move |resp| drop(tx.send(resp)))), rx)
     }
 
+    /// Whether no caller waits.
     pub fn is_none(&self) -> bool {
         matches!(self, Callback::None)
     }

@@ -17,16 +17,19 @@ pub fn bind_term(resp: &mut RaftCmdResponse, term: u64) {
     }
 }
 
+/// Sets the error in the response header.
 pub fn bind_error(resp: &mut RaftCmdResponse, err: Error) {
     header(resp).error = Some(err.into());
 }
 
+/// Creates a response with an error.
 pub fn new_error(err: Error) -> RaftCmdResponse {
     let mut resp = RaftCmdResponse::default();
     bind_error(&mut resp, err);
     resp
 }
 
+/// Creates a response with an error and the current term.
 pub fn err_resp(err: Error, term: u64) -> RaftCmdResponse {
     let mut resp = new_error(err);
     bind_term(&mut resp, term);

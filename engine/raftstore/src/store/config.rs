@@ -13,17 +13,23 @@ pub struct Config {
     pub prevote: bool,
     /// Capacity in bytes reported to PD; zero: the disk's capacity.
     pub capacity: ReadableSize,
+    /// Interval of Raft's tick.
     pub raft_base_tick_interval: ReadableDuration,
+    /// Ticks between two heartbeats.
     pub raft_heartbeat_ticks: usize,
+    /// Ticks without a leader until an election.
     pub raft_election_timeout_ticks: usize,
     /// Zero: `raft_election_timeout_ticks`.
     pub raft_min_election_timeout_ticks: usize,
     /// Zero: twice `raft_election_timeout_ticks`.
     pub raft_max_election_timeout_ticks: usize,
+    /// Maximum bytes of entries in one message.
     pub raft_max_size_per_msg: ReadableSize,
+    /// Maximum number of messages to a follower that are not acknowledged.
     pub raft_max_inflight_msgs: usize,
     /// Largest log entry; larger writes are refused.
     pub raft_entry_max_size: ReadableSize,
+    /// Interval of the checks whether to compact the log.
     pub raft_log_gc_tick_interval: ReadableDuration,
     /// Log entries kept beyond the slowest follower's position before compaction.
     pub raft_log_gc_threshold: u64,
@@ -33,11 +39,15 @@ pub struct Config {
     pub raft_log_gc_size_limit: Option<ReadableSize>,
     /// Maximum number of ticks a compactable log is kept for an unreachable follower.
     pub raft_log_reserve_max_ticks: usize,
+    /// Interval of the removal of old raft-engine files.
     pub raft_engine_purge_interval: ReadableDuration,
     /// Ticks after which an unanswered read index is sent again.
     pub raft_read_index_retry_interval_ticks: usize,
+    /// Interval of a leader's reports to PD.
     pub pd_heartbeat_tick_interval: ReadableDuration,
+    /// Interval of the store's reports to PD.
     pub pd_store_heartbeat_tick_interval: ReadableDuration,
+    /// Interval of the checks whether to split a region.
     pub split_region_check_tick_interval: ReadableDuration,
     /// Region size that triggers a split; `coprocessor.region-max-size` takes precedence.
     pub region_max_size: ReadableSize,
@@ -52,13 +62,19 @@ pub struct Config {
     /// `coprocessor.batch-split-limit`: maximum number of keys in one split.
     #[serde(skip, default = "default_batch_split_limit")]
     pub batch_split_limit: usize,
+    /// Interval of the deletion of unused snapshots.
     pub snap_mgr_gc_tick_interval: ReadableDuration,
+    /// Age above which an unused snapshot is deleted.
     pub snap_gc_timeout: ReadableDuration,
+    /// Maximum number of messages that an FSM handles before the next FSM runs.
     pub messages_per_tick: usize,
     /// Queued messages of one peer above which commands and Raft messages are rejected.
     pub notify_capacity: usize,
+    /// Silence after which a leader reports a peer as down.
     pub max_peer_down_duration: ReadableDuration,
+    /// Time without a leader after which a peer asks PD whether it is still a member.
     pub max_leader_missing_duration: ReadableDuration,
+    /// Interval of the checks for a missing leader.
     pub peer_stale_state_check_interval: ReadableDuration,
     /// Maximum number of entries a follower may lack to become leader by transfer.
     pub leader_transfer_max_log_lag: u64,
@@ -70,18 +86,25 @@ pub struct Config {
     pub renew_leader_lease_advance_duration: ReadableDuration,
     /// Vote right after a start, even if a lease that this store helped to renew may be valid.
     pub allow_unsafe_vote_after_start: bool,
+    /// Whether the right region keeps the id after a split.
     pub right_derive_when_split: bool,
+    /// Whether a membership change may remove the leader.
     pub allow_remove_leader: bool,
+    /// Maximum number of peer FSMs in one round of a poller.
     pub store_max_batch_size: usize,
     /// Number of poller threads for PeerFsms, `raftstore-{store}-{n}`.
     pub store_pool_size: usize,
+    /// Maximum number of apply FSMs in one round of a poller.
     pub apply_max_batch_size: usize,
     /// Number of poller threads for ApplyFsms, `apply-{n}`.
     pub apply_pool_size: usize,
     /// Number of `store-writer-{n}` threads. TiKV's zero (write on the poller) counts as one here.
     pub store_io_pool_size: usize,
+    /// Number of threads that generate snapshots.
     pub snap_generator_pool_size: usize,
+    /// Bytes of entries at which a store writer stops collecting.
     pub raft_write_size_limit: ReadableSize,
+    /// Maximum bytes of committed entries in one Ready.
     pub max_committed_size_per_ready: ReadableSize,
     /// Uncommitted bytes above which a leader refuses proposals.
     pub max_uncommitted_size: ReadableSize,
@@ -158,10 +181,12 @@ impl Config {
         self.region_max_keys.unwrap_or_else(|| (self.region_split_keys() / 2).saturating_mul(3).max(2))
     }
 
+    /// Returns the length of a lease.
     pub fn raft_store_max_leader_lease(&self) -> Duration {
         self.raft_store_max_leader_lease.0
     }
 
+    /// Returns the time without a leader until an election.
     pub fn election_timeout(&self) -> Duration {
         self.raft_base_tick_interval.0.saturating_mul(self.raft_election_timeout_ticks as u32)
     }
@@ -170,10 +195,12 @@ impl Config {
         if d.is_zero() { self.raft_store_max_leader_lease.0 / 4 } else { d.0 }
     }
 
+    /// Returns the interval of the checks whether to renew the lease.
     pub fn check_leader_lease_interval(&self) -> Duration {
         self.or_quarter_lease(self.check_leader_lease_interval)
     }
 
+    /// Returns the remaining time below which a lease is renewed.
     pub fn renew_leader_lease_advance_duration(&self) -> Duration {
         self.or_quarter_lease(self.renew_leader_lease_advance_duration)
     }

@@ -18,11 +18,13 @@ struct Tracked {
 pub struct ConfigTracker(Arc<Tracked>);
 
 impl ConfigTracker {
+    /// Creates a tracker with this configuration.
     pub fn new(config: Config) -> Self {
         let current = RwLock::new(Arc::new(config));
         Self(Arc::new(Tracked { current, version: AtomicU64::new(1) }))
     }
 
+    /// Returns the active configuration.
     pub fn get(&self) -> Arc<Config> {
         self.0.current.read().clone()
     }

@@ -13,10 +13,12 @@ pub struct EntryCache {
 }
 
 impl EntryCache {
+    /// Returns the index of the first cached entry.
     pub fn first_index(&self) -> Option<u64> {
         self.entries.front().map(|e| e.index)
     }
 
+    /// Returns a cached entry.
     pub fn entry(&self, index: u64) -> Option<&Entry> {
         let first = self.first_index()?;
         self.entries.get(usize::try_from(index.checked_sub(first)?).ok()?)
@@ -54,6 +56,7 @@ impl EntryCache {
         }
     }
 
+    /// Drops all entries.
     pub fn clear(&mut self) {
         self.entries.clear();
     }

@@ -13,11 +13,14 @@ use std::{
 
 use tracepoints::clock::EngineInstant;
 
+/// State of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseState {
     /// Leadership is being transferred: the lease is unreliable until a quorum answers again.
     Suspect,
+    /// The leader may read locally.
     Valid,
+    /// The leader must ask a quorum.
     Expired,
 }
 
@@ -82,6 +85,7 @@ impl Lease {
         }
     }
 
+    /// Returns the state at `now`.
     pub fn inspect(&self, now: EngineInstant) -> LeaseState {
         match self.bound {
             Some(Bound::Suspect(_)) => LeaseState::Suspect,
@@ -103,6 +107,7 @@ impl Lease {
         !self.max_lease.is_zero() && self.remaining(now) < self.renew_advance
     }
 
+    /// Whether leadership is being transferred.
     pub fn is_suspect(&self) -> bool {
         matches!(self.bound, Some(Bound::Suspect(_)))
     }
@@ -134,6 +139,7 @@ pub struct RemoteLease {
 }
 
 impl RemoteLease {
+    /// Returns the state at `now`.
     pub fn inspect(&self, now: EngineInstant) -> LeaseState {
         if now.0 < self.expired_time.load(Ordering::Acquire) {
             LeaseState::Valid
@@ -142,11 +148,13 @@ impl RemoteLease {
         }
     }
 
+    /// Whether the lease ends within `advance`.
     pub fn need_renew(&self, now: EngineInstant, advance: Duration) -> bool {
         let end = EngineInstant(self.expired_time.load(Ordering::Acquire));
         end.0 != 0 && end.saturating_since(now) < advance
     }
 
+    /// Returns the term in which the lease is valid.
     pub fn term(&self) -> u64 {
         self.term
     }

@@ -13,11 +13,12 @@ mod msg;
 pub mod peer;
 mod peer_storage;
 mod proposals;
+mod read_delegate;
 mod read_index_context;
 mod read_queue;
 mod region_snapshot;
+mod run;
 mod snap;
-mod spans;
 mod transport;
 mod txn_ext;
 pub mod util;
@@ -34,14 +35,14 @@ pub use engines::Engines;
 pub use fsm::store::{RaftBatchSystem, StoreMeta, StoreParts};
 pub use lease::{Lease, LeaseState, RemoteLease};
 pub use msg::{
-    CampaignType, CasualMessage, PeerMsg, PeerTick, PersistedMsg, RaftCommand, SignificantMsg, StoreMsg,
-    StoreTick,
+    CampaignType, CasualMessage, PeerMsg, PeerTick, PersistedMsg, RaftCommand, SignificantMsg,
+    SnapshotApplied, StoreMsg, StoreTick,
 };
 pub use peer::ConsistencyVerdict;
 pub use peer_storage::{
-    PeerStorage, SnapshotApplied, initial_apply_state, initial_raft_state, write_apply_state,
-    write_peer_state,
+    PeerStorage, initial_apply_state, initial_raft_state, write_apply_state, write_peer_state,
 };
+pub use read_delegate::{ReadDelegate, ReadDelegates, RejectReason};
 pub use read_index_context::{NoObserver, ReadIndexContext, ReadIndexObserver};
 pub use region_snapshot::{RegionIterator, RegionSnapshot};
 pub use snap::{
@@ -52,5 +53,5 @@ pub use transport::Transport;
 pub use txn_ext::TxnExt;
 pub use worker::{
     pd::{NoPd, PdReporter, RegionHeartbeat, StoreHeartbeat},
-    read::{LocalReader, ReadDelegate, ReadDelegates, RejectReason},
+    read::LocalReader,
 };

@@ -7,11 +7,17 @@ use super::Callback;
 
 /// Command whose log entry was proposed on this peer.
 pub struct Proposal {
+    /// Whether the entry changes the membership.
     pub is_conf_change: bool,
+    /// Index of the entry.
     pub index: u64,
+    /// Raft term.
     pub term: u64,
+    /// Called with the response.
     pub cb: Callback,
+    /// Request that the work belongs to, for stamps.
     pub req: Req,
+    /// Engine time of the proposal.
     pub propose_time: EngineInstant,
 }
 
@@ -22,6 +28,7 @@ pub struct ProposalQueue {
 }
 
 impl ProposalQueue {
+    /// Adds a proposal with a later index.
     pub fn push(&mut self, proposal: Proposal) {
         self.queue.push_back(proposal);
     }
@@ -37,6 +44,7 @@ impl ProposalQueue {
         self.queue.drain(..decided).collect()
     }
 
+    /// Takes all proposals.
     pub fn take_all(&mut self) -> Vec<Proposal> {
         self.queue.drain(..).collect()
     }

@@ -13,6 +13,7 @@ const READ_INDEX_SAFE_TS_FLAG: u8 = b'm';
 /// Context of a round: an id of 16 bytes, then fields, each with a flag, a length and its bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadIndexContext {
+    /// Id of the round.
     pub id: Uuid,
     /// From a replica to its leader: keys and timestamp of the read.
     pub request: Option<ReadIndexRequest>,

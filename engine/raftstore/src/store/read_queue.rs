@@ -12,10 +12,13 @@ use super::{Callback, ReadIndexContext};
 
 /// One round: a leader asks a quorum by heartbeats, a follower asks its leader.
 pub struct ReadIndexRequest {
+    /// Id of the round.
     pub id: Uuid,
     /// Command and callback; none if the round only renews the lease.
     pub cmd: Option<(RaftCmdRequest, Callback)>,
+    /// Request that the work belongs to, for stamps.
     pub req: Req,
+    /// Engine time of the proposal.
     pub propose_time: EngineInstant,
     /// Key ranges of a replica's read; its leader checks them for locks in memory.
     pub request: Option<raft_cmdpb::ReadIndexRequest>,
@@ -28,6 +31,7 @@ pub struct ReadIndexRequest {
 }
 
 impl ReadIndexRequest {
+    /// Creates a read with a new id; `cmd` is `None` to renew only the lease.
     pub fn new(cmd: Option<(RaftCmdRequest, Callback)>, req: Req, propose_time: EngineInstant) -> Self {
         let request = cmd.as_ref().and_then(|(cmd, _)| cmd.requests.first()?.read_index.clone());
         Self {
@@ -65,14 +69,17 @@ pub struct ReadIndexQueue {
 }
 
 impl ReadIndexQueue {
+    /// Adds a read.
     pub fn push(&mut self, read: ReadIndexRequest) {
         self.reads.push_back(read);
     }
 
+    /// Whether no read waits.
     pub fn is_empty(&self) -> bool {
         self.reads.is_empty()
     }
 
+    /// Iterates over the reads in order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut ReadIndexRequest> {
         self.reads.iter_mut()
     }
@@ -95,6 +102,7 @@ impl ReadIndexQueue {
         self.reads.remove(at)
     }
 
+    /// Takes all reads.
     pub fn take_all(&mut self) -> Vec<ReadIndexRequest> {
         self.reads.drain(..).collect()
     }

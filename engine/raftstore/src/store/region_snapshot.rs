@@ -30,6 +30,7 @@ impl RegionSnapshot {
         Self { snap, region, term, apply_index, txn_ext }
     }
 
+    /// Returns the region.
     pub fn region(&self) -> &Region {
         &self.region
     }

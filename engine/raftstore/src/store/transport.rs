@@ -11,6 +11,8 @@ pub trait Transport: Clone + Send + 'static {
     /// # Errors
     /// The message was dropped.
     fn send(&mut self, msg: RaftMessage) -> Result<()>;
+    /// Whether messages wait for [`Transport::flush`].
     fn need_flush(&self) -> bool;
+    /// Sends the waiting messages.
     fn flush(&mut self);
 }

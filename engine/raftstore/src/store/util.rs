@@ -1,5 +1,6 @@
 //! Checks of requests against a peer, and conversions of memberships. Mirrors `raftstore::store::util`.
 use kvproto::{
+    eraftpb as wire,
     metapb::{self, PeerRole, Region, RegionEpoch},
     raft_cmdpb::{AdminCmdType, ChangePeerRequest, CmdType, RaftCmdRequest, RaftRequestHeader},
 };
@@ -7,17 +8,16 @@ use raft::eraftpb::{self, ConfChangeType, ConfState};
 
 use crate::{Error, Result};
 
-/// Term and index at which every region begins; its first own entry follows.
-pub const RAFT_INIT_LOG_TERM: u64 = 5;
-pub const RAFT_INIT_LOG_INDEX: u64 = 5;
 /// A command is stale if its header's term is older than the peer's by more than this.
 const TERM_TOLERANCE: u64 = 1;
 
+/// Checks that a command is for this store.
 pub fn check_store_id(header: &RaftRequestHeader, store_id: u64) -> Result<()> {
     let to = header.peer.as_ref().map_or(0, |p| p.store_id);
     if to == store_id { Ok(()) } else { Err(Error::StoreNotMatch { to_store_id: to, my_store_id: store_id }) }
 }
 
+/// Checks that a command is for this peer.
 pub fn check_peer_id(header: &RaftRequestHeader, peer_id: u64) -> Result<()> {
     let to = header.peer.as_ref().map_or(0, |p| p.id);
     if to == peer_id {
@@ -122,6 +122,7 @@ pub fn check_stale_read(header: &RaftRequestHeader, region_id: u64, peer_id: u64
     Err(Error::DataIsNotReady { region_id, peer_id, safe_ts: SAFE_TS })
 }
 
+/// Checks that the region contains an encoded key.
 pub fn check_key_in_region(key: &[u8], region: &Region) -> Result<()> {
     if region.contains(key) {
         Ok(())
@@ -163,9 +164,13 @@ pub fn validate_split_region(
     split_keys.iter().try_for_each(|key| check_key_in_region(key, region))
 }
 
+/// Whether a request of this type reads.
+pub fn reads(cmd_type: CmdType) -> bool {
+    matches!(cmd_type, CmdType::Get | CmdType::Snap | CmdType::ReadIndex)
+}
+
 /// Whether a command only reads.
 pub fn is_read(req: &RaftCmdRequest) -> bool {
-    let reads = |t| matches!(t, CmdType::Get | CmdType::Snap | CmdType::ReadIndex);
     req.admin_request.is_none()
         && !req.requests.is_empty()
         && req.requests.iter().all(|r| reads(r.cmd_type()))
@@ -201,10 +206,10 @@ pub fn conf_state_from_region(region: &Region) -> ConfState {
 
 /// Converts one change for the `raft` crate.
 pub fn change_single(change: &ChangePeerRequest) -> eraftpb::ConfChangeSingle {
-    let change_type = match change.change_type {
-        1 => ConfChangeType::RemoveNode,
-        2 => ConfChangeType::AddLearnerNode,
-        _ => ConfChangeType::AddNode,
+    let change_type = match change.change_type() {
+        wire::ConfChangeType::RemoveNode => ConfChangeType::RemoveNode,
+        wire::ConfChangeType::AddLearnerNode => ConfChangeType::AddLearnerNode,
+        wire::ConfChangeType::AddNode => ConfChangeType::AddNode,
     };
     let node_id = change.peer.as_ref().map_or(0, |p| p.id);
     eraftpb::ConfChangeSingle { change_type, node_id, ..Default::default() }
@@ -217,6 +222,12 @@ pub fn conf_change_v2(change: &eraftpb::ConfChange) -> eraftpb::ConfChangeV2 {
     let mut v2 = eraftpb::ConfChangeV2 { context: change.context.clone(), ..Default::default() };
     v2.set_changes(vec![single].into());
     v2
+}
+
+/// Whether two regions share a key; an empty end key is unbounded.
+pub fn overlaps(a: &Region, b: &Region) -> bool {
+    let below = |start: &[u8], end: &[u8]| end.is_empty() || start < end;
+    below(&a.start_key, &b.end_key) && below(&b.start_key, &a.end_key)
 }
 
 /// Whether two peers are equal except for their role.

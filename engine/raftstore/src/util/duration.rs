@@ -18,32 +18,40 @@ const UNITS: [(&str, u64); 6] = [
 ];
 
 impl ReadableDuration {
+    /// No time.
     pub const ZERO: Self = Self(Duration::ZERO);
 
+    /// Creates a duration of `n` seconds.
     pub const fn secs(n: u64) -> Self {
         Self(Duration::from_secs(n))
     }
 
+    /// Creates a duration of `n` milliseconds.
     pub const fn millis(n: u64) -> Self {
         Self(Duration::from_millis(n))
     }
 
+    /// Creates a duration of `n` microseconds.
     pub const fn micros(n: u64) -> Self {
         Self(Duration::from_micros(n))
     }
 
+    /// Creates a duration of `n` minutes.
     pub const fn minutes(n: u64) -> Self {
         Self::secs(n * 60)
     }
 
+    /// Creates a duration of `n` hours.
     pub const fn hours(n: u64) -> Self {
         Self::minutes(n * 60)
     }
 
+    /// Whether this is no time.
     pub fn is_zero(&self) -> bool {
         self.0.is_zero()
     }
 
+    /// Returns whole milliseconds.
     pub fn as_millis(&self) -> u64 {
         self.0.as_millis() as u64
     }

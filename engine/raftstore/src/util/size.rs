@@ -11,14 +11,17 @@ const UNITS: [(&str, u64); 6] =
     [("PiB", 1 << 50), ("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl ReadableSize {
+    /// Creates a size of `n` KiB.
     pub const fn kb(n: u64) -> Self {
         Self(n << 10)
     }
 
+    /// Creates a size of `n` MiB.
     pub const fn mb(n: u64) -> Self {
         Self(n << 20)
     }
 
+    /// Creates a size of `n` GiB.
     pub const fn gb(n: u64) -> Self {
         Self(n << 30)
     }

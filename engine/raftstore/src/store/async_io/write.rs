@@ -4,46 +4,15 @@
 use std::thread::{self, JoinHandle};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
-use engine_rocks::RocksWriteBatch;
-use kvproto::raft_serverpb::RaftLocalState;
-use raft::eraftpb::Entry;
 
+use super::WriteTask;
 use crate::{
     RaftRouter, Result,
-    store::{Engines, PeerMsg, PersistedMsg, config::Config, spans},
+    store::{
+        Config, Engines, PeerMsg, PersistedMsg,
+        run::{runs, stamp_run},
+    },
 };
-
-/// Data that one Ready must persist.
-pub struct WriteTask {
-    pub region_id: u64,
-    pub peer_id: u64,
-    pub ready_number: u64,
-    pub entries: Vec<Entry>,
-    pub raft_state: Option<RaftLocalState>,
-    /// Drop the old log first: a snapshot replaced it.
-    pub clean_log: bool,
-    /// Region states that must be persisted before the log changes.
-    pub kv_wb: Option<RocksWriteBatch>,
-}
-
-impl WriteTask {
-    pub fn new(region_id: u64, peer_id: u64, ready_number: u64) -> Self {
-        Self {
-            region_id,
-            peer_id,
-            ready_number,
-            entries: Vec::new(),
-            raft_state: None,
-            clean_log: false,
-            kv_wb: None,
-        }
-    }
-
-    /// Whether the task contains anything to write.
-    pub fn has_data(&self) -> bool {
-        !self.entries.is_empty() || self.raft_state.is_some() || self.kv_wb.is_some()
-    }
-}
 
 enum WriteMsg {
     Task(Box<WriteTask>),
@@ -57,6 +26,7 @@ pub struct WriteSenders {
 }
 
 impl WriteSenders {
+    /// Queues a task.
     pub fn send(&self, task: WriteTask) {
         let writer = (task.region_id % self.senders.len() as u64) as usize;
         // A writer ends only at shutdown.
@@ -71,6 +41,10 @@ pub struct StoreWriters {
 }
 
 impl StoreWriters {
+    /// Starts the writers.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
     pub fn spawn(config: &Config, engines: &Engines, router: &RaftRouter) -> Result<Self> {
         let (mut senders, mut handles) = (Vec::new(), Vec::new());
         for n in 0..config.store_io_pool_size.max(1) {
@@ -93,6 +67,7 @@ impl StoreWriters {
         Ok(Self { senders: WriteSenders { senders }, handles })
     }
 
+    /// Returns senders to the writers.
     pub fn senders(&self) -> WriteSenders {
         self.senders.clone()
     }
@@ -160,18 +135,8 @@ impl Worker {
 
     fn write_to_db(&mut self) -> Result<()> {
         for task in &self.tasks {
-            let region = task.region_id;
-            spans::for_each_run(&task.entries, |term, first, last| {
-                let req = tracepoints::session::joined(region, term, first, last);
-                tracepoints::step_thread!(
-                    RAFT_WRITE_BEGIN,
-                    req,
-                    region = region,
-                    term = term,
-                    first = first,
-                    last = last
-                );
-            });
+            runs(task.region_id, &task.entries)
+                .for_each(|run| stamp_run!(step_thread, RAFT_WRITE_BEGIN, run));
         }
         let mut batch = self.engines.raft.log_batch(self.tasks.len() * 2);
         for task in &mut self.tasks {
@@ -191,18 +156,7 @@ impl Worker {
             self.engines.raft.consume(&mut batch, true)?;
         }
         for task in &self.tasks {
-            let region = task.region_id;
-            spans::for_each_run(&task.entries, |term, first, last| {
-                let req = tracepoints::session::joined(region, term, first, last);
-                tracepoints::step_thread!(
-                    RAFT_WRITE_END,
-                    req,
-                    region = region,
-                    term = term,
-                    first = first,
-                    last = last
-                );
-            });
+            runs(task.region_id, &task.entries).for_each(|run| stamp_run!(step_thread, RAFT_WRITE_END, run));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 pub struct ConsistencyVerdict {
     /// Index of the entry after which the data was hashed.
     pub index: u64,
+    /// Whether the hashes are equal.
     pub matches: bool,
 }
 

@@ -28,30 +28,41 @@ pub use ready::{ReadyOutcome, is_initial_msg};
 
 use super::{
     Config, Engines, Lease, PeerStorage, ReadDelegate, SnapKey, TxnExt, proposals::ProposalQueue,
-    read_queue::ReadIndexQueue, util::RAFT_INIT_LOG_TERM,
+    read_queue::ReadIndexQueue, run::Run,
 };
 use crate::{Result, util::slog_bridge};
 
 /// Ready whose log changes are being written.
 pub struct Unpersisted {
+    /// Number of the Ready.
     pub number: u64,
-    /// Runs of the Ready's entries: (term, first index, last index).
-    pub runs: Vec<(u64, u64, u64)>,
+    /// Runs of the Ready's entries.
+    pub runs: Vec<Run>,
     /// Messages to send once the Ready is durable.
     pub messages: Vec<Message>,
+    /// Key of the Ready's snapshot.
     pub snapshot: Option<SnapKey>,
     /// False if the Ready has nothing to write; it only waits for earlier Readies.
     pub has_data: bool,
 }
 
+/// One peer of a region.
 pub struct Peer {
+    /// Ids and role.
     pub peer: metapb::Peer,
+    /// Id of the region.
     pub region_id: u64,
+    /// Raft's state machine.
     pub raft_group: RawNode<PeerStorage>,
+    /// Proposals that wait for their entries to be committed.
     pub proposals: ProposalQueue,
+    /// Reads that wait for a quorum.
     pub pending_reads: ReadIndexQueue,
+    /// The leader's lease.
     pub leader_lease: Lease,
+    /// Hashes of the last consistency check.
     pub consistency: ConsistencyState,
+    /// Readies whose log changes are being written, in order.
     pub unpersisted: VecDeque<Unpersisted>,
     /// Index of the last entry passed to the apply FSM.
     pub last_applying_idx: u64,
@@ -65,7 +76,9 @@ pub struct Peer {
     started_at: EngineInstant,
     /// The peer existed before the store started: it may have helped to renew a lease that is still valid.
     existed: bool,
+    /// Engine time since when there is no leader.
     pub leader_missing_since: Option<EngineInstant>,
+    /// Number of checks since the last compaction of the log.
     pub skip_gc_raft_log_ticks: usize,
     /// Approximate bytes of the log's entries; entries from before the start are not counted.
     pub raft_log_size_hint: u64,
@@ -73,6 +86,7 @@ pub struct Peer {
     pub split_checking: Arc<AtomicBool>,
     /// Bytes written since the last heartbeat to PD.
     pub written_bytes: u64,
+    /// Number of keys written since the last heartbeat to PD.
     pub written_keys: u64,
     last_pd_heartbeat: EngineInstant,
     published: Option<Arc<ReadDelegate>>,
@@ -143,30 +157,37 @@ impl Peer {
         Ok(peer)
     }
 
+    /// Returns the persistent state.
     pub fn storage(&self) -> &PeerStorage {
         self.raft_group.store()
     }
 
+    /// Returns the persistent state for changes.
     pub fn storage_mut(&mut self) -> &mut PeerStorage {
         self.raft_group.mut_store()
     }
 
+    /// Returns the region.
     pub fn region(&self) -> &Arc<Region> {
         self.storage().region()
     }
 
+    /// Returns the id of the peer.
     pub fn peer_id(&self) -> u64 {
         self.peer.id
     }
 
+    /// Returns the current term.
     pub fn term(&self) -> u64 {
         self.raft_group.raft.term
     }
 
+    /// Whether the peer is the leader.
     pub fn is_leader(&self) -> bool {
         self.raft_group.raft.state == StateRole::Leader
     }
 
+    /// Whether the membership is known.
     pub fn is_initialized(&self) -> bool {
         self.storage().is_initialized()
     }
@@ -182,6 +203,7 @@ impl Peer {
         self.region().find_peer_by_id(peer_id).copied().or_else(cached)
     }
 
+    /// Remembers a peer that sent a message.
     pub fn remember_peer(&mut self, peer: metapb::Peer) {
         self.peer_cache.insert(peer.id, peer);
     }
@@ -192,6 +214,7 @@ impl Peer {
         }
     }
 
+    /// Records that the peer has sent a message now.
     pub fn record_heartbeat(&mut self, peer_id: u64) {
         self.peer_heartbeats.insert(peer_id, EngineClock::now());
     }
@@ -212,7 +235,7 @@ impl Peer {
     /// election took place already. TiKV: `maybe_campaign`.
     pub fn maybe_campaign(&mut self) {
         // A lone peer campaigned when it was created.
-        if self.region().peers.len() <= 1 || self.term() > RAFT_INIT_LOG_TERM || self.is_leader() {
+        if self.region().peers.len() <= 1 || self.term() > keys::RAFT_INIT_LOG_TERM || self.is_leader() {
             return;
         }
         if let Err(err) = self.raft_group.campaign() {

@@ -45,6 +45,7 @@ impl Peer {
         }
     }
 
+    /// Returns the Raft state for a session.
     pub fn probe(&self, store_id: u64) -> RaftProbe {
         let raft = &self.raft_group.raft;
         let role = match raft.state {
@@ -126,6 +127,7 @@ impl Peer {
         self.raft_group.raft.prs().iter().map(|(id, p)| (*id, flow(p))).collect()
     }
 
+    /// Returns the state for the status server and tikv-ctl.
     pub fn region_meta(&self, store_id: u64) -> RegionMeta {
         RegionMeta {
             region: (**self.region()).clone(),

@@ -1,5 +1,6 @@
 //! Proposes commands: chooses the policy and creates the log entry. Mirrors `Peer::propose` and its helpers.
 use kvproto::{
+    eraftpb::ConfChangeType,
     metapb,
     raft_cmdpb::{AdminCmdType, ChangePeerRequest, RaftCmdRequest},
 };
@@ -25,10 +26,15 @@ pub(super) fn is_split(entry: &Entry) -> bool {
 /// Handling of a command. TiKV: `RequestPolicy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestPolicy {
+    /// Read at once, within the lease.
     ReadLocal,
+    /// Ask a quorum, then read.
     ReadIndex,
+    /// Propose a log entry.
     ProposeNormal,
+    /// Transfer the leadership; needs no entry.
     ProposeTransferLeader,
+    /// Propose a membership change.
     ProposeConfChange,
 }
 
@@ -47,8 +53,7 @@ impl Peer {
             let local = !forced && self.can_read_locally();
             return Ok(if local { RequestPolicy::ReadLocal } else { RequestPolicy::ReadIndex });
         }
-        let reads = |r: &kvproto::raft_cmdpb::Request| matches!(r.cmd_type, 1 | 5 | 9);
-        if cmd.requests.is_empty() || cmd.requests.iter().any(reads) {
+        if cmd.requests.is_empty() || cmd.requests.iter().any(|r| util::reads(r.cmd_type())) {
             return Err(Error::other("expected a command that only reads or only writes"));
         }
         Ok(RequestPolicy::ProposeNormal)
@@ -130,9 +135,8 @@ impl Peer {
 
     /// Refuses changes that would leave the region without its leader or without a responding quorum.
     fn check_conf_change(&self, config: &Config, changes: &[ChangePeerRequest]) -> Result<()> {
-        const REMOVE: i32 = 1;
-        let removes =
-            |id: u64| changes.iter().any(|c| c.change_type == REMOVE && c.peer.is_some_and(|p| p.id == id));
+        let removing = || changes.iter().filter(|c| c.change_type() == ConfChangeType::RemoveNode);
+        let removes = |id: u64| removing().any(|c| c.peer.is_some_and(|p| p.id == id));
         if removes(self.peer_id()) && !config.allow_remove_leader && changes.len() == 1 {
             return Err(Error::other(format!(
                 "region {}: ignore remove leader; transfer the leadership first",
@@ -147,7 +151,7 @@ impl Peer {
             total += 1;
             current += usize::from(prs.get(voter.id).is_some_and(|p| p.matched >= truncated));
         }
-        if total > 0 && current * 2 <= total && changes.iter().any(|c| c.change_type == REMOVE) {
+        if total > 0 && current * 2 <= total && removing().next().is_some() {
             return Err(Error::other(format!(
                 "region {}: unsafe to remove {changes:?}: only {current} of {total} remaining voters are up to date",
                 self.region_id

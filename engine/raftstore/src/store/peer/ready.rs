@@ -14,18 +14,19 @@ use crate::{
     Result,
     store::{
         SnapKey, Transport,
-        async_io::write::WriteTask,
+        async_io::WriteTask,
         fsm::{
             apply::{Apply, ApplyMsg},
             store::PollContext,
         },
-        spans,
+        run::{Run, runs, stamp_run},
     },
 };
 
 /// Remaining work of a Ready.
 #[derive(Default)]
 pub struct ReadyOutcome {
+    /// Committed entries to apply.
     pub committed: Vec<Entry>,
     /// Number of a Ready without data to write: it counts as persisted at once.
     pub persisted: Option<u64>,
@@ -68,8 +69,7 @@ impl Peer {
                 None
             }
         };
-        let mut runs = Vec::new();
-        spans::for_each_run(&task.entries, |term, first, last| runs.push((term, first, last)));
+        let runs = runs(self.region_id, &task.entries).collect();
         let has_data = task.has_data();
         let messages = ready.take_persisted_messages();
         self.unpersisted.push_back(Unpersisted { number, runs, messages, snapshot, has_data });
@@ -88,11 +88,7 @@ impl Peer {
         let sends_entries = messages.iter().any(|m| !m.entries.is_empty());
         self.send_raft_messages(ctx, messages);
         if sends_entries {
-            let region = self.region_id;
-            spans::for_each_run(ready.entries(), |term, first, last| {
-                let req = tracepoints::session::joined(region, term, first, last);
-                tracepoints::stamp!(RAFT_SEND, req, region = region, term = term, first = first, last = last);
-            });
+            runs(self.region_id, ready.entries()).for_each(|run| stamp_run!(stamp, RAFT_SEND, run));
         }
     }
 
@@ -155,22 +151,11 @@ impl Peer {
         &mut self,
         ctx: &mut PollContext<T>,
         messages: Vec<Message>,
-        runs: &[(u64, u64, u64)],
+        runs: &[Run],
     ) {
         let acks = messages.iter().any(|m| m.get_msg_type() == MessageType::MsgAppendResponse && !m.reject);
         if acks {
-            let region = self.region_id;
-            for &(term, first, last) in runs {
-                let req = tracepoints::session::joined(region, term, first, last);
-                tracepoints::stamp!(
-                    FOLLOWER_ACK,
-                    req,
-                    region = region,
-                    term = term,
-                    first = first,
-                    last = last
-                );
-            }
+            runs.iter().for_each(|run| stamp_run!(stamp, FOLLOWER_ACK, *run));
         }
         self.send_raft_messages(ctx, messages);
     }

@@ -128,6 +128,7 @@ impl Peer {
         })
     }
 
+    /// Returns the header of the peer's own commands.
     pub fn admin_header(&self) -> RaftRequestHeader {
         RaftRequestHeader {
             region_id: self.region_id,

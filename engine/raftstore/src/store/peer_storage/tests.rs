@@ -1,4 +1,5 @@
 use engine_rocks::{DbConfig, RocksEngine};
+use kvproto::{eraftpb::HardState, metapb};
 use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
 
 use super::*;

@@ -2,7 +2,11 @@
 use engine_rocks::{CF_LOCK, DATA_CFS, DeleteStrategy, RocksEngine, RocksWriteBatch, name_to_cf};
 use kvproto::metapb::Region;
 
-use super::{Result, SnapError, SnapKey, SnapManager, clone_path, plain, recv};
+use super::{
+    key::{Result, SnapError, SnapKey},
+    paths::{SnapPaths, clone_path},
+    plain,
+};
 
 /// Maximum bytes of a write batch of locks.
 const BATCH_BYTES: usize = 10 << 20;
@@ -10,11 +14,15 @@ const BATCH_BYTES: usize = 10 << 20;
 /// Replaces the region's data on this store with the snapshot's data; durable on return.
 ///
 /// TiKV: `region.rs::Runner::apply_snap`, `snap::Snapshot::apply`. Can be repeated: clears the range.
-pub fn apply_snapshot(manager: &SnapManager, key: &SnapKey, kv: &RocksEngine, region: &Region) -> Result<()> {
-    let paths = manager.paths(key, false);
-    let missing = || SnapError::NotFound(*key, manager.path().to_owned());
+pub(super) fn apply_snapshot(
+    paths: &SnapPaths,
+    key: &SnapKey,
+    kv: &RocksEngine,
+    region: &Region,
+) -> Result<()> {
+    let missing = || SnapError::NotFound(*key, paths.dir().to_owned());
     let meta = paths.read_meta()?.ok_or_else(missing)?;
-    recv::check_files(&paths, &meta)?;
+    paths.check_files(&meta)?;
     clear_range(kv, region)?;
     for file in paths.cf_files(&meta).iter().filter(|f| f.size > 0) {
         let unknown =

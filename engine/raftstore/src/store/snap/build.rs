@@ -7,7 +7,13 @@ use kvproto::{
     raft_serverpb::{RaftSnapshotData, SnapshotCfFile, SnapshotMeta},
 };
 
-use super::{Result, SNAPSHOT_VERSION, SnapKey, SnapManager, SnapPaths, io_error, plain, tmp_path};
+use super::{
+    SNAPSHOT_VERSION,
+    key::{Result, SnapKey, io_error},
+    manager::SnapManager,
+    paths::{SnapPaths, tmp_path},
+    plain,
+};
 
 /// Writes the region's data in `snap` to files and describes them. Reuses an existing snapshot with this key.
 ///

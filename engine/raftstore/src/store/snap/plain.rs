@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Result, SnapError, io_error};
+use super::key::{Result, SnapError, io_error};
 
 /// Writes a file and syncs it.
 pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -53,6 +53,7 @@ pub(super) fn check_file(path: &Path, want: u64, want_crc: u32) -> Result<()> {
 pub(super) struct PlainWriter {
     path: PathBuf,
     out: BufWriter<File>,
+    /// Number of pairs written.
     pub keys: u64,
 }
 

@@ -7,12 +7,14 @@ use std::{
 use kvproto::raft_serverpb::SnapshotMeta;
 
 use super::{
-    CfFile, Result, SnapError, SnapKey, SnapManager, SnapPaths, io_error, manager::SnapEntry, plain, tmp_path,
+    key::{Result, SnapError, SnapKey, io_error},
+    paths::{CfFile, SnapPaths, tmp_path},
+    registry::{Registry, SnapEntry},
 };
 
 /// Files of a snapshot being received. Dropping it before [`ReceivingSnapshot::finish`] removes them.
 pub struct ReceivingSnapshot {
-    manager: SnapManager,
+    registry: Registry,
     key: SnapKey,
     paths: SnapPaths,
     meta: SnapshotMeta,
@@ -26,16 +28,17 @@ pub struct ReceivingSnapshot {
 
 impl ReceivingSnapshot {
     pub(super) fn new(
-        manager: SnapManager,
+        registry: Registry,
         key: SnapKey,
         paths: SnapPaths,
         meta: SnapshotMeta,
         exists: bool,
     ) -> Self {
         let files = paths.cf_files(&meta).into_iter().filter(|f| f.size > 0).collect();
-        Self { manager, key, paths, meta, files, at: 0, out: None, exists, finished: false }
+        Self { registry, key, paths, meta, files, at: 0, out: None, exists, finished: false }
     }
 
+    /// Returns the key of the snapshot.
     pub fn key(&self) -> SnapKey {
         self.key
     }
@@ -119,14 +122,6 @@ impl Drop for ReceivingSnapshot {
         if !self.finished && !self.exists {
             self.paths.remove(&self.meta);
         }
-        self.manager.deregister(&self.key, SnapEntry::Receiving);
+        self.registry.deregister(&self.key, SnapEntry::Receiving);
     }
-}
-
-/// Checks the files of a snapshot against its meta.
-pub(super) fn check_files(paths: &SnapPaths, meta: &SnapshotMeta) -> Result<()> {
-    for file in paths.cf_files(meta).iter().filter(|f| f.size > 0) {
-        plain::check_file(&file.path, file.size, file.checksum)?;
-    }
-    Ok(())
 }

@@ -5,11 +5,15 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Result, SNAP_CHUNK_LEN, SnapKey, SnapManager, io_error, manager::SnapEntry};
+use super::{
+    SNAP_CHUNK_LEN,
+    key::{Result, SnapKey, io_error},
+    registry::{Registry, SnapEntry},
+};
 
 /// Concatenated files of a generated snapshot, in the order of its meta. In use as long as this value lives.
 pub struct SendingSnapshot {
-    manager: SnapManager,
+    registry: Registry,
     key: SnapKey,
     files: std::vec::IntoIter<PathBuf>,
     current: Option<File>,
@@ -17,8 +21,8 @@ pub struct SendingSnapshot {
 }
 
 impl SendingSnapshot {
-    pub(super) fn open(manager: SnapManager, key: SnapKey, files: Vec<PathBuf>, total_size: u64) -> Self {
-        Self { manager, key, files: files.into_iter(), current: None, total_size }
+    pub(super) fn open(registry: Registry, key: SnapKey, files: Vec<PathBuf>, total_size: u64) -> Self {
+        Self { registry, key, files: files.into_iter(), current: None, total_size }
     }
 
     /// Total bytes of all files.
@@ -26,6 +30,7 @@ impl SendingSnapshot {
         self.total_size
     }
 
+    /// Returns the key of the snapshot.
     pub fn key(&self) -> SnapKey {
         self.key
     }
@@ -57,7 +62,7 @@ impl Read for SendingSnapshot {
 
 impl Drop for SendingSnapshot {
     fn drop(&mut self) {
-        self.manager.deregister(&self.key, SnapEntry::Sending);
+        self.registry.deregister(&self.key, SnapEntry::Sending);
     }
 }
 

@@ -1,7 +1,9 @@
-use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, DbConfig, RocksEngine};
-use kvproto::metapb::Region;
+use std::path::Path;
 
-use super::*;
+use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, DbConfig, RocksEngine};
+use kvproto::{metapb::Region, raft_serverpb::RaftSnapshotData};
+
+use super::{key::Result, *};
 
 fn region() -> Region {
     Region { id: 7, start_key: b"b".to_vec(), end_key: b"d".to_vec(), ..Default::default() }

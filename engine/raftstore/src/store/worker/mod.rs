@@ -58,6 +58,7 @@ impl<T: Send + 'static> Worker<T> {
         Ok(Self { scheduler: Scheduler { sender }, handles })
     }
 
+    /// Returns the sender of tasks.
     pub fn scheduler(&self) -> Scheduler<T> {
         self.scheduler.clone()
     }

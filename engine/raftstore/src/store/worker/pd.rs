@@ -9,24 +9,36 @@ use crate::store::{Callback, SnapStats, TxnExt};
 /// Region report from its leader. TiKV: `PdTask::Heartbeat`.
 #[derive(Clone, Debug, Default)]
 pub struct RegionHeartbeat {
+    /// The region.
     pub region: metapb::Region,
+    /// The leader.
     pub peer: metapb::Peer,
+    /// Raft term.
     pub term: u64,
+    /// Peers that are silent for too long, with the seconds.
     pub down_peers: Vec<pdpb::PeerStats>,
+    /// Peers that need a snapshot.
     pub pending_peers: Vec<metapb::Peer>,
     /// Bytes written since the last heartbeat.
     pub written_bytes: u64,
+    /// Number of keys written since the last heartbeat.
     pub written_keys: u64,
+    /// Estimated bytes of the region's data.
     pub approximate_size: u64,
+    /// Estimated number of the region's keys, with their versions.
     pub approximate_keys: u64,
+    /// Engine time of the last heartbeat.
     pub last_heartbeat: EngineInstant,
 }
 
 /// Store report without the server's own statistics. TiKV: `PdTask::StoreHeartbeat`.
 #[derive(Clone, Debug, Default)]
 pub struct StoreHeartbeat {
+    /// Id of the store.
     pub store_id: u64,
+    /// Number of the store's regions.
     pub region_count: u64,
+    /// Snapshots in use.
     pub snap: SnapStats,
     /// Bytes in RocksDB and raft-engine.
     pub used_size: u64,
@@ -36,7 +48,9 @@ pub struct StoreHeartbeat {
 
 /// Sends reports to PD. Called on pollers, so no method may block.
 pub trait PdReporter: Send + Sync + 'static {
+    /// Reports a region.
     fn region_heartbeat(&self, heartbeat: RegionHeartbeat);
+    /// Reports the store.
     fn store_heartbeat(&self, heartbeat: StoreHeartbeat);
     /// Asks PD for ids, then proposes a split at these encoded keys with them.
     fn ask_batch_split(

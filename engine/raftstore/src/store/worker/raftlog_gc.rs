@@ -4,13 +4,20 @@ use crate::store::{
     worker::{Scheduler, Worker},
 };
 
+/// Task of the thread `raftlog-gc-0`.
 pub enum RaftlogGcTask {
     /// Removes entries below `end`, which are applied and compacted.
-    Gc { region_id: u64, end: u64 },
+    Gc {
+        /// Id of the region.
+        region_id: u64,
+        /// Index of the first entry that stays.
+        end: u64,
+    },
     /// Removes or rewrites old files.
     Purge,
 }
 
+/// Schedules the removal of log entries.
 pub type RaftlogGcScheduler = Scheduler<RaftlogGcTask>;
 
 /// Starts the thread `raftlog-gc-0`.

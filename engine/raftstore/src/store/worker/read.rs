@@ -2,109 +2,21 @@
 //! Mirrors `raftstore::store::worker::read`.
 use std::{
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::Ordering},
 };
 
-use dashmap::DashMap;
 use engine_rocks::RocksEngine;
 use futures::future::{Either, ready};
-use kvproto::{
-    metapb,
-    raft_cmdpb::{CmdType, RaftCmdRequest, RaftRequestHeader, ReadIndexRequest, Request},
-};
+use kvproto::raft_cmdpb::{CmdType, RaftCmdRequest, RaftRequestHeader, ReadIndexRequest, Request};
 use tikv_kv::ErrorInner;
-use tracepoints::{EngineClock, Req, clock::EngineInstant};
+use tracepoints::{EngineClock, Req};
 
 use crate::{
     Error, RaftRouter,
-    store::{Callback, CasualMessage, LeaseState, RegionSnapshot, RemoteLease, TxnExt, util},
+    store::{
+        Callback, CasualMessage, LeaseState, ReadDelegate, ReadDelegates, RegionSnapshot, RejectReason, util,
+    },
 };
-
-/// Peer state for reading threads; replaced as a whole whenever it changes.
-#[derive(Clone, Debug)]
-pub struct ReadDelegate {
-    pub region: Arc<metapb::Region>,
-    pub peer_id: u64,
-    pub term: u64,
-    /// Term of the last applied entry: a new leader must apply an entry of its own term before it reads.
-    pub applied_term: u64,
-    pub applied_index: Arc<AtomicU64>,
-    pub leader_lease: Option<RemoteLease>,
-    pub txn_ext: Arc<TxnExt>,
-    pub renew_lease_advance: Duration,
-}
-
-impl ReadDelegate {
-    fn lease_state(&self, now: EngineInstant) -> Option<LeaseState> {
-        let lease = self.leader_lease.as_ref()?;
-        (lease.term() == self.term).then(|| lease.inspect(now))
-    }
-}
-
-/// Delegates of all peers of a store, by region id.
-pub type ReadDelegates = Arc<DashMap<u64, Arc<ReadDelegate>>>;
-
-/// Reason why a read was not local. TiKV: labels of `tikv_raftstore_local_read_reject_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub enum RejectReason {
-    StoreIdMismatch = 1,
-    PeerIdMismatch = 2,
-    TermMismatch = 3,
-    LeaseExpire = 4,
-    NoRegion = 5,
-    NoLease = 6,
-    Epoch = 7,
-    AppliedTerm = 8,
-    /// The request requires a quorum (`read_quorum`) or is a follower's read (`replica_read`).
-    ReadQuorum = 9,
-    /// The region is in flashback, or the request belongs to a flashback that is not prepared.
-    Flashback = 10,
-    /// A stale read above the safe timestamp.
-    SafeTs = 11,
-}
-
-impl RejectReason {
-    /// Returns TiKV's label; `read_quorum` and `flashback` are not in TiKV.
-    pub fn name(self) -> &'static str {
-        match self {
-            RejectReason::StoreIdMismatch => "store_id_mismatch",
-            RejectReason::PeerIdMismatch => "peer_id_mismatch",
-            RejectReason::TermMismatch => "term_mismatch",
-            RejectReason::LeaseExpire => "lease_expire",
-            RejectReason::NoRegion => "no_region",
-            RejectReason::NoLease => "no_lease",
-            RejectReason::Epoch => "epoch",
-            RejectReason::AppliedTerm => "applied_term",
-            RejectReason::ReadQuorum => "read_quorum",
-            RejectReason::Flashback => "flashback",
-            RejectReason::SafeTs => "safe_ts",
-        }
-    }
-
-    /// Returns the reason for the code in a stamp.
-    pub fn from_code(code: u64) -> Option<Self> {
-        use RejectReason::*;
-        let all = [
-            StoreIdMismatch,
-            PeerIdMismatch,
-            TermMismatch,
-            LeaseExpire,
-            NoRegion,
-            NoLease,
-            Epoch,
-            AppliedTerm,
-            ReadQuorum,
-            Flashback,
-            SafeTs,
-        ];
-        all.into_iter().find(|r| *r as u64 == code)
-    }
-}
 
 /// Takes snapshots of regions, by the lease or through the peer FSM.
 #[derive(Clone)]
@@ -124,6 +36,7 @@ enum LocalReadDecision {
 }
 
 impl LocalReader {
+    /// Creates a reader of the store's data.
     pub fn new(kv_engine: RocksEngine, delegates: ReadDelegates, router: RaftRouter) -> Self {
         Self { store_id: router.store_id(), kv_engine, delegates, router }
     }
@@ -248,20 +161,5 @@ impl LocalReader {
                 Err(_) => Err(ErrorInner::Request(Error::RegionNotFound(region_id).into()).into()),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reject_reasons_round_trip_through_stamp_codes() {
-        for code in 1..=11 {
-            let reason = RejectReason::from_code(code).unwrap();
-            assert_eq!(reason as u64, code);
-            assert_eq!(tracepoints::field::named("reason", code), Some(reason.name()));
-        }
-        assert_eq!(RejectReason::from_code(0), None);
     }
 }

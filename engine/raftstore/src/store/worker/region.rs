@@ -1,7 +1,5 @@
 //! Generates and applies snapshots, deletes data of regions. Mirrors `raftstore::store::worker::region` and
 //! `snap_gen`.
-use std::sync::mpsc::SyncSender;
-
 use engine_rocks::{CF_RAFT, RocksSnapshot};
 use kvproto::{
     metapb::Region,
@@ -14,35 +12,41 @@ use super::{Scheduler, Worker, consistency_check::compute_hash};
 use crate::{
     Error, RaftRouter, Result,
     store::{
-        CasualMessage, Engines, PeerMsg, SnapEntry, SnapKey, SnapManager, build_snapshot, clear_range,
-        peer_storage, peer_storage::SnapshotApplied, util::conf_state_from_region,
+        CasualMessage, Engines, PeerMsg, SnapEntry, SnapKey, SnapManager, SnapshotApplied, build_snapshot,
+        clear_range, fsm::apply::GenSnapTask, peer_storage, util::conf_state_from_region,
     },
 };
 
-/// Snapshot request of Raft, made through the peer's storage.
-pub struct GenSnapTask {
-    pub region_id: u64,
-    pub notifier: SyncSender<Snapshot>,
-}
-
+/// Task of the region workers.
 pub enum RegionTask {
+    /// Generate a snapshot for a follower.
     Gen {
+        /// What Raft requested.
         task: GenSnapTask,
+        /// Data to read.
         snapshot: RocksSnapshot,
+        /// Term of the last applied entry.
         last_applied_term: u64,
     },
+    /// Replace the region's data with a received snapshot.
     Apply {
+        /// Key of the snapshot.
         key: SnapKey,
+        /// The region.
         region: Region,
     },
     /// Hashes the region's data as of entry `index`.
     ComputeHash {
+        /// The region.
         region: Region,
+        /// Index of the entry.
         index: u64,
+        /// Data to read.
         snapshot: RocksSnapshot,
     },
     /// Deletes the data of a region that left the store.
     Destroy {
+        /// The region.
         region: Region,
     },
 }
@@ -55,6 +59,7 @@ pub struct RegionScheduler {
 }
 
 impl RegionScheduler {
+    /// Queues a task.
     pub fn schedule(&self, task: RegionTask) {
         match task {
             RegionTask::Gen { .. } | RegionTask::ComputeHash { .. } => self.generator.schedule(task),
@@ -70,6 +75,10 @@ pub struct RegionWorkers {
 }
 
 impl RegionWorkers {
+    /// Starts the threads; `generators` of them generate snapshots.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
     pub fn spawn(
         engines: &Engines,
         manager: &SnapManager,
@@ -88,10 +97,12 @@ impl RegionWorkers {
         })
     }
 
+    /// Returns the sender of tasks.
     pub fn scheduler(&self) -> RegionScheduler {
         RegionScheduler { generator: self.generator.scheduler(), region: self.region.scheduler() }
     }
 
+    /// Ends the threads after their queued tasks.
     pub fn shutdown(&mut self) {
         self.generator.shutdown();
         self.region.shutdown();

@@ -29,6 +29,7 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Takes the limits from the configuration.
     pub fn new(config: &Config) -> Self {
         Self {
             max_size: config.region_max_size.0,
@@ -47,8 +48,11 @@ impl Limits {
 
 /// Region to scan.
 pub struct SplitCheckTask {
+    /// The region.
     pub region: Region,
+    /// Limits of the region, and targets of a split.
     pub limits: Limits,
+    /// Ends the mark when dropped.
     pub running: Running,
 }
 
@@ -68,6 +72,7 @@ impl Drop for Running {
     }
 }
 
+/// Schedules scans for split keys.
 pub type SplitCheckScheduler = Scheduler<SplitCheckTask>;
 
 /// Starts the thread `split-check-0`.

@@ -1,5 +1,6 @@
 //! Membership changes of one peer, or of several by a joint state. Mirrors `exec_change_peer` and `_v2`.
 use kvproto::{
+    eraftpb::ConfChangeType,
     metapb::{Peer, PeerRole, Region},
     raft_cmdpb::{AdminCmdType, AdminResponse, ChangePeerRequest, ChangePeerV2Response, RaftCmdResponse},
     raft_serverpb::PeerState,
@@ -12,10 +13,9 @@ use crate::{
     store::{peer_storage::write_peer_state, util},
 };
 
-/// eraftpb.ConfChangeType
-const ADD_NODE: i32 = 0;
-const REMOVE_NODE: i32 = 1;
-const ADD_LEARNER: i32 = 2;
+const ADD_NODE: i32 = ConfChangeType::AddNode as i32;
+const REMOVE_NODE: i32 = ConfChangeType::RemoveNode as i32;
+const ADD_LEARNER: i32 = ConfChangeType::AddLearnerNode as i32;
 
 impl ApplyDelegate {
     pub(super) fn exec_change_peers(

@@ -6,31 +6,33 @@ use raft::eraftpb::Entry;
 use super::ApplyRes;
 use crate::{
     Error, RaftRouter,
-    store::{Callback, PeerMsg, cmd_resp, spans, worker::region::RegionScheduler},
+    store::{
+        Callback, PeerMsg, cmd_resp,
+        run::{Run, runs, stamp_run},
+        worker::region::RegionScheduler,
+    },
 };
-
-/// Run of entries in a write batch.
-struct Span {
-    region: u64,
-    term: u64,
-    first: u64,
-    last: u64,
-}
 
 /// State of one apply poller's round. TiKV: `ApplyContext`.
 pub struct ApplyContext {
+    /// RocksDB.
     pub kv: RocksEngine,
+    /// Changes of this round.
     pub wb: RocksWriteBatch,
+    /// Router to the store's peers.
     pub router: RaftRouter,
+    /// Schedules snapshots and deletions.
     pub region_scheduler: RegionScheduler,
     callbacks: Vec<(Callback, RaftCmdResponse)>,
     results: Vec<ApplyRes>,
-    spans: Vec<Span>,
+    /// Runs of entries in the write batch.
+    runs: Vec<Run>,
     /// RocksDB refused a write: nothing more may be applied or answered.
     failed: bool,
 }
 
 impl ApplyContext {
+    /// Creates a context with an empty batch.
     pub fn new(kv: RocksEngine, router: RaftRouter, region_scheduler: RegionScheduler) -> Self {
         let wb = kv.write_batch();
         Self {
@@ -40,39 +42,34 @@ impl ApplyContext {
             region_scheduler,
             callbacks: Vec::new(),
             results: Vec::new(),
-            spans: Vec::new(),
+            runs: Vec::new(),
             failed: false,
         }
     }
 
+    /// Whether a write has failed: nothing more may be applied.
     pub fn failed(&self) -> bool {
         self.failed
     }
 
+    /// Queues a response, which is sent after the write.
     pub fn add_callback(&mut self, cb: Callback, resp: RaftCmdResponse) {
         if !cb.is_none() {
             self.callbacks.push((cb, resp));
         }
     }
 
+    /// Queues a result for the peer FSM, which is sent after the write.
     pub fn add_result(&mut self, res: ApplyRes) {
         self.results.push(res);
     }
 
     /// Stamps the start of execution of these entries.
     pub fn begin_entries(&mut self, region: u64, entries: &[Entry]) {
-        spans::for_each_run(entries, |term, first, last| {
-            let req = tracepoints::session::joined(region, term, first, last);
-            tracepoints::step_thread!(
-                APPLY_BEGIN,
-                req,
-                region = region,
-                term = term,
-                first = first,
-                last = last
-            );
-            self.spans.push(Span { region, term, first, last });
-        });
+        for run in runs(region, entries) {
+            stamp_run!(step_thread, APPLY_BEGIN, run);
+            self.runs.push(run);
+        }
     }
 
     /// Records a fatal error and stops the store.
@@ -87,17 +84,7 @@ impl ApplyContext {
         if !self.write_to_db() {
             return;
         }
-        for s in self.spans.drain(..) {
-            let req = tracepoints::session::joined(s.region, s.term, s.first, s.last);
-            tracepoints::stamp!(
-                APPLY_DONE,
-                req,
-                region = s.region,
-                term = s.term,
-                first = s.first,
-                last = s.last
-            );
-        }
+        self.runs.drain(..).for_each(|run| stamp_run!(stamp, APPLY_DONE, run));
         for (cb, resp) in self.callbacks.drain(..) {
             cb.invoke_with_response(resp);
         }
@@ -111,17 +98,7 @@ impl ApplyContext {
         if self.failed {
             return false;
         }
-        for s in &self.spans {
-            let req = tracepoints::session::joined(s.region, s.term, s.first, s.last);
-            tracepoints::step_thread!(
-                APPLY_WRITE,
-                req,
-                region = s.region,
-                term = s.term,
-                first = s.first,
-                last = s.last
-            );
-        }
+        self.runs.iter().for_each(|run| stamp_run!(step_thread, APPLY_WRITE, *run));
         if self.wb.is_empty() {
             return true;
         }

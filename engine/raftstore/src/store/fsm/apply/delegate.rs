@@ -10,17 +10,13 @@ use prost::Message;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType};
 
-use super::{Apply, ApplyRes, ExecResult, Registration, context::ApplyContext};
+use super::{Apply, ApplyRes, ExecResult, GenSnapTask, Registration, context::ApplyContext};
 use crate::{
     Error, Result,
-    store::{
-        Callback, cmd_resp, peer_storage,
-        proposals::Proposal,
-        util,
-        worker::region::{GenSnapTask, RegionTask},
-    },
+    store::{Callback, cmd_resp, peer_storage, proposals::Proposal, util, worker::region::RegionTask},
 };
 
+/// Executes the entries of one region.
 pub struct ApplyDelegate {
     pub(super) peer: metapb::Peer,
     pub(super) region: Region,
@@ -36,6 +32,7 @@ pub struct ApplyDelegate {
 }
 
 impl ApplyDelegate {
+    /// Creates the state from a registration.
     pub fn new(reg: Registration) -> Self {
         Self {
             peer: reg.peer,
@@ -56,6 +53,7 @@ impl ApplyDelegate {
         *self = Self::new(reg);
     }
 
+    /// Returns the id of the region.
     pub fn region_id(&self) -> u64 {
         self.region.id
     }

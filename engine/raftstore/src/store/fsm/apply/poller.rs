@@ -8,6 +8,7 @@ use crate::{
     store::{PeerMsg, worker::region::RegionScheduler},
 };
 
+/// Batch system of the apply FSMs.
 pub type ApplyBatchSystem = BatchSystem<ApplyFsm, ControlFsm>;
 
 /// Sends messages to apply FSMs. TiKV: `ApplyRouter`.
@@ -17,6 +18,7 @@ pub struct ApplyRouter {
 }
 
 impl ApplyRouter {
+    /// Creates a router.
     pub fn new(router: Router<ApplyFsm, ControlFsm>) -> Self {
         Self { router }
     }
@@ -35,20 +37,27 @@ impl ApplyRouter {
         }
     }
 
+    /// Creates the region's FSM, or resets it.
     pub fn register(&self, registration: Registration) {
         let region_id = registration.region.id;
         self.schedule(region_id, ApplyMsg::Registration(Box::new(registration)));
     }
 }
 
+/// Creates the batch system; `max_batch_size` limits the FSMs of one round.
 pub fn new_batch_system(max_batch_size: usize) -> ApplyBatchSystem {
     BatchSystem::new(Box::new(ControlFsm), ApplyFsm::region_id, max_batch_size)
 }
 
+/// Creates the apply pollers.
 pub struct ApplyBuilder {
+    /// RocksDB.
     pub kv: RocksEngine,
+    /// Router to the store's peers.
     pub router: RaftRouter,
+    /// Schedules snapshots and deletions.
     pub region_scheduler: RegionScheduler,
+    /// Maximum number of messages that an FSM handles before the next FSM runs.
     pub messages_per_tick: usize,
 }
 

@@ -1,12 +1,11 @@
 use kvproto::{
-    metapb::{Peer, PeerRole, RegionEpoch},
+    metapb::{Peer, PeerRole, Region, RegionEpoch},
     raft_cmdpb::{BatchSplitRequest, ChangePeerRequest, SplitRequest},
 };
 
 use super::{
     conf_change::{change_one, enter_joint, leave_joint},
     split::split_region,
-    *,
 };
 
 fn region() -> Region {

@@ -1,8 +1,5 @@
 //! Handles messages from other peers: checks the addressee and steps Raft. Mirrors `on_raft_message`.
-use kvproto::{
-    metapb::{self, Region},
-    raft_serverpb::RaftMessage,
-};
+use kvproto::{metapb, raft_serverpb::RaftMessage};
 use raft::eraftpb::{Message, MessageType};
 use raft_log_engine::convert;
 use tracepoints::field::{self, Vote};
@@ -206,10 +203,4 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             tracepoints::stamp!(RAFT_ACK, req, region = region, term = term, last = last, from_count = from);
         }
     }
-}
-
-/// Whether two regions share a key; an empty end key is unbounded.
-pub(crate) fn overlaps(a: &Region, b: &Region) -> bool {
-    let below = |start: &[u8], end: &[u8]| end.is_empty() || start < end;
-    below(&a.start_key, &b.end_key) && below(&b.start_key, &a.end_key)
 }

@@ -20,7 +20,7 @@ use raft::{
 };
 use tracepoints::{FsmGate, Req};
 
-pub(crate) use message::{is_initial, overlaps, tombstone_reply};
+pub(crate) use message::{is_initial, tombstone_reply};
 pub(crate) use results::registration;
 pub use run::PeerFsmDelegate;
 
@@ -35,15 +35,43 @@ pub enum Continuation {
     /// Message from another peer: `follower_receive` or `read_index_heartbeat`, then Raft steps the message.
     Step(Box<Message>),
     /// `raft_propose`; the log already contains the entry.
-    Proposed { req: Req, term: u64, index: u64 },
+    Proposed {
+        /// Request that the work belongs to, for stamps.
+        req: Req,
+        /// Raft term.
+        term: u64,
+        /// Index of the entry.
+        index: u64,
+    },
     /// `read_index_propose`; the round has begun, no message is sent yet.
-    ReadIndexProposed { req: Req, read_id: u64 },
+    ReadIndexProposed {
+        /// Request that the work belongs to, for stamps.
+        req: Req,
+        /// Id of the read in stamps.
+        read_id: u64,
+    },
     /// `raft_ready` or `follower_append`, for each run of the Ready's entries; then the Ready is processed.
-    Ready { ready: Box<Ready>, at: usize },
+    /// `at` counts the runs that passed, here and below.
+    Ready {
+        /// The Ready.
+        ready: Box<Ready>,
+        /// Number of runs that have passed the gate.
+        at: usize,
+    },
     /// `raft_commit`, for each run; then the apply FSM gets the entries.
-    Committed { entries: Vec<Entry>, at: usize },
+    Committed {
+        /// Log entries.
+        entries: Vec<Entry>,
+        /// Number of runs that have passed the gate.
+        at: usize,
+    },
     /// `raft_persisted`, for each Ready up to this number; then Raft is notified.
-    Persisted { number: u64, at: usize },
+    Persisted {
+        /// Number of the last Ready.
+        number: u64,
+        /// Number of runs that have passed the gate.
+        at: usize,
+    },
     /// `read_index_confirm`; then the read gets its response.
     ReadConfirmed(Box<ReadIndexRequest>),
 }
@@ -55,11 +83,17 @@ pub struct Destroying {
     pub apply_done: bool,
 }
 
+/// FSM of one peer.
 pub struct PeerFsm {
+    /// The peer.
     pub peer: Peer,
+    /// Gate that can hold the FSM.
     pub gate: FsmGate,
+    /// Steps to take before the next message.
     pub pending_steps: VecDeque<Continuation>,
+    /// Progress of the removal, if the peer leaves.
     pub destroying: Option<Destroying>,
+    /// Whether the peer has left the store.
     pub stopped: bool,
 }
 
@@ -116,6 +150,7 @@ impl PeerFsm {
         }))
     }
 
+    /// Returns the id of the region.
     pub fn region_id(&self) -> u64 {
         self.peer.region_id
     }

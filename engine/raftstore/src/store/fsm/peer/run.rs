@@ -5,8 +5,11 @@ use super::{Continuation, PeerFsm};
 use crate::{
     batch_system::{HandleResult, Mailbox},
     store::{
-        CampaignType, CasualMessage, PeerMsg, SignificantMsg, Transport, fsm::store::PollContext,
-        read_queue::read_id, spans, worker::region::RegionTask,
+        CampaignType, CasualMessage, PeerMsg, SignificantMsg, Transport,
+        fsm::store::PollContext,
+        read_queue::read_id,
+        run::{Run, nth_run},
+        worker::region::RegionTask,
     },
 };
 
@@ -17,8 +20,11 @@ pub(super) enum Flow {
     Park(Continuation),
 }
 
+/// A peer FSM and the state of the poller that runs it.
 pub struct PeerFsmDelegate<'a, T: Transport> {
+    /// The FSM.
     pub fsm: &'a mut PeerFsm,
+    /// State of the poller.
     pub ctx: &'a mut PollContext<T>,
 }
 
@@ -28,6 +34,15 @@ macro_rules! gate {
         tracepoints::step_fsm!($self.fsm.gate, $self.ctx.router.waker($self.fsm.peer.region_id), $stage, $req
             $(, $name = $value)*)
     };
+}
+
+/// Expands to `gate!` with the fields of a run of entries.
+macro_rules! gate_run {
+    ($self:expr, $stage:ident, $run:expr) => {{
+        let run: Run = $run;
+        let (region, term, first, last) = (run.region, run.term, run.first, run.last);
+        gate!($self, $stage, run.joined(), region = region, term = term, first = first, last = last)
+    }};
 }
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
@@ -219,17 +234,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         match msg.get_msg_type() {
             MessageType::MsgAppend => {
                 if let (Some(first), Some(last)) = (msg.entries.first(), msg.entries.last()) {
-                    let (term, first, last) = (last.term, first.index, last.index);
-                    let req = tracepoints::session::joined(region, term, first, last);
-                    if gate!(
-                        self,
-                        FOLLOWER_RECEIVE,
-                        req,
-                        region = region,
-                        term = term,
-                        first = first,
-                        last = last
-                    ) {
+                    let run = Run { region, term: last.term, first: first.index, last: last.index };
+                    if gate_run!(self, FOLLOWER_RECEIVE, run) {
                         return Flow::Park(Continuation::Step(msg));
                     }
                 }
@@ -250,20 +256,13 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     fn run_ready(&mut self, ready: Box<raft::Ready>, mut at: usize) -> Flow {
         let region = self.fsm.region_id();
         let leader = self.fsm.peer.is_leader();
-        while at < ready.entries().len() {
-            let end = spans::run_end(ready.entries(), at);
-            let entries = ready.entries();
-            let (term, first, last) = (entries[at].term, entries[at].index, entries[end - 1].index);
-            let req = tracepoints::session::joined(region, term, first, last);
-            let held = if leader {
-                gate!(self, RAFT_READY, req, region = region, term = term, first = first, last = last)
-            } else {
-                gate!(self, FOLLOWER_APPEND, req, region = region, term = term, first = first, last = last)
-            };
+        while let Some(run) = nth_run(region, ready.entries(), at) {
+            let held =
+                if leader { gate_run!(self, RAFT_READY, run) } else { gate_run!(self, FOLLOWER_APPEND, run) };
             if held {
                 return Flow::Park(Continuation::Ready { ready, at });
             }
-            at = end;
+            at += 1;
         }
         let outcome = self.fsm.peer.handle_raft_ready_append(self.ctx, *ready);
         if !outcome.committed.is_empty() {
@@ -278,14 +277,11 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
 
     fn run_committed(&mut self, entries: Vec<raft::eraftpb::Entry>, mut at: usize) -> Flow {
         let region = self.fsm.region_id();
-        while at < entries.len() {
-            let end = spans::run_end(&entries, at);
-            let (term, first, last) = (entries[at].term, entries[at].index, entries[end - 1].index);
-            let req = tracepoints::session::joined(region, term, first, last);
-            if gate!(self, RAFT_COMMIT, req, region = region, term = term, first = first, last = last) {
+        while let Some(run) = nth_run(region, &entries, at) {
+            if gate_run!(self, RAFT_COMMIT, run) {
                 return Flow::Park(Continuation::Committed { entries, at });
             }
-            at = end;
+            at += 1;
         }
         self.fsm.peer.schedule_apply(self.ctx, entries);
         Flow::Done
@@ -293,12 +289,10 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
 
     /// `at` counts the runs of all Readies up to this number.
     fn run_persisted(&mut self, number: u64, mut at: usize) -> Flow {
-        let region = self.fsm.region_id();
         let readies = self.fsm.peer.unpersisted.iter().filter(|r| r.number <= number);
-        let runs: Vec<(u64, u64, u64)> = readies.flat_map(|r| r.runs.iter().copied()).collect();
-        while let Some(&(term, first, last)) = runs.get(at) {
-            let req = tracepoints::session::joined(region, term, first, last);
-            if gate!(self, RAFT_PERSISTED, req, region = region, term = term, first = first, last = last) {
+        let runs: Vec<Run> = readies.flat_map(|r| r.runs.iter().copied()).collect();
+        while let Some(&run) = runs.get(at) {
+            if gate_run!(self, RAFT_PERSISTED, run) {
                 return Flow::Park(Continuation::Persisted { number, at });
             }
             at += 1;

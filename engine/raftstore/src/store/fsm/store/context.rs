@@ -14,22 +14,39 @@ use crate::{
     },
 };
 
+/// State of one poller.
 #[derive(Clone)]
 pub struct PollContext<T: Transport> {
+    /// Configuration that this poller uses.
     pub config: Arc<Config>,
+    /// Source of a changed configuration.
     pub tracker: ConfigTracker,
+    /// Id of the store.
     pub store_id: u64,
+    /// The store's engines.
     pub engines: Engines,
+    /// Router to the store's peers.
     pub router: RaftRouter,
+    /// Router to the apply FSMs.
     pub apply_router: ApplyRouter,
+    /// Regions of the store.
     pub store_meta: Arc<Mutex<StoreMeta>>,
+    /// State that peers publish to reading threads.
     pub delegates: ReadDelegates,
+    /// Senders to the store writers.
     pub write_senders: WriteSenders,
+    /// Schedules snapshots and deletions.
     pub region_scheduler: RegionScheduler,
+    /// Schedules the removal of log entries.
     pub raftlog_gc: RaftlogGcScheduler,
+    /// Schedules scans for split keys.
     pub split_check: SplitCheckScheduler,
+    /// The store's snapshots.
     pub snap_mgr: SnapManager,
+    /// Receiver of the reports to PD.
     pub pd: Arc<dyn PdReporter>,
+    /// Checks replicas' reads for locks in memory.
     pub read_index_observer: Arc<dyn ReadIndexObserver>,
+    /// Sends messages to other stores.
     pub trans: T,
 }

@@ -3,15 +3,17 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use kvproto::{metapb::Region, raft_serverpb::RaftMessage};
 
-use crate::store::fsm::peer::overlaps;
+use crate::store::util::overlaps;
 
 /// Maximum number of votes kept for regions that a split is about to create.
 const MAX_PENDING_VOTES: usize = 20;
 
+/// Regions of the store and their key ranges.
 #[derive(Default)]
 pub struct StoreMeta {
     /// Maps the end of each region's range (in RocksDB's key format) to the region id.
     pub region_ranges: BTreeMap<Vec<u8>, u64>,
+    /// Regions by id.
     pub regions: HashMap<u64, Region>,
     /// Regions whose snapshot is being applied to RocksDB.
     pending_snapshots: Vec<Region>,
@@ -19,6 +21,7 @@ pub struct StoreMeta {
 }
 
 impl StoreMeta {
+    /// Adds or replaces a region and its range.
     pub fn set_region(&mut self, region: &Region) {
         self.region_ranges.insert(keys::enc_end_key(region), region.id);
         self.regions.insert(region.id, region.clone());
@@ -53,15 +56,18 @@ impl StoreMeta {
         self.regions.get(id).filter(|sibling| sibling.id != region.id).cloned()
     }
 
+    /// Returns another region whose snapshot is being applied and that shares a key with `region`.
     pub fn overlapping_pending(&self, region: &Region) -> Option<Region> {
         self.pending_snapshots.iter().find(|r| r.id != region.id && overlaps(r, region)).cloned()
     }
 
+    /// Records that the region's snapshot is being applied.
     pub fn add_pending_snapshot(&mut self, region: Region) {
         self.remove_pending_snapshot(region.id);
         self.pending_snapshots.push(region);
     }
 
+    /// Records that no snapshot of the region is being applied.
     pub fn remove_pending_snapshot(&mut self, region_id: u64) {
         self.pending_snapshots.retain(|r| r.id != region_id);
     }
@@ -74,6 +80,7 @@ impl StoreMeta {
         self.pending_votes.push_back(msg);
     }
 
+    /// Takes the vote requests kept for the region.
     pub fn take_pending_votes(&mut self, region_id: u64) -> Vec<RaftMessage> {
         let (taken, kept): (Vec<_>, Vec<_>) =
             self.pending_votes.drain(..).partition(|m| m.region_id == region_id);

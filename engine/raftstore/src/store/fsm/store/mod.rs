@@ -3,6 +3,7 @@
 mod context;
 mod meta;
 mod poller;
+mod store_delegate;
 mod store_fsm;
 mod system;
 mod ticker;

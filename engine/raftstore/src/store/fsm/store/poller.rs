@@ -1,5 +1,5 @@
 //! Pollers of peer FSMs, threads `raftstore-{store}-{n}`. Mirrors `RaftPoller`.
-use super::{PollContext, StoreFsm, store_fsm::StoreFsmDelegate};
+use super::{PollContext, StoreFsm, store_delegate::StoreFsmDelegate};
 use crate::{
     batch_system::{HandleResult, HandlerBuilder, Mailbox, PollHandler},
     store::{
@@ -8,7 +8,9 @@ use crate::{
     },
 };
 
+/// Creates the pollers of peer FSMs.
 pub struct RaftPollerBuilder<T: Transport> {
+    /// State that each poller copies.
     pub ctx: PollContext<T>,
 }
 
@@ -20,6 +22,7 @@ impl<T: Transport> HandlerBuilder<PeerFsm, StoreFsm> for RaftPollerBuilder<T> {
     }
 }
 
+/// Runs peer FSMs.
 pub struct RaftPoller<T: Transport> {
     ctx: PollContext<T>,
     /// Version of the configuration that this poller uses.

@@ -29,12 +29,19 @@ use crate::{
 
 /// Components of a store.
 pub struct StoreParts<T: Transport> {
+    /// Id of the store.
     pub store_id: u64,
+    /// The configuration.
     pub config: Config,
+    /// The store's engines.
     pub engines: Engines,
+    /// Sends messages to other stores.
     pub trans: T,
+    /// The store's snapshots.
     pub snap_mgr: SnapManager,
+    /// Receiver of the reports to PD.
     pub pd: Arc<dyn PdReporter>,
+    /// Checks replicas' reads for locks in memory.
     pub read_index_observer: Arc<dyn ReadIndexObserver>,
 }
 
@@ -69,6 +76,7 @@ impl RaftBatchSystem {
         Self { system, apply_system, router, delegates, engines, config, running: None }
     }
 
+    /// Returns the router to the peers.
     pub fn router(&self) -> RaftRouter {
         self.router.clone()
     }

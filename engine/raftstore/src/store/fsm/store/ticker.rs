@@ -37,6 +37,7 @@ pub struct Ticker {
 }
 
 impl Ticker {
+    /// Starts the thread.
     pub fn spawn(tracker: ConfigTracker, router: RaftRouter) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, mut seen, mut running) = (stop.clone(), 0, Vec::new());
@@ -56,6 +57,7 @@ impl Ticker {
         Ok(Self { stop, handle: Some(handle) })
     }
 
+    /// Stops the thread.
     pub fn shutdown(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(handle) = self.handle.take()

@@ -1,5 +1,7 @@
 //! A peer's persistent state: its log in raft-engine, its states in CF raft.
 //! Mirrors `raftstore::store::peer_storage`.
+mod states;
+
 use std::{
     cell::{Cell, RefCell},
     sync::{
@@ -8,11 +10,10 @@ use std::{
     },
 };
 
-use engine_rocks::{CF_RAFT, RocksWriteBatch};
+use engine_rocks::CF_RAFT;
 use kvproto::{
-    eraftpb::HardState,
-    metapb::{self, Region},
-    raft_serverpb::{PeerState, RaftApplyState, RaftLocalState, RaftTruncatedState, RegionLocalState},
+    metapb::Region,
+    raft_serverpb::{PeerState, RaftApplyState, RaftLocalState, RaftTruncatedState},
 };
 use raft::{
     GetEntriesContext, RaftState, Storage, StorageError,
@@ -20,21 +21,17 @@ use raft::{
 };
 use raft_log_engine::convert;
 
-use super::{
-    Engines, SnapKey,
-    async_io::write::WriteTask,
-    entry_cache::EntryCache,
-    util::{RAFT_INIT_LOG_INDEX, RAFT_INIT_LOG_TERM, conf_state_from_region},
-    worker::region::GenSnapTask,
+use states::{check_states, init_raft_state, term_on_disk, truncated};
+pub use states::{
+    first_index, initial_apply_state, initial_raft_state, write_apply_state, write_peer_state,
+    write_tombstone,
 };
-use crate::{Error, Result};
 
-/// Outcome of applying a snapshot.
-#[derive(Debug)]
-pub struct SnapshotApplied {
-    pub key: SnapKey,
-    pub result: Result<(), String>,
-}
+use super::{
+    Engines, SnapKey, async_io::WriteTask, entry_cache::EntryCache, fsm::apply::GenSnapTask,
+    util::conf_state_from_region,
+};
+use crate::Result;
 
 enum SnapState {
     Relax,
@@ -44,6 +41,7 @@ enum SnapState {
 
 /// Persistent state of one peer, as the `raft` crate reads it.
 pub struct PeerStorage {
+    /// The store's engines.
     pub engines: Engines,
     peer_id: u64,
     region: Arc<Region>,
@@ -55,38 +53,6 @@ pub struct PeerStorage {
     snap_state: RefCell<SnapState>,
     gen_snap_task: RefCell<Option<GenSnapTask>>,
     snap_tried: Cell<u32>,
-}
-
-pub fn first_index(state: &RaftApplyState) -> u64 {
-    truncated(state).index + 1
-}
-
-fn truncated(state: &RaftApplyState) -> RaftTruncatedState {
-    state.truncated_state.unwrap_or_default()
-}
-
-/// Returns the state of a region's log before its first entry.
-pub fn initial_raft_state() -> RaftLocalState {
-    let hard_state = HardState { term: RAFT_INIT_LOG_TERM, vote: 0, commit: RAFT_INIT_LOG_INDEX };
-    RaftLocalState { hard_state: Some(hard_state), last_index: RAFT_INIT_LOG_INDEX }
-}
-
-pub fn initial_apply_state() -> RaftApplyState {
-    let truncated = RaftTruncatedState { index: RAFT_INIT_LOG_INDEX, term: RAFT_INIT_LOG_TERM };
-    RaftApplyState {
-        applied_index: RAFT_INIT_LOG_INDEX,
-        truncated_state: Some(truncated),
-        ..Default::default()
-    }
-}
-
-pub fn write_peer_state(batch: &mut RocksWriteBatch, region: &Region, state: PeerState) -> Result<()> {
-    let state = RegionLocalState { state: state as i32, region: Some(region.clone()), ..Default::default() };
-    Ok(batch.put_msg_cf(CF_RAFT, &keys::region_state_key(region.id), &state)?)
-}
-
-pub fn write_apply_state(batch: &mut RocksWriteBatch, region_id: u64, state: &RaftApplyState) -> Result<()> {
-    Ok(batch.put_msg_cf(CF_RAFT, &keys::apply_state_key(region_id), state)?)
 }
 
 fn unavailable() -> raft::Error {
@@ -126,14 +92,17 @@ impl PeerStorage {
         })
     }
 
+    /// Returns the region.
     pub fn region(&self) -> &Arc<Region> {
         &self.region
     }
 
+    /// Returns the id of the region.
     pub fn region_id(&self) -> u64 {
         self.region.id
     }
 
+    /// Replaces the region.
     pub fn set_region(&mut self, region: Region) {
         self.region = Arc::new(region);
     }
@@ -143,22 +112,27 @@ impl PeerStorage {
         !self.region.peers.is_empty()
     }
 
+    /// Returns the state of the log.
     pub fn raft_state(&self) -> &RaftLocalState {
         &self.raft_state
     }
 
+    /// Returns the state of the applied data.
     pub fn apply_state(&self) -> &RaftApplyState {
         &self.apply_state
     }
 
+    /// Returns the index of the last applied entry.
     pub fn applied_index(&self) -> u64 {
         self.apply_state.applied_index
     }
 
+    /// Returns the term of the last applied entry.
     pub fn applied_term(&self) -> u64 {
         self.applied_term
     }
 
+    /// Records what the apply FSM has applied.
     pub fn set_applied(&mut self, state: RaftApplyState, term: u64) {
         self.apply_state = state;
         self.applied_term = term;
@@ -166,14 +140,17 @@ impl PeerStorage {
         self.cache.compact_to(self.apply_state.applied_index);
     }
 
+    /// Returns the index of the log's first entry.
     pub fn log_first_index(&self) -> u64 {
         first_index(&self.apply_state)
     }
 
+    /// Returns the index of the log's last entry.
     pub fn log_last_index(&self) -> u64 {
         self.raft_state.last_index
     }
 
+    /// Returns the index up to which the log is compacted.
     pub fn truncated_index(&self) -> u64 {
         truncated(&self.apply_state).index
     }
@@ -187,6 +164,7 @@ impl PeerStorage {
         task.entries = entries;
     }
 
+    /// Replaces term, vote and commit index; a Ready writes them.
     pub fn set_hard_state(&mut self, hs: &raft::eraftpb::HardState) {
         self.raft_state.hard_state = Some(convert::hard_state_from_raft(hs.clone()));
     }
@@ -224,14 +202,17 @@ impl PeerStorage {
         *self.snap_state.borrow_mut() = SnapState::Applying;
     }
 
+    /// Whether a snapshot replaces the data.
     pub fn is_applying_snapshot(&self) -> bool {
         matches!(*self.snap_state.borrow(), SnapState::Applying)
     }
 
+    /// Records that the snapshot is applied.
     pub fn finish_applying(&self) {
         *self.snap_state.borrow_mut() = SnapState::Relax;
     }
 
+    /// Whether a snapshot for a follower is being generated.
     pub fn is_generating_snapshot(&self) -> bool {
         matches!(*self.snap_state.borrow(), SnapState::Generating(_))
     }
@@ -351,102 +332,6 @@ impl Storage for PeerStorage {
         *self.gen_snap_task.borrow_mut() = Some(GenSnapTask { region_id: self.region.id, notifier: tx });
         Err(unavailable())
     }
-}
-
-/// Loads the log state. The state of a snapshot wins if the log was not replaced yet.
-/// TiKV: `init_raft_state`.
-fn init_raft_state(engines: &Engines, region: &Region) -> Result<RaftLocalState> {
-    let on_disk = engines.raft.get_raft_state(region.id)?;
-    let of_snapshot: Option<RaftLocalState> =
-        engines.kv.get_msg_cf(CF_RAFT, &keys::snapshot_raft_state_key(region.id))?;
-    if let Some(snap) = of_snapshot
-        && on_disk.as_ref().is_none_or(|s| s.last_index < snap.last_index)
-    {
-        write_raft_state(engines, region.id, &snap, true)?;
-        return Ok(snap);
-    }
-    match on_disk {
-        // The state was written by a peer without a log, before the region was known to begin here.
-        Some(state) if state.last_index == 0 && !region.peers.is_empty() => {
-            let mut fresh = initial_raft_state();
-            if let (Some(hs), Some(old)) = (&mut fresh.hard_state, state.hard_state)
-                && old.term > hs.term
-            {
-                (hs.term, hs.vote) = (old.term, old.vote);
-            }
-            write_raft_state(engines, region.id, &fresh, false)?;
-            Ok(fresh)
-        }
-        Some(state) => Ok(state),
-        None if region.peers.is_empty() => Ok(RaftLocalState::default()),
-        None => {
-            let state = initial_raft_state();
-            write_raft_state(engines, region.id, &state, false)?;
-            Ok(state)
-        }
-    }
-}
-
-fn write_raft_state(engines: &Engines, region_id: u64, state: &RaftLocalState, clean: bool) -> Result<()> {
-    let mut batch = engines.raft.log_batch(2);
-    if clean {
-        batch.clean(region_id);
-    }
-    batch.put_raft_state(region_id, state)?;
-    engines.raft.consume(&mut batch, true)?;
-    Ok(())
-}
-
-/// Checks that log and data fit together. TiKV: `validate_states`. The commit index is written only with the
-/// next Ready, so it may be below the applied index.
-fn check_states(
-    region: &Region,
-    raft_state: &mut RaftLocalState,
-    apply_state: &RaftApplyState,
-) -> Result<()> {
-    let hard_state = raft_state.hard_state.get_or_insert_default();
-    hard_state.commit = hard_state.commit.max(apply_state.commit_index).max(apply_state.applied_index);
-    if hard_state.commit > raft_state.last_index {
-        return Err(Error::other(format!(
-            "region {}: the log ends at {}, but entries up to {} are committed; the Raft log and the data do not \
-             belong together (was one of them restored or removed?)",
-            region.id, raft_state.last_index, hard_state.commit
-        )));
-    }
-    Ok(())
-}
-
-fn term_on_disk(engines: &Engines, region_id: u64, index: u64, apply_state: &RaftApplyState) -> Result<u64> {
-    let truncated = truncated(apply_state);
-    if index == 0 {
-        return Ok(0);
-    }
-    if index == truncated.index {
-        return Ok(truncated.term);
-    }
-    let missing = || Error::other(format!("region {region_id}: entry {index} is missing in the Raft log"));
-    Ok(engines.raft.get_entry(region_id, index)?.ok_or_else(missing)?.term)
-}
-
-/// Removes the persistent state of a region's Raft group. TiKV: `clear_meta`.
-pub fn clear_meta(engines: &Engines, batch: &mut RocksWriteBatch, region_id: u64) -> Result<()> {
-    batch.delete_cf(CF_RAFT, &keys::region_state_key(region_id))?;
-    batch.delete_cf(CF_RAFT, &keys::apply_state_key(region_id))?;
-    batch.delete_cf(CF_RAFT, &keys::snapshot_raft_state_key(region_id))?;
-    Ok(engines.raft.clean(region_id, false)?)
-}
-
-/// Writes the tombstone of a peer that leaves the store.
-pub fn write_tombstone(engines: &Engines, region: &Region, peer: &metapb::Peer) -> Result<()> {
-    let mut batch = engines.kv.write_batch();
-    clear_meta(engines, &mut batch, region.id)?;
-    let mut region = region.clone();
-    if region.peers.is_empty() {
-        // An uninitialized peer has no membership, only its own ids.
-        region.peers.push(*peer);
-    }
-    write_peer_state(&mut batch, &region, PeerState::Tombstone)?;
-    Ok(batch.write_opt(true)?)
 }
 
 #[cfg(test)]
