@@ -1,49 +1,15 @@
 //! Checks the API version of requests against the version of this store.
 //!
-//! Mirrors `Storage::check_api_version` and `CommandKind` of `src/storage`.
+//! Mirrors `Storage::check_api_version` of `src/storage`.
 use kvproto::kvrpcpb::{ApiVersion, Context};
 
-use crate::errors::{Error, ErrorInner, Result};
+use crate::{
+    command_kind::CommandKind,
+    errors::{Error, ErrorInner, Result},
+};
 
 /// API version of this store: unencoded keys, values without a TTL.
 const STORAGE_API_VERSION: ApiVersion = ApiVersion::V1;
-
-/// Commands whose API version is checked, under TiKV's names.
-#[allow(non_camel_case_types)] // TiKV's names, which clients see in errors
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommandKind {
-    get,
-    batch_get,
-    scan,
-    prewrite,
-    acquire_pessimistic_lock,
-    delete_range,
-    raw_get,
-    raw_batch_get,
-    raw_scan,
-    raw_batch_scan,
-    raw_put,
-    raw_batch_put,
-    raw_delete,
-    raw_batch_delete,
-    raw_delete_range,
-    raw_get_key_ttl,
-    raw_compare_and_swap,
-    raw_atomic_store,
-}
-
-impl CommandKind {
-    /// Returns the first byte of the command's keys in API V2. TiKV: `api_version::keyspace`.
-    fn key_mode(self) -> u8 {
-        use CommandKind::*;
-        match self {
-            get | batch_get | scan | prewrite | acquire_pessimistic_lock | delete_range => b'x',
-            raw_get | raw_batch_get | raw_scan | raw_batch_scan | raw_put | raw_batch_put | raw_delete
-            | raw_batch_delete | raw_delete_range | raw_get_key_ttl | raw_compare_and_swap
-            | raw_atomic_store => b'r',
-        }
-    }
-}
 
 /// Accepts requests of the store's own version, and API V2 requests whose keys all have the command's mode:
 /// the keys of a keyspace are only longer keys here. TiKV refuses other requests on API V1, too.

@@ -15,6 +15,7 @@ pub struct Config {
     pub max_key_size: usize,
     /// Whether clients may use async commit or one-phase commit; otherwise all use two phases.
     pub enable_async_commit: bool,
+    /// Whether a transaction may be committed in one phase.
     pub enable_one_pc: bool,
     /// `readpool.unified.max-thread-count`.
     pub read_pool_threads: usize,

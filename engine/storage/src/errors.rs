@@ -7,7 +7,7 @@ use kvproto::{
 };
 use txn_types::{KvPair, TimeStamp};
 
-use crate::{api_version::CommandKind, concurrency_manager::InvalidMaxTsUpdate, mvcc};
+use crate::{command_kind::CommandKind, concurrency_manager::InvalidMaxTsUpdate, mvcc};
 
 /// Formats a bound of a range like TiKV's errors.
 fn format_bound(key: &Option<Vec<u8>>) -> String {
@@ -17,54 +17,97 @@ fn format_bound(key: &Option<Vec<u8>>) -> String {
 /// Error of a command or read. TiKV: `storage::ErrorInner`, `txn::ErrorInner`.
 #[derive(Debug, thiserror::Error)]
 pub enum ErrorInner {
+    /// Error of the engine: usually a region error.
     #[error(transparent)]
     Kv(tikv_kv::Error),
+    /// Error of an MVCC operation.
     #[error(transparent)]
     Mvcc(mvcc::Error),
+    /// The commit timestamp is not above the start timestamp.
     #[error("invalid transaction tso with start_ts: {start_ts}, commit_ts: {commit_ts}")]
-    InvalidTxnTso { start_ts: TimeStamp, commit_ts: TimeStamp },
+    InvalidTxnTso {
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+        /// Commit timestamp of the transaction.
+        commit_ts: TimeStamp,
+    },
+    /// The request cannot be decoded.
     #[error("invalid request: {0}")]
     InvalidRequest(txn_types::Error),
+    /// Too many bytes of unfinished commands are in the scheduler.
     #[error("scheduler is too busy")]
     SchedTooBusy,
+    /// The storage is shutting down.
     #[error("storage is closed")]
     Closed,
+    /// The client's deadline has passed.
     #[error("deadline is exceeded")]
     DeadlineExceeded,
+    /// A key is longer than the limit.
     #[error("max key size exceeded, size: {size}, limit: {limit}")]
-    KeyTooLarge { size: usize, limit: usize },
+    KeyTooLarge {
+        /// Bytes of the key.
+        size: usize,
+        /// Maximum bytes of a key.
+        limit: usize,
+    },
+    /// The request names a column family that users' data does not have.
     #[error("invalid cf name: {0}; expected default, lock or write")]
     InvalidCf(String),
     /// An earlier leader may have answered a later read; max_ts waits for PD's timestamp.
     #[error(
         "prewrite encounters a max_ts of region {region_id} that is not synchronized, start_ts: {start_ts}"
     )]
-    MaxTimestampNotSynced { region_id: u64, start_ts: TimeStamp },
+    MaxTimestampNotSynced {
+        /// Id of the region.
+        region_id: u64,
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+    },
+    /// The flashback of this region was not prepared.
     #[error("region {0} is not prepared for the flashback")]
     FlashbackNotPrepared(u64),
+    /// A put has a TTL, which API V1 cannot store.
     #[error("ttl is not enabled, but get put request with ttl")]
     TtlNotEnabled,
+    /// Asks for a TTL, which API V1 does not store.
     #[error("get ttl on non-ttl store")]
     NoTtl,
+    /// The numbers of TTLs and pairs differ.
     #[error("The length of ttls does not equal to the length of pairs")]
     TtlLenNotEqualsToPairs,
+    /// The request's API version is not this store's.
     #[error(
         "Api version in request does not match with TiKV storage, cmd: {cmd:?}, storage: {storage_api_version:?}, \
          request: {req_api_version:?}"
     )]
-    ApiVersionNotMatched { cmd: CommandKind, storage_api_version: ApiVersion, req_api_version: ApiVersion },
+    ApiVersionNotMatched {
+        /// Kind of the command.
+        cmd: CommandKind,
+        /// API version of this store.
+        storage_api_version: ApiVersion,
+        /// API version of the request.
+        req_api_version: ApiVersion,
+    },
+    /// The range of the request leaves its region.
     #[error(
         "Request range exceeds bound, request range:[{}, {}), physical bound:[{}, {})",
         format_bound(.start), format_bound(.end), format_bound(.lower_bound), format_bound(.upper_bound)
     )]
     InvalidReqRange {
+        /// Start of the range; `None`: unbounded.
         start: Option<Vec<u8>>,
+        /// End of the range; `None`: unbounded.
         end: Option<Vec<u8>>,
+        /// Start of the region; `None`: unbounded.
         lower_bound: Option<Vec<u8>>,
+        /// End of the region; `None`: unbounded.
         upper_bound: Option<Vec<u8>>,
     },
+    /// The ranges of a batch scan overlap or are not in order.
     #[error("Invalid KeyRanges")]
     InvalidKeyRanges,
+    /// Any other error, as text.
     #[error("{0}")]
     Other(String),
 }
@@ -75,6 +118,7 @@ pub enum ErrorInner {
 pub struct Error(#[from] pub Box<ErrorInner>);
 
 impl Error {
+    /// Creates an error from a text.
     pub fn other(what: impl Into<String>) -> Self {
         ErrorInner::Other(what.into()).into()
     }

@@ -2,10 +2,13 @@
 //!
 //! Mirrors `src/storage`. Depends only on [`tikv_kv::Engine`], with or without Raft.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 #[macro_use]
 mod macros;
 
 mod api_version;
+mod command_kind;
 pub mod concurrency_manager;
 mod config;
 mod deadline;
@@ -23,7 +26,7 @@ mod tests;
 pub mod txn;
 mod types;
 
-pub use api_version::CommandKind;
+pub use command_kind::CommandKind;
 pub use concurrency_manager::ConcurrencyManager;
 pub use config::Config;
 pub use deadline::Deadline;

@@ -9,7 +9,8 @@ use tracepoints::{EngineClock, Req, clock::EngineInstant};
 use txn_types::{Key, KvPair, LockOrSharedLocks, TimeStamp, TsSet, Value};
 
 use crate::{
-    api_version::{CommandKind, check_api_version, check_api_version_ranges},
+    api_version::{check_api_version, check_api_version_ranges},
+    command_kind::CommandKind,
     concurrency_manager::ConcurrencyManager,
     deadline::Deadline,
     errors::Result,
@@ -27,10 +28,13 @@ pub struct ScanRange {
     pub start_key: Option<Key>,
     /// Encoded; None: unbounded.
     pub end_key: Option<Key>,
+    /// Maximum number of pairs.
     pub limit: usize,
     /// Returns only every n-th key; 0 and 1: every key.
     pub sample_step: usize,
+    /// Whether to leave values empty.
     pub key_only: bool,
+    /// Whether to read in descending order.
     pub reverse: bool,
 }
 

@@ -11,10 +11,15 @@ use kvproto::kvrpcpb::{ScanDetailV2, TimeDetailV2, WriteDetail};
 pub struct CfStatistics {
     /// Number of keys in the reader's result.
     pub processed_keys: usize,
+    /// Number of point reads.
     pub get: usize,
+    /// Number of steps forward.
     pub next: usize,
+    /// Number of steps backward.
     pub prev: usize,
+    /// Number of seeks.
     pub seek: usize,
+    /// Number of seeks backward.
     pub seek_for_prev: usize,
     /// Number of seeks after [`crate::mvcc::SEEK_BOUND`] steps did not reach the key.
     pub over_seek_bound: usize,
@@ -42,8 +47,11 @@ impl AddAssign<&CfStatistics> for CfStatistics {
 /// Operations on the three column families.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statistics {
+    /// Operations in CF lock.
     pub lock: CfStatistics,
+    /// Operations in CF write.
     pub write: CfStatistics,
+    /// Operations in CF default.
     pub data: CfStatistics,
     /// Bytes of the keys and values that were read.
     pub processed_size: usize,
@@ -94,8 +102,11 @@ pub struct StageLatencyStats {
 /// Statistics of a read, returned with its result.
 #[derive(Default, Clone, Copy, Debug, PartialEq)]
 pub struct KvGetStatistics {
+    /// Operations of the read.
     pub stats: Statistics,
+    /// Times of the read's stages.
     pub latency_stats: StageLatencyStats,
+    /// RocksDB's counters.
     pub perf: PerfStats,
 }
 
@@ -129,11 +140,17 @@ impl KvGetStatistics {
 /// TiKV: `src/storage/txn/scheduler.rs` `SchedulerDetails`.
 #[derive(Default, Clone, Copy, Debug, PartialEq)]
 pub struct SchedulerDetails {
+    /// Operations of the command.
     pub stat: Statistics,
+    /// RocksDB's counters.
     pub perf: PerfStats,
+    /// Engine time until the command had its latches, in nanoseconds.
     pub latch_wait_nanos: u64,
+    /// Engine time of taking the snapshot, in nanoseconds.
     pub async_snapshot_nanos: u64,
+    /// Engine time of computing the changes, in nanoseconds.
     pub cmd_process_nanos: u64,
+    /// Engine time of the write to the engine, in nanoseconds.
     pub async_write_nanos: u64,
 }
 

@@ -6,7 +6,8 @@ use tracepoints::Req;
 use txn_types::TimeStamp;
 
 use crate::{
-    api_version::{CommandKind, check_api_version},
+    api_version::check_api_version,
+    command_kind::CommandKind,
     concurrency_manager::ConcurrencyManager,
     config::Config,
     errors::Result,
@@ -102,14 +103,17 @@ impl<E: Engine> Storage<E> {
         self.sched.pool().resize(scheduler)
     }
 
+    /// Returns the memory locks and max_ts of the store.
     pub fn get_concurrency_manager(&self) -> &ConcurrencyManager {
         &self.concurrency_manager
     }
 
+    /// Returns the scheduler.
     pub fn get_scheduler(&self) -> &TxnScheduler<E> {
         &self.sched
     }
 
+    /// Returns the engine.
     pub fn get_engine(&self) -> &E {
         &self.engine
     }

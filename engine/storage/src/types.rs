@@ -4,10 +4,7 @@
 use kvproto::kvrpcpb::{self, Action, LockInfo};
 use txn_types::{Lock, TimeStamp, Value};
 
-use crate::{
-    errors::{Error, Result, extract_key_error},
-    txn::commands::Command,
-};
+use crate::errors::{Error, Result, extract_key_error};
 
 /// Status of a transaction, according to its primary key.
 #[derive(PartialEq, Debug, Clone)]
@@ -20,10 +17,14 @@ pub enum TxnStatus {
     LockNotExist,
     /// Still locked.
     Uncommitted {
+        /// The lock found.
         lock: Lock,
+        /// Whether the request has raised the lock's min_commit_ts.
         min_commit_ts_pushed: bool,
     },
+    /// Committed.
     Committed {
+        /// Commit timestamp of the transaction.
         commit_ts: TimeStamp,
     },
     /// Its pessimistic lock was removed now, since the TTL had expired.
@@ -71,8 +72,11 @@ pub struct PrewriteResult {
 /// Result of CheckSecondaryLocks.
 #[derive(PartialEq, Debug, Clone)]
 pub enum SecondaryLocksStatus {
+    /// All keys are locked; the locks.
     Locked(Vec<LockInfo>),
+    /// Committed at this timestamp.
     Committed(TimeStamp),
+    /// Rolled back.
     RolledBack,
 }
 
@@ -94,7 +98,9 @@ impl SecondaryLocksStatus {
 pub enum PessimisticLockKeyResult {
     /// The request asked for no value.
     Empty,
+    /// The key's value, if it has one.
     Value(Option<Value>),
+    /// Whether the key has a value.
     Existence(bool),
     /// The key is not locked; only used with results per key.
     Failed(Error),
@@ -154,35 +160,45 @@ impl PessimisticLockResults {
 /// Outcome of a command.
 #[derive(Debug)]
 pub enum ProcessResult {
+    /// Done, without a result.
     Res,
+    /// A result for each key.
     MultiRes {
+        /// The results, in the order of the keys.
         results: Vec<Result<()>>,
     },
+    /// Result of a prewrite.
     PrewriteResult {
+        /// The result.
         result: PrewriteResult,
     },
+    /// Status of a transaction.
     TxnStatus {
+        /// The status.
         txn_status: TxnStatus,
     },
+    /// Results of a pessimistic lock request.
     PessimisticLockRes {
+        /// The results, in the order of the keys.
         res: PessimisticLockResults,
     },
+    /// Status of an async-commit transaction.
     SecondaryLocksStatus {
+        /// The status.
         status: SecondaryLocksStatus,
     },
     /// Previous value of the key, and whether the new value was written.
     RawCompareAndSwapRes {
+        /// Value before the command.
         previous_value: Option<Value>,
+        /// Whether the new value was written.
         succeed: bool,
-    },
-    /// The command continues as another command.
-    NextCommand {
-        cmd: Box<Command>,
     },
 }
 
 /// Conversion from [`ProcessResult`] to the caller's type; an error if the command returned another result.
 pub trait CommandOutput: Sized + Send + 'static {
+    /// Converts the result.
     fn from_result(pr: ProcessResult) -> Result<Self>;
 }
 

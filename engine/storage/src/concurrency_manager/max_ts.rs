@@ -52,7 +52,9 @@ impl FromStr for ActionOnInvalidMaxTs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid max_ts update: {attempted_ts} exceeds the limit {limit}")]
 pub struct InvalidMaxTsUpdate {
+    /// Timestamp that the request carries.
     pub attempted_ts: TimeStamp,
+    /// Greatest timestamp that can come from PD now.
     pub limit: TimeStamp,
 }
 

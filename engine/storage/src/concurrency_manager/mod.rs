@@ -156,6 +156,7 @@ pub struct KeyHandleGuard {
 }
 
 impl KeyHandleGuard {
+    /// Returns the locked key.
     pub fn key(&self) -> &Key {
         &self.handle.key
     }

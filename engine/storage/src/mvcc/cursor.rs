@@ -16,8 +16,11 @@ pub const REVERSE_SEEK_BOUND: u64 = 16;
 /// Direction of a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanMode {
+    /// Only towards greater keys.
     Forward,
+    /// Only towards smaller keys.
     Backward,
+    /// In both directions.
     Mixed,
 }
 
@@ -35,6 +38,7 @@ impl<I: Iterator> Cursor<I> {
         Ok(Self { iter: snapshot.iter(cf, opts)?, prefix_seek })
     }
 
+    /// Whether the cursor is on a key.
     pub fn valid(&self) -> Result<bool> {
         self.iter.valid()
     }
@@ -61,21 +65,25 @@ impl<I: Iterator> Cursor<I> {
         self.iter.seek_for_prev(key)
     }
 
+    /// Moves to the first key; returns whether there is one.
     pub fn seek_to_first(&mut self, stats: &mut CfStatistics) -> Result<bool> {
         stats.seek += 1;
         self.iter.seek_to_first()
     }
 
+    /// Moves to the last key; returns whether there is one.
     pub fn seek_to_last(&mut self, stats: &mut CfStatistics) -> Result<bool> {
         stats.seek += 1;
         self.iter.seek_to_last()
     }
 
+    /// Moves to the next key; returns whether there is one.
     pub fn next(&mut self, stats: &mut CfStatistics) -> Result<bool> {
         stats.next += 1;
         self.iter.next()
     }
 
+    /// Moves to the previous key; returns whether there is one.
     pub fn prev(&mut self, stats: &mut CfStatistics) -> Result<bool> {
         stats.prev += 1;
         self.iter.prev()

@@ -21,72 +21,166 @@ pub enum PessimisticLockNotFoundReason {
 /// Error of an MVCC operation; keys are raw. TiKV: `src/storage/mvcc/mod.rs` `ErrorInner`.
 #[derive(Debug, thiserror::Error)]
 pub enum ErrorInner {
+    /// Error of the engine: usually a region error.
     #[error(transparent)]
     Kv(#[from] tikv_kv::Error),
     /// Undecodable record.
     #[error(transparent)]
     BadFormat(txn_types::Error),
+    /// Lock of another transaction, which the client must resolve or wait for.
     #[error("key is locked (backoff or cleanup) {0:?}")]
     KeyIsLocked(Box<LockInfo>),
+    /// The transaction to roll back is committed.
     #[error("txn already committed, start_ts: {start_ts}, commit_ts: {commit_ts}, key: {}", hex_upper(.key))]
-    Committed { start_ts: TimeStamp, commit_ts: TimeStamp, key: Vec<u8> },
+    Committed {
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+        /// Commit timestamp of the transaction.
+        commit_ts: TimeStamp,
+        /// Raw key.
+        key: Vec<u8>,
+    },
+    /// The transaction was rolled back on this key.
     #[error("pessimistic lock already rolled back, start_ts: {start_ts}, key: {}", hex_upper(.key))]
-    PessimisticLockRolledBack { start_ts: TimeStamp, key: Vec<u8> },
+    PessimisticLockRolledBack {
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+        /// Raw key.
+        key: Vec<u8>,
+    },
+    /// The lock to commit is missing: the transaction was rolled back.
     #[error("txn lock not found, start_ts: {start_ts}, commit_ts: {commit_ts}, key: {}", hex_upper(.key))]
-    TxnLockNotFound { start_ts: TimeStamp, commit_ts: TimeStamp, key: Vec<u8> },
+    TxnLockNotFound {
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+        /// Commit timestamp of the transaction.
+        commit_ts: TimeStamp,
+        /// Raw key.
+        key: Vec<u8>,
+    },
+    /// The transaction has no lock and no record on its primary key.
     #[error("txn not found, start_ts: {start_ts}, key: {}", hex_upper(.key))]
-    TxnNotFound { start_ts: TimeStamp, key: Vec<u8> },
+    TxnNotFound {
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+        /// Raw key.
+        key: Vec<u8>,
+    },
+    /// The lock is pessimistic where a prewritten one is expected, or the reverse.
     #[error("lock type not match, start_ts: {start_ts}, key: {}, pessimistic: {pessimistic}", hex_upper(.key))]
-    LockTypeNotMatch { start_ts: TimeStamp, key: Vec<u8>, pessimistic: bool },
+    LockTypeNotMatch {
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+        /// Raw key.
+        key: Vec<u8>,
+        /// Whether the lock found is pessimistic.
+        pessimistic: bool,
+    },
+    /// A version newer than the transaction's timestamp.
     #[error(
         "write conflict, start_ts: {start_ts}, conflict_start_ts: {conflict_start_ts}, conflict_commit_ts: \
          {conflict_commit_ts}, key: {}, primary: {}, reason: {reason:?}",
         hex_upper(.key), hex_upper(.primary)
     )]
     WriteConflict {
+        /// Start timestamp of the transaction.
         start_ts: TimeStamp,
+        /// Start timestamp of the other transaction.
         conflict_start_ts: TimeStamp,
+        /// Commit timestamp of the other transaction; zero if it is not committed.
         conflict_commit_ts: TimeStamp,
+        /// Raw key.
         key: Vec<u8>,
+        /// Raw primary key of the other transaction.
         primary: Vec<u8>,
+        /// The check that found it.
         reason: Reason,
     },
+    /// An insert found a value.
     #[error("key {} already exists, existing_start_ts: {existing_start_ts}", hex_upper(.key))]
-    AlreadyExist { key: Vec<u8>, existing_start_ts: TimeStamp },
+    AlreadyExist {
+        /// Raw key.
+        key: Vec<u8>,
+        /// Start timestamp of the version found.
+        existing_start_ts: TimeStamp,
+    },
     /// PUT record without its value. The key is encoded and includes the start_ts.
     #[error("default not found: key {}: CF write names a value that CF default does not have", hex_upper(.key))]
-    DefaultNotFound { key: Vec<u8> },
+    DefaultNotFound {
+        /// Raw key.
+        key: Vec<u8>,
+    },
+    /// The commit timestamp is below the minimum that readers have set.
     #[error(
         "try to commit key {} with commit_ts {commit_ts} but min_commit_ts is {min_commit_ts}, start_ts: \
          {start_ts}",
         hex_upper(.key)
     )]
-    CommitTsExpired { start_ts: TimeStamp, commit_ts: TimeStamp, key: Vec<u8>, min_commit_ts: TimeStamp },
+    CommitTsExpired {
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+        /// Commit timestamp of the transaction.
+        commit_ts: TimeStamp,
+        /// Raw key.
+        key: Vec<u8>,
+        /// Minimum commit timestamp of the transaction.
+        min_commit_ts: TimeStamp,
+    },
+    /// The pessimistic lock of a prewritten key is missing and cannot be amended.
     #[error("pessimistic lock not found, start_ts: {start_ts}, key: {}, reason: {reason:?}", hex_upper(.key))]
-    PessimisticLockNotFound { start_ts: TimeStamp, key: Vec<u8>, reason: PessimisticLockNotFoundReason },
+    PessimisticLockNotFound {
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+        /// Raw key.
+        key: Vec<u8>,
+        /// The check that found it.
+        reason: PessimisticLockNotFoundReason,
+    },
+    /// An async commit or 1PC would exceed the client's maximum commit timestamp.
     #[error(
         "min_commit_ts {min_commit_ts} is larger than max_commit_ts {max_commit_ts}, start_ts: {start_ts}"
     )]
-    CommitTsTooLarge { start_ts: TimeStamp, min_commit_ts: TimeStamp, max_commit_ts: TimeStamp },
+    CommitTsTooLarge {
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+        /// Minimum commit timestamp of the transaction.
+        min_commit_ts: TimeStamp,
+        /// Commit timestamp above which the client falls back to two phases; zero: none.
+        max_commit_ts: TimeStamp,
+    },
+    /// The key exists or is absent against the client's assertion.
     #[error(
         "assertion on data failed, start_ts: {start_ts}, key: {}, assertion: {assertion:?}, existing_start_ts: \
          {existing_start_ts}, existing_commit_ts: {existing_commit_ts}",
         hex_upper(.key)
     )]
     AssertionFailed {
+        /// Start timestamp of the transaction.
         start_ts: TimeStamp,
+        /// Raw key.
         key: Vec<u8>,
+        /// What the client asserted.
         assertion: Assertion,
+        /// Start timestamp of the version found.
         existing_start_ts: TimeStamp,
+        /// Commit timestamp of the version found.
         existing_commit_ts: TimeStamp,
     },
+    /// A request has `lock_only_if_exists` without `return_values`.
     #[error(
         "lock_only_if_exists needs return_values, which is not set, start_ts: {start_ts}, key: {}",
         hex_upper(.key)
     )]
-    LockIfExistsFailed { start_ts: TimeStamp, key: Vec<u8> },
+    LockIfExistsFailed {
+        /// Start timestamp of the transaction.
+        start_ts: TimeStamp,
+        /// Raw key.
+        key: Vec<u8>,
+    },
+    /// A timestamp of the request cannot come from PD.
     #[error(transparent)]
     InvalidMaxTsUpdate(#[from] InvalidMaxTsUpdate),
+    /// The lock found belongs to another primary than the client believes.
     #[error("the lock is not the primary's: {0:?}")]
     PrimaryMismatch(Box<LockInfo>),
     /// Contradictory data, or a request that this engine does not support.

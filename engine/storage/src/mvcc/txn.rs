@@ -14,10 +14,13 @@ pub const MAX_TXN_WRITE_SIZE: usize = 32 * 1024;
 /// Lock that a command released.
 #[derive(Debug, PartialEq, Clone)]
 pub struct ReleasedLock {
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
     /// Zero if the transaction was rolled back.
     pub commit_ts: TimeStamp,
+    /// Encoded key.
     pub key: Key,
+    /// Whether the released lock was pessimistic.
     pub pessimistic: bool,
 }
 
@@ -25,7 +28,9 @@ pub struct ReleasedLock {
 ///
 /// TiKV: `src/storage/mvcc/txn.rs` `MvccTxn`.
 pub struct MvccTxn {
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
+    /// Memory locks and max_ts of the store.
     pub concurrency_manager: ConcurrencyManager,
     /// Memory locks to keep until the write is applied.
     pub guards: Vec<KeyHandleGuard>,
@@ -36,6 +41,7 @@ pub struct MvccTxn {
 }
 
 impl MvccTxn {
+    /// Creates an empty set of changes of the transaction.
     pub fn new(start_ts: TimeStamp, concurrency_manager: ConcurrencyManager) -> MvccTxn {
         MvccTxn {
             start_ts,
@@ -63,10 +69,12 @@ impl MvccTxn {
         self.modifies.push(modify);
     }
 
+    /// Writes the lock record.
     pub fn put_lock(&mut self, key: Key, lock: &Lock) {
         self.push(Modify::Put(CF_LOCK, key, lock.to_bytes()));
     }
 
+    /// Writes a pessimistic lock record.
     pub fn put_pessimistic_lock(&mut self, key: Key, lock: PessimisticLock) {
         self.put_lock(key, &lock.into_lock());
     }
@@ -78,18 +86,22 @@ impl MvccTxn {
         released
     }
 
+    /// Writes a value that is too long for the records, for the transaction of `ts`.
     pub fn put_value(&mut self, key: Key, ts: TimeStamp, value: Value) {
         self.push(Modify::Put(CF_DEFAULT, key.append_ts(ts), value));
     }
 
+    /// Deletes the value of the transaction of `ts`.
     pub fn delete_value(&mut self, key: Key, ts: TimeStamp) {
         self.push(Modify::Delete(CF_DEFAULT, key.append_ts(ts)));
     }
 
+    /// Writes the record of a commit or rollback at `ts`.
     pub fn put_write(&mut self, key: Key, ts: TimeStamp, write: &Write) {
         self.push(Modify::Put(CF_WRITE, key.append_ts(ts), write.to_bytes()));
     }
 
+    /// Deletes the record at `ts`.
     pub fn delete_write(&mut self, key: Key, ts: TimeStamp) {
         self.push(Modify::Delete(CF_WRITE, key.append_ts(ts)));
     }

@@ -14,10 +14,13 @@ use crate::{
 /// Compare-and-swap request.
 #[derive(Clone, Debug, Default)]
 pub struct Swap {
+    /// Column family; empty: default.
     pub cf: String,
+    /// Raw key.
     pub key: Vec<u8>,
     /// None: the key must be absent.
     pub previous_value: Option<Value>,
+    /// New value.
     pub value: Value,
     /// Must be 0: API V1 stores no TTL.
     pub ttl: u64,

@@ -6,7 +6,8 @@ use txn_types::Key;
 
 use super::{RawPair, rawkv_cf};
 use crate::{
-    api_version::{CommandKind, check_api_version, check_api_version_ranges},
+    api_version::{check_api_version, check_api_version_ranges},
+    command_kind::CommandKind,
     errors::{ErrorInner, Result},
     read::LockCheck,
     statistics::{KvGetStatistics, Statistics},

@@ -7,7 +7,8 @@ use txn_types::Key;
 
 use super::{RawPair, check_ttls, rawkv_cf};
 use crate::{
-    api_version::{CommandKind, check_api_version, check_api_version_ranges},
+    api_version::{check_api_version, check_api_version_ranges},
+    command_kind::CommandKind,
     deadline::Deadline,
     errors::{Error, ErrorInner, Result},
     storage::Storage,

@@ -19,7 +19,7 @@ use tracepoints::{EngineClock, Probe, Req, clock::EngineInstant, ending::Wait};
 use txn_types::{Key, TimeStamp};
 
 use super::{
-    commands::{Command, CommandExt, TypedCommand, WriteContext, WriteResult},
+    commands::{AfterWrite, Command, CommandExt, TypedCommand, WriteContext, WriteResult},
     latch::{Latches, Lock},
 };
 use crate::{
@@ -318,21 +318,21 @@ impl<E: Engine> Inner<E> {
             tracepoints::gate::hold(tracepoints::stage::SCHED_FINISH, req).await;
         }
         drop(bytes);
-        match result {
-            Ok(ProcessResult::NextCommand { cmd }) => {
+        let response = match result {
+            Ok(AfterWrite::Run(cmd)) => {
                 let next = self.next_id.fetch_add(1, Ordering::Relaxed);
                 // The client's limit applies to all parts of its request.
                 self.clone().schedule_command(next, *cmd, req, deadline, details, answer);
-                drop(latches);
+                return drop(latches);
             }
-            other => {
-                // Release before the response, so that the client's next request finds the latches free.
-                drop(latches);
-                if let Some(answer) = answer {
-                    // The client may be gone.
-                    let _ = answer.send((other, details));
-                }
-            }
+            Ok(AfterWrite::Respond(response)) => Ok(response),
+            Err(e) => Err(e),
+        };
+        // Release before the response, so that the client's next request finds the latches free.
+        drop(latches);
+        if let Some(answer) = answer {
+            // The client may be gone.
+            let _ = answer.send((response, details));
         }
     }
 
@@ -344,7 +344,7 @@ impl<E: Engine> Inner<E> {
         keys: &[Key],
         deadline: Deadline,
         details: &mut SchedulerDetails,
-    ) -> Result<ProcessResult> {
+    ) -> Result<AfterWrite> {
         deadline.check()?;
         let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
         let begin = EngineClock::now();
@@ -380,12 +380,12 @@ impl<E: Engine> Inner<E> {
         let begin = EngineClock::now();
         let written = self.process_write(cmd, req, snapshot, details);
         details.cmd_process_nanos += begin.elapsed().as_nanos() as u64;
-        let WriteResult { modifies, pr, lock_guards } = written?;
+        let WriteResult { modifies, after, lock_guards } = written?;
         if !modifies.is_empty() {
             self.write(snap_ctx, modifies, deadline, details).await?;
         }
         drop(lock_guards);
-        Ok(pr)
+        Ok(after)
     }
 
     fn process_write(

@@ -17,12 +17,19 @@ pub type EntryResult = Result<(Vec<u8>, ValueEntry)>;
 
 /// View of a snapshot at one timestamp. TiKV: `SnapshotStore`.
 pub struct SnapshotStore<S: Snapshot> {
+    /// Snapshot that is read.
     pub snapshot: S,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
+    /// Isolation level of the read.
     pub isolation_level: IsolationLevel,
+    /// Whether blocks read enter the block cache.
     pub fill_cache: bool,
+    /// Transactions whose locks the read ignores, since they are committed later or rolled back.
     pub bypass_locks: TsSet,
+    /// Transactions whose locks the read looks through, since they are committed before.
     pub access_locks: TsSet,
+    /// Request that the work belongs to, for stamps.
     pub req: Req,
 }
 
@@ -33,11 +40,15 @@ pub struct ScanParams {
     pub lower_bound: Option<Key>,
     /// Encoded; excluded.
     pub upper_bound: Option<Key>,
+    /// Maximum number of pairs.
     pub limit: usize,
     /// Returns only every n-th key; 0 and 1: every key.
     pub sample_step: usize,
+    /// Whether to leave values empty.
     pub key_only: bool,
+    /// Whether to read in descending order.
     pub desc: bool,
+    /// Whether to return the commit timestamps.
     pub load_commit_ts: bool,
 }
 

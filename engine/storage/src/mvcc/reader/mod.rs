@@ -16,7 +16,9 @@ use super::{Error, ErrorInner};
 /// Value, with its commit timestamp if the reader loads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValueEntry {
+    /// Value of the version.
     pub value: Value,
+    /// Commit timestamp, if it was requested.
     pub commit_ts: Option<TimeStamp>,
 }
 

@@ -14,6 +14,7 @@ use crate::{
 /// Record at exactly the start_ts of a transaction that needs a rollback record there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OverlappedWrite {
+    /// The later record that has the rollback's timestamp as its commit timestamp.
     pub write: Write,
     /// commit_ts of the next newer PUT or DELETE; zero if there is none.
     pub gc_fence: TimeStamp,
@@ -23,22 +24,36 @@ pub struct OverlappedWrite {
 #[derive(Debug)]
 pub enum TxnCommitRecord {
     /// No record of the transaction.
-    None { overlapped_write: Option<OverlappedWrite> },
+    None {
+        /// Record of another transaction that a rollback here would overwrite.
+        overlapped_write: Option<OverlappedWrite>,
+    },
     /// The transaction's own record: committed or rolled back.
-    SingleRecord { commit_ts: TimeStamp, write: Write },
+    SingleRecord {
+        /// Commit timestamp of the transaction.
+        commit_ts: TimeStamp,
+        /// The record.
+        write: Write,
+    },
     /// Rolled back, as marked in the record of another transaction committed at this start_ts.
-    OverlappedRollback { commit_ts: TimeStamp },
+    OverlappedRollback {
+        /// Commit timestamp of the transaction.
+        commit_ts: TimeStamp,
+    },
 }
 
 /// Reads a snapshot for one transaction.
 ///
 /// TiKV: `SnapshotReader`.
 pub struct SnapshotReader<S: Snapshot> {
+    /// Reader of all transactions.
     pub reader: MvccReader<S>,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
 }
 
 impl<S: Snapshot> SnapshotReader<S> {
+    /// Creates a reader for the transaction of `start_ts`.
     pub fn new(start_ts: TimeStamp, snapshot: S, fill_cache: bool) -> Self {
         Self { reader: MvccReader::new(snapshot, None, fill_cache), start_ts }
     }
@@ -91,6 +106,7 @@ impl<S: Snapshot> SnapshotReader<S> {
 /// TiKV: `MvccReader`.
 pub struct MvccReader<S: Snapshot> {
     snapshot: S,
+    /// Statistics of the operations.
     pub statistics: Statistics,
     lock_cursor: Option<Cursor<S::Iter>>,
     write_cursor: Option<Cursor<S::Iter>>,
@@ -102,6 +118,7 @@ pub struct MvccReader<S: Snapshot> {
 }
 
 impl<S: Snapshot> MvccReader<S> {
+    /// Creates a reader; `scan_mode` is `None` for point reads.
     pub fn new(snapshot: S, scan_mode: Option<ScanMode>, fill_cache: bool) -> Self {
         Self {
             snapshot,
@@ -114,6 +131,7 @@ impl<S: Snapshot> MvccReader<S> {
         }
     }
 
+    /// Returns the snapshot that is read.
     pub fn snapshot(&self) -> &S {
         &self.snapshot
     }

@@ -18,11 +18,17 @@ use crate::{
 pub struct PessimisticLockProperties<'a> {
     /// Raw.
     pub primary: &'a [u8],
+    /// Time to live of the lock, in milliseconds from the physical part of `start_ts`.
     pub lock_ttl: u64,
+    /// Timestamp at which the pessimistic statement reads.
     pub for_update_ts: TimeStamp,
+    /// Whether to return the key's value.
     pub need_value: bool,
+    /// Whether to return whether the key has a value.
     pub need_check_existence: bool,
+    /// Minimum commit timestamp of the transaction.
     pub min_commit_ts: TimeStamp,
+    /// Whether to lock only a key that has a value.
     pub lock_only_if_exists: bool,
 }
 

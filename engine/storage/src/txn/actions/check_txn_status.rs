@@ -18,8 +18,11 @@ pub struct StatusQuery {
     pub caller_start_ts: TimeStamp,
     /// Treat an async-commit lock as a plain one.
     pub force_sync_commit: bool,
+    /// Whether the client resolves a pessimistic lock, which needs no rollback record.
     pub resolving_pessimistic_lock: bool,
+    /// Whether a lock of another primary is an error.
     pub verify_is_primary: bool,
+    /// Whether to roll back a transaction that is not found; otherwise that is an error.
     pub rollback_if_not_exist: bool,
 }
 
@@ -230,8 +233,11 @@ pub fn make_rollback(
 /// Action if neither a lock nor a record is found.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 pub enum MissingLockAction {
+    /// Write a rollback record.
     Rollback,
+    /// Write a rollback record that is never collapsed.
     ProtectedRollback,
+    /// Return an error.
     ReturnError,
 }
 

@@ -6,6 +6,7 @@ use crate::mvcc::{ErrorInner, MvccReader, MvccTxn, Result, SnapshotReader};
 
 /// Lock of a key, seen from the current transaction.
 pub enum LockState {
+    /// No lock.
     None,
     /// The transaction's own lock.
     Own(Lock),

@@ -19,16 +19,25 @@ use crate::mvcc::{Error, ErrorInner, MvccTxn, PessimisticLockNotFoundReason, Res
 /// Properties common to all mutations of a prewrite.
 #[derive(Clone, Debug)]
 pub struct TransactionProperties<'a> {
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
+    /// Optimistic or pessimistic.
     pub kind: TransactionKind,
+    /// How the transaction will be committed.
     pub commit_kind: CommitKind,
     /// Raw.
     pub primary: &'a [u8],
+    /// Number of the transaction's keys in this region; a hint for resolving.
     pub txn_size: u64,
+    /// Time to live of the lock, in milliseconds from the physical part of `start_ts`.
     pub lock_ttl: u64,
+    /// Minimum commit timestamp of the transaction.
     pub min_commit_ts: TimeStamp,
+    /// Whether the client sends the request again.
     pub is_retry_request: bool,
+    /// How strictly assertions are checked.
     pub assertion_level: AssertionLevel,
+    /// Source of the write, for CDC; 0 by default.
     pub txn_source: u64,
 }
 
@@ -49,11 +58,15 @@ impl TransactionProperties<'_> {
 /// Commit protocol of the transaction, with the maximum commit_ts (zero: any).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitKind {
+    /// In two phases.
     TwoPc,
+    /// In one phase, up to this commit timestamp; zero: any.
     OnePc(TimeStamp),
+    /// As an async commit, up to this commit timestamp; zero: any.
     Async(TimeStamp),
 }
 
+/// Kind of a transaction, with what its prewrite checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionKind {
     /// Optimistic: whether the check for newer versions can be skipped.

@@ -3,7 +3,7 @@ use kvproto::kvrpcpb::{self, Assertion, Context, Op, PessimisticLockWakeUpMode};
 use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp};
 
-use super::{CommandExt, WriteCommand, WriteContext, WriteResult};
+use super::{WriteCommand, WriteContext, WriteResult, command_ext};
 use crate::{
     errors::{Error, ErrorInner, Result},
     mvcc,
@@ -17,17 +17,25 @@ use crate::{
 /// deprecated in TiKV, too.
 #[derive(Clone, Debug)]
 pub struct AcquirePessimisticLock {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
     /// Each key, and whether it must not exist.
     pub keys: Vec<(Key, bool)>,
     /// Raw.
     pub primary: Vec<u8>,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
+    /// Time to live of the lock, in milliseconds from the physical part of `start_ts`.
     pub lock_ttl: u64,
+    /// Timestamp at which the pessimistic statement reads.
     pub for_update_ts: TimeStamp,
+    /// Minimum commit timestamp of the transaction.
     pub min_commit_ts: TimeStamp,
+    /// Whether to return the values of the keys.
     pub return_values: bool,
+    /// Whether to return whether the keys have values.
     pub check_existence: bool,
+    /// Whether to lock only keys that have a value.
     pub lock_only_if_exists: bool,
     /// Fair locking: one key, with a result per key. A newer version is a conflict as in the normal mode;
     /// TiKV would lock the key despite it.
@@ -74,20 +82,10 @@ fn is_of_the_key(e: &mvcc::ErrorInner) -> bool {
     matches!(e, mvcc::ErrorInner::KeyIsLocked(_) | mvcc::ErrorInner::WriteConflict { .. })
 }
 
-impl CommandExt for AcquirePessimisticLock {
-    fn ctx(&self) -> &Context {
-        &self.ctx
-    }
-    fn tag(&self) -> &'static str {
-        "acquire_pessimistic_lock"
-    }
-    fn ts(&self) -> TimeStamp {
-        self.start_ts
-    }
-    fn latch_keys(&self) -> Vec<&Key> {
-        self.keys.iter().map(|(key, _)| key).collect()
-    }
-}
+command_ext!(
+    AcquirePessimisticLock, "acquire_pessimistic_lock", ctx: |cmd| &cmd.ctx, ts: |cmd| cmd.start_ts,
+    keys: |cmd| cmd.keys.iter().map(|(key, _)| key).collect()
+);
 
 impl WriteCommand for AcquirePessimisticLock {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {

@@ -17,8 +17,11 @@ use crate::{
 /// TiKV: `commands/check_secondary_locks.rs`.
 #[derive(Clone, Debug)]
 pub struct CheckSecondaryLocks {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Encoded keys.
     pub keys: Vec<Key>,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
 }
 

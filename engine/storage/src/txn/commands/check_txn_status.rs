@@ -19,9 +19,13 @@ use crate::{
 /// TiKV: `commands/check_txn_status.rs`.
 #[derive(Clone, Debug)]
 pub struct CheckTxnStatus {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Encoded primary key of the transaction.
     pub primary_key: Key,
+    /// Start timestamp of the transaction whose lock is meant.
     pub lock_ts: TimeStamp,
+    /// What the client knows and asks.
     pub query: StatusQuery,
 }
 

@@ -9,8 +9,11 @@ use crate::{errors::Result, txn::actions::cleanup::cleanup, types::ProcessResult
 /// TiKV: `commands/cleanup.rs`.
 #[derive(Clone, Debug)]
 pub struct Cleanup {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Encoded key.
     pub key: Key,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
     /// Zero: regardless of the TTL.
     pub current_ts: TimeStamp,

@@ -13,9 +13,13 @@ use crate::{
 /// TiKV: `commands/commit.rs`.
 #[derive(Clone, Debug)]
 pub struct Commit {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Encoded keys.
     pub keys: Vec<Key>,
+    /// Start timestamp of the transaction whose lock is meant.
     pub lock_ts: TimeStamp,
+    /// Commit timestamp of the transaction.
     pub commit_ts: TimeStamp,
 }
 

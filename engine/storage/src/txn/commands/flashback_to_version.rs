@@ -7,7 +7,7 @@ use kvproto::kvrpcpb::Context;
 use tikv_kv::Snapshot;
 use txn_types::{Key, Lock, LockOrSharedLocks, LockType, TimeStamp, Write, WriteType};
 
-use super::{Command, CommandExt, TypedCommand, WriteCommand, WriteContext, WriteResult};
+use super::{AfterWrite, Command, TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext};
 use crate::{
     errors::{ErrorInner, Result},
     mvcc::{self, MAX_TXN_WRITE_SIZE, MvccReader, MvccTxn, ScanMode, SnapshotReader},
@@ -21,12 +21,15 @@ const MAX_BATCH_KEYS: usize = 256;
 /// Timestamps and range of a flashback.
 #[derive(Clone, Debug)]
 pub struct Flashback {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
     /// Later commits are undone.
     pub version: TimeStamp,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
     /// Zero in the prepare phase.
     pub commit_ts: TimeStamp,
+    /// Encoded start of the range, inclusive.
     pub start_key: Key,
     /// `None`: the region's end.
     pub end_key: Option<Key>,
@@ -48,6 +51,7 @@ enum Step {
 /// Finds the next step; needs no latches.
 #[derive(Clone, Debug)]
 pub struct FlashbackToVersionReadPhase {
+    /// Timestamps and range.
     pub flashback: Flashback,
     /// Key to continue from.
     next: Key,
@@ -68,31 +72,20 @@ impl From<Flashback> for TypedCommand<()> {
 }
 
 macro_rules! flashback_ext {
-    ($name:ty, |$cmd:ident| $keys:expr) => {
-        impl CommandExt for $name {
-            fn ctx(&self) -> &Context {
-                &self.flashback.ctx
-            }
-            fn tag(&self) -> &'static str {
-                "flashback_to_version"
-            }
-            fn ts(&self) -> TimeStamp {
-                self.flashback.start_ts
-            }
-            fn latch_keys(&self) -> Vec<&Key> {
-                let $cmd = self;
-                $keys
-            }
+    ($name:ty, $keys:expr) => {
+        command_ext!(
+            $name, "flashback_to_version", ctx: |cmd| &cmd.flashback.ctx, ts: |cmd| cmd.flashback.start_ts,
+            keys: $keys,
             fn need_flow_control(&self) -> bool {
                 false
-            }
+            },
             fn allowed_in_flashback(&self) -> bool {
                 true
             }
-        }
+        );
     };
 }
-flashback_ext!(FlashbackToVersionReadPhase, |_cmd| Vec::new());
+flashback_ext!(FlashbackToVersionReadPhase, |_| Vec::new());
 flashback_ext!(FlashbackToVersion, |cmd| match &cmd.step {
     Step::Rollback(locks) => locks.iter().map(|(key, _)| key).collect(),
     Step::Overwrite(keys) => keys.iter().collect(),
@@ -106,14 +99,14 @@ impl WriteCommand for FlashbackToVersionReadPhase {
         let mut reader = MvccReader::new(snapshot, Some(ScanMode::Forward), fill_cache);
         let step = self.step(&mut reader);
         context.statistics.add(&reader.statistics);
-        let pr = match step? {
-            None => ProcessResult::Res,
+        let after = match step? {
+            None => ProcessResult::Res.into(),
             Some(step) => {
                 let cmd = FlashbackToVersion { flashback: self.flashback, step };
-                ProcessResult::NextCommand { cmd: Box::new(Command::FlashbackToVersion(cmd)) }
+                AfterWrite::Run(Box::new(Command::FlashbackToVersion(cmd)))
             }
         };
-        Ok(WriteResult::new(txn, pr))
+        Ok(WriteResult::new(txn, after))
     }
 }
 
@@ -183,14 +176,14 @@ impl WriteCommand for FlashbackToVersion {
             Step::Lock(key) => lock_first(&mut txn, reader, key, &flashback).map(|()| None),
             Step::Commit(key) => commit_first(&mut txn, reader, key, &flashback).map(|()| None),
         })?;
-        let pr = match next {
-            None => ProcessResult::Res,
+        let after = match next {
+            None => ProcessResult::Res.into(),
             Some(next) => {
                 let cmd = FlashbackToVersionReadPhase { flashback, next };
-                ProcessResult::NextCommand { cmd: Box::new(Command::FlashbackToVersionReadPhase(cmd)) }
+                AfterWrite::Run(Box::new(Command::FlashbackToVersionReadPhase(cmd)))
             }
         };
-        Ok(WriteResult::new(txn, pr))
+        Ok(WriteResult::new(txn, after))
     }
 }
 

@@ -49,6 +49,7 @@ use crate::{
 
 /// Properties of a command for the scheduler.
 pub trait CommandExt {
+    /// Returns the request's context.
     fn ctx(&self) -> &Context;
     /// Lower-case name, as in TiKV's metrics.
     fn tag(&self) -> &'static str;
@@ -76,9 +77,13 @@ pub trait CommandExt {
 
 /// Context in which a command runs.
 pub struct WriteContext<'a> {
+    /// Memory locks and max_ts of the store.
     pub concurrency_manager: ConcurrencyManager,
+    /// Statistics of the command's reads.
     pub statistics: &'a mut Statistics,
+    /// Whether async commits are allowed.
     pub enable_async_commit: bool,
+    /// Whether commits in one phase are allowed.
     pub enable_one_pc: bool,
 }
 
@@ -103,28 +108,47 @@ impl WriteContext<'_> {
     }
 }
 
-/// Modifications of a command, and its response after they are written.
+/// What follows once the modifications are written.
+#[derive(Debug)]
+pub enum AfterWrite {
+    /// Send the response.
+    Respond(ProcessResult),
+    /// The request continues as another command.
+    Run(Box<Command>),
+}
+
+impl From<ProcessResult> for AfterWrite {
+    fn from(pr: ProcessResult) -> Self {
+        AfterWrite::Respond(pr)
+    }
+}
+
+/// Modifications of a command, and what follows.
 pub struct WriteResult {
+    /// The modifications, written together.
     pub modifies: Vec<Modify>,
-    pub pr: ProcessResult,
+    /// The response, or the next command.
+    pub after: AfterWrite,
     /// Memory locks to drop once the write is applied.
     pub lock_guards: Vec<KeyHandleGuard>,
 }
 
 impl WriteResult {
-    fn new(mut txn: MvccTxn, pr: ProcessResult) -> Self {
+    fn new(mut txn: MvccTxn, after: impl Into<AfterWrite>) -> Self {
         let lock_guards = std::mem::take(&mut txn.guards);
-        Self { modifies: txn.into_modifies(), pr, lock_guards }
+        Self { modifies: txn.into_modifies(), after: after.into(), lock_guards }
     }
 }
 
 /// Command that may write.
 pub trait WriteCommand: CommandExt {
+    /// Computes the modifications from the data in `snapshot`.
     fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult>;
 }
 
 /// Command whose response has type `T`.
 pub struct TypedCommand<T> {
+    /// The command.
     pub cmd: Command,
     answer: PhantomData<fn() -> T>,
 }
@@ -139,6 +163,7 @@ macro_rules! commands {
     ($($name:ident => $answer:ty),+ $(,)?) => {
         /// Any command.
         #[derive(Debug)]
+        #[allow(missing_docs)] // each variant holds the command of its name
         pub enum Command {
             $($name($name),)+
         }
@@ -214,21 +239,30 @@ fn encode_keys(keys: Vec<Vec<u8>>) -> Vec<Key> {
     keys.iter().map(|k| Key::from_raw(k)).collect()
 }
 
-/// Implements `CommandExt` for a command whose fields have the usual names.
+/// Implements `CommandExt` for a command: with the names of its fields, or with functions of the command.
 macro_rules! command_ext {
     ($name:ty, $tag:literal, ts: $ts:ident, keys: $keys:ident $(, $extra:item)*) => {
+        command_ext!(
+            $name, $tag, ctx: |cmd| &cmd.ctx, ts: |cmd| cmd.$ts,
+            keys: |cmd| $crate::txn::commands::LatchKeys::latch_keys(&cmd.$keys) $(, $extra)*
+        );
+    };
+    ($name:ty, $tag:literal, ctx: $ctx:expr, ts: $ts:expr, keys: $keys:expr $(, $extra:item)*) => {
         impl $crate::txn::commands::CommandExt for $name {
             fn ctx(&self) -> &kvproto::kvrpcpb::Context {
-                &self.ctx
+                let ctx: fn(&$name) -> &kvproto::kvrpcpb::Context = $ctx;
+                ctx(self)
             }
             fn tag(&self) -> &'static str {
                 $tag
             }
             fn ts(&self) -> txn_types::TimeStamp {
-                self.$ts
+                let ts: fn(&$name) -> txn_types::TimeStamp = $ts;
+                ts(self)
             }
             fn latch_keys(&self) -> Vec<&txn_types::Key> {
-                $crate::txn::commands::LatchKeys::latch_keys(&self.$keys)
+                let keys: fn(&$name) -> Vec<&txn_types::Key> = $keys;
+                keys(self)
             }
             $($extra)*
         }

@@ -6,7 +6,7 @@ use tikv_kv::Snapshot;
 use txn_types::{Key, LockOrSharedLocks, TimeStamp};
 
 use super::{
-    Command, CommandExt, RESOLVE_LOCK_BATCH_SIZE, TypedCommand, WriteCommand, WriteContext, WriteResult,
+    AfterWrite, Command, RESOLVE_LOCK_BATCH_SIZE, TypedCommand, WriteCommand, WriteContext, WriteResult,
     command_ext, encode_keys,
 };
 use crate::{
@@ -38,9 +38,13 @@ fn must_release(lock: &LockOrSharedLocks, start_ts: TimeStamp, for_update_ts: Ti
 /// Releases the locks of these keys.
 #[derive(Clone, Debug)]
 pub struct PessimisticRollback {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Encoded keys.
     pub keys: Vec<Key>,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
+    /// Timestamp at which the pessimistic statement reads.
     pub for_update_ts: TimeStamp,
     /// Key to continue the search from; `None`: no more locks.
     pub scan_key: Option<Key>,
@@ -65,44 +69,37 @@ impl WriteCommand for PessimisticRollback {
             }
             Ok(())
         })?;
-        let pr = match self.scan_key {
-            None => ProcessResult::MultiRes { results: Vec::new() },
+        let after = match self.scan_key {
+            None => ProcessResult::MultiRes { results: Vec::new() }.into(),
             scan_key => {
                 let next = PessimisticRollbackReadPhase { ctx: self.ctx, start_ts, for_update_ts, scan_key };
-                ProcessResult::NextCommand { cmd: Box::new(Command::PessimisticRollbackReadPhase(next)) }
+                AfterWrite::Run(Box::new(Command::PessimisticRollbackReadPhase(next)))
             }
         };
-        Ok(WriteResult::new(txn, pr))
+        Ok(WriteResult::new(txn, after))
     }
 }
 
 /// Finds the transaction's pessimistic locks; needs no latches.
 #[derive(Clone, Debug)]
 pub struct PessimisticRollbackReadPhase {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
+    /// Timestamp at which the pessimistic statement reads.
     pub for_update_ts: TimeStamp,
     /// Key to continue from.
     pub scan_key: Option<Key>,
 }
 
-impl CommandExt for PessimisticRollbackReadPhase {
-    fn ctx(&self) -> &Context {
-        &self.ctx
-    }
-    fn tag(&self) -> &'static str {
-        "pessimistic_rollback"
-    }
-    fn ts(&self) -> TimeStamp {
-        self.start_ts
-    }
-    fn latch_keys(&self) -> Vec<&Key> {
-        Vec::new()
-    }
+command_ext!(
+    PessimisticRollbackReadPhase, "pessimistic_rollback", ctx: |cmd| &cmd.ctx, ts: |cmd| cmd.start_ts,
+    keys: |_| Vec::new(),
     fn need_flow_control(&self) -> bool {
         false
     }
-}
+);
 
 impl WriteCommand for PessimisticRollbackReadPhase {
     fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult> {
@@ -115,14 +112,14 @@ impl WriteCommand for PessimisticRollbackReadPhase {
         context.statistics.add(&reader.statistics);
         let (locks, has_remain) = found?;
         let keys: Vec<Key> = locks.into_iter().map(|(key, _)| key).collect();
-        let pr = match keys.last().cloned() {
-            None => ProcessResult::MultiRes { results: Vec::new() },
+        let after = match keys.last().cloned() {
+            None => ProcessResult::MultiRes { results: Vec::new() }.into(),
             Some(last) => {
                 let scan_key = has_remain.then_some(last);
                 let next = PessimisticRollback { ctx: self.ctx, keys, start_ts, for_update_ts, scan_key };
-                ProcessResult::NextCommand { cmd: Box::new(Command::PessimisticRollback(next)) }
+                AfterWrite::Run(Box::new(Command::PessimisticRollback(next)))
             }
         };
-        Ok(WriteResult::new(txn, pr))
+        Ok(WriteResult::new(txn, after))
     }
 }

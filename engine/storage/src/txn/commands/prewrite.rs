@@ -5,7 +5,7 @@ use kvproto::kvrpcpb::{self, AssertionLevel, Context, prewrite_request::Pessimis
 use tikv_kv::Snapshot;
 use txn_types::{Key, Mutation, TimeStamp, Write, WriteType};
 
-use super::{CommandExt, TypedCommand, WriteCommand, WriteContext, WriteResult};
+use super::{TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext};
 use crate::{
     errors::{Error, ErrorInner, Result},
     mvcc::{self, MvccTxn, SnapshotReader, TxnCommitRecord},
@@ -16,41 +16,58 @@ use crate::{
 /// Fields common to both kinds of prewrite.
 #[derive(Clone, Debug)]
 pub struct PrewriteParams {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
     /// Raw.
     pub primary: Vec<u8>,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
+    /// Time to live of the lock, in milliseconds from the physical part of `start_ts`.
     pub lock_ttl: u64,
+    /// Number of the transaction's keys in this region; a hint for resolving.
     pub txn_size: u64,
+    /// Minimum commit timestamp of the transaction.
     pub min_commit_ts: TimeStamp,
+    /// Commit timestamp above which the client falls back to two phases; zero: none.
     pub max_commit_ts: TimeStamp,
     /// Raw; `Some`: the client requests an async commit.
     pub secondary_keys: Option<Vec<Vec<u8>>>,
+    /// Whether the client requests a commit in one phase.
     pub try_one_pc: bool,
+    /// How strictly assertions are checked.
     pub assertion_level: AssertionLevel,
 }
 
 /// Prewrite of an optimistic transaction.
 #[derive(Clone, Debug)]
 pub struct Prewrite {
+    /// Fields common to both kinds of prewrite.
     pub params: PrewriteParams,
+    /// Changes of the keys.
     pub mutations: Vec<Mutation>,
+    /// Whether to skip the check for newer versions.
     pub skip_constraint_check: bool,
 }
 
 /// Mutation of a pessimistic transaction.
 #[derive(Clone, Debug)]
 pub struct PessimisticMutation {
+    /// Change of the key.
     pub mutation: Mutation,
+    /// What to check about the key's pessimistic lock.
     pub action: PessimisticAction,
+    /// The for_update_ts that the lock must have, if the client names one.
     pub expected_for_update_ts: Option<TimeStamp>,
 }
 
 /// Prewrite of a pessimistic transaction.
 #[derive(Clone, Debug)]
 pub struct PrewritePessimistic {
+    /// Fields common to both kinds of prewrite.
     pub params: PrewriteParams,
+    /// Changes of the keys.
     pub mutations: Vec<PessimisticMutation>,
+    /// Timestamp at which the pessimistic statement reads.
     pub for_update_ts: TimeStamp,
 }
 
@@ -112,41 +129,21 @@ fn write_bytes_of(mutation: &Mutation) -> usize {
     }
 }
 
-impl CommandExt for Prewrite {
-    fn ctx(&self) -> &Context {
-        &self.params.ctx
-    }
-    fn tag(&self) -> &'static str {
-        "prewrite"
-    }
-    fn ts(&self) -> TimeStamp {
-        self.params.start_ts
-    }
-    fn latch_keys(&self) -> Vec<&Key> {
-        self.mutations.iter().map(Mutation::key).collect()
-    }
+command_ext!(
+    Prewrite, "prewrite", ctx: |cmd| &cmd.params.ctx, ts: |cmd| cmd.params.start_ts,
+    keys: |cmd| cmd.mutations.iter().map(Mutation::key).collect(),
     fn write_bytes(&self) -> usize {
         self.mutations.iter().map(write_bytes_of).sum()
     }
-}
+);
 
-impl CommandExt for PrewritePessimistic {
-    fn ctx(&self) -> &Context {
-        &self.params.ctx
-    }
-    fn tag(&self) -> &'static str {
-        "prewrite"
-    }
-    fn ts(&self) -> TimeStamp {
-        self.params.start_ts
-    }
-    fn latch_keys(&self) -> Vec<&Key> {
-        self.mutations.iter().map(|m| m.mutation.key()).collect()
-    }
+command_ext!(
+    PrewritePessimistic, "prewrite", ctx: |cmd| &cmd.params.ctx, ts: |cmd| cmd.params.start_ts,
+    keys: |cmd| cmd.mutations.iter().map(|m| m.mutation.key()).collect(),
     fn write_bytes(&self) -> usize {
         self.mutations.iter().map(|m| write_bytes_of(&m.mutation)).sum()
     }
-}
+);
 
 impl WriteCommand for Prewrite {
     fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult> {

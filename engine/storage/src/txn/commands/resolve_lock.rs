@@ -8,7 +8,7 @@ use tikv_kv::Snapshot;
 use txn_types::{Key, Lock, LockOrSharedLocks, TimeStamp};
 
 use super::{
-    Command, CommandExt, TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext, encode_keys,
+    AfterWrite, Command, TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext, encode_keys,
 };
 use crate::{
     errors::{ErrorInner, Result},
@@ -61,9 +61,13 @@ fn resolve_one<S: Snapshot>(
 /// Resolves given keys of one transaction.
 #[derive(Clone, Debug)]
 pub struct ResolveLockLite {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
+    /// Commit timestamp of the transaction; zero: rolled back.
     pub commit_ts: TimeStamp,
+    /// Encoded keys of the transaction.
     pub resolve_keys: Vec<Key>,
 }
 
@@ -90,29 +94,21 @@ impl WriteCommand for ResolveLockLite {
 /// Finds locks of the transactions; needs no latches.
 #[derive(Clone, Debug)]
 pub struct ResolveLockReadPhase {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Outcome of each transaction.
     pub txn_status: TxnStatusMap,
     /// Key to continue from.
     pub scan_key: Option<Key>,
 }
 
-impl CommandExt for ResolveLockReadPhase {
-    fn ctx(&self) -> &Context {
-        &self.ctx
-    }
-    fn tag(&self) -> &'static str {
-        "resolve_lock"
-    }
-    fn ts(&self) -> TimeStamp {
-        TimeStamp::zero()
-    }
-    fn latch_keys(&self) -> Vec<&Key> {
-        Vec::new()
-    }
+command_ext!(
+    ResolveLockReadPhase, "resolve_lock", ctx: |cmd| &cmd.ctx, ts: |_| TimeStamp::zero(),
+    keys: |_| Vec::new(),
     fn need_flow_control(&self) -> bool {
         false
     }
-}
+);
 
 impl WriteCommand for ResolveLockReadPhase {
     fn process_write<S: Snapshot>(self, snapshot: S, context: WriteContext<'_>) -> Result<WriteResult> {
@@ -136,46 +132,39 @@ impl WriteCommand for ResolveLockReadPhase {
                 }
             }
         }
-        let pr = match key_locks.last() {
-            None => ProcessResult::Res,
+        let after = match key_locks.last() {
+            None => ProcessResult::Res.into(),
             Some((last, _)) => {
                 let scan_key = has_remain.then(|| last.clone());
                 let (ctx, txn_status) = (self.ctx, self.txn_status);
                 let cmd = ResolveLock { ctx, txn_status, scan_key, key_locks };
-                ProcessResult::NextCommand { cmd: Box::new(Command::ResolveLock(cmd)) }
+                AfterWrite::Run(Box::new(Command::ResolveLock(cmd)))
             }
         };
-        Ok(WriteResult::new(txn, pr))
+        Ok(WriteResult::new(txn, after))
     }
 }
 
 /// Resolves the locks found, then continues the search.
 #[derive(Clone, Debug)]
 pub struct ResolveLock {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Outcome of each transaction.
     pub txn_status: TxnStatusMap,
     /// Key to continue from; `None`: no more locks.
     pub scan_key: Option<Key>,
+    /// Locks found, with their encoded keys.
     pub key_locks: Vec<(Key, Lock)>,
 }
 
-impl CommandExt for ResolveLock {
-    fn ctx(&self) -> &Context {
-        &self.ctx
-    }
-    fn tag(&self) -> &'static str {
-        "resolve_lock"
-    }
-    fn ts(&self) -> TimeStamp {
-        TimeStamp::zero()
-    }
-    fn latch_keys(&self) -> Vec<&Key> {
-        self.key_locks.iter().map(|(key, _)| key).collect()
-    }
+command_ext!(
+    ResolveLock, "resolve_lock", ctx: |cmd| &cmd.ctx, ts: |_| TimeStamp::zero(),
+    keys: |cmd| cmd.key_locks.iter().map(|(key, _)| key).collect(),
     fn need_flow_control(&self) -> bool {
         false
     }
-}
+);
 
 impl WriteCommand for ResolveLock {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
@@ -196,14 +185,14 @@ impl WriteCommand for ResolveLock {
             }
             Ok(())
         })?;
-        let pr = match scan_key {
-            None => ProcessResult::Res,
+        let after = match scan_key {
+            None => ProcessResult::Res.into(),
             Some(key) => {
                 let next = ResolveLockReadPhase { ctx: self.ctx, txn_status, scan_key: Some(key) };
-                ProcessResult::NextCommand { cmd: Box::new(Command::ResolveLockReadPhase(next)) }
+                AfterWrite::Run(Box::new(Command::ResolveLockReadPhase(next)))
             }
         };
-        Ok(WriteResult::new(txn, pr))
+        Ok(WriteResult::new(txn, after))
     }
 }
 

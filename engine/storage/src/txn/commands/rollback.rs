@@ -9,8 +9,11 @@ use crate::{errors::Result, txn::actions::cleanup::cleanup, types::ProcessResult
 /// TiKV: `commands/rollback.rs`.
 #[derive(Clone, Debug)]
 pub struct Rollback {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Encoded keys.
     pub keys: Vec<Key>,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
 }
 

@@ -14,8 +14,11 @@ use crate::{
 /// TiKV: `commands/txn_heart_beat.rs`.
 #[derive(Clone, Debug)]
 pub struct TxnHeartBeat {
+    /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
+    /// Encoded primary key of the transaction.
     pub primary_key: Key,
+    /// Start timestamp of the transaction.
     pub start_ts: TimeStamp,
     /// Milliseconds.
     pub advise_ttl: u64,

@@ -1,14 +1,15 @@
 //! Scans CF write and CF lock together, in ascending key order.
-use std::cmp::Ordering;
-
 use kvproto::kvrpcpb::IsolationLevel;
 use tikv_kv::Snapshot;
 use txn_types::{Key, LastChange, TimeStamp, Write, WriteRef, WriteType};
 
-use super::{EntryScanner, ScannerConfig};
+use super::{
+    EntryScanner, ScannerConfig,
+    cursors::{Current, Cursors},
+};
 use crate::{
     mvcc::{
-        Cursor, Result, SEEK_BOUND,
+        Result, SEEK_BOUND,
         reader::{ValueEntry, check_last_change, copy_write, point_getter::rc_check_ts_conflict},
     },
     statistics::Statistics,
@@ -16,56 +17,13 @@ use crate::{
 
 /// Reads the latest values in ascending order. TiKV: `ForwardScanner` with `LatestKvPolicy`.
 pub struct ForwardScanner<S: Snapshot> {
-    cfg: ScannerConfig<S>,
-    lock_cursor: Option<Cursor<S::Iter>>,
-    write_cursor: Cursor<S::Iter>,
-    statistics: Statistics,
-    is_started: bool,
-}
-
-/// Position of the cursors: the smaller user key, and which cursors are on it.
-struct Current {
-    user_key: Key,
-    has_write: bool,
-    has_lock: bool,
+    cursors: Cursors<S>,
 }
 
 impl<S: Snapshot> ForwardScanner<S> {
+    /// Opens the cursors; sets the direction in `cfg`.
     pub fn new(cfg: ScannerConfig<S>) -> Result<Self> {
-        let (lock_cursor, write_cursor) = (cfg.lock_cursor()?, cfg.write_cursor()?);
-        Ok(Self { cfg, lock_cursor, write_cursor, statistics: Statistics::default(), is_started: false })
-    }
-
-    /// Moves the cursors to their first entries within the range.
-    fn start(&mut self) -> Result<()> {
-        self.write_cursor.seek_to_first(&mut self.statistics.write)?;
-        if let Some(cursor) = &mut self.lock_cursor {
-            cursor.seek_to_first(&mut self.statistics.lock)?;
-        }
-        self.is_started = true;
-        Ok(())
-    }
-
-    fn current(&self) -> Result<Option<Current>> {
-        let write = match self.write_cursor.valid()? {
-            true => Some(Key::truncate_ts_for(self.write_cursor.key())?),
-            false => None,
-        };
-        let lock = match &self.lock_cursor {
-            Some(cursor) if cursor.valid()? => Some(cursor.key()),
-            _ => None,
-        };
-        let (key, order) = match (write, lock) {
-            (None, None) => return Ok(None),
-            (Some(write), None) => (write, Ordering::Less),
-            (None, Some(lock)) => (lock, Ordering::Greater),
-            (Some(write), Some(lock)) => (write.min(lock), write.cmp(lock)),
-        };
-        Ok(Some(Current {
-            user_key: Key::from_encoded_slice(key),
-            has_write: order != Ordering::Greater,
-            has_lock: order != Ordering::Less,
-        }))
+        Ok(Self { cursors: Cursors::new(ScannerConfig { desc: false, ..cfg })? })
     }
 
     /// Reads one user key, its lock first, then its versions; always moves the cursors to greater keys.
@@ -84,17 +42,26 @@ impl<S: Snapshot> ForwardScanner<S> {
         let found = self.get_version(&at.user_key);
         self.move_write_cursor_to_next_user_key(&at.user_key)?;
         let Some((write, commit_ts)) = found? else { return Ok(None) };
-        let entry = self.cfg.load_data_by_write(&at.user_key, write, commit_ts, &mut self.statistics)?;
+        let entry = self.cursors.cfg.load_data_by_write(
+            &at.user_key,
+            write,
+            commit_ts,
+            &mut self.cursors.statistics,
+        )?;
         Ok(Some(entry))
     }
 
     /// Returns `Some` for a lock that is read through, an error for one that blocks, otherwise `None`.
     fn handle_lock(&mut self, user_key: &Key) -> Result<Option<(Option<ValueEntry>,)>> {
-        let Some(cursor) = &mut self.lock_cursor else { return Ok(None) };
-        let checked = self.cfg.check_lock(user_key, cursor.value(), &mut self.statistics);
-        cursor.next(&mut self.statistics.lock)?;
+        let Some(cursor) = &mut self.cursors.lock else { return Ok(None) };
+        let checked = self.cursors.cfg.check_lock(user_key, cursor.value(), &mut self.cursors.statistics);
+        cursor.next(&mut self.cursors.statistics.lock)?;
         match checked? {
-            Some(lock) => Ok(Some((self.cfg.load_data_by_lock(user_key, lock, &mut self.statistics)?,))),
+            Some(lock) => Ok(Some((self.cursors.cfg.load_data_by_lock(
+                user_key,
+                lock,
+                &mut self.cursors.statistics,
+            )?,))),
             None => Ok(None),
         }
     }
@@ -105,12 +72,12 @@ impl<S: Snapshot> ForwardScanner<S> {
             return Ok(None);
         }
         loop {
-            let (key, commit_ts) = Key::split_on_ts_for(self.write_cursor.key())?;
+            let (key, commit_ts) = Key::split_on_ts_for(self.cursors.write.key())?;
             if key != user_key.as_encoded().as_slice() {
                 return Ok(None);
             }
-            let write = WriteRef::parse(self.write_cursor.value())?;
-            if !write.check_gc_fence_as_latest_version(self.cfg.ts) {
+            let write = WriteRef::parse(self.cursors.write.value())?;
+            if !write.check_gc_fence_as_latest_version(self.cursors.cfg.ts) {
                 return Ok(None);
             }
             match (write.write_type, write.last_change) {
@@ -123,7 +90,7 @@ impl<S: Snapshot> ForwardScanner<S> {
                 }
                 _ => {}
             }
-            if !self.write_cursor.next(&mut self.statistics.write)? {
+            if !self.cursors.write.next(&mut self.cursors.statistics.write)? {
                 return Ok(None);
             }
         }
@@ -135,60 +102,60 @@ impl<S: Snapshot> ForwardScanner<S> {
         commit_ts: TimeStamp,
     ) -> Result<Option<(Write, TimeStamp)>> {
         let key = user_key.clone().append_ts(commit_ts);
-        if !self.write_cursor.seek(&key, &mut self.statistics.write)?
-            || self.write_cursor.key() != key.as_encoded()
+        if !self.cursors.write.seek(&key, &mut self.cursors.statistics.write)?
+            || self.cursors.write.key() != key.as_encoded()
         {
             return Ok(None);
         }
-        let write = WriteRef::parse(self.write_cursor.value())?;
+        let write = WriteRef::parse(self.cursors.write.value())?;
         check_last_change(write.write_type, user_key, commit_ts)?;
         let counts =
-            write.check_gc_fence_as_latest_version(self.cfg.ts) && write.write_type == WriteType::Put;
+            write.check_gc_fence_as_latest_version(self.cursors.cfg.ts) && write.write_type == WriteType::Put;
         Ok(counts.then(|| (copy_write(&write), commit_ts)))
     }
 
     /// Moves from the newest version of `user_key` down to the timestamp; false if no version is left.
     fn move_write_cursor_to_ts(&mut self, user_key: &Key) -> Result<bool> {
         for step in 0..SEEK_BOUND {
-            if step > 0 && !self.write_cursor.next(&mut self.statistics.write)? {
+            if step > 0 && !self.cursors.write.next(&mut self.cursors.statistics.write)? {
                 return Ok(false);
             }
-            let (key, commit_ts) = Key::split_on_ts_for(self.write_cursor.key())?;
+            let (key, commit_ts) = Key::split_on_ts_for(self.cursors.write.key())?;
             if key != user_key.as_encoded().as_slice() {
                 return Ok(false);
             }
-            if commit_ts <= self.cfg.ts {
+            if commit_ts <= self.cursors.cfg.ts {
                 return Ok(true);
             }
-            if self.cfg.isolation_level == IsolationLevel::RcCheckTs {
-                return Err(rc_check_ts_conflict(self.cfg.ts, commit_ts, user_key)?);
+            if self.cursors.cfg.isolation_level == IsolationLevel::RcCheckTs {
+                return Err(rc_check_ts_conflict(self.cursors.cfg.ts, commit_ts, user_key)?);
             }
         }
-        self.statistics.write.over_seek_bound += 1;
-        let key = user_key.clone().append_ts(self.cfg.ts);
-        let found = self.write_cursor.seek(&key, &mut self.statistics.write)?;
-        Ok(found && Key::is_user_key_eq(self.write_cursor.key(), user_key.as_encoded()))
+        self.cursors.statistics.write.over_seek_bound += 1;
+        let key = user_key.clone().append_ts(self.cursors.cfg.ts);
+        let found = self.cursors.write.seek(&key, &mut self.cursors.statistics.write)?;
+        Ok(found && Key::is_user_key_eq(self.cursors.write.key(), user_key.as_encoded()))
     }
 
     /// Moves after all versions of `user_key`, by steps if they are few.
     fn move_write_cursor_to_next_user_key(&mut self, user_key: &Key) -> Result<()> {
         for step in 0..SEEK_BOUND {
             if step > 0 {
-                self.write_cursor.next(&mut self.statistics.write)?;
+                self.cursors.write.next(&mut self.cursors.statistics.write)?;
             }
-            if !self.write_cursor.valid()?
-                || Key::truncate_ts_for(self.write_cursor.key())? > user_key.as_encoded().as_slice()
+            if !self.cursors.write.valid()?
+                || Key::truncate_ts_for(self.cursors.write.key())? > user_key.as_encoded().as_slice()
             {
                 return Ok(());
             }
         }
-        self.statistics.write.over_seek_bound += 1;
+        self.cursors.statistics.write.over_seek_bound += 1;
         // Zero is the last timestamp of a key; skip a version at zero, too.
         let last = user_key.clone().append_ts(TimeStamp::zero());
-        if self.write_cursor.seek(&last, &mut self.statistics.write)?
-            && self.write_cursor.key() == last.as_encoded()
+        if self.cursors.write.seek(&last, &mut self.cursors.statistics.write)?
+            && self.cursors.write.key() == last.as_encoded()
         {
-            self.write_cursor.next(&mut self.statistics.write)?;
+            self.cursors.write.next(&mut self.cursors.statistics.write)?;
         }
         Ok(())
     }
@@ -196,13 +163,10 @@ impl<S: Snapshot> ForwardScanner<S> {
 
 impl<S: Snapshot> EntryScanner for ForwardScanner<S> {
     fn read_next(&mut self) -> Result<Option<(Key, ValueEntry)>> {
-        if !self.is_started {
-            self.start()?;
-        }
-        while let Some(at) = self.current()? {
+        self.cursors.start()?;
+        while let Some(at) = self.cursors.current()? {
             if let Some(entry) = self.read_key(&at)? {
-                self.statistics.write.processed_keys += 1;
-                self.statistics.processed_size += at.user_key.len() + entry.value.len();
+                self.cursors.count(&at.user_key, &entry);
                 return Ok(Some((at.user_key, entry)));
             }
         }
@@ -210,6 +174,6 @@ impl<S: Snapshot> EntryScanner for ForwardScanner<S> {
     }
 
     fn take_statistics(&mut self) -> Statistics {
-        std::mem::take(&mut self.statistics)
+        std::mem::take(&mut self.cursors.statistics)
     }
 }

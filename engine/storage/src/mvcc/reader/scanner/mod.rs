@@ -2,6 +2,7 @@
 //!
 //! Mirrors `src/storage/mvcc/reader/scanner`.
 mod backward;
+mod cursors;
 mod forward;
 
 pub use backward::BackwardScanner;
@@ -21,19 +22,27 @@ use crate::{
 /// Settings of a scan.
 #[derive(Clone)]
 pub struct ScannerConfig<S: Snapshot> {
+    /// Snapshot that is read.
     pub snapshot: S,
+    /// Timestamp of the read.
     pub ts: TimeStamp,
     /// Encoded, without a timestamp.
     pub lower_bound: Option<Key>,
     /// Excluded.
     pub upper_bound: Option<Key>,
+    /// Isolation level of the read.
     pub isolation_level: IsolationLevel,
+    /// Whether blocks read enter the block cache.
     pub fill_cache: bool,
     /// Leave values empty.
     pub omit_value: bool,
+    /// Whether to return the commit timestamps.
     pub load_commit_ts: bool,
+    /// Transactions whose locks the read ignores, since they are committed later or rolled back.
     pub bypass_locks: TsSet,
+    /// Transactions whose locks the read looks through, since they are committed before.
     pub access_locks: TsSet,
+    /// Whether to read in descending order.
     pub desc: bool,
 }
 
@@ -155,7 +164,9 @@ pub trait EntryScanner {
 
 /// Scanner in either direction.
 pub enum Scanner<S: Snapshot> {
+    /// In ascending order.
     Forward(ForwardScanner<S>),
+    /// In descending order.
     Backward(BackwardScanner<S>),
 }
 

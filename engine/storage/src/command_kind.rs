@@ -1,0 +1,38 @@
+//! The commands whose API version is checked.
+
+/// Commands whose API version is checked, under TiKV's names.
+#[allow(non_camel_case_types, missing_docs)] // TiKV's names, which clients see in errors
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandKind {
+    get,
+    batch_get,
+    scan,
+    prewrite,
+    acquire_pessimistic_lock,
+    delete_range,
+    raw_get,
+    raw_batch_get,
+    raw_scan,
+    raw_batch_scan,
+    raw_put,
+    raw_batch_put,
+    raw_delete,
+    raw_batch_delete,
+    raw_delete_range,
+    raw_get_key_ttl,
+    raw_compare_and_swap,
+    raw_atomic_store,
+}
+
+impl CommandKind {
+    /// Returns the first byte of the command's keys in API V2. TiKV: `api_version::keyspace`.
+    pub(crate) fn key_mode(self) -> u8 {
+        use CommandKind::*;
+        match self {
+            get | batch_get | scan | prewrite | acquire_pessimistic_lock | delete_range => b'x',
+            raw_get | raw_batch_get | raw_scan | raw_batch_scan | raw_put | raw_batch_put | raw_delete
+            | raw_batch_delete | raw_delete_range | raw_get_key_ttl | raw_compare_and_swap
+            | raw_atomic_store => b'r',
+        }
+    }
+}
