@@ -3,7 +3,6 @@
 //!
 //! `cargo run -p server --example latency -- [GETS] [PUTS]`. Prints microseconds, and the CPU time of the
 //! whole process (client and server) per operation, which depends less on the load of the machine.
-
 use std::{
     sync::Arc,
     time::{Duration, Instant},

@@ -47,16 +47,22 @@ impl FromStr for BridgeSink {
     }
 }
 
+/// Error of the bridge to other tracing tools.
 #[derive(Debug, thiserror::Error)]
 pub enum BridgeError {
+    /// The output file cannot be written; its path, and the reason.
     #[error("--bridge chrome: cannot write {0}: {1}")]
     File(PathBuf, io::Error),
+    /// The filter in the environment is invalid.
     #[error("--bridge: {FILTER}: expected a list of TARGET=LEVEL: {0}")]
     Filter(tracing_subscriber::filter::ParseError),
+    /// Another subscriber is installed.
     #[error("--bridge: {0}")]
     Subscriber(#[from] tracing::subscriber::SetGlobalDefaultError),
+    /// The spans cannot be sent.
     #[error("--bridge otlp: {0}")]
     Send(#[from] ExportError),
+    /// The bridge's thread cannot be started.
     #[error("--bridge: cannot start the thread trace-bridge: {0}")]
     Thread(io::Error),
 }

@@ -25,32 +25,69 @@ const OURS: [&str; 14] = [
     "pd",
 ];
 
+/// Reason why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
+    /// The parent directory of this directory is missing.
     #[error(
         "data dir {0}: its parent directory does not exist; create it (mkdir -p) or choose another --data-dir"
     )]
     NoParent(PathBuf),
+    /// This path is no directory.
     #[error("data dir {0} is not a directory; choose another --data-dir")]
     NotADirectory(PathBuf),
+    /// The directory has files of something else.
     #[error(
         "data dir {dir} contains files that belong to no store ({files}); choose an empty directory, or one of a store"
     )]
-    Foreign { dir: PathBuf, files: String },
+    Foreign {
+        /// The data directory.
+        dir: PathBuf,
+        /// Names of the files.
+        files: String,
+    },
+    /// Another process uses the directory.
     #[error("data dir {dir} is in use by {owner}; stop that server first, or choose another --data-dir")]
-    Locked { dir: PathBuf, owner: String },
+    Locked {
+        /// The data directory.
+        dir: PathBuf,
+        /// The process, if it is known.
+        owner: String,
+    },
+    /// A part of the data is missing.
     #[error(
         "data dir {dir} is incomplete: {what}; restore it from a copy, or remove the directory and start with a new one"
     )]
-    HalfWritten { dir: PathBuf, what: String },
+    HalfWritten {
+        /// The data directory.
+        dir: PathBuf,
+        /// What is missing.
+        what: String,
+    },
+    /// The directory is of TiKV's Raft store v2.
     #[error("data dir {dir} belongs to a server with Raft store v2 (tablets/); this server reads db/ only")]
-    Tablets { dir: PathBuf },
+    Tablets {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// An earlier server has stopped because of corrupt data.
     #[error(
         "data dir {dir} contains panic_mark_file: an earlier server found corrupt data; check it with tikv-ctl first"
     )]
-    PanicMark { dir: PathBuf },
+    PanicMark {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// A file or directory cannot be used.
     #[error("data dir {dir}: cannot {what}: {error}; check permissions and free space")]
-    Io { dir: PathBuf, what: &'static str, error: io::Error },
+    Io {
+        /// The data directory.
+        dir: PathBuf,
+        /// What failed, e.g. "create it".
+        what: &'static str,
+        /// Reason that the system gives.
+        error: io::Error,
+    },
 }
 
 /// A checked and locked data directory. Dropping it, or the end of the process, releases the lock.
@@ -71,6 +108,7 @@ impl DataDir {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -80,10 +118,12 @@ impl DataDir {
         self.path.join("db")
     }
 
+    /// Returns the directory of the Raft logs.
     pub fn raft_engine(&self) -> PathBuf {
         self.path.join("raft-engine")
     }
 
+    /// Returns the directory of snapshots.
     pub fn snap(&self) -> PathBuf {
         self.path.join("snap")
     }

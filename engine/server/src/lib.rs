@@ -2,9 +2,11 @@
 //!
 //! Mirrors tikv/tikv `src/server` and `components/server`. [`TikvServer::start`] runs one store; several may
 //! run in one process, each with threads of its own.
+#![warn(missing_docs)]
 
 pub mod bridge;
 pub mod config;
+mod connection;
 pub mod data_dir;
 mod error;
 pub mod grpc;
@@ -34,6 +36,7 @@ pub use error::{StartError, format_error_chain};
 pub use metrics::Metrics;
 pub use net_faults::{MessageFate, NetFaults};
 pub use raftkv::RaftKv;
+pub use runtime::ThreadsError;
 pub use server::{ServerHandle, StartOptions, TikvServer};
 
 /// The transaction layer over this server's engine.

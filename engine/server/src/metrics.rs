@@ -24,6 +24,7 @@ struct Counters {
 pub struct Metrics(Arc<Counters>);
 
 impl Metrics {
+    /// Creates the metrics of a store.
     pub fn new(store_id: u64) -> Self {
         Self(Arc::new(Counters {
             started_ns: clock::now_ns(),

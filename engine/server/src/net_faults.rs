@@ -14,7 +14,9 @@ use parking_lot::RwLock;
 /// The treatment of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageFate {
+    /// Send it.
     Pass,
+    /// Lose it.
     Drop,
     /// By this much engine time.
     Delay(Duration),
@@ -55,6 +57,7 @@ impl NetFaults {
         others.iter().filter(|o| **o != store).for_each(|o| self.partition(store, *o));
     }
 
+    /// Ends a partition of two stores.
     pub fn heal(&self, a: u64, b: u64) {
         self.change(|f| {
             f.cut.remove(&(a.min(b), a.max(b)));
@@ -82,6 +85,7 @@ impl NetFaults {
         self.any.store(!faults.cut.is_empty() || !faults.rules.is_empty(), Ordering::Release);
     }
 
+    /// Returns what happens to a message from one store to another.
     pub fn fate(&self, from: u64, to: u64, message_type: i32) -> MessageFate {
         if !self.any.load(Ordering::Acquire) {
             return MessageFate::Pass;

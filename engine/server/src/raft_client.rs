@@ -5,10 +5,7 @@
 //! report that the other peer is unreachable, and Raft sends again.
 use std::{
     collections::HashSet,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -20,64 +17,17 @@ use kvproto::{
 };
 use raft::SnapshotStatus;
 use raftstore::{RaftRouter, store::Transport};
-use security::SecurityManager;
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{codec::CompressionEncoding, transport::Channel};
 use tracepoints::EngineClock;
 
 use crate::{
-    config::ServerConfig,
+    connection::{Options, connect, root_cause},
     net_faults::{MessageFate, NetFaults},
     resolve::Resolver,
     runtime,
     snap::SnapSender,
 };
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Settings of connections.
-#[derive(Clone, Debug)]
-pub struct Options {
-    queue: usize,
-    /// Maximum number of messages in one batch; can change online.
-    batch: Arc<AtomicUsize>,
-    first_backoff: Duration,
-    max_backoff: Duration,
-    pub keepalive_time: Duration,
-    pub keepalive_timeout: Duration,
-    compression: Option<CompressionEncoding>,
-    pub security: SecurityManager,
-}
-
-impl Options {
-    /// Settings from `config`, with TLS if `security` asks for it.
-    pub fn new(config: &ServerConfig, security: SecurityManager) -> Self {
-        Self {
-            queue: config.raft_client_queue_size,
-            batch: Arc::new(AtomicUsize::new(config.raft_msg_max_batch_size)),
-            first_backoff: config.raft_client_initial_reconnect_backoff.0,
-            max_backoff: config.raft_client_max_backoff.0,
-            keepalive_time: config.grpc_keepalive_time.0,
-            keepalive_timeout: config.grpc_keepalive_timeout.0,
-            compression: config.grpc_compression_type.encoding(),
-            security,
-        }
-    }
-
-    /// Compresses the client's messages if that is configured.
-    pub fn compress(&self, client: TikvClient<Channel>) -> TikvClient<Channel> {
-        match self.compression {
-            Some(encoding) => client.send_compressed(encoding),
-            None => client,
-        }
-    }
-
-    /// Returns the shared maximum number of messages in one batch.
-    pub fn batch(&self) -> &Arc<AtomicUsize> {
-        &self.batch
-    }
-}
 
 struct Inner {
     store_id: u64,
@@ -219,30 +169,6 @@ fn kind(message: &RaftMessage) -> i32 {
     message.message.as_ref().map_or(MessageType::MsgHeartbeat as i32, |m| m.msg_type)
 }
 
-/// Opens a channel to a store's gRPC server.
-pub async fn connect(address: &str, options: &Options) -> Result<Channel, String> {
-    let endpoint = options.security.endpoint(address).map_err(|e| e.to_string())?;
-    endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(options.keepalive_time)
-        .keep_alive_timeout(options.keepalive_timeout)
-        .initial_stream_window_size(2 << 20)
-        .initial_connection_window_size(8 << 20)
-        .connect()
-        .await
-        .map_err(|e| format!("cannot connect to {address}: {}", root_cause(&e)))
-}
-
-/// tonic's errors say only "transport error"; the innermost source has the reason.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
-}
-
 fn why_ended(ended: Result<(), tonic::Status>) -> String {
     match ended {
         Ok(()) => "the other store ended the stream".into(),
@@ -296,7 +222,7 @@ async fn stream(
     loop {
         tokio::select! {
             ended = &mut call => return (true, Err(why_ended(ended.map(drop)))),
-            n = messages.recv_many(&mut buffer, inner.options.batch.load(Ordering::Relaxed).max(1)) => {
+            n = messages.recv_many(&mut buffer, inner.options.batch().load(Ordering::Relaxed).max(1)) => {
                 if n == 0 {
                     return (true, Ok(()));
                 }

@@ -30,6 +30,7 @@ pub struct RaftKv {
 }
 
 impl RaftKv {
+    /// Creates the engine of a store.
     pub fn new(reader: LocalReader, router: RaftRouter) -> Self {
         Self { reader, router }
     }

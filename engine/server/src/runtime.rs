@@ -1,6 +1,7 @@
 //! tokio runtimes whose threads have TiKV's names and are registered for stamps.
 use std::{
     future::Future,
+    io,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -11,10 +12,18 @@ use tokio::{
     task::{Builder, JoinHandle},
 };
 
-use crate::error::StartError;
+/// Threads that could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start {name}: {error}")]
+pub struct ThreadsError {
+    /// Name of the threads, or of what needs them.
+    pub name: &'static str,
+    /// Reason that the system gives.
+    pub error: io::Error,
+}
 
 /// Builds a runtime with threads `{name}-{n}` of one store (0: not known yet).
-pub fn build(name: &'static str, threads: usize, store_id: u64) -> Result<Runtime, StartError> {
+pub fn build(name: &'static str, threads: usize, store_id: u64) -> Result<Runtime, ThreadsError> {
     let next = AtomicUsize::new(0);
     runtime::Builder::new_multi_thread()
         .worker_threads(threads.max(1))
@@ -25,7 +34,7 @@ pub fn build(name: &'static str, threads: usize, store_id: u64) -> Result<Runtim
         })
         .enable_all()
         .build()
-        .map_err(|e| StartError::Threads(name, e))
+        .map_err(|error| ThreadsError { name, error })
 }
 
 /// Spawns a task with a name that tokio-console shows.

@@ -22,6 +22,7 @@ use tonic::{
 use crate::{
     Storage,
     config::{Cli, ConfigController, ConfigFile, OnlineTargets, ServerConfig, TikvConfig},
+    connection::Options,
     data_dir::DataDir,
     error::StartError,
     grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, RequestGuardLayer, Secured, bind},
@@ -30,7 +31,7 @@ use crate::{
     net_faults::NetFaults,
     node,
     pd_worker::PdWorker,
-    raft_client::{Options, RaftClient},
+    raft_client::RaftClient,
     raftkv::RaftKv,
     replica_read::ReplicaReadLockChecker,
     resolve::Resolver,
@@ -73,7 +74,7 @@ impl TikvServer {
         let started = thread::scope(|scope| {
             let starter = thread::Builder::new().name("tikv-server-start".into());
             let starter = starter.spawn_scoped(scope, move || start(config, options));
-            starter.map(|s| s.join()).map_err(|e| StartError::Threads("the thread that starts a store", e))
+            starter.map(|s| s.join()).map_err(|e| StartError::threads("the thread that starts a store", e))
         })?;
         started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
@@ -129,7 +130,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         "" => None,
         addr => Some(bind("status server", "--status-addr", addr)?),
     };
-    let io = |e| StartError::Threads("the gRPC server", e);
+    let io = |e| StartError::threads("the gRPC server", e);
     let addr = listener.local_addr().map_err(io)?;
     let status_addr = status_listener.as_ref().map(|l| l.local_addr()).transpose().map_err(io)?;
     let advertise_addr = advertised(&config.server.advertise_addr, &config.server.addr, Some(addr));
@@ -238,7 +239,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
             grpc: grpc.clone(),
         };
         let tls = security.acceptor(security::Use::Http)?;
-        status::start(listener, status, tls).map_err(|e| StartError::Threads("the status server", e))?;
+        status::start(listener, status, tls).map_err(|e| StartError::threads("the status server", e))?;
     }
     log::info!("store {store_id} serves gRPC on {addr}, data in {}", data_dir.path().display());
     let local = LocalStore::register(&advertise_addr);
@@ -309,6 +310,7 @@ fn routes(kv: KvService, debug: DebugService, control: ControlService, config: &
 }
 
 impl ServerHandle {
+    /// Returns the id of the store.
     pub fn store_id(&self) -> u64 {
         self.store_id
     }
@@ -318,6 +320,7 @@ impl ServerHandle {
         self.addr
     }
 
+    /// Returns the address of the status server, if there is one.
     pub fn status_addr(&self) -> Option<SocketAddr> {
         self.status_addr
     }

@@ -10,8 +10,8 @@ use tonic::{Status, Streaming};
 
 use crate::{
     config::ServerConfig,
+    connection::{Options, connect},
     limit::ResizableSemaphore,
-    raft_client::{Options, connect},
     resolve::Resolver,
 };
 

@@ -1,5 +1,4 @@
 //! Changes of the configuration over HTTP and gRPC are written into the configuration file atomically.
-
 mod harness;
 
 use std::{

@@ -1,5 +1,4 @@
 //! A dead store and one that is taken out: PD moves their peers to a fourth store.
-
 mod harness;
 
 use std::time::{Duration, Instant};

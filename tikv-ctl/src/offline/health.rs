@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use keys::RAFT_INIT_LOG_INDEX;
 use kvproto::{
     eraftpb::Entry,
     metapb::Region,
@@ -14,9 +15,6 @@ use crate::{
     source::{Answer, RegionInfo},
     text::message_text,
 };
-
-/// First index and term of a region's log (TiKV `RAFT_INIT_LOG_INDEX`, `RAFT_INIT_LOG_TERM`).
-const RAFT_INIT_LOG_INDEX: u64 = 5;
 
 /// Returns the ids of bad regions, each with the reason.
 pub fn bad_regions(store: &Offline) -> Answer<Vec<(u64, String)>> {

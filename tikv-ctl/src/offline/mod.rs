@@ -32,13 +32,9 @@ use crate::{
 };
 
 pub use config::StoreConfig;
+pub(crate) use keys::{CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE};
 pub(crate) use raft::{RAFT_LOG_STATE_KEY, RaftStore};
 pub(crate) use states::{APPLY_STATE, REGION_STATE};
-
-pub(crate) const CF_DEFAULT: &str = "default";
-pub(crate) const CF_LOCK: &str = "lock";
-pub(crate) const CF_WRITE: &str = "write";
-pub(crate) const CF_RAFT: &str = "raft";
 
 /// A store's data directory (RaftKv: `db/` and `raft-engine/` or `raft/`; RaftKv2: `tablets/` and `raft-engine/`).
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite, Op};
-use txn_types::{Key, LockOrSharedLocks, TimeStamp, WriteRef, WriteType, parse_lock};
+use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};
+use txn_types::{Key, TimeStamp, WriteRef, parse_lock};
 
 use super::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use crate::{
@@ -56,8 +56,8 @@ impl<'a> Rows<'a> {
     }
 
     #[inline]
-    fn ts(&self) -> u64 {
-        Key::decode_ts_from(self.iter.key()).unwrap_or(TimeStamp::zero()).into_inner()
+    fn ts(&self) -> TimeStamp {
+        Key::decode_ts_from(self.iter.key()).unwrap_or(TimeStamp::zero())
     }
 }
 
@@ -105,8 +105,10 @@ pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) ->
                 // Neither a lock nor a write points to this value.
                 Ordering::Less => {}
                 Ordering::Equal => {
-                    info.values
-                        .push(MvccValue { start_ts: values.ts(), value: values.iter.value().to_vec() });
+                    info.values.push(MvccValue {
+                        start_ts: values.ts().into_inner(),
+                        value: values.iter.value().to_vec(),
+                    });
                 }
             }
             values.advance()?;
@@ -122,33 +124,12 @@ pub fn scan(db: &Db, from: &[u8], to: &[u8], limit: u64, take: MvccTaker<'_>) ->
 fn write_info(rows: &Rows<'_>, info: &mut MvccWrite) -> Answer<()> {
     let write = WriteRef::parse(rows.iter.value())
         .map_err(|e| DebugError::Other(format!("key {}: {e}", keys::hex_upper(rows.iter.key()))))?;
-    let op = match write.write_type {
-        WriteType::Put => Op::Put,
-        WriteType::Delete => Op::Del,
-        WriteType::Lock => Op::Lock,
-        WriteType::Rollback => Op::Rollback,
-    };
-    // No other field is ever set.
-    info.r#type = op.into();
-    info.start_ts = write.start_ts.into_inner();
-    info.commit_ts = rows.ts();
-    info.short_value.clear();
-    info.short_value.extend_from_slice(write.short_value.unwrap_or_default());
+    write.fill_mvcc_write(rows.ts(), info);
     Ok(())
 }
 
 fn lock_info(key: &[u8], value: &[u8]) -> Answer<MvccLock> {
     let lock =
         parse_lock(value).map_err(|e| DebugError::Other(format!("key {}: {e}", keys::hex_upper(key))))?;
-    Ok(match lock {
-        LockOrSharedLocks::Lock(lock) => MvccLock {
-            r#type: Op::from(lock.lock_type).into(),
-            start_ts: lock.ts.into_inner(),
-            primary: lock.primary,
-            short_value: lock.short_value.unwrap_or_default(),
-            ..Default::default()
-        },
-        // A shared lock has no single start and no single primary.
-        LockOrSharedLocks::Shared(_) => MvccLock { r#type: Op::SharedLock.into(), ..Default::default() },
-    })
+    Ok(lock.into())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use super::{ConfigError, ReadableDuration, TikvConfig};
 use crate::bridge::BridgeSink;
 
+/// Address of the embedded PD.
 pub const DEFAULT_PD_ADDR: &str = "127.0.0.1:2379";
 
 /// One store of a TiKV-like cluster whose requests can be stepped.
@@ -59,6 +60,7 @@ pub struct Cli {
     /// Run PD in this process, listening here; its data is in pd/ of the data directory
     #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = DEFAULT_PD_ADDR)]
     pub embedded_pd: Option<String>,
+    #[allow(missing_docs)] // a doc comment would be help text
     #[command(subcommand)]
     pub command: Option<pd::manual::Manual>,
 }

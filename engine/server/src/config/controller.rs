@@ -20,11 +20,15 @@ use crate::{Storage, limit::ResizableSemaphore, logger};
 
 /// The components that accept changes while the store runs.
 pub struct OnlineTargets {
+    /// RocksDB.
     pub kv: RocksEngine,
+    /// Configuration of the RaftStore.
     pub raft_store: ConfigTracker,
+    /// The transaction layer.
     pub storage: Storage,
     /// Limits the snapshots sent at once.
     pub send_snaps: ResizableSemaphore,
+    /// Limits the snapshots received at once.
     pub recv_snaps: ResizableSemaphore,
     /// Number of Raft messages in one batch.
     pub raft_batch: Arc<AtomicUsize>,
@@ -51,6 +55,7 @@ impl ConfigController {
         Self { config: RwLock::new(config), targets, file }
     }
 
+    /// Returns the configuration in effect.
     pub fn current(&self) -> TikvConfig {
         self.config.read().clone()
     }

@@ -26,14 +26,19 @@ pub use security::SecurityConfig;
 pub use trace::TraceConfig;
 pub use tuning::{CfTuning, DbTuning};
 
+/// Error of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// The file cannot be read; its path, and the reason.
     #[error("cannot read the configuration {0}: {1}; check the path given to --config")]
     Read(PathBuf, io::Error),
+    /// The file is no valid TOML or has values of wrong types; its path, and the reason.
     #[error("the configuration {0} is invalid:\n{1}")]
     Parse(PathBuf, String),
+    /// A value is invalid; which one and why.
     #[error("configuration: {0}")]
     Invalid(String),
+    /// The file has keys that this server does not read; its path, and the keys.
     #[error(
         "the configuration {0} has keys this server does not read: {1}; remove them, or run without --config-check"
     )]
@@ -48,17 +53,27 @@ pub struct TikvConfig {
     pub slow_log_file: String,
     /// Duration from which a request is slow.
     pub slow_log_threshold: ReadableDuration,
+    /// Log of the server.
     pub log: LogConfig,
+    /// Addresses, gRPC and connections.
     pub server: ServerConfig,
+    /// Data directory and scheduler.
     pub storage: StorageConfig,
+    /// How to reach PD.
     pub pd: PdConfig,
+    /// Threads for reads.
     #[serde(rename = "readpool")]
     pub read_pool: ReadPoolConfig,
+    /// RaftStore.
     #[serde(rename = "raftstore")]
     pub raft_store: raftstore::store::Config,
+    /// Limits of regions.
     pub coprocessor: CoprocessorConfig,
+    /// RocksDB.
     pub rocksdb: RocksDbConfig,
+    /// The Raft logs.
     pub raft_engine: RaftEngineConfig,
+    /// Recording of requests.
     pub trace: TraceConfig,
     /// TLS.
     pub security: SecurityConfig,

@@ -23,6 +23,7 @@ pub struct Prepared {
 }
 
 impl ConfigFile {
+    /// Creates the writer of this file.
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }

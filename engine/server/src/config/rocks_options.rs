@@ -1,7 +1,7 @@
 //! The options that RocksDB accepts while it is open, under TiKV's names.
 use std::str::FromStr;
 
-use engine_rocks::RocksEngine;
+use engine_rocks::{ALL_CFS, RocksEngine};
 use serde_json::{Map, Value};
 
 use super::{CfTuning, DbTuning, ReadableSize, TikvConfig};
@@ -36,8 +36,6 @@ const OF_DB: [(&str, &str, bool); 8] = [
     ("compaction-readahead-size", "compaction_readahead_size", true),
     ("stats-dump-period-sec", "stats_dump_period_sec", false),
 ];
-
-const CFS: [&str; 4] = ["default", "write", "lock", "raft"];
 
 /// An option and its new value in RocksDB's form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,7 +165,8 @@ fn place(key: &str) -> Result<Place, String> {
             None => unknown(name),
         },
         [section, name] => {
-            let cf = section.strip_suffix("cf").and_then(|cf| CFS.into_iter().find(|known| *known == cf));
+            let cf =
+                section.strip_suffix("cf").and_then(|cf| ALL_CFS.iter().copied().find(|known| *known == cf));
             let Some(cf) = cf else { return unknown(section) };
             match OF_CF.iter().find(|(known, _)| known == name) {
                 Some((_, size)) => Ok((Some(cf), name.replace('-', "_"), *size)),

@@ -15,6 +15,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct LogConfig {
+    /// Lowest level that is logged: `trace`, `debug`, `info`, `warn` or `error`.
     pub level: String,
 }
 
@@ -28,9 +29,12 @@ impl Default for LogConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GrpcCompressionType {
+    /// No compression.
     #[default]
     None,
+    /// Deflate.
     Deflate,
+    /// Gzip.
     Gzip,
 }
 
@@ -54,6 +58,7 @@ pub struct ServerConfig {
     pub advertise_addr: String,
     /// Address of the HTTP status server; empty: no status server.
     pub status_addr: String,
+    /// Address of the status server for others; empty: `status-addr`.
     pub advertise_status_addr: String,
     /// Applies to replies to clients that accept it, and to messages to other stores.
     pub grpc_compression_type: GrpcCompressionType,
@@ -61,8 +66,11 @@ pub struct ServerConfig {
     pub grpc_concurrency: usize,
     /// HTTP/2 streams per connection.
     pub grpc_concurrent_stream: u32,
+    /// HTTP/2 window of a stream.
     pub grpc_stream_initial_window_size: ReadableSize,
+    /// Time without traffic after which a ping is sent.
     pub grpc_keepalive_time: ReadableDuration,
+    /// Time to wait for the answer to a ping.
     pub grpc_keepalive_timeout: ReadableDuration,
     /// Maximum size of a reply in bytes.
     pub max_grpc_send_msg_len: i32,
@@ -70,12 +78,15 @@ pub struct ServerConfig {
     pub raft_client_queue_size: usize,
     /// Maximum number of Raft messages in one BatchRaftMessage.
     pub raft_msg_max_batch_size: usize,
+    /// Pause before the first attempt to connect again.
     pub raft_client_initial_reconnect_backoff: ReadableDuration,
+    /// Longest pause between two attempts to connect.
     pub raft_client_max_backoff: ReadableDuration,
     /// Maximum number of snapshots sent at once.
     pub concurrent_send_snap_limit: usize,
     /// Maximum number of snapshots received at once.
     pub concurrent_recv_snap_limit: usize,
+    /// Number of threads for background work.
     pub background_thread_count: usize,
     /// Labels of this store in PD, e.g. `{ zone = "z1" }`.
     pub labels: BTreeMap<String, String>,
@@ -148,17 +159,23 @@ fn host_port(name: &str, value: &str) -> Result<(), String> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct StorageConfig {
+    /// Directory of all data of the store.
     pub data_dir: PathBuf,
     /// Number of latch slots.
     pub scheduler_concurrency: usize,
+    /// Number of threads that process commands.
     pub scheduler_worker_pool_size: usize,
+    /// Bytes of unfinished commands above which new ones are refused.
     pub scheduler_pending_write_threshold: ReadableSize,
     /// Maximum length of an encoded key in bytes.
     pub max_key_size: usize,
+    /// Block cache of RocksDB.
     pub block_cache: BlockCacheConfig,
+    /// Checks of timestamps against PD's clock.
     pub max_ts: MaxTsConfig,
     /// Must be 1.
     pub api_version: u8,
+    /// Must be false: API V1 stores no TTL.
     pub enable_ttl: bool,
 }
 
@@ -193,6 +210,7 @@ impl StorageConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct MaxTsConfig {
+    /// Time by which a timestamp may be above PD's clock.
     pub max_drift: ReadableDuration,
     /// Interval at which the store asks PD for its time; less than `max_drift`.
     pub cache_sync_interval: ReadableDuration,
@@ -293,6 +311,7 @@ impl CoprocessorConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct PdConfig {
+    /// Addresses of PD.
     pub endpoints: Vec<String>,
     /// Pause between two attempts to find PD when the store starts.
     pub retry_interval: ReadableDuration,
@@ -339,6 +358,7 @@ impl PdConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ReadPoolConfig {
+    /// The pool of all reads.
     pub unified: UnifiedReadPoolConfig,
 }
 
@@ -346,7 +366,9 @@ pub struct ReadPoolConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct UnifiedReadPoolConfig {
+    /// Lowest number of threads.
     pub min_thread_count: usize,
+    /// Highest number of threads.
     pub max_thread_count: usize,
     /// The pool refuses reads above this number.
     pub max_tasks_per_worker: usize,
@@ -383,14 +405,22 @@ impl UnifiedReadPoolConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct RocksDbConfig {
+    /// Maximum number of open files; -1: no limit.
     pub max_open_files: i32,
+    /// Maximum number of flushes and compactions at once.
     pub max_background_jobs: i32,
+    /// Bytes of WAL at which the oldest memtables are flushed.
     pub max_total_wal_size: ReadableSize,
+    /// Options that are set only if they are given.
     #[serde(flatten)]
     pub tuning: DbTuning,
+    /// CF default.
     pub defaultcf: CfConfig,
+    /// CF write.
     pub writecf: CfConfig,
+    /// CF lock.
     pub lockcf: CfConfig,
+    /// CF raft.
     pub raftcf: CfConfig,
 }
 
@@ -414,7 +444,9 @@ impl Default for RocksDbConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct CfConfig {
+    /// Bytes of a memtable.
     pub write_buffer_size: ReadableSize,
+    /// Options that are set only if they are given.
     #[serde(flatten)]
     pub tuning: CfTuning,
 }
@@ -429,11 +461,15 @@ impl Default for CfConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct RaftEngineConfig {
+    /// Must be true: there is no other log.
     pub enable: bool,
     /// Empty: `raft-engine/` in the data directory.
     pub dir: String,
+    /// Bytes of a log file.
     pub target_file_size: ReadableSize,
+    /// Bytes of log files above which old ones are removed or rewritten.
     pub purge_threshold: ReadableSize,
+    /// Bytes above which a batch is compressed.
     pub batch_compression_threshold: ReadableSize,
 }
 

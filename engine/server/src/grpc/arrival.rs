@@ -18,11 +18,14 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 pub struct Arrival {
     /// See [`clock::raw_to_ns`].
     pub raw: u64,
+    /// Engine time of the arrival.
     pub at: EngineInstant,
+    /// Engine time at which the client stops to wait; `None`: no limit.
     pub deadline: Option<EngineInstant>,
 }
 
 impl Arrival {
+    /// Creates an arrival at this moment, without a deadline.
     pub fn now() -> Self {
         Self { raw: clock::raw(), at: EngineClock::now(), deadline: None }
     }
@@ -51,6 +54,7 @@ impl<S> Layer<S> for ArrivalLayer {
     }
 }
 
+/// Service that notes the arrival of each request.
 #[derive(Clone, Debug)]
 pub struct ArrivalService<S> {
     inner: S,

@@ -1,10 +1,10 @@
 //! The gRPC side of a store: listener, HTTP/2 connections, arrivals and deadlines of requests.
 mod arrival;
-mod ongoing;
+mod request_guard;
 mod serve;
 mod service_manager;
 
 pub use arrival::{Arrival, ArrivalLayer, within};
-pub use ongoing::{RequestGuard, RequestGuardLayer};
+pub use request_guard::{RequestGuard, RequestGuardLayer};
 pub use serve::{BindError, GrpcServer, Http2Options, Secured, bind};
 pub use service_manager::{GrpcServiceManager, ServiceError};

@@ -27,16 +27,43 @@ use tracepoints::label::labelled;
 
 use crate::runtime;
 
+/// Error of opening a port.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
+    /// The address cannot be resolved.
     #[error("{what}: cannot resolve {addr}: {error}; expected HOST:PORT")]
-    Resolve { what: &'static str, addr: String, error: io::Error },
+    Resolve {
+        /// What listens there, e.g. "gRPC server".
+        what: &'static str,
+        /// The address as given.
+        addr: String,
+        /// Reason that the system gives.
+        error: io::Error,
+    },
+    /// Another program listens on the port.
     #[error(
         "{what}: {addr} is in use; stop the program that listens there (ss -ltnp), or choose another port ({flag})"
     )]
-    InUse { what: &'static str, addr: String, flag: &'static str },
+    InUse {
+        /// What listens there, e.g. "gRPC server".
+        what: &'static str,
+        /// The address as given.
+        addr: String,
+        /// Option that sets the address.
+        flag: &'static str,
+    },
+    /// The port cannot be opened.
     #[error("{what}: cannot listen on {addr}: {error}; choose an address of this host ({flag})")]
-    Listen { what: &'static str, addr: String, flag: &'static str, error: io::Error },
+    Listen {
+        /// What listens there, e.g. "gRPC server".
+        what: &'static str,
+        /// The address as given.
+        addr: String,
+        /// Option that sets the address.
+        flag: &'static str,
+        /// Reason that the system gives.
+        error: io::Error,
+    },
 }
 
 /// Listens on `addr`; `what` and `flag` name it in errors, e.g. "gRPC server" and "--addr".
@@ -58,16 +85,22 @@ pub fn bind(what: &'static str, flag: &'static str, addr: &str) -> Result<StdLis
 /// Limits of HTTP/2 connections.
 #[derive(Clone, Debug)]
 pub struct Http2Options {
+    /// Maximum number of streams at once.
     pub concurrent_streams: u32,
+    /// Window of a stream in bytes.
     pub stream_window: u32,
+    /// Window of a connection in bytes.
     pub connection_window: u32,
+    /// Time without traffic after which a ping is sent.
     pub keepalive_time: Duration,
+    /// Time to wait for the answer to a ping.
     pub keepalive_timeout: Duration,
 }
 
 /// The services of a port and their TLS settings.
 #[derive(Clone, Debug)]
 pub struct Secured {
+    /// The services.
     pub router: Router,
     /// None: without TLS.
     pub tls: Option<Arc<Acceptor>>,

@@ -13,12 +13,16 @@ use super::{BindError, GrpcServer, Http2Options, Secured, bind};
 /// Time that a pause waits for running requests.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// Reason why the gRPC server cannot be paused or resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
+    /// The store is shutting down.
     #[error("the store is stopping")]
     Stopping,
+    /// The port cannot be opened again.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The server cannot be started again.
     #[error("{0}")]
     Start(#[from] io::Error),
 }

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 use tracepoints::label::labelled;
 
-use super::{KvService, table::for_each_rpc, unserved};
+use super::{kv_service::KvService, table::for_each_rpc, unserved};
 use crate::{
     grpc::{Arrival, RequestGuard},
     runtime,

@@ -7,6 +7,7 @@ mod debug;
 mod destroy;
 mod flashback;
 mod kv;
+mod kv_service;
 mod outcome;
 mod raw;
 mod split;
@@ -15,4 +16,4 @@ mod txn;
 mod unserved;
 
 pub use debug::DebugService;
-pub use kv::KvService;
+pub use kv_service::KvService;

@@ -77,6 +77,7 @@ pub trait Peers: Send + Sync + 'static {
     /// Returns the endpoint for one of the addresses.
     fn endpoint(&self, address: &str) -> Result<Endpoint, String>;
 
+    /// Returns the gRPC addresses of the other stores.
     fn addresses(&self) -> BoxFuture<'static, Vec<String>>;
 }
 

@@ -1,5 +1,4 @@
 //! Compaction, reset of a store to a version, read progress.
-
 use engine_rocks::{BottommostLevelCompaction as Bottommost, CF_DEFAULT, CF_LOCK, CF_WRITE, RocksEngine};
 use kvproto::debugpb::{
     BottommostLevelCompaction, CompactRequest, CompactResponse, GetRegionReadProgressResponse,

@@ -63,6 +63,7 @@ pub struct DebugService {
 }
 
 impl DebugService {
+    /// Creates the service of a store.
     pub fn new(
         engines: Engines,
         storage: Storage,

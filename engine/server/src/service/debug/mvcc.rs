@@ -1,7 +1,7 @@
 //! The MVCC rows of a key range, key by key, for `ScanMvcc` (TiKV `src/server/debug.rs`, `MvccInfoIterator`).
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, IterOptions, RocksEngine, RocksEngineIterator};
-use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite, Op};
-use txn_types::{Key, Lock, LockOrSharedLocks, LockType, WriteRef, WriteType, parse_lock};
+use kvproto::kvrpcpb::{MvccInfo, MvccValue};
+use txn_types::{Key, TimeStamp, WriteRef, parse_lock};
 
 use super::DebugError;
 
@@ -34,15 +34,15 @@ impl MvccInfoScanner {
         let Some(key) = [lock, write, default].into_iter().flatten().min() else { return Ok(None) };
         let mut info = MvccInfo::default();
         if current(&self.lock)? == Some(key.as_slice()) {
-            info.lock = Some(lock_row(self.lock.value())?);
+            info.lock = Some(parse_lock(self.lock.value())?.into());
             self.lock.next()?;
         }
         while let Some(ts) = ts_of(&self.write, &key)? {
-            info.writes.push(write_row(self.write.value(), ts)?);
+            info.writes.push(WriteRef::parse(self.write.value())?.to_mvcc_write(ts));
             self.write.next()?;
         }
         while let Some(ts) = ts_of(&self.default, &key)? {
-            info.values.push(MvccValue { start_ts: ts, value: self.default.value().to_vec() });
+            info.values.push(MvccValue { start_ts: ts.into_inner(), value: self.default.value().to_vec() });
             self.default.next()?;
             self.skip_raw()?;
         }
@@ -77,59 +77,16 @@ fn user_key(iter: &RocksEngineIterator) -> Result<Option<Vec<u8>>, DebugError> {
 }
 
 /// Returns the timestamp of the iterator's row if the row belongs to `key`.
-fn ts_of(iter: &RocksEngineIterator, key: &[u8]) -> Result<Option<u64>, DebugError> {
+fn ts_of(iter: &RocksEngineIterator, key: &[u8]) -> Result<Option<TimeStamp>, DebugError> {
     let Some(row) = current(iter)? else { return Ok(None) };
     let (user, ts) = Key::split_on_ts_for(row)?;
-    Ok((user == key).then(|| ts.into_inner()))
-}
-
-fn lock_row(value: &[u8]) -> Result<MvccLock, DebugError> {
-    match parse_lock(value)? {
-        LockOrSharedLocks::Lock(lock) => Ok(to_mvcc_lock(lock)),
-        // Several transactions share the lock, and the message has no fields for them.
-        LockOrSharedLocks::Shared(_) => Ok(MvccLock { r#type: Op::SharedLock as i32, ..MvccLock::default() }),
-    }
-}
-
-fn to_mvcc_lock(lock: Lock) -> MvccLock {
-    let op = match lock.lock_type {
-        LockType::Put => Op::Put,
-        LockType::Delete => Op::Del,
-        LockType::Lock => Op::Lock,
-        LockType::Pessimistic => Op::PessimisticLock,
-        LockType::Shared => Op::SharedLock,
-    };
-    // Only the fields that TiKV's `MvccInfoCollector` sets.
-    MvccLock {
-        r#type: op as i32,
-        start_ts: lock.ts.into_inner(),
-        primary: lock.primary,
-        short_value: lock.short_value.unwrap_or_default(),
-        ..MvccLock::default()
-    }
-}
-
-fn write_row(value: &[u8], commit_ts: u64) -> Result<MvccWrite, DebugError> {
-    let write = WriteRef::parse(value)?;
-    let op = match write.write_type {
-        WriteType::Put => Op::Put,
-        WriteType::Delete => Op::Del,
-        WriteType::Lock => Op::Lock,
-        WriteType::Rollback => Op::Rollback,
-    };
-    Ok(MvccWrite {
-        r#type: op as i32,
-        start_ts: write.start_ts.into_inner(),
-        commit_ts,
-        short_value: write.short_value.unwrap_or_default().to_vec(),
-        ..MvccWrite::default()
-    })
+    Ok((user == key).then_some(ts))
 }
 
 #[cfg(test)]
 mod tests {
     use engine_rocks::DbConfig;
-    use txn_types::{TimeStamp, Write};
+    use txn_types::{Lock, LockType, Write, WriteType};
 
     use super::*;
 

@@ -75,6 +75,7 @@ impl<S> Layer<S> for RequestGuardLayer {
     }
 }
 
+/// Service that moves guards into the bodies of replies.
 #[derive(Clone, Debug)]
 pub struct RequestGuardService<S> {
     inner: S,

@@ -1,5 +1,4 @@
 //! Runs one store as a process; with `--embedded-pd` also the cluster's PD.
-#[path = "tikv-server/allocator.rs"]
 mod allocator;
 
 use std::{net::ToSocketAddrs, process::ExitCode, sync::Arc};
