@@ -1,5 +1,4 @@
 //! Compiles `proto/*.proto` with protox, so that no protoc is needed.
-
 use std::path::{Path, PathBuf};
 
 mod reflect;

@@ -1,5 +1,4 @@
 //! Common helpers for wire messages.
-
 use crate::metapb::{Peer, PeerRole, Region, RegionEpoch};
 use crate::pdpb::Timestamp;
 

@@ -1,5 +1,4 @@
 //! Compares hand-written bytes, from kvproto's field numbers, with the generated code.
-
 use kvproto::*;
 use prost::Message;
 

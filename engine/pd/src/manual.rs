@@ -1,5 +1,4 @@
 //! The commands `completions` and `man` of the server programs, as in `tikv-ctl`.
-
 use std::{
     io::{self, Write},
     path::PathBuf,
@@ -13,6 +12,7 @@ use clap_complete::Shell;
 pub enum Manual {
     /// Print the completions of a shell
     Completions {
+        #[allow(missing_docs)] // a doc comment would be help text
         #[arg(value_enum)]
         shell: Shell,
     },

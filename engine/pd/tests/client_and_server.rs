@@ -1,5 +1,4 @@
 //! The client against the server, over gRPC, as in a store.
-
 use std::{
     net::SocketAddr,
     path::Path,

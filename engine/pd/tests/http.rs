@@ -1,5 +1,4 @@
 //! PD's HTTP API and its gRPC on one port, over real connections.
-
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},

@@ -1,5 +1,4 @@
 //! The binary `pd-server`: refused values, signals, completions and man page.
-
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},

@@ -1,3 +1,4 @@
+//! Batches of changes to the logs.
 use kvproto::raft_serverpb::RaftLocalState;
 use prost::Message;
 use raft::eraftpb::Entry;
@@ -19,8 +20,11 @@ pub struct RaftLogBatch {
 
 /// Run of entries.
 pub(crate) struct Appended {
+    /// Id of the region.
     pub region_id: u64,
+    /// Index of the first entry.
     pub first: u64,
+    /// Index of the last entry.
     pub last: u64,
 }
 

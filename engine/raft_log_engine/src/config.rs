@@ -1,3 +1,4 @@
+//! Settings of the Raft logs.
 use std::path::Path;
 
 pub use raft_engine::RecoveryMode;

@@ -2,7 +2,6 @@
 //!
 //! `*_from_raft` functions return kvproto's messages, `*_to_raft` functions those of the `raft` crate. Bytes
 //! are moved, and copied only if they are shared. Fields unknown to kvproto are dropped.
-
 use kvproto::eraftpb as wire;
 use protobuf::ProtobufEnum;
 use raft::eraftpb;

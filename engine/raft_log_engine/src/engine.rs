@@ -1,3 +1,4 @@
+//! The engine of the Raft logs.
 use std::{fs, path::Path, sync::Arc};
 
 use kvproto::raft_serverpb::RaftLocalState;

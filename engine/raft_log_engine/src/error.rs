@@ -1,3 +1,4 @@
+//! Errors of the Raft logs.
 use std::{path::PathBuf, result};
 
 /// Error of the Raft log.

@@ -2,6 +2,7 @@
 //!
 //! Mirrors `components/raft_log_engine`.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod batch;
 mod config;

@@ -1,5 +1,4 @@
 //! Rewrites log files by a script that selects which items stay. TiKV: `raft_engine::Engine::unsafe_repair`.
-
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -19,6 +18,7 @@ pub enum RepairQueue {
     Append,
     /// `*.rewrite`.
     Rewrite,
+    /// Every log file.
     All,
 }
 

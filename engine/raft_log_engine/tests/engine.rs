@@ -1,5 +1,4 @@
 //! Tests of the Raft log through its public API.
-
 use std::{
     fs::{self, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},

@@ -1,6 +1,5 @@
 //! The server's side of TLS: turns TCP connections into TLS ones, with the
 //! certificate that is on disk at that moment.
-
 use std::{sync::Arc, time::SystemTime};
 
 use parking_lot::Mutex;
@@ -23,6 +22,7 @@ pub enum Use {
 /// Whether a client may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Clients {
+    /// The client may call.
     Allowed,
     /// The certificate is valid, but contains none of the allowed names.
     Forbidden(Peer),

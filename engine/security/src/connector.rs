@@ -1,5 +1,4 @@
 //! The client's side of HTTP/1.1 on a blocking socket. gRPC connects by [`SecurityManager::endpoint`].
-
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
@@ -13,7 +12,9 @@ use crate::{Error, Result, SecurityManager, pem};
 /// A connection, plain or TLS.
 #[derive(Debug)]
 pub enum Connection {
+    /// Without TLS.
     Plain(TcpStream),
+    /// With TLS.
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 

@@ -2,6 +2,7 @@
 //! process has one certificate, which it shows on connections in both directions, and one authority that must
 //! have signed the certificate of each peer.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod acceptor;
 mod connector;

@@ -1,5 +1,4 @@
 //! The names in the certificate of a connection's other side.
-
 use std::net::IpAddr;
 
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -9,7 +8,9 @@ use crate::SecurityConfig;
 /// The names in a client's certificate; empty if the client was not asked for one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
+    /// Common name of the subject.
     pub common_name: Option<String>,
+    /// DNS names and IP addresses of the subject.
     pub alternative_names: Vec<String>,
 }
 

@@ -1,5 +1,4 @@
 //! PEM files and the rustls configurations made of them.
-
 use std::sync::Arc;
 
 use tokio_rustls::rustls::{

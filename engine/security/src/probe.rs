@@ -2,7 +2,6 @@
 //!
 //! One HTTP/1.1 request distinguishes them. PD answers it. A status server answers with an error. The gRPC
 //! server of a store answers with frames of HTTP/2 or, over TLS, agrees on no protocol.
-
 use std::{
     fmt,
     io::{Read, Write},

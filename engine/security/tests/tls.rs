@@ -1,5 +1,4 @@
 //! TLS connections between a server and clients of this crate.
-
 use std::{
     collections::BTreeSet,
     io::{Read, Write},

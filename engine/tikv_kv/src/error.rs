@@ -1,6 +1,7 @@
 //! Errors of the engine: mostly region errors, passed to the client unchanged.
 use kvproto::{errorpb, kvrpcpb::LockInfo};
 
+/// Error of an engine.
 #[derive(Debug, thiserror::Error)]
 #[expect(clippy::large_enum_variant, reason = "always boxed, by Error")]
 pub enum ErrorInner {
@@ -10,12 +11,16 @@ pub enum ErrorInner {
     /// Lock in the leader's memory that blocks a replica read.
     #[error("key is locked (backoff or cleanup) {0:?}")]
     KeyIsLocked(Box<LockInfo>),
+    /// Error of RocksDB.
     #[error("RocksDB: {0}")]
     Rocks(#[from] engine_rocks::Error),
+    /// The operation took longer than this number of milliseconds.
     #[error("no answer within {0} ms of engine time")]
     Timeout(u64),
+    /// The engine is closed.
     #[error("the engine is shutting down; retry on another store")]
     Closed,
+    /// Any other error, as text.
     #[error("{0}")]
     Other(String),
 }
@@ -37,4 +42,5 @@ impl From<errorpb::Error> for ErrorInner {
     }
 }
 
+/// Result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;

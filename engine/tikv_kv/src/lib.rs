@@ -3,6 +3,8 @@
 //! Mirrors tikv/tikv `components/tikv_kv`. RaftKv implements [`Engine`] (three copies, through Raft), and so
 //! does [`RocksKv`], one RocksDB without Raft, for tests and benches.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 mod error;
 mod modify;
 mod rocks;
@@ -37,6 +39,7 @@ pub struct SnapContext {
 
 /// Key-value engine with consistent snapshots and atomic writes.
 pub trait Engine: Clone + Send + Sync + 'static {
+    /// Snapshot of this engine.
     type Snap: Snapshot;
 
     /// Takes a snapshot of the context's region that contains every write acknowledged before the call.

@@ -5,9 +5,12 @@ use txn_types::{Key, Value};
 /// Name of a column family, one of `engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE}`.
 pub type CfName = &'static str;
 
+/// One change of one key, or of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Modify {
+    /// Puts a value.
     Put(CfName, Key, Value),
+    /// Deletes a key.
     Delete(CfName, Key),
     /// Start (included), end (excluded); with `notify_only` nothing is deleted.
     DeleteRange(CfName, Key, Key, bool),
@@ -34,16 +37,19 @@ impl Modify {
 /// Atomic write of a request.
 #[derive(Clone, Debug, Default)]
 pub struct WriteData {
+    /// The changes, applied together.
     pub modifies: Vec<Modify>,
     /// After this time the engine refuses the write.
     pub deadline: Option<EngineInstant>,
 }
 
 impl WriteData {
+    /// Creates the data without a deadline.
     pub fn from_modifies(modifies: Vec<Modify>) -> Self {
         Self { modifies, deadline: None }
     }
 
+    /// Sum of the bytes of keys and values.
     pub fn size(&self) -> usize {
         self.modifies.iter().map(Modify::size).sum()
     }

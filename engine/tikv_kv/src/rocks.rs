@@ -21,6 +21,7 @@ pub struct RocksKv {
 }
 
 impl RocksKv {
+    /// Creates an engine over this database.
     pub fn new(db: RocksEngine) -> Self {
         // With one copy, no other leader has answered reads.
         Self { db, max_ts_synced: Arc::new(AtomicBool::new(true)) }

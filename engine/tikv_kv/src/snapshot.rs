@@ -6,18 +6,24 @@ use crate::{Result, modify::CfName};
 /// Bounds of an iterator: encoded keys without the data prefix; `None`: the region's own bound.
 #[derive(Clone, Debug, Default)]
 pub struct IterOptions {
+    /// Encoded key, inclusive; `None`: unbounded.
     pub lower_bound: Option<Vec<u8>>,
+    /// Encoded key, exclusive; `None`: unbounded.
     pub upper_bound: Option<Vec<u8>>,
     /// Stay within the user key of the first seek, to use the bloom filter of CF write.
     pub prefix_same_as_start: bool,
+    /// Whether blocks read enter the block cache.
     pub fill_cache: bool,
 }
 
 /// Consistent view of one region.
 pub trait Snapshot: Clone + Send + Sync + 'static {
+    /// Iterator over one column family.
     type Iter: Iterator;
 
+    /// Reads the value of `key` in `cf`.
     fn get_cf(&self, cf: CfName, key: &Key) -> Result<Option<Value>>;
+    /// Creates an iterator over `cf`.
     fn iter(&self, cf: CfName, opts: IterOptions) -> Result<Self::Iter>;
 
     /// Returns the region's first key, encoded; `None` if the engine has no regions.
@@ -50,13 +56,22 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
 
 /// Cursor. `seek` and its variants return whether it is on an entry; an error never looks like the end.
 pub trait Iterator: Send + 'static {
+    /// Moves to the smallest key at or above `key`; returns whether there is one.
     fn seek(&mut self, key: &Key) -> Result<bool>;
     /// Moves to the last entry at or before `key`.
     fn seek_for_prev(&mut self, key: &Key) -> Result<bool>;
+    /// Moves to the smallest key; returns whether there is one.
     fn seek_to_first(&mut self) -> Result<bool>;
+    /// Moves to the greatest key; returns whether there is one.
     fn seek_to_last(&mut self) -> Result<bool>;
+    /// Moves to the next key; returns whether there is one.
     fn next(&mut self) -> Result<bool>;
+    /// Moves to the previous key; returns whether there is one.
     fn prev(&mut self) -> Result<bool>;
+    /// Whether the iterator is on a key.
+    ///
+    /// # Errors
+    /// A read failed: this is not the end.
     fn valid(&self) -> Result<bool>;
     /// Returns the current key; call it only if the cursor is valid.
     fn key(&self) -> &[u8];

@@ -1,5 +1,4 @@
 //! Runs PD as a process.
-
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,

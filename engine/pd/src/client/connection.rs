@@ -1,5 +1,4 @@
 //! Finds PD's leader and keeps a channel to it.
-
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -18,6 +17,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A channel to PD's leader, and the other members to ask when the leader is gone.
 pub struct Connection {
+    /// Id of the cluster that PD manages.
     pub cluster_id: u64,
     security: SecurityManager,
     state: RwLock<State>,

@@ -1,39 +1,81 @@
 //! Errors of requests to PD.
-
 use std::time::Duration;
 
 use kvproto::pdpb::{self, ErrorType};
 use tonic::Status;
 
+/// Result of a request to PD.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// As TiKV's `pd_client::Error`.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The list of endpoints is empty.
     #[error("no PD endpoint was given; give at least one host:port")]
     NoEndpoints,
+    /// An endpoint is no address.
     #[error("PD endpoint {endpoint:?} is not a host:port or URL: {reason}")]
-    BadEndpoint { endpoint: String, reason: String },
+    BadEndpoint {
+        /// The endpoint as given.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No endpoint answered in time.
     #[error("no PD answered within {waited:?} at {endpoints:?}; last error: {last}. Is PD running there?")]
-    Unreachable { endpoints: Vec<String>, waited: Duration, last: String },
+    Unreachable {
+        /// All endpoints.
+        endpoints: Vec<String>,
+        /// Time until the client gave up.
+        waited: Duration,
+        /// Error of the last attempt.
+        last: String,
+    },
+    /// PD manages another cluster than the store belongs to.
     #[error("PD at {endpoint} is of another cluster: expected cluster {expected}, found {got}")]
-    ClusterId { endpoint: String, expected: u64, got: u64 },
+    ClusterId {
+        /// The endpoint as given.
+        endpoint: String,
+        /// Id of the store's cluster.
+        expected: u64,
+        /// Id of PD's cluster.
+        got: u64,
+    },
+    /// The cluster of this id has no stores yet.
     #[error("cluster {0} is not bootstrapped")]
     NotBootstrapped(u64),
+    /// The cluster of this id has stores.
     #[error("cluster {0} is already bootstrapped")]
     AlreadyBootstrapped(u64),
+    /// The store was removed from the cluster; PD's message.
     #[error("PD has removed the store from the cluster: {0}")]
     StoreTombstone(String),
+    /// No region has this id.
     #[error("PD has no region with id {0}")]
     RegionNotFound(u64),
+    /// No region contains this key, given in hexadecimal.
     #[error("PD has no region that contains the key {0}")]
     KeyNotFound(String),
+    /// PD's reason.
     #[error("PD refused the request: {0}")]
     Refused(String),
+    /// PD did not answer in time.
     #[error("PD did not answer {what} within {waited:?}")]
-    Timeout { what: &'static str, waited: Duration },
+    Timeout {
+        /// Name of the request.
+        what: &'static str,
+        /// Time until the client gave up.
+        waited: Duration,
+    },
+    /// A field is missing in PD's reply.
     #[error("PD's answer to {what} has no {missing}")]
-    Incomplete { what: &'static str, missing: &'static str },
+    Incomplete {
+        /// Name of the request.
+        what: &'static str,
+        /// Name of the field.
+        missing: &'static str,
+    },
+    /// The call failed.
     #[error("PD request failed: {0}")]
     Rpc(Box<Status>),
 }

@@ -1,5 +1,4 @@
 //! The region heartbeat stream: sends reports, receives operators, and reopens after PD was unreachable.
-
 use std::{sync::Arc, time::Duration};
 
 use kvproto::pdpb::{RegionHeartbeatRequest, RegionHeartbeatResponse};

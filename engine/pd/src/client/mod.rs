@@ -1,7 +1,6 @@
 //! The PD client of a store (TiKV `components/pd_client`). Works with any PD.
 //!
 //! Time limits are in real time: no gate ever holds PD.
-
 mod connection;
 mod error;
 mod heartbeat;
@@ -33,13 +32,16 @@ pub(crate) const CALLER_ID: &str = "tikv";
 /// A region and its leader, if PD has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegionAndLeader {
+    /// The region.
     pub region: metapb::Region,
+    /// The region's leader.
     pub leader: Option<metapb::Peer>,
 }
 
 /// Retries of [`PdClient::connect_retrying`] (TiKV `pd.retry-interval`, `pd.retry-max-count`).
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
+    /// Pause between two attempts.
     pub interval: Duration,
     /// Attempts after the first one; None: no limit.
     pub max_count: Option<u64>,
@@ -144,6 +146,7 @@ impl PdClient {
         }
     }
 
+    /// Returns the id of the cluster.
     pub fn cluster_id(&self) -> u64 {
         self.connection.cluster_id
     }
@@ -153,6 +156,7 @@ impl PdClient {
         self.connection.leader()
     }
 
+    /// Whether the cluster has its first store and region.
     pub async fn is_cluster_bootstrapped(&self) -> Result<bool> {
         Ok(call!(self, is_bootstrapped, IsBootstrappedRequest {})?.bootstrapped)
     }
@@ -169,25 +173,30 @@ impl PdClient {
         if id == 0 { Err(Error::Incomplete { what: "AllocID", missing: "an id" }) } else { Ok(id) }
     }
 
+    /// Registers a store, or changes its addresses and labels.
     pub async fn put_store(&self, store: metapb::Store) -> Result<()> {
         call!(self, put_store, PutStoreRequest { store: Some(store) }).map(drop)
     }
 
+    /// Returns a store.
     pub async fn get_store(&self, store_id: u64) -> Result<metapb::Store> {
         let store = call!(self, get_store, GetStoreRequest { store_id })?.store;
         store.ok_or(Error::Incomplete { what: "GetStore", missing: "a store" })
     }
 
+    /// Returns all stores.
     pub async fn get_all_stores(&self, exclude_tombstone: bool) -> Result<Vec<metapb::Store>> {
         let exclude_tombstone_stores = exclude_tombstone;
         Ok(call!(self, get_all_stores, GetAllStoresRequest { exclude_tombstone_stores })?.stores)
     }
 
+    /// Returns the number of replicas that PD keeps.
     pub async fn get_cluster_config(&self) -> Result<metapb::Cluster> {
         let cluster = call!(self, get_cluster_config, GetClusterConfigRequest {})?.cluster;
         cluster.ok_or(Error::Incomplete { what: "GetClusterConfig", missing: "a cluster" })
     }
 
+    /// Reports a store.
     pub async fn store_heartbeat(&self, stats: pdpb::StoreStats) -> Result<pdpb::StoreHeartbeatResponse> {
         call!(self, store_heartbeat, StoreHeartbeatRequest { stats: Some(stats) })
     }
@@ -205,6 +214,10 @@ impl PdClient {
         Ok(RegionAndLeader { region: response.region.ok_or_else(missing)?, leader: response.leader })
     }
 
+    /// Returns a region.
+    ///
+    /// # Errors
+    /// [`Error::RegionNotFound`].
     pub async fn get_region_by_id(&self, region_id: u64) -> Result<RegionAndLeader> {
         let response = call!(self, get_region_by_id, GetRegionByIdRequest { region_id })?;
         let region = response.region.ok_or(Error::RegionNotFound(region_id))?;
@@ -250,6 +263,7 @@ impl PdClient {
         call!(self, report_batch_split, ReportBatchSplitRequest { regions }).map(drop)
     }
 
+    /// Returns the timestamp below which old versions may be removed.
     pub async fn get_gc_safe_point(&self) -> Result<u64> {
         Ok(call!(self, get_gc_safe_point, GetGcSafePointRequest {})?.safe_point)
     }

@@ -1,5 +1,4 @@
 //! Gets timestamps over one stream that stays open.
-
 use std::time::Duration;
 
 use futures::StreamExt;

@@ -1,6 +1,5 @@
 //! PD's state of the cluster: stores, regions, ids and safe points under one lock.
 //! A change is on disk before its reply.
-
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
@@ -23,7 +22,7 @@ use super::{
     regions::{RegionInfo, RegionTable},
     safe_point::{SafePoints, ServiceSafePoint},
     saved::{SavedRegion, SavedState},
-    scatter::ScatterGroups,
+    scatter_groups::ScatterGroups,
     state_file::{DirLock, StateFile},
     stores::{StoreInfo, Stores},
     tso::TimestampOracle,

@@ -3,7 +3,6 @@
 //!
 //! A freeze is a lease of real time that its owner renews, so an owner that
 //! dies cannot stop the cluster forever.
-
 use std::{
     collections::HashMap,
     sync::Arc,

@@ -1,5 +1,4 @@
 //! Starts and stops a PD.
-
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
@@ -50,6 +49,7 @@ pub struct PdConfig {
     pub cluster_id: Option<u64>,
     /// Number of peers of a region; `None`: the number in the directory, or 3.
     pub max_replicas: Option<u32>,
+    /// Source of timestamps and intervals.
     pub clock: Arc<dyn PdClock>,
 }
 
@@ -137,6 +137,7 @@ impl PdHandle {
         self.addr
     }
 
+    /// Returns the id of the cluster.
     pub fn cluster_id(&self) -> u64 {
         self.cluster.cluster_id
     }

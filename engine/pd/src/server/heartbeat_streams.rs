@@ -1,5 +1,4 @@
 //! The heartbeat streams by store: PD sends operators without waiting for a heartbeat.
-
 use std::collections::HashMap;
 
 use kvproto::pdpb::RegionHeartbeatResponse;

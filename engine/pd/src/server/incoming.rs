@@ -1,5 +1,4 @@
 //! The connections that PD serves: plain ones, and TLS ones with a completed handshake.
-
 use std::{io, net::TcpListener as StdListener, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, stream::BoxStream};

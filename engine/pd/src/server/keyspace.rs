@@ -1,5 +1,4 @@
 //! Keyspaces: only the default one, which every cluster has.
-
 use kvproto::keyspacepb::{KeyspaceMeta, KeyspaceState, keyspace_meta::Keyspace};
 
 /// Name and id of the keyspace PD creates with the cluster (tikv/pd `constant.DefaultKeyspaceName`).

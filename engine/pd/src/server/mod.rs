@@ -1,5 +1,4 @@
 //! A durable PD with a single member: timestamps, ids, stores, regions, replica scheduling.
-
 pub mod clock;
 mod cluster;
 mod error;
@@ -15,6 +14,7 @@ mod replica_checker;
 mod safe_point;
 mod saved;
 mod scatter;
+mod scatter_groups;
 mod scheduling;
 mod service;
 mod state_file;

@@ -1,6 +1,5 @@
 //! Operators: PD's next steps for a region, until the leader's heartbeats show
 //! that they are done (tikv/pd `operator`).
-
 use kvproto::{
     eraftpb::ConfChangeType,
     metapb::{Peer, PeerRole},
@@ -17,16 +16,22 @@ const TIMEOUT_MS: u64 = 600_000;
 pub enum Step {
     /// Adds a voter, or a learner if that is the peer's role.
     AddPeer {
+        /// The peer.
         peer: Peer,
     },
     /// Turns a learner into a voter.
     Promote {
+        /// The peer.
         peer: Peer,
     },
+    /// Removes the peer of a store.
     RemovePeer {
+        /// Id of the store.
         store_id: u64,
     },
+    /// Makes the peer of another store the leader.
     TransferLeader {
+        /// Id of the store.
         to_store: u64,
     },
 }
@@ -84,6 +89,7 @@ impl Step {
 pub struct Operator {
     /// PD's name of the reason, e.g. `make-up-replica`.
     pub desc: &'static str,
+    /// Progress of the steps.
     pub status: OperatorStatus,
     steps: Vec<Step>,
     /// The index of the current step.
@@ -92,6 +98,7 @@ pub struct Operator {
 }
 
 impl Operator {
+    /// Creates a running operator at its first step.
     pub fn new(desc: &'static str, steps: Vec<Step>, now_ms: u64) -> Operator {
         Operator { desc, status: OperatorStatus::Running, steps, at: 0, step_began_ms: now_ms }
     }
@@ -101,6 +108,7 @@ impl Operator {
         self.steps.get(self.at)?.target_store()
     }
 
+    /// Whether steps are left.
     pub fn is_running(&self) -> bool {
         self.status == OperatorStatus::Running
     }

@@ -1,5 +1,4 @@
 //! The regions as last reported by their leaders, by id and by start key (tikv/pd `core.RegionsInfo`).
-
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,

@@ -3,7 +3,6 @@
 //!
 //! If the region would need the new peer's vote before the peer has the data, the peer joins as a learner and
 //! is promoted when it has caught up. So the region never loses its quorum.
-
 use std::collections::BTreeMap;
 
 use kvproto::metapb::{Peer, PeerRole};

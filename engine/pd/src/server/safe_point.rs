@@ -1,5 +1,4 @@
 //! GC safe points: the cluster's own, and those of services that still need old versions.
-
 use kvproto::pdpb::ErrorType;
 
 use super::error::Refusal;

@@ -1,5 +1,4 @@
 //! The state that PD keeps on disk, except timestamps.
-
 use kvproto::metapb::{Peer, Region, Store};
 
 use super::safe_point::SafePoints;

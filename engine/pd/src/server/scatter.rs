@@ -1,5 +1,4 @@
 //! Spreads the regions of a group over the stores (tikv/pd `scatter.RegionScatterer`).
-
 use std::collections::BTreeMap;
 
 use kvproto::{
@@ -12,20 +11,11 @@ use super::{
     error::Refusal,
     operator::{Operator, Step},
     regions::RegionInfo,
+    scatter_groups::Scattered,
     scheduling::{no_region, view},
 };
 
 const DESC: &str = "scatter-region";
-
-/// Peers and leaders that scattering has put on one store, for one group of regions.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Scattered {
-    peers: usize,
-    leaders: usize,
-}
-
-/// Scattered peers and leaders of each group, by store.
-pub type ScatterGroups = BTreeMap<String, BTreeMap<u64, Scattered>>;
 
 impl Cluster {
     /// Gives each region an operator that moves a peer or the leader to the store where its group has the

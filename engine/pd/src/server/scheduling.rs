@@ -1,5 +1,4 @@
 //! Handles region heartbeats, sends operators, allocates ids for splits.
-
 use std::collections::BTreeMap;
 
 use kvproto::{

@@ -1,6 +1,5 @@
 //! pdpb and keyspacepb over gRPC: checks request headers and sets response headers (tikv/pd
 //! `server/grpc_service.go`).
-
 use std::sync::Arc;
 
 use futures::StreamExt;

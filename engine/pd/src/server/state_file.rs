@@ -1,7 +1,6 @@
 //! A small file that is replaced atomically: after a crash it contains the old state or the new one.
 //!
 //! Layout: `PDSTATE1`, crc32 of the payload (u32 LE), length of the payload (u64 LE), payload.
-
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},

@@ -1,6 +1,5 @@
 //! Takes stores out of the cluster: Up, Offline, Tombstone (tikv/pd
 //! `RaftCluster.RemoveStore`, `UpStore`, `BuryStore`).
-
 use kvproto::metapb::StoreState;
 
 use super::{
@@ -12,20 +11,32 @@ use super::{
 /// Reasons why a store's state cannot be changed, with PD's texts.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum StoreStateError {
+    /// PD has no store of this id.
     #[error("[PD:core:ErrStoreNotFound]store {0} not found")]
     NotFound(u64),
+    /// The store of this id is a tombstone.
     #[error("[PD:core:ErrStoreRemoved]store {0} has been removed")]
     Removed(u64),
+    /// The disk of the store of this id is lost.
     #[error("[PD:core:ErrStoreDestroyed]store {0} has been physically destroyed")]
     Destroyed(u64),
+    /// Too few stores would be left for all replicas.
     #[error(
         "[PD:core:ErrStoresNotEnough]can not remove store {store} since the number of up stores would be {up} while \
          need {need}"
     )]
-    NotEnough { store: u64, up: usize, need: u32 },
+    NotEnough {
+        /// Id of the store to remove.
+        store: u64,
+        /// Number of stores that would be left.
+        up: usize,
+        /// Number of replicas of a region.
+        need: u32,
+    },
     /// Stores that are Tombstone while regions still have peers on them.
     #[error("failed stores: {0}")]
     StillUsed(String),
+    /// PD refuses the request for another reason.
     #[error("{0}")]
     Refused(#[from] Refusal),
 }

@@ -1,5 +1,4 @@
 //! The stores of the cluster and their last heartbeats (tikv/pd `core.StoresInfo`).
-
 use std::collections::BTreeMap;
 
 use kvproto::{

@@ -2,7 +2,6 @@
 //!
 //! The file contains an upper bound of the physical part, one window ahead (tikv/pd `pkg/tso`). After a start
 //! timestamps begin at the bound.
-
 use std::sync::Arc;
 
 use kvproto::pdpb::{ErrorType, Timestamp};

@@ -1,5 +1,4 @@
 //! `/config`: reads and changes the settings that this PD has (tikv/pd `server/api/config.go`).
-
 use std::time::Duration;
 
 use axum::{

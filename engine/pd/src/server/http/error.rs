@@ -1,5 +1,4 @@
 //! Errors over HTTP: PD's texts as JSON strings, with PD's status codes.
-
 use axum::{
     extract::rejection::{PathRejection, QueryRejection},
     http::StatusCode,
@@ -7,7 +6,7 @@ use axum::{
 };
 use kvproto::pdpb::ErrorType;
 
-use super::json;
+use super::json::json;
 use crate::server::{error::Refusal, store_state::StoreStateError};
 
 #[derive(Debug, thiserror::Error)]

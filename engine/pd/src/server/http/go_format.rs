@@ -1,5 +1,4 @@
 //! Numbers, times and texts in Go's forms.
-
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};

@@ -1,5 +1,4 @@
 //! `/admin/cluster/markers/snapshot-recovering`: set while a backup of volumes is restored (tikv/pd `server/api/admin.go`).
-
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Serialize;
 

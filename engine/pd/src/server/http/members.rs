@@ -1,6 +1,5 @@
 //! `/members`, `/leader`, `/health`, `/version`, `/status`: the only
 //! member of this PD (tikv/pd `server/api`).
-
 use axum::extract::State;
 use kvproto::pdpb;
 use serde::Serialize;

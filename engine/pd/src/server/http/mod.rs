@@ -1,9 +1,9 @@
 //! PD's HTTP API, `/pd/api/v1`, on the port of gRPC (tikv/pd `server/api/router.go`): the paths for pd-ctl,
 //! clients' tests and operators. Paths, codes and JSON shapes are PD's.
-
 mod config;
 mod error;
 mod go_format;
+mod json;
 mod markers;
 mod members;
 mod regions;
@@ -23,7 +23,7 @@ use kvproto::pdpb;
 use serde::Serialize;
 use tonic::Status;
 
-use self::error::ApiError;
+use self::{error::ApiError, json::json};
 use super::cluster::Cluster;
 
 /// The state that the handlers read.
@@ -87,19 +87,6 @@ async fn not_found(request: Request) -> Response {
 async fn not_allowed(request: Request) -> Response {
     let text = format!("method {} is not allowed for {}", request.method(), request.uri().path());
     json(StatusCode::METHOD_NOT_ALLOWED, &text)
-}
-
-/// Formats JSON like PD: indented by two spaces, with a newline at the end.
-fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    let (status, body) = match serde_json::to_string_pretty(value) {
-        Ok(text) => (status, text + "\n"),
-        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, format!("\"{e}\"\n")),
-    };
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static("application/json; charset=UTF-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
 }
 
 fn ok(value: &impl Serialize) -> Answer {

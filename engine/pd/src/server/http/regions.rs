@@ -1,5 +1,4 @@
 //! `/regions` and `/region` (tikv/pd `server/api/region.go`, `pkg/response/region.go`).
-
 use axum::{
     extract::{Path, Query, State, rejection::PathRejection, rejection::QueryRejection},
     response::Response,

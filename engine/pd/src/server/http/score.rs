@@ -1,5 +1,4 @@
 //! The region score of a store: its fill level for PD's schedulers (tikv/pd `StoreInfo.regionScoreV2`).
-
 use kvproto::pdpb::StoreStats;
 
 const GIB: f64 = (1u64 << 30) as f64;

@@ -1,5 +1,4 @@
 //! `/stores` and `/store` (tikv/pd `server/api/store.go`, `pkg/response/store.go`).
-
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::extract::{Path, Query, State, rejection::PathRejection, rejection::QueryRejection};
