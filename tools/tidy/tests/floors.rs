@@ -66,3 +66,14 @@ fn no_source_file_is_longer_than_800_lines() {
         assert!(lines <= 800 || excused, "{} has {lines} lines: is it one idea?", path.display());
     }
 }
+
+#[test]
+fn the_guide_lists_each_crate_with_its_floor() {
+    let page = fs::read_to_string(root().unwrap().join("docs/src/architecture.md")).unwrap();
+    for (name, floor) in FLOORS {
+        let row = format!("| {floor} | `{name}` |");
+        assert!(page.contains(&row), "docs/src/architecture.md has no row with {row}");
+    }
+    let rows = page.lines().filter(|line| line.split(" | ").nth(1).is_some_and(|n| n.parse::<u32>().is_ok()));
+    assert_eq!(rows.count(), FLOORS.len(), "the guide lists no other crates");
+}
