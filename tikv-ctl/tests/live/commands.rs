@@ -35,8 +35,8 @@ use Shape::{List, Map, Object, Texts};
 const CHANGES: Shape = Object("changes command dry_run errors");
 const DONE: Shape = Object("changes command dry_run undo_file");
 
-/// The guide, which describes each command's JSON.
-const GUIDE: &str = include_str!("../../../docs/src/tikv-ctl.md");
+/// The guide's page on each command's JSON.
+const GUIDE: &str = include_str!("../../../docs/src/tikv-ctl-json.md");
 
 /// Command lines for a directory; `DIR`, `SST`, `RAFT`, `SCRIPT` and `OUT` stand for paths.
 const OFFLINE: &[(&str, Shape)] = &[
@@ -201,8 +201,9 @@ fn names(braces: &str) -> BTreeSet<String> {
 
 /// Returns the names of each object that the guide lists for `command`.
 fn documented(command: &str) -> Vec<BTreeSet<String>> {
-    let table = GUIDE.split("| command | JSON |").nth(1).unwrap().split("\n\n").next().unwrap();
-    let rows = table.lines().filter_map(|row| row.replace("\\|", "/").strip_prefix("| ").map(str::to_owned));
+    let tables = GUIDE.split("| command | JSON |").skip(1).filter_map(|rest| rest.split("\n\n").next());
+    let rows = tables.flat_map(str::lines);
+    let rows = rows.filter_map(|row| row.replace("\\|", "/").strip_prefix("| ").map(str::to_owned));
     let rows = rows.filter_map(|row| row.split_once(" | ").map(|(a, b)| (a.to_owned(), b.to_owned())));
     let of = rows.filter(|(commands, _)| {
         let named = commands.contains(&format!("`{command}`")) || commands.contains(&format!("`{command} "));
