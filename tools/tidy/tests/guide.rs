@@ -42,6 +42,20 @@ fn links_in_the_guide_and_the_readme_lead_somewhere() {
 }
 
 #[test]
+fn files_that_contributing_names_exist() {
+    let text = fs::read_to_string(root().unwrap().join("CONTRIBUTING.md")).unwrap();
+    // Words in capitals stand for a name of choice.
+    let is_path = |word: &&str| {
+        word.contains('/') && !word.contains(' ') && !word.contains("NAME") && !word.contains("GROUP")
+    };
+    let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter(is_path).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for path in named {
+        assert!(root().unwrap().join(path).exists(), "CONTRIBUTING.md names {path}, which does not exist");
+    }
+}
+
+#[test]
 fn the_page_of_stages_equals_the_catalogue() {
     check("docs/src/stages.md", &stage_page());
 }
