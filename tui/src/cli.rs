@@ -5,12 +5,12 @@ use clap::{Args, Parser, Subcommand};
 use security::{SecurityConfig, SecurityManager};
 
 mod exchange;
+mod filter;
 mod trace;
 
 pub use exchange::{ExportArgs, ImportArgs, TraceFormat};
-pub use trace::{
-    By, DiffArgs, FilterArgs, GrepArgs, InfoArgs, OpenArgs, RecordArgs, TopArgs, TraceArgs, TraceCommand,
-};
+pub use filter::FilterArgs;
+pub use trace::{By, DiffArgs, GrepArgs, InfoArgs, OpenArgs, RecordArgs, TopArgs, TraceArgs, TraceCommand};
 
 /// Steps one request through the whole storage engine, stage by stage, in the terminal.
 #[derive(Debug, Parser)]

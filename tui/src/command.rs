@@ -6,27 +6,23 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory as _;
-use tracepoints::{
-    Stage,
-    catalogue::STAGES,
-    printable::{Form, Writer, note, print},
-    request::RequestKind,
-};
+use tracepoints::printable::{Form, Writer, note, print};
 use tracepoints_input::{OnDisk, is_stdin};
 
 use crate::{
+    arguments::{gate, kind, parse_key},
     cli::{
         AttachArgs, Cli, Command, Common, FilterArgs, ImportArgs, ListArgs, OpenArgs, OverheadArgs, StepArgs,
         TraceArgs, TraceCommand,
     },
-    plain::{self, Format},
+    print::{self, Format, unless_pipe_closed},
     recording,
     run::{self, ScreenEnd},
     source::{
         attached::{Attached, RequestFilter},
         recorded::Recorded,
     },
-    state::{Screen, Start, StepSource, screen::Options, search},
+    state::{Screen, Start, StepSource, screen::Options},
     terminal::signals::Stopped,
     view::theme::Theme,
 };
@@ -174,17 +170,6 @@ fn import(args: &ImportArgs) -> Result<()> {
     show(Box::new(recording::import::open(&args.file, id, &start)?), &args.common)
 }
 
-/// Turns a broken pipe into success: the reader of the output may stop early.
-pub fn unless_pipe_closed(done: Result<()>) -> Result<()> {
-    let closed = |e: &(dyn std::error::Error + 'static)| {
-        e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    };
-    match done {
-        Err(e) if e.chain().any(closed) => Ok(()),
-        other => other,
-    }
-}
-
 /// Opens saved steps or a request of a recording; lists the requests of a recording if none is named.
 fn open(args: &OpenArgs) -> Result<()> {
     let start = Start { run: true, ..start(&args.common, false)? };
@@ -235,74 +220,6 @@ fn start(common: &Common, stacks: bool) -> Result<Start> {
     Ok(Start { gates, run: printed(common).is_some(), stacks })
 }
 
-/// Finds a stage by its name in any case; the error suggests similar names.
-pub fn stage(flag: &str, name: &str) -> Result<&'static Stage> {
-    if let Some(stage) = tracepoints::find_stage(name) {
-        return Ok(stage);
-    }
-    let near = search::near(name, STAGES.iter().map(|s| s.name));
-    let hint = if near.is_empty() {
-        let all: Vec<_> = STAGES.iter().map(|s| s.name).collect();
-        format!("the stages are {}", all.join(", "))
-    } else {
-        format!("did you mean {}?", near.join(", "))
-    };
-    bail!("{flag}: expected a stage, found `{name}`; {hint}");
-}
-
-/// Finds a stage that can hold a request, by its name in any case.
-pub fn gate(name: &str) -> Result<String> {
-    let stage = stage("--gate", name)?;
-    if stage.hold == tracepoints::Hold::None {
-        bail!(
-            "--gate: expected a stage that can hold a request, found `{}`, which is only observed; choose a stage before or after it",
-            stage.name
-        );
-    }
-    Ok(stage.name.into())
-}
-
-/// Finds a request kind by its name in any case.
-pub fn kind(flag: &str, name: &str) -> Result<RequestKind> {
-    if let Some(kind) = RequestKind::parse(name) {
-        return Ok(kind);
-    }
-    const KINDS: [RequestKind; 12] = {
-        use RequestKind::*;
-        [
-            KvGet,
-            KvBatchGet,
-            KvScan,
-            KvPrewrite,
-            KvCommit,
-            KvCleanup,
-            KvResolveLock,
-            KvCheckTxnStatus,
-            RawGet,
-            RawPut,
-            RawDelete,
-            RawScan,
-        ]
-    };
-    let names: Vec<String> = KINDS.iter().map(|k| k.name()).collect();
-    bail!("{flag}: expected a request kind, named as TiKV's RPCs ({}, ...), found `{name}`", names.join(", "))
-}
-
-/// Parses a key: raw text, z-escaped or 0x hex.
-pub fn parse_key(flag: &str, text: &str) -> Result<Vec<u8>> {
-    if let Some(hex) = text.strip_prefix("0x") {
-        let bad = || format!("{flag}: expected 0x and an even number of hex digits, found `{text}`");
-        if hex.len() % 2 != 0 || !hex.is_ascii() {
-            bail!(bad());
-        }
-        let pair = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).with_context(bad);
-        return (0..hex.len()).step_by(2).map(pair).collect();
-    }
-    keys::unescape(text).with_context(|| {
-        format!("{flag}: expected an escape such as \\ooo, \\xhh, \\n, \\t or \\\\, found `{text}`; or write 0x hex")
-    })
-}
-
 /// Shows the source's steps on the screen, or prints them if [`printed`] names a format.
 fn show(mut source: Box<dyn StepSource>, common: &Common) -> Result<()> {
     if let Some(dir) = &common.tikv_src
@@ -311,7 +228,7 @@ fn show(mut source: Box<dyn StepSource>, common: &Common) -> Result<()> {
         bail!("--tikv-src: expected a checkout of tikv/tikv, found no directory at {}", dir.display());
     }
     match printed(common) {
-        Some(format) => plain::print(source.as_mut(), format, &mut io::stdout().lock()),
+        Some(format) => print::run(source.as_mut(), format, &mut io::stdout().lock()),
         None => {
             let options = Options { tikv_src: common.tikv_src.clone(), color: Theme::wanted() };
             match run::run(Screen::new(source, options))? {
@@ -320,29 +237,5 @@ fn show(mut source: Box<dyn StepSource>, common: &Common) -> Result<()> {
                 ScreenEnd::Signal(signal) => Err(Stopped(signal).into()),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_stage_is_an_error_with_similar_names() {
-        assert_eq!(gate("Lock_CF_get").unwrap(), "lock_cf_get");
-        let near = gate("lock_cf").unwrap_err().to_string();
-        assert!(near.contains("lock_cf_get"), "{near}");
-        assert!(gate("qqqqqqqq").unwrap_err().to_string().contains("grpc_receive, grpc_decode"));
-        assert!(gate("raft_ack").unwrap_err().to_string().contains("only observed"));
-    }
-
-    #[test]
-    fn keys_and_kinds_are_parsed_or_refused() {
-        assert_eq!(parse_key("--key", "0x6b31").unwrap(), b"k1");
-        assert_eq!(parse_key("--key", "k\\0001").unwrap(), b"k\x001");
-        assert!(parse_key("--key", "0x6").unwrap_err().to_string().contains("even number"));
-        assert!(parse_key("--key", "k\\q").unwrap_err().to_string().contains("expected an escape"));
-        assert_eq!(kind("--kind", "KV_GET").unwrap(), RequestKind::KvGet);
-        assert!(kind("--kind", "get").unwrap_err().to_string().contains("kv_get"));
     }
 }

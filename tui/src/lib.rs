@@ -2,17 +2,18 @@
 //!
 //! `source` provides the steps, `state` contains the screen's data and changes it, `view` draws it, `input`
 //! binds the keys.
+pub mod arguments;
 pub mod cli;
 pub mod command;
 pub mod editor;
+pub mod export;
 pub mod input;
 #[cfg(feature = "embedded")]
 pub mod overhead;
-pub mod plain;
+pub mod print;
 pub mod recording;
 pub mod run;
 pub mod source;
 pub mod state;
-pub mod svg;
 pub mod terminal;
 pub mod view;

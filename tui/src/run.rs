@@ -10,7 +10,8 @@ use crossterm::event::{Event, KeyEventKind, MouseEventKind};
 
 use crate::{
     editor,
-    state::{Effect, Screen, screen::Phase},
+    export::{self, Export},
+    state::{Effect, Phase, Positions, Screen},
     terminal::{self, Terminal, keyboard::Keyboard},
     view,
 };
@@ -69,7 +70,9 @@ fn steps(screen: &mut Screen, terminal: &mut Terminal) -> Result<Option<i32>> {
             dirty = true;
         }
         if dirty {
-            terminal.draw(|frame| view::draw(frame, screen)).context("cannot draw")?;
+            let mut drawn = Positions::default();
+            terminal.draw(|frame| drawn = view::draw(frame, screen)).context("cannot draw")?;
+            screen.set_drawn(drawn);
             dirty = false;
         }
         let wait = if matches!(screen.phase(), Phase::Running | Phase::Starting) { BUSY } else { IDLE };
@@ -94,9 +97,13 @@ fn act(screen: &mut Screen, terminal: &mut Terminal, effect: Effect) -> Result<b
     match effect {
         Effect::None | Effect::Quit => return Ok(false),
         Effect::Suspend => terminal.suspend(true)?,
-        Effect::Edit { path, line } => screen.message = Some(terminal.lend(|| edit(&path, line))?),
+        Effect::Edit { path, line } => screen.say(terminal.lend(|| edit(&path, line))?),
         Effect::Copy(text) => terminal::copy(&text).context("cannot write to the terminal")?,
-        Effect::Save(files) => screen.message = Some(save(&files)),
+        Effect::SaveTrace => screen.say(match export::steps(screen) {
+            Ok(export) => save(&export),
+            Err(e) => format!("{e:#}"),
+        }),
+        Effect::SaveFlame => screen.say(save(&export::flame(screen))),
     }
     Ok(true)
 }
@@ -139,15 +146,16 @@ fn edit(path: &Path, line: u32) -> String {
 }
 
 /// Writes files into the working directory under new names; returns a message about the result.
-fn save(files: &[(String, String)]) -> String {
+fn save(export: &Export) -> String {
     let mut said = Vec::new();
-    for (name, text) in files {
+    for (name, text) in &export.files {
         match write_new(name, text) {
             Ok(name) => said.push(name),
             Err(e) => return format!("cannot save {name} in the working directory: {e}"),
         }
     }
-    format!("saved {}", said.join(" and "))
+    let saved = format!("saved {}", said.join(" and "));
+    std::iter::once(saved).chain(export.problems.iter().cloned()).collect::<Vec<_>>().join("; ")
 }
 
 fn write_new(name: &str, text: &str) -> std::io::Result<String> {

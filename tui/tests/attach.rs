@@ -13,12 +13,9 @@ use kvproto::tracecontrol::{
 use security::{SecurityConfig, SecurityManager};
 use tikv_tui::{
     input::Action,
-    plain::{self, Format},
+    print::{self, Format},
     source::attached::{Attached, RequestFilter},
-    state::{
-        Screen, Start, StepSource,
-        screen::{Options, Phase},
-    },
+    state::{Phase, Screen, Start, StepSource, screen::Options},
 };
 use tokio::{runtime::Runtime, sync::mpsc};
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -136,7 +133,7 @@ fn serve_ending(outcome: serde_json::Value, security: &SecurityManager) -> (Runt
 fn until(screen: &mut Screen, what: &str, done: impl Fn(&Screen) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !done(screen) {
-        assert!(Instant::now() < deadline, "{what} did not come; log: {:#?}", screen.log);
+        assert!(Instant::now() < deadline, "{what} did not come; log: {:#?}", screen.log());
         screen.poll();
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -162,14 +159,14 @@ fn a_request_on_a_server_is_stepped_to_its_end() {
     assert_eq!(screen.step().unwrap().stage, "grpc_receive");
     screen.act(Action::Next);
     until(&mut screen, "the second hold", |s| s.phase() == Phase::Held);
-    assert_eq!((screen.step().unwrap().stage.as_str(), screen.holds.len()), ("grpc_decode", 1));
+    assert_eq!((screen.step().unwrap().stage.as_str(), screen.timeline().holds().len()), ("grpc_decode", 1));
     screen.act(Action::Gate);
-    assert!(screen.gates.contains("grpc_decode"));
+    assert!(screen.gates().contains("grpc_decode"));
     screen.act(Action::Run);
     until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
-    assert_eq!(screen.steps, steps());
+    assert_eq!(screen.timeline().steps(), steps());
     assert_eq!(*server.gates.lock().unwrap(), ["grpc_decode"]);
-    assert_eq!(screen.ending.as_ref().unwrap().summary, common::summary(&steps()));
+    assert_eq!(screen.timeline().ending().unwrap().summary, common::summary(&steps()));
 }
 
 #[test]
@@ -179,7 +176,7 @@ fn a_cancelled_request_is_reported() {
     until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
     screen.act(Action::Run);
     until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
-    let outcome = &screen.ending.as_ref().unwrap().outcome;
+    let outcome = &screen.timeline().ending().unwrap().outcome;
     assert!(outcome.contains("cancelled by its client"), "{outcome}");
 }
 
@@ -197,11 +194,11 @@ fn a_server_without_grpc_is_an_error() {
     });
     let mut screen = attach(address, RequestFilter::default(), Start::default());
     until(&mut screen, "the failure", |s| s.phase() == Phase::Failed);
-    let why = screen.failure.clone().unwrap();
+    let why = screen.failure().unwrap().to_owned();
     assert!(why.contains("no tikv-server answers") && why.contains("--status-addr"), "{why}");
-    assert!(!screen.log.iter().any(|l| l.contains("waiting")), "{:?}", screen.log);
+    assert!(!screen.log().iter().any(|l| l.contains("waiting")), "{:?}", screen.log());
     assert!(
-        screen.message.as_ref().is_some_and(|m| why.starts_with(m.as_str())),
+        screen.message().is_some_and(|m| why.starts_with(m)),
         "the message is the beginning of the failure"
     );
 }
@@ -213,11 +210,11 @@ fn a_lost_server_is_an_error_and_the_steps_stay() {
     until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
     runtime.shutdown_background();
     until(&mut screen, "the failure", |s| s.phase() == Phase::Failed);
-    let why = screen.failure.clone().unwrap();
+    let why = screen.failure().unwrap().to_owned();
     assert!(why.contains(&address.to_string()), "{why}");
-    assert_eq!((screen.steps.len(), screen.holds.len()), (1, 0));
+    assert_eq!((screen.timeline().steps().len(), screen.timeline().holds().len()), (1, 0));
     screen.act(Action::Next);
-    assert!(screen.message.as_ref().is_some_and(|m| m.contains("see the log")));
+    assert!(screen.message().is_some_and(|m| m.contains("see the log")));
 }
 
 #[test]
@@ -234,7 +231,7 @@ fn a_tls_server_is_stepped_only_with_certificates() {
         let mut source =
             Attached::start(&address.to_string(), security, RequestFilter::default(), start).unwrap();
         let mut out = Vec::new();
-        plain::print(&mut source, Format::Json, &mut out).map(|()| out.len())
+        print::run(&mut source, Format::Json, &mut out).map(|()| out.len())
     };
     assert!(steps(&manager("client")).unwrap() > 100);
     let refused = steps(&SecurityManager::default()).unwrap_err().to_string();
@@ -249,10 +246,10 @@ fn attach_without_a_screen_prints_the_steps() {
         Attached::start(&address.to_string(), &SecurityManager::default(), RequestFilter::default(), start)
             .unwrap();
     let mut out = Vec::new();
-    plain::print(&mut source, Format::Json, &mut out).unwrap();
+    print::run(&mut source, Format::Json, &mut out).unwrap();
     assert_eq!(
         String::from_utf8(out).unwrap(),
-        plain::json_lines(&steps(), Some(&common::summary(&steps()))).unwrap()
+        print::json_lines(&steps(), Some(&common::summary(&steps()))).unwrap()
     );
     assert!(source.next_operation().is_err());
 }

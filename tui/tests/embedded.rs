@@ -9,10 +9,7 @@ use tempfile::TempDir;
 use tikv_tui::{
     input::Action,
     source::embedded::Embedded,
-    state::{
-        Screen, Start,
-        screen::{Options, Phase},
-    },
+    state::{Phase, Screen, Start, screen::Options},
 };
 use tracepoints::trace::{Step, Summary};
 
@@ -180,7 +177,7 @@ fn a_hold_prints_the_same_as_in_a_recipe() {
 fn until(screen: &mut Screen, what: &str, done: impl Fn(&Screen) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !done(screen) {
-        assert!(screen.failure.is_none() && Instant::now() < deadline, "{what}: {:#?}", screen.log);
+        assert!(screen.failure().is_none() && Instant::now() < deadline, "{what}: {:#?}", screen.log());
         screen.poll();
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -192,24 +189,24 @@ fn on_the_screen_the_scenario_controls_its_hold() {
     let source = Embedded::start(&path, None, Start::default()).unwrap();
     let mut screen = Screen::new(Box::new(source), Options::default());
     until(&mut screen, "the hold", |s| s.phase() == Phase::Held);
-    let proposed: Vec<usize> =
-        (0..screen.steps.len()).filter(|i| screen.steps[*i].stage == "raft_propose").collect();
+    let steps = screen.timeline().steps();
+    let proposed: Vec<usize> = (0..steps.len()).filter(|i| steps[*i].stage == "raft_propose").collect();
     assert_eq!(proposed.len(), 2, "the second visit is held");
-    let held: Vec<usize> = (0..screen.steps.len()).filter(|i| screen.is_held(*i)).collect();
+    let held: Vec<usize> = (0..steps.len()).filter(|i| screen.timeline().is_held(*i)).collect();
     assert_eq!(held, proposed[1..]);
     for _ in ["pause", "rows", "continue"] {
         screen.act(Action::Next);
     }
     until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
     assert!(
-        screen.log.iter().any(|l| l.contains("engine time stood still, no term changed")),
+        screen.log().iter().any(|l| l.contains("engine time stood still, no term changed")),
         "{:#?}",
-        screen.log
+        screen.log()
     );
-    until(&mut screen, "the output after the operation", |s| !s.mistakes.is_empty());
+    until(&mut screen, "the output after the operation", |s| !s.mistakes().is_empty());
     let error = screen.error().unwrap();
     assert!(error.ends_with("mine.txt:28: expected `v3` of `get k1`, found `v2`"), "{error}");
-    assert!(screen.message.as_ref().is_some_and(|m| m.contains("mine.txt:28")), "{:?}", screen.message);
+    assert!(screen.message().is_some_and(|m| m.contains("mine.txt:28")), "{:?}", screen.message());
     assert_eq!(screen.step().unwrap().stage, "client_reply");
 }
 

@@ -59,7 +59,9 @@ fn screen(steps: Vec<Step>) -> Screen {
 
 fn draw(screen: &mut Screen, columns: u16, rows: u16) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
-    terminal.draw(|f| view::draw(f, screen)).unwrap();
+    let mut drawn = Default::default();
+    terminal.draw(|f| drawn = view::draw(f, screen)).unwrap();
+    screen.set_drawn(drawn);
     terminal
 }
 

@@ -4,7 +4,7 @@ use std::process::{Command, Output, Stdio};
 use clap::CommandFactory;
 use tikv_tui::{
     cli::Cli,
-    plain::{self, Format},
+    print::{self, Format},
     state::Start,
 };
 
@@ -15,7 +15,7 @@ fn printed(format: Format, gates: &[&str]) -> String {
     let start = Start { run: true, gates, stacks: true };
     let mut source = common::source("point_get", common::point_get(), &start);
     let mut out = Vec::new();
-    plain::print(&mut source, format, &mut out).unwrap();
+    print::run(&mut source, format, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

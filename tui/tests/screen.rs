@@ -2,7 +2,8 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::{Terminal, backend::TestBackend, style::Color};
 use tikv_tui::{
-    state::{Effect, Pane, Screen, Start, screen::Options, screen::Phase},
+    export,
+    state::{Effect, HeldRequest, Pane, Phase, Screen, SourceEvent, Start, panes::Tab, screen::Options},
     view,
 };
 use tracepoints::trace::Step;
@@ -32,7 +33,9 @@ impl Rig {
 
     fn settle(&mut self) {
         while self.screen.poll() {}
-        self.terminal.draw(|f| view::draw(f, &mut self.screen)).unwrap();
+        let mut drawn = Default::default();
+        self.terminal.draw(|f| drawn = view::draw(f, &self.screen)).unwrap();
+        self.screen.set_drawn(drawn);
     }
 
     fn key(&mut self, code: KeyCode) -> Effect {
@@ -77,7 +80,12 @@ fn the_held_request_on_a_small_and_a_large_terminal() {
 fn head_line_says_in_whole_words_that_time_stands_still() {
     let mut rig = Rig::stepped(SMALL);
     rig.keys("nnnnnnnnnnn");
-    rig.screen.operation = "get k1".into();
+    rig.screen.apply(SourceEvent::Begin { title: "get k1".into() });
+    for step in common::point_get().into_iter().take(12) {
+        rig.screen.apply(SourceEvent::Step(Box::new(step)));
+    }
+    let (stage, store) = ("write_cf_seek".to_owned(), 1);
+    rig.screen.apply(SourceEvent::Held(HeldRequest { stage, store, ..HeldRequest::default() }));
     rig.settle();
     let head = rig.text().lines().next().unwrap().to_owned();
     assert!(
@@ -158,10 +166,10 @@ fn the_flame_is_zoomed_searched_filtered_coloured_and_turned() {
 fn the_flame_is_compared_with_the_operation_before() {
     let mut rig = Rig::new(common::prewrite(), Start { run: true, ..Start::default() }, LARGE, true);
     rig.keys("fmm");
-    assert!(rig.screen.message.as_ref().is_some_and(|m| m.contains("no operation before")));
+    assert!(rig.screen.message().is_some_and(|m| m.contains("no operation before")));
     let earlier = [("kv_prewrite;raftstore;raft_send", 400_000), ("kv_prewrite;grpc;grpc_receive", 50_000)];
     let earlier = earlier.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-    rig.screen.earlier = Some(("put k0 v0".into(), earlier));
+    rig.screen.compare_with("put k0 v0".into(), earlier);
     rig.keys("mm");
     shot!("flame_diff", rig);
     let text = rig.text();
@@ -243,20 +251,27 @@ fn a_terminal_that_is_too_small_says_so() {
 #[test]
 fn stepping_goes_forward_and_back_and_state_is_as_it_was() {
     let mut rig = Rig::stepped(LARGE);
-    assert_eq!((rig.stage(), rig.screen.phase(), rig.screen.steps.len()), ("client_send", Phase::Held, 1));
+    assert_eq!(
+        (rig.stage(), rig.screen.phase(), rig.screen.timeline().steps().len()),
+        ("client_send", Phase::Held, 1)
+    );
     rig.keys("nnnnnnnnnnnn");
     assert_eq!(rig.stage(), "write_cf_found");
     assert!(rig.text().contains("▸ write"), "the chosen version is marked");
-    let newest = rig.screen.steps.len();
+    let newest = rig.screen.timeline().steps().len();
     rig.keys("p");
-    assert_eq!((rig.stage(), rig.screen.steps.len()), ("write_cf_seek", newest));
+    assert_eq!((rig.stage(), rig.screen.timeline().steps().len()), ("write_cf_seek", newest));
     assert!(!rig.text().contains("▸ write"), "it was not chosen yet");
     rig.key(KeyCode::Right);
-    assert_eq!((rig.stage(), rig.screen.steps.len()), ("write_cf_found", newest), "forward over known steps");
+    assert_eq!(
+        (rig.stage(), rig.screen.timeline().steps().len()),
+        ("write_cf_found", newest),
+        "forward over known steps"
+    );
     rig.keys("gg");
     assert_eq!(rig.stage(), "client_send");
     rig.keys("p");
-    assert_eq!(rig.screen.message.as_deref(), Some("this is the first step"));
+    assert_eq!(rig.screen.message(), Some("this is the first step"));
     rig.keys("H");
     assert_eq!(rig.stage(), "write_cf_found");
 }
@@ -272,19 +287,19 @@ fn gates_hold_the_request_and_c_goes_to_them() {
     assert_eq!((rig.stage(), rig.screen.phase()), ("lock_cf_get", Phase::Held));
     rig.keys(":gate at grpc_reply");
     rig.key(KeyCode::Enter);
-    assert!(rig.screen.gates.contains("grpc_reply"));
+    assert!(rig.screen.gates().contains("grpc_reply"));
     rig.keys("c");
     assert_eq!((rig.stage(), rig.screen.phase()), ("grpc_reply", Phase::Held));
     rig.keys("ggc");
     assert_eq!(rig.stage(), "lock_cf_get", "over known steps first");
     rig.keys("b");
-    assert!(!rig.screen.gates.contains("lock_cf_get"));
+    assert!(!rig.screen.gates().contains("lock_cf_get"));
     rig.keys("Gc");
     assert_eq!((rig.stage(), rig.screen.phase()), ("client_reply", Phase::Finished));
     rig.keys("b");
-    assert!(rig.screen.message.as_ref().is_some_and(|m| m.contains("only observed")));
+    assert!(rig.screen.message().is_some_and(|m| m.contains("only observed")));
     rig.keys("n");
-    assert!(rig.screen.message.as_ref().is_some_and(|m| m.contains("has ended")));
+    assert!(rig.screen.message().is_some_and(|m| m.contains("has ended")));
 }
 
 #[test]
@@ -305,11 +320,11 @@ fn observed_stages_are_not_skipped() {
 fn keys_of_panes_search_zoom_and_quit() {
     let mut rig = Rig::stepped(SMALL);
     rig.keys("nnnnnnnnnnn3j");
-    assert_eq!(rig.screen.frame, Some(1));
+    assert_eq!(rig.screen.panes().frame(), Some(1));
     rig.keys("2");
     assert!(rig.text().contains("point_getter.rs:19"), "the frame's source: {}", rig.text());
     rig.key(KeyCode::Esc);
-    assert_eq!(rig.screen.frame, None);
+    assert_eq!(rig.screen.panes().frame(), None);
     rig.keys("/fn load_value");
     rig.key(KeyCode::Enter);
     assert!(rig.text().contains("fn load_value"));
@@ -322,7 +337,7 @@ fn keys_of_panes_search_zoom_and_quit() {
     assert_eq!(rig.stage(), "grpc_receive");
     rig.keys("/nothing like this");
     rig.key(KeyCode::Enter);
-    assert!(rig.screen.message.as_ref().is_some_and(|m| m.contains("no match")));
+    assert!(rig.screen.message().is_some_and(|m| m.contains("no match")));
     rig.keys("z");
     assert_eq!(rig.keys("q"), Effect::None, "q leaves the zoom first");
     assert_eq!(rig.keys("q"), Effect::None, "then the search");
@@ -341,16 +356,21 @@ fn editor_copy_and_save_ask_the_program() {
     assert_eq!(rig.keys("2y"), Effect::Copy("tui/tests/data/point_getter.rs:31".into()));
     let Effect::Copy(state) = rig.keys("4y") else { panic!("a copy") };
     assert!(state.contains("Raft group of region 2") && state.contains("Leader"));
-    let Effect::Save(files) = rig.screen.act(tikv_tui::input::Action::SaveFlame) else { panic!("files") };
+    assert_eq!(rig.screen.act(tikv_tui::input::Action::SaveFlame), Effect::SaveFlame);
+    let export = export::flame(&rig.screen);
+    let files = export.files;
+    assert!(export.problems.is_empty(), "{:?}", export.problems);
     assert_eq!(
         files.iter().map(|f| f.0.as_str()).collect::<Vec<_>>(),
         ["point_get.folded", "point_get.svg", "point_get.html"]
     );
     assert!(files[0].1.contains("point_get;kv_get (store 1);mvcc;lock_cf_get 18900"), "{}", files[0].1);
     assert!(files[2].1.starts_with("<!DOCTYPE html>") && files[2].1.contains("critical path"));
-    let Effect::Save(files) = rig.screen.act(tikv_tui::input::Action::SaveTrace) else { panic!("files") };
-    assert_eq!(files[0].1.lines().count(), rig.screen.steps.len());
-    rig.screen.steps[11].file = "no/such/file.rs".into();
+    assert_eq!(rig.screen.act(tikv_tui::input::Action::SaveTrace), Effect::SaveTrace);
+    let files = export::steps(&rig.screen).unwrap().files;
+    assert_eq!(files[0].1.lines().count(), rig.screen.timeline().steps().len());
+    let step = Step { file: "no/such/file.rs".into(), ..rig.screen.timeline().steps()[11].clone() };
+    rig.screen.apply(SourceEvent::Step(Box::new(step)));
     assert_eq!(rig.keys("to"), Effect::None, "the catalogue's function is no file here");
     rig.keys("t");
     assert!(rig.text().contains("no/such/file.rs is not on this disk"), "{}", rig.text());
@@ -361,22 +381,22 @@ fn the_mouse_selects_steps_frames_and_panes_and_scrolls() {
     let mut rig = Rig::stepped(LARGE);
     rig.keys("nnnnnnnn");
     let mouse = |kind, column, row| MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
-    let (x, y, ..) = rig.screen.drawn[Pane::Path as usize].area;
+    let (x, y, ..) = rig.screen.panes().drawn(Pane::Path).area;
     rig.screen.on_mouse(mouse(MouseEventKind::Down(MouseButton::Left), x + 5, y + 3));
-    assert_eq!((rig.stage(), rig.screen.focus), ("grpc_receive", Pane::Path));
-    let (x, y, ..) = rig.screen.drawn[Pane::Stack as usize].area;
+    assert_eq!((rig.stage(), rig.screen.panes().focus()), ("grpc_receive", Pane::Path));
+    let (x, y, ..) = rig.screen.panes().drawn(Pane::Stack).area;
     rig.screen.on_mouse(mouse(MouseEventKind::Down(MouseButton::Left), x + 1, y + 2));
-    assert_eq!((rig.screen.frame, rig.screen.focus), (Some(2), Pane::Stack));
-    let (x, y, ..) = rig.screen.drawn[Pane::Source as usize].area;
+    assert_eq!((rig.screen.panes().frame(), rig.screen.panes().focus()), (Some(2), Pane::Stack));
+    let (x, y, ..) = rig.screen.panes().drawn(Pane::Source).area;
     rig.settle();
-    let before = rig.screen.drawn[Pane::Source as usize].offset;
+    let before = rig.screen.panes().drawn(Pane::Source).offset;
     rig.screen.on_mouse(mouse(MouseEventKind::ScrollDown, x + 1, y + 1));
     rig.settle();
-    assert_eq!(rig.screen.drawn[Pane::Source as usize].offset, before + 3);
+    assert_eq!(rig.screen.panes().drawn(Pane::Source).offset, before + 3);
     let mut small = Rig::stepped(SMALL);
-    let (pane, x, y, _) = small.screen.tabs[2];
+    let Tab { pane, x, y, .. } = small.screen.panes().tabs()[2];
     small.screen.on_mouse(mouse(MouseEventKind::Down(MouseButton::Left), x + 1, y));
-    assert_eq!((small.screen.tab, pane), (Pane::State, Pane::State));
+    assert_eq!((small.screen.panes().tab(), pane), (Pane::State, Pane::State));
 }
 
 #[test]
@@ -404,6 +424,6 @@ fn no_sequence_of_keys_panics() {
             KeyCode::Char(keys[pick % keys.len()])
         };
         rig.key(code);
-        assert!(rig.screen.cursor < rig.screen.steps.len());
+        assert!(rig.screen.timeline().cursor() < rig.screen.timeline().steps().len());
     }
 }

@@ -16,7 +16,7 @@ use tracepoints_export::{
 use super::{open::is_recording, select};
 use crate::{
     cli::{ExportArgs, FilterArgs, TraceFormat},
-    command::unless_pipe_closed,
+    print::unless_pipe_closed,
     source::recorded::Recorded,
 };
 

@@ -3,7 +3,10 @@ use anyhow::{Context as _, Result};
 use tracepoints::trace_file::{Query, TraceFile};
 
 use super::times;
-use crate::{cli::FilterArgs, command};
+use crate::{
+    arguments::{kind, parse_key, stage},
+    cli::FilterArgs,
+};
 
 /// Parses the filters. Times of day and `+DURATION` are relative to the begin of `file`.
 pub fn query(wanted: &FilterArgs, file: &TraceFile) -> Result<Query> {
@@ -14,17 +17,17 @@ pub fn query(wanted: &FilterArgs, file: &TraceFile) -> Result<Query> {
     let min_ns = wanted.min_duration.as_deref().map(|t| times::duration(t).context("--min-duration"));
     Ok(Query {
         request: wanted.request,
-        kinds: wanted.kinds.iter().map(|k| command::kind("--kind", k)).collect::<Result<_>>()?,
+        kinds: wanted.kinds.iter().map(|k| kind("--kind", k)).collect::<Result<_>>()?,
         region: wanted.region,
         store: wanted.store,
-        key: wanted.key.as_deref().map(|k| command::parse_key("--key", k)).transpose()?,
+        key: wanted.key.as_deref().map(|k| parse_key("--key", k)).transpose()?,
         key_prefix: wanted
             .prefix
             .as_deref()
-            .map(|k| command::parse_key("--prefix", k))
+            .map(|k| parse_key("--prefix", k))
             .transpose()?
             .unwrap_or_default(),
-        stages: wanted.stages.iter().map(|s| Ok(command::stage("--stage", s)?.id)).collect::<Result<_>>()?,
+        stages: wanted.stages.iter().map(|s| Ok(stage("--stage", s)?.id)).collect::<Result<_>>()?,
         min_ns: min_ns.transpose()?.unwrap_or_default(),
         since_ns: time("--since", &wanted.since)?,
         until_ns: time("--until", &wanted.until)?,

@@ -190,7 +190,7 @@ mod tests {
     fn printed_json_is_read_back() {
         let steps = vec![Step { stage: "grpc_receive".into(), dur_ns: 5, ..Step::default() }];
         let summary = Summary { stage_ns: 5, wall_ns: 5, accounted: 1.0, dropped: 0 };
-        let text = crate::plain::json_lines(&steps, Some(&summary)).unwrap();
+        let text = crate::print::json_lines(&steps, Some(&summary)).unwrap();
         let read = open(&text).unwrap();
         assert_eq!((read.steps, read.summary), (steps, summary));
     }

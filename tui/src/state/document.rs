@@ -6,7 +6,6 @@ use tracepoints::{catalogue, trace::Step};
 use super::{
     code,
     highlight::{CodeLine, highlight},
-    screen::Screen,
     tikv,
 };
 
@@ -30,19 +29,6 @@ pub struct Document {
     pub current: Option<usize>,
     /// Path and line for an editor.
     pub place: Option<(String, u32)>,
-}
-
-/// The key of the document that the screen shows now.
-pub fn key(screen: &Screen) -> Key {
-    let Some(step) = screen.step() else { return Key::default() };
-    if screen.tikv {
-        let tikv = Some((step.stage.clone(), screen.options.tikv_src.clone()));
-        return Key { file: step.file.clone(), line: step.line, tikv };
-    }
-    match screen.frame.and_then(|i| step.stack.get(i)) {
-        Some(frame) => Key { file: frame.file.clone(), line: frame.line, tikv: None },
-        None => Key { file: step.file.clone(), line: step.line, tikv: None },
-    }
 }
 
 /// Loads a document; `info` explains missing source.

@@ -34,9 +34,9 @@ struct Flame<'a> {
 
 /// Draws the flame into `area`.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, view: &FlameView) {
-    let wall = wall_ns(&screen.steps).max(1);
+    let wall = wall_ns(screen.timeline().steps()).max(1);
     let (from, to) = view.window(wall);
-    let bars = screen.flame_bars(view);
+    let bars = screen.timeline().bars(view.only.as_deref());
     let now = spent(&bars);
     let width = usize::from(area.width.saturating_sub(2));
     let flame = Flame { screen, view, theme, bars, from, to, wall_ns: wall, width, now };
@@ -54,11 +54,11 @@ impl Flame<'_> {
             parts[0] = format!("Flame: {len} of {} from {at} on", units::duration(self.wall_ns));
         }
         parts.extend(self.view.only.as_ref().map(|only| format!("only {only}")));
-        match (self.view.colours, &self.screen.earlier) {
+        match (self.view.colours, self.screen.earlier()) {
             (Colours::Layer, _) => {}
             (Colours::Class, _) => parts.push("colours: class".into()),
             (Colours::Diff, earlier) => {
-                let than = earlier.as_ref().map_or("", |(title, _)| title.as_str());
+                let than = earlier.map_or("", |(title, _)| title.as_str());
                 parts.push(format!("▲ more ▼ less than {than}"));
             }
         }
@@ -149,18 +149,18 @@ impl Flame<'_> {
 
     /// The frame's time in the previous and in this operation, in ns, at all of its positions.
     fn change(&self, bar: &Bar) -> Option<(u64, u64)> {
-        let (_, earlier) = self.screen.earlier.as_ref()?;
+        let (_, earlier) = self.screen.earlier()?;
         Some((earlier.get(&bar.key).copied().unwrap_or(0), self.now.get(&bar.key).copied().unwrap_or(0)))
     }
 
     /// Draws a lane per store with the stages of its replica, on the operation's scale of time.
     fn replicas(&self) -> Vec<Line<'static>> {
-        let of_replicas = || self.screen.steps.iter().filter(|s| s.lane != "main");
+        let of_replicas = || self.screen.timeline().steps().iter().filter(|s| s.lane != "main");
         let stores: BTreeSet<u64> = of_replicas().map(|s| s.store).collect();
         if stores.is_empty() {
             return Vec::new();
         }
-        let path = self.screen.critical();
+        let path = self.screen.timeline().critical();
         let on_path = |s: &Step| path.as_ref().is_some_and(|p| p.has(s.step));
         let mut out =
             vec![Line::styled(" Replicas, at the same scale (◆ on the critical path)", self.theme.strong())];
@@ -210,7 +210,7 @@ impl Flame<'_> {
             Span::styled(format!(" {}", bar.label), self.theme.here()),
             Span::raw(said.trim_end().to_owned()),
         ])];
-        if let Some(step) = bar.step.and_then(|i| self.screen.steps.get(i)) {
+        if let Some(step) = bar.step.and_then(|i| self.screen.timeline().steps().get(i)) {
             let words = text::wrap(tracepoints::trace::meaning(step), self.width.saturating_sub(2));
             out.extend(words.into_iter().map(|l| Line::from(format!(" {l}"))));
         }
@@ -219,7 +219,7 @@ impl Flame<'_> {
 
     /// Formats the critical path; nothing before the operation's end or if it does not fit.
     fn critical(&self, room: usize) -> Vec<Line<'static>> {
-        let Some(path) = self.screen.critical() else { return Vec::new() };
+        let Some(path) = self.screen.timeline().critical() else { return Vec::new() };
         let said = critical::lines(&path, &units::duration);
         let wrapped = said.iter().flat_map(|l| {
             let indent = l.chars().take_while(|c| *c == ' ').count() + 1;

@@ -56,9 +56,9 @@ pub fn popup(frame: &mut Frame<'_>, area: Rect, width: u16, height: u16, title: 
 /// Draws the help, scrolled by `scroll` lines.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, scroll: usize) {
     let width = area.width.min(84);
-    let lines = lines(screen.focus, theme, usize::from(width.saturating_sub(4)));
+    let lines = lines(screen.panes().focus(), theme, usize::from(width.saturating_sub(4)));
     let height = (lines.len() as u16 + 2).min(area.height);
-    let title = format!("Help: {}", screen.focus.name().to_lowercase());
+    let title = format!("Help: {}", screen.panes().focus().name().to_lowercase());
     let inner = popup(frame, area, width, height, &title, theme);
     let last = lines.len().saturating_sub(inner.height.into());
     frame.render_widget(text::paragraph(lines).scroll((scroll.min(last) as u16, 0)), inner);

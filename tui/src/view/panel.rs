@@ -7,7 +7,10 @@ use ratatui::{
 };
 
 use super::{text, theme::Theme};
-use crate::state::{Pane, Screen, screen::Drawn};
+use crate::state::{
+    Screen,
+    panes::{Drawn, Pane, Tab},
+};
 
 /// The frame of a pane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,78 +50,98 @@ pub fn inner(area: Rect, style: Style) -> Rect {
     block(style).inner(area)
 }
 
-/// Draws a pane, and records its position in the screen's state.
-#[allow(clippy::too_many_arguments)]
-pub fn draw(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    screen: &mut Screen,
-    theme: Theme,
-    pane: Pane,
-    style: Style,
-    content: Content,
-    tabs: bool,
-) {
-    let focused = screen.focus == pane;
-    let at = inner(area, style);
-    let fixed = content.fixed.len().min(at.height.into());
-    let height = usize::from(at.height) - fixed;
-    let total = content.lines.len();
-    let max_offset = total.saturating_sub(height);
-    let offset = screen.scroll[pane as usize].unwrap_or(content.offset).min(max_offset);
-    let mut title = if tabs { tab_line(screen, theme, area, pane) } else { vec![name(theme, pane, focused)] };
-    // The source pane has line numbers instead.
-    let place = if total > height && pane != Pane::Source {
-        format!(" {}-{} of {total} ", offset + 1, offset + height)
-    } else {
-        String::new()
-    };
-    let used = Line::from(title.clone()).width() + text::width(&place) + 4;
-    if !content.title.is_empty() {
-        let room = usize::from(area.width).saturating_sub(used);
-        title.push(Span::styled(
-            format!(" {} ", text::fit_end(&content.title, room.saturating_sub(2))),
-            theme.plain(),
-        ));
+/// A pane to draw.
+#[derive(Clone, Copy)]
+pub struct Panel<'a> {
+    pub screen: &'a Screen,
+    pub theme: Theme,
+    pub pane: Pane,
+    pub style: Style,
+    /// The title has the tabs of all panes that share the place.
+    pub tabs: bool,
+}
+
+impl Panel<'_> {
+    /// Draws the pane. Returns its position, and the positions of its tabs.
+    pub fn draw(self, frame: &mut Frame<'_>, area: Rect, content: Content) -> (Drawn, Vec<Tab>) {
+        let at = inner(area, self.style);
+        let fixed = content.fixed.len().min(at.height.into());
+        let height = usize::from(at.height) - fixed;
+        let total = content.lines.len();
+        let max_offset = total.saturating_sub(height);
+        let scrolled = self.screen.panes().scroll(self.pane);
+        let offset = scrolled.unwrap_or(content.offset).min(max_offset);
+        // The source pane has line numbers instead.
+        let place = if total > height && self.pane != Pane::Source {
+            format!(" {}-{} of {total} ", offset + 1, offset + height)
+        } else {
+            String::new()
+        };
+        let (title, tabs) = self.title(area, &content.title, text::width(&place));
+        frame.render_widget(self.border(title, place), area);
+        let body = Rect { y: at.y + fixed as u16, height: height as u16, ..at };
+        frame.render_widget(text::paragraph(content.fixed), Rect { height: fixed as u16, ..at });
+        let shown = content.lines.into_iter().skip(offset).take(height);
+        let lines: Vec<Line<'static>> = shown.map(|l| self.marked(l)).collect();
+        let sideways = self.screen.panes().sideways(self.pane) as u16;
+        frame.render_widget(Paragraph::new(lines).scroll((0, sideways)), body);
+        (Drawn { area: (body.x, body.y, body.width, body.height), offset, max_offset }, tabs)
     }
-    let border = if focused { theme.strong() } else { theme.dim() };
-    let kind = if focused { BorderType::Thick } else { BorderType::Rounded };
-    let block = block(style).border_type(kind).border_style(border).title(Line::from(title));
-    let block = block.title(Line::from(Span::styled(place, theme.dim())).right_aligned());
-    frame.render_widget(block, area);
-    let [x, y] = [at.x, at.y + fixed as u16];
-    let body = Rect { x, y, width: at.width, height: height as u16 };
-    screen.drawn[pane as usize] =
-        Drawn { area: (body.x, body.y, body.width, body.height), offset, max_offset };
-    frame.render_widget(text::paragraph(content.fixed), Rect { height: fixed as u16, ..at });
-    let query = if focused { screen.query.as_str() } else { "" };
-    let shown = content.lines.into_iter().skip(offset).take(height);
-    let lines: Vec<Line<'static>> = shown.map(|l| text::mark(text::clean(l), query, theme.found())).collect();
-    let sideways = screen.sideways[pane as usize] as u16;
-    frame.render_widget(Paragraph::new(lines).scroll((0, sideways)), body);
+
+    fn is_focused(self) -> bool {
+        self.screen.panes().focus() == self.pane
+    }
+
+    /// The pane's name or the tabs, and the content's title if there is room beside `place` columns.
+    fn title(self, area: Rect, content: &str, place: usize) -> (Vec<Span<'static>>, Vec<Tab>) {
+        let (mut title, tabs) = match self.tabs {
+            true => self.tab_line(area),
+            false => (vec![name(self.theme, self.pane, self.is_focused())], Vec::new()),
+        };
+        let used = Line::from(title.clone()).width() + place + 4;
+        if !content.is_empty() {
+            let room = usize::from(area.width).saturating_sub(used);
+            let text = format!(" {} ", text::fit_end(content, room.saturating_sub(2)));
+            title.push(Span::styled(text, self.theme.plain()));
+        }
+        (title, tabs)
+    }
+
+    fn border(self, title: Vec<Span<'static>>, place: String) -> Block<'static> {
+        let (style, kind) = match self.is_focused() {
+            true => (self.theme.strong(), BorderType::Thick),
+            false => (self.theme.dim(), BorderType::Rounded),
+        };
+        let block = block(self.style).border_type(kind).border_style(style).title(Line::from(title));
+        block.title(Line::from(Span::styled(place, self.theme.dim())).right_aligned())
+    }
+
+    fn marked(self, line: Line<'static>) -> Line<'static> {
+        let query = if self.is_focused() { self.screen.query() } else { "" };
+        text::mark(text::clean(line), query, self.theme.found())
+    }
+
+    /// Formats the tabs of the panes that share one place; the shown one is in brackets.
+    fn tab_line(self, area: Rect) -> (Vec<Span<'static>>, Vec<Tab>) {
+        let (mut spans, mut tabs, mut x) = (Vec::new(), Vec::new(), area.x + 1);
+        for pane in Pane::ALL.into_iter().skip(1) {
+            let label = format!("{} {}", pane as usize + 1, pane.name());
+            let (text, style) = if pane == self.pane {
+                let style = if self.is_focused() { self.theme.current() } else { self.theme.strong() };
+                (format!("[{label}]"), style)
+            } else {
+                (format!(" {label} "), self.theme.dim())
+            };
+            let width = text::width(&text) as u16;
+            tabs.push(Tab { pane, x, y: area.y, width });
+            x += width;
+            spans.push(Span::styled(text, style));
+        }
+        (spans, tabs)
+    }
 }
 
 fn name(theme: Theme, pane: Pane, focused: bool) -> Span<'static> {
     let text = format!(" {} {} ", pane as usize + 1, pane.name());
     Span::styled(text, if focused { theme.current() } else { theme.strong() })
-}
-
-/// Formats the tabs of the panes that share one place; the shown one is in brackets.
-fn tab_line(screen: &mut Screen, theme: Theme, area: Rect, shown: Pane) -> Vec<Span<'static>> {
-    let mut spans = Vec::new();
-    let mut x = area.x + 1;
-    for pane in Pane::ALL.into_iter().skip(1) {
-        let label = format!("{} {}", pane as usize + 1, pane.name());
-        let (text, style) = if pane == shown {
-            let style = if screen.focus == pane { theme.current() } else { theme.strong() };
-            (format!("[{label}]"), style)
-        } else {
-            (format!(" {label} "), theme.dim())
-        };
-        let width = text::width(&text) as u16;
-        screen.tabs.push((pane, x, area.y, width));
-        x += width;
-        spans.push(Span::styled(text, style));
-    }
-    spans
 }

@@ -13,8 +13,8 @@ use crate::state::{Screen, path::Row, units};
 
 /// Formats the rows of the pane.
 pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Content {
-    let rows = screen.rows();
-    let at = rows.iter().position(|r| r.step == Some(screen.cursor)).unwrap_or(0);
+    let rows = screen.timeline().rows();
+    let at = rows.iter().position(|r| r.step == Some(screen.timeline().cursor())).unwrap_or(0);
     let offset = centre(at, height, rows.len());
     let critical = critical(screen);
     let lines: Vec<_> = rows
@@ -26,10 +26,10 @@ pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Co
 
 /// The steps on the critical path; empty if all steps are on it (no replicas and no parallel requests).
 fn critical(screen: &Screen) -> BTreeSet<usize> {
-    let Some(path) = screen.critical() else { return BTreeSet::new() };
+    let Some(path) = screen.timeline().critical() else { return BTreeSet::new() };
     let on: BTreeSet<usize> = path.segments.iter().map(|s| s.step).collect();
     let off_path = |s: &Step| s.dur_ns > 0 && !on.contains(&s.step);
-    if screen.steps.iter().any(off_path) { on } else { BTreeSet::new() }
+    if screen.timeline().steps().iter().any(off_path) { on } else { BTreeSet::new() }
 }
 
 fn line(screen: &Screen, theme: Theme, row: &Row, width: usize, critical: bool) -> Line<'static> {
@@ -41,10 +41,10 @@ fn line(screen: &Screen, theme: Theme, row: &Row, width: usize, critical: bool) 
     };
     let percent_width = if width >= 56 { 6 } else { 0 };
     let right = 8 + percent_width + if bar_width > 0 { bar_width + 1 } else { 0 };
-    let current = row.step == Some(screen.cursor);
-    let held = row.step.is_some_and(|s| screen.is_held(s));
-    let gated = row.step.is_some() && screen.gates.contains(&row.label);
-    let later = row.span.0 > screen.cursor;
+    let current = row.step == Some(screen.timeline().cursor());
+    let held = row.step.is_some_and(|s| screen.timeline().is_held(s));
+    let gated = row.step.is_some() && screen.gates().contains(&row.label);
+    let later = row.span.0 > screen.timeline().cursor();
     let base = if later || row.step.is_none() { theme.dim() } else { theme.plain() };
     let sign = match (held, gated) {
         (true, _) => Span::styled("‖", theme.held()),

@@ -16,9 +16,12 @@ pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Co
         let why = "no stack was captured at this step";
         return Content { fixed: vec![Line::styled(format!(" {why}"), theme.dim())], ..Content::default() };
     }
-    let at = screen.frame.unwrap_or(0);
-    let lines: Vec<_> =
-        frames.iter().enumerate().map(|(i, f)| line(f, i, screen.frame == Some(i), width, theme)).collect();
+    let at = screen.panes().frame().unwrap_or(0);
+    let lines: Vec<_> = frames
+        .iter()
+        .enumerate()
+        .map(|(i, f)| line(f, i, screen.panes().frame() == Some(i), width, theme))
+        .collect();
     let offset = centre(at, height, lines.len());
     Content { title: format!("{} frames", frames.len()), lines, offset, ..Content::default() }
 }

@@ -14,7 +14,7 @@ use crate::state::{
 /// Formats the tables of the step.
 pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Content {
     let Some(step) = screen.step() else { return Content::default() };
-    let sections = engine::sections(step, screen.step_before());
+    let sections = engine::sections(step, screen.timeline().step_before());
     let changed = sections.iter().flat_map(|s| &s.rows).flat_map(|r| &r.cells).filter(|c| c.changed).count();
     let (mut lines, mut first_change) = (Vec::new(), None);
     for section in &sections {

@@ -5,13 +5,13 @@ use ratatui::{
 };
 
 use super::{text, theme::Theme};
-use crate::state::{Screen, overlay::Overlay, screen::Phase, units};
+use crate::state::{Phase, Screen, overlay::Overlay, units};
 
 /// Formats the head line: the operation, its phase, and the position of the cursor.
 pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
-    let mut spans = vec![Span::styled(format!(" {} ", screen.title), theme.strong())];
-    if screen.operation != screen.title {
-        spans.push(Span::raw(format!("· {} ", screen.operation)));
+    let mut spans = vec![Span::styled(format!(" {} ", screen.title()), theme.strong())];
+    if screen.timeline().operation() != screen.title() {
+        spans.push(Span::raw(format!("· {} ", screen.timeline().operation())));
     }
     let (sign, word, more, style) = phase(screen, theme);
     spans.push(Span::styled(format!(" {sign} {word}"), style));
@@ -45,10 +45,12 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
 /// A sign and a word for the phase, and further texts, the most important first.
 fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, Vec<String>, ratatui::style::Style) {
     match screen.phase() {
-        Phase::Starting => ("○", "starting".into(), first_line(screen.log.last()), theme.strong()),
+        Phase::Starting => {
+            ("○", "starting".into(), first_line(screen.log().last().map(String::as_str)), theme.strong())
+        }
         Phase::Running => ("▷", "running".into(), Vec::new(), theme.good()),
         Phase::Held => {
-            let hold = &screen.holds[0];
+            let hold = &screen.timeline().holds()[0];
             let stands = match screen.client_time_runs() {
                 true => " · engine time stands still, the client's runs on",
                 false => " · engine time stands still",
@@ -57,44 +59,44 @@ fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, Vec<String>, r
             if screen.is_scripted() {
                 more.push(" · by the scenario: n continues".to_owned());
             }
-            if screen.holds.len() > 1 {
-                more.insert(0, format!(", {} more held", screen.holds.len() - 1));
+            if screen.timeline().holds().len() > 1 {
+                more.insert(0, format!(", {} more held", screen.timeline().holds().len() - 1));
             }
             ("‖", format!("held at {}", hold.stage), more, theme.held())
         }
-        Phase::Finished if !screen.mistakes.is_empty() => ("■", "ended".into(), ended(screen), theme.bad()),
+        Phase::Finished if !screen.mistakes().is_empty() => ("■", "ended".into(), ended(screen), theme.bad()),
         Phase::Finished => ("■", "ended".into(), ended(screen), theme.good()),
-        Phase::Failed => ("!", "failed".into(), first_line(screen.failure.as_ref()), theme.bad()),
+        Phase::Failed => ("!", "failed".into(), first_line(screen.failure()), theme.bad()),
     }
 }
 
-fn first_line(text: Option<&String>) -> Vec<String> {
+fn first_line(text: Option<&str>) -> Vec<String> {
     text.and_then(|t| t.lines().next()).map(|l| format!(": {}", l.trim())).into_iter().collect()
 }
 
 fn ended(screen: &Screen) -> Vec<String> {
-    let Some(ending) = &screen.ending else { return Vec::new() };
+    let Some(ending) = screen.timeline().ending() else { return Vec::new() };
     let s = &ending.summary;
     let outcome = if ending.outcome.is_empty() { String::new() } else { format!(": {}", ending.outcome) };
     let wall = units::duration(s.wall_ns);
     let more = if ending.more { " · N continues" } else { "" };
     let covered = format!(" · {wall}, {:.1} % in stages, {} dropped", s.accounted * 100.0, s.dropped);
-    let wrong = if screen.mistakes.is_empty() { "" } else { " · not as the scenario expects" };
+    let wrong = if screen.mistakes().is_empty() { "" } else { " · not as the scenario expects" };
     vec![outcome, wrong.into(), covered, more.into()]
 }
 
 /// Formats the position of the cursor, with and without the time.
 fn place(screen: &Screen) -> (String, String) {
     let Some(step) = screen.step() else { return Default::default() };
-    let time = format!("{} of {}", units::duration(step.at_ns), units::duration(screen.wall_ns()));
-    let place = format!("step {} of {}", screen.cursor + 1, screen.steps.len());
+    let time = format!("{} of {}", units::duration(step.at_ns), units::duration(screen.timeline().wall_ns()));
+    let place = format!("step {} of {}", screen.timeline().cursor() + 1, screen.timeline().steps().len());
     (format!("{place} · {time}"), place)
 }
 
 /// Formats the foot line: a message, the input of a search, or hints for keys.
 pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
-    if let Overlay::Search { input } = &screen.overlay {
-        let name = screen.focus.name().to_lowercase();
+    if let Overlay::Search { input } = screen.overlay() {
+        let name = screen.panes().focus().name().to_lowercase();
         let line = vec![
             Span::styled(" /", theme.key()),
             Span::raw(format!("{input}▏")),
@@ -102,7 +104,7 @@ pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
         ];
         return text::paragraph(vec![Line::from(line)]);
     }
-    if let Overlay::Flame(view) = &screen.overlay
+    if let Overlay::Flame(view) = screen.overlay()
         && view.typing
     {
         let line = vec![
@@ -112,13 +114,13 @@ pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
         ];
         return text::paragraph(vec![Line::from(line)]);
     }
-    if let Some(message) = &screen.message {
+    if let Some(message) = screen.message() {
         return text::paragraph(vec![Line::from(Span::styled(format!(" {message}"), theme.strong()))]);
     }
-    if let Some(prefix) = screen.prefix {
+    if let Some(prefix) = screen.prefix() {
         return text::paragraph(vec![Line::from(format!(" {prefix}…"))]);
     }
-    let hints = match (&screen.overlay, screen.query.is_empty()) {
+    let hints = match (screen.overlay(), screen.query().is_empty()) {
         (Overlay::Help { .. }, _) => HELP,
         (Overlay::Palette { .. }, _) => PALETTE,
         (Overlay::Flame(_), _) => FLAME,

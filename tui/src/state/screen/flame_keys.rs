@@ -1,25 +1,20 @@
 //! Keys of the flame: move, zoom, search, filter and colour.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{
-    flame::{self, Bar, Colours, FlameView},
+use super::Screen;
+use crate::state::{
+    flame::{Bar, Colours, FlameView},
     overlay::Overlay,
-    screen::Screen,
 };
 
 impl Screen {
-    /// Builds the bars of the flame.
-    pub fn flame_bars(&self, view: &FlameView) -> Vec<Bar> {
-        flame::bars(&self.operation, &self.steps, &self.requests, view.only.as_deref())
-    }
-
     pub(super) fn toggle_flame(&mut self) {
         self.overlay = match self.overlay {
             Overlay::Flame(_) => Overlay::None,
             _ => {
                 let mut view = FlameView::default();
-                let bars = self.flame_bars(&view);
-                view.selected = bars.iter().position(|b| b.step == Some(self.cursor)).unwrap_or(0);
+                let bars = self.timeline.bars(view.only.as_deref());
+                view.selected = bars.iter().position(|b| b.step == Some(self.timeline.cursor())).unwrap_or(0);
                 Overlay::Flame(view)
             }
         };
@@ -29,7 +24,7 @@ impl Screen {
     pub(super) fn flame_key(&mut self, key: KeyEvent) -> bool {
         let Overlay::Flame(view) = &self.overlay else { return false };
         let mut view = view.clone();
-        let bars = self.flame_bars(&view);
+        let bars = self.timeline.bars(view.only.as_deref());
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let taken = match (view.typing, control) {
             (true, true) => true,
@@ -90,7 +85,7 @@ impl Screen {
         let Some(bar) = bars.get(view.selected) else { return };
         view.only = if view.only.is_some() { None } else { Some(bar.label.clone()) };
         let same = |b: &Bar| b.key == bar.key && b.from_ns == bar.from_ns;
-        view.selected = self.flame_bars(view).iter().position(same).unwrap_or(0);
+        view.selected = self.timeline.bars(view.only.as_deref()).iter().position(same).unwrap_or(0);
     }
 
     /// Undoes the zoom, the filter or the search; returns false if there is none.

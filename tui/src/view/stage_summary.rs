@@ -13,7 +13,7 @@ use crate::state::{Screen, tikv::Place, units};
 pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme) {
     let area = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
     let Some(step) = screen.step() else {
-        let (text, style) = match &screen.failure {
+        let (text, style) = match screen.failure() {
             Some(why) => (format!("! {why}"), theme.bad()),
             None => ("The first stage has not been reached yet.".into(), theme.dim()),
         };
@@ -23,7 +23,11 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme) {
     };
     let width = usize::from(area.width);
     let mut lines = vec![first(screen, step, theme)];
-    let held = screen.holds.iter().find(|h| screen.held_step(h) == Some(screen.cursor));
+    let held = screen
+        .timeline()
+        .holds()
+        .iter()
+        .find(|h| screen.timeline().held_step(h) == Some(screen.timeline().cursor()));
     let last = match held {
         Some(hold) => {
             Line::styled(text::fit(&format!("‖ held here: {}", hold.shared_with()), width), theme.held())
@@ -53,7 +57,7 @@ fn first(screen: &Screen, step: &Step, theme: Theme) -> Line<'static> {
         Span::styled(step.stage.clone(), theme.here()),
         Span::raw(format!("  {} · {place}thread {}", step.layer, step.thread)),
     ];
-    let wall = screen.wall_ns();
+    let wall = screen.timeline().wall_ns();
     if step.dur_ns > 0 {
         spans.push(Span::raw(format!(" · {}", units::duration(step.dur_ns))));
         if step.lane == "main" && wall > 0 {

@@ -1,5 +1,5 @@
 //! Prints steps without a screen, as a table or as JSON lines.
-use std::io::Write;
+use std::io::{self, Write};
 
 use anyhow::{Context as _, Result, bail};
 use tracepoints::{
@@ -84,6 +84,17 @@ fn row(step: &Step) -> [String; 7] {
     [number, at, took, store, step.layer.clone(), stage, format!("{}:{}", step.file, step.line)]
 }
 
+/// Turns a broken pipe into success: the reader of the output may stop early.
+pub fn unless_pipe_closed(done: Result<()>) -> Result<()> {
+    let closed = |e: &(dyn std::error::Error + 'static)| {
+        e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match done {
+        Err(e) if e.chain().any(closed) => Ok(()),
+        other => other,
+    }
+}
+
 /// The steps of one operation so far.
 #[derive(Default)]
 struct Received {
@@ -95,7 +106,7 @@ struct Received {
 ///
 /// # Errors
 /// If the source or the output fails, a scenario's output is not the expected one, or a signal arrives.
-pub fn print(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -> Result<()> {
+pub fn run(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -> Result<()> {
     let mut received = Received::default();
     let mut mistakes: Vec<String> = Vec::new();
     let signals = signals::listen().context("cannot listen for signals")?;

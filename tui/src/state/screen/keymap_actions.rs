@@ -1,11 +1,14 @@
 //! Performs keys and actions on the screen.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{
-    overlay::Overlay,
-    screen::{Drawn, Effect, Pane, Phase, Screen},
+use super::{Effect, Screen};
+use crate::{
+    input::action::{Action, Pressed, press},
+    state::{overlay::Overlay, panes::Pane, timeline::Phase},
 };
-use crate::input::action::{Action, Pressed, press};
+
+/// Columns by which a key moves a pane to the side.
+const SIDEWAYS: isize = 8;
 
 impl Screen {
     /// Handles a key; returns what the program must do.
@@ -50,28 +53,28 @@ impl Screen {
             Action::Run => self.run(),
             Action::Gate => self.gate_here(),
             Action::First => self.jump(0),
-            Action::Last if self.phase() == Phase::Finished && self.cursor < self.end_step() => {
-                self.jump(self.end_step());
+            Action::Last if self.phase() == Phase::Finished && self.is_before_the_end() => {
+                self.jump(self.timeline.end_step());
             }
-            Action::Last => self.jump(self.steps.len()),
+            Action::Last => self.jump(self.timeline.steps().len()),
             Action::Held => self.go_to_held(),
             Action::NextOperation => self.next_operation(),
-            Action::Tikv => self.toggle_tikv(),
+            Action::Tikv => self.panes.toggle_tikv(),
             Action::Editor => return self.edit(),
             Action::Copy => return self.copy(),
             Action::Flame => self.toggle_flame(),
             Action::SaveFlame => return self.save_flame(),
-            Action::SaveTrace => return self.save_trace(),
-            Action::NextPane => self.focus_by(1),
-            Action::PreviousPane => self.focus_by(4),
-            Action::Pane(i) => self.focus_on(Pane::ALL[i.min(4)]),
-            Action::Zoom => self.zoom = !self.zoom,
+            Action::SaveTrace => return Effect::SaveTrace,
+            Action::NextPane => self.panes.focus_by(1),
+            Action::PreviousPane => self.panes.focus_by(4),
+            Action::Pane(i) => self.panes.focus_on(Pane::ALL[i.min(4)]),
+            Action::Zoom => self.panes.set_zoom(!self.panes.is_zoomed()),
             Action::Down => self.move_in_pane(1),
             Action::Up => self.move_in_pane(-1),
-            Action::PageDown => self.move_in_pane(self.half_page()),
-            Action::PageUp => self.move_in_pane(-self.half_page()),
-            Action::Left => self.sideways(-8),
-            Action::Right => self.sideways(8),
+            Action::PageDown => self.move_in_pane(self.panes.half_page()),
+            Action::PageUp => self.move_in_pane(-self.panes.half_page()),
+            Action::Left => self.panes.move_sideways(-SIDEWAYS),
+            Action::Right => self.panes.move_sideways(SIDEWAYS),
             Action::Search => self.overlay = Overlay::Search { input: String::new() },
             Action::NextMatch => self.go_to_match(true),
             Action::PreviousMatch => self.go_to_match(false),
@@ -94,20 +97,16 @@ impl Screen {
     fn cancel(&mut self) -> bool {
         if self.overlay != Overlay::None {
             self.overlay = Overlay::None;
-        } else if self.zoom {
-            self.zoom = false;
+        } else if self.panes.is_zoomed() {
+            self.panes.set_zoom(false);
         } else if !self.query.is_empty() {
             self.query.clear();
-        } else if self.frame.is_some() {
-            self.frame = None;
+        } else if self.panes.frame().is_some() {
+            self.panes.clear_frame();
         } else {
             return false;
         }
         true
-    }
-
-    pub(super) fn say(&mut self, text: impl Into<String>) {
-        self.message = Some(text.into());
     }
 
     /// Returns the value, or shows the error as a message.
@@ -116,26 +115,26 @@ impl Screen {
     }
 
     fn next(&mut self) {
-        if !self.at_newest() {
-            return self.go_to(self.cursor + 1);
+        if !self.timeline.at_newest() {
+            return self.go_to(self.timeline.cursor() + 1);
         }
         match self.phase() {
             Phase::Held | Phase::Running if self.source.scripted() => {
-                self.follow = true;
+                self.timeline.set_follow(true);
                 let result = self.source.next_operation();
                 self.ok_or_say(result);
             }
             Phase::Held => {
-                self.pending += 1;
+                self.timeline.await_step();
                 self.release_one();
             }
             Phase::Starting => self.say("starting: no step yet"),
             Phase::Running => {
-                self.pending = (self.pending + 1).min(64);
+                self.timeline.await_step();
                 self.say("running: waiting for the next step");
             }
             Phase::Failed => self.say("no further step after the failure: see the log"),
-            Phase::Finished if self.ending.as_ref().is_some_and(|e| e.more) => {
+            Phase::Finished if self.timeline.ending().is_some_and(|e| e.more) => {
                 self.say("the operation has ended; N starts the scenario's next one");
             }
             Phase::Finished => self.say("the operation has ended; p steps back, q quits"),
@@ -143,43 +142,55 @@ impl Screen {
     }
 
     fn back(&mut self) {
-        (self.follow, self.pending) = (false, 0);
-        match self.cursor.checked_sub(1) {
+        self.stay();
+        match self.timeline.cursor().checked_sub(1) {
             Some(before) => self.go_to(before),
             None => self.say("this is the first step"),
         }
     }
 
+    /// Ends the following of the newest step, and the wait for one.
+    fn stay(&mut self) {
+        self.timeline.set_follow(false);
+        self.timeline.await_nothing();
+    }
+
+    fn is_before_the_end(&self) -> bool {
+        self.timeline.cursor() < self.timeline.end_step()
+    }
+
     pub(super) fn jump(&mut self, step: usize) {
-        self.pending = 0;
-        self.follow = step >= self.steps.len() && self.phase() == Phase::Running;
+        self.timeline.await_nothing();
+        let to_newest = step >= self.timeline.steps().len();
+        self.timeline.set_follow(to_newest && self.phase() == Phase::Running);
         self.go_to(step);
     }
 
     /// Moves to the next recorded step with a gate; without one, runs the request to its next gate.
     fn go_to_gate(&mut self) {
-        let ahead = (self.cursor + 1..self.steps.len()).find(|i| self.gates.contains(&self.steps[*i].stage));
+        let mut later = self.timeline.steps().iter().enumerate().skip(self.timeline.cursor() + 1);
+        let ahead = later.find(|(_, step)| self.gates.contains(&step.stage)).map(|(i, _)| i);
         if let Some(step) = ahead {
             return self.go_to(step);
         }
         if matches!(self.phase(), Phase::Held | Phase::Running) {
-            self.follow = true;
+            self.timeline.set_follow(true);
             let result = self.source.to_gate();
             self.ok_or_say(result);
             if self.gates.is_empty() {
                 self.say("no gate is set: running to the end (b sets one, : finds any stage)");
             }
         }
-        self.go_to(self.steps.len());
+        self.go_to(self.timeline.steps().len());
     }
 
     fn run(&mut self) {
-        self.follow = true;
+        self.timeline.set_follow(true);
         if matches!(self.phase(), Phase::Held | Phase::Running) {
             let result = self.source.run();
             self.ok_or_say(result);
         }
-        self.go_to(self.steps.len());
+        self.go_to(self.timeline.steps().len());
     }
 
     fn gate_here(&mut self) {
@@ -206,14 +217,14 @@ impl Screen {
     }
 
     fn go_to_held(&mut self) {
-        match self.holds.first().and_then(|h| self.held_step(h)) {
+        match self.timeline.holds().first().and_then(|h| self.timeline.held_step(h)) {
             Some(step) => self.go_to(step),
             None => self.say("nothing is held now"),
         }
     }
 
     fn next_operation(&mut self) {
-        match &self.ending {
+        match self.timeline.ending() {
             Some(e) if !e.more => self.say("the scenario has no further operation"),
             _ => {
                 let result = self.source.next_operation();
@@ -222,64 +233,23 @@ impl Screen {
         }
     }
 
-    fn toggle_tikv(&mut self) {
-        self.tikv = !self.tikv;
-        self.scroll[Pane::Source as usize] = None;
-        self.tab = Pane::Source;
-        if self.focus != Pane::Path {
-            self.focus = Pane::Source;
-        }
-    }
-
-    pub(super) fn focus_on(&mut self, pane: Pane) {
-        self.focus = pane;
-        if pane != Pane::Path {
-            self.tab = pane;
-        }
-    }
-
-    fn focus_by(&mut self, by: usize) {
-        self.focus_on(Pane::ALL[(self.focus as usize + by) % 5]);
-    }
-
-    fn half_page(&self) -> isize {
-        (self.drawn[self.focus as usize].area.3 as isize / 2).max(1)
-    }
-
     fn move_in_pane(&mut self, by: isize) {
-        match self.focus {
+        match self.panes.focus() {
             Pane::Path => self.move_rows(by),
-            Pane::Stack => self.select_frame(by),
-            pane => self.scroll_pane(pane, by),
+            Pane::Stack => {
+                let frames = self.step().map_or(0, |s| s.stack.len());
+                self.panes.select_frame_by(by, frames);
+            }
+            pane => self.panes.scroll_by(pane, by),
         }
     }
 
     /// Moves over the rows of the tree, from stage to stage.
     fn move_rows(&mut self, by: isize) {
-        let steps: Vec<usize> = self.rows().iter().filter_map(|r| r.step).collect();
-        let Some(at) = steps.iter().position(|s| *s == self.cursor) else { return };
-        (self.follow, self.pending) = (false, 0);
+        let steps: Vec<usize> = self.timeline.rows().iter().filter_map(|r| r.step).collect();
+        let Some(at) = steps.iter().position(|s| *s == self.timeline.cursor()) else { return };
+        self.stay();
         self.go_to(steps[at.saturating_add_signed(by).min(steps.len() - 1)]);
-    }
-
-    fn select_frame(&mut self, by: isize) {
-        let frames = self.step().map_or(0, |s| s.stack.len());
-        if frames > 0 {
-            let at = self.frame.unwrap_or(0);
-            self.frame = Some(at.saturating_add_signed(by).min(frames - 1));
-            self.scroll[Pane::Source as usize] = None;
-            self.tikv = false;
-        }
-    }
-
-    pub(super) fn scroll_pane(&mut self, pane: Pane, by: isize) {
-        let Drawn { offset, max_offset, .. } = self.drawn[pane as usize];
-        self.scroll[pane as usize] = Some(offset.saturating_add_signed(by).min(max_offset));
-    }
-
-    fn sideways(&mut self, by: isize) {
-        let at = &mut self.sideways[self.focus as usize];
-        *at = at.saturating_add_signed(by).min(400);
     }
 
     fn toggle_help(&mut self) {

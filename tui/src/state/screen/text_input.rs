@@ -2,9 +2,10 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tracepoints::printable::needs_escape;
 
-use super::{
+use super::{Effect, Screen};
+use crate::state::{
     overlay::{self, Choice, Overlay},
-    screen::{Effect, Pane, Screen},
+    panes::Pane,
     search,
 };
 
@@ -13,33 +14,31 @@ impl Screen {
         if self.query.is_empty() {
             return self.say("no search yet; / searches in this pane");
         }
-        let lines = self.lines(self.focus);
+        let lines = self.lines(self.panes.focus());
         let from = self.search_from();
         let Some(found) = search::next(&lines, &self.query, from, forward) else {
             return self.say(format!(
                 "no match for `{}` in {}",
                 self.query,
-                self.focus.name().to_lowercase()
+                self.panes.focus().name().to_lowercase()
             ));
         };
-        match self.focus {
+        match self.panes.focus() {
             Pane::Path => {
-                let step = self.rows().get(found).map(|r| r.step.unwrap_or(r.span.0));
-                self.go_to(step.unwrap_or(self.cursor));
+                let step = self.timeline.rows().get(found).map(|r| r.step.unwrap_or(r.span.0));
+                self.go_to(step.unwrap_or(self.timeline.cursor()));
             }
-            Pane::Stack => {
-                self.frame = Some(found);
-                self.scroll[Pane::Source as usize] = None;
-            }
-            pane => self.scroll[pane as usize] = Some(found),
+            Pane::Stack => self.panes.select_frame(found),
+            pane => self.panes.scroll_to(pane, found),
         }
     }
 
-    pub(super) fn search_from(&self) -> usize {
-        match self.focus {
-            Pane::Path => self.rows().iter().position(|r| r.step == Some(self.cursor)).unwrap_or(0),
-            Pane::Stack => self.frame.unwrap_or(0),
-            pane => self.scroll[pane as usize].unwrap_or(self.drawn[pane as usize].offset),
+    fn search_from(&self) -> usize {
+        let at = Some(self.timeline.cursor());
+        match self.panes.focus() {
+            Pane::Path => self.timeline.rows().iter().position(|r| r.step == at).unwrap_or(0),
+            Pane::Stack => self.panes.frame().unwrap_or(0),
+            pane => self.panes.scroll(pane).unwrap_or(self.panes.drawn(pane).offset),
         }
     }
 
@@ -76,8 +75,9 @@ impl Screen {
         self.clamp_palette();
     }
 
+    /// Lists the entries of the palette that match the query, best first.
     pub fn palette_entries(&self, query: &str) -> Vec<overlay::Entry> {
-        let stages: Vec<&str> = self.steps.iter().map(|s| s.stage.as_str()).collect();
+        let stages: Vec<&str> = self.timeline.steps().iter().map(|s| s.stage.as_str()).collect();
         let gates: Vec<&str> = self.gates.iter().map(String::as_str).collect();
         overlay::entries(query, &stages, &gates)
     }
@@ -97,13 +97,13 @@ impl Screen {
         Effect::None
     }
 
-    pub(super) fn clamp_palette(&mut self) {
+    fn clamp_palette(&mut self) {
         let Overlay::Palette { query, selected } = &self.overlay else { return };
         let last = self.palette_entries(query).len().saturating_sub(1);
         self.overlay = Overlay::Palette { query: query.clone(), selected: (*selected).min(last) };
     }
 
-    pub(super) fn choose(&mut self) -> Effect {
+    fn choose(&mut self) -> Effect {
         let Overlay::Palette { query, selected } = std::mem::take(&mut self.overlay) else {
             return Effect::None;
         };

@@ -1,0 +1,258 @@
+//! One operation: its steps so far, the user's position in them, and the held requests.
+use std::{cell::RefCell, rc::Rc};
+
+use tracepoints::{
+    critical::CriticalPath,
+    request::RequestInfo,
+    trace::{Step, Summary},
+};
+
+use super::{
+    flame::{self, Bar},
+    path::{self, Row},
+    source::HeldRequest,
+};
+
+/// The phase of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No step has arrived yet.
+    Starting,
+    /// A request runs and is not held.
+    Running,
+    /// A request is held at a gate.
+    Held,
+    /// The operation has ended.
+    Finished,
+    /// The source has failed.
+    Failed,
+}
+
+/// The end of an operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationEnd {
+    /// Times of the operation and dropped stamps.
+    pub summary: Summary,
+    /// The operation's result as text; may be empty.
+    pub outcome: String,
+    /// The source has another operation to step.
+    pub more: bool,
+}
+
+/// Maximum number of steps forward that wait for their arrival.
+const MAX_PENDING: usize = 64;
+
+/// The steps of one operation, and the cursor.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    operation: String,
+    steps: Vec<Step>,
+    requests: Vec<RequestInfo>,
+    cursor: usize,
+    holds: Vec<HeldRequest>,
+    ending: Option<OperationEnd>,
+    /// The cursor follows the newest step.
+    follow: bool,
+    /// Number of requested steps forward that have not arrived yet.
+    pending: usize,
+    /// The critical path and the number of steps it was found in, as a cache.
+    critical: RefCell<Option<(usize, Rc<CriticalPath>)>>,
+}
+
+/// The effect of a step's arrival.
+#[derive(Debug, Default)]
+pub(super) struct Arrival {
+    /// The user waited for it.
+    pub awaited: bool,
+    /// The step to which the cursor moves.
+    pub target: Option<usize>,
+}
+
+impl Timeline {
+    /// An operation without steps, whose newest step the cursor follows.
+    pub fn new(operation: String) -> Self {
+        Self { operation, follow: true, ..Self::default() }
+    }
+
+    /// The operation's title.
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
+
+    /// All steps in the order of their numbers.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The requests of the operation, in the order of their arrival.
+    pub fn requests(&self) -> &[RequestInfo] {
+        &self.requests
+    }
+
+    /// The number of the current step, from 0.
+    pub fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// The requests that are held now, the longest first.
+    pub fn holds(&self) -> &[HeldRequest] {
+        &self.holds
+    }
+
+    /// The end of the operation; None before it.
+    pub fn ending(&self) -> Option<&OperationEnd> {
+        self.ending.as_ref()
+    }
+
+    /// The phase, unless the source has failed.
+    pub fn phase(&self) -> Phase {
+        if self.ending.is_some() {
+            Phase::Finished
+        } else if !self.holds.is_empty() {
+            Phase::Held
+        } else if self.steps.is_empty() {
+            Phase::Starting
+        } else {
+            Phase::Running
+        }
+    }
+
+    /// The step at the cursor.
+    pub fn step(&self) -> Option<&Step> {
+        self.steps.get(self.cursor)
+    }
+
+    /// The step before the cursor, to mark changes.
+    pub fn step_before(&self) -> Option<&Step> {
+        self.cursor.checked_sub(1).and_then(|i| self.steps.get(i))
+    }
+
+    /// The step of a hold: the newest one of its stage and store.
+    pub fn held_step(&self, hold: &HeldRequest) -> Option<usize> {
+        self.steps.iter().rposition(|s| s.stage == hold.stage && s.store == hold.store)
+    }
+
+    /// Whether a request is held at this step now.
+    pub fn is_held(&self, step: usize) -> bool {
+        self.holds.iter().any(|h| self.held_step(h) == Some(step))
+    }
+
+    /// Whether the cursor is at the newest step.
+    pub fn at_newest(&self) -> bool {
+        self.cursor + 1 >= self.steps.len()
+    }
+
+    /// The last step before the answer; later steps of replicas do not count.
+    pub fn end_step(&self) -> usize {
+        self.steps.iter().rposition(|s| !s.late).unwrap_or(0)
+    }
+
+    /// The operation's time so far, in ns.
+    pub fn wall_ns(&self) -> u64 {
+        let newest = self.steps.last().filter(|_| self.ending.is_none()).map_or(0, |s| s.at_ns);
+        path::wall_ns(&self.steps).max(newest)
+    }
+
+    /// The rows of the path pane.
+    pub fn rows(&self) -> Vec<Row> {
+        path::rows(&self.operation, &self.steps, &self.requests, self.ending.is_some())
+    }
+
+    /// The bars of the flame; with `only`, those of stacks that contain this frame.
+    pub fn bars(&self, only: Option<&str>) -> Vec<Bar> {
+        flame::bars(&self.operation, &self.steps, &self.requests, only)
+    }
+
+    /// The critical path of the operation; None before its end.
+    pub fn critical(&self) -> Option<Rc<CriticalPath>> {
+        self.ending.as_ref()?;
+        let mut cached = self.critical.borrow_mut();
+        match &*cached {
+            Some((steps, path)) if *steps == self.steps.len() => Some(path.clone()),
+            _ => {
+                let path = Rc::new(CriticalPath::find(&self.steps));
+                *cached = Some((self.steps.len(), path.clone()));
+                Some(path)
+            }
+        }
+    }
+
+    /// Moves the cursor to a step, or to the newest one if there is none of this number.
+    pub(super) fn move_to(&mut self, step: usize) {
+        self.cursor = step.min(self.steps.len().saturating_sub(1));
+    }
+
+    /// Makes the cursor follow the newest step, or stay where it is.
+    pub(super) fn set_follow(&mut self, follow: bool) {
+        self.follow = follow;
+    }
+
+    /// Requests one more step forward.
+    pub(super) fn await_step(&mut self) {
+        self.pending = (self.pending + 1).min(MAX_PENDING);
+    }
+
+    /// Forgets the requested steps forward. Returns whether there were any.
+    pub(super) fn await_nothing(&mut self) -> bool {
+        std::mem::take(&mut self.pending) > 0
+    }
+
+    /// Whether requested steps forward have not arrived yet.
+    pub(super) fn awaits(&self) -> bool {
+        self.pending > 0
+    }
+
+    pub(super) fn add_request(&mut self, request: RequestInfo) {
+        self.requests.push(request);
+    }
+
+    /// Adds a step, or replaces the known one with its number.
+    pub(super) fn add_step(&mut self, mut step: Step) -> Arrival {
+        if let Some(known) = self.steps.get_mut(step.step) {
+            *known = step;
+            return Arrival::default();
+        }
+        let first = self.steps.is_empty();
+        step.step = self.steps.len();
+        self.steps.push(step);
+        if self.follow {
+            return Arrival { awaited: first, target: Some(self.steps.len() - 1) };
+        }
+        if self.pending == 0 {
+            return Arrival { awaited: first, target: None };
+        }
+        self.pending -= 1;
+        Arrival { awaited: true, target: Some(self.cursor + 1) }
+    }
+
+    /// Adds a hold. Returns its step if the cursor followed; the cursor then stays there.
+    pub(super) fn add_hold(&mut self, hold: HeldRequest) -> Option<usize> {
+        let target = if self.follow { self.held_step(&hold) } else { None };
+        self.follow &= target.is_none();
+        self.holds.push(hold);
+        target
+    }
+
+    /// Removes the hold of a request.
+    pub(super) fn remove_hold(&mut self, id: u64) {
+        self.holds.retain(|h| h.id != id);
+    }
+
+    /// Removes the first hold at once, because the next hold is another one.
+    pub(super) fn remove_first_hold(&mut self) {
+        if !self.holds.is_empty() {
+            self.holds.remove(0);
+        }
+    }
+
+    pub(super) fn remove_all_holds(&mut self) {
+        self.holds.clear();
+    }
+
+    /// Ends the operation. Returns the step to which the cursor moves.
+    pub(super) fn finish(&mut self, ending: OperationEnd) -> Option<usize> {
+        self.holds.clear();
+        self.ending = Some(ending);
+        self.follow.then(|| self.end_step())
+    }
+}
