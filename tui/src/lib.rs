@@ -2,7 +2,9 @@
 //!
 //! `source` provides the steps, `state` contains the screen's data and changes it, `view` draws it, `input`
 //! binds the keys.
+#![warn(missing_docs)]
 pub mod arguments;
+#[allow(missing_docs, reason = "doc comments of arguments are help texts: see `tikv-tui --help`")]
 pub mod cli;
 pub mod command;
 pub mod editor;

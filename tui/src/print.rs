@@ -16,7 +16,9 @@ use crate::{
 /// A format to print steps in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// A table with the summary and the critical path.
     Table,
+    /// One JSON object per line.
     Json,
 }
 

@@ -4,56 +4,96 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 /// An action of the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
+    /// Shows the next step, or releases the request to its next stage.
     Next,
+    /// Shows the previous step.
     Back,
+    /// Continues to the next gate.
     ToGate,
+    /// Runs to the end.
     Run,
+    /// Sets or removes a gate at this stage.
     Gate,
+    /// Shows the first step.
     First,
+    /// Shows the end of the operation, then the newest step.
     Last,
+    /// Shows the held step.
     Held,
+    /// Runs the scenario's next directive or operation.
     NextOperation,
+    /// Switches between our code and TiKV's function.
     Tikv,
+    /// Opens the source line in an editor.
     Editor,
+    /// Copies the text of the pane.
     Copy,
+    /// Opens or closes the flame.
     Flame,
+    /// Writes the flame into files.
     SaveFlame,
+    /// Writes the steps into a file.
     SaveTrace,
+    /// Moves the focus to the next pane.
     NextPane,
+    /// Moves the focus to the previous pane.
     PreviousPane,
+    /// Moves the focus to a pane, by its index.
     Pane(usize),
+    /// Shows only the pane with the focus, or all panes.
     Zoom,
+    /// Moves down in the pane.
     Down,
+    /// Moves up in the pane.
     Up,
+    /// Moves the pane to the left.
     Left,
+    /// Moves the pane to the right.
     Right,
+    /// Moves down by half a page.
     PageDown,
+    /// Moves up by half a page.
     PageUp,
+    /// Opens the input of a search.
     Search,
+    /// Goes to the next match.
     NextMatch,
+    /// Goes to the previous match.
     PreviousMatch,
+    /// Opens the palette.
     Palette,
+    /// Opens or closes the help.
     Help,
+    /// Closes the innermost overlay, zoom, search or frame.
     Cancel,
+    /// Suspends the program's job.
     Suspend,
+    /// Closes the innermost overlay; ends the program if there is none.
     Quit,
 }
 
 /// The section of the help that lists an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
+    /// Steps and gates.
     Step,
+    /// Other views of a step.
     Look,
+    /// Panes and searches.
     Move,
+    /// The program itself.
     Program,
 }
 
 /// An action with its keys and its title.
 pub struct Binding {
+    /// The action.
     pub action: Action,
     /// The keys as the help shows them, in the form of [`key_name`].
     pub keys: &'static [&'static str],
+    /// The text in help and palette.
     pub title: &'static str,
+    /// The section of the help.
     pub group: Group,
 }
 
@@ -61,6 +101,7 @@ const fn bind(action: Action, keys: &'static [&'static str], title: &'static str
     Binding { action, keys, title, group }
 }
 
+/// All actions in the order of the help.
 pub const BINDINGS: &[Binding] = &[
     bind(
         Action::Next,
@@ -129,9 +170,11 @@ pub fn key_name(key: KeyEvent) -> String {
 /// The meaning of a key: an action, the first key of a pair, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressed {
+    /// The action of the key, or of the pair.
     Action(Action),
     /// The first of two keys.
     Prefix(char),
+    /// No action has this key.
     Nothing,
 }
 

@@ -56,6 +56,7 @@ pub fn print(
     Ok(())
 }
 
+/// The columns of the list of requests.
 pub const COLUMNS: &[Column] = &[
     Column("request", true),
     Column("began (UTC)", false),

@@ -24,6 +24,7 @@ impl Feed {
         Self { symbols, ..Self::default() }
     }
 
+    /// The trace of the operation so far.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }

@@ -12,7 +12,9 @@ use super::{
 /// The input of a document; an equal key gives an equal document.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Key {
+    /// The source file, as the stamp or frame names it.
     pub file: String,
+    /// The line, from 1.
     pub line: u32,
     /// Show TiKV's function of this stage, from this checkout if there is one.
     pub tikv: Option<(String, Option<PathBuf>)>,
@@ -21,9 +23,11 @@ pub struct Key {
 /// The contents of the source pane.
 #[derive(Clone, Debug, Default)]
 pub struct Document {
+    /// The title of the pane.
     pub title: String,
     /// Facts above the code: a name and a text.
     pub info: Vec<(&'static str, String)>,
+    /// The code.
     pub lines: Vec<CodeLine>,
     /// The marked line, from 0.
     pub current: Option<usize>,

@@ -11,7 +11,9 @@ use super::units;
 /// A cell: its text, and whether it differs from the previous step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
+    /// The text.
     pub text: String,
+    /// The text differs from that of the previous step.
     pub changed: bool,
 }
 
@@ -20,6 +22,7 @@ pub struct Cell {
 pub enum Kind {
     /// The names of the columns.
     Head,
+    /// Values in columns.
     #[default]
     Row,
     /// The leader, or the version that the read returns.
@@ -31,14 +34,18 @@ pub enum Kind {
 /// A row of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableRow {
+    /// How to draw it.
     pub kind: Kind,
+    /// One for each column.
     pub cells: Vec<Cell>,
 }
 
 /// A titled table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Section {
+    /// The title above the table.
     pub title: String,
+    /// From top to bottom.
     pub rows: Vec<TableRow>,
 }
 

@@ -6,12 +6,15 @@ use tracepoints::{catalogue::Class, find_stage, request::RequestInfo, trace::Ste
 /// One bar of the flame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bar {
+    /// Level of the bar: 0 for the operation.
     pub depth: usize,
     /// Begin of the bar, in ns since the operation began.
     pub from_ns: u64,
     /// End of the bar, in ns since the operation began.
     pub to_ns: u64,
+    /// The text in the bar.
     pub label: String,
+    /// The layer, which decides the colour.
     pub layer: String,
     /// The class of a stage's bar.
     pub class: Option<Class>,
@@ -26,6 +29,7 @@ pub struct Bar {
 /// The meaning of the bars' colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colours {
+    /// The layer of the code.
     #[default]
     Layer,
     /// The class of the time: work, queue, latch ...
@@ -37,14 +41,17 @@ pub enum Colours {
 /// The view of the flame: selection, zoom, search and colours.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FlameView {
+    /// Index of the selected bar.
     pub selected: usize,
     /// Nested windows of time, in ns; the last one is shown.
     pub zoom: Vec<(u64, u64)>,
+    /// The searched text; empty without a search.
     pub query: String,
     /// The query is being typed.
     pub typing: bool,
     /// Draw the operation at the bottom.
     pub inverted: bool,
+    /// The meaning of the colours.
     pub colours: Colours,
     /// Show only stacks that contain this frame.
     pub only: Option<String>,

@@ -4,15 +4,24 @@ use rustc_lexer::{FrontmatterAllowed, LiteralKind, TokenKind, tokenize};
 /// The class of a piece of source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Class {
+    /// Anything else.
     #[default]
     Plain,
+    /// A comment of any kind.
     Comment,
+    /// A string or character.
     Text,
+    /// A number.
     Number,
+    /// A keyword.
     Keyword,
+    /// A name that begins with a capital, or a primitive type.
     Type,
+    /// The name of a called or defined function.
     Function,
+    /// The name of a macro, or an attribute.
     Macro,
+    /// A lifetime.
     Lifetime,
 }
 

@@ -7,36 +7,49 @@ use crate::input::action::{Action, BINDINGS};
 /// The open overlay.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Overlay {
+    /// No overlay.
     #[default]
     None,
+    /// The help.
     Help {
+        /// Number of lines above the first shown one.
         scroll: usize,
     },
+    /// The palette of actions.
     Palette {
+        /// The typed filter.
         query: String,
+        /// Index of the selected entry.
         selected: usize,
     },
     /// The input of a search in the pane with the focus.
     Search {
+        /// The typed text.
         input: String,
     },
+    /// The flame.
     Flame(FlameView),
 }
 
 /// The effect of an entry of the palette.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
+    /// Performs an action.
     Action(Action),
     /// Sets or removes a gate at this stage.
     Gate(&'static str),
+    /// Shows a step, by its number from 0.
     Step(usize),
 }
 
 /// An entry of the palette.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
+    /// The effect.
     pub choice: Choice,
+    /// The text of the entry.
     pub title: String,
+    /// The keys of the action; empty if it has none.
     pub keys: String,
 }
 

@@ -6,17 +6,21 @@ use tracepoints::{request::RequestInfo, trace::Step};
 pub struct Row {
     /// The drawn branches before the label: `│ ├ `.
     pub branch: String,
+    /// The stage, or the name of the group.
     pub label: String,
     /// The step; None for the head of a group.
     pub step: Option<usize>,
     /// The first and the last step of a group; for a stage, its step twice.
     pub span: (usize, usize),
+    /// Duration of the stage, or of the group.
     pub dur_ns: u64,
     /// The duration is unknown until the next step of the lane.
     pub open: bool,
     /// Share of the operation's time, 0 to 1; 0 for replicas, which run in parallel.
     pub share: f64,
+    /// The layer of the stage.
     pub layer: String,
+    /// The row belongs to the lane of a replica.
     pub replica: bool,
 }
 

@@ -9,9 +9,13 @@ use tracepoints::{
 /// A request that is held at a gate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldRequest {
+    /// Number of the hold.
     pub id: u64,
+    /// The stage at which it is held.
     pub stage: String,
+    /// The store that holds it; 0 for the client.
     pub store: u64,
+    /// The thread that reached the gate.
     pub thread: String,
 }
 
@@ -33,19 +37,27 @@ impl HeldRequest {
 pub enum SourceEvent {
     /// An operation begins; its steps replace those of the previous one.
     Begin {
+        /// The title of the operation.
         title: String,
     },
+    /// A request belongs to the operation.
     Request(RequestInfo),
     /// A new step, or a changed one with a known number.
     Step(Box<Step>),
+    /// A request is held at a gate.
     Held(HeldRequest),
+    /// The hold of this number has ended.
     Released(u64),
     /// The operation has ended; `more`: the source has another one to step.
     Finished {
+        /// Times of the operation and dropped stamps.
         summary: Summary,
+        /// The operation's result as text; may be empty.
         outcome: String,
+        /// The source has another operation to step.
         more: bool,
     },
+    /// A line for the log.
     Log(String),
     /// An output differs from the scenario: file, line, the expected and the found output.
     Mistake(String),
@@ -97,6 +109,7 @@ pub struct Start {
 }
 
 impl Start {
+    /// Returns the mode of the session that begins so.
     pub fn mode(&self) -> tracepoints::session::Mode {
         use tracepoints::session::Mode;
         match (self.gates.is_empty(), self.run) {

@@ -8,8 +8,11 @@ use rustc_lexer::{FrontmatterAllowed, TokenKind, tokenize};
 pub struct Place {
     /// The repository if it is not tikv/tikv, such as `tikv/pd`.
     pub repository: Option<String>,
+    /// Path in the repository.
     pub file: String,
+    /// The type or module of the function.
     pub owner: Option<String>,
+    /// The function's name.
     pub function: String,
 }
 
@@ -44,7 +47,9 @@ impl Place {
 /// A function found in a checkout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// The file in the checkout.
     pub path: PathBuf,
+    /// The text of the file.
     pub text: String,
     /// 1-based line of the function.
     pub line: u32,

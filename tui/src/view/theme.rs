@@ -10,6 +10,7 @@ pub struct Theme {
 }
 
 impl Theme {
+    /// Styles with or without colours.
     pub fn new(color: bool) -> Self {
         Self { color }
     }
@@ -23,14 +24,17 @@ impl Theme {
         if self.color { Style::new().fg(color) } else { Style::new() }
     }
 
+    /// Ordinary text.
     pub fn plain(self) -> Style {
         Style::new()
     }
 
+    /// Text of less importance.
     pub fn dim(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }
 
+    /// Titles, and the pane with the focus.
     pub fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
@@ -45,10 +49,12 @@ impl Theme {
         self.fg(Color::Cyan).add_modifier(Modifier::BOLD)
     }
 
+    /// A held request.
     pub fn held(self) -> Style {
         self.fg(Color::Magenta).add_modifier(Modifier::BOLD)
     }
 
+    /// A stage with a gate.
     pub fn gate(self) -> Style {
         self.fg(Color::Red).add_modifier(Modifier::BOLD)
     }
@@ -58,10 +64,12 @@ impl Theme {
         self.fg(Color::Yellow).add_modifier(Modifier::BOLD)
     }
 
+    /// An operation that runs or has ended well.
     pub fn good(self) -> Style {
         self.fg(Color::Green).add_modifier(Modifier::BOLD)
     }
 
+    /// A failure.
     pub fn bad(self) -> Style {
         self.fg(Color::Red).add_modifier(Modifier::BOLD)
     }
@@ -76,6 +84,7 @@ impl Theme {
         self.fg(Color::Green).add_modifier(Modifier::BOLD)
     }
 
+    /// Matches of the search.
     pub fn found(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
     }
@@ -122,6 +131,7 @@ impl Theme {
         self.fg(Color::Blue)
     }
 
+    /// A piece of source of this class.
     pub fn code(self, class: Class) -> Style {
         match class {
             Class::Plain => Style::new(),
