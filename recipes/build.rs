@@ -20,7 +20,12 @@ fn main() {
         |name| format!("include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/scenarios/{name}.txt\"))");
     let rows = names.iter().map(|name| format!("({name:?}, {}),\n", text(name)));
     let rows: String = rows.collect();
-    write("recipes.rs", &format!("pub static RECIPES: &[(&str, &str)] = &[\n{rows}];\n"));
+    write(
+        "recipes.rs",
+        &format!(
+            "/// The name and the text of each recipe.\npub static RECIPES: &[(&str, &str)] = &[\n{rows}];\n"
+        ),
+    );
     let tests: String =
         names.iter().map(|name| format!("#[test]\nfn {name}() {{ check({name:?}); }}\n")).collect();
     write("recipe_tests.rs", &tests);

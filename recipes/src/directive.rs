@@ -8,53 +8,28 @@ use crate::scenario::{Block, Scenario, ScenarioError};
 
 /// A client operation, run by the real TiKV client.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "a variant's comment names its fields")]
 pub enum Op {
     /// A snapshot point get at the current timestamp, or at one named by `ts`.
-    Get {
-        key: Vec<u8>,
-        at: Option<String>,
-    },
+    Get { key: Vec<u8>, at: Option<String> },
     /// An optimistic transaction of one put.
-    Put {
-        key: Vec<u8>,
-        value: Vec<u8>,
-        commit: Commit,
-    },
-    Delete {
-        key: Vec<u8>,
-    },
-    RawGet {
-        key: Vec<u8>,
-    },
-    RawPut {
-        key: Vec<u8>,
-        value: Vec<u8>,
-    },
-    RawDelete {
-        key: Vec<u8>,
-    },
+    Put { key: Vec<u8>, value: Vec<u8>, commit: Commit },
+    /// An optimistic transaction of one delete.
+    Delete { key: Vec<u8> },
+    /// A raw get.
+    RawGet { key: Vec<u8> },
+    /// A raw put without a TTL.
+    RawPut { key: Vec<u8>, value: Vec<u8> },
+    /// A raw delete.
+    RawDelete { key: Vec<u8> },
     /// A raw compare-and-swap: writes `value` if the key has the value `previous`, or has no value for None.
-    RawCas {
-        key: Vec<u8>,
-        previous: Option<Vec<u8>>,
-        value: Vec<u8>,
-    },
+    RawCas { key: Vec<u8>, previous: Option<Vec<u8>>, value: Vec<u8> },
     /// A raw scan of several ranges, up to `limit` pairs from each.
-    RawBatchScan {
-        ranges: Vec<(Vec<u8>, Vec<u8>)>,
-        limit: u32,
-    },
+    RawBatchScan { ranges: Vec<(Vec<u8>, Vec<u8>)>, limit: u32 },
     /// A snapshot get of several keys.
-    BatchGet {
-        keys: Vec<Vec<u8>>,
-    },
+    BatchGet { keys: Vec<Vec<u8>> },
     /// A snapshot scan of `from..to`, up to `limit` pairs; backward from the end if `reverse`.
-    Scan {
-        from: Vec<u8>,
-        to: Vec<u8>,
-        limit: u32,
-        reverse: bool,
-    },
+    Scan { from: Vec<u8>, to: Vec<u8>, limit: u32, reverse: bool },
 }
 
 /// The previous value of a compare-and-swap whose key must be absent. A read prints it for an absent key.
@@ -152,66 +127,52 @@ impl fmt::Display for Op {
 /// The store that a directive names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
+    /// The store that leads the region.
     Leader,
     /// The running follower with the smallest store id.
     Follower,
+    /// The store with this id.
     Store(u64),
 }
 
 /// A parsed directive.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "a variant's comment names its fields")]
 pub enum Directive {
     /// Start the cluster with this number of stores; `lease`: leaders may read by lease.
-    Cluster {
-        stores: usize,
-        lease: bool,
-        log_gc: bool,
-    },
+    Cluster { stores: usize, lease: bool, log_gc: bool },
     /// Run an operation and print its result.
     Run(Op),
     /// Run an operation and print its stages.
     Step(Op),
     /// Begin an operation and wait until it is held at its `nth` visit of the stage.
-    Hold {
-        stage: &'static Stage,
-        nth: usize,
-        op: Op,
-    },
+    Hold { stage: &'static Stage, nth: usize, op: Op },
     /// Release the held operation, without waiting for its end.
     Release,
     /// Release the held operation, wait for its end and print what `step` prints; `brief`: only its result.
-    Continue {
-        brief: bool,
-    },
+    Continue { brief: bool },
     /// Wait until a store leads that did not lead when the last operation began.
     NewLeader,
     /// Wait in real time and print whether engine time moved.
-    Pause {
-        ms: u64,
-    },
+    Pause { ms: u64 },
     /// Take a timestamp from PD and give it a name.
-    Ts {
-        name: String,
-    },
+    Ts { name: String },
     /// Prewrite without a commit, which leaves a lock.
-    Lock {
-        key: Vec<u8>,
-        value: Vec<u8>,
-        ttl_ms: u64,
-    },
+    Lock { key: Vec<u8>, value: Vec<u8>, ttl_ms: u64 },
     /// Print the key's rows in the three column families of its leader, or of the store that is held.
-    Rows {
-        key: Vec<u8>,
-    },
+    Rows { key: Vec<u8> },
+    /// Stop a store.
     Stop(Who),
+    /// Start a stopped store.
     Start(Who),
+    /// Transfer the leadership to a store.
     TransferLeader(Who),
+    /// Drop all messages between a store and the others.
     Partition(Who),
+    /// End all partitions.
     Heal,
     /// Run `count` raw puts, to make the log grow.
-    Load {
-        count: u64,
-    },
+    Load { count: u64 },
     /// Wait until all running stores have applied what the leader has.
     CaughtUp,
     /// Truncate the leader's log up to the applied entries.

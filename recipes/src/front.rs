@@ -39,6 +39,7 @@ pub trait Front {
 /// A front end without a screen: keeps the outputs of the directives.
 #[derive(Default)]
 pub struct Quiet {
+    /// The outputs in the order of the directives.
     pub outputs: Vec<String>,
 }
 

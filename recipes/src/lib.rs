@@ -1,5 +1,6 @@
 //! Recipes: text scenarios that are test, tour and document of request paths; and the cluster that runs them.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 pub mod client;
 pub mod cluster;
 pub mod directive;

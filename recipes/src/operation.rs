@@ -24,6 +24,7 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A stepped operation. Dropping it releases what it holds.
 pub struct Operation {
+    /// The session that steps it.
     pub session: Arc<Session>,
     /// The store that led the region of its key when it began.
     pub leader: u64,

@@ -18,16 +18,21 @@ use crate::{Cluster, ClusterConfig};
 /// The figures of one measurement. Times are in ns unless the name has another unit.
 #[derive(Debug, Serialize)]
 pub struct Receipt {
+    /// Time of a stamp while recording is on.
     pub stamp_on_ns: f64,
+    /// Time of a stamp while recording is off.
     pub stamp_off_ns: f64,
+    /// Size of a stamp in a ring, in bytes.
     pub stamp_bytes: usize,
     /// `kv_get` by clients over gRPC, in this process.
     pub over_grpc: Paired,
     /// Point gets on the storage layer, without gRPC.
     pub in_process: Paired,
+    /// Work of the collector's thread.
     pub collector: CollectorShare,
     /// Number of stamps that full rings dropped.
     pub dropped: u64,
+    /// Mean number of stamps of a point get.
     pub stamps_per_get: f64,
     /// Share of the recent point gets' wall time outside of all stages, 0 to 1.
     pub unaccounted: f64,
@@ -36,7 +41,9 @@ pub struct Receipt {
 /// Work of the collector's thread.
 #[derive(Debug, Serialize)]
 pub struct CollectorShare {
+    /// Number of collected stamps.
     pub stamps: u64,
+    /// CPU time of the collector's thread for each stamp.
     pub cpu_ns_per_stamp: f64,
 }
 

@@ -18,8 +18,11 @@ pub struct Scenario {
     pub path: PathBuf,
     /// File stem, e.g. `point_get`.
     pub name: String,
+    /// The title, of one line.
     pub title: String,
+    /// The subject of the scenario; may be empty.
     pub about: String,
+    /// The directives in their order.
     pub blocks: Vec<Block>,
 }
 
@@ -28,10 +31,13 @@ pub struct Scenario {
 pub struct Block {
     /// 1-based line of the directive.
     pub line: usize,
+    /// The comment above the directive; may be empty.
     pub comment: String,
     /// The directive line as written.
     pub text: String,
+    /// The words of the directive.
     pub words: Vec<String>,
+    /// The expected output.
     pub expected: String,
 }
 
@@ -39,8 +45,11 @@ pub struct Block {
 #[derive(Debug, thiserror::Error)]
 #[error("{}:{line}: {problem}", path.display())]
 pub struct ScenarioError {
+    /// The file.
     pub path: PathBuf,
+    /// The line, from 1.
     pub line: usize,
+    /// The expected and the found text.
     pub problem: String,
 }
 

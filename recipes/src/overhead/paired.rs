@@ -8,10 +8,13 @@ use serde::Serialize;
 /// Size and duration of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    /// Number of keys that are read.
     pub keys: u64,
+    /// Number of clients at a time.
     pub clients: usize,
     /// Duration of one round.
     pub round: Duration,
+    /// Number of pairs of rounds.
     pub pairs: usize,
 }
 
@@ -33,16 +36,21 @@ pub struct Round {
 /// The pair with the median cost. Figures and percentage come from the same pair, so they fit each other.
 #[derive(Debug, Serialize)]
 pub struct Paired {
+    /// Requests per second with recording.
     pub recorded_per_s: f64,
+    /// Requests per second without recording.
     pub not_recorded_per_s: f64,
     /// Loss of throughput with recording, in percent; 0 if there is none.
     pub throughput_cost_percent: f64,
     /// Median distance of the pairs' costs from the median cost, in percentage points: the noise.
     pub throughput_noise_percent: f64,
+    /// CPU time per request with recording, in µs.
     pub recorded_cpu_us: f64,
+    /// CPU time per request without recording, in µs.
     pub not_recorded_cpu_us: f64,
     /// Additional CPU time per request with recording, in percent; 0 if there is none.
     pub cpu_cost_percent: f64,
+    /// Median distance of the pairs' CPU costs from the median, in percentage points.
     pub cpu_noise_percent: f64,
 }
 
