@@ -256,3 +256,53 @@ impl Timeline {
         self.follow.then(|| self.end_step())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(number: usize, stage: &str) -> Step {
+        Step { step: number, stage: stage.into(), store: 1, ..Step::default() }
+    }
+
+    /// A timeline with two steps, whose cursor stays at the first one.
+    fn two_steps() -> Timeline {
+        let mut timeline = Timeline::new("get k1".into());
+        timeline.add_step(step(0, "grpc_receive"));
+        timeline.add_step(step(1, "grpc_decode"));
+        timeline.set_follow(false);
+        timeline.move_to(0);
+        timeline
+    }
+
+    #[test]
+    fn a_known_step_is_replaced_and_moves_nothing() {
+        let mut timeline = two_steps();
+        timeline.set_follow(true);
+        let arrival = timeline.add_step(Step { dur_ns: 7, ..step(0, "grpc_receive") });
+        assert_eq!((arrival.awaited, arrival.target), (false, None));
+        assert_eq!((timeline.steps().len(), timeline.steps()[0].dur_ns), (2, 7));
+    }
+
+    #[test]
+    fn an_awaited_step_moves_the_cursor_by_one() {
+        let mut timeline = two_steps();
+        assert_eq!(timeline.add_step(step(2, "read_pool_queue")).target, None, "no step was awaited");
+        timeline.await_step();
+        let arrival = timeline.add_step(step(3, "read_pool_run"));
+        assert_eq!((arrival.awaited, arrival.target, timeline.awaits()), (true, Some(1), false));
+    }
+
+    #[test]
+    fn a_hold_ends_the_following() {
+        let mut timeline = two_steps();
+        timeline.set_follow(true);
+        let hold = HeldRequest { id: 1, stage: "grpc_decode".into(), store: 1, thread: String::new() };
+        assert_eq!(timeline.add_hold(hold.clone()), Some(1));
+        assert_eq!(timeline.add_hold(HeldRequest { id: 2, ..hold }), None);
+        assert!(timeline.is_held(1) && !timeline.is_held(0) && timeline.phase() == Phase::Held);
+        timeline.remove_hold(1);
+        timeline.remove_first_hold();
+        assert_eq!(timeline.phase(), Phase::Running);
+    }
+}
