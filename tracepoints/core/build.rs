@@ -39,7 +39,7 @@ fn main() {
     println!("cargo:rerun-if-changed=catalogue.toml");
     let text = fs::read_to_string("catalogue.toml").expect("catalogue.toml is next to build.rs");
     let catalogue: Catalogue = toml::from_str(&text).expect("catalogue.toml is a list of [[stage]]");
-    let mut table = String::from("pub static STAGES: &[Stage] = &[\n");
+    let mut table = String::from("/// All stages, by their ids.\npub static STAGES: &[Stage] = &[\n");
     let mut consts = String::new();
     for (id, s) in catalogue.stage.iter().enumerate() {
         writeln!(

@@ -13,6 +13,7 @@ impl StageId {
         &STAGES[self.0 as usize % STAGES.len()]
     }
 
+    /// Returns the stage's lower-case name.
     pub fn name(self) -> &'static str {
         self.stage().name
     }
@@ -67,6 +68,7 @@ pub enum Class {
 }
 
 impl Class {
+    /// Every class, by the order of the variants.
     pub const ALL: [Class; 9] = [
         Self::Work,
         Self::Queue,
@@ -98,11 +100,15 @@ impl Class {
 /// One entry of the catalogue.
 #[derive(Debug, Serialize)]
 pub struct Stage {
+    /// Its index in [`STAGES`].
     pub id: StageId,
     /// Lower-case name, e.g. `grpc_receive`.
     pub name: &'static str,
+    /// The part of the system: `grpc`, `raftstore`.
     pub layer: &'static str,
+    /// The kind of time from this stage to the next one.
     pub class: Class,
+    /// What has happened, in one sentence.
     pub meaning: &'static str,
     /// TiKV's function, as `path::Type::function` in tikv/tikv.
     pub tikv: &'static str,
@@ -113,7 +119,9 @@ pub struct Stage {
     pub metric: &'static str,
     /// Chapter of the guide, e.g. `point-get`.
     pub chapter: &'static str,
+    /// The way a gate holds a request here.
     pub hold: Hold,
+    /// The part of the trace that it belongs to.
     pub lane: Lane,
 }
 

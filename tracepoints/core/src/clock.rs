@@ -116,10 +116,12 @@ fn cpu_ns(clock: libc::clockid_t) -> u64 {
 pub struct EngineInstant(pub u64);
 
 impl EngineInstant {
+    /// Returns the engine time since an earlier point; 0 if that point is later.
     pub fn saturating_since(self, earlier: EngineInstant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// Returns the engine time since this point.
     pub fn elapsed(self) -> Duration {
         EngineClock::now().saturating_since(self)
     }

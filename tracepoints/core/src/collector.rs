@@ -2,12 +2,11 @@
 //! file on request.
 mod dump;
 mod fold;
-mod id_hash;
 mod in_flight;
 mod keep;
 mod metrics;
 mod observe;
-mod spans;
+mod queries;
 
 use std::{
     ops::Deref,
@@ -23,22 +22,22 @@ use std::{
 use parking_lot::Mutex;
 
 pub(crate) use fold::Folder;
-pub use fold::RecordedRequest;
-pub(crate) use id_hash::IdMap;
 pub use in_flight::{InFlight, WaitsFor};
-pub use keep::{TailConfig, Wanted, Why};
+pub use keep::{TailConfig, Wanted};
 pub use metrics::TextWriter;
 use observe::Observer;
 pub use observe::SlowRequest;
-pub use spans::Span;
+
+pub use crate::recorded::{RecordedRequest, Span, Why};
 
 use crate::{
-    clock,
-    recorder::Stamp,
-    ring, thread,
+    clock, ring,
+    stamp::Stamp,
+    thread,
     trace_file::{TraceFileError, TraceFileWriter},
 };
 
+/// The collector's bounds and its interval.
 #[derive(Clone, Debug)]
 pub struct CollectorConfig {
     /// Number of finished requests kept. All of them should fit into a core's cache, at about 1 KiB each,
@@ -74,6 +73,7 @@ impl Default for CollectorConfig {
 /// Counts since the collector started; `dropped` counts since the process started.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CollectorStats {
+    /// Stamps read from the rings.
     pub stamps: u64,
     /// CPU time in ns spent on reading and folding stamps.
     pub cpu_ns: u64,
@@ -81,6 +81,7 @@ pub struct CollectorStats {
     pub dropped: u64,
     /// Dropped stamps by thread name; only threads that dropped any.
     pub dropped_by_thread: Vec<(String, u64)>,
+    /// Requests whose end was seen.
     pub requests: u64,
     /// Requests given up unfinished because too many were in flight.
     pub given_up: u64,
@@ -107,16 +108,22 @@ pub struct Recorded {
     pub failed: Option<TraceFileError>,
 }
 
+/// Why the collector refuses a call.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
+    /// A collector already runs.
     #[error("a collector already runs in this process: use that one, it serves all threads")]
     Busy,
+    /// The system refused the thread.
     #[error("cannot start the thread trace-collector: {0}")]
     Spawn(std::io::Error),
+    /// A recording already runs.
     #[error("a recording already runs: stop it before you start another")]
     Recording,
+    /// No recording runs.
     #[error("no recording runs")]
     NotRecording,
+    /// The trace file cannot be written.
     #[error(transparent)]
     File(#[from] TraceFileError),
 }
@@ -186,7 +193,7 @@ impl Collector {
         let folder = Folder::new(config.recent, config.in_flight, config.stamps_per_request);
         let state = State {
             folder: folder.keep(config.tail.keep),
-            observer: Observer::new(&config),
+            observer: Observer::new(&config.tail, config.reject_reason),
             stamps: 0,
             cpu_ns: 0,
             batch: Vec::new(),
@@ -232,6 +239,7 @@ impl CollectorHandle {
         state.folder.recent()
     }
 
+    /// Returns the counts so far.
     pub fn stats(&self) -> CollectorStats {
         let state = self.shared.state.lock();
         let by_thread = ring::dropped_by_thread().into_iter().map(|(id, n)| (thread::info(id).name, n));
@@ -239,7 +247,7 @@ impl CollectorHandle {
             stamps: state.stamps,
             cpu_ns: state.cpu_ns,
             dropped: ring::dropped(),
-            dropped_by_thread: add_up(by_thread.collect()),
+            dropped_by_thread: thread::sum_by_name(by_thread.collect()),
             requests: state.folder.requests,
             given_up: state.folder.given_up,
             unjoined: state.folder.unjoined,
@@ -380,16 +388,4 @@ fn next_pause(pause: Duration, wanted: Duration, fullest: usize) -> Duration {
     } else {
         pause
     }
-}
-
-/// Sums the counts by name; leaves out zeros.
-pub(crate) fn add_up(mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
-    counts.retain(|(_, n)| *n > 0);
-    counts.sort();
-    counts.dedup_by(|next, kept| {
-        let same = next.0 == kept.0;
-        kept.1 += if same { next.1 } else { 0 };
-        same
-    });
-    counts
 }

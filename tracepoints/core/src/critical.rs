@@ -5,7 +5,7 @@
 //! a write is with Raft, the path runs through the replica that completed the quorum: to a follower, its disk
 //! and back by its acknowledgement, or through the leader's own disk if the commit waited for that. A faster
 //! stage off the path would not have made the operation faster.
-mod main_way;
+mod main_lane;
 mod quorum;
 #[cfg(test)]
 mod tests;
@@ -29,11 +29,15 @@ pub struct Segment {
     pub step: usize,
     /// Index of the main-lane step around it: `step` itself, or the step that waited for the replicas.
     pub main: usize,
+    /// Name of the step's stage.
     pub stage: String,
+    /// Store of the step; 0: client or PD.
     pub store: u64,
     /// Begin in ns since the trace began.
     pub at_ns: u64,
+    /// Duration in ns.
     pub dur_ns: u64,
+    /// The kind of the time.
     pub class: Class,
     /// The resource that ran or was waited for: a thread, its pool or a store.
     pub on: String,
@@ -61,9 +65,9 @@ impl CriticalPath {
         }
         let mut links = Vec::new();
         let mut quorums = Vec::new();
-        for (main, from, to) in main_way::walk(steps) {
+        for (main, from, to) in main_lane::walk(steps) {
             let beside = replicas.get(&steps[main].request).map_or(&[][..], Vec::as_slice);
-            let (chain, quorum) = quorum::way(steps, beside, main, to);
+            let (chain, quorum) = quorum::steps_to(steps, beside, main, to);
             quorums.extend(quorum);
             tile(steps, &chain, (main, from, to), &mut links);
         }

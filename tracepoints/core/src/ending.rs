@@ -9,6 +9,7 @@ pub enum Outcome {
     /// Unknown: its end was not seen, or its kind has no outcome.
     #[default]
     Unknown,
+    /// The reply has no error.
     Ok,
     /// The reply carries a key error: a lock, a write conflict, ...
     KeyError,
@@ -23,6 +24,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome, by its number.
     pub const ALL: [Outcome; 7] = [
         Self::Unknown,
         Self::Ok,
@@ -46,6 +48,7 @@ impl Outcome {
         }
     }
 
+    /// Whether the client has no result.
     pub fn failed(self) -> bool {
         !matches!(self, Self::Unknown | Self::Ok)
     }
@@ -54,6 +57,7 @@ impl Outcome {
 /// The end of a request, encoded in its mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
+    /// The outcome.
     pub outcome: Outcome,
     /// Whether its client asked to keep it.
     pub asked: bool,
@@ -66,6 +70,7 @@ pub struct Ending {
 const ASKED: u64 = 1 << 8;
 
 impl Ending {
+    /// Makes an ending without a deadline and a trace id.
     pub fn with_outcome(outcome: Outcome) -> Self {
         Self { outcome, ..Self::default() }
     }
@@ -91,9 +96,17 @@ impl Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// A latch that the command `holder` of the same store has; `cid` is the waiting command.
-    Latch { cid: u64, holder: u64 },
+    Latch {
+        /// The command that waits.
+        cid: u64,
+        /// The command that holds the latch.
+        holder: u64,
+    },
     /// The lock of the transaction that began at `lock_ts`.
-    Lock { lock_ts: u64 },
+    Lock {
+        /// The start timestamp of the lock.
+        lock_ts: u64,
+    },
 }
 
 impl Wait {

@@ -2,6 +2,7 @@
 
 /// A value that a stamp can have.
 pub trait Field {
+    /// Converts the value for a field of a stamp.
     fn to_u64(self) -> u64;
 }
 
@@ -24,8 +25,10 @@ impl<T: Field> Field for Option<T> {
 /// peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Vote {
+    /// In both configurations, or in the only one.
     #[default]
     Both,
+    /// In no configuration.
     Learner,
     /// Only in the new configuration.
     Joining,

@@ -4,20 +4,20 @@ use std::task::Poll;
 
 use crate::{
     catalogue::StageId,
-    request::Req,
-    session::{self, Ticket},
+    req::Req,
+    stepping::{self, Ticket},
 };
 
 /// Holds the calling task; other tasks of its thread continue. Use [`step!`](crate::step).
 pub async fn hold(stage: StageId, req: Req) {
-    if let Some(ticket) = session::current_inner().and_then(|s| s.arrive(stage, req)) {
+    if let Some(ticket) = stepping::arrive(stage, req) {
         poll_fn(|cx| if ticket.poll(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 
 /// Holds the calling thread. Use [`step_thread!`](crate::step_thread).
 pub fn block(stage: StageId, req: Req) {
-    if let Some(ticket) = session::current_inner().and_then(|s| s.arrive(stage, req)) {
+    if let Some(ticket) = stepping::arrive(stage, req) {
         ticket.block();
     }
 }
@@ -65,7 +65,7 @@ impl FsmGate {
             self.held = None;
             return false;
         }
-        let Some(ticket) = session::current_inner().and_then(|s| s.arrive(stage, req)) else { return false };
+        let Some(ticket) = stepping::arrive(stage, req) else { return false };
         ticket.on_release(Box::new(wake));
         self.held = Some(Parked { stage, req, ticket });
         true

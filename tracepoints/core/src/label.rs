@@ -11,25 +11,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{
-    local,
-    request::{Req, RequestKind},
-    site::StampSite,
-};
-
-/// The last stamp of a thread.
-#[derive(Clone, Copy, Debug)]
-pub struct Label {
-    pub req: Req,
-    /// The site; `None`: the thread is at no stage.
-    pub site: Option<&'static StampSite>,
-    /// The region in the stamp's own field; 0 if it has none.
-    pub region: u64,
-}
+pub use crate::stamp::Label;
+use crate::{kind::RequestKind, local, req::Req};
 
 impl Label {
-    pub const NONE: Label = Label { req: Req::NONE, site: None, region: 0 };
-
     /// Returns the request's kind and the region: of the stamp, else of the request (0: unknown).
     ///
     /// Safe in a signal handler: loads only.

@@ -3,6 +3,8 @@
 //! A request leaves a [`stamp!`] at every stage boundary. Folding the stamps of one request makes its
 //! [`trace::Trace`]. A [`session::Session`] watches one request live, holds it at gates and receives the
 //! probes that its owners publish.
+#![warn(missing_docs)]
+
 #[macro_use]
 mod macros;
 
@@ -13,19 +15,26 @@ pub mod critical;
 pub mod ending;
 pub mod field;
 pub mod gate;
+mod id_hash;
+mod kind;
 pub mod label;
 mod local;
 pub mod overhead;
 pub mod printable;
 pub mod probe;
+mod recorded;
 pub mod recorder;
+mod req;
 pub mod request;
 pub mod ring;
 pub mod session;
 pub mod site;
 pub mod stack;
+mod stamp;
+mod stepping;
 pub mod symbolize;
 pub mod thread;
+mod thread_table;
 pub mod trace;
 pub mod trace_file;
 
@@ -35,8 +44,8 @@ pub use collector::{Collector, CollectorConfig};
 pub use ending::{Ending, Outcome};
 pub use gate::FsmGate;
 pub use probe::Probe;
-pub use recorder::Stamp;
 pub use request::{Req, RequestInfo, RequestKind};
 pub use session::{Session, SessionConfig, SessionEvent};
 pub use site::StampSite;
+pub use stamp::Stamp;
 pub use thread::register_thread;

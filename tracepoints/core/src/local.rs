@@ -1,19 +1,15 @@
 //! Thread-local data for stamping: the thread's id, store and ring, in plain cells without a lazy check.
 use std::{
     cell::{Cell, OnceCell},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use crate::{
-    label::Label,
-    recorder::Stamp,
-    request::Req,
+    req::Req,
     ring::{self, Ring},
     site::StampSite,
-    thread,
+    stamp::{Label, Stamp},
+    thread_table::{self, ThreadInfo},
 };
 
 /// An id that no thread has.
@@ -54,24 +50,28 @@ thread_local! {
     static OWNER: OnceCell<Owner> = const { OnceCell::new() };
 }
 
-/// Number of stamps from threads that had already dropped their ring.
-static LOST: AtomicU64 = AtomicU64::new(0);
-
-pub(crate) fn lost() -> u64 {
-    LOST.load(Ordering::Relaxed)
-}
-
 /// Returns this thread's id and store, if it is registered.
 #[inline(always)]
 pub(crate) fn identity() -> Option<(u16, u16)> {
     LOCAL.with(|l| (l.id.get() != UNKNOWN).then(|| (l.id.get(), l.store.get())))
 }
 
-pub(crate) fn set_identity(id: u16, store: u16) {
+/// Names this thread, binds it to a store and creates its ring.
+pub(crate) fn register(name: &str, store: u64) {
+    let id = thread_table::intern(ThreadInfo { name: name.to_owned(), store });
     LOCAL.with(|l| {
         l.id.set(id);
-        l.store.set(store);
+        l.store.set(store.min(u64::from(u16::MAX)) as u16);
     });
+    prepare();
+}
+
+/// Returns this thread's id and store; registers an unregistered thread under its operating system name.
+pub(crate) fn identity_or_register() -> (u16, u16) {
+    identity().unwrap_or_else(|| {
+        register(std::thread::current().name().unwrap_or("unnamed"), 0);
+        identity().unwrap_or_default()
+    })
 }
 
 #[inline(always)]
@@ -92,7 +92,7 @@ pub(crate) fn set_label(label: Label) {
 pub(crate) fn prepare() -> bool {
     // Registers the thread before the cell is entered: otherwise registration would recurse into this
     // function.
-    let (id, _) = thread::identity();
+    let (id, _) = identity_or_register();
     let made = OWNER.try_with(|owner| {
         let ring = &owner.get_or_init(|| Owner(ring::new_for_thread(id))).0;
         LOCAL.with(|l| {
@@ -125,11 +125,11 @@ pub(crate) fn push(stamp: &mut Stamp) {
 #[cold]
 #[inline(never)]
 fn push_first(stamp: &mut Stamp) {
-    (stamp.thread, stamp.store) = thread::identity();
+    (stamp.thread, stamp.store) = identity_or_register();
     if prepare() {
         push(stamp);
     } else {
-        LOST.fetch_add(1, Ordering::Relaxed);
+        ring::note_lost();
     }
 }
 
@@ -146,16 +146,16 @@ mod tests {
             }
         }
         thread_local!(static LATE: StampsAtTheEnd = const { StampsAtTheEnd });
-        let before = lost();
+        let before = ring::lost();
         // Destructors run in no fixed order: the late stamp may come before or after the ring is dropped.
         let thread = std::thread::spawn(|| {
             LATE.with(|_| ());
             assert!(prepare(), "an unregistered thread works, too");
-            thread::register_thread("ends-with-a-stamp", 0);
-            thread::id()
+            register("ends-with-a-stamp", 0);
+            identity_or_register().0
         });
         let id = thread.join().unwrap();
         let kept = ring::rings().iter().filter(|r| r.thread == id).map(|r| r.len()).sum::<usize>();
-        assert!(lost() > before || kept > 0, "the late stamp is either kept or counted");
+        assert!(ring::lost() > before || kept > 0, "the late stamp is either kept or counted");
     }
 }

@@ -5,31 +5,47 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
+    /// The state of a peer.
     Raft(RaftProbe),
+    /// The rows of a key.
     Mvcc(MvccProbe),
+    /// The latches of a command.
     Latches(LatchesProbe),
+    /// RocksDB's counters of a read.
     Perf(PerfProbe),
+    /// A text.
     Note(String),
 }
 
 /// One peer of a Raft group, as the peer itself reports it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RaftProbe {
+    /// The peer's store.
     pub store: u64,
+    /// The peer's region.
     pub region: u64,
+    /// The peer's id.
     pub peer: u64,
     /// `Leader`, `Follower`, `Candidate`, `PreCandidate`; `Stopped`: its store was stopped and the other
     /// fields are empty.
     pub role: String,
+    /// Its current term.
     pub term: u64,
+    /// Id of the peer it voted for in this term, or 0.
     pub vote: u64,
     /// Peer id of the leader, as far as this peer knows; or 0.
     pub leader: u64,
+    /// Index of the first entry in its log.
     pub first_index: u64,
+    /// Index of the last entry in its log.
     pub last_index: u64,
+    /// Index of the last entry that is synced to its disk.
     pub persisted: u64,
+    /// Index of the last entry that it knows to be committed.
     pub commit: u64,
+    /// Index of the last entry that it has applied.
     pub applied: u64,
+    /// Its lease; only a leader has one.
     pub lease: Option<LeaseProbe>,
     /// Progress of each peer; only a leader has it.
     pub progress: Vec<ProgressProbe>,
@@ -41,11 +57,13 @@ impl RaftProbe {
         Self { store, region, role: "Stopped".into(), ..Self::default() }
     }
 
+    /// Whether its store was stopped.
     pub fn is_stopped(&self) -> bool {
         self.role == "Stopped"
     }
 }
 
+/// The lease of a leader.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LeaseProbe {
     /// `valid`, `expired`, `suspect`.
@@ -69,11 +87,16 @@ impl LeaseProbe {
     }
 }
 
+/// What a leader knows of a peer's log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProgressProbe {
+    /// The peer's id.
     pub peer: u64,
+    /// The peer's store.
     pub store: u64,
+    /// Index up to which its log is the leader's.
     pub matched: u64,
+    /// Index of the next entry to send.
     pub next: u64,
     /// `Probe`, `Replicate`, `Snapshot`.
     pub state: String,
@@ -82,13 +105,17 @@ pub struct ProgressProbe {
 /// The rows of one key in the three column families, from one snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MvccProbe {
+    /// The reader's store.
     pub store: u64,
     /// The user key, escaped as tikv-ctl prints it.
     pub key: String,
     /// Read timestamp of the reader, or 0.
     pub read_ts: u64,
+    /// The key's lock.
     pub lock: Option<LockRow>,
+    /// The rows of the write column family, newest first.
     pub writes: Vec<WriteRow>,
+    /// The rows of the default column family, newest first.
     pub defaults: Vec<DefaultRow>,
     /// commit_ts of the version the reader returns.
     pub chosen: Option<u64>,
@@ -96,30 +123,44 @@ pub struct MvccProbe {
     pub more: bool,
 }
 
+/// A row of the lock column family.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LockRow {
     /// `Put`, `Delete`, `Lock`, `Pessimistic`.
     pub kind: String,
+    /// The start timestamp of its transaction.
     pub start_ts: u64,
+    /// The primary key of its transaction, escaped.
     pub primary: String,
+    /// Time to live in ms, from the start of its transaction.
     pub ttl_ms: u64,
+    /// The newest timestamp at which it was locked pessimistically, or 0.
     pub for_update_ts: u64,
+    /// The lowest timestamp at which it may be committed, or 0.
     pub min_commit_ts: u64,
+    /// The value if it is short enough for this row, escaped.
     pub short_value: Option<String>,
 }
 
+/// A row of the write column family.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WriteRow {
+    /// The commit timestamp in its key.
     pub commit_ts: u64,
+    /// The start timestamp of its transaction.
     pub start_ts: u64,
     /// `Put`, `Delete`, `Lock`, `Rollback`.
     pub kind: String,
+    /// The value if it is short enough for this row, escaped.
     pub short_value: Option<String>,
 }
 
+/// A row of the default column family.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DefaultRow {
+    /// The start timestamp in its key.
     pub start_ts: u64,
+    /// Length of the value in bytes.
     pub value_len: u64,
     /// The first bytes of the value, escaped.
     pub value: String,
@@ -128,12 +169,16 @@ pub struct DefaultRow {
 /// The latches that a command waits for or holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatchesProbe {
+    /// The store of the command.
     pub store: u64,
+    /// The latches of the command's keys.
     pub slots: Vec<LatchSlot>,
 }
 
+/// One latch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatchSlot {
+    /// Its number.
     pub slot: u64,
     /// Queue of command ids; the first one holds the latch.
     pub queue: Vec<u64>,
@@ -142,11 +187,18 @@ pub struct LatchSlot {
 /// RocksDB's perf context of one read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PerfProbe {
+    /// Blocks found in the block cache.
     pub block_cache_hit_count: u64,
+    /// Blocks read from files.
     pub block_read_count: u64,
+    /// Bytes of these blocks.
     pub block_read_byte: u64,
+    /// Time in ns to read these blocks.
     pub block_read_nanos: u64,
+    /// Searches in memtables.
     pub get_from_memtable_count: u64,
+    /// Keys skipped by iterators.
     pub internal_key_skipped_count: u64,
+    /// Tombstones skipped by iterators.
     pub internal_delete_skipped_count: u64,
 }

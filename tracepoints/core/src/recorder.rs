@@ -4,109 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::{
     clock,
     ending::{Ending, Wait},
-    field::{Vote, split_from, split_from_count, split_voters},
-    label::Label,
+    kind::RequestKind,
     local,
-    request::{Req, RequestKind},
-    session,
-    site::{FROM_COUNT, StampSite},
+    req::Req,
+    site::StampSite,
+    stamp::{Label, Stamp},
+    stepping,
 };
-
-/// One record that a request reached a stage. 64 bytes, plain data.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-pub struct Stamp {
-    /// Raw counter, see [`clock::raw_to_ns`].
-    pub at: u64,
-    pub req: Req,
-    /// Site of the stamp; `None` only in a slot that was never written.
-    pub site: Option<&'static StampSite>,
-    pub thread: u16,
-    pub store: u16,
-    /// Number of fields that the site names.
-    pub field_count: u32,
-    pub fields: [u64; 4],
-}
-
-const _: () = assert!(size_of::<Stamp>() == 64);
-
-impl Stamp {
-    pub const EMPTY: Stamp =
-        Stamp { at: 0, req: Req::NONE, site: None, thread: 0, store: 0, field_count: 0, fields: [0; 4] };
-
-    /// Copies the stamp with another time. Built in one expression: patching a copy causes a store-forwarding
-    /// stall.
-    #[inline(always)]
-    pub fn with_at(&self, at: u64) -> Self {
-        Self { at, ..*self }
-    }
-
-    /// Whether it is the same stamp, not merely an equal one.
-    pub(crate) fn is(&self, other: &Stamp) -> bool {
-        (self.at, self.thread, self.req, self.fields) == (other.at, other.thread, other.req, other.fields)
-            && self.site.map(std::ptr::from_ref) == other.site.map(std::ptr::from_ref)
-    }
-
-    /// Returns the value of a named field.
-    pub fn field(&self, name: &str) -> Option<u64> {
-        let i = self.site?.fields.iter().position(|f| *f == name)?;
-        self.fields.get(i).copied()
-    }
-
-    /// The fields by their names; a packed field is split into its parts.
-    pub fn named_fields(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let names = self.site.map_or(&[][..], |s| s.fields);
-        let last = self.field("last").unwrap_or_default();
-        let parts = names.iter().zip(self.fields).flat_map(move |(name, value)| {
-            let flag = |vote: Vote| vote.name().map(|name| (name, 1));
-            match *name {
-                FROM_COUNT => {
-                    let (from, vote, count) = split_from_count(value);
-                    let first = last.saturating_add(1).saturating_sub(count);
-                    [Some(("from", from)), Some(("first", first)), flag(vote)]
-                }
-                "voters" => {
-                    let (voters, outgoing, vote) = split_voters(value);
-                    [Some(("voters", voters)), (outgoing != 0).then_some(("outgoing", outgoing)), flag(vote)]
-                }
-                "from" => {
-                    let (from, vote) = split_from(value);
-                    [Some(("from", from)), flag(vote), None]
-                }
-                name => [Some((name, value)), None, None],
-            }
-        });
-        parts.flatten()
-    }
-
-    /// Returns region, term and index of the one entry that this stamp names.
-    pub(crate) fn entry(&self) -> Option<(u64, u64, u64)> {
-        let join = &self.site?.join;
-        let index = self.at_place(join.index).filter(|i| *i != 0)?;
-        Some((self.at_place(join.region)?, self.at_place(join.term)?, index))
-    }
-
-    /// Returns region, term, first and last index of the entries of this batch's or replica's stamp.
-    pub(crate) fn entries(&self) -> Option<(u64, u64, u64, u64)> {
-        let join = &self.site?.join;
-        let last = self.at_place(join.last)?;
-        let first = match self.at_place(join.from_count) {
-            Some(packed) => last.saturating_add(1).saturating_sub(split_from_count(packed).2),
-            None => self.at_place(join.first)?,
-        };
-        Some((self.at_place(join.region)?, self.at_place(join.term)?, first, last))
-    }
-
-    /// Returns the read index round that this stamp names.
-    pub(crate) fn read_id(&self) -> Option<u64> {
-        self.at_place(self.site?.join.read_id).filter(|id| *id != 0)
-    }
-
-    #[inline]
-    fn at_place(&self, place: u8) -> Option<u64> {
-        self.fields.get(usize::from(place)).copied()
-    }
-}
 
 static ON: AtomicBool = AtomicBool::new(true);
 
@@ -139,7 +43,7 @@ pub fn record(site: &'static StampSite, req: Req, fields: [u64; 4]) {
     local::set_label(Label { req, site: stamp.site, region });
     local::push(&mut stamp);
     if req.stepped() {
-        session::observe(stamp);
+        stepping::observe(stamp);
     }
 }
 

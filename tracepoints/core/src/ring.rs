@@ -13,7 +13,7 @@ use std::{
 use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
 
-use crate::recorder::Stamp;
+use crate::stamp::Stamp;
 
 /// Stamps in a ring's first lane: 64 KiB per thread. It is small so that its lines are still in their core's
 /// cache when they are written again.
@@ -160,6 +160,7 @@ impl Ring {
         self.first.len() + self.second.len()
     }
 
+    /// Whether all stamps have been read.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -213,6 +214,18 @@ impl Ring {
     }
 }
 
+/// Number of stamps from threads that had already dropped their ring.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn lost() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Counts a stamp from a thread that has already dropped its ring.
+pub(crate) fn note_lost() {
+    LOST.fetch_add(1, Ordering::Relaxed);
+}
+
 static RINGS: Mutex<Vec<Arc<Ring>>> = Mutex::new(Vec::new());
 /// Drops of removed rings, by thread id.
 static DROPPED_BEFORE: Mutex<BTreeMap<u16, u64>> = Mutex::new(BTreeMap::new());
@@ -243,7 +256,7 @@ pub fn sweep() {
 pub fn dropped() -> u64 {
     let rings = RINGS.lock();
     let now: u64 = rings.iter().map(|r| r.dropped()).sum();
-    now + DROPPED_BEFORE.lock().values().sum::<u64>() + crate::local::lost()
+    now + DROPPED_BEFORE.lock().values().sum::<u64>() + lost()
 }
 
 /// Number of stamps dropped so far by thread id, including ended threads; only ids with drops.

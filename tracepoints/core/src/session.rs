@@ -1,50 +1,23 @@
 //! A session steps requests live: it adopts matching requests, receives their stamps and probes, and holds
 //! them at gates.
 //!
-//! This module is the cold path: it runs only for a stepped request. A process has at most one session at a
-//! time.
-mod clock;
-mod config;
-mod inner;
-mod links;
-mod ticket;
-
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+//! A process has at most one session at a time.
+use std::{collections::HashSet, sync::Arc};
 
 use crossbeam::channel::{Receiver, unbounded};
-use parking_lot::RwLock;
 
-pub use config::{HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionError, SessionEvent, StepEvent};
-use inner::Inner;
-pub use inner::publish;
-pub(crate) use inner::{adopt, finished, observe};
-pub use links::{joined, joined_read, watch_region, watches_region};
-pub(crate) use ticket::Ticket;
-
+pub use crate::stepping::{
+    HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionError, SessionEvent, StepEvent, active,
+    joined, joined_read, publish, watch_region, watches_region,
+};
 use crate::{
     catalogue::StageId,
+    ending::Ending,
+    kind::RequestKind,
     recorder,
-    request::{self, Req, RequestKind},
+    req::{self, Req},
+    stepping::{self, Inner},
 };
-
-static ACTIVE: AtomicBool = AtomicBool::new(false);
-static CURRENT: RwLock<Option<Arc<Inner>>> = RwLock::new(None);
-
-/// Whether a session runs; one atomic load.
-#[inline(always)]
-pub fn active() -> bool {
-    ACTIVE.load(Ordering::Relaxed)
-}
-
-pub(crate) fn current_inner() -> Option<Arc<Inner>> {
-    if active() { CURRENT.read().clone() } else { None }
-}
 
 /// The stepper's handle. Dropping it releases every held request and ends the session.
 pub struct Session {
@@ -58,14 +31,8 @@ impl Session {
     /// # Errors
     /// [`SessionError::Busy`] while another session exists in this process.
     pub fn start(config: SessionConfig) -> Result<Self, SessionError> {
-        let mut slot = CURRENT.write();
-        if slot.is_some() {
-            return Err(SessionError::Busy);
-        }
         let (tx, events) = unbounded();
-        let inner = Arc::new(Inner::new(config, tx));
-        *slot = Some(inner.clone());
-        ACTIVE.store(true, Ordering::Release);
+        let inner = stepping::start(|| Inner::new(config, tx)).ok_or(SessionError::Busy)?;
         Ok(Self { inner, events })
     }
 
@@ -81,7 +48,7 @@ impl Session {
 
     /// Begins a client operation: until [`Session::end_op`], every arriving request is its child.
     pub fn begin_op(&self, key: &[u8]) -> Req {
-        let op = request::next_id().with_step();
+        let op = req::next_id().with_step();
         self.inner.begin_op(op, key);
         recorder::mark_begin(op, RequestKind::Client, key, 0);
         op
@@ -89,7 +56,7 @@ impl Session {
 
     /// Ends a client operation.
     pub fn end_op(&self, op: Req) {
-        recorder::mark_end(op, crate::ending::Ending::default());
+        recorder::mark_end(op, Ending::default());
         self.inner.end_op(op);
     }
 
@@ -119,6 +86,7 @@ impl Session {
         self.inner.toggle_gate(stage)
     }
 
+    /// Returns the stages with a gate.
     pub fn gates(&self) -> HashSet<StageId> {
         self.inner.gates()
     }
@@ -131,13 +99,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let held = {
-            let mut slot = CURRENT.write();
-            ACTIVE.store(false, Ordering::Release);
-            watch_region(0);
-            *slot = None;
-            self.inner.close()
-        };
-        self.inner.wake(held);
+        stepping::end(&self.inner);
     }
 }

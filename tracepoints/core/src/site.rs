@@ -4,9 +4,11 @@ use crate::catalogue::StageId;
 /// Source location of a stamp. A stamp has this static's address, so sites need no registration.
 #[derive(Debug)]
 pub struct StampSite {
+    /// The stage.
     pub stage: StageId,
     /// Path relative to the workspace root.
     pub file: &'static str,
+    /// Line in the file.
     pub line: u32,
     /// Names of the stamp's fields, in order.
     pub fields: &'static [&'static str],
@@ -78,6 +80,7 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 impl StampSite {
+    /// Makes a site; `function` returns the path of an item within the stamp's function.
     pub const fn new(
         stage: StageId,
         file: &'static str,

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 /// One frame with its readable names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
+    /// The function's demangled name.
     pub function: String,
+    /// The source file; empty if unknown.
     pub file: String,
+    /// The line; 0 if unknown.
     pub line: u32,
     /// Whether it was inlined into the next frame.
     pub inlined: bool,
@@ -65,10 +68,13 @@ impl std::fmt::Write for Bounded {
 /// backtraces, too.
 pub const THREAD_START: &str = "__rust_begin_short_backtrace";
 
+/// Why there are no names for addresses.
 #[derive(Debug, thiserror::Error)]
 pub enum SymbolError {
+    /// The path of this program is unknown.
     #[error("cannot find this program's own file: {0}")]
     Exe(std::io::Error),
+    /// The program's debug information cannot be read.
     #[error("cannot read debug information from {0}: {1}")]
     Load(PathBuf, String),
 }
@@ -81,6 +87,7 @@ pub struct Symbolizer {
 }
 
 impl Symbolizer {
+    /// Loads the tables of this program.
     pub fn for_this_process() -> Result<Self, SymbolError> {
         let exe = std::env::current_exe().map_err(SymbolError::Exe)?;
         let loader =

@@ -11,8 +11,8 @@ use crate::{
     catalogue::{self, Lane, find},
     field,
     probe::{LatchesProbe, MvccProbe, PerfProbe, Probe, RaftProbe},
-    request::RequestInfo,
-    session::{ProbeEvent, SessionEvent, StepEvent},
+    req::RequestInfo,
+    stepping::{ProbeEvent, SessionEvent, StepEvent},
     symbolize::{self, Frame, Symbolizer},
     thread,
 };
@@ -23,10 +23,14 @@ use lanes::Lanes;
 pub struct StateView {
     /// One per store, by store id.
     pub raft: Vec<RaftProbe>,
+    /// The rows of the request's key.
     pub mvcc: Option<MvccProbe>,
+    /// The latches of its command.
     pub latches: Option<LatchesProbe>,
+    /// RocksDB's counters of its last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perf: Option<PerfProbe>,
+    /// Notes, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -36,13 +40,17 @@ pub struct StateView {
 pub struct Step {
     /// Position in the trace, from 0.
     pub step: usize,
+    /// Name of the stage.
     pub stage: String,
+    /// Layer of the stage.
     pub layer: String,
     /// Store id; 0: the client or PD.
     pub store: u64,
+    /// Name of the thread.
     pub thread: String,
     /// The request it belongs to, and that request's kind.
     pub request: u64,
+    /// Kind of the request.
     pub kind: String,
     /// `main` or `replica`.
     pub lane: String,
@@ -57,13 +65,21 @@ pub struct Step {
     /// Whether a replica passed it after the operation's answer, which did not wait for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
+    /// Source file of the stamp.
     pub file: String,
+    /// Line of the stamp.
     pub line: u32,
+    /// Function that contains the stamp.
     pub function: String,
+    /// TiKV's function.
     pub tikv: String,
+    /// Source file of TiKV's function.
     pub tikv_file: String,
+    /// The stamp's fields by name.
     pub fields: BTreeMap<String, u64>,
+    /// The call stack, innermost first; empty if it was not captured.
     pub stack: Vec<Frame>,
+    /// The state that is known at this step.
     pub state: StateView,
 }
 
@@ -95,15 +111,20 @@ pub struct Summary {
 /// A trace in a file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TraceRecord {
+    /// The operation and its requests.
     pub requests: Vec<RequestInfo>,
+    /// The steps by time.
     pub steps: Vec<Step>,
+    /// The sums of the steps.
     pub summary: Summary,
 }
 
 /// Grows by one event at a time, in the order of engine time; the position of a step never changes.
 #[derive(Debug, Default)]
 pub struct Trace {
+    /// The operation and its requests.
     pub requests: Vec<RequestInfo>,
+    /// The steps by time.
     pub steps: Vec<Step>,
     state: StateView,
     lanes: Lanes,
@@ -117,6 +138,7 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// Makes an empty trace.
     pub fn new() -> Self {
         Self::default()
     }
@@ -226,6 +248,7 @@ impl Trace {
         }
     }
 
+    /// Returns the sums of the steps.
     pub fn summary(&self) -> Summary {
         let (stage_ns, wall_ns) = self.lanes.covered(&self.steps);
         let accounted = if wall_ns == 0 { 1.0 } else { stage_ns as f64 / wall_ns as f64 };

@@ -40,10 +40,12 @@ mod opened;
 mod query;
 mod read;
 mod rebuild;
+mod rebuilt;
 mod row;
 mod summary;
 mod tables;
 mod tracker;
+mod verify;
 mod write;
 
 use std::{io, path::PathBuf};
@@ -70,28 +72,63 @@ fn header() -> [u8; HEADER] {
     out
 }
 
+/// Why a trace file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceFileError {
+    /// The system's error, with the file.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        source: io::Error,
+    },
+    /// The file exists.
     #[error(
         "{0} already exists and trace files are never overwritten: choose another name, or append to the file"
     )]
     Exists(PathBuf),
+    /// The file's first bytes are not those of a trace file.
     #[error(
         "{path} is not a trace file: expected the first bytes {MAGIC:02x?} (\"TPTRACE\"), found {found:02x?}"
     )]
-    NotATraceFile { path: PathBuf, found: Vec<u8> },
+    NotATraceFile {
+        /// The file.
+        path: PathBuf,
+        /// Its first bytes.
+        found: Vec<u8>,
+    },
+    /// The file has another version.
     #[error(
         "{path}: expected a trace file of version {VERSION}, found version {found}: open it with the program that recorded it"
     )]
-    Version { path: PathBuf, found: u32 },
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version in its header.
+        found: u32,
+    },
+    /// The header is damaged and no chunk follows.
     #[error("{path}: the header's checksum is wrong, and no intact chunk follows it: copy the file again")]
-    Header { path: PathBuf },
+    Header {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A trace does not fit into a chunk.
     #[error("a trace of {len} bytes does not fit into a chunk: at most {max} bytes are allowed", max = chunk::MAX)]
-    TooLarge { len: usize },
+    TooLarge {
+        /// Length of the trace in bytes.
+        len: usize,
+    },
+    /// The recording has ended.
     #[error("{path}: the recording has {why}; it accepts no more stamps")]
-    Ended { path: PathBuf, why: Ended },
+    Ended {
+        /// The file.
+        path: PathBuf,
+        /// Why it ended.
+        why: Ended,
+    },
+    /// A trace cannot be written as JSON.
     #[error("cannot encode a trace: {0}")]
     Encode(serde_json::Error),
 }

@@ -1,10 +1,12 @@
 //! Writes kept requests to a trace file.
 use std::path::Path;
 
-use super::{CollectorError, CollectorHandle, RecordedRequest, Why};
+use super::{CollectorError, CollectorHandle};
 use crate::{
-    recorder::{self, Stamp},
-    request::Req,
+    recorded::{RecordedRequest, Why},
+    recorder,
+    req::Req,
+    stamp::Stamp,
     trace_file::TraceFileWriter,
 };
 

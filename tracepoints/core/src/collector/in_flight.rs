@@ -1,14 +1,13 @@
 //! The in-flight table: the requests now in the store, the stage of each, and what it waits for.
 use serde::{Deserialize, Serialize};
 
-use super::RecordedRequest;
-use crate::{
-    StageId, catalogue::stage::*, clock, ending::Wait, recorder::Stamp, request::RequestKind, thread,
-};
+use crate::recorded::RecordedRequest;
+use crate::{StageId, catalogue::stage::*, clock, ending::Wait, kind::RequestKind, stamp::Stamp, thread};
 
 /// A request that is in flight.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InFlight {
+    /// The request's id.
     pub request: u64,
     /// TiKV's RPC name in snake case.
     pub kind: String,
@@ -16,7 +15,9 @@ pub struct InFlight {
     pub key: String,
     /// Length of the whole key in bytes.
     pub key_len: u32,
+    /// The request's region; 0 if unknown.
     pub region: u64,
+    /// The store that serves the request.
     pub store: u64,
     /// Real time in ns since it arrived.
     pub age_ns: u64,
@@ -26,6 +27,7 @@ pub struct InFlight {
     pub in_stage_ns: u64,
     /// The thread that made that stamp.
     pub thread: String,
+    /// What it waits for outside of its stages, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<WaitsFor>,
     /// Whether stamps were lost since it arrived: it may have advanced or ended.

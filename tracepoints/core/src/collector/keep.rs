@@ -1,47 +1,17 @@
 //! Tail sampling: decides which finished requests are kept longer, once all of their stamps are there.
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
-use super::RecordedRequest;
-use crate::request::RequestKind;
-
-/// The reason to keep a request. A request with several reasons counts under one of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Why {
-    /// Its client asked for it, by a trace id or by a call.
-    Asked,
-    /// It took longer than its kind's threshold or its own deadline.
-    Slow,
-    /// Its reply has an error, or there was no reply.
-    Failed,
-    /// It is one of every `one_in` requests.
-    Sampled,
-}
-
-impl Why {
-    pub const ALL: [Why; 4] = [Self::Asked, Self::Slow, Self::Failed, Self::Sampled];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Asked => "asked",
-            Self::Slow => "slow",
-            Self::Failed => "failed",
-            Self::Sampled => "sampled",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|w| w.name() == name)
-    }
-}
+use crate::{
+    kind::RequestKind,
+    recorded::{RecordedRequest, Why},
+};
 
 /// Selects the requests to keep, and their number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TailConfig {
     /// Threshold in ns for requests of a kind that is not in `slow_by_kind`.
     pub slow_ns: u64,
+    /// Thresholds in ns of single kinds.
     pub slow_by_kind: Vec<(RequestKind, u64)>,
     /// Keeps every request whose id is a multiple of this; 0: none.
     pub one_in: u64,

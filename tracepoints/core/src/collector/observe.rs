@@ -1,18 +1,16 @@
 //! Handles each ended request: counts it, reports it if it was slow, and keeps it if there is a reason.
-use std::sync::atomic::Ordering;
-
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::{
-    CollectorConfig, CollectorHandle, InFlight, RecordedRequest, TailConfig, TextWriter, Wanted, Why,
-    in_flight::{self, Row},
-    keep::TailSampler,
+    keep::{TailConfig, TailSampler},
     metrics::Metrics,
 };
+use crate::recorded::{RecordedRequest, Why};
 
 /// A request that exceeded its deadline or threshold.
 #[derive(Clone, Debug)]
 pub struct SlowRequest {
+    /// The request, with its stamps in order.
     pub request: RecordedRequest,
     /// Whether it exceeded its client's deadline; otherwise it exceeded its kind's threshold.
     pub past_deadline: bool,
@@ -20,22 +18,29 @@ pub struct SlowRequest {
 
 /// Runs on the collector's thread, once per request.
 pub(super) struct Observer {
-    sampler: TailSampler,
-    metrics: Metrics,
+    pub(super) sampler: TailSampler,
+    pub(super) metrics: Metrics,
     slow: Option<Sender<SlowRequest>>,
     slow_dropped: u64,
-    reject_reason: fn(u64) -> &'static str,
+    pub(super) reject_reason: fn(u64) -> &'static str,
 }
 
 impl Observer {
-    pub(super) fn new(config: &CollectorConfig) -> Self {
+    pub(super) fn new(tail: &TailConfig, reject_reason: fn(u64) -> &'static str) -> Self {
         Self {
-            sampler: TailSampler::new(&config.tail),
-            metrics: Metrics::new(config.reject_reason),
+            sampler: TailSampler::new(tail),
+            metrics: Metrics::new(reject_reason),
             slow: None,
             slow_dropped: 0,
-            reject_reason: config.reject_reason,
+            reject_reason,
         }
+    }
+
+    /// Returns a receiver of slow requests from now on.
+    pub(super) fn slow_requests(&mut self, capacity: usize) -> Receiver<SlowRequest> {
+        let (sender, receiver) = bounded(capacity);
+        self.slow = Some(sender);
+        receiver
     }
 
     pub(super) fn slow_dropped(&self) -> u64 {
@@ -63,117 +68,5 @@ impl Observer {
         {
             self.slow_dropped += 1;
         }
-    }
-}
-
-impl CollectorHandle {
-    /// Returns a receiver of slow requests from now on. At most `capacity` of them wait; further ones are
-    /// only counted in [`super::CollectorStats::slow_dropped`]. A newer receiver replaces an older one.
-    pub fn slow_requests(&self, capacity: usize) -> Receiver<SlowRequest> {
-        let (sender, receiver) = bounded(capacity);
-        self.shared.state.lock().observer.slow = Some(sender);
-        receiver
-    }
-
-    /// Changes the thresholds and the kept requests from now on.
-    pub fn sample(&self, tail: &TailConfig) {
-        let mut state = self.shared.state.lock();
-        state.observer.sampler.configure(tail);
-        state.folder.keep_at_most(tail.keep);
-    }
-
-    /// Keeps the next requests that match `wanted`; replaces an earlier order.
-    pub fn want(&self, wanted: Wanted) {
-        self.shared.state.lock().observer.sampler.want(wanted);
-    }
-
-    /// Returns the requests kept for this reason, oldest first.
-    pub fn kept(&self, why: Why) -> Vec<RecordedRequest> {
-        let mut state = self.shared.state.lock();
-        state.settle();
-        state.folder.kept(why)
-    }
-
-    /// Returns the requests in flight, oldest first; only those of one store, unless `store` is 0. Returns at
-    /// most `limit` requests, and the total number.
-    pub fn in_flight(&self, store: u64, limit: usize) -> (Vec<InFlight>, usize) {
-        let (rows, last_drop_ns, reason) = {
-            let mut state = self.shared.state.lock();
-            state.round();
-            let rows: Vec<Row> = state.folder.on_their_way().filter_map(Row::from_request).collect();
-            (rows, state.folder.last_drop_ns(), state.observer.reject_reason)
-        };
-        let mut table = in_flight::table(&rows, last_drop_ns, reason);
-        table.retain(|row| store == 0 || row.store == store);
-        let all = table.len();
-        table.sort_by_key(|row| std::cmp::Reverse(row.age_ns));
-        table.truncate(limit);
-        (table, all)
-    }
-
-    /// Writes TiKV's metrics of one store that are derived from stamps, and the collector's own metrics.
-    pub fn write_metrics(&self, store: u64, out: &mut TextWriter) {
-        self.shared.state.lock().settle();
-        let stats = self.stats();
-        let state = self.shared.state.lock();
-        state.observer.metrics.write(store, out);
-        drop(state);
-        for (name, help, kind, value) in [
-            ("tikv_trace_stamps_total", "Stamps that the collector has read.", "counter", stats.stamps),
-            (
-                "tikv_trace_requests_given_up_total",
-                "Requests given up before their end because too many were in flight.",
-                "counter",
-                stats.given_up,
-            ),
-            (
-                "tikv_trace_stamps_unjoined_total",
-                "Stamps of batches and replicas that belong to no known request.",
-                "counter",
-                stats.unjoined,
-            ),
-            (
-                "tikv_trace_slow_log_dropped_total",
-                "Slow requests missing from the slow log because its writer fell behind.",
-                "counter",
-                stats.slow_dropped,
-            ),
-            (
-                "tikv_trace_recordings_failed_total",
-                "Recordings that ended by themselves: the disk was full, or failed.",
-                "counter",
-                stats.recordings_failed,
-            ),
-            (
-                "tikv_trace_recording_lost_stamps_total",
-                "Stamps missing from recordings that ended by themselves.",
-                "counter",
-                stats.recording_lost,
-            ),
-            ("tikv_trace_in_flight", "Requests of this process in flight.", "gauge", stats.in_flight),
-        ] {
-            out.family(name, help, kind);
-            out.sample(&[], value);
-        }
-        let help = "Stamps lost because the thread's ring was full.";
-        out.family("tikv_trace_stamps_dropped_total", help, "counter");
-        for (thread, n) in &stats.dropped_by_thread {
-            out.sample(&[("thread", thread)], n);
-        }
-    }
-}
-
-impl super::State {
-    /// Flushes until every request has been observed whose end was stamped before the call.
-    fn settle(&mut self) {
-        self.round();
-        self.round();
-    }
-}
-
-impl CollectorHandle {
-    /// Whether the collector's thread still runs.
-    pub fn is_running(&self) -> bool {
-        !self.shared.stop.load(Ordering::Acquire)
     }
 }

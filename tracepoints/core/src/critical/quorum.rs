@@ -23,8 +23,11 @@ pub enum ReplicaRole {
 /// One replica in a quorum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replica {
+    /// The replica's store.
     pub store: u64,
+    /// Whether it is the leader's own copy.
     pub leader: bool,
+    /// Its part in the decision.
     pub verdict: ReplicaRole,
     /// Time at which its own disk had the entry, in ns since the trace began.
     pub durable_ns: Option<u64>,
@@ -37,15 +40,19 @@ pub struct Replica {
 /// A quorum that the operation waited for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quorum {
+    /// Id of the request that waited.
     pub request: u64,
     /// The request's kind, e.g. `kv_prewrite`.
     pub kind: String,
     /// Region of the entry; region, term and index are 0 for a read index.
     pub region: u64,
+    /// Term of the request's entry; 0 for a read.
     pub term: u64,
+    /// Index of the request's entry; 0 for a read.
     pub index: u64,
     /// Number of voters, and how many of them are needed.
     pub voters: usize,
+    /// Number of votes that decide.
     pub needed: usize,
     /// Number of voters of the old configuration during a joint change, of which a majority is needed too. 0:
     /// no such change.
@@ -53,7 +60,9 @@ pub struct Quorum {
     pub outgoing: usize,
     /// The store that completed the quorum. `None`: its stamps are missing, or old ones without a sender.
     pub decided_by: Option<u64>,
+    /// Time of the deciding vote in ns, as in the steps; `None` if it is unknown.
     pub decided_ns: Option<u64>,
+    /// The replicas, by the time of their votes.
     pub replicas: Vec<Replica>,
 }
 
@@ -125,7 +134,12 @@ const APPLY: [&str; 3] = ["apply_begin", "apply_write", "apply_done"];
 
 /// Returns the steps on the critical path while `main` lasted, beginning with it, and the quorum it waited
 /// for, if any.
-pub(super) fn way(steps: &[Step], replicas: &[usize], main: usize, to: u64) -> (Vec<usize>, Option<Quorum>) {
+pub(super) fn steps_to(
+    steps: &[Step],
+    replicas: &[usize],
+    main: usize,
+    to: u64,
+) -> (Vec<usize>, Option<Quorum>) {
     let replica_steps = ReplicaSteps { steps, replicas, from: steps[main].at_ns };
     if steps[main].stage == "read_index_propose" {
         return read(&replica_steps, main, to);
@@ -149,22 +163,22 @@ fn write(
     counted.extend(acks(replica_steps, "raft_ack", leader));
     let decided = decide(replica_steps, &mut counted, &quorum, replica_steps.at(commit));
     fill(replica_steps, &mut quorum, &counted, decided);
-    let mut way = vec![main];
+    let mut path = vec![main];
     match decided.map(|n| &counted[n]) {
         Some(vote) if vote.own => {
-            way.extend(replica_steps.led_to(&LEADER, leader, replica_steps.at(vote.step)))
+            path.extend(replica_steps.led_to(&LEADER, leader, replica_steps.at(vote.step)))
         }
         Some(vote) => {
             if let Some(store) = vote.store {
-                way.extend(replica_steps.led_to(&FOLLOWER, store, replica_steps.at(vote.step)));
+                path.extend(replica_steps.led_to(&FOLLOWER, store, replica_steps.at(vote.step)));
             }
-            way.push(vote.step);
+            path.push(vote.step);
         }
         None => {}
     }
-    way.push(commit);
-    way.extend(replica_steps.followed_by(&APPLY, leader, replica_steps.at(commit), to));
-    (way, Some(quorum))
+    path.push(commit);
+    path.extend(replica_steps.followed_by(&APPLY, leader, replica_steps.at(commit), to));
+    (path, Some(quorum))
 }
 
 /// Finds the path of a read index: a leader without a lease counts itself at once and waits for its
@@ -176,14 +190,14 @@ fn read(replica_steps: &ReplicaSteps<'_>, main: usize, to: u64) -> (Vec<usize>, 
     counted.extend(acks(replica_steps, "read_index_ack", leader));
     let decided = decide(replica_steps, &mut counted, &quorum, to);
     fill(replica_steps, &mut quorum, &counted, decided);
-    let mut way = vec![main];
+    let mut path = vec![main];
     if let Some(vote) = decided.map(|n| &counted[n]).filter(|v| !v.own) {
         if let Some(store) = vote.store {
-            way.extend(replica_steps.led_to(&["read_index_heartbeat"], store, replica_steps.at(vote.step)));
+            path.extend(replica_steps.led_to(&["read_index_heartbeat"], store, replica_steps.at(vote.step)));
         }
-        way.push(vote.step);
+        path.push(vote.step);
     }
-    (way, Some(quorum))
+    (path, Some(quorum))
 }
 
 /// A replica that the leader counts.

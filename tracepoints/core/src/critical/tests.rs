@@ -80,7 +80,7 @@ fn verdicts(path: &CriticalPath) -> Vec<(u64, ReplicaRole)> {
     path.quorums[0].replicas.iter().map(|r| (r.store, r.verdict)).collect()
 }
 
-fn way(path: &CriticalPath) -> Vec<(&str, u64, u64, Class)> {
+fn stages(path: &CriticalPath) -> Vec<(&str, u64, u64, Class)> {
     path.segments.iter().map(|s| (s.stage.as_str(), s.store, s.dur_ns, s.class)).collect()
 }
 
@@ -97,7 +97,7 @@ fn a_slow_follower_is_irrelevant_if_the_other_makes_the_quorum() {
     assert_eq!((quorum.decided_by, quorum.decided_ns), (Some(2), Some(330)));
     assert_eq!((quorum.replicas[0].slack_ns, quorum.replicas[2].slack_ns), (130, 600));
     assert_eq!(
-        way(&path),
+        stages(&path),
         [
             ("grpc_receive", 1, 20, Class::Work),
             ("raft_route", 1, 30, Class::Queue),
@@ -311,12 +311,12 @@ fn a_leader_without_follower_stamps_waits_for_a_quorum() {
     let mut steps = put(200, &[Times { disk: 300, ack: 330 }, Times { disk: 900, ack: 930 }], 335);
     steps.retain(|s| s.store == 1);
     let path = CriticalPath::find(&numbered(steps.clone()));
-    let send = way(&path).into_iter().find(|s| s.0 == "raft_send").unwrap();
+    let send = stages(&path).into_iter().find(|s| s.0 == "raft_send").unwrap();
     assert_eq!((send.2, send.3), (230, Class::Quorum), "{:?}", path.segments);
     // The same holds if the acknowledging store is unknown.
     steps.retain(|s| s.stage != "raft_ack");
     let path = CriticalPath::find(&numbered(steps));
-    let send = way(&path).into_iter().find(|s| s.0 == "raft_send").unwrap();
+    let send = stages(&path).into_iter().find(|s| s.0 == "raft_send").unwrap();
     assert_eq!((send.2, send.3), (235, Class::Quorum), "{:?}", path.segments);
 }
 
@@ -336,7 +336,7 @@ fn requests_parallel_to_the_operation_are_not_on_the_path() {
         of(1, "client", step("client_reply", 0, 150, 0)),
     ]);
     let path = CriticalPath::find(&steps);
-    let shown: Vec<_> = way(&path).into_iter().map(|s| (s.0, s.2)).collect();
+    let shown: Vec<_> = stages(&path).into_iter().map(|s| (s.0, s.2)).collect();
     assert_eq!(shown, [("client_send", 10), ("grpc_receive", 90), ("client_backoff", 50)]);
     assert_eq!(path.classes[&Class::Backoff], 50);
     // Stepped on its own, the request is the path.

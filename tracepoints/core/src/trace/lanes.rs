@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Step;
-use crate::request::RequestKind;
+use crate::kind::RequestKind;
 
 /// One request's state in the trace.
 #[derive(Debug, Default)]

@@ -3,9 +3,10 @@ use super::*;
 use crate::{
     Outcome, StageId, StampSite,
     catalogue::stage,
+    kind::RequestKind,
     probe::RaftProbe,
-    recorder::Stamp,
-    request::{Req, RequestKind, next_id},
+    req::{Req, next_id},
+    stamp::Stamp,
 };
 
 fn leak(stage: StageId) -> &'static StampSite {

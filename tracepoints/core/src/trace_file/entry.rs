@@ -1,6 +1,6 @@
 //! One line of the request table: the attributes a query can use without the request's stamps.
 use super::chunk::{u16_at, u32_at, u64_at};
-use crate::{collector::RecordedRequest, request::RequestKind};
+use crate::{kind::RequestKind, recorded::RecordedRequest};
 
 /// Maximum number of key bytes in a stamp.
 pub(super) const KEY_HEAD: usize = 16;

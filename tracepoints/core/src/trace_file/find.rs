@@ -7,7 +7,7 @@ use super::{
     read::TraceFile,
     summary::RequestsSummary,
 };
-use crate::{catalogue::Lane, collector::RecordedRequest};
+use crate::{catalogue::Lane, recorded::RecordedRequest};
 
 impl TraceFile {
     /// Returns the requests that match a query, with all their stamps.

@@ -7,10 +7,7 @@ use super::{
     read::TraceFile,
     row::Row,
 };
-use crate::{
-    collector::RecordedRequest,
-    recorder::{self, Stamp},
-};
+use crate::{recorded::RecordedRequest, recorder, stamp::Stamp};
 
 /// Time window around a request, in ns, in which its read rounds are searched.
 const READ_BEFORE_NS: u64 = 50_000_000;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Medium, TraceFile, TraceFileError, TraceFileWriter};
-use crate::{recorder::Stamp, request::Req};
+use crate::{req::Req, stamp::Stamp};
 
 /// Writes all stamps and traces of `parts` into one recording, in the order of time. Requests of the first
 /// part keep their numbers; each other part adds a multiple of a power of ten to its numbers, since each

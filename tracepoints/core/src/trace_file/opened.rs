@@ -9,7 +9,7 @@ use super::{
     index::StampsChunk,
     row::Row,
 };
-use crate::{recorder::Stamp, request::Req, site::StampSite};
+use crate::{req::Req, site::StampSite, stamp::Stamp};
 
 /// Maximum number of cached chunks: 64 of half a MiB each, plus their join tables.
 const KEPT: usize = 64;

@@ -2,17 +2,20 @@
 pub(super) use super::entry::KEY_HEAD;
 use crate::{
     catalogue::StageId,
-    collector::{RecordedRequest, Span},
-    request::RequestKind,
+    kind::RequestKind,
+    recorded::{RecordedRequest, Span},
 };
 
 /// A filter: all conditions that are set must hold. The default matches every request.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
+    /// The request with this id.
     pub request: Option<u64>,
     /// One of these kinds; empty: any.
     pub kinds: Vec<RequestKind>,
+    /// Requests of this region.
     pub region: Option<u64>,
+    /// Requests that this store served.
     pub store: Option<u64>,
     /// The first user key. A recording has only its first 16 bytes and its length, so longer keys with both
     /// equal match too.

@@ -14,18 +14,13 @@ use super::{
     entry::Entry,
     index::Index,
     opened::{Cache, Names, Opened},
-    rebuild::RebuiltTables,
+    rebuilt::RebuiltTables,
     row::Row,
     summary::RequestsSummary,
     tables::{Site, Thread},
 };
 use crate::{
-    catalogue,
-    collector::RecordedRequest,
-    recorder::{self, Stamp},
-    site::StampSite,
-    thread,
-    trace::TraceRecord,
+    catalogue, recorded::RecordedRequest, recorder, site::StampSite, stamp::Stamp, thread, trace::TraceRecord,
 };
 
 /// An opened trace file. Opening reads only the directories; other chunks are read and checked on demand. So
@@ -270,6 +265,7 @@ impl TraceFile {
         let _ = (from, to);
     }
 
+    /// Returns the path with which the file was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }

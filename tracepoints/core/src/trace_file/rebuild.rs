@@ -5,7 +5,7 @@
 //! flight are in its live table. So the entries of a table follow from the last intact live table before it
 //! and the stamps in between.
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
@@ -14,6 +14,7 @@ use super::{
     directory,
     entry::{Entry, JOINS, REBUILT},
     read::TraceFile,
+    rebuilt::RebuiltTables,
     row::Row,
     summary::RequestsSummary,
     tracker::{Checkpoint, StampKind, Tracker},
@@ -21,16 +22,6 @@ use super::{
 use crate::{recorder, site::StampSite};
 
 type Late = HashMap<u64, Vec<Entry>>;
-
-/// Entries rebuilt for damaged tables, by the offset of the table.
-#[derive(Debug, Default)]
-pub(super) struct RebuiltTables {
-    by_place: BTreeMap<usize, Arc<[Entry]>>,
-    /// Ids of all entries in `by_place`.
-    ids: HashSet<u64>,
-    /// All tables before this offset have been checked.
-    checked_to: usize,
-}
 
 /// The requests in flight at a checkpoint.
 enum InFlightAtCheckpoint {

@@ -1,6 +1,6 @@
 //! The fixed-size form of a stamp.
 use super::chunk::{u32_at, u64_at};
-use crate::recorder::Stamp;
+use crate::stamp::Stamp;
 
 /// A stamp with the file's own numbers for site and thread, and `at` in Unix ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -47,6 +47,7 @@ pub struct Note {
     pub stamps_ns: u64,
     /// Name and version of the recording program.
     pub program: String,
+    /// Process id of the recording program.
     pub pid: u32,
     /// Number of stamps that full rings dropped.
     pub dropped: u64,

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::entry::{BEGAN, Entry, JOINS};
-use crate::collector::IdMap;
+use crate::id_hash::IdMap;
 
 /// Maximum number of requests tracked in flight; beyond it the oldest is entered as it is.
 const MAX_LIVE: usize = 65_536;

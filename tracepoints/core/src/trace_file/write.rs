@@ -22,13 +22,7 @@ use super::{
     tracker::{Checkpoint, StampKind, Tracker},
 };
 use crate::{
-    clock,
-    collector::IdMap,
-    recorder::{self, Stamp},
-    ring,
-    site::StampSite,
-    thread,
-    trace::TraceRecord,
+    clock, id_hash::IdMap, recorder, ring, site::StampSite, stamp::Stamp, thread, trace::TraceRecord,
 };
 
 /// Maximum number of stamps in a chunk: a damaged chunk loses no more than these.
@@ -50,6 +44,7 @@ struct Known {
     joins: bool,
 }
 
+/// Writes a trace file.
 pub struct TraceFileWriter {
     disk: Disk,
     path: PathBuf,
@@ -125,7 +120,7 @@ impl Drops {
             let n = r.dropped().saturating_sub(before(std::sync::Arc::as_ptr(r) as usize));
             (thread::info(r.thread).name, n)
         };
-        crate::collector::add_up(ring::rings().iter().map(of).collect())
+        thread::sum_by_name(ring::rings().iter().map(of).collect())
     }
 }
 

@@ -1,6 +1,8 @@
 //! TiKV's counters that can be derived from stamps.
-use super::{KINDS, Mask, RecordedRequest, TextWriter, bit, families::command};
-use crate::{StageId, catalogue::stage::*, ending::Wait, recorder::Stamp, request::RequestKind};
+use super::{KINDS, Mask, TextWriter, bit, families::command};
+use crate::{
+    StageId, catalogue::stage::*, ending::Wait, kind::RequestKind, recorded::RecordedRequest, stamp::Stamp,
+};
 
 /// Number of counted reasons to reject a local read; higher ones count as the last.
 const REASONS: usize = 32;

@@ -2,7 +2,7 @@
 //! help texts, labels and bounds are TiKV's (`metrics.rs` of src/server, src/storage, components/raftstore,
 //! components/tikv_util).
 use super::histogram::Buckets;
-use crate::{StageId, catalogue::stage::*, request::RequestKind};
+use crate::{StageId, catalogue::stage::*, kind::RequestKind};
 
 /// Begin or end of a duration.
 #[derive(Clone, Copy, Debug, PartialEq)]

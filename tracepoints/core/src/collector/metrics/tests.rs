@@ -2,8 +2,8 @@ use super::*;
 use crate::{
     catalogue::stage::*,
     ending::{Ending, Outcome},
-    recorder::Stamp,
     site::StampSite,
+    stamp::Stamp,
 };
 
 fn stamp(at: u64, store: u16, stage: StageId, names: &'static [&'static str], fields: [u64; 4]) -> Stamp {

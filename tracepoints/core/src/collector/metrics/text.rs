@@ -6,7 +6,7 @@ use super::{
     families::{DURATIONS, Duration, Labels, command},
     histogram::Histogram,
 };
-use crate::{ending::Outcome, request::RequestKind};
+use crate::{ending::Outcome, kind::RequestKind};
 
 /// Writes metric families and their samples. Leaves out a family without samples.
 #[derive(Debug, Default)]
@@ -52,6 +52,7 @@ impl TextWriter {
         self.line("_count", labels, total);
     }
 
+    /// Returns the text.
     pub fn finish(self) -> String {
         self.text
     }

@@ -5,7 +5,9 @@ use crate::catalogue::{Lane, StageId};
 /// One stage of a request. Spans of the main lane are adjacent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
+    /// The stage.
     pub stage: StageId,
+    /// The store of its stamp; 0: none.
     pub store: u16,
     /// See [`crate::thread::info`].
     pub thread: u16,
@@ -17,6 +19,7 @@ pub struct Span {
 }
 
 impl Span {
+    /// Returns the lane of the stage.
     pub fn lane(&self) -> Lane {
         self.stage.stage().lane
     }

@@ -1,12 +1,20 @@
 //! A hold in force, owned by the waiting task, thread or FSM.
 use std::{sync::Arc, task::Waker};
 
-use super::inner::Inner;
+use super::{current::current_inner, inner::Inner};
+use crate::{catalogue::StageId, req::Req};
+
+/// Handles the arrival of a request at `stage`; returns a ticket if the session holds it there.
+pub(crate) fn arrive(stage: StageId, req: Req) -> Option<Ticket> {
+    let inner = current_inner()?;
+    let id = inner.arrive(stage, req)?;
+    Some(Ticket { inner, id })
+}
 
 /// Dropping it before the release (the task was cancelled, the FSM destroyed) ends the hold.
 pub(crate) struct Ticket {
-    pub(super) inner: Arc<Inner>,
-    pub(super) id: u64,
+    inner: Arc<Inner>,
+    id: u64,
 }
 
 impl Ticket {

@@ -14,8 +14,8 @@ use families::{DURATIONS, Point};
 use histogram::Histogram;
 pub use text::TextWriter;
 
-use super::RecordedRequest;
-use crate::{StageId, catalogue::STAGES, ending::Outcome, request::RequestKind};
+use crate::recorded::RecordedRequest;
+use crate::{StageId, catalogue::STAGES, ending::Outcome, kind::RequestKind};
 
 const KINDS: usize = RequestKind::ALL.len();
 const OUTCOMES: usize = Outcome::ALL.len();

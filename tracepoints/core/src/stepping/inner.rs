@@ -3,10 +3,7 @@
 //! Lock order: `CURRENT`, then `state`, then the clock's. Wakers and callbacks run outside of all of them.
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     task::Waker,
 };
 
@@ -14,31 +11,32 @@ use crossbeam::channel::Sender;
 use parking_lot::{Condvar, Mutex};
 
 use super::{
-    Ticket,
     clock::TraceClock,
     config::{HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionEvent, StepEvent},
-    current_inner,
-    links::{Links, watch_region},
+    links::Links,
+    regions::watch_region,
 };
 use crate::{
     catalogue::{Hold, StageId},
     clock::{EngineClock, FreezeGuard},
     ending::Outcome,
+    kind::RequestKind,
     probe::Probe,
-    recorder::Stamp,
-    request::{Req, RequestInfo, RequestKind},
-    stack, thread,
+    req::{Req, RequestInfo},
+    stack,
+    stamp::Stamp,
+    thread,
 };
 
 /// Maximum number of events that wait for the stepper.
 const MAX_WAITING: usize = 1 << 18;
 
-pub(super) struct Held {
+pub(crate) struct Held {
     info: HoldInfo,
     /// Trace time of the hold's begin.
     since: u64,
-    pub(super) waker: Option<Waker>,
-    pub(super) callbacks: Vec<Box<dyn FnOnce() + Send>>,
+    pub(crate) waker: Option<Waker>,
+    pub(crate) callbacks: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 #[derive(Default)]
@@ -78,46 +76,8 @@ pub(crate) struct Inner {
     released: Condvar,
 }
 
-/// Publishes a stamp of a stepped request and records the entry or read round that it names.
-#[cold]
-#[inline(never)]
-pub(crate) fn observe(stamp: Stamp) {
-    if let Some(inner) = current_inner() {
-        inner.observe(stamp);
-    }
-}
-
-/// Publishes a probe; use [`probe!`](crate::probe) or [`probe_region!`](crate::probe_region).
-#[cold]
-#[inline(never)]
-pub fn publish(req: Req, make: impl FnOnce() -> Probe) {
-    let Some(inner) = current_inner() else { return };
-    if !req.is_none() && !inner.state.lock().known.contains(&req.id()) {
-        return;
-    }
-    // Made outside of the lock, since it may read a lot.
-    let (probe, thread) = (make(), thread::id());
-    inner.send_now(|engine_ns| SessionEvent::Probe(ProbeEvent { req, thread, engine_ns, probe }));
-}
-
-/// Marks a new request as stepped if it matches the session.
-#[cold]
-pub(crate) fn adopt(req: Req, kind: RequestKind, key: &[u8], region: u64) -> Req {
-    match current_inner() {
-        Some(inner) if inner.adopt(req, kind, key, region) => req.with_step(),
-        _ => req,
-    }
-}
-
-#[cold]
-pub(crate) fn finished(req: Req, outcome: Outcome) {
-    if let Some(inner) = current_inner() {
-        inner.finished(req, outcome);
-    }
-}
-
 impl Inner {
-    pub(super) fn new(config: SessionConfig, events: Sender<SessionEvent>) -> Self {
+    pub(crate) fn new(config: SessionConfig, events: Sender<SessionEvent>) -> Self {
         let (mode, gates, skip) = (config.mode, config.gates, config.skip);
         let state = State { mode, gates, skip, ..State::default() };
         Self {
@@ -141,7 +101,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn missed(&self) -> u64 {
+    pub(crate) fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
 
@@ -151,7 +111,17 @@ impl Inner {
         self.send(event(EngineClock::now().0));
     }
 
-    fn observe(&self, stamp: Stamp) {
+    /// Publishes a probe of one of this session's requests, or one without a request.
+    pub(super) fn publish(&self, req: Req, make: impl FnOnce() -> Probe) {
+        if !req.is_none() && !self.state.lock().known.contains(&req.id()) {
+            return;
+        }
+        // Made outside of the lock, since it may read a lot.
+        let (probe, thread) = (make(), thread::id());
+        self.send_now(|engine_ns| SessionEvent::Probe(ProbeEvent { req, thread, engine_ns, probe }));
+    }
+
+    pub(super) fn observe(&self, stamp: Stamp) {
         let mut state = self.state.lock();
         if state.known.contains(&stamp.req.id()) {
             let (engine_ns, at_ns) = (EngineClock::now().0, state.now());
@@ -161,7 +131,7 @@ impl Inner {
         }
     }
 
-    fn adopt(&self, req: Req, kind: RequestKind, key: &[u8], region: u64) -> bool {
+    pub(super) fn adopt(&self, req: Req, kind: RequestKind, key: &[u8], region: u64) -> bool {
         let store = u64::from(thread::store());
         let mut state = self.state.lock();
         let by_matcher = self.matcher.matches(kind, key, region)
@@ -186,14 +156,14 @@ impl Inner {
         true
     }
 
-    fn finished(&self, req: Req, outcome: Outcome) {
+    pub(super) fn finished(&self, req: Req, outcome: Outcome) {
         let mut state = self.state.lock();
         if state.known.contains(&req.id()) {
             self.send(SessionEvent::Finished { req, at_ns: state.now(), outcome });
         }
     }
 
-    pub(super) fn begin_op(&self, op: Req, key: &[u8]) {
+    pub(crate) fn begin_op(&self, op: Req, key: &[u8]) {
         let mut state = self.state.lock();
         state.op = Some(op);
         state.known.insert(op.id());
@@ -207,7 +177,7 @@ impl Inner {
         }));
     }
 
-    pub(super) fn end_op(&self, op: Req) {
+    pub(crate) fn end_op(&self, op: Req) {
         let mut state = self.state.lock();
         if state.op == Some(op) {
             state.op = None;
@@ -216,8 +186,9 @@ impl Inner {
         self.send(SessionEvent::Finished { req: op, at_ns, outcome });
     }
 
-    /// Handles the arrival of a request at `stage`: holds it if the mode says so, and freezes engine time.
-    pub(crate) fn arrive(self: &Arc<Self>, stage: StageId, req: Req) -> Option<Ticket> {
+    /// Handles the arrival of a request at `stage`: if the mode says so, holds it, freezes engine time and
+    /// returns the id of the hold.
+    pub(super) fn arrive(&self, stage: StageId, req: Req) -> Option<u64> {
         if stage.stage().hold == Hold::None {
             return None;
         }
@@ -242,10 +213,10 @@ impl Inner {
         state.freeze.get_or_insert_with(EngineClock::freeze);
         state.held.push_back(Held { info: info.clone(), since, waker: None, callbacks: Vec::new() });
         self.send(SessionEvent::Held(info));
-        Some(Ticket { inner: self.clone(), id })
+        Some(id)
     }
 
-    pub(super) fn resume(&self, mode: Mode, count: usize) -> bool {
+    pub(crate) fn resume(&self, mode: Mode, count: usize) -> bool {
         let held = {
             let mut state = self.state.lock();
             state.mode = mode;
@@ -274,7 +245,7 @@ impl Inner {
     }
 
     /// Wakes the waiters outside of the lock: a callback may call back into this session.
-    pub(super) fn wake(&self, held: Vec<Held>) -> bool {
+    pub(crate) fn wake(&self, held: Vec<Held>) -> bool {
         let any = !held.is_empty();
         self.released.notify_all();
         for h in held {
@@ -285,7 +256,7 @@ impl Inner {
     }
 
     /// Removes a hold whose waiter is gone.
-    pub(super) fn abandon(&self, id: u64) {
+    pub(crate) fn abandon(&self, id: u64) {
         let mut state = self.state.lock();
         if let Some(i) = state.held.iter().position(|h| h.info.id == id)
             && let Some(held) = state.held.remove(i)
@@ -296,7 +267,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn with_held<T>(&self, id: u64, f: impl FnOnce(Option<&mut Held>) -> T) -> T {
+    pub(crate) fn with_held<T>(&self, id: u64, f: impl FnOnce(Option<&mut Held>) -> T) -> T {
         f(self.state.lock().held.iter_mut().find(|h| h.info.id == id))
     }
 
@@ -304,18 +275,18 @@ impl Inner {
         f(&self.state.lock().links)
     }
 
-    pub(super) fn wait(&self, id: u64) {
+    pub(crate) fn wait(&self, id: u64) {
         let mut state = self.state.lock();
         while state.held.iter().any(|h| h.info.id == id) {
             self.released.wait(&mut state);
         }
     }
 
-    pub(super) fn set_mode(&self, mode: Mode) {
+    pub(crate) fn set_mode(&self, mode: Mode) {
         self.state.lock().mode = mode;
     }
 
-    pub(super) fn toggle_gate(&self, stage: StageId) -> bool {
+    pub(crate) fn toggle_gate(&self, stage: StageId) -> bool {
         let mut state = self.state.lock();
         let removed = state.gates.remove(&stage);
         if !removed {
@@ -324,16 +295,16 @@ impl Inner {
         !removed
     }
 
-    pub(super) fn gates(&self) -> HashSet<StageId> {
+    pub(crate) fn gates(&self) -> HashSet<StageId> {
         self.state.lock().gates.clone()
     }
 
-    pub(super) fn held(&self) -> Vec<HoldInfo> {
+    pub(crate) fn held(&self) -> Vec<HoldInfo> {
         self.state.lock().held.iter().map(|h| h.info.clone()).collect()
     }
 
     /// Closes the session for new holds; returns the current ones.
-    pub(super) fn close(&self) -> Vec<Held> {
+    pub(crate) fn close(&self) -> Vec<Held> {
         let mut state = self.state.lock();
         state.closed = true;
         self.release(&mut state, usize::MAX)

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalogue::StageId,
     ending::Outcome,
+    kind::RequestKind,
     probe::Probe,
-    recorder::Stamp,
-    request::{Req, RequestInfo, RequestKind},
+    req::{Req, RequestInfo},
+    stamp::Stamp,
 };
 
 /// Selects the requests that a session adopts. An empty matcher adopts none; a client operation adopts all
@@ -17,7 +18,9 @@ use crate::{
 pub struct Matcher {
     /// The user key, without encoding.
     pub key: Option<Vec<u8>>,
+    /// The region.
     pub region: Option<u64>,
+    /// The kinds, of which one must match; empty: all but PD's.
     pub kinds: Vec<RequestKind>,
     /// Adopts any request if no other field is set.
     pub any: bool,
@@ -49,10 +52,14 @@ pub enum Mode {
     ToGate,
 }
 
+/// What a session adopts, and when it holds.
 #[derive(Clone, Debug, Default)]
 pub struct SessionConfig {
+    /// Selects the requests.
     pub matcher: Matcher,
+    /// When to hold them at first.
     pub mode: Mode,
+    /// The stages with a gate at first.
     pub gates: HashSet<StageId>,
     /// Number of arrivals at a gate that pass in [`Mode::ToGate`] before the first one is held.
     pub skip: usize,
@@ -65,6 +72,7 @@ pub struct SessionConfig {
 /// A stamp of a stepped request.
 #[derive(Clone, Debug)]
 pub struct StepEvent {
+    /// The stamp.
     pub stamp: Stamp,
     /// Engine time in ns: stopped while a request is held.
     pub engine_ns: u64,
@@ -74,30 +82,46 @@ pub struct StepEvent {
     pub stack: Vec<usize>,
 }
 
+/// State that its owner published.
 #[derive(Clone, Debug)]
 pub struct ProbeEvent {
+    /// The request; [`Req::NONE`] for the state of a region.
     pub req: Req,
+    /// Id of the owner's thread.
     pub thread: u16,
+    /// Engine time in ns.
     pub engine_ns: u64,
+    /// The state.
     pub probe: Probe,
 }
 
 /// A request held at a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldInfo {
+    /// Number of the hold in its session.
     pub id: u64,
+    /// The request.
     pub req: Req,
+    /// The stage of the gate.
     pub stage: StageId,
+    /// The store of the holding thread; 0: none.
     pub store: u64,
+    /// Id of the thread that reached the gate.
     pub thread: u16,
 }
 
+/// What a session reports to its stepper.
 #[derive(Clone, Debug)]
 pub enum SessionEvent {
+    /// A request was adopted.
     Request(RequestInfo),
+    /// A stepped request was stamped.
     Step(StepEvent),
+    /// An owner published its state.
     Probe(ProbeEvent),
+    /// A request is held.
     Held(HoldInfo),
+    /// A held request continues.
     Released {
         /// The id in its [`HoldInfo`].
         id: u64,
@@ -106,15 +130,19 @@ pub enum SessionEvent {
     },
     /// The request has left the server, or the client operation has ended.
     Finished {
+        /// The request or the client operation.
         req: Req,
         /// Trace time in ns, as in a step.
         at_ns: u64,
+        /// The way it ended.
         outcome: Outcome,
     },
 }
 
+/// Why no session was started.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
+    /// This process has a session.
     #[error(
         "another session already steps in this process: end it first (a process has one session at a time)"
     )]

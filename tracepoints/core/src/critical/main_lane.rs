@@ -1,7 +1,7 @@
 //! The critical path on the main lane: of parallel requests, the one that the operation waited for.
 use std::collections::HashMap;
 
-use crate::{request::RequestKind, trace::Step};
+use crate::{kind::RequestKind, trace::Step};
 
 /// A main-lane step and the begin and end, in ns, of its part on the path.
 type PathSegment = (usize, u64, u64);

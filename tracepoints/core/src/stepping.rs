@@ -1,0 +1,19 @@
+//! What a session and the threads of its requests share: its state, its holds and its links.
+//!
+//! This is the cold path of a stamp: it runs only for a stepped request.
+mod clock;
+mod config;
+mod current;
+mod inner;
+mod joined;
+mod links;
+mod regions;
+mod ticket;
+
+pub use config::{HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionError, SessionEvent, StepEvent};
+pub use current::{active, publish};
+pub(crate) use current::{adopt, end, finished, observe, start};
+pub(crate) use inner::Inner;
+pub use joined::{joined, joined_read, watches_region};
+pub use regions::watch_region;
+pub(crate) use ticket::{Ticket, arrive};
