@@ -15,6 +15,7 @@ pub const REPLICAS: &str = "replicas";
 pub struct Folder(BTreeMap<String, u64>);
 
 impl Folder {
+    /// Adds the stages of a request.
     pub fn request(&mut self, request: &Request) {
         let mut own: Vec<u64> = request.spans.iter().map(|s| s.dur_ns).collect();
         for span in &request.spans {

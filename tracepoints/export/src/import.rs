@@ -8,6 +8,7 @@ use tracepoints_input::Plain;
 /// The imported requests, and the losses.
 #[derive(Debug, Default, PartialEq)]
 pub struct Imported {
+    /// The requests, by their begin.
     pub requests: Vec<Request>,
     /// Descriptions of the losses.
     pub notes: Vec<String>,

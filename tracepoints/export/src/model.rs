@@ -3,19 +3,25 @@
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
+    /// A boolean.
     Bool(bool),
+    /// A number that is not negative.
     Uint(u64),
     /// A negative number; others are [`Value::Uint`].
     Int(i64),
+    /// A number with a fraction.
     Float(f64),
+    /// A text.
     Text(String),
 }
 
 impl Value {
+    /// Makes a number; one that is not negative becomes [`Value::Uint`].
     pub fn int(n: i64) -> Self {
         u64::try_from(n).map_or(Self::Int(n), Self::Uint)
     }
 
+    /// Returns the text if it is one.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -23,6 +29,7 @@ impl Value {
         }
     }
 
+    /// Returns the number if it is one and not negative.
     pub fn uint(&self) -> Option<u64> {
         match self {
             Self::Uint(n) => Some(*n),
@@ -71,6 +78,7 @@ pub enum Lane {
 }
 
 impl Lane {
+    /// Returns the lower-case name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Main => "main",
@@ -82,31 +90,41 @@ impl Lane {
 /// A source location.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Source {
+    /// Path of the file.
     pub file: String,
+    /// Line in the file; 0 if unknown.
     pub line: u32,
+    /// Name of the function; empty if unknown.
     pub function: String,
 }
 
 /// A stage of a request or, in another tool's trace, any span.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Span {
+    /// Name of the stage.
     pub name: String,
     /// The stage's layer, or the category.
     pub category: String,
+    /// Whether it is on the request's own path.
     pub lane: Lane,
     /// Store id; 0: the client, PD, or another program.
     pub store: u64,
+    /// Name of the thread; empty if unknown.
     pub thread: String,
     /// Begin, Unix time in ns.
     pub start_ns: u64,
+    /// Duration in ns.
     pub dur_ns: u64,
     /// Index of the parent span in the request; `None`: the request itself.
     pub parent: Option<usize>,
+    /// Its place in the source.
     pub source: Option<Source>,
+    /// Its fields by name.
     pub attributes: Attributes,
 }
 
 impl Span {
+    /// Returns the end in ns since 1970.
     pub fn end_ns(&self) -> u64 {
         self.start_ns.saturating_add(self.dur_ns)
     }
@@ -123,19 +141,24 @@ pub struct Request {
     pub trace_id: [u8; 16],
     /// The kind, e.g. `kv_get`; for another tool, the name of the outermost span.
     pub name: String,
+    /// The store that served it; 0: none.
     pub store: u64,
     /// Begin, Unix time in ns.
     pub start_ns: u64,
+    /// Duration in ns.
     pub dur_ns: u64,
     /// Whether its end is unknown: it was in flight, or the recording ended first.
     pub unfinished: bool,
     /// Number of missing stamps.
     pub dropped: u64,
+    /// What else is known of it.
     pub attributes: Attributes,
+    /// Its stages by their begin.
     pub spans: Vec<Span>,
 }
 
 impl Request {
+    /// Returns the end in ns since 1970.
     pub fn end_ns(&self) -> u64 {
         self.start_ns.saturating_add(self.dur_ns)
     }

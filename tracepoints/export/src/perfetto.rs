@@ -3,6 +3,7 @@
 //! Unix ns.
 mod counters;
 mod intern;
+pub mod proto;
 mod tracks;
 
 use std::io::Write;
@@ -10,9 +11,8 @@ use std::io::Write;
 use prost::Message;
 
 use crate::{
-    ExportError,
+    ExportError, flow,
     model::{Attributes, Lane, Request, Span, Value},
-    way,
 };
 use counters::Counters;
 use intern::Interner;
@@ -20,12 +20,6 @@ use proto::{
     ClockSnapshot, Trace, TracePacket, TrackDescriptor, TrackEvent, clock_snapshot::Clock, track_event::Type,
 };
 use tracks::Tracks;
-
-/// Generated from `proto/perfetto.proto`.
-pub mod proto {
-    #![allow(clippy::all, missing_docs)]
-    tonic::include_proto!("perfetto.protos");
-}
 
 /// Sequence of all packets: interned names are valid for all later packets of a sequence.
 const SEQUENCE: u32 = 1;
@@ -39,6 +33,7 @@ const BOOTTIME: u32 = 6;
 /// Index of the arrow from a request to its first stage, above all arrows between stages.
 const ENTRY: u64 = 1 << 32;
 
+/// Writes requests as Perfetto's packets.
 pub struct Writer<W: Write> {
     out: W,
     tracks: Tracks,
@@ -48,6 +43,7 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
+    /// Makes a writer to `out`.
     pub fn new(out: W) -> Self {
         let (tracks, names, counters) = (Tracks::default(), Interner::default(), Counters::default());
         Self { out, tracks, names, counters, begun: false }
@@ -197,10 +193,10 @@ impl Arrows {
         let (mut starts, mut ends) =
             (vec![Vec::new(); request.spans.len()], vec![Vec::new(); request.spans.len()]);
         let entry = ends.first_mut().map(|first| {
-            first.push(way::id(request.id, ENTRY));
-            way::id(request.id, ENTRY)
+            first.push(flow::id(request.id, ENTRY));
+            flow::id(request.id, ENTRY)
         });
-        for arrow in way::flow_arrows(request) {
+        for arrow in flow::flow_arrows(request) {
             starts[arrow.from].push(arrow.id);
             ends[arrow.to].push(arrow.id);
         }

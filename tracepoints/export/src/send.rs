@@ -16,6 +16,7 @@ use std::time::Duration;
 /// Parameters of batching and sending.
 #[derive(Clone, Debug)]
 pub struct SendConfig {
+    /// Where to send.
     pub endpoint: Endpoint,
     /// Approximate number of spans in a message: a request is not split.
     pub batch_spans: usize,
@@ -29,12 +30,14 @@ pub struct SendConfig {
     pub retries: u32,
     /// Pause before the first retry; doubled for each further one.
     pub backoff: Duration,
+    /// Longest pause between two attempts.
     pub max_backoff: Duration,
     /// Stops for good at the first batch that cannot be delivered.
     pub stop_at_failure: bool,
 }
 
 impl SendConfig {
+    /// Makes a configuration with the defaults.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,

@@ -38,6 +38,7 @@ struct Open {
 }
 
 impl<W: Write + Send + 'static> ChromeLayer<W> {
+    /// Makes a layer that writes to `out`.
     pub fn new(out: W) -> Self {
         Self { writer: Arc::new(Mutex::new(Some(chrome::Writer::new(out)))) }
     }

@@ -26,6 +26,7 @@ pub type Finished = (Vec<RecordedRequest>, u64);
 /// Counts since the feed began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FeedReport {
+    /// Requests passed to the subscriber.
     pub delivered: u64,
     /// Requests that ended and left the collector between two looks.
     pub missed: u64,
@@ -79,6 +80,7 @@ impl Feed {
         Ok(Self { counts, thread: Some(thread) })
     }
 
+    /// Returns the counts so far.
     pub fn report(&self) -> FeedReport {
         let get = |n: &AtomicU64| n.load(Ordering::Relaxed);
         FeedReport { delivered: get(&self.counts.delivered), missed: get(&self.counts.missed) }

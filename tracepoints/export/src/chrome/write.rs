@@ -8,15 +8,15 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{BASE, EXACT, NO_STORE, PRODUCER, REQUEST, STAGE, STORE, WITHIN, escaped};
 use crate::{
-    ExportError,
+    ExportError, flow,
     lanes::Lanes,
     model::{Attributes, Request, Span, Value},
-    way,
 };
 
 /// A thread of a store, or the store's row of requests, as (store, name).
 type Track = (u64, String);
 
+/// Writes requests as trace events, one after another.
 pub struct Writer<W: Write> {
     out: W,
     base_ns: Option<u64>,
@@ -27,6 +27,7 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
+    /// Makes a writer to `out`.
     pub fn new(out: W) -> Self {
         let (lanes, rows, processes) = (HashMap::new(), HashMap::new(), HashSet::new());
         Self { out, base_ns: None, lanes, rows, processes, events: 0 }
@@ -47,7 +48,7 @@ impl<W: Write> Writer<W> {
         for span in &request.spans {
             rows.push(self.span(request.id, span)?);
         }
-        for arrow in way::flow_arrows(request) {
+        for arrow in flow::flow_arrows(request) {
             let (from, to) = (&request.spans[arrow.from], &request.spans[arrow.to]);
             // An arrow starts within its span, at the latest where the next span begins.
             let at = from.end_ns().min(to.start_ns).max(from.start_ns);

@@ -93,15 +93,18 @@ enum Number {
 
 macro_rules! number {
     ($name:ident, $type:ty) => {
+        /// A 64-bit number in its JSON form: a text.
         pub mod $name {
             use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
             use super::Number;
 
+            /// Writes a number as a text.
             pub fn serialize<S: Serializer>(n: &$type, to: S) -> Result<S::Ok, S::Error> {
                 to.collect_str(n)
             }
 
+            /// Reads a number, or a text with one.
             pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<$type, D::Error> {
                 match Number::deserialize(from)? {
                     Number::Text(text) => text.parse().map_err(D::Error::custom),
@@ -115,14 +118,17 @@ macro_rules! number {
 number!(text_u64, u64);
 number!(text_i64, i64);
 
+/// An id in its JSON form: hexadecimal.
 pub mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    /// Writes bytes in their JSON form.
     pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         to.serialize_str(&digits)
     }
 
+    /// Reads bytes from their JSON form.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(from)?;
         decode(&text)
@@ -146,6 +152,7 @@ pub mod base64 {
 
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+    /// Writes bytes in their JSON form.
     pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         let mut out = String::new();
         for group in bytes.chunks(3) {
@@ -158,6 +165,7 @@ pub mod base64 {
         to.serialize_str(&out)
     }
 
+    /// Reads bytes from their JSON form.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         decode(&String::deserialize(from)?).ok_or_else(|| D::Error::custom("expected base64"))
     }

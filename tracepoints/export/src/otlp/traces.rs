@@ -28,6 +28,7 @@ struct Place {
 }
 
 impl Traces {
+    /// Whether there is no span.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -10,9 +10,8 @@ use super::{
     proto::{ExportTraceServiceRequest, InstrumentationScope, Resource, ResourceSpans, ScopeSpans, Span},
 };
 use crate::{
-    ExportError,
+    ExportError, flow,
     model::{self, Request},
-    way,
 };
 
 const INTERNAL: i32 = 1;
@@ -28,6 +27,7 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Adds a request and its stages.
     pub fn push(&mut self, request: &Request) {
         self.add(request.store, whole(request));
         for (place, span) in request.spans.iter().enumerate() {
@@ -114,7 +114,7 @@ fn stage(request: &Request, place: usize, span: &model::Span) -> Span {
 }
 
 fn span_id(request: u64, place: usize) -> Vec<u8> {
-    way::id(request, place as u64).to_be_bytes().to_vec()
+    flow::id(request, place as u64).to_be_bytes().to_vec()
 }
 
 /// Writes a file of protobuf: concatenated messages are one message.
@@ -132,6 +132,7 @@ pub struct JsonWriter<W: Write> {
 macro_rules! writer {
     ($name:ident, $encode:expr) => {
         impl<W: Write> $name<W> {
+            /// Makes a writer to `out`.
             pub fn new(out: W) -> Self {
                 Self { out, batch: Batch::default() }
             }

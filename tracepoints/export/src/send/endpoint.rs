@@ -3,8 +3,10 @@ use std::{fmt, str::FromStr};
 
 use crate::ExportError;
 
+/// The transport of OTLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
+    /// gRPC, with protobuf.
     Grpc,
     /// Protobuf over HTTP/1.1.
     Http,
@@ -13,9 +15,11 @@ pub enum Protocol {
 /// An address `grpc://HOST:PORT` or `http://HOST:PORT[/PATH]`; the default path is `/v1/traces`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
+    /// The transport.
     pub protocol: Protocol,
     /// `HOST:PORT`.
     pub authority: String,
+    /// Path of the URL; for HTTP only.
     pub path: String,
 }
 

@@ -34,7 +34,9 @@ pub struct Report {
     pub failed: u64,
     /// Requests that found the queue full, or came after the end.
     pub dropped_requests: u64,
+    /// Messages that the endpoint accepted.
     pub messages: u64,
+    /// Number of repeated attempts.
     pub retries: u64,
     /// The error of the last failed message, or the collector's reason for rejected spans.
     pub last_error: Option<String>,
@@ -122,6 +124,7 @@ impl Sender {
         put
     }
 
+    /// Returns the counts so far.
     pub fn report(&self) -> Report {
         self.counts.report()
     }
