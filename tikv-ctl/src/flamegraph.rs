@@ -14,10 +14,10 @@ use security::SecurityManager;
 use serde_json::json;
 use tracepoints_profile::{
     Folded, Operation, Pick, Profile as Stacks,
-    cpu::view::{self, View},
     flame::Measure,
     folded::show,
     format,
+    view::{self, View},
     wall::WallOptions,
 };
 

@@ -376,6 +376,15 @@ fn cpu_profiles_run_one_at_a_time() {
     assert_eq!(protobuf.header("content-disposition"), "attachment; filename=\"cpu_profile\"");
     assert!(protobuf.text().contains("nanoseconds") && protobuf.text().contains("pool"));
 
+    let by_pprof = get(&h, &format!("{path}&sampler=pprof"));
+    assert_eq!(
+        (by_pprof.code, by_pprof.header("content-type")),
+        (200, "image/svg+xml"),
+        "{}",
+        by_pprof.text()
+    );
+    assert!(by_pprof.text().contains("<svg"));
+
     // A client that goes away ends its profile.
     let deadline = Instant::now() + harness::BOUND;
     let (gone, busy) = loop {
@@ -412,6 +421,7 @@ fn cpu_profiles_run_one_at_a_time() {
         "frequency=-5",
         "seconds=",
         "seconds=1&seconds=2",
+        "seconds=1&sampler=perf",
     ];
     for wrong in wrong {
         let reply = get(&h, &format!("/debug/pprof/profile?{wrong}"));

@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("tracepoints", 10),
     ("tracepoints-profile", 11),
     ("tracepoints-export", 12),
+    ("tracepoints-sampler", 13),
     ("kvproto", 20),
     ("security", 20),
     ("keys", 21),

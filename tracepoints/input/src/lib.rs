@@ -2,30 +2,50 @@
 //!
 //! [`Input::open`] reads a file, a pipe or standard input. [`plain`] returns the bytes that a format's reader
 //! expects: unpacked, and text as UTF-8.
+#![warn(missing_docs)]
+#![deny(unsafe_code)]
+
 mod encoding;
 mod open;
 mod unpack;
 
 use std::borrow::Cow;
 
-pub use open::{Input, OnDisk, is_stdin};
+pub use memmap2::Mmap;
+pub use open::{Input, OnDisk, is_stdin, map_file};
 pub use unpack::{MAX_UNPACKED, unpack_stream};
 
+/// Why a file cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
+    /// The compressed data is damaged.
     #[error("cannot unpack the {kind} data: {why}")]
-    Packed { kind: &'static str, why: String },
+    Packed {
+        /// The compression.
+        kind: &'static str,
+        /// The error.
+        why: String,
+    },
+    /// The unpacked data is larger than [`MAX_UNPACKED`].
     #[error("the file unpacks to more than {} GiB: unpack it and cut out the part of interest", MAX_UNPACKED >> 30)]
     TooLarge,
+    /// There are more layers of compression than are unpacked.
     #[error("the file is compressed {0} times: unpack it first")]
     Nested(usize),
+    /// The compression is not supported.
     #[error("the file is compressed by {kind}: unpack it first with `{command}`")]
-    Foreign { kind: &'static str, command: &'static str },
+    Foreign {
+        /// The compression.
+        kind: &'static str,
+        /// The command that unpacks it.
+        command: &'static str,
+    },
 }
 
 /// Bytes in the form that a format's reader expects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plain<'a> {
+    /// The bytes.
     pub bytes: Cow<'a, [u8]>,
     /// Descriptions of the losses.
     pub notes: Vec<String>,

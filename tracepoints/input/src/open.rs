@@ -12,7 +12,9 @@ use tempfile::NamedTempFile;
 /// All bytes of a file. A regular file is mapped; a pipe is read to its end.
 #[derive(Debug)]
 pub enum Input {
+    /// A mapped file.
     Mapped(Mmap),
+    /// The bytes of a pipe.
     Read(Vec<u8>),
 }
 
@@ -37,9 +39,7 @@ impl Input {
         if !about.is_file() || about.len() == 0 || file.stream_position().unwrap_or(0) != 0 {
             return Self::read(&mut file);
         }
-        // SAFETY: the map is only read; a file that changes during that time may be misread, but any bytes
-        // are valid.
-        unsafe { Mmap::map(&file) }.map(Self::Mapped)
+        map(&file).map(Self::Mapped)
     }
 
     fn read(mut from: impl Read) -> io::Result<Self> {
@@ -60,11 +60,28 @@ impl Deref for Input {
     }
 }
 
+/// Maps a file, of which the caller reads parts.
+///
+/// # Errors
+/// The system's error.
+pub fn map_file(path: &Path) -> io::Result<Mmap> {
+    map(&File::open(path)?)
+}
+
+#[allow(unsafe_code, reason = "the only place that maps files of other programs")]
+fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: the map is only read; a file that changes during that time may be misread, but any bytes are
+    // valid.
+    unsafe { Mmap::map(file) }
+}
+
 /// A file for readers that seek: the path itself, or a temporary copy of a pipe or standard input, deleted
 /// with this value.
 #[derive(Debug)]
 pub enum OnDisk {
+    /// The path itself.
     Own(PathBuf),
+    /// A copy, deleted with this value.
     Copy(NamedTempFile),
 }
 
@@ -84,6 +101,7 @@ impl OnDisk {
         Ok(Self::Copy(copy))
     }
 
+    /// Returns the path to open.
     pub fn path(&self) -> &Path {
         match self {
             Self::Own(path) => path,

@@ -1,67 +1,18 @@
-//! Recorded requests, and the selection among them: by kind, by id, by a band of percentiles.
+//! Selects among recorded requests: by kind, by id, by a band of percentiles.
 use std::collections::BTreeMap;
 
-use tracepoints::{
-    collector::RecordedRequest,
-    critical::CriticalPath,
-    trace::{Step, TraceRecord},
-};
-
+pub use crate::operation::Operation;
 use crate::{
     Folded, ProfileError,
     wall::{self, WallOptions},
 };
 
-/// One operation, or one of its requests, with its steps.
-#[derive(Clone, Debug)]
-pub struct Operation {
-    pub id: u64,
-    /// TiKV's RPC name in snake case, or `client` for a client's whole operation.
-    pub kind: String,
-    /// Time of its begin in ns, on the clock of the whole recording.
-    pub begin_ns: u64,
-    pub steps: Vec<Step>,
-    pub path: CriticalPath,
-    /// Number of its missing stamps.
-    pub dropped: u64,
-}
-
-impl Operation {
-    pub fn new(id: u64, kind: &str, begin_ns: u64, steps: Vec<Step>) -> Self {
-        let path = CriticalPath::find(&steps);
-        Self { id, kind: kind.to_owned(), begin_ns, steps, path, dropped: 0 }
-    }
-
-    /// Converts a request that a collector recorded.
-    pub fn recorded(request: &RecordedRequest) -> Self {
-        let steps = request.trace().steps;
-        let begin = request.stamps.first().map_or(request.begin_ns, |s| s.at);
-        Self { dropped: request.truncated, ..Self::new(request.id, &request.kind.name(), begin, steps) }
-    }
-
-    /// Converts a trace as a whole: the client's operation, or its only request.
-    pub fn stepped(trace: &TraceRecord) -> Self {
-        let root = trace.requests.iter().find(|r| r.parent == 0);
-        let (id, kind) = root.map_or((0, "request".into()), |r| (r.id, r.kind.name()));
-        Self { dropped: trace.summary.dropped, ..Self::new(id, &kind, 0, trace.steps.clone()) }
-    }
-
-    /// Converts the requests of a trace one by one, without the client's own steps.
-    pub fn requests_of(trace: &TraceRecord) -> Vec<Self> {
-        let of = |id: u64| trace.steps.iter().filter(move |s| s.request == id).cloned().collect::<Vec<_>>();
-        trace.requests.iter().map(|r| Self::new(r.id, &r.kind.name(), 0, of(r.id))).collect()
-    }
-
-    /// Returns the time in ns that its main lane covers.
-    pub fn duration_ns(&self) -> u64 {
-        self.path.total_ns
-    }
-}
-
 /// A filter for operations; with no field set it keeps all of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pick {
+    /// The kind, in any case.
     pub kind: Option<String>,
+    /// The id.
     pub request: Option<u64>,
     /// Band of the operations' durations within each kind, from and to, in percent.
     pub percentile: Option<(f64, f64)>,
@@ -150,6 +101,8 @@ pub fn sum(stacks: &[Folded]) -> Folded {
 
 #[cfg(test)]
 mod tests {
+    use tracepoints::trace::Step;
+
     use super::*;
 
     fn operation(id: u64, kind: &str, ns: u64) -> Operation {

@@ -1,8 +1,9 @@
 //! Compares two profiles, or two cohorts of requests, frame by frame: the cost per request on both sides, the
 //! difference, and its statistical significance.
 pub mod stats;
-pub(crate) mod svg;
-pub(crate) mod text;
+mod svg;
+mod text;
+pub(crate) mod units;
 
 use crate::{Folded, ProfileError, flame::Measure, tree::Tree};
 
@@ -14,20 +15,24 @@ pub const LEVEL: f64 = 0.05;
 pub struct Side {
     /// Its label, e.g. a file's name or `p99..100`.
     pub label: String,
+    /// All stacks.
     pub folded: Folded,
     /// Each request's own stacks in a cohort. Empty for a profile of samples.
     pub requests: Vec<Folded>,
 }
 
 impl Side {
+    /// Makes a side of samples.
     pub fn samples(label: &str, folded: Folded) -> Self {
         Self { label: label.to_owned(), folded, requests: Vec::new() }
     }
 
+    /// Makes a side of requests, each with its own stacks.
     pub fn cohort(label: &str, requests: Vec<Folded>) -> Self {
         Self { label: label.to_owned(), folded: crate::cohort::sum(&requests), requests }
     }
 
+    /// Returns the sum of all counts.
     pub fn total(&self) -> u64 {
         self.folded.total()
     }
@@ -51,12 +56,14 @@ pub struct FrameDelta {
     pub path: String,
     /// Cost per request in ns; or the share, 0 to 1.
     pub before: f64,
+    /// As `before`, of the other side.
     pub after: f64,
     /// p times the number of tested frames, at most 1. `None`: too little data to test.
     pub p: Option<f64>,
 }
 
 impl FrameDelta {
+    /// Returns the difference: positive if it costs more.
     pub fn delta(&self) -> f64 {
         self.after - self.before
     }
@@ -66,6 +73,7 @@ impl FrameDelta {
         (self.before > 0.0).then(|| self.after / self.before - 1.0)
     }
 
+    /// Whether the difference is significant at [`LEVEL`].
     pub fn significant(&self) -> bool {
         self.p.is_some_and(|p| p < LEVEL)
     }
@@ -74,10 +82,15 @@ impl FrameDelta {
 /// Both sides in one tree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
+    /// The side to compare with.
     pub before: Side,
+    /// The side that is compared.
     pub after: Side,
+    /// Unit of the counts.
     pub measure: Measure,
+    /// The compared quantity.
     pub basis: Basis,
+    /// The stacks of both sides, with a value for each.
     pub tree: Tree,
     /// One per node of the tree, in its order.
     pub frames: Vec<FrameDelta>,
@@ -173,7 +186,7 @@ impl Comparison {
             let total = match self.measure {
                 Measure::Samples => format!("{} samples", side.total()),
                 Measure::Bytes => format!("{} bytes", side.total()),
-                Measure::Nanoseconds | Measure::CpuTime => text::duration(side.total() as f64),
+                Measure::Nanoseconds | Measure::CpuTime => units::duration(side.total() as f64),
             };
             match side.requests.len() {
                 0 => format!("{} {total}", side.label),

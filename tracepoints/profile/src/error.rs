@@ -1,49 +1,64 @@
 //! Errors of profiles.
-use std::{io, time::Duration};
+use std::io;
 
+/// Why a profile cannot be read, selected or drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// TiKV's text, which its clients expect.
-    #[error("Already in CPU Profiling")]
-    Busy,
-    #[error("another profiler of this process handles SIGPROF: stop it first")]
-    Taken,
-    #[error("the system refused a timer for sampling: {0}; check `ulimit -i`")]
-    Timer(io::Error),
-    #[error("the thread that reads samples panicked; see the log for the reason")]
-    Reader,
+    /// There is no stack.
     #[error("the profile is empty: {0}")]
     Empty(&'static str),
-    #[error("expected a sampling frequency of 1 to 1000 Hz, found {0}: 99 suits most profiles")]
-    Frequency(i32),
-    #[error("expected a duration of more than 0 and at most 3600 seconds, found {0:?}")]
-    Duration(Duration),
+    /// The data of a page cannot be written as JSON.
     #[error("cannot write the page's data: {0}")]
     Page(serde_json::Error),
+    /// The recording has no request.
     #[error(
         "no request was recorded: record while clients send requests to this server; reads and writes go to the store \
          that leads their region"
     )]
     NoRequest,
+    /// No request matches.
     #[error("no request matches {wanted}; the recording has {known}")]
-    Nothing { wanted: String, known: String },
+    Nothing {
+        /// The filter.
+        wanted: String,
+        /// The recorded kinds, with their numbers.
+        known: String,
+    },
+    /// A line is not one of a heap profile.
     #[error("line {line}: expected a heap profile of jemalloc (heap_v2), found {text:?}")]
-    Heap { line: usize, text: String },
+    Heap {
+        /// Number of the line, from 1.
+        line: usize,
+        /// The line.
+        text: String,
+    },
+    /// A line is not a folded stack.
     #[error("line {line}: expected a folded stack `frame;frame;... COUNT`, found {text:?}")]
-    Line { line: usize, text: String },
+    Line {
+        /// Number of the line, from 1.
+        line: usize,
+        /// The line.
+        text: String,
+    },
+    /// The file cannot be read in its format.
     #[error("{at} of this {format}: {what}; the file is damaged, or not what it seems")]
     Format {
+        /// The format.
         format: crate::format::Format,
         /// Line, byte, or record of the error.
         at: String,
+        /// What is wrong there.
         what: String,
     },
+    /// The file has no known format.
     #[error(
         "expected a profile (pprof, perf.data, perf script, Firefox, speedscope, folded stacks), found {0}"
     )]
     Unknown(&'static str),
+    /// The file cannot be unpacked.
     #[error("{0}")]
     Input(#[from] tracepoints_input::InputError),
+    /// inferno cannot draw the stacks.
     #[error("cannot draw the flamegraph: {0}")]
     Draw(io::Error),
 }

@@ -8,8 +8,8 @@ use inferno::flamegraph::{
 
 use crate::{
     Folded, ProfileError,
-    compare::svg::escape,
     folded::{self, show_in_xml},
+    xml::escape,
 };
 
 mod layers;
@@ -29,8 +29,10 @@ pub enum Measure {
     CpuTime,
 }
 
+/// The look of a picture.
 #[derive(Clone, Debug, Default)]
 pub struct FlameOptions {
+    /// Unit of the widths.
     pub measure: Measure,
     /// Text below the title, e.g. how the profile was taken.
     pub subtitle: Option<String>,

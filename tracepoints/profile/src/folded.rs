@@ -90,6 +90,7 @@ impl Folded {
         Ok(folded)
     }
 
+    /// Whether there is no stack.
     pub fn is_empty(&self) -> bool {
         self.stacks.is_empty()
     }

@@ -3,12 +3,13 @@
 //! is loaded.
 mod data;
 mod lanes;
+mod names;
 #[cfg(test)]
 mod needs_chromium;
 #[cfg(test)]
 mod tests;
 
-use crate::{Comparison, Folded, ProfileError, cohort::Operation, compare::svg::escape, flame::Measure};
+use crate::{Comparison, Folded, ProfileError, cohort::Operation, flame::Measure, xml::escape};
 use data::Data;
 
 const PAGE: &str = include_str!("html/page.html");
@@ -24,7 +25,9 @@ const SCRIPT: &str = concat!(
 /// Heading of a page.
 #[derive(Clone, Debug, Default)]
 pub struct Heading {
+    /// The title.
     pub title: String,
+    /// Text below the title.
     pub subtitle: String,
     /// Lines below the title: losses, and how the data was recorded.
     pub notes: Vec<String>,

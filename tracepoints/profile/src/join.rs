@@ -50,6 +50,7 @@ impl CpuTime {
         out
     }
 
+    /// Whether no sample was joined.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty() && self.requests.is_empty()
     }

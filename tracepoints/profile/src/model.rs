@@ -33,6 +33,7 @@ pub struct Profile {
     pub default_value: usize,
     /// Value of one sample, e.g. 10 ms of CPU time at 100 Hz; 0 if unknown.
     pub period: i64,
+    /// Type of `period`.
     pub period_type: Option<ValueType>,
     /// Begin in ns since 1970; 0 if unknown. Sample times count from here.
     pub time_ns: i64,
@@ -100,6 +101,7 @@ impl Profile {
         self.strings.iter().map(|text| &**text)
     }
 
+    /// Makes a type of values.
     pub fn value_type(&mut self, kind: &str, unit: &str) -> ValueType {
         ValueType { kind: self.intern(kind), unit: self.intern(unit) }
     }
@@ -116,18 +118,22 @@ impl Profile {
         }
     }
 
+    /// Adds a program or library; equal ones share an id.
     pub fn module(&mut self, module: Module) -> ModuleId {
         ModuleId(self.modules.insert_full(module).0 as u32)
     }
 
+    /// Returns the programs and libraries, by their ids.
     pub fn modules(&self) -> impl ExactSizeIterator<Item = &Module> {
         self.modules.iter()
     }
 
+    /// Returns a program or library by its id.
     pub fn module_of(&self, id: ModuleId) -> Option<&Module> {
         self.modules.get_index(id.0 as usize)
     }
 
+    /// Adds a frame; equal ones share an id.
     pub fn add_frame(&mut self, frame: Frame) -> FrameId {
         FrameId(self.frames.insert_full(frame).0 as u32)
     }

@@ -8,6 +8,7 @@ use crate::Folded;
 /// A node; its number is its index in [`Tree::nodes`], where callers precede callees.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
+    /// The frame's name.
     pub name: String,
     /// The caller; the root is its own.
     pub parent: usize,
@@ -18,6 +19,7 @@ pub struct Node {
 /// A tree whose root is node 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
+    /// The nodes; the first one is the root.
     pub nodes: Vec<Node>,
     places: HashMap<(usize, String), usize>,
 }

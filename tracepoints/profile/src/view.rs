@@ -1,6 +1,5 @@
 //! The presentation of a server's CPU profile: stages first, threads by pool, the async runtime's frames as
 //! one.
-use super::report::pool;
 use crate::{
     Folded, Profile,
     model::{Sample, keys},
@@ -109,6 +108,19 @@ fn is_runner(name: &str) -> bool {
     RUNNERS.iter().any(|runner| name.starts_with(runner)) || (last != name && INLINED_RUNNERS.contains(&last))
 }
 
+/// Returns the pool of a thread: its name without the trailing numbers, `raftstore` for `raftstore-1-0`.
+pub fn pool(thread: &str) -> &str {
+    let mut name = thread;
+    loop {
+        let cut = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let cut = if cut.len() < name.len() { cut.trim_end_matches(['-', '_']) } else { cut };
+        if cut.len() == name.len() || cut.is_empty() {
+            return name;
+        }
+        name = cut;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +154,20 @@ mod tests {
         assert!(
             all.iter().any(|(s, _)| s.starts_with("mvcc_get;grpc-server-3;tokio::runtime::task::raw::poll;"))
         );
+    }
+
+    #[test]
+    fn a_pool_is_a_name_without_its_numbers() {
+        for (thread, pool) in [
+            ("raftstore-1-100", "raftstore"),
+            ("grpc-server-5", "grpc-server"),
+            ("rocksdb:bg1000", "rocksdb:bg"),
+            ("unified-read-pool-0", "unified-read-pool"),
+            ("apply_0", "apply"),
+            ("main", "main"),
+            ("17", "17"),
+        ] {
+            assert_eq!(super::pool(thread), pool);
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! Folds a request's wall-clock time: its stages as a flame graph, from the steps of its trace.
 use tracepoints::{catalogue::Class, critical::Segment, trace::Step};
 
-use crate::{Folded, cohort::Operation, folded::hide};
+use crate::{Folded, folded::hide, operation::Operation};
 
 /// The root above replica lanes: they run parallel to the request and are not part of its sum.
 pub const REPLICAS: &str = "replicas";
 
+/// The frames of a request's stacks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WallOptions {
     /// Names the store of each stage.

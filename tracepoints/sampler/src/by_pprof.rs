@@ -1,6 +1,5 @@
-//! The sampler for systems without timers on a thread's CPU time: the crate `pprof`, whose one timer
-//! (ITIMER_PROF) interrupts a running thread. Its samples have threads and stacks, but no stages and
-//! requests.
+//! Samples with the crate `pprof`, whose one timer (ITIMER_PROF) interrupts a running thread. Its samples have
+//! threads and stacks, but no stages and requests.
 use std::{
     collections::HashMap,
     io,
@@ -10,16 +9,7 @@ use std::{
 
 use tracepoints::symbolize::Frame;
 
-use super::tally::{Tally, Who};
-use crate::ProfileError;
-
-/// Does nothing: the guard of [`run`] installs the handler.
-///
-/// # Errors
-/// None here; Linux's sampler can fail.
-pub fn prepare() -> Result<(), ProfileError> {
-    Ok(())
-}
+use crate::tally::{Tally, Who};
 
 /// Samples until `stopped` is dropped or gets a message. Sends to `armed` whether the system created a timer.
 pub fn run(frequency: i32, armed: &Sender<io::Result<()>>, stopped: &Receiver<()>) -> Tally {

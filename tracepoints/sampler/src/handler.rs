@@ -17,7 +17,7 @@ use super::{
     memory,
     regs::Regs,
 };
-use crate::ProfileError;
+use crate::error::SamplerError;
 
 /// Whether sampling is active; later signals are ignored.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
@@ -86,7 +86,7 @@ unsafe fn fill(raw: &mut MaybeUninit<Raw>, regs: Regs, weight: u32) {
 ///
 /// # Errors
 /// If another handler is installed.
-pub fn install() -> Result<(), ProfileError> {
+pub fn install() -> Result<(), SamplerError> {
     let own = handle as extern "C" fn(_, _, _) as usize;
     // SAFETY: plain system calls on structures of this frame; a zeroed sigaction is valid.
     unsafe {
@@ -96,7 +96,7 @@ pub fn install() -> Result<(), ProfileError> {
             return Ok(());
         }
         if old.sa_sigaction != libc::SIG_DFL && old.sa_sigaction != libc::SIG_IGN {
-            return Err(ProfileError::Taken);
+            return Err(SamplerError::Taken);
         }
         let mut new: libc::sigaction = std::mem::zeroed();
         new.sa_sigaction = own;
@@ -104,7 +104,7 @@ pub fn install() -> Result<(), ProfileError> {
         new.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
         libc::sigemptyset(&mut new.sa_mask);
         if libc::sigaction(libc::SIGPROF, &new, std::ptr::null_mut()) != 0 {
-            return Err(ProfileError::Timer(std::io::Error::last_os_error()));
+            return Err(SamplerError::Timer(std::io::Error::last_os_error()));
         }
     }
     Ok(())

@@ -4,14 +4,13 @@ use std::{
     sync::mpsc::{Receiver, Sender},
 };
 
-use super::{collect, handler, tally::Tally, timers::Timers};
-use crate::ProfileError;
+use crate::{collect, error::SamplerError, handler, tally::Tally, timers::Timers};
 
 /// Installs the signal handler.
 ///
 /// # Errors
 /// If another handler is installed.
-pub fn prepare() -> Result<(), ProfileError> {
+pub fn prepare() -> Result<(), SamplerError> {
     handler::install()
 }
 

@@ -1,8 +1,12 @@
 //! Turns addresses into a readable profile.
 use tracepoints::symbolize::{Frame as Named, Symbolizer, THREAD_START};
 
-use super::tally::{Map, Tally, Who};
-use crate::model::{Frame, FrameId, LabelsId, Profile, StackId, keys};
+use tracepoints_profile::{
+    model::{Frame, FrameId, LabelsId, Profile, StackId, keys},
+    view::pool,
+};
+
+use crate::tally::{Map, Tally, Who};
 
 /// Resolves the sampled addresses; takes seconds for a large program.
 pub fn profile(tally: &Tally, started: std::time::SystemTime) -> Profile {
@@ -178,19 +182,6 @@ fn name_closures(frames: &mut [Named]) {
     }
 }
 
-/// Returns the pool of a thread: its name without the trailing numbers, `raftstore` for `raftstore-1-0`.
-pub fn pool(thread: &str) -> &str {
-    let mut name = thread;
-    loop {
-        let cut = name.trim_end_matches(|c: char| c.is_ascii_digit());
-        let cut = if cut.len() < name.len() { cut.trim_end_matches(['-', '_']) } else { cut };
-        if cut.len() == name.len() || cut.is_empty() {
-            return name;
-        }
-        name = cut;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,20 +211,5 @@ mod tests {
             "tikv::get",
         ];
         assert_eq!(names, expected);
-    }
-
-    #[test]
-    fn a_pool_is_a_name_without_its_numbers() {
-        for (thread, pool) in [
-            ("raftstore-1-100", "raftstore"),
-            ("grpc-server-5", "grpc-server"),
-            ("rocksdb:bg1000", "rocksdb:bg"),
-            ("unified-read-pool-0", "unified-read-pool"),
-            ("apply_0", "apply"),
-            ("main", "main"),
-            ("17", "17"),
-        ] {
-            assert_eq!(super::pool(thread), pool);
-        }
     }
 }

@@ -10,8 +10,9 @@ use std::{
 
 use tracepoints::{Req, RequestKind, label, request, symbolize::THREAD_START};
 
+use tracepoints_profile::format;
+
 use super::*;
-use crate::flame::assert_well_formed;
 
 /// Serializes the tests, since a process has one sampler.
 fn alone() -> MutexGuard<'static, ()> {
@@ -52,8 +53,22 @@ impl Drop for Threads {
     }
 }
 
+/// Checks that every tag is closed, and that attributes and texts are valid.
+fn assert_well_formed(svg: &str) {
+    let mut reader = quick_xml::Reader::from_str(svg);
+    loop {
+        match reader.read_event().unwrap() {
+            quick_xml::events::Event::Eof => break,
+            quick_xml::events::Event::Start(tag) | quick_xml::events::Event::Empty(tag) => {
+                tag.attributes().for_each(|attribute| _ = attribute.unwrap());
+            }
+            _ => {}
+        }
+    }
+}
+
 fn take(ms: u64) -> CpuProfile {
-    profile(Duration::from_millis(ms), 997).unwrap()
+    profile(Sampler::Own, Duration::from_millis(ms), 997).unwrap()
 }
 
 /// Counts the samples with these label values.
@@ -66,14 +81,14 @@ fn labelled(profile: &CpuProfile, wanted: &[(&str, &str)]) -> i64 {
 #[test]
 fn a_profile_contains_the_function_that_burns_the_cpu() {
     let _alone = alone();
-    assert!(matches!(profile(Duration::ZERO, 99), Err(ProfileError::Duration(_))));
-    assert!(matches!(profile(Duration::from_secs(86_400), 99), Err(ProfileError::Duration(_))));
+    assert!(matches!(profile(Sampler::Own, Duration::ZERO, 99), Err(SamplerError::Duration(_))));
+    assert!(matches!(profile(Sampler::Own, Duration::from_secs(86_400), 99), Err(SamplerError::Duration(_))));
     for hz in [0, -1, 5000] {
-        assert!(matches!(start(hz), Err(ProfileError::Frequency(f)) if f == hz));
+        assert!(matches!(start(Sampler::Own, hz), Err(SamplerError::Frequency(f)) if f == hz));
     }
     let burner = Threads::run("burner-17", 1, |stop| _ = burn_the_cpu(stop));
-    let running = start(500).unwrap();
-    let second = start(500).err().unwrap();
+    let running = start(Sampler::Own, 500).unwrap();
+    let second = start(Sampler::Own, 500).err().unwrap();
     assert_eq!(second.to_string(), "Already in CPU Profiling", "TiKV's text");
     thread::sleep(Duration::from_millis(600));
     let profile = running.finish().unwrap();
@@ -84,18 +99,39 @@ fn a_profile_contains_the_function_that_burns_the_cpu() {
     assert!(labelled(&profile, &[("thread", "burner-17"), ("pool", "burner"), ("stage", "")]) > 0);
     let svg = profile.svg("burner").unwrap();
     assert_well_formed(&svg);
-    assert!(svg.contains("cpu::tests::burn_the_cpu") && svg.contains("at 500 Hz"));
+    assert!(svg.contains("tests::burn_the_cpu") && svg.contains("at 500 Hz"));
     assert!(!svg.contains(THREAD_START));
     assert_eq!(profile.profile.total(1), profile.profile.total(0) * 2_000_000);
     // Dropping a profile frees the sampler at once; an idle process has an empty profile, which can be drawn
     // and written.
-    drop(start(99).unwrap());
-    let idle = super::profile(Duration::from_millis(50), 1).unwrap();
+    drop(start(Sampler::Own, 99).unwrap());
+    let idle = super::profile(Sampler::Own, Duration::from_millis(50), 1).unwrap();
     assert_eq!((idle.samples(), idle.profile.is_empty()), (0, true));
     let svg = idle.svg("idle").unwrap();
     assert_well_formed(&svg);
     assert!(svg.contains("no samples") && svg.contains("at 1 Hz"), "{svg}");
-    assert!(crate::format::pprof::read(&crate::format::pprof::write(&idle.profile)).unwrap().is_empty());
+    assert!(format::pprof::read(&format::pprof::write(&idle.profile)).unwrap().is_empty());
+}
+
+#[test]
+fn both_samplers_find_the_function_of_a_thread() {
+    let _alone = alone();
+    let burner = Threads::run("burner-3", 1, |stop| _ = burn_the_cpu(stop));
+    // Each sampler must work after the other one, which handled the same signal.
+    for sampler in [Sampler::Own, Sampler::Pprof, Sampler::Own, Sampler::Pprof] {
+        // On a busy machine the thread may not run during one of the profiles.
+        let mut seen = Vec::new();
+        let found = (0..10).any(|_| {
+            let profile = profile(sampler, Duration::from_millis(500), 500).unwrap();
+            assert_eq!(profile.profile.total(1), profile.profile.total(0) * 2_000_000, "{sampler}");
+            let folded = profile.folded();
+            seen = folded.lines();
+            // With line tables only, pprof's names have no paths.
+            folded.iter().any(|(s, _)| s.starts_with("burner;") && s.contains("burn_the_cpu"))
+        });
+        assert!(found, "{sampler}: {seen:?}");
+    }
+    drop(burner);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
-use tracepoints_profile::{ProfileError, cpu, format};
+use tracepoints_profile::{ProfileError, format};
+use tracepoints_sampler::{self as sampler, Sampler, SamplerError};
 
 use super::{attachment, text, typed};
 
@@ -16,11 +17,22 @@ use super::{attachment, text, typed};
 pub struct Params {
     seconds: u64,
     frequency: i32,
+    /// `own` or `pprof`; ours where it works if empty.
+    sampler: String,
+}
+
+/// Why a profile could not be taken or written.
+#[derive(Debug, thiserror::Error)]
+enum CpuError {
+    #[error(transparent)]
+    Sampler(#[from] SamplerError),
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self { seconds: 10, frequency: 99 }
+        Self { seconds: 10, frequency: 99, sampler: String::new() }
     }
 }
 
@@ -41,24 +53,33 @@ pub async fn cpu(params: Result<Query<Params>, QueryRejection>, headers: HeaderM
 }
 
 /// If the client goes away, this future and its sampler are dropped, which ends the profile.
-async fn take(params: &Params, protobuf: bool) -> Result<Body, ProfileError> {
+async fn take(params: &Params, protobuf: bool) -> Result<Body, CpuError> {
     let duration = Duration::from_secs(params.seconds);
-    cpu::check_duration(duration)?;
-    let running = cpu::start(params.frequency)?;
+    sampler::check_duration(duration)?;
+    let sampler = match params.sampler.as_str() {
+        "" => Sampler::default(),
+        name => name.parse()?,
+    };
+    let running = sampler::start(sampler, params.frequency)?;
     tokio::time::sleep(duration).await;
-    let finish = move || {
+    let finish = move || -> Result<Body, CpuError> {
         let profile = running.finish()?;
         Ok(match protobuf {
             true => format::pprof::write(&profile.profile).into(),
             false => profile.svg("CPU")?.into(),
         })
     };
-    tokio::task::spawn_blocking(finish).await.unwrap_or(Err(ProfileError::Reader))
+    tokio::task::spawn_blocking(finish).await.unwrap_or(Err(SamplerError::Reader.into()))
 }
 
-fn status_of(error: &ProfileError) -> StatusCode {
+fn status_of(error: &CpuError) -> StatusCode {
     match error {
-        ProfileError::Duration(_) | ProfileError::Frequency(_) => StatusCode::BAD_REQUEST,
+        CpuError::Sampler(
+            SamplerError::Duration(_)
+            | SamplerError::Frequency(_)
+            | SamplerError::Name(_)
+            | SamplerError::NeedsLinux,
+        ) => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     Folded, ProfileError,
     flame::{self, FlameOptions},
     folded::show_in_xml,
+    xml::{escape, unescape},
 };
 
 /// Shares are drawn in parts per million, since inferno's widths are integers.
@@ -160,17 +161,6 @@ fn paths(boxes: &[Box<'_>]) -> Vec<String> {
         below = here;
     }
     out
-}
-
-const ENTITIES: [(&str, &str); 5] =
-    [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
-
-fn unescape(text: &str) -> String {
-    ENTITIES.iter().fold(text.to_owned(), |t, (entity, c)| t.replace(entity, c))
-}
-
-pub(crate) fn escape(text: &str) -> String {
-    ENTITIES.iter().rev().fold(text.to_owned(), |t, (entity, c)| t.replace(c, entity))
 }
 
 #[cfg(test)]

@@ -1,40 +1,23 @@
 //! The JSON data of a page.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use tracepoints::{catalogue::Class, critical};
 
-use super::lanes::Timeline;
+use super::{
+    lanes::Timeline,
+    names::{Names, class_number},
+};
 use crate::{
     Comparison, Folded,
     cohort::Operation,
-    compare::{Basis, text::duration},
+    compare::{Basis, units::duration},
     flame::Measure,
     folded::show,
     tree::Tree,
     wall::class_of,
 };
-
-/// Interned texts.
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(transparent)]
-pub(super) struct Names {
-    names: Vec<String>,
-    #[serde(skip)]
-    places: HashMap<String, usize>,
-}
-
-impl Names {
-    pub(super) fn intern(&mut self, name: &str) -> usize {
-        if let Some(at) = self.places.get(name) {
-            return *at;
-        }
-        self.names.push(show(name).into_owned());
-        self.places.insert(name.to_owned(), self.names.len() - 1);
-        self.names.len() - 1
-    }
-}
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Data {
@@ -80,10 +63,6 @@ struct Table {
     /// Columns: the initial sort column, and the one that Enter searches for in the flame graph.
     sort: usize,
     search: usize,
-}
-
-pub(super) fn class_number(class: Option<Class>) -> i64 {
-    class.and_then(|c| Class::ALL.iter().position(|k| *k == c)).map_or(-1, |n| n as i64)
 }
 
 fn columns(of: &[(&str, &str)]) -> Vec<Value> {

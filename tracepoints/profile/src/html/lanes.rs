@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tracepoints::{find_stage, trace::Step};
 
-use super::data::{Names, class_number};
+use super::names::{Names, class_number};
 use crate::cohort::Operation;
 
 #[derive(Clone, Debug, Serialize)]

@@ -3,6 +3,7 @@
 /// Number of skipped records, and the first of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
+    /// Number of skipped records.
     pub count: u64,
     /// Offset of the first one in the file, in bytes.
     pub first: Option<usize>,
@@ -11,6 +12,7 @@ pub struct Lost {
 }
 
 impl Lost {
+    /// Counts a skipped record at an offset in bytes.
     pub fn add(&mut self, offset: usize) {
         self.count += 1;
         self.first.get_or_insert(offset);

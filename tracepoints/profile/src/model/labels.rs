@@ -13,32 +13,41 @@ pub mod keys {
     pub const REQUEST: &str = "request";
     /// Id of the request, as in traces.
     pub const REQUEST_ID: &str = "request_id";
+    /// Id of the request's region.
     pub const REGION: &str = "region";
     /// Program that a thread belongs to.
     pub const PROCESS: &str = "process";
+    /// Process id.
     pub const PID: &str = "pid";
+    /// Thread id.
     pub const TID: &str = "tid";
 }
 
 /// One attribute of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Label {
+    /// Name of the label.
     pub key: StrId,
+    /// Value of the label.
     pub value: LabelValue,
 }
 
+/// The value of a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LabelValue {
+    /// A text.
     Text(StrId),
     /// A number and its unit, which may be empty.
     Number(i64, StrId),
 }
 
 impl Profile {
+    /// Makes a label with a text.
     pub fn text_label(&mut self, key: &str, value: &str) -> Label {
         Label { key: self.intern(key), value: LabelValue::Text(self.intern(value)) }
     }
 
+    /// Makes a label with a number; `unit` may be empty.
     pub fn number_label(&mut self, key: &str, value: i64, unit: &str) -> Label {
         Label { key: self.intern(key), value: LabelValue::Number(value, self.intern(unit)) }
     }
@@ -62,6 +71,7 @@ impl Profile {
         self.labels.iter().map(|set| &**set)
     }
 
+    /// Returns the labels of a set.
     pub fn labels_of(&self, id: LabelsId) -> &[Label] {
         self.labels.get_index(id.index()).map_or(&[], |set| set)
     }
@@ -72,6 +82,7 @@ impl Profile {
         Some(self.label_text(found))
     }
 
+    /// Formats the value of a label.
     pub fn label_text(&self, label: &Label) -> String {
         match label.value {
             LabelValue::Text(text) => self.text(text).to_owned(),

@@ -4,12 +4,15 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StrId(pub(crate) u32);
 
+/// A frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrameId(pub(crate) u32);
 
+/// A stack: its innermost frame and its callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StackId(pub(crate) u32);
 
+/// A mapped program or library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModuleId(pub(crate) u32);
 
@@ -37,7 +40,9 @@ index!(StrId, FrameId, StackId, ModuleId, LabelsId);
 /// Type and unit of a value, as in pprof: `cpu` in `nanoseconds`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ValueType {
+    /// What is counted.
     pub kind: StrId,
+    /// Unit of the count.
     pub unit: StrId,
 }
 
@@ -48,10 +53,13 @@ pub struct Frame {
     pub function: StrId,
     /// The linker's name, if it differs.
     pub system_name: StrId,
+    /// The source file; empty if unknown.
     pub file: StrId,
     /// 0 if unknown.
     pub line: u32,
+    /// 0 if unknown.
     pub column: u32,
+    /// The program or library with the address.
     pub module: Option<ModuleId>,
     /// Address in the process; 0 if unknown.
     pub address: u64,
@@ -62,6 +70,7 @@ pub struct Frame {
 /// A mapped program or shared library.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Module {
+    /// Path of the file.
     pub path: StrId,
     /// In hex; empty if unknown.
     pub build_id: StrId,

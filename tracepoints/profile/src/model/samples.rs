@@ -8,7 +8,9 @@ use super::{LabelsId, Profile, StackId};
 /// One sample, or several with equal stack and labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample<'a> {
+    /// The stack.
     pub stack: StackId,
+    /// The set of labels.
     pub labels: LabelsId,
     /// One for each value type.
     pub values: &'a [i64],
@@ -56,6 +58,7 @@ impl Profile {
         samples.values.extend((0..width).map(|i| values.get(i).copied().unwrap_or(0)));
     }
 
+    /// Returns the samples in the order of adding.
     pub fn samples(&self) -> impl ExactSizeIterator<Item = Sample<'_>> {
         let width = self.value_types.len();
         self.samples.keys.iter().enumerate().map(move |(i, (stack, labels))| Sample {
@@ -66,6 +69,7 @@ impl Profile {
         })
     }
 
+    /// Whether there is no sample.
     pub fn is_empty(&self) -> bool {
         self.samples.keys.is_empty()
     }

@@ -2,12 +2,10 @@
 use std::{
     ffi::OsStr,
     fmt::Write as _,
-    fs::File,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
-use memmap2::Mmap;
 use object::{Object as _, ObjectSegment as _};
 
 use super::SymbolOptions;
@@ -47,9 +45,7 @@ struct ObjectInfo {
 }
 
 fn object_info(path: &Path) -> Result<ObjectInfo, String> {
-    let file = File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    // SAFETY: read-only; replacing a program creates a new file instead of writing to this one.
-    let map = unsafe { Mmap::map(&file) }.map_err(|e| format!("{}: {e}", path.display()))?;
+    let map = tracepoints_input::map_file(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let object = object::File::parse(&*map).map_err(|e| format!("{}: {e}", path.display()))?;
     let link = object.gnu_debuglink().ok().flatten().map(|(name, _)| PathBuf::from(OsStr::from_bytes(name)));
     Ok(ObjectInfo {

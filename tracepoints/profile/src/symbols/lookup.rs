@@ -1,18 +1,21 @@
 //! Looks up addresses of one file, on all cores.
-use std::{collections::HashMap, fs::File, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use addr2line::Loader;
 use ahash::RandomState;
-use memmap2::Mmap;
 use object::{Object as _, ObjectSymbol as _};
 use tracepoints::symbolize::demangle;
 
 /// One function at an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
+    /// Its demangled name.
     pub function: String,
+    /// The source file; empty if unknown.
     pub file: String,
+    /// 0 if unknown.
     pub line: u32,
+    /// 0 if unknown.
     pub column: u32,
     /// Whether it was inlined into the previous one.
     pub inlined: bool,
@@ -115,8 +118,7 @@ impl Resolver<'_> {
 }
 
 fn dynamic(path: &Path) -> Option<Vec<(u64, u64, String)>> {
-    // SAFETY: read-only, as by the loader.
-    let map = unsafe { Mmap::map(&File::open(path).ok()?) }.ok()?;
+    let map = tracepoints_input::map_file(path).ok()?;
     let object = object::File::parse(&*map).ok()?;
     let known = object.dynamic_symbols().filter(|s| s.is_definition() && s.size() > 0);
     let mut symbols: Vec<_> =

@@ -2,7 +2,6 @@
 //! the crate framehop unwinds offline, for x86-64 and aarch64, from `.eh_frame` and `.debug_frame`.
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
     ops::{Deref, Range},
     sync::Arc,
 };
@@ -12,8 +11,8 @@ use framehop::{
     aarch64::{CacheAarch64, UnwindRegsAarch64, UnwinderAarch64},
     x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64},
 };
-use memmap2::Mmap;
 use object::{Object as _, ObjectSection as _, ObjectSegment as _};
+use tracepoints_input::Mmap;
 
 use super::{bytes::Bytes, record::UserStack};
 use crate::{
@@ -133,8 +132,7 @@ impl Unwinder {
         let path = profile.text(module.path);
         let map = self.files.entry(id).or_insert_with(|| {
             let program = symbols::program(path, profile.text(module.build_id), &self.options)?;
-            // SAFETY: read-only; replacing a program creates a new file instead of writing to this one.
-            unsafe { Mmap::map(&File::open(program).ok()?) }.ok().map(Arc::new)
+            tracepoints_input::map_file(&program).ok().map(Arc::new)
         });
         let map = map.clone()?;
         let object = object::File::parse(&**map).ok()?;

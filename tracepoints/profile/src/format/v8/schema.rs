@@ -55,10 +55,12 @@ pub(super) enum Child {
 }
 
 impl List<Child> {
+    /// Returns the children given by their ids.
     pub fn ids(&self) -> impl Iterator<Item = u64> {
         self.0.iter().filter_map(|child| if let Child::Id(id) = child { Some(*id) } else { None })
     }
 
+    /// Returns the children given as nodes.
     pub fn nodes(self) -> impl Iterator<Item = Node> {
         self.0.into_iter().filter_map(|child| if let Child::Node(node) = child { Some(*node) } else { None })
     }
