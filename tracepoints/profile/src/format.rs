@@ -1,4 +1,5 @@
 //! File formats of profiles: detection, readers and writers.
+mod collapsed;
 mod detect;
 pub mod firefox;
 mod losses;
@@ -19,13 +20,26 @@ pub use detect::detect;
 /// A readable file format of profiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// Folded stacks: `a;b;c COUNT`.
     Folded,
+    /// pprof's protobuf.
     Pprof,
+    /// The profile of Firefox, raw or processed.
     Firefox,
+    /// speedscope's JSON.
     Speedscope,
+    /// The profile of V8, alone or within a trace.
     V8,
+    /// The output of `perf script`.
     PerfScript,
+    /// The file of `perf record`.
     PerfData,
+    /// The output of macOS's `sample`.
+    Sample,
+    /// The stacks of dtrace's `profile` provider.
+    Dtrace,
+    /// VTune's top-down report as CSV.
+    Vtune,
 }
 
 impl fmt::Display for Format {
@@ -38,6 +52,9 @@ impl fmt::Display for Format {
             Self::V8 => "profile of V8 (Chrome, Node)",
             Self::PerfScript => "output of perf script",
             Self::PerfData => "perf.data file",
+            Self::Sample => "output of sample",
+            Self::Dtrace => "output of dtrace",
+            Self::Vtune => "VTune report",
         })
     }
 }
@@ -70,6 +87,7 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<(Format, Profile), Pr
         Format::V8 => v8::read(bytes)?,
         Format::PerfScript => perf_script::read(bytes, options)?,
         Format::PerfData => perf_data::read(bytes, options)?,
+        Format::Sample | Format::Dtrace | Format::Vtune => collapsed::read(format, bytes)?,
     };
     profile.comments.extend(plain.notes);
     Ok((format, profile))

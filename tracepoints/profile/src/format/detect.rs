@@ -1,7 +1,7 @@
 //! Detects a file's format by its content. Text is never taken for a binary format.
 use prost::encoding::decode_varint;
 
-use super::{Format, perf_script, v8};
+use super::{Format, collapsed, perf_script, v8};
 use crate::ProfileError;
 
 /// Number of bytes examined.
@@ -58,6 +58,9 @@ pub fn detect(bytes: &[u8]) -> Result<Format, ProfileError> {
     }
     if is_binary(head) {
         return Err(ProfileError::Unknown("binary data of an unsupported format"));
+    }
+    if let Some(format) = collapsed::detect(head) {
+        return Ok(format);
     }
     Ok(if perf_script::is_one(head) { Format::PerfScript } else { Format::Folded })
 }

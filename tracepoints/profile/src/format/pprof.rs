@@ -1,6 +1,7 @@
 //! Reads and writes pprof's `profile.proto`, gzipped or plain: the format of `go tool pprof` and most
 //! continuous profilers.
 mod decode;
+mod prune;
 mod read;
 mod schema;
 mod write;

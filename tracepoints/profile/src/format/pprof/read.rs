@@ -6,6 +6,7 @@ use ahash::RandomState;
 use super::{
     TIME_LABEL,
     decode::{Decoded, decode},
+    prune::{self, Pruned, Pruning},
     schema,
 };
 use crate::{
@@ -26,7 +27,7 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     let decoded = decode(&plain.bytes);
     let mut reader = Reader::new(&decoded.profile);
     reader.read();
-    let Reader { mut profile, skipped, missing, odd, .. } = reader;
+    let Reader { mut profile, skipped, missing, odd, shortened, .. } = reader;
     if profile.is_empty()
         && let Some(error) = error(&decoded, &skipped, plain.bytes.len())
     {
@@ -38,6 +39,11 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     profile.comments.extend(missing.map(|(n, first)| {
         format!("{n} references are invalid, the first is {first}: the names are left out as unknown")
     }));
+    if shortened > 0 {
+        let what =
+            "samples end at a caller: the profile asks to drop the functions after it, which are left out";
+        profile.comments.push(format!("{shortened} {what}"));
+    }
     if odd > 0 {
         let what = "samples have another number of values than there are types: missing ones are 0, others are left out";
         profile.comments.push(format!("{odd} {what}"));
@@ -74,6 +80,10 @@ struct Reader<'a> {
     missing: Option<(u64, String)>,
     /// Number of samples with too many or too few values.
     odd: u64,
+    /// Locations whose functions are left out, by `drop_frames`.
+    pruned: HashMap<u64, Pruned, RandomState>,
+    /// Number of samples without some of their frames for that reason.
+    shortened: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -93,7 +103,8 @@ impl<'a> Reader<'a> {
         let mut texts = vec![StrId::default()];
         texts.extend(other.map(|text| profile.intern(&String::from_utf8_lossy(text))));
         let (modules, locations, skipped, missing) = Default::default();
-        Self { raw, profile, texts, modules, locations, skipped, missing, odd: 0 }
+        let pruned = HashMap::default();
+        Self { raw, profile, texts, modules, locations, skipped, missing, odd: 0, pruned, shortened: 0 }
     }
 
     fn read(&mut self) {
@@ -110,6 +121,7 @@ impl<'a> Reader<'a> {
         }
         self.mappings();
         self.locations();
+        self.prune();
         for (n, sample) in raw.sample.iter().enumerate() {
             self.sample(n as u64 + 1, sample);
         }
@@ -182,9 +194,32 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Applies the profile's `drop_frames` to its locations.
+    fn prune(&mut self) {
+        let (drop, keep) = (self.text(self.raw.drop_frames), self.text(self.raw.keep_frames));
+        let pruning = match Pruning::new(self.profile.text(drop), self.profile.text(keep)) {
+            Ok(Some(pruning)) => pruning,
+            Ok(None) => return,
+            Err(e) => {
+                let what = format!("no frame is dropped: the profile's expression is left out: {e}");
+                return self.profile.comments.push(what);
+            }
+        };
+        for (id, frames) in &mut self.locations {
+            let names = frames.iter().map(|frame| self.profile.text(self.profile.frame(*frame).function));
+            let Some(pruned) = pruning.of_location(names) else { continue };
+            if let Pruned::From(place) = pruned {
+                frames.truncate(place);
+            }
+            self.pruned.insert(*id, pruned);
+        }
+    }
+
     fn sample(&mut self, n: u64, sample: &schema::Sample) {
         let mut stack = StackId::ROOT;
-        for id in sample.location_id.iter().rev() {
+        let kept = prune::kept(&sample.location_id, |id| self.pruned.get(&id).copied());
+        self.shortened += u64::from(kept.len() < sample.location_id.len());
+        for id in kept.iter().rev() {
             let Some(frames) = self.locations.get(id) else {
                 return self.skipped.add(n, || format!("there is no location {id}"));
             };

@@ -16,6 +16,12 @@ pub struct Profile {
     /// Bytes, since a symbol may contain any.
     #[prost(bytes = "vec", repeated, tag = "6")]
     pub string_table: Vec<Vec<u8>>,
+    /// Regular expression: functions to leave out, with all that they call.
+    #[prost(int64, tag = "7")]
+    pub drop_frames: i64,
+    /// Regular expression: functions to keep although `drop_frames` matches.
+    #[prost(int64, tag = "8")]
+    pub keep_frames: i64,
     #[prost(int64, tag = "9")]
     pub time_nanos: i64,
     #[prost(int64, tag = "10")]

@@ -205,3 +205,50 @@ proptest! {
         }
     }
 }
+
+/// A profile with one sample, whose stack has these functions, innermost first; the last location has the
+/// last function and one that is inlined into it.
+fn dropping(names: &[&str], inlined: &str, drop: &str, keep: &str) -> schema::Profile {
+    let mut raw = schema::Profile { string_table: vec![Vec::new()], ..schema::Profile::default() };
+    let text = |raw: &mut schema::Profile, text: &str| {
+        raw.string_table.push(text.as_bytes().to_vec());
+        raw.string_table.len() as i64 - 1
+    };
+    let (kind, unit) = (text(&mut raw, "samples"), text(&mut raw, "count"));
+    raw.sample_type.push(schema::ValueType { kind, unit });
+    for (i, name) in names.iter().chain([&inlined]).enumerate() {
+        let name = text(&mut raw, name);
+        raw.function.push(schema::Function { id: i as u64 + 1, name, ..schema::Function::default() });
+    }
+    let line = |function_id| schema::Line { function_id, line: 1, column: 0 };
+    for i in 1..=names.len() as u64 {
+        let mut lines = vec![line(i)];
+        if i == names.len() as u64 {
+            lines.insert(0, line(i + 1));
+        }
+        raw.location.push(schema::Location { id: i, line: lines, ..schema::Location::default() });
+    }
+    let location_id = (1..=names.len() as u64).collect();
+    raw.sample.push(schema::Sample { location_id, value: vec![1], ..schema::Sample::default() });
+    (raw.drop_frames, raw.keep_frames) = (text(&mut raw, drop), text(&mut raw, keep));
+    raw
+}
+
+#[test]
+fn frames_that_the_profile_drops_are_left_out() {
+    let names = ["memset", "tc_malloc(unsigned long)", "operator()(int)", "tikv::get", "main"];
+    let stack = |drop: &str, keep: &str| lossy(&dropping(&names, "inlined", drop, keep));
+    let whole = "main;inlined;tikv::get;operator()(int);tc_malloc(unsigned long);memset 1\n";
+    assert_eq!(stack("", ""), (whole.to_owned(), String::new()));
+    let (text, comments) = stack("tc_malloc|free", "");
+    assert_eq!(text, "main;inlined;tikv::get;operator()(int) 1\n");
+    assert!(comments.contains("1 samples end at a caller") && comments.contains("left out"), "{comments}");
+    assert_eq!(stack("malloc", "").0, whole, "the whole name must match");
+    assert_eq!(stack("tc_.*", "tc_malloc").0, whole, "keep_frames wins");
+    assert_eq!(stack(r"operator\(\)", "").0, "main;inlined;tikv::get 1\n");
+    assert_eq!(stack("main", "").0, whole, "the outermost frames stay");
+    assert_eq!(stack("inlined", "").0, whole.replace(";inlined", ""), "only the inlined function goes");
+    let (text, comments) = stack("(", "");
+    assert_eq!(text, whole);
+    assert!(comments.contains("no frame is dropped"), "{comments}");
+}
