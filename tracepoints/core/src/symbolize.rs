@@ -155,8 +155,8 @@ fn in_library(address: usize) -> String {
     if unsafe { libc::dladdr(address as *const libc::c_void, &mut info) } == 0 {
         return format!("{address:#x}");
     }
-    // SAFETY: names returned by dladdr belong to loaded objects and end with a zero.
     let text = |p: *const libc::c_char| {
+        // SAFETY: names returned by dladdr belong to loaded objects and end with a zero.
         (!p.is_null()).then(|| unsafe { std::ffi::CStr::from_ptr(p) }.to_string_lossy().into_owned())
     };
     let file = text(info.dli_fname).unwrap_or_default();

@@ -3,10 +3,9 @@ use std::{fmt::Write, time::Duration};
 
 use raftstore::store::RejectReason;
 use tracepoints::{
-    Ending, StageId, clock,
+    Ending, StageId, Stamp, clock,
     collector::{RecordedRequest, SlowRequest},
     ending::Wait,
-    recorder::Stamp,
     stage::{
         GRPC_RECEIVE, LOCAL_READ_REJECT, RAFT_ACK, RAFT_PROPOSE, READ_DONE, READ_INDEX_ACK, READ_POOL_QUEUE,
         ROCKSDB_PERF, SCHED_RECEIVE,

@@ -40,9 +40,9 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
         format!("{n} references are invalid, the first is {first}: the names are left out as unknown")
     }));
     if shortened > 0 {
-        let what =
-            "samples end at a caller: the profile asks to drop the functions after it, which are left out";
-        profile.comments.push(format!("{shortened} {what}"));
+        let (s, end) = if shortened == 1 { ("", "ends") } else { ("s", "end") };
+        let what = "the profile asks to drop the functions after it, which are left out";
+        profile.comments.push(format!("{shortened} sample{s} {end} at a caller: {what}"));
     }
     if odd > 0 {
         let what = "samples have another number of values than there are types: missing ones are 0, others are left out";

@@ -242,7 +242,7 @@ fn frames_that_the_profile_drops_are_left_out() {
     assert_eq!(stack("", ""), (whole.to_owned(), String::new()));
     let (text, comments) = stack("tc_malloc|free", "");
     assert_eq!(text, "main;inlined;tikv::get;operator()(int) 1\n");
-    assert!(comments.contains("1 samples end at a caller") && comments.contains("left out"), "{comments}");
+    assert!(comments.contains("1 sample ends at a caller") && comments.contains("left out"), "{comments}");
     assert_eq!(stack("malloc", "").0, whole, "the whole name must match");
     assert_eq!(stack("tc_.*", "tc_malloc").0, whole, "keep_frames wins");
     assert_eq!(stack(r"operator\(\)", "").0, "main;inlined;tikv::get 1\n");
