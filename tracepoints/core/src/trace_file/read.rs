@@ -37,11 +37,11 @@ pub struct TraceFile {
     next_thread: u16,
     /// Entries that no table has, as far as known when the file was opened.
     pub(super) rebuilt: Vec<Entry>,
-    /// Entries of late stamps that no table has, as far as known when the file was opened.
+    /// Entries for late stamps that no table has, as far as known when the file was opened.
     pub(super) rebuilt_late: Vec<Entry>,
     /// Entries of tables that turned out to be damaged after opening.
     pub(super) rebuilt_tables: Mutex<RebuiltTables>,
-    /// Entries of late stamps, by request.
+    /// Entries for late stamps, by request.
     late: OnceLock<HashMap<u64, Vec<Entry>>>,
     with_reads: OnceLock<Vec<u32>>,
     cache: Mutex<Cache>,

@@ -120,7 +120,7 @@ fn cost(kind: Kind) -> &'static str {
         Kind::Trace => "a stepped trace",
         Kind::Sites => "a table of source locations",
         Kind::Threads => "a table of threads",
-        Kind::Late => "a table of late stamps",
+        Kind::Late => "a table with late stamps",
         Kind::Live => "a table of requests in flight",
         Kind::Note => "a note about the recording",
         Kind::Directory => "a directory",
