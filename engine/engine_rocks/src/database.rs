@@ -47,7 +47,8 @@ impl Database {
     }
 }
 
-/// A snapshot and its database. Fields are dropped in this order: options that point at the snapshot, the snapshot, its database.
+/// A snapshot and its database. Fields are dropped in this order: options that point at the snapshot, the
+/// snapshot, its database.
 pub(crate) struct DatabaseSnapshot {
     /// Options of reads at the snapshot.
     pub get: ReadOptions,
