@@ -14,6 +14,7 @@ use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
 use random::Random;
 use rocksdb::{DB, IteratorMode, Options};
 use tikv_ctl::{
+    encryption::Keyring,
     lsm::{self, Db},
     raft_engine::{self, RaftEngineDir},
 };
@@ -57,7 +58,7 @@ fn database(dir: &Path, random: &mut Random) {
             let keys = [format!("k{key}"), format!("k{}", (key + 7) % 40)];
             let changes =
                 [("raft", keys[0].as_bytes(), Some(value.as_bytes())), ("write", keys[1].as_bytes(), None)];
-            lsm::append(dir, dir, &changes).unwrap();
+            lsm::append(dir, dir, &changes, &Keyring::default()).unwrap();
         } else {
             let db = open(dir).unwrap();
             (0..=random.below(9)).for_each(|more| put(&db, key + more, &value));
@@ -66,7 +67,7 @@ fn database(dir: &Path, random: &mut Random) {
 }
 
 fn ours(dir: &Path) -> Rows {
-    let (db, mut rows) = (Db::open(dir, None).unwrap(), Rows::new());
+    let (db, mut rows) = (Db::open(dir, None, &Keyring::default()).unwrap(), Rows::new());
     for cf in CFS {
         let mut iter = db.scan(cf, b"", b"").unwrap();
         while iter.advance().unwrap() {
@@ -119,7 +120,7 @@ fn rocksdb_reads_writes_after_any_damage_of_logs() {
         let before = contents(dir);
         let changes: [lsm::Written<'_>; 3] =
             [("default", b"k1", Some(b"new")), ("write", b"k2", None), ("raft", b"fresh", Some(b"new"))];
-        if let Err(e) = lsm::append(dir, dir, &changes) {
+        if let Err(e) = lsm::append(dir, dir, &changes, &Keyring::default()) {
             assert!(before == contents(dir), "nothing was changed: {e}");
             refused += 1;
             continue;
@@ -167,13 +168,13 @@ fn raft_engine_reads_writes_after_damage_of_its_newest_file() {
         std::fs::write(&newest, &bytes).unwrap();
         let state = kvproto::raft_serverpb::RaftLocalState { last_index: index, hard_state: None };
         let value = prost::Message::encode_to_vec(&state);
-        let engine = RaftEngineDir::open(dir, None).unwrap();
+        let engine = RaftEngineDir::open(dir, None, &Keyring::default()).unwrap();
         if let Err(e) = raft_engine::append(&engine, &[(2, b"R", Some(&value)), (77, b"R", Some(&value))]) {
             assert!(std::fs::read(&newest).unwrap() == bytes, "nothing was changed: {e}");
             refused += 1;
             continue;
         }
-        let ours = RaftEngineDir::open(dir, None).unwrap();
+        let ours = RaftEngineDir::open(dir, None, &Keyring::default()).unwrap();
         assert_eq!((ours.get(2, b"R"), ours.get(77, b"R")), (Some(&value[..]), Some(&value[..])));
         let theirs = RaftLogEngine::open(dir, &RaftEngineConfig::small()).unwrap();
         assert_eq!(theirs.get_raft_state(2).unwrap().as_ref(), Some(&state), "at {at} of {end}");

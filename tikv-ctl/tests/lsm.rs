@@ -10,7 +10,10 @@ use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, ColumnFamilyDescriptor, DB, DBCompressionType, Options,
     WriteBatch,
 };
-use tikv_ctl::lsm::{Db, Table, Titan, verify};
+use tikv_ctl::{
+    encryption::Keyring,
+    lsm::{Db, Table, Titan, verify},
+};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -77,7 +80,7 @@ fn exercise(dir: &Path, options: &Options, seed: u64) -> (Model, DB) {
 }
 
 fn read_all(dir: &Path, from: &[u8], to: &[u8]) -> Model {
-    let db = Db::open(dir, None).unwrap();
+    let db = Db::open(dir, None, &Keyring::default()).unwrap();
     assert_eq!(db.warnings(), [] as [String; 0]);
     let mut iter = db.scan("write", from, to).unwrap();
     let mut all = Model::new();
@@ -96,7 +99,7 @@ fn compare(name: &str, options: &Options, seed: u64) {
     let (from, to) = (b"key00500".to_vec(), b"key01500".to_vec());
     let part: Model = model.range(from.clone()..to.clone()).map(|(k, v)| (k.clone(), v.clone())).collect();
     assert_eq!(read_all(dir.path(), &from, &to), part, "{name}, a part");
-    let reader = Db::open(dir.path(), None).unwrap();
+    let reader = Db::open(dir.path(), None, &Keyring::default()).unwrap();
     for i in (0..2000).step_by(37) {
         let key = format!("key{i:05}").into_bytes();
         assert_eq!(reader.get("write", &key).unwrap(), model.get(&key).cloned(), "{name}");
@@ -158,7 +161,7 @@ fn damage_anywhere_is_an_error_or_no_change() {
                 bytes.truncate(at);
             }
             std::fs::write(path, &bytes).unwrap();
-            if let Ok(db) = Db::open(dir.path(), None)
+            if let Ok(db) = Db::open(dir.path(), None, &Keyring::default())
                 && let Ok(mut iter) = db.scan("write", b"", b"")
             {
                 while let Ok(true) = iter.advance() {}
@@ -184,7 +187,7 @@ fn filtered(path: &Path, table: &dyn Fn(&mut BlockBasedOptions)) -> (std::sync::
     writer.open(path).unwrap();
     keys.iter().for_each(|key| writer.put(key, b"v").unwrap());
     writer.finish().unwrap();
-    (std::sync::Arc::new(Table::open(path).unwrap()), keys)
+    (std::sync::Arc::new(Table::open(path, &Keyring::default()).unwrap()), keys)
 }
 
 #[test]
@@ -267,7 +270,7 @@ fn a_long_walk_with_prefetch_equals_short_walks() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        let table = std::sync::Arc::new(Table::open(&path).unwrap());
+        let table = std::sync::Arc::new(Table::open(&path, &Keyring::default()).unwrap());
         let (entries, errors) = walked(table.iter().unwrap());
         assert_eq!(errors.len(), 1, "{errors:?}");
         // Each block is read by itself, so no walk is long enough to prefetch.
@@ -288,7 +291,7 @@ fn a_long_walk_with_prefetch_equals_short_walks() {
 fn tables(dir: &Path) -> Vec<(std::path::PathBuf, Table)> {
     let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let ssts = paths.filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
-    ssts.map(|path| (path.clone(), Table::open(&path).unwrap())).collect()
+    ssts.map(|path| (path.clone(), Table::open(&path, &Keyring::default()).unwrap())).collect()
 }
 
 #[test]
@@ -306,7 +309,7 @@ fn verify_agrees_with_properties_and_finds_a_flip_in_any_block() {
             let mut bytes = whole.clone();
             bytes[index.handle(at).offset as usize + 3] ^= 0x10;
             std::fs::write(&path, &bytes).unwrap();
-            let found = verify(&Table::open(&path).unwrap(), 2).unwrap();
+            let found = verify(&Table::open(&path, &Keyring::default()).unwrap(), 2).unwrap();
             let lost = found.damages.first().and_then(|damage| damage.lost_keys());
             assert_eq!(lost, Some((index.before(at), index.separator(at))), "{:?}", found.damages);
             assert!(found.entries < one.entries);
@@ -329,7 +332,7 @@ fn without_its_manifest_a_database_is_read_from_its_tables() {
         all
     };
     std::fs::remove_file(dir.path().join("CURRENT")).unwrap();
-    let db = Db::open(dir.path(), None).unwrap();
+    let db = Db::open(dir.path(), None, &Keyring::default()).unwrap();
     let damage = |db: &Db| db.damages().first().map_or(String::new(), |(_, e)| e.to_string());
     assert!(damage(&db).contains("the newest readable MANIFEST"), "{}", damage(&db));
     assert_eq!(all(&db), model);
@@ -339,7 +342,7 @@ fn without_its_manifest_a_database_is_read_from_its_tables() {
             std::fs::remove_file(path).unwrap();
         }
     }
-    let db = Db::open(dir.path(), None).unwrap();
+    let db = Db::open(dir.path(), None, &Keyring::default()).unwrap();
     assert!(damage(&db).contains("Levels are unknown"), "{}", damage(&db));
     assert_eq!(all(&db), model);
 }
@@ -352,15 +355,21 @@ fn a_record_compressed_with_a_dictionary_is_read() {
     let path = dir.path().join("titandb/000001.blob");
     std::fs::create_dir(path.parent().unwrap()).unwrap();
     std::fs::write(&path, &file).unwrap();
-    assert_eq!(Titan::new(dir.path()).read(b"key", &index).unwrap(), value);
+    assert_eq!(Titan::new(dir.path(), &Keyring::default()).read(b"key", &index).unwrap(), value);
     for cut in [file.len() - 1, file.len() - 40, 20, 3] {
         std::fs::write(&path, &file[..cut]).unwrap();
-        let e = Titan::new(dir.path()).read(b"key", &index).unwrap_err();
+        let e = Titan::new(dir.path(), &Keyring::default()).read(b"key", &index).unwrap_err();
         assert!(e.to_string().contains("000001.blob"), "{e}");
     }
     let mut damaged = file.clone();
     let at = file.len() - 32 - 30;
     damaged[at] ^= 1;
     std::fs::write(&path, &damaged).unwrap();
-    assert!(Titan::new(dir.path()).read(b"key", &index).unwrap_err().to_string().contains("checksum"));
+    assert!(
+        Titan::new(dir.path(), &Keyring::default())
+            .read(b"key", &index)
+            .unwrap_err()
+            .to_string()
+            .contains("checksum")
+    );
 }

@@ -3,7 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use rocksdb::{BlockBasedIndexType, BlockBasedOptions, ChecksumType, DB, DBCompressionType, Options};
-use tikv_ctl::lsm::{Db, Error, Table, verify};
+use tikv_ctl::{
+    encryption::Keyring,
+    lsm::{Db, Error, Table, verify},
+};
 
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -32,7 +35,7 @@ fn one_table(dir: &Path, options: &Options) -> std::path::PathBuf {
 }
 
 fn rows(path: &Path) -> (Rows, Vec<Error>) {
-    let table = Arc::new(Table::open(path).unwrap());
+    let table = Arc::new(Table::open(path, &Keyring::default()).unwrap());
     let mut damages = table.damages().to_vec();
     damages.extend_from_slice(table.index().unwrap().damages());
     let (mut iter, mut rows) = (table.iter().unwrap(), Rows::new());
@@ -69,7 +72,7 @@ fn data_blocks_are_found_without_the_index() {
         let (whole, none) = rows(&path);
         assert!(none.is_empty() && whole.len() == 3000, "{name}");
         let mut bytes = std::fs::read(&path).unwrap();
-        let at = Table::open(&path).unwrap().index_handle().unwrap().offset as usize;
+        let at = Table::open(&path, &Keyring::default()).unwrap().index_handle().unwrap().offset as usize;
         bytes[at + 3] ^= 4;
         std::fs::write(&path, &bytes).unwrap();
         let (found, damages) = rows(&path);
@@ -79,9 +82,12 @@ fn data_blocks_are_found_without_the_index() {
             said.contains(&format!("at byte {at}")) && said.contains("nothing is lost"),
             "{name}: {said}"
         );
-        assert!(!verify(&Table::open(&path).unwrap(), 1).unwrap().damages.is_empty(), "{name}");
+        assert!(
+            !verify(&Table::open(&path, &Keyring::default()).unwrap(), 1).unwrap().damages.is_empty(),
+            "{name}"
+        );
         // The database returns the same rows and reports the damage.
-        let db = Db::open(dir.path(), None).unwrap();
+        let db = Db::open(dir.path(), None, &Keyring::default()).unwrap();
         assert_eq!(all(&db), whole, "{name}");
         assert!(!db.damages().is_empty(), "{name}");
         // A damaged block leaves a hole: the error names its place and the range of possibly lost keys.
@@ -135,7 +141,7 @@ fn a_truncated_table_is_read_up_to_its_end() {
             [&b""[..], &[0; 200_000], b"hello world, this is no table at all, and it has no checksum"]
         {
             std::fs::write(&path, other).unwrap();
-            let said = Table::open(&path).unwrap_err().to_string();
+            let said = Table::open(&path, &Keyring::default()).unwrap_err().to_string();
             assert!(said.contains("expected an SST"), "{said}");
         }
     }
@@ -162,7 +168,7 @@ fn compressed_logs_are_read() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
-    let read = Db::open(copy.path(), None).unwrap();
+    let read = Db::open(copy.path(), None, &Keyring::default()).unwrap();
     assert_eq!(read.warnings(), [] as [String; 0]);
     assert!(all(&read) == expected && expected.len() == 300);
 }

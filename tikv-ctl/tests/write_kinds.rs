@@ -18,7 +18,7 @@ use engine_rocks::{CF_RAFT, CF_WRITE, DbConfig, RocksEngine};
 use kvproto::{metapb::PeerRole, raft_serverpb::RaftApplyState};
 use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
 use tempfile::TempDir;
-use tikv_ctl::lsm::Db;
+use tikv_ctl::{encryption::Keyring, lsm::Db};
 
 /// A store, and the flags for reading it.
 struct Kind {
@@ -131,7 +131,7 @@ impl Kind {
             self.rocksdb_agrees(&db);
         }
         let raft = copy.path().join("raft-engine");
-        let ours = tikv_ctl::raft_engine::RaftEngineDir::open(&raft, None).unwrap();
+        let ours = tikv_ctl::raft_engine::RaftEngineDir::open(&raft, None, &Keyring::default()).unwrap();
         let theirs = RaftLogEngine::open(&raft, &RaftEngineConfig::small()).unwrap();
         for group in ours.groups() {
             let state = theirs.get_raft_state(group).unwrap();
@@ -142,7 +142,7 @@ impl Kind {
     }
 
     fn rocksdb_agrees(&self, db: &Path) {
-        let ours = Db::open(db, None).unwrap();
+        let ours = Db::open(db, None, &Keyring::default()).unwrap();
         let families: Vec<String> = ours.families().map(|family| family.name().to_owned()).collect();
         let mut read = Vec::new();
         for cf in &families {
@@ -311,7 +311,12 @@ fn half_applied_changes_are_undone() {
 #[test]
 fn the_raft_state_in_rocksdb_is_written() {
     let dir = plain();
-    let engine = tikv_ctl::raft_engine::RaftEngineDir::open(&dir.path().join("raft-engine"), None).unwrap();
+    let engine = tikv_ctl::raft_engine::RaftEngineDir::open(
+        &dir.path().join("raft-engine"),
+        None,
+        &Keyring::default(),
+    )
+    .unwrap();
     let raft = RocksEngine::open(dir.path().join("raft"), &DbConfig::small()).unwrap();
     for id in engine.groups() {
         raft.put(&keys::raft_state_key(id), engine.get(id, b"R").unwrap()).unwrap();

@@ -1,13 +1,13 @@
 use std::{io, path::PathBuf};
 
-use crate::lsm;
+use crate::io::FileError;
 
 /// The failure of a reader.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the store cannot be read.
     #[error(transparent)]
-    File(#[from] lsm::Error),
+    File(#[from] FileError),
     /// The operating system refused access to a path.
     #[error("{}: {source}", .path.display())]
     Io {

@@ -1,11 +1,13 @@
 //! Reads the files of a store without RocksDB and raft-engine: of ours and of a real TiKV, also while a server writes to them.
 //!
-//! [`lsm`] reads RocksDB's and Titan's files, [`raft_engine`] the Raft log, [`encryption`] the dictionaries of encrypted files.
+//! [`io`] reads files at offsets, [`lsm`] reads RocksDB's and Titan's files, [`raft_engine`] the Raft log. [`encryption::Keyring`] is the value with the keys of encrypted
+//! files that every reader takes.
 //! [`tidb`] decodes TiDB's keys and rows, [`key_forms`] the forms in which people write keys. A reader that finds damage reports it
 //! and continues after it.
 
 pub mod encryption;
 mod error;
+pub mod io;
 pub mod key_forms;
 mod key_styles;
 pub mod lsm;

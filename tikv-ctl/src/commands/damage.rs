@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     Error, Offline, Result,
     cli::Global,
+    encryption::Keyring,
     lsm::{ColumnFamily, Db, InternalKey, SstFile, read_whole},
     output::Output,
     source::Source,
@@ -19,8 +20,8 @@ use crate::{
 const RULE: &str = "--------------------------------------------------------";
 
 /// `dump-snap-meta`: prints the files that a snapshot's `.meta` file lists.
-pub fn snap_meta(path: &Path, out: &mut Output<'_>) -> Result<()> {
-    let bytes = read_whole(path)?;
+pub fn snap_meta(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
+    let bytes = read_whole(path, keyring)?;
     let meta = SnapshotMeta::decode(bytes.as_slice()).map_err(|e| {
         let what = "expected the SnapshotMeta of a .meta file in snap/, decoding failed";
         Error::other(format!("{} at byte 0 of {}: {what}: {e}", path.display(), bytes.len()))
@@ -70,7 +71,7 @@ pub fn bad_ssts(
                 "--manifest belongs to one RocksDB, and this store has one for each region: omit it",
             ));
         }
-        Some(manifest) => Some(Db::open_by(store.kv().dir(), manifest)?),
+        Some(manifest) => Some(Db::open_by(store.kv().dir(), manifest, store.keyring())?),
         None => None,
     };
     let kv = named.as_ref().unwrap_or(store.kv());

@@ -17,7 +17,7 @@ use super::store_config;
 use crate::{
     Error, Result, StoreConfig,
     cli::{EncryptionMetaCmd, Global},
-    encryption::{FILE_DICT, FileDict, cipher_of, encode_files, place_in, read_keys, register},
+    encryption::{FILE_DICT, FileDict, Keyring, encode_files, place_in, read_keys},
     lsm::RandomFile,
     output::Output,
     schema::enum_value,
@@ -126,18 +126,18 @@ pub fn decrypt_file(
     out: &mut Output<'_>,
 ) -> Result<()> {
     let dir = data_dir(global, "decrypt-file")?;
-    let file = RandomFile::open(infile)?;
-    drop(file);
+    // A missing file is reported before the question.
+    drop(RandomFile::open(infile, &Keyring::default())?);
     if !yes && !consents(EXPOSES_DATA, out)? {
         return if out.is_json() { out.json(&json!({ "consented": false })) } else { out.line("exit.") };
     }
-    let notes = register(dir, &store_config(global)?.encryption)?;
+    let (keyring, notes) = Keyring::load(dir, &store_config(global)?.encryption)?;
     notes.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
     notes.damages.iter().for_each(|damage| out.note(damage));
     if !out.is_json() {
         out.line(format!("infile: {}, outfile: {}", infile.display(), outfile.display()))?;
     }
-    let encrypted = cipher_of(infile)?.is_some();
+    let encrypted = keyring.cipher_of(infile)?.is_some();
     if !encrypted && !out.is_json() {
         out.line(if dir.join(FILE_DICT).is_file() {
             format!("{} is not encrypted, skip to decrypt it into {}", infile.display(), outfile.display())
@@ -145,7 +145,7 @@ pub fn decrypt_file(
             "Encryption is disabled".to_owned()
         })?;
     }
-    let crc = copy(&RandomFile::open(infile)?, encrypted.then_some(outfile), dir)?;
+    let crc = copy(&RandomFile::open(infile, &keyring)?, encrypted.then_some(outfile), dir)?;
     out.either(
         || format!("crc32: {crc}"),
         || json!({ "infile": infile, "outfile": encrypted.then_some(outfile), "encrypted": encrypted, "crc32": crc }),

@@ -32,7 +32,8 @@ pub use write::WriteCmd;
 use crate::{
     Error, Offline, Online, Result, StoreConfig,
     cli::{Cmd, Global, Opt, RaftCmd},
-    encryption as encryption_keys, flamegraph,
+    encryption::Keyring,
+    flamegraph,
     output::Output,
     pd::Pd,
     source::Source,
@@ -44,18 +45,18 @@ pub use sst::SstArgs;
 /// Runs the command that `opt` names.
 pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     let Opt { global, convert, cmd } = opt;
-    let damages = load_keys(&cmd, &global, out)?;
+    let (keyring, damages) = load_keyring(&cmd, &global, out)?;
     if convert::run(&convert, out)? {
         return Ok(());
     }
-    run_command(cmd, &global, out)?;
+    run_command(cmd, &keyring, &global, out)?;
     if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
 }
 
-fn run_command(cmd: Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Result<()> {
+fn run_command(cmd: Option<Cmd>, keyring: &Keyring, global: &Global, out: &mut Output<'_>) -> Result<()> {
     match cmd {
-        Some(Cmd::Sst(args)) => sst::run(&args, global.key_format, out),
-        Some(Cmd::Files(cmd)) => files::run(&cmd, global, out),
+        Some(Cmd::Sst(args)) => sst::run(&args, keyring, global.key_format, out),
+        Some(Cmd::Files(cmd)) => files::run(&cmd, keyring, global, out),
         Some(Cmd::RaftEngineCtl { args }) => raft_engine::run(&args, global, out),
         Some(Cmd::EncryptionMeta { cmd }) => encryption::run(&cmd, global, out),
         Some(Cmd::DecryptFile { file, out_file, yes }) => {
@@ -65,7 +66,7 @@ fn run_command(cmd: Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Resul
         Some(Cmd::Write(cmd)) => write::run(&cmd, global, out),
         Some(Cmd::Ldb { args }) => rocksdb_tools::ldb(&args, global, out),
         Some(Cmd::SstDump { args }) => rocksdb_tools::sst_dump(&args, global, out),
-        Some(Cmd::DumpSnapMeta { file }) => damage::snap_meta(&file, out),
+        Some(Cmd::DumpSnapMeta { file }) => damage::snap_meta(&file, keyring, out),
         Some(Cmd::BadSsts { manifest }) => {
             let store = open_offline(global, out)?;
             let done = damage::bad_ssts(&store, manifest.as_deref(), global, out);
@@ -108,27 +109,28 @@ fn run_command(cmd: Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Resul
     }
 }
 
-/// Loads the encryption keys of the data directory that contains the command's files. Returns the number of
-/// damaged places in its dictionaries.
-fn load_keys(cmd: &Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Result<usize> {
+/// Loads the keys of the data directory that contains the command's files, and the number of damaged places
+/// in its dictionaries. Other commands load the keys when they open their store.
+fn load_keyring(cmd: &Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Result<(Keyring, usize)> {
     let path = match cmd {
         Some(Cmd::Sst(args)) => Some(args.path.as_path()),
         Some(Cmd::Files(cmd)) => cmd.path().or(global.data_dir.as_deref()),
         Some(Cmd::DumpSnapMeta { file }) => Some(file.as_path()),
         _ => None,
     };
-    path.map_or(Ok(0), |path| load_keys_around(path, global, out))
+    path.map_or_else(|| Ok(Default::default()), |path| load_keys_around(path, global, out))
 }
 
-/// Loads the encryption keys for `path`, a file or directory that a command reads. Returns the number of
+/// Loads the encryption keys for `path`, a file or directory that a command reads. Also returns the number of
 /// damaged places in the dictionaries.
-fn load_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<usize> {
+fn load_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<(Keyring, usize)> {
     let config = store_config(global)?.encryption;
-    let mut notes = encryption_keys::register_around(path, &config)?;
+    let (mut keyring, mut notes) = Keyring::load_around(path, &config)?;
     // The path may be outside of the data directory and still be encrypted by it: raft-engine has its own
     // directory.
     if let Some(dir) = &global.data_dir {
-        let more = encryption_keys::register(dir, &config)?;
+        let (others, more) = Keyring::load(dir, &config)?;
+        keyring = keyring.join(others);
         notes.warnings.extend(more.warnings);
         notes.damages.extend(more.damages);
     }
@@ -138,7 +140,7 @@ fn load_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Resul
     }
     notes.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
     notes.damages.iter().for_each(|damage| out.note(damage));
-    Ok(notes.damages.len())
+    Ok((keyring, notes.damages.len()))
 }
 
 /// Reads the configuration that `--config` names.

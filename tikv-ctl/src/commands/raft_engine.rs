@@ -11,7 +11,7 @@ use super::{
     load_keys_around,
     write::{self, WriteOptions},
 };
-use crate::{Error, Result, cli::Global, encryption::cipher_of, output::Output, raft_engine, write::repair};
+use crate::{Error, Result, cli::Global, encryption::Keyring, output::Output, raft_engine, write::repair};
 
 /// Inspects the files of raft-engine
 #[derive(Debug, Parser)]
@@ -63,17 +63,17 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     };
     let (Ctl::Dump { path, .. } | Ctl::Check { path } | Ctl::Repair { path, .. } | Ctl::TryPurge { path }) =
         &ctl;
-    let damages = load_keys_around(path, global, out)?;
-    run_tool(ctl, global, out)?;
+    let (keyring, damages) = load_keys_around(path, global, out)?;
+    run_tool(ctl, &keyring, global, out)?;
     if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
 }
 
-fn run_tool(ctl: Ctl, global: &Global, out: &mut Output<'_>) -> Result<()> {
+fn run_tool(ctl: Ctl, keyring: &Keyring, global: &Global, out: &mut Output<'_>) -> Result<()> {
     match ctl {
-        Ctl::Dump { path, raft_groups } => dump(&path, &raft_groups, out),
-        Ctl::Check { path } => check(&path, out),
+        Ctl::Dump { path, raft_groups } => dump(&path, &raft_groups, keyring, out),
+        Ctl::Check { path } => check(&path, keyring, out),
         Ctl::TryPurge { path } => {
-            refuse_encrypted(&path)?;
+            refuse_encrypted(&path, keyring)?;
             let engine = crate::write::open_raft(&path)?;
             let groups = engine.manual_purge().map_err(|e| Error::other(e.to_string()))?;
             out.either(
@@ -89,7 +89,7 @@ fn run_tool(ctl: Ctl, global: &Global, out: &mut Output<'_>) -> Result<()> {
                 "rewrite" => RepairQueue::Rewrite,
                 _ => RepairQueue::All,
             };
-            let plan = repair::plan(&path, queue, &script)?;
+            let plan = repair::plan(&path, queue, &script, keyring)?;
             let global = Global { data_dir: Some(path), ..global.clone() };
             write::show_or_apply("raft-engine-repair", &how, &plan, "Repair is done", &global, out)
         }
@@ -97,9 +97,9 @@ fn run_tool(ctl: Ctl, global: &Global, out: &mut Output<'_>) -> Result<()> {
 }
 
 /// Fails if a log is encrypted: raft-engine itself would read it as damaged.
-fn refuse_encrypted(dir: &std::path::Path) -> Result<()> {
+fn refuse_encrypted(dir: &std::path::Path, keyring: &Keyring) -> Result<()> {
     for file in raft_engine::log_files(dir).unwrap_or_default() {
-        if cipher_of(&file.path)?.is_some() {
+        if keyring.cipher_of(&file.path)?.is_some() {
             return Err(Error::other(format!(
                 "{}: expected an unencrypted log, found one encrypted at rest: let the running server purge it; \
                  nothing was changed",
@@ -110,7 +110,7 @@ fn refuse_encrypted(dir: &std::path::Path) -> Result<()> {
     Ok(())
 }
 
-fn dump(path: &std::path::Path, groups: &[u64], out: &mut Output<'_>) -> Result<()> {
+fn dump(path: &std::path::Path, groups: &[u64], keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
     let files = raft_engine::log_files(path)?;
     // raft-engine always has a .raftlog file to append to.
     if path.is_dir() && files.iter().all(|file| file.queue == raft_engine::Queue::Rewrite) {
@@ -121,17 +121,17 @@ fn dump(path: &std::path::Path, groups: &[u64], out: &mut Output<'_>) -> Result<
     }
     let damages = if out.is_json() {
         let mut list = out.list();
-        let damages = raft_engine::dump(path, groups, |line| list.push(out, &line))??;
+        let damages = raft_engine::dump(path, groups, keyring, |line| list.push(out, &line))??;
         list.end(out)?;
         damages
     } else {
-        raft_engine::dump(path, groups, |line| out.line(line))??
+        raft_engine::dump(path, groups, keyring, |line| out.line(line))??
     };
     if damages > 0 { Err(Error::Damaged(damages)) } else { Ok(()) }
 }
 
-fn check(path: &std::path::Path, out: &mut Output<'_>) -> Result<()> {
-    let raft_engine::Checked { broken, damages } = raft_engine::check(path)?;
+fn check(path: &std::path::Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
+    let raft_engine::Checked { broken, damages } = raft_engine::check(path, keyring)?;
     if out.is_json() {
         let groups: Vec<_> = broken
             .iter()

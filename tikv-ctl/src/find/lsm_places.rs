@@ -35,9 +35,9 @@ fn add_wal_of(
     damages: &mut Vec<String>,
 ) -> Result<()> {
     // Opening the store has already reported damage of the MANIFEST.
-    let state = read_manifest_or_tables(dir).unwrap_or_default();
+    let state = read_manifest_or_tables(dir, store.keyring()).unwrap_or_default();
     for (number, path) in logs(wal_dir)? {
-        let Ok(data) = read_whole(&path) else {
+        let Ok(data) = read_whole(&path, store.keyring()) else {
             // A running server removed the file after flushing its records to SSTs.
             continue;
         };

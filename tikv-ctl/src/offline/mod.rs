@@ -25,7 +25,7 @@ use prost::Message;
 
 use crate::{
     Error,
-    encryption::{self, Notes},
+    encryption::{Keyring, Notes},
     error::DebugError,
     lsm::Db,
     source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
@@ -41,6 +41,7 @@ pub(crate) use states::{APPLY_STATE, REGION_STATE};
 pub struct Offline {
     dir: PathBuf,
     wal_dir: PathBuf,
+    keyring: Keyring,
     kv: Db,
     raft: RaftStore,
     /// Each region has a RocksDB of its own, in `tablets/`.
@@ -54,21 +55,27 @@ impl Offline {
     /// Opens `dir` for reading.
     pub fn open(dir: &Path, config: &StoreConfig) -> crate::Result<Offline> {
         check_layout(dir)?;
-        let Notes { warnings: mut notes, mut damages } = encryption::register(dir, &config.encryption)?;
+        let (keyring, Notes { warnings: mut notes, mut damages }) = Keyring::load(dir, &config.encryption)?;
         let has_tablets = dir.join("tablets").is_dir();
         if has_tablets {
-            let raft = RaftStore::open(dir, config)?;
-            let (kv, missing) = tablets::open(dir, &raft)?;
+            let raft = RaftStore::open(dir, config, &keyring)?;
+            let (kv, missing) = tablets::open(dir, &raft, &keyring)?;
             damages.extend(missing);
             notes.extend(kv.warnings().iter().chain(raft.warnings()).cloned());
             let (dir, wal_dir) = (dir.to_owned(), dir.join("tablets"));
-            return Ok(Offline { dir, wal_dir, kv, raft, has_tablets, warnings: notes, damages });
+            return Ok(Offline { dir, wal_dir, keyring, kv, raft, has_tablets, warnings: notes, damages });
         }
-        let kv = Db::open_with(&dir.join("db"), config.wal_dir.as_deref(), &[CF_RAFT])?;
-        let raft = RaftStore::open(dir, config)?;
+        let kv = Db::open_with(&dir.join("db"), config.wal_dir.as_deref(), &[CF_RAFT], &keyring)?;
+        let raft = RaftStore::open(dir, config, &keyring)?;
         let wal_dir = config.wal_dir.clone().unwrap_or_else(|| dir.join("db"));
         notes.extend(kv.warnings().iter().chain(raft.warnings()).cloned());
-        Ok(Offline { dir: dir.to_owned(), wal_dir, kv, raft, has_tablets, warnings: notes, damages })
+        let dir = dir.to_owned();
+        Ok(Offline { dir, wal_dir, keyring, kv, raft, has_tablets, warnings: notes, damages })
+    }
+
+    /// Returns the keys of its encrypted files.
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// Whether each region has a RocksDB of its own.

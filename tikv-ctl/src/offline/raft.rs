@@ -8,6 +8,7 @@ use prost::Message;
 use super::{CF_DEFAULT, StoreConfig};
 use crate::{
     Error,
+    encryption::Keyring,
     error::DebugError,
     lsm::Db,
     raft_engine::{RaftEngineDir, is_raft_engine_dir},
@@ -26,7 +27,7 @@ pub enum RaftStore {
 
 impl RaftStore {
     /// Opens the engine that `config` selects, or the one in the data directory `dir`.
-    pub fn open(dir: &Path, config: &StoreConfig) -> crate::Result<RaftStore> {
+    pub fn open(dir: &Path, config: &StoreConfig, keyring: &Keyring) -> crate::Result<RaftStore> {
         let engine_dir = config.raft_engine_dir.clone().unwrap_or_else(|| dir.join("raft-engine"));
         let db_dir = config.raftdb_path.clone().unwrap_or_else(|| dir.join("raft"));
         let has_db = db_dir.join("CURRENT").is_file();
@@ -41,14 +42,14 @@ impl RaftStore {
                 )));
             }
             let spill_dir = config.raft_engine_spill_dir.as_deref();
-            return Ok(RaftStore::Engine(RaftEngineDir::open(&engine_dir, spill_dir)?));
+            return Ok(RaftStore::Engine(RaftEngineDir::open(&engine_dir, spill_dir, keyring)?));
         }
         if !has_db {
             let what =
                 "expected a RocksDB with the Raft log, found none: give --config with raftstore.raftdb-path";
             return Err(Error::other(format!("raft db not exists: {}: {what}", db_dir.display())));
         }
-        Ok(RaftStore::Db(Db::open(&db_dir, config.raftdb_wal_dir.as_deref())?))
+        Ok(RaftStore::Db(Db::open(&db_dir, config.raftdb_wal_dir.as_deref(), keyring)?))
     }
 
     /// Returns problems that lose no data, or may lose none.

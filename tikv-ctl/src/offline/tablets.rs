@@ -8,11 +8,12 @@ use prost::Message;
 use super::{RaftStore, bounds, states::REGION_STATE};
 use crate::{
     Error, Result,
+    encryption::Keyring,
     lsm::{Db, Part},
 };
 
 /// Opens the tablets of the data directory `dir` as one database; also returns warnings about missing ones.
-pub fn open(dir: &Path, raft: &RaftStore) -> Result<(Db, Vec<String>)> {
+pub fn open(dir: &Path, raft: &RaftStore, keyring: &Keyring) -> Result<(Db, Vec<String>)> {
     let RaftStore::Engine(engine) = raft else {
         return Err(Error::other(format!(
             "--data-dir {}: with tablets/, expected the states of regions in raft-engine, found none: give --config \
@@ -40,11 +41,11 @@ pub fn open(dir: &Path, raft: &RaftStore) -> Result<(Db, Vec<String>)> {
         }
         let path = dir.join("tablets").join(format!("{id}_{}", state.tablet_index));
         let (start, end) = bounds(state.region.as_ref());
-        match Db::open(&path, None) {
+        match Db::open(&path, None, keyring) {
             Ok(db) => parts.push(Part { start, end, db }),
             Err(e) => warnings.push(format!("{e}; the data of region {id} is missing from the output")),
         }
     }
     parts.sort_by(|a, b| a.start.cmp(&b.start));
-    Ok((Db::join(&dir.join("tablets"), parts), warnings))
+    Ok((Db::join(&dir.join("tablets"), parts, keyring), warnings))
 }

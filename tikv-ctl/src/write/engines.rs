@@ -9,7 +9,8 @@ use prost::Message;
 
 use super::{Change, Target, decode, files, files::DirLock, raft_dir};
 use crate::{
-    Error, Offline, Result, StoreConfig, encryption,
+    Error, Offline, Result, StoreConfig,
+    encryption::Keyring,
     lsm::{self, NewLog},
     offline::{RAFT_LOG_STATE_KEY, RaftStore},
     raft_engine::{self, NewBatch},
@@ -20,6 +21,7 @@ pub struct Engines {
     dir: PathBuf,
     /// `raftdb.wal-dir`.
     raftdb_wal_dir: Option<PathBuf>,
+    keyring: Keyring,
     /// None if only files are changed.
     store: Option<Offline>,
     _lock: DirLock,
@@ -43,12 +45,15 @@ impl Engines {
         let dbs: Vec<&Path> = dbs.chain([dir]).collect();
         let raft_engine = [Some(raft_dir(dir, config)), config.raft_engine_spill_dir.clone()];
         let lock = DirLock::take(dir, raft_engine.iter().flatten(), &dbs)?;
-        // A file may be in an encrypted directory; planning has already reported its warnings.
-        encryption::register_around(dir, &config.encryption)?;
         let only_files = changes.iter().all(|change| matches!(change.target, Target::File { .. }));
         let store = if only_files { None } else { Some(Offline::open(dir, config)?) };
+        let keyring = match &store {
+            Some(store) => store.keyring().clone(),
+            // A file may be in an encrypted directory; planning has already reported its warnings.
+            None => Keyring::load_around(dir, &config.encryption)?.0,
+        };
         let raftdb_wal_dir = config.raftdb_wal_dir.clone();
-        Ok(Engines { dir: dir.to_owned(), raftdb_wal_dir, store, _lock: lock })
+        Ok(Engines { dir: dir.to_owned(), raftdb_wal_dir, keyring, store, _lock: lock })
     }
 
     fn store(&self) -> Result<&Offline> {
@@ -57,7 +62,7 @@ impl Engines {
 
     fn current(&self, target: &Target) -> Result<Option<String>> {
         let value = match target {
-            Target::File { path } => return files::current(&self.dir.join(path)),
+            Target::File { path } => return files::current(&self.dir.join(path), &self.keyring),
             Target::Kv { cf, key, db } => self.store()?.database(db.as_deref())?.0.get(cf, &decode(key)?)?,
             Target::RaftState { region_id } => {
                 let state = self.store()?.raft().local_state(*region_id);
@@ -123,9 +128,9 @@ impl Engines {
                 .iter()
                 .map(|(cf, (key, value))| (cf.as_str(), key.as_slice(), value.as_deref()))
                 .collect();
-            logs.push(lsm::new_log(dir, wal_dir, &batch)?);
+            logs.push(lsm::new_log(dir, wal_dir, &batch, &self.keyring)?);
         }
-        Ok(Prepared { dir: &self.dir, logs, raft: self.raft_batch(&raft)?, changes })
+        Ok(Prepared { dir: &self.dir, keyring: &self.keyring, logs, raft: self.raft_batch(&raft)?, changes })
     }
 
     fn raft_batch(&self, changes: &[(u64, Put)]) -> Result<Option<NewBatch>> {
@@ -144,6 +149,7 @@ impl Engines {
 /// Changes that are ready to apply; nothing is written yet.
 pub struct Prepared<'a> {
     dir: &'a Path,
+    keyring: &'a Keyring,
     logs: Vec<NewLog>,
     raft: Option<NewBatch>,
     changes: &'a [Change],
@@ -158,6 +164,6 @@ impl Prepared<'_> {
         if let Some(batch) = self.raft {
             batch.write()?;
         }
-        files::apply(self.dir, self.changes)
+        files::apply(self.dir, self.changes, self.keyring)
     }
 }

@@ -9,7 +9,8 @@ use std::{
 
 use super::{Change, Target, decode};
 use crate::{
-    Error, Result, encryption,
+    Error, Result,
+    encryption::Keyring,
     lsm::{own_as, read_whole},
 };
 
@@ -65,15 +66,15 @@ fn lock_as_rocksdb(file: &File) -> std::io::Result<()> {
 ///
 /// # Errors
 /// Fails if the file exists and cannot be read.
-pub fn current(path: &Path) -> Result<Option<String>> {
+pub fn current(path: &Path, keyring: &Keyring) -> Result<Option<String>> {
     if !path.exists() {
         return Ok(None);
     }
-    Ok(Some(keys::hex_upper(&read_whole(path)?)))
+    Ok(Some(keys::hex_upper(&read_whole(path, keyring)?)))
 }
 
 /// Replaces the old files by the new ones, each atomically, synced, and encrypted as before.
-pub fn apply(dir: &Path, changes: &[Change]) -> Result<()> {
+pub fn apply(dir: &Path, changes: &[Change], keyring: &Keyring) -> Result<()> {
     for (path, change) in files(changes) {
         let path = dir.join(path);
         let fail = |e: std::io::Error| Error::other(format!("writing {}: {e}", path.display()));
@@ -84,7 +85,7 @@ pub fn apply(dir: &Path, changes: &[Change]) -> Result<()> {
         let parent = path.parent().unwrap_or(dir);
         let mut file = tempfile::NamedTempFile::new_in(parent).map_err(fail)?;
         let mut bytes = decode(new)?;
-        let cipher = if path.exists() { encryption::replace(&path)? } else { encryption::create(&path)? };
+        let cipher = if path.exists() { keyring.replace(&path)? } else { keyring.create(&path)? };
         if let Some(cipher) = cipher {
             cipher.apply(0, &mut bytes);
         }

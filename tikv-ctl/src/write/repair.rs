@@ -8,25 +8,26 @@ use std::{
 use raft_log_engine::{RepairQueue, unsafe_repair};
 
 use super::{Change, Target, plans::Plan};
-use crate::{Error, Result, lsm::read_whole, raft_engine};
+use crate::{Error, Result, encryption::Keyring, lsm::read_whole, raft_engine};
 
 /// Plans the repair of the raft-engine directory `dir` by `script`: whole files, by their names in the
 /// directory.
-pub fn plan(dir: &Path, queue: RepairQueue, script: &str) -> Result<Plan> {
+pub fn plan(dir: &Path, queue: RepairQueue, script: &str, keyring: &Keyring) -> Result<Plan> {
     if !raft_engine::is_raft_engine_dir(dir) {
         return Err(Error::other(format!(
             "{}: expected a directory with raft-engine's files (*.raftlog)",
             dir.display()
         )));
     }
-    let before = files(dir)?;
+    let before = files(dir, keyring)?;
     let copy = tempfile::tempdir()?;
     for (name, bytes) in &before {
         std::fs::write(copy.path().join(name), bytes)?;
     }
     unsafe_repair(copy.path(), queue, script)
         .map_err(|e| Error::other(format!("repair: {e}; nothing was changed")))?;
-    let after = files(copy.path())?;
+    // The copy has plain bytes.
+    let after = files(copy.path(), &Keyring::default())?;
     let names = before.keys().chain(after.keys()).collect::<std::collections::BTreeSet<_>>();
     let mut plan = Plan::default();
     for name in names {
@@ -47,14 +48,14 @@ pub fn plan(dir: &Path, queue: RepairQueue, script: &str) -> Result<Plan> {
 }
 
 /// Returns raft-engine's files and their decrypted bytes, without its lock file.
-fn files(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+fn files(dir: &Path, keyring: &Keyring) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let fail = |path: &Path, e: std::io::Error| Error::other(format!("{}: {e}", path.display()));
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(|e| fail(dir, e))? {
         let entry = entry.map_err(|e| fail(dir, e))?;
         let (path, name) = (entry.path(), PathBuf::from(entry.file_name()));
         if path.is_file() && name != Path::new("LOCK") {
-            files.insert(name, read_whole(&path)?);
+            files.insert(name, read_whole(&path, keyring)?);
         }
     }
     Ok(files)
@@ -67,7 +68,7 @@ fn difference(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>, name: &Path) -> Resu
         let dir = tempfile::tempdir()?;
         let path = dir.path().join(name);
         std::fs::write(&path, bytes)?;
-        raft_engine::items(&path).map_err(Error::from)
+        raft_engine::items(&path, &Keyring::default()).map_err(Error::from)
     };
     let (old, new) = (lines(old)?, lines(new)?);
     let mut text = format!("{} items become {}", old.len(), new.len());

@@ -29,7 +29,7 @@ use prost::Message;
 
 use crate::{
     Error, Result,
-    lsm::{checksum_matches, own_as},
+    io::{checksum_matches, own_as},
 };
 
 pub const FILE_DICT: &str = "file.dict";

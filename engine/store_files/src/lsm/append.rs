@@ -9,14 +9,14 @@ use std::{
 
 use super::{
     Error, Result,
-    file::{own_as, read_whole},
     log_writer::encode_log,
     manifest::{self, VersionState},
+    own_as, read_whole,
     recovery::file_number,
     replay::{Replay, Stop, live_logs},
     wal::{Change, encode_batch},
 };
-use crate::encryption;
+use crate::encryption::Keyring;
 
 /// A change: column family, key, and new value; `None` deletes the key.
 pub type Written<'a> = (&'a str, &'a [u8], Option<&'a [u8]>);
@@ -26,6 +26,7 @@ pub type Written<'a> = (&'a str, &'a [u8], Option<&'a [u8]>);
 pub struct NewLog {
     path: PathBuf,
     bytes: Vec<u8>,
+    keyring: Keyring,
 }
 
 /// Creates the log that applies all of `changes` to the database in `dir`, whose logs are in `wal_dir`. The
@@ -33,29 +34,39 @@ pub struct NewLog {
 ///
 /// # Errors
 /// The database lacks a column family, or RocksDB would not replay another log in its state.
-pub fn new_log(dir: &Path, wal_dir: &Path, changes: &[Written<'_>]) -> Result<NewLog> {
-    let state = manifest::read(dir)?;
+pub fn new_log(dir: &Path, wal_dir: &Path, changes: &[Written<'_>], keyring: &Keyring) -> Result<NewLog> {
+    let state = manifest::read(dir, keyring)?;
     let mut batch = Vec::with_capacity(changes.len());
     for (cf, key, value) in changes {
         batch.push((family(&state, cf)?, *key, *value));
     }
-    let records = records(&state, wal_dir, &batch)?;
+    let records = records(&state, wal_dir, &batch, keyring)?;
     let path = wal_dir.join(format!("{:06}.log", number(&state, dir, wal_dir)?));
-    Ok(NewLog { path, bytes: encode_log(&records) })
+    Ok(NewLog { path, bytes: encode_log(&records), keyring: keyring.clone() })
 }
 
 impl NewLog {
-    /// Writes and syncs the log. Returns its path.
+    /// Writes and syncs the log, encrypted if other files of its directory are. Returns its path.
+    ///
+    /// # Errors
+    /// The data keys are unknown, or the system refuses to write.
     pub fn write(self) -> Result<PathBuf> {
-        let NewLog { path, bytes } = self;
-        write(&path, bytes).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let NewLog { path, mut bytes, keyring } = self;
+        let refuse = |e: crate::Error| Error::Unsupported { path: path.clone(), what: e.to_string() };
+        if let Some(cipher) = keyring.create(&path).map_err(refuse)? {
+            cipher.apply(0, &mut bytes);
+        }
+        write(&path, &bytes).map_err(|source| Error::Io { path: path.clone(), source })?;
         Ok(path)
     }
 }
 
 /// Creates a log as [`new_log`] does and writes it.
-pub fn append(dir: &Path, wal_dir: &Path, changes: &[Written<'_>]) -> Result<PathBuf> {
-    new_log(dir, wal_dir, changes)?.write()
+///
+/// # Errors
+/// As [`new_log`] and [`NewLog::write`].
+pub fn append(dir: &Path, wal_dir: &Path, changes: &[Written<'_>], keyring: &Keyring) -> Result<PathBuf> {
+    new_log(dir, wal_dir, changes, keyring)?.write()
 }
 
 fn family(state: &VersionState, name: &str) -> Result<u32> {
@@ -67,7 +78,12 @@ fn family(state: &VersionState, name: &str) -> Result<u32> {
 }
 
 /// Encodes the records of the log so that `batch` is newer than everything else in the database.
-fn records(state: &VersionState, wal_dir: &Path, batch: &[Change<'_>]) -> Result<Vec<Vec<u8>>> {
+fn records(
+    state: &VersionState,
+    wal_dir: &Path,
+    batch: &[Change<'_>],
+    keyring: &Keyring,
+) -> Result<Vec<Vec<u8>>> {
     let logs = live_logs(wal_dir, state)?;
     if logs.is_empty() {
         let what = "expected the log (WAL) that every opened database has, found none: if rocksdb.wal-dir is set, give \
@@ -76,7 +92,7 @@ fn records(state: &VersionState, wal_dir: &Path, batch: &[Change<'_>]) -> Result
     }
     let mut replay = Replay::default();
     for (number, path) in logs {
-        replay.read(&path, number, &read_whole(&path)?, &mut |_| {});
+        replay.read(&path, number, &read_whole(&path, keyring)?, &mut |_| {});
     }
     let files = state.families.values().flat_map(|family| family.files.values());
     let newest = files.map(|file| file.largest_seqno).max().unwrap_or(0).max(state.last_sequence);
@@ -131,15 +147,12 @@ fn number(state: &VersionState, dir: &Path, wal_dir: &Path) -> Result<u64> {
     Ok(number)
 }
 
-/// Writes and syncs a new file, encrypted if other files of its directory are.
-fn write(path: &Path, mut bytes: Vec<u8>) -> std::io::Result<()> {
+/// Writes and syncs a new file.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
-    if let Some(cipher) = encryption::create(path).map_err(std::io::Error::other)? {
-        cipher.apply(0, &mut bytes);
-    }
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let written = own_as(&file, parent)
-        .and_then(|()| file.write_all(&bytes))
+        .and_then(|()| file.write_all(bytes))
         .and_then(|()| file.sync_all())
         .and_then(|()| File::open(parent)?.sync_all());
     if written.is_err() {
@@ -184,7 +197,7 @@ mod tests {
     }
 
     fn by_us(dir: &Path, cf: &str, key: &str) -> Option<String> {
-        let db = Db::open(dir, None).unwrap();
+        let db = Db::open(dir, None, &Keyring::default()).unwrap();
         db.get(cf, key.as_bytes()).unwrap().map(|value| String::from_utf8(value).unwrap())
     }
 
@@ -228,9 +241,9 @@ mod tests {
     fn rocksdb_reads_appended_changes_as_the_newest() {
         let dir = database();
         for round in 0..4 {
-            append(dir.path(), dir.path(), &CHANGES).unwrap();
+            append(dir.path(), dir.path(), &CHANGES, &Keyring::default()).unwrap();
             if round % 2 == 0 {
-                append(dir.path(), dir.path(), &[("write", b"k4", None)]).unwrap();
+                append(dir.path(), dir.path(), &[("write", b"k4", None)], &Keyring::default()).unwrap();
             }
             check(dir.path());
             let gone = by_rocksdb(dir.path(), "write", "k4").is_none();
@@ -282,8 +295,8 @@ mod tests {
     fn changes_after_a_torn_or_damaged_log_are_replayed() {
         for (torn, ingest) in [(true, false), (true, true), (false, false), (false, true)] {
             let dir = damaged(torn, ingest);
-            let before = manifest::read(dir.path()).unwrap();
-            append(dir.path(), dir.path(), &CHANGES).unwrap();
+            let before = manifest::read(dir.path(), &Keyring::default()).unwrap();
+            append(dir.path(), dir.path(), &CHANGES, &Keyring::default()).unwrap();
             let mut replay = Replay::default();
             for (number, path) in live_logs(dir.path(), &before).unwrap() {
                 replay.read(&path, number, &std::fs::read(&path).unwrap(), &mut |_| {});
@@ -342,14 +355,18 @@ mod tests {
         let mut bytes = whole.clone();
         bytes[8] ^= 1;
         std::fs::write(&log, &bytes).unwrap();
-        let refused = |dir: &Path| append(dir, dir, &[("default", b"a", None)]).unwrap_err().to_string();
+        let refused = |dir: &Path| {
+            append(dir, dir, &[("default", b"a", None)], &Keyring::default()).unwrap_err().to_string()
+        };
         let e = refused(dir.path());
         assert!(e.contains("before its first change") && e.contains(".log at byte 0"), "{e}");
         std::fs::remove_file(&log).unwrap();
         let e = refused(dir.path());
         assert!(e.contains("rocksdb.wal-dir") && e.contains("nothing was changed"), "{e}");
         std::fs::write(&log, &whole).unwrap();
-        let e = append(dir.path(), dir.path(), &[("none", b"a", None)]).unwrap_err().to_string();
+        let e = append(dir.path(), dir.path(), &[("none", b"a", None)], &Keyring::default())
+            .unwrap_err()
+            .to_string();
         assert!(e.contains("a column family none"), "{e}");
     }
 
@@ -367,7 +384,9 @@ mod tests {
         let at = bytes.len() - 2;
         bytes[at] ^= 1;
         std::fs::write(&log, &bytes).unwrap();
-        let e = append(dir.path(), dir.path(), &[("default", b"a", None)]).unwrap_err().to_string();
+        let e = append(dir.path(), dir.path(), &[("default", b"a", None)], &Keyring::default())
+            .unwrap_err()
+            .to_string();
         assert!(e.contains("column family default") && e.contains("does not open"), "{e}");
         assert!(DB::open_cf(&options(), dir.path(), CFS).is_err(), "RocksDB refuses it, too");
     }
@@ -379,10 +398,16 @@ mod tests {
         options.set_wal_dir(logs.path());
         let open = || DB::open_cf(&options, dir.path(), CFS).unwrap();
         put(&open(), "default", "k0", "old");
-        let path = append(dir.path(), logs.path(), &[("default", b"k0", Some(b"new"))]).unwrap();
+        let path = append(dir.path(), logs.path(), &[("default", b"k0", Some(b"new"))], &Keyring::default())
+            .unwrap();
         assert_eq!(path.parent(), Some(logs.path()));
         assert_eq!(open().get("k0").unwrap().as_deref(), Some(&b"new"[..]));
-        assert!(append(dir.path(), dir.path(), &[]).unwrap_err().to_string().contains("wal-dir"));
+        assert!(
+            append(dir.path(), dir.path(), &[], &Keyring::default())
+                .unwrap_err()
+                .to_string()
+                .contains("wal-dir")
+        );
     }
 
     #[test]
@@ -392,7 +417,7 @@ mod tests {
         let keys: Vec<String> = (0..50).map(|i| format!("long{i}")).collect();
         let changes: Vec<Written<'_>> =
             keys.iter().map(|key| ("write", key.as_bytes(), Some(&value[..]))).collect();
-        append(dir.path(), dir.path(), &changes).unwrap();
+        append(dir.path(), dir.path(), &changes, &Keyring::default()).unwrap();
         for key in &keys {
             assert!(by_us(dir.path(), "write", key).is_some_and(|read| read.len() == value.len()));
         }

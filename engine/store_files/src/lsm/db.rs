@@ -8,15 +8,15 @@ use std::{
 
 use super::{
     DbIter, Error, InternalKey, MemEntry, RandomFile, Result, Table,
-    file::read_whole,
     manifest::{self, FileMeta, VersionState},
-    mem, options,
+    mem, options, read_whole,
     recovery::{self, RecoveredSst},
     replay::{Replay, live_logs},
     rescue,
     table::COMPARATOR,
     titan::Titan,
 };
+use crate::encryption::Keyring;
 
 /// Maximum number of attempts to read a directory that a server is changing.
 const ATTEMPTS: usize = 20;
@@ -32,6 +32,7 @@ pub struct SstFile {
     meta: FileMeta,
     family: String,
     path: PathBuf,
+    keyring: Keyring,
     handle: Mutex<Option<RandomFile>>,
     table: OnceLock<Arc<Table>>,
 }
@@ -83,7 +84,7 @@ impl SstFile {
         let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let file = match handle {
             Some(file) => file,
-            None => RandomFile::open(&self.path)?,
+            None => RandomFile::open(&self.path, &self.keyring)?,
         };
         let table = Table::from_file(file, Some(self.meta.largest_seqno))?;
         if let Some(what) = self.find_mismatch(&table) {
@@ -178,6 +179,7 @@ impl ColumnFamily {
 #[derive(Debug)]
 pub struct Db {
     dir: PathBuf,
+    keyring: Keyring,
     families: BTreeMap<String, ColumnFamily>,
     titan: Titan,
     warnings: Vec<String>,
@@ -199,7 +201,7 @@ pub struct Part {
 
 impl Db {
     /// Joins databases with a range each into one. `parts` are in the order of their keys.
-    pub fn join(dir: &Path, parts: Vec<Part>) -> Db {
+    pub fn join(dir: &Path, parts: Vec<Part>, keyring: &Keyring) -> Db {
         let mut families: BTreeMap<String, ColumnFamily> = BTreeMap::new();
         for name in ["default", "lock", "write"] {
             families.insert(name.to_owned(), ColumnFamily { name: name.to_owned(), ..Default::default() });
@@ -215,8 +217,8 @@ impl Db {
         }
         families.values_mut().for_each(|family| sort(&mut family.files));
         let warnings = parts.iter().flat_map(|part| part.db.warnings.clone()).collect();
-        let (dir, titan) = (dir.to_owned(), Titan::new(dir));
-        Db { dir, families, titan, warnings, losses: Vec::new(), damages: Mutex::default(), parts }
+        let (dir, titan, keyring) = (dir.to_owned(), Titan::new(dir, keyring), keyring.clone());
+        Db { dir, keyring, families, titan, warnings, losses: Vec::new(), damages: Mutex::default(), parts }
     }
 
     /// The databases of a joined one; empty for a single database.
@@ -225,15 +227,18 @@ impl Db {
     }
 
     /// Reads the directory `dir` with its WAL in `wal_dir`, by default also in `dir`.
-    pub fn open(dir: &Path, wal_dir: Option<&Path>) -> Result<Db> {
-        Db::open_with(dir, wal_dir, &[])
+    ///
+    /// # Errors
+    /// As [`Db::open_with`].
+    pub fn open(dir: &Path, wal_dir: Option<&Path>, keyring: &Keyring) -> Result<Db> {
+        Db::open_with(dir, wal_dir, &[], keyring)
     }
 
     /// Reads a database that must have the column families `needed`: a MANIFEST without them was truncated.
     ///
     /// # Errors
     /// The directory is not a RocksDB, or its state cannot be read. Other damage is in [`Db::damages`].
-    pub fn open_with(dir: &Path, wal_dir: Option<&Path>, needed: &[&str]) -> Result<Db> {
+    pub fn open_with(dir: &Path, wal_dir: Option<&Path>, needed: &[&str], keyring: &Keyring) -> Result<Db> {
         if !dir.is_dir() {
             return Err(Error::NotADb(format!(
                 "{}: expected a RocksDB directory, found none",
@@ -249,18 +254,18 @@ impl Db {
         for attempt in 1..=ATTEMPTS {
             // A file that is missing at the last attempt is lost.
             let tolerant = attempt == ATTEMPTS;
-            let state = match manifest::read(dir).and_then(|state| state.with_families(needed)) {
+            let state = match manifest::read(dir, keyring).and_then(|state| state.with_families(needed)) {
                 Ok(state) => state,
                 Err(e) if e.is_not_found() && !tolerant => {
                     pause();
                     continue;
                 }
-                Err(e) => rescue::state(dir, &e, needed)?,
+                Err(e) => rescue::state(dir, &e, needed, keyring)?,
             };
-            match Db::open_at(dir, Some(wal_dir), &state, tolerant) {
+            match Db::open_at(dir, Some(wal_dir), &state, tolerant, keyring) {
                 Ok(db) => {
                     // If the MANIFEST grew, data may have moved to a new SST from a log before it was read.
-                    let again = manifest::read(dir)
+                    let again = manifest::read(dir, keyring)
                         .is_ok_and(|now| now.path != state.path || now.manifest_len != state.manifest_len);
                     if !again || tolerant {
                         return Ok(db);
@@ -278,9 +283,9 @@ impl Db {
     }
 
     /// Reads the SSTs of `dir` that the MANIFEST at `manifest` names, without logs.
-    pub fn open_by(dir: &Path, manifest: &Path) -> Result<Db> {
-        let state = manifest::read_file(manifest)?;
-        let mut db = Db::open_at(dir, None, &state, true)?;
+    pub fn open_by(dir: &Path, manifest: &Path, keyring: &Keyring) -> Result<Db> {
+        let state = manifest::read_file(manifest, keyring)?;
+        let mut db = Db::open_at(dir, None, &state, true, keyring)?;
         db.losses.extend(state.torn_at.map(|offset| {
             let what = "the last version edit is incomplete".to_owned();
             (String::new(), Error::Corruption { path: manifest.to_owned(), offset, what })
@@ -288,11 +293,18 @@ impl Db {
         Ok(db)
     }
 
-    fn open_at(dir: &Path, wal_dir: Option<&Path>, state: &VersionState, tolerant: bool) -> Result<Db> {
+    fn open_at(
+        dir: &Path,
+        wal_dir: Option<&Path>,
+        state: &VersionState,
+        tolerant: bool,
+        keyring: &Keyring,
+    ) -> Result<Db> {
         let mut db = Db {
             dir: dir.to_owned(),
             families: BTreeMap::new(),
-            titan: Titan::new(dir),
+            titan: Titan::new(dir, keyring),
+            keyring: keyring.clone(),
             warnings: state.warnings.clone(),
             losses: state.damages.iter().map(|e| (String::new(), e.clone())).collect(),
             damages: Mutex::default(),
@@ -309,7 +321,7 @@ impl Db {
             }
             let mut files = Vec::with_capacity(family.files.len());
             for meta in family.files.values() {
-                let (file, missing) = open_sst(dir, &family.name, meta.clone(), tolerant)?;
+                let (file, missing) = open_sst(dir, &family.name, meta.clone(), tolerant, keyring)?;
                 if let Some(e) = missing {
                     db.note_damage(&family.name, e.losing(file.smallest(), file.largest()));
                 }
@@ -331,7 +343,7 @@ impl Db {
         // Every database has a log since its creation, also when it is closed.
         if logs.is_empty() {
             let from = if oldest > 0 { format!(" numbered {oldest} or later") } else { String::new() };
-            let what = no_log_here(&self.dir);
+            let what = no_log_here(&self.dir, &self.keyring);
             self.warnings.push(format!(
                 "{}: {}",
                 wal_dir.display(),
@@ -342,7 +354,7 @@ impl Db {
         let mut replay = Replay::from_state(state);
         for (number, path) in logs {
             next_number = next_number.max(number.saturating_add(1));
-            replay.read(&path, number, &read_whole(&path)?, &mut |entry| {
+            replay.read(&path, number, &read_whole(&path, &self.keyring)?, &mut |entry| {
                 let family = state.families.get(&entry.cf);
                 if family.is_some_and(|family| family.log_number <= number) {
                     let packed = entry.sequence << 8 | u64::from(entry.value_type.to_u8());
@@ -442,8 +454,8 @@ impl Db {
 }
 
 /// Explains that no log of the database `dir` was found, and the remedy.
-pub fn no_log_here(dir: &Path) -> String {
-    let elsewhere = match options::wal_dir(dir) {
+pub fn no_log_here(dir: &Path, keyring: &Keyring) -> String {
+    let elsewhere = match options::wal_dir(dir, keyring) {
         Some(named) => format!(
             "its OPTIONS file has wal_dir = {}: give the store's configuration, which has rocksdb.wal-dir, with --config",
             named.display()
@@ -474,17 +486,23 @@ fn sst_path(dir: &Path, number: u64) -> PathBuf {
 }
 
 /// Opens an SST, so that it stays readable. With `tolerant`, returns a missing file's error with the SST.
-fn open_sst(dir: &Path, family: &str, meta: FileMeta, tolerant: bool) -> Result<(SstFile, Option<Error>)> {
+fn open_sst(
+    dir: &Path,
+    family: &str,
+    meta: FileMeta,
+    tolerant: bool,
+    keyring: &Keyring,
+) -> Result<(SstFile, Option<Error>)> {
     let path = sst_path(dir, meta.number);
-    let (handle, missing) = match RandomFile::open(&path) {
+    let (handle, missing) = match RandomFile::open(&path, keyring) {
         Ok(file) => (Some(file), None),
         // If there are more SSTs than file descriptors, the others are opened when they are read.
         Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EMFILE) => (None, None),
         Err(e) if tolerant => (None, Some(e)),
         Err(e) => return Err(e),
     };
-    let (family, handle) = (family.to_owned(), Mutex::new(handle));
-    Ok((SstFile { meta, family, path, handle, table: OnceLock::new() }, missing))
+    let (family, keyring, handle) = (family.to_owned(), keyring.clone(), Mutex::new(handle));
+    Ok((SstFile { meta, family, path, keyring, handle, table: OnceLock::new() }, missing))
 }
 
 /// Lists the numbers and paths of the logs in `dir`, oldest first.

@@ -16,7 +16,8 @@
 
 use super::{
     Cursor, RandomFile, Result,
-    checksum::{ChecksumType, context_modifier, matches},
+    checksum::{ChecksumType, context_modifier},
+    checksum_matches,
     table::{BLOCK_TRAILER_LEN, BlockHandle},
 };
 
@@ -126,7 +127,7 @@ fn parse_extended(
     let mut plain = data.to_vec();
     plain[5..9].fill(0);
     let computed = checksum.compute(&plain).wrapping_add(context_modifier(base_context, start));
-    if checksum != ChecksumType::None && !matches(computed, stored) {
+    if checksum != ChecksumType::None && !checksum_matches(computed, stored) {
         let what = format!("expected the footer checksum {stored:08x}, found {computed:08x}");
         return Err(file.corrupt(start, what));
     }

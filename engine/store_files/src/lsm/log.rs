@@ -15,7 +15,8 @@
 
 use super::{
     Cursor,
-    checksum::{crc32c, mask, matches},
+    checksum::{crc32c, mask},
+    checksum_matches,
     compress::decompress_stream,
 };
 
@@ -201,7 +202,7 @@ impl<'a> LogReader<'a> {
             return Fragment::End;
         };
         let covered = &self.data[self.at + 6..self.at + header_len + usize::from(len)];
-        if !matches(mask(crc32c(0, covered)), stored) {
+        if !checksum_matches(mask(crc32c(0, covered)), stored) {
             return Fragment::Corrupt(format!(
                 "the checksum of a record of {len} bytes does not match: the record is damaged"
             ));

@@ -32,10 +32,11 @@ use std::{
 
 use super::{
     Cursor, Error, Result,
-    file::read_whole,
     log::{LogReader, Record},
+    read_whole,
     rescue::tables,
 };
+use crate::encryption::Keyring;
 
 const SAFE_TO_IGNORE: u32 = 1 << 13;
 const EPOCH_NUMBER: u32 = 13;
@@ -129,16 +130,16 @@ pub struct Edit {
 }
 
 /// Reads CURRENT and the MANIFEST it names.
-pub fn read(dir: &Path) -> Result<VersionState> {
+pub fn read(dir: &Path, keyring: &Keyring) -> Result<VersionState> {
     let current = dir.join("CURRENT");
-    let bytes = read_whole(&current)?;
+    let bytes = read_whole(&current, keyring)?;
     let text = String::from_utf8_lossy(&bytes);
     let name = text.trim_end_matches('\n');
     if !name.starts_with("MANIFEST-") || name.contains('/') || text == name {
         let what = format!("expected MANIFEST-<number> and a line end, found {text:?}");
         return Err(Error::Corruption { path: current, offset: 0, what });
     }
-    let mut state = read_file(&dir.join(name)).map_err(|e| match e {
+    let mut state = read_file(&dir.join(name), keyring).map_err(|e| match e {
         Error::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
             let what = format!("{source}, although {} at byte 0 names this file", current.display());
             Error::Io { path, source: io::Error::new(io::ErrorKind::NotFound, what) }
@@ -150,8 +151,8 @@ pub fn read(dir: &Path) -> Result<VersionState> {
 }
 
 /// Reads the MANIFEST at `path`.
-pub fn read_file(path: &Path) -> Result<VersionState> {
-    let data = read_whole(path)?;
+pub fn read_file(path: &Path, keyring: &Keyring) -> Result<VersionState> {
+    let data = read_whole(path, keyring)?;
     replay(path.to_owned(), &data)
 }
 

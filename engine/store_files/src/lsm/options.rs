@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Error, Result, file::read_whole};
+use super::{Error, Result, read_whole};
+use crate::encryption::Keyring;
 
 /// A section of an OPTIONS file, such as `[CFOptions "default"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +35,8 @@ pub fn newest(dir: &Path) -> Option<PathBuf> {
 }
 
 /// Reads the OPTIONS file at `path`.
-pub fn read(path: &Path) -> Result<Vec<Section>> {
-    let text = read_whole(path)?;
+pub fn read(path: &Path, keyring: &Keyring) -> Result<Vec<Section>> {
+    let text = read_whole(path, keyring)?;
     parse(&String::from_utf8_lossy(&text)).map_err(|(line, what)| Error::Corruption {
         path: path.to_owned(),
         offset: line,
@@ -68,14 +69,14 @@ pub fn parse(text: &str) -> std::result::Result<Vec<Section>, (u64, String)> {
 }
 
 /// Returns the column families in the newest OPTIONS file of `dir`, in the order of their creation.
-pub fn families(dir: &Path) -> Vec<String> {
-    let sections = newest(dir).and_then(|path| read(&path).ok()).unwrap_or_default();
+pub fn families(dir: &Path, keyring: &Keyring) -> Vec<String> {
+    let sections = newest(dir).and_then(|path| read(&path, keyring).ok()).unwrap_or_default();
     sections.into_iter().filter(|section| section.name == "CFOptions").map(|section| section.family).collect()
 }
 
 /// Returns the directory of the logs by the newest OPTIONS file of `dir`, if it is not `dir` itself.
-pub fn wal_dir(dir: &Path) -> Option<PathBuf> {
-    let sections = read(&newest(dir)?).ok()?;
+pub fn wal_dir(dir: &Path, keyring: &Keyring) -> Option<PathBuf> {
+    let sections = read(&newest(dir)?, keyring).ok()?;
     let named = sections.iter().find(|section| section.name == "DBOptions")?.get("wal_dir")?;
     let named = PathBuf::from(named);
     let same = std::fs::canonicalize(&named)

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::{
     Cursor, Result, Table,
-    checksum::{ChecksumType, context_modifier, matches},
+    checksum::{ChecksumType, context_modifier},
+    checksum_matches,
     compress::Decompressor,
     table::{BLOCK_TRAILER_LEN, BlockHandle},
 };
@@ -128,7 +129,7 @@ fn check(table: &Table, handle: BlockHandle, covered: &[u8], stored: &[u8]) -> R
     }
     let stored = Cursor::new(stored).u32().unwrap_or_default();
     let computed = kind.compute(covered).wrapping_add(context_modifier(base, handle.offset));
-    if matches(computed, stored) {
+    if checksum_matches(computed, stored) {
         return Ok(());
     }
     let what = format!(

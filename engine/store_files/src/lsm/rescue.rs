@@ -10,6 +10,7 @@ use super::{
     manifest::{self, FamilyState, FileMeta, VersionState},
     options,
 };
+use crate::encryption::Keyring;
 
 /// The sequence number and type of a key bound that includes all versions.
 const ANY_VERSION: [u8; 8] = [0xff; 8];
@@ -39,8 +40,8 @@ fn numbered(dir: &Path, number: impl Fn(&str) -> Option<u64>) -> Result<Vec<(u64
 }
 
 /// Reads the state of `dir` from its MANIFEST. If that fails, adds the damage and reads it as [`state`] does.
-pub fn read(dir: &Path) -> Result<VersionState> {
-    manifest::read(dir).or_else(|e| state(dir, &e, &[]))
+pub fn read(dir: &Path, keyring: &Keyring) -> Result<VersionState> {
+    manifest::read(dir, keyring).or_else(|e| state(dir, &e, &[], keyring))
 }
 
 /// Reads the state of `dir` after CURRENT and the MANIFEST failed with `why`: from the newest readable
@@ -48,31 +49,33 @@ pub fn read(dir: &Path) -> Result<VersionState> {
 ///
 /// # Errors
 /// `why`, if neither is possible.
-pub fn state(dir: &Path, why: &Error, needed: &[&str]) -> Result<VersionState> {
+pub fn state(dir: &Path, why: &Error, needed: &[&str], keyring: &Keyring) -> Result<VersionState> {
     let manifests = numbered(dir, |name| name.strip_prefix("MANIFEST-")?.parse().ok())?;
     for (_, path) in manifests.iter().rev() {
-        if let Ok(mut state) = manifest::read_file(path).and_then(|state| state.with_families(needed)) {
+        if let Ok(mut state) =
+            manifest::read_file(path, keyring).and_then(|state| state.with_families(needed))
+        {
             state.report_unknown_ssts(dir);
             let more = format!("read from {} instead, the newest readable MANIFEST", path.display());
             state.damages.push(why.clone().in_full(&more));
             return Ok(state);
         }
     }
-    from_tables(dir, why)?.with_families(needed).map_err(|_| why.clone())
+    from_tables(dir, why, keyring)?.with_families(needed).map_err(|_| why.clone())
 }
 
-fn from_tables(dir: &Path, why: &Error) -> Result<VersionState> {
+fn from_tables(dir: &Path, why: &Error, keyring: &Keyring) -> Result<VersionState> {
     let tables = tables(dir)?;
     if tables.is_empty() {
         return Err(why.clone());
     }
     let mut state = VersionState { path: dir.to_owned(), ..Default::default() };
-    for (id, name) in options::families(dir).into_iter().enumerate() {
+    for (id, name) in options::families(dir, keyring).into_iter().enumerate() {
         state.families.insert(id as u32, family(name));
     }
     let mut read = 0;
     for (number, path) in &tables {
-        match describe(*number, path) {
+        match describe(*number, path, keyring) {
             Ok((id, name, file)) => {
                 state.families.entry(id).or_insert_with(|| family(name)).files.insert(*number, file);
                 read += 1;
@@ -96,8 +99,8 @@ fn family(name: String) -> FamilyState {
 }
 
 /// Reads the SST at `path`. Returns its column family's id and name, and its description for a MANIFEST.
-fn describe(number: u64, path: &Path) -> Result<(u32, String, FileMeta)> {
-    let table = Arc::new(Table::open(path)?);
+fn describe(number: u64, path: &Path, keyring: &Keyring) -> Result<(u32, String, FileMeta)> {
+    let table = Arc::new(Table::open(path, keyring)?);
     let properties = table.properties();
     let id = properties.number("rocksdb.column.family.id").and_then(|id| id.try_into().ok()).unwrap_or(0);
     let name = properties.text("rocksdb.column.family.name").filter(|name| !name.is_empty());

@@ -35,6 +35,7 @@ use super::{
     reader::{BlockReader, READAHEAD},
     salvage,
 };
+use crate::encryption::Keyring;
 
 /// Bytes of the trailer of each block: compression type and checksum.
 pub const BLOCK_TRAILER_LEN: u64 = 5;
@@ -88,9 +89,12 @@ pub struct Table {
 }
 
 impl Table {
-    /// Opens the SST at `path`.
-    pub fn open(path: &Path) -> Result<Table> {
-        Table::from_file(RandomFile::open(path)?, None)
+    /// Opens the SST at `path`, decrypted with a key of `keyring`.
+    ///
+    /// # Errors
+    /// As [`RandomFile::open`] and [`Table::from_file`].
+    pub fn open(path: &Path, keyring: &Keyring) -> Result<Table> {
+        Table::from_file(RandomFile::open(path, keyring)?, None)
     }
 
     /// Reads the footer and the properties of `file`. `largest_seqno`, from the MANIFEST, is the sequence

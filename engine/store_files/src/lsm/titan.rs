@@ -30,11 +30,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use crate::encryption::Keyring;
+
 use super::{
     BlockHandle, Cursor, Error, RandomFile, Result,
     block::BlockCursor,
-    checksum::{crc32c, mask, matches},
-    compress,
+    checksum::{crc32c, mask},
+    checksum_matches, compress,
     table::BLOCK_TRAILER_LEN,
 };
 
@@ -73,6 +75,7 @@ impl BlobIndex {
 #[derive(Debug)]
 pub struct Titan {
     dir: PathBuf,
+    keyring: Keyring,
     files: Mutex<HashMap<u64, Arc<BlobFile>>>,
 }
 
@@ -99,9 +102,9 @@ impl BlobFile {
 }
 
 impl Titan {
-    /// Creates the set of blob files of the database in `db_dir`.
-    pub fn new(db_dir: &Path) -> Titan {
-        Titan { dir: db_dir.join("titandb"), files: Mutex::default() }
+    /// Creates the set of blob files of the database in `db_dir`, decrypted with the keys of `keyring`.
+    pub fn new(db_dir: &Path, keyring: &Keyring) -> Titan {
+        Titan { dir: db_dir.join("titandb"), keyring: keyring.clone(), files: Mutex::default() }
     }
 
     /// Reads the value that the blob index `index` of `key` refers to.
@@ -129,7 +132,8 @@ impl Titan {
         if let Some(file) = files.get(&number) {
             return Ok(file.clone());
         }
-        let file = Arc::new(BlobFile::new(RandomFile::open(&self.path(number))?)?);
+        let file = RandomFile::open(&self.path(number), &self.keyring)?;
+        let file = Arc::new(BlobFile::new(file)?);
         files.insert(number, file.clone());
         Ok(file)
     }
@@ -179,7 +183,7 @@ fn dictionary(file: &RandomFile) -> Result<Vec<u8>> {
 fn meta_block(file: &RandomFile, handle: BlockHandle) -> Result<Vec<u8>> {
     let mut bytes = file.read(handle.offset, handle.size.saturating_add(BLOCK_TRAILER_LEN))?;
     let stored = bytes.split_off(handle.size as usize + 1);
-    if !Cursor::new(&stored).u32().is_some_and(|stored| matches(mask(crc32c(0, &bytes)), stored)) {
+    if !Cursor::new(&stored).u32().is_some_and(|stored| checksum_matches(mask(crc32c(0, &bytes)), stored)) {
         return Err(
             file.corrupt(handle.offset, "the checksum of a meta block does not match: the block is damaged")
         );
@@ -203,7 +207,7 @@ fn decode_record_with(record: &[u8], dict: &[u8]) -> std::result::Result<(Vec<u8
     if size as usize != body.len() {
         return Err(format!("expected a blob record of {size} bytes by its header, found {}", body.len()));
     }
-    if !matches(crc32c(crc32c(0, &header[4..]), body), stored) {
+    if !checksum_matches(crc32c(crc32c(0, &header[4..]), body), stored) {
         return Err("the checksum of the blob record does not match: the record is damaged".into());
     }
     let plain = compress::decompress(kind, body, dict, true)?;

@@ -12,8 +12,8 @@ use super::{
     item,
 };
 use crate::{
-    encryption::cipher_of,
-    lsm::{Error, Result},
+    encryption::Cipher,
+    io::{FileError as Error, Result},
 };
 
 /// A change: Raft group, key, and new value; `None` deletes the key.
@@ -30,6 +30,7 @@ pub struct NewBatch {
     bytes: Vec<u8>,
     /// Current bytes of the file.
     len: u64,
+    cipher: Option<Cipher>,
 }
 
 /// Creates the batch that applies all of `changes` to `engine`, which the caller read under its lock.
@@ -43,16 +44,20 @@ pub fn new_batch(engine: &RaftEngineDir, changes: &[Written<'_>]) -> Result<NewB
             engine.dir().display()
         ))
     })?;
-    let data = last.read()?;
+    let data = last.read(engine.keyring())?;
     let (at, bytes) = tail(&last, &data, changes)?;
-    Ok(NewBatch { path: last.path, at, bytes, len: data.len() as u64 })
+    let cipher = engine.keyring().cipher_of(&last.path)?;
+    Ok(NewBatch { path: last.path, at, bytes, len: data.len() as u64, cipher })
 }
 
 impl NewBatch {
     /// Writes and syncs the batch. Returns the path of its file.
     pub fn write(self) -> Result<PathBuf> {
-        let NewBatch { path, at, bytes, len } = self;
-        write(&path, at, bytes, len).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let NewBatch { path, at, mut bytes, len, cipher } = self;
+        if let Some(cipher) = cipher {
+            cipher.apply(at, &mut bytes);
+        }
+        write(&path, at, &bytes, len).map_err(|source| Error::Io { path: path.clone(), source })?;
         Ok(path)
     }
 }
@@ -111,17 +116,14 @@ fn batch(changes: &[Written<'_>], signature: u32) -> Vec<u8> {
 }
 
 /// Writes and syncs `bytes` at offset `at`. The file, which has `len` bytes, ends after them.
-fn write(path: &Path, at: u64, mut bytes: Vec<u8>, len: u64) -> std::io::Result<()> {
-    if let Some(cipher) = cipher_of(path).map_err(std::io::Error::other)? {
-        cipher.apply(at, &mut bytes);
-    }
+fn write(path: &Path, at: u64, bytes: &[u8], len: u64) -> std::io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     let end = at + bytes.len() as u64;
     if len > at {
         // Truncate first, so that after a crash no older data follows the new batch.
         file.set_len(at)?;
     }
-    file.write_all_at(&bytes, at)?;
+    file.write_all_at(bytes, at)?;
     file.set_len(end)?;
     file.sync_all()
 }
@@ -131,6 +133,7 @@ mod tests {
     use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
 
     use super::{super::dir::files, *};
+    use crate::encryption::Keyring;
 
     fn open(dir: &Path) -> RaftLogEngine {
         RaftLogEngine::open(dir, &RaftEngineConfig::small()).unwrap()
@@ -144,7 +147,7 @@ mod tests {
     }
 
     fn write_to(dir: &Path, changes: &[Written<'_>]) -> Result<PathBuf> {
-        append(&RaftEngineDir::open(dir, None)?, changes)
+        append(&RaftEngineDir::open(dir, None, &Keyring::default())?, changes)
     }
 
     fn last_file(dir: &Path) -> PathBuf {
@@ -161,7 +164,7 @@ mod tests {
             write_to(dir, &[(7, b"R", Some(&value)), (8, b"R", Some(&value)), (9, b"\x03x", Some(b"v"))])
                 .unwrap();
             write_to(dir, &[(8, b"R", None)]).unwrap();
-            let ours = RaftEngineDir::open(dir, None).unwrap();
+            let ours = RaftEngineDir::open(dir, None, &Keyring::default()).unwrap();
             assert_eq!((ours.get(7, b"R"), ours.get(8, b"R")), (Some(&value[..]), None));
             assert_eq!((ours.get(9, b"\x03x"), ours.warnings()), (Some(&b"v"[..]), &[][..]));
             let engine = open(dir);
@@ -172,7 +175,10 @@ mod tests {
             batch.put_raft_state(10 + round, &by_engine).unwrap();
             engine.consume(&mut batch, true).unwrap();
             drop(engine);
-            assert_eq!(RaftEngineDir::open(dir, None).unwrap().get(10 + round, b"R"), Some(&value[..]));
+            assert_eq!(
+                RaftEngineDir::open(dir, None, &Keyring::default()).unwrap().get(10 + round, b"R"),
+                Some(&value[..])
+            );
         }
     }
 
@@ -187,7 +193,10 @@ mod tests {
         for rest in [&[][..], &[0; 5000], &[9; 5000], &whole[69..whole.len() - 3]] {
             std::fs::write(&path, [&whole, rest].concat()).unwrap();
             write_to(dir, &[(7, b"R", Some(&state(2)))]).unwrap();
-            assert_eq!(RaftEngineDir::open(dir, None).unwrap().warnings(), &[] as &[String]);
+            assert_eq!(
+                RaftEngineDir::open(dir, None, &Keyring::default()).unwrap().warnings(),
+                &[] as &[String]
+            );
             assert_eq!(open(dir).get_raft_state(7).unwrap().unwrap().last_index, 2);
         }
         std::fs::write(&path, &whole).unwrap();
@@ -215,7 +224,7 @@ mod tests {
             }
             std::fs::write(&path, &bytes).unwrap();
             write_to(dir.path(), &[(8, b"R", Some(&value))]).unwrap();
-            let ours = RaftEngineDir::open(dir.path(), None).unwrap();
+            let ours = RaftEngineDir::open(dir.path(), None, &Keyring::default()).unwrap();
             let want = (place > 0).then_some(&value[..]);
             assert_eq!((ours.get(7, b"R"), ours.get(8, b"R")), (want, Some(&value[..])), "{place}");
             assert_eq!(ours.warnings(), &[] as &[String]);

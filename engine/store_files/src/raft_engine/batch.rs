@@ -18,7 +18,7 @@
 //! ```
 
 use super::{LogItem, item};
-use crate::lsm::checksum_matches;
+use crate::io::checksum_matches;
 
 pub(super) const FILE_MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
 /// Offset of the alignment in a file of version 2.

@@ -15,7 +15,10 @@ use super::{
     item::INTERNAL_KEY_PREFIX,
     memtable::EntryPlace,
 };
-use crate::lsm::{Error, Result, read_whole};
+use crate::{
+    encryption::Keyring,
+    io::{FileError as Error, Result, read_whole},
+};
 
 /// Maximum number of attempts to read a directory from which a server removes files.
 const ATTEMPTS: usize = 20;
@@ -56,8 +59,8 @@ impl LogFile {
     }
 
     /// Reads the whole file.
-    pub fn read(&self) -> Result<Vec<u8>> {
-        read_whole(&self.path)
+    pub fn read(&self, keyring: &Keyring) -> Result<Vec<u8>> {
+        read_whole(&self.path, keyring)
     }
 }
 
@@ -94,6 +97,7 @@ fn contiguous(files: &[LogFile]) -> &[LogFile] {
 pub struct RaftEngineDir {
     dir: PathBuf,
     spill_dir: Option<PathBuf>,
+    keyring: Keyring,
     groups: BTreeMap<u64, MemTable>,
     warnings: Vec<String>,
     damages: Vec<String>,
@@ -108,7 +112,7 @@ impl RaftEngineDir {
     ///
     /// # Errors
     /// There is no raft-engine file, or a file cannot be read. Other damage is in [`Self::damages`].
-    pub fn open(dir: &Path, spill_dir: Option<&Path>) -> Result<RaftEngineDir> {
+    pub fn open(dir: &Path, spill_dir: Option<&Path>, keyring: &Keyring) -> Result<RaftEngineDir> {
         if !is_raft_engine_dir(dir) && !spill_dir.is_some_and(is_raft_engine_dir) {
             let what = "expected a raft-engine directory with .raftlog files, found none: if it is elsewhere, \
                         give --config with raft-engine.dir";
@@ -116,7 +120,7 @@ impl RaftEngineDir {
         }
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match RaftEngineDir::replay(dir, spill_dir) {
+            match RaftEngineDir::replay(dir, spill_dir, keyring) {
                 // A running server purged a file between listing and reading.
                 Err(e) if e.is_not_found() => last = Some(e),
                 done => return done,
@@ -130,9 +134,10 @@ impl RaftEngineDir {
         }))
     }
 
-    fn replay(dir: &Path, spill_dir: Option<&Path>) -> Result<RaftEngineDir> {
+    fn replay(dir: &Path, spill_dir: Option<&Path>, keyring: &Keyring) -> Result<RaftEngineDir> {
         let spill_dir = spill_dir.map(Path::to_owned);
-        let mut engine = RaftEngineDir { dir: dir.to_owned(), spill_dir, ..Default::default() };
+        let (dir_path, keyring) = (dir.to_owned(), keyring.clone());
+        let mut engine = RaftEngineDir { dir: dir_path, spill_dir, keyring, ..Default::default() };
         let all = engine.files()?;
         let (append, rewrite): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|file| file.queue == Queue::Append);
@@ -163,7 +168,7 @@ impl RaftEngineDir {
     }
 
     fn replay_file(&mut self, file: &LogFile, last: bool, pending: &mut Pending) -> Result<()> {
-        let data = file.read()?;
+        let data = file.read(&self.keyring)?;
         let mut batches = match BatchIter::new(&data, file.seq) {
             Ok(batches) => batches,
             // A new file that was not written yet.
@@ -250,6 +255,11 @@ impl RaftEngineDir {
         &self.dir
     }
 
+    /// The keys of its encrypted files.
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
     /// Anomalies that lose no data, or need not.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -280,7 +290,7 @@ impl RaftEngineDir {
         let Some(place) = self.groups.get(&group).and_then(|table| table.entry(index)) else {
             return Ok(None);
         };
-        let bytes = place.read()?;
+        let bytes = place.read(&self.keyring)?;
         let entry = Entry::decode(bytes.as_slice()).map_err(|e| Error::Corruption {
             path: place.path.clone(),
             offset: place.block_offset,

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{BatchIter, Content, LogFile, LogItem, Queue, dir::files, item::ItemText};
-use crate::lsm::{Error, Result};
+use crate::{
+    encryption::Keyring,
+    io::{FileError as Error, Result},
+};
 
 /// Lists the log files at `path`, a directory or one file.
 pub fn log_files(path: &Path) -> Result<Vec<LogFile>> {
@@ -25,12 +28,13 @@ pub fn log_files(path: &Path) -> Result<Vec<LogFile>> {
 pub fn dump<E>(
     path: &Path,
     groups: &[u64],
+    keyring: &Keyring,
     mut print: impl FnMut(&str) -> std::result::Result<(), E>,
 ) -> Result<std::result::Result<usize, E>> {
     let mut damages = 0;
     let files = log_files(path)?;
     for file in rewrite_first(&files) {
-        let data = file.read()?;
+        let data = file.read(keyring)?;
         for line in file_lines(file, &data, groups, &mut damages) {
             if let Err(e) = print(&line) {
                 return Ok(Err(e));
@@ -68,10 +72,10 @@ fn file_lines(file: &LogFile, data: &[u8], groups: &[u64], damages: &mut usize) 
 }
 
 /// Lists the items of one file without their offsets, with each entry as an item. The list ends at damage.
-pub fn items(path: &Path) -> Result<Vec<String>> {
+pub fn items(path: &Path, keyring: &Keyring) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     if let Some(file) = LogFile::from_path(path) {
-        let data = file.read()?;
+        let data = file.read(keyring)?;
         let Ok(mut batches) = BatchIter::new(&data, file.seq) else { return Ok(lines) };
         while let Ok(Some(batch)) = batches.next_batch() {
             for item in &batch.items {
@@ -107,7 +111,7 @@ pub struct Checked {
 }
 
 /// Checks all batches of the files at `path` (raft-engine `Engine::consistency_check`).
-pub fn check(path: &Path) -> Result<Checked> {
+pub fn check(path: &Path, keyring: &Keyring) -> Result<Checked> {
     let files = log_files(path)?;
     // Separate for each queue: rewritten indexes may be far below appended ones.
     let mut last_index: BTreeMap<(Queue, u64), u64> = BTreeMap::new();
@@ -115,7 +119,7 @@ pub fn check(path: &Path) -> Result<Checked> {
     let mut damages = Vec::new();
     let last_append = files.iter().filter(|file| file.queue == Queue::Append).map(|file| file.seq).max();
     for file in rewrite_first(&files) {
-        let data = file.read()?;
+        let data = file.read(keyring)?;
         let tail_may_tear = file.queue == Queue::Append && Some(file.seq) == last_append;
         let mut bad = |offset: u64, what: String| {
             damages.push(format!("{} at byte {offset} of {}: {what}", file.path.display(), data.len()));
@@ -208,9 +212,12 @@ mod tests {
         let entry = |index| log_file(&[2, 1, 1, index, 1], b"e");
         write(dir.path(), "1.rewrite", entry(20));
         write(dir.path(), "7.raftlog", entry(101));
-        assert_eq!(check(dir.path()).unwrap(), Checked::default());
+        assert_eq!(check(dir.path(), &Keyring::default()).unwrap(), Checked::default());
         write(dir.path(), "8.raftlog", entry(103));
-        assert_eq!(check(dir.path()).unwrap(), Checked { broken: vec![(2, 101)], damages: Vec::new() });
+        assert_eq!(
+            check(dir.path(), &Keyring::default()).unwrap(),
+            Checked { broken: vec![(2, 101)], damages: Vec::new() }
+        );
     }
 
     #[test]
@@ -224,7 +231,7 @@ mod tests {
             lines.push(line.to_owned());
             Ok::<(), ()>(())
         };
-        dump(dir.path(), &[], print).unwrap().unwrap();
+        dump(dir.path(), &[], &Keyring::default(), print).unwrap().unwrap();
         let clean = |group| format!("LogItem {{ raft_group_id: {group}, content: Command(Clean) }}");
         assert_eq!(lines, [clean(2), clean(4), clean(6)]);
     }

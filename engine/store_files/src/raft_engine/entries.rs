@@ -1,7 +1,7 @@
 //! Iterates over the entries of all Raft groups, and reads each block of entries once.
 
 use super::{BatchIter, Content, RaftEngineDir, batch::plain_entries};
-use crate::lsm::Result;
+use crate::io::Result;
 
 impl RaftEngineDir {
     /// Calls `take` with the group and the bytes of each entry that was not overwritten or compacted. Returns
@@ -9,7 +9,7 @@ impl RaftEngineDir {
     pub fn each_entry(&self, take: &mut dyn FnMut(u64, &[u8])) -> Result<Vec<String>> {
         let mut damages = Vec::new();
         for file in self.files()? {
-            let Ok(data) = file.read() else {
+            let Ok(data) = file.read(self.keyring()) else {
                 // A running server purged it.
                 continue;
             };

@@ -21,7 +21,7 @@
 use std::fmt;
 
 use super::append::Written;
-use crate::lsm::Cursor;
+use crate::io::Cursor;
 
 /// Keys with this prefix are raft-engine's own (marks of atomic groups).
 pub(super) const INTERNAL_KEY_PREFIX: &[u8] = b"__";

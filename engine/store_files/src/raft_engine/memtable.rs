@@ -6,7 +6,10 @@ use super::{
     EntryIndex,
     batch::{checked_entries, plain_entries},
 };
-use crate::lsm::{RandomFile, Result};
+use crate::{
+    encryption::Keyring,
+    io::{RandomFile, Result},
+};
 
 /// The location of an entry on disk.
 #[derive(Clone, Debug)]
@@ -25,8 +28,8 @@ pub struct EntryPlace {
 
 impl EntryPlace {
     /// Reads the entry's bytes.
-    pub fn read(&self) -> Result<Vec<u8>> {
-        let file = RandomFile::open(&self.path)?;
+    pub fn read(&self, keyring: &Keyring) -> Result<Vec<u8>> {
+        let file = RandomFile::open(&self.path, keyring)?;
         let block = file.read(self.block_offset, self.block_len)?;
         let plain = checked_entries(&block).and_then(|body| plain_entries(body, self.compressed));
         let plain = plain.map_err(|what| file.corrupt(self.block_offset, what))?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{check_exists, part_of};
 use crate::{
     Error, Result,
+    encryption::Keyring,
     output::{JsonList, Output},
     raft_engine::{BatchIter, Content, LogBatch, LogFile, log_files},
     text::message_text,
@@ -24,13 +25,19 @@ struct InFile {
     others: u64,
 }
 
-pub fn run(path: &Path, regions: &[u64], summary: bool, out: &mut Output<'_>) -> Result<()> {
+pub fn run(
+    path: &Path,
+    regions: &[u64],
+    summary: bool,
+    keyring: &Keyring,
+    out: &mut Output<'_>,
+) -> Result<()> {
     check_exists(path, "a raft-engine directory or file")?;
     let files = log_files(&part_of(path, "raft-engine"))?;
     let mut list = out.list();
     let mut damages = 0;
     for file in &files {
-        let data = file.read()?;
+        let data = file.read(keyring)?;
         damages += one_file(file, &data, regions, summary, &mut list, out)?;
     }
     warn_holes(&files, out);

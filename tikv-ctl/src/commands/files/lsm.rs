@@ -12,6 +12,7 @@ use crate::{
     Error, Result,
     cli::Global,
     commands::data::{convert_gbmb, key_json},
+    encryption::Keyring,
     lsm::{ColumnFamily, Db, SstFile, options},
     offline::damage::texts,
     output::Output,
@@ -36,9 +37,15 @@ pub(super) struct Family<'a> {
     pub rows: Vec<Row<'a>>,
 }
 
-pub fn run(path: &Path, svg: Option<&Path>, global: &Global, out: &mut Output<'_>) -> Result<()> {
+pub fn run(
+    path: &Path,
+    svg: Option<&Path>,
+    keyring: &Keyring,
+    global: &Global,
+    out: &mut Output<'_>,
+) -> Result<()> {
     check_exists(path, "a RocksDB directory or a data directory")?;
-    let db = open_db(&part_of(path, "db"), false, global, out)?;
+    let db = open_db(&part_of(path, "db"), false, keyring, global, out)?;
     let regions = regions(&db);
     let families: Vec<Family<'_>> = db.families().map(|family| rows(&db, family, &regions)).collect();
     if let Some(path) = svg {
@@ -60,12 +67,13 @@ pub fn run(path: &Path, svg: Option<&Path>, global: &Global, out: &mut Output<'_
 pub(in crate::commands) fn open_db(
     dir: &Path,
     by_options: bool,
+    keyring: &Keyring,
     global: &Global,
     out: &mut Output<'_>,
 ) -> Result<Db> {
     let mut wal_dir = wal_dir(dir, global)?;
     if by_options && wal_dir.is_none() {
-        wal_dir = options::wal_dir(dir);
+        wal_dir = options::wal_dir(dir, keyring);
         if let Some(missing) = wal_dir.take_if(|named| !named.is_dir()) {
             out.note(&format!(
                 "warning: {}, the wal_dir of the OPTIONS file, does not exist: reading logs from {}",
@@ -74,7 +82,7 @@ pub(in crate::commands) fn open_db(
             ));
         }
     }
-    let db = Db::open(dir, wal_dir.as_deref())?;
+    let db = Db::open(dir, wal_dir.as_deref(), keyring)?;
     db.warnings().iter().for_each(|warning| out.note(&format!("warning: {warning}")));
     Ok(db)
 }

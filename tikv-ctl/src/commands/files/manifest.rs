@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{check_exists, part_of};
 use crate::{
     Error, Result,
+    encryption::Keyring,
     lsm::{
         InternalKey, LogReader, Record,
         manifest::{self, Edit, FileMeta, VersionState},
@@ -16,12 +17,12 @@ use crate::{
     output::Output,
 };
 
-pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
+pub fn run(path: &Path, summary: bool, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
     check_exists(path, "a MANIFEST file or a RocksDB directory")?;
     let dir = part_of(path, "db");
     let (mut damages, mut other) = (Vec::new(), 0);
-    let file = if path.is_file() { path.to_owned() } else { current(&dir, &mut other, out)? };
-    let data = read_whole(&file)?;
+    let file = if path.is_file() { path.to_owned() } else { current(&dir, keyring, &mut other, out)? };
+    let data = read_whole(&file, keyring)?;
     let mut reader = LogReader::new(&data, 0);
     let (mut rows, mut state) = (Vec::new(), VersionState::default());
     let mut edits = 0;
@@ -105,8 +106,8 @@ pub fn run(path: &Path, summary: bool, out: &mut Output<'_>) -> Result<()> {
 }
 
 /// Returns the MANIFEST that CURRENT names. If it is missing, counts a damage and returns the newest one.
-fn current(dir: &Path, damages: &mut usize, out: &mut Output<'_>) -> Result<PathBuf> {
-    let named = read_whole(&dir.join("CURRENT"));
+fn current(dir: &Path, keyring: &Keyring, damages: &mut usize, out: &mut Output<'_>) -> Result<PathBuf> {
+    let named = read_whole(&dir.join("CURRENT"), keyring);
     let named =
         named.map(|name| dir.join(String::from_utf8_lossy(&name).trim_end())).map_err(|e| e.to_string());
     let why = match named {

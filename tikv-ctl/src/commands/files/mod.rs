@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::store_config;
-use crate::{Error, Result, cli::Global, output::Output};
+use crate::{Error, Result, cli::Global, encryption::Keyring, output::Output};
 
 /// Commands that read individual files of a store.
 #[derive(Debug, Subcommand)]
@@ -68,15 +68,15 @@ impl FilesCmd {
 }
 
 /// Runs one of these commands.
-pub fn run(cmd: &FilesCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+pub fn run(cmd: &FilesCmd, keyring: &Keyring, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let Some(path) = cmd.path().or(global.data_dir.as_deref()) else {
         return Err(Error::other("this command reads files: give a file or a directory, or --data-dir DIR"));
     };
     match cmd {
-        FilesCmd::Manifest { summary, .. } => manifest::run(path, *summary, out),
-        FilesCmd::Wal { keys_only, .. } => wal::run(path, *keys_only, global, out),
-        FilesCmd::Lsm { svg, .. } => lsm::run(path, svg.as_deref(), global, out),
-        FilesCmd::Log { regions, summary, .. } => log::run(path, regions, *summary, out),
+        FilesCmd::Manifest { summary, .. } => manifest::run(path, *summary, keyring, out),
+        FilesCmd::Wal { keys_only, .. } => wal::run(path, *keys_only, keyring, global, out),
+        FilesCmd::Lsm { svg, .. } => lsm::run(path, svg.as_deref(), keyring, global, out),
+        FilesCmd::Log { regions, summary, .. } => log::run(path, regions, *summary, keyring, out),
     }
 }
 
@@ -87,8 +87,8 @@ fn part_of(path: &Path, part: &str) -> PathBuf {
 }
 
 /// Prints every version edit of a MANIFEST and the resulting state.
-pub(super) fn manifest(path: &Path, out: &mut Output<'_>) -> Result<()> {
-    manifest::run(path, false, out)
+pub(super) fn manifest(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
+    manifest::run(path, false, keyring, out)
 }
 
 /// Returns the directory that the configuration sets for the logs of the RocksDB in `dir`; none: `dir`

@@ -13,6 +13,7 @@ use crate::{
     Error, Result,
     cli::Global,
     commands::data::key_json,
+    encryption::Keyring,
     line::Line,
     lsm::{
         LogReader, Record, ValueType, logs, no_log_here, read_manifest_or_tables, read_whole,
@@ -30,23 +31,29 @@ struct Printer {
     changes: u64,
 }
 
-pub fn run(path: &Path, keys_only: bool, global: &Global, out: &mut Output<'_>) -> Result<()> {
+pub fn run(
+    path: &Path,
+    keys_only: bool,
+    keyring: &Keyring,
+    global: &Global,
+    out: &mut Output<'_>,
+) -> Result<()> {
     check_exists(path, "a log file or a RocksDB directory")?;
     let dir = if path.is_file() { path.parent().unwrap_or(path).to_owned() } else { part_of(path, "db") };
     let logs_in = wal_dir(&dir, global)?.unwrap_or_else(|| dir.clone());
     let files = log_files(path, &logs_in)?;
     // Only the names of column families come from here; a log in another directory shows ids.
-    let state = read_manifest_or_tables(&dir).unwrap_or_default();
+    let state = read_manifest_or_tables(&dir, keyring).unwrap_or_default();
     state.damages.iter().for_each(|e| out.note(&format!("{e}; names of column families may be missing")));
     let damages = state.damages.len();
     let families = state.families.into_iter().map(|(id, family)| (id, family.name)).collect();
     let mut printer = Printer { keys_only, families, damages, batches: 0, changes: 0 };
     if files.is_empty() {
-        out.note(&format!("warning: {}: {}", logs_in.display(), no_log_here(&dir)));
+        out.note(&format!("warning: {}: {}", logs_in.display(), no_log_here(&dir, keyring)));
     }
     let mut list = out.list();
     for (number, file) in &files {
-        let data = read_whole(file)?;
+        let data = read_whole(file, keyring)?;
         printer.print_file(*number, file, &data, &mut list, out)?;
     }
     let Printer { damages, batches, changes, .. } = printer;

@@ -158,8 +158,8 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
         "list_column_families" => list_column_families(dir, global, out),
         "unsafe_remove_sst_file" => remove_sst::run(dir, &words[0], &given, global, out),
         _ => {
-            let damages = load_keys_around(dir, global, out)?;
-            let db = open_db(dir, given.has("try_load_options"), global, out)?;
+            let (keyring, damages) = load_keys_around(dir, global, out)?;
+            let db = open_db(dir, given.has("try_load_options"), &keyring, global, out)?;
             read(command, words, &given, &db, out)?;
             report_damages(&db, out)?;
             if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
@@ -271,7 +271,7 @@ fn row(key: &[u8], value: Option<&[u8]>, out: &mut Output<'_>) -> Result<()> {
 }
 
 fn list_column_families(dir: &Path, global: &Global, out: &mut Output<'_>) -> Result<()> {
-    let state = manifest_dump::read(dir, global, out)?;
+    let (_, state) = manifest_dump::read(dir, global, out)?;
     let names: Vec<&str> = state.families.values().map(|family| family.name.as_str()).collect();
     out.either(
         || format!("Column families in {}: \n{{{}}}", dir.display(), names.join(", ")),

@@ -10,6 +10,7 @@ use crate::{
     Error, Result,
     cli::Global,
     commands::{files, load_keys_around},
+    encryption::Keyring,
     lsm::{
         FileMeta, InternalKey,
         manifest::{FamilyState, VersionState, read_file},
@@ -18,21 +19,22 @@ use crate::{
     output::Output,
 };
 
-/// Reads a MANIFEST, or the one that a directory's CURRENT names, and replays it; reports damage.
-pub fn read(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<VersionState> {
-    load_keys_around(path, global, out)?;
-    let state = if path.is_dir() { read_manifest(path)? } else { read_file(path)? };
+/// Reads a MANIFEST, or the one that a directory's CURRENT names, and replays it; reports damage. Also returns
+/// the keys of encrypted files.
+pub fn read(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<(Keyring, VersionState)> {
+    let (keyring, _) = load_keys_around(path, global, out)?;
+    let state = if path.is_dir() { read_manifest(path, &keyring)? } else { read_file(path, &keyring)? };
     state.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
-    Ok(state)
+    Ok((keyring, state))
 }
 
 /// Prints the whole state, or one file of it.
 pub fn run(path: &Path, given: &ParsedArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     if given.has("verbose") {
-        load_keys_around(path, global, out)?;
-        return files::manifest(path, out);
+        let (keyring, _) = load_keys_around(path, global, out)?;
+        return files::manifest(path, &keyring, out);
     }
-    let state = read(path, global, out)?;
+    let (_, state) = read(path, global, out)?;
     let hex = given.has("hex");
     if let Some(number) = given.number("sst_file_number")? {
         return one(&state, number, hex, out);

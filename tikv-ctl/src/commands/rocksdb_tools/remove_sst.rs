@@ -24,7 +24,7 @@ pub fn run(
     let number = number.trim_end_matches(".sst");
     let number: u64 =
         number.parse().map_err(|e| given.fail(format!("{number}: expected an SST's number: {e}")))?;
-    let state = manifest_dump::read(dir, global, out)?;
+    let (keyring, state) = manifest_dump::read(dir, global, out)?;
     let path = state.path.display();
     let refuse = |what: String| Err(Error::other(format!("{what}; nothing was changed")));
     if let Some(at) = state.torn_at {
@@ -35,7 +35,7 @@ pub fn run(
     let Some((id, family, file)) = manifest_dump::find(&state, number) else {
         return refuse(format!("{path}: failed to unsafely remove SST file: no SST {number} is live"));
     };
-    let old = read_whole(&state.path)?;
+    let old = read_whole(&state.path, &keyring)?;
     let new = append_edit(&old, id, file.level, number);
     // Replays the new bytes as RocksDB would.
     let after = manifest::replay(state.path.clone(), &new)?;

@@ -14,6 +14,7 @@ use crate::{
     Error, Result,
     cli::Global,
     commands::{load_keys_around, sst},
+    encryption::Keyring,
     entry_lines::{EntryLines, Form},
     line::Line,
     lsm::{InternalKey, Table, verify},
@@ -85,6 +86,7 @@ const FLUSH_AT: usize = 64 << 10;
 /// Options of a run and its counts.
 struct Dump<'a> {
     given: &'a ParsedArgs,
+    keyring: &'a Keyring,
     command: &'a str,
     from: Vec<u8>,
     to: Vec<u8>,
@@ -122,7 +124,7 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     if given.has("from") && given.has("prefix") {
         return Err(given.fail("--prefix cannot be given with --from"));
     }
-    let known = load_keys_around(path, global, out)?;
+    let (keyring, known) = load_keys_around(path, global, out)?;
     let hex = given.has("input_key_hex");
     let prefix = given.get("prefix").map(|text| given.key(text, hex)).transpose()?;
     let files = files(path)?;
@@ -138,6 +140,7 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
         blocks: 0,
         bytes: 0,
         given: &given,
+        keyring: &keyring,
     };
     let mut list = out.list();
     for file in &files {
@@ -186,7 +189,7 @@ fn parse_internal_key(given: &ParsedArgs, text: &str, out: &mut Output<'_>) -> R
 
 impl Dump<'_> {
     fn file(&mut self, path: &Path, list: &mut JsonList, out: &mut Output<'_>) -> Result<()> {
-        let table = Arc::new(Table::open(path)?);
+        let table = Arc::new(Table::open(path, self.keyring)?);
         if !out.is_json() {
             out.line(format!("Process {}\nSst file format: block-based", path.display()))?;
         }

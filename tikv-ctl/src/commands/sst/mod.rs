@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     Error, Result,
+    encryption::Keyring,
     key::KeyFormat,
     lsm::{Table, ValueType},
     output::Output,
@@ -92,16 +93,16 @@ pub(super) use layout::run as layout;
 pub(super) use recompress::run as recompress;
 
 /// Runs `sst`.
-pub fn run(args: &SstArgs, format: KeyFormat, out: &mut Output<'_>) -> Result<()> {
+pub fn run(args: &SstArgs, keyring: &Keyring, format: KeyFormat, out: &mut Output<'_>) -> Result<()> {
     args.refuse_others()?;
     if !args.path.is_file() {
         let found = if args.path.is_dir() { "a directory" } else { "nothing" };
         return Err(Error::other(format!("{}: expected an SST file, found {found}", args.path.display())));
     }
-    if plain::is_named_so(&args.path) && plain::run(&args.path, out)? {
+    if plain::is_named_so(&args.path) && plain::run(&args.path, keyring, out)? {
         return Ok(());
     }
-    let table = Arc::new(Table::open(&args.path)?);
+    let table = Arc::new(Table::open(&args.path, keyring)?);
     let index = table.index();
     let around = index.as_ref().map_or(&[][..], |index| index.damages());
     let damages: Vec<_> = table.damages().iter().chain(around).collect();

@@ -6,7 +6,8 @@ use keys::hex_upper;
 use serde_json::json;
 
 use crate::{
-    Error, Result, commands::data::key_json, line::Line, lsm::read_whole, output::Output, snapshot::LockFile,
+    Error, Result, commands::data::key_json, encryption::Keyring, line::Line, lsm::read_whole,
+    output::Output, snapshot::LockFile,
 };
 
 /// Magic numbers at the end of SSTs: a file that has one is an SST under any name.
@@ -20,8 +21,8 @@ pub fn is_named_so(path: &Path) -> bool {
 }
 
 /// Prints the pairs of `path`; returns `false` and prints nothing if it is an SST after all.
-pub fn run(path: &Path, out: &mut Output<'_>) -> Result<bool> {
-    let bytes = read_whole(path)?;
+pub fn run(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<bool> {
+    let bytes = read_whole(path, keyring)?;
     let magic = bytes.last_chunk::<8>().map(|magic| u64::from_le_bytes(*magic));
     if magic.is_some_and(|magic| SST_MAGICS.contains(&magic)) {
         return Ok(false);

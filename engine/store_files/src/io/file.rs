@@ -2,12 +2,12 @@
 
 use std::{
     fs::File,
-    os::unix::fs::{FileExt, MetadataExt, fchown},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
-use super::{Error, Result};
-use crate::encryption::{Cipher, cipher_of};
+use super::{FileError, Result};
+use crate::encryption::{Cipher, Keyring};
 
 /// The source of a file's bytes.
 #[derive(Debug)]
@@ -26,18 +26,21 @@ pub struct RandomFile {
 }
 
 impl RandomFile {
-    /// Opens `path`.
-    pub fn open(path: &Path) -> Result<RandomFile> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
+    /// Opens `path`, which is decrypted with a key of `keyring` if it is encrypted.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is not a regular file, or is encrypted with an unknown key.
+    pub fn open(path: &Path, keyring: &Keyring) -> Result<RandomFile> {
+        let io = |source| FileError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
         let meta = file.metadata().map_err(io)?;
         if !meta.is_file() {
-            return Err(Error::Unsupported {
+            return Err(FileError::Unsupported {
                 path: path.to_owned(),
                 what: "expected a regular file, found a directory or a device".into(),
             });
         }
-        let cipher = cipher_of(path)?;
+        let cipher = keyring.cipher_of(path)?;
         Ok(RandomFile { bytes: Bytes::File(file), path: path.to_owned(), len: meta.len(), cipher })
     }
 
@@ -81,7 +84,7 @@ impl RandomFile {
         match &self.bytes {
             Bytes::File(file) => {
                 file.read_exact_at(buf, offset)
-                    .map_err(|source| Error::Io { path: self.path.clone(), source })?;
+                    .map_err(|source| FileError::Io { path: self.path.clone(), source })?;
                 if let Some(cipher) = &self.cipher {
                     cipher.apply(offset, buf);
                 }
@@ -109,33 +112,20 @@ impl RandomFile {
     }
 
     /// Creates an error about the bytes at `offset`.
-    pub fn corrupt(&self, offset: u64, what: impl Into<String>) -> Error {
-        Error::Corruption { path: self.path.clone(), offset, what: what.into() }
+    pub fn corrupt(&self, offset: u64, what: impl Into<String>) -> FileError {
+        FileError::Corruption { path: self.path.clone(), offset, what: what.into() }
     }
 
     /// Creates an error about a feature of the file that this reader does not support.
-    pub fn unsupported(&self, what: impl Into<String>) -> Error {
-        Error::Unsupported { path: self.path.clone(), what: what.into() }
+    pub fn unsupported(&self, what: impl Into<String>) -> FileError {
+        FileError::Unsupported { path: self.path.clone(), what: what.into() }
     }
 }
 
-/// Makes the owner of `like` the owner of the new file `file`, so that a server with that user can read and
-/// remove it. Does nothing if the system does not permit it.
-pub fn own_as(file: &File, like: &Path) -> std::io::Result<()> {
-    let (owner, now) = (std::fs::metadata(like)?, file.metadata()?);
-    if (owner.uid(), owner.gid()) == (now.uid(), now.gid()) {
-        return Ok(());
-    }
-    match fchown(file, Some(owner.uid()), Some(owner.gid())) {
-        Err(e) if e.kind() != std::io::ErrorKind::PermissionDenied => Err(e),
-        _ => Ok(()),
-    }
-}
-
-/// Reads and decrypts the whole file `path`.
-pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
-    if let Some(cipher) = cipher_of(path)? {
+/// Reads the whole file `path`, which is decrypted with a key of `keyring` if it is encrypted.
+pub fn read_whole(path: &Path, keyring: &Keyring) -> Result<Vec<u8>> {
+    let mut bytes = std::fs::read(path).map_err(|source| FileError::Io { path: path.to_owned(), source })?;
+    if let Some(cipher) = keyring.cipher_of(path)? {
         cipher.apply(0, &mut bytes);
     }
     Ok(bytes)

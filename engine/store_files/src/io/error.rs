@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 /// A failure to read a RocksDB file. Each message names the file and, if there is one, the offset.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum FileError {
     /// An error of the operating system.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -50,23 +50,23 @@ pub enum Error {
     NotADb(String),
 }
 
-impl Error {
+impl FileError {
     /// Adds the range `after` to `up_to` in which user keys are lost.
     #[must_use]
-    pub fn losing(self, after: &[u8], up_to: &[u8]) -> Error {
+    pub fn losing(self, after: &[u8], up_to: &[u8]) -> FileError {
         match self {
-            Error::Corruption { path, offset, what } => {
-                Error::Lost { path, offset, what, after: after.to_vec(), up_to: up_to.to_vec() }
+            FileError::Corruption { path, offset, what } => {
+                FileError::Lost { path, offset, what, after: after.to_vec(), up_to: up_to.to_vec() }
             }
-            Error::Io { path, source } => Error::Lost {
+            FileError::Io { path, source } => FileError::Lost {
                 path,
                 offset: 0,
                 what: source.to_string(),
                 after: after.to_vec(),
                 up_to: up_to.to_vec(),
             },
-            Error::Unsupported { path, what } => {
-                Error::Lost { path, offset: 0, what, after: after.to_vec(), up_to: up_to.to_vec() }
+            FileError::Unsupported { path, what } => {
+                FileError::Lost { path, offset: 0, what, after: after.to_vec(), up_to: up_to.to_vec() }
             }
             other => other,
         }
@@ -74,24 +74,24 @@ impl Error {
 
     /// Adds the name of the damaged block.
     #[must_use]
-    pub fn in_block(self, name: &str) -> Error {
+    pub fn in_block(self, name: &str) -> FileError {
         match self {
-            Error::Corruption { path, offset, what } => {
-                Error::Corruption { path, offset, what: format!("{name}: {what}") }
+            FileError::Corruption { path, offset, what } => {
+                FileError::Corruption { path, offset, what: format!("{name}: {what}") }
             }
             other => other,
         }
     }
 
-    /// Appends `more` to the message of damage. Other errors stay as they are; see [`Error::in_full`].
+    /// Appends `more` to the message of damage. Other errors stay as they are; see [`FileError::in_full`].
     #[must_use]
-    pub fn also(self, more: &str) -> Error {
+    pub fn also(self, more: &str) -> FileError {
         match self {
-            Error::Corruption { path, offset, what } => {
-                Error::Corruption { path, offset, what: format!("{what}; {more}") }
+            FileError::Corruption { path, offset, what } => {
+                FileError::Corruption { path, offset, what: format!("{what}; {more}") }
             }
-            Error::Lost { path, offset, what, after, up_to } => {
-                Error::Lost { path, offset, what: format!("{what}; {more}"), after, up_to }
+            FileError::Lost { path, offset, what, after, up_to } => {
+                FileError::Lost { path, offset, what: format!("{what}; {more}"), after, up_to }
             }
             other => other,
         }
@@ -99,11 +99,15 @@ impl Error {
 
     /// Appends `more`, such as the action that was taken, to the message of any error.
     #[must_use]
-    pub fn in_full(self, more: &str) -> Error {
+    pub fn in_full(self, more: &str) -> FileError {
         match self {
-            Error::Io { path, source } => Error::Unsupported { path, what: format!("{source}; {more}") },
-            Error::Unsupported { path, what } => Error::Unsupported { path, what: format!("{what}; {more}") },
-            Error::NotADb(what) => Error::NotADb(format!("{what}; {more}")),
+            FileError::Io { path, source } => {
+                FileError::Unsupported { path, what: format!("{source}; {more}") }
+            }
+            FileError::Unsupported { path, what } => {
+                FileError::Unsupported { path, what: format!("{what}; {more}") }
+            }
+            FileError::NotADb(what) => FileError::NotADb(format!("{what}; {more}")),
             other => other.also(more),
         }
     }
@@ -111,42 +115,42 @@ impl Error {
     /// The user-key range in which keys were lost; an empty bound is unbounded.
     pub fn lost_keys(&self) -> Option<(&[u8], &[u8])> {
         match self {
-            Error::Lost { after, up_to, .. } => Some((after, up_to)),
+            FileError::Lost { after, up_to, .. } => Some((after, up_to)),
             _ => None,
         }
     }
 
     /// Whether a file was missing: a running server may have removed it.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        matches!(self, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }
 
 /// The result of this module's functions.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T> = std::result::Result<T, FileError>;
 
-impl Clone for Error {
-    fn clone(&self) -> Error {
+impl Clone for FileError {
+    fn clone(&self) -> FileError {
         match self {
-            Error::Io { path, source } => {
+            FileError::Io { path, source } => {
                 let again = source.raw_os_error().map(io::Error::from_raw_os_error);
                 let again = again.unwrap_or_else(|| io::Error::new(source.kind(), source.to_string()));
-                Error::Io { path: path.clone(), source: again }
+                FileError::Io { path: path.clone(), source: again }
             }
-            Error::Corruption { path, offset, what } => {
-                Error::Corruption { path: path.clone(), offset: *offset, what: what.clone() }
+            FileError::Corruption { path, offset, what } => {
+                FileError::Corruption { path: path.clone(), offset: *offset, what: what.clone() }
             }
-            Error::Lost { path, offset, what, after, up_to } => Error::Lost {
+            FileError::Lost { path, offset, what, after, up_to } => FileError::Lost {
                 path: path.clone(),
                 offset: *offset,
                 what: what.clone(),
                 after: after.clone(),
                 up_to: up_to.clone(),
             },
-            Error::Unsupported { path, what } => {
-                Error::Unsupported { path: path.clone(), what: what.clone() }
+            FileError::Unsupported { path, what } => {
+                FileError::Unsupported { path: path.clone(), what: what.clone() }
             }
-            Error::NotADb(what) => Error::NotADb(what.clone()),
+            FileError::NotADb(what) => FileError::NotADb(what.clone()),
         }
     }
 }
