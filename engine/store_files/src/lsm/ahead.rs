@@ -13,8 +13,8 @@ use std::{
 
 use super::{
     Index, Result, Table,
+    format::BLOCK_TRAILER_LEN,
     reader::{BlockReader, READAHEAD},
-    table::BLOCK_TRAILER_LEN,
 };
 
 /// Minimum bytes of file for a thread: reading less costs less than starting a thread.
@@ -94,7 +94,7 @@ impl Work {
         for (block, at) in piece.blocks.iter_mut().zip(blocks) {
             let handle = self.index.handle(at);
             let ahead = READAHEAD.min(end.saturating_sub(handle.offset));
-            block.read = reader.load_into(&self.table, handle, ahead, &mut block.plain);
+            block.read = reader.load_into(self.table.blocks(), handle, ahead, &mut block.plain);
         }
     }
 }

@@ -9,10 +9,10 @@ use std::{
 
 use super::{
     Error, Result,
+    format::file_number,
     log_writer::encode_log,
     manifest::{self, VersionState},
     own_as, read_whole,
-    recovery::file_number,
     replay::{Replay, Stop, live_logs},
     wal::{Change, encode_batch},
 };
@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn last_log(dir: &Path) -> PathBuf {
-        super::super::db::logs(dir).unwrap().pop().unwrap().1
+        super::super::logs(dir).unwrap().pop().unwrap().1
     }
 
     const CHANGES: [Written<'_>; 4] = [

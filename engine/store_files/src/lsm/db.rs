@@ -7,13 +7,13 @@ use std::{
 };
 
 use super::{
-    DbIter, Error, InternalKey, MemEntry, RandomFile, Result, Table,
+    Error, InternalKey, MemEntry, RandomFile, RangeTombstone, Result, Table,
+    format::{COMPARATOR, sst_path},
     manifest::{self, FileMeta, VersionState},
     mem, options, read_whole,
     recovery::{self, RecoveredSst},
     replay::{Replay, live_logs},
     rescue,
-    table::COMPARATOR,
     titan::Titan,
 };
 use crate::encryption::Keyring;
@@ -22,9 +22,6 @@ use crate::encryption::Keyring;
 const ATTEMPTS: usize = 20;
 /// Maximum number of damaged places that are reported individually.
 const MAX_DAMAGES: usize = 1000;
-
-/// A deleted range: start, end (exclusive) and sequence number.
-pub type RangeTombstone = (Vec<u8>, Vec<u8>, u64);
 
 /// An SST of the current version. It stays readable if a running server deletes it.
 #[derive(Debug)]
@@ -438,19 +435,6 @@ impl Db {
     pub fn titan(&self) -> &Titan {
         &self.titan
     }
-
-    /// Creates an iterator over the newest versions of the keys in `[from, to)`; an empty `to` is unbounded.
-    pub fn scan<'a>(&'a self, cf: &str, from: &[u8], to: &[u8]) -> Result<DbIter<'a>> {
-        Ok(DbIter::new(self, self.family(cf)?, from, to))
-    }
-
-    /// Reads the newest version of `key`.
-    pub fn get(&self, cf: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let mut end = key.to_vec();
-        end.push(0);
-        let mut iter = self.scan(cf, key, &end)?;
-        Ok(if iter.advance()? { Some(iter.value().to_vec()) } else { None })
-    }
 }
 
 /// Explains that no log of the database `dir` was found, and the remedy.
@@ -481,10 +465,6 @@ fn sort(files: &mut [Arc<SstFile>]) {
     });
 }
 
-fn sst_path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number:06}.sst"))
-}
-
 /// Opens an SST, so that it stays readable. With `tolerant`, returns a missing file's error with the SST.
 fn open_sst(
     dir: &Path,
@@ -503,20 +483,4 @@ fn open_sst(
     };
     let (family, keyring, handle) = (family.to_owned(), keyring.clone(), Mutex::new(handle));
     Ok((SstFile { meta, family, path, keyring, handle, table: OnceLock::new() }, missing))
-}
-
-/// Lists the numbers and paths of the logs in `dir`, oldest first.
-pub fn logs(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let io = |source| Error::Io { path: dir.to_owned(), source };
-    let mut logs = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let is_log = path.extension().is_some_and(|ext| ext == "log");
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        if let (true, Some(number)) = (is_log, number) {
-            logs.push((number, path));
-        }
-    }
-    logs.sort_unstable();
-    Ok(logs)
 }

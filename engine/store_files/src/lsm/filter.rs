@@ -175,7 +175,7 @@ impl Table {
         if !partitioned {
             return Ok(Filter::parse(&self.read_block(handle)?).may_contain(key));
         }
-        let partitions = Index::read_top(self, handle)?;
+        let partitions = Index::read_top(self.blocks(), self.properties(), handle)?;
         // There is no key after the last partition.
         for at in partitions.find(key)..(partitions.find(last) + 1).min(partitions.len()) {
             if Filter::parse(&self.read_block(partitions.handle(at))?).may_contain(key) {

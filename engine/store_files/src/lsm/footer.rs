@@ -18,7 +18,7 @@ use super::{
     Cursor, RandomFile, Result,
     checksum::{ChecksumType, context_modifier},
     checksum_matches,
-    table::{BLOCK_TRAILER_LEN, BlockHandle},
+    format::{BLOCK_TRAILER_LEN, BlockHandle},
 };
 
 const MAGIC: u64 = 0x88e2_41b7_85f4_cff7;

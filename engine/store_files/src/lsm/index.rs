@@ -10,7 +10,9 @@
 //!   first   varint, bytes   length of the block's first key and the key, only in index type 3
 //! ```
 
-use super::{Cursor, Error, InternalKey, Result, Table, block::BlockCursor, table::BlockHandle};
+use super::{
+    BlockHandle, Cursor, Error, InternalKey, Result, TableProperties, block::BlockCursor, reader::Blocks,
+};
 
 /// Bytes that the index's keys may take in addition to four times the file's size.
 const SPARE: u64 = 16 << 20;
@@ -28,16 +30,16 @@ pub struct Index {
 
 impl Index {
     /// Reads the index whose top block is at `top`. Skips unreadable partitions and adds them to the damages.
-    pub(super) fn read(table: &Table, top: BlockHandle) -> Result<Index> {
+    pub(super) fn read(blocks: &Blocks, properties: &TableProperties, top: BlockHandle) -> Result<Index> {
         let mut index = Index::default();
-        index.read_block(table, top)?;
-        if !table.properties().is_partitioned() {
+        index.read_block(blocks, properties, top)?;
+        if !properties.is_partitioned() {
             return Ok(index);
         }
         let mut all = Index { partitions: index.len(), ..Default::default() };
         for at in 0..index.len() {
             let before = all.len();
-            if let Err(e) = all.read_block(table, index.handle(at)) {
+            if let Err(e) = all.read_block(blocks, properties, index.handle(at)) {
                 all.truncate(before);
                 all.damages.push(e.losing(index.before(at), index.separator(at)));
             }
@@ -46,9 +48,9 @@ impl Index {
     }
 
     /// Reads only the index block at `top`, such as the list of a filter's partitions.
-    pub(super) fn read_top(table: &Table, top: BlockHandle) -> Result<Index> {
+    pub(super) fn read_top(blocks: &Blocks, properties: &TableProperties, top: BlockHandle) -> Result<Index> {
         let mut index = Index::default();
-        index.read_block(table, top)?;
+        index.read_block(blocks, properties, top)?;
         Ok(index)
     }
 
@@ -58,18 +60,22 @@ impl Index {
         self.separators.truncate(self.ends.last().copied().unwrap_or(0));
     }
 
-    fn read_block(&mut self, table: &Table, handle: BlockHandle) -> Result<()> {
-        let properties = table.properties();
+    fn read_block(
+        &mut self,
+        blocks: &Blocks,
+        properties: &TableProperties,
+        handle: BlockHandle,
+    ) -> Result<()> {
         let delta = properties.index_value_is_delta_encoded();
-        let bad = || table.file().corrupt(handle.offset, "an entry of the index does not decode");
-        let wrong = |what| table.file().corrupt(handle.offset, what);
-        let data = table.read_block(handle)?;
+        let bad = || blocks.file.corrupt(handle.offset, "an entry of the index does not decode");
+        let wrong = |what| blocks.file.corrupt(handle.offset, what);
+        let data = blocks.read(handle)?;
         let cursor = if delta { BlockCursor::with_delta_values(&data) } else { BlockCursor::new(&data) };
         let mut cursor = cursor.map_err(wrong)?;
         let mut before = BlockHandle::default();
         let mut end = self.handles.last().map_or(0, |last| last.offset.saturating_add(last.size));
         // Prefix-compressed keys could expand to any size.
-        let max_len = table.file().size().saturating_mul(4).saturating_add(SPARE);
+        let max_len = blocks.file.size().saturating_mul(4).saturating_add(SPARE);
         while cursor.advance(&data).map_err(wrong)? {
             let mut value = Cursor::new(if delta { cursor.open_value(&data) } else { cursor.value(&data) });
             before = if delta && cursor.shared() > 0 {

@@ -35,8 +35,25 @@ pub struct TableIter {
     user_key_len: usize,
 }
 
+impl Table {
+    /// Creates an iterator over all entries.
+    pub fn iter(self: &Arc<Self>) -> Result<TableIter> {
+        TableIter::new(self, READAHEAD)
+    }
+
+    /// Creates an iterator over the entries of data block `number`.
+    pub fn iter_block(self: &Arc<Self>, number: usize) -> Result<TableIter> {
+        TableIter::from_block(self, number)
+    }
+
+    /// Creates an iterator from the first entry whose user key is not less than `user_key`.
+    pub fn iter_from(self: &Arc<Self>, user_key: &[u8]) -> Result<TableIter> {
+        TableIter::from(self, user_key)
+    }
+}
+
 impl TableIter {
-    pub(super) fn new(table: &Arc<Table>, ahead: u64) -> Result<TableIter> {
+    fn new(table: &Arc<Table>, ahead: u64) -> Result<TableIter> {
         Ok(TableIter {
             index: table.index()?,
             table: table.clone(),
@@ -54,7 +71,7 @@ impl TableIter {
     }
 
     /// Creates an iterator before the first entry that is not less than `user_key`.
-    pub(super) fn from(table: &Arc<Table>, user_key: &[u8]) -> Result<TableIter> {
+    fn from(table: &Arc<Table>, user_key: &[u8]) -> Result<TableIter> {
         let mut iter = TableIter::new(table, FIRST_READ)?;
         iter.next_block = iter.index.find(user_key);
         if iter.next_block < iter.index.len() {
@@ -69,7 +86,7 @@ impl TableIter {
     }
 
     /// Creates an iterator over the entries of data block `number`.
-    pub(super) fn from_block(table: &Arc<Table>, number: usize) -> Result<TableIter> {
+    fn from_block(table: &Arc<Table>, number: usize) -> Result<TableIter> {
         let mut iter = TableIter::new(table, 0)?;
         iter.next_block = number;
         iter.load()?;
@@ -88,7 +105,7 @@ impl TableIter {
         let next = self.read_ahead.as_mut().and_then(|ahead| ahead.next_block(&mut self.reader));
         let loaded = next.unwrap_or_else(|| {
             self.read_ahead = None;
-            self.reader.load(&self.table, self.index.handle(at), self.ahead)
+            self.reader.load(self.table.blocks(), self.index.handle(at), self.ahead)
         });
         loaded.map_err(|e| self.losing(e))?;
         self.ahead = (self.ahead * 2).min(READAHEAD);

@@ -32,9 +32,9 @@ use std::{
 
 use super::{
     Cursor, Error, Result,
+    format::tables,
     log::{LogReader, Record},
     read_whole,
-    rescue::tables,
 };
 use crate::encryption::Keyring;
 

@@ -75,6 +75,21 @@ fn open_at(db: &Db, cf: &str, file: &SstFile, from: &[u8]) -> Option<Box<TableIt
     }
 }
 
+impl Db {
+    /// Creates an iterator over the newest versions of the keys in `[from, to)`; an empty `to` is unbounded.
+    pub fn scan<'a>(&'a self, cf: &str, from: &[u8], to: &[u8]) -> Result<DbIter<'a>> {
+        Ok(DbIter::new(self, self.family(cf)?, from, to))
+    }
+
+    /// Reads the newest version of `key`.
+    pub fn get(&self, cf: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut end = key.to_vec();
+        end.push(0);
+        let mut iter = self.scan(cf, key, &end)?;
+        Ok(if iter.advance()? { Some(iter.value().to_vec()) } else { None })
+    }
+}
+
 /// An iterator over the keys of a column family. It starts before the first key: call [`DbIter::advance`].
 ///
 /// It skips unreadable blocks and files and adds them to [`Db::damages`].
@@ -114,7 +129,7 @@ impl<'a> DbIter<'a> {
         false
     }
 
-    pub(super) fn new(db: &'a Db, family: &'a ColumnFamily, from: &[u8], to: &[u8]) -> DbIter<'a> {
+    fn new(db: &'a Db, family: &'a ColumnFamily, from: &[u8], to: &[u8]) -> DbIter<'a> {
         let entries = family.mem().clone();
         let at = entries.partition_point(|entry| entry.key.as_slice() < from);
         let mut sources = vec![Source::Mem { entries, at }];

@@ -3,15 +3,34 @@
 use std::ops::Range;
 
 use super::{
-    Cursor, Result, Table,
+    Cursor, RandomFile, Result,
     checksum::{ChecksumType, context_modifier},
     checksum_matches,
     compress::Decompressor,
-    table::{BLOCK_TRAILER_LEN, BlockHandle},
+    footer::Footer,
+    format::{BLOCK_TRAILER_LEN, BlockHandle},
 };
 
 /// Maximum bytes that a walk over all blocks reads from the file at a time: they fit the second-level cache.
 pub const READAHEAD: u64 = 256 << 10;
+
+/// The source of a table's blocks.
+#[derive(Debug)]
+pub struct Blocks {
+    pub file: RandomFile,
+    pub footer: Footer,
+    /// The compression dictionary; empty: none.
+    pub dict: Vec<u8>,
+}
+
+impl Blocks {
+    /// Reads, checks and decompresses the block at `handle`.
+    pub fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
+        let mut reader = BlockReader::default();
+        reader.load(self, handle, 0)?;
+        Ok(reader.into_data())
+    }
+}
 
 /// The block that was read last, and its buffers.
 #[derive(Debug, Default)]
@@ -27,31 +46,31 @@ pub struct BlockReader {
 
 impl BlockReader {
     /// Reads, checks and decompresses the block at `handle`. A read of the file has at least `ahead` bytes.
-    pub fn load(&mut self, table: &Table, handle: BlockHandle, ahead: u64) -> Result<()> {
-        let (body, kind) = self.checked(table, handle, ahead)?;
+    pub fn load(&mut self, blocks: &Blocks, handle: BlockHandle, ahead: u64) -> Result<()> {
+        let (body, kind) = self.checked(blocks, handle, ahead)?;
         self.in_raw = (kind == 0).then(|| body.clone());
         if kind == 0 {
             Ok(())
         } else {
-            decompress(&mut self.codec, table, handle, (kind, &self.raw[body]), &mut self.plain)
+            decompress(&mut self.codec, blocks, handle, (kind, &self.raw[body]), &mut self.plain)
         }
     }
 
     /// Reads a block as [`Self::load`] does, but puts its plain bytes in `plain` and does not keep the block.
     pub fn load_into(
         &mut self,
-        table: &Table,
+        blocks: &Blocks,
         handle: BlockHandle,
         ahead: u64,
         plain: &mut Vec<u8>,
     ) -> Result<()> {
         plain.clear();
-        let (body, kind) = self.checked(table, handle, ahead)?;
+        let (body, kind) = self.checked(blocks, handle, ahead)?;
         if kind == 0 {
             plain.extend_from_slice(&self.raw[body]);
             return Ok(());
         }
-        decompress(&mut self.codec, table, handle, (kind, &self.raw[body]), plain)
+        decompress(&mut self.codec, blocks, handle, (kind, &self.raw[body]), plain)
     }
 
     /// Takes the plain bytes of a block loaded elsewhere, and returns the previous buffer in `plain`.
@@ -61,12 +80,12 @@ impl BlockReader {
     }
 
     /// Reads and checks a block. Returns the range of its bytes in `raw`, and its compression type.
-    fn checked(&mut self, table: &Table, handle: BlockHandle, ahead: u64) -> Result<(Range<usize>, u8)> {
+    fn checked(&mut self, blocks: &Blocks, handle: BlockHandle, ahead: u64) -> Result<(Range<usize>, u8)> {
         let len = handle.size.saturating_add(BLOCK_TRAILER_LEN);
-        let start = self.fill(table, handle.offset, len, ahead)?;
+        let start = self.fill(blocks, handle.offset, len, ahead)?;
         let end = start + handle.size as usize;
         let (covered, stored) = self.raw[start..start + len as usize].split_at(end + 1 - start);
-        check(table, handle, covered, stored)?;
+        check(blocks, handle, covered, stored)?;
         Ok((start..end, covered[covered.len() - 1]))
     }
 
@@ -92,16 +111,16 @@ impl BlockReader {
     }
 
     /// Makes `raw` contain `len` bytes of the file from `offset` on. Returns their position in `raw`.
-    fn fill(&mut self, table: &Table, offset: u64, len: u64, ahead: u64) -> Result<usize> {
+    fn fill(&mut self, blocks: &Blocks, offset: u64, len: u64, ahead: u64) -> Result<usize> {
         let have = self.raw_at..self.raw_at + self.raw.len() as u64;
         let end = offset.checked_add(len);
         if have.contains(&offset) && end.is_some_and(|end| end <= have.end) {
             return Ok((offset - self.raw_at) as usize);
         }
-        let left = table.file().size().saturating_sub(offset);
+        let left = blocks.file.size().saturating_sub(offset);
         self.in_raw = None;
         self.raw_at = offset;
-        let filled = table.file().read_into(offset, len.max(ahead.min(left)), &mut self.raw);
+        let filled = blocks.file.read_into(offset, len.max(ahead.min(left)), &mut self.raw);
         if filled.is_err() {
             self.raw.clear();
         }
@@ -111,19 +130,17 @@ impl BlockReader {
 
 fn decompress(
     codec: &mut Decompressor,
-    table: &Table,
+    blocks: &Blocks,
     handle: BlockHandle,
     (kind, body): (u8, &[u8]),
     plain: &mut Vec<u8>,
 ) -> Result<()> {
-    let sized = table.format_version() >= 2;
-    codec
-        .run(kind, body, table.dict(), sized, plain)
-        .map_err(|what| table.file().corrupt(handle.offset, what))
+    let sized = blocks.footer.version >= 2;
+    codec.run(kind, body, &blocks.dict, sized, plain).map_err(|what| blocks.file.corrupt(handle.offset, what))
 }
 
-fn check(table: &Table, handle: BlockHandle, covered: &[u8], stored: &[u8]) -> Result<()> {
-    let (kind, base) = (table.checksum_type(), table.base_context());
+fn check(blocks: &Blocks, handle: BlockHandle, covered: &[u8], stored: &[u8]) -> Result<()> {
+    let (kind, base) = (blocks.footer.checksum, blocks.footer.base_context);
     if kind == ChecksumType::None {
         return Ok(());
     }
@@ -136,5 +153,5 @@ fn check(table: &Table, handle: BlockHandle, covered: &[u8], stored: &[u8]) -> R
         "expected the block checksum {stored:08x}, found {computed:08x}: the block of {} bytes is damaged",
         handle.size
     );
-    Err(table.file().corrupt(handle.offset, what))
+    Err(blocks.file.corrupt(handle.offset, what))
 }

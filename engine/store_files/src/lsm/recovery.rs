@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{InternalKey, MemEntry, RangeTombstone, manifest::VersionState};
+use super::{InternalKey, MemEntry, RangeTombstone, format::file_number, manifest::VersionState};
 
 /// The SST that RocksDB would create from a column family's part of the logs.
 #[derive(Clone, Debug)]
@@ -63,19 +63,6 @@ pub(super) fn first_number(dir: &Path, state: &VersionState) -> u64 {
     numbers.max().unwrap_or_default().max(state.next_file.saturating_add(1)).saturating_add(1)
 }
 
-/// Parses the number in the name of a RocksDB file: `000012.sst`, `MANIFEST-000004`.
-pub(super) fn file_number(name: &str) -> Option<u64> {
-    let number = |digits: &str| digits.parse().ok();
-    if let Some(rest) = name.strip_prefix("MANIFEST-") {
-        return number(rest);
-    }
-    if let Some(rest) = name.strip_prefix("OPTIONS-") {
-        return number(rest.strip_suffix(".dbtmp").unwrap_or(rest));
-    }
-    let (stem, suffix) = name.split_once('.')?;
-    matches!(suffix, "log" | "sst" | "ldb" | "blob" | "dbtmp").then(|| number(stem)).flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,22 +81,6 @@ mod tests {
         assert_eq!(sst.num_entries(), 3);
         for (from, to, touches) in [(&b""[..], &b"a"[..], true), (b"d", b"e", true), (b"e", b"f", false)] {
             assert_eq!(sst.touches(from, to), touches, "{from:?}");
-        }
-    }
-
-    #[test]
-    fn file_number_reads_names_of_numbered_files_only() {
-        for (name, number) in [
-            ("000038.log", Some(38)),
-            ("MANIFEST-000039", Some(39)),
-            ("OPTIONS-000041.dbtmp", Some(41)),
-            ("000010.sst", Some(10)),
-            ("CURRENT", None),
-            ("LOG.old.1700000000", None),
-            ("rocksdb.info", None),
-            ("x.sst", None),
-        ] {
-            assert_eq!(file_number(name), number, "{name}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Error, Result,
-    db::logs,
+    format::logs,
     log::{LogReader, Record},
     manifest::VersionState,
     wal::{self, WalEntry},

@@ -1,12 +1,10 @@
 //! The state of a database whose CURRENT or MANIFEST is lost, rebuilt from the SSTs in its directory.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use super::{
     Error, Result, Table,
+    format::{COMPARATOR, manifests, tables},
     manifest::{self, FamilyState, FileMeta, VersionState},
     options,
 };
@@ -20,25 +18,6 @@ pub fn has_tables(dir: &Path) -> bool {
     tables(dir).is_ok_and(|tables| !tables.is_empty())
 }
 
-/// Numbers and paths of the SSTs in `dir`.
-pub(super) fn tables(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    numbered(dir, |name| name.strip_suffix(".sst")?.parse().ok())
-}
-
-/// Lists the files of `dir` whose names have a number by `number`, in the order of the numbers.
-fn numbered(dir: &Path, number: impl Fn(&str) -> Option<u64>) -> Result<Vec<(u64, PathBuf)>> {
-    let io = |source| Error::Io { path: dir.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if let Some(number) = path.file_name().and_then(|name| name.to_str()).and_then(&number) {
-            files.push((number, path));
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 /// Reads the state of `dir` from its MANIFEST. If that fails, adds the damage and reads it as [`state`] does.
 pub fn read(dir: &Path, keyring: &Keyring) -> Result<VersionState> {
     manifest::read(dir, keyring).or_else(|e| state(dir, &e, &[], keyring))
@@ -50,7 +29,7 @@ pub fn read(dir: &Path, keyring: &Keyring) -> Result<VersionState> {
 /// # Errors
 /// `why`, if neither is possible.
 pub fn state(dir: &Path, why: &Error, needed: &[&str], keyring: &Keyring) -> Result<VersionState> {
-    let manifests = numbered(dir, |name| name.strip_prefix("MANIFEST-")?.parse().ok())?;
+    let manifests = manifests(dir)?;
     for (_, path) in manifests.iter().rev() {
         if let Ok(mut state) =
             manifest::read_file(path, keyring).and_then(|state| state.with_families(needed))
@@ -95,7 +74,7 @@ fn from_tables(dir: &Path, why: &Error, keyring: &Keyring) -> Result<VersionStat
 }
 
 fn family(name: String) -> FamilyState {
-    FamilyState { name, comparator: "leveldb.BytewiseComparator".into(), ..Default::default() }
+    FamilyState { name, comparator: COMPARATOR.into(), ..Default::default() }
 }
 
 /// Reads the SST at `path`. Returns its column family's id and name, and its description for a MANIFEST.

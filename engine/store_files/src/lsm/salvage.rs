@@ -6,13 +6,14 @@ use std::hash::Hasher;
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};
 
 use super::{
-    BlockHandle, Cursor, Error, InternalKey, RandomFile, Result, Table,
+    BlockHandle, Cursor, Error, InternalKey, RandomFile, Result,
     block::BlockCursor,
     checksum::{ChecksumType, context_modifier, crc32c, mask, with_last_byte},
     compress::Decompressor,
     footer::Footer,
+    format::BLOCK_TRAILER_LEN,
     index::Index,
-    table::BLOCK_TRAILER_LEN,
+    reader::Blocks,
 };
 
 /// Maximum bytes of a block: TiKV's blocks have 16 to 64 KiB before they are compressed.
@@ -101,14 +102,14 @@ fn is_data(block: &[u8]) -> bool {
     false
 }
 
-/// Rebuilds the index of `table` from its data blocks. The index itself is unreadable because of `why`.
+/// Rebuilds the index of a table from its data blocks, which end at the offset `end`; `expected` is their
+/// number, if it is known. The index itself is unreadable because of `why`.
 ///
 /// # Errors
 /// `why`, if there is no whole block.
-pub fn index(table: &Table, why: Error) -> Result<Index> {
-    let end = data_end(table);
+pub fn index(blocks: &Blocks, end: u64, expected: Option<u64>, why: Error) -> Result<Index> {
     let mut found =
-        Found { table, end, index: Index::default(), last: Vec::new(), largest: 0, tries: MAX_TRIES };
+        Found { blocks, end, index: Index::default(), last: Vec::new(), largest: 0, tries: MAX_TRIES };
     let (mut at, mut holes) = (0, Vec::new());
     let lost = loop {
         if at >= end {
@@ -123,7 +124,7 @@ pub fn index(table: &Table, why: Error) -> Result<Index> {
                     break Some("no block begins here or after this byte");
                 };
                 let what = format!("no block begins here; the next whole one is at byte {next}");
-                let hole = table.file().corrupt(at, what);
+                let hole = blocks.file.corrupt(at, what);
                 at = next;
                 let first = found.first_key(next).unwrap_or_default();
                 if holes.len() < MAX_HOLES {
@@ -136,7 +137,6 @@ pub fn index(table: &Table, why: Error) -> Result<Index> {
     if index.is_empty() {
         return Err(why);
     }
-    let expected = table.properties().number("rocksdb.num.data.blocks").filter(|count| *count > 0);
     let count = index.len() as u64;
     let whole = holes.is_empty() && expected.map_or(lost.is_none(), |expected| expected == count);
     let of = expected.map_or(String::new(), |expected| format!(" of {expected}"));
@@ -153,7 +153,7 @@ pub fn index(table: &Table, why: Error) -> Result<Index> {
 
 /// The data blocks found so far.
 struct Found<'a> {
-    table: &'a Table,
+    blocks: &'a Blocks,
     /// Offset of the end of the last data block.
     end: u64,
     index: Index,
@@ -178,14 +178,14 @@ enum Candidate {
 impl Found<'_> {
     /// Adds the block that begins at `at` to the index.
     fn block(&mut self, at: u64) -> Candidate {
-        match block_len(self.table.file(), self.table.footer(), at, self.end) {
+        match block_len(&self.blocks.file, &self.blocks.footer, at, self.end) {
             Ok(Some(size)) => self.take(BlockHandle { offset: at, size }),
             _ => Candidate::Nothing,
         }
     }
 
     fn take(&mut self, handle: BlockHandle) -> Candidate {
-        let Some(key) = last_key(self.table, handle, &self.last, self.index.first()) else {
+        let Some(key) = last_key(self.blocks, handle, &self.last, self.index.first()) else {
             return Candidate::Other;
         };
         self.index.push(&key, handle);
@@ -196,7 +196,7 @@ impl Found<'_> {
 
     /// Finds the first data block after the damage at `at`. Returns its offset; `None` if there is none.
     fn after(&mut self, at: u64) -> Option<u64> {
-        let file = self.table.file();
+        let file = &self.blocks.file;
         let window = (2 * self.largest).clamp(FIRST_WINDOW, MAX_BLOCK);
         let mut start = at + 1;
         while start < self.end {
@@ -206,7 +206,7 @@ impl Found<'_> {
             for at in (0..half).filter(|at| may_begin(&bytes[*at..])) {
                 self.tries = self.tries.checked_sub(1)?;
                 let offset = start + at as u64;
-                if let Some(size) = find_len(&bytes[at..], self.table.footer(), offset) {
+                if let Some(size) = find_len(&bytes[at..], &self.blocks.footer, offset) {
                     return matches!(self.take_after(offset, size)?, Candidate::Data(_)).then_some(offset);
                 }
             }
@@ -218,29 +218,19 @@ impl Found<'_> {
     /// Checks that a block after damage has data; [`Found::block`] adds it later.
     fn take_after(&mut self, offset: u64, size: u64) -> Option<Candidate> {
         let handle = BlockHandle { offset, size };
-        last_key(self.table, handle, &self.last, self.index.first()).map(|_| Candidate::Data(offset))
+        last_key(self.blocks, handle, &self.last, self.index.first()).map(|_| Candidate::Data(offset))
     }
 
     /// Reads the first user key of the block that begins at `at`.
     fn first_key(&self, at: u64) -> Option<Vec<u8>> {
-        let size = block_len(self.table.file(), self.table.footer(), at, self.end).ok()??;
-        let data = self.table.read_block(BlockHandle { offset: at, size }).ok()?;
+        let size = block_len(&self.blocks.file, &self.blocks.footer, at, self.end).ok()??;
+        let data = self.blocks.read(BlockHandle { offset: at, size }).ok()?;
         let mut cursor = BlockCursor::new(&data).ok()?;
         cursor
             .advance(&data)
             .ok()?
             .then(|| InternalKey::decode(cursor.key()).map(|key| key.user_key.to_vec()))?
     }
-}
-
-/// Returns the offset of the end of the last data block.
-fn data_end(table: &Table) -> u64 {
-    let meta = table.meta_blocks().iter().map(|block| block.handle.offset);
-    let fixed = [table.metaindex_handle().offset, table.file().size()];
-    let first = meta.chain(table.index_handle().ok().map(|handle| handle.offset)).chain(fixed).min();
-    let data_size = table.properties().number("rocksdb.data.size").filter(|size| *size > 0);
-    let first = first.unwrap_or_default();
-    data_size.map_or(first, |size| size.min(first))
 }
 
 /// Finds the bytes of the block at `at` without its trailer. Returns `None` if no checksum matches.
@@ -371,8 +361,13 @@ impl<'a> Sums<'a> {
 
 /// Reads the last user key of the data block at `handle`. Returns `None` if the block is not a data block, or
 /// is not in order after the key `after`.
-fn last_key(table: &Table, handle: BlockHandle, after: &[u8], first: Option<BlockHandle>) -> Option<Vec<u8>> {
-    let data = table.read_block(handle).ok()?;
+fn last_key(
+    blocks: &Blocks,
+    handle: BlockHandle,
+    after: &[u8],
+    first: Option<BlockHandle>,
+) -> Option<Vec<u8>> {
+    let data = blocks.read(handle).ok()?;
     let mut cursor = BlockCursor::new(&data).ok()?;
     let mut last: Option<Vec<u8>> = None;
     while cursor.advance(&data).ok()? {

@@ -25,46 +25,11 @@ use std::{
 };
 
 use super::{
-    Cursor, Error, InternalKey, RandomFile, Result, TableIter, TableProperties,
-    block::BlockCursor,
-    checksum::ChecksumType,
-    compress,
-    db::RangeTombstone,
-    footer::Footer,
-    index::Index,
-    reader::{BlockReader, READAHEAD},
-    salvage,
+    BlockHandle, Cursor, Error, InternalKey, RandomFile, RangeTombstone, Result, TableProperties,
+    block::BlockCursor, checksum::ChecksumType, compress, footer::Footer, format::COMPARATOR, index::Index,
+    reader::Blocks, salvage,
 };
 use crate::encryption::Keyring;
-
-/// Bytes of the trailer of each block: compression type and checksum.
-pub const BLOCK_TRAILER_LEN: u64 = 5;
-
-/// The location of a block in its file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BlockHandle {
-    /// Offset in the file.
-    pub offset: u64,
-    /// Bytes without the trailer.
-    pub size: u64,
-}
-
-impl BlockHandle {
-    /// Takes a handle of two varints.
-    pub fn decode(cursor: &mut Cursor<'_>) -> Option<BlockHandle> {
-        Some(BlockHandle { offset: cursor.varint()?, size: cursor.varint()? })
-    }
-
-    /// Takes a delta-encoded handle: only the difference of its size to that of `before`, the previous block.
-    pub(super) fn decode_delta(cursor: &mut Cursor<'_>, before: BlockHandle) -> Option<BlockHandle> {
-        let delta = cursor.varint_signed()?;
-        let offset = before.offset.checked_add(before.size)?.checked_add(BLOCK_TRAILER_LEN)?;
-        Some(BlockHandle { offset, size: before.size.checked_add_signed(delta)? })
-    }
-}
-
-/// The only supported order of keys.
-pub(super) const COMPARATOR: &str = "leveldb.BytewiseComparator";
 
 /// One block of the meta index.
 #[derive(Clone, Debug)]
@@ -78,11 +43,9 @@ pub struct MetaBlock {
 /// An opened SST file.
 #[derive(Debug)]
 pub struct Table {
-    file: RandomFile,
-    footer: Footer,
+    blocks: Blocks,
     meta_blocks: Vec<MetaBlock>,
     properties: TableProperties,
-    dict: Vec<u8>,
     global_seqno: Option<u64>,
     index: OnceLock<Arc<Index>>,
     damages: Vec<Error>,
@@ -113,11 +76,9 @@ impl Table {
             Err(e) => return Err(e),
         };
         let mut table = Table {
-            file,
-            footer,
+            blocks: Blocks { file, footer, dict: Vec::new() },
             meta_blocks: Vec::new(),
             properties: TableProperties::default(),
-            dict: Vec::new(),
             global_seqno: None,
             index: OnceLock::new(),
             damages: Vec::new(),
@@ -145,7 +106,7 @@ impl Table {
         }
         if let Some(handle) = table.find_meta(&["rocksdb.compression_dict"]) {
             match table.read_block(handle) {
-                Ok(dict) => table.dict = dict,
+                Ok(dict) => table.blocks.dict = dict,
                 Err(e) => table.damages.push(e.in_block("rocksdb.compression_dict")),
             }
         }
@@ -153,7 +114,7 @@ impl Table {
             table.global_seqno = largest_seqno;
         }
         match table.properties.text("rocksdb.comparator") {
-            Some(name) if name != COMPARATOR => Err(table.file.unsupported(format!(
+            Some(name) if name != COMPARATOR => Err(table.file().unsupported(format!(
                 "expected keys in the order of {COMPARATOR}, found {name}: this is another program's SST; use its own tools"
             ))),
             _ => Ok(table),
@@ -162,31 +123,27 @@ impl Table {
 
     /// The file.
     pub fn file(&self) -> &RandomFile {
-        &self.file
+        &self.blocks.file
     }
 
     /// The table's format_version.
     pub fn format_version(&self) -> u32 {
-        self.footer.version
+        self.blocks.footer.version
     }
 
     /// Checksum type of the blocks.
     pub fn checksum_type(&self) -> ChecksumType {
-        self.footer.checksum
+        self.blocks.footer.checksum
     }
 
-    pub(super) fn footer(&self) -> &Footer {
-        &self.footer
-    }
-
-    /// Number that format_version 6 mixes into checksums; 0 before.
-    pub(super) fn base_context(&self) -> u32 {
-        self.footer.base_context
+    /// The source of the blocks.
+    pub(super) fn blocks(&self) -> &Blocks {
+        &self.blocks
     }
 
     /// The compression dictionary of the blocks; empty: none.
     pub fn dict(&self) -> &[u8] {
-        &self.dict
+        &self.blocks.dict
     }
 
     /// The sequence number of all entries of an ingested file.
@@ -210,15 +167,13 @@ impl Table {
 
     /// Reads, checks and decompresses a block.
     pub fn read_block(&self, handle: BlockHandle) -> Result<Vec<u8>> {
-        let mut reader = BlockReader::default();
-        reader.load(self, handle, 0)?;
-        Ok(reader.into_data())
+        self.blocks.read(handle)
     }
 
     /// Calls `take` with each key and value of the block at `handle`, which is not delta-encoded.
     fn each_entry(&self, handle: BlockHandle, mut take: impl FnMut(&[u8], &[u8])) -> Result<()> {
         let data = self.read_block(handle)?;
-        let wrong = |what| self.file.corrupt(handle.offset, what);
+        let wrong = |what| self.blocks.file.corrupt(handle.offset, what);
         let mut cursor = BlockCursor::new(&data).map_err(wrong)?;
         while cursor.advance(&data).map_err(wrong)? {
             take(cursor.key(), cursor.value(&data));
@@ -229,13 +184,13 @@ impl Table {
     /// Reads the name of a block's compression.
     pub fn block_compression(&self, handle: BlockHandle) -> Result<&'static str> {
         let at = handle.offset.saturating_add(handle.size);
-        Ok(compress::name(self.file.read(at, 1)?[0]))
+        Ok(compress::name(self.blocks.file.read(at, 1)?[0]))
     }
 
     fn read_meta_index(&self) -> Result<Vec<MetaBlock>> {
         let mut blocks = Vec::new();
         let mut bad = false;
-        self.each_entry(self.footer.metaindex, |key, value| {
+        self.each_entry(self.blocks.footer.metaindex, |key, value| {
             match BlockHandle::decode(&mut Cursor::new(value)) {
                 Some(handle) => {
                     blocks.push(MetaBlock { name: String::from_utf8_lossy(key).into_owned(), handle })
@@ -245,7 +200,7 @@ impl Table {
         })?;
         if bad {
             let what = "a handle of the meta index does not decode";
-            return Err(self.file.corrupt(self.footer.metaindex.offset, what));
+            return Err(self.blocks.file.corrupt(self.blocks.footer.metaindex.offset, what));
         }
         Ok(blocks)
     }
@@ -264,20 +219,32 @@ impl Table {
         if let Some(index) = self.index.get() {
             return Ok(index.clone());
         }
-        let read = self.index_handle().and_then(|top| Index::read(self, top));
-        let index = read.or_else(|e| salvage::index(self, e.in_block("the index")))?;
+        let read = self.index_handle().and_then(|top| Index::read(&self.blocks, &self.properties, top));
+        let expected = self.properties.number("rocksdb.num.data.blocks").filter(|count| *count > 0);
+        let index = read
+            .or_else(|e| salvage::index(&self.blocks, self.data_end(), expected, e.in_block("the index")))?;
         let index = Arc::new(index);
         Ok(self.index.get_or_init(|| index).clone())
     }
 
+    /// Returns the offset of the end of the last data block.
+    fn data_end(&self) -> u64 {
+        let meta = self.meta_blocks.iter().map(|block| block.handle.offset);
+        let fixed = [self.metaindex_handle().offset, self.file().size()];
+        let first = meta.chain(self.index_handle().ok().map(|handle| handle.offset)).chain(fixed).min();
+        let data_size = self.properties.number("rocksdb.data.size").filter(|size| *size > 0);
+        let first = first.unwrap_or_default();
+        data_size.map_or(first, |size| size.min(first))
+    }
+
     /// Handle of the meta index.
     pub fn metaindex_handle(&self) -> BlockHandle {
-        self.footer.metaindex
+        self.blocks.footer.metaindex
     }
 
     /// Offset of the footer.
     pub fn footer_offset(&self) -> u64 {
-        self.footer.offset
+        self.blocks.footer.offset
     }
 
     /// Damage to the footer and the meta blocks in spite of which the table was opened.
@@ -287,9 +254,11 @@ impl Table {
 
     /// Handle of the index, or of its top if it is partitioned.
     pub fn index_handle(&self) -> Result<BlockHandle> {
-        let top = self.footer.index.or_else(|| self.find_meta(&["rocksdb.index"]));
+        let top = self.blocks.footer.index.or_else(|| self.find_meta(&["rocksdb.index"]));
         top.ok_or_else(|| {
-            self.file.corrupt(self.footer.metaindex.offset, "expected an index block, found none")
+            self.blocks
+                .file
+                .corrupt(self.blocks.footer.metaindex.offset, "expected an index block, found none")
         })
     }
 
@@ -306,26 +275,11 @@ impl Table {
             None => short = true,
         })?;
         if short {
-            return Err(self.file.corrupt(
+            return Err(self.blocks.file.corrupt(
                 handle.offset,
                 "expected a range deletion with a key of at least 8 bytes, found a shorter one",
             ));
         }
         Ok(all)
-    }
-
-    /// Creates an iterator over all entries.
-    pub fn iter(self: &Arc<Self>) -> Result<TableIter> {
-        TableIter::new(self, READAHEAD)
-    }
-
-    /// Creates an iterator over the entries of data block `number`.
-    pub fn iter_block(self: &Arc<Self>, number: usize) -> Result<TableIter> {
-        TableIter::from_block(self, number)
-    }
-
-    /// Creates an iterator from the first entry whose user key is not less than `user_key`.
-    pub fn iter_from(self: &Arc<Self>, user_key: &[u8]) -> Result<TableIter> {
-        TableIter::from(self, user_key)
     }
 }

@@ -37,7 +37,7 @@ use super::{
     block::BlockCursor,
     checksum::{crc32c, mask},
     checksum_matches, compress,
-    table::BLOCK_TRAILER_LEN,
+    format::BLOCK_TRAILER_LEN,
 };
 
 const BLOB_RECORD: u8 = 1;

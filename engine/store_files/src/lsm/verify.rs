@@ -141,7 +141,7 @@ fn read_piece(
         // Do not read beyond the last block of the piece: another thread reads the rest.
         let end = index.handle((start + PIECE).min(index.len()) - 1);
         let left = end.offset.saturating_add(end.size).saturating_add(5).saturating_sub(handle.offset);
-        let read = reader.load(table, handle, READAHEAD.min(left));
+        let read = reader.load(table.blocks(), handle, READAHEAD.min(left));
         let read = read.and_then(|()| {
             let data = reader.data();
             cursor.reset(data).map_err(|what| table.file().corrupt(handle.offset, what))?;

@@ -9,15 +9,12 @@ use std::{
 use super::{
     BatchIter, LogFile, Queue, RaftEngineDir,
     batch::{BATCH_HEADER, FILE_MAGIC},
-    item,
+    item::{self, Written},
 };
 use crate::{
     encryption::Cipher,
     io::{FileError as Error, Result},
 };
-
-/// A change: Raft group, key, and new value; `None` deletes the key.
-pub type Written<'a> = (u64, &'a [u8], Option<&'a [u8]>);
 
 /// Format version of a new file.
 const VERSION: u64 = 2;

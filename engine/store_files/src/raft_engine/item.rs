@@ -20,7 +20,6 @@
 
 use std::fmt;
 
-use super::append::Written;
 use crate::io::Cursor;
 
 /// Keys with this prefix are raft-engine's own (marks of atomic groups).
@@ -64,6 +63,9 @@ pub struct LogItem {
     /// The change.
     pub content: Content,
 }
+
+/// A change: Raft group, key, and new value; `None` deletes the key.
+pub type Written<'a> = (u64, &'a [u8], Option<&'a [u8]>);
 
 /// Parses the items of a batch's footer. Returns `None` if they do not decode.
 pub(super) fn parse(footer: &[u8]) -> Option<Vec<LogItem>> {
