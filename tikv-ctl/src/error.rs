@@ -1,6 +1,9 @@
 //! Failures of commands.
 
-use std::io;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::{lsm, text::BadMessage};
 
@@ -22,9 +25,18 @@ pub enum Error {
          affected keys may appear instead; recover these keys from another replica"
     )]
     Damaged(usize),
-    /// The output could not be written.
+    /// The operating system refused access to a path other than the output.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The output could not be written. Only [`Output`](crate::output::Output) creates this error: a closed
+    /// reader of the output ends the command with success.
     #[error("writing the output: {0}")]
-    Output(#[from] io::Error),
+    Output(io::Error),
 }
 
 /// The result of commands.
@@ -34,6 +46,11 @@ impl Error {
     /// An error that is not TiKV's.
     pub fn other(what: impl Into<String>) -> Error {
         Error::Other(what.into())
+    }
+
+    /// Wraps the system's error of an access to `path`, for `map_err`.
+    pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Error + use<'_> {
+        move |source| Error::Io { path: path.to_owned(), source }
     }
 }
 

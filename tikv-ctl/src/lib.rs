@@ -145,10 +145,14 @@ fn run_with(
     let written = written && file.is_none();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader of the output closed it: not an error.
-        Err(Error::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(e) if reader_left(&e) => ExitCode::SUCCESS,
         Err(e) => fail(&e, format, written, out, err),
     }
+}
+
+/// Whether the reader of the output closed it, which is not a failure. The same error of another file is one.
+fn reader_left(e: &Error) -> bool {
+    matches!(e, Error::Output(e) if e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Writes help and version to `out`, and a usage error to `err`.
@@ -186,4 +190,21 @@ fn fail(e: &Error, format: Format, written: bool, out: &mut dyn Write, err: &mut
         writeln!(err, "tikv-ctl: {text}")
     };
     ExitCode::from(if is_tikvs { TIKV_FAILED } else { FAILED })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn only_a_closed_output_ends_a_command_well() {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let failed = Err::<(), _>(closed()).map_err(Error::io(Path::new("standard input"))).unwrap_err();
+        assert!(!reader_left(&failed), "{failed}");
+        assert_eq!(failed.to_string(), "standard input: broken pipe");
+        assert!(reader_left(&Error::Output(closed())));
+        assert!(!reader_left(&Error::Output(io::ErrorKind::StorageFull.into())));
+    }
 }

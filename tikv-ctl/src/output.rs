@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Result, printable::printable};
+use crate::{Error, Result, printable::printable};
 
 /// Output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -164,24 +164,24 @@ impl<'a> Output<'a> {
     /// Prints bytes verbatim: a file, or the tool's own terminal sequences.
     pub fn raw(&mut self, bytes: &[u8]) -> Result<()> {
         self.written |= !bytes.is_empty();
-        Ok(self.out.write_all(bytes)?)
+        self.out.write_all(bytes).map_err(Error::Output)
     }
 
     /// Prints a JSON value: over several lines, or one line per element.
     pub fn json(&mut self, value: &impl Serialize) -> Result<()> {
         if self.format == Format::Jsonl {
-            let value = serde_json::to_value(value).map_err(io::Error::from)?;
+            let value = serde_json::to_value(value).map_err(not_written)?;
             return match value {
                 Value::Array(list) => list.iter().try_for_each(|element| self.json_line(element)),
                 value => self.json_line(&value),
             };
         }
-        serde_json::to_writer_pretty(&mut self.out, value).map_err(io::Error::from)?;
+        serde_json::to_writer_pretty(&mut self.out, value).map_err(not_written)?;
         self.line("")
     }
 
     fn json_line(&mut self, value: &impl Serialize) -> Result<()> {
-        serde_json::to_writer(&mut self.out, value).map_err(io::Error::from)?;
+        serde_json::to_writer(&mut self.out, value).map_err(not_written)?;
         self.line("")
     }
 
@@ -209,8 +209,12 @@ impl<'a> Output<'a> {
 
     /// Writes out buffered output.
     pub fn flush(&mut self) -> Result<()> {
-        Ok(self.out.flush()?)
+        self.out.flush().map_err(Error::Output)
     }
+}
+
+fn not_written(e: serde_json::Error) -> Error {
+    Error::Output(e.into())
 }
 
 fn note(notes: &mut dyn Write, text: &str) {
@@ -232,7 +236,7 @@ impl JsonList {
         }
         out.bytes(if self.empty { b"[\n  " } else { b",\n  " })?;
         self.empty = false;
-        Ok(serde_json::to_writer(&mut out.out, value).map_err(io::Error::from)?)
+        serde_json::to_writer(&mut out.out, value).map_err(not_written)
     }
 
     /// Ends the array.

@@ -63,7 +63,7 @@ fn consents(what: &str, out: &mut Output<'_>) -> Result<bool> {
     }
     out.flush()?;
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
+    std::io::stdin().lock().read_line(&mut answer).map_err(Error::io(Path::new("standard input")))?;
     Ok(answer.trim_end_matches('\n') == CONSENT)
 }
 
@@ -194,7 +194,7 @@ pub fn cleanup_plan(dir: &Path) -> Result<Plan> {
         let what = "rewriting the file would make the loss final: restore it from a backup first";
         return Err(Error::other(format!("{damage}; {what}")));
     }
-    let whole = std::fs::canonicalize(dir)?;
+    let whole = std::fs::canonicalize(dir).map_err(Error::io(dir))?;
     let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = files.into_iter().partition(|(name, _)| {
         let name = Path::new(name);
         name.exists() || whole.join(place_in(name, &whole)).exists()

@@ -1,7 +1,10 @@
 //! Commands that change a data directory. Each prints its changes, asks for confirmation and writes an undo
 //! file.
 
-use std::{io::BufRead, path::PathBuf};
+use std::{
+    io::BufRead,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -423,7 +426,7 @@ pub(super) fn confirm(name: &str, what: &str, how: &WriteOptions, out: &mut Outp
     out.flush()?;
     out.note(&format!("{what}\nType \"{name}\" to continue; anything else aborts:"));
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
+    std::io::stdin().lock().read_line(&mut answer).map_err(Error::io(Path::new("standard input")))?;
     if answer.trim() == name {
         return Ok(());
     }

@@ -20,9 +20,10 @@ pub fn plan(dir: &Path, queue: RepairQueue, script: &str, keyring: &Keyring) -> 
         )));
     }
     let before = files(dir, keyring)?;
-    let copy = tempfile::tempdir()?;
+    let copy = temp_dir()?;
     for (name, bytes) in &before {
-        std::fs::write(copy.path().join(name), bytes)?;
+        let path = copy.path().join(name);
+        std::fs::write(&path, bytes).map_err(Error::io(&path))?;
     }
     unsafe_repair(copy.path(), queue, script)
         .map_err(|e| Error::other(format!("repair: {e}; nothing was changed")))?;
@@ -47,12 +48,15 @@ pub fn plan(dir: &Path, queue: RepairQueue, script: &str, keyring: &Keyring) -> 
     Ok(plan)
 }
 
+fn temp_dir() -> Result<tempfile::TempDir> {
+    tempfile::tempdir().map_err(Error::io(&std::env::temp_dir()))
+}
+
 /// Returns raft-engine's files and their decrypted bytes, without its lock file.
 fn files(dir: &Path, keyring: &Keyring) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
-    let fail = |path: &Path, e: std::io::Error| Error::other(format!("{}: {e}", path.display()));
     let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).map_err(|e| fail(dir, e))? {
-        let entry = entry.map_err(|e| fail(dir, e))?;
+    for entry in std::fs::read_dir(dir).map_err(Error::io(dir))? {
+        let entry = entry.map_err(Error::io(dir))?;
         let (path, name) = (entry.path(), PathBuf::from(entry.file_name()));
         if path.is_file() && name != Path::new("LOCK") {
             files.insert(name, read_whole(&path, keyring)?);
@@ -65,9 +69,9 @@ fn files(dir: &Path, keyring: &Keyring) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
 fn difference(old: Option<&Vec<u8>>, new: Option<&Vec<u8>>, name: &Path) -> Result<String> {
     let lines = |bytes: Option<&Vec<u8>>| -> Result<Vec<String>> {
         let Some(bytes) = bytes else { return Ok(Vec::new()) };
-        let dir = tempfile::tempdir()?;
+        let dir = temp_dir()?;
         let path = dir.path().join(name);
-        std::fs::write(&path, bytes)?;
+        std::fs::write(&path, bytes).map_err(Error::io(&path))?;
         raft_engine::items(&path, &Keyring::default()).map_err(Error::from)
     };
     let (old, new) = (lines(old)?, lines(new)?);
