@@ -333,7 +333,7 @@ fn without_its_manifest_a_database_is_read_from_its_tables() {
     };
     std::fs::remove_file(dir.path().join("CURRENT")).unwrap();
     let db = Db::open(dir.path(), None, &Keyring::default()).unwrap();
-    let damage = |db: &Db| db.damages().first().map_or(String::new(), |(_, e)| e.to_string());
+    let damage = |db: &Db| db.damages().first().map_or(String::new(), ToString::to_string);
     assert!(damage(&db).contains("the newest readable MANIFEST"), "{}", damage(&db));
     assert_eq!(all(&db), model);
     for entry in std::fs::read_dir(dir.path()).unwrap() {

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use rocksdb::{BlockBasedIndexType, BlockBasedOptions, ChecksumType, DB, DBCompressionType, Options};
 use tikv_ctl::{
     encryption::Keyring,
-    lsm::{Db, Error, Table, verify},
+    lsm::{Damage, Db, Table, verify},
 };
 
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
@@ -34,7 +34,7 @@ fn one_table(dir: &Path, options: &Options) -> std::path::PathBuf {
     paths.find(|path| path.extension().is_some_and(|extension| extension == "sst")).unwrap()
 }
 
-fn rows(path: &Path) -> (Rows, Vec<Error>) {
+fn rows(path: &Path) -> (Rows, Vec<Damage>) {
     let table = Arc::new(Table::open(path, &Keyring::default()).unwrap());
     let mut damages = table.damages().to_vec();
     damages.extend_from_slice(table.index().unwrap().damages());
@@ -77,7 +77,7 @@ fn data_blocks_are_found_without_the_index() {
         std::fs::write(&path, &bytes).unwrap();
         let (found, damages) = rows(&path);
         assert!(found == whole, "{name}: {} rows of {}", found.len(), whole.len());
-        let said = damages.iter().map(Error::to_string).collect::<String>();
+        let said = damages.iter().map(ToString::to_string).collect::<String>();
         assert!(
             said.contains(&format!("at byte {at}")) && said.contains("nothing is lost"),
             "{name}: {said}"
@@ -94,7 +94,7 @@ fn data_blocks_are_found_without_the_index() {
         bytes[at / 2] ^= 4;
         std::fs::write(&path, &bytes).unwrap();
         let (found, damages) = rows(&path);
-        let (after, up_to) = damages.iter().find_map(Error::lost_keys).unwrap();
+        let (after, up_to) = damages.iter().find_map(Damage::lost_keys).unwrap();
         let lost: Rows = whole
             .iter()
             .filter(|(key, _)| after < key.as_slice() && key.as_slice() < up_to)
@@ -103,7 +103,7 @@ fn data_blocks_are_found_without_the_index() {
         assert!(!lost.is_empty() && lost.len() < 100, "{name}: {} rows lost", lost.len());
         let rest: Rows = whole.iter().filter(|row| !lost.contains(row)).cloned().collect();
         assert!(found == rest, "{name}: {} rows found, {} expected", found.len(), rest.len());
-        let said = damages.iter().map(Error::to_string).collect::<String>();
+        let said = damages.iter().map(ToString::to_string).collect::<String>();
         assert!(said.contains("the next whole one is at byte"), "{name}: {said}");
         // Damage to a run of blocks does not end the search.
         let end = at / 2 + 5000;

@@ -48,7 +48,7 @@ fn verify(file: &SstFile) -> std::result::Result<(), crate::lsm::Error> {
     let index = table.index()?;
     // Damage that the reader skipped is still damage.
     if let Some(e) = table.damages().iter().chain(index.damages()).next() {
-        return Err(e.clone());
+        return Err(e.clone().into());
     }
     table.range_deletions()?;
     let mut iter = table.iter()?;

@@ -70,7 +70,7 @@ fn consents(what: &str, out: &mut Output<'_>) -> Result<bool> {
 fn dump_files(dir: &Path, wanted: Option<&Path>, out: &mut Output<'_>) -> Result<()> {
     let FileDict { mut files, warnings, damages, .. } = FileDict::read(dir)?;
     warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
-    damages.iter().for_each(|damage| out.note(damage));
+    damages.iter().for_each(|damage| out.note(&damage.to_string()));
     // TiKV's names are absolute, with links resolved.
     let whole = wanted.map(|wanted| std::fs::canonicalize(wanted).unwrap_or_else(|_| wanted.to_owned()));
     files
@@ -133,7 +133,7 @@ pub fn decrypt_file(
     }
     let (keyring, notes) = Keyring::load(dir, &store_config(global)?.encryption)?;
     notes.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
-    notes.damages.iter().for_each(|damage| out.note(damage));
+    notes.damages.iter().for_each(|damage| out.note(&damage.to_string()));
     if !out.is_json() {
         out.line(format!("infile: {}, outfile: {}", infile.display(), outfile.display()))?;
     }

@@ -57,7 +57,7 @@ pub fn run(text: &str, ts: Option<u64>, global: &Global, out: &mut Output<'_>) -
     for target in &targets {
         out.tick("readings of the key");
         let found = find(&store, target)?;
-        damages.extend(found.damages.iter().cloned());
+        damages.extend(found.damages.iter().map(ToString::to_string));
         if found.events.is_empty() {
             continue;
         }
@@ -245,7 +245,7 @@ fn found_json(target: &Target, found: &Found, read: Option<&ReadResult>) -> Valu
         "tidb": TableKey::decode(&target.user_key).map(|key| key.json()),
         "events": events.collect::<Vec<_>>(),
         "read": read,
-        "damages": found.damages,
+        "damages": found.damages.iter().map(crate::offline::damage::json).collect::<Vec<_>>(),
     })
 }
 

@@ -134,12 +134,12 @@ fn load_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Resul
         notes.warnings.extend(more.warnings);
         notes.damages.extend(more.damages);
     }
-    for list in [&mut notes.warnings, &mut notes.damages] {
-        list.sort();
-        list.dedup();
-    }
+    notes.warnings.sort();
+    notes.warnings.dedup();
+    notes.damages.sort();
+    notes.damages.dedup();
     notes.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
-    notes.damages.iter().for_each(|damage| out.note(damage));
+    notes.damages.iter().for_each(|damage| out.note(&damage.to_string()));
     Ok((keyring, notes.damages.len()))
 }
 

@@ -132,12 +132,13 @@ fn dump(path: &std::path::Path, groups: &[u64], keyring: &Keyring, out: &mut Out
 
 fn check(path: &std::path::Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
     let raft_engine::Checked { broken, damages } = raft_engine::check(path, keyring)?;
+    let texts: Vec<String> = damages.iter().map(ToString::to_string).collect();
     if out.is_json() {
         let groups: Vec<_> = broken
             .iter()
             .map(|(id, last)| json!({ "raft_group_id": id, "last_intact_index": last }))
             .collect();
-        out.json(&json!({ "broken_groups": groups, "damaged_files": damages }))?;
+        out.json(&json!({ "broken_groups": groups, "damaged_files": texts }))?;
     } else if broken.is_empty() && damages.is_empty() {
         return out.line("All data is Ok");
     } else {
@@ -148,6 +149,6 @@ fn check(path: &std::path::Path, keyring: &Keyring, out: &mut Output<'_>) -> Res
     }
     match damages.is_empty() && broken.is_empty() {
         true => Ok(()),
-        false => Err(Error::other(format!("{} groups broken; {}", broken.len(), damages.join("; ")))),
+        false => Err(Error::other(format!("{} groups broken; {}", broken.len(), texts.join("; ")))),
     }
 }

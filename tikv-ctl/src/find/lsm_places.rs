@@ -6,7 +6,8 @@ use super::{Hit, Kind, Place, Target, kind_of};
 use crate::{
     Offline, Result,
     lsm::{
-        Cursor, LogReader, Record, SstFile, ValueType, logs, read_batch, read_manifest_or_tables, read_whole,
+        self, Cursor, Damage, LogReader, Record, SstFile, ValueType, logs, read_batch,
+        read_manifest_or_tables, read_whole,
     },
 };
 
@@ -19,7 +20,7 @@ pub(super) fn add_wal(
     store: &Offline,
     target: &Target,
     hits: &mut Vec<Hit>,
-    damages: &mut Vec<String>,
+    damages: &mut Vec<Damage>,
 ) -> Result<()> {
     for (dir, wal_dir) in store.db_dirs() {
         add_wal_of(store, (dir, wal_dir), target, hits, damages)?;
@@ -32,7 +33,7 @@ fn add_wal_of(
     (dir, wal_dir): (&Path, &Path),
     target: &Target,
     hits: &mut Vec<Hit>,
-    damages: &mut Vec<String>,
+    damages: &mut Vec<Damage>,
 ) -> Result<()> {
     // Opening the store has already reported damage of the MANIFEST.
     let state = read_manifest_or_tables(dir, store.keyring()).unwrap_or_default();
@@ -48,7 +49,7 @@ fn add_wal_of(
                 Record::End if reader.resync() => continue,
                 Record::End => break,
                 Record::Corrupt { offset, what } => {
-                    damages.push(format!("{} at byte {offset}: {what}", path.display()));
+                    damages.push(Damage::at(&path, offset, what));
                     if reader.resync() {
                         continue;
                     }
@@ -65,7 +66,7 @@ fn add_wal_of(
                 add(store, target, name, (entry.key, entry.value, entry.value_type), place, hits);
             });
             if let Err(what) = read {
-                damages.push(format!("{} at byte {offset}: {what}", path.display()));
+                damages.push(Damage::at(&path, offset, what));
             }
         }
     }
@@ -121,7 +122,7 @@ pub(super) fn add_ssts(
     store: &Offline,
     target: &Target,
     hits: &mut Vec<Hit>,
-    damages: &mut Vec<String>,
+    damages: &mut Vec<Damage>,
 ) -> Result<()> {
     let encoded = keys::data_key(&target.encoded);
     let raw = keys::data_key(&target.user_key);
@@ -136,7 +137,7 @@ pub(super) fn add_ssts(
                 continue;
             }
             if let Err(e) = add_sst(store, target, cf, file, &ranges, hits) {
-                damages.push(e.to_string());
+                damages.push(Damage::from(e).in_cf(cf));
             }
         }
     }
@@ -150,7 +151,7 @@ fn add_sst(
     file: &Arc<SstFile>,
     ranges: &[(Vec<u8>, Vec<u8>)],
     hits: &mut Vec<Hit>,
-) -> Result<()> {
+) -> lsm::Result<()> {
     let table = file.table()?;
     let place = |sequence| Place::Sst { path: file.path().to_owned(), level: file.level(), sequence };
     for (start, end, sequence) in table.range_deletions()? {

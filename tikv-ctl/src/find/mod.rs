@@ -10,7 +10,11 @@ use txn_types::{LockOrSharedLocks, TimeStamp, WriteRef, parse_lock};
 
 pub use read_at::{ReadResult, VersionVerdict, read_at};
 
-use crate::{Offline, Result, key::inner, lsm::ValueType};
+use crate::{
+    Offline, Result,
+    key::inner,
+    lsm::{Damage, ValueType},
+};
 
 /// A key to find, as transactions write it and as raw keys are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +111,7 @@ pub struct Found {
     /// Records, ordered by time.
     pub events: Vec<Event>,
     /// Unreadable places, with the reason.
-    pub damages: Vec<String>,
+    pub damages: Vec<Damage>,
 }
 
 /// Searches all files of `store` for `target`.

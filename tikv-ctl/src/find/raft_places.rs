@@ -7,23 +7,27 @@ use kvproto::{
 use prost::Message;
 
 use super::{Hit, Kind, Place, Target};
-use crate::{Offline, simple_write};
+use crate::{DebugError, Offline, lsm::Damage, simple_write};
 
 /// Adds the entries of all regions: before a split, another region's log had the key.
-pub(super) fn add(store: &Offline, target: &Target, hits: &mut Vec<Hit>, damages: &mut Vec<String>) {
+pub(super) fn add(store: &Offline, target: &Target, hits: &mut Vec<Hit>, damages: &mut Vec<Damage>) {
     let needle = needle(target);
     let walked = store.raft().each_entry(&mut |region, bytes| {
         // Most entries do not contain the key and need no decoding.
         if contains(bytes, needle) || may_be_range(bytes) {
             match Entry::decode(bytes) {
                 Ok(entry) => add_entry(region, &entry, target, hits),
-                Err(e) => damages.push(format!("cannot decode an entry of region {region}: {e}")),
+                Err(e) => {
+                    let what = format!("cannot decode an entry of region {region}: {e}");
+                    damages.push(Damage::whole(store.raft().dir(), what));
+                }
             }
         }
     });
     match walked {
         Ok(more) => damages.extend(more),
-        Err(e) => damages.push(e.to_string()),
+        Err(DebugError::File(e)) => damages.push(e.into()),
+        Err(e) => damages.push(Damage::whole(store.raft().dir(), e.to_string())),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    lsm::{Db, SstFile, Table},
+    lsm::{Context, Db, SstFile, Table},
     source::Answer,
 };
 
@@ -48,7 +48,7 @@ fn part(db: &Db, cf: &str, (file, table): (&SstFile, &Arc<Table>), start: &[u8],
     let index = match table.index() {
         Ok(index) => index,
         Err(e) => {
-            db.note_damage(cf, e.losing(file.smallest(), file.largest()));
+            db.note_damage(cf, e.context(Context::Lost { after: file.smallest(), up_to: file.largest() }));
             return 0;
         }
     };

@@ -2,9 +2,10 @@
 
 use kvproto::{metapb::Region, raft_serverpb::RegionLocalState};
 use prost::Message;
+use serde_json::{Value, json};
 
-use super::{CF_RAFT, Offline, bounds};
-use crate::lsm::Error;
+use super::{CF_RAFT, Offline, RaftStore, bounds};
+use crate::lsm::Damage;
 
 /// Maximum number of regions that one text names.
 const MAX_NAMED: usize = 20;
@@ -15,9 +16,9 @@ impl Offline {
         let found = self.kv.damages();
         // The search for regions may find more damage, which is in `damages` afterwards.
         let regions = if found.is_empty() { Vec::new() } else { self.regions() };
-        let mut all = self.damages.clone();
+        let mut all: Vec<String> = self.damages.iter().map(ToString::to_string).collect();
         all.extend(texts(&self.kv.damages(), &regions));
-        all.extend(self.raft.damages());
+        all.extend(self.raft_texts());
         all.extend(self.missing_log());
         all
     }
@@ -27,6 +28,13 @@ impl Offline {
         let found = self.kv.unread();
         let regions = if found.is_empty() { Vec::new() } else { self.regions() };
         texts(&found, &regions)
+    }
+
+    /// Returns a line for each damage of the Raft log.
+    fn raft_texts(&self) -> Vec<String> {
+        let of_db = matches!(self.raft, RaftStore::Db(_));
+        let of = if of_db { "damage in the Raft log: " } else { "" };
+        self.raft.damages().iter().map(|damage| format!("{of}{damage}")).collect()
     }
 
     /// Without any Raft group the Raft log is lost if column family raft has regions.
@@ -57,16 +65,27 @@ impl Offline {
     }
 }
 
-/// Formats the damage of a database with the affected regions. `found` has column family (empty if unknown)
-/// and error.
-pub(crate) fn texts(found: &[(String, Error)], regions: &[Region]) -> Vec<String> {
-    let texts = found.iter().map(|(cf, e)| {
-        let means = e.lost_keys().map(|(from, to)| match cf.as_str() {
-            CF_RAFT => states_between(from, to),
+/// Returns damage as JSON: its fields, and its text.
+pub(crate) fn json(damage: &Damage) -> Value {
+    let lost = damage
+        .lost_keys()
+        .map(|(after, up_to)| json!({ "after": keys::hex_upper(after), "up_to": keys::hex_upper(up_to) }));
+    let file = Some(&damage.path).filter(|path| !path.as_os_str().is_empty());
+    json!({
+        "text": damage.to_string(), "file": file, "offset": damage.offset, "what": damage.what,
+        "cf": damage.cf, "lost": lost,
+    })
+}
+
+/// Formats the damage of a database with the affected regions.
+pub(crate) fn texts(found: &[Damage], regions: &[Region]) -> Vec<String> {
+    let texts = found.iter().map(|damage| {
+        let means = damage.lost_keys().map(|(from, to)| match damage.cf.as_deref() {
+            Some(CF_RAFT) => states_between(from, to),
             _ => touched(regions, from, to),
         });
-        let of = if cf.is_empty() { String::new() } else { format!(" in CF {cf}") };
-        format!("damage{of}: {e}{}", means.unwrap_or_default())
+        let of = damage.cf.as_deref().map_or(String::new(), |cf| format!(" in CF {cf}"));
+        format!("damage{of}: {damage}{}", means.unwrap_or_default())
     });
     texts.collect()
 }
@@ -118,6 +137,18 @@ mod tests {
         assert_eq!(states_between(&key(2), &key(8)), "; states of regions 2 to 8");
         assert_eq!(states_between(&key(2), &keys::apply_state_key(2)), "; states of region 2");
         assert_eq!(states_between(b"", &key(8)), "; states of regions");
+    }
+
+    #[test]
+    fn json_has_the_text_and_its_parts() {
+        let damage = Damage::at("1.sst", 7, "bad").losing(b"a", b"").in_cf("write");
+        let expected = json!({
+            "text": "1.sst at byte 7: bad; lost: keys after a", "file": "1.sst", "offset": 7, "what": "bad",
+            "cf": "write", "lost": { "after": "61", "up_to": "" },
+        });
+        assert_eq!(json(&damage), expected);
+        let unknown = json(&Damage::whole("", "bad"));
+        assert_eq!((&unknown["file"], &unknown["lost"]), (&Value::Null, &Value::Null));
     }
 
     #[test]

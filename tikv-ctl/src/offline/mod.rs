@@ -27,7 +27,7 @@ use crate::{
     Error,
     encryption::{Keyring, Notes},
     error::DebugError,
-    lsm::Db,
+    lsm::{Damage, Db},
     source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
 };
 
@@ -48,7 +48,7 @@ pub struct Offline {
     has_tablets: bool,
     warnings: Vec<String>,
     /// Lost data of dictionaries and tablets.
-    damages: Vec<String>,
+    damages: Vec<Damage>,
 }
 
 impl Offline {

@@ -10,7 +10,7 @@ use crate::{
     Error,
     encryption::Keyring,
     error::DebugError,
-    lsm::Db,
+    lsm::{Damage, Db},
     raft_engine::{RaftEngineDir, is_raft_engine_dir},
     source::Answer,
 };
@@ -61,12 +61,10 @@ impl RaftStore {
     }
 
     /// Returns the data losses found so far.
-    pub fn damages(&self) -> Vec<String> {
+    pub fn damages(&self) -> Vec<Damage> {
         match self {
             RaftStore::Engine(engine) => engine.damages().to_vec(),
-            RaftStore::Db(db) => {
-                db.damages().iter().map(|(_, e)| format!("damage in the Raft log: {e}")).collect()
-            }
+            RaftStore::Db(db) => db.damages(),
         }
     }
 
@@ -95,9 +93,9 @@ impl RaftStore {
         state.map(Some).map_err(bad)
     }
 
-    /// Calls `take` with the region and the bytes of each entry, in any order; returns texts of unreadable
+    /// Calls `take` with the region and the bytes of each entry, in any order; returns unreadable
     /// data.
-    pub fn each_entry(&self, take: &mut dyn FnMut(u64, &[u8])) -> Answer<Vec<String>> {
+    pub fn each_entry(&self, take: &mut dyn FnMut(u64, &[u8])) -> Answer<Vec<Damage>> {
         match self {
             RaftStore::Engine(engine) => Ok(engine.each_entry(take)?),
             RaftStore::Db(db) => {

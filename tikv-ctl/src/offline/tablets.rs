@@ -9,11 +9,11 @@ use super::{RaftStore, bounds, states::REGION_STATE};
 use crate::{
     Error, Result,
     encryption::Keyring,
-    lsm::{Db, Part},
+    lsm::{Context, Damage, Db, Part},
 };
 
-/// Opens the tablets of the data directory `dir` as one database; also returns warnings about missing ones.
-pub fn open(dir: &Path, raft: &RaftStore, keyring: &Keyring) -> Result<(Db, Vec<String>)> {
+/// Opens the tablets of the data directory `dir` as one database; also returns the missing ones as damage.
+pub fn open(dir: &Path, raft: &RaftStore, keyring: &Keyring) -> Result<(Db, Vec<Damage>)> {
     let RaftStore::Engine(engine) = raft else {
         return Err(Error::other(format!(
             "--data-dir {}: with tablets/, expected the states of regions in raft-engine, found none: give --config \
@@ -21,7 +21,7 @@ pub fn open(dir: &Path, raft: &RaftStore, keyring: &Keyring) -> Result<(Db, Vec<
             dir.display()
         )));
     };
-    let (mut parts, mut warnings) = (Vec::new(), Vec::new());
+    let (mut parts, mut damages) = (Vec::new(), Vec::new());
     for id in engine.groups() {
         let Some((_, value)) = engine.group(id).and_then(|group| group.newest(REGION_STATE, u64::MAX)) else {
             continue;
@@ -29,9 +29,9 @@ pub fn open(dir: &Path, raft: &RaftStore, keyring: &Keyring) -> Result<(Db, Vec<
         let state = match RegionLocalState::decode(value) {
             Ok(state) => state,
             Err(e) => {
-                warnings.push(format!(
-                    "cannot decode the RegionLocalState of region {id}: {e}; its tablet is skipped"
-                ));
+                let what =
+                    format!("cannot decode the RegionLocalState of region {id}: {e}; its tablet is skipped");
+                damages.push(Damage::whole(engine.dir(), what));
                 continue;
             }
         };
@@ -43,9 +43,12 @@ pub fn open(dir: &Path, raft: &RaftStore, keyring: &Keyring) -> Result<(Db, Vec<
         let (start, end) = bounds(state.region.as_ref());
         match Db::open(&path, None, keyring) {
             Ok(db) => parts.push(Part { start, end, db }),
-            Err(e) => warnings.push(format!("{e}; the data of region {id} is missing from the output")),
+            Err(e) => {
+                let more = format!("the data of region {id} is missing from the output");
+                damages.push(e.context(Context::More(&more)).into());
+            }
         }
     }
     parts.sort_by(|a, b| a.start.cmp(&b.start));
-    Ok((Db::join(&dir.join("tablets"), parts, keyring), warnings))
+    Ok((Db::join(&dir.join("tablets"), parts, keyring), damages))
 }

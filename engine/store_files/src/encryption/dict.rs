@@ -29,7 +29,7 @@ use prost::Message;
 
 use crate::{
     Error, Result,
-    io::{checksum_matches, own_as},
+    io::{Damage, checksum_matches, own_as},
 };
 
 pub const FILE_DICT: &str = "file.dict";
@@ -57,7 +57,7 @@ pub struct FileDict {
     /// Torn tails, as after a crash.
     pub warnings: Vec<String>,
     /// Lost records.
-    pub damages: Vec<String>,
+    pub damages: Vec<Damage>,
 }
 
 impl FileDict {
@@ -82,26 +82,26 @@ impl FileDict {
         let (mut warnings, mut damages) = (Vec::new(), Vec::new());
         if version >= WITH_LOG {
             for gap in replay(&bytes[rest..], &mut files) {
-                let place = format!("{} at byte {} of {}", path.display(), rest + gap.at, bytes.len());
-                match gap.next {
-                    None => warnings.push(format!(
-                        "{place}: the last record is torn, as after a crash, and skipped: an unreadable file may be \
-                         encrypted"
-                    )),
-                    Some(next) => damages.push(format!(
-                        "{place}: a record is damaged and skipped, the next whole one is at byte {}: its file is unknown, \
-                         and an unreadable file may be encrypted",
+                let what = match gap.next {
+                    None => "the last record is torn, as after a crash, and skipped: an unreadable file may be encrypted"
+                        .to_owned(),
+                    Some(next) => format!(
+                        "a record is damaged and skipped, the next whole one is at byte {}: its file is unknown, and an \
+                         unreadable file may be encrypted",
                         rest + next
-                    )),
+                    ),
+                };
+                let damage = Damage::at(&path, (rest + gap.at) as u64, what).of_len(bytes.len());
+                match gap.next {
+                    None => warnings.push(damage.to_string()),
+                    Some(_) => damages.push(damage),
                 }
             }
         } else if bytes.len() > rest {
-            damages.push(format!(
-                "{} at byte {rest} of {}: expected the end of a file of version {version}, found more bytes: the file is \
-                 damaged",
-                path.display(),
-                bytes.len()
-            ));
+            let what = format!(
+                "expected the end of a file of version {version}, found more bytes: the file is damaged"
+            );
+            damages.push(Damage::at(&path, rest as u64, what).of_len(bytes.len()));
         }
         Ok(FileDict { path, version, files, bytes, warnings, damages })
     }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use super::{Cipher, EncryptionConfig, FILE_DICT, FileDict, KEY_DICT, read_keys, vault::Vault};
 use crate::{
     Error, Result,
-    io::{self, FileError},
+    io::{self, Damage, FileError},
 };
 
 /// The keys of the encrypted files of data directories. A clone is cheap and has the same keys; the default
@@ -21,7 +21,7 @@ pub struct Notes {
     /// Torn tails, as after a crash.
     pub warnings: Vec<String>,
     /// Lost records or files.
-    pub damages: Vec<String>,
+    pub damages: Vec<Damage>,
 }
 
 impl Keyring {
@@ -82,13 +82,13 @@ impl Keyring {
 }
 
 /// Reports a missing `file.dict` if `key.dict` exists: such a directory is or was encrypted.
-fn missing_dict(dir: &Path) -> Option<String> {
+fn missing_dict(dir: &Path) -> Option<Damage> {
     dir.join(KEY_DICT).is_file().then(|| {
-        format!(
-            "{}: expected this file next to {KEY_DICT}, found none: encrypted files cannot be read; restore it from a backup \
-             of the same time",
-            dir.join(FILE_DICT).display()
-        )
+        let what = format!(
+            "expected this file next to {KEY_DICT}, found none: encrypted files cannot be read; restore it from a backup \
+             of the same time"
+        );
+        Damage::whole(dir.join(FILE_DICT), what)
     })
 }
 

@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-/// A failure to read a RocksDB file. Each message names the file and, if there is one, the offset.
+use super::Damage;
+
+/// A failure to read a file of a store. Each message names the file and, if there is one, the offset.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// An error of the operating system.
@@ -14,29 +16,8 @@ pub enum FileError {
         source: io::Error,
     },
     /// Bytes that violate the format.
-    #[error("{} at byte {offset}: {what}", .path.display())]
-    Corruption {
-        /// The file.
-        path: PathBuf,
-        /// Offset in the file.
-        offset: u64,
-        /// The expectation and the finding.
-        what: String,
-    },
-    /// Bytes that violate the format, and the range in which keys of the file are lost.
-    #[error("{} at byte {offset}: {what}; lost: keys {}", .path.display(), span(.after, .up_to))]
-    Lost {
-        /// The file.
-        path: PathBuf,
-        /// Offset in the file.
-        offset: u64,
-        /// The expectation and the finding.
-        what: String,
-        /// Lower bound: user keys before it are not lost; empty: unbounded.
-        after: Vec<u8>,
-        /// Upper bound: user keys after it are not lost; empty: unbounded.
-        up_to: Vec<u8>,
-    },
+    #[error("{0}")]
+    Damaged(Box<Damage>),
     /// A valid file with a feature that this reader does not support.
     #[error("{}: {what}", .path.display())]
     Unsupported {
@@ -50,72 +31,47 @@ pub enum FileError {
     NotADb(String),
 }
 
+/// What a caller adds to the error of a reader; see [`FileError::context`].
+#[derive(Clone, Copy, Debug)]
+pub enum Context<'a> {
+    /// The name of the block or part that was read.
+    Part(&'a str),
+    /// A further clause, such as the action that was taken.
+    More(&'a str),
+    /// The range in which user keys are lost; an empty bound is unbounded.
+    Lost {
+        /// Keys before it are not lost.
+        after: &'a [u8],
+        /// Keys after it are not lost.
+        up_to: &'a [u8],
+    },
+}
+
 impl FileError {
-    /// Adds the range `after` to `up_to` in which user keys are lost.
-    #[must_use]
-    pub fn losing(self, after: &[u8], up_to: &[u8]) -> FileError {
-        match self {
-            FileError::Corruption { path, offset, what } => {
-                FileError::Lost { path, offset, what, after: after.to_vec(), up_to: up_to.to_vec() }
-            }
-            FileError::Io { path, source } => FileError::Lost {
-                path,
-                offset: 0,
-                what: source.to_string(),
-                after: after.to_vec(),
-                up_to: up_to.to_vec(),
-            },
-            FileError::Unsupported { path, what } => {
-                FileError::Lost { path, offset: 0, what, after: after.to_vec(), up_to: up_to.to_vec() }
-            }
-            other => other,
-        }
+    /// Creates the error of bytes at `offset` of the file `path` that violate the format.
+    pub fn corrupt(path: impl Into<PathBuf>, offset: u64, what: impl Into<String>) -> FileError {
+        Damage::at(path, offset, what).into()
     }
 
-    /// Adds the name of the damaged block.
+    /// Adds what the caller knows about the failure, which thereby is damage.
     #[must_use]
-    pub fn in_block(self, name: &str) -> FileError {
-        match self {
-            FileError::Corruption { path, offset, what } => {
-                FileError::Corruption { path, offset, what: format!("{name}: {what}") }
+    pub fn context(self, context: Context<'_>) -> FileError {
+        let mut damage = Damage::from(self);
+        match context {
+            Context::Part(name) => damage.what = format!("{name}: {}", damage.what),
+            Context::More(more) => damage.what = format!("{}; {more}", damage.what),
+            Context::Lost { after, up_to } => {
+                damage.offset = damage.offset.or(Some(0));
+                damage = damage.losing(after, up_to);
             }
-            other => other,
         }
-    }
-
-    /// Appends `more` to the message of damage. Other errors stay as they are; see [`FileError::in_full`].
-    #[must_use]
-    pub fn also(self, more: &str) -> FileError {
-        match self {
-            FileError::Corruption { path, offset, what } => {
-                FileError::Corruption { path, offset, what: format!("{what}; {more}") }
-            }
-            FileError::Lost { path, offset, what, after, up_to } => {
-                FileError::Lost { path, offset, what: format!("{what}; {more}"), after, up_to }
-            }
-            other => other,
-        }
-    }
-
-    /// Appends `more`, such as the action that was taken, to the message of any error.
-    #[must_use]
-    pub fn in_full(self, more: &str) -> FileError {
-        match self {
-            FileError::Io { path, source } => {
-                FileError::Unsupported { path, what: format!("{source}; {more}") }
-            }
-            FileError::Unsupported { path, what } => {
-                FileError::Unsupported { path, what: format!("{what}; {more}") }
-            }
-            FileError::NotADb(what) => FileError::NotADb(format!("{what}; {more}")),
-            other => other.also(more),
-        }
+        damage.into()
     }
 
     /// The user-key range in which keys were lost; an empty bound is unbounded.
     pub fn lost_keys(&self) -> Option<(&[u8], &[u8])> {
         match self {
-            FileError::Lost { after, up_to, .. } => Some((after, up_to)),
+            FileError::Damaged(damage) => damage.lost_keys(),
             _ => None,
         }
     }
@@ -126,7 +82,13 @@ impl FileError {
     }
 }
 
-/// The result of this module's functions.
+impl From<Damage> for FileError {
+    fn from(damage: Damage) -> FileError {
+        FileError::Damaged(Box::new(damage))
+    }
+}
+
+/// The result of readers of files.
 pub type Result<T> = std::result::Result<T, FileError>;
 
 impl Clone for FileError {
@@ -137,16 +99,7 @@ impl Clone for FileError {
                 let again = again.unwrap_or_else(|| io::Error::new(source.kind(), source.to_string()));
                 FileError::Io { path: path.clone(), source: again }
             }
-            FileError::Corruption { path, offset, what } => {
-                FileError::Corruption { path: path.clone(), offset: *offset, what: what.clone() }
-            }
-            FileError::Lost { path, offset, what, after, up_to } => FileError::Lost {
-                path: path.clone(),
-                offset: *offset,
-                what: what.clone(),
-                after: after.clone(),
-                up_to: up_to.clone(),
-            },
+            FileError::Damaged(damage) => FileError::Damaged(damage.clone()),
             FileError::Unsupported { path, what } => {
                 FileError::Unsupported { path: path.clone(), what: what.clone() }
             }
@@ -155,12 +108,25 @@ impl Clone for FileError {
     }
 }
 
-fn span(after: &[u8], up_to: &[u8]) -> String {
-    match (after.is_empty(), up_to.is_empty()) {
-        (true, true) => "of the whole file".to_owned(),
-        (true, false) => format!("up to {}", keys::escape(up_to)),
-        (false, true) => format!("after {}", keys::escape(after)),
-        (false, false) if after == up_to => keys::escape(after),
-        (false, false) => format!("between {} and {}", keys::escape(after), keys::escape(up_to)),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_keeps_every_kind_of_error() {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        let text = |e: FileError| e.context(Context::More("it is skipped")).to_string();
+        assert_eq!(
+            text(FileError::Io { path: "1.sst".into(), source }),
+            "1.sst: entity not found; it is skipped"
+        );
+        assert_eq!(text(FileError::NotADb("db: bad".into())), "db: bad; it is skipped");
+        let unsupported = FileError::Unsupported { path: "1.sst".into(), what: "new".into() };
+        assert_eq!(text(unsupported), "1.sst: new; it is skipped");
+        let bad = FileError::corrupt("1.sst", 7, "bad").context(Context::Part("the footer"));
+        assert_eq!(bad.to_string(), "1.sst at byte 7: the footer: bad");
+        let lost = bad.context(Context::Lost { after: b"a", up_to: b"" });
+        assert_eq!(lost.lost_keys(), Some((&b"a"[..], &b""[..])));
+        assert_eq!(text(lost), "1.sst at byte 7: the footer: bad; it is skipped; lost: keys after a");
     }
 }

@@ -113,7 +113,7 @@ impl RandomFile {
 
     /// Creates an error about the bytes at `offset`.
     pub fn corrupt(&self, offset: u64, what: impl Into<String>) -> FileError {
-        FileError::Corruption { path: self.path.clone(), offset, what: what.into() }
+        FileError::corrupt(&self.path, offset, what)
     }
 
     /// Creates an error about a feature of the file that this reader does not support.

@@ -1,12 +1,14 @@
 //! Reading of files: at offsets, decrypted, with errors that name the file and the offset.
 
 mod cursor;
+mod damage;
 mod error;
 mod file;
 mod owner;
 
 pub use cursor::Cursor;
-pub use error::{FileError, Result};
+pub use damage::{Damage, KeyRange};
+pub use error::{Context, FileError, Result};
 pub use file::{RandomFile, read_whole};
 pub use owner::own_as;
 

@@ -113,7 +113,7 @@ fn records(
 /// # Errors
 /// RocksDB does not open a database with this damage.
 fn resume_sequence(state: &VersionState, stop: &Stop, next: Option<u64>) -> Result<u64> {
-    let fail = |what: String| Err(Error::Corruption { path: stop.path.clone(), offset: stop.offset, what });
+    let fail = |what: String| Err(Error::corrupt(&stop.path, stop.offset, what));
     let ahead = |family: &&manifest::FamilyState| family.log_number > stop.number && !family.files.is_empty();
     if let Some(family) = state.families.values().find(ahead) {
         return fail(format!(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Error, InternalKey, MemEntry, RandomFile, RangeTombstone, Result, Table,
+    Context, Damage, Error, InternalKey, MemEntry, RandomFile, RangeTombstone, Result, Table,
     format::{COMPARATOR, sst_path},
     manifest::{self, FileMeta, VersionState},
     mem, options, read_whole,
@@ -180,9 +180,9 @@ pub struct Db {
     families: BTreeMap<String, ColumnFamily>,
     titan: Titan,
     warnings: Vec<String>,
-    /// Losses in the MANIFEST and the logs, which a server would also have: column family and error.
-    losses: Vec<(String, Error)>,
-    damages: Mutex<Vec<(String, Error)>>,
+    /// Losses in the MANIFEST and the logs, which a server would also have.
+    losses: Vec<Damage>,
+    damages: Mutex<Vec<Damage>>,
     parts: Vec<Part>,
 }
 
@@ -283,10 +283,8 @@ impl Db {
     pub fn open_by(dir: &Path, manifest: &Path, keyring: &Keyring) -> Result<Db> {
         let state = manifest::read_file(manifest, keyring)?;
         let mut db = Db::open_at(dir, None, &state, true, keyring)?;
-        db.losses.extend(state.torn_at.map(|offset| {
-            let what = "the last version edit is incomplete".to_owned();
-            (String::new(), Error::Corruption { path: manifest.to_owned(), offset, what })
-        }));
+        let torn = |offset| Damage::at(manifest, offset, "the last version edit is incomplete");
+        db.losses.extend(state.torn_at.map(torn));
         Ok(db)
     }
 
@@ -303,7 +301,7 @@ impl Db {
             titan: Titan::new(dir, keyring),
             keyring: keyring.clone(),
             warnings: state.warnings.clone(),
-            losses: state.damages.iter().map(|e| (String::new(), e.clone())).collect(),
+            losses: state.damages.clone(),
             damages: Mutex::default(),
             parts: Vec::new(),
         };
@@ -320,7 +318,10 @@ impl Db {
             for meta in family.files.values() {
                 let (file, missing) = open_sst(dir, &family.name, meta.clone(), tolerant, keyring)?;
                 if let Some(e) = missing {
-                    db.note_damage(&family.name, e.losing(file.smallest(), file.largest()));
+                    db.note_damage(
+                        &family.name,
+                        e.context(Context::Lost { after: file.smallest(), up_to: file.largest() }),
+                    );
                 }
                 files.push(Arc::new(file));
             }
@@ -385,8 +386,8 @@ impl Db {
         &self.warnings
     }
 
-    /// Damage so far, in the order of discovery: the column family, empty if unknown, and the error.
-    pub fn damages(&self) -> Vec<(String, Error)> {
+    /// Damage so far, in the order of discovery.
+    pub fn damages(&self) -> Vec<Damage> {
         let mut all = self.losses.clone();
         all.extend(self.damages.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         all.extend(self.parts.iter().flat_map(|part| part.db.damages()));
@@ -394,24 +395,27 @@ impl Db {
     }
 
     /// Damage found so far in SSTs and blob files, without losses in the MANIFEST and the logs.
-    pub fn unread(&self) -> Vec<(String, Error)> {
+    pub fn unread(&self) -> Vec<Damage> {
         let mut all = self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.extend(self.parts.iter().flat_map(|part| part.db.unread()));
         all
     }
 
     /// Adds damage, unless it is already known.
-    pub fn note_damage(&self, cf: &str, e: Error) {
+    pub fn note_damage(&self, cf: &str, damage: impl Into<Damage>) {
+        let damage = damage.into().in_cf(cf);
         let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = e.to_string();
-        if damages.len() < MAX_DAMAGES && !damages.iter().any(|(_, known)| known.to_string() == text) {
-            damages.push((cf.to_owned(), e));
+        let text = damage.to_string();
+        if damages.len() < MAX_DAMAGES && !damages.iter().any(|known| known.to_string() == text) {
+            damages.push(damage);
         }
     }
 
     /// Opens the table of `file`. Returns `None` if that fails, and notes the damage.
     pub fn table(&self, cf: &str, file: &SstFile) -> Option<Arc<Table>> {
-        let table = file.table().map_err(|e| self.note_damage(cf, e.losing(file.smallest(), file.largest())));
+        let table = file.table().map_err(|e| {
+            self.note_damage(cf, e.context(Context::Lost { after: file.smallest(), up_to: file.largest() }))
+        });
         let table = table.ok()?;
         table.damages().iter().for_each(|e| self.note_damage(cf, e.clone()));
         Some(table)

@@ -11,7 +11,8 @@
 //! ```
 
 use super::{
-    BlockHandle, Cursor, Error, InternalKey, Result, TableProperties, block::BlockCursor, reader::Blocks,
+    BlockHandle, Context, Cursor, Damage, InternalKey, Result, TableProperties, block::BlockCursor,
+    reader::Blocks,
 };
 
 /// Bytes that the index's keys may take in addition to four times the file's size.
@@ -25,7 +26,7 @@ pub struct Index {
     ends: Vec<usize>,
     handles: Vec<BlockHandle>,
     partitions: usize,
-    damages: Vec<Error>,
+    damages: Vec<Damage>,
 }
 
 impl Index {
@@ -41,7 +42,9 @@ impl Index {
             let before = all.len();
             if let Err(e) = all.read_block(blocks, properties, index.handle(at)) {
                 all.truncate(before);
-                all.damages.push(e.losing(index.before(at), index.separator(at)));
+                all.damages.push(
+                    e.context(Context::Lost { after: index.before(at), up_to: index.separator(at) }).into(),
+                );
             }
         }
         Ok(all)
@@ -122,7 +125,7 @@ impl Index {
     }
 
     /// Adds damage that was found.
-    pub(super) fn note(&mut self, damage: Error) {
+    pub(super) fn note(&mut self, damage: Damage) {
         self.damages.push(damage);
     }
 
@@ -172,7 +175,7 @@ impl Index {
     }
 
     /// Damage in the index: unreadable partitions, and holes if data blocks were searched for.
-    pub fn damages(&self) -> &[Error] {
+    pub fn damages(&self) -> &[Damage] {
         &self.damages
     }
 }

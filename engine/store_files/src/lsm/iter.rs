@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use super::{
-    Error, InternalKey, Result, Table,
+    Context, Error, InternalKey, Result, Table,
     ahead::Ahead,
     block::BlockCursor,
     index::Index,
@@ -122,7 +122,7 @@ impl TableIter {
 
     fn losing(&self, e: Error) -> Error {
         let at = self.next_block.saturating_sub(1);
-        e.losing(self.index.before(at), self.index.separator(at))
+        e.context(Context::Lost { after: self.index.before(at), up_to: self.index.separator(at) })
     }
 
     /// Moves to the next entry. Returns `Ok(false)` at the end.

@@ -31,7 +31,7 @@ use std::{
 };
 
 use super::{
-    Cursor, Error, Result,
+    Cursor, Damage, Error, Result,
     format::tables,
     log::{LogReader, Record},
     read_whole,
@@ -99,7 +99,7 @@ pub struct VersionState {
     /// Anomalies that lose no data, or need not.
     pub warnings: Vec<String>,
     /// Damage in spite of which the state was read.
-    pub damages: Vec<Error>,
+    pub damages: Vec<Damage>,
 }
 
 /// A version edit: the changes of a record of the MANIFEST.
@@ -137,7 +137,7 @@ pub fn read(dir: &Path, keyring: &Keyring) -> Result<VersionState> {
     let name = text.trim_end_matches('\n');
     if !name.starts_with("MANIFEST-") || name.contains('/') || text == name {
         let what = format!("expected MANIFEST-<number> and a line end, found {text:?}");
-        return Err(Error::Corruption { path: current, offset: 0, what });
+        return Err(Error::corrupt(current, 0, what));
     }
     let mut state = read_file(&dir.join(name), keyring).map_err(|e| match e {
         Error::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
@@ -179,7 +179,7 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
                 state.torn_at = torn.then_some(offset);
                 break;
             }
-            Record::Corrupt { offset, what } => return Err(Error::Corruption { path, offset, what }),
+            Record::Corrupt { offset, what } => return Err(Error::corrupt(path, offset, what)),
             Record::Data { offset, data } => {
                 let edit = parse(&data).ok_or_else(|| {
                     bad(&path, offset, "a version edit does not decode: the file is damaged".into())
@@ -205,7 +205,7 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
 }
 
 fn bad(path: &Path, offset: u64, what: String) -> Error {
-    Error::Corruption { path: path.to_owned(), offset, what }
+    Error::corrupt(path, offset, what)
 }
 
 impl VersionState {
@@ -249,7 +249,7 @@ impl VersionState {
                 "{what}; no whole edit names {}: these SSTs are not read, and their data may not be in a log",
                 unknown.join(", ")
             );
-            self.damages.push(bad(&self.path, offset, what));
+            self.damages.push(Damage::at(&self.path, offset, what));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    ColumnFamily, Db, Error, MemEntry, Part, RangeTombstone, Result, SstFile, TableIter, ValueType,
+    ColumnFamily, Context, Db, Error, MemEntry, Part, RangeTombstone, Result, SstFile, TableIter, ValueType,
     internal_key::{compare, same},
 };
 
@@ -251,7 +251,10 @@ impl<'a> DbIter<'a> {
                     Ok(true)
                 }
                 Err(e) => {
-                    self.db.note_damage(self.cf, e.losing(&self.key, &self.key));
+                    self.db.note_damage(
+                        self.cf,
+                        e.context(Context::Lost { after: &self.key, up_to: &self.key }),
+                    );
                     Ok(false)
                 }
             },
@@ -288,7 +291,7 @@ fn deletions(db: &Db, cf: &str, file: &SstFile) -> Vec<RangeTombstone> {
         return Vec::new();
     }
     table.range_deletions().unwrap_or_else(|e| {
-        db.note_damage(cf, e.in_block("rocksdb.range_del"));
+        db.note_damage(cf, e.context(Context::Part("rocksdb.range_del")));
         Vec::new()
     })
 }

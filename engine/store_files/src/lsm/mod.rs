@@ -34,7 +34,10 @@ mod verify;
 pub mod wal;
 mod xxph3;
 
-pub use crate::io::{Cursor, FileError as Error, RandomFile, Result, checksum_matches, own_as, read_whole};
+pub use crate::io::{
+    Context, Cursor, Damage, FileError as Error, KeyRange, RandomFile, Result, checksum_matches, own_as,
+    read_whole,
+};
 pub use append::{NewLog, Written, append, new_log};
 pub use checksum::crc32c;
 pub use compress::{compress_with, compressions, decompress};

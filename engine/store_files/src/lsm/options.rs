@@ -37,11 +37,8 @@ pub fn newest(dir: &Path) -> Option<PathBuf> {
 /// Reads the OPTIONS file at `path`.
 pub fn read(path: &Path, keyring: &Keyring) -> Result<Vec<Section>> {
     let text = read_whole(path, keyring)?;
-    parse(&String::from_utf8_lossy(&text)).map_err(|(line, what)| Error::Corruption {
-        path: path.to_owned(),
-        offset: line,
-        what: format!("line {line}: {what}"),
-    })
+    parse(&String::from_utf8_lossy(&text))
+        .map_err(|(line, what)| Error::corrupt(path, line, format!("line {line}: {what}")))
 }
 
 /// Parses an OPTIONS file.

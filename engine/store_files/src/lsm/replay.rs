@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Error, Result,
+    Damage, Result,
     format::logs,
     log::{LogReader, Record},
     manifest::VersionState,
@@ -182,8 +182,8 @@ impl Replay {
         }
     }
 
-    /// Returns the losses after all logs were read: the column family, empty if unknown, and the error.
-    pub fn finish(&mut self, state: &VersionState) -> Vec<(String, Error)> {
+    /// Returns the losses after all logs were read.
+    pub fn finish(&mut self, state: &VersionState) -> Vec<Damage> {
         let (Some(Stop { path, offset, .. }), Some(cut)) = (&self.stop, self.cut.take()) else {
             return Vec::new();
         };
@@ -200,23 +200,16 @@ impl Replay {
             }
             return Vec::new();
         }
-        let bad = |more: String| Error::Corruption {
-            path: path.clone(),
-            offset: *offset,
-            what: format!("{what} (of {len} bytes); {more}"),
-        };
+        let bad = |more: String| Damage::at(path, *offset, format!("{what} (of {len} bytes); {more}"));
         if skipped.is_empty() {
-            return vec![(
-                String::new(),
-                bad("the changes of this record are lost; no whole record follows".into()),
-            )];
+            return vec![bad("the changes of this record are lost; no whole record follows".into())];
         }
         let losses = skipped.into_iter().map(|(name, SkippedChanges { changes, least, greatest })| {
             let more = format!(
                 "the changes of this record are lost, and {changes} changes after it are skipped, as a server does \
                  (`tikv-ctl wal` shows them)"
             );
-            (name.clone(), bad(more).losing(least, greatest))
+            bad(more).losing(least, greatest).in_cf(name)
         });
         losses.collect()
     }

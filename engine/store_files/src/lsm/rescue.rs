@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Error, Result, Table,
+    Context, Error, Result, Table,
     format::{COMPARATOR, manifests, tables},
     manifest::{self, FamilyState, FileMeta, VersionState},
     options,
@@ -36,7 +36,7 @@ pub fn state(dir: &Path, why: &Error, needed: &[&str], keyring: &Keyring) -> Res
         {
             state.report_unknown_ssts(dir);
             let more = format!("read from {} instead, the newest readable MANIFEST", path.display());
-            state.damages.push(why.clone().in_full(&more));
+            state.damages.push(why.clone().context(Context::More(&more)).into());
             return Ok(state);
         }
     }
@@ -59,7 +59,7 @@ fn from_tables(dir: &Path, why: &Error, keyring: &Keyring) -> Result<VersionStat
                 state.families.entry(id).or_insert_with(|| family(name)).files.insert(*number, file);
                 read += 1;
             }
-            Err(e) => state.damages.push(e.also("the file is skipped")),
+            Err(e) => state.damages.push(e.context(Context::More("the file is skipped")).into()),
         }
     }
     if read == 0 {
@@ -69,7 +69,7 @@ fn from_tables(dir: &Path, why: &Error, keyring: &Keyring) -> Result<VersionStat
         "read from the {read} SSTs of the directory instead. Levels are unknown, and files that a compaction had \
          replaced may bring back deleted keys"
     );
-    state.damages.insert(0, why.clone().in_full(&more));
+    state.damages.insert(0, why.clone().context(Context::More(&more)).into());
     Ok(state)
 }
 

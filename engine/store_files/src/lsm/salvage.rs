@@ -6,7 +6,7 @@ use std::hash::Hasher;
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};
 
 use super::{
-    BlockHandle, Cursor, Error, InternalKey, RandomFile, Result,
+    BlockHandle, Context, Cursor, Damage, Error, InternalKey, RandomFile, Result,
     block::BlockCursor,
     checksum::{ChecksumType, context_modifier, crc32c, mask, with_last_byte},
     compress::Decompressor,
@@ -124,7 +124,7 @@ pub fn index(blocks: &Blocks, end: u64, expected: Option<u64>, why: Error) -> Re
                     break Some("no block begins here or after this byte");
                 };
                 let what = format!("no block begins here; the next whole one is at byte {next}");
-                let hole = blocks.file.corrupt(at, what);
+                let hole = Damage::at(blocks.file.path(), at, what);
                 at = next;
                 let first = found.first_key(next).unwrap_or_default();
                 if holes.len() < MAX_HOLES {
@@ -141,12 +141,16 @@ pub fn index(blocks: &Blocks, end: u64, expected: Option<u64>, why: Error) -> Re
     let whole = holes.is_empty() && expected.map_or(lost.is_none(), |expected| expected == count);
     let of = expected.map_or(String::new(), |expected| format!(" of {expected}"));
     let order = if holes.is_empty() { " without a hole" } else { ", with holes between them" };
-    let damage = why.also(&format!("instead, {count}{of} data blocks were found{order}"));
-    index.note(match lost {
-        _ if whole => damage.also("nothing is lost"),
+    let damage = why.context(Context::More(&format!("instead, {count}{of} data blocks were found{order}")));
+    let damage = match lost {
+        _ if whole => damage.context(Context::More("nothing is lost")),
         None if !holes.is_empty() => damage,
-        _ => damage.also(&format!("at byte {at}: {}", lost.unwrap_or("the file ends"))).losing(&last, &[]),
-    });
+        _ => {
+            let more = format!("at byte {at}: {}", lost.unwrap_or("the file ends"));
+            damage.context(Context::More(&more)).context(Context::Lost { after: &last, up_to: &[] })
+        }
+    };
+    index.note(damage.into());
     holes.into_iter().for_each(|hole| index.note(hole));
     Ok(index)
 }

@@ -25,9 +25,9 @@ use std::{
 };
 
 use super::{
-    BlockHandle, Cursor, Error, InternalKey, RandomFile, RangeTombstone, Result, TableProperties,
-    block::BlockCursor, checksum::ChecksumType, compress, footer::Footer, format::COMPARATOR, index::Index,
-    reader::Blocks, salvage,
+    BlockHandle, Context, Cursor, Damage, Error, InternalKey, RandomFile, RangeTombstone, Result,
+    TableProperties, block::BlockCursor, checksum::ChecksumType, compress, footer::Footer,
+    format::COMPARATOR, index::Index, reader::Blocks, salvage,
 };
 use crate::encryption::Keyring;
 
@@ -48,7 +48,7 @@ pub struct Table {
     properties: TableProperties,
     global_seqno: Option<u64>,
     index: OnceLock<Arc<Index>>,
-    damages: Vec<Error>,
+    damages: Vec<Damage>,
 }
 
 impl Table {
@@ -69,7 +69,7 @@ impl Table {
         let (footer, damage) = match Footer::read(&file) {
             Ok(footer) => (footer, None),
             // Data blocks can be found without a footer. A file without data blocks is not an SST.
-            Err(e @ Error::Corruption { .. }) => match salvage::footer(&file) {
+            Err(e @ Error::Damaged(_)) => match salvage::footer(&file) {
                 Some(footer) => (footer, Some(e)),
                 None => return Err(e),
             },
@@ -84,13 +84,13 @@ impl Table {
             damages: Vec::new(),
         };
         if let Some(e) = damage {
-            table.damages.push(e.in_block("the footer"));
+            table.damages.push(e.context(Context::Part("the footer")).into());
             return Ok(table);
         }
         match table.read_meta_index() {
             Ok(blocks) => table.meta_blocks = blocks,
             Err(e) => {
-                table.damages.push(e.in_block("the meta index"));
+                table.damages.push(e.context(Context::Part("the meta index")).into());
                 table.properties.assume(table.format_version());
             }
         }
@@ -99,7 +99,7 @@ impl Table {
                 Ok(properties) => table.properties = properties,
                 // The keys can still be read with the default properties.
                 Err(e) => {
-                    table.damages.push(e.in_block("rocksdb.properties"));
+                    table.damages.push(e.context(Context::Part("rocksdb.properties")).into());
                     table.properties.assume(table.format_version());
                 }
             }
@@ -107,7 +107,7 @@ impl Table {
         if let Some(handle) = table.find_meta(&["rocksdb.compression_dict"]) {
             match table.read_block(handle) {
                 Ok(dict) => table.blocks.dict = dict,
-                Err(e) => table.damages.push(e.in_block("rocksdb.compression_dict")),
+                Err(e) => table.damages.push(e.context(Context::Part("rocksdb.compression_dict")).into()),
             }
         }
         if table.properties.is_external() {
@@ -221,8 +221,9 @@ impl Table {
         }
         let read = self.index_handle().and_then(|top| Index::read(&self.blocks, &self.properties, top));
         let expected = self.properties.number("rocksdb.num.data.blocks").filter(|count| *count > 0);
-        let index = read
-            .or_else(|e| salvage::index(&self.blocks, self.data_end(), expected, e.in_block("the index")))?;
+        let index = read.or_else(|e| {
+            salvage::index(&self.blocks, self.data_end(), expected, e.context(Context::Part("the index")))
+        })?;
         let index = Arc::new(index);
         Ok(self.index.get_or_init(|| index).clone())
     }
@@ -248,7 +249,7 @@ impl Table {
     }
 
     /// Damage to the footer and the meta blocks in spite of which the table was opened.
-    pub fn damages(&self) -> &[Error] {
+    pub fn damages(&self) -> &[Damage] {
         &self.damages
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Error, InternalKey, Result, Table, ValueType,
+    Context, Damage, InternalKey, Result, Table, ValueType,
     block::BlockCursor,
     index::Index,
     internal_key::compare,
@@ -33,7 +33,7 @@ pub struct Verified {
     /// Number of entries of each type.
     pub types: Vec<(ValueType, u64)>,
     /// All damage, in the order of the file.
-    pub damages: Vec<Error>,
+    pub damages: Vec<Damage>,
 }
 
 /// The result for one piece of the table.
@@ -45,7 +45,7 @@ struct Piece {
     types: Vec<(u8, u64)>,
     first: Vec<u8>,
     last: Vec<u8>,
-    damages: Vec<Error>,
+    damages: Vec<Damage>,
 }
 
 /// Verifies `table` with `threads` threads: checksums, entries, the order of keys, and the number of entries
@@ -86,7 +86,7 @@ pub fn verify(table: &Table, threads: usize) -> Result<Verified> {
 fn verify_meta(table: &Table, found: &mut Verified) {
     for block in table.meta_blocks() {
         if let Err(e) = table.read_block(block.handle) {
-            found.damages.push(e.in_block(&block.name));
+            found.damages.push(e.context(Context::Part(&block.name)).into());
         }
     }
     // The properties count range deletions as entries, although they have their own block.
@@ -98,7 +98,7 @@ fn verify_meta(table: &Table, found: &mut Verified) {
     if counted != expected && expected != 0 && found.damages.is_empty() {
         let at = table.find_meta(&["rocksdb.properties", "rocksdb.stats"]).unwrap_or_default().offset;
         let what = format!("expected {expected} entries by the properties, found {counted}");
-        found.damages.push(table.file().corrupt(at, what));
+        found.damages.push(table.file().corrupt(at, what).into());
     }
 }
 
@@ -148,7 +148,9 @@ fn read_piece(
             read_block(table, index, at, (data, cursor), &mut piece, &mut types)
         });
         if let Err(e) = read {
-            piece.damages.push(e.losing(index.before(at), index.separator(at)));
+            piece.damages.push(
+                e.context(Context::Lost { after: index.before(at), up_to: index.separator(at) }).into(),
+            );
         }
     }
     let counted = types.iter().enumerate().filter(|(_, count)| **count > 0);
@@ -206,8 +208,8 @@ fn order(a: &[u8], b: &[u8]) -> Ordering {
     compare(split(a), split(b))
 }
 
-fn out_of_order(table: &Table, index: &Index, at: usize, key: &[u8]) -> Error {
+fn out_of_order(table: &Table, index: &Index, at: usize, key: &[u8]) -> Damage {
     let user_key = InternalKey::decode(key).map_or(&[][..], |key| key.user_key);
     let what = format!("key {} is not in order", keys::escape(user_key));
-    table.file().corrupt(index.handle(at).offset, what)
+    Damage::at(table.file().path(), index.handle(at).offset, what)
 }

@@ -70,12 +70,10 @@ fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Ve
     let header = [FILE_MAGIC, &VERSION.to_be_bytes(), &0u64.to_be_bytes()].concat();
     let blank = data.iter().all(|byte| *byte == 0);
     let whole = if blank { &header } else { data };
-    let mut batches = BatchIter::new(whole, file.seq).map_err(|(offset, what)| Error::Corruption {
-        path: file.path.clone(),
-        offset,
-        what: format!(
-            "{what}; raft-engine does not open such a file: run `raft-engine-ctl -- check`; nothing was changed"
-        ),
+    let mut batches = BatchIter::new(whole, file.seq).map_err(|(offset, what)| {
+        let more =
+            "raft-engine does not open such a file: run `raft-engine-ctl -- check`; nothing was changed";
+        Error::corrupt(&file.path, offset, format!("{what}; {more}"))
     })?;
     // raft-engine truncates what follows the last whole batch: a torn write or a recycled file's older data.
     let damage = loop {
@@ -93,7 +91,7 @@ fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Ve
             "{what}, and whole batches follow from byte {next} on, which raft-engine would truncate: read them first with \
              `tikv-ctl log`; nothing was changed"
         );
-        return Err(Error::Corruption { path: file.path.clone(), offset, what });
+        return Err(Error::corrupt(&file.path, offset, what));
     }
     let mut bytes = if blank { header.clone() } else { Vec::new() };
     bytes.extend_from_slice(&batch(changes, batches.signature()));

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     encryption::Keyring,
-    io::{FileError as Error, Result, read_whole},
+    io::{Damage, FileError as Error, Result, read_whole},
 };
 
 /// Maximum number of attempts to read a directory from which a server removes files.
@@ -100,7 +100,7 @@ pub struct RaftEngineDir {
     keyring: Keyring,
     groups: BTreeMap<u64, MemTable>,
     warnings: Vec<String>,
-    damages: Vec<String>,
+    damages: Vec<Damage>,
 }
 
 /// Maximum number of groups that a message names.
@@ -143,22 +143,20 @@ impl RaftEngineDir {
             all.into_iter().partition(|file| file.queue == Queue::Append);
         // raft-engine always has an append file to write to.
         if append.is_empty() {
-            let dir = dir.display();
-            engine.damages.push(format!(
-                "{dir}: expected .raftlog files, found only .rewrite files: their data is lost"
-            ));
+            let what = "expected .raftlog files, found only .rewrite files: their data is lost";
+            engine.damages.push(Damage::whole(dir, what));
         }
         let mut pending = Pending::default();
         for queue in [&rewrite, &append] {
             let run = contiguous(queue);
             if let (true, Some(first)) = (run.len() < queue.len(), run.first()) {
-                engine.damages.push(format!(
-                    "{}: numbers of log files are missing before {}: the data of those files is lost, and the {} files \
+                let what = format!(
+                    "numbers of log files are missing before {}: the data of those files is lost, and the {} files \
                      before them are skipped, as by raft-engine",
-                    dir.display(),
                     first.path.file_name().unwrap_or_default().display(),
                     queue.len() - run.len()
-                ));
+                );
+                engine.damages.push(Damage::whole(dir, what));
             }
             for (i, file) in run.iter().enumerate() {
                 engine.replay_file(file, i + 1 == run.len(), &mut pending)?;
@@ -174,11 +172,8 @@ impl RaftEngineDir {
             // A new file that was not written yet.
             Err(_) if last && data.iter().all(|byte| *byte == 0) => return Ok(()),
             Err((offset, what)) => {
-                let path = file.path.display();
-                self.damages.push(format!(
-                    "{path} at byte {offset} of {}: {what}; the whole file is skipped",
-                    data.len()
-                ));
+                let what = format!("{what}; the whole file is skipped");
+                self.damages.push(Damage::at(&file.path, offset, what).of_len(data.len()));
                 return Ok(());
             }
         };
@@ -200,10 +195,10 @@ impl RaftEngineDir {
     }
 
     fn report_gap(&mut self, file: &LogFile, len: usize, gap: &Gap, last: bool) {
-        let place = format!("{} at byte {} of {len}: {}", file.path.display(), gap.offset, gap.what);
+        let damage = Damage::at(&file.path, gap.offset, gap.what.clone()).of_len(len);
         if last && gap.next.is_none() {
             self.warnings.push(format!(
-                "{place}; the log ends here, in a torn write, as after a crash, or in older data of a recycled file; \
+                "{damage}; the log ends here, in a torn write, as after a crash, or in older data of a recycled file; \
                  otherwise entries are lost"
             ));
             return;
@@ -214,9 +209,11 @@ impl RaftEngineDir {
         };
         let known: Vec<String> = self.groups().take(MAX_NAMED).map(|id| id.to_string()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        self.damages.push(format!(
-            "{place}; {rest}. Entries and states of Raft groups (regions) are lost here; groups read before: {known}"
-        ));
+        let what = format!(
+            "{}; {rest}. Entries and states of Raft groups (regions) are lost here; groups read before: {known}",
+            gap.what
+        );
+        self.damages.push(Damage { what, ..damage });
     }
 
     fn apply(&mut self, change: Change) {
@@ -266,7 +263,7 @@ impl RaftEngineDir {
     }
 
     /// Damage by which data is lost.
-    pub fn damages(&self) -> &[String] {
+    pub fn damages(&self) -> &[Damage] {
         &self.damages
     }
 
@@ -291,10 +288,9 @@ impl RaftEngineDir {
             return Ok(None);
         };
         let bytes = place.read(&self.keyring)?;
-        let entry = Entry::decode(bytes.as_slice()).map_err(|e| Error::Corruption {
-            path: place.path.clone(),
-            offset: place.block_offset,
-            what: format!("entry {index} of group {group} does not decode: {e}"),
+        let entry = Entry::decode(bytes.as_slice()).map_err(|e| {
+            let what = format!("entry {index} of group {group} does not decode: {e}");
+            Error::corrupt(&place.path, place.block_offset, what)
         })?;
         Ok(Some(entry))
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use super::{BatchIter, Content, LogFile, LogItem, Queue, dir::files, item::ItemText};
 use crate::{
     encryption::Keyring,
-    io::{FileError as Error, Result},
+    io::{Damage, FileError as Error, Result},
 };
 
 /// Lists the log files at `path`, a directory or one file.
@@ -48,8 +48,8 @@ fn file_lines(file: &LogFile, data: &[u8], groups: &[u64], damages: &mut usize) 
     let mut lines = Vec::new();
     let mut damage = |offset: u64, what: String| {
         *damages += 1;
-        let name = file.path.display().to_string();
-        format!("Err(Corruption({:?}))", format!("{name} at byte {offset} of {}: {what}", data.len()))
+        let damage = Damage::at(&file.path, offset, what).of_len(data.len());
+        format!("Err(Corruption({:?}))", damage.to_string())
     };
     let mut batches = match BatchIter::new(data, file.seq) {
         Ok(batches) => batches,
@@ -107,7 +107,7 @@ pub struct Checked {
     /// Groups whose entries have a hole, and the last index before it.
     pub broken: Vec<(u64, u64)>,
     /// Damage in files, except in the tail of the last one.
-    pub damages: Vec<String>,
+    pub damages: Vec<Damage>,
 }
 
 /// Checks all batches of the files at `path` (raft-engine `Engine::consistency_check`).
@@ -122,7 +122,7 @@ pub fn check(path: &Path, keyring: &Keyring) -> Result<Checked> {
         let data = file.read(keyring)?;
         let tail_may_tear = file.queue == Queue::Append && Some(file.seq) == last_append;
         let mut bad = |offset: u64, what: String| {
-            damages.push(format!("{} at byte {offset} of {}: {what}", file.path.display(), data.len()));
+            damages.push(Damage::at(&file.path, offset, what).of_len(data.len()));
         };
         let mut batches = match BatchIter::new(&data, file.seq) {
             Ok(batches) => batches,

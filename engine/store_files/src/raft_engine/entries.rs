@@ -1,12 +1,12 @@
 //! Iterates over the entries of all Raft groups, and reads each block of entries once.
 
 use super::{BatchIter, Content, RaftEngineDir, batch::plain_entries};
-use crate::io::Result;
+use crate::io::{Damage, Result};
 
 impl RaftEngineDir {
     /// Calls `take` with the group and the bytes of each entry that was not overwritten or compacted. Returns
     /// the damage of blocks that could not be read.
-    pub fn each_entry(&self, take: &mut dyn FnMut(u64, &[u8])) -> Result<Vec<String>> {
+    pub fn each_entry(&self, take: &mut dyn FnMut(u64, &[u8])) -> Result<Vec<Damage>> {
         let mut damages = Vec::new();
         for file in self.files()? {
             let Ok(data) = file.read(self.keyring()) else {
@@ -23,11 +23,7 @@ impl RaftEngineDir {
                 let plain = match plain_entries(batch.entries, batch.compressed) {
                     Ok(plain) => plain,
                     Err(what) => {
-                        damages.push(format!(
-                            "{} at byte {}: {what}",
-                            file.path.display(),
-                            batch.entries_offset
-                        ));
+                        damages.push(Damage::at(&file.path, batch.entries_offset, what));
                         continue;
                     }
                 };

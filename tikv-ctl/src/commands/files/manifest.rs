@@ -10,10 +10,11 @@ use crate::{
     Error, Result,
     encryption::Keyring,
     lsm::{
-        InternalKey, LogReader, Record,
+        Damage, InternalKey, LogReader, Record,
         manifest::{self, Edit, FileMeta, VersionState},
         read_whole,
     },
+    offline::damage,
     output::Output,
 };
 
@@ -26,14 +27,10 @@ pub fn run(path: &Path, summary: bool, keyring: &Keyring, out: &mut Output<'_>) 
     let mut reader = LogReader::new(&data, 0);
     let (mut rows, mut state) = (Vec::new(), VersionState::default());
     let mut edits = 0;
-    let lost = |offset: u64, what: &str, damages: &mut Vec<String>, out: &mut Output<'_>| {
-        damages.push(format!(
-            "{} at byte {offset} of {}: {what}; edits after this point are missing, so the set of live files is \
-             uncertain",
-            file.display(),
-            data.len()
-        ));
-        out.note(damages.last().map_or("", String::as_str));
+    let lost = |offset: u64, what: &str, damages: &mut Vec<Damage>, out: &mut Output<'_>| {
+        let more = "edits after this point are missing, so the set of live files is uncertain";
+        damages.push(Damage::at(&file, offset, format!("{what}; {more}")).of_len(data.len()));
+        out.note(&damages.last().map_or(String::new(), ToString::to_string));
     };
     loop {
         let (offset, what) = match reader.next_record() {
@@ -85,16 +82,14 @@ pub fn run(path: &Path, summary: bool, keyring: &Keyring, out: &mut Output<'_>) 
     // Titan's MANIFEST has no column families.
     let has = |name: &str| state.families.values().any(|family| family.name == name);
     if dir.join("../raft-engine").is_dir() && !has("raft") && damages.is_empty() {
-        damages.push(format!(
-            "{} at byte {}: expected a version edit that creates column family raft, found none: the file was \
-             truncated",
-            file.display(),
-            data.len()
-        ));
-        out.note(damages.last().map_or("", String::as_str));
+        let what =
+            "expected a version edit that creates column family raft, found none: the file was truncated";
+        damages.push(Damage::at(&file, data.len() as u64, what));
+        out.note(&damages.last().map_or(String::new(), ToString::to_string));
     }
     if out.is_json() {
         let state = state_json(&state);
+        let damages: Vec<Value> = damages.iter().map(damage::json).collect();
         out.json(
             &json!({ "file": file.display().to_string(), "edits": rows, "state": state, "damages": damages }),
         )?;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::damaged;
 use crate::{
     Result,
-    lsm::{Table, TableProperties},
+    lsm::{Context, Table, TableProperties},
     output::Output,
 };
 
@@ -45,7 +45,7 @@ const RANGE_INDEXES: [&str; 3] = ["tikv.range_index", "tikv.rows_index", "tikv.s
 
 pub fn run(table: &Table, out: &mut Output<'_>) -> Result<()> {
     let properties = table.properties();
-    let filter = table.filter_text().map_err(|e| e.in_block("the filter"));
+    let filter = table.filter_text().map_err(|e| e.context(Context::Part("the filter")));
     if let Err(e) = &filter {
         out.note(&e.to_string());
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::damaged;
 use crate::{
     Result,
-    lsm::{Table, compress_with, compressions},
+    lsm::{Context, Table, compress_with, compressions},
     output::Output,
 };
 
@@ -22,7 +22,10 @@ pub fn run(table: &Table, out: &mut Output<'_>) -> Result<()> {
             Ok(block) => block,
             Err(e) => {
                 damages += 1;
-                out.note(&e.losing(index.before(at), index.separator(at)).to_string());
+                out.note(
+                    &e.context(Context::Lost { after: index.before(at), up_to: index.separator(at) })
+                        .to_string(),
+                );
                 continue;
             }
         };
