@@ -2,8 +2,6 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::FileError;
-
 /// Data of a store that cannot be read. Its text names the file, the offset, the finding and the lost keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Damage {
@@ -91,17 +89,6 @@ impl fmt::Display for KeyRange {
             (false, true) => write!(f, "after {after}"),
             (false, false) if after == up_to => f.write_str(&after),
             (false, false) => write!(f, "between {after} and {up_to}"),
-        }
-    }
-}
-
-impl From<FileError> for Damage {
-    fn from(e: FileError) -> Damage {
-        match e {
-            FileError::Damaged(damage) => *damage,
-            FileError::Io { path, source } => Damage::whole(path, source.to_string()),
-            FileError::Unsupported { path, what } => Damage::whole(path, what),
-            FileError::NotADb(what) => Damage::whole("", what),
         }
     }
 }

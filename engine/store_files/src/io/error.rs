@@ -88,6 +88,17 @@ impl From<Damage> for FileError {
     }
 }
 
+impl From<FileError> for Damage {
+    fn from(e: FileError) -> Damage {
+        match e {
+            FileError::Damaged(damage) => *damage,
+            FileError::Io { path, source } => Damage::whole(path, source.to_string()),
+            FileError::Unsupported { path, what } => Damage::whole(path, what),
+            FileError::NotADb(what) => Damage::whole("", what),
+        }
+    }
+}
+
 /// The result of readers of files.
 pub type Result<T> = std::result::Result<T, FileError>;
 
