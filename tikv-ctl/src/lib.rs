@@ -11,6 +11,7 @@ pub mod entry_lines;
 mod error;
 pub mod find;
 mod flamegraph;
+mod grpc;
 mod http;
 mod key_text;
 pub mod line;
@@ -79,19 +80,25 @@ pub fn run(
     run_with(args, out, err, Streams::default())
 }
 
+/// Returns the tool's arguments, for tests that walk its commands.
+#[doc(hidden)]
+pub fn command() -> clap::Command {
+    commands::Opt::command()
+}
+
 /// Parses the arguments; writes notes about options without effect to `err`.
 fn parse(
     args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     streams: Streams,
     err: &mut dyn Write,
-) -> std::result::Result<cli::Opt, clap::Error> {
-    let mut tool = cli::Opt::command();
+) -> std::result::Result<commands::Opt, clap::Error> {
+    let mut tool = commands::Opt::command();
     if !streams.terminal {
         tool = tool.term_width(HELP_WIDTH);
     }
     let mut tool = uses::without_repeats(tool);
-    let matches = tool.try_get_matches_from_mut(args)?;
-    let opt = cli::Opt::from_arg_matches(&matches).map_err(|e| e.format(&mut tool))?;
+    let matches = tool.try_get_matches_from_mut(without_help_of_help(args))?;
+    let opt = commands::Opt::from_arg_matches(&matches).map_err(|e| e.format(&mut tool))?;
     let wrong = |e: Error| tool.clone().error(clap::error::ErrorKind::ArgumentConflict, e);
     if let Some(command) = matches.subcommand_name() {
         for note in uses::check(command, &opt.global).map_err(wrong)? {
@@ -104,6 +111,15 @@ fn parse(
         }
     }
     Ok(opt)
+}
+
+/// Leaves `--help` out of `help --help`: the command `help` has no flags, and prints what is asked for without.
+fn without_help_of_help(args: impl IntoIterator<Item = impl Into<OsString>>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    if args.get(1).is_some_and(|command| command == "help") {
+        args.retain(|arg| arg != "--help" && arg != "-h");
+    }
+    args
 }
 
 fn run_with(

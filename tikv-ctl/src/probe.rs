@@ -11,7 +11,7 @@ use kvproto::debugpb::{GetStoreInfoRequest, debug_client::DebugClient};
 use security::SecurityManager;
 use serde_json::Value;
 
-use crate::online;
+use crate::grpc;
 
 /// Timeout of a probe.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -64,7 +64,7 @@ fn get(host: &str, path: &str, security: &SecurityManager) -> Option<Vec<u8>> {
 
 /// Returns a description if `host` answers gRPC as a TiKV server does; none if it does not.
 pub fn is_grpc_address(host: &str, security: &SecurityManager) -> Option<String> {
-    let (runtime, channel) = online::connect(host, security).ok()?;
+    let (runtime, channel) = grpc::connect(host, security).ok()?;
     let mut client = DebugClient::new(channel);
     let asked = async { tokio::time::timeout(TIMEOUT, client.get_store_info(GetStoreInfoRequest {})).await };
     let store = runtime.block_on(asked).ok()?.ok()?.into_inner().store_id;

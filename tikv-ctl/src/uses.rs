@@ -172,7 +172,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::cli::Opt;
+    use crate::commands::Opt;
 
     #[test]
     fn each_command_lists_its_options() {

@@ -5,76 +5,23 @@ mod common;
 
 use common::ctl;
 
-const COMMANDS: &[&[&str]] = &[
-    &[],
-    &["raft"],
-    &["raft", "log"],
-    &["raft", "region"],
-    &["region"],
-    &["size"],
-    &["scan"],
-    &["raw-scan"],
-    &["print"],
-    &["mvcc"],
-    &["bad-regions"],
-    &["region-properties"],
-    &["range-properties"],
-    &["store"],
-    &["cluster"],
-    &["show-cluster-id"],
-    &["metrics"],
-    &["consistency-check"],
-    &["get-region-read-progress"],
-    &["raft-engine-ctl"],
-    &["encryption-meta"],
-    &["encryption-meta", "dump-key"],
-    &["encryption-meta", "dump-file"],
-    &["diff"],
-    &["dump-snap-meta"],
-    &["bad-ssts"],
-    &["ldb"],
-    &["sst_dump"],
-    &["compact"],
-    &["compact-cluster"],
-    &["split-region"],
-    &["fail"],
-    &["fail", "inject"],
-    &["fail", "recover"],
-    &["fail", "list"],
-    &["modify-tikv-config"],
-    &["tombstone"],
-    &["recover-mvcc"],
-    &["unsafe-recover"],
-    &["unsafe-recover", "remove-fail-stores"],
-    &["unsafe-recover", "drop-unapplied-raftlog"],
-    &["recreate-region"],
-    &["reset-to-version"],
-    &["flashback"],
-    &["cleanup-encryption-meta"],
-    &["decrypt-file"],
-    &["undo"],
-    &["inflight"],
-    &["keep"],
-    &["kept"],
-    &["sst"],
-    &["key"],
-    &["find"],
-    &["completions"],
-    &["man"],
-    &["manifest"],
-    &["wal"],
-    &["lsm"],
-    &["log"],
-    &["flamegraph"],
-    &["flamegraph", "diff"],
-];
+/// Returns the words that name `command` and each visible command below it, in the order of the help.
+fn names(command: &clap::Command, above: &[String], all: &mut Vec<Vec<String>>) {
+    all.push(above.to_vec());
+    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help")
+    {
+        names(inner, &[above, &[inner.get_name().to_owned()]].concat(), all);
+    }
+}
 
 #[test]
 fn help_is_as_recorded() {
     let file = "tests/help/help.txt";
     let mut all = String::new();
-    for command in COMMANDS {
-        let args: Vec<&str> = command.iter().chain(&["--help"]).copied().collect();
+    let mut commands = Vec::new();
+    names(&tikv_ctl::command(), &[], &mut commands);
+    for command in commands {
+        let args: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
         let (code, out, err) = ctl(&args);
         assert_eq!((code, err.as_str()), (0, ""), "{command:?}");
         all.push_str(&format!("$ tikv-ctl {}\n{out}\n", args.join(" ")));
@@ -84,6 +31,14 @@ fn help_is_as_recorded() {
     }
     let recorded = std::fs::read_to_string(file).unwrap();
     assert!(all == recorded, "the help changed; look at it, then run with UPDATE_HELP=1:\n{all}");
+}
+
+#[test]
+fn help_of_help_is_the_help() {
+    let help = ctl(&["help"]);
+    assert_eq!(help.0, 0, "{}", help.2);
+    assert_eq!(ctl(&["help", "--help"]), help);
+    assert_eq!(ctl(&["help", "raft", "-h"]), ctl(&["help", "raft"]));
 }
 
 #[test]

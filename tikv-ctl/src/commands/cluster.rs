@@ -8,7 +8,7 @@ use kvproto::{
 };
 use serde_json::{Value, json};
 
-use super::store::ask_cluster_id;
+use super::store_info::ask_cluster_id;
 use crate::{Result, cli::Global, output::Output, pd::Pd, source::Source};
 
 /// A region and its leader.

@@ -1,30 +1,58 @@
 //! `--to-hex`, `--to-escaped`, `--encode`, `--decode`.
 
+use clap::{ArgGroup, Args};
 use keys::{codec, escape, hex_upper};
 use serde_json::json;
 
 use crate::{
     Result,
-    cli::Convert,
     key::{escaped, hex},
     output::Output,
 };
 
-/// Runs the requested conversion; `false` if none was requested.
-pub fn run(convert: &Convert, out: &mut Output<'_>) -> Result<bool> {
-    let result = if let Some(text) = &convert.hex_to_escaped {
-        escape(&hex(text)?)
-    } else if let Some(text) = &convert.escaped_to_hex {
-        hex_upper(&escaped(text)?)
-    } else if let Some(text) = &convert.encode {
-        hex_upper(&codec::encode_bytes(&escaped(text)?))
-    } else if let Some(text) = &convert.decode {
-        return decode(text, out).map(|()| true);
-    } else {
-        return Ok(false);
-    };
-    out.either(|| result.clone(), || json!({ "key": result }))?;
-    Ok(true)
+/// Conversions of keys, which need neither a directory nor a server.
+#[derive(Clone, Debug, Default, Args)]
+#[command(group = ArgGroup::new("conversion").multiple(false), next_help_heading = "Conversions of keys")]
+pub struct Convert {
+    /// Convert a hex key to escaped key
+    #[arg(long = "to-escaped", value_name = "HEX", group = "conversion")]
+    pub hex_to_escaped: Option<String>,
+    /// Convert an escaped key to hex key
+    #[arg(long = "to-hex", value_name = "ESCAPED", group = "conversion")]
+    pub escaped_to_hex: Option<String>,
+    /// Decode a key in escaped format
+    #[arg(long, value_name = "ESCAPED", group = "conversion")]
+    pub decode: Option<String>,
+    /// Encode a key in escaped format
+    #[arg(long, value_name = "ESCAPED", group = "conversion")]
+    pub encode: Option<String>,
+}
+
+impl Convert {
+    /// Whether a conversion was requested.
+    pub fn is_some(&self) -> bool {
+        [&self.hex_to_escaped, &self.escaped_to_hex, &self.decode, &self.encode]
+            .into_iter()
+            .any(Option::is_some)
+    }
+}
+
+/// Runs the requested conversion; clap lets one be given at most.
+pub fn run(convert: &Convert, out: &mut Output<'_>) -> Result<()> {
+    if let Some(text) = &convert.hex_to_escaped {
+        print(escape(&hex(text)?), out)?;
+    }
+    if let Some(text) = &convert.escaped_to_hex {
+        print(hex_upper(&escaped(text)?), out)?;
+    }
+    if let Some(text) = &convert.encode {
+        print(hex_upper(&codec::encode_bytes(&escaped(text)?)), out)?;
+    }
+    convert.decode.as_deref().map_or(Ok(()), |text| decode(text, out))
+}
+
+fn print(key: String, out: &mut Output<'_>) -> Result<()> {
+    out.either(|| key.clone(), || json!({ "key": key }))
 }
 
 /// Prints the user key or the error, with exit code 0 as TiKV's tool does.

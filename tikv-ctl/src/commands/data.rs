@@ -1,14 +1,15 @@
 //! `size`, `scan`, `mvcc`, `raw-scan`, `print`.
 
+use clap::{Args, Subcommand};
 use keys::{escape, hex_upper};
-use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};
+use kvproto::kvrpcpb::MvccInfo;
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::mvcc_text;
+use super::{mvcc_filter::MvccFilter, mvcc_text};
 use crate::{
     Error, Result,
-    cli::MvccFilter,
+    cli::Global,
     key::{KeyFormat, KeyUse, parse_key},
     key_text::KeyText,
     line::Line,
@@ -17,10 +18,102 @@ use crate::{
     text::message_json,
 };
 
+const RAW_KEY_HINT: &str = "Raw key (generally starts with \"z\") in escaped form; see --key-format";
+const CFS: &str = "default,write,lock";
 /// Buffered text is written out at this size, in bytes.
 const FLUSH_AT: usize = 64 << 10;
 const DATA_CFS: [&str; 3] = ["default", "lock", "write"];
 const ALL_CFS: [&str; 4] = ["default", "lock", "write", "raft"];
+
+/// Commands that print data of a store.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DataCmd {
+    /// Print region size
+    Size(SizeArgs),
+    /// Print the range db range
+    Scan(ScanArgs),
+    /// Print all raw keys in the range
+    RawScan(RawScanArgs),
+    /// Print the raw value
+    Print(PrintArgs),
+    /// Print the mvcc value
+    Mvcc(MvccArgs),
+}
+
+/// Regions and column families, and how to measure them.
+#[derive(Clone, Debug, Args)]
+pub struct SizeArgs {
+    /// Set the region id, if not specified, print all regions
+    #[arg(short = 'r', value_name = "REGION")]
+    region: Option<u64>,
+    /// Set the cf name, if not specified, print all cf
+    #[arg(short = 'c', value_name = "CF", value_delimiter = ',', default_value = CFS)]
+    cf: Vec<String>,
+    /// Estimate from the properties and indexes of the SSTs without reading the data; older versions and
+    /// deleted data count, too (not in TiKV)
+    #[arg(long)]
+    approximate: bool,
+}
+
+/// A range of keys, and a filter of their records.
+#[derive(Clone, Debug, Args)]
+pub struct ScanArgs {
+    #[arg(short = 'f', long, value_name = "KEY", help = RAW_KEY_HINT)]
+    from: String,
+    #[arg(short = 't', long, value_name = "KEY", help = RAW_KEY_HINT)]
+    to: Option<String>,
+    /// Set the scan limit
+    #[arg(long)]
+    limit: Option<u64>,
+    #[command(flatten)]
+    filter: MvccFilter,
+}
+
+/// A range of RocksDB keys.
+#[derive(Clone, Debug, Args)]
+pub struct RawScanArgs {
+    #[arg(short = 'f', long, value_name = "KEY", default_value = "", hide_default_value = true, help = RAW_KEY_HINT)]
+    from: String,
+    #[arg(short = 't', long, value_name = "KEY", default_value = "", hide_default_value = true, help = RAW_KEY_HINT)]
+    to: String,
+    /// Limit the number of keys to scan
+    #[arg(long, default_value_t = 30)]
+    limit: usize,
+    /// The column family name
+    #[arg(long, default_value = "default", value_parser = ["default", "lock", "write", "raft"])]
+    cf: String,
+}
+
+/// A RocksDB key.
+#[derive(Clone, Debug, Args)]
+pub struct PrintArgs {
+    /// The column family name
+    #[arg(short = 'c', value_name = "CF", default_value = "default", value_parser = ["default", "lock", "write", "raft"])]
+    cf: String,
+    #[arg(short = 'k', value_name = "KEY", help = RAW_KEY_HINT)]
+    key: String,
+}
+
+/// A key, and a filter of its records.
+#[derive(Clone, Debug, Args)]
+pub struct MvccArgs {
+    #[arg(short = 'k', value_name = "KEY", help = RAW_KEY_HINT)]
+    key: String,
+    #[command(flatten)]
+    filter: MvccFilter,
+}
+
+/// Runs `cmd`.
+pub fn run(cmd: &DataCmd, global: &Global, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    let format = global.key_format;
+    match cmd {
+        DataCmd::Size(args) => size(args, source, out),
+        DataCmd::Scan(args) => scan(args, format, source, out),
+        DataCmd::RawScan(args) => raw_scan(args, format, source, out),
+        DataCmd::Print(args) => print(args, format, source, out),
+        DataCmd::Mvcc(args) => mvcc(args, format, source, out),
+    }
+}
 
 /// Formats a size as TiKV prints it.
 pub fn convert_gbmb(bytes: u64) -> String {
@@ -47,22 +140,17 @@ fn known_cf(cf: &str, known: &[&str]) -> Result<()> {
 
 /// `size`: prints the bytes of keys and values per column family, of one region or of all; estimated or by a
 /// scan.
-pub fn size(
-    region: Option<u64>,
-    cfs: &[String],
-    approximate: bool,
-    source: &dyn Source,
-    out: &mut Output<'_>,
-) -> Result<()> {
+fn size(args: &SizeArgs, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    let SizeArgs { region, cf: cfs, approximate } = args;
     cfs.iter().try_for_each(|cf| known_cf(cf, &ALL_CFS))?;
     let of = |function| format!("{}::{function}", source.executor());
     let regions = match region {
-        Some(region) => vec![region],
+        Some(region) => vec![*region],
         None => source.all_regions().map_err(|e| e.into_error(&of("get_all_regions_in_store")))?,
     };
     let (mut total, mut objects) = (0, Vec::new());
     for id in &regions {
-        let sizes = match approximate {
+        let sizes = match *approximate {
             true => source.approximate_region_size(*id, cfs),
             false => source.region_size(*id, cfs),
         };
@@ -82,7 +170,7 @@ pub fn size(
     }
     if out.is_json() {
         let mut object = json!({ "regions": objects, "total_bytes": total });
-        if approximate {
+        if *approximate {
             object["approximate"] = json!(true);
         }
         return out.json(&object);
@@ -103,34 +191,21 @@ fn read_key(text: &str, format: KeyFormat, usage: KeyUse, out: &mut Output<'_>) 
 }
 
 /// `mvcc`: prints the records of one key.
-pub fn mvcc(
-    key: &str,
-    filter: &MvccFilter,
-    format: KeyFormat,
-    source: &dyn Source,
-    out: &mut Output<'_>,
-) -> Result<()> {
-    let key = read_key(key, format, KeyUse::Mvcc, out)?;
-    dump(&key, &[], 0, filter, source, out)
+fn mvcc(args: &MvccArgs, format: KeyFormat, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    let key = read_key(&args.key, format, KeyUse::Mvcc, out)?;
+    dump(&key, &[], 0, &args.filter, source, out)
 }
 
 /// `scan`: prints the records of keys in a range.
-pub fn scan(
-    from: &str,
-    to: Option<&str>,
-    limit: Option<u64>,
-    filter: &MvccFilter,
-    format: KeyFormat,
-    source: &dyn Source,
-    out: &mut Output<'_>,
-) -> Result<()> {
-    let from = read_key(from, format, KeyUse::MvccBound, out)?;
-    let to = to.map(|to| read_key(to, format, KeyUse::MvccBound, out)).transpose()?.unwrap_or_default();
-    let limit = limit.unwrap_or(0);
+fn scan(args: &ScanArgs, format: KeyFormat, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    let from = read_key(&args.from, format, KeyUse::MvccBound, out)?;
+    let to = args.to.as_ref().map(|to| read_key(to, format, KeyUse::MvccBound, out));
+    let to = to.transpose()?.unwrap_or_default();
+    let limit = args.limit.unwrap_or(0);
     if to.is_empty() && limit == 0 {
         return Err(Error::Tikv("please pass \"to\" or \"limit\"".to_owned()));
     }
-    dump(&from, &to, limit, filter, source, out)
+    dump(&from, &to, limit, &args.filter, source, out)
 }
 
 /// Prints MVCC records (TiKV `dump_mvccs_infos`). Without `to` and `limit`, only those of the key `from`.
@@ -186,43 +261,6 @@ fn dump(
     if out.is_json() { list.end(out) } else { Ok(()) }
 }
 
-impl MvccFilter {
-    fn shows(&self, cf: &str) -> bool {
-        self.show_cf.iter().any(|shown| shown == cf)
-    }
-
-    fn keeps_start(&self, ts: u64) -> bool {
-        self.start_ts.is_none_or(|wanted| wanted == ts)
-    }
-
-    fn keeps_commit(&self, ts: u64) -> bool {
-        self.commit_ts.is_none_or(|wanted| wanted == ts)
-    }
-
-    /// Whether this lock is shown.
-    pub fn shows_lock(&self, lock: &MvccLock) -> bool {
-        self.shows("lock") && self.keeps_start(lock.start_ts)
-    }
-
-    /// Whether this value is shown. As in TiKV's tool, `--commit-ts` filters values by their start.
-    pub fn shows_value(&self, value: &MvccValue) -> bool {
-        self.shows("default") && self.keeps_commit(value.start_ts)
-    }
-
-    /// Whether this write is shown.
-    pub fn shows_write(&self, write: &MvccWrite) -> bool {
-        self.shows("write") && self.keeps_start(write.start_ts) && self.keeps_commit(write.commit_ts)
-    }
-
-    /// Returns `info` without the records that the filter hides.
-    fn apply(&self, info: &MvccInfo) -> MvccInfo {
-        let lock = info.lock.clone().filter(|lock| self.shows_lock(lock));
-        let values = info.values.iter().filter(|value| self.shows_value(value));
-        let writes = info.writes.iter().filter(|write| self.shows_write(write));
-        MvccInfo { lock, writes: writes.cloned().collect(), values: values.cloned().collect() }
-    }
-}
-
 fn mvcc_json(key: &[u8], info: &MvccInfo, filter: &MvccFilter) -> Result<Value> {
     let mut object = key_json(key);
     let info = message_json("kvrpcpb.MvccInfo", &filter.apply(info).encode_to_vec())?;
@@ -242,16 +280,9 @@ pub fn key_json(key: &[u8]) -> Value {
 }
 
 /// `raw-scan`: prints keys and values as they are in RocksDB.
-pub fn raw_scan(
-    (from, to): (&str, &str),
-    limit: usize,
-    cf: &str,
-    format: KeyFormat,
-    source: &dyn Source,
-    out: &mut Output<'_>,
-) -> Result<()> {
-    let from = bound(from, format, out)?;
-    let to = bound(to, format, out)?;
+fn raw_scan(args: &RawScanArgs, format: KeyFormat, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    let from = bound(&args.from, format, out)?;
+    let to = bound(&args.to, format, out)?;
     if !to.is_empty() && from >= to {
         return Err(Error::TikvStderr(format!(
             "to_key should be greater than from_key, but got from_key: \"{}\", to_key: \"{}\"",
@@ -259,12 +290,12 @@ pub fn raw_scan(
             escape(&to)
         )));
     }
-    if limit == 0 {
+    if args.limit == 0 {
         return Err(Error::TikvStderr("limit should be greater than 0".to_owned()));
     }
     let mut count = 0;
     let mut list = out.list();
-    let scanned = source.raw_scan(&from, &to, limit, cf, &mut |key, value| {
+    let scanned = source.raw_scan(&from, &to, args.limit, &args.cf, &mut |key, value| {
         count += 1;
         out.tick("keys");
         if out.is_json() {
@@ -288,15 +319,10 @@ fn bound(text: &str, format: KeyFormat, out: &mut Output<'_>) -> Result<Vec<u8>>
 }
 
 /// `print`: prints a value as it is in RocksDB.
-pub fn print(
-    cf: &str,
-    key: &str,
-    format: KeyFormat,
-    source: &dyn Source,
-    out: &mut Output<'_>,
-) -> Result<()> {
-    let key = read_key(key, format, KeyUse::Raw, out)?;
-    let value = source.get(cf, &key).map_err(|e| e.into_error(&format!("{}::get", source.executor())))?;
+fn print(args: &PrintArgs, format: KeyFormat, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    let key = read_key(&args.key, format, KeyUse::Raw, out)?;
+    let value =
+        source.get(&args.cf, &key).map_err(|e| e.into_error(&format!("{}::get", source.executor())))?;
     out.either(
         || format!("value: {}", escape(&value)),
         || {

@@ -1,14 +1,17 @@
 //! `diff`: compares one region in two stores.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, path::PathBuf};
 
+use clap::Args;
 use keys::escape;
 use kvproto::kvrpcpb::MvccInfo;
 use prost::Message;
 use serde_json::{Value, json};
 
+use super::open::{open_source, report_damages};
 use crate::{
-    Result,
+    Error, Result,
+    cli::Global,
     output::Output,
     source::{RegionInfo, Source},
     text::message_text,
@@ -16,6 +19,35 @@ use crate::{
 
 /// Number of rows of each store that one call reads.
 const PAGE: u64 = 256;
+
+/// A region, and the other store.
+#[derive(Clone, Debug, Args)]
+pub struct DiffArgs {
+    /// The target region id
+    #[arg(short = 'r', value_name = "REGION")]
+    region: u64,
+    /// Data directory of the other store
+    #[arg(long, value_name = "DIR", required_unless_present = "to_host")]
+    to_data_dir: Option<PathBuf>,
+    /// Config file of the other store
+    #[arg(long, value_name = "FILE")]
+    to_config: Option<PathBuf>,
+    /// gRPC address of the other store
+    #[arg(long, value_name = "ADDR", conflicts_with = "to_data_dir")]
+    to_host: Option<String>,
+}
+
+/// Runs `diff`.
+pub fn run(args: &DiffArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let (data_dir, config) = (args.to_data_dir.clone(), args.to_config.clone());
+    let other = Global { data_dir, config, host: args.to_host.clone(), ..global.clone() };
+    let (Some(ours), Some(theirs)) = (open_source(global, out)?, open_source(&other, out)?) else {
+        return Err(Error::other("[host|data-dir] is not specified: give --data-dir DIR or --host ADDR"));
+    };
+    let done = compare(args.region, &*ours, &*theirs, out);
+    let done = report_damages(&*ours, done, out);
+    report_damages(&*theirs, done, out)
+}
 
 /// Walks a store's MVCC records page by page.
 struct Rows<'a> {
@@ -67,7 +99,7 @@ fn state_texts(info: &RegionInfo) -> Result<[String; 2]> {
 }
 
 /// Prints the differences of the region. As with TiKV's tool, the exit code is 0 even if there are some.
-pub fn run(region: u64, ours: &dyn Source, theirs: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+fn compare(region: u64, ours: &dyn Source, theirs: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     let info = |source: &dyn Source| {
         source.region_info(region).map_err(|e| e.into_error(&format!("{}::region_info", source.executor())))
     };

@@ -8,15 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::{Args, Subcommand};
 use keys::hex_upper;
 use kvproto::encryptionpb::FileInfo;
 use prost::Message;
 use serde_json::json;
 
-use super::store_config;
+use super::open::store_config;
 use crate::{
     Error, Result, StoreConfig,
-    cli::{EncryptionMetaCmd, Global},
+    cli::Global,
     encryption::{FILE_DICT, FileDict, Keyring, encode_files, place_in, read_keys},
     lsm::RandomFile,
     output::Output,
@@ -31,13 +32,63 @@ const EXPOSES_KEYS: &str =
 const EXPOSES_DATA: &str = "This action will expose sensitive data as plaintext on persistent storage";
 const PIECE: u64 = 1 << 20;
 
+/// Commands that read encrypted files.
+#[derive(Debug, Subcommand)]
+pub enum EncryptionCmd {
+    /// Print encryption metadata
+    EncryptionMeta {
+        #[command(subcommand)]
+        cmd: EncryptionMetaCmd,
+    },
+    /// Decrypt an encrypted file (needs --data-dir)
+    DecryptFile(DecryptFileArgs),
+}
+
+/// `encryption-meta dump-key` and `dump-file`.
+#[derive(Debug, Subcommand)]
+pub enum EncryptionMetaCmd {
+    /// Dump data keys, which are exposed as plaintext: asks for consent
+    DumpKey {
+        /// Key ids, separated with commas; all if absent
+        #[arg(long, value_delimiter = ',')]
+        ids: Vec<u64>,
+    },
+    /// Dump file encryption info
+    DumpFile {
+        /// Path to the file; all if absent
+        #[arg(long)]
+        path: Option<PathBuf>,
+    },
+}
+
+/// The file to decrypt.
+#[derive(Clone, Debug, Args)]
+pub struct DecryptFileArgs {
+    /// The file, in the data directory
+    #[arg(long, value_name = "FILE")]
+    file: PathBuf,
+    /// The file to write the decrypted bytes to
+    #[arg(long, value_name = "FILE")]
+    out_file: PathBuf,
+    /// Skip the confirmation prompt (not in TiKV)
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+/// Runs `cmd`.
+pub fn run(cmd: &EncryptionCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    match cmd {
+        EncryptionCmd::EncryptionMeta { cmd } => meta(cmd, global, out),
+        EncryptionCmd::DecryptFile(args) => decrypt_file(args, global, out),
+    }
+}
+
 fn data_dir<'a>(global: &'a Global, command: &str) -> Result<&'a PathBuf> {
     let dir = global.data_dir.as_ref();
     dir.ok_or_else(|| Error::other(format!("{command} reads a directory: give --data-dir DIR")))
 }
 
-/// Runs `encryption-meta`.
-pub fn run(cmd: &EncryptionMetaCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+fn meta(cmd: &EncryptionMetaCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let dir = data_dir(global, "encryption-meta")?;
     match cmd {
         EncryptionMetaCmd::DumpKey { ids } => {
@@ -118,17 +169,12 @@ fn dump_keys(dir: &Path, config: &StoreConfig, ids: &[u64], out: &mut Output<'_>
 }
 
 /// `decrypt-file`: writes the decrypted bytes of a file of the data directory.
-pub fn decrypt_file(
-    infile: &Path,
-    outfile: &Path,
-    yes: bool,
-    global: &Global,
-    out: &mut Output<'_>,
-) -> Result<()> {
+fn decrypt_file(args: &DecryptFileArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let (infile, outfile) = (args.file.as_path(), args.out_file.as_path());
     let dir = data_dir(global, "decrypt-file")?;
     // A missing file is reported before the question.
     drop(RandomFile::open(infile, &Keyring::default())?);
-    if !yes && !consents(EXPOSES_DATA, out)? {
+    if !args.yes && !consents(EXPOSES_DATA, out)? {
         return if out.is_json() { out.json(&json!({ "consented": false })) } else { out.line("exit.") };
     }
     let (keyring, notes) = Keyring::load(dir, &store_config(global)?.encryption)?;

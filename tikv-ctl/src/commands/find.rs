@@ -1,10 +1,11 @@
 //! `find`: prints the records that [`crate::find`] found, as text or JSON.
 
+use clap::Args;
 use keys::{data_key, escape, hex_upper};
 use serde_json::{Value, json};
 use txn_types::WriteRef;
 
-use super::open_offline;
+use super::open::open_offline;
 use crate::{
     Error, Offline, Result,
     cli::Global,
@@ -15,6 +16,17 @@ use crate::{
     tidb::{TableKey, row},
     timestamp,
 };
+
+/// A key, and the time of a read.
+#[derive(Clone, Debug, Args)]
+pub struct FindArgs {
+    /// The key, in any form; see --key-format
+    #[arg(value_name = "KEY", allow_hyphen_values = true)]
+    key: String,
+    /// Read at this timestamp; the newest if absent
+    #[arg(long, value_name = "TS")]
+    ts: Option<u64>,
+}
 
 /// Returns the user keys that the text may stand for.
 fn targets(text: &str, format: KeyFormat) -> Result<Vec<Target>> {
@@ -45,7 +57,8 @@ fn targets(text: &str, format: KeyFormat) -> Result<Vec<Target>> {
 }
 
 /// Runs `find`.
-pub fn run(text: &str, ts: Option<u64>, global: &Global, out: &mut Output<'_>) -> Result<()> {
+pub fn run(args: &FindArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let FindArgs { key: text, ts } = args;
     if global.host.is_some() {
         return Err(Error::other(
             "find reads files: give --data-dir DIR (a server may run on it); use mvcc to ask a server",

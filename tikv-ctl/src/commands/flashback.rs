@@ -16,7 +16,7 @@ use kvproto::{
 use security::SecurityManager;
 use serde_json::json;
 
-use super::write::{WriteOptions, confirm};
+use super::apply::{WriteOptions, confirm};
 use crate::{
     Error, Online, Result,
     cli::Global,

@@ -1,12 +1,13 @@
 //! `key`: explains a key in all its forms.
 
 use base64::Engine;
+use clap::Args;
 use keys::{codec, data_key, escape, hex_upper};
 use kvproto::{kvrpcpb::ApiVersion, metapb::Region};
 use serde_json::{Value, json};
 use txn_types::WriteRef;
 
-use super::open_source;
+use super::open::open_source;
 use crate::{
     Error, Result,
     cli::Global,
@@ -17,6 +18,17 @@ use crate::{
     tidb::{TableKey, row, table},
     timestamp,
 };
+
+/// A key, and a value of it.
+#[derive(Clone, Debug, Args)]
+pub struct KeyArgs {
+    /// The key, in any form; see --key-format
+    #[arg(value_name = "KEY", allow_hyphen_values = true)]
+    key: String,
+    /// Also decode this value, given as hex: a TiDB row, a write or a lock record
+    #[arg(long, value_name = "HEX")]
+    value: Option<String>,
+}
 
 /// Facts about the store that keys are looked up in.
 struct Store {
@@ -49,8 +61,9 @@ impl Store {
     }
 }
 
-/// Explains `text`.
-pub fn run(text: &str, value: Option<&str>, global: &Global, out: &mut Output<'_>) -> Result<()> {
+/// Runs `key`.
+pub fn run(args: &KeyArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let (text, value) = (args.key.as_str(), args.value.as_deref());
     let source = open_source(global, out)?;
     let store = source.as_deref().map(Store::read).transpose()?;
     let readings = all_readings(text, global.key_format)?;

@@ -1,112 +1,158 @@
 //! Commands: each runs on a store, a server or a file and prints its result.
 
 mod admin;
+mod apply;
+mod bad_ssts;
 mod cluster;
+mod compact;
+mod completions;
 mod convert;
-mod damage;
 mod data;
 mod diff;
 mod encryption;
+mod fail;
 mod files;
 mod find;
 mod flashback;
-mod inside;
+mod inflight;
 mod key;
-mod manual;
+mod mvcc_filter;
 mod mvcc_text;
+mod not_implemented;
+mod open;
 mod raft;
 mod raft_engine;
-mod remote;
 mod rocksdb_tools;
+mod server;
+mod snap_meta;
 mod sst;
 mod store;
+mod store_info;
 mod write;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use kvproto::metapb::Region;
+use clap::{CommandFactory, Parser, Subcommand};
 
-pub use admin::AdminCmd;
-pub use write::WriteCmd;
+use open::store_config;
 
 use crate::{
-    Error, Offline, Online, Result, StoreConfig,
-    cli::{Cmd, Global, Opt, RaftCmd},
+    Error, Result,
+    cli::Global,
     encryption::Keyring,
-    flamegraph,
+    flamegraph::{self, FlamegraphArgs},
     output::Output,
-    pd::Pd,
-    source::Source,
 };
 
-pub use files::FilesCmd;
-pub use sst::SstArgs;
+/// Inspects TiKV data directories and live servers. Only the commands that say so change anything.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tikv-ctl",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed (message on standard error), 2 wrong flags, 255 failed as TiKV's \
+                  tikv-ctl fails (message where that has it, mostly on standard output)."
+)]
+pub struct Opt {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(flatten)]
+    pub convert: convert::Convert,
+    #[command(subcommand)]
+    pub cmd: Option<Cmd>,
+}
+
+/// The commands, grouped by what they need; the help lists them in this order.
+#[derive(Debug, Subcommand)]
+pub enum Cmd {
+    #[command(flatten)]
+    Store(store::StoreCmd),
+    #[command(flatten)]
+    Server(server::ServerCmd),
+    /// Control for Raft Engine: `-- dump|check|try-purge --path PATH`, `-- repair --path PATH --queue QUEUE --script FILE`
+    RaftEngineCtl(raft_engine::RaftEngineArgs),
+    #[command(flatten)]
+    Encryption(encryption::EncryptionCmd),
+    #[command(flatten)]
+    Admin(admin::AdminCmd),
+    #[command(flatten)]
+    Write(write::WriteCmd),
+    /// Compare the data of a region with another store's
+    Diff(diff::DiffArgs),
+    /// Dump the meta file of a snapshot
+    DumpSnapMeta {
+        /// The .meta file
+        #[arg(short = 'f', long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    #[command(flatten)]
+    RocksdbTool(rocksdb_tools::RocksdbToolCmd),
+    /// Find damaged SSTs, the data they contained and the repair commands; regions are those of the directory
+    BadSsts(bad_ssts::BadSstsArgs),
+    /// Inspect an SST file: properties, blocks, keys, checksums (not in TiKV)
+    Sst(sst::SstArgs),
+    /// Find every place that stores a version of a key, and explain what a read returns (not in TiKV)
+    #[command(
+        after_help = "Searches the Raft log, the WAL, SSTs and blob files. A record that is in several places is one \
+                            entry of the list. The list is in order of time."
+    )]
+    Find(find::FindArgs),
+    /// Explain a key: its forms, its table, its column values, its timestamp, its region (not in TiKV)
+    Key(key::KeyArgs),
+    #[command(flatten)]
+    NotImplemented(not_implemented::NotImplementedCmd),
+    #[command(flatten)]
+    Completions(completions::CompletionsCmd),
+    #[command(flatten)]
+    Files(files::FilesCmd),
+    #[command(flatten)]
+    Trace(inflight::TraceCmd),
+    /// Draw a flame graph: CPU of a server, or wall clock of a trace (not in TiKV)
+    Flamegraph(Box<FlamegraphArgs>),
+}
 
 /// Runs the command that `opt` names.
 pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     let Opt { global, convert, cmd } = opt;
     let (keyring, damages) = load_keyring(&cmd, &global, out)?;
-    if convert::run(&convert, out)? {
-        return Ok(());
+    if convert.is_some() {
+        return convert::run(&convert, out);
     }
-    run_command(cmd, &keyring, &global, out)?;
+    match &cmd {
+        Some(cmd) => run_command(cmd, &keyring, &global, out)?,
+        None => out.bytes(Opt::command().render_help().to_string().as_bytes())?,
+    }
     if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
 }
 
-fn run_command(cmd: Option<Cmd>, keyring: &Keyring, global: &Global, out: &mut Output<'_>) -> Result<()> {
+fn run_command(cmd: &Cmd, keyring: &Keyring, global: &Global, out: &mut Output<'_>) -> Result<()> {
     match cmd {
-        Some(Cmd::Sst(args)) => sst::run(&args, keyring, global.key_format, out),
-        Some(Cmd::Files(cmd)) => files::run(&cmd, keyring, global, out),
-        Some(Cmd::RaftEngineCtl { args }) => raft_engine::run(&args, global, out),
-        Some(Cmd::EncryptionMeta { cmd }) => encryption::run(&cmd, global, out),
-        Some(Cmd::DecryptFile { file, out_file, yes }) => {
-            encryption::decrypt_file(&file, &out_file, yes, global, out)
-        }
-        Some(Cmd::Admin(cmd)) => admin::run(&cmd, global, out),
-        Some(Cmd::Write(cmd)) => write::run(&cmd, global, out),
-        Some(Cmd::Ldb { args }) => rocksdb_tools::ldb(&args, global, out),
-        Some(Cmd::SstDump { args }) => rocksdb_tools::sst_dump(&args, global, out),
-        Some(Cmd::DumpSnapMeta { file }) => damage::snap_meta(&file, keyring, out),
-        Some(Cmd::BadSsts { manifest }) => {
-            let store = open_offline(global, out)?;
-            let done = damage::bad_ssts(&store, manifest.as_deref(), global, out);
-            report_damages(&store, done, out)
-        }
-        Some(Cmd::Diff { region, to_data_dir, to_config, to_host }) => {
-            let other = Global { data_dir: to_data_dir, config: to_config, host: to_host, ..global.clone() };
-            match (open_source(global, out)?, open_source(&other, out)?) {
-                (Some(ours), Some(theirs)) => {
-                    let done = diff::run(region, &*ours, &*theirs, out);
-                    let done = report_damages(&*ours, done, out);
-                    report_damages(&*theirs, done, out)
-                }
-                _ => {
-                    Err(Error::other("[host|data-dir] is not specified: give --data-dir DIR or --host ADDR"))
-                }
-            }
-        }
-        Some(Cmd::Find { key, ts }) => find::run(&key, ts, global, out),
-        Some(Cmd::Key { key, value }) => key::run(&key, value.as_deref(), global, out),
-        Some(Cmd::Completions { shell }) => manual::completions(shell, out),
-        Some(Cmd::Man { dir }) => manual::pages(&dir, out),
-        Some(Cmd::ReuseReadonlyRemains { .. }) => Err(Error::other(
-            "reuse-readonly-remains is not implemented: use TiKV's own tikv-ctl. Reading a directory on a read-only \
-             disk needs no agent directory: give it to any command that reads",
-        )),
-        Some(Cmd::CompactLogBackup { .. }) => Err(Error::other(
-            "compact-log-backup is not implemented: log backups are in object storage; use TiKV's own tikv-ctl or br",
-        )),
-        Some(Cmd::Flamegraph(args)) => flamegraph::run(&args, global, out),
-        Some(Cmd::Inflight(args)) => inside::inflight(&args, global, out),
-        Some(Cmd::Keep(args)) => inside::keep(&args, global, out),
-        Some(Cmd::Kept(args)) => inside::kept(&args, global, out),
-        Some(Cmd::Cluster {}) if global.pd.is_some() => cluster::print_from_pd(global, out),
-        Some(cmd) => with_store(cmd, global, out),
-        None => {
-            let help = <Opt as clap::CommandFactory>::command().render_help();
-            out.bytes(help.to_string().as_bytes())
-        }
+        Cmd::Store(cmd) => store::run(cmd, global, out),
+        Cmd::Server(cmd) => server::run(cmd, global, out),
+        Cmd::RaftEngineCtl(args) => raft_engine(args, global, out),
+        Cmd::Encryption(cmd) => encryption::run(cmd, global, out),
+        Cmd::Admin(cmd) => admin::run(cmd, global, out),
+        Cmd::Write(cmd) => write::run(cmd, global, out),
+        Cmd::Diff(args) => diff::run(args, global, out),
+        Cmd::DumpSnapMeta { file } => snap_meta::run(file, keyring, out),
+        Cmd::RocksdbTool(cmd) => rocksdb_tools::run(cmd, global, out),
+        Cmd::BadSsts(args) => bad_ssts::run(args, global, out),
+        Cmd::Sst(args) => sst::run(args, keyring, global.key_format, out),
+        Cmd::Find(args) => find::run(args, global, out),
+        Cmd::Key(args) => key::run(args, global, out),
+        Cmd::NotImplemented(cmd) => Err(not_implemented::error(cmd)),
+        Cmd::Completions(cmd) => completions::run(cmd, Opt::command(), out),
+        Cmd::Files(cmd) => files::run(cmd, keyring, global, out),
+        Cmd::Trace(cmd) => inflight::run(cmd, global, out),
+        Cmd::Flamegraph(args) => flamegraph::run(args, global, out),
     }
+}
+
+/// Runs `raft-engine-ctl`, whose own arguments name the files to read.
+fn raft_engine(args: &raft_engine::RaftEngineArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let Some(ctl) = raft_engine::parse(args, out)? else { return Ok(()) };
+    let (keyring, damages) = load_keys_around(ctl.path(), global, out)?;
+    raft_engine::run(ctl, &keyring, global, out)?;
+    if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
 }
 
 /// Loads the keys of the data directory that contains the command's files, and the number of damaged places
@@ -141,129 +187,4 @@ fn load_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Resul
     notes.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
     notes.damages.iter().for_each(|damage| out.note(&damage.to_string()));
     Ok((keyring, notes.damages.len()))
-}
-
-/// Reads the configuration that `--config` names.
-fn store_config(global: &Global) -> Result<StoreConfig> {
-    Ok(global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default())
-}
-
-/// Runs a command that needs a store: a server or a data directory.
-fn with_store(cmd: Cmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
-    if let Some(host) = &global.host {
-        let online = Online::connect(host, &global.security()?)?;
-        return match remote::run(&cmd, &online, out)? {
-            true => Ok(()),
-            false => dispatch(cmd, global, &online, out),
-        };
-    }
-    if let (Some(message), Some(_)) = (remote::only_remote(&cmd), &global.data_dir) {
-        return Err(Error::Tikv(message.to_owned()));
-    }
-    let offline = open_debugger(global, out)?;
-    let done = dispatch(cmd, global, &offline, out);
-    report_damages(&offline, done, out)
-}
-
-/// Finishes a command that read `source`: reports unreadable data even if the command failed, since the
-/// damage may be the cause.
-fn report_damages(source: &dyn Source, done: Result<()>, out: &mut Output<'_>) -> Result<()> {
-    let damages = source.damages();
-    damages.iter().for_each(|damage| out.note(damage));
-    done?;
-    if damages.is_empty() { Ok(()) } else { Err(Error::Damaged(damages.len())) }
-}
-
-/// Opens the directory that `--data-dir` names.
-fn open_offline(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
-    let Some(dir) = &global.data_dir else {
-        return Err(Error::other(
-            "[host|data-dir] is not specified: give --data-dir DIR to read a directory, or --host ADDR to ask a server",
-        ));
-    };
-    let offline = Offline::open(dir, &store_config(global)?)?;
-    for warning in offline.warnings() {
-        out.note(&format!("warning: {warning}"));
-    }
-    Ok(offline)
-}
-
-/// Opens the store that `--host` or `--data-dir` names; none without either flag.
-fn open_source(global: &Global, out: &mut Output<'_>) -> Result<Option<Box<dyn Source>>> {
-    if let Some(host) = &global.host {
-        return Ok(Some(Box::new(Online::connect(host, &global.security()?)?)));
-    }
-    if global.data_dir.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(Box::new(open_debugger(global, out)?)))
-}
-
-/// Opens the directory of `--data-dir` for a command of TiKV's tool; prints TiKV's notice if there is a
-/// RocksDB for each region.
-fn open_debugger(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
-    let offline = open_offline(global, out)?;
-    if offline.has_tablets() && !out.is_json() {
-        out.line("Debugger for raftstore-v2 is used")?;
-    }
-    Ok(offline)
-}
-
-fn dispatch(cmd: Cmd, global: &Global, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let format = global.key_format;
-    match cmd {
-        Cmd::Raft { cmd: RaftCmd::Region(args) } => raft::regions(&args, None, source, out),
-        Cmd::Region(args) => {
-            let pd = global.pd.is_some().then(|| Pd::connect(global)).transpose()?;
-            let leader_of = |region: &Region| match &pd {
-                Some(pd) => pd.leader(region.id),
-                None => Ok(source.leader(region)),
-            };
-            // The files do not record the leader.
-            let known = pd.is_some() || global.host.is_some();
-            raft::regions(&args, known.then_some(&leader_of as raft::LeaderOf<'_>), source, out)
-        }
-        Cmd::Raft { cmd: RaftCmd::Log { region, index, key, binary } } => {
-            let (region, index) = raft::entry_place(region, index, key.as_deref())?;
-            raft::log(region, index, binary, source, out)
-        }
-        Cmd::Size { region, cf, approximate } => data::size(region, &cf, approximate, source, out),
-        Cmd::Scan { from, to, limit, filter } => {
-            data::scan(&from, to.as_deref(), limit, &filter, format, source, out)
-        }
-        Cmd::Mvcc { key, filter } => data::mvcc(&key, &filter, format, source, out),
-        Cmd::RawScan { from, to, limit, cf } => data::raw_scan((&from, &to), limit, &cf, format, source, out),
-        Cmd::Print { cf, key } => data::print(&cf, &key, format, source, out),
-        Cmd::BadRegions {} => store::bad_regions(source, out),
-        Cmd::RegionProperties { region } => store::region_properties(region, source, out),
-        Cmd::RangeProperties { start, end } => store::range_properties(&start, &end, source, out),
-        Cmd::Store {} => store::info(source, out),
-        Cmd::Cluster {} => cluster::print_from_source(source, out),
-        Cmd::ShowClusterId {} => store::cluster_id(source, out),
-        Cmd::Metrics { .. }
-        | Cmd::ConsistencyCheck { .. }
-        | Cmd::GetRegionReadProgress { .. }
-        | Cmd::RaftEngineCtl { .. }
-        | Cmd::EncryptionMeta { .. }
-        | Cmd::DecryptFile { .. }
-        | Cmd::Sst(_)
-        | Cmd::Key { .. }
-        | Cmd::Find { .. }
-        | Cmd::Admin(_)
-        | Cmd::Write(_)
-        | Cmd::Diff { .. }
-        | Cmd::DumpSnapMeta { .. }
-        | Cmd::BadSsts { .. }
-        | Cmd::Ldb { .. }
-        | Cmd::SstDump { .. }
-        | Cmd::ReuseReadonlyRemains { .. }
-        | Cmd::CompactLogBackup { .. }
-        | Cmd::Completions { .. }
-        | Cmd::Man { .. }
-        | Cmd::Files(_)
-        | Cmd::Inflight(_)
-        | Cmd::Keep(_)
-        | Cmd::Kept(_)
-        | Cmd::Flamegraph(_) => Err(Error::other("this command does not use a store")),
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use clap::{ArgGroup, Args, Subcommand};
 use keys::{escape, hex_upper};
 use kvproto::{
     eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType},
@@ -14,14 +15,94 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Result,
-    cli::RegionArgs,
+    cli::Global,
     key::{escaped, hex},
     output::Output,
+    pd::Pd,
     schema::enum_value,
     simple_write,
     source::{RegionInfo, Source},
     text::{message_json, message_text},
 };
+
+/// `raft log` and `raft region`.
+#[derive(Debug, Subcommand)]
+pub enum RaftCmd {
+    /// Print the raft log entry info
+    #[command(group = ArgGroup::new("entry").args(["key", "region"]).required(true))]
+    Log {
+        /// Set the region id
+        #[arg(short = 'r', value_name = "REGION", requires = "index", conflicts_with = "key")]
+        region: Option<u64>,
+        /// Set the raft log index
+        #[arg(short = 'i', value_name = "INDEX", requires = "region", conflicts_with = "key")]
+        index: Option<u64>,
+        #[arg(
+            short = 'k',
+            value_name = "KEY",
+            help = "Raft log key (01 02 region 01 index) in escaped form or 0x hex"
+        )]
+        key: Option<String>,
+        /// Print the entry's data as hexadecimal
+        #[arg(short = 'b')]
+        binary: bool,
+    },
+    /// Print region info
+    #[command(alias = "info")]
+    Region(RegionArgs),
+}
+
+/// Selection of regions.
+#[derive(Clone, Debug, Args)]
+pub struct RegionArgs {
+    /// Set the region ids, separated with commas if multiple
+    #[arg(
+        short = 'r',
+        alias = "region",
+        value_name = "REGION",
+        value_delimiter = ',',
+        conflicts_with = "all_regions"
+    )]
+    pub regions: Option<Vec<u64>>,
+    /// Print info for all regions
+    #[arg(long)]
+    pub all_regions: bool,
+    /// Hex start key
+    #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
+    pub start: String,
+    /// Hex end key
+    #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
+    pub end: String,
+    /// Limit the number of keys to scan; 0: no limit
+    #[arg(long, default_value_t = 16)]
+    pub limit: usize,
+    /// Skip tombstone regions
+    #[arg(long)]
+    pub skip_tombstone: bool,
+}
+
+/// Runs `raft`.
+pub fn run(cmd: &RaftCmd, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    match cmd {
+        RaftCmd::Region(args) => regions(args, None, source, out),
+        RaftCmd::Log { region, index, key, binary } => {
+            let (region, index) = entry_place(*region, *index, key.as_deref())?;
+            log(region, index, *binary, source, out)
+        }
+    }
+}
+
+/// Runs `region`: as `raft region`, with the leaders as PD or the server knows them. The files do not record
+/// the leader.
+pub fn region(args: &RegionArgs, global: &Global, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    let pd = global.pd.is_some().then(|| Pd::connect(global)).transpose()?;
+    let leader_of = |region: &Region| match &pd {
+        Some(pd) => pd.leader(region.id),
+        None => Ok(source.leader(region)),
+    };
+    let known = pd.is_some() || global.host.is_some();
+    regions(args, known.then_some(&leader_of as LeaderOf<'_>), source, out)
+}
 
 #[derive(Serialize)]
 struct RegionInfos {

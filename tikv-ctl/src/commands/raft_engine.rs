@@ -1,22 +1,27 @@
 //! `raft-engine-ctl -- dump`, `check`, `repair` and `try-purge`, with the arguments of raft-engine's own tool.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Args, Parser};
 use serde_json::json;
 
 use raft_log_engine::RepairQueue;
 
-use super::{
-    load_keys_around,
-    write::{self, WriteOptions},
-};
+use super::apply::{self, WriteOptions};
 use crate::{Error, Result, cli::Global, encryption::Keyring, output::Output, raft_engine, write::repair};
+
+/// Arguments of raft-engine's own tool.
+#[derive(Clone, Debug, Args)]
+pub struct RaftEngineArgs {
+    /// Arguments, after `--`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
 
 /// Inspects the files of raft-engine
 #[derive(Debug, Parser)]
 #[command(name = "raft-engine-ctl", no_binary_name = true)]
-enum Ctl {
+pub enum Ctl {
     /// Dump log entries in data file(s)
     Dump {
         /// Path of log file, or of a directory with log files
@@ -54,21 +59,29 @@ enum Ctl {
     },
 }
 
-/// Runs the tool with the arguments after `--`.
-pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()> {
-    let ctl = match Ctl::try_parse_from(args) {
-        Ok(ctl) => ctl,
-        Err(e) if e.use_stderr() => return Err(Error::other(e.render().to_string().trim_end())),
-        Err(e) => return out.bytes(e.render().to_string().as_bytes()),
-    };
-    let (Ctl::Dump { path, .. } | Ctl::Check { path } | Ctl::Repair { path, .. } | Ctl::TryPurge { path }) =
-        &ctl;
-    let (keyring, damages) = load_keys_around(path, global, out)?;
-    run_tool(ctl, &keyring, global, out)?;
-    if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
+impl Ctl {
+    /// Returns the file or directory that the tool reads.
+    pub fn path(&self) -> &Path {
+        match self {
+            Ctl::Dump { path, .. }
+            | Ctl::Check { path }
+            | Ctl::Repair { path, .. }
+            | Ctl::TryPurge { path } => path,
+        }
+    }
 }
 
-fn run_tool(ctl: Ctl, keyring: &Keyring, global: &Global, out: &mut Output<'_>) -> Result<()> {
+/// Parses the arguments after `--`; prints the help, and returns none, if they ask for it.
+pub fn parse(args: &RaftEngineArgs, out: &mut Output<'_>) -> Result<Option<Ctl>> {
+    match Ctl::try_parse_from(&args.args) {
+        Ok(ctl) => Ok(Some(ctl)),
+        Err(e) if e.use_stderr() => Err(Error::other(e.render().to_string().trim_end())),
+        Err(e) => out.bytes(e.render().to_string().as_bytes()).map(|()| None),
+    }
+}
+
+/// Runs the tool.
+pub fn run(ctl: Ctl, keyring: &Keyring, global: &Global, out: &mut Output<'_>) -> Result<()> {
     match ctl {
         Ctl::Dump { path, raft_groups } => dump(&path, &raft_groups, keyring, out),
         Ctl::Check { path } => check(&path, keyring, out),
@@ -91,13 +104,13 @@ fn run_tool(ctl: Ctl, keyring: &Keyring, global: &Global, out: &mut Output<'_>) 
             };
             let plan = repair::plan(&path, queue, &script, keyring)?;
             let global = Global { data_dir: Some(path), ..global.clone() };
-            write::show_or_apply("raft-engine-repair", &how, &plan, "Repair is done", &global, out)
+            apply::show_or_apply("raft-engine-repair", &how, &plan, "Repair is done", &global, out)
         }
     }
 }
 
 /// Fails if a log is encrypted: raft-engine itself would read it as damaged.
-fn refuse_encrypted(dir: &std::path::Path, keyring: &Keyring) -> Result<()> {
+fn refuse_encrypted(dir: &Path, keyring: &Keyring) -> Result<()> {
     for file in raft_engine::log_files(dir).unwrap_or_default() {
         if keyring.cipher_of(&file.path)?.is_some() {
             return Err(Error::other(format!(
@@ -110,7 +123,7 @@ fn refuse_encrypted(dir: &std::path::Path, keyring: &Keyring) -> Result<()> {
     Ok(())
 }
 
-fn dump(path: &std::path::Path, groups: &[u64], keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
+fn dump(path: &Path, groups: &[u64], keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
     let files = raft_engine::log_files(path)?;
     // raft-engine always has a .raftlog file to append to.
     if path.is_dir() && files.iter().all(|file| file.queue == raft_engine::Queue::Rewrite) {
@@ -130,7 +143,7 @@ fn dump(path: &std::path::Path, groups: &[u64], keyring: &Keyring, out: &mut Out
     if damages > 0 { Err(Error::Damaged(damages)) } else { Ok(()) }
 }
 
-fn check(path: &std::path::Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
+fn check(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
     let raft_engine::Checked { broken, damages } = raft_engine::check(path, keyring)?;
     let texts: Vec<String> = damages.iter().map(ToString::to_string).collect();
     if out.is_json() {

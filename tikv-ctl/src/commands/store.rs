@@ -1,64 +1,77 @@
-//! `store`, `cluster`, `bad-regions` and the properties of regions and ranges.
+//! Commands that ask a store: a server or a data directory.
 
-use serde_json::{Map, json};
+use clap::Subcommand;
 
-use crate::{Result, key::hex, output::Output, schema::enum_value, source::Source};
+use super::{
+    cluster,
+    data::{self, DataCmd},
+    open::{open_debugger, report_damages},
+    raft::{self, RaftCmd, RegionArgs},
+    store_info,
+};
+use crate::{Online, Result, cli::Global, output::Output, source::Source};
 
-/// `store`
-pub fn info(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let (id, api_version) =
-        source.store_info().map_err(|e| e.into_error(&format!("{}::get_store_info", source.executor())))?;
-    let version = enum_value("kvrpcpb.APIVersion", i64::from(api_version as i32));
-    out.either(
-        || format!("store id: {id}\napi version: {version}"),
-        || json!({ "store_id": id, "api_version": version }),
-    )
+/// Commands that ask a store.
+#[derive(Debug, Subcommand)]
+pub enum StoreCmd {
+    /// Print a raft log entry
+    Raft {
+        #[command(subcommand)]
+        cmd: RaftCmd,
+    },
+    /// Print region info (the same as `raft region`)
+    Region(RegionArgs),
+    #[command(flatten)]
+    Data(DataCmd),
+    /// Get all regions with corrupt raft
+    BadRegions {},
+    /// Show region properties
+    RegionProperties {
+        /// The target region id
+        #[arg(short = 'r', value_name = "REGION")]
+        region: u64,
+    },
+    /// Show range properties
+    RangeProperties {
+        /// Hex start key, not starting with "z"
+        #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
+        start: String,
+        /// Hex end key, not starting with "z"
+        #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
+        end: String,
+    },
+    /// Print the store id and api version
+    Store {},
+    /// Print the cluster id
+    Cluster {},
+    /// Show the cluster id
+    ShowClusterId {},
 }
 
-/// Asks `source` for the cluster's id.
-pub fn ask_cluster_id(source: &dyn Source) -> Result<u64> {
-    source.cluster_id().map_err(|e| e.into_error(&format!("{}::get_cluster_info", source.executor())))
+/// Runs `cmd` on the server of `--host` or the directory of `--data-dir`.
+pub fn run(cmd: &StoreCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    if matches!(cmd, StoreCmd::Cluster {}) && global.pd.is_some() {
+        return cluster::print_from_pd(global, out);
+    }
+    if let Some(host) = &global.host {
+        let online = Online::connect(host, &global.security()?)?;
+        return ask(cmd, global, &online, out);
+    }
+    let offline = open_debugger(global, out)?;
+    let done = ask(cmd, global, &offline, out);
+    report_damages(&offline, done, out)
 }
 
-/// `show-cluster-id`
-pub fn cluster_id(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let id = ask_cluster_id(source)?;
-    out.either(|| format!("cluster-id: {id}"), || json!({ "cluster_id": id }))
-}
-
-/// `bad-regions`
-pub fn bad_regions(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let bad =
-        source.bad_regions().map_err(|e| e.into_error(&format!("{}::bad_regions", source.executor())))?;
-    out.either(
-        || {
-            if bad.is_empty() {
-                return "all regions are healthy".to_owned();
-            }
-            bad.iter().map(|(id, why)| format!("{id}: {why}")).collect::<Vec<_>>().join("\n")
-        },
-        || bad.iter().map(|(id, why)| json!({ "region_id": id, "error": why })).collect::<Vec<_>>(),
-    )
-}
-
-fn properties(list: &[(String, String)], out: &mut Output<'_>) -> Result<()> {
-    out.either(
-        || list.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n"),
-        || list.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<Map<_, _>>(),
-    )
-}
-
-/// `region-properties`
-pub fn region_properties(region: u64, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let list = source.region_properties(region);
-    properties(
-        &list.map_err(|e| e.into_error(&format!("{}::get_region_properties", source.executor())))?,
-        out,
-    )
-}
-
-/// `range-properties`
-pub fn range_properties(start: &str, end: &str, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let list = source.range_properties(&hex(start)?, &hex(end)?);
-    properties(&list.map_err(|e| e.into_error(&format!("{}::get_range_properties", source.executor())))?, out)
+fn ask(cmd: &StoreCmd, global: &Global, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
+    match cmd {
+        StoreCmd::Raft { cmd } => raft::run(cmd, source, out),
+        StoreCmd::Region(args) => raft::region(args, global, source, out),
+        StoreCmd::Data(cmd) => data::run(cmd, global, source, out),
+        StoreCmd::BadRegions {} => store_info::bad_regions(source, out),
+        StoreCmd::RegionProperties { region } => store_info::region_properties(*region, source, out),
+        StoreCmd::RangeProperties { start, end } => store_info::range_properties(start, end, source, out),
+        StoreCmd::Store {} => store_info::info(source, out),
+        StoreCmd::Cluster {} => cluster::print_from_source(source, out),
+        StoreCmd::ShowClusterId {} => store_info::cluster_id(source, out),
+    }
 }

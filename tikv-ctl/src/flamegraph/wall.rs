@@ -13,7 +13,7 @@ use tracepoints_profile::{
 };
 
 use super::{Profile, cpu::Samples};
-use crate::{Error, Result, cli::Global, online, output::Output};
+use crate::{Error, Result, cli::Global, grpc, output::Output};
 
 /// Reads the requests in the trace file at `path`.
 pub fn read_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
@@ -36,7 +36,7 @@ pub fn read_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
 
 /// Records the requests that the server at `host` serves in the next `seconds`.
 pub fn record_server(host: &str, seconds: u32, global: &Global, out: &mut Output<'_>) -> Result<Recording> {
-    let (runtime, channel) = online::connect(host, &global.security()?)?;
+    let (runtime, channel) = grpc::connect(host, &global.security()?)?;
     out.note(&format!("recording {host} for {seconds} s ..."));
     let fail = |what: &dyn std::fmt::Display| Error::other(format!("--host {host}: recording: {what}"));
     let mut recorded = tempfile::NamedTempFile::new().map_err(|e| fail(&e))?;

@@ -2,7 +2,7 @@
 
 mod raw_scan;
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use kvproto::{
     debugpb::{self, debug_client::DebugClient},
@@ -11,12 +11,13 @@ use kvproto::{
     metapb::{Peer, Region},
     tikvpb::tikv_client::TikvClient,
 };
-use security::{SecurityManager, causes};
+use security::SecurityManager;
 use tonic::{Code, Response, Status, transport::Channel};
 
 use crate::{
     Error,
     error::DebugError,
+    grpc,
     offline::health::check_region,
     probe::is_status_address,
     source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
@@ -24,8 +25,6 @@ use crate::{
 
 /// Maximum size of a reply, as in TiKV's tool: 1 GiB.
 const MAX_MESSAGE_LEN: usize = 1 << 30;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3));
 
 /// A server.
 #[derive(Debug)]
@@ -38,33 +37,10 @@ pub struct Online {
     client: DebugClient<Channel>,
 }
 
-/// Connects to `host`; also returns the runtime that drives the connection.
-pub(crate) fn connect(
-    host: &str,
-    security: &SecurityManager,
-) -> crate::Result<(tokio::runtime::Runtime, Channel)> {
-    let endpoint = security.endpoint(host).map_err(|e| Error::other(format!("--host {host}: {e}")))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::other(format!("starting a runtime: {e}")))?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE.0)
-        .keep_alive_timeout(KEEPALIVE.1);
-    let channel = runtime.block_on(endpoint.connect()).map_err(|e| {
-        let (why, hint) = (causes(&e), security.hint());
-        Error::other(format!(
-            "--host {host}: cannot connect: {why}; check that the server runs, and give the address of its --addr{hint}"
-        ))
-    })?;
-    Ok((runtime, channel))
-}
-
 impl Online {
     /// Connects to the server whose gRPC address is `host`.
     pub fn connect(host: &str, security: &SecurityManager) -> crate::Result<Online> {
-        let (runtime, channel) = connect(host, security)?;
+        let (runtime, channel) = grpc::connect(host, security)?;
         let client = DebugClient::new(channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_LEN)
             .max_encoding_message_size(MAX_MESSAGE_LEN);

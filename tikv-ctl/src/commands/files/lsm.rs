@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use keys::escape;
 use kvproto::{metapb::Region, raft_serverpb::RegionLocalState};
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::{check_exists, lsm_svg, part_of, wal_dir};
+use super::{
+    check_exists,
+    lsm_levels::{Family, Row, bounds, readable},
+    lsm_svg, part_of, wal_dir,
+};
 use crate::{
     Error, Result,
     cli::Global,
@@ -17,25 +20,6 @@ use crate::{
     offline::damage::texts,
     output::Output,
 };
-
-/// A file and how it overlaps its neighbours.
-pub(super) struct Row<'a> {
-    pub file: &'a SstFile,
-    pub entries: u64,
-    /// Number of files of the same level that share keys with it; only on level 0.
-    pub same_level: usize,
-    /// Number of files of the next level that share keys with it: a compaction rewrites them.
-    pub below: usize,
-    /// Regions that have keys in the file.
-    pub regions: Vec<u64>,
-}
-
-/// A column family with the rows of its files.
-pub(super) struct Family<'a> {
-    pub name: &'a str,
-    pub unflushed: usize,
-    pub rows: Vec<Row<'a>>,
-}
 
 pub fn run(
     path: &Path,
@@ -115,10 +99,6 @@ fn regions(db: &Db) -> Vec<Region> {
     regions
 }
 
-pub(super) fn bounds(region: &Region) -> (Vec<u8>, Vec<u8>) {
-    (keys::data_key(&region.start_key), keys::data_end_key(&region.end_key))
-}
-
 fn shares(a: &SstFile, b: &SstFile) -> bool {
     a.smallest() <= b.largest() && b.smallest() <= a.largest()
 }
@@ -146,19 +126,6 @@ fn rows<'a>(db: &Db, family: &'a ColumnFamily, regions: &[Region]) -> Family<'a>
         unflushed: family.unflushed().count(),
         rows: files.iter().map(|file| row(file)).collect(),
     }
-}
-
-/// Formats a RocksDB key for people: user key and timestamp for TiKV's data keys, escaped bytes otherwise.
-pub(super) fn readable(key: &[u8]) -> String {
-    let decoded = key.strip_prefix(&[keys::DATA_PREFIX]).and_then(|mut rest| {
-        let user_key = keys::codec::decode_bytes_from(&mut rest).ok()?;
-        match rest.len() {
-            0 => Some(escape(&user_key)),
-            8 => Some(format!("{}@{}", escape(&user_key), keys::codec::decode_u64_desc(&mut rest).ok()?)),
-            _ => None,
-        }
-    });
-    decoded.unwrap_or_else(|| escape(key))
 }
 
 fn levels<'a, 'b>(family: &'b Family<'a>) -> impl Iterator<Item = (u32, Vec<&'b Row<'a>>)> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write};
 use keys::escape;
 use kvproto::metapb::Region;
 
-use super::lsm::{Family, bounds, readable};
+use super::lsm_levels::{Family, bounds, readable};
 use crate::commands::data::convert_gbmb;
 
 const WIDTH: f64 = 1200.0;

@@ -2,6 +2,7 @@
 
 mod log;
 mod lsm;
+mod lsm_levels;
 mod lsm_svg;
 mod manifest;
 mod wal;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::store_config;
+use super::open::store_config;
 use crate::{Error, Result, cli::Global, encryption::Keyring, output::Output};
 
 /// Commands that read individual files of a store.

@@ -7,7 +7,7 @@ use super::{manifest_dump, options::ParsedArgs};
 use crate::{
     Error, Result,
     cli::Global,
-    commands::write::{WriteOptions, show_or_apply},
+    commands::apply::{WriteOptions, show_or_apply},
     lsm::{append_edit, manifest, read_whole},
     output::Output,
     write::{Change, plans::Plan},

@@ -3,6 +3,7 @@
 use std::{io::IsTerminal, thread, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use clap::{Args, Subcommand};
 use kvproto::tracecontrol::{
     InFlightRequest, KeepRequest, KeptRequest, trace_control_client::TraceControlClient,
 };
@@ -11,14 +12,73 @@ use serde_json::json;
 use tonic::{Code, Status, transport::Channel};
 use tracepoints::collector::InFlight;
 
-use crate::{
-    Error, Result,
-    cli::{Global, InflightArgs, KeepArgs, KeptArgs},
-    key::escaped,
-    online,
-    output::Output,
-    probe::is_status_address,
-};
+use crate::{Error, Result, cli::Global, grpc, key::escaped, output::Output, probe::is_status_address};
+
+/// Commands that use a server's trace control.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TraceCmd {
+    /// Print the requests that a server is processing (not in TiKV)
+    Inflight(InflightArgs),
+    /// Make a server keep the next requests that match (not in TiKV)
+    Keep(KeepArgs),
+    /// Fetch the requests that a server has kept, as a trace file (not in TiKV)
+    Kept(KeptArgs),
+}
+
+/// Selection of in-flight requests, and the refresh interval.
+#[derive(Clone, Debug, Args)]
+pub struct InflightArgs {
+    /// Refresh every SECONDS seconds until interrupted
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = seconds)]
+    pub watch: Option<f64>,
+    /// Print at most this many requests, the oldest ones
+    #[arg(long, default_value_t = 100)]
+    pub limit: u32,
+    /// Include the requests of all stores that run in the server's process
+    #[arg(long)]
+    pub all_stores: bool,
+}
+
+/// Parses an interval of 0.05 to 3600 seconds.
+fn seconds(text: &str) -> std::result::Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|e| format!("expected seconds: {e}"))?;
+    let fits = (0.05..=3600.0).contains(&seconds);
+    fits.then_some(seconds).ok_or_else(|| format!("expected 0.05 to 3600 seconds, found {text}"))
+}
+
+/// Filter of the requests to keep. An absent criterion matches every request.
+#[derive(Clone, Debug, Args)]
+pub struct KeepArgs {
+    /// Kind of the request, e.g. kv_get or raw_put
+    #[arg(long, visible_alias = "type", value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Prefix of its first key, in escaped form; the first 16 bytes are compared
+    #[arg(short = 'k', long)]
+    pub key: Option<String>,
+    /// Region of the request
+    #[arg(short = 'r', long, default_value_t = 0, hide_default_value = true)]
+    pub region: u64,
+    /// Number of requests to keep
+    #[arg(short = 'n', long, default_value_t = 10)]
+    pub count: u64,
+}
+
+/// Filter of the kept requests to fetch.
+#[derive(Clone, Debug, Args)]
+pub struct KeptArgs {
+    /// Reasons for keeping a request: asked, slow, failed, sampled; all if absent
+    #[arg(long, value_delimiter = ',', value_parser = ["asked", "slow", "failed", "sampled"])]
+    pub why: Vec<String>,
+}
+
+/// Runs `cmd`.
+pub fn run(cmd: &TraceCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    match cmd {
+        TraceCmd::Inflight(args) => inflight(args, global, out),
+        TraceCmd::Keep(args) => keep(args, global, out),
+        TraceCmd::Kept(args) => kept(args, global, out),
+    }
+}
 
 /// A server's trace control.
 struct Server<'a> {
@@ -34,7 +94,7 @@ impl<'a> Server<'a> {
             return Err(Error::other(format!("{command} needs a running server: give --host HOST:PORT")));
         };
         let security = global.security()?;
-        let (runtime, channel) = online::connect(host, &security)?;
+        let (runtime, channel) = grpc::connect(host, &security)?;
         Ok(Self { host, security, runtime, client: TraceControlClient::new(channel) })
     }
 
@@ -51,7 +111,7 @@ impl<'a> Server<'a> {
 }
 
 /// `inflight`: prints the requests in flight, once or repeatedly.
-pub fn inflight(args: &InflightArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+fn inflight(args: &InflightArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let server = Server::connect(global, "inflight")?;
     loop {
         let request = InFlightRequest { all_stores: args.all_stores, limit: args.limit };
@@ -83,7 +143,7 @@ fn print(rows: &[InFlight], total: u64, out: &mut Output<'_>) -> Result<()> {
 }
 
 /// `keep`: makes the server keep the next requests that match.
-pub fn keep(args: &KeepArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+fn keep(args: &KeepArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let server = Server::connect(global, "keep")?;
     let request = KeepRequest {
         key: args.key.as_deref().map_or(Ok(Vec::new()), escaped)?,
@@ -102,7 +162,7 @@ pub fn keep(args: &KeepArgs, global: &Global, out: &mut Output<'_>) -> Result<()
 }
 
 /// `kept`: fetches the kept requests as a trace file.
-pub fn kept(args: &KeptArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+fn kept(args: &KeptArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let server = Server::connect(global, "kept")?;
     let request = KeptRequest { why: args.why.clone() };
     let chunks = server.runtime.block_on(server.client.clone().kept(request));

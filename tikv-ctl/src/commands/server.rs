@@ -1,39 +1,76 @@
 //! Commands that only a running server can answer.
 
+use clap::Subcommand;
 use kvproto::debugpb::{GetMetricsResponse, GetRegionReadProgressResponse};
 use serde_json::{Map, json};
 
-use crate::{Online, Result, cli::Cmd, output::Output};
+use super::open::no_store;
+use crate::{Error, Online, Result, cli::Global, output::Output};
 
-/// Returns TiKV's message for such a command on a directory.
-pub fn only_remote(cmd: &Cmd) -> Option<&'static str> {
+/// Commands that ask a running server.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ServerCmd {
+    /// Print the metrics of a server
+    Metrics {
+        /// The metrics to print
+        #[arg(short = 't', long, value_delimiter = ',', default_value = "prometheus",
+              value_parser = ["prometheus", "jemalloc", "rocksdb_raft", "rocksdb_kv"])]
+        tag: Vec<String>,
+    },
+    /// Force a consistency-check for a specified region on a server
+    ConsistencyCheck {
+        /// The target region
+        #[arg(short = 'r', value_name = "REGION")]
+        region: u64,
+    },
+    /// Get the state of a region's read progress from a server
+    GetRegionReadProgress {
+        /// The target region id
+        #[arg(short = 'r', long, value_name = "REGION")]
+        region: u64,
+        /// When specified, prints the locks associated with the transaction that has the smallest start_ts
+        #[arg(long)]
+        log: bool,
+        /// The smallest start_ts of the target transaction
+        #[arg(long, default_value_t = 0)]
+        min_start_ts: u64,
+    },
+}
+
+/// Runs `cmd` on the server of `--host`.
+pub fn run(cmd: &ServerCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let online = connect(cmd, global)?;
     match cmd {
-        Cmd::Metrics { .. } | Cmd::GetRegionReadProgress { .. } => Some("only available for remote mode"),
-        Cmd::ConsistencyCheck { .. } => Some("only support remote mode"),
-        _ => None,
+        ServerCmd::Metrics { tag } => {
+            let only_prometheus = tag.len() == 1 && tag[0] == "prometheus";
+            let reply = online.metrics(!only_prometheus);
+            metrics(tag, &reply.map_err(|e| e.into_error("DebugClient::metrics"))?, out)
+        }
+        ServerCmd::ConsistencyCheck { region } => {
+            let checked = online.check_region_consistency(*region);
+            checked.map_err(|e| e.into_error("DebugClient::check_region_consistency"))?;
+            out.either(|| "success!".to_owned(), || json!({ "success": true }))
+        }
+        ServerCmd::GetRegionReadProgress { region, log, min_start_ts } => {
+            let reply = online.region_read_progress(*region, *log, *min_start_ts);
+            read_progress(&reply.map_err(|e| e.into_error("DebugClient::get_region_read_progress"))?, out)
+        }
     }
 }
 
-/// Runs `cmd` if it is such a command; returns `false` otherwise.
-pub fn run(cmd: &Cmd, online: &Online, out: &mut Output<'_>) -> Result<bool> {
-    match cmd {
-        Cmd::Metrics { tag } => {
-            let only_prometheus = tag.len() == 1 && tag[0] == "prometheus";
-            let reply = online.metrics(!only_prometheus).map_err(|e| e.into_error("DebugClient::metrics"))?;
-            metrics(tag, &reply, out)?;
+/// Connects to the server; a directory gets TiKV's message.
+fn connect(cmd: &ServerCmd, global: &Global) -> Result<Online> {
+    let only_remote = match cmd {
+        ServerCmd::Metrics { .. } | ServerCmd::GetRegionReadProgress { .. } => {
+            "only available for remote mode"
         }
-        Cmd::ConsistencyCheck { region } => {
-            let checked = online.check_region_consistency(*region);
-            checked.map_err(|e| e.into_error("DebugClient::check_region_consistency"))?;
-            out.either(|| "success!".to_owned(), || json!({ "success": true }))?;
-        }
-        Cmd::GetRegionReadProgress { region, log, min_start_ts } => {
-            let reply = online.region_read_progress(*region, *log, *min_start_ts);
-            read_progress(&reply.map_err(|e| e.into_error("DebugClient::get_region_read_progress"))?, out)?;
-        }
-        _ => return Ok(false),
+        ServerCmd::ConsistencyCheck { .. } => "only support remote mode",
+    };
+    match (&global.host, &global.data_dir) {
+        (Some(host), _) => Online::connect(host, &global.security()?),
+        (None, Some(_)) => Err(Error::Tikv(only_remote.to_owned())),
+        (None, None) => Err(no_store()),
     }
-    Ok(true)
 }
 
 fn metrics(tags: &[String], reply: &GetMetricsResponse, out: &mut Output<'_>) -> Result<()> {

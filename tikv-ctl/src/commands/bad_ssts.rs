@@ -1,17 +1,18 @@
-//! `bad-ssts` and `dump-snap-meta`.
+//! `bad-ssts`: finds damaged SSTs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use keys::hex_upper;
-use kvproto::{metapb::Region, raft_serverpb::SnapshotMeta};
+use kvproto::metapb::Region;
 use prost::Message;
 use serde_json::json;
 
+use super::open::{open_offline, report_damages};
 use crate::{
     Error, Offline, Result,
     cli::Global,
-    encryption::Keyring,
-    lsm::{ColumnFamily, Db, InternalKey, SstFile, read_whole},
+    lsm::{ColumnFamily, Db, InternalKey, SstFile},
     output::Output,
     source::Source,
     text::message_text,
@@ -19,27 +20,19 @@ use crate::{
 
 const RULE: &str = "--------------------------------------------------------";
 
-/// `dump-snap-meta`: prints the files that a snapshot's `.meta` file lists.
-pub fn snap_meta(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
-    let bytes = read_whole(path, keyring)?;
-    let meta = SnapshotMeta::decode(bytes.as_slice()).map_err(|e| {
-        let what = "expected the SnapshotMeta of a .meta file in snap/, decoding failed";
-        Error::other(format!("{} at byte 0 of {}: {what}: {e}", path.display(), bytes.len()))
-    })?;
-    if meta.cf_files.is_empty() {
-        return Err(Error::other(format!(
-            "{} at byte 0 of {}: expected a snapshot's .meta file with at least one file, found none",
-            path.display(),
-            bytes.len()
-        )));
-    }
-    let rows = meta.cf_files.iter().map(|file| (file.cf.clone(), file.size, file.checksum));
-    if out.is_json() {
-        let list = rows.map(|(cf, size, checksum)| json!({ "cf": cf, "size": size, "checksum": checksum }));
-        return out.json(&list.collect::<Vec<_>>());
-    }
-    rows.map(|(cf, size, checksum)| format!("cf {cf}, size {size}, checksum: {checksum}"))
-        .try_for_each(|line| out.line(line))
+/// The MANIFEST to use.
+#[derive(Clone, Debug, Args)]
+pub struct BadSstsArgs {
+    /// Take levels and bounds of the SSTs from this MANIFEST; the directory's own if absent
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+}
+
+/// Runs `bad-ssts`.
+pub fn run(args: &BadSstsArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    let store = open_offline(global, out)?;
+    let done = bad_ssts(&store, args.manifest.as_deref(), global, out);
+    report_damages(&store, done, out)
 }
 
 /// Reads every entry of a file; returns its first damage as an error.
@@ -56,14 +49,9 @@ fn verify(file: &SstFile) -> std::result::Result<(), crate::lsm::Error> {
     Ok(())
 }
 
-/// `bad-ssts`: prints SSTs that cannot be read, the data they contained and the repair commands. Levels and
+/// Prints SSTs that cannot be read, the data they contained and the repair commands. Levels and
 /// bounds come from `manifest`, or from the directory's own MANIFEST.
-pub fn bad_ssts(
-    store: &Offline,
-    manifest: Option<&Path>,
-    global: &Global,
-    out: &mut Output<'_>,
-) -> Result<()> {
+fn bad_ssts(store: &Offline, manifest: Option<&Path>, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let data_dir = global.data_dir.as_deref().unwrap_or(Path::new(""));
     let named = match manifest {
         Some(_) if store.has_tablets() => {

@@ -1,0 +1,67 @@
+//! Opens the store that `--host` or `--data-dir` names, and reports its damage.
+
+use crate::{Error, Offline, Online, Result, StoreConfig, cli::Global, output::Output, source::Source};
+
+/// Returns the error of a command that needs a store and got none.
+pub fn no_store() -> Error {
+    Error::other(
+        "[host|data-dir] is not specified: give --data-dir DIR to read a directory, or --host ADDR to ask a server",
+    )
+}
+
+/// Connects to the server of `--host`, for a command that changes a server; `for_dir` is TiKV's message for a
+/// directory.
+pub fn connect<'a>(global: &'a Global, for_dir: &str) -> Result<(&'a str, Online)> {
+    match (&global.host, &global.data_dir) {
+        (Some(host), _) => Ok((host, Online::connect(host, &global.security()?)?)),
+        (None, Some(_)) => Err(Error::Tikv(for_dir.to_owned())),
+        (None, None) => Err(Error::other("[host|data-dir] is not specified: give --host ADDR")),
+    }
+}
+
+/// Reads the configuration that `--config` names.
+pub fn store_config(global: &Global) -> Result<StoreConfig> {
+    Ok(global.config.as_deref().map(StoreConfig::from_file).transpose()?.unwrap_or_default())
+}
+
+/// Finishes a command that read `source`: reports unreadable data even if the command failed, since the
+/// damage may be the cause.
+pub fn report_damages(source: &dyn Source, done: Result<()>, out: &mut Output<'_>) -> Result<()> {
+    let damages = source.damages();
+    damages.iter().for_each(|damage| out.note(damage));
+    done?;
+    if damages.is_empty() { Ok(()) } else { Err(Error::Damaged(damages.len())) }
+}
+
+/// Opens the directory that `--data-dir` names.
+pub fn open_offline(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
+    let Some(dir) = &global.data_dir else {
+        return Err(no_store());
+    };
+    let offline = Offline::open(dir, &store_config(global)?)?;
+    for warning in offline.warnings() {
+        out.note(&format!("warning: {warning}"));
+    }
+    Ok(offline)
+}
+
+/// Opens the store that `--host` or `--data-dir` names; none without either flag.
+pub fn open_source(global: &Global, out: &mut Output<'_>) -> Result<Option<Box<dyn Source>>> {
+    if let Some(host) = &global.host {
+        return Ok(Some(Box::new(Online::connect(host, &global.security()?)?)));
+    }
+    if global.data_dir.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(open_debugger(global, out)?)))
+}
+
+/// Opens the directory of `--data-dir` for a command of TiKV's tool; prints TiKV's notice if there is a
+/// RocksDB for each region.
+pub fn open_debugger(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
+    let offline = open_offline(global, out)?;
+    if offline.has_tablets() && !out.is_json() {
+        out.line("Debugger for raftstore-v2 is used")?;
+    }
+    Ok(offline)
+}

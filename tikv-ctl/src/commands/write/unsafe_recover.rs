@@ -1,0 +1,72 @@
+//! `unsafe-recover`: removes failed stores from regions, or Raft logs that were not applied.
+
+use clap::{Args, Subcommand};
+
+use super::stopped::{Name, change_store};
+use crate::{Result, cli::Global, commands::apply::WriteOptions, output::Output, write::plans};
+
+/// A list of regions, or all regions; one of the two is required.
+#[derive(Clone, Debug, Args)]
+pub struct RegionSelector {
+    /// Only for these regions
+    #[arg(
+        short = 'r',
+        value_name = "REGION",
+        value_delimiter = ',',
+        conflicts_with = "all_regions",
+        required_unless_present = "all_regions"
+    )]
+    regions: Option<Vec<u64>>,
+    /// Do the command for all regions
+    #[arg(long)]
+    all_regions: bool,
+}
+
+/// `unsafe-recover remove-fail-stores` and `drop-unapplied-raftlog`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum UnsafeRecoverCmd {
+    /// Remove the failed machines from the peer list for the regions
+    RemoveFailStores {
+        /// Stores to be removed
+        #[arg(short = 's', value_name = "STORE", value_delimiter = ',', required = true)]
+        stores: Vec<u64>,
+        #[command(flatten)]
+        which: RegionSelector,
+        /// Promote learner to voter
+        #[arg(long)]
+        promote_learner: bool,
+        #[command(flatten)]
+        how: WriteOptions,
+    },
+    /// Remove unapplied raftlogs on the regions
+    DropUnappliedRaftlog {
+        #[command(flatten)]
+        which: RegionSelector,
+        #[command(flatten)]
+        how: WriteOptions,
+    },
+}
+
+/// Runs `cmd`.
+pub fn run(cmd: &UnsafeRecoverCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
+    match cmd {
+        UnsafeRecoverCmd::RemoveFailStores { stores, which, promote_learner, how } => {
+            let name = Name { command: "remove-fail-stores", done: "success" };
+            change_store(&name, how, global, out, |store, out| {
+                if !out.is_json() {
+                    out.line(format!("removing stores {stores:?} from configurations..."))?;
+                }
+                plans::remove_fail_stores(store, stores, which.regions.as_deref(), *promote_learner)
+            })
+        }
+        UnsafeRecoverCmd::DropUnappliedRaftlog { which, how } => {
+            let name = Name { command: "drop-unapplied-raftlog", done: "success" };
+            change_store(&name, how, global, out, |store, out| {
+                if !out.is_json() {
+                    out.line(format!("removing unapplied raftlog on region {:?} ...", which.regions))?;
+                }
+                plans::drop_unapplied(store, which.regions.as_deref())
+            })
+        }
+    }
+}
