@@ -19,7 +19,7 @@ pub struct Global {
     /// The address of PD, such as 127.0.0.1:2379
     #[arg(long, global = true, value_name = "ADDR")]
     pub pd: Option<String>,
-    /// The address of one server: its gRPC address (--addr); its status address (--status-addr) for flamegraph
+    /// The gRPC address of one server (its --addr)
     #[arg(long, global = true, value_name = "ADDR")]
     pub host: Option<String>,
     /// The data directory of a TiKV; not with --host

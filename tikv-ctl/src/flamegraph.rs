@@ -24,7 +24,7 @@ use tracepoints_profile::{
 pub use form::Form;
 pub use input::InputArgs;
 
-use crate::{Error, Result, cli::Global, http, output::Output};
+use crate::{Error, Result, cli::Global, http, output::Output, pd::Pd};
 
 /// Extra time that a server may take to return a profile, beyond the sampling time.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,7 +32,7 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Source of the stacks, and form of the output.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "CPU:        tikv-ctl flamegraph --host STATUS_ADDR --seconds 10 -o cpu.svg\n\
+    after_help = "CPU:        tikv-ctl flamegraph --status STATUS_ADDR --seconds 10 -o cpu.svg\n\
                         Wall clock: tikv-ctl flamegraph --wall --host ADDR -o wall.svg\n\
                         \x20           tikv-ctl flamegraph --trace FILE --kind kv_get --percentile 99..100 -o slow.html\n\
                         Difference: tikv-ctl flamegraph diff BEFORE AFTER\n\
@@ -47,8 +47,7 @@ pub struct FlamegraphArgs {
     /// Wall clock of the requests in a trace file
     #[arg(long, value_name = "FILE", conflicts_with = "host")]
     pub trace: Option<PathBuf>,
-    /// Wall clock of the requests that the server at --host (its gRPC address) serves during --seconds, or of
-    /// --trace
+    /// Wall clock of the requests that the server at --host serves during --seconds, or of --trace
     #[arg(long)]
     pub wall: bool,
     /// Seconds to observe a server
@@ -76,8 +75,9 @@ pub struct FlamegraphArgs {
     /// waiting
     #[arg(long, value_name = "FILE")]
     pub cpu: Option<PathBuf>,
-    /// Wall clock of a server: also take its CPU profile during that time, from this status address
-    #[arg(long, value_name = "STATUS_ADDR", requires = "wall", conflicts_with = "cpu")]
+    /// CPU of the server with this status address (its --status-addr), or with --wall, also its CPU profile
+    /// during that time; if absent, PD is asked for the one of --host
+    #[arg(long, value_name = "STATUS_ADDR", conflicts_with = "cpu")]
     pub status: Option<String>,
     /// Write one page with flame graph, timeline and table that needs no network (default if --output ends in
     /// .html)
@@ -138,10 +138,10 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
     let pick = Pick { kind: args.kind.clone(), request: args.request, percentile: args.percentile };
     let samples = match (&args.cpu, &args.status) {
         (Some(path), _) => Some(cpu::Samples::read_file(path)?),
-        (None, Some(status)) => {
+        (None, Some(status)) if args.wall => {
             Some(cpu::Samples::request(status, args.seconds, args.frequency, global.security()?))
         }
-        (None, None) => None,
+        (None, _) => None,
     };
     let profile = match (&args.trace, &global.host) {
         _ if args.input.file.is_some() => input::read(&args.input, out)?,
@@ -149,21 +149,15 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
         (None, Some(host)) if args.wall => {
             wall::record_server(host, args.seconds, global, out)?.profile(&pick, options, samples, out)?
         }
-        (None, Some(_)) if pick != Pick::default() || samples.is_some() => {
+        (None, None) if args.wall => {
+            return Err(Error::other("--wall: give --host ADDR, a server's gRPC address, or --trace FILE"));
+        }
+        (None, _) if pick != Pick::default() || samples.is_some() => {
             return Err(Error::other(
                 "--kind, --request, --percentile and --cpu are for the wall clock of requests: add --wall, or --trace FILE",
             ));
         }
-        (None, Some(host)) => cpu_profile(host, args, &global.security()?, out)?,
-        (None, None) if args.wall => {
-            return Err(Error::other("--wall: give --host ADDR, a server's gRPC address, or --trace FILE"));
-        }
-        (None, None) => {
-            return Err(Error::other(
-                "give --host STATUS_ADDR for a CPU profile, --wall --host ADDR or --trace FILE for wall clock, \
-                 or a profile's file",
-            ));
-        }
+        (None, _) => cpu_profile(&status_address(args, global)?, args, &global.security()?, out)?,
     };
     write(args, global, &profile, out)?;
     if let Some(path) = &global.output {
@@ -180,6 +174,32 @@ fn unit(measure: Measure) -> &'static str {
         Measure::Nanoseconds => "ns",
         Measure::CpuTime => "nanoseconds",
     }
+}
+
+/// Returns the status address to profile: the one of `--status`, or the one that PD has for `--host`.
+fn status_address(args: &FlamegraphArgs, global: &Global) -> Result<String> {
+    if let Some(status) = &args.status {
+        return Ok(status.clone());
+    }
+    let Some(host) = &global.host else {
+        return Err(Error::other(
+            "give --status STATUS_ADDR for a CPU profile, --wall --host ADDR or --trace FILE for wall clock, or a \
+             profile's file",
+        ));
+    };
+    if global.pd.is_none() {
+        return Err(Error::other(format!(
+            "--host {host} is a gRPC address, and a CPU profile comes from the server's status address: give --status \
+             STATUS_ADDR (its --status-addr), or also --pd ADDR to ask PD for it, or --wall for wall clock"
+        )));
+    }
+    let stores = Pd::connect(global)?.stores()?;
+    let named = stores.into_iter().find(|store| store.address == *host).map(|store| store.status_address);
+    named.filter(|address| !address.is_empty()).ok_or_else(|| {
+        Error::other(format!(
+            "--host {host}: PD has no store with this address and a status address: give --status STATUS_ADDR"
+        ))
+    })
 }
 
 /// Takes a CPU profile from the status server at `host`.

@@ -7,7 +7,8 @@ use tonic::transport::Channel;
 
 use crate::{Error, Result};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time to connect, and to answer a question about the leader.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3));
 
 /// Connects to `host`; also returns the runtime that drives the connection.

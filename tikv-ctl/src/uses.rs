@@ -10,16 +10,13 @@ use crate::{Error, Result, cli::Global, key::KeyFormat};
 pub enum Use {
     DataDir,
     Config,
-    /// --host is the gRPC address of a server.
     Host,
-    /// --host is the status address of a server, with --wall its gRPC address.
-    Status,
     Pd,
     KeyFormat,
     NoOutput,
 }
 
-use Use::{Config, DataDir, Host, NoOutput, Pd, Status};
+use Use::{Config, DataDir, Host, NoOutput, Pd};
 
 const STORE: &[Use] = &[DataDir, Config, Host];
 const KEYED: &[Use] = &[DataDir, Config, Host, Use::KeyFormat];
@@ -82,7 +79,7 @@ const COMMANDS: &[(&str, &[Use], bool)] = &[
     ("inflight", &[Host], false),
     ("keep", &[Host], false),
     ("kept", &[Host], false),
-    ("flamegraph", &[Status], false),
+    ("flamegraph", &[Host, Pd], false),
 ];
 
 fn find_uses(command: &str) -> Option<(&'static [Use], bool)> {
@@ -94,10 +91,10 @@ fn find_uses(command: &str) -> Option<(&'static [Use], bool)> {
 pub fn check(command: &str, global: &Global) -> Result<Vec<String>> {
     let (uses, tikvs) = find_uses(command).unwrap_or((&[], false));
     let has = |wanted: &[Use]| wanted.iter().any(|wanted| uses.contains(wanted));
-    let asks = has(&[Host, Status, Pd]);
+    let asks = has(&[Host, Pd]);
     let given = [
         ("--data-dir", global.data_dir.is_some(), has(&[DataDir]), true),
-        ("--host", global.host.is_some(), has(&[Host, Status]), true),
+        ("--host", global.host.is_some(), has(&[Host]), true),
         ("--pd", global.pd.is_some(), has(&[Pd]), true),
         ("--config", global.config.is_some(), has(&[Config]), true),
         ("--ca-path", global.ca_path.is_some(), asks, true),
@@ -128,12 +125,6 @@ fn sentence(uses: &[Use]) -> String {
     }
     if uses.contains(&Host) {
         all.push("--host ADDR, the gRPC address of one server (its --addr)".to_owned());
-    }
-    if uses.contains(&Status) {
-        all.push(
-            "--host ADDR, the status address of one server (its --status-addr), with --wall its gRPC address"
-                .to_owned(),
-        );
     }
     if uses.contains(&Pd) {
         all.push("--pd ADDR, the address of PD".to_owned());

@@ -117,7 +117,7 @@ fn a_servers_cpu_profile_folds_to_its_functions() {
         string_table: ["", "main", "get"].map(str::to_owned).to_vec(),
     };
     let (address, server) = serve_once("200 OK", profile.encode_to_vec());
-    let (code, out, err) = ctl(&["flamegraph", "--host", &address, "--seconds", "1", "--folded"]);
+    let (code, out, err) = ctl(&["flamegraph", "--status", &address, "--seconds", "1", "--folded"]);
     assert_eq!((code, out.as_str()), (0, "main;get 42\n"), "{err}");
     let head = server.join().unwrap();
     assert!(head.starts_with("GET /debug/pprof/profile?seconds=1&frequency=99 HTTP/1.1\r\n"), "{head}");
@@ -127,13 +127,15 @@ fn a_servers_cpu_profile_folds_to_its_functions() {
 #[test]
 fn undrawable_input_is_reported() {
     let (address, server) = serve_once("500 Internal Server Error", b"Already in CPU Profiling".to_vec());
-    let (code, _, err) = ctl(&["flamegraph", "--host", &address, "--seconds", "1"]);
+    let (code, _, err) = ctl(&["flamegraph", "--status", &address, "--seconds", "1"]);
     assert!(code == 1 && err.contains("Already in CPU Profiling"), "{err}");
     server.join().unwrap();
     for (args, says) in [
         (&["flamegraph", "--trace", "/none.trace"][..], "/none.trace"),
         (&["flamegraph", "--trace", "Cargo.toml"], "not a trace file"),
-        (&["flamegraph", "--host", "127.0.0.1:1"], "cannot connect"),
+        (&["flamegraph", "--status", "127.0.0.1:1"], "cannot connect"),
+        (&["flamegraph", "--host", "127.0.0.1:1"], "give --status STATUS_ADDR"),
+        (&["flamegraph", "--host", "127.0.0.1:1", "--pd", "127.0.0.1:1"], "check that PD runs there"),
         (&["flamegraph", "--wall", "--host", "127.0.0.1:1"], "cannot connect"),
         (&["flamegraph"], "--trace FILE"),
         (&["flamegraph", "--wall"], "--trace FILE"),

@@ -1,6 +1,9 @@
 //! Shows or applies a plan of changes: asks for confirmation and writes an undo file.
 
-use std::{io::BufRead, path::PathBuf};
+use std::{
+    io::BufRead,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::json;

@@ -17,7 +17,7 @@ use crate::{Error, Result, output::Output};
 #[derive(Clone, Debug, Default, Args)]
 pub struct InputArgs {
     /// A profile of any process: perf.data, pprof, output of perf script, Firefox, speedscope, folded; `-`: standard input
-    #[arg(value_name = "PROFILE", conflicts_with_all = ["trace", "wall", "host"])]
+    #[arg(value_name = "PROFILE", conflicts_with_all = ["trace", "wall", "host", "status"])]
     pub file: Option<PathBuf>,
     /// Profile file: the weight to draw, e.g. cpu; if absent, the one that the file names, or the first
     #[arg(long, value_name = "KIND")]

@@ -11,7 +11,7 @@ use kvproto::{
     metapb::{Peer, Region},
     tikvpb::tikv_client::TikvClient,
 };
-use security::SecurityManager;
+use security::{SecurityManager, causes};
 use tonic::{Code, Response, Status, transport::Channel};
 
 use crate::{
@@ -204,7 +204,7 @@ impl Source for Online {
         let request =
             RawGetRequest { context: Some(context), key: region.start_key.clone(), ..Default::default() };
         let mut client = self.kv();
-        let asked = async { tokio::time::timeout(CONNECT_TIMEOUT, client.raw_get(request)).await };
+        let asked = async { tokio::time::timeout(grpc::CONNECT_TIMEOUT, client.raw_get(request)).await };
         match self.runtime.block_on(asked).ok()?.ok()?.into_inner().region_error {
             None => Some(*own),
             Some(error) => error.not_leader.and_then(|error| error.leader),

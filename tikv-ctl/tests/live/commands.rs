@@ -460,7 +460,7 @@ fn servers_of_another_protocol_are_identified() {
     let named = format!("{http} is the status address of a server: give its gRPC address");
     let turned = format!("{host} is the gRPC address of store 1 (its --addr): give its status address");
     let cases: &[(&[&str], &str, &str)] = &[
-        (&["flamegraph", "--seconds", "1", "--host", &host], "1", &turned),
+        (&["flamegraph", "--seconds", "1", "--status", &host], "1", &turned),
         (&["inflight", "--host", &http], "1", &named),
         (&["store", "--host", &http], "255", &named),
         (&["scan", "-f", "z", "--limit", "1", "--host", &http], "255", "gRPC"),
@@ -574,8 +574,8 @@ fn failures_have_their_exit_codes_in_every_format() {
         (&["store", "--host", &foreign], 255, "--ca-path"),
         (&["store", "--host", "nowhere:port"], 1, "HOST:PORT"),
         (&["split-region", "-r", "2", "-k", "a", "--pd", &closed], 1, "--pd"),
-        (&["flamegraph", "--seconds", "1", "--host", &closed], 1, "cannot connect"),
-        (&["flamegraph", "--seconds", "1", "--host", &foreign], 1, "--status-addr"),
+        (&["flamegraph", "--seconds", "1", "--status", &closed], 1, "cannot connect"),
+        (&["flamegraph", "--seconds", "1", "--status", &foreign], 1, "--status-addr"),
         (&["store"], 1, "--data-dir"),
         (&["store", "--data-dir", "/does/not/exist"], 1, "/does/not/exist"),
         (&["store", "--data-dir", other.path().to_str().unwrap()], 1, "db"),

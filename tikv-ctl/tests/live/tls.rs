@@ -46,9 +46,12 @@ fn all_parts_of_a_cluster_speak_tls() {
     assert_eq!(cluster.read(b"m").as_deref(), Some(&b"2"[..]));
     assert_eq!(get(&cluster, &security("client"), "/status"), "HTTP/1.1 200 OK");
     let status = cluster.stores[0].status_addr().unwrap().to_string();
-    let profile = ["flamegraph", "--host", &status, "--seconds", "1", "--folded"];
-    let (code, _, err) = secure("client", &profile);
-    assert_eq!(code, 0, "{err}");
+    // The server of --host has its status address in PD.
+    for from in [&["--status", &status][..], &["--host", &host, "--pd", &pd]] {
+        let profile = [&["flamegraph", "--seconds", "1", "--folded"], from].concat();
+        let (code, _, err) = secure("client", &profile);
+        assert_eq!(code, 0, "{err}");
+    }
 
     // Without TLS, with a foreign authority, with only one of the three flags.
     let (code, out, err) = ctl(&["--host", &host, "store"]);
