@@ -149,3 +149,20 @@ fn a_log_shows_what_follows_damage() {
     assert!(code != 0 && err.contains("at byte 69") && err.contains("the next batch is at byte"), "{err}");
     assert!(out.contains("region 4 entry 7") && !out.contains("region 2 entry 7"), "{out}");
 }
+
+#[test]
+fn a_missing_options_file_is_one_warning() {
+    let dir = filled();
+    let path = dir.path().to_str().unwrap();
+    let whole = run(path, &["size"]);
+    assert_eq!((whole.0, whole.2.as_str()), (0, ""));
+    for file in std::fs::read_dir(dir.path().join("db")).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.file_name().unwrap().to_str().unwrap().starts_with("OPTIONS") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let (code, out, err) = run(path, &["size"]);
+    assert_eq!((code, out), (0, whole.1));
+    assert!(err.starts_with("warning: DIR/db: expected an OPTIONS file, found none"), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+}

@@ -106,6 +106,10 @@ fn missing(path: &Path, what: &str, before: &Said, said: &Said, of_file: bool) -
     if said == before {
         return None;
     }
+    // The settings are no data: without them the output stays, with a warning.
+    if kind(path) == Some("OPTIONS") && (said.0, &said.1) == (before.0, &before.1) {
+        return None;
+    }
     let text = format!("{}{}", said.1, said.2);
     let is_log = matches!(kind(path), Some("log" | "raftlog" | "rewrite" | "MANIFEST"));
     if of_file && what.starts_with("replaced") {

@@ -1,6 +1,8 @@
 //! Opens the store that `--host` or `--data-dir` names, and reports its damage.
 
-use crate::{Error, Offline, Online, Result, StoreConfig, cli::Global, output::Output, source::Source};
+use crate::{
+    Error, Offline, Online, Result, StoreConfig, cli::Global, lsm::options, output::Output, source::Source,
+};
 
 /// Returns the error of a command that needs a store and got none.
 pub fn no_store() -> Error {
@@ -41,6 +43,14 @@ pub fn open_offline(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
     let offline = Offline::open(dir, &store_config(global)?)?;
     for warning in offline.warnings() {
         out.note(&format!("warning: {warning}"));
+    }
+    // Each tablet of a raftstore-v2 store has its own, and none is needed to read the data.
+    if !offline.has_tablets() && options::newest(offline.kv().dir()).is_none() {
+        out.note(&format!(
+            "warning: {}: expected an OPTIONS file, found none: the data is read without it, and a server would open \
+             the database with the settings of its configuration",
+            offline.kv().dir().display()
+        ));
     }
     Ok(offline)
 }

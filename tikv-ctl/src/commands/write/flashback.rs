@@ -83,7 +83,7 @@ fn plan(args: &FlashbackArgs, store: &Offline, out: &mut Output<'_>) -> Result<P
         ranges(store, &args.regions, &mut plan)
     };
     if !out.is_json() {
-        let Stamps { start, commit, .. } = stamps;
+        let Stamps { start, commit } = stamps;
         out.line(format!("flashback to {version}: new versions have start_ts {start}, commit_ts {commit}"))?;
     }
     flashback::plan(store, version, &ranges, stamps, &mut plan)?;
