@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{lsm, text::BadMessage};
+use store_files::{lsm, protobuf_text::BadMessage};
 
 /// A command's failure: one line for standard output or standard error.
 #[derive(Debug, thiserror::Error)]

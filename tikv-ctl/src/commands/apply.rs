@@ -13,7 +13,7 @@ use crate::{
     Error, Result,
     cli::Global,
     output::Output,
-    write::{Change, Engines, UndoFile, plans::Plan},
+    write::{Change, Engines, UndoFile, plan::Plan},
 };
 
 /// Options of a command that changes something.

@@ -23,7 +23,7 @@ use crate::{
     output::Output,
     schema::enum_value,
     text::message_text,
-    write::{Change, plans::Plan},
+    write::{Change, plan::Plan},
 };
 
 const CONSENT: &str = "I consent";

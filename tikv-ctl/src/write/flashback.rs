@@ -11,7 +11,7 @@ use txn_types::{Key, Lock, LockOrSharedLocks, LockType, Write, WriteRef, WriteTy
 use super::{
     Change,
     fate::{Fate, Fates, at, data_key},
-    plans::Plan,
+    plan::Plan,
 };
 use crate::{Error, Offline, Result, lsm::Db};
 

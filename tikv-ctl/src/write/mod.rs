@@ -7,6 +7,7 @@ pub mod fate;
 pub mod files;
 pub mod flashback;
 pub mod mvcc_check;
+pub mod plan;
 pub mod plans;
 pub mod repair;
 mod undo;

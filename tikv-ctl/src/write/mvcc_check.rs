@@ -9,7 +9,7 @@ use txn_types::{Key, Lock, LockOrSharedLocks, LockType, WriteRef, WriteType, par
 use super::{
     Change,
     fate::{Fate, Fates},
-    plans::Plan,
+    plan::Plan,
 };
 use crate::{
     Error, Offline, Result,

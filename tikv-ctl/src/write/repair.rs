@@ -7,7 +7,7 @@ use std::{
 
 use raft_log_engine::{RepairQueue, unsafe_repair};
 
-use super::{Change, Target, plans::Plan};
+use super::{Change, Target, plan::Plan};
 use crate::{Error, Result, encryption::Keyring, lsm::read_whole, raft_engine};
 
 /// Plans the repair of the raft-engine directory `dir` by `script`: whole files, by their names in the

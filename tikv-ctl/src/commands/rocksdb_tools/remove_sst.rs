@@ -10,7 +10,7 @@ use crate::{
     commands::apply::{WriteOptions, show_or_apply},
     lsm::{append_edit, manifest, read_whole},
     output::Output,
-    write::{Change, plans::Plan},
+    write::{Change, plan::Plan},
 };
 
 /// Removes the SST `number` from the MANIFEST of the database `dir`.

@@ -12,7 +12,8 @@ use crate::{
     write::{
         Flashback,
         flashback::{self, Stamps},
-        plans::{self, Plan},
+        plan::Plan,
+        plans,
     },
 };
 

@@ -9,7 +9,7 @@ use crate::{
     commands::apply::WriteOptions,
     output::Output,
     pd::Pd,
-    write::{fate::Fates, mvcc_check, plans::Plan},
+    write::{fate::Fates, mvcc_check, plan::Plan},
 };
 
 /// The regions to check, or the whole store.

@@ -9,7 +9,7 @@ use crate::{
     commands::apply::WriteOptions,
     output::Output,
     pd::Pd,
-    write::plans::{self, Plan},
+    write::{plan::Plan, plans},
 };
 
 /// The lost region.

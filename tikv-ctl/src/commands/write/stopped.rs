@@ -9,7 +9,7 @@ use crate::{
     },
     output::Output,
     source::Source,
-    write::plans::Plan,
+    write::plan::Plan,
 };
 
 /// The name of a command, and TiKV's message of its success.
