@@ -51,6 +51,15 @@ pub struct Offline {
     damages: Vec<Damage>,
 }
 
+/// Puts damage of the dictionaries before the error that it causes: without its key an encrypted file looks damaged.
+fn add_cause(error: crate::Error, damages: &[Damage]) -> crate::Error {
+    if damages.is_empty() {
+        return error;
+    }
+    let causes: Vec<String> = damages.iter().map(ToString::to_string).collect();
+    crate::Error::other(format!("{}; {error}", causes.join("; ")))
+}
+
 impl Offline {
     /// Opens `dir` for reading.
     pub fn open(dir: &Path, config: &StoreConfig) -> crate::Result<Offline> {
@@ -58,14 +67,15 @@ impl Offline {
         let (keyring, Notes { warnings: mut notes, mut damages }) = Keyring::load(dir, &config.encryption)?;
         let has_tablets = dir.join("tablets").is_dir();
         if has_tablets {
-            let raft = RaftStore::open(dir, config, &keyring)?;
+            let raft = RaftStore::open(dir, config, &keyring).map_err(|e| add_cause(e, &damages))?;
             let (kv, missing) = tablets::open(dir, &raft, &keyring)?;
             damages.extend(missing);
             notes.extend(kv.warnings().iter().chain(raft.warnings()).cloned());
             let (dir, wal_dir) = (dir.to_owned(), dir.join("tablets"));
             return Ok(Offline { dir, wal_dir, keyring, kv, raft, has_tablets, warnings: notes, damages });
         }
-        let kv = Db::open_with(&dir.join("db"), config.wal_dir.as_deref(), &[CF_RAFT], &keyring)?;
+        let kv = Db::open_with(&dir.join("db"), config.wal_dir.as_deref(), &[CF_RAFT], &keyring);
+        let kv = kv.map_err(|e| add_cause(e.into(), &damages))?;
         let raft = RaftStore::open(dir, config, &keyring)?;
         let wal_dir = config.wal_dir.clone().unwrap_or_else(|| dir.join("db"));
         notes.extend(kv.warnings().iter().chain(raft.warnings()).cloned());
