@@ -61,7 +61,7 @@ fn without_arguments(name: &str) -> &str {
 
 /// Returns the locations to keep of a stack that begins with the innermost one. The outermost frames are
 /// always kept, so that a stack is not empty.
-pub fn kept<'a>(stack: &'a [u64], pruned: impl Fn(u64) -> Option<Pruned>) -> &'a [u64] {
+pub fn kept(stack: &[u64], pruned: impl Fn(u64) -> Option<Pruned>) -> &[u64] {
     let mut found_other = false;
     for (i, id) in stack.iter().enumerate().rev() {
         match pruned(*id) {
