@@ -255,7 +255,7 @@ pub fn is_stepped(block: &Block) -> bool {
     block.words.first().is_some_and(|word| word == "step" || word == "hold")
 }
 
-/// Parses a directive; the error says what was expected and found.
+/// Parses a directive. The error gives the expected form and the text that was found.
 pub fn parse(words: &[String]) -> Result<Directive, String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(match words.as_slice() {

@@ -113,7 +113,7 @@ fn parse(
     Ok(opt)
 }
 
-/// Leaves `--help` out of `help --help`: the command `help` has no flags, and prints what is asked for without.
+/// Removes `--help` from `help --help`: the command `help` has no flags, and prints the help anyway.
 fn without_help_of_help(args: impl IntoIterator<Item = impl Into<OsString>>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     if args.get(1).is_some_and(|command| command == "help") {

@@ -1,14 +1,18 @@
-//! What tikv-ctl prints, as text: `tests/cases/*.txt`.
+//! Compares the output of tikv-ctl with text files: `tests/cases/*.txt`.
 //!
 //! A case file names a data directory of `tests/golden`, which a real TiKV wrote. Each block is a command, `----`, and its output.
 //! `DATA_DIR` stands for a copy of the directory, `TIKV_TOML` for its configuration. `flip FILE OFFSET`, `cut FILE SIZE` and
 //! `remove FILE` damage the copy. `UPDATE_CASES=1` rewrites the outputs, except those of the real tikv-ctl (`from: tikv-ctl`).
 //! A line that begins with `## ` is a comment of the next command.
+mod common;
+
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+
+use common::copy_dir;
 
 /// Longer lines are shortened to their first characters, their length and their checksum.
 const MAX_LINE: usize = 400;
@@ -75,7 +79,7 @@ impl Run {
     fn new(case: &Case) -> Run {
         let golden = std::path::absolute("tests/golden").unwrap();
         let dir = tempfile::tempdir().unwrap();
-        copy(&golden.join(&case.data), dir.path());
+        copy_dir(&golden.join(&case.data), dir.path());
         Run { dir, toml: golden.join(format!("{}.toml", case.data)), real: case.real }
     }
 
@@ -132,18 +136,6 @@ fn shorten(line: &str) -> String {
     }
     let first: String = line.chars().take(KEPT_OF_LINE).collect();
     format!("{first}… ({} bytes, crc32 {:08x})", line.len(), crc32fast::hash(line.as_bytes()))
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (path, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(path, target).unwrap();
-        }
-    }
 }
 
 fn check(name: &str) {

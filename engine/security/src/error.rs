@@ -16,7 +16,7 @@ pub enum Error {
         path: String,
         /// Kind of block that the file must have.
         expected: &'static str,
-        /// What the file has.
+        /// The contents of the file.
         found: String,
     },
     /// Certificate and private key do not belong together.

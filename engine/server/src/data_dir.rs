@@ -61,7 +61,7 @@ pub enum DataDirError {
     HalfWritten {
         /// The data directory.
         dir: PathBuf,
-        /// What is missing.
+        /// The missing part.
         what: String,
     },
     /// The directory is of TiKV's Raft store v2.
@@ -83,7 +83,7 @@ pub enum DataDirError {
     Io {
         /// The data directory.
         dir: PathBuf,
-        /// What failed, e.g. "create it".
+        /// The action that failed, e.g. "create it".
         what: &'static str,
         /// Reason that the system gives.
         error: io::Error,

@@ -16,7 +16,7 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
-    /// Any other failure: what was expected, what was found, what to do.
+    /// Any other failure. The message gives the expectation, the finding and the remedy.
     #[error("{0}")]
     Other(String),
 }

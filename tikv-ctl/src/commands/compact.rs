@@ -67,7 +67,7 @@ impl Bottommost {
     }
 }
 
-/// What `compact` compacts: a range, or a region.
+/// The target of `compact`: a range, or a region.
 #[derive(Clone, Debug, Args)]
 pub struct CompactRangeArgs {
     #[command(flatten)]

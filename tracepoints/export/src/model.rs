@@ -151,7 +151,7 @@ pub struct Request {
     pub unfinished: bool,
     /// Number of missing stamps.
     pub dropped: u64,
-    /// What else is known of it.
+    /// Further facts about the request.
     pub attributes: Attributes,
     /// Its stages by their begin.
     pub spans: Vec<Span>,

@@ -47,7 +47,7 @@ pub enum ProfileError {
         format: crate::format::Format,
         /// Line, byte, or record of the error.
         at: String,
-        /// What is wrong there.
+        /// The violation.
         what: String,
     },
     /// The file has no known format.

@@ -34,7 +34,7 @@ pub enum Kind {
 /// A row of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableRow {
-    /// How to draw it.
+    /// The style of the line.
     pub kind: Kind,
     /// One for each column.
     pub cells: Vec<Cell>,

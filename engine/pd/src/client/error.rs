@@ -18,7 +18,7 @@ pub enum Error {
     BadEndpoint {
         /// The endpoint as given.
         endpoint: String,
-        /// What is wrong with it.
+        /// The violation.
         reason: String,
     },
     /// No endpoint answered in time.

@@ -12,7 +12,7 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error("PD: {what} {path} failed: {source}", path = path.display())]
     Io {
-        /// What failed, e.g. "writing".
+        /// The action that failed, e.g. "writing".
         what: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum Error {
     Corrupt {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The violation.
         reason: String,
     },
     /// Another process uses the directory.

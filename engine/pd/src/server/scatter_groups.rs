@@ -1,4 +1,4 @@
-//! What scattering has put on the stores, for each group of regions.
+//! The peers that scattering has put on each store, for each group of regions.
 use std::collections::BTreeMap;
 
 /// Peers and leaders that scattering has put on one store, for one group of regions.

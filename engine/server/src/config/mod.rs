@@ -59,7 +59,7 @@ pub struct TikvConfig {
     pub server: ServerConfig,
     /// Data directory and scheduler.
     pub storage: StorageConfig,
-    /// How to reach PD.
+    /// The addresses of PD and the retries.
     pub pd: PdConfig,
     /// Threads for reads.
     #[serde(rename = "readpool")]

@@ -52,7 +52,7 @@ impl Drop for EndOnDrop {
 pub struct RequestGuard(Arc<EndOnDrop>);
 
 impl RequestGuard {
-    /// `ending` contains what is already known of the end; `deadline` is that of the gRPC call.
+    /// `ending` contains the facts about the end that are known now; `deadline` is the deadline of the gRPC call.
     pub fn new(req: Req, ending: Ending, deadline: Option<EngineInstant>) -> Self {
         Self(Arc::new(EndOnDrop { req, ending, deadline, outcome: AtomicU8::new(Outcome::Unknown as u8) }))
     }

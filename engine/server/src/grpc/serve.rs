@@ -33,7 +33,7 @@ pub enum BindError {
     /// The address cannot be resolved.
     #[error("{what}: cannot resolve {addr}: {error}; expected HOST:PORT")]
     Resolve {
-        /// What listens there, e.g. "gRPC server".
+        /// The listening server, e.g. "gRPC server".
         what: &'static str,
         /// The address as given.
         addr: String,
@@ -45,7 +45,7 @@ pub enum BindError {
         "{what}: {addr} is in use; stop the program that listens there (ss -ltnp), or choose another port ({flag})"
     )]
     InUse {
-        /// What listens there, e.g. "gRPC server".
+        /// The listening server, e.g. "gRPC server".
         what: &'static str,
         /// The address as given.
         addr: String,
@@ -55,7 +55,7 @@ pub enum BindError {
     /// The port cannot be opened.
     #[error("{what}: cannot listen on {addr}: {error}; choose an address of this host ({flag})")]
     Listen {
-        /// What listens there, e.g. "gRPC server".
+        /// The listening server, e.g. "gRPC server".
         what: &'static str,
         /// The address as given.
         addr: String,

@@ -159,7 +159,7 @@ pub enum ErrorInner {
         start_ts: TimeStamp,
         /// Raw key.
         key: Vec<u8>,
-        /// What the client asserted.
+        /// The client's assertion.
         assertion: Assertion,
         /// Start timestamp of the version found.
         existing_start_ts: TimeStamp,

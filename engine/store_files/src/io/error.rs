@@ -31,7 +31,7 @@ pub enum FileError {
     NotADb(String),
 }
 
-/// What a caller adds to the error of a reader; see [`FileError::context`].
+/// A fact that a caller adds to the error of a reader; see [`FileError::context`].
 #[derive(Clone, Copy, Debug)]
 pub enum Context<'a> {
     /// The name of the block or part that was read.

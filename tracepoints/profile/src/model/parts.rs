@@ -40,7 +40,7 @@ index!(StrId, FrameId, StackId, ModuleId, LabelsId);
 /// Type and unit of a value, as in pprof: `cpu` in `nanoseconds`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ValueType {
-    /// What is counted.
+    /// The counted quantity.
     pub kind: StrId,
     /// Unit of the count.
     pub unit: StrId,

@@ -21,7 +21,7 @@ use crate::{
 pub enum RegionTask {
     /// Generate a snapshot for a follower.
     Gen {
-        /// What Raft requested.
+        /// The snapshot that Raft requested.
         task: GenSnapTask,
         /// Data to read.
         snapshot: RocksSnapshot,

@@ -23,7 +23,7 @@ pub struct TransactionProperties<'a> {
     pub start_ts: TimeStamp,
     /// Optimistic or pessimistic.
     pub kind: TransactionKind,
-    /// How the transaction will be committed.
+    /// The kind of commit that the client plans.
     pub commit_kind: CommitKind,
     /// Raw.
     pub primary: &'a [u8],
@@ -35,7 +35,7 @@ pub struct TransactionProperties<'a> {
     pub min_commit_ts: TimeStamp,
     /// Whether the client sends the request again.
     pub is_retry_request: bool,
-    /// How strictly assertions are checked.
+    /// The strictness of the check of assertions.
     pub assertion_level: AssertionLevel,
     /// Source of the write, for CDC; 0 by default.
     pub txn_source: u64,

@@ -25,7 +25,7 @@ pub struct CheckTxnStatus {
     pub primary_key: Key,
     /// Start timestamp of the transaction whose lock is meant.
     pub lock_ts: TimeStamp,
-    /// What the client knows and asks.
+    /// The client's knowledge and question.
     pub query: StatusQuery,
 }
 

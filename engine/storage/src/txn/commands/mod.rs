@@ -108,7 +108,7 @@ impl WriteContext<'_> {
     }
 }
 
-/// What follows once the modifications are written.
+/// The action after the modifications are written.
 #[derive(Debug)]
 pub enum AfterWrite {
     /// Send the response.

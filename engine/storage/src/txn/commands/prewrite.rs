@@ -34,7 +34,7 @@ pub struct PrewriteParams {
     pub secondary_keys: Option<Vec<Vec<u8>>>,
     /// Whether the client requests a commit in one phase.
     pub try_one_pc: bool,
-    /// How strictly assertions are checked.
+    /// The strictness of the check of assertions.
     pub assertion_level: AssertionLevel,
 }
 
@@ -54,7 +54,7 @@ pub struct Prewrite {
 pub struct PessimisticMutation {
     /// Change of the key.
     pub mutation: Mutation,
-    /// What to check about the key's pessimistic lock.
+    /// The check of the key's pessimistic lock.
     pub action: PessimisticAction,
     /// The for_update_ts that the lock must have, if the client names one.
     pub expected_for_update_ts: Option<TimeStamp>,

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     FoldOptions,
@@ -113,9 +115,6 @@ fn vtunes_report_is_read_in_milliseconds() {
     let tabs = VTUNE.replace(',', "\t");
     let error = read_any(tabs.as_bytes(), &ReadOptions::default()).unwrap_err().to_string();
     assert!(error.contains("-csv-delimiter comma"), "{error}");
-    let odd = VTUNE.replace("0.25", "much");
-    let error = read_any(odd.as_bytes(), &ReadOptions::default()).unwrap_err().to_string();
-    assert!(error.contains("much"), "{error}");
 }
 
 #[test]
@@ -123,5 +122,48 @@ fn folded_stacks_with_modules_stay_folded_stacks() {
     for text in ["tikv-server`main;libc`read 5\n", "a;b 3\n  12\n", "Function Stack;main 3\n"] {
         let (format, _) = read_any(text.as_bytes(), &ReadOptions::default()).unwrap();
         assert_eq!(format, Format::Folded, "{text}");
+    }
+}
+
+#[test]
+fn a_malformed_line_costs_itself_and_is_reported() {
+    let (text, comments) = folded(&VTUNE.replace("0.25", "much"), Format::Vtune);
+    assert!(text.contains("main 10") && !text.contains("tikv::get"), "{text}");
+    assert_eq!(comments, ["1 malformed lines are left out"]);
+    let (text, comments) = folded(&SAMPLE.replace("8 tikv::write", "x tikv::write"), Format::Sample);
+    assert!(text.contains("Get>::get 12") && !text.contains("tikv::write"), "{text}");
+    assert!(comments.contains(&"1 malformed lines are left out".to_owned()), "{comments:?}");
+    let nothing = VTUNE.replace(['.', '"'], "x");
+    let error = read_any(nothing.as_bytes(), &ReadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("malformed lines"), "{error}");
+}
+
+#[test]
+fn a_count_that_does_not_fit_is_reported() {
+    let huge = DTRACE.replacen(" 12", " 99999999999999999999", 1);
+    assert_ne!(huge, DTRACE, "the sample has this count");
+    match read(Format::Dtrace, huge.as_bytes()) {
+        Ok(profile) => {
+            assert!(profile.comments.iter().any(|c| c.contains("left out")), "{:?}", profile.comments)
+        }
+        Err(e) => assert!(e.to_string().contains("left out"), "{e}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_damage_brings_it_down(
+        changes in proptest::collection::vec((0usize..1200, b'\t'..b'~'), 1..6),
+        cut in 0usize..900,
+    ) {
+        for (format, text) in [(Format::Sample, SAMPLE), (Format::Dtrace, DTRACE), (Format::Vtune, VTUNE)] {
+            let mut bytes = text.as_bytes().to_vec();
+            let len = bytes.len();
+            changes.iter().for_each(|(at, byte)| bytes[at % len] = *byte);
+            bytes.truncate(len - cut % len);
+            if let Ok(profile) = read(format, &bytes) {
+                let _ = profile.fold(&FoldOptions::default());
+            }
+        }
     }
 }
