@@ -449,5 +449,4 @@ fn check_covered(range: &pdpb::KeyRange, regions: &[&RegionInfo]) -> Answer<()> 
 }
 
 #[cfg(test)]
-#[path = "cluster_tests.rs"]
 mod tests;

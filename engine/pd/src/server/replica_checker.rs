@@ -180,5 +180,4 @@ fn voters(region: &RegionInfo) -> impl Iterator<Item = &Peer> {
 }
 
 #[cfg(test)]
-#[path = "replica_checker_tests.rs"]
 mod tests;

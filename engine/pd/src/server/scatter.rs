@@ -135,5 +135,4 @@ fn check_scatterable(region: &RegionInfo, inner: &Inner) -> Answer<()> {
 }
 
 #[cfg(test)]
-#[path = "scatter_tests.rs"]
 mod tests;

@@ -145,5 +145,4 @@ fn check_not_gone(store: &StoreInfo) -> Done {
 }
 
 #[cfg(test)]
-#[path = "store_state_tests.rs"]
 mod tests;
