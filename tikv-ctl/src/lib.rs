@@ -97,7 +97,8 @@ fn parse(
         tool = tool.term_width(HELP_WIDTH);
     }
     let mut tool = uses::without_repeats(tool);
-    let matches = tool.try_get_matches_from_mut(without_help_of_help(args))?;
+    let args = without_help_of_help(&tool, args);
+    let matches = tool.try_get_matches_from_mut(args)?;
     let opt = commands::Opt::from_arg_matches(&matches).map_err(|e| e.format(&mut tool))?;
     let wrong = |e: Error| tool.clone().error(clap::error::ErrorKind::ArgumentConflict, e);
     if let Some(command) = matches.subcommand_name() {
@@ -113,10 +114,20 @@ fn parse(
     Ok(opt)
 }
 
-/// Removes `--help` from `help --help`: the command `help` has no flags, and prints the help anyway.
-fn without_help_of_help(args: impl IntoIterator<Item = impl Into<OsString>>) -> Vec<OsString> {
+/// Removes `--help` from `help --help` and `raft help --help`: the command `help` has no flags, and prints the help anyway.
+fn without_help_of_help(
+    tool: &clap::Command,
+    args: impl IntoIterator<Item = impl Into<OsString>>,
+) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    if args.get(1).is_some_and(|command| command == "help") {
+    let mut command = Some(tool);
+    let names = args.iter().skip(1).take_while(|arg| {
+        let parent = command.take();
+        command = parent.and_then(|parent| parent.find_subcommand(arg));
+        command.is_some()
+    });
+    let help = 1 + names.count();
+    if args.get(help).is_some_and(|arg| arg == "help") {
         args.retain(|arg| arg != "--help" && arg != "-h");
     }
     args

@@ -39,6 +39,9 @@ fn help_of_help_is_the_help() {
     assert_eq!(help.0, 0, "{}", help.2);
     assert_eq!(ctl(&["help", "--help"]), help);
     assert_eq!(ctl(&["help", "raft", "-h"]), ctl(&["help", "raft"]));
+    let of_raft = ctl(&["raft", "help"]);
+    assert_eq!(of_raft.0, 0, "{}", of_raft.2);
+    assert_eq!(ctl(&["raft", "help", "--help"]), of_raft);
 }
 
 #[test]

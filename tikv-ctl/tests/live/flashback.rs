@@ -206,6 +206,51 @@ fn a_transaction_whose_primary_is_committed_is_not_split() {
     assert!(code == 1 && err.contains("include the primary"), "{out}{err}");
 }
 
+/// Prewrites `prewritten`, keys of one transaction with async commit, whose primary is the first key.
+fn prewritten_async(cluster: &Cluster, keys: &[&[u8]], prewritten: &[&[u8]]) {
+    let start = cluster.timestamp();
+    for key in prewritten {
+        let is_primary = *key == keys[0];
+        let secondaries =
+            if is_primary { keys[1..].iter().map(|k| k.to_vec()).collect() } else { Vec::new() };
+        let mutation =
+            Mutation { op: Op::Put.into(), key: key.to_vec(), value: b"both".to_vec(), ..Default::default() };
+        let request = PrewriteRequest {
+            context: Some(context(&region_of(cluster, key))),
+            mutations: vec![mutation],
+            primary_lock: keys[0].to_vec(),
+            start_version: start,
+            lock_ttl: 60_000,
+            use_async_commit: true,
+            secondaries,
+            ..Default::default()
+        };
+        cluster.block_on(async {
+            let mut client = TikvClient::connect(format!("http://{}", cluster.host())).await.unwrap();
+            let reply = client.kv_prewrite(request).await.unwrap().into_inner();
+            assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
+            assert_ne!(reply.min_commit_ts, 0, "the server fell back to two phases: {reply:?}");
+        });
+    }
+}
+
+#[test]
+fn an_async_commit_with_all_keys_prewritten_is_committed() {
+    let (cluster, _) = filled();
+    prewritten_async(&cluster, &[b"whole-p", b"z-whole-s"], &[b"whole-p", b"z-whole-s"]);
+    prewritten_async(&cluster, &[b"part-p", b"z-part-s"], &[b"part-p"]);
+    let version = cluster.timestamp().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let undo = dir.path().join("undo.json").to_str().unwrap().to_owned();
+    let (code, out, err) =
+        ctl(&["--pd", &cluster.pd(), "flashback", "-v", &version, "--yes", "--undo-file", &undo]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(err.contains("2 keys were committed first"), "{err}");
+    let both = || Some(b"both".to_vec());
+    assert_eq!((cluster.read(b"whole-p"), cluster.read(b"z-whole-s")), (both(), both()));
+    assert_eq!((cluster.read(b"part-p"), cluster.read(b"z-part-s")), (None, None));
+}
+
 #[test]
 fn regions_outside_of_the_selection_stay_unchanged() {
     let (cluster, then) = filled();

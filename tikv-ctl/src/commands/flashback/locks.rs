@@ -4,7 +4,10 @@
 
 use kvproto::{
     errorpb,
-    kvrpcpb::{CheckTxnStatusRequest, Context, LockInfo, ResolveLockRequest, ScanLockRequest},
+    kvrpcpb::{
+        CheckSecondaryLocksRequest, CheckTxnStatusRequest, Context, LockInfo, ResolveLockRequest,
+        ScanLockRequest,
+    },
     metapb::{Peer, Region},
 };
 use txn_types::Key;
@@ -42,7 +45,7 @@ impl Cluster<'_> {
         for (region, leader) in self.led_regions()? {
             let mut start = user_key(&region.start_key);
             loop {
-                let locks = self.scan_locks(&region, &leader, start)?;
+                let locks = self.scan_locks(&region, &leader, start, PIECE)?;
                 let is_last = locks.len() < PIECE as usize;
                 start = locks.last().map_or(Vec::new(), |lock| [&lock.key[..], &[0]].concat());
                 let wanted = locks.into_iter().filter(|lock| self.is_wanted(&region, &lock.key));
@@ -119,9 +122,77 @@ impl Cluster<'_> {
         }
         Ok(match (reply.commit_version, reply.lock_ttl) {
             (0, 0) => TransactionStatus::RolledBack,
-            (0, _) => TransactionStatus::NotYet,
+            (0, _) => match reply.lock_info {
+                Some(primary) if primary.use_async_commit => self.async_commit_status(&primary)?,
+                _ => TransactionStatus::NotYet,
+            },
             (commit_version, _) => TransactionStatus::CommittedAt(commit_version),
         })
+    }
+
+    /// Returns the status of a transaction with async commit whose primary is locked. It is committed as soon as
+    /// all of its keys are prewritten, at the greatest `min_commit_ts` of its locks.
+    fn async_commit_status(
+        &mut self,
+        primary: &LockInfo,
+    ) -> std::result::Result<TransactionStatus, AttemptError> {
+        let mut commit_version = primary.min_commit_ts;
+        for key in &primary.secondaries {
+            let (region, leader) = self.region_of(key)?;
+            let found = self.lock_of(&region, &leader, key)?;
+            match found.filter(|lock| lock.lock_version == primary.lock_version) {
+                Some(lock) if lock.use_async_commit => {
+                    commit_version = commit_version.max(lock.min_commit_ts)
+                }
+                Some(_) => return Ok(TransactionStatus::NotYet),
+                None => return self.status_without_lock(primary, key),
+            }
+        }
+        Ok(TransactionStatus::CommittedAt(commit_version))
+    }
+
+    /// Returns the status of a transaction one of whose secondaries has no lock: the secondary's record decides.
+    /// Without a record, the server rolls the secondary back. This happens only where the flashback rolls the
+    /// primary back, too.
+    fn status_without_lock(
+        &mut self,
+        primary: &LockInfo,
+        secondary: &[u8],
+    ) -> std::result::Result<TransactionStatus, AttemptError> {
+        let (primary_region, _) = self.region_of(&primary.key)?;
+        if !self.is_wanted(&primary_region, &primary.key) {
+            return Ok(TransactionStatus::NotYet);
+        }
+        let (region, leader) = self.region_of(secondary)?;
+        let request = CheckSecondaryLocksRequest {
+            context: Some(context(&region, &leader)),
+            keys: vec![secondary.to_vec()],
+            start_version: primary.lock_version,
+        };
+        let store = self.store(leader.store_id)?;
+        let reply = store.wait(store.kv().kv_check_secondary_locks(request));
+        let reply = reply.map_err(|e| again(&region, &leader, e.into_error("kv_check_secondary_locks")))?;
+        if is_closed(&reply.region_error) {
+            return Ok(TransactionStatus::NotYet);
+        }
+        no_error(&region, &leader, reply.region_error.map(|e| e.message))?;
+        no_error(&region, &leader, reply.error.map(|e| format!("{e:?}")))?;
+        match (reply.commit_ts, reply.locks.is_empty()) {
+            (0, true) => Ok(TransactionStatus::RolledBack),
+            (0, false) => Err(again(&region, &leader, Error::other("a secondary was locked just now"))),
+            (commit_version, _) => Ok(TransactionStatus::CommittedAt(commit_version)),
+        }
+    }
+
+    /// Returns the lock of one user key.
+    fn lock_of(
+        &mut self,
+        region: &Region,
+        leader: &Peer,
+        key: &[u8],
+    ) -> std::result::Result<Option<LockInfo>, AttemptError> {
+        let locks = self.scan_locks(region, leader, key.to_vec(), 1)?;
+        Ok(locks.into_iter().next().filter(|lock| lock.key == key))
     }
 
     fn scan_locks(
@@ -129,12 +200,13 @@ impl Cluster<'_> {
         region: &Region,
         leader: &Peer,
         start_key: Vec<u8>,
+        limit: u32,
     ) -> std::result::Result<Vec<LockInfo>, AttemptError> {
         let request = ScanLockRequest {
             context: Some(context(region, leader)),
             max_version: u64::MAX,
             start_key,
-            limit: PIECE,
+            limit,
             ..Default::default()
         };
         let store = self.store(leader.store_id)?;

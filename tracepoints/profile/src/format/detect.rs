@@ -86,7 +86,7 @@ fn json(bytes: &[u8], head: &[u8]) -> Result<Format, ProfileError> {
         Ok(Format::V8)
     } else {
         Err(ProfileError::Unknown(
-            "JSON that is neither a Firefox nor a speedscope profile; it may be a trace",
+            "JSON that is neither a Firefox nor a speedscope profile; if it is a trace, open it with `tikv-tui trace import FILE`",
         ))
     }
 }
