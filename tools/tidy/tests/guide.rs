@@ -78,8 +78,9 @@ fn check(file: &str, expected: &str) {
 /// The catalogue as a page of the guide.
 fn stage_page() -> String {
     let mut page = String::from(
-        "# The stages\n\nGenerated from `tracepoints/core/catalogue.toml`. TiKV's functions are those of tikv/tikv 8e964719. *Held* \
-         names what waits when a gate holds a request at the stage. *Time* names the cause of the time from this stage to the next.\n",
+        "# The stages\n\nGenerated from `tracepoints/core/catalogue.toml`. TiKV's functions are those of tikv/tikv \
+         8e964719.\n*Held* names what waits when a gate holds a request at the stage. *Time* names the cause of the \
+         time\nfrom this stage to the next.\n",
     );
     let mut layer = "";
     for stage in STAGES {
