@@ -9,7 +9,7 @@ use security::{SecurityConfig, SecurityManager};
 use crate::{
     Error, Result,
     key::KeyFormat,
-    output::{Format, OutputFile},
+    print::output::{Format, OutputFile},
 };
 
 /// Options of every command.

@@ -13,11 +13,10 @@ mod encryption;
 mod fail;
 mod files;
 mod find;
+mod flamegraph;
 mod flashback;
 mod inflight;
 mod key;
-mod mvcc_filter;
-mod mvcc_text;
 mod not_implemented;
 mod open;
 mod raft;
@@ -34,15 +33,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use flamegraph::FlamegraphArgs;
 use open::store_config;
 
-use crate::{
-    Error, Result,
-    cli::Global,
-    encryption::Keyring,
-    flamegraph::{self, FlamegraphArgs},
-    output::Output,
-};
+use crate::{Error, Result, cli::Global, encryption::Keyring, print::output::Output};
 
 /// Inspects TiKV data directories and live servers. Only the commands that say so change anything.
 #[derive(Debug, Parser)]

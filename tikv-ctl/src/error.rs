@@ -33,7 +33,7 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
-    /// The output could not be written. Only [`Output`](crate::output::Output) creates this error: a closed
+    /// The output could not be written. Only [`Output`](crate::print::output::Output) creates this error: a closed
     /// reader of the output ends the command with success.
     #[error("writing the output: {0}")]
     Output(io::Error),

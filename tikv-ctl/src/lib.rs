@@ -7,19 +7,14 @@
 
 mod cli;
 mod commands;
-pub mod entry_lines;
 mod error;
 pub mod find;
-mod flamegraph;
 mod grpc;
 mod http;
-mod key_text;
-pub mod line;
 mod offline;
 mod online;
-mod output;
 mod pd;
-mod printable;
+pub mod print;
 mod probe;
 pub mod source;
 pub mod timestamp;
@@ -43,9 +38,9 @@ pub use store_files::{
 pub use error::{DebugError, Error, Result};
 pub use offline::{Offline, StoreConfig};
 pub use online::Online;
-pub use output::Format;
+pub use print::output::Format;
 
-use output::Output;
+use print::output::Output;
 
 /// Width of a help text that does not go to a terminal, in columns.
 const HELP_WIDTH: usize = 100;
@@ -202,7 +197,7 @@ fn usage(e: &clap::Error, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode 
 fn fail(e: &Error, format: Format, written: bool, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let is_tikvs = matches!(e, Error::Tikv(_) | Error::TikvStderr(_));
     let text = e.to_string();
-    let text = String::from_utf8_lossy(&printable::printable(text.as_bytes())).into_owned();
+    let text = String::from_utf8_lossy(&print::printable::printable(text.as_bytes())).into_owned();
     // If writing the output failed, the error cannot go there either.
     let apart = (format == Format::Json && written) || matches!(e, Error::Output(_));
     let _ = if format != Format::Text && apart {

@@ -10,7 +10,9 @@ use super::{
     fail::{self, FailCmd},
     open::connect,
 };
-use crate::{Error, Result, cli::Global, grpc, key::escaped, output::Output, pd::Pd, text::message_text};
+use crate::{
+    Error, Result, cli::Global, grpc, key::escaped, pd::Pd, print::output::Output, text::message_text,
+};
 
 /// Commands that change a running server or a cluster.
 #[derive(Clone, Debug, Subcommand)]

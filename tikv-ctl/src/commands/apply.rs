@@ -12,7 +12,7 @@ use super::open::store_config;
 use crate::{
     Error, Result,
     cli::Global,
-    output::Output,
+    print::output::Output,
     write::{Change, Engines, UndoFile, plan::Plan},
 };
 

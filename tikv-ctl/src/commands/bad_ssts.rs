@@ -13,7 +13,7 @@ use crate::{
     Error, Offline, Result,
     cli::Global,
     lsm::{ColumnFamily, Db, InternalKey, SstFile},
-    output::Output,
+    print::output::Output,
     source::Source,
     text::message_text,
 };

@@ -9,7 +9,7 @@ use kvproto::{
 use serde_json::{Value, json};
 
 use super::store_info::ask_cluster_id;
-use crate::{Result, cli::Global, output::Output, pd::Pd, source::Source};
+use crate::{Result, cli::Global, pd::Pd, print::output::Output, source::Source};
 
 /// A region and its leader.
 type Led = (Region, Option<Peer>);

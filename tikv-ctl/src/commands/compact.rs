@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::open::{connect, open_offline, store_config};
 use crate::{
-    Error, Online, Result, cli::Global, key::escaped, output::Output, pd::Pd, source::Source, write,
+    Error, Online, Result, cli::Global, key::escaped, pd::Pd, print::output::Output, source::Source, write,
 };
 
 /// Range and options of a compaction.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Command, Subcommand};
 use serde_json::json;
 
-use crate::{Error, Result, output::Output, uses::without_repeats};
+use crate::{Error, Result, print::output::Output, uses::without_repeats};
 
 /// Commands that write files about the tool itself.
 #[derive(Clone, Debug, Subcommand)]

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     Result,
     key::{escaped, hex},
-    output::Output,
+    print::output::Output,
 };
 
 /// Conversions of keys, which need neither a directory nor a server.

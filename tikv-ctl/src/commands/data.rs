@@ -1,22 +1,25 @@
 //! `size`, `scan`, `mvcc`, `raw-scan`, `print`.
 
+mod mvcc_filter;
+mod mvcc_text;
+
 use clap::{Args, Subcommand};
 use keys::{escape, hex_upper};
 use kvproto::kvrpcpb::MvccInfo;
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::{mvcc_filter::MvccFilter, mvcc_text};
 use crate::{
     Error, Result,
     cli::Global,
     key::{KeyFormat, KeyUse, parse_key},
-    key_text::KeyText,
-    line::Line,
-    output::Output,
+    print::key_text::KeyText,
+    print::line::Line,
+    print::output::Output,
     source::Source,
     text::message_json,
 };
+use mvcc_filter::MvccFilter;
 
 const RAW_KEY_HINT: &str = "Raw key (generally starts with \"z\") in escaped form; see --key-format";
 const CFS: &str = "default,write,lock";

@@ -12,7 +12,7 @@ use super::open::{open_source, report_damages};
 use crate::{
     Error, Result,
     cli::Global,
-    output::Output,
+    print::output::Output,
     source::{RegionInfo, Source},
     text::message_text,
 };

@@ -20,7 +20,7 @@ use crate::{
     cli::Global,
     encryption::{FILE_DICT, FileDict, Keyring, encode_files, place_in, read_keys},
     lsm::RandomFile,
-    output::Output,
+    print::output::Output,
     schema::enum_value,
     text::message_text,
     write::{Change, plan::Plan},

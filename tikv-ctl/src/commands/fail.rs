@@ -8,7 +8,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::open::connect;
-use crate::{Error, Online, Result, cli::Global, output::Output, text::message_text};
+use crate::{Error, Online, Result, cli::Global, print::output::Output, text::message_text};
 
 /// `fail inject`, `recover`, `list`.
 #[derive(Clone, Debug, Subcommand)]

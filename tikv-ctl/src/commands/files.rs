@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::open::store_config;
-use crate::{Error, Result, cli::Global, encryption::Keyring, output::Output};
+use crate::{Error, Result, cli::Global, encryption::Keyring, print::output::Output};
 
 /// Commands that read individual files of a store.
 #[derive(Debug, Subcommand)]

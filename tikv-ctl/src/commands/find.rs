@@ -11,7 +11,7 @@ use crate::{
     cli::Global,
     find::{Event, Found, Kind, Place, ReadResult, Target, find, meaning, read_at},
     key::{self, KeyFormat, KeyUse, parse_key},
-    output::Output,
+    print::output::Output,
     source::Source,
     tidb::{TableKey, row},
     timestamp,

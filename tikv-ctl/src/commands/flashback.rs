@@ -20,8 +20,8 @@ use super::apply::{WriteOptions, confirm};
 use crate::{
     Error, Online, Result,
     cli::Global,
-    output::Output,
     pd::Pd,
+    print::output::Output,
     source::Source,
     write::{Flashback, UndoFile},
 };

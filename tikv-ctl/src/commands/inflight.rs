@@ -12,7 +12,9 @@ use serde_json::json;
 use tonic::{Code, Status, transport::Channel};
 use tracepoints::collector::InFlight;
 
-use crate::{Error, Result, cli::Global, grpc, key::escaped, output::Output, probe::is_status_address};
+use crate::{
+    Error, Result, cli::Global, grpc, key::escaped, print::output::Output, probe::is_status_address,
+};
 
 /// Commands that use a server's trace control.
 #[derive(Clone, Debug, Subcommand)]

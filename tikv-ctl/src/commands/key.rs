@@ -12,7 +12,7 @@ use crate::{
     Error, Result,
     cli::Global,
     key::{self, Inner, KeyFormat, Reading},
-    output::Output,
+    print::output::Output,
     schema::enum_value,
     source::Source,
     tidb::{TableKey, row, table},

@@ -1,7 +1,8 @@
 //! Opens the store that `--host` or `--data-dir` names, and reports its damage.
 
 use crate::{
-    Error, Offline, Online, Result, StoreConfig, cli::Global, lsm::options, output::Output, source::Source,
+    Error, Offline, Online, Result, StoreConfig, cli::Global, lsm::options, print::output::Output,
+    source::Source,
 };
 
 /// Returns the error of a command that needs a store and got none.

@@ -8,7 +8,9 @@ use serde_json::json;
 use raft_log_engine::RepairQueue;
 
 use super::apply::{self, WriteOptions};
-use crate::{Error, Result, cli::Global, encryption::Keyring, output::Output, raft_engine, write::repair};
+use crate::{
+    Error, Result, cli::Global, encryption::Keyring, print::output::Output, raft_engine, write::repair,
+};
 
 /// Arguments of raft-engine's own tool.
 #[derive(Clone, Debug, Args)]
@@ -151,7 +153,8 @@ fn check(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
             .iter()
             .map(|(id, last)| json!({ "raft_group_id": id, "last_intact_index": last }))
             .collect();
-        out.json(&json!({ "broken_groups": groups, "damaged_files": texts }))?;
+        let damaged: Vec<_> = damages.iter().map(crate::offline::damage::json).collect();
+        out.json(&json!({ "broken_groups": groups, "damaged_files": damaged }))?;
     } else if broken.is_empty() && damages.is_empty() {
         return out.line("All data is Ok");
     } else {

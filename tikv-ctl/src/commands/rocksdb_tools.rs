@@ -10,7 +10,7 @@ mod sst_dump;
 use clap::Subcommand;
 use keys::hex_upper;
 
-use crate::{Result, cli::Global, output::Output};
+use crate::{Result, cli::Global, print::output::Output};
 
 /// RocksDB's tools.
 #[derive(Clone, Debug, Subcommand)]

@@ -5,7 +5,7 @@ use kvproto::debugpb::{GetMetricsResponse, GetRegionReadProgressResponse};
 use serde_json::{Map, json};
 
 use super::open::no_store;
-use crate::{Error, Online, Result, cli::Global, output::Output};
+use crate::{Error, Online, Result, cli::Global, print::output::Output};
 
 /// Commands that ask a running server.
 #[derive(Clone, Debug, Subcommand)]

@@ -6,7 +6,7 @@ use kvproto::raft_serverpb::SnapshotMeta;
 use prost::Message;
 use serde_json::json;
 
-use crate::{Error, Result, encryption::Keyring, lsm::read_whole, output::Output};
+use crate::{Error, Result, encryption::Keyring, lsm::read_whole, print::output::Output};
 
 /// Prints the files that a snapshot's `.meta` file lists.
 pub fn run(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {

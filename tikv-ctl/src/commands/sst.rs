@@ -18,7 +18,7 @@ use crate::{
     encryption::Keyring,
     key::KeyFormat,
     lsm::{Table, ValueType},
-    output::Output,
+    print::output::Output,
 };
 
 /// An SST file and a view of it.

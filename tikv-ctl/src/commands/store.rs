@@ -9,7 +9,7 @@ use super::{
     raft::{self, RaftCmd, RegionArgs},
     store_info,
 };
-use crate::{Online, Result, cli::Global, output::Output, source::Source};
+use crate::{Online, Result, cli::Global, print::output::Output, source::Source};
 
 /// Commands that ask a store.
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use crate::{Result, key::hex, output::Output, schema::enum_value, source::Source};
+use crate::{Result, key::hex, print::output::Output, schema::enum_value, source::Source};
 
 /// `store`
 pub fn info(source: &dyn Source, out: &mut Output<'_>) -> Result<()> {

@@ -14,7 +14,7 @@ mod unsafe_recover;
 use clap::Subcommand;
 
 use super::apply::WriteOptions;
-use crate::{Result, cli::Global, output::Output};
+use crate::{Result, cli::Global, print::output::Output};
 
 /// Commands that change a data directory, a server or a cluster.
 #[derive(Clone, Debug, Subcommand)]

@@ -11,7 +11,7 @@ use super::{check_exists, part_of};
 use crate::{
     Error, Result,
     encryption::Keyring,
-    output::{JsonList, Output},
+    print::output::{JsonList, Output},
     raft_engine::{BatchIter, Content, LogBatch, LogFile, log_files},
     text::message_text,
 };

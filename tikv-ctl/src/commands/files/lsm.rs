@@ -18,7 +18,7 @@ use crate::{
     encryption::Keyring,
     lsm::{ColumnFamily, Db, SstFile, options},
     offline::damage::texts,
-    output::Output,
+    print::output::Output,
 };
 
 pub fn run(

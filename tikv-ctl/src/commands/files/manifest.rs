@@ -15,7 +15,7 @@ use crate::{
         read_whole,
     },
     offline::damage,
-    output::Output,
+    print::output::Output,
 };
 
 pub fn run(path: &Path, summary: bool, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {

@@ -14,12 +14,12 @@ use crate::{
     cli::Global,
     commands::data::key_json,
     encryption::Keyring,
-    line::Line,
     lsm::{
         LogReader, Record, ValueType, logs, no_log_here, read_manifest_or_tables, read_whole,
         wal::{WalEntry, read_batch},
     },
-    output::Output,
+    print::line::Line,
+    print::output::Output,
 };
 
 /// Options, names of column families, and counts.
@@ -87,7 +87,7 @@ impl Printer {
         number: u64,
         path: &Path,
         data: &[u8],
-        list: &mut crate::output::JsonList,
+        list: &mut crate::print::output::JsonList,
         out: &mut Output<'_>,
     ) -> Result<()> {
         if !out.is_json() {
@@ -161,7 +161,7 @@ impl Printer {
         path: &Path,
         offset: u64,
         changes: &[WalEntry<'_>],
-        list: &mut crate::output::JsonList,
+        list: &mut crate::print::output::JsonList,
         out: &mut Output<'_>,
     ) -> Result<()> {
         let first = changes.first().map_or(0, |change| change.sequence);

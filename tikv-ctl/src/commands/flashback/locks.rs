@@ -13,7 +13,7 @@ use kvproto::{
 use txn_types::Key;
 
 use super::Cluster;
-use crate::{Error, Result, output::Output};
+use crate::{Error, Result, print::output::Output};
 
 /// Maximum number of locks in one reply.
 const PIECE: u32 = 256;

@@ -18,7 +18,7 @@ use crate::{
         load_keys_around,
     },
     lsm::Db,
-    output::Output,
+    print::output::Output,
 };
 
 const HELP: &str = "\

@@ -16,7 +16,7 @@ use crate::{
         manifest::{FamilyState, VersionState, read_file},
         read_manifest,
     },
-    output::Output,
+    print::output::Output,
 };
 
 /// Reads a MANIFEST, or the one that a directory's CURRENT names, and replays it; reports damage. Also returns

@@ -9,7 +9,7 @@ use crate::{
     cli::Global,
     commands::apply::{WriteOptions, show_or_apply},
     lsm::{append_edit, manifest, read_whole},
-    output::Output,
+    print::output::Output,
     write::{Change, plan::Plan},
 };
 

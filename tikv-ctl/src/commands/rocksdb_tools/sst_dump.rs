@@ -15,10 +15,10 @@ use crate::{
     cli::Global,
     commands::{load_keys_around, sst},
     encryption::Keyring,
-    entry_lines::{EntryLines, Form},
-    line::Line,
     lsm::{InternalKey, Table, verify},
-    output::{JsonList, Output},
+    print::entry_lines::{EntryLines, Form},
+    print::line::Line,
+    print::output::{JsonList, Output},
 };
 
 const HELP: &str = "\

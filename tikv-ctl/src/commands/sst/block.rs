@@ -7,10 +7,10 @@ use serde_json::json;
 use super::keys::entry_json;
 use crate::{
     Error, Result,
-    entry_lines::{EntryLines, Form},
-    line::Line,
     lsm::Table,
-    output::Output,
+    print::entry_lines::{EntryLines, Form},
+    print::line::Line,
+    print::output::Output,
 };
 
 pub fn run(table: &Arc<Table>, number: usize, out: &mut Output<'_>) -> Result<()> {

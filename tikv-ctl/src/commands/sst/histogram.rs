@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::damaged;
-use crate::{Result, lsm::Table, output::Output};
+use crate::{Result, lsm::Table, print::output::Output};
 
 /// Counts values by powers of two: bucket `n` has the values of `n` bits.
 #[derive(Debug)]

@@ -9,11 +9,11 @@ use super::{SstArgs, damaged, type_name};
 use crate::{
     Result,
     commands::data::key_json,
-    entry_lines::{EntryLines, Form},
     key::{KeyFormat, KeyUse, parse_key},
-    line::Line,
     lsm::{InternalKey, Table, TableIter},
-    output::Output,
+    print::entry_lines::{EntryLines, Form},
+    print::line::Line,
+    print::output::Output,
 };
 
 /// Buffered lines are written out at this size, in bytes.

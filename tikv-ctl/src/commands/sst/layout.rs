@@ -7,7 +7,7 @@ use super::properties::plain;
 use crate::{
     Result,
     lsm::{BlockHandle, Table},
-    output::Output,
+    print::output::Output,
 };
 
 pub fn run(table: &Table, out: &mut Output<'_>) -> Result<()> {

@@ -7,7 +7,7 @@ use super::damaged;
 use crate::{
     Result,
     lsm::{Context, Table, TableProperties},
-    output::Output,
+    print::output::Output,
 };
 
 /// RocksDB's numbers and texts, in the order of sst_dump.

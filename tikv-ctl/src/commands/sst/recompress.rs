@@ -8,7 +8,7 @@ use super::damaged;
 use crate::{
     Result,
     lsm::{Context, Table, compress_with, compressions},
-    output::Output,
+    print::output::Output,
 };
 
 pub fn run(table: &Table, out: &mut Output<'_>) -> Result<()> {

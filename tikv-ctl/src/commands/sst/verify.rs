@@ -8,7 +8,7 @@ use crate::{
     Result,
     lsm::{self, Table},
     offline::damage::json as json_of,
-    output::Output,
+    print::output::Output,
 };
 
 pub fn run(table: &Table, threads: usize, out: &mut Output<'_>) -> Result<()> {

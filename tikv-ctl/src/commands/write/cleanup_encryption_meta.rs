@@ -11,7 +11,7 @@ use crate::{
         encryption::cleanup_plan,
     },
     encryption::FILE_DICT,
-    output::Output,
+    print::output::Output,
 };
 
 /// Runs `cleanup-encryption-meta`.

@@ -8,7 +8,7 @@ use crate::{
     cli::Global,
     commands::{apply::WriteOptions, flashback as cluster},
     key::hex,
-    output::Output,
+    print::output::Output,
     write::{
         Flashback,
         flashback::{self, Stamps},

@@ -7,8 +7,8 @@ use crate::{
     Offline, Result,
     cli::Global,
     commands::apply::WriteOptions,
-    output::Output,
     pd::Pd,
+    print::output::Output,
     write::{fate::Fates, mvcc_check, plan::Plan},
 };
 

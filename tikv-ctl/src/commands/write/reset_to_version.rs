@@ -8,7 +8,7 @@ use crate::{
     Error, Online, Result,
     cli::Global,
     commands::apply::{WriteOptions, confirm},
-    output::Output,
+    print::output::Output,
     write::plans,
 };
 

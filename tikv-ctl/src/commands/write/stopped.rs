@@ -7,7 +7,7 @@ use crate::{
         apply::{WriteOptions, show_or_apply},
         open::open_offline,
     },
-    output::Output,
+    print::output::Output,
     source::Source,
     write::plan::Plan,
 };

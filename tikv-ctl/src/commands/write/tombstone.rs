@@ -7,8 +7,8 @@ use crate::{
     Error, Offline, Result,
     cli::Global,
     commands::apply::WriteOptions,
-    output::Output,
     pd::Pd,
+    print::output::Output,
     write::{plan::Plan, plans},
 };
 

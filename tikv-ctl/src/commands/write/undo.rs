@@ -12,7 +12,7 @@ use crate::{
         apply::{WriteOptions, apply_plan},
         flashback,
     },
-    output::Output,
+    print::output::Output,
     write::{Change, UndoFile},
 };
 

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::stopped::{Name, change_store};
-use crate::{Result, cli::Global, commands::apply::WriteOptions, output::Output, write::plans};
+use crate::{Result, cli::Global, commands::apply::WriteOptions, print::output::Output, write::plans};
 
 /// A list of regions, or all regions; one of the two is required.
 #[derive(Clone, Debug, Args)]

@@ -13,7 +13,7 @@ use tracepoints_profile::{
 };
 
 use super::{Profile, cpu::Samples};
-use crate::{Error, Result, cli::Global, grpc, output::Output};
+use crate::{Error, Result, cli::Global, grpc, print::output::Output};
 
 /// Reads the requests in the trace file at `path`.
 pub fn read_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {

@@ -24,7 +24,7 @@ use tracepoints_profile::{
 pub use form::Form;
 pub use input::InputArgs;
 
-use crate::{Error, Result, cli::Global, http, output::Output, pd::Pd};
+use crate::{Error, Result, cli::Global, http, pd::Pd, print::output::Output};
 
 /// Extra time that a server may take to return a profile, beyond the sampling time.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,6 +56,9 @@ pub struct FlamegraphArgs {
     /// CPU samples per second
     #[arg(long, default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
+    /// CPU of a server: the sampler that it uses [default: own on Linux, pprof elsewhere]; a real TiKV has only its own
+    #[arg(long, value_enum)]
+    pub sampler: Option<SamplerName>,
     /// CPU of a server: a row for each thread instead of each thread pool
     #[arg(long)]
     pub threads: bool,
@@ -103,6 +106,28 @@ pub struct FlamegraphArgs {
     pub no_waits: bool,
 }
 
+/// Sampler of a server's CPU profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SamplerName {
+    /// The server's own sampler, which labels samples with the stage of the request
+    Own,
+    /// The sampler of the pprof crate, which TiKV uses
+    Pprof,
+}
+
+impl FlamegraphArgs {
+    /// Returns the status server's path of the requested CPU profile.
+    fn profile_path(&self) -> String {
+        let (seconds, frequency) = (self.seconds, self.frequency);
+        let sampler = match self.sampler {
+            None => "",
+            Some(SamplerName::Own) => "&sampler=own",
+            Some(SamplerName::Pprof) => "&sampler=pprof",
+        };
+        format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}{sampler}")
+    }
+}
+
 /// Subcommands of `flamegraph`.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum FlamegraphCommand {
@@ -139,7 +164,7 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
     let samples = match (&args.cpu, &args.status) {
         (Some(path), _) => Some(cpu::Samples::read_file(path)?),
         (None, Some(status)) if args.wall => {
-            Some(cpu::Samples::request(status, args.seconds, args.frequency, global.security()?))
+            Some(cpu::Samples::request(status, args.profile_path(), args.seconds, global.security()?))
         }
         (None, _) => None,
     };
@@ -211,7 +236,7 @@ fn cpu_profile(
 ) -> Result<Profile> {
     let (seconds, frequency) = (args.seconds, args.frequency);
     out.note(&format!("profiling {host} for {seconds} s at {frequency} Hz ..."));
-    let path = format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}");
+    let path = args.profile_path();
     let timeout = Duration::from_secs(seconds.into()) + REPLY_TIMEOUT;
     // TiKV chooses the form of its reply by the request's content type.
     let headers = [("Content-Type", "application/protobuf")];

@@ -10,7 +10,7 @@ use tracepoints_input::Input;
 use tracepoints_profile::{format, join::CpuTime};
 
 use super::REPLY_TIMEOUT;
-use crate::{Error, Result, http, output::Output};
+use crate::{Error, Result, http, print::output::Output};
 
 /// Source of the samples.
 pub enum Samples {
@@ -26,11 +26,10 @@ impl Samples {
         Ok(Self::Read(bytes.to_vec(), name))
     }
 
-    /// Asks the status server at `host` in a thread; it replies after `seconds`.
-    pub fn request(host: &str, seconds: u32, frequency: u32, security: SecurityManager) -> Self {
+    /// Asks the status server at `host` for `path` in a thread; it replies after `seconds`.
+    pub fn request(host: &str, path: String, seconds: u32, security: SecurityManager) -> Self {
         let (to, name) = (host.to_owned(), format!("{}://{host}", security.scheme()));
         let ask = move || {
-            let path = format!("/debug/pprof/profile?seconds={seconds}&frequency={frequency}");
             let timeout = Duration::from_secs(seconds.into()) + REPLY_TIMEOUT;
             http::get(&to, &path, &[("Content-Type", "application/protobuf")], timeout, &security)
         };

@@ -20,7 +20,7 @@ use tracepoints_profile::{
 };
 
 use super::{input, page, wall as recording};
-use crate::{Error, Result, cli::Global, output::Output};
+use crate::{Error, Result, cli::Global, print::output::Output};
 
 /// The two sides of the comparison, and the output.
 #[derive(Clone, Debug, Args)]

@@ -11,7 +11,7 @@ use tracepoints_profile::{
 };
 
 use super::Profile;
-use crate::{Error, Result, output::Output};
+use crate::{Error, Result, print::output::Output};
 
 /// The profile file, and the options for reading it.
 #[derive(Clone, Debug, Default, Args)]
