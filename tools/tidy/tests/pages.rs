@@ -80,6 +80,14 @@ fn anchors_of_links_exist() {
     assert!(lost.is_empty(), "{}", lost.join("\n"));
 }
 
+/// mdBook writes README.md as index.html, but does not change links that name one of its headings.
+#[test]
+fn no_link_names_a_heading_of_the_first_page() {
+    for (page, text) in pages() {
+        assert!(!text.contains("README.md#"), "{}: link to the page, not to its heading", page.display());
+    }
+}
+
 #[test]
 fn table_of_contents_has_every_page_once() {
     let dir = root().unwrap().join("docs/src");
