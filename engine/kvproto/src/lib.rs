@@ -1,5 +1,6 @@
 //! The wire format: messages and services with kvproto's package names, field names and field numbers
-//! (pingcap/kvproto b6cdca1), generated from `proto/*.proto`, plus our own [`tracecontrol`].
+//! (pingcap/kvproto b6cdca1), generated from `proto/*.proto`, the part of etcd's that PD
+//! serves ([`etcdserverpb`], [`mvccpb`]), plus our own [`tracecontrol`].
 //!
 //! `bytes` fields are `Vec<u8>`. prost drops unknown fields: forward a message as bytes to keep them.
 #![forbid(unsafe_code)]
@@ -28,10 +29,13 @@ packages!(
     enginepb,
     eraftpb,
     errorpb,
+    etcdserverpb,
     import_sstpb,
     keyspacepb,
     kvrpcpb,
+    meta_storagepb,
     metapb,
+    mvccpb,
     pdpb,
     raft_cmdpb,
     raft_serverpb,

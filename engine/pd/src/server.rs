@@ -2,6 +2,7 @@
 pub mod clock;
 mod cluster;
 mod error;
+mod etcd;
 mod freeze;
 mod handle;
 mod heartbeat_streams;
@@ -9,6 +10,7 @@ mod http;
 mod incoming;
 mod keyspace;
 mod operator;
+mod pairs;
 mod regions;
 mod replica_checker;
 mod safe_point;

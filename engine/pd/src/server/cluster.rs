@@ -19,6 +19,7 @@ use super::{
     error::{Error, Refusal, Result},
     heartbeat_streams::HeartbeatStreams,
     operator::Operator,
+    pairs::Pairs,
     regions::{RegionInfo, RegionTable},
     safe_point::{SafePoints, ServiceSafePoint},
     saved::{SavedRegion, SavedState},
@@ -69,6 +70,17 @@ pub struct Inner {
     pub streams: HeartbeatStreams,
     pub scattered: ScatterGroups,
     safe_points: SafePoints,
+    pairs: Pairs,
+}
+
+/// The answer to a query for several regions; each region is there once.
+#[derive(Default)]
+pub struct RegionsFound {
+    /// For each key the id of its region.
+    pub of_keys: Vec<u64>,
+    /// For each key the id of the region before that of the key.
+    pub before_keys: Vec<u64>,
+    pub by_id: BTreeMap<u64, RegionInfo>,
 }
 
 impl Cluster {
@@ -206,6 +218,24 @@ impl Cluster {
         Ok(self.running()?.regions.get(id).cloned())
     }
 
+    /// Looks up regions by key, by the key of the next region, and by id. A key without a region gets id 0.
+    pub fn query_regions(&self, request: &pdpb::QueryRegionRequest) -> Answer<RegionsFound> {
+        let inner = self.running()?;
+        let mut found = RegionsFound::default();
+        let mut keep = |info: Option<&RegionInfo>| {
+            info.map_or(0, |info| {
+                found.by_id.insert(info.meta.id, info.clone());
+                info.meta.id
+            })
+        };
+        let of_keys = request.keys.iter().map(|key| keep(inner.regions.by_key(key))).collect();
+        let before_keys = request.prev_keys.iter().map(|key| keep(inner.regions.previous(key))).collect();
+        for id in &request.ids {
+            keep(inner.regions.get(*id));
+        }
+        Ok(RegionsFound { of_keys, before_keys, ..found })
+    }
+
     pub fn region_of_key(&self, key: &[u8]) -> Answer<Option<RegionInfo>> {
         Ok(self.running()?.regions.by_key(key).cloned())
     }
@@ -311,6 +341,25 @@ impl Cluster {
         self.save(&inner)?;
         Ok((lowest, now_s))
     }
+
+    /// Returns all safe points, and the time in seconds of this reading.
+    pub fn safe_points(&self) -> Answer<(SafePoints, i64)> {
+        let safe_points = self.running()?.safe_points.clone();
+        Ok((safe_points, (self.now_ms() / 1000) as i64))
+    }
+
+    /// Reads the pairs that clients keep in etcd, also before the cluster is bootstrapped.
+    pub fn read_pairs<T>(&self, read: impl FnOnce(&Pairs) -> T) -> T {
+        read(&self.lock().pairs)
+    }
+
+    /// Changes the pairs that clients keep in etcd, and saves them.
+    pub fn change_pairs<T>(&self, change: impl FnOnce(&mut Pairs) -> T) -> Result<T> {
+        let mut inner = self.lock();
+        let changed = change(&mut inner.pairs);
+        self.save(&inner)?;
+        Ok(changed)
+    }
 }
 
 impl Inner {
@@ -322,6 +371,7 @@ impl Inner {
             last_id: saved.id_bound,
             id_bound: saved.id_bound,
             safe_points: saved.safe_points.unwrap_or_default(),
+            pairs: saved.pairs.unwrap_or_default(),
             max_store_down_ms: match saved.max_store_down_ms {
                 0 => DEFAULT_MAX_STORE_DOWN.as_millis() as u64,
                 ms => ms,
@@ -354,6 +404,7 @@ impl Inner {
             safe_points: Some(self.safe_points.clone()),
             max_store_down_ms: self.max_store_down_ms,
             snapshot_recovering: self.snapshot_recovering,
+            pairs: Some(self.pairs.clone()),
         }
     }
 

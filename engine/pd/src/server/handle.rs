@@ -10,7 +10,9 @@ use std::{
 };
 
 use kvproto::{
+    etcdserverpb::{cluster_server::ClusterServer, kv_server::KvServer},
     keyspacepb::keyspace_server::KeyspaceServer,
+    meta_storagepb::meta_storage_server::MetaStorageServer,
     metapb::{Peer, StoreState},
     pdpb::pd_server::PdServer as PdGrpc,
     tracecontrol::trace_control_server::TraceControlServer,
@@ -27,6 +29,7 @@ use super::{
     clock::PdClock,
     cluster::Cluster,
     error::{Error, Refusal, Result},
+    etcd::EtcdService,
     freeze::Freezer,
     http, incoming,
     operator::Step,
@@ -79,11 +82,15 @@ impl PdServer {
             data_dir: config.data_dir.display().to_string(),
             started_s: (cluster.now_ms() / 1000) as i64,
         };
+        let etcd = EtcdService::new(cluster.clone(), service.member());
         let pd = PdGrpc::new(service.clone());
         let keyspace = KeyspaceServer::new(service);
         let routes = Routes::from(http::router(api))
             .add_service(pd.accept_compressed(Gzip).accept_compressed(Deflate))
             .add_service(keyspace.accept_compressed(Gzip).accept_compressed(Deflate))
+            .add_service(KvServer::new(etcd.clone()))
+            .add_service(ClusterServer::new(etcd.clone()))
+            .add_service(MetaStorageServer::new(etcd))
             .add_service(TraceControlServer::new(Freezer::default()));
         // HTTP/1 is for PD's HTTP API, which shares gRPC's port.
         let server = Server::builder().accept_http1(true).add_routes(routes);

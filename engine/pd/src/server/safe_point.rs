@@ -1,10 +1,13 @@
 //! GC safe points: the cluster's own, and those of services that still need old versions.
-use kvproto::pdpb::ErrorType;
+use kvproto::pdpb::{self, ErrorType};
 
 use super::error::Refusal;
 
 /// The service that always has a safe point (tikv/pd `endpoint.GCWorkerServiceSafePointID`).
 const GC_WORKER: &str = "gc_worker";
+
+/// The id that stands for no keyspace (tikv/pd `constant.NullKeyspaceID`).
+const NO_KEYSPACE: u32 = u32::MAX;
 
 /// A service's claim to all versions at and above `safe_point`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -56,6 +59,27 @@ impl SafePoints {
         Ok(self.lowest())
     }
 
+    /// The state of the keyspaces without a GC of their own (PD `GCStateManager.GetGCState`): a transaction must not
+    /// read below `txn_safe_point`, which the GC worker's safe point sets before versions are dropped.
+    pub fn to_gc_state(&self, now_s: i64, with_barriers: bool) -> pdpb::GcState {
+        use pdpb::keyspace_scope::Keyspace;
+        let of_worker = self.services.iter().find(|held| held.service_id == GC_WORKER);
+        let barrier = |held: &ServiceSafePoint| pdpb::GcBarrierInfo {
+            barrier_id: held.service_id.clone(),
+            barrier_ts: held.safe_point,
+            ttl_seconds: if held.expires_s == i64::MAX { i64::MAX } else { held.expires_s - now_s },
+        };
+        let live = |held: &&ServiceSafePoint| held.service_id != GC_WORKER && held.expires_s > now_s;
+        let barriers = self.services.iter().filter(live).filter(|_| with_barriers);
+        pdpb::GcState {
+            keyspace_scope: Some(pdpb::KeyspaceScope { keyspace: Some(Keyspace::KeyspaceId(NO_KEYSPACE)) }),
+            is_keyspace_level_gc: false,
+            txn_safe_point: self.gc.max(of_worker.map_or(0, |held| held.safe_point)),
+            gc_safe_point: self.gc,
+            gc_barriers: barriers.map(barrier).collect(),
+        }
+    }
+
     /// The GC worker's safe point is 0 until the worker sets it.
     fn lowest(&mut self) -> ServiceSafePoint {
         if !self.services.iter().any(|held| held.service_id == GC_WORKER) {
@@ -75,6 +99,20 @@ mod tests {
         let mut points = SafePoints::default();
         assert_eq!(points.advance(5), 5);
         assert_eq!(points.advance(3), 5);
+    }
+
+    #[test]
+    fn the_gc_state_has_the_worker_and_the_live_services() {
+        let mut points = SafePoints::default();
+        points.advance(5);
+        points.update_service("br", 100, 50, 1000).unwrap();
+        points.update_service("cdc", 10, 60, 1000).unwrap();
+        points.update_service(GC_WORKER, i64::MAX, 40, 1000).unwrap();
+        let state = points.to_gc_state(1020, true);
+        assert_eq!((state.gc_safe_point, state.txn_safe_point), (5, 40));
+        let barrier = &state.gc_barriers[..];
+        assert_eq!((barrier.len(), barrier[0].barrier_id.as_str(), barrier[0].ttl_seconds), (1, "br", 80));
+        assert!(points.to_gc_state(1020, false).gc_barriers.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The state that PD keeps on disk, except timestamps.
 use kvproto::metapb::{Peer, Region, Store};
 
-use super::safe_point::SafePoints;
+use super::{pairs::Pairs, safe_point::SafePoints};
 
 /// The payload of `cluster.state`; fields may be added, never renumbered.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -27,6 +27,9 @@ pub struct SavedState {
     /// A backup is being restored (PD `MarkSnapshotRecovering`).
     #[prost(bool, tag = "9")]
     pub snapshot_recovering: bool,
+    /// The pairs that clients keep in etcd.
+    #[prost(message, optional, tag = "10")]
+    pub pairs: Option<Pairs>,
 }
 
 /// A region and its leader; the leader is a hint for clients until the next heartbeat.

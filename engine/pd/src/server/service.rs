@@ -59,6 +59,7 @@ has_header!(
     pdpb::GetAllStoresRequest,
     pdpb::GetClusterConfigRequest,
     pdpb::GetGcSafePointRequest,
+    pdpb::GetGcStateRequest,
     pdpb::GetMinTsRequest,
     pdpb::GetOperatorRequest,
     pdpb::GetRegionByIdRequest,
@@ -68,6 +69,7 @@ has_header!(
     pdpb::IsSnapshotRecoveringRequest,
     pdpb::PutClusterConfigRequest,
     pdpb::PutStoreRequest,
+    pdpb::QueryRegionRequest,
     pdpb::RegionHeartbeatRequest,
     pdpb::ReportBatchSplitRequest,
     pdpb::ReportSplitRequest,
@@ -117,10 +119,7 @@ impl PdService {
 
     fn region_reply(&self, answer: Answer<Option<RegionInfo>>) -> Reply<pdpb::GetRegionResponse> {
         let (header, found) = self.split(answer);
-        let region = found.as_ref().map_or(0, |info| info.meta.id);
-        let req = request::begin(RequestKind::GetRegion, &[], region);
-        stamp!(PD_GET_REGION, req, region = region);
-        request::end(req);
+        stamp_lookup(found.as_ref().map_or(0, |info| info.meta.id));
         let mut response = pdpb::GetRegionResponse { header, ..Default::default() };
         if let Some(info) = found {
             response.region = Some(info.meta);
@@ -129,6 +128,26 @@ impl PdService {
             response.pending_peers = info.pending_peers;
         }
         Ok(Response::new(response))
+    }
+
+    /// Answers one request of a stream (PD `GrpcServer.QueryRegion`).
+    fn query(&self, request: &pdpb::QueryRegionRequest) -> Result<pdpb::QueryRegionResponse, Status> {
+        self.check(request)?;
+        let (header, found) = self.split(self.cluster.query_regions(request));
+        found.by_id.keys().copied().for_each(stamp_lookup);
+        let to_pb = |info: RegionInfo| pdpb::RegionResponse {
+            region: Some(info.meta),
+            leader: info.leader,
+            down_peers: info.down_peers,
+            pending_peers: info.pending_peers,
+            buckets: None,
+        };
+        Ok(pdpb::QueryRegionResponse {
+            header,
+            key_id_map: found.of_keys,
+            prev_key_id_map: found.before_keys,
+            regions_by_id: found.by_id.into_iter().map(|(id, info)| (id, to_pb(info))).collect(),
+        })
     }
 
     fn grant(&self, request: &pdpb::TsoRequest) -> Result<pdpb::TsoResponse, Status> {
@@ -194,6 +213,13 @@ impl PdService {
             ..Default::default()
         }
     }
+}
+
+/// Stamps a lookup of a region; id 0: PD has none.
+fn stamp_lookup(region: u64) {
+    let req = request::begin(RequestKind::GetRegion, &[], region);
+    stamp!(PD_GET_REGION, req, region = region);
+    request::end(req);
 }
 
 macro_rules! reply {
@@ -336,6 +362,15 @@ impl Pd for PdService {
         self.region_reply(self.cluster.region(request.region_id))
     }
 
+    async fn query_region(
+        &self,
+        request: Request<Streaming<pdpb::QueryRegionRequest>>,
+    ) -> Reply<BoxStream<pdpb::QueryRegionResponse>> {
+        let service = self.clone();
+        let answers = request.into_inner().map(move |request| service.query(&request?));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
     async fn scan_regions(
         &self,
         request: Request<pdpb::ScanRegionsRequest>,
@@ -428,6 +463,18 @@ impl Pd for PdService {
         self.admit(request)?;
         let (header, safe_point) = self.split(self.cluster.gc_safe_point());
         reply!(GetGcSafePointResponse { header, safe_point })
+    }
+
+    async fn get_gc_state(
+        &self,
+        request: Request<pdpb::GetGcStateRequest>,
+    ) -> Reply<pdpb::GetGcStateResponse> {
+        let request = self.admit(request)?;
+        let (header, (points, now_s)) = self.split(self.cluster.safe_points());
+        // There are no barriers over all keyspaces.
+        let global_gc_barriers = request.include_global_gc_barriers.then(Default::default);
+        let gc_state = Some(points.to_gc_state(now_s, !request.exclude_gc_barriers));
+        reply!(GetGcStateResponse { header, gc_state, global_gc_barriers })
     }
 
     async fn update_gc_safe_point(
