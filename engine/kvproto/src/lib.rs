@@ -45,3 +45,9 @@ packages!(
     tracecontrol,
     tracepb,
 );
+
+/// gRPC's health checks, of the package `grpc.health.v1`.
+#[allow(clippy::all, rustdoc::all)]
+pub mod grpc_health {
+    include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
+}

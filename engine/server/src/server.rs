@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use axum::Router;
 use kvproto::{
-    debugpb::debug_server::DebugServer, tikvpb::tikv_server::TikvServer as TikvGrpc,
-    tracecontrol::trace_control_server::TraceControlServer,
+    debugpb::debug_server::DebugServer, grpc_health::health_server::HealthServer,
+    tikvpb::tikv_server::TikvServer as TikvGrpc, tracecontrol::trace_control_server::TraceControlServer,
 };
 use pd::client::PdClient;
 use raftstore::{
@@ -37,7 +37,7 @@ use crate::{
     resolve::Resolver,
     runtime,
     service::{
-        DebugService, KvService,
+        DebugService, HealthController, KvService,
         control::{ControlService, PeerFreezer},
     },
     snap::{SnapReceiver, SnapSender},
@@ -90,6 +90,7 @@ struct Runtimes {
 
 struct Running {
     grpc: GrpcServiceManager,
+    health: HealthController,
     storage: Storage,
     system: RaftBatchSystem,
     runtimes: Runtimes,
@@ -223,7 +224,8 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         controller.clone(),
     );
     let control = ControlService::new(store_id, router.clone(), freezer);
-    let services = routes(kv, debug, control, &config.server);
+    let health = HealthController::default();
+    let services = routes(kv, debug, control, health.clone(), &config.server);
     let grpc_runtime = runtimes.grpc.handle().clone();
     let tls = security.acceptor(security::Use::Grpc)?.map(Arc::new);
     let services = Secured { router: services, tls };
@@ -245,6 +247,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     let local = LocalStore::register(&advertise_addr);
     let running = Running {
         grpc,
+        health,
         storage,
         system,
         runtimes,
@@ -295,7 +298,13 @@ fn http2(config: &TikvConfig) -> Http2Options {
     }
 }
 
-fn routes(kv: KvService, debug: DebugService, control: ControlService, config: &ServerConfig) -> Router {
+fn routes(
+    kv: KvService,
+    debug: DebugService,
+    control: ControlService,
+    health: HealthController,
+    config: &ServerConfig,
+) -> Router {
     let max_reply = usize::try_from(config.max_grpc_send_msg_len).unwrap_or(usize::MAX);
     let kv = TikvGrpc::new(kv).max_decoding_message_size(usize::MAX).max_encoding_message_size(max_reply);
     let mut kv = kv.accept_compressed(Gzip).accept_compressed(Deflate);
@@ -305,7 +314,10 @@ fn routes(kv: KvService, debug: DebugService, control: ControlService, config: &
         kv = kv.send_compressed(encoding);
         debug = debug.send_compressed(encoding);
     }
-    let routes = Routes::new(kv).add_service(debug).add_service(TraceControlServer::new(control));
+    let routes = Routes::new(kv)
+        .add_service(debug)
+        .add_service(HealthServer::new(health))
+        .add_service(TraceControlServer::new(control));
     routes.prepare().into_axum_router().layer(RequestGuardLayer).layer(ArrivalLayer)
 }
 
@@ -363,7 +375,8 @@ impl ServerHandle {
 
     fn stop(&mut self, grace: Duration) {
         let Some(running) = self.running.take() else { return };
-        let Running { grpc, storage, mut system, runtimes, .. } = running;
+        let Running { grpc, health, storage, mut system, runtimes, .. } = running;
+        health.set_is_serving(false);
         let handle = runtimes.grpc.handle().clone();
         let stopper = thread::spawn(move || handle.block_on(grpc.stop(grace)));
         if stopper.join().is_err() {

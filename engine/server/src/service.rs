@@ -6,6 +6,7 @@ pub mod control;
 mod debug;
 mod destroy;
 mod flashback;
+mod health;
 mod kv;
 mod kv_service;
 mod outcome;
@@ -16,4 +17,5 @@ mod txn;
 mod unserved;
 
 pub use debug::DebugService;
+pub use health::HealthController;
 pub use kv_service::KvService;

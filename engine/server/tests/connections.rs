@@ -8,12 +8,13 @@ use std::{
 
 use harness::{BOUND, Harness};
 use kvproto::{
+    grpc_health::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient},
     kvrpcpb::*,
     pdpb::{GetMembersRequest, pd_client::PdClient},
     tikvpb::tikv_client::TikvClient,
 };
 use server::config::GrpcCompressionType;
-use tonic::{Response, codec::CompressionEncoding};
+use tonic::{Response, codec::CompressionEncoding, transport::Channel};
 
 /// Returns the compression of a reply.
 fn encoding<T>(reply: &Response<T>) -> Option<&str> {
@@ -112,5 +113,18 @@ fn a_silent_connection_is_closed() {
         assert!(client.raw_get(get).await.unwrap().into_inner().not_found);
         let mut another = TikvClient::connect(format!("http://{store}")).await.unwrap();
         assert!(another.raw_get(RawGetRequest::default()).await.is_ok());
+    });
+}
+
+#[test]
+fn a_store_answers_the_health_checks_of_clients() {
+    let h = Harness::start(1);
+    h.block_on(async {
+        let endpoint = Channel::from_shared(format!("http://{}", h.store(0).addr())).unwrap();
+        let mut client = HealthClient::new(endpoint.connect().await.unwrap());
+        let answer = client.check(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving);
+        let mut answers = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert_eq!(answers.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     });
 }
