@@ -17,6 +17,8 @@ struct Stage {
     #[serde(default)]
     tikv_of: BTreeMap<String, String>,
     #[serde(default)]
+    differs: String,
+    #[serde(default)]
     metric: String,
     chapter: String,
     hold: String,
@@ -44,8 +46,8 @@ fn main() {
     for (id, s) in catalogue.stage.iter().enumerate() {
         writeln!(
             table,
-            "Stage {{ id: StageId({id}), name: {:?}, layer: {:?}, class: {}, meaning: {:?}, tikv: {:?}, tikv_of: &{:?}, metric: {:?}, chapter: {:?}, hold: {}, lane: {} }},",
-            s.name, s.layer, variant("Class", &s.class), s.meaning, s.tikv, s.tikv_of.iter().collect::<Vec<_>>(), s.metric, s.chapter,
+            "Stage {{ id: StageId({id}), name: {:?}, layer: {:?}, class: {}, meaning: {:?}, tikv: {:?}, tikv_of: &{:?}, differs: {:?}, metric: {:?}, chapter: {:?}, hold: {}, lane: {} }},",
+            s.name, s.layer, variant("Class", &s.class), s.meaning, s.tikv, s.tikv_of.iter().collect::<Vec<_>>(), s.differs, s.metric, s.chapter,
             variant("Hold", &s.hold), variant("Lane", &s.lane),
         )
         .expect("writing to a String");

@@ -115,6 +115,8 @@ pub struct Stage {
     /// TiKV's function for one kind of request or one client operation, where it differs; `*` is for any
     /// other RPC, with `{rpc}` for its name and `{future}` for the name of its function in TiKV's service.
     pub tikv_of: &'static [(&'static str, &'static str)],
+    /// Where our code differs from TiKV's at this stage, or empty.
+    pub differs: &'static str,
     /// TiKV's metric for this stage, or empty.
     pub metric: &'static str,
     /// Chapter of the guide, e.g. `point-get`.
@@ -178,6 +180,15 @@ pub fn find(name: &str) -> Option<&'static Stage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_difference_names_tikv_and_is_a_sentence() {
+        let all: Vec<_> = STAGES.iter().filter(|s| !s.differs.is_empty()).collect();
+        assert!(!all.is_empty());
+        for stage in all {
+            assert!(stage.differs.contains("TiKV") && stage.differs.ends_with('.'), "{}", stage.name);
+        }
+    }
 
     #[test]
     fn a_stage_names_the_function_of_the_rpc() {
