@@ -50,6 +50,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Open, search and compare recordings and saved steps (from `--json` or the palette)
     Trace(Box<TraceArgs>),
+    /// Compare two runs, with their steps aligned: recipes, scenario files, saved steps, recorded requests
+    Compare(CompareArgs),
     /// Measure the cost of recording every request on this machine, and print a receipt
     Overhead(OverheadArgs),
     /// Print shell completions
@@ -80,6 +82,19 @@ pub struct OverheadArgs {
     /// Print the receipt as one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CompareArgs {
+    /// The run to compare with: a recipe, a scenario file (*.txt), saved steps, or RECORDING#ID; NAME:2 is the
+    /// second operation of a recipe
+    #[arg(value_name = "BEFORE")]
+    pub before: String,
+    /// The run to compare, named in the same way
+    #[arg(value_name = "AFTER")]
+    pub after: String,
+    #[command(flatten)]
+    pub common: Common,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -12,8 +12,8 @@ use tracepoints_input::{OnDisk, is_stdin};
 use crate::{
     arguments::{gate, kind, parse_key},
     cli::{
-        AttachArgs, Cli, Command, Common, FilterArgs, ImportArgs, ListArgs, OpenArgs, OverheadArgs, StepArgs,
-        TraceArgs, TraceCommand,
+        AttachArgs, Cli, Command, Common, CompareArgs, FilterArgs, ImportArgs, ListArgs, OpenArgs,
+        OverheadArgs, StepArgs, TraceArgs, TraceCommand,
     },
     print::{self, Format, unless_pipe_closed},
     recording,
@@ -39,6 +39,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Command::Attach(args)) => attach(args),
         Some(Command::Record(args)) => recording::record::run(&args),
         Some(Command::Trace(args)) => trace(*args),
+        Some(Command::Compare(args)) => compare(&args),
         Some(Command::Overhead(args)) => overhead(args),
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Man { dir }) => man(&dir),
@@ -81,6 +82,26 @@ fn step(args: StepArgs) -> Result<()> {
 #[cfg(not(feature = "embedded"))]
 fn step(_: StepArgs) -> Result<()> {
     bail!("this program was built without the embedded cluster: build it with the feature `embedded`")
+}
+
+/// Shows the second run on the screen, with the comparison open, or prints the comparison.
+fn compare(args: &CompareArgs) -> Result<()> {
+    let format = printed(&args.common);
+    let stacks = format.is_none();
+    let before = crate::compare::load(&args.before, stacks)?;
+    let after = crate::compare::load(&args.after, stacks)?;
+    if let Some(format) = format {
+        let json = format == Format::Json;
+        return printing(json, |out| crate::compare::print(&before.run, &after.run, json, out));
+    }
+    let start = Start { run: true, ..start(&args.common, stacks)? };
+    let (title, outcome) = (after.run.title, after.run.outcome);
+    let source = Recorded::new(&title, after.run.steps, after.summary, &start).with(&outcome, Vec::new());
+    let mut screen = screen(Box::new(source), &args.common)?;
+    while screen.poll() {}
+    screen.compare_with_run(before.run);
+    screen.toggle_compare();
+    on_screen(screen)
 }
 
 #[cfg(feature = "embedded")]
@@ -222,20 +243,36 @@ fn start(common: &Common, stacks: bool) -> Result<Start> {
 
 /// Shows the source's steps on the screen, or prints them if [`printed`] names a format.
 fn show(mut source: Box<dyn StepSource>, common: &Common) -> Result<()> {
+    match printed(common) {
+        Some(format) => {
+            check_tikv_src(common)?;
+            print::run(source.as_mut(), format, &mut io::stdout().lock())
+        }
+        None => on_screen(screen(source, common)?),
+    }
+}
+
+fn check_tikv_src(common: &Common) -> Result<()> {
     if let Some(dir) = &common.tikv_src
         && !dir.is_dir()
     {
         bail!("--tikv-src: expected a checkout of tikv/tikv, found no directory at {}", dir.display());
     }
-    match printed(common) {
-        Some(format) => print::run(source.as_mut(), format, &mut io::stdout().lock()),
-        None => {
-            let options = Options { tikv_src: common.tikv_src.clone(), color: Theme::wanted() };
-            match run::run(Screen::new(source, options))? {
-                ScreenEnd::Quit(None) => Ok(()),
-                ScreenEnd::Quit(Some(failure)) => bail!(failure),
-                ScreenEnd::Signal(signal) => Err(Stopped(signal).into()),
-            }
-        }
+    Ok(())
+}
+
+/// Makes the screen of a source.
+fn screen(source: Box<dyn StepSource>, common: &Common) -> Result<Screen> {
+    check_tikv_src(common)?;
+    let options = Options { tikv_src: common.tikv_src.clone(), color: Theme::wanted() };
+    Ok(Screen::new(source, options))
+}
+
+/// Shows the screen until the user quits.
+fn on_screen(screen: Screen) -> Result<()> {
+    match run::run(screen)? {
+        ScreenEnd::Quit(None) => Ok(()),
+        ScreenEnd::Quit(Some(failure)) => bail!(failure),
+        ScreenEnd::Signal(signal) => Err(Stopped(signal).into()),
     }
 }

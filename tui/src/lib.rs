@@ -7,6 +7,7 @@ pub mod arguments;
 #[allow(missing_docs, reason = "doc comments of arguments are help texts: see `tikv-tui --help`")]
 pub mod cli;
 pub mod command;
+pub mod compare;
 pub mod editor;
 pub mod export;
 pub mod input;

@@ -9,7 +9,11 @@ use tracepoints::{
 };
 
 use crate::{
-    state::{SourceEvent, StepSource, units},
+    state::{
+        SourceEvent, StepSource,
+        compare::{Loaded, Run},
+        units,
+    },
     terminal::signals::{self, Stopped},
 };
 
@@ -109,6 +113,13 @@ struct Received {
 /// # Errors
 /// If the source or the output fails, a scenario's output is not the expected one, or a signal arrives.
 pub fn run(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -> Result<()> {
+    drive(source, &mut |received, summary, outcome| received.write(summary, outcome, format, out))
+}
+
+/// Called with each operation at its end: its steps, their sums, and its result.
+type AtEnd<'a> = dyn FnMut(&Received, &Summary, &str) -> Result<()> + 'a;
+
+fn drive(source: &mut dyn StepSource, at_end: &mut AtEnd<'_>) -> Result<()> {
     let mut received = Received::default();
     let mut mistakes: Vec<String> = Vec::new();
     let signals = signals::listen().context("cannot listen for signals")?;
@@ -128,7 +139,7 @@ pub fn run(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -> 
                     source.to_gate()?;
                 }
                 SourceEvent::Finished { summary, outcome, more } => {
-                    received.write(&summary, &outcome, format, out)?;
+                    at_end(&received, &summary, &outcome)?;
                     ended = !more;
                     if more {
                         source.next_operation()?;
@@ -148,6 +159,22 @@ pub fn run(source: &mut dyn StepSource, format: Format, out: &mut dyn Write) -> 
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+}
+
+/// Runs a source to its end and returns the operations that it stepped.
+///
+/// # Errors
+/// If the source fails, a scenario's output is not the expected one, or a signal arrives.
+pub fn collect(source: &mut dyn StepSource) -> Result<Vec<Loaded>> {
+    let mut operations = Vec::new();
+    let mut keep = |received: &Received, summary: &Summary, outcome: &str| {
+        let run =
+            Run { title: received.title.clone(), steps: received.steps.clone(), outcome: outcome.to_owned() };
+        operations.push(Loaded { run, summary: summary.clone() });
+        Ok(())
+    };
+    drive(source, &mut keep)?;
+    Ok(operations)
 }
 
 impl Received {

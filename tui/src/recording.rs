@@ -9,7 +9,7 @@ mod output;
 pub mod record;
 mod select;
 mod stats;
-mod table;
+pub(crate) mod table;
 pub mod times;
 pub mod top;
 

@@ -7,11 +7,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use crossterm::event::{Event, KeyEventKind, MouseEventKind};
+use tracepoints::printable::note;
 
 use crate::{
     editor,
     export::{self, Export},
-    state::{Effect, Phase, Positions, Screen},
+    state::{Effect, Phase, Positions, Screen, overlay::Overlay},
     terminal::{self, Terminal, keyboard::Keyboard},
     view,
 };
@@ -19,6 +20,8 @@ use crate::{
 /// Wait for a key before the source is polled; [`BUSY`] while a request runs.
 const IDLE: Duration = Duration::from_millis(50);
 const BUSY: Duration = Duration::from_millis(10);
+/// Time after which the offer to save ends the program without saving, so that a script is never blocked.
+const LEAVE: Duration = Duration::from_secs(10);
 /// Maximum time between two frames while keys arrive.
 const FRAME: Duration = Duration::from_millis(16);
 
@@ -37,7 +40,13 @@ pub enum ScreenEnd {
 /// If the terminal cannot be used.
 pub fn run(mut screen: Screen) -> Result<ScreenEnd> {
     let mut terminal = Terminal::take()?;
-    match steps(&mut screen, &mut terminal) {
+    let mut saved = None;
+    let ended = steps(&mut screen, &mut terminal, &mut saved);
+    drop(terminal);
+    if let Some(saved) = saved {
+        note(saved);
+    }
+    match ended {
         Ok(Some(signal)) => Ok(ScreenEnd::Signal(signal)),
         Ok(None) => Ok(ScreenEnd::Quit(screen.error())),
         Err(e) if has_gone(&e) => Ok(ScreenEnd::Signal(signal_hook::consts::SIGHUP)),
@@ -55,8 +64,10 @@ fn has_gone(error: &anyhow::Error) -> bool {
 }
 
 /// Runs the loop until the user quits (None) or a signal asks the program to end.
-fn steps(screen: &mut Screen, terminal: &mut Terminal) -> Result<Option<i32>> {
+/// `saved` gets a message about steps that were saved at the end.
+fn steps(screen: &mut Screen, terminal: &mut Terminal, saved: &mut Option<String>) -> Result<Option<i32>> {
     let signals = terminal.signals();
+    let mut offered: Option<Instant> = None;
     let mut keyboard = Keyboard::default();
     let mut dirty = true;
     loop {
@@ -75,13 +86,23 @@ fn steps(screen: &mut Screen, terminal: &mut Terminal) -> Result<Option<i32>> {
             screen.set_drawn(drawn);
             dirty = false;
         }
+        let offers = *screen.overlay() == Overlay::Leave;
+        offered = offers.then(|| offered.unwrap_or_else(Instant::now));
+        if offered.is_some_and(|since| since.elapsed() >= LEAVE) {
+            return Ok(None);
+        }
         let wait = if matches!(screen.phase(), Phase::Running | Phase::Starting) { BUSY } else { IDLE };
         let deadline = Instant::now() + FRAME;
         let mut event = keyboard.next(wait).context("cannot read the keyboard")?;
         while let Some(heard) = event {
             let effect = on_event(screen, heard, &mut dirty);
-            if effect == Effect::Quit {
-                return Ok(None);
+            match effect {
+                Effect::Quit => return Ok(None),
+                Effect::SaveAndQuit => {
+                    *saved = Some(save_steps(screen));
+                    return Ok(None);
+                }
+                _ => {}
             }
             dirty |= act(screen, terminal, effect)? | screen.poll();
             if Instant::now() >= deadline {
@@ -95,15 +116,15 @@ fn steps(screen: &mut Screen, terminal: &mut Terminal) -> Result<Option<i32>> {
 /// Performs an effect that the screen cannot do itself. Returns whether the screen must be drawn.
 fn act(screen: &mut Screen, terminal: &mut Terminal, effect: Effect) -> Result<bool> {
     match effect {
-        Effect::None | Effect::Quit => return Ok(false),
+        Effect::None | Effect::Quit | Effect::SaveAndQuit => return Ok(false),
         Effect::Suspend => terminal.suspend(true)?,
         Effect::Edit { path, line } => screen.say(terminal.lend(|| edit(&path, line))?),
         Effect::Copy(text) => terminal::copy(&text).context("cannot write to the terminal")?,
-        Effect::SaveTrace => screen.say(match export::steps(screen) {
-            Ok(export) => save(&export),
-            Err(e) => format!("{e:#}"),
-        }),
-        Effect::SaveFlame => screen.say(save(&export::flame(screen))),
+        Effect::SaveTrace => {
+            let said = save_steps(screen);
+            screen.say(said);
+        }
+        Effect::SaveFlame => screen.say(save(&export::flame(screen)).0),
     }
     Ok(true)
 }
@@ -145,17 +166,32 @@ fn edit(path: &Path, line: u32) -> String {
     }
 }
 
-/// Writes files into the working directory under new names; returns a message about the result.
-fn save(export: &Export) -> String {
+/// Writes the steps into the working directory; returns a message about the result.
+fn save_steps(screen: &mut Screen) -> String {
+    match export::steps(screen) {
+        Ok(export) => {
+            let (said, saved) = save(&export);
+            if saved {
+                screen.note_saved();
+            }
+            said
+        }
+        Err(e) => format!("{e:#}"),
+    }
+}
+
+/// Writes files into the working directory under new names; returns a message about the result, and whether
+/// all were written.
+fn save(export: &Export) -> (String, bool) {
     let mut said = Vec::new();
     for (name, text) in &export.files {
         match write_new(name, text) {
             Ok(name) => said.push(name),
-            Err(e) => return format!("cannot save {name} in the working directory: {e}"),
+            Err(e) => return (format!("cannot save {name} in the working directory: {e}"), false),
         }
     }
     let saved = format!("saved {}", said.join(" and "));
-    std::iter::once(saved).chain(export.problems.iter().cloned()).collect::<Vec<_>>().join("; ")
+    (std::iter::once(saved).chain(export.problems.iter().cloned()).collect::<Vec<_>>().join("; "), true)
 }
 
 fn write_new(name: &str, text: &str) -> std::io::Result<String> {

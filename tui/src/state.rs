@@ -1,17 +1,24 @@
 //! The state of the screen and its changes. Nothing here draws.
 pub mod code;
+pub mod compare;
+pub mod cursor;
 pub mod document;
 pub mod engine;
 pub mod flame;
+pub mod function_name;
 pub mod highlight;
+pub mod index;
+pub mod messages;
 pub mod overlay;
 pub mod panes;
 pub mod path;
 pub mod screen;
 pub mod search;
 pub mod source;
+pub mod stack;
 pub mod tikv;
 pub mod timeline;
+pub mod timestamps;
 pub mod units;
 
 pub use panes::{Pane, Positions};

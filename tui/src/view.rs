@@ -1,9 +1,13 @@
 //! Draws the screen. Returns the position of each pane, for the mouse and for scrolling; changes nothing.
+mod compare;
 mod flame;
+mod flame_help;
+mod flame_legend;
 mod help;
 mod palette;
 mod panel;
 mod path;
+mod places;
 mod source;
 mod stack;
 mod stage_summary;
@@ -11,6 +15,7 @@ mod state;
 mod status_bars;
 mod text;
 pub mod theme;
+mod timeline;
 
 use ratatui::{
     Frame,
@@ -25,6 +30,9 @@ use theme::Theme;
 /// Minimum columns and rows; on a smaller terminal only a notice is drawn.
 pub const MIN_SIZE: (u16, u16) = (60, 16);
 
+/// Minimum columns of the source pane to show TiKV's code beside ours.
+const BESIDE: u16 = 90;
+
 /// Draws the whole screen. Returns the positions of panes and tabs.
 pub fn draw(frame: &mut Frame<'_>, screen: &Screen) -> Positions {
     let area = frame.area();
@@ -38,7 +46,17 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) -> Positions {
     frame.render_widget(status_bars::head(screen, theme, head.width), head);
     let drawn = match screen.overlay() {
         Overlay::Flame(view) => {
-            flame::draw(frame, body, screen, theme, view);
+            match view.timeline {
+                true => timeline::draw(frame, body, screen, theme, view),
+                false => flame::draw(frame, body, screen, theme, view),
+            }
+            if view.help {
+                flame_help::draw(frame, body, theme, view.timeline);
+            }
+            Positions::default()
+        }
+        Overlay::Compare { selected } => {
+            compare::draw(frame, body, screen, theme, *selected);
             Positions::default()
         }
         _ => {
@@ -51,6 +69,7 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) -> Positions {
     match screen.overlay() {
         Overlay::Help { scroll } => help::draw(frame, body, screen, theme, *scroll),
         Overlay::Palette { query, selected } => palette::draw(frame, body, screen, theme, query, *selected),
+        Overlay::Places(places) => places::draw(frame, body, theme, places),
         _ => {}
     }
     drawn
@@ -80,29 +99,46 @@ impl Drawing<'_, '_> {
     fn panes(&mut self, body: Rect) {
         if self.screen.panes().is_zoomed() {
             self.pane(body, self.screen.panes().focus(), PanelStyle::Box);
-        } else if body.width >= 130 && body.height >= 34 {
+        } else if body.width >= 180 && body.height >= 34 {
             self.all(body);
+        } else if body.width >= 130 && body.height >= 34 {
+            self.most(body);
         } else if body.width >= 110 {
             let [left, right] = Layout::horizontal([Constraint::Length(50), Constraint::Fill(1)]).areas(body);
-            let [top, rest] = Layout::vertical([Constraint::Length(5), Constraint::Fill(1)]).areas(right);
+            let rows = [Constraint::Length(5), Constraint::Fill(1), Constraint::Fill(1)];
+            let [top, source, under] = Layout::vertical(rows).areas(right);
             self.pane(left, Pane::Path, PanelStyle::Box);
             self.stage(top);
-            self.tabs(rest, PanelStyle::Box);
+            self.pane(source, Pane::Source, PanelStyle::Box);
+            self.tabs(under, &[Pane::Stack, Pane::State, Pane::Log], PanelStyle::Box);
         } else {
             let path = (body.height / 3).clamp(6, 14) + 1;
             let rows = [Constraint::Length(path), Constraint::Length(4), Constraint::Fill(1)];
             let [top, middle, rest] = Layout::vertical(rows).areas(body);
             self.pane(top, Pane::Path, PanelStyle::Rule);
             self.stage(middle);
-            self.tabs(rest, PanelStyle::Rule);
+            self.tabs(rest, &Pane::ALL[1..], PanelStyle::Rule);
         }
+    }
+
+    /// Draws path and stack at the left, where names have room; the stage, source, and state or log at the right.
+    fn most(&mut self, body: Rect) {
+        let left_width = (body.width * 4 / 10).clamp(54, 66);
+        let [left, right] =
+            Layout::horizontal([Constraint::Length(left_width), Constraint::Fill(1)]).areas(body);
+        let [path, stack] = Layout::vertical([Constraint::Fill(3), Constraint::Fill(2)]).areas(left);
+        let rows = [Constraint::Length(5), Constraint::Fill(1), Constraint::Fill(1)];
+        let [top, source, under] = Layout::vertical(rows).areas(right);
+        self.pane(path, Pane::Path, PanelStyle::Box);
+        self.pane(stack, Pane::Stack, PanelStyle::Box);
+        self.stage(top);
+        self.pane(source, Pane::Source, PanelStyle::Box);
+        self.tabs(under, &[Pane::State, Pane::Log], PanelStyle::Box);
     }
 
     /// Draws all panes: path and log at the left; the stage, source, state and stack at the right.
     fn all(&mut self, body: Rect) {
-        let left_width = (body.width * 3 / 10).clamp(48, 60);
-        let [left, right] =
-            Layout::horizontal([Constraint::Length(left_width), Constraint::Fill(1)]).areas(body);
+        let [left, right] = Layout::horizontal([Constraint::Length(60), Constraint::Fill(1)]).areas(body);
         let [path, log] = Layout::vertical([Constraint::Fill(1), Constraint::Length(9)]).areas(left);
         let rows = [Constraint::Length(5), Constraint::Fill(1), Constraint::Fill(1)];
         let [top, source, bottom] = Layout::vertical(rows).areas(right);
@@ -124,19 +160,38 @@ impl Drawing<'_, '_> {
     }
 
     fn pane(&mut self, area: Rect, pane: Pane, style: PanelStyle) {
-        self.panel(area, pane, style, false);
+        self.panel(area, pane, style, &[]);
     }
 
-    fn tabs(&mut self, area: Rect, style: PanelStyle) {
-        self.panel(area, self.screen.panes().tab(), style, true);
+    /// Draws the panes that share one place: the one that the user chose last.
+    fn tabs(&mut self, area: Rect, tabs: &'static [Pane], style: PanelStyle) {
+        let panes = self.screen.panes();
+        let chosen = [panes.tab(), panes.under()].into_iter().find(|pane| tabs.contains(pane));
+        self.panel(area, chosen.unwrap_or(tabs[0]), style, tabs);
     }
 
-    fn panel(&mut self, area: Rect, pane: Pane, style: PanelStyle, tabs: bool) {
+    fn panel(&mut self, area: Rect, pane: Pane, style: PanelStyle, tabs: &'static [Pane]) {
+        let area = match pane == Pane::Source && self.screen.panes().shows_tikv() && area.width >= BESIDE {
+            true => self.own_code(area, style),
+            false => area,
+        };
         let content = content(self.screen, self.theme, pane, panel::inner(area, style));
         let panel = Panel { screen: self.screen, theme: self.theme, pane, style, tabs };
         let (drawn, tabs) = panel.draw(self.frame, area, content);
         self.drawn.panes[pane as usize] = drawn;
         self.drawn.tabs.extend(tabs);
+    }
+}
+
+impl Drawing<'_, '_> {
+    /// Draws our code in the left half of `area`; returns the right half, for TiKV's.
+    fn own_code(&mut self, area: Rect, style: PanelStyle) -> Rect {
+        let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
+        let inner = panel::inner(left, style);
+        let content = source::own(self.screen, self.theme, inner.width.into(), inner.height.into());
+        let panel = Panel { screen: self.screen, theme: self.theme, pane: Pane::Source, style, tabs: &[] };
+        panel.draw(self.frame, left, content);
+        right
     }
 }
 
@@ -151,6 +206,6 @@ fn content(screen: &Screen, theme: Theme, pane: Pane, inner: Rect) -> Content {
 }
 
 fn log(screen: &Screen, height: usize) -> Content {
-    let lines: Vec<Line<'static>> = screen.log().iter().map(|l| Line::from(l.clone())).collect();
+    let lines: Vec<Line<'static>> = screen.lines(Pane::Log).into_iter().map(Line::from).collect();
     Content { offset: lines.len().saturating_sub(height), lines, ..Content::default() }
 }

@@ -3,7 +3,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent,
 use ratatui::{Terminal, backend::TestBackend, style::Color};
 use tikv_tui::{
     export,
-    state::{Effect, HeldRequest, Pane, Phase, Screen, SourceEvent, Start, panes::Tab, screen::Options},
+    source::recorded::Recorded,
+    state::{
+        Effect, HeldRequest, Pane, Phase, Screen, SourceEvent, Start, StepSource, overlay::Overlay,
+        panes::Tab, screen::Options,
+    },
     view,
 };
 use tracepoints::trace::Step;
@@ -104,17 +108,138 @@ fn the_end_of_the_request() {
     }
 }
 
+/// Sizes of the snapshots of each pane and overlay.
+const SIZES: [(u16, u16); 4] = [(60, 24), (80, 24), (120, 40), (160, 50)];
+
 #[test]
-fn every_pane_on_a_small_terminal() {
-    let mut rig = Rig::stepped(SMALL);
-    rig.keys("nnnnnnnnnnnn");
-    for pane in Pane::ALL {
-        rig.keys(&(pane as usize + 1).to_string());
-        insta::assert_snapshot!(format!("pane_{}", pane.name().to_lowercase()), rig.terminal.backend());
-        rig.keys("z");
-        insta::assert_snapshot!(format!("zoom_{}", pane.name().to_lowercase()), rig.terminal.backend());
-        rig.keys("z");
+fn every_pane_at_four_widths() {
+    for size in SIZES {
+        let mut rig = Rig::new(common::point_get_in_sources(), Start::default(), size, true);
+        rig.keys("nnnnnnnnnnnn");
+        for pane in Pane::ALL {
+            rig.keys(&(pane as usize + 1).to_string());
+            let name = format!("{}_{}", pane.name().to_lowercase(), size.0);
+            insta::assert_snapshot!(format!("pane_{name}"), rig.terminal.backend());
+            rig.keys("z");
+            insta::assert_snapshot!(format!("zoom_{name}"), rig.terminal.backend());
+            rig.keys("z");
+        }
     }
+}
+
+#[test]
+fn every_overlay_at_four_widths() {
+    for size in SIZES {
+        let mut rig = Rig::new(common::prewrite(), Start { run: true, ..Start::default() }, size, true);
+        for (name, keys) in [
+            ("help", "?"),
+            ("palette", ":"),
+            ("search", "/raft"),
+            ("flame", "f"),
+            ("flame_legend", "fm"),
+            ("flame_help", "f?"),
+            ("timeline", "ft"),
+            ("timeline_help", "ft?"),
+        ] {
+            rig.keys(keys);
+            insta::assert_snapshot!(format!("overlay_{name}_{}", size.0), rig.terminal.backend());
+            while *rig.screen.overlay() != Overlay::None {
+                rig.key(KeyCode::Esc);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_timeline_shows_messages_as_arrows() {
+    let mut rig = Rig::new(common::prewrite(), Start { run: true, ..Start::default() }, LARGE, true);
+    rig.keys("ft");
+    let text = rig.text();
+    assert!(text.contains("store 2 log") && text.contains('▼') && text.contains('▲'), "{text}");
+    rig.keys("0");
+    for _ in 0..40 {
+        rig.keys("p");
+    }
+    rig.keys("n");
+    assert!(rig.text().contains("receives a message from client"), "{}", rig.text());
+    rig.keys("jjl");
+    rig.keys("z");
+    assert!(rig.text().contains("Timeline: "), "{}", rig.text());
+    rig.key(KeyCode::Esc);
+    rig.keys("t");
+    assert!(rig.text().contains("Flame: "));
+    rig.keys("t");
+    rig.key(KeyCode::Enter);
+    assert_eq!(*rig.screen.overlay(), Overlay::None);
+}
+
+#[test]
+fn the_flame_has_its_own_help_and_enter_goes_to_the_step() {
+    let mut rig = Rig::new(common::prewrite(), Start { run: true, ..Start::default() }, LARGE, true);
+    rig.keys("f?");
+    assert!(rig.text().contains("Help: flame"), "{}", rig.text());
+    rig.key(KeyCode::Esc);
+    assert!(rig.text().contains("Flame: ") && !rig.text().contains("Help: flame"));
+    rig.keys("m");
+    assert!(rig.text().contains("Colours: layer of the code"), "{}", rig.text());
+    rig.keys("kkkj");
+    rig.key(KeyCode::Enter);
+    assert_eq!(
+        (rig.stage(), rig.screen.overlay()),
+        ("client_send", &Overlay::None),
+        "a group: its first step"
+    );
+}
+
+/// A source whose steps are lost at the program's end.
+struct Live(Recorded);
+
+impl StepSource for Live {
+    fn title(&self) -> String {
+        self.0.title()
+    }
+    fn poll(&mut self) -> Vec<SourceEvent> {
+        self.0.poll()
+    }
+    fn step(&mut self) -> anyhow::Result<()> {
+        self.0.step()
+    }
+    fn to_gate(&mut self) -> anyhow::Result<()> {
+        self.0.to_gate()
+    }
+    fn run(&mut self) -> anyhow::Result<()> {
+        self.0.run()
+    }
+    fn toggle_gate(&mut self, stage: &str) -> anyhow::Result<bool> {
+        self.0.toggle_gate(stage)
+    }
+    fn gates(&self) -> Vec<String> {
+        self.0.gates()
+    }
+    fn next_operation(&mut self) -> anyhow::Result<()> {
+        self.0.next_operation()
+    }
+}
+
+#[test]
+fn the_end_of_a_live_session_offers_to_save_the_steps() {
+    let start = Start::default();
+    let live = Live(common::source("point_get", common::point_get(), &start));
+    let mut screen = Screen::new(Box::new(live), Options::default());
+    while screen.poll() {}
+    let key = |screen: &mut Screen, c| screen.on_key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+    assert_eq!((key(&mut screen, 'q'), screen.overlay()), (Effect::None, &Overlay::Leave));
+    assert_eq!(
+        (key(&mut screen, 'x'), screen.overlay()),
+        (Effect::None, &Overlay::None),
+        "any other key stays"
+    );
+    key(&mut screen, 'q');
+    assert_eq!(key(&mut screen, 's'), Effect::SaveAndQuit);
+    key(&mut screen, 'q');
+    assert_eq!(key(&mut screen, 'q'), Effect::Quit);
+    screen.note_saved();
+    assert_eq!(key(&mut screen, 'q'), Effect::Quit, "all steps are saved");
 }
 
 #[test]
@@ -165,7 +290,7 @@ fn the_flame_is_zoomed_searched_filtered_coloured_and_turned() {
 #[test]
 fn the_flame_is_compared_with_the_operation_before() {
     let mut rig = Rig::new(common::prewrite(), Start { run: true, ..Start::default() }, LARGE, true);
-    rig.keys("fmm");
+    rig.keys("fmmm");
     assert!(rig.screen.message().is_some_and(|m| m.contains("no operation before")));
     let earlier = [("kv_prewrite;raftstore;raft_send", 400_000), ("kv_prewrite;grpc;grpc_receive", 50_000)];
     let earlier = earlier.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
@@ -268,7 +393,7 @@ fn stepping_goes_forward_and_back_and_state_is_as_it_was() {
         ("write_cf_found", newest),
         "forward over known steps"
     );
-    rig.keys("gg");
+    rig.keys("0");
     assert_eq!(rig.stage(), "client_send");
     rig.keys("p");
     assert_eq!(rig.screen.message(), Some("this is the first step"));
@@ -290,16 +415,62 @@ fn gates_hold_the_request_and_c_goes_to_them() {
     assert!(rig.screen.gates().contains("grpc_reply"));
     rig.keys("c");
     assert_eq!((rig.stage(), rig.screen.phase()), ("grpc_reply", Phase::Held));
-    rig.keys("ggc");
+    rig.keys("0c");
     assert_eq!(rig.stage(), "lock_cf_get", "over known steps first");
     rig.keys("b");
     assert!(!rig.screen.gates().contains("lock_cf_get"));
-    rig.keys("Gc");
+    rig.keys("$c");
     assert_eq!((rig.stage(), rig.screen.phase()), ("client_reply", Phase::Finished));
     rig.keys("b");
     assert!(rig.screen.message().is_some_and(|m| m.contains("only observed")));
     rig.keys("n");
     assert!(rig.screen.message().is_some_and(|m| m.contains("has ended")));
+}
+
+/// A source that never answers: a release has no visible effect but the message.
+struct Silent(Vec<SourceEvent>);
+
+impl StepSource for Silent {
+    fn title(&self) -> String {
+        "silent".into()
+    }
+    fn poll(&mut self) -> Vec<SourceEvent> {
+        std::mem::take(&mut self.0)
+    }
+    fn step(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+    fn to_gate(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+    fn run(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+    fn toggle_gate(&mut self, _: &str) -> anyhow::Result<bool> {
+        Ok(true)
+    }
+    fn gates(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn next_operation(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_release_without_a_next_step_is_named() {
+    let hold = |id, stage: &str, store| {
+        SourceEvent::Held(HeldRequest { id, stage: stage.into(), store, ..HeldRequest::default() })
+    };
+    let step = Step { stage: "raft_commit".into(), store: 1, ..Step::default() };
+    let events =
+        vec![SourceEvent::Step(Box::new(step)), hold(1, "raft_commit", 1), hold(2, "follower_append", 2)];
+    let mut screen = Screen::new(Box::new(Silent(events)), Options::default());
+    screen.poll();
+    screen.on_key(KeyEvent::new(KeyCode::Char('n'), KeyModifiers::NONE));
+    let said = screen.message().unwrap_or_default();
+    assert!(said.starts_with("released at raft_commit (store 1)"), "{said}");
+    assert!(said.ends_with("n then releases follower_append (store 2)"), "{said}");
 }
 
 #[test]
@@ -385,7 +556,8 @@ fn the_mouse_selects_steps_frames_and_panes_and_scrolls() {
     rig.screen.on_mouse(mouse(MouseEventKind::Down(MouseButton::Left), x + 5, y + 3));
     assert_eq!((rig.stage(), rig.screen.panes().focus()), ("grpc_receive", Pane::Path));
     let (x, y, ..) = rig.screen.panes().drawn(Pane::Stack).area;
-    rig.screen.on_mouse(mouse(MouseEventKind::Down(MouseButton::Left), x + 1, y + 2));
+    // Below the logical stack of two rows and the titles.
+    rig.screen.on_mouse(mouse(MouseEventKind::Down(MouseButton::Left), x + 1, y + 6));
     assert_eq!((rig.screen.panes().frame(), rig.screen.panes().focus()), (Some(2), Pane::Stack));
     let (x, y, ..) = rig.screen.panes().drawn(Pane::Source).area;
     rig.settle();

@@ -22,12 +22,24 @@ pub enum Action {
     Held,
     /// Runs the scenario's next directive or operation.
     NextOperation,
+    /// Opens the source of the selected step, frame or name.
+    Open,
+    /// Goes to the definition of the name at the cursor.
+    Definition,
+    /// Lists the callers of the function at the cursor.
+    Callers,
+    /// Goes back to the place before the last jump.
+    Return,
+    /// Shows each frame of the stack, or folds runtimes and closures.
+    Unfold,
     /// Switches between our code and TiKV's function.
     Tikv,
     /// Opens the source line in an editor.
     Editor,
     /// Copies the text of the pane.
     Copy,
+    /// Opens the comparison with another run.
+    Compare,
     /// Opens or closes the flame.
     Flame,
     /// Writes the flame into files.
@@ -113,12 +125,28 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::ToGate, &["c"], "continue to the next gate", Group::Step),
     bind(Action::Run, &["r"], "run to the end", Group::Step),
     bind(Action::Gate, &["b"], "set or remove a gate at this stage", Group::Step),
-    bind(Action::First, &["gg", "Home"], "first step", Group::Step),
-    bind(Action::Last, &["G", "End"], "newest step", Group::Step),
+    bind(Action::First, &["0", "Home"], "first step", Group::Step),
+    bind(Action::Last, &["$", "End"], "newest step", Group::Step),
     bind(Action::Held, &["H"], "to the step that is held", Group::Step),
     bind(Action::NextOperation, &["N"], "run the scenario's next directive or operation", Group::Step),
+    bind(
+        Action::Open,
+        &["Enter"],
+        "open the selected frame or name; in the logical stack: to its step",
+        Group::Look,
+    ),
+    bind(Action::Definition, &["g"], "go to the definition of the name at the cursor", Group::Look),
+    bind(Action::Callers, &["G"], "callers of this function, on this path and in all sources", Group::Look),
+    bind(Action::Return, &["Ctrl-o"], "back to the place before the last jump", Group::Look),
+    bind(Action::Unfold, &["u"], "unfold the frames of runtimes and closures, or fold them", Group::Look),
     bind(Action::Tikv, &["t"], "TiKV's function for this stage, or our code", Group::Look),
     bind(Action::Flame, &["f"], "wall-clock flame of this operation", Group::Look),
+    bind(
+        Action::Compare,
+        &["d"],
+        "differences: this run beside the one before or the one to compare",
+        Group::Look,
+    ),
     bind(Action::Editor, &["o"], "open the source in $EDITOR at the line", Group::Look),
     bind(Action::Copy, &["y"], "copy this pane's line: step, file:line, frame or row", Group::Look),
     bind(Action::SaveFlame, &[], "save the flame as folded stacks, SVG and a page", Group::Look),
@@ -212,9 +240,9 @@ mod tests {
     #[test]
     fn keys_and_pairs_find_their_action() {
         assert_eq!(press(None, key('n')), Pressed::Action(Action::Next));
-        assert_eq!(press(None, key('g')), Pressed::Prefix('g'));
-        assert_eq!(press(Some('g'), key('g')), Pressed::Action(Action::First));
-        assert_eq!(press(Some('g'), key('x')), Pressed::Nothing);
+        assert_eq!(press(None, key('g')), Pressed::Action(Action::Definition));
+        assert_eq!(press(None, key('0')), Pressed::Action(Action::First));
+        assert_eq!(press(Some('x'), key('g')), Pressed::Nothing);
         assert_eq!(
             press(None, KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)),
             Pressed::Action(Action::Quit)

@@ -171,6 +171,10 @@ impl StepSource for Recorded {
         self.gates.iter().cloned().collect()
     }
 
+    fn is_live(&self) -> bool {
+        false
+    }
+
     fn next_operation(&mut self) -> Result<()> {
         bail!("a trace contains only one operation")
     }

@@ -6,6 +6,7 @@ use tracepoints::{catalogue, trace::Step};
 use super::{
     code,
     highlight::{CodeLine, highlight},
+    index::index,
     tikv,
 };
 
@@ -16,6 +17,10 @@ pub struct Key {
     pub file: String,
     /// The line, from 1.
     pub line: u32,
+    /// The line is a stamp: the document shows the statement that its stage stands for.
+    pub stamp: bool,
+    /// The function with the stamp, if the line is the call of a function that only stamps.
+    pub called: Option<String>,
     /// Show TiKV's function of this stage, from this checkout if there is one.
     pub tikv: Option<(String, Option<PathBuf>)>,
 }
@@ -31,6 +36,10 @@ pub struct Document {
     pub lines: Vec<CodeLine>,
     /// The marked line, from 0.
     pub current: Option<usize>,
+    /// The last line of the marked statement, from 0.
+    pub last: usize,
+    /// First and last lines of stamps, from 0.
+    pub stamps: Vec<(usize, usize)>,
     /// Path and line for an editor.
     pub place: Option<(String, u32)>,
 }
@@ -50,13 +59,18 @@ fn own_document(key: &Key) -> Document {
         return Document { title: "no source".into(), info: vec![("source", why)], ..Document::default() };
     }
     let path = code::packed(&key.file).map_or(key.file.as_str(), |(name, _)| name);
-    let title = format!("{path}:{}", key.line);
-    let place = Some((path.to_owned(), key.line));
+    let statement = index().stamp_at(path, key.line).filter(|_| key.stamp).and_then(|s| s.statement);
+    let (line, last) = statement.unwrap_or((key.line, key.line));
+    let title = format!("{path}:{line}");
+    let place = Some((path.to_owned(), line));
     match code::text(&key.file) {
         Ok(text) => {
-            let current = Some(key.line.saturating_sub(1) as usize);
             let lines = highlight(&text, path.ends_with(".rs"));
-            Document { title, info: Vec::new(), lines, current, place }
+            let zero = |line: u32| line.saturating_sub(1) as usize;
+            let stamps = index().stamps(path).iter().map(|s| (zero(s.lines.0), zero(s.lines.1))).collect();
+            let called = key.called.iter();
+            let info = called.map(|f| ("stage", format!("stamped in {f}, which is called here"))).collect();
+            Document { title, info, lines, current: Some(zero(line)), last: zero(last), stamps, place }
         }
         Err(why) => {
             let why = format!("{why} and not packed into this binary");
@@ -71,6 +85,7 @@ fn tikv_document(step: &Step, checkout: Option<&PathBuf>) -> Document {
     let repository = place.repository.as_deref().unwrap_or("tikv/tikv");
     let mut info = vec![("function", place.name()), ("file", format!("{repository} {}", place.file))];
     info.extend(stage.map(|s| ("meaning", s.meaning.to_owned())));
+    info.extend(stage.filter(|s| !s.differs.is_empty()).map(|s| ("differs", s.differs.to_owned())));
     info.extend(stage.filter(|s| !s.metric.is_empty()).map(|s| ("metric", s.metric.to_owned())));
     info.push(("ours", format!("{} ({}:{})", step.function, step.file, step.line)));
     let title = format!("{} {}", place.whose(), place.name());
@@ -84,13 +99,15 @@ fn tikv_document(step: &Step, checkout: Option<&PathBuf>) -> Document {
     match tikv::find(root, &place) {
         Ok(found) => {
             let path = found.path.to_string_lossy().into_owned();
-            info.retain(|(word, _)| matches!(*word, "meaning" | "metric"));
+            info.retain(|(word, _)| matches!(*word, "meaning" | "differs" | "metric"));
             let rust = path.ends_with(".rs");
             Document {
                 title: format!("TiKV {}:{} {}", place.file, found.line, place.name()),
                 info,
                 lines: highlight(&found.text, rust),
                 current: Some(found.line.saturating_sub(1) as usize),
+                last: found.line.saturating_sub(1) as usize,
+                stamps: Vec::new(),
                 place: Some((path, found.line)),
             }
         }

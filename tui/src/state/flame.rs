@@ -55,6 +55,14 @@ pub struct FlameView {
     pub colours: Colours,
     /// Show only stacks that contain this frame.
     pub only: Option<String>,
+    /// Show the legend of the colours.
+    pub legend: bool,
+    /// Show the help of this view.
+    pub help: bool,
+    /// Show the timeline with its messages instead of the bars.
+    pub timeline: bool,
+    /// The selected step of the timeline, by its number.
+    pub step: usize,
 }
 
 impl FlameView {

@@ -1,7 +1,7 @@
 //! Overlays of the screen: help, the palette, the input of a search, the flame.
 use tracepoints::catalogue::STAGES;
 
-use super::{flame::FlameView, search};
+use super::{cursor::Spot, flame::FlameView, search};
 use crate::input::action::{Action, BINDINGS};
 
 /// The open overlay.
@@ -29,6 +29,37 @@ pub enum Overlay {
     },
     /// The flame.
     Flame(FlameView),
+    /// Places in the code to choose from.
+    Places(Places),
+    /// The comparison with another run.
+    Compare {
+        /// Index of the selected row.
+        selected: usize,
+    },
+    /// The offer to save the steps before the program ends.
+    Leave,
+}
+
+/// Places in the code to choose from: definitions of a name, or callers of a function.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Places {
+    /// The title of the list.
+    pub title: String,
+    /// The entries: a function, a note, and its line.
+    pub entries: Vec<PlaceEntry>,
+    /// Index of the selected entry.
+    pub selected: usize,
+}
+
+/// A place in the code.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlaceEntry {
+    /// The function or definition.
+    pub name: String,
+    /// The step on whose stack it is, or empty.
+    pub note: String,
+    /// File and line.
+    pub spot: Spot,
 }
 
 /// The effect of an entry of the palette.

@@ -1,4 +1,8 @@
 //! The panes of the screen: the focus, what they show, how far they are scrolled and where they were drawn.
+use super::{
+    cursor::{Cursor, Spot},
+    stack::Pick,
+};
 
 /// A pane of the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,11 +85,18 @@ pub struct Panes {
     focus: Pane,
     /// The pane next to the path if there is room for only one.
     tab: Pane,
+    /// The pane under the source if there is room for both.
+    under: Pane,
     zoom: bool,
     /// The source pane shows TiKV's function.
     tikv: bool,
-    /// The frame whose source is shown, if not the stage's own.
-    frame: Option<usize>,
+    /// The row of the stack whose source is shown, if not the stage's own.
+    pick: Option<Pick>,
+    /// Each frame has a row.
+    unfolded: bool,
+    /// The file that the user went to, if not the step's.
+    visit: Option<Spot>,
+    cursor: Option<Cursor>,
     scroll: [Option<usize>; 5],
     sideways: [usize; 5],
     drawn: Positions,
@@ -94,7 +105,7 @@ pub struct Panes {
 impl Panes {
     /// Panes with the focus on the path, and the source next to it.
     pub fn new() -> Self {
-        Self { tab: Pane::Source, ..Self::default() }
+        Self { tab: Pane::Source, under: Pane::Stack, ..Self::default() }
     }
 
     /// The pane with the focus.
@@ -119,7 +130,35 @@ impl Panes {
 
     /// The selected frame of the stack, from 0; None: that of the stamp.
     pub fn frame(&self) -> Option<usize> {
-        self.frame
+        match self.pick {
+            Some(Pick::Frame(frame)) => Some(frame),
+            _ => None,
+        }
+    }
+
+    /// The selected row of the stack.
+    pub fn pick(&self) -> Option<Pick> {
+        self.pick
+    }
+
+    /// Whether each frame has a row.
+    pub fn is_unfolded(&self) -> bool {
+        self.unfolded
+    }
+
+    /// The file and line that the user went to, if not the step's.
+    pub fn visit(&self) -> Option<&Spot> {
+        self.visit.as_ref()
+    }
+
+    /// The cursor of the source pane; None: at the current line.
+    pub fn cursor(&self) -> Option<Cursor> {
+        self.cursor
+    }
+
+    /// The pane under the source if there is room for both.
+    pub fn under(&self) -> Pane {
+        self.under
     }
 
     /// The first line to show; None: the pane shows its current line.
@@ -163,6 +202,9 @@ impl Panes {
         if pane != Pane::Path {
             self.tab = pane;
         }
+        if !matches!(pane, Pane::Path | Pane::Source) {
+            self.under = pane;
+        }
     }
 
     /// Moves the focus by a number of panes.
@@ -177,29 +219,39 @@ impl Panes {
     /// Switches between our code and TiKV's, and shows the source pane.
     pub(super) fn toggle_tikv(&mut self) {
         self.tikv = !self.tikv;
-        self.scroll[Pane::Source as usize] = None;
+        self.show(None, None);
         self.tab = Pane::Source;
         if self.focus != Pane::Path {
             self.focus = Pane::Source;
         }
     }
 
-    /// Selects a frame, and shows its source from its line on.
-    pub(super) fn select_frame(&mut self, frame: usize) {
-        self.frame = Some(frame);
+    /// Selects a row of the stack, and shows its source from its line on.
+    pub(super) fn select(&mut self, pick: Option<Pick>) {
+        self.pick = pick;
+        self.tikv = false;
+        self.show(None, None);
+    }
+
+    /// Shows a file, or the step's own, with the cursor in it.
+    pub(super) fn show(&mut self, visit: Option<Spot>, cursor: Option<Cursor>) {
+        (self.visit, self.cursor) = (visit, cursor);
+        self.scroll[Pane::Source as usize] = None;
+        self.sideways[Pane::Source as usize] = 0;
+    }
+
+    pub(super) fn set_tikv(&mut self, tikv: bool) {
+        self.tikv = tikv;
+    }
+
+    pub(super) fn set_cursor(&mut self, cursor: Cursor) {
+        self.cursor = Some(cursor);
         self.scroll[Pane::Source as usize] = None;
     }
 
-    /// Selects the frame that is `by` frames further out, out of `frames`, and shows our code.
-    pub(super) fn select_frame_by(&mut self, by: isize, frames: usize) {
-        if frames > 0 {
-            self.select_frame(self.frame.unwrap_or(0).saturating_add_signed(by).min(frames - 1));
-            self.tikv = false;
-        }
-    }
-
-    pub(super) fn clear_frame(&mut self) {
-        self.frame = None;
+    pub(super) fn toggle_unfolded(&mut self) {
+        self.unfolded = !self.unfolded;
+        self.pick = None;
     }
 
     /// Half the height of the pane with the focus, at least 1.
@@ -225,7 +277,8 @@ impl Panes {
 
     /// Resets the panes that follow the cursor, after the cursor has moved.
     pub(super) fn follow_cursor(&mut self) {
-        self.frame = None;
+        self.pick = None;
+        self.show(None, None);
         for pane in [Pane::Path, Pane::Source, Pane::Stack] {
             self.scroll[pane as usize] = None;
         }
@@ -233,7 +286,8 @@ impl Panes {
 
     /// Resets all panes for another operation.
     pub(super) fn begin(&mut self) {
-        self.frame = None;
+        self.pick = None;
+        self.show(None, None);
         self.scroll = [None; 5];
     }
 }

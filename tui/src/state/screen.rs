@@ -1,5 +1,7 @@
 //! The step screen: the stepped operation, its panes, and the open overlay.
+mod compare_keys;
 mod flame_keys;
+mod follow;
 mod keymap_actions;
 mod mouse;
 mod pane_text;
@@ -10,12 +12,18 @@ use std::{cell::RefCell, collections::BTreeSet, path::PathBuf, rc::Rc};
 use tracepoints::trace::Step;
 
 use super::{
+    code,
+    compare::{Pair, Run, align},
+    cursor::Jump,
     document::{self, Document},
-    flame,
+    engine, flame,
+    index::index,
     overlay::Overlay,
     panes::{Panes, Positions},
     source::{HeldRequest, SourceEvent, StepSource},
+    stack::{self, Pick},
     timeline::{OperationEnd, Phase, Timeline},
+    timestamps::Timestamps,
     units,
 };
 
@@ -39,6 +47,8 @@ pub enum Effect {
     Copy(String),
     /// Writes the steps into a file.
     SaveTrace,
+    /// Writes the steps into a file and ends the program.
+    SaveAndQuit,
     /// Writes the flame into files.
     SaveFlame,
 }
@@ -69,12 +79,21 @@ pub struct Screen {
     /// A message of one line, until the next key.
     message: Option<String>,
     prefix: Option<char>,
+    /// Places to go back to, the newest last.
+    jumps: Vec<Jump>,
+    /// Number of steps of this operation that a file has.
+    saved: usize,
     /// The previous operation and the times of its frames, for comparison.
     earlier: Option<(String, flame::Spent)>,
-    /// The document of the source pane, as a cache.
-    document: RefCell<Option<(document::Key, Rc<Document>)>>,
+    timestamps: Timestamps,
+    /// The run to compare with: that of the command line, otherwise the operation before.
+    other: Option<Run>,
+    /// The documents of the source pane, as a cache, the newest first.
+    documents: RefCell<Vec<(document::Key, Rc<Document>)>>,
 }
 
+/// Number of cached documents: ours and TiKV's.
+const MAX_DOCUMENTS: usize = 2;
 /// Maximum number of log lines; older ones are dropped.
 const MAX_LOG_LINES: usize = 2_000;
 
@@ -96,8 +115,12 @@ impl Screen {
             overlay: Overlay::None,
             message: None,
             prefix: None,
+            jumps: Vec::new(),
+            saved: 0,
             earlier: None,
-            document: RefCell::new(None),
+            timestamps: Timestamps::default(),
+            other: None,
+            documents: RefCell::new(Vec::new()),
         }
     }
 
@@ -166,6 +189,41 @@ impl Screen {
         self.earlier.as_ref()
     }
 
+    /// The run to compare with.
+    pub fn other(&self) -> Option<&Run> {
+        self.other.as_ref()
+    }
+
+    /// The names of the operation's timestamps.
+    pub fn timestamps(&self) -> &Timestamps {
+        &self.timestamps
+    }
+
+    /// The tables of the state pane, with named timestamps.
+    pub fn sections(&self) -> Vec<engine::Section> {
+        let Some(step) = self.step() else { return Vec::new() };
+        self.timestamps.name_all(engine::sections(step, self.timeline.step_before()))
+    }
+
+    /// Compares with a run, in the flame as well.
+    pub fn compare_with_run(&mut self, run: Run) {
+        let bars = flame::bars(&run.title, &run.steps, &[], None);
+        self.compare_with(run.title.clone(), flame::spent(&bars));
+        self.other = Some(run);
+    }
+
+    /// The stepped operation as a run.
+    pub fn this_run(&self) -> Run {
+        let outcome = self.timeline.ending().map_or_else(String::new, |e| e.outcome.clone());
+        let title = self.timeline.operation().to_owned();
+        Run { title, steps: self.timeline.steps().to_vec(), outcome }
+    }
+
+    /// The aligned steps of the run to compare with and of the stepped operation.
+    pub fn pairs(&self) -> Vec<Pair> {
+        self.other.as_ref().map(|o| align(&o.steps, self.timeline.steps())).unwrap_or_default()
+    }
+
     /// The phase of the operation.
     pub fn phase(&self) -> Phase {
         if self.failure.is_some() { Phase::Failed } else { self.timeline.phase() }
@@ -194,28 +252,53 @@ impl Screen {
 
     /// The document of the source pane.
     pub fn document(&self) -> Rc<Document> {
-        let key = self.document_key();
-        let mut cached = self.document.borrow_mut();
-        if let Some((k, document)) = &*cached
-            && *k == key
-        {
+        self.load(self.document_key())
+    }
+
+    /// Our code, to show beside TiKV's.
+    pub fn own_document(&self) -> Rc<Document> {
+        self.load(self.own_document_key())
+    }
+
+    fn load(&self, key: document::Key) -> Rc<Document> {
+        let mut cached = self.documents.borrow_mut();
+        if let Some((_, document)) = cached.iter().find(|(k, _)| *k == key) {
             return document.clone();
         }
         let document = Rc::new(document::load(&key, self.step()));
-        *cached = Some((key, document.clone()));
+        cached.truncate(MAX_DOCUMENTS - 1);
+        cached.insert(0, (key, document.clone()));
         document
     }
 
     fn document_key(&self) -> document::Key {
+        match self.step() {
+            Some(step) if self.panes.shows_tikv() => {
+                let tikv = Some((step.stage.clone(), self.options.tikv_src.clone()));
+                document::Key { file: step.file.clone(), line: step.line, tikv, ..Default::default() }
+            }
+            _ => self.own_document_key(),
+        }
+    }
+
+    fn own_document_key(&self) -> document::Key {
         let Some(step) = self.step() else { return document::Key::default() };
-        if self.panes.shows_tikv() {
-            let tikv = Some((step.stage.clone(), self.options.tikv_src.clone()));
-            return document::Key { file: step.file.clone(), line: step.line, tikv };
+        if let Some(spot) = self.panes.visit() {
+            return document::Key { file: spot.file.clone(), line: spot.line, ..Default::default() };
         }
-        match self.panes.frame().and_then(|i| step.stack.get(i)) {
-            Some(frame) => document::Key { file: frame.file.clone(), line: frame.line, tikv: None },
-            None => document::Key { file: step.file.clone(), line: step.line, tikv: None },
+        match self.panes.pick() {
+            Some(Pick::Frame(i)) => match step.stack.get(i) {
+                Some(f) => document::Key { file: f.file.clone(), line: f.line, ..Default::default() },
+                None => own_key(step),
+            },
+            Some(Pick::Step(i)) => own_key(self.timeline.steps().get(i).unwrap_or(step)),
+            None => own_key(step),
         }
+    }
+
+    /// The rows of the stack pane.
+    pub fn stack_rows(&self) -> Vec<stack::Row> {
+        stack::rows(&self.timeline, self.panes.is_unfolded())
     }
 
     /// Takes the positions of panes and tabs that drawing returned.
@@ -277,13 +360,18 @@ impl Screen {
         if self.timeline.ending().is_some() {
             let times = flame::spent(&self.timeline.bars(None));
             self.compare_with(self.timeline.operation().to_owned(), times);
+            self.other = Some(self.this_run());
         }
         self.timeline = Timeline::new(title);
+        self.saved = 0;
+        self.timestamps = Timestamps::default();
+        self.jumps.clear();
         self.panes.begin();
-        *self.document.borrow_mut() = None;
+        self.documents.borrow_mut().clear();
     }
 
     fn take_step(&mut self, step: Step) {
+        self.timestamps.learn(&step);
         let arrival = self.timeline.add_step(step);
         if arrival.awaited {
             // Removes the message that there is no step yet.
@@ -331,6 +419,16 @@ impl Screen {
         }
     }
 
+    /// Whether the program's end would lose steps of a live session.
+    pub fn has_unsaved(&self) -> bool {
+        self.source.is_live() && self.timeline.steps().len() > self.saved
+    }
+
+    /// Notes that a file has the steps so far.
+    pub fn note_saved(&mut self) {
+        self.saved = self.timeline.steps().len();
+    }
+
     /// Shows a message until the next key.
     pub fn say(&mut self, text: impl Into<String>) {
         self.message = Some(text.into());
@@ -353,5 +451,27 @@ impl Screen {
     fn go_to(&mut self, step: usize) {
         self.timeline.move_to(step);
         self.panes.follow_cursor();
+    }
+}
+
+/// The document of a step: its stamp's statement, or the call of a function that only stamps.
+fn own_key(step: &Step) -> document::Key {
+    let own = document::Key { file: step.file.clone(), line: step.line, stamp: true, ..Default::default() };
+    let Some((path, _)) = code::packed(&step.file) else { return own };
+    if index().stamp_at(path, step.line).is_none_or(|s| s.statement.is_some()) {
+        return own;
+    }
+    let Some(stamping) = index().enclosing(path, step.line) else { return own };
+    let calls = |f: &&tracepoints::symbolize::Frame| {
+        index().enclosing(&f.file, f.line).is_some_and(|d| d != stamping)
+    };
+    match step.stack.iter().find(calls) {
+        Some(frame) => document::Key {
+            file: frame.file.clone(),
+            line: frame.line,
+            called: Some(stamping.title()),
+            ..Default::default()
+        },
+        None => own,
     }
 }

@@ -91,6 +91,10 @@ pub trait StepSource: Send {
     fn scripted(&self) -> bool {
         false
     }
+    /// Whether the steps are lost when the program ends: those of a live session, not those of a file.
+    fn is_live(&self) -> bool {
+        true
+    }
     /// Whether the client's timeouts keep running while its request is held.
     fn client_time_runs(&self) -> bool {
         false

@@ -83,6 +83,10 @@ impl Flame<'_> {
             lines.reverse();
         }
         lines.push(Line::default());
+        if self.view.legend {
+            lines.extend(super::flame_legend::lines(self.view.colours, self.theme, self.width));
+            lines.push(Line::default());
+        }
         lines.extend(self.replicas());
         lines.extend(self.bars.get(self.view.selected).into_iter().flat_map(|b| self.detail(b)));
         lines.extend(self.critical(height.saturating_sub(lines.len())));

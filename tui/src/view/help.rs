@@ -21,12 +21,16 @@ fn about(pane: Pane) -> &'static str {
              the operation's time. j and k move in the tree, n and p move in time."
         }
         Pane::Source => {
-            "Our code at the stage, from the copy in this program, or the code of the frame selected in the stack. t \
-             shows TiKV's function for the stage, and its source with --tikv-src. o opens the line in $EDITOR."
+            "Our code at the stage, from the copy in this program. ▶ marks the statement that the stage stands for; │ its \
+             further lines; the stamp itself is dim. j and k move the cursor, h and l choose a name on its line. g or Enter \
+             goes to the name's definition, G lists the callers of this function, Ctrl-o goes back, Esc returns to the \
+             stage. t shows TiKV's function for the stage, and its source with --tikv-src. o opens the line in $EDITOR."
         }
         Pane::Stack => {
-            "The call stack at the stamp, innermost first; inlined, or i, marks a function compiled into the one below it. j and k \
-             select a frame and show its source. Frames outside this project are dim."
+            "The logical stack joins what threads separate: the client operation, its RPC, the command, the Raft entry and \
+             the apply batch that led to this step. Then the call stack of the thread, innermost first; i marks a function \
+             compiled into the one below it, (3) three frames of one function, +3 folded frames of runtimes, which u \
+             unfolds. j and k select a row and show its source, Enter opens it."
         }
         Pane::State => {
             "The engine's state as published at this step: the Raft group on all stores, the rows of the key \

@@ -57,8 +57,8 @@ pub struct Panel<'a> {
     pub theme: Theme,
     pub pane: Pane,
     pub style: Style,
-    /// The title has the tabs of all panes that share the place.
-    pub tabs: bool,
+    /// The panes that share the place; their tabs are in the title.
+    pub tabs: &'static [Pane],
 }
 
 impl Panel<'_> {
@@ -95,8 +95,8 @@ impl Panel<'_> {
     /// The pane's name or the tabs, and the content's title if there is room beside `place` columns.
     fn title(self, area: Rect, content: &str, place: usize) -> (Vec<Span<'static>>, Vec<Tab>) {
         let (mut title, tabs) = match self.tabs {
-            true => self.tab_line(area),
-            false => (vec![name(self.theme, self.pane, self.is_focused())], Vec::new()),
+            [_, ..] => self.tab_line(area),
+            [] => (vec![name(self.theme, self.pane, self.is_focused())], Vec::new()),
         };
         let used = Line::from(title.clone()).width() + place + 4;
         if !content.is_empty() {
@@ -124,7 +124,7 @@ impl Panel<'_> {
     /// Formats the tabs of the panes that share one place; the shown one is in brackets.
     fn tab_line(self, area: Rect) -> (Vec<Span<'static>>, Vec<Tab>) {
         let (mut spans, mut tabs, mut x) = (Vec::new(), Vec::new(), area.x + 1);
-        for pane in Pane::ALL.into_iter().skip(1) {
+        for pane in self.tabs.iter().copied() {
             let label = format!("{} {}", pane as usize + 1, pane.name());
             let (text, style) = if pane == self.pane {
                 let style = if self.is_focused() { self.theme.current() } else { self.theme.strong() };

@@ -65,9 +65,18 @@ fn first(screen: &Screen, step: &Step, theme: Theme) -> Line<'static> {
         }
     }
     if step.lane != "main" {
-        spans.push(Span::styled(" · beside the main lane", theme.dim()));
+        spans.push(replica(screen, step, theme));
     }
     Line::from(spans)
+}
+
+/// Says whether the answer waited for a replica's stage; before the operation's end it is unknown.
+fn replica(screen: &Screen, step: &Step, theme: Theme) -> Span<'static> {
+    match screen.timeline().critical() {
+        Some(path) if path.has(step.step) => Span::styled(" · ◆ the answer waited for it", theme.critical()),
+        Some(_) => Span::styled(" · the answer did not wait for it", theme.dim()),
+        None => Span::styled(" · in parallel with other stores", theme.dim()),
+    }
 }
 
 fn tikv(step: &Step, theme: Theme, width: usize) -> Line<'static> {

@@ -8,13 +8,12 @@ use super::{
 };
 use crate::state::{
     Screen,
-    engine::{self, Cell, Kind, Section, TableRow},
+    engine::{Cell, Kind, Section, TableRow},
 };
 
 /// Formats the tables of the step.
 pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Content {
-    let Some(step) = screen.step() else { return Content::default() };
-    let sections = engine::sections(step, screen.timeline().step_before());
+    let sections = screen.sections();
     let changed = sections.iter().flat_map(|s| &s.rows).flat_map(|r| &r.cells).filter(|c| c.changed).count();
     let (mut lines, mut first_change) = (Vec::new(), None);
     for section in &sections {

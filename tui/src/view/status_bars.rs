@@ -5,7 +5,7 @@ use ratatui::{
 };
 
 use super::{text, theme::Theme};
-use crate::state::{Phase, Screen, overlay::Overlay, units};
+use crate::state::{Pane, Phase, Screen, overlay::Overlay, units};
 
 /// Formats the head line: the operation, its phase, and the position of the cursor.
 pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
@@ -77,7 +77,11 @@ fn first_line(text: Option<&str>) -> Vec<String> {
 fn ended(screen: &Screen) -> Vec<String> {
     let Some(ending) = screen.timeline().ending() else { return Vec::new() };
     let s = &ending.summary;
-    let outcome = if ending.outcome.is_empty() { String::new() } else { format!(": {}", ending.outcome) };
+    let outcome = if ending.outcome.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", screen.timestamps().apply(&ending.outcome))
+    };
     let wall = units::duration(s.wall_ns);
     let more = if ending.more { " · N continues" } else { "" };
     let covered = format!(" · {wall}, {:.1} % in stages, {} dropped", s.accounted * 100.0, s.dropped);
@@ -120,11 +124,22 @@ pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     if let Some(prefix) = screen.prefix() {
         return text::paragraph(vec![Line::from(format!(" {prefix}…"))]);
     }
+    if *screen.overlay() == Overlay::Leave {
+        let asked = Span::styled(" Save the steps into a file?", theme.strong());
+        let keys = [(" s", " save and quit "), (" q", " quit "), (" Esc", " stay")];
+        let keys = keys.into_iter().flat_map(|(key, word)| [Span::styled(key, theme.key()), Span::raw(word)]);
+        return text::paragraph(vec![Line::from(std::iter::once(asked).chain(keys).collect::<Vec<_>>())]);
+    }
     let hints = match (screen.overlay(), screen.query().is_empty()) {
         (Overlay::Help { .. }, _) => HELP,
         (Overlay::Palette { .. }, _) => PALETTE,
+        (Overlay::Flame(view), _) if view.timeline => TIMELINE,
         (Overlay::Flame(_), _) => FLAME,
+        (Overlay::Places(_), _) => PLACES,
+        (Overlay::Compare { .. }, _) => COMPARE,
         (_, false) => FOUND,
+        _ if screen.panes().focus() == Pane::Source => SOURCE,
+        _ if screen.panes().focus() == Pane::Stack => STACK,
         _ => STEP,
     };
     hint_line(hints, theme, width.into())
@@ -168,18 +183,64 @@ const STEP: Hints = &[
     ("o", "editor"),
     ("y", "copy"),
 ];
+const SOURCE: Hints = &[
+    ("n", "next"),
+    ("p", "back"),
+    ("j k h l", "name"),
+    ("g", "definition"),
+    ("G", "callers"),
+    ("Ctrl-o", "return"),
+    ("?", "help"),
+    (":", "palette"),
+    ("q", "quit"),
+    ("t", "TiKV"),
+    ("o", "editor"),
+    ("/", "search"),
+    ("y", "copy"),
+    ("Tab", "pane"),
+];
+const STACK: Hints = &[
+    ("n", "next"),
+    ("p", "back"),
+    ("j k", "row"),
+    ("Enter", "open"),
+    ("u", "unfold"),
+    ("Ctrl-o", "return"),
+    ("?", "help"),
+    (":", "palette"),
+    ("q", "quit"),
+    ("z", "zoom"),
+    ("/", "search"),
+    ("y", "copy"),
+    ("Tab", "pane"),
+];
+const COMPARE: Hints =
+    &[("j k", "row"), ("]", "next difference"), ("[", "previous"), ("Enter", "to the step"), ("Esc", "back")];
+const PLACES: Hints = &[("j k", "choose"), ("Enter", "go there"), ("Esc", "back")];
 const HELP: Hints = &[("j k", "scroll"), ("Esc", "close")];
 const PALETTE: Hints = &[("↑ ↓", "choose"), ("Enter", "do it"), ("Esc", "close")];
 const FLAME: Hints = &[
     ("h l j k", "move"),
     ("z", "zoom"),
     ("/", "search"),
-    ("m", "colours"),
+    ("t", "timeline"),
+    ("m", "legend"),
+    ("Enter", "to the step"),
+    ("?", "help"),
+    ("Esc", "back"),
     ("s", "only this"),
     ("i", "invert"),
-    ("Enter", "to the step"),
-    ("Esc", "back"),
     (":", "save as SVG"),
+];
+const TIMELINE: Hints = &[
+    ("h l j k", "move"),
+    ("n p", "in time"),
+    ("z", "zoom"),
+    ("t", "flame"),
+    ("m", "legend"),
+    ("Enter", "to the step"),
+    ("?", "help"),
+    ("Esc", "back"),
 ];
 const FOUND: Hints =
     &[("]", "next match"), ("[", "previous match"), ("/", "search again"), ("Esc", "end search")];

@@ -215,6 +215,47 @@ pub fn point_get() -> Vec<Step> {
     m.steps
 }
 
+/// The point getter's file in this program's sources.
+pub const GETTER: &str = "engine/storage/src/mvcc/reader/point_getter.rs";
+
+/// The line of a text in a packed file, from 1.
+pub fn line_of(file: &str, text: &str) -> u32 {
+    let (_, source) = tikv_tui::state::code::packed(file).unwrap_or_else(|| panic!("{file} is not packed"));
+    let at = source.lines().position(|l| l.contains(text)).unwrap_or_else(|| panic!("no line with {text}"));
+    at as u32 + 1
+}
+
+/// The point get with the places of this program's own sources at the stages of MVCC.
+pub fn point_get_in_sources() -> Vec<Step> {
+    let frame = |text: &str, function: &str| Frame {
+        function: function.into(),
+        file: format!("/build/{GETTER}"),
+        line: line_of(GETTER, text),
+        inlined: false,
+    };
+    let mut steps = point_get();
+    for step in &mut steps {
+        let (stamp, frames) = match step.stage.as_str() {
+            "lock_cf_get" => {
+                let inner = frame("step_thread!(LOCK_CF_GET", "{closure#0}");
+                ("step_thread!(LOCK_CF_GET", vec![inner, frame("self.load_and_check_lock(user_key", "x")])
+            }
+            "write_cf_seek" => {
+                let inner = frame("step_thread!(WRITE_CF_SEEK", "x::PointGetter<S>::load_data");
+                ("step_thread!(WRITE_CF_SEEK", vec![inner, frame("self.load_data(user_key)?", "x")])
+            }
+            "write_cf_found" => {
+                let inner = frame("WRITE_CF_FOUND,", "x::PointGetter<S>::publish_version");
+                ("WRITE_CF_FOUND,", vec![inner, frame("self.publish_version(user_key", "x")])
+            }
+            _ => continue,
+        };
+        (step.file, step.line) = (format!("/build/{GETTER}"), line_of(GETTER, stamp));
+        step.stack.splice(..3, frames);
+    }
+    steps
+}
+
 /// A prewrite with its Raft round on three stores, with latches, a lock and replicas' lanes.
 pub fn prewrite() -> Vec<Step> {
     let mut m = maker();

@@ -1,10 +1,13 @@
 //! Keys of the flame: move, zoom, search, filter and colour.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use tracepoints::trace::Step;
 
 use super::Screen;
 use crate::state::{
     flame::{Bar, Colours, FlameView},
+    messages::{Lane, lanes},
     overlay::Overlay,
+    path::wall_ns,
 };
 
 impl Screen {
@@ -14,7 +17,8 @@ impl Screen {
             _ => {
                 let mut view = FlameView::default();
                 let bars = self.timeline.bars(view.only.as_deref());
-                view.selected = bars.iter().position(|b| b.step == Some(self.timeline.cursor())).unwrap_or(0);
+                view.step = self.timeline.cursor();
+                view.selected = bars.iter().position(|b| b.step == Some(view.step)).unwrap_or(0);
                 Overlay::Flame(view)
             }
         };
@@ -39,27 +43,33 @@ impl Screen {
 
     fn look(&mut self, view: &mut FlameView, bars: &[Bar], code: KeyCode) -> bool {
         match code {
+            KeyCode::Char('?') => view.help = !view.help,
+            KeyCode::Esc | KeyCode::Char('q') if view.help => view.help = false,
+            KeyCode::Char('t') => switch(view, bars),
+            _ if view.timeline => return self.look_at_timeline(view, code),
             KeyCode::Char('/') => (view.typing, view.query) = (true, String::new()),
             KeyCode::Char('i') => view.inverted = !view.inverted,
             KeyCode::Char('m') => self.next_colours(view),
             KeyCode::Char(c @ (']' | '[')) => self.next_hit(view, bars, c == ']'),
             KeyCode::Char('s') => self.only(view, bars),
             KeyCode::Char('z') => zoom(view, bars),
-            KeyCode::Enter => match bars.get(view.selected).map(|b| b.step) {
-                Some(Some(step)) => {
+            KeyCode::Enter => {
+                if let Some(step) = bars.get(view.selected).and_then(|b| step_of(b, self.timeline.steps())) {
                     self.overlay = Overlay::None;
                     self.jump(step);
                 }
-                _ => zoom(view, bars),
-            },
+            }
             KeyCode::Esc | KeyCode::Backspace => return self.undo(view),
             code => return step_to(view, bars, code),
         }
         true
     }
 
-    /// Switches the colours: layers, classes, and the difference to the previous operation, if there is one.
+    /// Shows the legend, then switches the colours: layers, classes, and the difference to the previous operation, if there is one.
     fn next_colours(&mut self, view: &mut FlameView) {
+        if !std::mem::replace(&mut view.legend, true) {
+            return;
+        }
         view.colours = match view.colours {
             Colours::Layer => Colours::Class,
             Colours::Class if self.earlier.is_some() => Colours::Diff,
@@ -69,6 +79,37 @@ impl Screen {
             }
             Colours::Diff => Colours::Layer,
         };
+    }
+
+    /// Keys of the timeline: a step forward or back in the lane, to another lane, zoom, and to the step.
+    fn look_at_timeline(&mut self, view: &mut FlameView, code: KeyCode) -> bool {
+        let steps = self.timeline.steps();
+        let Some(step) = steps.get(view.step) else { return false };
+        let lane = Lane::of(step);
+        match code {
+            KeyCode::Char('l') | KeyCode::Right => {
+                let later = steps[view.step + 1..].iter().find(|s| Lane::of(s) == lane);
+                view.step = later.map_or(view.step, |s| s.step);
+            }
+            KeyCode::Char('h') | KeyCode::Left => {
+                let earlier = steps[..view.step].iter().rfind(|s| Lane::of(s) == lane);
+                view.step = earlier.map_or(view.step, |s| s.step);
+            }
+            KeyCode::Char('n') => view.step = (view.step + 1).min(steps.len() - 1),
+            KeyCode::Char('p') => view.step = view.step.saturating_sub(1),
+            KeyCode::Char('j') | KeyCode::Down => view.step = in_next_lane(steps, view.step, true),
+            KeyCode::Char('k') | KeyCode::Up => view.step = in_next_lane(steps, view.step, false),
+            KeyCode::Char('m') => self.next_colours(view),
+            KeyCode::Char('z') => zoom_on(view, steps),
+            KeyCode::Enter => {
+                let step = view.step;
+                self.overlay = Overlay::None;
+                self.jump(step);
+            }
+            KeyCode::Esc | KeyCode::Backspace => return view.zoom.pop().is_some(),
+            _ => return false,
+        }
+        true
     }
 
     fn next_hit(&mut self, view: &mut FlameView, bars: &[Bar], forward: bool) {
@@ -110,6 +151,45 @@ fn typed(view: &mut FlameView, code: KeyCode) -> bool {
         _ => {}
     }
     true
+}
+
+/// The step of a stage's bar; of any other bar its first step.
+fn step_of(bar: &Bar, steps: &[Step]) -> Option<usize> {
+    bar.step.or_else(|| steps.iter().position(|s| s.lane == "main" && s.at_ns >= bar.from_ns))
+}
+
+/// Switches between bars and timeline, and keeps the selected step.
+fn switch(view: &mut FlameView, bars: &[Bar]) {
+    view.timeline = !view.timeline;
+    match view.timeline {
+        true => view.step = bars.get(view.selected).and_then(|b| b.step).unwrap_or(view.step),
+        false => {
+            let step = bars.iter().position(|b| b.step == Some(view.step));
+            view.selected = step.unwrap_or(view.selected);
+        }
+    }
+}
+
+/// The step of the next lane, or of the previous one, that is nearest in time.
+fn in_next_lane(steps: &[Step], step: usize, down: bool) -> usize {
+    let lanes = lanes(steps);
+    let at = lanes.iter().position(|l| *l == Lane::of(&steps[step])).unwrap_or(0);
+    let to = if down { at.checked_add(1) } else { at.checked_sub(1) };
+    let Some(lane) = to.and_then(|to| lanes.get(to)) else { return step };
+    let distance = |s: &&Step| s.at_ns.abs_diff(steps[step].at_ns);
+    steps.iter().filter(|s| Lane::of(s) == *lane).min_by_key(distance).map_or(step, |s| s.step)
+}
+
+/// Zooms to the selected step with as much time before and after it.
+fn zoom_on(view: &mut FlameView, steps: &[Step]) {
+    let Some(step) = steps.get(view.step) else { return };
+    let (from, to) = view.zoom.last().copied().unwrap_or((0, wall_ns(steps).max(1)));
+    let half = (step.dur_ns * 2).max((to - from) / 8).max(1);
+    let middle = step.at_ns + step.dur_ns / 2;
+    let window = (middle.saturating_sub(half), middle.saturating_add(half));
+    if view.zoom.last() != Some(&window) && window.1 - window.0 < to - from {
+        view.zoom.push(window);
+    }
 }
 
 fn zoom(view: &mut FlameView, bars: &[Bar]) {

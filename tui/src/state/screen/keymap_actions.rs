@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::{Effect, Screen};
 use crate::{
     input::action::{Action, Pressed, press},
-    state::{overlay::Overlay, panes::Pane, timeline::Phase},
+    state::{overlay::Overlay, panes::Pane, source::HeldRequest, timeline::Phase},
 };
 
 /// Columns by which a key moves a pane to the side.
@@ -23,6 +23,9 @@ impl Screen {
         match self.overlay {
             Overlay::Palette { .. } => return self.palette_key(key),
             Overlay::Search { .. } => return self.search_key(key),
+            Overlay::Places(_) => return self.places_key(key),
+            Overlay::Compare { .. } => return self.compare_key(key),
+            Overlay::Leave => return self.leave_key(key),
             _ => {}
         }
         if self.flame_key(key) {
@@ -73,8 +76,14 @@ impl Screen {
             Action::Up => self.move_in_pane(-1),
             Action::PageDown => self.move_in_pane(self.panes.half_page()),
             Action::PageUp => self.move_in_pane(-self.panes.half_page()),
-            Action::Left => self.panes.move_sideways(-SIDEWAYS),
-            Action::Right => self.panes.move_sideways(SIDEWAYS),
+            Action::Left => self.move_to_side(false),
+            Action::Right => self.move_to_side(true),
+            Action::Open => self.open_selected(),
+            Action::Definition => self.follow_name(),
+            Action::Callers => self.list_callers(),
+            Action::Return => self.go_back(),
+            Action::Compare => self.toggle_compare(),
+            Action::Unfold => self.panes.toggle_unfolded(),
             Action::Search => self.overlay = Overlay::Search { input: String::new() },
             Action::NextMatch => self.go_to_match(true),
             Action::PreviousMatch => self.go_to_match(false),
@@ -86,11 +95,29 @@ impl Screen {
             }
             Action::Quit => {
                 if !self.cancel() {
-                    return Effect::Quit;
+                    return self.leave();
                 }
             }
         }
         Effect::None
+    }
+
+    /// Ends the program; first offers to save the steps of a live session.
+    fn leave(&mut self) -> Effect {
+        if !self.has_unsaved() {
+            return Effect::Quit;
+        }
+        self.overlay = Overlay::Leave;
+        Effect::None
+    }
+
+    fn leave_key(&mut self, key: KeyEvent) -> Effect {
+        self.overlay = Overlay::None;
+        match key.code {
+            KeyCode::Char('s') => Effect::SaveAndQuit,
+            KeyCode::Char('q') | KeyCode::Enter => Effect::Quit,
+            _ => Effect::None,
+        }
     }
 
     /// Closes the innermost open overlay, zoom, search or frame. Returns false if there was none.
@@ -101,8 +128,9 @@ impl Screen {
             self.panes.set_zoom(false);
         } else if !self.query.is_empty() {
             self.query.clear();
-        } else if self.panes.frame().is_some() {
-            self.panes.clear_frame();
+        } else if self.panes.pick().is_some() || self.panes.visit().is_some() || self.panes.cursor().is_some()
+        {
+            self.panes.select(None);
         } else {
             return false;
         }
@@ -126,6 +154,7 @@ impl Screen {
             }
             Phase::Held => {
                 self.timeline.await_step();
+                self.say_what_is_released();
                 self.release_one();
             }
             Phase::Starting => self.say("starting: no step yet"),
@@ -139,6 +168,21 @@ impl Screen {
             }
             Phase::Finished => self.say("the operation has ended; p steps back, q quits"),
         }
+    }
+
+    /// Names the hold that `n` ends and those that remain: its next step may need their release.
+    fn say_what_is_released(&mut self) {
+        let place = |h: &HeldRequest| match h.store {
+            0 => format!("{} (client)", h.stage),
+            store => format!("{} (store {store})", h.stage),
+        };
+        let Some((first, rest)) = self.timeline.holds().split_first() else { return };
+        let mut text = format!("released at {}: waiting for the next step", place(first));
+        if !rest.is_empty() {
+            let held: Vec<String> = rest.iter().map(place).collect();
+            text.push_str(&format!("; n then releases {}", held.join(", ")));
+        }
+        self.say(text);
     }
 
     fn back(&mut self) {
@@ -236,11 +280,16 @@ impl Screen {
     fn move_in_pane(&mut self, by: isize) {
         match self.panes.focus() {
             Pane::Path => self.move_rows(by),
-            Pane::Stack => {
-                let frames = self.step().map_or(0, |s| s.stack.len());
-                self.panes.select_frame_by(by, frames);
-            }
+            Pane::Stack => self.move_in_stack(by),
+            Pane::Source => self.move_in_code(by),
             pane => self.panes.scroll_by(pane, by),
+        }
+    }
+
+    /// Moves the pane to the side; the cursor of the source pane first goes from name to name.
+    fn move_to_side(&mut self, right: bool) {
+        if self.panes.focus() != Pane::Source || !self.move_to_name(right) {
+            self.panes.move_sideways(if right { SIDEWAYS } else { -SIDEWAYS });
         }
     }
 

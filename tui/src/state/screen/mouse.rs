@@ -2,7 +2,7 @@
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 
 use super::Screen;
-use crate::state::{overlay::Overlay, panes::Pane};
+use crate::state::{overlay::Overlay, panes::Pane, stack};
 
 /// Lines that the wheel scrolls at a time.
 const WHEEL: isize = 3;
@@ -38,7 +38,12 @@ impl Screen {
                     self.jump(row.step.unwrap_or(row.span.0));
                 }
             }
-            Pane::Stack if line < self.lines(Pane::Stack).len() => self.panes.select_frame(line),
+            Pane::Stack => {
+                if let Some(pick) = self.stack_rows().get(line).and_then(stack::Row::pick) {
+                    self.panes.select(Some(pick));
+                }
+            }
+            Pane::Source => self.put_cursor(line),
             _ => {}
         }
     }

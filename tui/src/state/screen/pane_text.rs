@@ -1,10 +1,10 @@
 //! The text of panes: for an editor, for the clipboard, and for searches.
 use super::{Effect, Screen};
-use crate::state::{code, engine, flame, panes::Pane, units};
+use crate::state::{code, flame, panes::Pane, stack, units};
 
 impl Screen {
     pub(super) fn edit(&mut self) -> Effect {
-        let Some((file, line)) = self.document().place.clone() else {
+        let Some((file, line)) = self.shown_spot() else {
             self.say("this step has no source file to open");
             return Effect::None;
         };
@@ -17,12 +17,18 @@ impl Screen {
         }
     }
 
+    /// The file and the line of the cursor in the source pane.
+    fn shown_spot(&self) -> Option<(String, u32)> {
+        let (file, line) = self.document().place.clone()?;
+        Some((file, self.panes.cursor().map_or(line, |c| c.line as u32 + 1)))
+    }
+
     pub(super) fn copy(&mut self) -> Effect {
         let text = match self.panes.focus() {
-            Pane::Source => self.document().place.as_ref().map(|(f, l)| format!("{f}:{l}")),
+            Pane::Source => self.shown_spot().map(|(f, l)| format!("{f}:{l}")),
             Pane::State | Pane::Log => Some(self.lines(self.panes.focus()).join("\n")),
             Pane::Path => self.step().map(|s| format!("{} {} {}:{}", s.stage, s.function, s.file, s.line)),
-            Pane::Stack => self.lines(Pane::Stack).get(self.panes.frame().unwrap_or(0)).cloned(),
+            Pane::Stack => self.lines(Pane::Stack).get(self.picked_row()).cloned(),
         };
         match text.filter(|t| !t.is_empty()) {
             Some(text) => {
@@ -57,19 +63,15 @@ impl Screen {
             Pane::Source => {
                 self.document().lines.iter().map(|l| l.iter().map(|(_, t)| t.as_str()).collect()).collect()
             }
-            Pane::Stack => {
-                let frames = self.step().map(|s| s.stack.as_slice()).unwrap_or_default();
-                frames.iter().map(|f| format!("{} {}:{}", f.function, f.file, f.line)).collect()
-            }
+            Pane::Stack => self.stack_rows().iter().map(stack::Row::text).collect(),
             Pane::State => self.state_lines(),
-            Pane::Log => self.log.clone(),
+            Pane::Log => self.log.iter().map(|line| self.timestamps.apply(line)).collect(),
         }
     }
 
     fn state_lines(&self) -> Vec<String> {
-        let Some(step) = self.step() else { return Vec::new() };
         let mut out = Vec::new();
-        for section in engine::sections(step, self.timeline.step_before()) {
+        for section in self.sections() {
             out.push(section.title);
             for row in section.rows {
                 out.push(row.cells.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join(" "));

@@ -6,7 +6,7 @@ use super::{Effect, Screen};
 use crate::state::{
     overlay::{self, Choice, Overlay},
     panes::Pane,
-    search,
+    search, stack,
 };
 
 impl Screen {
@@ -28,16 +28,29 @@ impl Screen {
                 let step = self.timeline.rows().get(found).map(|r| r.step.unwrap_or(r.span.0));
                 self.go_to(step.unwrap_or(self.timeline.cursor()));
             }
-            Pane::Stack => self.panes.select_frame(found),
+            Pane::Stack => {
+                if let Some(pick) = self.stack_rows().get(found).and_then(stack::Row::pick) {
+                    self.panes.select(Some(pick));
+                }
+            }
+            Pane::Source => self.put_cursor(found),
             pane => self.panes.scroll_to(pane, found),
         }
+    }
+
+    /// The index of the selected row of the stack, otherwise of the stamp's frame.
+    pub(super) fn picked_row(&self) -> usize {
+        let rows = self.stack_rows();
+        let picked = rows.iter().position(|r| r.pick().is_some() && r.pick() == self.panes.pick());
+        picked.or_else(|| rows.iter().position(|r| matches!(r, stack::Row::Frame { .. }))).unwrap_or(0)
     }
 
     fn search_from(&self) -> usize {
         let at = Some(self.timeline.cursor());
         match self.panes.focus() {
             Pane::Path => self.timeline.rows().iter().position(|r| r.step == at).unwrap_or(0),
-            Pane::Stack => self.panes.frame().unwrap_or(0),
+            Pane::Stack => self.picked_row(),
+            Pane::Source => self.code_cursor().map_or(0, |c| c.line),
             pane => self.panes.scroll(pane).unwrap_or(self.panes.drawn(pane).offset),
         }
     }
