@@ -103,6 +103,9 @@ lacks() { awk -v name="$1" '$1 == "client" && $2 == name { for (i = 4; i <= NF; 
 # The options of sections.awk for the first run of a client.
 select_all() { echo "without=$(lacks "$1")read_back "; }
 
+# Announces what takes long without any output.
+say() { echo "$*" >&2; }
+
 # ---- The clients: each has a function that prepares it, and one that runs it. A reason not to run is one line.
 
 log_tail() { grep -v '^ *$' "$1" | tail -n 1 | cut -c1-200; }
@@ -111,6 +114,7 @@ prepare_go() {
     command -v go >/dev/null || { echo "no Go"; return 1; }
     (cd "$here/go" && timeout 300 go mod download) >"$work/go.log" 2>&1 ||
         { echo "its modules cannot be downloaded: $(log_tail "$work/go.log")"; return 1; }
+    [ -e "$work/go-client" ] || say "go: the first build of the client takes about a minute"
     (cd "$here/go" && go build -p 2 -o "$work/go-client" .) >"$work/go.log" 2>&1 || { cat "$work/go.log" >&2; exit 1; }
 }
 
@@ -194,6 +198,7 @@ run_all() {
     done
 }
 
+command -v timeout >/dev/null || fail "needs the program timeout: install GNU coreutils"
 [ $# -gt 0 ] || set -- $(clients)
 for client in "$@"; do
     clients | grep -qx "$client" || fail "expected one of $(echo $(clients)), found $client"

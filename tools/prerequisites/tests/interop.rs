@@ -7,8 +7,9 @@ use std::{
 };
 
 /// Programs that the script needs before it looks for a client.
-const PROGRAMS: &[&str] =
-    &["bash", "dirname", "mkdir", "mktemp", "rm", "awk", "grep", "tr", "wc", "seq", "sort", "sleep"];
+const PROGRAMS: &[&str] = &[
+    "bash", "dirname", "mkdir", "mktemp", "rm", "awk", "grep", "tr", "wc", "seq", "sort", "sleep", "timeout",
+];
 
 fn interop(name: &str) -> PathBuf {
     std::path::absolute("../../recipes/interop").unwrap().join(name)
