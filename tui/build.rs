@@ -1,10 +1,5 @@
-//! Packs the project's own Rust sources into one blob, with an outline of definitions, calls and stamps, so
-//! that the source pane works outside the checkout.
-#[path = "build/outline.rs"]
-mod outline;
-
+//! Packs the project's own Rust sources into one blob, so that the source pane works outside the checkout.
 use std::{
-    collections::BTreeSet,
     env,
     fmt::Write as _,
     fs,
@@ -17,7 +12,6 @@ fn main() {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let root = manifest.parent().expect("tui/ is in the workspace").to_owned();
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=build");
     let mut files = Vec::new();
     for name in ROOTS {
         println!("cargo:rerun-if-changed=../{name}");
@@ -25,36 +19,16 @@ fn main() {
     }
     files.sort();
     let (mut blob, mut index) = (String::new(), String::from("&[\n"));
-    let mut texts = Vec::new();
     for file in files {
         let Ok(text) = fs::read_to_string(&file) else { continue };
         let path = file.strip_prefix(&root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
         writeln!(index, "({path:?}, {}, {}),", blob.len(), text.len()).expect("writing to a String");
         blob.push_str(&text);
-        texts.push((path, text));
     }
     index.push(']');
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR"));
     fs::write(out.join("sources.txt"), blob).expect("OUT_DIR is writable");
     fs::write(out.join("index.rs"), index).expect("OUT_DIR is writable");
-    fs::write(out.join("outline.txt"), outline(&texts)).expect("OUT_DIR is writable");
-}
-
-/// The outline of all files but tests.
-fn outline(texts: &[(String, String)]) -> String {
-    let mut macros: BTreeSet<String> = outline::STAMP_MACROS.map(String::from).into();
-    for (_, text) in texts.iter().filter(|(_, text)| text.contains("macro_rules!")) {
-        outline::add_stamp_macros(text, &mut macros);
-    }
-    let mut out = String::new();
-    for (path, text) in texts.iter().filter(|(path, _)| !is_test(path)) {
-        outline::write(path, text, &macros, &mut out);
-    }
-    out
-}
-
-fn is_test(path: &str) -> bool {
-    ["/tests/", "/benches/", "/fuzz/"].iter().any(|part| path.contains(part)) || path.ends_with("/tests.rs")
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) {

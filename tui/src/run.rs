@@ -12,7 +12,7 @@ use tracepoints::printable::note;
 use crate::{
     editor,
     export::{self, Export},
-    state::{Effect, Phase, Positions, Screen, overlay::Overlay},
+    state::{self, Effect, Phase, Positions, Screen, overlay::Overlay},
     terminal::{self, Terminal, keyboard::Keyboard},
     view,
 };
@@ -40,6 +40,7 @@ pub enum ScreenEnd {
 /// If the terminal cannot be used.
 pub fn run(mut screen: Screen) -> Result<ScreenEnd> {
     let mut terminal = Terminal::take()?;
+    state::index::prepare();
     let mut saved = None;
     let ended = steps(&mut screen, &mut terminal, &mut saved);
     drop(terminal);

@@ -9,6 +9,7 @@ pub mod function_name;
 pub mod highlight;
 pub mod index;
 pub mod messages;
+mod outline;
 pub mod overlay;
 pub mod panes;
 pub mod path;

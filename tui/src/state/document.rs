@@ -6,7 +6,7 @@ use tracepoints::{catalogue, trace::Step};
 use super::{
     code,
     highlight::{CodeLine, highlight},
-    index::index,
+    index::index_of,
     tikv,
 };
 
@@ -59,7 +59,7 @@ fn own_document(key: &Key) -> Document {
         return Document { title: "no source".into(), info: vec![("source", why)], ..Document::default() };
     }
     let path = code::packed(&key.file).map_or(key.file.as_str(), |(name, _)| name);
-    let statement = index().stamp_at(path, key.line).filter(|_| key.stamp).and_then(|s| s.statement);
+    let statement = index_of(path).stamp_at(path, key.line).filter(|_| key.stamp).and_then(|s| s.statement);
     let (line, last) = statement.unwrap_or((key.line, key.line));
     let title = format!("{path}:{line}");
     let place = Some((path.to_owned(), line));
@@ -67,7 +67,8 @@ fn own_document(key: &Key) -> Document {
         Ok(text) => {
             let lines = highlight(&text, path.ends_with(".rs"));
             let zero = |line: u32| line.saturating_sub(1) as usize;
-            let stamps = index().stamps(path).iter().map(|s| (zero(s.lines.0), zero(s.lines.1))).collect();
+            let stamps =
+                index_of(path).stamps(path).iter().map(|s| (zero(s.lines.0), zero(s.lines.1))).collect();
             let called = key.called.iter();
             let info = called.map(|f| ("stage", format!("stamped in {f}, which is called here"))).collect();
             Document { title, info, lines, current: Some(zero(line)), last: zero(last), stamps, place }

@@ -1,10 +1,12 @@
-//! The index of the packed sources: definitions, calls, and the statements that stages stand for. The build
-//! extracts it (`build/outline.rs`); it is read once, at its first use.
-use std::{collections::HashMap, sync::OnceLock};
+//! The index of the packed sources: definitions, calls, and the statements that stages stand for. A thread extracts
+//! it when the screen starts ([`prepare`]); until then, a file that is shown is indexed alone.
+use std::{
+    collections::HashMap,
+    sync::{Mutex, OnceLock, PoisonError},
+    thread,
+};
 
-use super::code;
-
-static OUTLINE: &str = include_str!(concat!(env!("OUT_DIR"), "/outline.txt"));
+use super::{code, outline};
 
 /// A definition in a packed file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,10 +74,32 @@ pub struct Index {
     stamps: HashMap<&'static str, Vec<Stamp>>,
 }
 
-/// The index of this program's packed files.
+static INDEX: OnceLock<Index> = OnceLock::new();
+
+/// The index of this program's packed files. The first call takes about a second.
 pub fn index() -> &'static Index {
-    static INDEX: OnceLock<Index> = OnceLock::new();
-    INDEX.get_or_init(|| Index::read(OUTLINE))
+    INDEX.get_or_init(|| Index::read(outline::packed().leak()))
+}
+
+/// Extracts the index in a thread, so that a question about the code does not wait for it.
+pub fn prepare() {
+    let started = thread::Builder::new().name("source-index".into()).spawn(|| {
+        index();
+    });
+    // Without the thread, the first question extracts it.
+    drop(started);
+}
+
+/// The index of the packed files if it is ready, otherwise that of the file at `path` alone.
+pub fn index_of(path: &str) -> &'static Index {
+    static ALONE: Mutex<Option<HashMap<&'static str, &'static Index>>> = Mutex::new(None);
+    if let Some(all) = INDEX.get() {
+        return all;
+    }
+    let Some((name, text)) = code::packed(path) else { return index() };
+    let mut alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let alone = alone.get_or_insert_default();
+    alone.entry(name).or_insert_with(|| Box::leak(Box::new(Index::read(outline::of_file(name, text).leak()))))
 }
 
 impl Index {

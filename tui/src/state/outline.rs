@@ -1,16 +1,55 @@
-//! Extracts an outline of a source file: its definitions, its calls, and the statement after each stamp.
-use std::{collections::BTreeSet, fmt::Write as _};
+//! Extracts an outline of the packed source files: its definitions, its calls, and the statement after each stamp.
+use std::{collections::BTreeSet, fmt::Write as _, sync::OnceLock};
 
 use ra_ap_syntax::{
     AstNode, Edition, NodeOrToken, SourceFile, SyntaxKind as K, SyntaxNode, SyntaxToken, T, TextRange,
     ast::{self, HasAttrs, HasName},
 };
 
+use super::code;
+
+/// The outline of all packed files but tests.
+pub fn packed() -> String {
+    let mut out = String::new();
+    for path in code::packed_files().filter(|path| !is_file_of_tests(path)) {
+        if let Some((_, text)) = code::packed(path) {
+            write(path, text, stamp_macros(), &mut out);
+        }
+    }
+    out
+}
+
+/// The outline of one packed file; empty for a file of tests.
+pub fn of_file(path: &str, text: &str) -> String {
+    let mut out = String::new();
+    if !is_file_of_tests(path) {
+        write(path, text, stamp_macros(), &mut out);
+    }
+    out
+}
+
+/// Names of the macros that stamp, the project's own around them included.
+fn stamp_macros() -> &'static BTreeSet<String> {
+    static NAMES: OnceLock<BTreeSet<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let mut names: BTreeSet<String> = STAMP_MACROS.map(String::from).into();
+        let texts = code::packed_files().filter_map(|path| Some(code::packed(path)?.1));
+        for text in texts.filter(|text| text.contains("macro_rules!")) {
+            add_stamp_macros(text, &mut names);
+        }
+        names
+    })
+}
+
+fn is_file_of_tests(path: &str) -> bool {
+    ["/tests/", "/benches/", "/fuzz/"].iter().any(|part| path.contains(part)) || path.ends_with("/tests.rs")
+}
+
 /// Macros that stamp or publish; [`add_stamp_macros`] adds the project's own macros around them.
-pub const STAMP_MACROS: [&str; 5] = ["stamp", "step", "step_fsm", "step_thread", "probe"];
+const STAMP_MACROS: [&str; 5] = ["stamp", "step", "step_fsm", "step_thread", "probe"];
 
 /// Adds the names of macros whose rules use one of `known`.
-pub fn add_stamp_macros(text: &str, known: &mut BTreeSet<String>) {
+fn add_stamp_macros(text: &str, known: &mut BTreeSet<String>) {
     for rules in parse(text).syntax().descendants().filter_map(ast::MacroRules::cast) {
         let Some(name) = rules.name() else { continue };
         let uses = rules.syntax().descendants_with_tokens().filter_map(NodeOrToken::into_token).any(|t| {
@@ -28,7 +67,7 @@ pub fn add_stamp_macros(text: &str, known: &mut BTreeSet<String>) {
 /// - `d kind name owner first last`: a definition with its lines
 /// - `c name qualifier line`: a call; the qualifier is a type, `self`, `.` for another method call, or empty
 /// - `s first last from to`: a stamp, and the statement or match arm that it stands for; zeros: the caller's
-pub fn write(path: &str, text: &str, stamps: &BTreeSet<String>, out: &mut String) {
+fn write(path: &str, text: &str, stamps: &BTreeSet<String>, out: &mut String) {
     let lines = Lines::new(text);
     let root = parse(text).syntax().clone();
     let mut outline = Outline { lines: &lines, stamps, out };
