@@ -2,7 +2,7 @@
 //!
 //! Mirrors `src/storage/types.rs`.
 use kvproto::kvrpcpb::{self, Action, LockInfo};
-use txn_types::{Lock, TimeStamp, Value};
+use txn_types::{Key, Lock, TimeStamp, Value};
 
 use crate::errors::{Error, Result, extract_key_error};
 
@@ -187,6 +187,16 @@ pub enum ProcessResult {
         /// The status.
         status: SecondaryLocksStatus,
     },
+    /// All records of one key.
+    MvccKey {
+        /// The records.
+        mvcc: kvrpcpb::MvccInfo,
+    },
+    /// All records of the first key that a transaction committed.
+    MvccStartTs {
+        /// The key and its records.
+        mvcc: Option<(Key, kvrpcpb::MvccInfo)>,
+    },
     /// Previous value of the key, and whether the new value was written.
     RawCompareAndSwapRes {
         /// Value before the command.
@@ -222,6 +232,8 @@ output!(Vec<Result<()>>, ProcessResult::MultiRes { results } => results);
 output!(PrewriteResult, ProcessResult::PrewriteResult { result } => result);
 output!(TxnStatus, ProcessResult::TxnStatus { txn_status } => txn_status);
 output!(PessimisticLockResults, ProcessResult::PessimisticLockRes { res } => res);
+output!(kvrpcpb::MvccInfo, ProcessResult::MvccKey { mvcc } => mvcc);
+output!(Option<(Key, kvrpcpb::MvccInfo)>, ProcessResult::MvccStartTs { mvcc } => mvcc);
 output!(
     (Option<Value>, bool),
     ProcessResult::RawCompareAndSwapRes { previous_value, succeed } => (previous_value, succeed)

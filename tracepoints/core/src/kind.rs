@@ -58,6 +58,9 @@ request_kinds! {
     KvFlashbackToVersion,
     /// A client asks PD for a region that is not in its cache.
     GetRegion,
+    MvccGetByKey,
+    MvccGetByStartTs,
+    RawChecksum,
 }
 
 impl RequestKind {

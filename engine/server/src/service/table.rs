@@ -41,6 +41,10 @@ macro_rules! for_each_rpc {
             |r| &r.start_key, |a| from_error_text(&a.error), flashback::kv_prepare;
         kv_flashback_to_version: FlashbackToVersionRequest => FlashbackToVersionResponse, KvFlashbackToVersion,
             batch(FlashbackToVersion), |r| &r.start_key, |a| from_error_text(&a.error), flashback::kv_finish;
+        mvcc_get_by_key: MvccGetByKeyRequest => MvccGetByKeyResponse, MvccGetByKey, batch(),
+            |r| &r.key, |a| from_error_text(&a.error), txn::mvcc_get_by_key;
+        mvcc_get_by_start_ts: MvccGetByStartTsRequest => MvccGetByStartTsResponse, MvccGetByStartTs, batch(),
+            |_r| &[], |a| from_error_text(&a.error), txn::mvcc_get_by_start_ts;
         raw_get: RawGetRequest => RawGetResponse, RawGet, batch(RawGet),
             |r| &r.key, |a| from_error_text(&a.error), raw::get;
         raw_batch_get: RawBatchGetRequest => RawBatchGetResponse, RawBatchGet, batch(RawBatchGet),

@@ -4,8 +4,9 @@ use storage::{
     KvGetStatistics, ScanRange, SchedulerDetails, TxnStatus, extract_committed, extract_key_error,
     extract_key_errors, extract_kv_pairs, extract_region_error,
     txn::commands::{
-        AcquirePessimisticLock, CheckSecondaryLocks, CheckTxnStatus, Cleanup, Commit, Rollback, TxnHeartBeat,
-        TypedCommand, typed_pessimistic_rollback, typed_prewrite, typed_resolve_lock,
+        AcquirePessimisticLock, CheckSecondaryLocks, CheckTxnStatus, Cleanup, Commit, MvccByKey,
+        MvccByStartTs, Rollback, TxnHeartBeat, TypedCommand, typed_pessimistic_rollback, typed_prewrite,
+        typed_resolve_lock,
     },
     txn::store::EntryResult,
 };
@@ -270,4 +271,38 @@ pub async fn delete_range(storage: Storage, request: DeleteRangeRequest, call: C
     let region_error = extract_region_error(&result);
     let error = result.err().filter(|_| region_error.is_none()).map_or(String::new(), |e| e.to_string());
     DeleteRangeResponse { region_error, error }
+}
+
+pub async fn mvcc_get_by_key(
+    storage: Storage,
+    request: MvccGetByKeyRequest,
+    call: Call,
+) -> MvccGetByKeyResponse {
+    let (result, _) = run(&storage, MvccByKey::from(request).into(), call).await;
+    match extract_region_error(&result) {
+        Some(e) => MvccGetByKeyResponse { region_error: Some(e), ..Default::default() },
+        None => match result {
+            Ok(info) => MvccGetByKeyResponse { info: Some(info), ..Default::default() },
+            Err(e) => MvccGetByKeyResponse { error: e.to_string(), ..Default::default() },
+        },
+    }
+}
+
+pub async fn mvcc_get_by_start_ts(
+    storage: Storage,
+    request: MvccGetByStartTsRequest,
+    call: Call,
+) -> MvccGetByStartTsResponse {
+    let (result, _) = run(&storage, MvccByStartTs::from(request).into(), call).await;
+    if let Some(e) = extract_region_error(&result) {
+        return MvccGetByStartTsResponse { region_error: Some(e), ..Default::default() };
+    }
+    let found = result.and_then(|found| match found {
+        Some((key, info)) => Ok((key.into_raw()?, info)),
+        None => Ok(Default::default()),
+    });
+    match found {
+        Ok((key, info)) => MvccGetByStartTsResponse { key, info: Some(info), ..Default::default() },
+        Err(e) => MvccGetByStartTsResponse { error: e.to_string(), ..Default::default() },
+    }
 }

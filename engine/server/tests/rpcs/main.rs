@@ -33,6 +33,8 @@ const TABLE: &[(&str, Case)] = &[
     ("KvCheckSecondaryLocks", txn_end::check_secondary_locks),
     ("KvScanLock", txn_end::scan_lock),
     ("KvResolveLock", txn_end::resolve_lock),
+    ("MvccGetByKey", txn_end::mvcc_get_by_key),
+    ("MvccGetByStartTs", txn_end::mvcc_get_by_start_ts),
     ("RawGet", raw::get),
     ("RawBatchGet", raw::batch_get),
     ("RawPut", raw::put),

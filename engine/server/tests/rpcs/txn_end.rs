@@ -5,7 +5,7 @@ use crate::{
     call,
     caller::Caller,
     fine, stale,
-    txn::{locked, value, written},
+    txn::{committed, locked, value, written},
 };
 
 /// Builds a timestamp of this many milliseconds since the epoch.
@@ -131,4 +131,44 @@ pub fn resolve_lock(c: &Caller) {
     let rest = ResolveLockRequest { keys: c.keys(&["resolve-2"]), commit_version: 0, ..build(c.context()) };
     fine!(call!(c, kv_resolve_lock, ResolveLock, rest));
     assert_eq!(value(c, "resolve-2", 20), None, "rolled back");
+}
+
+pub fn mvcc_get_by_key(c: &Caller) {
+    let long = PrewriteRequest {
+        context: c.context(),
+        mutations: vec![Mutation { value: vec![b'l'; 300], ..c.mutation(Op::Put, "rows") }],
+        primary_lock: c.key("rows"),
+        start_version: 10,
+        lock_ttl: 3000,
+        ..Default::default()
+    };
+    assert!(call!(c, kv_prewrite, Prewrite, long).errors.is_empty());
+    fine!(committed(c, &["rows"], 10, 11));
+    written(c, &["rows"], 20, 21);
+    locked(c, &["rows"], 30);
+    let build = |context, name| MvccGetByKeyRequest { context, key: c.key(name) };
+    let info = fine!(call!(c, mvcc_get_by_key, build(c.context(), "rows"))).info.unwrap();
+    let lock = info.lock.unwrap();
+    assert_eq!((lock.r#type(), lock.start_ts, lock.primary), (Op::Put, 30, c.key("rows")));
+    let writes: Vec<_> = info.writes.iter().map(|w| (w.r#type(), w.start_ts, w.commit_ts)).collect();
+    assert_eq!(writes, [(Op::Put, 20, 21), (Op::Put, 10, 11)]);
+    assert!(info.writes[1].short_value.is_empty(), "a long value is in CF default");
+    let values: Vec<_> = info.values.iter().map(|v| (v.start_ts, v.value.len())).collect();
+    assert_eq!(values, [(10, 300)]);
+    let absent = fine!(call!(c, mvcc_get_by_key, build(c.context(), "rows-absent")));
+    assert_eq!(absent.info, Some(MvccInfo::default()));
+    stale!(call!(c, mvcc_get_by_key, build(c.stale_context(), "rows")));
+}
+
+pub fn mvcc_get_by_start_ts(c: &Caller) {
+    // Other cases use smaller timestamps, and both ways share the region.
+    let start = 1_000_000 + 10 * c.way as u64;
+    written(c, &["rows-of-1", "rows-of-2"], start, start + 1);
+    let build = |context, start_ts| MvccGetByStartTsRequest { context, start_ts };
+    let found = fine!(call!(c, mvcc_get_by_start_ts, build(c.context(), start)));
+    assert_eq!(found.key, c.key("rows-of-1"), "the first key");
+    assert_eq!(found.info.unwrap().writes[0].commit_ts, start + 1);
+    let absent = fine!(call!(c, mvcc_get_by_start_ts, build(c.context(), start + 5)));
+    assert_eq!((absent.key, absent.info), (Vec::new(), Some(MvccInfo::default())));
+    stale!(call!(c, mvcc_get_by_start_ts, build(c.stale_context(), start)));
 }

@@ -5,4 +5,5 @@ pub mod check_txn_status;
 pub mod cleanup;
 pub mod commit;
 pub mod common;
+pub mod mvcc;
 pub mod prewrite;

@@ -9,6 +9,8 @@ mod cleanup;
 mod commit;
 mod compare_and_swap;
 mod flashback_to_version;
+mod mvcc_by_key;
+mod mvcc_by_start_ts;
 mod pessimistic_rollback;
 mod prewrite;
 mod resolve_lock;
@@ -23,6 +25,8 @@ pub use cleanup::Cleanup;
 pub use commit::Commit;
 pub use compare_and_swap::RawCompareAndSwap;
 pub use flashback_to_version::{Flashback, FlashbackToVersion, FlashbackToVersionReadPhase};
+pub use mvcc_by_key::MvccByKey;
+pub use mvcc_by_start_ts::MvccByStartTs;
 pub use pessimistic_rollback::{
     PessimisticRollback, PessimisticRollbackReadPhase, typed_pessimistic_rollback,
 };
@@ -37,6 +41,7 @@ use std::marker::PhantomData;
 
 use kvproto::kvrpcpb::Context;
 use tikv_kv::{Modify, Snapshot};
+use tracepoints::Req;
 use txn_types::{Key, TimeStamp};
 
 use crate::{
@@ -77,6 +82,8 @@ pub trait CommandExt {
 
 /// Context in which a command runs.
 pub struct WriteContext<'a> {
+    /// Request of the command, for its stages.
+    pub req: Req,
     /// Memory locks and max_ts of the store.
     pub concurrency_manager: ConcurrencyManager,
     /// Statistics of the command's reads.
@@ -137,6 +144,11 @@ impl WriteResult {
     fn new(mut txn: MvccTxn, after: impl Into<AfterWrite>) -> Self {
         let lock_guards = std::mem::take(&mut txn.guards);
         Self { modifies: txn.into_modifies(), after: after.into(), lock_guards }
+    }
+
+    /// Creates the result of a command that only reads.
+    fn read(pr: ProcessResult) -> Self {
+        Self { modifies: Vec::new(), after: pr.into(), lock_guards: Vec::new() }
     }
 }
 
@@ -203,6 +215,8 @@ commands! {
     ResolveLockLite => (),
     FlashbackToVersionReadPhase => (),
     FlashbackToVersion => (),
+    MvccByKey => kvproto::kvrpcpb::MvccInfo,
+    MvccByStartTs => Option<(Key, kvproto::kvrpcpb::MvccInfo)>,
     RawAtomicStore => (),
     RawCompareAndSwap => (Option<txn_types::Value>, bool),
 }

@@ -396,6 +396,7 @@ impl<E: Engine> Inner<E> {
         details: &mut SchedulerDetails,
     ) -> Result<WriteResult> {
         let context = WriteContext {
+            req,
             concurrency_manager: self.concurrency_manager.clone(),
             statistics: &mut details.stat,
             enable_async_commit: self.config.enable_async_commit,

@@ -255,6 +255,43 @@ impl<S: Snapshot> MvccReader<S> {
         Ok(TxnCommitRecord::None { overlapped_write: None })
     }
 
+    /// Returns the first key of the region with a record of the transaction that started at `ts`. Reads all
+    /// records up to that key.
+    pub fn seek_ts(&mut self, ts: TimeStamp) -> Result<Option<Key>> {
+        let cursor = match &mut self.write_cursor {
+            Some(cursor) => cursor,
+            none => none.insert(open_write_cursor(&self.snapshot, self.scan_mode, self.fill_cache)?),
+        };
+        let stats = &mut self.statistics.write;
+        let mut found = cursor.seek_to_first(stats)?;
+        while found {
+            if WriteRef::parse(cursor.value())?.start_ts == ts {
+                let (user_key, _) = Key::split_on_ts_for(cursor.key())?;
+                return Ok(Some(Key::from_encoded_slice(user_key)));
+            }
+            found = cursor.next(stats)?;
+        }
+        Ok(None)
+    }
+
+    /// Returns all values of `key` in CF default, from new to old, each with its start timestamp.
+    pub fn scan_values_in_default(&mut self, key: &Key) -> Result<Vec<(TimeStamp, Value)>> {
+        let opts = IterOptions { fill_cache: self.fill_cache, ..Default::default() };
+        let mut cursor = Cursor::open(&self.snapshot, CF_DEFAULT, opts)?;
+        let stats = &mut self.statistics.data;
+        let mut values = Vec::new();
+        let mut found = cursor.seek(key, stats)?;
+        while found {
+            let (user_key, ts) = Key::split_on_ts_for(cursor.key())?;
+            if user_key != key.as_encoded().as_slice() {
+                break;
+            }
+            values.push((ts, cursor.value().to_vec()));
+            found = cursor.next(stats)?;
+        }
+        Ok(values)
+    }
+
     /// Returns keys from `start` (included) to `end` (excluded) with a PUT or DELETE committed after
     /// `version`, each with the newest commit timestamp; at most `limit`. TiKV: `scan_latest_user_keys`.
     pub fn scan_changed_keys(

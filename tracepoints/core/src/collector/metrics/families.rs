@@ -254,6 +254,9 @@ pub(super) fn command(kind: RequestKind) -> &'static str {
         SplitRegion => "split_region",
         KvPrepareFlashbackToVersion => "flashback_to_version_read_lock",
         KvFlashbackToVersion => "flashback_to_version_write",
+        MvccGetByKey => "key_mvcc",
+        MvccGetByStartTs => "start_ts_mvcc",
+        RawChecksum => "raw_checksum",
         Client | Tso | GetRegion | Other => "other",
     }
 }
