@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("security", 20),
     ("keys", 21),
     ("txn_types", 22),
+    ("api_version", 22),
     ("engine_rocks", 23),
     ("raft_log_engine", 23),
     ("store_files", 23),
