@@ -1,11 +1,11 @@
 //! Options of the database and its column families; the defaults are TiKV's.
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ChecksumType, DBCompactionPri, DBCompressionType, DBRecoveryMode, Options,
 };
 
-use crate::{CF_LOCK, CF_RAFT, CF_WRITE, slice_transform};
+use crate::{CF_LOCK, CF_RAFT, CF_WRITE, CfName, CompactionFilterFactory, slice_transform};
 
 /// Compression of blocks in SST files.
 pub type CompressionType = DBCompressionType;
@@ -47,6 +47,8 @@ pub struct DbConfig {
     pub writecf: CfConfig,
     /// Column family raft.
     pub raftcf: CfConfig,
+    /// Filters of compactions, by column family.
+    pub compaction_filters: Vec<(CfName, Arc<dyn CompactionFilterFactory>)>,
 }
 
 impl Default for DbConfig {
@@ -86,6 +88,7 @@ impl Default for DbConfig {
                 compaction_pri: DBCompactionPri::ByCompensatedSize,
                 ..CfConfig::default()
             },
+            compaction_filters: Vec::new(),
         }
     }
 }

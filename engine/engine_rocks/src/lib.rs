@@ -6,6 +6,7 @@
 //! [`RocksEngine::approximate_size_cf`].
 #![warn(missing_docs)]
 
+mod compaction_filter;
 mod config;
 mod database;
 mod delete_range;
@@ -22,6 +23,7 @@ mod snapshot;
 mod sst;
 mod write_batch;
 
+pub use compaction_filter::{CompactionContext, CompactionFilter, CompactionFilterFactory};
 pub use config::{CfConfig, CompressionType, DbConfig};
 pub use delete_range::DeleteStrategy;
 pub use engine::RocksEngine;

@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 use rocksdb::{Cache, ColumnFamilyDescriptor, DB, Options};
 
 use crate::{
-    ALL_CFS, DbConfig, Error, Result,
+    ALL_CFS, DbConfig, Error, Result, compaction_filter,
     event_listener::{CountingListener, EventCounters},
 };
 
@@ -59,7 +59,13 @@ pub(crate) fn open_readonly(path: &Path, config: &DbConfig) -> Result<Opened> {
 }
 
 fn descriptors(config: &DbConfig, names: &[String], cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
-    let descriptor = |cf: &String| ColumnFamilyDescriptor::new(cf, config.cf(cf).options(cf, cache));
+    let descriptor = |cf: &String| {
+        let mut options = config.cf(cf).options(cf, cache);
+        if let Some((_, factory)) = config.compaction_filters.iter().find(|(name, _)| name == cf) {
+            compaction_filter::set(&mut options, factory.clone());
+        }
+        ColumnFamilyDescriptor::new(cf, options)
+    };
     names.iter().map(descriptor).collect()
 }
 
