@@ -22,17 +22,13 @@ pub enum CommandKind {
     raw_get_key_ttl,
     raw_compare_and_swap,
     raw_atomic_store,
+    raw_checksum,
 }
 
 impl CommandKind {
-    /// Returns the first byte of the command's keys in API V2. TiKV: `api_version::keyspace`.
-    pub(crate) fn key_mode(self) -> u8 {
+    /// Whether the command is on raw keys. TiKV: `Storage::is_raw_command`.
+    pub(crate) fn is_raw(self) -> bool {
         use CommandKind::*;
-        match self {
-            get | batch_get | scan | prewrite | acquire_pessimistic_lock | delete_range => b'x',
-            raw_get | raw_batch_get | raw_scan | raw_batch_scan | raw_put | raw_batch_put | raw_delete
-            | raw_batch_delete | raw_delete_range | raw_get_key_ttl | raw_compare_and_swap
-            | raw_atomic_store => b'r',
-        }
+        !matches!(self, get | batch_get | scan | prewrite | acquire_pessimistic_lock | delete_range)
     }
 }

@@ -1,6 +1,7 @@
 //! Configuration of the storage layer.
 //!
 //! Mirrors `src/storage/config.rs` and `[readpool.unified]`.
+use api_version::KvFormat;
 
 /// Settings under TiKV's keys, with TiKV's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Config {
     pub scheduler_pending_write_threshold: usize,
     /// `storage.max-key-size`, in bytes of the encoded key.
     pub max_key_size: usize,
+    /// `storage.api-version` and `storage.enable-ttl`.
+    pub api_version: KvFormat,
     /// Whether clients may use async commit or one-phase commit; otherwise all use two phases.
     pub enable_async_commit: bool,
     /// Whether a transaction may be committed in one phase.
@@ -30,6 +33,7 @@ impl Default for Config {
             scheduler_worker_pool_size: 4,
             scheduler_pending_write_threshold: 100 << 20,
             max_key_size: 8 * 1024,
+            api_version: KvFormat::V1,
             enable_async_commit: true,
             enable_one_pc: true,
             read_pool_threads: 4,

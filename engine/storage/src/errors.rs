@@ -51,6 +51,9 @@ pub enum ErrorInner {
         /// Maximum bytes of a key.
         limit: usize,
     },
+    /// The request names a column family, which API V2 does not allow.
+    #[error("cf is deprecated in API V2, cf name: {0}")]
+    CfDeprecated(String),
     /// The request names a column family that users' data does not have.
     #[error("invalid cf name: {0}; expected default, lock or write")]
     InvalidCf(String),
@@ -89,6 +92,39 @@ pub enum ErrorInner {
         /// API version of the request.
         req_api_version: ApiVersion,
     },
+    /// A key has another mode than the command.
+    #[error(
+        "Key mode mismatched with the request mode, cmd: {cmd:?}, storage: {storage_api_version:?}, key: {key}"
+    )]
+    InvalidKeyMode {
+        /// Kind of the command.
+        cmd: CommandKind,
+        /// API version of this store.
+        storage_api_version: ApiVersion,
+        /// The key, in hexadecimal digits.
+        key: String,
+    },
+    /// A range has another mode than the command.
+    #[error(
+        "Key mode mismatched with the request mode, cmd: {cmd:?}, storage: {storage_api_version:?}, range: {range:?}"
+    )]
+    InvalidKeyRangeMode {
+        /// Kind of the command.
+        cmd: CommandKind,
+        /// API version of this store.
+        storage_api_version: ApiVersion,
+        /// Start and end, in hexadecimal digits.
+        range: (Option<String>, Option<String>),
+    },
+    /// A new leader has not dropped its timestamps taken ahead yet.
+    #[error("RawKV write fails due to potentially stale max timestamp, region_id: {region_id}")]
+    RawKvMaxTimestampNotSynced {
+        /// Id of the region.
+        region_id: u64,
+    },
+    /// A raw key or value of the engine cannot be decoded.
+    #[error(transparent)]
+    RawEncoding(#[from] api_version::Error),
     /// The range of the request leaves its region.
     #[error(
         "Request range exceeds bound, request range:[{}, {}), physical bound:[{}, {})",
@@ -127,6 +163,12 @@ impl Error {
 impl From<ErrorInner> for Error {
     fn from(e: ErrorInner) -> Self {
         Error(Box::new(e))
+    }
+}
+
+impl From<api_version::Error> for Error {
+    fn from(e: api_version::Error) -> Self {
+        ErrorInner::RawEncoding(e).into()
     }
 }
 
@@ -174,11 +216,13 @@ pub fn extract_region_error_from_error(e: &Error) -> Option<errorpb::Error> {
             }
             _ => None,
         },
-        ErrorInner::MaxTimestampNotSynced { .. } => Some(errorpb::Error {
-            message: e.to_string(),
-            max_timestamp_not_synced: Some(errorpb::MaxTimestampNotSynced {}),
-            ..Default::default()
-        }),
+        ErrorInner::MaxTimestampNotSynced { .. } | ErrorInner::RawKvMaxTimestampNotSynced { .. } => {
+            Some(errorpb::Error {
+                message: e.to_string(),
+                max_timestamp_not_synced: Some(errorpb::MaxTimestampNotSynced {}),
+                ..Default::default()
+            })
+        }
         ErrorInner::FlashbackNotPrepared(region_id) => Some(errorpb::Error {
             message: e.to_string(),
             flashback_not_prepared: Some(errorpb::FlashbackNotPrepared { region_id: *region_id }),

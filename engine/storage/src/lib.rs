@@ -8,6 +8,7 @@
 mod macros;
 
 mod api_version;
+pub mod causal_ts;
 mod command_kind;
 pub mod concurrency_manager;
 mod config;
@@ -34,7 +35,7 @@ pub use errors::{
     Error, ErrorInner, Result, extract_committed, extract_key_error, extract_key_errors, extract_kv_pairs,
     extract_region_error, extract_region_error_from_error,
 };
-pub use raw::Swap;
+pub use raw::{Checksum, Swap};
 pub use read::ScanRange;
 pub use read_pool::Pool;
 pub use statistics::{CfStatistics, KvGetStatistics, SchedulerDetails, StageLatencyStats, Statistics};

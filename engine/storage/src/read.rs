@@ -9,7 +9,6 @@ use tracepoints::{EngineClock, Req, clock::EngineInstant};
 use txn_types::{Key, KvPair, LockOrSharedLocks, TimeStamp, TsSet, Value};
 
 use crate::{
-    api_version::{check_api_version, check_api_version_ranges},
     command_kind::CommandKind,
     concurrency_manager::ConcurrencyManager,
     deadline::Deadline,
@@ -166,7 +165,7 @@ impl<E: Engine> Storage<E> {
         load_commit_ts: bool,
         req: Req,
     ) -> Result<(Option<ValueEntry>, KvGetStatistics)> {
-        check_api_version(&ctx, CommandKind::get, [key.as_encoded().as_slice()])?;
+        self.check_api_version(&ctx, CommandKind::get, [key.as_encoded().as_slice()])?;
         let (store, bypass) = store_builder(&ctx, start_ts, req);
         let check = LockCheck::Keys(start_ts, vec![key.clone()], bypass);
         let get =
@@ -195,7 +194,7 @@ impl<E: Engine> Storage<E> {
         load_commit_ts: bool,
         req: Req,
     ) -> Result<(Vec<EntryResult>, KvGetStatistics)> {
-        check_api_version(&ctx, CommandKind::batch_get, keys.iter().map(|k| k.as_encoded().as_slice()))?;
+        self.check_api_version(&ctx, CommandKind::batch_get, keys.iter().map(|k| k.as_encoded().as_slice()))?;
         let (store, bypass) = store_builder(&ctx, start_ts, req);
         let check = LockCheck::Keys(start_ts, keys.clone(), bypass);
         let get =
@@ -214,7 +213,7 @@ impl<E: Engine> Storage<E> {
         let encoded = |key: &Option<Key>| key.as_ref().map_or_else(Vec::new, |key| key.as_encoded().clone());
         let (start, end) = (encoded(&range.start_key), encoded(&range.end_key));
         let (lower, upper) = if range.reverse { (&end, &start) } else { (&start, &end) };
-        check_api_version_ranges(&ctx, CommandKind::scan, [(lower.as_slice(), upper.as_slice())])?;
+        self.check_api_version_ranges(&ctx, CommandKind::scan, [(lower.as_slice(), upper.as_slice())])?;
         let (store, bypass) = store_builder(&ctx, start_ts, req);
         let (limit, key_only, desc) = (range.limit, range.key_only, range.reverse);
         let sample_step = range.sample_step;

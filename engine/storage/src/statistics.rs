@@ -23,6 +23,8 @@ pub struct CfStatistics {
     pub seek_for_prev: usize,
     /// Number of seeks after [`crate::mvcc::SEEK_BOUND`] steps did not reach the key.
     pub over_seek_bound: usize,
+    /// Number of deleted and expired raw rows that a scan skipped.
+    pub raw_value_tombstone: usize,
 }
 
 impl CfStatistics {
@@ -41,6 +43,7 @@ impl AddAssign<&CfStatistics> for CfStatistics {
         self.seek += other.seek;
         self.seek_for_prev += other.seek_for_prev;
         self.over_seek_bound += other.over_seek_bound;
+        self.raw_value_tombstone += other.raw_value_tombstone;
     }
 }
 

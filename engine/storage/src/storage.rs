@@ -1,12 +1,13 @@
 //! The storage of one store: the API for gRPC handlers.
 use std::sync::Arc;
 
+use api_version::KvFormat;
 use tikv_kv::Engine;
 use tracepoints::Req;
 use txn_types::TimeStamp;
 
 use crate::{
-    api_version::check_api_version,
+    causal_ts,
     command_kind::CommandKind,
     concurrency_manager::ConcurrencyManager,
     config::Config,
@@ -19,20 +20,6 @@ use crate::{
     },
     types::CommandOutput,
 };
-
-/// Checks the API version of commands that begin a transaction's writes and of raw commands. Like TiKV,
-/// accepts any version for commands that end a transaction.
-fn check_version(cmd: &Command) -> Result<()> {
-    let kind = match cmd {
-        Command::Prewrite(_) | Command::PrewritePessimistic(_) => CommandKind::prewrite,
-        Command::AcquirePessimisticLock(_) => CommandKind::acquire_pessimistic_lock,
-        Command::RawAtomicStore(_) => CommandKind::raw_atomic_store,
-        Command::RawCompareAndSwap(_) => CommandKind::raw_compare_and_swap,
-        _ => return Ok(()),
-    };
-    let keys = cmd.latch_keys();
-    check_api_version(cmd.ctx(), kind, keys.into_iter().map(|key| key.as_encoded().as_slice()))
-}
 
 /// API of the storage layer. Cheap to clone; `read.rs` has the reads, `raw` the raw keys. TiKV: `Storage`.
 #[derive(Clone)]
@@ -50,10 +37,12 @@ impl<E: Engine> Storage<E> {
     /// # Errors
     /// The operating system cannot create the threads.
     pub fn new(engine: E, config: Config, store_id: u64) -> Result<Self> {
-        Self::with_concurrency_manager(engine, ConcurrencyManager::new(TimeStamp::zero()), config, store_id)
+        let manager = ConcurrencyManager::new(TimeStamp::zero());
+        Self::with_concurrency_manager(engine, manager, config, None, store_id)
     }
 
-    /// Like [`Storage::new`], with a shared max_ts and memory lock table.
+    /// Like [`Storage::new`], with a shared max_ts and memory lock table, and with the timestamps of raw writes
+    /// that API V2 needs.
     ///
     /// # Errors
     /// Like [`Storage::new`].
@@ -61,11 +50,13 @@ impl<E: Engine> Storage<E> {
         engine: E,
         concurrency_manager: ConcurrencyManager,
         config: Config,
+        causal_ts_provider: causal_ts::Provider,
         store_id: u64,
     ) -> Result<Self> {
         let (threads, tasks) = (config.read_pool_threads, config.max_tasks_per_worker);
         let read_pool = Pool::new("unified-read-pool", threads, tasks, store_id)?;
-        let sched = TxnScheduler::new(engine.clone(), concurrency_manager.clone(), &config, store_id)?;
+        let manager = concurrency_manager.clone();
+        let sched = TxnScheduler::new(engine.clone(), manager, &config, causal_ts_provider, store_id)?;
         Ok(Self { engine, concurrency_manager, read_pool: Arc::new(read_pool), sched, config })
     }
 
@@ -78,10 +69,22 @@ impl<E: Engine> Storage<E> {
         req: Req,
     ) -> (Result<T>, SchedulerDetails) {
         let cmd = cmd.into();
-        match check_version(&cmd.cmd) {
+        match self.check_version(&cmd.cmd) {
             Ok(()) => self.sched.run_cmd(cmd, req).await,
             Err(e) => (Err(e), SchedulerDetails::default()),
         }
+    }
+
+    /// Checks the API version of commands that begin a transaction's writes. Like TiKV, accepts any version for
+    /// commands that end a transaction; raw commands are checked before their keys are encoded.
+    fn check_version(&self, cmd: &Command) -> Result<()> {
+        let kind = match cmd {
+            Command::Prewrite(_) | Command::PrewritePessimistic(_) => CommandKind::prewrite,
+            Command::AcquirePessimisticLock(_) => CommandKind::acquire_pessimistic_lock,
+            _ => return Ok(()),
+        };
+        let keys = cmd.latch_keys();
+        self.check_api_version(cmd.ctx(), kind, keys.into_iter().map(|key| key.as_encoded().as_slice()))
     }
 
     /// Changes the limit of bytes of running commands above which commands are rejected.
@@ -106,6 +109,11 @@ impl<E: Engine> Storage<E> {
     /// Returns the memory locks and max_ts of the store.
     pub fn get_concurrency_manager(&self) -> &ConcurrencyManager {
         &self.concurrency_manager
+    }
+
+    /// Returns the encoding of raw keys and values.
+    pub fn api_version(&self) -> KvFormat {
+        self.config.api_version
     }
 
     /// Returns the scheduler.

@@ -4,5 +4,6 @@
 pub mod actions;
 pub mod commands;
 pub mod latch;
+pub mod raw_ext;
 pub mod scheduler;
 pub mod store;

@@ -138,7 +138,7 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
 
 /// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is an index into
 /// this list.
-pub const CLIENT_OPERATIONS: [&str; 12] = [
+pub const CLIENT_OPERATIONS: [&str; 16] = [
     "",
     "get",
     "put",
@@ -151,6 +151,10 @@ pub const CLIENT_OPERATIONS: [&str; 12] = [
     "scan_reverse",
     "raw_cas",
     "raw_batch_scan",
+    "raw_batch_put",
+    "raw_ttl",
+    "raw_scan",
+    "raw_scan_reverse",
 ];
 
 /// Returns the index of an operation in [`CLIENT_OPERATIONS`]; 0 for any other one.

@@ -1,11 +1,12 @@
 //! Raw writes under latches: compare-and-swap, and puts and deletes for clients that use compare-and-swap.
 use kvproto::kvrpcpb::Context;
-use tikv_kv::{Engine, Modify};
+use tikv_kv::Engine;
 use tracepoints::Req;
 use txn_types::{Key, Value};
 
-use super::{RawPair, check_ttls, rawkv_cf};
+use super::{RawPair, rawkv_cf, ttls_of_pairs, write};
 use crate::{
+    command_kind::CommandKind,
     errors::Result,
     storage::Storage,
     txn::commands::{RawAtomicStore, RawCompareAndSwap},
@@ -22,7 +23,7 @@ pub struct Swap {
     pub previous_value: Option<Value>,
     /// New value.
     pub value: Value,
-    /// Must be 0: API V1 stores no TTL.
+    /// Time to live in seconds, 0 for none; must be 0 on API V1.
     pub ttl: u64,
     /// Delete the key instead of writing `value`.
     pub delete: bool,
@@ -38,10 +39,14 @@ impl<E: Engine> Storage<E> {
         ttls: Vec<u64>,
         req: Req,
     ) -> Result<()> {
-        let cf = rawkv_cf(&cf)?;
-        check_ttls(&ttls, pairs.len())?;
-        let put = |(key, value)| Modify::Put(cf, Key::from_encoded(key), value);
-        let mutations = pairs.into_iter().map(put).collect();
+        let format = self.config.api_version;
+        let keys = pairs.iter().map(|(key, _)| key.as_slice());
+        self.check_api_version(&ctx, CommandKind::raw_atomic_store, keys)?;
+        let cf = rawkv_cf(&cf, format)?;
+        let ttls = ttls_of_pairs(format, ttls, pairs.len())?;
+        self.check_key_size(pairs.iter().map(|(key, _)| key.as_slice()))?;
+        // The command appends the timestamp: the latches are those of the key without it.
+        let mutations = write::puts(format, cf, pairs, ttls, None);
         self.sched_txn_command(RawAtomicStore { ctx, mutations }, req).await.0
     }
 
@@ -53,9 +58,11 @@ impl<E: Engine> Storage<E> {
         keys: Vec<Vec<u8>>,
         req: Req,
     ) -> Result<()> {
-        let cf = rawkv_cf(&cf)?;
-        let delete = |key| Modify::Delete(cf, Key::from_encoded(key));
-        let mutations = keys.into_iter().map(delete).collect();
+        let format = self.config.api_version;
+        self.check_api_version(&ctx, CommandKind::raw_atomic_store, keys.iter().map(Vec::as_slice))?;
+        let cf = rawkv_cf(&cf, format)?;
+        self.check_key_size(keys.iter().map(Vec::as_slice))?;
+        let mutations = keys.into_iter().map(|key| write::delete(format, cf, key, None)).collect();
         self.sched_txn_command(RawAtomicStore { ctx, mutations }, req).await.0
     }
 
@@ -67,9 +74,14 @@ impl<E: Engine> Storage<E> {
         req: Req,
     ) -> Result<(Option<Value>, bool)> {
         let Swap { cf, key, previous_value, value, ttl, delete } = swap;
-        let (cf, key) = (rawkv_cf(&cf)?, Key::from_encoded(key));
-        check_ttls(&[ttl], 1)?;
-        let command = RawCompareAndSwap { ctx, cf, key, previous_value, value, delete };
+        let format = self.config.api_version;
+        self.check_api_version(&ctx, CommandKind::raw_compare_and_swap, [key.as_slice()])?;
+        let cf = rawkv_cf(&cf, format)?;
+        ttls_of_pairs(format, vec![ttl], 1)?;
+        self.check_key_size([key.as_slice()])?;
+        let key = Key::from_encoded(format.encode_raw_key(key, None));
+        let command =
+            RawCompareAndSwap { ctx, cf, key, previous_value, value, ttl, api_version: format, delete };
         self.sched_txn_command(command, req).await.0
     }
 }

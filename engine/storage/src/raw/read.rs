@@ -1,29 +1,31 @@
 //! Raw reads.
-use kvproto::kvrpcpb::{Context, KeyRange};
-use tikv_kv::{CfName, Engine, IterOptions, Iterator, Snapshot};
+use kvproto::kvrpcpb::{ChecksumAlgorithm, Context, KeyRange};
+use tikv_kv::{CfName, Engine, Snapshot};
 use tracepoints::Req;
-use txn_types::Key;
 
-use super::{RawPair, rawkv_cf};
+use super::{
+    RawPair,
+    checksum::Checksum,
+    rawkv_cf,
+    store::{RawScan, RawStore},
+};
 use crate::{
-    api_version::{check_api_version, check_api_version_ranges},
     command_kind::CommandKind,
-    errors::{ErrorInner, Result},
+    errors::{Error, ErrorInner, Result},
     read::LockCheck,
     statistics::{KvGetStatistics, Statistics},
     storage::Storage,
 };
 
-/// Counts and stamps one raw get.
+/// Reads and stamps one raw get.
 fn get_key<S: Snapshot>(
-    snapshot: &S,
-    cf: &'static str,
+    store: &RawStore<S>,
+    cf: CfName,
     key: &[u8],
     stats: &mut Statistics,
     req: Req,
 ) -> Result<Option<Vec<u8>>> {
-    stats.data.get += 1;
-    let value = snapshot.get_cf(cf, &Key::from_encoded_slice(key))?;
+    let value = store.get(cf, key, stats)?;
     tracepoints::step_thread!(
         RAW_GET,
         req,
@@ -31,10 +33,6 @@ fn get_key<S: Snapshot>(
         value_len = value.as_ref().map(Vec::len),
         key_len = key.len(),
     );
-    if let Some(value) = &value {
-        stats.data.processed_keys += 1;
-        stats.processed_size += key.len() + value.len();
-    }
     Ok(value)
 }
 
@@ -47,9 +45,12 @@ impl<E: Engine> Storage<E> {
         key: Vec<u8>,
         req: Req,
     ) -> Result<(Option<Vec<u8>>, KvGetStatistics)> {
-        check_api_version(&ctx, CommandKind::raw_get, [key.as_slice()])?;
-        let cf = rawkv_cf(&cf)?;
-        let get = move |snapshot, stats: &mut Statistics| get_key(&snapshot, cf, &key, stats, req);
+        let format = self.config.api_version;
+        self.check_api_version(&ctx, CommandKind::raw_get, [key.as_slice()])?;
+        let cf = rawkv_cf(&cf, format)?;
+        let get = move |snapshot, stats: &mut Statistics| {
+            get_key(&RawStore::new(snapshot, format, req), cf, &key, stats, req)
+        };
         self.read(ctx, LockCheck::None, req, get).await
     }
 
@@ -61,12 +62,14 @@ impl<E: Engine> Storage<E> {
         keys: Vec<Vec<u8>>,
         req: Req,
     ) -> Result<(Vec<RawPair>, KvGetStatistics)> {
-        check_api_version(&ctx, CommandKind::raw_batch_get, keys.iter().map(Vec::as_slice))?;
-        let cf = rawkv_cf(&cf)?;
+        let format = self.config.api_version;
+        self.check_api_version(&ctx, CommandKind::raw_batch_get, keys.iter().map(Vec::as_slice))?;
+        let cf = rawkv_cf(&cf, format)?;
         let get = move |snapshot, stats: &mut Statistics| {
+            let store = RawStore::new(snapshot, format, req);
             let mut pairs = Vec::with_capacity(keys.len());
             for key in keys {
-                if let Some(value) = get_key(&snapshot, cf, &key, stats, req)? {
+                if let Some(value) = get_key(&store, cf, &key, stats, req)? {
                     pairs.push((key, value));
                 }
             }
@@ -75,10 +78,10 @@ impl<E: Engine> Storage<E> {
         self.read(ctx, LockCheck::None, req, get).await
     }
 
-    /// Reads the remaining time to live of a raw key, in seconds.
+    /// Reads the remaining time to live of a raw key, in seconds; 0 without a limit.
     ///
     /// # Errors
-    /// `NoTtl`, where TiKV of API V1 ends its process; a region error takes precedence.
+    /// `NoTtl` on API V1, where TiKV ends its process; a region error takes precedence.
     pub async fn raw_get_key_ttl(
         &self,
         ctx: Context,
@@ -86,9 +89,14 @@ impl<E: Engine> Storage<E> {
         key: Vec<u8>,
         req: Req,
     ) -> Result<(Option<u64>, KvGetStatistics)> {
-        check_api_version(&ctx, CommandKind::raw_get_key_ttl, [key.as_slice()])?;
-        rawkv_cf(&cf)?;
-        self.read(ctx, LockCheck::None, req, |_, _| Err(ErrorInner::NoTtl.into())).await
+        let format = self.config.api_version;
+        self.check_api_version(&ctx, CommandKind::raw_get_key_ttl, [key.as_slice()])?;
+        let cf = rawkv_cf(&cf, format)?;
+        let get = move |snapshot, stats: &mut Statistics| match format.is_ttl_enabled() {
+            true => RawStore::new(snapshot, format, req).get_key_ttl(cf, &key, stats),
+            false => Err(ErrorInner::NoTtl.into()),
+        };
+        self.read(ctx, LockCheck::None, req, get).await
     }
 
     /// Scans raw keys. Forward: from `start_key` (included) to `end_key` (excluded); reverse: from
@@ -109,10 +117,14 @@ impl<E: Engine> Storage<E> {
         reverse: bool,
         req: Req,
     ) -> Result<(Vec<RawPair>, KvGetStatistics)> {
+        let format = self.config.api_version;
         let range = bounds(&start_key, &end_key, reverse);
-        check_api_version_ranges(&ctx, CommandKind::raw_scan, [range])?;
-        let scan = Scan { cf: rawkv_cf(&cf)?, limit, key_only, reverse, fill_cache: !ctx.not_fill_cache };
-        let scan = move |snapshot, stats: &mut Statistics| scan.run(&snapshot, start_key, end_key, stats);
+        self.check_api_version_ranges(&ctx, CommandKind::raw_scan, [range])?;
+        let scan =
+            RawScan { cf: rawkv_cf(&cf, format)?, limit, key_only, reverse, fill_cache: !ctx.not_fill_cache };
+        let scan = move |snapshot, stats: &mut Statistics| {
+            RawStore::new(snapshot, format, req).scan(scan, &start_key, &end_key, stats)
+        };
         self.read(ctx, LockCheck::None, req, scan).await
     }
 
@@ -132,18 +144,44 @@ impl<E: Engine> Storage<E> {
         reverse: bool,
         req: Req,
     ) -> Result<(Vec<RawPair>, KvGetStatistics)> {
+        let format = self.config.api_version;
         let bounds = ranges.iter().map(|range| bounds(&range.start_key, &range.end_key, reverse));
-        check_api_version_ranges(&ctx, CommandKind::raw_batch_scan, bounds)?;
+        self.check_api_version_ranges(&ctx, CommandKind::raw_batch_scan, bounds)?;
         let fill_cache = !ctx.not_fill_cache;
-        let scan = Scan { cf: rawkv_cf(&cf)?, limit: each_limit, key_only, reverse, fill_cache };
+        let scan = RawScan { cf: rawkv_cf(&cf, format)?, limit: each_limit, key_only, reverse, fill_cache };
         let scan = move |snapshot, stats: &mut Statistics| {
-            let mut pairs = Vec::new();
+            let (store, mut pairs) = (RawStore::new(snapshot, format, req), Vec::new());
             for KeyRange { start_key, end_key } in fill_range_ends(ranges, reverse)? {
-                pairs.extend(scan.run(&snapshot, start_key, end_key, stats)?);
+                pairs.extend(store.scan(scan, &start_key, &end_key, stats)?);
             }
             Ok(pairs)
         };
         self.read(ctx, LockCheck::None, req, scan).await
+    }
+
+    /// Sums all raw keys and values of several ranges of one region, from start to end (excluded; empty: the
+    /// region's end).
+    ///
+    /// # Errors
+    /// The algorithm is not `Crc64Xor`.
+    pub async fn raw_checksum(
+        &self,
+        ctx: Context,
+        algorithm: i32,
+        ranges: Vec<KeyRange>,
+        req: Req,
+    ) -> Result<(Checksum, KvGetStatistics)> {
+        let format = self.config.api_version;
+        if algorithm != ChecksumAlgorithm::Crc64Xor as i32 {
+            return Err(Error::other(format!("unknown checksum algorithm {algorithm}")));
+        }
+        let bounds = ranges.iter().map(|range| (range.start_key.as_slice(), range.end_key.as_slice()));
+        self.check_api_version_ranges(&ctx, CommandKind::raw_checksum, bounds)?;
+        let cf = rawkv_cf("", format)?;
+        let sum = move |snapshot, stats: &mut Statistics| {
+            RawStore::new(snapshot, format, req).checksum(cf, &ranges, stats)
+        };
+        self.read(ctx, LockCheck::None, req, sum).await
     }
 }
 
@@ -167,67 +205,4 @@ fn fill_range_ends(mut ranges: Vec<KeyRange>, reverse: bool) -> Result<Vec<KeyRa
         }
     }
     Ok(ranges)
-}
-
-/// Settings of a raw scan.
-#[derive(Clone, Copy)]
-struct Scan {
-    cf: CfName,
-    limit: usize,
-    key_only: bool,
-    reverse: bool,
-    fill_cache: bool,
-}
-
-impl Scan {
-    /// Scans one range. TiKV: `RawStoreInner::forward_raw_scan`, `reverse_raw_scan`.
-    fn run<S: Snapshot>(
-        self,
-        snapshot: &S,
-        start: Vec<u8>,
-        end: Vec<u8>,
-        stats: &mut Statistics,
-    ) -> Result<Vec<RawPair>> {
-        let mut pairs = Vec::new();
-        if self.limit == 0 {
-            return Ok(pairs);
-        }
-        let end = (!end.is_empty()).then_some(end);
-        let (lower_bound, upper_bound) = if self.reverse { (end, None) } else { (None, end) };
-        let opts =
-            IterOptions { lower_bound, upper_bound, fill_cache: self.fill_cache, ..Default::default() };
-        let mut iter = snapshot.iter(self.cf, opts)?;
-        stats.data.seek += 1;
-        let mut found = self.seek(&mut iter, start)?;
-        while found {
-            let value = if self.key_only { Vec::new() } else { iter.value().to_vec() };
-            stats.data.processed_keys += 1;
-            stats.processed_size += iter.key().len() + value.len();
-            pairs.push((iter.key().to_vec(), value));
-            if pairs.len() == self.limit {
-                break;
-            }
-            found = if self.reverse {
-                stats.data.prev += 1;
-                iter.prev()?
-            } else {
-                stats.data.next += 1;
-                iter.next()?
-            };
-        }
-        Ok(pairs)
-    }
-
-    /// Moves to the first key of the scan.
-    fn seek(self, iter: &mut impl Iterator, start: Vec<u8>) -> Result<bool> {
-        if self.reverse && start.is_empty() {
-            return Ok(iter.seek_to_last()?);
-        }
-        let start = Key::from_encoded(start);
-        if !self.reverse {
-            return Ok(iter.seek(&start)?);
-        }
-        let found = iter.seek_for_prev(&start)?;
-        Ok(if found && iter.key() == start.as_encoded().as_slice() { iter.prev()? } else { found })
-    }
 }

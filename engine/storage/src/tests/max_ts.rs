@@ -53,7 +53,7 @@ impl Bounded {
         bound.set_limit(now());
         let manager = ConcurrencyManager::with_bound(now(), bound);
         let config = Config { read_pool_threads: 2, scheduler_worker_pool_size: 2, ..Config::default() };
-        let storage = Storage::with_concurrency_manager(RocksKv::new(db), manager, config, 1).unwrap();
+        let storage = Storage::with_concurrency_manager(RocksKv::new(db), manager, config, None, 1).unwrap();
         Self { storage, _dir: dir }
     }
 

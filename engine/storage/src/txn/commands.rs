@@ -49,6 +49,7 @@ use crate::{
     errors::Result,
     mvcc::{MvccTxn, SnapshotReader},
     statistics::Statistics,
+    txn::raw_ext::RawExt,
     types::ProcessResult,
 };
 
@@ -78,6 +79,10 @@ pub trait CommandExt {
     fn has_versions(&self) -> bool {
         true
     }
+    /// Whether the command writes raw keys, which API V2 gives a causal timestamp.
+    fn needs_raw_ext(&self) -> bool {
+        false
+    }
 }
 
 /// Context in which a command runs.
@@ -92,6 +97,8 @@ pub struct WriteContext<'a> {
     pub enable_async_commit: bool,
     /// Whether commits in one phase are allowed.
     pub enable_one_pc: bool,
+    /// Timestamp of a raw write on API V2.
+    pub raw_ext: Option<RawExt>,
 }
 
 impl WriteContext<'_> {
@@ -245,6 +252,9 @@ impl CommandExt for Command {
     }
     fn has_versions(&self) -> bool {
         self.ext().has_versions()
+    }
+    fn needs_raw_ext(&self) -> bool {
+        self.ext().needs_raw_ext()
     }
 }
 

@@ -21,8 +21,10 @@ use txn_types::{Key, TimeStamp};
 use super::{
     commands::{AfterWrite, Command, CommandExt, TypedCommand, WriteContext, WriteResult},
     latch::{Latches, Lock},
+    raw_ext::{self, RawExt},
 };
 use crate::{
+    causal_ts,
     concurrency_manager::ConcurrencyManager,
     config::Config,
     deadline::Deadline,
@@ -83,6 +85,7 @@ struct Inner<E: Engine> {
     running_write_bytes: Arc<AtomicUsize>,
     concurrency_manager: ConcurrencyManager,
     config: Config,
+    causal_ts_provider: causal_ts::Provider,
     /// Bytes of running commands above which the scheduler rejects commands.
     pending_write_threshold: AtomicUsize,
     pool: Pool,
@@ -104,6 +107,7 @@ impl<E: Engine> TxnScheduler<E> {
         engine: E,
         concurrency_manager: ConcurrencyManager,
         config: &Config,
+        causal_ts_provider: causal_ts::Provider,
         store_id: u64,
     ) -> Result<Self> {
         let threads = config.scheduler_worker_pool_size;
@@ -116,6 +120,7 @@ impl<E: Engine> TxnScheduler<E> {
             running_write_bytes: Arc::default(),
             concurrency_manager,
             config: config.clone(),
+            causal_ts_provider,
             pending_write_threshold: AtomicUsize::new(config.scheduler_pending_write_threshold),
             pool,
             stopped: AtomicBool::new(false),
@@ -130,6 +135,11 @@ impl<E: Engine> TxnScheduler<E> {
 
     pub(crate) fn set_pending_write_threshold(&self, bytes: usize) {
         self.inner.pending_write_threshold.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the source of timestamps for raw writes, on API V2.
+    pub(crate) fn causal_ts_provider(&self) -> &causal_ts::Provider {
+        &self.inner.causal_ts_provider
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -186,7 +196,9 @@ impl<E: Engine> TxnScheduler<E> {
             return Err(ErrorInner::Closed.into());
         }
         let limit = self.inner.config.max_key_size;
-        if let Some(key) = cmd.latch_keys().into_iter().find(|k| k.len() > limit) {
+        // Raw keys were checked before they were encoded.
+        let too_long = |key: &&Key| cmd.has_versions() && key.len() > limit;
+        if let Some(key) = cmd.latch_keys().into_iter().find(too_long) {
             return Err(ErrorInner::KeyTooLarge { size: key.len(), limit }.into());
         }
         let running = self.inner.running_write_bytes.load(Ordering::Relaxed);
@@ -363,6 +375,13 @@ impl<E: Engine> Inner<E> {
         let taken = EngineClock::now();
         details.async_snapshot_nanos += taken.saturating_since(begin).as_nanos() as u64;
         deadline.check()?;
+        let raw_ext = match &self.causal_ts_provider {
+            Some(provider) if cmd.needs_raw_ext() => {
+                let (manager, region) = (&self.concurrency_manager, snap_ctx.pb_ctx.region_id);
+                Some(raw_ext::get(&**provider, manager, snapshot.is_max_ts_synced(), region, req).await?)
+            }
+            _ => None,
+        };
         let rows = || Probe::Mvcc(mvcc_rows(&snapshot, &keys[0], ts, None));
         tracepoints::stamp!(
             SCHED_PROCESS,
@@ -378,7 +397,7 @@ impl<E: Engine> Inner<E> {
             tracepoints::gate::hold(tracepoints::stage::SCHED_PROCESS, req).await;
         }
         let begin = EngineClock::now();
-        let written = self.process_write(cmd, req, snapshot, details);
+        let written = self.process_write(cmd, req, raw_ext, snapshot, details);
         details.cmd_process_nanos += begin.elapsed().as_nanos() as u64;
         let WriteResult { modifies, after, lock_guards } = written?;
         if !modifies.is_empty() {
@@ -392,6 +411,7 @@ impl<E: Engine> Inner<E> {
         &self,
         cmd: Command,
         req: Req,
+        raw_ext: Option<RawExt>,
         snapshot: E::Snap,
         details: &mut SchedulerDetails,
     ) -> Result<WriteResult> {
@@ -401,6 +421,7 @@ impl<E: Engine> Inner<E> {
             statistics: &mut details.stat,
             enable_async_commit: self.config.enable_async_commit,
             enable_one_pc: self.config.enable_one_pc,
+            raw_ext,
         };
         let (result, perf) = with_perf_context(req, || cmd.process_write(snapshot, context));
         details.perf = perf;

@@ -11,7 +11,7 @@ use crate::{errors::Result, types::ProcessResult};
 pub struct RawAtomicStore {
     /// The request's context: region, peer, epoch and options.
     pub ctx: Context,
-    /// Puts and deletes of raw keys.
+    /// Puts and deletes of encoded raw keys, without timestamps.
     pub mutations: Vec<Modify>,
 }
 
@@ -23,15 +23,23 @@ command_ext!(
     },
     fn has_versions(&self) -> bool {
         false
+    },
+    fn needs_raw_ext(&self) -> bool {
+        true
     }
 );
 
 impl WriteCommand for RawAtomicStore {
-    fn process_write<S: Snapshot>(self, _: S, _: WriteContext<'_>) -> Result<WriteResult> {
-        Ok(WriteResult {
-            modifies: self.mutations,
-            after: ProcessResult::Res.into(),
-            lock_guards: Vec::new(),
-        })
+    fn process_write<S: Snapshot>(self, _: S, context: WriteContext<'_>) -> Result<WriteResult> {
+        let mut modifies = self.mutations;
+        if let Some(ext) = &context.raw_ext {
+            for modify in &mut modifies {
+                if let Modify::Put(_, key, _) = modify {
+                    key.append_ts_inplace(ext.ts);
+                }
+            }
+        }
+        let lock_guards = context.raw_ext.into_iter().map(|ext| ext.key_guard).collect();
+        Ok(WriteResult { modifies, after: ProcessResult::Res.into(), lock_guards })
     }
 }
