@@ -19,8 +19,9 @@ pub use controller::{ConfigController, OnlineTargets};
 pub use persist::ConfigFile;
 pub use raftstore::util::{ReadableDuration, ReadableSize};
 pub use sections::{
-    BlockCacheConfig, CfConfig, CoprocessorConfig, GrpcCompressionType, LogConfig, MaxTsConfig, PdConfig,
-    RaftEngineConfig, ReadPoolConfig, RocksDbConfig, ServerConfig, StorageConfig, UnifiedReadPoolConfig,
+    BlockCacheConfig, CausalTsSection, CfConfig, CoprocessorConfig, GcConfig, GrpcCompressionType, LogConfig,
+    MaxTsConfig, PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig, ServerConfig, StorageConfig,
+    UnifiedReadPoolConfig,
 };
 pub use security::SecurityConfig;
 pub use trace::TraceConfig;
@@ -59,6 +60,10 @@ pub struct TikvConfig {
     pub server: ServerConfig,
     /// Data directory and scheduler.
     pub storage: StorageConfig,
+    /// Garbage collection of old versions.
+    pub gc: GcConfig,
+    /// Timestamps of raw writes on API V2.
+    pub causal_ts: CausalTsSection,
     /// The addresses of PD and the retries.
     pub pd: PdConfig,
     /// Threads for reads.
@@ -87,6 +92,8 @@ impl Default for TikvConfig {
             log: LogConfig::default(),
             server: ServerConfig::default(),
             storage: StorageConfig::default(),
+            gc: GcConfig::default(),
+            causal_ts: CausalTsSection::default(),
             pd: PdConfig::default(),
             read_pool: ReadPoolConfig::default(),
             raft_store: raftstore::store::Config::default(),
@@ -130,15 +137,14 @@ impl TikvConfig {
         self.read_pool.unified.validate().map_err(ConfigError::Invalid)?;
         self.storage.validate_pool().map_err(ConfigError::Invalid)?;
         self.storage.max_ts.validate().map_err(ConfigError::Invalid)?;
+        self.gc.validate().map_err(ConfigError::Invalid)?;
+        self.causal_ts.validate().map_err(ConfigError::Invalid)?;
         if self.storage.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Invalid(
                 "storage.data-dir is empty; give a directory (--data-dir)".into(),
             ));
         }
-        if self.storage.api_version != 1 || self.storage.enable_ttl {
-            let message = "storage.api-version 2 and storage.enable-ttl are not supported; use api-version 1 without TTL";
-            return Err(ConfigError::Invalid(message.into()));
-        }
+        self.storage.validate_api_version().map_err(ConfigError::Invalid)?;
         if !self.raft_engine.enable {
             let message =
                 "raft-engine.enable = false (the Raft log in RocksDB) is not supported; leave it true";
@@ -220,7 +226,11 @@ mod tests {
         assert!(config.validate().unwrap_err().to_string().contains("HOST:PORT"));
         let mut config = TikvConfig::default();
         config.storage.api_version = 2;
-        assert!(config.validate().unwrap_err().to_string().contains("api-version"));
+        assert!(config.validate().unwrap_err().to_string().contains("enable_ttl must be true in API V2"));
+        config.storage.enable_ttl = true;
+        config.validate().unwrap();
+        config.storage.api_version = 3;
+        assert!(config.validate().unwrap_err().to_string().contains("can only be set to 1 or 2"));
     }
 
     #[test]

@@ -133,6 +133,15 @@ impl DataDir {
         self.path.join("last_tikv.toml")
     }
 
+    /// Reads the configuration with which the store ran last; `None` for a new store.
+    pub fn read_last_config(&self) -> Result<Option<String>, DataDirError> {
+        match fs::read_to_string(self.last_config()) {
+            Ok(text) => Ok(Some(text)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(io_error(&self.path, "read last_tikv.toml")(e)),
+        }
+    }
+
     /// Writes the configuration in effect into the data directory, atomically.
     pub fn write_last_config(&self, toml: &str) -> Result<(), DataDirError> {
         let (tmp, last) = (self.path.join("tmp_tikv.toml"), self.path.join("last_tikv.toml"));

@@ -35,6 +35,9 @@ pub enum StartError {
         /// Cluster id of PD.
         pd: u64,
     },
+    /// The data was written with another `storage.api-version` or `storage.enable-ttl`; what.
+    #[error("{0}")]
+    ApiVersion(String),
     /// The data directory lacks a part; what.
     #[error(
         "the data dir is incomplete: {0}; restore it from a copy, or remove the directory and start with a new one"

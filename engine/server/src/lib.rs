@@ -9,6 +9,7 @@ pub mod config;
 mod connection;
 pub mod data_dir;
 mod error;
+mod gc_worker;
 pub mod grpc;
 pub mod heap;
 mod limit;
@@ -30,6 +31,7 @@ mod snap;
 mod status;
 mod trace;
 mod tso;
+mod ttl;
 
 pub use config::TikvConfig;
 pub use error::{StartError, format_error_chain};

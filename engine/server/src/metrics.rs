@@ -11,12 +11,16 @@ use tracepoints::{
     collector::{self, TextWriter},
 };
 
+use crate::{gc_worker::GcMetrics, ttl::TtlMetrics};
+
 #[derive(Debug)]
 struct Counters {
     started_ns: u64,
     store_id: u64,
     raft_messages: AtomicU64,
     raft_batches: AtomicU64,
+    ttl: TtlMetrics,
+    gc: GcMetrics,
 }
 
 /// Counters of one store; clones share them.
@@ -25,12 +29,14 @@ pub struct Metrics(Arc<Counters>);
 
 impl Metrics {
     /// Creates the metrics of a store.
-    pub fn new(store_id: u64) -> Self {
+    pub(crate) fn new(store_id: u64, ttl: TtlMetrics, gc: GcMetrics) -> Self {
         Self(Arc::new(Counters {
             started_ns: clock::now_ns(),
             store_id,
             raft_messages: AtomicU64::new(0),
             raft_batches: AtomicU64::new(0),
+            ttl,
+            gc,
         }))
     }
 
@@ -54,6 +60,8 @@ impl Metrics {
         out.sample(&[], self.0.raft_batches.load(Ordering::Relaxed));
         out.family("tikv_server_uptime_seconds", "Real time since this store started.", "gauge");
         out.sample(&[], clock::now_ns().saturating_sub(self.0.started_ns) as f64 / 1e9);
+        self.0.ttl.write(&mut out);
+        self.0.gc.write(&mut out);
         out.finish()
     }
 }

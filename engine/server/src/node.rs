@@ -2,7 +2,13 @@
 //! PD (TiKV `components/server`, `Node`).
 use std::time::Duration;
 
-use kvproto::metapb::{Region, Store, StoreLabel};
+mod api_version;
+
+use ::api_version::{ApiVersion, KvFormat};
+use kvproto::{
+    metapb::{Region, Store, StoreLabel},
+    raft_serverpb::StoreIdent,
+};
 use pd::client::PdClient;
 use raftstore::store::{
     Engines, bootstrap_store, clear_prepare_bootstrap_cluster, clear_prepare_bootstrap_key, initial_region,
@@ -21,7 +27,7 @@ const BOOTSTRAP_PAUSE: Duration = Duration::from_millis(500);
 const VERSION: &str = "5.1.0";
 
 /// Returns this store's id: the one on disk, or a new one from PD.
-pub async fn check_store(engines: &Engines, pd: &PdClient) -> Result<u64, StartError> {
+pub async fn check_store(engines: &Engines, pd: &PdClient, format: KvFormat) -> Result<u64, StartError> {
     if let Some(ident) = load_store_ident(engines)? {
         if ident.cluster_id != pd.cluster_id() {
             return Err(StartError::ClusterId { data: ident.cluster_id, pd: pd.cluster_id() });
@@ -29,6 +35,7 @@ pub async fn check_store(engines: &Engines, pd: &PdClient) -> Result<u64, StartE
         if ident.store_id == 0 {
             return Err(StartError::Corrupt("the store's identity on disk has no store id".into()));
         }
+        api_version::check(engines, ident, format)?;
         return Ok(ident.store_id);
     }
     if !engines.raft.raft_groups().is_empty() {
@@ -36,7 +43,9 @@ pub async fn check_store(engines: &Engines, pd: &PdClient) -> Result<u64, StartE
         return Err(StartError::Corrupt(what.into()));
     }
     let store_id = pd.alloc_id().await?;
-    bootstrap_store(engines, pd.cluster_id(), store_id)?;
+    let api_version = ApiVersion::from(format).into();
+    let ident = StoreIdent { cluster_id: pd.cluster_id(), store_id, api_version };
+    bootstrap_store(engines, &ident)?;
     log::info!("new store {store_id} in cluster {}", pd.cluster_id());
     Ok(store_id)
 }

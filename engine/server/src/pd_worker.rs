@@ -19,9 +19,10 @@ use raftstore::{
     RaftRouter,
     store::{Callback, PdReporter, RegionHeartbeat, StoreHeartbeat, TxnExt, cmd_resp},
 };
-use storage::ConcurrencyManager;
+use storage::{ConcurrencyManager, causal_ts};
 use tokio::runtime::Handle;
 use tracepoints::{EngineClock, Req};
+use txn_types::TimeStamp;
 
 use crate::{runtime, tso};
 
@@ -38,6 +39,7 @@ pub struct PdWorker {
     start_secs: u32,
     router: Arc<OnceLock<RaftRouter>>,
     concurrency_manager: ConcurrencyManager,
+    causal_ts_provider: causal_ts::Provider,
 }
 
 impl PdWorker {
@@ -47,13 +49,23 @@ impl PdWorker {
         runtime: Handle,
         data_dir: PathBuf,
         concurrency_manager: ConcurrencyManager,
+        causal_ts_provider: causal_ts::Provider,
     ) -> Self {
         let router = Arc::<OnceLock<RaftRouter>>::default();
         let _guard = runtime.enter();
         let heartbeats = pd.region_heartbeats(Arc::new(PdCommands { router: router.clone() }));
         let start_secs = (EngineClock::wall_ms() / 1000) as u32;
         let runtime = runtime.clone();
-        Self { pd, heartbeats, runtime, data_dir, start_secs, router, concurrency_manager }
+        Self {
+            pd,
+            heartbeats,
+            runtime,
+            data_dir,
+            start_secs,
+            router,
+            concurrency_manager,
+            causal_ts_provider,
+        }
     }
 
     pub fn set_router(&self, router: RaftRouter) {
@@ -174,33 +186,36 @@ impl PdReporter for PdWorker {
     fn update_max_timestamp(&self, region_id: u64, initial_status: u64, txn_ext: Arc<TxnExt>) {
         let worker = self.clone();
         runtime::spawn(&self.runtime, "update-max-timestamp", async move {
-            let (pd, cm) = (&worker.pd, &worker.concurrency_manager);
-            sync_max_ts(pd, cm, region_id, initial_status, &txn_ext).await;
+            worker.sync_max_ts(region_id, initial_status, &txn_ext).await;
         });
     }
 }
 
-/// TiKV: `handle_update_max_timestamp`. Retries until PD answers, or a new term
-/// or version makes the update pointless.
-async fn sync_max_ts(
-    pd: &PdClient,
-    concurrency_manager: &ConcurrencyManager,
-    region_id: u64,
-    initial_status: u64,
-    txn_ext: &TxnExt,
-) {
-    while txn_ext.is_waiting_with(initial_status) {
-        match tso::get(pd).await {
-            Ok(ts) => {
-                concurrency_manager.raise_max_ts(ts);
-                if txn_ext.set_max_ts_synced(initial_status) {
-                    log::debug!("region {region_id}: max_ts is synchronised with PD: {ts}");
+impl PdWorker {
+    /// TiKV: `handle_update_max_timestamp`. Retries until PD answers, or a new term
+    /// or version makes the update pointless.
+    async fn sync_max_ts(&self, region_id: u64, initial_status: u64, txn_ext: &TxnExt) {
+        while txn_ext.is_waiting_with(initial_status) {
+            match self.newest_ts().await {
+                Ok(ts) => {
+                    self.concurrency_manager.raise_max_ts(ts);
+                    if txn_ext.set_max_ts_synced(initial_status) {
+                        log::debug!("region {region_id}: max_ts is synchronised with PD: {ts}");
+                    }
+                }
+                Err(e) => {
+                    log::warn!("region {region_id}: cannot synchronise max_ts with PD yet: {e}");
+                    tokio::time::sleep(SYNC_PAUSE).await;
                 }
             }
-            Err(e) => {
-                log::warn!("region {region_id}: cannot synchronise max_ts with PD yet: {e}");
-                tokio::time::sleep(SYNC_PAUSE).await;
-            }
+        }
+    }
+
+    /// Gets a timestamp from PD. On API V2 no timestamp taken before may be used by a new leader.
+    async fn newest_ts(&self) -> Result<TimeStamp, String> {
+        match &self.causal_ts_provider {
+            Some(provider) => provider.async_flush().await.map_err(|e| e.to_string()),
+            None => tso::get(&self.pd).await.map_err(|e| e.to_string()),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! `components/server/src/server.rs`).
 use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
+use api_version::KvFormat;
 use axum::Router;
 use kvproto::{
     debugpb::debug_server::DebugServer, grpc_health::health_server::HealthServer,
@@ -25,6 +26,7 @@ use crate::{
     connection::Options,
     data_dir::DataDir,
     error::StartError,
+    gc_worker::{GcContext, GcManager, GcWorker, RawCompactionFilterFactory, WriteCompactionFilterFactory},
     grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, RequestGuardLayer, Secured, bind},
     local_stores::{LocalStore, OtherProcesses},
     metrics::Metrics,
@@ -44,6 +46,7 @@ use crate::{
     status,
     trace::Recording,
     tso,
+    ttl::{TtlChecker, TtlCompactionFilterFactory, TtlMetrics},
 };
 
 /// Time that a shutdown waits for running requests.
@@ -97,6 +100,9 @@ struct Running {
     _local: LocalStore,
     engines: Engines,
     _recording: Arc<Recording>,
+    /// Background work ends with it.
+    alive: Arc<()>,
+    gc_worker: GcWorker,
     /// Last: releases the lock when nothing is open any more.
     _data_dir: DataDir,
 }
@@ -112,13 +118,43 @@ pub struct ServerHandle {
     running: Option<Running>,
 }
 
-fn open_engines(dir: &DataDir, config: &TikvConfig) -> Result<Engines, StartError> {
+/// Compares the critical settings with those of the last run, which the data directory has.
+fn check_last_config(dir: &DataDir, config: &TikvConfig) -> Result<(), StartError> {
+    let Some(text) = dir.read_last_config()? else { return Ok(()) };
+    match TikvConfig::from_toml(&text) {
+        Ok((last, _)) => config.storage.check_last(&last.storage).map_err(StartError::ApiVersion),
+        // The file is written anew at each start, and nothing else depends on it.
+        Err(e) => {
+            log::warn!("{}: {e}; its settings are not compared", dir.last_config().display());
+            Ok(())
+        }
+    }
+}
+
+fn open_engines(
+    dir: &DataDir,
+    config: &TikvConfig,
+    ttl: &TtlMetrics,
+    gc: &Arc<GcContext>,
+) -> Result<Engines, StartError> {
     let raft_dir = match config.raft_engine.dir.as_str() {
         "" => dir.raft_engine(),
         other => other.into(),
     };
     let raft = raft_log_engine::RaftLogEngine::open(raft_dir, &config.raft_engine.build())?;
-    let kv = engine_rocks::RocksEngine::open(dir.kv(), &config.build_db_config())?;
+    let mut db_config = config.build_db_config();
+    let filters = &mut db_config.compaction_filters;
+    filters.push((engine_rocks::CF_WRITE, Arc::new(WriteCompactionFilterFactory(gc.clone()))));
+    match config.storage.kv_format() {
+        KvFormat::V1 => {}
+        KvFormat::V1ttl => {
+            filters.push((engine_rocks::CF_DEFAULT, Arc::new(TtlCompactionFilterFactory::new(ttl.clone()))));
+        }
+        KvFormat::V2 => {
+            filters.push((engine_rocks::CF_DEFAULT, Arc::new(RawCompactionFilterFactory(gc.clone()))));
+        }
+    }
+    let kv = engine_rocks::RocksEngine::open(dir.kv(), &db_config)?;
     config.tune(&kv)?;
     Ok(Engines::new(kv, raft))
 }
@@ -141,12 +177,15 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     // Before any thread of the store, so that no stamp is missed.
     let recording = Recording::share(&config);
     let data_dir = DataDir::open(&config.storage.data_dir)?;
-    let engines = open_engines(&data_dir, &config)?;
+    check_last_config(&data_dir, &config)?;
+    let ttl_metrics = TtlMetrics::default();
+    let (gc, gc_tasks) = GcContext::new(config.gc.enable_compaction_filter);
+    let engines = open_engines(&data_dir, &config, &ttl_metrics, &gc)?;
     data_dir.write_last_config(&config.to_toml()?)?;
 
     let pd_runtime = runtime::build("pd-worker", 1, 0)?;
     let pd = Arc::new(pd_runtime.block_on(wait_for_pd(&config, security.clone(), options.on_wait))?);
-    let store_id = pd_runtime.block_on(node::check_store(&engines, &pd))?;
+    let store_id = pd_runtime.block_on(node::check_store(&engines, &pd, config.storage.kv_format()))?;
     let store = node::describe(store_id, &advertise_addr, &advertise_status, &config);
     pd_runtime.block_on(node::join(&engines, &pd, store))?;
 
@@ -169,11 +208,17 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         sender,
     );
     let concurrency_manager = tso::concurrency_manager(&pd, runtimes.pd.handle(), &config.storage.max_ts)?;
+    let format = config.storage.kv_format();
+    let causal_ts = match format {
+        KvFormat::V2 => Some(tso::causal_ts_provider(&pd, runtimes.pd.handle(), &config.causal_ts)),
+        _ => None,
+    };
     let reporter = PdWorker::new(
         pd.clone(),
         runtimes.pd.handle().clone(),
         data_dir.path().to_owned(),
         concurrency_manager.clone(),
+        causal_ts.clone(),
     );
     let mut system = RaftBatchSystem::new(store_id, &config.raft_store, engines.clone());
     let router = system.router();
@@ -191,8 +236,17 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
 
     let engine = RaftKv::new(system.local_reader(), router.clone());
     let storage_config = config.build_storage_config();
-    let storage = Storage::with_concurrency_manager(engine, concurrency_manager, storage_config, store_id)?;
-    let metrics = Metrics::new(store_id);
+    let storage =
+        Storage::with_concurrency_manager(engine, concurrency_manager, storage_config, causal_ts, store_id)?;
+    let alive = Arc::new(());
+    if format == KvFormat::V1ttl {
+        let checker = TtlChecker::new(engines.kv.clone(), ttl_metrics.clone());
+        let round = checker.run(config.storage.ttl_check_poll_interval.0, Arc::downgrade(&alive));
+        runtime::spawn(runtimes.background.handle(), "ttl-checker", round);
+    }
+    let manager = GcManager::new(gc.clone(), pd.clone(), config.gc.poll_safe_point_interval);
+    runtime::spawn(runtimes.background.handle(), "gc-manager", manager.run(Arc::downgrade(&alive)));
+    let metrics = Metrics::new(store_id, ttl_metrics, gc.metrics().clone());
     let (pd_client, endpoints) = (pd.clone(), config.pd.endpoints.clone());
     let freezer = PeerFreezer::new(
         Arc::new(OtherProcesses { pd: pd_client, endpoints, security: security.clone() }),
@@ -245,6 +299,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     }
     log::info!("store {store_id} serves gRPC on {addr}, data in {}", data_dir.path().display());
     let local = LocalStore::register(&advertise_addr);
+    let gc_worker = GcWorker::start(engines.kv.clone(), gc, gc_tasks, config.gc.batch_keys, store_id)?;
     let running = Running {
         grpc,
         health,
@@ -254,6 +309,8 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         _local: local,
         engines,
         _recording: recording,
+        alive,
+        gc_worker,
         _data_dir: data_dir,
     };
     Ok(ServerHandle { store_id, addr, status_addr, advertise_addr, router, config, running: Some(running) })
@@ -358,6 +415,12 @@ impl ServerHandle {
         self.running.as_ref().map(|r| &r.engines)
     }
 
+    /// Returns the safe point and the number of unfinished tasks of garbage collection; none after a shutdown.
+    pub fn gc_state(&self) -> Option<(u64, usize)> {
+        let gc = self.running.as_ref()?.gc_worker.context();
+        Some((gc.safe_point().into_inner(), gc.pending()))
+    }
+
     /// Returns the configuration in effect; starting with it again opens the same data.
     pub fn config(&self) -> &TikvConfig {
         &self.config
@@ -375,8 +438,10 @@ impl ServerHandle {
 
     fn stop(&mut self, grace: Duration) {
         let Some(running) = self.running.take() else { return };
-        let Running { grpc, health, storage, mut system, runtimes, .. } = running;
+        let Running { grpc, health, storage, mut system, runtimes, alive, gc_worker, .. } = running;
         health.set_is_serving(false);
+        // Background work must not keep RocksDB open.
+        drop(alive);
         let handle = runtimes.grpc.handle().clone();
         let stopper = thread::spawn(move || handle.block_on(grpc.stop(grace)));
         if stopper.join().is_err() {
@@ -385,6 +450,7 @@ impl ServerHandle {
         runtime::stop(runtimes.grpc, STOP);
         storage.stop();
         system.shutdown();
+        gc_worker.stop();
         runtime::stop(runtimes.raft_stream, STOP);
         runtime::stop(runtimes.background, STOP);
         runtime::stop(runtimes.pd, STOP);

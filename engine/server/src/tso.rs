@@ -1,19 +1,29 @@
 //! PD's timestamps as the upper bound for timestamps of clients.
 use std::{sync::Arc, time::Duration};
 
+use futures::{FutureExt, future::BoxFuture};
 use pd::client::{PdClient, Result};
 use storage::{
     ConcurrencyManager,
+    causal_ts::{BatchTso, BatchTsoProvider, CausalTsConfig, CausalTsProvider},
     concurrency_manager::{MaxTsBound, TsoProvider},
 };
 use tokio::runtime::Handle;
 use txn_types::TimeStamp;
 
-use crate::{config::MaxTsConfig, runtime};
+use crate::{
+    config::{CausalTsSection, MaxTsConfig},
+    runtime,
+};
 
 /// Gets a new timestamp from PD.
 pub async fn get(pd: &PdClient) -> Result<TimeStamp> {
-    let ts = pd.get_tso(1).await?;
+    get_batch(pd, 1).await
+}
+
+/// Gets `count` new timestamps from PD; returns the largest.
+async fn get_batch(pd: &PdClient, count: u32) -> Result<TimeStamp> {
+    let ts = pd.get_tso(count).await?;
     Ok(TimeStamp::compose(ts.physical.unsigned_abs(), ts.logical.unsigned_abs()))
 }
 
@@ -63,4 +73,31 @@ pub fn concurrency_manager(
         }
     });
     Ok(manager)
+}
+
+/// PD as the source of causal timestamps.
+struct CausalTso(Arc<PdClient>);
+
+impl BatchTso for CausalTso {
+    fn batch_get_tso(&self, count: u32) -> BoxFuture<'_, std::result::Result<TimeStamp, String>> {
+        async move { get_batch(&self.0, count).await.map_err(|e| e.to_string()) }.boxed()
+    }
+}
+
+/// Starts the source of the timestamps of raw writes on API V2.
+pub fn causal_ts_provider(
+    pd: &Arc<PdClient>,
+    runtime: &Handle,
+    config: &CausalTsSection,
+) -> Arc<dyn CausalTsProvider> {
+    let config = CausalTsConfig {
+        renew_interval: config.renew_interval.0,
+        renew_batch_min_size: config.renew_batch_min_size,
+        renew_batch_max_size: config.renew_batch_max_size,
+        alloc_ahead_buffer: config.alloc_ahead_buffer.0,
+    };
+    let provider = Arc::new(BatchTsoProvider::new(CausalTso(pd.clone()), config));
+    let ahead = BatchTsoProvider::run(Arc::downgrade(&provider));
+    runtime::spawn(runtime, "causal-ts-batch-tso-worker", ahead);
+    provider
 }

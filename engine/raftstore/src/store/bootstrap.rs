@@ -34,7 +34,7 @@ pub fn load_store_ident(engines: &Engines) -> Result<Option<StoreIdent>> {
 ///
 /// # Errors
 /// The store contains data.
-pub fn bootstrap_store(engines: &Engines, cluster_id: u64, store_id: u64) -> Result<()> {
+pub fn bootstrap_store(engines: &Engines, ident: &StoreIdent) -> Result<()> {
     for cf in DATA_CFS {
         let mut iter = engines.kv.iterator_cf(cf, IterOptions::default())?;
         if iter.seek_to_first()? {
@@ -44,8 +44,7 @@ pub fn bootstrap_store(engines: &Engines, cluster_id: u64, store_id: u64) -> Res
             )));
         }
     }
-    let ident = StoreIdent { cluster_id, store_id, ..Default::default() };
-    engines.kv.put_msg(keys::STORE_IDENT_KEY, &ident)?;
+    engines.kv.put_msg(keys::STORE_IDENT_KEY, ident)?;
     engines.kv.sync_wal()?;
     engines.raft.sync()?;
     Ok(())

@@ -19,7 +19,7 @@ use kvproto::{
         RaftCmdRequest, RaftCmdResponse, RaftRequestHeader, ReadIndexRequest, Request, SplitRequest,
         TransferLeaderRequest,
     },
-    raft_serverpb::RaftMessage,
+    raft_serverpb::{RaftMessage, StoreIdent},
 };
 use parking_lot::Mutex;
 use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
@@ -233,7 +233,8 @@ impl Cluster {
         let raft = RaftLogEngine::open(self.path(store, "raft-engine"), &RaftEngineConfig::small()).unwrap();
         let engines = Engines::new(kv, raft);
         if load_store_ident(&engines).unwrap().is_none() {
-            bootstrap_store(&engines, 7, store).unwrap();
+            let ident = StoreIdent { cluster_id: 7, store_id: store, ..Default::default() };
+            bootstrap_store(&engines, &ident).unwrap();
             if let Some(region) = region {
                 prepare_bootstrap_cluster(&engines, region).unwrap();
             }

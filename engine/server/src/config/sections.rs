@@ -1,6 +1,7 @@
 //! The sections of `tikv.toml`, with TiKV's defaults (`src/config/mod.rs`, `src/server/config.rs`, `src/storage/config.rs`).
 use std::{collections::BTreeMap, path::PathBuf};
 
+use api_version::KvFormat;
 use serde::{Deserialize, Serialize};
 use tonic::codec::CompressionEncoding;
 
@@ -173,10 +174,13 @@ pub struct StorageConfig {
     pub block_cache: BlockCacheConfig,
     /// Checks of timestamps against PD's clock.
     pub max_ts: MaxTsConfig,
-    /// Must be 1.
+    /// Encoding of keys and values: 1, or 2 for the API with keyspaces. Only an empty store, or one with keys of
+    /// TiDB alone, can change it.
     pub api_version: u8,
-    /// Must be false: API V1 stores no TTL.
+    /// Whether raw values have a TTL; must be true for `api-version` 2. An existing store keeps its setting.
     pub enable_ttl: bool,
+    /// Interval between two searches for expired raw values on disk, which are then compacted.
+    pub ttl_check_poll_interval: ReadableDuration,
 }
 
 impl Default for StorageConfig {
@@ -191,11 +195,45 @@ impl Default for StorageConfig {
             max_ts: MaxTsConfig::default(),
             api_version: 1,
             enable_ttl: false,
+            ttl_check_poll_interval: ReadableDuration::hours(12),
         }
     }
 }
 
 impl StorageConfig {
+    /// Returns the encoding of raw keys and values. TiKV: `Config::api_version`.
+    pub fn kv_format(&self) -> KvFormat {
+        match (self.api_version, self.enable_ttl) {
+            (2, _) => KvFormat::V2,
+            (_, true) => KvFormat::V1ttl,
+            (_, false) => KvFormat::V1,
+        }
+    }
+
+    /// Refuses another `enable-ttl` on API V1 than that of `last`, the configuration in the data directory: the
+    /// values would be read in the wrong encoding. TiKV: `TikvConfig::check_critical_cfg_with`.
+    pub(crate) fn check_last(&self, last: &StorageConfig) -> Result<(), String> {
+        if last.api_version != 1 || self.api_version != 1 {
+            return Ok(());
+        }
+        match (last.enable_ttl, self.enable_ttl) {
+            (true, false) => Err("can't disable ttl on a ttl instance".into()),
+            (false, true) => Err("can't enable ttl on a non-ttl instance".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Accepts the combinations that TiKV accepts.
+    pub(super) fn validate_api_version(&self) -> Result<(), String> {
+        match (self.api_version, self.enable_ttl) {
+            (1, _) | (2, true) => Ok(()),
+            (2, false) => {
+                Err("storage.enable_ttl must be true in API V2 because API V2 forces to enable TTL.".into())
+            }
+            _ => Err("storage.api_version can only be set to 1 or 2.".into()),
+        }
+    }
+
     /// Limits the pool as TiKV does; a machine cannot run more threads than this.
     pub(super) fn validate_pool(&self) -> Result<(), String> {
         let (size, most) = (self.scheduler_worker_pool_size, cores().max(4));
@@ -245,6 +283,77 @@ impl MaxTsConfig {
         }
         let action = self.action_on_invalid_update.parse::<ActionOnInvalidMaxTs>();
         action.map(drop).map_err(|e| format!("storage.max-ts.action-on-invalid-update: {e}"))
+    }
+}
+
+/// `[gc]`: garbage collection of old versions below PD's safe point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct GcConfig {
+    /// Number of keys that the worker reads and deletes together.
+    pub batch_keys: usize,
+    /// Whether compactions drop old versions; otherwise the worker deletes them.
+    pub enable_compaction_filter: bool,
+    /// Pause between two questions to PD, for programs that embed stores; None: 10 s, as in TiKV.
+    #[serde(skip)]
+    pub poll_safe_point_interval: Option<std::time::Duration>,
+}
+
+impl Default for GcConfig {
+    fn default() -> Self {
+        Self { batch_keys: 512, enable_compaction_filter: true, poll_safe_point_interval: None }
+    }
+}
+
+impl GcConfig {
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.batch_keys == 0 {
+            return Err("gc.batch_keys should not be 0".into());
+        }
+        Ok(())
+    }
+}
+
+/// `[causal-ts]`: timestamps of raw writes on API V2, taken from PD ahead of their use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct CausalTsSection {
+    /// Interval at which timestamps are taken ahead.
+    pub renew_interval: ReadableDuration,
+    /// Minimum number of timestamps of one request to PD.
+    pub renew_batch_min_size: u32,
+    /// Maximum number of timestamps of one request to PD.
+    pub renew_batch_max_size: u32,
+    /// Time that the timestamps taken ahead last for.
+    pub alloc_ahead_buffer: ReadableDuration,
+}
+
+impl Default for CausalTsSection {
+    fn default() -> Self {
+        Self {
+            renew_interval: ReadableDuration::millis(100),
+            renew_batch_min_size: 100,
+            renew_batch_max_size: 8192,
+            alloc_ahead_buffer: ReadableDuration::secs(3),
+        }
+    }
+}
+
+impl CausalTsSection {
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.renew_interval.is_zero() {
+            return Err("causal-ts.renew-interval can't be zero".into());
+        }
+        if self.renew_batch_min_size == 0 {
+            return Err("causal-ts.renew-batch-min-size should be greater than 0".into());
+        }
+        if self.renew_batch_max_size == 0 {
+            return Err("causal-ts.renew-batch-max-size should be greater than 0".into());
+        }
+        if self.alloc_ahead_buffer.is_zero() {
+            return Err("causal-ts.alloc-ahead-buffer can't be zero".into());
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Raw commands: plain keys in CF default (TiKV `src/server/service/kv.rs`, `future_raw_*`).
+//! Raw commands (TiKV `src/server/service/kv.rs`, `future_raw_*`).
 use kvproto::{errorpb, kvrpcpb::*};
 use storage::{KvGetStatistics, Swap, extract_kv_pairs, extract_region_error};
 
@@ -158,6 +158,18 @@ pub async fn compare_and_swap(storage: Storage, request: RawCasRequest, call: Ca
         reply.succeed = succeed;
         reply.previous_not_exist = previous.is_none();
         reply.previous_value = previous.unwrap_or_default();
+    });
+    reply
+}
+
+pub async fn checksum(storage: Storage, request: RawChecksumRequest, call: Call) -> RawChecksumResponse {
+    let RawChecksumRequest { context, algorithm, ranges } = request;
+    let result = storage.raw_checksum(context.unwrap_or_default(), algorithm, ranges, call.req).await;
+    let mut reply = RawChecksumResponse::default();
+    reply!(reply, result, |(sum, _)| {
+        reply.checksum = sum.checksum;
+        reply.total_kvs = sum.total_kvs;
+        reply.total_bytes = sum.total_bytes;
     });
     reply
 }

@@ -41,7 +41,11 @@ async fn split(storage: &Storage, request: SplitRegionRequest) -> Result<Vec<Reg
     let SplitRegionRequest { context, split_key, split_keys, is_raw_kv } = request;
     let ctx = context.unwrap_or_default();
     let keys = if split_key.is_empty() { split_keys } else { vec![split_key] };
-    let encode = |key: Vec<u8>| if is_raw_kv { key } else { Key::from_raw(&key).into_encoded() };
+    let format = storage.api_version();
+    let encode = |key: Vec<u8>| match is_raw_kv {
+        true => format.encode_raw_key(key, None),
+        false => Key::from_raw(&key).into_encoded(),
+    };
     let mut split_keys: Vec<Vec<u8>> = keys.into_iter().map(encode).collect();
     split_keys.sort();
     let (callback, answer) = Callback::paired_write();

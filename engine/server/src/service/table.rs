@@ -67,6 +67,8 @@ macro_rules! for_each_rpc {
             |r| &r.key, |a| from_error_text(&a.error), raw::get_key_ttl;
         raw_compare_and_swap: RawCasRequest => RawCasResponse, RawCompareAndSwap, batch(),
             |r| &r.key, |a| from_error_text(&a.error), raw::compare_and_swap;
+        raw_checksum: RawChecksumRequest => RawChecksumResponse, RawChecksum, batch(),
+            |r| first_range(&r.ranges), |a| from_error_text(&a.error), raw::checksum;
         unsafe_destroy_range: UnsafeDestroyRangeRequest => UnsafeDestroyRangeResponse, UnsafeDestroyRange, batch(),
             |r| &r.start_key, |a| from_error_text(&a.error), destroy::unsafe_destroy_range;
         split_region: SplitRegionRequest => SplitRegionResponse, SplitRegion, batch(),

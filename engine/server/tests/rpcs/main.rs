@@ -45,6 +45,7 @@ const TABLE: &[(&str, Case)] = &[
     ("RawBatchScan", raw::batch_scan),
     ("RawGetKeyTTL", raw::get_key_ttl),
     ("RawCompareAndSwap", raw::compare_and_swap),
+    ("RawChecksum", raw::checksum),
     ("RawDeleteRange", ranges::raw_delete_range),
     ("KvDeleteRange", ranges::delete_range),
     ("UnsafeDestroyRange", ranges::unsafe_destroy_range),

@@ -203,3 +203,23 @@ pub fn compare_and_swap(c: &Caller) {
     assert_eq!(call!(c, raw_compare_and_swap, build(c.context(), 5)).error, TTL);
     stale!(call!(c, raw_compare_and_swap, build(c.stale_context(), 0)));
 }
+
+pub fn checksum(c: &Caller) {
+    ["sum-1", "sum-2", "sum-3"].iter().for_each(|name| put_one(c, name, b"v"));
+    let range = |start: &str, end: &str| KeyRange { start_key: c.key(start), end_key: c.key(end) };
+    let build = |context, ranges, algorithm| RawChecksumRequest { context, ranges, algorithm };
+    let sum = |ranges| {
+        let reply = fine!(call!(c, raw_checksum, build(c.context(), ranges, 0)));
+        (reply.checksum, reply.total_kvs, reply.total_bytes)
+    };
+    let all = sum(vec![range("sum-1", "sum-9")]);
+    assert_eq!((all.1, all.2), (3, c.keys(&["sum-1", "sum-2", "sum-3"]).concat().len() as u64 + 3));
+    let parts = [sum(vec![range("sum-1", "sum-2")]), sum(vec![range("sum-2", "sum-9")])];
+    assert_eq!(parts[0].0 ^ parts[1].0, all.0, "the sum is an exclusive or");
+    assert_eq!(sum(vec![range("sum-1", "sum-2"), range("sum-2", "sum-9")]), all);
+    put_one(c, "sum-2", b"w");
+    assert_ne!(sum(vec![range("sum-1", "sum-9")]).0, all.0);
+    let wrong = call!(c, raw_checksum, build(c.context(), vec![], 7));
+    assert_eq!(wrong.error, "unknown checksum algorithm 7");
+    stale!(call!(c, raw_checksum, build(c.stale_context(), vec![range("sum-1", "sum-9")], 0)));
+}

@@ -5,5 +5,6 @@ pub mod check_txn_status;
 pub mod cleanup;
 pub mod commit;
 pub mod common;
+pub mod gc;
 pub mod mvcc;
 pub mod prewrite;

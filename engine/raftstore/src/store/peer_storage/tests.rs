@@ -1,5 +1,5 @@
 use engine_rocks::{DbConfig, RocksEngine};
-use kvproto::{eraftpb::HardState, metapb};
+use kvproto::{eraftpb::HardState, metapb, raft_serverpb::StoreIdent};
 use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
 
 use super::*;
@@ -13,7 +13,7 @@ fn engines(dir: &std::path::Path) -> Engines {
 
 fn bootstrapped(dir: &std::path::Path) -> (Engines, PeerStorage) {
     let engines = engines(dir);
-    bootstrap_store(&engines, 1, 1).unwrap();
+    bootstrap_store(&engines, &StoreIdent { cluster_id: 1, store_id: 1, ..Default::default() }).unwrap();
     prepare_bootstrap_cluster(&engines, &initial_region(1, 2, 3)).unwrap();
     let storage = PeerStorage::new(engines.clone(), initial_region(1, 2, 3), 3).unwrap();
     (engines, storage)

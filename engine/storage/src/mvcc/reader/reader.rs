@@ -274,6 +274,32 @@ impl<S: Snapshot> MvccReader<S> {
         Ok(None)
     }
 
+    /// Returns up to `limit` keys with a write record, from `start` (included), and the key after which the next
+    /// call must continue; `None` at the end.
+    pub fn scan_keys(&mut self, start: Option<Key>, limit: usize) -> Result<(Vec<Key>, Option<Key>)> {
+        let cursor = match &mut self.write_cursor {
+            Some(cursor) => cursor,
+            none => none.insert(open_write_cursor(&self.snapshot, self.scan_mode, self.fill_cache)?),
+        };
+        let (stats, mut keys) = (&mut self.statistics.write, Vec::new());
+        let mut found = match &start {
+            Some(key) => cursor.seek(key, stats)?,
+            None => cursor.seek_to_first(stats)?,
+        };
+        while found {
+            let (user_key, _) = Key::split_on_ts_for(cursor.key())?;
+            let key = Key::from_encoded_slice(user_key);
+            // No version has timestamp zero, so this is after all versions of the key.
+            let next = key.clone().append_ts(TimeStamp::zero());
+            keys.push(key);
+            if keys.len() >= limit {
+                return Ok((keys, Some(next)));
+            }
+            found = cursor.near_seek(&next, stats)?;
+        }
+        Ok((keys, None))
+    }
+
     /// Returns all values of `key` in CF default, from new to old, each with its start timestamp.
     pub fn scan_values_in_default(&mut self, key: &Key) -> Result<Vec<(TimeStamp, Value)>> {
         let opts = IterOptions { fill_cache: self.fill_cache, ..Default::default() };

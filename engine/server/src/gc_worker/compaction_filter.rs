@@ -1,0 +1,190 @@
+//! Drops old versions while RocksDB compacts CF write, and on API V2 CF default (TiKV
+//! `src/server/gc_worker/compaction_filter.rs` and `rawkv_compaction_filter.rs`).
+use std::sync::Arc;
+
+use api_version::{KeyMode, KvFormat};
+use engine_rocks::{CompactionContext, CompactionFilter, CompactionFilterFactory};
+use tracepoints::EngineClock;
+use txn_types::{Key, WriteRef, WriteType};
+
+use super::{
+    GcContext, GcTask,
+    metrics::GcKeyMode,
+    versions::{Version, Versions},
+};
+
+/// Number of keys after which the worker gets them.
+const BATCH: usize = 256;
+
+/// Makes the filters of CF write.
+#[derive(Debug)]
+pub struct WriteCompactionFilterFactory(pub Arc<GcContext>);
+
+impl CompactionFilterFactory for WriteCompactionFilterFactory {
+    fn name(&self) -> &'static str {
+        "write_compaction_filter_factory"
+    }
+
+    /// TiKV omits the filter if the table properties of the input files say that there is little garbage
+    /// (`gc.ratio-threshold`); tables here have no such properties.
+    fn create_compaction_filter(&self, context: CompactionContext) -> Option<Box<dyn CompactionFilter>> {
+        let safe_point = self.0.filter_safe_point()?;
+        self.0.metrics.filter_created(GcKeyMode::Txn);
+        Some(Box::new(WriteCompactionFilter {
+            gc: self.0.clone(),
+            is_full: context.is_full,
+            versions: Versions::new(safe_point),
+            orphans: Vec::new(),
+            filtered: 0,
+            rollbacks: 0,
+        }))
+    }
+}
+
+struct WriteCompactionFilter {
+    gc: Arc<GcContext>,
+    /// Whether no older version can be outside of this compaction. TiKV: `is_bottommost_level`.
+    is_full: bool,
+    versions: Versions,
+    /// Values in CF default whose records are dropped.
+    orphans: Vec<Key>,
+    filtered: u64,
+    rollbacks: u64,
+}
+
+impl CompactionFilter for WriteCompactionFilter {
+    fn remove(&mut self, _level: u32, key: &[u8], value: &[u8]) -> bool {
+        self.do_filter(key, value).unwrap_or_else(|e| {
+            self.gc.metrics.failed_to_filter();
+            log::warn!("GC in a compaction: the record of key {} is kept: {e}", keys::hex_upper(key));
+            false
+        })
+    }
+}
+
+impl WriteCompactionFilter {
+    fn do_filter(&mut self, key: &[u8], value: &[u8]) -> txn_types::Result<bool> {
+        let Some(key) = key.strip_prefix(keys::DATA_PREFIX_KEY) else { return Ok(false) };
+        let write = WriteRef::parse(value)?;
+        let kind = match write.write_type {
+            WriteType::Put => Version::Value,
+            WriteType::Delete => Version::Delete,
+            WriteType::Lock | WriteType::Rollback => Version::Other,
+        };
+        let removed = self.versions.remove::<txn_types::Error>(key, || Ok(kind))?;
+        if removed {
+            self.filtered += 1;
+            self.rollbacks += u64::from(kind == Version::Other);
+            if kind == Version::Value && write.short_value.is_none() {
+                let (user_key, _) = Key::split_on_ts_for(key)?;
+                self.orphans.push(Key::from_encoded_slice(user_key).append_ts(write.start_ts));
+            }
+        }
+        self.flush(false);
+        Ok(removed)
+    }
+
+    /// Hands full batches to the worker; at the end everything.
+    fn flush(&mut self, end: bool) {
+        if end || self.orphans.len() >= BATCH {
+            let keys = std::mem::take(&mut self.orphans);
+            if !keys.is_empty() {
+                self.gc.schedule(GcTask::OrphanVersions { keys });
+            }
+        }
+        if end || self.versions.lone_deletes() >= BATCH {
+            let keys = self.versions.take_lone_deletes(end);
+            if self.is_full && !keys.is_empty() {
+                keys.iter().for_each(|_| self.gc.metrics.lone_delete(GcKeyMode::Txn));
+                self.gc.schedule(GcTask::GcKeys { keys, safe_point: self.gc.safe_point() });
+            }
+        }
+    }
+}
+
+impl Drop for WriteCompactionFilter {
+    fn drop(&mut self) {
+        self.flush(true);
+        self.gc.metrics.filtered(GcKeyMode::Txn, self.filtered, self.rollbacks);
+    }
+}
+
+/// Makes the filters of CF default of a store of API V2.
+#[derive(Debug)]
+pub struct RawCompactionFilterFactory(pub Arc<GcContext>);
+
+impl CompactionFilterFactory for RawCompactionFilterFactory {
+    fn name(&self) -> &'static str {
+        "raw_compaction_filter_factory"
+    }
+
+    fn create_compaction_filter(&self, context: CompactionContext) -> Option<Box<dyn CompactionFilter>> {
+        let safe_point = self.0.filter_safe_point()?;
+        self.0.metrics.filter_created(GcKeyMode::Raw);
+        let (gc, versions) = (self.0.clone(), Versions::new(safe_point));
+        let now = EngineClock::wall_ms() / 1000;
+        Some(Box::new(RawCompactionFilter { gc, is_full: context.is_full, versions, now, filtered: 0 }))
+    }
+}
+
+struct RawCompactionFilter {
+    gc: Arc<GcContext>,
+    is_full: bool,
+    versions: Versions,
+    /// Unix time in seconds at which the compaction began.
+    now: u64,
+    filtered: u64,
+}
+
+impl CompactionFilter for RawCompactionFilter {
+    fn remove(&mut self, _level: u32, key: &[u8], value: &[u8]) -> bool {
+        let Some(encoded) = key.strip_prefix(keys::DATA_PREFIX_KEY) else { return false };
+        if KvFormat::V2.parse_key_mode(encoded) != KeyMode::Raw {
+            return false;
+        }
+        let now = self.now;
+        let removed = self.versions.remove::<RawError>(encoded, || {
+            let raw = KvFormat::V2.decode_raw_value(value)?;
+            Ok(if raw.is_valid(now) { Version::Value } else { Version::Delete })
+        });
+        if self.versions.lone_deletes() >= BATCH {
+            self.hand_over(false);
+        }
+        match removed {
+            Ok(removed) => {
+                self.filtered += u64::from(removed);
+                removed
+            }
+            Err(e) => {
+                self.gc.metrics.failed_to_filter();
+                log::warn!("GC in a compaction: the raw key {} is kept: {e}", keys::hex_upper(key));
+                false
+            }
+        }
+    }
+}
+
+impl RawCompactionFilter {
+    fn hand_over(&mut self, end: bool) {
+        let keys = self.versions.take_lone_deletes(end);
+        if self.is_full && !keys.is_empty() {
+            keys.iter().for_each(|_| self.gc.metrics.lone_delete(GcKeyMode::Raw));
+            self.gc.schedule(GcTask::RawGcKeys { keys, safe_point: self.gc.safe_point() });
+        }
+    }
+}
+
+impl Drop for RawCompactionFilter {
+    fn drop(&mut self) {
+        self.hand_over(true);
+        self.gc.metrics.filtered(GcKeyMode::Raw, self.filtered, 0);
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RawError {
+    #[error(transparent)]
+    Key(#[from] txn_types::Error),
+    #[error(transparent)]
+    Value(#[from] api_version::Error),
+}

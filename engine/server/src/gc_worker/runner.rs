@@ -1,0 +1,190 @@
+//! The GC worker: deletes old versions from RocksDB, past Raft (TiKV `src/server/gc_worker/gc_worker.rs`).
+use std::{
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use api_version::KvFormat;
+use engine_rocks::{CF_DEFAULT, RocksEngine};
+use storage::{
+    mvcc::{MvccReader, ScanMode},
+    txn::actions::gc::gc,
+};
+use tikv_kv::{Engine, IterOptions, Iterator, Modify, RocksKv, SnapContext, Snapshot, WriteData};
+use txn_types::{Key, TimeStamp};
+
+use super::{GcContext, GcTask, metrics::GcKeyMode};
+use crate::runtime::ThreadsError;
+
+type Result<T> = std::result::Result<T, storage::Error>;
+
+/// Longest time after which the worker notices the stop of its store.
+const STOP_POLL: Duration = Duration::from_millis(200);
+
+/// The running worker; it keeps RocksDB open until [`GcWorker::stop`].
+pub struct GcWorker {
+    gc: Arc<GcContext>,
+    thread: JoinHandle<()>,
+}
+
+impl GcWorker {
+    /// Starts the thread `gc-worker`. It reads and deletes `batch_keys` keys together.
+    ///
+    /// # Errors
+    /// The system cannot start a thread.
+    pub fn start(
+        kv: RocksEngine,
+        gc: Arc<GcContext>,
+        tasks: Receiver<GcTask>,
+        batch_keys: usize,
+        store_id: u64,
+    ) -> std::result::Result<Self, ThreadsError> {
+        let runner = Runner { engine: RocksKv::new(kv), gc: gc.clone(), batch_keys };
+        let work = move || {
+            tracepoints::register_thread("gc-worker", store_id);
+            runner.work(&tasks);
+        };
+        let started = thread::Builder::new().name("gc-worker".into()).spawn(work);
+        let thread = started.map_err(|error| ThreadsError { name: "gc-worker", error })?;
+        Ok(Self { gc, thread })
+    }
+
+    /// Returns the state that the worker shares with the filters.
+    pub fn context(&self) -> &Arc<GcContext> {
+        &self.gc
+    }
+
+    /// Ends the thread after its current batch.
+    pub fn stop(self) {
+        self.gc.stopped.store(true, Ordering::Release);
+        // A full queue wakes the thread as well.
+        let _ = self.gc.tasks.try_send(GcTask::Stop);
+        if self.thread.join().is_err() {
+            log::error!("the GC worker panicked");
+        }
+    }
+}
+
+struct Runner {
+    engine: RocksKv,
+    gc: Arc<GcContext>,
+    batch_keys: usize,
+}
+
+impl Runner {
+    fn work(&self, tasks: &Receiver<GcTask>) {
+        while !self.stopped() {
+            match tasks.recv_timeout(STOP_POLL) {
+                Ok(GcTask::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(task) => {
+                    self.run(task);
+                    self.gc.pending.fetch_sub(1, Ordering::AcqRel);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.gc.stopped.load(Ordering::Acquire)
+    }
+
+    fn run(&self, task: GcTask) {
+        let gc = &self.gc;
+        let index = match task {
+            GcTask::Gc { .. } => 0,
+            GcTask::GcKeys { .. } => 1,
+            GcTask::RawGcKeys { .. } => 2,
+            GcTask::OrphanVersions { .. } => 3,
+            GcTask::Stop => return,
+        };
+        let result = match task {
+            GcTask::Gc { safe_point } => self.gc_all(safe_point),
+            GcTask::GcKeys { keys, safe_point } => self.gc_keys(&keys, safe_point).map(|deleted| {
+                gc.metrics.deletions_handled(GcKeyMode::Txn, keys.len() as u64);
+                gc.metrics.deleted(deleted);
+            }),
+            GcTask::RawGcKeys { keys, safe_point } => self.raw_gc_keys(&keys, safe_point).map(|()| {
+                gc.metrics.deletions_handled(GcKeyMode::Raw, keys.len() as u64);
+            }),
+            GcTask::OrphanVersions { keys } => {
+                gc.metrics.orphans(keys.len() as u64);
+                self.write(keys.into_iter().map(|key| Modify::Delete(CF_DEFAULT, key)).collect())
+            }
+            GcTask::Stop => Ok(()),
+        };
+        gc.metrics.task(index, result.is_err());
+        if let Err(e) = result {
+            log::warn!("a GC task failed, its garbage stays: {e}");
+        }
+    }
+
+    /// Collects the garbage of all keys of this store.
+    fn gc_all(&self, safe_point: TimeStamp) -> Result<()> {
+        let mut next = None;
+        loop {
+            if self.stopped() {
+                return Ok(());
+            }
+            let (keys, after) = self.reader()?.scan_keys(next, self.batch_keys)?;
+            self.gc.metrics.deleted(self.gc_keys(&keys, safe_point)?);
+            match after {
+                Some(key) => next = Some(key),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Collects the garbage of keys; returns the number of deleted versions.
+    fn gc_keys(&self, keys: &[Key], safe_point: TimeStamp) -> Result<u64> {
+        let (mut reader, mut modifies, mut deleted) = (self.reader()?, Vec::new(), 0);
+        for key in keys {
+            deleted += gc(&mut reader, key, safe_point, &mut modifies)?.deleted_versions as u64;
+        }
+        self.write(modifies)?;
+        Ok(deleted)
+    }
+
+    /// Deletes raw keys whose newest version at or below the safe point is deleted or has expired, with all
+    /// their older versions.
+    fn raw_gc_keys(&self, keys: &[Key], safe_point: TimeStamp) -> Result<()> {
+        let snapshot = self.snapshot()?;
+        let (now, mut modifies) = (tracepoints::EngineClock::wall_ms() / 1000, Vec::new());
+        for key in keys {
+            let upper_bound = Some(key.clone().append_ts(TimeStamp::zero()).into_encoded());
+            let mut iter = snapshot.iter(CF_DEFAULT, IterOptions { upper_bound, ..Default::default() })?;
+            let mut found = iter.seek(&key.clone().append_ts(safe_point))?;
+            if !found || KvFormat::V2.decode_raw_value(iter.value())?.is_valid(now) {
+                continue;
+            }
+            while found {
+                modifies.push(Modify::Delete(CF_DEFAULT, Key::from_encoded_slice(iter.key())));
+                found = iter.next()?;
+            }
+        }
+        self.write(modifies)
+    }
+
+    fn snapshot(&self) -> Result<<RocksKv as Engine>::Snap> {
+        // This engine answers at once.
+        Ok(futures::executor::block_on(self.engine.async_snapshot(SnapContext::default()))?)
+    }
+
+    fn reader(&self) -> Result<MvccReader<<RocksKv as Engine>::Snap>> {
+        Ok(MvccReader::new(self.snapshot()?, Some(ScanMode::Forward), false))
+    }
+
+    /// TiKV: `modify_on_kv_engine`.
+    fn write(&self, modifies: Vec<Modify>) -> Result<()> {
+        if modifies.is_empty() {
+            return Ok(());
+        }
+        let data = WriteData { modifies, deadline: None };
+        Ok(futures::executor::block_on(self.engine.async_write(SnapContext::default(), data))?)
+    }
+}

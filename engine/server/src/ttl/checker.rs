@@ -1,0 +1,156 @@
+//! Compacts the ranges of CF default that have expired raw values (TiKV `src/server/ttl/ttl_checker.rs`).
+use std::{
+    sync::{Weak, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use engine_rocks::{CF_DEFAULT, IterOptions, RocksEngine};
+
+use super::{TtlMetrics, compaction_filter::FORMAT, ttl_current_ts};
+
+/// Maximum number of rows of a range that is compacted as a whole.
+const ROWS_PER_RANGE: usize = 10_000;
+/// Pause between two compactions, as in TiKV.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Longest time after which the checker notices the stop of its store.
+const STOP_POLL: Duration = Duration::from_millis(50);
+
+/// Searches the values themselves: tables here do not have TiKV's properties with the times of expiry.
+#[derive(Clone)]
+pub struct TtlChecker {
+    kv: RocksEngine,
+    metrics: TtlMetrics,
+}
+
+/// A range of data keys, both ends included, and whether a value in it has expired.
+struct Range {
+    start: Vec<u8>,
+    end: Vec<u8>,
+    rows: usize,
+    expired: bool,
+}
+
+impl TtlChecker {
+    /// Creates a checker of one store of API V1TTL.
+    pub fn new(kv: RocksEngine, metrics: TtlMetrics) -> Self {
+        Self { kv, metrics }
+    }
+
+    /// Checks once in every `interval`, until the store of `alive` is gone.
+    pub async fn run(self, interval: Duration, alive: Weak<()>) {
+        self.metrics.0.poll_interval_ms.store(interval.as_millis() as u64, Ordering::Relaxed);
+        loop {
+            tokio::time::sleep(interval).await;
+            if alive.upgrade().is_none() {
+                return;
+            }
+            let (checker, alive) = (self.clone(), alive.clone());
+            let round = move || checker.check(|| pause(&alive));
+            match tokio::task::spawn_blocking(round).await {
+                Ok(Ok(())) => {
+                    self.metrics.0.finished.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(Err(e)) => {
+                    self.metrics.0.errors.fetch_add(1, Ordering::Relaxed);
+                    log::error!("ttl checker: {e}");
+                }
+                Err(e) => log::error!("ttl checker: {e}"),
+            }
+        }
+    }
+
+    /// Compacts every range with an expired value; ends early if `go_on` returns false after one of them.
+    fn check(&self, go_on: impl Fn() -> bool) -> engine_rocks::Result<()> {
+        let mut from = keys::DATA_MIN_KEY.to_vec();
+        while let Some(range) = self.next_range(&from)? {
+            if range.expired {
+                self.kv.compact_range_cf(CF_DEFAULT, Some(&range.start), Some(&range.end))?;
+                self.metrics.0.compacted.fetch_add(1, Ordering::Relaxed);
+                if !go_on() {
+                    return Ok(());
+                }
+            }
+            from = range.end;
+            from.push(0);
+        }
+        Ok(())
+    }
+
+    fn next_range(&self, from: &[u8]) -> engine_rocks::Result<Option<Range>> {
+        let now = ttl_current_ts();
+        let mut iter = self.kv.iterator_cf(CF_DEFAULT, IterOptions::range(from, keys::DATA_MAX_KEY))?;
+        let mut range: Option<Range> = None;
+        let mut found = iter.seek(from)?;
+        while found {
+            let key = iter.key();
+            let range = range.get_or_insert_with(|| Range {
+                start: key.to_vec(),
+                end: Vec::new(),
+                rows: 0,
+                expired: false,
+            });
+            range.rows += 1;
+            range.expired |= is_expired(iter.value(), now);
+            if range.rows == ROWS_PER_RANGE {
+                range.end = key.to_vec();
+                break;
+            }
+            range.end.clear();
+            range.end.extend_from_slice(key);
+            found = iter.next()?;
+        }
+        Ok(range)
+    }
+}
+
+/// Waits before the next compaction; returns whether the store still runs.
+fn pause(alive: &Weak<()>) -> bool {
+    let end = Instant::now() + PAUSE;
+    while Instant::now() < end && alive.strong_count() > 0 {
+        std::thread::sleep(STOP_POLL);
+    }
+    alive.strong_count() > 0
+}
+
+/// Whether a raw value has expired; the compaction filter reports values that it cannot decode.
+fn is_expired(value: &[u8], now: u64) -> bool {
+    FORMAT.decode_raw_value(value).is_ok_and(|raw| raw.is_ttl_expired(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use api_version::RawValue;
+    use engine_rocks::DbConfig;
+
+    use super::*;
+    use crate::ttl::TtlCompactionFilterFactory;
+
+    #[test]
+    fn expired_rows_leave_the_disk() {
+        let (dir, metrics) = (tempfile::tempdir().unwrap(), TtlMetrics::default());
+        let mut config = DbConfig::small();
+        config.compaction_filters =
+            vec![(CF_DEFAULT, Arc::new(TtlCompactionFilterFactory::new(metrics.clone())))];
+        let kv = RocksEngine::open(dir.path(), &config).unwrap();
+        let put = |key: &str, expire_ts| {
+            let value = RawValue { user_value: b"v".to_vec(), expire_ts, is_delete: false };
+            kv.put_cf(CF_DEFAULT, key.as_bytes(), &FORMAT.encode_raw_value(value)).unwrap();
+        };
+        put("za", Some(1));
+        put("zb", None);
+        put("zc", Some(u64::MAX));
+        put("zd", Some(1));
+        TtlChecker::new(kv.clone(), metrics.clone()).check(|| true).unwrap();
+        let left: Vec<bool> = ["za", "zb", "zc", "zd"]
+            .iter()
+            .map(|k| kv.get_value_cf(CF_DEFAULT, k.as_bytes()).unwrap().is_some())
+            .collect();
+        assert_eq!(left, [false, true, true, false]);
+        assert_eq!(metrics.0.expired.load(Ordering::Relaxed), 2);
+        assert_eq!(metrics.0.compacted.load(Ordering::Relaxed), 1);
+        TtlChecker::new(kv, metrics.clone()).check(|| true).unwrap();
+        assert_eq!(metrics.0.compacted.load(Ordering::Relaxed), 1, "nothing is left to compact");
+    }
+}
