@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     let stores = number(3).context(usage)? as usize;
     let cluster = Cluster::start(ClusterConfig { stores, log_gc: true, ..ClusterConfig::default() })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let client = runtime.block_on(Clients::connect(&cluster.pd_endpoint()))?;
+    let client = runtime.block_on(Clients::connect(&cluster.pd_endpoint(), cluster.api()))?;
     let (stop, puts, worst) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let shared = Arc::new((stop, puts, worst));
     let tasks: Vec<_> = (0..clients).map(|n| runtime.spawn(put(client.clone(), shared.clone(), n))).collect();
@@ -59,7 +59,7 @@ async fn put(client: Clients, shared: Arc<(AtomicBool, AtomicU64, AtomicU64)>, n
         let op = if i % 4 == 0 {
             Op::Put { key, value, commit: Commit::TwoPhase }
         } else {
-            Op::RawPut { key, value }
+            Op::RawPut { key, value, ttl: 0 }
         };
         let from = Instant::now();
         if let Err(e) = client.run(&op, Req::NONE, &names).await {

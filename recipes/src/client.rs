@@ -4,6 +4,7 @@ mod watch;
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result};
+use api_version::KvFormat;
 use tikv_client::{
     CheckLevel, Config, KvPair, RawClient, Snapshot, Timestamp, TimestampExt, TransactionClient,
     TransactionOptions,
@@ -23,12 +24,13 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Connects both clients to the PD at `pd`.
+    /// Connects both clients to the PD at `pd`. On API V2 they use the keyspace DEFAULT.
     ///
     /// # Errors
     /// If PD or a store does not answer.
-    pub async fn connect(pd: &str) -> Result<Self> {
+    pub async fn connect(pd: &str, api: KvFormat) -> Result<Self> {
         let config = Config::default().with_timeout(TIMEOUT);
+        let config = if api == KvFormat::V2 { config.with_default_keyspace() } else { config };
         let endpoints = vec![pd.to_owned()];
         let txn = TransactionClient::new_with_config(endpoints.clone(), config.clone()).await;
         let txn = txn.with_context(|| format!("the TiKV client cannot connect to PD at {pd}"))?;
@@ -57,9 +59,26 @@ impl Clients {
             Op::Put { key, value, commit } => self.write(key, Some(value), *commit).await,
             Op::Delete { key } => self.write(key, None, Commit::TwoPhase).await,
             Op::RawGet { key } => Ok(show(self.raw.get(key.clone()).await?)),
-            Op::RawPut { key, value } => {
-                self.raw.put(key.clone(), value.clone()).await?;
+            Op::RawPut { key, value, ttl } => {
+                self.raw.put_with_ttl(key.clone(), value.clone(), *ttl).await?;
                 Ok("ok".into())
+            }
+            Op::RawBatchPut { pairs } => {
+                self.raw.batch_put(pairs.clone()).await?;
+                Ok("ok".into())
+            }
+            Op::RawTtl { key } => Ok(match self.raw.get_key_ttl_secs(key.clone()).await? {
+                None => "(none)".into(),
+                Some(0) => "no TTL".into(),
+                // The seconds left differ from run to run.
+                Some(_) => "has a TTL".into(),
+            }),
+            Op::RawScan { from, to, limit, reverse } => {
+                let range = from.clone()..to.clone();
+                Ok(pairs_text(match reverse {
+                    true => self.raw.scan_reverse(range, *limit).await?.into_iter(),
+                    false => self.raw.scan(range, *limit).await?.into_iter(),
+                }))
             }
             Op::RawDelete { key } => {
                 self.raw.delete(key.clone()).await?;

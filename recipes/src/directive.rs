@@ -1,6 +1,7 @@
 //! Directives of a scenario, and the client operations that can be stepped.
 use std::{collections::BTreeSet, fmt};
 
+use api_version::KvFormat;
 use keys::escape;
 use tracepoints::{Hold, Stage, find_stage};
 
@@ -18,8 +19,14 @@ pub enum Op {
     Delete { key: Vec<u8> },
     /// A raw get.
     RawGet { key: Vec<u8> },
-    /// A raw put without a TTL.
-    RawPut { key: Vec<u8>, value: Vec<u8> },
+    /// A raw put; `ttl` in seconds, 0 for none.
+    RawPut { key: Vec<u8>, value: Vec<u8>, ttl: u64 },
+    /// A raw put of several keys in one request for each region.
+    RawBatchPut { pairs: Vec<(Vec<u8>, Vec<u8>)> },
+    /// The remaining time to live of a raw key.
+    RawTtl { key: Vec<u8> },
+    /// A raw scan of `from..to`, up to `limit` pairs; backward from the end if `reverse`.
+    RawScan { from: Vec<u8>, to: Vec<u8>, limit: u32, reverse: bool },
     /// A raw delete.
     RawDelete { key: Vec<u8> },
     /// A raw compare-and-swap: writes `value` if the key has the value `previous`, or has no value for None.
@@ -56,6 +63,10 @@ impl Op {
             Op::Delete { .. } => "delete",
             Op::RawGet { .. } => "raw_get",
             Op::RawPut { .. } => "raw_put",
+            Op::RawBatchPut { .. } => "raw_batch_put",
+            Op::RawTtl { .. } => "raw_ttl",
+            Op::RawScan { reverse: false, .. } => "raw_scan",
+            Op::RawScan { reverse: true, .. } => "raw_scan_reverse",
             Op::RawDelete { .. } => "raw_delete",
             Op::RawCas { .. } => "raw_cas",
             Op::RawBatchScan { .. } => "raw_batch_scan",
@@ -70,8 +81,10 @@ impl Op {
         match self {
             Op::BatchGet { keys } => keys.first().map_or(&[], Vec::as_slice),
             Op::RawBatchScan { ranges, .. } => ranges.first().map_or(&[], |(from, _)| from.as_slice()),
-            Op::Scan { from, .. } => from,
-            Op::RawDelete { key }
+            Op::RawBatchPut { pairs } => pairs.first().map_or(&[], |(key, _)| key.as_slice()),
+            Op::Scan { from, .. } | Op::RawScan { from, .. } => from,
+            Op::RawTtl { key }
+            | Op::RawDelete { key }
             | Op::Get { key, .. }
             | Op::Put { key, .. }
             | Op::Delete { key }
@@ -99,7 +112,19 @@ impl fmt::Display for Op {
             }
             Op::Delete { key } => write!(f, "delete {}", escape(key)),
             Op::RawGet { key } => write!(f, "raw-get {}", escape(key)),
-            Op::RawPut { key, value: v } => write!(f, "raw-put {} {}", escape(key), value(v)),
+            Op::RawPut { key, value: v, ttl: 0 } => write!(f, "raw-put {} {}", escape(key), value(v)),
+            Op::RawPut { key, value: v, ttl } => {
+                write!(f, "raw-put {} {} ttl={ttl}", escape(key), value(v))
+            }
+            Op::RawBatchPut { pairs } => {
+                write!(f, "raw-batch-put")?;
+                pairs.iter().try_for_each(|(key, v)| write!(f, " {} {}", escape(key), value(v)))
+            }
+            Op::RawTtl { key } => write!(f, "raw-ttl {}", escape(key)),
+            Op::RawScan { from, to, limit, reverse } => {
+                let name = if *reverse { "raw-scan-reverse" } else { "raw-scan" };
+                write!(f, "{name} {} {} limit={limit}", escape(from), escape(to))
+            }
             Op::RawDelete { key } => write!(f, "raw-delete {}", escape(key)),
             Op::RawCas { key, previous, value: v } => {
                 let previous = previous.as_deref().map_or_else(|| ABSENT.to_owned(), value);
@@ -139,8 +164,9 @@ pub enum Who {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "a variant's comment names its fields")]
 pub enum Directive {
-    /// Start the cluster with this number of stores; `lease`: leaders may read by lease.
-    Cluster { stores: usize, lease: bool, log_gc: bool },
+    /// Start the cluster with this number of stores; `lease`: leaders may read by lease; `api`: encoding of the
+    /// stores' keys and values.
+    Cluster { stores: usize, lease: bool, log_gc: bool, api: KvFormat },
     /// Run an operation and print its result.
     Run(Op),
     /// Run an operation and print its stages.
@@ -177,6 +203,8 @@ pub enum Directive {
     CaughtUp,
     /// Truncate the leader's log up to the applied entries.
     CompactLog,
+    /// Move PD's GC safe point to a named timestamp, and compact the versions of all stores.
+    Gc { name: String },
 }
 
 /// Operations that can be stepped, as error messages list them.
@@ -185,7 +213,11 @@ const OPS: &[&str] = &[
     "put KEY VALUE|bytes=N [async-commit|one-pc]",
     "delete KEY",
     "raw-get KEY",
-    "raw-put KEY VALUE|bytes=N",
+    "raw-put KEY VALUE|bytes=N [ttl=SECONDS]",
+    "raw-batch-put KEY VALUE|bytes=N [KEY VALUE|bytes=N]...",
+    "raw-ttl KEY",
+    "raw-scan FROM TO limit=N",
+    "raw-scan-reverse FROM TO limit=N",
     "raw-delete KEY",
     "raw-cas KEY PREVIOUS|(none) VALUE|bytes=N",
     "raw-batch-scan FROM TO [FROM TO]... limit=N",
@@ -196,7 +228,7 @@ const OPS: &[&str] = &[
 
 /// All other directives, as error messages list them.
 const OTHERS: &[&str] = &[
-    "cluster [stores=N] [lease=on|off] [log-gc=on|off]",
+    "cluster [stores=N] [lease=on|off] [log-gc=on|off] [api=v1|v1ttl|v2]",
     "step OP",
     "hold STAGE[#NTH] OP",
     "release",
@@ -214,6 +246,7 @@ const OTHERS: &[&str] = &[
     "load COUNT",
     "caught-up",
     "compact-log",
+    "gc NAME",
 ];
 
 /// Parses every directive before the first one runs.
@@ -236,6 +269,9 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         match directive {
             Directive::Ts { name } => {
                 named.insert(name);
+            }
+            Directive::Gc { name } if !named.contains(&name) => {
+                return Err(fail(format!("expected `ts {name}` before `gc {name}`, found none")));
             }
             Directive::Run(op) | Directive::Step(op) | Directive::Hold { op, .. } => {
                 if let Op::Get { at: Some(name), .. } = op
@@ -289,24 +325,31 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["load", count] => Directive::Load { count: number(count, "a number of puts")? },
         ["caught-up"] => Directive::CaughtUp,
         ["compact-log"] => Directive::CompactLog,
+        ["gc", name] => Directive::Gc { name: (*name).into() },
         op => Directive::Run(parse_op(op, &[OPS, OTHERS].concat())?),
     })
 }
 
 fn cluster(args: &[&str]) -> Result<Directive, String> {
-    let (mut stores, mut lease, mut log_gc) = (3, true, false);
+    let (mut stores, mut lease, mut log_gc, mut api) = (3, true, false, KvFormat::V1);
     for arg in args {
         match arg.split_once('=') {
             Some(("stores", n)) => stores = number(n, "a number of stores")? as usize,
             Some(("lease", v)) => lease = on_off(v)?,
             Some(("log-gc", v)) => log_gc = on_off(v)?,
-            _ => return Err(format!("expected stores=N, lease=on|off or log-gc=on|off, found `{arg}`")),
+            Some(("api", "v1")) => api = KvFormat::V1,
+            Some(("api", "v1ttl")) => api = KvFormat::V1ttl,
+            Some(("api", "v2")) => api = KvFormat::V2,
+            _ => {
+                let options = "stores=N, lease=on|off, log-gc=on|off or api=v1|v1ttl|v2";
+                return Err(format!("expected {options}, found `{arg}`"));
+            }
         }
     }
     if !(1..=7).contains(&stores) {
         return Err(format!("expected 1 to 7 stores, found {stores}"));
     }
-    Ok(Directive::Cluster { stores, lease, log_gc })
+    Ok(Directive::Cluster { stores, lease, log_gc, api })
 }
 
 fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
@@ -318,7 +361,25 @@ fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
         }
         ["delete", key] => Op::Delete { key: (*key).into() },
         ["raw-get", key] => Op::RawGet { key: (*key).into() },
-        ["raw-put", key, value] => Op::RawPut { key: (*key).into(), value: parse_value(value)? },
+        ["raw-put", key, value] => Op::RawPut { key: (*key).into(), value: parse_value(value)?, ttl: 0 },
+        ["raw-put", key, value, ttl] => Op::RawPut {
+            key: (*key).into(),
+            value: parse_value(value)?,
+            ttl: number(option(ttl, "ttl")?, "a TTL in seconds")?,
+        },
+        ["raw-batch-put", pairs @ ..] if !pairs.is_empty() && pairs.len() % 2 == 0 => Op::RawBatchPut {
+            pairs: pairs
+                .chunks(2)
+                .map(|pair| Ok((pair[0].into(), parse_value(pair[1])?)))
+                .collect::<Result<_, String>>()?,
+        },
+        ["raw-ttl", key] => Op::RawTtl { key: (*key).into() },
+        [name @ ("raw-scan" | "raw-scan-reverse"), from, to, limit] => Op::RawScan {
+            from: (*from).into(),
+            to: (*to).into(),
+            limit: parse_limit(limit)?,
+            reverse: *name == "raw-scan-reverse",
+        },
         ["raw-delete", key] => Op::RawDelete { key: (*key).into() },
         ["raw-cas", key, previous, value] => Op::RawCas {
             key: (*key).into(),

@@ -122,8 +122,8 @@ impl Runner {
 
     fn execute(&mut self, directive: Directive, front: &mut dyn Front) -> Result<String> {
         match directive {
-            Directive::Cluster { stores, lease, log_gc } => {
-                self.start_cluster(ClusterConfig { stores, lease, log_gc, ..ClusterConfig::default() })
+            Directive::Cluster { stores, lease, log_gc, api } => {
+                self.start_cluster(ClusterConfig { stores, lease, log_gc, api, ..ClusterConfig::default() })
             }
             Directive::Run(op) => self.run_op(op),
             Directive::Step(op) => {
@@ -180,13 +180,19 @@ impl Runner {
             Directive::Load { count } => {
                 let clients = self.clients()?;
                 for i in 0..count {
-                    let op = Op::RawPut { key: format!("load-{i:06}").into(), value: vec![b'l'; 128] };
+                    let op =
+                        Op::RawPut { key: format!("load-{i:06}").into(), value: vec![b'l'; 128], ttl: 0 };
                     self.runtime.block_on(bounded(clients.run(&op, Req::NONE, &self.names)))?;
                 }
                 Ok("ok".into())
             }
             Directive::CaughtUp => self.started()?.caught_up(),
             Directive::CompactLog => self.started()?.compact_log(),
+            Directive::Gc { name } => {
+                let ts = *self.names.get(&name).with_context(|| format!("no timestamp is named {name}"))?;
+                self.started()?.collect_garbage(ts)?;
+                Ok(format!("no version is left that only reads below {} need", self.symbols.ts(ts)))
+            }
             other => bail!("expected a directive that changes the cluster, found {other:?}"),
         }
     }
@@ -215,8 +221,9 @@ impl Runner {
         if let Some(clients) = &self.clients {
             return Ok(clients.clone());
         }
-        let pd = self.started()?.pd_endpoint();
-        let clients = self.runtime.block_on(bounded(Clients::connect(&pd)))?;
+        let cluster = self.started()?;
+        let (pd, api) = (cluster.pd_endpoint(), cluster.api());
+        let clients = self.runtime.block_on(bounded(Clients::connect(&pd, api)))?;
         self.clients = Some(clients.clone());
         Ok(clients)
     }
