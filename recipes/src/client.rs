@@ -94,6 +94,9 @@ impl Clients {
                 let ranges = ranges.iter().map(|(from, to)| from.clone()..to.clone());
                 Ok(pairs_text(self.raw.batch_scan(ranges, *limit).await?.into_iter()))
             }
+            Op::PessimisticLock { txn, .. } => {
+                anyhow::bail!("expected a lock request of transaction {txn}, found none: the runner makes it")
+            }
             Op::BatchGet { keys } => {
                 let mut snapshot = self.snapshot().await?;
                 let pairs = pairs_text(snapshot.batch_get(keys.clone()).await?);

@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use api_version::KvFormat;
-use kvproto::{debugpb, kvrpcpb, tikvpb::tikv_client::TikvClient};
+use kvproto::{deadlock::WaitForEntry, debugpb, kvrpcpb, tikvpb::tikv_client::TikvClient};
 use pd::client::PdClient;
 use pd::server::{PdConfig, PdHandle, PdServer};
 use raftstore::{RaftRouter, debug::RegionMeta, store::CasualMessage};
@@ -192,7 +192,7 @@ impl Cluster {
     }
 
     /// Polls `done` until it returns a value. After [`BOUND`], fails with `failure` as the error's begin.
-    fn wait<T>(&self, failure: &str, done: impl Fn(&Self) -> Option<T>) -> Result<T> {
+    pub(crate) fn wait<T>(&self, failure: &str, done: impl Fn(&Self) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + BOUND;
         loop {
             if let Some(found) = done(self) {
@@ -405,6 +405,26 @@ impl Cluster {
         })
     }
 
+    /// Returns the leader of the key's region: its address, and the context of requests.
+    ///
+    /// # Errors
+    /// If no store leads the region.
+    pub fn place(&self, key: &[u8]) -> Result<(String, kvrpcpb::Context)> {
+        Ok((self.addr(self.leader_of(key)?)?, self.context(key)?))
+    }
+
+    /// Returns who waits for whom, from all running stores.
+    pub fn lock_waits(&self) -> Vec<WaitForEntry> {
+        let storages = self.slots.iter().filter_map(|slot| slot.server.as_ref()?.storage());
+        self.runtime.block_on(async {
+            let mut waits = Vec::new();
+            for storage in storages {
+                waits.extend(storage.dump_wait_for_entries().await);
+            }
+            waits
+        })
+    }
+
     fn addr(&self, store: u64) -> Result<String> {
         let slot = self.slots.iter().find(|s| s.store_id == store);
         let server = slot.and_then(|s| s.server.as_ref());
@@ -509,6 +529,8 @@ fn store_config(cluster: &ClusterConfig, dir: &Path, n: usize, pd: &str) -> Tikv
     config.pd.endpoints = vec![pd.into()];
     // The slow log would report a held request and write over the screen.
     config.slow_log_threshold = ReadableDuration::hours(24 * 30);
+    // A slow machine must not end the waits of a recipe.
+    config.pessimistic_txn.wait_for_lock_timeout = ReadableDuration::hours(1);
     config.raft_engine.target_file_size = ReadableSize::mb(4);
     let raft = &mut config.raft_store;
     raft.raft_base_tick_interval = ReadableDuration::millis(100);

@@ -33,6 +33,9 @@ pub enum Op {
     RawCas { key: Vec<u8>, previous: Option<Vec<u8>>, value: Vec<u8> },
     /// A raw scan of several ranges, up to `limit` pairs from each.
     RawBatchScan { ranges: Vec<(Vec<u8>, Vec<u8>)>, limit: u32 },
+    /// Locks a key for the pessimistic transaction `txn`. `wait_ms`: as `wait_timeout` of the request; `fair`:
+    /// fair locking.
+    PessimisticLock { txn: String, key: Vec<u8>, wait_ms: i64, fair: bool },
     /// A snapshot get of several keys.
     BatchGet { keys: Vec<Vec<u8>> },
     /// A snapshot scan of `from..to`, up to `limit` pairs; backward from the end if `reverse`.
@@ -70,6 +73,7 @@ impl Op {
             Op::RawDelete { .. } => "raw_delete",
             Op::RawCas { .. } => "raw_cas",
             Op::RawBatchScan { .. } => "raw_batch_scan",
+            Op::PessimisticLock { .. } => "pessimistic_lock",
             Op::BatchGet { .. } => "batch_get",
             Op::Scan { reverse: false, .. } => "scan",
             Op::Scan { reverse: true, .. } => "scan_reverse",
@@ -85,6 +89,7 @@ impl Op {
             Op::Scan { from, .. } | Op::RawScan { from, .. } => from,
             Op::RawTtl { key }
             | Op::RawDelete { key }
+            | Op::PessimisticLock { key, .. }
             | Op::Get { key, .. }
             | Op::Put { key, .. }
             | Op::Delete { key }
@@ -111,6 +116,14 @@ impl fmt::Display for Op {
                 write!(f, "put {} {}{how}", escape(key), value(v))
             }
             Op::Delete { key } => write!(f, "delete {}", escape(key)),
+            Op::PessimisticLock { txn, key, wait_ms, fair } => {
+                let wait = match wait_ms {
+                    0 => String::new(),
+                    ms if *ms < 0 => " no-wait".into(),
+                    ms => format!(" wait={ms}"),
+                };
+                write!(f, "pessimistic-lock {txn} {}{wait}{}", escape(key), if *fair { " fair" } else { "" })
+            }
             Op::RawGet { key } => write!(f, "raw-get {}", escape(key)),
             Op::RawPut { key, value: v, ttl: 0 } => write!(f, "raw-put {} {}", escape(key), value(v)),
             Op::RawPut { key, value: v, ttl } => {
@@ -183,6 +196,20 @@ pub enum Directive {
     Pause { ms: u64 },
     /// Take a timestamp from PD and give it a name.
     Ts { name: String },
+    /// Begin a pessimistic transaction.
+    Begin { txn: String },
+    /// Begin an operation that is stepped, and return once it waits for a lock.
+    Waiting(Op),
+    /// As `Waiting`, but the operation is not stepped.
+    Aside(Op),
+    /// Wait for the end of the operation of `Aside`, and print its result.
+    Join,
+    /// Print who waits for whom, as all stores see it.
+    LockWaits,
+    /// Write the value to all keys that the transaction has locked, and commit it.
+    CommitTxn { txn: String, value: Vec<u8> },
+    /// Release all locks of the transaction.
+    RollbackTxn { txn: String },
     /// Prewrite without a commit, which leaves a lock.
     Lock { key: Vec<u8>, value: Vec<u8>, ttl_ms: u64 },
     /// Print the key's rows in the three column families of its leader, or of the store that is held.
@@ -224,6 +251,7 @@ const OPS: &[&str] = &[
     "batch-get KEY...",
     "scan FROM TO limit=N",
     "scan-reverse FROM TO limit=N",
+    "pessimistic-lock TXN KEY [wait=MS|no-wait] [fair]",
 ];
 
 /// All other directives, as error messages list them.
@@ -237,6 +265,13 @@ const OTHERS: &[&str] = &[
     "pause MS",
     "ts NAME",
     "lock KEY VALUE ttl=MS",
+    "begin TXN",
+    "waiting OP",
+    "aside OP",
+    "join",
+    "lock-waits",
+    "commit TXN VALUE|bytes=N",
+    "rollback TXN",
     "rows KEY",
     "stop WHO",
     "start WHO",
@@ -259,10 +294,12 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         let fail = |problem| scenario.error(block.line, problem);
         let directive = parse(&block.words).map_err(fail)?;
         if matches!(directive, Directive::Release | Directive::Continue { .. }) && !held {
-            return Err(fail(format!("expected `hold STAGE OP` before `{}`, found none", block.text)));
+            let text =
+                format!("expected `hold STAGE OP` or `waiting OP` before `{}`, found none", block.text);
+            return Err(fail(text));
         }
         held = match directive {
-            Directive::Hold { .. } => true,
+            Directive::Hold { .. } | Directive::Waiting(_) => true,
             Directive::Step(_) | Directive::Continue { .. } => false,
             _ => held,
         };
@@ -288,7 +325,7 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
 
 /// Whether the directive steps an operation.
 pub fn is_stepped(block: &Block) -> bool {
-    block.words.first().is_some_and(|word| word == "step" || word == "hold")
+    block.words.first().is_some_and(|word| matches!(word.as_str(), "step" | "hold" | "waiting"))
 }
 
 /// Parses a directive. The error gives the expected form and the text that was found.
@@ -316,6 +353,13 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
             value: (*value).into(),
             ttl_ms: number(option(ttl, "ttl")?, "ttl in milliseconds")?,
         },
+        ["begin", txn] => Directive::Begin { txn: (*txn).into() },
+        ["waiting", op @ ..] => Directive::Waiting(parse_op(op, OPS)?),
+        ["aside", op @ ..] => Directive::Aside(parse_op(op, OPS)?),
+        ["join"] => Directive::Join,
+        ["lock-waits"] => Directive::LockWaits,
+        ["commit", txn, value] => Directive::CommitTxn { txn: (*txn).into(), value: parse_value(value)? },
+        ["rollback", txn] => Directive::RollbackTxn { txn: (*txn).into() },
         ["rows", key] => Directive::Rows { key: (*key).into() },
         ["stop", who] => Directive::Stop(parse_who(who)?),
         ["start", who] => Directive::Start(parse_who(who)?),
@@ -395,6 +439,7 @@ fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
         ["batch-get", keys @ ..] if !keys.is_empty() => {
             Op::BatchGet { keys: keys.iter().map(|key| (*key).into()).collect() }
         }
+        ["pessimistic-lock", txn, key, how @ ..] => parse_lock(txn, key, how)?,
         [name @ ("scan" | "scan-reverse"), from, to, limit] => Op::Scan {
             from: (*from).into(),
             to: (*to).into(),
@@ -421,6 +466,23 @@ fn wrong(words: &[&str], known: &[&str]) -> String {
         Some(usage) => format!("expected a directive such as `{usage}`, found `{found}`"),
         None => format!("expected one of: {}; found `{found}`", known.join(", ")),
     }
+}
+
+fn parse_lock(txn: &str, key: &str, how: &[&str]) -> Result<Op, String> {
+    let (mut wait_ms, mut fair) = (0, false);
+    for word in how {
+        match *word {
+            "no-wait" => wait_ms = -1,
+            "fair" => fair = true,
+            _ => {
+                let ms = option(word, "wait")
+                    .map_err(|_| format!("expected wait=MS, no-wait or fair, found `{word}`"))?;
+                wait_ms = i64::try_from(number(ms, "milliseconds")?)
+                    .map_err(|_| format!("expected fewer milliseconds, found `{word}`"))?;
+            }
+        }
+    }
+    Ok(Op::PessimisticLock { txn: txn.into(), key: key.into(), wait_ms, fair })
 }
 
 fn parse_limit(word: &str) -> Result<u32, String> {

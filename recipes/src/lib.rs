@@ -8,6 +8,7 @@ pub mod front;
 pub mod library;
 pub mod operation;
 pub mod overhead;
+pub mod pessimistic;
 pub mod print;
 pub mod rows;
 pub mod runner;

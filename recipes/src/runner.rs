@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, task::JoinHandle};
 use tracepoints::{EngineClock, Req, SessionConfig, Stage, session::Mode};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     directive::{self, Directive, Op},
     front::{Front, Quiet},
     operation::{self, Operation},
+    pessimistic::{LockCall, Txns, wait_text},
     print::{self, Symbols},
     scenario::{Block, Scenario},
 };
@@ -29,6 +30,9 @@ pub struct Runner {
     scenario: Scenario,
     next: usize,
     held: Option<Operation>,
+    txns: Txns,
+    /// The operation that runs beside the others.
+    aside: Option<JoinHandle<Result<String>>>,
     // Dropped before the runtime, which runs the stores' clients.
     cluster: Option<Cluster>,
     clients: Option<Clients>,
@@ -58,6 +62,8 @@ impl Runner {
             scenario,
             next: 0,
             held: None,
+            txns: Txns::default(),
+            aside: None,
             cluster: None,
             clients: None,
             names: BTreeMap::new(),
@@ -108,16 +114,25 @@ impl Runner {
 
     fn start_op(&mut self, op: Op, config: SessionConfig, front: &mut dyn Front) -> Result<Operation> {
         self.end_held(front)?;
-        let clients = self.clients()?;
+        let work = self.work(&op)?;
         let leader = self.started()?.leader_of(op.key())?;
         self.led = Some(leader);
         let session = operation::session(&config)?;
         let listener = front.begin(&op.to_string(), &session);
         self.started()?.publish_raft_state();
-        let (names, runtime, key) = (self.names.clone(), self.runtime.clone(), op.key().to_vec());
-        Operation::start(&runtime, session, listener, (leader, &key), |req| async move {
-            clients.run(&op, req, &names).await
-        })
+        let (runtime, key) = (self.runtime.clone(), op.key().to_vec());
+        Operation::start(&runtime, session, listener, (leader, &key), |req| work.run(req))
+    }
+
+    /// Prepares an operation. A lock request takes its timestamp now, which is not part of the operation.
+    fn work(&mut self, op: &Op) -> Result<Work> {
+        let clients = self.clients()?;
+        let Op::PessimisticLock { txn, key, wait_ms, fair } = op else {
+            return Ok(Work::Client(clients, op.clone(), self.names.clone()));
+        };
+        let for_update_ts = self.runtime.block_on(bounded(clients.timestamp()))?;
+        let place = self.started()?.place(key)?;
+        Ok(Work::Lock(self.txns.lock(txn, key, place, for_update_ts, (*wait_ms, *fair))?))
     }
 
     fn execute(&mut self, directive: Directive, front: &mut dyn Front) -> Result<String> {
@@ -161,6 +176,13 @@ impl Runner {
                 let ts = self.lock(&key, &value, ttl_ms)?;
                 Ok(format!("locked at {}", self.symbols.ts(ts)))
             }
+            Directive::Begin { .. }
+            | Directive::Waiting(_)
+            | Directive::Aside(_)
+            | Directive::Join
+            | Directive::LockWaits
+            | Directive::CommitTxn { .. }
+            | Directive::RollbackTxn { .. } => self.execute_txn(directive, front),
             Directive::Rows { key } => {
                 let held = self.held.as_ref().and_then(Operation::held_store);
                 let rows = self.started()?.rows(&key, held)?;
@@ -168,6 +190,79 @@ impl Runner {
             }
             other => self.execute_fault(other),
         }
+    }
+
+    /// Executes a directive of pessimistic transactions.
+    fn execute_txn(&mut self, directive: Directive, front: &mut dyn Front) -> Result<String> {
+        match directive {
+            Directive::Begin { txn } => {
+                let clients = self.clients()?;
+                let ts = self.runtime.block_on(bounded(clients.timestamp()))?;
+                self.txns.begin(&txn, ts);
+                Ok(format!("{txn} began at {}", self.symbols.ts(ts)))
+            }
+            Directive::Waiting(op) => {
+                let before = self.started()?.lock_waits().len();
+                let running = self.start_op(op, front.config(), front)?;
+                let running = self.wait_for_waits(before + 1, running)?;
+                running.session.leave_op();
+                self.held = Some(running);
+                Ok("waiting".into())
+            }
+            Directive::Aside(op) => {
+                let before = self.started()?.lock_waits().len();
+                let work = self.work(&op)?;
+                self.aside = Some(self.runtime.spawn(work.run(Req::NONE)));
+                self.started()?
+                    .wait("no request waits for a lock", |c| (c.lock_waits().len() > before).then_some(()))?;
+                Ok("waiting".into())
+            }
+            Directive::Join => {
+                let aside = self.aside.take().context("expected an earlier `aside OP`, found none")?;
+                let text = self.runtime.block_on(bounded(async { aside.await? }))?;
+                Ok(self.symbols.clean(&text))
+            }
+            Directive::LockWaits => {
+                let mut waits: Vec<_> = self.started()?.lock_waits();
+                waits.sort_by_key(|wait| (wait.txn, wait.wait_for_txn));
+                let lines: Vec<_> = waits.iter().map(|wait| self.symbols.clean(&wait_text(wait))).collect();
+                Ok(if lines.is_empty() { "no request waits".into() } else { lines.join("\n") })
+            }
+            Directive::CommitTxn { txn, value } => {
+                let (txn, clients) = (self.txns.end(&txn)?, self.clients()?);
+                let place = self.started()?.place(txn.primary()?)?;
+                self.runtime.block_on(bounded(async {
+                    let ts = (clients.timestamp().await?, clients.timestamp().await?);
+                    txn.commit(place, &value, ts).await
+                }))?;
+                Ok("ok".into())
+            }
+            Directive::RollbackTxn { txn } => {
+                let txn = self.txns.end(&txn)?;
+                let place = self.started()?.place(txn.primary()?)?;
+                self.runtime.block_on(bounded(txn.rollback(place)))?;
+                Ok("ok".into())
+            }
+            other => bail!("expected a directive of pessimistic transactions, found {other:?}"),
+        }
+    }
+
+    /// Waits until `count` requests wait for locks. Held time does not count.
+    fn wait_for_waits(&mut self, count: usize, mut running: Operation) -> Result<Operation> {
+        let mut deadline = Instant::now() + BOUND;
+        while self.started()?.lock_waits().len() < count {
+            if !running.session.held().is_empty() {
+                deadline = Instant::now() + BOUND;
+            } else if let Some(outcome) = running.outcome() {
+                let outcome = self.symbols.clean(outcome);
+                bail!("expected the operation to wait for a lock, found its end (=> {outcome})");
+            }
+            if Instant::now() > deadline {
+                bail!("expected the operation to wait for a lock, found none that waits within {BOUND:?}");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(running)
     }
 
     fn execute_fault(&mut self, directive: Directive) -> Result<String> {
@@ -229,9 +324,10 @@ impl Runner {
     }
 
     fn run_op(&mut self, op: Op) -> Result<String> {
-        let clients = self.clients()?;
-        let result = self.runtime.block_on(bounded(clients.run(&op, Req::NONE, &self.names)));
+        let work = self.work(&op)?;
+        let result = self.runtime.block_on(bounded(work.run(Req::NONE)));
         Ok(match result {
+            Ok(text) if matches!(op, Op::PessimisticLock { .. }) => self.symbols.clean(&text),
             Ok(text) => text,
             Err(e) => self.symbols.clean(&format!("error: {e:#}")),
         })
@@ -318,6 +414,21 @@ impl Runner {
             );
         }
         Ok(print::steps(&trace.steps, leader) + result.as_str())
+    }
+}
+
+/// An operation that is ready to run.
+enum Work {
+    Client(Clients, Op, BTreeMap<String, u64>),
+    Lock(LockCall),
+}
+
+impl Work {
+    async fn run(self, req: Req) -> Result<String> {
+        match self {
+            Work::Client(clients, op, names) => clients.run(&op, req, &names).await,
+            Work::Lock(call) => call.run(req).await,
+        }
     }
 }
 

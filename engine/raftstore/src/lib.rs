@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod batch_system;
+pub mod coprocessor;
 pub mod debug;
 mod errors;
 pub mod router;

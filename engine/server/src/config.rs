@@ -4,6 +4,7 @@ mod cli;
 mod controller;
 mod online;
 mod persist;
+mod pessimistic_txn;
 mod rocks_options;
 mod sections;
 mod trace;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use cli::{Cli, DEFAULT_PD_ADDR};
 pub use controller::{ConfigController, OnlineTargets};
 pub use persist::ConfigFile;
+pub use pessimistic_txn::PessimisticTxnConfig;
 pub use raftstore::util::{ReadableDuration, ReadableSize};
 pub use sections::{
     BlockCacheConfig, CausalTsSection, CfConfig, CoprocessorConfig, GcConfig, GrpcCompressionType, LogConfig,
@@ -82,6 +84,8 @@ pub struct TikvConfig {
     pub trace: TraceConfig,
     /// TLS.
     pub security: SecurityConfig,
+    /// Waiting for locks.
+    pub pessimistic_txn: PessimisticTxnConfig,
 }
 
 impl Default for TikvConfig {
@@ -102,6 +106,7 @@ impl Default for TikvConfig {
             raft_engine: RaftEngineConfig::default(),
             trace: TraceConfig::default(),
             security: SecurityConfig::default(),
+            pessimistic_txn: PessimisticTxnConfig::default(),
         }
     }
 }
@@ -132,6 +137,7 @@ impl TikvConfig {
         self.server.validate().map_err(ConfigError::Invalid)?;
         self.pd.validate().map_err(ConfigError::Invalid)?;
         self.trace.validate().map_err(ConfigError::Invalid)?;
+        self.pessimistic_txn.validate().map_err(ConfigError::Invalid)?;
         self.coprocessor.apply_to(&mut self.raft_store);
         self.raft_store.validate().map_err(|e| ConfigError::Invalid(format!("[raftstore] {e}")))?;
         self.read_pool.unified.validate().map_err(ConfigError::Invalid)?;
@@ -194,6 +200,23 @@ mod tests {
         assert_eq!(tail.slow_by_kind, [(tracepoints::RequestKind::KvGet, 5_000_000)]);
         config.trace.slow_thresholds.insert("kv_got".into(), ReadableDuration::secs(1));
         assert!(config.validate().unwrap_err().to_string().contains("kv_got"));
+    }
+
+    #[test]
+    fn waiting_for_locks_has_tikvs_keys() {
+        let read = |text: &str| TikvConfig::from_toml(&format!("[pessimistic-txn]\n{text}\n")).unwrap();
+        let (config, unknown) =
+            read("wait-for-lock-timeout = 500\nwake-up-delay-duration = \"10ms\"\npipelined = true");
+        let found = &config.pessimistic_txn;
+        assert_eq!(found.wait_for_lock_timeout, ReadableDuration::millis(500));
+        assert_eq!(found.wake_up_delay_duration, ReadableDuration::millis(10));
+        assert_eq!(
+            config.build_storage_config().wake_up_delay_duration,
+            std::time::Duration::from_millis(10)
+        );
+        assert_eq!(unknown, ["pessimistic-txn.pipelined"], "has no effect here, so it is not accepted");
+        let (mut config, _) = read("wait-for-lock-timeout = \"0s\"");
+        assert!(config.validate().unwrap_err().to_string().contains("can not be 0"));
     }
 
     #[test]

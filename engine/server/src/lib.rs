@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod heap;
 mod limit;
 mod local_stores;
+mod lock_manager;
 pub mod logger;
 mod metrics;
 pub mod net_faults;

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 use api_version::KvFormat;
 use axum::Router;
 use kvproto::{
-    debugpb::debug_server::DebugServer, grpc_health::health_server::HealthServer,
-    tikvpb::tikv_server::TikvServer as TikvGrpc, tracecontrol::trace_control_server::TraceControlServer,
+    deadlock::deadlock_server::DeadlockServer, debugpb::debug_server::DebugServer,
+    grpc_health::health_server::HealthServer, tikvpb::tikv_server::TikvServer as TikvGrpc,
+    tracecontrol::trace_control_server::TraceControlServer,
 };
 use pd::client::PdClient;
 use raftstore::{
@@ -29,6 +30,7 @@ use crate::{
     gc_worker::{GcContext, GcManager, GcWorker, RawCompactionFilterFactory, WriteCompactionFilterFactory},
     grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, RequestGuardLayer, Secured, bind},
     local_stores::{LocalStore, OtherProcesses},
+    lock_manager::{self, DeadlockService, DetectorParts, LockManager},
     metrics::Metrics,
     net_faults::NetFaults,
     node,
@@ -97,6 +99,7 @@ struct Running {
     storage: Storage,
     system: RaftBatchSystem,
     runtimes: Runtimes,
+    lock_threads: lock_manager::Threads,
     _local: LocalStore,
     engines: Engines,
     _recording: Arc<Recording>,
@@ -199,14 +202,18 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     let dial = Options::new(&config.server, security.clone());
     let sender = SnapSender::new(snap_mgr.clone(), &config.server, dial.clone());
     let (send_snaps, raft_batch) = (sender.limit().clone(), dial.batch().clone());
+    let resolver = Resolver::new(pd.clone());
     let client = RaftClient::new(
         store_id,
         runtimes.raft_stream.handle().clone(),
-        Resolver::new(pd.clone()),
+        resolver.clone(),
         options.faults,
-        dial,
+        dial.clone(),
         sender,
     );
+    let parts = DetectorParts { pd: pd.clone(), resolver: resolver.clone(), options: dial.clone() };
+    let timeout = config.pessimistic_txn.wait_for_lock_timeout.0;
+    let (lock_mgr, lock_threads) = LockManager::start(store_id, timeout, parts)?;
     let concurrency_manager = tso::concurrency_manager(&pd, runtimes.pd.handle(), &config.storage.max_ts)?;
     let format = config.storage.kv_format();
     let causal_ts = match format {
@@ -232,12 +239,14 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         snap_mgr: snap_mgr.clone(),
         pd: Arc::new(reporter),
         read_index_observer: Arc::new(ReplicaReadLockChecker::new(concurrency_manager.clone())),
+        region_observer: Arc::new(lock_mgr.role_change_notifier()),
     })?;
 
     let engine = RaftKv::new(system.local_reader(), router.clone());
     let storage_config = config.build_storage_config();
     let storage =
-        Storage::with_concurrency_manager(engine, concurrency_manager, storage_config, causal_ts, store_id)?;
+        Storage::new(engine, concurrency_manager, lock_mgr.clone(), storage_config, causal_ts, store_id)?;
+    let deadlock = lock_mgr.deadlock_service();
     let alive = Arc::new(());
     if format == KvFormat::V1ttl {
         let checker = TtlChecker::new(engines.kv.clone(), ttl_metrics.clone());
@@ -261,6 +270,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         kv: engines.kv.clone(),
         raft_store: system.config(),
         storage: storage.clone(),
+        lock_mgr,
         send_snaps,
         recv_snaps,
         raft_batch,
@@ -279,7 +289,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     );
     let control = ControlService::new(store_id, router.clone(), freezer);
     let health = HealthController::default();
-    let services = routes(kv, debug, control, health.clone(), &config.server);
+    let services = routes(kv, debug, control, deadlock, health.clone(), &config.server);
     let grpc_runtime = runtimes.grpc.handle().clone();
     let tls = security.acceptor(security::Use::Grpc)?.map(Arc::new);
     let services = Secured { router: services, tls };
@@ -306,6 +316,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         storage,
         system,
         runtimes,
+        lock_threads,
         _local: local,
         engines,
         _recording: recording,
@@ -359,6 +370,7 @@ fn routes(
     kv: KvService,
     debug: DebugService,
     control: ControlService,
+    deadlock: DeadlockService,
     health: HealthController,
     config: &ServerConfig,
 ) -> Router {
@@ -373,6 +385,7 @@ fn routes(
     }
     let routes = Routes::new(kv)
         .add_service(debug)
+        .add_service(DeadlockServer::new(deadlock))
         .add_service(HealthServer::new(health))
         .add_service(TraceControlServer::new(control));
     routes.prepare().into_axum_router().layer(RequestGuardLayer).layer(ArrivalLayer)
@@ -438,7 +451,8 @@ impl ServerHandle {
 
     fn stop(&mut self, grace: Duration) {
         let Some(running) = self.running.take() else { return };
-        let Running { grpc, health, storage, mut system, runtimes, alive, gc_worker, .. } = running;
+        let Running { grpc, health, storage, mut system, runtimes, alive, gc_worker, lock_threads, .. } =
+            running;
         health.set_is_serving(false);
         // Background work must not keep RocksDB open.
         drop(alive);
@@ -449,6 +463,7 @@ impl ServerHandle {
         }
         runtime::stop(runtimes.grpc, STOP);
         storage.stop();
+        lock_threads.stop(STOP);
         system.shutdown();
         gc_worker.stop();
         runtime::stop(runtimes.raft_stream, STOP);

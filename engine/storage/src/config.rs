@@ -1,6 +1,8 @@
 //! Configuration of the storage layer.
 //!
-//! Mirrors `src/storage/config.rs` and `[readpool.unified]`.
+//! Mirrors `src/storage/config.rs`, `[readpool.unified]` and a key of `[pessimistic-txn]`.
+use std::time::Duration;
+
 use api_version::KvFormat;
 
 /// Settings under TiKV's keys, with TiKV's defaults.
@@ -20,6 +22,8 @@ pub struct Config {
     pub enable_async_commit: bool,
     /// Whether a transaction may be committed in one phase.
     pub enable_one_pc: bool,
+    /// `pessimistic-txn.wake-up-delay-duration`: delay after which a released lock wakes all waiting requests.
+    pub wake_up_delay_duration: Duration,
     /// `readpool.unified.max-thread-count`.
     pub read_pool_threads: usize,
     /// `readpool.unified.max-tasks-per-worker`: the read pool rejects reads above it.
@@ -36,6 +40,7 @@ impl Default for Config {
             api_version: KvFormat::V1,
             enable_async_commit: true,
             enable_one_pc: true,
+            wake_up_delay_duration: Duration::from_millis(20),
             read_pool_threads: 4,
             max_tasks_per_worker: 2000,
         }

@@ -309,6 +309,17 @@ fn mvcc_key_error(inner: &mvcc::ErrorInner, whole: &Error) -> Option<kvrpcpb::Ke
             let (start_ts, primary_key) = (start_ts.into_inner(), key.clone());
             out.txn_not_found = Some(kvrpcpb::TxnNotFound { start_ts, primary_key });
         }
+        E::Deadlock { lock_ts, lock_key, deadlock_key_hash, wait_chain, .. } => {
+            log::warn!("txn deadlocks: {whole}");
+            // Like TiKV, leaves `deadlock_key` empty: the chain has the key of each wait.
+            out.deadlock = Some(kvrpcpb::Deadlock {
+                lock_ts: lock_ts.into_inner(),
+                lock_key: lock_key.clone(),
+                deadlock_key_hash: *deadlock_key_hash,
+                wait_chain: wait_chain.clone(),
+                ..Default::default()
+            });
+        }
         E::CommitTsExpired { start_ts, commit_ts, key, min_commit_ts } => {
             out.commit_ts_expired = Some(kvrpcpb::CommitTsExpired {
                 start_ts: start_ts.into_inner(),

@@ -14,6 +14,7 @@ pub mod concurrency_manager;
 mod config;
 mod deadline;
 pub mod errors;
+pub mod lock_manager;
 pub mod mvcc;
 mod perf;
 mod raw;
@@ -42,6 +43,6 @@ pub use statistics::{CfStatistics, KvGetStatistics, SchedulerDetails, StageLaten
 pub use storage::Storage;
 pub use txn::scheduler::TxnScheduler;
 pub use types::{
-    CommandOutput, PessimisticLockKeyResult, PessimisticLockResults, PrewriteResult, ProcessResult,
-    SecondaryLocksStatus, TxnStatus,
+    CommandOutput, PessimisticLockKeyResult, PessimisticLockParameters, PessimisticLockResults,
+    PrewriteResult, ProcessResult, SecondaryLocksStatus, TxnStatus,
 };

@@ -155,6 +155,8 @@ pub struct SchedulerDetails {
     pub cmd_process_nanos: u64,
     /// Engine time of the write to the engine, in nanoseconds.
     pub async_write_nanos: u64,
+    /// Engine time of the wait for locks of other transactions, in nanoseconds.
+    pub pessimistic_lock_wait_nanos: u64,
 }
 
 impl SchedulerDetails {
@@ -171,6 +173,7 @@ impl SchedulerDetails {
         WriteDetail {
             latch_wait_nanos: self.latch_wait_nanos,
             process_nanos: self.cmd_process_nanos,
+            pessimistic_lock_wait_nanos: self.pessimistic_lock_wait_nanos,
             ..Default::default()
         }
     }

@@ -1,10 +1,11 @@
 //! The storage of one store: the API for gRPC handlers.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use api_version::KvFormat;
+use kvproto::deadlock::WaitForEntry;
 use tikv_kv::Engine;
+use tokio::sync::oneshot;
 use tracepoints::Req;
-use txn_types::TimeStamp;
 
 use crate::{
     causal_ts,
@@ -12,6 +13,7 @@ use crate::{
     concurrency_manager::ConcurrencyManager,
     config::Config,
     errors::Result,
+    lock_manager::SharedLockManager,
     read_pool::Pool,
     statistics::SchedulerDetails,
     txn::{
@@ -32,23 +34,15 @@ pub struct Storage<E: Engine> {
 }
 
 impl<E: Engine> Storage<E> {
-    /// Starts the threads `unified-read-pool-{n}` and `sched-worker-pool-{n}` of one store.
+    /// Starts the threads `unified-read-pool-{n}` and `sched-worker-pool-{n}` of one store, with a shared max_ts,
+    /// memory lock table and lock manager.
     ///
     /// # Errors
     /// The operating system cannot create the threads.
-    pub fn new(engine: E, config: Config, store_id: u64) -> Result<Self> {
-        let manager = ConcurrencyManager::new(TimeStamp::zero());
-        Self::with_concurrency_manager(engine, manager, config, None, store_id)
-    }
-
-    /// Like [`Storage::new`], with a shared max_ts and memory lock table, and with the timestamps of raw writes
-    /// that API V2 needs.
-    ///
-    /// # Errors
-    /// Like [`Storage::new`].
-    pub fn with_concurrency_manager(
+    pub fn new(
         engine: E,
         concurrency_manager: ConcurrencyManager,
+        lock_mgr: SharedLockManager,
         config: Config,
         causal_ts_provider: causal_ts::Provider,
         store_id: u64,
@@ -56,7 +50,8 @@ impl<E: Engine> Storage<E> {
         let (threads, tasks) = (config.read_pool_threads, config.max_tasks_per_worker);
         let read_pool = Pool::new("unified-read-pool", threads, tasks, store_id)?;
         let manager = concurrency_manager.clone();
-        let sched = TxnScheduler::new(engine.clone(), manager, &config, causal_ts_provider, store_id)?;
+        let sched =
+            TxnScheduler::new(engine.clone(), manager, lock_mgr, &config, causal_ts_provider, store_id)?;
         Ok(Self { engine, concurrency_manager, read_pool: Arc::new(read_pool), sched, config })
     }
 
@@ -90,6 +85,19 @@ impl<E: Engine> Storage<E> {
     /// Changes the limit of bytes of running commands above which commands are rejected.
     pub fn set_pending_write_threshold(&self, bytes: usize) {
         self.sched.set_pending_write_threshold(bytes);
+    }
+
+    /// Changes the delay after which a released lock wakes all requests that wait for it.
+    pub fn set_wake_up_delay(&self, delay: Duration) {
+        self.sched.set_wake_up_delay(delay);
+    }
+
+    /// Returns all waits for locks of this store; empty if the lock manager has stopped.
+    /// TiKV: `Storage::dump_wait_for_entries`.
+    pub async fn dump_wait_for_entries(&self) -> Vec<WaitForEntry> {
+        let (cb, entries) = oneshot::channel();
+        self.sched.get_lock_wait_queues().get_lock_mgr().dump_wait_for_entries(cb);
+        entries.await.unwrap_or_default()
     }
 
     /// Changes the limit of reads per thread above which reads are rejected.

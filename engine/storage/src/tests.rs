@@ -2,6 +2,8 @@
 mod async_commit;
 mod faults;
 mod flashback;
+mod lock_manager;
+mod lock_waits;
 mod max_ts;
 mod model;
 mod percolator;

@@ -1,10 +1,15 @@
 //! Results of commands.
 //!
 //! Mirrors `src/storage/types.rs`.
-use kvproto::kvrpcpb::{self, Action, LockInfo};
+use std::time::Duration;
+
+use kvproto::kvrpcpb::{self, Action, Context, LockInfo};
 use txn_types::{Key, Lock, TimeStamp, Value};
 
-use crate::errors::{Error, Result, extract_key_error};
+use crate::{
+    errors::{Error, Result, extract_key_error},
+    statistics::SchedulerDetails,
+};
 
 /// Status of a transaction, according to its primary key.
 #[derive(PartialEq, Debug, Clone)]
@@ -102,6 +107,13 @@ pub enum PessimisticLockKeyResult {
     Value(Option<Value>),
     /// Whether the key has a value.
     Existence(bool),
+    /// The key is locked although a version is newer than for_update_ts.
+    LockedWithConflict {
+        /// The newest value.
+        value: Option<Value>,
+        /// commit_ts of the newest version, and for_update_ts of the lock.
+        conflict_ts: TimeStamp,
+    },
     /// The key is not locked; only used with results per key.
     Failed(Error),
 }
@@ -119,6 +131,7 @@ impl PessimisticLockResults {
             PessimisticLockKeyResult::Empty => true,
             PessimisticLockKeyResult::Value(value) => value.is_some(),
             PessimisticLockKeyResult::Existence(exists) => *exists,
+            PessimisticLockKeyResult::LockedWithConflict { value, .. } => value.is_some(),
             PessimisticLockKeyResult::Failed(_) => false,
         };
         let not_founds = if asked { self.0.iter().map(|r| !found(r)).collect() } else { Vec::new() };
@@ -133,7 +146,9 @@ impl PessimisticLockResults {
     /// Returns `results` and `errors` of the reply on the wire, for requests with results per key.
     /// TiKV: `into_pb`.
     pub fn into_results_and_errors(self) -> (Vec<kvrpcpb::PessimisticLockKeyResult>, Vec<kvrpcpb::KeyError>) {
-        use kvrpcpb::PessimisticLockKeyResultType::{LockResultFailed, LockResultNormal};
+        use kvrpcpb::PessimisticLockKeyResultType::{
+            LockResultFailed, LockResultLockedWithConflict, LockResultNormal,
+        };
         let mut errors = Vec::new();
         let result = |result| {
             let mut pb =
@@ -145,6 +160,12 @@ impl PessimisticLockResults {
                     pb.value = value.unwrap_or_default();
                 }
                 PessimisticLockKeyResult::Existence(exists) => pb.existence = exists,
+                PessimisticLockKeyResult::LockedWithConflict { value, conflict_ts } => {
+                    pb.r#type = LockResultLockedWithConflict.into();
+                    pb.existence = value.is_some();
+                    pb.value = value.unwrap_or_default();
+                    pb.locked_with_conflict_ts = conflict_ts.into_inner();
+                }
                 PessimisticLockKeyResult::Failed(e) => {
                     pb.r#type = LockResultFailed.into();
                     errors.push(extract_key_error(&e));
@@ -156,6 +177,65 @@ impl PessimisticLockResults {
         (results, errors)
     }
 }
+
+/// Time to wait for a lock. TiKV: `src/storage/lock_manager/mod.rs` `WaitTimeout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitTimeout {
+    /// `pessimistic-txn.wait-for-lock-timeout`.
+    Default,
+    /// Up to this number of milliseconds, and up to the default.
+    Millis(u64),
+}
+
+impl WaitTimeout {
+    /// Reads `wait_timeout` of a request: 0 means the default, and a negative number forbids a wait.
+    pub fn from_encoded(encoded: i64) -> Option<Self> {
+        match encoded {
+            0 => Some(Self::Default),
+            ms => u64::try_from(ms).ok().map(Self::Millis),
+        }
+    }
+
+    /// Returns the duration; `ceiling` is the default, and the longest one.
+    pub fn into_duration_with_ceiling(self, ceiling: Duration) -> Duration {
+        match self {
+            Self::Default => ceiling,
+            Self::Millis(ms) => Duration::from_millis(ms).min(ceiling),
+        }
+    }
+}
+
+/// Parameters of a pessimistic lock request that its keys share.
+#[derive(Clone, Debug)]
+pub struct PessimisticLockParameters {
+    /// The request's context: region, peer, epoch and options.
+    pub pb_ctx: Context,
+    /// Raw.
+    pub primary: Vec<u8>,
+    /// Start timestamp of the transaction.
+    pub start_ts: TimeStamp,
+    /// Time to live of the lock, in milliseconds from the physical part of `start_ts`.
+    pub lock_ttl: u64,
+    /// Timestamp at which the pessimistic statement reads.
+    pub for_update_ts: TimeStamp,
+    /// Time to wait for a lock of another transaction; `None`: no wait.
+    pub wait_timeout: Option<WaitTimeout>,
+    /// Whether to return the values of the keys.
+    pub return_values: bool,
+    /// Minimum commit timestamp of the transaction.
+    pub min_commit_ts: TimeStamp,
+    /// Whether to return whether the keys have values.
+    pub check_existence: bool,
+    /// Whether the transaction has no other lock, so that no other transaction waits for it.
+    pub is_first_lock: bool,
+    /// Whether to lock only keys that have a value.
+    pub lock_only_if_exists: bool,
+    /// Fair locking: one key, which is locked even if it has a newer version.
+    pub allow_lock_with_conflict: bool,
+}
+
+/// The answer to a command's caller.
+pub(crate) type Answer = (Result<ProcessResult>, SchedulerDetails);
 
 /// Outcome of a command.
 #[derive(Debug)]

@@ -55,6 +55,14 @@ impl Key {
         self.to_raw()
     }
 
+    /// Returns the hash of the raw key, which clients compute as well. TiKV: `Key::gen_hash`.
+    ///
+    /// # Errors
+    /// This is not exactly one encoded key without a timestamp.
+    pub fn gen_hash(&self) -> Result<u64> {
+        Ok(farmhash::fingerprint64(&self.to_raw()?))
+    }
+
     /// Returns the encoded bytes.
     pub fn as_encoded(&self) -> &Vec<u8> {
         &self.0

@@ -138,7 +138,7 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
 
 /// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is an index into
 /// this list.
-pub const CLIENT_OPERATIONS: [&str; 16] = [
+pub const CLIENT_OPERATIONS: [&str; 17] = [
     "",
     "get",
     "put",
@@ -151,6 +151,7 @@ pub const CLIENT_OPERATIONS: [&str; 16] = [
     "scan_reverse",
     "raw_cas",
     "raw_batch_scan",
+    "pessimistic_lock",
     "raw_batch_put",
     "raw_ttl",
     "raw_scan",

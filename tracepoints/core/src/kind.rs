@@ -58,6 +58,7 @@ request_kinds! {
     KvFlashbackToVersion,
     /// A client asks PD for a region that is not in its cache.
     GetRegion,
+    GetLockWaitInfo,
     MvccGetByKey,
     MvccGetByStartTs,
     RawChecksum,

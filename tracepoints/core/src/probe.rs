@@ -11,6 +11,8 @@ pub enum Probe {
     Mvcc(MvccProbe),
     /// The latches of a command.
     Latches(LatchesProbe),
+    /// The requests that wait for locks.
+    LockWaits(LockWaitsProbe),
     /// RocksDB's counters of a read.
     Perf(PerfProbe),
     /// A text.
@@ -182,6 +184,49 @@ pub struct LatchSlot {
     pub slot: u64,
     /// Queue of command ids; the first one holds the latch.
     pub queue: Vec<u64>,
+}
+
+/// Who waits for the locks of whom, as a store's queues or the deadlock detector have it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LockWaitsProbe {
+    /// The store of the waiting requests.
+    pub store: u64,
+    /// The queues of the keys that requests wait for.
+    pub queues: Vec<LockQueue>,
+    /// The circle of transactions that the detector found; its last wait is refused.
+    #[serde(default)]
+    pub chain: Vec<LockWaitEdge>,
+}
+
+/// The queue of one key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LockQueue {
+    /// The user key, escaped as tikv-ctl prints it.
+    pub key: String,
+    /// start_ts of the transaction that has the lock.
+    pub holder: u64,
+    /// The requests that wait, in the order in which they are woken.
+    pub waiters: Vec<LockWaiter>,
+}
+
+/// A request that waits for a lock.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LockWaiter {
+    /// start_ts of its transaction.
+    pub start_ts: u64,
+    /// Whether it uses fair locking.
+    pub fair: bool,
+}
+
+/// A transaction that waits for another one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LockWaitEdge {
+    /// start_ts of the transaction that waits.
+    pub txn: u64,
+    /// start_ts of the transaction that it waits for.
+    pub wait_for: u64,
+    /// The user key that it waits for, escaped.
+    pub key: String,
 }
 
 /// RocksDB's perf context of one read.

@@ -54,6 +54,11 @@ impl Session {
         op
     }
 
+    /// Lets the client operation run on without further requests: those that begin now belong to other clients.
+    pub fn leave_op(&self) {
+        self.inner.leave_op();
+    }
+
     /// Ends a client operation.
     pub fn end_op(&self, op: Req) {
         recorder::mark_end(op, Ending::default());

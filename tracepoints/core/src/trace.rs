@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalogue::{self, Lane, find},
     field,
-    probe::{LatchesProbe, MvccProbe, PerfProbe, Probe, RaftProbe},
+    probe::{LatchesProbe, LockWaitsProbe, MvccProbe, PerfProbe, Probe, RaftProbe},
     req::RequestInfo,
     stepping::{ProbeEvent, SessionEvent, StepEvent},
     symbolize::{self, Frame, Symbolizer},
@@ -27,6 +27,9 @@ pub struct StateView {
     pub mvcc: Option<MvccProbe>,
     /// The latches of its command.
     pub latches: Option<LatchesProbe>,
+    /// The requests that wait for locks.
+    #[serde(default)]
+    pub lock_waits: Option<LockWaitsProbe>,
     /// RocksDB's counters of its last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perf: Option<PerfProbe>,
@@ -284,6 +287,7 @@ pub fn fold(state: &mut StateView, probe: &Probe) {
         }
         Probe::Mvcc(mvcc) => state.mvcc = Some(mvcc.clone()),
         Probe::Latches(latches) => state.latches = Some(latches.clone()),
+        Probe::LockWaits(waits) => state.lock_waits = Some(waits.clone()),
         Probe::Perf(perf) => state.perf = Some(perf.clone()),
         Probe::Note(note) => state.notes.push(note.clone()),
     }

@@ -2,7 +2,7 @@
 use tracepoints::{
     field::named,
     printable::width,
-    probe::{LatchesProbe, MvccProbe, PerfProbe, RaftProbe},
+    probe::{LatchesProbe, LockWaiter, LockWaitsProbe, MvccProbe, PerfProbe, RaftProbe},
     trace::{StateView, Step},
 };
 
@@ -89,6 +89,7 @@ pub fn sections(step: &Step, before: Option<&Step>) -> Vec<Section> {
     out.extend(regions.into_iter().map(|region| raft(region, now, old)));
     out.extend(now.mvcc.as_ref().map(|m| mvcc(m, old.mvcc.as_ref(), fresh)));
     out.extend(now.latches.as_ref().map(|l| latches(l, old.latches.as_ref(), fresh)));
+    out.extend(now.lock_waits.as_ref().map(|w| lock_waits(w, old.lock_waits.as_ref(), fresh)));
     out.extend(now.perf.as_ref().map(|p| perf(p, old.perf.as_ref())));
     if !now.notes.is_empty() {
         let mut notes = Section::new("Notes");
@@ -248,6 +249,25 @@ fn latches(now: &LatchesProbe, old: Option<&LatchesProbe>, fresh: bool) -> Secti
             }
         };
         section.text(text, !fresh && !known);
+    }
+    section
+}
+
+fn lock_waits(now: &LockWaitsProbe, old: Option<&LockWaitsProbe>, fresh: bool) -> Section {
+    let mut section = Section::new(format!("Lock waits of store {}", now.store));
+    if now.queues.is_empty() && now.chain.is_empty() {
+        section.text("no request waits for a lock", !fresh && old.is_some_and(|o| !o.queues.is_empty()));
+    }
+    for queue in &now.queues {
+        let known = old.is_some_and(|o| o.queues.contains(queue));
+        let waiter = |w: &LockWaiter| format!("{}{}", w.start_ts, if w.fair { " (fair)" } else { "" });
+        let waiting: Vec<_> = queue.waiters.iter().map(waiter).collect();
+        let text = format!("{}: locked by {}, waiting: {}", queue.key, queue.holder, waiting.join(" "));
+        section.text(text, !fresh && !known);
+    }
+    for edge in &now.chain {
+        let known = old.is_some_and(|o| o.chain.contains(edge));
+        section.text(format!("{} waits for {} at {}", edge.txn, edge.wait_for, edge.key), !fresh && !known);
     }
     section
 }

@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use raft_log_engine::{RaftEngineConfig, RaftLogEngine};
 use raftstore::{
     Error, RaftRouter,
+    coprocessor::IgnoreChanges,
     debug::RegionMeta,
     store::{
         Callback, Config, Engines, LocalReader, PdReporter, RaftBatchSystem, ReadIndexObserver,
@@ -251,6 +252,7 @@ impl Cluster {
             snap_mgr,
             pd: self.pd.clone(),
             read_index_observer: Arc::new(Observed(self.memory_locks.clone())),
+            region_observer: Arc::new(IgnoreChanges),
         };
         system.spawn(parts).unwrap();
         self.nodes.insert(store, Node { system, engines, router, reader });

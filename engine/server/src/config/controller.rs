@@ -16,7 +16,7 @@ use super::{
     persist::Prepared,
     rocks_options::{self, RocksOption},
 };
-use crate::{Storage, limit::ResizableSemaphore, logger};
+use crate::{Storage, limit::ResizableSemaphore, lock_manager::LockManager, logger};
 
 /// The components that accept changes while the store runs.
 pub struct OnlineTargets {
@@ -26,6 +26,8 @@ pub struct OnlineTargets {
     pub raft_store: ConfigTracker,
     /// The transaction layer.
     pub storage: Storage,
+    /// Watches waiting requests.
+    pub lock_mgr: Arc<LockManager>,
     /// Limits the snapshots sent at once.
     pub send_snaps: ResizableSemaphore,
     /// Limits the snapshots received at once.
@@ -134,7 +136,8 @@ impl ConfigController {
         if let Some(collector) = collector::current() {
             collector.sample(&new.build_tail_config());
         }
-        let OnlineTargets { kv, raft_store, storage, send_snaps, recv_snaps, raft_batch } = &self.targets;
+        let OnlineTargets { kv, raft_store, storage, lock_mgr, send_snaps, recv_snaps, raft_batch } =
+            &self.targets;
         if old.storage.block_cache != new.storage.block_cache {
             kv.set_block_cache_capacity(new.storage.block_cache.capacity.0 as usize);
         }
@@ -144,6 +147,10 @@ impl ConfigController {
         storage.set_pending_write_threshold(new.storage.scheduler_pending_write_threshold.0 as usize);
         let max_ts = &new.storage.max_ts;
         storage.get_concurrency_manager().bound().configure(max_ts.max_drift.0, max_ts.action());
+        if old.pessimistic_txn != new.pessimistic_txn {
+            lock_mgr.set_wait_for_lock_timeout(new.pessimistic_txn.wait_for_lock_timeout.0);
+            storage.set_wake_up_delay(new.pessimistic_txn.wake_up_delay_duration.0);
+        }
         storage.set_max_tasks_per_worker(new.read_pool.unified.max_tasks_per_worker);
         send_snaps.set(new.server.concurrent_send_snap_limit);
         recv_snaps.set(new.server.concurrent_recv_snap_limit);

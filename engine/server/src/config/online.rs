@@ -5,7 +5,7 @@ use super::{TikvConfig, rocks_options};
 use crate::logger;
 
 /// Names in `tikv.toml`; those of RocksDB are in `rocks_options`.
-const ONLINE: [&str; 45] = [
+const ONLINE: [&str; 47] = [
     "log.level",
     "slow-log-threshold",
     "trace.keep",
@@ -16,6 +16,8 @@ const ONLINE: [&str; 45] = [
     "coprocessor.region-max-size",
     "coprocessor.region-split-keys",
     "coprocessor.region-split-size",
+    "pessimistic-txn.wait-for-lock-timeout",
+    "pessimistic-txn.wake-up-delay-duration",
     "raftstore.allow-remove-leader",
     "raftstore.check-leader-lease-interval",
     "raftstore.leader-transfer-max-log-lag",

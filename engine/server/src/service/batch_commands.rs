@@ -76,7 +76,12 @@ fn start(
             &Handle::current(),
             "batch-command",
             labelled(async move {
-                let answer = run(&service, request.cmd, arrival).await;
+                // Only a pessimistic lock may wait for another client; nothing waits for a client that has gone.
+                let may_wait = matches!(request.cmd, Some(RequestCmd::PessimisticLock(_)));
+                let answer = tokio::select! {
+                    answer = run(&service, request.cmd, arrival) => answer,
+                    () = replies.closed(), if may_wait => return,
+                };
                 let reply = answer.map(|(cmd, guard)| Reply { id, cmd, _guard: guard });
                 // No receiver: the client has gone.
                 let _ = replies.send(reply);

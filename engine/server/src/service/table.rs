@@ -41,6 +41,8 @@ macro_rules! for_each_rpc {
             |r| &r.start_key, |a| from_error_text(&a.error), flashback::kv_prepare;
         kv_flashback_to_version: FlashbackToVersionRequest => FlashbackToVersionResponse, KvFlashbackToVersion,
             batch(FlashbackToVersion), |r| &r.start_key, |a| from_error_text(&a.error), flashback::kv_finish;
+        get_lock_wait_info: GetLockWaitInfoRequest => GetLockWaitInfoResponse, GetLockWaitInfo, batch(),
+            |_r| &[], |a| from_error_text(&a.error), txn::get_lock_wait_info;
         mvcc_get_by_key: MvccGetByKeyRequest => MvccGetByKeyResponse, MvccGetByKey, batch(),
             |r| &r.key, |a| from_error_text(&a.error), txn::mvcc_get_by_key;
         mvcc_get_by_start_ts: MvccGetByStartTsRequest => MvccGetByStartTsResponse, MvccGetByStartTs, batch(),

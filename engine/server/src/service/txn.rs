@@ -168,6 +168,16 @@ pub async fn pessimistic_lock(
     reply
 }
 
+/// Returns the waits for locks of this store, of all regions. TiKV: `get_lock_wait_info`.
+pub async fn get_lock_wait_info(
+    storage: Storage,
+    _: GetLockWaitInfoRequest,
+    _: Call,
+) -> GetLockWaitInfoResponse {
+    let entries = storage.dump_wait_for_entries().await;
+    GetLockWaitInfoResponse { entries, ..GetLockWaitInfoResponse::default() }
+}
+
 pub async fn pessimistic_rollback(
     storage: Storage,
     request: PessimisticRollbackRequest,

@@ -26,6 +26,7 @@ const TABLE: &[(&str, Case)] = &[
     ("KvCommit", txn::commit),
     ("KvPessimisticLock", txn::pessimistic_lock),
     ("KVPessimisticRollback", txn::pessimistic_rollback),
+    ("GetLockWaitInfo", txn::get_lock_wait_info),
     ("KvBatchRollback", txn_end::batch_rollback),
     ("KvCleanup", txn_end::cleanup),
     ("KvTxnHeartBeat", txn_end::heart_beat),

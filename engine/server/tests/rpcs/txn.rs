@@ -158,6 +158,15 @@ pub fn pessimistic_lock(c: &Caller) {
     assert_eq!((reply.results[0].value.as_slice(), reply.results[0].existence), (&b"v"[..], true));
 }
 
+/// It has no error of its own: TiKV reads no field of the request.
+pub fn get_lock_wait_info(c: &Caller) {
+    let build = |context| GetLockWaitInfoRequest { context };
+    let reply = fine!(call!(c, get_lock_wait_info, build(c.context())));
+    assert!(reply.entries.is_empty(), "{reply:?}");
+    let reply = call!(c, get_lock_wait_info, build(c.stale_context()));
+    assert!(reply.region_error.is_none() && reply.error.is_empty(), "{reply:?}");
+}
+
 pub fn pessimistic_rollback(c: &Caller) {
     let locked = pessimistic(c, c.context(), "unlocked", 20);
     assert!(locked.errors.is_empty(), "{locked:?}");

@@ -1,6 +1,9 @@
 //! Errors of multi-version concurrency control.
 use keys::hex_upper;
-use kvproto::kvrpcpb::{Assertion, LockInfo, write_conflict::Reason};
+use kvproto::{
+    deadlock::WaitForEntry,
+    kvrpcpb::{Assertion, LockInfo, write_conflict::Reason},
+};
 use txn_types::TimeStamp;
 
 use crate::concurrency_manager::InvalidMaxTsUpdate;
@@ -176,6 +179,24 @@ pub enum ErrorInner {
         start_ts: TimeStamp,
         /// Raw key.
         key: Vec<u8>,
+    },
+    /// Waiting for a lock would close a circle of transactions that wait for each other.
+    #[error(
+        "deadlock occurs between txn:{start_ts} and txn:{lock_ts}, lock_key:{}, \
+         deadlock_key_hash:{deadlock_key_hash}",
+        hex_upper(.lock_key)
+    )]
+    Deadlock {
+        /// Start timestamp of the transaction that must give up.
+        start_ts: TimeStamp,
+        /// Start timestamp of the transaction that it would wait for.
+        lock_ts: TimeStamp,
+        /// Raw key of the lock that it would wait for.
+        lock_key: Vec<u8>,
+        /// Hash of the key on which another transaction of the circle waits for this one.
+        deadlock_key_hash: u64,
+        /// The circle; its last entry is the refused wait.
+        wait_chain: Vec<WaitForEntry>,
     },
     /// A timestamp of the request cannot come from PD.
     #[error(transparent)]

@@ -36,6 +36,8 @@ pub struct MvccTxn {
     pub guards: Vec<KeyHandleGuard>,
     /// Keys to commit in one phase, their locks, and whether a pessimistic lock must be removed.
     pub locks_for_1pc: Vec<(Key, Lock, bool)>,
+    /// Locks that the modifications remove; their waiters are woken.
+    pub released_locks: Vec<ReleasedLock>,
     modifies: Vec<Modify>,
     write_size: usize,
 }
@@ -48,6 +50,7 @@ impl MvccTxn {
             concurrency_manager,
             guards: Vec::new(),
             locks_for_1pc: Vec::new(),
+            released_locks: Vec::new(),
             modifies: Vec::new(),
             write_size: 0,
         }
@@ -82,6 +85,7 @@ impl MvccTxn {
     /// Removes the lock; `commit_ts` is zero for a rollback.
     pub fn unlock_key(&mut self, key: Key, pessimistic: bool, commit_ts: TimeStamp) -> ReleasedLock {
         let released = ReleasedLock { start_ts: self.start_ts, commit_ts, key: key.clone(), pessimistic };
+        self.released_locks.push(released.clone());
         self.push(Modify::Delete(CF_LOCK, key));
         released
     }
@@ -134,6 +138,7 @@ impl MvccTxn {
         self.write_size = 0;
         self.modifies.clear();
         self.locks_for_1pc.clear();
+        self.released_locks.clear();
         self.guards.clear();
     }
 }

@@ -17,10 +17,14 @@ use tempfile::TempDir;
 use tikv_kv::{Engine, RocksKv, SnapContext, WriteData};
 use tokio::sync::Notify;
 use tracepoints::Req;
+use txn_types::TimeStamp;
 
-use super::store::{prewrite_request, put, wait};
+use super::{
+    lock_manager::MockLockManager,
+    store::{prewrite_request, put, wait},
+};
 use crate::{
-    Config, PrewriteResult, Result, Storage, extract_region_error,
+    ConcurrencyManager, Config, PrewriteResult, Result, Storage, extract_region_error,
     txn::commands::{RESOLVE_LOCK_BATCH_SIZE, typed_prewrite, typed_resolve_lock},
 };
 
@@ -89,7 +93,13 @@ impl Faulty {
             held: Arc::default(),
             release: Arc::default(),
         };
-        Self { storage: Storage::new(engine.clone(), config, 1).unwrap(), engine, _dir: dir }
+        let manager = ConcurrencyManager::new(TimeStamp::zero());
+        let lock_mgr = Arc::<MockLockManager>::default();
+        Self {
+            storage: Storage::new(engine.clone(), manager, lock_mgr, config, None, 1).unwrap(),
+            engine,
+            _dir: dir,
+        }
     }
 
     fn set(&self, fault: u8) {

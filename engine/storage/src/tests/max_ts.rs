@@ -8,7 +8,10 @@ use tikv_kv::RocksKv;
 use tracepoints::Req;
 use txn_types::{Key, TimeStamp};
 
-use super::store::{prewrite_request, put, wait};
+use super::{
+    lock_manager::MockLockManager,
+    store::{prewrite_request, put, wait},
+};
 use crate::{
     CommandOutput, ConcurrencyManager, Config, Result, ScanRange, Storage, TxnStatus,
     concurrency_manager::{ActionOnInvalidMaxTs, MaxTsBound, TsoProvider},
@@ -53,7 +56,8 @@ impl Bounded {
         bound.set_limit(now());
         let manager = ConcurrencyManager::with_bound(now(), bound);
         let config = Config { read_pool_threads: 2, scheduler_worker_pool_size: 2, ..Config::default() };
-        let storage = Storage::with_concurrency_manager(RocksKv::new(db), manager, config, None, 1).unwrap();
+        let lock_mgr = Arc::<MockLockManager>::default();
+        let storage = Storage::new(RocksKv::new(db), manager, lock_mgr, config, None, 1).unwrap();
         Self { storage, _dir: dir }
     }
 

@@ -16,7 +16,10 @@ use tikv_kv::RocksKv;
 use tracepoints::Req;
 use txn_types::TimeStamp;
 
-use super::store::{LIMIT, wait};
+use super::{
+    lock_manager::MockLockManager,
+    store::{LIMIT, wait},
+};
 use crate::{
     ConcurrencyManager, Config, Result, Storage, Swap,
     causal_ts::{BatchTso, BatchTsoProvider, CausalTsConfig, Provider},
@@ -54,7 +57,8 @@ impl Store {
         };
         let manager = ConcurrencyManager::new(TimeStamp::zero());
         let engine = RocksKv::new(db.clone());
-        let storage = Storage::with_concurrency_manager(engine, manager, config, provider, 1).unwrap();
+        let storage =
+            Storage::new(engine, manager, Arc::<MockLockManager>::default(), config, provider, 1).unwrap();
         Self { storage, db, format, _dir: dir }
     }
 

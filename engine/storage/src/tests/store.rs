@@ -8,8 +8,10 @@ use tikv_kv::RocksKv;
 use tracepoints::Req;
 use txn_types::{Key, TimeStamp};
 
+use super::lock_manager::MockLockManager;
 use crate::{
-    CommandOutput, Config, Error, KvGetStatistics, Result, ScanRange, Storage, TxnStatus, extract_key_error,
+    CommandOutput, ConcurrencyManager, Config, Error, KvGetStatistics, Result, ScanRange, Storage, TxnStatus,
+    extract_key_error,
     txn::commands::{
         CheckTxnStatus, Cleanup, Commit, Rollback, TxnHeartBeat, TypedCommand, typed_prewrite,
         typed_resolve_lock,
@@ -29,6 +31,7 @@ pub fn wait<T>(f: impl Future<Output = T>) -> T {
 #[derive(Clone)]
 pub struct TestStore {
     pub storage: Storage<RocksKv>,
+    pub lock_mgr: Arc<MockLockManager>,
     _dir: Arc<TempDir>,
 }
 
@@ -65,8 +68,10 @@ impl TestStore {
     pub fn with_config(config: Config) -> Self {
         let dir = TempDir::new().unwrap();
         let db = RocksEngine::open(dir.path().join("db"), &DbConfig::small()).unwrap();
-        let storage = Storage::new(RocksKv::new(db), config, 1).unwrap();
-        Self { storage, _dir: Arc::new(dir) }
+        let lock_mgr = Arc::<MockLockManager>::default();
+        let manager = ConcurrencyManager::new(TimeStamp::zero());
+        let storage = Storage::new(RocksKv::new(db), manager, lock_mgr.clone(), config, None, 1).unwrap();
+        Self { storage, lock_mgr, _dir: Arc::new(dir) }
     }
 
     pub fn run<T: CommandOutput>(&self, cmd: impl Into<TypedCommand<T>>) -> Result<T> {

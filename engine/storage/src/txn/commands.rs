@@ -2,6 +2,7 @@
 //!
 //! Mirrors `src/storage/txn/commands`.
 mod acquire_pessimistic_lock;
+mod acquire_pessimistic_lock_resumed;
 mod atomic_store;
 mod check_secondary_locks;
 mod check_txn_status;
@@ -18,6 +19,7 @@ mod rollback;
 mod txn_heart_beat;
 
 pub use acquire_pessimistic_lock::AcquirePessimisticLock;
+pub use acquire_pessimistic_lock_resumed::AcquirePessimisticLockResumed;
 pub use atomic_store::RawAtomicStore;
 pub use check_secondary_locks::CheckSecondaryLocks;
 pub use check_txn_status::CheckTxnStatus;
@@ -37,9 +39,9 @@ pub use resolve_lock::{
 pub use rollback::Rollback;
 pub use txn_heart_beat::TxnHeartBeat;
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
-use kvproto::kvrpcpb::Context;
+use kvproto::kvrpcpb::{Context, LockInfo};
 use tikv_kv::{Modify, Snapshot};
 use tracepoints::Req;
 use txn_types::{Key, TimeStamp};
@@ -47,10 +49,11 @@ use txn_types::{Key, TimeStamp};
 use crate::{
     concurrency_manager::{ConcurrencyManager, KeyHandleGuard},
     errors::Result,
-    mvcc::{MvccTxn, SnapshotReader},
+    lock_manager::{LockDigest, LockWaitToken, lock_waiting_queue::LockWaitContextSharedState},
+    mvcc::{MvccTxn, ReleasedLock, SnapshotReader},
     statistics::Statistics,
     txn::raw_ext::RawExt,
-    types::ProcessResult,
+    types::{PessimisticLockParameters, ProcessResult},
 };
 
 /// Properties of a command for the scheduler.
@@ -129,11 +132,43 @@ pub enum AfterWrite {
     Respond(ProcessResult),
     /// The request continues as another command.
     Run(Box<Command>),
+    /// The request waits for a lock; nothing is written.
+    WaitForLock(Box<WriteResultLockInfo>),
 }
 
 impl From<ProcessResult> for AfterWrite {
     fn from(pr: ProcessResult) -> Self {
         AfterWrite::Respond(pr)
+    }
+}
+
+/// A lock in the way of a pessimistic lock request. TiKV: `WriteResultLockInfo`.
+#[derive(Debug)]
+pub struct WriteResultLockInfo {
+    /// Encoded key.
+    pub key: Key,
+    /// Whether the key must not exist.
+    pub should_not_exist: bool,
+    /// Identifies the lock.
+    pub lock_digest: LockDigest,
+    /// The lock.
+    pub lock_info_pb: LockInfo,
+    /// Parameters of the request.
+    pub parameters: PessimisticLockParameters,
+    /// Of a request that has waited already: its token, and the state that it shares.
+    pub resumed: Option<(LockWaitToken, Arc<LockWaitContextSharedState>)>,
+}
+
+impl WriteResultLockInfo {
+    fn new(
+        key: Key,
+        should_not_exist: bool,
+        lock_info_pb: LockInfo,
+        parameters: PessimisticLockParameters,
+        resumed: Option<(LockWaitToken, Arc<LockWaitContextSharedState>)>,
+    ) -> Result<Self> {
+        let lock_digest = LockDigest { ts: lock_info_pb.lock_version.into(), hash: key.gen_hash()? };
+        Ok(Self { key, should_not_exist, lock_digest, lock_info_pb, parameters, resumed })
     }
 }
 
@@ -145,17 +180,20 @@ pub struct WriteResult {
     pub after: AfterWrite,
     /// Memory locks to drop once the write is applied.
     pub lock_guards: Vec<KeyHandleGuard>,
+    /// Locks that the modifications remove.
+    pub released_locks: Vec<ReleasedLock>,
 }
 
 impl WriteResult {
     fn new(mut txn: MvccTxn, after: impl Into<AfterWrite>) -> Self {
         let lock_guards = std::mem::take(&mut txn.guards);
-        Self { modifies: txn.into_modifies(), after: after.into(), lock_guards }
+        let released_locks = std::mem::take(&mut txn.released_locks);
+        Self { modifies: txn.into_modifies(), after: after.into(), lock_guards, released_locks }
     }
 
     /// Creates the result of a command that only reads.
     fn read(pr: ProcessResult) -> Self {
-        Self { modifies: Vec::new(), after: pr.into(), lock_guards: Vec::new() }
+        Self { modifies: Vec::new(), after: pr.into(), lock_guards: Vec::new(), released_locks: Vec::new() }
     }
 }
 
@@ -209,6 +247,7 @@ commands! {
     Prewrite => crate::types::PrewriteResult,
     PrewritePessimistic => crate::types::PrewriteResult,
     AcquirePessimisticLock => crate::types::PessimisticLockResults,
+    AcquirePessimisticLockResumed => crate::types::PessimisticLockResults,
     Commit => crate::types::TxnStatus,
     Cleanup => (),
     Rollback => (),

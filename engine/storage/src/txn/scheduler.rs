@@ -1,6 +1,8 @@
 //! The transaction scheduler: acquires latches and a snapshot, runs the command, writes its result.
 //!
 //! Mirrors `src/storage/txn/scheduler.rs`.
+mod lock_wait;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -18,6 +20,7 @@ use tokio::sync::oneshot;
 use tracepoints::{EngineClock, Probe, Req, clock::EngineInstant, ending::Wait};
 use txn_types::{Key, TimeStamp};
 
+use self::lock_wait::{Abandon, WaitSlot};
 use super::{
     commands::{AfterWrite, Command, CommandExt, TypedCommand, WriteContext, WriteResult},
     latch::{Latches, Lock},
@@ -29,11 +32,15 @@ use crate::{
     config::Config,
     deadline::Deadline,
     errors::{Error, ErrorInner, Result},
+    lock_manager::{
+        LockWaitToken, SharedLockManager,
+        lock_waiting_queue::{LockWaitEntry, LockWaitQueues},
+    },
     mvcc::probe::mvcc_rows,
     perf::with_perf_context,
     read_pool::Pool,
     statistics::SchedulerDetails,
-    types::{CommandOutput, ProcessResult},
+    types::{Answer, CommandOutput},
 };
 
 /// Maximum number of keys of a command whose rows are published.
@@ -41,19 +48,25 @@ const MAX_PROBED_KEYS: usize = 4;
 /// Maximum real time to read the rows for a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
-type Answer = (Result<ProcessResult>, SchedulerDetails);
+/// The request of a command, which may continue as another command.
+struct Caller {
+    req: Req,
+    deadline: Deadline,
+    details: SchedulerDetails,
+    /// `None` after the response was sent early.
+    answer: Option<oneshot::Sender<Answer>>,
+    slot: WaitSlot,
+}
 
 /// Command in the scheduler.
 struct Task {
     cid: u64,
-    req: Req,
     cmd: Command,
     lock: Lock,
-    deadline: Deadline,
     received: EngineInstant,
-    details: SchedulerDetails,
-    /// `None` after the response was sent early.
-    answer: Option<oneshot::Sender<Answer>>,
+    caller: Caller,
+    /// Of a request that has waited for a lock.
+    lock_wait_token: Option<LockWaitToken>,
     bytes: RunningBytes,
 }
 
@@ -88,6 +101,8 @@ struct Inner<E: Engine> {
     causal_ts_provider: causal_ts::Provider,
     /// Bytes of running commands above which the scheduler rejects commands.
     pending_write_threshold: AtomicUsize,
+    lock_wait_queues: LockWaitQueues,
+    wake_up_delay_nanos: AtomicU64,
     pool: Pool,
     stopped: AtomicBool,
 }
@@ -106,6 +121,7 @@ impl<E: Engine> TxnScheduler<E> {
     pub fn new(
         engine: E,
         concurrency_manager: ConcurrencyManager,
+        lock_mgr: SharedLockManager,
         config: &Config,
         causal_ts_provider: causal_ts::Provider,
         store_id: u64,
@@ -122,9 +138,12 @@ impl<E: Engine> TxnScheduler<E> {
             config: config.clone(),
             causal_ts_provider,
             pending_write_threshold: AtomicUsize::new(config.scheduler_pending_write_threshold),
+            lock_wait_queues: LockWaitQueues::new(lock_mgr),
+            wake_up_delay_nanos: AtomicU64::new(0),
             pool,
             stopped: AtomicBool::new(false),
         };
+        inner.set_wake_up_delay(config.wake_up_delay_duration);
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -137,6 +156,15 @@ impl<E: Engine> TxnScheduler<E> {
         self.inner.pending_write_threshold.store(bytes, Ordering::Relaxed);
     }
 
+    pub(crate) fn set_wake_up_delay(&self, delay: Duration) {
+        self.inner.set_wake_up_delay(delay);
+    }
+
+    /// Returns the queues of requests that wait for locks.
+    pub fn get_lock_wait_queues(&self) -> &LockWaitQueues {
+        &self.inner.lock_wait_queues
+    }
+
     /// Returns the source of timestamps for raw writes, on API V2.
     pub(crate) fn causal_ts_provider(&self) -> &causal_ts::Provider {
         &self.inner.causal_ts_provider
@@ -146,9 +174,10 @@ impl<E: Engine> TxnScheduler<E> {
         &self.inner.pool
     }
 
-    /// Whether no command holds or waits for a latch, and no bytes are in flight.
+    /// Whether no command holds or waits for a latch, no request waits for a lock, and no bytes are in flight.
     pub fn is_idle(&self) -> bool {
         self.inner.latches.is_idle()
+            && self.inner.lock_wait_queues.is_empty()
             && self.inner.waiting.lock().is_empty()
             && self.inner.running_write_bytes.load(Ordering::Relaxed) == 0
     }
@@ -158,6 +187,7 @@ impl<E: Engine> TxnScheduler<E> {
         self.inner.stopped.store(true, Ordering::Release);
         self.inner.pool.shutdown();
         self.inner.waiting.lock().clear();
+        self.inner.lock_wait_queues.clear();
     }
 
     /// Runs a command. The command completes even if the caller stops waiting.
@@ -181,11 +211,17 @@ impl<E: Engine> TxnScheduler<E> {
         if let Err(e) = self.check(&cmd) {
             return (Err(e), SchedulerDetails::default());
         }
+        let slot = WaitSlot::default();
+        // Before the channel, whose receiver must be dropped first.
+        let abandon = Abandon::new(slot.clone());
         let (answer, wait) = oneshot::channel();
         let deadline = Deadline::from_context(cmd.ctx());
         let details = SchedulerDetails::default();
-        self.inner.clone().schedule_command(cid, cmd, req, deadline, details, Some(answer));
-        match wait.await {
+        let caller = Caller { req, deadline, details, answer: Some(answer), slot };
+        self.inner.clone().schedule_command(cid, cmd, caller);
+        let answered = wait.await;
+        abandon.disarm();
+        match answered {
             Ok((result, details)) => (result.and_then(T::from_result), details),
             Err(_) => (Err(ErrorInner::Closed.into()), SchedulerDetails::default()),
         }
@@ -210,27 +246,22 @@ impl<E: Engine> TxnScheduler<E> {
 }
 
 impl<E: Engine> Inner<E> {
-    /// Queues the command for its latches, and runs it as soon as it has all of them. `deadline` belongs to
+    fn set_wake_up_delay(&self, delay: Duration) {
+        let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        self.wake_up_delay_nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Queues the command for its latches, and runs it as soon as it has all of them. The deadline belongs to
     /// the request, which may have begun with an earlier command.
-    fn schedule_command(
-        self: Arc<Self>,
-        cid: u64,
-        cmd: Command,
-        req: Req,
-        deadline: Deadline,
-        details: SchedulerDetails,
-        answer: Option<oneshot::Sender<Answer>>,
-    ) {
+    fn schedule_command(self: Arc<Self>, cid: u64, cmd: Command, caller: Caller) {
         let lock = Lock::new(cmd.latch_keys());
-        tracepoints::stamp!(LATCH_WAIT, req, cid = cid, latches = lock.len());
+        tracepoints::stamp!(LATCH_WAIT, caller.req, cid = cid, latches = lock.len());
         let task = Task {
             cid,
-            req,
             lock,
-            deadline,
             received: EngineClock::now(),
-            details,
-            answer,
+            caller,
+            lock_wait_token: None,
             bytes: RunningBytes::add(&self.running_write_bytes, cmd.write_bytes()),
             cmd,
         };
@@ -242,17 +273,18 @@ impl<E: Engine> Inner<E> {
         // Hold this lock, so that the releaser of the latch finds the task.
         let mut waiting = self.waiting.lock();
         let acquired = self.latches.acquire(&mut task.lock, task.cid);
-        tracepoints::probe!(task.req, || Probe::Latches(self.latches.probe(&task.lock)));
-        if acquired || task.deadline.check().is_err() {
+        tracepoints::probe!(task.caller.req, || Probe::Latches(self.latches.probe(&task.lock)));
+        if acquired || task.caller.deadline.check().is_err() {
             // After its deadline the command does not wait: it ends and releases its latches.
             drop(waiting);
             self.spawn(task);
         } else {
             let cid = task.cid;
             if let Some(holder) = self.latches.holder(&task.lock) {
-                tracepoints::request::waits(task.req, Wait::Latch { cid, holder });
+                tracepoints::request::waits(task.caller.req, Wait::Latch { cid, holder });
             }
-            let limited = task.deadline.is_limited().then_some(task.deadline);
+            let deadline = task.caller.deadline;
+            let limited = deadline.is_limited().then_some(deadline);
             waiting.insert(cid, task);
             drop(waiting);
             limited.into_iter().for_each(|deadline| self.clone().watch_deadline(cid, deadline));
@@ -267,7 +299,7 @@ impl<E: Engine> Inner<E> {
         self.pool.spawn(async move {
             deadline.passed().await;
             let Some(inner) = weak.upgrade() else { return };
-            let answer = inner.waiting.lock().get_mut(&cid).and_then(|task| task.answer.take());
+            let answer = inner.waiting.lock().get_mut(&cid).and_then(|task| task.caller.answer.take());
             if let Some(answer) = answer {
                 // The client may be gone.
                 drop(answer.send((Err(ErrorInner::DeadlineExceeded.into()), SchedulerDetails::default())));
@@ -295,7 +327,8 @@ impl<E: Engine> Inner<E> {
 
     /// Runs a command that has its latches. TiKV: `TxnScheduler::execute` to `on_write_finished`.
     async fn execute(self: Arc<Self>, task: Task) {
-        let Task { cid, req, cmd, lock, deadline, received, mut details, answer, bytes } = task;
+        let Task { cid, cmd, lock, received, caller, lock_wait_token, bytes } = task;
+        let Caller { req, deadline, mut details, answer, slot } = caller;
         // Releases the latches when dropped, also after a panic.
         let latches = LatchGuard { inner: self.clone(), lock, cid, req };
         details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
@@ -313,7 +346,16 @@ impl<E: Engine> Inner<E> {
             false => Vec::new(),
         };
         let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
-        let result = self.process(cmd, req, &keys, deadline, &mut details).await;
+        let mut woken = Vec::new();
+        let result = self.process(cmd, &keys, (req, deadline), &mut details, &mut woken).await;
+        if let Ok(AfterWrite::WaitForLock(lock)) = result {
+            drop(bytes);
+            self.on_wait_for_lock(*lock, Caller { req, deadline, details, answer, slot });
+            return drop(latches);
+        }
+        if let Some(token) = lock_wait_token {
+            self.lock_wait_queues.get_lock_mgr().remove_lock_wait(token);
+        }
         let failed = result.is_err();
         let rows = if keys.is_empty() { Vec::new() } else { self.fresh_rows(&ctx, &keys, ts).await };
         tracepoints::stamp!(
@@ -330,14 +372,20 @@ impl<E: Engine> Inner<E> {
             tracepoints::gate::hold(tracepoints::stage::SCHED_FINISH, req).await;
         }
         drop(bytes);
+        match failed {
+            false => self.schedule_awakened_pessimistic_locks(woken, Some(cid)),
+            true => self.put_back_lock_wait_entries(woken),
+        }
         let response = match result {
             Ok(AfterWrite::Run(cmd)) => {
                 let next = self.next_id.fetch_add(1, Ordering::Relaxed);
                 // The client's limit applies to all parts of its request.
-                self.clone().schedule_command(next, *cmd, req, deadline, details, answer);
+                let caller = Caller { req, deadline, details, answer, slot };
+                self.clone().schedule_command(next, *cmd, caller);
                 return drop(latches);
             }
             Ok(AfterWrite::Respond(response)) => Ok(response),
+            Ok(AfterWrite::WaitForLock(_)) => Err(Error::other("expected a command that does not wait")),
             Err(e) => Err(e),
         };
         // Release before the response, so that the client's next request finds the latches free.
@@ -348,14 +396,15 @@ impl<E: Engine> Inner<E> {
         }
     }
 
-    /// Takes a snapshot, runs the command, and writes its result.
+    /// Takes a snapshot, runs the command, and writes its result. Puts the requests of fair locking that it
+    /// wakes into `woken`.
     async fn process(
-        &self,
+        self: &Arc<Self>,
         cmd: Command,
-        req: Req,
         keys: &[Key],
-        deadline: Deadline,
+        (req, deadline): (Req, Deadline),
         details: &mut SchedulerDetails,
+        woken: &mut Vec<LockWaitEntry>,
     ) -> Result<AfterWrite> {
         deadline.check()?;
         let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
@@ -399,9 +448,12 @@ impl<E: Engine> Inner<E> {
         let begin = EngineClock::now();
         let written = self.process_write(cmd, req, raw_ext, snapshot, details);
         details.cmd_process_nanos += begin.elapsed().as_nanos() as u64;
-        let WriteResult { modifies, after, lock_guards } = written?;
+        let WriteResult { modifies, after, lock_guards, released_locks } = written?;
+        *woken = self.on_release_locks(released_locks);
         if !modifies.is_empty() {
+            let acquired = self.new_acquired_locks(&modifies);
             self.write(snap_ctx, modifies, deadline, details).await?;
+            self.lock_wait_queues.update_lock_wait(acquired);
         }
         drop(lock_guards);
         Ok(after)

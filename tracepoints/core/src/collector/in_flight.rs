@@ -274,6 +274,22 @@ mod tests {
     }
 
     #[test]
+    fn a_request_waiting_for_a_lock_names_its_transaction() {
+        let mut waiter = request(
+            6,
+            vec![stamp(15, 1, LOCK_WAIT_ENQUEUE, &[], [0; 4]), stamp(16, 1, DEADLOCK_DETECT, &[], [0; 4])],
+        );
+        waiter.wait = Some((17, Wait::Lock { lock_ts: 400 }));
+        let waits = shown(&[waiter.clone()])[0].waits_for.clone().unwrap();
+        assert_eq!(
+            (waits.what.as_str(), waits.holder.as_str()),
+            ("lock", "the transaction that began at 400")
+        );
+        waiter.stamps.push(stamp(30, 1, LOCK_WAIT_WAKE, &[], [0; 4]));
+        assert_eq!(shown(&[waiter])[0].waits_for, None);
+    }
+
+    #[test]
     fn a_write_waits_for_its_quorum_and_a_read_for_its_lease() {
         let entry = stamp(10, 1, RAFT_PROPOSE, &["region", "term", "index"], [7, 6, 11, 0]);
         let follower = stamp(20, 2, FOLLOWER_RECEIVE, &[], [0; 4]);

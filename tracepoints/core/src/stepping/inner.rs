@@ -177,6 +177,10 @@ impl Inner {
         }));
     }
 
+    pub(crate) fn leave_op(&self) {
+        self.state.lock().op = None;
+    }
+
     pub(crate) fn end_op(&self, op: Req) {
         let mut state = self.state.lock();
         if state.op == Some(op) {

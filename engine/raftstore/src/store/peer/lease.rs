@@ -8,8 +8,12 @@ use raft::StateRole;
 use tracepoints::{EngineClock, clock::EngineInstant};
 
 use super::Peer;
-use crate::store::{
-    CampaignType, CasualMessage, LeaseState, ReadDelegate, ReadDelegates, Transport, fsm::store::PollContext,
+use crate::{
+    coprocessor::RegionChangeEvent,
+    store::{
+        CampaignType, CasualMessage, LeaseState, ReadDelegate, ReadDelegates, Transport,
+        fsm::store::PollContext,
+    },
 };
 
 impl Peer {
@@ -37,6 +41,9 @@ impl Peer {
             self.peer_id(),
             self.term()
         );
+        if self.is_initialized() {
+            ctx.region_observer.on_role_change(self.region(), role);
+        }
         let now = EngineClock::now();
         match role {
             StateRole::Leader => {
@@ -57,6 +64,13 @@ impl Peer {
                 self.drop_reads();
             }
             StateRole::Candidate | StateRole::PreCandidate => {}
+        }
+    }
+
+    /// Reports a change of the region to the observer.
+    pub fn observe_region<T: Transport>(&self, ctx: &PollContext<T>, event: RegionChangeEvent) {
+        if self.is_initialized() {
+            ctx.region_observer.on_region_changed(self.region(), event, self.raft_group.raft.state);
         }
     }
 

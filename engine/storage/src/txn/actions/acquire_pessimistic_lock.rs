@@ -9,47 +9,29 @@ use txn_types::{
 
 use super::{check_data_constraint::check_data_constraint, common::next_last_change_info};
 use crate::{
-    mvcc::{ErrorInner, MvccTxn, Result, SnapshotReader},
-    types::PessimisticLockKeyResult,
+    mvcc::{Error, ErrorInner, MvccTxn, Result, SnapshotReader},
+    types::{PessimisticLockKeyResult, PessimisticLockParameters},
 };
-
-/// Properties common to all keys of a lock request.
-#[derive(Clone, Debug)]
-pub struct PessimisticLockProperties<'a> {
-    /// Raw.
-    pub primary: &'a [u8],
-    /// Time to live of the lock, in milliseconds from the physical part of `start_ts`.
-    pub lock_ttl: u64,
-    /// Timestamp at which the pessimistic statement reads.
-    pub for_update_ts: TimeStamp,
-    /// Whether to return the key's value.
-    pub need_value: bool,
-    /// Whether to return whether the key has a value.
-    pub need_check_existence: bool,
-    /// Minimum commit timestamp of the transaction.
-    pub min_commit_ts: TimeStamp,
-    /// Whether to lock only a key that has a value.
-    pub lock_only_if_exists: bool,
-}
 
 /// Locks `key`; succeeds if the transaction already has the lock.
 ///
 /// # Errors
-/// `KeyIsLocked`, `WriteConflict` (retry with a newer for_update_ts), `PessimisticLockRolledBack`,
-/// `AlreadyExist` if `should_not_exist`.
+/// `KeyIsLocked`, `WriteConflict` (retry with a newer for_update_ts; a request with `allow_lock_with_conflict`
+/// gets it only if the key need not be locked), `PessimisticLockRolledBack`, `AlreadyExist` if
+/// `should_not_exist`.
 pub fn acquire_pessimistic_lock<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
     key: Key,
     should_not_exist: bool,
-    props: &PessimisticLockProperties<'_>,
+    props: &PessimisticLockParameters,
 ) -> Result<PessimisticLockKeyResult> {
     let start_ts = reader.start_ts;
-    if props.lock_only_if_exists && !props.need_value {
+    if props.lock_only_if_exists && !props.return_values {
         return Err(ErrorInner::LockIfExistsFailed { start_ts, key: key.into_raw()? }.into());
     }
     // Returning the value is a read at for_update_ts.
-    if should_not_exist || props.need_value || props.need_check_existence {
+    if should_not_exist || props.return_values || props.check_existence {
         txn.concurrency_manager.update_max_ts(props.for_update_ts, "acquire_pessimistic_lock")?;
     }
     match reader.load_lock(&key)? {
@@ -62,40 +44,86 @@ pub fn acquire_pessimistic_lock<S: Snapshot>(
         }
         None => {}
     }
-    let (mut value, mut last_change) = (None, LastChange::NotExist);
+    let (mut value, mut last_change, mut conflict) = (None, LastChange::NotExist, None);
     if let Some((commit_ts, write)) = reader.seek_write(&key, TimeStamp::max())? {
-        check_newest_write(reader, &key, &write, commit_ts, props)?;
-        check_data_constraint(reader, should_not_exist, &write, commit_ts, &key)?;
+        conflict = check_newest_write(reader, &key, &write, commit_ts, props)?;
+        check_data_constraint(reader, should_not_exist, &write, commit_ts, &key)
+            .map_err(|e| conflict_instead(e, conflict, reader.start_ts, &key, props))?;
         last_change = next_last_change_info(&key, &write, commit_ts, reader)?;
-        if props.need_value || props.need_check_existence {
-            value = load_value(reader, &key, commit_ts, props.need_value)?;
+        // With a conflict, the client retries its statement, and needs the value for that.
+        if props.return_values || props.check_existence || conflict.is_some() {
+            value = load_value(reader, &key, commit_ts, props.return_values || conflict.is_some())?;
         }
     }
+    let conflict_ts = conflict.map(|found| found.commit_ts);
     if !props.lock_only_if_exists || value.is_some() {
-        txn.put_pessimistic_lock(key, new_lock(start_ts, props, last_change));
+        let for_update_ts = conflict_ts.unwrap_or(props.for_update_ts);
+        let is_locked_with_conflict = conflict.is_some();
+        let lock = PessimisticLock {
+            is_locked_with_conflict,
+            ..new_lock(start_ts, props, for_update_ts, last_change)
+        };
+        txn.put_pessimistic_lock(key, lock);
+    } else if let Some(found) = conflict {
+        return Err(found.into_error(start_ts, &key, props));
     }
-    Ok(key_result(props, value))
+    Ok(key_result(props, conflict_ts, value))
 }
 
-/// Checks that no version is newer than for_update_ts, and that this transaction is not rolled back here.
+/// A version newer than for_update_ts.
+#[derive(Clone, Copy)]
+struct ConflictInfo {
+    start_ts: TimeStamp,
+    commit_ts: TimeStamp,
+}
+
+impl ConflictInfo {
+    fn into_error(self, start_ts: TimeStamp, key: &Key, props: &PessimisticLockParameters) -> Error {
+        match key.to_raw() {
+            Ok(key) => ErrorInner::WriteConflict {
+                start_ts,
+                conflict_start_ts: self.start_ts,
+                conflict_commit_ts: self.commit_ts,
+                key,
+                primary: props.primary.clone(),
+                reason: Reason::PessimisticRetry,
+            }
+            .into(),
+            Err(e) => e.into(),
+        }
+    }
+}
+
+/// An existing value that is newer than for_update_ts is a conflict: the client must retry its statement.
+fn conflict_instead(
+    e: Error,
+    conflict: Option<ConflictInfo>,
+    start_ts: TimeStamp,
+    key: &Key,
+    props: &PessimisticLockParameters,
+) -> Error {
+    match (&*e.0, conflict) {
+        (ErrorInner::AlreadyExist { .. }, Some(found)) => found.into_error(start_ts, key, props),
+        _ => e,
+    }
+}
+
+/// Returns a version newer than for_update_ts if the request locks despite it; otherwise such a version is an
+/// error. Also checks that this transaction is not rolled back here.
 fn check_newest_write<S: Snapshot>(
     reader: &mut SnapshotReader<S>,
     key: &Key,
     write: &Write,
     commit_ts: TimeStamp,
-    props: &PessimisticLockProperties<'_>,
-) -> Result<()> {
+    props: &PessimisticLockParameters,
+) -> Result<Option<ConflictInfo>> {
     let start_ts = reader.start_ts;
-    if commit_ts > props.for_update_ts {
-        return Err(ErrorInner::WriteConflict {
-            start_ts,
-            conflict_start_ts: write.start_ts,
-            conflict_commit_ts: commit_ts,
-            key: key.to_raw()?,
-            primary: props.primary.to_vec(),
-            reason: Reason::PessimisticRetry,
-        }
-        .into());
+    let newer = commit_ts > props.for_update_ts;
+    let conflict = newer.then_some(ConflictInfo { start_ts: write.start_ts, commit_ts });
+    if let Some(found) = conflict
+        && !props.allow_lock_with_conflict
+    {
+        return Err(found.into_error(start_ts, key, props));
     }
     let is_rollback = |w: &Write| w.write_type == WriteType::Rollback || w.has_overlapped_rollback;
     let rolled_back = match commit_ts > start_ts {
@@ -107,17 +135,17 @@ fn check_newest_write<S: Snapshot>(
     if rolled_back {
         return Err(ErrorInner::PessimisticLockRolledBack { start_ts, key: key.to_raw()? }.into());
     }
-    Ok(())
+    Ok(conflict)
 }
 
-/// Returns the value at `ts`; without `need_value`, an empty value if one exists.
+/// Returns the value at `ts`; without `return_values`, an empty value if one exists.
 fn load_value<S: Snapshot>(
     reader: &mut SnapshotReader<S>,
     key: &Key,
     ts: TimeStamp,
-    need_value: bool,
+    return_values: bool,
 ) -> Result<Option<Value>> {
-    if need_value { reader.get(key, ts) } else { Ok(reader.get_write(key, ts)?.map(|_| Value::new())) }
+    if return_values { reader.get(key, ts) } else { Ok(reader.get_write(key, ts)?.map(|_| Value::new())) }
 }
 
 /// Handles an existing lock: the transaction's own pessimistic lock, or an error.
@@ -127,7 +155,7 @@ fn handle_existing_lock<S: Snapshot>(
     key: Key,
     lock: Lock,
     should_not_exist: bool,
-    props: &PessimisticLockProperties<'_>,
+    props: &PessimisticLockParameters,
 ) -> Result<PessimisticLockKeyResult> {
     let start_ts = reader.start_ts;
     if lock.ts != start_ts {
@@ -138,37 +166,58 @@ fn handle_existing_lock<S: Snapshot>(
             ErrorInner::LockTypeNotMatch { start_ts, key: key.into_raw()?, pessimistic: false }.into()
         );
     }
+    // A repeated request of fair locking, whose lock was taken with a conflict.
+    let with_conflict = props.allow_lock_with_conflict && props.for_update_ts < lock.for_update_ts;
+    let conflict_ts = with_conflict.then_some(lock.for_update_ts);
+    let read_ts = conflict_ts.unwrap_or(props.for_update_ts);
+    let needs_value = props.return_values || with_conflict;
     let mut value = None;
-    if (props.need_value || props.need_check_existence || should_not_exist)
-        && let Some((write, commit_ts)) = reader.get_write_with_commit_ts(&key, props.for_update_ts)?
+    if (needs_value || props.check_existence || should_not_exist)
+        && let Some((write, commit_ts)) = reader.get_write_with_commit_ts(&key, read_ts)?
     {
-        check_data_constraint(reader, should_not_exist, &write, commit_ts, &key)?;
-        value = Some(if props.need_value { reader.load_data(&key, write)? } else { Value::new() });
+        let newer = commit_ts > props.for_update_ts;
+        let found = newer.then_some(ConflictInfo { start_ts: write.start_ts, commit_ts });
+        check_data_constraint(reader, should_not_exist, &write, commit_ts, &key)
+            .map_err(|e| conflict_instead(e, found, start_ts, &key, props))?;
+        value = Some(if needs_value { reader.load_data(&key, write)? } else { Value::new() });
     }
-    if props.for_update_ts > lock.for_update_ts {
-        txn.put_pessimistic_lock(key, new_lock(start_ts, props, lock.last_change));
+    if read_ts > lock.for_update_ts {
+        let is_locked_with_conflict = lock.is_pessimistic_lock_with_conflict();
+        let new = PessimisticLock {
+            is_locked_with_conflict,
+            ..new_lock(start_ts, props, read_ts, lock.last_change)
+        };
+        txn.put_pessimistic_lock(key, new);
     }
-    Ok(key_result(props, value))
+    Ok(key_result(props, conflict_ts, value))
 }
 
 fn new_lock(
     start_ts: TimeStamp,
-    props: &PessimisticLockProperties<'_>,
+    props: &PessimisticLockParameters,
+    for_update_ts: TimeStamp,
     last_change: LastChange,
 ) -> PessimisticLock {
     PessimisticLock {
-        primary: props.primary.into(),
+        primary: props.primary.clone().into_boxed_slice(),
         start_ts,
         ttl: props.lock_ttl,
-        for_update_ts: props.for_update_ts,
+        for_update_ts,
         min_commit_ts: props.min_commit_ts,
         last_change,
         is_locked_with_conflict: false,
     }
 }
 
-fn key_result(props: &PessimisticLockProperties<'_>, value: Option<Value>) -> PessimisticLockKeyResult {
-    match (props.need_value, props.need_check_existence) {
+fn key_result(
+    props: &PessimisticLockParameters,
+    conflict_ts: Option<TimeStamp>,
+    value: Option<Value>,
+) -> PessimisticLockKeyResult {
+    if let Some(conflict_ts) = conflict_ts {
+        return PessimisticLockKeyResult::LockedWithConflict { value, conflict_ts };
+    }
+    match (props.return_values, props.check_existence) {
         (true, _) => PessimisticLockKeyResult::Value(value),
         (false, true) => PessimisticLockKeyResult::Existence(value.is_some()),
         (false, false) => PessimisticLockKeyResult::Empty,

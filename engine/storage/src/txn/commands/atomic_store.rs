@@ -39,7 +39,11 @@ impl WriteCommand for RawAtomicStore {
                 }
             }
         }
-        let lock_guards = context.raw_ext.into_iter().map(|ext| ext.key_guard).collect();
-        Ok(WriteResult { modifies, after: ProcessResult::Res.into(), lock_guards })
+        Ok(WriteResult {
+            modifies,
+            after: ProcessResult::Res.into(),
+            lock_guards: context.raw_ext.into_iter().map(|ext| ext.key_guard).collect(),
+            released_locks: Vec::new(),
+        })
     }
 }

@@ -71,7 +71,11 @@ impl WriteCommand for RawCompareAndSwap {
             (true, false) => Some(Modify::Put(cf, version(key), encode_value(api_version, value, ttl))),
         };
         let pr = ProcessResult::RawCompareAndSwapRes { previous_value: found, succeed };
-        let lock_guards = raw_ext.into_iter().map(|ext| ext.key_guard).collect();
-        Ok(WriteResult { modifies: modify.into_iter().collect(), after: pr.into(), lock_guards })
+        Ok(WriteResult {
+            modifies: modify.into_iter().collect(),
+            after: pr.into(),
+            lock_guards: raw_ext.into_iter().map(|ext| ext.key_guard).collect(),
+            released_locks: Vec::new(),
+        })
     }
 }

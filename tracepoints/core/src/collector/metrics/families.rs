@@ -257,6 +257,6 @@ pub(super) fn command(kind: RequestKind) -> &'static str {
         MvccGetByKey => "key_mvcc",
         MvccGetByStartTs => "start_ts_mvcc",
         RawChecksum => "raw_checksum",
-        Client | Tso | GetRegion | Other => "other",
+        Client | Tso | GetRegion | GetLockWaitInfo | Other => "other",
     }
 }

@@ -1,8 +1,11 @@
 //! Removes a peer from the store: waits for pending writes, then deletes the peer's state.
 //! Mirrors `destroy_peer`.
 use super::{Destroying, PeerFsmDelegate};
-use crate::store::{
-    PeerMsg, Transport, fsm::apply::ApplyMsg, peer::Unpersisted, peer_storage, worker::region::RegionTask,
+use crate::{
+    coprocessor::RegionChangeEvent,
+    store::{
+        PeerMsg, Transport, fsm::apply::ApplyMsg, peer::Unpersisted, peer_storage, worker::region::RegionTask,
+    },
 };
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
@@ -14,6 +17,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         log::info!("region {region_id}: peer {} leaves this store", self.fsm.peer.peer_id());
         self.ctx.delegates.remove(&region_id);
         self.fsm.peer.leader_lease.expire();
+        self.fsm.peer.observe_region(self.ctx, RegionChangeEvent::Destroy);
         self.fsm.peer.refuse_all();
         let initialized = self.fsm.peer.is_initialized();
         self.fsm.destroying = Some(Destroying { apply_done: !initialized });

@@ -3,11 +3,14 @@ use kvproto::metapb::{self, Region};
 use raft::eraftpb::ConfChangeV2;
 
 use super::{PeerFsm, PeerFsmDelegate};
-use crate::store::{
-    PeerMsg, SnapshotApplied, Transport,
-    fsm::apply::{ApplyRes, ExecResult, Registration},
-    peer::Peer,
-    worker::raftlog_gc::RaftlogGcTask,
+use crate::{
+    coprocessor::RegionChangeEvent,
+    store::{
+        PeerMsg, SnapshotApplied, Transport,
+        fsm::apply::{ApplyRes, ExecResult, Registration},
+        peer::Peer,
+        worker::raftlog_gc::RaftlogGcTask,
+    },
 };
 
 /// Creates the initial state of a peer's apply FSM.
@@ -61,6 +64,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let removed = region.find_peer_by_id(self.fsm.peer.peer_id()).is_none();
         self.ctx.store_meta.lock().set_region(&region);
         self.fsm.peer.set_region(region);
+        self.fsm.peer.observe_region(self.ctx, RegionChangeEvent::Update);
         if removed {
             self.start_destroy();
             return;
@@ -114,6 +118,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             }
         }
         self.fsm.peer.set_region(derived.clone());
+        self.fsm.peer.observe_region(self.ctx, RegionChangeEvent::Update);
         if was_leader {
             self.fsm.peer.heartbeat_pd(self.ctx);
             self.ctx.pd.report_batch_split(regions.clone());
@@ -134,6 +139,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             }
         };
         ctx.apply_router.register(registration(&fsm.peer));
+        fsm.peer.observe_region(ctx, RegionChangeEvent::Create);
         if parent_leads {
             fsm.peer.maybe_campaign();
             // Report the region now: until PD has it, no client finds its keys. This peer will probably lead
@@ -175,6 +181,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             meta.set_region(&region);
         }
         self.ctx.apply_router.register(registration(&self.fsm.peer));
+        self.fsm.peer.observe_region(self.ctx, RegionChangeEvent::Update);
         if let Err(err) = self.ctx.snap_mgr.delete_snapshot(&applied.key, false) {
             log::warn!("cannot delete snapshot {}: {err}", applied.key);
         }

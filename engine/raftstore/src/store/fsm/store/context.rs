@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use super::StoreMeta;
 use crate::{
     RaftRouter,
+    coprocessor::RegionChangeObserver,
     store::{
         Config, ConfigTracker, Engines, PdReporter, ReadDelegates, ReadIndexObserver, SnapManager, Transport,
         async_io::write::WriteSenders,
@@ -47,6 +48,8 @@ pub struct PollContext<T: Transport> {
     pub pd: Arc<dyn PdReporter>,
     /// Checks replicas' reads for locks in memory.
     pub read_index_observer: Arc<dyn ReadIndexObserver>,
+    /// Sees roles and regions change.
+    pub region_observer: Arc<dyn RegionChangeObserver>,
     /// Sends messages to other stores.
     pub trans: T,
 }

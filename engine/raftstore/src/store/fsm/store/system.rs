@@ -9,6 +9,7 @@ use super::{PollContext, StoreFsm, StoreMeta, poller::RaftPollerBuilder, ticker:
 use crate::{
     RaftRouter, Result,
     batch_system::BatchSystem,
+    coprocessor::{RegionChangeEvent, RegionChangeObserver},
     debug,
     store::{
         Config, ConfigTracker, Engines, LocalReader, PdReporter, PeerMsg, ReadDelegates, ReadIndexObserver,
@@ -43,6 +44,8 @@ pub struct StoreParts<T: Transport> {
     pub pd: Arc<dyn PdReporter>,
     /// Checks replicas' reads for locks in memory.
     pub read_index_observer: Arc<dyn ReadIndexObserver>,
+    /// Sees roles and regions change.
+    pub region_observer: Arc<dyn RegionChangeObserver>,
 }
 
 /// Handle to all threads of a store's RaftStore.
@@ -97,7 +100,16 @@ impl RaftBatchSystem {
     /// An invalid configuration, contradicting states on disk, or a thread that cannot be started.
     pub fn spawn<T: Transport>(&mut self, parts: StoreParts<T>) -> Result<()> {
         parts.config.validate().map_err(crate::Error::Other)?;
-        let StoreParts { store_id, config, engines, trans, snap_mgr, pd, read_index_observer } = parts;
+        let StoreParts {
+            store_id,
+            config,
+            engines,
+            trans,
+            snap_mgr,
+            pd,
+            read_index_observer,
+            region_observer,
+        } = parts;
         let writers = StoreWriters::spawn(&config, &engines, &self.router)?;
         let generators = config.snap_generator_pool_size;
         let region_workers = RegionWorkers::spawn(&engines, &snap_mgr, &self.router, generators)?;
@@ -120,6 +132,7 @@ impl RaftBatchSystem {
             snap_mgr,
             pd,
             read_index_observer,
+            region_observer,
             trans,
         };
         self.load_peers(&ctx)?;
@@ -179,6 +192,7 @@ impl RaftBatchSystem {
         let Some(region) = state.region else { return Ok(()) };
         let fsm = PeerFsm::create(ctx.store_id, &ctx.config, ctx.engines.clone(), region.clone(), true)?;
         let key = fsm.peer.storage().snap_key();
+        fsm.peer.observe_region(ctx, RegionChangeEvent::Create);
         if applying {
             fsm.peer.storage().set_applying();
             ctx.store_meta.lock().add_pending_snapshot(region.clone());

@@ -1,0 +1,156 @@
+//! Waiting for locks of other transactions: the waiter manager ends waits, the deadlock detector finds circles.
+//!
+//! Mirrors `src/server/lock_manager`.
+mod client;
+pub mod deadlock;
+mod detect_table;
+mod notifier;
+mod service;
+mod wait_table;
+pub mod waiter_manager;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use kvproto::deadlock::WaitForEntry;
+use pd::client::PdClient;
+use storage::lock_manager::{LockManager as LockManagerTrait, LockWaitToken, UpdateWaitForEvent, WaitFor};
+use tokio::{runtime::Runtime, sync::oneshot};
+
+pub use notifier::RoleChangeNotifier;
+pub use service::DeadlockService;
+
+use self::{
+    deadlock::{Detector, Scheduler as DetectorScheduler},
+    waiter_manager::{Scheduler as WaiterMgrScheduler, WaiterManager},
+};
+use crate::{connection::Options, resolve::Resolver, runtime};
+
+/// The lock manager of a store.
+pub struct LockManager {
+    waiter_mgr_scheduler: WaiterMgrScheduler,
+    detector_scheduler: DetectorScheduler,
+    token_allocator: AtomicU64,
+    waiter_count: Arc<AtomicUsize>,
+}
+
+/// The threads `waiter-manager` and `deadlock-detector`.
+pub struct Threads {
+    waiter_manager: Runtime,
+    deadlock_detector: Runtime,
+}
+
+impl Threads {
+    /// Stops both.
+    pub fn stop(self, patience: Duration) {
+        runtime::stop(self.waiter_manager, patience);
+        runtime::stop(self.deadlock_detector, patience);
+    }
+}
+
+/// The sources of the detector leader's address.
+pub struct DetectorParts {
+    /// Knows the leader of the first region.
+    pub pd: Arc<PdClient>,
+    /// Knows the addresses of stores.
+    pub resolver: Resolver,
+    /// Settings of connections.
+    pub options: Options,
+}
+
+impl LockManager {
+    /// Starts the threads. `wait_for_lock_timeout` is the default time of a wait, and the longest one.
+    ///
+    /// # Errors
+    /// The operating system cannot create the threads.
+    pub fn start(
+        store_id: u64,
+        wait_for_lock_timeout: Duration,
+        parts: DetectorParts,
+    ) -> Result<(Arc<Self>, Threads), runtime::ThreadsError> {
+        let threads = Threads {
+            waiter_manager: runtime::build("waiter-manager", 1, store_id)?,
+            deadlock_detector: runtime::build("deadlock-detector", 1, store_id)?,
+        };
+        let (waiter_mgr_scheduler, waits) = WaiterMgrScheduler::new();
+        let (detector_scheduler, detections) = DetectorScheduler::new(threads.deadlock_detector.handle());
+        let waiter_count = Arc::<AtomicUsize>::default();
+        let manager =
+            WaiterManager::new(waiter_count.clone(), detector_scheduler.clone(), wait_for_lock_timeout);
+        runtime::spawn(threads.waiter_manager.handle(), "waiter-manager", manager.run(waits));
+        let detector = Detector::new(
+            store_id,
+            parts,
+            waiter_mgr_scheduler.clone(),
+            detector_scheduler.inner(),
+            wait_for_lock_timeout,
+        );
+        runtime::spawn(threads.deadlock_detector.handle(), "deadlock-detector", detector.run(detections));
+        let token_allocator = AtomicU64::new(1);
+        let manager = Self { waiter_mgr_scheduler, detector_scheduler, token_allocator, waiter_count };
+        Ok((Arc::new(manager), threads))
+    }
+
+    /// Returns the observer that follows the leader of the first region, and the regions of waiting requests.
+    pub fn role_change_notifier(&self) -> RoleChangeNotifier {
+        RoleChangeNotifier::new(
+            self.detector_scheduler.clone(),
+            self.waiter_mgr_scheduler.clone(),
+            self.waiter_count.clone(),
+        )
+    }
+
+    /// Returns the service for other stores.
+    pub fn deadlock_service(&self) -> DeadlockService {
+        DeadlockService::new(self.waiter_mgr_scheduler.clone(), self.detector_scheduler.clone())
+    }
+
+    /// Changes the default time of later waits, and the time to live of the detector's edges.
+    pub fn set_wait_for_lock_timeout(&self, timeout: Duration) {
+        self.waiter_mgr_scheduler.change_config(timeout);
+        self.detector_scheduler.change_ttl(timeout);
+    }
+}
+
+impl LockManagerTrait for LockManager {
+    fn allocate_token(&self) -> LockWaitToken {
+        LockWaitToken(self.token_allocator.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn wait_for(&self, wait: WaitFor) {
+        // Count now, so that no later message is skipped because nothing seems to wait.
+        self.waiter_count.fetch_add(1, Ordering::SeqCst);
+        let (start_ts, is_first_lock) = (wait.start_ts, wait.is_first_lock);
+        let (wait_info, diag_ctx) = (wait.wait_info.clone(), wait.diag_ctx.clone());
+        self.waiter_mgr_scheduler.wait_for(wait);
+        // No transaction can wait for one that has no lock.
+        if !is_first_lock {
+            tracepoints::stamp!(
+                DEADLOCK_DETECT,
+                diag_ctx.req,
+                ts = start_ts.into_inner(),
+                lock_ts = wait_info.lock_digest.ts.into_inner(),
+            );
+            self.detector_scheduler.detect(start_ts, wait_info, diag_ctx);
+        }
+    }
+
+    fn update_wait_for(&self, updated_items: Vec<UpdateWaitForEvent>) {
+        self.waiter_mgr_scheduler.update_wait_for(updated_items);
+    }
+
+    fn remove_lock_wait(&self, token: LockWaitToken) {
+        if self.waiter_count.load(Ordering::SeqCst) > 0 {
+            self.waiter_mgr_scheduler.remove_lock_wait(token);
+        }
+    }
+
+    fn dump_wait_for_entries(&self, cb: oneshot::Sender<Vec<WaitForEntry>>) {
+        self.waiter_mgr_scheduler.dump_wait_table(cb);
+    }
+}

@@ -1,0 +1,258 @@
+//! The thread `waiter-manager`: ends waits at their timeouts, after a deadlock, and when a region is elsewhere.
+//!
+//! Mirrors `src/server/lock_manager/waiter_manager.rs`. TiKV lets a request wait that is in a region whose
+//! leader has left; here it ends with the region error that its client would get anyway.
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use kvproto::{deadlock::WaitForEntry, errorpb, metapb::Region};
+use storage::{
+    Error,
+    lock_manager::{LockDigest, LockWaitToken, UpdateWaitForEvent, WaitFor},
+    mvcc,
+};
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    oneshot,
+};
+use tracepoints::{EngineClock, clock::EngineInstant};
+use txn_types::TimeStamp;
+
+use super::{
+    deadlock::Scheduler as DetectorScheduler,
+    wait_table::{WaitTable, Waiter},
+};
+
+/// A deadlock that the detector found.
+#[derive(Debug)]
+pub struct Deadlock {
+    /// The transaction whose wait closes the circle.
+    pub start_ts: TimeStamp,
+    /// Raw key that it waits for.
+    pub key: Vec<u8>,
+    /// The lock that it waits for.
+    pub lock: LockDigest,
+    /// Hash of the key on which another transaction waits for it.
+    pub deadlock_key_hash: u64,
+    /// The circle.
+    pub wait_chain: Vec<WaitForEntry>,
+}
+
+/// Message to the waiter manager. Their number is bounded by that of waiting requests.
+pub enum Task {
+    /// A request begins to wait.
+    WaitFor(Box<WaitFor>),
+    /// A request no longer waits.
+    RemoveLockWait(LockWaitToken),
+    /// Keys of waiting requests have new locks.
+    UpdateWaitFor(Vec<UpdateWaitForEvent>),
+    /// Asks for all waits.
+    Dump(oneshot::Sender<Vec<WaitForEntry>>),
+    /// A wait closes a circle.
+    Deadlock(Box<Deadlock>),
+    /// The default timeout changes.
+    ChangeConfig(Duration),
+    /// This store no longer leads the region.
+    NotLeader(u64),
+    /// The range of the region has changed.
+    RegionChanged(Box<Region>),
+}
+
+/// Sends to the waiter manager.
+#[derive(Clone)]
+pub struct Scheduler(UnboundedSender<Task>);
+
+impl Scheduler {
+    /// Creates the channel.
+    pub fn new() -> (Self, UnboundedReceiver<Task>) {
+        let (tasks, received) = unbounded_channel();
+        (Self(tasks), received)
+    }
+
+    pub(super) fn notify_scheduler(&self, task: Task) {
+        // At the end of the store nothing receives; the requests are dropped then, too.
+        if self.0.send(task).is_err() {
+            log::debug!("the waiter manager has stopped");
+        }
+    }
+
+    pub(super) fn wait_for(&self, wait: WaitFor) {
+        self.notify_scheduler(Task::WaitFor(Box::new(wait)));
+    }
+
+    pub(super) fn remove_lock_wait(&self, token: LockWaitToken) {
+        self.notify_scheduler(Task::RemoveLockWait(token));
+    }
+
+    pub(super) fn update_wait_for(&self, events: Vec<UpdateWaitForEvent>) {
+        self.notify_scheduler(Task::UpdateWaitFor(events));
+    }
+
+    pub(super) fn dump_wait_table(&self, cb: oneshot::Sender<Vec<WaitForEntry>>) {
+        self.notify_scheduler(Task::Dump(cb));
+    }
+
+    pub(super) fn deadlock(&self, deadlock: Deadlock) {
+        self.notify_scheduler(Task::Deadlock(Box::new(deadlock)));
+    }
+
+    pub(super) fn change_config(&self, timeout: Duration) {
+        self.notify_scheduler(Task::ChangeConfig(timeout));
+    }
+}
+
+/// State of the thread `waiter-manager`.
+pub struct WaiterManager {
+    wait_table: WaitTable,
+    detector_scheduler: DetectorScheduler,
+    default_wait_for_lock_timeout: Duration,
+}
+
+impl WaiterManager {
+    /// `waiter_count` counts the requests, also those that are not added yet.
+    pub fn new(
+        waiter_count: Arc<AtomicUsize>,
+        detector_scheduler: DetectorScheduler,
+        default_wait_for_lock_timeout: Duration,
+    ) -> Self {
+        let wait_table = WaitTable::new(waiter_count);
+        Self { wait_table, detector_scheduler, default_wait_for_lock_timeout }
+    }
+
+    /// Runs until all schedulers are dropped.
+    pub async fn run(mut self, mut tasks: UnboundedReceiver<Task>) {
+        loop {
+            let next = self.wait_table.next_deadline();
+            tokio::select! {
+                task = tasks.recv() => match task {
+                    Some(task) => self.handle(task),
+                    None => return,
+                },
+                () = passed(next) => self.handle_timeouts(),
+            }
+        }
+    }
+
+    fn handle(&mut self, task: Task) {
+        match task {
+            Task::WaitFor(wait) => self.handle_wait_for(*wait),
+            Task::RemoveLockWait(token) => {
+                if let Some(waiter) = self.wait_table.take_waiter(token) {
+                    self.detector_scheduler.clean_up_wait_for(waiter.start_ts, waiter.wait_info);
+                }
+            }
+            Task::UpdateWaitFor(events) => self.handle_update_wait_for(events),
+            // The caller may be gone.
+            Task::Dump(cb) => drop(cb.send(self.wait_table.to_wait_for_entries())),
+            Task::Deadlock(deadlock) => self.handle_deadlock(*deadlock),
+            Task::ChangeConfig(timeout) => self.default_wait_for_lock_timeout = timeout,
+            Task::NotLeader(region_id) => {
+                let ended = self.wait_table.take_where(|waiter| waiter.region_id == region_id);
+                self.cancel(ended, || not_leader(region_id));
+            }
+            Task::RegionChanged(region) => {
+                let ended = self.wait_table.take_where(|waiter| left(&region, waiter));
+                self.cancel(ended, || epoch_not_match(&region));
+            }
+        }
+    }
+
+    fn handle_wait_for(&mut self, wait: WaitFor) {
+        let timeout = wait.timeout.into_duration_with_ceiling(self.default_wait_for_lock_timeout);
+        let waiter = Waiter {
+            region_id: wait.region_id,
+            region_epoch: wait.region_epoch,
+            start_ts: wait.start_ts,
+            wait_info: wait.wait_info,
+            cancel_callback: wait.cancel_callback,
+            diag_ctx: wait.diag_ctx,
+            deadline: EngineClock::now() + timeout,
+            last_updated: None,
+        };
+        self.wait_table.add_waiter(wait.token, waiter);
+    }
+
+    fn handle_timeouts(&mut self) {
+        let now = EngineClock::now();
+        while let Some(waiter) = self.wait_table.take_expired(now) {
+            let mut lock_info = waiter.wait_info.lock_info.clone();
+            // Rounds up: 0 means that the lock is still the first one.
+            let since = waiter.last_updated.map(|at| (now.saturating_since(at).as_millis() as u64).max(1));
+            lock_info.duration_to_last_update_ms = since.unwrap_or_default();
+            let error = mvcc::ErrorInner::KeyIsLocked(Box::new(lock_info));
+            (waiter.cancel_callback)(mvcc::Error::from(error).into());
+            self.detector_scheduler.clean_up_wait_for(waiter.start_ts, waiter.wait_info);
+        }
+    }
+
+    fn handle_update_wait_for(&mut self, events: Vec<UpdateWaitForEvent>) {
+        let now = EngineClock::now();
+        for event in events {
+            let Some((previous, diag_ctx)) = self.wait_table.update_waiter(&event, now) else { continue };
+            // A request of the normal mode is woken before it can wait for another lock.
+            if !event.is_first_lock && previous.allow_lock_with_conflict {
+                self.detector_scheduler.clean_up_wait_for(event.start_ts, previous);
+                self.detector_scheduler.detect(event.start_ts, event.wait_info, diag_ctx);
+            }
+        }
+    }
+
+    fn handle_deadlock(&mut self, deadlock: Deadlock) {
+        let Deadlock { start_ts, key, lock, deadlock_key_hash, wait_chain } = deadlock;
+        let Some(waiter) = self.wait_table.take_waiter_by_lock_digest(lock, start_ts) else { return };
+        let error = mvcc::ErrorInner::Deadlock {
+            start_ts,
+            lock_ts: lock.ts,
+            lock_key: key,
+            deadlock_key_hash,
+            wait_chain,
+        };
+        (waiter.cancel_callback)(mvcc::Error::from(error).into());
+    }
+
+    fn cancel(&self, waiters: Vec<Waiter>, error: impl Fn() -> errorpb::Error) {
+        for waiter in waiters {
+            let error = tikv_kv::Error::from(tikv_kv::ErrorInner::Request(error()));
+            (waiter.cancel_callback)(Error::from(error));
+            self.detector_scheduler.clean_up_wait_for(waiter.start_ts, waiter.wait_info);
+        }
+    }
+}
+
+/// Waits until engine time has passed `deadline`; forever without one. Engine time may be slower than real time.
+async fn passed(deadline: Option<EngineInstant>) {
+    let Some(deadline) = deadline else { return std::future::pending().await };
+    loop {
+        let left = deadline.saturating_since(EngineClock::now());
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.max(Duration::from_millis(1))).await;
+    }
+}
+
+/// Whether the key of the request is no longer in the region.
+fn left(region: &Region, waiter: &Waiter) -> bool {
+    let key = waiter.wait_info.key.as_encoded();
+    let inside = *key >= region.start_key && (region.end_key.is_empty() || *key < region.end_key);
+    let newer = region.region_epoch.unwrap_or_default().version > waiter.region_epoch.version;
+    waiter.region_id == region.id && newer && !inside
+}
+
+fn not_leader(region_id: u64) -> errorpb::Error {
+    errorpb::Error {
+        message: format!("region {region_id} is not led by this store any more"),
+        not_leader: Some(errorpb::NotLeader { region_id, leader: None }),
+        ..errorpb::Error::default()
+    }
+}
+
+fn epoch_not_match(region: &Region) -> errorpb::Error {
+    errorpb::Error {
+        message: format!("region {} has been split while the request waited for a lock", region.id),
+        epoch_not_match: Some(errorpb::EpochNotMatch { current_regions: vec![region.clone()] }),
+        ..errorpb::Error::default()
+    }
+}

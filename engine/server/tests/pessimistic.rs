@@ -1,0 +1,378 @@
+//! Waiting for pessimistic locks over gRPC on three stores: timeouts, wake-ups, deadlocks across regions and
+//! stores, changes of leaders and regions, and clients that go away.
+mod harness;
+
+use std::time::Duration;
+
+use harness::{Harness, context};
+use kvproto::{
+    deadlock::{DeadlockRequest, WaitForEntriesRequest, WaitForEntry, deadlock_client::DeadlockClient},
+    kvrpcpb::*,
+    metapb::{Peer, Region},
+    tikvpb::tikv_client::TikvClient,
+};
+use server::config::ReadableDuration;
+use tokio::task::JoinHandle;
+use tonic::{Code, transport::Channel};
+
+/// A wait that no test reaches.
+const LONG: Duration = Duration::from_secs(600);
+
+struct Cluster {
+    h: Harness,
+}
+
+impl Cluster {
+    /// Three stores whose requests wait for up to `timeout`.
+    fn start(timeout: Duration) -> Self {
+        let wait = ReadableDuration(timeout);
+        let h = Harness::start_with(3, move |config| config.pessimistic_txn.wait_for_lock_timeout = wait);
+        h.region(3);
+        Self { h }
+    }
+
+    fn ts(&self) -> u64 {
+        let ts = self.h.block_on(self.h.client.get_tso(1)).unwrap();
+        ((ts.physical << 18) + ts.logical) as u64
+    }
+
+    /// Returns the region of a key and its leader, which says so itself.
+    fn leader_of(&self, key: &[u8]) -> (Region, Peer) {
+        let encoded = txn_types::Key::from_raw(key).as_encoded().clone();
+        self.h.until("the region has a leader", async || {
+            let region = self.h.client.get_region(&encoded).await.ok()?.region;
+            for store in self.h.stores.iter().flatten() {
+                let meta = store.router().query_region_meta(region.id).await;
+                if meta.is_some_and(|m| m.raft.role == "Leader" && m.raft.applied == m.raft.last_index) {
+                    let peer = *region.find_peer(store.store_id())?;
+                    return Some((region, peer));
+                }
+            }
+            None
+        })
+    }
+
+    fn address(&self, store: u64) -> String {
+        let server = self.h.stores.iter().flatten().find(|s| s.store_id() == store).unwrap();
+        format!("http://{}", server.addr())
+    }
+
+    fn client(&self, key: &[u8]) -> (Context, TikvClient<Channel>) {
+        let (region, peer) = self.leader_of(key);
+        let address = self.address(peer.store_id);
+        (context(&region, peer), self.h.block_on(TikvClient::connect(address)).unwrap())
+    }
+
+    fn transfer(&self, key: &[u8], to: u64) {
+        self.h.until("the leadership moves", async || {
+            let encoded = txn_types::Key::from_raw(key).as_encoded().clone();
+            let region = self.h.client.get_region(&encoded).await.ok()?.region;
+            for store in self.h.stores.iter().flatten() {
+                let meta = store.router().query_region_meta(region.id).await?;
+                if meta.raft.role == "Leader" && store.store_id() == to {
+                    return (meta.raft.applied == meta.raft.last_index).then_some(());
+                }
+                if meta.raft.role == "Leader" {
+                    store.router().transfer_leader(region.id, *region.find_peer(to)?).unwrap();
+                }
+            }
+            None
+        });
+    }
+
+    /// Splits the region of all keys at `key`, with a leader of each part on another store.
+    fn split(&self, key: &[u8]) -> (u64, u64) {
+        let (ctx, mut client) = self.client(key);
+        let split =
+            SplitRegionRequest { context: Some(ctx), split_keys: vec![key.to_vec()], ..Default::default() };
+        let reply = self.h.block_on(client.split_region(split)).unwrap().into_inner();
+        assert_eq!(reply.regions.len(), 2, "{reply:?}");
+        self.until_pd_knows(key);
+        let first = self.leader_of(b"").1.store_id;
+        let other = self.h.stores.iter().flatten().map(|s| s.store_id()).find(|s| *s != first).unwrap();
+        self.transfer(key, other);
+        (first, other)
+    }
+
+    /// Waits until PD knows both parts of the region that was split at `key`.
+    fn until_pd_knows(&self, key: &[u8]) {
+        let key = txn_types::Key::from_raw(key).as_encoded().clone();
+        self.h.until("PD knows both parts", async || {
+            let left = self.h.client.get_region(b"").await.ok()?.region;
+            let right = self.h.client.get_region(&key).await.ok()?.region;
+            (left.end_key == key && right.start_key == key).then_some(())
+        });
+    }
+
+    fn request(&self, key: &[u8], start_ts: u64) -> (PessimisticLockRequest, TikvClient<Channel>) {
+        let (ctx, client) = self.client(key);
+        let request = PessimisticLockRequest {
+            context: Some(ctx),
+            mutations: vec![Mutation {
+                op: Op::PessimisticLock as i32,
+                key: key.to_vec(),
+                ..Default::default()
+            }],
+            primary_lock: key.to_vec(),
+            start_version: start_ts,
+            for_update_ts: start_ts,
+            lock_ttl: 3_600_000,
+            ..Default::default()
+        };
+        (request, client)
+    }
+
+    /// Locks a free key.
+    fn lock(&self, key: &[u8], start_ts: u64) {
+        let reply = self.finish(self.send(self.request(key, start_ts)));
+        assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
+    }
+
+    fn send(
+        &self,
+        (request, mut client): (PessimisticLockRequest, TikvClient<Channel>),
+    ) -> JoinHandle<PessimisticLockResponse> {
+        self.h.runtime.spawn(async move { client.kv_pessimistic_lock(request).await.unwrap().into_inner() })
+    }
+
+    /// Sends a request and waits until its store reports it as waiting.
+    fn wait_for(&self, key: &[u8], start_ts: u64, wait_for: u64) -> JoinHandle<PessimisticLockResponse> {
+        let (ctx, client) = self.client(key);
+        let sent = self.send(self.request(key, start_ts));
+        self.h.until("the request waits", async || {
+            let waits = info(client.clone(), &ctx).await;
+            waits.iter().any(|w| (w.txn, w.wait_for_txn) == (start_ts, wait_for)).then_some(())
+        });
+        sent
+    }
+
+    fn finish(&self, sent: JoinHandle<PessimisticLockResponse>) -> PessimisticLockResponse {
+        self.h.block_on(sent).unwrap()
+    }
+
+    fn rollback(&self, key: &[u8], start_ts: u64) {
+        let (ctx, mut client) = self.client(key);
+        let request = PessimisticRollbackRequest {
+            context: Some(ctx),
+            start_version: start_ts,
+            for_update_ts: start_ts,
+            keys: vec![key.to_vec()],
+            ..Default::default()
+        };
+        let reply = self.h.block_on(client.kv_pessimistic_rollback(request)).unwrap().into_inner();
+        assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
+    }
+}
+
+/// GetLockWaitInfo.
+async fn info(mut client: TikvClient<Channel>, ctx: &Context) -> Vec<WaitForEntry> {
+    let request = GetLockWaitInfoRequest { context: Some(ctx.clone()) };
+    let reply = client.get_lock_wait_info(request).await.unwrap().into_inner();
+    assert!(reply.region_error.is_none() && reply.error.is_empty(), "{reply:?}");
+    reply.entries
+}
+
+fn conflict(reply: &PessimisticLockResponse) -> &WriteConflict {
+    assert!(reply.region_error.is_none(), "{reply:?}");
+    reply.errors[0].conflict.as_ref().unwrap_or_else(|| panic!("{reply:?}"))
+}
+
+#[test]
+fn a_wait_times_out_or_ends_with_the_release() {
+    let c = Cluster::start(LONG);
+    let (t1, t2) = (c.ts(), c.ts());
+    c.lock(b"k", t1);
+    for wait_timeout in [-1, 50] {
+        let (request, client) = c.request(b"k", t2);
+        let reply = c.finish(c.send((PessimisticLockRequest { wait_timeout, ..request }, client)));
+        assert_eq!(reply.errors[0].locked.as_ref().map(|l| l.lock_version), Some(t1), "{reply:?}");
+        let waited = reply.exec_details_v2.and_then(|d| d.write_detail).unwrap().pessimistic_lock_wait_nanos;
+        assert_eq!(waited > 0, wait_timeout > 0, "{waited}");
+    }
+    let waits = c.wait_for(b"k", t2, t1);
+    // Also by the service for other stores.
+    let store = c.leader_of(b"k").1.store_id;
+    let entries = c.h.block_on(async {
+        let mut client = DeadlockClient::connect(c.address(store)).await.unwrap();
+        client.get_wait_for_entries(WaitForEntriesRequest {}).await.unwrap().into_inner().entries
+    });
+    assert_eq!(entries.len(), 1);
+    let hash = txn_types::Key::from_raw(b"k").gen_hash().unwrap();
+    assert_eq!((entries[0].key.as_slice(), entries[0].key_hash), (&b"k"[..], hash));
+    c.rollback(b"k", t1);
+    assert_eq!(conflict(&c.finish(waits)).conflict_ts, t1);
+    let (ctx, client) = c.client(b"k");
+    c.h.until("no request waits", async || info(client.clone(), &ctx).await.is_empty().then_some(()));
+}
+
+#[test]
+fn the_default_wait_is_the_longest_one() {
+    let c = Cluster::start(Duration::from_millis(100));
+    let (t1, t2) = (c.ts(), c.ts());
+    c.lock(b"k", t1);
+    for wait_timeout in [0, LONG.as_millis() as i64] {
+        let (request, client) = c.request(b"k", t2);
+        let reply = c.finish(c.send((PessimisticLockRequest { wait_timeout, ..request }, client)));
+        assert!(reply.errors[0].locked.is_some(), "{reply:?}");
+    }
+}
+
+/// Two transactions lock keys in the opposite order. The detector is on the leader of the first region, and
+/// each wait may be the one that closes the circle: on that store, or on the other one.
+#[test]
+fn a_deadlock_across_two_stores_is_found() {
+    let c = Cluster::start(LONG);
+    let (first, other) = c.split(b"m");
+    for (earlier, later) in [(&b"a"[..], &b"z"[..]), (b"z", b"a")] {
+        assert_ne!(c.leader_of(b"a").1.store_id, c.leader_of(b"z").1.store_id, "{first} {other}");
+        let (t1, t2) = (c.ts(), c.ts());
+        c.lock(earlier, t1);
+        c.lock(later, t2);
+        // t1 waits for t2, and then t2 for t1. The first edge may be on its way: the second one is repeated,
+        // as a client does after a timeout.
+        let waits = c.wait_for(later, t1, t2);
+        let found = (0..40).find_map(|_| {
+            let (request, client) = c.request(earlier, t2);
+            let reply = c.finish(c.send((PessimisticLockRequest { wait_timeout: 500, ..request }, client)));
+            reply.errors[0].deadlock.clone()
+        });
+        let deadlock = found.expect("the deadlock is found");
+        let hash = |key: &[u8]| txn_types::Key::from_raw(key).gen_hash().unwrap();
+        assert_eq!((deadlock.lock_ts, deadlock.lock_key.as_slice()), (t1, earlier));
+        assert_eq!(deadlock.deadlock_key_hash, hash(later));
+        let chain: Vec<_> =
+            deadlock.wait_chain.iter().map(|w| (w.txn, w.wait_for_txn, w.key.as_slice())).collect();
+        assert_eq!(chain, [(t1, t2, later), (t2, t1, earlier)]);
+        // The victim rolls back, and the other transaction continues.
+        c.rollback(later, t2);
+        assert_eq!(conflict(&c.finish(waits)).conflict_ts, t2);
+        c.rollback(earlier, t1);
+    }
+}
+
+/// The graph of the old leader is lost; the next waits are detected by the new one.
+#[test]
+fn the_detector_moves_with_the_leader_of_the_first_region() {
+    let c = Cluster::start(LONG);
+    let (first, other) = c.split(b"m");
+    let third =
+        c.h.stores.iter().flatten().map(|s| s.store_id()).find(|s| ![first, other].contains(s)).unwrap();
+    c.transfer(b"a", third);
+    let refused = async |store: u64| {
+        let mut client = DeadlockClient::connect(c.address(store)).await.unwrap();
+        let none = tokio_stream::empty::<DeadlockRequest>();
+        client.detect(none).await.err().map(|status| status.code())
+    };
+    c.h.until("the old leader refuses", async || {
+        (refused(first).await == Some(Code::FailedPrecondition)).then_some(())
+    });
+    c.h.until("the new leader serves", async || refused(third).await.is_none().then_some(()));
+    let (t1, t2) = (c.ts(), c.ts());
+    c.lock(b"x", t1);
+    c.lock(b"y", t2);
+    let waits = c.wait_for(b"y", t1, t2);
+    let found = (0..40).find_map(|_| {
+        let (request, client) = c.request(b"x", t2);
+        let reply = c.finish(c.send((PessimisticLockRequest { wait_timeout: 500, ..request }, client)));
+        reply.errors[0].deadlock.clone()
+    });
+    assert_eq!(found.map(|d| d.lock_ts), Some(t1), "both waits are on a store that is not the leader");
+    c.rollback(b"y", t2);
+    assert_eq!(conflict(&c.finish(waits)).conflict_ts, t2);
+}
+
+#[test]
+fn a_wait_ends_when_another_store_leads_its_region() {
+    let c = Cluster::start(LONG);
+    let (t1, t2) = (c.ts(), c.ts());
+    c.lock(b"k", t1);
+    let waits = c.wait_for(b"k", t2, t1);
+    let leader = c.leader_of(b"k").1.store_id;
+    let other = c.h.stores.iter().flatten().map(|s| s.store_id()).find(|s| *s != leader).unwrap();
+    c.transfer(b"k", other);
+    let error = c.finish(waits).region_error.expect("a region error");
+    assert!(error.not_leader.is_some(), "{error:?}");
+    // The lock is on the new leader, and so is the next wait.
+    let waits = c.wait_for(b"k", t2, t1);
+    c.rollback(b"k", t1);
+    assert_eq!(conflict(&c.finish(waits)).conflict_ts, t1);
+}
+
+#[test]
+fn a_wait_ends_when_a_split_moves_its_key() {
+    let c = Cluster::start(LONG);
+    let (t1, t2) = (c.ts(), c.ts());
+    c.lock(b"a", t1);
+    c.lock(b"z", t1);
+    let waits = [c.wait_for(b"a", t2, t1), c.wait_for(b"z", t2, t1)];
+    let (ctx, mut client) = c.client(b"m");
+    let region_id = ctx.region_id;
+    let split =
+        SplitRegionRequest { context: Some(ctx), split_keys: vec![b"m".to_vec()], ..Default::default() };
+    let reply = c.h.block_on(client.split_region(split)).unwrap().into_inner();
+    let kept = reply.regions.iter().position(|r| r.id == region_id).expect("one part keeps the id");
+    let [first, second] = waits;
+    let (stays, moves) = if kept == 0 { (first, second) } else { (second, first) };
+    let error = c.finish(moves).region_error.expect("a region error");
+    assert!(error.epoch_not_match.is_some(), "{error:?}");
+    assert!(!stays.is_finished(), "the key of the other wait has not moved");
+    c.until_pd_knows(b"m");
+    c.rollback(if kept == 0 { b"a" } else { b"z" }, t1);
+    assert_eq!(conflict(&c.finish(stays)).conflict_ts, t1);
+}
+
+#[test]
+fn nothing_waits_for_a_client_that_has_gone() {
+    let c = Cluster::start(LONG);
+    let (t1, t2) = (c.ts(), c.ts());
+    c.lock(b"k", t1);
+    let waits = c.wait_for(b"k", t2, t1);
+    waits.abort();
+    let (ctx, client) = c.client(b"k");
+    c.h.until("the request leaves the queue", async || {
+        info(client.clone(), &ctx).await.is_empty().then_some(())
+    });
+    c.rollback(b"k", t1);
+    c.lock(b"k", c.ts());
+}
+
+#[test]
+fn fair_locking_gets_the_lock_with_the_newest_value() {
+    let c = Cluster::start(LONG);
+    let (t1, t2) = (c.ts(), c.ts());
+    c.lock(b"k", t1);
+    let (request, client) = c.request(b"k", t2);
+    let mut request = request;
+    request.set_wake_up_mode(PessimisticLockWakeUpMode::WakeUpModeForceLock);
+    let sent = c.send((request, client.clone()));
+    let (ctx, mut client) = c.client(b"k");
+    c.h.until("the request waits", async || (!info(client.clone(), &ctx).await.is_empty()).then_some(()));
+    let prewrite = PrewriteRequest {
+        context: Some(ctx.clone()),
+        mutations: vec![Mutation { key: b"k".to_vec(), value: b"v1".to_vec(), ..Default::default() }],
+        primary_lock: b"k".to_vec(),
+        start_version: t1,
+        for_update_ts: t1,
+        lock_ttl: 3000,
+        pessimistic_actions: vec![prewrite_request::PessimisticAction::DoPessimisticCheck as i32],
+        ..Default::default()
+    };
+    let reply = c.h.block_on(client.kv_prewrite(prewrite)).unwrap().into_inner();
+    assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
+    assert!(!sent.is_finished(), "a prewrite keeps the lock");
+    let commit_ts = c.ts();
+    let commit = CommitRequest {
+        context: Some(ctx),
+        keys: vec![b"k".to_vec()],
+        start_version: t1,
+        commit_version: commit_ts,
+        ..Default::default()
+    };
+    let reply = c.h.block_on(client.kv_commit(commit)).unwrap().into_inner();
+    assert!(reply.region_error.is_none() && reply.error.is_none(), "{reply:?}");
+    let reply = c.finish(sent);
+    assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
+    let result = &reply.results[0];
+    assert_eq!(result.r#type(), PessimisticLockKeyResultType::LockResultLockedWithConflict);
+    assert_eq!((result.locked_with_conflict_ts, result.value.as_slice()), (commit_ts, &b"v1"[..]));
+}

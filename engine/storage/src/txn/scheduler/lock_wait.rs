@@ -1,0 +1,273 @@
+//! Requests that wait for locks: how they leave the scheduler, and how released locks bring them back.
+//!
+//! No command holds latches while its request waits. Mirrors the functions of these names in
+//! `src/storage/txn/scheduler.rs`.
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use engine_rocks::CF_LOCK;
+use futures::FutureExt;
+use kvproto::kvrpcpb::LockInfo;
+use tikv_kv::{Engine, Modify};
+use tracepoints::{EngineClock, Probe, ending::Wait, request};
+use txn_types::LockOrSharedLocks;
+
+use super::{Caller, Inner, RunningBytes, Task};
+use crate::{
+    errors::{Error, ErrorInner},
+    lock_manager::{
+        DiagnosticContext, KeyLockWaitInfo, WaitFor,
+        lock_waiting_queue::{DelayedNotifyAll, LockWaitContext, LockWaitEntry, WaitingRequest, Woken},
+    },
+    mvcc::ReleasedLock,
+    txn::{
+        commands::{AcquirePessimisticLockResumed, Command, WriteResultLockInfo},
+        latch::Lock,
+    },
+};
+
+/// Maximum number of requests of a store that wait for locks; more are rejected as too busy.
+const MAX_LOCK_WAITS: usize = 100_000;
+
+/// Filled when a request begins to wait.
+pub(super) type WaitSlot = Arc<OnceLock<LockWaitContext>>;
+
+/// Ends the wait of a request whose caller is dropped.
+pub(super) struct Abandon {
+    slot: WaitSlot,
+    answered: AtomicBool,
+}
+
+impl Abandon {
+    pub(super) fn new(slot: WaitSlot) -> Self {
+        Self { slot, answered: AtomicBool::new(false) }
+    }
+
+    /// The request is answered, so that nothing waits.
+    pub(super) fn disarm(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        if !self.answered.load(Ordering::Relaxed)
+            && let Some(context) = self.slot.get()
+        {
+            context.abandon();
+        }
+    }
+}
+
+impl<E: Engine> Inner<E> {
+    /// Puts a request into the queue of its key. The caller holds the latch of the key, so that no command
+    /// releases the lock in between. TiKV: `on_wait_for_lock`, `on_wait_for_lock_after_resuming`.
+    pub(super) fn on_wait_for_lock(&self, lock: WriteResultLockInfo, caller: Caller) {
+        let WriteResultLockInfo { key, should_not_exist, lock_digest, lock_info_pb, parameters, resumed } =
+            lock;
+        let Caller { req, deadline, details, answer, slot } = caller;
+        // Answered before, at its deadline.
+        let Some(answer) = answer else { return };
+        let (queues, start_ts) = (&self.lock_wait_queues, parameters.start_ts);
+        if queues.entry_count() >= MAX_LOCK_WAITS {
+            // The client may be gone.
+            drop(answer.send((Err(ErrorInner::SchedTooBusy.into()), details)));
+            return;
+        }
+        let lock_mgr = queues.get_lock_mgr();
+        let began = resumed.is_none();
+        let (token, req_states) = resumed.unwrap_or_else(|| {
+            let token = lock_mgr.allocate_token();
+            let context = LockWaitContext::new(key.clone(), start_ts, token, queues.clone());
+            let states = context.get_shared_states().clone();
+            // The first wait of the request, since it has no token.
+            let _ = slot.set(context);
+            (token, states)
+        });
+        let wait = WaitFor {
+            token,
+            region_id: parameters.pb_ctx.region_id,
+            region_epoch: parameters.pb_ctx.region_epoch.unwrap_or_default(),
+            start_ts,
+            wait_info: KeyLockWaitInfo {
+                key: key.clone(),
+                lock_digest,
+                lock_info: lock_info_pb.clone(),
+                allow_lock_with_conflict: parameters.allow_lock_with_conflict,
+            },
+            is_first_lock: parameters.is_first_lock,
+            timeout: parameters.wait_timeout.unwrap_or(crate::types::WaitTimeout::Default),
+            cancel_callback: Box::new({
+                let slot = slot.clone();
+                move |e| {
+                    if let Some(context) = slot.get() {
+                        context.cancel(e);
+                    }
+                }
+            }),
+            diag_ctx: DiagnosticContext {
+                key: lock_info_pb.key.clone(),
+                resource_group_tag: parameters.pb_ctx.resource_group_tag.clone(),
+                req,
+            },
+        };
+        let entry = LockWaitEntry {
+            key: key.clone(),
+            lock_hash: lock_digest.hash,
+            parameters,
+            should_not_exist,
+            lock_wait_token: token,
+            req_states,
+            legacy_wake_up_index: None,
+            request: WaitingRequest { req, answer, deadline, details, slot, since: EngineClock::now() },
+        };
+        let lock_ts = lock_digest.ts.into_inner();
+        tracepoints::stamp!(
+            LOCK_WAIT_ENQUEUE,
+            req,
+            ts = start_ts.into_inner(),
+            lock_ts = lock_ts,
+            first_lock = wait.is_first_lock,
+            fair = wait.wait_info.allow_lock_with_conflict,
+        );
+        let event = entry.update_event(&lock_info_pb);
+        if let Some((entry, error)) = queues.push_lock_wait(entry, Some(lock_info_pb)) {
+            return error.map_or((), |e| entry.cancel(e));
+        }
+        tracepoints::probe!(req, || Probe::LockWaits(queues.probe(&key)));
+        match began {
+            true => lock_mgr.wait_for(wait),
+            false => lock_mgr.update_wait_for(vec![event]),
+        }
+        request::waits(req, Wait::Lock { lock_ts });
+    }
+
+    /// Wakes the requests that wait for locks which the running command releases. Those of fair locking are
+    /// returned: they continue once the command is written. TiKV: `on_release_locks`.
+    pub(super) fn on_release_locks(self: &Arc<Self>, released: Vec<ReleasedLock>) -> Vec<LockWaitEntry> {
+        // The command holds the latches of these keys, so that no request begins to wait for them now.
+        if self.lock_wait_queues.is_empty() {
+            return Vec::new();
+        }
+        let delay = Duration::from_nanos(self.wake_up_delay_nanos.load(Ordering::Relaxed));
+        let mut woken = Woken::default();
+        for lock in &released {
+            self.lock_wait_queues.pop_for_waking_up(lock, delay, &mut woken);
+        }
+        self.wake_up_legacy_pessimistic_locks(woken.legacy, woken.delayed);
+        woken.resumable
+    }
+
+    /// Answers requests of the normal mode, and runs the later wake-ups.
+    fn wake_up_legacy_pessimistic_locks(
+        self: &Arc<Self>,
+        legacy: Vec<(LockWaitEntry, Error)>,
+        delayed: Vec<DelayedNotifyAll>,
+    ) {
+        for (entry, error) in legacy {
+            let queues = self.lock_wait_queues.clone();
+            // One task for each, so that a held request holds no other.
+            self.pool.spawn(async move {
+                queues.get_lock_mgr().remove_lock_wait(entry.lock_wait_token);
+                let waits = || Probe::LockWaits(queues.probe(&entry.key));
+                step_probe!(
+                    LOCK_WAIT_WAKE,
+                    entry.request.req,
+                    waits,
+                    ts = entry.parameters.start_ts.into_inner(),
+                    waited_ns = entry.request.since.elapsed().as_nanos() as u64,
+                    fair = false,
+                );
+                entry.cancel(error);
+            });
+        }
+        for wake_up in delayed {
+            // A weak reference: the delay must not keep a stopped scheduler alive.
+            let (weak, queues) = (Arc::downgrade(self), self.lock_wait_queues.clone());
+            let later = async move {
+                let woken = queues.delayed_notify_all(wake_up).await;
+                let Some(inner) = weak.upgrade() else { return };
+                inner.wake_up_legacy_pessimistic_locks(woken.legacy, woken.delayed);
+                inner.schedule_awakened_pessimistic_locks(woken.resumable, None);
+            };
+            self.pool.spawn(later.boxed());
+        }
+    }
+
+    /// Continues requests of fair locking, each as a command. `releasing`: the command that released the locks;
+    /// it passes on its latches. TiKV: `schedule_awakened_pessimistic_locks`.
+    pub(super) fn schedule_awakened_pessimistic_locks(
+        self: &Arc<Self>,
+        entries: Vec<LockWaitEntry>,
+        releasing: Option<u64>,
+    ) {
+        for entry in entries {
+            let cid = self.next_id.fetch_add(1, Ordering::Relaxed);
+            let mut lock = Lock::new([&entry.key]);
+            let passed = releasing.is_some_and(|command| self.latches.pass_on(command, &mut lock, cid));
+            let cmd = AcquirePessimisticLockResumed::from_lock_wait_entry(&entry);
+            let (token, ts, key) = (entry.lock_wait_token, entry.parameters.start_ts, entry.key);
+            let WaitingRequest { req, answer, deadline, mut details, slot, since } = entry.request;
+            details.pessimistic_lock_wait_nanos += since.elapsed().as_nanos() as u64;
+            let cmd = Command::AcquirePessimisticLockResumed(cmd);
+            let task = Task {
+                cid,
+                lock,
+                received: EngineClock::now(),
+                caller: Caller { req, deadline, details, answer: Some(answer), slot },
+                lock_wait_token: Some(token),
+                bytes: RunningBytes::add(&self.running_write_bytes, 0),
+                cmd,
+            };
+            let inner = self.clone();
+            let resume = async move {
+                let waits = || Probe::LockWaits(inner.lock_wait_queues.probe(&key));
+                step_probe!(
+                    LOCK_WAIT_WAKE,
+                    req,
+                    waits,
+                    ts = ts.into_inner(),
+                    waited_ns = since.elapsed().as_nanos() as u64,
+                    fair = true,
+                );
+                if !passed {
+                    tracepoints::stamp!(LATCH_WAIT, req, cid = cid, latches = task.lock.len());
+                }
+                inner.acquire_lock(task);
+            };
+            self.pool.spawn(resume.boxed());
+        }
+    }
+
+    /// Puts requests of fair locking back: the lock that they waited for is not released.
+    /// TiKV: `put_back_lock_wait_entries`.
+    pub(super) fn put_back_lock_wait_entries(&self, entries: Vec<LockWaitEntry>) {
+        for entry in entries {
+            if let Some((entry, Some(error))) = self.lock_wait_queues.push_lock_wait(entry, None) {
+                entry.cancel(error);
+            }
+        }
+    }
+
+    /// Returns the locks that the modifications put on keys for which requests wait.
+    pub(super) fn new_acquired_locks(&self, modifies: &[Modify]) -> Vec<LockInfo> {
+        if self.lock_wait_queues.is_empty() {
+            return Vec::new();
+        }
+        let lock = |modify: &Modify| match modify {
+            Modify::Put(CF_LOCK, key, value) if self.lock_wait_queues.has_waiters(key) => {
+                match txn_types::parse_lock(value).ok()? {
+                    LockOrSharedLocks::Lock(lock) => Some(lock.into_lock_info(key.to_raw().ok()?)),
+                    LockOrSharedLocks::Shared(_) => None,
+                }
+            }
+            _ => None,
+        };
+        modifies.iter().filter_map(lock).collect()
+    }
+}
