@@ -131,14 +131,16 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
         ]),
         // The operation of a client.
         "op" => at(&CLIENT_OPERATIONS),
-        "ok" | "short" | "found" => at(&["no", "yes"]),
+        "ok" | "short" | "found" | "failed" | "expired" | "desc" | "key_only" | "lock" | "write" => {
+            at(&["no", "yes"])
+        }
         _ => None,
     }
 }
 
 /// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is an index into
 /// this list.
-pub const CLIENT_OPERATIONS: [&str; 12] = [
+pub const CLIENT_OPERATIONS: [&str; 16] = [
     "",
     "get",
     "put",
@@ -151,6 +153,10 @@ pub const CLIENT_OPERATIONS: [&str; 12] = [
     "scan_reverse",
     "raw_cas",
     "raw_batch_scan",
+    "follower_get",
+    "commit",
+    "rollback",
+    "heart_beat",
 ];
 
 /// Returns the index of an operation in [`CLIENT_OPERATIONS`]; 0 for any other one.
