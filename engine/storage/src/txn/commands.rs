@@ -37,6 +37,7 @@ use std::marker::PhantomData;
 
 use kvproto::kvrpcpb::Context;
 use tikv_kv::{Modify, Snapshot};
+use tracepoints::Req;
 use txn_types::{Key, TimeStamp};
 
 use crate::{
@@ -81,6 +82,8 @@ pub struct WriteContext<'a> {
     pub concurrency_manager: ConcurrencyManager,
     /// Statistics of the command's reads.
     pub statistics: &'a mut Statistics,
+    /// The request to stamp for.
+    pub req: Req,
     /// Whether async commits are allowed.
     pub enable_async_commit: bool,
     /// Whether commits in one phase are allowed.
@@ -90,7 +93,9 @@ pub struct WriteContext<'a> {
 impl WriteContext<'_> {
     /// Creates an empty set of modifications for the transaction.
     fn txn(&self, start_ts: TimeStamp) -> MvccTxn {
-        MvccTxn::new(start_ts, self.concurrency_manager.clone())
+        let mut txn = MvccTxn::new(start_ts, self.concurrency_manager.clone());
+        txn.req = self.req;
+        txn
     }
 
     /// Runs `f` with a reader, and takes its statistics even after an error.
@@ -102,6 +107,7 @@ impl WriteContext<'_> {
         f: impl FnOnce(&mut SnapshotReader<S>) -> Result<T>,
     ) -> Result<T> {
         let mut reader = SnapshotReader::new(start_ts, snapshot, !ctx.not_fill_cache);
+        reader.reader.req = self.req;
         let result = f(&mut reader);
         self.statistics.add(&reader.reader.statistics);
         result
