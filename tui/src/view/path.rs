@@ -65,7 +65,10 @@ fn line(screen: &Screen, theme: Theme, row: &Row, width: usize, critical: bool) 
         label.push_str(&format!(" +{} inside", row.folded));
     }
     if !row.note.is_empty() {
-        label = text::fit(&format!("{label} {}", row.note), room.saturating_sub(branch));
+        label = text::fit(
+            &format!("{label} {}", screen.timestamps().apply(&row.note)),
+            room.saturating_sub(branch),
+        );
     }
     let label = text::pad(&label, room.saturating_sub(branch));
     let name = if current {
