@@ -1,17 +1,19 @@
 //! Runs operations with the real TiKV client. Stamps their begin, their end and the client's own steps.
 mod watch;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use api_version::KvFormat;
+use kvproto::{kvrpcpb, tikvpb::tikv_client::TikvClient};
 use tikv_client::{
-    CheckLevel, Config, KvPair, RawClient, Snapshot, Timestamp, TimestampExt, TransactionClient,
+    CheckLevel, Config, KvPair, RawClient, Snapshot, Timestamp, TimestampExt, Transaction, TransactionClient,
     TransactionOptions,
 };
+use tokio::sync::Mutex;
 use tracepoints::{Req, field::client_operation, printable::escape_readable};
 
-use crate::directive::{Commit, Op};
+use crate::directive::{Begin, Change, Commit, Op};
 
 /// Timeout of the client's requests: a person may hold a request for hours.
 const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
@@ -21,6 +23,17 @@ const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 pub struct Clients {
     txn: TransactionClient,
     raw: RawClient,
+    /// The transactions that `begin` began, by their names.
+    begun: Arc<Mutex<BTreeMap<String, Transaction>>>,
+}
+
+/// A follower with a replica of the key's region, and the context of a request to it.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// Address of its store.
+    pub addr: String,
+    /// Region, epoch and peer.
+    pub context: kvrpcpb::Context,
 }
 
 impl Clients {
@@ -36,7 +49,7 @@ impl Clients {
         let txn = txn.with_context(|| format!("the TiKV client cannot connect to PD at {pd}"))?;
         let raw = RawClient::new_with_config(endpoints, config).await;
         let raw = raw.with_context(|| format!("the raw TiKV client cannot connect to PD at {pd}"))?;
-        Ok(Self { txn, raw })
+        Ok(Self { txn, raw, begun: Arc::default() })
     }
 
     /// Takes a timestamp from PD.
@@ -45,15 +58,26 @@ impl Clients {
     }
 
     /// Runs one operation as request `req`; returns its result as text.
-    pub async fn run(&self, op: &Op, req: Req, names: &BTreeMap<String, u64>) -> Result<String> {
+    pub async fn run(
+        &self,
+        op: &Op,
+        req: Req,
+        names: &BTreeMap<String, u64>,
+        follower: Option<Replica>,
+    ) -> Result<String> {
         let name = client_operation(op.name());
         tracepoints::step!(CLIENT_SEND, req, op = name);
-        let result = watch::watched(req, self.call(op, names)).await;
+        let result = watch::watched(req, self.call(op, names, follower)).await;
         tracepoints::stamp!(CLIENT_REPLY, req, ok = result.is_ok(), op = name);
         result
     }
 
-    async fn call(&self, op: &Op, names: &BTreeMap<String, u64>) -> Result<String> {
+    async fn call(
+        &self,
+        op: &Op,
+        names: &BTreeMap<String, u64>,
+        follower: Option<Replica>,
+    ) -> Result<String> {
         match op {
             Op::Get { key, at } => self.get(key, at.as_deref(), names).await.map(show),
             Op::Put { key, value, commit } => self.write(key, Some(value), *commit).await,
@@ -95,7 +119,27 @@ impl Clients {
                 Ok(pairs_text(self.raw.batch_scan(ranges, *limit).await?.into_iter()))
             }
             Op::PessimisticLock { txn, .. } => {
-                anyhow::bail!("expected a lock request of transaction {txn}, found none: the runner makes it")
+                bail!("expected a lock request of transaction {txn}, found none: the runner makes it")
+            }
+            Op::FollowerGet { key } => {
+                let follower = follower.context("expected a running follower, found none")?;
+                let version = self.timestamp().await?;
+                follower_get(follower, key, version).await
+            }
+            Op::Commit { txn } => {
+                let mut txn = self.take(txn).await?;
+                txn.commit().await?;
+                Ok("ok".into())
+            }
+            Op::Rollback { txn } => {
+                self.take(txn).await?.rollback().await?;
+                Ok("ok".into())
+            }
+            Op::HeartBeat { txn } => {
+                let mut begun = self.begun.lock().await;
+                let txn = begun.get_mut(txn).with_context(|| ended(txn))?;
+                txn.send_heart_beat().await?;
+                Ok("ok".into())
             }
             Op::BatchGet { keys } => {
                 let mut snapshot = self.snapshot().await?;
@@ -110,6 +154,34 @@ impl Clients {
                 })
             }
         }
+    }
+
+    /// Begins a transaction that stays in the client until it is committed or rolled back.
+    pub async fn begin(&self, name: &str, kind: Begin) -> Result<()> {
+        let options = match kind {
+            Begin::Optimistic(commit) => options(commit),
+            Begin::Pessimistic => TransactionOptions::new_pessimistic(),
+        };
+        // A scenario may end with an open transaction.
+        let txn = self.txn.begin_with_options(options.drop_check(CheckLevel::None)).await?;
+        self.begun.lock().await.insert(name.to_owned(), txn);
+        Ok(())
+    }
+
+    /// Reads or writes in a transaction that has begun.
+    pub async fn change(&self, name: &str, change: &Change) -> Result<String> {
+        let mut begun = self.begun.lock().await;
+        let txn = begun.get_mut(name).with_context(|| ended(name))?;
+        match change {
+            Change::Get { key } => return Ok(show(txn.get(key.clone()).await?)),
+            Change::Put { key, value } => txn.put(key.clone(), value.clone()).await?,
+            Change::Delete { key } => txn.delete(key.clone()).await?,
+        }
+        Ok("ok".into())
+    }
+
+    async fn take(&self, name: &str) -> Result<Transaction> {
+        self.begun.lock().await.remove(name).with_context(|| ended(name))
     }
 
     async fn get(
@@ -135,13 +207,7 @@ impl Clients {
     }
 
     async fn write(&self, key: &[u8], value: Option<&Vec<u8>>, commit: Commit) -> Result<String> {
-        let options = TransactionOptions::new_optimistic();
-        let options = match commit {
-            Commit::TwoPhase => options,
-            Commit::Async => options.use_async_commit(),
-            Commit::OnePc => options.try_one_pc(),
-        };
-        let mut txn = self.txn.begin_with_options(options).await?;
+        let mut txn = self.txn.begin_with_options(options(commit)).await?;
         match value {
             Some(value) => txn.put(key.to_vec(), value.clone()).await?,
             None => txn.delete(key.to_vec()).await?,
@@ -155,6 +221,32 @@ impl Clients {
             }
         }
     }
+}
+
+fn ended(txn: &str) -> String {
+    format!("the transaction {txn} has ended; write `begin {txn}` again before this directive")
+}
+
+fn options(commit: Commit) -> TransactionOptions {
+    let options = TransactionOptions::new_optimistic();
+    match commit {
+        Commit::TwoPhase => options,
+        Commit::Async => options.use_async_commit(),
+        Commit::OnePc => options.try_one_pc(),
+    }
+}
+
+/// Reads a key on a follower.
+async fn follower_get(follower: Replica, key: &[u8], version: u64) -> Result<String> {
+    let context = kvrpcpb::Context { replica_read: true, ..follower.context };
+    let request =
+        kvrpcpb::GetRequest { context: Some(context), key: key.to_vec(), version, ..Default::default() };
+    let mut client = TikvClient::connect(format!("http://{}", follower.addr)).await?;
+    let reply = client.kv_get(request).await?.into_inner();
+    if reply.region_error.is_some() || reply.error.is_some() {
+        bail!("the follower refused the read: {:?} {:?}", reply.region_error, reply.error);
+    }
+    Ok(show((!reply.not_found).then_some(reply.value)))
 }
 
 /// Formats `key=value` pairs in their order.

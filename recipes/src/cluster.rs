@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tracepoints::{Probe, probe::RaftProbe};
 
-use crate::{directive::Who, rows::Rows, temporary};
+use crate::{client::Replica, directive::Who, rows::Rows, temporary};
 
 /// Upper bound of every wait, in real time.
 const BOUND: Duration = Duration::from_secs(30);
@@ -445,21 +445,55 @@ impl Cluster {
         })
     }
 
-    /// Writes a lock, as a client does that stops between prewrite and commit.
-    pub fn prewrite(&self, key: &[u8], value: &[u8], start_ts: u64, ttl_ms: u64) -> Result<()> {
+    /// Finds the running follower of the key's region with the smallest store id.
+    pub fn follower_of(&self, key: &[u8]) -> Result<Replica> {
+        let (region, leader) = (self.region_of(key)?, self.leader_of(key)?);
+        let meta =
+            self.metas(region).into_iter().find(|m| m.raft.store == leader).context("the leader is gone")?;
+        let others = meta.region.peers.iter().filter(|p| p.store_id != leader);
+        let running = others.filter(|p| self.addr(p.store_id).is_ok());
+        let peer = *running.min_by_key(|p| p.store_id).context("no follower of the region is running")?;
+        let context = kvrpcpb::Context { peer: Some(peer), ..self.context(key)? };
+        Ok(Replica { addr: self.addr(peer.store_id)?, context })
+    }
+
+    /// Commits one key of a transaction.
+    pub fn commit(&self, key: &[u8], start_ts: u64, commit_ts: u64) -> Result<()> {
+        let addr = self.addr(self.leader_of(key)?)?;
+        let request = kvrpcpb::CommitRequest {
+            context: Some(self.context(key)?),
+            keys: vec![key.to_vec()],
+            start_version: start_ts,
+            commit_version: commit_ts,
+            ..Default::default()
+        };
+        let reply = self.runtime.block_on(async move {
+            let mut client = TikvClient::connect(format!("http://{addr}")).await?;
+            anyhow::Ok(client.kv_commit(request).await?.into_inner())
+        })?;
+        if reply.region_error.is_some() || reply.error.is_some() {
+            bail!("the store refused the commit: {:?} {:?}", reply.region_error, reply.error);
+        }
+        Ok(())
+    }
+
+    /// Writes locks, as a client does that stops between prewrite and commit. The first key is the primary.
+    pub fn prewrite(&self, pairs: &[(Vec<u8>, Vec<u8>)], start_ts: u64, ttl_ms: u64) -> Result<()> {
+        let (key, _) = pairs.first().context("expected a key to lock, found none")?;
+        let put = |(key, value): &(Vec<u8>, Vec<u8>)| kvrpcpb::Mutation {
+            op: kvrpcpb::Op::Put as i32,
+            key: key.clone(),
+            value: value.clone(),
+            ..Default::default()
+        };
         let addr = self.addr(self.leader_of(key)?)?;
         let request = kvrpcpb::PrewriteRequest {
             context: Some(self.context(key)?),
-            mutations: vec![kvrpcpb::Mutation {
-                op: kvrpcpb::Op::Put as i32,
-                key: key.to_vec(),
-                value: value.to_vec(),
-                ..Default::default()
-            }],
+            mutations: pairs.iter().map(put).collect(),
             primary_lock: key.to_vec(),
             start_version: start_ts,
             lock_ttl: ttl_ms,
-            txn_size: 1,
+            txn_size: pairs.len() as u64,
             ..Default::default()
         };
         let reply = self.runtime.block_on(async move {

@@ -38,6 +38,14 @@ pub enum Op {
     PessimisticLock { txn: String, key: Vec<u8>, wait_ms: i64, fair: bool },
     /// A snapshot get of several keys.
     BatchGet { keys: Vec<Vec<u8>> },
+    /// A get that a follower answers: a request of the runner itself, since the client has no such option.
+    FollowerGet { key: Vec<u8> },
+    /// Commits the transaction that `begin` began.
+    Commit { txn: String },
+    /// Rolls back the transaction that `begin` began.
+    Rollback { txn: String },
+    /// Extends the time to live of the transaction's primary lock.
+    HeartBeat { txn: String },
     /// A snapshot scan of `from..to`, up to `limit` pairs; backward from the end if `reverse`.
     Scan { from: Vec<u8>, to: Vec<u8>, limit: u32, reverse: bool },
 }
@@ -55,6 +63,24 @@ pub enum Commit {
     Async,
     /// One phase: the prewrite writes the commit record.
     OnePc,
+}
+
+/// The kind of a transaction that `begin` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Locks keys when it commits.
+    Optimistic(Commit),
+    /// Locks keys when it writes.
+    Pessimistic,
+}
+
+/// An operation within a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "a variant has the name of its operation")]
+pub enum Change {
+    Get { key: Vec<u8> },
+    Put { key: Vec<u8>, value: Vec<u8> },
+    Delete { key: Vec<u8> },
 }
 
 impl Op {
@@ -75,6 +101,10 @@ impl Op {
             Op::RawBatchScan { .. } => "raw_batch_scan",
             Op::PessimisticLock { .. } => "pessimistic_lock",
             Op::BatchGet { .. } => "batch_get",
+            Op::FollowerGet { .. } => "follower_get",
+            Op::Commit { .. } => "commit",
+            Op::Rollback { .. } => "rollback",
+            Op::HeartBeat { .. } => "heart_beat",
             Op::Scan { reverse: false, .. } => "scan",
             Op::Scan { reverse: true, .. } => "scan_reverse",
         }
@@ -87,6 +117,8 @@ impl Op {
             Op::RawBatchScan { ranges, .. } => ranges.first().map_or(&[], |(from, _)| from.as_slice()),
             Op::RawBatchPut { pairs } => pairs.first().map_or(&[], |(key, _)| key.as_slice()),
             Op::Scan { from, .. } | Op::RawScan { from, .. } => from,
+            // The keys of a transaction are in the client.
+            Op::Commit { .. } | Op::Rollback { .. } | Op::HeartBeat { .. } => &[],
             Op::RawTtl { key }
             | Op::RawDelete { key }
             | Op::PessimisticLock { key, .. }
@@ -94,6 +126,7 @@ impl Op {
             | Op::Put { key, .. }
             | Op::Delete { key }
             | Op::RawGet { key }
+            | Op::FollowerGet { key }
             | Op::RawPut { key, .. }
             | Op::RawCas { key, .. } => key,
         }
@@ -124,6 +157,10 @@ impl fmt::Display for Op {
                 };
                 write!(f, "pessimistic-lock {txn} {}{wait}{}", escape(key), if *fair { " fair" } else { "" })
             }
+            Op::FollowerGet { key } => write!(f, "follower-get {}", escape(key)),
+            Op::Commit { txn } => write!(f, "commit {txn}"),
+            Op::Rollback { txn } => write!(f, "rollback {txn}"),
+            Op::HeartBeat { txn } => write!(f, "heart-beat {txn}"),
             Op::RawGet { key } => write!(f, "raw-get {}", escape(key)),
             Op::RawPut { key, value: v, ttl: 0 } => write!(f, "raw-put {} {}", escape(key), value(v)),
             Op::RawPut { key, value: v, ttl } => {
@@ -182,8 +219,8 @@ pub enum Directive {
     Cluster { stores: usize, lease: bool, log_gc: bool, api: KvFormat },
     /// Run an operation and print its result.
     Run(Op),
-    /// Run an operation and print its stages.
-    Step(Op),
+    /// Run an operation and print its stages; `inside`: also the steps inside of a stage.
+    Step { op: Op, inside: bool },
     /// Begin an operation and wait until it is held at its `nth` visit of the stage.
     Hold { stage: &'static Stage, nth: usize, op: Op },
     /// Release the held operation, without waiting for its end.
@@ -196,8 +233,8 @@ pub enum Directive {
     Pause { ms: u64 },
     /// Take a timestamp from PD and give it a name.
     Ts { name: String },
-    /// Begin a pessimistic transaction.
-    Begin { txn: String },
+    /// Begin a pessimistic transaction, whose requests the runner makes.
+    PessimisticBegin { txn: String },
     /// Begin an operation that is stepped, and return once it waits for a lock.
     Waiting(Op),
     /// As `Waiting`, but the operation is not stepped.
@@ -207,11 +244,17 @@ pub enum Directive {
     /// Print who waits for whom, as all stores see it.
     LockWaits,
     /// Write the value to all keys that the transaction has locked, and commit it.
-    CommitTxn { txn: String, value: Vec<u8> },
+    PessimisticCommit { txn: String, value: Vec<u8> },
     /// Release all locks of the transaction.
-    RollbackTxn { txn: String },
-    /// Prewrite without a commit, which leaves a lock.
-    Lock { key: Vec<u8>, value: Vec<u8>, ttl_ms: u64 },
+    PessimisticRollback { txn: String },
+    /// Prewrite without a commit, which leaves locks; the first key is the primary.
+    Lock { pairs: Vec<(Vec<u8>, Vec<u8>)>, ttl_ms: u64 },
+    /// Commit the primary of the last `lock`, and leave its other locks.
+    CommitPrimary,
+    /// Begin a transaction and give it a name.
+    Begin { txn: String, kind: Begin },
+    /// Read or write in a transaction that `begin` began.
+    In { txn: String, change: Change },
     /// Print the key's rows in the three column families of its leader, or of the store that is held.
     Rows { key: Vec<u8> },
     /// Stop a store.
@@ -252,26 +295,33 @@ const OPS: &[&str] = &[
     "scan FROM TO limit=N",
     "scan-reverse FROM TO limit=N",
     "pessimistic-lock TXN KEY [wait=MS|no-wait] [fair]",
+    "follower-get KEY",
+    "commit NAME",
+    "rollback NAME",
+    "heart-beat NAME",
 ];
 
 /// All other directives, as error messages list them.
 const OTHERS: &[&str] = &[
     "cluster [stores=N] [lease=on|off] [log-gc=on|off] [api=v1|v1ttl|v2]",
-    "step OP",
+    "step [inside] OP",
     "hold STAGE[#NTH] OP",
     "release",
     "continue [brief]",
     "new-leader",
     "pause MS",
     "ts NAME",
-    "lock KEY VALUE ttl=MS",
-    "begin TXN",
+    "lock KEY VALUE [KEY VALUE]... ttl=MS",
+    "commit-primary",
+    "begin NAME [async-commit|one-pc|pessimistic]",
+    "in NAME get KEY|put KEY VALUE|delete KEY",
+    "pessimistic-begin TXN",
     "waiting OP",
     "aside OP",
     "join",
     "lock-waits",
-    "commit TXN VALUE|bytes=N",
-    "rollback TXN",
+    "pessimistic-commit TXN VALUE|bytes=N",
+    "pessimistic-rollback TXN",
     "rows KEY",
     "stop WHO",
     "start WHO",
@@ -289,7 +339,7 @@ const OTHERS: &[&str] = &[
 /// # Errors
 /// The first mistake, with file and line.
 pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
-    let (mut named, mut held) = (BTreeSet::new(), false);
+    let (mut named, mut held, mut begun) = (BTreeSet::new(), false, BTreeSet::new());
     for block in &scenario.blocks {
         let fail = |problem| scenario.error(block.line, problem);
         let directive = parse(&block.words).map_err(fail)?;
@@ -300,7 +350,7 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         }
         held = match directive {
             Directive::Hold { .. } | Directive::Waiting(_) => true,
-            Directive::Step(_) | Directive::Continue { .. } => false,
+            Directive::Step { .. } | Directive::Continue { .. } => false,
             _ => held,
         };
         match directive {
@@ -310,7 +360,16 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             Directive::Gc { name } if !named.contains(&name) => {
                 return Err(fail(format!("expected `ts {name}` before `gc {name}`, found none")));
             }
-            Directive::Run(op) | Directive::Step(op) | Directive::Hold { op, .. } => {
+            Directive::Begin { txn, .. } => {
+                begun.insert(txn);
+            }
+            Directive::In { txn, .. } if !begun.contains(&txn) => {
+                return Err(fail(format!("expected `begin {txn}` before `in {txn}`, found none")));
+            }
+            Directive::Run(op) | Directive::Step { op, .. } | Directive::Hold { op, .. } => {
+                if let Some(txn) = txn_of(&op).filter(|txn| !begun.contains(*txn)) {
+                    return Err(fail(format!("expected `begin {txn}` before `{}`, found none", block.text)));
+                }
                 if let Op::Get { at: Some(name), .. } = op
                     && !named.contains(&name)
                 {
@@ -333,7 +392,8 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(match words.as_slice() {
         ["cluster", args @ ..] => cluster(args)?,
-        ["step", op @ ..] => Directive::Step(parse_op(op, OPS)?),
+        ["step", "inside", op @ ..] => Directive::Step { op: parse_op(op, OPS)?, inside: true },
+        ["step", op @ ..] => Directive::Step { op: parse_op(op, OPS)?, inside: false },
         ["hold", stage, op @ ..] => {
             let (stage, nth) = stage.split_once('#').unwrap_or((stage, "1"));
             let nth = match number(nth, "the number of a visit of the stage, from 1")? {
@@ -348,18 +408,25 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["new-leader"] => Directive::NewLeader,
         ["pause", ms] => Directive::Pause { ms: number(ms, "milliseconds")? },
         ["ts", name] => Directive::Ts { name: (*name).into() },
-        ["lock", key, value, ttl] => Directive::Lock {
-            key: (*key).into(),
-            value: (*value).into(),
+        ["lock", pairs @ .., ttl] if !pairs.is_empty() && pairs.len() % 2 == 0 => Directive::Lock {
+            pairs: pairs.chunks(2).map(|pair| (pair[0].into(), pair[1].into())).collect(),
             ttl_ms: number(option(ttl, "ttl")?, "ttl in milliseconds")?,
         },
-        ["begin", txn] => Directive::Begin { txn: (*txn).into() },
+        ["pessimistic-begin", txn] => Directive::PessimisticBegin { txn: (*txn).into() },
         ["waiting", op @ ..] => Directive::Waiting(parse_op(op, OPS)?),
         ["aside", op @ ..] => Directive::Aside(parse_op(op, OPS)?),
         ["join"] => Directive::Join,
         ["lock-waits"] => Directive::LockWaits,
-        ["commit", txn, value] => Directive::CommitTxn { txn: (*txn).into(), value: parse_value(value)? },
-        ["rollback", txn] => Directive::RollbackTxn { txn: (*txn).into() },
+        ["pessimistic-commit", txn, value] => {
+            Directive::PessimisticCommit { txn: (*txn).into(), value: parse_value(value)? }
+        }
+        ["pessimistic-rollback", txn] => Directive::PessimisticRollback { txn: (*txn).into() },
+        ["commit-primary"] => Directive::CommitPrimary,
+        ["begin", txn, "pessimistic"] => Directive::Begin { txn: (*txn).into(), kind: Begin::Pessimistic },
+        ["begin", txn, how @ ..] => {
+            Directive::Begin { txn: (*txn).into(), kind: Begin::Optimistic(parse_commit(how)?) }
+        }
+        ["in", txn, change @ ..] => Directive::In { txn: (*txn).into(), change: parse_change(change)? },
         ["rows", key] => Directive::Rows { key: (*key).into() },
         ["stop", who] => Directive::Stop(parse_who(who)?),
         ["start", who] => Directive::Start(parse_who(who)?),
@@ -404,6 +471,10 @@ fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
             Op::Put { key: (*key).into(), value: parse_value(value)?, commit: parse_commit(how)? }
         }
         ["delete", key] => Op::Delete { key: (*key).into() },
+        ["follower-get", key] => Op::FollowerGet { key: (*key).into() },
+        ["commit", txn] => Op::Commit { txn: (*txn).into() },
+        ["rollback", txn] => Op::Rollback { txn: (*txn).into() },
+        ["heart-beat", txn] => Op::HeartBeat { txn: (*txn).into() },
         ["raw-get", key] => Op::RawGet { key: (*key).into() },
         ["raw-put", key, value] => Op::RawPut { key: (*key).into(), value: parse_value(value)?, ttl: 0 },
         ["raw-put", key, value, ttl] => Op::RawPut {
@@ -483,6 +554,23 @@ fn parse_lock(txn: &str, key: &str, how: &[&str]) -> Result<Op, String> {
         }
     }
     Ok(Op::PessimisticLock { txn: txn.into(), key: key.into(), wait_ms, fair })
+}
+
+fn parse_change(words: &[&str]) -> Result<Change, String> {
+    match words {
+        ["get", key] => Ok(Change::Get { key: (*key).into() }),
+        ["put", key, value] => Ok(Change::Put { key: (*key).into(), value: parse_value(value)? }),
+        ["delete", key] => Ok(Change::Delete { key: (*key).into() }),
+        other => Err(format!("expected get KEY, put KEY VALUE or delete KEY, found `{}`", other.join(" "))),
+    }
+}
+
+/// The transaction that an operation ends or extends.
+fn txn_of(op: &Op) -> Option<&str> {
+    match op {
+        Op::Commit { txn } | Op::Rollback { txn } | Op::HeartBeat { txn } => Some(txn),
+        _ => None,
+    }
 }
 
 fn parse_limit(word: &str) -> Result<u32, String> {
@@ -584,7 +672,10 @@ mod tests {
         assert!(wrong("hold raft_propose#0 put k v").contains("from 1, found `0`"));
         assert!(wrong("hold raft_propose#x put k v").contains("from 1, found `x`"));
         assert!(wrong("fetch k").contains("get KEY"));
-        assert_eq!(wrong("stpe get k1"), "expected a directive such as `step OP`, found `stpe get k1`");
+        assert_eq!(
+            wrong("stpe get k1"),
+            "expected a directive such as `step [inside] OP`, found `stpe get k1`"
+        );
         assert_eq!(wrong("step get"), "expected `get KEY [at=NAME]`, found `get`");
         assert_eq!(wrong("pause"), "expected `pause MS`, found `pause`");
         assert!(wrong("step stop s1").contains("raw-put KEY"), "only operations can be stepped");
@@ -599,8 +690,10 @@ mod tests {
         check("ts a\n----\n\nget k at=a\n----\n").unwrap();
         let error = check("ts a\n----\n\nstep get k at=b\n----\n").unwrap_err().to_string();
         assert_eq!(error, "t.txt:4: expected `ts b` before `at=b`, found none");
+        let error = check("commit t\n----\n").unwrap_err().to_string();
+        assert_eq!(error, "t.txt:1: expected `begin t` before `commit t`, found none");
         let error = check("get k\n----\n\nstpe get k\n----\n").unwrap_err().to_string();
-        assert!(error.starts_with("t.txt:4: expected a directive such as `step OP`"), "{error}");
+        assert!(error.starts_with("t.txt:4: expected a directive such as `step [inside] OP`"), "{error}");
     }
 
     #[test]
@@ -612,13 +705,16 @@ mod tests {
             matches!(parse(&words("put k bytes=300")).unwrap(), Directive::Run(Op::Put { value, .. }) if value.len() == 300)
         );
         let commit = |text: &str| match parse(&words(text)) {
-            Ok(Directive::Step(Op::Put { commit, .. })) => Ok(commit),
+            Ok(Directive::Step { op: Op::Put { commit, .. }, .. }) => Ok(commit),
             other => Err(format!("{other:?}")),
         };
         assert_eq!(commit("step put k v"), Ok(Commit::TwoPhase));
         assert_eq!(commit("step put k v async-commit"), Ok(Commit::Async));
         assert_eq!(commit("step put k v one-pc"), Ok(Commit::OnePc));
         assert!(commit("step put k v 2pc").unwrap_err().contains("async-commit, one-pc or nothing"));
-        assert!(matches!(parse(&words("lock k v ttl=5")).unwrap(), Directive::Lock { ttl_ms: 5, .. }));
+        let lock = parse(&words("lock k v l w ttl=5")).unwrap();
+        assert!(matches!(lock, Directive::Lock { ttl_ms: 5, pairs } if pairs.len() == 2));
+        assert!(parse(&words("lock k ttl=5")).unwrap_err().contains("lock KEY VALUE"));
+        assert!(parse(&words("in t scan")).unwrap_err().contains("get KEY, put KEY VALUE"));
     }
 }

@@ -1,15 +1,25 @@
 //! Prints a trace for a recipe: the stages in order, without anything that differs from run to run.
 use std::collections::{BTreeMap, BTreeSet};
 
-use tracepoints::{RequestKind, catalogue::STAGES, trace::Step};
+use tracepoints::{
+    RequestKind,
+    catalogue::STAGES,
+    trace::{
+        Step,
+        story::{self, is_inside},
+    },
+};
 
 /// Prints the main lane in order, request by request, then each replica's stages in the catalogue's order.
 ///
 /// On replicas the order of events depends on speed: a quorum of followers may be durable before the leader.
 /// Only the set of their stages is the same in every run.
 ///
+/// Each request has its outcome and the reason why the client sent it. With `inside`, the steps inside of a stage
+/// are printed, too, indented and each with its outcome.
+///
 /// Omits the client's background requests, such as heartbeats while a person holds the operation.
-pub fn steps(steps: &[Step], leader: u64) -> String {
+pub fn steps(steps: &[Step], leader: u64, inside: bool, symbols: &mut Symbols) -> String {
     let in_background = |s: &&Step| RequestKind::parse(&s.kind).is_some_and(RequestKind::runs_beside);
     let steps: Vec<Step> = steps.iter().filter(|s| !in_background(s)).cloned().collect();
     let mut out = String::new();
@@ -17,12 +27,28 @@ pub fn steps(steps: &[Step], leader: u64) -> String {
     for step in steps.iter().filter(|s| s.lane == "main") {
         if step.request != last {
             last = step.request;
-            out.push_str(&format!("{}{}\n", step.kind, at(step.store, leader)));
+            let story = symbols.clean(&story_of(&steps, step.request));
+            out.push_str(&format!("{}{}{story}\n", step.kind, at(step.store, leader)));
         }
-        out.push_str(&format!("  {:<20} {}\n", step.stage, step.layer));
+        if !is_inside(step) {
+            out.push_str(&format!("  {:<20} {}\n", step.stage, step.layer));
+        } else if inside {
+            let outcomes: Vec<&str> = step.state.facts.iter().map(|f| f.outcome.as_str()).collect();
+            let line = format!("    {:<24} {}", step.stage, symbols.clean(&outcomes.join("; ")));
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
     }
     out.push_str(&replicas(&steps, leader));
     out
+}
+
+/// The outcome of a request and why it was sent: ` -> locked (retry after: not leader)`.
+fn story_of(steps: &[Step], request: u64) -> String {
+    let outcome = story::outcome(steps, request).filter(|outcome| *outcome != "ok");
+    let outcome = outcome.map_or_else(String::new, |outcome| format!(" -> {outcome}"));
+    let reason = story::reason(steps, request).map_or_else(String::new, |why| format!(" ({})", why.text));
+    format!("{outcome}{reason}")
 }
 
 fn at(store: u64, leader: u64) -> &'static str {
@@ -142,7 +168,7 @@ mod tests {
             step("raft_write_begin", "replica", 3, 3, "kv_txn_heart_beat"),
             step("client_reply", "main", 0, 1, "client"),
         ];
-        let text = steps(&all, 2);
+        let text = steps(&all, 2, false, &mut Symbols::default());
         assert_eq!(
             text,
             "client\n  client_send          x\nraw_put @leader\n  grpc_decode          x\nclient\n  client_reply         x\n\

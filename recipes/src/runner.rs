@@ -12,7 +12,7 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use tracepoints::{EngineClock, Req, SessionConfig, Stage, session::Mode};
 
 use crate::{
-    client::Clients,
+    client::{Clients, Replica},
     cluster::{Cluster, ClusterConfig},
     directive::{self, Directive, Op},
     front::{Front, Quiet},
@@ -24,6 +24,17 @@ use crate::{
 
 /// Upper bound of every wait, in real time.
 const BOUND: Duration = Duration::from_secs(60);
+
+/// The detail in which an operation is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    /// Its result.
+    Result,
+    /// Its stages, then its result.
+    Stages,
+    /// As [`Detail::Stages`], with the steps inside of a stage.
+    Inside,
+}
 
 /// A running scenario. Dropping it releases what it holds.
 pub struct Runner {
@@ -38,6 +49,8 @@ pub struct Runner {
     clients: Option<Clients>,
     names: BTreeMap<String, u64>,
     symbols: Symbols,
+    /// The primary of the last `lock`, and its start timestamp.
+    locked: Option<(Vec<u8>, u64)>,
     /// The store that led the region when the last operation began.
     led: Option<u64>,
     data_dir: Option<PathBuf>,
@@ -68,6 +81,7 @@ impl Runner {
             clients: None,
             names: BTreeMap::new(),
             symbols: Symbols::default(),
+            locked: None,
             led: None,
             data_dir: None,
             runtime: Arc::new(runtime),
@@ -128,7 +142,8 @@ impl Runner {
     fn work(&mut self, op: &Op) -> Result<Work> {
         let clients = self.clients()?;
         let Op::PessimisticLock { txn, key, wait_ms, fair } = op else {
-            return Ok(Work::Client(clients, op.clone(), self.names.clone()));
+            let follower = self.follower(op)?;
+            return Ok(Work::Client(clients, op.clone(), self.names.clone(), follower));
         };
         let for_update_ts = self.runtime.block_on(bounded(clients.timestamp()))?;
         let place = self.started()?.place(key)?;
@@ -141,10 +156,10 @@ impl Runner {
                 self.start_cluster(ClusterConfig { stores, lease, log_gc, api, ..ClusterConfig::default() })
             }
             Directive::Run(op) => self.run_op(op),
-            Directive::Step(op) => {
+            Directive::Step { op, inside } => {
                 let config = front.config();
                 let running = self.start_op(op, config, front)?;
-                self.finish(running, false, front)
+                self.finish(running, if inside { Detail::Inside } else { Detail::Stages }, front)
             }
             Directive::Hold { stage, nth, op } => self.hold(stage, nth, op, front),
             Directive::Release => {
@@ -157,7 +172,7 @@ impl Runner {
                 let running =
                     self.held.take().context("expected an earlier `hold STAGE OP`, found nothing held")?;
                 running.session.run();
-                self.finish(running, brief, front)
+                self.finish(running, if brief { Detail::Result } else { Detail::Stages }, front)
             }
             Directive::NewLeader => {
                 let old = self
@@ -172,17 +187,34 @@ impl Runner {
                 self.names.insert(name, ts);
                 Ok(self.symbols.ts(ts))
             }
-            Directive::Lock { key, value, ttl_ms } => {
-                let ts = self.lock(&key, &value, ttl_ms)?;
+            Directive::Lock { pairs, ttl_ms } => {
+                let ts = self.lock(&pairs, ttl_ms)?;
                 Ok(format!("locked at {}", self.symbols.ts(ts)))
             }
-            Directive::Begin { .. }
+            Directive::PessimisticBegin { .. }
             | Directive::Waiting(_)
             | Directive::Aside(_)
             | Directive::Join
             | Directive::LockWaits
-            | Directive::CommitTxn { .. }
-            | Directive::RollbackTxn { .. } => self.execute_txn(directive, front),
+            | Directive::PessimisticCommit { .. }
+            | Directive::PessimisticRollback { .. } => self.execute_txn(directive, front),
+            Directive::CommitPrimary => {
+                let clients = self.clients()?;
+                let (primary, start_ts) =
+                    self.locked.take().context("expected an earlier `lock`, found none")?;
+                let commit_ts = self.runtime.block_on(bounded(clients.timestamp()))?;
+                self.started()?.commit(&primary, start_ts, commit_ts)?;
+                Ok(format!("committed at {}", self.symbols.ts(commit_ts)))
+            }
+            Directive::Begin { txn, kind } => {
+                let clients = self.clients()?;
+                self.runtime.block_on(bounded(clients.begin(&txn, kind)))?;
+                Ok("ok".into())
+            }
+            Directive::In { txn, change } => {
+                let clients = self.clients()?;
+                self.runtime.block_on(bounded(clients.change(&txn, &change)))
+            }
             Directive::Rows { key } => {
                 let held = self.held.as_ref().and_then(Operation::held_store);
                 let rows = self.started()?.rows(&key, held)?;
@@ -195,7 +227,7 @@ impl Runner {
     /// Executes a directive of pessimistic transactions.
     fn execute_txn(&mut self, directive: Directive, front: &mut dyn Front) -> Result<String> {
         match directive {
-            Directive::Begin { txn } => {
+            Directive::PessimisticBegin { txn } => {
                 let clients = self.clients()?;
                 let ts = self.runtime.block_on(bounded(clients.timestamp()))?;
                 self.txns.begin(&txn, ts);
@@ -228,7 +260,7 @@ impl Runner {
                 let lines: Vec<_> = waits.iter().map(|wait| self.symbols.clean(&wait_text(wait))).collect();
                 Ok(if lines.is_empty() { "no request waits".into() } else { lines.join("\n") })
             }
-            Directive::CommitTxn { txn, value } => {
+            Directive::PessimisticCommit { txn, value } => {
                 let (txn, clients) = (self.txns.end(&txn)?, self.clients()?);
                 let place = self.started()?.place(txn.primary()?)?;
                 self.runtime.block_on(bounded(async {
@@ -237,7 +269,7 @@ impl Runner {
                 }))?;
                 Ok("ok".into())
             }
-            Directive::RollbackTxn { txn } => {
+            Directive::PessimisticRollback { txn } => {
                 let txn = self.txns.end(&txn)?;
                 let place = self.started()?.place(txn.primary()?)?;
                 self.runtime.block_on(bounded(txn.rollback(place)))?;
@@ -277,7 +309,7 @@ impl Runner {
                 for i in 0..count {
                     let op =
                         Op::RawPut { key: format!("load-{i:06}").into(), value: vec![b'l'; 128], ttl: 0 };
-                    self.runtime.block_on(bounded(clients.run(&op, Req::NONE, &self.names)))?;
+                    self.runtime.block_on(bounded(clients.run(&op, Req::NONE, &self.names, None)))?;
                 }
                 Ok("ok".into())
             }
@@ -323,6 +355,14 @@ impl Runner {
         Ok(clients)
     }
 
+    /// The follower that an operation asks.
+    fn follower(&mut self, op: &Op) -> Result<Option<Replica>> {
+        match op {
+            Op::FollowerGet { key } => self.started()?.follower_of(key).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn run_op(&mut self, op: Op) -> Result<String> {
         let work = self.work(&op)?;
         let result = self.runtime.block_on(bounded(work.run(Req::NONE)));
@@ -333,10 +373,11 @@ impl Runner {
         })
     }
 
-    fn lock(&mut self, key: &[u8], value: &[u8], ttl_ms: u64) -> Result<u64> {
+    fn lock(&mut self, pairs: &[(Vec<u8>, Vec<u8>)], ttl_ms: u64) -> Result<u64> {
         let clients = self.clients()?;
         let ts = self.runtime.block_on(bounded(clients.timestamp()))?;
-        self.started()?.prewrite(key, value, ts, ttl_ms)?;
+        self.started()?.prewrite(pairs, ts, ttl_ms)?;
+        self.locked = pairs.first().map(|(primary, _)| (primary.clone(), ts));
         Ok(ts)
     }
 
@@ -378,7 +419,7 @@ impl Runner {
     fn end_held(&mut self, front: &mut dyn Front) -> Result<()> {
         let Some(running) = self.held.take() else { return Ok(()) };
         running.session.run();
-        self.finish(running, true, front).map(drop)
+        self.finish(running, Detail::Result, front).map(drop)
     }
 
     /// Sleeps in real time; returns whether engine time moved and a term changed.
@@ -392,18 +433,18 @@ impl Runner {
         Ok(format!("{time}, {same}"))
     }
 
-    /// Waits for the operation's end and, unless `brief`, for the replicas; formats stages and result.
-    fn finish(&mut self, mut running: Operation, brief: bool, front: &mut dyn Front) -> Result<String> {
+    /// Waits for the operation's end and, unless only the result is printed, for the replicas; formats stages and result.
+    fn finish(&mut self, mut running: Operation, detail: Detail, front: &mut dyn Front) -> Result<String> {
         let outcome = running.wait(BOUND)?;
         let outcome = self.symbols.clean(&outcome);
         let leader = running.leader;
-        if !brief {
+        if detail != Detail::Result {
             self.started()?.settle()?;
         }
         let trace = running.end()?;
         front.end(&outcome, self.scenario.blocks[self.next..].iter().any(directive::is_stepped));
         let result = format!("=> {outcome}\n");
-        if brief {
+        if detail == Detail::Result {
             return Ok(result);
         }
         let summary = trace.summary();
@@ -413,20 +454,20 @@ impl Runner {
                 summary.accounted * 100.0
             );
         }
-        Ok(print::steps(&trace.steps, leader) + result.as_str())
+        Ok(print::steps(&trace.steps, leader, detail == Detail::Inside, &mut self.symbols) + result.as_str())
     }
 }
 
 /// An operation that is ready to run.
 enum Work {
-    Client(Clients, Op, BTreeMap<String, u64>),
+    Client(Clients, Op, BTreeMap<String, u64>, Option<Replica>),
     Lock(LockCall),
 }
 
 impl Work {
     async fn run(self, req: Req) -> Result<String> {
         match self {
-            Work::Client(clients, op, names) => clients.run(&op, req, &names).await,
+            Work::Client(clients, op, names, follower) => clients.run(&op, req, &names, follower).await,
             Work::Lock(call) => call.run(req).await,
         }
     }

@@ -24,6 +24,8 @@ struct Stage {
     hold: String,
     #[serde(default = "main_lane")]
     lane: String,
+    #[serde(default)]
+    inside: bool,
 }
 
 fn main_lane() -> String {
@@ -46,9 +48,9 @@ fn main() {
     for (id, s) in catalogue.stage.iter().enumerate() {
         writeln!(
             table,
-            "Stage {{ id: StageId({id}), name: {:?}, layer: {:?}, class: {}, meaning: {:?}, tikv: {:?}, tikv_of: &{:?}, differs: {:?}, metric: {:?}, chapter: {:?}, hold: {}, lane: {} }},",
+            "Stage {{ id: StageId({id}), name: {:?}, layer: {:?}, class: {}, meaning: {:?}, tikv: {:?}, tikv_of: &{:?}, differs: {:?}, metric: {:?}, chapter: {:?}, hold: {}, lane: {}, inside: {} }},",
             s.name, s.layer, variant("Class", &s.class), s.meaning, s.tikv, s.tikv_of.iter().collect::<Vec<_>>(), s.differs, s.metric, s.chapter,
-            variant("Hold", &s.hold), variant("Lane", &s.lane),
+            variant("Hold", &s.hold), variant("Lane", &s.lane), s.inside,
         )
         .expect("writing to a String");
         writeln!(

@@ -171,6 +171,9 @@ pub struct Common {
     /// Print the steps as a table (default if standard output is not a terminal)
     #[arg(long, conflicts_with = "json")]
     pub plain: bool,
+    /// Print also the steps inside of a stage
+    #[arg(long, conflicts_with = "json")]
+    pub inside: bool,
     /// Print one JSON object per step and line, then a summary
     #[arg(long)]
     pub json: bool,

@@ -231,7 +231,7 @@ fn printed(common: &Common) -> Option<Format> {
     let terminal = io::stdout().is_terminal() && io::stdin().is_terminal() && !dumb;
     match (common.json, common.plain || !terminal) {
         (true, _) => Some(Format::Json),
-        (false, true) => Some(Format::Table),
+        (false, true) => Some(Format::Table { inside: common.inside }),
         (false, false) => None,
     }
 }

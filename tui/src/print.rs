@@ -5,7 +5,10 @@ use anyhow::{Context as _, Result, bail};
 use tracepoints::{
     critical::{self, CriticalPath},
     printable::{note, pad, pad_left, printable_json, printable_lines, unless_closed, width},
-    trace::{Step, Summary},
+    trace::{
+        Step, Summary,
+        story::{self, is_inside},
+    },
 };
 
 use crate::{
@@ -20,8 +23,11 @@ use crate::{
 /// A format to print steps in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A table with the summary and the critical path.
-    Table,
+    /// A table with the summary and the critical path; with the steps inside of a stage, or without.
+    Table {
+        /// Print the steps inside of a stage, too.
+        inside: bool,
+    },
     /// One JSON object per line.
     Json,
 }
@@ -45,14 +51,16 @@ pub fn json_lines(steps: &[Step], summary: Option<&Summary>) -> Result<String> {
 
 const HEAD: [&str; 7] = ["step", "at", "took", "store", "layer", "stage", "source"];
 
-/// Formats the steps as a table, with the summary and the critical path below.
-pub fn table(steps: &[Step], summary: &Summary, outcome: &str) -> String {
-    let rows: Vec<[String; 7]> = steps.iter().map(row).collect();
+/// Formats the steps as a table, with the summary and the critical path below; with `inside`, also the steps inside
+/// of a stage.
+pub fn table(steps: &[Step], summary: &Summary, outcome: &str, inside: bool) -> String {
+    let shown: Vec<&Step> = steps.iter().filter(|step| inside || !is_inside(step)).collect();
+    let rows: Vec<[String; 7]> = shown.iter().map(|step| row(step, steps)).collect();
     let widest = |i: usize| rows.iter().map(|r| width(&r[i])).chain([HEAD[i].len()]).max().unwrap_or(0);
     let widths: Vec<usize> = (0..7).map(widest).collect();
     let mut out = String::new();
     // The replicas' stages after the answer have a heading.
-    let late = steps.iter().position(|s| s.late).map_or(usize::MAX, |first| first + 1);
+    let late = shown.iter().position(|s| s.late).map_or(usize::MAX, |first| first + 1);
     for (n, row) in std::iter::once(HEAD.map(String::from)).chain(rows).enumerate() {
         if n == late {
             out.push_str("after the answer:\n");
@@ -81,10 +89,20 @@ pub fn table(steps: &[Step], summary: &Summary, outcome: &str) -> String {
     out
 }
 
-fn row(step: &Step) -> [String; 7] {
+/// A step's stage, with the outcome at an answer and the reason at the first step of a request.
+fn stage(step: &Step, steps: &[Step]) -> String {
+    let first = steps.iter().find(|s| s.request == step.request).is_some_and(|s| s.step == step.step);
+    let why = first.then(|| story::reason(steps, step.request)).flatten();
+    let why = why.map_or_else(String::new, |why| format!(" ({})", why.text));
+    let outcome = story::answer_of(step).map_or_else(String::new, |outcome| format!(" -> {outcome}"));
+    format!("{}{outcome}{why}", step.stage)
+}
+
+fn row(step: &Step, steps: &[Step]) -> [String; 7] {
     let store = if step.store == 0 { "-".into() } else { step.store.to_string() };
     // The stages of replicas are indented, because they run in parallel with the main lane.
-    let stage = if step.lane == "main" { step.stage.clone() } else { format!("  {}", step.stage) };
+    let stage = stage(step, steps);
+    let stage = if step.lane == "main" && !is_inside(step) { stage } else { format!("  {stage}") };
     let (at, took) = (units::duration(step.at_ns), units::duration(step.dur_ns));
     let number = (step.step + 1).to_string();
     [number, at, took, store, step.layer.clone(), stage, format!("{}:{}", step.file, step.line)]
@@ -188,12 +206,14 @@ impl Received {
     fn write(&self, summary: &Summary, outcome: &str, format: Format, out: &mut dyn Write) -> Result<()> {
         let text = match format {
             Format::Json => json_lines(&self.steps, Some(summary))?,
-            Format::Table if self.title.is_empty() => table(&self.steps, summary, outcome),
-            Format::Table => format!("{}\n{}", self.title, table(&self.steps, summary, outcome)),
+            Format::Table { inside } if self.title.is_empty() => table(&self.steps, summary, outcome, inside),
+            Format::Table { inside } => {
+                format!("{}\n{}", self.title, table(&self.steps, summary, outcome, inside))
+            }
         };
         let text = match format {
             Format::Json => printable_json(&text),
-            Format::Table => printable_lines(&text),
+            Format::Table { .. } => printable_lines(&text),
         };
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         unless_closed(written).context("cannot write the steps to standard output")

@@ -21,10 +21,10 @@ fn printed(format: Format, gates: &[&str]) -> String {
 
 #[test]
 fn the_table_has_every_step_and_the_sum() {
-    insta::assert_snapshot!("table", printed(Format::Table, &[]));
+    insta::assert_snapshot!("table", printed(Format::Table { inside: false }, &[]));
     assert_eq!(
-        printed(Format::Table, &["lock_cf_get"]),
-        printed(Format::Table, &[]),
+        printed(Format::Table { inside: false }, &["lock_cf_get"]),
+        printed(Format::Table { inside: false }, &[]),
         "a hold is released at once"
     );
 }

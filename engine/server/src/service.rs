@@ -4,6 +4,7 @@ mod call;
 mod command;
 pub mod control;
 mod debug;
+mod describe;
 mod destroy;
 mod flashback;
 mod health;

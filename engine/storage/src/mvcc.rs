@@ -3,6 +3,7 @@
 //! Mirrors `src/storage/mvcc`.
 mod cursor;
 mod error;
+pub mod facts;
 pub mod probe;
 pub mod reader;
 mod txn;

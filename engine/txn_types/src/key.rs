@@ -45,6 +45,18 @@ impl Key {
         Key(key)
     }
 
+    /// Splits an encoded key for a reader: the user key, and the timestamp if there is one. Bytes in another
+    /// encoding (a raw key) are returned as they are.
+    pub fn split_readable(encoded: &[u8]) -> (Vec<u8>, Option<TimeStamp>) {
+        let mut rest = encoded;
+        let Ok(user_key) = keys::codec::decode_bytes_from(&mut rest) else { return (encoded.to_vec(), None) };
+        match (rest.is_empty(), keys::codec::decode_u64_desc(&mut rest)) {
+            (true, _) => (user_key, None),
+            (false, Ok(ts)) if rest.is_empty() => (user_key, Some(ts.into())),
+            _ => (encoded.to_vec(), None),
+        }
+    }
+
     /// Returns the raw key; fails if this is not exactly one encoded key without a timestamp.
     pub fn to_raw(&self) -> Result<Vec<u8>> {
         Ok(codec::decode_bytes(&self.0)?)

@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::OnceLock};
 use log::{LevelFilter, Log, Metadata, Record};
 use parking_lot::Mutex;
 use tokio::task::{self, Id};
-use tracepoints::Req;
+use tracepoints::{Facts, Req};
 
 /// The operation whose log lines become stages.
 struct Watched {
@@ -28,9 +28,25 @@ enum LogLine {
     Regions(usize),
     /// The task of one region has begun.
     Shard,
-    /// The client tries again after a region error, a lock, or a store that does not answer.
-    Retry,
+    /// The client tries again after a region error, or a store that does not answer: the error's name.
+    Retry(&'static str),
+    /// The client resolves another transaction's lock.
+    ResolveLock,
     Other,
+}
+
+/// Region errors by their fields in the client's log lines; the others have no own name there.
+const REGION_ERRORS: [(&str, &str); 6] = [
+    ("not_leader: Some", "not leader"),
+    ("epoch_not_match: Some", "epoch not match"),
+    ("region_not_found: Some", "region not found"),
+    ("stale_command: Some", "stale command"),
+    ("server_is_busy: Some", "server is busy"),
+    ("store_not_match: Some", "store not match"),
+];
+
+fn error_name(line: &str) -> &'static str {
+    REGION_ERRORS.iter().find(|(field, _)| line.contains(field)).map_or("no answer", |(_, name)| name)
 }
 
 fn parse(target: &str, line: &str) -> LogLine {
@@ -43,9 +59,9 @@ fn parse(target: &str, line: &str) -> LogLine {
         ("plan", line)
             if line.starts_with("handle_region_error") || line.starts_with("handle_other_error") =>
         {
-            LogLine::Retry
+            LogLine::Retry(error_name(line))
         }
-        ("lock", "resolving locks") => LogLine::Retry,
+        ("lock", "resolving locks") => LogLine::ResolveLock,
         _ => LogLine::Other,
     }
 }
@@ -69,7 +85,11 @@ impl Log for ClientLog {
             (Some(req), LogLine::Regions(shards)) => {
                 tracepoints::stamp!(CLIENT_REGION_CACHE, req, shards = shards as u64);
             }
-            (Some(req), LogLine::Retry) => tracepoints::stamp!(CLIENT_BACKOFF, req),
+            (Some(req), LogLine::Retry(error)) => {
+                tracepoints::stamp!(CLIENT_BACKOFF, req);
+                tracepoints::facts!(req, Facts::new("Error of a region").outcome(error));
+            }
+            (Some(req), LogLine::ResolveLock) => tracepoints::stamp!(CLIENT_RESOLVE_LOCK, req),
             _ => {}
         }
     }
@@ -128,8 +148,10 @@ mod tests {
         let plan = "tikv_client::request::plan";
         assert_eq!(parse(plan, "single_plan_handler, shards: 2"), LogLine::Regions(2));
         assert_eq!(parse(plan, "single_shard_handler"), LogLine::Shard);
-        assert_eq!(parse(plan, "handle_region_error: Error { .. }"), LogLine::Retry);
-        assert_eq!(parse("tikv_client::transaction::lock", "resolving locks"), LogLine::Retry);
+        let moved = "handle_region_error: Error { message: \"\", not_leader: Some(NotLeader { .. }) }";
+        assert_eq!(parse(plan, moved), LogLine::Retry("not leader"));
+        assert_eq!(parse(plan, "handle_other_error: Grpc(..)"), LogLine::Retry("no answer"));
+        assert_eq!(parse("tikv_client::transaction::lock", "resolving locks"), LogLine::ResolveLock);
         assert_eq!(parse("tikv_client::raw::client", "invoking raw get request"), LogLine::Other);
     }
 
@@ -141,8 +163,8 @@ mod tests {
         assert!(!watched.accepts(other, &LogLine::Regions(1)), "a heartbeat");
         assert!(!watched.accepts(other, &LogLine::Shard));
         assert!(watched.accepts(root, &LogLine::Regions(1)));
-        assert!(watched.accepts(shard, &LogLine::Shard) && watched.accepts(shard, &LogLine::Retry));
-        assert!(!watched.accepts(other, &LogLine::Retry));
+        assert!(watched.accepts(shard, &LogLine::Shard) && watched.accepts(shard, &LogLine::ResolveLock));
+        assert!(!watched.accepts(other, &LogLine::ResolveLock));
         assert_eq!(watched.coming, 0);
     }
 }

@@ -10,7 +10,7 @@ fn every_stage_is_stamped_somewhere() {
     let all: String = sources().unwrap().into_iter().map(|(_, text)| text).collect();
     for stage in STAGES {
         let name = stage.name.to_uppercase();
-        let macros = ["stamp!(", "step!(", "step_thread!("];
+        let macros = ["stamp!(", "step!(", "step_thread!(", "step_facts!(", "step_inside!("];
         let used = macros.iter().any(|m| all.contains(&format!("{m}{name},")))
             || all.contains(&format!(" {name}, "))
             || all.contains(&format!(" {name},\n"));

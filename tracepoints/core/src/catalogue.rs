@@ -125,6 +125,8 @@ pub struct Stage {
     pub hold: Hold,
     /// The part of the trace that it belongs to.
     pub lane: Lane,
+    /// Whether it is a part of the stage before it: stamped only for a stepped request, and folded.
+    pub inside: bool,
 }
 
 impl Stage {

@@ -131,14 +131,16 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
         ]),
         // The operation of a client.
         "op" => at(&CLIENT_OPERATIONS),
-        "ok" | "short" | "found" => at(&["no", "yes"]),
+        "ok" | "short" | "found" | "failed" | "expired" | "desc" | "key_only" | "lock" | "write" => {
+            at(&["no", "yes"])
+        }
         _ => None,
     }
 }
 
 /// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is an index into
 /// this list.
-pub const CLIENT_OPERATIONS: [&str; 17] = [
+pub const CLIENT_OPERATIONS: [&str; 21] = [
     "",
     "get",
     "put",
@@ -156,6 +158,10 @@ pub const CLIENT_OPERATIONS: [&str; 17] = [
     "raw_ttl",
     "raw_scan",
     "raw_scan_reverse",
+    "follower_get",
+    "commit",
+    "rollback",
+    "heart_beat",
 ];
 
 /// Returns the index of an operation in [`CLIENT_OPERATIONS`]; 0 for any other one.

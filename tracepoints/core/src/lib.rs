@@ -13,6 +13,7 @@ pub mod clock;
 pub mod collector;
 pub mod critical;
 pub mod ending;
+pub mod facts;
 pub mod field;
 pub mod gate;
 mod id_hash;
@@ -42,6 +43,7 @@ pub use catalogue::{Class, Hold, Lane, Stage, StageId, find as find_stage, stage
 pub use clock::EngineClock;
 pub use collector::{Collector, CollectorConfig};
 pub use ending::{Ending, Outcome};
+pub use facts::Facts;
 pub use gate::FsmGate;
 pub use probe::Probe;
 pub use request::{Req, RequestInfo, RequestKind};

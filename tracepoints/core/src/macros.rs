@@ -44,6 +44,43 @@ macro_rules! step_thread {
     }};
 }
 
+/// Steps like [`step!`], and publishes between the stamp and the gate what was asked, answered or decided.
+/// Evaluates the facts only for a stepped request.
+#[macro_export]
+macro_rules! step_facts {
+    ($stage:ident, $req:expr, $facts:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+        let __req: $crate::Req = $req;
+        $crate::stamp!($stage, __req $(, $name = $value)*);
+        if __req.stepped() {
+            $crate::facts!(__req, $facts);
+            $crate::gate::hold($crate::stage::$stage, __req).await;
+        }
+    }};
+}
+
+/// Steps like [`step_thread!`] at a stage inside of another one (`inside = true` in the catalogue): stamps only
+/// a stepped request, so that any other one pays one test of a bit. Evaluates the fields and the facts only then.
+#[macro_export]
+macro_rules! step_inside {
+    ($stage:ident, $req:expr, $facts:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+        let __req: $crate::Req = $req;
+        if __req.stepped() {
+            $crate::stamp!($stage, __req $(, $name = $value)*);
+            $crate::session::publish(__req, || $crate::Probe::Facts($facts));
+            $crate::gate::block($crate::stage::$stage, __req);
+        }
+    }};
+}
+
+/// Publishes what a stepped request asked, answered or decided at its last stamp on this thread:
+/// `facts!(req, Facts::new("Answer"))`. Evaluates the facts only for a stepped request.
+#[macro_export]
+macro_rules! facts {
+    ($req:expr, $facts:expr) => {
+        $crate::probe!($req, || $crate::Probe::Facts($facts))
+    };
+}
+
 /// Steps like [`step!`] in an FSM: `true` if the FSM must park now and run again from here when `wake` is
 /// called.
 #[macro_export]

@@ -1,6 +1,8 @@
 //! State that its owner attaches to a stamp of a stepped request.
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Facts;
+
 /// The state that an owner publishes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,6 +17,8 @@ pub enum Probe {
     LockWaits(LockWaitsProbe),
     /// RocksDB's counters of a read.
     Perf(PerfProbe),
+    /// What the request asked, answered or decided at this step.
+    Facts(Facts),
     /// A text.
     Note(String),
 }
@@ -175,6 +179,15 @@ pub struct LatchesProbe {
     pub store: u64,
     /// The latches of the command's keys.
     pub slots: Vec<LatchSlot>,
+    /// Id of the command.
+    #[serde(default)]
+    pub command: u64,
+    /// Engine time in ns at which the command got its last latch; 0: it waits.
+    #[serde(default)]
+    pub since_ns: u64,
+    /// Engine time in ns for which the command held its latches; 0: it holds them, or waits.
+    #[serde(default)]
+    pub held_ns: u64,
 }
 
 /// One latch.
@@ -184,6 +197,9 @@ pub struct LatchSlot {
     pub slot: u64,
     /// Queue of command ids; the first one holds the latch.
     pub queue: Vec<u64>,
+    /// The command's keys on this latch, escaped.
+    #[serde(default)]
+    pub keys: Vec<String>,
 }
 
 /// Who waits for the locks of whom, as a store's queues or the deadlock detector have it.

@@ -71,6 +71,11 @@ impl Session {
         self.inner.resume(Mode::Step, 1)
     }
 
+    /// Like [`Session::step`], but it is held again also at a stage inside of another one.
+    pub fn step_into(&self) -> bool {
+        self.inner.resume(Mode::Into, 1)
+    }
+
     /// Releases all requests up to their next gate.
     pub fn to_gate(&self) -> bool {
         self.inner.resume(Mode::ToGate, usize::MAX)

@@ -1,5 +1,6 @@
 //! A trace: the steps of a client operation or a request, each with the state of the engine at that step.
 mod lanes;
+pub mod story;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     catalogue::{self, Lane, find},
+    facts::Facts,
     field,
     probe::{LatchesProbe, LockWaitsProbe, MvccProbe, PerfProbe, Probe, RaftProbe},
     req::RequestInfo,
@@ -33,6 +35,9 @@ pub struct StateView {
     /// RocksDB's counters of its last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perf: Option<PerfProbe>,
+    /// What was asked, answered or decided at this step; later steps do not have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<Facts>,
     /// Notes, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -135,6 +140,8 @@ pub struct Trace {
     holds: Vec<(u64, usize)>,
     /// The request whose RocksDB counters are in the state.
     perf_of: u64,
+    /// The request whose latches are in the state.
+    latches_of: u64,
     /// Time of the first step in ns.
     start_ns: u64,
     dropped: u64,
@@ -226,8 +233,8 @@ impl Trace {
         self.lanes.push(event.stamp.thread, &mut self.steps);
     }
 
-    /// Ages the state for a step of `request` at `now`, in engine time: leases run down, and RocksDB's
-    /// counters belong to one request only.
+    /// Ages the state for a step of `request` at `now`, in engine time: leases run down; RocksDB's counters
+    /// and latches belong to one request only.
     fn age_state(&mut self, lane: Lane, request: u64, now: u64) {
         self.state
             .raft
@@ -237,12 +244,26 @@ impl Trace {
         if lane == Lane::Main && self.perf_of != request {
             self.state.perf = None;
         }
+        if lane == Lane::Main && self.latches_of != request {
+            self.state.latches = None;
+        }
     }
 
     /// Attaches a probe to the current step of its owner; later steps have it, too.
     fn attach(&mut self, event: &ProbeEvent) {
         if matches!(event.probe, Probe::Perf(_)) {
             self.perf_of = event.req.id();
+        }
+        if matches!(event.probe, Probe::Latches(_)) {
+            self.latches_of = event.req.id();
+        }
+        if let Probe::Facts(_) = event.probe {
+            let at = self.lanes.last_on_thread(event.req.id(), event.thread, &self.steps);
+            let at = at.unwrap_or_else(|| self.lanes.owner(event.req.id(), event.thread, &self.steps));
+            if let Some(step) = self.steps.get_mut(at) {
+                fold(&mut step.state, &event.probe);
+            }
+            return;
         }
         fold(&mut self.state, &event.probe);
         let from = self.lanes.owner(event.req.id(), event.thread, &self.steps);
@@ -289,6 +310,10 @@ pub fn fold(state: &mut StateView, probe: &Probe) {
         Probe::Latches(latches) => state.latches = Some(latches.clone()),
         Probe::LockWaits(waits) => state.lock_waits = Some(waits.clone()),
         Probe::Perf(perf) => state.perf = Some(perf.clone()),
+        Probe::Facts(facts) => match state.facts.iter_mut().find(|f| f.title == facts.title) {
+            Some(old) => *old = facts.clone(),
+            None => state.facts.push(facts.clone()),
+        },
         Probe::Note(note) => state.notes.push(note.clone()),
     }
 }

@@ -6,6 +6,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 pub enum Action {
     /// Shows the next step, or releases the request to its next stage.
     Next,
+    /// Like [`Action::Next`], but also inside of a stage.
+    Into,
     /// Shows the previous step.
     Back,
     /// Continues to the next gate.
@@ -121,6 +123,7 @@ pub const BINDINGS: &[Binding] = &[
         "step forward; at the newest step: release the held request",
         Group::Step,
     ),
+    bind(Action::Into, &[">"], "step into the stage: its parts, one by one", Group::Step),
     bind(Action::Back, &["p", "←"], "step back; state is shown as it was", Group::Step),
     bind(Action::ToGate, &["c"], "continue to the next gate", Group::Step),
     bind(Action::Run, &["r"], "run to the end", Group::Step),

@@ -104,6 +104,10 @@ impl StepSource for Attached {
         self.send(Command::Continue(Mode::Step))
     }
 
+    fn step_into(&mut self) -> Result<()> {
+        self.send(Command::Continue(Mode::Into))
+    }
+
     fn to_gate(&mut self) -> Result<()> {
         self.send(Command::Continue(Mode::Continue))
     }

@@ -135,6 +135,10 @@ impl StepSource for Embedded {
         self.let_go(false, Session::step)
     }
 
+    fn step_into(&mut self) -> Result<()> {
+        self.let_go(false, Session::step_into)
+    }
+
     fn to_gate(&mut self) -> Result<()> {
         self.let_go(true, Session::to_gate)
     }

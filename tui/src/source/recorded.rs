@@ -121,7 +121,8 @@ impl Recorded {
         let can = find_stage(&step.stage).is_some_and(|s| s.hold != HoldKind::None);
         can && match self.mode {
             Mode::Run => false,
-            Mode::Step => true,
+            Mode::Step => !tracepoints::trace::story::is_inside(step),
+            Mode::Into => true,
             Mode::ToGate => self.gates.contains(&step.stage),
         }
     }
@@ -149,6 +150,10 @@ impl StepSource for Recorded {
 
     fn step(&mut self) -> Result<()> {
         self.go(Mode::Step)
+    }
+
+    fn step_into(&mut self) -> Result<()> {
+        self.go(Mode::Into)
     }
 
     fn to_gate(&mut self) -> Result<()> {

@@ -1,8 +1,10 @@
 //! Formats the engine's state at a step as tables of cells, marked if they changed since the previous step.
 use tracepoints::{
+    Facts,
+    facts::FactValue,
     field::named,
     printable::width,
-    probe::{LatchesProbe, LockWaiter, LockWaitsProbe, MvccProbe, PerfProbe, RaftProbe},
+    probe::{LatchesProbe, LockWaiter, LockWaitsProbe, MvccProbe, PerfProbe, RaftProbe, WriteRow},
     trace::{StateView, Step},
 };
 
@@ -84,6 +86,7 @@ pub fn sections(step: &Step, before: Option<&Step>) -> Vec<Section> {
     let fresh = before.is_none();
     let now = &step.state;
     let mut out = vec![stamp(step)];
+    out.extend(now.facts.iter().map(facts));
     let mut regions: Vec<u64> = now.raft.iter().map(|r| r.region).collect();
     regions.dedup();
     out.extend(regions.into_iter().map(|region| raft(region, now, old)));
@@ -108,6 +111,7 @@ fn stamp(step: &Step) -> Section {
     for (name, value) in &step.fields {
         let field = match named(name, *value) {
             Some(word) => format!("{name} {word}"),
+            None if name.ends_with("_ns") => format!("{name} {}", units::duration(*value)),
             None => format!("{name} {value}"),
         };
         if !line.is_empty() && width(&line) + width(&field) > 66 {
@@ -121,9 +125,34 @@ fn stamp(step: &Step) -> Section {
     section
 }
 
+/// What was asked, answered or decided at this step.
+fn facts(facts: &Facts) -> Section {
+    let title = match facts.outcome.as_str() {
+        "" => facts.title.clone(),
+        outcome => format!("{}: {outcome}", facts.title),
+    };
+    let mut section = Section::new(title);
+    for row in &facts.rows {
+        let value = match &row.value {
+            FactValue::Text(text) => text.clone(),
+            FactValue::Number(number) => number.to_string(),
+            FactValue::Ts(ts) => match units::timestamp(*ts) {
+                Some(time) => format!("{ts} ({time})"),
+                None => ts.to_string(),
+            },
+        };
+        let value = if row.note.is_empty() { value } else { format!("{value}  {}", row.note) };
+        section.row(Kind::Row, vec![cell(&*row.name, false), cell(value, false)]);
+    }
+    if facts.more > 0 {
+        section.text(format!("{} more", facts.more), false);
+    }
+    section
+}
+
 fn raft(region: u64, now: &StateView, old: &StateView) -> Section {
     let mut section = Section::new(format!("Raft group of region {region}"));
-    section.head(&["store", "role", "term", "vote", "commit", "applied", "last", "lease"]);
+    section.head(&["store", "role", "term", "vote", "commit", "applied", "last", "on disk", "lease"]);
     let group: Vec<&RaftProbe> = now.raft.iter().filter(|r| r.region == region).collect();
     for peer in &group {
         let before = old.raft.iter().find(|o| o.store == peer.store && o.region == region);
@@ -144,6 +173,7 @@ fn raft(region: u64, now: &StateView, old: &StateView) -> Section {
                 number(peer.commit, before.map(|b| b.commit)),
                 number(peer.applied, before.map(|b| b.applied)),
                 number(peer.last_index, before.map(|b| b.last_index)),
+                number(peer.persisted, before.map(|b| b.persisted)),
                 cell(lease(peer), before.is_some_and(|b| state(b) != state(peer))),
             ],
         );
@@ -207,8 +237,9 @@ fn mvcc(now: &MvccProbe, old: Option<&MvccProbe>, fresh: bool) -> Section {
         });
         let kind = if now.chosen == Some(w.commit_ts) { Kind::Marked } else { Kind::Row };
         let value = w.short_value.as_deref().unwrap_or(if w.kind == "Put" { "in default" } else { "" });
+        let value = format!("{value}{}", verdict(now, w));
         let (commit, start) = (w.commit_ts.to_string(), w.start_ts.to_string());
-        section.row(kind, row(["write", &commit, &start, &w.kind, value], isnew(known)));
+        section.row(kind, row(["write", &commit, &start, &w.kind, value.trim_start()], isnew(known)));
     }
     for d in &now.defaults {
         let known = old.is_some_and(|o| o.defaults.contains(d));
@@ -222,6 +253,17 @@ fn mvcc(now: &MvccProbe, old: Option<&MvccProbe>, fresh: bool) -> Section {
         section.text("older rows exist and are not shown", false);
     }
     section
+}
+
+/// Why a read skips a record, once it has chosen one.
+fn verdict(rows: &MvccProbe, write: &WriteRow) -> &'static str {
+    let Some(chosen) = rows.chosen else { return "" };
+    match write.commit_ts {
+        ts if ts == chosen => "  ← chosen",
+        ts if ts > rows.read_ts => "  newer than the read",
+        ts if ts > chosen => "  has no value",
+        _ => "  older",
+    }
 }
 
 fn short(value: &Option<String>) -> String {
@@ -238,14 +280,24 @@ fn latches(now: &LatchesProbe, old: Option<&LatchesProbe>, fresh: bool) -> Secti
     if now.slots.is_empty() {
         section.text("none held", !fresh && old.is_some_and(|o| !o.slots.is_empty()));
     }
+    let time = match (now.since_ns, now.held_ns) {
+        (0, _) => None,
+        (since, 0) => Some(format!("held by command {} since {}", now.command, units::duration(since))),
+        (_, held) => Some(format!("released by command {} after {}", now.command, units::duration(held))),
+    };
+    if let Some(time) = time {
+        let known = old.is_some_and(|o| (o.since_ns, o.held_ns) == (now.since_ns, now.held_ns));
+        section.text(time, !fresh && !known);
+    }
     for slot in &now.slots {
         let known = old.is_some_and(|o| o.slots.contains(slot));
+        let key = if slot.keys.is_empty() { String::new() } else { format!(" ({})", slot.keys.join(", ")) };
         let waiting: Vec<_> = slot.queue.iter().skip(1).map(|c| c.to_string()).collect();
         let text = match (slot.queue.first(), waiting.is_empty()) {
-            (None, _) => format!("slot {}: free", slot.slot),
-            (Some(c), true) => format!("slot {}: command {c} holds it, none waits", slot.slot),
+            (None, _) => format!("slot {}{key}: free", slot.slot),
+            (Some(c), true) => format!("slot {}{key}: command {c} holds it, none waits", slot.slot),
             (Some(c), false) => {
-                format!("slot {}: command {c} holds it, {} wait", slot.slot, waiting.join(" "))
+                format!("slot {}{key}: command {c} holds it, {} wait", slot.slot, waiting.join(" "))
             }
         };
         section.text(text, !fresh && !known);
@@ -292,12 +344,51 @@ fn perf(now: &PerfProbe, old: Option<&PerfProbe>) -> Section {
 
 #[cfg(test)]
 mod tests {
+    use tracepoints::probe::LatchSlot;
+
     use super::*;
 
     fn raft_step(commit: u64) -> Step {
         let peer = RaftProbe { store: 2, region: 7, role: "Follower".into(), commit, ..RaftProbe::default() };
         let state = StateView { raft: vec![peer], ..StateView::default() };
         Step { state, ..Step::default() }
+    }
+
+    fn texts(sections: &[Section]) -> Vec<String> {
+        let rows = sections.iter().flat_map(|s| &s.rows);
+        rows.map(|r| r.cells.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn facts_show_their_outcome_and_each_value_with_its_note() {
+        let ts = 470_607_130_203_521_025;
+        let facts = Facts::new("Conflict check").failed("conflict").ts("commit_ts", ts).note("newer");
+        let state = StateView { facts: vec![facts], ..StateView::default() };
+        let shown = sections(&Step { state, ..Step::default() }, None);
+        assert_eq!(shown[1].title, "Conflict check: conflict");
+        assert_eq!(texts(&shown[1..]), [format!("commit_ts {ts} (01:15:32.771 +1)  newer")]);
+    }
+
+    #[test]
+    fn rows_of_a_read_say_why_they_are_skipped() {
+        let row = |commit_ts, kind: &str| WriteRow { commit_ts, kind: kind.into(), ..WriteRow::default() };
+        let writes = vec![row(30, "Put"), row(20, "Rollback"), row(10, "Put"), row(5, "Put")];
+        let rows = MvccProbe { read_ts: 25, chosen: Some(10), writes, ..MvccProbe::default() };
+        let shown: Vec<&str> = rows.writes.iter().map(|write| verdict(&rows, write).trim()).collect();
+        assert_eq!(shown, ["newer than the read", "has no value", "← chosen", "older"]);
+    }
+
+    #[test]
+    fn a_latch_names_its_key_and_how_long_it_was_held() {
+        let slot = LatchSlot { slot: 3, queue: vec![7], keys: vec!["k1".into()] };
+        let mut probe = LatchesProbe { store: 1, slots: vec![slot], command: 7, since_ns: 5_000, held_ns: 0 };
+        let shown = |probe: &LatchesProbe| texts(&[latches(probe, None, true)]);
+        assert_eq!(
+            shown(&probe),
+            ["held by command 7 since 5.00 µs", "slot 3 (k1): command 7 holds it, none waits"]
+        );
+        (probe.held_ns, probe.slots[0].queue) = (2_000_000, Vec::new());
+        assert_eq!(shown(&probe), ["released by command 7 after 2.00 ms", "slot 3 (k1): free"]);
     }
 
     #[test]

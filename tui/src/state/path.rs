@@ -1,5 +1,13 @@
 //! Builds the path of an operation: the rows of a tree of requests, stages and replicas' lanes.
-use tracepoints::{request::RequestInfo, trace::Step};
+use tracepoints::{
+    request::RequestInfo,
+    trace::{
+        Step,
+        story::{self, is_inside},
+    },
+};
+
+use super::units;
 
 /// One row of the path pane.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,6 +30,10 @@ pub struct Row {
     pub layer: String,
     /// The row belongs to the lane of a replica.
     pub replica: bool,
+    /// Number of steps inside of the stage that are not shown.
+    pub folded: usize,
+    /// Why the client sent the request, and how it ended; empty for other rows.
+    pub note: String,
 }
 
 #[derive(Default)]
@@ -42,7 +54,14 @@ enum Key {
 }
 
 /// Builds the rows. Replicas run in parallel with the operation, so their lanes have no share of its time.
-pub fn rows(title: &str, steps: &[Step], requests: &[RequestInfo], finished: bool) -> Vec<Row> {
+///
+/// The steps inside of a stage are folded, unless the cursor is at one of them.
+pub fn rows(
+    title: &str,
+    steps: &[Step],
+    requests: &[RequestInfo],
+    (finished, cursor): (bool, usize),
+) -> Vec<Row> {
     if steps.is_empty() {
         return Vec::new();
     }
@@ -59,7 +78,7 @@ pub fn rows(title: &str, steps: &[Step], requests: &[RequestInfo], finished: boo
         place(request, step, i, steps);
     }
     let newest = steps.last().filter(|_| !finished).map_or(0, |s| s.at_ns);
-    let walk = Walk { steps, wall: wall_ns(steps).max(newest).max(1) as f64, finished };
+    let walk = Walk { steps, wall: wall_ns(steps).max(newest).max(1) as f64, finished, cursor };
     let mut out = Vec::new();
     if op.is_some() {
         walk.node(&root, String::new(), "", &mut out);
@@ -91,7 +110,14 @@ fn covered<'a>(steps: impl Iterator<Item = &'a Step>) -> u64 {
 /// Puts a main step into the request, and a replica's step into its store's lane after the last main step.
 fn place(request: &mut Node, step: &Step, i: usize, steps: &[Step]) {
     if step.lane == "main" {
-        request.children.push(stage(step, i));
+        let outer = request.children.iter_mut().rfind(|n| n.key == Key::Stage).filter(|_| is_inside(step));
+        match outer {
+            Some(outer) => {
+                outer.steps.push(i);
+                outer.children.push(stage(step, i));
+            }
+            None => request.children.push(stage(step, i)),
+        }
         return;
     }
     let key = Key::Store(step.store);
@@ -138,9 +164,20 @@ struct Walk<'a> {
     steps: &'a [Step],
     wall: f64,
     finished: bool,
+    cursor: usize,
 }
 
 impl Walk<'_> {
+    /// Why the client sent a request, and its outcome: `resolve the lock of 47… → committed`.
+    fn note(&self, request: u64) -> String {
+        let why = story::reason(self.steps, request).map(|reason| match reason.backoff_ns {
+            0 => reason.text,
+            ns => format!("{}, backoff of {}", reason.text, units::duration(ns)),
+        });
+        let outcome = story::outcome(self.steps, request).map(|outcome| format!("→ {outcome}"));
+        [outcome, why.map(|why| format!("({why})"))].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
     fn node(&self, node: &Node, branch: String, indent: &str, out: &mut Vec<Row>) {
         let (first, last) = (node.steps[0], node.steps[node.steps.len() - 1]);
         let lane = matches!(node.key, Key::Store(_));
@@ -148,19 +185,26 @@ impl Walk<'_> {
         let replica = lane || (is_stage && self.steps[first].lane != "main");
         let mine = node.steps.iter().map(|i| &self.steps[*i]).filter(|s| replica || s.lane == "main");
         let dur_ns = covered(mine);
+        let unfolded = !is_stage || node.steps.iter().skip(1).any(|step| *step == self.cursor);
+        let shown = if unfolded { node.children.as_slice() } else { &[] };
         out.push(Row {
             branch,
             label: node.label.clone(),
             step: is_stage.then_some(first),
             span: (first, last),
             dur_ns,
-            open: is_stage && !self.finished && self.steps[first].dur_ns == 0,
+            open: is_stage && !self.finished && self.steps[last].dur_ns == 0,
             share: if replica { 0.0 } else { dur_ns as f64 / self.wall },
             layer: self.steps[first].layer.clone(),
             replica,
+            folded: node.children.len() - shown.len(),
+            note: match node.key {
+                Key::Request(id) => self.note(id),
+                _ => String::new(),
+            },
         });
-        for (i, child) in node.children.iter().enumerate() {
-            let last = i + 1 == node.children.len();
+        for (i, child) in shown.iter().enumerate() {
+            let last = i + 1 == shown.len();
             let (tip, more) = if last { ("└ ", "  ") } else { ("├ ", "│ ") };
             self.node(child, format!("{indent}{tip}"), &format!("{indent}{more}"), out);
         }
@@ -189,7 +233,7 @@ mod tests {
             step(6, "apply_begin", 2, "kv_prewrite", "replica", 2),
             step(7, "client_reply", 1, "client", "main", 0),
         ];
-        let rows = rows("put", &steps, &[], true);
+        let rows = rows("put", &steps, &[], (true, 0));
         let shown: Vec<_> = rows.iter().map(|r| format!("{}{}", r.branch, r.label)).collect();
         assert_eq!(
             shown,
@@ -219,9 +263,27 @@ mod tests {
     fn without_a_client_operation_the_request_is_the_root() {
         let steps = [step(0, "grpc_receive", 5, "kv_get", "main", 3)];
         let shown: Vec<_> =
-            rows("x", &steps, &[], false).into_iter().map(|r| r.branch + r.label.as_str()).collect();
+            rows("x", &steps, &[], (false, 0)).into_iter().map(|r| r.branch + r.label.as_str()).collect();
         assert_eq!(shown, ["kv_get on store 3", "└ grpc_receive"]);
-        assert_eq!(rows("x", &[], &[], false), []);
+        assert_eq!(rows("x", &[], &[], (false, 0)), []);
+    }
+
+    #[test]
+    fn steps_inside_of_a_stage_are_folded_until_the_cursor_is_there() {
+        let steps = [
+            step(0, "client_send", 1, "client", "main", 0),
+            step(1, "sched_process", 2, "kv_commit", "main", 1),
+            step(2, "mvcc_load_lock", 2, "kv_commit", "main", 1),
+            step(3, "mvcc_unlock_key", 2, "kv_commit", "main", 1),
+            step(4, "sched_write", 2, "kv_commit", "main", 1),
+        ];
+        let shown =
+            |cursor| rows("put", &steps, &[], (true, cursor)).into_iter().map(|r| (r.label, r.folded));
+        let folded: Vec<_> = shown(1).skip(3).collect();
+        assert_eq!(folded, [("sched_process".to_owned(), 2), ("sched_write".to_owned(), 0)]);
+        let open: Vec<_> = shown(2).map(|(label, _)| label).skip(3).take(3).collect();
+        assert_eq!(open, ["sched_process", "mvcc_load_lock", "mvcc_unlock_key"]);
+        assert_eq!(rows("put", &steps, &[], (true, 0))[3].dur_ns, 30, "a folded stage has all of its time");
     }
 
     /// Two parallel requests keep their durations; the operation takes no more than the elapsed time.
@@ -235,7 +297,7 @@ mod tests {
         ];
         (steps[1].dur_ns, steps[2].dur_ns) = (70, 80);
         (0..).zip(&mut steps).for_each(|(i, s)| s.step = i);
-        let rows = rows("commit", &steps, &[], true);
+        let rows = rows("commit", &steps, &[], (true, 0));
         let shown: Vec<_> = rows.iter().map(|r| (r.label.as_str(), r.dur_ns, r.share)).collect();
         assert_eq!(shown[0], ("client commit", 100, 1.0));
         assert_eq!((shown[2].1, shown[4].1), (70, 80), "{shown:?}");

@@ -9,7 +9,7 @@ mod text_input;
 
 use std::{cell::RefCell, collections::BTreeSet, path::PathBuf, rc::Rc};
 
-use tracepoints::trace::Step;
+use tracepoints::trace::{Step, story};
 
 use super::{
     code,
@@ -372,6 +372,12 @@ impl Screen {
 
     fn take_step(&mut self, step: Step) {
         self.timestamps.learn(&step);
+        let answered = story::answer_of(&step).filter(|_| {
+            self.timeline.steps().get(step.step).is_none_or(|known| story::answer_of(known).is_none())
+        });
+        if let Some(outcome) = answered {
+            self.note(format!("{}: → {outcome}", step.kind));
+        }
         let arrival = self.timeline.add_step(step);
         if arrival.awaited {
             // Removes the message that there is no step yet.
@@ -389,13 +395,14 @@ impl Screen {
             self.go_to(step);
         }
         if self.timeline.awaits() && self.timeline.at_newest() && !self.source.scripted() {
-            self.release_one();
+            self.release_one(self.timeline.is_into());
         }
     }
 
-    fn release_one(&mut self) {
+    fn release_one(&mut self, into: bool) {
         self.timeline.remove_first_hold();
-        if let Err(e) = self.source.step() {
+        let released = if into { self.source.step_into() } else { self.source.step() };
+        if let Err(e) = released {
             self.message = Some(format!("{e:#}"));
         }
     }

@@ -73,6 +73,10 @@ pub trait StepSource: Send {
     fn poll(&mut self) -> Vec<SourceEvent>;
     /// Releases the first held request to its next stage.
     fn step(&mut self) -> Result<()>;
+    /// Like [`StepSource::step`], but the request is held also inside of a stage.
+    fn step_into(&mut self) -> Result<()> {
+        self.step()
+    }
     /// Releases all held requests to the next gate.
     fn to_gate(&mut self) -> Result<()>;
     /// Releases all held requests to their end.

@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc};
 use tracepoints::{
     critical::CriticalPath,
     request::RequestInfo,
-    trace::{Step, Summary},
+    trace::{Step, Summary, story::is_inside},
 };
 
 use super::{
@@ -53,6 +53,8 @@ pub struct Timeline {
     ending: Option<OperationEnd>,
     /// The cursor follows the newest step.
     follow: bool,
+    /// The steps forward stop also inside of a stage.
+    into: bool,
     /// Number of requested steps forward that have not arrived yet.
     pending: usize,
     /// The critical path and the number of steps it was found in, as a cache.
@@ -155,7 +157,7 @@ impl Timeline {
 
     /// The rows of the path pane.
     pub fn rows(&self) -> Vec<Row> {
-        path::rows(&self.operation, &self.steps, &self.requests, self.ending.is_some())
+        path::rows(&self.operation, &self.steps, &self.requests, (self.ending.is_some(), self.cursor))
     }
 
     /// The bars of the flame; with `only`, those of stacks that contain this frame.
@@ -187,9 +189,27 @@ impl Timeline {
         self.follow = follow;
     }
 
-    /// Requests one more step forward.
-    pub(super) fn await_step(&mut self) {
+    /// The next step after the cursor; `into`: also inside of a stage.
+    pub fn next_step(&self, into: bool) -> Option<usize> {
+        let later = self.steps.iter().enumerate().skip(self.cursor + 1);
+        later.filter(|(_, step)| into || !is_inside(step)).map(|(i, _)| i).next()
+    }
+
+    /// The step before the cursor; from outside of the stages, the last one that is not inside of a stage.
+    pub fn previous_step(&self) -> Option<usize> {
+        let into = self.step().is_some_and(is_inside);
+        self.steps.get(..self.cursor)?.iter().rposition(|step| into || !is_inside(step))
+    }
+
+    /// Requests one more step forward; `into`: also inside of a stage.
+    pub(super) fn await_step(&mut self, into: bool) {
+        self.into = into;
         self.pending = (self.pending + 1).min(MAX_PENDING);
+    }
+
+    /// Whether the requested steps forward stop also inside of a stage.
+    pub(super) fn is_into(&self) -> bool {
+        self.into
     }
 
     /// Forgets the requested steps forward. Returns whether there were any.
@@ -218,11 +238,12 @@ impl Timeline {
         if self.follow {
             return Arrival { awaited: first, target: Some(self.steps.len() - 1) };
         }
-        if self.pending == 0 {
+        let skipped = !self.into && self.steps.last().is_some_and(is_inside);
+        if self.pending == 0 || skipped {
             return Arrival { awaited: first, target: None };
         }
         self.pending -= 1;
-        Arrival { awaited: true, target: Some(self.cursor + 1) }
+        Arrival { awaited: true, target: self.next_step(self.into) }
     }
 
     /// Adds a hold. Returns its step if the cursor followed; the cursor then stays there.
@@ -288,7 +309,7 @@ mod tests {
     fn an_awaited_step_moves_the_cursor_by_one() {
         let mut timeline = two_steps();
         assert_eq!(timeline.add_step(step(2, "read_pool_queue")).target, None, "no step was awaited");
-        timeline.await_step();
+        timeline.await_step(true);
         let arrival = timeline.add_step(step(3, "read_pool_run"));
         assert_eq!((arrival.awaited, arrival.target, timeline.awaits()), (true, Some(1), false));
     }

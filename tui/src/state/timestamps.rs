@@ -1,7 +1,7 @@
 //! Names a run's timestamps: 18-digit numbers become `ts1`, `ts2`, with their clock time and their purposes.
 use std::collections::BTreeSet;
 
-use tracepoints::{probe::MvccProbe, trace::Step};
+use tracepoints::{facts::FactValue, probe::MvccProbe, trace::Step};
 
 use super::{
     engine::{Cell, Kind, Section, TableRow},
@@ -29,6 +29,11 @@ impl Timestamps {
         }
         if let Some(rows) = &step.state.mvcc {
             self.learn_rows(rows);
+        }
+        for row in step.state.facts.iter().flat_map(|facts| &facts.rows) {
+            if let FactValue::Ts(ts) = row.value {
+                self.add(ts, purpose_of_fact(&row.name));
+            }
         }
     }
 
@@ -99,6 +104,16 @@ impl Timestamps {
             rows.push(row(Kind::Row, [format!("ts{}", at + 1), time, purposes, named.ts.to_string()]));
         }
         (rows.len() > 1).then(|| Section { title: "Timestamps".into(), rows })
+    }
+}
+
+/// The purpose of a timestamp in the facts of a step, by its name.
+fn purpose_of_fact(name: &str) -> &'static str {
+    match name {
+        name if name.contains("commit") => "commit",
+        name if name.contains("current") => "lock check",
+        name if name.contains("start") || name.contains("lock") => "start",
+        _ => "read",
     }
 }
 

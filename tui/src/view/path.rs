@@ -61,6 +61,15 @@ fn line(screen: &Screen, theme: Theme, row: &Row, width: usize, critical: bool) 
         (false, true) => " gate",
         (false, false) => "",
     });
+    if row.folded > 0 && fits(" +99 inside") && !held && !gated {
+        label.push_str(&format!(" +{} inside", row.folded));
+    }
+    if !row.note.is_empty() {
+        label = text::fit(
+            &format!("{label} {}", screen.timestamps().apply(&row.note)),
+            room.saturating_sub(branch),
+        );
+    }
     let label = text::pad(&label, room.saturating_sub(branch));
     let name = if current {
         theme.current()

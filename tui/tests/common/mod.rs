@@ -268,8 +268,8 @@ pub fn prewrite() -> Vec<Step> {
     m.main("latch_wait", kind, 1, sched, 2_000, &[]);
     m.main("latch_acquired", kind, 1, sched, 5_000, &[]);
     m.publish(|s| {
-        let slots = vec![LatchSlot { slot: 1_412, queue: vec![7, 8, 9] }];
-        s.latches = Some(LatchesProbe { store: 1, slots });
+        let slots = vec![LatchSlot { slot: 1_412, queue: vec![7, 8, 9], keys: vec!["k1".into()] }];
+        s.latches = Some(LatchesProbe { store: 1, slots, command: 7, since_ns: 4_200_000, held_ns: 0 });
     });
     m.main("sched_process", kind, 1, sched, 31_000, &[]);
     m.main("raft_propose", kind, 1, poller, 9_000, &[("region", 2), ("term", 6), ("index", 13)]);
@@ -315,7 +315,15 @@ pub fn prewrite() -> Vec<Step> {
     }
     m.now = sent;
     m.main("sched_finish", kind, 1, sched, 14_000, &[("cid", 7)]);
-    m.publish(|s| s.latches = Some(LatchesProbe { store: 1, slots: Vec::new() }));
+    m.publish(|s| {
+        s.latches = Some(LatchesProbe {
+            store: 1,
+            command: 7,
+            held_ns: 900_000,
+            since_ns: 4_200_000,
+            slots: Vec::new(),
+        })
+    });
     m.main("grpc_reply", kind, 1, grpc, 71_000, &[]);
     m.main("client_reply", "client", 0, "client", 1_000, &[("ok", 1)]);
     m.steps

@@ -154,6 +154,11 @@ impl RemoteLease {
         end.0 != 0 && end.saturating_since(now) < advance
     }
 
+    /// Returns the remaining time at `now`.
+    pub fn remaining(&self, now: EngineInstant) -> Duration {
+        EngineInstant(self.expired_time.load(Ordering::Acquire)).saturating_since(now)
+    }
+
     /// Returns the term in which the lease is valid.
     pub fn term(&self) -> u64 {
         self.term

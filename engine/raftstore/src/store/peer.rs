@@ -1,6 +1,7 @@
 //! One peer of a Raft group: the `raft` crate's node and the peer's own state.
 //! Mirrors `raftstore::store::peer::Peer`.
 mod consistency;
+pub(crate) mod facts;
 mod lease;
 mod probe;
 mod propose;

@@ -19,6 +19,9 @@ use crate::Storage;
 pub trait Command: Message + Sized + Send + 'static {
     type Reply: Message + Default + HasOutcome + Send + 'static;
     const KIND: RequestKind;
+    /// Name of the request and of the RPC.
+    const NAME: &'static str;
+    const RPC: &'static str;
 
     fn context(&self) -> Option<&Context>;
 
@@ -53,6 +56,8 @@ macro_rules! commands {
         impl Command for $request {
             type Reply = $reply;
             const KIND: RequestKind = RequestKind::$kind;
+            const NAME: &'static str = stringify!($request);
+            const RPC: &'static str = stringify!($method);
 
             fn context(&self) -> Option<&Context> {
                 self.context.as_ref()
@@ -69,6 +74,8 @@ macro_rules! commands {
         }
 
         impl HasOutcome for $reply {
+            const NAME: &'static str = stringify!($reply);
+
             fn reply_outcome(&self) -> ReplyOutcome {
                 let $a = self;
                 self.region_error.as_ref().map_or_else(|| $outcome, from_region_error)

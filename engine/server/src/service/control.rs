@@ -145,6 +145,7 @@ impl TraceControl for ControlService {
         let session = live()?;
         let released = match request.into_inner().mode() {
             ContinueMode::Step => session.step(),
+            ContinueMode::Into => session.step_into(),
             ContinueMode::Continue => session.to_gate(),
             ContinueMode::Run => session.run(),
         };

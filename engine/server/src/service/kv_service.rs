@@ -1,9 +1,9 @@
 //! The key-value service of one store: runs a command from its arrival to its reply.
 use kvproto::{kvrpcpb::Context, raft_serverpb};
 use tonic::{Request, Response, Status};
-use tracepoints::{Ending, Outcome, ending::Wait, request, step};
+use tracepoints::{Ending, Outcome, ending::Wait, request, step, step_facts};
 
-use super::{call::Call, command::Command, outcome::HasOutcome};
+use super::{call::Call, command::Command, describe, outcome::HasOutcome};
 use crate::{
     Storage,
     grpc::{Arrival, RequestGuard, within},
@@ -41,15 +41,17 @@ impl KvService {
         let region = command.context().map_or(0, |c| c.region_id);
         let req = request::begin(C::KIND, command.first_key(), region);
         let guard = RequestGuard::new(req, ending_of(command.context()), arrival.deadline);
-        step!(GRPC_RECEIVE, req, region = region);
-        step!(GRPC_DECODE, req, region = region, wait_ns = arrival.elapsed_ns());
+        // Before the first gate: the time that a person holds the request is not its own.
+        let wait_ns = arrival.elapsed_ns();
+        step_facts!(GRPC_RECEIVE, req, describe::request(C::RPC, C::NAME, &command), region = region);
+        step!(GRPC_DECODE, req, region = region, wait_ns = wait_ns);
         let reply = command.execute(self.storage.clone(), Call::new(req, arrival)).await;
         let ended = reply.reply_outcome();
         guard.answered(ended.outcome);
         if ended.lock_ts != 0 {
             request::waits(req, Wait::Lock { lock_ts: ended.lock_ts });
         }
-        step!(GRPC_REPLY, req, region = region);
+        step_facts!(GRPC_REPLY, req, describe::answer(C::Reply::NAME, &reply), region = region);
         (reply, guard)
     }
 

@@ -18,6 +18,9 @@ impl ReplyOutcome {
 
 /// A reply that can carry errors.
 pub trait HasOutcome {
+    /// Name of the message.
+    const NAME: &'static str;
+
     fn reply_outcome(&self) -> ReplyOutcome;
 }
 

@@ -3,9 +3,10 @@ use std::fmt;
 
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use tikv_kv::Modify;
+use tracepoints::Req;
 use txn_types::{Key, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write};
 
-use super::Result;
+use super::{Result, facts};
 use crate::concurrency_manager::{ConcurrencyManager, KeyHandleGuard};
 
 /// Approximate number of bytes after which a command on many locks ends its write.
@@ -38,6 +39,8 @@ pub struct MvccTxn {
     pub locks_for_1pc: Vec<(Key, Lock, bool)>,
     /// Locks that the modifications remove; their waiters are woken.
     pub released_locks: Vec<ReleasedLock>,
+    /// The request to stamp for.
+    pub req: Req,
     modifies: Vec<Modify>,
     write_size: usize,
 }
@@ -51,6 +54,7 @@ impl MvccTxn {
             guards: Vec::new(),
             locks_for_1pc: Vec::new(),
             released_locks: Vec::new(),
+            req: Req::NONE,
             modifies: Vec::new(),
             write_size: 0,
         }
@@ -74,6 +78,14 @@ impl MvccTxn {
 
     /// Writes the lock record.
     pub fn put_lock(&mut self, key: Key, lock: &Lock) {
+        tracepoints::step_inside!(
+            MVCC_PUT_LOCK,
+            self.req,
+            facts::lock_rows(facts::change("Write a lock", &key), lock),
+            start_ts = lock.ts.into_inner(),
+            lock_ttl = lock.ttl,
+            min_commit_ts = lock.min_commit_ts.into_inner(),
+        );
         self.push(Modify::Put(CF_LOCK, key, lock.to_bytes()));
     }
 
@@ -84,6 +96,13 @@ impl MvccTxn {
 
     /// Removes the lock; `commit_ts` is zero for a rollback.
     pub fn unlock_key(&mut self, key: Key, pessimistic: bool, commit_ts: TimeStamp) -> ReleasedLock {
+        tracepoints::step_inside!(
+            MVCC_UNLOCK_KEY,
+            self.req,
+            facts::change("Remove the lock", &key).ts("start_ts", self.start_ts.into_inner()),
+            start_ts = self.start_ts.into_inner(),
+            commit_ts = commit_ts.into_inner(),
+        );
         let released = ReleasedLock { start_ts: self.start_ts, commit_ts, key: key.clone(), pessimistic };
         self.released_locks.push(released.clone());
         self.push(Modify::Delete(CF_LOCK, key));
@@ -92,21 +111,48 @@ impl MvccTxn {
 
     /// Writes a value that is too long for the records, for the transaction of `ts`.
     pub fn put_value(&mut self, key: Key, ts: TimeStamp, value: Value) {
+        tracepoints::step_inside!(
+            MVCC_PUT_VALUE,
+            self.req,
+            facts::change("Write a value to CF default", &key).bytes("value", &value),
+            start_ts = ts.into_inner(),
+            bytes = value.len(),
+        );
         self.push(Modify::Put(CF_DEFAULT, key.append_ts(ts), value));
     }
 
     /// Deletes the value of the transaction of `ts`.
     pub fn delete_value(&mut self, key: Key, ts: TimeStamp) {
+        tracepoints::step_inside!(
+            MVCC_DELETE_VALUE,
+            self.req,
+            facts::change("Remove the value from CF default", &key).ts("start_ts", ts.into_inner()),
+            start_ts = ts.into_inner(),
+        );
         self.push(Modify::Delete(CF_DEFAULT, key.append_ts(ts)));
     }
 
     /// Writes the record of a commit or rollback at `ts`.
     pub fn put_write(&mut self, key: Key, ts: TimeStamp, write: &Write) {
+        tracepoints::step_inside!(
+            MVCC_PUT_WRITE,
+            self.req,
+            facts::put_write(&key, ts, write),
+            commit_ts = ts.into_inner(),
+            start_ts = write.start_ts.into_inner(),
+            write_type = write.write_type.to_u8(),
+        );
         self.push(Modify::Put(CF_WRITE, key.append_ts(ts), write.to_bytes()));
     }
 
     /// Deletes the record at `ts`.
     pub fn delete_write(&mut self, key: Key, ts: TimeStamp) {
+        tracepoints::step_inside!(
+            MVCC_DELETE_WRITE,
+            self.req,
+            facts::change("Remove a record", &key).ts("commit_ts", ts.into_inner()),
+            commit_ts = ts.into_inner(),
+        );
         self.push(Modify::Delete(CF_WRITE, key.append_ts(ts)));
     }
 

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 use kvproto::kvrpcpb::Context;
 use parking_lot::Mutex;
 use tracepoints::{
-    Probe, Req, RequestKind, Session, SessionConfig, SessionEvent, find_stage, request,
+    Probe, Req, RequestKind, Session, SessionConfig, SessionEvent,
+    facts::FactValue,
+    find_stage, request,
     session::{Matcher, Mode},
 };
 use txn_types::Key;
@@ -23,6 +25,13 @@ fn session(key: &[u8], mode: Mode, gates: &[&str]) -> Session {
 
 /// Steps until the request is finished; returns the stage names, held ones marked by `*`, and all probes.
 fn step_through(session: &Session) -> (Vec<String>, Vec<(String, Probe)>) {
+    let (mut stages, probes) = step_by(session, Session::step);
+    stages.retain(|stage| !find_stage(stage.trim_end_matches('*')).unwrap().inside);
+    (stages, probes)
+}
+
+/// Like [`step_through`], with every stage and with `release` for each hold.
+fn step_by(session: &Session, release: fn(&Session) -> bool) -> (Vec<String>, Vec<(String, Probe)>) {
     let (mut stages, mut probes) = (Vec::<String>::new(), Vec::new());
     let end = Instant::now() + LIMIT;
     loop {
@@ -33,7 +42,7 @@ fn step_through(session: &Session) -> (Vec<String>, Vec<(String, Probe)>) {
             }
             SessionEvent::Held(_) => {
                 stages.last_mut().unwrap().push('*');
-                assert!(session.step());
+                assert!(release(session));
             }
             SessionEvent::Finished { .. } => return (stages, probes),
             SessionEvent::Request(_) | SessionEvent::Released { .. } => {}
@@ -156,6 +165,61 @@ fn a_prewrite_and_a_commit_pass_their_stages_in_order() {
     assert_eq!(stages, want);
     assert_eq!(locks(&probes), [("sched_process".into(), true), ("sched_finish".into(), false)]);
     assert_eq!(last_latches(&probes), [Vec::<u64>::new()], "released before the request ends: {probes:?}");
+}
+
+#[test]
+fn stepping_into_a_commit_shows_its_parts_and_what_they_decide() {
+    let _one = SESSION.lock();
+    let store = TestStore::new();
+    let key = b"stepped into";
+    store.must_put(key, b"old", 5, 10);
+    let session = session(key, Mode::Into, &[]);
+    let storage = store.storage.clone();
+    let request = spawn(RequestKind::KvPrewrite, key, move |req| {
+        let prewrite = typed_prewrite(prewrite_request(vec![put(key, b"v")], 20)).unwrap();
+        wait(storage.sched_txn_command(prewrite, req)).0.unwrap();
+    });
+    let (stages, probes) = step_by(&session, Session::step_into);
+    request.join().unwrap();
+    let inside = ["mvcc_load_lock*", "mvcc_seek_write*", "prewrite_check_conflict*", "mvcc_put_lock*"];
+    let at = stages.iter().position(|stage| stage == "sched_process*").unwrap();
+    assert_eq!(stages[at + 1..at + 5], inside);
+    let facts = |wanted: &str| {
+        probes.iter().find_map(|(stage, probe)| match probe {
+            Probe::Facts(facts) if stage.trim_end_matches('*') == wanted => Some(facts.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(facts("mvcc_load_lock").unwrap().outcome, "no lock");
+    assert_eq!(facts("prewrite_check_conflict").unwrap().outcome, "no newer version");
+    let lock = facts("mvcc_put_lock").unwrap();
+    assert_eq!(lock.rows[0].value, FactValue::Text("stepped into".into()), "{lock:?}");
+    let writes = facts("sched_write").unwrap();
+    assert_eq!((writes.rows.len(), writes.rows[0].name.as_str()), (1, "put lock"));
+}
+
+#[test]
+fn the_latches_name_their_key_and_how_long_they_were_held() {
+    let _one = SESSION.lock();
+    let store = TestStore::new();
+    let key = b"latched";
+    let session = session(key, Mode::Step, &[]);
+    let storage = store.storage.clone();
+    let request = spawn(RequestKind::KvPrewrite, key, move |req| {
+        let prewrite = typed_prewrite(prewrite_request(vec![put(key, b"v")], 10)).unwrap();
+        wait(storage.sched_txn_command(prewrite, req)).0.unwrap();
+    });
+    let (_, probes) = step_through(&session);
+    request.join().unwrap();
+    let latches: Vec<_> = probes
+        .iter()
+        .filter_map(|(_, probe)| if let Probe::Latches(latches) = probe { Some(latches) } else { None })
+        .collect();
+    assert!(latches.iter().all(|latches| latches.slots[0].keys == ["latched"]), "{latches:?}");
+    let (first, last) = (latches[0], latches[latches.len() - 1]);
+    assert!(first.since_ns > 0 && first.held_ns == 0, "{first:?}");
+    assert_eq!((last.since_ns, last.command), (first.since_ns, first.command));
+    assert!(last.held_ns > 0, "{last:?}");
 }
 
 /// Returns the queues of the latches as last published.

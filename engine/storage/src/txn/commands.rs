@@ -107,7 +107,9 @@ pub struct WriteContext<'a> {
 impl WriteContext<'_> {
     /// Creates an empty set of modifications for the transaction.
     fn txn(&self, start_ts: TimeStamp) -> MvccTxn {
-        MvccTxn::new(start_ts, self.concurrency_manager.clone())
+        let mut txn = MvccTxn::new(start_ts, self.concurrency_manager.clone());
+        txn.req = self.req;
+        txn
     }
 
     /// Runs `f` with a reader, and takes its statistics even after an error.
@@ -119,6 +121,7 @@ impl WriteContext<'_> {
         f: impl FnOnce(&mut SnapshotReader<S>) -> Result<T>,
     ) -> Result<T> {
         let mut reader = SnapshotReader::new(start_ts, snapshot, !ctx.not_fill_cache);
+        reader.reader.req = self.req;
         let result = f(&mut reader);
         self.statistics.add(&reader.reader.statistics);
         result

@@ -8,7 +8,14 @@ use std::{
 
 use crossbeam::utils::CachePadded;
 use parking_lot::Mutex;
-use tracepoints::probe::{LatchSlot, LatchesProbe};
+use tracepoints::{
+    EngineClock,
+    clock::EngineInstant,
+    probe::{LatchSlot, LatchesProbe},
+};
+use txn_types::Key;
+
+use crate::mvcc::facts::key_text;
 
 /// A slot's queue shrinks below this length.
 const WAITING_LIST_SHRINK_SIZE: usize = 8;
@@ -46,6 +53,10 @@ impl Latch {
 pub struct Lock {
     required_hashes: Vec<u64>,
     owned_count: usize,
+    /// The keys by their hashes, for a person who steps; empty otherwise.
+    names: Vec<(u64, String)>,
+    /// Engine time at which the last latch was acquired.
+    acquired_at: Option<EngineInstant>,
 }
 
 impl Lock {
@@ -54,7 +65,12 @@ impl Lock {
         let mut required_hashes: Vec<u64> = keys.into_iter().map(hash).collect();
         required_hashes.sort_unstable();
         required_hashes.dedup();
-        Lock { required_hashes, owned_count: 0 }
+        Lock { required_hashes, ..Lock::default() }
+    }
+
+    /// Keeps the names of the keys for [`Latches::probe`].
+    pub fn set_names<'a>(&mut self, keys: impl IntoIterator<Item = &'a Key>) {
+        self.names = keys.into_iter().map(|key| (hash(&key), key_text(key))).collect();
     }
 
     /// Whether the command owns all its latches.
@@ -110,6 +126,9 @@ impl Latches {
             acquired += 1;
         }
         lock.owned_count += acquired;
+        if lock.acquired() && lock.acquired_at.is_none() {
+            lock.acquired_at = Some(EngineClock::now());
+        }
         lock.acquired()
     }
 
@@ -149,8 +168,8 @@ impl Latches {
         self.slots[self.slot_of(hash)].lock().first_by_hash(hash)
     }
 
-    /// Returns the queues of the slots that `lock` uses.
-    pub fn probe(&self, lock: &Lock) -> LatchesProbe {
+    /// Returns the queues of the slots that the lock of `command` uses; `released`: it has released them.
+    pub fn probe(&self, lock: &Lock, command: u64, released: bool) -> LatchesProbe {
         let mut slots: Vec<usize> = lock.required_hashes.iter().map(|h| self.slot_of(*h)).collect();
         slots.sort_unstable();
         slots.dedup();
@@ -161,11 +180,16 @@ impl Latches {
                     queue.push(*cid);
                 }
             }
-            LatchSlot { slot: slot as u64, queue }
+            let here = lock.names.iter().filter(|(hash, _)| self.slot_of(*hash) == slot);
+            LatchSlot { slot: slot as u64, queue, keys: here.map(|(_, name)| name.clone()).collect() }
         };
+        let held = lock.acquired_at.filter(|_| released).map_or(0, |at| at.elapsed().as_nanos() as u64);
         LatchesProbe {
             store: u64::from(tracepoints::thread::store()),
             slots: slots.into_iter().map(queue).collect(),
+            command,
+            since_ns: lock.acquired_at.map_or(0, |at| at.0),
+            held_ns: held,
         }
     }
 
@@ -188,8 +212,10 @@ mod tests {
         assert!(latches.acquire(&mut a, 1));
         assert!(!latches.acquire(&mut b, 2));
         assert!(!latches.acquire(&mut c, 3));
-        assert_eq!(latches.probe(&a).slots[0].queue, [1, 2, 3]);
+        assert_eq!(latches.probe(&a, 1, false).slots[0].queue, [1, 2, 3]);
         assert_eq!((latches.holder(&c), latches.holder(&a)), (Some(1), None));
+        b.set_names(&[Key::from_raw(b"k")]);
+        assert_eq!((latches.probe(&b, 2, false).since_ns, latches.probe(&b, 2, false).command), (0, 2));
         assert_eq!(latches.release(&a, 1), [2]);
         assert!(latches.acquire(&mut b, 2));
         assert_eq!(latches.release(&b, 2), [3]);

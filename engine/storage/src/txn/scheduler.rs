@@ -12,12 +12,13 @@ use std::{
     time::Duration,
 };
 
+use engine_rocks::CF_LOCK;
 use futures::FutureExt;
 use kvproto::kvrpcpb::Context;
 use parking_lot::Mutex;
-use tikv_kv::{Engine, SnapContext, Snapshot, WriteData};
+use tikv_kv::{Engine, Modify, SnapContext, Snapshot, WriteData};
 use tokio::sync::oneshot;
-use tracepoints::{EngineClock, Probe, Req, clock::EngineInstant, ending::Wait};
+use tracepoints::{EngineClock, Facts, Probe, Req, clock::EngineInstant, ending::Wait};
 use txn_types::{Key, TimeStamp};
 
 use self::lock_wait::{Abandon, WaitSlot};
@@ -36,7 +37,7 @@ use crate::{
         LockWaitToken, SharedLockManager,
         lock_waiting_queue::{LockWaitEntry, LockWaitQueues},
     },
-    mvcc::probe::mvcc_rows,
+    mvcc::{facts::key_text, probe::mvcc_rows},
     perf::with_perf_context,
     read_pool::Pool,
     statistics::SchedulerDetails,
@@ -254,7 +255,10 @@ impl<E: Engine> Inner<E> {
     /// Queues the command for its latches, and runs it as soon as it has all of them. The deadline belongs to
     /// the request, which may have begun with an earlier command.
     fn schedule_command(self: Arc<Self>, cid: u64, cmd: Command, caller: Caller) {
-        let lock = Lock::new(cmd.latch_keys());
+        let mut lock = Lock::new(cmd.latch_keys());
+        if caller.req.stepped() {
+            lock.set_names(cmd.latch_keys());
+        }
         tracepoints::stamp!(LATCH_WAIT, caller.req, cid = cid, latches = lock.len());
         let task = Task {
             cid,
@@ -273,7 +277,8 @@ impl<E: Engine> Inner<E> {
         // Hold this lock, so that the releaser of the latch finds the task.
         let mut waiting = self.waiting.lock();
         let acquired = self.latches.acquire(&mut task.lock, task.cid);
-        tracepoints::probe!(task.caller.req, || Probe::Latches(self.latches.probe(&task.lock)));
+        let req = task.caller.req;
+        tracepoints::probe!(req, || Probe::Latches(self.latches.probe(&task.lock, task.cid, false)));
         if acquired || task.caller.deadline.check().is_err() {
             // After its deadline the command does not wait: it ends and releases its latches.
             drop(waiting);
@@ -332,7 +337,7 @@ impl<E: Engine> Inner<E> {
         // Releases the latches when dropped, also after a panic.
         let latches = LatchGuard { inner: self.clone(), lock, cid, req };
         details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
-        let queues = || Probe::Latches(self.latches.probe(&latches.lock));
+        let queues = || Probe::Latches(self.latches.probe(&latches.lock, cid, false));
         step_probe!(
             LATCH_ACQUIRED,
             req,
@@ -468,9 +473,9 @@ impl<E: Engine> Inner<E> {
         details: &mut SchedulerDetails,
     ) -> Result<WriteResult> {
         let context = WriteContext {
-            req,
             concurrency_manager: self.concurrency_manager.clone(),
             statistics: &mut details.stat,
+            req,
             enable_async_commit: self.config.enable_async_commit,
             enable_one_pc: self.config.enable_one_pc,
             raw_ext,
@@ -490,9 +495,10 @@ impl<E: Engine> Inner<E> {
     ) -> Result<()> {
         deadline.check()?;
         let data = WriteData { modifies, deadline: Some(deadline.at()) };
-        tracepoints::step!(
+        tracepoints::step_facts!(
             SCHED_WRITE,
             ctx.req,
+            written(&data.modifies),
             region = ctx.pb_ctx.region_id,
             modifies = data.modifies.len(),
             bytes = data.size(),
@@ -514,6 +520,29 @@ impl<E: Engine> Inner<E> {
     }
 }
 
+/// Lists what a command writes.
+fn written(modifies: &[Modify]) -> Facts {
+    modifies.iter().fold(Facts::new("Writes"), |facts, modify| {
+        let versioned = |key: &Key| match Key::split_on_ts_for(key.as_encoded()) {
+            Ok((user_key, ts)) => format!("{} at {ts}", key_text(&Key::from_encoded_slice(user_key))),
+            Err(_) => key_text(key),
+        };
+        let name = |cf: &str, key: &Key| match cf {
+            CF_LOCK => key_text(key),
+            _ => versioned(key),
+        };
+        match modify {
+            Modify::Put(cf, key, value) => {
+                facts.text(&format!("put {cf}"), name(cf, key)).note(format!("{} bytes", value.len()))
+            }
+            Modify::Delete(cf, key) => facts.text(&format!("delete {cf}"), name(cf, key)),
+            Modify::DeleteRange(cf, from, to, _) => {
+                facts.text(&format!("delete range {cf}"), format!("{} to {}", key_text(from), key_text(to)))
+            }
+        }
+    })
+}
+
 /// Guard of a command's latches. When dropped, releases and publishes them, and wakes the next commands.
 struct LatchGuard<E: Engine> {
     inner: Arc<Inner<E>>,
@@ -525,7 +554,9 @@ struct LatchGuard<E: Engine> {
 impl<E: Engine> Drop for LatchGuard<E> {
     fn drop(&mut self) {
         let wakeup = self.inner.latches.release(&self.lock, self.cid);
-        tracepoints::probe!(self.req, || Probe::Latches(self.inner.latches.probe(&self.lock)));
+        tracepoints::probe!(self.req, || Probe::Latches(
+            self.inner.latches.probe(&self.lock, self.cid, true)
+        ));
         self.inner.clone().wake_up(wakeup);
     }
 }

@@ -122,6 +122,7 @@ impl<S: Snapshot> SnapshotStore<S> {
             desc = params.desc,
         );
         let mut config = ScannerConfig::new(self.snapshot, self.start_ts);
+        config.req = self.req;
         config.lower_bound = params.lower_bound;
         config.upper_bound = params.upper_bound;
         config.isolation_level = self.isolation_level;

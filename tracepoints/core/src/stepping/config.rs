@@ -46,8 +46,10 @@ pub enum Mode {
     /// Never.
     #[default]
     Run,
-    /// At every stage that can hold.
+    /// At every stage that can hold, but not inside of a stage.
     Step,
+    /// At every stage that can hold, also inside of another one.
+    Into,
     /// At the stages with a gate.
     ToGate,
 }

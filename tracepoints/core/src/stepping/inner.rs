@@ -200,7 +200,8 @@ impl Inner {
         let mut state = self.state.lock();
         let wanted = match state.mode {
             Mode::Run => false,
-            Mode::Step => true,
+            Mode::Step => !stage.stage().inside,
+            Mode::Into => true,
             Mode::ToGate => state.gates.contains(&stage),
         };
         if state.closed || !wanted || !state.known.contains(&req.id()) {

@@ -44,7 +44,7 @@ impl Lanes {
     fn is_within_backoff(&self, id: u64, steps: &[Step]) -> bool {
         let parent = self.spans.get(&id).filter(|s| s.of_pd).and_then(|s| self.spans.get(&s.parent));
         let open = parent.and_then(|p| p.open).and_then(|i| steps.get(i));
-        open.is_some_and(|step| step.stage == "client_backoff")
+        open.is_some_and(|step| matches!(step.stage.as_str(), "client_backoff" | "client_resolve_lock"))
     }
 
     /// Handles the last of `steps`, which is new: closes the steps that it ends.
@@ -123,6 +123,12 @@ impl Lanes {
             _ => steps[*i].request == request && steps[*i].store == store,
         });
         ours.max().unwrap_or(steps.len().saturating_sub(1))
+    }
+
+    /// Returns the newest step that a request passed on a thread.
+    pub(super) fn last_on_thread(&self, request: u64, thread: u16, steps: &[Step]) -> Option<usize> {
+        let ours = |(step, by): (&Step, &u16)| *by == thread && step.request == request;
+        steps.iter().zip(&self.threads).rposition(ours)
     }
 
     /// Returns the time that main-lane steps cover within the roots, and the roots' own time, both in ns.

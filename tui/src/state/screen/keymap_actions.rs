@@ -50,7 +50,8 @@ impl Screen {
             return Effect::None;
         }
         match action {
-            Action::Next => self.next(),
+            Action::Next => self.next(false),
+            Action::Into => self.next(true),
             Action::Back => self.back(),
             Action::ToGate => self.go_to_gate(),
             Action::Run => self.run(),
@@ -142,9 +143,10 @@ impl Screen {
         result.map_err(|e| self.say(format!("{e:#}"))).ok()
     }
 
-    fn next(&mut self) {
-        if !self.timeline.at_newest() {
-            return self.go_to(self.timeline.cursor() + 1);
+    /// Steps forward; `into`: also inside of a stage.
+    fn next(&mut self, into: bool) {
+        if let Some(step) = self.timeline.next_step(into) {
+            return self.go_to(step);
         }
         match self.phase() {
             Phase::Held | Phase::Running if self.source.scripted() => {
@@ -153,13 +155,13 @@ impl Screen {
                 self.ok_or_say(result);
             }
             Phase::Held => {
-                self.timeline.await_step();
+                self.timeline.await_step(into);
                 self.say_what_is_released();
-                self.release_one();
+                self.release_one(into);
             }
             Phase::Starting => self.say("starting: no step yet"),
             Phase::Running => {
-                self.timeline.await_step();
+                self.timeline.await_step(into);
                 self.say("running: waiting for the next step");
             }
             Phase::Failed => self.say("no further step after the failure: see the log"),
@@ -187,7 +189,7 @@ impl Screen {
 
     fn back(&mut self) {
         self.stay();
-        match self.timeline.cursor().checked_sub(1) {
+        match self.timeline.previous_step() {
             Some(before) => self.go_to(before),
             None => self.say("this is the first step"),
         }

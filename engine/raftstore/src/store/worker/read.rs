@@ -1,5 +1,7 @@
 //! Local reads on the reader's thread while the leader's lease is valid.
 //! Mirrors `raftstore::store::worker::read`.
+mod verdict;
+
 use std::{
     future::Future,
     sync::{Arc, atomic::Ordering},
@@ -9,7 +11,9 @@ use engine_rocks::RocksEngine;
 use futures::future::{Either, ready};
 use kvproto::raft_cmdpb::{CmdType, RaftCmdRequest, RaftRequestHeader, ReadIndexRequest, Request};
 use tikv_kv::ErrorInner;
-use tracepoints::{EngineClock, Req};
+use tracepoints::{EngineClock, Facts, Req};
+
+use verdict::verdict;
 
 use crate::{
     Error, RaftRouter,
@@ -77,6 +81,7 @@ impl LocalReader {
                     self.maybe_renew_lease_advance(&delegate);
                     let (term, applied) = (delegate.term, delegate.applied_index.load(Ordering::Acquire));
                     tracepoints::stamp!(LOCAL_READ, req, region = region, term = term, applied = applied);
+                    tracepoints::facts!(req, verdict(header, Some(&delegate), EngineClock::now(), None));
                     let (region, txn_ext) = (delegate.region.clone(), delegate.txn_ext.clone());
                     return Ok(Some(RegionSnapshot::new(snap, region, term, applied, txn_ext)));
                 }
@@ -85,11 +90,19 @@ impl LocalReader {
             LocalReadDecision::Redirect(reason) => reason,
             LocalReadDecision::Refuse(reason, err) => {
                 tracepoints::stamp!(LOCAL_READ_REJECT, req, region = region, reason = reason as u64);
+                tracepoints::facts!(req, self.refusal(header, reason));
                 return Err(err);
             }
         };
         tracepoints::stamp!(LOCAL_READ_REJECT, req, region = region, reason = reason as u64);
+        tracepoints::facts!(req, self.refusal(header, reason));
         Ok(None)
+    }
+
+    /// Describes the reason to a person who steps.
+    fn refusal(&self, header: &RaftRequestHeader, reason: RejectReason) -> Facts {
+        let delegate = self.delegates.get(&header.region_id).map(|d| d.value().clone());
+        verdict(header, delegate.as_deref(), EngineClock::now(), Some(reason))
     }
 
     /// Decides whether a request can read locally. TiKV: `LocalReaderCore::validate_request` and `inspect`.

@@ -11,7 +11,7 @@ use txn_types::{
 
 use super::{ValueEntry, check_last_change, copy_write, default_not_found_error};
 use crate::{
-    mvcc::{Cursor, Error, ErrorInner, Result, SEEK_BOUND, need_check_locks, probe::mvcc_rows},
+    mvcc::{Cursor, Error, ErrorInner, Result, SEEK_BOUND, facts, need_check_locks, probe::mvcc_rows},
     statistics::Statistics,
 };
 
@@ -169,11 +169,16 @@ impl<S: Snapshot> PointGetter<S> {
     fn load_and_check_lock(&mut self, user_key: &Key, extract_access_lock: bool) -> Result<Option<Lock>> {
         tracepoints::step_thread!(LOCK_CF_GET, self.with.req, ts = self.with.ts.into_inner());
         self.statistics.lock.get += 1;
-        let Some(data) = self.with.snapshot.get_cf(CF_LOCK, user_key)? else { return Ok(None) };
+        let Some(data) = self.with.snapshot.get_cf(CF_LOCK, user_key)? else {
+            tracepoints::facts!(self.with.req, facts::read_lock(user_key, None, self.with.ts, false));
+            return Ok(None);
+        };
         // Shared locks never conflict with reads.
         let LockOrSharedLocks::Lock(lock) = txn_types::parse_lock(&data)? else { return Ok(None) };
         let (ts, level) = (self.with.ts, self.with.isolation_level);
-        match txn_types::check_ts_conflict(&lock, user_key, ts, &self.with.bypass_locks, level) {
+        let checked = txn_types::check_ts_conflict(&lock, user_key, ts, &self.with.bypass_locks, level);
+        tracepoints::facts!(self.with.req, facts::read_lock(user_key, Some(&lock), ts, checked.is_err()));
+        match checked {
             Ok(()) => Ok(None),
             Err(e) => {
                 self.statistics.lock.processed_keys += 1;
@@ -195,6 +200,14 @@ impl<S: Snapshot> PointGetter<S> {
         while found && Key::is_user_key_eq(self.write_cursor.key(), user_key.as_encoded()) {
             let commit_ts = Key::decode_ts_from(self.write_cursor.key())?;
             let write = WriteRef::parse(self.write_cursor.value())?;
+            tracepoints::step_inside!(
+                WRITE_CF_RECORD,
+                self.with.req,
+                facts::version(user_key, ts, commit_ts, &write),
+                commit_ts = commit_ts.into_inner(),
+                start_ts = write.start_ts.into_inner(),
+                write_type = write.write_type.to_u8(),
+            );
             if !write.check_gc_fence_as_latest_version(ts) {
                 return Ok(None);
             }

@@ -3,11 +3,12 @@
 //! Mirrors `src/storage/mvcc/reader/reader.rs`.
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use tikv_kv::{IterOptions, Snapshot};
+use tracepoints::{Facts, Req};
 use txn_types::{Key, LastChange, LockOrSharedLocks, TimeStamp, Value, Write, WriteRef, WriteType};
 
 use super::{check_last_change, copy_write, default_not_found_error};
 use crate::{
-    mvcc::{Cursor, Result, SEEK_BOUND, ScanMode},
+    mvcc::{Cursor, Result, SEEK_BOUND, ScanMode, facts},
     statistics::Statistics,
 };
 
@@ -65,7 +66,21 @@ impl<S: Snapshot> SnapshotReader<S> {
 
     /// See [`MvccReader::load_lock`].
     pub fn load_lock(&mut self, key: &Key) -> Result<Option<LockOrSharedLocks>> {
-        self.reader.load_lock(key)
+        let lock = self.reader.load_lock(key)?;
+        let single = lock.as_ref().and_then(|lock| match lock {
+            LockOrSharedLocks::Lock(lock) => Some(lock),
+            LockOrSharedLocks::Shared(_) => None,
+        });
+        tracepoints::step_inside!(
+            MVCC_LOAD_LOCK,
+            self.reader.req,
+            facts::loaded_lock(key, self.start_ts, lock.as_ref()),
+            start_ts = self.start_ts.into_inner(),
+            found = lock.is_some(),
+            lock_ts = single.map_or(0, |lock| lock.ts.into_inner()),
+            lock_ttl = single.map_or(0, |lock| lock.ttl),
+        );
+        Ok(lock)
     }
 
     /// See [`MvccReader::seek_write`].
@@ -108,6 +123,8 @@ pub struct MvccReader<S: Snapshot> {
     snapshot: S,
     /// Statistics of the operations.
     pub statistics: Statistics,
+    /// The request to stamp for.
+    pub req: Req,
     lock_cursor: Option<Cursor<S::Iter>>,
     write_cursor: Option<Cursor<S::Iter>>,
     /// `None`: single keys, each by a prefix seek.
@@ -123,6 +140,7 @@ impl<S: Snapshot> MvccReader<S> {
         Self {
             snapshot,
             statistics: Statistics::default(),
+            req: Req::NONE,
             lock_cursor: None,
             write_cursor: None,
             scan_mode,
@@ -170,14 +188,22 @@ impl<S: Snapshot> MvccReader<S> {
             Some(cursor) => cursor,
             none => none.insert(open_write_cursor(&self.snapshot, self.scan_mode, self.fill_cache)?),
         };
-        if !cursor.near_seek(&key.clone().append_ts(ts), &mut self.statistics.write)? {
-            return Ok(None);
+        let mut found = None;
+        if cursor.near_seek(&key.clone().append_ts(ts), &mut self.statistics.write)? {
+            let (user_key, commit_ts) = Key::split_on_ts_for(cursor.key())?;
+            if user_key == key.as_encoded().as_slice() {
+                found = Some((commit_ts, copy_write(&WriteRef::parse(cursor.value())?)));
+            }
         }
-        let (user_key, commit_ts) = Key::split_on_ts_for(cursor.key())?;
-        if user_key != key.as_encoded().as_slice() {
-            return Ok(None);
-        }
-        Ok(Some((commit_ts, copy_write(&WriteRef::parse(cursor.value())?))))
+        tracepoints::step_inside!(
+            MVCC_SEEK_WRITE,
+            self.req,
+            facts::sought(key, ts, found.as_ref()),
+            commit_ts = found.as_ref().map_or(0, |(commit_ts, _)| commit_ts.into_inner()),
+            start_ts = found.as_ref().map_or(0, |(_, write)| write.start_ts.into_inner()),
+            write_type = found.as_ref().map_or(0, |(_, write)| write.write_type.to_u8()),
+        );
+        Ok(found)
     }
 
     /// Returns the PUT of `key` that is the latest at `ts`, with its commit timestamp. With `gc_fence_limit`,
@@ -231,6 +257,18 @@ impl<S: Snapshot> MvccReader<S> {
 
     /// Returns the outcome, on `key`, of the transaction that started at `start_ts`.
     pub fn get_txn_commit_record(&mut self, key: &Key, start_ts: TimeStamp) -> Result<TxnCommitRecord> {
+        let record = self.find_txn_commit_record(key, start_ts)?;
+        tracepoints::step_inside!(
+            MVCC_TXN_RECORD,
+            self.req,
+            commit_record_facts(key, start_ts, &record),
+            start_ts = start_ts.into_inner(),
+            found = !matches!(record, TxnCommitRecord::None { .. }),
+        );
+        Ok(record)
+    }
+
+    fn find_txn_commit_record(&mut self, key: &Key, start_ts: TimeStamp) -> Result<TxnCommitRecord> {
         let mut seek_ts = TimeStamp::max();
         let mut gc_fence = TimeStamp::zero();
         while let Some((commit_ts, write)) = self.seek_write(key, seek_ts)? {
@@ -394,6 +432,26 @@ impl<S: Snapshot> MvccReader<S> {
             found = cursor.next(stats)?;
         }
         Ok((locks, false))
+    }
+}
+
+/// The outcome of a transaction on a key.
+fn commit_record_facts(key: &Key, start_ts: TimeStamp, record: &TxnCommitRecord) -> Facts {
+    let out = facts::ts(facts::change("Outcome of the transaction", key), "start_ts", start_ts, "");
+    match record {
+        TxnCommitRecord::None { overlapped_write: None } => out.outcome("no record"),
+        TxnCommitRecord::None { overlapped_write: Some(_) } => {
+            out.outcome("no record").text("at start_ts", "another transaction was committed")
+        }
+        TxnCommitRecord::SingleRecord { write, .. } if write.write_type == WriteType::Rollback => {
+            out.outcome("rolled back")
+        }
+        TxnCommitRecord::SingleRecord { commit_ts, .. } => {
+            facts::ts(out, "commit_ts", *commit_ts, "").outcome("committed")
+        }
+        TxnCommitRecord::OverlappedRollback { commit_ts } => {
+            facts::ts(out, "marked in the record at", *commit_ts, "").outcome("rolled back")
+        }
     }
 }
 

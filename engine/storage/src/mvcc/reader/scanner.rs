@@ -11,11 +11,12 @@ pub use forward::ForwardScanner;
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use kvproto::kvrpcpb::IsolationLevel;
 use tikv_kv::{IterOptions, Snapshot};
-use txn_types::{Key, Lock, LockOrSharedLocks, LockType, TimeStamp, TsSet, Value, Write};
+use tracepoints::Req;
+use txn_types::{Key, Lock, LockOrSharedLocks, LockType, TimeStamp, TsSet, Value, Write, WriteRef};
 
 use super::{ValueEntry, default_not_found_error};
 use crate::{
-    mvcc::{Cursor, Result, need_check_locks},
+    mvcc::{Cursor, Result, facts, need_check_locks},
     statistics::Statistics,
 };
 
@@ -44,6 +45,8 @@ pub struct ScannerConfig<S: Snapshot> {
     pub access_locks: TsSet,
     /// Whether to read in descending order.
     pub desc: bool,
+    /// The request to stamp for.
+    pub req: Req,
 }
 
 impl<S: Snapshot> ScannerConfig<S> {
@@ -61,6 +64,7 @@ impl<S: Snapshot> ScannerConfig<S> {
             bypass_locks: TsSet::Empty,
             access_locks: TsSet::Empty,
             desc: false,
+            req: Req::NONE,
         }
     }
 
@@ -92,11 +96,25 @@ impl<S: Snapshot> ScannerConfig<S> {
         self.open(CF_WRITE)
     }
 
+    /// Stamps a record of CF write that the scan passes.
+    fn stamp_version(&self, user_key: &Key, commit_ts: TimeStamp, write: &WriteRef<'_>) {
+        tracepoints::step_inside!(
+            SCAN_WRITE_RECORD,
+            self.req,
+            facts::version(user_key, self.ts, commit_ts, write),
+            commit_ts = commit_ts.into_inner(),
+            start_ts = write.start_ts.into_inner(),
+            write_type = write.write_type.to_u8(),
+        );
+    }
+
     /// Returns the lock in `data` if the read goes through it; `None` if it does not block the read.
     fn check_lock(&self, user_key: &Key, data: &[u8], stats: &mut Statistics) -> Result<Option<Lock>> {
         let LockOrSharedLocks::Lock(lock) = txn_types::parse_lock(data)? else { return Ok(None) };
         let (bypass, level) = (&self.bypass_locks, self.isolation_level);
-        let Err(e) = txn_types::check_ts_conflict(&lock, user_key, self.ts, bypass, level) else {
+        let checked = txn_types::check_ts_conflict(&lock, user_key, self.ts, bypass, level);
+        tracepoints::facts!(self.req, facts::read_lock(user_key, Some(&lock), self.ts, checked.is_err()));
+        let Err(e) = checked else {
             return Ok(None);
         };
         stats.lock.processed_keys += 1;

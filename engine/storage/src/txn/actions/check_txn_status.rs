@@ -5,7 +5,9 @@ use tikv_kv::Snapshot;
 use txn_types::{Key, Lock, LockType, TimeStamp, Write, WriteType};
 
 use crate::{
-    mvcc::{ErrorInner, MvccTxn, OverlappedWrite, ReleasedLock, Result, SnapshotReader, TxnCommitRecord},
+    mvcc::{
+        ErrorInner, MvccTxn, OverlappedWrite, ReleasedLock, Result, SnapshotReader, TxnCommitRecord, facts,
+    },
     types::TxnStatus,
 };
 
@@ -39,6 +41,17 @@ pub fn check_txn_status_lock_exists<S: Snapshot>(
     mut lock: Lock,
     query: StatusQuery,
 ) -> Result<(TxnStatus, Option<ReleasedLock>)> {
+    let expired = is_expired(&lock, query.current_ts);
+    tracepoints::step_inside!(
+        STATUS_CHECK_LOCK,
+        txn.req,
+        facts::ttl_check(&primary_key, &lock, query.current_ts, expired)
+            .ts_unless_zero("caller_start_ts", query.caller_start_ts.into_inner()),
+        start_ts = lock.ts.into_inner(),
+        current_ts = query.current_ts.into_inner(),
+        lock_ttl = lock.ttl,
+        expired = expired,
+    );
     if query.verify_is_primary && !primary_key.is_encoded_from(&lock.primary) {
         return check_mismatching_primary(txn, reader, primary_key, lock, query);
     }
@@ -52,7 +65,7 @@ pub fn check_txn_status_lock_exists<S: Snapshot>(
         {
             return Ok((status, Some(released)));
         }
-    } else if is_expired(&lock, query.current_ts) {
+    } else if expired {
         let is_pessimistic_txn = lock.is_pessimistic_txn();
         let released = rollback_lock(txn, reader, primary_key, &lock, is_pessimistic_txn, true)?;
         return Ok((TxnStatus::TtlExpire, Some(released)));

@@ -7,7 +7,7 @@ use super::{
     common::{LockState, load_lock_state},
 };
 use crate::{
-    mvcc::{ErrorInner, MvccTxn, ReleasedLock, Result, SnapshotReader},
+    mvcc::{ErrorInner, MvccTxn, ReleasedLock, Result, SnapshotReader, facts},
     types::TxnStatus,
 };
 
@@ -27,7 +27,17 @@ pub fn cleanup<S: Snapshot>(
     match load_lock_state(txn, reader, &key)? {
         LockState::Own(lock) => {
             let alive = lock.ts.physical().saturating_add(lock.ttl) >= current_ts.physical();
-            if !current_ts.is_zero() && alive {
+            let ends = current_ts.is_zero() || !alive;
+            tracepoints::step_inside!(
+                CLEANUP_CHECK_TTL,
+                txn.req,
+                facts::ttl_check(&key, &lock, current_ts, ends),
+                start_ts = lock.ts.into_inner(),
+                current_ts = current_ts.into_inner(),
+                lock_ttl = lock.ttl,
+                expired = ends,
+            );
+            if !ends {
                 let info = lock.into_lock_info(key.into_raw()?);
                 return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());
             }

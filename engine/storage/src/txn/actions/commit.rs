@@ -3,7 +3,7 @@ use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp, Write, WriteType};
 
 use super::common::{LockState, load_lock_state};
-use crate::mvcc::{ErrorInner, MvccTxn, ReleasedLock, Result, SnapshotReader, TxnCommitRecord};
+use crate::mvcc::{ErrorInner, MvccTxn, ReleasedLock, Result, SnapshotReader, TxnCommitRecord, facts};
 
 /// Commits `key` at `commit_ts`. Returns `None` if it is already committed.
 ///
@@ -22,6 +22,14 @@ pub fn commit<S: Snapshot>(
         return handle_lock_not_found(reader, key, commit_ts).map(|()| None);
     };
     let start_ts = reader.start_ts;
+    tracepoints::step_inside!(
+        COMMIT_CHECK_LOCK,
+        txn.req,
+        facts::commit_check(&key, &lock, commit_ts),
+        start_ts = start_ts.into_inner(),
+        commit_ts = commit_ts.into_inner(),
+        min_commit_ts = lock.min_commit_ts.into_inner(),
+    );
     if commit_ts < lock.min_commit_ts {
         let (key, min_commit_ts) = (key.into_raw()?, lock.min_commit_ts);
         return Err(ErrorInner::CommitTsExpired { start_ts, commit_ts, key, min_commit_ts }.into());

@@ -14,7 +14,7 @@ use super::{
     check_data_constraint::check_data_constraint,
     common::{next_last_change_info, shared_lock_error},
 };
-use crate::mvcc::{Error, ErrorInner, MvccTxn, PessimisticLockNotFoundReason, Result, SnapshotReader};
+use crate::mvcc::{Error, ErrorInner, MvccTxn, PessimisticLockNotFoundReason, Result, SnapshotReader, facts};
 
 /// Properties common to all mutations of a prewrite.
 #[derive(Clone, Debug)]
@@ -114,7 +114,7 @@ pub fn prewrite<S: Snapshot>(
     }
     let newest = match mutation.skip_constraint_check() {
         true => None,
-        false => Some(mutation.check_for_newer_version(reader)?),
+        false => Some(mutation.check_conflict(reader)?),
     };
     if !amended {
         mutation.check_assertion(reader, newest)?;
@@ -232,6 +232,26 @@ impl<'a> PrewriteMutation<'a> {
             None => LastChange::NotExist,
         };
         self.check_assertion(reader, Some(newest.map(|(ts, write)| (write, ts))))
+    }
+
+    /// Stamps the result of the check for a newer version.
+    fn check_conflict<S: Snapshot>(
+        &mut self,
+        reader: &mut SnapshotReader<S>,
+    ) -> Result<Option<(Write, TimeStamp)>> {
+        let checked = self.check_for_newer_version(reader);
+        let newest = checked.as_ref().ok().and_then(Option::as_ref);
+        let (start_ts, for_update_ts) = (self.props.start_ts, self.props.for_update_ts());
+        let error = || checked.as_ref().err().map(ToString::to_string);
+        tracepoints::step_inside!(
+            PREWRITE_CHECK_CONFLICT,
+            reader.reader.req,
+            facts::conflict(&self.key, start_ts, for_update_ts, newest, error()),
+            start_ts = start_ts.into_inner(),
+            commit_ts = newest.map_or(0, |(_, commit_ts)| commit_ts.into_inner()),
+            failed = checked.is_err(),
+        );
+        checked
     }
 
     /// Checks the newest record and returns it.
@@ -354,6 +374,14 @@ impl<'a> PrewriteMutation<'a> {
         if self.assertion == Assertion::None || level == AssertionLevel::Off || skip {
             return Ok(());
         }
+        tracepoints::step_inside!(
+            PREWRITE_CHECK_ASSERTION,
+            reader.reader.req,
+            facts::change("Assertion", &self.key)
+                .text("expected", format!("{:?}", self.assertion))
+                .text("level", format!("{level:?}")),
+            start_ts = self.props.start_ts.into_inner(),
+        );
         // A writer reads the latest version, so any fence means that GC removed the version.
         let taken = |(w, _): &(Write, TimeStamp)| w.gc_fence.is_some_and(|fence| !fence.is_zero());
         let is_data = |w: &Write| matches!(w.write_type, WriteType::Put | WriteType::Delete);

@@ -6,7 +6,7 @@ use txn_types::{Key, Lock, TimeStamp, WriteType};
 use super::{WriteCommand, WriteContext, WriteResult, command_ext, encode_keys};
 use crate::{
     errors::Result,
-    mvcc::{MvccTxn, OverlappedWrite, SnapshotReader, TxnCommitRecord},
+    mvcc::{MvccTxn, OverlappedWrite, SnapshotReader, TxnCommitRecord, facts},
     txn::actions::{
         check_txn_status::{collapse_prev_rollback, make_rollback},
         common::{LockState, load_lock_state},
@@ -79,7 +79,20 @@ fn check_one<S: Snapshot>(
     reader: &mut SnapshotReader<S>,
     key: &Key,
 ) -> Result<SecondaryLockStatus> {
-    let mismatch_lock = match load_lock_state(txn, reader, key)? {
+    let state = load_lock_state(txn, reader, key)?;
+    let prewritten = matches!(&state, LockState::Own(lock) if !lock.is_pessimistic_lock());
+    tracepoints::step_inside!(
+        CHECK_SECONDARY_LOCK,
+        txn.req,
+        facts::change("Secondary", key).ts("start_ts", reader.start_ts.into_inner()).outcome(if prewritten {
+            "prewritten"
+        } else {
+            "not prewritten"
+        }),
+        start_ts = reader.start_ts.into_inner(),
+        found = prewritten,
+    );
+    let mismatch_lock = match state {
         LockState::Own(lock) if !lock.is_pessimistic_lock() => return Ok(SecondaryLockStatus::Locked(lock)),
         // Only locked, never prewritten: the transaction can no longer be committed.
         LockState::Own(_) => {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     errors::{ErrorInner, Result},
-    mvcc::{self, MAX_TXN_WRITE_SIZE, MvccReader, MvccTxn, ScanMode, SnapshotReader},
+    mvcc::{self, MAX_TXN_WRITE_SIZE, MvccReader, MvccTxn, ScanMode, SnapshotReader, facts},
     txn::actions::{cleanup::cleanup, commit::commit},
     types::ProcessResult,
 };
@@ -48,6 +48,16 @@ fn resolve_one<S: Snapshot>(
     commit_ts: TimeStamp,
 ) -> Result<()> {
     (txn.start_ts, reader.start_ts) = (start_ts, start_ts);
+    tracepoints::step_inside!(
+        RESOLVE_LOCK_KEY,
+        txn.req,
+        facts::change("Resolve the lock", &key)
+            .ts("start_ts", start_ts.into_inner())
+            .ts_unless_zero("commit_ts", commit_ts.into_inner())
+            .outcome(if commit_ts.is_zero() { "roll back" } else { "commit" }),
+        start_ts = start_ts.into_inner(),
+        commit_ts = commit_ts.into_inner(),
+    );
     if commit_ts.is_zero() {
         cleanup(txn, reader, key, TimeStamp::zero(), false)?;
     } else if commit_ts > start_ts {

@@ -6,7 +6,7 @@ use txn_types::{Key, TimeStamp};
 use super::{WriteCommand, WriteContext, WriteResult, command_ext};
 use crate::{
     errors::Result,
-    mvcc::ErrorInner,
+    mvcc::{ErrorInner, facts},
     txn::actions::common::{LockState, load_lock_state},
     types::{ProcessResult, TxnStatus},
 };
@@ -51,7 +51,18 @@ impl WriteCommand for TxnHeartBeat {
             };
             let pushes =
                 lock.generation > 0 && !lock.use_async_commit && lock.min_commit_ts < self.min_commit_ts;
-            if lock.ttl < self.advise_ttl || pushes {
+            let extends = lock.ttl < self.advise_ttl || pushes;
+            tracepoints::step_inside!(
+                HEART_BEAT_CHECK_TTL,
+                txn.req,
+                facts::lock_rows(facts::change("Lock's time to live", &key), &lock)
+                    .number("advised ttl_ms", self.advise_ttl)
+                    .outcome(if extends { "extended" } else { "long enough" }),
+                start_ts = start_ts.into_inner(),
+                lock_ttl = lock.ttl,
+                advised_ttl = self.advise_ttl,
+            );
+            if extends {
                 lock.ttl = lock.ttl.max(self.advise_ttl);
                 if pushes {
                     lock.min_commit_ts = self.min_commit_ts;

@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     store::{
         ReadIndexContext, SnapKey, Transport,
-        peer::{is_initial_msg, vote},
+        peer::{facts, is_initial_msg, vote},
         read_queue::read_id,
     },
 };
@@ -166,6 +166,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
         let acks = kind == MessageType::MsgAppendResponse && !msg.reject;
         let before = self.matched(from);
+        let committed = self.fsm.peer.raft_group.raft.raft_log.committed;
         if let Err(err) = self.fsm.peer.raft_group.step(msg) {
             log::debug!("region {region}: {kind:?} from peer {from}: {err}");
         }
@@ -175,7 +176,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
         let after = self.matched(from);
         if acks && after > before {
-            self.stamp_acks(from, before + 1, after);
+            self.stamp_acks(from, before + 1, after, committed);
         }
         // The peer needs no snapshot any more: report it now, since PD adds one peer at a time.
         // TiKV: `any_new_peer_catch_up`.
@@ -190,7 +191,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     }
 
     /// Stamps the acknowledged entries. Of several terms, only the newest and the oldest are stamped.
-    fn stamp_acks(&self, from: u64, first: u64, last: u64) {
+    fn stamp_acks(&self, from: u64, first: u64, last: u64, committed_before: u64) {
         let region = self.fsm.region_id();
         let sender = self.fsm.peer.region().find_peer_by_id(from);
         let (store, vote) = sender.map_or((0, Vote::Both), |p| (p.store_id, vote(p)));
@@ -201,6 +202,9 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         for term in terms.into_iter().flatten() {
             let req = tracepoints::session::joined(region, term, first, last);
             tracepoints::stamp!(RAFT_ACK, req, region = region, term = term, last = last, from_count = from);
+            let count = || facts::quorum(&self.fsm.peer, last, "Quorum");
+            let now = log.committed;
+            tracepoints::facts!(req, facts::acknowledged(count(), store, committed_before, now, last));
         }
     }
 }

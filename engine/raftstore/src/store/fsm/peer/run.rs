@@ -7,6 +7,7 @@ use crate::{
     store::{
         CampaignType, CasualMessage, PeerMsg, SignificantMsg, Transport,
         fsm::store::PollContext,
+        peer::facts,
         read_queue::read_id,
         run::{Run, nth_run},
         worker::region::RegionTask,
@@ -278,7 +279,17 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     fn run_committed(&mut self, entries: Vec<raft::eraftpb::Entry>, mut at: usize) -> Flow {
         let region = self.fsm.region_id();
         while let Some(run) = nth_run(region, &entries, at) {
-            if gate_run!(self, RAFT_COMMIT, run) {
+            let req = run.joined();
+            let stamped = !self.fsm.gate.resumes_with(tracepoints::stage::RAFT_COMMIT, req);
+            let parks = gate_run!(self, RAFT_COMMIT, run);
+            if stamped {
+                let leads = self.fsm.peer.is_leader();
+                tracepoints::facts!(req, facts::committed(run, &entries, leads));
+                if leads {
+                    tracepoints::facts!(req, facts::quorum(&self.fsm.peer, run.last, "Quorum"));
+                }
+            }
+            if parks {
                 return Flow::Park(Continuation::Committed { entries, at });
             }
             at += 1;

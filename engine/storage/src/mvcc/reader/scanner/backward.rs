@@ -82,6 +82,7 @@ impl<S: Snapshot> BackwardScanner<S> {
                 return Ok(self.as_latest(last));
             }
             let write = WriteRef::parse(self.cursors.write.value())?;
+            self.cursors.cfg.stamp_version(user_key, commit_ts, &write);
             if let WriteType::Put | WriteType::Delete = write.write_type {
                 last = Some((copy_write(&write), commit_ts));
             }

@@ -4,7 +4,7 @@ use txn_types::Key;
 
 use super::ScannerConfig;
 use crate::{
-    mvcc::{Cursor, Result, reader::ValueEntry},
+    mvcc::{Cursor, Result, facts, reader::ValueEntry},
     statistics::Statistics,
 };
 
@@ -65,7 +65,17 @@ impl<S: Snapshot> Cursors<S> {
         let (Some(first), Some(second)) = (write.or(lock), lock.or(write)) else { return Ok(None) };
         let next = if self.cfg.desc { first.max(second) } else { first.min(second) };
         let user_key = Key::from_encoded_slice(next);
-        Ok(Some(Current { user_key, has_write: write == Some(next), has_lock: lock == Some(next) }))
+        let (has_write, has_lock) = (write == Some(next), lock == Some(next));
+        tracepoints::step_inside!(
+            MVCC_SCAN_KEY,
+            self.cfg.req,
+            facts::change("Scan", &user_key)
+                .flag("cursor of CF lock is here", has_lock)
+                .flag("cursor of CF write is here", has_write),
+            lock = has_lock,
+            write = has_write,
+        );
+        Ok(Some(Current { user_key, has_write, has_lock }))
     }
 
     /// Counts an entry that the scan returns.

@@ -77,6 +77,7 @@ impl<S: Snapshot> ForwardScanner<S> {
                 return Ok(None);
             }
             let write = WriteRef::parse(self.cursors.write.value())?;
+            self.cursors.cfg.stamp_version(user_key, commit_ts, &write);
             if !write.check_gc_fence_as_latest_version(self.cursors.cfg.ts) {
                 return Ok(None);
             }

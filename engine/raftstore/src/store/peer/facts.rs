@@ -1,0 +1,128 @@
+//! What a person who steps reads at the stages of Raft that decide, with the values compared.
+//!
+//! Runs only for a stepped request.
+use kvproto::raft_cmdpb::{CmdType, RaftCmdRequest};
+use prost::Message as _;
+use raft::eraftpb::Entry;
+use tracepoints::{Facts, facts::shown, field::Vote};
+
+use super::{Peer, probe::vote};
+use crate::store::run::Run;
+
+/// The count of the stores that have an entry, at the leader.
+pub fn quorum(peer: &Peer, index: u64, title: &str) -> Facts {
+    let matched = |id| peer.raft_group.raft.prs().get(id).map_or(0, |progress| progress.matched);
+    let committed = peer.raft_group.raft.raft_log.committed;
+    let mut facts = Facts::new(title).number("entry", index);
+    let (mut have, mut voters) = (0, 0);
+    for member in &peer.region().peers {
+        let (has, votes) = (matched(member.id) >= index, vote(member) != Vote::Learner);
+        voters += u64::from(votes);
+        have += u64::from(has && votes);
+        let what = match (has, votes) {
+            (true, true) => "has the entry",
+            (true, false) => "has the entry, but is a learner and does not vote",
+            (false, _) => "not yet",
+        };
+        let own = if member.id == peer.peer_id() { " (this leader's disk)" } else { "" };
+        facts = facts.number(&format!("store {} matched", member.store_id), matched(member.id));
+        facts = facts.note(format!("{what}{own}"));
+    }
+    let needed = voters / 2 + 1;
+    let facts = facts.number("needed", needed).note(format!("of {voters} voters"));
+    let count = format!("{have} of {voters} have it");
+    facts.outcome(if committed >= index {
+        format!("{count}: committed")
+    } else {
+        format!("{count}, {needed} needed")
+    })
+}
+
+/// Adds to the facts of an acknowledgement whether it completed the quorum.
+pub fn acknowledged(facts: Facts, store: u64, committed_before: u64, committed: u64, last: u64) -> Facts {
+    let facts = facts.number("acknowledged by store", store);
+    let note = match (committed_before >= last, committed >= last) {
+        (true, _) => "the entry was committed before",
+        (false, true) => "this acknowledgement completes the quorum",
+        (false, false) => "the quorum is not complete",
+    };
+    facts.note(note)
+}
+
+/// The contents of committed entries, and what is certain now.
+pub fn committed(run: Run, entries: &[Entry], leader: bool) -> Facts {
+    let mut facts = Facts::new("Committed entry").number("index", run.first);
+    if run.last > run.first {
+        facts = facts.note(format!("to {}", run.last));
+    }
+    facts = facts
+        .number("term", run.term)
+        .text("certain now", "no later leader can lose the entry; it is not applied yet");
+    if !leader {
+        facts = facts.text("known from", "the leader's commit index");
+    }
+    let ours = entries.iter().filter(|entry| (run.first..=run.last).contains(&entry.index));
+    for entry in ours {
+        let Ok(command) = RaftCmdRequest::decode(&entry.data[..]) else { continue };
+        facts = command.requests.iter().fold(facts, |facts, request| match request.cmd_type() {
+            CmdType::Put => {
+                let put = request.put.clone().unwrap_or_default();
+                facts
+                    .text(&format!("put {}", cf(&put.cf)), key(&put.key))
+                    .note(format!("{} bytes", put.value.len()))
+            }
+            CmdType::Delete => {
+                let delete = request.delete.clone().unwrap_or_default();
+                facts.text(&format!("delete {}", cf(&delete.cf)), key(&delete.key))
+            }
+            other => facts.text("command", format!("{other:?}")),
+        });
+        if let Some(admin) = &command.admin_request {
+            facts = facts.text("command", format!("{:?}", admin.cmd_type()));
+        }
+    }
+    facts
+}
+
+fn cf(name: &str) -> &str {
+    if name.is_empty() { "default" } else { name }
+}
+
+fn key(encoded: &[u8]) -> String {
+    match txn_types::Key::split_readable(encoded) {
+        (user_key, Some(ts)) => format!("{} at {ts}", shown(&user_key)),
+        (user_key, None) => shown(&user_key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kvproto::raft_cmdpb::{PutRequest, Request};
+    use tracepoints::facts::FactValue;
+
+    use super::*;
+
+    #[test]
+    fn a_committed_entry_lists_its_writes() {
+        let put = PutRequest {
+            cf: "write".into(),
+            key: txn_types::Key::from_raw(b"k1").append_ts(7.into()).into_encoded(),
+            value: vec![1; 9],
+        };
+        let request = Request { cmd_type: CmdType::Put as i32, put: Some(put), ..Request::default() };
+        let data = RaftCmdRequest { requests: vec![request], ..RaftCmdRequest::default() }.encode_to_vec();
+        let entry = Entry { index: 8, term: 6, data: data.into(), ..Entry::default() };
+        let run = Run { region: 2, term: 6, first: 8, last: 8 };
+        let facts = committed(run, &[entry], true);
+        let row = facts.rows.iter().find(|row| row.name == "put write").unwrap();
+        assert_eq!((&row.value, row.note.as_str()), (&FactValue::Text("k1 at 7".into()), "9 bytes"));
+    }
+
+    #[test]
+    fn the_acknowledgement_that_completes_the_quorum_is_named() {
+        let note = |before, after| acknowledged(Facts::new("x"), 3, before, after, 8).rows[0].note.clone();
+        assert_eq!(note(7, 8), "this acknowledgement completes the quorum");
+        assert_eq!(note(8, 8), "the entry was committed before");
+        assert_eq!(note(7, 7), "the quorum is not complete");
+    }
+}
