@@ -1,9 +1,7 @@
-//! Draws the step screen as an SVG, from a real run on an embedded cluster:
-//! `cargo run -p tikv-tui --example picture -- docs/src/step-screen.svg`.
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+//! Draws the step screen as an SVG, from saved steps of a point get, held at a gate again:
+//! `cargo run -p tikv-tui -- step point_get --json > get.jsonl`, then
+//! `cargo run -p tikv-tui --example picture -- get.jsonl docs/src/step-screen.svg`.
+use std::{fmt::Write as _, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -14,7 +12,7 @@ use ratatui::{
     style::{Color, Modifier},
 };
 use tikv_tui::{
-    source::embedded::Embedded,
+    source::recorded::Recorded,
     state::{Phase, Screen, Start, screen::Options},
     view,
 };
@@ -23,25 +21,20 @@ use tikv_tui::{
 const SIZE: (u16, u16) = (160, 46);
 /// The stage at which the request is held.
 const GATE: &str = "write_cf_found";
-/// Limit of the run.
-const LIMIT: Duration = Duration::from_secs(120);
 
 fn main() -> Result<()> {
-    let path = std::env::args().nth(1).context("expected the path of the picture, found none")?;
-    let start = Start { gates: vec![GATE.into()], stacks: true, ..Start::default() };
-    let source = Embedded::start("point_get", None, start)?;
+    let mut args = std::env::args().skip(1);
+    let (Some(steps), Some(path)) = (args.next(), args.next()) else {
+        bail!("expected two arguments, found fewer: STEPS.jsonl and the path of the picture");
+    };
+    let record = Recorded::read(Path::new(&steps))?;
+    let start = Start { gates: vec![GATE.into()], ..Start::default() };
+    let source = Recorded::new("point_get", record.steps, record.summary, &start);
     let mut screen = Screen::new(Box::new(source), Options { color: true, tikv_src: None });
-    let begin = Instant::now();
-    while screen.phase() != Phase::Held {
-        screen.poll();
-        if begin.elapsed() > LIMIT || screen.phase() == Phase::Failed {
-            bail!("expected a request held at {GATE}, found none: {}", screen.error().unwrap_or_default());
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    while screen.poll() {}
+    if screen.phase() != Phase::Held {
+        bail!("expected a step {GATE} in {steps}, found none: save the steps of point_get");
     }
-    // The probes of the step follow its hold.
-    std::thread::sleep(Duration::from_millis(300));
-    screen.poll();
     screen.on_key(KeyEvent::new(KeyCode::Char('4'), KeyModifiers::NONE));
     screen.on_key(KeyEvent::new(KeyCode::Char('1'), KeyModifiers::NONE));
     let mut terminal = Terminal::new(TestBackend::new(SIZE.0, SIZE.1))?;

@@ -52,6 +52,10 @@ pub enum Command {
     Trace(Box<TraceArgs>),
     /// Compare two runs, with their steps aligned: recipes, scenario files, saved steps, recorded requests
     Compare(CompareArgs),
+    /// Serve the Debug Adapter Protocol, so that an editor steps a request
+    Dap(DapArgs),
+    /// Print breakpoints or probes at the stages, for other debuggers and tracers
+    Scripts(ScriptsArgs),
     /// Measure the cost of recording every request on this machine, and print a receipt
     Overhead(OverheadArgs),
     /// Print shell completions
@@ -72,6 +76,41 @@ pub struct ListArgs {
     /// Print one JSON object per recipe and line, with its name and title
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DapArgs {
+    /// Listen on port N of 127.0.0.1, for several clients [default: one client on standard input and output]
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+}
+
+const SCRIPTS_EXAMPLES: &str = "Examples:
+  tikv-tui scripts gdb --binary target/debug/tikv-server --trace > s.gdb
+      write breakpoints that print each stage; then gdb -p PID -x s.gdb
+  tikv-tui scripts bpftrace --binary /usr/bin/tikv-server > s.bt
+      write probes for a stock TiKV; then bpftrace s.bt";
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = SCRIPTS_EXAMPLES)]
+pub struct ScriptsArgs {
+    /// Program that runs the script
+    #[arg(value_enum, value_name = "TOOL")]
+    pub tool: ScriptTool,
+    /// The tikv-server to search: of this project or a stock TiKV, with its symbols
+    #[arg(long, value_name = "PATH")]
+    pub binary: PathBuf,
+    /// Print each stage and continue, instead of stopping (gdb, lldb)
+    #[arg(long)]
+    pub trace: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ScriptTool {
+    Gdb,
+    Lldb,
+    Bpftrace,
+    Perf,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -40,6 +40,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Command::Record(args)) => recording::record::run(&args),
         Some(Command::Trace(args)) => trace(*args),
         Some(Command::Compare(args)) => compare(&args),
+        Some(Command::Dap(args)) => crate::dap::run(args.port),
+        Some(Command::Scripts(args)) => crate::scripts::run(&args),
         Some(Command::Overhead(args)) => overhead(args),
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Man { dir }) => man(&dir),

@@ -68,9 +68,13 @@ impl Drop for Embedded {
 }
 
 impl Embedded {
-    /// Finds and checks the scenario, then runs it in the background up to its first operation.
+    /// Finds the scenario by its name or path and runs it in the background up to its first operation.
     pub fn start(name: &str, data_dir: Option<PathBuf>, start: Start) -> Result<Self> {
-        let scenario = recipes::library::find(name)?;
+        Self::run(recipes::library::find(name)?, data_dir, start)
+    }
+
+    /// Checks the scenario, then runs it in the background up to its first operation.
+    pub fn run(scenario: Scenario, data_dir: Option<PathBuf>, start: Start) -> Result<Self> {
         let name = scenario.name.clone();
         recipes::directive::check(&scenario)?;
         if !scenario.blocks.iter().any(is_stepped) {

@@ -129,20 +129,24 @@ fn is_runtime(frame: &Frame) -> bool {
     frame.file.is_empty() || RUNTIMES.contains(&format!(" {} ", library(frame)))
 }
 
-/// The crate of a frame's file, otherwise of its function.
+/// The crate of a frame's file, otherwise of its function. Debug information has `tokio-1.54.1/src/...` and
+/// `library/core/src/...`, with or without folders before.
 fn library(frame: &Frame) -> String {
     let file = frame.file.replace('\\', "/");
-    if let Some((_, path)) = file.split_once("/library/").filter(|_| file.contains("rustc")) {
-        return path.split('/').next().unwrap_or_default().to_owned();
+    let parts: Vec<&str> = file.split('/').collect();
+    if let Some(at) = parts.iter().position(|part| *part == "library") {
+        return parts.get(at + 1).copied().unwrap_or_default().to_owned();
     }
-    if let Some((_, path)) = file.split_once("/registry/src/") {
-        let folder = path.split('/').nth(1).unwrap_or_default();
-        return folder.rsplit_once('-').map_or(folder, |(name, _)| name).replace('-', "_");
+    let named = parts.iter().filter_map(|part| part.rsplit_once('-'));
+    let is_version =
+        |version: &str| version.starts_with(|c: char| c.is_ascii_digit()) && version.contains('.');
+    match named.filter(|(_, version)| is_version(version)).last() {
+        Some((name, _)) => name.replace('-', "_"),
+        None => function_name::crate_of(&frame.function).to_owned(),
     }
-    function_name::crate_of(&frame.function).to_owned()
 }
 
-/// The crates of the frames, and the function of the outermost frame that a crate other than `core` has.
+/// The crates of the frames, and the function of the outermost frame that a crate with the work has.
 fn folded_name(frames: &[Frame]) -> String {
     let mut crates: Vec<String> = Vec::new();
     for frame in frames.iter().filter(|f| !f.file.is_empty()) {
@@ -151,7 +155,9 @@ fn folded_name(frames: &[Frame]) -> String {
             crates.push(library);
         }
     }
-    let plain = |f: &&Frame| !f.file.is_empty() && !matches!(library(f).as_str(), "core" | "alloc" | "std");
+    let plain = |f: &&Frame| {
+        !f.file.is_empty() && !matches!(library(f).as_str(), "core" | "alloc" | "std" | "tracing")
+    };
     let outer = frames.iter().rev().find(plain).or(frames.last());
     let function = outer.map_or_else(String::new, |f| function_name::short(&f.function));
     if crates.is_empty() { function } else { format!("{} {function}", crates.join(", ")) }
@@ -250,6 +256,8 @@ mod tests {
             frame("storage::mvcc::reader::point_getter::PointGetter<S>::load_data", GETTER, line),
             frame("core::ops::FnOnce::call_once", "/rustc/abc/library/core/src/ops/function.rs", 250),
             frame("tokio::runtime::task::harness::Harness<T,S>::poll", tokio, 153),
+            frame("poll", "tracing-0.1.44/src/instrument.rs", 321),
+            frame("catch_unwind<()>", "library/std/src/panicking.rs", 544),
             frame("start_thread", "", 0),
             frame("raft::RawNode<S>::step", "/root/.cargo/registry/src/index/raft-0.7.0/src/raw_node.rs", 3),
         ];
@@ -259,7 +267,7 @@ mod tests {
             texts,
             [
                 &format!("PointGetter::load_data {GETTER}:{}", line + 1),
-                "3 frames: core, tokio Harness::poll",
+                "5 frames: core, tokio, tracing, std Harness::poll",
                 "RawNode::step index/raft-0.7.0/src/raw_node.rs:3",
             ]
         );

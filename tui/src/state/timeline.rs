@@ -63,7 +63,7 @@ pub struct Timeline {
 
 /// The effect of a step's arrival.
 #[derive(Debug, Default)]
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     /// The user waited for it.
     pub awaited: bool,
     /// The step to which the cursor moves.
@@ -180,12 +180,12 @@ impl Timeline {
     }
 
     /// Moves the cursor to a step, or to the newest one if there is none of this number.
-    pub(super) fn move_to(&mut self, step: usize) {
+    pub(crate) fn move_to(&mut self, step: usize) {
         self.cursor = step.min(self.steps.len().saturating_sub(1));
     }
 
     /// Makes the cursor follow the newest step, or stay where it is.
-    pub(super) fn set_follow(&mut self, follow: bool) {
+    pub(crate) fn set_follow(&mut self, follow: bool) {
         self.follow = follow;
     }
 
@@ -202,7 +202,7 @@ impl Timeline {
     }
 
     /// Requests one more step forward; `into`: also inside of a stage.
-    pub(super) fn await_step(&mut self, into: bool) {
+    pub(crate) fn await_step(&mut self, into: bool) {
         self.into = into;
         self.pending = (self.pending + 1).min(MAX_PENDING);
     }
@@ -213,21 +213,21 @@ impl Timeline {
     }
 
     /// Forgets the requested steps forward. Returns whether there were any.
-    pub(super) fn await_nothing(&mut self) -> bool {
+    pub(crate) fn await_nothing(&mut self) -> bool {
         std::mem::take(&mut self.pending) > 0
     }
 
     /// Whether requested steps forward have not arrived yet.
-    pub(super) fn awaits(&self) -> bool {
+    pub(crate) fn awaits(&self) -> bool {
         self.pending > 0
     }
 
-    pub(super) fn add_request(&mut self, request: RequestInfo) {
+    pub(crate) fn add_request(&mut self, request: RequestInfo) {
         self.requests.push(request);
     }
 
     /// Adds a step, or replaces the known one with its number.
-    pub(super) fn add_step(&mut self, mut step: Step) -> Arrival {
+    pub(crate) fn add_step(&mut self, mut step: Step) -> Arrival {
         if let Some(known) = self.steps.get_mut(step.step) {
             *known = step;
             return Arrival::default();
@@ -247,7 +247,7 @@ impl Timeline {
     }
 
     /// Adds a hold. Returns its step if the cursor followed; the cursor then stays there.
-    pub(super) fn add_hold(&mut self, hold: HeldRequest) -> Option<usize> {
+    pub(crate) fn add_hold(&mut self, hold: HeldRequest) -> Option<usize> {
         let target = if self.follow { self.held_step(&hold) } else { None };
         self.follow &= target.is_none();
         self.holds.push(hold);
@@ -255,23 +255,23 @@ impl Timeline {
     }
 
     /// Removes the hold of a request.
-    pub(super) fn remove_hold(&mut self, id: u64) {
+    pub(crate) fn remove_hold(&mut self, id: u64) {
         self.holds.retain(|h| h.id != id);
     }
 
     /// Removes the first hold at once, because the next hold is another one.
-    pub(super) fn remove_first_hold(&mut self) {
+    pub(crate) fn remove_first_hold(&mut self) {
         if !self.holds.is_empty() {
             self.holds.remove(0);
         }
     }
 
-    pub(super) fn remove_all_holds(&mut self) {
+    pub(crate) fn remove_all_holds(&mut self) {
         self.holds.clear();
     }
 
     /// Ends the operation. Returns the step to which the cursor moves.
-    pub(super) fn finish(&mut self, ending: OperationEnd) -> Option<usize> {
+    pub(crate) fn finish(&mut self, ending: OperationEnd) -> Option<usize> {
         self.holds.clear();
         self.ending = Some(ending);
         self.follow.then(|| self.end_step())

@@ -1,0 +1,355 @@
+//! The client's breakpoints: of lines, functions, values and errors; and the decision to stop at a step.
+mod condition;
+mod errors;
+mod place;
+mod values;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracepoints::{Hold, catalogue::find, trace::Step};
+
+use super::{
+    arguments::Wanted,
+    stepper::{Stop, Watch},
+    types::{Breakpoint, Source},
+};
+pub use errors::{FILTERS, answered_with};
+pub use place::{Place, of_function, of_line};
+pub use values::watched;
+
+/// A breakpoint that is set.
+#[derive(Debug)]
+struct Set {
+    id: i64,
+    place: Place,
+    rule: Rule,
+    /// The numbers of the operation's steps that it was hit at.
+    hits: BTreeSet<usize>,
+}
+
+/// The rule by which a hit stops, or writes a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rule {
+    hit: Option<Hits>,
+    log: Option<String>,
+}
+
+/// A condition on the number of hits, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hits {
+    Exactly(usize),
+    From(usize),
+    Every(usize),
+}
+
+impl Hits {
+    fn parse(text: &str) -> Result<Self, String> {
+        let bad = || {
+            format!("expected a hit count such as `2`, `>= 2` or `% 2`, found `{text}`: write one of these")
+        };
+        let number = |rest: &str| rest.trim().parse().ok().filter(|n| *n > 0).ok_or_else(bad);
+        let text = text.trim();
+        for (sign, make) in
+            [(">=", Hits::From as fn(usize) -> Hits), ("==", Hits::Exactly), ("=", Hits::Exactly)]
+        {
+            if let Some(rest) = text.strip_prefix(sign) {
+                return number(rest).map(make);
+            }
+        }
+        if let Some(rest) = text.strip_prefix('>') {
+            return number(rest).map(|n| Hits::From(n + 1));
+        }
+        if let Some(rest) = text.strip_prefix('%') {
+            return number(rest).map(Hits::Every);
+        }
+        number(text.trim_start_matches('#')).map(Hits::Exactly)
+    }
+
+    fn accepts(self, hits: usize) -> bool {
+        match self {
+            Hits::Exactly(n) => hits == n,
+            Hits::From(n) => hits >= n,
+            Hits::Every(n) => hits.is_multiple_of(n),
+        }
+    }
+}
+
+/// All breakpoints of a client.
+#[derive(Debug, Default)]
+pub struct Breakpoints {
+    lines: BTreeMap<String, Vec<Set>>,
+    functions: Vec<Set>,
+    /// The gates of the configuration.
+    stages: Vec<Set>,
+    values: Vec<(i64, String, Rule)>,
+    /// The last seen values of the watched ones.
+    known: BTreeMap<String, String>,
+    errors: BTreeSet<String>,
+    next_id: i64,
+    /// Lines of log points that wait to be written.
+    pub logged: Vec<String>,
+}
+
+impl Breakpoints {
+    /// Replaces the breakpoints of a file.
+    pub fn set_lines(&mut self, source: &Source, wanted: &[Wanted]) -> Vec<Breakpoint> {
+        let path = source.path.clone().or_else(|| source.name.clone()).unwrap_or_default();
+        let mut set = Vec::new();
+        let shown = wanted.iter().map(|w| {
+            let found = of_line(&path, w.line);
+            let line = found.as_ref().ok().and_then(Place::line);
+            let mut shown = self.add(found, w, &mut set);
+            shown.line = line.or(Some(w.line));
+            shown.source = Some(source.clone());
+            shown
+        });
+        let shown = shown.collect();
+        self.lines.insert(path, set);
+        shown
+    }
+
+    /// Replaces the breakpoints of functions and stages.
+    pub fn set_functions(&mut self, wanted: &[Wanted]) -> Vec<Breakpoint> {
+        let mut set = Vec::new();
+        let shown = wanted.iter().map(|w| self.add(of_function(&w.name), w, &mut set)).collect();
+        self.functions = set;
+        shown
+    }
+
+    /// Sets the gates of the configuration: names of stages.
+    pub fn set_stages(&mut self, names: &[String]) {
+        let mut set = Vec::new();
+        for name in names {
+            self.add(of_function(name), &Wanted::default(), &mut set);
+        }
+        self.stages = set;
+    }
+
+    /// Replaces the watched values.
+    pub fn set_values(&mut self, wanted: &[Wanted]) -> Vec<Breakpoint> {
+        self.values.clear();
+        self.known.clear();
+        let shown = wanted.iter().map(|w| {
+            let id = self.id();
+            match watched(&w.data_id).and_then(|what| Ok((what, rule(w)?))) {
+                Ok((what, rule)) => {
+                    self.values.push((id, w.data_id.clone(), rule));
+                    Breakpoint {
+                        id,
+                        verified: true,
+                        message: format!("stops when {what} changes"),
+                        ..Breakpoint::default()
+                    }
+                }
+                Err(message) => Breakpoint { id, message, ..Breakpoint::default() },
+            }
+        });
+        shown.collect()
+    }
+
+    /// Replaces the errors to stop at; returns whether each filter is known.
+    pub fn set_errors(&mut self, filters: &[String]) -> Vec<Breakpoint> {
+        self.errors = filters.iter().cloned().collect();
+        let known = |f: &String| FILTERS.iter().any(|(filter, _, _)| filter == f);
+        let shown = filters.iter().map(|f| match known(f) {
+            true => Breakpoint { id: self.next_id, verified: true, ..Breakpoint::default() },
+            false => {
+                let message = format!(
+                    "expected a filter of this adapter, found `{f}`: choose key_error or region_error"
+                );
+                Breakpoint { id: self.next_id, message, ..Breakpoint::default() }
+            }
+        });
+        shown.collect()
+    }
+
+    /// Stages at which the engine must hold for these breakpoints.
+    pub fn gates(&self) -> BTreeSet<&'static str> {
+        let all = self.lines.values().flatten().chain(&self.functions).chain(&self.stages);
+        let stages = all.flat_map(|set| set.place.stages.iter().copied());
+        // An answer is sent after this stage, so it shows the outcome while the request is still held.
+        let replies = (!self.errors.is_empty()).then_some("grpc_reply");
+        stages.filter(|stage| find(stage).is_some_and(|s| s.hold != Hold::None)).chain(replies).collect()
+    }
+
+    /// Whether a breakpoint or error stops at the step of this number; counts no hit.
+    pub fn stops_at(&self, steps: &[Step], at: usize) -> bool {
+        let number = |set: &Set| set.hits.range(..=at).count();
+        let stops = |set: &Set| {
+            set.rule.log.is_none()
+                && set.place.accepts(steps, at)
+                && set.rule.hit.is_none_or(|hit| hit.accepts(number(set)))
+        };
+        let changed = |data: &String| {
+            let before = at.checked_sub(1).and_then(|i| values::value(&steps[i], data));
+            before.is_some_and(|before| values::value(&steps[at], data).is_some_and(|now| now != before))
+        };
+        self.lines.values().flatten().chain(&self.functions).chain(&self.stages).any(stops)
+            || self.values.iter().any(|(_, data, _)| changed(data))
+            || answered_with(&steps[at]).is_some_and(|(filter, _)| self.errors.contains(filter))
+    }
+
+    fn id(&mut self) -> i64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn add(&mut self, found: Result<Place, String>, wanted: &Wanted, to: &mut Vec<Set>) -> Breakpoint {
+        let id = self.id();
+        match found.and_then(|place| Ok((place.under(wanted.condition.as_deref())?, rule(wanted)?))) {
+            Ok((place, rule)) => {
+                let message = place.describe();
+                to.push(Set { id, place, rule, hits: BTreeSet::new() });
+                Breakpoint { id, verified: true, message, ..Breakpoint::default() }
+            }
+            Err(message) => Breakpoint { id, message, ..Breakpoint::default() },
+        }
+    }
+
+    /// Returns the watched values that differ from the last seen ones.
+    fn changes(&mut self, step: &Step) -> Option<Stop> {
+        let (mut ids, mut changes) = (Vec::new(), Vec::new());
+        for (id, data, _) in &self.values {
+            let Some(now) = values::value(step, data) else { continue };
+            let before = self.known.insert(data.clone(), now.clone());
+            if let Some(before) = before.filter(|before| *before != now) {
+                ids.push(*id);
+                changes.push(format!("{}: {before} → {now}", watched(data).unwrap_or_else(|_| data.clone())));
+            }
+        }
+        (!ids.is_empty()).then(|| Stop::Data(ids, changes.join("; ")))
+    }
+
+    fn hits(&mut self, steps: &[Step], at: usize) -> Option<Stop> {
+        let step = &steps[at];
+        let mut stopped = Vec::new();
+        for set in self.lines.values_mut().flatten().chain(&mut self.functions).chain(&mut self.stages) {
+            if !set.place.accepts(steps, at) {
+                continue;
+            }
+            set.hits.insert(at);
+            let number = set.hits.range(..=at).count();
+            if set.rule.hit.is_some_and(|hit| !hit.accepts(number)) {
+                continue;
+            }
+            match &set.rule.log {
+                Some(text) => self.logged.push(filled(text, step)),
+                None => stopped.push(set.id),
+            }
+        }
+        (!stopped.is_empty()).then_some(Stop::Breakpoint(stopped))
+    }
+}
+
+fn rule(wanted: &Wanted) -> Result<Rule, String> {
+    let given = |text: &Option<String>| text.clone().filter(|t| !t.trim().is_empty());
+    let hit = given(&wanted.hit_condition).map(|text| Hits::parse(&text)).transpose()?;
+    Ok(Rule { hit, log: given(&wanted.log_message) })
+}
+
+/// Replaces `{expression}` in the text of a log point by its value.
+fn filled(text: &str, step: &Step) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((name, after)) = after.split_once('}') else { break };
+        out.push_str(before);
+        match super::tree::field(step, name.trim()) {
+            Some(value) => out.push_str(&value),
+            None => out.push_str(&format!("{{no {name}}}")),
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+impl Watch for Breakpoints {
+    fn reached(&mut self, steps: &[Step], at: usize) -> Option<Stop> {
+        let changed = self.changes(&steps[at]);
+        let hit = self.hits(steps, at);
+        let wrong = answered_with(&steps[at]).filter(|(filter, _)| self.errors.contains(*filter));
+        changed.or(hit).or_else(|| wrong.map(|(_, what)| Stop::Error(what)))
+    }
+
+    fn settled(&mut self, step: &Step) -> Option<Stop> {
+        self.changes(step)
+    }
+
+    fn moved(&mut self, step: &Step) {
+        self.known.clear();
+        self.changes(step);
+    }
+
+    /// Hits are counted in each operation.
+    fn begin(&mut self) {
+        self.known.clear();
+        self.lines
+            .values_mut()
+            .flatten()
+            .chain(&mut self.functions)
+            .chain(&mut self.stages)
+            .for_each(|set| set.hits.clear());
+    }
+
+    fn every_stage(&self) -> bool {
+        !self.values.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(stage: &str, commit_ts: u64) -> Step {
+        Step { stage: stage.into(), fields: [("commit_ts".to_owned(), commit_ts)].into(), ..Step::default() }
+    }
+
+    #[test]
+    fn hit_counts_are_parsed_or_refused() {
+        assert_eq!(Hits::parse("2"), Ok(Hits::Exactly(2)));
+        assert_eq!(Hits::parse(" >= 3 "), Ok(Hits::From(3)));
+        assert_eq!(Hits::parse("> 3"), Ok(Hits::From(4)));
+        assert_eq!(Hits::parse("%2"), Ok(Hits::Every(2)));
+        assert!(Hits::parse("0").unwrap_err().contains("found `0`"));
+        assert!(Hits::parse("x").unwrap_err().contains(">= 2"));
+    }
+
+    #[test]
+    fn a_hit_is_counted_once_however_often_it_is_passed() {
+        let mut all = Breakpoints::default();
+        let wanted =
+            Wanted { name: "write_cf_found".into(), hit_condition: Some("2".into()), ..Wanted::default() };
+        assert!(all.set_functions(&[wanted])[0].verified);
+        let steps = [step("write_cf_found", 1), step("read_done", 0), step("write_cf_found", 2)];
+        assert_eq!(all.reached(&steps, 0), None);
+        assert_eq!(all.reached(&steps, 0), None, "passed again after a step back");
+        assert!(matches!(all.reached(&steps, 2), Some(Stop::Breakpoint(_))));
+    }
+
+    #[test]
+    fn a_log_point_writes_values_and_does_not_stop() {
+        let mut all = Breakpoints::default();
+        let log_message = Some("commit {commit_ts} at {stage}, {nothing}".into());
+        all.set_functions(&[Wanted { name: "write_cf_found".into(), log_message, ..Wanted::default() }]);
+        assert_eq!(all.reached(&[step("write_cf_found", 7)], 0), None);
+        assert_eq!(all.logged, ["commit 7 at write_cf_found, {no nothing}"]);
+    }
+
+    #[test]
+    fn a_gate_of_the_configuration_stops_as_a_breakpoint_does() {
+        let mut all = Breakpoints::default();
+        all.set_stages(&["mvcc_get".into()]);
+        assert_eq!(all.gates().into_iter().collect::<Vec<_>>(), ["mvcc_get"]);
+        assert!(matches!(all.reached(&[step("mvcc_get", 0)], 0), Some(Stop::Breakpoint(_))));
+    }
+
+    #[test]
+    fn only_stages_that_can_hold_become_gates() {
+        let mut all = Breakpoints::default();
+        let named = |name: &str| Wanted { name: name.into(), ..Wanted::default() };
+        let shown = all.set_functions(&[named("raft_ack"), named("mvcc_get"), named("nothing")]);
+        assert!(shown[0].verified && shown[0].message.contains("only observed"), "{:?}", shown[0]);
+        assert!(!shown[2].verified && shown[2].message.contains("`nothing`"), "{:?}", shown[2]);
+        assert_eq!(all.gates().into_iter().collect::<Vec<_>>(), ["mvcc_get"]);
+    }
+}

@@ -1,0 +1,174 @@
+//! The place of a breakpoint: the stages of a line, a stage or a function.
+use std::collections::BTreeSet;
+
+use tracepoints::{
+    Hold,
+    catalogue::{STAGES, find},
+    trace::Step,
+};
+
+use super::condition::Condition;
+use crate::{
+    sites::{self, Site},
+    state::{search, tikv},
+};
+
+/// The place of a breakpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The stages.
+    pub stages: BTreeSet<&'static str>,
+    /// The line of the stamp, if the breakpoint is of a line.
+    site: Option<Site>,
+    /// TiKV's function: a stage has another one for some kinds of requests.
+    tikv: Option<String>,
+    condition: Option<Condition>,
+}
+
+impl Place {
+    /// The line to which the breakpoint moved.
+    pub fn line(&self) -> Option<u32> {
+        self.site.as_ref().map(|site| site.line)
+    }
+
+    /// Describes the place for the client.
+    pub fn describe(&self) -> String {
+        let names = self.stages.iter().copied().collect::<Vec<_>>().join(", ");
+        let observed: Vec<&str> = self
+            .stages
+            .iter()
+            .copied()
+            .filter(|stage| find(stage).is_none_or(|s| s.hold == Hold::None))
+            .collect();
+        match observed.is_empty() {
+            true => format!("stage {names}"),
+            false => format!(
+                "stage {names}; {} is only observed: a live request is shown there and continues to the next stage that can hold it",
+                observed.join(", ")
+            ),
+        }
+    }
+
+    /// Adds a condition.
+    ///
+    /// # Errors
+    /// If it does not parse.
+    pub fn under(self, condition: Option<&str>) -> Result<Self, String> {
+        let condition = condition.filter(|text| !text.trim().is_empty()).map(Condition::parse).transpose()?;
+        Ok(Self { condition, ..self })
+    }
+
+    /// Whether the step of this number is at this place.
+    pub fn accepts(&self, steps: &[Step], at: usize) -> bool {
+        let step = &steps[at];
+        let in_line = |site: &Site| {
+            step.line == site.line
+                && (step.file == site.file || step.file.ends_with(&format!("/{}", site.file)))
+        };
+        self.stages.contains(step.stage.as_str())
+            && self.site.as_ref().is_none_or(in_line)
+            && self.tikv.as_ref().is_none_or(|name| is_end(&tikv::Place::parse(&step.tikv).name(), name))
+            && self.condition.as_ref().is_none_or(|condition| condition.holds(steps, at))
+    }
+}
+
+/// Finds the stage of a line, or the nearest one of its function.
+///
+/// # Errors
+/// A sentence with the nearest stage of the file, if there is one.
+pub fn of_line(path: &str, line: u32) -> Result<Place, String> {
+    let Some((name, file)) = sites::of_file(path) else {
+        return Err(format!(
+            "expected a source file of this engine, found {path}: set breakpoints in the files that `loadedSources` lists"
+        ));
+    };
+    let function = file.function_at(line);
+    let near = |site: &&Site| (site.line < line, site.line.abs_diff(line));
+    let inside = |site: &&Site| site.line == line || function.is_some_and(|f| f.lines.contains(&site.line));
+    match file.sites.iter().filter(inside).min_by_key(near) {
+        Some(site) => {
+            Ok(Place { stages: BTreeSet::from([site.stage]), site: Some(site.clone()), ..Place::default() })
+        }
+        None => {
+            let here = function.map_or("this line".into(), |f| format!("the function {}", f.name));
+            let other = file.sites.iter().min_by_key(|site| site.line.abs_diff(line));
+            let hint = other.map_or_else(
+                || format!("{name} has none: see the view of the path for the files of the stages"),
+                |site| format!("the nearest one is {} in line {}", site.stage, site.line),
+            );
+            Err(format!("expected a stage in {here}, found none; {hint}"))
+        }
+    }
+}
+
+/// Whether a path of names ends with `end`, at a boundary of a name.
+fn is_end(full: &str, end: &str) -> bool {
+    full.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with("::"))
+}
+
+/// Finds the stages by the name of a stage, or of a function of TiKV or of this engine.
+///
+/// # Errors
+/// A sentence with similar names.
+pub fn of_function(name: &str) -> Result<Place, String> {
+    let name = name.trim();
+    if let Some(stage) = find(name) {
+        return Ok(Place { stages: BTreeSet::from([stage.name]), ..Place::default() });
+    }
+    let place = |text: &str| tikv::Place::parse(text).name();
+    let stages: BTreeSet<&'static str> = STAGES
+        .iter()
+        .filter(|s| {
+            std::iter::once(s.tikv).chain(s.tikv_of.iter().map(|(_, t)| *t)).any(|t| is_end(&place(t), name))
+        })
+        .map(|s| s.name)
+        .collect();
+    if !name.is_empty() && !stages.is_empty() {
+        return Ok(Place { stages, tikv: Some(name.to_owned()), ..Place::default() });
+    }
+    let stages: BTreeSet<&'static str> = sites::sites()
+        .filter(|site| !name.is_empty() && is_end(&site.function, name))
+        .map(|site| site.stage)
+        .collect();
+    if !stages.is_empty() {
+        return Ok(Place { stages, ..Place::default() });
+    }
+    let hint = match search::near(name, STAGES.iter().map(|s| s.name)).as_slice() {
+        [] => "choose a name of the view of the path".to_owned(),
+        near => format!("did you mean {}?", near.join(", ")),
+    };
+    Err(format!("expected a stage or a function such as PointGetter::load_data, found `{name}`; {hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "engine/storage/src/mvcc/reader/point_getter.rs";
+
+    #[test]
+    fn a_line_moves_to_the_nearest_stage_of_its_function() {
+        let site = sites::sites().find(|s| s.file == FILE && s.stage == "write_cf_seek").unwrap();
+        let exact = of_line(&format!("/home/me/checkout/{FILE}"), site.line).unwrap();
+        assert_eq!((exact.line(), exact.describe().as_str()), (Some(site.line), "stage write_cf_seek"));
+        assert_eq!(of_line(FILE, site.line - 1).unwrap().line(), Some(site.line));
+        let error = of_line(FILE, 1).unwrap_err();
+        assert!(
+            error.contains("expected a stage in this line") && error.contains("the nearest one is"),
+            "{error}"
+        );
+        assert!(of_line("/etc/passwd", 1).unwrap_err().contains("expected a source file of this engine"));
+    }
+
+    #[test]
+    fn functions_are_those_of_tikv_and_of_this_engine() {
+        let stages = |name| of_function(name).unwrap().stages.into_iter().collect::<Vec<_>>();
+        assert!(stages("PointGetter::load_data").contains(&"write_cf_seek"));
+        assert!(stages("KvService::serve").contains(&"grpc_receive"));
+        assert_eq!(stages("MVCC_get"), ["mvcc_get"]);
+        for bad in ["", "::", "etter::load_data", "lock_cf"] {
+            assert!(of_function(bad).unwrap_err().starts_with("expected a stage or a function"), "{bad}");
+        }
+        assert!(of_function("lock_cf").unwrap_err().contains("lock_cf_get"));
+    }
+}

@@ -1,0 +1,121 @@
+//! Requests that move: forward by running the engine, back by reading the trace.
+use serde_json::{Value, json};
+
+use super::{Answer, Session};
+use crate::dap::{
+    arguments::{self, InSource, Stepping},
+    breakpoints::of_line,
+    message::Request,
+    stepper::{Goal, Stop, Watch},
+};
+
+impl Session {
+    pub(super) fn go(&mut self, request: &Request) -> Answer {
+        let given: Stepping = arguments::parse(request)?;
+        self.stepper()?;
+        let single = given.granularity.as_deref() == Some("instruction");
+        match request.command.as_str() {
+            "next" if single => self.forward(Goal::Any, "step"),
+            "next" => self.forward(Goal::Main, "step"),
+            "stepIn" => self.forward(Goal::Any, "step"),
+            "stepOut" => {
+                let request = self.stepper()?.step().map_or(0, |step| step.request);
+                self.forward(Goal::Out(request), "step")
+            }
+            "continue" => {
+                self.forward(Goal::Breakpoint, "step")?;
+                Ok(json!({ "allThreadsContinued": true }))
+            }
+            "pause" => {
+                self.reason = "pause";
+                let stepper = self.stepper()?;
+                stepper.pause().map(|()| Value::Null).map_err(|e| format!("{e:#}"))
+            }
+            "stepBack" => self.back(single),
+            "reverseContinue" => self.reverse(),
+            _ => self.goto(given.target_id),
+        }
+    }
+
+    fn forward(&mut self, goal: Goal, reason: &'static str) -> Answer {
+        self.reason = reason;
+        if matches!(self.stop, Some(Stop::End | Stop::Failed(_))) && self.at_the_end()? {
+            self.closing = true;
+            return Ok(Value::Null);
+        }
+        self.stop = None;
+        self.stepper()?.go(goal).map(|()| Value::Null).map_err(|e| format!("{e:#}"))
+    }
+
+    /// Whether the client looks at the last step of the last operation.
+    fn at_the_end(&mut self) -> Result<bool, String> {
+        let stepper = self.stepper()?;
+        let last = stepper.timeline().ending().is_none_or(|end| !end.more);
+        Ok(last && stepper.timeline().cursor() >= stepper.timeline().end_step())
+    }
+
+    fn back(&mut self, single: bool) -> Answer {
+        let stepper = self.stepper()?;
+        let (steps, cursor) = (stepper.timeline().steps(), stepper.timeline().cursor());
+        let before = steps.iter().take(cursor).rposition(|s| single || s.lane == "main");
+        match before {
+            Some(step) => self.look_at(step, "step"),
+            None => Err("this is the first step: there is none before it".into()),
+        }
+    }
+
+    /// Moves back to the step before at which a breakpoint stops, or to the first step.
+    fn reverse(&mut self) -> Answer {
+        let cursor = self.stepper()?.timeline().cursor();
+        let Some(stepper) = &self.stepper else { return Err("nothing is stepped yet".into()) };
+        let steps = stepper.timeline().steps();
+        let hit = (0..cursor.min(steps.len())).rev().find(|at| self.breakpoints.stops_at(steps, *at));
+        match hit {
+            Some(step) => self.look_at(step, "breakpoint"),
+            None => self.look_at(0, "entry"),
+        }
+    }
+
+    fn goto(&mut self, target: i64) -> Answer {
+        let steps = self.stepper()?.timeline().steps().len();
+        match usize::try_from(target).ok().and_then(|t| t.checked_sub(1)).filter(|t| *t < steps) {
+            Some(step) => self.look_at(step, "goto"),
+            None => {
+                Err(format!("expected a target of `gotoTargets`, found {target}: ask for the targets again"))
+            }
+        }
+    }
+
+    /// Moves the cursor to a step that is known.
+    pub(super) fn look_at(&mut self, step: usize, reason: &'static str) -> Answer {
+        let stepper = self.stepper()?;
+        stepper.look_at(step);
+        if let Some(step) = stepper.step().cloned() {
+            self.breakpoints.moved(&step);
+        }
+        self.reason = reason;
+        self.report_stop(Stop::Step);
+        Ok(Value::Null)
+    }
+
+    /// The steps that passed the stage of a line.
+    pub(super) fn goto_targets(&mut self, request: &Request) -> Answer {
+        let given: InSource = arguments::parse(request)?;
+        let (path, line) =
+            (given.source.path.or(given.source.name).unwrap_or_default(), self.line_in(given.line));
+        let place = of_line(&path, line)?;
+        let steps = self.stepper()?.timeline().steps().to_vec();
+        let passed = (0..steps.len()).filter(|at| place.accepts(&steps, *at));
+        let targets: Vec<Value> = passed
+            .map(|at| {
+                let step = &steps[at];
+                let label = format!("step {}: {} on store {}", at + 1, step.stage, step.store);
+                json!({ "id": at + 1, "label": label, "line": self.line_out(step.line) })
+            })
+            .collect();
+        match targets.is_empty() {
+            false => Ok(json!({ "targets": targets })),
+            true => Err("no step has passed this line yet: set a breakpoint here and continue".into()),
+        }
+    }
+}

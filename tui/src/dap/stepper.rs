@@ -1,0 +1,272 @@
+//! Steps a source for a client that asks for one thing at a time: the next step, the next breakpoint, the end.
+use tracepoints::trace::Step;
+
+use crate::state::{
+    HeldRequest, Phase, SourceEvent, StepSource,
+    timeline::{OperationEnd, Timeline},
+};
+
+/// The aim of the client's last request to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Nothing: the client looks at a step.
+    Look,
+    /// Any next step.
+    Any,
+    /// The next step of the main lane: what replicas do beside it is passed.
+    Main,
+    /// The next step of the main lane that belongs to another request.
+    Out(u64),
+    /// The next breakpoint.
+    Breakpoint,
+}
+
+/// Why a goal has been reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The wanted step.
+    Step,
+    /// Breakpoints of these numbers.
+    Breakpoint(Vec<i64>),
+    /// A watched value changed, in this sentence.
+    Data(Vec<i64>, String),
+    /// A request was answered with an error.
+    Error(String),
+    /// The operation has ended.
+    End,
+    /// The source has failed.
+    Failed(String),
+}
+
+/// Decides at each step that the cursor passes whether to stop there.
+pub trait Watch {
+    /// Returns the reason to stop at the step of this number. Called for each step that the cursor passes forward.
+    fn reached(&mut self, steps: &[Step], at: usize) -> Option<Stop>;
+    /// Returns the reason to stop at the newest step before its request is released: its owner has published its
+    /// state by then.
+    fn settled(&mut self, step: &Step) -> Option<Stop>;
+    /// The cursor moved to this step without passing those between.
+    fn moved(&mut self, step: &Step);
+    /// An operation begins.
+    fn begin(&mut self);
+    /// Whether the engine must hold at every stage, because a change can come at any of them.
+    fn every_stage(&self) -> bool;
+}
+
+/// What a poll brought, besides steps.
+#[derive(Debug, Default)]
+pub struct Polled {
+    /// An operation began.
+    pub began: Option<String>,
+    /// Lines for the console.
+    pub log: Vec<String>,
+    /// Outputs that a scenario did not expect.
+    pub mistakes: Vec<String>,
+    /// Where the client must look now.
+    pub stop: Option<Stop>,
+}
+
+/// A source, its operation so far, and the client's goal.
+pub struct Stepper {
+    source: Box<dyn StepSource>,
+    timeline: Timeline,
+    goal: Goal,
+    /// The steps before this one have been compared with the goal.
+    next: usize,
+    failure: Option<String>,
+    /// The source was asked for its next operation, which has not begun yet.
+    awaits_begin: bool,
+}
+
+impl Stepper {
+    /// Begins with the goal of the client.
+    pub fn new(source: Box<dyn StepSource>, goal: Goal) -> Self {
+        let timeline = Timeline::new(source.title());
+        Self { source, timeline, goal, next: 0, failure: None, awaits_begin: false }
+    }
+
+    /// The operation so far.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// The source.
+    pub fn source(&mut self) -> &mut dyn StepSource {
+        self.source.as_mut()
+    }
+
+    /// The current step, unless the operation runs before its first one.
+    pub fn step(&self) -> Option<&Step> {
+        self.timeline.step().filter(|_| self.next > 0)
+    }
+
+    /// Whether the last operation's end is known and the client looks at its last step.
+    pub fn is_over(&mut self) -> bool {
+        let last = self.timeline.ending().is_some_and(|end| !end.more);
+        self.failure.is_some() || last && self.source.over()
+    }
+
+    /// Sets the goal. Steps that are known are passed first; then the source continues.
+    ///
+    /// # Errors
+    /// If the source cannot continue.
+    pub fn go(&mut self, goal: Goal) -> anyhow::Result<()> {
+        self.goal = goal;
+        let at_end = self.next >= self.timeline.steps().len();
+        if self.timeline.ending().is_some_and(|end| end.more) && at_end && !self.awaits_begin {
+            self.source.next_operation()?;
+            self.awaits_begin = true;
+        }
+        Ok(())
+    }
+
+    /// Holds the request at its next stage.
+    ///
+    /// # Errors
+    /// If the source cannot continue.
+    pub fn pause(&mut self) -> anyhow::Result<()> {
+        self.goal = Goal::Any;
+        self.next = self.timeline.steps().len();
+        self.source.step()
+    }
+
+    /// Moves the cursor to a known step.
+    pub fn look_at(&mut self, step: usize) {
+        self.goal = Goal::Look;
+        self.timeline.move_to(step);
+        self.next = self.timeline.cursor() + 1;
+    }
+
+    /// Lets the source's requests run to their end.
+    ///
+    /// # Errors
+    /// If the source cannot continue.
+    pub fn run_out(&mut self) -> anyhow::Result<()> {
+        self.goal = Goal::Look;
+        self.timeline.remove_all_holds();
+        self.source.run()
+    }
+
+    /// Takes the source's events and moves towards the goal.
+    pub fn poll(&mut self, watch: &mut dyn Watch) -> Polled {
+        let mut polled = Polled::default();
+        for event in self.source.poll() {
+            if matches!(event, SourceEvent::Begin { .. }) {
+                watch.begin();
+            }
+            self.take(event, &mut polled);
+        }
+        polled.stop = self.seek(watch);
+        polled
+    }
+
+    fn take(&mut self, event: SourceEvent, polled: &mut Polled) {
+        match event {
+            SourceEvent::Begin { title } => {
+                self.timeline = Timeline::new(title.clone());
+                self.timeline.set_follow(false);
+                (self.next, self.awaits_begin) = (0, false);
+                polled.began = Some(title);
+            }
+            SourceEvent::Request(info) => self.timeline.add_request(info),
+            SourceEvent::Step(step) => drop(self.timeline.add_step(*step)),
+            SourceEvent::Held(hold) => self.hold(hold),
+            SourceEvent::Released(id) => self.timeline.remove_hold(id),
+            SourceEvent::Finished { summary, outcome, more } => {
+                self.timeline.finish(OperationEnd { summary, outcome, more });
+            }
+            SourceEvent::Log(line) => polled.log.push(line),
+            SourceEvent::Mistake(text) => polled.mistakes.push(text),
+            SourceEvent::Failed(why) => {
+                self.timeline.remove_all_holds();
+                self.failure = Some(why);
+            }
+        }
+    }
+
+    fn hold(&mut self, hold: HeldRequest) {
+        self.timeline.set_follow(false);
+        self.timeline.add_hold(hold);
+    }
+
+    /// Passes known steps up to the goal; at the newest step, releases the request that is held there.
+    fn seek(&mut self, watch: &mut dyn Watch) -> Option<Stop> {
+        if self.goal == Goal::Look {
+            return None;
+        }
+        while self.next < self.timeline.steps().len() {
+            let at = self.next;
+            self.next += 1;
+            let steps = self.timeline.steps();
+            // Asked at every step, so that hits are counted and lines are logged while the client steps.
+            let stop = watch.reached(steps, at);
+            if let Some(stop) = stop.or_else(|| reached(self.goal, &steps[at])) {
+                self.look_at(at);
+                return Some(stop);
+            }
+        }
+        if let Some(why) = self.failure.clone() {
+            return Some(self.end(Stop::Failed(why)));
+        }
+        if self.timeline.ending().is_some() {
+            return (!self.awaits_begin).then(|| self.end(Stop::End));
+        }
+        if self.timeline.phase() == Phase::Held {
+            if let Some(stop) = self.timeline.steps().last().and_then(|step| watch.settled(step)) {
+                self.look_at(self.timeline.steps().len() - 1);
+                return Some(stop);
+            }
+            self.release(watch.every_stage());
+        }
+        None
+    }
+
+    fn end(&mut self, stop: Stop) -> Stop {
+        let last = self.timeline.steps().len().saturating_sub(1);
+        self.look_at(if stop == Stop::End { self.timeline.end_step() } else { last });
+        self.next = self.timeline.steps().len();
+        stop
+    }
+
+    fn release(&mut self, every_stage: bool) {
+        let gates_only = self.goal == Goal::Breakpoint && !every_stage;
+        let released = if gates_only { self.source.to_gate() } else { self.source.step() };
+        match released {
+            Ok(()) if gates_only => self.timeline.remove_all_holds(),
+            Ok(()) => self.timeline.remove_first_hold(),
+            Err(e) => self.failure = Some(format!("{e:#}")),
+        }
+    }
+}
+
+fn reached(goal: Goal, step: &Step) -> Option<Stop> {
+    let main = step.lane == "main";
+    let reached = match goal {
+        Goal::Any => true,
+        Goal::Main => main,
+        Goal::Out(request) => main && step.request != request,
+        Goal::Breakpoint | Goal::Look => false,
+    };
+    reached.then_some(Stop::Step)
+}
+
+/// A watch that stops nowhere.
+pub struct Nothing;
+
+impl Watch for Nothing {
+    fn reached(&mut self, _: &[Step], _: usize) -> Option<Stop> {
+        None
+    }
+
+    fn settled(&mut self, _: &Step) -> Option<Stop> {
+        None
+    }
+
+    fn moved(&mut self, _: &Step) {}
+
+    fn begin(&mut self) {}
+
+    fn every_stage(&self) -> bool {
+        false
+    }
+}

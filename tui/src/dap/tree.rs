@@ -1,0 +1,123 @@
+//! The state of a step as trees of names and values.
+mod node;
+mod raft;
+mod rows;
+mod stage;
+
+use tracepoints::{request::RequestInfo, trace::Step};
+
+use crate::state::timeline::OperationEnd;
+pub use node::{Node, timestamp};
+pub use rows::{key_forms, rows};
+pub use stage::field;
+
+/// What is known at a step.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// The step.
+    pub step: &'a Step,
+    /// The step's request.
+    pub request: Option<&'a RequestInfo>,
+    /// The end of the operation, if the step is the last one.
+    pub ending: Option<&'a OperationEnd>,
+}
+
+/// A group of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The stage: its fields, time, thread, meaning.
+    Stage,
+    /// The request.
+    Request,
+    /// The answer.
+    Answer,
+    /// The peers of each region.
+    Raft,
+    /// The leases of the leaders.
+    Lease,
+    /// The rows of the key.
+    Rows,
+    /// The latches of the command.
+    Latches,
+    /// Locks in memory, which a read checks before its snapshot.
+    MemoryLocks,
+    /// RocksDB's counters of the last read.
+    RocksDb,
+    /// Notes of the owners.
+    Notes,
+}
+
+impl Scope {
+    /// All scopes, as the client shows them.
+    pub const ALL: [Scope; 10] = [
+        Self::Stage,
+        Self::Request,
+        Self::Answer,
+        Self::Raft,
+        Self::Lease,
+        Self::Rows,
+        Self::Latches,
+        Self::MemoryLocks,
+        Self::RocksDb,
+        Self::Notes,
+    ];
+
+    /// The name that the client shows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stage => "Stage",
+            Self::Request => "Request",
+            Self::Answer => "Answer",
+            Self::Raft => "Raft",
+            Self::Lease => "Lease",
+            Self::Rows => "Rows",
+            Self::Latches => "Latches",
+            Self::MemoryLocks => "Memory locks",
+            Self::RocksDb => "RocksDB",
+            Self::Notes => "Notes",
+        }
+    }
+
+    /// Finds a scope by the first word of an expression.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a change since the step before is marked: a stage's own values always differ.
+    pub fn marks_changes(self) -> bool {
+        !matches!(self, Self::Stage | Self::Request | Self::Answer | Self::Notes)
+    }
+
+    /// The values at a step; empty if none is known.
+    pub fn nodes(self, known: Known<'_>) -> Vec<Node> {
+        let state = &known.step.state;
+        match self {
+            Self::Stage => stage::stage(known.step),
+            Self::Request => stage::request(known.step, known.request),
+            Self::Answer => stage::answer(known.step, known.ending),
+            Self::Raft => raft::groups(&state.raft),
+            Self::Lease => raft::leases(&state.raft),
+            Self::Rows => state.mvcc.as_ref().map(rows).unwrap_or_default(),
+            Self::Latches => state.latches.as_ref().map(rows::latches).unwrap_or_default(),
+            Self::MemoryLocks => stage::memory_locks(known.step),
+            Self::RocksDb => state.perf.as_ref().map(stage::perf).unwrap_or_default(),
+            Self::Notes => state
+                .notes
+                .iter()
+                .enumerate()
+                .map(|(i, note)| Node::leaf(format!("{}", i + 1), note))
+                .collect(),
+        }
+    }
+}
+
+/// Adds the value before to each value that differs from the one of the same name in `old`.
+pub fn mark(nodes: &mut [Node], old: &[Node]) {
+    for node in nodes {
+        let Some(before) = old.iter().find(|o| o.name == node.name) else { continue };
+        mark(&mut node.children, &before.children);
+        if node.value != before.value && !before.value.is_empty() {
+            node.value = format!("{} (was {})", node.value, before.value);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The rows of a key in the three column families, the forms of a key, and latches.
+use tracepoints::probe::{LatchesProbe, MvccProbe};
+
+use super::node::Node;
+
+/// The rows of the state, as `row(KEY)` shows them.
+pub fn rows(probe: &MvccProbe) -> Vec<Node> {
+    let mut out = vec![Node::leaf("key", &probe.key)];
+    if probe.read_ts != 0 {
+        out.push(Node::timestamp("read_ts", probe.read_ts));
+    }
+    let lock = probe.lock.as_ref().map(|lock| {
+        let mut parts = vec![
+            Node::leaf("kind", &lock.kind),
+            Node::timestamp("start_ts", lock.start_ts),
+            Node::leaf("primary", &lock.primary),
+            Node::leaf("ttl_ms", lock.ttl_ms),
+            Node::timestamp("for_update_ts", lock.for_update_ts),
+            Node::timestamp("min_commit_ts", lock.min_commit_ts),
+        ];
+        parts.extend(lock.short_value.as_ref().map(|value| Node::leaf("short_value", value)));
+        Node::parent("lock", format!("{} of {}", lock.kind, lock.start_ts), parts)
+    });
+    out.push(lock.unwrap_or_else(|| Node::leaf("lock", "none")).watched("rows".into()));
+    let writes = probe.writes.iter().map(|write| {
+        let chosen =
+            if probe.chosen == Some(write.commit_ts) { ", the version that the read returns" } else { "" };
+        let mut parts = vec![
+            Node::leaf("kind", &write.kind),
+            Node::timestamp("commit_ts", write.commit_ts),
+            Node::timestamp("start_ts", write.start_ts),
+        ];
+        parts.extend(write.short_value.as_ref().map(|value| Node::leaf("short_value", value)));
+        Node::parent(write.commit_ts.to_string(), format!("{}{chosen}", write.kind), parts)
+    });
+    let more = if probe.more { ", and more" } else { "" };
+    let count = |n: usize| format!("{n} rows{more}");
+    out.push(Node::parent("write", count(probe.writes.len()), writes.collect()).watched("rows".into()));
+    let defaults = probe.defaults.iter().map(|row| {
+        let parts = vec![
+            Node::timestamp("start_ts", row.start_ts),
+            Node::leaf("bytes", row.value_len),
+            Node::leaf("value", &row.value),
+        ];
+        Node::parent(row.start_ts.to_string(), format!("{} bytes", row.value_len), parts)
+    });
+    out.push(Node::parent("default", count(probe.defaults.len()), defaults.collect()).watched("rows".into()));
+    out
+}
+
+pub(super) fn latches(probe: &LatchesProbe) -> Vec<Node> {
+    let slot = |slot: &tracepoints::probe::LatchSlot| {
+        let queue = slot.queue.iter().enumerate().map(|(i, cid)| {
+            Node::leaf(if i == 0 { "held by".to_owned() } else { format!("waits {i}") }, format!("cid {cid}"))
+        });
+        let summary = match slot.queue.as_slice() {
+            [] => "free".into(),
+            [owner] => format!("held by cid {owner}"),
+            [owner, waits @ ..] => format!("held by cid {owner}, {} wait", waits.len()),
+        };
+        Node::parent(format!("latch {}", slot.slot), summary, queue.collect())
+            .watched(format!("latch/{}", slot.slot))
+    };
+    probe.slots.iter().map(slot).collect()
+}
+
+/// The forms in which a key appears: as text, as hex, and as TiKV stores it.
+pub fn key_forms(key: &[u8]) -> Vec<Node> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<String>();
+    let encoded = keys::encode_bytes(key);
+    vec![
+        Node::leaf("text", keys::escape(key)),
+        Node::leaf("hex", hex(key)),
+        Node::leaf("encoded", keys::escape(&encoded)),
+        Node::leaf("in RocksDB", keys::escape(&keys::data_key(&encoded))),
+    ]
+}
