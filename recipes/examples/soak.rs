@@ -62,7 +62,7 @@ async fn put(client: Clients, shared: Arc<(AtomicBool, AtomicU64, AtomicU64)>, n
             Op::RawPut { key, value, ttl: 0 }
         };
         let from = Instant::now();
-        if let Err(e) = client.run(&op, Req::NONE, &names).await {
+        if let Err(e) = client.run(&op, Req::NONE, &names, None).await {
             failed += 1;
             println!("{op}: {e:#}");
         }

@@ -8,11 +8,8 @@ use std::{
     thread,
 };
 
-#[path = "try_it/block.rs"]
 mod block;
-#[path = "try_it/pattern.rs"]
 mod pattern;
-#[path = "try_it/sandbox.rs"]
 mod sandbox;
 
 use block::{Command, commands};
