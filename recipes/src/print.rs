@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracepoints::{
     RequestKind,
     catalogue::STAGES,
+    field::client_operation,
     trace::{
         Step,
         story::{self, is_inside},
@@ -18,9 +19,13 @@ use tracepoints::{
 /// Each request has its outcome and the reason why the client sent it. With `inside`, the steps inside of a stage
 /// are printed, too, indented and each with its outcome.
 ///
-/// Omits the client's background requests, such as heartbeats while a person holds the operation.
+/// Omits the client's background requests, such as heartbeats while a person holds the operation, unless the operation
+/// itself is a heartbeat.
 pub fn steps(steps: &[Step], leader: u64, inside: bool, symbols: &mut Symbols) -> String {
-    let in_background = |s: &&Step| RequestKind::parse(&s.kind).is_some_and(RequestKind::runs_beside);
+    let beat = client_operation("heart_beat");
+    let is_beat = steps.iter().any(|s| s.fields.get("op") == Some(&beat));
+    let in_background =
+        |s: &&Step| !is_beat && RequestKind::parse(&s.kind).is_some_and(RequestKind::runs_beside);
     let steps: Vec<Step> = steps.iter().filter(|s| !in_background(s)).cloned().collect();
     let mut out = String::new();
     let mut last = u64::MAX;

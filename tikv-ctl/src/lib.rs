@@ -117,7 +117,7 @@ fn without_help_of_help(
     let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let mut command = Some(tool);
     let names = args.iter().skip(1).take_while(|arg| {
-        let parent = command.take();
+        let parent = command.take().filter(|_| *arg != "help");
         command = parent.and_then(|parent| parent.find_subcommand(arg));
         command.is_some()
     });

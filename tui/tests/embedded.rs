@@ -91,7 +91,7 @@ fn an_unknown_directive_is_an_error_before_any_step() {
     let output = run(&["step", path.to_str().unwrap(), "--plain"]);
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(
-        !output.status.success() && error.contains("mistake.txt:5") && error.contains("`step OP`"),
+        !output.status.success() && error.contains("mistake.txt:5") && error.contains("`step [inside] OP`"),
         "{error}"
     );
 }
@@ -238,9 +238,11 @@ fn at_the_end_all_latches_are_free() {
     let end = steps.iter().rposition(|s| !s.late).unwrap();
     assert_eq!(steps[end].stage, "client_reply");
     assert!(steps[end + 1..].iter().all(|s| s.lane == "replica"));
+    let queued = |s: &&Step| s.state.latches.iter().flat_map(|l| &l.slots).any(|slot| !slot.queue.is_empty());
+    assert!(steps[..end].iter().filter(queued).count() > 0, "the commit has latches before its end");
     for step in &steps[end..] {
-        let latches = step.state.latches.as_ref().expect("the latches of the commit");
-        assert!(latches.slots.iter().all(|slot| slot.queue.is_empty()), "{}: {latches:?}", step.stage);
+        let mut held = step.state.latches.iter().flat_map(|latches| &latches.slots);
+        assert!(held.all(|slot| slot.queue.is_empty()), "{}: {:?}", step.stage, step.state.latches);
     }
     let client: Vec<&str> = steps.iter().filter(|s| s.kind == "client").map(|s| s.stage.as_str()).collect();
     assert_eq!(client, ["client_send", "client_region_cache", "client_region_cache", "client_reply"]);

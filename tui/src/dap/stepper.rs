@@ -1,5 +1,5 @@
 //! Steps a source for a client that asks for one thing at a time: the next step, the next breakpoint, the end.
-use tracepoints::trace::Step;
+use tracepoints::trace::{Step, story::is_inside};
 
 use crate::state::{
     HeldRequest, Phase, SourceEvent, StepSource,
@@ -13,7 +13,7 @@ pub enum Goal {
     Look,
     /// Any next step.
     Any,
-    /// The next step of the main lane: what replicas do beside it is passed.
+    /// The next step of the main lane: what replicas do at that time, and steps inside of a stage, are passed.
     Main,
     /// The next step of the main lane that belongs to another request.
     Out(u64),
@@ -230,7 +230,11 @@ impl Stepper {
 
     fn release(&mut self, every_stage: bool) {
         let gates_only = self.goal == Goal::Breakpoint && !every_stage;
-        let released = if gates_only { self.source.to_gate() } else { self.source.step() };
+        let released = match self.goal {
+            _ if gates_only => self.source.to_gate(),
+            Goal::Any => self.source.step_into(),
+            _ => self.source.step(),
+        };
         match released {
             Ok(()) if gates_only => self.timeline.remove_all_holds(),
             Ok(()) => self.timeline.remove_first_hold(),
@@ -243,8 +247,8 @@ fn reached(goal: Goal, step: &Step) -> Option<Stop> {
     let main = step.lane == "main";
     let reached = match goal {
         Goal::Any => true,
-        Goal::Main => main,
-        Goal::Out(request) => main && step.request != request,
+        Goal::Main => main && !is_inside(step),
+        Goal::Out(request) => main && !is_inside(step) && step.request != request,
         Goal::Breakpoint | Goal::Look => false,
     };
     reached.then_some(Stop::Step)

@@ -1,5 +1,6 @@
 //! Requests that move: forward by running the engine, back by reading the trace.
 use serde_json::{Value, json};
+use tracepoints::trace::{Step, story::is_inside};
 
 use super::{Answer, Session};
 use crate::dap::{
@@ -57,7 +58,9 @@ impl Session {
     fn back(&mut self, single: bool) -> Answer {
         let stepper = self.stepper()?;
         let (steps, cursor) = (stepper.timeline().steps(), stepper.timeline().cursor());
-        let before = steps.iter().take(cursor).rposition(|s| single || s.lane == "main");
+        let inside = single || steps.get(cursor).is_some_and(is_inside);
+        let shown = |s: &Step| single || s.lane == "main" && (inside || !is_inside(s));
+        let before = steps.iter().take(cursor).rposition(shown);
         match before {
             Some(step) => self.look_at(step, "step"),
             None => Err("this is the first step: there is none before it".into()),
