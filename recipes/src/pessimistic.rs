@@ -154,7 +154,6 @@ impl Txn {
             keys: self.keys,
             start_version: self.start_ts,
             for_update_ts: u64::MAX - 1,
-            ..Default::default()
         };
         let reply = connect(&addr).await?.kv_pessimistic_rollback(request).await?.into_inner();
         if reply.region_error.is_some() || !reply.errors.is_empty() {

@@ -162,7 +162,7 @@ impl Parser {
         if let [.., name, "!"] = words.as_slice() {
             open.invoked = Some(((*name).to_owned(), self.last_word));
         }
-        open.skipped = words.iter().any(|w| *w == "macro_rules");
+        open.skipped = words.contains(&"macro_rules");
         if piece == "{" {
             open.skipped |= std::mem::take(&mut self.test);
             if let Some((name, line)) = self.awaited.take() {

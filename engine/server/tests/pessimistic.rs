@@ -157,7 +157,6 @@ impl Cluster {
             start_version: start_ts,
             for_update_ts: start_ts,
             keys: vec![key.to_vec()],
-            ..Default::default()
         };
         let reply = self.h.block_on(client.kv_pessimistic_rollback(request)).unwrap().into_inner();
         assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");

@@ -112,15 +112,18 @@ pub fn align(before: &[Step], after: &[Step]) -> Vec<Pair> {
         }
     }
     let mut out = Vec::with_capacity(first.len().max(second.len()));
-    for at in 0..=after.len() {
+    let mut add_missing = |out: &mut Vec<Pair>, at: usize| {
         for i in missing.remove(&at).unwrap_or_default() {
             out.push(Pair { before: Some(i), after: None, difference: Difference::default() });
         }
-        let Some(key) = second.get(at) else { break };
+    };
+    for (at, (key, step)) in second.iter().zip(after).enumerate() {
+        add_missing(&mut out, at);
         let old = known.get(key).copied();
-        let difference = old.map_or_else(Difference::default, |i| difference(&before[i], &after[at]));
+        let difference = old.map_or_else(Difference::default, |i| difference(&before[i], step));
         out.push(Pair { before: old, after: Some(at), difference });
     }
+    add_missing(&mut out, second.len());
     out
 }
 

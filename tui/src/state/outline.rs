@@ -209,7 +209,8 @@ impl Outline<'_> {
             let mut after = at.next_sibling();
             while let Some(node) = after {
                 let climbed = at != *stamp;
-                if !self.is_stamp(&node) && !is_mechanics(&node) && !(climbed && is_trivial(&node)) {
+                let is_passed = self.is_stamp(&node) || is_mechanics(&node) || climbed && is_trivial(&node);
+                if !is_passed {
                     return Some(node);
                 }
                 after = node.next_sibling();

@@ -140,7 +140,7 @@ fn library(frame: &Frame) -> String {
     let named = parts.iter().filter_map(|part| part.rsplit_once('-'));
     let is_version =
         |version: &str| version.starts_with(|c: char| c.is_ascii_digit()) && version.contains('.');
-    match named.filter(|(_, version)| is_version(version)).last() {
+    match named.rev().find(|(_, version)| is_version(version)) {
         Some((name, _)) => name.replace('-', "_"),
         None => function_name::crate_of(&frame.function).to_owned(),
     }

@@ -61,12 +61,13 @@ mod tests {
 
     #[test]
     fn the_order_of_pairs_does_not_matter() {
-        let sum = |pairs: &[(&[u8], &[u8])]| {
+        type Pair = (&'static [u8], &'static [u8]);
+        let sum = |pairs: &[Pair]| {
             let mut sum = Checksum::default();
             pairs.iter().for_each(|(key, value)| sum.add(key, value));
             sum
         };
-        let (a, b): ((&[u8], &[u8]), (&[u8], &[u8])) = ((b"a", b"1"), (b"b", b"22"));
+        let (a, b): (Pair, Pair) = ((b"a", b"1"), (b"b", b"22"));
         assert_eq!(sum(&[a, b]), sum(&[b, a]));
         assert_eq!((sum(&[a, b]).total_kvs, sum(&[a, b]).total_bytes), (2, 5));
         assert_eq!(sum(&[a, a]).checksum, 0);

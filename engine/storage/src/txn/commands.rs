@@ -132,7 +132,7 @@ impl WriteContext<'_> {
 #[derive(Debug)]
 pub enum AfterWrite {
     /// Send the response.
-    Respond(ProcessResult),
+    Respond(Box<ProcessResult>),
     /// The request continues as another command.
     Run(Box<Command>),
     /// The request waits for a lock; nothing is written.
@@ -141,7 +141,7 @@ pub enum AfterWrite {
 
 impl From<ProcessResult> for AfterWrite {
     fn from(pr: ProcessResult) -> Self {
-        AfterWrite::Respond(pr)
+        AfterWrite::Respond(Box::new(pr))
     }
 }
 

@@ -389,7 +389,7 @@ impl<E: Engine> Inner<E> {
                 self.clone().schedule_command(next, *cmd, caller);
                 return drop(latches);
             }
-            Ok(AfterWrite::Respond(response)) => Ok(response),
+            Ok(AfterWrite::Respond(response)) => Ok(*response),
             Ok(AfterWrite::WaitForLock(_)) => Err(Error::other("expected a command that does not wait")),
             Err(e) => Err(e),
         };

@@ -106,6 +106,13 @@ fn is_end(full: &str, end: &str) -> bool {
     full.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with("::"))
 }
 
+/// Leaves out the stages inside of other ones, unless the function has only these.
+fn outer(stages: BTreeSet<&'static str>) -> BTreeSet<&'static str> {
+    let is_outer = |name: &&str| find(name).is_some_and(|stage| !stage.inside);
+    let outer: BTreeSet<&'static str> = stages.iter().copied().filter(is_outer).collect();
+    if outer.is_empty() { stages } else { outer }
+}
+
 /// Finds the stages by the name of a stage, or of a function of TiKV or of this engine.
 ///
 /// # Errors
@@ -123,6 +130,7 @@ pub fn of_function(name: &str) -> Result<Place, String> {
         })
         .map(|s| s.name)
         .collect();
+    let stages = outer(stages);
     if !name.is_empty() && !stages.is_empty() {
         return Ok(Place { stages, tikv: Some(name.to_owned()), ..Place::default() });
     }
@@ -130,6 +138,7 @@ pub fn of_function(name: &str) -> Result<Place, String> {
         .filter(|site| !name.is_empty() && is_end(&site.function, name))
         .map(|site| site.stage)
         .collect();
+    let stages = outer(stages);
     if !stages.is_empty() {
         return Ok(Place { stages, ..Place::default() });
     }
